@@ -67,7 +67,7 @@ class Sample:
             f"image must be 2D float32, not {self.image.ndim}D {self.image.dtype}",
         )
         need(bool(np.isfinite(self.image).all()), "image has NaN or infinite pixels")
-        need(self.image.size > 0 and 0 <= self.image.min() and self.image.max() <= 1, "image must lie in [0, 1]")
+        need(self.image.size > 0 and self.image.min() >= 0 and self.image.max() <= 1, "image must lie in [0, 1]")
         shape = self.image.shape
         need(self.readers.ndim == 3 and self.readers.dtype == bool, "reader masks must be (R, H, W) bool")
         need(self.readers.shape[1:] == shape, f"mask of size {self.readers.shape[1:]} on an image of size {shape}")
@@ -121,7 +121,7 @@ class Dataset:
         return len(self.index)
 
     def read(self, i: int) -> Sample:
-        """Sample ``i`` of the index. Raises :class:`~softmask.errors.DataError` naming the file when it cannot be used."""
+        """Sample ``i`` of the index. Raises DataError, naming the file, when it cannot be used."""
         raise NotImplementedError
 
     def __getitem__(self, i: int) -> Sample:
