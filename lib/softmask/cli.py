@@ -1,0 +1,135 @@
+"""The ``softmask`` command.
+
+Exit status: 0 done; 1 done, and what was asked about is damaged or not there; 2 could not be done; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from softmask.config import SOURCES as DATA_SOURCES
+from softmask.config import Config
+from softmask.data.sources import NAMES, SOURCES, found
+from softmask.errors import ConfigError, SoftmaskError
+
+if TYPE_CHECKING:
+    from softmask.data.check import Status
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command (``sys.argv`` when ``argv`` is None) and return its exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except SoftmaskError as error:
+        print(f"softmask: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("softmask: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="softmask", description="Soft-mask segmentation workbook: data.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_data(commands)
+    return parser
+
+
+def _add_data(commands) -> None:
+    data = commands.add_parser("data", help="what data is there, whether it is whole, and how to get it")
+    actions = data.add_subparsers(required=True, metavar="ACTION")
+    root = argparse.ArgumentParser(add_help=False)
+    root.add_argument("--data-root", metavar="FOLDER", help="data folder (default: SOFTMASK_DATA, else ./data)")
+    text = "each data set: source, number of images, licence, where it is, what is missing"
+    action = actions.add_parser("list", help=text, description=text, parents=[root])
+    action.add_argument("--data", choices=DATA_SOURCES, help="which source to look at (default: auto)")
+    action.set_defaults(run=_list)
+    text = "read every image of real data and list what cannot be used, file by file (exit status 1 if anything)"
+    action = actions.add_parser("check", help=text, description=text, parents=[root])
+    action.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)} (default: all that are there)")
+    action.set_defaults(run=_check)
+    text = "get what is public without registration; for the rest, say where to register and where it goes"
+    action = actions.add_parser("fetch", help=text, description=text, parents=[root])
+    action.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(SOURCES)} (default: all)")
+    action.set_defaults(run=_fetch)
+
+
+def _known(names: Sequence[str], all_names: Iterable[str]) -> Sequence[str]:
+    for name in names:
+        if name not in all_names:
+            raise ConfigError(f"unknown data set {name!r}; choose from {', '.join(all_names)}")
+    return names or tuple(all_names)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from softmask.data.check import status
+
+    config = Config.from_parameters(data=arguments.data, data_root=arguments.data_root)
+    states = [status(name, config) for name in NAMES]
+    rows = [("name", "source", "images", "licence", "origin")]
+    rows += [(one.name, one.source, str(one.images), one.licence or "-", one.origin) for one in states]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    print(f"data folder: {config.data_root}" + ("" if config.data_root.is_dir() else " (does not exist)"))
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for one in states:
+        _print_remarks(one)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from softmask.data.check import check
+
+    config = Config.from_parameters(data_root=arguments.data_root)
+    names = _known(arguments.names, NAMES)
+    places = found(config.data_root)
+    result = 0
+    for name in names:
+        if not arguments.names and name == "lnsm" and name in places and places[name] == places.get("lidc"):
+            print("lnsm: the same files as lidc")
+            continue
+        one = check(name, config)
+        print(f"{name}: {one.images} images read, {len(one.problems)} problems; {one.origin}")
+        _print_remarks(one)
+        # that nothing is there counts against a data set only where it was asked for
+        if one.problems or (arguments.names and one.source == "none"):
+            result = 1
+    return result
+
+
+def _print_remarks(one: Status) -> None:
+    if one.where:
+        print(f"{one.name}: in {one.where}")
+    for problem in one.problems:
+        print(f"{one.name}: left out: {problem.where}: {problem.why}")
+    for text in one.missing:
+        print(f"{one.name}: {text}")
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from softmask.data.fetch import fetch
+
+    root = Config.from_parameters(data_root=arguments.data_root).data_root
+    result = 0
+    for name in _known(arguments.names, SOURCES):
+        source = SOURCES[name]
+        there = source.locate(root)
+        try:
+            if source.git is not None:
+                print(fetch(source, root))
+            elif there is not None:
+                print(f"{name}: is there already ({there}); nothing done")
+            else:
+                print(f"{name}: cannot be fetched by this program. {source.how_to_get(root)}")
+                result = max(result, 1 if arguments.names else 0)  # asked for by name, and not got
+        except SoftmaskError as error:  # the other data sets are still fetched
+            print(f"softmask: {error}", file=sys.stderr)
+            result = 2
+        except KeyboardInterrupt:
+            print(f"softmask: {name}: interrupted; what has arrived is kept, the same command goes on", file=sys.stderr)
+            return 130
+    return result

@@ -1,0 +1,72 @@
+"""Data sets: one reader each, and one way to open them, real or embedded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softmask.data.sample import Dataset, Problem, Sample
+from softmask.data.sources import NAMES, Source, found, how_to_get, located
+from softmask.errors import ConfigError, MissingData
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from softmask.config import Config
+
+__all__ = ["NAMES", "Dataset", "Problem", "Sample", "found", "open_dataset"]
+
+
+def open_dataset(name: str, config: Config) -> Dataset:
+    """The data set ``name`` of :data:`NAMES`, from the source that ``config.data`` asks for.
+
+    ``embedded`` gives the simulated one, ``real`` the one under ``config.data_root``, ``auto`` the real one where it
+    is found, else the embedded one. ``Dataset.source`` and ``Dataset.origin`` say which it became.
+
+    Raises:
+        ConfigError: for a name that is not known.
+        MissingData: with ``real``, when it is not there; says where to get it and which folder it goes to.
+        DataError: when it is there and nothing of it can be used.
+    """
+    if name not in NAMES:
+        raise ConfigError(f"unknown data set {name!r}; choose one of {', '.join(NAMES)}")
+    place = None if config.data == "embedded" else located(name, config.data_root)
+    if place:
+        return open_source(*place, name)
+    if config.data == "real":
+        raise MissingData(
+            f"{name}: there is no real data for it under {config.data_root}. {how_to_get(name, config.data_root)}. "
+            "SOFTMASK_DATA names another data folder; --data embedded needs none"
+        )
+    from softmask.phantom import open_embedded
+
+    return open_embedded(name, config)
+
+
+def open_source(source: Source, path: Path, name: str) -> Dataset:
+    """The reader of ``source`` on what lies at ``path``, called ``name`` (``lidc`` or ``lnsm``, where both fit)."""
+    dataset = _reader(source, path, name)
+    if name == "lnsm" and source.name != "deeplesion":
+        dataset.origin += "; in place of DeepLesion"
+    return dataset
+
+
+def _reader(source: Source, path: Path, name: str) -> Dataset:
+    if source.name == "lidc":
+        from softmask.data.lidc import LidcSlices
+
+        return LidcSlices(path, name=name)
+    if source.name == "lidc-dicom":
+        from softmask.data.lidc_dicom import LidcDicom
+
+        return LidcDicom(path, name=name)
+    if source.name == "isbi2012":
+        from softmask.data.isbi2012 import Isbi2012
+
+        return Isbi2012(path)
+    if source.name == "promise12":
+        from softmask.data.promise12 import Promise12
+
+        return Promise12(path)
+    from softmask.data.deeplesion import DeepLesion
+
+    return DeepLesion(path, name=name)

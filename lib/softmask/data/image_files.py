@@ -1,0 +1,119 @@
+"""The one way PNG and TIFF files become arrays, and Hounsfield units become grey levels.
+
+What is read here comes from other people's disks, so damage is looked for rather than hoped against: PNG chunk
+checksums are verified (decoders skip them), and the size a header declares is refused before memory is taken for it.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from softmask.errors import DataError
+
+MAX_PIXELS = 64 * 1024 * 1024
+"""Largest image, or stack of images, that is decoded (8192 x 8192); the data sets' own are at most 8 million pixels."""
+
+LUNG_WINDOW = (-1000.0, 400.0)
+"""Hounsfield units that become 0 and 1."""
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_REMEDY = "get this file again"
+
+
+def read_grey(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
+    """One grey image of a PNG or TIFF file.
+
+    Args:
+        source: path of the file, or its bytes (a member of an archive).
+        name: what messages call it; the path when None.
+
+    Returns:
+        (H, W) uint8 or uint16, values as stored; a 1-bit image becomes {0, 255}.
+
+    Raises:
+        DataError: naming the file, when it is missing, truncated, damaged, too large, not PNG or TIFF, not grey, or
+            has more than one page.
+    """
+    pages, name = _decode(source, name)
+    if len(pages) != 1:
+        raise DataError(f"{name}: holds {len(pages)} images where one was expected")
+    return pages[0]
+
+
+def read_grey_stack(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
+    """All pages of a multi-page TIFF, (N, H, W); otherwise as :func:`read_grey`."""
+    pages, name = _decode(source, name)
+    kinds = {(page.shape, page.dtype.name) for page in pages}
+    if len(kinds) != 1:
+        raise DataError(f"{name}: its pages differ in size or depth: {sorted(kinds)}; {_REMEDY}")
+    return np.stack(pages)
+
+
+def window_hu(hu: np.ndarray, window: tuple[float, float] = LUNG_WINDOW) -> np.ndarray:
+    """Grey levels in [0, 1] (float32) of Hounsfield units: ``window`` is stretched, what lies outside is clipped."""
+    low, high = window
+    return np.clip((np.asarray(hu, np.float32) - low) / (high - low), 0, 1).astype(np.float32, copy=False)
+
+
+def _decode(source: str | Path | bytes, name: str | None) -> tuple[list[np.ndarray], str]:
+    from PIL import Image
+
+    name = name or ("image" if isinstance(source, bytes) else str(source))
+    data = source if isinstance(source, bytes) else _read_bytes(Path(source), name)
+    if data.startswith(_PNG_SIGNATURE):
+        _check_png(data, name)
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "TIFF")) as image:
+            count = getattr(image, "n_frames", 1)
+            pages = []
+            pixels = 0
+            for index in range(count):
+                image.seek(index)
+                pixels += image.width * image.height
+                if pixels > MAX_PIXELS:
+                    raise DataError(f"{name}: declares more than {MAX_PIXELS} pixels; refused. {_REMEDY.capitalize()}")
+                pages.append(_grey_array(image, name))
+    except DataError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{name}: declares a huge size and is refused ({error}); {_REMEDY}") from error
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
+        raise DataError(f"{name}: not a readable PNG or TIFF image ({error}); {_REMEDY}") from error
+    return pages, name
+
+
+def _grey_array(image, name: str) -> np.ndarray:
+    if image.mode == "1":
+        return np.asarray(image).astype(np.uint8) * np.uint8(255)
+    if image.mode == "L":
+        return np.array(image, dtype=np.uint8)
+    if image.mode in ("I;16", "I;16B", "I;16L"):
+        return np.array(image).astype(np.uint16)
+    raise DataError(f"{name}: a grey image of 8 or 16 bit was expected, this one is of kind {image.mode!r}")
+
+
+def _read_bytes(path: Path, name: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{name}: there is no such file; {_REMEDY}") from error
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read ({error.strerror})") from error
+
+
+def _check_png(data: bytes, name: str) -> None:
+    """Walk the chunks: each must be whole and carry its CRC-32 (PNG specification, section 5.3)."""
+    position = len(_PNG_SIGNATURE)
+    kind = b""
+    while kind != b"IEND":
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
+        if len(data) < position + 12 or len(data) < end:
+            raise DataError(f"{name}: truncated after {len(data)} bytes; {_REMEDY}")
+        kind = data[position + 4 : position + 8]
+        if zlib.crc32(data[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            raise DataError(f"{name}: damaged at byte {position} (checksum of chunk {kind!r}); {_REMEDY}")
+        position = end

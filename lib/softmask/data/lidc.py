@@ -1,0 +1,315 @@
+"""LIDC-IDRI-slices: nodules of LIDC-IDRI as 128 x 128 PNG slices with four reader masks each.
+
+Armato et al., "The Lung Image Database Consortium (LIDC) and Image Database Resource Initiative (IDRI)", Medical
+Physics 38(2), 2011. Layout: ``<patient>/nodule-<n>/{images,mask-0,...,mask-3}/slice-<k>.png``, images scaled from their
+own minimum to their own maximum (grey levels are not Hounsfield units and differ between slices), masks {0, 255}.
+
+``nodule-<n>`` is the n-th nodule of the scan in the annotation database's clustering and ``mask-<k>`` its k-th reading,
+which joins the slices with spacing and ratings (:mod:`softmask.data.annotations`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+
+import softmask.data.annotations as annotations
+from softmask.config import cache_root
+from softmask.data.file_store import FileStore, open_store
+from softmask.data.image_files import read_grey
+from softmask.data.sample import Dataset, Problem, Sample
+from softmask.errors import DataError
+from softmask.files import sha256_of, write_atomic
+
+COLUMNS = ("patient", "nodule", "slice", "n_readers", "area", "spacing_mm", "diameter_mm")
+"""Columns of the index, here and in the embedded data: see :func:`index_frame`."""
+
+_NAME = re.compile(
+    r"(?P<top>(?:LIDC-IDRI-slices/)?)(?P<patient>LIDC-IDRI-\d{4})/(?P<nodule>nodule-\d+)/"
+    r"(?P<part>images|mask-[0-3])/(?P<slice>slice-\d+)\.png"
+)
+_PARTS = ("images", "mask-0", "mask-1", "mask-2", "mask-3")
+_CACHE_VERSION = 1  # raise it when what is kept in the cache changes
+
+
+class LidcSlices(Dataset):
+    """The slices of a ``LIDC-IDRI-slices`` folder or zip archive, read where they lie.
+
+    A slice is a sample when its image and its four masks are there, the masks can be read and fit one another, and at
+    least one reader marked it. What is damaged or incomplete goes to ``problems``; nodules that the flags file
+    ``LIDC-IDRI-slices.flags.csv`` beside the folder names, and slices that no reader marked, go to ``left_out``, for
+    they are faults of the published set and not of the copy at hand. A constant image is kept as it is.
+
+    The first opening reads all masks (seconds); what it finds is kept under the cache folder.
+
+    Args:
+        path: folder or zip archive.
+        name: ``lidc`` or ``lnsm``.
+
+    Attributes:
+        left_out: what the published set itself gets wrong, and is not used.
+
+    Raises:
+        MissingData: when there is nothing at ``path``.
+        DataError: when no slice can be used, the archive is damaged, or the flags file is not a table.
+    """
+
+    source = "real"
+
+    def __init__(self, path: str | Path, name: str = "lidc") -> None:
+        super().__init__()
+        self.name = name
+        self._files = open_store(path)
+        self._database = annotations.load()
+        flags_path = self._files.path.with_name("LIDC-IDRI-slices.flags.csv")
+        flags = read_flags(flags_path)
+        content = _content(self._files)
+        self.problems = list(content.problems)
+        self.left_out: list[Problem] = []
+        rows = np.array([key[:2] not in flags for key in content.keys], bool)
+        for patient, nodule in sorted({key[:2] for key, keep in zip(content.keys, rows, strict=True) if not keep}):
+            self.left_out.append(Problem(f"{name}/{patient}/{nodule}", f"{flags_path.name}: {flags[patient, nodule]}"))
+        flagged = len(self.left_out)
+        for row in np.flatnonzero(rows & (content.readers == 0)):
+            self.left_out.append(Problem(f"{name}/{'/'.join(content.keys[row])}", "no reader marked this slice"))
+        rows &= content.readers > 0
+        if not rows.any():
+            raise DataError(
+                f"{self._files.path}: no usable slice in it; expected <patient>/nodule-<n>/images/slice-<k>.png with "
+                f"mask-0 to mask-3 beside images. {self._first_problem()}`softmask data fetch lidc` gets the whole set"
+            )
+        keys = [key for key, keep in zip(content.keys, rows, strict=True) if keep]
+        self.index = index_frame(keys, content.readers[rows], content.areas[rows], self._spacings(keys))
+        self._top = content.top
+        self.origin = f"{self._files.path.name} (left out: {flagged} flagged nodules, {len(self.left_out) - flagged} "
+        self.origin += "slices that no reader marked)"
+        self.fingerprint = sha256_of(content.fingerprint, self._database.fingerprint, repr(sorted(flags)))
+
+    def read(self, i: int) -> Sample:
+        row = self.index.iloc[i]
+        image = self._grey(i, "images")
+        readers, present = self.read_masks(i)
+        if image.shape != readers.shape[1:]:
+            title = self._files.title(self._member(i, "images"))
+            raise DataError(
+                f"{title}: an image of size {image.shape} with masks of size {readers.shape[1:]}; get these files again"
+            )
+        nodule = self._database.find(row.patient, row.nodule)
+        return Sample(
+            dataset=self.name,
+            source=self.source,
+            patient=row.patient,
+            nodule=row.nodule,
+            slice=row.slice,
+            image=image.astype(np.float32) / np.float32(255),
+            readers=readers,
+            present=present,
+            spacing=(nodule.spacing_mm, nodule.spacing_mm) if nodule else None,
+            ratings=ratings_of(nodule, present) if nodule else {},
+        )
+
+    def read_masks(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        masks = [self._grey(i, part) for part in _PARTS[1:]]
+        return _checked_masks(masks, [self._files.title(self._member(i, part)) for part in _PARTS[1:]])
+
+    def _member(self, i: int, part: str) -> str:
+        patient, nodule, place = self._keys[i]
+        return f"{self._top}{patient}/{nodule}/{part}/{place}.png"
+
+    @cached_property
+    def _keys(self) -> list[tuple[str, str, str]]:
+        return list(self.index[["patient", "nodule", "slice"]].itertuples(index=False, name=None))
+
+    def _grey(self, i: int, part: str) -> np.ndarray:
+        return _read_8bit(self._files, self._member(i, part))
+
+    def _spacings(self, keys: list[tuple[str, str, str]]) -> np.ndarray:
+        nodules = (self._database.find(patient, nodule) for patient, nodule, _ in keys)
+        return np.array([nodule.spacing_mm if nodule else np.nan for nodule in nodules])
+
+    def _first_problem(self) -> str:
+        return f"First of {len(self.problems)} problems: {self.problems[0].why}. " if self.problems else ""
+
+
+def index_frame(
+    keys: list[tuple[str, str, str]], n_readers: np.ndarray, area: np.ndarray, spacing_mm: np.ndarray
+) -> pd.DataFrame:
+    """The index of a LIDC data set, real or embedded: one row per slice.
+
+    Args:
+        keys: (patient, nodule, slice) of each row.
+        n_readers: (N,) how many readers marked the slice.
+        area: (N,) pixels: of the 50 % consensus (:func:`area_of`) where four readers marked it, else the readers' mean.
+        spacing_mm: (N,) pixel size in mm, NaN where unknown.
+
+    Returns:
+        A frame with :data:`COLUMNS`; ``diameter_mm`` is the diameter of the disc of that area.
+    """
+    patient, nodule, place = zip(*keys, strict=True)
+    area = np.asarray(area, float)
+    spacing = np.asarray(spacing_mm, float)
+    columns = (patient, nodule, place, np.asarray(n_readers, int), area, spacing, 2 * np.sqrt(area / np.pi) * spacing)
+    return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
+
+
+def area_of(readers: np.ndarray, present: np.ndarray) -> float:
+    """Pixels of the 50 % consensus where all four readers are present, else the present readers' mean area.
+
+    Args:
+        readers: (4, H, W) bool.
+        present: (4,) bool.
+    """
+    if present.all():
+        return float((2 * readers.sum(axis=0) >= len(readers)).sum())
+    return float(readers.sum() / max(present.sum(), 1))
+
+
+def ratings_of(nodule: annotations.Nodule, present: np.ndarray) -> dict[str, np.ndarray]:
+    """(R,) float array of each LIDC rating, NaN for a reader who is not present."""
+    ratings = {}
+    for name in annotations.RATINGS:
+        values = np.full(len(present), np.nan)
+        for place, reading in enumerate(nodule.readers):
+            if present[place] and reading.ratings[name] is not None:
+                values[place] = reading.ratings[name]
+        ratings[name] = values
+    return ratings
+
+
+def read_flags(path: Path) -> dict[tuple[str, str], str]:
+    """Nodules known to be wrong, (patient, nodule) -> flag, from a csv file with these three columns; {} without it.
+
+    Raises:
+        DataError: when the file is there and is not such a table.
+    """
+    if not path.is_file():
+        return {}
+    remedy = "expected the columns patient, nodule and flag: get the file again, or remove it to use all nodules"
+    try:
+        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8")), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a readable csv table ({error}); {remedy}") from error
+    if not rows or rows[0] != ["patient", "nodule", "flag"]:
+        raise DataError(f"{path}: its first line is {','.join(rows[0]) if rows else 'missing'!r}; {remedy}")
+    flags = {}
+    for number, row in enumerate(rows[1:], 2):
+        if not row:
+            continue
+        if len(row) != 3 or not re.fullmatch(r"LIDC-IDRI-\d{4}", row[0]) or not re.fullmatch(r"nodule-\d+", row[1]):
+            raise DataError(f"{path}: line {number} is {','.join(row)!r}; {remedy}")
+        flags[row[0], row[1]] = row[2]
+    return flags
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What the files hold: one row per slice whose masks can be used."""
+
+    top: str
+    keys: list[tuple[str, str, str]]
+    readers: np.ndarray
+    areas: np.ndarray
+    problems: list[Problem]
+    fingerprint: str
+
+
+def _content(files: FileStore) -> _Content:
+    """From the cache when the same files were looked through before, else by reading every mask."""
+    cached = cache_root() / f"lidc-slices-{_CACHE_VERSION}-{files.stamp[:24]}.npz"
+    if cached.is_file():
+        try:
+            with np.load(cached, allow_pickle=False) as stored:
+                return _Content(
+                    str(stored["top"]),
+                    [tuple(key) for key in stored["keys"].reshape(-1, 3).tolist()],
+                    stored["readers"],
+                    stored["areas"],
+                    [Problem(*problem) for problem in stored["problems"].reshape(-1, 2).tolist()],
+                    str(stored["fingerprint"]),
+                )
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            pass  # a damaged cache file is worth nothing; it is written again below
+    content = _look_through(files)
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        top=content.top,
+        keys=np.array(content.keys, str),
+        readers=content.readers,
+        areas=content.areas,
+        problems=np.array([(problem.where, problem.why) for problem in content.problems], str),
+        fingerprint=content.fingerprint,
+    )
+    write_atomic(cached, buffer.getvalue())
+    return content
+
+
+def _look_through(files: FileStore) -> _Content:
+    slices: dict[tuple[str, str, str], set[str]] = {}
+    known, strange, tops = [], [], set()
+    for name in files.names:
+        match = _NAME.fullmatch(name)
+        if match:
+            known.append(name)
+            tops.add(match["top"])
+            slices.setdefault((match["patient"], match["nodule"], match["slice"]), set()).add(match["part"])
+        elif name.endswith(".png"):
+            strange.append(name)
+    problems = []
+    if strange:
+        why = f"{len(strange)} PNG files with names that are not of this data set are ignored, such as {strange[0]!r}"
+        problems.append(Problem(str(files.path), why))
+    if len(tops) > 1:
+        raise DataError(f"{files.path}: patients lie both at the top and in LIDC-IDRI-slices/; keep one of the two")
+    top = tops.pop() if tops else ""
+    keys, readers, areas = [], [], []
+    lacking: dict[str, list[str]] = {}
+    for key in sorted(slices, key=_natural):
+        names = {part: f"{top}{key[0]}/{key[1]}/{part}/{key[2]}.png" for part in _PARTS}
+        absent = [files.title(names[part]) for part in _PARTS if part not in slices[key]]
+        if absent:
+            lacking.setdefault(f"{key[0]}/{key[1]}", []).extend(absent)
+            continue
+        try:
+            masks = [_read_8bit(files, names[part]) for part in _PARTS[1:]]
+            mask, present = _checked_masks(masks, [files.title(names[part]) for part in _PARTS[1:]])
+        except DataError as error:
+            problems.append(Problem("/".join(key), str(error)))
+            continue
+        keys.append(key)
+        readers.append(present.sum())
+        areas.append(area_of(mask, present))
+    for nodule, files_lacking in lacking.items():
+        more = f" and {len(files_lacking) - 1} more files of this nodule" if len(files_lacking) > 1 else ""
+        problems.append(Problem(nodule, f"missing: {files_lacking[0]}{more}; these slices are left out"))
+    return _Content(top, keys, np.array(readers, int), np.array(areas, float), problems, files.fingerprint(known))
+
+
+def _read_8bit(files: FileStore, name: str) -> np.ndarray:
+    array = read_grey(files.read(name), files.title(name))
+    if array.dtype != np.uint8:
+        raise DataError(f"{files.title(name)}: an 8-bit image was expected, not {array.dtype}; get this file again")
+    return array
+
+
+def _checked_masks(masks: list[np.ndarray], titles: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(4, H, W) bool masks and (4,) who marked something, of masks with values {0, 255} and one size."""
+    for mask, title in zip(masks, titles, strict=True):
+        if mask.shape != masks[0].shape:
+            raise DataError(f"{title}: a mask of size {mask.shape} beside one of size {masks[0].shape}")
+        if not ((mask == 0) | (mask == 255)).all():
+            raise DataError(f"{title}: mask values must be 0 and 255, found {np.unique(mask)[:8].tolist()}")
+    readers = np.stack(masks) > 0
+    return readers, readers.any(axis=(1, 2))
+
+
+def _natural(key: tuple[str, str, str]) -> tuple[str, int, int]:
+    return key[0], int(key[1].rpartition("-")[2]), int(key[2].rpartition("-")[2])

@@ -1,0 +1,138 @@
+"""The XML files in which LIDC published its readers' marks: one file per CT scan, four reading sessions each.
+
+Only what LIDC calls nodules of 3 mm and more is read: marks with contours and the nine ratings. Smaller nodules and
+non-nodules are points. The contour lines name x (column) and y (row) of the first pixels outside the lesion.
+
+A file from elsewhere is not trusted: a document type declaration, which is where entity bombs and references to other
+files live, is refused, and so is a file that is larger than any of LIDC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+import numpy as np
+
+from softmask.data.annotations import RATINGS, Contour, Reading
+from softmask.errors import DataError
+
+MAX_BYTES = 64 * 1024 * 1024
+"""Largest XML file that is read; LIDC's largest has a few million bytes."""
+
+_MAX_DEPTH = 32  # LIDC needs six
+_REMEDY = "get this file again, or remove it"
+
+
+@dataclass(frozen=True)
+class ScanReadings:
+    """What one XML file says.
+
+    Attributes:
+        series_uid: DICOM SeriesInstanceUID of the CT series that was read.
+        readings: every reader's nodules of 3 mm and more, session by session; ``annotation_id`` counts them from 1.
+    """
+
+    series_uid: str
+    readings: tuple[Reading, ...]
+
+
+def read(path: str | Path) -> ScanReadings:
+    """Readings of one LIDC XML file.
+
+    Raises:
+        DataError: naming the file, when it is missing, damaged, too large, declares a document type or entities, is not
+            a LIDC reading of a CT scan, or holds a contour or rating that is not a number.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from error
+    if len(data) > MAX_BYTES:
+        raise DataError(f"{path}: larger than {MAX_BYTES} bytes; refused. {_REMEDY.capitalize()}")
+    root = _parse(data, path)
+    if root.tag != "LidcReadMessage":
+        raise DataError(f"{path}: a {root.tag!r}, not the LIDC reading of a CT scan (LidcReadMessage); {_REMEDY}")
+    series = (root.findtext("ResponseHeader/SeriesInstanceUid") or "").strip()
+    if not series:
+        raise DataError(f"{path}: names no SeriesInstanceUid, so it fits no scan; {_REMEDY}")
+    readings: list[Reading] = []
+    for session in root.findall("readingSession"):
+        for mark in session.findall("unblindedReadNodule"):
+            characteristics = mark.find("characteristics")
+            if characteristics is None or not len(characteristics):
+                continue  # smaller than 3 mm: marked as a point, without ratings
+            readings.append(_reading(mark, characteristics, len(readings) + 1, path))
+    return ScanReadings(series, tuple(readings))
+
+
+def _reading(mark: Element, characteristics: Element, number: int, path: Path) -> Reading:
+    what = f"{path}: nodule {(mark.findtext('noduleID') or '?').strip()!r}"
+    try:
+        ratings = {name: int(_text(characteristics, name)) for name in RATINGS}
+        contours = tuple(_contour(roi) for roi in mark.findall("roi"))
+    except ValueError as error:
+        raise DataError(f"{what}: {error}; {_REMEDY}") from error
+    if not contours:
+        raise DataError(f"{what}: has ratings and no contour; {_REMEDY}")
+    return Reading(number, ratings, contours)
+
+
+def _contour(roi: Element) -> Contour:
+    z = float(_text(roi, "imageZposition"))
+    if not np.isfinite(z):
+        raise ValueError(f"imageZposition is {z}")
+    inclusion = _text(roi, "inclusion").upper()
+    if inclusion not in ("TRUE", "FALSE"):
+        raise ValueError(f"inclusion is {inclusion!r}, expected TRUE or FALSE")
+    points = [(int(_text(edge, "yCoord")), int(_text(edge, "xCoord"))) for edge in roi.findall("edgeMap")]
+    if not points or not all(0 <= value < 2**15 for point in points for value in point):
+        raise ValueError("a contour without points, or with points outside any image")
+    return Contour(z, inclusion == "TRUE", np.array(points, np.int32))
+
+
+def _text(element: Element, name: str) -> str:
+    text = element.findtext(name)
+    if text is None or not text.strip():
+        raise ValueError(f"{name} is missing")
+    return text.strip()
+
+
+def _parse(data: bytes, path: Path) -> Element:
+    builder = TreeBuilder()
+    depth = 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _MAX_DEPTH:
+            raise DataError(f"{path}: elements nested more than {_MAX_DEPTH} deep; refused. {_REMEDY.capitalize()}")
+        builder.start(tag.rpartition(" ")[2], {})
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(tag.rpartition(" ")[2])
+
+    def refuse(*_: object) -> None:
+        raise DataError(
+            f"{path}: declares a document type or entities, which no LIDC file does; refused. {_REMEDY.capitalize()}"
+        )
+
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.buffer_text = True
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = builder.data
+    parser.StartDoctypeDeclHandler = refuse
+    parser.EntityDeclHandler = refuse
+    parser.ExternalEntityRefHandler = refuse
+    try:
+        parser.Parse(data, True)
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two: an encoding that does not exist
+        raise DataError(f"{path}: damaged XML ({error}); {_REMEDY}") from error
+    return builder.close()

@@ -1,0 +1,235 @@
+"""PROMISE12: prostate segmentation in transversal T2-weighted MR.
+
+G. Litjens et al., "Evaluation of prostate segmentation algorithms for MRI: the PROMISE12 challenge", Medical Image
+Analysis 18(2), 2014. Fifty training cases in MetaImage format: ``CaseNN.mhd`` names ``CaseNN.raw`` (int16), and
+``CaseNN_segmentation.mhd`` its own (int8, 1 inside the prostate).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from softmask.data.sample import Dataset, Sample
+from softmask.errors import DataError
+from softmask.files import sha256_of
+
+PERCENTILES = (1.0, 99.0)
+MAX_VOXELS = 128 * 1024 * 1024
+"""Largest volume that is read; the challenge's largest has 512 x 512 x 54 voxels."""
+
+_HEADER_BYTES = 64 * 1024
+_TYPE_BYTES = {
+    "MET_CHAR": 1,
+    "MET_UCHAR": 1,
+    "MET_SHORT": 2,
+    "MET_USHORT": 2,
+    "MET_INT": 4,
+    "MET_UINT": 4,
+    "MET_FLOAT": 4,
+    "MET_DOUBLE": 8,
+}
+
+
+@dataclass(frozen=True)
+class MetaHeader:
+    """What a MetaImage header declares: ``shape`` (slices, rows, columns), and the file the voxels are in."""
+
+    path: Path
+    shape: tuple[int, int, int]
+    data_file: Path
+
+
+class Promise12(Dataset):
+    """Every slice that shows prostate, of every case with a segmentation.
+
+    ``image`` is the slice with the 1st to 99th percentile of its whole volume stretched to [0, 1] and the rest
+    clipped; one reader, always present. Any label other than 0 counts as prostate. ``index`` also has ``area`` (px).
+
+    Args:
+        folder: holds ``CaseNN.mhd`` and ``CaseNN_segmentation.mhd``, in it or in folders below.
+
+    Raises:
+        DataError: when no case can be used. A case that cannot be used is left out and listed in ``problems``.
+    """
+
+    name = "promise12"
+    source = "real"
+    origin = "PROMISE12 training cases (promise12)"
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__()
+        self.folder = Path(folder)
+        self._cases: dict[str, tuple[MetaHeader, MetaHeader]] = {}
+        self._last: tuple[str, np.ndarray, np.ndarray, tuple[float, float]] | None = None
+        rows = []
+        for name, paths in self._case_files().items():
+            try:
+                if len(paths) > 1:
+                    raise DataError(f"{paths[0]}: the same case is there again as {paths[1]}; keep one of them")
+                rows += self._case_rows(name, paths[0])
+            except DataError as error:
+                self.add_problem(f"{self.name}/{name}", str(error))
+        if not rows:
+            raise DataError(
+                f"{self.folder}: no usable case; expected CaseNN.mhd and .raw with CaseNN_segmentation.mhd and .raw"
+                + (f". First of {len(self.problems)} problems: {self.problems[0].why}" if self.problems else "")
+            )
+        self.index = pd.DataFrame(rows, columns=["patient", "nodule", "slice", "n_readers", "area"])
+
+    def read(self, i: int) -> Sample:
+        row = self.index.iloc[i]
+        image, mask, spacing = self._case(row.patient)
+        z = int(row.slice)
+        return Sample(
+            dataset=self.name,
+            source=self.source,
+            patient=row.patient,
+            nodule=row.nodule,
+            slice=row.slice,
+            image=image[z],
+            readers=mask[z][None],
+            present=np.ones(1, bool),
+            spacing=spacing,
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the headers and voxels of all cases, by case name and content."""
+        parts: list[str | Path] = []
+        for name, headers in self._cases.items():
+            parts.append(name)
+            for header in headers:
+                parts += [header.path, header.data_file]
+        return sha256_of(*parts)
+
+    def _case_files(self) -> dict[str, list[Path]]:
+        cases: dict[str, list[Path]] = {}
+        for path in sorted(self.folder.rglob("Case*.mhd")):
+            # the challenge's test cases bear the same names and have no segmentation: a training case wins over them
+            if re.fullmatch(r"Case\d+", path.stem):
+                cases.setdefault(path.stem, []).append(path)
+            elif not re.fullmatch(r"Case\d+_segmentation", path.stem):
+                self.add_problem(str(path), "is neither CaseNN.mhd nor CaseNN_segmentation.mhd; left out")
+        for name, paths in cases.items():
+            cases[name] = [path for path in paths if _segmentation_of(path).is_file()] or paths
+        images = {_segmentation_of(path) for paths in cases.values() for path in paths}
+        for path in sorted(self.folder.rglob("Case*_segmentation.mhd")):
+            if path not in images:
+                self.add_problem(str(path), "its image is not there; left out")
+        return dict(sorted(cases.items()))
+
+    def _case_rows(self, name: str, path: Path) -> list[tuple[str, str, str, int, int]]:
+        segmentation = _segmentation_of(path)
+        if not segmentation.is_file():
+            raise DataError(f"{path}: has no {segmentation.name} beside it; test cases are not used")
+        headers = read_header(path), read_header(segmentation)
+        if headers[0].shape != headers[1].shape:
+            raise DataError(f"{segmentation}: a mask of size {headers[1].shape} on an image of size {headers[0].shape}")
+        areas = np.count_nonzero(_voxels(headers[1])[0], axis=(1, 2))
+        if not areas.any():
+            raise DataError(f"{segmentation}: the segmentation is empty")
+        self._cases[name] = headers
+        return [(name, "prostate", f"{z:03d}", 1, int(areas[z])) for z in np.flatnonzero(areas)]
+
+    def _case(self, name: str) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+        """Normalised image, mask and pixel spacing; the last case is kept, for slices are read in order."""
+        if self._last is None or self._last[0] != name:
+            image_header, mask_header = self._cases[name]
+            volume, spacing = _voxels(image_header)
+            mask = _voxels(mask_header)[0] != 0
+            self._last = name, normalise(volume, str(image_header.path)), mask, spacing
+        return self._last[1:]
+
+
+def normalise(volume: np.ndarray, name: str) -> np.ndarray:
+    """``volume`` as float32 with its 1st to 99th percentile at 0 and 1, clipped; DataError when it is constant."""
+    if not np.isfinite(volume).all():
+        raise DataError(f"{name}: has NaN or infinite voxels")
+    low, high = np.percentile(volume, PERCENTILES)
+    if not high > low:
+        raise DataError(f"{name}: the image is constant ({low:g} from the 1st to the 99th percentile)")
+    return np.clip((volume.astype(np.float32) - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def read_header(path: str | Path) -> MetaHeader:
+    """Read and check a MetaImage header before any library follows it.
+
+    Raises:
+        DataError: when it is no 3D single-channel header, declares more than :data:`MAX_VOXELS` voxels, names a data
+            file outside its own folder, or that file is missing or shorter than declared.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(_HEADER_BYTES).decode("ascii")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such file") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not a MetaImage header (text with lines such as NDims = 3)") from error
+    # MetaIO takes "key = value" and "key: value"; a key given twice could mean one thing here and another there
+    lines = [re.split("[=:]", line, maxsplit=1) for line in text.splitlines() if re.search("[=:]", line)]
+    fields = {key.strip(): value.strip() for key, value in lines}
+    if len(fields) != len(lines):
+        raise DataError(f"{path}: the MetaImage header gives a field twice; get it again")
+    absent = [key for key in ("NDims", "DimSize", "ElementType", "ElementDataFile") if key not in fields]
+    if absent:
+        raise DataError(f"{path}: the MetaImage header lacks {', '.join(absent)}")
+    sizes = fields["DimSize"].split()
+    if fields["NDims"] != "3" or len(sizes) != 3 or not all(size.isascii() and size.isdigit() for size in sizes):
+        raise DataError(f"{path}: NDims = {fields['NDims']}, DimSize = {fields['DimSize']!r}; expected three sizes")
+    columns, rows, slices = (int(size[:20]) for size in sizes)
+    if not 0 < columns * rows * slices <= MAX_VOXELS:
+        raise DataError(f"{path}: DimSize = {fields['DimSize']} is refused; 1 to {MAX_VOXELS} voxels are expected")
+    if fields["ElementType"] not in _TYPE_BYTES or fields.get("ElementNumberOfChannels", "1") != "1":
+        raise DataError(f"{path}: ElementType = {fields['ElementType']}: one whole or real number a voxel is expected")
+    for key, usual in (("CompressedData", "false"), ("HeaderSize", "0")):
+        if fields.get(key, usual).lower() != usual:
+            raise DataError(f"{path}: {key} = {fields[key]} is not how PROMISE12 is stored; get the original files")
+    data_file = _data_file(path, fields["ElementDataFile"])
+    expected = math.prod((columns, rows, slices, _TYPE_BYTES[fields["ElementType"]]))
+    size = data_file.stat().st_size
+    if size < expected:
+        raise DataError(f"{data_file}: truncated, {size} bytes where {path.name} declares {expected}; get it again")
+    return MetaHeader(path, (slices, rows, columns), data_file)
+
+
+def _data_file(header: Path, name: str) -> Path:
+    """The file of voxels: a plain name beside the header, so that no header leads elsewhere on the disk."""
+    if not name or name in (".", "..", "LOCAL", "LIST") or re.search(r"[/\\:%]", name):
+        raise DataError(
+            f"{header}: ElementDataFile = {name!r} is refused; expected the name of a file in the header's own folder"
+        )
+    path = header.parent / name
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file, and {header.name} names it as its voxels; get it again")
+    if path.resolve().parent != header.parent.resolve():
+        raise DataError(f"{path}: leads to {path.resolve()}, outside the header's folder; refused")
+    return path
+
+
+def _segmentation_of(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_segmentation.mhd")
+
+
+def _voxels(header: MetaHeader) -> tuple[np.ndarray, tuple[float, float]]:
+    """(slices, rows, columns) array and (row, column) spacing in mm."""
+    import SimpleITK
+
+    try:
+        image = SimpleITK.ReadImage(str(header.path), imageIO="MetaImageIO")
+    except RuntimeError as error:
+        raise DataError(f"{header.path}: cannot be read as a MetaImage; get it again ({error})") from error
+    array = SimpleITK.GetArrayFromImage(image)
+    if array.shape != header.shape:
+        raise DataError(f"{header.path}: was read with size {array.shape} where the header declares {header.shape}")
+    spacing = image.GetSpacing()
+    return array, (float(spacing[1]), float(spacing[0]))

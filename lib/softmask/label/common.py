@@ -1,0 +1,50 @@
+"""What the labelling steps share: what an image or a mask must be, and the box round it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from softmask.errors import LabelError
+
+
+def checked_image(image: np.ndarray) -> np.ndarray:
+    """The image as float64; LabelError unless it is (H, W) or (H, W, channels), finite and within [0, 1]."""
+    image = np.asarray(image, float)
+    if image.ndim not in (2, 3) or image.size == 0:
+        raise LabelError(f"the image must be (H, W) or (H, W, channels) with pixels in it, not {image.shape}")
+    low, high = image.min(), image.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise LabelError(f"the image has {(~np.isfinite(image)).sum()} NaN or infinite values: replace or crop them")
+    if low < 0 or high > 1:
+        raise LabelError(f"the image must lie in [0, 1], but spans {low:g} to {high:g}: rescale it")
+    return image
+
+
+def checked_mask(mask: np.ndarray, name: str = "the mask") -> np.ndarray:
+    """The mask as bool; LabelError unless it is (H, W), of bools, 0 and 1 or 0 and 255, and not empty."""
+    mask = np.asarray(mask)
+    if mask.ndim != 2:
+        raise LabelError(f"{name} must be (H, W), not {mask.shape}")
+    if mask.dtype != bool:
+        if not np.isin(mask, (0, mask.max(initial=0))).all() or mask.max(initial=0) not in (0, 1, 255):
+            raise LabelError(f"{name} must be binary (bool, or 0 and 1, or 0 and 255): threshold it first")
+        mask = mask > 0
+    if not mask.any():
+        raise LabelError(f"{name} is empty: there is no lesion to label; leave it out")
+    return mask
+
+
+def checked_readers(masks: np.ndarray) -> np.ndarray:
+    """Reader masks as (P, H, W) bool, P >= 1, none of them empty, else LabelError."""
+    if len(masks) == 0:
+        raise LabelError("no reader is present: leave this sample out")
+    if len({np.shape(mask) for mask in masks}) > 1:
+        raise LabelError(f"the readers' masks differ in size: {', '.join(str(np.shape(mask)) for mask in masks)}")
+    return np.stack([checked_mask(mask, f"the mask of reader {reader}") for reader, mask in enumerate(masks)])
+
+
+def bounding_box(region: np.ndarray, margin: int) -> tuple[slice, slice]:
+    """Slices around the True pixels of ``region`` (H, W), widened by ``margin`` but not beyond the array."""
+    spans = (np.flatnonzero(region.any(axis=1 - axis)) for axis in (0, 1))
+    rows, columns = (slice(max(span[0] - margin, 0), span[-1] + margin + 1) for span in spans)
+    return rows, columns

@@ -1,0 +1,47 @@
+"""What several readers agree on.
+
+All functions take the masks of the readers who were present, (P, H, W) bool, and raise LabelError when there is none
+or an empty one among them: an absent reader is not a reader who saw no lesion.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from softmask.errors import LabelError
+from softmask.label.common import checked_readers
+
+
+def fifty_percent(masks: np.ndarray) -> np.ndarray:
+    """(H, W) bool: marked by at least half of the readers. Empty where three or more readers do not overlap."""
+    masks = checked_readers(masks)
+    return 2 * masks.sum(axis=0) >= len(masks)
+
+
+def leave_one_out(masks: np.ndarray) -> np.ndarray:
+    """(P, H, W) bool: for each reader, the 50 % consensus of the others, to compare that reader's mask with.
+
+    Raises:
+        LabelError: with fewer than two readers, too.
+    """
+    masks = checked_readers(masks)
+    if len(masks) < 2:
+        raise LabelError("a consensus of the other readers needs at least two readers")
+    others = masks.sum(axis=0) - masks
+    return 2 * others >= len(masks) - 1
+
+
+def staple(masks: np.ndarray) -> np.ndarray:
+    """(H, W) float64: probability of lesion, each reader's sensitivity and specificity being estimated alongside.
+
+    Warfield, Zou, Wells, "Simultaneous truth and performance level estimation (STAPLE)", IEEE Transactions on Medical
+    Imaging 23 (2004) 903-921, as in SimpleITK. Its prior is the share of the image that the readers marked, so it
+    depends on the crop. One reader, or readers who agree on every pixel, give their own mask: nothing is estimated.
+    """
+    masks = checked_readers(masks)
+    if (masks == masks[0]).all():
+        return masks[0].astype(float)
+    import SimpleITK
+
+    images = [SimpleITK.GetImageFromArray(mask.astype(np.uint8)) for mask in masks]
+    return np.clip(SimpleITK.GetArrayFromImage(SimpleITK.STAPLE(images, 1.0)), 0, 1)

@@ -1,0 +1,80 @@
+"""The soft labels that the papers compare with: made from a binary mask alone, without looking at the image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from softmask.errors import LabelError
+from softmask.label.common import checked_mask
+
+
+def kats_dilation(mask: np.ndarray, radius: float = 1, probability: float = 0.5) -> np.ndarray:
+    """The mask at 1, and round it a band that a dilation adds, at a fixed probability.
+
+    Kats, Goldberger, Greenspan, "Soft labeling by distilling anatomical knowledge for improved MS lesion segmentation",
+    ISBI 2019: brain lesions are grown (to 110 % - 140 % of their size in the comparison there), and the added voxels
+    get one value below 1. The papers reproduced here print neither number for lung nodules; one pixel (117 % to 144 %
+    of the area at radii of 12 to 5 pixels) and one half are this project's choice.
+
+    Args:
+        mask: (H, W) bool.
+        radius: of the dilating disc in pixels, at least 1.
+        probability: of the band, between 0 and 1.
+
+    Returns:
+        (H, W) float32.
+
+    Raises:
+        LabelError: an empty mask, a radius below 1, a probability outside [0, 1].
+    """
+    import cv2
+
+    mask = checked_mask(mask)
+    if not radius >= 1:
+        raise LabelError(f"the radius of the dilation must be at least 1 pixel, not {radius!r}")
+    if not 0 <= probability <= 1:
+        raise LabelError(f"the probability of the dilated band must lie in [0, 1], not {probability!r}")
+    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.where(mask, 1, np.where(distance <= radius, probability, 0)).astype(np.float32)
+
+
+def gros_interpolation(mask: np.ndarray, factor: float = 2) -> np.ndarray:
+    """The mask resampled with linear interpolation and not made binary again.
+
+    Gros, Lemay, Cohen-Adad, "SoftSeg: advantages of soft versus binary training for image segmentation", Medical Image
+    Analysis 71 (2021) 102038, keep the values between 0 and 1 that resampling to the network's grid leaves. Here the
+    grid does not change, so the mask goes to one ``factor`` times coarser and back, both bilinear.
+
+    Args:
+        mask: (H, W) bool.
+        factor: how much coarser, above 1.
+
+    Returns:
+        (H, W) float32 in [0, 1]. A lesion smaller than the coarse pixels does not reach 1.
+
+    Raises:
+        LabelError: an empty mask, a factor of 1 or below.
+    """
+    import cv2
+
+    mask = checked_mask(mask)
+    if not factor > 1:
+        raise LabelError(f"the resampling factor must be above 1, not {factor!r}")
+    height, width = mask.shape
+    coarse = (max(1, round(width / factor)), max(1, round(height / factor)))
+    resampled = cv2.resize(mask.astype(np.float32), coarse, interpolation=cv2.INTER_LINEAR)
+    return np.clip(cv2.resize(resampled, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)
+
+
+def softened(mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """max(mask, soft mask), (H, W) float32: a binary label whose outside is softened (CasGAN, eq. 6).
+
+    Raises:
+        LabelError: an empty mask, a soft mask of another size or outside [0, 1].
+    """
+    mask, alpha = checked_mask(mask), np.asarray(alpha, np.float32)
+    if alpha.shape != mask.shape:
+        raise LabelError(f"a soft mask of size {alpha.shape} with a mask of size {mask.shape}: they must be the same")
+    if not (alpha.min() >= 0 and alpha.max() <= 1):
+        raise LabelError("the soft mask must lie in [0, 1], without NaN")
+    return np.maximum(mask, alpha)

@@ -1,0 +1,119 @@
+"""Trimaps: where a lesion is certain (1), where background is (0), and where matting decides (0.5).
+
+Sources: Gong et al., "DSNet" (section on labelling, strategies 1 to 3, eq. 2 to 4) and Tang et al., "CasGAN" (3.1.2).
+What the papers leave open is decided here and said in the docstrings.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from softmask.errors import LabelError
+from softmask.label.common import bounding_box, checked_mask, checked_readers
+from softmask.label.grabcut import axes_pixels, grabcut_mask
+from softmask.label.recist import validate
+
+BAND = 0.15
+"""Radius of erosion and dilation as a fraction of the lesion's equivalent radius sqrt(area / pi).
+
+LIDC readers overlap with a Dice of about 0.8, so two outlines lie about a tenth of the radius to either side of their
+middle; the band reaches half as far again."""
+
+
+def from_mask(mask: np.ndarray, radius: float | None = None) -> np.ndarray:
+    """Erosion of the mask is lesion, the outside of its dilation background, the band between unknown.
+
+    Both use a disc. Each connected part (8-neighbours) that the erosion would empty keeps its core, the pixels farthest
+    from its outline; where the dilation leaves no background, the pixels farthest from the lesion stay background. What
+    lies beyond the image is not background: a lesion that the border cuts is not eroded from there.
+
+    Args:
+        mask: (H, W) bool.
+        radius: of the disc, in pixels, at least 1; default :data:`BAND` times the equivalent radius, rounded.
+
+    Returns:
+        (H, W) float32 in {0, 0.5, 1}, with foreground, background and unknown pixels.
+
+    Raises:
+        LabelError: an empty or full mask, or one that is not two-dimensional; a radius below 1.
+    """
+    mask = checked_mask(mask)
+    if mask.all():
+        raise LabelError("the mask covers the whole image: no background is left; use a larger crop")
+    if radius is None:
+        radius = max(1, round(BAND * np.sqrt(mask.sum() / np.pi)))
+    if not radius >= 1:
+        raise LabelError(f"the radius of erosion and dilation must be at least 1 pixel, not {radius!r}")
+    trimap = np.zeros(mask.shape, np.float32)
+    box = bounding_box(mask, math.ceil(radius) + 1)  # beyond it all is background
+    outside = _depth(~mask[box])
+    trimap[box][outside <= min(radius, np.nextafter(outside.max(), 0))] = 0.5
+    trimap[box][_eroded(mask[box], radius)] = 1
+    return trimap
+
+
+def from_readers(masks: np.ndarray) -> np.ndarray:
+    """What all readers marked is lesion, what none marked background, the rest unknown (DSNet, eq. 2 to 4).
+
+    - One reader: :func:`from_mask`.
+    - No pixel that all marked: the consensus core stands in, the erosion (as in :func:`from_mask`) of the pixels with
+      the most votes.
+    - Readers that agree on every pixel: a band of one pixel, since no outline is certain to the pixel.
+
+    Args:
+        masks: (P, H, W) bool, the readers who were present.
+
+    Returns:
+        (H, W) float32 in {0, 0.5, 1}, with foreground, background and unknown pixels.
+
+    Raises:
+        LabelError: no reader, an empty mask, or readers who together marked the whole image.
+    """
+    masks = checked_readers(masks)
+    if len(masks) == 1:
+        return from_mask(masks[0])
+    votes = masks.sum(axis=0)
+    union, everyone = votes > 0, votes == len(masks)
+    if union.all():
+        raise LabelError("the readers together marked the whole image: no background is left; use a larger crop")
+    if (union == everyone).all():
+        return from_mask(union, radius=1)
+    trimap = np.where(union, np.float32(0.5), np.float32(0))
+    if everyone.any():
+        trimap[everyone] = 1
+    else:
+        most = votes == votes.max()
+        trimap[_eroded(most, max(1, round(BAND * np.sqrt(most.sum() / np.pi))))] = 1
+    return trimap
+
+
+def from_recist(image: np.ndarray, axes: np.ndarray, *, iterations: int = 5, radius: float | None = None) -> np.ndarray:
+    """GrabCut from the RECIST axes (:func:`softmask.label.grabcut.grabcut_mask`), then :func:`from_mask`.
+
+    The axes stay lesion, as a reader drew them through it: without that, matting lost a tenth of the area on real
+    slices. Arguments and errors are those of the two functions.
+    """
+    trimap = from_mask(grabcut_mask(image, axes, iterations), radius)
+    trimap[axes_pixels(validate(axes, trimap.shape), trimap.shape)] = 1
+    return trimap
+
+
+def _depth(region: np.ndarray) -> np.ndarray:
+    """(H, W) float32: distance of each pixel of the region to the nearest pixel of the image outside it; else 0."""
+    import cv2
+
+    return cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+
+
+def _eroded(mask: np.ndarray, radius: float) -> np.ndarray:
+    """Erosion by a disc that leaves each 8-connected part at least its innermost pixels."""
+    import cv2
+
+    depth = _depth(mask)
+    count, part = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    deepest = np.zeros(count, np.float32)
+    np.maximum.at(deepest, part[mask], depth[mask])
+    limit = np.minimum(np.float32(radius), np.nextafter(deepest, np.float32(0)))
+    return mask & (depth > limit[part])

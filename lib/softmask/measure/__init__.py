@@ -1,0 +1,1 @@
+"""Measures of segmentations and soft masks: arrays in, numbers out."""

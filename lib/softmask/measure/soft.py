@@ -1,0 +1,101 @@
+"""Errors of soft masks: alpha in [0, 1] against alpha in [0, 1].
+
+Every function takes two arrays (..., H, W) of one shape and returns shape (...), a scalar for (H, W). All are
+symmetric; the errors are 0, and :func:`soft_dice` is 1, for equal masks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import correlate1d
+
+from softmask.errors import DataError
+
+GRADIENT_SIGMA = 1.4
+"""Width of the Gaussian derivative of :func:`gradient_error`, in pixels: that of Rhemann et al. 2009."""
+
+_ROUNDING = 1e-6  # what filtering and solving in float32 may leave outside [0, 1]
+
+
+def mae(alpha: np.ndarray, truth: np.ndarray, band: np.ndarray | None = None) -> np.ndarray:
+    """Mean absolute error, in [0, 1], over all pixels or those of ``band`` (..., H, W) bool; NaN for an empty band."""
+    alpha, truth = _alphas(alpha, truth)
+    return _mean(np.abs(alpha - truth), band)
+
+
+def mse(alpha: np.ndarray, truth: np.ndarray, band: np.ndarray | None = None) -> np.ndarray:
+    """Mean squared error, in [0, 1], over all pixels or those of ``band`` (..., H, W) bool; NaN for an empty band."""
+    alpha, truth = _alphas(alpha, truth)
+    return _mean((alpha - truth) ** 2, band)
+
+
+def soft_dice(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Dice of soft masks 2 sum min(a, b) / (sum a + sum b), in [0, 1]; 1 where both are zero everywhere.
+
+    The minimum, and not the product of the usual training loss, is used because it is the one that is 1 for two
+    equal soft masks; on binary masks both are Dice.
+    """
+    alpha, truth = _alphas(alpha, truth)
+    total = (alpha + truth).sum(axis=(-2, -1))
+    shared = 2 * np.minimum(alpha, truth).sum(axis=(-2, -1))
+    return np.divide(shared, total, out=np.ones_like(total), where=total > 0)[()]
+
+
+def gradient_error(alpha: np.ndarray, truth: np.ndarray, band: np.ndarray | None = None) -> np.ndarray:
+    """Gradient error of the alpha matting benchmark: sum of (|grad a| - |grad b|)^2 over the pixels, divided by 1000.
+
+    The gradients are first-order Gaussian derivatives of sigma 1.4 pixels with edge pixels repeated, filters
+    of unit L2 norm, and |grad a| is their Euclidean length (Rhemann et al., "A perceptually motivated online
+    benchmark for image matting", CVPR 2009, with the exponent 2 of its evaluation code). Unlike that code,
+    alpha is not stretched to [0, 1] first, so that a faint mask stays faint. Summed over all pixels or ``band``.
+    """
+    alpha, truth = _alphas(alpha, truth)
+    difference = (_gradient_length(alpha) - _gradient_length(truth)) ** 2
+    return _sum(difference, band) / 1000.0
+
+
+def _gradient_length(alpha: np.ndarray) -> np.ndarray:
+    """(..., H, W) length of the Gaussian gradient."""
+    smooth, derivative = _filters()
+    rows = correlate1d(correlate1d(alpha, derivative, axis=-2, mode="nearest"), smooth, axis=-1, mode="nearest")
+    columns = correlate1d(correlate1d(alpha, smooth, axis=-2, mode="nearest"), derivative, axis=-1, mode="nearest")
+    return np.hypot(rows, columns)
+
+
+def _filters() -> tuple[np.ndarray, np.ndarray]:
+    """Gaussian and its derivative, cut where the Gaussian falls below 1 % of 1; their outer product has norm 1."""
+    cut = 0.01 * np.sqrt(2 * np.pi) * GRADIENT_SIGMA
+    half = int(np.ceil(GRADIENT_SIGMA * np.sqrt(-2 * np.log(cut))))
+    x = np.arange(-half, half + 1, dtype=float)
+    smooth = np.exp(-(x**2) / (2 * GRADIENT_SIGMA**2)) / (np.sqrt(2 * np.pi) * GRADIENT_SIGMA)
+    derivative = x * smooth / GRADIENT_SIGMA**2
+    return smooth / np.linalg.norm(smooth), derivative / np.linalg.norm(derivative)
+
+
+def _alphas(alpha: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    alpha, truth = np.asarray(alpha, dtype=float), np.asarray(truth, dtype=float)
+    if alpha.shape != truth.shape or alpha.ndim < 2:
+        raise DataError(f"soft masks must be (..., H, W) of one shape, not {alpha.shape} and {truth.shape}")
+    for name, values in (("first", alpha), ("second", truth)):
+        if not np.isfinite(values).all() or values.min(initial=0) < -_ROUNDING or values.max(initial=0) > 1 + _ROUNDING:
+            raise DataError(f"the {name} soft mask has values outside [0, 1] or NaN")
+    return alpha, truth
+
+
+def _weights(values: np.ndarray, band: np.ndarray | None) -> np.ndarray:
+    if band is None:
+        return np.ones(values.shape, dtype=bool)
+    band = np.asarray(band)
+    if band.dtype != bool or band.shape[-2:] != values.shape[-2:]:
+        raise DataError(f"the band must be bool of size {values.shape[-2:]}, not {band.dtype} of shape {band.shape}")
+    return np.broadcast_to(band, values.shape)
+
+
+def _sum(values: np.ndarray, band: np.ndarray | None) -> np.ndarray:
+    return np.where(_weights(values, band), values, 0.0).sum(axis=(-2, -1))[()]
+
+
+def _mean(values: np.ndarray, band: np.ndarray | None) -> np.ndarray:
+    total = np.asarray(_sum(values, band))
+    count = np.count_nonzero(_weights(values, band), axis=(-2, -1))
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=np.asarray(count) > 0)[()]

@@ -1,0 +1,34 @@
+"""How identifiers are written for people."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+import yaml
+
+from softmask.errors import ConfigError
+
+
+@cache
+def _names() -> dict[str, dict[str, str]]:
+    return yaml.safe_load((files("softmask.papers") / "names.yaml").read_text(encoding="utf-8"))
+
+
+def display(kind: str, name: str) -> str:
+    """``name`` as people write it: ``display("rows", "unetplusplus")`` is ``U-Net++``.
+
+    A name that is not listed is shown with spaces for underscores; ``dice_with_<row>`` becomes ``Dice with <row>``.
+
+    Args:
+        kind: ``papers``, ``datasets``, ``metrics`` or ``rows``.
+
+    Raises:
+        ConfigError: for another kind.
+    """
+    names = _names()
+    if kind not in names:
+        raise ConfigError(f"unknown kind of name {kind!r}; choose one of {', '.join(names)}")
+    if kind == "metrics" and name.startswith("dice_with_"):
+        return f"Dice with {display('rows', name.removeprefix('dice_with_'))}"
+    return names[kind].get(name, name.replace("_", " "))

@@ -1,0 +1,236 @@
+"""Printed tables, read from the package's own YAML files into long cells.
+
+Each file lists the tables of one paper in the layout that is easiest to check against the print; this module
+turns every layout into the same long form, one :class:`PrintedCell` per number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import yaml
+
+from softmask.errors import ConfigError, DataError
+
+NAMES = ("casgan", "softgan", "dsnet-v1", "dsnet-v2", "lgan")
+
+VALUES, MATRIX, DESCRIPTION = "values", "symmetric-matrix", "description"
+
+
+class PrintedCell(NamedTuple):
+    """One printed number.
+
+    Attributes:
+        row: method, doctor, or step.
+        dataset: the data set the number was measured on; empty where the table is about none.
+        metric: ``dice``, ``sen``, ...; ``dice_with_<row>`` in a matrix; ``description`` for text.
+        mean, std: as printed, in :attr:`unit`; NaN where nothing legible is printed.
+        unit: ``percent``, ``fraction``, ``pixels``, ``ms`` or ``text``.
+        text: the words of a ``description`` cell, else empty.
+    """
+
+    row: str
+    dataset: str
+    metric: str
+    mean: float
+    std: float
+    unit: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class PrintedTable:
+    """One printed table.
+
+    Attributes:
+        paper, name: ``softgan``, ``table-1``.
+        title: in this project's words.
+        kind: ``values``, ``symmetric-matrix`` or ``description``.
+        note: what should be known when reading it, or empty.
+        rows: row names, in print order.
+    """
+
+    paper: str
+    name: str
+    title: str
+    kind: str
+    note: str
+    rows: tuple[str, ...]
+    _cells: tuple[PrintedCell, ...]
+
+    def cells(self) -> tuple[PrintedCell, ...]:
+        """All printed cells in print order, row by row; ``pandas.DataFrame(table.cells())`` is the long table.
+
+        A matrix gives both of its triangles, and its diagonal where it is printed.
+        """
+        return self._cells
+
+    def unit_of(self, metric: str) -> str | None:
+        """The printed unit of ``metric``, or None where the table does not print it."""
+        return next((cell.unit for cell in self._cells if cell.metric == metric), None)
+
+    def decimals_of(self, metric: str) -> tuple[int, int] | None:
+        """The most decimals of the means and of the spreads printed for ``metric``, so that ours can be shown alike.
+
+        In a matrix, those of all its cells. None for a metric that is not printed, or only as text; the means'
+        decimals stand in where no spread is printed.
+        """
+        cells = [cell for cell in self._cells if self.kind == MATRIX or cell.metric == metric]
+        means = [_decimals(cell.mean) for cell in cells if not math.isnan(cell.mean)]
+        spreads = [_decimals(cell.std) for cell in cells if not math.isnan(cell.std)]
+        return (max(means), max(spreads or means)) if means else None
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What one paper prints.
+
+    Attributes:
+        name: one of :data:`NAMES`.
+        citation: title, authors, year, venue, and arxiv where known.
+        tables: by name, ``table-1`` first.
+        figures: ``fig-1``: what it shows, in this project's words.
+        claims: what the paper concludes from its tables.
+        settings: hyper-parameters the paper gives.
+        speed: times the paper gives.
+    """
+
+    name: str
+    citation: Mapping[str, Any]
+    tables: Mapping[str, PrintedTable]
+    figures: Mapping[str, str]
+    claims: tuple[str, ...]
+    settings: Mapping[str, Any]
+    speed: Mapping[str, Any]
+
+    def table(self, name: str) -> PrintedTable:
+        """The table of that name. Raises ConfigError, with the known names, for any other."""
+        if name not in self.tables:
+            raise ConfigError(f"{self.name} prints no {name!r}; its tables are {', '.join(self.tables)}")
+        return self.tables[name]
+
+
+@cache
+def load(paper: str) -> Paper:
+    """The paper of that name.
+
+    Raises:
+        ConfigError: for a name that is not in :data:`NAMES`.
+    """
+    if paper not in NAMES:
+        raise ConfigError(f"unknown paper {paper!r}; choose one of {', '.join(NAMES)}")
+    text = (files("softmask.papers") / f"{paper}.yaml").read_text(encoding="utf-8")
+    return parse(yaml.safe_load(text))
+
+
+def parse(content: Mapping[str, Any]) -> Paper:
+    """A :class:`Paper` from the content of such a YAML file.
+
+    Raises:
+        DataError: names the table and row that does not fit its layout.
+    """
+    need = ("paper", "citation", "units", "tables", "figures", "claims")
+    missing = [key for key in need if key not in content]
+    if missing:
+        raise DataError(f"printed numbers of {content.get('paper', 'a paper')}: no {', '.join(missing)}")
+    name = content["paper"]
+    return Paper(
+        name=name,
+        citation=content["citation"],
+        tables={key: _table(name, key, table, content["units"]) for key, table in content["tables"].items()},
+        figures=dict(content["figures"]),
+        claims=tuple(content["claims"]),
+        settings=content.get("settings", {}),
+        speed=content.get("speed", {}),
+    )
+
+
+def _table(paper: str, name: str, table: Mapping[str, Any], units: Mapping[str, str]) -> PrintedTable:
+    where = f"{paper}/{name}"
+    kind = table.get("kind", VALUES)
+    layouts = {VALUES: _values, MATRIX: _matrix, DESCRIPTION: _description}
+    if not isinstance(kind, str) or kind not in layouts:
+        raise DataError(f"{where}: unknown kind {kind!r}; known: {', '.join(layouts)}")
+    try:
+        cells = tuple(
+            PrintedCell(row, dataset, metric, *_number(value, f"{where}/{row}"), units.get(metric, units["default"]))
+            if kind != DESCRIPTION
+            else PrintedCell(row, dataset, metric, math.nan, math.nan, "text", str(value))
+            for row, dataset, metric, value in layouts[kind](table, where)
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{where}: does not have the layout of a {kind} table ({error!r})") from error
+    return PrintedTable(
+        paper=paper,
+        name=name,
+        title=str(table["title"]),
+        kind=kind,
+        note=str(table.get("note", "")),
+        rows=tuple(dict.fromkeys(cell.row for cell in cells)),
+        _cells=cells,
+    )
+
+
+def _values(table: Mapping[str, Any], where: str) -> Iterator[tuple[str, str, str, Any]]:
+    """Rows by columns; rows by data sets by columns; or data sets by rows by kinds of mask by columns."""
+    columns = table["columns"]
+    for row, values in table["rows"].items():
+        if isinstance(values, Mapping) and "datasets" in table:
+            for dataset in table["datasets"]:
+                for metric, value in _pairs(columns, values[dataset], f"{where}/{row}/{dataset}"):
+                    yield row, dataset, metric, value
+        elif isinstance(values, Mapping):
+            for method, by_kind in values.items():  # the outer key is the data set
+                for kind, numbers in by_kind.items():
+                    for metric, value in _pairs(columns, numbers, f"{where}/{row}/{method}/{kind}"):
+                        yield method, row, f"{metric}_{kind}", value
+        else:
+            for column, value in _pairs(columns, values, f"{where}/{row}"):
+                dataset, metric = (table["dataset"], column) if isinstance(column, str) else column
+                yield row, dataset, metric, value
+
+
+def _pairs(columns: Sequence, values: Sequence, where: str) -> list[tuple[Any, Any]]:
+    if len(columns) != len(values):
+        raise DataError(f"{where}: {len(values)} values for {len(columns)} columns")
+    return list(zip(columns, values, strict=True))
+
+
+def _matrix(table: Mapping[str, Any], where: str) -> Iterator[tuple[str, str, str, Any]]:
+    labels, matrix = table["labels"], table["matrix"]
+    if len(matrix) != len(labels) or any(len(row) != len(labels) for row in matrix):
+        raise DataError(f"{where}: a matrix over {len(labels)} labels needs {len(labels)} rows of as many values")
+    for i, row in enumerate(labels):
+        for j, column in enumerate(labels):
+            if matrix[i][j] != matrix[j][i]:
+                raise DataError(f"{where}: {row} with {column} is {matrix[i][j]}, the other way round {matrix[j][i]}")
+            if i != j or matrix[i][j] is not None:  # a diagonal that is not printed is no gap
+                yield row, table["dataset"], f"dice_with_{column}", matrix[i][j]
+
+
+def _description(table: Mapping[str, Any], where: str) -> Iterator[tuple[str, str, str, Any]]:
+    for row, text in table["rows"].items():
+        if not isinstance(text, str) or not text:
+            raise DataError(f"{where}/{row}: a description must be text, not {text!r}")
+        yield row, "", "description", text
+
+
+def _number(value: Any, where: str) -> tuple[float, float]:
+    """(mean, std) of a number, a [mean, std] pair, or null."""
+    mean, std = value if isinstance(value, list) and len(value) == 2 else (value, None)
+    for part in (mean, std):
+        number = isinstance(part, int | float) and not isinstance(part, bool) and math.isfinite(part)
+        if part is not None and not number:
+            raise DataError(f"{where}: {value!r} is neither a number, nor [mean, std], nor null")
+    if std is not None and (mean is None or std < 0):
+        raise DataError(f"{where}: {value!r} has a spread that cannot be")
+    return (math.nan if mean is None else float(mean), math.nan if std is None else float(std))
+
+
+def _decimals(value: float) -> int:
+    return len(f"{value!r}".partition(".")[2])

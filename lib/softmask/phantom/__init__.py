@@ -1,0 +1,41 @@
+"""Embedded data: simulated images with a known truth, for every data set of :data:`softmask.data.NAMES`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softmask.errors import ConfigError
+from softmask.phantom.kinds import KINDS
+
+if TYPE_CHECKING:
+    from softmask.config import Config
+    from softmask.data.sample import Dataset
+
+__all__ = ["KINDS", "open_embedded"]
+
+EMBEDDED = ("lidc", "lnsm", "isbi2012", "promise12", "deeplesion")
+
+
+def open_embedded(name: str, config: Config) -> Dataset:
+    """The embedded data set ``name``.
+
+    What it holds does not depend on the profile: which and how many samples are used is the caller's choice.
+    ``deeplesion`` is another name for ``lnsm``.
+
+    Raises:
+        ConfigError: for a name that is not known.
+        MissingData: when the annotation database is not installed (``lidc``, ``lnsm``).
+    """
+    if name in ("lidc", "lnsm", "deeplesion"):
+        from softmask.phantom.lidc import EmbeddedLidc
+
+        return EmbeddedLidc("lnsm" if name == "deeplesion" else name)
+    if name == "isbi2012":
+        from softmask.phantom.membranes import EmbeddedIsbi2012
+
+        return EmbeddedIsbi2012()
+    if name == "promise12":
+        from softmask.phantom.prostate import EmbeddedPromise12
+
+        return EmbeddedPromise12()
+    raise ConfigError(f"there is no embedded data set {name!r}; choose one of {', '.join(EMBEDDED)}")

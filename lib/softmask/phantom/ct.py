@@ -1,0 +1,99 @@
+"""Simulated CT of one nodule slice: object, scanner, truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from softmask.phantom import nodule as lesion
+from softmask.phantom.geometry import Outlines, Window, support
+from softmask.phantom.kinds import PLEURAL_PLACE, Place
+from softmask.phantom.scanner import Scanner, scan
+from softmask.phantom.thorax import Patient, draw_surroundings
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Generators by what their draws belong to, so that slices of a nodule and nodules of a patient agree."""
+
+    patient: np.random.Generator
+    nodule: np.random.Generator
+    slice: np.random.Generator
+
+
+@dataclass(frozen=True)
+class Image:
+    """Simulated slice.
+
+    Attributes:
+        hu: (H, W) float32.
+        alpha: (H, W) float32 in [0, 1]: the share of each pixel's area that is lesion substance, before any blur.
+            The lumen of a cavity, calcium and vessels that run through the lesion count as lesion; chest wall does not.
+    """
+
+    hu: np.ndarray
+    alpha: np.ndarray
+
+
+def simulate(
+    outlines: Sequence[Outlines],
+    areas: Sequence[float],
+    ratings: Sequence[Mapping[str, float]],
+    *,
+    kind: str,
+    place: Place,
+    window: Window,
+    spacing: float,
+    thickness: float,
+    slope_mm: float,
+    scanner: Scanner,
+    draws: Draws,
+) -> Image:
+    """The CT slice in which the given readers would have drawn what they drew.
+
+    Args:
+        outlines: the present readers' (inclusion, (N, 2) points) contours in this slice, in frame pixels.
+        areas: pixels of each present reader's mask.
+        ratings: of all readers of the nodule.
+        kind: one of :data:`~softmask.phantom.kinds.KINDS`; it adds the cavity or the calcium.
+        place: where in the lung; it decides how far the wall is.
+        window: (first row, first column, height, width) of the image in the frame.
+        spacing, thickness: pixel size and slice thickness in mm.
+        slope_mm: from :func:`softmask.phantom.nodule.surface_slope`.
+        scanner: blur and noise.
+        draws: generators; they are used up.
+    """
+    patient = Patient.draw(draws.patient)
+    shape = lesion.draw_shape(outlines, areas, ratings, window, spacing, slope_mm, draws.slice)
+    _, extent, _ = support(shape.distance, shape.window, place.outward)
+    fraction = lesion.pixel_fraction(shape, window)
+    hu = lesion.substance(shape, ratings, kind, spacing, draws.nodule)
+    hu = lesion.pixel_substance(shape, hu, window)
+    around = draw_surroundings(
+        window[2:],
+        spacing,
+        thickness,
+        patient,
+        place,
+        (shape.centre - window[:2]) * spacing,
+        shape.radius * spacing,
+        _wall_distance(place, extent * spacing, shape.radius * spacing, draws.nodule),
+        draws.slice,
+        draws.nodule,
+    )
+    image = around.lung_hu + fraction * (hu - around.lung_hu)
+    # vessels cross ground glass, not the lumen of a cavity
+    vessel = around.vessel * (1 - fraction) if kind == "cavitary" else around.vessel
+    image += vessel * (np.maximum(around.vessel_hu, image) - image)
+    image += around.wall * (around.wall_hu - image)
+    alpha = np.clip(fraction * (1 - around.wall), 0, 1)
+    return Image(scan(image, spacing, scanner, draws.slice), alpha.astype(np.float32))
+
+
+def _wall_distance(place: Place, extent_mm: float, radius_mm: float, rng: np.random.Generator) -> float:
+    """Centre to pleura: the wall cuts a little off a juxtapleural nodule and stays clear of the others."""
+    if place.radius >= PLEURAL_PLACE:
+        return extent_mm - rng.uniform(0.05, 0.3) * radius_mm
+    return extent_mm + 2.5 + (PLEURAL_PLACE - place.radius) * rng.uniform(30, 55)

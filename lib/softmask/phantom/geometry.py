@@ -1,0 +1,139 @@
+"""Outlines as signed distances on a supersampled grid, and the smooth random fields that disturb them.
+
+A window of H x W pixels is drawn on S*H x S*W sub-pixels; the mean over each pixel's sub-pixels is the fraction of
+the pixel that is covered. Distances are in pixels (not sub-pixels), negative inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from softmask.data.rasterise import fill
+from softmask.errors import DataError
+
+SUPERSAMPLING = 4
+"""Sub-pixels per pixel and axis of a lesion's geometry."""
+
+Window = tuple[int, int, int, int]
+"""(first row, first column, height, width) in the frame that outlines count in."""
+
+Outlines = Sequence[tuple[bool, np.ndarray]]
+"""One reader's (inclusion, (N, 2) (row, column) points) in one slice."""
+
+
+def subpixel_centres(window: Window, factor: int = SUPERSAMPLING) -> tuple[np.ndarray, np.ndarray]:
+    """(factor*H, 1) rows and (1, factor*W) columns of the sub-pixel centres, in frame pixels, float32."""
+    row, column, height, width = window
+    rows = row - 0.5 + (np.arange(factor * height, dtype=np.float32) + 0.5) / factor
+    columns = column - 0.5 + (np.arange(factor * width, dtype=np.float32) + 0.5) / factor
+    return rows[:, None], columns[None, :]
+
+
+def block_mean(fine: np.ndarray, factor: int = SUPERSAMPLING) -> np.ndarray:
+    """Mean over each pixel's ``factor`` x ``factor`` sub-pixels: (factor*H, factor*W) -> (H, W), same dtype."""
+    height, width = fine.shape[0] // factor, fine.shape[1] // factor
+    # summing slices of the narrow axis first is several times faster than a mean over two strided axes
+    rows = fine.reshape(height, factor, -1).sum(axis=1)
+    return rows.reshape(height, width, factor).sum(axis=2) / fine.dtype.type(factor * factor)
+
+
+def signed_distance(inside: np.ndarray) -> np.ndarray:
+    """Distance of each pixel centre to the border between inside and outside pixels, negative inside.
+
+    Args:
+        inside: (H, W) bool.
+
+    Returns:
+        (H, W) float32; where all pixels are on one side, the distance is larger than the image.
+    """
+    import cv2
+
+    far = np.float32(sum(inside.shape))
+    inside = np.ascontiguousarray(inside, np.uint8)
+    if not inside.any():
+        return np.full(inside.shape, far)
+    if inside.all():
+        return np.full(inside.shape, -far)
+    # the transform measures to pixel centres; the border runs half a pixel before them
+    within = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    without = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return without - within + np.where(inside > 0, np.float32(0.5), np.float32(-0.5))
+
+
+def outline_distance(outlines: Outlines, area: float, window: Window) -> np.ndarray:
+    """Signed distance to one reader's lesion, whose outline runs between the contour and the pixels it encloses.
+
+    LIDC contours are the first pixels outside, so the polygon through them is up to a pixel too large. The distance is
+    shifted so that the lesion has the area of the reader's pixel mask.
+
+    Args:
+        outlines: the reader's contours in this slice.
+        area: number of pixels of the reader's mask.
+        window: where; distances are to the part of the lesion that lies in it.
+
+    Returns:
+        (S*H, S*W) float32, in pixels.
+    """
+    row, column, height, width = window
+    shape = (SUPERSAMPLING * height, SUPERSAMPLING * width)
+    lesion, holes = np.zeros(shape, bool), np.zeros(shape, bool)
+    for inclusion, points in outlines:
+        fine = (np.asarray(points, float) - (row, column) + 0.5) * SUPERSAMPLING - 0.5
+        target = lesion if inclusion else holes
+        target |= fill(fine, shape)
+    return with_area(signed_distance(lesion & ~holes) / SUPERSAMPLING, area)
+
+
+def with_area(distance: np.ndarray, area: float) -> np.ndarray:
+    """``distance`` shifted so that the inside covers ``area`` pixels (at least one sub-pixel, at most all but one)."""
+    count = round(area * SUPERSAMPLING**2)
+    count = min(max(count, 1), distance.size - 1)
+    around = np.partition(distance.ravel(), (count - 1, count))[count - 1 : count + 1]
+    # equal distances tie: a step below the tie would leave nothing inside, so the tie is taken whole
+    level = around.mean() if around[0] < around[1] else np.nextafter(around[0], np.float32(np.inf))
+    return distance - np.float32(level)
+
+
+def mean_outline(distances: Sequence[np.ndarray], areas: Sequence[float]) -> np.ndarray:
+    """Signed distance to the readers' mean outline: mean of the distances, at their geometric mean area.
+
+    The zero level of a plain mean of distances may be empty where readers hardly overlap; taking the level that gives
+    the mean area keeps the outline between the readers'.
+
+    Raises:
+        DataError: without readers.
+    """
+    if not distances:
+        raise DataError("a mean outline needs at least one reader who marked the slice")
+    mean = distances[0] if len(distances) == 1 else np.mean(distances, axis=0, dtype=np.float32)
+    return with_area(mean, float(np.exp(np.mean(np.log(areas)))))
+
+
+def smooth_field(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> np.ndarray:
+    """Smooth random field of about zero mean and unit deviation that varies over ``scale`` pixels; (H, W) float32.
+
+    White noise on a grid of ``scale`` pixels, interpolated cubically: cheap, and smooth enough for shapes and density.
+    """
+    import cv2
+
+    scale = max(scale, 1.0)
+    coarse = [int(np.ceil(size / scale)) + 3 for size in shape]
+    noise = rng.standard_normal(coarse, dtype=np.float32)
+    large = cv2.resize(noise, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    row, column = (rng.integers(0, large.shape[k] - shape[k] + 1) for k in (0, 1))
+    # interpolation between independent grid values keeps about 0.76 of their deviation per axis
+    return large[row : row + shape[0], column : column + shape[1]] / np.float32(0.76)
+
+
+def support(distance: np.ndarray, window: Window, direction: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Centroid (row, column) in frame pixels, extent from there along the unit ``direction``, and equivalent radius."""
+    rows, columns = subpixel_centres(window)
+    at_row, at_column = np.nonzero(distance < 0)
+    if not len(at_row):
+        raise DataError("the lesion's outline is empty in its window")
+    points = np.column_stack([rows[at_row, 0], columns[0, at_column]])
+    centre = points.mean(axis=0)
+    extent = float(((points - centre) @ direction).max())
+    return centre, extent, float(np.sqrt(len(points) / np.pi) / SUPERSAMPLING)

@@ -1,0 +1,85 @@
+"""The six nodule kinds of the papers' Figure 1, and the written rule that decides between them.
+
+Ratings and contours decide most of them. What the annotations do not hold is where the pleura is; there the nodule's
+place in the frame decides. On real LIDC slices place is the better guide of what the contours offer: a wall that
+touches the nodule was predicted with an area under the ROC curve of 0.69 from the place, of 0.51 from a flat side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+KINDS = ("isolated", "tiny", "cavitary", "ground_glass", "juxtapleural", "calcific")
+
+AIR, NO_CALCIUM = 4, 6
+"""LIDC codes: ``internalStructure`` of air, ``calcification`` that is absent."""
+
+TINY_MM = 5.0
+"""Largest diameter of a tiny nodule."""
+
+FRAME = 512
+"""Rows and columns of a CT slice that contours count in."""
+
+LUNG_OFFSET, LUNG_HALF_WIDTH, LUNG_HALF_HEIGHT = 90 / FRAME, 70 / FRAME, 110 / FRAME
+"""A lung in fractions of the frame: its centre left or right of the middle, and the half axes of its ellipse."""
+
+PLEURAL_PLACE = 1.18
+"""Place (see :class:`Place`) from which a nodule touches the pleura; exceeded by about three nodules in ten, as
+walls touch 29 % of real LIDC nodules."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in its lung a nodule lies.
+
+    Attributes:
+        radius: 0 at the lung's centre, 1 on the standard ellipse.
+        outward: (2,) unit (row, column) vector towards the nearest wall, the ellipse's normal.
+        lateral: +1 where columns grow towards the chest's side, -1 where they grow towards the mediastinum.
+    """
+
+    radius: float
+    outward: np.ndarray
+    lateral: int
+
+
+def place_of(row: float, column: float) -> Place:
+    """Place of a nodule whose centre is at (row, column) of the 512 x 512 frame."""
+    middle = (FRAME - 1) / 2
+    lateral = 1 if column >= middle else -1
+    y = (row - middle) / FRAME
+    x = (column - middle) / FRAME - lateral * LUNG_OFFSET
+    gradient = np.array([y / LUNG_HALF_HEIGHT**2, x / LUNG_HALF_WIDTH**2])
+    length = float(np.linalg.norm(gradient))
+    outward = gradient / length if length > 0 else np.array([0.0, float(lateral)])
+    return Place(float(np.hypot(y / LUNG_HALF_HEIGHT, x / LUNG_HALF_WIDTH)), outward, lateral)
+
+
+def kind_of(ratings: Sequence[Mapping[str, float]], holes: int, diameter_mm: float, place: float) -> str:
+    """Kind of a nodule; the first rule that fits decides.
+
+    1. ``cavitary``: a reader saw air inside (``internalStructure`` 4), or at least half drew an exclusion contour.
+    2. ``calcific``: at least half saw calcium (``calcification`` below 6).
+    3. ``ground_glass``: median ``texture`` at most 3 (ground glass or part-solid).
+    4. ``tiny``: diameter at most 5 mm.
+    5. ``juxtapleural``: place at or beyond :data:`PLEURAL_PLACE`.
+    6. ``isolated``: all others.
+
+    Args:
+        ratings: each reader's, with LIDC names and codes.
+        holes: readers who drew an exclusion contour anywhere in the nodule.
+        diameter_mm: of the circle with the area of the nodule's largest slice.
+        place: :attr:`Place.radius`.
+    """
+    if any(r["internalStructure"] == AIR for r in ratings) or 2 * holes >= len(ratings):
+        return "cavitary"
+    if 2 * sum(r["calcification"] < NO_CALCIUM for r in ratings) >= len(ratings):
+        return "calcific"
+    if np.median([r["texture"] for r in ratings]) <= 3:
+        return "ground_glass"
+    if diameter_mm <= TINY_MM:
+        return "tiny"
+    return "juxtapleural" if place >= PLEURAL_PLACE else "isolated"

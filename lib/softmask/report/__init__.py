@@ -1,0 +1,1 @@
+"""Tables, figures, provenance and the report page: how results leave the workbook."""

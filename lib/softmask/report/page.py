@@ -1,0 +1,191 @@
+"""The report: one HTML file with every table and figure, printed beside ours, and where each number comes from.
+
+It needs no network to be viewed: figures are embedded, there is no script and no address. What it says depends
+on the run's files alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import os
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from softmask import papers
+from softmask.config import Config
+from softmask.files import write_atomic
+from softmask.report import contents, tables, text
+from softmask.report.result import WORKBOOK, JoinedCell
+
+_SHOWN_PROBLEMS = 20  # of what was left out of a table; its JSON has them all
+_STATUS_CLASS = {
+    contents.FILLED: "filled",
+    contents.DRAWN: "filled",
+    contents.PARTLY: "partly",
+    contents.NOT_RUN: "none",
+    contents.DAMAGED: "damaged",
+}
+
+
+def build(config: Config) -> Path:
+    """Write ``results/<run>/report.html`` from what the run has produced so far; returns its path.
+
+    All 26 printed tables and 38 printed figures are on it, ours or not; what cannot be read is named there.
+
+    Raises:
+        DataError: when the runner's ``state.json`` cannot be read.
+    """
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((files("softmask.report") / "page.html.j2").read_text(encoding="utf-8"))
+    return write_atomic(config.results / "report.html", template.render(**_context(config)))
+
+
+def _context(config: Config) -> dict[str, Any]:
+    found = contents.read(config)
+    sections = [_section(found, name) for name in (*papers.NAMES, WORKBOOK)]
+    printed = [section for section in sections if section["name"] != WORKBOOK]
+    own = os.environ.get(tables.NOTEBOOK_VARIABLE, "")
+    others = [notebook for notebook in found.notebooks if notebook.name != own]  # the one that builds this page
+    return {
+        "run": config.run,
+        "profile": config.profile.name,
+        "warning": "" if config.profile.is_result else text.NOT_A_RESULT,
+        "sections": [section for section in sections if section["tables"] or section["figures"]],
+        "overview": printed,
+        "totals": {
+            what: {status: sum(section[what + "_counts"][status] for section in printed) for status in _STATUS_CLASS}
+            for what in ("tables", "figures")
+        },
+        "n_tables": sum(len(section["tables"]) for section in printed),
+        "n_figures": sum(len(section["figures"]) for section in printed),
+        "status_class": _STATUS_CLASS,
+        "damaged": [entry for entry in (*found.tables, *found.figures) if entry.status == contents.DAMAGED],
+        "notebooks": others,
+        "unfinished": [notebook for notebook in others if notebook.status != "ok"],
+        "display": papers.display,
+        "shown_problems": _SHOWN_PROBLEMS,
+        "nothing_printed": text.NOTHING_PRINTED,
+    }
+
+
+def _section(found: contents.Contents, name: str) -> dict[str, Any]:
+    own_tables, own_figures = found.of(name)
+    return {
+        "name": name,
+        "title": papers.display("papers", name),
+        "citation": "" if name == WORKBOOK else citation_line(papers.load(name).citation),
+        "tables": [_table(entry) for entry in own_tables],
+        "figures": [_figure(entry) for entry in own_figures],
+        "tables_counts": {status: sum(entry.status == status for entry in own_tables) for status in _STATUS_CLASS},
+        "figures_counts": {status: sum(entry.status == status for entry in own_figures) for status in _STATUS_CLASS},
+    }
+
+
+def citation_line(citation: Mapping[str, Any]) -> str:
+    """Authors, title, venue, year and arXiv number in one line, as far as they are known."""
+    parts = [", ".join(citation["authors"]), citation["title"], f"{citation['venue']}, {citation['year']}"]
+    if "arxiv" in citation:
+        parts.append(f"arXiv {citation['arxiv']}")
+    return ". ".join(part for part in parts if part) + "."
+
+
+def _table(entry: contents.TableEntry) -> dict[str, Any]:
+    found = text.grids(entry.cells, entry.kind)
+    return {
+        "entry": entry,
+        "class": _STATUS_CLASS[entry.status],
+        "grids": [_grid(entry, grid, len(found) > 1) for grid in found],
+        "notes": tables.notes_of(entry.cells),
+        "provenance": _provenance(entry.provenance),
+        "problems": [
+            f"{problem['where']}: {problem['why']}"
+            for data in entry.provenance.get("datasets", [])
+            for problem in data["problems"]
+        ],
+        "dashes": any(cell.printed and not cell.paper_text and math.isnan(cell.paper_mean) for cell in entry.cells),
+    }
+
+
+def _grid(entry: contents.TableEntry, grid: text.Grid, several: bool) -> dict[str, Any]:
+    return {
+        "matrix": grid.matrix,
+        "printed": grid.printed,
+        "heading": grid.heading if several else "",
+        "columns": grid.columns,
+        "rows": [
+            {
+                "title": papers.display("rows", row),
+                "cells": [_cell(entry, grid.at(row, column), column) for column in grid.columns],
+            }
+            for row in grid.rows
+        ],
+    }
+
+
+def _cell(entry: contents.TableEntry, cell: JoinedCell | None, column: text.Column) -> dict[str, Any]:
+    if cell is None:
+        return {"printed": column.printed, "paper": "", "ours": "", "run": True, "difference": "", "way": ""}
+    paper, ours = tables.words_of(entry.paper, entry.name, cell)
+    difference, way = _difference(cell, text.decimals_of(entry.paper, entry.name, cell))
+    return {
+        "printed": column.printed,
+        "paper": paper if cell.printed else "",
+        "ours": ours,
+        "run": cell.run,
+        "difference": difference,
+        "way": way,
+    }
+
+
+def _difference(cell: JoinedCell, decimals: text.Decimals | None) -> tuple[str, str]:
+    """``1.20 higher`` and ``higher``; empty where one of the numbers is missing or infinite."""
+    difference = cell.ours_mean - cell.paper_mean
+    if not cell.run or not math.isfinite(difference):
+        return "", ""
+    size = f"{abs(difference):.{decimals[0]}f}" if decimals is not None else f"{abs(difference):.4g}"
+    if float(size) == 0:
+        return "the same", "same"
+    way = "higher" if difference > 0 else "lower"
+    return f"{size} {way}", way
+
+
+def _figure(entry: contents.FigureEntry) -> dict[str, Any]:
+    return {
+        "entry": entry,
+        "class": _STATUS_CLASS[entry.status],
+        "pictures": [
+            {"picture": picture, "data": base64.b64encode(picture.png).decode("ascii")} for picture in entry.pictures
+        ],
+    }
+
+
+def _provenance(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The provenance as (what, value) lines for people; what a table does not say is left out."""
+    lines: list[tuple[str, str]] = []
+    for data in content.get("datasets", []):
+        left_out = f", {len(data['problems'])} left out" if data["problems"] else ""
+        lines.append(
+            (
+                f"data {data['name']}",
+                f"{text.SOURCE_WORDS.get(data['source'], data['source'])}; {data['origin']}; "
+                f"{data['n']:,} images{left_out}; fingerprint {data['fingerprint']}",
+            )
+        )
+    if "git_commit" in content:
+        state = {True: ", with changes that are not committed", False: "", None: ""}[content["git_dirty"]]
+        lines.append(("code", f"{content['git_commit']}{state}" if content["git_commit"] else "not in a git checkout"))
+    if "seeds" in content:
+        lines.append(("seeds", ", ".join(str(seed) for seed in content["seeds"])))
+    if "cpu" in content:
+        lines.append(("machine", f"{content['cpu']}, {content['cpu_count']} cores; {content['platform']}"))
+    if "seconds" in content:
+        lines.append(("cost", f"{content['seconds']} s, {content['peak_memory_mb']} MB at most"))
+    if "packages" in content:
+        versions = [f"{name} {number}" for name, number in content["packages"].items() if number]
+        lines.append(("packages", ", ".join([f"python {content['python']}", *versions])))
+    return lines

@@ -1,0 +1,226 @@
+"""One table of results, and how it joins with what the paper prints.
+
+A notebook hands over its own numbers as :class:`Cell`; :func:`join` puts them beside every printed cell.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from softmask import papers
+from softmask.errors import ConfigError
+from softmask.papers.printed import MATRIX, PrintedCell
+
+WORKBOOK = "workbook"
+"""The "paper" of tables and figures that no paper prints."""
+
+SCALES = {"percent": 100.0, "fraction": 1.0}
+"""What a share in [0, 1] is multiplied by to be in the unit; a value in any other unit is kept as it is."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One of our numbers.
+
+    Attributes:
+        row, dataset, metric: as in the printed table (see :meth:`softmask.papers.PrintedTable.cells`).
+        ours_mean, ours_std: shares (Dice, SEN, accuracy, ...) in [0, 1] as :mod:`softmask.measure` gives them,
+            whatever the paper's unit; all else in the table's unit (pixels, ms). NaN: undefined. inf: infinite.
+        n_images, n_seeds: what the mean is over; the spread is over images pooled over seeds.
+        source: ``real`` or ``embedded``: the data it was measured on.
+        note: shown below the table; for a ``description`` cell, the text itself.
+        extra: the paper does not print this cell, and that is meant (not needed in the workbook's own tables).
+    """
+
+    row: str
+    dataset: str
+    metric: str
+    ours_mean: float
+    ours_std: float
+    n_images: int
+    n_seeds: int
+    source: str
+    note: str = ""
+    extra: bool = False
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """Our numbers for one table.
+
+    Attributes:
+        paper, table: such as ``softgan``, ``table-1``; or ``workbook`` and a name of its own (a-z, 0-9, -).
+        title: of the table; empty for the printed table's own title.
+        caption: what was measured on what, and what the reader must know.
+        rows: our cells, in any order; a printed cell that is not among them is shown as not run yet.
+        units: for metrics the paper does not print: ``percent``, ``fraction``, or any other unit by its name.
+            In a table of the workbook's own, a metric without a unit is shown as it is.
+        details: anything more that belongs in the JSON beside the table, such as the spread between seeds.
+    """
+
+    paper: str
+    table: str
+    title: str
+    caption: str
+    rows: Sequence[Cell]
+    units: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class JoinedCell:
+    """A printed number and ours, both in ``unit``; NaN where there is none. ``n_images`` is None where not run."""
+
+    row: str
+    dataset: str
+    metric: str
+    unit: str
+    printed: bool
+    paper_mean: float = math.nan
+    paper_std: float = math.nan
+    paper_text: str = ""
+    ours_mean: float = math.nan
+    ours_std: float = math.nan
+    n_images: int | None = None
+    n_seeds: int | None = None
+    source: str = ""
+    note: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.row, self.dataset, self.metric
+
+    @property
+    def run(self) -> bool:
+        """Whether we have measured this cell."""
+        return self.n_images is not None
+
+
+def title_of(result: ResultTable) -> str:
+    """The table's own title, or the printed table's."""
+    return result.title or (papers.load(result.paper).table(result.table).title if result.paper != WORKBOOK else "")
+
+
+def join(result: ResultTable) -> list[JoinedCell]:
+    """Every printed cell in print order with ours beside it, then our extra cells in the order given.
+
+    In a symmetric matrix, our cell for (a, b) also stands for (b, a).
+
+    Raises:
+        ConfigError: for an unknown paper or table, a cell given twice, one that is not printed and not declared
+            ``extra`` (or printed and declared so), a number outside its range, or a metric of unknown unit.
+    """
+    where = f"{result.paper}/{result.table}"
+    printed, matrix = _printed(result)
+    ours: dict[tuple[str, str, str], Cell] = {}
+    for cell in result.rows:
+        key = (cell.row, cell.dataset, cell.metric)
+        if key in ours:
+            raise ConfigError(f"{where}: cell {_name(key)} is given twice")
+        ours[key] = cell
+    if matrix:
+        ours = _mirrored(ours, where)
+
+    units = {cell.metric: cell.unit for cell in printed.values()}
+    joined = []
+    for key, cell in printed.items():
+        joined.append(JoinedCell(*key, cell.unit, True, paper_mean=cell.mean, paper_std=cell.std, paper_text=cell.text))
+    for key, cell in ours.items():
+        diagonal = matrix and key[2] == f"dice_with_{key[0]}"
+        if key not in printed and not (cell.extra or diagonal or result.paper == WORKBOOK):
+            raise ConfigError(
+                f"{where}: cell {_name(key)} is not printed in that table; declare it extra=True if it is meant"
+                f"{_hint(key, printed)}"
+            )
+        if key in printed and cell.extra:
+            raise ConfigError(f"{where}: cell {_name(key)} is declared extra, but the paper prints it")
+        if key not in printed:
+            joined.append(JoinedCell(*key, _unit(result, cell.metric, units), False))
+    return [_with(cell, ours[cell.key], where) if cell.key in ours else cell for cell in joined]
+
+
+def _printed(result: ResultTable) -> tuple[dict[tuple[str, str, str], PrintedCell], bool]:
+    if result.paper == WORKBOOK:
+        check_name(result.table)
+        return {}, False
+    table = papers.load(result.paper).table(result.table)
+    return {(cell.row, cell.dataset, cell.metric): cell for cell in table.cells()}, table.kind == MATRIX
+
+
+def check_name(name: str) -> None:
+    """Raises ConfigError where ``name`` cannot be a file name and an anchor: a-z, 0-9 and - only."""
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+        raise ConfigError(f"{name!r} cannot name a table or figure: use a-z, 0-9 and - in between")
+
+
+def _mirrored(ours: dict[tuple[str, str, str], Cell], where: str) -> dict[tuple[str, str, str], Cell]:
+    both = dict(ours)
+    for (row, dataset, metric), cell in ours.items():
+        if not metric.startswith("dice_with_"):
+            continue
+        other = metric.removeprefix("dice_with_")
+        key = (other, dataset, f"dice_with_{row}")
+        twin = both.setdefault(key, replace(cell, row=other, metric=key[2]))
+        if not np.isclose(twin.ours_mean, cell.ours_mean, rtol=1e-9, equal_nan=True):
+            raise ConfigError(f"{where}: {row} with {other} is {cell.ours_mean}, the other way {twin.ours_mean}")
+    return both
+
+
+def _unit(result: ResultTable, metric: str, printed: Mapping[str, str]) -> str:
+    if metric in result.units:
+        return result.units[metric]
+    if metric in printed:
+        return printed[metric]
+    if metric.startswith("dice_with_") and printed:
+        return next(iter(printed.values()))  # a further column of a matrix
+    if result.paper == WORKBOOK:
+        return "number"
+    raise ConfigError(
+        f"{result.paper}/{result.table}: the paper prints no metric {metric!r} here; give its unit in ResultTable.units"
+    )
+
+
+def _with(joined: JoinedCell, cell: Cell, where: str) -> JoinedCell:
+    """``joined`` with our number, in the joined cell's unit."""
+    name = f"{where}: cell {_name(joined.key)}"
+    mean, std = float(cell.ours_mean), float(cell.ours_std)
+    if cell.source not in ("real", "embedded"):
+        raise ConfigError(f"{name}: source must be real or embedded, not {cell.source!r}")
+    for what, count in (("n_images", cell.n_images), ("n_seeds", cell.n_seeds)):
+        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < (what == "n_seeds"):
+            raise ConfigError(f"{name}: {what} must be a whole number of images or seeds, not {count!r}")
+    if joined.unit in SCALES and not (math.isnan(mean) or 0 <= mean <= 1):
+        raise ConfigError(f"{name}: {mean} is no share; give values in [0, 1], they are shown in {joined.unit}")
+    if std < 0:
+        raise ConfigError(f"{name}: a spread cannot be {std}")
+    if joined.unit == "text" and not cell.note:
+        raise ConfigError(f"{name}: a description needs its text in note")
+    scale = SCALES.get(joined.unit, 1.0)
+    return replace(
+        joined,
+        ours_mean=mean * scale,
+        ours_std=std * scale,
+        n_images=int(cell.n_images),
+        n_seeds=int(cell.n_seeds),
+        source=cell.source,
+        note=cell.note,
+    )
+
+
+def _name(key: tuple[str, str, str]) -> str:
+    return " / ".join(part or "-" for part in key)
+
+
+def _hint(key: tuple[str, str, str], printed: Mapping[tuple[str, str, str], PrintedCell]) -> str:
+    """Which part of the key is unknown, and what is known."""
+    for i, what in enumerate(("rows", "data sets", "metrics")):
+        known = list(dict.fromkeys(other[i] or "-" for other in printed))
+        if (key[i] or "-") not in known and known:
+            return f" (its {what}: {', '.join(known)})"
+    return ""

@@ -1,0 +1,137 @@
+"""How far four readers agree with one another and with a consensus of them.
+
+The papers print one matrix: Dice between four doctors, their 50 % consensus and a model. A consensus that
+contains the doctor it is compared with flatters the doctor, so a leave-one-out consensus and STAPLE stand
+beside it; and since LIDC does not say which reader is "doctor 1", so does the mean over all orders of the
+readers, in which every pair of doctors has the same expected Dice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from softmask import papers
+from softmask.data.sample import Dataset
+from softmask.errors import DataError
+from softmask.label import consensus
+from softmask.measure import segmentation
+from softmask.measure.agreement import DiceMatrix, dice_matrix
+from softmask.report.tables import Cell
+
+DOCTORS = ("doctor1", "doctor2", "doctor3", "doctor4")
+CONSENSUS = "consensus50"
+RATERS = (*DOCTORS, CONSENSUS)
+"""Rows and columns of the papers' matrix that need no model."""
+
+REFERENCES = ("dice_any_other", "dice_consensus50", "dice_consensus_others", "dice_staple")
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """Dice of every image, in [0, 1]; the tables are means and standard deviations over the images.
+
+    Attributes:
+        ids: (N,) sample names.
+        matrix: between all pairs of :data:`RATERS`; ``matrix.values`` is (N, 5, 5).
+        others: (N, 4) each doctor against the 50 % consensus of the other three.
+        staple: (N, 4) each doctor against STAPLE of all four, binarised at probability 0.5.
+    """
+
+    ids: list[str]
+    matrix: DiceMatrix = field(repr=False)
+    others: np.ndarray = field(repr=False)
+    staple: np.ndarray = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def references(self) -> dict[str, np.ndarray]:
+        """(N, 4) for each of :data:`REFERENCES`: every doctor against the mean of the other doctors, and the rest."""
+        doctors = self.matrix.values[:, :4, :4]
+        return {
+            "dice_any_other": (doctors.sum(axis=2) - 1) / 3,  # without the doctor's own Dice with themselves
+            "dice_consensus50": self.matrix.values[:, :4, 4],
+            "dice_consensus_others": self.others,
+            "dice_staple": self.staple,
+        }
+
+
+def agreement(dataset: Dataset, rows: Iterable[int], title: str = "") -> Agreement:
+    """Agreement of the four readers over ``rows`` of a data set.
+
+    A row that cannot be read, or that not all four readers marked, is left out and listed in ``dataset.problems``.
+
+    Raises:
+        DataError: when no row is left.
+    """
+    ids: list[str] = []
+    readers: list[np.ndarray] = []
+    for row in tqdm([int(row) for row in rows], desc=title or "readers", unit="image", mininterval=1.0):
+        entry = dataset.index.iloc[row]
+        where = f"{dataset.name}/{entry['patient']}/{entry['nodule']}/{entry['slice']}"
+        try:
+            masks, present = dataset.read_masks(row)  # (4, H, W), (4,)
+        except DataError as error:
+            dataset.add_problem(where, str(error))
+            continue
+        if present.sum() != 4:
+            dataset.add_problem(where, f"marked by {present.sum()} readers; the comparison of doctors needs four")
+            continue
+        ids.append(where)
+        readers.append(masks)
+    if not ids:
+        raise DataError(f"{dataset.name}: no image that all four readers marked could be read from {dataset.origin}")
+    half = [consensus.fifty_percent(masks)[None] for masks in readers]
+    others = [segmentation.dice(masks, consensus.leave_one_out(masks)) for masks in readers]
+    staple = [segmentation.dice(masks, consensus.staple(masks)[None] >= 0.5) for masks in readers]
+    return Agreement(ids, dice_matrix(readers, extra=half), np.array(others), np.array(staple))
+
+
+def reference_cells(found: Agreement, dataset: str, source: str) -> list[Cell]:
+    """Each doctor, and ``any_doctor`` (the mean over all orders of the readers), against :data:`REFERENCES`."""
+    cells = []
+    for metric, values in found.references().items():
+        for row, column in [*zip(DOCTORS, values.T, strict=True), ("any_doctor", values.mean(axis=1))]:
+            cells.append(
+                Cell(
+                    row,
+                    dataset,
+                    metric,
+                    float(column.mean()),
+                    float(column.std(ddof=1)),
+                    len(found),
+                    1,
+                    source,
+                    extra=True,
+                )
+            )
+    return cells
+
+
+def printed_matrix(paper: str, table: str) -> np.ndarray:
+    """(5, 5) Dice in [0, 1] between :data:`RATERS` as the paper prints it; NaN where it prints none."""
+    printed = {(cell.row, cell.metric): cell for cell in papers.load(paper).table(table).cells()}
+    matrix = np.full((5, 5), np.nan)
+    for i, row in enumerate(RATERS):
+        for j, column in enumerate(RATERS):
+            cell = printed.get((row, f"dice_with_{column}"))
+            if cell is not None:
+                matrix[i, j] = cell.mean / (100 if cell.unit == "percent" else 1)
+    return matrix
+
+
+def against_printed(found: Mapping[str, Agreement], paper: str, table: str) -> pd.DataFrame:
+    """Mean Dice between two doctors, and between a doctor and the 50 % consensus: printed, and for each of ``found``."""
+    pairs = np.triu_indices(4, 1)
+
+    def row(matrix: np.ndarray) -> dict[str, float]:
+        return {"doctor and doctor": matrix[:4, :4][pairs].mean(), "doctor and 50 % consensus": matrix[:4, 4].mean()}
+
+    rows = {f"{paper}/{table}, printed": row(printed_matrix(paper, table))}
+    rows |= {name: row(agreed.matrix.mean) for name, agreed in found.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").round(3)

@@ -1,0 +1,56 @@
+"""Which images to use, and which to show: the same ones every time, and none picked by how well it came out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from softmask.data.sample import Dataset, Sample
+from softmask.errors import DataError
+
+
+def spread(rows: Sequence[int], cap: int | None) -> np.ndarray:
+    """At most ``cap`` of ``rows``, evenly spaced over their order (None: all)."""
+    rows = np.asarray(rows, dtype=int)
+    if cap is None or cap >= len(rows):
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, cap).round().astype(int)]
+
+
+def examples(dataset: Dataset, rows: Sequence[int], n: int, *, area: tuple[float, float] = (60, 900)) -> list[Sample]:
+    """``n`` samples, evenly spaced over those of ``rows`` whose area in pixels lies in ``area``.
+
+    An unreadable one makes way for the next and is listed in ``dataset.problems``.
+
+    Raises:
+        DataError: when there are not so many.
+    """
+    rows = np.asarray(rows, dtype=int)
+    areas = dataset.index["area"].to_numpy()[rows]
+    fitting = rows[(areas >= area[0]) & (areas <= area[1])]
+    wanted = spread(fitting, n)
+    order = [*wanted, *(row for row in fitting if row not in set(wanted.tolist()))]
+    found: list[Sample] = []
+    for sample in dataset.samples(order):
+        found.append(sample)
+        if len(found) == n:
+            return found
+    raise DataError(f"{dataset.name}: only {len(found)} of {n} examples with an area of {area[0]} to {area[1]} pixels")
+
+
+def one_of_each_kind(dataset: Dataset, rows: Sequence[int], kinds: Sequence[str]) -> dict[str, Sample]:
+    """One readable sample of each nodule kind: of the middle size among ``rows`` of that kind (tiny ones: the largest).
+
+    A kind that does not occur is left out.
+    """
+    rows = np.asarray(rows, dtype=int)
+    found: dict[str, Sample] = {}
+    for kind in kinds:
+        mine = rows[dataset.index["kind"].to_numpy()[rows] == kind]
+        mine = mine[np.argsort(dataset.index["area"].to_numpy()[mine], kind="stable")]
+        middle = len(mine) // 2
+        sample = next(iter(dataset.samples([*mine[middle:], *mine[:middle]])), None)
+        if sample is not None:
+            found[kind] = sample
+    return found

@@ -1,0 +1,162 @@
+"""How near each way of labelling comes: to the known alpha (embedded data), to the readers (real data).
+
+Every label is made from what one annotator has: the first present reader's mask, the RECIST mark measured on
+it, or (strategy 2 of the papers) the masks of all readers. Nothing of the true alpha or of the other readers
+enters a label that it is then compared with, except where the row's name says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from softmask import label
+from softmask.config import BASE_SEED
+from softmask.data.sample import Sample
+from softmask.label import consensus, recist, soft_labels
+from softmask.label.grabcut import grabcut_mask
+from softmask.measure import segmentation, soft, statistics
+
+BAND_PIXELS = 3
+"""Width, on each side of the true edge, of the band inside which labels are compared with the true alpha."""
+
+PAIRS = (("mask_binary", "mask_soft"), ("readers_consensus", "readers_soft"), ("recist_grabcut", "recist_soft"))
+"""Binary mask and soft mask of the papers' three strategies: the comparison behind their claim."""
+
+TITLES = {
+    "mask_binary": "one reader's mask",
+    "mask_soft": "soft mask from one reader's mask",
+    "readers_consensus": "50 % consensus of all readers",
+    "readers_mean": "mean of all readers' masks",
+    "readers_soft": "soft mask from all readers' masks",
+    "recist_ellipse": "ellipse on the RECIST axes",
+    "recist_grabcut": "GrabCut from RECIST",
+    "recist_soft": "soft mask from RECIST",
+    "kats_dilation": "Kats: dilated mask",
+    "gros_interpolation": "Gros: interpolated mask",
+    "softened": "softened mask, max(mask, soft)",
+}
+
+
+def labels_of(sample: Sample) -> dict[str, np.ndarray]:
+    """Every label of :data:`TITLES` for one sample, each (H, W) float in [0, 1].
+
+    Raises:
+        LabelError: when the mark or mask allows no label (a one-pixel lesion has no RECIST axes, say).
+    """
+    masks = sample.masks
+    mask = masks[0]
+    axes = recist.axes_from_mask(mask)
+    from_mask = label.soft_mask(sample.image, mask=mask)
+    from_readers = label.soft_mask(sample.image, readers=sample.readers, present=sample.present)
+    rough = grabcut_mask(sample.image, axes)
+    from_recist = label.soft_mask(sample.image, recist=axes)
+    return {
+        "mask_binary": mask.astype(float),
+        "mask_soft": from_mask.alpha,
+        "readers_consensus": consensus.fifty_percent(masks).astype(float),
+        "readers_mean": masks.mean(axis=0),
+        "readers_soft": from_readers.alpha,
+        "recist_ellipse": recist.ellipse_mask(axes, mask.shape).astype(float),
+        "recist_grabcut": rough.astype(float),
+        "recist_soft": from_recist.alpha,
+        "kats_dilation": soft_labels.kats_dilation(mask),
+        "gros_interpolation": soft_labels.gros_interpolation(mask),
+        "softened": soft_labels.softened(mask, from_mask.alpha),
+    }
+
+
+def edge_band(alpha: np.ndarray, pixels: int = BAND_PIXELS) -> np.ndarray:
+    """(H, W) bool: pixels the lesion covers in part, and ``pixels`` more on each side.
+
+    The band depends on the truth alone, so that every label is judged on the same pixels. Where no pixel is
+    partly covered, it is grown from the pixels on both sides of the edge at one half.
+    """
+    from scipy.ndimage import binary_dilation
+
+    inside = alpha >= 0.5
+    edge = (alpha > 0) & (alpha < 1) | (binary_dilation(inside) & ~inside)
+    return binary_dilation(edge, iterations=pixels)
+
+
+def against_alpha(sample: Sample) -> list[dict]:
+    """One record per label: its error against the true alpha of an embedded sample, inside :func:`edge_band`."""
+    band = edge_band(sample.alpha)
+    truth = sample.alpha.astype(float)
+    return [
+        {
+            "sample": sample.id,
+            "patient": sample.patient,
+            "kind": sample.kind,
+            "label": name,
+            "mae_band": float(soft.mae(values, truth, band)),
+            "mse_band": float(soft.mse(values, truth, band)),
+            "gradient_error": float(soft.gradient_error(values, truth)),
+            "soft_dice": float(soft.soft_dice(values, truth)),
+            "dice": float(segmentation.dice(values >= 0.5, truth >= 0.5)),
+        }
+        for name, values in labels_of(sample).items()
+    ]
+
+
+def against_readers(sample: Sample) -> list[dict]:
+    """One record per label: its agreement with the readers of a sample that several readers marked.
+
+    ``dice_consensus`` is between the label binarised at 0.5 and the 50 % consensus of all present readers (the
+    labelling reader among them, as in the papers), ``dice_others`` against the consensus of the readers that
+    the label was not made from, ``mae_mean`` the mean absolute difference from the mean of all readers' masks
+    where at least one but not all of them marked the pixel (NaN where they agree everywhere).
+    """
+    masks = sample.masks
+    everyone = consensus.fifty_percent(masks)
+    others = consensus.leave_one_out(masks)[0]
+    mean = masks.mean(axis=0)
+    disputed = (mean > 0) & (mean < 1)
+    records = []
+    for name, values in labels_of(sample).items():
+        binary = values >= 0.5
+        records.append(
+            {
+                "sample": sample.id,
+                "patient": sample.patient,
+                "nodule": f"{sample.patient}/{sample.nodule}",
+                "label": name,
+                "dice_consensus": float(segmentation.dice(binary, everyone)),
+                "dice_others": float(segmentation.dice(binary, others)),
+                "mae_mean": float(soft.mae(values, mean, disputed)) if disputed.any() else np.nan,
+            }
+        )
+    return records
+
+
+def compare(
+    records: pd.DataFrame, metric: str, pairs: Sequence[tuple[str, str]], seed: int = BASE_SEED
+) -> pd.DataFrame:
+    """Paired tests between labels: for each (a, b) of ``pairs`` the mean of b - a over the samples, and how sure it is.
+
+    Columns: the two labels' means, ``difference`` with its 95 % bootstrap interval ``low`` .. ``high``, the two-sided
+    Wilcoxon signed-rank ``p``, ``n``, and ``b is``: ``lower``, ``higher``, or ``no clear difference`` where the
+    interval holds 0.
+    """
+    wide = records.pivot(index="sample", columns="label", values=metric)
+    rows = []
+    for a, b in pairs:
+        test = statistics.paired_test(wide[b].to_numpy(), wide[a].to_numpy(), seed)
+        verdict = "lower" if test.high < 0 else "higher" if test.low > 0 else "no clear difference"
+        rows.append(
+            {
+                "a": TITLES[a],
+                "b": TITLES[b],
+                "mean of a": wide[a].mean(),
+                "mean of b": wide[b].mean(),
+                "difference": test.mean_difference,
+                "low": test.low,
+                "high": test.high,
+                "p": test.p,
+                "n": test.n,
+                "b is": verdict,
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,7 @@
+"""``python -m softmask.workbook``."""
+
+import sys
+
+from softmask.workbook.cli import main
+
+sys.exit(main())

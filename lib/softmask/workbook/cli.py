@@ -1,0 +1,144 @@
+"""The command line of the workbook: ``./run_all.sh`` and ``python -m softmask.workbook``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from softmask.config import PROFILES, ROOT, SOURCES, Config
+from softmask.errors import SoftmaskError
+from softmask.workbook import runner, state
+from softmask.workbook.notebook import Notebook, choose, discover
+from softmask.workbook.progress import clock
+from softmask.workbook.state import Entry
+
+USAGE = 2
+FAILURE = 1
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the run to end; ``status`` is the exit status that says which."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.status = 128 + number
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options, as ``--help`` tells them."""
+    options = argparse.ArgumentParser(
+        prog="run_all.sh",
+        description="Runs the notebooks in order and writes tables, figures and the report. The first start sets "
+        "the environment up. What has not changed since it last ran is skipped.",
+        epilog="Exit status: 0 all well, 1 a notebook failed, 2 a wrong option or data that is not there. "
+        "Real data is looked for in the folder that SOFTMASK_DATA names (default ./data).",
+        allow_abbrev=False,
+    )
+    options.add_argument("--profile", choices=list(PROFILES), help="how much is computed (default cpu)")
+    options.add_argument("--data", choices=SOURCES, help="real or embedded data; auto: real where found (default)")
+    options.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default: the profile's own)")
+    options.add_argument("--only", metavar="02,05", help="only these notebooks (numbers or names)")
+    options.add_argument("--from", dest="start", metavar="04", help="this notebook and those after it")
+    options.add_argument("--force", action="store_true", help="run notebooks that have not changed, too")
+    options.add_argument("--fetch", action="store_true", help="first get the real data that is public")
+    options.add_argument("--list", action="store_true", help="list the notebooks, what each regenerates, its time")
+    return options
+
+
+def listing(config: Config, books: Sequence[Notebook], entries: Mapping[str, Entry]) -> str:
+    """The notebooks, what each regenerates and how long it takes, as text."""
+    lines, total = [f"Notebooks of {config.run}", ""], 0.0
+    for book in books:
+        seconds = runner.expected_seconds(book, config, entries)
+        total += seconds or 0
+        known = "last run" if book.name in entries and entries[book.name].status == state.OK else "about"
+        lines.append(f"{book.name:<22} {f'{known} {clock(seconds)}' if seconds else 'time not known':<16} {book.title}")
+        if book.regenerates:
+            lines.append(f"{'':<22} regenerates {', '.join(book.regenerates)}")
+    return "\n".join([*lines, "", f"{'together':<22} about {clock(total)}"])
+
+
+def table(outcomes: Sequence[runner.Outcome]) -> str:
+    """What became of each notebook, as text."""
+    width = max((len(outcome.name) for outcome in outcomes), default=0)
+    lines = [""]
+    for outcome in outcomes:
+        seconds = clock(outcome.seconds) if outcome.status in (state.OK, state.FAILED) else ""
+        reason = outcome.reason.splitlines()[0] if outcome.reason else ""
+        reason = f"because {reason}" if outcome.status == state.NOT_RUN else reason
+        lines.append(f"{outcome.name:<{width}}  {outcome.status:<9}  {seconds:>7}  {reason}".rstrip())
+    return "\n".join(lines)
+
+
+def require_data(config: Config) -> None:
+    """With ``--data real``, raise MissingData at once when there are no lidc slices; the rest is each notebook's."""
+    from softmask.data import found, open_dataset
+
+    if config.data == "real" and "lidc" not in found(config.data_root):
+        open_dataset("lidc", config)
+
+
+def fetch() -> int:
+    """``softmask data fetch``: get what is public into the data folder."""
+    from softmask.cli import main as softmask
+
+    return softmask(["data", "fetch"])
+
+
+def _absolute_paths() -> None:
+    """Kernels work in the checkout; a relative path of the caller's must mean the same there."""
+    for name in ("SOFTMASK_DATA", "SOFTMASK_OUTPUT", "SOFTMASK_CACHE"):
+        if os.environ.get(name):
+            os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
+
+
+def _stop(number: int, frame: object) -> None:
+    raise Stopped(number)
+
+
+def main(argv: Sequence[str] | None = None, folder: Path = ROOT / "notebooks") -> int:
+    """Run the workbook; the exit status (see ``--help``)."""
+    try:
+        chosen = parser().parse_args(argv)
+    except SystemExit as end:  # argparse has printed what is wrong, or the help
+        return int(end.code or 0)
+    _absolute_paths()
+    previous = {name: signal.signal(name, _stop) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        return _run(chosen, folder)
+    except SoftmaskError as error:
+        print(f"run_all.sh: {error}", file=sys.stderr)
+        return USAGE
+    except Stopped as stopped:
+        print(f"run_all.sh: stopped by {stopped}; the next start goes on from here", file=sys.stderr)
+        return stopped.status
+    finally:
+        for name, handler in previous.items():
+            signal.signal(name, handler)
+
+
+def _run(chosen: argparse.Namespace, folder: Path) -> int:
+    config = Config.from_parameters(chosen.profile, chosen.data, chosen.seeds)
+    books = discover(folder)
+    selected = choose(books, chosen.only, chosen.start)
+    if chosen.list:
+        print(listing(config, selected, state.load(config)))
+        return 0
+    if not selected:
+        print(f"run_all.sh: there are no notebooks in {folder}", file=sys.stderr)
+        return USAGE
+    if chosen.fetch:
+        status = fetch()
+        if status:
+            return status
+    require_data(config)
+    with runner.only_one(config):
+        outcomes = runner.run(config, books, selected, chosen.force)
+    print(table(outcomes))
+    where = config.results
+    print(f"\nResults are in {where.relative_to(Path.cwd()) if where.is_relative_to(Path.cwd()) else where}")
+    return 0 if all(outcome.good for outcome in outcomes) else FAILURE

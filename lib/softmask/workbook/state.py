@@ -1,0 +1,85 @@
+"""What a run remembers of its notebooks: ``results/<run>/state.json``, of this machine only.
+
+Written whole after every notebook. The report reads it too::
+
+    {"run": "cpu-embedded", "notebooks": [{"name": "01_data", "status": "ok", "seconds": 21.3, "reason": "",
+      "digest": "...", "finished": "2020-05-01T12:00:00+00:00", "outputs": ["results/cpu-embedded/tables/..."]}]}
+
+``status`` is ``ok``, ``failed``, ``not run`` (because one it needs failed) or ``running`` (after a kill: it was).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from softmask.config import Config, output_root
+from softmask.files import write_atomic
+from softmask.workbook.notebook import NotebookError
+
+OK, FAILED, NOT_RUN, RUNNING = "ok", "failed", "not run", "running"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is remembered of one notebook. ``outputs`` are paths below the output root."""
+
+    name: str
+    status: str
+    seconds: float = 0.0
+    reason: str = ""
+    digest: str = ""
+    finished: str = ""
+    outputs: tuple[str, ...] = ()
+
+    def unchanged(self, digest: str) -> bool:
+        """Whether it ended well with this digest and all it wrote is still there."""
+        root = output_root()
+        return self.status == OK and self.digest == digest and all((root / path).is_file() for path in self.outputs)
+
+    def output_stats(self) -> list[tuple[str, int, int]]:
+        """Path, size and modification time of each output that is there."""
+        root = output_root()
+        stats = [(path, (root / path).stat()) for path in self.outputs if (root / path).is_file()]
+        return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+
+
+def state_path(config: Config) -> Path:
+    """``results/<run>/state.json``."""
+    return config.results / "state.json"
+
+
+def load(config: Config) -> dict[str, Entry]:
+    """The remembered notebooks by name; none where nothing has run yet.
+
+    Raises:
+        NotebookError: when the file is damaged.
+    """
+    path = state_path(config)
+    if not path.exists():
+        return {}
+    try:
+        entries = [Entry(**item) for item in json.loads(path.read_text(encoding="utf-8"))["notebooks"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NotebookError(f"{path} is damaged ({error}); delete it and all notebooks run again") from error
+    return {entry.name: replace(entry, outputs=tuple(entry.outputs)) for entry in entries}
+
+
+def save(config: Config, entries: Iterable[Entry]) -> Path:
+    """Write the state of the run, whole or not at all."""
+    content = {"run": config.run, "notebooks": [asdict(entry) for entry in entries]}
+    return write_atomic(state_path(config), json.dumps(content, indent=1) + "\n")
+
+
+def outputs_now(config: Config) -> dict[str, tuple[int, int]]:
+    """Size and modification time of every file of the run but the state, by path below the output root."""
+    root, state = output_root(), state_path(config)
+    found = {}
+    for folder in (config.results, config.figures):
+        for path in folder.rglob("*"):
+            if path.is_file() and path != state:
+                stat = path.stat()
+                found[path.relative_to(root).as_posix()] = (stat.st_size, stat.st_mtime_ns)
+    return found

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Sets the environment up where that is needed, then runs the notebooks in order.
+set -euo pipefail
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+. "$ROOT/tools/setup.sh"
+
+usage() {
+    cat <<'TEXT'
+Usage: ./run_all.sh [options]
+
+Sets the environment up where that is needed, then runs the notebooks in order: tables and figures of the five papers,
+each beside the printed one, and the report. What has not changed since it last ran is skipped.
+
+  --profile smoke|cpu|full    how much is computed: to see that all runs, on a CPU (the default), as in the papers
+  --data auto|embedded|real   real or embedded data; auto takes the real data where it is found (the default)
+  --seeds N                   how many seeds (default: the profile's own)
+  --only 02,05                only these notebooks, by number or name
+  --from 04                   this notebook and those after it
+  --force                     run notebooks that have not changed, too
+  --fetch                     first get the real data that is public without registration
+  --list                      list the notebooks, what each regenerates and how long it takes
+  --lab                       open the notebooks in JupyterLab instead
+  --help                      this text
+
+Real data is looked for in the folder that SOFTMASK_DATA names (default ./data).
+Exit status: 0 all well, 1 a notebook or the set-up failed, 2 a wrong option or data that is not there.
+TEXT
+}
+
+lab=""
+for argument in "$@"; do # before the set-up, which may take minutes
+    case "$argument" in
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    --lab) lab=yes ;;
+    --profile | --profile=* | --data | --data=* | --seeds | --seeds=* | --only | --only=* | --from | --from=*) ;;
+    --force | --fetch | --list) ;;
+    -*)
+        say "run_all.sh: there is no option $argument; ./run_all.sh --help lists them"
+        exit 2
+        ;;
+    esac
+done
+
+setup_environment
+if [ -n "$lab" ]; then
+    exec "$PYTHON" -m jupyterlab --ServerApp.root_dir="$ROOT" "$ROOT/notebooks"
+fi
+exec "$PYTHON" -m softmask.workbook "$@"

@@ -1,0 +1,102 @@
+"""RECIST axes against shapes whose axes are known."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from softmask.data.axes import recist_axes
+from softmask.errors import DataError
+
+
+def ellipse(shape, centre, long, short, degrees):
+    """Pixels of an ellipse with the given half axes; ``degrees`` from the row axis."""
+    row, col = np.indices(shape) - np.array(centre)[:, None, None]
+    angle = np.deg2rad(degrees)
+    u = np.cos(angle) * row + np.sin(angle) * col
+    v = np.sin(angle) * row - np.cos(angle) * col
+    return (u / long) ** 2 + (v / short) ** 2 <= 1
+
+
+def lengths(axes):
+    return np.linalg.norm(axes[:, 1] - axes[:, 0], axis=1)
+
+
+@pytest.mark.parametrize("degrees", [0, 17, 45, 90, 133])
+def test_ellipse(degrees):
+    axes = recist_axes(ellipse((128, 128), (60.3, 64.2), 30, 14, degrees))
+    assert lengths(axes) == pytest.approx([60, 28], abs=1.6)
+    direction = axes[0, 1] - axes[0, 0]
+    expected = np.array([np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))])
+    assert abs(direction @ expected) / np.linalg.norm(direction) > np.cos(np.deg2rad(6))
+    assert axes.mean(axis=(0, 1)) == pytest.approx([60.3, 64.2], abs=1.5)
+
+
+def test_rectangle_is_exact():
+    mask = np.zeros((40, 40), bool)
+    mask[10, 5:26] = True
+    mask[6:15, 15] = True  # a cross: 21 pixels long, 9 pixels across
+    axes = recist_axes(mask)
+    np.testing.assert_allclose(axes, [[[10, 5], [10, 25]], [[6, 15], [14, 15]]], atol=1e-9)
+
+
+def test_longest_chord_is_the_brute_force_one():
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        row, col = np.indices((24, 24))
+        mask = np.zeros((24, 24), bool)
+        centre = np.array([12, 12])
+        for _ in range(4):  # overlapping discs: one connected, irregular part
+            mask |= np.hypot(row - centre[0], col - centre[1]) <= rng.uniform(2, 4)
+            centre = np.clip(centre + rng.integers(-2, 3, 2), 5, 18)
+        points = np.argwhere(mask)
+        farthest = np.sqrt(((points[:, None] - points[None]) ** 2).sum(-1).max())
+        assert lengths(recist_axes(mask))[0] == pytest.approx(farthest)
+
+
+def test_small_masks():
+    mask = np.zeros((9, 9), bool)
+    mask[4, 3] = True
+    np.testing.assert_array_equal(recist_axes(mask), np.broadcast_to([4.0, 3.0], (2, 2, 2)))
+    mask[4, 4:7] = True
+    axes = recist_axes(mask)
+    np.testing.assert_array_equal(axes[0], [[4, 3], [4, 6]])
+    np.testing.assert_allclose(axes[1], [[4, 4.5], [4, 4.5]])
+
+
+def test_only_the_largest_part_counts_and_holes_do_not():
+    mask = ellipse((64, 64), (30, 30), 12, 8, 0)
+    alone = recist_axes(mask)
+    mask[60, 60] = True
+    mask[29:32, 29:32] = False
+    np.testing.assert_array_equal(recist_axes(mask), alone)
+
+
+def test_short_axis_stays_inside_a_crescent():
+    mask = ellipse((64, 64), (32, 32), 24, 24, 0) & ~ellipse((64, 64), (32, 44), 26, 26, 0)
+    axes = recist_axes(mask)
+    middle = np.rint(axes[1].mean(axis=0)).astype(int)
+    assert mask[tuple(middle)]
+    assert lengths(axes)[1] < 14
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.02, 0.6))
+def test_axes_of_any_mask_are_perpendicular_and_ordered(seed, density):
+    mask = np.random.default_rng(seed).random((12, 15)) < density
+    mask[5, 5] = True
+    axes = recist_axes(mask)
+    long, short = lengths(axes)
+    assert axes.shape == (2, 2, 2)
+    assert np.isfinite(axes).all()
+    assert short <= long + 1e-9
+    assert abs((axes[0, 1] - axes[0, 0]) @ (axes[1, 1] - axes[1, 0])) < 1e-6
+    assert (axes >= -0.5).all()
+    assert (axes <= np.array(mask.shape) - 0.5).all()
+    for end in axes[0]:
+        assert mask[tuple(end.astype(int))]
+
+
+@pytest.mark.parametrize("mask", [np.zeros((5, 5), bool), np.ones((2, 5, 5), bool)])
+def test_no_axes(mask):
+    with pytest.raises(DataError):
+        recist_axes(mask)

@@ -1,0 +1,158 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from softmask.data.image_files import read_grey, read_grey_stack, window_hu
+from softmask.errors import DataError
+
+RNG = np.random.default_rng(1)
+GREY8 = RNG.integers(0, 256, (9, 7), dtype=np.uint8)
+GREY16 = RNG.integers(0, 65536, (9, 7), dtype=np.uint16)
+
+
+def encoded(array, kind="PNG", **options):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+PNG8 = encoded(GREY8)
+TIFF8 = encoded(GREY8, "TIFF")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("array", [GREY8, GREY16], ids=["8 bit", "16 bit"])
+def test_values_and_depth_are_those_stored(array, kind, tmp_path):
+    path = tmp_path / "a.img"
+    path.write_bytes(encoded(array, kind))
+    for source in (path, str(path), path.read_bytes()):
+        result = read_grey(source)
+        assert result.dtype == array.dtype
+        np.testing.assert_array_equal(result, array)
+
+
+def test_big_endian_tiff_is_read_with_the_same_values():
+    header = b"MM\0*" + struct.pack(">I", 8)
+    tags = [(256, 3), (257, 2), (258, 16), (259, 1), (262, 1), (273, 8 + 2 + 9 * 12 + 4), (277, 1), (278, 2), (279, 12)]
+    entries = b"".join(
+        struct.pack(">HHI", tag, 4, 1) + struct.pack(">I", value)
+        if tag in (273, 279)
+        else struct.pack(">HHIHH", tag, 3, 1, value, 0)
+        for tag, value in tags
+    )
+    values = np.array([[1, 256, 65535], [0, 2, 40000]], np.uint16)
+    data = header + struct.pack(">H", len(tags)) + entries + struct.pack(">I", 0) + values.astype(">u2").tobytes()
+    result = read_grey(data)
+    assert result.dtype == np.uint16
+    np.testing.assert_array_equal(result, values)
+
+
+def test_one_bit_image_becomes_0_and_255():
+    mask = GREY8 > 127
+    np.testing.assert_array_equal(read_grey(encoded(mask)), mask * np.uint8(255))
+
+
+def test_stack_reads_every_page():
+    pages = [Image.fromarray(GREY8), Image.fromarray(GREY8[::-1].copy())]
+    buffer = io.BytesIO()
+    pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
+    np.testing.assert_array_equal(read_grey_stack(buffer.getvalue()), np.stack([GREY8, GREY8[::-1]]))
+    with pytest.raises(DataError, match="2 images where one"):
+        read_grey(buffer.getvalue())
+
+
+def test_stack_with_pages_of_two_sizes_is_refused():
+    buffer = io.BytesIO()
+    Image.fromarray(GREY8).save(buffer, "TIFF", save_all=True, append_images=[Image.fromarray(GREY8[:4])])
+    with pytest.raises(DataError, match="pages differ"):
+        read_grey_stack(buffer.getvalue(), "volume.tif")
+
+
+@pytest.mark.parametrize("length", range(8, len(PNG8)))
+def test_truncated_png_is_named(length):
+    with pytest.raises(DataError, match=r"mask-0/slice-3\.png: truncated after"):
+        read_grey(PNG8[:length], "mask-0/slice-3.png")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_truncated_tiff_is_an_error():
+    for length in range(0, len(TIFF8), 5):
+        with pytest.raises(DataError, match=r"^volume\.tif: "):
+            read_grey_stack(TIFF8[:length], "volume.tif")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, len(PNG8) - 1), st.integers(1, 255))
+def test_any_changed_byte_of_a_png_is_noticed(position, change):
+    damaged = bytearray(PNG8)
+    damaged[position] ^= change
+    with pytest.raises(DataError, match=r"^a\.png: "):
+        read_grey(bytes(damaged), "a.png")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore:Image size:RuntimeWarning")
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(TIFF8) - 1), st.integers(0, 255)), min_size=1, max_size=4))
+def test_a_damaged_tiff_is_an_array_or_a_named_error(changes):
+    damaged = bytearray(TIFF8)
+    for position, value in changes:
+        damaged[position] = value
+    try:
+        result = read_grey_stack(bytes(damaged), "a.tif")
+    except DataError as error:
+        assert str(error).startswith("a.tif: ")  # noqa: PT017
+    else:
+        assert result.ndim == 3
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_image_are_an_error(data):
+    with pytest.raises(DataError, match=r"^x: "):
+        read_grey(data, "x")
+
+
+def test_missing_file_and_folder_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"gone\.png: there is no such file"):
+        read_grey(tmp_path / "gone.png")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_grey(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["RGB", "RGBA", "P", "LA", "F"])
+def test_colour_is_refused(kind):
+    buffer = io.BytesIO()
+    Image.fromarray(GREY8).convert(kind).save(buffer, "TIFF" if kind == "F" else "PNG")
+    with pytest.raises(DataError, match=f"grey image .* kind '{kind}'"):
+        read_grey(buffer.getvalue())
+
+
+def test_other_formats_are_refused():
+    with pytest.raises(DataError, match="not a readable PNG or TIFF"):
+        read_grey(encoded(GREY8, "JPEG"), "a.jpg")
+
+
+@pytest.mark.parametrize("side", [9000, 40000, 2**31 - 1])
+def test_decompression_bomb_is_refused_before_it_is_unpacked(side):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(10**6))) + chunk(b"IEND", b"")
+    with pytest.raises(DataError, match=r"bomb\.png: declares"):
+        read_grey(data, "bomb.png")
+
+
+def test_window_maps_minus_1000_to_0_and_400_to_1_and_clips():
+    result = window_hu(np.array([-3000, -1000, -300, 400, 3000], np.int16))
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, [0, 0, 0.5, 1, 1])
+
+
+def test_window_of_full_range_integers_does_not_overflow():
+    np.testing.assert_allclose(window_hu(np.array([-32768, 32767], np.int16)), [0, 1])

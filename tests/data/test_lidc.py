@@ -1,0 +1,351 @@
+"""LIDC-IDRI-slices: folder and archive, the join with the annotation database, and every kind of damage."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import softmask.data.annotations as annotations
+from softmask.data.lidc import COLUMNS, LidcSlices, area_of, index_frame, read_flags
+from softmask.errors import DataError, MissingData, SoftmaskError
+
+NODULE = "LIDC-IDRI-0078/nodule-0"  # four readers in the database
+
+
+def png(array) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(array)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def image_of(number: int) -> np.ndarray:
+    return np.random.default_rng(number).integers(0, 256, (128, 128), np.uint8)
+
+
+def mask_of(row: int, height: int) -> np.ndarray:
+    mask = np.zeros((128, 128), np.uint8)
+    mask[row : row + height, 50:60] = 255
+    return mask
+
+
+def files() -> dict[str, bytes]:
+    """Two nodules: slices marked by four readers, by one, and by none."""
+    content = {}
+    for number, (nodule, heights) in enumerate(
+        [
+            (f"{NODULE}:slice-0", (10, 10, 8, 6)),
+            (f"{NODULE}:slice-1", (0, 4, 0, 0)),
+            (f"{NODULE}:slice-10", (5, 5, 5, 0)),
+            ("LIDC-IDRI-0069/nodule-0:slice-0", (0, 0, 0, 0)),
+            ("LIDC-IDRI-0069/nodule-0:slice-1", (7, 0, 0, 0)),
+        ]
+    ):
+        folder, _, name = nodule.partition(":")
+        content[f"LIDC-IDRI-slices/{folder}/images/{name}.png"] = png(image_of(number))
+        for place, height in enumerate(heights):
+            content[f"LIDC-IDRI-slices/{folder}/mask-{place}/{name}.png"] = png(mask_of(40 + place, height))
+    return content
+
+
+def write_folder(root: Path, content: dict[str, bytes]) -> Path:
+    for name, data in content.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return root / "LIDC-IDRI-slices"
+
+
+def write_zip(path: Path, content: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path, files())
+
+
+@pytest.fixture
+def archive(tmp_path):
+    return write_zip(tmp_path / "LIDC-IDRI-slices.zip", files())
+
+
+def test_folder_and_archive_are_one_data_set(folder, archive):
+    one, other = LidcSlices(folder), LidcSlices(archive)
+    assert one.index.equals(other.index)
+    assert one.fingerprint == other.fingerprint
+    assert tuple(one.index.columns) == COLUMNS
+    for i in range(len(one)):
+        assert one[i].id == other[i].id
+        assert np.array_equal(one[i].image, other[i].image)
+        assert np.array_equal(one[i].readers, other[i].readers)
+
+
+def test_the_index(archive):
+    dataset = LidcSlices(archive)
+    index = dataset.index
+    assert index.slice.tolist() == ["slice-1", "slice-0", "slice-1", "slice-10"], "by number, not by letter"
+    assert index.n_readers.tolist() == [1, 4, 1, 3]
+    # four readers with rows 40-49, 41-50, 42-49, 43-48: two or more of them mark rows 41 to 49
+    assert index.area.tolist() == [70, 90, 40, 50]
+    assert index.spacing_mm.tolist() == [0.741, 0.65, 0.65, 0.65]
+    assert np.allclose(index.diameter_mm, 2 * np.sqrt(index.area / np.pi) * index.spacing_mm)
+    assert [problem.where for problem in dataset.left_out] == ["lidc/LIDC-IDRI-0069/nodule-0/slice-0"]
+    assert "no reader marked" in dataset.left_out[0].why
+    assert dataset.problems == []
+    assert "1 slices that no reader marked" in dataset.origin
+
+
+def test_a_sample(archive):
+    dataset = LidcSlices(archive, name="lnsm")
+    sample = dataset[3]
+    assert sample.id == f"lnsm/{NODULE}/slice-10"
+    assert sample.source == "real"
+    assert np.array_equal(sample.image, image_of(2).astype(np.float32) / np.float32(255))
+    assert sample.present.tolist() == [True, True, True, False]
+    assert sample.readers.sum(axis=(1, 2)).tolist() == [50, 50, 50, 0]
+    assert sample.spacing == (0.65, 0.65)
+    nodule = annotations.load().find("LIDC-IDRI-0078", "nodule-0")
+    expected = [reading.ratings["malignancy"] for reading in nodule.readers[:3]]
+    assert sample.ratings["malignancy"][:3].tolist() == expected
+    assert np.isnan(sample.ratings["malignancy"][3]), "the fourth reader did not mark this slice"
+    readers, present = dataset.read_masks(3)
+    assert np.array_equal(readers, sample.readers)
+    assert np.array_equal(present, sample.present)
+
+
+def test_a_constant_image_is_kept(tmp_path):
+    content = files() | {f"LIDC-IDRI-slices/{NODULE}/images/slice-0.png": png(np.full((128, 128), 255, np.uint8))}
+    sample = LidcSlices(write_folder(tmp_path, content))[1]
+    assert (sample.image == 1).all()
+
+
+def test_the_second_opening_reads_no_mask(folder, monkeypatch):
+    first = LidcSlices(folder)
+    monkeypatch.setattr("softmask.data.lidc.read_grey", None)
+    second = LidcSlices(folder)
+    assert second.index.equals(first.index)
+    assert second.fingerprint == first.fingerprint
+
+
+def test_a_changed_file_changes_the_fingerprint(folder):
+    before = LidcSlices(folder)
+    (folder / NODULE / "mask-1/slice-0.png").write_bytes(png(mask_of(40, 3)))
+    after = LidcSlices(folder)
+    assert after.fingerprint != before.fingerprint
+    assert after.index.area[1] != before.index.area[1]
+
+
+def test_a_damaged_cache_is_written_again(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOFTMASK_CACHE", str(tmp_path / "cache"))
+    first = LidcSlices(folder)
+    (cached,) = (tmp_path / "cache").glob("lidc-slices-*.npz")
+    whole = cached.read_bytes()
+    cached.write_bytes(whole[:100])
+    assert LidcSlices(folder).index.equals(first.index)
+    assert len(cached.read_bytes()) == len(whole)
+
+
+def test_flagged_nodules_are_left_out_and_said(folder):
+    flags = "patient,nodule,flag\nLIDC-IDRI-0069,nodule-0,wrapped\nLIDC-IDRI-0001,nodule-9,elsewhere\n"
+    before = LidcSlices(folder).fingerprint
+    folder.with_name("LIDC-IDRI-slices.flags.csv").write_text(flags)
+    dataset = LidcSlices(folder)
+    assert set(dataset.index.patient) == {"LIDC-IDRI-0078"}
+    assert [(p.where, p.why) for p in dataset.left_out] == [
+        ("lidc/LIDC-IDRI-0069/nodule-0", "LIDC-IDRI-slices.flags.csv: wrapped")
+    ]
+    assert "1 flagged nodules" in dataset.origin
+    assert dataset.fingerprint != before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "first line is 'missing'"),
+        (b"\x00\xff\xfe garbage", "not a readable csv table"),
+        (b"a,b\n1,2\n", "first line is 'a,b'"),
+        (b"patient,nodule,flag\nLIDC-IDRI-0001,nodule-0\n", "line 2 is 'LIDC-IDRI-0001,nodule-0'"),
+        (b"patient,nodule,flag\nLIDC-IDRI-0001,7,wrong\n", "line 2"),
+        (b'patient,nodule,flag\n"LIDC-IDRI-0001', "not a readable csv table"),
+    ],
+)
+def test_a_flags_file_that_is_no_table(tmp_path, text, message):
+    path = tmp_path / "LIDC-IDRI-slices.flags.csv"
+    path.write_bytes(text)
+    with pytest.raises(DataError, match=rf"flags\.csv: .*{message}.*remove it"):
+        read_flags(path)
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(MissingData, match="LIDC-IDRI-slices: there is no such folder"):
+        LidcSlices(tmp_path / "LIDC-IDRI-slices")
+
+
+def test_an_empty_folder(tmp_path):
+    (tmp_path / "LIDC-IDRI-slices").mkdir()
+    with pytest.raises(DataError, match=r"no usable slice.*softmask data fetch lidc"):
+        LidcSlices(tmp_path / "LIDC-IDRI-slices")
+
+
+def test_half_a_folder(folder):
+    shutil.rmtree(folder / NODULE / "mask-2")
+    (folder / "LIDC-IDRI-0069/nodule-0/images/slice-1.png").unlink()
+    (folder / "LIDC-IDRI-0069/nodule-0/mask-3/slice-0.png").unlink()
+    with pytest.raises(DataError, match=r"no usable slice.*First of 2 problems: missing: .*slice-0\.png"):
+        LidcSlices(folder)
+
+
+def test_a_slice_with_a_part_missing_is_left_out(folder):
+    (folder / NODULE / "mask-2/slice-0.png").unlink()
+    dataset = LidcSlices(folder)
+    assert dataset.index.slice.tolist() == ["slice-1", "slice-1", "slice-10"]
+    (problem,) = dataset.problems
+    assert problem.where == NODULE
+    assert "mask-2/slice-0.png" in problem.why
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (png(mask_of(40, 5))[:-20], "truncated"),
+        (b"", "not a readable PNG"),
+        (png(mask_of(40, 5)[:64]), "a mask of size"),
+        (png(mask_of(40, 5) // 2), r"must be 0 and 255, found \[0, 127\]"),
+        (png(mask_of(40, 5).astype(np.uint16)), "8-bit image was expected"),
+    ],
+    ids=["truncated", "empty", "size", "values", "depth"],
+)
+@pytest.mark.parametrize("kind", ["folder", "archive"])
+def test_a_bad_mask_is_named_and_left_out(tmp_path, kind, data, message):
+    content = files() | {f"LIDC-IDRI-slices/{NODULE}/mask-1/slice-0.png": data}
+    path = write_folder(tmp_path, content) if kind == "folder" else write_zip(tmp_path / "slices.zip", content)
+    dataset = LidcSlices(path)
+    assert len(dataset) == 3
+    (problem,) = dataset.problems
+    assert problem.where == f"{NODULE}/slice-0"
+    with pytest.raises(DataError, match=rf"mask-1/slice-0\.png: .*{message}"):
+        raise DataError(problem.why)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (png(image_of(0))[:3000], "truncated"),
+        (png(image_of(0)[:100]), r"an image of size \(100, 128\) with masks of size \(128, 128\)"),
+        (png(image_of(0).astype(np.uint16)), "8-bit image was expected"),
+    ],
+    ids=["truncated", "size", "depth"],
+)
+@pytest.mark.parametrize("kind", ["folder", "archive"])
+def test_a_bad_image_is_named_and_left_out(tmp_path, kind, data, message):
+    content = files() | {f"LIDC-IDRI-slices/{NODULE}/images/slice-0.png": data}
+    path = write_folder(tmp_path, content) if kind == "folder" else write_zip(tmp_path / "slices.zip", content)
+    dataset = LidcSlices(path)
+    with pytest.raises(DataError, match=rf"images/slice-0\.png: .*{message}"):
+        dataset[1]
+    assert len(list(dataset.samples())) == 3
+    (problem,) = dataset.problems
+    assert problem.where == f"lidc/{NODULE}/slice-0"
+
+
+def test_a_truncated_archive(archive):
+    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
+    with pytest.raises(DataError, match=r"LIDC-IDRI-slices\.zip: not a whole zip archive.*get it again"):
+        LidcSlices(archive)
+
+
+def test_names_that_lead_elsewhere_are_ignored(tmp_path):
+    evil = {"../../evil/images/slice-0.png": b"x", "/LIDC-IDRI-slices/x.png": b"y", "LIDC-IDRI-slices/notes.txt": b""}
+    dataset = LidcSlices(write_zip(tmp_path / "slices.zip", files() | evil))
+    assert len(dataset) == 4
+    (problem,) = dataset.problems
+    assert "2 PNG files" in problem.why
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["slices.zip"]
+
+
+def test_patients_in_two_places(tmp_path):
+    content = files()
+    content |= {name.removeprefix("LIDC-IDRI-slices/"): data for name, data in list(content.items())[:5]}
+    with pytest.raises(DataError, match="keep one of the two"):
+        LidcSlices(write_zip(tmp_path / "slices.zip", content))
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_damage_is_a_data_error(tmp_path, data):
+    whole = write_zip(tmp_path / "whole.zip", files()).read_bytes()
+    if data.draw(st.booleans()):
+        damaged = whole[: data.draw(st.integers(0, len(whole) - 1))]
+    else:
+        damaged = bytearray(whole)
+        for _ in range(data.draw(st.integers(1, 6))):
+            damaged[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path / "damaged.zip"
+    path.write_bytes(damaged)
+    try:
+        dataset = LidcSlices(path)
+        for sample in dataset.samples():
+            assert sample.present.any()
+    except SoftmaskError as error:
+        assert "damaged.zip" in str(error)
+
+
+def test_area():
+    masks = np.zeros((4, 4, 4), bool)
+    masks[0, :2] = masks[1, 1:3] = True
+    assert area_of(masks, masks.any(axis=(1, 2))) == 8
+    masks[2] = masks[3] = True
+    assert area_of(masks, masks.any(axis=(1, 2))) == 16
+    masks[3] = False
+    masks[3, 3, 3] = True
+    assert area_of(masks, masks.any(axis=(1, 2))) == 13, "row 3 has two of four in one pixel alone"
+
+
+def test_index_frame_without_spacing():
+    frame = index_frame([("P", "nodule-0", "slice-0")], np.array([2]), np.array([9.0]), np.array([np.nan]))
+    assert np.isnan(frame.diameter_mm[0])
+
+
+def test_real_masks_are_the_database_contours(real_data):
+    """On 40 nodules of the real set every reader's mask is the database's contour filled, pixel for pixel."""
+    path = real_data / "LIDC-IDRI-slices.zip"
+    if not path.is_file():
+        pytest.skip("no LIDC-IDRI-slices.zip")
+    dataset = LidcSlices(path)
+    assert dataset.problems == []
+    assert len(dataset) == 11550
+    assert (dataset.index.n_readers == 4).sum() == 3488
+    assert dataset.index.spacing_mm.notna().all()
+    database = annotations.load()
+
+    def trimmed(mask):
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        return mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+    compared = equal = 0
+    groups = dataset.index.groupby(["patient", "nodule"], sort=False).indices
+    for (patient, name), rows in list(groups.items())[::45]:
+        nodule = database.find(patient, name)
+        window = (0, 0, 512, 512)
+        marked = [masks for z in nodule.slices() for masks, present in [nodule.masks(z, window)] if present.any()]
+        readers = [dataset.read_masks(row)[0] for row in rows]
+        if len(readers) != len(marked):
+            continue
+        for ours, theirs in zip(marked, readers, strict=True):
+            for mine, their in zip(ours, theirs, strict=True):
+                if their.any():
+                    compared += 1
+                    equal += mine.any() and np.array_equal(trimmed(mine), trimmed(their))
+    assert compared > 400
+    assert equal == compared

@@ -1,0 +1,256 @@
+import hashlib
+import re
+
+import numpy as np
+import pytest
+import SimpleITK
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from softmask.data.promise12 import MAX_VOXELS, Promise12, normalise, read_header
+from softmask.errors import DataError
+
+RNG = np.random.default_rng(4)
+SHAPE = (6, 20, 16)  # slices, rows, columns
+TYPES = {"int16": "MET_SHORT", "int8": "MET_CHAR"}
+
+
+def header(array, data_file, **changes):
+    """The text the challenge's files have."""
+    fields = {
+        "ObjectType": "Image",
+        "NDims": 3,
+        "BinaryData": True,
+        "BinaryDataByteOrderMSB": False,
+        "CompressedData": False,
+        "TransformMatrix": "1 0 0 0 1 0 0 0 1",
+        "Offset": "-1 -2 -3",
+        "CenterOfRotation": "0 0 0",
+        "AnatomicalOrientation": "RAI",
+        "ElementSpacing": "0.625 0.5 3.6",
+        "DimSize": " ".join(map(str, array.shape[::-1])),
+        "ElementType": TYPES[array.dtype.name],
+        "ElementDataFile": data_file,
+    } | changes
+    order = sorted(fields, key=lambda key: key == "ElementDataFile")  # it must stand last
+    return "".join(f"{key} = {fields[key]}\n" for key in order)
+
+
+def write_volume(folder, stem, array, **changes):
+    (folder / f"{stem}.mhd").write_text(header(array, f"{stem}.raw", **changes))
+    (folder / f"{stem}.raw").write_bytes(array.tobytes())
+
+
+def write_case(folder, number=0, slices=(2, 3)):
+    folder.mkdir(exist_ok=True)
+    image = RNG.integers(0, 2000, SHAPE, dtype=np.int16)
+    mask = np.zeros(SHAPE, np.int8)
+    for z in slices:
+        mask[z, 5 : 8 + z, 4:12] = 1
+    write_volume(folder, f"Case{number:02d}", image)
+    write_volume(folder, f"Case{number:02d}_segmentation", mask)
+    return image, mask
+
+
+def test_slices_with_prostate_are_samples(tmp_path):
+    image, mask = write_case(tmp_path, 7)
+    dataset = Promise12(tmp_path)
+    assert dataset.index.to_dict("list") == {
+        "patient": ["Case07"] * 2,
+        "nodule": ["prostate"] * 2,
+        "slice": ["002", "003"],
+        "n_readers": [1, 1],
+        "area": [40, 48],
+    }
+    sample = dataset[1]
+    low, high = np.percentile(image, (1, 99))
+    np.testing.assert_allclose(sample.image, np.clip((image[3] - low) / (high - low), 0, 1), atol=1e-5)
+    np.testing.assert_array_equal(sample.readers, mask[3:4] == 1)
+    assert sample.spacing == (0.5, 0.625)
+    assert sample.id == "promise12/Case07/prostate/003"
+    assert dataset.problems == []
+
+
+def test_files_that_simpleitk_writes_are_read(tmp_path):
+    image, mask = RNG.integers(-5, 900, SHAPE, dtype=np.int16), np.zeros(SHAPE, np.int8)
+    mask[4, 3:9, 3:9] = 1
+    for stem, array in (("Case00", image), ("Case00_segmentation", mask)):
+        volume = SimpleITK.GetImageFromArray(array)
+        volume.SetSpacing((0.3, 0.4, 3))
+        SimpleITK.WriteImage(volume, str(tmp_path / f"{stem}.mhd"))
+    sample = Promise12(tmp_path)[0]
+    assert sample.spacing == pytest.approx((0.4, 0.3))
+    np.testing.assert_array_equal(sample.readers[0], mask[4] == 1)
+
+
+def test_cases_below_in_folders_are_found_and_ordered_by_name(tmp_path):
+    for number, part in ((3, "TrainingData_Part2"), (12, "TrainingData_Part1")):
+        write_case(tmp_path / part, number)
+    assert Promise12(tmp_path).index["patient"].unique().tolist() == ["Case03", "Case12"]
+
+
+def test_test_case_of_the_same_name_does_not_hide_a_training_case(tmp_path):
+    write_case(tmp_path / "train", 3)
+    (tmp_path / "TestData").mkdir()
+    write_volume(tmp_path / "TestData", "Case03", np.ones(SHAPE, np.int16))
+    dataset = Promise12(tmp_path)
+    assert len(dataset) == 2
+    assert dataset.problems == []
+
+
+def test_the_same_case_twice_is_left_out_and_listed(tmp_path):
+    for part in ("a", "b"):
+        write_case(tmp_path / part, 3)
+    write_case(tmp_path / "a", 4)
+    dataset = Promise12(tmp_path)
+    assert dataset.index["patient"].unique().tolist() == ["Case04"]
+    assert "there again as" in dataset.problems[0].why
+
+
+def spoil(folder, kind):
+    """Damage Case01 and return what the message must say."""
+    image, mask = folder / "Case01", folder / "Case01_segmentation"
+    empty = np.zeros(SHAPE, np.int8)
+    if kind == "no segmentation":
+        mask.with_suffix(".mhd").unlink()
+        return "has no Case01_segmentation.mhd"
+    if kind == "no raw":
+        image.with_suffix(".raw").unlink()
+        return r"Case01\.raw: there is no such file"
+    if kind == "short raw":
+        raw = image.with_suffix(".raw")
+        raw.write_bytes(raw.read_bytes()[:-1])
+        return r"Case01\.raw: truncated, 3839 bytes where Case01\.mhd declares 3840"
+    if kind == "empty raw":
+        mask.with_suffix(".raw").write_bytes(b"")
+        return r"Case01_segmentation\.raw: truncated, 0 bytes"
+    if kind == "empty segmentation":
+        write_volume(folder, mask.name, empty)
+        return "the segmentation is empty"
+    if kind == "other size":
+        write_volume(folder, mask.name, np.ones((6, 20, 15), np.int8))
+        return r"a mask of size \(6, 20, 15\) on an image of size \(6, 20, 16\)"
+    changes, message = {
+        "huge": ({"DimSize": "100000 100000 100000"}, "DimSize = 100000 100000 100000 is refused"),
+        "many digits": ({"DimSize": "9" * 5000 + " 1 1"}, "is refused"),
+        "zero": ({"DimSize": "16 0 6"}, "is refused"),
+        "negative": ({"DimSize": "16 -20 6"}, "expected three sizes"),
+        "2D": ({"NDims": "2", "DimSize": "16 20"}, "NDims = 2"),
+        "parent": ({"ElementDataFile": "../secret.raw"}, r"ElementDataFile = '\.\./secret\.raw' is refused"),
+        "absolute": ({"ElementDataFile": "/etc/passwd"}, "'/etc/passwd' is refused"),
+        "windows": ({"ElementDataFile": r"..\secret.raw"}, "is refused"),
+        "local": ({"ElementDataFile": "LOCAL"}, "'LOCAL' is refused"),
+        "list": ({"ElementDataFile": "LIST"}, "'LIST' is refused"),
+        "pattern": ({"ElementDataFile": "slice%03d.raw"}, "is refused"),
+        "compressed": ({"CompressedData": "True"}, "CompressedData = True"),
+        "header size": ({"HeaderSize": "-1"}, "HeaderSize = -1"),
+        "colour": ({"ElementNumberOfChannels": "3"}, "one whole or real number a voxel"),
+        "type": ({"ElementType": "MET_NOISE"}, "ElementType = MET_NOISE"),
+        "twice": ({"DimSize ": "99999 99999 99999"}, "gives a field twice"),
+        "colon": ({"DimSize: 99999 99999 99999\nx": "1"}, "gives a field twice"),
+    }[kind]
+    image.with_suffix(".mhd").write_text(header(np.zeros(SHAPE, np.int16), "Case01.raw", **changes))
+    return message
+
+
+SPOILT = [
+    *("no segmentation", "no raw", "short raw", "empty raw", "empty segmentation", "other size"),
+    *("huge", "many digits", "zero", "negative", "2D", "colour", "type", "twice", "colon"),
+    *("parent", "absolute", "windows", "local", "list", "pattern", "compressed", "header size"),
+]
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_a_bad_case_is_left_out_and_listed_and_the_others_are_used(tmp_path, kind):
+    folder = tmp_path / "promise12"
+    write_case(folder, 0)
+    write_case(folder, 1)
+    (tmp_path / "secret.raw").write_bytes(bytes(10**4))
+    message = spoil(folder, kind)
+    dataset = Promise12(folder)
+    assert dataset.index["patient"].unique().tolist() == ["Case00"]
+    assert [problem.where for problem in dataset.problems] == ["promise12/Case01"]
+    assert re.search(message, dataset.problems[0].why)
+
+
+def test_a_link_out_of_the_folder_is_refused(tmp_path):
+    folder = tmp_path / "promise12"
+    write_case(folder, 0)
+    write_case(folder, 1)
+    (folder / "Case01.raw").rename(tmp_path / "elsewhere.raw")
+    (folder / "Case01.raw").symlink_to(tmp_path / "elsewhere.raw")
+    assert "outside the header's folder" in Promise12(folder).problems[0].why
+
+
+def test_segmentation_without_an_image_is_listed(tmp_path):
+    write_case(tmp_path, 0)
+    write_case(tmp_path, 1)
+    (tmp_path / "Case01.mhd").unlink()
+    dataset = Promise12(tmp_path)
+    assert [(problem.where, problem.why) for problem in dataset.problems] == [
+        (str(tmp_path / "Case01_segmentation.mhd"), "its image is not there; left out")
+    ]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n", b"NDims = 3\n", "Größe = 3\n".encode()])
+def test_a_header_that_is_none_is_named(tmp_path, content):
+    path = tmp_path / "Case00.mhd"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_header(path)
+    assert str(caught.value).startswith(str(path))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(["NDims", "DimSize", "ElementType", "ElementDataFile", "CompressedData", "HeaderSize"]),
+    st.text(max_size=30),
+)
+def test_any_header_is_read_or_refused_and_never_declares_too_much(tmp_path_factory, key, value):
+    folder = tmp_path_factory.mktemp("case")
+    array = np.zeros(SHAPE, np.int16)
+    write_volume(folder, "Case00", array)
+    (folder / "Case00.mhd").write_bytes(header(array, "Case00.raw", **{key: value}).encode(errors="replace"))
+    try:
+        result = read_header(folder / "Case00.mhd")
+    except DataError as error:
+        assert str(folder) in str(error)  # noqa: PT017
+    else:
+        assert 0 < np.prod(result.shape) <= MAX_VOXELS
+        assert result.data_file.parent == folder
+
+
+def test_a_file_that_became_damaged_after_opening_is_listed(tmp_path):
+    write_case(tmp_path, 0)
+    write_case(tmp_path, 1)
+    dataset = Promise12(tmp_path)
+    (tmp_path / "Case00.mhd").write_text("no header any more")
+    assert [sample.patient for sample in dataset.samples()] == ["Case01"] * 2
+    assert len(dataset.problems) == 2
+
+
+def test_constant_or_nan_volume_is_an_error():
+    with pytest.raises(DataError, match=r"Case00\.mhd: the image is constant \(5 "):
+        normalise(np.full(SHAPE, 5), "Case00.mhd")
+    with pytest.raises(DataError, match="NaN"):
+        normalise(np.full(SHAPE, np.nan), "Case00.mhd")
+
+
+def test_no_usable_case_is_an_error_that_says_why(tmp_path):
+    write_case(tmp_path, 0, slices=())
+    with pytest.raises(DataError, match=r"no usable case; .*the segmentation is empty"):
+        Promise12(tmp_path)
+
+
+def test_fingerprint_follows_content_not_place_and_notices_one_voxel(tmp_path):
+    write_case(tmp_path / "a", 0)
+    before = Promise12(tmp_path / "a").fingerprint
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert Promise12(tmp_path / "b").fingerprint == before
+    raw = tmp_path / "b/Case00.raw"
+    voxels = bytearray(raw.read_bytes())
+    voxels[100] ^= 1
+    raw.write_bytes(voxels)
+    after = Promise12(tmp_path / "b").fingerprint
+    assert after != before
+    assert len(after) == hashlib.sha256().digest_size * 2

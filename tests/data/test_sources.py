@@ -1,0 +1,155 @@
+import subprocess
+import sys
+
+import pytest
+
+from softmask.config import Config
+from softmask.data import NAMES, found, open_dataset
+from softmask.data.sources import SOURCES, located, sources_of
+from softmask.errors import ConfigError, DataError, MissingData
+
+
+def config(root, data="real"):
+    return Config.from_parameters(profile="smoke", data=data, data_root=root)
+
+
+def touch(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+def test_nothing_is_found_in_an_empty_a_missing_and_a_file_root(tmp_path):
+    touch(tmp_path / "file")
+    for root in (tmp_path, tmp_path / "missing", tmp_path / "file", str(tmp_path)):
+        assert found(root) == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("LIDC-IDRI-slices.zip", {"lidc": "LIDC-IDRI-slices.zip", "lnsm": "LIDC-IDRI-slices.zip"}),
+        ("LIDC-IDRI-slices/x", {"lidc": "LIDC-IDRI-slices", "lnsm": "LIDC-IDRI-slices"}),
+        ("LIDC-IDRI/x", {"lidc": "LIDC-IDRI", "lnsm": "LIDC-IDRI"}),
+        ("isbi2012/train/image/0.png", {"isbi2012": "isbi2012"}),
+        ("isbi2012/train-labels.tif", {"isbi2012": "isbi2012"}),
+        ("isbi2012/test/0.png", {}),
+        ("promise12/Case00.mhd", {"promise12": "promise12"}),
+        ("promise12/TrainingData_Part1/Case00.mhd", {"promise12": "promise12"}),
+        ("promise12/readme.txt", {}),
+        ("deeplesion/DL_info.csv", {}),
+        ("deeplesion/Images_png/x", {}),
+    ],
+)
+def test_what_is_found_is_told_by_its_layout(tmp_path, file, expected):
+    touch(tmp_path / file)
+    assert found(tmp_path) == {name: tmp_path / place for name, place in expected.items()}
+
+
+def test_deeplesion_comes_before_lidc_for_lnsm_only_when_it_is_whole(tmp_path):
+    touch(tmp_path / "LIDC-IDRI-slices.zip")
+    touch(tmp_path / "deeplesion/DL_info.csv")
+    assert located("lnsm", tmp_path)[0].name == "lidc"
+    touch(tmp_path / "deeplesion/Images_png/x")
+    assert located("lnsm", tmp_path) == (SOURCES["deeplesion"], tmp_path / "deeplesion")
+    assert located("lidc", tmp_path)[0].name == "lidc"
+
+
+def test_slices_come_before_dicom_and_the_folder_before_the_zip(tmp_path):
+    touch(tmp_path / "LIDC-IDRI/x")
+    touch(tmp_path / "LIDC-IDRI-slices.zip")
+    assert found(tmp_path)["lidc"].name == "LIDC-IDRI-slices.zip"
+    touch(tmp_path / "LIDC-IDRI-slices/x")
+    assert found(tmp_path)["lidc"].name == "LIDC-IDRI-slices"
+
+
+def test_no_folder_of_a_single_scan_is_passed_over(tmp_path):
+    touch(tmp_path / "lidc-idri-0314/x")
+    assert found(tmp_path)["lidc"] == tmp_path / "lidc-idri-0314"
+    touch(tmp_path / "lidc-idri-0001/x")
+    assert found(tmp_path)["lidc"] == tmp_path
+    touch(tmp_path / "LIDC-IDRI/x")
+    assert found(tmp_path)["lidc"] == tmp_path / "LIDC-IDRI"
+
+
+def test_dicom_series_are_opened_for_lidc_and_lnsm(real_data, tmp_path):
+    (tmp_path / "lidc-idri-0314").symlink_to(real_data / "lidc-idri-0314")
+    for name in ("lidc", "lnsm"):
+        dataset = open_dataset(name, config(tmp_path))
+        assert dataset.name == name
+        assert dataset[0].hu is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("lidc", ["softmask data fetch lidc", "LIDC-IDRI-slices", "cancerimagingarchive.net", "LIDC-IDRI"]),
+        ("lnsm", ["nihcc.app.box.com/v/DeepLesion", "deeplesion", "softmask data fetch lidc"]),
+        ("isbi2012", ["softmask data fetch isbi2012", "train-volume.tif"]),
+        ("promise12", ["promise12.grand-challenge.org", "register", "CaseNN_segmentation.mhd"]),
+    ],
+)
+def test_real_data_that_is_not_there_says_where_to_get_it_and_its_folder(tmp_path, name, words):
+    with pytest.raises(MissingData) as caught:
+        open_dataset(name, config(tmp_path))
+    message = str(caught.value)
+    assert message.startswith(f"{name}: ")
+    for word in [*words, str(tmp_path / sources_of(name)[0].folder)]:
+        assert word in message
+
+
+def test_half_a_folder_is_said_in_the_message(tmp_path):
+    touch(tmp_path / "isbi2012/test/0.png")
+    with pytest.raises(MissingData, match="isbi2012 is there, and lacks what is expected in it"):
+        open_dataset("isbi2012", config(tmp_path))
+
+
+def test_half_a_data_set_is_an_error_with_auto_too_never_embedded_data_in_its_place(tmp_path):
+    touch(tmp_path / "isbi2012/train/image/0.png")
+    with pytest.raises(DataError, match="no section has an image and a label"):
+        open_dataset("isbi2012", config(tmp_path, "auto"))
+
+
+def test_unknown_name_answers_with_the_known_ones(tmp_path):
+    with pytest.raises(ConfigError, match="lidc, lnsm, isbi2012, promise12"):
+        open_dataset("lung", config(tmp_path))
+    with pytest.raises(ConfigError, match="unknown data set"):
+        sources_of("lung")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_auto_without_real_data_and_embedded_give_embedded_data(tmp_path, name):
+    for data in ("auto", "embedded"):
+        dataset = open_dataset(name, config(tmp_path, data))
+        assert dataset.source == "embedded"
+        assert dataset.name == name
+        assert len(dataset) > 0
+
+
+def test_embedded_is_embedded_where_real_data_is_there(tmp_path):
+    touch(tmp_path / "isbi2012/train/image/0.png")
+    assert open_dataset("isbi2012", config(tmp_path, "embedded")).source == "embedded"
+
+
+@pytest.mark.parametrize("name", ["lidc", "lnsm", "isbi2012"])
+def test_the_real_data_sets_open(real_data, name):
+    for data in ("real", "auto"):
+        dataset = open_dataset(name, config(real_data, data))
+        assert dataset.source == "real"
+        assert dataset.name == name
+        assert dataset.origin.endswith("in place of DeepLesion") == (name == "lnsm")
+        assert dataset[0].dataset == name
+
+
+def test_commits_are_full_ids_and_every_name_has_a_source():
+    for source in SOURCES.values():
+        assert source.git is None or (len(source.git.commit) == 40 and int(source.git.commit, 16))
+        assert source.git is not None or source.steps
+    assert {name for source in SOURCES.values() for name in source.serves} == set(NAMES)
+    for name in NAMES:
+        assert all(name in source.serves for source in sources_of(name))
+
+
+def test_importing_the_package_loads_no_heavy_module():
+    heavy = "{'torch', 'cv2', 'SimpleITK', 'pydicom', 'matplotlib', 'PIL', 'pymatting'}"
+    code = f"import sys, softmask.data, softmask.cli; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.ndimage import convolve, gaussian_filter
+
+from softmask.errors import DataError
+from softmask.measure import segmentation, soft
+
+ALPHAS = hnp.arrays(float, (5, 6), elements=st.floats(0, 1))
+
+
+def random_alphas(n=4, seed=0):
+    return np.random.default_rng(seed).random((2, n, 9, 11))
+
+
+@given(ALPHAS, ALPHAS)
+@settings(max_examples=60, deadline=None)
+def test_symmetry_bounds_and_perfection(a, b):
+    for measure in (soft.mae, soft.mse, soft.gradient_error, soft.soft_dice):
+        assert measure(a, b) == measure(b, a)
+    assert soft.mae(a, a) == soft.mse(a, a) == soft.gradient_error(a, a) == 0
+    assert soft.soft_dice(a, a) == pytest.approx(1)
+    assert 0 <= soft.mse(a, b) <= soft.mae(a, b) <= 1
+    assert 0 <= soft.soft_dice(a, b) <= 1 + 1e-12
+    assert soft.mae(a, b) ** 2 <= soft.mse(a, b) + 1e-12
+
+
+@given(ALPHAS, ALPHAS)
+@settings(max_examples=30, deadline=None)
+def test_soft_dice_of_binary_masks_is_dice(a, b):
+    a, b = a > 0.5, b > 0.5
+    assert soft.soft_dice(a, b) == pytest.approx(segmentation.dice(a, b))
+
+
+def test_means_over_a_band():
+    a, b = random_alphas()
+    band = np.random.default_rng(1).random(a.shape) < 0.3
+    np.testing.assert_allclose(
+        soft.mae(a, b, band), [np.abs(x - y)[m].mean() for x, y, m in zip(a, b, band, strict=True)]
+    )
+    np.testing.assert_allclose(
+        soft.mse(a, b, band), [((x - y)[m] ** 2).mean() for x, y, m in zip(a, b, band, strict=True)]
+    )
+    np.testing.assert_allclose(
+        soft.mae(a, b, band[0]), [np.abs(x - y)[band[0]].mean() for x, y in zip(a, b, strict=True)]
+    )
+    assert np.isnan(soft.mae(a[0], b[0], np.zeros(a[0].shape, bool)))
+    assert soft.gradient_error(a[0], b[0], np.zeros(a[0].shape, bool)) == 0
+
+
+def test_gradient_error_is_that_of_the_benchmark():
+    """Written out after the evaluation code: two explicit 2D filters, edges repeated, squared amplitude difference."""
+    a, b = random_alphas(1)[:, 0]
+    sigma = 1.4
+    half = int(np.ceil(sigma * np.sqrt(-2 * np.log(np.sqrt(2 * np.pi) * sigma * 0.01))))
+    u, v = np.mgrid[-half : half + 1, -half : half + 1].astype(float)
+
+    def gauss(x):
+        return np.exp(-(x**2) / (2 * sigma**2)) / (sigma * np.sqrt(2 * np.pi))
+
+    filter_x = gauss(u) * (-v * gauss(v) / sigma**2)
+    filter_x /= np.sqrt((np.abs(filter_x) * np.abs(filter_x)).sum())
+
+    def amplitude(image):
+        return np.hypot(convolve(image, filter_x, mode="nearest"), convolve(image, filter_x.T, mode="nearest"))
+
+    expected = ((amplitude(a) - amplitude(b)) ** 2).sum() / 1000
+    assert soft.gradient_error(a, b) == pytest.approx(expected, rel=1e-10)
+
+
+def test_a_blurred_edge_has_a_gradient_error_that_grows_with_the_blur():
+    sharp = np.zeros((40, 40))
+    sharp[:, 20:] = 1
+    errors = [soft.gradient_error(gaussian_filter(sharp, blur), sharp) for blur in (0.5, 1, 2, 4)]
+    assert errors == sorted(errors)
+    assert errors[0] > 0
+    assert soft.gradient_error(np.zeros_like(sharp), np.ones_like(sharp)) == pytest.approx(0, abs=1e-20)
+
+
+def test_leading_axes_are_images():
+    a, b = random_alphas(6)
+    for measure in (soft.mae, soft.mse, soft.gradient_error, soft.soft_dice):
+        stacked = measure(a.reshape(2, 3, 9, 11), b.reshape(2, 3, 9, 11))
+        np.testing.assert_allclose(stacked.ravel(), [measure(x, y) for x, y in zip(a, b, strict=True)], rtol=1e-12)
+
+
+def test_two_empty_masks_agree():
+    empty = np.zeros((4, 4))
+    assert soft.soft_dice(empty, empty) == 1
+    assert soft.soft_dice(empty, empty + 0.5) == 0
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [(np.full((4, 4), np.nan), "NaN"), (np.full((4, 4), 1.5), "outside"), (np.full((4, 4), -0.1), "outside"),
+     (np.zeros((4, 5)), "one shape"), (np.zeros(4), "one shape")],
+)  # fmt: skip
+def test_what_is_no_soft_mask_is_refused(bad, message):
+    with pytest.raises(DataError, match=message):
+        soft.mae(bad, np.zeros((4, 4)) if bad.ndim == 2 else bad)
+
+
+@pytest.mark.parametrize("band", [np.ones((4, 4)), np.ones((3, 3), bool)])
+def test_a_band_must_be_a_mask_of_the_same_size(band):
+    with pytest.raises(DataError, match="band"):
+        soft.mae(np.zeros((4, 4)), np.zeros((4, 4)), band)

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from softmask.errors import DataError
+from softmask.measure import statistics
+from softmask.measure.statistics import bootstrap_interval, paired_test
+
+VALUES = np.random.default_rng(0).normal(0.8, 0.1, 120)
+OTHERS = VALUES + np.random.default_rng(1).normal(0.02, 0.05, 120)
+
+
+def test_bootstrap_interval_agrees_with_scipy():
+    expected = stats.bootstrap((VALUES,), np.mean, n_resamples=9999, method="percentile", rng=0).confidence_interval
+    assert bootstrap_interval(VALUES, 7, n=9999) == pytest.approx(tuple(expected), abs=2e-3)
+
+
+def test_bootstrap_interval_covers_the_true_mean_about_as_often_as_it_says():
+    generator = np.random.default_rng(3)
+    inside = [
+        low <= 0 <= high for low, high in (bootstrap_interval(generator.normal(size=60), i, 400) for i in range(200))
+    ]
+    assert 0.88 <= np.mean(inside) <= 0.99
+
+
+def test_the_seed_decides_and_memory_does_not(monkeypatch):
+    whole = bootstrap_interval(VALUES, 1)
+    assert whole == bootstrap_interval(VALUES, 1)
+    assert whole != bootstrap_interval(VALUES, 2)
+    monkeypatch.setattr(statistics, "_CHUNK", 500)
+    assert bootstrap_interval(VALUES, 1) == pytest.approx(whole, abs=1e-12)
+
+
+@given(st.lists(st.floats(-10, 10), min_size=1, max_size=20), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_an_interval_lies_within_the_values(values, seed):
+    low, high = bootstrap_interval(np.array(values), seed, n=50)
+    assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
+
+
+def test_paired_test_agrees_with_scipy():
+    result = paired_test(OTHERS, VALUES, seed=0)
+    assert result.p == pytest.approx(stats.wilcoxon(OTHERS, VALUES).pvalue)
+    assert result.mean_difference == pytest.approx((OTHERS - VALUES).mean())
+    assert (result.low, result.high) == bootstrap_interval(OTHERS - VALUES, 0)
+    assert (result.n, result.n_left_out) == (120, 0)
+    assert result.low < result.mean_difference < result.high
+
+
+def test_exchanging_the_methods_changes_the_sign_only():
+    one, other = paired_test(OTHERS, VALUES, 0), paired_test(VALUES, OTHERS, 0)
+    assert one.p == other.p
+    assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
+
+
+def test_equal_methods_differ_by_nothing_with_certainty():
+    result = paired_test(VALUES, VALUES, 0)
+    assert (result.mean_difference, result.low, result.high, result.p) == (0, 0, 0, 1)
+
+
+def test_pairs_with_nan_are_left_out_and_counted():
+    a = VALUES.copy()
+    a[:5] = np.nan
+    result = paired_test(a, OTHERS, 0)
+    assert (result.n, result.n_left_out) == (115, 5)
+    assert result.p == stats.wilcoxon(a[5:], OTHERS[5:]).pvalue
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [([1, 2], [1], "one length"), ([[1]], [[1]], "one length"), ([np.inf], [1], "infinite"),
+     ([np.inf], [np.inf], "infinite"), ([np.nan], [1], "no pairs"), ([], [], "no pairs")],
+)  # fmt: skip
+def test_what_cannot_be_compared_is_refused(a, b, message):
+    with pytest.raises(DataError, match=message):
+        paired_test(a, b, 0)
+
+
+@pytest.mark.parametrize(("values", "n"), [([], 10), ([np.nan], 10), ([np.inf], 10), ([1.0], 0), ([[1.0]], 10)])
+def test_what_has_no_interval_is_refused(values, n):
+    with pytest.raises(DataError):
+        bootstrap_interval(values, 0, n)

@@ -1,0 +1,152 @@
+import json
+import math
+
+import matplotlib.pyplot as plt
+import pytest
+
+from softmask import papers
+from softmask.config import Config
+from softmask.errors import DataError
+from softmask.report import contents, figures, tables
+from softmask.report.tables import Cell, ResultTable
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
+    return Config.from_parameters("cpu", "embedded")
+
+
+def cells(paper, table, n=None):
+    printed = papers.load(paper).table(table).cells()[:n]
+    return [Cell(c.row, c.dataset, c.metric, 0.5, 0.1, 9, 1, "real", "words") for c in printed]
+
+
+def table_of(config, paper, name):
+    return next(entry for entry in contents.read(config).tables if (entry.paper, entry.name) == (paper, name))
+
+
+def figure_of(config, paper, name):
+    return next(entry for entry in contents.read(config).figures if (entry.paper, entry.name) == (paper, name))
+
+
+def draw(config, paper, name):
+    fig = plt.figure(figsize=(1, 1))
+    path = figures.save(fig, paper, name, config, f"caption of {name}")
+    plt.close(fig)
+    return path
+
+
+def test_an_empty_run_has_all_tables_and_figures_not_run(config):
+    found = contents.read(config)
+    assert len(found.tables) == 26
+    assert len(found.figures) == 38
+    assert {entry.status for entry in (*found.tables, *found.figures)} == {"not run yet"}
+    assert found.notebooks == ()
+    assert all(entry.cells for entry in found.tables)
+
+
+@pytest.mark.parametrize(("n", "status"), [(None, "filled"), (1, "partly filled"), (0, "not run yet")])
+def test_the_status_counts_cells(config, n, status):
+    for paper, name in (("softgan", "table-1"), ("lgan", "table-1")):
+        tables.write(ResultTable(paper, name, "", "cap", cells(paper, name, n)), config, {"seeds": [1]})
+        entry = table_of(config, paper, name)
+        assert entry.status == status
+        assert (entry.caption, entry.provenance) == ("cap", {"seeds": [1]})
+
+
+def test_what_was_written_is_what_is_found(config):
+    extra = Cell("mine", "lnsm", "distance", math.inf, math.nan, 3, 1, "embedded", "far", extra=True)
+    result = ResultTable(
+        "softgan", "table-1", "T", "cap", [*cells("softgan", "table-1"), extra], {"distance": "pixels"}
+    )
+    tables.write(result, config, {})
+    entry = table_of(config, "softgan", "table-1")
+    assert entry.title == "T"
+    assert entry.cells[0].ours_mean == 50
+    last = entry.cells[-1]
+    assert (last.unit, last.ours_mean, last.note, last.printed, last.source) == (
+        "pixels",
+        math.inf,
+        "far",
+        False,
+        "embedded",
+    )
+
+
+def test_the_workbooks_own_tables_and_figures_come_last(config):
+    cell = Cell("a", "lidc", "mae", 0.5, 0.1, 9, 1, "real")
+    for name in ("b-table", "a-table"):
+        tables.write(ResultTable("workbook", name, name, "", [cell]), config, {})
+        draw(config, "workbook", name)
+    own_tables, own_figures = contents.read(config).of("workbook")
+    assert [entry.name for entry in own_tables] == [entry.name for entry in own_figures] == ["a-table", "b-table"]
+    assert own_tables[0].status == "filled"
+    assert own_figures[0].pictures[0].caption == "caption of a-table"
+
+
+def test_parts_of_a_figure_belong_to_it_and_fig_1_is_not_fig_10(config):
+    for name in ("fig-1-real", "fig-1", "fig-10"):
+        draw(config, "dsnet-v2", name)
+    entry = figure_of(config, "dsnet-v2", "fig-1")
+    assert [picture.name for picture in entry.pictures] == ["fig-1", "fig-1-real"]
+    assert figure_of(config, "dsnet-v2", "fig-10").status == "drawn"
+    assert figure_of(config, "dsnet-v2", "fig-2").status == "not run yet"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "damage", "message"),
+    [
+        (".csv", lambda text: text[:300], "table-1.csv, line"),
+        (".csv", lambda text: "\n".join(text.splitlines()[:5]) + "\n", "lacks printed cells"),
+        (".csv", lambda text: text.replace("87.88", "12.34"), "another printed number"),
+        (".csv", lambda text: text.replace(",9,1,", ",,,"), "run its notebook again"),
+        (".json", lambda text: text[:50], "table-1.json: cannot be read"),
+        (".json", lambda text: "[]", "table-1.json"),
+        (".json", lambda text: "{}", "lacks what it should hold"),
+        (".json", lambda text: text.replace('"units"', '"unit"'), "lacks what it should hold"),
+        (".json", None, "table-1.json: is missing"),
+    ],
+)
+def test_a_damaged_table_is_named_and_the_others_stand(config, suffix, damage, message):
+    path = tables.write(ResultTable("softgan", "table-1", "", "", cells("softgan", "table-1")), config, {})
+    path = path.with_suffix(suffix)
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_text(damage(path.read_text()))
+    entry = table_of(config, "softgan", "table-1")
+    assert entry.status == "damaged"
+    assert message in entry.why
+    assert str(config.results) not in entry.why
+    assert len(entry.cells) == 21
+    assert not any(cell.run for cell in entry.cells)
+    assert sum(e.status == "damaged" for e in contents.read(config).tables) == 1
+
+
+@pytest.mark.parametrize("damage", [None, "{}", "no json"])
+def test_a_figure_without_its_caption_is_damaged(config, damage):
+    path = draw(config, "lgan", "fig-1").with_suffix(".json")
+    path.unlink() if damage is None else path.write_text(damage)
+    entry = figure_of(config, "lgan", "fig-1")
+    assert entry.status == "damaged"
+    assert "fig-1" in entry.why
+    assert str(config.figures) not in entry.why
+
+
+def test_notebooks_are_read_from_the_runners_state(config):
+    config.results.mkdir(parents=True)
+    state = {"notebooks": [{"name": "01_data", "status": "ok", "seconds": 3.5, "reason": "", "digest": "x"},
+                           {"name": "02", "status": "failed", "seconds": None, "reason": "cell 3: boom"}]}  # fmt: skip
+    (config.results / "state.json").write_text(json.dumps(state))
+    first, second = contents.read(config).notebooks
+    assert (first.name, first.status, first.seconds, first.reason) == ("01_data", "ok", 3.5, "")
+    assert second.reason == "cell 3: boom"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"notebooks": [1]}', '{"notebooks": [{"name": "a"}]}'])
+def test_a_damaged_state_is_named(config, text):
+    config.results.mkdir(parents=True)
+    (config.results / "state.json").write_text(text)
+    with pytest.raises(DataError, match=r"state\.json"):
+        contents.read(config)

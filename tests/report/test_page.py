@@ -1,0 +1,201 @@
+import json
+import math
+from html.parser import HTMLParser
+
+import matplotlib.pyplot as plt
+import pytest
+
+from softmask import papers
+from softmask.config import Config
+from softmask.report import figures, page, tables
+from softmask.report.tables import Cell, ResultTable
+
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+PROVENANCE = {
+    "datasets": [{"name": "lnsm", "source": "embedded", "origin": "simulated CT", "n": 1234, "fingerprint": "abc",
+                  "problems": [{"where": "lnsm/p1/n1/3", "why": "slice is <truncated>"}]}],
+    "git_commit": "f" * 40, "git_dirty": True, "seeds": [2020], "cpu": "A CPU", "cpu_count": 2, "platform": "Linux",
+    "seconds": 1.5, "peak_memory_mb": 300.0, "python": "3.11.7", "packages": {"numpy": "2.0", "torch": None},
+}  # fmt: skip
+
+
+class Checker(HTMLParser):
+    """Collects text, ids and addresses, and sees that elements are closed in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.addresses, self.images, self.text = [], [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        self.addresses += [attrs[name] for name in ("href", "src") if name in attrs]
+        self.images += [attrs] if tag == "img" else []
+        assert tag != "script"
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def look(path):
+    checker = Checker()
+    checker.feed(path.read_text())
+    checker.close()
+    assert checker.open == []
+    checker.words = " ".join(" ".join(checker.text).split())
+    return checker
+
+
+@pytest.fixture(params=["cpu"])
+def config(tmp_path, monkeypatch, request):
+    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
+    return Config.from_parameters(request.param, "embedded")
+
+
+def fill(config):
+    printed = papers.load("softgan").table("table-1").cells()
+    means = [0.9, math.nan, 0.8904] + [0.5] * (len(printed) - 3)
+    rows = [Cell(c.row, c.dataset, c.metric, m, 0.1, 400, 1, "embedded") for c, m in zip(printed, means, strict=True)]
+    rows.append(Cell("<b>mine</b>", "lnsm", "dice", 0.5, 0.1, 400, 1, "embedded", "a note & more", extra=True))
+    tables.write(ResultTable("softgan", "table-1", "", "Caption <i>.", rows), config, PROVENANCE)
+    pair = Cell("doctor1", "lidc", "dice_with_doctor2", 0.8, 0.1, 9, 1, "real")
+    tables.write(ResultTable("casgan", "table-2", "", "", [pair]), config, {})
+    fig = plt.figure(figsize=(1, 1))
+    figures.save(fig, "casgan", "fig-1", config, "Six kinds <here>.", alt='six "pictures"')
+    plt.close(fig)
+
+
+def test_an_empty_run_shows_all_that_is_printed(config):
+    found = look(page.build(config))
+    assert page.build(config) == config.results / "report.html"
+    for name in papers.NAMES:
+        paper = papers.load(name)
+        for item in (*paper.tables, *paper.figures):
+            assert f"{name}-{item}" in found.ids
+    assert len(found.ids) == len(set(found.ids)) == 5 + 26 + 38
+    assert "Of the 26 printed tables, filled: 0, partly: 0, not run yet: 26." in found.words
+    assert "Of the 38 printed figures, drawn: 0, not run yet: 38." in found.words
+    for value in ("91.63 ± 3.2", "0.831", "3.367", "6.7", "89.0"):
+        assert value in found.words
+    assert found.words.count("not run yet") > 500
+
+
+def test_the_state_stands_on_top(config):
+    fill(config)
+    found = look(page.build(config))
+    assert "filled: 1, partly: 1, not run yet: 24." in found.words
+    assert "drawn: 1, not run yet: 37." in found.words
+
+
+def test_paper_stands_beside_ours_and_the_difference_in_words(config):
+    fill(config)
+    found = look(page.build(config)).words
+    assert "87.88 ± 1.1 90.00 ± 10.0 2.12 higher 86.62 ± 3.2 undefined 89.04 ± 5.7 89.04 ± 10.0 the same" in found
+    assert "38.98 lower" in found
+    assert "paper 0.706 ours 0.800 ± 0.100 0.094 higher" in found
+    assert "paper 0.777 ours not run yet" in found
+    assert "Ours: embedded data (simulated images); mean ± standard deviation over 400 images, 1 seed." in found
+    assert "Ours: real data;" in found
+
+
+def test_provenance_stands_below_its_table(config):
+    fill(config)
+    found = look(page.build(config)).words
+    assert "embedded data (simulated images); simulated CT; 1,234 images, 1 left out; fingerprint abc" in found
+    assert f"{'f' * 40}, with changes that are not committed" in found
+    assert "lnsm/p1/n1/3: slice is <truncated>" in found
+    assert "python 3.11.7, numpy 2.0" in found
+    assert "torch" not in found
+
+
+def test_a_long_list_of_what_was_left_out_is_cut(config):
+    problems = [{"where": f"lidc/{i:03}", "why": "bad"} for i in range(100)]
+    data = {**PROVENANCE["datasets"][0], "problems": problems}
+    cells = [Cell("unet", "lnsm", "dice", 0.5, 0.1, 9, 1, "real")]
+    tables.write(ResultTable("softgan", "table-1", "", "", cells), config, {**PROVENANCE, "datasets": [data]})
+    found = look(page.build(config)).words
+    assert "lidc/019: bad" in found
+    assert "lidc/020" not in found
+    assert "and 80 more, listed in table-1.json" in found
+
+
+def test_nothing_needs_a_network_and_text_is_escaped(config):
+    fill(config)
+    path = page.build(config)
+    found = look(path)
+    text = path.read_text()
+    assert all(address.startswith(("#", "data:", "notebooks/")) for address in found.addresses)
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "<b>mine" not in text
+    assert "&lt;b&gt;mine" in text
+    assert "Caption &lt;i&gt;" in text
+    assert found.images[0]["alt"] == 'six "pictures"'
+    assert found.images[0]["src"].startswith("data:image/png;base64,iVBOR")
+    anchors = [address[1:] for address in found.addresses if address.startswith("#")]
+    assert set(anchors) <= set(found.ids)
+
+
+def test_the_same_files_give_the_same_page(config, monkeypatch):
+    fill(config)
+    first = page.build(config).read_bytes()
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    assert page.build(config).read_bytes() == first
+
+
+@pytest.mark.parametrize("config", ["smoke"], indirect=True)
+def test_smoke_is_marked_everywhere(config):
+    fill(config)
+    found = look(page.build(config)).words
+    assert found.count("not a result") >= 1 + 26 + 38
+    assert "This is not a result: the smoke profile only shows that everything runs." in found
+
+
+def test_a_result_is_not_marked(config):
+    fill(config)
+    assert "not a result" not in look(page.build(config)).words
+
+
+def test_notebooks_that_failed_are_named_but_not_the_one_that_builds_the_page(config, monkeypatch):
+    config.results.mkdir(parents=True)
+    state = [{"name": "01_data", "status": "ok"}, {"name": "02_soft", "status": "failed", "reason": "cell 3: <boom>"},
+             {"name": "08_doctors", "status": "not run", "reason": "needs 02_soft"},
+             {"name": "10_report", "status": "running"}]  # fmt: skip
+    (config.results / "state.json").write_text(json.dumps({"notebooks": state}))
+    monkeypatch.setenv("SOFTMASK_NOTEBOOK", "10_report")
+    found = look(page.build(config)).words
+    assert "02_soft: failed (cell 3: <boom>)" in found
+    assert "08_doctors: not run (needs 02_soft)" in found
+    assert "10_report" not in found
+    (config.results / "state.json").write_text(json.dumps({"notebooks": state[:1]}))
+    assert "Every notebook before this report ended well (1)." in look(page.build(config)).words
+
+
+def test_a_damaged_table_is_named_on_top_and_the_page_stands(config):
+    fill(config)
+    path = config.results / "tables" / "softgan" / "table-1.csv"
+    path.write_text(path.read_text()[:200])
+    found = look(page.build(config)).words
+    assert "Cannot be read: softgan/table-1 : tables/softgan/table-1.csv, line" in found
+    assert str(config.results) not in found
+    assert "Tables and figures that cannot be read: 1." in found
+
+
+def test_notes_and_links_to_notebooks(config, monkeypatch):
+    monkeypatch.setenv("SOFTMASK_NOTEBOOK", "05_softgan")
+    fill(config)
+    found = look(page.build(config))
+    assert "<b>mine</b>: a note & more" in found.words
+    assert "notebooks/05_softgan.ipynb" in found.addresses
+
+
+def test_citation_lines_say_what_is_known():
+    lines = {name: page.citation_line(papers.load(name).citation) for name in papers.NAMES}
+    assert lines["softgan"].startswith("C. Wang, R. Xu")
+    assert lines["softgan"].endswith("IEEE International Conference on Multimedia and Expo, 2022.")
+    assert "arXiv 2007.14556" in lines["casgan"]

@@ -1,0 +1,94 @@
+import getpass
+import json
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from softmask.config import Config
+from softmask.data.sample import Dataset
+from softmask.errors import ConfigError
+from softmask.report import provenance
+
+
+class Tiny(Dataset):
+    name, source, origin, fingerprint = "lidc", "real", "LIDC-IDRI-slices.zip", "ab" * 32
+
+    def __init__(self, root):
+        super().__init__()
+        self.index = pd.DataFrame({"patient": ["a", "b"]})
+        self.add_problem("lidc/a/1/2", f"{root}/a.png is truncated; home is {Path.home()}/x")
+
+
+def collect(tmp_path, **more):
+    config = Config.from_parameters("full", "real", data_root=tmp_path)
+    return provenance.collect(config, [Tiny(tmp_path)], more.get("started", time.perf_counter() - 3))
+
+
+def test_it_says_what_stands_behind_a_number(tmp_path):
+    found = collect(tmp_path)
+    assert found["seeds"] == [2020, 2021, 2022]
+    assert found["profile"] == "full"
+    assert found["run"] == "full-real"
+    assert 3 <= found["seconds"] < 60
+    assert found["peak_memory_mb"] > 20
+    assert found["packages"]["numpy"].count(".") >= 1
+    assert found["python"] == platform.python_version()
+    assert found["cpu"]
+    assert found["cpu_count"] >= 1
+    data = found["datasets"][0]
+    assert (data["name"], data["source"], data["origin"], data["n"]) == ("lidc", "real", "LIDC-IDRI-slices.zip", 2)
+    assert data["problems"][0]["where"] == "lidc/a/1/2"
+    assert data["fingerprint"] == "ab" * 32
+
+
+def test_it_is_json_and_names_no_person_host_or_folder(tmp_path):
+    text = json.dumps(collect(tmp_path), allow_nan=False)
+    assert "<data>/a.png is truncated" in text
+    assert str(tmp_path) not in text
+    assert str(Path.home()) + "/" not in text
+    assert platform.node() not in text or len(platform.node()) < 4
+    if getpass.getuser() != "root":
+        assert getpass.getuser() not in text
+
+
+def test_a_wall_clock_start_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="perf_counter"):
+        collect(tmp_path, started=time.time())
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
+
+
+def test_git_state_knows_commit_and_changes_but_not_its_own_output(tmp_path):
+    git(tmp_path, "init", "-q")
+    assert provenance.git_state(tmp_path) == (None, None)  # no commit yet
+    for name in ("code.py", "results/a.csv", "figures/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("1")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "m")
+    commit, dirty = provenance.git_state(tmp_path)
+    assert len(commit) == 40
+    assert dirty is False
+    (tmp_path / "results" / "a.csv").write_text("2")
+    (tmp_path / "figures" / "new.png").write_text("2")
+    assert provenance.git_state(tmp_path) == (commit, False)
+    (tmp_path / "code.py").write_text("2")
+    assert provenance.git_state(tmp_path) == (commit, True)
+
+
+def test_git_state_outside_git_and_in_a_folder_of_another_checkout(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert provenance.git_state(tmp_path) == (None, None)
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "m")
+    (tmp_path / "inner").mkdir()
+    assert provenance.git_state(tmp_path / "inner") == (None, None)
+    monkeypatch.setenv("PATH", "")
+    assert provenance.git_state(tmp_path) == (None, None)  # no git at all

@@ -1,0 +1,117 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from softmask import cli
+from softmask.errors import DataError
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    for half, value in (("image", 77), ("label", 255)):
+        folder = tmp_path / "isbi2012/train" / half
+        folder.mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(np.full((16, 16), value, np.uint8)).save(folder / f"{number}.png")
+    monkeypatch.setenv("SOFTMASK_DATA", str(tmp_path))
+    return tmp_path
+
+
+def test_check_of_whole_data_exits_0(root, capsys):
+    assert cli.main(["data", "check", "isbi2012"]) == 0
+    assert "isbi2012: 3 images read, 0 problems" in capsys.readouterr().out
+
+
+def test_check_of_damaged_data_exits_1_and_names_the_file(root, capsys):
+    path = root / "isbi2012/train/label/1.png"
+    path.write_bytes(path.read_bytes()[:-9])
+    assert cli.main(["data", "check"]) == 1
+    text = capsys.readouterr().out
+    assert "isbi2012: 2 images read, 1 problems" in text
+    assert f"{path}: truncated" in text
+
+
+def test_check_of_what_is_not_there_exits_1_only_when_asked_for(root, capsys):
+    assert cli.main(["data", "check"]) == 0
+    assert cli.main(["data", "check", "promise12"]) == 1
+    assert "promise12.grand-challenge.org" in capsys.readouterr().out
+
+
+def test_data_root_wins_over_the_environment(root, tmp_path_factory, capsys):
+    other = tmp_path_factory.mktemp("other")
+    assert cli.main(["data", "check", "isbi2012", "--data-root", str(other)]) == 1
+    assert str(other / "isbi2012") in capsys.readouterr().out
+
+
+def test_list_has_a_row_for_each_data_set(root, capsys):
+    assert cli.main(["data", "list", "--data", "real"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"data folder: {root}"
+    assert lines[1].split() == ["name", "source", "images", "licence", "origin"]
+    assert [line.split()[:3] for line in lines[2:6]] == [
+        ["lidc", "none", "0"],
+        ["lnsm", "none", "0"],
+        ["isbi2012", "real", "3"],
+        ["promise12", "none", "0"],
+    ]
+    assert any("softmask data fetch lidc" in line for line in lines[6:])
+
+
+def test_list_of_a_folder_that_does_not_exist_says_so(tmp_path, capsys):
+    assert cli.main(["data", "list", "--data", "real", "--data-root", str(tmp_path / "none")]) == 0
+    assert "none (does not exist)" in capsys.readouterr().out
+
+
+def test_fetch_of_what_needs_registration_says_where(root, capsys):
+    assert cli.main(["data", "fetch", "promise12"]) == 1
+    text = capsys.readouterr().out
+    assert "register" in text
+    assert str(root / "promise12") in text
+
+
+def test_fetch_without_a_name_gets_what_it_can_and_goes_on_after_a_failure(root, capsys, monkeypatch):
+    def failing(source, _):
+        raise DataError(f"{source.name}: no network")
+
+    monkeypatch.setattr("softmask.data.fetch.fetch", failing)
+    assert cli.main(["data", "fetch"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == "softmask: lidc: no network\nsoftmask: isbi2012: no network\n"
+    assert "deeplesion: cannot be fetched" in captured.out
+
+    monkeypatch.setattr("softmask.data.fetch.fetch", lambda source, _: f"{source.name}: fetched")
+    assert cli.main(["data", "fetch"]) == 0
+    assert "isbi2012: fetched" in capsys.readouterr().out
+
+
+def test_interrupted_fetch_exits_130_and_says_it_goes_on(root, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("softmask.data.fetch.fetch", interrupted)
+    assert cli.main(["data", "fetch", "lidc"]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("action", ["check", "fetch"])
+def test_unknown_name_answers_with_the_known_ones_and_exits_2(root, capsys, action):
+    assert cli.main(["data", action, "lung"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("softmask: unknown data set 'lung'; choose from lidc, ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["data"], ["data", "list", "--frobnicate"], ["walk"]])
+def test_wrong_usage_exits_2_with_the_usage(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(arguments)
+    assert "usage: softmask" in capsys.readouterr().err
+
+
+def test_the_installed_command_runs():
+    code = "import sys; from softmask.cli import main; sys.exit(main())"
+    result = subprocess.run([sys.executable, "-c", code, "data", "--help"], capture_output=True, text=True, check=True)
+    assert "fetch" in result.stdout

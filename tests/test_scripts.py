@@ -1,0 +1,369 @@
+"""The shell scripts, the lock and the conda environment. Set-up runs in a copy of the checkout, with a stub for uv."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from softmask.config import ROOT
+from softmask.workbook.cli import parser
+
+SCRIPTS = ("run_all.sh", "run_tests.sh", ".ci/run", "tools/setup.sh", "tools/lock.sh")
+TOOLS = ("bash", "basename", "cat", "cut", "dirname", "env", "flock", "mkdir", "mktemp", "mv", "rm", "sed", "sha256sum")
+
+UV = """#!/bin/sh
+# stands for uv: notes what it is asked, and makes a venv whose Python is the one of the tests
+case "$1" in
+--version) echo "uv ${STUB_VERSION:-0.13.8} (stub)"; exit ;;
+esac
+echo "$@" >>"$STUB_LOG"
+case "$1 $2" in
+venv*)
+    for last; do :; done
+    rm -rf "$last"
+    mkdir -p "$last/bin"
+    cp "$STUB_PYTHON" "$last/bin/python"
+    ;;
+"pip sync" | "pip install")
+    sleep "${STUB_SECONDS:-0}"
+    exit "${STUB_STATUS:-0}"
+    ;;
+esac
+"""
+
+PYTHON = f"""#!/bin/sh
+# with STUB_BARE, a Python in which nothing is installed
+exec "{sys.executable}" ${{STUB_BARE:+-S}} "$@"
+"""
+
+SYSTEM_PYTHON = """#!/bin/sh
+# stands for the machine's python3: `-m pip install ... --target <folder> uv==<version>` puts the stub there
+echo "python3 $@" >>"$STUB_LOG"
+while [ "$1" != --target ]; do shift; done
+mkdir -p "$2/bin"
+cp "$STUB_UV" "$2/bin/uv"
+"""
+
+
+def executable(path: Path, content: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+class Checkout:
+    """A copy of the scripts on a machine with little more than a shell."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "checkout"
+        (self.root / "tools").mkdir(parents=True)
+        (self.root / "notebooks").mkdir()
+        for name in ("run_all.sh", "run_tests.sh", "tools/setup.sh", "pyproject.toml", "requirements.lock"):
+            shutil.copy(ROOT / name, self.root / name)
+        self.log = folder / "log"
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        for tool in (*TOOLS, "cp", "sleep"):
+            place = shutil.which(tool)
+            if place is None:
+                pytest.skip(f"this machine has no {tool}")
+            (self.bin / tool).symlink_to(place)
+        self.uv = executable(folder / "stubs" / "uv", UV)
+        self.python = executable(folder / "stubs" / "python", PYTHON)
+        self.put("uv", UV)
+
+    def put(self, name: str, content: str) -> None:
+        executable(self.bin / name, content)
+
+    def start(self, script: str, *arguments: str, **variables: str) -> subprocess.Popen:
+        environment = {
+            "PATH": str(self.bin),
+            "HOME": str(self.root.parent),
+            "STUB_LOG": str(self.log),
+            "STUB_PYTHON": str(self.python),
+            "STUB_UV": str(self.uv),
+            "SOFTMASK_OUTPUT": str(self.root.parent / "output"),
+            "SOFTMASK_DATA": "",
+            **variables,
+        }
+        return subprocess.Popen(
+            ["bash", str(self.root / script), *arguments],
+            env=environment,
+            cwd=self.root.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, script: str, *arguments: str, **variables: str) -> tuple[int, str]:
+        process = self.start(script, *arguments, **variables)
+        said, _ = process.communicate(timeout=120)
+        return process.returncode, said
+
+    def asked(self) -> list[str]:
+        """What uv was asked since the last call, without paths."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        self.log.unlink(missing_ok=True)
+        return [line.replace(str(self.root), "ROOT").replace(str(self.root.parent), "HOME") for line in lines]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+VENV = "venv --quiet --clear --python 3.11 ROOT/.venv"
+SYNC = "pip sync --python ROOT/.venv/bin/python --require-hashes requirements.lock"
+EDITABLE = "pip install --quiet --python ROOT/.venv/bin/python --no-deps --no-build-isolation --editable ."
+LIST = ("run_all.sh", "--list", "--data", "embedded")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_syntax(script: str):
+    subprocess.run(["bash", "-n", ROOT / script], check=True)
+    sourced = script == "tools/setup.sh"
+    assert sourced or os.access(ROOT / script, os.X_OK)
+
+
+@pytest.mark.parametrize("script", ["run_all.sh", "run_tests.sh"])
+def test_help_sets_nothing_up(checkout: Checkout, script: str):
+    status, said = checkout.run(script, "--help")
+    assert status == 0
+    assert said.startswith(f"Usage: ./{script}")
+    assert checkout.asked() == []
+
+
+def test_help_names_every_option(checkout: Checkout):
+    _, said = checkout.run("run_all.sh", "--help")
+    options = {option for action in parser()._actions for option in action.option_strings} - {"-h"}
+    assert set(re.findall(r"^  (--[a-z]+)", said, re.MULTILINE)) == options | {"--lab"}
+
+
+def test_an_unknown_option_sets_nothing_up(checkout: Checkout):
+    status, said = checkout.run("run_all.sh", "--colour")
+    assert status == 2
+    assert "no option --colour" in said
+    assert checkout.asked() == []
+
+
+def test_options_reach_the_workbook(checkout: Checkout):
+    status, said = checkout.run(*LIST, "--profile", "tiny")
+    assert status == 2
+    assert "tiny" in said
+
+
+class TestSetup:
+    def test_the_first_start_installs_and_later_ones_do_nothing(self, checkout: Checkout):
+        status, said = checkout.run(*LIST)
+        assert status == 0, said
+        assert "The environment stands, after" in said
+        assert "Notebooks of cpu-embedded" in said
+        assert checkout.asked() == [VENV, SYNC, EDITABLE]
+        status, said = checkout.run(*LIST)
+        assert status == 0
+        assert "environment" not in said
+        assert checkout.asked() == []
+
+    @pytest.mark.parametrize("name", ["requirements.lock", "pyproject.toml"])
+    def test_another_lock_is_installed_into_the_same_venv(self, checkout: Checkout, name: str):
+        checkout.run(*LIST)
+        checkout.asked()
+        with (checkout.root / name).open("a") as file:
+            file.write("# changed\n")
+        assert checkout.run(*LIST)[0] == 0
+        assert checkout.asked() == [SYNC, EDITABLE]
+
+    def test_a_moved_checkout_is_set_up_anew(self, checkout: Checkout):
+        checkout.run(*LIST)
+        checkout.asked()
+        checkout.root = checkout.root.rename(checkout.root.with_name("moved"))
+        assert checkout.run(*LIST)[0] == 0
+        assert checkout.asked() == [VENV, SYNC, EDITABLE]  # the old place stands in its programs
+
+    def test_what_failed_is_said_and_starts_over(self, checkout: Checkout):
+        status, said = checkout.run(*LIST, STUB_STATUS="1")
+        assert status == 1
+        assert "could not be installed" in said
+        assert "Notebooks of" not in said
+        checkout.asked()
+        assert checkout.run(*LIST)[0] == 0
+        assert checkout.asked() == [VENV, SYNC, EDITABLE]
+
+    def test_what_was_killed_starts_over(self, checkout: Checkout):
+        process = checkout.start(*LIST, STUB_SECONDS="60")
+        while SYNC not in (checkout.log.read_text() if checkout.log.exists() else "").replace(
+            str(checkout.root), "ROOT"
+        ):
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        checkout.asked()
+        status, said = checkout.run(*LIST)
+        assert status == 0, said
+        assert checkout.asked() == [VENV, SYNC, EDITABLE]
+
+    def test_two_starts_at_once_install_once(self, checkout: Checkout):
+        both = [checkout.start(*LIST, STUB_SECONDS="0.5") for _ in range(2)]
+        said = [process.communicate(timeout=60)[0] for process in both]
+        assert [process.returncode for process in both] == [0, 0], said
+        assert checkout.asked() == [VENV, SYNC, EDITABLE]
+        assert sum("waiting for it" in text for text in said) == 1
+
+    def test_without_a_compiler_nothing_is_installed(self, checkout: Checkout):
+        status, said = checkout.run(*LIST, STUB_BARE="1", CC="/no/such/cc")
+        assert status == 1
+        assert "needs a C compiler; /no/such/cc is not there" in said
+        assert checkout.asked() == [VENV]
+
+    @pytest.mark.parametrize("old", [True, False])
+    def test_uv_is_got_where_there_is_none_new_enough(self, checkout: Checkout, old: bool):
+        (checkout.bin / "uv").unlink()
+        if old:
+            checkout.put("uv", UV.replace("${STUB_VERSION:-0.13.8}", "0.8.9"))
+        checkout.put("python3", SYSTEM_PYTHON)
+        status, said = checkout.run(*LIST)
+        assert status == 0, said
+        first, *rest = checkout.asked()
+        assert re.fullmatch(r"python3 -m pip install .* --target ROOT/\.cache/uv\.part uv==[\d.]+", first)
+        assert rest == [VENV, SYNC, EDITABLE]
+
+    def test_without_uv_and_python_there_is_a_word(self, checkout: Checkout):
+        (checkout.bin / "uv").unlink()
+        status, said = checkout.run(*LIST)
+        assert status == 1
+        assert "neither uv nor python3" in said
+
+    def test_an_active_conda_environment_of_the_project_is_used(self, checkout: Checkout):
+        prefix = checkout.root.parent / "conda" / "envs" / "softmask"
+        executable(prefix / "bin" / "python", PYTHON)
+        active = {"CONDA_PREFIX": str(prefix), "CONDA_DEFAULT_ENV": "softmask"}
+        status, said = checkout.run(*LIST, **active)
+        assert status == 0, said
+        python = "HOME/conda/envs/softmask/bin/python"
+        assert checkout.asked() == [
+            f"pip install --python {python} --require-hashes -r requirements.lock",
+            EDITABLE.replace("ROOT/.venv/bin/python", python),
+        ]
+        checkout.run(*LIST, **active)
+        assert checkout.asked() == []
+        assert not (checkout.root / ".venv").exists()
+
+    def test_another_conda_environment_is_left_alone(self, checkout: Checkout):
+        assert checkout.run(*LIST, CONDA_PREFIX="/opt/conda", CONDA_DEFAULT_ENV="base")[0] == 0
+        assert checkout.asked() == [VENV, SYNC, EDITABLE]
+
+
+class TestRunTests:
+    @pytest.fixture
+    def small(self, checkout: Checkout) -> Checkout:
+        """A checkout with one unit test."""
+        (checkout.root / "README.md").touch()
+        (checkout.root / "tests").mkdir()
+        (checkout.root / "tests" / "test_one.py").write_text("def test_one():\n    pass\n")
+        return checkout
+
+    def notebook(self, checkout: Checkout, name: str, source: str) -> None:
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+        nbformat.write(book, checkout.root / "notebooks" / f"{name}.ipynb")
+
+    def test_without_notebooks(self, small: Checkout):
+        status, said = small.run("run_tests.sh")
+        assert status == 0, said
+        assert "1 passed" in said
+        assert "no notebooks yet" in said
+        assert "All passed" in said
+
+    def test_every_stage_runs_and_what_failed_is_named(self, small: Checkout):
+        self.notebook(
+            small,
+            "01_data",
+            "import os\n\n"
+            'assert (os.environ["SOFTMASK_PROFILE"], os.environ["SOFTMASK_SOURCE"]) == ("smoke", "embedded")\n'
+            'print(os.environ["SOFTMASK_OUTPUT"])',
+        )
+        self.notebook(small, "02_masks", 'raise ValueError("no such mask")')
+        (small.root / "tests" / "test_two.py").write_text("def test_two():\n    assert  max(1, 2) == 1\n")
+        status, said = small.run("run_tests.sh")
+        assert status == 1
+        assert "FAILED: ruff format, unit tests, notebooks (after" in said
+        assert "1 failed, 1 passed" in said.split("== notebooks")[0]
+        assert "1 failed, 1 passed" in said.split("== notebooks")[1]
+        assert "no such mask" in said
+
+    def test_arguments_go_to_pytest(self, small: Checkout):
+        status, said = small.run("run_tests.sh", "tests/test_one.py", "-k", "nothing")
+        assert status == 5
+        assert "1 deselected" in said
+        assert "==" not in said
+
+
+LOCK = (ROOT / "requirements.lock").read_text()
+ENTRIES = re.sub(r" *\\\n *", " ", re.sub(r"^ *#.*\n", "", LOCK, flags=re.MULTILINE)).splitlines()
+
+
+def pins() -> dict[str, str]:
+    """Versions by name, of what the lock installs on this machine."""
+    requirements = [Requirement(entry.split("--hash")[0]) for entry in ENTRIES]
+    return {
+        canonicalize_name(requirement.name): str(requirement.specifier).removeprefix("==")
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate()
+    }
+
+
+class TestLock:
+    def test_every_requirement_is_pinned_and_hashed(self):
+        assert len(ENTRIES) > 100
+        for entry in ENTRIES:
+            assert re.fullmatch(r"[a-z0-9._-]+==[^ ;*]+ ;[^;]*?( --hash=sha256:[0-9a-f]{64})+ ?", entry), entry
+
+    def test_it_holds_no_addresses_and_no_options(self):
+        assert "//" not in LOCK
+        assert not re.search(r"^-", LOCK, re.MULTILINE)
+
+    def test_it_satisfies_pyproject(self):
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        pinned = pins()
+        for text in (*project["dependencies"], *project["optional-dependencies"]["test"]):
+            requirement = Requirement(text)
+            assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), text
+
+    def test_this_environment_was_made_from_it(self):
+        pinned = pins()
+        for name in ("numpy", "torch", "papermill", "ruff"):
+            assert version(name) == pinned[name]
+
+
+CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
+
+
+class TestConda:
+    def test_it_has_the_name_by_which_setup_knows_it(self):
+        assert f"ENVIRONMENT={CONDA['name']} " in (ROOT / "tools/setup.sh").read_text()
+
+    def test_it_installs_the_lock(self):
+        (pip,) = [entry["pip"] for entry in CONDA["dependencies"] if isinstance(entry, dict)]
+        assert pip == ["--requirement requirements.lock"]
+        assert (ROOT / "requirements.lock").exists()
+
+    def test_it_has_what_the_lock_takes_to_build(self):
+        names = {re.match(r"[a-z-]+", entry)[0] for entry in CONDA["dependencies"] if isinstance(entry, str)}
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+        assert set(project["tool"]["uv"]["extra-build-dependencies"]["pyradiomics"]) | {"wheel", "pip"} <= names

@@ -1,0 +1,109 @@
+from pathlib import Path
+
+import pytest
+
+from softmask.workbook.notebook import NotebookError, choose, discover, load
+
+
+def test_reads_what_a_notebook_declares(write):
+    path = write(
+        "02_masks",
+        ["x = 1", "", "y = 2"],
+        title="Masks",
+        regenerates=["casgan/fig-2"],
+        needs=["01_data"],
+        seconds={"smoke": 20},
+    )
+    book = load(path)
+    assert (book.name, book.number, book.title) == ("02_masks", "02", "Masks")
+    assert book.regenerates == ("casgan/fig-2",)
+    assert book.needs == ("01_data",)
+    assert book.seconds == {"smoke": 20}
+    assert not book.last
+    assert book.code[1:] == ("x = 1", "", "y = 2")
+    assert book.parameters == {"profile", "data", "seeds"}
+
+
+def test_a_notebook_that_declares_nothing_has_its_name_for_a_title(write):
+    assert load(write("01_data")).title == "01_data"
+
+
+def test_order_is_by_name_and_the_report_last(write, folder: Path):
+    write("10_report", after="*")
+    write("11_more")
+    write("02_masks", needs=["01_data"])
+    write("01_data")
+    write("notes")  # without a number: not one of the workbook's
+    assert [book.name for book in discover(folder)] == ["01_data", "02_masks", "11_more", "10_report"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ({"neds": ["01_data"]}, "neds"),
+        ({"needs": "01_data"}, "list of names"),
+        ({"regenerates": [1]}, "list of names"),
+        ({"seconds": {"cpu": "long"}}, "seconds by profile"),
+        ({"after": "01_data"}, "can only be"),
+    ],
+)
+def test_what_is_not_understood_is_an_error(write, declared, message):
+    with pytest.raises(NotebookError, match=message) as error:
+        load(write("01_data", **declared))
+    assert "01_data.ipynb" in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"cells": [{}], "metadata": {}}', '{"cells": 1, "metadata": {}}'])
+def test_a_file_that_is_no_notebook_is_named(folder: Path, content: str):
+    (folder / "01_data.ipynb").write_text(content)
+    with pytest.raises(NotebookError, match=r"01_data\.ipynb"):
+        discover(folder)
+
+
+def test_a_need_must_run_before(write, folder: Path):
+    write("01_data", needs=["02_masks"])
+    write("02_masks")
+    with pytest.raises(NotebookError, match="02_masks"):
+        discover(folder)
+
+
+def test_two_notebooks_of_one_number(write, folder: Path):
+    write("01_data")
+    write("01_other")
+    with pytest.raises(NotebookError, match="same number"):
+        discover(folder)
+
+
+def test_parameters_are_checked(write):
+    book = load(write("01_data", parameters='"""What to run."""\nprofile: str = "cpu"\nseeds = 1'))
+    book.check_parameters(["profile", "seeds"])
+    with pytest.raises(NotebookError, match=r"does not know the parameter data; its .* profile, seeds"):
+        book.check_parameters(["profile", "data"])
+    with pytest.raises(NotebookError, match="no parameters cell"):
+        load(write("02_masks", parameters=None)).check_parameters([])
+
+
+@pytest.mark.parametrize("source", ["print(1)", "profile = ", "a.b = 1", "%matplotlib inline"])
+def test_a_parameters_cell_holds_assignments_only(write, source):
+    with pytest.raises(NotebookError, match="parameters cell"):
+        load(write("01_data", parameters=source))
+
+
+def test_choose(write, folder: Path):
+    for name in ("01_data", "02_masks", "05_gan"):
+        write(name)
+    write("10_report", after="*")
+    books = discover(folder)
+
+    def names(**options):
+        return [book.number for book in choose(books, **options)]
+
+    assert names() == ["01", "02", "05", "10"]
+    assert names(only="05, 02") == ["02", "05"]
+    assert names(only="02_masks") == ["02"]
+    assert names(start="05") == ["05", "10"]
+    assert names(only="10,02", start="05") == ["10"]
+    with pytest.raises(NotebookError, match="no notebook '03'; there are 01_data"):
+        names(only="02,03")
+    with pytest.raises(NotebookError, match="leave no notebook"):
+        names(only="01", start="02")

@@ -1,0 +1,186 @@
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from softmask.config import Config
+from softmask.errors import ConfigError
+from softmask.files import write_atomic
+from softmask.workbook import runner, state
+from softmask.workbook.execute import Failed
+from softmask.workbook.notebook import Notebook, choose, discover
+from softmask.workbook.runner import Outcome
+
+
+@pytest.fixture
+def config(output: Path) -> Config:
+    return Config.from_parameters("smoke", "embedded")
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch, config: Config) -> list[str]:
+    """Names of the notebooks executed. In place of a kernel: the last cell is run here, an error is a failure."""
+    names: list[str] = []
+
+    def execute(book: Notebook, parameters: Mapping, target: Path, on_cell: Callable[[int], None]) -> None:
+        names.append(book.name)
+        write_atomic(target, "executed")
+        try:
+            exec(book.code[-1], {"config": config, "write": write_atomic, **parameters})
+        except Exception as error:
+            raise Failed(f"code cell 2: {error!r}", "last lines") from error
+
+    monkeypatch.setattr(runner, "execute", execute)
+    return names
+
+
+def run(config: Config, folder: Path, force: bool = False, **options) -> dict[str, str]:
+    books = discover(folder)
+    outcomes = runner.run(config, books, choose(books, **options), force)
+    return {outcome.name[:2]: outcome.status for outcome in outcomes}
+
+
+@pytest.fixture
+def four(write) -> None:
+    write("01_data", ["write(config.results / 'tables' / 'a.csv', '1')"])
+    write("02_masks", ["pass"], needs=["01_data"])
+    write("05_other", ["pass"])
+    write("10_report", ["pass"], after="*")
+
+
+@pytest.mark.usefixtures("four")
+class TestSkipping:
+    def test_a_second_run_skips_everything(self, config, folder, ran):
+        assert set(run(config, folder).values()) == {"ok"}
+        before = state.state_path(config).read_bytes()
+        assert set(run(config, folder).values()) == {"unchanged"}
+        assert ran == ["01_data", "02_masks", "05_other", "10_report"]
+        assert state.state_path(config).read_bytes() == before
+
+    def test_force_runs_everything(self, config, folder, ran):
+        run(config, folder)
+        assert set(run(config, folder, force=True).values()) == {"ok"}
+        assert len(ran) == 8
+
+    def test_a_changed_cell_runs_its_notebook_and_those_that_need_it(self, config, folder, ran, write):
+        run(config, folder)
+        write("01_data", ["write(config.results / 'tables' / 'a.csv', '2')"])
+        assert run(config, folder) == {"01": "ok", "02": "ok", "05": "unchanged", "10": "ok"}
+
+    def test_other_parameters_run_everything(self, folder, ran, output):
+        run(Config.from_parameters("full", "embedded", 3), folder)
+        again = run(Config.from_parameters("full", "embedded", 2), folder)  # the same folder of results
+        assert set(again.values()) == {"ok"}
+
+    def test_a_changed_package_runs_everything(self, config, folder, ran, monkeypatch):
+        run(config, folder)
+        monkeypatch.setattr(runner, "common_digest", lambda config: "another")
+        assert set(run(config, folder).values()) == {"ok"}
+
+    def test_a_lost_output_is_made_again(self, config, folder, ran):
+        run(config, folder)
+        (config.results / "tables" / "a.csv").unlink()
+        assert run(config, folder) == {"01": "ok", "02": "unchanged", "05": "unchanged", "10": "ok"}
+
+    def test_a_lost_executed_copy_is_made_again(self, config, folder, ran):
+        run(config, folder)
+        (config.results / "notebooks" / "05_other.ipynb").unlink()
+        assert run(config, folder)["05"] == "ok"
+
+    def test_the_report_runs_again_when_a_table_was_touched(self, config, folder, ran):
+        run(config, folder)
+        (config.results / "tables" / "a.csv").write_text("another")
+        assert run(config, folder) == {"01": "unchanged", "02": "unchanged", "05": "unchanged", "10": "ok"}
+
+    def test_the_report_runs_again_after_a_run_without_it(self, config, folder, ran):
+        run(config, folder)
+        run(config, folder, force=True, only="05")
+        assert run(config, folder) == {"01": "unchanged", "02": "unchanged", "05": "unchanged", "10": "ok"}
+
+    def test_a_lost_state_runs_everything(self, config, folder, ran):
+        run(config, folder)
+        shutil.rmtree(config.results)
+        assert set(run(config, folder).values()) == {"ok"}
+
+
+@pytest.fixture
+def failing(write) -> None:
+    write("01_data", ["1/0"])
+    write("02_masks", ["pass"], needs=["01_data"])
+    write("03_nets", ["pass"], needs=["02_masks"])
+    write("05_other", ["pass"])
+    write("10_report", ["pass"], after="*")
+
+
+@pytest.mark.usefixtures("failing")
+class TestFailing:
+    def test_what_does_not_depend_on_it_still_runs(self, config, folder, ran, capsys):
+        books = discover(folder)
+        outcomes = runner.run(config, books, books)
+        assert [(outcome.status, outcome.reason) for outcome in outcomes[:3]] == [
+            ("failed", "code cell 2: ZeroDivisionError('division by zero')"),
+            ("not run", "01_data failed"),
+            ("not run", "02_masks was not run"),
+        ]
+        assert [outcome.good for outcome in outcomes] == [False, False, False, True, True]
+        assert ran == ["01_data", "05_other", "10_report"]
+        said = capsys.readouterr().out
+        assert "01_data: FAILED after 0:00, code cell 2: ZeroDivisionError" in said
+        assert "    last lines" in said
+
+    def test_a_failure_is_tried_again(self, config, folder, ran, write):
+        run(config, folder)
+        assert run(config, folder) == {"01": "failed", "02": "not run", "03": "not run", "05": "unchanged", "10": "ok"}
+        write("01_data", ["pass"])
+        assert run(config, folder) == {"01": "ok", "02": "ok", "03": "ok", "05": "unchanged", "10": "ok"}
+
+    def test_one_that_needs_what_failed_last_time_does_not_run_alone(self, config, folder, ran):
+        run(config, folder, only="01")
+        books = discover(folder)
+        assert runner.run(config, books, choose(books, "02")) == [
+            Outcome("02_masks", "not run", reason="01_data failed when it last ran")
+        ]
+
+    def test_one_whose_need_never_ran_does(self, config, folder, ran):
+        assert run(config, folder, only="02") == {"02": "ok"}
+
+    def test_the_state_tells_the_report_what_became_of_the_others(self, config, folder, ran, write):
+        path = state.state_path(config)
+        write("10_report", [f"write(config.results / 'seen', open({str(path)!r}).read())"], after="*")
+        run(config, folder)
+        seen = {item["name"]: item for item in json.loads((config.results / "seen").read_text())["notebooks"]}
+        assert [seen[name]["status"] for name in ("01_data", "02_masks", "05_other")] == ["failed", "not run", "ok"]
+        assert seen["02_masks"]["reason"] == "01_data failed"
+        assert seen["05_other"]["seconds"] >= 0
+
+
+def test_what_was_stopped_while_it_ran_runs_again(config, folder, ran, write, monkeypatch):
+    write("01_data", ["pass"])
+    run(config, folder)
+
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "execute", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(config, folder, force=True)
+    assert state.load(config)["01_data"].status == "running"
+    assert run(config, folder) == {"01": "ok"}
+
+
+def test_expected_seconds(config, write):
+    book = discover(write("01_data", seconds={"smoke": 20}).parent)[0]
+    done = state.Entry("01_data", "ok", 7.0)
+    assert runner.expected_seconds(book, config, {}) == 20
+    assert runner.expected_seconds(book, config, {"01_data": done}) == 7
+    assert runner.expected_seconds(book, config, {"01_data": state.Entry("01_data", "failed", 1.0)}) == 20
+
+
+def test_two_runs_at_once_are_refused(config):
+    with runner.only_one(config), pytest.raises(ConfigError, match="already running"), runner.only_one(config):
+        pass
+    with runner.only_one(config):
+        pass

@@ -1,0 +1,139 @@
+"""The command line with real kernels, in processes of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from softmask.workbook import cli
+
+START = """
+import sys
+from pathlib import Path
+from softmask.workbook.cli import main
+sys.exit(main(sys.argv[2:], Path(sys.argv[1])))
+"""
+
+
+def start(folder: Path, *options: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", START, str(folder), "--profile", "smoke", "--data", "embedded", *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_runs_fails_and_stops_cleanly(write, folder: Path, output: Path, tmp_path: Path):
+    pid, table = tmp_path / "pid", output / "results" / "smoke-embedded" / "tables" / "a.csv"
+    make = (
+        "from softmask.config import Config\nfrom softmask.files import write_atomic\n"
+        "write_atomic(Config.from_parameters(profile, data, seeds).results / 'tables' / 'a.csv', '1')"
+    )
+    wait = (
+        f"import os, subprocess, time\nchild = subprocess.Popen(['sleep', '600'])\n"
+        f"open({str(pid)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')\n"
+        f"time.sleep(600)"
+    )
+    write("01_data", [make])
+    write("02_masks", [wait])
+    process = start(folder)
+    deadline = time.monotonic() + 60
+    while not (pid.exists() and pid.read_text().count(" ")):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == 143, said
+    assert "stopped by SIGTERM" in said
+    assert "Traceback" not in said
+    for number in map(int, pid.read_text().split()):
+        assert gone(number)
+    results = output / "results" / "smoke-embedded"
+    entries = {item["name"]: item for item in json.loads((results / "state.json").read_text())["notebooks"]}
+    assert [entries["01_data"]["status"], entries["02_masks"]["status"]] == ["ok", "running"]
+    assert "results/smoke-embedded/tables/a.csv" in entries["01_data"]["outputs"]
+    assert sorted(path.name for path in results.rglob("*") if path.is_file()) == [
+        "01_data.ipynb",
+        "a.csv",
+        "state.json",
+    ]
+
+    # the next start goes on: the first is skipped, the second runs, and its failure is told
+    table_time = table.stat().st_mtime_ns
+    write("02_masks", ["raise ValueError('no such mask')"])
+    process = start(folder)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, said
+    assert "01_data: unchanged, skipped" in said
+    assert "FAILED" in said
+    assert said.count("code cell 2: ValueError: no such mask") == 2  # where it happened, and in the table at the end
+    assert table.stat().st_mtime_ns == table_time
+
+
+def gone(number: int) -> bool:
+    """Whether process ``number`` has ended, at once or within seconds."""
+    for _ in range(100):
+        try:
+            os.kill(number, 0)
+        except ProcessLookupError:
+            return True
+        stat = Path(f"/proc/{number}/stat")
+        if stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+            return True  # ended; only its parent has not asked yet
+        time.sleep(0.05)
+    return False
+
+
+def test_list(write, folder: Path, output: Path, capsys):
+    write("01_data", title="The data", regenerates=["casgan/fig-1", "softgan/fig-1"], seconds={"smoke": 65})
+    write("02_masks")
+    assert cli.main(["--list", "--profile", "smoke", "--data", "embedded"], folder) == 0
+    said = capsys.readouterr().out
+    assert "Notebooks of smoke-embedded" in said
+    assert "01_data                about 1:05       The data" in said
+    assert "regenerates casgan/fig-1, softgan/fig-1" in said
+    assert "time not known" in said
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--profile", "tiny"], "tiny"),
+        (["--data", "fake"], "fake"),
+        (["--seeds", "two"], "two"),
+        (["--seeds", "0"], "at least 1"),
+        (["--only", "07"], "no notebook '07'; there are 01_data"),
+        (["--from", ""], "no notebook ''"),
+        (["--colour"], "--colour"),
+        (["--prof", "smoke"], "--prof"),
+    ],
+)
+def test_wrong_options(write, folder: Path, output: Path, capsys, options, message):
+    write("01_data")
+    assert cli.main(["--data", "embedded", *options], folder) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_no_notebooks(folder: Path, output: Path, capsys):
+    assert cli.main(["--data", "embedded"], folder) == 2
+    assert "there are no notebooks" in capsys.readouterr().err
+
+
+def test_real_data_that_is_not_there_ends_at_once(write, folder: Path, output: Path, capsys):
+    write("01_data")
+    assert cli.main(["--data", "real"], folder) == 2
+    said = capsys.readouterr().err
+    assert "LIDC-IDRI-slices" in said
+    assert os.environ["SOFTMASK_DATA"] in said
+
+
+def test_fetch_comes_first_and_its_failure_ends_the_run(write, folder: Path, output: Path, monkeypatch):
+    write("01_data")
+    asked = []
+    monkeypatch.setattr("softmask.cli.main", lambda argv: asked.append(argv) or 2)
+    assert cli.main(["--data", "embedded", "--fetch"], folder) == 2
+    assert asked == [["data", "fetch"]]
