@@ -29,11 +29,12 @@ def _inside(point, polygon):
 @given(polygons)
 @settings(max_examples=150, deadline=None)
 def test_fill_is_the_even_odd_rule(polygon):
-    mask = fill(np.array(polygon), (17, 15))
+    filled, lesion = fill(np.array(polygon), (17, 15)), polygon_mask(np.array(polygon), (17, 15))
     for r in range(17):
         for c in range(15):
             expected = _inside((r, c), polygon)
-            assert expected is None or mask[r, c] == expected, (r, c)
+            assert expected is None or filled[r, c] == expected, (r, c)
+            assert lesion[r, c] == (expected is True), "a pixel on the contour is outside"
 
 
 @given(polygons, st.integers(-9, 9), st.integers(-9, 9))

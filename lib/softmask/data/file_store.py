@@ -34,8 +34,11 @@ class FileStore(Protocol):
     def title(self, name: str) -> str:
         """What messages call the file."""
 
-    def fingerprint(self, names: list[str]) -> str:
-        """Hex digest over names, sizes and checksums of the files' content: equal for a folder and its archive."""
+    def fingerprint(self, names: list[str], top: str = "") -> str:
+        """Hex digest over names (without ``top`` before them), sizes and checksums of the files' content.
+
+        It is equal for a folder and its archive.
+        """
 
 
 def open_store(path: str | Path) -> FileStore:
@@ -75,11 +78,11 @@ class FolderStore:
     def title(self, name: str) -> str:
         return str(self.path / name)
 
-    def fingerprint(self, names: list[str]) -> str:
+    def fingerprint(self, names: list[str], top: str = "") -> str:
         entries = []
         for name in names:
             data = self.read(name)
-            entries.append((name, len(data), zlib.crc32(data)))
+            entries.append((name.removeprefix(top), len(data), zlib.crc32(data)))
         return _digest(entries)
 
 
@@ -114,8 +117,8 @@ class ZipStore:
     def title(self, name: str) -> str:
         return f"{self.path}:{name}"
 
-    def fingerprint(self, names: list[str]) -> str:
-        return _digest([(name, *self._checks[name]) for name in names])
+    def fingerprint(self, names: list[str], top: str = "") -> str:
+        return _digest([(name.removeprefix(top), *self._checks[name]) for name in names])
 
     def _open(self) -> zipfile.ZipFile:
         if self._archive is None or self._process != os.getpid():

@@ -290,7 +290,7 @@ def _look_through(files: FileStore) -> _Content:
     for nodule, files_lacking in lacking.items():
         more = f" and {len(files_lacking) - 1} more files of this nodule" if len(files_lacking) > 1 else ""
         problems.append(Problem(nodule, f"missing: {files_lacking[0]}{more}; these slices are left out"))
-    return _Content(top, keys, np.array(readers, int), np.array(areas, float), problems, files.fingerprint(known))
+    return _Content(top, keys, np.array(readers, int), np.array(areas, float), problems, files.fingerprint(known, top))
 
 
 def _read_8bit(files: FileStore, name: str) -> np.ndarray:

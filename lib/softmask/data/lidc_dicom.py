@@ -224,26 +224,27 @@ def read_header(path: Path) -> CtSlice | None:
         DataError: naming the file, when it is damaged, has no position, or is not axial.
     """
     header = _dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-    if header.get("Modality") != "CT":
-        if header.get("Modality") is None:
-            raise DataError(f"{path}: truncated or damaged DICOM header, it names no modality; {_REMEDY}")
-        return None
     try:
+        modality = header.get("Modality")
+        if modality is None:
+            raise ValueError("it names no modality")
+        if modality != "CT":
+            return None
         position = [float(value) for value in header.ImagePositionPatient]
         spacing = [float(value) for value in header.PixelSpacing]
         orientation = [float(value) for value in header.get("ImageOrientationPatient") or (1, 0, 0, 0, 1, 0)]
         thickness = float(header.get("SliceThickness") or 0)
         shape = (int(header.Rows), int(header.Columns))
         series, uid = str(header.SeriesInstanceUID), str(header.SOPInstanceUID)
-    except (AttributeError, TypeError, ValueError) as error:
+        patient = str(header.get("PatientID") or "unnamed")
+    except Exception as error:  # values are decoded only now, and on damaged bytes that raises nearly anything
         raise DataError(
-            f"{path}: the header lacks what places the slice (position, spacing, size or series: {error}); {_REMEDY}"
+            f"{path}: damaged, or lacks what places the slice (position, spacing, size or series: {error}); {_REMEDY}"
         ) from error
     if len(position) != 3 or len(spacing) != 2 or not np.isfinite([*position, *spacing]).all() or min(spacing) <= 0:
         raise DataError(f"{path}: position {position} or pixel spacing {spacing} cannot be right; {_REMEDY}")
     if not np.allclose(orientation, (1, 0, 0, 0, 1, 0), atol=1e-3):
         raise DataError(f"{path}: not an axial slice (orientation {orientation}); remove it")
-    patient = str(header.get("PatientID") or "unnamed")
     return CtSlice(path, series, patient, position[2], (spacing[0], spacing[1]), thickness or 1.0, shape, uid)
 
 

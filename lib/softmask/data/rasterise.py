@@ -18,7 +18,7 @@ def fill(points: np.ndarray, shape: tuple[int, int], origin: tuple[float, float]
     """Pixels whose centre lies inside a closed polygon, by the even-odd rule.
 
     A centre exactly on an edge belongs to one side or the other (edges are half open), as in every
-    scan-line fill; :func:`polygon_mask` removes the vertices.
+    scan-line fill; :func:`polygon_mask` leaves all of them out.
 
     Args:
         points: (N, 2) real (row, column) vertices; the last joins the first, repeated or not.
@@ -59,7 +59,7 @@ def fill(points: np.ndarray, shape: tuple[int, int], origin: tuple[float, float]
 
 
 def polygon_mask(points: np.ndarray, shape: tuple[int, int], origin: tuple[int, int] = (0, 0)) -> np.ndarray:
-    """The lesion inside one LIDC contour: pixels inside it, **without** the contour's own pixels.
+    """The lesion inside one LIDC contour: pixels inside it, **without** those on the contour.
 
     LIDC defines the contour as the first pixel outside the nodule (Armato et al., Medical Physics 38(2), 2011).
 
@@ -69,7 +69,8 @@ def polygon_mask(points: np.ndarray, shape: tuple[int, int], origin: tuple[int, 
         origin: (row, column) of the mask's first pixel in the frame that ``points`` count in.
 
     Returns:
-        (H, W) bool; all False for a contour of one or two pixels, which encloses nothing.
+        (H, W) bool; all False for a contour of one or two pixels, which encloses nothing. Where neighbouring vertices
+        do not touch, pixels exactly on the line between them are on the contour too.
 
     Raises:
         DataError: as :func:`fill`.
@@ -99,10 +100,20 @@ def contour_mask(
             lesion |= inner
         else:
             outside |= inner
-        rows, columns = (np.rint(points) - np.asarray(origin)).astype(int).T
+        rows, columns = (_outline(points) - np.asarray(origin)).T
         visible = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
         outside[rows[visible], columns[visible]] = True
     return lesion & ~outside
+
+
+def _outline(points: np.ndarray) -> np.ndarray:
+    """(M, 2) all pixels exactly on the closed polygon through whole pixels: an edge has gcd(rows, columns) of them."""
+    points = np.rint(points).astype(int)
+    step = np.roll(points, -1, axis=0) - points
+    count = np.maximum(np.gcd(step[:, 0], step[:, 1]), 1)
+    edge = np.repeat(np.arange(len(points)), count)
+    place = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
+    return points[edge] + place[:, None] * (step // count[:, None])[edge]
 
 
 def _checked(points: np.ndarray) -> np.ndarray:

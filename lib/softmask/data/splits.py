@@ -71,9 +71,11 @@ def _assign(patients: list[tuple[str, int]], wanted: dict[str, int]) -> dict[str
     """For each set its patients, each with the number of rows that the set takes."""
     lacking = dict(wanted)
     chosen: dict[str, list[tuple[str, int]]] = {name: [] for name in wanted}
-    waiting = []
-    for patient, rows in patients:
-        room = [name for name in lacking if lacking[name] >= rows]
+    waiting: list[tuple[str, int]] = []
+    for number, (patient, rows) in enumerate(patients):
+        empty = [name for name in wanted if not chosen[name]]
+        left = len(patients) - number + len(waiting)
+        room = [name for name in (empty if left <= len(empty) else lacking) if lacking[name] >= rows]
         if not room:
             waiting.append((patient, rows))
             continue

@@ -13,8 +13,10 @@ and windows overlap all the way to a known pixel.
 
 from __future__ import annotations
 
+from functools import cache
+
+import cv2
 import numpy as np
-import scipy.ndimage
 import scipy.sparse
 from scipy.linalg import solveh_banded
 from scipy.sparse.csgraph import reverse_cuthill_mckee
@@ -23,7 +25,7 @@ from scipy.sparse.linalg import splu
 from softmask.errors import LabelError
 from softmask.label.common import bounding_box, checked_image
 
-CHUNK = 2048
+CHUNK = 1024
 """Fewest windows gathered at a time. A chunk's temporaries are then small enough to stay in the cache (and the heap:
 twice the chunk costs a third more time in page faults); large regions are gathered in some sixteen chunks."""
 
@@ -97,16 +99,12 @@ def _system(
     number[unknown] = np.arange(n)
     number = number.ravel()
 
-    touching = scipy.ndimage.maximum_filter(unknown.view(np.uint8), size=2 * radius + 1, mode="constant")
+    touching = cv2.dilate(unknown.view(np.uint8), np.ones((2 * radius + 1, 2 * radius + 1), np.uint8))
     touching[:radius] = touching[-radius:] = touching[:, :radius] = touching[:, -radius:] = 0  # windows lie inside
     centres = np.flatnonzero(touching)
 
-    dy, dx = (grid.ravel() for grid in np.mgrid[-radius : radius + 1, -radius : radius + 1])
-    area = dy.size
-    first, second = np.triu_indices(area)  # pixel pairs of a window, in raster order
-    code = (dy[second] - dy[first]) * (4 * radius + 1) + dx[second] - dx[first]
-    codes = code.max() + 1
-
+    dy, dx, first, second, code = _window(radius)
+    area, codes = dy.size, code.max() + 1
     pixels = np.ascontiguousarray(image.reshape(-1, channels).T)
     known_alpha = np.where(unknown, 0, trimap).ravel()
     stencil = np.zeros((n + 1) * codes)  # row n gathers what belongs to known pixels, and is dropped
@@ -123,7 +121,7 @@ def _system(
 
         weight = np.einsum("ipw,ipw->pw", x[:, first], y[:, second])
         np.subtract((first == second)[:, None] - 1 / area, weight, out=weight)
-        place = row[first] * codes + code[:, None]
+        place = (row * codes)[first] + code[:, None]
         place[row[second] == n] = n * codes
         stencil += np.bincount(place.ravel(), weight.ravel(), stencil.size)
 
@@ -138,6 +136,15 @@ def _system(
     column = number[np.flatnonzero(unknown)[row] + down * width + across]
     adjacent = (down <= 1) & (np.abs(across) <= 1)
     return row, column, stencil[row, shift], adjacent, right[:n]
+
+
+@cache
+def _window(radius: int) -> tuple[np.ndarray, ...]:
+    """Rows and columns of a window's pixels; first and second pixel of its pairs, in raster order, and their code."""
+    dy, dx = (grid.ravel() for grid in np.mgrid[-radius : radius + 1, -radius : radius + 1])
+    first, second = np.triu_indices(dy.size)
+    code = (dy[second] - dy[first]) * (4 * radius + 1) + dx[second] - dx[first]
+    return dy, dx, first, second, code
 
 
 def _solve(
@@ -159,8 +166,9 @@ def _solve(
     bandwidth = int(distance.max())
     try:
         if n * bandwidth <= BAND_ENTRIES:
-            band = np.zeros((bandwidth + 1, n), order="F")
-            band[distance, np.minimum(first, second)] = value
+            band = np.zeros(n * (bandwidth + 1))  # column by column, from the diagonal down
+            band[np.minimum(first, second) * (bandwidth + 1) + distance] = value
+            band = band.reshape(n, bandwidth + 1).T
             return solveh_banded(band, right[order], lower=True, overwrite_ab=True, check_finite=False)[place]
         matrix = _symmetric(row, column, value, n).tocsc()
         options = {"SymmetricMode": True}
@@ -170,7 +178,8 @@ def _solve(
 
 
 def _symmetric(row: np.ndarray, column: np.ndarray, value: np.ndarray, n: int) -> scipy.sparse.csr_array:
-    """(n, n) matrix with these entries on and above the diagonal, and their mirror images below."""
-    above = row != column
-    rows, columns = np.r_[row, column[above]], np.r_[column, row[above]]
-    return scipy.sparse.csr_array((np.r_[value, value[above]], (rows, columns)), shape=(n, n))
+    """(n, n) matrix with these entries, in raster order, on and above the diagonal, and their mirror images below."""
+    start = np.searchsorted(row, np.arange(n + 1))
+    upper = scipy.sparse.csr_array((value, column, start), shape=(n, n))
+    above = scipy.sparse.csr_array((np.where(row == column, 0, value), column, start), shape=(n, n))
+    return upper + above.T

@@ -29,7 +29,8 @@ class Image:
 
     Attributes:
         hu: (H, W) float32.
-        alpha: (H, W) float32 in [0, 1]: the share of each pixel's area that is lesion substance, before any blur.
+        alpha: (H, W) float32 in [0, 1]: the share of each pixel that is lesion substance, before any blur. A lesion of
+            about one pixel may lie across several, none of which it fills to a half.
             The lumen of a cavity, calcium and vessels that run through the lesion count as lesion; chest wall does not.
     """
 

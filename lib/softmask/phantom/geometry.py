@@ -87,12 +87,17 @@ def outline_distance(outlines: Outlines, area: float, window: Window) -> np.ndar
 
 
 def with_area(distance: np.ndarray, area: float) -> np.ndarray:
-    """``distance`` shifted so that the inside covers ``area`` pixels (at least one sub-pixel, at most all but one)."""
+    """``distance`` shifted so that the inside covers ``area`` pixels, at least one sub-pixel and at most all but one.
+
+    Sub-pixels at equal distance stay together, so that the area may be off by half of those at the outline.
+    """
     count = round(area * SUPERSAMPLING**2)
     count = min(max(count, 1), distance.size - 1)
-    around = np.partition(distance.ravel(), (count - 1, count))[count - 1 : count + 1]
-    # equal distances tie: a step below the tie would leave nothing inside, so the tie is taken whole
-    level = around.mean() if around[0] < around[1] else np.nextafter(around[0], np.float32(np.inf))
+    below, above = np.partition(distance.ravel(), (count - 1, count))[count - 1 : count + 1]
+    level = (below + above) / 2
+    if below == above:  # a tie goes in or stays out as a whole, whichever is nearer to the asked area
+        fewer, more = np.count_nonzero(distance < below), np.count_nonzero(distance <= below)
+        level = below if fewer > 0 and count - fewer < more - count else np.nextafter(below, np.float32(np.inf))
     return distance - np.float32(level)
 
 
@@ -123,8 +128,9 @@ def smooth_field(shape: tuple[int, int], scale: float, rng: np.random.Generator)
     noise = rng.standard_normal(coarse, dtype=np.float32)
     large = cv2.resize(noise, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     row, column = (rng.integers(0, large.shape[k] - shape[k] + 1) for k in (0, 1))
-    # interpolation between independent grid values keeps about 0.76 of their deviation per axis
-    return large[row : row + shape[0], column : column + shape[1]] / np.float32(0.76)
+    # between independent grid values, cubic interpolation keeps this share of their variance along each axis (its
+    # squared weights, averaged over all places between two grid points)
+    return large[row : row + shape[0], column : column + shape[1]] / np.float32(0.8571)
 
 
 def support(distance: np.ndarray, window: Window, direction: np.ndarray) -> tuple[np.ndarray, float, float]:

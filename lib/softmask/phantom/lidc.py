@@ -29,9 +29,9 @@ SIZE = 128
 class EmbeddedLidc(Dataset):
     """Every slice of every nodule of the annotation database that at least one reader marked.
 
-    The readers' masks are their real contours, the CT is simulated on demand (see :mod:`softmask.phantom.ct`): 128 x 128
-    pixels of the scan's own spacing around the nodule. Sample ``i`` depends on the data set's name, patient, nodule and
-    slice alone. A reader whose contour encloses no pixel was not present; so was one who marked other slices only.
+    The readers' masks are their real contours; the CT is simulated on demand (:func:`softmask.phantom.ct.simulate`):
+    128 x 128 pixels of the scan's own spacing around the nodule. Sample ``i`` depends on the data set's name, patient,
+    nodule and slice alone. A reader whose contour encloses no pixel, or who marked other slices only, is not present.
 
     ``index`` has the columns of :data:`softmask.data.lidc.COLUMNS` and ``kind`` (see
     :func:`softmask.phantom.kinds.kind_of`). Nodules of a patient's second scan are called ``scan-1-nodule-<n>``.
@@ -103,7 +103,7 @@ class EmbeddedLidc(Dataset):
         return nodule.masks(float(self._z[i]), window_of(nodule))
 
     def _neighbours(self, i: int) -> tuple[float, float, float]:
-        """Areas (mm^2) of the nodule in the slice below, in slice ``i`` and in the slice above; 0 where it has ended."""
+        """Areas (mm^2) of the nodule in the slice below, in slice ``i`` and above it; 0 where it has ended."""
         area = self.index["area"].to_numpy()
 
         def at(j: int) -> float:
@@ -121,7 +121,7 @@ def window_of(nodule: Nodule) -> Window:
 
 
 def _rows(annotations: Annotations) -> dict[str, np.ndarray]:
-    """Of each row: number of its ``nodule`` among the annotations, ``z``, ``slice``, ``n_readers``, ``area``; cached."""
+    """Of each row: its ``nodule`` (place among the annotations), ``z``, ``slice``, ``n_readers``, ``area``; cached."""
     digest = sha256_of(annotations.fingerprint, Path(__file__))
     cached = cache_root() / f"embedded-lidc-{digest[:16]}.npz"
     if cached.is_file():

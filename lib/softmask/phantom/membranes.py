@@ -86,7 +86,7 @@ def draw_section(rng: np.random.Generator, size: int = SIZE) -> tuple[np.ndarray
 
 
 def _large_field(shape: tuple[int, int], scale_px: float, rng: np.random.Generator) -> np.ndarray:
-    """A field smooth over ``scale_px`` pixels, on the sub-pixel grid (drawn on the pixel grid: it has no finer detail)."""
+    """A field smooth over ``scale_px`` pixels, on the sub-pixel grid (it has no detail finer than a pixel)."""
     import cv2
 
     coarse = smooth_field((shape[0] // SUPERSAMPLING, shape[1] // SUPERSAMPLING), scale_px, rng)
@@ -100,7 +100,7 @@ def _cells(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     reach = 40 * SUPERSAMPLING  # cells beyond the border, so that its cells are like any others
     wide = (shape[0] + 2 * reach, shape[1] + 2 * reach)
     crowded = _large_field(wide, 75, rng)
-    count = int(wide[0] * wide[1] / (14 * SUPERSAMPLING) ** 2)
+    count = int(wide[0] * wide[1] / (17 * SUPERSAMPLING) ** 2)
     seeds = (rng.uniform(size=(count, 2)) * wide).astype(int)
     keep = rng.uniform(size=count) < np.clip(0.17 + 0.22 * crowded[tuple(seeds.T)], 0.03, 0.5)
     free = np.ones(wide, np.uint8)
@@ -124,7 +124,8 @@ def _distance_to_border(cells: np.ndarray) -> np.ndarray:
     inside = np.ones(cells.shape, np.uint8)
     inside[:, 1:] &= cells[:, 1:] == cells[:, :-1]
     inside[1:] &= cells[1:] == cells[:-1]
-    return cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / np.float32(SUPERSAMPLING)
+    # the 5 x 5 mask errs by two per cent at most and is several times faster than the precise transform
+    return cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_5) / np.float32(SUPERSAMPLING)
 
 
 def _micrograph(cells: np.ndarray, to_border: np.ndarray, alpha: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -134,8 +135,8 @@ def _micrograph(cells: np.ndarray, to_border: np.ndarray, alpha: np.ndarray, rng
     cell, depth = cells[step // 2 :: step, step // 2 :: step], to_border[step // 2 :: step, step // 2 :: step]
     tone = rng.normal(0, 0.035, cells.max() + 1).astype(np.float32)[cell]
     cytoplasm = np.float32(CELL_GREY) + tone
-    cytoplasm += np.float32(0.045) * smooth_field(shape, 2.2, rng) + np.float32(0.03) * smooth_field(shape, 6, rng)
-    cytoplasm -= np.float32(0.20) * _vesicles(shape, depth, rng)
+    cytoplasm += np.float32(0.07) * smooth_field(shape, 2.2, rng) + np.float32(0.05) * smooth_field(shape, 6, rng)
+    cytoplasm -= np.float32(0.28) * _vesicles(shape, depth, rng)
     cytoplasm = _mitochondria(cytoplasm, cell, depth, rng)
     stain = np.float32(MEMBRANE_GREY) + np.float32(0.05) * smooth_field(shape, 7, rng)
     image = stain + alpha * (cytoplasm - stain)
@@ -147,7 +148,7 @@ def _micrograph(cells: np.ndarray, to_border: np.ndarray, alpha: np.ndarray, rng
         cloud = np.exp(-((rows - at[0]) ** 2 + (columns - at[1]) ** 2) / (2 * rng.uniform(4, 9) ** 2))
         image = image - np.float32(0.2) * cloud.astype(np.float32)
     image = image + np.float32(0.035) * smooth_field(shape, 90, rng)
-    seen = blur(image, _POINT_SPREAD_PX) + blur(rng.standard_normal(shape, dtype=np.float32), 0.55) * np.float32(0.10)
+    seen = blur(image, _POINT_SPREAD_PX) + blur(rng.standard_normal(shape, dtype=np.float32), 0.55) * np.float32(0.15)
     return np.clip(seen, 0, 1).astype(np.float32)
 
 
@@ -164,13 +165,11 @@ def _vesicles(shape: tuple[int, int], depth: np.ndarray, rng: np.random.Generato
     return image[6:-6, 6:-6]
 
 
-def _mitochondria(
-    cytoplasm: np.ndarray, cell: np.ndarray, depth: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def _mitochondria(cytoplasm: np.ndarray, cell: np.ndarray, depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Dark ovals with cristae and a membrane of their own, within large cells: not a border between cells."""
     shape = cytoplasm.shape
     rows, columns = np.ogrid[: shape[0], : shape[1]]
-    for _ in range(rng.poisson(2.2)):
+    for _ in range(rng.poisson(3.0)):
         deep = np.argwhere(depth > 11)
         if not len(deep):
             break

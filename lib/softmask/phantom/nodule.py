@@ -107,7 +107,8 @@ def draw_shape(
     # roughness alone would shrink a lesion that is smaller than the roughness
     distance = with_area(distance, float(np.count_nonzero(mean < 0)) / SUPERSAMPLING**2)
 
-    width = float(np.hypot(np.interp(margin, range(1, 6), MARGIN_MM), slope_mm)) / spacing
+    # an edge wider than the radius would spread a lesion of a few pixels over many
+    width = min(float(np.hypot(np.interp(margin, range(1, 6), MARGIN_MM), slope_mm)) / spacing, radius)
     ramp = np.clip(0.5 - distance / np.float32(max(width, 1 / SUPERSAMPLING)), 0, 1)
     fraction = ramp * ramp * (3 - 2 * ramp)
     for spicule in _spicules(distance, centre, radius, mean_rating(ratings, "spiculation"), box, spacing, rng):
@@ -145,7 +146,7 @@ def _spicules(
     for angle in rng.uniform(0, 2 * np.pi, count):
         direction = np.array([np.sin(angle), np.cos(angle)])
         length = min(rng.uniform(1.5, 2.0 + (rating - 1)) / spacing, 1.2 * radius + 1)
-        base = rng.uniform(0.35, 0.7) / spacing  # half widths: base, and nearly nothing at the tip
+        base = min(rng.uniform(0.35, 0.7) / spacing, radius / 2)  # half widths: base, and nearly nothing at the tip
         out = np.arange(0, 3 * radius, 0.25)
         at = centre + out[:, None] * direction
         cell = np.rint((at - box[:2] + 0.5) * SUPERSAMPLING - 0.5).astype(int)
@@ -182,8 +183,10 @@ def substance(
     if 2.2 < texture < 4.2:
         # part-solid: a core, off centre, whose share of the lesion grows with the rating
         core = depth - np.float32(max((1 - (texture - 2.2) / 2.4) * shape.radius * spacing, 0.6))
-        core += 0.25 * np.float32(shape.radius * spacing) * smooth_field(
-            depth.shape, SUPERSAMPLING * max(shape.radius, 2), rng
+        core += (
+            0.25
+            * np.float32(shape.radius * spacing)
+            * smooth_field(depth.shape, SUPERSAMPLING * max(shape.radius, 2), rng)
         )
         solid = np.clip(core / np.float32(0.5) + 0.5, 0, 1)
         hu += solid * (np.float32(SOLID_HU) - hu)
@@ -195,8 +198,10 @@ def substance(
         hu = np.maximum(hu, _calcium(shape, ratings, depth, rng))
     if kind == "cavitary":
         wall = rng.uniform(0.3, 0.55) * shape.radius * spacing
-        lumen = depth - np.float32(wall) + np.float32(0.25 * wall) * smooth_field(
-            depth.shape, SUPERSAMPLING * max(0.7 * shape.radius, 2), rng
+        lumen = (
+            depth
+            - np.float32(wall)
+            + np.float32(0.25 * wall) * smooth_field(depth.shape, SUPERSAMPLING * max(0.7 * shape.radius, 2), rng)
         )
         hu += np.clip(lumen / np.float32(0.4) + 0.5, 0, 1) * (np.float32(CAVITY_HU) - hu)
     return hu.astype(np.float32)

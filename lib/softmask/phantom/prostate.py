@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from softmask.data.promise12 import PERCENTILES
 from softmask.data.sample import Dataset, Sample
 from softmask.files import sha256_of
 from softmask.phantom.geometry import SUPERSAMPLING, block_mean, smooth_field
@@ -25,7 +26,6 @@ FAT, MUSCLE, BLADDER, RECTUM, MARROW, BONE = 0.78, 0.22, 1.0, 0.38, 0.62, 0.10
 PERIPHERAL, TRANSITION, CAPSULE = 0.80, 0.43, 0.22
 
 _HAND_MM = 0.7  # how far the annotator strays from the true outline
-PERCENTILES = (1.0, 99.0)
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def draw_surroundings(
     )
     wall_hu = _wall(rows, columns, depth, lung, patient, place, spacing, nodule)
     wall = np.clip(depth / np.float32(spacing) + 0.5, 0, 1)
-    wall, wall_hu = _dome(rows, columns, wall, wall_hu, place, centre_mm, radius_mm, patient, spacing, thickness, nodule)
+    wall, wall_hu = _dome(rows, columns, wall, wall_hu, centre_mm, radius_mm, patient, spacing, thickness, nodule)
 
     tissue = _parenchyma(shape, spacing, patient, slab)
     feeding = centre_mm + np.zeros((slab.poisson(0.7), 2))
@@ -166,7 +166,8 @@ def _wall(rows, columns, depth, lung: _Lung, patient: Patient, place: Place, spa
         middle = middle + np.clip((size - away) / np.float32(spacing), 0, 1) * (blood - middle)
     middle = _vertebra(middle, lung, patient, place, grain, spacing)
     medial = -place.lateral * lung.column
-    mix = np.clip((medial - 0.25 + 0.08 * grain) * 8, 0, 1) * np.clip((1.02 - np.abs(lung.row) + 0.08 * grain) * 8, 0, 1)
+    mix = np.clip((medial - 0.25 + 0.08 * grain) * 8, 0, 1)
+    mix = mix * np.clip((1.02 - np.abs(lung.row) + 0.08 * grain) * 8, 0, 1)
     tissue = chest + mix * (middle - chest)
 
     outside = _body_distance(lung, patient, place)
@@ -196,7 +197,8 @@ def _ribs(chest, depth, lung: _Lung, patient: Patient, grain, rng) -> np.ndarray
         at = turn + k * 2 * np.pi / 9 + rng.normal(0, 0.12)
         length, height = rng.uniform(6, 17), rng.uniform(3, 4.6)
         along = size * (np.mod(angle - np.float32(at) + np.pi, 2 * np.pi) - np.pi)
-        oval = np.hypot(along / np.float32(length), (depth - np.float32(height + 2 + rng.uniform(0, 2))) / np.float32(height))
+        across = depth - np.float32(height + 2 + rng.uniform(0, 2))
+        oval = np.hypot(along / np.float32(length), across / np.float32(height))
         edge = (1 - oval) * np.float32(height)  # mm below the rib's surface
         cortex = np.float32(CORTEX_HU + rng.gamma(2.0, 130)) + 80 * grain
         bone = np.where(edge > 1.1 + 0.35 * grain, np.float32(MARROW_HU) + 50 * grain, cortex)
@@ -212,7 +214,7 @@ def _vertebra(middle, lung: _Lung, patient: Patient, place: Place, grain, spacin
     return middle + np.clip(edge / np.float32(spacing) + 0.5, 0, 1) * (bone - middle)
 
 
-def _dome(rows, columns, wall, wall_hu, place, centre_mm, radius_mm, patient, spacing, thickness, rng):
+def _dome(rows, columns, wall, wall_hu, centre_mm, radius_mm, patient, spacing, thickness, rng):
     """Heart or diaphragm that bulges into the lung in four slices out of ten, never over the nodule."""
     if rng.uniform() > 0.4:
         return wall, wall_hu
@@ -221,7 +223,8 @@ def _dome(rows, columns, wall, wall_hu, place, centre_mm, radius_mm, patient, sp
     clear = size + radius_mm + rng.uniform(9, 35)
     at = centre_mm + clear * np.array([np.sin(angle), np.cos(angle)])
     bumps = smooth_field(wall.shape, 16 / spacing, rng)
-    inside = np.float32(size) - np.hypot(rows - np.float32(at[0]), columns - np.float32(at[1])) + np.float32(1.6) * bumps
+    away = np.hypot(rows - np.float32(at[0]), columns - np.float32(at[1]))
+    inside = np.float32(size) - away + np.float32(1.6) * bumps
     share = np.clip(inside / np.float32(rng.uniform(0.8, 1.5 + thickness)) + 0.5, 0, 1)  # its surface is slanted
     organ = np.float32(55 + 0.5 * (patient.contrast_hu - 42)) + 8 * bumps
     hu = wall_hu + np.where(wall > 0.5, 0, share) * (organ - wall_hu)
@@ -241,11 +244,8 @@ def _airways(rows, columns, tissue, share, depth, centre_mm, radius_mm, spacing,
         ring = np.clip((thick / 2 - np.abs(away - np.float32(size))) / np.float32(spacing) + 0.5, 0, 1)
         turn = rng.uniform(0, 2 * np.pi)
         beside = at + 2.1 * size * np.array([np.sin(turn), np.cos(turn)])
-        artery = np.clip(
-            (size - np.hypot(rows - np.float32(beside[0]), columns - np.float32(beside[1]))) / np.float32(spacing) + 0.5,
-            0,
-            1,
-        )
+        from_artery = np.hypot(rows - np.float32(beside[0]), columns - np.float32(beside[1]))
+        artery = np.clip((np.float32(size) - from_artery) / np.float32(spacing) + 0.5, 0, 1)
         lumen = np.clip((np.float32(size) - away) / np.float32(spacing) + 0.5, 0, 1)
         tissue = tissue + lumen * (np.float32(-985) - tissue)
         share = np.maximum(share * (1 - lumen), np.maximum(ring, artery))

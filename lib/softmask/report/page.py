@@ -88,7 +88,11 @@ def _section(found: contents.Contents, name: str) -> dict[str, Any]:
 
 def citation_line(citation: Mapping[str, Any]) -> str:
     """Authors, title, venue, year and arXiv number in one line, as far as they are known."""
-    parts = [", ".join(citation["authors"]), citation["title"], f"{citation['venue']}, {citation['year']}"]
+    parts = [
+        ", ".join(citation["authors"]),
+        citation["title"],
+        ", ".join(str(citation[key]) for key in ("venue", "year") if citation[key]),
+    ]
     if "arxiv" in citation:
         parts.append(f"arXiv {citation['arxiv']}")
     return ". ".join(part for part in parts if part) + "."

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from softmask import label
-from softmask.data.sample import Sample
+from softmask.data.sample import Dataset, Sample
 from softmask.label import consensus, recist, trimap
 from softmask.label.grabcut import grabcut_mask
+from softmask.papers import display
 from softmask.report import figures
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _draw(ax: Axes, panel: Panel) -> None:
 
 
 def crop(sample: Sample, size: int = 64) -> tuple[slice, slice]:
-    """Slices of a ``size`` x ``size`` window around the lesion that stay inside the image (whole, where it is smaller)."""
+    """Slices of a ``size`` x ``size`` window around the lesion, inside the image (all of it, where it is smaller)."""
     if sample.present.any():
         where = np.argwhere(sample.masks.any(axis=0))
         middle = (where.min(axis=0) + where.max(axis=0)) / 2
@@ -222,6 +223,32 @@ def doctors_side_by_side(samples: Sequence[Sample], model: str = "network") -> F
     return grid(rows, ["image", *(f"doctor {i}" for i in range(1, 5)), "50 % consensus", model], size=2.0)
 
 
+def sizes_and_readers(dataset: Dataset) -> Figure:
+    """Histogram of the areas of a data set's slices, and how many readers marked each."""
+    import matplotlib.pyplot as plt
+
+    fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
+    areas = dataset.index["area"].to_numpy()
+    left.hist(areas, bins=np.geomspace(max(areas.min(), 1), areas.max(), 40), color=SOFT)
+    left.set(xscale="log", xlabel="area in pixels", ylabel="slices")
+    counts = dataset.index["n_readers"].value_counts().sort_index()
+    right.bar(counts.index.astype(str), counts.to_numpy(), color=BINARY)
+    right.bar_label(right.containers[0])
+    right.set(xlabel="readers who marked the slice", ylabel="slices")
+    return fig
+
+
+def other_sets(datasets: Mapping[str, Dataset]) -> Figure:
+    """One image of each data set: image, reader's mask, trimap and soft mask from the mask."""
+    rows = []
+    for dataset in datasets.values():
+        sample = dataset[len(dataset) // 2]
+        made = label.soft_mask(sample.image, mask=sample.masks[0])
+        rows.append([Panel(sample.image), Panel(sample.masks[0].astype(float)), Panel(made.trimap), Panel(made.alpha)])
+    names = [display("datasets", name) for name in datasets]
+    return grid(rows, ["image", "mask", "trimap", "soft mask"], names, size=3.2)
+
+
 def _legend(fig: Figure, entries: Mapping[str, str]) -> None:
     from matplotlib.lines import Line2D
 
@@ -229,11 +256,11 @@ def _legend(fig: Figure, entries: Mapping[str, str]) -> None:
     fig.legend(lines, list(entries), loc="outside lower center", ncols=len(entries))
 
 
-def label_errors(records: pd.DataFrame, titles: Mapping[str, str], metric: str, axis: str) -> Figure:
-    """Distribution of ``metric`` over the samples, one box for each label of ``titles``: quartiles, median, mean."""
+def label_errors(records: pd.DataFrame, labels: Sequence[str], metric: str, axis: str) -> Figure:
+    """Distribution of ``metric`` over the samples, one box for each of ``labels``: quartiles, median, mean."""
     import matplotlib.pyplot as plt
 
-    names = [name for name in titles if name in set(records["label"])]
+    names = [name for name in labels if name in set(records["label"])]
     values = [records.loc[records["label"] == name, metric].dropna().to_numpy() for name in names]
     fig, ax = plt.subplots(figsize=(9, 0.5 * len(names) + 1.2))
     boxes = ax.boxplot(
@@ -248,8 +275,8 @@ def label_errors(records: pd.DataFrame, titles: Mapping[str, str], metric: str, 
         widths=0.6,
     )
     for box, name in zip(boxes["boxes"], names, strict=True):
-        box.set(facecolor=SOFT if "soft" in titles[name] else BINARY, alpha=0.8)
-    ax.set(yticks=range(1, len(names) + 1), yticklabels=[titles[name] for name in names], xlabel=axis)
+        box.set(facecolor=SOFT if "soft" in name else BINARY, alpha=0.8)
+    ax.set(yticks=range(1, len(names) + 1), yticklabels=[display("rows", name) for name in names], xlabel=axis)
     ax.invert_yaxis()
     return fig
 

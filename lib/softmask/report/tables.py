@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from softmask.measure.agreement import DiceMatrix
 
-__all__ = ["COLUMNS", "Cell", "ResultTable", "matrix_cells", "read", "show", "to_frame", "write"]
+__all__ = ["COLUMNS", "Cell", "ResultTable", "matrix_cells", "read", "show", "show_cells", "to_frame", "write"]
 
 COLUMNS = (
     "paper",
@@ -165,14 +165,18 @@ def show(result: ResultTable) -> pd.DataFrame:
 
     A table with several grids (a matrix of two data sets) has them below one another, the data set in the index.
     """
+    return show_cells(result.paper, result.table, _kind(result), join(result))
+
+
+def show_cells(paper: str, table: str, kind: str, joined: Sequence[JoinedCell]) -> pd.DataFrame:
+    """As :func:`show`, of cells that are joined already (:class:`softmask.report.contents.TableEntry` has them)."""
     import pandas as pd
 
-    found = text.grids(join(result), _kind(result))
+    found = text.grids(joined, kind)
     frames = []
     for grid in found:
-        header, body = _words(result, grid)
-        frame = pd.DataFrame([line[1:] for line in body], index=[line[0] for line in body], columns=header[1:])
-        frames.append(frame)
+        header, body = _words(paper, table, grid)
+        frames.append(pd.DataFrame([line[1:] for line in body], index=[line[0] for line in body], columns=header[1:]))
     if not frames:
         return pd.DataFrame()
     if len(frames) == 1:
@@ -229,7 +233,7 @@ def _field(value: Any) -> str:
     return f"{value + 0.0:.6g}" if isinstance(value, float) else str(value)  # + 0.0 turns -0 into 0
 
 
-def _words(result: ResultTable, grid: text.Grid) -> tuple[list[str], list[list[str]]]:
+def _words(paper: str, table: str, grid: text.Grid) -> tuple[list[str], list[list[str]]]:
     """Header and body of a grid, in words; the first column is the row's name."""
     if grid.matrix:
         header = [""] + [column.title for column in grid.columns]
@@ -242,11 +246,11 @@ def _words(result: ResultTable, grid: text.Grid) -> tuple[list[str], list[list[s
         line = [papers.display("rows", row)]
         for column in grid.columns:
             cell = grid.at(row, column)
-            paper, ours = ("", "") if cell is None else words_of(result.paper, result.table, cell)
+            printed, ours = ("", "") if cell is None else words_of(paper, table, cell)
             if grid.matrix:
-                line.append("" if cell is None else f"{paper} / {ours}" if grid.printed else ours)
+                line.append("" if cell is None else f"{printed} / {ours}" if grid.printed else ours)
             else:
-                line += [paper, ours] if column.printed else [ours]
+                line += [printed, ours] if column.printed else [ours]
         body.append(line)
     return header, body
 
@@ -268,7 +272,7 @@ def _markdown(result: ResultTable, joined: Sequence[JoinedCell], config: Config)
             lines += [f"## {grid.heading}", ""]
         if grid.matrix and grid.printed:
             lines += ["Each cell: paper / ours.", ""]
-        header, body = _words(result, grid)
+        header, body = _words(result.paper, result.table, grid)
         lines += [_pipe(header), "|" + "---|" * len(header), *map(_pipe, body), ""]
     if any(cell.printed for cell in joined):
         lines += [f"{text.NOTHING_PRINTED}: no legible number is printed.", ""]

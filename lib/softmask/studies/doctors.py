@@ -126,7 +126,7 @@ def printed_matrix(paper: str, table: str) -> np.ndarray:
 
 
 def against_printed(found: Mapping[str, Agreement], paper: str, table: str) -> pd.DataFrame:
-    """Mean Dice between two doctors, and between a doctor and the 50 % consensus: printed, and for each of ``found``."""
+    """Mean Dice between two doctors, and between a doctor and the consensus: printed, and for each of ``found``."""
     pairs = np.triu_indices(4, 1)
 
     def row(matrix: np.ndarray) -> dict[str, float]:

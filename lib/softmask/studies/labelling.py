@@ -18,6 +18,7 @@ from softmask.data.sample import Sample
 from softmask.label import consensus, recist, soft_labels
 from softmask.label.grabcut import grabcut_mask
 from softmask.measure import segmentation, soft, statistics
+from softmask.papers import display
 
 BAND_PIXELS = 3
 """Width, on each side of the true edge, of the band inside which labels are compared with the true alpha."""
@@ -25,23 +26,23 @@ BAND_PIXELS = 3
 PAIRS = (("mask_binary", "mask_soft"), ("readers_consensus", "readers_soft"), ("recist_grabcut", "recist_soft"))
 """Binary mask and soft mask of the papers' three strategies: the comparison behind their claim."""
 
-TITLES = {
-    "mask_binary": "one reader's mask",
-    "mask_soft": "soft mask from one reader's mask",
-    "readers_consensus": "50 % consensus of all readers",
-    "readers_mean": "mean of all readers' masks",
-    "readers_soft": "soft mask from all readers' masks",
-    "recist_ellipse": "ellipse on the RECIST axes",
-    "recist_grabcut": "GrabCut from RECIST",
-    "recist_soft": "soft mask from RECIST",
-    "kats_dilation": "Kats: dilated mask",
-    "gros_interpolation": "Gros: interpolated mask",
-    "softened": "softened mask, max(mask, soft)",
-}
+LABELS = (
+    "mask_binary",
+    "mask_soft",
+    "readers_consensus",
+    "readers_mean",
+    "readers_soft",
+    "recist_ellipse",
+    "recist_grabcut",
+    "recist_soft",
+    "kats_dilation",
+    "gros_interpolation",
+    "softened",
+)
 
 
 def labels_of(sample: Sample) -> dict[str, np.ndarray]:
-    """Every label of :data:`TITLES` for one sample, each (H, W) float in [0, 1].
+    """Every label of :data:`LABELS` for one sample, each (H, W) float in [0, 1].
 
     Raises:
         LabelError: when the mark or mask allows no label (a one-pixel lesion has no RECIST axes, say).
@@ -147,8 +148,8 @@ def compare(
         verdict = "lower" if test.high < 0 else "higher" if test.low > 0 else "no clear difference"
         rows.append(
             {
-                "a": TITLES[a],
-                "b": TITLES[b],
+                "a": display("rows", a),
+                "b": display("rows", b),
                 "mean of a": wide[a].mean(),
                 "mean of b": wide[b].mean(),
                 "difference": test.mean_difference,

@@ -59,14 +59,23 @@ def _score(sample: Sample, alpha: np.ndarray, **names: object) -> dict:
 
 
 def compare_algorithms(sample: Sample) -> list[dict]:
-    """One record per algorithm of :func:`algorithms`, and one for the binary mask itself."""
+    """One record per algorithm of :func:`algorithms`, and one for the binary mask itself.
+
+    ``converged`` is 0, and the measures are NaN, where pymatting's iterative solver gives up.
+    """
     mask = sample.masks[0]
     known = trimap.from_mask(mask)
-    records = [_score(sample, mask.astype(float), algorithm="binary_mask")]
-    return records + [
-        _score(sample, np.clip(estimate(sample.image, known), 0, 1), algorithm=name)
-        for name, estimate in algorithms().items()
-    ]
+    records = [_score(sample, mask.astype(float), algorithm="binary_mask", converged=1.0)]
+    for name, estimate in algorithms().items():
+        try:
+            alpha = np.clip(estimate(sample.image, known), 0, 1)
+        except ValueError as error:
+            if "did not converge" not in str(error):
+                raise
+            records.append({"sample": sample.id, "patient": sample.patient, "algorithm": name, "converged": 0.0})
+        else:
+            records.append(_score(sample, alpha, algorithm=name, converged=1.0))
+    return records
 
 
 def compare_settings(sample: Sample) -> list[dict]:

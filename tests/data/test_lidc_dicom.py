@@ -1,0 +1,254 @@
+"""LIDC as DICOM: files written here in the true format, the real series, and every kind of damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+import softmask.data.annotations as annotations
+from softmask.data.lidc_dicom import LidcDicom, read_header, read_hu
+from softmask.errors import DataError, MissingData
+
+SERIES = "1.2.826.0.1.3680043.8.498.1"
+SIDE = 160
+
+
+def hounsfield(z: float) -> np.ndarray:
+    hu = np.full((SIDE, SIDE), -850, np.int16)
+    hu[40:60, 80:110] = int(z)
+    hu[30, 75] = -2000
+    return hu
+
+
+def write_slice(path: Path, z: float, *, series: str = SERIES, **changes) -> Path:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[series, str(z), path.name])
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+    ds.Modality, ds.PatientID, ds.SeriesInstanceUID = "CT", "LIDC-IDRI-9999", series
+    ds.ImagePositionPatient, ds.ImageOrientationPatient = [-100, -100, z], [1, 0, 0, 0, 1, 0]
+    ds.PixelSpacing, ds.SliceThickness = [0.5, 0.5], 2.5
+    ds.Rows = ds.Columns = SIDE
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1
+    ds.RescaleSlope, ds.RescaleIntercept = 2, -24
+    ds.PixelData = ((hounsfield(z) + 24) // 2).astype("<i2").tobytes()
+    for name, value in changes.items():
+        if value is None:
+            delattr(ds, name)
+        else:
+            setattr(ds, name, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ds.save_as(path)
+    return path
+
+
+def xml_text(series: str = SERIES, zs=(0.0, 2.5, 5.0), readers: int = 3) -> str:
+    ratings = "".join(f"<{name}>4</{name}>" for name in annotations.RATINGS)
+    ring = ((79, 39), (110, 39), (110, 60), (79, 60))  # x, y: just outside the bright box
+    edges = "".join(f"<edgeMap><xCoord>{x}</xCoord><yCoord>{y}</yCoord></edgeMap>" for x, y in ring)
+    rois = "".join(f"<roi><imageZposition>{z}</imageZposition><inclusion>TRUE</inclusion>{edges}</roi>" for z in zs)
+    session = (
+        "<readingSession><unblindedReadNodule><noduleID>1</noduleID>"
+        f"<characteristics>{ratings}</characteristics>{rois}</unblindedReadNodule></readingSession>"
+    )
+    head = f"<ResponseHeader><SeriesInstanceUid>{series}</SeriesInstanceUid></ResponseHeader>"
+    return f"<LidcReadMessage>{head}{session * readers}</LidcReadMessage>"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "LIDC-IDRI"
+    # names that sort against the positions
+    for name, z in (("c.dcm", 0.0), ("a.dcm", 2.5), ("b.dcm", 5.0), ("d.dcm", 7.5)):
+        write_slice(root / "LIDC-IDRI-9999" / "series" / name, z)
+    (root / "LIDC-IDRI-9999" / "series" / "069.xml").write_text(xml_text())
+    return root
+
+
+def file_of(folder: Path, name: str) -> Path:
+    return folder / "LIDC-IDRI-9999" / "series" / name
+
+
+def test_a_series_with_its_xml(folder):
+    dataset = LidcDicom(folder)
+    assert dataset.problems == []
+    assert dataset.left_out == []
+    assert dataset.index.slice.tolist() == ["z+0.00", "z+2.50", "z+5.00"]
+    assert dataset.index.n_readers.tolist() == [3, 3, 3]
+    assert dataset.index.area.tolist() == [600, 600, 600]
+    sample = dataset[2]
+    assert sample.id == "lidc/LIDC-IDRI-9999/nodule-0/z+5.00"
+    assert sample.spacing == (0.5, 0.5)
+    assert sample.image.shape == (128, 128)
+    assert (sample.hu[sample.readers[0]] == 4).all(), "the slice at z = 5, slope 2: the box is where the contours are"
+    assert (sample.hu[~sample.readers[0]] <= -850).all()
+    assert sample.hu.min() == -1024, "below air is no tissue"
+    assert sample.image[sample.readers[0]] == pytest.approx(1004 / 1400)
+    assert sample.present.tolist() == [True, True, True, False]
+    assert sample.ratings["texture"][:3].tolist() == [4, 4, 4]
+    assert np.isnan(sample.ratings["texture"][3])
+
+
+def test_the_fingerprint_names_the_images(folder):
+    before = LidcDicom(folder).fingerprint
+    assert LidcDicom(folder).fingerprint == before
+    file_of(folder, "a.dcm").unlink()
+    assert LidcDicom(folder).fingerprint != before
+
+
+def test_a_marked_slice_that_is_not_there(folder):
+    file_of(folder, "a.dcm").unlink()
+    dataset = LidcDicom(folder)
+    assert dataset.index.slice.tolist() == ["z+0.00", "z+5.00"]
+    assert [problem.where for problem in dataset.left_out] == ["lidc/LIDC-IDRI-9999/nodule-0/z+2.50"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ImagePositionPatient": None}, "lacks what places the slice"),
+        ({"PixelSpacing": None}, "lacks what places the slice"),
+        ({"PixelSpacing": [0, 0.5]}, "pixel spacing .* cannot be right"),
+        ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "not an axial slice"),
+        ({"ImagePositionPatient": [0, 0, 0.01]}, "lies at z = 0.01 mm as .*c.dcm does"),
+        ({"Modality": None}, "names no modality"),
+    ],
+)
+def test_a_bad_header_is_named_and_left_out(folder, changes, message):
+    write_slice(file_of(folder, "d.dcm"), 2.4, **changes)
+    dataset = LidcDicom(folder)
+    assert len(dataset) == 3
+    (problem,) = dataset.problems
+    assert problem.where.endswith("d.dcm")
+    with pytest.raises(DataError, match=rf"d\.dcm: .*{message}"):
+        raise DataError(problem.why)
+
+
+@pytest.mark.parametrize("kept", [0, 100, 140, 300])
+def test_a_header_cut_off(folder, kept):
+    path = file_of(folder, "a.dcm")
+    path.write_bytes(path.read_bytes()[:kept])
+    dataset = LidcDicom(folder)
+    assert len(dataset) == 2
+    assert [problem.where for problem in dataset.problems] == [str(path)]
+    assert "a.dcm" in dataset.problems[0].why
+
+
+def test_pixels_cut_off(folder):
+    path = file_of(folder, "a.dcm")
+    path.write_bytes(path.read_bytes()[:-1000])
+    dataset = LidcDicom(folder)
+    with pytest.raises(DataError, match=r"a\.dcm: the pixels cannot be read, the file may be truncated.*get this file"):
+        dataset[1]
+    assert len(list(dataset.samples())) == 2
+    assert [problem.where for problem in dataset.problems] == ["lidc/LIDC-IDRI-9999/nodule-0/z+2.50"]
+
+
+def test_other_modalities_are_passed_over(folder):
+    write_slice(file_of(folder, "seg.dcm"), 2.5, Modality="SEG")
+    dataset = LidcDicom(folder)
+    assert len(dataset) == 3
+    assert dataset.problems == []
+
+
+def test_a_damaged_xml(folder):
+    file_of(folder, "069.xml").write_text(xml_text()[:-30])
+    with pytest.raises(
+        DataError, match=r"no slice that a LIDC reader marked.*First of 1 problems: .*069\.xml: damaged"
+    ):
+        LidcDicom(folder)
+
+
+def test_two_scans_of_one_patient(folder):
+    other = SERIES + ".77"
+    write_slice(folder / "other" / "x.dcm", 0.0, series=other)
+    (folder / "other" / "070.xml").write_text(xml_text(series=other, zs=(0.0,)))
+    dataset = LidcDicom(folder)
+    assert len(dataset) == 4
+    assert not dataset.index.duplicated(["patient", "nodule", "slice"]).any()
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(MissingData, match="nowhere: there is no such folder"):
+        LidcDicom(tmp_path / "nowhere")
+
+
+def test_an_empty_folder(tmp_path):
+    with pytest.raises(DataError, match="no slice that a LIDC reader marked"):
+        LidcDicom(tmp_path)
+
+
+def test_a_series_of_the_database(tmp_path):
+    """A series that the database knows needs no XML."""
+    nodule = annotations.load().find("LIDC-IDRI-0314", "nodule-0")
+    z = nodule.slices()[9]
+    side = 512
+    pixels = np.zeros((side, side), "<i2").tobytes()
+    write_slice(
+        tmp_path / "x.dcm", z, series=nodule.series_uid, Rows=side, Columns=side, PixelData=pixels, PatientID="any"
+    )
+    dataset = LidcDicom(tmp_path, name="lnsm")
+    assert dataset[0].id == f"lnsm/LIDC-IDRI-0314/nodule-0/z{z:+.2f}"
+    assert dataset[0].present.all()
+    assert len(dataset.left_out) == len(nodule.slices()) - 1
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_damage_is_a_data_error(tmp_path, data):
+    path = tmp_path / "slice.dcm"
+    if not path.is_file():
+        write_slice(path, 1.0)
+        (tmp_path / "whole").write_bytes(path.read_bytes())
+    content = bytearray((tmp_path / "whole").read_bytes())
+    header = len(content) - 2 * SIDE * SIDE
+    for _ in range(data.draw(st.integers(1, 5))):
+        content[data.draw(st.integers(128, header))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        ct = read_header(path)
+        if ct is not None:
+            assert np.isfinite(ct.z_mm)
+            assert read_hu(path).dtype == np.float32
+    except DataError as error:
+        damage = str(error)
+    else:
+        damage = str(path)
+    assert "slice.dcm" in damage
+
+
+def test_the_real_series(real_data):
+    folder = real_data / "lidc-idri-0314"
+    if not folder.is_dir():
+        pytest.skip("no lidc-idri-0314")
+    dataset = LidcDicom(folder)
+    assert dataset.problems == []
+    assert len(dataset) == 18
+    assert len(dataset.left_out) == 1, "one slice's contours enclose no pixel"
+    sample = dataset[8]
+    assert sample.spacing == (0.78125, 0.78125)
+    assert sample.present.all()
+    core, rim = sample.readers.all(axis=0), ~sample.readers.any(axis=0)
+    assert -50 < np.median(sample.hu[core]) < 120, "a solid nodule"
+    rows, columns = np.nonzero(sample.readers.any(axis=0))
+    box = np.s_[rows.min() - 3 : rows.max() + 4, columns.min() - 3 : columns.max() + 4]
+    assert np.median(sample.hu[box][rim[box]]) < -600, "lung around it"
+
+
+def test_pydicom_is_not_needed_for_masks(folder, monkeypatch):
+    dataset = LidcDicom(folder)
+    monkeypatch.setattr(pydicom, "dcmread", None)
+    masks, present = dataset.read_masks(0)
+    assert masks.sum(axis=(1, 2)).tolist() == [600, 600, 600, 0]
+    assert present.sum() == 3

@@ -1,0 +1,146 @@
+"""LIDC XML: the real files against the database, and every kind of bad file."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from softmask.data import lidc_xml
+from softmask.data.annotations import RATINGS, load
+from softmask.errors import DataError
+
+
+def roi(z="-10.5", inclusion="TRUE", points=((5, 3), (7, 3), (7, 6), (5, 6))) -> str:
+    edges = "".join(f"<edgeMap><xCoord>{x}</xCoord><yCoord>{y}</yCoord></edgeMap>" for x, y in points)
+    return f"<roi><imageZposition>{z}</imageZposition><inclusion>{inclusion}</inclusion>{edges}</roi>"
+
+
+def mark(rois: str, value: str = "3") -> str:
+    ratings = "".join(f"<{name}>{value}</{name}>" for name in RATINGS)
+    return (
+        "<unblindedReadNodule><noduleID>N1</noduleID>"
+        f"<characteristics>{ratings}</characteristics>{rois}</unblindedReadNodule>"
+    )
+
+
+SMALL = f"<unblindedReadNodule><noduleID>tiny</noduleID>{roi(points=((1, 1),))}</unblindedReadNodule>"
+
+
+def message(*sessions: str, series: str = "1.2.3", root: str = "LidcReadMessage", head: str = "") -> str:
+    body = "".join(f"<readingSession>{session}</readingSession>" for session in sessions)
+    header = f"<ResponseHeader><SeriesInstanceUid>{series}</SeriesInstanceUid></ResponseHeader>"
+    return f'<?xml version="1.0" encoding="UTF-8"?>{head}<{root} xmlns="http://www.nih.gov">{header}{body}</{root}>'
+
+
+@pytest.fixture
+def write(tmp_path):
+    def _write(text: str | bytes):
+        path = tmp_path / "scan.xml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return _write
+
+
+def test_readings(write):
+    hole = roi(inclusion="FALSE", points=((6, 4), (6, 5)))
+    scan = lidc_xml.read(write(message(mark(roi() + hole, "2"), SMALL, SMALL + mark(roi(z="8")))))
+    assert scan.series_uid == "1.2.3"
+    assert [reading.annotation_id for reading in scan.readings] == [1, 2]
+    first = scan.readings[0]
+    assert first.ratings == dict.fromkeys(RATINGS, 2)
+    assert [(c.z_mm, c.inclusion) for c in first.contours] == [(-10.5, True), (-10.5, False)]
+    assert first.contours[0].points.tolist() == [[3, 5], [3, 7], [6, 7], [6, 5]], "y is the row, x the column"
+    assert scan.readings[1].contours[0].z_mm == 8
+
+
+def test_no_marks_are_no_error(write):
+    assert lidc_xml.read(write(message("", ""))).readings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "damaged XML"),
+        (message(mark(roi()))[:-40], "damaged XML"),
+        (b"\x00\x01\x02", "damaged XML"),
+        (message().replace("UTF-8", "no-such-encoding"), "damaged XML"),
+        (message(root="IdriReadMessage"), "'IdriReadMessage', not the LIDC reading of a CT scan"),
+        (message(series=" "), "names no SeriesInstanceUid"),
+        (message(mark(roi(), "many")), "nodule 'N1': .*many"),
+        (message(mark(roi()).replace("<margin>3</margin>", "")), "nodule 'N1': margin is missing"),
+        (message(mark("")), "nodule 'N1': has ratings and no contour"),
+        (message(mark(roi(z="nan"))), "imageZposition is nan"),
+        (message(mark(roi(inclusion="MAYBE"))), "inclusion is 'MAYBE'"),
+        (message(mark(roi(points=()))), "a contour without points"),
+        (message(mark(roi(points=((1, -1), (2, 2))))), "outside any image"),
+        (message("<a>" * 60 + "</a>" * 60), "nested more than"),
+    ],
+)
+def test_a_bad_file_is_named(write, text, expected):
+    with pytest.raises(DataError, match=rf"scan\.xml: .*{expected}.*(get|Get) this file again"):
+        lidc_xml.read(write(text))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;">]>',
+        '<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/hostname">]>',
+        '<!DOCTYPE x SYSTEM "http://example.invalid/x.dtd">',
+    ],
+    ids=["bomb", "file", "dtd"],
+)
+def test_entities_are_refused(write, head):
+    with pytest.raises(DataError, match=r"scan\.xml: declares a document type or entities.*refused"):
+        lidc_xml.read(write(message(mark(roi(z="&c;")), head=head)))
+
+
+def test_a_file_too_large(write, monkeypatch):
+    monkeypatch.setattr(lidc_xml, "MAX_BYTES", 50)
+    with pytest.raises(DataError, match=r"scan\.xml: larger than 50 bytes; refused"):
+        lidc_xml.read(write(message()))
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(DataError, match=r"none\.xml: cannot be read"):
+        lidc_xml.read(tmp_path / "none.xml")
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_damage_is_a_data_error(write, data):
+    content = bytearray(message(mark(roi()), SMALL).encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        scan = lidc_xml.read(write(bytes(content[: data.draw(st.integers(1, len(content)))])))
+    except DataError:
+        return
+    assert all(contour.points.shape[1] == 2 for reading in scan.readings for contour in reading.contours)
+
+
+def test_real_files_hold_what_the_database_holds(real_data):
+    """Ratings and contours of three real files; the database only drops contours of a single point."""
+    folder = real_data / "lidc-xml"
+    if not folder.is_dir():
+        pytest.skip("no lidc-xml")
+    database = load()
+
+    def content(reading):
+        contours = sorted((c.z_mm, c.inclusion, c.points.tolist()) for c in reading.contours if len(c.points) > 1)
+        return tuple(reading.ratings.values()), contours
+
+    compared = 0
+    for path in sorted(folder.glob("*.xml")):
+        if path.name == "185_068.xml":  # the reading of a chest X-ray
+            with pytest.raises(DataError, match="IdriReadMessage"):
+                lidc_xml.read(path)
+            continue
+        scan = lidc_xml.read(path)
+        stored = [reading for nodule in database.of_series(scan.series_uid) for reading in nodule.readers]
+        stored.sort(key=lambda reading: reading.annotation_id)
+        assert list(map(content, scan.readings)) == list(map(content, stored)), path.name
+        compared += len(stored)
+    assert compared == 21

@@ -1,0 +1,126 @@
+"""Roles by patient, and which slices come first."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from softmask.data import selection
+from softmask.data.lidc import index_frame
+from softmask.data.sample import Sample
+from softmask.errors import ConfigError, DataError
+
+
+def make_index(patients: int = 60, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    keys, readers, areas = [], [], []
+    for patient in range(patients):
+        for nodule in range(rng.integers(1, 4)):
+            for place in range(rng.integers(1, 6)):
+                keys.append((f"LIDC-IDRI-{patient:04d}", f"nodule-{nodule}", f"slice-{place}"))
+                readers.append(rng.integers(1, 5))
+                areas.append(float(rng.integers(5, 60)))
+    return index_frame(keys, np.array(readers), np.array(areas), np.full(len(keys), 0.7))
+
+
+@pytest.fixture(scope="module")
+def index():
+    return make_index()
+
+
+def test_no_patient_has_two_roles(index):
+    ours, theirs = selection.lidc_pairs(index, None), selection.lnsm(index, None)
+    assert not set(index.patient[ours]) & set(index.patient[theirs])
+    assert len(set(ours)) == len(ours)
+    assert len(theirs) == (index.patient.map(selection.role) == "lnsm").sum()
+
+
+def test_roles_are_halves_and_do_not_depend_on_the_data():
+    names = [f"LIDC-IDRI-{number:04d}" for number in range(1000)]
+    roles = [selection.role(name) for name in names]
+    assert 450 < roles.count("lidc") < 550
+    assert [selection.role(name) for name in names[::-1]] == roles[::-1]
+    assert [selection.role(name, seed=7) for name in names] != roles
+
+
+def test_lidc_takes_what_four_readers_marked(index):
+    rows = selection.lidc_pairs(index, None)
+    assert (index.n_readers[rows] == 4).all()
+    assert len(rows) == ((index.n_readers == 4) & (index.patient.map(selection.role) == "lidc")).sum()
+
+
+@pytest.mark.parametrize("choose", [selection.lidc_pairs, selection.lnsm])
+def test_rounds(index, choose):
+    rows = choose(index, None)
+    seen: dict[tuple, list[float]] = {}
+    rounds = []
+    for row in rows:
+        key = (index.patient[row], index.nodule[row])
+        seen.setdefault(key, []).append(index.area[row])
+        rounds.append(len(seen[key]))
+    assert rounds == sorted(rounds), "every nodule's largest slice before any nodule's second"
+    assert all(areas == sorted(areas, reverse=True) for areas in seen.values())
+    first = [index.area[row] for row, number in zip(rows, rounds, strict=True) if number == 1]
+    assert first != sorted(first, reverse=True), "fewer slices are not the largest nodules alone"
+    assert choose(index, 7).tolist() == rows[:7].tolist()
+    assert choose(index, 7, seed=3).tolist() != rows[:7].tolist()
+
+
+@given(st.integers(0, 50), st.randoms(use_true_random=False))
+@settings(max_examples=20, deadline=None)
+def test_the_order_of_rows_does_not_matter(seed, random):
+    index = make_index(30, seed)
+    order = list(range(len(index)))
+    random.shuffle(order)
+    shuffled = index.iloc[order].reset_index(drop=True)
+    keys = ["patient", "nodule", "area"]
+    assert shuffled.loc[selection.lnsm(shuffled, 40), keys].values.tolist() == (
+        index.loc[selection.lnsm(index, 40), keys].values.tolist()
+    )
+
+
+def test_largest_per_nodule(index):
+    rows = selection.four_reader_rows(index)
+    assert (np.diff(rows) > 0).all()
+    best = selection.largest_per_nodule(index, rows)
+    part = index.iloc[rows]
+    expected = part.groupby(["patient", "nodule"]).area.max().sort_index()
+    found = index.iloc[best].set_index(["patient", "nodule"]).area.sort_index()
+    assert found.index.is_unique
+    assert found.tolist() == expected.tolist()
+    assert len(selection.largest_per_nodule(index, [])) == 0
+
+
+def test_two_patients_may_share_a_nodule_name():
+    index = index_frame(
+        [("A", "nodule-0", "s"), ("B", "nodule-0", "s")], np.array([4, 4]), np.array([5.0, 6.0]), np.ones(2)
+    )
+    assert selection.largest_per_nodule(index, [0, 1]).tolist() == [0, 1]
+
+
+def test_recist_is_measured_on_the_first_present_reader():
+    readers = np.zeros((4, 32, 32), bool)
+    readers[1, 10:13, 5:16] = True
+    readers[3, 2:30, 2:30] = True
+    image = np.zeros((32, 32), np.float32)
+    sample = Sample("lnsm", "real", "P", "n", "s", image, readers, readers.any(axis=(1, 2)))
+    marked = selection.with_recist(sample)
+    lengths = np.linalg.norm(marked.recist[:, 1] - marked.recist[:, 0], axis=1)
+    assert lengths[0] == pytest.approx(np.hypot(2, 10))
+    assert lengths[1] < 4
+    assert selection.with_recist(marked) is marked
+    assert sample.recist is None
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.5, True])
+def test_a_count_that_is_none(index, count):
+    with pytest.raises(ConfigError, match="positive whole number"):
+        selection.lidc_pairs(index, count)
+
+
+def test_a_data_set_without_four_readers(index):
+    with pytest.raises(DataError, match="no lidc slices that four readers marked"):
+        selection.lidc_pairs(index[index.n_readers < 4].reset_index(drop=True))

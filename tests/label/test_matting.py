@@ -1,0 +1,223 @@
+"""Closed-form matting against pymatting, the authors' MATLAB result, a dense solve of eq. 8, and what must hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+
+from softmask.errors import LabelError
+from softmask.label import matting
+from softmask.label.matting import closed_form_alpha
+
+
+def scene(seed: int, shape=(32, 40), channels=None, band=3.0, centre=(0.5, 0.5), noise=0.05):
+    """A blob in structured noise, and a trimap with a band of +-``band`` pixels round its outline."""
+    rng = np.random.default_rng(seed)
+    row, column = np.indices(shape)
+    distance = np.hypot(row - centre[0] * shape[0], column - centre[1] * shape[1]) - 0.28 * min(shape)
+    distance += 3 * gaussian_filter(rng.normal(size=shape), 3) / 0.1
+    lesion = 1 / (1 + np.exp(distance / 1.2))
+    size = (*shape, channels) if channels else shape
+    light, dark = rng.uniform(0.5, 0.9, channels), rng.uniform(0.1, 0.4, channels)
+    image = lesion[..., None] * light + (1 - lesion[..., None]) * dark if channels else dark + (light - dark) * lesion
+    image = np.clip(image + rng.normal(0, noise, size), 0, 1)
+    trimap = np.where(distance < -band, 1.0, np.where(distance > band, 0.0, 0.5))
+    trimap[0, 0], trimap[np.unravel_index(distance.argmin(), shape)] = 0, 1  # both are there, however wide the band
+    return image, trimap
+
+
+def dense_alpha(image: np.ndarray, trimap: np.ndarray, epsilon: float, radius: int) -> np.ndarray:
+    """Grey: the matrix of DSNet eq. 8 written out entry by entry, and L_UU alpha_U = -L_UK alpha_K solved densely."""
+    height, width = image.shape
+    area = (2 * radius + 1) ** 2
+    laplacian = np.zeros((height * width, height * width))
+    for row in range(radius, height - radius):
+        for column in range(radius, width - radius):
+            window = [
+                (r, c)
+                for r in range(row - radius, row + radius + 1)
+                for c in range(column - radius, column + radius + 1)
+            ]
+            values = np.array([image[pixel] for pixel in window])
+            mean, variance = values.mean(), values.var()
+            for r, c in window:
+                for s, d in window:
+                    product = (image[r, c] - mean) * (image[s, d] - mean) / (epsilon / area + variance)
+                    laplacian[r * width + c, s * width + d] += ((r, c) == (s, d)) - (1 + product) / area
+    alpha = trimap.ravel().copy()
+    unknown = alpha == 0.5
+    right = -laplacian[np.ix_(unknown, ~unknown)] @ alpha[~unknown]
+    alpha[unknown] = np.linalg.solve(laplacian[np.ix_(unknown, unknown)], right)
+    return np.clip(alpha.reshape(image.shape), 0, 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_dense_solve_of_25_pixels_agrees(seed: int) -> None:
+    image = np.random.default_rng(seed).random((5, 5))
+    trimap = np.full((5, 5), 0.5)
+    trimap[0], trimap[4, 1:3] = 0, 1
+    for epsilon in (1e-7, 1e-3):
+        expected = dense_alpha(image, trimap, epsilon, 1)
+        np.testing.assert_allclose(closed_form_alpha(image, trimap, epsilon=epsilon), expected, atol=1e-8)
+
+
+def test_a_dense_solve_with_larger_windows_agrees() -> None:
+    image, trimap = scene(3, shape=(11, 12), band=1.5)
+    expected = dense_alpha(image, trimap, 1e-5, 2)
+    np.testing.assert_allclose(closed_form_alpha(image, trimap, epsilon=1e-5, radius=2), expected, atol=1e-8)
+
+
+@pytest.mark.parametrize("channels", [None, 3])
+def test_pymatting_agrees_on_50_scenes(channels: int | None) -> None:
+    # 25 scenes each; pymatting solves by conjugate gradients, whose default tolerance leaves errors of some 1e-4 where
+    # the system is ill-conditioned: it is tightened here. It takes grey images as three equal channels, for which the
+    # inverse covariance is that of one channel with a third of epsilon.
+    pymatting = pytest.importorskip("pymatting")
+    touching = 0
+    for seed in range(25):
+        centre = (0.5, 0.5) if seed % 3 else (0.1, 0.6)
+        image, trimap = scene(seed, channels=channels, band=(1.0, 2.5, 6.0, 12.0)[seed % 4], centre=centre)
+        touching += (trimap[[0, -1]] == 0.5).any() or (trimap[:, [0, -1]] == 0.5).any()
+        colour = image if channels else np.stack([image] * 3, axis=-1)
+        expected = pymatting.estimate_alpha_cf(colour, trimap, cg_kwargs={"rtol": 1e-10})
+        ours = closed_form_alpha(image, trimap, epsilon=1e-7)
+        assert np.abs(ours - expected).max() < 1e-3, seed
+    assert touching >= 8
+
+
+def test_the_authors_matlab_alpha_is_met(real_data: Path) -> None:
+    # Levin's own code: known pixels weighted by 100, epsilon 1e-7 on [0, 1]; the stored alpha has 8 bits (error 1/510).
+    cv2 = pytest.importorskip("cv2")
+    folder = real_data / "matting"
+    image = cv2.imread(str(folder / "source.png"), cv2.IMREAD_COLOR) / 255
+    marks = cv2.imread(str(folder / "trimap.png"), cv2.IMREAD_GRAYSCALE)
+    expected = cv2.imread(str(folder / "matlab_alpha.png"), cv2.IMREAD_GRAYSCALE) / 255
+    trimap = np.where(marks == 0, 0, np.where(marks == 255, 1, 0.5))
+    error = np.abs(closed_form_alpha(image, trimap) - expected)
+    assert error.mean() < 2e-3
+    assert error.max() < 1e-2
+
+
+scenes = st.builds(
+    scene,
+    seed=st.integers(0, 10**6),
+    shape=st.tuples(st.integers(12, 24), st.integers(12, 24)),
+    channels=st.sampled_from([None, 3]),
+    band=st.floats(0.5, 8),
+    centre=st.tuples(st.floats(0.1, 0.9), st.floats(0.1, 0.9)),
+    noise=st.floats(0.01, 0.2),
+)
+relaxed = settings(max_examples=25, deadline=None)
+
+
+@relaxed
+@given(scenes)
+def test_known_pixels_are_kept_and_alpha_is_bounded(case) -> None:
+    image, trimap = case
+    before = image.copy(), trimap.copy()
+    alpha = closed_form_alpha(image, trimap)
+    assert alpha.shape == trimap.shape
+    assert ((alpha >= 0) & (alpha <= 1)).all()
+    known = trimap != 0.5
+    assert (alpha[known] == trimap[known]).all()
+    assert (image == before[0]).all()
+    assert (trimap == before[1]).all()
+
+
+@relaxed
+@given(scenes)
+def test_flips_transposes_and_complements_commute(case) -> None:
+    image, trimap = case
+    alpha = closed_form_alpha(image, trimap, epsilon=1e-4)
+    for turn in (np.flipud, np.fliplr, lambda array: np.swapaxes(array, 0, 1)):
+        turned = closed_form_alpha(turn(image), turn(trimap), epsilon=1e-4)
+        np.testing.assert_allclose(turned, turn(alpha), atol=1e-6)
+    np.testing.assert_allclose(closed_form_alpha(image, 1 - trimap, epsilon=1e-4), 1 - alpha, atol=1e-6)
+
+
+@relaxed
+@given(scenes, st.floats(0.1, 0.5), st.floats(0, 0.5))
+def test_brightness_and_contrast_do_not_matter(case, contrast: float, offset: float) -> None:
+    image, trimap = case
+    alpha = closed_form_alpha(image, trimap, epsilon=1e-4)
+    changed = closed_form_alpha(contrast * image + offset, trimap, epsilon=1e-4 * contrast**2)
+    np.testing.assert_allclose(changed, alpha, atol=1e-6)
+
+
+@relaxed
+@given(scenes)
+def test_all_solvers_and_chunkings_agree(case) -> None:
+    image, trimap = case
+    expected = closed_form_alpha(image, trimap, epsilon=1e-5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matting, "BAND_ENTRIES", 0)  # the sparse LU
+        patch.setattr(matting, "CHUNK", 7)
+        np.testing.assert_allclose(closed_form_alpha(image, trimap, epsilon=1e-5), expected, atol=1e-7)
+
+
+def test_grey_is_colour_with_equal_channels() -> None:
+    image, trimap = scene(5)
+    colour = closed_form_alpha(np.stack([image] * 3, axis=-1), trimap, epsilon=3e-4)
+    np.testing.assert_allclose(closed_form_alpha(image, trimap, epsilon=1e-4), colour, atol=1e-8)
+
+
+def test_an_image_that_is_affine_in_alpha_gives_it_back() -> None:
+    row, column = np.indices((40, 40)) - 19.5
+    truth = np.clip(0.5 - (np.hypot(row, column) - 11) / 5, 0, 1)
+    trimap = np.where(truth == 1, 1, np.where(truth == 0, 0, 0.5))
+    np.testing.assert_allclose(closed_form_alpha(0.2 + 0.5 * truth, trimap), truth, atol=1e-3)
+
+
+def test_a_constant_image_gives_a_ramp() -> None:
+    trimap = np.full((16, 16), 0.5)
+    trimap[:3], trimap[13:] = 0, 1
+    ramp = closed_form_alpha(np.full((16, 16), 0.4), trimap)
+    np.testing.assert_allclose(ramp, np.broadcast_to(ramp[:, :1], ramp.shape), atol=0.05)
+    assert (np.diff(ramp[2:14, 8]) > 0).all()
+    np.testing.assert_allclose(ramp + ramp[::-1], 1, atol=1e-9)
+
+
+def test_a_trimap_without_unknown_pixels_is_the_answer() -> None:
+    image, trimap = scene(1)
+    trimap = np.round(trimap)
+    assert (closed_form_alpha(image, trimap) == trimap).all()
+
+
+def test_a_wide_unknown_region_is_solved() -> None:
+    image, _ = scene(2, shape=(96, 96))
+    trimap = np.full((96, 96), 0.5)
+    trimap[0], trimap[47:49, 47:49] = 0, 1
+    alpha = closed_form_alpha(image, trimap)
+    assert np.isfinite(alpha).all()
+    assert alpha[40:56, 40:56].mean() > alpha[:8].mean() + 0.3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image": np.zeros((4, 4, 3, 1))}, "must be"),
+        ({"image": np.full((16, 17), 0.5)}, "size"),
+        ({"image": np.full((16, 16), np.nan)}, "256 NaN"),
+        ({"image": np.full((16, 16), np.inf)}, "infinite"),
+        ({"image": np.full((16, 16), 255.0)}, r"\[0, 1\]"),
+        ({"image": np.full((16, 16), -0.1)}, "rescale"),
+        ({"trimap": np.full((16, 16), 128)}, "such as 128"),
+        ({"trimap": np.full((16, 16), np.nan)}, "such as nan"),
+        ({"trimap": np.pad(np.full((14, 14), 0.5), 1)}, "no foreground"),
+        ({"trimap": np.pad(np.full((14, 14), 0.5), 1, constant_values=1)}, "no background"),
+        ({"epsilon": 0}, "epsilon"),
+        ({"epsilon": 1e-300, "image": np.full((16, 16), 0.5)}, "raise epsilon"),
+        ({"radius": 0}, "radius"),
+        ({"radius": 8}, "smaller than the 17-pixel window"),
+    ],
+)
+def test_bad_input_is_refused(change: dict, message: str) -> None:
+    image, trimap = scene(0, shape=(16, 16), band=2)
+    arguments = {"image": image, "trimap": trimap, **change}
+    with pytest.raises(LabelError, match=message):
+        closed_form_alpha(arguments.pop("image"), arguments.pop("trimap"), **arguments)
