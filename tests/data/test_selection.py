@@ -32,7 +32,7 @@ def index():
 
 
 def test_no_patient_has_two_roles(index):
-    ours, theirs = selection.lidc_pairs(index, None), selection.lnsm(index, None)
+    ours, theirs = selection.lidc_rows(index, None), selection.lnsm_rows(index, None)
     assert not set(index.patient[ours]) & set(index.patient[theirs])
     assert len(set(ours)) == len(ours)
     assert len(theirs) == (index.patient.map(selection.role) == "lnsm").sum()
@@ -47,12 +47,12 @@ def test_roles_are_halves_and_do_not_depend_on_the_data():
 
 
 def test_lidc_takes_what_four_readers_marked(index):
-    rows = selection.lidc_pairs(index, None)
+    rows = selection.lidc_rows(index, None)
     assert (index.n_readers[rows] == 4).all()
     assert len(rows) == ((index.n_readers == 4) & (index.patient.map(selection.role) == "lidc")).sum()
 
 
-@pytest.mark.parametrize("choose", [selection.lidc_pairs, selection.lnsm])
+@pytest.mark.parametrize("choose", [selection.lidc_rows, selection.lnsm_rows])
 def test_rounds(index, choose):
     rows = choose(index, None)
     seen: dict[tuple, list[float]] = {}
@@ -77,8 +77,8 @@ def test_the_order_of_rows_does_not_matter(seed, random):
     random.shuffle(order)
     shuffled = index.iloc[order].reset_index(drop=True)
     keys = ["patient", "nodule", "area"]
-    assert shuffled.loc[selection.lnsm(shuffled, 40), keys].values.tolist() == (
-        index.loc[selection.lnsm(index, 40), keys].values.tolist()
+    assert shuffled.loc[selection.lnsm_rows(shuffled, 40), keys].values.tolist() == (
+        index.loc[selection.lnsm_rows(index, 40), keys].values.tolist()
     )
 
 
@@ -118,9 +118,9 @@ def test_recist_is_measured_on_the_first_present_reader():
 @pytest.mark.parametrize("count", [0, -1, 2.5, True])
 def test_a_count_that_is_none(index, count):
     with pytest.raises(ConfigError, match="positive whole number"):
-        selection.lidc_pairs(index, count)
+        selection.lidc_rows(index, count)
 
 
 def test_a_data_set_without_four_readers(index):
     with pytest.raises(DataError, match="no lidc slices that four readers marked"):
-        selection.lidc_pairs(index[index.n_readers < 4].reset_index(drop=True))
+        selection.lidc_rows(index[index.n_readers < 4].reset_index(drop=True))

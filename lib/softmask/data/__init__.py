@@ -1,7 +1,5 @@
 """Data sets: one reader each, and one way to open them, real or embedded."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from softmask.data.sample import Dataset, Problem, Sample
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["NAMES", "Dataset", "Problem", "Sample", "found", "open_dataset"]
 
 
-def open_dataset(name: str, config: Config) -> Dataset:
+def open_dataset(name: str, config: "Config") -> Dataset:
     """The data set ``name`` of :data:`NAMES`, from the source that ``config.data`` asks for.
 
     ``embedded`` gives the simulated one, ``real`` the one under ``config.data_root``, ``auto`` the real one where it
@@ -42,7 +40,7 @@ def open_dataset(name: str, config: Config) -> Dataset:
     return open_embedded(name, config)
 
 
-def open_source(source: Source, path: Path, name: str) -> Dataset:
+def open_source(source: Source, path: "Path", name: str) -> Dataset:
     """The reader of ``source`` on what lies at ``path``, called ``name`` (``lidc`` or ``lnsm``, where both fit)."""
     dataset = _reader(source, path, name)
     if name == "lnsm" and source.name != "deeplesion":
@@ -50,7 +48,7 @@ def open_source(source: Source, path: Path, name: str) -> Dataset:
     return dataset
 
 
-def _reader(source: Source, path: Path, name: str) -> Dataset:
+def _reader(source: Source, path: "Path", name: str) -> Dataset:
     if source.name == "lidc":
         from softmask.data.lidc import LidcSlices
 

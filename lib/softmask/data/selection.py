@@ -36,7 +36,7 @@ def role(patient: str, seed: int = BASE_SEED) -> str:
     return ("lidc", "lnsm")[_hash(seed, "role", patient) % 2]
 
 
-def lidc_pairs(index: pd.DataFrame, count: int | None = LIDC_SLICES, seed: int = BASE_SEED) -> np.ndarray:
+def lidc_rows(index: pd.DataFrame, count: int | None = LIDC_SLICES, seed: int = BASE_SEED) -> np.ndarray:
     """Rows for the LIDC experiments: slices of patients with the role ``lidc`` that all four readers marked.
 
     Args:
@@ -57,13 +57,16 @@ def lidc_pairs(index: pd.DataFrame, count: int | None = LIDC_SLICES, seed: int =
     )
 
 
-def lnsm(index: pd.DataFrame, count: int | None = LNSM_SLICES, seed: int = BASE_SEED) -> np.ndarray:
-    """Rows that stand for LNSM where DeepLesion is not at hand: slices of the other patients, any number of readers.
+def lnsm_rows(index: pd.DataFrame, count: int | None = LNSM_SLICES, seed: int = BASE_SEED) -> np.ndarray:
+    """Rows of LNSM: DeepLesion's lesions, or where LIDC stands in, slices of the patients that ``lidc`` does not use.
 
-    Args, Returns and Raises as :func:`lidc_pairs`. :func:`with_recist` gives their samples the marks.
+    Lesions that only a RECIST mark shows (``n_readers`` 0) are DeepLesion's and are all used; LIDC's may have any
+    number of readers. :func:`with_recist` gives their samples the marks. Args, Returns, Raises as :func:`lidc_rows`.
     """
     rows = np.arange(len(index))
-    return _rounds(index, rows[_has_role(index, rows, "lnsm", seed)], count, seed, "slices of lnsm patients")
+    marked_only = index["n_readers"].to_numpy() == 0
+    mine = marked_only | _has_role(index, rows, "lnsm", seed)
+    return _rounds(index, rows[mine], count, seed, "slices of lnsm patients")
 
 
 def four_reader_rows(index: pd.DataFrame) -> np.ndarray:

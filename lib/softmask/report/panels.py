@@ -73,6 +73,7 @@ def _draw(ax: Axes, panel: Panel) -> None:
     if panel.image is None:
         ax.text(0.5, 0.5, panel.note, ha="center", va="center", transform=ax.transAxes, fontsize=12, style="italic")
         ax.set_axis_on()
+        ax.spines[:].set(visible=True, color="0.7")
         ax.set(xticks=[], yticks=[], aspect="equal", xlim=(0, 1), ylim=(0, 1))
         return
     ax.imshow(panel.image, vmin=0, vmax=1)
@@ -278,6 +279,7 @@ def label_errors(records: pd.DataFrame, labels: Sequence[str], metric: str, axis
         box.set(facecolor=SOFT if "soft" in name else BINARY, alpha=0.8)
     ax.set(yticks=range(1, len(names) + 1), yticklabels=[display("rows", name) for name in names], xlabel=axis)
     ax.invert_yaxis()
+    _legend(fig, {"made by matting": SOFT, "not": BINARY})
     return fig
 
 

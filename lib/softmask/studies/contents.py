@@ -73,9 +73,9 @@ def kind_cells(dataset: Dataset, kinds: Sequence[str]) -> list[Cell]:
 def experiment_rows(name: str, dataset: Dataset) -> np.ndarray:
     """Rows of a data set that the experiments use: of LIDC those of :mod:`softmask.data.selection`, of others all."""
     if name == "lidc":
-        return selection.lidc_pairs(dataset.index)
+        return selection.lidc_rows(dataset.index)
     if name == "lnsm":
-        return selection.lnsm(dataset.index)
+        return selection.lnsm_rows(dataset.index)
     return np.arange(len(dataset))
 
 

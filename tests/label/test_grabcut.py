@@ -1,0 +1,111 @@
+"""GrabCut from a RECIST mark."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from softmask.errors import LabelError
+from softmask.label.consensus import fifty_percent
+from softmask.label.grabcut import axes_pixels, grabcut_mask
+from softmask.label.pipeline import soft_mask
+from softmask.label.recist import axes_from_mask, ellipse_mask
+
+AXES = np.array([[[32, 20], [32, 44]], [[24, 32], [40, 32]]], float)
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    return 2 * (one & other).sum() / (one.sum() + other.sum())
+
+
+def lesion_image(noise: float = 0.04) -> tuple[np.ndarray, np.ndarray]:
+    truth = ellipse_mask(AXES, (64, 64))
+    image = 0.2 + 0.5 * truth + np.random.default_rng(0).normal(0, noise, truth.shape)
+    return np.clip(image, 0, 1), truth
+
+
+def test_an_ellipse_in_noise_is_found() -> None:
+    image, truth = lesion_image()
+    assert dice(grabcut_mask(image, AXES), truth) > 0.95
+
+
+def test_only_what_touches_the_mark_is_kept_and_holes_are_filled() -> None:
+    image, truth = lesion_image(0.02)
+    image[30:33, 28:31] = 0.2  # a cavity
+    image[22:25, 20:23] = 0.7  # a vessel beside it, within the box
+    found = grabcut_mask(image, AXES)
+    assert ndimage.label(found, np.ones((3, 3)))[1] == 1
+    assert (ndimage.binary_fill_holes(found) == found).all()
+    assert found[30:33, 28:31].all()
+    assert not found[23, 21]
+    assert dice(found, truth) > 0.95
+
+
+def test_the_axes_belong_to_the_result_whatever_the_image() -> None:
+    image = np.random.default_rng(1).random((64, 64))
+    assert grabcut_mask(image, AXES)[axes_pixels(AXES, image.shape)].all()
+
+
+def test_every_call_gives_the_same_whatever_came_before() -> None:
+    image = np.clip(lesion_image(0.2)[0], 0, 1)
+    first = grabcut_mask(image, AXES)
+    cv2.setRNGSeed(12345)
+    cv2.randu(np.zeros((50, 50), np.uint8), 0, 255)
+    grabcut_mask(np.random.default_rng(3).random((64, 64)), AXES)
+    assert (grabcut_mask(image, AXES) == first).all()
+
+
+@pytest.mark.parametrize("shift", [(-24, -20), (23, 19), (-24, 19)])
+def test_a_lesion_at_the_border_is_labelled(shift: tuple[int, int]) -> None:
+    axes = AXES + shift
+    truth = ellipse_mask(axes, (64, 64))
+    image = np.clip(0.2 + 0.5 * truth + np.random.default_rng(0).normal(0, 0.04, truth.shape), 0, 1)
+    assert dice(grabcut_mask(image, axes), truth) > 0.95
+
+
+def test_a_lesion_one_pixel_wide_is_labelled() -> None:
+    image, _ = lesion_image()
+    axes = np.array([[[32, 30], [32, 34]], [[32, 32], [32, 32]]], float)
+    assert grabcut_mask(image, axes)[32, 30:35].all()
+
+
+@pytest.mark.parametrize(
+    ("image", "axes", "iterations", "message"),
+    [
+        (np.full((64, 64), 0.5), AXES, 5, "constant"),
+        (np.full((64, 64), np.nan), AXES, 5, "NaN"),
+        (np.zeros((64, 64, 3)), AXES, 5, "grey"),
+        (np.eye(64), AXES + 40, 5, "outside the image"),
+        (np.eye(64), AXES, 0, "iteration"),
+        (np.eye(3), np.array([[[0, 0], [2, 2]], [[0, 2], [2, 0]]]), 5, "no background"),
+    ],
+)
+def test_bad_input_is_refused(image: np.ndarray, axes: np.ndarray, iterations: int, message: str) -> None:
+    with pytest.raises(LabelError, match=message):
+        grabcut_mask(image, axes, iterations)
+
+
+def test_real_slices_from_one_readers_mark(real_data: Path) -> None:
+    """Every 24th slice, where four readers marked it: near the consensus, nearer than the RECIST ellipse."""
+    archive = zipfile.ZipFile(real_data / "LIDC-IDRI-slices.zip")
+
+    def picture(name: str) -> np.ndarray:
+        return cv2.imdecode(np.frombuffer(archive.read(name), np.uint8), cv2.IMREAD_GRAYSCALE)
+
+    scores = []
+    for name in sorted(name for name in archive.namelist() if "/images/" in name and name.endswith(".png"))[::24]:
+        masks = np.stack([picture(name.replace("/images/", f"/mask-{reader}/")) > 0 for reader in range(4)])
+        if not masks.any(axis=(1, 2)).all() or not masks[0].sum() > 1:
+            continue
+        axes, consensus = axes_from_mask(masks[0]), fifty_percent(masks)
+        labelled = soft_mask(picture(name) / 255, recist=axes).binary
+        scores.append((dice(labelled, consensus), dice(ellipse_mask(axes, labelled.shape), consensus)))
+    assert len(scores) > 100
+    soft, ellipse = np.mean(scores, axis=0)
+    assert soft > 0.86
+    assert soft > ellipse + 0.02

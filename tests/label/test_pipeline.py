@@ -1,0 +1,132 @@
+"""Soft masks from any prior, and from samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from softmask.data.sample import Problem, Sample
+from softmask.errors import LabelError
+from softmask.label import STRATEGIES, SoftMask, closed_form_alpha, label_sample, label_samples, soft_mask
+from softmask.label.consensus import fifty_percent
+from softmask.label.recist import axes_from_mask
+from softmask.label.trimap import from_mask, from_readers, from_recist
+
+
+def disc(radius: float, centre=(32, 32)) -> np.ndarray:
+    row, column = np.indices((64, 64))
+    return np.hypot(row - centre[0], column - centre[1]) <= radius
+
+
+READERS = np.stack([disc(11), disc(12, (33, 31)), np.zeros((64, 64), bool), disc(10, (31, 33))])
+PRESENT = np.array([True, True, False, True])
+
+
+def picture(seed: int = 0) -> np.ndarray:
+    row, column = np.indices((64, 64)) - 32
+    lesion = 1 / (1 + np.exp((np.hypot(row, column) - 11) / 1.2))
+    noise = np.random.default_rng(seed).normal(0, 0.03, lesion.shape)
+    return np.clip(0.2 + 0.5 * lesion + noise, 0, 1).astype(np.float32)
+
+
+def sample(name: str = "0", **changes) -> Sample:
+    fields = {"image": picture(), "readers": READERS, "present": PRESENT, **changes}
+    return Sample("lidc", "embedded", "LIDC-IDRI-0001", "nodule-0", name, **fields)
+
+
+def test_each_prior_goes_through_its_trimap() -> None:
+    image, mask = picture(), READERS[0]
+    axes = axes_from_mask(mask)
+    for prior, trimap in (
+        ({"mask": mask}, from_mask(mask)),
+        ({"mask": mask, "radius": 3}, from_mask(mask, 3)),
+        ({"readers": READERS}, from_readers(READERS[PRESENT])),
+        ({"readers": READERS, "present": PRESENT}, from_readers(READERS[PRESENT])),
+        ({"readers": READERS, "present": np.arange(4) == 1}, from_mask(READERS[1])),
+        ({"recist": axes}, from_recist(image, axes)),
+    ):
+        soft = soft_mask(image, **prior)
+        assert (soft.trimap == trimap).all()
+        assert (soft.alpha == closed_form_alpha(image, trimap).astype(np.float32)).all()
+        assert soft.alpha.dtype == soft.trimap.dtype == np.float32
+        assert (soft.binary == (soft.alpha >= 0.5)).all()
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 1000), st.sampled_from(STRATEGIES))
+def test_a_clear_lesion_is_found_from_every_prior(seed: int, strategy: str) -> None:
+    binary = label_sample(sample(image=picture(seed)), strategy).binary
+    truth = disc(11)
+    assert 2 * (binary & truth).sum() / (binary.sum() + truth.sum()) > 0.93
+
+
+def test_epsilon_reaches_the_matting() -> None:
+    assert (
+        np.abs(soft_mask(picture(), mask=disc(11)).alpha - soft_mask(picture(), mask=disc(11), epsilon=1).alpha).max()
+        > 0.01
+    )
+
+
+def test_a_colour_image_is_labelled_from_a_mask() -> None:
+    image = np.stack([picture(), 1 - picture(1), picture(2)], axis=-1)
+    assert soft_mask(image, mask=disc(11)).alpha.shape == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("prior", "message"),
+    [
+        ({}, "exactly one of mask, readers and recist, not none"),
+        ({"mask": disc(5), "readers": READERS}, "not mask and readers"),
+        ({"mask": disc(5), "present": PRESENT}, "present"),
+        ({"readers": READERS, "radius": 2}, "radius"),
+        ({"readers": READERS, "present": PRESENT[:3]}, "4 bools"),
+        ({"readers": READERS, "present": np.ones(4)}, "4 bools"),
+        ({"readers": READERS, "present": np.ones(4, bool)}, "reader 2 is empty"),
+        ({"readers": READERS, "present": np.zeros(4, bool)}, "no reader"),
+        ({"readers": READERS[0]}, "readers"),
+        ({"readers": np.zeros_like(READERS)}, "no reader"),
+        ({"mask": disc(5)[:32]}, "size"),
+        ({"recist": np.zeros((2, 2, 2))}, "from its mask"),
+    ],
+)
+def test_an_unusable_prior_is_refused(prior: dict, message: str) -> None:
+    with pytest.raises(LabelError, match=message):
+        soft_mask(picture(), **prior)
+
+
+def test_a_sample_is_labelled_by_each_strategy() -> None:
+    one = sample()
+    for strategy, prior in (
+        ("mask", {"mask": fifty_percent(READERS[PRESENT])}),
+        ("readers", {"readers": READERS}),
+        ("recist", {"recist": axes_from_mask(READERS[0])}),
+    ):
+        assert (label_sample(one, strategy).alpha == soft_mask(one.image, **prior).alpha).all()
+    marked = sample(recist=axes_from_mask(READERS[1]))
+    assert (label_sample(marked, "recist").trimap == from_recist(marked.image, marked.recist)).all()
+
+
+def test_a_mark_without_readers_is_enough_for_recist_alone() -> None:
+    only_mark = sample(readers=READERS[:0], present=PRESENT[:0], recist=axes_from_mask(READERS[1]))
+    assert label_sample(only_mark, "recist").binary.any()
+    with pytest.raises(LabelError, match="lidc/LIDC-IDRI-0001/nodule-0/0: no reader"):
+        label_sample(only_mark, "mask")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_bad_samples_are_reported_in_their_place(jobs: int) -> None:
+    flat = sample("flat", image=np.full((64, 64), 0.5, np.float32))
+    point = sample("point", readers=np.stack([disc(0)]), present=np.array([True]))
+    results = label_samples([sample("a"), flat, point, sample("b")], "recist", jobs)
+    assert [type(result) for result in results] == [SoftMask, Problem, Problem, SoftMask]
+    assert results[1].where == flat.id
+    assert "constant" in results[1].why
+    assert "from its mask" in results[2].why
+
+
+def test_an_unknown_strategy_names_the_known_ones() -> None:
+    for call in (lambda: label_samples([], "doctor"), lambda: label_sample(sample(), "doctor")):
+        with pytest.raises(LabelError, match="mask, readers, recist"):
+            call()
