@@ -91,7 +91,7 @@ def test_a_mask_without_a_lesion_or_background_is_refused(mask: np.ndarray, mess
         from_mask(mask)
 
 
-@pytest.mark.parametrize("radius", [0, 0.5, -1, np.nan])
+@pytest.mark.parametrize("radius", [0, 0.5, -1, np.nan, np.inf])
 def test_a_radius_below_one_is_refused(radius: float) -> None:
     with pytest.raises(LabelError, match="radius"):
         from_mask(disc(5), radius)

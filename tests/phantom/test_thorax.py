@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from softmask.data.kinds import place_of
 from softmask.phantom import vessels
-from softmask.phantom.kinds import place_of
 from softmask.phantom.seeds import generator
 from softmask.phantom.thorax import Patient, draw_surroundings
 

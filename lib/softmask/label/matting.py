@@ -27,7 +27,7 @@ from softmask.label.common import bounding_box, checked_image
 
 CHUNK = 1024
 """Fewest windows gathered at a time. A chunk's temporaries are then small enough to stay in the cache (and the heap:
-twice the chunk costs a third more time in page faults); large regions are gathered in some sixteen chunks."""
+twice the chunk costs a tenth more time in page faults); large regions are gathered in some sixteen chunks."""
 
 BAND_ENTRIES = 2_000_000
 """Largest band (unknowns x bandwidth) for which a banded Cholesky is faster than a sparse LU (measured: up to 3x)."""

@@ -44,7 +44,7 @@ def from_mask(mask: np.ndarray, radius: float | None = None) -> np.ndarray:
         raise LabelError("the mask covers the whole image: no background is left; use a larger crop")
     if radius is None:
         radius = max(1, round(BAND * np.sqrt(mask.sum() / np.pi)))
-    if not radius >= 1:
+    if not 1 <= radius < np.inf:
         raise LabelError(f"the radius of erosion and dilation must be at least 1 pixel, not {radius!r}")
     trimap = np.zeros(mask.shape, np.float32)
     box = bounding_box(mask, math.ceil(radius) + 1)  # beyond it all is background

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from softmask.data.kinds import KINDS
 from softmask.errors import ConfigError
-from softmask.phantom.kinds import KINDS
 
 if TYPE_CHECKING:
     from softmask.config import Config

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from softmask.data.kinds import PLEURAL_PLACE, Place
 from softmask.phantom import nodule as lesion
 from softmask.phantom.geometry import Outlines, Window, support
-from softmask.phantom.kinds import PLEURAL_PLACE, Place
 from softmask.phantom.scanner import Scanner, scan
 from softmask.phantom.thorax import Patient, draw_surroundings
 
@@ -58,7 +58,7 @@ def simulate(
         outlines: the present readers' (inclusion, (N, 2) points) contours in this slice, in frame pixels.
         areas: pixels of each present reader's mask.
         ratings: of all readers of the nodule.
-        kind: one of :data:`~softmask.phantom.kinds.KINDS`; it adds the cavity or the calcium.
+        kind: one of :data:`~softmask.data.kinds.KINDS`; it adds the cavity or the calcium.
         place: where in the lung; it decides how far the wall is.
         window: (first row, first column, height, width) of the image in the frame.
         spacing, thickness: pixel size and slice thickness in mm.

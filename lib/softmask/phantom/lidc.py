@@ -7,17 +7,17 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+import pandas as pd
 
 from softmask.config import cache_root
-from softmask.data.annotations import Annotations, Nodule, load
+from softmask.data.annotations import Annotations, load
 from softmask.data.axes import recist_axes
 from softmask.data.image_files import window_hu
+from softmask.data.kinds import kind_of_nodule, place_of_nodule
 from softmask.data.lidc import area_of, index_frame, ratings_of
 from softmask.data.sample import Dataset, Sample
 from softmask.files import sha256_of, write_atomic
 from softmask.phantom.ct import Draws, simulate
-from softmask.phantom.geometry import Window
-from softmask.phantom.kinds import Place, kind_of, place_of
 from softmask.phantom.nodule import surface_slope
 from softmask.phantom.scanner import SETTINGS
 from softmask.phantom.seeds import generator
@@ -34,7 +34,7 @@ class EmbeddedLidc(Dataset):
     nodule and slice alone. A reader whose contour encloses no pixel, or who marked other slices only, is not present.
 
     ``index`` has the columns of :data:`softmask.data.lidc.COLUMNS` and ``kind`` (see
-    :func:`softmask.phantom.kinds.kind_of`). Nodules of a patient's second scan are called ``scan-1-nodule-<n>``.
+    :func:`softmask.data.kinds.kind_of`).
 
     Args:
         name: ``lidc`` or ``lnsm``: another scanner, and for ``lnsm`` RECIST axes measured on the first present reader.
@@ -54,15 +54,16 @@ class EmbeddedLidc(Dataset):
         self.fingerprint = sha256_of(self._annotations.fingerprint, name, *code)
         rows = _rows(self._annotations)
         self._nodule, self._z = rows["nodule"], rows["z"]
-        keys = _keys(self._annotations, self._nodule, rows["slice"])
-        spacing = np.array([nodule.spacing_mm for nodule in self._annotations.nodules])[self._nodule]
+        nodules = [self._annotations.nodules[number] for number in self._nodule]
+        keys = [(nodule.patient, nodule.name, f"slice-{k}") for nodule, k in zip(nodules, rows["slice"], strict=True)]
+        spacing = np.array([nodule.spacing_mm for nodule in nodules])
         self.index = index_frame(keys, rows["n_readers"], rows["area"], spacing)
         self.index["kind"] = _kinds(self._annotations, self._nodule, self.index["diameter_mm"].to_numpy())
 
     def read(self, i: int) -> Sample:
         row = self.index.iloc[i]
         nodule, z = self._annotations.nodules[self._nodule[i]], float(self._z[i])
-        window = window_of(nodule)
+        window = nodule.window(SIZE)
         readers, present = nodule.masks(z, window)
         marked = [reading for reading, here in zip(nodule.readers, present, strict=False) if here]
         names = (self.name, row.patient, row.nodule, row.slice)
@@ -72,7 +73,7 @@ class EmbeddedLidc(Dataset):
             readers[present].sum(axis=(1, 2)).tolist(),
             [reading.ratings for reading in nodule.readers],
             kind=row.kind,
-            place=_place(nodule),
+            place=place_of_nodule(nodule),
             window=window,
             spacing=nodule.spacing_mm,
             thickness=nodule.slice_thickness_mm,
@@ -100,7 +101,7 @@ class EmbeddedLidc(Dataset):
     def read_masks(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """``(readers, present)`` of sample ``i``; nothing is simulated."""
         nodule = self._annotations.nodules[self._nodule[i]]
-        return nodule.masks(float(self._z[i]), window_of(nodule))
+        return nodule.masks(float(self._z[i]), nodule.window(SIZE))
 
     def _neighbours(self, i: int) -> tuple[float, float, float]:
         """Areas (mm^2) of the nodule in the slice below, in slice ``i`` and above it; 0 where it has ended."""
@@ -112,12 +113,6 @@ class EmbeddedLidc(Dataset):
             return float(area[j]) * self._annotations.nodules[self._nodule[i]].spacing_mm ** 2
 
         return at(i - 1), at(i), at(i + 1)
-
-
-def window_of(nodule: Nodule) -> Window:
-    """(first row, first column, 128, 128) of the image: the nodule's box, over all its slices, is in its middle."""
-    top, left, bottom, right = nodule.box()
-    return (top + bottom + 1) // 2 - SIZE // 2, (left + right + 1) // 2 - SIZE // 2, SIZE, SIZE
 
 
 def _rows(annotations: Annotations) -> dict[str, np.ndarray]:
@@ -149,29 +144,8 @@ def _build_rows(annotations: Annotations) -> dict[str, np.ndarray]:
     return {name: np.array(values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)}
 
 
-def _keys(annotations: Annotations, numbers: np.ndarray, places: np.ndarray) -> list[tuple[str, str, str]]:
-    scans: dict[str, list[int]] = {}
-    names = []
-    for nodule in annotations.nodules:
-        of_patient = scans.setdefault(nodule.patient, [])
-        if nodule.scan_id not in of_patient:
-            of_patient.append(nodule.scan_id)
-        scan = of_patient.index(nodule.scan_id)
-        names.append((nodule.patient, f"scan-{scan}-nodule-{nodule.number}" if scan else f"nodule-{nodule.number}"))
-    return [(*names[number], f"slice-{place}") for number, place in zip(numbers, places, strict=True)]
-
-
 def _kinds(annotations: Annotations, numbers: np.ndarray, diameter_mm: np.ndarray) -> list[str]:
     """Kind of each row's nodule."""
-    kinds = {}
-    for number in np.unique(numbers):
-        nodule = annotations.nodules[number]
-        holes = sum(any(not contour.inclusion for contour in reading.contours) for reading in nodule.readers)
-        ratings = [reading.ratings for reading in nodule.readers]
-        kinds[number] = kind_of(ratings, holes, float(diameter_mm[numbers == number].max()), _place(nodule).radius)
+    largest = pd.Series(diameter_mm).groupby(numbers).max()
+    kinds = {number: kind_of_nodule(annotations.nodules[number], float(largest[number])) for number in largest.index}
     return [kinds[number] for number in numbers]
-
-
-def _place(nodule: Nodule) -> Place:
-    window = window_of(nodule)
-    return place_of(window[0] + SIZE / 2, window[1] + SIZE / 2)

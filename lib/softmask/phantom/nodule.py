@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from softmask.data.kinds import NO_CALCIUM
 from softmask.phantom.geometry import (
     SUPERSAMPLING,
     Outlines,
@@ -23,7 +24,6 @@ from softmask.phantom.geometry import (
     support,
     with_area,
 )
-from softmask.phantom.kinds import NO_CALCIUM
 
 MARGIN_MM = (2.2, 1.5, 0.9, 0.4, 0.0)
 """Width in mm over which the lesion fades, by ``margin`` rating 1 (poorly defined) to 5 (sharp)."""

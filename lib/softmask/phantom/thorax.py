@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from softmask.data.kinds import Place
 from softmask.phantom import vessels
 from softmask.phantom.geometry import smooth_field
-from softmask.phantom.kinds import Place
 
 AIR_HU, FAT_HU, MUSCLE_HU, MARROW_HU, CORTEX_HU = -1000.0, -105.0, 50.0, 230.0, 560.0
 

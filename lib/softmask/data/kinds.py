@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from softmask.data.annotations import Nodule
+
 KINDS = ("isolated", "tiny", "cavitary", "ground_glass", "juxtapleural", "calcific")
 
 AIR, NO_CALCIUM = 4, 6
@@ -85,3 +87,15 @@ def kind_of(ratings: Sequence[Mapping[str, float]], holes: int, diameter_mm: flo
     if diameter_mm <= TINY_MM:
         return "tiny"
     return "juxtapleural" if place >= PLEURAL_PLACE else "isolated"
+
+
+def place_of_nodule(nodule: Nodule) -> Place:
+    """Place of the middle of the nodule's box."""
+    top, left, height, width = nodule.window()
+    return place_of(top + height / 2, left + width / 2)
+
+
+def kind_of_nodule(nodule: Nodule, diameter_mm: float) -> str:
+    """:func:`kind_of` of a nodule of the annotation database whose largest slice has that equivalent diameter."""
+    holes = sum(any(not contour.inclusion for contour in reading.contours) for reading in nodule.readers)
+    return kind_of([reading.ratings for reading in nodule.readers], holes, diameter_mm, place_of_nodule(nodule).radius)
