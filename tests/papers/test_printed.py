@@ -124,7 +124,7 @@ def test_citations_name_what_is_known():
     for name in papers.NAMES:
         citation = papers.load(name).citation
         assert {"title", "authors", "year", "venue"} <= set(citation)
-        assert citation["year"] is None or 2020 <= citation["year"] <= 2023
+        assert 2020 <= citation["year"] <= 2023
 
 
 def test_unknown_names_are_answered_with_the_known_ones():

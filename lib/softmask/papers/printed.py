@@ -92,7 +92,7 @@ class Paper:
 
     Attributes:
         name: one of :data:`NAMES`.
-        citation: title, authors, venue, year (None where it is not known), and arxiv where there is one.
+        citation: title, authors (none where the text does not name them), year, venue, and arxiv where there is one.
         tables: by name, ``table-1`` first.
         figures: ``fig-1``: what it shows, in this project's words.
         claims: what the paper concludes from its tables.
