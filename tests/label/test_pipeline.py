@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softmask.data.sample import Problem, Sample
+from softmask.data.sample import Sample
 from softmask.errors import LabelError
-from softmask.label import STRATEGIES, SoftMask, closed_form_alpha, label_sample, label_samples, soft_mask
+from softmask.label import STRATEGIES, closed_form_alpha, label_sample, soft_mask
 from softmask.label.consensus import fifty_percent
 from softmask.label.recist import axes_from_mask
 from softmask.label.trimap import from_mask, from_readers, from_recist
@@ -115,18 +115,15 @@ def test_a_mark_without_readers_is_enough_for_recist_alone() -> None:
         label_sample(only_mark, "mask")
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_bad_samples_are_reported_in_their_place(jobs: int) -> None:
+def test_a_bad_sample_is_named() -> None:
     flat = sample("flat", image=np.full((64, 64), 0.5, np.float32))
     point = sample("point", readers=np.stack([disc(0)]), present=np.array([True]))
-    results = label_samples([sample("a"), flat, point, sample("b")], "recist", jobs)
-    assert [type(result) for result in results] == [SoftMask, Problem, Problem, SoftMask]
-    assert results[1].where == flat.id
-    assert "constant" in results[1].why
-    assert "from its mask" in results[2].why
+    with pytest.raises(LabelError, match=f"{flat.id}.*constant"):
+        label_sample(flat, "recist")
+    with pytest.raises(LabelError, match=f"{point.id}.*from its mask"):
+        label_sample(point, "recist")
 
 
 def test_an_unknown_strategy_names_the_known_ones() -> None:
-    for call in (lambda: label_samples([], "doctor"), lambda: label_sample(sample(), "doctor")):
-        with pytest.raises(LabelError, match="mask, readers, recist"):
-            call()
+    with pytest.raises(LabelError, match="mask, readers, recist"):
+        label_sample(sample(), "doctor")

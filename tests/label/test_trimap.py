@@ -11,7 +11,7 @@ from scipy import ndimage
 from softmask.errors import LabelError
 from softmask.label.grabcut import axes_pixels, grabcut_mask
 from softmask.label.recist import axes_from_mask
-from softmask.label.trimap import from_mask, from_readers, from_recist
+from softmask.label.trimap import from_mask, from_readers, from_recist, radius_of
 
 
 def disc(radius: float, centre=(32, 32), shape=(64, 64)) -> np.ndarray:
@@ -38,6 +38,24 @@ def test_erosion_and_dilation_by_a_disc() -> None:
 def test_the_radius_grows_with_the_lesion(size: float, radius: int) -> None:
     mask = disc(size, (40, 40), (81, 81))
     assert (from_mask(mask) == from_mask(mask, radius)).all()
+
+
+def test_the_radius_of_discs_and_strips() -> None:
+    for size in (5, 10, 30):
+        assert radius_of(disc(size, (40, 40), (81, 81))) == pytest.approx(size, abs=0.4)
+    strip = np.zeros((60, 60), bool)
+    strip[20:26] = True  # from border to border: only its two long sides are outline
+    assert radius_of(strip) == pytest.approx(4 / np.pi * 6)
+    assert radius_of(~strip) == radius_of(strip)
+
+
+def test_thin_membranes_between_many_cells_get_a_thin_band() -> None:
+    cells = np.ones((128, 128), bool)
+    cells[::16] = cells[1::16] = cells[2::16] = False
+    cells[:, ::16] = cells[:, 1::16] = cells[:, 2::16] = False
+    trimap = from_mask(cells)
+    assert (trimap == from_mask(cells, 1)).all()
+    assert (trimap == 0).any(axis=1)[17:112:16].all()  # the middle of every membrane is background
 
 
 @settings(deadline=None, max_examples=60)

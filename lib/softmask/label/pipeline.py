@@ -5,12 +5,11 @@ The papers' automatic labelling (DSNet, "Labeling of Soft Mask"; CasGAN, 3.1.2):
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from softmask.data.sample import Problem, Sample
+from softmask.data.sample import Sample
 from softmask.errors import LabelError, SoftmaskError
 from softmask.label import trimap as trimaps
 from softmask.label.consensus import fifty_percent
@@ -96,24 +95,6 @@ def label_sample(sample: Sample, strategy: str) -> SoftMask:
     except SoftmaskError as error:
         raise type(error)(f"{sample.id}: {error}") from error
     raise LabelError(f"unknown labelling strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
-
-
-def label_samples(samples: Iterable[Sample], strategy: str, jobs: int = 1) -> list[SoftMask | Problem]:
-    """:func:`label_sample` for each sample, in order, in ``jobs`` processes; a Problem in place of each that failed."""
-    if strategy not in STRATEGIES:
-        raise LabelError(f"unknown labelling strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
-    if jobs == 1:
-        return [_labelled(sample, strategy) for sample in samples]
-    from joblib import Parallel, delayed
-
-    return Parallel(n_jobs=jobs)(delayed(_labelled)(sample, strategy) for sample in samples)
-
-
-def _labelled(sample: Sample, strategy: str) -> SoftMask | Problem:
-    try:
-        return label_sample(sample, strategy)
-    except SoftmaskError as error:
-        return Problem(sample.id, str(error))
 
 
 def _present(readers: np.ndarray, present: np.ndarray | None) -> np.ndarray:

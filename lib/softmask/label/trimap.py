@@ -1,6 +1,6 @@
 """Trimaps: where a lesion is certain (1), where background is (0), and where matting decides (0.5).
 
-Sources: Gong et al., "DSNet" (section on labelling, strategies 1 to 3, eq. 2 to 4) and Tang et al., "CasGAN" (3.1.2).
+Sources: DSNet (Wang et al. 2023, section III-A, strategies 1 to 3, equations 2 to 4) and CasGAN (2020, section 3.1.2).
 What the papers leave open is decided here and said in the docstrings.
 """
 
@@ -16,10 +16,30 @@ from softmask.label.grabcut import axes_pixels, grabcut_mask
 from softmask.label.recist import validate
 
 BAND = 0.15
-"""Radius of erosion and dilation as a fraction of the lesion's equivalent radius sqrt(area / pi).
+"""Radius of erosion and dilation as a fraction of the mask's own radius (:func:`radius_of`).
 
 LIDC readers overlap with a Dice of about 0.8, so two outlines lie about a tenth of the radius to either side of their
 middle; the band reaches half as far again."""
+
+
+def radius_of(mask: np.ndarray) -> float:
+    """Twice the area over the length of the outline, in pixels, of the mask or of its outside, whichever is smaller.
+
+    For a disc that is its radius, for a long strip about its width. Unlike sqrt(area / pi) it does not grow with the
+    number of parts: membranes between hundreds of cells are thin however much of the image the cells fill. The outline's
+    length is pi / 4 times its number of pixel edges, right on average over directions (Cauchy and Crofton); where the
+    image's border cuts the mask there is no outline.
+
+    Args:
+        mask: (H, W) bool with pixels of both kinds.
+    """
+    edges = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
+    area = min(np.count_nonzero(mask), mask.size - np.count_nonzero(mask))
+    return 2 * area / (np.pi / 4 * edges)
+
+
+def _band(mask: np.ndarray) -> int:
+    return max(1, round(BAND * radius_of(mask)))
 
 
 def from_mask(mask: np.ndarray, radius: float | None = None) -> np.ndarray:
@@ -31,7 +51,7 @@ def from_mask(mask: np.ndarray, radius: float | None = None) -> np.ndarray:
 
     Args:
         mask: (H, W) bool.
-        radius: of the disc, in pixels, at least 1; default :data:`BAND` times the equivalent radius, rounded.
+        radius: of the disc, in pixels, at least 1; default :data:`BAND` times :func:`radius_of`, rounded.
 
     Returns:
         (H, W) float32 in {0, 0.5, 1}, with foreground, background and unknown pixels.
@@ -43,7 +63,7 @@ def from_mask(mask: np.ndarray, radius: float | None = None) -> np.ndarray:
     if mask.all():
         raise LabelError("the mask covers the whole image: no background is left; use a larger crop")
     if radius is None:
-        radius = max(1, round(BAND * np.sqrt(mask.sum() / np.pi)))
+        radius = _band(mask)
     if not 1 <= radius < np.inf:
         raise LabelError(f"the radius of erosion and dilation must be at least 1 pixel, not {radius!r}")
     trimap = np.zeros(mask.shape, np.float32)
@@ -85,7 +105,7 @@ def from_readers(masks: np.ndarray) -> np.ndarray:
         trimap[everyone] = 1
     else:
         most = votes == votes.max()
-        trimap[_eroded(most, max(1, round(BAND * np.sqrt(most.sum() / np.pi))))] = 1
+        trimap[_eroded(most, _band(most))] = 1
     return trimap
 
 

@@ -18,7 +18,7 @@ SOURCE_WORDS = {
     "embedded": "embedded data (simulated images)",
 }
 Decimals = tuple[int, int]  # places after the point of the mean and of the spread
-_UNIT_WORDS = {"percent": "%", "fraction": "", "number": "", "text": ""}
+_UNIT_WORDS = {"percent": "%", "fraction": "", "number": "", "count": "", "text": ""}
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def number(mean: float, std: float, decimals: Decimals | None) -> str:
         return "infinite"
 
     def form(value: float, places: int | None) -> str:
-        return f"{value:.4g}" if places is None else f"{value:.{places}f}"
+        return f"{value:.4g}" if places is None else f"{value:,.{places}f}"
 
     of_mean, of_std = decimals or (None, None)
     return form(mean, of_mean) if not math.isfinite(std) else f"{form(mean, of_mean)} ± {form(std, of_std)}"
@@ -127,7 +127,7 @@ def number(mean: float, std: float, decimals: Decimals | None) -> str:
 def decimals_of(paper: str, table: str, cell: JoinedCell) -> Decimals | None:
     """Places after the point in a table's cell: the paper's own where it prints the metric, else by unit."""
     printed = None if paper == WORKBOOK else papers.load(paper).table(table).decimals_of(cell.metric)
-    return printed or {"percent": (2, 2), "fraction": (4, 4)}.get(cell.unit)
+    return printed or {"percent": (2, 2), "fraction": (4, 4), "count": (0, 0)}.get(cell.unit)
 
 
 def measured_on(joined: Sequence[JoinedCell]) -> str:

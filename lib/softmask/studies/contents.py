@@ -23,6 +23,9 @@ PAPER_SIZES: Mapping[str, Mapping[str, int]] = {
 }
 """Images in each part, as SoftGAN and DSNet state them (ISBI 2012 and PROMISE12: after augmentation)."""
 
+COUNTS = dict.fromkeys(("patients", "lesions", "images", "four_readers", "nodules", "images_in_the_papers"), "count")
+"""Units of the tables made here."""
+
 
 def open_all(config: Config) -> tuple[dict[str, Dataset], dict[str, str]]:
     """Every data set that the run's source offers, and for each of the others the message that says where to get it."""

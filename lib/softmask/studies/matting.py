@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from softmask.data.sample import Sample
-from softmask.label import consensus, trimap
+from softmask.label import consensus, recist, trimap
 from softmask.label.matting import closed_form_alpha
 from softmask.measure import segmentation, soft
 from softmask.studies.labelling import edge_band
@@ -101,8 +101,9 @@ def compare_settings(sample: Sample) -> list[dict]:
 def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5) -> dict[str, float]:
     """Milliseconds for one ``size`` x ``size`` image on one core: medians over samples of the best of ``repeats``.
 
-    Images and masks are enlarged to ``size`` first. Keys: ``trimap``, ``matting``, ``total`` and, in the same
-    run on the same trimaps, ``pymatting`` (its closed form).
+    Images and masks are enlarged to ``size`` first. Keys: ``trimap`` (from a mask), ``recist_trimap`` (from a RECIST
+    mark, GrabCut included), ``matting``, ``total`` (trimap from a mask, and matting) and, in the same run on the same
+    trimaps, ``pymatting`` (its closed form).
     """
     import cv2
     from threadpoolctl import threadpool_limits
@@ -116,13 +117,15 @@ def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5)
         return 1000 * min(seconds)
 
     peer = algorithms()["pymatting_closed_form"]
-    times: dict[str, list[float]] = {"trimap": [], "matting": [], "pymatting": []}
+    times: dict[str, list[float]] = {"trimap": [], "recist_trimap": [], "matting": [], "pymatting": []}
     with threadpool_limits(1):
         for sample in samples:
             image = cv2.resize(sample.image, (size, size), interpolation=cv2.INTER_LINEAR)
             mask = cv2.resize(sample.masks[0].astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0
             known = trimap.from_mask(mask)
+            axes = recist.axes_from_mask(mask)
             times["trimap"].append(best(partial(trimap.from_mask, mask)))
+            times["recist_trimap"].append(best(partial(trimap.from_recist, image, axes)))
             times["matting"].append(best(partial(closed_form_alpha, image, known)))
             times["pymatting"].append(best(partial(peer, image, known)))
     medians = {name: statistics.median(values) for name, values in times.items()}
