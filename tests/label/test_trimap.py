@@ -42,7 +42,7 @@ def test_the_radius_grows_with_the_lesion(size: float, radius: int) -> None:
 
 def test_the_radius_of_discs_and_strips() -> None:
     for size in (5, 10, 30):
-        assert radius_of(disc(size, (40, 40), (81, 81))) == pytest.approx(size, abs=0.4)
+        assert radius_of(disc(size, (40, 40), (81, 81))) == pytest.approx(size, rel=0.08)
     strip = np.zeros((60, 60), bool)
     strip[20:26] = True  # from border to border: only its two long sides are outline
     assert radius_of(strip) == pytest.approx(4 / np.pi * 6)

@@ -26,9 +26,10 @@ def radius_of(mask: np.ndarray) -> float:
     """Twice the area over the length of the outline, in pixels, of the mask or of its outside, whichever is smaller.
 
     For a disc that is its radius, for a long strip about its width. Unlike sqrt(area / pi) it does not grow with the
-    number of parts: membranes between hundreds of cells are thin however much of the image the cells fill. The outline's
-    length is pi / 4 times its number of pixel edges, right on average over directions (Cauchy and Crofton); where the
-    image's border cuts the mask there is no outline.
+    number of parts: membranes between hundreds of cells are thin however much of the image the cells fill.
+
+    The outline's length is pi / 4 times its number of pixel edges, right on average over directions (Cauchy and
+    Crofton); where the image's border cuts the mask there is no outline.
 
     Args:
         mask: (H, W) bool with pixels of both kinds.
