@@ -16,7 +16,8 @@ from softmask.papers.printed import VALUES, PrintedTable
 from softmask.report import tables, text
 from softmask.report.result import WORKBOOK, JoinedCell, ResultTable, join
 
-FILLED, PARTLY, DRAWN, NOT_RUN, DAMAGED = "filled", "partly filled", "drawn", text.NOT_RUN, "damaged"
+FILLED, PARTLY, DRAWN, PARTLY_DRAWN = "filled", "partly filled", "drawn", "partly drawn"
+NOT_RUN, DAMAGED = text.NOT_RUN, "damaged"
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,13 @@ class TableEntry:
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure file: its PNG, caption and alternative text."""
+    """One figure file: its PNG, caption, alternative text, and what it still lacks."""
 
     name: str
     png: bytes
     caption: str
     alt: str
+    missing: str
     notebook: str
 
 
@@ -60,7 +62,8 @@ class Picture:
 class FigureEntry:
     """A printed figure (or one of the workbook's own) and the pictures that stand for it in a run.
 
-    ``status`` is ``drawn``, ``not run yet`` or ``damaged`` (``why`` says how).
+    ``status`` is ``drawn``, ``partly drawn`` (a picture still lacks something), ``not run yet`` or ``damaged`` (``why``
+    says how).
     """
 
     paper: str
@@ -195,14 +198,15 @@ def _figure(config: Config, paper: str, name: str, shows: str) -> FigureEntry:
             continue
         try:
             beside = _json(path.with_suffix(".json"))
-            words = {key: str(beside[key]) for key in ("caption", "alt", "notebook")}
+            words = {key: str(beside[key]) for key in ("caption", "alt", "missing", "notebook")}
             pictures.append(Picture(path.stem, path.read_bytes(), **words))
         except (KeyError, TypeError, OSError) as error:
             why = f"{path.stem}: its files cannot be used ({error!r}); run its notebook again"
             return FigureEntry(paper, name, shows, DAMAGED, (), _relative(why, config))
         except DataError as error:
             return FigureEntry(paper, name, shows, DAMAGED, (), _relative(error, config))
-    return FigureEntry(paper, name, shows, DRAWN if pictures else NOT_RUN, tuple(pictures))
+    status = PARTLY_DRAWN if any(picture.missing for picture in pictures) else DRAWN
+    return FigureEntry(paper, name, shows, status if pictures else NOT_RUN, tuple(pictures))
 
 
 def _notebooks(path: Path) -> list[NotebookEntry]:

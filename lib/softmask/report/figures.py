@@ -59,7 +59,7 @@ def style() -> None:
     )
 
 
-def save(fig: Figure, paper: str, name: str, config: Config, caption: str, alt: str = "") -> Path:
+def save(fig: Figure, paper: str, name: str, config: Config, caption: str, alt: str = "", missing: str = "") -> Path:
     """Write ``figures/<run>/<paper>/<name>.{json,pdf,png}``, each whole or not at all; returns the PNG's path.
 
     The same figure gives the same bytes. In a profile that is no result, the figure says so.
@@ -69,6 +69,7 @@ def save(fig: Figure, paper: str, name: str, config: Config, caption: str, alt: 
             a name of its own.
         caption: what is shown, on what data.
         alt: the picture in words for who cannot see it; the caption where empty.
+        missing: what the figure shows in the paper and lacks here, such as a network that is not run yet.
 
     Raises:
         ConfigError: for a paper or figure that does not exist, or an empty caption.
@@ -85,6 +86,7 @@ def save(fig: Figure, paper: str, name: str, config: Config, caption: str, alt: 
         "figure": name,
         "caption": caption,
         "alt": alt or caption,
+        "missing": missing,
         "profile": config.profile.name,
         "run": config.run,
         "result": config.profile.is_result,

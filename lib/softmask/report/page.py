@@ -27,6 +27,7 @@ _STATUS_CLASS = {
     contents.FILLED: "filled",
     contents.DRAWN: "filled",
     contents.PARTLY: "partly",
+    contents.PARTLY_DRAWN: "partly",
     contents.NOT_RUN: "none",
     contents.DAMAGED: "damaged",
 }

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from softmask import papers
 from softmask.data.sample import Dataset
@@ -22,6 +21,7 @@ from softmask.label import consensus
 from softmask.measure import segmentation
 from softmask.measure.agreement import DiceMatrix, dice_matrix
 from softmask.report.tables import Cell
+from softmask.studies.parallel import progress
 
 DOCTORS = ("doctor1", "doctor2", "doctor3", "doctor4")
 CONSENSUS = "consensus50"
@@ -71,7 +71,7 @@ def agreement(dataset: Dataset, rows: Iterable[int], title: str = "") -> Agreeme
     """
     ids: list[str] = []
     readers: list[np.ndarray] = []
-    for row in tqdm([int(row) for row in rows], desc=title or "readers", unit="image", mininterval=1.0):
+    for row in progress([int(row) for row in rows], title or dataset.name):
         entry = dataset.index.iloc[row]
         where = f"{dataset.name}/{entry['patient']}/{entry['nodule']}/{entry['slice']}"
         try:

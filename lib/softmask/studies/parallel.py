@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from softmask.data.sample import Dataset, Sample
 from softmask.errors import DataError, LabelError
@@ -14,6 +14,11 @@ from softmask.errors import DataError, LabelError
 def cores() -> int:
     """Cores this process may use (a container's or a scheduler's limit counts, where the system tells)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def progress(rows: Sequence[int], title: str) -> Iterable[int]:
+    """``rows`` with a progress bar, redrawn every few seconds only: an executed notebook keeps every line."""
+    return tqdm(rows, desc=title, unit="image", mininterval=5.0)
 
 
 def map_samples(
@@ -32,7 +37,7 @@ def map_samples(
     from joblib import Parallel, delayed
 
     rows = [int(row) for row in rows]
-    samples = dataset.samples(tqdm(rows, desc=title or dataset.name, unit="image", mininterval=1.0))
+    samples = dataset.samples(progress(rows, title or dataset.name))
     parallel = Parallel(n_jobs=jobs or cores(), return_as="generator", batch_size=8, pre_dispatch="4*n_jobs")
     records: list[dict] = []
     for name, outcome in parallel(delayed(_guarded)(work, sample) for sample in samples):
