@@ -13,6 +13,7 @@ from softmask.data.sample import Sample
 from softmask.errors import LabelError, SoftmaskError
 from softmask.label import trimap as trimaps
 from softmask.label.consensus import fifty_percent
+from softmask.label.grabcut import grabcut_mask
 from softmask.label.matting import closed_form_alpha
 from softmask.label.recist import axes_from_mask
 
@@ -26,10 +27,13 @@ class SoftMask:
     Attributes:
         alpha: (H, W) float32 in [0, 1].
         trimap: (H, W) float32 in {0, 0.5, 1}.
+        mask: (H, W) bool, the binary mask that the trimap widens: the one given, or GrabCut's from a RECIST mark;
+            None from several readers.
     """
 
     alpha: np.ndarray
     trimap: np.ndarray
+    mask: np.ndarray | None = None
 
     @property
     def binary(self) -> np.ndarray:
@@ -54,7 +58,7 @@ def soft_mask(
         mask: (H, W) bool, for :func:`softmask.label.trimap.from_mask`.
         readers: (R, H, W) bool, for :func:`softmask.label.trimap.from_readers`.
         present: (R,) bool, which of the readers were there; by default those whose mask is not empty.
-        recist: (2, 2, 2) axes in pixels, for :func:`softmask.label.trimap.from_recist`.
+        recist: (2, 2, 2) axes in pixels, for GrabCut and :func:`softmask.label.trimap.from_mask_and_axes`.
         epsilon: of the matting, see :func:`softmask.label.matting.closed_form_alpha`.
         radius: of erosion and dilation in pixels, for ``mask`` and ``recist``; default in proportion to the lesion.
 
@@ -73,8 +77,9 @@ def soft_mask(
     elif readers is not None:
         trimap = trimaps.from_readers(_present(np.asarray(readers), present))
     else:
-        trimap = trimaps.from_recist(image, recist, radius=radius)
-    return SoftMask(closed_form_alpha(image, trimap, epsilon=epsilon).astype(np.float32), trimap)
+        mask = grabcut_mask(image, recist)
+        trimap = trimaps.from_mask_and_axes(mask, recist, radius)
+    return SoftMask(closed_form_alpha(image, trimap, epsilon=epsilon).astype(np.float32), trimap, mask)
 
 
 def label_sample(sample: Sample, strategy: str) -> SoftMask:

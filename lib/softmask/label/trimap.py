@@ -111,12 +111,17 @@ def from_readers(masks: np.ndarray) -> np.ndarray:
 
 
 def from_recist(image: np.ndarray, axes: np.ndarray, *, iterations: int = 5, radius: float | None = None) -> np.ndarray:
-    """GrabCut from the RECIST axes (:func:`softmask.label.grabcut.grabcut_mask`), then :func:`from_mask`.
+    """GrabCut from the RECIST axes (:func:`softmask.label.grabcut.grabcut_mask`), then :func:`from_mask_and_axes`."""
+    return from_mask_and_axes(grabcut_mask(image, axes, iterations), axes, radius)
 
-    The axes stay lesion, as a reader drew them through it: without that, matting lost a tenth of the area on real
-    slices. Arguments and errors are those of the two functions.
+
+def from_mask_and_axes(mask: np.ndarray, axes: np.ndarray, radius: float | None = None) -> np.ndarray:
+    """:func:`from_mask`, with the pixels on the RECIST axes lesion in any case, as a reader drew them through it.
+
+    Without that, matting lost a tenth of the area on real slices. Arguments and errors are those of :func:`from_mask`
+    and :func:`softmask.label.recist.validate`.
     """
-    trimap = from_mask(grabcut_mask(image, axes, iterations), radius)
+    trimap = from_mask(mask, radius)
     trimap[axes_pixels(validate(axes, trimap.shape), trimap.shape)] = 1
     return trimap
 

@@ -10,8 +10,7 @@ import numpy as np
 
 from softmask import label
 from softmask.data.sample import Dataset, Sample
-from softmask.label import consensus, recist, trimap
-from softmask.label.grabcut import grabcut_mask
+from softmask.label import consensus, recist
 from softmask.papers import display
 from softmask.report import figures
 
@@ -174,8 +173,6 @@ def pipeline_steps(samples: Sequence[Sample]) -> Figure:
     rows = []
     for sample in samples:
         window, axes = crop(sample), _axes_of(sample)
-        rough = grabcut_mask(sample.image, axes)
-        known = trimap.from_mask(rough)
         made = label.soft_mask(sample.image, recist=axes)
         corner = (window[0].start, window[1].start)
         image = sample.image[window]
@@ -183,8 +180,8 @@ def pipeline_steps(samples: Sequence[Sample]) -> Figure:
             [
                 Panel(image, spacing=_spacing(sample)),
                 Panel(image, axes=axes - corner),
-                Panel(rough[window].astype(float)),
-                Panel(known[window]),
+                Panel(made.mask[window].astype(float)),
+                Panel(made.trimap[window]),
                 Panel(made.alpha[window]),
                 Panel(made.binary[window].astype(float)),
             ]

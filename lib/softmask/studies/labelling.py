@@ -16,7 +16,6 @@ from softmask import label
 from softmask.config import BASE_SEED
 from softmask.data.sample import Sample
 from softmask.label import consensus, recist, soft_labels
-from softmask.label.grabcut import grabcut_mask
 from softmask.measure import segmentation, soft, statistics
 from softmask.papers import display
 
@@ -52,7 +51,6 @@ def labels_of(sample: Sample) -> dict[str, np.ndarray]:
     axes = recist.axes_from_mask(mask)
     from_mask = label.soft_mask(sample.image, mask=mask)
     from_readers = label.soft_mask(sample.image, readers=sample.readers, present=sample.present)
-    rough = grabcut_mask(sample.image, axes)
     from_recist = label.soft_mask(sample.image, recist=axes)
     return {
         "mask_binary": mask.astype(float),
@@ -61,7 +59,7 @@ def labels_of(sample: Sample) -> dict[str, np.ndarray]:
         "readers_mean": masks.mean(axis=0),
         "readers_soft": from_readers.alpha,
         "recist_ellipse": recist.ellipse_mask(axes, mask.shape).astype(float),
-        "recist_grabcut": rough.astype(float),
+        "recist_grabcut": from_recist.mask.astype(float),
         "recist_soft": from_recist.alpha,
         "kats_dilation": soft_labels.kats_dilation(mask),
         "gros_interpolation": soft_labels.gros_interpolation(mask),
