@@ -1,4 +1,4 @@
-"""LIDC-IDRI-slices: folder and archive, the join with the annotation database, and every kind of damage."""
+"""LIDC-IDRI-slices: folder and archive, the join with the annotation database, wrong nodules, every kind of damage."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ import softmask.data.annotations as annotations
 from softmask.data.lidc import COLUMNS, LidcSlices, area_of, index_frame, read_flags
 from softmask.errors import DataError, MissingData
 
-NODULE = "LIDC-IDRI-0078/nodule-0"  # four readers in the database
+NODULE = "LIDC-IDRI-0078/nodule-0"
+HEIGHTS = {  # (nodule, spacing) -> slice -> rows that each reader marked
+    (NODULE, 0.65): {0: (10, 10, 8, 6), 1: (0, 4, 0, 0), 10: (5, 5, 5, 0)},
+    ("LIDC-IDRI-0069/nodule-0", 0.741): {0: (0, 0, 0, 0), 1: (7, 0, 0, 0)},
+}
 
 
 def png(array) -> bytes:
@@ -39,20 +43,43 @@ def mask_of(row: int, height: int) -> np.ndarray:
 def files() -> dict[str, bytes]:
     """Two nodules: slices marked by four readers, by one, and by none."""
     content = {}
-    for number, (nodule, heights) in enumerate(
-        [
-            (f"{NODULE}:slice-0", (10, 10, 8, 6)),
-            (f"{NODULE}:slice-1", (0, 4, 0, 0)),
-            (f"{NODULE}:slice-10", (5, 5, 5, 0)),
-            ("LIDC-IDRI-0069/nodule-0:slice-0", (0, 0, 0, 0)),
-            ("LIDC-IDRI-0069/nodule-0:slice-1", (7, 0, 0, 0)),
-        ]
-    ):
-        folder, _, name = nodule.partition(":")
-        content[f"LIDC-IDRI-slices/{folder}/images/{name}.png"] = png(image_of(number))
+    slices = [(nodule, k, marked) for (nodule, _), all_of in HEIGHTS.items() for k, marked in all_of.items()]
+    for number, (nodule, k, heights) in enumerate(slices):
+        content[f"LIDC-IDRI-slices/{nodule}/images/slice-{k}.png"] = png(image_of(number))
         for place, height in enumerate(heights):
-            content[f"LIDC-IDRI-slices/{folder}/mask-{place}/{name}.png"] = png(mask_of(40 + place, height))
+            content[f"LIDC-IDRI-slices/{nodule}/mask-{place}/slice-{k}.png"] = png(mask_of(40 + place, height))
     return content
+
+
+def database_of(table: dict, fingerprint: str = "ab" * 32) -> annotations.Annotations:
+    """Contours of the same masks, elsewhere in the frame."""
+    nodules = []
+    for (title, spacing), slices in table.items():
+        patient, _, name = title.partition("/")
+        readings = []
+        for place in range(4):
+            ratings = {rating: place + 1 for rating in annotations.RATINGS}
+            outlines = tuple(
+                annotations.Contour(float(z), True, np.array([200, 300]) + corners_of(40 + place, heights[place]))
+                for z, heights in slices.items()
+                if heights[place]
+            )
+            readings.append(annotations.Reading(place, ratings, outlines))
+        nodules.append(annotations.Nodule(patient, 1, "1.2", spacing, 1.0, 0, name, tuple(readings), 4))
+    return annotations.Annotations(nodules, fingerprint, "test")
+
+
+def corners_of(row: int, height: int) -> np.ndarray:
+    """The contour whose inside is :func:`mask_of`."""
+    return np.array([(row - 1, 49), (row - 1, 60), (row + height, 60), (row + height, 49)])
+
+
+@pytest.fixture(autouse=True)
+def database(request, monkeypatch):
+    """The annotation database of :func:`files`; tests on real data have the real one."""
+    if "real_data" not in request.fixturenames:
+        made = database_of(HEIGHTS)
+        monkeypatch.setattr(annotations, "load", lambda: made)
 
 
 def write_folder(root: Path, content: dict[str, bytes]) -> Path:
@@ -133,6 +160,7 @@ def test_a_constant_image_is_kept(tmp_path):
 def test_the_second_opening_reads_no_mask(folder, monkeypatch):
     first = LidcSlices(folder)
     monkeypatch.setattr("softmask.data.lidc.read_grey", None)
+    monkeypatch.setattr("softmask.data.lidc.fault_of", None)
     second = LidcSlices(folder)
     assert second.index.equals(first.index)
     assert second.fingerprint == first.fingerprint
@@ -140,10 +168,10 @@ def test_the_second_opening_reads_no_mask(folder, monkeypatch):
 
 def test_a_changed_file_changes_the_fingerprint(folder):
     before = LidcSlices(folder)
-    (folder / NODULE / "mask-1/slice-0.png").write_bytes(png(mask_of(40, 3)))
+    (folder / NODULE / "images/slice-0.png").write_bytes(png(image_of(9)))
     after = LidcSlices(folder)
     assert after.fingerprint != before.fingerprint
-    assert after.index.area[1] != before.index.area[1]
+    assert after.index.equals(before.index)
 
 
 def test_a_damaged_cache_is_written_again(folder, tmp_path, monkeypatch):
@@ -165,8 +193,80 @@ def test_flagged_nodules_are_left_out_and_said(folder):
     assert [(p.where, p.why) for p in dataset.left_out] == [
         ("lidc/LIDC-IDRI-0069/nodule-0", "LIDC-IDRI-slices.flags.csv: wrapped")
     ]
-    assert "1 flagged nodules" in dataset.origin
+    assert "0 nodules whose masks are not the annotated contours, 1 more nodules that LIDC-IDRI-sl" in dataset.origin
     assert dataset.fingerprint != before
+
+
+def wrapped() -> dict[str, bytes]:
+    """The files, with the slices of mask-2 of the first nodule shifted around the end."""
+    content = files()
+    names = [f"LIDC-IDRI-slices/{NODULE}/mask-2/slice-{k}.png" for k in (0, 1, 10)]
+    return content | dict(zip(names, [content[names[i]] for i in (1, 2, 0)], strict=True))
+
+
+@pytest.mark.parametrize("kind", ["folder", "archive"])
+def test_a_nodule_whose_masks_are_not_the_contours_is_left_out(tmp_path, kind, monkeypatch):
+    content = wrapped()
+    path = write_folder(tmp_path, content) if kind == "folder" else write_zip(tmp_path / "slices.zip", content)
+    dataset = LidcSlices(path)
+    assert dataset.index.patient.tolist() == ["LIDC-IDRI-0069"]
+    assert dataset.problems == []
+    why = "mask-2 holds reader 3's contours, but not in the slices or places they belong to: "
+    assert [(p.where, p.why) for p in dataset.left_out] == [
+        (f"lidc/{NODULE}", why + "the published set is wrong here"),
+        ("lidc/LIDC-IDRI-0069/nodule-0/slice-0", "no reader marked this slice"),
+    ]
+    assert "left out: 1 nodules whose masks are not the annotated contours, 1 slices that" in dataset.origin
+    monkeypatch.setattr("softmask.data.lidc.fault_of", None)
+    again = LidcSlices(path)
+    assert again.left_out == dataset.left_out, "from the cache"
+    assert again.fingerprint == dataset.fingerprint
+
+
+def test_a_nodule_both_found_and_flagged_is_left_out_once(tmp_path):
+    path = write_folder(tmp_path, wrapped())
+    before = LidcSlices(path)
+    flags = f"patient,nodule,flag\n{NODULE.replace('/', ',')},wrapped\n"
+    path.with_name("LIDC-IDRI-slices.flags.csv").write_text(flags)
+    dataset = LidcSlices(path)
+    assert len(dataset.left_out) == 2
+    assert dataset.left_out[0].why.endswith("wrong here; LIDC-IDRI-slices.flags.csv: wrapped")
+    assert "1 nodules whose masks are not the annotated contours, 0 more" in dataset.origin
+    assert dataset.fingerprint == before.fingerprint, "the same slices are used"
+
+
+def test_a_nodule_that_lacks_a_reading_is_kept(tmp_path):
+    empty = {f"LIDC-IDRI-slices/{NODULE}/mask-1/slice-{k}.png": png(mask_of(0, 0)) for k in (0, 1, 10)}
+    dataset = LidcSlices(write_folder(tmp_path, files() | empty))
+    assert dataset.index.n_readers.tolist() == [1, 3, 2]
+    assert {p.why for p in dataset.left_out} == {"no reader marked this slice"}
+
+
+def test_a_nodule_unknown_to_the_database_is_kept_without_spacing(tmp_path, monkeypatch):
+    known = {key: slices for key, slices in HEIGHTS.items() if key[0] != NODULE}
+    monkeypatch.setattr(annotations, "load", lambda: database_of(known, "cd" * 32))
+    dataset = LidcSlices(write_folder(tmp_path, wrapped()))
+    assert len(dataset) == 4
+    assert dataset.index.spacing_mm.isna().tolist() == [False, True, True, True]
+    assert dataset[1].spacing is None
+    assert dataset[1].ratings == {}
+    assert "1 nodules unknown to the annotation database are kept unchecked" in dataset.origin
+
+
+def test_another_database_is_compared_anew(folder, monkeypatch):
+    before = LidcSlices(folder)
+    other = HEIGHTS | {(NODULE, 0.65): {0: (10, 10, 8, 7), 1: (0, 4, 0, 0), 10: (5, 5, 5, 0)}}
+    monkeypatch.setattr(annotations, "load", lambda: database_of(other, "cd" * 32))
+    after = LidcSlices(folder)
+    assert len(before) == 4
+    assert len(after) == 1
+    assert after.left_out[0].why.startswith("mask-3 holds other outlines than reader 4's contours: ")
+
+
+def test_nothing_but_wrong_nodules(tmp_path):
+    content = {name: data for name, data in wrapped().items() if NODULE in name}
+    with pytest.raises(DataError, match=r"no usable slice.*First of 1 problems: mask-2 holds reader 3's contours"):
+        LidcSlices(write_folder(tmp_path, content))
 
 
 @pytest.mark.parametrize(
@@ -318,6 +418,27 @@ def test_area():
 def test_index_frame_without_spacing():
     frame = index_frame([("P", "nodule-0", "slice-0")], np.array([2]), np.array([9.0]), np.array([np.nan]))
     assert np.isnan(frame.diameter_mm[0])
+
+
+def test_the_wrong_nodules_of_the_real_set_are_found_without_the_flags_file(real_data, tmp_path):
+    """As measured: what is found is flagged, and two flagged nodules are the contours pixel by pixel.
+
+    LIDC-IDRI-0098/nodule-0 has exclusion contours; the contours of LIDC-IDRI-0415/nodule-7 skip two slices, which the
+    set has, unmarked.
+    """
+    flags_path, path = real_data / "LIDC-IDRI-slices.flags.csv", real_data / "LIDC-IDRI-slices.zip"
+    if not path.is_file() or not flags_path.is_file():
+        pytest.skip("no LIDC-IDRI-slices.zip with flags")
+    (tmp_path / path.name).symlink_to(path)
+    dataset = LidcSlices(tmp_path / path.name)
+    found = {tuple(p.where.split("/")[1:]) for p in dataset.left_out if p.where.count("/") == 2}
+    flags = read_flags(flags_path)
+    assert len(flags) == 50
+    assert len(found) == 48
+    assert set(flags) - found == {("LIDC-IDRI-0098", "nodule-0"), ("LIDC-IDRI-0415", "nodule-7")}
+    assert not found - set(flags)
+    assert len(dataset) == 11583
+    assert "left out: 48 nodules whose masks are not the annotated contours, 45 slices" in dataset.origin
 
 
 def test_real_masks_are_the_database_contours(real_data):

@@ -5,7 +5,8 @@ Physics 38(2), 2011. Layout: ``<patient>/nodule-<n>/{images,mask-0,...,mask-3}/s
 own minimum to their own maximum (grey levels are not Hounsfield units and differ between slices), masks {0, 255}.
 
 ``nodule-<n>`` is the n-th nodule of the scan in the annotation database's clustering and ``mask-<k>`` its k-th reading,
-which joins the slices with spacing and ratings (:mod:`softmask.data.annotations`).
+which joins the slices with spacing and ratings (:mod:`softmask.data.annotations`), and tells which nodules were
+published wrong (:mod:`softmask.data.lidc_join`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import io
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -25,6 +27,7 @@ import softmask.data.annotations as annotations
 from softmask.config import cache_root
 from softmask.data.file_store import FileStore, open_store
 from softmask.data.image_files import read_grey
+from softmask.data.lidc_join import fault_of
 from softmask.data.sample import Dataset, Problem, Sample
 from softmask.errors import DataError
 from softmask.files import sha256_of, write_atomic
@@ -37,18 +40,21 @@ _NAME = re.compile(
     r"(?P<part>images|mask-[0-3])/(?P<slice>slice-\d+)\.png"
 )
 _PARTS = ("images", "mask-0", "mask-1", "mask-2", "mask-3")
-_CACHE_VERSION = 1  # raise it when what is kept in the cache changes
+_CACHE_VERSION = 2  # raise it when what is kept in the cache, or the comparison with the contours, changes
 
 
 class LidcSlices(Dataset):
     """The slices of a ``LIDC-IDRI-slices`` folder or zip archive, read where they lie.
 
     A slice is a sample when its image and its four masks are there, the masks can be read and fit one another, and at
-    least one reader marked it. What is damaged or incomplete goes to ``problems``; nodules that the flags file
-    ``LIDC-IDRI-slices.flags.csv`` beside the folder names, and slices that no reader marked, go to ``left_out``, for
-    they are faults of the published set and not of the copy at hand. A constant image is kept as it is.
+    least one reader marked it. What is damaged or incomplete goes to ``problems``; nodules whose masks are not the
+    annotation database's contours (:func:`softmask.data.lidc_join.fault_of`), nodules that a flags file
+    ``LIDC-IDRI-slices.flags.csv`` beside the folder names, if there is one, and slices that no reader marked, go to
+    ``left_out``, for they are faults of the published set and not of the copy at hand. A nodule that the database does
+    not know is kept, without spacing and ratings: nothing speaks against its masks, and nothing could; ``origin`` says
+    how many there are. A constant image is kept as it is.
 
-    The first opening reads all masks (seconds); what it finds is kept under the cache folder.
+    The first opening reads all masks and compares them (seconds); what it finds is kept under the cache folder.
 
     Args:
         path: folder or zip archive.
@@ -71,14 +77,16 @@ class LidcSlices(Dataset):
         self._database = annotations.load()
         flags_path = self._files.path.with_name("LIDC-IDRI-slices.flags.csv")
         flags = read_flags(flags_path)
-        content = _content(self._files)
+        content = _content(self._files, self._database)
         self.problems = list(content.problems)
-        self.left_out: list[Problem] = []
-        rows = np.array([key[:2] not in flags for key in content.keys], bool)
-        for patient, nodule in sorted({key[:2] for key, keep in zip(content.keys, rows, strict=True) if not keep}):
-            self.left_out.append(Problem(f"{name}/{patient}/{nodule}", f"{flags_path.name}: {flags[patient, nodule]}"))
-        flagged = len(self.left_out)
-        for row in np.flatnonzero(rows & (content.readers == 0)):
+        nodules = {key[:2] for key in content.keys}
+        wrong = {nodule: [f"{why}: the published set is wrong here"] for nodule, why in content.faults.items()}
+        for nodule in nodules & flags.keys():
+            wrong.setdefault(nodule, []).append(f"{flags_path.name}: {flags[nodule]}")
+        self.left_out = [Problem(f"{name}/{'/'.join(nodule)}", "; ".join(wrong[nodule])) for nodule in sorted(wrong)]
+        rows = np.array([key[:2] not in wrong for key in content.keys], bool)
+        unmarked = np.flatnonzero(rows & (content.readers == 0))
+        for row in unmarked:
             self.left_out.append(Problem(f"{name}/{'/'.join(content.keys[row])}", "no reader marked this slice"))
         rows &= content.readers > 0
         if not rows.any():
@@ -89,9 +97,14 @@ class LidcSlices(Dataset):
         keys = [key for key, keep in zip(content.keys, rows, strict=True) if keep]
         self.index = index_frame(keys, content.readers[rows], content.areas[rows], self._spacings(keys))
         self._top = content.top
-        self.origin = f"{self._files.path.name} (left out: {flagged} flagged nodules, {len(self.left_out) - flagged} "
-        self.origin += "slices that no reader marked)"
-        self.fingerprint = sha256_of(content.fingerprint, self._database.fingerprint, repr(sorted(flags)))
+        self.origin = f"{self._files.path.name} (left out: {len(content.faults)} nodules whose masks are not the "
+        self.origin += "annotated contours, "
+        if flags:
+            self.origin += f"{len(wrong) - len(content.faults)} more nodules that {flags_path.name} names, "
+        self.origin += f"{len(unmarked)} slices that no reader marked"
+        unknown = sum(self._database.find(*nodule) is None for nodule in nodules - wrong.keys())
+        self.origin += f"; {unknown} nodules unknown to the annotation database are kept unchecked)" if unknown else ")"
+        self.fingerprint = sha256_of(content.fingerprint, self._database.fingerprint, repr(sorted(wrong)))
 
     def read(self, i: int) -> Sample:
         row = self.index.iloc[i]
@@ -136,7 +149,8 @@ class LidcSlices(Dataset):
         return np.array([nodule.spacing_mm if nodule else np.nan for nodule in nodules])
 
     def _first_problem(self) -> str:
-        return f"First of {len(self.problems)} problems: {self.problems[0].why}. " if self.problems else ""
+        problems = self.problems + self.left_out
+        return f"First of {len(problems)} problems: {problems[0].why}. " if problems else ""
 
 
 def index_frame(
@@ -192,7 +206,7 @@ def read_flags(path: Path) -> dict[tuple[str, str], str]:
     """
     if not path.is_file():
         return {}
-    remedy = "expected the columns patient, nodule and flag: get the file again, or remove it to use all nodules"
+    remedy = "expected the columns patient, nodule and flag: get the file again, or remove it and do without"
     try:
         rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8")), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -211,19 +225,24 @@ def read_flags(path: Path) -> dict[tuple[str, str], str]:
 
 @dataclass(frozen=True)
 class _Content:
-    """What the files hold: one row per slice whose masks can be used."""
+    """What the files hold: one row per slice whose masks can be used.
+
+    ``faults`` has the nodules whose masks are not the annotated contours, (patient, nodule) -> why.
+    """
 
     top: str
     keys: list[tuple[str, str, str]]
     readers: np.ndarray
     areas: np.ndarray
+    faults: dict[tuple[str, str], str]
     problems: list[Problem]
     fingerprint: str
 
 
-def _content(files: FileStore) -> _Content:
-    """From the cache when the same files were looked through before, else by reading every mask."""
-    cached = cache_root() / f"lidc-slices-{_CACHE_VERSION}-{files.stamp[:24]}.npz"
+def _content(files: FileStore, database: annotations.Annotations) -> _Content:
+    """From the cache when the same files and database were looked through before, else by reading every mask."""
+    stamp = sha256_of(files.stamp, database.fingerprint)
+    cached = cache_root() / f"lidc-slices-{_CACHE_VERSION}-{stamp[:24]}.npz"
     if cached.is_file():
         try:
             with np.load(cached, allow_pickle=False) as stored:
@@ -232,12 +251,13 @@ def _content(files: FileStore) -> _Content:
                     [tuple(key) for key in stored["keys"].reshape(-1, 3).tolist()],
                     stored["readers"],
                     stored["areas"],
+                    {(patient, nodule): why for patient, nodule, why in stored["faults"].reshape(-1, 3).tolist()},
                     [Problem(*problem) for problem in stored["problems"].reshape(-1, 2).tolist()],
                     str(stored["fingerprint"]),
                 )
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             pass  # a damaged cache file is worth nothing; it is written again below
-    content = _look_through(files)
+    content = _look_through(files, database)
     buffer = io.BytesIO()
     np.savez(
         buffer,
@@ -245,6 +265,7 @@ def _content(files: FileStore) -> _Content:
         keys=np.array(content.keys, str),
         readers=content.readers,
         areas=content.areas,
+        faults=np.array([(*nodule, why) for nodule, why in content.faults.items()], str),
         problems=np.array([(problem.where, problem.why) for problem in content.problems], str),
         fingerprint=content.fingerprint,
     )
@@ -252,7 +273,7 @@ def _content(files: FileStore) -> _Content:
     return content
 
 
-def _look_through(files: FileStore) -> _Content:
+def _look_through(files: FileStore, database: annotations.Annotations) -> _Content:
     slices: dict[tuple[str, str, str], set[str]] = {}
     known, strange, tops = [], [], set()
     for name in files.names:
@@ -270,27 +291,35 @@ def _look_through(files: FileStore) -> _Content:
     if len(tops) > 1:
         raise DataError(f"{files.path}: patients lie both at the top and in LIDC-IDRI-slices/; keep one of the two")
     top = tops.pop() if tops else ""
-    keys, readers, areas = [], [], []
+    keys, readers, areas, faults = [], [], [], {}
     lacking: dict[str, list[str]] = {}
-    for key in sorted(slices, key=_natural):
-        names = {part: f"{top}{key[0]}/{key[1]}/{part}/{key[2]}.png" for part in _PARTS}
-        absent = [files.title(names[part]) for part in _PARTS if part not in slices[key]]
-        if absent:
-            lacking.setdefault(f"{key[0]}/{key[1]}", []).extend(absent)
-            continue
-        try:
-            masks = [_read_8bit(files, names[part]) for part in _PARTS[1:]]
-            mask, present = _checked_masks(masks, [files.title(names[part]) for part in _PARTS[1:]])
-        except DataError as error:
-            problems.append(Problem("/".join(key), str(error)))
-            continue
-        keys.append(key)
-        readers.append(present.sum())
-        areas.append(area_of(mask, present))
+    for nodule, its_slices in groupby(sorted(slices, key=_natural), key=lambda key: key[:2]):
+        published = []
+        for key in its_slices:
+            names = {part: f"{top}{key[0]}/{key[1]}/{part}/{key[2]}.png" for part in _PARTS}
+            absent = [files.title(names[part]) for part in _PARTS if part not in slices[key]]
+            if absent:
+                lacking.setdefault("/".join(nodule), []).extend(absent)
+                continue
+            try:
+                masks = [_read_8bit(files, names[part]) for part in _PARTS[1:]]
+                mask, present = _checked_masks(masks, [files.title(names[part]) for part in _PARTS[1:]])
+            except DataError as error:
+                problems.append(Problem("/".join(key), str(error)))
+                continue
+            keys.append(key)
+            readers.append(present.sum())
+            areas.append(area_of(mask, present))
+            published.append(mask)
+        annotated = database.find(*nodule)
+        fault = fault_of(published, annotated) if annotated else None
+        if fault:
+            faults[nodule] = fault
     for nodule, files_lacking in lacking.items():
         more = f" and {len(files_lacking) - 1} more files of this nodule" if len(files_lacking) > 1 else ""
         problems.append(Problem(nodule, f"missing: {files_lacking[0]}{more}; these slices are left out"))
-    return _Content(top, keys, np.array(readers, int), np.array(areas, float), problems, files.fingerprint(known, top))
+    fingerprint = files.fingerprint(known, top)
+    return _Content(top, keys, np.array(readers, int), np.array(areas, float), faults, problems, fingerprint)
 
 
 def _read_8bit(files: FileStore, name: str) -> np.ndarray:

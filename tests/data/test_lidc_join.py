@@ -1,0 +1,120 @@
+"""Wrong nodules: masks that are not the annotation database's contours are found, and which they are is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from softmask.data.annotations import RATINGS, Contour, Nodule, Reading
+from softmask.data.lidc_join import fault_of
+
+SHIFTED = "mask-{} holds reader {}'s contours, but not in the slices or places they belong to"
+OTHER = "mask-{} holds other outlines than reader {}'s contours"
+
+
+def nodule_of(heights: np.ndarray) -> Nodule:
+    """One rectangle of ``heights[slice, reader]`` rows per mask, none where that is 0."""
+    readings = []
+    for place, rows in enumerate(heights.T):
+        top = 199 + 2 * place
+        outlines = tuple(
+            Contour(float(z), True, np.array([(top, 299), (top, 304), (top + n + 1, 304), (top + n + 1, 299)]))
+            for z, n in enumerate(rows)
+            if n
+        )
+        readings.append(Reading(place, dict.fromkeys(RATINGS, 3), outlines))
+    return Nodule("LIDC-IDRI-0001", 1, "1.2", 0.7, 1.0, 0, "nodule-0", tuple(readings), len(readings))
+
+
+def published_of(heights: np.ndarray, row: int = 20, column: int = 30) -> list[np.ndarray]:
+    """The same lesions as :func:`nodule_of`, in a crop that begins elsewhere."""
+    masks = np.zeros((len(heights), 4, 64, 64), bool)
+    for z, rows in enumerate(heights):
+        for place, n in enumerate(rows):
+            masks[z, place, row + 2 * place : row + 2 * place + n, column : column + 4] = True
+    return list(masks)
+
+
+HEIGHTS = np.array([[0, 3, 0, 5], [4, 6, 0, 8], [5, 7, 2, 9], [6, 1, 3, 0]])
+
+
+def rolled(masks: list[np.ndarray], place: int, by: int) -> list[np.ndarray]:
+    stack = np.stack(masks)
+    stack[:, place] = np.roll(stack[:, place], by, axis=0)
+    return list(stack)
+
+
+def test_the_contours_themselves_are_right():
+    assert fault_of(published_of(HEIGHTS), nodule_of(HEIGHTS)) is None
+
+
+def test_nothing_to_compare_is_no_fault():
+    assert fault_of([], nodule_of(HEIGHTS)) is None
+    assert fault_of(published_of(0 * HEIGHTS), nodule_of(HEIGHTS)) is None
+
+
+@pytest.mark.parametrize("place", [1, 3])
+def test_slices_shifted_around_the_end_of_one_mask(place):
+    assert fault_of(rolled(published_of(HEIGHTS), place, -1), nodule_of(HEIGHTS)) == SHIFTED.format(place, place + 1)
+
+
+def test_a_shift_that_keeps_the_order_of_one_mask():
+    heights = np.array([[0, 4, 5], [3, 5, 6], [4, 6, 0]])  # mask-0 moved up; alone it is in order
+    assert fault_of(rolled(published_of(heights), 0, -1), nodule_of(heights)) == SHIFTED.format(0, 1)
+
+
+def test_two_slices_in_one():
+    masks = published_of(HEIGHTS)
+    masks[3][1] |= np.roll(masks[0][1], 1, axis=1)
+    assert fault_of(masks, nodule_of(HEIGHTS)) == OTHER.format(1, 2)
+
+
+def test_slices_of_another_nodule_behind_the_last():
+    masks = published_of(HEIGHTS) + published_of(np.array([[11, 0, 12, 0]]))
+    assert fault_of(masks, nodule_of(HEIGHTS)) == f"{OTHER.format(0, 1)}; {OTHER.format(2, 3)}"
+
+
+def test_a_mask_without_a_reader():
+    heights = HEIGHTS.copy()
+    heights[:, 2] = 0
+    assert fault_of(published_of(HEIGHTS), nodule_of(heights)) == OTHER.format(2, 3)
+
+
+def test_readers_moved_against_one_another_within_the_slice():
+    masks = published_of(HEIGHTS)
+    for mask in masks:
+        mask[1] = np.roll(mask[1], 1, axis=1)
+    assert fault_of(masks, nodule_of(HEIGHTS)) == SHIFTED.format(1, 2)
+
+
+@st.composite
+def distinct_heights(draw) -> np.ndarray:
+    """(S, R) rows; within a reader no two slices are alike."""
+    slices, readers = draw(st.integers(2, 6)), draw(st.integers(2, 4))
+    columns = st.lists(st.integers(1, 20), min_size=slices, max_size=slices, unique=True)
+    return np.array([draw(columns) for _ in range(readers)]).T
+
+
+@given(distinct_heights(), st.data())
+def test_any_shift_is_found_and_its_mask_named(heights, data):
+    slices, readers = heights.shape
+    place = data.draw(st.integers(0, readers - 1))
+    masks = rolled(published_of(heights), place, data.draw(st.integers(1, slices - 1)))
+    assert fault_of(masks, nodule_of(heights)) == SHIFTED.format(place, place + 1)
+
+
+@given(distinct_heights(), st.data())
+def test_absent_readers_missing_slices_unmarked_slices_and_the_crop_are_no_fault(heights, data):
+    slices, readers = heights.shape
+    unmarked = data.draw(st.lists(st.booleans(), min_size=heights.size, max_size=heights.size))
+    heights = np.where(np.reshape(unmarked, heights.shape), 0, heights)
+    heights[0, 0] = 1  # an annotated nodule has a contour
+    row, column = data.draw(st.integers(0, 30)), data.draw(st.integers(0, 60))
+    published = heights.copy()
+    published[:, data.draw(st.lists(st.integers(0, readers - 1)))] = 0
+    kept = sorted(data.draw(st.sets(st.integers(0, slices - 1))))
+    masks = published_of(published[kept], row, column)
+    masks.insert(data.draw(st.integers(0, len(masks))), np.zeros((4, 64, 64), bool))
+    assert fault_of(masks, nodule_of(heights)) is None
