@@ -95,6 +95,21 @@ def place_of_nodule(nodule: Nodule) -> Place:
     return place_of(top + height / 2, left + width / 2)
 
 
+def kinds_of_rows(nodules: Sequence[Nodule | None], diameter_mm: np.ndarray) -> list[str]:
+    """Kind of each slice's nodule, judged by the largest of the slices; empty for None.
+
+    Args:
+        nodules: (N) the nodule of each slice.
+        diameter_mm: (N,) equivalent diameter of each slice.
+    """
+    largest: dict[int, float] = {}
+    for nodule, diameter in zip(nodules, diameter_mm.tolist(), strict=True):
+        largest[id(nodule)] = max(largest.get(id(nodule), 0.0), diameter)
+    known = {id(nodule): nodule for nodule in nodules if nodule is not None}
+    kinds = {key: kind_of_nodule(nodule, largest[key]) for key, nodule in known.items()}
+    return [kinds.get(id(nodule), "") for nodule in nodules]
+
+
 def kind_of_nodule(nodule: Nodule, diameter_mm: float) -> str:
     """:func:`kind_of` of a nodule of the annotation database whose largest slice has that equivalent diameter."""
     holes = sum(any(not contour.inclusion for contour in reading.contours) for reading in nodule.readers)

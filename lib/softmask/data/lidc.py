@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -27,12 +28,13 @@ import softmask.data.annotations as annotations
 from softmask.config import cache_root
 from softmask.data.file_store import FileStore, open_store
 from softmask.data.image_files import read_grey
+from softmask.data.kinds import kinds_of_rows
 from softmask.data.lidc_join import fault_of
 from softmask.data.sample import Dataset, Problem, Sample
 from softmask.errors import DataError
 from softmask.files import sha256_of, write_atomic
 
-COLUMNS = ("patient", "nodule", "slice", "n_readers", "area", "spacing_mm", "diameter_mm")
+COLUMNS = ("patient", "nodule", "slice", "n_readers", "area", "spacing_mm", "diameter_mm", "kind")
 """Columns of the index, here and in the embedded data: see :func:`index_frame`."""
 
 _NAME = re.compile(
@@ -95,7 +97,9 @@ class LidcSlices(Dataset):
                 f"mask-0 to mask-3 beside images. {self._first_problem()}`softmask data fetch lidc` gets the whole set"
             )
         keys = [key for key, keep in zip(content.keys, rows, strict=True) if keep]
-        self.index = index_frame(keys, content.readers[rows], content.areas[rows], self._spacings(keys))
+        annotated = [self._database.find(patient, nodule) for patient, nodule, _ in keys]
+        spacing = np.array([nodule.spacing_mm if nodule else np.nan for nodule in annotated])
+        self.index = index_frame(keys, content.readers[rows], content.areas[rows], spacing, annotated)
         self._top = content.top
         self.origin = f"{self._files.path.name} (left out: {len(content.faults)} nodules whose masks are not the "
         self.origin += "annotated contours, "
@@ -127,6 +131,7 @@ class LidcSlices(Dataset):
             present=present,
             spacing=(nodule.spacing_mm, nodule.spacing_mm) if nodule else None,
             ratings=ratings_of(nodule, present) if nodule else {},
+            kind=row.kind or None,
         )
 
     def read_masks(self, i: int) -> tuple[np.ndarray, np.ndarray]:
@@ -144,17 +149,17 @@ class LidcSlices(Dataset):
     def _grey(self, i: int, part: str) -> np.ndarray:
         return _read_8bit(self._files, self._member(i, part))
 
-    def _spacings(self, keys: list[tuple[str, str, str]]) -> np.ndarray:
-        nodules = (self._database.find(patient, nodule) for patient, nodule, _ in keys)
-        return np.array([nodule.spacing_mm if nodule else np.nan for nodule in nodules])
-
     def _first_problem(self) -> str:
         problems = self.problems + self.left_out
         return f"First of {len(problems)} problems: {problems[0].why}. " if problems else ""
 
 
 def index_frame(
-    keys: list[tuple[str, str, str]], n_readers: np.ndarray, area: np.ndarray, spacing_mm: np.ndarray
+    keys: list[tuple[str, str, str]],
+    n_readers: np.ndarray,
+    area: np.ndarray,
+    spacing_mm: np.ndarray,
+    nodules: Sequence[annotations.Nodule | None] = (),
 ) -> pd.DataFrame:
     """The index of a LIDC data set, real or embedded: one row per slice.
 
@@ -163,14 +168,18 @@ def index_frame(
         n_readers: (N,) how many readers marked the slice.
         area: (N,) pixels: of the 50 % consensus (:func:`area_of`) where four readers marked it, else the readers' mean.
         spacing_mm: (N,) pixel size in mm, NaN where unknown.
+        nodules: the annotated nodule of each row, None where there is none.
 
     Returns:
-        A frame with :data:`COLUMNS`; ``diameter_mm`` is the diameter of the disc of that area.
+        A frame with :data:`COLUMNS`; ``diameter_mm`` is the diameter of the disc of that area, ``kind`` the nodule's
+        (:func:`softmask.data.kinds.kind_of`, by the largest of its rows), empty without an annotated nodule.
     """
     patient, nodule, place = zip(*keys, strict=True)
     area = np.asarray(area, float)
     spacing = np.asarray(spacing_mm, float)
-    columns = (patient, nodule, place, np.asarray(n_readers, int), area, spacing, 2 * np.sqrt(area / np.pi) * spacing)
+    diameter = 2 * np.sqrt(area / np.pi) * spacing
+    kind = kinds_of_rows(nodules or [None] * len(keys), diameter)
+    columns = (patient, nodule, place, np.asarray(n_readers, int), area, spacing, diameter, kind)
     return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
 
 

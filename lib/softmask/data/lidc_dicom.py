@@ -107,7 +107,8 @@ class LidcDicom(Dataset):
                 f"{self.folder}: no slice that a LIDC reader marked; expected the CT series of LIDC-IDRI as *.dcm, "
                 f"and for other series their LIDC XML.{first}"
             )
-        self.index = index_frame(keys, np.array(n_readers), np.array(areas), np.array(spacing))
+        nodules = [nodule for nodule, _, _ in self._rows]
+        self.index = index_frame(keys, np.array(n_readers), np.array(areas), np.array(spacing), nodules)
         self.origin = f"{self.folder.name}: {len(stacks)} DICOM series in HU"
 
     def read(self, i: int) -> Sample:
@@ -128,6 +129,7 @@ class LidcDicom(Dataset):
             spacing=ct.spacing_mm,
             ratings=ratings_of(nodule, present),
             hu=hu,
+            kind=row.kind,
         )
 
     def read_masks(self, i: int) -> tuple[np.ndarray, np.ndarray]:

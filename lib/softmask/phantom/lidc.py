@@ -7,13 +7,12 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-import pandas as pd
 
 from softmask.config import cache_root
 from softmask.data.annotations import Annotations, load
 from softmask.data.axes import recist_axes
 from softmask.data.image_files import window_hu
-from softmask.data.kinds import kind_of_nodule, place_of_nodule
+from softmask.data.kinds import place_of_nodule
 from softmask.data.lidc import area_of, index_frame, ratings_of
 from softmask.data.sample import Dataset, Sample
 from softmask.files import sha256_of, write_atomic
@@ -33,8 +32,7 @@ class EmbeddedLidc(Dataset):
     128 x 128 pixels of the scan's own spacing around the nodule. Sample ``i`` depends on the data set's name, patient,
     nodule and slice alone. A reader whose contour encloses no pixel, or who marked other slices only, is not present.
 
-    ``index`` has the columns of :data:`softmask.data.lidc.COLUMNS` and ``kind`` (see
-    :func:`softmask.data.kinds.kind_of`).
+    ``index`` has the columns of :data:`softmask.data.lidc.COLUMNS`.
 
     Args:
         name: ``lidc`` or ``lnsm``: another scanner, and for ``lnsm`` RECIST axes measured on the first present reader.
@@ -57,8 +55,7 @@ class EmbeddedLidc(Dataset):
         nodules = [self._annotations.nodules[number] for number in self._nodule]
         keys = [(nodule.patient, nodule.name, f"slice-{k}") for nodule, k in zip(nodules, rows["slice"], strict=True)]
         spacing = np.array([nodule.spacing_mm for nodule in nodules])
-        self.index = index_frame(keys, rows["n_readers"], rows["area"], spacing)
-        self.index["kind"] = _kinds(self._annotations, self._nodule, self.index["diameter_mm"].to_numpy())
+        self.index = index_frame(keys, rows["n_readers"], rows["area"], spacing, nodules)
 
     def read(self, i: int) -> Sample:
         row = self.index.iloc[i]
@@ -142,10 +139,3 @@ def _build_rows(annotations: Annotations) -> dict[str, np.ndarray]:
                 rows.append((number, z, place, int(present.sum()), area_of(readers, present)))
     columns = ("nodule", "z", "slice", "n_readers", "area")
     return {name: np.array(values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)}
-
-
-def _kinds(annotations: Annotations, numbers: np.ndarray, diameter_mm: np.ndarray) -> list[str]:
-    """Kind of each row's nodule."""
-    largest = pd.Series(diameter_mm).groupby(numbers).max()
-    kinds = {number: kind_of_nodule(annotations.nodules[number], float(largest[number])) for number in largest.index}
-    return [kinds[number] for number in numbers]
