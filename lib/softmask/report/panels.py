@@ -10,7 +10,9 @@ import numpy as np
 
 from softmask import label
 from softmask.data.sample import Dataset, Sample
-from softmask.label import consensus, recist
+from softmask.data.selection import with_recist
+from softmask.errors import DataError
+from softmask.label import consensus
 from softmask.papers import display
 from softmask.report import figures
 
@@ -76,6 +78,7 @@ def _draw(ax: Axes, panel: Panel) -> None:
         ax.set(xticks=[], yticks=[], aspect="equal", xlim=(0, 1), ylim=(0, 1))
         return
     ax.imshow(panel.image, vmin=0, vmax=1)
+    ax.autoscale(False)  # a mark that leaves the window must not shrink the image
     figures.mask_contours(ax, [mask for mask, _ in panel.outlines], [color for _, color in panel.outlines])
     if panel.axes is not None:
         for line, color in zip(panel.axes, (LONG, SHORT), strict=True):
@@ -102,6 +105,11 @@ def _spacing(sample: Sample) -> float | None:
     return sample.spacing[0] if sample.spacing else None
 
 
+def _axes(sample: Sample, window: tuple[slice, slice]) -> np.ndarray:
+    """The sample's RECIST axes, counted from the window's corner."""
+    return sample.recist - (window[0].start, window[1].start)
+
+
 def nodule_kinds(samples: Mapping[str, Sample]) -> Figure:
     """CasGAN figure 1: one nodule of each kind over its binary mask (50 % consensus)."""
     windows = {kind: crop(sample) for kind, sample in samples.items()}
@@ -110,19 +118,24 @@ def nodule_kinds(samples: Mapping[str, Sample]) -> Figure:
     return grid([images, masks], columns=[kind.replace("_", " ") for kind in samples])
 
 
+def _reader_panels(sample: Sample, window: tuple[slice, slice]) -> list[Panel]:
+    """The masks of four readers, and words for each of them who was absent."""
+    there = np.zeros(4, dtype=bool)
+    there[: len(sample.present)] = sample.present[:4]
+    return [
+        Panel(sample.readers[i][window].astype(float)) if there[i] else Panel(None, note="not marked") for i in range(4)
+    ]
+
+
 def kinds_and_labels(samples: Mapping[str, Sample]) -> Figure:
     """SoftGAN figure 1: nodules, the four readers' binary masks, and the soft mask made from all of them."""
     rows: list[list[Panel]] = [[] for _ in range(6)]
     for sample in samples.values():
         window = crop(sample)
-        soft = label.soft_mask(sample.image, readers=sample.readers, present=sample.present)
-        rows[0].append(Panel(sample.image[window], spacing=_spacing(sample)))
-        for reader in range(4):
-            there = reader < len(sample.present) and sample.present[reader]
-            rows[1 + reader].append(
-                Panel(sample.readers[reader][window].astype(float)) if there else Panel(None, note="not marked")
-            )
-        rows[5].append(Panel(soft.alpha[window]))
+        soft = label.label_sample(sample, "readers")
+        image = Panel(sample.image[window], spacing=_spacing(sample))
+        for row, panel in zip(rows, [image, *_reader_panels(sample, window), Panel(soft.alpha[window])], strict=True):
+            row.append(panel)
     names = ["image", "reader 1", "reader 2", "reader 3", "reader 4", "soft mask"]
     return grid(rows, [kind.replace("_", " ") for kind in samples], names)
 
@@ -138,7 +151,9 @@ def kinds_and_doctors(samples: Mapping[str, Sample]) -> Figure:
         rows[2].append(Panel(consensus.fifty_percent(sample.masks)[window].astype(float)))
         rows[3].append(Panel(None, note=NOT_RUN))
     names = ["image", "readers 1–4", "50 % consensus", "DSNet"]
-    return grid(rows, [kind.replace("_", " ") for kind in samples], names)
+    fig = grid(rows, [kind.replace("_", " ") for kind in samples], names)
+    _legend(fig, {f"reader {i}": color for i, color in enumerate(DOCTORS, start=1)})
+    return fig
 
 
 def trimaps_and_alphas(sample: Sample, trimaps: Mapping[str, np.ndarray], alphas: Mapping[str, np.ndarray]) -> Figure:
@@ -150,18 +165,13 @@ def trimaps_and_alphas(sample: Sample, trimaps: Mapping[str, np.ndarray], alphas
     return grid([top, bottom], ["image", *trimaps], ["trimap", "alpha"], size=2.8)
 
 
-def _axes_of(sample: Sample) -> np.ndarray:
-    return sample.recist if sample.recist is not None else recist.axes_from_mask(sample.masks[0])
-
-
 def labelling_steps(samples: Sequence[Sample]) -> Figure:
     """Figure 2 of CasGAN, SoftGAN and DSNet: RECIST marks, trimap, soft mask, and the soft mask binarised at 0.5."""
     rows: list[list[Panel]] = [[] for _ in range(4)]
-    for sample in samples:
-        window, axes = crop(sample), _axes_of(sample)
-        made = label.soft_mask(sample.image, recist=axes)
-        corner = (window[0].start, window[1].start)
-        rows[0].append(Panel(sample.image[window], axes=axes - corner, spacing=_spacing(sample)))
+    for sample in map(with_recist, samples):
+        window = crop(sample)
+        made = label.label_sample(sample, "recist")
+        rows[0].append(Panel(sample.image[window], axes=_axes(sample, window), spacing=_spacing(sample)))
         rows[1].append(Panel(made.trimap[window]))
         rows[2].append(Panel(made.alpha[window]))
         rows[3].append(Panel(made.binary[window].astype(float)))
@@ -171,15 +181,14 @@ def labelling_steps(samples: Sequence[Sample]) -> Figure:
 def pipeline_steps(samples: Sequence[Sample]) -> Figure:
     """DSNet (journal version) figure 8: image, RECIST marks, GrabCut, trimap, soft mask, binary mask."""
     rows = []
-    for sample in samples:
-        window, axes = crop(sample), _axes_of(sample)
-        made = label.soft_mask(sample.image, recist=axes)
-        corner = (window[0].start, window[1].start)
+    for sample in map(with_recist, samples):
+        window = crop(sample)
+        made = label.label_sample(sample, "recist")
         image = sample.image[window]
         rows.append(
             [
                 Panel(image, spacing=_spacing(sample)),
-                Panel(image, axes=axes - corner),
+                Panel(image, axes=_axes(sample, window)),
                 Panel(made.mask[window].astype(float)),
                 Panel(made.trimap[window]),
                 Panel(made.alpha[window]),
@@ -193,8 +202,8 @@ def regions_of_interest(samples: Sequence[Sample], threshold: float = 0.1) -> Fi
     """CasGAN figure 6: the outline of the binary mask and that of the soft mask (alpha at least ``threshold``)."""
     rows: list[list[Panel]] = [[] for _ in range(3)]
     for sample in samples:
-        window, axes = crop(sample, 48), _axes_of(sample)
-        made = label.soft_mask(sample.image, recist=axes)
+        window = crop(sample, 48)
+        made = label.label_sample(sample, "recist")
         binary, soft = made.binary[window], (made.alpha >= threshold)[window]
         image = sample.image[window]
         rows[0].append(Panel(image, [(binary, BINARY), (soft, SOFT)], spacing=_spacing(sample)))
@@ -213,7 +222,7 @@ def doctors_side_by_side(samples: Sequence[Sample], model: str = "network") -> F
         rows.append(
             [
                 Panel(sample.image[window], spacing=_spacing(sample)),
-                *(Panel(mask[window].astype(float)) for mask in sample.readers),
+                *_reader_panels(sample, window),
                 Panel(consensus.fifty_percent(sample.masks)[window].astype(float)),
                 Panel(None, note=NOT_RUN),
             ]
@@ -237,10 +246,19 @@ def sizes_and_readers(dataset: Dataset) -> Figure:
 
 
 def other_sets(datasets: Mapping[str, Dataset]) -> Figure:
-    """One image of each data set: image, reader's mask, trimap and soft mask from the mask."""
+    """The middle image of each data set: image, reader's mask, trimap and soft mask from the mask.
+
+    An unreadable one makes way for the next and is listed in ``dataset.problems``.
+
+    Raises:
+        DataError: for a data set without a readable image.
+    """
     rows = []
     for dataset in datasets.values():
-        sample = dataset[len(dataset) // 2]
+        middle = len(dataset) // 2
+        sample = next(dataset.samples([*range(middle, len(dataset)), *range(middle)]), None)
+        if sample is None:
+            raise DataError(f"{dataset.name}: none of its {len(dataset)} images can be read from {dataset.origin}")
         made = label.soft_mask(sample.image, mask=sample.masks[0])
         rows.append([Panel(sample.image), Panel(sample.masks[0].astype(float)), Panel(made.trimap), Panel(made.alpha)])
     names = [display("datasets", name) for name in datasets]
@@ -285,12 +303,12 @@ def matrices(tables: Mapping[str, np.ndarray], names: Sequence[str], unit: str =
     import matplotlib.pyplot as plt
 
     fig, axes = plt.subplots(1, len(tables), figsize=(4.6 * len(tables), 4.8), squeeze=False)
-    low = min(np.nanmin(values) for values in tables.values())
+    low = np.nanmin(np.concatenate([np.append(values, 1) for values in tables.values()]))
     for ax, (title, values) in zip(axes[0], tables.items(), strict=True):
         shown = ax.imshow(values, vmin=low, vmax=1, cmap="cividis")
         for i, j in np.ndindex(values.shape):
             if np.isfinite(values[i, j]):
-                color = "black" if (values[i, j] - low) / (1 - low) > 0.5 else "white"
+                color = "black" if shown.norm(values[i, j]) > 0.5 else "white"
                 ax.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=color, fontsize=12)
         ax.set(title=title, xticks=range(len(names)), yticks=range(len(names)))
         ax.set_xticklabels(names, rotation=40, ha="right")

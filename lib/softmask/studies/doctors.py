@@ -16,18 +16,20 @@ import pandas as pd
 
 from softmask import papers
 from softmask.data.sample import Dataset
-from softmask.errors import DataError
+from softmask.errors import DataError, LabelError
 from softmask.label import consensus
 from softmask.measure import segmentation
-from softmask.measure.agreement import DiceMatrix, dice_matrix
-from softmask.report.tables import Cell
-from softmask.studies.parallel import progress
+from softmask.measure.agreement import DiceMatrix, dice_matrix, summary
+from softmask.report.result import SCALES, Cell
+from softmask.report.summary import cells
+from softmask.studies.parallel import progress, sample_name
 
 DOCTORS = ("doctor1", "doctor2", "doctor3", "doctor4")
 CONSENSUS = "consensus50"
 RATERS = (*DOCTORS, CONSENSUS)
 """Rows and columns of the papers' matrix that need no model."""
 
+ROWS = (*DOCTORS, "any_doctor")
 REFERENCES = ("dice_any_other", "dice_consensus50", "dice_consensus_others", "dice_staple")
 
 
@@ -70,47 +72,38 @@ def agreement(dataset: Dataset, rows: Iterable[int], title: str = "") -> Agreeme
         DataError: when no row is left.
     """
     ids: list[str] = []
-    readers: list[np.ndarray] = []
+    images: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for row in progress([int(row) for row in rows], title or dataset.name):
-        entry = dataset.index.iloc[row]
-        where = f"{dataset.name}/{entry['patient']}/{entry['nodule']}/{entry['slice']}"
+        where = sample_name(dataset, row)
         try:
-            masks, present = dataset.read_masks(row)  # (4, H, W), (4,)
-        except DataError as error:
+            readers, present = dataset.read_masks(row)
+            if present.sum() != 4:
+                raise DataError(f"marked by {present.sum()} readers; the comparison of doctors needs four")
+            images.append(_image(readers[present]))
+        except (DataError, LabelError) as error:
             dataset.add_problem(where, str(error))
-            continue
-        if present.sum() != 4:
-            dataset.add_problem(where, f"marked by {present.sum()} readers; the comparison of doctors needs four")
-            continue
-        ids.append(where)
-        readers.append(masks)
+        else:
+            ids.append(where)
     if not ids:
         raise DataError(f"{dataset.name}: no image that all four readers marked could be read from {dataset.origin}")
-    half = [consensus.fifty_percent(masks)[None] for masks in readers]
-    others = [segmentation.dice(masks, consensus.leave_one_out(masks)) for masks in readers]
-    staple = [segmentation.dice(masks, consensus.staple(masks)[None] >= 0.5) for masks in readers]
-    return Agreement(ids, dice_matrix(readers, extra=half), np.array(others), np.array(staple))
+    values, others, staple = (np.stack(arrays) for arrays in zip(*images, strict=True))
+    return Agreement(ids, summary(values), others, staple)
+
+
+def _image(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of one image's (4, H, W) masks: (5, 5) Dice between :data:`RATERS`, (4,) with the others, (4,) with STAPLE."""
+    matrix = dice_matrix([masks], extra=[consensus.fifty_percent(masks)[None]]).values[0]
+    others = segmentation.dice(masks, consensus.leave_one_out(masks))
+    return matrix, others, segmentation.dice(masks, consensus.staple(masks) >= 0.5)
 
 
 def reference_cells(found: Agreement, dataset: str, source: str) -> list[Cell]:
     """Each doctor, and ``any_doctor`` (the mean over all orders of the readers), against :data:`REFERENCES`."""
-    cells = []
-    for metric, values in found.references().items():
-        for row, column in [*zip(DOCTORS, values.T, strict=True), ("any_doctor", values.mean(axis=1))]:
-            cells.append(
-                Cell(
-                    row,
-                    dataset,
-                    metric,
-                    float(column.mean()),
-                    float(column.std(ddof=1)),
-                    len(found),
-                    1,
-                    source,
-                    extra=True,
-                )
-            )
-    return cells
+    references = found.references()
+    rows = [{name: values[:, i] for name, values in references.items()} for i in range(4)]
+    rows.append({name: values.mean(axis=1) for name, values in references.items()})
+    records = pd.concat(pd.DataFrame(row).assign(doctor=name) for name, row in zip(ROWS, rows, strict=True))
+    return cells(records, "doctor", REFERENCES, dataset=dataset, source=source)
 
 
 def printed_matrix(paper: str, table: str) -> np.ndarray:
@@ -121,7 +114,7 @@ def printed_matrix(paper: str, table: str) -> np.ndarray:
         for j, column in enumerate(RATERS):
             cell = printed.get((row, f"dice_with_{column}"))
             if cell is not None:
-                matrix[i, j] = cell.mean / (100 if cell.unit == "percent" else 1)
+                matrix[i, j] = cell.mean / SCALES[cell.unit]
     return matrix
 
 

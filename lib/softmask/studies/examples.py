@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -31,18 +32,19 @@ def examples(dataset: Dataset, rows: Sequence[int], n: int, *, area: tuple[float
     fitting = rows[(areas >= area[0]) & (areas <= area[1])]
     wanted = spread(fitting, n)
     order = [*wanted, *(row for row in fitting if row not in set(wanted.tolist()))]
-    found: list[Sample] = []
-    for sample in dataset.samples(order):
-        found.append(sample)
-        if len(found) == n:
-            return found
-    raise DataError(f"{dataset.name}: only {len(found)} of {n} examples with an area of {area[0]} to {area[1]} pixels")
+    found = list(islice(dataset.samples(order), n))
+    if len(found) < n:
+        raise DataError(
+            f"{dataset.name}: only {len(found)} of {n} examples with an area of {area[0]} to {area[1]} pixels"
+        )
+    return found
 
 
 def one_of_each_kind(dataset: Dataset, rows: Sequence[int], kinds: Sequence[str]) -> dict[str, Sample]:
-    """One readable sample of each nodule kind: of the middle size among ``rows`` of that kind (tiny ones: the largest).
+    """One readable sample of each nodule kind: of the middle size among ``rows`` of that kind.
 
-    A kind that does not occur is left out.
+    An unreadable one makes way for the next larger and is listed in ``dataset.problems``; after the largest come the
+    smaller ones. A kind that does not occur is left out.
     """
     rows = np.asarray(rows, dtype=int)
     found: dict[str, Sample] = {}
@@ -50,7 +52,7 @@ def one_of_each_kind(dataset: Dataset, rows: Sequence[int], kinds: Sequence[str]
         mine = rows[dataset.index["kind"].to_numpy()[rows] == kind]
         mine = mine[np.argsort(dataset.index["area"].to_numpy()[mine], kind="stable")]
         middle = len(mine) // 2
-        sample = next(iter(dataset.samples([*mine[middle:], *mine[:middle]])), None)
+        sample = next(iter(dataset.samples([*mine[middle:], *mine[:middle][::-1]])), None)
         if sample is not None:
             found[kind] = sample
     return found

@@ -15,6 +15,7 @@ import pandas as pd
 from softmask import label
 from softmask.config import BASE_SEED
 from softmask.data.sample import Sample
+from softmask.errors import ConfigError, LabelError
 from softmask.label import consensus, recist, soft_labels
 from softmask.measure import segmentation, soft, statistics
 from softmask.papers import display
@@ -40,14 +41,22 @@ LABELS = (
 )
 
 
+def first_mask(sample: Sample) -> np.ndarray:
+    """(H, W) bool: the first present reader's mask; LabelError where no reader is present."""
+    if not sample.present.any():
+        raise LabelError(f"{sample.id}: no reader is present, only a RECIST mark: there is no mask to start from")
+    return sample.masks[0]
+
+
 def labels_of(sample: Sample) -> dict[str, np.ndarray]:
     """Every label of :data:`LABELS` for one sample, each (H, W) float in [0, 1].
 
     Raises:
-        LabelError: when the mark or mask allows no label (a one-pixel lesion has no RECIST axes, say).
+        LabelError: when the mark or mask allows no label (a one-pixel lesion has no RECIST axes, say), or there is no
+            reader's mask.
     """
     masks = sample.masks
-    mask = masks[0]
+    mask = first_mask(sample)
     axes = recist.axes_from_mask(mask)
     from_mask = label.soft_mask(sample.image, mask=mask)
     from_readers = label.soft_mask(sample.image, readers=sample.readers, present=sample.present)
@@ -68,20 +77,27 @@ def labels_of(sample: Sample) -> dict[str, np.ndarray]:
 
 
 def edge_band(alpha: np.ndarray, pixels: int = BAND_PIXELS) -> np.ndarray:
-    """(H, W) bool: pixels the lesion covers in part, and ``pixels`` more on each side.
+    """(H, W) bool: the edge, that is pixels the lesion covers in part, and ``pixels`` more on each side of it.
 
-    The band depends on the truth alone, so that every label is judged on the same pixels. Where no pixel is
-    partly covered, it is grown from the pixels on both sides of the edge at one half.
+    Where a pixel it covers wholly touches one it does not cover at all, both are edge. The band depends on the truth
+    alone, so that every label is judged on the same pixels.
     """
     from scipy.ndimage import binary_dilation
 
-    inside = alpha >= 0.5
-    edge = (alpha > 0) & (alpha < 1) | (binary_dilation(inside) & ~inside)
+    inside, outside = alpha >= 1, alpha <= 0
+    edge = ~(inside | outside) | (inside & binary_dilation(outside)) | (outside & binary_dilation(inside))
     return binary_dilation(edge, iterations=pixels)
 
 
 def against_alpha(sample: Sample) -> list[dict]:
-    """One record per label: its error against the true alpha of an embedded sample, inside :func:`edge_band`."""
+    """One record per label: its error against the true alpha of an embedded sample, inside :func:`edge_band`.
+
+    Raises:
+        ConfigError: where the true alpha is not known.
+        LabelError: as :func:`labels_of`.
+    """
+    if sample.alpha is None:
+        raise ConfigError(f"{sample.id}: real data has no true alpha; compare the labels with the readers instead")
     band = edge_band(sample.alpha)
     truth = sample.alpha.astype(float)
     return [
@@ -107,14 +123,18 @@ def against_readers(sample: Sample) -> list[dict]:
     labelling reader among them, as in the papers), ``dice_others`` against the consensus of the readers that
     the label was not made from, ``mae_mean`` the mean absolute difference from the mean of all readers' masks
     where at least one but not all of them marked the pixel (NaN where they agree everywhere).
+
+    Raises:
+        LabelError: as :func:`labels_of`, and with fewer than two readers.
     """
+    labels = labels_of(sample)
     masks = sample.masks
     everyone = consensus.fifty_percent(masks)
     others = consensus.leave_one_out(masks)[0]
     mean = masks.mean(axis=0)
     disputed = (mean > 0) & (mean < 1)
     records = []
-    for name, values in labels_of(sample).items():
+    for name, values in labels.items():
         binary = values >= 0.5
         records.append(
             {
@@ -124,7 +144,7 @@ def against_readers(sample: Sample) -> list[dict]:
                 "label": name,
                 "dice_consensus": float(segmentation.dice(binary, everyone)),
                 "dice_others": float(segmentation.dice(binary, others)),
-                "mae_mean": float(soft.mae(values, mean, disputed)) if disputed.any() else np.nan,
+                "mae_mean": float(soft.mae(values, mean, disputed)),
             }
         )
     return records
@@ -137,19 +157,20 @@ def compare(
 
     Columns: the two labels' means, ``difference`` with its 95 % bootstrap interval ``low`` .. ``high``, the two-sided
     Wilcoxon signed-rank ``p``, ``n``, and ``b is``: ``lower``, ``higher``, or ``no clear difference`` where the
-    interval holds 0.
+    interval holds 0. All of them over the samples on which both labels have a value.
     """
     wide = records.pivot(index="sample", columns="label", values=metric)
     rows = []
     for a, b in pairs:
-        test = statistics.paired_test(wide[b].to_numpy(), wide[a].to_numpy(), seed)
+        both = wide[[a, b]].dropna()
+        test = statistics.paired_test(both[b].to_numpy(), both[a].to_numpy(), seed)
         verdict = "lower" if test.high < 0 else "higher" if test.low > 0 else "no clear difference"
         rows.append(
             {
                 "a": display("rows", a),
                 "b": display("rows", b),
-                "mean of a": wide[a].mean(),
-                "mean of b": wide[b].mean(),
+                "mean of a": both[a].mean(),
+                "mean of b": both[b].mean(),
                 "difference": test.mean_difference,
                 "low": test.low,
                 "high": test.high,

@@ -16,7 +16,7 @@ from softmask.data.sample import Sample
 from softmask.label import consensus, recist, trimap
 from softmask.label.matting import closed_form_alpha
 from softmask.measure import segmentation, soft
-from softmask.studies.labelling import edge_band
+from softmask.studies.labelling import edge_band, first_mask
 
 EPSILONS = (1e-9, 1e-7, 1e-5, 1e-3, 1e-2)
 WINDOW_RADII = (1, 2)
@@ -64,7 +64,7 @@ def compare_algorithms(sample: Sample) -> list[dict]:
 
     ``converged`` is 0, and the measures are NaN, where pymatting's iterative solver gives up.
     """
-    mask = sample.masks[0]
+    mask = first_mask(sample)
     known = trimap.from_mask(mask)
     records = [_score(sample, mask.astype(float), algorithm="binary_mask", converged=1.0)]
     for name, estimate in algorithms().items():
@@ -81,7 +81,7 @@ def compare_algorithms(sample: Sample) -> list[dict]:
 
 def compare_settings(sample: Sample) -> list[dict]:
     """One record per regularisation, matting window and trimap radius; ``automatic`` is the package's own trimap."""
-    mask = sample.masks[0]
+    mask = first_mask(sample)
     known = trimap.from_mask(mask)
     records = [
         _score(sample, closed_form_alpha(sample.image, known, epsilon=value), setting="epsilon", value=f"{value:g}")
@@ -122,7 +122,7 @@ def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5)
     with threadpool_limits(1):
         for sample in samples:
             image = cv2.resize(sample.image, (size, size), interpolation=cv2.INTER_LINEAR)
-            mask = cv2.resize(sample.masks[0].astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0
+            mask = cv2.resize(first_mask(sample).astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0
             known = trimap.from_mask(mask)
             axes = recist.axes_from_mask(mask)
             times["trimap"].append(best(partial(trimap.from_mask, mask)))

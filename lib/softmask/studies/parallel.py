@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tqdm import tqdm
 
@@ -21,6 +21,12 @@ def progress(rows: Sequence[int], title: str) -> Iterable[int]:
     return tqdm(rows, desc=title, unit="image", mininterval=5.0)
 
 
+def sample_name(dataset: Dataset, row: int) -> str:
+    """The :attr:`Sample.id` of a row, from the index alone: what a sample that cannot be read is called."""
+    entry = dataset.index.iloc[row]
+    return f"{dataset.name}/{entry['patient']}/{entry['nodule']}/{entry['slice']}"
+
+
 def map_samples(
     work: Callable[[Sample], list[dict]],
     dataset: Dataset,
@@ -32,15 +38,23 @@ def map_samples(
     """``work(sample)`` for every readable sample of ``rows``, flattened into one list of records.
 
     The order is that of ``rows`` whatever the number of ``jobs`` (processes; default all cores). A sample that
-    cannot be read or labelled is left out and listed in ``dataset.problems``; any other error is raised.
+    cannot be read or labelled is left out and listed in ``dataset.problems``, in that order too; any other error is
+    raised.
     """
     from joblib import Parallel, delayed
 
-    rows = [int(row) for row in rows]
-    samples = dataset.samples(progress(rows, title or dataset.name))
+    def tasks() -> Iterator[tuple]:
+        for row in progress([int(row) for row in rows], title or dataset.name):
+            try:
+                sample = dataset[row]
+            except DataError as error:  # goes the way of the results, so that problems are listed in order
+                yield delayed(_left_out)(sample_name(dataset, row), str(error))
+            else:
+                yield delayed(_guarded)(work, sample)
+
     parallel = Parallel(n_jobs=jobs or cores(), return_as="generator", batch_size=8, pre_dispatch="4*n_jobs")
     records: list[dict] = []
-    for name, outcome in parallel(delayed(_guarded)(work, sample) for sample in samples):
+    for name, outcome in parallel(tasks()):
         if isinstance(outcome, str):
             dataset.add_problem(name, outcome)
         else:
@@ -53,3 +67,7 @@ def _guarded(work: Callable[[Sample], list[dict]], sample: Sample) -> tuple[str,
         return sample.id, work(sample)
     except (LabelError, DataError) as error:
         return sample.id, str(error)
+
+
+def _left_out(name: str, why: str) -> tuple[str, str]:
+    return name, why

@@ -1,0 +1,91 @@
+"""One function over many samples: order, what is left out, what is raised."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from softmask.data.sample import Problem
+from softmask.errors import ConfigError, DataError, LabelError
+from softmask.studies.parallel import cores, map_samples, sample_name
+
+
+def many(discs, changes: dict[int, Exception], n: int = 40) -> list:
+    first = discs(0)
+    return [changes.get(i, replace(first, patient=f"p{i}", slice=f"s{i}")) for i in range(n)]
+
+
+def two_records(failing: dict[str, Exception] | None = None):
+    def work(sample) -> list[dict]:  # nested, so that other processes get it by value
+        if failing and sample.patient in failing:
+            raise failing[sample.patient]
+        return [{"id": sample.id, "part": part} for part in "ab"]
+
+    return work
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_records_and_problems_come_in_the_order_of_the_rows(jobs, dataset_of, discs) -> None:
+    dataset = dataset_of(many(discs, {30: DataError("truncated"), 39: DataError("no reader")}))
+    rows = [39, 5, 30, *range(38, 31, -1), *range(6, 30), 0]
+    records = map_samples(
+        two_records({"p29": LabelError("too small"), "p5": DataError("empty")}), dataset, rows, jobs=jobs
+    )
+    left_out = (39, 5, 30, 29)
+    expected = [row for row in rows if row not in left_out]
+    assert records == [{"id": f"lidc/p{row}/n0/s{row}", "part": part} for row in expected for part in "ab"]
+    whys = ("no reader", "empty", "truncated", "too small")
+    assert dataset.problems == [Problem(f"lidc/p{row}/n0/s{row}", why) for row, why in zip(left_out, whys, strict=True)]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("kind", [RuntimeError, ConfigError])
+def test_other_errors_of_the_function_are_raised(jobs, kind, dataset_of, discs) -> None:
+    dataset = dataset_of(many(discs, {}))
+    with pytest.raises(kind, match="boom"):
+        map_samples(two_records({"p25": kind("boom")}), dataset, range(40), jobs=jobs)
+    assert dataset.problems == []
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("row", [1, 39])  # at the start, and once processes are at work
+def test_other_errors_of_the_reader_are_raised(jobs, row, dataset_of, discs) -> None:
+    dataset = dataset_of(many(discs, {row: PermissionError("boom")}))
+    with pytest.raises(PermissionError, match="boom"):
+        map_samples(two_records(), dataset, range(40), jobs=jobs)
+
+
+def test_each_problem_is_listed_once(dataset_of, discs) -> None:
+    dataset = dataset_of([discs(0), DataError("truncated")])
+    for _ in range(2):
+        map_samples(two_records({"p0": LabelError("too small")}), dataset, [0, 1, 1], jobs=1)
+    assert [problem.why for problem in dataset.problems] == ["too small", "truncated"]
+
+
+def test_no_rows_and_no_records(dataset_of, discs) -> None:
+    dataset = dataset_of([discs(0)])
+    assert map_samples(two_records(), dataset, [], jobs=1) == []
+    assert map_samples(lambda sample: [], dataset, [0], jobs=1) == []
+
+
+def test_the_progress_bar_bears_the_title(dataset_of, discs, capsys) -> None:
+    dataset = dataset_of([discs(0)])
+    map_samples(two_records(), dataset, [0], title="labels", jobs=1)
+    map_samples(two_records(), dataset, [0], jobs=1)
+    shown = capsys.readouterr().err
+    assert "labels: 100%" in shown
+    assert "lidc: 100%" in shown
+
+
+def test_the_name_from_the_index_is_the_samples_own(dataset_of, discs) -> None:
+    dataset = dataset_of([discs(0), discs(7)])
+    assert [sample_name(dataset, row) for row in (0, 1)] == [dataset[0].id, dataset[1].id]
+
+
+def test_cores_are_those_this_process_may_use(monkeypatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 2, 5}, raising=False)
+    assert cores() == 3
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: None)
+    assert cores() == 1
