@@ -99,7 +99,7 @@ class Config:
 
     @property
     def run(self) -> str:
-        """Name of the run, ``<profile>-<data>`` and ``-<n>seeds`` beyond the profile's own: ``cpu-embedded``.
+        """Name of the run: ``cpu-embedded``, and ``-<n>seeds`` where that is not the profile's own number.
 
         ``auto`` is named after what it found: ``embedded`` where no real data is there, else ``auto``.
         """
@@ -108,7 +108,7 @@ class Config:
             from softmask.data import found  # config stays importable without the readers
 
             data = "auto" if found(self.data_root) else "embedded"
-        more = f"-{self.seeds}seeds" if self.seeds > self.profile.seeds else ""
+        more = f"-{self.seeds}seeds" if self.seeds != self.profile.seeds else ""
         return f"{self.profile.name}-{data}{more}"
 
     @property

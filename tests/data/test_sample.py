@@ -84,7 +84,12 @@ def test_a_recist_mark_alone_is_enough() -> None:
         ({"hu": np.zeros((8, 10), np.int16)}, "hu must be float32"),
         ({"alpha": np.zeros((8, 10))}, "alpha must be float32"),
         ({"alpha": np.zeros((1, 8, 10), np.float32)}, "alpha must be float32"),
+        ({"alpha": np.full((8, 10), 1.5, np.float32)}, r"alpha must lie in \[0, 1\]"),
+        ({"alpha": np.full((8, 10), np.nan, np.float32)}, r"alpha must lie in \[0, 1\]"),
+        ({"hu": np.full((8, 10), np.nan, np.float32)}, "hu has NaN"),
         ({"recist": AXES[0]}, "recist must be"),
+        ({"recist": AXES * np.nan}, "recist has NaN"),
+        ({"spacing": (0.7, 0.0)}, "spacing must be above 0 mm"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_the_sample_named(changes, message) -> None:

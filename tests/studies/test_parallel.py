@@ -8,7 +8,7 @@ import pytest
 
 from softmask.data.sample import Problem
 from softmask.errors import ConfigError, DataError, LabelError
-from softmask.studies.parallel import cores, map_samples, sample_name
+from softmask.studies.parallel import cores, map_samples
 
 
 def many(discs, changes: dict[int, Exception], n: int = 40) -> list:
@@ -80,7 +80,7 @@ def test_the_progress_bar_bears_the_title(dataset_of, discs, capsys) -> None:
 
 def test_the_name_from_the_index_is_the_samples_own(dataset_of, discs) -> None:
     dataset = dataset_of([discs(0), discs(7)])
-    assert [sample_name(dataset, row) for row in (0, 1)] == [dataset[0].id, dataset[1].id]
+    assert [dataset.name_of(row) for row in (0, 1)] == [dataset[0].id, dataset[1].id]
 
 
 def test_cores_are_those_this_process_may_use(monkeypatch) -> None:

@@ -82,7 +82,11 @@ class Sample:
                 array is None or (array.shape == shape and array.dtype == np.float32),
                 f"{name} must be float32 of size {shape}",
             )
+        need(self.hu is None or bool(np.isfinite(self.hu).all()), "hu has NaN or infinite pixels")
+        need(self.alpha is None or bool(((self.alpha >= 0) & (self.alpha <= 1)).all()), "alpha must lie in [0, 1]")
         need(self.recist is None or self.recist.shape == (2, 2, 2), "recist must be (axis, end, row/column)")
+        need(self.recist is None or bool(np.isfinite(self.recist).all()), "recist has NaN or infinite ends")
+        need(self.spacing is None or min(self.spacing) > 0, f"spacing must be above 0 mm, not {self.spacing}")
 
 
 @dataclass(frozen=True)
@@ -134,14 +138,18 @@ class Dataset:
         sample = self[i]
         return sample.readers, sample.present
 
+    def name_of(self, i: int) -> str:
+        """The :attr:`Sample.id` of row ``i``, without reading it."""
+        row = self.index.iloc[int(i)]
+        return f"{self.name}/{row['patient']}/{row['nodule']}/{row['slice']}"
+
     def samples(self, rows: Iterable[int] | None = None) -> Iterator[Sample]:
         """The readable samples of ``rows`` (default all), in order; the others are added to :attr:`problems`."""
         for i in range(len(self)) if rows is None else rows:
             try:
                 yield self[int(i)]
             except DataError as error:
-                row = self.index.iloc[int(i)]
-                self.add_problem(f"{self.name}/{row.patient}/{row.nodule}/{row.slice}", str(error))
+                self.add_problem(self.name_of(i), str(error))
 
     def add_problem(self, where: str, why: str) -> None:
         """Remember that ``where`` was left out because of ``why`` (each once)."""

@@ -22,7 +22,7 @@ from softmask.measure import segmentation
 from softmask.measure.agreement import DiceMatrix, dice_matrix, summary
 from softmask.report.result import SCALES, Cell
 from softmask.report.summary import cells
-from softmask.studies.parallel import progress, sample_name
+from softmask.studies.parallel import progress
 
 DOCTORS = ("doctor1", "doctor2", "doctor3", "doctor4")
 CONSENSUS = "consensus50"
@@ -74,7 +74,7 @@ def agreement(dataset: Dataset, rows: Iterable[int], title: str = "") -> Agreeme
     ids: list[str] = []
     images: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for row in progress([int(row) for row in rows], title or dataset.name):
-        where = sample_name(dataset, row)
+        where = dataset.name_of(row)
         try:
             readers, present = dataset.read_masks(row)
             if present.sum() != 4:

@@ -21,12 +21,6 @@ def progress(rows: Sequence[int], title: str) -> Iterable[int]:
     return tqdm(rows, desc=title, unit="image", mininterval=5.0)
 
 
-def sample_name(dataset: Dataset, row: int) -> str:
-    """The :attr:`Sample.id` of a row, from the index alone: what a sample that cannot be read is called."""
-    entry = dataset.index.iloc[row]
-    return f"{dataset.name}/{entry['patient']}/{entry['nodule']}/{entry['slice']}"
-
-
 def map_samples(
     work: Callable[[Sample], list[dict]],
     dataset: Dataset,
@@ -48,7 +42,7 @@ def map_samples(
             try:
                 sample = dataset[row]
             except DataError as error:  # goes the way of the results, so that problems are listed in order
-                yield delayed(_left_out)(sample_name(dataset, row), str(error))
+                yield delayed(_left_out)(dataset.name_of(row), str(error))
             else:
                 yield delayed(_guarded)(work, sample)
 
