@@ -2,7 +2,7 @@
 
 Started from RECIST axes as DSNet and CasGAN do, after Cai et al., "Accurate weakly-supervised deep lesion segmentation
 using large-scale clinical annotations", MICCAI 2018. The margins were looked at on one half of the LIDC patients:
-between 0.07 and 0.15 for the box and 0.6 and 1.5 for the crop, the mean Dice with the consensus moves by 0.001.
+there, between 0.07 and 0.15 for the box and 0.6 and 1.5 for the crop, the mean Dice moved by 0.001.
 """
 
 from __future__ import annotations

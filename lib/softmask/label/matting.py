@@ -66,7 +66,7 @@ def _checked(image: np.ndarray, trimap: np.ndarray, epsilon: float, radius: int)
     image, trimap = checked_image(image), np.asarray(trimap, float)
     if trimap.shape != image.shape[:2]:
         raise LabelError(f"trimap of size {trimap.shape} on an image of size {image.shape[:2]}: they must be the same")
-    if radius < 1 or radius != int(radius):
+    if isinstance(radius, bool) or not isinstance(radius, int | np.integer) or radius < 1:
         raise LabelError(f"the window radius must be a whole number of at least 1, not {radius!r}")
     if min(trimap.shape) < 2 * radius + 1:
         raise LabelError(

@@ -8,7 +8,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,14 @@ PACKAGES = (
 _GENERATED = ("results", "figures")
 
 
-def collect(config: Config, datasets: Iterable[Dataset], started: float) -> dict[str, Any]:
+def collect(
+    config: Config, datasets: Iterable[Dataset], started: float, seeds: Sequence[int] = (BASE_SEED,)
+) -> dict[str, Any]:
     """What stands behind a table made from ``datasets``, as plain values for JSON.
 
     Args:
         started: ``time.perf_counter()`` when the work began.
+        seeds: those that were used.
 
     Paths are written relative to the data root, the checkout or the home folder, by name.
 
@@ -53,7 +56,7 @@ def collect(config: Config, datasets: Iterable[Dataset], started: float) -> dict
     content = {
         "run": config.run,
         "profile": config.profile.name,
-        "seeds": [BASE_SEED + i for i in range(config.seeds)],
+        "seeds": list(seeds),
         "git_commit": commit,
         "git_dirty": dirty,
         "python": platform.python_version(),

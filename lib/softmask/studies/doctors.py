@@ -1,9 +1,9 @@
 """How far four readers agree with one another and with a consensus of them.
 
 The papers print one matrix: Dice between four doctors, their 50 % consensus and a model. A consensus that
-contains the doctor it is compared with flatters the doctor, so a leave-one-out consensus and STAPLE stand
-beside it; and since LIDC does not say which reader is "doctor 1", so does the mean over all orders of the
-readers, in which every pair of doctors has the same expected Dice.
+contains the doctor it is compared with flatters the doctor, so a leave-one-out consensus stands beside it, and
+STAPLE, which weighs the readers but contains them all; and since LIDC does not say which reader is "doctor 1", so
+does the mean over all orders of the readers, in which every pair of doctors has the same expected Dice.
 """
 
 from __future__ import annotations

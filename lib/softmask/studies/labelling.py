@@ -16,7 +16,7 @@ from softmask import label
 from softmask.config import BASE_SEED
 from softmask.data.sample import Sample
 from softmask.errors import ConfigError, LabelError
-from softmask.label import consensus, recist, soft_labels
+from softmask.label import consensus, recist, soft_labels, trimap
 from softmask.measure import segmentation, soft, statistics
 from softmask.papers import display
 
@@ -35,6 +35,7 @@ LABELS = (
     "recist_ellipse",
     "recist_grabcut",
     "recist_soft",
+    "recist_soft_free",
     "kats_dilation",
     "gros_interpolation",
     "softened",
@@ -70,6 +71,7 @@ def labels_of(sample: Sample) -> dict[str, np.ndarray]:
         "recist_ellipse": recist.ellipse_mask(axes, mask.shape).astype(float),
         "recist_grabcut": from_recist.mask.astype(float),
         "recist_soft": from_recist.alpha,
+        "recist_soft_free": label.closed_form_alpha(sample.image, trimap.from_mask(from_recist.mask)),
         "kats_dilation": soft_labels.kats_dilation(mask),
         "gros_interpolation": soft_labels.gros_interpolation(mask),
         "softened": soft_labels.softened(mask, from_mask.alpha),
@@ -120,9 +122,9 @@ def against_readers(sample: Sample) -> list[dict]:
     """One record per label: its agreement with the readers of a sample that several readers marked.
 
     ``dice_consensus`` is between the label binarised at 0.5 and the 50 % consensus of all present readers (the
-    labelling reader among them, as in the papers), ``dice_others`` against the consensus of the readers that
-    the label was not made from, ``mae_mean`` the mean absolute difference from the mean of all readers' masks
-    where at least one but not all of them marked the pixel (NaN where they agree everywhere).
+    labelling reader among them, as in the papers), ``dice_others`` against the consensus of all but the first reader
+    (which the ``readers_*`` labels have seen, and no other label), ``mae_mean`` the mean absolute difference from the
+    mean of all readers' masks where some but not all of them marked the pixel (NaN where they agree everywhere).
 
     Raises:
         LabelError: as :func:`labels_of`, and with fewer than two readers.

@@ -104,7 +104,8 @@ def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5)
 
     Images and masks are enlarged to ``size`` first. Keys: ``trimap`` (from a mask), ``recist_trimap`` (from a RECIST
     mark, GrabCut included), ``matting``, ``total`` (trimap from a mask, and matting) and, in the same run on the same
-    trimaps, ``pymatting`` (its closed form).
+    trimaps, ``pymatting`` (its closed form); and ``unknown_pixels``, the median size of the band, with which the time
+    grows.
     """
     import cv2
     from threadpoolctl import threadpool_limits
@@ -119,7 +120,10 @@ def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5)
 
     peer = algorithms()["pymatting_closed_form"]
     times: dict[str, list[float]] = {"trimap": [], "recist_trimap": [], "matting": [], "pymatting": []}
+    unknown: list[int] = []
+    threads = cv2.getNumThreads()
     with threadpool_limits(1):
+        cv2.setNumThreads(1)
         for sample in samples:
             image = cv2.resize(sample.image, (size, size), interpolation=cv2.INTER_LINEAR)
             mask = cv2.resize(first_mask(sample).astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0
@@ -129,5 +133,7 @@ def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5)
             times["recist_trimap"].append(best(partial(trimap.from_recist, image, axes)))
             times["matting"].append(best(partial(closed_form_alpha, image, known)))
             times["pymatting"].append(best(partial(peer, image, known)))
+            unknown.append(np.count_nonzero(known == 0.5))
+        cv2.setNumThreads(threads)
     medians = {name: statistics.median(values) for name, values in times.items()}
-    return medians | {"total": medians["trimap"] + medians["matting"]}
+    return medians | {"total": medians["trimap"] + medians["matting"], "unknown_pixels": statistics.median(unknown)}
