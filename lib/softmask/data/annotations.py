@@ -11,24 +11,22 @@ the tolerance is in mm: the published numbering of nodules depends on it.
 from __future__ import annotations
 
 import importlib.util
-import io
 import sqlite3
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TypeVar
-from zipfile import BadZipFile
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from softmask.config import cache_root
+from softmask.cache import cached_arrays, code_digest
 from softmask.data import rasterise
 from softmask.errors import DataError, MissingData
-from softmask.files import sha256_of, write_atomic
+from softmask.files import sha256_of
 
 T = TypeVar("T")
 
@@ -48,7 +46,6 @@ RATINGS = (
 READERS = 4
 """Reader places of a nodule; a place beyond the readers who marked it is empty."""
 
-_VERSION = 1  # of the clustering below: raise it when its result changes
 _SHRINK, _SMALLEST = 0.9, 0.1
 
 
@@ -109,7 +106,7 @@ class Nodule:
             after scan, so that the later scan's slices replaced the earlier one's.)
         readers: the first four readings, in the order of the database: "doctor 1" to "doctor 4".
         group_size: how many readings the clustering put together. Above four (14 groups) they belong to nodules so
-            close that it could not part them; the published slice set takes the first four as well.
+            close that it could not part them (:attr:`merged`); the published slice set takes the first four as well.
     """
 
     patient: str
@@ -121,6 +118,11 @@ class Nodule:
     name: str
     readers: tuple[Reading, ...] = field(repr=False)
     group_size: int
+
+    @property
+    def merged(self) -> bool:
+        """Whether more readings were put together than there are readers: they cannot all be of one nodule."""
+        return self.group_size > READERS
 
     def slices(self) -> tuple[float, ...]:
         """z positions in mm, ascending, that at least one reader marked with an inclusion contour."""
@@ -166,7 +168,7 @@ class Annotations:
 
     Attributes:
         nodules: ordered by scan and number.
-        fingerprint: hex digest of the database file and the clustering.
+        fingerprint: hex digest of the database file and of the code that reads it.
         origin: in words, where the contours come from.
     """
 
@@ -231,7 +233,7 @@ def load() -> Annotations:
 def read(path: Path) -> Annotations:
     """As :func:`load`, from the SQLite file at ``path``. The clustering is kept under the cache folder."""
     try:
-        digest = sha256_of(path, f"clusters {_VERSION}")
+        digest = sha256_of(path, code_digest("data"))
         scans, positions, annotations, contours = _tables(path)
     except (sqlite3.Error, OSError) as error:
         raise DataError(
@@ -339,25 +341,17 @@ def _clusters(
     digest: str, readings: dict[int, list[Reading]], positions: dict[int, np.ndarray], thickness: dict[int, float]
 ) -> dict[int, int]:
     """Nodule number of each annotation id, from the cache when this database was clustered before."""
-    cached = cache_root() / f"lidc-clusters-{digest[:16]}.npz"
-    annotations = [reading.annotation_id for scan in sorted(readings) for reading in readings[scan]]
-    if cached.is_file():
-        try:
-            with np.load(cached, allow_pickle=False) as stored:
-                ids, numbers = stored["annotation"].tolist(), stored["nodule"].tolist()
-            if ids == annotations:
-                return dict(zip(ids, numbers, strict=True))
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-            pass  # a damaged cache file is worth nothing; it is written again below
-    found: dict[int, int] = {}
-    for scan in sorted(readings):
-        voxels = [_voxels(reading, positions[scan]) for reading in readings[scan]]
-        for number, group in enumerate(cluster(voxels, thickness[scan])):
-            found.update((readings[scan][member].annotation_id, number) for member in group)
-    buffer = io.BytesIO()
-    np.savez(buffer, annotation=np.array(annotations), nodule=np.array([found[i] for i in annotations]))
-    write_atomic(cached, buffer.getvalue())
-    return found
+
+    def build() -> dict[str, np.ndarray]:
+        found: dict[int, int] = {}
+        for scan in sorted(readings):
+            voxels = [_voxels(reading, positions[scan]) for reading in readings[scan]]
+            for number, group in enumerate(cluster(voxels, thickness[scan])):
+                found.update((readings[scan][member].annotation_id, number) for member in group)
+        return {"annotation": np.array(list(found), int), "nodule": np.array(list(found.values()), int)}
+
+    stored = cached_arrays("lidc-clusters", digest, build)
+    return dict(zip(stored["annotation"].tolist(), stored["nodule"].tolist(), strict=True))
 
 
 def _voxels(reading: Reading, positions: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ class Status:
         licence: terms of the real data; empty for embedded data.
         images: how many samples there are (:func:`status`) or could be read (:func:`check`).
         problems: what is damaged or incomplete, file by file.
+        left_out: what the published set itself gets wrong, and is not used.
         missing: for each source that would serve better or at all: what is missing, and how to get it.
     """
 
@@ -36,6 +37,7 @@ class Status:
     licence: str
     images: int
     problems: tuple[Problem, ...]
+    left_out: tuple[Problem, ...]
     missing: tuple[str, ...]
 
 
@@ -60,8 +62,9 @@ def _look(name: str, config: Config, *, read: bool) -> Status:
         dataset = open_source(*place, name) if place else open_dataset(name, config)
     except DataError as error:
         problems = (Problem(str(where), str(error)),) if place else ()
-        return Status(name, "none", "not usable" if place else "not there", where, licence, 0, problems, missing)
+        return Status(name, "none", "not usable" if place else "not there", where, licence, 0, problems, (), missing)
     images = len(dataset)
     if read:
         images = sum(1 for _ in tqdm(dataset.samples(), total=len(dataset), desc=name, unit=" images"))
-    return Status(name, dataset.source, dataset.origin, where, licence, images, tuple(dataset.problems), missing)
+    problems, left_out = tuple(dataset.problems), tuple(dataset.left_out)
+    return Status(name, dataset.source, dataset.origin, where, licence, images, problems, left_out, missing)

@@ -14,27 +14,26 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 
 import softmask.data.annotations as annotations
-from softmask.config import cache_root
+from softmask.cache import cached_arrays, code_digest
 from softmask.data.file_store import FileStore, open_store
 from softmask.data.image_files import read_grey
 from softmask.data.kinds import kinds_of_rows
 from softmask.data.lidc_join import fault_of
 from softmask.data.sample import Dataset, Problem, Sample
 from softmask.errors import DataError
-from softmask.files import sha256_of, write_atomic
+from softmask.files import sha256_of
 
-COLUMNS = ("patient", "nodule", "slice", "n_readers", "area", "spacing_mm", "diameter_mm", "kind")
+COLUMNS = ("patient", "nodule", "slice", "n_readers", "area", "spacing_mm", "diameter_mm", "kind", "merged")
 """Columns of the index, here and in the embedded data: see :func:`index_frame`."""
 
 _NAME = re.compile(
@@ -42,7 +41,7 @@ _NAME = re.compile(
     r"(?P<part>images|mask-[0-3])/(?P<slice>slice-\d+)\.png"
 )
 _PARTS = ("images", "mask-0", "mask-1", "mask-2", "mask-3")
-_CACHE_VERSION = 2  # raise it when what is kept in the cache, or the comparison with the contours, changes
+_FILE = "<file>"  # stands for the title of a file in what is cached: the same content may lie elsewhere tomorrow
 
 
 class LidcSlices(Dataset):
@@ -62,9 +61,6 @@ class LidcSlices(Dataset):
         path: folder or zip archive.
         name: ``lidc`` or ``lnsm``.
 
-    Attributes:
-        left_out: what the published set itself gets wrong, and is not used.
-
     Raises:
         MissingData: when there is nothing at ``path``.
         DataError: when no slice can be used, the archive is damaged, or the flags file is not a table.
@@ -80,12 +76,13 @@ class LidcSlices(Dataset):
         flags_path = self._files.path.with_name("LIDC-IDRI-slices.flags.csv")
         flags = read_flags(flags_path)
         content = _content(self._files, self._database)
-        self.problems = list(content.problems)
+        self.problems = [told.problem(self._files) for told in content.problems]
         nodules = {key[:2] for key in content.keys}
         wrong = {nodule: [f"{why}: the published set is wrong here"] for nodule, why in content.faults.items()}
         for nodule in nodules & flags.keys():
             wrong.setdefault(nodule, []).append(f"{flags_path.name}: {flags[nodule]}")
-        self.left_out = [Problem(f"{name}/{'/'.join(nodule)}", "; ".join(wrong[nodule])) for nodule in sorted(wrong)]
+        for nodule in sorted(wrong):
+            self.left_out.append(Problem(f"{name}/{'/'.join(nodule)}", "; ".join(wrong[nodule])))
         rows = np.array([key[:2] not in wrong for key in content.keys], bool)
         unmarked = np.flatnonzero(rows & (content.readers == 0))
         for row in unmarked:
@@ -172,14 +169,18 @@ def index_frame(
 
     Returns:
         A frame with :data:`COLUMNS`; ``diameter_mm`` is the diameter of the disc of that area, ``kind`` the nodule's
-        (:func:`softmask.data.kinds.kind_of`, by the largest of its rows), empty without an annotated nodule.
+        (:func:`softmask.data.kinds.kind_of`, by the largest of its rows), empty without an annotated nodule;
+        ``merged`` (bool) is True where the clustering put readings of several nodules together
+        (:attr:`softmask.data.annotations.Nodule.merged`), False without an annotated nodule.
     """
     patient, nodule, place = zip(*keys, strict=True)
     area = np.asarray(area, float)
     spacing = np.asarray(spacing_mm, float)
     diameter = 2 * np.sqrt(area / np.pi) * spacing
-    kind = kinds_of_rows(nodules or [None] * len(keys), diameter)
-    columns = (patient, nodule, place, np.asarray(n_readers, int), area, spacing, diameter, kind)
+    annotated = nodules or [None] * len(keys)
+    kind = kinds_of_rows(annotated, diameter)
+    merged = np.array([one is not None and one.merged for one in annotated], bool)
+    columns = (patient, nodule, place, np.asarray(n_readers, int), area, spacing, diameter, kind, merged)
     return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
 
 
@@ -233,6 +234,31 @@ def read_flags(path: Path) -> dict[tuple[str, str], str]:
 
 
 @dataclass(frozen=True)
+class _Told:
+    """A problem of the content, whichever copy of it is at hand.
+
+    Attributes:
+        where: slice or nodule; empty for the whole folder or archive.
+        member: the file that ``why`` is about, by its name in the store; empty where it is about none.
+        why: with :data:`_FILE` where the file's title belongs.
+    """
+
+    where: str
+    member: str
+    why: str
+
+    @classmethod
+    def of(cls, files: FileStore, where: str, why: str, members: Iterable[str]) -> _Told:
+        """From a message that calls one of ``members`` by its title."""
+        member = next((name for name in members if files.title(name) in why), "")
+        return cls(where, member, why.replace(files.title(member), _FILE) if member else why)
+
+    def problem(self, files: FileStore) -> Problem:
+        why = self.why.replace(_FILE, files.title(self.member)) if self.member else self.why
+        return Problem(self.where or str(files.path), why)
+
+
+@dataclass(frozen=True)
 class _Content:
     """What the files hold: one row per slice whose masks can be used.
 
@@ -244,42 +270,36 @@ class _Content:
     readers: np.ndarray
     areas: np.ndarray
     faults: dict[tuple[str, str], str]
-    problems: list[Problem]
+    problems: list[_Told]
     fingerprint: str
 
 
 def _content(files: FileStore, database: annotations.Annotations) -> _Content:
     """From the cache when the same files and database were looked through before, else by reading every mask."""
-    stamp = sha256_of(files.stamp, database.fingerprint)
-    cached = cache_root() / f"lidc-slices-{_CACHE_VERSION}-{stamp[:24]}.npz"
-    if cached.is_file():
-        try:
-            with np.load(cached, allow_pickle=False) as stored:
-                return _Content(
-                    str(stored["top"]),
-                    [tuple(key) for key in stored["keys"].reshape(-1, 3).tolist()],
-                    stored["readers"],
-                    stored["areas"],
-                    {(patient, nodule): why for patient, nodule, why in stored["faults"].reshape(-1, 3).tolist()},
-                    [Problem(*problem) for problem in stored["problems"].reshape(-1, 2).tolist()],
-                    str(stored["fingerprint"]),
-                )
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-            pass  # a damaged cache file is worth nothing; it is written again below
-    content = _look_through(files, database)
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        top=content.top,
-        keys=np.array(content.keys, str),
-        readers=content.readers,
-        areas=content.areas,
-        faults=np.array([(*nodule, why) for nodule, why in content.faults.items()], str),
-        problems=np.array([(problem.where, problem.why) for problem in content.problems], str),
-        fingerprint=content.fingerprint,
+
+    def build() -> dict[str, np.ndarray]:
+        content = _look_through(files, database)
+        return {
+            "top": np.array(content.top),
+            "keys": np.array(content.keys, str),
+            "readers": content.readers,
+            "areas": content.areas,
+            "faults": np.array([(*nodule, why) for nodule, why in content.faults.items()], str),
+            "problems": np.array([(told.where, told.member, told.why) for told in content.problems], str),
+            "fingerprint": np.array(content.fingerprint),
+        }
+
+    key = sha256_of(files.stamp, database.fingerprint, code_digest("data"))
+    stored = cached_arrays("lidc-slices", key, build)
+    return _Content(
+        str(stored["top"]),
+        [tuple(key) for key in stored["keys"].reshape(-1, 3).tolist()],
+        stored["readers"],
+        stored["areas"],
+        {(patient, nodule): why for patient, nodule, why in stored["faults"].reshape(-1, 3).tolist()},
+        [_Told(*told) for told in stored["problems"].reshape(-1, 3).tolist()],
+        str(stored["fingerprint"]),
     )
-    write_atomic(cached, buffer.getvalue())
-    return content
 
 
 def _look_through(files: FileStore, database: annotations.Annotations) -> _Content:
@@ -296,7 +316,7 @@ def _look_through(files: FileStore, database: annotations.Annotations) -> _Conte
     problems = []
     if strange:
         why = f"{len(strange)} PNG files with names that are not of this data set are ignored, such as {strange[0]!r}"
-        problems.append(Problem(str(files.path), why))
+        problems.append(_Told("", "", why))
     if len(tops) > 1:
         raise DataError(f"{files.path}: patients lie both at the top and in LIDC-IDRI-slices/; keep one of the two")
     top = tops.pop() if tops else ""
@@ -306,7 +326,7 @@ def _look_through(files: FileStore, database: annotations.Annotations) -> _Conte
         published = []
         for key in its_slices:
             names = {part: f"{top}{key[0]}/{key[1]}/{part}/{key[2]}.png" for part in _PARTS}
-            absent = [files.title(names[part]) for part in _PARTS if part not in slices[key]]
+            absent = [names[part] for part in _PARTS if part not in slices[key]]
             if absent:
                 lacking.setdefault("/".join(nodule), []).extend(absent)
                 continue
@@ -314,7 +334,7 @@ def _look_through(files: FileStore, database: annotations.Annotations) -> _Conte
                 masks = [_read_8bit(files, names[part]) for part in _PARTS[1:]]
                 mask, present = _checked_masks(masks, [files.title(names[part]) for part in _PARTS[1:]])
             except DataError as error:
-                problems.append(Problem("/".join(key), str(error)))
+                problems.append(_Told.of(files, "/".join(key), str(error), names.values()))
                 continue
             keys.append(key)
             readers.append(present.sum())
@@ -326,7 +346,7 @@ def _look_through(files: FileStore, database: annotations.Annotations) -> _Conte
             faults[nodule] = fault
     for nodule, files_lacking in lacking.items():
         more = f" and {len(files_lacking) - 1} more files of this nodule" if len(files_lacking) > 1 else ""
-        problems.append(Problem(nodule, f"missing: {files_lacking[0]}{more}; these slices are left out"))
+        problems.append(_Told(nodule, files_lacking[0], f"missing: {_FILE}{more}; these slices are left out"))
     fingerprint = files.fingerprint(known, top)
     return _Content(top, keys, np.array(readers, int), np.array(areas, float), faults, problems, fingerprint)
 

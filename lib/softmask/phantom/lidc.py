@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
-from zipfile import BadZipFile
-
 import numpy as np
 
-from softmask.config import cache_root
+from softmask.cache import cached_arrays, code_digest
 from softmask.data.annotations import Annotations, load
 from softmask.data.axes import recist_axes
 from softmask.data.image_files import window_hu
 from softmask.data.kinds import place_of_nodule
 from softmask.data.lidc import area_of, index_frame, ratings_of
 from softmask.data.sample import Dataset, Sample
-from softmask.files import sha256_of, write_atomic
+from softmask.files import sha256_of
 from softmask.phantom.ct import Draws, simulate
 from softmask.phantom.nodule import surface_slope
 from softmask.phantom.scanner import SETTINGS
@@ -48,8 +44,7 @@ class EmbeddedLidc(Dataset):
         self._setting = SETTINGS[name]
         self._annotations = annotations or load()
         self.origin = f"simulated CT, setting {name}, on the contours of the {self._annotations.origin}"
-        code = sorted(Path(__file__).parent.glob("*.py"))
-        self.fingerprint = sha256_of(self._annotations.fingerprint, name, *code)
+        self.fingerprint = sha256_of(self._annotations.fingerprint, name, code_digest("data", "phantom"))
         rows = _rows(self._annotations)
         self._nodule, self._z = rows["nodule"], rows["z"]
         nodules = [self._annotations.nodules[number] for number in self._nodule]
@@ -114,19 +109,8 @@ class EmbeddedLidc(Dataset):
 
 def _rows(annotations: Annotations) -> dict[str, np.ndarray]:
     """Of each row: its ``nodule`` (place among the annotations), ``z``, ``slice``, ``n_readers``, ``area``; cached."""
-    digest = sha256_of(annotations.fingerprint, Path(__file__))
-    cached = cache_root() / f"embedded-lidc-{digest[:16]}.npz"
-    if cached.is_file():
-        try:
-            with np.load(cached, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-            pass  # a damaged cache file is worth nothing; it is written again below
-    rows = _build_rows(annotations)
-    buffer = io.BytesIO()
-    np.savez(buffer, **rows)
-    write_atomic(cached, buffer.getvalue())
-    return rows
+    key = sha256_of(annotations.fingerprint, code_digest("data", "phantom"))
+    return cached_arrays("embedded-lidc", key, lambda: _build_rows(annotations))
 
 
 def _build_rows(annotations: Annotations) -> dict[str, np.ndarray]:

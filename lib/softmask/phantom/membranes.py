@@ -6,13 +6,12 @@ Where a membrane is cut obliquely it is wide and fades. Foreground is the cell i
 
 from __future__ import annotations
 
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from softmask.cache import code_digest
 from softmask.data.sample import Dataset, Sample
-from softmask.files import sha256_of
 from softmask.phantom.geometry import SUPERSAMPLING, block_mean, smooth_field
 from softmask.phantom.scanner import blur
 from softmask.phantom.seeds import generator
@@ -40,7 +39,7 @@ class EmbeddedIsbi2012(Dataset):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fingerprint = sha256_of(*sorted(Path(__file__).parent.glob("*.py")))
+        self.fingerprint = code_digest("data", "phantom")
         self.index = pd.DataFrame(
             {
                 "patient": [f"section-{number:02d}" for number in range(SECTIONS)],

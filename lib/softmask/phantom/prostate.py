@@ -8,14 +8,13 @@ bladder above the base. Lengths in mm, signals in arbitrary units; x grows to th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from softmask.cache import code_digest
 from softmask.data.promise12 import PERCENTILES
 from softmask.data.sample import Dataset, Sample
-from softmask.files import sha256_of
 from softmask.phantom.geometry import SUPERSAMPLING, block_mean, smooth_field
 from softmask.phantom.scanner import blur
 from softmask.phantom.seeds import generator
@@ -87,7 +86,7 @@ class EmbeddedPromise12(Dataset):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fingerprint = sha256_of(*sorted(Path(__file__).parent.glob("*.py")))
+        self.fingerprint = code_digest("data", "phantom")
         names = [f"Case{patient:02d}" for patient in range(PATIENTS)]
         self.index = pd.DataFrame(
             {

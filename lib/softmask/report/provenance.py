@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from softmask.config import BASE_SEED, ROOT, Config, cache_root, output_root
-from softmask.data.sample import Dataset
+from softmask.data.sample import Dataset, Problem
 from softmask.errors import ConfigError
 
 PACKAGES = (
@@ -39,6 +39,9 @@ def collect(
     config: Config, datasets: Iterable[Dataset], started: float, seeds: Sequence[int] = (BASE_SEED,)
 ) -> dict[str, Any]:
     """What stands behind a table made from ``datasets``, as plain values for JSON.
+
+    Of each data set ``problems`` has what is damaged in the copy at hand, ``left_out`` what the published set itself
+    gets wrong.
 
     Args:
         started: ``time.perf_counter()`` when the work began.
@@ -71,7 +74,9 @@ def collect(
                 "origin": data.origin,
                 "fingerprint": data.fingerprint,
                 "n": len(data),
-                "problems": [{"where": problem.where, "why": problem.why} for problem in data.problems],
+                "problems": _listed(data.problems),
+                "n_left_out": len(data.left_out),
+                "left_out": _listed(data.left_out),
             }
             for data in datasets
         ],
@@ -117,6 +122,10 @@ def peak_memory_mb() -> float:
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return round(peak * unit / 1e6, 1)
+
+
+def _listed(problems: Iterable[Problem]) -> list[dict[str, str]]:
+    return [{"where": problem.where, "why": problem.why} for problem in problems]
 
 
 def _version(package: str) -> str | None:
