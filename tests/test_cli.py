@@ -22,7 +22,7 @@ def root(tmp_path, monkeypatch):
 
 def test_check_of_whole_data_exits_0(root, capsys):
     assert cli.main(["data", "check", "isbi2012"]) == 0
-    assert "isbi2012: 3 images read, 0 problems" in capsys.readouterr().out
+    assert "isbi2012: 3 images read, 0 problems, 0 left out;" in capsys.readouterr().out
 
 
 def test_check_of_damaged_data_exits_1_and_names_the_file(root, capsys):

@@ -143,3 +143,16 @@ def test_the_data_root_is_absolute_and_knows_home(tmp_path, monkeypatch) -> None
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
     assert Config.from_parameters("cpu", "embedded", data_root="scans").data_root == tmp_path / "scans"
     assert Config.from_parameters("cpu", "embedded", data_root=Path("~/scans")).data_root == tmp_path / "me" / "scans"
+
+
+def test_a_data_folder_must_be_a_folder(tmp_path, monkeypatch) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for value, message in (
+        (tmp_path / "file", "is a file; name a folder"),
+        ("~nosuchuser/data", "names no folder"),
+        ("x" * 5000, "names no folder"),
+    ):
+        monkeypatch.setenv("SOFTMASK_DATA", str(value))
+        with pytest.raises(ConfigError, match=f"SOFTMASK_DATA = .*{message}"):
+            Config.from_parameters("cpu", "embedded")

@@ -27,6 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SoftmaskError as error:
         print(f"softmask: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # not of the data (readers name those): a cache or terminal that cannot be written
+        print(
+            f"softmask: {error.filename or 'output'}: {error.strerror}; check the path, its rights and the space left",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print("softmask: interrupted", file=sys.stderr)
         return 130
@@ -93,7 +99,8 @@ def _check(arguments: argparse.Namespace) -> int:
             print("lnsm: the same files as lidc")
             continue
         one = check(name, config)
-        print(f"{name}: {one.images} images read, {len(one.problems)} problems; {one.origin}")
+        unused = f"{len(one.problems)} problems, {len(one.left_out)} left out"
+        print(f"{name}: {one.images} images read, {unused}; {one.origin}")
         _print_remarks(one)
         # that nothing is there counts against a data set only where it was asked for
         if one.problems or (arguments.names and one.source == "none"):
@@ -133,3 +140,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
             print(f"softmask: {name}: interrupted; what has arrived is kept, the same command goes on", file=sys.stderr)
             return 130
     return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -94,7 +94,7 @@ class Config:
         seeds = chosen.seeds if seeds is None else seeds
         if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
             raise ConfigError(f"seeds must be a whole number of at least 1, not {seeds!r}")
-        root = Path(data_root or os.environ.get("SOFTMASK_DATA") or ROOT / "data").expanduser().resolve()
+        root = whole_path(data_root or os.environ.get("SOFTMASK_DATA") or ROOT / "data", "SOFTMASK_DATA")
         return cls(chosen, data, seeds, root)
 
     @property
@@ -120,6 +120,19 @@ class Config:
     def figures(self) -> Path:
         """``figures/<run>``."""
         return output_root() / "figures" / self.run
+
+
+def whole_path(path: str | Path, what: str) -> Path:
+    """``path`` made absolute. Raises ConfigError, naming ``what``, where it cannot be a folder of this machine."""
+    try:
+        whole = Path(path).expanduser().resolve()
+        if whole.exists() and not whole.is_dir():
+            raise ConfigError(f"{what} = {str(path)!r} is a file; name a folder")
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, a loop of links, a name too long, NUL
+        raise ConfigError(
+            f"{what} = {str(path)[:200]!r} names no folder ({error.__class__.__name__}); set it to one"
+        ) from error
+    return whole
 
 
 def output_root() -> Path:

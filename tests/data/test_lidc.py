@@ -184,6 +184,33 @@ def test_a_damaged_cache_is_written_again(folder, tmp_path, monkeypatch):
     assert len(cached.read_bytes()) == len(whole)
 
 
+def test_other_code_looks_through_the_files_again(folder, monkeypatch):
+    before = LidcSlices(folder)
+    monkeypatch.setattr("softmask.data.lidc.fault_of", lambda masks, nodule: "wrong" if len(masks) == 3 else None)
+    assert LidcSlices(folder).index.equals(before.index), "from the cache"
+    monkeypatch.setattr("softmask.data.lidc.code_digest", lambda *packages: "0" * 64)
+    assert LidcSlices(folder).index.patient.tolist() == ["LIDC-IDRI-0069"]
+
+
+def test_cached_problems_name_the_files_of_the_copy_at_hand(tmp_path):
+    content = files() | {
+        f"LIDC-IDRI-slices/{NODULE}/mask-1/slice-0.png": b"damaged",
+        "LIDC-IDRI-slices/stray.png": b"",
+    }
+    del content[f"LIDC-IDRI-slices/{NODULE}/mask-2/slice-1.png"]
+    first = LidcSlices(write_zip(tmp_path / "one.zip", content))
+    for path in sorted((tmp_path).glob("*.zip")):
+        path.rename(tmp_path / "two.zip")
+    second = LidcSlices(tmp_path / "two.zip")
+    assert len(first.problems) == 3
+    assert first.problems[0].where == str(tmp_path / "one.zip")
+    for one, other in zip(first.problems, second.problems, strict=True):
+        assert "<file>" not in one.why
+        assert other.where == one.where.replace("one.zip", "two.zip")
+        assert other.why == one.why.replace("one.zip", "two.zip")
+    assert f"{tmp_path / 'two.zip'}:LIDC-IDRI-slices/{NODULE}/mask-1/slice-0.png: " in second.problems[1].why
+
+
 def test_flagged_nodules_are_left_out_and_said(folder):
     flags = "patient,nodule,flag\nLIDC-IDRI-0069,nodule-0,wrapped\nLIDC-IDRI-0001,nodule-9,elsewhere\n"
     before = LidcSlices(folder).fingerprint

@@ -111,6 +111,20 @@ def test_a_marked_slice_that_is_not_there(folder):
     dataset = LidcDicom(folder)
     assert dataset.index.slice.tolist() == ["z+0.00", "z+5.00"]
     assert [problem.where for problem in dataset.left_out] == ["lidc/LIDC-IDRI-9999/nodule-0/z+2.50"]
+    assert dataset.origin.endswith(
+        "1 DICOM series in HU (left out: 1 marked slices whose DICOM file is not there, "
+        "0 whose contours enclose no pixel)"
+    )
+
+
+def test_a_second_xml_of_a_series_is_listed(folder):
+    file_of(folder, "070.xml").write_text(xml_text(readers=2))
+    file_of(folder, "071.xml").write_text(xml_text(series="1.2.3"))
+    dataset = LidcDicom(folder)
+    assert dataset.index.n_readers.tolist() == [3, 3, 3]
+    (problem,) = dataset.problems
+    assert problem.where == str(file_of(folder, "070.xml"))
+    assert f"series {SERIES} as {file_of(folder, '069.xml')} does" in problem.why
 
 
 @pytest.mark.parametrize(

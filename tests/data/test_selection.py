@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softmask.data import selection
+from softmask.data.annotations import Nodule
 from softmask.data.lidc import index_frame
 from softmask.data.sample import Sample
 from softmask.errors import ConfigError, DataError
@@ -92,6 +93,23 @@ def test_largest_per_nodule(index):
     assert found.index.is_unique
     assert found.tolist() == expected.tolist()
     assert len(selection.largest_per_nodule(index, [])) == 0
+
+
+def test_nodules_that_the_clustering_could_not_part_are_no_four_reader_slices():
+    merged, whole = (
+        Nodule("A", 1, "1", 0.5, 1.0, number, f"nodule-{number}", (), size) for number, size in enumerate((5, 4))
+    )
+    keys = [("A", "nodule-0", "s"), ("A", "nodule-1", "s"), ("A", "nodule-1", "t"), ("A", "nodule-2", "s")]
+    with_kind = "softmask.data.lidc.kinds_of_rows"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(with_kind, lambda nodules, diameter: np.array([""] * len(nodules)))
+        index = index_frame(keys, np.array([4, 4, 3, 4]), np.ones(4), np.ones(4), [merged, whole, whole, None])
+    assert index.merged.tolist() == [True, False, False, False]
+    assert index.merged.dtype == bool
+    assert selection.four_reader_rows(index).tolist() == [1, 3]
+    patient = next(name for name in map(str, range(99)) if selection.role(name) == "lidc")
+    assert 0 not in selection.lidc_rows(index.assign(patient=patient))
+    assert selection.four_reader_rows(index.drop(columns="merged")).tolist() == [0, 1, 3], "not of LIDC"
 
 
 def test_two_patients_may_share_a_nodule_name():

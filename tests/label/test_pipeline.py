@@ -127,3 +127,17 @@ def test_a_bad_sample_is_named() -> None:
 def test_an_unknown_strategy_names_the_known_ones() -> None:
     with pytest.raises(LabelError, match="mask, readers, recist"):
         label_sample(sample(), "doctor")
+
+
+@pytest.mark.parametrize(
+    ("prior", "message"),
+    [
+        ({"recist": [[[1, 2], [3]], [[4, 5], [6, 7]]]}, "RECIST axes cannot be made an array"),
+        ({"readers": [disc(5), disc(5)[:40]]}, r"differ in size: \(64, 64\), \(40, 64\)"),
+        ({"mask": [[1, 0], [1]]}, "the mask cannot be made an array"),
+        ({"mask": np.full((64, 64), "x")}, "the mask must be of bools or numbers"),
+    ],
+)
+def test_ragged_and_worded_priors_are_named(prior, message) -> None:
+    with pytest.raises(LabelError, match=message):
+        soft_mask(picture(0), **prior)

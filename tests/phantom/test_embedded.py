@@ -9,11 +9,13 @@ from scipy import ndimage
 from softmask.config import Config
 from softmask.data.axes import recist_axes
 from softmask.data.image_files import window_hu
+from softmask.data.selection import four_reader_rows
 from softmask.errors import ConfigError
 from softmask.phantom import KINDS, open_embedded
 from softmask.phantom.lidc import EmbeddedLidc
 from softmask.phantom.membranes import EmbeddedIsbi2012
-from softmask.phantom.prostate import SLICES, EmbeddedPromise12
+from softmask.phantom.prostate import SLICES, EmbeddedPromise12, Gland, draw_slice, signal_range
+from softmask.phantom.seeds import generator
 
 PER_KIND = 10
 
@@ -209,3 +211,51 @@ def test_open_embedded(name, tmp_path):
 def test_unknown_name(tmp_path):
     with pytest.raises(ConfigError, match="isbi2012"):
         open_embedded("isbi", Config.from_parameters("smoke", "embedded", data_root=tmp_path))
+
+
+def test_the_prostate_has_one_range_of_signal_per_patient():
+    dataset = EmbeddedPromise12()
+    rows = [row for row in range(2 * SLICES) if row % SLICES in (0, 6, 11)]
+    ranges = {}
+    for row in rows:
+        patient, number = dataset.index["patient"][row], dataset.index["slice"][row]
+        names = ("promise12", patient)
+        gland = Gland.draw(generator(*names))
+        signal, _, _ = draw_slice(gland, int(number), generator(*names, "body"), generator(*names, number))
+        image = dataset[row].image
+        inner = (image > 0) & (image < 1)
+        # of one patient all slices follow the same line from signal to grey
+        slope, offset = np.polyfit(signal[inner], image[inner], 1)
+        ranges.setdefault(patient, []).append((-offset / slope, (1 - offset) / slope))
+        assert 0.85 < inner.mean() < 0.999
+    for patient, found in ranges.items():
+        np.testing.assert_allclose(found, [signal_range(patient)] * len(found), atol=1e-3)
+    middle = dataset[6].image
+    assert (middle == 0).mean() == pytest.approx(0.01, abs=0.001)
+    assert (middle == 1).mean() == pytest.approx(0.01, abs=0.001)
+
+
+def test_a_change_of_code_changes_every_fingerprint(lidc, monkeypatch):
+    before = [lidc.fingerprint, EmbeddedIsbi2012().fingerprint, EmbeddedPromise12().fingerprint]
+    for module in ("lidc", "membranes", "prostate"):
+        monkeypatch.setattr(f"softmask.phantom.{module}.code_digest", lambda *packages: "0" * 64)
+    rows = []
+    monkeypatch.setattr("softmask.phantom.lidc._build_rows", lambda annotations: rows.append(1) or _build_rows_of(lidc))
+    after = [EmbeddedLidc("lidc").fingerprint, EmbeddedIsbi2012().fingerprint, EmbeddedPromise12().fingerprint]
+    assert all(one != other for one, other in zip(before, after, strict=True))
+    assert rows == [1], "the rows are built again"
+
+
+def _build_rows_of(lidc):
+    return dict(
+        nodule=lidc._nodule, z=lidc._z, slice=np.arange(len(lidc)), n_readers=lidc.index.n_readers, area=lidc.index.area
+    )
+
+
+def test_four_reader_slices_of_merged_nodules_are_not_selected(lidc):
+    merged = lidc.index[lidc.index["merged"]]
+    assert len(merged.drop_duplicates(["patient", "nodule"])) == 14
+    rows = four_reader_rows(lidc.index)
+    assert (lidc.index["n_readers"].to_numpy()[rows] == 4).all()
+    assert len(rows) == (lidc.index["n_readers"] == 4).sum() - (merged["n_readers"] == 4).sum()
+    assert not lidc.index["merged"].to_numpy()[rows].any()

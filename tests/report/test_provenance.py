@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from softmask.config import Config
-from softmask.data.sample import Dataset
+from softmask.data.sample import Dataset, Problem
 from softmask.errors import ConfigError
 from softmask.report import provenance
 
@@ -21,6 +21,7 @@ class Tiny(Dataset):
         super().__init__()
         self.index = pd.DataFrame({"patient": ["a", "b"]})
         self.add_problem("lidc/a/1/2", f"{root}/a.png is truncated; home is {Path.home()}/x")
+        self.left_out.append(Problem("lidc/b", f"flagged in {root}/flags.csv"))
 
 
 def collect(tmp_path, **more):
@@ -41,7 +42,9 @@ def test_it_says_what_stands_behind_a_number(tmp_path):
     assert found["cpu_count"] >= 1
     data = found["datasets"][0]
     assert (data["name"], data["source"], data["origin"], data["n"]) == ("lidc", "real", "LIDC-IDRI-slices.zip", 2)
-    assert data["problems"][0]["where"] == "lidc/a/1/2"
+    assert [problem["where"] for problem in data["problems"]] == ["lidc/a/1/2"]
+    assert data["n_left_out"] == 1
+    assert data["left_out"] == [{"where": "lidc/b", "why": "flagged in <data>/flags.csv"}]
     assert data["fingerprint"] == "ab" * 32
 
 

@@ -50,10 +50,11 @@ def test_no_more_is_read_than_is_shown(dataset_of, discs) -> None:
     assert len(examples(dataset, range(3), 2)) == 2
 
 
-def test_too_few_examples_say_how_many_there_are(dataset_of, discs) -> None:
-    dataset = dataset_of([discs(0), discs(1), DataError("truncated")], areas=[100, 5, 100])
-    with pytest.raises(DataError, match=r"lidc: only 1 of 2 examples with an area of 60 to 900 pixels"):
-        examples(dataset, range(3), 2)
+def test_a_small_data_set_gives_fewer_examples_and_a_damaged_one_says_why(dataset_of, discs) -> None:
+    dataset = dataset_of([discs(0), discs(1), DataError("p2.png is truncated")], areas=[100, 5, 100])
+    assert [sample.patient for sample in examples(dataset, range(3), 2)] == ["p0"]
+    with pytest.raises(DataError, match=r"lidc: none of 1 images .* can be shown; 1 problems.*p2.png is truncated"):
+        examples(dataset, [2], 2)
 
 
 def test_one_of_each_kind_is_of_the_middle_size(dataset_of, discs) -> None:

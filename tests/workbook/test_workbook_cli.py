@@ -137,3 +137,13 @@ def test_fetch_comes_first_and_its_failure_ends_the_run(write, folder: Path, out
     monkeypatch.setattr("softmask.cli.main", lambda argv: asked.append(argv) or 2)
     assert cli.main(["--data", "embedded", "--fetch"], folder) == 2
     assert asked == [["data", "fetch"]]
+
+
+def test_an_output_folder_that_cannot_be_written_is_named(write, folder: Path, tmp_path: Path, monkeypatch, capsys):
+    write("01_data")
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path / "file" / "out"))
+    assert cli.main(["--data", "embedded", "--profile", "smoke"], folder) in (1, 2)
+    said = capsys.readouterr().err
+    assert str(tmp_path / "file") in said
+    assert "Traceback" not in said

@@ -62,8 +62,8 @@ class LidcDicom(Dataset):
     """Nodule slices cut from the CT series below a folder; ``image`` is the lung window of ``hu``.
 
     Samples are the slices that at least one reader marked and that are there. A file that is damaged, has no position
-    or is not axial, and a second XML file of a series, go to ``problems``; a marked slice that is not there, and one whose
-    contours enclose no pixel, go to ``left_out``, and ``origin`` says how many.
+    or is not axial, and a second XML file of a series, go to ``problems``; a marked slice that is not there,
+    and one whose contours enclose no pixel, go to ``left_out``, and ``origin`` says how many.
 
     Args:
         folder: holds DICOM files (``*.dcm``) in any folders below, with or without LIDC XML files.

@@ -56,7 +56,7 @@ def grabcut_mask(image: np.ndarray, axes: np.ndarray, iterations: int = 5) -> np
     image = checked_image(image)
     if image.ndim != 2:
         raise LabelError(f"GrabCut from a RECIST mark needs a grey image (H, W), not {image.shape}")
-    if iterations < 1:
+    if isinstance(iterations, bool) or not isinstance(iterations, int | np.integer) or iterations < 1:
         raise LabelError(f"GrabCut needs at least 1 iteration, not {iterations!r}")
     axes = validate(axes, image.shape)
     length = np.linalg.norm(axes[0, 1] - axes[0, 0])

@@ -12,6 +12,7 @@ import numpy as np
 from softmask.data.sample import Sample
 from softmask.errors import LabelError, SoftmaskError
 from softmask.label import trimap as trimaps
+from softmask.label.common import checked_sizes
 from softmask.label.consensus import fifty_percent
 from softmask.label.grabcut import grabcut_mask
 from softmask.label.matting import closed_form_alpha
@@ -75,7 +76,7 @@ def soft_mask(
     if mask is not None:
         trimap = trimaps.from_mask(mask, radius)
     elif readers is not None:
-        trimap = trimaps.from_readers(_present(np.asarray(readers), present))
+        trimap = trimaps.from_readers(_present(checked_sizes(readers), present))
     else:
         mask = grabcut_mask(image, recist)
         trimap = trimaps.from_mask_and_axes(mask, recist, radius)

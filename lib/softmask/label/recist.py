@@ -10,6 +10,7 @@ import numpy as np
 
 from softmask.data.axes import recist_axes as axes_from_mask
 from softmask.errors import LabelError
+from softmask.label.common import as_array
 
 __all__ = ["axes_from_contour", "axes_from_mask", "ellipse_mask", "quadrilateral", "validate"]
 
@@ -23,7 +24,7 @@ def validate(axes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     Raises:
         LabelError: not of shape (2, 2, 2), NaN, an end outside the image, a long axis of zero length.
     """
-    axes = np.asarray(axes, float)
+    axes = as_array(axes, "RECIST axes", float)
     if axes.shape != (2, 2, 2):
         raise LabelError(f"RECIST axes must be (2, 2, 2) = (axis, end, (row, column)), not {axes.shape}")
     if not np.isfinite(axes).all():
@@ -56,7 +57,7 @@ def axes_from_contour(points: np.ndarray) -> np.ndarray:
     Raises:
         LabelError: fewer than two points, NaN, or all points in one place.
     """
-    points = np.asarray(points, float)
+    points = as_array(points, "a contour", float)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2 or not np.isfinite(points).all():
         raise LabelError(f"a contour must be (N, 2) finite points (row, column), N >= 2, not {points.shape}")
     squared = ((points[:, None] - points) ** 2).sum(axis=2)

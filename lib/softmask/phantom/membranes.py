@@ -6,7 +6,6 @@ Where a membrane is cut obliquely it is wide and fades. Foreground is the cell i
 
 from __future__ import annotations
 
-
 import numpy as np
 import pandas as pd
 

@@ -8,6 +8,7 @@ bladder above the base. Lengths in mm, signals in arbitrary units; x grows to th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -77,7 +78,8 @@ class EmbeddedPromise12(Dataset):
 
     ``alpha`` is the share of each pixel's volume, through the slice's thickness, that is prostate: near apex and base
     the outline fades over several pixels. The one reader marks what is at least half prostate with a hand that strays.
-    ``image`` is the slice with its 1st to 99th percentile stretched to [0, 1].
+    ``image`` is the slice with the patient's range of signal (:func:`signal_range`) stretched to [0, 1]: one range for
+    all slices, as the real volumes have.
     """
 
     name = "promise12"
@@ -101,7 +103,9 @@ class EmbeddedPromise12(Dataset):
         row = self.index.iloc[i]
         names = (self.name, row.patient)
         gland = Gland.draw(generator(*names))
-        image, alpha, mask = draw_slice(gland, int(row.slice), generator(*names, "body"), generator(*names, row.slice))
+        signal, alpha, mask = draw_slice(gland, int(row.slice), generator(*names, "body"), generator(*names, row.slice))
+        low, high = signal_range(row.patient)
+        image = np.clip((signal - low) / (high - low), 0, 1).astype(np.float32)
         return Sample(
             dataset=self.name,
             source=self.source,
@@ -116,10 +120,29 @@ class EmbeddedPromise12(Dataset):
         )
 
 
+@lru_cache(maxsize=PATIENTS)
+def signal_range(patient: str) -> tuple[float, float]:
+    """The 1st and 99th percentile of the patient's signal, which become 0 and 1 in its images.
+
+    Real volumes are scaled by the percentiles of the whole volume (:mod:`softmask.data.promise12`). Here they are
+    those of the middle slice, so that one sample costs two slices at most and not twelve. That slice has no bladder,
+    the brightest there is: the upper end lies some hundredths to a tenth below the volume's, and more is clipped in
+    the slices at the base.
+    """
+    names = (EmbeddedPromise12.name, patient)
+    number = SLICES // 2
+    gland = Gland.draw(generator(*names))
+    signal, _, _ = draw_slice(gland, number, generator(*names, "body"), generator(*names, f"{number:03d}"))
+    low, high = np.percentile(signal, PERCENTILES)
+    return float(low), float(high)
+
+
 def draw_slice(
     gland: Gland, number: int, body: np.random.Generator, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``(image, alpha, mask)`` of slice ``number`` (0 at the base): (256, 256) float32 in [0, 1] twice, and bool.
+    """``(signal, alpha, mask)`` of slice ``number`` (0 at the base), (256, 256) each.
+
+    The signal is float32 from 0 up in arbitrary units, alpha float32 in [0, 1], the mask bool.
 
     Args:
         body: draws what all slices of the patient share.
@@ -143,10 +166,8 @@ def draw_slice(
     # the magnitude of a complex signal with noise in both parts: Rician
     real, imaginary = (gland.noise * rng.standard_normal(signal.shape, dtype=np.float32) for _ in range(2))
     magnitude = np.hypot(signal + real, imaginary)
-    low, high = np.percentile(magnitude, PERCENTILES)
-    image = np.clip((magnitude - low) / (high - low), 0, 1).astype(np.float32)
     mask = distance + np.float32(_HAND_MM) * smooth_field(distance.shape, 14, rng) < 0
-    return image, alpha, mask
+    return magnitude, alpha, mask
 
 
 def _fraction(gland: Gland, height: float, distance: np.ndarray, fade: float, centre: np.ndarray) -> np.ndarray:

@@ -20,12 +20,12 @@ def spread(rows: Sequence[int], cap: int | None) -> np.ndarray:
 
 
 def examples(dataset: Dataset, rows: Sequence[int], n: int, *, area: tuple[float, float] = (60, 900)) -> list[Sample]:
-    """``n`` samples, evenly spaced over those of ``rows`` whose area in pixels lies in ``area``.
+    """At most ``n`` samples, evenly spaced over those of ``rows`` whose area in pixels lies in ``area``.
 
-    An unreadable one makes way for the next and is listed in ``dataset.problems``.
+    An unreadable one makes way for the next and is listed in ``dataset.problems``; a small data set may give fewer.
 
     Raises:
-        DataError: when there are not so many.
+        DataError: when there is none.
     """
     rows = np.asarray(rows, dtype=int)
     areas = dataset.index["area"].to_numpy()[rows]
@@ -33,9 +33,11 @@ def examples(dataset: Dataset, rows: Sequence[int], n: int, *, area: tuple[float
     wanted = spread(fitting, n)
     order = [*wanted, *(row for row in fitting if row not in set(wanted.tolist()))]
     found = list(islice(dataset.samples(order), n))
-    if len(found) < n:
+    if n and not found:
+        first = f", the first {dataset.problems[0].where}: {dataset.problems[0].why}" if dataset.problems else ""
         raise DataError(
-            f"{dataset.name}: only {len(found)} of {n} examples with an area of {area[0]} to {area[1]} pixels"
+            f"{dataset.name}: none of {len(fitting)} images of {area[0]} to {area[1]} pixels can be shown; "
+            f"{len(dataset.problems)} problems{first}; `softmask data check` lists them"
         )
     return found
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from softmask.config import PROFILES, ROOT, SOURCES, Config
+from softmask.config import PROFILES, ROOT, SOURCES, Config, output_root, whole_path
 from softmask.errors import SoftmaskError
 from softmask.workbook import runner, state
 from softmask.workbook.notebook import Notebook, choose, discover
@@ -93,7 +93,7 @@ def _absolute_paths() -> None:
     """Kernels work in the checkout; a relative path of the caller's must mean the same there."""
     for name in ("SOFTMASK_DATA", "SOFTMASK_OUTPUT", "SOFTMASK_CACHE"):
         if os.environ.get(name):
-            os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
+            os.environ[name] = str(whole_path(os.environ[name], name))
 
 
 def _stop(number: int, frame: object) -> None:
@@ -106,13 +106,20 @@ def main(argv: Sequence[str] | None = None, folder: Path = ROOT / "notebooks") -
         chosen = parser().parse_args(argv)
     except SystemExit as end:  # argparse has printed what is wrong, or the help
         return int(end.code or 0)
-    _absolute_paths()
     previous = {name: signal.signal(name, _stop) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
+        _absolute_paths()
         return _run(chosen, folder)
     except SoftmaskError as error:
         print(f"run_all.sh: {error}", file=sys.stderr)
         return USAGE
+    except OSError as error:
+        print(
+            f"run_all.sh: {error.filename or output_root()}: {error.strerror}; make it writable and free some space, "
+            "or set SOFTMASK_OUTPUT and SOFTMASK_CACHE elsewhere; the next start goes on from here",
+            file=sys.stderr,
+        )
+        return FAILURE
     except Stopped as stopped:
         print(f"run_all.sh: stopped by {stopped}; the next start goes on from here", file=sys.stderr)
         return stopped.status

@@ -62,9 +62,9 @@ def load(config: Config) -> dict[str, Entry]:
         return {}
     try:
         entries = [Entry(**item) for item in json.loads(path.read_text(encoding="utf-8"))["notebooks"]]
+        return {entry.name: replace(entry, outputs=tuple(entry.outputs)) for entry in entries}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NotebookError(f"{path} is damaged ({error}); delete it and all notebooks run again") from error
-    return {entry.name: replace(entry, outputs=tuple(entry.outputs)) for entry in entries}
 
 
 def save(config: Config, entries: Iterable[Entry]) -> Path:

@@ -1,0 +1,72 @@
+"""Results that take seconds to compute, kept as arrays under the cache folder, and the digest of the code behind them.
+
+A cached result is only as good as its key. The key must cover the data *and the code* the result comes from
+(:func:`code_digest`): nobody has to remember to raise a version number.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from softmask.config import cache_root
+from softmask.errors import ConfigError
+from softmask.files import sha256_of, write_atomic
+
+_KEY = "cache-key"
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error, struct.error, RuntimeError)
+
+
+def cached_arrays(name: str, key: str, build: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What ``build`` returns, from the cache folder when it was computed under the same ``key`` before.
+
+    A file that is damaged or has another key inside is built again and replaced. Nothing in it is executed.
+
+    Args:
+        name: of the file, with the first digits of the key.
+        key: hex digest of all that the result depends on, code included.
+        build: gives arrays of numbers or text by name.
+    """
+    path = cache_root() / f"{name}-{key[:24]}.npz"
+    if path.is_file():
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {member: stored[member] for member in stored.files}
+            if str(arrays.pop(_KEY)) == key:
+                return arrays
+        except _DAMAGED:
+            pass  # a damaged cache file is worth nothing; it is written again below
+    arrays = {member: np.asarray(array) for member, array in build().items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays, **{_KEY: np.array(key)})
+    write_atomic(path, buffer.getvalue())
+    return arrays
+
+
+def digest_of_code(*folders: Path) -> str:
+    """Hex digest over the names and content of all ``*.py`` files below ``folders``.
+
+    Raises:
+        ConfigError: when a folder has no such file: a digest of nothing would never change.
+    """
+    parts: list[str | Path] = []
+    for folder in folders:
+        files = sorted(folder.rglob("*.py"))
+        if not files:
+            raise ConfigError(f"{folder}: there is no Python file in it; install softmask again")
+        for file in files:
+            parts += [file.relative_to(folder).as_posix(), file]
+    return sha256_of(*parts)
+
+
+@cache
+def code_digest(*packages: str) -> str:
+    """:func:`digest_of_code` of subpackages of softmask (``data``, ``phantom``), taken once per process."""
+    return digest_of_code(*(Path(__file__).parent / package for package in packages))
