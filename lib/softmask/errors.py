@@ -1,5 +1,7 @@
 """Errors for people: each message says which file or sample, which value, and what to do about it."""
 
+import re
+
 
 class SoftmaskError(Exception):
     """Base of every error this package raises on purpose. The command line prints it without a traceback."""
@@ -19,3 +21,13 @@ class MissingData(DataError):
 
 class LabelError(SoftmaskError):
     """An image, mask, trimap or RECIST mark from which no soft mask can be made."""
+
+
+def brief(error: BaseException) -> str:
+    """What a library's error says, on one line, at most 200 characters, without memory addresses.
+
+    An address differs from run to run, and messages go into tables' provenance.
+    """
+    text = " ".join(str(error).split())
+    text = re.sub(r"<([\w.]+) object at 0x[0-9a-f]+>", r"\1", text)
+    return re.sub(r"\s*\(?0x[0-9a-f]{6,}\)?", "", text)[:200]

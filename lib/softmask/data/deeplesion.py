@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -89,7 +90,7 @@ class DeepLesion(Dataset):
         if min(stored.shape) < CROP:
             raise DataError(f"{path}: size {stored.shape} is smaller than the crop of {CROP} x {CROP}")
         low, high = axes.min(axis=(0, 1)), axes.max(axis=(0, 1))
-        if (low < 0).any() or (high > np.array(stored.shape) - 1).any():
+        if (low < -0.5).any() or (high > np.array(stored.shape) - 0.5).any():  # the border pixels' outer edges
             raise DataError(
                 f"{path}: the RECIST mark (rows {low[0]:.1f} to {high[0]:.1f}, columns {low[1]:.1f} to {high[1]:.1f}) "
                 f"lies outside the image of {stored.shape[0]} x {stored.shape[1]}"
@@ -97,7 +98,7 @@ class DeepLesion(Dataset):
         corner = np.rint(axes.mean(axis=(0, 1))).astype(int) - CROP // 2
         corner = np.clip(corner, 0, np.array(stored.shape) - CROP)
         recist = axes - corner
-        if (recist < 0).any() or (recist > CROP - 1).any():
+        if (recist < -0.5).any() or (recist > CROP - 0.5).any():
             raise DataError(f"{path}: the RECIST mark does not fit into a crop of {CROP} x {CROP} pixels")
         top, left = corner
         hu = stored[top : top + CROP, left : left + CROP].astype(np.float32) - HU_OFFSET
@@ -167,7 +168,7 @@ def parse_table(path: str | Path) -> tuple[pd.DataFrame, list[tuple[str, str]], 
             continue
         place = seen[entry["File_name"]] = seen.get(entry["File_name"], -1) + 1
         kind, noisy = entry["Coarse_lesion_type"].strip(), entry["Possibly_noisy"].strip()
-        if not (kind.removeprefix("-").isdecimal() and noisy in ("0", "1")):
+        if not (re.fullmatch("-?[0-9]{1,9}", kind) and noisy in ("0", "1")):
             bad.append((where, f"Coarse_lesion_type {kind!r} or Possibly_noisy {noisy!r} is not what it should be"))
             continue
         counts["unknown"] += int(kind) == -1

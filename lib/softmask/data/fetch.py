@@ -58,7 +58,7 @@ def fetch(source: Source, root: str | Path) -> str:
     there = source.locate(root)
     if there is not None:
         return f"{source.name}: is there already ({there}); nothing done"
-    if target.exists() and any(target.iterdir()):
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DataError(f"{target}: is there and is not {source.title}; move it away, or set SOFTMASK_DATA elsewhere")
     if shutil.which("git") is None:
         raise DataError(

@@ -96,7 +96,7 @@ class ZipStore:
         self.path = path
         self._archive: zipfile.ZipFile | None = None
         self._process = 0
-        infos = [info for info in self._open().infolist() if not info.is_dir()]
+        infos = [info for info in self._open().infolist() if info.filename and not info.is_dir()]
         self._checks = {info.filename: (info.file_size, info.CRC) for info in infos}
         self.names = tuple(sorted(self._checks))
         self.stamp = self.fingerprint(list(self.names))
@@ -111,7 +111,7 @@ class ZipStore:
             raise DataError(
                 f"{self.title(name)}: there is no such file in the archive; get the archive again"
             ) from error
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+        except Exception as error:  # zlib, bz2, lzma, text and struct errors: damaged bytes raise nearly anything
             raise DataError(f"{self.title(name)}: damaged in the archive ({error}); get the archive again") from error
 
     def title(self, name: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from softmask.errors import DataError
+from softmask.errors import DataError, brief
 
 MAX_PIXELS = 64 * 1024 * 1024
 """Largest image, or stack of images, that is decoded (8192 x 8192); the data sets' own are at most 8 million pixels."""
@@ -60,10 +60,12 @@ def window_hu(hu: np.ndarray, window: tuple[float, float] = LUNG_WINDOW) -> np.n
 
 
 def _decode(source: str | Path | bytes, name: str | None) -> tuple[list[np.ndarray], str]:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     name = name or ("image" if isinstance(source, bytes) else str(source))
     data = source if isinstance(source, bytes) else _read_bytes(Path(source), name)
+    if not data:
+        raise DataError(f"{name}: not a readable PNG or TIFF image (0 bytes); {_REMEDY}")
     if data.startswith(_PNG_SIGNATURE):
         _check_png(data, name)
     try:
@@ -81,8 +83,10 @@ def _decode(source: str | Path | bytes, name: str | None) -> tuple[list[np.ndarr
         raise
     except Image.DecompressionBombError as error:
         raise DataError(f"{name}: declares a huge size and is refused ({error}); {_REMEDY}") from error
+    except UnidentifiedImageError as error:  # its text is a memory address: it would differ from run to run
+        raise DataError(f"{name}: not a readable PNG or TIFF image (begins with {data[:8]!r}); {_REMEDY}") from error
     except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise DataError(f"{name}: not a readable PNG or TIFF image ({error}); {_REMEDY}") from error
+        raise DataError(f"{name}: not a readable PNG or TIFF image ({brief(error)}); {_REMEDY}") from error
     return pages, name
 
 

@@ -37,8 +37,8 @@ COLUMNS = ("patient", "nodule", "slice", "n_readers", "area", "spacing_mm", "dia
 """Columns of the index, here and in the embedded data: see :func:`index_frame`."""
 
 _NAME = re.compile(
-    r"(?P<top>(?:LIDC-IDRI-slices/)?)(?P<patient>LIDC-IDRI-\d{4})/(?P<nodule>nodule-\d+)/"
-    r"(?P<part>images|mask-[0-3])/(?P<slice>slice-\d+)\.png"
+    r"(?P<top>(?:LIDC-IDRI-slices/)?)(?P<patient>LIDC-IDRI-[0-9]{4})/(?P<nodule>nodule-[0-9]{1,9})/"
+    r"(?P<part>images|mask-[0-3])/(?P<slice>slice-[0-9]{1,9})\.png"
 )
 _PARTS = ("images", "mask-0", "mask-1", "mask-2", "mask-3")
 _FILE = "<file>"  # stands for the title of a file in what is cached: the same content may lie elsewhere tomorrow
@@ -214,11 +214,11 @@ def read_flags(path: Path) -> dict[tuple[str, str], str]:
     Raises:
         DataError: when the file is there and is not such a table.
     """
-    if not path.is_file():
+    if not path.exists():
         return {}
     remedy = "expected the columns patient, nodule and flag: get the file again, or remove it and do without"
     try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8")), strict=True))
+        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig")), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a readable csv table ({error}); {remedy}") from error
     if not rows or rows[0] != ["patient", "nodule", "flag"]:

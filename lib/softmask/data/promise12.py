@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from softmask.data.sample import Dataset, Sample
-from softmask.errors import DataError
+from softmask.errors import DataError, brief
 from softmask.files import sha256_of
 
 PERCENTILES = (1.0, 99.0)
@@ -227,7 +227,7 @@ def _voxels(header: MetaHeader) -> tuple[np.ndarray, tuple[float, float]]:
     try:
         image = SimpleITK.ReadImage(str(header.path), imageIO="MetaImageIO")
     except RuntimeError as error:
-        raise DataError(f"{header.path}: cannot be read as a MetaImage; get it again ({error})") from error
+        raise DataError(f"{header.path}: cannot be read as a MetaImage; get it again ({brief(error)})") from error
     array = SimpleITK.GetArrayFromImage(image)
     if array.shape != header.shape:
         raise DataError(f"{header.path}: was read with size {array.shape} where the header declares {header.shape}")

@@ -1,0 +1,22 @@
+"""What of a library's error reaches people."""
+
+import io
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from softmask.errors import brief
+
+
+def test_memory_addresses_and_line_ends_go() -> None:
+    assert brief(ValueError(f"cannot identify image file {io.BytesIO()!r}")) == "cannot identify image file _io.BytesIO"
+    assert brief(RuntimeError("in file.hxx:77:\nITK ERROR: Image(0x561bae29f460): broken")) == (
+        "in file.hxx:77: ITK ERROR: Image: broken"
+    )
+
+
+@given(st.text())
+def test_always_one_short_line(text) -> None:
+    said = brief(ValueError(text))
+    assert len(said) <= 200
+    assert len(said.splitlines()) <= 1
