@@ -130,8 +130,8 @@ def test_a_second_xml_of_a_series_is_listed(folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ImagePositionPatient": None}, "lacks what places the slice"),
-        ({"PixelSpacing": None}, "lacks what places the slice"),
+        ({"ImagePositionPatient": None}, "lacks its place"),
+        ({"PixelSpacing": None}, "lacks its place"),
         ({"PixelSpacing": [0, 0.5]}, "pixel spacing .* cannot be right"),
         ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "not an axial slice"),
         ({"ImagePositionPatient": [0, 0, 0.01]}, "lies at z = 0.01 mm as .*c.dcm does"),
