@@ -1,11 +1,16 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use: own output folders, real data where it is, small samples made by hand."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+
+from softmask.data.sample import Dataset, Sample
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,3 +30,75 @@ def real_data() -> Path:
     if not root or not Path(root).is_dir():
         pytest.skip("SOFTMASK_DATA does not name a folder of real data")
     return Path(root).resolve()
+
+
+class Given(Dataset):
+    """The samples it is given, in that order; an exception among them is what reading that row raises."""
+
+    source = "embedded"
+    origin = "made by a test"
+    fingerprint = "0"
+
+    def __init__(self, samples: Sequence[Sample | Exception], name: str = "lidc", areas=None) -> None:
+        super().__init__()
+        self.name, self.given = name, list(samples)
+        rows = [
+            (f"p{i}", "n0", f"s{i}", 4, np.nan, None)
+            if isinstance(s, Exception)
+            else (s.patient, s.nodule, s.slice, int(s.present.sum()), s.readers[s.present].sum() / 4, s.kind)
+            for i, s in enumerate(self.given)
+        ]
+        self.index = pd.DataFrame(rows, columns=["patient", "nodule", "slice", "n_readers", "area", "kind"])
+        if areas is not None:
+            self.index["area"] = areas
+
+    def read(self, i: int) -> Sample:
+        if isinstance(self.given[i], Exception):
+            raise self.given[i]
+        return self.given[i]
+
+
+def disc_alpha(radius: float, centre: tuple[float, float] = (32, 32)) -> np.ndarray:
+    """(64, 64) float32: a disc whose edge is one pixel wide."""
+    row, column = np.indices((64, 64))
+    return np.clip(radius + 0.5 - np.hypot(row - centre[0], column - centre[1]), 0, 1).astype(np.float32)
+
+
+def disc_sample(i: int = 0, *, radius: float = 9, **changes) -> Sample:
+    """A noisy bright disc; four readers who drew it 1 larger, 1 smaller, right, and one pixel to the side."""
+    alpha = disc_alpha(radius)
+    image = 0.2 + 0.5 * alpha + np.random.default_rng(i).normal(0, 0.03, alpha.shape)
+    discs = [disc_alpha(radius + 1), disc_alpha(radius - 1), alpha, disc_alpha(radius, (32, 33))]
+    fields = {
+        "image": np.clip(image, 0, 1).astype(np.float32),
+        "readers": np.stack(discs) >= 0.5,
+        "present": np.ones(4, bool),
+        "alpha": alpha,
+        "spacing": (0.7, 0.7),
+        **changes,
+    }
+    return Sample("lidc", "embedded", f"p{i}", "n0", f"s{i}", **fields)
+
+
+def strip_sample(i: int, *readers: Sequence[int]) -> Sample:
+    """Readers who marked these columns of the first row of an 8 x 8 image; an empty list is an absent reader."""
+    masks = np.zeros((len(readers), 8, 8), bool)
+    for reader, columns in enumerate(readers):
+        masks[reader, 0, list(columns)] = True
+    image = np.zeros((8, 8), np.float32)
+    return Sample("lidc", "embedded", f"p{i}", "n0", f"s{i}", image, masks, masks.any(axis=(1, 2)))
+
+
+@pytest.fixture(scope="session")
+def dataset_of() -> Callable[..., Dataset]:
+    return Given
+
+
+@pytest.fixture(scope="session")
+def discs() -> Callable[..., Sample]:
+    return disc_sample
+
+
+@pytest.fixture(scope="session")
+def strips() -> Callable[..., Sample]:
+    return strip_sample

@@ -10,7 +10,7 @@ import pytest
 
 from softmask.errors import ConfigError, DataError, LabelError
 from softmask.studies import labelling
-from softmask.studies.parallel import map_samples
+from softmask.parallel import map_samples
 
 READER_LABELS = {"readers_consensus", "readers_mean", "readers_soft"}
 

@@ -9,19 +9,10 @@ import pandas as pd
 
 from softmask import data as datasets
 from softmask.config import BASE_SEED, Config
-from softmask.data import selection
+from softmask.data.experiments import PAPER_SIZES, split_rows
 from softmask.data.sample import Dataset
-from softmask.data.splits import split_by_patient
 from softmask.errors import MissingData
 from softmask.report.tables import Cell
-
-PAPER_SIZES: Mapping[str, Mapping[str, int]] = {
-    "lidc": {"train": 387, "validation": 55, "test": 544},
-    "lnsm": {"train": 1000, "validation": 100, "test": 400},
-    "isbi2012": {"train": 210, "validation": 60, "test": 30},
-    "promise12": {"train": 460, "validation": 65, "test": 130},
-}
-"""Images in each part, as SoftGAN and DSNet state them (ISBI 2012 and PROMISE12: after augmentation)."""
 
 COUNTS = dict.fromkeys(("patients", "lesions", "images", "four_readers", "nodules", "images_in_the_papers"), "count")
 """Units of the tables made here."""
@@ -73,25 +64,9 @@ def kind_cells(dataset: Dataset, kinds: Sequence[str]) -> list[Cell]:
     return cells
 
 
-def experiment_rows(name: str, dataset: Dataset) -> np.ndarray:
-    """Rows of a data set that the experiments use: of LIDC those of :mod:`softmask.data.selection`, of others all."""
-    if name == "lidc":
-        return selection.lidc_rows(dataset.index)
-    if name == "lnsm":
-        return selection.lnsm_rows(dataset.index)
-    return np.arange(len(dataset))
-
-
 def splits(opened: Mapping[str, Dataset], seed: int = BASE_SEED) -> dict[str, dict[str, np.ndarray]]:
     """For each data set the rows of its training, validation and test part."""
-    parts = {}
-    for name, dataset in opened.items():
-        rows = experiment_rows(name, dataset)
-        patients = dataset.index["patient"].to_numpy()[rows]
-        parts[name] = {
-            part: rows[chosen] for part, chosen in split_by_patient(patients, PAPER_SIZES[name], seed).items()
-        }
-    return parts
+    return {name: split_rows(name, dataset, seed) for name, dataset in opened.items()}
 
 
 def split_cells(parts: Mapping[str, Mapping[str, Iterable[int]]], opened: Mapping[str, Dataset]) -> list[Cell]:

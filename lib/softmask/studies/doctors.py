@@ -20,9 +20,9 @@ from softmask.errors import DataError, LabelError
 from softmask.label import consensus
 from softmask.measure import segmentation
 from softmask.measure.agreement import DiceMatrix, dice_matrix, summary
+from softmask.parallel import progress
 from softmask.report.result import SCALES, Cell
 from softmask.report.summary import cells
-from softmask.studies.parallel import progress
 
 DOCTORS = ("doctor1", "doctor2", "doctor3", "doctor4")
 CONSENSUS = "consensus50"

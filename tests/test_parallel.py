@@ -8,7 +8,7 @@ import pytest
 
 from softmask.data.sample import Problem
 from softmask.errors import ConfigError, DataError, LabelError
-from softmask.studies.parallel import cores, map_samples
+from softmask.parallel import cores, map_samples
 
 
 def many(discs, changes: dict[int, Exception], n: int = 40) -> list:

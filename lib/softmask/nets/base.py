@@ -1,0 +1,67 @@
+"""What every network of the workbook is: a module from grey images to one map of logits."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from softmask.errors import ConfigError
+
+
+class SegmentationNet(nn.Module):
+    """Base of the networks: checks the input's size, then calls :meth:`outputs`.
+
+    A subclass takes ``width`` (channels of its first level; ``FULL_WIDTH`` is the publication's), sets the class
+    attributes, and implements :meth:`outputs`.
+
+    Attributes:
+        STRIDE: height and width of the input must be multiples of it.
+        SMALLEST: the least height and width.
+        FULL_WIDTH: ``width`` of the publication.
+        PARAMETERS: number of parameters the publication (or its authors' code) has at full width, for one input channel
+            and one output map; None where none is known (the file's head says why).
+    """
+
+    STRIDE: ClassVar[int] = 1
+    SMALLEST: ClassVar[int] = 1
+    FULL_WIDTH: ClassVar[int] = 64
+    PARAMETERS: ClassVar[int | None] = None
+
+    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The main logits (B, 1, H, W) first, then those of deep supervision, each (B, 1, H, W) too.
+
+        Training takes the mean of the loss over all of them; outside training mode a network may give the first only.
+        """
+        raise NotImplementedError
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (B, 1, H, W) of grey images (B, 1, H, W) in [0, 1].
+
+        Raises:
+            ConfigError: for another shape, or a height or width that is no multiple of the stride or too small.
+        """
+        self.check(image)
+        return self.outputs(image)[0]
+
+    def training_outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """:meth:`outputs` of a checked image: what the training loop calls."""
+        self.check(image)
+        return self.outputs(image)
+
+    def check(self, image: torch.Tensor) -> None:
+        """Raises ConfigError where ``image`` is not (B, 1, H, W) with an H and W that the network can take."""
+        name = type(self).__name__
+        if image.ndim != 4 or image.shape[1] != 1:
+            raise ConfigError(f"{name} takes grey images (B, 1, H, W), not a tensor of shape {tuple(image.shape)}")
+        height, width = image.shape[-2:]
+        if height % self.STRIDE or width % self.STRIDE:
+            raise ConfigError(
+                f"{name} takes heights and widths that {self.STRIDE} divides, not {height} x {width}; crop or pad to "
+                f"{-(-height // self.STRIDE) * self.STRIDE} x {-(-width // self.STRIDE) * self.STRIDE}"
+            )
+        if min(height, width) < self.SMALLEST:
+            raise ConfigError(
+                f"{name} takes images of at least {self.SMALLEST} x {self.SMALLEST}, not {height} x {width}"
+            )

@@ -1,0 +1,73 @@
+"""The list of networks: one line each. A module is imported when its network is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType
+
+from softmask.errors import ConfigError
+from softmask.nets.base import SegmentationNet
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a network is, and how wide it is in each profile.
+
+    Attributes:
+        where: ``module:class`` below :mod:`softmask.nets`.
+        smoke, cpu: widths in the small profiles; ``full`` takes the class's ``FULL_WIDTH``. The cpu widths give every
+            network about the same cost of a training step (see docs/choices.md).
+    """
+
+    where: str
+    smoke: int
+    cpu: int
+
+    @property
+    def module(self) -> str:
+        """Full name of the module."""
+        return f"softmask.nets.{self.where.partition(':')[0]}"
+
+    def load(self) -> type[SegmentationNet]:
+        """The network's class."""
+        return getattr(import_module(self.module), self.where.partition(":")[2])
+
+    def width(self, profile: str) -> int:
+        """Channels of the first level in ``profile``."""
+        return {"smoke": self.smoke, "cpu": self.cpu}.get(profile) or self.load().FULL_WIDTH
+
+
+NETWORKS: Mapping[str, Entry] = MappingProxyType(
+    {
+        # name: Entry("file:class", width in smoke, width in cpu)
+        "improved_backbone": Entry("softgan:ImprovedBackbone", 4, 8),
+    }
+)
+
+
+def entry(name: str) -> Entry:
+    """The entry of a network. Raises ConfigError, listing the valid names, for one that is not there."""
+    if name not in NETWORKS:
+        raise ConfigError(f"unknown network {name!r}; choose one of {', '.join(sorted(NETWORKS))}")
+    return NETWORKS[name]
+
+
+def build(name: str, width: int | None = None) -> SegmentationNet:
+    """A network with fresh weights (from torch's generator), ``width`` channels wide (None: as published).
+
+    Raises:
+        ConfigError: for an unknown name, or a width that is not a whole number of at least 1.
+    """
+    network = entry(name).load()
+    if width is None:
+        width = network.FULL_WIDTH
+    if isinstance(width, bool) or not isinstance(width, int) or width < 1:
+        raise ConfigError(f"the width of {name} must be a whole number of at least 1, not {width!r}")
+    return network(width)
+
+
+def n_parameters(network: SegmentationNet) -> int:
+    """Number of trainable parameters."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

@@ -1,0 +1,179 @@
+"""Data as training takes it: crops of one size, binary truth, every soft label, divided into parts.
+
+Preparing takes the readers, the labelling and minutes at most; it is done once for each content of the data and of the
+code it passes through, and kept in the cache. What is kept needs numpy alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from softmask.cache import cached_arrays, code_digest
+from softmask.config import Config
+from softmask.errors import ConfigError, DataError, LabelError
+from softmask.files import sha256_of
+
+if TYPE_CHECKING:
+    from softmask.runs.spec import RunSpec
+
+    from softmask.data.sample import Dataset, Sample
+
+SOFT_LABELS = ("soft_mask", "kats_dilation", "gros_interpolation")
+PARTS = ("train", "validation", "test")
+
+_FORMAT = "3"  # of the cached arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Training, validation or test images, N of them, S pixels high and wide.
+
+    Attributes:
+        ids: :attr:`~softmask.data.sample.Sample.id` of each image.
+        groups: the patient of each image; images of one patient are not independent.
+        images: (N, 1, S, S) float32 in [0, 1].
+        masks: (N, 1, S, S) float32 of 0 and 1, the binary truth: of ``lidc`` the readers' 50 % consensus; of ``lnsm``
+            the soft mask from the RECIST mark, cut at 0.5, as in the papers.
+        soft: for each of :data:`SOFT_LABELS` (N, 1, S, S) float32 in [0, 1].
+        references: what a prediction can be compared with besides, (N, 1, S, S) float32: ``alpha``, the true lesion
+            fraction (embedded data); ``consensus``, the readers' 50 % consensus where the truth is not made of it.
+    """
+
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    images: np.ndarray
+    masks: np.ndarray
+    soft: Mapping[str, np.ndarray] = field(default_factory=dict)
+    references: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One data set, ready to train on.
+
+    Attributes:
+        left_out: for each image that could not be used, its id and why.
+        digest: hex digest of all of it: data, selection, labelling and their code.
+    """
+
+    name: str
+    source: str
+    origin: str
+    digest: str
+    train: Part
+    validation: Part
+    test: Part
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
+def prepare(spec: RunSpec, config: Config) -> Prepared:
+    """The data that ``spec`` trains and tests on: ``dataset``, ``source``, ``size`` and ``n_train`` of it count.
+
+    ``n_train`` caps the training part, and twice as many the other two, so that a small profile stays small.
+
+    Raises:
+        MissingData: real data that is not there; says where to get it.
+        DataError: a part that is left without any image.
+    """
+    dataset = _open(spec, config)
+    arrays = cached_arrays(
+        f"prepared-{spec.dataset}-{spec.source}", _digest(spec, dataset), lambda: _arrays(spec, dataset)
+    )
+    parts = {}
+    for part in PARTS:
+        mine = {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{part}/")}
+        if not len(mine["id"]):
+            raise DataError(f"{spec.dataset}: no usable image is left for the {part} part ({dataset.origin})")
+        parts[part] = Part(
+            ids=tuple(map(str, mine["id"])),
+            groups=tuple(map(str, mine["group"])),
+            images=mine["image"],
+            masks=mine["mask"].astype(np.float32),
+            soft={name: mine[f"soft/{name}"] for name in SOFT_LABELS},
+            references={name[10:]: mine[name].astype(np.float32) for name in mine if name.startswith("reference/")},
+        )
+    left_out = tuple((str(where), str(why)) for where, why in arrays["left_out"])
+    return Prepared(spec.dataset, spec.source, dataset.origin, _digest(spec, dataset), **parts, left_out=left_out)
+
+
+def digest_of(spec: RunSpec, config: Config) -> str:
+    """The :attr:`Prepared.digest` that :func:`prepare` would give, without preparing anything."""
+    return _digest(spec, _open(spec, config))
+
+
+def _open(spec: RunSpec, config: Config) -> Dataset:
+    from softmask.data import open_dataset
+
+    return open_dataset(spec.dataset, replace(config, data=spec.source))
+
+
+def _digest(spec: RunSpec, dataset: Dataset) -> str:
+    code = code_digest("data", "phantom", "label")
+    return sha256_of(_FORMAT, dataset.fingerprint, code, spec.dataset, dataset.source, repr((spec.size, spec.n_train)))
+
+
+def _arrays(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
+    """Every part's arrays, named ``part/array``."""
+    from softmask.data.experiments import split_rows
+    from softmask.parallel import map_samples
+
+    known = len(dataset.problems)
+    arrays: dict[str, np.ndarray] = {}
+    for part, rows in split_rows(spec.dataset, dataset).items():
+        cap = None if spec.n_train is None else spec.n_train * (1 if part == "train" else 2)
+        records = map_samples(Labels(spec.dataset, spec.size), dataset, rows[:cap], title=f"{spec.dataset} {part}")
+        # what only some images have (no readers, say) is no reference for the part
+        names = [name for name in (records[0] if records else ("id", "group")) if all(name in one for one in records)]
+        arrays |= {f"{part}/{name}": np.array([record[name] for record in records]) for name in names}
+    problems = [(problem.where, problem.why) for problem in dataset.problems[known:]]
+    arrays["left_out"] = np.array(problems, dtype=str).reshape(-1, 2)
+    return arrays
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Turns one sample into the arrays of its place in a :class:`Part`; labelled whole, then cropped at its centre."""
+
+    dataset: str
+    size: int
+
+    def __call__(self, sample: Sample) -> list[dict]:
+        """One record. LabelError where no soft mask can be made, or the lesion lies outside the crop."""
+        from softmask import label
+        from softmask.label import consensus, soft_labels
+
+        if self.dataset == "lnsm":
+            made = label.label_sample(sample, "recist")
+            alpha, mask = made.alpha, made.binary
+        else:
+            alpha, mask = label.label_sample(sample, "readers").alpha, consensus.fifty_percent(sample.masks)
+        record = {
+            "image": sample.image,
+            "mask": mask,
+            "soft/soft_mask": alpha,
+            "soft/kats_dilation": soft_labels.kats_dilation(mask),
+            "soft/gros_interpolation": soft_labels.gros_interpolation(mask),
+        }
+        if sample.alpha is not None:
+            record["reference/alpha"] = sample.alpha
+        if self.dataset == "lnsm" and sample.present.any():
+            record["reference/consensus"] = consensus.fifty_percent(sample.masks)
+        cropped = {name: self._crop(array, sample.id)[None] for name, array in record.items()}
+        if not cropped["mask"].any():
+            raise LabelError(f"{sample.id}: the {self.size} x {self.size} pixels at the image's centre hold no lesion")
+        return [{"id": sample.id, "group": sample.patient, **cropped}]
+
+    def _crop(self, array: np.ndarray, name: str) -> np.ndarray:
+        height, width = array.shape
+        if min(height, width) < self.size:
+            raise ConfigError(f"{name}: {height} x {width} pixels hold no crop of {self.size} x {self.size}")
+        top, left = (height - self.size) // 2, (width - self.size) // 2
+        array = array[top : top + self.size, left : left + self.size]
+        return array if array.dtype == bool else array.astype(np.float32)

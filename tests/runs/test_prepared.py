@@ -1,0 +1,110 @@
+"""Prepared data: what every part holds, on a data set small enough to check by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from softmask import data as datasets
+from softmask.config import Config
+from softmask.data import experiments
+from softmask.data.sample import Problem
+from softmask.errors import ConfigError, DataError
+from softmask.label import consensus, label_sample
+from softmask.runs import prepared
+
+
+def spec(**changes) -> SimpleNamespace:
+    return SimpleNamespace(**{"dataset": "lidc", "source": "embedded", "size": 32, "n_train": 4} | changes)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch, dataset_of, discs):
+    """A data set of ten disc samples in place of any that is asked for; six train, two validate, two test."""
+    dataset = dataset_of([discs(i) for i in range(10)])
+    rows = {"train": np.arange(6), "validation": np.arange(6, 8), "test": np.arange(8, 10)}
+    monkeypatch.setattr(datasets, "open_dataset", lambda name, config: dataset)
+    monkeypatch.setattr(experiments, "split_rows", lambda name, dataset: rows)
+    dataset.fingerprint = str(np.random.default_rng().integers(2**60))  # nothing comes from another test's cache
+    return dataset
+
+
+@pytest.fixture
+def config() -> Config:
+    return Config.from_parameters("smoke", "embedded")
+
+
+def test_parts_hold_what_labelling_gives_cropped_at_the_centre(opened, config) -> None:
+    data = prepared.prepare(spec(), config)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [4, 2, 2]
+    sample = opened[8]
+    centre = np.s_[16:48, 16:48]
+    assert data.test.ids[0] == sample.id
+    assert data.test.groups[0] == sample.patient
+    np.testing.assert_array_equal(data.test.images[0, 0], sample.image[centre])
+    np.testing.assert_array_equal(data.test.masks[0, 0], consensus.fifty_percent(sample.masks)[centre])
+    np.testing.assert_array_equal(data.test.soft["soft_mask"][0, 0], label_sample(sample, "readers").alpha[centre])
+    np.testing.assert_array_equal(data.test.references["alpha"][0, 0], sample.alpha[centre])
+    assert set(data.test.soft) == set(prepared.SOFT_LABELS)
+    assert "consensus" not in data.test.references
+    for array in (data.train.images, data.train.masks, *data.train.soft.values()):
+        assert array.shape == (4, 1, 32, 32)
+        assert array.dtype == np.float32
+
+
+def test_truth_of_lnsm_is_the_binarised_soft_mask_of_its_mark(opened, config) -> None:
+    data = prepared.prepare(spec(dataset="lnsm"), config)
+    made = label_sample(opened[8], "recist")
+    np.testing.assert_array_equal(data.test.soft["soft_mask"][0, 0], made.alpha[16:48, 16:48])
+    np.testing.assert_array_equal(data.test.masks[0, 0], (made.alpha >= 0.5)[16:48, 16:48])
+    np.testing.assert_array_equal(
+        data.test.references["consensus"][0, 0], consensus.fifty_percent(opened[8].masks)[16:48, 16:48]
+    )
+
+
+def test_no_cap_takes_every_row(opened, config) -> None:
+    assert len(prepared.prepare(spec(n_train=None), config).train) == 6
+
+
+def test_second_time_nothing_is_read(opened, config, monkeypatch) -> None:
+    first = prepared.prepare(spec(), config)
+    monkeypatch.setattr(type(opened), "read", lambda self, i: pytest.fail("read again"))
+    again = prepared.prepare(spec(), config)
+    assert again.digest == first.digest == prepared.digest_of(spec(), config)
+    np.testing.assert_array_equal(again.train.images, first.train.images)
+
+
+def test_digest_depends_on_what_the_arrays_depend_on(opened, config) -> None:
+    base = prepared.digest_of(spec(), config)
+    assert prepared.digest_of(spec(size=48), config) != base
+    assert prepared.digest_of(spec(n_train=3), config) != base
+    assert prepared.digest_of(spec(dataset="lnsm"), config) != base
+    opened.fingerprint += "1"
+    assert prepared.digest_of(spec(), config) != base
+
+
+def test_what_cannot_be_used_is_left_out_and_listed(opened, config, discs) -> None:
+    opened.given[1] = DataError("lidc/p1/n0/s1: truncated")
+    readers = np.zeros((4, 64, 64), bool)
+    readers[:, 2:8, 2:8] = True  # in a corner, outside the crop
+    opened.given[2] = replace(discs(2), readers=readers)
+    data = prepared.prepare(spec(), config)
+    assert len(data.train) == 2
+    assert [where for where, _ in data.left_out] == ["lidc/p1/n0/s1", "lidc/p2/n0/s2"]
+    assert "truncated" in data.left_out[0][1]
+    assert "hold no lesion" in data.left_out[1][1]
+
+
+def test_a_part_without_any_image_is_an_error(opened, config) -> None:
+    opened.given[8:10] = [DataError("broken"), DataError("broken")]
+    with pytest.raises(DataError, match="test part"):
+        prepared.prepare(spec(), config)
+    assert Problem("lidc/p8/n0/s8", "broken") in opened.problems
+
+
+def test_a_crop_larger_than_the_image_is_an_error(opened, config) -> None:
+    with pytest.raises(ConfigError, match="64 x 64 pixels hold no crop of 65 x 65"):
+        prepared.prepare(spec(size=65), config)
