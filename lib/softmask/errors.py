@@ -23,6 +23,10 @@ class LabelError(SoftmaskError):
     """An image, mask, trimap or RECIST mark from which no soft mask can be made."""
 
 
+class TrainingError(SoftmaskError):
+    """A training that cannot go on: numbers that are no longer finite, a checkpoint that cannot be written."""
+
+
 def brief(error: BaseException) -> str:
     """What a library's error says, on one line, at most 200 characters, without memory addresses.
 

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from monai.metrics import DiceMetric, compute_hausdorff_distance, compute_surface_dice
 from skimage.metrics import hausdorff_distance
 from sklearn import metrics as sk
 
@@ -15,7 +17,8 @@ EMPTY = np.zeros(SHAPE, bool)
 FULL = np.ones(SHAPE, bool)
 SQUARE = np.zeros(SHAPE, bool)
 SQUARE[1:4, 2:5] = True
-SYMMETRIC = [seg.dice, seg.iou, seg.accuracy, seg.hausdorff]
+SYMMETRIC = [seg.dice, seg.iou, seg.accuracy, seg.hausdorff, seg.hd95, seg.surface_dice]
+FILLED = hnp.arrays(bool, (9, 8), elements=st.booleans()).filter(np.any)
 
 
 def random_pairs(n=200, seed=0):
@@ -52,6 +55,67 @@ def test_hausdorff_agrees_with_scikit_image():
     np.testing.assert_allclose(seg.hausdorff(a, b), expected, atol=1e-12)
 
 
+def as_monai(masks):
+    """(N, H, W) bool as a tensor (N, 1, H, W)."""
+    return torch.from_numpy(masks[:, None].astype(np.float32))
+
+
+def test_surface_measures_agree_with_monai():
+    a, b = random_pairs(60)
+    filled = a.any(axis=(1, 2)) & b.any(axis=(1, 2))
+    a, b = a[filled], b[filled]
+    x, y = as_monai(a), as_monai(b)
+    hd95 = compute_hausdorff_distance(x, y, include_background=True, percentile=95)[:, 0]
+    np.testing.assert_allclose(seg.hd95(a, b), hd95, rtol=1e-6)
+    assert (seg.hd95(a, b) < seg.hausdorff(a, b)).any()
+    for tolerance in (0, 1, 1.5):
+        expected = compute_surface_dice(x, y, [tolerance], include_background=True)[:, 0]
+        np.testing.assert_allclose(seg.surface_dice(a, b, tolerance), expected, rtol=1e-6)
+
+
+@given(FILLED, FILLED)
+@settings(max_examples=25, deadline=None)
+def test_any_two_masks_measure_as_in_monai(a, b):
+    x, y = as_monai(a[None]), as_monai(b[None])
+    assert seg.dice(a, b) == pytest.approx(float(DiceMetric()(x, y)[0, 0]))
+    assert seg.hd95(a, b) == pytest.approx(float(compute_hausdorff_distance(x, y, True, percentile=95)[0, 0]))
+    assert seg.surface_dice(a, b) == pytest.approx(float(compute_surface_dice(x, y, [1.0], True)[0, 0]))
+
+
+@pytest.mark.parametrize(("shift", "within_1", "within_3"), [(1, 1.0, 1.0), (3, 38 / 76, 1.0), (40, 0.0, 0.0)])
+def test_surface_measures_of_a_shifted_square(shift, within_1, within_3):
+    """A square of side 20 has 76 surface pixels.
+
+    Shifted by 3, those within 1 of the other's surface are, on each of the two sides along the shift, the 17 that
+    overlap and 1 beside them, and on the side across that lies inside the other, 1 at each end: 38.
+    """
+    a = np.zeros((70, 70), bool)
+    a[10:30, 5:25] = True
+    b = np.roll(a, shift, axis=1)
+    assert seg.hd95(a, b) == shift
+    assert seg.surface_dice(a, b, 3) == within_3
+    assert seg.surface_dice(a, b, 1) == pytest.approx(within_1)
+
+
+def test_hd95_forgives_a_few_far_pixels_and_the_hausdorff_distance_none():
+    a = np.zeros((64, 64), bool)
+    a[10:40, 10:40] = True
+    b = a.copy()
+    b[25, 40:46] = True  # a spike of 6 pixels on a surface of 116
+    assert seg.hausdorff(a, b) == 6
+    assert seg.hd95(a, b) <= 1
+    assert 0.9 < seg.surface_dice(a, b) < 1
+
+
+def test_more_tolerance_never_lowers_the_surface_dice():
+    a, b = random_pairs(20)
+    shares = np.array([seg.surface_dice(a, b, tolerance) for tolerance in (0, 1, 2, 4, 99)])
+    assert (np.diff(shares, axis=0) >= 0).all()
+    assert shares[-1][a.any(axis=(1, 2)) & b.any(axis=(1, 2))].min() == 1
+    with pytest.raises(DataError, match="tolerance"):
+        seg.surface_dice(a, b, -1)
+
+
 def test_hand_made_example():
     a, b = np.zeros((2, 5, 8), bool)
     a[1, 1:5] = True  # 4 pixels
@@ -78,6 +142,15 @@ def test_empty_and_full_masks(predicted, truth, expected):
     assert found == pytest.approx(expected, nan_ok=True)
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "distance", "share"),
+    [(EMPTY, EMPTY, 0, 1), (EMPTY, SQUARE, np.inf, 0), (SQUARE, EMPTY, np.inf, 0), (FULL, FULL, 0, 1)],
+)
+def test_surfaces_of_empty_and_full_masks(a, b, distance, share):
+    assert seg.hd95(a, b) == distance
+    assert seg.surface_dice(a, b) == share
+
+
 @given(MASKS, MASKS)
 @settings(max_examples=60, deadline=None)
 def test_symmetry_bounds_and_order(a, b):
@@ -89,6 +162,9 @@ def test_symmetry_bounds_and_order(a, b):
     assert 0 <= seg.accuracy(a, b) <= 1
     np.testing.assert_equal(seg.sensitivity(a, b), seg.ppv(b, a))
     assert seg.hausdorff(a, b) >= 0
+    assert 0 <= seg.surface_dice(a, b) <= 1
+    assert seg.surface_dice(a, a) == 1
+    assert seg.hd95(a, a) == 0
     assert (seg.hausdorff(a, b) == 0) == np.array_equal(a, b)
 
 
@@ -100,7 +176,7 @@ def test_flipping_and_turning_both_changes_nothing(a, b):
             np.testing.assert_allclose(measure(turn(a), turn(b)), measure(a, b))
 
 
-@pytest.mark.parametrize("name", ["dice", "iou", "accuracy", "sensitivity", "ppv", "hausdorff"])
+@pytest.mark.parametrize("name", ["dice", "iou", "accuracy", "sensitivity", "ppv", "hausdorff", "hd95", "surface_dice"])
 def test_leading_axes_are_images_and_broadcast(name):
     measure = getattr(seg, name)
     a, b = random_pairs(6)

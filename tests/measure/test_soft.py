@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.ndimage import convolve, gaussian_filter
+from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from softmask.errors import DataError
 from softmask.measure import segmentation, soft
@@ -106,3 +107,76 @@ def test_what_is_no_soft_mask_is_refused(bad, message):
 def test_a_band_must_be_a_mask_of_the_same_size(band):
     with pytest.raises(DataError, match="band"):
         soft.mae(np.zeros((4, 4)), np.zeros((4, 4)), band)
+
+
+MASKS = hnp.arrays(bool, (5, 6), elements=st.booleans())
+COARSE = hnp.arrays(float, (5, 6), elements=st.sampled_from([0, 0.25, 0.5, 1]))  # with many equal probabilities
+
+
+@given(st.one_of(ALPHAS, COARSE), MASKS.filter(lambda mask: mask.any() and not mask.all()))
+@settings(max_examples=60, deadline=None)
+def test_auc_and_brier_score_agree_with_scikit_learn(probabilities, truth):
+    assert soft.auc(probabilities, truth) == pytest.approx(roc_auc_score(truth.ravel(), probabilities.ravel()))
+    expected = brier_score_loss(truth.ravel(), probabilities.ravel())
+    assert soft.brier(probabilities, truth) == pytest.approx(expected, abs=1e-12)
+
+
+@given(COARSE, MASKS)
+@settings(max_examples=30, deadline=None)
+def test_auc_depends_on_the_order_alone_and_turns_with_the_truth(probabilities, truth):
+    found = soft.auc(probabilities, truth)
+    np.testing.assert_equal(soft.auc(probabilities**2, truth), found)
+    np.testing.assert_allclose(soft.auc(1 - probabilities, truth), 1 - found)
+    np.testing.assert_allclose(soft.auc(probabilities, ~truth), 1 - found)
+    np.testing.assert_allclose(soft.brier(1 - probabilities, ~truth), soft.brier(probabilities, truth))
+
+
+def test_auc_and_brier_score_of_known_cases():
+    truth = np.zeros((4, 4), bool)
+    truth[:2] = True
+    right, undecided = truth.astype(float), np.full(truth.shape, 0.5)
+    assert (soft.auc(right, truth), soft.brier(right, truth)) == (1, 0)
+    assert (soft.auc(1 - right, truth), soft.brier(1 - right, truth)) == (0, 1)
+    assert (soft.auc(undecided, truth), soft.brier(undecided, truth)) == (0.5, 0.25)
+    for only_one in (np.zeros_like(truth), np.ones_like(truth)):
+        assert np.isnan(soft.auc(right, only_one))
+    stacked = soft.auc(np.stack([right, right]), np.stack([truth, ~truth]))
+    np.testing.assert_array_equal(stacked, [1, 0])
+
+
+@pytest.mark.parametrize("measure", [soft.auc, soft.brier])
+def test_probabilities_are_compared_with_binary_masks_only(measure):
+    with pytest.raises(DataError, match="binarise"):
+        measure(np.full((4, 4), 0.5), np.full((4, 4), 0.5))
+    with pytest.raises(DataError, match="outside"):
+        measure(np.full((4, 4), 2.0), np.ones((4, 4), bool))
+
+
+@pytest.mark.parametrize(
+    ("partial", "first", "last"),
+    [({}, 28, 35), ({32: 0.4}, 29, 35), ({32: 0.6}, 29, 35), ({31: 0.7, 32: 0.2}, 28, 35)],
+)
+def test_the_band_reaches_as_far_on_both_sides_of_the_edge(partial, first, last):
+    alpha = np.zeros((16, 64), np.float32)
+    alpha[:, :32] = 1
+    for column, value in partial.items():
+        alpha[:, column] = value
+    band = soft.edge_band(alpha, 3)
+    np.testing.assert_array_equal(band, np.broadcast_to((np.arange(64) >= first) & (np.arange(64) <= last), band.shape))
+    np.testing.assert_array_equal(soft.edge_band(1 - alpha, 3), band)
+
+
+def test_the_band_of_nothing_is_empty_and_of_a_dot_is_a_diamond():
+    assert not soft.edge_band(np.zeros((9, 9), np.float32)).any()
+    assert not soft.edge_band(np.ones((9, 9), np.float32)).any()
+    dot = np.zeros((9, 9), np.float32)
+    dot[4, 4] = 0.3
+    row, column = np.indices(dot.shape)
+    np.testing.assert_array_equal(soft.edge_band(dot, 2), abs(row - 4) + abs(column - 4) <= 2)
+
+
+def test_the_bands_of_several_images_do_not_touch_each_other():
+    alphas = random_alphas(3)[0].round()
+    np.testing.assert_array_equal(soft.edge_band(alphas, 1), [soft.edge_band(alpha, 1) for alpha in alphas])
+    with pytest.raises(DataError, match="H, W"):
+        soft.edge_band(np.zeros(4))

@@ -6,7 +6,7 @@ from scipy import stats
 
 from softmask.errors import DataError
 from softmask.measure import statistics
-from softmask.measure.statistics import bootstrap_interval, paired_test
+from softmask.measure.statistics import bootstrap_interval, holm, paired_test
 
 VALUES = np.random.default_rng(0).normal(0.8, 0.1, 120)
 OTHERS = VALUES + np.random.default_rng(1).normal(0.02, 0.05, 120)
@@ -82,3 +82,66 @@ def test_what_cannot_be_compared_is_refused(a, b, message):
 def test_what_has_no_interval_is_refused(values, n):
     with pytest.raises(DataError):
         bootstrap_interval(values, 0, n)
+
+
+def test_a_group_of_each_image_changes_nothing():
+    names = [f"p{i}" for i in range(120)]
+    assert bootstrap_interval(VALUES, 4, groups=names) == bootstrap_interval(VALUES, 4)
+    assert paired_test(OTHERS, VALUES, 4, names) == paired_test(OTHERS, VALUES, 4)
+
+
+def test_images_seen_five_times_tell_no_more_than_once_when_they_are_of_one_group():
+    repeated, names = np.repeat(VALUES, 5), np.repeat(np.arange(120), 5)
+    grouped = bootstrap_interval(repeated, 4, groups=names)
+    assert grouped == pytest.approx(bootstrap_interval(VALUES, 4), abs=1e-12)
+    low, high = bootstrap_interval(repeated, 4)
+    assert high - low < 0.6 * (grouped[1] - grouped[0])
+    test = paired_test(np.repeat(OTHERS, 5), repeated, 4, names)
+    assert (test.n, test.n_groups) == (600, 120)
+    assert test.p == pytest.approx(paired_test(OTHERS, VALUES, 4).p)
+
+
+def test_large_groups_weigh_by_their_images():
+    values, names = np.array([0.0] * 9 + [1.0]), ["a"] * 9 + ["b"]
+    assert paired_test(values, np.zeros(10), 0, names).mean_difference == pytest.approx(0.1)
+    assert bootstrap_interval(values, 0, groups=names) == (0, 1)
+
+
+def test_the_grouped_interval_covers_the_true_mean_of_patients_about_as_often_as_it_says():
+    generator = np.random.default_rng(5)
+    names = np.repeat(np.arange(40), 4)
+    inside = []
+    for i in range(200):
+        values = np.repeat(generator.normal(size=40), 4) + generator.normal(0, 0.3, 160)
+        low, high = bootstrap_interval(values, i, 400, names)
+        inside.append(low <= 0 <= high)
+    assert 0.87 <= np.mean(inside) <= 0.99
+
+
+def test_the_groups_of_pairs_with_nan_are_left_out_too():
+    a, names = VALUES.copy(), np.arange(120) // 2
+    a[:3] = np.nan
+    test = paired_test(a, OTHERS, 0, names)
+    assert (test.n, test.n_groups, test.n_left_out) == (117, 59, 3)
+    assert bootstrap_interval(a, 0, groups=names) == bootstrap_interval(a[3:], 0, groups=names[3:])
+
+
+def test_groups_and_values_must_go_together():
+    with pytest.raises(DataError, match="2 groups for 3 values"):
+        bootstrap_interval([1.0, 2.0, 3.0], 0, groups=["a", "b"])
+
+
+def test_holm_agrees_with_the_definition():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, np.nan, 0.9])[[0, 2]] == pytest.approx([1, 1])
+    assert np.isnan(holm([0.5, np.nan, 0.9])[1])
+    assert holm([]).shape == (0,)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+@settings(max_examples=40, deadline=None)
+def test_holm_lies_between_the_value_and_bonferroni_and_keeps_the_order(p):
+    adjusted = holm(p)
+    assert (adjusted >= np.array(p)).all()
+    assert (adjusted <= np.minimum(np.array(p) * len(p), 1) + 1e-12).all()
+    assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0).all()

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from softmask.errors import ConfigError, DataError, LabelError
-from softmask.studies import labelling
+from softmask.measure import soft
 from softmask.parallel import map_samples
+from softmask.studies import labelling
 
 READER_LABELS = {"readers_consensus", "readers_mean", "readers_soft"}
 
@@ -95,34 +96,11 @@ def test_a_lesion_of_one_pixel_is_left_out_and_listed(dataset_of, sample) -> Non
     assert [problem.where for problem in dataset.problems] == ["lidc/p1/n0/s1"]
 
 
-@pytest.mark.parametrize(
-    ("partial", "first", "last"),
-    [({}, 28, 35), ({32: 0.4}, 29, 35), ({32: 0.6}, 29, 35), ({31: 0.7, 32: 0.2}, 28, 35)],
-)
-def test_the_band_reaches_as_far_on_both_sides_of_the_edge(partial, first, last) -> None:
-    alpha = np.zeros((16, 64), np.float32)
-    alpha[:, :32] = 1
-    for column, value in partial.items():
-        alpha[:, column] = value
-    band = labelling.edge_band(alpha, 3)
-    np.testing.assert_array_equal(band, np.broadcast_to((np.arange(64) >= first) & (np.arange(64) <= last), band.shape))
-    np.testing.assert_array_equal(labelling.edge_band(1 - alpha, 3), band)
-
-
-def test_the_band_of_nothing_is_empty_and_of_a_dot_is_a_diamond() -> None:
-    assert not labelling.edge_band(np.zeros((9, 9), np.float32)).any()
-    assert not labelling.edge_band(np.ones((9, 9), np.float32)).any()
-    dot = np.zeros((9, 9), np.float32)
-    dot[4, 4] = 0.3
-    row, column = np.indices(dot.shape)
-    np.testing.assert_array_equal(labelling.edge_band(dot, 2), abs(row - 4) + abs(column - 4) <= 2)
-
-
 def test_errors_against_the_truth_by_hand(sample) -> None:
     records = labelling.against_alpha(sample)
     assert [record["label"] for record in records] == list(labelling.LABELS)
     assert {(r["sample"], r["patient"], r["kind"]) for r in records} == {("lidc/p0/n0/s0", "p0", None)}
-    band, mask, truth = labelling.edge_band(sample.alpha), sample.readers[0].astype(float), sample.alpha.astype(float)
+    band, mask, truth = soft.edge_band(sample.alpha), sample.readers[0].astype(float), sample.alpha.astype(float)
     error = np.abs(mask - truth)[band]
     found = records[0]
     assert found["mae_band"] == pytest.approx(error.mean())

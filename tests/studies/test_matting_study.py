@@ -10,8 +10,8 @@ import pytest
 from softmask.errors import LabelError
 from softmask.label import trimap
 from softmask.label.matting import closed_form_alpha
+from softmask.measure import soft
 from softmask.studies import matting
-from softmask.studies.labelling import edge_band
 
 OTHERS = [
     "pymatting_closed_form",
@@ -38,7 +38,7 @@ def test_every_algorithm_and_the_mask_itself_are_compared(compared) -> None:
 
 
 def test_the_measures_by_hand(sample, compared) -> None:
-    band, first, votes = edge_band(sample.alpha), sample.readers[0], sample.readers.sum(axis=0)
+    band, first, votes = soft.edge_band(sample.alpha), sample.readers[0], sample.readers.sum(axis=0)
     binary = compared["binary_mask"]
     assert binary["mae_band"] == pytest.approx(np.abs(first - sample.alpha.astype(float))[band].mean())
     assert binary["dice_consensus"] == pytest.approx(

@@ -1,18 +1,22 @@
-"""Errors of soft masks: alpha in [0, 1] against alpha in [0, 1].
+"""Errors of soft masks, alpha in [0, 1] against alpha in [0, 1], and of probabilities against binary masks.
 
-Every function takes two arrays (..., H, W) of one shape and returns shape (...), a scalar for (H, W). All are
-symmetric; the errors are 0, and :func:`soft_dice` is 1, for equal masks.
+Every measure takes two arrays (..., H, W) of one shape and returns shape (...), a scalar for (H, W). All but
+:func:`auc` and :func:`brier` are symmetric; the errors are 0, and :func:`soft_dice` is 1, for equal masks.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import correlate1d
+from scipy.ndimage import binary_dilation, correlate1d, generate_binary_structure
+from scipy.stats import rankdata
 
 from softmask.errors import DataError
 
 GRADIENT_SIGMA = 1.4
 """Width of the Gaussian derivative of :func:`gradient_error`, in pixels: that of Rhemann et al. 2009."""
+
+BAND_PIXELS = 3
+"""Width of :func:`edge_band` on each side of the edge."""
 
 _ROUNDING = 1e-6  # what filtering and solving in float32 may leave outside [0, 1]
 
@@ -54,6 +58,43 @@ def gradient_error(alpha: np.ndarray, truth: np.ndarray, band: np.ndarray | None
     return _sum(difference, band) / 1000.0
 
 
+def brier(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Brier score, the mean of (p - y)^2 over the pixels, in [0, 1] (Brier 1950); ``truth`` holds 0 and 1 only."""
+    probabilities, truth = _probabilities(probabilities, truth)
+    return ((probabilities - truth) ** 2).mean(axis=(-2, -1))[()]
+
+
+def auc(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve, in [0, 1]; ``truth`` holds 0 and 1 only, and NaN is returned where only one of them.
+
+    The share of pairs of a pixel inside and one outside in which the inner has the larger probability, equal ones
+    counting half (Hanley and McNeil 1982), from the ranks of the pixels.
+    """
+    probabilities, truth = _probabilities(probabilities, truth)
+    pixels = (*truth.shape[:-2], -1)
+    inside = truth.reshape(pixels)
+    ranks = rankdata(probabilities.reshape(pixels), axis=-1)
+    n_inside = np.count_nonzero(inside, axis=-1)
+    n_pairs = n_inside * (inside.shape[-1] - n_inside)
+    wins = np.where(inside, ranks, 0).sum(axis=-1) - n_inside * (n_inside + 1) / 2
+    return np.divide(wins, n_pairs, out=np.full(wins.shape, np.nan), where=n_pairs > 0)[()]
+
+
+def edge_band(alpha: np.ndarray, pixels: int = BAND_PIXELS) -> np.ndarray:
+    """(..., H, W) bool: the edge, that is pixels the lesion covers in part, and ``pixels`` more on each side of it.
+
+    Where a pixel it covers wholly touches one it does not cover at all, both are edge. The band depends on the truth
+    ``alpha`` (..., H, W) alone, so that every label is judged on the same pixels. ``pixels`` is at least 1.
+    """
+    alpha = np.asarray(alpha)
+    if alpha.ndim < 2:
+        raise DataError(f"a soft mask must be (..., H, W), not of shape {alpha.shape}")
+    cross = generate_binary_structure(2, 1).reshape((1,) * (alpha.ndim - 2) + (3, 3))  # images do not touch each other
+    inside, outside = alpha >= 1, alpha <= 0
+    edge = ~(inside | outside) | (inside & binary_dilation(outside, cross)) | (outside & binary_dilation(inside, cross))
+    return binary_dilation(edge, cross, iterations=pixels)
+
+
 def _gradient_length(alpha: np.ndarray) -> np.ndarray:
     """(..., H, W) length of the Gaussian gradient."""
     smooth, derivative = _filters()
@@ -80,6 +121,15 @@ def _alphas(alpha: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarra
         if not np.isfinite(values).all() or values.min(initial=0) < -_ROUNDING or values.max(initial=0) > 1 + _ROUNDING:
             raise DataError(f"the {name} soft mask has values outside [0, 1] or NaN")
     return alpha, truth
+
+
+def _probabilities(probabilities: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities as float, and the binary truth as bool."""
+    probabilities, values = _alphas(probabilities, truth)
+    truth = values.astype(bool)
+    if not np.array_equal(truth, values):
+        raise DataError("probabilities are compared with masks of 0 and 1 only; binarise the soft mask first (at 0.5)")
+    return probabilities, truth
 
 
 def _weights(values: np.ndarray, band: np.ndarray | None) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +19,11 @@ class PairedTest:
     """How two methods differ on the same images.
 
     Attributes:
-        mean_difference: mean of a - b.
+        mean_difference: mean of a - b over the pairs.
         low, high: 95 % percentile bootstrap interval of it.
         p: two-sided Wilcoxon signed-rank p value; 1 where no pair differs.
         n: pairs compared.
+        n_groups: groups they belong to; ``n`` where no groups were given.
         n_left_out: pairs left out because one of the values is NaN (an undefined SEN or PPV).
     """
 
@@ -30,37 +32,47 @@ class PairedTest:
     high: float
     p: float
     n: int
+    n_groups: int
     n_left_out: int
 
 
-def bootstrap_interval(values: np.ndarray, seed: int, n: int = 2000) -> tuple[float, float]:
+def bootstrap_interval(
+    values: np.ndarray, seed: int, n: int = 2000, groups: Sequence[Hashable] | None = None
+) -> tuple[float, float]:
     """95 % percentile bootstrap interval of the mean of ``values`` (N,), from ``n`` resamples.
 
     NaN values are left out. The same values and seed give the same interval (Efron 1979).
 
+    Args:
+        groups: (N,) the patient of each image. Images of one patient are alike, so whole groups are drawn (the cluster
+            bootstrap of Davison and Hinkley 1997, section 3.8); None: every value for itself.
+
     Raises:
-        DataError: where nothing is left, for infinite values, or ``n`` below 1.
+        DataError: where nothing is left, for infinite values, ``n`` below 1, or another number of groups than values.
     """
-    values = _finite(values, "values")
+    values, numbers = _finite(values, groups, "values")
     if n < 1:
         raise DataError(f"a bootstrap needs at least one resample, not {n}")
+    sums, counts = np.bincount(numbers, weights=values), np.bincount(numbers)
     generator = np.random.default_rng(seed)
-    rows = max(1, _CHUNK // len(values))
-    means = np.concatenate(
-        [
-            values[generator.integers(len(values), size=(min(rows, n - start), len(values)))].mean(axis=1)
-            for start in range(0, n, rows)
-        ]
-    )
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    rows = max(1, _CHUNK // len(sums))
+    means = []
+    for start in range(0, n, rows):
+        drawn = generator.integers(len(sums), size=(min(rows, n - start), len(sums)))
+        means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
+    low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
-def paired_test(a: np.ndarray, b: np.ndarray, seed: int) -> PairedTest:
+def paired_test(a: np.ndarray, b: np.ndarray, seed: int, groups: Sequence[Hashable] | None = None) -> PairedTest:
     """Compare two methods on the same images: ``a`` and ``b`` (N,), one value per image in the same order.
 
     Wilcoxon 1945, pairs without a difference left out of the ranks; where no pair differs there is nothing to
     rank, the p value is 1 and the interval [0, 0].
+
+    Args:
+        groups: (N,) the patient of each image: the interval then draws whole groups, and the ranks are those of the
+            groups' mean differences; None: every pair for itself.
 
     Raises:
         DataError: for arrays of different length, infinite values, or no pair without NaN.
@@ -70,19 +82,42 @@ def paired_test(a: np.ndarray, b: np.ndarray, seed: int) -> PairedTest:
         raise DataError(f"a paired test needs two lists of one length, not shapes {a.shape} and {b.shape}")
     if np.isinf(a).any() or np.isinf(b).any():
         raise DataError("a paired test cannot use infinite values; count those images and leave them out of both")
-    differences = _finite(a - b, "pairs")
-    low, high = bootstrap_interval(differences, seed)
-    p = float(wilcoxon(differences).pvalue) if np.any(differences) else 1.0
-    return PairedTest(float(differences.mean()), low, high, p, len(differences), len(a) - len(differences))
+    differences, numbers = _finite(a - b, groups, "pairs")
+    low, high = bootstrap_interval(differences, seed, groups=numbers)
+    means = np.bincount(numbers, weights=differences) / np.bincount(numbers)  # of each group
+    p = float(wilcoxon(means).pvalue) if np.any(means) else 1.0
+    left_out = len(a) - len(differences)
+    return PairedTest(float(differences.mean()), low, high, p, len(differences), len(means), left_out)
 
 
-def _finite(values: np.ndarray, what: str) -> np.ndarray:
+def holm(p: Sequence[float]) -> np.ndarray:
+    """``p`` values (N,) adjusted for being N together, in their order: Holm's step-down method (1979).
+
+    Among those at or below a level, the chance of any false one is at most that level, however they depend on one
+    another. NaN (no test) stays NaN and does not count.
+    """
+    p = np.asarray(p, dtype=float)
+    adjusted = np.full(p.shape, np.nan)
+    order = [i for i in np.argsort(p, kind="stable") if not np.isnan(p[i])]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted
+
+
+def _finite(values: np.ndarray, groups: Sequence[Hashable] | None, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """``values`` without NaN, and the number of each one's group, counted from 0 in order of appearance."""
     values = np.asarray(values, dtype=float)
     if values.ndim != 1:
         raise DataError(f"{what} must be one list of numbers, not of shape {values.shape}")
     if np.isinf(values).any():
         raise DataError(f"{what} must be finite; count infinite ones and leave them out")
-    values = values[~np.isnan(values)]
-    if not len(values):
+    if groups is None:
+        groups = range(len(values))
+    if len(groups) != len(values):
+        raise DataError(f"{len(groups)} groups for {len(values)} {what}; give one for each")
+    defined = ~np.isnan(values)
+    if not defined.any():
         raise DataError(f"no {what} left to compare (all are NaN, or there were none)")
-    return values
+    number: dict[Hashable, int] = {}
+    numbers = [number.setdefault(group, len(number)) for group, kept in zip(groups, defined, strict=True) if kept]
+    return values[defined], np.array(numbers)

@@ -43,6 +43,21 @@ NETWORKS: Mapping[str, Entry] = MappingProxyType(
     {
         # name: Entry("file:class", width in smoke, width in cpu)
         "improved_backbone": Entry("softgan:ImprovedBackbone", 4, 8),
+        "unet": Entry("unet:UNet", 4, 8),
+        "segnet": Entry("segnet:SegNet", 4, 8),
+        "deeplabv3plus": Entry("deeplabv3plus:DeepLabV3Plus", 4, 8),
+        "unetplusplus": Entry("unetplusplus:UNetPlusPlus", 3, 4),
+        "attention_unet": Entry("attention_unet:AttentionUNet", 4, 8),
+        "unet3plus": Entry("unet3plus:UNet3Plus", 1, 2),
+        "cenet": Entry("cenet:CENet", 16, 28),
+        "infnet": Entry("infnet:InfNet", 8, 16),
+        "medt": Entry("medt:MedT", 2, 3),
+        "cfcnn": Entry("cfcnn:CFCNN", 2, 4),
+        "dbresnet": Entry("dbresnet:DBResNet", 2, 3),
+        "mccnn": Entry("mccnn:MCCNN", 6, 12),
+        "mvdcnn": Entry("mvdcnn:MVDCNN", 2, 3),
+        "mcroicnn": Entry("mcroicnn:MCROICNN", 5, 10),
+        "cascadedcnn": Entry("cascadedcnn:CascadedCNN", 1, 2),
     }
 )
 

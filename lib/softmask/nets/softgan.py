@@ -13,6 +13,7 @@ sigmoid at 0.5 and tanh at 0 cut it at the same place.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -90,7 +91,7 @@ class ImprovedBackbone(SegmentationNet):
     def __init__(self, width: int, inputs: int = 1) -> None:
         super().__init__()
         channels = [width * 2**level for level in range(LEVELS)]
-        steps = list(zip(channels, channels[1:], strict=False))  # (finer, coarser)
+        steps = list(pairwise(channels))  # (finer, coarser)
         self.first = CBAMBlock(inputs, width)
         self.down = nn.ModuleList(
             nn.Sequential(nn.Conv2d(fine, fine, 4, stride=2, padding=1), nn.ReLU(), CBAMBlock(fine, coarse))

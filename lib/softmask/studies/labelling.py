@@ -20,9 +20,6 @@ from softmask.label import consensus, recist, soft_labels, trimap
 from softmask.measure import segmentation, soft, statistics
 from softmask.papers import display
 
-BAND_PIXELS = 3
-"""Width, on each side of the true edge, of the band inside which labels are compared with the true alpha."""
-
 PAIRS = (("mask_binary", "mask_soft"), ("readers_consensus", "readers_soft"), ("recist_grabcut", "recist_soft"))
 """Binary mask and soft mask of the papers' three strategies: the comparison behind their claim."""
 
@@ -78,21 +75,10 @@ def labels_of(sample: Sample) -> dict[str, np.ndarray]:
     }
 
 
-def edge_band(alpha: np.ndarray, pixels: int = BAND_PIXELS) -> np.ndarray:
-    """(H, W) bool: the edge, that is pixels the lesion covers in part, and ``pixels`` more on each side of it.
-
-    Where a pixel it covers wholly touches one it does not cover at all, both are edge. The band depends on the truth
-    alone, so that every label is judged on the same pixels.
-    """
-    from scipy.ndimage import binary_dilation
-
-    inside, outside = alpha >= 1, alpha <= 0
-    edge = ~(inside | outside) | (inside & binary_dilation(outside)) | (outside & binary_dilation(inside))
-    return binary_dilation(edge, iterations=pixels)
-
-
 def against_alpha(sample: Sample) -> list[dict]:
-    """One record per label: its error against the true alpha of an embedded sample, inside :func:`edge_band`.
+    """One record per label: its error against the true alpha of an embedded sample.
+
+    ``mae_band`` and ``mse_band`` are taken inside :func:`softmask.measure.soft.edge_band`.
 
     Raises:
         ConfigError: where the true alpha is not known.
@@ -100,7 +86,7 @@ def against_alpha(sample: Sample) -> list[dict]:
     """
     if sample.alpha is None:
         raise ConfigError(f"{sample.id}: real data has no true alpha; compare the labels with the readers instead")
-    band = edge_band(sample.alpha)
+    band = soft.edge_band(sample.alpha)
     truth = sample.alpha.astype(float)
     return [
         {

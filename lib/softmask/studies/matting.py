@@ -16,7 +16,7 @@ from softmask.data.sample import Sample
 from softmask.label import consensus, recist, trimap
 from softmask.label.matting import closed_form_alpha
 from softmask.measure import segmentation, soft
-from softmask.studies.labelling import edge_band, first_mask
+from softmask.studies.labelling import first_mask
 
 EPSILONS = (1e-9, 1e-7, 1e-5, 1e-3, 1e-2)
 WINDOW_RADII = (1, 2)
@@ -55,7 +55,7 @@ def _score(sample: Sample, alpha: np.ndarray, **names: object) -> dict:
     record = {"sample": sample.id, "patient": sample.patient, **names}
     record["dice_consensus"] = float(segmentation.dice(alpha >= 0.5, consensus.fifty_percent(sample.masks)))
     if sample.alpha is not None:
-        record["mae_band"] = float(soft.mae(alpha, sample.alpha, edge_band(sample.alpha)))
+        record["mae_band"] = float(soft.mae(alpha, sample.alpha, soft.edge_band(sample.alpha)))
     return record
 
 

@@ -1,0 +1,107 @@
+"""A training step on one core: the U-Net beside MONAI's, every network, and SoftGAN's segmentor and discriminator.
+
+Eight images of 64 x 64, channels last. Run with ``pytest benchmarks/bench_training_step.py --benchmark-enable
+--benchmark-only``. The first benchmark times both U-Nets in turn and keeps the ratio of their medians, ours by the
+peer's, in its ``extra_info``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+from time import perf_counter
+
+import pytest
+import torch
+from monai.networks.nets import BasicUNet
+from torch import nn
+
+from softmask.nets import NETWORKS, build
+from softmask.nets.softgan import PixelDiscriminator
+from softmask.train.adversarial import Adversarial
+from softmask.train.device import Place
+from softmask.train.losses import Batch, Weighted, dice_loss
+from softmask.train.supervised import Supervised
+
+BATCH, SIZE = 8, 64
+PAIRS = 30
+SOFTGAN: Weighted = [("dice", 0.5), ("soft_l1", 100.0), ("gan", 1.0)]
+
+
+@pytest.fixture(autouse=True)
+def _one_core():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(2020)
+    yield
+    torch.set_num_threads(threads)
+
+
+def batch() -> Batch:
+    """Noise, its bright pixels as masks, and itself as soft labels."""
+    images = torch.rand(BATCH, 1, SIZE, SIZE).to(memory_format=torch.channels_last)
+    return Batch(images, (images > 0.5).float(), images)
+
+
+def unet_step(network: nn.Module) -> Callable[[], None]:
+    """Forward, Dice loss and backward of a network that gives logits."""
+    network.to(memory_format=torch.channels_last).train()
+    images, masks, _ = batch()
+
+    def step() -> None:
+        network.zero_grad()
+        dice_loss(network(images), masks).backward()
+
+    return step
+
+
+def monai_unet(width: int) -> nn.Module:
+    """MONAI's U-Net with our channels, and batch normalisation and ReLU as in ours."""
+    features = (*(width * 2**level for level in range(5)), width)
+    return BasicUNet(2, 1, 1, features, act=("relu", {"inplace": True}), norm="batch", bias=False)
+
+
+def trained(name: str, losses: Weighted) -> Callable[[], object]:
+    """A step of the training loop, Adam's updates included, of a network at its width in the cpu profile."""
+    width = NETWORKS[name].cpu
+    network = build(name, width).to(memory_format=torch.channels_last).train()
+    parts, place = (network,), Place(torch.device("cpu"))
+    if any(loss == "gan" for loss, _ in losses):
+        parts = (network, PixelDiscriminator(width).to(memory_format=torch.channels_last).train())
+    loop = (Supervised if len(parts) == 1 else Adversarial)(*parts, losses, place, learning_rate=1e-3, steps=1)
+    return partial(loop.step, batch())
+
+
+def seconds(step: Callable[[], None]) -> float:
+    start = perf_counter()
+    step()
+    return perf_counter() - start
+
+
+@pytest.mark.benchmark(group="training step, U-Net by MONAI's")
+@pytest.mark.parametrize("width", [8, 16])
+def test_unet_beside_monai(benchmark, width: int) -> None:
+    steps = unet_step(build("unet", width)), unet_step(monai_unet(width))
+    for step in steps:
+        step()
+    pairs = [tuple(seconds(step) for step in steps) for _ in range(PAIRS)]  # in turn, so that both meet the same load
+    unet, peer = (median(times) for times in zip(*pairs, strict=True))
+    benchmark.extra_info |= {"monai_ms": round(1000 * peer, 1), "ratio": round(unet / peer, 3)}
+    benchmark(steps[0])
+
+
+@pytest.mark.benchmark(group="training step, every network at its width in cpu")
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_networks(benchmark, name: str) -> None:
+    step = trained(name, [("dice", 1.0)])
+    step()
+    benchmark.pedantic(step, rounds=5)
+
+
+@pytest.mark.benchmark(group="training step, what SoftGAN's losses add")
+@pytest.mark.parametrize("losses", [SOFTGAN[:1], SOFTGAN[:2], SOFTGAN], ids=["dice", "+ soft", "+ gan"])
+def test_softgan(benchmark, losses: Weighted) -> None:
+    step = trained("improved_backbone", losses)
+    step()
+    benchmark.pedantic(step, rounds=10)

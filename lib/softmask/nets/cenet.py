@@ -1,0 +1,157 @@
+"""CE-Net: a ResNet-34 encoder with a dense atrous convolution block and residual multi-kernel pooling.
+
+Gu et al., "CE-Net: Context Encoder Network for 2D Medical Image Segmentation", IEEE Transactions on Medical Imaging
+38(10), 2019.
+
+Different here: all convolutions start from He's random weights, not the encoder from ImageNet's; a convolution before a
+batch normalisation has no bias, which the normalisation would cancel; a pooling kernel larger than the map covers the
+whole map. The publication's images are 448x448 and reach the context module at 14x14. Images of 64x64 reach it at 2x2,
+where the four pools are one, and where the larger dilations see little but padding.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from softmask.nets.base import SegmentationNet
+
+DEPTHS = (3, 4, 6, 3)
+"""Blocks in each stage of ResNet-34."""
+POOLS = (2, 3, 5, 6)
+"""Kernels of the residual multi-kernel pooling."""
+
+
+class ResidualBlock(nn.Module):
+    """ResNet's basic block: two 3x3 convolutions, and a shortcut (1x1 where the size changes)."""
+
+    def __init__(self, inputs: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(
+            nn.Conv2d(inputs, channels, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or inputs != channels:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(self.convs(x) + self.shortcut(x))
+
+
+class DenseAtrousConv(nn.Module):
+    """DAC: four cascades of dilated convolutions (dilations 1; 3; 1-3; 1-3-5), added to the input.
+
+    The cascades share their convolutions, as in the authors' code.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.dilated = nn.ModuleList(
+            nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation) for dilation in (1, 3, 5)
+        )
+        self.point = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, third, fifth = self.dilated
+        one = first(x)  # (B, C, H, W), as all below
+        one_three = third(one)
+        cascades = F.relu(self.point(third(x))) + F.relu(self.point(one_three)) + F.relu(self.point(fifth(one_three)))
+        return x + F.relu(one) + cascades
+
+
+class MultiKernelPooling(nn.Module):
+    """RMP: four max poolings, each reduced to one channel and enlarged, appended to the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        size = x.shape[-2:]
+        pools = [F.max_pool2d(x, [min(kernel, side) for side in size]) for kernel in POOLS]  # (B, C, H / k, W / k)
+        maps = [F.interpolate(self.reduce(pool), size, mode="bilinear") for pool in pools]  # (B, 1, H, W)
+        return torch.cat([*maps, x], dim=1)  # (B, 4 + C, H, W)
+
+
+def decoder_block(inputs: int, channels: int) -> nn.Sequential:
+    """(B, inputs, H, W) -> (B, channels, 2H, 2W) by 1x1, transposed 3x3 and 1x1 convolutions, narrow inside."""
+    inner = max(inputs // 4, 1)
+    return nn.Sequential(
+        nn.Conv2d(inputs, inner, 1, bias=False),
+        nn.BatchNorm2d(inner),
+        nn.ReLU(),
+        nn.ConvTranspose2d(inner, inner, 3, stride=2, padding=1, output_padding=1, bias=False),
+        nn.BatchNorm2d(inner),
+        nn.ReLU(),
+        nn.Conv2d(inner, channels, 1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+    )
+
+
+class CENet(SegmentationNet):
+    """CE-Net.
+
+    Args:
+        width: channels of the first stage of the encoder, doubled at each of its four stages.
+    """
+
+    STRIDE: ClassVar[int] = 32
+    SMALLEST: ClassVar[int] = 64  # at 32 the last stage has one pixel: nothing to pool, nothing to normalise
+    FULL_WIDTH: ClassVar[int] = 64
+    PARAMETERS: ClassVar[int | None] = 28_996_821  # the authors' code
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        channels = [width * 2**stage for stage in range(len(DEPTHS))]
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, width, 7, stride=2, padding=3, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
+        self.stages = nn.ModuleList()
+        inputs = width
+        for stage, (depth, outputs) in enumerate(zip(DEPTHS, channels, strict=True)):
+            first = ResidualBlock(inputs, outputs, stride=2 if stage else 1)
+            self.stages.append(nn.Sequential(first, *(ResidualBlock(outputs, outputs, 1) for _ in range(depth - 1))))
+            inputs = outputs
+        self.context = nn.Sequential(DenseAtrousConv(inputs), MultiKernelPooling(inputs))
+        self.decoder = nn.ModuleList(
+            decoder_block(coarse, fine)
+            for coarse, fine in [
+                (channels[3] + len(POOLS), channels[2]),
+                (channels[2], channels[1]),
+                (channels[1], channels[0]),
+                (channels[0], channels[0]),
+            ]
+        )
+        half = max(width // 2, 1)
+        self.head = nn.Sequential(
+            nn.ConvTranspose2d(width, half, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(half, half, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(half, 1, 3, padding=1),
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x = self.stem(image)  # (B, w, H/4, W/4)
+        skips = []
+        for stage in self.stages:
+            x = stage(x)  # (B, w, H/4, W/4), (B, 2w, H/8, W/8), ... (B, 8w, H/32, W/32)
+            skips.append(x)
+        x = self.context(x)  # (B, 8w + 4, H/32, W/32)
+        for block, skip in zip(self.decoder[:-1], reversed(skips[:-1]), strict=True):
+            x = block(x) + skip  # (B, 4w, H/16, W/16), ... (B, w, H/4, W/4)
+        return (self.head(self.decoder[-1](x)),)

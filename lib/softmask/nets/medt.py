@@ -1,0 +1,203 @@
+"""MedT: gated axial attention in a shallow branch on the image and a deep branch on its patches.
+
+Valanarasu, Oza, Hacihaliloglu and Patel, "Medical Transformer: Gated Axial-Attention for Medical Image Segmentation",
+MICCAI 2021.
+
+Different here: the attention is the gated equation as printed. The authors' code also normalises each term over the
+batch after its gate, which undoes the gate's scale. The gates are trained from the first epoch, not from the eleventh.
+The 16 patches pass the local branch as one batch, so that batch normalisation sees them together. The publication's
+images are 128x128; in those of 64x64 a patch is one pixel at the deepest level, and its bottom convolution has no more
+to halve. As in the authors' code, the local branch has no positional terms; unlike there, its stem is as narrow as the
+other branch's (8 channels, not 64), which leaves 1.38 million parameters of 1.52. A narrow network has fewer heads, the
+greatest common divisor of 8 and its width.
+
+Positional embeddings are made for 64x64 (:data:`TRAINED`). In a larger image, pixels further apart than that take the
+embedding of the largest distance.
+"""
+
+from __future__ import annotations
+
+from math import gcd
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from softmask.nets.base import SegmentationNet
+
+TRAINED = 64
+"""Height and width of the images for which the positional embeddings are made."""
+HEADS = 8
+PATCHES = 4
+"""Patches along each side of the image."""
+
+
+class AxialAttention(nn.Module):
+    """Gated axial attention along one axis: each pixel attends to its column, or to its row.
+
+    Args:
+        channels: of input and output.
+        heads: of attention; twice their number must divide ``channels``.
+        axis: 2 for columns (along the height), 3 for rows (along the width).
+        reach: pixels along the axis for which there are positional embeddings; 0 for attention without positions.
+
+    Attributes:
+        gates: G_Q, G_K, G_V1 and G_V2 of the publication's equation (only with positions).
+    """
+
+    def __init__(self, channels: int, heads: int, axis: int, reach: int) -> None:
+        super().__init__()
+        self.heads, self.axis, self.reach = heads, axis, reach
+        value = channels // heads
+        self.sizes = (value // 2, value // 2, value)  # of a head's query, key and value
+        self.project = nn.Sequential(nn.Conv2d(channels, 2 * channels, 1, bias=False), nn.BatchNorm2d(2 * channels))
+        self.norm = nn.BatchNorm2d(channels)
+        if reach:
+            self.embeddings = nn.Parameter(torch.randn(2 * value, 2 * reach - 1) * value**-0.5)
+            self.gates = nn.Parameter(torch.tensor([0.1, 0.1, 1.0, 0.1]))
+
+    def positions(self, length: int) -> tuple[torch.Tensor, ...]:
+        """Embeddings r^q, r^k and r^v of each pair of pixels on the axis: (c, length, length), [:, query, key]."""
+        place = torch.arange(length, device=self.embeddings.device)
+        offset = (place - place[:, None]).clamp(1 - self.reach, self.reach - 1)  # key - query
+        return self.embeddings[:, offset + self.reach - 1].split(self.sizes)
+
+    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """The gated equation along dimension 3: all (B, heads, c, N, M), the result shaped as the values."""
+        similarity = torch.einsum("bhcim,bhcjm->bhmij", q, k)  # (B, heads, M, N, N)
+        if not self.reach:
+            return torch.einsum("bhmij,bhcjm->bhcim", similarity.softmax(-1), v)
+        gate_q, gate_k, gate_v, gate_position = self.gates
+        r_q, r_k, r_v = self.positions(q.shape[3])
+        similarity = similarity + torch.einsum("bhcim,cij->bhmij", q, gate_q * r_q)
+        similarity = similarity + torch.einsum("bhcjm,cij->bhmij", k, gate_k * r_k)
+        weights = similarity.softmax(-1)
+        seen = torch.einsum("bhmij,bhcjm->bhcim", weights, gate_v * v)
+        return seen + torch.einsum("bhmij,cij->bhcim", weights, gate_position * r_v)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        projected = self.project(x).unflatten(1, (self.heads, -1))  # (B, heads, 2C/heads, H, W)
+        if self.axis == 3:
+            projected = projected.transpose(3, 4)
+        y = self.attend(*projected.split(self.sizes, dim=2)).flatten(1, 2)
+        return self.norm(y.transpose(2, 3) if self.axis == 3 else y)
+
+
+class AxialBlock(nn.Module):
+    """Residual block: 1x1 convolution, attention along the height, along the width, 1x1 convolution.
+
+    Args:
+        inputs, channels: it attends with half of ``channels`` and hands on ``channels``.
+        heads, reach: as for :class:`AxialAttention`.
+        stride: 2 halves height and width after the attention.
+    """
+
+    def __init__(self, inputs: int, channels: int, heads: int, reach: int, stride: int) -> None:
+        super().__init__()
+        inner = channels // 2
+        self.layers = nn.Sequential(
+            nn.Conv2d(inputs, inner, 1, bias=False),
+            nn.BatchNorm2d(inner),
+            nn.ReLU(),
+            AxialAttention(inner, heads, 2, reach),
+            AxialAttention(inner, heads, 3, reach),
+            nn.AvgPool2d(stride) if stride > 1 else nn.Identity(),
+            nn.ReLU(),
+            nn.Conv2d(inner, channels, 1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if inputs != channels:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(self.layers(x) + self.shortcut(x))
+
+
+class Branch(nn.Module):
+    """An encoder of axial blocks and a decoder of 3x3 convolutions; the encoder's features are added on the way up.
+
+    Args:
+        width: channels of the stem; the branch hands on twice as many.
+        depths: axial blocks in each stage.
+        reach: pixels along a side at the first stage for which there are positional embeddings, or 0.
+        bottom: whether the decoder starts with one more level, a convolution with stride 2.
+    """
+
+    def __init__(self, width: int, depths: tuple[int, ...], reach: int, bottom: bool) -> None:
+        super().__init__()
+        inner = 16 * width
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, width, 7, stride=2, padding=3, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, inner, 3, padding=1, bias=False),
+            nn.BatchNorm2d(inner),
+            nn.ReLU(),
+            nn.Conv2d(inner, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+        )
+        heads = gcd(HEADS, width)  # so that a head's query has a whole number of channels in a narrow network, too
+        self.stages, self.decoder = nn.ModuleList(), nn.ModuleList()
+        inputs = width
+        for stage, depth in enumerate(depths):
+            channels = 4 * width * 2**stage
+            blocks = []
+            for block in range(depth):
+                stride = 2 if stage and not block else 1  # the first block attends before it halves
+                blocks.append(AxialBlock(inputs, channels, heads, reach, stride))
+                inputs, reach = channels, reach // stride
+            self.stages.append(nn.Sequential(*blocks))
+            self.decoder.insert(0, nn.Conv2d(channels, channels // 2, 3, padding=1))
+        if bottom:
+            self.decoder.insert(0, nn.Conv2d(inputs, inputs, 3, stride=2, padding=1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, 1, H, W) -> (B, 2w, H, W)."""
+        size = x.shape[-2:]
+        x = self.stem(x)  # (B, w, H/2, W/2)
+        skips = []
+        for stage in self.stages:
+            x = stage(x)  # (B, 4w, H/2, W/2), (B, 8w, H/4, W/4), ...
+            skips.append(x)
+        *others, last = self.decoder
+        for conv, skip in zip(others, reversed(skips[: len(others)]), strict=True):
+            x = skip + F.relu(F.interpolate(conv(x), skip.shape[-2:], mode="bilinear"))
+        return F.relu(F.interpolate(last(x), size, mode="bilinear"))
+
+
+def split(image: torch.Tensor) -> torch.Tensor:
+    """The patches of each image, as one batch: (B, C, H, W) -> (B * 16, C, H/4, W/4)."""
+    grid = image.unflatten(3, (PATCHES, -1)).unflatten(2, (PATCHES, -1))  # (B, C, 4, H/4, 4, W/4)
+    return grid.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+
+
+def join(patches: torch.Tensor) -> torch.Tensor:
+    """Images of patches, the inverse of :func:`split`: (B * 16, C, H/4, W/4) -> (B, C, H, W)."""
+    grid = patches.unflatten(0, (-1, PATCHES, PATCHES))  # (B, 4, 4, C, H/4, W/4)
+    return grid.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+
+
+class MedT(SegmentationNet):
+    """MedT.
+
+    Args:
+        width: channels after the first convolution of each branch.
+    """
+
+    STRIDE: ClassVar[int] = 64  # four patches, halved four times
+    SMALLEST: ClassVar[int] = 64
+    FULL_WIDTH: ClassVar[int] = 8
+    PARAMETERS: ClassVar[int | None] = 1_515_449  # the authors' code for 64x64 images, less layers it never uses
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.whole = Branch(width, (1, 2), reach=TRAINED // 2, bottom=False)
+        self.local = Branch(width, (1, 2, 4, 1), reach=0, bottom=True)
+        self.head = nn.Sequential(nn.Conv2d(2 * width, 2 * width, 3, padding=1), nn.ReLU(), nn.Conv2d(2 * width, 1, 1))
+
+    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (self.head(self.whole(image) + join(self.local(split(image)))),)  # of (B, 2w, H, W)

@@ -1,0 +1,68 @@
+"""SegNet.
+
+Badrinarayanan, Kendall and Cipolla, "SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image
+Segmentation", PAMI 2017.
+
+Differs from the publication: one input channel and one map of logits; the encoder starts from random weights instead
+of VGG16's.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from softmask.nets.base import SegmentationNet
+from softmask.nets.blocks import conv_bn_relu
+
+STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
+"""Of VGG16, from fine to coarse: channels as a multiple of the width, number of convolutions."""
+
+
+class SegNet(SegmentationNet):
+    """VGG16's thirteen convolutions and their mirror image; the decoder puts values back where pooling found them.
+
+    Args:
+        width: channels of the first stage.
+    """
+
+    STRIDE: ClassVar[int] = 2 ** len(STAGES)
+    SMALLEST: ClassVar[int] = 2 ** len(STAGES)
+    PARAMETERS: ClassVar[int | None] = 29_400_000  # 14.7 million in the encoder (section 3), as many in its mirror
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
+        inputs = 1
+        for multiple, count in STAGES:
+            channels = multiple * width
+            self.encoder.append(conv_bn_relu(inputs, channels, count))
+            # The decoder's last stage keeps its channels, and the head takes the place of its last convolution.
+            last = nn.Conv2d(channels, 1, 3, padding=1) if inputs == 1 else conv_bn_relu(channels, inputs)
+            self.decoder.append(nn.Sequential(conv_bn_relu(channels, channels, count - 1), last))
+            inputs = channels
+
+    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x, places = image, []
+        for stage in self.encoder:
+            x, index = F.max_pool2d(stage(x), 2, return_indices=True)  # both (B, C, H/2, W/2)
+            places.append(index)
+        for stage in reversed(self.decoder):
+            x = stage(unpool(x, places.pop()))  # (B, C', 2H, 2W)
+        return (x,)
+
+
+def unpool(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """(B, C, 2H, 2W): ``x`` (B, C, H, W) put back where its maxima were, zero elsewhere.
+
+    As ``F.max_unpool2d``, which torch refuses in deterministic mode: its places could coincide. Those of 2x2 windows
+    cannot.
+
+    Args:
+        places: (B, C, H, W) int64, flat positions in the finer map, from ``F.max_pool2d``.
+    """
+    b, c, h, w = x.shape
+    return x.new_zeros(b, c, 4 * h * w).scatter(2, places.flatten(2), x.flatten(2)).view(b, c, 2 * h, 2 * w)

@@ -1,0 +1,85 @@
+"""UNet 3+.
+
+Huang et al., "UNet 3+: A Full-Scale Connected UNet for Medical Image Segmentation", ICASSP 2020.
+
+Differs from the publication: no classification-guided module, which says whether there is an organ at all (every image
+here has its lesion); one map of logits. The loss (focal, MS-SSIM and IoU in the publication) is the experiment's
+affair, not the network's.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from softmask.nets.base import SegmentationNet
+from softmask.nets.blocks import conv_bn_relu
+
+LEVELS = 5
+
+
+def upsample(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """(B, C, H, W) to (B, C, factor H, factor W), bilinear."""
+    return F.interpolate(x, scale_factor=factor, mode="bilinear") if factor > 1 else x
+
+
+class FullScaleSkips(nn.Module):
+    """One node of the decoder: features of every level, brought to its size and to equal channels, and merged.
+
+    Args:
+        level: of the node, 0 the finest.
+        inputs: channels of each level's features, from fine to coarse.
+        channels: that each level is reduced to.
+    """
+
+    def __init__(self, level: int, inputs: list[int], channels: int) -> None:
+        super().__init__()
+        self.level = level
+        self.reduce = nn.ModuleList(conv_bn_relu(size, channels) for size in inputs)
+        self.merge = conv_bn_relu(len(inputs) * channels, len(inputs) * channels)
+
+    def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
+        """(B, LEVELS * channels, H, W) from features of every level, from fine to coarse."""
+        same_size = [
+            F.max_pool2d(x, 2 ** (self.level - level)) if level < self.level else upsample(x, 2 ** (level - self.level))
+            for level, x in enumerate(features)
+        ]
+        reduced = [reduce(x) for reduce, x in zip(self.reduce, same_size, strict=True)]
+        return self.merge(torch.cat(reduced, dim=1))
+
+
+class UNet3Plus(SegmentationNet):
+    """A U-Net's encoder; every node of the decoder sees all finer levels of it and all coarser nodes.
+
+    Args:
+        width: channels of the first level, doubled at each of the five levels; also what a skip is reduced to.
+    """
+
+    STRIDE: ClassVar[int] = 2 ** (LEVELS - 1)
+    SMALLEST: ClassVar[int] = 2 ** (LEVELS - 1)
+    PARAMETERS: ClassVar[int | None] = 26_970_000  # table 1
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        channels = [width * 2**level for level in range(LEVELS)]
+        wide = LEVELS * width  # of a node of the decoder
+        self.encoder = nn.ModuleList(conv_bn_relu(inputs, outputs, 2) for inputs, outputs in pairwise([1, *channels]))
+        self.decoder = nn.ModuleList(
+            FullScaleSkips(level, channels[: level + 1] + [wide] * (LEVELS - 2 - level) + channels[-1:], width)
+            for level in range(LEVELS - 1)
+        )
+        self.heads = nn.ModuleList(nn.Conv2d(size, 1, 3, padding=1) for size in [wide] * (LEVELS - 1) + channels[-1:])
+
+    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        features = [self.encoder[0](image)]  # (B, w, H, W)
+        for encode in self.encoder[1:]:
+            features.append(encode(F.max_pool2d(features[-1], 2)))  # (B, 2C, H/2, W/2), last (B, 16w, H/16, W/16)
+        for node in reversed(self.decoder):
+            # From here on the level's features are the decoder's: nodes finer than this one see those.
+            features[node.level] = node(features)  # (B, 5w, H / 2^level, W / 2^level)
+        maps = [head(x) for head, x in zip(self.heads, features, strict=True)]  # (B, 1, H / 2^level, W / 2^level)
+        return tuple(upsample(logits, 2**level) for level, logits in enumerate(maps))

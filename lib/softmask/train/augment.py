@@ -1,0 +1,42 @@
+"""Augmentation: one of the eight orientations of a square, and a shift of a few pixels, for a whole batch at once."""
+
+from __future__ import annotations
+
+import torch
+
+from softmask.train.losses import Batch
+
+SHIFT = 4
+"""Largest shift, in pixels, up, down, left and right."""
+
+
+def draw(n: int, generator: torch.Generator) -> torch.Tensor:
+    """Moves of ``n`` images, (n, 5) int64: transposed, flipped up-down, left-right (0 or 1); rows, columns to shift."""
+    flips = torch.randint(0, 2, (n, 3), generator=generator)
+    shifts = torch.randint(-SHIFT, SHIFT + 1, (n, 2), generator=generator)
+    return torch.cat([flips, shifts], dim=1)
+
+
+def augment(batch: Batch, moves: torch.Tensor) -> Batch:
+    """``batch`` (of square images) with each image, mask and soft label moved alike, as :func:`draw` said.
+
+    A transposition and two flips make all flips and quarter turns. What a shift brings in from outside repeats the
+    image's edge, and is no lesion: 0 in mask and soft label.
+
+    Args:
+        moves: (B, 5), rows of what :func:`draw` returned, on the batch's device.
+    """
+    b, _, size, _ = batch.images.shape
+    transposed, upside, mirrored, down, right = moves.view(b, 5, 1, 1).unbind(1)  # each (B, 1, 1)
+    row, column = torch.meshgrid(*2 * [torch.arange(size, device=moves.device)], indexing="ij")  # (S, S)
+    rows = torch.where(transposed == 1, column, row)  # (B, S, S): where each pixel comes from
+    columns = torch.where(transposed == 1, row, column)
+    rows = torch.where(upside == 1, size - 1 - rows, rows) + down
+    columns = torch.where(mirrored == 1, size - 1 - columns, columns) + right
+    inside = ((rows >= 0) & (rows < size) & (columns >= 0) & (columns < size)).unsqueeze(1)  # (B, 1, S, S)
+    source = (rows.clamp(0, size - 1) * size + columns.clamp(0, size - 1)).view(b, 1, -1)  # (B, 1, S*S)
+
+    def move(x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(2).gather(2, source).view_as(x)
+
+    return Batch(move(batch.images), move(batch.masks) * inside, move(batch.soft) * inside)

@@ -1,0 +1,141 @@
+"""Losses of segmentation and of adversarial training, on logits.
+
+SoftGAN (ICME 2022), equations 2, 3 and 5; DSNet (TNNLS 2023), equation 15; least squares after Mao et al., "Least
+Squares Generative Adversarial Networks", ICCV 2017.
+
+What differs from the papers: the Dice loss is taken for each image and then averaged, so that a large nodule does not
+outweigh a small one; the segmentor's part of the GAN loss is the non-saturating one, -log D(x, S(x)), whose gradient
+does not vanish while the discriminator wins (Goodfellow et al. 2014, section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import NamedTuple
+
+import torch
+from torch.nn import functional as F
+
+from softmask.errors import ConfigError
+
+EPSILON = 1e-6
+"""In the denominator of the Dice loss: no 0 / 0 where image and prediction are empty (the loss is 1 there)."""
+
+
+class Batch(NamedTuple):
+    """Images (B, 1, H, W) in [0, 1], binary masks (B, 1, H, W) of 0 and 1, soft labels (B, 1, H, W) in [0, 1]."""
+
+    images: torch.Tensor
+    masks: torch.Tensor
+    soft: torch.Tensor
+
+
+def dice_loss(logits: torch.Tensor, target: torch.Tensor, squared: bool = False) -> torch.Tensor:
+    """1 - 2 sum(p y) / (sum p^k + sum y^k) with p = sigmoid(logits), the mean over images, in [0, 1].
+
+    Args:
+        logits, target: (B, 1, H, W); ``target`` in [0, 1].
+        squared: k = 2 (DSNet, equation 15) instead of k = 1 (SoftGAN, equation 2).
+    """
+    p = torch.sigmoid(logits).flatten(1)  # (B, HW)
+    y = target.flatten(1)
+    size = (p * p + y * y if squared else p + y).sum(1)  # (B,)
+    return (1 - 2 * (p * y).sum(1) / (size + EPSILON)).mean()
+
+
+def soft_l1_loss(logits: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    """Mean |tanh(logits) - (2 alpha - 1)|, in [0, 2], over pixels and images (SoftGAN, equation 3).
+
+    Args:
+        logits, alpha: (B, 1, H, W); ``alpha`` is the soft mask in [0, 1].
+    """
+    return (torch.tanh(logits) - (2 * alpha - 1)).abs().mean()
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss of logits against what :class:`Batch` calls ``target``: ``masks`` or ``soft``."""
+
+    function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    target: str
+
+
+@dataclass(frozen=True)
+class GanLoss:
+    """The two sides of adversarial training, on the discriminator's logits (any shape).
+
+    Attributes:
+        distance: scalar, of logits from a label: 1 for real, 0 for fake.
+        boundary: logits above it say real.
+    """
+
+    distance: Callable[[torch.Tensor, float], torch.Tensor]
+    boundary: float
+
+    def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+        """What the discriminator lowers: real masks called real, the segmentor's called fake."""
+        return self.distance(real, 1.0) + self.distance(fake, 0.0)
+
+    def generator(self, fake: torch.Tensor) -> torch.Tensor:
+        """What the segmentor lowers: its masks called real."""
+        return self.distance(fake, 1.0)
+
+
+def _cross_entropy(logits: torch.Tensor, label: float) -> torch.Tensor:
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+
+
+def _half_square(logits: torch.Tensor, label: float) -> torch.Tensor:
+    return 0.5 * (logits - label).square().mean()
+
+
+LOSSES: Mapping[str, Loss | GanLoss] = MappingProxyType(
+    {
+        "dice": Loss(dice_loss, "masks"),
+        "dice_squared": Loss(partial(dice_loss, squared=True), "masks"),
+        "soft_l1": Loss(soft_l1_loss, "soft"),
+        "gan": GanLoss(_cross_entropy, boundary=0.0),
+        "gan_least_squares": GanLoss(_half_square, boundary=0.5),
+    }
+)
+
+Weighted = Sequence[tuple[str, float]]
+"""Names of :data:`LOSSES` and their weights."""
+
+
+def split(losses: Weighted) -> tuple[Weighted, Weighted]:
+    """``losses`` of pixels, and the adversarial one (none or one).
+
+    Raises:
+        ConfigError: for an unknown or repeated name, a weight that is not positive, two adversarial losses, or no
+            loss of pixels.
+    """
+    names = [name for name, _ in losses]
+    for name, weight in losses:
+        if name not in LOSSES:
+            raise ConfigError(f"unknown loss {name!r}; choose from {', '.join(sorted(LOSSES))}")
+        if not weight > 0:
+            raise ConfigError(f"the weight of loss {name!r} must be positive, not {weight!r}")
+    pixel = [(name, weight) for name, weight in losses if isinstance(LOSSES[name], Loss)]
+    adversarial = [(name, weight) for name, weight in losses if isinstance(LOSSES[name], GanLoss)]
+    if len(set(names)) < len(names) or not pixel or len(adversarial) > 1:
+        raise ConfigError(f"the losses {names} must name a loss of pixels, each loss once, and one GAN loss at most")
+    return pixel, adversarial
+
+
+def weighted(outputs: Sequence[torch.Tensor], batch: Batch, losses: Weighted) -> dict[str, torch.Tensor]:
+    """For each loss of pixels by name: weight times its mean over ``outputs``, the main one and deep supervision's."""
+    terms = {}
+    for name, weight in losses:
+        loss = LOSSES[name]
+        target = getattr(batch, loss.target)
+        terms[name] = weight * torch.stack([loss.function(logits, target) for logits in outputs]).mean()
+    return terms
+
+
+def of_masks(losses: Weighted) -> Weighted:
+    """Those of ``losses`` that look at the binary mask."""
+    return [(name, weight) for name, weight in losses if getattr(LOSSES[name], "target", "") == "masks"]

@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from softmask.errors import DataError
+from softmask.measure import segmentation, soft
+from softmask.measure.images import measure_images
+
+NAMES = {
+    "dice", "iou", "acc", "sen", "ppv", "auc", "hd95", "hausdorff", "surface_dice",
+    "mae_band", "mse_band", "gradient_error", "soft_dice", "brier",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Six discs: predicted probabilities, binary masks and soft masks, each (6, 32, 32)."""
+    generator = np.random.default_rng(3)
+    row, column = np.mgrid[:32, :32]
+    radius = np.arange(4, 10)[:, None, None]
+    alpha = np.clip(radius - np.hypot(row - 15.3, column - 16.2) + 0.5, 0, 1)
+    predicted = np.stack([gaussian_filter(image, 1.5) for image in np.roll(alpha, 1, axis=2)])
+    noise = generator.normal(0, 0.05, alpha.shape)
+    return np.clip(predicted + noise, 0, 1).astype(np.float32), alpha >= 0.5, alpha.astype(np.float32)
+
+
+def test_each_measure_is_the_one_it_is_called_after(images):
+    probabilities, masks, alpha = images
+    consensus = np.roll(masks, 2, axis=1)
+    found = measure_images(probabilities, masks, alpha, {"alpha": alpha**2, "consensus": consensus})
+    assert set(found) == NAMES | {"mae_alpha", "dice_consensus"}
+    for i, (p, y, a) in enumerate(zip(*images, strict=True)):
+        cut, band = p >= 0.5, soft.edge_band(a)
+        expected = {
+            "dice": segmentation.dice(cut, y),
+            "iou": segmentation.iou(cut, y),
+            "acc": (cut == y).mean(),
+            "sen": y[cut].sum() / y.sum(),
+            "ppv": y[cut].mean(),
+            "auc": soft.auc(p, y),
+            "hd95": segmentation.hd95(cut, y),
+            "hausdorff": segmentation.hausdorff(cut, y),
+            "surface_dice": segmentation.surface_dice(cut, y, 1.0),
+            "mae_band": np.abs(p - a)[band].mean(),
+            "mse_band": ((p - a) ** 2)[band].mean(),
+            "gradient_error": soft.gradient_error(p, a),
+            "soft_dice": soft.soft_dice(p, a),
+            "brier": ((p - y) ** 2).mean(),
+            "mae_alpha": np.abs(p - a**2)[soft.edge_band(a**2)].mean(),
+            "dice_consensus": segmentation.dice(cut, consensus[i]),
+        }
+        assert {name: values[i] for name, values in found.items()} == pytest.approx(expected, rel=1e-5)
+    assert len({round(float(values[3]), 9) for values in found.values()}) > 10  # the case tells them apart
+
+
+def test_references_are_measured_only_where_they_are_given(images):
+    found = measure_images(*images, {})
+    assert set(found) == NAMES
+    assert all(values.shape == (6,) and values.dtype == float for values in found.values())
+
+
+def test_a_perfect_prediction():
+    mask = np.zeros((1, 16, 16), bool)
+    mask[0, 4:10, 5:12] = True
+    found = measure_images(mask, mask, mask, {"alpha": mask, "consensus": mask})
+    best = dict.fromkeys(("dice", "iou", "acc", "sen", "ppv", "auc", "surface_dice", "soft_dice", "dice_consensus"), 1)
+    worst = dict.fromkeys(("hd95", "hausdorff", "mae_band", "mse_band", "gradient_error", "brier", "mae_alpha"), 0)
+    assert {name: values[0] for name, values in found.items()} == pytest.approx(best | worst)
+
+
+def test_a_pixel_of_one_half_is_lesion():
+    mask = np.ones((1, 4, 4), bool)
+    assert measure_images(np.full(mask.shape, 0.5), mask, mask, {})["dice"][0] == 1
+    assert measure_images(np.full(mask.shape, 0.4999), mask, mask, {})["dice"][0] == 0
+
+
+def test_an_empty_prediction_and_an_empty_mask():
+    empty, mask = np.zeros((8, 8)), np.zeros((8, 8))
+    mask[3, 3:6] = 1
+    found = measure_images(np.stack([empty, mask, empty]), np.stack([mask, empty, empty]), np.stack([mask] * 3), {})
+    np.testing.assert_array_equal(found["dice"], [0, 0, 1])
+    np.testing.assert_array_equal(found["hd95"], [np.inf, np.inf, 0])
+    np.testing.assert_array_equal(found["surface_dice"], [0, 0, 1])
+    np.testing.assert_array_equal(found["sen"], [0, np.nan, np.nan])
+    np.testing.assert_array_equal(found["ppv"], [np.nan, 0, np.nan])
+    np.testing.assert_array_equal(np.isnan(found["auc"]), [False, True, True])
+
+
+def test_what_does_not_fit_is_refused(images):
+    probabilities, masks, alpha = images
+    with pytest.raises(DataError, match=r"\(N, H, W\)"):
+        measure_images(probabilities[0], masks[0], alpha[0], {})
+    with pytest.raises(DataError, match=r"masks of shape \(5, 32, 32\)"):
+        measure_images(probabilities, masks[:5], alpha, {})
+    with pytest.raises(DataError, match=r"consensus of shape"):
+        measure_images(probabilities, masks, alpha, {"consensus": masks[:5]})
+    with pytest.raises(DataError, match="no measure against readers"):
+        measure_images(probabilities, masks, alpha, {"readers": masks})
+    with pytest.raises(DataError, match="binarise"):
+        measure_images(probabilities, alpha, alpha, {})
+    with pytest.raises(DataError, match="NaN"):
+        measure_images(probabilities * np.nan, masks, alpha, {})

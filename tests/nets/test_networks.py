@@ -1,0 +1,180 @@
+"""What every registered network must do, whatever it is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+
+from softmask.errors import ConfigError
+from softmask.nets import NETWORKS, SegmentationNet, build, entry, n_parameters
+
+SIZE = 64
+STEPS = 150
+"""Most steps that a network may need to learn four images by heart."""
+
+every_network = pytest.mark.parametrize("name", sorted(NETWORKS))
+
+
+@pytest.fixture(autouse=True)
+def _seeded_on_one_core():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(2020)
+    yield
+    torch.set_num_threads(threads)
+
+
+def narrow(name: str) -> SegmentationNet:
+    return build(name, NETWORKS[name].smoke)
+
+
+def blobs() -> tuple[torch.Tensor, torch.Tensor]:
+    """Four soft discs in noise and their masks, both (4, 1, 64, 64)."""
+    place = torch.arange(SIZE, dtype=torch.float32)
+    centre = torch.tensor([[28.0, 30.0], [36.0, 26.0], [30.0, 38.0], [34.0, 34.0]])
+    radius = torch.tensor([10.0, 13.0, 16.0, 19.0])
+    row, column = place[:, None] - centre[:, 0, None, None], place[None, :] - centre[:, 1, None, None]
+    distance = (torch.hypot(row, column) - radius[:, None, None])[:, None]  # (4, 1, 64, 64)
+    noise = 0.05 * torch.randn(distance.shape, generator=torch.Generator().manual_seed(4))
+    return (0.2 + 0.5 * torch.sigmoid(-distance) + noise).clamp(0, 1), (distance < 0).float()
+
+
+def dice(logits: torch.Tensor, mask: torch.Tensor) -> float:
+    """Least Dice of the images, binarised at one half."""
+    predicted = (logits > 0).float()
+    overlap, total = (predicted * mask).sum((1, 2, 3)), (predicted + mask).sum((1, 2, 3))
+    return (2 * overlap / total).min().item()
+
+
+@every_network
+def test_gives_one_map_of_logits_of_the_images_size(name: str) -> None:
+    network = narrow(name).eval()
+    for height, width in [(SIZE, SIZE), (SIZE, SIZE + max(network.STRIDE, 32))]:
+        image = torch.rand(2, 1, height, width)
+        with torch.no_grad():
+            logits = network(image)
+            outputs = network.outputs(image)
+        assert logits.shape == image.shape
+        assert logits.isfinite().all()
+        assert torch.equal(logits, outputs[0])
+        assert {output.shape for output in outputs} == {image.shape}
+
+
+@every_network
+@pytest.mark.parametrize("batch", [2, 8])
+def test_every_parameter_gets_a_gradient(name: str, batch: int) -> None:
+    network = narrow(name).train()
+    image = torch.rand(batch, 1, SIZE, SIZE)
+    outputs = network.training_outputs(image)
+    sum(F.binary_cross_entropy_with_logits(logits, (image > 0.5).float()) for logits in outputs).backward()
+    missing = [key for key, parameter in network.named_parameters() if parameter.grad is None]
+    assert missing == []
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+@every_network
+def test_other_shapes_are_errors_that_name_one_that_fits(name: str) -> None:
+    network = narrow(name)
+    with pytest.raises(ConfigError, match="grey images"):
+        network(torch.rand(1, 3, SIZE, SIZE))
+    with pytest.raises(ConfigError, match="grey images"):
+        network(torch.rand(SIZE, SIZE))
+    stride = network.STRIDE
+    if stride > 1:
+        least = -(-max(network.SMALLEST, stride) // stride) * stride
+        for call in (network, network.training_outputs):
+            with pytest.raises(ConfigError, match=f"{least + stride} x {least}"):
+                call(torch.rand(1, 1, least + 1, least))
+    if stride < network.SMALLEST:
+        with pytest.raises(ConfigError, match=f"{network.SMALLEST} x {network.SMALLEST}"):
+            network(torch.rand(1, 1, stride, stride))
+
+
+@every_network
+def test_takes_the_smallest_size(name: str) -> None:
+    network = narrow(name).train()
+    side = max(network.SMALLEST, network.STRIDE)
+    assert network(torch.rand(2, 1, side, side)).shape == (2, 1, side, side)
+
+
+@every_network
+def test_widths_of_the_profiles(name: str) -> None:
+    with torch.device("meta"):
+        smoke, cpu, full = (n_parameters(build(name, entry(name).width(p))) for p in ("smoke", "cpu", "full"))
+    assert smoke < cpu < full
+
+
+@every_network
+def test_has_the_published_number_of_parameters(name: str) -> None:
+    published = entry(name).load().PARAMETERS
+    if published is None:
+        pytest.skip("none is published")
+    with torch.device("meta"):
+        network = build(name)
+    assert n_parameters(network) == pytest.approx(published, rel=0.1)
+
+
+@every_network
+def test_same_weights_from_the_same_seed(name: str) -> None:
+    first, other = narrow(name).state_dict(), narrow(name).state_dict()
+    torch.manual_seed(2020)
+    again = narrow(name).state_dict()
+    assert first.keys() == again.keys()
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+@every_network
+def test_saved_and_loaded_it_is_the_same(name: str, tmp_path) -> None:
+    network = narrow(name)
+    image = torch.rand(2, 1, SIZE, SIZE)
+    network.train()(image)  # moves the running means, which must be saved too
+    save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    loaded = narrow(name)
+    loaded.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+    with torch.no_grad():
+        assert torch.equal(network.eval()(image), loaded.eval()(image))
+
+
+@every_network
+def test_channels_last_gives_the_same(name: str) -> None:
+    network = narrow(name).eval()
+    image = torch.rand(2, 1, SIZE, SIZE)
+    with torch.no_grad():
+        expected = network(image)
+        network.to(memory_format=torch.channels_last)
+        found = network(image.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+
+
+@every_network
+def test_learns_one_batch_by_heart(name: str) -> None:
+    network = narrow(name).to(memory_format=torch.channels_last).train()
+    image, mask = (x.to(memory_format=torch.channels_last) for x in blobs())
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
+    for _ in range(STEPS):
+        outputs = network.training_outputs(image)
+        if dice(outputs[0], mask) > 0.95:
+            return
+        optimiser.zero_grad()
+        sum(F.binary_cross_entropy_with_logits(logits, mask) for logits in outputs).backward()
+        optimiser.step()
+    pytest.fail(f"Dice is {dice(outputs[0], mask):.3f} after {STEPS} steps")
+
+
+def test_an_unknown_name_is_answered_with_the_valid_ones() -> None:
+    with pytest.raises(ConfigError, match=r"'u-net'.*" + ", ".join(sorted(NETWORKS))):
+        build("u-net")
+
+
+@pytest.mark.parametrize("width", [0, -4, 2.5, True, "8"])
+def test_a_width_is_a_whole_number_of_at_least_one(width) -> None:
+    with pytest.raises(ConfigError, match="width of unet"):
+        build("unet", width)
+
+
+def test_attention_unet_says_how_narrow_it_can_be() -> None:
+    with pytest.raises(ConfigError, match="at least 2"):
+        build("attention_unet", 1)

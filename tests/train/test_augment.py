@@ -1,0 +1,70 @@
+"""Augmentation: image, mask and soft label move together, in all orientations."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from softmask.train.augment import SHIFT, augment, draw
+from softmask.train.losses import Batch
+
+SIZE = 16
+
+
+def batch_of(n):
+    """Random images whose mask and soft label are functions of them, and 0 near the border."""
+    images = torch.rand(n, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    inner = torch.zeros(SIZE, SIZE)
+    inner[SHIFT:-SHIFT, SHIFT:-SHIFT] = 1
+    return Batch(images, (images > 0.5) * inner, images.square() * inner)
+
+
+def test_drawn_moves_cover_every_orientation_and_shift():
+    moves = draw(2000, torch.Generator().manual_seed(0))
+    assert len(moves[:, :3].unique(dim=0)) == 8
+    for shifts in moves[:, 3:].T:
+        assert shifts.unique().tolist() == list(range(-SHIFT, SHIFT + 1))
+
+
+def test_the_eight_orientations_are_the_quarter_turns_and_their_mirror_images():
+    image = torch.rand(1, 1, SIZE, SIZE)
+    moves = torch.tensor([[t, u, m, 0, 0] for t in (0, 1) for u in (0, 1) for m in (0, 1)])
+    moved = augment(Batch(*3 * [image.expand(8, -1, -1, -1)]), moves).images
+    turned = [torch.rot90(x, k, (2, 3)) for x in (image, image.flip(3)) for k in range(4)]
+    for expected in turned:
+        assert sum(torch.equal(one[None], expected) for one in moved) == 1
+
+
+@given(st.integers(0, 2**32))
+def test_image_mask_and_soft_label_move_together(seed):
+    batch = batch_of(6)
+    moves = draw(6, torch.Generator().manual_seed(seed))
+    moved = augment(batch, moves)
+    # What stays inside is untouched, only elsewhere: the labels are still the same functions of the image.
+    labelled = moved.soft > 0
+    torch.testing.assert_close(moved.soft[labelled], moved.images.square()[labelled])
+    assert torch.equal(moved.masks == 1, labelled & (moved.images > 0.5))
+    # The labels keep away from the border by the largest shift, so none of them can have been lost.
+    torch.testing.assert_close(moved.soft.sum((1, 2, 3)), batch.soft.sum((1, 2, 3)))
+    assert torch.equal(moved.masks.sum((1, 2, 3)), batch.masks.sum((1, 2, 3)))
+
+
+@pytest.mark.parametrize(("down", "right"), [(4, 0), (0, -3), (-2, 1)])
+def test_a_shift_repeats_the_image_s_edge_and_brings_in_no_lesion(down, right):
+    images = torch.rand(1, 1, SIZE, SIZE)
+    moved = augment(Batch(images, torch.ones_like(images), images), torch.tensor([[0, 0, 0, down, right]]))
+    rows = [min(max(r + down, 0), SIZE - 1) for r in range(SIZE)]
+    columns = [min(max(c + right, 0), SIZE - 1) for c in range(SIZE)]
+    assert torch.equal(moved.images, images[:, :, rows][:, :, :, columns])
+    assert moved.masks.sum() == (SIZE - abs(down)) * (SIZE - abs(right))
+    assert torch.equal(moved.soft, moved.images * moved.masks)
+
+
+def test_each_image_moves_on_its_own():
+    batch = batch_of(5)
+    moves = draw(5, torch.Generator().manual_seed(3))
+    together = augment(batch, moves)
+    for i in range(5):
+        alone = augment(Batch(*(x[i : i + 1] for x in batch)), moves[i : i + 1])
+        for one, all_of_them in zip(alone, together, strict=True):
+            assert torch.equal(one[0], all_of_them[i])

@@ -1,0 +1,266 @@
+"""The training loop: what it learns, keeps, repeats and refuses."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from softmask.errors import ConfigError, TrainingError
+from softmask.measure.segmentation import dice
+from softmask.nets import build
+from softmask.train import Settings, engine, predict, seeded, train
+from softmask.train.device import generator
+from softmask.train.engine import poly
+
+DICE = (("dice", 1.0),)
+SOFTGAN = (("dice", 0.5), ("soft_l1", 2.0), ("gan", 1.0))
+SETTINGS = Settings(epochs=4, batch_size=4, learning_rate=5e-3, discriminator_width=4)
+
+
+@pytest.fixture
+def run(tiny, data, tmp_path):
+    """Train a network (a fresh tiny one) with the arguments given instead of the usual ones."""
+
+    def run(network=None, losses=DICE, label="soft_mask", settings=SETTINGS, seed=1, folder="run", data=data, **others):
+        if network is None:
+            with seeded(seed):
+                network = tiny()
+        outcome = train(network, losses, label, data, settings, seed, tmp_path / folder, name="a-run", **others)
+        return network, outcome
+
+    return run
+
+
+def weights(network):
+    return {name: value.numpy().tobytes() for name, value in network.state_dict().items()}
+
+
+def validation_dice(network, data):
+    probabilities = predict(network, data.validation.images)
+    return dice(probabilities[:, 0] >= 0.5, data.validation.masks[:, 0] > 0).mean()
+
+
+@pytest.mark.parametrize("losses", [DICE, SOFTGAN])
+def test_learns_and_keeps_the_best_epoch(run, data, losses):
+    with seeded(1):
+        network = build("improved_backbone", 2)
+    _, outcome = run(network, losses, settings=replace(SETTINGS, epochs=8, batch_size=2, learning_rate=1e-2))
+    curves = outcome.curves
+    assert curves["train_loss"][-1] < 0.9 * curves["train_loss"][0]
+    assert max(curves["validation_dice"]) > 0.6
+    assert outcome.best_epoch == 1 + curves["validation_dice"].index(max(curves["validation_dice"]))
+    assert validation_dice(network, data) == pytest.approx(max(curves["validation_dice"]))
+    assert outcome.seconds > 0
+
+
+def test_of_equally_good_epochs_the_earlier_one_is_kept(run):
+    _, outcome = run(settings=replace(SETTINGS, learning_rate=1e-12))
+    assert len(set(outcome.curves["validation_dice"])) == 1
+    assert outcome.best_epoch == 1
+
+
+def test_curves(run):
+    _, outcome = run(losses=SOFTGAN)
+    curves = outcome.curves
+    assert set(curves) == {
+        *("train_loss", "loss_dice", "loss_soft_l1", "loss_gan", "validation_dice", "learning_rate"),
+        *("discriminator_loss", "discriminator_accuracy_real", "discriminator_accuracy_fake"),
+    }
+    assert all(len(curve) == 4 for curve in curves.values())
+    shares = np.sum([curves[f"loss_{name}"] for name, _ in SOFTGAN], axis=0)
+    np.testing.assert_allclose(curves["train_loss"], shares)
+    # 18 images in batches of 4: 4 steps in each of 4 epochs.
+    np.testing.assert_allclose(curves["learning_rate"], [5e-3 * (1 - step / 16) ** 0.9 for step in (0, 4, 8, 12)])
+
+
+def test_warm_up_follows_the_losses_of_the_mask_alone(run):
+    """As long as it lasts, training is the one without the other losses; afterwards it is not."""
+    warm, through = run(losses=SOFTGAN, settings=replace(SETTINGS, warmup=4), folder="warm")
+    alone, expected = run(losses=SOFTGAN[:1], folder="alone")
+    _, partly = run(losses=SOFTGAN, settings=replace(SETTINGS, warmup=1), folder="partly")
+    dice, usual = (outcome.curves["loss_dice"] for outcome in (partly, expected))
+    assert weights(warm) == weights(alone)
+    assert through.curves["loss_dice"] == usual
+    assert dice[0] == usual[0]
+    assert dice[1] != usual[1]
+
+
+def test_poly_schedule():
+    assert poly(0, 10, 0.2, 0.9) == 0.2
+    assert poly(5, 10, 0.2, 0.9) == pytest.approx(0.2 * 0.5**0.9)
+    assert poly(9, 10, 0.2, 1.0) == pytest.approx(0.02)
+
+
+def test_batches_are_whole_shuffled_anew_and_hold_an_image_once():
+    first, second = (engine._batches(18, SETTINGS, generator(1, "batches", epoch)) for epoch in (0, 1))
+    assert first.shape == (4, 4)
+    assert len(first.unique()) == 16
+    assert not torch.equal(first, second)
+    assert engine._batches(3, SETTINGS, generator(1, "batches", 0)).sort().values.tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("losses", [DICE, SOFTGAN])
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(run, losses):
+    state = torch.random.get_rng_state()
+    (network, outcome), (again, outcome_again) = (run(losses=losses, folder=folder) for folder in ("a", "b"))
+    assert weights(network) == weights(again)
+    assert outcome.curves == outcome_again.curves
+    assert torch.equal(torch.random.get_rng_state(), state)
+    other, _ = run(losses=losses, seed=2, folder="c")
+    assert weights(network) != weights(other)
+
+
+@pytest.mark.parametrize("losses", [DICE, SOFTGAN])
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_an_interrupted_training_goes_on_to_the_same_result(run, losses, epoch):
+    network, outcome = run(losses=losses)
+
+    def interrupt(done, epochs, _):
+        assert epochs == 4
+        if done == epoch:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(losses=losses, folder="interrupted", progress=interrupt)
+    seen = []
+
+    def note(done, _, curves):
+        seen.append((done, len(curves["train_loss"])))
+
+    again, outcome_again = run(losses=losses, folder="interrupted", progress=note)
+    assert seen == [(done, done) for done in range(epoch, 5)]
+    assert weights(again) == weights(network)
+    assert outcome_again.curves == outcome.curves
+    assert outcome_again.best_epoch == outcome.best_epoch
+
+
+def test_a_finished_training_is_not_done_again(run, tmp_path, monkeypatch):
+    network, outcome = run()
+    monkeypatch.setattr(engine, "_epoch", None)
+    again, outcome_again = run()
+    assert weights(again) == weights(network)
+    assert outcome_again == outcome
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"settings": replace(SETTINGS, epochs=5)}, "settings"),
+        ({"losses": (("dice", 2.0),)}, "losses"),
+        ({"label": "binary"}, "label, data"),
+        ({"seed": 2}, "seed, first weights"),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_not_used(run, tmp_path, caplog, change, what):
+    run()
+    network, _ = run(**change)
+    assert f"with other {what}; it is kept as checkpoint.other" in caplog.text
+    afresh, _ = run(**change, folder="afresh")
+    assert weights(network) == weights(afresh)
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_training_starts_over(run, tmp_path, caplog):
+    network, _ = run()
+    path = tmp_path / "run" / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:-100])
+    again, _ = run()
+    assert weights(again) == weights(network)
+    assert f"{path} is damaged" in caplog.text
+    assert path.with_suffix(".damaged").exists()
+
+
+def test_an_image_with_nan_is_named(run, data):
+    data.train.images[5, 0, 3, 3] = np.nan
+    order = engine._batches(18, SETTINGS, generator(1, "batches", 0))
+    batch = next(i for i, chosen in enumerate(order) if 5 in chosen) + 1
+    message = rf"a-run: epoch 1, batch {batch} of 4: .* in training images \[5\] .*there is no checkpoint yet"
+    with pytest.raises(TrainingError, match=message):
+        run()
+
+
+def test_a_validation_image_with_nan_is_an_error(run, data):
+    data.validation.images[2, 0, 3, 3] = np.nan
+    with pytest.raises(TrainingError, match="a-run: epoch 1, validation: NaN"):
+        run()
+
+
+def test_a_loss_that_is_nan_is_named_and_the_last_good_checkpoint_stays(run, tiny, tmp_path):
+    class Failing(tiny):
+        calls = 0
+
+        def outputs(self, image):
+            self.calls += self.training
+            epoch_3_batch_3 = self.calls == 2 * 4 + 3
+            return tuple(logits * (np.nan if epoch_3_batch_3 else 1) for logits in super().outputs(image))
+
+    with seeded(1):
+        network = Failing()
+    path = tmp_path / "run" / "checkpoint.pt"
+    with pytest.raises(TrainingError, match=r"a-run: epoch 3, batch 3 of 4: .* in loss_dice; the last good") as caught:
+        run(network)
+    assert str(path) in str(caught.value)
+    seen = []
+    healthy, _ = run(progress=lambda done, *_: seen.append(done))
+    assert seen == [2, 3, 4]
+    assert weights(healthy) == weights(run(folder="afresh")[0])
+
+
+def test_weights_that_are_nan_are_named(run, tiny):
+    with seeded(1):
+        network = tiny()
+    network.head.bias.register_hook(lambda gradient: gradient * np.nan)
+    one_batch = replace(SETTINGS, batch_size=18)
+    with pytest.raises(TrainingError, match=r"epoch 1, after its last batch: .* in head\.bias of the network"):
+        run(network, settings=one_batch)
+
+
+def test_a_full_disk_ends_training_with_a_message(run, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("softmask.train.checkpoints.write_atomic", full)
+    with pytest.raises(TrainingError, match="No space left on device"):
+        run()
+
+
+def test_binary_label_trains_soft_losses_on_the_masks(run, data):
+    soft_l1 = (("soft_l1", 1.0),)
+    network, _ = run(losses=soft_l1, label="binary", folder="binary")
+    data.train.soft["soft_mask"] = data.train.masks
+    as_soft, _ = run(losses=soft_l1, label="soft_mask", folder="soft")
+    assert weights(network) == weights(as_soft)
+
+
+def test_unknown_label_is_refused_with_the_valid_ones(run):
+    with pytest.raises(ConfigError, match="unknown label 'softmask'; choose one of binary, soft_mask"):
+        run(label="softmask")
+
+
+@pytest.mark.parametrize("which", ["train", "validation"])
+def test_no_images_are_refused(run, data, which):
+    part = getattr(data, which)
+    part.images = part.images[:0]
+    with pytest.raises(ConfigError, match=f"there are no {which}.* images"):
+        run()
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": -1}, {"learning_rate": math.nan}, {"warmup": -1}])
+def test_settings_must_be_positive(wrong):
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))} must be positive"):
+        replace(SETTINGS, **wrong)
+
+
+def test_predict(tiny, data):
+    network = tiny().train()
+    images = data.train.images
+    probabilities = predict(network, images)
+    assert probabilities.shape == images.shape
+    assert probabilities.dtype == np.float32
+    assert ((probabilities >= 0) & (probabilities <= 1)).all()
+    assert network.training
+    np.testing.assert_allclose(predict(network.eval(), images, batch_size=5), probabilities, atol=1e-6)
+    assert not network.training
+    with torch.no_grad():
+        np.testing.assert_allclose(torch.sigmoid(network(torch.tensor(images[:1]))), probabilities[:1], atol=1e-6)

@@ -1,0 +1,149 @@
+"""Losses against hand-computed values, other implementations, and numerical gradients."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from softmask.errors import ConfigError
+from softmask.train.losses import LOSSES, Batch, dice_loss, soft_l1_loss, split, weighted
+
+
+def logits_and_target(dtype=torch.float32, shape=(3, 1, 5, 6)):
+    source = torch.Generator().manual_seed(1)
+    return torch.randn(shape, generator=source, dtype=dtype), torch.rand(shape, generator=source, dtype=dtype)
+
+
+def logit(p):
+    return math.log(p / (1 - p))
+
+
+def test_dice_by_hand():
+    """Two images of two pixels: p = (0.8, 0.4), y = (1, 0), and p = (0.5, 0.5), y = (1, 1)."""
+    logits = torch.tensor([[logit(0.8), logit(0.4)], [0, 0]]).view(2, 1, 1, 2)
+    target = torch.tensor([[1.0, 0], [1, 1]]).view(2, 1, 1, 2)
+    plain = ((1 - 1.6 / 2.2) + (1 - 2 / 3)) / 2
+    squared = ((1 - 1.6 / (0.64 + 0.16 + 1)) + (1 - 2 / 2.5)) / 2
+    assert dice_loss(logits, target).item() == pytest.approx(plain, abs=1e-6)
+    assert dice_loss(logits, target, squared=True).item() == pytest.approx(squared, abs=1e-6)
+
+
+def test_soft_l1_by_hand():
+    logits = torch.tensor([[0.0, math.atanh(0.5), math.atanh(-0.5)]]).view(1, 1, 1, 3)
+    alpha = torch.tensor([[1.0, 0.75, 0.0]]).view(1, 1, 1, 3)  # -> 1, 0.5, -1
+    assert soft_l1_loss(logits, alpha).item() == pytest.approx((1 + 0 + 0.5) / 3, abs=1e-6)
+
+
+@pytest.mark.parametrize("squared", [False, True])
+def test_dice_agrees_with_monai(squared):
+    from monai.losses import DiceLoss
+
+    logits, target = logits_and_target()
+    reference = DiceLoss(sigmoid=True, squared_pred=squared, smooth_nr=0, smooth_dr=1e-6)
+    torch.testing.assert_close(dice_loss(logits, target, squared), reference(logits, target))
+
+
+def test_zero_at_a_perfect_prediction():
+    alpha = torch.linspace(0.01, 0.99, 30, dtype=torch.float64).view(1, 1, 5, 6)
+    assert soft_l1_loss(torch.atanh(2 * alpha - 1), alpha).item() == pytest.approx(0, abs=1e-12)
+    mask = (alpha > 0.6).double()
+    for squared in (False, True):
+        assert dice_loss(200 * (2 * mask - 1), mask, squared).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_squared_dice_of_a_soft_target_is_least_at_the_target():
+    """The plain loss is not: a hard prediction of a soft target lowers it further."""
+    _, alpha = logits_and_target(torch.float64)
+    at_target, hard = torch.logit(alpha), 200 * (2 * alpha - 1)
+    assert dice_loss(at_target, alpha, squared=True).item() == pytest.approx(0, abs=1e-6)
+    assert dice_loss(hard, alpha, squared=False) < dice_loss(at_target, alpha, squared=False)
+
+
+def test_an_empty_mask_costs_one_and_never_nan():
+    empty = torch.zeros(2, 1, 4, 4)
+    for logits in (empty, empty - 1000):
+        for squared in (False, True):
+            assert dice_loss(logits, empty, squared).item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", ["dice", "dice_squared", "soft_l1"])
+def test_gradients(name):
+    logits, target = logits_and_target(torch.float64)
+    assert torch.autograd.gradcheck(lambda x: LOSSES[name].function(x, target), logits.requires_grad_())
+
+
+@pytest.mark.parametrize("name", ["gan", "gan_least_squares"])
+def test_gan_gradients(name):
+    real, fake = (x.requires_grad_() for x in logits_and_target(torch.float64))
+    assert torch.autograd.gradcheck(LOSSES[name].discriminator, (real, fake))
+    assert torch.autograd.gradcheck(LOSSES[name].generator, (fake,))
+
+
+@given(st.floats(-20, 20), st.floats(-20, 20))
+def test_log_gan_is_cross_entropy(real, fake):
+    """-log D(real) - log(1 - D(fake)), and -log D(fake)."""
+    gan, real, fake = LOSSES["gan"], torch.tensor([real]).double(), torch.tensor([fake]).double()
+    bce = F.binary_cross_entropy_with_logits(real, torch.ones(1).double()) + F.binary_cross_entropy_with_logits(
+        fake, torch.zeros(1).double()
+    )
+    torch.testing.assert_close(gan.discriminator(real, fake), bce)
+    formula = -torch.log(torch.sigmoid(real)) - torch.log(torch.sigmoid(-fake))
+    torch.testing.assert_close(gan.discriminator(real, fake), formula[0])
+    torch.testing.assert_close(gan.generator(fake), -torch.log(torch.sigmoid(fake))[0])
+
+
+def test_least_squares_gan_by_hand():
+    gan = LOSSES["gan_least_squares"]
+    real, fake = torch.tensor([1.0, 3.0]), torch.tensor([0.0, -2.0])
+    assert gan.discriminator(real, fake).item() == pytest.approx(0.5 * (0 + 4) / 2 + 0.5 * (0 + 4) / 2)
+    assert gan.generator(fake).item() == pytest.approx(0.5 * (1 + 9) / 2)
+    assert gan.discriminator(torch.ones(3), torch.zeros(3)).item() == 0
+    assert gan.generator(torch.ones(3)).item() == 0
+
+
+@pytest.mark.parametrize("name", ["gan", "gan_least_squares"])
+def test_signs_of_the_gan_gradients(name):
+    """A lower discriminator's loss: real up, fake down. A lower generator's loss: fake up."""
+    gan = LOSSES[name]
+    real, fake = torch.full((4,), 0.3, requires_grad=True), torch.full((4,), 0.2, requires_grad=True)
+    gan.discriminator(real, fake).backward()
+    assert (real.grad < 0).all()
+    assert (fake.grad > 0).all()
+    fake.grad = None
+    gan.generator(fake).backward()
+    assert (fake.grad < 0).all()
+
+
+def test_deep_supervision_takes_the_mean_and_each_loss_its_target():
+    logits, alpha = logits_and_target()
+    batch = Batch(torch.zeros_like(alpha), (alpha > 0.5).float(), alpha)
+    terms = weighted([logits, -logits], batch, [("dice", 0.5), ("soft_l1", 100)])
+    dice = (dice_loss(logits, batch.masks) + dice_loss(-logits, batch.masks)) / 2
+    soft = (soft_l1_loss(logits, alpha) + soft_l1_loss(-logits, alpha)) / 2
+    torch.testing.assert_close(terms, {"dice": 0.5 * dice, "soft_l1": 100 * soft})
+
+
+def test_split():
+    pixel, gan = split((("dice", 0.5), ("gan", 1.0), ("soft_l1", 100.0)))
+    assert list(pixel) == [("dice", 0.5), ("soft_l1", 100.0)]
+    assert list(gan) == [("gan", 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("losses", "message"),
+    [
+        ([("dise", 1)], "unknown loss 'dise'; choose from dice,"),
+        ([("dice", 0)], "'dice' must be positive, not 0"),
+        ([("dice", float("nan"))], "must be positive, not nan"),
+        ([("dice", 1), ("dice", 2)], "each loss once"),
+        ([("gan", 1)], "must name a loss of pixels"),
+        ([("dice", 1), ("gan", 1), ("gan_least_squares", 1)], "one GAN loss at most"),
+        ([], "must name a loss of pixels"),
+    ],
+)
+def test_losses_that_make_no_training_are_refused(losses, message):
+    with pytest.raises(ConfigError, match=message):
+        split(losses)
