@@ -17,6 +17,7 @@ each beside the printed one, and the report. What has not changed since it last 
   --only 02,05                only these notebooks, by number or name
   --from 04                   this notebook and those after it
   --force                     run notebooks that have not changed, too
+  --recorded                  train nothing: tables and figures from the committed records of trained runs
   --fetch                     first get the real data that is public without registration
   --list                      list the notebooks, what each regenerates and how long it takes
   --lab                       open the notebooks in JupyterLab instead
@@ -36,7 +37,7 @@ for argument in "$@"; do # before the set-up, which may take minutes
         ;;
     --lab) lab=yes ;;
     --profile | --profile=* | --data | --data=* | --seeds | --seeds=* | --only | --only=* | --from | --from=*) ;;
-    --force | --fetch | --list) ;;
+    --force | --recorded | --fetch | --list) ;;
     -*)
         say "run_all.sh: there is no option $argument; ./run_all.sh --help lists them"
         exit 2

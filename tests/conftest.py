@@ -19,6 +19,7 @@ def _own_output(tmp_path_factory: pytest.TempPathFactory):
     patch = pytest.MonkeyPatch()
     patch.setenv("SOFTMASK_OUTPUT", str(tmp_path_factory.mktemp("output")))
     patch.setenv("SOFTMASK_CACHE", str(tmp_path_factory.mktemp("cache")))
+    patch.setenv("SOFTMASK_RUNS", str(tmp_path_factory.mktemp("runs")))
     yield
     patch.undo()
 

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from softmask.config import PROFILES, ROOT, SOURCES, Config, cache_root, output_root
 from softmask.errors import ConfigError
 
-VARIABLES = ("SOFTMASK_PROFILE", "SOFTMASK_SOURCE", "SOFTMASK_DATA", "SOFTMASK_OUTPUT", "SOFTMASK_CACHE")
+VARIABLES = (
+    "SOFTMASK_PROFILE",
+    "SOFTMASK_SOURCE",
+    "SOFTMASK_DATA",
+    "SOFTMASK_OUTPUT",
+    "SOFTMASK_CACHE",
+    "SOFTMASK_RECORDED",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -156,3 +163,16 @@ def test_a_data_folder_must_be_a_folder(tmp_path, monkeypatch) -> None:
         monkeypatch.setenv("SOFTMASK_DATA", str(value))
         with pytest.raises(ConfigError, match=f"SOFTMASK_DATA = .*{message}"):
             Config.from_parameters("cpu", "embedded")
+
+
+@pytest.mark.parametrize(("value", "recorded"), [(None, False), ("", False), ("0", False), ("1", True)])
+def test_recorded_comes_from_the_environment(monkeypatch, value, recorded):
+    if value is not None:
+        monkeypatch.setenv("SOFTMASK_RECORDED", value)
+    assert Config.from_parameters("smoke", "embedded").recorded is recorded
+
+
+def test_recorded_is_0_or_1(monkeypatch):
+    monkeypatch.setenv("SOFTMASK_RECORDED", "yes")
+    with pytest.raises(ConfigError, match=r"SOFTMASK_RECORDED must be 1 .* or 0, not 'yes'"):
+        Config.from_parameters("smoke", "embedded")

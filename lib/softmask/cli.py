@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from softmask.config import PROFILES, Config
 from softmask.config import SOURCES as DATA_SOURCES
-from softmask.config import Config
 from softmask.data.sources import NAMES, SOURCES, found
 from softmask.errors import ConfigError, SoftmaskError
 
@@ -39,9 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="softmask", description="Soft-mask segmentation workbook: data.")
+    parser = argparse.ArgumentParser(prog="softmask", description="Soft-mask segmentation workbook: data, runs.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_data(commands)
+    _add_run(commands)
     return parser
 
 
@@ -64,11 +65,32 @@ def _add_data(commands) -> None:
     action.set_defaults(run=_fetch)
 
 
+def _add_run(commands) -> None:
+    text = "train the runs behind the papers' tables; what has been trained already is not trained again"
+    run = commands.add_parser("run", help=text, description=text)
+    run.add_argument("--table", nargs="+", metavar="T", help="such as softgan/table-1 (default: all that are trained)")
+    run.add_argument("--only", nargs="+", metavar="ROW", help="only these rows of them, such as softgan (default: all)")
+    run.add_argument("--profile", choices=list(PROFILES), help="how much is computed (default: cpu)")
+    run.add_argument("--data", choices=DATA_SOURCES, help="which source to train on (default: auto)")
+    run.add_argument("--data-root", metavar="FOLDER", help="data folder (default: SOFTMASK_DATA, else ./data)")
+    run.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default: the profile's own)")
+    run.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: SOFTMASK_JOBS, else what fits)")
+    run.add_argument("--dask", metavar="ADDRESS", help="train on the dask cluster of this scheduler")
+    run.add_argument("--dry-run", action="store_true", help="say what is missing and how long it takes; train nothing")
+    run.set_defaults(run=_run)
+
+
 def _known(names: Sequence[str], all_names: Iterable[str]) -> Sequence[str]:
     for name in names:
         if name not in all_names:
             raise ConfigError(f"unknown data set {name!r}; choose from {', '.join(all_names)}")
     return names or tuple(all_names)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from softmask.runs import cli  # torch takes its time
+
+    return cli.run(arguments)
 
 
 def _list(arguments: argparse.Namespace) -> int:

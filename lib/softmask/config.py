@@ -61,12 +61,14 @@ class Config:
         data: ``auto`` (real where found, else embedded), ``embedded`` or ``real``.
         seeds: number of seeds; defaults to the profile's own.
         data_root: where real data is looked for (``SOFTMASK_DATA``, default ``./data``).
+        recorded: take trained runs from the committed records only, and train nothing (``SOFTMASK_RECORDED=1``).
     """
 
     profile: Profile
     data: str
     seeds: int
     data_root: Path
+    recorded: bool = False
 
     @classmethod
     def from_parameters(
@@ -79,10 +81,10 @@ class Config:
         """Settings from notebook or command-line parameters.
 
         What is None comes from ``SOFTMASK_PROFILE``, ``SOFTMASK_SOURCE`` and ``SOFTMASK_DATA``, else from the
-        defaults ``cpu``, ``auto`` and ``./data``.
+        defaults ``cpu``, ``auto`` and ``./data``; ``recorded`` from ``SOFTMASK_RECORDED``.
 
         Raises:
-            ConfigError: for a name that is not known or a seed count below 1.
+            ConfigError: for a name that is not known, a seed count below 1, or a ``SOFTMASK_RECORDED`` but 0 or 1.
         """
         profile = profile or os.environ.get("SOFTMASK_PROFILE") or "cpu"
         data = data or os.environ.get("SOFTMASK_SOURCE") or "auto"
@@ -95,7 +97,10 @@ class Config:
         if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
             raise ConfigError(f"seeds must be a whole number of at least 1, not {seeds!r}")
         root = whole_path(data_root or os.environ.get("SOFTMASK_DATA") or ROOT / "data", "SOFTMASK_DATA")
-        return cls(chosen, data, seeds, root)
+        recorded = os.environ.get("SOFTMASK_RECORDED") or "0"
+        if recorded not in ("0", "1"):
+            raise ConfigError(f"SOFTMASK_RECORDED must be 1 (records only, no training) or 0, not {recorded!r}")
+        return cls(chosen, data, seeds, root, recorded == "1")
 
     @property
     def run(self) -> str:

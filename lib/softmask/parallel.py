@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tqdm import tqdm
 
 from softmask.data.sample import Dataset, Sample
 from softmask.errors import DataError, LabelError
-
-
-def cores() -> int:
-    """Cores this process may use (a container's or a scheduler's limit counts, where the system tells)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from softmask.machine import cores
 
 
 def progress(rows: Sequence[int], title: str) -> Iterable[int]:

@@ -34,6 +34,7 @@ def test_it_says_what_stands_behind_a_number(tmp_path):
     assert found["seeds"] == [2020]
     assert found["profile"] == "full"
     assert found["run"] == "full-real"
+    assert found["recorded"] is False
     assert 3 <= found["seconds"] < 60
     assert found["peak_memory_mb"] > 20
     assert found["packages"]["numpy"].count(".") >= 1

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,17 @@ def test_notebook_digest(write):
         of(others={"02": "e"}),
     ]
     assert len({base, *changed}) == len(changed) + 1
+
+
+def test_recorded_runs_depend_on_the_records(output: Path, monkeypatch):
+    config = Config.from_parameters("smoke", "embedded")
+    monkeypatch.setattr(digest, "code_digest", lambda: "code")
+    record = config.results / "records" / "a.json"
+    seen = [digest.common_digest(config), digest.common_digest(replace(config, recorded=True))]
+    record.parent.mkdir(parents=True)
+    record.write_text("{}")
+    seen += [digest.common_digest(replace(config, recorded=True))]
+    record.write_text("[]")
+    seen += [digest.common_digest(replace(config, recorded=True))]
+    assert len(set(seen)) == 4
+    assert digest.common_digest(config) == seen[0]  # records do not count where runs are trained

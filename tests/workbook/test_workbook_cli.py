@@ -147,3 +147,14 @@ def test_an_output_folder_that_cannot_be_written_is_named(write, folder: Path, t
     said = capsys.readouterr().err
     assert str(tmp_path / "file") in said
     assert "Traceback" not in said
+
+
+def test_recorded_reaches_the_run_and_its_kernels(write, folder: Path, output: Path, monkeypatch):
+    write("01_data")
+    monkeypatch.setenv("SOFTMASK_RECORDED", "0")
+    asked = []
+    monkeypatch.setattr(cli.runner, "run", lambda config, *_: asked.append(config.recorded) or [])
+    assert cli.main(["--data", "embedded", "--profile", "smoke"], folder) == 0
+    assert cli.main(["--data", "embedded", "--profile", "smoke", "--recorded"], folder) == 0
+    assert asked == [False, True]
+    assert os.environ["SOFTMASK_RECORDED"] == "1"

@@ -19,11 +19,13 @@ class Entry:
         where: ``module:class`` below :mod:`softmask.nets`.
         smoke, cpu: widths in the small profiles; ``full`` takes the class's ``FULL_WIDTH``. The cpu widths give every
             network about the same cost of a training step (see docs/choices.md).
+        rate: learning rate in the small profiles, with the Dice loss and batches of 8; chosen on validation images.
     """
 
     where: str
     smoke: int
     cpu: int
+    rate: float = 1e-3
 
     @property
     def module(self) -> str:
@@ -41,7 +43,7 @@ class Entry:
 
 NETWORKS: Mapping[str, Entry] = MappingProxyType(
     {
-        # name: Entry("file:class", width in smoke, width in cpu)
+        # name: Entry("file:class", width in smoke, width in cpu, learning rate)
         "improved_backbone": Entry("softgan:ImprovedBackbone", 4, 8),
         "unet": Entry("unet:UNet", 4, 8),
         "segnet": Entry("segnet:SegNet", 4, 8),

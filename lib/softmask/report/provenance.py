@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import resource
-import subprocess
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from softmask.config import BASE_SEED, ROOT, Config, cache_root, output_root
 from softmask.data.sample import Dataset, Problem
 from softmask.errors import ConfigError
+from softmask.machine import cores, cpu_model, git_state, package_version, peak_memory_mb
 
 PACKAGES = (
     "softmask",
@@ -32,7 +28,6 @@ PACKAGES = (
     "matplotlib",
     "torch",
 )
-_GENERATED = ("results", "figures")
 
 
 def collect(
@@ -59,14 +54,15 @@ def collect(
     content = {
         "run": config.run,
         "profile": config.profile.name,
+        "recorded": config.recorded,
         "seeds": list(seeds),
         "git_commit": commit,
         "git_dirty": dirty,
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: package_version(name) for name in PACKAGES},
         "platform": " ".join(part for part in (platform.system(), platform.machine(), *platform.libc_ver()) if part),
         "cpu": cpu_model(),
-        "cpu_count": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpu_count": cores(),
         "datasets": [
             {
                 "name": data.name,
@@ -86,53 +82,8 @@ def collect(
     return _without_paths(content, config)
 
 
-def git_state(folder: Path) -> tuple[str | None, bool | None]:
-    """(commit, whether the code differs from it) of the checkout at ``folder``; (None, None) outside git.
-
-    What the workbook itself writes (results, figures) does not make it dirty.
-    """
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
-        except OSError:  # no git on this machine
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    top = git("rev-parse", "--show-toplevel")
-    commit = git("rev-parse", "HEAD")
-    if top is None or commit is None or Path(top).resolve() != folder.resolve():
-        return None, None
-    status = git("status", "--porcelain", "--", ".", *(f":(exclude){name}" for name in _GENERATED))
-    return commit, None if status is None else bool(status)
-
-
-def cpu_model() -> str:
-    """The processor's name, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # not Linux
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.lower().startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
-
-
-def peak_memory_mb() -> float:
-    """Largest resident memory of this process or of one of its finished children, in MB (10^6 bytes)."""
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return round(peak * unit / 1e6, 1)
-
-
 def _listed(problems: Iterable[Problem]) -> list[dict[str, str]]:
     return [{"where": problem.where, "why": problem.why} for problem in problems]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _without_paths(value: Any, config: Config) -> Any:

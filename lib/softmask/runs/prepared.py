@@ -18,9 +18,8 @@ from softmask.errors import ConfigError, DataError, LabelError
 from softmask.files import sha256_of
 
 if TYPE_CHECKING:
-    from softmask.runs.spec import RunSpec
-
     from softmask.data.sample import Dataset, Sample
+    from softmask.runs.spec import RunSpec
 
 SOFT_LABELS = ("soft_mask", "kats_dilation", "gros_interpolation")
 PARTS = ("train", "validation", "test")

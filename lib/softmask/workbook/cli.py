@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--only", metavar="02,05", help="only these notebooks (numbers or names)")
     options.add_argument("--from", dest="start", metavar="04", help="this notebook and those after it")
     options.add_argument("--force", action="store_true", help="run notebooks that have not changed, too")
+    options.add_argument("--recorded", action="store_true", help="train nothing: tables and figures from the records")
     options.add_argument("--fetch", action="store_true", help="first get the real data that is public")
     options.add_argument("--list", action="store_true", help="list the notebooks, what each regenerates, its time")
     return options
@@ -91,7 +92,7 @@ def fetch() -> int:
 
 def _absolute_paths() -> None:
     """Kernels work in the checkout; a relative path of the caller's must mean the same there."""
-    for name in ("SOFTMASK_DATA", "SOFTMASK_OUTPUT", "SOFTMASK_CACHE"):
+    for name in ("SOFTMASK_DATA", "SOFTMASK_OUTPUT", "SOFTMASK_CACHE", "SOFTMASK_RUNS"):
         if os.environ.get(name):
             os.environ[name] = str(whole_path(os.environ[name], name))
 
@@ -129,6 +130,8 @@ def main(argv: Sequence[str] | None = None, folder: Path = ROOT / "notebooks") -
 
 
 def _run(chosen: argparse.Namespace, folder: Path) -> int:
+    if chosen.recorded:
+        os.environ["SOFTMASK_RECORDED"] = "1"  # the notebooks' kernels read it, too
     config = Config.from_parameters(chosen.profile, chosen.data, chosen.seeds)
     books = discover(folder)
     selected = choose(books, chosen.only, chosen.start)

@@ -68,9 +68,13 @@ def data_digest(root: str | Path, places: Iterable[Path] | None = None) -> str:
 
 
 def common_digest(config: Config) -> str:
-    """What all notebooks of a run depend on: :func:`code_digest` and the data. Embedded data is in the lock."""
+    """What all notebooks of a run depend on: :func:`code_digest`, the data, and the records where those are the source.
+
+    Embedded data is in the lock.
+    """
     data = "embedded" if config.data == "embedded" else data_digest(config.data_root)
-    return sha256_of(code_digest(), data)
+    records = sorted((config.results / "records").glob("*.json")) if config.recorded else ["trained"]
+    return sha256_of(code_digest(), data, f"recorded={config.recorded}", *records)
 
 
 def notebook_digest(

@@ -1,0 +1,64 @@
+"""What this machine is, as far as a result or its time depends on it. Nothing that names a person or host."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_GENERATED = ("results", "figures")
+
+
+def cores() -> int:
+    """Cores this process may use (a container's or a scheduler's limit counts, where the system tells)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_model() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.lower().startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process or of one of its finished children, in MB (10^6 bytes)."""
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return round(peak * unit / 1e6, 1)
+
+
+def package_version(package: str) -> str | None:
+    """The installed version; None where the package is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def git_state(folder: Path) -> tuple[str | None, bool | None]:
+    """(commit, whether the code differs from it) of the checkout at ``folder``; (None, None) outside git.
+
+    What the workbook itself writes (results, figures) does not make it dirty.
+    """
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+        except OSError:  # no git on this machine
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    top = git("rev-parse", "--show-toplevel")
+    commit = git("rev-parse", "HEAD")
+    if top is None or commit is None or Path(top).resolve() != folder.resolve():
+        return None, None
+    status = git("status", "--porcelain", "--", ".", *(f":(exclude){name}" for name in _GENERATED))
+    return commit, None if status is None else bool(status)

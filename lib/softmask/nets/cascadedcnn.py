@@ -1,0 +1,86 @@
+"""Cascaded CNN: a classifier of two pathways, then another that also sees what the first one said nearby.
+
+Havaei, Davy, Warde-Farley, Biard, Courville, Bengio, Pal, Jodoin and Larochelle, "Brain tumor segmentation with deep
+neural networks", Medical Image Analysis 35, 2017: InputCascadeCNN (figure 3a), two TwoPathCNNs (figure 2).
+
+All its strides are 1, so the published form is dense already, but for the borders (:mod:`softmask.nets.dense`). What
+differs: one grey channel and one output map with a sigmoid, instead of four sequences and five classes; both networks
+are trained at once, and deep supervision of the first stands for its own training before; batch normalisation before
+maxout, and no dropout.
+
+The figures print 651,488 parameters for TwoPathCNN and 802,368 for InputCascadeCNN. These count one of the two kernels
+of each maxout unit, no biases, and for the cascade its second network alone; the kernels here give the same numbers
+under that rule with the publication's inputs and classes. There is none to compare with for one channel and one map.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from softmask.nets.base import SegmentationNet
+from softmask.nets.dense import Conv, Joined, MaxPool, Window, dense, larger
+
+PIECES = 2
+"""Linear pieces, each with its own kernel, of a maxout unit."""
+
+
+class Maxout(Window):
+    """The larger of the pieces: (B, 2C, H, W) -> (B, C, H, W)."""
+
+    def __init__(self) -> None:
+        super().__init__(size=1)
+
+    def look(self, x: torch.Tensor) -> torch.Tensor:
+        return larger(*x.chunk(PIECES, dim=1))
+
+
+class SpectralConv(Window):
+    """Convolution to one map through the Fourier transform: with a window of 21 x 21, many times faster."""
+
+    DILATES: ClassVar[bool] = False
+
+    def __init__(self, inputs: int, size: int) -> None:
+        super().__init__(size)
+        self.kernel = nn.Conv2d(inputs, 1, size)
+
+    def look(self, x: torch.Tensor) -> torch.Tensor:
+        height, width = x.shape[-2:]
+        kernel = torch.fft.rfft2(self.kernel.weight, s=(height, width))  # (1, C, H, W/2 + 1)
+        # The correlation theorem. It wraps around, but not where the window fits.
+        product = (torch.fft.rfft2(x) * kernel.conj()).sum(1, keepdim=True)  # (B, 1, H, W/2 + 1)
+        response = torch.fft.irfft2(product, s=(height, width))
+        return response[..., : height - self.size + 1, : width - self.size + 1] + self.kernel.bias[:, None, None]
+
+
+def maxout_conv(inputs: int, channels: int, size: int) -> nn.Sequential:
+    """Convolution, batch normalisation, maxout."""
+    pieces = PIECES * channels
+    return nn.Sequential(Conv(inputs, pieces, size, bias=False), nn.BatchNorm2d(pieces), Maxout())
+
+
+def two_pathways(width: int, inputs: int) -> nn.Sequential:
+    """Logits (B, 1, 1, 1) of patches (B, inputs, 33, 33)."""
+    context = width * 160 // 64
+    local = nn.Sequential(maxout_conv(inputs, width, 7), MaxPool(4), maxout_conv(width, width, 3), MaxPool(2))
+    return nn.Sequential(Joined(local, maxout_conv(inputs, context, 13)), SpectralConv(width + context, 21))
+
+
+class CascadedCNN(SegmentationNet):
+    """InputCascadeCNN.
+
+    Args:
+        width: channels of the local pathway; the global one has two and a half times as many.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = dense(two_pathways(width, inputs=1))
+        self.second = dense(two_pathways(width, inputs=2))
+
+    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        first = self.first(image)  # (B, 1, H, W)
+        second = self.second(torch.cat([image, torch.sigmoid(first)], dim=1))  # (B, 1, H, W)
+        return second, first

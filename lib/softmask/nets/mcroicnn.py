@@ -1,0 +1,65 @@
+"""MCROI-CNN: a small LeNet on several channels made from one region of interest.
+
+Sun, Zheng and Qian, "Automatic feature learning using multichannel ROI based on deep structured algorithms for
+computerized lung cancer diagnosis", Computers in Biology and Medicine 89, 2017: its convolutional network.
+
+What differs: the publication judges the malignancy of a nodule in a region of interest; as in the papers that compare
+with it, it says here whether the centre pixel belongs to the nodule. It is dense (:mod:`softmask.nets.dense`).
+
+Chosen here: the three channels (grey level, mean of 3 x 3 pixels, strength of the edge); 53 x 53 pixels; three 5x5
+convolutions of 12, 8 and 6 channels, each followed by batch normalisation, ReLU and max pooling (3x3, then 2x2, with
+stride 2), then one fully connected layer. No parameter count is known.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from softmask.nets.base import SegmentationNet
+from softmask.nets.dense import Conv, MaxPool, conv, dense
+
+
+def roi_channels(image: torch.Tensor) -> torch.Tensor:
+    """(B, 3, H, W): grey level, mean of 3 x 3 pixels, sum of the absolute differences across a pixel along both axes.
+
+    Image (B, 1, H, W), its border repeated.
+    """
+    x = F.pad(image, (1, 1, 1, 1), mode="replicate")  # (B, 1, H + 2, W + 2)
+    across = (x[..., 1:-1, 2:] - x[..., 1:-1, :-2]).abs()
+    along = (x[..., 2:, 1:-1] - x[..., :-2, 1:-1]).abs()
+    return torch.cat([image, F.avg_pool2d(x, 3, stride=1), across + along], dim=1)
+
+
+def classifier(width: int) -> nn.Sequential:
+    """Logits (B, 1, 1, 1) of patches (B, 3, 53, 53)."""
+    second, third = max(width * 8 // 12, 1), max(width * 6 // 12, 1)
+    return nn.Sequential(
+        conv(3, width, 5),  # 49 x 49 places
+        MaxPool(3, stride=2),  # 24 x 24
+        conv(width, second, 5),  # 20 x 20
+        MaxPool(2, stride=2),  # 10 x 10
+        conv(second, third, 5),  # 6 x 6
+        MaxPool(2, stride=2),  # 3 x 3
+        Conv(third, 1, 3),  # the fully connected layer: 1 x 1
+    )
+
+
+class MCROICNN(SegmentationNet):
+    """Multichannel-ROI CNN.
+
+    Args:
+        width: channels of the first convolution.
+    """
+
+    FULL_WIDTH: ClassVar[int] = 12
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.classifier = dense(classifier(width))
+
+    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (self.classifier(roi_channels(image)),)

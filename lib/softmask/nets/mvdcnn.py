@@ -1,0 +1,58 @@
+"""MV-DCNN: three branches of a patch classifier, each with its own view of the pixel.
+
+Wang, Zhou, Gevaert, Tang, Dong, Liu and Tian, "A multi-view deep convolutional neural networks for lung nodule
+segmentation", EMBC 2017.
+
+What differs: the views are axial, coronal and sagittal in the publication; slices are two-dimensional here, so the
+branches see three scales, the last two at a half and a third of the resolution. It is dense
+(:mod:`softmask.nets.dense`).
+
+Chosen here: a branch's seven layers are read as two convolutions and a max pooling, twice, and a fully connected one;
+patches of 35 x 35, 3x3 windows throughout; channels w, w, 2w, 2w and 2w; batch normalisation. No parameter count is
+known.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from softmask.nets.base import SegmentationNet
+from softmask.nets.dense import MaxPool, conv, dense, shrink
+
+SCALES = (1, 2, 3)
+
+
+def branch(width: int, scale: int) -> nn.Sequential:
+    """Features (B, 2w, 1, 1) of patches (B, 1, 35, 35), or as many places ``scale`` pixels apart."""
+    return nn.Sequential(
+        *shrink(scale),
+        conv(1, width, 3),  # 33 x 33 places
+        conv(width, width, 3),  # 31 x 31
+        MaxPool(3, stride=2),  # 15 x 15
+        conv(width, 2 * width, 3),  # 13 x 13
+        conv(2 * width, 2 * width, 3),  # 11 x 11
+        MaxPool(3, stride=2),  # 5 x 5
+        conv(2 * width, 2 * width, 5),  # the fully connected layer: 1 x 1
+    )
+
+
+class MVDCNN(SegmentationNet):
+    """Multi-view deep CNN, its views being scales.
+
+    Args:
+        width: channels of the first convolutions.
+    """
+
+    FULL_WIDTH: ClassVar[int] = 32
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(dense(branch(width, scale)) for scale in SCALES)
+        self.classifier = nn.Conv2d(2 * width * len(SCALES), 1, 1)
+
+    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        features = torch.cat([branch(image) for branch in self.branches], dim=1)  # (B, 3 x 2w, H, W)
+        return (self.classifier(features),)

@@ -1,0 +1,61 @@
+"""``softmask run``: the runs behind tables, trained without a notebook, or just listed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from softmask.config import Config
+from softmask.errors import ConfigError
+from softmask.runs.execute import default_jobs, fit
+from softmask.runs.plan import Plan, plan, records_folder, total_seconds
+from softmask.runs.spec import RunSpec
+from softmask.runs.tables import TABLES, specs
+from softmask.workbook.progress import clock
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train what the store lacks of the chosen runs, or with ``--dry-run`` say what that is. The exit status."""
+    config = Config.from_parameters(arguments.profile, arguments.data, arguments.seeds, arguments.data_root)
+    chosen = choose(arguments.table or TABLES, arguments.only, config)
+    if arguments.dry_run:
+        print(listing(plan(chosen, config), arguments.jobs or default_jobs()))
+        return 0
+    runs = fit(chosen, config, jobs=arguments.jobs, dask=arguments.dask, title=config.run)
+    print(f"{len(set(chosen))} runs are there; their records are in {records_folder(config)}")
+    for one in runs:
+        dice = one.record.frame()["dice"].mean()
+        print(f"{one.spec.name}  Dice {dice:.4f} over {len(one.record.ids)} test images")
+    return 0
+
+
+def choose(tables: Sequence[str], rows: Sequence[str] | None, config: Config) -> list[RunSpec]:
+    """The runs behind ``rows`` (default: all) of ``tables``, each once.
+
+    Raises:
+        ConfigError: for an unknown table, or a row that none of them has; it lists the valid ones.
+    """
+    by_row: dict[str, list[RunSpec]] = {}
+    for table in tables:
+        for (row, _), some in specs(table, config).items():
+            by_row.setdefault(row, []).extend(some)
+    for row in rows or ():
+        if row not in by_row:
+            raise ConfigError(f"{', '.join(tables)}: there is no row {row!r} to train; choose from {', '.join(by_row)}")
+    return list(dict.fromkeys(spec for row in rows or by_row for spec in by_row[row]))
+
+
+def listing(planned: Plan, jobs: int) -> str:
+    """Which runs are there and which are missing, and how long those may take, as text."""
+    width = max(len(run.spec.name) for run in planned.runs)
+    lines = []
+    for run in planned.runs:
+        state = "there" if run.record else "damaged" if run.damage else "missing"
+        known = "" if run.record else "time not known" if run.seconds is None else f"about {clock(run.seconds)}"
+        lines.append(f"{run.spec.name:<{width}}  {state:<7}  {known}".rstrip())
+    missing = planned.missing
+    if not missing:
+        return "\n".join([*lines, f"nothing is missing: all {len(planned.runs)} runs are there"])
+    seconds = total_seconds(missing, jobs)
+    known = "time not known" if seconds is None else f"about {clock(seconds)}"
+    return "\n".join([*lines, f"{len(missing)} of {len(planned.runs)} runs are missing; {jobs} at a time: {known}"])

@@ -1,0 +1,101 @@
+"""The version of the code that a run passes through, so that a run is trained again when that changes, and only then.
+
+What counts is read from the sources: the network's module, the training loop, the measures, this package's own
+arithmetic, and whatever of softmask those import, inside functions too. Wording does not count (comments, docstrings),
+nor do other networks: adding one leaves every finished run as it is.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import lru_cache
+from pathlib import Path
+
+from softmask.files import sha256_of
+from softmask.nets.registry import entry
+from softmask.runs.spec import RunSpec
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+ROOTS = ("softmask.train.engine", "softmask.measure.images", "softmask.measure.calibration", "softmask.runs.single")
+ONLY_ADVERSARIAL = ("softmask.train.adversarial", "softmask.nets.softgan")
+"""What the training loop needs for the discriminator; of no account where there is none."""
+
+PASSIVE = (
+    "softmask.config",  # what decides a result of it is in the spec
+    "softmask.errors",
+    "softmask.files",
+    "softmask.machine",
+    "softmask.nets",  # the list of networks; the one that is used is a root
+    "softmask.nets.registry",
+    "softmask.runs",  # how runs are kept and shared out
+    "softmask.runs.plain",
+    "softmask.runs.prepared",  # in the data's digest
+    "softmask.runs.record",
+    "softmask.runs.spec",
+)
+"""Modules that no number depends on."""
+
+
+def code_digest(spec: RunSpec, package: Path = PACKAGE) -> str:
+    """Hex digest of the code behind ``spec``, over the syntax trees of all modules it passes through."""
+    network = entry(spec.network)
+    loop = closure(ROOTS, package, skip=() if spec.adversarial else ONLY_ADVERSARIAL)
+    modules = dict(sorted((closure((network.module,), package) | loop).items()))
+    return sha256_of(network.where, *(part for name, path in modules.items() for part in (name, _scan(path)[0])))
+
+
+def closure(roots: tuple[str, ...], package: Path = PACKAGE, skip: tuple[str, ...] = ()) -> dict[str, Path]:
+    """The modules of softmask that ``roots`` import, directly or not, with their files.
+
+    :data:`PASSIVE` modules and those of ``skip`` are left out, with what only they import.
+    """
+    found: dict[str, Path] = {}
+    waiting = list(roots)
+    while waiting:
+        name = waiting.pop()
+        path = _file(name, package)
+        if path is None or name in found or name in PASSIVE or name in skip:
+            continue
+        found[name] = path
+        waiting += _scan(path)[1]
+    return found
+
+
+def _file(module: str, package: Path) -> Path | None:
+    """The module's source; None for a name that is no module of softmask."""
+    top, *parts = module.split(".")
+    place = package.joinpath(*parts)
+    candidates = (place / "__init__.py", place.parent / f"{place.name}.py") if parts else (package / "__init__.py",)
+    return next((path for path in candidates if path.is_file()), None) if top == "softmask" else None
+
+
+def _scan(path: Path) -> tuple[str, tuple[str, ...]]:
+    stat = path.stat()
+    return _parsed(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=512)
+def _parsed(path: Path, mtime_ns: int, size: int) -> tuple[str, tuple[str, ...]]:
+    """(digest of the module's syntax tree without wording, the names it may import)."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            imported += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for block in ("body", "orelse", "finalbody"):
+            statements = getattr(node, block, None)
+            if isinstance(statements, list):
+                setattr(node, block, [one for one in statements if not _wording(one)])
+    return sha256_of(ast.dump(tree)), tuple(imported)
+
+
+def _wording(statement: ast.stmt) -> bool:
+    """Whether it is a bare string: a docstring, or the words below a constant."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )

@@ -1,0 +1,153 @@
+"""Runs shared out: to processes of this machine (joblib), or to the workers of a dask cluster."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from softmask.config import Config
+from softmask.errors import ConfigError, DataError, SoftmaskError
+from softmask.runs import store
+from softmask.runs.plan import Planned
+from softmask.runs.prepared import Prepared
+from softmask.runs.single import run_one
+from softmask.runs.spec import RunSpec
+
+LAST_LINES = 8
+ANSWER_WITHIN = 20
+"""Seconds that a dask scheduler may take to answer."""
+
+KILLED = "its process was killed, perhaps for want of memory; try fewer jobs"
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A run to train, and the function that gives its data (a process of its own reads it again, from the cache)."""
+
+    run: Planned
+    config: Config
+    prepare: Callable[[RunSpec, Config], Prepared]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run by name, and why it failed."""
+
+    name: str
+    why: str
+
+
+Result = tuple[Task, Failure | None]
+
+
+def perform(task: Task) -> Failure | None:
+    """Train one run, alone among all processes, unless another has finished it meanwhile. None where that went well.
+
+    One thread, so that results do not depend on the number of cores.
+    """
+    run, threads = task.run, torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with store.locked(run.folder):
+            if not _there(run):
+                _train(task)
+    except SoftmaskError as error:
+        return Failure(run.spec.name, str(error))
+    except OSError as error:
+        where = error.filename or run.folder
+        why = f"{where}: {error.strerror or error}; free some space, or name another folder in SOFTMASK_RUNS"
+        return Failure(run.spec.name, f"{why}; training goes on from the last checkpoint")
+    except Exception as error:  # a mistake in a network, say: the other runs go on, and this one's trace is told
+        trace = "".join(traceback.format_exception(error)).rstrip().splitlines()[-LAST_LINES:]
+        return Failure(run.spec.name, "\n    ".join([f"{type(error).__name__}: {error}", *trace]))
+    finally:
+        torch.set_num_threads(threads)
+    return None
+
+
+def _there(run: Planned) -> bool:
+    try:
+        return store.read(run.folder, run.spec, run.key) is not None
+    except DataError:  # the plan has said so; it is trained again
+        return False
+
+
+def _train(task: Task) -> None:
+    run, folder = task.run, task.run.folder
+    data = task.prepare(run.spec, task.config)
+    if data.digest != run.data:
+        raise DataError(f"the data of {run.spec.dataset} has changed since this was started; start again")
+    store.begin(folder, run.spec)
+    record = run_one(
+        run.spec,
+        data,
+        folder,
+        code_digest=run.code,
+        save=lambda network: store.save_weights(folder, network),
+        progress=lambda done, *_: store.write_progress(folder, done),
+    )
+    store.finish(folder, record)
+
+
+def local(tasks: Sequence[Task], jobs: int) -> Iterator[Result]:
+    """Perform ``tasks`` in that order, ``jobs`` at a time; each with its failure as it ends."""
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    waiting = dict.fromkeys(range(len(tasks)))
+    try:
+        for number, failure in _processes(list(enumerate(tasks)), jobs):
+            del waiting[number]
+            yield tasks[number], failure
+    except TerminatedWorkerError:  # one was killed, and all that ran beside it stopped: find out which, one by one
+        for number in waiting:
+            try:
+                [(_, failure)] = _processes([(number, tasks[number])], 2)
+            except TerminatedWorkerError:
+                failure = Failure(tasks[number].run.spec.name, KILLED)
+            yield tasks[number], failure
+
+
+def _processes(numbered: Sequence[tuple[int, Task]], jobs: int) -> Iterator[tuple[int, Failure | None]]:
+    from joblib import Parallel, delayed, parallel_config
+
+    with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
+        yield from Parallel(return_as="generator_unordered", batch_size=1)(
+            delayed(_numbered)(number, task) for number, task in numbered
+        )
+
+
+def _numbered(number: int, task: Task) -> tuple[int, Failure | None]:
+    return number, perform(task)
+
+
+def on_cluster(tasks: Sequence[Task], address: str) -> Iterator[Result]:
+    """Perform ``tasks`` on the dask cluster at ``address``; each with its failure as it ends.
+
+    What a lost worker was at goes on from its checkpoint on another one.
+
+    Raises:
+        ConfigError: when nothing answers at the address, or its workers have more than one thread.
+    """
+    from distributed import Client, KilledWorker, as_completed
+
+    try:
+        client = Client(address, timeout=ANSWER_WITHIN)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"no dask scheduler answers at {address!r} ({error}); is one running there?") from error
+    with client:
+        if any(threads > 1 for threads in client.nthreads().values()):  # threads would share torch's random numbers
+            raise ConfigError(f"the workers at {address} have several threads; start them with --nthreads 1")
+        futures = {client.submit(perform, task, pure=False, priority=-i): task for i, task in enumerate(tasks)}
+        try:
+            for future in as_completed(futures):
+                task, failure = futures[future], None
+                try:
+                    failure = future.result()
+                except KilledWorker:
+                    failure = Failure(task.run.spec.name, KILLED)
+                yield task, failure
+        finally:
+            client.cancel(list(futures))

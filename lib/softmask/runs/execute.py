@@ -1,0 +1,158 @@
+"""Finished runs for what is asked: from the store, trained where it lacks them, or from the committed records."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from softmask.config import Config
+from softmask.errors import ConfigError, DataError, TrainingError
+from softmask.files import write_atomic
+from softmask.machine import cores
+from softmask.nets.base import SegmentationNet
+from softmask.runs import prepared, store
+from softmask.runs.dispatch import Failure, Task, local, on_cluster
+from softmask.runs.plan import Planned, data_of, distinct, plan, records_folder
+from softmask.runs.record import Record
+from softmask.runs.spec import RunSpec
+from softmask.runs.watch import watched
+
+MEMORY_OF_A_RUN = 12e9
+"""Bytes of GPU memory that one run may take: what the largest network takes at full width."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run. ``folder`` is its place in the store; None where only its record is there."""
+
+    spec: RunSpec
+    record: Record
+    folder: Path | None = None
+
+    def network(self) -> SegmentationNet:
+        """The trained network, on the CPU, in evaluation mode.
+
+        Raises:
+            ConfigError: for a recorded run: records hold no weights.
+            DataError: where the weights are damaged.
+        """
+        if self.folder is None:
+            raise ConfigError(
+                f"{self.spec.name} comes from its record, which holds no weights; run without SOFTMASK_RECORDED "
+                "(--recorded) to train it"
+            )
+        return store.network_of(self.folder, self.record)
+
+
+def fit(
+    specs: Iterable[RunSpec],
+    config: Config,
+    jobs: int | None = None,
+    dask: str | None = None,
+    title: str = "",
+) -> list[Run]:
+    """The finished runs of ``specs``, in their order. What the store lacks is trained, each once, the longest first.
+
+    The records go to ``results/<run>/records`` too. An interrupted call keeps what is finished, and a checkpoint of
+    every run that was under way; the next call goes on from there.
+
+    Args:
+        jobs: runs trained at once, a process each (default: ``SOFTMASK_JOBS``, else :func:`default_jobs`).
+        dask: address of a dask scheduler to train on instead, such as ``tcp://host:8786``. Its workers need one
+            thread each, and the store, the cache and the data under the same paths.
+        title: of the progress bar.
+
+    Raises:
+        ConfigError: two runs of one name that differ, a wrong number of jobs, or no scheduler at the address.
+        DataError: data that cannot be used; with ``config.recorded``, records that are missing, by name.
+        TrainingError: runs that failed, each with its cause, after all others have finished.
+    """
+    specs = list(specs)
+    if config.recorded:
+        return _recorded(specs, config)
+    planned = plan(specs, config)
+    failures = _train(planned.missing, config, jobs, dask, title) if planned.missing else []
+    runs = {run.spec: run for run in (_finished(one) for one in planned.runs) if run is not None}
+    for run in runs.values():
+        _publish(run.record, config)
+    if failures:
+        listed = "\n".join(f"- {failure.name}: {failure.why}" for failure in failures)
+        raise TrainingError(f"{len(failures)} of {len(planned.runs)} runs failed; the others are kept:\n{listed}")
+    return [runs[spec] for spec in specs]
+
+
+def default_jobs() -> int:
+    """Runs to train at once: ``SOFTMASK_JOBS``; else as many as the GPU's memory holds, 8 at most; else the cores.
+
+    Raises:
+        ConfigError: where ``SOFTMASK_JOBS`` is no whole number of at least 1.
+    """
+    given = os.environ.get("SOFTMASK_JOBS")
+    if given:
+        if not given.isdecimal() or int(given) < 1:
+            raise ConfigError(f"SOFTMASK_JOBS must be a whole number of at least 1, not {given!r}")
+        return int(given)
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory
+        return max(1, min(8, cores(), int(memory // MEMORY_OF_A_RUN)))
+    return cores()
+
+
+def _recorded(specs: Sequence[RunSpec], config: Config) -> list[Run]:
+    runs, lacking = {}, []
+    for spec in distinct(specs):
+        path = records_folder(config) / f"{spec.name}.json"
+        if not path.exists():
+            lacking.append(spec.name)
+            continue
+        record = Record.read(path)
+        if record.spec != spec:
+            lacking.append(f"{spec.name} (the record is of other settings)")
+        runs[spec] = Run(spec, record)
+    if lacking:
+        raise DataError(
+            f"{records_folder(config)} has no record of {', '.join(lacking)}; run without SOFTMASK_RECORDED "
+            "(--recorded) to train what is missing"
+        )
+    return [runs[spec] for spec in specs]
+
+
+def _train(missing: list[Planned], config: Config, jobs: int | None, dask: str | None, title: str) -> list[Failure]:
+    """Train the ``missing`` runs. Returns those that failed."""
+    jobs = default_jobs() if jobs is None else jobs
+    if jobs < 1:
+        raise ConfigError(f"jobs must be at least 1, not {jobs}")
+    for run in missing:
+        if run.damage:
+            warnings.warn(f"{run.spec.name} is set aside and trained again: {run.damage}", stacklevel=3)
+        if store.is_locked(run.folder):
+            print(f"{run.spec.name} is being trained by another process; waiting for it", file=sys.stderr)
+    for one in {data_of(run.spec): run.spec for run in missing}.values():
+        prepared.prepare(one, config)  # once here, or every process would
+    tasks = [Task(run, config, prepared.prepare) for run in missing]
+    failures = []
+    with watched(missing, title) as finished:
+        for task, failure in on_cluster(tasks, dask) if dask else local(tasks, jobs):
+            finished(task.run)
+            if failure is not None:
+                failures.append(failure)
+    return failures
+
+
+def _finished(run: Planned) -> Run | None:
+    """The run, when it was there or has been trained since."""
+    record = run.record or store.read(run.folder, run.spec, run.key)
+    return None if record is None else Run(run.spec, record, run.folder)
+
+
+def _publish(record: Record, config: Config) -> None:
+    """Put the record beside the tables, where another one or none is there."""
+    path, text = records_folder(config) / f"{record.spec.name}.json", record.to_json()
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_atomic(path, text)

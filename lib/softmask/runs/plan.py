@@ -1,0 +1,130 @@
+"""Which runs are there, which are missing, and how long those may take."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from softmask.config import Config
+from softmask.errors import ConfigError, DataError
+from softmask.machine import cpu_model
+from softmask.runs import prepared, store
+from softmask.runs.code import code_digest
+from softmask.runs.record import Record, device_name
+from softmask.runs.spec import RunSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """One run that was asked for.
+
+    Attributes:
+        data, code: hex digests of its data and of the code it passes through.
+        folder: its place in the store.
+        record: of the finished run; None where it is missing.
+        damage: what is wrong with what lies in its place, where something is.
+        seconds: how long like runs took to train on a machine like this; None where none is known.
+    """
+
+    spec: RunSpec
+    data: str
+    code: str
+    folder: Path
+    record: Record | None
+    damage: str = ""
+    seconds: float | None = None
+
+    @property
+    def key(self) -> str:
+        return self.spec.key(self.data, self.code)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """All runs that were asked for, each once, in order."""
+
+    runs: tuple[Planned, ...]
+
+    @property
+    def missing(self) -> list[Planned]:
+        """The runs to train, the longest first; those of unknown length before all others."""
+        missing = [run for run in self.runs if run.record is None]
+        return sorted(missing, key=lambda run: float("inf") if run.seconds is None else run.seconds, reverse=True)
+
+
+def plan(specs: Iterable[RunSpec], config: Config) -> Plan:
+    """Look up ``specs`` in the store; nothing is trained, and no image read.
+
+    Raises:
+        ConfigError: where two different runs have one name.
+        MissingData: real data that is asked for and not there.
+    """
+    wanted = distinct(specs)
+    digests: dict[tuple, str] = {}
+    runs = []
+    known = seconds_known(config)
+    for spec in wanted:
+        data = data_of(spec)
+        if data not in digests:
+            digests[data] = prepared.digest_of(spec, config)
+        code = code_digest(spec)
+        key = spec.key(digests[data], code)
+        folder, record, damage = store.folder_of(key), None, ""
+        try:
+            record = store.read(folder, spec, key)
+        except DataError as error:
+            damage = str(error)
+        runs.append(Planned(spec, digests[data], code, folder, record, damage, known.get(likeness(spec))))
+    return Plan(tuple(runs))
+
+
+def distinct(specs: Iterable[RunSpec]) -> list[RunSpec]:
+    """``specs``, each once. Raises ConfigError where two that differ have one name, and so one record."""
+    by_name: dict[str, RunSpec] = {}
+    for spec in specs:
+        if by_name.setdefault(spec.name, spec) != spec:
+            raise ConfigError(f"{spec.name}: two runs of that name differ in width, size or settings; ask for one")
+    return list(by_name.values())
+
+
+def data_of(spec: RunSpec) -> tuple:
+    """What of ``spec`` decides its prepared data."""
+    return spec.dataset, spec.source, spec.size, spec.n_train
+
+
+def likeness(spec: RunSpec) -> tuple:
+    """What two runs that take about the same time have in common."""
+    losses = tuple(name for name, _ in spec.losses)
+    return spec.dataset, spec.network, spec.width, losses, spec.size, spec.n_train, spec.settings
+
+
+def records_folder(config: Config) -> Path:
+    """``results/<run>/records``: the records that are committed."""
+    return config.results / "records"
+
+
+def seconds_known(config: Config) -> Mapping[tuple, float]:
+    """Median seconds of training by :func:`likeness`, of the store's and the committed runs on a machine like this."""
+    here = (device_name(), cpu_model())
+    seconds: defaultdict[tuple, list[float]] = defaultdict(list)
+    for path in (*store.root().glob(f"*/{store.RECORD}"), *records_folder(config).glob("*.json")):
+        with suppress(DataError):  # what cannot be read tells no time; fit and plan say so of the runs they want
+            record = Record.read(path)
+            if (record.provenance.device, record.provenance.cpu) == here:
+                seconds[likeness(record.spec)].append(record.provenance.seconds)
+    return {like: statistics.median(values) for like, values in seconds.items()}
+
+
+def total_seconds(runs: Sequence[Planned], jobs: int) -> float | None:
+    """How long ``runs`` take together, ``jobs`` at a time; None where nothing is known of one of them.
+
+    At least as long as the longest.
+    """
+    seconds = [run.seconds for run in runs]
+    if None in seconds:
+        return None
+    return max(sum(seconds) / jobs, max(seconds, default=0.0))

@@ -1,0 +1,149 @@
+"""Patch classifiers as dense networks: one pass says of every pixel what the classifier says of the patch around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from softmask.nets import cascadedcnn, cfcnn, dbresnet, mccnn, mcroicnn, mvdcnn
+from softmask.nets.dense import Conv, Joined, MaxPool, Shrink, Summed, conv, dense, densify
+
+
+def settled(build: Callable[[], nn.Sequential], seed: int = 0) -> nn.Sequential:
+    """Strided layers in evaluation mode, with running statistics and biases that are not those of a new network."""
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    layers = build().eval()
+    for module in layers.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1, generator=generator)
+            module.running_var.uniform_(0.1, 0.3, generator=generator)
+            nn.init.normal_(module.bias, 0, 0.1, generator=generator)
+    return layers
+
+
+def agrees(build: Callable[[], nn.Sequential], channels: int, patch: int) -> None:
+    """The dense pass over an image is the strided classifier on each patch that lies inside of it."""
+    strided, passed = settled(build), settled(build)
+    reach, _ = densify(passed)
+    assert reach + 1 == patch
+    image = torch.rand(1, channels, patch + 3, patch + 2, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        whole = passed(image)
+        assert whole.shape[-2:] == image.shape[-2:]
+        patches = image.unfold(2, patch, 1).unfold(3, patch, 1)  # (1, C, 4, 3, P, P)
+        patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)  # (12, C, P, P)
+        single = strided(patches)
+    assert single.shape[-2:] == (1, 1)
+    centre = (patch - 1) // 2
+    inside = whole[0, :, centre : centre + 4, centre : centre + 3]  # (K, 4, 3)
+    torch.testing.assert_close(inside.flatten(1).T, single[..., 0, 0], rtol=1e-5, atol=1e-5)
+    assert single.std(0).max() > 1e-3  # the patches differ, so a shift by a pixel would show
+
+
+@pytest.mark.parametrize(
+    ("build", "channels", "patch"),
+    [
+        pytest.param(lambda: cfcnn.branch(3, 1), 1, 35, id="cfcnn"),
+        pytest.param(lambda: cfcnn.branch(3, 2), 1, 71, id="cfcnn, coarse"),
+        pytest.param(lambda: dbresnet.branch(3, 1), 1, 35, id="dbresnet"),
+        pytest.param(lambda: dbresnet.branch(3, 2), 1, 71, id="dbresnet, coarse"),
+        pytest.param(lambda: mccnn.classifier(4), 1, 45, id="mccnn"),
+        pytest.param(lambda: mvdcnn.branch(3, 1), 1, 35, id="mvdcnn"),
+        pytest.param(lambda: mvdcnn.branch(3, 3), 1, 105, id="mvdcnn, coarse"),
+        pytest.param(lambda: mcroicnn.classifier(6), 3, 53, id="mcroicnn"),
+        pytest.param(lambda: cascadedcnn.two_pathways(2, 2), 2, 33, id="cascadedcnn"),
+    ],
+)
+def test_a_published_classifier_and_its_dense_form_agree(build, channels: int, patch: int) -> None:
+    agrees(build, channels, patch)
+
+
+@pytest.mark.parametrize(
+    ("build", "patch"),
+    [
+        pytest.param(lambda: nn.Sequential(conv(1, 3, 3), MaxPool(3, 2), conv(3, 2, 3), MaxPool(3, 2)), 13, id="odd"),
+        pytest.param(lambda: nn.Sequential(MaxPool(4), Conv(1, 2, 3), MaxPool(2)), 7, id="even windows in pairs"),
+        pytest.param(lambda: nn.Sequential(conv(1, 3, 5), MaxPool(2, 2), Conv(3, 2, 2)), 8, id="even patch"),
+        pytest.param(lambda: nn.Sequential(Shrink(2), Conv(1, 2, 3)), 7, id="shrunk"),
+        pytest.param(lambda: nn.Sequential(Summed(Conv(1, 2, 5), Conv(1, 2, 3), Conv(1, 2, 1))), 5, id="sum"),
+        pytest.param(lambda: nn.Sequential(Joined(Conv(1, 2, 3), MaxPool(3)), Conv(3, 2, 3)), 5, id="join"),
+    ],
+)
+def test_the_pieces_and_their_dense_forms_agree(build, patch: int) -> None:
+    agrees(build, 1, patch)
+
+
+def test_max_pooling_is_torchs() -> None:
+    x = torch.randn(2, 3, 14, 11, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(MaxPool(3, 2)(x), F.max_pool2d(x, 3, 2))
+    pool = MaxPool(2, 2)
+    assert pool.densify(reach=0, rate=3) == (3, 6)
+    torch.testing.assert_close(pool(x + 9), F.max_pool2d(F.pad(x + 9, (1, 2, 1, 2)), 2, 1, dilation=3))
+
+
+def test_central_pooling_takes_the_largest_of_each_window() -> None:
+    torch.manual_seed(0)
+    layer = cfcnn.CentralPoolConv(2, 3)
+    x = torch.randn(1, 2, 7, 7)
+    edges = [slice(0, 3), slice(3, 4), slice(4, 7)]
+    rows = [torch.stack([x[..., row, column].amax((-2, -1)) for column in edges], dim=-1) for row in edges]
+    pooled = torch.stack(rows, dim=-2)  # (1, 2, 3, 3)
+    torch.testing.assert_close(layer(x), F.conv2d(pooled, layer.kernel.weight))
+
+
+def test_convolution_by_fourier_transform_is_a_convolution() -> None:
+    torch.manual_seed(0)
+    layer = cascadedcnn.SpectralConv(3, 5)
+    x = torch.randn(2, 3, 12, 9)
+    torch.testing.assert_close(layer(x), F.conv2d(x, layer.kernel.weight, layer.kernel.bias), rtol=1e-5, atol=1e-5)
+
+
+def test_a_layer_without_a_dense_form_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Conv2d.*softmask\.nets\.dense"):
+        dense(nn.Sequential(conv(1, 2, 3), nn.Conv2d(2, 1, 3)))
+    with pytest.raises(TypeError, match="even"):
+        densify(Conv(1, 2, 2))
+    with pytest.raises(TypeError, match=r"Shrink.* after a stride"):
+        dense(nn.Sequential(MaxPool(2, 2), Shrink(2)))
+
+
+@pytest.mark.parametrize(("inputs", "published"), [(4, 651_488), (9, 802_368)])
+def test_two_pathways_have_the_published_kernels(inputs: int, published: int) -> None:
+    """One kernel of each maxout unit, no biases, five classes: the counts in figures 2 and 3a of Havaei et al."""
+    layers = cascadedcnn.two_pathways(64, inputs)
+    kernels = [m.weight.numel() for m in layers.modules() if isinstance(m, nn.Conv2d)]
+    *maxout, output = kernels
+    assert sum(maxout) // cascadedcnn.PIECES + 5 * output == published
+
+
+def test_the_second_network_sees_what_the_first_one_says() -> None:
+    torch.manual_seed(0)
+    network = cascadedcnn.CascadedCNN(2).eval()
+    image = torch.rand(1, 1, 40, 40)
+    second, first = network.outputs(image)
+    torch.testing.assert_close(second, network.second(torch.cat([image, first.sigmoid()], dim=1)))
+    nn.init.constant_(network.first[-1].kernel.bias, 3.0)
+    assert not torch.allclose(network(image), second)
+
+
+def test_central_intensities_are_means_around_each_pixel() -> None:
+    image = torch.rand(1, 1, 9, 8, generator=torch.Generator().manual_seed(0))
+    means = dbresnet.central_intensities(image)
+    assert torch.equal(means[:, :1], image)
+    torch.testing.assert_close(means[0, 1, 4, 4], image[0, 0, 3:6, 3:6].mean())
+    torch.testing.assert_close(means[0, 2, 4, 4], image[0, 0, 2:7, 2:7].mean())
+    even = torch.full((1, 1, 6, 6), 0.4)
+    torch.testing.assert_close(dbresnet.central_intensities(even), even.expand(1, 3, 6, 6))
+
+
+def test_channels_of_the_region_of_interest() -> None:
+    ramp = torch.arange(6.0).expand(1, 1, 6, 6) / 10
+    grey, mean, edge = mcroicnn.roi_channels(ramp)[0]
+    assert torch.equal(grey, ramp[0, 0])
+    torch.testing.assert_close(mean[:, 1:-1], grey[:, 1:-1])
+    torch.testing.assert_close(edge[:, 1:-1], torch.full((6, 4), 0.2))

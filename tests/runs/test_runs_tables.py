@@ -1,0 +1,75 @@
+from types import SimpleNamespace
+
+import pytest
+
+from softmask.config import PROFILES, Config
+from softmask.errors import ConfigError
+from softmask.nets.registry import NETWORKS
+from softmask.runs import methods, profiles, tables
+
+
+@pytest.fixture
+def config() -> Config:
+    return Config.from_parameters("cpu", "embedded", 2)
+
+
+def test_specs_are_those_of_the_printed_rows_one_per_seed(config):
+    found = tables.specs("softgan/table-3", config)
+    assert list(found) == [
+        (row, dataset)
+        for row in ("unet", "improved_backbone", "soft_mask_loss", "gan_loss")
+        for dataset in ("lnsm", "lidc")
+        if row in methods.METHODS
+    ]
+    one, two = found["gan_loss", "lidc"]
+    assert (one.seed, two.seed) == (2020, 2021)
+    assert (one.dataset, one.source, one.profile, one.network) == ("lidc", "embedded", "cpu", "improved_backbone")
+    assert one.width == NETWORKS["improved_backbone"].cpu
+    assert one.losses == (("dice", 0.5), ("soft_l1", 100.0), ("gan", 1.0))
+    assert one.settings == profiles.training(config.profile, "improved_backbone").settings
+
+
+def test_rows_that_are_the_same_method_are_the_same_run(config):
+    ablation, labels = tables.specs("softgan/table-3", config), tables.specs("softgan/table-4", config)
+    assert ablation["gan_loss", "lidc"] == labels["soft_mask", "lidc"]
+    assert ablation["gan_loss", "lidc"] == tables.specs("softgan/table-2", config)["softgan", "lidc"]
+    assert ablation["improved_backbone", "lidc"] == labels["no_soft_label", "lidc"]
+    assert labels["kats_dilation", "lidc"][0].label == "kats_dilation"
+
+
+@pytest.mark.parametrize("table", tables.TABLES)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_table_has_runs_in_every_profile(table, profile):
+    config = Config.from_parameters(profile, "embedded")
+    found = tables.specs(table, config)
+    assert found
+    assert all(len(specs) == config.seeds for specs in found.values())
+
+
+def test_rows_without_a_method_are_left_out(config, monkeypatch):
+    monkeypatch.setattr(tables, "METHODS", {"softgan": methods.METHODS["softgan"]})
+    assert list(tables.specs("softgan/table-1", config)) == [("softgan", "lnsm")]
+
+
+def test_unknown_names_list_the_valid_ones(config):
+    with pytest.raises(ConfigError, match=r"choose one of softgan/table-1, .*dsnet-v1/table-2"):
+        tables.specs("softgan/table-9", config)
+    with pytest.raises(ConfigError, match=r"no method; choose one of .*gan_loss"):
+        tables.spec("gan", "lidc", config)
+    with pytest.raises(ConfigError, match="known: smoke, cpu, full"):
+        profiles.training(SimpleNamespace(name="tiny"), "unet")
+
+
+def test_auto_takes_real_data_where_it_is(config, monkeypatch, tmp_path):
+    monkeypatch.setattr("softmask.data.found", lambda root: {"lidc": root})
+    auto = Config.from_parameters("cpu", "auto", data_root=tmp_path)
+    assert (tables.source_of("lidc", auto), tables.source_of("lnsm", auto)) == ("real", "embedded")
+    assert tables.source_of("lidc", config) == "embedded"
+
+
+def test_small_profiles_give_each_network_its_own_learning_rate_and_full_gives_all_the_papers_own(config):
+    def rates(profile):
+        return {name: profiles.training(PROFILES[profile], name).settings.learning_rate for name in NETWORKS}
+
+    assert rates("cpu") == rates("smoke") == {name: entry.rate for name, entry in NETWORKS.items()}
+    assert set(rates("full").values()) == {2e-4}
