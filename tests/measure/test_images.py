@@ -100,3 +100,15 @@ def test_what_does_not_fit_is_refused(images):
         measure_images(probabilities, alpha, alpha, {})
     with pytest.raises(DataError, match="NaN"):
         measure_images(probabilities * np.nan, masks, alpha, {})
+
+
+def test_predicted_alphas_are_what_soft_measures_read_and_no_other(images):
+    _, masks, alpha = images
+    probabilities = np.clip(alpha + 0.2, 0, 1)
+    plain = measure_images(probabilities, masks, alpha, {"alpha": alpha})
+    found = measure_images(probabilities, masks, alpha, {"alpha": alpha}, alphas=alpha)
+    soft = {"mae_band", "mse_band", "gradient_error", "mae_alpha"}
+    assert all((found[name] == 0).all() for name in soft)
+    assert (found["soft_dice"] == 1).all()
+    for name in set(plain) - soft - {"soft_dice"}:
+        np.testing.assert_array_equal(found[name], plain[name])

@@ -180,3 +180,8 @@ def test_the_bands_of_several_images_do_not_touch_each_other():
     np.testing.assert_array_equal(soft.edge_band(alphas, 1), [soft.edge_band(alpha, 1) for alpha in alphas])
     with pytest.raises(DataError, match="H, W"):
         soft.edge_band(np.zeros(4))
+
+
+def test_soft_head_is_the_tanh_of_the_logits():
+    logits = np.linspace(-6, 6, 25)
+    np.testing.assert_allclose(soft.soft_head(1 / (1 + np.exp(-logits))), (np.tanh(logits) + 1) / 2, atol=1e-12)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import binary_dilation, correlate1d, generate_binary_structure
-from scipy.stats import rankdata
 
 from softmask.errors import DataError
 
@@ -70,6 +69,8 @@ def auc(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
     The share of pairs of a pixel inside and one outside in which the inner has the larger probability, equal ones
     counting half (Hanley and McNeil 1982), from the ranks of the pixels.
     """
+    from scipy.stats import rankdata  # takes seconds to import, which every training process would pay
+
     probabilities, truth = _probabilities(probabilities, truth)
     pixels = (*truth.shape[:-2], -1)
     inside = truth.reshape(pixels)
@@ -78,6 +79,16 @@ def auc(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
     n_pairs = n_inside * (inside.shape[-1] - n_inside)
     wins = np.where(inside, ranks, 0).sum(axis=-1) - n_inside * (n_inside + 1) / 2
     return np.divide(wins, n_pairs, out=np.full(wins.shape, np.nan), where=n_pairs > 0)[()]
+
+
+def soft_head(probabilities: np.ndarray) -> np.ndarray:
+    """The predicted alpha (tanh(l) + 1) / 2 of logits l, from the probabilities sigmoid(l); both in [0, 1].
+
+    SoftGAN's two heads read one map of logits (ICME 2022, section 3.2); that of the soft mask is the steeper one,
+    sigmoid(2 l).
+    """
+    lesion, background = np.square(probabilities), np.square(1 - probabilities)
+    return lesion / (lesion + background)
 
 
 def edge_band(alpha: np.ndarray, pixels: int = BAND_PIXELS) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from softmask.measure.calibration import calibration
 from softmask.measure.images import measure_images
+from softmask.measure.soft import soft_head
 from softmask.nets.base import SegmentationNet
 from softmask.nets.registry import build, n_parameters
 from softmask.runs.prepared import Prepared
@@ -46,13 +47,14 @@ def run_one(
     )
     test = data.test
     probabilities = predict(network, test.images)[:, 0]  # (N, S, S)
+    alphas = soft_head(probabilities) if spec.learns_alpha else probabilities
     masks = test.masks[:, 0] > 0
     references = {name: reference[:, 0] for name, reference in test.references.items()}
     return Record(
         spec=spec,
         ids=test.ids,
         groups=test.groups,
-        measures=measure_images(probabilities, masks, test.soft["soft_mask"][:, 0], references),
+        measures=measure_images(probabilities, masks, test.soft["soft_mask"][:, 0], references, alphas),
         curves=outcome.curves,
         best_epoch=outcome.best_epoch,
         n_parameters=n_parameters(network),
