@@ -68,8 +68,20 @@ def _add_data(commands) -> None:
 def _add_run(commands) -> None:
     text = "train the runs behind the papers' tables; what has been trained already is not trained again"
     run = commands.add_parser("run", help=text, description=text)
-    run.add_argument("--table", nargs="+", metavar="T", help="such as softgan/table-1 (default: all that are trained)")
-    run.add_argument("--only", nargs="+", metavar="ROW", help="only these rows of them, such as softgan (default: all)")
+    run.add_argument(
+        "--table",
+        nargs="+",
+        action="extend",
+        metavar="T",
+        help="such as softgan/table-1 (default: all that are trained)",
+    )
+    run.add_argument(
+        "--only",
+        nargs="+",
+        action="extend",
+        metavar="ROW",
+        help="only these rows of them, such as softgan (default: all)",
+    )
     run.add_argument("--profile", choices=list(PROFILES), help="how much is computed (default: cpu)")
     run.add_argument("--data", choices=DATA_SOURCES, help="which source to train on (default: auto)")
     run.add_argument("--data-root", metavar="FOLDER", help="data folder (default: SOFTMASK_DATA, else ./data)")

@@ -113,6 +113,13 @@ def test_provenance_stands_below_its_table(config):
     assert "torch" not in found
 
 
+def test_trained_runs_stand_in_the_provenance_together(config):
+    runs = [{"seconds": 1000.4, "device": "cpu", "recorded": i == 0} for i in range(3)]
+    cells = [Cell("unet", "lnsm", "dice", 0.5, 0.1, 9, 1, "real")]
+    tables.write(ResultTable("softgan", "table-1", "", "", cells), config, {**PROVENANCE, "runs": runs})
+    assert "3 runs, 3,001 s on cpu; 1 taken from records" in look(page.build(config)).words
+
+
 def test_a_long_list_of_what_was_left_out_is_cut(config):
     problems = [{"where": f"lidc/{i:03}", "why": "bad"} for i in range(100)]
     data = {**PROVENANCE["datasets"][0], "problems": problems}

@@ -12,7 +12,7 @@ HERE = ["run", "--profile", "smoke", "--data", "embedded"]
 def small(config, data_from, monkeypatch):
     """Every run is one epoch on blobs."""
     data_from()
-    monkeypatch.setattr(tables, "training", lambda profile: Training(Settings(1, 4, 1e-2), 8, 16))
+    monkeypatch.setattr(tables, "training", lambda profile, network: Training(Settings(1, 4, 1e-2), 8, 16))
     monkeypatch.setenv("SOFTMASK_JOBS", "1")
 
 

@@ -19,7 +19,8 @@ class Entry:
         where: ``module:class`` below :mod:`softmask.nets`.
         smoke, cpu: widths in the small profiles; ``full`` takes the class's ``FULL_WIDTH``. The cpu widths give every
             network about the same cost of a training step (see docs/choices.md).
-        rate: learning rate in the small profiles, with the Dice loss and batches of 8; chosen on validation images.
+        rate: learning rate in the small profiles, for batches of 8; for the networks of SoftGAN's tables chosen on
+            validation images (see docs/choices.md).
     """
 
     where: str
@@ -53,7 +54,7 @@ NETWORKS: Mapping[str, Entry] = MappingProxyType(
         "unet3plus": Entry("unet3plus:UNet3Plus", 1, 2, 1e-2),
         "cenet": Entry("cenet:CENet", 16, 28, 1e-2),
         "infnet": Entry("infnet:InfNet", 8, 16, 1e-2),
-        "medt": Entry("medt:MedT", 2, 3),
+        "medt": Entry("medt:MedT", 2, 3, 1e-2),
         "cfcnn": Entry("cfcnn:CFCNN", 2, 4, 1e-2),
         "dbresnet": Entry("dbresnet:DBResNet", 2, 3, 1e-2),
         "mccnn": Entry("mccnn:MCCNN", 6, 12, 1e-2),

@@ -13,7 +13,7 @@ from softmask import papers
 from softmask.config import Config
 from softmask.errors import DataError
 from softmask.papers.printed import VALUES, PrintedTable
-from softmask.report import tables, text
+from softmask.report import tables, text, verdicts
 from softmask.report.result import WORKBOOK, JoinedCell, ResultTable, join
 
 FILLED, PARTLY, DRAWN, PARTLY_DRAWN = "filled", "partly filled", "drawn", "partly drawn"
@@ -85,12 +85,24 @@ class NotebookEntry:
 
 
 @dataclass(frozen=True)
+class ClaimEntry:
+    """A paper's claim and its verdict: ``holds``, ``does not hold``, ``inconclusive``, ``not run yet`` or ``damaged``;
+    ``why`` in words."""
+
+    paper: str
+    claim: str
+    verdict: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class Contents:
-    """All of a run; ``tables`` and ``figures`` in the order of the papers, the workbook's own last."""
+    """All of a run; tables, figures and claims in the order of the papers, the workbook's own last."""
 
     tables: tuple[TableEntry, ...]
     figures: tuple[FigureEntry, ...]
     notebooks: tuple[NotebookEntry, ...]
+    claims: tuple[ClaimEntry, ...]
 
     def of(self, paper: str) -> tuple[list[TableEntry], list[FigureEntry]]:
         """The tables and figures of one paper, or of ``workbook``."""
@@ -107,15 +119,18 @@ def read(config: Config) -> Contents:
     """
     found_tables: list[TableEntry] = []
     found_figures: list[FigureEntry] = []
+    claims: list[ClaimEntry] = []
     for name in papers.NAMES:
         paper = papers.load(name)
         found_tables += [_table(config, name, table) for table in paper.tables]
         found_figures += [_figure(config, name, figure, shows) for figure, shows in paper.figures.items()]
+        claims += _claims(config, name)
     own = sorted(path.stem for path in (config.results / "tables" / WORKBOOK).glob("*.csv"))
     found_tables += [_table(config, WORKBOOK, table) for table in own]
     drawn = sorted(path.stem for path in (config.figures / WORKBOOK).glob("*.png"))
     found_figures += [_figure(config, WORKBOOK, figure, "") for figure in drawn]
-    return Contents(tuple(found_tables), tuple(found_figures), tuple(_notebooks(config.results / "state.json")))
+    notebooks = tuple(_notebooks(config.results / "state.json"))
+    return Contents(tuple(found_tables), tuple(found_figures), notebooks, tuple(claims))
 
 
 def _table(config: Config, paper: str, name: str) -> TableEntry:
@@ -207,6 +222,15 @@ def _figure(config: Config, paper: str, name: str, shows: str) -> FigureEntry:
             return FigureEntry(paper, name, shows, DAMAGED, (), _relative(error, config))
     status = PARTLY_DRAWN if any(picture.missing for picture in pictures) else DRAWN
     return FigureEntry(paper, name, shows, status if pictures else NOT_RUN, tuple(pictures))
+
+
+def _claims(config: Config, paper: str) -> list[ClaimEntry]:
+    claims = papers.load(paper).claims
+    try:
+        known = verdicts.read(paper, config)
+    except DataError as error:
+        return [ClaimEntry(paper, claim, DAMAGED, _relative(error, config)) for claim in claims]
+    return [ClaimEntry(paper, claim, **known.get(claim, {"verdict": NOT_RUN})) for claim in claims]
 
 
 def _notebooks(path: Path) -> list[NotebookEntry]:

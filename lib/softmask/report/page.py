@@ -19,7 +19,7 @@ from jinja2 import Environment, StrictUndefined
 from softmask import papers
 from softmask.config import Config
 from softmask.files import write_atomic
-from softmask.report import contents, tables, text
+from softmask.report import contents, tables, text, verdicts
 from softmask.report.result import WORKBOOK, JoinedCell
 
 _SHOWN_PROBLEMS = 20  # of what was left out of a table; its JSON has them all
@@ -28,6 +28,13 @@ _STATUS_CLASS = {
     contents.DRAWN: "filled",
     contents.PARTLY: "partly",
     contents.PARTLY_DRAWN: "partly",
+    contents.NOT_RUN: "none",
+    contents.DAMAGED: "damaged",
+}
+_VERDICT_CLASS = {
+    verdicts.HOLDS: "filled",
+    verdicts.FAILS: "damaged",
+    verdicts.INCONCLUSIVE: "partly",
     contents.NOT_RUN: "none",
     contents.DAMAGED: "damaged",
 }
@@ -64,7 +71,7 @@ def _context(config: Config) -> dict[str, Any]:
         },
         "n_tables": sum(len(section["tables"]) for section in printed),
         "n_figures": sum(len(section["figures"]) for section in printed),
-        "status_class": _STATUS_CLASS,
+        "status_class": _STATUS_CLASS | _VERDICT_CLASS,
         "damaged": [entry for entry in (*found.tables, *found.figures) if entry.status == contents.DAMAGED],
         "notebooks": others,
         "unfinished": [notebook for notebook in others if notebook.status != "ok"],
@@ -80,6 +87,7 @@ def _section(found: contents.Contents, name: str) -> dict[str, Any]:
         "name": name,
         "title": papers.display("papers", name),
         "citation": "" if name == WORKBOOK else citation_line(papers.load(name).citation),
+        "claims": [entry for entry in found.claims if entry.paper == name],
         "tables": [_table(entry) for entry in own_tables],
         "figures": [_figure(entry) for entry in own_figures],
         "tables_counts": {status: sum(entry.status == status for entry in own_tables) for status in _STATUS_CLASS},
@@ -181,6 +189,12 @@ def _provenance(content: Mapping[str, Any]) -> list[tuple[str, str]]:
                 f"{data['n']:,} images{left_out}; fingerprint {data['fingerprint']}",
             )
         )
+    if "runs" in content:
+        runs = content["runs"]
+        devices = ", ".join(sorted({run["device"] for run in runs}))
+        seconds = sum(run["seconds"] for run in runs)
+        recorded = sum(run["recorded"] for run in runs)
+        lines.append(("training", f"{len(runs)} runs, {seconds:,.0f} s on {devices}; {recorded} taken from records"))
     if "git_commit" in content:
         state = {True: ", with changes that are not committed", False: "", None: ""}[content["git_dirty"]]
         lines.append(("code", f"{content['git_commit']}{state}" if content["git_commit"] else "not in a git checkout"))

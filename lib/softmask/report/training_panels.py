@@ -1,0 +1,194 @@
+"""Pictures of finished runs: curves, the health of adversarial training, calibration, predictions, differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from softmask.measure.calibration import Calibration
+from softmask.measure.soft import soft_head
+from softmask.papers import display
+from softmask.report import figures, panels
+from softmask.report.panels import NOT_RUN, Panel
+from softmask.report.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Curves = Mapping[str, Sequence[float]]
+"""One training's numbers, one for each epoch, by name (:class:`softmask.train.engine.Outcome`)."""
+
+DARK = tuple(figures.COLORS[i] for i in (7, 5, 4, 2, 6, 0, 1))
+"""Colours of lines on white: all of them but the yellow."""
+MARKERS = "osD^vP*"
+TRUTH = figures.COLORS[0]
+FEW_PIXELS = 30
+"""A bin of the reliability curve with fewer pixels than this is not drawn."""
+
+_LOSSES = {"loss_dice": "Dice (binary mask)", "loss_soft_l1": "L1 (soft mask)", "loss_gan": "GAN"}
+
+
+def curves(found: Mapping[str, Mapping[str, Sequence[Curves]]]) -> Figure:
+    """Loss (of its first epoch) over validation Dice, epoch by epoch: a column for each data set, a line for each seed.
+
+    Args:
+        found: by data set and row, the curves of every seed.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(2, len(found), figsize=(6 * len(found), 7.4), squeeze=False, sharex="col", sharey="row")
+    styles, lines = _styles(found), {}
+    for (dataset, rows), (top, bottom) in zip(found.items(), axes.T, strict=True):
+        for row, seeds in rows.items():
+            for seed in seeds:
+                loss = np.asarray(seed["train_loss"]) / seed["train_loss"][0]
+                [lines[row]] = _line(top, loss, **styles[row])
+                _line(bottom, seed["validation_dice"], **styles[row])
+        top.set(title=display("datasets", dataset))
+        bottom.set(xlabel="epoch")
+        _whole_epochs(bottom)
+    axes[0, 0].set(ylabel="training loss\n(first epoch = 1)")
+    axes[1, 0].set(ylabel="validation Dice")
+    _outside_legend(fig, {display("rows", row): line for row, line in lines.items()}, columns=4)
+    return fig
+
+
+def _styles(found: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, str]]:
+    """Colour, marker and line of each row, the same for all data sets; dashed ones after the last colour."""
+    looks = [(line, *look) for line in ("-", "--") for look in zip(DARK, MARKERS, strict=True)]
+    rows = dict.fromkeys(row for of in found.values() for row in of)
+    named = zip(rows, looks * (1 + len(rows) // len(looks)), strict=False)
+    return {row: {"linestyle": line, "color": color, "marker": marker} for row, (line, color, marker) in named}
+
+
+def _line(ax: Axes, values: Sequence[float], **style: str) -> list:
+    every = max(1, len(values) // 8)
+    return ax.plot(np.arange(1, len(values) + 1), values, markevery=every, **style)
+
+
+def _whole_epochs(ax: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _outside_legend(fig: Figure, entries: Mapping[str, object], columns: int) -> None:
+    fig.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=min(columns, len(entries)))
+
+
+def gan_health(found: Mapping[str, Sequence[Curves]]) -> Figure:
+    """Whether two players are in balance: the discriminator's accuracy, and what each loss weighs, epoch by epoch.
+
+    Args:
+        found: by data set, the curves of every seed of an adversarial training; the shares are means over seeds.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(2, len(found), figsize=(6 * len(found), 7.6), squeeze=False, sharex="col", sharey="row")
+    losses = [name for name in next(iter(found.values()))[0] if name.startswith("loss_")]
+    for (dataset, seeds), (top, bottom) in zip(found.items(), axes.T, strict=True):
+        for seed in seeds:
+            [real] = _line(top, seed["discriminator_accuracy_real"], color=DARK[2], marker="o")
+            [fake] = _line(top, seed["discriminator_accuracy_fake"], color=DARK[1], marker="s")
+        guess = top.axhline(0.5, color="0.5", linestyle=":")
+        top.set(title=display("datasets", dataset), ylim=(-0.03, 1.03))
+        terms = np.mean([[seed[name] for name in losses] for seed in seeds], axis=0)  # (losses, epochs)
+        shares, epochs = terms / terms.sum(axis=0), np.arange(1, terms.shape[1] + 1)
+        colors = [figures.COLORS[i] for i in (0, 1, 6)]
+        areas = bottom.stackplot(epochs, shares, colors=colors, edgecolor="white")
+        pad = 0.03 * len(epochs)
+        bottom.set(xlabel="epoch", ylim=(0, 1), xlim=(1 - pad, len(epochs) + pad))
+        _whole_epochs(bottom)
+    axes[0, 0].set(ylabel="discriminator: share of\npixels judged rightly")
+    axes[1, 0].set(ylabel="share of each\nweighted loss")
+    entries = {"real masks": real, "the segmentor's masks": fake, "guessing": guess}
+    entries |= {_LOSSES.get(name, name.removeprefix("loss_")): area for name, area in zip(losses, areas, strict=True)}
+    _outside_legend(fig, entries, columns=3)
+    return fig
+
+
+def reliability(found: Mapping[str, Mapping[str, Calibration]]) -> Figure:
+    """The share of lesion pixels against their predicted probability: a panel for each data set, a line for each row.
+
+    On the diagonal, a probability can be taken at its word; below it, the method is too sure of seeing lesion.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(1, len(found), figsize=(6 * len(found), 6.4), squeeze=False, sharey=True)
+    styles, lines = _styles(found), {}
+    for (dataset, rows), ax in zip(found.items(), axes[0], strict=True):
+        [lines["what it says"]] = ax.plot([0, 1], [0, 1], color="0.6", linestyle=":")
+        for row, one in rows.items():
+            enough = one.counts >= FEW_PIXELS
+            [line] = ax.plot(one.mean_probability[enough], one.observed[enough], **styles[row], markeredgecolor="white")
+            lines[display("rows", row)] = line
+        ax.set(title=display("datasets", dataset), xlabel="predicted probability of lesion", xlim=(0, 1), ylim=(0, 1))
+        ax.set_aspect("equal")
+    axes[0, 0].set(ylabel="share of pixels that are lesion")
+    _outside_legend(fig, lines, columns=4)
+    return fig
+
+
+def compared(
+    pictures: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    own: tuple[str, Mapping[str, np.ndarray]],
+    others: Mapping[str, Mapping[str, np.ndarray]],
+    most: int = 5,
+) -> Figure:
+    """SoftGAN figure 5: nodules with the soft mask of one method, the truth's outline, and other methods' predictions.
+
+    Args:
+        pictures: by nodule, (S, S) image in [0, 1] and bool truth; a nodule that it lacks is drawn without them.
+        own: the method whose soft mask is shown: its row, and (S, S) probabilities by nodule.
+        others: rows and their probabilities by nodule; empty where a row is not run.
+        most: nodules drawn.
+    """
+    row, predictions = own
+    rows = []
+    for name in list(predictions)[:most]:
+        absent = Panel(None, note="image not\nat hand")
+        image, truth = pictures.get(name, (None, None))
+        seen = absent if image is None else Panel(image)
+        outlined = absent if image is None else Panel(image, [(truth, TRUTH)])
+        rest = [Panel(found[name]) if name in found else Panel(None, note=NOT_RUN) for found in others.values()]
+        rows.append([seen, Panel(soft_head(predictions[name])), outlined, *rest])
+    titles = ["image", f"{display('rows', row)},\nsoft mask", "ground truth", *(display("rows", one) for one in others)]
+    return panels.grid(rows, titles)
+
+
+def differences(verdicts: Sequence[Verdict]) -> Figure:
+    """Every pair of every claim: its difference with interval, each seed's own as a dash; a panel for each data set.
+
+    A filled point holds, a cross does not, an open circle is inconclusive.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.lines import Line2D
+
+    numbered = [(n, one) for n, verdict in enumerate(verdicts, 1) for one in verdict.pairs if one.test]
+    datasets = list(dict.fromkeys(one.pair.dataset for _, one in numbered))
+    names = list(dict.fromkeys(f"{n}. {one.pair}" for n, one in numbered))
+    size = (5.0 * len(datasets) + 4.5, 0.5 * len(names) + 2.2)
+    fig, axes = plt.subplots(1, len(datasets), figsize=size, squeeze=False, sharey=True, sharex=True)
+    markers = {"holds": ("o", DARK[2], DARK[2]), "does not hold": ("X", DARK[1], DARK[1]),
+               "inconclusive": ("o", "white", "black")}  # fmt: skip
+    for dataset, ax in zip(datasets, axes[0], strict=True):
+        ax.axvline(0, color="0.5", linestyle=":")
+        for n, one in numbered:
+            if one.pair.dataset != dataset:
+                continue
+            place = names.index(f"{n}. {one.pair}")
+            marker, face, edge = markers[one.verdict]
+            ax.plot([100 * one.test.low, 100 * one.test.high], [place, place], color=edge)
+            ax.plot(100 * np.array(one.by_seed), [place] * len(one.by_seed), "|", color="0.4", markersize=16)
+            ax.plot(100 * one.test.mean_difference, place, marker, color=face, markeredgecolor=edge, markersize=10)
+        ax.set(title=display("datasets", dataset), xlabel="difference in Dice\n(percentage points)")
+        ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
+    entries = {
+        name: Line2D([], [], marker=marker, color="none", markerfacecolor=face, markeredgecolor=edge, markersize=10)
+        for name, (marker, face, edge) in markers.items()
+    }
+    _outside_legend(fig, entries, columns=3)
+    return fig

@@ -1,0 +1,244 @@
+"""Whether a paper's claim holds on our own runs: a verdict from paired tests over test images, and from every seed.
+
+The rule. A claim says that one method is better than another, often of many pairs at once. For each pair:
+
+- Values are averaged over seeds, image by image; the differences between the two methods get a 95 % bootstrap
+  interval that draws whole patients, and a Wilcoxon signed-rank test over patients (:func:`paired_test`).
+- The pair *holds* where the interval lies above 0 and every seed alone has a mean difference above 0.
+- It *does not hold* where the opposite is shown: the interval lies below 0, every seed's mean difference is below 0,
+  and the p value, after Holm's correction for the claim's pairs, is below 0.05.
+- Otherwise it is *inconclusive*: the images or the seeds do not decide. An interval that contains 0 is no evidence of
+  equality.
+
+A claim holds only where all of its pairs do; so many conditions at once need no correction (an intersection-union
+test). It does not hold where one of them does not; there one chance result among many would be enough, hence Holm's
+correction. Else it is inconclusive, also where some of its methods are not run. One seed cannot disagree with itself,
+so the number of seeds stands beside every verdict.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from softmask.config import BASE_SEED, Config
+from softmask.errors import DataError
+from softmask.files import write_atomic
+from softmask.measure.statistics import PairedTest, holm, paired_test
+from softmask.papers import display
+from softmask.report.result import WORKBOOK, Cell, ResultTable
+from softmask.report.tables import to_json
+from softmask.report.text import NOT_A_RESULT, NOT_RUN
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HOLDS, FAILS, INCONCLUSIVE = "holds", "does not hold", "inconclusive"
+LEVEL = 0.05
+POINTS = "percentage points"
+"""Unit of differences between shares."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """ "``better`` has the higher ``metric`` than ``worse`` on ``dataset``": two rows of the papers' tables.
+
+    The metric is a share in [0, 1] of which more is better, such as Dice.
+    """
+
+    better: str
+    worse: str
+    dataset: str
+    metric: str = "dice"
+
+    def __str__(self) -> str:
+        return f"{display('rows', self.better)} over {display('rows', self.worse)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """One method's values on a data set's test images.
+
+    Attributes:
+        ids, groups: (N,) of each image, its id and its patient.
+        values: (seeds, N); NaN where undefined.
+        source: ``real`` or ``embedded``.
+    """
+
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    values: np.ndarray
+    source: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A pair with its verdict.
+
+    Attributes:
+        test: over images, values averaged over seeds; None where one of the methods is not run.
+        p_holm: its p value, corrected for the claim's pairs.
+        by_seed: mean difference of each seed alone.
+    """
+
+    pair: Pair
+    verdict: str
+    test: PairedTest | None = None
+    p_holm: float = float("nan")
+    by_seed: tuple[float, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim in the paper's order, its verdict, why in words, the fewest seeds behind it (0: not run), its pairs."""
+
+    claim: str
+    verdict: str
+    why: str
+    seeds: int
+    pairs: tuple[Judged, ...]
+
+
+def judge(
+    claim: str, pairs: Sequence[Pair], scores: Mapping[tuple[str, str, str], Scores], seed: int = BASE_SEED
+) -> Verdict:
+    """The verdict on ``claim``, by the rule above.
+
+    Args:
+        scores: by (row, data set, metric); a pair that lacks one of its two is not run.
+        seed: of the bootstrap.
+
+    Raises:
+        DataError: two methods measured on different test images, or with different numbers of seeds.
+    """
+    compared = [_compare(pair, scores, seed) for pair in pairs]
+    adjusted = holm([one.test.p if one.test else np.nan for one in compared])
+    judged = [_decided(replace(one, p_holm=float(p))) for one, p in zip(compared, adjusted, strict=True)]
+    there = [one for one in judged if one.test]
+    if not there:
+        return Verdict(claim, NOT_RUN, "none of its methods is run", 0, tuple(judged))
+    of = {name: sum(one.verdict == name for one in judged) for name in (HOLDS, FAILS, INCONCLUSIVE, NOT_RUN)}
+    verdict = HOLDS if of[HOLDS] == len(judged) else FAILS if of[FAILS] else INCONCLUSIVE
+    counts = ", ".join(f"{name} {count}" for name, count in of.items() if count)
+    seeds = min(len(one.by_seed) for one in there)
+    why = f"{len(judged)} comparisons: {counts}; {seeds} seed{'' if seeds == 1 else 's'}"
+    return Verdict(claim, verdict, why, seeds, tuple(judged))
+
+
+def _compare(pair: Pair, scores: Mapping[tuple[str, str, str], Scores], seed: int) -> Judged:
+    """The pair with its test, not decided yet."""
+    better, worse = (scores.get((row, pair.dataset, pair.metric)) for row in (pair.better, pair.worse))
+    if better is None or worse is None:
+        return Judged(pair, NOT_RUN)
+    if better.ids != worse.ids or better.groups != worse.groups:
+        raise DataError(f"{pair} on {pair.dataset}: measured on different test images; train both again")
+    if better.values.shape != worse.values.shape:
+        raise DataError(f"{pair} on {pair.dataset}: {len(better.values)} and {len(worse.values)} seeds; run as many")
+    test = paired_test(better.values.mean(axis=0), worse.values.mean(axis=0), seed, better.groups)
+    by_seed = np.nanmean(better.values - worse.values, axis=1)
+    return Judged(pair, INCONCLUSIVE, test, by_seed=tuple(map(float, by_seed)), source=better.source)
+
+
+def _decided(one: Judged) -> Judged:
+    if one.test is None:
+        return one
+    if one.test.low > 0 and min(one.by_seed) > 0:
+        return replace(one, verdict=HOLDS)
+    if one.test.high < 0 and max(one.by_seed) < 0 and one.p_holm < LEVEL:
+        return replace(one, verdict=FAILS)
+    return one
+
+
+def frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
+    """One line for each claim: claim, verdict, why."""
+    import pandas as pd
+
+    return pd.DataFrame([(v.claim, v.verdict, v.why) for v in verdicts], columns=["claim", "verdict", "why"])
+
+
+def pairs_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
+    """One line for each pair of each claim; differences in percentage points, interval and p value as in the rule."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {
+                "claim": number,
+                "comparison": str(one.pair),
+                "data set": display("datasets", one.pair.dataset),
+                "difference": 100 * one.test.mean_difference,
+                "low": 100 * one.test.low,
+                "high": 100 * one.test.high,
+                "p (Holm)": f"{one.p_holm:.2g}",
+                "by seed": ", ".join(f"{100 * difference:.2f}" for difference in one.by_seed),
+                "verdict": one.verdict,
+            }
+            for number, verdict in enumerate(verdicts, start=1)
+            for one in verdict.pairs
+            if one.test
+        ]
+    ).round({"difference": 2, "low": 2, "high": 2})
+
+
+def table(name: str, title: str, caption: str, verdicts: Iterable[Verdict]) -> ResultTable:
+    """The workbook's table of all pairs that are run; a row begins with the number of its claim."""
+    cells = []
+    for number, verdict in enumerate(verdicts, start=1):
+        for one in verdict.pairs:
+            if one.test is None:
+                continue
+            measures = {
+                "difference": 100 * one.test.mean_difference,
+                "low": 100 * one.test.low,
+                "high": 100 * one.test.high,
+                "p_holm": one.p_holm,
+                "verdict": float("nan"),
+            }
+            counts = (one.test.n, len(one.by_seed), one.source)
+            for metric, value in measures.items():
+                note = one.verdict if metric == "verdict" else ""
+                cells.append(
+                    Cell(f"{number}. {one.pair}", one.pair.dataset, metric, value, float("nan"), *counts, note)
+                )
+    units = {"difference": POINTS, "low": POINTS, "high": POINTS, "p_holm": "number", "verdict": "text"}
+    return ResultTable(WORKBOOK, name, title, caption, cells, units)
+
+
+def path_of(paper: str, config: Config) -> Path:
+    """Where the verdicts on a paper's claims are: ``results/<run>/claims/<paper>.json``."""
+    return config.results / "claims" / f"{paper}.json"
+
+
+def write(paper: str, verdicts: Sequence[Verdict], config: Config) -> Path:
+    """Write the verdicts, with every pair's numbers, to :func:`path_of`; the report reads them there."""
+    content = {
+        "paper": paper,
+        "profile": config.profile.name,
+        "run": config.run,
+        "result": config.profile.is_result,
+        **({} if config.profile.is_result else {"warning": NOT_A_RESULT}),
+        "claims": [asdict(verdict) for verdict in verdicts],
+    }
+    return write_atomic(path_of(paper, config), to_json(content))
+
+
+def read(paper: str, config: Config) -> dict[str, dict[str, Any]]:
+    """What :func:`write` wrote, by claim; empty where nothing was written.
+
+    Raises:
+        DataError: names the file that cannot be read or does not hold verdicts.
+    """
+    path = path_of(paper, config)
+    if not path.exists():
+        return {}
+    try:
+        claims = json.loads(path.read_text(encoding="utf-8"))["claims"]
+        return {str(one["claim"]): {key: str(one[key]) for key in ("verdict", "why")} for one in claims}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: holds no verdicts ({error!r}); run its notebook again") from error

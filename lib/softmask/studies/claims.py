@@ -1,0 +1,66 @@
+"""What the papers' claims compare: each claim as pairs of rows, in the order in which the paper's file lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from types import MappingProxyType
+
+from softmask import papers
+from softmask.errors import ConfigError
+from softmask.report.verdicts import Pair
+from softmask.studies.training import CONSENSUS
+
+
+def over_all_others(paper: str, tables: Sequence[str], best: str) -> list[Pair]:
+    """``best`` over every other row of each of ``tables``, on the tables' own data sets."""
+    return [
+        Pair(best, row, dataset)
+        for name in tables
+        for dataset, rows in _rows(paper, name).items()
+        for row in rows
+        if row != best
+    ]
+
+
+def each_step(paper: str, table: str) -> list[Pair]:
+    """Every row of an ablation over the one before it."""
+    return [Pair(b, a, dataset) for dataset, rows in _rows(paper, table).items() for a, b in pairwise(rows)]
+
+
+def _rows(paper: str, table: str) -> dict[str, list[str]]:
+    """The rows of a printed table, in print order, for each of its data sets."""
+    found: dict[str, list[str]] = {}
+    for cell in papers.load(paper).table(table).cells():
+        rows = found.setdefault(cell.dataset, [])
+        if cell.row not in rows:
+            rows.append(cell.row)
+    return found
+
+
+_PAIRS: Mapping[str, Sequence[Sequence[Pair]]] = MappingProxyType(
+    {
+        "softgan": (
+            over_all_others("softgan", ("table-1", "table-2"), "softgan"),
+            each_step("softgan", "table-3"),
+            over_all_others("softgan", ("table-4",), "soft_mask"),
+        ),
+    }
+)
+
+
+def claims(paper: str) -> dict[str, Sequence[Pair]]:
+    """A paper's claims, word for word, and the pairs that each is about.
+
+    Raises:
+        ConfigError: for a paper whose claims are not compared here; it lists those that are.
+    """
+    if paper not in _PAIRS:
+        raise ConfigError(f"the claims of {paper!r} are not compared; choose one of {', '.join(_PAIRS)}")
+    return dict(zip(papers.load(paper).claims, _PAIRS[paper], strict=True))
+
+
+def against_readers(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs on LNSM, compared by Dice with the readers' consensus: LNSM's own truth is what the labelling made."""
+    return [replace(pair, metric=CONSENSUS) for pair in pairs if pair.dataset == "lnsm"]

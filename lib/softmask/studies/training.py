@@ -1,0 +1,286 @@
+"""From finished runs to tables: values of every test image, pooled over seeds, for each row and data set.
+
+A cell's mean and spread are over test images pooled over seeds; the spread between seeds goes into the table's details.
+Undefined values (SEN of an empty truth, PPV of an empty prediction) are left out and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from softmask import papers
+from softmask.config import Config
+from softmask.errors import DataError, MissingData
+from softmask.measure.calibration import Calibration
+from softmask.report import provenance
+from softmask.report.result import Cell
+from softmask.report.verdicts import Scores
+from softmask.runs.execute import Run, fit
+from softmask.runs.prepared import Prepared, prepare
+from softmask.runs.spec import RunSpec
+
+Fitted = Mapping[tuple[str, str], Sequence[Run]]
+"""Finished runs, one for each seed, by (row, data set)."""
+
+BEYOND = {
+    "hd95": "pixels",
+    "hd95_infinite": "count",
+    "surface_dice": "fraction",
+    "mae_band": "fraction",
+    "mae_alpha": "fraction",
+    "gradient_error": "number",
+    "soft_dice": "fraction",
+    "brier": "fraction",
+    "ece": "fraction",
+}
+"""Measures that the papers do not print, with their units."""
+
+CONSENSUS = "dice_consensus"
+
+
+def fit_rows(wanted: Mapping[tuple[str, str], Sequence[RunSpec]], config: Config, title: str = "") -> Fitted:
+    """The finished runs behind rows, from their specs (:func:`softmask.runs.specs`); what lacks is trained."""
+    runs = iter(fit([spec for specs in wanted.values() for spec in specs], config, title=title))
+    return {place: [next(runs) for _ in specs] for place, specs in wanted.items()}
+
+
+def values_of(runs: Sequence[Run], metric: str) -> np.ndarray:
+    """(seeds, N) of a measure.
+
+    Raises:
+        DataError: where the seeds were not measured on the same test images, or lack the measure.
+    """
+    first = runs[0].record
+    for run in runs:
+        if run.record.ids != first.ids:
+            raise DataError(f"{run.spec.name}: measured on other test images than {runs[0].spec.name}; train it again")
+        if metric not in run.record.measures:
+            raise DataError(f"{run.spec.name}: its record has no {metric}; it has {', '.join(run.record.measures)}")
+    return np.array([run.record.measures[metric] for run in runs], dtype=float)
+
+
+def scores(fitted: Fitted, metrics: Sequence[str]) -> dict[tuple[str, str, str], Scores]:
+    """What :func:`softmask.report.verdicts.judge` compares, by (row, data set, metric), where it was measured."""
+    return {
+        (row, dataset, metric): Scores(
+            runs[0].record.ids, runs[0].record.groups, values_of(runs, metric), runs[0].spec.source
+        )
+        for (row, dataset), runs in fitted.items()
+        for metric in metrics
+        if metric in runs[0].record.measures
+    }
+
+
+def table_cells(paper: str, table: str, fitted: Fitted) -> list[Cell]:
+    """The cells of a printed table that are run.
+
+    Where the truth is not the readers' consensus and they marked the images, Dice with their consensus follows.
+    """
+    printed = papers.load(paper).table(table).cells()
+    cells = [
+        _cell(cell.row, cell.dataset, cell.metric, fitted[cell.row, cell.dataset])
+        for cell in printed
+        if (cell.row, cell.dataset) in fitted
+    ]
+    for row, dataset in dict.fromkeys((cell.row, cell.dataset) for cell in cells):
+        if CONSENSUS in fitted[row, dataset][0].record.measures:
+            cells.append(_cell(row, dataset, CONSENSUS, fitted[row, dataset], extra=True))
+    return cells
+
+
+def beyond_cells(fitted: Fitted) -> list[Cell]:
+    """Cells of the measures of :data:`BEYOND`, as far as they were taken, for every row and data set.
+
+    Rows that stand for the same runs are given once, under their first name.
+
+    The mean of ``hd95`` is over images on which it is finite; ``hd95_infinite`` counts the others, where nothing was
+    found. ``ece`` is the calibration error over all pixels of all images.
+    """
+    cells = []
+    named: dict[RunSpec, str] = {}
+    for (row, dataset), runs in fitted.items():
+        if named.setdefault(runs[0].spec, row) != row:
+            continue
+        for metric in BEYOND:
+            if metric == "hd95_infinite":
+                cells.append(_constant(row, dataset, metric, float(np.isinf(values_of(runs, "hd95")).sum()), runs))
+            elif metric == "ece":
+                cells.append(_constant(row, dataset, metric, calibration(runs).error, runs))
+            elif metric in runs[0].record.measures:
+                cells.append(_cell(row, dataset, metric, runs, extra=True, use=np.isfinite))
+    return cells
+
+
+def _cell(
+    row: str,
+    dataset: str,
+    metric: str,
+    runs: Sequence[Run],
+    *,
+    extra: bool = False,
+    use: Callable[[np.ndarray], np.ndarray] = lambda values: ~np.isnan(values),
+) -> Cell:
+    """Mean and spread (N - 1) over the values for which ``use`` is true."""
+    values = values_of(runs, metric).ravel()
+    kept, undefined = values[use(values)], int(np.isnan(values).sum())
+    mean = float(kept.mean()) if len(kept) else float("nan")
+    spread = float(kept.std(ddof=1)) if len(kept) > 1 and np.isfinite(kept).all() else float("nan")
+    name = f"{papers.display('datasets', dataset)} {papers.display('metrics', metric)}"
+    note = f"{name} is undefined on {undefined} of {len(values)} images" if undefined else ""
+    return Cell(row, dataset, metric, mean, spread, len(kept), len(runs), runs[0].spec.source, note, extra)
+
+
+def _constant(row: str, dataset: str, metric: str, value: float, runs: Sequence[Run]) -> Cell:
+    """A number that belongs to all images together."""
+    n_images = len(runs) * len(runs[0].record.ids)
+    return Cell(row, dataset, metric, value, float("nan"), n_images, len(runs), runs[0].spec.source, extra=True)
+
+
+def seed_spread(cells: Sequence[Cell], fitted: Fitted) -> dict[str, Any]:
+    """For a table's details: of each cell the mean of every seed, and their standard deviation (N - 1)."""
+    seeds = {}
+    for cell in cells:
+        runs = fitted[cell.row, cell.dataset]
+        if cell.metric not in runs[0].record.measures:
+            continue
+        values = values_of(runs, cell.metric)
+        values[~np.isfinite(values)] = np.nan
+        means = [float(np.mean(one[~np.isnan(one)])) if (~np.isnan(one)).any() else float("nan") for one in values]
+        seeds[f"{cell.row} / {cell.dataset} / {cell.metric}"] = {
+            "means": {str(run.spec.seed): mean for run, mean in zip(runs, means, strict=True)},
+            "spread": float(np.std(means, ddof=1)) if len(means) > 1 else float("nan"),
+        }
+    return {"seeds": seeds}
+
+
+def calibration(runs: Sequence[Run]) -> Calibration:
+    """The reliability of all seeds together."""
+    parts = [run.record.calibration for run in runs]
+    counts = np.sum([part.counts for part in parts], axis=0)
+
+    def pooled(name: str) -> np.ndarray:
+        totals = np.sum([part.counts * np.nan_to_num(getattr(part, name)) for part in parts], axis=0)
+        return np.divide(totals, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+
+    mean_probability, observed = pooled("mean_probability"), pooled("observed")
+    error = np.nansum(counts * np.abs(mean_probability - observed)) / counts.sum()
+    return Calibration(counts, mean_probability, observed, float(error))
+
+
+def distinct(fitted: Fitted) -> list[Run]:
+    """All runs, each once though several rows stand for it."""
+    return list({run.spec: run for runs in fitted.values() for run in runs}.values())
+
+
+def overview(fitted: Fitted) -> pd.DataFrame:
+    """One line for each run: size, training, and where it was trained."""
+    runs = distinct(fitted)
+    return pd.DataFrame(
+        {
+            "parameters": [run.record.n_parameters for run in runs],
+            "best epoch": [f"{run.record.best_epoch} of {run.spec.settings.epochs}" for run in runs],
+            "validation Dice": [max(run.record.curves["validation_dice"]) for run in runs],
+            "seconds": [run.record.provenance.seconds for run in runs],
+            "device": [run.record.provenance.device for run in runs],
+            "from": ["record" if run.folder is None else "store" for run in runs],
+        },
+        index=pd.Index([run.spec.name for run in runs], name="run"),
+    ).round({"validation Dice": 3})
+
+
+def provenance_of(fitted: Fitted, config: Config, started: float) -> dict[str, Any]:
+    """:func:`softmask.report.provenance.collect` of runs: their data as their records name it, and each run.
+
+    Args:
+        started: ``time.perf_counter()`` when the work began.
+    """
+    runs = distinct(fitted)
+    tested = {run.spec.dataset: run for run in runs}
+    datasets = [
+        {
+            "name": name,
+            "source": run.spec.source,
+            "origin": f"{run.record.provenance.origin} (test part)",
+            "fingerprint": run.record.provenance.data,
+            "n": len(run.record.ids),
+            "problems": [],
+        }
+        for name, run in tested.items()
+    ]
+    trained = [
+        {
+            "name": run.spec.name,
+            "key": run.spec.key(run.record.provenance.data, run.record.provenance.code),
+            "seconds": run.record.provenance.seconds,
+            "device": run.record.provenance.device,
+            "commit": run.record.provenance.commit,
+            "dirty": run.record.provenance.dirty,
+            "parameters": run.record.n_parameters,
+            "recorded": run.folder is None,
+        }
+        for run in runs
+    ]
+    seeds = sorted({run.spec.seed for run in runs})
+    return provenance.collect(config, [], started, seeds) | {"datasets": datasets, "runs": trained}
+
+
+def data_of(run: Run, config: Config) -> Prepared | None:
+    """The data a run was trained on; None where a recorded run's data is not on this machine."""
+    try:
+        return prepare(run.spec, config)
+    except MissingData:
+        if run.folder is None:
+            return None
+        raise
+
+
+def example_of(run: Run, config: Config) -> Prepared:
+    """:func:`data_of`, and where that is not at hand a little embedded data of the same kind."""
+    spec = replace(run.spec, source="embedded", n_train=8)
+    return data_of(run, config) or prepare(spec, config)
+
+
+def curves_of(fitted: Fitted, rows: Sequence[str]) -> dict[str, dict[str, list[Mapping[str, Sequence[float]]]]]:
+    """The training curves of every seed, by data set and row; rows that are not run are left out."""
+    return _by_dataset(fitted, rows, lambda runs: [run.record.curves for run in runs])
+
+
+def calibrations_of(fitted: Fitted, rows: Sequence[str]) -> dict[str, dict[str, Calibration]]:
+    """:func:`calibration` by data set and row; rows that are not run are left out."""
+    return _by_dataset(fitted, rows, calibration)
+
+
+def _by_dataset(fitted: Fitted, rows: Sequence[str], what: Callable[[Sequence[Run]], Any]) -> dict[str, dict[str, Any]]:
+    names = dict.fromkeys(dataset for _, dataset in fitted)
+    return {name: {row: what(fitted[row, name]) for row in rows if (row, name) in fitted} for name in names}
+
+
+def predictions_of(fitted: Fitted, rows: Sequence[str], dataset: str) -> dict[str, Mapping[str, np.ndarray]]:
+    """The first seed's kept predictions, (S, S) probabilities in [0, 1] by image, for each row; empty where not run."""
+    found = {}
+    for row in rows:
+        runs = fitted.get((row, dataset))
+        kept = runs[0].record.predictions if runs else {}
+        found[row] = {name: image.astype(float) / 255 for name, image in kept.items()}
+    return found
+
+
+def pictures_of(data: Prepared | None, ids: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """(S, S) image and bool truth of those of ``ids`` that the test part has; none without data."""
+    if data is None:
+        return {}
+    places = {name: i for i, name in enumerate(data.test.ids)}
+    images, masks = data.test.images[:, 0], data.test.masks[:, 0] > 0
+    return {name: (images[places[name]], masks[places[name]]) for name in ids if name in places}
+
+
+def sources_of(fitted: Fitted) -> str:
+    """``lidc (embedded), lnsm (real)``, for captions."""
+    return ", ".join(
+        f"{name} ({source})" for name, source in {run.spec.dataset: run.spec.source for run in distinct(fitted)}.items()
+    )

@@ -1,0 +1,155 @@
+"""The rule of verdicts, on differences made for the purpose."""
+
+import json
+
+import numpy as np
+import pytest
+
+from softmask.config import Config
+from softmask.errors import DataError
+from softmask.measure.statistics import paired_test
+from softmask.report import contents, page, tables, verdicts
+from softmask.report.verdicts import FAILS, HOLDS, INCONCLUSIVE, Judged, Pair, Scores, judge
+
+N = 60
+IDS = tuple(f"image {i}" for i in range(N))
+PATIENTS = tuple(f"p{i // 2}" for i in range(N))
+CLAIM = "softgan > every other method in Dice, on lnsm and lidc (tables 1, 2)"
+
+
+def scores(groups=PATIENTS, seeds=2, **shifts):
+    """Values of rows on lidc that differ from one another by ``shifts``, a number or one for each seed, and noise."""
+    base = np.random.default_rng(0).normal(0.7, 0.05, N)
+    made = {}
+    for row, shift in shifts.items():
+        noise = np.random.default_rng(len(made) + 1).normal(0, 0.01, (seeds, N))
+        values = base + noise + np.broadcast_to(shift, seeds)[:, None]
+        made[row, "lidc", "dice"] = Scores(IDS, groups, values, "embedded")
+    return made
+
+
+def one(better_by, **more):
+    return judge("a claim", [Pair("softgan", "unet", "lidc")], scores(softgan=better_by, unet=0, **more))
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict"), [(0.05, HOLDS), (-0.05, FAILS), (0, INCONCLUSIVE), ((0.1, -0.02), INCONCLUSIVE),
+                           ((-0.1, 0.02), INCONCLUSIVE)]
+)  # fmt: skip
+def test_a_pair_needs_the_interval_and_every_seed(shift, verdict):
+    found = one(shift)
+    assert found.verdict == found.pairs[0].verdict == verdict
+    assert found.seeds == 2
+    assert found.pairs[0].by_seed == pytest.approx(np.broadcast_to(shift, 2), abs=0.01)
+
+
+def test_the_interval_is_that_of_values_averaged_over_seeds_and_draws_patients():
+    given = scores(softgan=0.01, unet=0)
+    test = one(0.01).pairs[0].test
+    a, b = (given[row, "lidc", "dice"].values.mean(axis=0) for row in ("softgan", "unet"))
+    assert test == paired_test(a, b, 2020, PATIENTS)
+    assert test.n_groups == N // 2
+
+
+def test_a_claim_holds_only_where_all_pairs_do_and_fails_where_one_does():
+    pairs = [Pair("softgan", "unet", "lidc"), Pair("softgan", "medt", "lidc")]
+    results = [judge("c", pairs, scores(softgan=0.05, unet=0, medt=medt)).verdict for medt in (0, 0.05, 0.1)]
+    assert results == [HOLDS, INCONCLUSIVE, FAILS]
+
+
+def test_among_many_pairs_one_weak_opposite_is_not_enough():
+    noise = np.random.default_rng(3).normal(0, 0.02, N)
+    worse = 0.7 + noise - noise.mean() - 0.0065  # p between 0.01 and 0.05
+    given = {
+        (row, "lidc", "dice"): Scores(IDS, IDS, values[None], "embedded")
+        for row, values in {"softgan": worse, "unet": np.full(N, 0.7), "medt": np.full(N, 0.7)}.items()
+    }
+    weak, same = Pair("softgan", "unet", "lidc"), Pair("unet", "medt", "lidc")
+    alone, together = judge("c", [weak], given), judge("c", [weak, *[same] * 8], given)
+    assert alone.verdict == FAILS
+    assert together.pairs[0].test == alone.pairs[0].test
+    assert together.pairs[0].p_holm == pytest.approx(9 * alone.pairs[0].p_holm)
+    assert together.pairs[0].verdict == together.verdict == INCONCLUSIVE
+
+
+def test_what_is_not_run_leaves_a_claim_open():
+    pairs = [Pair("softgan", "unet", "lidc"), Pair("softgan", "medt", "lidc")]
+    found = judge("c", pairs, scores(softgan=0.05, unet=0))
+    assert found.verdict == INCONCLUSIVE
+    assert found.why == "2 comparisons: holds 1, not run yet 1; 2 seeds"
+    assert found.pairs[1] == Judged(pairs[1], "not run yet", p_holm=pytest.approx(float("nan"), nan_ok=True))
+    nothing = judge("c", pairs, {})
+    assert (nothing.verdict, nothing.seeds) == ("not run yet", 0)
+
+
+def test_what_cannot_be_compared_is_refused():
+    given = scores(softgan=0.05, unet=0)
+    pair = [Pair("softgan", "unet", "lidc")]
+    key = "unet", "lidc", "dice"
+    other = Scores(IDS[::-1], PATIENTS, given[key].values, "embedded")
+    with pytest.raises(DataError, match="different test images"):
+        judge("c", pair, {**given, key: other})
+    with pytest.raises(DataError, match="2 and 3 seeds"):
+        judge("c", pair, {**given, key: scores(seeds=3, unet=0)[key]})
+
+
+def test_undefined_values_are_left_out_in_pairs():
+    given = scores(softgan=0.05, unet=0)
+    given["unet", "lidc", "dice"].values[1, :4] = np.nan
+    [pair] = judge("c", [Pair("softgan", "unet", "lidc")], given).pairs
+    assert (pair.test.n, pair.test.n_left_out) == (N - 4, 4)
+    assert pair.by_seed == pytest.approx((0.05, 0.05), abs=0.01)
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
+    return Config.from_parameters("cpu", "embedded")
+
+
+def judged():
+    pairs = [Pair("softgan", "unet", "lidc"), Pair("softgan", "medt", "lidc")]
+    return [judge(CLAIM, pairs, scores(softgan=0.05, unet=0))]
+
+
+def test_verdicts_are_written_and_found_by_the_report(config):
+    path = verdicts.write("softgan", judged(), config)
+    assert json.loads(path.read_text())["claims"][0]["pairs"][0]["pair"]["worse"] == "unet"
+    first, second, *_ = [entry for entry in contents.read(config).claims if entry.paper == "softgan"]
+    assert (first.claim, first.verdict) == (CLAIM, INCONCLUSIVE)
+    assert "not run yet 1" in first.why
+    assert second.verdict == "not run yet"
+    html = page.build(config).read_text()
+    assert "2 comparisons: holds 1" in html
+    assert html.count("Claims</h3>") == 5
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"claims": [{"claim": "a"}]}'])
+def test_damaged_verdicts_are_named(config, text):
+    path = verdicts.write("softgan", judged(), config)
+    path.write_text(text)
+    mine = [entry for entry in contents.read(config).claims if entry.paper == "softgan"]
+    assert {entry.verdict for entry in mine} == {"damaged"}
+    assert "claims/softgan.json" in mine[0].why
+    assert str(config.results) not in mine[0].why
+    assert "damaged" in page.build(config).read_text()
+
+
+def test_the_table_shows_every_pair_that_is_run(config):
+    result = verdicts.table("softgan-claims", "T", "caption", judged())
+    tables.write(result, config, {})
+    shown = tables.show(result)
+    assert list(shown.index) == ["1. SoftGAN over U-Net"]
+    assert "holds" in shown.iloc[0].tolist()
+    [entry] = [entry for entry in contents.read(config).tables if entry.name == "softgan-claims"]
+    assert entry.status == "filled"
+    difference = next(cell for cell in entry.cells if cell.metric == "difference")
+    assert difference.ours_mean == pytest.approx(5, abs=1)
+
+
+def test_frames_say_the_same_in_words():
+    assert verdicts.frame(judged())["verdict"].tolist() == [INCONCLUSIVE]
+    [line] = verdicts.pairs_frame(judged()).to_dict("records")
+    assert (line["claim"], line["comparison"], line["data set"]) == (1, "SoftGAN over U-Net", "LIDC")
+    assert line["low"] < line["difference"] < line["high"]
+    assert verdicts.pairs_frame([judge("c", [], {})]).empty

@@ -1,0 +1,202 @@
+"""From made-up records to cells: means over images and seeds, what is undefined, and where it comes from."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from softmask.config import Config
+from softmask.errors import DataError, MissingData
+from softmask.measure.calibration import calibration
+from softmask.report import tables
+from softmask.runs import Record, Run, specs
+from softmask.runs.record import Provenance, WeightsFile
+from softmask.studies import training
+
+N, SIZE, EPOCHS = 6, 8, 3
+IDS = tuple(f"image{i}" for i in range(N))
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
+    return Config.from_parameters("cpu", "embedded", seeds=2)
+
+
+def record_of(spec, **measures):
+    """A record whose Dice depends on network and seed; ``measures`` take the place of those it makes up."""
+    random = np.random.default_rng([spec.seed, *map(ord, spec.name)])
+    names = ("dice", "sen", "ppv", "hd95", "surface_dice", "mae_band", "soft_dice", "brier", "gradient_error")
+    made = {name: random.uniform(0.2, 0.9, N) for name in names}
+    if spec.dataset == "lnsm":
+        made["dice_consensus"] = random.uniform(0.2, 0.9, N)
+    probabilities = random.uniform(size=(N, SIZE, SIZE))
+    return Record(
+        spec=spec,
+        ids=IDS,
+        groups=tuple(f"p{i // 2}" for i in range(N)),
+        measures=made | measures,
+        curves={"validation_dice": [0.1, 0.3, 0.2], "train_loss": [3.0, 2.0, 1.0]},
+        best_epoch=2,
+        n_parameters=100,
+        calibration=calibration(probabilities, probabilities > 0.4),
+        predictions={IDS[i]: (255 * probabilities[i]).astype(np.uint8) for i in (0, 3)},
+        provenance=Provenance(
+            data="d" * 8, code="c" * 8, origin="made by a test", weights=WeightsFile(9, "w"), seconds=12.5,
+            device="cpu", cpu="a cpu", packages={"torch": "2"}, commit="abc", dirty=False,
+        ),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def fitted(config):
+    wanted = {place: some for table in ("table-1", "table-2", "table-3") for place, some in
+              specs(f"softgan/{table}", config).items()}  # fmt: skip
+    return {place: [Run(spec, record_of(spec)) for spec in some] for place, some in wanted.items()}
+
+
+def with_measure(runs, name, *values):
+    """``runs`` with other values of one measure, a list for each seed."""
+    return [Run(run.spec, record_of(run.spec, **{name: one})) for run, one in zip(runs, values, strict=True)]
+
+
+def cell_of(cells, *key):
+    [found] = [cell for cell in cells if (cell.row, cell.dataset, cell.metric) == key]
+    return found
+
+
+def test_a_cell_is_over_images_pooled_over_seeds(fitted):
+    cells = training.table_cells("softgan", "table-2", fitted)
+    values = np.concatenate([run.record.measures["sen"] for run in fitted["unet", "lidc"]])
+    cell = cell_of(cells, "unet", "lidc", "sen")
+    assert cell.ours_mean == pytest.approx(values.mean())
+    assert cell.ours_std == pytest.approx(values.std(ddof=1))
+    assert (cell.n_images, cell.n_seeds, cell.source, cell.note) == (2 * N, 2, "embedded", "")
+    assert len(cells) == 21
+
+
+def test_undefined_values_are_left_out_and_counted(fitted):
+    nan = float("nan")
+    runs = with_measure(fitted["unet", "lidc"], "ppv", [nan, nan, 0.5, 0.5, 0.5, 0.5], [0.8] * N)
+    cell = cell_of(
+        training.table_cells("softgan", "table-2", {**fitted, ("unet", "lidc"): runs}), "unet", "lidc", "ppv"
+    )
+    assert cell.ours_mean == pytest.approx((4 * 0.5 + 6 * 0.8) / 10)
+    assert cell.n_images == 10
+    assert cell.note == "LIDC PPV is undefined on 2 of 12 images"
+
+
+def test_readers_stand_beside_a_truth_that_is_not_theirs(fitted, config):
+    cells = training.table_cells("softgan", "table-1", fitted)
+    assert cell_of(cells, "unet", "lnsm", "dice_consensus").extra
+    assert not [c for c in training.table_cells("softgan", "table-2", fitted) if c.metric == "dice_consensus"]
+    result = tables.ResultTable("softgan", "table-1", "", "c", cells, {training.CONSENSUS: "percent"})
+    assert "not run yet" not in tables.write(result, config, {}).with_suffix(".md").read_text()
+
+
+def test_rows_that_are_not_run_have_no_cell(fitted):
+    without = {place: runs for place, runs in fitted.items() if place[0] != "medt"}
+    assert not [c for c in training.table_cells("softgan", "table-1", without) if c.row == "medt"]
+
+
+def test_each_seed_stands_in_the_details(fitted):
+    cells = training.table_cells("softgan", "table-2", fitted)
+    found = training.seed_spread(cells, fitted)["seeds"]["unet / lidc / dice"]
+    means = [np.mean(run.record.measures["dice"]) for run in fitted["unet", "lidc"]]
+    assert found["means"] == {"2020": pytest.approx(means[0]), "2021": pytest.approx(means[1])}
+    assert found["spread"] == pytest.approx(np.std(means, ddof=1))
+
+
+def test_infinite_distances_are_counted_and_left_out_of_the_mean(fitted):
+    inf = float("inf")
+    runs = with_measure(fitted["unet", "lidc"], "hd95", [inf, 2, 2, 2, 2, 2], [4] * N)
+    cells = training.beyond_cells({("unet", "lidc"): runs})
+    distance = cell_of(cells, "unet", "lidc", "hd95")
+    assert (distance.ours_mean, distance.n_images) == (pytest.approx((5 * 2 + 6 * 4) / 11), 11)
+    assert cell_of(cells, "unet", "lidc", "hd95_infinite").ours_mean == 1
+    assert not [cell for cell in cells if cell.metric == "mae_alpha"]  # the records have none
+
+
+def test_rows_of_the_same_runs_are_measured_once(fitted):
+    rows = {(cell.row, cell.dataset) for cell in training.beyond_cells(fitted)}
+    assert ("softgan", "lidc") in rows
+    assert ("gan_loss", "lidc") not in rows
+    assert ("soft_mask_loss", "lidc") in rows
+
+
+def test_the_calibration_of_all_seeds_is_that_of_all_their_pixels(fitted):
+    random = np.random.default_rng(0)
+    probabilities, masks = random.uniform(size=(2, 500)) ** 2, random.uniform(size=(2, 500)) > 0.5
+    parts = [calibration(p, m) for p, m in zip(probabilities, masks, strict=True)]
+    runs = [Run(run.spec, replace(run.record, calibration=one)) for run, one in
+            zip(fitted["unet", "lidc"], parts, strict=True)]  # fmt: skip
+    pooled, whole = training.calibration(runs), calibration(probabilities.ravel(), masks.ravel())
+    np.testing.assert_array_equal(pooled.counts, whole.counts)
+    np.testing.assert_allclose(pooled.observed, whole.observed)
+    assert pooled.error == pytest.approx(whole.error)
+
+
+def test_scores_are_by_seed_and_image(fitted):
+    found = training.scores(fitted, ["dice", training.CONSENSUS])
+    one = found["unet", "lnsm", "dice_consensus"]
+    assert one.values.shape == (2, N)
+    assert one.values[1].tolist() == list(fitted["unet", "lnsm"][1].record.measures["dice_consensus"])
+    assert ("unet", "lidc", "dice_consensus") not in found
+
+
+def test_seeds_of_other_images_or_without_the_measure_are_refused(fitted):
+    first, second = fitted["unet", "lidc"]
+    with pytest.raises(DataError, match="other test images"):
+        training.values_of([first, Run(second.spec, replace(second.record, ids=IDS[::-1]))], "dice")
+    with pytest.raises(DataError, match="no nonsense"):
+        training.values_of([first, second], "nonsense")
+
+
+def test_fit_rows_hands_every_row_its_runs(config, fitted, monkeypatch):
+    asked = []
+
+    def fit(wanted, config, title):
+        asked.extend(wanted)
+        return [Run(spec, record_of(spec)) for spec in wanted]
+
+    monkeypatch.setattr(training, "fit", fit)
+    wanted = {place: [run.spec for run in runs] for place, runs in fitted.items()}
+    found = training.fit_rows(wanted, config)
+    assert {place: [run.spec for run in runs] for place, runs in found.items()} == wanted
+    assert len(asked) == 2 * len(wanted)
+
+
+def test_provenance_names_every_run_once(config, fitted):
+    found = training.provenance_of(fitted, config, time.perf_counter())
+    assert len(found["runs"]) == len({run["key"] for run in found["runs"]}) == 36  # 40 less those that two rows share
+    assert found["seeds"] == [2020, 2021]
+    assert found["runs"][0] | {"key": "", "name": ""} == {
+        "key": "", "name": "", "seconds": 12.5, "device": "cpu", "commit": "abc", "dirty": False, "parameters": 100,
+        "recorded": True,
+    }  # fmt: skip
+    assert {(data["name"], data["n"]) for data in found["datasets"]} == {("lnsm", N), ("lidc", N)}
+    assert len(training.overview(fitted)) == 36
+
+
+def test_pictures_and_predictions_are_found_by_their_ids(fitted):
+    found = training.predictions_of(fitted, ["unet", "nothing"], "lidc")
+    assert found["nothing"] == {}
+    assert list(found["unet"]) == ["image0", "image3"]
+    assert 0.9 < max(image.max() for image in found["unet"].values()) <= 1
+    assert training.pictures_of(None, IDS) == {}
+
+
+def test_recorded_runs_do_without_their_data_and_others_do_not(config, fitted, monkeypatch, tmp_path):
+    def prepare(spec, config):
+        if spec.source == "real":
+            raise MissingData("nowhere")
+        return spec.source
+
+    monkeypatch.setattr(training, "prepare", prepare)
+    run = fitted["unet", "lidc"][0]
+    real = Run(replace(run.spec, source="real"), run.record)
+    assert training.data_of(real, config) is None
+    assert training.example_of(real, config) == training.data_of(run, config) == "embedded"
+    with pytest.raises(MissingData):
+        training.data_of(Run(real.spec, run.record, tmp_path), config)
