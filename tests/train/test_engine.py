@@ -77,14 +77,23 @@ def test_curves(run):
 
 def test_warm_up_follows_the_losses_of_the_mask_alone(run):
     """As long as it lasts, training is the one without the other losses; afterwards it is not."""
-    warm, through = run(losses=SOFTGAN, settings=replace(SETTINGS, warmup=4), folder="warm")
-    alone, expected = run(losses=SOFTGAN[:1], folder="alone")
-    _, partly = run(losses=SOFTGAN, settings=replace(SETTINGS, warmup=1), folder="partly")
-    dice, usual = (outcome.curves["loss_dice"] for outcome in (partly, expected))
-    assert weights(warm) == weights(alone)
-    assert through.curves["loss_dice"] == usual
-    assert dice[0] == usual[0]
-    assert dice[1] != usual[1]
+    five = replace(SETTINGS, epochs=5)
+    _, expected = run(losses=SOFTGAN[:1], settings=five, folder="alone")
+    _, outcome = run(losses=SOFTGAN, settings=replace(five, warmup=4), folder="warm")
+    dice, usual = outcome.curves["loss_dice"], expected.curves["loss_dice"]
+    assert dice[:4] == usual[:4]
+    assert dice[4] != usual[4]
+    assert outcome.best_epoch == 5  # the only one that followed all losses
+
+
+def test_the_best_epoch_is_none_of_the_warm_up(run, data, monkeypatch):
+    falling = iter([0.9, 0.8, 0.3, 0.4])
+    monkeypatch.setattr(engine, "_validate", lambda *_: next(falling))
+    _, outcome = run(losses=SOFTGAN, settings=replace(SETTINGS, warmup=2))
+    assert outcome.best_epoch == 4
+    falling = iter([0.9, 0.8, 0.3, 0.4])
+    _, outcome = run(settings=replace(SETTINGS, warmup=2), folder="dice")  # no other losses: nothing to warm up for
+    assert outcome.best_epoch == 1
 
 
 def test_poly_schedule():
@@ -244,6 +253,16 @@ def test_no_images_are_refused(run, data, which):
     part.images = part.images[:0]
     with pytest.raises(ConfigError, match=f"there are no {which}.* images"):
         run()
+
+
+def test_steps_of_a_training():
+    assert SETTINGS.steps(18) == 4 * 4
+    assert SETTINGS.steps(3) == 4
+
+
+def test_a_warm_up_must_end_before_training_does():
+    with pytest.raises(ConfigError, match="warmup of 4 epochs leaves none of 4"):
+        replace(SETTINGS, warmup=4)
 
 
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": -1}, {"learning_rate": math.nan}, {"warmup": -1}])

@@ -17,8 +17,8 @@ class Entry:
 
     Attributes:
         where: ``module:class`` below :mod:`softmask.nets`.
-        smoke, cpu: widths in the small profiles; ``full`` takes the class's ``FULL_WIDTH``. The cpu widths give every
-            network about the same cost of a training step (see docs/choices.md).
+        smoke, cpu: widths in the small profiles; ``full`` takes the class's ``FULL_WIDTH``. The cpu widths give the
+            networks training steps of similar cost (see docs/choices.md).
         rate: learning rate in the small profiles, for batches of 8; for the networks of SoftGAN's tables chosen on
             validation images (see docs/choices.md).
     """
@@ -46,7 +46,7 @@ NETWORKS: Mapping[str, Entry] = MappingProxyType(
     {
         # name: Entry("file:class", width in smoke, width in cpu, learning rate)
         "improved_backbone": Entry("softgan:ImprovedBackbone", 4, 8),
-        "unet": Entry("unet:UNet", 4, 8, 1e-2),
+        "unet": Entry("unet:UNet", 4, 16, 3e-3),
         "segnet": Entry("segnet:SegNet", 4, 8, 1e-2),
         "deeplabv3plus": Entry("deeplabv3plus:DeepLabV3Plus", 4, 8, 1e-2),
         "unetplusplus": Entry("unetplusplus:UNetPlusPlus", 3, 4, 1e-2),

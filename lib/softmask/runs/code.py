@@ -34,7 +34,7 @@ PASSIVE = (
     "softmask.runs.record",
     "softmask.runs.spec",
 )
-"""Modules that no number depends on."""
+"""Modules that decide no number, or whose decisions are in the spec or in the data's digest."""
 
 
 def code_digest(spec: RunSpec, package: Path = PACKAGE) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch
 from softmask.config import Config
 from softmask.errors import ConfigError, DataError, SoftmaskError
 from softmask.runs import store
+from softmask.runs.code import code_digest
 from softmask.runs.plan import Planned
 from softmask.runs.prepared import Prepared
 from softmask.runs.single import run_one
@@ -57,8 +59,9 @@ def perform(task: Task) -> Failure | None:
     except SoftmaskError as error:
         return Failure(run.spec.name, str(error))
     except OSError as error:
-        where = error.filename or run.folder
-        why = f"{where}: {error.strerror or error}; free some space, or name another folder in SOFTMASK_RUNS"
+        why = f"{error.filename or run.folder}: {error.strerror or error}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            why += "; free some space, or name another folder in SOFTMASK_RUNS"
         return Failure(run.spec.name, f"{why}; training goes on from the last checkpoint")
     except Exception as error:  # a mistake in a network, say: the other runs go on, and this one's trace is told
         trace = "".join(traceback.format_exception(error)).rstrip().splitlines()[-LAST_LINES:]
@@ -80,6 +83,8 @@ def _train(task: Task) -> None:
     data = task.prepare(run.spec, task.config)
     if data.digest != run.data:
         raise DataError(f"the data of {run.spec.dataset} has changed since this was started; start again")
+    if code_digest(run.spec) != run.code:
+        raise DataError(f"the code behind {run.spec.name} has changed since this was started; start again")
     store.begin(folder, run.spec)
     record = run_one(
         run.spec,

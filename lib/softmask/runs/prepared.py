@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 SOFT_LABELS = ("soft_mask", "kats_dilation", "gros_interpolation")
 PARTS = ("train", "validation", "test")
-
-_FORMAT = "3"  # of the cached arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +113,8 @@ def _open(spec: RunSpec, config: Config) -> Dataset:
 
 
 def _digest(spec: RunSpec, dataset: Dataset) -> str:
-    code = code_digest("data", "phantom", "label")
-    return sha256_of(_FORMAT, dataset.fingerprint, code, spec.dataset, dataset.source, repr((spec.size, spec.n_train)))
+    code = sha256_of(code_digest("data", "phantom", "label"), Path(__file__))
+    return sha256_of(dataset.fingerprint, code, spec.dataset, dataset.source, repr((spec.size, spec.n_train)))
 
 
 def _arrays(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from softmask.runs.record import Provenance, Record, WeightsFile, surroundings
 from softmask.runs.spec import RunSpec
 from softmask.train.device import seeded
 from softmask.train.engine import Curves, predict, train
+from softmask.train.losses import looking_at
 
 SHOWN = 8
 """Test images whose predictions a record keeps."""
@@ -47,7 +48,7 @@ def run_one(
     )
     test = data.test
     probabilities = predict(network, test.images)[:, 0]  # (N, S, S)
-    alphas = soft_head(probabilities) if spec.learns_alpha else probabilities
+    alphas = soft_head(probabilities) if looking_at("soft", spec.losses) else probabilities
     masks = test.masks[:, 0] > 0
     references = {name: reference[:, 0] for name, reference in test.references.items()}
     return Record(

@@ -13,7 +13,7 @@ from softmask.files import sha256_of
 from softmask.nets.registry import entry
 from softmask.runs.plain import from_plain, to_plain
 from softmask.train.engine import Settings
-from softmask.train.losses import LOSSES, split
+from softmask.train.losses import split
 
 LABELS = ("binary", "soft_mask", "kats_dilation", "gros_interpolation")
 """What a network is trained towards: the binary truth, or one of the soft labels."""
@@ -70,11 +70,6 @@ class RunSpec:
     def adversarial(self) -> bool:
         """Whether a discriminator is trained, too."""
         return bool(split(self.losses)[1])
-
-    @property
-    def learns_alpha(self) -> bool:
-        """Whether a loss asks for the soft label: the network's soft mask is then (tanh(logits) + 1) / 2."""
-        return any(getattr(LOSSES[name], "target", "") == "soft" for name, _ in self.losses)
 
     def key(self, data_digest: str, code_digest: str) -> str:
         """Hex digest of the run: of this, the data's content and the code it passes through."""

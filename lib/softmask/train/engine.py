@@ -3,8 +3,8 @@
 Adam with the poly learning rate (SoftGAN and DSNet, section "Implementation"): lr (1 - step / steps)^0.9 at each step.
 
 What the papers leave open: augmentation (orientations and small shifts); which epoch's weights are tested: those with
-the best mean Dice on the validation images, cut at 0.5, the earlier one of two equals. An incomplete last batch
-is left out; batches are drawn anew in each epoch, so that no image is left out for long.
+the best mean Dice on the validation images, cut at 0.5, the earlier one of two equals, the warm-up's epochs aside. An
+incomplete last batch is left out; batches are drawn anew in each epoch, so that no image is left out for long.
 
 Order, augmentation and dropout come from (seed, epoch). A training that was interrupted after some epochs goes on from
 its checkpoint to the same weights, bit for bit, as one that was not.
@@ -32,7 +32,7 @@ from softmask.train.adversarial import Adversarial
 from softmask.train.augment import augment, draw
 from softmask.train.checkpoints import Checkpoint
 from softmask.train.device import Place, derived, deterministic, generator, pick, seeded
-from softmask.train.losses import Batch, Weighted, of_masks, split
+from softmask.train.losses import Batch, Weighted, looking_at, split
 from softmask.train.supervised import Supervised
 
 BINARY = "binary"
@@ -66,10 +66,11 @@ class Settings:
         warmup: epochs at the beginning in which the network follows the losses of the binary mask alone, where there
             are any. Not in the papers: with SoftGAN's weights (0.5, 100, 1) the soft L1 loss is nearly all of the sum,
             and an empty mask is a minimum of it that a fresh network falls into. A discriminator learns from the start.
+            None of these epochs is chosen as the best.
         discriminator_width: channels of the discriminator, where there is one.
 
     Raises:
-        ConfigError: for a value that is not positive (``warmup``: negative).
+        ConfigError: for a value that is not positive (``warmup``: negative, or that leaves no epoch after it).
     """
 
     epochs: int
@@ -83,6 +84,12 @@ class Settings:
         for name, value in asdict(self).items():
             if not (value > 0 or (name == "warmup" and value == 0)):
                 raise ConfigError(f"{name} must be positive, not {value!r}")
+        if self.warmup >= self.epochs:
+            raise ConfigError(f"a warmup of {self.warmup} epochs leaves none of {self.epochs} to follow all losses")
+
+    def steps(self, n: int) -> int:
+        """Steps of the whole training on ``n`` images."""
+        return self.epochs * (n // min(self.batch_size, n))
 
 
 Curves = Mapping[str, list[float]]
@@ -148,7 +155,7 @@ def train(
     _check_data(data, label, settings, place)
     images = _tensors(data.train, label, place.device)
     network.to(place.device, memory_format=torch.channels_last)
-    loop = _loop(network, losses, settings, seed, place, len(images.images))
+    loop = _loop(network, losses, settings, seed, place, settings.steps(len(images.images)))
     path = Path(folder) / "checkpoint.pt"
     fingerprint = {
         "name": name,
@@ -162,14 +169,15 @@ def train(
     with place.first():
         state = checkpoints.load(path, fingerprint)
     _restore(loop, state)
-    warm = [loss for loss, _ in of_masks(losses)]
+    warm = looking_at("masks", losses)
+    warmup = settings.warmup if warm and len(warm) < len(losses) else 0
     if state.epochs and progress:
         progress(state.epochs, settings.epochs, state.curves)
     with deterministic(place.device):
         for epoch in range(state.epochs, settings.epochs):
             started = time.perf_counter()
             try:
-                followed = warm if epoch < settings.warmup and warm else [loss for loss, _ in losses]
+                followed = warm if epoch < warmup else [loss for loss, _ in losses]
                 values = _epoch(loop, images, settings, seed, epoch, place, followed)
                 values["validation_dice"] = _validate(network, data.validation, settings.batch_size)
             except _NotFinite as error:
@@ -177,7 +185,7 @@ def train(
                 raise TrainingError(
                     f"{name}: epoch {epoch + 1}, {error}; {kept}. Check those numbers, or lower the learning rate"
                 ) from error
-            if values["validation_dice"] > max(state.curves.get("validation_dice", ()), default=-1.0):
+            if values["validation_dice"] > max(state.curves.get("validation_dice", [])[warmup:], default=-1.0):
                 state.best = {key: value.clone() for key, value in network.state_dict().items()}
             for key, value in values.items():
                 state.curves.setdefault(key, []).append(value)
@@ -188,7 +196,7 @@ def train(
             if progress:
                 progress(epoch + 1, settings.epochs, state.curves)
     network.load_state_dict(state.best)
-    best = int(np.argmax(state.curves["validation_dice"])) + 1
+    best = warmup + int(np.argmax(state.curves["validation_dice"][warmup:])) + 1
     return Outcome(state.curves, best, state.seconds, place.device.type)
 
 

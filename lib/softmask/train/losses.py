@@ -136,6 +136,6 @@ def weighted(outputs: Sequence[torch.Tensor], batch: Batch, losses: Weighted) ->
     return terms
 
 
-def of_masks(losses: Weighted) -> Weighted:
-    """Those of ``losses`` that look at the binary mask."""
-    return [(name, weight) for name, weight in losses if getattr(LOSSES[name], "target", "") == "masks"]
+def looking_at(target: str, losses: Weighted) -> list[str]:
+    """Names of those of ``losses`` that look at ``masks``, or at ``soft``."""
+    return [name for name, _ in losses if getattr(LOSSES[name], "target", "") == target]
