@@ -107,6 +107,16 @@ def test_large_groups_weigh_by_their_images():
     assert bootstrap_interval(values, 0, groups=names) == (0, 1)
 
 
+def test_the_interval_weighs_images_and_the_ranks_weigh_groups():
+    """One patient with most of the images gains, every other one loses a little."""
+    differences, names = np.array([0.3] * 60 + [-0.01] * 20), [0] * 60 + list(range(1, 21))
+    result = paired_test(differences, np.zeros(80), 0, names)
+    assert result.mean_difference == pytest.approx((60 * 0.3 - 20 * 0.01) / 80)
+    means = [0.3] + [-0.01] * 20
+    assert result.p == pytest.approx(stats.wilcoxon(means).pvalue)
+    assert result.p < 0.01
+
+
 def test_the_grouped_interval_covers_the_true_mean_of_patients_about_as_often_as_it_says():
     generator = np.random.default_rng(5)
     names = np.repeat(np.arange(40), 4)

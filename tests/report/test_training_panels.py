@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from softmask.config import Config
+from softmask.errors import DataError
 from softmask.measure.calibration import calibration
 from softmask.report import figures, training_panels
 from softmask.report.verdicts import Pair, Scores, judge
@@ -114,6 +115,11 @@ def test_a_difference_shows_its_interval_its_seeds_and_its_verdict():
     assert points[0].get_xdata()[0] == pytest.approx(10, abs=1)
     seeds = [line for line in ax.lines if line.get_marker() == "|"]
     assert [len(line.get_xdata()) for line in seeds] == [2, 2, 2]
+
+
+def test_without_any_difference_there_is_nothing_to_draw():
+    with pytest.raises(DataError, match="none of the claims' comparisons is run"):
+        training_panels.differences([judge("c", [Pair("softgan", "unet", "lidc")], {})])
 
 
 def drawings():

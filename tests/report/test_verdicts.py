@@ -28,6 +28,14 @@ def scores(groups=PATIENTS, seeds=2, **shifts):
     return made
 
 
+def given_differences(differences, groups=IDS):
+    """Scores of SoftGAN and U-Net, one seed, that differ image by image as told."""
+    half = np.full(len(differences), 0.5)
+    names = tuple(map(str, range(len(differences))))
+    values = {"softgan": half + differences, "unet": half}
+    return {(row, "lidc", "dice"): Scores(names, groups, one[None], "embedded") for row, one in values.items()}
+
+
 def one(better_by, **more):
     return judge("a claim", [Pair("softgan", "unet", "lidc")], scores(softgan=better_by, unet=0, **more))
 
@@ -41,6 +49,51 @@ def test_a_pair_needs_the_interval_and_every_seed(shift, verdict):
     assert found.verdict == found.pairs[0].verdict == verdict
     assert found.seeds == 2
     assert found.pairs[0].by_seed == pytest.approx(np.broadcast_to(shift, 2), abs=0.01)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_ranks_that_favour_the_other_method_decide_nothing(sign):
+    few_gain_much = sign * np.where(np.arange(100) < 20, 0.2, -0.01)
+    given = given_differences(few_gain_much, tuple(map(str, range(100))))
+    [pair] = judge("c", [Pair("softgan", "unet", "lidc")], given).pairs
+    assert min(sign * pair.test.low, sign * pair.test.high) > 0
+    assert pair.test.p < 0.05
+    assert sign * pair.ranks < 0
+    assert pair.verdict == INCONCLUSIVE
+
+
+def test_an_interval_above_nought_is_not_enough_without_the_ranks():
+    differences = np.where(np.arange(40) < 8, 0.2, -0.01)
+    [pair] = judge("c", [Pair("softgan", "unet", "lidc")], given_differences(differences, IDS[:40])).pairs
+    assert pair.test.low > 0
+    assert pair.test.p > 0.05
+    assert pair.verdict == INCONCLUSIVE
+
+
+def test_a_pair_holds_by_its_own_p_whatever_the_number_of_pairs():
+    noise = np.random.default_rng(3).normal(0, 0.02, N)
+    weak, same = Pair("softgan", "unet", "lidc"), Pair("unet", "unet", "lidc")
+    judged = judge("c", [weak, *[same] * 8], given_differences(noise - noise.mean() + 0.0065)).pairs[0]
+    assert judged.test.p < 0.05 < judged.p_holm
+    assert judged.verdict == HOLDS
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(0.05, HOLDS), (-0.05, FAILS)])
+def test_fewer_than_ten_patients_decide_nothing(shift, verdict):
+    pair = [Pair("softgan", "unet", "lidc")]
+    for n, expected in ((10, verdict), (9, INCONCLUSIVE)):
+        patients = tuple(str(i % n) for i in range(N))
+        found = judge("c", pair, scores(patients, softgan=shift, unet=0))
+        assert found.verdict == expected
+        assert found.pairs[0].test.n_groups == n
+        assert ("1 on fewer than 10 patients, too few to decide" in found.why) == (n < 10)
+
+
+def test_the_direction_of_the_ranks_is_the_difference_of_their_sums():
+    differences, patients = np.array([0.1, 0.3, -0.4, 0.2, 0.5, 0.0]), ["a", "a", "b", "c", "d", "e"]
+    # means 0.2, -0.4, 0.2, 0.5, 0: ranks 1.5, 3, 1.5, 4
+    assert verdicts.rank_correlation(differences, patients) == pytest.approx((1.5 - 3 + 1.5 + 4) / 10)
+    assert verdicts.rank_correlation(np.zeros(3), ["a", "b", "c"]) == 0
 
 
 def test_the_interval_is_that_of_values_averaged_over_seeds_and_draws_patients():
@@ -96,9 +149,11 @@ def test_what_cannot_be_compared_is_refused():
 def test_undefined_values_are_left_out_in_pairs():
     given = scores(softgan=0.05, unet=0)
     given["unet", "lidc", "dice"].values[1, :4] = np.nan
+    given["unet", "lidc", "dice"].values[0, :4] = -100  # the other seed must not count them, either
     [pair] = judge("c", [Pair("softgan", "unet", "lidc")], given).pairs
     assert (pair.test.n, pair.test.n_left_out) == (N - 4, 4)
     assert pair.by_seed == pytest.approx((0.05, 0.05), abs=0.01)
+    assert np.mean(pair.by_seed) == pytest.approx(pair.test.mean_difference)
 
 
 @pytest.fixture
@@ -124,7 +179,23 @@ def test_verdicts_are_written_and_found_by_the_report(config):
     assert html.count("Claims</h3>") == 5
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"claims": [{"claim": "a"}]}'])
+def test_verdicts_by_the_readers_stand_beside_the_first_ones(config):
+    [first] = judged()
+    readers = [judge(CLAIM, [Pair("softgan", "unet", "lidc")], scores(softgan=-0.05, unet=0)), judge("b", [], {})]
+    path = verdicts.write("softgan", [first, judge("b", [], {})], config, readers)
+    assert json.loads(path.read_text())["by_readers"][0]["pairs"][0]["verdict"] == FAILS
+    assert verdicts.read("softgan", config)["b"]["by_readers"] == ""
+    entry, other, *_ = [entry for entry in contents.read(config).claims if entry.paper == "softgan"]
+    assert (entry.verdict, entry.by_readers) == (
+        INCONCLUSIVE,
+        "does not hold (1 comparisons: does not hold 1; 2 seeds)",
+    )
+    assert other.by_readers == ""
+    said = "Judged by the readers' consensus on LNSM: does not hold (1 comparisons"
+    assert page.build(config).read_text().count(said) == page.build(config).read_text().count("Judged by") == 1
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"claims": [{"claim": "a"}], "by_readers": []}', '{"claims": []}'])
 def test_damaged_verdicts_are_named(config, text):
     path = verdicts.write("softgan", judged(), config)
     path.write_text(text)
@@ -145,6 +216,7 @@ def test_the_table_shows_every_pair_that_is_run(config):
     assert entry.status == "filled"
     difference = next(cell for cell in entry.cells if cell.metric == "difference")
     assert difference.ours_mean == pytest.approx(5, abs=1)
+    assert {cell.metric for cell in entry.cells} == {"difference", "low", "high", "p", "p_holm", "patients", "verdict"}
 
 
 def test_frames_say_the_same_in_words():
@@ -152,4 +224,5 @@ def test_frames_say_the_same_in_words():
     [line] = verdicts.pairs_frame(judged()).to_dict("records")
     assert (line["claim"], line["comparison"], line["data set"]) == (1, "SoftGAN over U-Net", "LIDC")
     assert line["low"] < line["difference"] < line["high"]
+    assert line["patients"] == N // 2
     assert verdicts.pairs_frame([judge("c", [], {})]).empty

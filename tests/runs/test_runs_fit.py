@@ -162,6 +162,25 @@ def test_a_failed_run_lets_the_others_finish_and_is_named_with_its_cause(tiny, c
     assert (config.results / "records" / f"{specs[2].name}.json").exists()
 
 
+def test_what_a_failed_run_left_does_not_hide_why_it_failed(tiny, config, trained, monkeypatch):
+    def torn(folder, record):
+        (folder / "record.json").write_text("{")
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(folder))
+
+    monkeypatch.setattr(store, "finish", torn)
+    with pytest.raises(TrainingError, match=r"1 of 1 runs failed(?s:.*)Input/output error"):
+        fit([tiny()], config, jobs=1)
+
+
+def test_a_record_that_is_damaged_or_gone_though_its_run_went_well_is_told(tiny, config, trained, monkeypatch):
+    monkeypatch.setattr(store, "finish", lambda folder, record: None)
+    with pytest.raises(DataError, match=f"{tiny().name.replace('+', '.')} was trained, but .* has no record"):
+        fit([tiny()], config, jobs=1)
+    monkeypatch.setattr(store, "finish", lambda folder, record: (folder / "record.json").write_text("{"))
+    with pytest.raises(DataError, match=r"record\.json: no JSON"):
+        fit([tiny()], config, jobs=1)
+
+
 def data_in_parent_first(first, then):
     """The function that gives data: ``first`` when it is called for the first time, ``then`` ever after."""
     calls = iter([first])
@@ -231,6 +250,21 @@ class TestRecorded:
         said = str(missing.value)
         assert f"no record of {other.name} (the record is of other settings), {tiny(seed=3).name}; run" in said
         assert tiny(seed=1).name not in said
+
+    def test_records_of_different_data_are_refused(self, tiny, config, trained):
+        fit([tiny(seed=1), tiny(seed=2), tiny(seed=3, n_train=4)], config, jobs=1)
+        self.of_other_data(config, tiny(seed=3, n_train=4))  # other images on purpose
+        everything = [tiny(seed=1), tiny(seed=2), tiny(seed=3, n_train=4)]
+        assert len(fit(everything, replace(config, recorded=True))) == 3
+        self.of_other_data(config, tiny(seed=2))
+        with pytest.raises(DataError, match=r"2 and .*-1 were trained and tested on different data \(eee.* and dada"):
+            fit(everything, replace(config, recorded=True))
+
+    @staticmethod
+    def of_other_data(config, spec):
+        path = config.results / "records" / f"{spec.name}.json"
+        record = Record.read(path)
+        path.write_text(replace(record, provenance=replace(record.provenance, data="e" * 64)).to_json())
 
     def test_a_damaged_one_is_named(self, tiny, config, trained):
         fit([tiny()], config, jobs=1)

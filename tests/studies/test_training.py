@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from softmask.config import Config
+from softmask.config import PROFILES, Config
 from softmask.errors import DataError, MissingData
 from softmask.measure.calibration import calibration
 from softmask.report import tables
 from softmask.runs import Record, Run, specs
+from softmask.runs.prepared import Part, Prepared
 from softmask.runs.record import Provenance, WeightsFile
 from softmask.studies import training
 
@@ -179,12 +180,62 @@ def test_provenance_names_every_run_once(config, fitted):
     assert len(training.overview(fitted)) == 36
 
 
+def test_other_data_behind_a_run_is_another_line(config, fitted):
+    runs = fitted["unet", "lidc"]
+    other = replace(runs[1].record, provenance=replace(runs[1].record.provenance, data="e" * 8))
+    mixed = {("unet", "lidc"): [runs[0], Run(runs[1].spec, other)]}
+    found = training.provenance_of(mixed, config, time.perf_counter())["datasets"]
+    assert [(data["name"], data["fingerprint"]) for data in found] == [("lidc", "d" * 8), ("lidc", "e" * 8)]
+
+
+@pytest.mark.parametrize(
+    ("dice", "best", "said"),
+    [([0.5, 0.6, 0.61, 0.62], 4, "still rising"), ([0.5, 0.6, 0.605, 0.609], 4, ""), ([0.5, 0.7, 0.6, 0.65], 2, ""),
+     ([0.5, 0.6], 2, "still rising"), ([0.5], 1, "")],
+)  # fmt: skip
+def test_what_stopped_early_is_marked(fitted, dice, best, said):
+    run = fitted["unet", "lidc"][0]
+    record = replace(run.record, curves={"validation_dice": dice}, best_epoch=best)
+    [line] = training.overview({("unet", "lidc"): [Run(run.spec, record)]}).to_dict("records")
+    assert (line["at the end"], line["validation Dice"]) == (said, dice[best - 1])
+
+
+def test_parameters_are_told_row_by_row(fitted):
+    assert training.parameters_of(fitted, ["unet", "medt", "unet"]) == "U-Net 100, MedT 100"
+
+
+def test_every_profile_says_on_what_terms_it_compares():
+    assert set(training.TERMS) == set(PROFILES)
+
+
 def test_pictures_and_predictions_are_found_by_their_ids(fitted):
     found = training.predictions_of(fitted, ["unet", "nothing"], "lidc")
     assert found["nothing"] == {}
     assert list(found["unet"]) == ["image0", "image3"]
     assert 0.9 < max(image.max() for image in found["unet"].values()) <= 1
     assert training.pictures_of(None, IDS) == {}
+    images = np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1) / 4
+    part = Part(("image3", "image1", "image0"), ("a", "b", "c"), images, (images == 0.5).astype(np.float32))
+    pictures = training.pictures_of(
+        Prepared("lidc", "real", "made up", "d", part, part, part), ["image0", "image3", "x"]
+    )
+    assert {name: (image.item(), truth.item()) for name, (image, truth) in pictures.items()} == {
+        "image0": (0.5, True), "image3": (0.0, False),
+    }  # fmt: skip
+
+
+def test_what_was_left_out_is_told_of_all_data_at_hand(config, fitted, monkeypatch):
+    part = Part((), (), np.zeros((0, 1, 1, 1)), np.zeros((0, 1, 1, 1)))
+    data = {
+        "lnsm": Prepared("lnsm", "real", "o", "d", part, part, part, (("lnsm/p1", "no mark"), ("lnsm/p2", "empty"))),
+        "lidc": Prepared("lidc", "real", "o", "d", part, part, part, (("lidc/p1", "torn"),)),
+    }
+    monkeypatch.setattr(training, "data_of", lambda run, config: data[run.spec.dataset])
+    assert training.left_out(fitted, config).to_numpy().tolist() == [
+        ["LNSM", "lnsm/p1", "no mark"], ["LNSM", "lnsm/p2", "empty"], ["LIDC", "lidc/p1", "torn"],
+    ]  # fmt: skip
+    data["lnsm"] = None
+    assert training.left_out(fitted, config)["could not be used"].tolist() == ["lidc/p1"]
 
 
 def test_recorded_runs_do_without_their_data_and_others_do_not(config, fitted, monkeypatch, tmp_path):

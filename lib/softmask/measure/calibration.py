@@ -1,7 +1,8 @@
 """How far predicted probabilities can be taken at their word: the reliability curve and its summary.
 
-The curve of Niculescu-Mizil and Caruana (ICML 2005) and the expected calibration error of Guo et al. (ICML 2017),
-here over pixels.
+The curve of Niculescu-Mizil and Caruana (ICML 2005), here over pixels, and an expected calibration error after Guo et
+al. (ICML 2017). Theirs bins the confidence in the predicted class; this one bins the probability of lesion, so that
+most pixels, surely background, lie in the first bin and keep the error small.
 """
 
 from __future__ import annotations

@@ -4,12 +4,13 @@ Valanarasu, Oza, Hacihaliloglu and Patel, "Medical Transformer: Gated Axial-Atte
 MICCAI 2021.
 
 Different here: the attention is the gated equation as printed. The authors' code also normalises each term over the
-batch after its gate, which undoes the gate's scale. The gates are trained from the first epoch, not from the eleventh.
-The 16 patches pass the local branch as one batch, so that batch normalisation sees them together. The publication's
-images are 128x128; in those of 64x64 a patch is one pixel at the deepest level, and its bottom convolution has no more
-to halve. As in the authors' code, the local branch has no positional terms; unlike there, its stem is as narrow as the
-other branch's (8 channels, not 64), which leaves 1.38 million parameters of 1.52. A narrow network has fewer heads, the
-greatest common divisor of 8 and its width.
+batch after its gate, which undoes the gate's scale; in the local branch it normalises the similarities before the
+softmax, and everywhere the parts of the result before they are added. Here one normalisation follows the sum. The
+gates are trained from the first epoch, not from the eleventh. The 16 patches pass the local branch as one batch, so
+that batch normalisation sees them together. The publication's images are 128x128; in those of 64x64 a patch is one
+pixel at the deepest level, and its bottom convolution has no more to halve. As in the authors' code, the local branch
+has no positional terms; unlike there, its stem is as narrow as the other branch's (8 channels, not 64), which leaves
+1.38 million parameters of 1.52. A narrow network has fewer heads, the greatest common divisor of 8 and its width.
 
 Positional embeddings are made for 64x64 (:data:`TRAINED`). In a larger image, pixels further apart than that take the
 embedding of the largest distance.

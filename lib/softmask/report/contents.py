@@ -86,13 +86,18 @@ class NotebookEntry:
 
 @dataclass(frozen=True)
 class ClaimEntry:
-    """A paper's claim and its verdict: ``holds``, ``does not hold``, ``inconclusive``, ``not run yet`` or ``damaged``;
-    ``why`` in words."""
+    """A paper's claim and its verdict: ``holds``, ``does not hold``, ``inconclusive``, ``not run yet`` or ``damaged``.
+
+    Attributes:
+        why: in words.
+        by_readers: verdict and why where the readers' consensus on LNSM judges; empty where it does not.
+    """
 
     paper: str
     claim: str
     verdict: str
     why: str = ""
+    by_readers: str = ""
 
 
 @dataclass(frozen=True)

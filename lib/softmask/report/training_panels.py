@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from softmask.errors import DataError
 from softmask.measure.calibration import Calibration
 from softmask.measure.soft import soft_head
 from softmask.papers import display
@@ -163,11 +164,16 @@ def differences(verdicts: Sequence[Verdict]) -> Figure:
     """Every pair of every claim: its difference with interval, each seed's own as a dash; a panel for each data set.
 
     A filled point holds, a cross does not, an open circle is inconclusive.
+
+    Raises:
+        DataError: where no pair is run.
     """
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
 
     numbered = [(n, one) for n, verdict in enumerate(verdicts, 1) for one in verdict.pairs if one.test]
+    if not numbered:
+        raise DataError("none of the claims' comparisons is run, so that there is no difference to draw; train them")
     datasets = list(dict.fromkeys(one.pair.dataset for _, one in numbered))
     names = list(dict.fromkeys(f"{n}. {one.pair}" for n, one in numbered))
     size = (5.0 * len(datasets) + 4.5, 0.5 * len(names) + 2.2)

@@ -2,13 +2,18 @@
 
 The rule. A claim says that one method is better than another, often of many pairs at once. For each pair:
 
-- Values are averaged over seeds, image by image; the differences between the two methods get a 95 % bootstrap
-  interval that draws whole patients, and a Wilcoxon signed-rank test over patients (:func:`paired_test`).
-- The pair *holds* where the interval lies above 0 and every seed alone has a mean difference above 0.
-- It *does not hold* where the opposite is shown: the interval lies below 0, every seed's mean difference is below 0,
-  and the p value, after Holm's correction for the claim's pairs, is below 0.05.
+- The images on which the measure is defined for both methods and every seed count; what follows is over these alone.
+- Values are averaged over seeds, image by image; the differences between the two methods get a 95 % bootstrap interval
+  of their mean that draws whole patients, and a two-sided Wilcoxon signed-rank test over the patients' mean
+  differences (:func:`paired_test`). In the interval every image weighs the same, so patients with many images weigh
+  more; in the ranks every patient weighs the same.
+- The pair *holds* where the interval lies above 0, the ranks favour the better method with an uncorrected p below 0.05,
+  and every seed alone has a mean difference above 0.
+- It *does not hold* where the opposite is shown: the interval lies below 0, the ranks favour the worse method with p
+  below 0.05 after Holm's correction for the claim's pairs that are run, and every seed alone has a mean difference
+  below 0.
 - Otherwise it is *inconclusive*: the images or the seeds do not decide. An interval that contains 0 is no evidence of
-  equality.
+  equality. A pair with fewer than 10 patients is inconclusive, too: neither interval nor ranks can be trusted then.
 
 A claim holds only where all of its pairs do; so many conditions at once need no correction (an intersection-union
 test). It does not hold where one of them does not; there one chance result among many would be enough, hence Holm's
@@ -22,9 +27,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.stats import rankdata
 
 from softmask.config import BASE_SEED, Config
 from softmask.errors import DataError
@@ -40,6 +46,8 @@ if TYPE_CHECKING:
 
 HOLDS, FAILS, INCONCLUSIVE = "holds", "does not hold", "inconclusive"
 LEVEL = 0.05
+LEAST_PATIENTS = 10
+"""With fewer, a pair is inconclusive."""
 POINTS = "percentage points"
 """Unit of differences between shares."""
 
@@ -82,13 +90,15 @@ class Judged:
 
     Attributes:
         test: over images, values averaged over seeds; None where one of the methods is not run.
-        p_holm: its p value, corrected for the claim's pairs.
-        by_seed: mean difference of each seed alone.
+        ranks: which method the test's ranks favour, and how much (:func:`rank_correlation`).
+        p_holm: the test's p value, corrected for the claim's pairs.
+        by_seed: mean difference of each seed alone, over the same images.
     """
 
     pair: Pair
     verdict: str
     test: PairedTest | None = None
+    ranks: float = float("nan")
     p_holm: float = float("nan")
     by_seed: tuple[float, ...] = ()
     source: str = ""
@@ -128,6 +138,8 @@ def judge(
     counts = ", ".join(f"{name} {count}" for name, count in of.items() if count)
     seeds = min(len(one.by_seed) for one in there)
     why = f"{len(judged)} comparisons: {counts}; {seeds} seed{'' if seeds == 1 else 's'}"
+    if few := sum(one.test.n_groups < LEAST_PATIENTS for one in there):
+        why += f"; {few} on fewer than {LEAST_PATIENTS} patients, too few to decide"
     return Verdict(claim, verdict, why, seeds, tuple(judged))
 
 
@@ -140,17 +152,32 @@ def _compare(pair: Pair, scores: Mapping[tuple[str, str, str], Scores], seed: in
         raise DataError(f"{pair} on {pair.dataset}: measured on different test images; train both again")
     if better.values.shape != worse.values.shape:
         raise DataError(f"{pair} on {pair.dataset}: {len(better.values)} and {len(worse.values)} seeds; run as many")
-    test = paired_test(better.values.mean(axis=0), worse.values.mean(axis=0), seed, better.groups)
-    by_seed = np.nanmean(better.values - worse.values, axis=1)
-    return Judged(pair, INCONCLUSIVE, test, by_seed=tuple(map(float, by_seed)), source=better.source)
+    ours, theirs = better.values.mean(axis=0), worse.values.mean(axis=0)  # (N,), NaN where a seed's value is
+    test = paired_test(ours, theirs, seed, better.groups)
+    defined = ~np.isnan(ours - theirs)
+    by_seed = (better.values - worse.values)[:, defined].mean(axis=1)
+    ranks = rank_correlation((ours - theirs)[defined], np.array(better.groups)[defined])
+    return Judged(pair, INCONCLUSIVE, test, ranks, by_seed=tuple(map(float, by_seed)), source=better.source)
+
+
+def rank_correlation(differences: np.ndarray, groups: Sequence[str]) -> float:
+    """The signed-rank test's direction: (W+ - W-) / (W+ + W-) of the groups' mean differences, in [-1, 1].
+
+    Kerby 2014's matched-pairs rank-biserial correlation. ``differences`` (N,) are without NaN; 0 where all are 0.
+    """
+    _, numbers = np.unique(groups, return_inverse=True)
+    means = np.bincount(numbers, weights=differences) / np.bincount(numbers)
+    means = means[means != 0]  # as in the test
+    ranks = rankdata(np.abs(means))
+    return float((np.sign(means) * ranks).sum() / ranks.sum()) if len(means) else 0.0
 
 
 def _decided(one: Judged) -> Judged:
-    if one.test is None:
+    if one.test is None or one.test.n_groups < LEAST_PATIENTS:
         return one
-    if one.test.low > 0 and min(one.by_seed) > 0:
+    if one.test.low > 0 and one.ranks > 0 and one.test.p < LEVEL and min(one.by_seed) > 0:
         return replace(one, verdict=HOLDS)
-    if one.test.high < 0 and max(one.by_seed) < 0 and one.p_holm < LEVEL:
+    if one.test.high < 0 and one.ranks < 0 and one.p_holm < LEVEL and max(one.by_seed) < 0:
         return replace(one, verdict=FAILS)
     return one
 
@@ -175,7 +202,9 @@ def pairs_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
                 "difference": 100 * one.test.mean_difference,
                 "low": 100 * one.test.low,
                 "high": 100 * one.test.high,
+                "p": f"{one.test.p:.2g}",
                 "p (Holm)": f"{one.p_holm:.2g}",
+                "patients": one.test.n_groups,
                 "by seed": ", ".join(f"{100 * difference:.2f}" for difference in one.by_seed),
                 "verdict": one.verdict,
             }
@@ -197,7 +226,9 @@ def table(name: str, title: str, caption: str, verdicts: Iterable[Verdict]) -> R
                 "difference": 100 * one.test.mean_difference,
                 "low": 100 * one.test.low,
                 "high": 100 * one.test.high,
+                "p": one.test.p,
                 "p_holm": one.p_holm,
+                "patients": float(one.test.n_groups),
                 "verdict": float("nan"),
             }
             counts = (one.test.n, len(one.by_seed), one.source)
@@ -206,7 +237,8 @@ def table(name: str, title: str, caption: str, verdicts: Iterable[Verdict]) -> R
                 cells.append(
                     Cell(f"{number}. {one.pair}", one.pair.dataset, metric, value, float("nan"), *counts, note)
                 )
-    units = {"difference": POINTS, "low": POINTS, "high": POINTS, "p_holm": "number", "verdict": "text"}
+    units = dict.fromkeys(("difference", "low", "high"), POINTS)
+    units |= {"p": "number", "p_holm": "number", "patients": "count", "verdict": "text"}
     return ResultTable(WORKBOOK, name, title, caption, cells, units)
 
 
@@ -215,8 +247,12 @@ def path_of(paper: str, config: Config) -> Path:
     return config.results / "claims" / f"{paper}.json"
 
 
-def write(paper: str, verdicts: Sequence[Verdict], config: Config) -> Path:
-    """Write the verdicts, with every pair's numbers, to :func:`path_of`; the report reads them there."""
+def write(paper: str, verdicts: Sequence[Verdict], config: Config, by_readers: Sequence[Verdict] = ()) -> Path:
+    """Write the verdicts, with every pair's numbers, to :func:`path_of`; the report reads them there.
+
+    Args:
+        by_readers: the same claims, judged by the readers' consensus on LNSM.
+    """
     content = {
         "paper": paper,
         "profile": config.profile.name,
@@ -224,12 +260,14 @@ def write(paper: str, verdicts: Sequence[Verdict], config: Config) -> Path:
         "result": config.profile.is_result,
         **({} if config.profile.is_result else {"warning": NOT_A_RESULT}),
         "claims": [asdict(verdict) for verdict in verdicts],
+        "by_readers": [asdict(verdict) for verdict in by_readers],
     }
     return write_atomic(path_of(paper, config), to_json(content))
 
 
-def read(paper: str, config: Config) -> dict[str, dict[str, Any]]:
-    """What :func:`write` wrote, by claim; empty where nothing was written.
+def read(paper: str, config: Config) -> dict[str, dict[str, str]]:
+    """What :func:`write` wrote, by claim: ``verdict``, ``why``, and both ``by_readers`` in words (empty where the
+    readers do not judge it). Empty where nothing was written.
 
     Raises:
         DataError: names the file that cannot be read or does not hold verdicts.
@@ -238,7 +276,16 @@ def read(paper: str, config: Config) -> dict[str, dict[str, Any]]:
     if not path.exists():
         return {}
     try:
-        claims = json.loads(path.read_text(encoding="utf-8"))["claims"]
-        return {str(one["claim"]): {key: str(one[key]) for key in ("verdict", "why")} for one in claims}
+        content = json.loads(path.read_text(encoding="utf-8"))
+        readers = {
+            str(one["claim"]): f"{one['verdict']} ({one['why']})"
+            for one in content["by_readers"]
+            if one["verdict"] != NOT_RUN
+        }
+        return {
+            claim: {"verdict": str(one["verdict"]), "why": str(one["why"]), "by_readers": readers.get(claim, "")}
+            for one in content["claims"]
+            for claim in [str(one["claim"])]
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: holds no verdicts ({error!r}); run its notebook again") from error

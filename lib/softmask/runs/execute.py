@@ -70,7 +70,8 @@ def fit(
 
     Raises:
         ConfigError: two runs of one name that differ, a wrong number of jobs, or no scheduler at the address.
-        DataError: data that cannot be used; with ``config.recorded``, records that are missing, by name.
+        DataError: data that cannot be used, or a record that cannot be read after training; with
+            ``config.recorded``, records that are missing, by name, or that were measured on different data.
         TrainingError: runs that failed, each with its cause, after all others have finished.
     """
     specs = list(specs)
@@ -78,7 +79,8 @@ def fit(
         return _recorded(specs, config)
     planned = plan(specs, config)
     failures = _train(planned.missing, config, jobs, dask, title) if planned.missing else []
-    runs = {run.spec: run for run in (_finished(one) for one in planned.runs) if run is not None}
+    failed = {failure.name for failure in failures}  # what they left is not looked at
+    runs = {one.spec: _finished(one) for one in planned.runs if one.spec.name not in failed}
     for run in runs.values():
         _publish(run.record, config)
     if failures:
@@ -120,7 +122,21 @@ def _recorded(specs: Sequence[RunSpec], config: Config) -> list[Run]:
             f"{records_folder(config)} has no record of {', '.join(lacking)}; run without SOFTMASK_RECORDED "
             "(--recorded) to train what is missing"
         )
+    _check_data(runs.values())
     return [runs[spec] for spec in specs]
+
+
+def _check_data(runs: Iterable[Run]) -> None:
+    """Raise DataError where two records of the same data name different contents of it."""
+    first: dict[tuple, Run] = {}
+    for run in runs:
+        other = first.setdefault(data_of(run.spec), run)
+        if run.record.provenance.data != other.record.provenance.data:
+            raise DataError(
+                f"{run.spec.name} and {other.spec.name} were trained and tested on different data "
+                f"({run.record.provenance.data[:12]} and {other.record.provenance.data[:12]}); run without "
+                "SOFTMASK_RECORDED (--recorded) to train what is out of date"
+            )
 
 
 def _train(missing: list[Planned], config: Config, jobs: int | None, dask: str | None, title: str) -> list[Failure]:
@@ -145,10 +161,12 @@ def _train(missing: list[Planned], config: Config, jobs: int | None, dask: str |
     return failures
 
 
-def _finished(run: Planned) -> Run | None:
-    """The run, when it was there or has been trained since."""
+def _finished(run: Planned) -> Run:
+    """The run, which was there or has been trained since."""
     record = run.record or store.read(run.folder, run.spec, run.key)
-    return None if record is None else Run(run.spec, record, run.folder)
+    if record is None:
+        raise DataError(f"{run.spec.name} was trained, but {run.folder} has no record; have the workers another store?")
+    return Run(run.spec, record, run.folder)
 
 
 def _publish(record: Record, config: Config) -> None:

@@ -6,8 +6,9 @@ Undefined values (SEN of an empty truth, PPV of an empty prediction) are left ou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,21 @@ BEYOND = {
 """Measures that the papers do not print, with their units."""
 
 CONSENSUS = "dice_consensus"
+
+TERMS: Mapping[str, str] = MappingProxyType(
+    {
+        "smoke": "narrow networks and a few steps, which show that everything runs and compare nothing",
+        "cpu": "a training step of most networks costs about the same (of MedT nearly twice as much), so that networks "
+        "are of about equal cost, not of equal numbers of parameters; each has the learning rate, of a few, that did "
+        "best on real LIDC's validation images (docs/choices.md)",
+        "full": "every network at its published width and with the paper's settings and a warm-up (docs/choices.md), "
+        "so that numbers of parameters and cost differ",
+    }
+)
+"""On what terms a profile compares networks, for captions."""
+
+RISING = 0.01
+"""Gain in validation Dice over the last two epochs above which a training counts as stopped early."""
 
 
 def fit_rows(wanted: Mapping[tuple[str, str], Sequence[RunSpec]], config: Config, title: str = "") -> Fitted:
@@ -99,7 +115,8 @@ def beyond_cells(fitted: Fitted) -> list[Cell]:
     Rows that stand for the same runs are given once, under their first name.
 
     The mean of ``hd95`` is over images on which it is finite; ``hd95_infinite`` counts the others, where nothing was
-    found. ``ece`` is the calibration error over all pixels of all images.
+    found. ``ece`` is the calibration error of the probability of lesion over all pixels of all images; most are sure
+    background, so that it is small.
     """
     cells = []
     named: dict[RunSpec, str] = {}
@@ -178,13 +195,18 @@ def distinct(fitted: Fitted) -> list[Run]:
 
 
 def overview(fitted: Fitted) -> pd.DataFrame:
-    """One line for each run: size, training, and where it was trained."""
+    """One line for each run: size, training, and where it was trained.
+
+    ``at the end`` says ``still rising`` where the last epoch is the best and the validation Dice has gained more than
+    :data:`RISING` over the last two: more epochs would have changed the result.
+    """
     runs = distinct(fitted)
     return pd.DataFrame(
         {
             "parameters": [run.record.n_parameters for run in runs],
             "best epoch": [f"{run.record.best_epoch} of {run.spec.settings.epochs}" for run in runs],
-            "validation Dice": [max(run.record.curves["validation_dice"]) for run in runs],
+            "validation Dice": [run.record.curves["validation_dice"][run.record.best_epoch - 1] for run in runs],
+            "at the end": ["still rising" if _still_rising(run) else "" for run in runs],
             "seconds": [run.record.provenance.seconds for run in runs],
             "device": [run.record.provenance.device for run in runs],
             "from": ["record" if run.folder is None else "store" for run in runs],
@@ -193,24 +215,40 @@ def overview(fitted: Fitted) -> pd.DataFrame:
     ).round({"validation Dice": 3})
 
 
+def _still_rising(run: Run) -> bool:
+    dice = run.record.curves["validation_dice"]
+    return run.record.best_epoch == len(dice) and dice[-1] - dice[-3:][0] > RISING
+
+
+def parameters_of(fitted: Fitted, rows: Iterable[str]) -> str:
+    """``U-Net 31,036,481, MedT 1,379,905``: trainable parameters of each row's network, for captions.
+
+    A discriminator is not counted: it takes no part in a prediction.
+    """
+    counts = {row: runs[0].record.n_parameters for (row, _), runs in fitted.items()}
+    return ", ".join(f"{papers.display('rows', row)} {counts[row]:,}" for row in dict.fromkeys(rows))
+
+
 def provenance_of(fitted: Fitted, config: Config, started: float) -> dict[str, Any]:
     """:func:`softmask.report.provenance.collect` of runs: their data as their records name it, and each run.
+
+    A data set stands there once for each content of it that a run was tested on.
 
     Args:
         started: ``time.perf_counter()`` when the work began.
     """
     runs = distinct(fitted)
-    tested = {run.spec.dataset: run for run in runs}
+    tested = {(run.spec.dataset, run.record.provenance.data): run for run in runs}
     datasets = [
         {
             "name": name,
             "source": run.spec.source,
             "origin": f"{run.record.provenance.origin} (test part)",
-            "fingerprint": run.record.provenance.data,
+            "fingerprint": fingerprint,
             "n": len(run.record.ids),
             "problems": [],
         }
-        for name, run in tested.items()
+        for (name, fingerprint), run in tested.items()
     ]
     trained = [
         {
@@ -243,6 +281,14 @@ def example_of(run: Run, config: Config) -> Prepared:
     """:func:`data_of`, and where that is not at hand a little embedded data of the same kind."""
     spec = replace(run.spec, source="embedded", n_train=8)
     return data_of(run, config) or prepare(spec, config)
+
+
+def left_out(fitted: Fitted, config: Config) -> pd.DataFrame:
+    """One line for each image that could not be used: data set, image, why. Data that is not at hand has none."""
+    one_of = {run.spec.dataset: run for run in distinct(fitted)}
+    of = {papers.display("datasets", name): data_of(run, config) for name, run in one_of.items()}
+    lines = [(name, *image) for name, data in of.items() if data for image in data.left_out]
+    return pd.DataFrame(lines, columns=["data set", "could not be used", "why"])
 
 
 def curves_of(fitted: Fitted, rows: Sequence[str]) -> dict[str, dict[str, list[Mapping[str, Sequence[float]]]]]:
