@@ -74,7 +74,7 @@ def test_a_cell_is_over_images_pooled_over_seeds(fitted):
     assert cell.ours_mean == pytest.approx(values.mean())
     assert cell.ours_std == pytest.approx(values.std(ddof=1))
     assert (cell.n_images, cell.n_seeds, cell.source, cell.note) == (2 * N, 2, "embedded", "")
-    assert len(cells) == 21
+    assert len([cell for cell in cells if not cell.extra]) == 21
 
 
 def test_undefined_values_are_left_out_and_counted(fitted):
@@ -94,6 +94,16 @@ def test_readers_stand_beside_a_truth_that_is_not_theirs(fitted, config):
     assert not [c for c in training.table_cells("softgan", "table-2", fitted) if c.metric == "dice_consensus"]
     result = tables.ResultTable("softgan", "table-1", "", "c", cells, {training.CONSENSUS: "percent"})
     assert "not run yet" not in tables.write(result, config, {}).with_suffix(".md").read_text()
+
+
+def test_the_largest_slice_of_each_nodule_stands_beside_all_slices_of_lidc(fitted):
+    names = [f"lidc/p{nodule}/n0/s{i}" for i, nodule in enumerate([0, 1, 2, 0, 1, 0])]
+    runs = [replace(run, record=replace(run.record, ids=tuple(names))) for run in fitted["unet", "lidc"]]
+    cells = training.table_cells("softgan", "table-2", {("unet", "lidc"): runs})
+    cell = cell_of(cells, "unet", "lidc-largest", "dice")
+    assert cell.ours_mean == pytest.approx(np.mean([run.record.measures["dice"][:3] for run in runs]))
+    assert (cell.n_images, cell.extra) == (6, True)
+    assert not [c for c in training.table_cells("softgan", "table-1", fitted) if c.dataset == "lidc-largest"]
 
 
 def test_rows_that_are_not_run_have_no_cell(fitted):

@@ -43,6 +43,9 @@ BEYOND = {
 
 CONSENSUS = "dice_consensus"
 
+LARGEST = "lidc-largest"
+"""The test images of LIDC, of each nodule the largest slice alone."""
+
 TERMS: Mapping[str, str] = MappingProxyType(
     {
         "smoke": "narrow networks and a few steps, which show that everything runs and compare nothing",
@@ -95,7 +98,8 @@ def scores(fitted: Fitted, metrics: Sequence[str]) -> dict[tuple[str, str, str],
 def table_cells(paper: str, table: str, fitted: Fitted) -> list[Cell]:
     """The cells of a printed table that are run.
 
-    Where the truth is not the readers' consensus and they marked the images, Dice with their consensus follows.
+    Where the truth is not the readers' consensus and they marked the images, Dice with their consensus follows. The
+    numbers on LIDC follow once more over the largest slice of each nodule alone: which slices the papers took is open.
     """
     printed = papers.load(paper).table(table).cells()
     cells = [
@@ -106,7 +110,26 @@ def table_cells(paper: str, table: str, fitted: Fitted) -> list[Cell]:
     for row, dataset in dict.fromkeys((cell.row, cell.dataset) for cell in cells):
         if CONSENSUS in fitted[row, dataset][0].record.measures:
             cells.append(_cell(row, dataset, CONSENSUS, fitted[row, dataset], extra=True))
+    for cell in [cell for cell in cells if cell.dataset == "lidc"]:
+        runs = [largest_slices(run) for run in fitted[cell.row, "lidc"]]
+        cells.append(replace(_cell(cell.row, "lidc", cell.metric, runs, extra=True), dataset=LARGEST))
     return cells
+
+
+def largest_slices(run: Run) -> Run:
+    """The run as measured on the largest slice of each nodule of LIDC.
+
+    That is the nodule's first among the test images, which come in the order of :mod:`softmask.data.selection`.
+    """
+    record = run.record
+    nodules = [name.rsplit("/", 1)[0] for name in record.ids]
+    kept = [i for i, nodule in enumerate(nodules) if nodule not in nodules[:i]]
+
+    def of(values: Sequence) -> tuple:
+        return tuple(values[i] for i in kept)
+
+    measures = {name: of(values) for name, values in record.measures.items()}
+    return replace(run, record=replace(record, ids=of(record.ids), groups=of(record.groups), measures=measures))
 
 
 def beyond_cells(fitted: Fitted) -> list[Cell]:
@@ -162,8 +185,8 @@ def seed_spread(cells: Sequence[Cell], fitted: Fitted) -> dict[str, Any]:
     """For a table's details: of each cell the mean of every seed, and their standard deviation (N - 1)."""
     seeds = {}
     for cell in cells:
-        runs = fitted[cell.row, cell.dataset]
-        if cell.metric not in runs[0].record.measures:
+        runs = fitted.get((cell.row, cell.dataset))
+        if not runs or cell.metric not in runs[0].record.measures:
             continue
         values = values_of(runs, cell.metric)
         values[~np.isfinite(values)] = np.nan
