@@ -106,7 +106,8 @@ def test_threads_are_given_back(tiny, config, data_from):
 
 
 INTERRUPTED = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that a shell put in the background ignore it
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 import conftest
