@@ -54,7 +54,7 @@ NETWORKS: Mapping[str, Entry] = MappingProxyType(
         "unet3plus": Entry("unet3plus:UNet3Plus", 1, 2, 1e-2),
         "cenet": Entry("cenet:CENet", 16, 28, 1e-2),
         "infnet": Entry("infnet:InfNet", 8, 16, 1e-2),
-        "medt": Entry("medt:MedT", 2, 3, 1e-2),
+        "medt": Entry("medt:MedT", 2, 3, 3e-3),
         "cfcnn": Entry("cfcnn:CFCNN", 2, 4, 1e-2),
         "dbresnet": Entry("dbresnet:DBResNet", 2, 3, 1e-2),
         "mccnn": Entry("mccnn:MCCNN", 6, 12, 1e-2),
