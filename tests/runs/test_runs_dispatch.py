@@ -140,13 +140,17 @@ def test_an_interrupt_ends_all_processes_and_keeps_checkpoints(config, tmp_path)
     pids.mkdir()
     script.write_text(INTERRUPTED.format(tests=str(Path(__file__).parent), pids=str(pids)))
     process = subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, text=True, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while len(list(store.root().glob("*/checkpoint.pt"))) < 2:
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    process.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 120
+        while len(list(store.root().glob("*/checkpoint.pt"))) < 2:
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:  # it would train on for hours
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130
     numbers = [int(path.name) for path in pids.iterdir()]
     assert len(numbers) == 3
