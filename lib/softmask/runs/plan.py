@@ -6,7 +6,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from softmask.config import Config
@@ -66,7 +66,6 @@ def plan(specs: Iterable[RunSpec], config: Config) -> Plan:
     wanted = distinct(specs)
     digests: dict[tuple, str] = {}
     runs = []
-    known = seconds_known(config)
     for spec in wanted:
         data = data_of(spec)
         if data not in digests:
@@ -78,7 +77,10 @@ def plan(specs: Iterable[RunSpec], config: Config) -> Plan:
             record = store.read(folder, spec, key)
         except DataError as error:
             damage = str(error)
-        runs.append(Planned(spec, digests[data], code, folder, record, damage, known.get(likeness(spec))))
+        runs.append(Planned(spec, digests[data], code, folder, record, damage))
+    if any(run.record is None for run in runs):  # only those have a time to tell; reading all records takes some
+        known = seconds_known(config)
+        runs = [replace(run, seconds=known.get(likeness(run.spec))) for run in runs]
     return Plan(tuple(runs))
 
 
