@@ -1,6 +1,6 @@
 """Which slices the experiments use: the same rules for real and for embedded LIDC data.
 
-The papers train on LNSM (lung lesions with RECIST marks) and LIDC (986 slices of nodules with four readers), and say no
+The papers train on LNSM (lung lesions with RECIST marks) and LIDC (986 samples of nodules with four readers), and say no
 more about which. Here a patient has one of the two roles, so that the two sets never share a patient, and within a
 role the largest slice of each nodule comes first, then the second largest of each, and so on. Inside such a round the
 nodules come in a seeded random order, so that fewer slices are an unbiased part of more: every selection of n rows
@@ -25,15 +25,19 @@ from softmask.data.sample import Sample
 from softmask.errors import ConfigError, DataError
 
 LIDC_SLICES = 986
-"""Slices of LIDC in the papers."""
+"""Samples of LIDC in the papers."""
 
 LNSM_SLICES = 1500
 """Slices of LNSM in the papers."""
 
 
 def role(patient: str, seed: int = BASE_SEED) -> str:
-    """``lidc`` or ``lnsm``, each with probability one half: which experiments may use the patient."""
-    return ("lidc", "lnsm")[_hash(seed, "role", patient) % 2]
+    """``lidc`` (three patients of four) or ``lnsm``: which experiments may use the patient.
+
+    The papers count nodules of LIDC, not slices, and compare doctors on 500 of them; any nodule can be in LNSM, but only
+    one with four readers in ``lidc``, and with fewer patients these are not enough.
+    """
+    return "lnsm" if _hash(seed, "role", patient) % 4 == 0 else "lidc"
 
 
 def lidc_rows(index: pd.DataFrame, count: int | None = LIDC_SLICES, seed: int = BASE_SEED) -> np.ndarray:

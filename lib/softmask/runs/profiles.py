@@ -36,7 +36,7 @@ TRAINING: Mapping[str, Training] = MappingProxyType(
             Settings(epochs=2, batch_size=8, learning_rate=1e-3, warmup=1, discriminator_width=4), n_train=16, size=64
         ),
         "cpu": Training(
-            Settings(epochs=10, batch_size=8, learning_rate=1e-3, warmup=2, discriminator_width=8), n_train=400, size=64
+            Settings(epochs=12, batch_size=8, learning_rate=1e-3, warmup=2, discriminator_width=8), n_train=400, size=64
         ),
         # SoftGAN, section 3.3, but for the warm-up (see Settings.warmup)
         "full": Training(
