@@ -73,17 +73,21 @@ def test_second_time_nothing_is_read(opened, config, monkeypatch) -> None:
     first = prepared.prepare(spec(), config)
     monkeypatch.setattr(type(opened), "read", lambda self, i: pytest.fail("read again"))
     again = prepared.prepare(spec(), config)
-    assert again.digest == first.digest == prepared.digest_of(spec(), config)
+    assert again.digest == first.digest
     np.testing.assert_array_equal(again.train.images, first.train.images)
 
 
-def test_digest_depends_on_what_the_arrays_depend_on(opened, config) -> None:
-    base = prepared.digest_of(spec(), config)
-    assert prepared.digest_of(spec(size=48), config) != base
-    assert prepared.digest_of(spec(n_train=3), config) != base
-    assert prepared.digest_of(spec(dataset="lnsm"), config) != base
+def test_digest_is_of_the_content(opened, config, discs, monkeypatch) -> None:
+    base = prepared.prepare(spec(), config).digest
+    assert prepared.prepare(spec(size=48), config).digest != base
+    assert prepared.prepare(spec(n_train=3), config).digest != base
+    assert prepared.prepare(spec(dataset="lnsm"), config).digest != base
+    monkeypatch.setattr(prepared, "code_digest", lambda *packages: "another version of the code")
     opened.fingerprint += "1"
-    assert prepared.digest_of(spec(), config) != base
+    assert prepared.prepare(spec(), config).digest == base, "the same images, prepared by other code"
+    opened.given[8] = replace(discs(8), image=1 - discs(8).image)
+    opened.fingerprint += "1"
+    assert prepared.prepare(spec(), config).digest != base, "one test image has changed"
 
 
 def test_what_cannot_be_used_is_left_out_and_listed(opened, config, discs) -> None:

@@ -20,9 +20,11 @@ def lines(path: Path) -> list[str]:
 
 
 def test_two_processes_that_want_one_run_train_it_once(tiny, config, data_from, tmp_path):
-    log = tmp_path / "log"
+    log, parent = tmp_path / "log", os.getpid()
 
     def slow(spec):
+        if os.getpid() == parent:  # planning
+            return
         with log.open("a") as file:
             file.write("trained\n")
         time.sleep(1.5)  # the other process comes meanwhile
@@ -123,7 +125,7 @@ def prepare(spec, config):
     return prepared.Prepared(spec.dataset, spec.source, "blobs", data, **parts)
 
 def main():
-    prepared.prepare, prepared.digest_of = prepare, lambda spec, config: data
+    prepared.prepare = prepare
     specs = [conftest.tiny_spec(seed=seed, settings=Settings(10**6, 4, 1e-2)) for seed in (1, 2)]
     try:
         fit(specs, Config.from_parameters("smoke", "embedded"), jobs=2)

@@ -41,9 +41,12 @@ def test_time_is_known_from_like_runs_on_a_machine_like_this(tiny, config, data_
     assert plan.plan([like], config).runs[0].seconds is None
 
 
-def test_planning_prepares_no_data(tiny, config, data_from):
-    data_from(lambda spec: pytest.fail("data was read"))
-    assert plan.plan([tiny()], config).missing
+def test_planning_prepares_the_data_of_all_runs_once(tiny, config, data_from):
+    asked = []
+    data_from(asked.append)
+    specs = [tiny(seed=1), tiny(seed=2), tiny(dataset="lnsm")]
+    assert len(plan.plan(specs, config).missing) == 3
+    assert asked == [specs[0], specs[2]]
 
 
 def test_the_listing_says_what_is_there_and_what_is_missing(tiny, config, data_from, monkeypatch):

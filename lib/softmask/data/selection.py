@@ -1,7 +1,7 @@
 """Which slices the experiments use: the same rules for real and for embedded LIDC data.
 
-The papers train on LNSM (lung lesions with RECIST marks) and LIDC (986 samples of nodules with four readers), and say no
-more about which. Here a patient has one of the two roles, so that the two sets never share a patient, and within a
+The papers train on LNSM (lung lesions with RECIST marks) and LIDC (986 samples of nodules with four readers), and say
+no more about which. Here a patient has one of the two roles, so that the two sets never share a patient, and within a
 role the largest slice of each nodule comes first, then the second largest of each, and so on. Inside such a round the
 nodules come in a seeded random order, so that fewer slices are an unbiased part of more: every selection of n rows
 begins with the selection of n - 1.
@@ -34,8 +34,8 @@ LNSM_SLICES = 1500
 def role(patient: str, seed: int = BASE_SEED) -> str:
     """``lidc`` (three patients of four) or ``lnsm``: which experiments may use the patient.
 
-    The papers count nodules of LIDC, not slices, and compare doctors on 500 of them; any nodule can be in LNSM, but only
-    one with four readers in ``lidc``, and with fewer patients these are not enough.
+    The papers count nodules of LIDC, not slices, and compare doctors on 500 of them; any nodule can be in LNSM, but
+    only one with four readers in ``lidc``, and with fewer patients these are not enough.
     """
     return "lnsm" if _hash(seed, "role", patient) % 4 == 0 else "lidc"
 

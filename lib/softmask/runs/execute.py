@@ -149,8 +149,6 @@ def _train(missing: list[Planned], config: Config, jobs: int | None, dask: str |
             warnings.warn(f"{run.spec.name} is set aside and trained again: {run.damage}", stacklevel=3)
         if store.is_locked(run.folder):
             print(f"{run.spec.name} is being trained by another process; waiting for it", file=sys.stderr)
-    for one in {data_of(run.spec): run.spec for run in missing}.values():
-        prepared.prepare(one, config)  # once here, or every process would
     tasks = [Task(run, config, prepared.prepare) for run in missing]
     failures = []
     with watched(missing, title) as finished:

@@ -57,7 +57,7 @@ class Plan:
 
 
 def plan(specs: Iterable[RunSpec], config: Config) -> Plan:
-    """Look up ``specs`` in the store; nothing is trained, and no image read.
+    """Look up ``specs`` in the store; nothing is trained. Data that is not prepared yet is, once.
 
     Raises:
         ConfigError: where two different runs have one name.
@@ -69,7 +69,7 @@ def plan(specs: Iterable[RunSpec], config: Config) -> Plan:
     for spec in wanted:
         data = data_of(spec)
         if data not in digests:
-            digests[data] = prepared.digest_of(spec, config)
+            digests[data] = prepared.prepare(spec, config).digest
         code = code_digest(spec)
         key = spec.key(digests[data], code)
         folder, record, damage = store.folder_of(key), None, ""

@@ -1,7 +1,8 @@
 """Data as training takes it: crops of one size, binary truth, every soft label, divided into parts.
 
 Preparing takes the readers, the labelling and minutes at most; it is done once for each content of the data and of the
-code it passes through, and kept in the cache. What is kept needs numpy alone.
+code it passes through, and kept in the cache. What is kept needs numpy alone. A run, however, hangs on the arrays that
+come of it: code that changes without changing them trains nothing again.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Prepared:
 
     Attributes:
         left_out: for each image that could not be used, its id and why.
-        digest: hex digest of all of it: data, selection, labelling and their code.
+        digest: hex digest of its content: what every array of every part holds.
     """
 
     name: str
@@ -80,10 +81,13 @@ def prepare(spec: RunSpec, config: Config) -> Prepared:
         MissingData: real data that is not there; says where to get it.
         DataError: a part that is left without any image.
     """
-    dataset = _open(spec, config)
+    from softmask.data import open_dataset
+
+    dataset = open_dataset(spec.dataset, replace(config, data=spec.source))
     arrays = cached_arrays(
-        f"prepared-{spec.dataset}-{spec.source}", _digest(spec, dataset), lambda: _arrays(spec, dataset)
+        f"prepared-{spec.dataset}-{spec.source}", _key(spec, dataset), lambda: _arrays(spec, dataset)
     )
+    left_out = tuple((str(where), str(why)) for where, why in arrays.pop("left_out"))
     parts = {}
     for part in PARTS:
         mine = {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{part}/")}
@@ -97,24 +101,19 @@ def prepare(spec: RunSpec, config: Config) -> Prepared:
             soft={name: mine[f"soft/{name}"] for name in SOFT_LABELS},
             references={name[10:]: mine[name].astype(np.float32) for name in mine if name.startswith("reference/")},
         )
-    left_out = tuple((str(where), str(why)) for where, why in arrays["left_out"])
-    return Prepared(spec.dataset, spec.source, dataset.origin, _digest(spec, dataset), **parts, left_out=left_out)
+    return Prepared(spec.dataset, spec.source, dataset.origin, _content(spec, arrays), **parts, left_out=left_out)
 
 
-def digest_of(spec: RunSpec, config: Config) -> str:
-    """The :attr:`Prepared.digest` that :func:`prepare` would give, without preparing anything."""
-    return _digest(spec, _open(spec, config))
-
-
-def _open(spec: RunSpec, config: Config) -> Dataset:
-    from softmask.data import open_dataset
-
-    return open_dataset(spec.dataset, replace(config, data=spec.source))
-
-
-def _digest(spec: RunSpec, dataset: Dataset) -> str:
+def _key(spec: RunSpec, dataset: Dataset) -> str:
+    """Hex digest of what the arrays come from."""
     code = sha256_of(code_digest("data", "phantom", "label"), Path(__file__))
     return sha256_of(dataset.fingerprint, code, spec.dataset, dataset.source, repr((spec.size, spec.n_train)))
+
+
+def _content(spec: RunSpec, arrays: Mapping[str, np.ndarray]) -> str:
+    """Hex digest of the arrays themselves."""
+    described = [(name, array.dtype.str, array.shape) for name, array in sorted(arrays.items())]
+    return sha256_of(repr((spec.dataset, spec.source, described)), *(arrays[name].tobytes() for name, *_ in described))
 
 
 def _arrays(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
