@@ -61,6 +61,9 @@ TERMS: Mapping[str, str] = MappingProxyType(
 RISING = 0.01
 """Gain in validation Dice over the last two epochs above which a training counts as stopped early."""
 
+NOTHING = 0.05
+"""Validation Dice below which a training counts as failed."""
+
 
 def fit_rows(wanted: Mapping[tuple[str, str], Sequence[RunSpec]], config: Config, title: str = "") -> Fitted:
     """The finished runs behind rows, from their specs (:func:`softmask.runs.specs`); what lacks is trained."""
@@ -221,7 +224,8 @@ def overview(fitted: Fitted) -> pd.DataFrame:
     """One line for each run: size, training, and where it was trained.
 
     ``at the end`` says ``still rising`` where the last epoch is the best and the validation Dice has gained more than
-    :data:`RISING` over the last two: more epochs would have changed the result.
+    :data:`RISING` over the last two: more epochs would have changed the result. It says ``finds nothing`` where even
+    the best epoch's validation Dice is below :data:`NOTHING`: the training has failed, and its row says so.
     """
     runs = distinct(fitted)
     return pd.DataFrame(
@@ -229,7 +233,7 @@ def overview(fitted: Fitted) -> pd.DataFrame:
             "parameters": [run.record.n_parameters for run in runs],
             "best epoch": [f"{run.record.best_epoch} of {run.spec.settings.epochs}" for run in runs],
             "validation Dice": [run.record.curves["validation_dice"][run.record.best_epoch - 1] for run in runs],
-            "at the end": ["still rising" if _still_rising(run) else "" for run in runs],
+            "at the end": [_end(run) for run in runs],
             "seconds": [run.record.provenance.seconds for run in runs],
             "device": [run.record.provenance.device for run in runs],
             "from": ["record" if run.folder is None else "store" for run in runs],
@@ -238,9 +242,11 @@ def overview(fitted: Fitted) -> pd.DataFrame:
     ).round({"validation Dice": 3})
 
 
-def _still_rising(run: Run) -> bool:
-    dice = run.record.curves["validation_dice"]
-    return run.record.best_epoch == len(dice) and dice[-1] - dice[-3:][0] > RISING
+def _end(run: Run) -> str:
+    dice, best = run.record.curves["validation_dice"], run.record.best_epoch
+    if dice[best - 1] < NOTHING:
+        return "finds nothing"
+    return "still rising" if best == len(dice) and dice[-1] - dice[-3:][0] > RISING else ""
 
 
 def parameters_of(fitted: Fitted, rows: Iterable[str]) -> str:
