@@ -70,7 +70,7 @@ def trained(name: str, losses: Weighted) -> Callable[[], object]:
     if any(loss == "gan" for loss, _ in losses):
         parts = (network, PixelDiscriminator(width).to(memory_format=torch.channels_last).train())
     loop = (Supervised if len(parts) == 1 else Adversarial)(*parts, losses, place, learning_rate=1e-3, steps=1)
-    return partial(loop.step, batch())
+    return partial(loop.step, batch(), [name for name, _ in losses])
 
 
 def seconds(step: Callable[[], None]) -> float:
