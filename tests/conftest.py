@@ -9,8 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 from softmask.data.sample import Dataset, Sample
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("softmask", deadline=None)
+settings.load_profile("softmask")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -112,3 +112,12 @@ def test_predicted_alphas_are_what_soft_measures_read_and_no_other(images):
     assert (found["soft_dice"] == 1).all()
     for name in set(plain) - soft - {"soft_dice"}:
         np.testing.assert_array_equal(found[name], plain[name])
+
+
+def test_readers_are_compared_with_the_prediction_and_with_the_truth():
+    masks = np.zeros((2, 8, 8))
+    masks[:, 2:6, 2:6] = 1
+    reader = np.roll(masks, 1, axis=2)
+    found = measure_images(0.6 * masks, masks, masks, {"doctor3": reader})
+    assert found["dice_doctor3"].tolist() == found["truth_doctor3"].tolist() == [0.75, 0.75]
+    assert measure_images(0.6 * masks, masks, masks, {"doctor3": reader}, threshold=0.7)["dice_doctor3"].max() == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,6 +18,7 @@ STEPS = 150
 
 FULL_WIDTH_PARAMETERS = {
     "improved_backbone": 46588020,
+    "softgan_2020": 29237889,
     "unet": 31036481,
     "segnet": 29434497,
     "deeplabv3plus": 45792337,
@@ -34,6 +37,9 @@ FULL_WIDTH_PARAMETERS = {
 }
 """Of our networks, counted; a layer that is lost or added shows here, also where the published number is near."""
 
+SEVERAL = sorted(name for name in NETWORKS if NETWORKS[name].several)
+"""Networks of images with several channels."""
+
 every_network = pytest.mark.parametrize("name", sorted(NETWORKS))
 
 
@@ -46,8 +52,8 @@ def _seeded_on_one_core():
     torch.set_num_threads(threads)
 
 
-def narrow(name: str) -> SegmentationNet:
-    return build(name, NETWORKS[name].smoke)
+def narrow(name: str, inputs: int = 1) -> SegmentationNet:
+    return build(name, NETWORKS[name].smoke, inputs)
 
 
 def blobs() -> tuple[torch.Tensor, torch.Tensor]:
@@ -110,6 +116,29 @@ def test_other_shapes_are_errors_that_name_one_that_fits(name: str) -> None:
     if stride < network.SMALLEST:
         with pytest.raises(ConfigError, match=f"{network.SMALLEST} x {network.SMALLEST}"):
             network(torch.rand(1, 1, stride, stride))
+
+
+@pytest.mark.parametrize("inputs", [2, 3])
+@pytest.mark.parametrize("name", SEVERAL)
+def test_several_channels_all_count(name: str, inputs: int) -> None:
+    network = narrow(name, inputs).train()
+    image = torch.rand(2, inputs, SIZE, SIZE, requires_grad=True)
+    logits = network(image)
+    assert logits.shape == (2, 1, SIZE, SIZE)
+    logits.square().mean().backward()
+    assert (image.grad.abs().amax((0, 2, 3)) > 0).all()
+    needed = rf"images of {inputs} channels \(B, {inputs}, H, W\)"
+    for wrong in (1, inputs + 1):
+        with pytest.raises(ConfigError, match=rf"{needed}, not .*\(2, {wrong}, "):
+            network(torch.rand(2, wrong, SIZE, SIZE))
+
+
+@every_network
+def test_the_registry_knows_who_takes_several_channels(name: str) -> None:
+    assert NETWORKS[name].several == ("inputs" in signature(entry(name).load()).parameters)
+    if not NETWORKS[name].several:
+        with pytest.raises(ConfigError, match=f"{name} takes grey images, not .* 2 channels.* {', '.join(SEVERAL)}"):
+            narrow(name, inputs=2)
 
 
 @every_network
@@ -199,6 +228,12 @@ def test_an_unknown_name_is_answered_with_the_valid_ones() -> None:
 def test_a_width_is_a_whole_number_of_at_least_one(width) -> None:
     with pytest.raises(ConfigError, match="width of unet"):
         build("unet", width)
+
+
+@pytest.mark.parametrize("inputs", [0, -1, 1.5, True, None])
+def test_a_number_of_channels_is_a_whole_number_of_at_least_one(inputs) -> None:
+    with pytest.raises(ConfigError, match="number of input channels of cenet"):
+        build("cenet", 4, inputs)
 
 
 def test_attention_unet_says_how_narrow_it_can_be() -> None:

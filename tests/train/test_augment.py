@@ -5,25 +5,26 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softmask.train.augment import SHIFT, augment, draw
+from softmask.train.augment import augment, draw
 from softmask.train.losses import Batch
 
-SIZE = 16
+SIZE = 64
+LARGEST = 4  # a sixteenth of it
 
 
 def batch_of(n):
     """Random images whose mask and soft label are functions of them, and 0 near the border."""
     images = torch.rand(n, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     inner = torch.zeros(SIZE, SIZE)
-    inner[SHIFT:-SHIFT, SHIFT:-SHIFT] = 1
+    inner[LARGEST:-LARGEST, LARGEST:-LARGEST] = 1
     return Batch(images, (images > 0.5) * inner, images.square() * inner)
 
 
 def test_drawn_moves_cover_every_orientation_and_shift():
-    moves = draw(2000, torch.Generator().manual_seed(0))
+    moves = draw(2000, SIZE, torch.Generator().manual_seed(0))
     assert len(moves[:, :3].unique(dim=0)) == 8
     for shifts in moves[:, 3:].T:
-        assert shifts.unique().tolist() == list(range(-SHIFT, SHIFT + 1))
+        assert shifts.unique().tolist() == list(range(-LARGEST, LARGEST + 1))
 
 
 def test_the_eight_orientations_are_the_quarter_turns_and_their_mirror_images():
@@ -38,7 +39,7 @@ def test_the_eight_orientations_are_the_quarter_turns_and_their_mirror_images():
 @given(st.integers(0, 2**32))
 def test_image_mask_and_soft_label_move_together(seed):
     batch = batch_of(6)
-    moves = draw(6, torch.Generator().manual_seed(seed))
+    moves = draw(6, SIZE, torch.Generator().manual_seed(seed))
     moved = augment(batch, moves)
     # What stays inside is untouched, only elsewhere: the labels are still the same functions of the image.
     labelled = moved.soft > 0
@@ -62,9 +63,17 @@ def test_a_shift_repeats_the_image_s_edge_and_brings_in_no_lesion(down, right):
 
 def test_each_image_moves_on_its_own():
     batch = batch_of(5)
-    moves = draw(5, torch.Generator().manual_seed(3))
+    moves = draw(5, SIZE, torch.Generator().manual_seed(3))
     together = augment(batch, moves)
     for i in range(5):
         alone = augment(Batch(*(x[i : i + 1] for x in batch)), moves[i : i + 1])
         for one, all_of_them in zip(alone, together, strict=True):
             assert torch.equal(one[0], all_of_them[i])
+
+
+def test_all_channels_of_an_image_move_alike():
+    batch = batch_of(3)
+    moves = draw(3, SIZE, torch.Generator().manual_seed(4))
+    several = augment(Batch(torch.cat([batch.images, 1 - batch.images], dim=1), *batch[1:]), moves).images
+    alone = augment(batch, moves).images
+    assert torch.equal(several, torch.cat([alone, 1 - alone], dim=1))

@@ -12,7 +12,6 @@ from softmask.measure.segmentation import dice
 from softmask.nets import build
 from softmask.train import Settings, engine, predict, seeded, train
 from softmask.train.device import generator
-from softmask.train.engine import poly
 
 DICE = (("dice", 1.0),)
 SOFTGAN = (("dice", 0.5), ("soft_l1", 2.0), ("gan", 1.0))
@@ -97,9 +96,14 @@ def test_the_best_epoch_is_none_of_the_warm_up(run, data, monkeypatch):
 
 
 def test_poly_schedule():
-    assert poly(0, 10, 0.2, 0.9) == 0.2
-    assert poly(5, 10, 0.2, 0.9) == pytest.approx(0.2 * 0.5**0.9)
-    assert poly(9, 10, 0.2, 1.0) == pytest.approx(0.02)
+    poly = Settings(epochs=5, batch_size=4, learning_rate=0.2)
+    assert poly.rate(0, 10) == 0.2
+    assert poly.rate(5, 10) == pytest.approx(0.2 * 0.5**0.9)
+    held = Settings(epochs=5, batch_size=4, learning_rate=0.2, power=1.0, hold=3)
+    assert [held.rate(step, 10) for step in (0, 5, 6)] == [0.2, 0.2, 0.2]
+    assert [held.rate(step, 10) for step in (7, 9)] == pytest.approx([0.15, 0.05])
+    with pytest.raises(ConfigError, match="5 of 5 epochs at a constant rate leave none"):
+        Settings(epochs=5, batch_size=4, learning_rate=0.2, hold=5)
 
 
 def test_batches_are_whole_shuffled_anew_and_hold_an_image_once():
@@ -283,3 +287,22 @@ def test_predict(tiny, data):
     assert not network.training
     with torch.no_grad():
         np.testing.assert_allclose(torch.sigmoid(network(torch.tensor(images[:1]))), probabilities[:1], atol=1e-6)
+
+
+def test_without_a_loss_of_masks_the_dice_loss_warms_up_and_is_not_reported(run):
+    soft = (("soft_mse", 1.0), ("soft_l1", 100.0))
+    settings = Settings(epochs=2, batch_size=4, learning_rate=5e-3, warmup=1)
+    network, outcome = run(losses=soft, settings=settings)
+    assert set(outcome.curves) == {"train_loss", "loss_soft_mse", "loss_soft_l1", "learning_rate", "validation_dice"}
+    assert outcome.best_epoch == 2
+    cold, _ = run(losses=soft, settings=replace(settings, warmup=0), folder="cold")
+    assert weights(cold) != weights(network)
+
+
+def test_a_student_is_not_warmed_up(run):
+    taught = (("hard_cross_entropy", 0.3), ("soft_cross_entropy", 0.7))
+    curves = [
+        run(losses=taught, settings=Settings(2, 4, 5e-3, warmup=warmup), folder=str(warmup))[1].curves
+        for warmup in (0, 1)
+    ]
+    assert curves[0] == curves[1]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from softmask.errors import ConfigError
-from softmask.train.losses import LOSSES, Batch, dice_loss, soft_l1_loss, split, weighted
+from softmask.train.losses import LOSSES, Batch, Loss, dice_loss, soft_l1_loss, soft_mse_loss, split, weighted
 
 
 def logits_and_target(dtype=torch.float32, shape=(3, 1, 5, 6)):
@@ -31,10 +31,22 @@ def test_dice_by_hand():
     assert dice_loss(logits, target, squared=True).item() == pytest.approx(squared, abs=1e-6)
 
 
-def test_soft_l1_by_hand():
+def test_soft_l1_and_mse_by_hand():
     logits = torch.tensor([[0.0, math.atanh(0.5), math.atanh(-0.5)]]).view(1, 1, 1, 3)
     alpha = torch.tensor([[1.0, 0.75, 0.0]]).view(1, 1, 1, 3)  # -> 1, 0.5, -1
     assert soft_l1_loss(logits, alpha).item() == pytest.approx((1 + 0 + 0.5) / 3, abs=1e-6)
+    assert soft_mse_loss(logits, alpha).item() == pytest.approx((1 + 0 + 0.25) / 3, abs=1e-6)
+
+
+def test_cross_entropies_by_hand():
+    """p = (0.8, 0.5), of masks (1, 0) and soft labels (0.9, 0.25): a student's two targets."""
+    logits = torch.tensor([[logit(0.8), 0.0]]).view(1, 1, 1, 2)
+    masks, alpha = torch.tensor([1.0, 0]).view(1, 1, 1, 2), torch.tensor([0.9, 0.25]).view(1, 1, 1, 2)
+    terms = weighted([logits], Batch(alpha, masks, alpha), [("soft_cross_entropy", 0.7), ("hard_cross_entropy", 0.3)])
+    soft = -(0.9 * math.log(0.8) + 0.1 * math.log(0.2) + math.log(0.5)) / 2
+    hard = -(math.log(0.8) + math.log(0.5)) / 2
+    assert terms["soft_cross_entropy"].item() == pytest.approx(0.7 * soft, abs=1e-6)
+    assert terms["hard_cross_entropy"].item() == pytest.approx(0.3 * hard, abs=1e-6)
 
 
 @pytest.mark.parametrize("squared", [False, True])
@@ -48,10 +60,22 @@ def test_dice_agrees_with_monai(squared):
 
 def test_zero_at_a_perfect_prediction():
     alpha = torch.linspace(0.01, 0.99, 30, dtype=torch.float64).view(1, 1, 5, 6)
-    assert soft_l1_loss(torch.atanh(2 * alpha - 1), alpha).item() == pytest.approx(0, abs=1e-12)
+    for loss in (soft_l1_loss, soft_mse_loss):
+        assert loss(torch.atanh(2 * alpha - 1), alpha).item() == pytest.approx(0, abs=1e-12)
     mask = (alpha > 0.6).double()
+    assert LOSSES["hard_cross_entropy"].function(200 * (2 * mask - 1), mask).item() == pytest.approx(0, abs=1e-12)
     for squared in (False, True):
         assert dice_loss(200 * (2 * mask - 1), mask, squared).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_soft_cross_entropy_is_least_at_the_soft_label():
+    """It is the label's own entropy there, not 0."""
+    alpha = torch.linspace(0.01, 0.99, 30, dtype=torch.float64).view(1, 1, 5, 6)
+    at_label = torch.logit(alpha).requires_grad_()
+    loss = LOSSES["soft_cross_entropy"].function(at_label, alpha)
+    loss.backward()
+    torch.testing.assert_close(at_label.grad, torch.zeros_like(alpha))
+    torch.testing.assert_close(loss.detach(), (torch.special.entr(alpha) + torch.special.entr(1 - alpha)).mean())
 
 
 def test_squared_dice_of_a_soft_target_is_least_at_the_target():
@@ -69,7 +93,7 @@ def test_an_empty_mask_costs_one_and_never_nan():
             assert dice_loss(logits, empty, squared).item() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("name", ["dice", "dice_squared", "soft_l1"])
+@pytest.mark.parametrize("name", sorted(name for name in LOSSES if isinstance(LOSSES[name], Loss)))
 def test_gradients(name):
     logits, target = logits_and_target(torch.float64)
     assert torch.autograd.gradcheck(lambda x: LOSSES[name].function(x, target), logits.requires_grad_())

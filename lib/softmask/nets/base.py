@@ -1,4 +1,4 @@
-"""What every network of the workbook is: a module from grey images to one map of logits."""
+"""What every network of the workbook is: a module from images to one map of logits."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ class SegmentationNet(nn.Module):
         FULL_WIDTH: ``width`` of the publication.
         PARAMETERS: number of parameters the publication (or its authors' code) has at full width, for one input channel
             and one output map; None where none is known (the file's head says why).
+        inputs: channels of the images: 1 for grey ones. A network that takes several sets it to those it was made for.
     """
 
     STRIDE: ClassVar[int] = 1
     SMALLEST: ClassVar[int] = 1
     FULL_WIDTH: ClassVar[int] = 64
     PARAMETERS: ClassVar[int | None] = None
+    inputs: int = 1
 
     def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The main logits (B, 1, H, W) first, then those of deep supervision, each (B, 1, H, W) too.
@@ -37,7 +39,7 @@ class SegmentationNet(nn.Module):
         raise NotImplementedError
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits (B, 1, H, W) of grey images (B, 1, H, W) in [0, 1].
+        """Logits (B, 1, H, W) of images (B, ``inputs``, H, W) in [0, 1].
 
         Raises:
             ConfigError: for another shape, or a height or width that is no multiple of the stride or too small.
@@ -51,10 +53,11 @@ class SegmentationNet(nn.Module):
         return self.outputs(image)
 
     def check(self, image: torch.Tensor) -> None:
-        """Raises ConfigError where ``image`` is not (B, 1, H, W) with an H and W that the network can take."""
+        """Raises ConfigError where ``image`` is not (B, ``inputs``, H, W) with an H and W that the network can take."""
         name = type(self).__name__
-        if image.ndim != 4 or image.shape[1] != 1:
-            raise ConfigError(f"{name} takes grey images (B, 1, H, W), not a tensor of shape {tuple(image.shape)}")
+        if image.ndim != 4 or image.shape[1] != self.inputs:
+            kind = "grey images" if self.inputs == 1 else f"images of {self.inputs} channels"
+            raise ConfigError(f"{name} takes {kind} (B, {self.inputs}, H, W), not a tensor of {tuple(image.shape)}")
         height, width = image.shape[-2:]
         if height % self.STRIDE or width % self.STRIDE:
             raise ConfigError(

@@ -101,6 +101,7 @@ class CENet(SegmentationNet):
 
     Args:
         width: channels of the first stage of the encoder, doubled at each of its four stages.
+        inputs: channels of the images.
     """
 
     STRIDE: ClassVar[int] = 32
@@ -108,22 +109,23 @@ class CENet(SegmentationNet):
     FULL_WIDTH: ClassVar[int] = 64
     PARAMETERS: ClassVar[int | None] = 28_996_821  # the authors' code
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, inputs: int = 1) -> None:
         super().__init__()
+        self.inputs = inputs
         channels = [width * 2**stage for stage in range(len(DEPTHS))]
         self.stem = nn.Sequential(
-            nn.Conv2d(1, width, 7, stride=2, padding=3, bias=False),
+            nn.Conv2d(inputs, width, 7, stride=2, padding=3, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(),
             nn.MaxPool2d(3, stride=2, padding=1),
         )
         self.stages = nn.ModuleList()
-        inputs = width
+        before = width
         for stage, (depth, outputs) in enumerate(zip(DEPTHS, channels, strict=True)):
-            first = ResidualBlock(inputs, outputs, stride=2 if stage else 1)
+            first = ResidualBlock(before, outputs, stride=2 if stage else 1)
             self.stages.append(nn.Sequential(first, *(ResidualBlock(outputs, outputs, 1) for _ in range(depth - 1))))
-            inputs = outputs
-        self.context = nn.Sequential(DenseAtrousConv(inputs), MultiKernelPooling(inputs))
+            before = outputs
+        self.context = nn.Sequential(DenseAtrousConv(channels[3]), MultiKernelPooling(channels[3]))
         self.decoder = nn.ModuleList(
             decoder_block(coarse, fine)
             for coarse, fine in [

@@ -21,12 +21,14 @@ class Entry:
             networks training steps of similar cost (see docs/choices.md).
         rate: learning rate in the small profiles, for batches of 8; for the networks of SoftGAN's tables chosen on
             validation images (see docs/choices.md).
+        several: whether the class takes ``inputs``, the number of the images' channels; the others take grey images.
     """
 
     where: str
     smoke: int
     cpu: int
     rate: float = 1e-3
+    several: bool = False
 
     @property
     def module(self) -> str:
@@ -45,14 +47,15 @@ class Entry:
 NETWORKS: Mapping[str, Entry] = MappingProxyType(
     {
         # name: Entry("file:class", width in smoke, width in cpu, learning rate)
-        "improved_backbone": Entry("softgan:ImprovedBackbone", 4, 8),
+        "improved_backbone": Entry("softgan:ImprovedBackbone", 4, 8, several=True),
+        "softgan_2020": Entry("softgan_2020:SoftGAN2020", 4, 8, 2e-3, several=True),
         "unet": Entry("unet:UNet", 4, 16, 3e-3),
         "segnet": Entry("segnet:SegNet", 4, 8, 1e-2),
         "deeplabv3plus": Entry("deeplabv3plus:DeepLabV3Plus", 4, 8, 1e-2),
         "unetplusplus": Entry("unetplusplus:UNetPlusPlus", 3, 4, 1e-2),
         "attention_unet": Entry("attention_unet:AttentionUNet", 4, 8, 1e-2),
         "unet3plus": Entry("unet3plus:UNet3Plus", 1, 2, 1e-2),
-        "cenet": Entry("cenet:CENet", 16, 28, 1e-2),
+        "cenet": Entry("cenet:CENet", 16, 28, 1e-2, several=True),
         "infnet": Entry("infnet:InfNet", 8, 16, 1e-2),
         "medt": Entry("medt:MedT", 2, 3, 3e-3),
         "cfcnn": Entry("cfcnn:CFCNN", 2, 4, 1e-2),
@@ -63,26 +66,43 @@ NETWORKS: Mapping[str, Entry] = MappingProxyType(
         "cascadedcnn": Entry("cascadedcnn:CascadedCNN", 1, 2, 1e-2),
     }
 )
+"""What segments."""
+
+SR_NETWORKS: Mapping[str, Entry] = MappingProxyType({"srgan": Entry("srgan:Generator", 4, 16, 2e-3)})
+"""What super-resolves."""
 
 
 def entry(name: str) -> Entry:
     """The entry of a network. Raises ConfigError, listing the valid names, for one that is not there."""
-    if name not in NETWORKS:
-        raise ConfigError(f"unknown network {name!r}; choose one of {', '.join(sorted(NETWORKS))}")
-    return NETWORKS[name]
+    known = {**NETWORKS, **SR_NETWORKS}
+    if name not in known:
+        valid = ", ".join([*sorted(NETWORKS), *SR_NETWORKS])
+        raise ConfigError(f"unknown network {name!r}; choose one of {valid}")
+    return known[name]
 
 
-def build(name: str, width: int | None = None) -> SegmentationNet:
+def build(name: str, width: int | None = None, inputs: int = 1) -> SegmentationNet:
     """A network with fresh weights (from torch's generator), ``width`` channels wide (None: as published).
 
+    Args:
+        inputs: channels of its images.
+
     Raises:
-        ConfigError: for an unknown name, or a width that is not a whole number of at least 1.
+        ConfigError: for an unknown name, a width or number of channels that is not a whole number of at least 1, or
+            several channels for a network that takes grey images only.
     """
-    network = entry(name).load()
+    found = entry(name)
+    network = found.load()
     if width is None:
         width = network.FULL_WIDTH
-    if isinstance(width, bool) or not isinstance(width, int) or width < 1:
-        raise ConfigError(f"the width of {name} must be a whole number of at least 1, not {width!r}")
+    for what, number in {"width": width, "number of input channels": inputs}.items():
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise ConfigError(f"the {what} of {name} must be a whole number of at least 1, not {number!r}")
+    if found.several:
+        return network(width, inputs)
+    if inputs > 1:
+        able = ", ".join(sorted(other for other in NETWORKS if NETWORKS[other].several))
+        raise ConfigError(f"{name} takes grey images, not images of {inputs} channels; choose one of {able}")
     return network(width)
 
 

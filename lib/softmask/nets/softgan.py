@@ -82,7 +82,7 @@ class ImprovedBackbone(SegmentationNet):
 
     Args:
         width: channels of the first level, doubled at each of the five levels.
-        inputs: channels of the input: 1, or those of a module that hands on features (DSNet).
+        inputs: channels of the images, or of the features that a module hands on (DSNet).
     """
 
     STRIDE: ClassVar[int] = 2 ** (LEVELS - 1)
@@ -90,6 +90,7 @@ class ImprovedBackbone(SegmentationNet):
 
     def __init__(self, width: int, inputs: int = 1) -> None:
         super().__init__()
+        self.inputs = inputs
         channels = [width * 2**level for level in range(LEVELS)]
         steps = list(pairwise(channels))  # (finer, coarser)
         self.first = CBAMBlock(inputs, width)
@@ -121,8 +122,8 @@ class ImprovedBackbone(SegmentationNet):
 class PixelDiscriminator(nn.Module):
     """Judges every pixel of a soft mask, given the image: real or made by the segmentor (figure 4).
 
-    Conditional: image and mask enter as two channels. The sigmoid at the end is left to the loss, which is exact in
-    floating point only on logits.
+    Conditional: image and mask enter as channels of one input. The sigmoid at the end is left to the loss, which is
+    exact in floating point only on logits.
 
     Args:
         width: channels of the two hidden layers (the paper names none).

@@ -6,14 +6,16 @@ import torch
 
 from softmask.train.losses import Batch
 
-SHIFT = 4
-"""Largest shift, in pixels, up, down, left and right."""
+SHIFT = 1 / 16
+"""Largest shift up, down, left and right, as a share of the image's side."""
 
 
-def draw(n: int, generator: torch.Generator) -> torch.Tensor:
-    """Moves of ``n`` images, (n, 5) int64: transposed, flipped up-down, left-right (0 or 1); rows, columns to shift."""
+def draw(n: int, size: int, generator: torch.Generator) -> torch.Tensor:
+    """Moves of ``n`` images of ``size`` x ``size`` pixels, (n, 5) int64: transposed, flipped up-down, left-right (0 or
+    1); rows, columns to shift."""
     flips = torch.randint(0, 2, (n, 3), generator=generator)
-    shifts = torch.randint(-SHIFT, SHIFT + 1, (n, 2), generator=generator)
+    most = int(size * SHIFT)
+    shifts = torch.randint(-most, most + 1, (n, 2), generator=generator)
     return torch.cat([flips, shifts], dim=1)
 
 
@@ -37,6 +39,6 @@ def augment(batch: Batch, moves: torch.Tensor) -> Batch:
     source = (rows.clamp(0, size - 1) * size + columns.clamp(0, size - 1)).view(b, 1, -1)  # (B, 1, S*S)
 
     def move(x: torch.Tensor) -> torch.Tensor:
-        return x.flatten(2).gather(2, source).view_as(x)
+        return x.flatten(2).gather(2, source.expand(-1, x.shape[1], -1)).view_as(x)  # (B, C, S, S)
 
     return Batch(move(batch.images), move(batch.masks) * inside, move(batch.soft) * inside)

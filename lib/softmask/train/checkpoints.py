@@ -45,7 +45,7 @@ class Checkpoint:
     @property
     def epochs(self) -> int:
         """Number of epochs done."""
-        return len(self.curves.get("validation_dice", ()))
+        return len(self.curves.get("train_loss", ()))
 
 
 def save(path: Path, checkpoint: Checkpoint, fingerprint: Mapping[str, str]) -> None:

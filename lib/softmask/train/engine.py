@@ -1,6 +1,7 @@
 """The training loop that all networks share: epochs, batches, schedule, validation, checkpoints.
 
-Adam with the poly learning rate (SoftGAN and DSNet, section "Implementation"): lr (1 - step / steps)^0.9 at each step.
+Adam with the poly learning rate (SoftGAN and DSNet, section "Implementation"): lr (1 - step / steps)^0.9 at each step,
+after some epochs at a constant rate where the settings ask for it (CasGAN).
 
 What the papers leave open: augmentation (orientations and small shifts); which epoch's weights are tested: those with
 the best mean Dice on the validation images, cut at 0.5, the earlier one of two equals, the warm-up's epochs aside. An
@@ -32,7 +33,7 @@ from softmask.train.adversarial import Adversarial
 from softmask.train.augment import augment, draw
 from softmask.train.checkpoints import Checkpoint
 from softmask.train.device import Place, derived, deterministic, generator, pick, seeded
-from softmask.train.losses import Batch, Weighted, looking_at, split
+from softmask.train.losses import Batch, Weighted, by_tanh, looking_at, split
 from softmask.train.supervised import Supervised
 
 BINARY = "binary"
@@ -40,7 +41,7 @@ BINARY = "binary"
 
 
 class Part(Protocol):
-    """Images, masks and soft labels, (N, 1, S, S) float32 (:class:`softmask.runs.prepared.Part`)."""
+    """Images (N, C, S, S), masks and soft labels (N, 1, S, S), float32 (:class:`softmask.runs.prepared.Part`)."""
 
     images: np.ndarray
     masks: np.ndarray
@@ -63,10 +64,11 @@ class Settings:
         batch_size: images in a step; all of them where there are fewer. Processes share a batch.
         learning_rate: at the first step.
         power: of the poly schedule.
-        warmup: epochs at the beginning in which the network follows the losses of the binary mask alone, where there
-            are any. Not in the papers: with SoftGAN's weights (0.5, 100, 1) the soft L1 loss is nearly all of the sum,
-            and an empty mask is a minimum of it that a fresh network falls into. A discriminator learns from the start.
-            None of these epochs is chosen as the best.
+        hold: epochs at the beginning in which the rate stays as it is (CasGAN: 35).
+        warmup: epochs at the beginning in which a network with a soft L1 or squared loss follows the losses of the
+            binary mask alone; the Dice loss, where it has none. Not in the papers: with SoftGAN's and CasGAN's weights
+            the soft L1 loss is nearly all of the sum, and an empty mask is a minimum of it that a fresh network falls
+            into. A discriminator learns from the start. None of these epochs is chosen as the best.
         discriminator_width: channels of the discriminator, where there is one.
 
     Raises:
@@ -77,19 +79,27 @@ class Settings:
     batch_size: int
     learning_rate: float
     power: float = 0.9
+    hold: int = 0
     warmup: int = 0
     discriminator_width: int = PixelDiscriminator.FULL_WIDTH
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if not (value > 0 or (name == "warmup" and value == 0)):
+            if not (value > 0 or (name in ("warmup", "hold") and value == 0)):
                 raise ConfigError(f"{name} must be positive, not {value!r}")
+        if self.hold >= self.epochs:
+            raise ConfigError(f"{self.hold} of {self.epochs} epochs at a constant rate leave none to lower it in")
         if self.warmup >= self.epochs:
             raise ConfigError(f"a warmup of {self.warmup} epochs leaves none of {self.epochs} to follow all losses")
 
     def steps(self, n: int) -> int:
         """Steps of the whole training on ``n`` images."""
         return self.epochs * (n // min(self.batch_size, n))
+
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate of ``step``, from 0, out of ``steps``: constant in the epochs of ``hold``, then poly."""
+        held = steps * self.hold // self.epochs
+        return self.learning_rate * (1 - max(step - held, 0) / (steps - held)) ** self.power
 
 
 Curves = Mapping[str, list[float]]
@@ -155,7 +165,8 @@ def train(
     _check_data(data, label, settings, place)
     images = _tensors(data.train, label, place.device)
     network.to(place.device, memory_format=torch.channels_last)
-    loop = _loop(network, losses, settings, seed, place, settings.steps(len(images.images)))
+    warmup, warm, added = _warm_up(losses, settings)
+    loop = _loop(network, [*losses, *added], settings, seed, place, settings.steps(len(images.images)))
     path = Path(folder) / "checkpoint.pt"
     fingerprint = {
         "name": name,
@@ -169,8 +180,6 @@ def train(
     with place.first():
         state = checkpoints.load(path, fingerprint)
     _restore(loop, state)
-    warm = looking_at("masks", losses)
-    warmup = settings.warmup if warm and len(warm) < len(losses) else 0
     if state.epochs and progress:
         progress(state.epochs, settings.epochs, state.curves)
     with deterministic(place.device):
@@ -178,7 +187,7 @@ def train(
             started = time.perf_counter()
             try:
                 followed = warm if epoch < warmup else [loss for loss, _ in losses]
-                values = _epoch(loop, images, settings, seed, epoch, place, followed)
+                values = _epoch(loop, images, settings, seed, epoch, place, followed, losses)
                 values["validation_dice"] = _validate(network, data.validation, settings.batch_size)
             except _NotFinite as error:
                 kept = f"the last good checkpoint is kept at {path}" if epoch else "there is no checkpoint yet"
@@ -202,7 +211,7 @@ def train(
 
 @torch.inference_mode()
 def predict(network: SegmentationNet, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
-    """Probabilities (N, 1, H, W) float32 in [0, 1] for ``images`` (N, 1, H, W) in [0, 1], on the network's device."""
+    """Probabilities (N, 1, H, W) float32 in [0, 1] for ``images`` (N, C, H, W) in [0, 1], on the network's device."""
     device = next(network.parameters()).device
     training = network.training
     network.eval()
@@ -213,21 +222,24 @@ def predict(network: SegmentationNet, images: np.ndarray, batch_size: int = 64) 
         network.train(training)
 
 
-def poly(step: int, steps: int, rate: float, power: float) -> float:
-    """Learning rate of ``step``, from 0, out of ``steps``: ``rate`` (1 - step / steps)^power."""
-    return rate * (1 - step / steps) ** power
-
-
 class _NotFinite(Exception):
     """Numbers that are NaN or infinite: where."""
 
 
 def _epoch(
-    loop: Loop, images: Batch, settings: Settings, seed: int, epoch: int, place: Place, followed: Collection[str]
+    loop: Loop,
+    images: Batch,
+    settings: Settings,
+    seed: int,
+    epoch: int,
+    place: Place,
+    followed: Collection[str],
+    losses: Weighted,
 ) -> dict[str, float]:
-    """One pass over the training images, following those losses. Returns its numbers by name, for the curves."""
+    """One pass over the training images, following the losses ``followed``. Returns its numbers by name, for the
+    curves: of ``losses``, not of one that only warms up."""
     batches = _batches(len(images.images), settings, generator(seed, "batches", epoch))  # (steps, B)
-    moves = draw(len(images.images), generator(seed, "moves", epoch)).to(place.device)
+    moves = draw(len(images.images), images.images.shape[-1], generator(seed, "moves", epoch)).to(place.device)
     steps, done = settings.epochs * len(batches), epoch * len(batches)
     for module in loop.modules.values():
         module.train()
@@ -236,7 +248,7 @@ def _epoch(
         for step, chosen in enumerate(batches.to(place.device)):
             for optimiser in loop.optimisers.values():
                 for group in optimiser.param_groups:
-                    group["lr"] = poly(done + step, steps, settings.learning_rate, settings.power)
+                    group["lr"] = settings.rate(done + step, steps)
             mine = chosen[place.rank :: place.processes]
             batch = augment(Batch(*(part[mine] for part in images)), moves[mine])
             values = loop.step(batch, followed)
@@ -246,11 +258,21 @@ def _epoch(
     place.agree(loop.modules["network"])
     _check_finite(table, list(values), images.images, batches, loop)
     means = dict(zip(values, table.double().mean(0).tolist(), strict=True))
+    own = {f"loss_{name}" for name, _ in losses}
+    means = {key: mean for key, mean in means.items() if key in own or not key.startswith("loss_")}
     return {
         "train_loss": sum(mean for key, mean in means.items() if key.startswith("loss_")),
         **means,
-        "learning_rate": poly(done, steps, settings.learning_rate, settings.power),
+        "learning_rate": settings.rate(done, steps),
     }
+
+
+def _warm_up(losses: Weighted, settings: Settings) -> tuple[int, list[str], Weighted]:
+    """Epochs of the warm-up, the losses followed in it, and the one that is added for it (none or one)."""
+    if not settings.warmup or not by_tanh(losses):
+        return 0, [], ()
+    masks = looking_at("masks", losses)
+    return (settings.warmup, masks, ()) if masks else (settings.warmup, ["dice"], (("dice", 1.0),))
 
 
 def _batches(n: int, settings: Settings, source: torch.Generator) -> torch.Tensor:
@@ -305,7 +327,7 @@ def _loop(network: SegmentationNet, losses: Weighted, settings: Settings, seed: 
     if not adversarial:
         return Supervised(network, pixel, place, settings.learning_rate, steps)
     with seeded(derived(seed, "discriminator")):
-        discriminator = PixelDiscriminator(settings.discriminator_width)
+        discriminator = PixelDiscriminator(settings.discriminator_width, network.inputs + 1)
     discriminator.to(place.device, memory_format=torch.channels_last)
     return Adversarial(network, discriminator, losses, place, settings.learning_rate, steps)
 

@@ -1,7 +1,7 @@
 """Losses of segmentation and of adversarial training, on logits.
 
-SoftGAN (ICME 2022), equations 2, 3 and 5; DSNet (TNNLS 2023), equation 15; least squares after Mao et al., "Least
-Squares Generative Adversarial Networks", ICCV 2017.
+SoftGAN (ICME 2022), equations 2, 3 and 5; DSNet (TNNLS 2023), equation 15; CasGAN (2020), equations 2 and 5; least
+squares after Mao et al., "Least Squares Generative Adversarial Networks", ICCV 2017.
 
 What differs from the papers: the Dice loss is taken for each image and then averaged, so that a large nodule does not
 outweigh a small one; the segmentor's part of the GAN loss is the non-saturating one, -log D(x, S(x)), whose gradient
@@ -26,7 +26,7 @@ EPSILON = 1e-6
 
 
 class Batch(NamedTuple):
-    """Images (B, 1, H, W) in [0, 1], binary masks (B, 1, H, W) of 0 and 1, soft labels (B, 1, H, W) in [0, 1]."""
+    """Images (B, C, H, W) in [0, 1], binary masks (B, 1, H, W) of 0 and 1, soft labels (B, 1, H, W) in [0, 1]."""
 
     images: torch.Tensor
     masks: torch.Tensor
@@ -55,12 +55,25 @@ def soft_l1_loss(logits: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
     return (torch.tanh(logits) - (2 * alpha - 1)).abs().mean()
 
 
+def soft_mse_loss(logits: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    """Mean (tanh(logits) - (2 alpha - 1))^2, in [0, 4], over pixels and images (CasGAN, equation 2).
+
+    Args:
+        logits, alpha: (B, 1, H, W); ``alpha`` is the soft mask in [0, 1].
+    """
+    return (torch.tanh(logits) - (2 * alpha - 1)).square().mean()
+
+
 @dataclass(frozen=True)
 class Loss:
-    """A loss of logits against what :class:`Batch` calls ``target``: ``masks`` or ``soft``."""
+    """A loss of logits against what :class:`Batch` calls ``target``: ``masks`` or ``soft``.
+
+    ``tanh``: it reads the soft mask off the logits as tanh, in [-1, 1]; the others read a probability, sigmoid.
+    """
 
     function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     target: str
+    tanh: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +109,11 @@ LOSSES: Mapping[str, Loss | GanLoss] = MappingProxyType(
     {
         "dice": Loss(dice_loss, "masks"),
         "dice_squared": Loss(partial(dice_loss, squared=True), "masks"),
-        "soft_l1": Loss(soft_l1_loss, "soft"),
+        "soft_l1": Loss(soft_l1_loss, "soft", tanh=True),
+        "soft_mse": Loss(soft_mse_loss, "soft", tanh=True),
+        # of a student: alpha L(soft) + (1 - alpha) L(hard), CasGAN, equation 5
+        "soft_cross_entropy": Loss(F.binary_cross_entropy_with_logits, "soft"),
+        "hard_cross_entropy": Loss(F.binary_cross_entropy_with_logits, "masks"),
         "gan": GanLoss(_cross_entropy, boundary=0.0),
         "gan_least_squares": GanLoss(_half_square, boundary=0.5),
     }
@@ -134,6 +151,11 @@ def weighted(outputs: Sequence[torch.Tensor], batch: Batch, losses: Weighted) ->
         target = getattr(batch, loss.target)
         terms[name] = weight * torch.stack([loss.function(logits, target) for logits in outputs]).mean()
     return terms
+
+
+def by_tanh(losses: Weighted) -> bool:
+    """Whether the soft mask of a network trained with ``losses`` is tanh of its logits."""
+    return any(getattr(LOSSES[name], "tanh", False) for name, _ in losses)
 
 
 def looking_at(target: str, losses: Weighted) -> list[str]:

@@ -1,0 +1,80 @@
+"""Super-resolution on one core: SRGAN's training steps, and whole images through the network in tiles.
+
+Run with ``pytest benchmarks/bench_super_resolution.py --benchmark-enable --benchmark-only``. The last benchmark brings
+512 x 512 pixels to 2048 x 2048 at full width in a process of its own, and keeps that one's peak memory, which must stay
+below 2 GB, in its ``extra_info``; it takes half a minute.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from softmask.nets import SR_NETWORKS, build
+from softmask.nets.srgan import Discriminator
+from softmask.nets.tiles import super_resolve
+from softmask.train.device import Place
+from softmask.train.super_resolution import PATCH, SuperResolution
+
+BATCH = 8
+LOSSES = {
+    "content": [("content", 1.0)],
+    "adversarial": [("content", 1.0), ("adversarial", 0.001), ("total_variation", 2e-8)],
+    "all": [("content", 1.0), ("adversarial", 0.001), ("vgg22", 0.008), ("total_variation", 2e-8)],
+}
+LARGE = """
+import resource, sys
+import numpy as np
+import torch
+from softmask.nets import build
+from softmask.nets.tiles import super_resolve
+
+torch.set_num_threads(1)
+image = np.random.default_rng(1).random((512, 512), dtype=np.float32)
+assert super_resolve(build("srgan"), image).shape == (2048, 2048)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _one_core():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(2020)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.benchmark(group=f"SRGAN: training step, {BATCH} patches of {PATCH} x {PATCH}")
+@pytest.mark.parametrize("losses", LOSSES)
+def test_step(benchmark, losses: str) -> None:
+    network = build("srgan", SR_NETWORKS["srgan"].cpu).to(memory_format=torch.channels_last).train()
+    discriminator = Discriminator(8).to(memory_format=torch.channels_last).train()
+    loop = SuperResolution(
+        network, None if losses == "content" else discriminator, LOSSES[losses], Place(torch.device("cpu")), steps=1
+    )
+    high = torch.rand(BATCH, 1, PATCH, PATCH)
+    benchmark(partial(loop.step, high, [name for name, _ in LOSSES[losses]]))
+
+
+@pytest.mark.benchmark(group="SRGAN: image to four times its size, width of the cpu profile")
+@pytest.mark.parametrize("size", [64, 128, 256])
+def test_images(benchmark, size: int) -> None:
+    network = build("srgan", SR_NETWORKS["srgan"].cpu)
+    image = np.random.default_rng(size).random((size, size), dtype=np.float32)
+    benchmark(super_resolve, network, image)
+
+
+@pytest.mark.benchmark(group="SRGAN: 512 x 512 to 2048 x 2048, full width")
+def test_memory(benchmark) -> None:
+    def run() -> float:
+        return float(subprocess.run([sys.executable, "-c", LARGE], check=True, capture_output=True, text=True).stdout)
+
+    gigabytes = benchmark.pedantic(run, rounds=1)
+    benchmark.extra_info["gigabytes"] = gigabytes
+    assert gigabytes < 2

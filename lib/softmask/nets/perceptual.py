@@ -1,0 +1,111 @@
+"""Perceptual loss: the distance of two images in the features of VGG19.
+
+Ledig et al., CVPR 2017, section 2.2.1, on Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale
+Image Recognition", ICLR 2015, as torchvision has it. Their factor 1/12.75 on the features is left to the loss's weight.
+
+The weights are ImageNet's where a file with them is found: the one that ``SOFTMASK_VGG19`` names, else that of torch's
+hub; nothing is downloaded. Elsewhere weights from a fixed seed stand in, whose features still compare patterns rather
+than pixels; :attr:`Perceptual.origin` says which it is.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from softmask.errors import DataError, brief
+from softmask.files import sha256_of
+
+LAYERS: Mapping[str, int] = MappingProxyType({"vgg22": 9, "vgg54": 36})
+"""By name, how many of VGG19's layers stand before the features: up to the ReLU after the second convolution before the
+second pooling, or after the fourth before the fifth."""
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet's colours."""
+HUB_FILE = "vgg19-dcbb9e9d.pth"
+SEED = 19
+
+
+class Perceptual(nn.Module):
+    """Mean squared difference of features.
+
+    Args:
+        layer: of :data:`LAYERS`.
+
+    Attributes:
+        origin: of the weights, in words.
+
+    Raises:
+        DataError: where the file of weights cannot be read, or is not VGG19's.
+    """
+
+    def __init__(self, layer: str) -> None:
+        super().__init__()
+        from torchvision.models import vgg19
+
+        with torch.device("meta"):  # 144 million weights, most of them of no use here
+            self.layers = vgg19(weights=None).features[: LAYERS[layer]]
+        self.layers.to_empty(device="cpu")
+        path = weights_file()
+        if path is None:
+            source = torch.Generator().manual_seed(SEED)
+            for parameter in self.layers.parameters():
+                nn.init.kaiming_normal_(parameter, generator=source) if parameter.ndim > 1 else nn.init.zeros_(
+                    parameter
+                )
+            self.origin = f"VGG19 with random weights from seed {SEED}: no file with ImageNet's was found"
+        else:
+            self.layers.load_state_dict(_read(path, self.layers.state_dict()))
+            self.origin = f"VGG19 with the weights in {path.name}"
+        self.layers.requires_grad_(False).eval()
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1))
+        self.register_buffer("deviation", torch.tensor(DEVIATION).view(3, 1, 1))
+
+    def digest(self) -> str:
+        """Hex digest of the weights in use."""
+        return sha256_of(*(value.cpu().numpy().tobytes() for value in self.layers.state_dict().values()))
+
+    def features(self, image: torch.Tensor) -> torch.Tensor:
+        """(B, C, H', W') of grey images (B, 1, H, W) in [0, 1]: C 128 at half the size, or 512 at a sixteenth."""
+        return self.layers((image - self.mean) / self.deviation)  # (B, 3, H, W), then the layers
+
+    def forward(self, image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+        """Scalar, for images (B, 1, H, W) in [0, 1]; no gradient goes to ``reference``."""
+        with torch.no_grad():
+            expected = self.features(reference)
+        return F.mse_loss(self.features(image), expected)
+
+
+def weights_file() -> Path | None:
+    """The file of VGG19's weights. Raises DataError where ``SOFTMASK_VGG19`` names one that is not there."""
+    named = os.environ.get("SOFTMASK_VGG19")
+    if named:
+        if not Path(named).is_file():
+            raise DataError(f"SOFTMASK_VGG19 = {named!r} is no file; name VGG19's weights (.pth or .safetensors)")
+        return Path(named)
+    hub = Path(torch.hub.get_dir(), "checkpoints", HUB_FILE)
+    return hub if hub.is_file() else None
+
+
+def _read(path: Path, wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights ``wanted`` (their names and shapes) from a file of the whole of VGG19."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        safe = path.suffix == ".safetensors"
+        found = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        raise DataError(f"{path}: cannot be read as weights ({brief(error)})") from error
+    for name, value in wanted.items():
+        mine = found.get(f"features.{name}") if isinstance(found, dict) else None
+        if not isinstance(mine, torch.Tensor) or mine.shape != value.shape:
+            what = f"of shape {tuple(mine.shape)}" if isinstance(mine, torch.Tensor) else "missing"
+            raise DataError(f"{path}: no weights of VGG19: features.{name} is {what}, not {tuple(value.shape)}")
+    return {name: found[f"features.{name}"].float() for name in wanted}

@@ -1,0 +1,72 @@
+"""The segmentor of CasGAN: the U-Net of pix2pix, from the super-resolved and the enlarged image to a soft mask.
+
+"Accurate 2D soft segmentation of medical image via SoftGAN network" (CasGAN), arXiv 2007.14556, 2020, section 3.2.2.
+It says: no pooling, and LeakyReLU in the encoder, as in Isola, Zhu, Zhou and Efros, "Image-to-Image Translation with
+Conditional Adversarial Networks" (pix2pix), CVPR 2017. What it leaves open is taken from there.
+
+What differs from pix2pix: six levels instead of eight, so that images of 64x64 can be taken too, which reach the bottom
+as one pixel (those of 256x256 as 4x4); no dropout, which makes pix2pix's results vary by chance, as those of a
+segmentation should not; one map of logits, whose tanh is left to the losses; torch's first weights, not N(0, 0.02).
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from softmask.nets.base import SegmentationNet
+
+
+def down(inputs: int, channels: int) -> nn.Sequential:
+    """(B, inputs, H, W) -> (B, channels, H/2, W/2), not normalised."""
+    return nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(inputs, channels, 4, stride=2, padding=1, bias=False))
+
+
+def up(inputs: int, channels: int) -> nn.Sequential:
+    """(B, inputs, H, W) -> (B, channels, 2H, 2W)."""
+    return nn.Sequential(
+        nn.ReLU(),
+        nn.ConvTranspose2d(inputs, channels, 4, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
+    )
+
+
+class SoftGAN2020(SegmentationNet):
+    """Encoder and decoder of 4x4 convolutions with stride 2, joined by skips at every level.
+
+    Activations stand before the convolutions: a skip hands on what the encoder's LeakyReLU has not touched. Batch
+    normalisation follows all convolutions but the encoder's first and last (which may give one pixel) and the head.
+
+    Args:
+        width: channels of the first level, doubled at each of the next three.
+        inputs: channels of the images: two, for the super-resolved and the bilinearly enlarged one.
+    """
+
+    LEVELS: ClassVar[int] = 6
+    STRIDE: ClassVar[int] = 2**LEVELS
+    SMALLEST: ClassVar[int] = 2**LEVELS
+    PARAMETERS: ClassVar[int | None] = 29_238_000  # pix2pix's code with six levels
+
+    def __init__(self, width: int, inputs: int = 2) -> None:
+        super().__init__()
+        self.inputs = inputs
+        *steps, bottom = pairwise(width * 2 ** min(level, 3) for level in range(self.LEVELS))  # (finer, coarser)
+        self.encoder = nn.ModuleList([nn.Conv2d(inputs, width, 4, stride=2, padding=1, bias=False)])
+        self.encoder.extend(down(fine, coarse).append(nn.BatchNorm2d(coarse)) for fine, coarse in steps)
+        self.encoder.append(down(*bottom))
+        self.decoder = nn.ModuleList([up(*reversed(bottom))])
+        self.decoder.extend(up(2 * coarse, fine) for fine, coarse in reversed(steps))
+        self.head = nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(2 * width, 1, 4, stride=2, padding=1))
+
+    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x, skips = image, []
+        for level in self.encoder:
+            x = level(x)  # (B, w, H/2, W/2), (B, 2w, H/4, W/4), ..., (B, 8w, H/64, W/64)
+            skips.append(x)
+        x = skips.pop()
+        for level in self.decoder:
+            x = torch.cat([skips.pop(), level(x)], dim=1)  # (B, 2C, 2H, 2W), last (B, 2w, H/2, W/2)
+        return (self.head(x),)

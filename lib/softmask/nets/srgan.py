@@ -1,0 +1,118 @@
+"""SRGAN: an image four times as high and wide, by a residual network that a discriminator keeps sharp.
+
+Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network", CVPR 2017,
+figure 4; with five residual blocks as in CasGAN, section "Training details".
+
+Different here: one grey channel. The generator adds to the bilinear interpolation of its input what that lacks, as in
+Kim, Lee and Lee, "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016: to learn to copy
+the image takes more steps than a small profile has. In the discriminator an average over all places stands before the
+dense layers, so that it takes patches of any size, and the sigmoid at the end is left to the loss, which is exact on
+logits only.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from softmask.errors import ConfigError
+
+SCALE = 4
+BLOCKS = 5
+REACH = 18
+"""How far a pixel of the output can see, in pixels of the input: 4 (9x9 convolution), 10 (two 3x3 in each block), 1, 1
+and 0.5 (3x3, the last one at twice the size), 1 (9x9 at four times the size)."""
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions, each with batch normalisation, PReLU between them, and the input added."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.PReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.layers(x)
+
+
+def _twice(channels: int) -> nn.Sequential:
+    """(B, C, H, W) -> (B, C, 2H, 2W) by sub-pixel convolution."""
+    return nn.Sequential(nn.Conv2d(channels, 4 * channels, 3, padding=1), nn.PixelShuffle(2), nn.PReLU())
+
+
+class Generator(nn.Module):
+    """Super-resolves grey images by :data:`SCALE`.
+
+    Args:
+        width: channels throughout; ``FULL_WIDTH`` is the publication's.
+    """
+
+    FULL_WIDTH: ClassVar[int] = 64
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(1, width, 9, padding=4), nn.PReLU())
+        self.blocks = nn.Sequential(
+            *(ResidualBlock(width) for _ in range(BLOCKS)),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+        self.enlarge = nn.Sequential(_twice(width), _twice(width))
+        self.last = nn.Conv2d(width, 1, 9, padding=4)
+
+    def features(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The super-resolved image (B, 1, 4H, 4W), and what its last convolution reads: the detail representation
+        (B, width, 4H, 4W) of CasGAN's successors."""
+        if image.ndim != 4 or image.shape[1] != 1:
+            raise ConfigError(
+                f"the generator takes grey images (B, 1, H, W), not a tensor of shape {tuple(image.shape)}"
+            )
+        x = self.first(image)  # (B, w, H, W)
+        detail = self.enlarge(x + self.blocks(x))  # (B, w, 4H, 4W)
+        interpolated = F.interpolate(image, scale_factor=SCALE, mode="bilinear")
+        return interpolated + self.last(detail), detail
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """(B, 1, 4H, 4W), about [0, 1] but not cut, of grey images (B, 1, H, W) in [0, 1] of any size.
+
+        Raises:
+            ConfigError: for another shape.
+        """
+        return self.features(image)[0]
+
+
+class Discriminator(nn.Module):
+    """Judges patches of at least 32 x 32 pixels: true high resolution or super-resolved.
+
+    Args:
+        width: channels of the first two convolutions, doubled at every second one after them, up to eight times.
+    """
+
+    FULL_WIDTH: ClassVar[int] = 64
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(1, width, 3, padding=1), nn.LeakyReLU(0.2)]
+        inputs = width
+        for channels, stride in [(1, 2), (2, 1), (2, 2), (4, 1), (4, 2), (8, 1), (8, 2)]:
+            layers += [
+                nn.Conv2d(inputs, channels * width, 3, stride, padding=1, bias=False),
+                nn.BatchNorm2d(channels * width),
+                nn.LeakyReLU(0.2),
+            ]
+            inputs = channels * width
+        self.layers = nn.Sequential(*layers)
+        self.head = nn.Sequential(nn.Linear(inputs, 2 * inputs), nn.LeakyReLU(0.2), nn.Linear(2 * inputs, 1))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (B, 1), above 0 where ``image`` (B, 1, H, W) looks like a true one."""
+        return self.head(self.layers(image).mean((2, 3)))  # (B, 8w, H/16, W/16) -> (B, 1)

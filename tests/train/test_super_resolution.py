@@ -1,0 +1,269 @@
+"""Super-resolution: what is trained towards what, in which order, and how it goes on after an interruption."""
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from softmask.errors import ConfigError, TrainingError
+from softmask.nets.perceptual import Perceptual
+from softmask.nets.srgan import Discriminator, Generator
+from softmask.train import Settings, seeded
+from softmask.train import super_resolution as sr
+from softmask.train.device import pick
+
+CONTENT = (("content", 1.0),)
+SRGAN = (*CONTENT, ("adversarial", 0.01), ("total_variation", 0.1))
+SETTINGS = Settings(epochs=3, batch_size=4, learning_rate=5e-3, warmup=1, discriminator_width=2)
+
+
+@pytest.fixture
+def data(data):
+    """Eight discs of 32 x 32 pixels to learn from, six to validate on."""
+    discs = [np.kron(part.images, np.ones((2, 2), np.float32)) for part in (data.train, data.validation)]
+    return SimpleNamespace(train=SimpleNamespace(images=discs[0][:8]), validation=SimpleNamespace(images=discs[1]))
+
+
+@pytest.fixture
+def run(data, tmp_path):
+    """Train a narrow generator with the arguments given instead of the usual ones."""
+
+    def run(losses=SRGAN, settings=SETTINGS, seed=1, folder="run", data=data, network=None, **others):
+        if network is None:
+            with seeded(seed):
+                network = Generator(2)
+        outcome = sr.train_super_resolution(
+            network, losses, data, settings, seed, tmp_path / folder, name="a-run", **others
+        )
+        return network, outcome
+
+    return run
+
+
+def weights(network):
+    return {name: value.numpy().tobytes() for name, value in network.state_dict().items()}
+
+
+def test_low_resolution_is_the_mean_of_four_by_four_pixels():
+    high = torch.rand(2, 1, 8, 12)
+    low = sr.degrade(high)
+    assert low.shape == (2, 1, 2, 3)
+    assert low[1, 0, 1, 2] == pytest.approx(high[1, 0, 4:8, 8:12].mean().item())
+
+
+@pytest.mark.parametrize("flips", [(t, u, m) for t in (0, 1) for u in (0, 1) for m in (0, 1)])
+def test_a_patch_is_a_cut_in_one_of_eight_orientations(flips):
+    image = torch.arange(100.0 * 100).view(1, 100, 100)
+    expected = image[0, 7 : 7 + sr.PATCH, 30 : 30 + sr.PATCH].numpy()
+    transposed, upside, mirrored = flips
+    expected = expected.T if transposed else expected
+    expected = np.flipud(expected) if upside else expected
+    expected = np.fliplr(expected) if mirrored else expected
+    np.testing.assert_array_equal(sr.patch(image, *flips, 7, 30)[0].numpy(), expected)
+
+
+def test_patches_come_from_everywhere_inside():
+    moves = sr.draw(2000, sr.PATCH + 2, torch.Generator().manual_seed(1))
+    assert [column.unique().tolist() for column in moves.T] == 3 * [[0, 1]] + 2 * [[0, 1, 2]]
+    assert sr.draw(5, 32, torch.Generator())[:, 3:].eq(0).all()  # smaller than a patch: the whole image
+
+
+def test_an_epoch_has_the_patches_that_cover_the_images(run):
+    assert sr._patches(torch.zeros(5, 1, 128, 128)) == 5 * 4
+    assert sr._patches(torch.zeros(5, 1, 32, 32)) == 5
+    assert sr._patches(torch.zeros(5, 1, 100, 100)) == 5
+
+
+def test_losses_by_hand():
+    fake, high = torch.rand(2, 3, 1, 32, 32)
+    with seeded(3):
+        network, discriminator = Generator(2), Discriminator(2)
+    losses = [(name, 2.0) for name in sr.SR_LOSSES if name != "vgg54"]  # deep, and the same but for its layer
+    loop = sr.SuperResolution(network, discriminator, losses, pick(), 1)
+    found = {name: distance(fake, high).item() for name, distance in loop.distances.items()}
+    steps = [
+        np.square(np.diff(fake[:, 0].numpy(), axis=axis)).sum() / (3 * 31 * 32) for axis in (1, 2)
+    ]  # of 31 pairs in each of 32 columns, and rows
+    assert found["content"] == pytest.approx(((fake - high) ** 2).mean().item())
+    assert found["total_variation"] == pytest.approx(sum(steps), rel=1e-5)
+    assert found["vgg22"] == pytest.approx(Perceptual("vgg22")(fake, high).item())
+    assert found["adversarial"] == pytest.approx(-torch.sigmoid(discriminator(fake)).log().mean().item(), rel=1e-5)
+
+
+def test_the_discriminators_loss_by_hand():
+    fake, high = torch.rand(2, 3, 1, 32, 32)
+    with seeded(3):
+        network, discriminator = Generator(2), Discriminator(2)
+    loop = sr.SuperResolution(network, discriminator, SRGAN, pick(), 1)
+    real, made = (torch.sigmoid(discriminator(x)).detach() for x in (high, fake))
+    judged = loop.discriminator_step(high, fake)
+    assert judged["discriminator_loss"].item() == pytest.approx(
+        -(real.log() + (1 - made).log()).mean().item(), rel=1e-5
+    )
+    assert judged["discriminator_accuracy_real"] == (real > 0.5).float().mean()
+    assert judged["discriminator_accuracy_fake"] == (made <= 0.5).float().mean()
+
+
+def test_a_step_with_the_content_alone_moves_the_generator_only():
+    with seeded(3):
+        network, discriminator = Generator(2), Discriminator(2)
+    before = weights(network), weights(discriminator)
+    loop = sr.SuperResolution(network, discriminator, SRGAN, pick(), 1)
+    high = torch.rand(2, 1, 32, 32)
+    assert set(loop.step(high, ["content"])) == {"loss_content"}
+    assert weights(network) != before[0]
+    assert weights(discriminator) == before[1]
+    values = loop.step(high, [name for name, _ in SRGAN])
+    assert set(values) == {f"loss_{name}" for name, _ in SRGAN} | {
+        f"discriminator_{what}" for what in ("loss", "accuracy_real", "accuracy_fake")
+    }
+    assert weights(discriminator) != before[1]
+
+
+def test_learns_a_patch_batch_by_heart():
+    with seeded(3):
+        loop = sr.SuperResolution(Generator(4), None, CONTENT, pick(), 1)
+        low = torch.rand(2, 1, 8, 8)
+    loop.optimisers["network"].param_groups[0]["lr"] = 1e-2
+    high = F.interpolate(low, scale_factor=4, mode="nearest")
+    interpolated = (F.interpolate(low, scale_factor=4, mode="bilinear") - high).square().mean()
+    errors = [loop.step(high, ["content"])["loss_content"].item() for _ in range(150)]
+    assert errors[-1] < interpolated / 4 < errors[0]
+
+
+def test_curves(run, data):
+    network, outcome = run()
+    curves = outcome.curves
+    after = {"loss_adversarial", "loss_total_variation", "discriminator_loss"}
+    after |= {"discriminator_accuracy_real", "discriminator_accuracy_fake"}
+    every = {"train_loss", "loss_content", "validation_psnr", "learning_rate"}
+    assert {name: len(curve) for name, curve in curves.items()} == dict.fromkeys(every, 3) | dict.fromkeys(after, 2)
+    assert curves["train_loss"][0] == curves["loss_content"][0]
+    shares = np.sum([curves[f"loss_{name}"][-2:] for name, _ in SRGAN], axis=0)
+    np.testing.assert_allclose(curves["train_loss"][1:], shares)
+    np.testing.assert_allclose(curves["learning_rate"], [5e-3 * (1 - epoch / 3) ** 0.9 for epoch in range(3)])
+    assert outcome.best_epoch == 3  # the last one's weights
+    images = data.validation.images
+    errors = np.square(sr.upscale(network, sr.degrade(torch.tensor(images)).numpy()) - images).mean((1, 2, 3))
+    assert curves["validation_psnr"][-1] == pytest.approx(-10 * np.log10(errors).mean(), rel=1e-5)
+
+
+def test_content_training_beats_interpolation(run, data):
+    _, outcome = run(CONTENT, replace(SETTINGS, epochs=12, batch_size=2, learning_rate=1e-2))
+    images = torch.tensor(data.validation.images)
+    interpolated = F.interpolate(sr.degrade(images), scale_factor=4, mode="bilinear")
+    psnr = -10 * (interpolated - images).square().mean((1, 2, 3)).log10().mean()
+    assert outcome.curves["validation_psnr"][-1] > psnr + 0.1
+
+
+def test_the_warm_up_is_the_training_without_the_other_losses(run):
+    _, content = run(CONTENT, folder="content")
+    _, outcome = run(folder="srgan")
+    assert outcome.curves["loss_content"][0] == content.curves["loss_content"][0]
+    assert outcome.curves["loss_content"][2] != content.curves["loss_content"][2]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(run):
+    state = torch.random.get_rng_state()
+    (network, outcome), (again, outcome_again) = (run(folder=folder) for folder in ("a", "b"))
+    assert weights(network) == weights(again)
+    assert outcome.curves == outcome_again.curves
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert weights(network) != weights(run(seed=2, folder="c")[0])
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_an_interrupted_training_goes_on_to_the_same_result(run, epoch):
+    network, outcome = run()
+
+    def interrupt(done, epochs, _):
+        assert epochs == 3
+        if done == epoch:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(folder="interrupted", progress=interrupt)
+    seen = []
+    again, outcome_again = run(folder="interrupted", progress=lambda done, *_: seen.append(done))
+    assert seen == list(range(epoch, 4))
+    assert weights(again) == weights(network)
+    assert outcome_again.curves == outcome.curves
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"settings": replace(SETTINGS, warmup=2)}, "settings"),
+        ({"losses": CONTENT}, "losses"),
+        ({"seed": 2}, "seed, first weights"),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_not_used(run, caplog, change, what):
+    run()
+    run(**change)
+    assert f"with other {what}; it is kept as checkpoint.other" in caplog.text
+
+
+def test_an_image_with_nan_is_named_with_run_and_epoch(run, data):
+    data.train.images[5, 0, 3, 3] = np.nan
+    message = r"a-run: epoch 1, batch \d of 2: .* in training images \[5\] .*there is no checkpoint yet"
+    with pytest.raises(TrainingError, match=message):
+        run()
+
+
+def test_a_validation_image_with_nan_is_an_error(run, data):
+    data.validation.images[2, 0, 3, 3] = np.nan
+    with pytest.raises(TrainingError, match="a-run: epoch 1, validation: NaN"):
+        run()
+
+
+def test_an_image_that_is_met_exactly_has_a_finite_psnr(run, data):
+    class Empty(Generator):
+        def forward(self, image):
+            return 0 * super().forward(image)
+
+    data.validation.images[:] = 0
+    with seeded(1):
+        network = Empty(2)
+    assert math.isclose(run(network=network)[1].curves["validation_psnr"][-1], 100)
+
+
+@pytest.mark.parametrize(
+    ("losses", "message"),
+    [
+        ((*CONTENT, ("dice", 1.0)), "unknown loss 'dice' of super-resolution; choose from content, adversarial"),
+        ((("content", 0.0),), "weight of loss 'content' must be positive"),
+        ((("adversarial", 1.0),), "must name content"),
+        (CONTENT * 2, "each loss once"),
+    ],
+)
+def test_losses_that_do_not_go_together_are_refused(run, losses, message):
+    with pytest.raises(ConfigError, match=message):
+        run(losses)
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+@pytest.mark.parametrize(
+    ("shape", "message"), [((0, 1, 32, 32), "there are no"), ((2, 1, 30, 30), "1 x 30 x 30"), ((2, 3, 32, 32), "grey")]
+)
+def test_images_that_do_not_fit_are_refused(run, data, part, shape, message):
+    setattr(data, part, SimpleNamespace(images=np.zeros(shape, np.float32)))
+    with pytest.raises(ConfigError, match=message):
+        run()
+
+
+def test_upscaled_images_stay_in_range_and_the_generator_as_it_was():
+    generator = Generator(2).train()
+    generator.last.bias.data.fill_(0.9)
+    images = np.random.default_rng(1).random((5, 1, 8, 12), dtype=np.float32)
+    found = sr.upscale(generator, images, batch_size=2)
+    assert found.shape == (5, 1, 32, 48)
+    assert found.dtype == np.float32
+    assert found.min() >= 0
+    assert found.max() <= 1
+    assert generator.training
+    np.testing.assert_allclose(found[3:4], sr.upscale(generator, images[3:4]), atol=1e-6)
