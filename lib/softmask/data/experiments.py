@@ -8,6 +8,7 @@ import numpy as np
 
 from softmask.config import BASE_SEED
 from softmask.data import selection
+from softmask.data.crops import CROPS
 from softmask.data.sample import Dataset
 from softmask.data.splits import split_by_patient
 
@@ -15,17 +16,39 @@ PARTS = ("train", "validation", "test")
 
 PAPER_SIZES: Mapping[str, Mapping[str, int]] = {
     "lidc": {"train": 387, "validation": 55, "test": 544},
+    "lidc-119": {"train": 60, "validation": 11, "test": 48},
+    "lidc-500": {"test": 500},
     "lnsm": {"train": 1000, "validation": 100, "test": 400},
-    "isbi2012": {"train": 210, "validation": 60, "test": 30},
+    "isbi2012": {"train": 210, "validation": 30, "test": 60},
     "promise12": {"train": 460, "validation": 65, "test": 130},
 }
-"""Images in each part, as SoftGAN and DSNet state them (ISBI 2012 and PROMISE12: after augmentation)."""
+"""Images in each part, as SoftGAN and DSNet state them (PROMISE12: after augmentation).
+
+``lidc-119`` and ISBI 2012 are CasGAN's: 60 % and 40 % of 119 lesions, 240 and 60 images after augmentation. It names no
+validation part; here it is taken out of the training images. ``lidc-500`` is what the papers compare with four doctors;
+no network is trained on it."""
+
+SELECTIONS: Mapping[str, str] = {"lidc-119": "lidc", "lidc-500": "lidc"}
+"""Experiments on a part of a data set, by name, and the data set that they open."""
+
+
+def dataset_name(name: str) -> str:
+    """The data set to open for an experiment: for most its own name, ``lidc`` for ``lidc-119``."""
+    return SELECTIONS.get(name, name)
 
 
 def experiment_rows(name: str, dataset: Dataset) -> np.ndarray:
-    """Rows of a data set that the experiments use: of LIDC those of :mod:`softmask.data.selection`, of others all."""
+    """Rows of a data set that the experiments use.
+
+    Of ``lidc`` and ``lnsm`` those of :mod:`softmask.data.selection`; of ``lidc-119`` and ``lidc-500`` the first of
+    them, of distinct nodules, each with its largest slice; of others all.
+    """
     if name == "lidc":
         return selection.lidc_rows(dataset.index)
+    if name in SELECTIONS:
+        rows = selection.lidc_rows(dataset.index, sum(PAPER_SIZES[name].values()))
+        again = dataset.index.iloc[rows].duplicated(["patient", "nodule"]).to_numpy()
+        return rows[~again]
     if name == "lnsm":
         return selection.lnsm_rows(dataset.index)
     return np.arange(len(dataset))
@@ -35,8 +58,10 @@ def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, 
     """Rows of the training, validation and test part; no patient is in two of them.
 
     Within a part the rows keep the order of :func:`experiment_rows`: its first n are a smaller selection by the same
-    rule (of lesions, the largest slice of each comes before the second largest of any).
+    rule (of lesions, the largest slice of each comes before the second largest of any). A row of which several crops
+    are used (:data:`softmask.data.crops.CROPS`) counts as that many images.
     """
+    sizes = {part: size // CROPS.get(name, 1) for part, size in PAPER_SIZES[name].items()}
     rows = experiment_rows(name, dataset)
     patients = dataset.index["patient"].to_numpy()[rows]
-    return {part: rows[chosen] for part, chosen in split_by_patient(patients, PAPER_SIZES[name], seed).items()}
+    return {part: rows[chosen] for part, chosen in split_by_patient(patients, sizes, seed).items()}

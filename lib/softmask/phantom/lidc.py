@@ -12,9 +12,9 @@ from softmask.data.kinds import place_of_nodule
 from softmask.data.lidc import area_of, index_frame, ratings_of
 from softmask.data.sample import Dataset, Sample
 from softmask.files import sha256_of
-from softmask.phantom.ct import Draws, simulate
+from softmask.phantom.ct import Draws, Slice, simulate
 from softmask.phantom.nodule import surface_slope
-from softmask.phantom.scanner import SETTINGS
+from softmask.phantom.scanner import SETTINGS, Scanner
 from softmask.phantom.seeds import generator
 
 SIZE = 128
@@ -54,25 +54,9 @@ class EmbeddedLidc(Dataset):
 
     def read(self, i: int) -> Sample:
         row = self.index.iloc[i]
-        nodule, z = self._annotations.nodules[self._nodule[i]], float(self._z[i])
-        window = nodule.window(SIZE)
-        readers, present = nodule.masks(z, window)
-        marked = [reading for reading, here in zip(nodule.readers, present, strict=False) if here]
-        names = (self.name, row.patient, row.nodule, row.slice)
-        draws = Draws(generator(*names[:2]), generator(*names[:3]), generator(*names))
-        image = simulate(
-            [[(contour.inclusion, contour.points) for contour in reading.at(z)] for reading in marked],
-            readers[present].sum(axis=(1, 2)).tolist(),
-            [reading.ratings for reading in nodule.readers],
-            kind=row.kind,
-            place=place_of_nodule(nodule),
-            window=window,
-            spacing=nodule.spacing_mm,
-            thickness=nodule.slice_thickness_mm,
-            slope_mm=surface_slope(self._neighbours(i)),
-            scanner=self._setting.draw(generator(*names[:2], "scanner")),
-            draws=draws,
-        )
+        nodule = self._annotations.nodules[self._nodule[i]]
+        readers, present = self.read_masks(i)
+        image = simulate(*self.plan(i))
         return Sample(
             dataset=self.name,
             source=self.source,
@@ -89,6 +73,27 @@ class EmbeddedLidc(Dataset):
             alpha=image.alpha,
             kind=row.kind,
         )
+
+    def plan(self, i: int) -> tuple[Slice, Scanner, Draws]:
+        """What sample ``i`` is simulated from (:func:`softmask.phantom.ct.simulate`), with fresh generators."""
+        row = self.index.iloc[i]
+        nodule, z = self._annotations.nodules[self._nodule[i]], float(self._z[i])
+        readers, present = self.read_masks(i)
+        marked = [reading for reading, here in zip(nodule.readers, present, strict=False) if here]
+        what = Slice(
+            outlines=[[(contour.inclusion, contour.points) for contour in reading.at(z)] for reading in marked],
+            areas=readers[present].sum(axis=(1, 2)).tolist(),
+            ratings=[reading.ratings for reading in nodule.readers],
+            kind=row.kind,
+            place=place_of_nodule(nodule),
+            window=nodule.window(SIZE),
+            spacing=nodule.spacing_mm,
+            thickness=nodule.slice_thickness_mm,
+            slope_mm=surface_slope(self._neighbours(i)),
+        )
+        names = (self.name, row.patient, row.nodule, row.slice)
+        scanner = self._setting.draw(generator(*names[:2], "scanner"))
+        return what, scanner, Draws(generator(*names[:2]), generator(*names[:3]), generator(*names))
 
     def read_masks(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """``(readers, present)`` of sample ``i``; nothing is simulated."""

@@ -234,20 +234,22 @@ def _calcium(
     return np.where(amount > 0, SOLID_HU + peak * np.clip(amount, 0, 1), np.float32(-2000))
 
 
-def pixel_fraction(shape: Shape, window: Window) -> np.ndarray:
-    """(H, W) float32: lesion fraction of each pixel of ``window``."""
-    return _placed(block_mean(shape.fraction), shape.window, window)
+def pixel_fraction(shape: Shape, window: Window, fineness: int = 1) -> np.ndarray:
+    """(f*H, f*W) float32: lesion fraction of each pixel of ``window``, or of each of its f x f parts (``fineness``)."""
+    return _placed(block_mean(shape.fraction, SUPERSAMPLING // fineness), shape.window, window, fineness)
 
 
-def pixel_substance(shape: Shape, hu: np.ndarray, window: Window) -> np.ndarray:
-    """(H, W) float32: HU of a pixel's lesion substance, weighted by where in the pixel it is; 0 where there is none."""
-    weight = block_mean(shape.fraction)
-    mean = block_mean(shape.fraction * hu) / np.maximum(weight, np.float32(1e-6))
-    return _placed(np.where(weight > 0, mean, 0).astype(np.float32), shape.window, window)
+def pixel_substance(shape: Shape, hu: np.ndarray, window: Window, fineness: int = 1) -> np.ndarray:
+    """(f*H, f*W) float32: HU of a pixel's lesion substance, weighted by where in the pixel it is; 0 where there is
+    none. Pixels as in :func:`pixel_fraction`."""
+    factor = SUPERSAMPLING // fineness
+    weight = block_mean(shape.fraction, factor)
+    mean = block_mean(shape.fraction * hu, factor) / np.maximum(weight, np.float32(1e-6))
+    return _placed(np.where(weight > 0, mean, 0).astype(np.float32), shape.window, window, fineness)
 
 
-def _placed(part: np.ndarray, box: Window, window: Window) -> np.ndarray:
-    whole = np.zeros(window[2:], np.float32)
-    row, column = box[0] - window[0], box[1] - window[1]
-    whole[row : row + box[2], column : column + box[3]] = part
+def _placed(part: np.ndarray, box: Window, window: Window, fineness: int) -> np.ndarray:
+    whole = np.zeros([fineness * pixels for pixels in window[2:]], np.float32)
+    row, column = (fineness * (box[i] - window[i]) for i in (0, 1))
+    whole[row : row + part.shape[0], column : column + part.shape[1]] = part
     return whole

@@ -1,0 +1,72 @@
+"""Which rows the experiments take, and how they are divided."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from softmask.data import NAMES, selection
+from softmask.data.crops import CROPS
+from softmask.data.experiments import PAPER_SIZES, PARTS, dataset_name, experiment_rows, split_rows
+from softmask.data.sample import Dataset
+
+
+class Listed(Dataset):
+    """An index and nothing behind it."""
+
+    def __init__(self, index: pd.DataFrame) -> None:
+        super().__init__()
+        self.index = index
+
+
+def nodules(patients: int, per_patient: int = 2, slices: int = 3) -> Dataset:
+    rows = [
+        (f"p{p:03}", f"n{n}", f"s{s}", 4, 100.0 - s)
+        for p in range(patients)
+        for n in range(per_patient)
+        for s in range(slices)
+    ]
+    return Listed(pd.DataFrame(rows, columns=["patient", "nodule", "slice", "n_readers", "area"]))
+
+
+def test_every_experiment_opens_a_data_set() -> None:
+    assert {dataset_name(name) for name in PAPER_SIZES} == set(NAMES)
+    assert dataset_name("lidc-119") == "lidc"
+    assert all("test" in sizes and set(sizes) <= set(PARTS) for sizes in PAPER_SIZES.values())
+
+
+def test_119_lesions_are_the_first_of_lidc_each_with_its_largest_slice() -> None:
+    dataset = nodules(120)
+    rows = experiment_rows("lidc-119", dataset)
+    assert rows.tolist() == experiment_rows("lidc", dataset)[:119].tolist()
+    chosen = dataset.index.iloc[rows]
+    assert not chosen.duplicated(["patient", "nodule"]).any()
+    assert set(chosen["slice"]) == {"s0"}
+    assert {selection.role(patient) for patient in chosen["patient"]} == {"lidc"}
+
+
+def test_fewer_nodules_are_not_made_up_with_second_slices() -> None:
+    rows = experiment_rows("lidc-119", nodules(40, per_patient=1))
+    assert 0 < len(rows) < 40
+    assert len(set(rows)) == len(rows)
+
+
+def test_119_lesions_are_divided_by_patient_as_casgan_does() -> None:
+    dataset = nodules(200, per_patient=1)
+    parts = split_rows("lidc-119", dataset)
+    assert {part: len(rows) for part, rows in parts.items()} == {"train": 60, "validation": 11, "test": 48}
+    patients = dataset.index["patient"].to_numpy()
+    owners = [set(patients[rows]) for rows in parts.values()]
+    assert sum(map(len, owners)) == len(set.union(*owners))
+
+
+def test_sections_are_counted_with_their_crops(caplog: pytest.LogCaptureFixture) -> None:
+    index = pd.DataFrame({"patient": [f"section-{i:02d}" for i in range(30)]})
+    with caplog.at_level(logging.WARNING):
+        parts = split_rows("isbi2012", Listed(index))
+    assert not caplog.text
+    assert {part: len(rows) * CROPS["isbi2012"] for part, rows in parts.items()} == PAPER_SIZES["isbi2012"]
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(30))
