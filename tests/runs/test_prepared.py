@@ -10,7 +10,7 @@ import pytest
 
 from softmask import data as datasets
 from softmask.config import Config
-from softmask.data import experiments
+from softmask.data import crops, experiments
 from softmask.data.sample import Problem
 from softmask.errors import ConfigError, DataError
 from softmask.label import consensus, label_sample
@@ -65,6 +65,61 @@ def test_truth_of_lnsm_is_the_binarised_soft_mask_of_its_mark(opened, config) ->
     )
 
 
+def tiled(sample, dataset: str):
+    """The sample three times down and across, 192 pixels wide, as the only reader's of ``dataset``."""
+    image, alpha, readers = (np.tile(a, (3, 3)) for a in (sample.image, sample.alpha, sample.readers[:1]))
+    changes = {"image": image, "alpha": alpha, "readers": readers, "present": np.ones(1, bool), "spacing": (0.625,) * 2}
+    return replace(sample, dataset=dataset, **changes)
+
+
+def test_sections_are_labelled_whole_and_shown_in_crops(opened, config) -> None:
+    opened.given[:] = [tiled(sample, "isbi2012") for sample in opened.given]
+    data = prepared.prepare(spec(dataset="isbi2012", n_train=None), config)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [60, 20, 20]
+    sample = opened[8]
+    assert data.test.ids[:10] == tuple(f"{sample.id}/{number}" for number in range(10))
+    assert data.test.groups[:11] == (sample.patient,) * 10 + (opened[9].patient,)
+    place = crops.crops("isbi2012", sample, 32)[3]
+    rows, columns = slice(place.top, place.top + 128), slice(place.left, place.left + 128)
+
+    def means(array: np.ndarray) -> np.ndarray:
+        return array[rows, columns].reshape(32, 4, 32, 4).mean(axis=(1, 3))
+
+    np.testing.assert_allclose(data.test.images[3, 0], means(sample.image), atol=1e-6)
+    np.testing.assert_array_equal(data.test.masks[3, 0], means(sample.masks[0].astype(float)) >= 0.5)
+    np.testing.assert_allclose(
+        data.test.soft["soft_mask"][3, 0], means(label_sample(sample, "mask").alpha.astype(float)), atol=1e-6
+    )
+    np.testing.assert_allclose(data.test.references["alpha"][3, 0], means(sample.alpha), atol=1e-6)
+    assert set(data.test.references) == {"alpha"}
+
+
+def test_the_cap_counts_crops(opened, config) -> None:
+    opened.given[:] = [tiled(sample, "isbi2012") for sample in opened.given]
+    data = prepared.prepare(spec(dataset="isbi2012", n_train=12), config)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [12, 20, 20]
+    assert len(set(data.train.groups)) == 2
+
+
+def test_slices_are_shown_in_the_field_at_their_centre(opened, config) -> None:
+    opened.given[:] = [tiled(sample, "promise12") for sample in opened.given]
+    data = prepared.prepare(spec(dataset="promise12"), config)  # 160 of 192 pixels are 100 mm
+    sample = opened[8]
+    assert data.test.ids == (sample.id, opened[9].id)
+    expected = sample.image[16:176, 16:176].reshape(32, 5, 32, 5).mean(axis=(1, 3))
+    np.testing.assert_allclose(data.test.images[0, 0], expected, atol=1e-6)
+
+
+def test_119_lesions_are_read_from_lidc(opened, config, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(datasets, "open_dataset", lambda name, config: asked.append(name) or opened)
+    data = prepared.prepare(spec(dataset="lidc-119"), config)
+    assert asked == ["lidc"]
+    assert data.name == "lidc-119"
+    np.testing.assert_array_equal(data.test.images, prepared.prepare(spec(), config).test.images)
+    assert data.digest != prepared.prepare(spec(), config).digest
+
+
 def test_no_cap_takes_every_row(opened, config) -> None:
     assert len(prepared.prepare(spec(n_train=None), config).train) == 6
 
@@ -73,7 +128,9 @@ def test_second_time_nothing_is_read(opened, config, monkeypatch) -> None:
     first = prepared.prepare(spec(), config)
     monkeypatch.setattr(type(opened), "read", lambda self, i: pytest.fail("read again"))
     again = prepared.prepare(spec(), config)
-    assert again.digest == first.digest
+    assert again.digest == first.digest == prepared.digest_of(spec(), config)
+    monkeypatch.setattr(prepared, "prepare", lambda spec, config: pytest.fail("prepared again"))
+    assert prepared.digest_of(spec(), config) == first.digest
     np.testing.assert_array_equal(again.train.images, first.train.images)
 
 
@@ -110,5 +167,5 @@ def test_a_part_without_any_image_is_an_error(opened, config) -> None:
 
 
 def test_a_crop_larger_than_the_image_is_an_error(opened, config) -> None:
-    with pytest.raises(ConfigError, match="64 x 64 pixels hold no crop of 65 x 65"):
+    with pytest.raises(ConfigError, match=r"p0/n0/s0: 64 x 64 pixels hold no crop of 65 x 65"):
         prepared.prepare(spec(size=65), config)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from softmask.nets.registry import NETWORKS
-from softmask.runs.code import ONLY_ADVERSARIAL, ROOTS, closure, code_digest
+from softmask.runs.code import ROOTS, closure, code_digest, of_no_account
 
 SOURCES = {
     "nets/softgan.py": "from softmask.nets.blocks import A\n",
@@ -65,17 +65,25 @@ def test_another_class_of_the_same_file_is_another_network(tiny, package, monkey
     assert code_digest(tiny(), package) != before
 
 
-def test_of_the_real_package_it_takes_the_loop_and_the_measures_but_no_other_network():
-    found = closure(ROOTS, skip=ONLY_ADVERSARIAL)
+def test_of_the_real_package_it_takes_the_loop_and_the_measures_but_no_other_network(tiny):
+    found = closure(ROOTS, skip=of_no_account(tiny()))
     assert {"softmask.train.engine", "softmask.train.losses", "softmask.measure.segmentation"} <= set(found)
     nets = [name for name in found if name.startswith("softmask.nets")]
     assert nets == ["softmask.nets.base"]
     assert not [name for name in found if name.startswith(("softmask.data", "softmask.label", "softmask.report"))]
 
 
-def test_the_discriminator_counts_only_where_there_is_one(tiny, monkeypatch):
-    asked = []
-    monkeypatch.setattr("softmask.runs.code.closure", lambda roots, package, skip=(): asked.append(skip) or {})
-    code_digest(tiny())
-    code_digest(tiny(losses=(("dice", 1.0), ("gan", 1.0))))
-    assert [ONLY_ADVERSARIAL in asked[:2], ONLY_ADVERSARIAL in asked[2:]] == [True, False]
+def test_what_a_run_does_not_use_is_of_no_account(tiny):
+    sr = tiny(network="srgan", label="high_resolution", losses=(("content", 1.0),))
+    cascade = tiny(channels=("super_resolved", "bilinear"), scale=2, sr=sr)
+    gan = tiny(losses=(("dice", 1.0), ("gan", 1.0)))
+    for module, users in {
+        "softmask.train.adversarial": [gan],
+        "softmask.train.super_resolution": [sr, cascade],
+        "softmask.nets.classical": [tiny(network="graph_cut", losses=())],
+    }.items():
+        assert [spec for spec in (tiny(), gan, sr, cascade) if module not in of_no_account(spec)] == [
+            spec for spec in users if spec.learns
+        ]
+        assert all(module not in of_no_account(spec) for spec in users)
+        assert module in closure(ROOTS)

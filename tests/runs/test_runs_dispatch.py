@@ -125,7 +125,7 @@ def prepare(spec, config):
     return prepared.Prepared(spec.dataset, spec.source, "blobs", data, **parts)
 
 def main():
-    prepared.prepare = prepare
+    prepared.prepare, prepared.digest_of = prepare, lambda spec, config: data
     specs = [conftest.tiny_spec(seed=seed, settings=Settings(10**6, 4, 1e-2)) for seed in (1, 2)]
     try:
         fit(specs, Config.from_parameters("smoke", "embedded"), jobs=2)

@@ -174,7 +174,7 @@ def test_what_a_failed_run_left_does_not_hide_why_it_failed(tiny, config, traine
 
 def test_a_record_that_is_damaged_or_gone_though_its_run_went_well_is_told(tiny, config, trained, monkeypatch):
     monkeypatch.setattr(store, "finish", lambda folder, record: None)
-    with pytest.raises(DataError, match=f"{tiny().name.replace('+', '.')} was trained, but .* has no record"):
+    with pytest.raises(DataError, match=f"{tiny().name.replace('+', '.')}: .* has no record"):
         fit([tiny()], config, jobs=1)
     monkeypatch.setattr(store, "finish", lambda folder, record: (folder / "record.json").write_text("{"))
     with pytest.raises(DataError, match=r"record\.json: no JSON"):

@@ -67,9 +67,28 @@ def test_auto_takes_real_data_where_it_is(config, monkeypatch, tmp_path):
     assert tables.source_of("lidc", config) == "embedded"
 
 
+def test_what_takes_an_account_may_be_simulated_though_real_data_is_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setattr("softmask.data.found", lambda root: {"lidc": root})
+    real = Config.from_parameters("cpu", "real", data_root=tmp_path)
+    assert [tables.source_of(name, real) for name in ("lidc", "isbi2012", "promise12")] == ["real", "real", "embedded"]
+
+
+def test_a_cascade_has_one_super_resolution_for_all_seeds_and_data_sets(config):
+    first, second = (tables.spec("casgan_plusplus", "isbi2012", config, seed) for seed in (1, 2))
+    assert first.sr == second.sr == first.prior.sr == tables.spec("srgan", tables.CT, config)
+    assert (first.prior.seed, second.prior.seed) == (1, 2)
+    assert (first.channels, first.scale) == (("super_resolved", "bilinear", "prior"), 2)
+    assert (first.label, first.prior.label) == ("binary", "softened")
+    assert tables.spec("casgan_soft", "lnsm", config).label == "soft_mask"
+    tested = tables.spec("casgan", "lidc", config)
+    assert (tested.network, tested.prior.dataset, tested.prior.label) == ("unchanged", "lnsm", "soft_mask")
+
+
 def test_small_profiles_give_each_network_its_own_learning_rate_and_full_gives_all_the_papers_own(config):
     def rates(profile):
         return {name: profiles.training(PROFILES[profile], name).settings.learning_rate for name in NETWORKS}
 
     assert rates("cpu") == rates("smoke") == {name: entry.rate for name, entry in NETWORKS.items()}
-    assert set(rates("full").values()) == {2e-4}
+    full = rates("full")
+    assert full.pop("softgan_2020") == 2e-3  # CasGAN's own
+    assert set(full.values()) == {2e-4}

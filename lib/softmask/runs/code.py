@@ -2,7 +2,7 @@
 
 What counts is read from the sources: the network's module, the training loop, the measures, this package's own
 arithmetic, and whatever of softmask those import, inside functions too. Wording does not count (comments, docstrings),
-nor do other networks: adding one leaves every finished run as it is.
+nor do other networks: adding one leaves every finished run as it is. What a run builds on has a version of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from softmask.files import sha256_of
+from softmask.nets import perceptual
+from softmask.nets.classical import CLASSICAL
 from softmask.nets.registry import entry
 from softmask.runs.spec import RunSpec
 
@@ -20,6 +22,14 @@ PACKAGE = Path(__file__).resolve().parents[1]
 ROOTS = ("softmask.train.engine", "softmask.measure.images", "softmask.measure.calibration", "softmask.runs.single")
 ONLY_ADVERSARIAL = ("softmask.train.adversarial", "softmask.nets.softgan")
 """What the training loop needs for the discriminator; of no account where there is none."""
+ONLY_UPSCALING = (
+    "softmask.train.super_resolution",
+    "softmask.measure.resolution",
+    "softmask.nets.perceptual",
+    "softmask.nets.srgan",
+)
+"""Of no account where nothing is super-resolved."""
+ONLY_CLASSICAL = ("softmask.nets.classical",)
 
 PASSIVE = (
     "softmask.config",  # what decides a result of it is in the spec
@@ -28,6 +38,7 @@ PASSIVE = (
     "softmask.machine",
     "softmask.nets",  # the list of networks; the one that is used is a root
     "softmask.nets.registry",
+    "softmask.cache",
     "softmask.runs",  # how runs are kept and shared out
     "softmask.runs.plain",
     "softmask.runs.prepared",  # in the data's digest
@@ -39,10 +50,24 @@ PASSIVE = (
 
 def code_digest(spec: RunSpec, package: Path = PACKAGE) -> str:
     """Hex digest of the code behind ``spec``, over the syntax trees of all modules it passes through."""
-    network = entry(spec.network)
-    loop = closure(ROOTS, package, skip=() if spec.adversarial else ONLY_ADVERSARIAL)
-    modules = dict(sorted((closure((network.module,), package) | loop).items()))
-    return sha256_of(network.where, *(part for name, path in modules.items() for part in (name, _scan(path)[0])))
+    where = CLASSICAL.get(spec.network) or (entry(spec.network).where if spec.learns else "")
+    network = (f"softmask.nets.{where.partition(':')[0]}",) if where else ()
+    modules = dict(sorted((closure(network, package) | closure(ROOTS, package, of_no_account(spec))).items()))
+    weights = [_features(name) for name, _ in spec.losses if name in perceptual.LAYERS]
+    return sha256_of(where, *(part for name, path in modules.items() for part in (name, _scan(path)[0])), *weights)
+
+
+@lru_cache
+def _features(layer: str) -> str:
+    """Hex digest of the weights of a perceptual loss: they are a file of the user's, or made from a seed."""
+    return perceptual.Perceptual(layer).digest()
+
+
+def of_no_account(spec: RunSpec) -> tuple[str, ...]:
+    """Modules that the roots import and that ``spec`` does not pass through."""
+    needed = {ONLY_ADVERSARIAL: spec.adversarial, ONLY_CLASSICAL: spec.network in CLASSICAL}
+    needed[ONLY_UPSCALING] = spec.upscales or spec.sr is not None
+    return tuple(module for modules, used in needed.items() if not used for module in modules)
 
 
 def closure(roots: tuple[str, ...], package: Path = PACKAGE, skip: tuple[str, ...] = ()) -> dict[str, Path]:

@@ -92,6 +92,7 @@ def _train(task: Task) -> None:
         folder,
         code_digest=run.code,
         save=lambda network: store.save_weights(folder, network),
+        needs=run.needs,
         progress=lambda done, *_: store.write_progress(folder, done),
     )
     store.finish(folder, record)

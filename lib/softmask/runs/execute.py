@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from softmask.config import Config
 from softmask.errors import ConfigError, DataError, TrainingError
 from softmask.files import write_atomic
 from softmask.machine import cores
-from softmask.nets.base import SegmentationNet
 from softmask.runs import prepared, store
 from softmask.runs.dispatch import Failure, Task, local, on_cluster
-from softmask.runs.plan import Planned, data_of, distinct, plan, records_folder
+from softmask.runs.plan import Planned, data_of, plan, records_folder, stages
 from softmask.runs.record import Record
 from softmask.runs.spec import RunSpec
 from softmask.runs.watch import watched
@@ -29,13 +29,21 @@ MEMORY_OF_A_RUN = 12e9
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A finished run. ``folder`` is its place in the store; None where only its record is there."""
+    """A finished run. ``folder`` is its place in the store; None where only its record is there.
+
+    ``needs`` are the runs that it builds on; recorded runs have none.
+    """
 
     spec: RunSpec
     record: Record
     folder: Path | None = None
+    needs: tuple[Planned, ...] = ()
 
-    def network(self) -> SegmentationNet:
+    @property
+    def key(self) -> str:
+        return self.record.key
+
+    def network(self) -> nn.Module:
         """The trained network, on the CPU, in evaluation mode.
 
         Raises:
@@ -80,7 +88,11 @@ def fit(
     planned = plan(specs, config)
     failures = _train(planned.missing, config, jobs, dask, title) if planned.missing else []
     failed = {failure.name for failure in failures}  # what they left is not looked at
-    runs = {one.spec: _finished(one) for one in planned.runs if one.spec.name not in failed}
+    runs = {
+        one.spec: Run(one.spec, one.finished(), one.folder, one.needs)
+        for one in planned.runs
+        if one.spec.name not in failed
+    }
     for run in runs.values():
         _publish(run.record, config)
     if failures:
@@ -108,7 +120,7 @@ def default_jobs() -> int:
 
 def _recorded(specs: Sequence[RunSpec], config: Config) -> list[Run]:
     runs, lacking = {}, []
-    for spec in distinct(specs):
+    for spec in dict.fromkeys(specs):
         path = records_folder(config) / f"{spec.name}.json"
         if not path.exists():
             lacking.append(spec.name)
@@ -149,22 +161,23 @@ def _train(missing: list[Planned], config: Config, jobs: int | None, dask: str |
             warnings.warn(f"{run.spec.name} is set aside and trained again: {run.damage}", stacklevel=3)
         if store.is_locked(run.folder):
             print(f"{run.spec.name} is being trained by another process; waiting for it", file=sys.stderr)
-    tasks = [Task(run, config, prepared.prepare) for run in missing]
-    failures = []
+    for one in {data_of(run.spec): run.spec for run in missing}.values():
+        prepared.prepare(one, config)  # once here, or every process would
+    failures: dict[str, Failure] = {}
     with watched(missing, title) as finished:
-        for task, failure in on_cluster(tasks, dask) if dask else local(tasks, jobs):
-            finished(task.run)
-            if failure is not None:
-                failures.append(failure)
-    return failures
-
-
-def _finished(run: Planned) -> Run:
-    """The run, which was there or has been trained since."""
-    record = run.record or store.read(run.folder, run.spec, run.key)
-    if record is None:
-        raise DataError(f"{run.spec.name} was trained, but {run.folder} has no record; have the workers another store?")
-    return Run(run.spec, record, run.folder)
+        for stage in stages(missing):
+            tasks = []
+            for run in stage:
+                lacking = [need.name for need in run.spec.needs if need.name in failures]
+                if lacking:
+                    failures[run.spec.name] = Failure(run.spec.name, f"it needs {lacking[0]}, which failed")
+                else:
+                    tasks.append(Task(run, config, prepared.prepare))
+            for task, failure in on_cluster(tasks, dask) if dask else local(tasks, jobs):
+                finished(task.run)
+                if failure is not None:
+                    failures[failure.name] = failure
+    return list(failures.values())
 
 
 def _publish(record: Record, config: Config) -> None:

@@ -1,11 +1,14 @@
-"""Dataclasses to and from plain JSON values, strictly: what is read has every field, no other, and its type."""
+"""Dataclasses to and from plain JSON values, strictly: what is read has every field, no other, and its type.
+
+Fields with a default may be missing: what was written before they came is read as it was meant.
+"""
 
 from __future__ import annotations
 
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -66,19 +69,23 @@ def from_plain(hint: Any, value: Any, where: str) -> Any:
     return value
 
 
-def read_fields(hints: Mapping[str, Any], value: Any, where: str) -> dict[str, Any]:
-    """The fields of an object, each as what ``hints`` says of its name. Raises DataError as :func:`from_plain` does."""
+def read_fields(kind: type, value: Any, where: str, besides: str = "") -> dict[str, Any]:
+    """The fields of an object, each as what the dataclass ``kind`` says of its name; without the field ``besides``, and
+    those that are missing and have a default. Raises DataError as :func:`from_plain` does."""
+    types, wanted = get_type_hints(kind), [field for field in fields(kind) if field.name != besides]
+    hints = {field.name: types[field.name] for field in wanted}
+    needed = {field.name for field in wanted if field.default is MISSING}
     if not isinstance(value, dict):
         raise DataError(f"{where}: is no object with the fields {', '.join(hints)}")
-    for name in sorted(hints.keys() ^ value.keys()):
-        raise DataError(f"{where}: {name}: " + ("is missing" if name in hints else "is no field of it"))
-    return {name: from_plain(hint, value[name], f"{where}: {name}") for name, hint in hints.items()}
+    for name in sorted(needed - value.keys()):
+        raise DataError(f"{where}: {name}: is missing")
+    for name in sorted(value.keys() - hints.keys()):
+        raise DataError(f"{where}: {name}: is no field of it")
+    return {name: from_plain(hints[name], item, f"{where}: {name}") for name, item in value.items()}
 
 
 def _dataclass(kind: type[T], value: Any, where: str) -> T:
-    hints = get_type_hints(kind)
-    content = read_fields({field.name: hints[field.name] for field in fields(kind)}, value, where)
     try:
-        return kind(**content)
+        return kind(**read_fields(kind, value, where))
     except ConfigError as error:
         raise DataError(f"{where}: {error}") from error

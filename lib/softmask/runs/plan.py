@@ -6,8 +6,10 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+from torch import nn
 
 from softmask.config import Config
 from softmask.errors import ConfigError, DataError
@@ -28,6 +30,7 @@ class Planned:
         record: of the finished run; None where it is missing.
         damage: what is wrong with what lies in its place, where something is.
         seconds: how long like runs took to train on a machine like this; None where none is known.
+        needs: the runs that it builds on.
     """
 
     spec: RunSpec
@@ -37,15 +40,27 @@ class Planned:
     record: Record | None
     damage: str = ""
     seconds: float | None = None
+    needs: tuple[Planned, ...] = ()
 
     @property
     def key(self) -> str:
-        return self.spec.key(self.data, self.code)
+        return self.spec.key(self.data, self.code, [need.key for need in self.needs])
+
+    def finished(self) -> Record:
+        """Its record, read anew where it was missing. Raises DataError where it is (still) missing or damaged."""
+        record = self.record or store.read(self.folder, self.spec, self.key)
+        if record is None:
+            raise DataError(f"{self.spec.name}: {self.folder} has no record; have the workers another store?")
+        return record
+
+    def network(self) -> nn.Module:
+        """The trained network (:func:`softmask.runs.store.network_of`)."""
+        return store.network_of(self.folder, self.finished())
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """All runs that were asked for, each once, in order."""
+    """All runs that were asked for and those that they need, each once, every run after its needs."""
 
     runs: tuple[Planned, ...]
 
@@ -65,31 +80,37 @@ def plan(specs: Iterable[RunSpec], config: Config) -> Plan:
     """
     wanted = distinct(specs)
     digests: dict[tuple, str] = {}
-    runs = []
+    known: Mapping[tuple, float] | None = None
+    runs: dict[RunSpec, Planned] = {}
     for spec in wanted:
         data = data_of(spec)
         if data not in digests:
-            digests[data] = prepared.prepare(spec, config).digest
-        code = code_digest(spec)
-        key = spec.key(digests[data], code)
-        folder, record, damage = store.folder_of(key), None, ""
+            digests[data] = prepared.digest_of(spec, config)
+        code, needs = code_digest(spec), tuple(runs[need] for need in spec.needs)
+        key = spec.key(digests[data], code, [need.key for need in needs])
+        folder, record, damage, seconds = store.folder_of(key), None, "", None
         try:
             record = store.read(folder, spec, key)
         except DataError as error:
             damage = str(error)
-        runs.append(Planned(spec, digests[data], code, folder, record, damage))
-    if any(run.record is None for run in runs):  # only those have a time to tell; reading all records takes some
-        known = seconds_known(config)
-        runs = [replace(run, seconds=known.get(likeness(run.spec))) for run in runs]
-    return Plan(tuple(runs))
+        if record is None:  # only those have a time to tell; reading all records takes some
+            known = seconds_known(config) if known is None else known
+            seconds = known.get(likeness(spec))
+        runs[spec] = Planned(spec, digests[data], code, folder, record, damage, seconds, needs)
+    return Plan(tuple(runs.values()))
 
 
 def distinct(specs: Iterable[RunSpec]) -> list[RunSpec]:
-    """``specs``, each once. Raises ConfigError where two that differ have one name, and so one record."""
+    """``specs`` and what they need, each once, after its needs.
+
+    Raises:
+        ConfigError: where two that differ have one name, and so one record.
+    """
     by_name: dict[str, RunSpec] = {}
-    for spec in specs:
-        if by_name.setdefault(spec.name, spec) != spec:
-            raise ConfigError(f"{spec.name}: two runs of that name differ in width, size or settings; ask for one")
+    for wanted in specs:
+        for spec in (*distinct(wanted.needs), wanted) if wanted.needs else (wanted,):
+            if by_name.setdefault(spec.name, spec) != spec:
+                raise ConfigError(f"{spec.name}: two runs of that name differ in width, size or settings; ask for one")
     return list(by_name.values())
 
 
@@ -101,7 +122,7 @@ def data_of(spec: RunSpec) -> tuple:
 def likeness(spec: RunSpec) -> tuple:
     """What two runs that take about the same time have in common."""
     losses = tuple(name for name, _ in spec.losses)
-    return spec.dataset, spec.network, spec.width, losses, spec.size, spec.n_train, spec.settings
+    return spec.dataset, spec.network, spec.width, spec.channels, losses, spec.size, spec.n_train, spec.settings
 
 
 def records_folder(config: Config) -> Path:
@@ -122,11 +143,23 @@ def seconds_known(config: Config) -> Mapping[tuple, float]:
 
 
 def total_seconds(runs: Sequence[Planned], jobs: int) -> float | None:
-    """How long ``runs`` take together, ``jobs`` at a time; None where nothing is known of one of them.
-
-    At least as long as the longest.
-    """
-    seconds = [run.seconds for run in runs]
-    if None in seconds:
+    """How long ``runs`` take together, ``jobs`` at a time, each after its needs; None where nothing is known of one of
+    them."""
+    if any(run.seconds is None for run in runs):
         return None
-    return max(sum(seconds) / jobs, max(seconds, default=0.0))
+    total = 0.0
+    for stage in stages(runs):
+        seconds = [run.seconds for run in stage]
+        total += max(sum(seconds) / jobs, max(seconds))
+    return total
+
+
+def stages(runs: Sequence[Planned]) -> list[list[Planned]]:
+    """``runs`` in groups, each run in a later group than those of ``runs`` that it needs."""
+    groups: list[list[Planned]] = []
+    waiting = list(runs)
+    while waiting:
+        names = {run.spec for run in waiting}
+        groups.append([run for run in waiting if not names & set(run.spec.needs)])
+        waiting = [run for run in waiting if names & set(run.spec.needs)]
+    return groups

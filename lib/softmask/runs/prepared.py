@@ -1,5 +1,9 @@
 """Data as training takes it: crops of one size, binary truth, every soft label, divided into parts.
 
+Every image is labelled whole and as it is stored; the crop is cut from image and labels alike
+(:mod:`softmask.data.crops`), so that where it is shown with fewer pixels, a soft mask's pixel is the mean of those it
+covers, and the binary truth's is lesion where at least half of it is.
+
 Preparing takes the readers, the labelling and minutes at most; it is done once for each content of the data and of the
 code it passes through, and kept in the cache. What is kept needs numpy alone. A run, however, hangs on the arrays that
 come of it: code that changes without changing them trains nothing again.
@@ -7,6 +11,7 @@ come of it: code that changes without changing them trains nothing again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,8 +21,9 @@ import numpy as np
 
 from softmask.cache import cached_arrays, code_digest
 from softmask.config import Config
-from softmask.errors import ConfigError, DataError, LabelError
+from softmask.errors import DataError, LabelError
 from softmask.files import sha256_of
+from softmask.measure.images import DOCTORS
 
 if TYPE_CHECKING:
     from softmask.data.sample import Dataset, Sample
@@ -29,17 +35,18 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Training, validation or test images, N of them, S pixels high and wide.
+    """Training, validation or test images, N of them, S pixels high and wide. N is 0 where an experiment has no such.
 
     Attributes:
-        ids: :attr:`~softmask.data.sample.Sample.id` of each image.
-        groups: the patient of each image; images of one patient are not independent.
+        ids: :attr:`~softmask.data.sample.Sample.id` of each image, with the crop's number where there are several.
+        groups: the patient of each image (the section, in ISBI 2012); images of one patient are not independent.
         images: (N, 1, S, S) float32 in [0, 1].
-        masks: (N, 1, S, S) float32 of 0 and 1, the binary truth: of ``lidc`` the readers' 50 % consensus; of ``lnsm``
-            the soft mask from the RECIST mark, cut at 0.5, as in the papers.
+        masks: (N, 1, S, S) float32 of 0 and 1, the binary truth: the readers' 50 % consensus (one reader's mask in
+            ISBI 2012 and PROMISE12); of ``lnsm`` the soft mask from the RECIST mark, cut at 0.5, as in the papers.
         soft: for each of :data:`SOFT_LABELS` (N, 1, S, S) float32 in [0, 1].
         references: what a prediction can be compared with besides, (N, 1, S, S) float32: ``alpha``, the true lesion
-            fraction (embedded data); ``consensus``, the readers' 50 % consensus where the truth is not made of it.
+            fraction (embedded data); ``consensus``, the readers' 50 % consensus where the truth is not made of it;
+            ``doctor1`` to ``doctor4``, the readers' masks (``lidc-500``).
     """
 
     ids: tuple[str, ...]
@@ -75,15 +82,19 @@ class Prepared:
 def prepare(spec: RunSpec, config: Config) -> Prepared:
     """The data that ``spec`` trains and tests on: ``dataset``, ``source``, ``size`` and ``n_train`` of it count.
 
+    ``dataset`` is one of :data:`softmask.data.experiments.PAPER_SIZES`.
+
     ``n_train`` caps the training part, and twice as many the other two, so that a small profile stays small.
 
     Raises:
         MissingData: real data that is not there; says where to get it.
         DataError: a part that is left without any image.
+        ConfigError: a data set that is not known, or images that hold no crop of that size.
     """
     from softmask.data import open_dataset
+    from softmask.data.experiments import PAPER_SIZES, dataset_name
 
-    dataset = open_dataset(spec.dataset, replace(config, data=spec.source))
+    dataset = open_dataset(dataset_name(spec.dataset), replace(config, data=spec.source))
     arrays = cached_arrays(
         f"prepared-{spec.dataset}-{spec.source}", _key(spec, dataset), lambda: _arrays(spec, dataset)
     )
@@ -91,6 +102,10 @@ def prepare(spec: RunSpec, config: Config) -> Prepared:
     parts = {}
     for part in PARTS:
         mine = {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{part}/")}
+        if part not in PAPER_SIZES[spec.dataset]:
+            none = np.zeros((0, 1, spec.size, spec.size), np.float32)
+            parts[part] = Part((), (), none, none)
+            continue
         if not len(mine["id"]):
             raise DataError(f"{spec.dataset}: no usable image is left for the {part} part ({dataset.origin})")
         parts[part] = Part(
@@ -102,6 +117,19 @@ def prepare(spec: RunSpec, config: Config) -> Prepared:
             references={name[10:]: mine[name].astype(np.float32) for name in mine if name.startswith("reference/")},
         )
     return Prepared(spec.dataset, spec.source, dataset.origin, _content(spec, arrays), **parts, left_out=left_out)
+
+
+def digest_of(spec: RunSpec, config: Config) -> str:
+    """The :attr:`Prepared.digest` that :func:`prepare` would give; only where it is not known yet does it prepare."""
+    from softmask.data import open_dataset
+    from softmask.data.experiments import dataset_name
+
+    dataset = open_dataset(dataset_name(spec.dataset), replace(config, data=spec.source))
+
+    def build() -> dict[str, np.ndarray]:
+        return {"digest": np.array(prepare(spec, config).digest)}
+
+    return str(cached_arrays(f"digest-{spec.dataset}-{spec.source}", _key(spec, dataset), build)["digest"])
 
 
 def _key(spec: RunSpec, dataset: Dataset) -> str:
@@ -118,6 +146,7 @@ def _content(spec: RunSpec, arrays: Mapping[str, np.ndarray]) -> str:
 
 def _arrays(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
     """Every part's arrays, named ``part/array``."""
+    from softmask.data.crops import CROPS
     from softmask.data.experiments import split_rows
     from softmask.parallel import map_samples
 
@@ -125,7 +154,9 @@ def _arrays(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     for part, rows in split_rows(spec.dataset, dataset).items():
         cap = None if spec.n_train is None else spec.n_train * (1 if part == "train" else 2)
-        records = map_samples(Labels(spec.dataset, spec.size), dataset, rows[:cap], title=f"{spec.dataset} {part}")
+        if cap is not None:
+            rows = rows[: math.ceil(cap / CROPS.get(spec.dataset, 1))]
+        records = map_samples(Labels(spec.dataset, spec.size), dataset, rows, title=f"{spec.dataset} {part}")[:cap]
         # what only some images have (no readers, say) is no reference for the part
         names = [name for name in (records[0] if records else ("id", "group")) if all(name in one for one in records)]
         arrays |= {f"{part}/{name}": np.array([record[name] for record in records]) for name in names}
@@ -136,16 +167,18 @@ def _arrays(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Labels:
-    """Turns one sample into the arrays of its place in a :class:`Part`; labelled whole, then cropped at its centre."""
+    """Turns one sample into the arrays of its places in a :class:`Part`; labelled whole, then cropped."""
 
     dataset: str
     size: int
 
     def __call__(self, sample: Sample) -> list[dict]:
-        """One record. LabelError where no soft mask can be made, or the lesion lies outside the crop."""
+        """One record for each crop. LabelError where no soft mask can be made, or the lesion lies outside the crop."""
         from softmask import label
+        from softmask.data.crops import crops
         from softmask.label import consensus, soft_labels
 
+        places = crops(self.dataset, sample, self.size)
         if self.dataset == "lnsm":
             made = label.label_sample(sample, "recist")
             alpha, mask = made.alpha, made.binary
@@ -162,15 +195,10 @@ class Labels:
             record["reference/alpha"] = sample.alpha
         if self.dataset == "lnsm" and sample.present.any():
             record["reference/consensus"] = consensus.fifty_percent(sample.masks)
-        cropped = {name: self._crop(array, sample.id)[None] for name, array in record.items()}
-        if not cropped["mask"].any():
-            raise LabelError(f"{sample.id}: the {self.size} x {self.size} pixels at the image's centre hold no lesion")
-        return [{"id": sample.id, "group": sample.patient, **cropped}]
-
-    def _crop(self, array: np.ndarray, name: str) -> np.ndarray:
-        height, width = array.shape
-        if min(height, width) < self.size:
-            raise ConfigError(f"{name}: {height} x {width} pixels hold no crop of {self.size} x {self.size}")
-        top, left = (height - self.size) // 2, (width - self.size) // 2
-        array = array[top : top + self.size, left : left + self.size]
-        return array if array.dtype == bool else array.astype(np.float32)
+        if self.dataset == "lidc-500":
+            record |= {f"reference/{name}": mask for name, mask in zip(DOCTORS, sample.readers, strict=True)}
+        cropped = [{name: place.of(array, self.size)[None] for name, array in record.items()} for place in places]
+        if not all(one["mask"].any() for one in cropped):
+            raise LabelError(f"{sample.id}: the {self.size} x {self.size} pixels of its crop hold no lesion")
+        ids = [sample.id] if len(cropped) == 1 else [f"{sample.id}/{number}" for number in range(len(cropped))]
+        return [{"id": name, "group": sample.patient, **one} for name, one in zip(ids, cropped, strict=True)]

@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 from softmask.config import Profile
 from softmask.errors import ConfigError
-from softmask.nets.registry import entry
+from softmask.nets.registry import NETWORKS, SR_NETWORKS, entry
+from softmask.nets.srgan import SCALE
 from softmask.train.engine import Settings
 
 
@@ -20,6 +21,7 @@ class Training:
         settings: of the training loop.
         n_train: the most training images; None for all there are.
         size: of the images, in pixels.
+        scale: how much larger the networks see them that take enlarged images.
         own_rates: whether every network has the learning rate of its entry in the registry instead of that of
             ``settings``. A few hundred steps leave no time for one rate to suit all; the papers' schedule does.
     """
@@ -27,16 +29,23 @@ class Training:
     settings: Settings
     n_train: int | None
     size: int
+    scale: int = SCALE
     own_rates: bool = True
 
 
 TRAINING: Mapping[str, Training] = MappingProxyType(
     {
         "smoke": Training(
-            Settings(epochs=2, batch_size=8, learning_rate=1e-3, warmup=1, discriminator_width=4), n_train=16, size=64
+            Settings(epochs=2, batch_size=8, learning_rate=1e-3, warmup=1, discriminator_width=4),
+            n_train=16,
+            size=64,
+            scale=2,
         ),
         "cpu": Training(
-            Settings(epochs=12, batch_size=8, learning_rate=1e-3, warmup=2, discriminator_width=8), n_train=400, size=64
+            Settings(epochs=12, batch_size=8, learning_rate=1e-3, warmup=2, discriminator_width=8),
+            n_train=400,
+            size=64,
+            scale=2,
         ),
         # SoftGAN, section 3.3, but for the warm-up (see Settings.warmup)
         "full": Training(
@@ -46,11 +55,36 @@ TRAINING: Mapping[str, Training] = MappingProxyType(
 )
 
 
+_OWN: Mapping[tuple[str, str], Training] = MappingProxyType(
+    {
+        ("smoke", "srgan"): Training(
+            Settings(epochs=2, batch_size=8, learning_rate=1e-3, warmup=1, discriminator_width=4), n_train=16, size=128
+        ),
+        ("cpu", "srgan"): Training(
+            Settings(epochs=4, batch_size=8, learning_rate=2e-3, warmup=3, discriminator_width=8),
+            n_train=400,
+            size=128,
+        ),
+        # CasGAN, section "Training details"; the batch size and how long the rate falls are not in the paper
+        ("full", "srgan"): Training(
+            Settings(epochs=40, batch_size=16, learning_rate=1e-2, warmup=10), n_train=None, size=128, own_rates=False
+        ),
+        ("full", "softgan_2020"): Training(
+            Settings(epochs=70, batch_size=4, learning_rate=2e-3, power=1.0, hold=35, warmup=2),
+            n_train=None,
+            size=64,
+            own_rates=False,
+        ),
+    }
+)
+"""By profile and network, where a network is trained otherwise than the rest."""
+
+
 def training(profile: Profile, network: str) -> Training:
-    """How ``profile`` trains ``network``. Raises ConfigError for a profile or network that is not known."""
+    """How ``profile`` trains ``network``. Raises ConfigError for a profile that is not known."""
     if profile.name not in TRAINING:
         raise ConfigError(f"profile {profile.name!r} has no settings to train with; known: {', '.join(TRAINING)}")
-    found = TRAINING[profile.name]
-    if not found.own_rates:
-        return found
-    return replace(found, settings=replace(found.settings, learning_rate=entry(network).rate))
+    found = _OWN.get((profile.name, network), TRAINING[profile.name])
+    if found.own_rates and network in {*NETWORKS, *SR_NETWORKS}:
+        return replace(found, settings=replace(found.settings, learning_rate=entry(network).rate))
+    return found

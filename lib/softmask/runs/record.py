@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -50,23 +50,25 @@ class Provenance:
     Attributes:
         data, code: hex digests of the prepared data and of the code (:mod:`softmask.runs.code`).
         origin: of the data, in words.
-        weights: the file that the run's weights were written to.
+        weights: the file that the run's weights were written to; None where nothing was trained.
         seconds: of training, over all its starts.
         device, cpu: what it trained on: ``cpu`` or the GPU's name, and the processor's name.
         packages: versions; None where not installed.
         commit, dirty: of the checkout, and whether the code differed from it; None outside git.
+        needs: keys of the runs that it builds on (:attr:`RunSpec.needs`).
     """
 
     data: str
     code: str
     origin: str
-    weights: WeightsFile
+    weights: WeightsFile | None
     seconds: float
     device: str
     cpu: str
     packages: Mapping[str, str | None]
     commit: str | None
     dirty: bool | None
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +79,11 @@ class Record:
         ids, groups: of each test image, its id and its patient.
         measures: by name, N numbers (:func:`softmask.measure.images.measure_images`).
         curves: by name, one number for each epoch.
-        best_epoch: whose weights were measured: that with the best validation Dice.
+        best_epoch: whose weights were measured: that with the best validation Dice; the last in super-resolution.
         n_parameters: of the network.
-        calibration: of the probabilities of all pixels of the test images.
-        predictions: of some test images, by id, (S, S) uint8: probability times 255.
+        calibration: of the probabilities of all pixels of the test images; None in super-resolution.
+        predictions: of some test images, by id, (S, S) uint8: probability, or super-resolved image, times 255.
+        threshold: at and above which a probability means lesion.
     """
 
     spec: RunSpec
@@ -90,13 +93,19 @@ class Record:
     curves: Numbers
     best_epoch: int
     n_parameters: int
-    calibration: Calibration
+    calibration: Calibration | None
     predictions: Mapping[str, np.ndarray]
     provenance: Provenance
+    threshold: float = 0.5
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "measures", _rounded(self.measures))
         object.__setattr__(self, "curves", _rounded(self.curves))
+
+    @property
+    def key(self) -> str:
+        """Of the run (:meth:`RunSpec.key`)."""
+        return self.spec.key(self.provenance.data, self.provenance.code, self.provenance.needs)
 
     def frame(self) -> pd.DataFrame:
         """One row for each test image: ``id``, ``group`` and every measure."""
@@ -124,8 +133,7 @@ class Record:
         if not isinstance(content, dict) or not isinstance(content.get("predictions"), dict):
             raise DataError(f"{where}: predictions: is missing, or no object")
         packed = content.pop("predictions")
-        hints = {name: hint for name, hint in get_type_hints(cls).items() if name != "predictions"}
-        fields = read_fields(hints, content, str(where))
+        fields = read_fields(cls, content, str(where), besides="predictions")
         size = fields["spec"].size
         predictions = {name: _unpacked(image, size, f"{where}: predictions: {name}") for name, image in packed.items()}
         record = cls(**fields, predictions=predictions)

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from softmask.config import PROFILES
 from softmask.errors import ConfigError
 from softmask.files import sha256_of
-from softmask.nets.registry import entry
+from softmask.nets.classical import CLASSICAL
+from softmask.nets.registry import NETWORKS, SR_NETWORKS
+from softmask.nets.srgan import SCALE
 from softmask.runs.plain import from_plain, to_plain
 from softmask.train.engine import Settings
 from softmask.train.losses import split
+from softmask.train.super_resolution import check_losses
 
-LABELS = ("binary", "soft_mask", "kats_dilation", "gros_interpolation")
-"""What a network is trained towards: the binary truth, or one of the soft labels."""
+HIGH_RESOLUTION, TEACHER, SOFTENED = "high_resolution", "teacher", "softened"
+
+LABELS = ("binary", "soft_mask", "kats_dilation", "gros_interpolation", SOFTENED, TEACHER, HIGH_RESOLUTION)
+"""What a network is trained towards: the binary truth; one of the soft labels; the larger of mask and soft mask
+(CasGAN, equation 6); the soft mask that another network predicts (equation 5); in super-resolution the image."""
+
+UNCHANGED = "unchanged"
+"""In place of a network: that of the prior, tested on other data and not trained any further."""
+
+CHANNELS = ("image", "bilinear", "super_resolved", "prior")
+"""What a network sees: the image; the image enlarged by interpolation, or by a super-resolution network; the soft mask
+that another network predicts."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +39,23 @@ class RunSpec:
     Attributes:
         dataset, source: such as ``lidc``, and ``real`` or ``embedded``.
         profile: one of :data:`softmask.config.PROFILES`.
-        network, width: name in :data:`softmask.nets.NETWORKS`, and channels of its first level.
+        network, width: name in :data:`softmask.nets.NETWORKS` or :data:`softmask.nets.registry.SR_NETWORKS`, and
+            channels of its first level; or a name in :data:`softmask.nets.classical.CLASSICAL` or :data:`UNCHANGED`,
+            and 0.
         label: one of :data:`LABELS`.
-        losses: (name, weight) of each term of the loss.
+        losses: (name, weight) of each term of the loss; none where nothing is trained.
         seed: of the first weights, the order of images and the augmentation.
         size: height and width of the images, in pixels.
         n_train: the most training images; None for all there are.
         settings: epochs, batch size, learning rate and so on.
+        channels: of the network's input, each one of :data:`CHANNELS`, each once.
+        sr: the run whose network gives ``super_resolved``.
+        scale: how much larger than the data the input is, where a channel is enlarged.
+        prior: the run whose soft mask is the channel ``prior``, the label ``teacher``, what a classical segmentor
+            starts from, or that is tested.
 
     Raises:
-        ConfigError: for a name that is not known, listing the valid ones, or losses that do not go together.
+        ConfigError: for a name that is not known, listing the valid ones, or parts that do not go together.
     """
 
     dataset: str
@@ -49,31 +69,76 @@ class RunSpec:
     size: int
     n_train: int | None
     settings: Settings
+    channels: tuple[str, ...] = ("image",)
+    scale: int = 1
+    sr: RunSpec | None = None
+    prior: RunSpec | None = None
 
     def __post_init__(self) -> None:
-        entry(self.network)
+        _known("network", self.network, sorted({*NETWORKS, *SR_NETWORKS, *CLASSICAL, UNCHANGED}))
         _known("data source", self.source, ("real", "embedded"))
         _known("profile", self.profile, PROFILES)
         _known("label", self.label, LABELS)
-        split(self.losses)
+        for channel in self.channels:
+            _known("channel", channel, CHANNELS)
+        if self.learns:
+            (check_losses if self.upscales else split)(self.losses)
+        _together(self.upscales == (self.label == HIGH_RESOLUTION), f"{self.network} and the label {self.label}")
+        _together(
+            ("super_resolved" in self.channels) == (self.sr is not None), f"channels {self.channels}, sr {self.sr}"
+        )
+        _together(self.sr is None or self.sr.upscales, f"{self.sr} as a super-resolution network")
+        if self.learns:
+            wanted = "prior" in self.channels or self.label == TEACHER
+            _together(wanted == (self.prior is not None), f"channels {self.channels} and the prior {self.prior}")
+        else:
+            fits = self.prior is not None or self.network not in (UNCHANGED,)
+            _together(fits, f"{self.network} and the prior {self.prior}")
+        _together(self.prior is None or (self.prior.learns and not self.prior.upscales), f"{self.prior} as a prior")
+        _together(bool(self.channels) and len(set(self.channels)) == len(self.channels), f"channels {self.channels}")
+        enlarged = {"bilinear", "super_resolved"} & set(self.channels)
+        if enlarged and "image" in self.channels:
+            raise ConfigError(f"the channels {self.channels} have two sizes: enlarge the image (bilinear) or none")
+        scales = [scale for scale in range(2, SCALE + 1) if SCALE % scale == 0] if enlarged else [1]
+        _together(self.scale in scales, f"channels {self.channels} and the scale {self.scale} (one of {scales})")
 
     @property
     def name(self) -> str:
         """Readable, and a file name: ``lidc-improved_backbone-soft_mask-0.5dice+100soft_l1+1gan-2020``."""
         losses = "+".join(f"{weight:g}{name}" for name, weight in self.losses)
-        return f"{self.dataset}-{self.network}-{self.label}-{losses}-{self.seed}"
+        channels = "+".join(self.channels) if self.channels != ("image",) else ""
+        prior = f"after_{self.prior.network}_{self.prior.label}" if self.prior else ""
+        parts = (self.dataset, self.network, self.label, channels, prior, losses, str(self.seed))
+        return "-".join(part for part in parts if part)
 
     def __str__(self) -> str:
         return self.name
 
     @property
+    def upscales(self) -> bool:
+        """Whether it is a super-resolution network that is trained."""
+        return self.network in SR_NETWORKS
+
+    @property
+    def learns(self) -> bool:
+        """Whether a network is trained, and not another one tested or a classical segmentor fitted."""
+        return self.network not in CLASSICAL and self.network != UNCHANGED
+
+    @property
+    def needs(self) -> tuple[RunSpec, ...]:
+        """The runs that must be finished before."""
+        return tuple(spec for spec in (self.sr, self.prior) if spec is not None)
+
+    @property
     def adversarial(self) -> bool:
         """Whether a discriminator is trained, too."""
-        return bool(split(self.losses)[1])
+        if self.upscales:
+            return any(name == "adversarial" for name, _ in self.losses)
+        return self.learns and bool(split(self.losses)[1])
 
-    def key(self, data_digest: str, code_digest: str) -> str:
-        """Hex digest of the run: of this, the data's content and the code it passes through."""
-        return sha256_of(json.dumps(self.to_json(), sort_keys=True), data_digest, code_digest)
+    def key(self, data_digest: str, code_digest: str, needs: Sequence[str] = ()) -> str:
+        """Hex digest of the run: of this, the data's content, the code it passes through, and the keys of its needs."""
+        return sha256_of(json.dumps(self.to_json(), sort_keys=True), data_digest, code_digest, *needs)
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -88,3 +153,8 @@ class RunSpec:
 def _known(what: str, name: str, names: Iterable[str]) -> None:
     if name not in names:
         raise ConfigError(f"unknown {what} {name!r}; choose one of {', '.join(names)}")
+
+
+def _together(fits: bool, what: str) -> None:
+    if not fits:
+        raise ConfigError(f"{what} do not go together")

@@ -21,11 +21,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors.torch import load, save
+from torch import nn
 
 from softmask.config import ROOT, whole_path
-from softmask.errors import DataError
+from softmask.errors import ConfigError, DataError
 from softmask.files import sha256_of, write_atomic
-from softmask.nets.base import SegmentationNet
 from softmask.nets.registry import build
 from softmask.runs.record import Record, WeightsFile
 from softmask.runs.spec import RunSpec
@@ -73,7 +73,7 @@ def begin(folder: Path, spec: RunSpec) -> None:
     write_atomic(folder / SPEC, json.dumps(spec.to_json(), indent=1) + "\n")
 
 
-def save_weights(folder: Path, network: SegmentationNet) -> WeightsFile:
+def save_weights(folder: Path, network: nn.Module) -> WeightsFile:
     """Write the network's weights and buffers, in float32 where they are numbers with fractions."""
     tensors = {
         name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().contiguous()
@@ -101,23 +101,26 @@ def read(folder: Path, spec: RunSpec, key: str) -> Record | None:
     if not path.exists():
         return None
     record = Record.read(path)
-    if record.spec != spec or spec.key(record.provenance.data, record.provenance.code) != key:
+    if record.spec != spec or record.key != key:
         raise DataError(f"{path}: is the record of another run, {record.spec.name}")
-    weights = folder / WEIGHTS
-    size = weights.stat().st_size if weights.exists() else 0
-    if size != record.provenance.weights.bytes:
-        raise DataError(
-            f"{weights}: has {size} bytes of {record.provenance.weights.bytes}: cut short, or of another run"
-        )
+    written = record.provenance.weights
+    if written is not None:
+        weights = folder / WEIGHTS
+        size = weights.stat().st_size if weights.exists() else 0
+        if size != written.bytes:
+            raise DataError(f"{weights}: has {size} bytes of {written.bytes}: cut short, or of another run")
     return record
 
 
-def network_of(folder: Path, record: Record) -> SegmentationNet:
+def network_of(folder: Path, record: Record) -> nn.Module:
     """The trained network of a finished run, on the CPU, in evaluation mode.
 
     Raises:
+        ConfigError: for a run without weights of its own.
         DataError: where the weights cannot be read or are not those written with the record.
     """
+    if record.provenance.weights is None:
+        raise ConfigError(f"{record.spec.name} has no network of its own: {record.spec.network} is not trained")
     path = folder / WEIGHTS
     try:
         content = path.read_bytes()
@@ -125,7 +128,7 @@ def network_of(folder: Path, record: Record) -> SegmentationNet:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     if sha256_of(content) != record.provenance.weights.sha256:
         raise DataError(f"{path}: is damaged; delete {folder} and the run is trained again")
-    network = build(record.spec.network, record.spec.width)
+    network = build(record.spec.network, record.spec.width, len(record.spec.channels))
     network.load_state_dict(load(content))
     return network.eval()
 

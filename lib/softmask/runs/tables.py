@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from softmask.config import BASE_SEED, Config
 from softmask.errors import ConfigError
 from softmask.nets.registry import entry
-from softmask.runs.methods import METHODS
+from softmask.runs.methods import METHODS, SRGAN, SRGAN_SMALL, method
 from softmask.runs.profiles import training
 from softmask.runs.spec import RunSpec
 
@@ -14,10 +16,19 @@ TABLES = (
     "softgan/table-2",
     "softgan/table-3",
     "softgan/table-4",
+    "casgan/table-1",
+    "casgan/table-3",
+    "casgan/table-4",
     "dsnet-v1/table-1",
     "dsnet-v1/table-2",
 )
 """Tables whose rows are trained here."""
+
+CT = "lnsm"
+"""The general CT that super-resolution is trained on."""
+
+
+ON_REQUEST = ("promise12",)
 
 
 def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
@@ -35,40 +46,52 @@ def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
     paper, _, name = table.partition("/")
     places = dict.fromkeys((cell.row, cell.dataset) for cell in papers.load(paper).table(name).cells())
     return {
-        (row, dataset): [spec(row, dataset, config, BASE_SEED + i) for i in range(config.seeds)]
-        for row, dataset in places
-        if row in METHODS
+        place: seeds for row, name in places if row in METHODS for place, seeds in rows_of([row], name, config).items()
     }
+
+
+def rows_of(rows: Iterable[str], dataset: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
+    """The runs behind rows that no table prints, as :func:`specs` gives them."""
+    return {(row, dataset): [spec(row, dataset, config, BASE_SEED + i) for i in range(config.seeds)] for row in rows}
 
 
 def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED) -> RunSpec:
     """One run of a row's method on a data set, as the profile trains it.
 
+    Super-resolution is trained once for each source, on :data:`CT` and from the first seed, whatever it serves.
+
     Raises:
         ConfigError: for a row without a method; it lists those that have one.
     """
-    if row not in METHODS:
-        raise ConfigError(f"row {row!r} has no method; choose one of {', '.join(METHODS)}")
-    method = METHODS[row]
-    profile = training(config.profile, method.network)
+    found = method(row, dataset)
+    profile = training(config.profile, found.network)
+    small = config.profile.name != "full"
     return RunSpec(
         dataset=dataset,
         source=source_of(dataset, config),
         profile=config.profile.name,
-        network=method.network,
-        width=entry(method.network).width(config.profile.name),
-        label=method.label,
-        losses=method.losses,
+        network=found.network,
+        width=entry(found.network).width(config.profile.name) if found.losses else 0,
+        label=found.label,
+        losses=SRGAN_SMALL if found.losses == SRGAN and small else found.losses,
         seed=seed,
         size=profile.size,
         n_train=profile.n_train,
         settings=profile.settings,
+        channels=found.channels,
+        scale=profile.scale if {"bilinear", "super_resolved"} & set(found.channels) else 1,
+        sr=spec("srgan", CT, config) if "super_resolved" in found.channels else None,
+        prior=spec(found.prior, found.trained_on or dataset, config, seed) if found.prior else None,
     )
 
 
 def source_of(dataset: str, config: Config) -> str:
-    """``real`` or ``embedded``: what the configuration asks for; where it leaves that open, real data that is there."""
-    if config.data != "auto":
+    """``real`` or ``embedded``: what the configuration asks for; where it leaves that open, real data that is there.
+
+    For :data:`ON_REQUEST`, whose real data takes an account with its publisher, embedded data stands in for real data
+    that is not there, and every table names the source.
+    """
+    if config.data == "embedded" or (config.data == "real" and dataset not in ON_REQUEST):
         return config.data
     from softmask.data import found
 

@@ -1,0 +1,121 @@
+"""What a network sees and how its answer is read: channels made from the images and from the runs that it builds on.
+
+A network on enlarged images (``bilinear``, ``super_resolved``) works at ``spec.scale`` times the data's size, on labels
+enlarged by interpolation; its soft mask is averaged over each pixel of the data and measured there. The super-resolved
+image has :data:`~softmask.nets.srgan.SCALE` times the size; where a profile takes less, its pixels are averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from softmask.cache import cached_arrays
+from softmask.files import sha256_of
+from softmask.measure.soft import soft_head
+from softmask.nets.srgan import SCALE
+from softmask.runs.prepared import Part, Prepared
+from softmask.runs.spec import SOFTENED, TEACHER, RunSpec
+from softmask.train.engine import BINARY, predict
+from softmask.train.losses import by_tanh, looking_at
+from softmask.train.super_resolution import upscale
+
+
+class Finished(Protocol):
+    """A finished run: :class:`softmask.runs.execute.Run`, or :class:`softmask.runs.plan.Planned` once it is trained."""
+
+    spec: RunSpec
+    needs: Sequence[Finished]
+
+    @property
+    def key(self) -> str: ...
+
+    def network(self) -> nn.Module: ...
+
+
+def feed(spec: RunSpec, data: Prepared, needs: Sequence[Finished]) -> Prepared:
+    """``data`` as ``spec`` trains on it: images (N, C, s, s), masks and the wanted soft label (N, 1, s, s), with s the
+    data's size times ``spec.scale``. The masks, soft labels and references of the test part stay as they are."""
+
+    def part(part: Part) -> Part:
+        label = {} if spec.label == BINARY else {spec.label: _enlarged(_label(spec, part, needs), spec.scale)}
+        masks = (_enlarged(part.masks, spec.scale) >= 0.5).astype(np.float32)
+        return replace(part, images=channels(spec, part.images, needs), masks=masks, soft=label)
+
+    test = replace(data.test, images=channels(spec, data.test.images, needs))
+    return replace(data, train=part(data.train), validation=part(data.validation), test=test)
+
+
+def channels(spec: RunSpec, images: np.ndarray, needs: Sequence[Finished]) -> np.ndarray:
+    """(N, C, s, s) float32 in [0, 1]: the channels of ``spec`` for ``images`` (N, 1, S, S)."""
+    make: Mapping[str, Callable[[], np.ndarray]] = {
+        "image": lambda: images,
+        "bilinear": lambda: _enlarged(images, spec.scale),
+        "super_resolved": lambda: super_resolved(_of(spec.sr, needs), images, spec.scale),
+        "prior": lambda: _enlarged(soft_masks(_of(spec.prior, needs), images), spec.scale),
+    }
+    return np.concatenate([make[name]() for name in spec.channels], axis=1)
+
+
+def soft_masks(run: Finished, images: np.ndarray) -> np.ndarray:
+    """(N, 1, S, S) float32 in [0, 1]: the soft masks that a finished run's network predicts for ``images``."""
+    seen = channels(run.spec, images, run.needs)
+    return read(run.spec, predict(run.network(), seen))[1][:, None]
+
+
+def read(spec: RunSpec, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and soft masks, each (N, S, S), from a network's sigmoid ``answers`` (N, 1, s, s).
+
+    The soft mask is (tanh(logits) + 1) / 2 where a loss read it so, else the probability; it stands for the probability
+    where no loss asked for a binary mask.
+    """
+    alphas = soft_head(answers) if by_tanh(spec.losses) else answers
+    probabilities = answers if looking_at("masks", spec.losses) else alphas
+    return _averaged(probabilities, spec.scale)[:, 0], _averaged(alphas, spec.scale)[:, 0]
+
+
+def super_resolved(run: Finished, images: np.ndarray, scale: int = SCALE) -> np.ndarray:
+    """(N, 1, s, s) float32 in [0, 1], s = scale S; made once for each network and ``images`` (N, 1, S, S), and kept.
+
+    Kept in half precision, about 0.0005 apart at 1: less than a grey level of the pictures.
+    """
+
+    def build() -> dict[str, np.ndarray]:
+        return {"images": _averaged(upscale(run.network(), images), SCALE // scale).astype(np.float16)}
+
+    key = sha256_of(run.key, np.ascontiguousarray(images).tobytes(), str(scale))
+    return cached_arrays("super-resolved", key, build)["images"].astype(np.float32)
+
+
+def _label(spec: RunSpec, part: Part, needs: Sequence[Finished]) -> np.ndarray:
+    """(N, 1, S, S) in [0, 1]: what the network is trained towards, besides the masks."""
+    if spec.label == SOFTENED:
+        return np.maximum(part.masks, part.soft["soft_mask"])  # CasGAN, equation 6
+    if spec.label == TEACHER:
+        return soft_masks(_of(spec.prior, needs), part.images)
+    return part.soft[spec.label]
+
+
+def _enlarged(images: np.ndarray, scale: int) -> np.ndarray:
+    """(N, 1, H, W) to (N, 1, scale H, scale W), by bilinear interpolation."""
+    if scale == 1:
+        return images
+    batch = torch.from_numpy(np.ascontiguousarray(images))
+    return F.interpolate(batch, scale_factor=scale, mode="bilinear", align_corners=False).numpy()
+
+
+def _averaged(images: np.ndarray, scale: int) -> np.ndarray:
+    """(N, 1, scale H, scale W) to (N, 1, H, W), by the mean over the pixels that become one."""
+    n, _, height, width = images.shape
+    blocks = images.reshape(n, 1, height // scale, scale, width // scale, scale)
+    return blocks.mean(axis=(3, 5), dtype=np.float32)
+
+
+def _of(spec: RunSpec | None, needs: Sequence[Finished]) -> Finished:
+    return next(run for run in needs if run.spec == spec)
