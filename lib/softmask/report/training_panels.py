@@ -50,10 +50,10 @@ def curves(found: Mapping[str, Mapping[str, Sequence[Curves]]]) -> Figure:
                 _line(bottom, seed["validation_dice"], **styles[row])
         top.set(title=display("datasets", dataset))
         bottom.set(xlabel="epoch")
-        _whole_epochs(bottom)
+        whole_epochs(bottom)
     axes[0, 0].set(ylabel="training loss\n(first epoch = 1)")
     axes[1, 0].set(ylabel="validation Dice")
-    _outside_legend(fig, {display("rows", row): line for row, line in lines.items()}, columns=4)
+    outside_legend(fig, {display("rows", row): line for row, line in lines.items()}, columns=4)
     return fig
 
 
@@ -70,13 +70,13 @@ def _line(ax: Axes, values: Sequence[float], **style: str) -> list:
     return ax.plot(np.arange(1, len(values) + 1), values, markevery=every, **style)
 
 
-def _whole_epochs(ax: Axes) -> None:
+def whole_epochs(ax: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _outside_legend(fig: Figure, entries: Mapping[str, object], columns: int) -> None:
+def outside_legend(fig: Figure, entries: Mapping[str, object], columns: int) -> None:
     fig.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=min(columns, len(entries)))
 
 
@@ -102,12 +102,12 @@ def gan_health(found: Mapping[str, Sequence[Curves]]) -> Figure:
         areas = bottom.stackplot(epochs, shares, colors=colors, edgecolor="white")
         pad = 0.03 * len(epochs)
         bottom.set(xlabel="epoch", ylim=(0, 1), xlim=(1 - pad, len(epochs) + pad))
-        _whole_epochs(bottom)
+        whole_epochs(bottom)
     axes[0, 0].set(ylabel="discriminator: share of\npixels judged rightly")
     axes[1, 0].set(ylabel="share of each\nweighted loss")
     entries = {"real masks": real, "the segmentor's masks": fake, "guessing": guess}
     entries |= {_LOSSES.get(name, name.removeprefix("loss_")): area for name, area in zip(losses, areas, strict=True)}
-    _outside_legend(fig, entries, columns=3)
+    outside_legend(fig, entries, columns=3)
     return fig
 
 
@@ -129,7 +129,7 @@ def reliability(found: Mapping[str, Mapping[str, Calibration]]) -> Figure:
         ax.set(title=display("datasets", dataset), xlabel="predicted probability of lesion", xlim=(0, 1), ylim=(0, 1))
         ax.set_aspect("equal")
     axes[0, 0].set(ylabel="share of pixels that are lesion")
-    _outside_legend(fig, lines, columns=4)
+    outside_legend(fig, lines, columns=4)
     return fig
 
 
@@ -196,5 +196,5 @@ def differences(verdicts: Sequence[Verdict]) -> Figure:
         name: Line2D([], [], marker=marker, color="none", markerfacecolor=face, markeredgecolor=edge, markersize=10)
         for name, (marker, face, edge) in markers.items()
     }
-    _outside_legend(fig, entries, columns=3)
+    outside_legend(fig, entries, columns=3)
     return fig

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from softmask import papers
 from softmask.errors import ConfigError
+from softmask.measure.images import DOCTORS
 from softmask.report.verdicts import Pair
 from softmask.studies.training import CONSENSUS
 
@@ -41,6 +42,18 @@ def _rows(paper: str, table: str) -> dict[str, list[str]]:
 
 _PAIRS: Mapping[str, Sequence[Sequence[Pair]]] = MappingProxyType(
     {
+        "casgan": (
+            [Pair("casgan_soft", "casgan_bin", "lnsm")],
+            [Pair("casgan_soft", "casgan_without_sr", "lnsm")],
+            over_all_others("casgan", ("table-1",), "casgan_soft"),
+            [Pair("casgan", doctor, "lidc-500", "dice_consensus50") for doctor in DOCTORS],
+            [
+                Pair(better, worse, dataset)
+                for dataset in ("isbi2012", "promise12")
+                for better, worse in (("cenet_plusplus", "cenet"), ("casgan_plusplus", "casgan_bin"))
+            ],
+            [],  # radiomics
+        ),
         "softgan": (
             over_all_others("softgan", ("table-1", "table-2"), "softgan"),
             each_step("softgan", "table-3"),
@@ -48,6 +61,17 @@ _PAIRS: Mapping[str, Sequence[Sequence[Pair]]] = MappingProxyType(
         ),
     }
 )
+
+
+ABLATION = (
+    Pair("casgan_soft", "casgan_without_gan", "lnsm"),
+    Pair("casgan_soft", "casgan_bin", "lnsm"),
+    Pair("casgan_soft", "casgan_without_sr", "lnsm"),
+    Pair("unet_student", "unet_hard", "lnsm"),
+)
+"""CasGAN's parts, one at a time: the discriminator, the soft label, the super-resolved image; and the teacher."""
+
+ABLATION_SOFT = tuple(replace(pair, metric="soft_dice") for pair in ABLATION)
 
 
 def claims(paper: str) -> dict[str, Sequence[Pair]]:

@@ -20,11 +20,11 @@ from softmask.errors import DataError, LabelError
 from softmask.label import consensus
 from softmask.measure import segmentation
 from softmask.measure.agreement import DiceMatrix, dice_matrix, summary
+from softmask.measure.images import DOCTORS
 from softmask.parallel import progress
 from softmask.report.result import SCALES, Cell
 from softmask.report.summary import cells
 
-DOCTORS = ("doctor1", "doctor2", "doctor3", "doctor4")
 CONSENSUS = "consensus50"
 RATERS = (*DOCTORS, CONSENSUS)
 """Rows and columns of the papers' matrix that need no model."""

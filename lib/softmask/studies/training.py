@@ -119,6 +119,13 @@ def table_cells(paper: str, table: str, fitted: Fitted) -> list[Cell]:
     return cells
 
 
+def extra_cells(places: Iterable[tuple[str, str]], metrics: Sequence[str], fitted: Fitted) -> list[Cell]:
+    """Cells of rows that the paper does not print, by (row, data set)."""
+    return [
+        _cell(row, dataset, metric, fitted[row, dataset], extra=True) for row, dataset in places for metric in metrics
+    ]
+
+
 def largest_slices(run: Run) -> Run:
     """The run as measured on the largest slice of each nodule of LIDC.
 
@@ -232,7 +239,7 @@ def overview(fitted: Fitted) -> pd.DataFrame:
         {
             "parameters": [run.record.n_parameters for run in runs],
             "best epoch": [f"{run.record.best_epoch} of {run.spec.settings.epochs}" for run in runs],
-            "validation Dice": [run.record.curves["validation_dice"][run.record.best_epoch - 1] for run in runs],
+            "validation Dice": [_validation(run)[run.record.best_epoch - 1] for run in runs],
             "at the end": [_end(run) for run in runs],
             "seconds": [run.record.provenance.seconds for run in runs],
             "device": [run.record.provenance.device for run in runs],
@@ -242,8 +249,13 @@ def overview(fitted: Fitted) -> pd.DataFrame:
     ).round({"validation Dice": 3})
 
 
+def _validation(run: Run) -> Sequence[float]:
+    """Validation Dice of each epoch; one NaN where nothing was trained."""
+    return run.record.curves.get("validation_dice", [float("nan")])
+
+
 def _end(run: Run) -> str:
-    dice, best = run.record.curves["validation_dice"], run.record.best_epoch
+    dice, best = _validation(run), run.record.best_epoch
     if dice[best - 1] < NOTHING:
         return "finds nothing"
     return "still rising" if best == len(dice) and dice[-1] - dice[-3:][0] > RISING else ""
@@ -282,7 +294,7 @@ def provenance_of(fitted: Fitted, config: Config, started: float) -> dict[str, A
     trained = [
         {
             "name": run.spec.name,
-            "key": run.spec.key(run.record.provenance.data, run.record.provenance.code),
+            "key": run.record.key,
             "seconds": run.record.provenance.seconds,
             "device": run.record.provenance.device,
             "commit": run.record.provenance.commit,

@@ -1,0 +1,194 @@
+"""What notebook 4 shows of CasGAN besides its tables: how it is fed, what it builds on, its thresholds, the doctors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from softmask.config import Config
+from softmask.label import soft_mask
+from softmask.measure.images import DOCTORS
+from softmask.nets.base import SegmentationNet
+from softmask.nets.srgan import SCALE, Generator
+from softmask.papers import display
+from softmask.report import diagrams
+from softmask.report.panels import Panel, grid
+from softmask.report.verdicts import Scores
+from softmask.runs.execute import Run
+from softmask.runs.inputs import feed
+from softmask.runs.prepared import Part, Prepared
+from softmask.runs.spec import SOFTENED, RunSpec
+from softmask.studies.training import Fitted, data_of, distinct, example_of, values_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CONSENSUS50 = "dice_consensus50"
+
+
+@dataclass(frozen=True, eq=False)
+class Fed:
+    """A training image as the network sees it, and the first four as a batch.
+
+    Attributes:
+        image: (S, S) in [0, 1].
+        channels: (C, s, s) in [0, 1].
+        soft: (s, s) in [0, 1], the label.
+        batch: channels (4, C, s, s), masks and soft labels (4, 1, s, s), float32.
+        note: which super-resolution was used, in words.
+    """
+
+    name: str
+    data: Prepared
+    image: np.ndarray
+    channels: np.ndarray
+    soft: np.ndarray
+    batch: tuple[np.ndarray, np.ndarray, np.ndarray]
+    note: str
+
+
+def example(run: Run, config: Config) -> Fed:
+    """The first training image of a run. A recorded run has no network to super-resolve it: interpolation stands in."""
+    data = example_of(run, config)
+    four = _first(data, 4)
+    fed = feed(run.spec, four, run.needs or [_Interpolated(need) for need in run.spec.needs]).train
+    soft = fed.soft[run.spec.label]
+    note = "super-resolved by the trained network" if run.needs else "recorded: interpolated in place of super-resolved"
+    return Fed(
+        fed.ids[0], data, four.train.images[0, 0], fed.images[0], soft[0, 0], (fed.images, fed.masks, soft), note
+    )
+
+
+def _first(data: Prepared, n: int) -> Prepared:
+    """``data`` with the first ``n`` images of each part."""
+
+    def cut(part: Part) -> Part:
+        return replace(
+            part,
+            ids=part.ids[:n],
+            groups=part.groups[:n],
+            images=part.images[:n],
+            masks=part.masks[:n],
+            soft={name: array[:n] for name, array in part.soft.items()},
+            references={name: array[:n] for name, array in part.references.items()},
+        )
+
+    return replace(data, train=cut(data.train), validation=cut(data.validation), test=cut(data.test))
+
+
+class _Interpolated:
+    """In place of a super-resolution run whose network is not at hand."""
+
+    needs = ()
+
+    def __init__(self, spec: RunSpec) -> None:
+        self.spec, self.key = spec, f"interpolated in place of {spec.name}"
+
+    def network(self) -> nn.Module:
+        return _Bilinear()
+
+
+class _Bilinear(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))  # tells on which device it is
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return _enlarged(image, SCALE)
+
+
+def _enlarged(image: torch.Tensor, scale: int) -> torch.Tensor:
+    return F.interpolate(image, scale_factor=scale, mode="bilinear", align_corners=False)
+
+
+class Cascade(nn.Module):
+    """Generator and segmentor as one module, for diagrams: (B, 1, H, W) to logits (B, 1, scale H, scale W)."""
+
+    def __init__(self, generator: Generator, segmentor: SegmentationNet, scale: int) -> None:
+        super().__init__()
+        self.generator, self.segmentor = generator, segmentor
+        self.average = nn.AvgPool2d(SCALE // scale) if scale < SCALE else nn.Identity()
+        self.interpolate = nn.Upsample(scale_factor=scale, mode="bilinear", align_corners=False)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        super_resolved = self.average(self.generator(image))  # (B, 1, s, s)
+        return self.segmentor(torch.cat([super_resolved, self.interpolate(image)], dim=1))
+
+
+def prior_diagram(spec: RunSpec) -> Figure:
+    """CasGAN figure 5: how the soft mask of ``spec.prior`` becomes a channel of ``spec``'s network."""
+    prior, size = spec.prior, spec.size
+    large, network = size * prior.scale, display("rows", spec.network)
+    boxes = [
+        diagrams.Box("image", 1, size, diagrams.INPUT),
+        diagrams.Box("SRGAN", 1, large, diagrams.GROWS, (0,)),
+        diagrams.Box("interpolation", 1, large, diagrams.GROWS, (0,)),
+        diagrams.Box("CasGAN's segmentor:\nsoft mask", 1, large, diagrams.KEEPS, (1, 2)),
+        diagrams.Box("mean over\nthe image's pixels", 1, size, diagrams.SHRINKS, (3,)),
+        diagrams.Box(f"{network}:\nimage and prior", len(spec.channels), size, diagrams.KEEPS, (0, 4)),
+    ]
+    return diagrams.diagram(boxes, [("sigmoid → binary mask", "Dice loss")], size=(11, 6))
+
+
+def threshold_frame(fitted: Fitted) -> pd.DataFrame:
+    """One line for each run on softened labels: the cut that its validation images picked."""
+    runs = [run for run in distinct(fitted) if run.spec.label == SOFTENED]
+    return pd.DataFrame(
+        {
+            "data set": [display("datasets", run.spec.dataset) for run in runs],
+            "seed": [run.spec.seed for run in runs],
+            "threshold": [run.record.threshold for run in runs],
+            "of 255": [round(255 * run.record.threshold) for run in runs],
+        }
+    )
+
+
+def thresholds(fitted: Fitted) -> dict[str, Any]:
+    """For a table's details: the cut of every run that has one of its own, by name."""
+    found = {run.spec.name: run.record.threshold for run in distinct(fitted) if run.spec.label == SOFTENED}
+    return {"thresholds": found}
+
+
+def doctors(fitted: Fitted) -> dict[tuple[str, str, str], Scores]:
+    """What the claim about doctors compares: Dice with the 50 % consensus, of the network and of each doctor, on the
+    test images of the runs of ``casgan``. Doctors are the same for every seed."""
+    [(place, runs)] = [(place, runs) for place, runs in fitted.items() if place[0] == "casgan"]
+    record, source = runs[0].record, runs[0].spec.source
+    measures = {"casgan": "dice"} | {doctor: f"truth_{doctor}" for doctor in DOCTORS}
+    return {
+        (row, place[1], CONSENSUS50): Scores(record.ids, record.groups, values_of(runs, measure), source)
+        for row, measure in measures.items()
+    }
+
+
+def pictured(run: Run, config: Config, most: int = 3) -> list[list[Panel]]:
+    """Rows of CasGAN figure 8 for the first of a run's kept predictions; without data, the prediction alone."""
+    kept = list(run.record.predictions.items())[:most]
+    data = data_of(run, config)
+    absent = Panel(None, note="image not\nat hand")
+    rows = []
+    for name, prediction in kept:
+        predicted = Panel(prediction.astype(float) / 255)
+        if data is None:
+            rows.append([absent, absent, absent, predicted, absent])
+            continue
+        i = data.test.ids.index(name)
+        image, mask = data.test.images[i, 0], data.test.masks[i, 0] > 0
+        trimap = soft_mask(image, mask=mask).trimap
+        soft = data.test.soft["soft_mask"][i, 0]
+        rows.append([Panel(image), Panel(trimap), Panel(soft), predicted, Panel(mask.astype(float))])
+    return rows
+
+
+def side_by_side(found: Mapping[str, Sequence[list[Panel]]]) -> Figure:
+    """CasGAN figure 8 from :func:`pictured` by data set."""
+    rows = [row for panels in found.values() for row in panels]
+    names = [display("datasets", name) if i == 0 else "" for name, panels in found.items() for i in range(len(panels))]
+    return grid(rows, ["image", "trimap", "soft mask", "prediction", "truth"], names)
