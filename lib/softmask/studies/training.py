@@ -343,8 +343,12 @@ def calibrations_of(fitted: Fitted, rows: Sequence[str]) -> dict[str, dict[str, 
 
 
 def _by_dataset(fitted: Fitted, rows: Sequence[str], what: Callable[[Sequence[Run]], Any]) -> dict[str, dict[str, Any]]:
-    names = dict.fromkeys(dataset for _, dataset in fitted)
-    return {name: {row: what(fitted[row, name]) for row in rows if (row, name) in fitted} for name in names}
+    found: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(dataset for _, dataset in fitted):
+        there = {row: what(fitted[row, name]) for row in rows if (row, name) in fitted}
+        if there:
+            found[name] = there
+    return found
 
 
 def predictions_of(fitted: Fitted, rows: Sequence[str], dataset: str) -> dict[str, Mapping[str, np.ndarray]]:
