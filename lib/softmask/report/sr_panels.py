@@ -147,11 +147,11 @@ def curves(found: Mapping[str, Sequence[Curves]], adversarial: str = "srgan") ->
     left.set(ylabel="PSNR, validation images (dB)")
     left.legend(list(psnr.values()), list(psnr), loc="lower right")
 
-    accuracy = {"real": "true images", "fake": "the generator's"}
+    accuracy = {"real": ("true images", DARK[2], "o"), "fake": ("the generator's", DARK[1], "s")}
     for seed in found[adversarial]:
-        for (kind, name), color in zip(accuracy.items(), (DARK[2], DARK[1]), strict=True):
+        for kind, (name, color, marker) in accuracy.items():  # markers: there may be one epoch only
             label = name if seed is found[adversarial][0] else None
-            _line(middle, seed[f"discriminator_accuracy_{kind}"], seed, color=color, label=label)
+            _line(middle, seed[f"discriminator_accuracy_{kind}"], seed, color=color, marker=marker, label=label)
     middle.axhline(0.5, color="0.5", linestyle=":", label="guessing")
     middle.set(ylabel="discriminator: share judged rightly", ylim=(-0.03, 1.03))
     middle.legend(loc="lower right")
