@@ -41,9 +41,10 @@ def test_time_is_known_from_like_runs_on_a_machine_like_this(tiny, config, data_
     assert plan.plan([like], config).runs[0].seconds is None
 
 
-def test_planning_prepares_the_data_of_all_runs_once(tiny, config, data_from):
+def test_planning_prepares_nothing_and_asks_for_each_data_set_once(tiny, config, data_from, monkeypatch):
     asked = []
-    data_from(asked.append)
+    data_from(lambda spec: pytest.fail("data was read"))
+    monkeypatch.setattr(plan.prepared, "digest_of", lambda spec, config: asked.append(spec) or "da" * 32)
     specs = [tiny(seed=1), tiny(seed=2), tiny(dataset="lnsm")]
     assert len(plan.plan(specs, config).missing) == 3
     assert asked == [specs[0], specs[2]]
