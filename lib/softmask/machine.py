@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import resource
@@ -26,6 +27,21 @@ def cpu_model() -> str:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.lower().startswith("model name"))
     return next(names, "") or platform.processor() or platform.machine()
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, for its next arrays, where the C library is glibc.
+
+    By default large blocks go back to the system when they are freed, and are cleared page by page when they are asked
+    for again. A training step frees and asks for the same ones every time: a tenth of its time.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:
+        return
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # of malloc.h
+    mallopt(mmap_threshold, 32 << 20)  # the highest it takes
+    mallopt(trim_threshold, 1 << 30)
+    mallopt(top_pad, 64 << 20)
 
 
 def peak_memory_mb() -> float:

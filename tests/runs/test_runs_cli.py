@@ -3,7 +3,7 @@ import pytest
 from softmask import cli
 from softmask.runs import tables
 from softmask.runs.profiles import Training
-from softmask.train.engine import Settings
+from softmask.train.epochs import Settings
 
 HERE = ["run", "--profile", "smoke", "--data", "embedded"]
 
@@ -12,7 +12,7 @@ HERE = ["run", "--profile", "smoke", "--data", "embedded"]
 def small(config, data_from, monkeypatch):
     """Every run is one epoch on blobs."""
     data_from()
-    monkeypatch.setattr(tables, "training", lambda profile, network: Training(Settings(1, 4, 1e-2), 8, 16))
+    monkeypatch.setattr(tables, "training", lambda profile, network, dataset: Training(Settings(1, 4, 1e-2), 8, 16))
     monkeypatch.setenv("SOFTMASK_JOBS", "1")
 
 

@@ -15,7 +15,7 @@ from softmask.errors import ConfigError, DataError, TrainingError
 from softmask.runs import dispatch, execute, fit, plan, store
 from softmask.runs.code import code_digest
 from softmask.runs.record import Record
-from softmask.train.engine import Settings
+from softmask.train.epochs import Settings
 
 
 @pytest.fixture

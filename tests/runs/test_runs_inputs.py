@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from softmask.errors import ConfigError, TrainingError
+from softmask.nets import build
 from softmask.runs import fit, inputs, plan, store
 from softmask.runs.prepared import Prepared
 from softmask.runs.record import Record
 from softmask.runs.single import THRESHOLDS, best_threshold
-from softmask.train.engine import Settings
+from softmask.train.epochs import Settings
 
 CASGAN = (("soft_mse", 1.0), ("soft_l1", 100.0))
 
@@ -140,6 +141,23 @@ def test_super_resolved_images_are_made_once(sr, config):
     assert not np.array_equal(
         inputs.super_resolved(Done(replace(sr, seed=1), lambda x: 0 * repeated(x)), images), first
     )
+
+
+def test_detail_is_what_the_last_convolution_reads(tiny, sr, config):
+    images = np.random.default_rng(0).random((3, 1, 16, 16), np.float32)
+    generator = build("srgan", sr.width).eval()
+    run = Done(sr, None)
+    run.network = lambda: generator
+    spec = tiny(network="cenet", channels=("bilinear", "detail"), scale=2, sr=sr)
+    assert spec.inputs == 1 + sr.width
+    seen = inputs.channels(spec, images, [run])
+    assert seen.shape == (3, spec.inputs, 32, 32)
+    read = []
+    generator.last.register_forward_pre_hook(lambda _, arguments: read.append(arguments[0]))
+    with torch.no_grad():
+        generator(torch.tensor(images))
+    expected = read[0].numpy().reshape(3, sr.width, 32, 2, 32, 2).mean((3, 5))
+    np.testing.assert_allclose(seen[:, 1:], expected, atol=2e-3)  # kept in half precision
 
 
 def test_an_answer_is_read_at_the_size_of_the_data(tiny, cascade):

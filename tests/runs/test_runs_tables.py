@@ -26,7 +26,7 @@ def test_specs_are_those_of_the_printed_rows_one_per_seed(config):
     assert (one.dataset, one.source, one.profile, one.network) == ("lidc", "embedded", "cpu", "improved_backbone")
     assert one.width == NETWORKS["improved_backbone"].cpu
     assert one.losses == (("dice", 0.5), ("soft_l1", 100.0), ("gan", 1.0))
-    assert one.settings == profiles.training(config.profile, "improved_backbone").settings
+    assert one.settings == profiles.training(config.profile, "improved_backbone", "lidc").settings
 
 
 def test_rows_that_are_the_same_method_are_the_same_run(config):
@@ -57,7 +57,7 @@ def test_unknown_names_list_the_valid_ones(config):
     with pytest.raises(ConfigError, match=r"no method; choose one of .*gan_loss"):
         tables.spec("gan", "lidc", config)
     with pytest.raises(ConfigError, match="known: smoke, cpu, full"):
-        profiles.training(SimpleNamespace(name="tiny"), "unet")
+        profiles.training(SimpleNamespace(name="tiny"), "unet", "lidc")
 
 
 def test_auto_takes_real_data_where_it_is(config, monkeypatch, tmp_path):
@@ -65,6 +65,18 @@ def test_auto_takes_real_data_where_it_is(config, monkeypatch, tmp_path):
     auto = Config.from_parameters("cpu", "auto", data_root=tmp_path)
     assert (tables.source_of("lidc", auto), tables.source_of("lnsm", auto)) == ("real", "embedded")
     assert tables.source_of("lidc", config) == "embedded"
+
+
+def test_small_sets_train_for_more_epochs_in_the_cpu_profile(config):
+    def steps(dataset, n):
+        return profiles.training(config.profile, "unet", dataset).settings.steps(n)
+
+    assert [steps(*one) for one in (("lidc", 387), ("lidc-119", 60), ("isbi2012", 210), ("promise12", 336))] == [
+        576,
+        224,
+        234,
+        252,
+    ]
 
 
 def test_what_takes_an_account_may_be_simulated_though_real_data_is_asked_for(monkeypatch, tmp_path):
@@ -86,7 +98,7 @@ def test_a_cascade_has_one_super_resolution_for_all_seeds_and_data_sets(config):
 
 def test_small_profiles_give_each_network_its_own_learning_rate_and_full_gives_all_the_papers_own(config):
     def rates(profile):
-        return {name: profiles.training(PROFILES[profile], name).settings.learning_rate for name in NETWORKS}
+        return {name: profiles.training(PROFILES[profile], name, "lidc").settings.learning_rate for name in NETWORKS}
 
     assert rates("cpu") == rates("smoke") == {name: entry.rate for name, entry in NETWORKS.items()}
     full = rates("full")

@@ -10,7 +10,7 @@ import torch
 from softmask.errors import ConfigError, TrainingError
 from softmask.measure.segmentation import dice
 from softmask.nets import build
-from softmask.train import Settings, engine, predict, seeded, train
+from softmask.train import Settings, engine, epochs, predict, seeded, train
 from softmask.train.device import generator
 
 DICE = (("dice", 1.0),)
@@ -107,11 +107,11 @@ def test_poly_schedule():
 
 
 def test_batches_are_whole_shuffled_anew_and_hold_an_image_once():
-    first, second = (engine._batches(18, SETTINGS, generator(1, "batches", epoch)) for epoch in (0, 1))
+    first, second = (epochs._batches(18, SETTINGS, generator(1, "batches", epoch)) for epoch in (0, 1))
     assert first.shape == (4, 4)
     assert len(first.unique()) == 16
     assert not torch.equal(first, second)
-    assert engine._batches(3, SETTINGS, generator(1, "batches", 0)).sort().values.tolist() == [[0, 1, 2]]
+    assert epochs._batches(3, SETTINGS, generator(1, "batches", 0)).sort().values.tolist() == [[0, 1, 2]]
 
 
 @pytest.mark.parametrize("losses", [DICE, SOFTGAN])
@@ -151,7 +151,7 @@ def test_an_interrupted_training_goes_on_to_the_same_result(run, losses, epoch):
 
 def test_a_finished_training_is_not_done_again(run, tmp_path, monkeypatch):
     network, outcome = run()
-    monkeypatch.setattr(engine, "_epoch", None)
+    monkeypatch.setattr(engine, "one_epoch", None)
     again, outcome_again = run()
     assert weights(again) == weights(network)
     assert outcome_again == outcome
@@ -186,7 +186,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_training_starts_over(run, tmp_pat
 
 def test_an_image_with_nan_is_named(run, data):
     data.train.images[5, 0, 3, 3] = np.nan
-    order = engine._batches(18, SETTINGS, generator(1, "batches", 0))
+    order = epochs._batches(18, SETTINGS, generator(1, "batches", 0))
     batch = next(i for i, chosen in enumerate(order) if 5 in chosen) + 1
     message = rf"a-run: epoch 1, batch {batch} of 4: .* in training images \[5\] .*there is no checkpoint yet"
     with pytest.raises(TrainingError, match=message):

@@ -235,7 +235,7 @@ def test_an_image_that_is_met_exactly_has_a_finite_psnr(run, data):
 @pytest.mark.parametrize(
     ("losses", "message"),
     [
-        ((*CONTENT, ("dice", 1.0)), "unknown loss 'dice' of super-resolution; choose from content, adversarial"),
+        ((*CONTENT, ("dice", 1.0)), "unknown loss 'dice'; choose from adversarial, content"),
         ((("content", 0.0),), "weight of loss 'content' must be positive"),
         ((("adversarial", 1.0),), "must name content"),
         (CONTENT * 2, "each loss once"),

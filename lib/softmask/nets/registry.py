@@ -55,7 +55,7 @@ NETWORKS: Mapping[str, Entry] = MappingProxyType(
         "unetplusplus": Entry("unetplusplus:UNetPlusPlus", 3, 4, 1e-2),
         "attention_unet": Entry("attention_unet:AttentionUNet", 4, 8, 1e-2),
         "unet3plus": Entry("unet3plus:UNet3Plus", 1, 2, 1e-2),
-        "cenet": Entry("cenet:CENet", 16, 28, 1e-2, several=True),
+        "cenet": Entry("cenet:CENet", 16, 28, 3e-3, several=True),
         "infnet": Entry("infnet:InfNet", 8, 16, 1e-2),
         "medt": Entry("medt:MedT", 2, 3, 3e-3),
         "cfcnn": Entry("cfcnn:CFCNN", 2, 4, 1e-2),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import torch
 
 from softmask.config import Config
 from softmask.errors import ConfigError, DataError, SoftmaskError
+from softmask.machine import keep_freed_memory
 from softmask.runs import store
 from softmask.runs.code import code_digest
 from softmask.runs.plan import Planned
@@ -52,6 +54,7 @@ def perform(task: Task) -> Failure | None:
     """
     run, threads = task.run, torch.get_num_threads()
     torch.set_num_threads(1)
+    keep_freed_memory()
     try:
         with store.locked(run.folder):
             if not _there(run):
@@ -119,6 +122,8 @@ def local(tasks: Sequence[Task], jobs: int) -> Iterator[Result]:
 def _processes(numbered: Sequence[tuple[int, Task]], jobs: int) -> Iterator[tuple[int, Failure | None]]:
     from joblib import Parallel, delayed, parallel_config
 
+    # Told when a process that has held much memory is replaced by a fresh one between two runs, which loses nothing.
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
         yield from Parallel(return_as="generator_unordered", batch_size=1)(
             delayed(_numbered)(number, task) for number, task in numbered

@@ -2,7 +2,8 @@
 
 A network on enlarged images (``bilinear``, ``super_resolved``) works at ``spec.scale`` times the data's size, on labels
 enlarged by interpolation; its soft mask is averaged over each pixel of the data and measured there. The super-resolved
-image has :data:`~softmask.nets.srgan.SCALE` times the size; where a profile takes less, its pixels are averaged.
+image and its features have :data:`~softmask.nets.srgan.SCALE` times the size; where a profile takes less, their pixels
+are averaged.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from softmask.runs.prepared import Part, Prepared
 from softmask.runs.spec import SOFTENED, TEACHER, RunSpec
 from softmask.train.engine import BINARY, predict
 from softmask.train.losses import by_tanh, looking_at
-from softmask.train.super_resolution import upscale
+from softmask.train.super_resolution import details, upscale
 
 
 class Finished(Protocol):
@@ -53,11 +54,12 @@ def feed(spec: RunSpec, data: Prepared, needs: Sequence[Finished]) -> Prepared:
 
 
 def channels(spec: RunSpec, images: np.ndarray, needs: Sequence[Finished]) -> np.ndarray:
-    """(N, C, s, s) float32 in [0, 1]: the channels of ``spec`` for ``images`` (N, 1, S, S)."""
+    """(N, C, s, s) float32: the channels of ``spec`` for ``images`` (N, 1, S, S), in [0, 1] but for ``detail``."""
     make: Mapping[str, Callable[[], np.ndarray]] = {
         "image": lambda: images,
         "bilinear": lambda: _enlarged(images, spec.scale),
         "super_resolved": lambda: super_resolved(_of(spec.sr, needs), images, spec.scale),
+        "detail": lambda: detail(_of(spec.sr, needs), images, spec.scale),
         "prior": lambda: _enlarged(soft_masks(_of(spec.prior, needs), images), spec.scale),
     }
     return np.concatenate([make[name]() for name in spec.channels], axis=1)
@@ -81,16 +83,36 @@ def read(spec: RunSpec, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def super_resolved(run: Finished, images: np.ndarray, scale: int = SCALE) -> np.ndarray:
-    """(N, 1, s, s) float32 in [0, 1], s = scale S; made once for each network and ``images`` (N, 1, S, S), and kept.
+    """(N, 1, s, s) float32 in [0, 1], s = scale S: ``images`` (N, 1, S, S) super-resolved by the run's network."""
+    return _once("super-resolved", run, images, scale, upscale)
+
+
+def detail(run: Finished, images: np.ndarray, scale: int = SCALE) -> np.ndarray:
+    """(N, width, s, s) float32, s = scale S: what the last convolution of the run's network reads, for ``images``
+    (N, 1, S, S)."""
+    return _once("detail", run, images, scale, details)
+
+
+def _once(
+    kind: str, run: Finished, images: np.ndarray, scale: int, make: Callable[[nn.Module, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """What ``make`` gives for a network and ``images``, averaged to the scale; made once for each, and kept.
 
     Kept in half precision, about 0.0005 apart at 1: less than a grey level of the pictures.
     """
 
     def build() -> dict[str, np.ndarray]:
-        return {"images": _averaged(upscale(run.network(), images), SCALE // scale).astype(np.float16)}
+        network = run.network()
+        parts = [_averaged(make(network, part), SCALE // scale).astype(np.float16) for part in _chunks(images)]
+        return {"images": np.concatenate(parts)}
 
     key = sha256_of(run.key, np.ascontiguousarray(images).tobytes(), str(scale))
-    return cached_arrays("super-resolved", key, build)["images"].astype(np.float32)
+    return cached_arrays(kind, key, build)["images"].astype(np.float32)
+
+
+def _chunks(images: np.ndarray, n: int = 32) -> list[np.ndarray]:
+    """``images``, ``n`` at a time: the features of all of them at full size would not fit into memory."""
+    return [images[first : first + n] for first in range(0, len(images), n)]
 
 
 def _label(spec: RunSpec, part: Part, needs: Sequence[Finished]) -> np.ndarray:
@@ -111,9 +133,9 @@ def _enlarged(images: np.ndarray, scale: int) -> np.ndarray:
 
 
 def _averaged(images: np.ndarray, scale: int) -> np.ndarray:
-    """(N, 1, scale H, scale W) to (N, 1, H, W), by the mean over the pixels that become one."""
-    n, _, height, width = images.shape
-    blocks = images.reshape(n, 1, height // scale, scale, width // scale, scale)
+    """(N, C, scale H, scale W) to (N, C, H, W), by the mean over the pixels that become one."""
+    n, channels, height, width = images.shape
+    blocks = images.reshape(n, channels, height // scale, scale, width // scale, scale)
     return blocks.mean(axis=(3, 5), dtype=np.float32)
 
 

@@ -19,6 +19,8 @@ SOFTGAN_2020 = (*SOFTGAN_2020_PIXELS, ("gan_least_squares", 1.0))
 """CasGAN, equation 2 and the text after it."""
 STUDENT = (("hard_cross_entropy", 0.3), ("soft_cross_entropy", 0.7))
 """CasGAN, equation 5, where the soft target weighs more; how much more is not said."""
+DICE_AND_CROSS_ENTROPY = (*DICE, ("hard_cross_entropy", 1.0))
+"""CE-Net's own: with the Dice loss alone it called all of ISBI 2012 cell, and stayed there."""
 CONTENT = (("content", 1.0),)
 SRGAN = (*CONTENT, ("adversarial", 1e-3), ("vgg54", 8e-3), ("total_variation", 2e-8))
 """CasGAN, section "Training details"."""
@@ -59,7 +61,8 @@ _OWN = {
     "casgan_soft": Method("softgan_2020", "soft_mask", SOFTGAN_2020, _CASCADE),
     "casgan_without_gan": Method("softgan_2020", "soft_mask", SOFTGAN_2020_PIXELS, _CASCADE),
     "casgan_plusplus": Method("softgan_2020", "binary", SOFTGAN_2020, (*_CASCADE, "prior"), "casgan_soft"),
-    "cenet_plusplus": Method("cenet", channels=("image", "prior"), prior="casgan_soft"),
+    "cenet": Method("cenet", losses=DICE_AND_CROSS_ENTROPY),
+    "cenet_plusplus": Method("cenet", "binary", DICE_AND_CROSS_ENTROPY, ("image", "prior"), "casgan_soft"),
     "unet_student": Method("unet", TEACHER, STUDENT, prior="casgan_soft"),
     "unet_hard": Method("unet", losses=(("hard_cross_entropy", 1.0),)),
     "graph_cut": Method("graph_cut", losses=()),
@@ -71,7 +74,7 @@ _OWN = {
 }
 
 METHODS: Mapping[str, Method] = MappingProxyType({name: Method(name) for name in NETWORKS} | _OWN)
-"""By row. A row named after a network is that network, trained with the Dice loss on binary masks."""
+"""By row. A row named after a network is that network, trained on binary masks, with the Dice loss if not said here."""
 
 
 def method(row: str, dataset: str) -> Method:

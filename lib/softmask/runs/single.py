@@ -23,7 +23,8 @@ from softmask.runs.prepared import Prepared
 from softmask.runs.record import Provenance, Record, WeightsFile, surroundings
 from softmask.runs.spec import SOFTENED, UNCHANGED, RunSpec
 from softmask.train.device import seeded
-from softmask.train.engine import Curves, Outcome, predict, train
+from softmask.train.engine import predict, train
+from softmask.train.epochs import Outcome, Progress
 from softmask.train.super_resolution import degrade, train_super_resolution, upscale
 
 SHOWN = 8
@@ -31,8 +32,6 @@ SHOWN = 8
 
 THRESHOLDS = np.concatenate([np.arange(0.05, 0.95, 0.05), np.arange(0.95, 0.996, 0.005)])
 """Tried on the validation images for a network trained on softened masks: CasGAN takes one "close to 255"."""
-
-Progress = Callable[[int, int, Curves], None]
 
 
 def run_one(
@@ -52,7 +51,7 @@ def run_one(
         code_digest: goes into the provenance.
         save: given the trained network, keeps its weights.
         needs: the finished runs of ``spec.needs``.
-        progress: see :func:`softmask.train.engine.train`.
+        progress: see :data:`softmask.train.epochs.Progress`.
     """
     around = surroundings()  # of the code as it is when training starts
     kind = _upscale if spec.upscales else _segment if spec.learns else _test
@@ -83,7 +82,7 @@ Made = tuple[nn.Module | None, Outcome, dict[str, Any]]
 
 def _segment(spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Finished], progress: Progress | None) -> Made:
     with seeded(spec.seed):
-        network = build(spec.network, spec.width, len(spec.channels))
+        network = build(spec.network, spec.width, spec.inputs)
     fed = feed(spec, data, needs)
     outcome = train(
         network, spec.losses, spec.label, fed, spec.settings, spec.seed, folder, name=spec.name, progress=progress

@@ -14,7 +14,7 @@ from softmask.nets.classical import CLASSICAL
 from softmask.nets.registry import NETWORKS, SR_NETWORKS
 from softmask.nets.srgan import SCALE
 from softmask.runs.plain import from_plain, to_plain
-from softmask.train.engine import Settings
+from softmask.train.epochs import Settings
 from softmask.train.losses import split
 from softmask.train.super_resolution import check_losses
 
@@ -27,9 +27,13 @@ LABELS = ("binary", "soft_mask", "kats_dilation", "gros_interpolation", SOFTENED
 UNCHANGED = "unchanged"
 """In place of a network: that of the prior, tested on other data and not trained any further."""
 
-CHANNELS = ("image", "bilinear", "super_resolved", "prior")
-"""What a network sees: the image; the image enlarged by interpolation, or by a super-resolution network; the soft mask
-that another network predicts."""
+ENLARGED = ("bilinear", "super_resolved", "detail")
+"""The image enlarged by interpolation, or by a super-resolution network, and what that network's last convolution reads
+(:meth:`softmask.nets.srgan.Generator.features`): as many channels as it is wide."""
+CHANNELS = ("image", *ENLARGED, "prior")
+"""What a network sees: the image, or :data:`ENLARGED` forms of it; the soft mask that another network predicts."""
+BY_SR = ("super_resolved", "detail")
+"""The channels that a super-resolution network gives."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class RunSpec:
         n_train: the most training images; None for all there are.
         settings: epochs, batch size, learning rate and so on.
         channels: of the network's input, each one of :data:`CHANNELS`, each once.
-        sr: the run whose network gives ``super_resolved``.
+        sr: the run whose network gives the channels of :data:`BY_SR`.
         scale: how much larger than the data the input is, where a channel is enlarged.
         prior: the run whose soft mask is the channel ``prior``, the label ``teacher``, what a classical segmentor
             starts from, or that is tested.
@@ -84,9 +88,8 @@ class RunSpec:
         if self.learns:
             (check_losses if self.upscales else split)(self.losses)
         _together(self.upscales == (self.label == HIGH_RESOLUTION), f"{self.network} and the label {self.label}")
-        _together(
-            ("super_resolved" in self.channels) == (self.sr is not None), f"channels {self.channels}, sr {self.sr}"
-        )
+        by_sr = bool(set(BY_SR) & set(self.channels))
+        _together(by_sr == (self.sr is not None), f"channels {self.channels}, sr {self.sr}")
         _together(self.sr is None or self.sr.upscales, f"{self.sr} as a super-resolution network")
         if self.learns:
             wanted = "prior" in self.channels or self.label == TEACHER
@@ -96,7 +99,7 @@ class RunSpec:
             _together(fits, f"{self.network} and the prior {self.prior}")
         _together(self.prior is None or (self.prior.learns and not self.prior.upscales), f"{self.prior} as a prior")
         _together(bool(self.channels) and len(set(self.channels)) == len(self.channels), f"channels {self.channels}")
-        enlarged = {"bilinear", "super_resolved"} & set(self.channels)
+        enlarged = set(ENLARGED) & set(self.channels)
         if enlarged and "image" in self.channels:
             raise ConfigError(f"the channels {self.channels} have two sizes: enlarge the image (bilinear) or none")
         scales = [scale for scale in range(2, SCALE + 1) if SCALE % scale == 0] if enlarged else [1]
@@ -113,6 +116,11 @@ class RunSpec:
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def inputs(self) -> int:
+        """How many channels the network's input has."""
+        return len(self.channels) + (self.sr.width - 1 if self.sr and "detail" in self.channels else 0)
 
     @property
     def upscales(self) -> bool:

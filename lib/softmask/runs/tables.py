@@ -9,7 +9,7 @@ from softmask.errors import ConfigError
 from softmask.nets.registry import entry
 from softmask.runs.methods import METHODS, SRGAN, SRGAN_SMALL, method
 from softmask.runs.profiles import training
-from softmask.runs.spec import RunSpec
+from softmask.runs.spec import BY_SR, ENLARGED, RunSpec
 
 TABLES = (
     "softgan/table-1",
@@ -27,8 +27,8 @@ TABLES = (
 CT = "lnsm"
 """The general CT that super-resolution is trained on."""
 
-
 ON_REQUEST = ("promise12",)
+"""Data sets whose real data takes an account with its publisher."""
 
 
 def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
@@ -64,7 +64,7 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED) -> RunSp
         ConfigError: for a row without a method; it lists those that have one.
     """
     found = method(row, dataset)
-    profile = training(config.profile, found.network)
+    profile = training(config.profile, found.network, dataset)
     small = config.profile.name != "full"
     return RunSpec(
         dataset=dataset,
@@ -79,8 +79,8 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED) -> RunSp
         n_train=profile.n_train,
         settings=profile.settings,
         channels=found.channels,
-        scale=profile.scale if {"bilinear", "super_resolved"} & set(found.channels) else 1,
-        sr=spec("srgan", CT, config) if "super_resolved" in found.channels else None,
+        scale=profile.scale if set(ENLARGED) & set(found.channels) else 1,
+        sr=spec("srgan", CT, config) if set(BY_SR) & set(found.channels) else None,
         prior=spec(found.prior, found.trained_on or dataset, config, seed) if found.prior else None,
     )
 

@@ -10,7 +10,7 @@ does not vanish while the discriminator wins (Goodfellow et al. 2014, section 3)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -123,6 +123,18 @@ Weighted = Sequence[tuple[str, float]]
 """Names of :data:`LOSSES` and their weights."""
 
 
+def check(losses: Weighted, known: Collection[str]) -> None:
+    """Raises ConfigError for a loss that is not ``known``, is named twice, or has no positive weight."""
+    for name, weight in losses:
+        if name not in known:
+            raise ConfigError(f"unknown loss {name!r}; choose from {', '.join(sorted(known))}")
+        if not weight > 0:
+            raise ConfigError(f"the weight of loss {name!r} must be positive, not {weight!r}")
+    names = [name for name, _ in losses]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"the losses {names} must name each loss once")
+
+
 def split(losses: Weighted) -> tuple[Weighted, Weighted]:
     """``losses`` of pixels, and the adversarial one (none or one).
 
@@ -130,16 +142,12 @@ def split(losses: Weighted) -> tuple[Weighted, Weighted]:
         ConfigError: for an unknown or repeated name, a weight that is not positive, two adversarial losses, or no
             loss of pixels.
     """
-    names = [name for name, _ in losses]
-    for name, weight in losses:
-        if name not in LOSSES:
-            raise ConfigError(f"unknown loss {name!r}; choose from {', '.join(sorted(LOSSES))}")
-        if not weight > 0:
-            raise ConfigError(f"the weight of loss {name!r} must be positive, not {weight!r}")
+    check(losses, LOSSES)
     pixel = [(name, weight) for name, weight in losses if isinstance(LOSSES[name], Loss)]
     adversarial = [(name, weight) for name, weight in losses if isinstance(LOSSES[name], GanLoss)]
-    if len(set(names)) < len(names) or not pixel or len(adversarial) > 1:
-        raise ConfigError(f"the losses {names} must name a loss of pixels, each loss once, and one GAN loss at most")
+    if not pixel or len(adversarial) > 1:
+        names = [name for name, _ in losses]
+        raise ConfigError(f"the losses {names} must name a loss of pixels, and one GAN loss at most")
     return pixel, adversarial
 
 

@@ -10,13 +10,12 @@ and 0.999 for both; the rate follows the settings' schedule over all epochs. Con
 training: the first ``warmup`` epochs are the former. The last epoch's weights are kept, not the best ones: what an
 adversarial training improves is not what the validation's PSNR measures.
 
-As in :mod:`softmask.train.engine`, random numbers come from (seed, epoch), and a training that was interrupted goes on
+As in :mod:`softmask.train.epochs`, random numbers come from (seed, epoch), and a training that was interrupted goes on
 to the same weights, bit for bit.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
@@ -25,24 +24,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from softmask.errors import ConfigError, TrainingError
+from softmask.errors import ConfigError
 from softmask.nets.perceptual import LAYERS, Perceptual
 from softmask.nets.srgan import SCALE, Discriminator, Generator
-from softmask.train import checkpoints
-from softmask.train.device import Place, derived, deterministic, generator, pick, seeded
-from softmask.train.engine import (
-    Curves,
-    Data,
-    Outcome,
-    Settings,
-    _batches,
-    _check_finite,
-    _digest,
-    _NotFinite,
-    _parts,
-    _restore,
-)
-from softmask.train.losses import LOSSES, Weighted
+from softmask.train.device import Place, derived, generator, pick, seeded
+from softmask.train.engine import Data
+from softmask.train.epochs import NotFinite, Outcome, Progress, Settings, digest, one_epoch, over_epochs
+from softmask.train.evaluate import evaluate
+from softmask.train.losses import LOSSES, Weighted, check
 
 SR_LOSSES = ("content", "adversarial", "vgg22", "vgg54", "total_variation")
 """What a generator can be trained towards."""
@@ -63,17 +52,14 @@ def total_variation(image: torch.Tensor) -> torch.Tensor:
     return image.diff(dim=-2).square().mean() + image.diff(dim=-1).square().mean()
 
 
-@torch.inference_mode()
 def upscale(network: Generator, images: np.ndarray, batch_size: int = 16) -> np.ndarray:
     """``images`` (N, 1, H, W) in [0, 1] super-resolved: (N, 1, 4H, 4W) float32 in [0, 1]."""
-    device = next(network.parameters()).device
-    training = network.training
-    network.eval()
-    try:
-        batches = torch.tensor(images, dtype=torch.float32).split(batch_size)
-        return torch.cat([network(batch.to(device)).clamp(0, 1).cpu() for batch in batches]).numpy()
-    finally:
-        network.train(training)
+    return evaluate(network, lambda batch: network(batch).clamp(0, 1), images, batch_size)
+
+
+def details(network: Generator, images: np.ndarray, batch_size: int = 16) -> np.ndarray:
+    """What the last convolution reads for ``images`` (N, 1, H, W) in [0, 1]: (N, width, 4H, 4W) float32."""
+    return evaluate(network, lambda batch: network.features(batch)[1], images, batch_size)
 
 
 class Judgements(nn.Module):
@@ -165,13 +151,13 @@ def train_super_resolution(
     folder: Path,
     *,
     name: str,
-    progress: Callable[[int, int, Curves], None] | None = None,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Train ``network``, fresh from :func:`~softmask.train.device.seeded`, until it holds the last epoch's weights.
 
     Goes on from ``folder/checkpoint.pt`` where there is one of the same training. The network stays on the device it
     was trained on. For the arguments and the curves see :func:`softmask.train.engine.train` and
-    :class:`~softmask.train.engine.Outcome`, but for these:
+    :class:`~softmask.train.epochs.Outcome`, but for these:
 
     Args:
         losses: names of :data:`SR_LOSSES` with weights.
@@ -190,56 +176,37 @@ def train_super_resolution(
     _check_images(data)
     place = pick()
     images = torch.tensor(data.train.images, dtype=torch.float32, device=place.device)
-    loop = _loop(network, losses, settings, seed, place, settings.steps(_patches(images)))
-    path = Path(folder) / "checkpoint.pt"
-    fingerprint = {
-        "name": name,
-        "losses": repr([(loss, float(weight)) for loss, weight in losses]),
-        "settings": repr(settings),
-        "seed": str(seed),
-        "first weights": _digest(*network.state_dict().values()),
-        "data": _digest(images, torch.tensor(data.validation.images)),
+    n = _patches(images)
+    loop = _loop(network, losses, settings, seed, place, settings.steps(n))
+
+    def epoch(number: int) -> dict[str, float]:
+        moves = draw(n, images.shape[-1], generator(seed, "moves", number))
+
+        def batch(chosen: torch.Tensor) -> torch.Tensor:
+            cut = [patch(images[i % len(images)], *moves[i].tolist()) for i in chosen.tolist()]
+            return torch.stack(cut).contiguous(memory_format=torch.channels_last)  # (B, 1, P, P)
+
+        followed = ["content"] if number < settings.warmup else [loss for loss, _ in losses]
+        values = one_epoch(loop, images, n, batch, settings, seed, number, followed, losses)
+        return {**values, "validation_psnr": _validate(network, data.validation.images, settings.batch_size)}
+
+    depends_on = {
+        "data": digest(images, torch.tensor(data.validation.images)),
         "features": repr([perceptual.digest() for perceptual in loop.perceptual.values()]),
     }
-    with place.first():
-        state = checkpoints.load(path, fingerprint)
-    _restore(loop, state)
-    if state.epochs and progress:
-        progress(state.epochs, settings.epochs, state.curves)
-    with deterministic(place.device):
-        for epoch in range(state.epochs, settings.epochs):
-            started = time.perf_counter()
-            try:
-                followed = ["content"] if epoch < settings.warmup else [loss for loss, _ in losses]
-                values = _epoch(loop, images, settings, seed, epoch, followed)
-                values["validation_psnr"] = _validate(network, data.validation.images, settings.batch_size)
-            except _NotFinite as error:
-                kept = f"the last good checkpoint is kept at {path}" if epoch else "there is no checkpoint yet"
-                raise TrainingError(
-                    f"{name}: epoch {epoch + 1}, {error}; {kept}. Check those numbers, or lower the learning rate"
-                ) from error
-            for key, value in values.items():
-                state.curves.setdefault(key, []).append(value)
-            state.seconds += time.perf_counter() - started
-            if place.rank == 0:
-                state.states = {key: part.state_dict() for key, part in _parts(loop)}
-                checkpoints.save(path, state, fingerprint)
-            if progress:
-                progress(epoch + 1, settings.epochs, state.curves)
+    state = over_epochs(
+        loop, losses, settings, seed, folder, name=name, depends_on=depends_on, epoch=epoch, progress=progress
+    )
     return Outcome(state.curves, settings.epochs, state.seconds, place.device.type)
 
 
 def check_losses(losses: Weighted) -> None:
-    """Raises ConfigError for a loss that is not in :data:`SR_LOSSES`, repeated, without a positive weight, or where
-    the content loss is missing, which training begins with."""
+    """Raises ConfigError for a loss that is not in :data:`SR_LOSSES`, is named twice, or has no positive weight, or
+    where the content loss is missing, which training begins with."""
+    check(losses, SR_LOSSES)
     names = [name for name, _ in losses]
-    for name, weight in losses:
-        if name not in SR_LOSSES:
-            raise ConfigError(f"unknown loss {name!r} of super-resolution; choose from {', '.join(SR_LOSSES)}")
-        if not weight > 0:
-            raise ConfigError(f"the weight of loss {name!r} must be positive, not {weight!r}")
-    if len(set(names)) < len(names) or "content" not in names:
-        raise ConfigError(f"the losses {names} must name content, and each loss once")
+    if "content" not in names:
+        raise ConfigError(f"the losses {names} of super-resolution must name content, which training begins with")
 
 
 def _check_images(data: Data) -> None:
@@ -272,36 +239,6 @@ def _patches(images: torch.Tensor) -> int:
     return n * max(size // PATCH, 1) ** 2
 
 
-def _epoch(
-    loop: SuperResolution, images: torch.Tensor, settings: Settings, seed: int, epoch: int, followed: Collection[str]
-) -> dict[str, float]:
-    """As many patches as would cover the training images, once. Returns its numbers by name, for the curves."""
-    n, place = _patches(images), loop.place
-    batches = _batches(n, settings, generator(seed, "batches", epoch))  # (steps, B)
-    moves = draw(n, images.shape[-1], generator(seed, "moves", epoch))
-    steps, done = settings.epochs * len(batches), epoch * len(batches)
-    for module in loop.modules.values():
-        module.train()
-    rows = []
-    for step, chosen in enumerate(batches):
-        for optimiser in loop.optimisers.values():
-            for group in optimiser.param_groups:
-                group["lr"] = settings.rate(done + step, steps)
-        mine = chosen[place.rank :: place.processes].tolist()
-        high = torch.stack([patch(images[i % len(images)], *moves[i].tolist()) for i in mine])
-        values = loop.step(high.contiguous(memory_format=torch.channels_last), followed)
-        rows.append(torch.stack(list(values.values())))
-    table = place.mean(torch.stack(rows)).cpu()  # (steps, values)
-    place.agree(loop.modules["network"])
-    _check_finite(table, list(values), images, batches % len(images), loop)
-    means = dict(zip(values, table.double().mean(0).tolist(), strict=True))
-    return {
-        "train_loss": sum(mean for key, mean in means.items() if key.startswith("loss_")),
-        **means,
-        "learning_rate": settings.rate(done, steps),
-    }
-
-
 def draw(n: int, size: int, source: torch.Generator) -> torch.Tensor:
     """Places of ``n`` patches in images of ``size`` x ``size`` pixels, (n, 5) int64: arguments of :func:`patch`."""
     flips = torch.randint(0, 2, (n, 3), generator=source)
@@ -321,6 +258,6 @@ def _validate(network: Generator, images: np.ndarray, batch_size: int) -> float:
     """PSNR in dB of ``images`` (N, 1, S, S), degraded and super-resolved again: the mean over images."""
     upscaled = upscale(network, degrade(torch.tensor(images)).numpy(), batch_size)
     if not np.isfinite(upscaled).all():
-        raise _NotFinite("validation: NaN or infinite numbers in the super-resolved images")
+        raise NotFinite("validation: NaN or infinite numbers in the super-resolved images")
     errors = np.square(upscaled - images, dtype=np.float64).mean((1, 2, 3))
     return float(-10 * np.log10(np.maximum(errors, PERFECT)).mean())

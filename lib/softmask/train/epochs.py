@@ -1,0 +1,272 @@
+"""The epochs that all trainings share: checkpoints, the learning rate, batches, curves, numbers that are not finite.
+
+Adam with the poly learning rate (SoftGAN and DSNet, section "Implementation"): lr (1 - step / steps)^0.9 at each step,
+after some epochs at a constant rate where the settings ask for it (CasGAN).
+
+What the papers leave open: an incomplete last batch is left out; batches are drawn anew in each epoch, so that no image
+is left out for long. Their order and dropout come from (seed, epoch). A training that was interrupted after some epochs
+goes on from its checkpoint to the same weights, bit for bit, as one that was not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from softmask.errors import ConfigError, TrainingError
+from softmask.files import sha256_of
+from softmask.nets.softgan import PixelDiscriminator
+from softmask.train import checkpoints
+from softmask.train.checkpoints import Checkpoint
+from softmask.train.device import Place, derived, deterministic, generator, seeded
+from softmask.train.losses import Weighted
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how fast to train.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images in a step; all of them where there are fewer. Processes share a batch.
+        learning_rate: at the first step.
+        power: of the poly schedule.
+        hold: epochs at the beginning in which the rate stays as it is (CasGAN: 35).
+        warmup: epochs at the beginning in which a network with a soft L1 or squared loss follows the losses of the
+            binary mask alone; the Dice loss, where it has none. Not in the papers: with SoftGAN's and CasGAN's weights
+            the soft L1 loss is nearly all of the sum, and an empty mask is a minimum of it that a fresh network falls
+            into. A discriminator learns from the start. None of these epochs is chosen as the best.
+        discriminator_width: channels of the discriminator, where there is one.
+
+    Raises:
+        ConfigError: for a value that is not positive (``warmup``: negative, or that leaves no epoch after it).
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    power: float = 0.9
+    hold: int = 0
+    warmup: int = 0
+    discriminator_width: int = PixelDiscriminator.FULL_WIDTH
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not (value > 0 or (name in ("warmup", "hold") and value == 0)):
+                raise ConfigError(f"{name} must be positive, not {value!r}")
+        if self.hold >= self.epochs:
+            raise ConfigError(f"{self.hold} of {self.epochs} epochs at a constant rate leave none to lower it in")
+        if self.warmup >= self.epochs:
+            raise ConfigError(f"a warmup of {self.warmup} epochs leaves none of {self.epochs} to follow all losses")
+
+    def steps(self, n: int) -> int:
+        """Steps of the whole training on ``n`` images."""
+        return self.epochs * (n // min(self.batch_size, n))
+
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate of ``step``, from 0, out of ``steps``: constant in the epochs of ``hold``, then poly."""
+        held = steps * self.hold // self.epochs
+        return self.learning_rate * (1 - max(step - held, 0) / (steps - held)) ** self.power
+
+
+Curves = Mapping[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training leaves besides the network's weights.
+
+    Attributes:
+        curves: one number for each epoch, by name: ``train_loss`` and its parts ``loss_<name>`` (with their weights;
+            ``loss_gan`` is the segmentor's side), ``validation_dice``, ``learning_rate`` (at the epoch's first step);
+            in adversarial training ``discriminator_loss``, and ``discriminator_accuracy_real`` and ``..._fake``, the
+            shares of pixels judged rightly. Those of training are means over the epoch's steps.
+        best_epoch: whose weights the network holds, from 1.
+        seconds: of training, interruptions not counted.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    curves: Curves
+    best_epoch: int
+    seconds: float
+    device: str
+
+
+Progress = Callable[[int, int, Curves], None]
+"""Called with the number of epochs done, that of all epochs, and the curves so far."""
+
+
+class Loop(Protocol):
+    """What is trained, step by step: such as :class:`softmask.train.supervised.Supervised`.
+
+    Attributes:
+        modules, optimisers: by name; their states make a checkpoint. The network that is kept is called ``network``.
+    """
+
+    place: Place
+
+    modules: Mapping[str, nn.Module]
+    optimisers: Mapping[str, torch.optim.Optimizer]
+
+    def step(self, batch: Any, followed: Collection[str]) -> dict[str, torch.Tensor]:
+        """One update of each module, down the losses ``followed``. Returns scalars by name."""
+
+
+class NotFinite(Exception):
+    """Numbers that are NaN or infinite: where."""
+
+
+def over_epochs(
+    loop: Loop,
+    losses: Weighted,
+    settings: Settings,
+    seed: int,
+    folder: Path,
+    *,
+    name: str,
+    depends_on: Mapping[str, str],
+    epoch: Callable[[int], Mapping[str, float]],
+    progress: Progress | None = None,
+    best: tuple[str, int] | None = None,
+) -> Checkpoint:
+    """Train the loop's modules for all epochs; goes on from ``folder/checkpoint.pt`` where there is one of the same.
+
+    Args:
+        name: of the run, for messages.
+        depends_on: what the training depends on besides losses, settings, seed and first weights, by name.
+        epoch: trains one epoch, counted from 0, and returns its numbers for the curves; raises NotFinite.
+        best: the curve whose highest epoch is kept as :attr:`Checkpoint.best`, and after how many epochs it counts.
+
+    Returns:
+        The state after the last epoch.
+
+    Raises:
+        TrainingError: when numbers are no longer finite, or a checkpoint cannot be written.
+    """
+    network, place = loop.modules["network"], loop.place
+    path = Path(folder) / "checkpoint.pt"
+    fingerprint = {
+        "name": name,
+        "losses": repr([(loss, float(weight)) for loss, weight in losses]),
+        "settings": repr(settings),
+        "seed": str(seed),
+        "first weights": digest(*network.state_dict().values()),
+        **depends_on,
+    }
+    with place.first():
+        state = checkpoints.load(path, fingerprint)
+    if state.epochs:
+        for key, part in _parts(loop):
+            part.load_state_dict(state.states[key])
+        if progress:
+            progress(state.epochs, settings.epochs, state.curves)
+    with deterministic(place.device):
+        for number in range(state.epochs, settings.epochs):
+            started = time.perf_counter()
+            try:
+                values = epoch(number)
+            except NotFinite as error:
+                kept = f"the last good checkpoint is kept at {path}" if number else "there is no checkpoint yet"
+                raise TrainingError(
+                    f"{name}: epoch {number + 1}, {error}; {kept}. Check those numbers, or lower the learning rate"
+                ) from error
+            if best and values[best[0]] > max(state.curves.get(best[0], [])[best[1] :], default=-1.0):
+                state.best = {key: value.clone() for key, value in network.state_dict().items()}
+            for key, value in values.items():
+                state.curves.setdefault(key, []).append(value)
+            state.seconds += time.perf_counter() - started
+            if place.rank == 0:
+                state.states = {key: part.state_dict() for key, part in _parts(loop)}
+                checkpoints.save(path, state, fingerprint)
+            if progress:
+                progress(number + 1, settings.epochs, state.curves)
+    return state
+
+
+def one_epoch(
+    loop: Loop,
+    images: torch.Tensor,
+    n: int,
+    batch: Callable[[torch.Tensor], Any],
+    settings: Settings,
+    seed: int,
+    epoch: int,
+    followed: Collection[str],
+    losses: Weighted,
+) -> dict[str, float]:
+    """One pass over ``n`` examples in whole batches, in a new order, following the losses ``followed``.
+
+    Args:
+        images: (N, C, H, W), what the examples are made of: example i of image i modulo N.
+        batch: makes what :meth:`Loop.step` takes of the numbers of its examples, int64.
+
+    Returns:
+        Numbers for the curves by name: ``losses``, not one that only warms up.
+
+    Raises:
+        NotFinite: says which images or numbers.
+    """
+    place = loop.place
+    batches = _batches(n, settings, generator(seed, "batches", epoch))  # (steps, B)
+    steps, done = settings.epochs * len(batches), epoch * len(batches)
+    for module in loop.modules.values():
+        module.train()
+    rows = []
+    with seeded(derived(seed, "dropout", epoch)):
+        for step, chosen in enumerate(batches.to(place.device)):
+            for optimiser in loop.optimisers.values():
+                for group in optimiser.param_groups:
+                    group["lr"] = settings.rate(done + step, steps)
+            values = loop.step(batch(chosen[place.rank :: place.processes]), followed)
+            rows.append(torch.stack(list(values.values())))
+    # Looked at once for all steps: asking each of them whether it is finite would make a GPU wait for every answer.
+    table = place.mean(torch.stack(rows)).cpu()  # (steps, values)
+    place.agree(loop.modules["network"])
+    _check_finite(table, list(values), images, batches % len(images), loop)
+    means = dict(zip(values, table.double().mean(0).tolist(), strict=True))
+    own = {f"loss_{name}" for name, _ in losses}
+    means = {key: mean for key, mean in means.items() if key in own or not key.startswith("loss_")}
+    return {
+        "train_loss": sum(mean for key, mean in means.items() if key.startswith("loss_")),
+        **means,
+        "learning_rate": settings.rate(done, steps),
+    }
+
+
+def digest(*tensors: torch.Tensor) -> str:
+    """Hex digest of what they hold."""
+    return sha256_of(*(tensor.cpu().contiguous().numpy().tobytes() for tensor in tensors))
+
+
+def _batches(n: int, settings: Settings, source: torch.Generator) -> torch.Tensor:
+    """(steps, B) int64: a random order of ``n`` examples in whole batches."""
+    size = min(settings.batch_size, n)
+    return torch.randperm(n, generator=source)[: n // size * size].view(-1, size)
+
+
+def _check_finite(
+    table: torch.Tensor, names: list[str], images: torch.Tensor, batches: torch.Tensor, loop: Loop
+) -> None:
+    """Raises NotFinite for the first row of ``table`` (steps, values) that is not finite, or for such weights."""
+    for step, row in enumerate(table):
+        if not row.isfinite().all():
+            bad = [int(i) for i in batches[step] if not images[i].isfinite().all()]
+            wrong = ", ".join(name for name, value in zip(names, row, strict=True) if not value.isfinite())
+            what = f"training images {bad} (from 0)" if bad else wrong
+            raise NotFinite(f"batch {step + 1} of {len(batches)}: NaN or infinite numbers in {what}")
+    for name, module in loop.modules.items():
+        for key, value in module.state_dict().items():
+            if not value.isfinite().all():
+                raise NotFinite(f"after its last batch: NaN or infinite numbers in {key} of the {name}")
+
+
+def _parts(loop: Loop) -> list[tuple[str, nn.Module | torch.optim.Optimizer]]:
+    """All that has a state, by name."""
+    modules = [(f"module {key}", module) for key, module in loop.modules.items()]
+    return modules + [(f"optimiser {key}", optimiser) for key, optimiser in loop.optimisers.items()]
