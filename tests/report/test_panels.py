@@ -255,12 +255,16 @@ def test_regions_of_interest_are_the_image_inside_the_masks() -> None:
     assert [to_hex(lines.get_color()[0]) for lines in fig.axes[0].collections] == list(colors.values())
 
 
-def test_doctors_side_by_side_and_the_network_not_run() -> None:
+def test_doctors_side_by_side_and_the_network_as_far_as_it_is_run() -> None:
     samples = [make(5), absent(make(6), 2)]
     fig = panels.doctors_side_by_side(samples, model="CasGAN")
     assert titles(fig) == ["image", "doctor 1", "doctor 2", "doctor 3", "doctor 4", "50 % consensus", "CasGAN"]
     first, second = shown(fig)
     assert (first[6], second[6], second[3]) == ("not run yet", "not run yet", "not marked")
+    soft = np.random.default_rng(0).random(samples[0].image.shape)
+    first, second = shown(panels.doctors_side_by_side(samples, masks={samples[0].id: soft}))
+    np.testing.assert_array_equal(first[6], soft[panels.crop(samples[0])])
+    assert second[6] == "not run yet"
     for i in range(4):
         np.testing.assert_array_equal(first[1 + i], samples[0].readers[i][panels.crop(samples[0])])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -159,3 +161,65 @@ def test_beside_the_printed_means(three) -> None:
     assert table.loc["casgan/table-2, printed"].tolist() == [0.703, 0.783]  # 4.218 / 6, 3.131 / 4
     pairs = np.mean([2.5 / 6, 1, 5 / 6])  # of the three images
     assert table.loc["strips"].tolist() == [round(pairs, 3), round((0.7 + 1 + 11 / 12) / 3, 3)]
+
+
+def network(found, dice, predictions=None):
+    """A run on the images of ``found``: Dice (6,) with doctors 1 to 4 and the consensus is that of every image."""
+    measures = {f"dice_{doctor}": [value] * len(found) for doctor, value in zip(doctors.DOCTORS, dice, strict=False)}
+    record = SimpleNamespace(
+        ids=tuple(found.ids), measures=measures | {"dice": [dice[4]] * len(found)}, predictions=predictions or {}
+    )
+    return SimpleNamespace(record=record, spec=SimpleNamespace(name="a-run", source="real", dataset="lidc-500", size=4))
+
+
+def test_the_network_has_a_row_and_a_column_of_the_matrix(three) -> None:
+    found = doctors.agreement(three, range(3))
+    runs = [network(found, [0.1, 0.2, 0.3, 0.4, 0.5]), network(found, [0.3, 0.4, 0.5, 0.6, 0.7])]
+    matrix = doctors.with_network(found, runs)
+    np.testing.assert_allclose(matrix.mean[5], [0.2, 0.3, 0.4, 0.5, 0.6, 1])
+    np.testing.assert_allclose(matrix.mean[:, 5], matrix.mean[5])
+    np.testing.assert_array_equal(matrix.mean[:5, :5], found.matrix.mean)
+    cells = {(cell.row, cell.metric): cell for cell in doctors.network_cells(found, runs, "casgan")}
+    assert cells["casgan", "dice_with_consensus50"].ours_mean == pytest.approx(0.6)
+    assert [cells[place].n_seeds for place in (("casgan", "dice_with_doctor1"), ("doctor1", "dice_with_casgan"))] == [
+        2,
+        2,
+    ]
+    assert cells["doctor1", "dice_with_doctor2"].n_seeds == 1
+    assert {cell.dataset for cell in cells.values()} == {"lidc"}
+    assert not any(cell.extra for cell in cells.values())
+    result = ResultTable("casgan", "table-2", title="", caption="", rows=list(cells.values()))
+    assert len(join(result)) == 36
+
+
+def test_how_often_the_network_is_nearer_to_the_consensus(three) -> None:
+    found = doctors.agreement(three, range(3))
+    frame = doctors.nearness(found, [network(found, [0, 0, 0, 0, 0.9])], "casgan")
+    assert frame["network nearer"].tolist() == ["33%", "33%", "33%", "67%", ""]  # consensus: 0.8, 1, 1; 0.4, 1, 2/3
+    assert frame.iloc[-1, 0] == 0.9
+
+
+def test_a_network_tested_on_other_images_is_refused(three) -> None:
+    found = doctors.agreement(three, range(3))
+    with pytest.raises(DataError, match="a-run: was not tested on the images"):
+        doctors.with_network(found, [network(doctors.agreement(three, range(2)), [1] * 5)])
+
+
+def test_rows_are_found_by_name(three) -> None:
+    assert doctors.rows_named(three, [three[2].id, three[0].id]) == [2, 0]
+    with pytest.raises(DataError, match=r"has no lidc/p9, .* \(1 lacking\)"):
+        doctors.rows_named(three, [three[0].id, "lidc/p9"])
+
+
+def test_kept_predictions_lie_where_the_network_looked(dataset_of, discs) -> None:
+    dataset = dataset_of([discs(0), discs(1)])
+    found = doctors.agreement(dataset, [0, 1])
+    kept = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    run = network(found, [1] * 5, {found.ids[0]: kept})
+    masks = doctors.network_masks(run, [dataset[0], dataset[1]])
+    assert list(masks) == [found.ids[0]]
+    height, width = dataset[0].image.shape
+    assert masks[found.ids[0]].shape == (height, width)
+    top, left = (height - 4) // 2, (width - 4) // 2
+    np.testing.assert_allclose(masks[found.ids[0]][top : top + 4, left : left + 4], kept / 255)
+    assert masks[found.ids[0]].sum() == pytest.approx(kept.sum() / 255)

@@ -214,17 +214,21 @@ def regions_of_interest(samples: Sequence[Sample], threshold: float = 0.1) -> Fi
     return fig
 
 
-def doctors_side_by_side(samples: Sequence[Sample], model: str = "network") -> Figure:
-    """CasGAN figure 7, DSNet v1 figure 7, v2 figure 11: four doctors, their consensus, and the network (not run)."""
+def doctors_side_by_side(
+    samples: Sequence[Sample], model: str = "network", masks: Mapping[str, np.ndarray] | None = None
+) -> Figure:
+    """CasGAN figure 7, DSNet v1 figure 7, v2 figure 11: four doctors, their consensus, and the network's soft masks
+    (H, W) by sample, as far as it has been run."""
     rows = []
     for sample in samples:
         window = crop(sample)
+        mask = (masks or {}).get(sample.id)
         rows.append(
             [
                 Panel(sample.image[window], spacing=_spacing(sample)),
                 *_reader_panels(sample, window),
                 Panel(consensus.fifty_percent(sample.masks)[window].astype(float)),
-                Panel(None, note=NOT_RUN),
+                Panel(None, note=NOT_RUN) if mask is None else Panel(mask[window]),
             ]
         )
     return grid(rows, ["image", *(f"doctor {i}" for i in range(1, 5)), "50 % consensus", model], size=2.0)

@@ -8,22 +8,27 @@ does the mean over all orders of the readers, in which every pair of doctors has
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from softmask import papers
-from softmask.data.sample import Dataset
+from softmask.data.crops import crops
+from softmask.data.sample import Dataset, Sample
 from softmask.errors import DataError, LabelError
 from softmask.label import consensus
 from softmask.measure import segmentation
 from softmask.measure.agreement import DiceMatrix, dice_matrix, summary
 from softmask.measure.images import DOCTORS
+from softmask.papers import display
 from softmask.parallel import progress
 from softmask.report.result import SCALES, Cell
 from softmask.report.summary import cells
+from softmask.report.tables import matrix_cells
+from softmask.runs.execute import Run
+from softmask.studies.training import values_of
 
 CONSENSUS = "consensus50"
 RATERS = (*DOCTORS, CONSENSUS)
@@ -31,6 +36,11 @@ RATERS = (*DOCTORS, CONSENSUS)
 
 ROWS = (*DOCTORS, "any_doctor")
 REFERENCES = ("dice_any_other", "dice_consensus50", "dice_consensus_others", "dice_staple")
+
+
+EVERY_SLICE, LARGEST_SLICE, TESTED = "lidc-every-slice", "lidc-largest", "lidc-500"
+"""Names of the sets of slices: all that four readers marked; the largest of each nodule; of those, the 500 nodules that
+networks are tested on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +98,74 @@ def agreement(dataset: Dataset, rows: Iterable[int], title: str = "") -> Agreeme
         raise DataError(f"{dataset.name}: no image that all four readers marked could be read from {dataset.origin}")
     values, others, staple = (np.stack(arrays) for arrays in zip(*images, strict=True))
     return Agreement(ids, summary(values), others, staple)
+
+
+def rows_named(dataset: Dataset, ids: Iterable[str]) -> list[int]:
+    """The rows of samples by name: those that a record was measured on.
+
+    Raises:
+        DataError: for a name that the data set has not got.
+    """
+    rows = {dataset.name_of(row): row for row in range(len(dataset))}
+    ids = list(ids)
+    lacking = [name for name in ids if name not in rows]
+    if lacking:
+        raise DataError(f"{dataset.origin} has no {lacking[0]}, which networks were tested on ({len(lacking)} lacking)")
+    return [rows[name] for name in ids]
+
+
+def with_network(found: Agreement, runs: Sequence[Run]) -> DiceMatrix:
+    """(6, 6): :data:`RATERS`, and the network of ``runs`` (its seeds; Dice averaged over them for each image).
+
+    Raises:
+        DataError: for runs that were tested on other images than ``found`` compares.
+    """
+    if list(runs[0].record.ids) != found.ids:
+        raise DataError(f"{runs[0].spec.name}: was not tested on the images that the doctors are compared on")
+    values = np.ones((len(found), 6, 6))
+    values[:, :5, :5] = found.matrix.values
+    for i, measure in enumerate([*(f"dice_{doctor}" for doctor in DOCTORS), "dice"]):
+        values[:, i, 5] = values[:, 5, i] = values_of(runs, measure).mean(axis=0)
+    return summary(values)
+
+
+def network_cells(found: Agreement, runs: Sequence[Run], name: str) -> list[Cell]:
+    """The cells of the papers' whole matrix, with the network's row and column as ``name``."""
+    made = matrix_cells(
+        (*RATERS, name), with_network(found, runs), dataset="lidc", n_seeds=1, source=runs[0].spec.source
+    )
+    return [
+        replace(cell, n_seeds=len(runs)) if name == cell.row or cell.metric.endswith(f"_{name}") else cell
+        for cell in made
+    ]
+
+
+def nearness(found: Agreement, runs: Sequence[Run], name: str) -> pd.DataFrame:
+    """Of each doctor and the network: mean Dice with the 50 % consensus, and on what share of the images the network
+    is nearer to it than the doctor."""
+    values = with_network(found, runs).values[:, [0, 1, 2, 3, 5], 4]  # (N, 5): doctors and the network
+    nearer = (values[:, 4:] > values).mean(axis=0)
+    frame = pd.DataFrame(
+        {"Dice with the 50 % consensus": values.mean(axis=0).round(3), "network nearer": [f"{x:.0%}" for x in nearer]},
+        index=[display("rows", row) for row in (*DOCTORS, name)],
+    )
+    frame.iloc[-1, 1] = ""
+    return frame
+
+
+def network_masks(run: Run, samples: Iterable[Sample]) -> dict[str, np.ndarray]:
+    """The soft masks (H, W) in [0, 1] that the run's record keeps of ``samples``, by name; 0 outside what the network
+    saw of an image."""
+    masks = {}
+    for sample in samples:
+        if sample.id not in run.record.predictions:
+            continue
+        [seen] = crops(run.spec.dataset, sample, run.spec.size)
+        top, left = int(seen.top), int(seen.left)
+        mask = np.zeros(sample.image.shape)
+        mask[top : top + run.spec.size, left : left + run.spec.size] = run.record.predictions[sample.id] / 255
+        masks[sample.id] = mask
+    return masks
 
 
 def _image(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
