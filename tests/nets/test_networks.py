@@ -134,6 +134,14 @@ def test_several_channels_all_count(name: str, inputs: int) -> None:
 
 
 @every_network
+def test_the_registry_knows_who_reduces_its_images(name: str) -> None:
+    assert NETWORKS[name].reduces == ("reduction" in signature(entry(name).load()).parameters)
+    if not NETWORKS[name].reduces:
+        with pytest.raises(ConfigError, match=f"{name} answers at the size of its images"):
+            build(name, NETWORKS[name].smoke, reduction=2)
+
+
+@every_network
 def test_the_registry_knows_who_takes_several_channels(name: str) -> None:
     assert NETWORKS[name].several == ("inputs" in signature(entry(name).load()).parameters)
     if not NETWORKS[name].several:

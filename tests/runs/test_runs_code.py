@@ -21,6 +21,8 @@ SOURCES = {
     "measure/images.py": "import numpy\nE = 1\n",
     "measure/calibration.py": "",
     "runs/single.py": "",
+    "runs/segment.py": "from softmask.measure import images\nfrom softmask.train import engine\n",
+    "runs/upscale.py": "F = 1\n",
 }
 
 
@@ -43,6 +45,7 @@ def package(tmp_path: Path) -> Path:
         ("train/late.py", "x = 1", "x = 2", True),  # imported inside a function
         ("measure/images.py", "E = 1", "E = 2", True),
         ("nets/other.py", "B = 1", "B = 22", False),
+        ("runs/upscale.py", "F = 1", "F = 2", False),  # another kind of run
         ("nets/registry.py", "C = 1", "C = 22", False),
         ("nets/blocks.py", "Blocks.", "Other blocks.", False),
         ("train/engine.py", '"""Words."""', '"""More words, and more."""', False),
@@ -66,7 +69,7 @@ def test_another_class_of_the_same_file_is_another_network(tiny, package, monkey
 
 
 def test_of_the_real_package_it_takes_the_loop_and_the_measures_but_no_other_network(tiny):
-    found = closure(ROOTS, skip=of_no_account(tiny()))
+    found = closure((*ROOTS, tiny().kind), skip=of_no_account(tiny()))
     assert {"softmask.train.engine", "softmask.train.losses", "softmask.measure.segmentation"} <= set(found)
     nets = [name for name in found if name.startswith("softmask.nets")]
     assert nets == ["softmask.nets.base"]
@@ -86,4 +89,4 @@ def test_what_a_run_does_not_use_is_of_no_account(tiny):
             spec for spec in users if spec.learns
         ]
         assert all(module not in of_no_account(spec) for spec in users)
-        assert module in closure(ROOTS)
+        assert all(module in closure((*ROOTS, spec.kind)) for spec in users)

@@ -77,3 +77,14 @@ def test_all_channels_of_an_image_move_alike():
     several = augment(Batch(torch.cat([batch.images, 1 - batch.images], dim=1), *batch[1:]), moves).images
     alone = augment(batch, moves).images
     assert torch.equal(several, torch.cat([alone, 1 - alone], dim=1))
+
+
+@given(st.integers(0, 2**32))
+def test_larger_images_move_with_their_masks(seed):
+    batch = batch_of(6)
+    large = batch._replace(images=batch.images.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    moves = draw(6, SIZE, torch.Generator().manual_seed(seed))
+    moved, expected = augment(large, moves), augment(batch, moves)
+    assert torch.equal(moved.images, expected.images.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    assert torch.equal(moved.masks, expected.masks)
+    assert torch.equal(moved.soft, expected.soft)

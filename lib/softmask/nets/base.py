@@ -23,6 +23,7 @@ class SegmentationNet(nn.Module):
         PARAMETERS: number of parameters the publication (or its authors' code) has at full width, for one input channel
             and one output map; None where none is known (the file's head says why).
         inputs: channels of the images: 1 for grey ones. A network that takes several sets it to those it was made for.
+        judged_with: how many of them, from the first, a discriminator sees beside the mask; None for all.
     """
 
     STRIDE: ClassVar[int] = 1
@@ -30,6 +31,7 @@ class SegmentationNet(nn.Module):
     FULL_WIDTH: ClassVar[int] = 64
     PARAMETERS: ClassVar[int | None] = None
     inputs: int = 1
+    judged_with: int | None = None
 
     def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The main logits (B, 1, H, W) first, then those of deep supervision, each (B, 1, H, W) too.

@@ -22,6 +22,7 @@ class Entry:
         rate: learning rate in the small profiles, for batches of 8; for the networks of SoftGAN's tables chosen on
             validation images (see docs/choices.md).
         several: whether the class takes ``inputs``, the number of the images' channels; the others take grey images.
+        reduces: whether it also takes ``reduction``, how much smaller its logits are than its images.
     """
 
     where: str
@@ -29,6 +30,7 @@ class Entry:
     cpu: int
     rate: float = 1e-3
     several: bool = False
+    reduces: bool = False
 
     @property
     def module(self) -> str:
@@ -81,15 +83,16 @@ def entry(name: str) -> Entry:
     return known[name]
 
 
-def build(name: str, width: int | None = None, inputs: int = 1) -> SegmentationNet:
+def build(name: str, width: int | None = None, inputs: int = 1, reduction: int = 1) -> SegmentationNet:
     """A network with fresh weights (from torch's generator), ``width`` channels wide (None: as published).
 
     Args:
         inputs: channels of its images.
+        reduction: how much larger they are than its logits.
 
     Raises:
-        ConfigError: for an unknown name, a width or number of channels that is not a whole number of at least 1, or
-            several channels for a network that takes grey images only.
+        ConfigError: for an unknown name, a width or number of channels that is not a whole number of at least 1,
+            several channels for a network that takes grey images only, or a reduction for one that has none.
     """
     found = entry(name)
     network = found.load()
@@ -98,6 +101,10 @@ def build(name: str, width: int | None = None, inputs: int = 1) -> SegmentationN
     for what, number in {"width": width, "number of input channels": inputs}.items():
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise ConfigError(f"the {what} of {name} must be a whole number of at least 1, not {number!r}")
+    if reduction != 1 and not found.reduces:
+        raise ConfigError(f"{name} answers at the size of its images, not at 1 / {reduction} of it")
+    if found.reduces:
+        return network(width, inputs, reduction)
     if found.several:
         return network(width, inputs)
     if inputs > 1:

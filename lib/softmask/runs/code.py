@@ -1,8 +1,9 @@
 """The version of the code that a run passes through, so that a run is trained again when that changes, and only then.
 
-What counts is read from the sources: the network's module, the training loop, the measures, this package's own
-arithmetic, and whatever of softmask those import, inside functions too. Wording does not count (comments, docstrings),
-nor do other networks: adding one leaves every finished run as it is. What a run builds on has a version of its own.
+What counts is read from the sources: the network's module, the module of the run's kind, and whatever of softmask those
+import, inside functions too (the training loop, the measures, this package's own arithmetic). Wording does not count
+(comments, docstrings), nor do other networks: adding one leaves every finished run as it is. What a run builds on has a
+version of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from softmask.runs.spec import RunSpec
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
-ROOTS = ("softmask.train.engine", "softmask.measure.images", "softmask.measure.calibration", "softmask.runs.single")
+ROOTS = ("softmask.runs.single",)
+"""What every run passes through, besides the module of its kind (:attr:`softmask.runs.spec.RunSpec.kind`)."""
 ONLY_ADVERSARIAL = ("softmask.train.adversarial", "softmask.nets.softgan")
 """What the training loop needs for the discriminator; of no account where there is none."""
 ONLY_UPSCALING = (
@@ -52,7 +54,9 @@ def code_digest(spec: RunSpec, package: Path = PACKAGE) -> str:
     """Hex digest of the code behind ``spec``, over the syntax trees of all modules it passes through."""
     where = CLASSICAL.get(spec.network) or (entry(spec.network).where if spec.learns else "")
     network = (f"softmask.nets.{where.partition(':')[0]}",) if where else ()
-    modules = dict(sorted((closure(network, package) | closure(ROOTS, package, of_no_account(spec))).items()))
+    modules = dict(
+        sorted((closure(network, package) | closure((*ROOTS, spec.kind), package, of_no_account(spec))).items())
+    )
     weights = [_features(name) for name, _ in spec.losses if name in perceptual.LAYERS]
     return sha256_of(where, *(part for name, path in modules.items() for part in (name, _scan(path)[0])), *weights)
 

@@ -1,7 +1,8 @@
 """What a network sees and how its answer is read: channels made from the images and from the runs that it builds on.
 
 A network on enlarged images (``bilinear``, ``super_resolved``) works at ``spec.scale`` times the data's size, on labels
-enlarged by interpolation; its soft mask is averaged over each pixel of the data and measured there. The super-resolved
+enlarged by interpolation; its soft mask is averaged over each pixel of the data and measured there. A network that
+reduces them itself answers at the data's size. The super-resolved
 image and its features have :data:`~softmask.nets.srgan.SCALE` times the size; where a profile takes less, their pixels
 are averaged.
 """
@@ -42,11 +43,13 @@ class Finished(Protocol):
 
 def feed(spec: RunSpec, data: Prepared, needs: Sequence[Finished]) -> Prepared:
     """``data`` as ``spec`` trains on it: images (N, C, s, s), masks and the wanted soft label (N, 1, s, s), with s the
-    data's size times ``spec.scale``. The masks, soft labels and references of the test part stay as they are."""
+    data's size times ``spec.scale``; labels are smaller by ``spec.reduction``. The masks, soft labels and references of
+    the test part stay as they are."""
+    scale = spec.scale // spec.reduction  # of what the network answers
 
     def part(part: Part) -> Part:
-        label = {} if spec.label == BINARY else {spec.label: _enlarged(_label(spec, part, needs), spec.scale)}
-        masks = (_enlarged(part.masks, spec.scale) >= 0.5).astype(np.float32)
+        label = {} if spec.label == BINARY else {spec.label: _enlarged(_label(spec, part, needs), scale)}
+        masks = (_enlarged(part.masks, scale) >= 0.5).astype(np.float32)
         return replace(part, images=channels(spec, part.images, needs), masks=masks, soft=label)
 
     test = replace(data.test, images=channels(spec, data.test.images, needs))
@@ -79,7 +82,8 @@ def read(spec: RunSpec, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     alphas = soft_head(answers) if by_tanh(spec.losses) else answers
     probabilities = answers if looking_at("masks", spec.losses) else alphas
-    return _averaged(probabilities, spec.scale)[:, 0], _averaged(alphas, spec.scale)[:, 0]
+    scale = spec.scale // spec.reduction
+    return _averaged(probabilities, scale)[:, 0], _averaged(alphas, scale)[:, 0]
 
 
 def super_resolved(run: Finished, images: np.ndarray, scale: int = SCALE) -> np.ndarray:

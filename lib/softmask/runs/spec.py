@@ -123,6 +123,17 @@ class RunSpec:
         return len(self.channels) + (self.sr.width - 1 if self.sr and "detail" in self.channels else 0)
 
     @property
+    def reduction(self) -> int:
+        """How much smaller the network's answers are than its images: ``scale`` for those that reduce, else 1."""
+        return self.scale if self.learns and not self.upscales and NETWORKS[self.network].reduces else 1
+
+    @property
+    def kind(self) -> str:
+        """The module that makes such a run."""
+        kind = "upscale" if self.upscales else "segment" if self.learns else "untrained"
+        return f"softmask.runs.{kind}"
+
+    @property
     def upscales(self) -> bool:
         """Whether it is a super-resolution network that is trained."""
         return self.network in SR_NETWORKS

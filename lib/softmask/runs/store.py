@@ -128,7 +128,8 @@ def network_of(folder: Path, record: Record) -> nn.Module:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     if sha256_of(content) != record.provenance.weights.sha256:
         raise DataError(f"{path}: is damaged; delete {folder} and the run is trained again")
-    network = build(record.spec.network, record.spec.width, record.spec.inputs)
+    spec = record.spec
+    network = build(spec.network, spec.width, spec.inputs, spec.reduction)
     network.load_state_dict(load(content))
     return network.eval()
 

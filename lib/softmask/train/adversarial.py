@@ -14,6 +14,7 @@ from collections.abc import Collection
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from softmask.nets.base import SegmentationNet
 from softmask.train.device import Place
@@ -71,8 +72,16 @@ class Adversarial:
             outputs = self.outputs(batch.images)  # each (B, 1, H, W)
         outputs = [logits.float() for logits in outputs]
         fake = torch.tanh(outputs[0])
+        batch = batch._replace(images=self.beside(fake, batch.images))
         judged = self.discriminator_step(batch, fake.detach())
         return {**self.segmentor_step(batch, outputs, fake, followed), **judged}
+
+    def beside(self, masks: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """What the discriminator sees of ``images`` (B, C, S, S): the channels that the network names, averaged to the
+        size of the ``masks``."""
+        seen = images[:, : self.modules["network"].judged_with]
+        factor = images.shape[-1] // masks.shape[-1]
+        return F.avg_pool2d(seen, factor) if factor > 1 else seen
 
     def discriminator_step(self, batch: Batch, fake: torch.Tensor) -> dict[str, torch.Tensor]:
         """The discriminator's turn, on masks ``fake`` (B, 1, H, W) in [-1, 1] that carry no gradient."""

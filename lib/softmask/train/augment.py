@@ -23,22 +23,35 @@ def augment(batch: Batch, moves: torch.Tensor) -> Batch:
     """``batch`` (of square images) with each image, mask and soft label moved alike, as :func:`draw` said.
 
     A transposition and two flips make all flips and quarter turns. What a shift brings in from outside repeats the
-    image's edge, and is no lesion: 0 in mask and soft label.
+    image's edge, and is no lesion: 0 in mask and soft label. Images may be a whole number of times larger than masks
+    and soft labels; shifts count pixels of the latter.
 
     Args:
         moves: (B, 5), rows of what :func:`draw` returned, on the batch's device.
     """
-    b, _, size, _ = batch.images.shape
+    size = batch.masks.shape[-1]
+    factor = batch.images.shape[-1] // size
+    source, inside = _source(moves, size, 1)
+    images = _source(moves, size, factor)[0] if factor > 1 else source
+    return Batch(
+        _gather(batch.images, images), _gather(batch.masks, source) * inside, _gather(batch.soft, source) * inside
+    )
+
+
+def _source(moves: torch.Tensor, size: int, factor: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where each pixel of a moved image of S = ``factor`` x ``size`` pixels a side comes from, (B, 1, S*S), and whether
+    that lies inside, (B, 1, S, S)."""
+    b, size = len(moves), factor * size
     transposed, upside, mirrored, down, right = moves.view(b, 5, 1, 1).unbind(1)  # each (B, 1, 1)
     row, column = torch.meshgrid(*2 * [torch.arange(size, device=moves.device)], indexing="ij")  # (S, S)
-    rows = torch.where(transposed == 1, column, row)  # (B, S, S): where each pixel comes from
+    rows = torch.where(transposed == 1, column, row)  # (B, S, S)
     columns = torch.where(transposed == 1, row, column)
-    rows = torch.where(upside == 1, size - 1 - rows, rows) + down
-    columns = torch.where(mirrored == 1, size - 1 - columns, columns) + right
-    inside = ((rows >= 0) & (rows < size) & (columns >= 0) & (columns < size)).unsqueeze(1)  # (B, 1, S, S)
-    source = (rows.clamp(0, size - 1) * size + columns.clamp(0, size - 1)).view(b, 1, -1)  # (B, 1, S*S)
+    rows = torch.where(upside == 1, size - 1 - rows, rows) + factor * down
+    columns = torch.where(mirrored == 1, size - 1 - columns, columns) + factor * right
+    inside = ((rows >= 0) & (rows < size) & (columns >= 0) & (columns < size)).unsqueeze(1)
+    return (rows.clamp(0, size - 1) * size + columns.clamp(0, size - 1)).view(b, 1, -1), inside
 
-    def move(x: torch.Tensor) -> torch.Tensor:
-        return x.flatten(2).gather(2, source.expand(-1, x.shape[1], -1)).view_as(x)  # (B, C, S, S)
 
-    return Batch(move(batch.images), move(batch.masks) * inside, move(batch.soft) * inside)
+def _gather(x: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    """(B, C, S, S): the pixels of ``x`` at ``source`` (B, 1, S*S)."""
+    return x.flatten(2).gather(2, source.expand(-1, x.shape[1], -1)).view_as(x)

@@ -80,7 +80,7 @@ def train(
     loop = _loop(network, [*losses, *added], settings, seed, place, settings.steps(n))
 
     def epoch(number: int) -> dict[str, float]:
-        moves = draw(n, images.images.shape[-1], generator(seed, "moves", number)).to(place.device)
+        moves = draw(n, images.masks.shape[-1], generator(seed, "moves", number)).to(place.device)
 
         def batch(chosen: torch.Tensor) -> Batch:
             return augment(Batch(*(part[chosen] for part in images)), moves[chosen])
@@ -153,6 +153,6 @@ def _loop(network: SegmentationNet, losses: Weighted, settings: Settings, seed: 
     if not adversarial:
         return Supervised(network, pixel, place, settings.learning_rate, steps)
     with seeded(derived(seed, "discriminator")):
-        discriminator = PixelDiscriminator(settings.discriminator_width, network.inputs + 1)
+        discriminator = PixelDiscriminator(settings.discriminator_width, (network.judged_with or network.inputs) + 1)
     discriminator.to(place.device, memory_format=torch.channels_last)
     return Adversarial(network, discriminator, losses, place, settings.learning_rate, steps)

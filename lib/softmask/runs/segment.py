@@ -1,0 +1,54 @@
+"""A run that trains a segmentation network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from softmask.errors import TrainingError
+from softmask.measure.images import THRESHOLD
+from softmask.measure.segmentation import dice
+from softmask.nets.registry import build
+from softmask.runs.inputs import Finished, feed, read
+from softmask.runs.measured import Made, measured
+from softmask.runs.prepared import Prepared
+from softmask.runs.spec import SOFTENED, RunSpec
+from softmask.train.device import seeded
+from softmask.train.engine import predict, train
+from softmask.train.epochs import Progress
+
+THRESHOLDS = np.concatenate([np.arange(0.05, 0.95, 0.05), np.arange(0.95, 0.996, 0.005)])
+"""Tried on the validation images for a network trained on softened masks: CasGAN takes one "close to 255"."""
+
+
+def make(spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Finished], progress: Progress | None) -> Made:
+    """Train the network of ``spec`` and measure it on the test images. See :func:`softmask.runs.single.run_one`."""
+    with seeded(spec.seed):
+        network = build(spec.network, spec.width, spec.inputs, spec.reduction)
+    fed = feed(spec, data, needs)
+    outcome = train(
+        network, spec.losses, spec.label, fed, spec.settings, spec.seed, folder, name=spec.name, progress=progress
+    )
+    threshold = THRESHOLD
+    if spec.label == SOFTENED:
+        alphas = read(spec, predict(network, fed.validation.images))[1]
+        threshold = best_threshold(alphas, data.validation.masks[:, 0], spec.name)
+    return Made(network, outcome, measured(data.test, *read(spec, predict(network, fed.test.images)), threshold))
+
+
+def best_threshold(alphas: np.ndarray, masks: np.ndarray, name: str) -> float:
+    """Of :data:`THRESHOLDS` that with the highest mean Dice of ``alphas`` (N, S, S), cut there, with ``masks``; the
+    highest among equals.
+
+    Raises:
+        TrainingError: where no image has a pixel at or above any of them; ``name`` is the run's.
+    """
+    if alphas.max(initial=0) < THRESHOLDS[0]:
+        raise TrainingError(
+            f"{name}: no threshold fits: the highest value on all validation images is {alphas.max(initial=0):.3f}, "
+            f"and the lowest threshold tried {THRESHOLDS[0]:g}; the network predicts no lesion anywhere"
+        )
+    means = np.array([dice(alphas >= threshold, masks).mean() for threshold in THRESHOLDS])
+    return round(float(THRESHOLDS[np.flatnonzero(means == means.max())[-1]]), 3)
