@@ -22,6 +22,7 @@ class SegmentationNet(nn.Module):
         FULL_WIDTH: ``width`` of the publication.
         PARAMETERS: number of parameters the publication (or its authors' code) has at full width, for one input channel
             and one output map; None where none is known (the file's head says why).
+        CHANNELS: the least number of channels of the images, for one that takes several.
         inputs: channels of the images: 1 for grey ones. A network that takes several sets it to those it was made for.
         judged_with: how many of them, from the first, a discriminator sees beside the mask; None for all.
     """
@@ -30,6 +31,7 @@ class SegmentationNet(nn.Module):
     SMALLEST: ClassVar[int] = 1
     FULL_WIDTH: ClassVar[int] = 64
     PARAMETERS: ClassVar[int | None] = None
+    CHANNELS: ClassVar[int] = 1
     inputs: int = 1
     judged_with: int | None = None
 
