@@ -18,6 +18,12 @@ STEPS = 150
 
 FULL_WIDTH_PARAMETERS = {
     "improved_backbone": 46588020,
+    "sr_input": 46624820,
+    "dsnet": 46588058,
+    "dsnet_dtm": 46588051,
+    "dsnet_without_drtm": 46588039,
+    "dsnet_v1": 46588056,
+    "dsnet_v1_edrfm": 46588048,
     "softgan_2020": 29237889,
     "unet": 31036481,
     "segnet": 29434497,
@@ -52,19 +58,20 @@ def _seeded_on_one_core():
     torch.set_num_threads(threads)
 
 
-def narrow(name: str, inputs: int = 1) -> SegmentationNet:
+def narrow(name: str, inputs: int | None = None) -> SegmentationNet:
     return build(name, NETWORKS[name].smoke, inputs)
 
 
-def blobs() -> tuple[torch.Tensor, torch.Tensor]:
-    """Four soft discs in noise and their masks, both (4, 1, 64, 64)."""
+def blobs(inputs: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Four soft discs in noise, (4, inputs, 64, 64) with all channels alike, and their masks, (4, 1, 64, 64)."""
     place = torch.arange(SIZE, dtype=torch.float32)
     centre = torch.tensor([[28.0, 30.0], [36.0, 26.0], [30.0, 38.0], [34.0, 34.0]])
     radius = torch.tensor([10.0, 13.0, 16.0, 19.0])
     row, column = place[:, None] - centre[:, 0, None, None], place[None, :] - centre[:, 1, None, None]
     distance = (torch.hypot(row, column) - radius[:, None, None])[:, None]  # (4, 1, 64, 64)
     noise = 0.05 * torch.randn(distance.shape, generator=torch.Generator().manual_seed(4))
-    return (0.2 + 0.5 * torch.sigmoid(-distance) + noise).clamp(0, 1), (distance < 0).float()
+    images = (0.2 + 0.5 * torch.sigmoid(-distance) + noise).clamp(0, 1)
+    return images.repeat(1, inputs, 1, 1), (distance < 0).float()
 
 
 def dice(logits: torch.Tensor, mask: torch.Tensor) -> float:
@@ -78,23 +85,23 @@ def dice(logits: torch.Tensor, mask: torch.Tensor) -> float:
 def test_gives_one_map_of_logits_of_the_images_size(name: str) -> None:
     network = narrow(name).eval()
     for height, width in [(SIZE, SIZE), (SIZE, SIZE + max(network.STRIDE, 32))]:
-        image = torch.rand(2, 1, height, width)
+        image = torch.rand(2, network.inputs, height, width)
         with torch.no_grad():
             logits = network(image)
             outputs = network.outputs(image)
-        assert logits.shape == image.shape
+        assert logits.shape == (2, 1, height, width)
         assert logits.isfinite().all()
         assert torch.equal(logits, outputs[0])
-        assert {output.shape for output in outputs} == {image.shape}
+        assert {output.shape for output in outputs} == {logits.shape}
 
 
 @every_network
 @pytest.mark.parametrize("batch", [2, 8])
 def test_every_parameter_gets_a_gradient(name: str, batch: int) -> None:
     network = narrow(name).train()
-    image = torch.rand(batch, 1, SIZE, SIZE)
+    image = torch.rand(batch, network.inputs, SIZE, SIZE)
     outputs = network.training_outputs(image)
-    sum(F.binary_cross_entropy_with_logits(logits, (image > 0.5).float()) for logits in outputs).backward()
+    sum(F.binary_cross_entropy_with_logits(logits, (image[:, :1] > 0.5).float()) for logits in outputs).backward()
     missing = [key for key, parameter in network.named_parameters() if parameter.grad is None]
     assert missing == []
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
@@ -103,24 +110,26 @@ def test_every_parameter_gets_a_gradient(name: str, batch: int) -> None:
 @every_network
 def test_other_shapes_are_errors_that_name_one_that_fits(name: str) -> None:
     network = narrow(name)
-    with pytest.raises(ConfigError, match="grey images"):
-        network(torch.rand(1, 3, SIZE, SIZE))
-    with pytest.raises(ConfigError, match="grey images"):
+    wanted = "grey images" if network.inputs == 1 else f"images of {network.inputs} channels"
+    with pytest.raises(ConfigError, match=wanted):
+        network(torch.rand(1, network.inputs + 2, SIZE, SIZE))
+    with pytest.raises(ConfigError, match=wanted):
         network(torch.rand(SIZE, SIZE))
     stride = network.STRIDE
     if stride > 1:
         least = -(-max(network.SMALLEST, stride) // stride) * stride
         for call in (network, network.training_outputs):
             with pytest.raises(ConfigError, match=f"{least + stride} x {least}"):
-                call(torch.rand(1, 1, least + 1, least))
+                call(torch.rand(1, network.inputs, least + 1, least))
     if stride < network.SMALLEST:
         with pytest.raises(ConfigError, match=f"{network.SMALLEST} x {network.SMALLEST}"):
-            network(torch.rand(1, 1, stride, stride))
+            network(torch.rand(1, network.inputs, stride, stride))
 
 
-@pytest.mark.parametrize("inputs", [2, 3])
+@pytest.mark.parametrize("more", [1, 2])
 @pytest.mark.parametrize("name", SEVERAL)
-def test_several_channels_all_count(name: str, inputs: int) -> None:
+def test_several_channels_all_count(name: str, more: int) -> None:
+    inputs = entry(name).load().CHANNELS + more
     network = narrow(name, inputs).train()
     image = torch.rand(2, inputs, SIZE, SIZE, requires_grad=True)
     logits = network(image)
@@ -139,6 +148,13 @@ def test_the_registry_knows_who_reduces_its_images(name: str) -> None:
     if not NETWORKS[name].reduces:
         with pytest.raises(ConfigError, match=f"{name} answers at the size of its images"):
             build(name, NETWORKS[name].smoke, reduction=2)
+        return
+    for reduction in (2, 4):
+        network = build(name, NETWORKS[name].smoke, reduction=reduction)
+        image = torch.rand(2, network.inputs, reduction * 32, reduction * 48)
+        assert network(image).shape == (2, 1, 32, 48)
+    with pytest.raises(ConfigError, match="by a power of 2, not by 3"):
+        build(name, NETWORKS[name].smoke, reduction=3)
 
 
 @every_network
@@ -153,7 +169,7 @@ def test_the_registry_knows_who_takes_several_channels(name: str) -> None:
 def test_takes_the_smallest_size(name: str) -> None:
     network = narrow(name).train()
     side = max(network.SMALLEST, network.STRIDE)
-    assert network(torch.rand(2, 1, side, side)).shape == (2, 1, side, side)
+    assert network(torch.rand(2, network.inputs, side, side)).shape == (2, 1, side, side)
 
 
 @every_network
@@ -192,7 +208,7 @@ def test_same_weights_from_the_same_seed(name: str) -> None:
 @every_network
 def test_saved_and_loaded_it_is_the_same(name: str, tmp_path) -> None:
     network = narrow(name)
-    image = torch.rand(2, 1, SIZE, SIZE)
+    image = torch.rand(2, network.inputs, SIZE, SIZE)
     network.train()(image)  # moves the running means, which must be saved too
     save_file(network.state_dict(), tmp_path / "weights.safetensors")
     loaded = narrow(name)
@@ -204,7 +220,7 @@ def test_saved_and_loaded_it_is_the_same(name: str, tmp_path) -> None:
 @every_network
 def test_channels_last_gives_the_same(name: str) -> None:
     network = narrow(name).eval()
-    image = torch.rand(2, 1, SIZE, SIZE)
+    image = torch.rand(2, network.inputs, SIZE, SIZE)
     with torch.no_grad():
         expected = network(image)
         network.to(memory_format=torch.channels_last)
@@ -215,7 +231,7 @@ def test_channels_last_gives_the_same(name: str) -> None:
 @every_network
 def test_learns_one_batch_by_heart(name: str) -> None:
     network = narrow(name).to(memory_format=torch.channels_last).train()
-    image, mask = (x.to(memory_format=torch.channels_last) for x in blobs())
+    image, mask = (x.to(memory_format=torch.channels_last) for x in blobs(network.inputs))
     optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
     for _ in range(STEPS):
         outputs = network.training_outputs(image)
@@ -238,7 +254,7 @@ def test_a_width_is_a_whole_number_of_at_least_one(width) -> None:
         build("unet", width)
 
 
-@pytest.mark.parametrize("inputs", [0, -1, 1.5, True, None])
+@pytest.mark.parametrize("inputs", [0, -1, 1.5, True])
 def test_a_number_of_channels_is_a_whole_number_of_at_least_one(inputs) -> None:
     with pytest.raises(ConfigError, match="number of input channels of cenet"):
         build("cenet", 4, inputs)

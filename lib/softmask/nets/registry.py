@@ -50,6 +50,12 @@ NETWORKS: Mapping[str, Entry] = MappingProxyType(
     {
         # name: Entry("file:class", width in smoke, width in cpu, learning rate)
         "improved_backbone": Entry("softgan:ImprovedBackbone", 4, 8, several=True),
+        "sr_input": Entry("dsnet:SRInput", 4, 8, several=True, reduces=True),
+        "dsnet": Entry("dsnet:DSNet", 4, 8, several=True, reduces=True),
+        "dsnet_dtm": Entry("dsnet:WithoutSelection", 4, 8, several=True, reduces=True),
+        "dsnet_without_drtm": Entry("dsnet:WithoutDRTM", 4, 8, several=True, reduces=True),
+        "dsnet_v1": Entry("dsnet:DSNetV1", 4, 8, several=True, reduces=True),
+        "dsnet_v1_edrfm": Entry("dsnet:EfficientDSNetV1", 4, 8, several=True, reduces=True),
         "softgan_2020": Entry("softgan_2020:SoftGAN2020", 4, 8, 2e-3, several=True),
         "unet": Entry("unet:UNet", 4, 16, 3e-3),
         "segnet": Entry("segnet:SegNet", 4, 8, 1e-2),
@@ -83,11 +89,11 @@ def entry(name: str) -> Entry:
     return known[name]
 
 
-def build(name: str, width: int | None = None, inputs: int = 1, reduction: int = 1) -> SegmentationNet:
+def build(name: str, width: int | None = None, inputs: int | None = None, reduction: int = 1) -> SegmentationNet:
     """A network with fresh weights (from torch's generator), ``width`` channels wide (None: as published).
 
     Args:
-        inputs: channels of its images.
+        inputs: channels of its images (None: as few as it can take).
         reduction: how much larger they are than its logits.
 
     Raises:
@@ -98,6 +104,8 @@ def build(name: str, width: int | None = None, inputs: int = 1, reduction: int =
     network = found.load()
     if width is None:
         width = network.FULL_WIDTH
+    if inputs is None:
+        inputs = getattr(network, "CHANNELS", 1)
     for what, number in {"width": width, "number of input channels": inputs}.items():
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise ConfigError(f"the {what} of {name} must be a whole number of at least 1, not {number!r}")

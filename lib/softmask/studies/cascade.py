@@ -134,7 +134,8 @@ def prior_diagram(spec: RunSpec) -> Figure:
         diagrams.Box("mean over\nthe image's pixels", 1, size, diagrams.SHRINKS, (3,)),
         diagrams.Box(f"{network}:\nimage and prior", len(spec.channels), size, diagrams.KEEPS, (0, 4)),
     ]
-    return diagrams.diagram(boxes, [("sigmoid → binary mask", "Dice loss")], size=(11, 6))
+    losses = " + ".join(name.replace("_", " ") for name, _ in spec.losses)
+    return diagrams.diagram(boxes, [("sigmoid → binary mask", losses)], size=(11, 6))
 
 
 def threshold_frame(fitted: Fitted) -> pd.DataFrame:
