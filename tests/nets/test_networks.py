@@ -34,6 +34,8 @@ FULL_WIDTH_PARAMETERS = {
     "cenet": 28995827,
     "infnet": 31071564,
     "medt": 1379905,
+    "infnet_sr": 31071564,
+    "medt_sr": 1379905,
     "cfcnn": 258521,
     "dbresnet": 565505,
     "mccnn": 202657,
@@ -151,8 +153,10 @@ def test_the_registry_knows_who_reduces_its_images(name: str) -> None:
         return
     for reduction in (2, 4):
         network = build(name, NETWORKS[name].smoke, reduction=reduction)
-        image = torch.rand(2, network.inputs, reduction * 32, reduction * 48)
-        assert network(image).shape == (2, 1, 32, 48)
+        height = max(reduction * 32, network.STRIDE)
+        image = torch.rand(2, network.inputs, height, height + network.STRIDE)
+        expected = (2, 1, height // reduction, (height + network.STRIDE) // reduction)
+        assert network(image).shape == expected
     with pytest.raises(ConfigError, match="by a power of 2, not by 3"):
         build(name, NETWORKS[name].smoke, reduction=3)
 

@@ -163,6 +163,7 @@ class InfNet(SegmentationNet):
 
     Args:
         width: channels inside the first stage of the encoder (it hands on four times as many).
+        inputs: channels of the images.
     """
 
     STRIDE: ClassVar[int] = 32
@@ -170,11 +171,12 @@ class InfNet(SegmentationNet):
     FULL_WIDTH: ClassVar[int] = 64
     PARAMETERS: ClassVar[int | None] = 31_072_145  # the authors' code without ImageNet's classifier
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, inputs: int = 1) -> None:
         super().__init__()
+        self.inputs = inputs
         half = max(width // 2, 1)
         self.stem = nn.Sequential(
-            nn.Conv2d(1, half, 3, stride=2, padding=1, bias=False),
+            nn.Conv2d(inputs, half, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(half),
             nn.ReLU(),
             conv_norm(half, half, 3),
@@ -184,14 +186,14 @@ class InfNet(SegmentationNet):
             nn.MaxPool2d(3, stride=2, padding=1),
         )
         self.stages = nn.ModuleList()
-        inputs, features = width, []
+        before, features = width, []
         for stage, depth in enumerate(DEPTHS):
             channels = width * 2**stage
             outputs = channels * Res2NetBlock.EXPANSION
-            blocks = [Res2NetBlock(inputs, channels, stride=2 if stage else 1, first=True)]
+            blocks = [Res2NetBlock(before, channels, stride=2 if stage else 1, first=True)]
             blocks += [Res2NetBlock(outputs, channels, stride=1, first=False) for _ in range(depth - 1)]
             self.stages.append(nn.Sequential(*blocks))
-            inputs = outputs
+            before = outputs
             features.append(outputs)
         low, *high = features  # 4w; 8w, 16w, 32w
         self.fields = nn.ModuleList(ReceptiveField(channels, half) for channels in high)

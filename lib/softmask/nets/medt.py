@@ -125,13 +125,14 @@ class Branch(nn.Module):
         depths: axial blocks in each stage.
         reach: pixels along a side at the first stage for which there are positional embeddings, or 0.
         bottom: whether the decoder starts with one more level, a convolution with stride 2.
+        images: channels of the images.
     """
 
-    def __init__(self, width: int, depths: tuple[int, ...], reach: int, bottom: bool) -> None:
+    def __init__(self, width: int, depths: tuple[int, ...], reach: int, bottom: bool, images: int) -> None:
         super().__init__()
         inner = 16 * width
         self.stem = nn.Sequential(
-            nn.Conv2d(1, width, 7, stride=2, padding=3, bias=False),
+            nn.Conv2d(images, width, 7, stride=2, padding=3, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(),
             nn.Conv2d(width, inner, 3, padding=1, bias=False),
@@ -187,6 +188,7 @@ class MedT(SegmentationNet):
 
     Args:
         width: channels after the first convolution of each branch.
+        inputs: channels of the images.
     """
 
     STRIDE: ClassVar[int] = 64  # four patches, halved four times
@@ -194,10 +196,11 @@ class MedT(SegmentationNet):
     FULL_WIDTH: ClassVar[int] = 8
     PARAMETERS: ClassVar[int | None] = 1_515_449  # the authors' code for 64x64 images, less layers it never uses
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, inputs: int = 1) -> None:
         super().__init__()
-        self.whole = Branch(width, (1, 2), reach=TRAINED // 2, bottom=False)
-        self.local = Branch(width, (1, 2, 4, 1), reach=0, bottom=True)
+        self.inputs = inputs
+        self.whole = Branch(width, (1, 2), reach=TRAINED // 2, bottom=False, images=inputs)
+        self.local = Branch(width, (1, 2, 4, 1), reach=0, bottom=True, images=inputs)
         self.head = nn.Sequential(nn.Conv2d(2 * width, 2 * width, 3, padding=1), nn.ReLU(), nn.Conv2d(2 * width, 1, 1))
 
     def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -13,7 +13,11 @@ from softmask.runs.spec import HIGH_RESOLUTION, SOFTENED, TEACHER, UNCHANGED
 DICE = (("dice", 1.0),)
 SOFT_MASK_LOSS = (("dice", 0.5), ("soft_l1", 100.0))
 SOFTGAN = (*SOFT_MASK_LOSS, ("gan", 1.0))
-"""Weights of SoftGAN, section 3.3."""
+"""Weights of SoftGAN, section 3.3, and of DSNet's first version."""
+DICE_SQUARED = (("dice_squared", 1.0),)
+DSNET_SOFT = (("dice_squared", 0.5), ("soft_l1", 100.0))
+DSNET = (*DSNET_SOFT, ("gan", 1.0))
+"""DSNet (TNNLS 2023), equations 15 and 19: the Dice loss has squares in its denominator."""
 SOFTGAN_2020_PIXELS = (("soft_mse", 1.0), ("soft_l1", 100.0))
 SOFTGAN_2020 = (*SOFTGAN_2020_PIXELS, ("gan_least_squares", 1.0))
 """CasGAN, equation 2 and the text after it."""
@@ -46,7 +50,10 @@ class Method:
     trained_on: str | None = None
 
 
+_SR = ("super_resolved",)
 _CASCADE = ("super_resolved", "bilinear")
+
+_TRANSFER = ("bilinear", "super_resolved", "detail")
 
 _OWN = {
     "no_soft_label": Method("improved_backbone"),
@@ -69,23 +76,53 @@ _OWN = {
     "graph_cut_deep": Method("graph_cut_deep", losses=(), prior="unet"),
     "level_set_deep": Method("level_set_deep", losses=(), prior="unet"),
     "casgan": Method(UNCHANGED, losses=(), prior="casgan_soft", trained_on="lnsm"),
+    "infnet_sr": Method("infnet_sr", channels=_SR),
+    "medt_sr": Method("medt_sr", channels=_SR),
+    "sr_input": Method("sr_input", channels=_SR),
+    "dsnet_v1": Method("dsnet_v1", "soft_mask", SOFTGAN, _TRANSFER),
+    "dsnet-v1/edrfm": Method("dsnet_v1_edrfm", "binary", DICE, _TRANSFER),
+    "dsnet-v1/sdrfm": Method("dsnet_v1", "binary", DICE, _TRANSFER),
+    "dsnet-v1/soft_mask_loss": Method("dsnet_v1", "soft_mask", SOFT_MASK_LOSS, _TRANSFER),
+    "dsnet-v1/gan_loss": Method("dsnet_v1", "soft_mask", SOFTGAN, _TRANSFER),
+    "dsnet": Method("dsnet", "soft_mask", DSNET, _TRANSFER),
+    "dsnet-v2/backbone": Method("improved_backbone", losses=DICE_SQUARED),
+    "dsnet-v2/sr_input": Method("sr_input", "binary", DICE_SQUARED, _SR),
+    "dsnet-v2/drtm": Method("dsnet", "binary", DICE_SQUARED, _TRANSFER),
+    "dsnet-v2/soft_mask_loss": Method("dsnet", "soft_mask", DSNET_SOFT, _TRANSFER),
+    "dsnet-v2/gan_loss": Method("dsnet", "soft_mask", DSNET, _TRANSFER),
+    "dsnet-v2/no_soft_label": Method("dsnet", "binary", DSNET, _TRANSFER),
+    "dsnet-v2/kats_dilation": Method("dsnet", "kats_dilation", DSNET, _TRANSFER),
+    "dsnet-v2/gros_interpolation": Method("dsnet", "gros_interpolation", DSNET, _TRANSFER),
+    "dsnet-v2/soft_mask": Method("dsnet", "soft_mask", DSNET, _TRANSFER),
+    "dsnet-v2/neither": Method("dsnet_without_drtm", "soft_mask", DSNET, _TRANSFER),
+    "dsnet-v2/dtm": Method("dsnet_dtm", "soft_mask", DSNET, _TRANSFER),
+    "dsnet-v2/dtm_csf": Method("dsnet", "soft_mask", DSNET, _TRANSFER),
+    "dsnet-v2/without_transfer": Method("improved_backbone", "soft_mask", DSNET),
+    "dsnet-v2/with_transfer": Method("dsnet", "soft_mask", DSNET, _TRANSFER),
     "content_only": Method("srgan", HIGH_RESOLUTION, CONTENT),
     "srgan": Method("srgan", HIGH_RESOLUTION, SRGAN),
 }
 
 METHODS: Mapping[str, Method] = MappingProxyType({name: Method(name) for name in NETWORKS} | _OWN)
-"""By row. A row named after a network is that network, trained on binary masks, with the Dice loss if not said here."""
+"""By row, or by paper and row where a paper means its own. A row named after a network is that network, trained on
+binary masks, with the Dice loss if not said here."""
 
 
-def method(row: str, dataset: str) -> Method:
-    """The method of a row on a data set: where the truth is a binary mask, CasGAN is trained on softened masks.
+def name_of(row: str, paper: str = "") -> str:
+    """The name in :data:`METHODS` of a paper's row."""
+    return f"{paper}/{row}" if f"{paper}/{row}" in METHODS else row
+
+
+def method(row: str, dataset: str, paper: str = "") -> Method:
+    """The method of a paper's row on a data set: where the truth is a binary mask, CasGAN is trained on softened masks.
 
     Raises:
         ConfigError: for a row without a method; it lists those that have one.
     """
-    if row not in METHODS:
+    name = name_of(row, paper)
+    if name not in METHODS:
         raise ConfigError(f"row {row!r} has no method; choose one of {', '.join(METHODS)}")
-    found = METHODS[row]
+    found = METHODS[name]
     if found.network == "softgan_2020" and found.label == "soft_mask" and dataset != "lnsm":
         return replace(found, label=SOFTENED)
     return found

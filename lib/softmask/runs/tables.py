@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from softmask.config import BASE_SEED, Config
 from softmask.errors import ConfigError
 from softmask.nets.registry import entry
-from softmask.runs.methods import METHODS, SRGAN, SRGAN_SMALL, method
+from softmask.runs.methods import METHODS, SRGAN, SRGAN_SMALL, method, name_of
 from softmask.runs.profiles import training
 from softmask.runs.spec import BY_SR, ENLARGED, RunSpec
 
@@ -19,8 +19,8 @@ TABLES = (
     "casgan/table-1",
     "casgan/table-3",
     "casgan/table-4",
-    "dsnet-v1/table-1",
-    "dsnet-v1/table-2",
+    *(f"dsnet-v1/table-{number}" for number in (1, 2, 3, 5)),
+    *(f"dsnet-v2/table-{number}" for number in (1, 2, 3, 4, 5, 7, 8)),
 )
 """Tables whose rows are trained here."""
 
@@ -46,24 +46,30 @@ def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
     paper, _, name = table.partition("/")
     places = dict.fromkeys((cell.row, cell.dataset) for cell in papers.load(paper).table(name).cells())
     return {
-        place: seeds for row, name in places if row in METHODS for place, seeds in rows_of([row], name, config).items()
+        place: seeds
+        for row, name in places
+        if name_of(row, paper) in METHODS
+        for place, seeds in rows_of([row], name, config, paper).items()
     }
 
 
-def rows_of(rows: Iterable[str], dataset: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
-    """The runs behind rows that no table prints, as :func:`specs` gives them."""
-    return {(row, dataset): [spec(row, dataset, config, BASE_SEED + i) for i in range(config.seeds)] for row in rows}
+def rows_of(rows: Iterable[str], dataset: str, config: Config, paper: str = "") -> dict[tuple[str, str], list[RunSpec]]:
+    """The runs behind rows, whether a table prints them or not, as :func:`specs` gives them."""
+    seeds = [BASE_SEED + i for i in range(config.seeds)]
+    return {(row, dataset): [spec(row, dataset, config, seed, paper) for seed in seeds] for row in rows}
 
 
-def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED) -> RunSpec:
+def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: str = "") -> RunSpec:
     """One run of a row's method on a data set, as the profile trains it.
+
+    ``paper``, such as ``dsnet-v2``, tells which one's row it is, where papers mean different things by a name.
 
     Super-resolution is trained once for each source, on :data:`CT` and from the first seed, whatever it serves.
 
     Raises:
         ConfigError: for a row without a method; it lists those that have one.
     """
-    found = method(row, dataset)
+    found = method(row, dataset, paper)
     profile = training(config.profile, found.network, dataset)
     small = config.profile.name != "full"
     return RunSpec(
