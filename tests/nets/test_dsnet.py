@@ -103,3 +103,9 @@ def test_without_selection_both_branches_count_alike(image):
 def test_features_are_missing():
     with pytest.raises(ConfigError, match=r"DSNet takes images of at least 3 channels .*, not of 2"):
         DSNet(4, 2)
+
+
+@pytest.mark.parametrize("name", ["dsnet", "sr_input"])
+def test_images_are_reduced_by_powers_of_two(name):
+    with pytest.raises(ConfigError, match="by a power of 2, not by 3"):
+        build(name, 4, reduction=3)
