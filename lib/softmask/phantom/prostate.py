@@ -1,6 +1,6 @@
 """Embedded PROMISE12: simulated transversal T2-weighted MR of the prostate, with a known truth.
 
-Each patient has one gland, cut by twelve slices from base to apex. Signals follow what T2 weighting shows: a bright
+Each patient has one gland, cut by fourteen slices from base to apex. Signals follow what T2 weighting shows: a bright
 peripheral zone behind a mixed transition zone, dark muscle and capsule, bright fat, a rectum with gas or content, the
 bladder above the base. Lengths in mm, signals in arbitrary units; x grows to the patient's left, y to the back.
 """
@@ -20,7 +20,7 @@ from softmask.phantom.geometry import SUPERSAMPLING, block_mean, smooth_field
 from softmask.phantom.scanner import blur
 from softmask.phantom.seeds import generator
 
-PATIENTS, SLICES, SIZE, SPACING_MM = 40, 12, 256, 0.625
+PATIENTS, SLICES, SIZE, SPACING_MM = 50, 14, 256, 0.625
 
 FAT, MUSCLE, BLADDER, RECTUM, MARROW, BONE = 0.78, 0.22, 1.0, 0.38, 0.62, 0.10
 PERIPHERAL, TRANSITION, CAPSULE = 0.80, 0.43, 0.22
@@ -74,7 +74,7 @@ class Gland:
 
 
 class EmbeddedPromise12(Dataset):
-    """Forty patients of twelve slices, 256 x 256 pixels of 0.625 mm.
+    """Fifty patients, as the challenge has for training, of fourteen slices, 256 x 256 pixels of 0.625 mm.
 
     ``alpha`` is the share of each pixel's volume, through the slice's thickness, that is prostate: near apex and base
     the outline fades over several pixels. The one reader marks what is at least half prostate with a hand that strays.
@@ -125,7 +125,7 @@ def signal_range(patient: str) -> tuple[float, float]:
     """The 1st and 99th percentile of the patient's signal, which become 0 and 1 in its images.
 
     Real volumes are scaled by the percentiles of the whole volume (:mod:`softmask.data.promise12`). Here they are
-    those of the middle slice, so that one sample costs two slices at most and not twelve. That slice has no bladder,
+    those of the middle slice, so that one sample costs two slices at most and not all. That slice has no bladder,
     the brightest there is: the upper end lies some hundredths to a tenth below the volume's, and more is clipped in
     the slices at the base.
     """
