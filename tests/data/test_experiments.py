@@ -10,7 +10,7 @@ import pytest
 
 from softmask.data import NAMES, selection
 from softmask.data.crops import CROPS
-from softmask.data.experiments import PAPER_SIZES, PARTS, dataset_name, experiment_rows, split_rows
+from softmask.data.experiments import FOLDS, PAPER_SIZES, PARTS, dataset_name, experiment_rows, split_rows
 from softmask.data.sample import Dataset
 
 
@@ -61,6 +61,23 @@ def test_119_lesions_are_divided_by_patient_as_casgan_does() -> None:
     patients = dataset.index["patient"].to_numpy()
     owners = [set(patients[rows]) for rows in parts.values()]
     assert sum(map(len, owners)) == len(set.union(*owners))
+
+
+def test_folds_divide_lidc_s_training_and_validation_patients_and_keep_the_test_part() -> None:
+    dataset = nodules(300)
+    patients, whole = dataset.index["patient"].to_numpy(), split_rows("lidc", dataset)
+    pool = set(whole["train"]) | set(whole["validation"])
+    validated: list[int] = []
+    for name in FOLDS:
+        parts = split_rows(name, dataset)
+        assert parts["test"].tolist() == whole["test"].tolist()
+        train, validation = set(parts["train"]), set(parts["validation"])
+        assert train | validation <= pool
+        assert len(train | validation) > len(pool) - len(FOLDS) - 6  # what is left of a division by patients
+        owners = [set(patients[sorted(rows)]) for rows in (train, validation, whole["test"])]
+        assert sum(map(len, owners)) == len(set.union(*owners))
+        validated += validation
+    assert len(validated) == len(set(validated))
 
 
 def test_sections_are_counted_with_their_crops(caplog: pytest.LogCaptureFixture) -> None:

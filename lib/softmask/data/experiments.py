@@ -14,10 +14,14 @@ from softmask.data.splits import split_by_patient
 
 PARTS = ("train", "validation", "test")
 
+FOLDS = ("lidc-fold1", "lidc-fold2", "lidc-fold3", "lidc-fold4")
+"""DSNet's cross-validation on LIDC: each fold validates once, the others train, and the test part stays what it is."""
+
 PAPER_SIZES: Mapping[str, Mapping[str, int]] = {
     "lidc": {"train": 387, "validation": 55, "test": 544},
     "lidc-119": {"train": 60, "validation": 11, "test": 48},
     "lidc-500": {"test": 500},
+    **{fold: {"train": 330, "validation": 110, "test": 544} for fold in FOLDS},
     "lnsm": {"train": 1000, "validation": 100, "test": 400},
     "isbi2012": {"train": 210, "validation": 30, "test": 60},
     "promise12": {"train": 460, "validation": 65, "test": 130},
@@ -28,7 +32,7 @@ PAPER_SIZES: Mapping[str, Mapping[str, int]] = {
 validation part; here it is taken out of the training images. ``lidc-500`` is what the papers compare with four doctors;
 no network is trained on it."""
 
-SELECTIONS: Mapping[str, str] = {"lidc-119": "lidc", "lidc-500": "lidc"}
+SELECTIONS: Mapping[str, str] = {"lidc-119": "lidc", "lidc-500": "lidc", **dict.fromkeys(FOLDS, "lidc")}
 """Experiments on a part of a data set, by name, and the data set that they open."""
 
 
@@ -43,7 +47,7 @@ def experiment_rows(name: str, dataset: Dataset) -> np.ndarray:
     Of ``lidc`` and ``lnsm`` those of :mod:`softmask.data.selection`; of ``lidc-119`` and ``lidc-500`` the first of
     them, of distinct nodules, each with its largest slice; of others all.
     """
-    if name == "lidc":
+    if name in ("lidc", *FOLDS):
         return selection.lidc_rows(dataset.index)
     if name in SELECTIONS:
         rows = selection.lidc_rows(dataset.index, sum(PAPER_SIZES[name].values()))
@@ -61,7 +65,20 @@ def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, 
     rule (of lesions, the largest slice of each comes before the second largest of any). A row of which several crops
     are used (:data:`softmask.data.crops.CROPS`) counts as that many images.
     """
+    if name in FOLDS:
+        return _fold(name, dataset, seed)
     sizes = {part: size // CROPS.get(name, 1) for part, size in PAPER_SIZES[name].items()}
     rows = experiment_rows(name, dataset)
     patients = dataset.index["patient"].to_numpy()[rows]
     return {part: rows[chosen] for part, chosen in split_by_patient(patients, sizes, seed).items()}
+
+
+def _fold(name: str, dataset: Dataset, seed: int) -> dict[str, np.ndarray]:
+    """The parts of one of :data:`FOLDS`: the training and validation rows of ``lidc`` divided by patient anew."""
+    parts = split_rows("lidc", dataset, seed)
+    rows = experiment_rows("lidc", dataset)
+    pool = rows[np.isin(rows, np.concatenate([parts["train"], parts["validation"]]))]
+    patients = dataset.index["patient"].to_numpy()[pool]
+    folds = split_by_patient(patients, dict.fromkeys(FOLDS, len(pool) // len(FOLDS)), seed)
+    others = np.sort(np.concatenate([chosen for fold, chosen in folds.items() if fold != name]))
+    return {"train": pool[others], "validation": pool[folds[name]], "test": parts["test"]}
