@@ -7,7 +7,10 @@ as it is stored. The published LIDC slices are stretched instead, each from its 
 
 from __future__ import annotations
 
+import gzip
 import os
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -26,6 +29,7 @@ LARGEST_VOLUME = 1 << 29
 
 _SUFFIXES = (".nii.gz", ".nii", ".png", ".dcm", ".dicom", ".ima")
 _PNG, _DICOM = b"\x89PNG\r\n\x1a\n", b"DICM"
+_NIFTI1, _NIFTI2 = 348, 540  # bytes of the header, which begins with this number
 _COLOUR_TYPE, _DICOM_AT = 25, 128  # where a PNG says its colour type, and DICOM its mark
 
 
@@ -213,15 +217,12 @@ def _slice(path: Path, number: int, grey: Grey) -> np.ndarray:
     """(H, W) float32 in [0, 1]: an axial slice, the patient's front up, as CT is shown."""
     stat = path.stat()
     volume, lowest = _volume(path, stat.st_mtime_ns, stat.st_size)
-    values = volume[number]
-    if not np.isfinite(values).all():
-        raise DataError(f"{path}: slice {number} has NaN or infinite values; replace them")
     if not grey.stretch and grey.window is None and lowest >= 0:
         raise DataError(
             f"{path}: no value lies below 0, so these are not the Hounsfield units of a CT; choose --stretch, or name "
             "the values that become black and white with --window"
         )
-    return grey.of_hu(values)
+    return grey.of_hu(volume[number])
 
 
 @lru_cache(maxsize=1)  # the slices of one volume are asked for one after the other
@@ -230,13 +231,37 @@ def _volume(path: Path, mtime_ns: int, size: int) -> tuple[np.ndarray, float]:
     its least value."""
     import SimpleITK
 
+    _check_whole(path)
     try:
         image = SimpleITK.ReadImage(str(path), imageIO="NiftiImageIO")
         if image.GetDimension() == 3:
             image = SimpleITK.DICOMOrient(image, "LPS")
     except RuntimeError as error:
-        raise DataError(
-            f"{path}: the voxels cannot be read, the file may be truncated ({brief(error)}); get this file again"
-        ) from error
+        raise DataError(f"{path}: the voxels cannot be read ({brief(error)}); get this file again") from error
     array = SimpleITK.GetArrayFromImage(image)
     return (array if array.ndim == 3 else array[None]), float(array.min())
+
+
+def _check_whole(path: Path) -> None:
+    """Raises DataError unless the file holds as many voxels as its header says: the library that reads them makes the
+    missing ones 0. A compressed file's checksum is verified by the way."""
+    try:
+        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+            header = file.read(_NIFTI2)
+            length = len(header)
+            while piece := file.read(1 << 20):
+                length += len(piece)
+                if length > 16 * LARGEST_VOLUME:  # no type of voxel takes more
+                    raise DataError(f"{path}: unpacks to more than is read; crop it")
+        order = "<" if int.from_bytes(header[:4], "little") in (_NIFTI1, _NIFTI2) else ">"
+        if struct.unpack_from(f"{order}i", header)[0] == _NIFTI1:
+            dims = struct.unpack_from(f"{order}8h", header, 40)
+            bits, start = *struct.unpack_from(f"{order}h", header, 72), *struct.unpack_from(f"{order}f", header, 108)
+        else:
+            dims = struct.unpack_from(f"{order}8q", header, 16)
+            bits, start = *struct.unpack_from(f"{order}h", header, 14), *struct.unpack_from(f"{order}q", header, 168)
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise DataError(f"{path}: damaged ({brief(error)}); get this file again") from error
+    expected = start + np.prod(dims[1 : 1 + dims[0]], dtype=float) * bits / 8
+    if not length >= expected:
+        raise DataError(f"{path}: truncated, {length} bytes of {expected:.0f}; get this file again")

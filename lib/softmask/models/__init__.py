@@ -10,7 +10,7 @@ Nothing in it is executed. :func:`export` writes one from a finished run, :func:
 """
 
 from softmask.models.description import Description
-from softmask.models.export import export
+from softmask.models.exporting import export
 from softmask.models.model import Model, Segmentation, load, measure, names
 
 __all__ = ["Description", "Model", "Segmentation", "export", "load", "measure", "names"]
