@@ -17,7 +17,7 @@ from softmask import models
 from softmask.errors import ConfigError, DataError
 from softmask.models import description as described
 from softmask.models import model as of_model
-from softmask.runs import inputs
+from softmask.runs import inputs, prepared
 from softmask.runs.spec import RunSpec
 from softmask.train.engine import predict
 
@@ -55,6 +55,13 @@ def test_dice_is_that_of_the_weights_that_are_shipped_and_can_be_measured_again(
     assert np.mean(again["measures"]["dice"]) == pytest.approx(model.description.dice, rel=1e-4)
     assert model.description.dice == pytest.approx(model.description.trained_dice, abs=0.05)
     assert again["threshold"] == 0.5
+
+
+def test_data_is_prepared_where_none_is_given(run, data, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(prepared, "prepare", lambda spec, config: asked.append((spec, config.data)) or data)
+    assert models.export(run, tmp_path / "m").description.images == 6
+    assert asked == [(run.spec, "real")]
 
 
 def test_the_card_says_what_was_measured(shipped):
@@ -109,12 +116,12 @@ def test_weights_that_float16_cannot_hold_are_refused(run):
 
 
 def test_unknown_names_list_those_there_are(shipped, monkeypatch, tmp_path):
-    with pytest.raises(ConfigError, match="unknown model 'gone'; choose one of"):
+    with pytest.raises(ConfigError, match=r"unknown model 'gone'; .* name the folder of a model"):
         models.load("gone")
     monkeypatch.setattr(of_model, "FOLDER", shipped.parent)
     assert models.names() == ["tiny"]
     assert models.load("tiny").name == "tiny"
-    with pytest.raises(ConfigError, match="choose one of: tiny; or name"):
+    with pytest.raises(ConfigError, match="choose one of tiny, or name the folder"):
         models.load("gone")
     with pytest.raises(DataError, match=r"model\.json: cannot be read"):
         models.load(tmp_path)

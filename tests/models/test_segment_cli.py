@@ -113,7 +113,7 @@ def test_what_is_to_be_segmented_is_not_overwritten(segment, image, capsys):
 
 
 def test_the_same_name_twice_is_done_once(segment, image):
-    assert segment(image, image) == 0
+    assert segment(image, image.parent / "." / image.name, image.parent.parent / "in" / ".." / "in" / "a.png") == 0
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_wrong_options_exit_2(segment, image, capsys, arguments, message):
 def test_an_unknown_model_exits_2_and_lists_those_there_are(image, capsys, shipped, monkeypatch):
     monkeypatch.setattr("softmask.models.model.FOLDER", shipped.parent)
     assert cli.main(["segment", str(image), "--model", "gone"]) == 2
-    assert capsys.readouterr().err.startswith("softmask: unknown model 'gone'; choose one of: tiny")
+    assert capsys.readouterr().err.startswith("softmask: unknown model 'gone'; choose one of tiny")
 
 
 @pytest.mark.parametrize("arguments", [["segment"], ["segment", "a.png"], ["segment", "--model", "a"]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = load(arguments.model)
     images: list[OwnImage] = []
     failed = 0
-    for given in dict.fromkeys(arguments.images):
+    for given in {os.path.realpath(given): given for given in arguments.images}.values():  # each once
         try:
             images += find(given, grey, tuple(arguments.slices or ()))
         except DataError as error:

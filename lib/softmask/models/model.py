@@ -114,8 +114,8 @@ def load(name_or_folder: str | Path) -> Model:
     """
     folder = FOLDER / name_or_folder if str(name_or_folder) in names() else Path(name_or_folder)
     if not os.path.isdir(folder):
-        valid = ", ".join(names()) or "no model comes with this copy of softmask"
-        raise ConfigError(f"unknown model {str(name_or_folder)!r}; choose one of: {valid}; or name a model's folder")
+        known = f"choose one of {', '.join(names())}" if names() else "none comes with this copy of softmask"
+        raise ConfigError(f"unknown model {str(name_or_folder)!r}; {known}, or name the folder of a model")
     description = Description.read(folder / MODEL)
     path = folder / WEIGHTS
     weights = read_weights(path, description.sha256)
