@@ -39,10 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="softmask", description="Soft-mask segmentation workbook: data, runs.")
+    parser = argparse.ArgumentParser(
+        prog="softmask", description="Soft-mask segmentation workbook: data, runs, models."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_data(commands)
     _add_run(commands)
+    _add_segment(commands)
     return parser
 
 
@@ -92,6 +95,44 @@ def _add_run(commands) -> None:
     run.set_defaults(run=_run)
 
 
+def _add_segment(commands) -> None:
+    text = "segment images with a trained model: soft mask, mask, and its outline on the image (exit status 1 if any "
+    text += "image could not be done)"
+    segment = commands.add_parser("segment", help=text, description=f"{text}. Not a medical device.")
+    segment.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="grey PNG, CT in DICOM (a file, or a folder of them), or NIfTI (every axial slice)",
+    )
+    segment.add_argument("--model", required=True, metavar="NAME", help="such as dsnet, or the folder of a model")
+    segment.add_argument("--out", metavar="FOLDER", help="where the results go (default: beside each image)")
+    segment.add_argument(
+        "--threshold", type=float, metavar="T", help="probability from which a pixel is lesion (default: the model's)"
+    )
+    grey = segment.add_mutually_exclusive_group()
+    grey.add_argument(
+        "--window",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help="of DICOM and NIfTI, the values that become black and white (default: -1000 400 HU)",
+    )
+    grey.add_argument(
+        "--stretch", action="store_true", help="grey levels from each slice's own minimum to its own maximum"
+    )
+    segment.add_argument(
+        "--slice",
+        dest="slices",
+        nargs="+",
+        type=int,
+        action="extend",
+        metavar="N",
+        help="only these slices of a volume or series, from 0 at the feet (default: all)",
+    )
+    segment.set_defaults(run=_segment)
+
+
 def _known(names: Sequence[str], all_names: Iterable[str]) -> Sequence[str]:
     for name in names:
         if name not in all_names:
@@ -101,6 +142,12 @@ def _known(names: Sequence[str], all_names: Iterable[str]) -> Sequence[str]:
 
 def _run(arguments: argparse.Namespace) -> int:
     from softmask.runs import cli  # torch takes its time
+
+    return cli.run(arguments)
+
+
+def _segment(arguments: argparse.Namespace) -> int:
+    from softmask.models import cli  # torch takes its time
 
     return cli.run(arguments)
 

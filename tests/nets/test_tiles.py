@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from softmask.errors import DataError
 from softmask.nets.srgan import Generator
-from softmask.nets.tiles import super_resolve
-from softmask.train.super_resolution import upscale
+from softmask.nets.tiles import enlarge, super_resolve
+from softmask.train.super_resolution import details, upscale
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +78,14 @@ def test_leaves_the_generator_as_it_was(generator):
 def test_what_is_no_grey_image_is_refused(generator, image, message):
     with pytest.raises(DataError, match=message):
         super_resolve(generator, image)
+
+
+@pytest.mark.parametrize("scale", [4, 2])
+def test_image_and_features_together_are_those_of_the_whole_image_averaged(generator, scale):
+    image = noise(22, 37)
+    both = np.concatenate([make(generator, image[None, None])[0] for make in (upscale, details)])  # (1 + w, 4H, 4W)
+    ratio = 4 // scale
+    expected = both.reshape(3, 22 * scale, ratio, 37 * scale, ratio).mean(axis=(2, 4))
+    found = enlarge(generator, image, scale, tile=10)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)

@@ -1,0 +1,108 @@
+"""A finished run that nobody trained: DSNet on a super-resolution network, both with made-up weights, in a store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from softmask import models
+from softmask.nets.registry import build
+from softmask.runs import inputs, prepared, store
+from softmask.runs.execute import Run
+from softmask.runs.measured import measured
+from softmask.runs.prepared import Part, Prepared
+from softmask.runs.record import Provenance, Record
+from softmask.runs.spec import RunSpec
+from softmask.train.engine import predict
+from softmask.train.epochs import Settings
+
+COMMON = {
+    "dataset": "lidc",
+    "source": "real",
+    "profile": "cpu",
+    "seed": 2020,
+    "size": 16,
+    "n_train": 8,
+    "settings": Settings(epochs=1, batch_size=4, learning_rate=1e-2),
+}
+SR = RunSpec(network="srgan", width=2, label="high_resolution", losses=(("content", 1.0),), **COMMON)
+SPEC = RunSpec(
+    network="dsnet",
+    width=2,
+    label="soft_mask",
+    losses=(("dice_squared", 0.5), ("soft_l1", 100.0)),
+    channels=("bilinear", "super_resolved", "detail"),
+    scale=2,
+    sr=SR,
+    **COMMON,
+)
+PROVENANCE = Provenance(
+    data="da" * 32, code="c", origin="blobs", weights=None, seconds=1.5, device="cpu", cpu="a cpu", packages={},
+    commit="c0ffee", dirty=False,
+)  # fmt: skip
+
+
+def network_of(spec: RunSpec) -> torch.nn.Module:
+    """With weights whose answers are neither all lesion nor none."""
+    torch.manual_seed(1)
+    network = build(spec.network, spec.width, spec.inputs, spec.reduction) if not spec.upscales else build("srgan", 2)
+    with torch.no_grad():
+        for name, tensor in network.named_parameters():
+            if name.endswith("head.weight"):
+                tensor.mul_(20)
+    return network.eval()
+
+
+def blobs(n: int) -> Part:
+    random = np.random.default_rng(0)
+    rows, columns = np.indices((16, 16))
+    alpha = np.clip(4.5 - np.hypot(rows - 8, columns - random.uniform(6, 10, (n, 1, 1, 1))), 0, 1).astype(np.float32)
+    images = np.clip(0.2 + 0.6 * alpha + random.normal(0, 0.05, alpha.shape), 0, 1).astype(np.float32)
+    ids = tuple(f"p{i}" for i in range(n))
+    soft = dict.fromkeys(prepared.SOFT_LABELS, alpha)
+    return Part(ids, ids[:1] * 2 + ids[2:], images, (alpha >= 0.5).astype(np.float32), soft)
+
+
+@pytest.fixture(scope="session")
+def data() -> Prepared:
+    part = blobs(6)
+    return Prepared("lidc", "real", "blobs", "da" * 32, part, part, part)
+
+
+def finished(spec: RunSpec, folder: Path, data: Prepared, needs=()) -> Run:
+    network = network_of(spec)
+    provenance = replace(PROVENANCE, weights=store.save_weights(folder, network), needs=tuple(n.key for n in needs))
+    found = {"measures": {}, "calibration": None, "predictions": {}}
+    if not spec.upscales:
+        answers = predict(network, inputs.channels(spec, data.test.images, needs))
+        found = measured(data.test, *inputs.read(spec, answers), 0.5)
+    ids, groups = data.test.ids, data.test.groups
+    record = Record(spec, ids, groups, curves={}, best_epoch=1, n_parameters=9, provenance=provenance, **found)
+    store.finish(folder, record)
+    return Run(spec, record, folder, needs)
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory, data) -> Run:
+    place = tmp_path_factory.mktemp("store")
+    return finished(SPEC, place / "dsnet", data, (finished(SR, place / "sr", data),))
+
+
+@pytest.fixture(scope="session")
+def shipped(tmp_path_factory, run, data) -> Path:
+    """A model's folder; tests that change it copy it."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    models.export(run, folder, data)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def simple(tmp_path_factory, data) -> SimpleNamespace:
+    """A run without super-resolution."""
+    spec = replace(SPEC, network="improved_backbone", channels=("image",), scale=1, sr=None)
+    return SimpleNamespace(spec=spec, run=finished(spec, tmp_path_factory.mktemp("simple"), data))
