@@ -2,6 +2,7 @@ import pytest
 
 from softmask import papers
 from softmask.errors import ConfigError
+from softmask.report import verdicts
 from softmask.report.verdicts import Pair
 from softmask.studies import claims
 
@@ -58,3 +59,10 @@ def test_the_readers_judge_lnsm_only():
 def test_a_paper_that_is_not_compared_is_refused():
     with pytest.raises(ConfigError, match="softgan"):
         claims.claims("lgan")
+
+
+def test_a_figure_of_dice_leaves_other_measures_out():
+    pairs = [Pair("dsnet", "unet", "lnsm", metric) for metric in ("dice", "sen", "dice_consensus50")]
+    found = claims.by_dice(verdicts.judge("better", pairs, {}))
+    assert [one.pair.metric for one in found.pairs] == ["dice", "dice_consensus50"]
+    assert len({str(pair) for pair in pairs}) == 3  # a table's rows

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from softmask import papers
 from softmask.errors import ConfigError
 from softmask.measure.images import DOCTORS
-from softmask.report.verdicts import Pair
+from softmask.report.verdicts import Pair, Verdict
 from softmask.studies.training import CONSENSUS
 
 
@@ -109,3 +109,8 @@ def against_readers(pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs on LNSM that compare Dice, by Dice with the readers' consensus: LNSM's own truth is what the labelling
     made."""
     return [replace(pair, metric=CONSENSUS) for pair in pairs if pair.dataset == "lnsm" and pair.metric == "dice"]
+
+
+def by_dice(verdict: Verdict) -> Verdict:
+    """The verdict with those of its comparisons that are of Dice, for a figure whose axis is Dice."""
+    return replace(verdict, pairs=tuple(one for one in verdict.pairs if one.pair.metric.startswith("dice")))
