@@ -33,7 +33,7 @@ class Look:
 
 def attention(looks: Sequence[Look], module: str) -> Figure:
     """A row for each of ``looks``: image, super-resolved image, and the weights without and with ``module``, all on one
-    scale from the lowest to the highest of them.
+    scale. It leaves out the lowest and the highest hundredth: at the border, zeros beyond it decide.
 
     Raises:
         DataError: where there is nothing to draw.
@@ -41,7 +41,7 @@ def attention(looks: Sequence[Look], module: str) -> Figure:
     if not looks:
         raise DataError("there is no image to draw attention on; recorded runs have none")
     weights = np.concatenate([[look.without, look.having] for look in looks])
-    low, high = float(weights.min()), float(weights.max())
+    low, high = np.percentile(weights, (1, 99))
     fig, axes = figures.image_grid(len(looks), 4, 2.7)
     for look, row in zip(looks, axes, strict=True):
         for ax, picture in zip(row, (look.image, look.super_resolved), strict=False):
@@ -51,6 +51,6 @@ def attention(looks: Sequence[Look], module: str) -> Figure:
     titles = ("image", "super-resolved", f"attention,\nwithout {module}", f"attention,\nwith {module}")
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title)
-    bar = fig.colorbar(shown, ax=axes, shrink=0.8, label="weight of the place (shared scale)")
+    bar = fig.colorbar(shown, ax=axes, shrink=0.8, extend="both", label="weight of the place (shared scale)")
     bar.outline.set_visible(False)
     return fig
