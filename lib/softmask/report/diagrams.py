@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
 INPUT, KEEPS, SHRINKS, GROWS = "input", "keeps the size", "makes smaller", "makes larger"
 _COLORS = {INPUT: "0.8", KEEPS: figures.COLORS[1], SHRINKS: figures.COLORS[0], GROWS: figures.COLORS[2]}
-_WORDS = {"ConvTranspose": "transposed conv", "Conv": "conv", "BatchNorm": "batch norm", "Pool": "pool"}
+_WORDS = {
+    "ConvTranspose": "transposed conv",
+    "Conv": "conv",
+    "BatchNorm": "batch norm",
+    "Pool": "pool",
+    "Linear": "dense layer",
+}
+LEAST_HEIGHT = 0.02
+"""Of the tallest box: what is pooled to one pixel can still be seen."""
 
 
 @dataclass
@@ -143,13 +151,15 @@ def _hooked(units: Sequence[nn.Module], found: _Trace) -> Iterator[None]:
     def leave(module: nn.Module, given: tuple, named: dict, output: torch.Tensor) -> None:
         found.inside = False
         sources, words, last = found.of(given, named), _describe(module), found.boxes[-1]
-        before, after = _tensors([given, named])[0].shape, output.shape
-        if _is_small(module) and last.kind != INPUT and sources == {len(found.boxes) - 1}:
+        before, after = _tensors([given, named])[0], output
+        labelled = hasattr(module, "label")
+        if _is_small(module) and not labelled and last.kind != INPUT and sources == {len(found.boxes) - 1}:
             last.label += f", {words}"  # what acts on single pixels belongs to the layer before it
             found.set(output, sources)
             return
-        kind = KEEPS if after[2] == before[2] else SHRINKS if after[2] < before[2] else GROWS
-        found.boxes.append(Box(words, after[1], after[2], kind, tuple(sorted(sources))))
+        high, low = _height(before), _height(after)
+        kind = KEEPS if low == high else SHRINKS if low < high else GROWS
+        found.boxes.append(Box(words, after.shape[1], low, kind, tuple(sorted(sources))))
         found.set(output, frozenset([len(found.boxes) - 1]))
 
     with ExitStack() as stack:
@@ -177,13 +187,21 @@ def _following(found: _Trace) -> Iterator[None]:
         yield
 
 
+def _height(tensor: torch.Tensor) -> int:
+    """In pixels; 1 of a vector (B, C)."""
+    return tensor.shape[2] if tensor.ndim == 4 else 1
+
+
 def _is_small(module: nn.Module) -> bool:
     """Whether it holds neither kernel nor full connection: activation, normalisation, dropout."""
     return not any(hasattr(part, "kernel_size") or hasattr(part, "in_features") for part in module.modules())
 
 
 def _describe(module: nn.Module) -> str:
-    """Kernel and stride of a layer; of a larger part name and kernels, 1 x 1 only where there are no others."""
+    """Kernel and stride of a layer; of a larger part name and kernels, 1 x 1 only where there are no others. A module
+    with a ``label`` says it itself."""
+    if hasattr(module, "label"):
+        return module.label
     name = type(module).__name__
     if list(module.children()) and _is_small(module):
         return ", ".join(map(_describe, _leaves(module)))
@@ -199,8 +217,9 @@ def _describe(module: nn.Module) -> str:
             break
     if not hasattr(module, "kernel_size"):
         return name
-    stride = _pair(module.stride)[0]
-    return f"{name} {_size(module.kernel_size)}" + (f", stride {stride}" if stride > 1 else "")
+    stride, dilation = _pair(module.stride)[0], _pair(getattr(module, "dilation", 1))[0]
+    named = f"{name} {_size(module.kernel_size)}" + (f", stride {stride}" if stride > 1 else "")
+    return named + (f", dilation {dilation}" if dilation > 1 else "")
 
 
 def _is_conv(module: nn.Module) -> bool:
@@ -222,8 +241,9 @@ def draw(ax: Axes, boxes: Sequence[Box]) -> None:
     tallest, widest = max(box.size for box in boxes), max(box.channels for box in boxes)
     half = [0.12 + 0.22 * math.log2(1 + box.channels) / math.log2(1 + widest) for box in boxes]  # of a box's width
     for x, box in enumerate(boxes):
-        low = (x - half[x], -box.size / 2)
-        ax.add_patch(Rectangle(low, 2 * half[x], box.size, facecolor=_COLORS[box.kind], edgecolor="black"))
+        height = max(box.size, LEAST_HEIGHT * tallest)
+        low = (x - half[x], -height / 2)
+        ax.add_patch(Rectangle(low, 2 * half[x], height, facecolor=_COLORS[box.kind], edgecolor="black"))
         ax.text(x, box.size / 2 + 0.02 * tallest, str(box.channels), ha="center", va="bottom", fontsize=12)
         ax.text(x, -0.56 * tallest, box.label, ha="center", va="top", rotation=90, fontsize=12)
     gap = 0.06 * tallest

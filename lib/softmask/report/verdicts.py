@@ -65,7 +65,8 @@ class Pair:
     metric: str = "dice"
 
     def __str__(self) -> str:
-        return f"{display('rows', self.better)} over {display('rows', self.worse)}"
+        measure = "" if self.metric == "dice" else f", {display('metrics', self.metric)}"
+        return f"{display('rows', self.better)} over {display('rows', self.worse)}{measure}"
 
 
 @dataclass(frozen=True, eq=False)

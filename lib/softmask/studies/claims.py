@@ -10,19 +10,25 @@ from types import MappingProxyType
 from softmask import papers
 from softmask.errors import ConfigError
 from softmask.measure.images import DOCTORS
-from softmask.report.verdicts import Pair
+from softmask.report.verdicts import Pair, Verdict
 from softmask.studies.training import CONSENSUS
 
 
-def over_all_others(paper: str, tables: Sequence[str], best: str) -> list[Pair]:
-    """``best`` over every other row of each of ``tables``, on the tables' own data sets."""
+def over_all_others(paper: str, tables: Sequence[str], best: str, metrics: Sequence[str] = ("dice",)) -> list[Pair]:
+    """``best`` over every other row of each of ``tables``, on the tables' own data sets, by each of ``metrics``."""
     return [
-        Pair(best, row, dataset)
+        Pair(best, row, dataset, metric)
+        for metric in metrics
         for name in tables
         for dataset, rows in _rows(paper, name).items()
         for row in rows
         if row != best
     ]
+
+
+def over_doctors(network: str) -> list[Pair]:
+    """A network's Dice with the 50 % consensus over each doctor's, on the nodules that four doctors marked."""
+    return [Pair(network, doctor, "lidc-500", "dice_consensus50") for doctor in DOCTORS]
 
 
 def each_step(paper: str, table: str) -> list[Pair]:
@@ -46,7 +52,7 @@ _PAIRS: Mapping[str, Sequence[Sequence[Pair]]] = MappingProxyType(
             [Pair("casgan_soft", "casgan_bin", "lnsm")],
             [Pair("casgan_soft", "casgan_without_sr", "lnsm")],
             over_all_others("casgan", ("table-1",), "casgan_soft"),
-            [Pair("casgan", doctor, "lidc-500", "dice_consensus50") for doctor in DOCTORS],
+            over_doctors("casgan"),
             [
                 Pair(better, worse, dataset)
                 for dataset in ("isbi2012", "promise12")
@@ -58,6 +64,20 @@ _PAIRS: Mapping[str, Sequence[Sequence[Pair]]] = MappingProxyType(
             over_all_others("softgan", ("table-1", "table-2"), "softgan"),
             each_step("softgan", "table-3"),
             over_all_others("softgan", ("table-4",), "soft_mask"),
+        ),
+        "dsnet-v1": (
+            over_all_others("dsnet-v1", ("table-1", "table-2"), "dsnet_v1", ("dice", "ppv")),
+            each_step("dsnet-v1", "table-3"),
+            [Pair("sdrfm", "edrfm", dataset) for dataset in ("lnsm", "lidc")],
+            over_doctors("dsnet_v1"),
+        ),
+        "dsnet-v2": (
+            over_all_others("dsnet-v2", ("table-1", "table-2"), "dsnet", ("dice", "sen", "ppv")),
+            each_step("dsnet-v2", "table-3"),
+            over_all_others("dsnet-v2", ("table-4",), "soft_mask"),
+            each_step("dsnet-v2", "table-5"),
+            over_doctors("dsnet"),
+            [],  # time, judged by what was measured (dsnet_cost)
         ),
     }
 )
@@ -86,5 +106,11 @@ def claims(paper: str) -> dict[str, Sequence[Pair]]:
 
 
 def against_readers(pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs on LNSM, compared by Dice with the readers' consensus: LNSM's own truth is what the labelling made."""
-    return [replace(pair, metric=CONSENSUS) for pair in pairs if pair.dataset == "lnsm"]
+    """The pairs on LNSM that compare Dice, by Dice with the readers' consensus: LNSM's own truth is what the labelling
+    made."""
+    return [replace(pair, metric=CONSENSUS) for pair in pairs if pair.dataset == "lnsm" and pair.metric == "dice"]
+
+
+def by_dice(verdict: Verdict) -> Verdict:
+    """The verdict with those of its comparisons that are of Dice, for a figure whose axis is Dice."""
+    return replace(verdict, pairs=tuple(one for one in verdict.pairs if one.pair.metric.startswith("dice")))

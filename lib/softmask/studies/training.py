@@ -98,8 +98,8 @@ def scores(fitted: Fitted, metrics: Sequence[str]) -> dict[tuple[str, str, str],
     }
 
 
-def table_cells(paper: str, table: str, fitted: Fitted) -> list[Cell]:
-    """The cells of a printed table that are run.
+def table_cells(paper: str, table: str, fitted: Fitted, besides: Sequence[str] = ()) -> list[Cell]:
+    """The cells of a printed table that are run, but for the metrics ``besides``, which no run measures.
 
     Where the truth is not the readers' consensus and they marked the images, Dice with their consensus follows. The
     numbers on LIDC follow once more over the largest slice of each nodule alone: which slices the papers took is open.
@@ -108,7 +108,7 @@ def table_cells(paper: str, table: str, fitted: Fitted) -> list[Cell]:
     cells = [
         _cell(cell.row, cell.dataset, cell.metric, fitted[cell.row, cell.dataset])
         for cell in printed
-        if (cell.row, cell.dataset) in fitted
+        if (cell.row, cell.dataset) in fitted and cell.metric not in besides
     ]
     for row, dataset in dict.fromkeys((cell.row, cell.dataset) for cell in cells):
         if CONSENSUS in fitted[row, dataset][0].record.measures:

@@ -1,0 +1,147 @@
+"""What notebook 6 shows of DSNet besides its tables: how it is fed, and where it looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from softmask.config import BASE_SEED, Config
+from softmask.nets import build
+from softmask.nets.base import SegmentationNet
+from softmask.nets.dsnet import OnEnlarged
+from softmask.nets.softgan import CBAMBlock
+from softmask.nets.srgan import SCALE, Generator
+from softmask.report.dsnet_panels import Look
+from softmask.runs.execute import Run
+from softmask.runs.inputs import channels
+from softmask.runs.prepared import Prepared
+from softmask.studies.training import data_of, example_of
+from softmask.train import seeded
+from softmask.train.evaluate import evaluate
+from softmask.train.losses import Batch
+
+TRANSFER = ("bilinear", "super_resolved", "detail")
+"""What :func:`channels_of` gives, by the names of :data:`softmask.runs.spec.CHANNELS`."""
+
+
+def channels_of(generator: Generator, images: torch.Tensor, scale: int = SCALE) -> torch.Tensor:
+    """The channels :data:`TRANSFER` of ``images`` (B, 1, S, S) in [0, 1]: (B, 2 + width, s, s), s = scale S.
+
+    What :func:`softmask.runs.inputs.channels` gives, but for its half precision; in one pass of the generator for image
+    and features together, on the device of both, without the cache.
+    """
+    super_resolved, detail = generator.features(images)
+    super_resolved = super_resolved.clamp(0, 1)
+    if scale < SCALE:
+        super_resolved, detail = (F.avg_pool2d(x, SCALE // scale) for x in (super_resolved, detail))
+    enlarged = F.interpolate(images, scale_factor=scale, mode="bilinear", align_corners=False)
+    return torch.cat([enlarged, super_resolved, detail], dim=1)
+
+
+class Transferring(nn.Module):
+    """Generator and segmentor as one module: images (B, 1, S, S) in [0, 1] to logits (B, 1, S, S).
+
+    Args:
+        network: on ``scale`` times enlarged :data:`TRANSFER` channels.
+    """
+
+    def __init__(self, generator: Generator, network: SegmentationNet, scale: int = SCALE) -> None:
+        super().__init__()
+        self.generator, self.network, self.scale = generator, network, scale
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.network(channels_of(self.generator, image, self.scale))
+
+
+@dataclass(frozen=True, eq=False)
+class Fed:
+    """A training image as the network sees it, and the first four as a batch.
+
+    Attributes:
+        image: (S, S) in [0, 1].
+        channels: (C, s, s); the pictures, the first two, in [0, 1].
+        soft: (S, S) in [0, 1], the label.
+        batch: channels (4, C, s, s), masks and soft labels (4, 1, S, S).
+        note: which super-resolution was used, in words.
+    """
+
+    name: str
+    data: Prepared
+    image: np.ndarray
+    channels: np.ndarray
+    soft: np.ndarray
+    batch: Batch
+    note: str
+
+
+def example(run: Run, config: Config) -> Fed:
+    """The first training image of a run on :data:`TRANSFER`. A recorded run has no network to super-resolve it: one
+    that has learnt nothing stands in."""
+    data = example_of(run, config)
+    trained = next((need.network() for need in run.needs if need.spec == run.spec.sr), None)
+    note = "super-resolved by the trained network"
+    if trained is None:
+        note = "recorded: super-resolved by a network that has learnt nothing"
+        with seeded(BASE_SEED):
+            trained = build(run.spec.sr.network, run.spec.sr.width).eval()
+    part = data.train
+    images, masks, soft = (torch.tensor(x[:4]) for x in (part.images, part.masks, part.soft[run.spec.label]))
+    with torch.no_grad():
+        seen = channels_of(trained, images, run.spec.scale)
+    return Fed(
+        part.ids[0],
+        data,
+        part.images[0, 0],
+        seen[0].numpy(),
+        part.soft[run.spec.label][0, 0],
+        Batch(seen, masks, soft),
+        note,
+    )
+
+
+def first_block(network: nn.Module) -> CBAMBlock:
+    """The first CBAM block of the backbone, with or without a transfer before it."""
+    return (network.backbone if isinstance(network, OnEnlarged) else network).first
+
+
+def attention(run: Run, images: np.ndarray) -> np.ndarray:
+    """(N, S, S) in [0, 1]: the weights of places in the first CBAM block of a run's network, for ``images``
+    (N, 1, S, S).
+
+    Raises:
+        ConfigError: for a recorded run, which has no weights.
+    """
+    network = run.network()
+    found: list[torch.Tensor] = []
+
+    def keep(module: nn.Module, given: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        found.append(module.weights(given[0]))
+
+    hook = first_block(network).spatial_attention.register_forward_hook(keep)
+    try:
+        evaluate(network, network, channels(run.spec, images, run.needs), batch_size=16)
+    finally:
+        hook.remove()
+    return torch.cat(found)[:, 0].cpu().numpy()
+
+
+def looks(without: Run, having: Run, config: Config, most: int = 3) -> list[Look]:
+    """Where two networks look, on the first ``most`` test images whose predictions the records keep.
+
+    None for recorded runs, which have no weights, and where the data is not at hand.
+
+    Args:
+        without, having: runs on the same data, without and with the module that is compared.
+    """
+    data = None if without.folder is None or having.folder is None else data_of(having, config)
+    if data is None:
+        return []
+    places = [data.test.ids.index(name) for name in list(having.record.predictions)[:most]]
+    images = data.test.images[places]
+    seen = channels(having.spec, images, having.needs)[:, having.spec.channels.index("super_resolved")]
+    both = (attention(run, images) for run in (without, having))
+    return [Look(*one) for one in zip(images[:, 0], seen, *both, strict=True)]

@@ -1,0 +1,124 @@
+"""What notebook 6 shows of DSNet, from tiny networks and made-up runs."""
+
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from softmask.errors import DataError
+from softmask.nets import build
+from softmask.nets.softgan import ImprovedBackbone
+from softmask.report import dsnet_panels
+from softmask.runs import inputs
+from softmask.runs.prepared import Part, Prepared
+from softmask.runs.tables import spec
+from softmask.studies import dsnet
+
+SIZE, N = 64, 5
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    from softmask.config import Config
+
+    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
+    monkeypatch.setenv("SOFTMASK_CACHE", str(tmp_path / "cache"))
+    return Config.from_parameters("smoke", "embedded")
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).random((N, 1, SIZE, SIZE), np.float32)
+
+
+class Finished:
+    """A run with an untrained network; ``folder`` None makes it a recorded one."""
+
+    def __init__(self, spec, names=(), folder="somewhere"):
+        torch.manual_seed(len(spec.network))
+        self.spec, self.folder, self.key = spec, folder, f"key of {spec.name}"
+        self.record = SimpleNamespace(predictions=dict.fromkeys(names))
+        self.needs = [Finished(need) for need in spec.needs] if folder else ()
+        one = spec.width, spec.inputs, spec.reduction
+        self.made = (build(spec.network, spec.width) if spec.upscales else build(spec.network, *one)).eval()
+
+    def network(self):
+        return self.made
+
+
+@pytest.fixture
+def data(monkeypatch, images):
+    part = Part(
+        tuple(f"i{i}" for i in range(N)), tuple(f"p{i}" for i in range(N)), images, images > 0.5, {"soft_mask": images}
+    )
+    found = Prepared("lnsm", "embedded", "noise", "d", part, part, part)
+    monkeypatch.setattr(dsnet, "data_of", lambda run, config: found)
+    monkeypatch.setattr(dsnet, "example_of", lambda run, config: found)
+    return found
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_channels_are_those_of_the_runs_without_the_cache(config, images, scale):
+    from dataclasses import replace
+
+    one = Finished(replace(spec("dsnet", "lnsm", config), scale=scale))
+    expected = inputs.channels(one.spec, images, one.needs)
+    with torch.inference_mode():
+        found = dsnet.channels_of(one.needs[0].network(), torch.tensor(images), scale).numpy()
+    assert one.spec.channels == dsnet.TRANSFER
+    assert found.shape == expected.shape == (N, 2 + one.spec.sr.width, scale * SIZE, scale * SIZE)
+    np.testing.assert_allclose(found, expected, atol=5e-4, rtol=1e-3)  # kept there in half precision
+    np.testing.assert_allclose(found[:, 0], expected[:, 0], atol=1e-6)
+
+
+def test_one_module_gives_what_its_parts_give(images):
+    generator, network = build("srgan", 4).eval(), build("dsnet", 4, 6, 2).eval()
+    with torch.inference_mode():
+        batch = torch.tensor(images)
+        logits = dsnet.Transferring(generator, network, 2)(batch)
+        torch.testing.assert_close(logits, network(dsnet.channels_of(generator, batch, 2)))
+    assert logits.shape == (N, 1, SIZE, SIZE)
+
+
+@pytest.mark.parametrize(("folder", "note"), [("somewhere", "by the trained"), (None, "has learnt nothing")])
+def test_an_example_is_what_the_network_trains_on(config, data, folder, note):
+    fed = dsnet.example(Finished(spec("dsnet", "lnsm", config), folder=folder), config)
+    assert note in fed.note
+    assert fed.batch.images.shape == (4, 6, 2 * SIZE, 2 * SIZE)
+    assert fed.batch.masks.shape == fed.batch.soft.shape == (4, 1, SIZE, SIZE)
+    assert fed.channels.shape == (6, 2 * SIZE, 2 * SIZE)
+
+
+def test_attention_is_that_of_the_first_block(config, images):
+    run = Finished(spec("no_soft_label", "lnsm", config))
+    found = dsnet.attention(run, images)
+    network = run.network()
+    block = network.first
+    assert isinstance(network, ImprovedBackbone)
+    with torch.inference_mode():
+        y = block.channel_attention(block.convs(torch.tensor(images)))
+        expected = block.spatial_attention.weights(y)[:, 0]
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
+    assert not block.spatial_attention._forward_hooks
+
+
+def test_looks_of_two_runs_and_of_none(config, data):
+    names = [data.test.ids[i] for i in (0, 3)]
+    neither, dsnet_run = (
+        Finished(spec(row, "lnsm", config, paper="dsnet-v2"), names) for row in ("neither", "dtm_csf")
+    )
+    [first, second] = dsnet.looks(neither, dsnet_run, config)
+    np.testing.assert_array_equal(second.image, data.test.images[3, 0])
+    assert first.super_resolved.shape == (2 * SIZE, 2 * SIZE)
+    assert first.without.shape == first.having.shape == (SIZE, SIZE)
+    assert not np.allclose(first.without, first.having)
+    fig = dsnet_panels.attention([first, second], "DRTM")
+    shown = [image for ax in fig.axes for image in ax.get_images() if image.get_cmap().name == "cividis"]
+    assert len({image.get_clim() for image in shown}) == 1
+    fig.canvas.draw()
+    plt.close(fig)
+    assert dsnet.looks(Finished(neither.spec, names, folder=None), dsnet_run, config) == []
+    with pytest.raises(DataError, match="no image to draw"):
+        dsnet_panels.attention([], "DRTM")
