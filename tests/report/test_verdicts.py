@@ -51,6 +51,18 @@ def test_a_pair_needs_the_interval_and_every_seed(shift, verdict):
     assert found.pairs[0].by_seed == pytest.approx(np.broadcast_to(shift, 2), abs=0.01)
 
 
+def test_measures_that_are_undefined_everywhere_decide_nothing():
+    pairs = [Pair("softgan", "unet", "lidc"), Pair("softgan", "unet", "lidc", "ppv")]
+    nothing = Scores(IDS, PATIENTS, np.full((2, N), np.nan), "embedded")  # the PPV of a network that finds nothing
+    given = scores(softgan=0.05, unet=0) | {(row, "lidc", "ppv"): nothing for row in ("softgan", "unet")}
+    found = judge("a claim", pairs, given)
+    assert [pair.verdict for pair in found.pairs] == [HOLDS, INCONCLUSIVE]
+    assert (found.verdict, found.seeds) == (INCONCLUSIVE, 2)
+    alone = judge("a claim", pairs[1:], given)
+    assert (alone.verdict, alone.why) == (INCONCLUSIVE, "its measures are undefined on every test image")
+    assert len(verdicts.pairs_frame([found, alone])) == 1
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_ranks_that_favour_the_other_method_decide_nothing(sign):
     few_gain_much = sign * np.where(np.arange(100) < 20, 0.2, -0.01)

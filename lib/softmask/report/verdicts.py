@@ -131,9 +131,11 @@ def judge(
     compared = [_compare(pair, scores, seed) for pair in pairs]
     adjusted = holm([one.test.p if one.test else np.nan for one in compared])
     judged = [_decided(replace(one, p_holm=float(p))) for one, p in zip(compared, adjusted, strict=True)]
+    if all(one.verdict == NOT_RUN for one in judged):
+        return Verdict(claim, NOT_RUN, "none of its methods is run", 0, tuple(judged))
     there = [one for one in judged if one.test]
     if not there:
-        return Verdict(claim, NOT_RUN, "none of its methods is run", 0, tuple(judged))
+        return Verdict(claim, INCONCLUSIVE, "its measures are undefined on every test image", 0, tuple(judged))
     of = {name: sum(one.verdict == name for one in judged) for name in (HOLDS, FAILS, INCONCLUSIVE, NOT_RUN)}
     verdict = HOLDS if of[HOLDS] == len(judged) else FAILS if of[FAILS] else INCONCLUSIVE
     counts = ", ".join(f"{name} {count}" for name, count in of.items() if count)
@@ -154,8 +156,10 @@ def _compare(pair: Pair, scores: Mapping[tuple[str, str, str], Scores], seed: in
     if better.values.shape != worse.values.shape:
         raise DataError(f"{pair} on {pair.dataset}: {len(better.values)} and {len(worse.values)} seeds; run as many")
     ours, theirs = better.values.mean(axis=0), worse.values.mean(axis=0)  # (N,), NaN where a seed's value is
-    test = paired_test(ours, theirs, seed, better.groups)
     defined = ~np.isnan(ours - theirs)
+    if not defined.any():  # the PPV of a network that finds nothing
+        return Judged(pair, INCONCLUSIVE, source=better.source)
+    test = paired_test(ours, theirs, seed, better.groups)
     by_seed = (better.values - worse.values)[:, defined].mean(axis=1)
     ranks = rank_correlation((ours - theirs)[defined], np.array(better.groups)[defined])
     return Judged(pair, INCONCLUSIVE, test, ranks, by_seed=tuple(map(float, by_seed)), source=better.source)
