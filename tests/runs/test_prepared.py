@@ -167,5 +167,5 @@ def test_a_part_without_any_image_is_an_error(opened, config) -> None:
 
 
 def test_a_crop_larger_than_the_image_is_an_error(opened, config) -> None:
-    with pytest.raises(ConfigError, match=r"p0/n0/s0: 64 x 64 pixels hold no crop of 65 x 65"):
+    with pytest.raises(ConfigError, match=r"p./n0/s.: 64 x 64 pixels hold no crop of 65 x 65"):
         prepared.prepare(spec(size=65), config)
