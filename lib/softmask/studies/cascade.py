@@ -26,6 +26,7 @@ from softmask.runs.inputs import feed
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.spec import SOFTENED, RunSpec
 from softmask.studies.training import Fitted, data_of, distinct, example_of, values_of
+from softmask.train.losses import Batch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,9 +40,9 @@ class Fed:
 
     Attributes:
         image: (S, S) in [0, 1].
-        channels: (C, s, s) in [0, 1].
-        soft: (s, s) in [0, 1], the label.
-        batch: channels (4, C, s, s), masks and soft labels (4, 1, s, s), float32.
+        channels: (C, s, s), pictures in [0, 1].
+        soft: the label in [0, 1], as large as the network's answers.
+        batch: channels (4, C, s, s), masks and soft labels, float32.
         note: which super-resolution was used, in words.
     """
 
@@ -50,7 +51,7 @@ class Fed:
     image: np.ndarray
     channels: np.ndarray
     soft: np.ndarray
-    batch: tuple[np.ndarray, np.ndarray, np.ndarray]
+    batch: Batch
     note: str
 
 
@@ -61,9 +62,8 @@ def example(run: Run, config: Config) -> Fed:
     fed = feed(run.spec, four, run.needs or [_Interpolated(need) for need in run.spec.needs]).train
     soft = fed.soft[run.spec.label]
     note = "super-resolved by the trained network" if run.needs else "recorded: interpolated in place of super-resolved"
-    return Fed(
-        fed.ids[0], data, four.train.images[0, 0], fed.images[0], soft[0, 0], (fed.images, fed.masks, soft), note
-    )
+    batch = Batch(*(torch.tensor(array) for array in (fed.images, fed.masks, soft)))
+    return Fed(fed.ids[0], data, four.train.images[0, 0], fed.images[0], soft[0, 0], batch, note)
 
 
 def _first(data: Prepared, n: int) -> Prepared:

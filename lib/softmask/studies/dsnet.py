@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import nn
@@ -18,7 +16,7 @@ from softmask.nets.srgan import SCALE, Generator
 from softmask.report.dsnet_panels import Look
 from softmask.runs.execute import Run
 from softmask.runs.inputs import channels
-from softmask.runs.prepared import Prepared
+from softmask.studies.cascade import Fed
 from softmask.studies.training import data_of, example_of
 from softmask.train import seeded
 from softmask.train.evaluate import evaluate
@@ -55,27 +53,6 @@ class Transferring(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return self.network(channels_of(self.generator, image, self.scale))
-
-
-@dataclass(frozen=True, eq=False)
-class Fed:
-    """A training image as the network sees it, and the first four as a batch.
-
-    Attributes:
-        image: (S, S) in [0, 1].
-        channels: (C, s, s); the pictures, the first two, in [0, 1].
-        soft: (S, S) in [0, 1], the label.
-        batch: channels (4, C, s, s), masks and soft labels (4, 1, S, S).
-        note: which super-resolution was used, in words.
-    """
-
-    name: str
-    data: Prepared
-    image: np.ndarray
-    channels: np.ndarray
-    soft: np.ndarray
-    batch: Batch
-    note: str
 
 
 def example(run: Run, config: Config) -> Fed:
