@@ -42,6 +42,13 @@ def test_the_gate_is_a_half_where_both_convolutions_agree():
     torch.testing.assert_close(enhancement(features), features / 2, rtol=0, atol=1e-6)
 
 
+def test_one_pass_gives_the_difference_of_both_convolutions():
+    enhancement = DetailTextureEnhancement(C)
+    features = torch.randn(B, C, H, W)
+    expected = torch.sigmoid(enhancement.fine(features) - enhancement.coarse(features))  # equation 9
+    torch.testing.assert_close(enhancement.gate(features), expected)
+
+
 def test_the_coarse_convolution_sees_what_is_two_pixels_away():
     features = torch.randn(1, C, 9, 9, requires_grad=True)
     DetailTextureEnhancement(C).gate(features)[0, 0, 4, 4].backward()

@@ -12,7 +12,7 @@ HERE = ["run", "--profile", "smoke", "--data", "embedded"]
 def small(config, data_from, monkeypatch):
     """Every run is one epoch on blobs."""
     data_from()
-    monkeypatch.setattr(tables, "training", lambda profile, network, dataset: Training(Settings(1, 4, 1e-2), 8, 16))
+    monkeypatch.setattr(tables, "training", lambda *_: Training(Settings(1, 4, 1e-2), 8, 16))
     monkeypatch.setenv("SOFTMASK_JOBS", "1")
 
 
@@ -20,7 +20,7 @@ def test_a_dry_run_lists_trains_nothing_and_then_finds_nothing_missing(small, co
     arguments = [*HERE, "--table", "softgan/table-1", "--only", "softgan", "--seeds", "2"]
     assert cli.main([*arguments, "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "lnsm-improved_backbone-soft_mask-0.5dice+100soft_l1+1gan-2021  missing  time not known" in said
+    assert "lnsm-improved_backbone-soft_mask-0.5dice+100soft_l1+1gan-1x4-2021  missing  time not known" in said
     assert "2 of 2 runs are missing; 1 at a time: time not known" in said
     assert not config.results.exists()
 

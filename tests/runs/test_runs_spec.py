@@ -11,7 +11,7 @@ from softmask.train.epochs import Settings
 
 def test_name_is_readable_and_a_file_name(tiny):
     spec = tiny(losses=(("dice", 0.5), ("soft_l1", 100.0), ("gan", 1.0)))
-    assert spec.name == str(spec) == "lidc-improved_backbone-soft_mask-0.5dice+100soft_l1+1gan-2020"
+    assert spec.name == str(spec) == "lidc-improved_backbone-soft_mask-0.5dice+100soft_l1+1gan-1x4-2020"
 
 
 @given(

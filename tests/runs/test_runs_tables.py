@@ -73,10 +73,25 @@ def test_small_sets_train_for_more_epochs_in_the_cpu_profile(config):
 
     assert [steps(*one) for one in (("lidc", 387), ("lidc-119", 60), ("isbi2012", 210), ("promise12", 400))] == [
         576,
-        224,
-        234,
-        250,
+        240,
+        208,
+        300,
     ]
+
+
+def test_dsnets_tables_have_their_own_schedule_and_records_of_other_names(config):
+    ours, theirs = (tables.specs(f"{paper}/table-2", config)["unet", "lidc"][0] for paper in ("softgan", "dsnet-v2"))
+    assert (ours.settings.epochs, theirs.settings.epochs) == (12, 2)
+    assert ours.name != theirs.name
+    assert theirs.settings.learning_rate == 2 * ours.settings.learning_rate
+    assert theirs == tables.specs("dsnet-v1/table-2", config)["unet", "lidc"][0]
+    sr = tables.specs("dsnet-v2/table-2", config)["dsnet", "lidc"][0].sr
+    assert sr == tables.spec("srgan", tables.CT, config)
+    full = Config.from_parameters("full", "embedded", 1)
+    own = {"dsnet-v1": "dsnet_v1", "dsnet-v2": "dsnet"}
+    first, last = (tables.specs(f"{paper}/table-2", full)[row, "lidc"][0] for paper, row in own.items())
+    assert (first.settings.epochs, first.settings.batch_size) == (60, 1)
+    assert (last.settings.epochs, last.settings.batch_size) == (100, 4)
 
 
 def test_what_takes_an_account_may_be_simulated_though_real_data_is_asked_for(monkeypatch, tmp_path):

@@ -24,6 +24,7 @@ from typing import ClassVar
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from softmask.errors import ConfigError
 from softmask.nets.base import SegmentationNet
@@ -47,8 +48,13 @@ class DetailTextureEnhancement(nn.Module):
         self.coarse = nn.Conv2d(channels, channels, 3, padding=2, dilation=2)  # C_l
 
     def gate(self, features: torch.Tensor) -> torch.Tensor:
-        """F_h (B, C, H, W) in [0, 1] of F_SR (B, C, H, W)."""
-        return torch.sigmoid(self.fine(features) - self.coarse(features))
+        """F_h (B, C, H, W) in [0, 1] of F_SR (B, C, H, W).
+
+        C_h is the dilated convolution C_l with a centre alone, so that one pass gives their difference.
+        """
+        kernel = F.pad(self.fine.weight, (1, 1, 1, 1)) - self.coarse.weight  # (C, C, 3, 3)
+        difference = F.conv2d(features, kernel, self.fine.bias - self.coarse.bias, padding=2, dilation=2)
+        return torch.sigmoid(difference)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return features * self.gate(features)  # F_d (B, C, H, W)
@@ -64,12 +70,13 @@ class ChannelSelectiveFusion(nn.Module):
 
     def weights(self, context: torch.Tensor, detail: torch.Tensor) -> torch.Tensor:
         """a and b (2, B, C), in [0, 1], a + b = 1."""
-        z = self.common(torch.cat([detail, context], dim=1).mean((2, 3)))  # (B, C)
+        means = torch.cat([detail.mean((2, 3)), context.mean((2, 3))], dim=1)  # v_z (B, 2C)
+        z = self.common(means)  # (B, C)
         return torch.softmax(torch.stack([self.of_context(z), self.of_detail(z)]), dim=0)
 
     def forward(self, context: torch.Tensor, detail: torch.Tensor) -> torch.Tensor:
-        a, b = self.weights(context, detail)[..., None, None]  # each (B, C, 1, 1)
-        return a * context + b * detail  # (B, C, H, W)
+        _, b = self.weights(context, detail)[..., None, None]  # (B, C, 1, 1)
+        return torch.lerp(context, detail, b)  # a F_c + b F_d with a = 1 - b (B, C, H, W)
 
 
 class EvenFusion(nn.Module):

@@ -19,7 +19,7 @@ class Entry:
         where: ``module:class`` below :mod:`softmask.nets`.
         smoke, cpu: widths in the small profiles; ``full`` takes the class's ``FULL_WIDTH``. The cpu widths give the
             networks training steps of similar cost (see docs/choices.md).
-        rate: learning rate in the small profiles, for batches of 8; for the networks of SoftGAN's tables chosen on
+        rate: learning rate in the small profiles; for the networks of SoftGAN's tables chosen on
             validation images (see docs/choices.md).
         several: whether the class takes ``inputs``, the number of the images' channels; the others take grey images.
         reduces: whether it also takes ``reduction``, how much smaller its logits are than its images.
@@ -78,7 +78,7 @@ NETWORKS: Mapping[str, Entry] = MappingProxyType(
 )
 """What segments."""
 
-SR_NETWORKS: Mapping[str, Entry] = MappingProxyType({"srgan": Entry("srgan:Generator", 4, 16, 2e-3)})
+SR_NETWORKS: Mapping[str, Entry] = MappingProxyType({"srgan": Entry("srgan:Generator", 4, 8, 2e-3)})
 """What super-resolves."""
 
 

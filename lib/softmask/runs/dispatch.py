@@ -83,9 +83,7 @@ def _there(run: Planned) -> bool:
 
 def _train(task: Task) -> None:
     run, folder = task.run, task.run.folder
-    data = task.prepare(run.spec, task.config)
-    if data.digest != run.data:
-        raise DataError(f"the data of {run.spec.dataset} has changed since this was started; start again")
+    data = _data(task)
     if code_digest(run.spec) != run.code:
         raise DataError(f"the code behind {run.spec.name} has changed since this was started; start again")
     store.begin(folder, run.spec)
@@ -99,6 +97,24 @@ def _train(task: Task) -> None:
         progress=lambda done, *_: store.write_progress(folder, done),
     )
     store.finish(folder, record)
+
+
+_held: dict[str, Prepared] = {}
+"""Data that this process has trained on, by digest: opening it takes seconds, and a run may take ten."""
+HELD = 4
+
+
+def _data(task: Task) -> Prepared:
+    """The data of a task. Raises DataError where it is no longer what was planned with."""
+    wanted = task.run.data
+    if wanted not in _held:
+        data = task.prepare(task.run.spec, task.config)
+        if data.digest != wanted:
+            raise DataError(f"the data of {task.run.spec.dataset} has changed since this was started; start again")
+        if len(_held) == HELD:
+            del _held[next(iter(_held))]
+        _held[wanted] = data
+    return _held[wanted]
 
 
 def local(tasks: Sequence[Task], jobs: int) -> Iterator[Result]:

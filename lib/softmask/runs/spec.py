@@ -107,11 +107,13 @@ class RunSpec:
 
     @property
     def name(self) -> str:
-        """Readable, and a file name: ``lidc-improved_backbone-soft_mask-0.5dice+100soft_l1+1gan-2020``."""
+        """Readable, and a file name: ``lidc-improved_backbone-soft_mask-0.5dice+100soft_l1+1gan-7x4-2020``, which is
+        trained for 7 epochs in batches of 4 from the seed 2020."""
         losses = "+".join(f"{weight:g}{name}" for name, weight in self.losses)
         channels = "+".join(self.channels) if self.channels != ("image",) else ""
         prior = f"after_{self.prior.network}_{self.prior.label}" if self.prior else ""
-        parts = (self.dataset, self.network, self.label, channels, prior, losses, str(self.seed))
+        schedule = f"{self.settings.epochs}x{self.settings.batch_size}" if self.learns else ""
+        parts = (self.dataset, self.network, self.label, channels, prior, losses, schedule, str(self.seed))
         return "-".join(part for part in parts if part)
 
     def __str__(self) -> str:

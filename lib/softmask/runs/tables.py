@@ -70,7 +70,7 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: s
         ConfigError: for a row without a method; it lists those that have one.
     """
     found = method(row, dataset, paper)
-    profile = training(config.profile, found.network, dataset)
+    profile = training(config.profile, found.network, dataset, paper)
     small = config.profile.name != "full"
     return RunSpec(
         dataset=dataset,
@@ -87,7 +87,7 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: s
         channels=found.channels,
         scale=profile.scale if set(ENLARGED) & set(found.channels) else 1,
         sr=spec("srgan", CT, config) if set(BY_SR) & set(found.channels) else None,
-        prior=spec(found.prior, found.trained_on or dataset, config, seed) if found.prior else None,
+        prior=spec(found.prior, found.trained_on or dataset, config, seed, paper) if found.prior else None,
     )
 
 

@@ -87,7 +87,7 @@ def train(
 
         followed = warm if number < warmup else [loss for loss, _ in losses]
         values = one_epoch(loop, images.images, n, batch, settings, seed, number, followed, losses)
-        return {**values, "validation_dice": _validate(network, data.validation, settings.batch_size)}
+        return {**values, "validation_dice": _validate(network, data.validation)}
 
     depends_on = {
         "label": label,
@@ -110,7 +110,7 @@ def train(
     return Outcome(state.curves, best, state.seconds, place.device.type)
 
 
-def predict(network: SegmentationNet, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
+def predict(network: SegmentationNet, images: np.ndarray, batch_size: int = 16) -> np.ndarray:
     """Probabilities (N, 1, H, W) float32 in [0, 1] for ``images`` (N, C, H, W) in [0, 1], on the network's device."""
     return evaluate(network, lambda batch: torch.sigmoid(network(batch)), images, batch_size)
 
@@ -123,9 +123,9 @@ def _warm_up(losses: Weighted, settings: Settings) -> tuple[int, list[str], Weig
     return (settings.warmup, masks, ()) if masks else (settings.warmup, ["dice"], (("dice", 1.0),))
 
 
-def _validate(network: SegmentationNet, part: Part, batch_size: int) -> float:
+def _validate(network: SegmentationNet, part: Part) -> float:
     """Mean Dice of the predictions for ``part``, cut at 0.5, in [0, 1]."""
-    probabilities = predict(network, part.images, batch_size)
+    probabilities = predict(network, part.images)
     if not np.isfinite(probabilities).all():
         raise NotFinite("validation: NaN or infinite numbers in the predictions")
     return float(dice(probabilities[:, 0] >= 0.5, part.masks[:, 0] >= 0.5).mean())
