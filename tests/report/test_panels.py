@@ -192,10 +192,13 @@ def test_fewer_than_four_places_are_absent_readers() -> None:
     ]  # fmt: skip
 
 
-def test_kinds_and_doctors_have_a_legend_and_the_network_is_not_run() -> None:
-    fig = panels.kinds_and_doctors(KINDS)
+def test_kinds_and_doctors_have_a_legend_and_the_network_as_far_as_it_is_run() -> None:
+    first = next(iter(KINDS.values()))
+    fig = panels.kinds_and_doctors(KINDS, {first.id: np.full(first.image.shape, 0.4)})
     assert names(fig) == ["image", "readers 1–4", "50 % consensus", "DSNet"]
-    assert shown(fig)[3] == ["not run yet"] * 2
+    predicted, absent = shown(fig)[3]
+    assert np.unique(predicted).tolist() == [0.4]
+    assert absent == "not run yet"
     colors = legend(fig)
     assert list(colors) == [f"reader {i}" for i in range(1, 5)]
     drawn = [[to_hex(lines.get_color()[0]) for lines in ax.collections] for ax in fig.axes[2:4]]
@@ -257,12 +260,12 @@ def test_regions_of_interest_are_the_image_inside_the_masks() -> None:
 
 def test_doctors_side_by_side_and_the_network_as_far_as_it_is_run() -> None:
     samples = [make(5), absent(make(6), 2)]
-    fig = panels.doctors_side_by_side(samples, model="CasGAN")
+    fig = panels.doctors_side_by_side(samples, "CasGAN", {})
     assert titles(fig) == ["image", "doctor 1", "doctor 2", "doctor 3", "doctor 4", "50 % consensus", "CasGAN"]
     first, second = shown(fig)
     assert (first[6], second[6], second[3]) == ("not run yet", "not run yet", "not marked")
     soft = np.random.default_rng(0).random(samples[0].image.shape)
-    first, second = shown(panels.doctors_side_by_side(samples, masks={samples[0].id: soft}))
+    first, second = shown(panels.doctors_side_by_side(samples, "network", {samples[0].id: soft}))
     np.testing.assert_array_equal(first[6], soft[panels.crop(samples[0])])
     assert second[6] == "not run yet"
     for i in range(4):
@@ -345,7 +348,7 @@ def test_matrices_of_ones_or_of_nothing(matrix) -> None:
 def test_the_same_samples_give_the_same_picture() -> None:
     pictures = []
     for _ in range(2):
-        fig = panels.kinds_and_doctors(KINDS)
+        fig = panels.kinds_and_doctors(KINDS, {})
         fig.canvas.draw()
         pictures.append(np.asarray(fig.canvas.buffer_rgba()).copy())
     np.testing.assert_array_equal(*pictures)

@@ -111,6 +111,13 @@ def test_a_cascade_has_one_super_resolution_for_all_seeds_and_data_sets(config):
     assert (tested.network, tested.prior.dataset, tested.prior.label) == ("unchanged", "lnsm", "soft_mask")
 
 
+def test_beside_doctors_a_network_is_tested_as_its_papers_table_trains_it(config):
+    tested = tables.rows_of(["dsnet"], "lidc-500", config, "dsnet-v2")["dsnet", "lidc-500"][0]
+    assert tested.network == "unchanged"
+    assert tested.prior == tables.specs("dsnet-v2/table-1", config)["dsnet", "lnsm"][0]
+    assert tested.kind == "softmask.runs.tested"
+
+
 def test_small_profiles_give_each_network_its_own_learning_rate_and_full_gives_all_the_papers_own(config):
     def rates(profile):
         return {name: profiles.training(PROFILES[profile], name, "lidc").settings.learning_rate for name in NETWORKS}

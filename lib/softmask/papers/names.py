@@ -18,7 +18,8 @@ def _names() -> dict[str, dict[str, str]]:
 def display(kind: str, name: str) -> str:
     """``name`` as people write it: ``display("rows", "unetplusplus")`` is ``U-Net++``.
 
-    A name that is not listed is shown with spaces for underscores; ``dice_with_<row>`` becomes ``Dice with <row>``.
+    A name that is not listed is shown with spaces for underscores; ``dice_with_<row>`` becomes ``Dice with <row>``,
+    ``dice_of_<row>`` ``Dice of <row>``.
 
     Args:
         kind: ``papers``, ``datasets``, ``metrics`` or ``rows``.
@@ -29,6 +30,7 @@ def display(kind: str, name: str) -> str:
     names = _names()
     if kind not in names:
         raise ConfigError(f"unknown kind of name {kind!r}; choose one of {', '.join(names)}")
-    if kind == "metrics" and name.startswith("dice_with_"):
-        return f"Dice with {display('rows', name.removeprefix('dice_with_'))}"
+    for word in ("with", "of"):
+        if kind == "metrics" and name.startswith(f"dice_{word}_"):
+            return f"Dice {word} {display('rows', name.removeprefix(f'dice_{word}_'))}"
     return names[kind].get(name, name.replace("_", " "))

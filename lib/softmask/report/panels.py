@@ -127,6 +127,11 @@ def _reader_panels(sample: Sample, window: tuple[slice, slice]) -> list[Panel]:
     ]
 
 
+def _predicted(masks: Mapping[str, np.ndarray], sample: Sample, window: tuple[slice, slice]) -> Panel:
+    """A network's soft mask of a sample, and words where there is none."""
+    return Panel(masks[sample.id][window]) if sample.id in masks else Panel(None, note=NOT_RUN)
+
+
 def kinds_and_labels(samples: Mapping[str, Sample]) -> Figure:
     """SoftGAN figure 1: nodules, the four readers' binary masks, and the soft mask made from all of them."""
     rows: list[list[Panel]] = [[] for _ in range(6)]
@@ -140,8 +145,9 @@ def kinds_and_labels(samples: Mapping[str, Sample]) -> Figure:
     return grid(rows, [kind.replace("_", " ") for kind in samples], names)
 
 
-def kinds_and_doctors(samples: Mapping[str, Sample]) -> Figure:
-    """DSNet figure 1: nodule kinds with the readers' outlines, their consensus, and the network's mask (not run)."""
+def kinds_and_doctors(samples: Mapping[str, Sample], masks: Mapping[str, np.ndarray]) -> Figure:
+    """DSNet figure 1: nodule kinds with the readers' outlines, their consensus, and the network's soft masks (H, W) by
+    sample."""
     rows: list[list[Panel]] = [[] for _ in range(4)]
     for sample in samples.values():
         window = crop(sample)
@@ -149,7 +155,7 @@ def kinds_and_doctors(samples: Mapping[str, Sample]) -> Figure:
         rows[0].append(Panel(sample.image[window], spacing=_spacing(sample)))
         rows[1].append(Panel(sample.image[window], outlines))
         rows[2].append(Panel(consensus.fifty_percent(sample.masks)[window].astype(float)))
-        rows[3].append(Panel(None, note=NOT_RUN))
+        rows[3].append(_predicted(masks, sample, window))
     names = ["image", "readers 1–4", "50 % consensus", "DSNet"]
     fig = grid(rows, [kind.replace("_", " ") for kind in samples], names)
     _legend(fig, {f"reader {i}": color for i, color in enumerate(DOCTORS, start=1)})
@@ -214,21 +220,18 @@ def regions_of_interest(samples: Sequence[Sample], threshold: float = 0.1) -> Fi
     return fig
 
 
-def doctors_side_by_side(
-    samples: Sequence[Sample], model: str = "network", masks: Mapping[str, np.ndarray] | None = None
-) -> Figure:
+def doctors_side_by_side(samples: Sequence[Sample], model: str, masks: Mapping[str, np.ndarray]) -> Figure:
     """CasGAN figure 7, DSNet v1 figure 7, v2 figure 11: four doctors, their consensus, and the network's soft masks
     (H, W) by sample, as far as it has been run."""
     rows = []
     for sample in samples:
         window = crop(sample)
-        mask = (masks or {}).get(sample.id)
         rows.append(
             [
                 Panel(sample.image[window], spacing=_spacing(sample)),
                 *_reader_panels(sample, window),
                 Panel(consensus.fifty_percent(sample.masks)[window].astype(float)),
-                Panel(None, note=NOT_RUN) if mask is None else Panel(mask[window]),
+                _predicted(masks, sample, window),
             ]
         )
     return grid(rows, ["image", *(f"doctor {i}" for i in range(1, 5)), "50 % consensus", model], size=2.0)

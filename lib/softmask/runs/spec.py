@@ -132,8 +132,9 @@ class RunSpec:
     @property
     def kind(self) -> str:
         """The module that makes such a run."""
-        kind = "upscale" if self.upscales else "segment" if self.learns else "untrained"
-        return f"softmask.runs.{kind}"
+        if not self.learns:
+            return f"softmask.runs.{'tested' if self.network == UNCHANGED else 'untrained'}"
+        return f"softmask.runs.{'upscale' if self.upscales else 'segment'}"
 
     @property
     def upscales(self) -> bool:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from softmask import papers
 from softmask.data.crops import crops
+from softmask.data.kinds import KINDS
 from softmask.data.sample import Dataset, Sample
 from softmask.errors import DataError, LabelError
 from softmask.label import consensus
@@ -166,6 +167,13 @@ def network_masks(run: Run, samples: Iterable[Sample]) -> dict[str, np.ndarray]:
         mask[top : top + run.spec.size, left : left + run.spec.size] = run.record.predictions[sample.id] / 255
         masks[sample.id] = mask
     return masks
+
+
+def one_of_each_kind(dataset: Dataset, rows: Sequence[int]) -> dict[str, Sample]:
+    """The first of ``rows`` of each nodule kind, in the order of :data:`softmask.data.kinds.KINDS`; a kind that none of
+    them is of is left out."""
+    kinds = dataset.index["kind"].to_numpy()[list(rows)]
+    return {kind: dataset[rows[int(np.argmax(kinds == kind))]] for kind in KINDS if (kinds == kind).any()}
 
 
 def _image(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
