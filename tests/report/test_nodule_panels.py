@@ -16,7 +16,7 @@ def test_distributions_rise_to_one_and_leave_out_what_is_undefined():
     assert [line.get_ydata().max() for line in first.lines] == [1, 1]
     assert first.lines[0].get_xdata().max() == 0.6
     assert len(second.lines) == 1
-    assert [text.get_text() for text in first.get_legend().texts] == ["mean over the doctors", "DSNet"]
+    assert [text.get_text() for text in fig.legends[0].texts] == ["mean over the doctors", "DSNet"]
     styles = {(line.get_color(), line.get_linestyle()) for line in first.lines}
     assert len(styles) == 2
 

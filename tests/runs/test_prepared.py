@@ -120,6 +120,21 @@ def test_119_lesions_are_read_from_lidc(opened, config, monkeypatch) -> None:
     assert data.digest != prepared.prepare(spec(), config).digest
 
 
+def test_a_fold_divides_what_lidc_has_and_labels_nothing_again(opened, config, monkeypatch) -> None:
+    whole = prepared.prepare(spec(), config)
+    rows = {"train": np.array([7, 2, 0, 5]), "validation": np.array([1, 6, 3]), "test": np.array([8, 9])}
+    monkeypatch.setattr(experiments, "split_rows", lambda name, dataset: rows)
+    monkeypatch.setattr(type(opened), "read", lambda self, i: pytest.fail("read again"))
+    fold = prepared.prepare(spec(dataset="lidc-fold2"), config)
+    names = [opened.name_of(i) for i in range(10)]
+    assert fold.train.ids == (names[7], names[2], names[0])  # of the training part's cap of 4, 5 was not prepared
+    assert fold.validation.ids == (names[1], names[6], names[3])
+    np.testing.assert_array_equal(fold.validation.images[1], whole.validation.images[0])
+    np.testing.assert_array_equal(fold.train.soft["soft_mask"][2], whole.train.soft["soft_mask"][0])
+    np.testing.assert_array_equal(fold.test.masks, whole.test.masks)
+    assert (fold.name, fold.digest == whole.digest) == ("lidc-fold2", False)
+
+
 def test_no_cap_takes_every_row(opened, config) -> None:
     assert len(prepared.prepare(spec(n_train=None), config).train) == 6
 

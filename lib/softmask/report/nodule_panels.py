@@ -9,6 +9,7 @@ import numpy as np
 
 from softmask.papers import display
 from softmask.report import figures
+from softmask.report.training_panels import outside_legend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,15 +32,16 @@ def distributions(
         name: {"color": figures.COLORS[i], "linestyle": style}
         for name, i, style in zip(found, (7, 5, 1, 2, 6), ("-", "--", "-.", ":", "-"), strict=False)
     }
+    lines: dict[str, object] = {}
     for ax, (reference, title) in zip(axes[0], references.items(), strict=True):
         for name, by in found.items():
             values = by.get(reference)
             if values is not None:
-                ax.ecdf(values[~np.isnan(values)], label=display("rows", name), linewidth=2, **looks[name])
+                lines[display("rows", name)] = ax.ecdf(values[~np.isnan(values)], linewidth=2, **looks[name])
         ax.set(title=title, xlabel="Dice of a nodule", xlim=(minimum, 1))
         ax.grid(alpha=0.3)
     axes[0, 0].set(ylabel="share of nodules\nwith at most this Dice")
-    axes[0, 0].legend(loc="upper left", frameon=False)
+    outside_legend(fig, lines, columns=len(lines))
     return fig
 
 

@@ -15,6 +15,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,9 +96,7 @@ def prepare(spec: RunSpec, config: Config) -> Prepared:
     from softmask.data.experiments import PAPER_SIZES, dataset_name
 
     dataset = open_dataset(dataset_name(spec.dataset), replace(config, data=spec.source))
-    arrays = cached_arrays(
-        f"prepared-{spec.dataset}-{spec.source}", _key(spec, dataset), lambda: _arrays(spec, dataset)
-    )
+    arrays = _cached(spec, dataset)
     left_out = tuple((str(where), str(why)) for where, why in arrays.pop("left_out"))
     parts = {}
     for part in PARTS:
@@ -132,7 +131,7 @@ def digest_of(spec: RunSpec, config: Config) -> str:
     return str(cached_arrays(f"digest-{spec.dataset}-{spec.source}", _key(spec, dataset), build)["digest"])
 
 
-def _key(spec: RunSpec, dataset: Dataset) -> str:
+def _key(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> str:
     """Hex digest of what the arrays come from."""
     code = sha256_of(code_digest("data", "phantom", "label"), Path(__file__))
     return sha256_of(dataset.fingerprint, code, spec.dataset, dataset.source, repr((spec.size, spec.n_train)))
@@ -144,8 +143,37 @@ def _content(spec: RunSpec, arrays: Mapping[str, np.ndarray]) -> str:
     return sha256_of(repr((spec.dataset, spec.source, described)), *(arrays[name].tobytes() for name, *_ in described))
 
 
-def _arrays(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
-    """Every part's arrays, named ``part/array``."""
+def _cached(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.ndarray]:
+    """Every part's arrays, named ``part/array``, and what was left out; from the cache where they are."""
+    from softmask.data.experiments import FOLDS
+
+    make = _fold if spec.dataset in FOLDS else _arrays
+    return cached_arrays(f"prepared-{spec.dataset}-{spec.source}", _key(spec, dataset), lambda: make(spec, dataset))
+
+
+def _fold(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.ndarray]:
+    """The arrays of one of DSNet's folds: those of ``lidc``, divided anew. Nothing is labelled again."""
+    from softmask.data.experiments import split_rows
+
+    whole = _cached(SimpleNamespace(dataset="lidc", source=spec.source, size=spec.size, n_train=spec.n_train), dataset)
+    names = [name.partition("/")[2] for name in whole if name.startswith("test/")]
+    names = [name for name in names if all(f"{part}/{name}" in whole for part in PARTS)]
+    joined = {name: np.concatenate([whole[f"{part}/{name}"] for part in PARTS]) for name in names}
+    places = {str(name): place for place, name in enumerate(joined["id"])}
+    arrays = {"left_out": whole["left_out"]}
+    for part, rows in split_rows(spec.dataset, dataset).items():
+        found = [places[name] for name in map(dataset.name_of, rows) if name in places]
+        arrays |= {f"{part}/{name}": array[found[: _cap(spec, part)]] for name, array in joined.items()}
+    return arrays
+
+
+def _cap(spec: RunSpec | SimpleNamespace, part: str) -> int | None:
+    """The most images of a part; None for all there are."""
+    return None if spec.n_train is None else spec.n_train * (1 if part == "train" else 2)
+
+
+def _arrays(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.ndarray]:
+    """Every part's arrays, labelled."""
     from softmask.data.crops import CROPS
     from softmask.data.experiments import split_rows
     from softmask.parallel import map_samples
@@ -153,7 +181,7 @@ def _arrays(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
     known = len(dataset.problems)
     arrays: dict[str, np.ndarray] = {}
     for part, rows in split_rows(spec.dataset, dataset).items():
-        cap = None if spec.n_train is None else spec.n_train * (1 if part == "train" else 2)
+        cap = _cap(spec, part)
         if cap is not None:
             rows = rows[: math.ceil(cap / CROPS.get(spec.dataset, 1))]
         records = map_samples(Labels(spec.dataset, spec.size), dataset, rows, title=f"{spec.dataset} {part}")[:cap]
