@@ -102,6 +102,8 @@ def _train(task: Task) -> None:
 _held: dict[str, Prepared] = {}
 """Data that this process has trained on, by digest: opening it takes seconds, and a run may take ten."""
 HELD = 4
+MEMORY = 4 * 2**30
+"""Bytes by which a process may grow before a fresh one takes its place."""
 
 
 def _data(task: Task) -> Prepared:
@@ -147,6 +149,10 @@ def _processes(numbered: Sequence[tuple[int, Task]], jobs: int) -> Iterator[tupl
 
 
 def _numbered(number: int, task: Task) -> tuple[int, Failure | None]:
+    """In a process of loky's, which takes data that is held for the next run for a leak, and would start another."""
+    from joblib.externals.loky import process_executor
+
+    process_executor._MAX_MEMORY_LEAK_SIZE = MEMORY
     return number, perform(task)
 
 
