@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from softmask.config import Profile
+from softmask.data.experiments import FOLDS, PAPER_SIZES
 from softmask.errors import ConfigError
 from softmask.nets.registry import NETWORKS, SR_NETWORKS, entry
 from softmask.nets.srgan import SCALE
@@ -92,21 +93,14 @@ _SETS: Mapping[tuple[str, str], Mapping[str, int]] = MappingProxyType(
 small sets about 240 steps, whether they have 60 or 336 images to train on."""
 
 
-_DSNET = {"epochs": 2}
-_PAPERS: Mapping[tuple[str, str], Mapping[str, int]] = MappingProxyType(
-    {
-        ("cpu", "dsnet-v1"): _DSNET,
-        ("cpu", "dsnet-v2"): _DSNET,
-        ("full", "dsnet-v1"): {"batch_size": 1},
-        ("full", "dsnet-v2"): {"epochs": 100, "batch_size": 4},
-    }
+_DSNET = ("dsnet-v1", "dsnet-v2")
+_TABLES: Mapping[tuple[str, str, str], Mapping[str, int]] = MappingProxyType(
+    {("cpu", paper, dataset): {"epochs": 2} for paper in _DSNET for dataset in ("lnsm", "lidc", *FOLDS)}
+    | {("full", "dsnet-v1", dataset): {"batch_size": 1} for dataset in PAPER_SIZES}
+    | {("full", "dsnet-v2", dataset): {"epochs": 100, "batch_size": 4} for dataset in PAPER_SIZES}
 )
-"""By profile and paper, the settings of all that its tables compare, whatever the data set. The two versions of DSNet
+"""By profile, paper and data set, the settings of all that the paper's tables compare on it. The two versions of DSNet
 have 66 runs for each seed between them; in the cpu profile they are as short as it takes to end within minutes."""
-
-_HASTY = {("cpu", "dsnet-v1"), ("cpu", "dsnet-v2")}
-"""Where so few epochs are left that every network takes twice its own learning rate, up to :data:`FASTEST`."""
-FASTEST = 1e-2
 
 
 def training(profile: Profile, network: str, dataset: str, paper: str = "") -> Training:
@@ -118,10 +112,8 @@ def training(profile: Profile, network: str, dataset: str, paper: str = "") -> T
     if profile.name not in TRAINING:
         raise ConfigError(f"profile {profile.name!r} has no settings to train with; known: {', '.join(TRAINING)}")
     found = _OWN.get((profile.name, network), TRAINING[profile.name])
-    own = _PAPERS.get((profile.name, paper), _SETS.get((profile.name, dataset), {}))
+    own = _TABLES.get((profile.name, paper, dataset), _SETS.get((profile.name, dataset), {}))
     settings = replace(found.settings, **own) if network in NETWORKS else found.settings
     if found.own_rates and network in {*NETWORKS, *SR_NETWORKS}:
-        rate = entry(network).rate
-        hasty = (profile.name, paper) in _HASTY
-        settings = replace(settings, learning_rate=min(2 * rate, FASTEST) if hasty else rate)
+        settings = replace(settings, learning_rate=entry(network).rate)
     return replace(found, settings=settings)
