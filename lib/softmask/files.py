@@ -33,8 +33,9 @@ def write_atomic(path: str | Path, content: bytes | str) -> Path:
     return path
 
 
-def sha256_of(*parts: bytes | str | Path) -> str:
-    """Hex SHA-256 over ``parts`` in order: bytes and text as they are, a :class:`~pathlib.Path` by its file's content.
+def sha256_of(*parts: bytes | memoryview | str | Path) -> str:
+    """Hex SHA-256 over ``parts`` in order: bytes (or a memoryview of them) and text as they are, a
+    :class:`~pathlib.Path` by its file's content.
 
     Each part is preceded by its length, so that moving a boundary changes the digest.
     """

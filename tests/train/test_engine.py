@@ -95,6 +95,17 @@ def test_the_best_epoch_is_none_of_the_warm_up(run, data, monkeypatch):
     assert outcome.best_epoch == 1
 
 
+def test_the_segmentors_optimiser_starts_afresh_after_the_warm_up(run, monkeypatch):
+    loops, real = [], engine.over_epochs
+    monkeypatch.setattr(engine, "over_epochs", lambda loop, *a, **k: loops.append(loop) or real(loop, *a, **k))
+    run(losses=SOFTGAN, settings=replace(SETTINGS, warmup=3))
+    steps = {
+        name: {int(state["step"]) for state in optimiser.state.values()}
+        for name, optimiser in loops[0].optimisers.items()
+    }
+    assert steps == {"network": {4}, "discriminator": {16}}  # 4 steps in each of 4 epochs
+
+
 def test_poly_schedule():
     poly = Settings(epochs=5, batch_size=4, learning_rate=0.2)
     assert poly.rate(0, 10) == 0.2

@@ -80,6 +80,8 @@ def train(
     loop = _loop(network, [*losses, *added], settings, seed, place, settings.steps(n))
 
     def epoch(number: int) -> dict[str, float]:
+        if warmup and number == warmup:
+            _start_afresh(loop)
         moves = draw(n, images.masks.shape[-1], generator(seed, "moves", number)).to(place.device)
 
         def batch(chosen: torch.Tensor) -> Batch:
@@ -121,6 +123,13 @@ def _warm_up(losses: Weighted, settings: Settings) -> tuple[int, list[str], Weig
         return 0, [], ()
     masks = looking_at("masks", losses)
     return (settings.warmup, masks, ()) if masks else (settings.warmup, ["dice"], (("dice", 1.0),))
+
+
+def _start_afresh(loop: Loop) -> None:
+    """Forget what the segmentor's optimiser knows of gradients. The soft losses' weights make them a hundred times as
+    large when the warm-up ends: divided by the root of what their squares were until then, Adam's first steps would
+    throw the network far away."""
+    loop.optimisers["network"].state.clear()
 
 
 def _validate(network: SegmentationNet, part: Part) -> float:

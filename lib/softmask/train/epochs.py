@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -41,7 +42,8 @@ class Settings:
         warmup: epochs at the beginning in which a network with a soft L1 or squared loss follows the losses of the
             binary mask alone; the Dice loss, where it has none. Not in the papers: with SoftGAN's and CasGAN's weights
             the soft L1 loss is nearly all of the sum, and an empty mask is a minimum of it that a fresh network falls
-            into. A discriminator learns from the start. None of these epochs is chosen as the best.
+            into. A discriminator learns from the start. None of these epochs is chosen as the best, and the segmentor's
+            optimiser starts afresh after them.
         discriminator_width: channels of the discriminator, where there is one.
 
     Raises:
@@ -241,7 +243,8 @@ def one_epoch(
 
 def digest(*tensors: torch.Tensor) -> str:
     """Hex digest of what they hold."""
-    return sha256_of(*(tensor.cpu().contiguous().numpy().tobytes() for tensor in tensors))
+    arrays = (tensor.cpu().contiguous().numpy() for tensor in tensors)
+    return sha256_of(*(array.reshape(-1).view(np.uint8).data for array in arrays))  # not copied: gigabytes, some
 
 
 def _batches(n: int, settings: Settings, source: torch.Generator) -> torch.Tensor:
