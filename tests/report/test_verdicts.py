@@ -200,10 +200,10 @@ def test_verdicts_by_the_readers_stand_beside_the_first_ones(config):
     entry, other, *_ = [entry for entry in contents.read(config).claims if entry.paper == "softgan"]
     assert (entry.verdict, entry.by_readers) == (
         INCONCLUSIVE,
-        "does not hold (1 comparisons: does not hold 1; 2 seeds)",
+        "does not hold (1 comparison: does not hold 1; 2 seeds)",
     )
     assert other.by_readers == ""
-    said = "Judged by the readers' consensus on LNSM: does not hold (1 comparisons"
+    said = "Judged by the readers' consensus on LNSM: does not hold (1 comparison"
     assert page.build(config).read_text().count(said) == page.build(config).read_text().count("Judged by") == 1
 
 

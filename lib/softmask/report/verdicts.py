@@ -140,7 +140,8 @@ def judge(
     verdict = HOLDS if of[HOLDS] == len(judged) else FAILS if of[FAILS] else INCONCLUSIVE
     counts = ", ".join(f"{name} {count}" for name, count in of.items() if count)
     seeds = min(len(one.by_seed) for one in there)
-    why = f"{len(judged)} comparisons: {counts}; {seeds} seed{'' if seeds == 1 else 's'}"
+    number = f"{len(judged)} comparison{'' if len(judged) == 1 else 's'}"
+    why = f"{number}: {counts}; {seeds} seed{'' if seeds == 1 else 's'}"
     if few := sum(one.test.n_groups < LEAST_PATIENTS for one in there):
         why += f"; {few} on fewer than {LEAST_PATIENTS} patients, too few to decide"
     return Verdict(claim, verdict, why, seeds, tuple(judged))
