@@ -27,7 +27,7 @@ def test_a_dry_run_lists_trains_nothing_and_then_finds_nothing_missing(small, co
     assert cli.main(arguments) == 0
     said = capsys.readouterr().out
     assert "2 runs are there" in said
-    assert "gan-2021  Dice 0." in said
+    assert "gan-1x4-2021  Dice 0." in said
 
     assert cli.main([*arguments, "--dry-run"]) == 0
     assert "nothing is missing: all 2 runs are there" in capsys.readouterr().out
