@@ -47,6 +47,12 @@ def blobs(name: str, n: int, seed: int) -> Part:
     return Part(ids, ids, images, masks, dict.fromkeys(prepared.SOFT_LABELS, alpha), {"alpha": alpha})
 
 
+@pytest.fixture(autouse=True)
+def _nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test trains on the data that another one's runs have left in the process."""
+    monkeypatch.setattr("softmask.runs.dispatch._held", {})
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Callable[..., RunSpec]:
     """``tiny(seed=1, ...)``: a spec that trains in a second."""

@@ -244,7 +244,7 @@ class TestRecorded:
 
     def test_missing_ones_are_named(self, tiny, config, trained):
         fit([tiny(seed=1), tiny(seed=2)], config, jobs=1)
-        other = tiny(seed=2, settings=Settings(2, 4, 1e-2))
+        other = tiny(seed=2, settings=Settings(1, 4, 2e-2))
         with pytest.raises(DataError) as missing:
             fit([tiny(seed=1), other, tiny(seed=3)], replace(config, recorded=True))
         said = str(missing.value)

@@ -95,7 +95,7 @@ def test_a_segmentation_is_no_super_resolution_and_the_other_way_round(tiny, sr)
 def test_name_key_and_json_tell_what_a_run_builds_on(tiny, cascade):
     soft = cascade(label="softened")
     spec = tiny(network="cenet", channels=("image", "prior"), prior=soft)
-    assert spec.name == ("lidc-cenet-soft_mask-image+prior-after_softgan_2020_softened-0.5dice+100soft_l1-2020")
+    assert spec.name == ("lidc-cenet-soft_mask-image+prior-after_softgan_2020_softened-0.5dice+100soft_l1-1x4-2020")
     assert spec.needs == (soft,)
     assert type(spec).from_json(spec.to_json()) == spec
     assert len({spec.key("d", "c"), spec.key("d", "c", ["n"]), replace(spec, prior=cascade()).key("d", "c")}) == 3

@@ -13,7 +13,7 @@ import torch
 from softmask.config import Config
 from softmask.errors import ConfigError, DataError, SoftmaskError
 from softmask.machine import keep_freed_memory
-from softmask.runs import store
+from softmask.runs import prepared, store
 from softmask.runs.code import code_digest
 from softmask.runs.plan import Planned
 from softmask.runs.prepared import Prepared
@@ -109,10 +109,12 @@ MEMORY = 4 * 2**30
 def _data(task: Task) -> Prepared:
     """The data of a task. Raises DataError where it is no longer what was planned with."""
     wanted = task.run.data
-    if wanted not in _held:
+    if wanted not in _held or task.prepare is not prepared.prepare:
         data = task.prepare(task.run.spec, task.config)
         if data.digest != wanted:
             raise DataError(f"the data of {task.run.spec.dataset} has changed since this was started; start again")
+        if task.prepare is not prepared.prepare:
+            return data
         if len(_held) == HELD:
             del _held[next(iter(_held))]
         _held[wanted] = data
