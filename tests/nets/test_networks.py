@@ -42,6 +42,10 @@ FULL_WIDTH_PARAMETERS = {
     "mvdcnn": 503329,
     "mcroicnn": 4607,
     "cascadedcnn": 528386,
+    "lgan_generator": 31030593,
+    "fcn": 134268515,
+    "tiramisu": 9318657,
+    "segcaps": 1416112,
 }
 """Of our networks, counted; a layer that is lost or added shows here, also where the published number is near."""
 

@@ -31,6 +31,14 @@ def enlarge(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return F.interpolate(batch, size, mode="bilinear", align_corners=False)[:, 0].numpy()
 
 
+def reduced(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(N, h, w) float32: probabilities (N, H, W) at a smaller ``size``, by the mean over each pixel's area."""
+    batch = torch.from_numpy(np.ascontiguousarray(probabilities, np.float32))[:, None]
+    if batch.shape[-2:] == size:
+        return batch[:, 0].numpy()
+    return F.interpolate(batch, size, mode="area")[:, 0].numpy()
+
+
 def measure_lungs(
     probabilities: np.ndarray, masks: np.ndarray, nodules: np.ndarray, threshold: float = 0.5
 ) -> dict[str, np.ndarray]:

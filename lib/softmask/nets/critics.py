@@ -8,9 +8,15 @@ and LeakyReLU of slope 0.2, without normalisation in the block that sees images 
 follows); the channels double from block to block, from 64 at full width; four blocks from an input to the features that
 the dense layer reads. Where two inputs are fused, their branches are joined after two blocks; a convolution of stride 1
 after each of its blocks makes the image's branch in late fusion, and both branches in regression ("a long set of
-individual convolution layers"), deeper. The dense layer reads means over 7 x 7 areas of the last features: the features
-themselves for images of 112 x 112, and a critic's size does not depend on the image's. First weights are
-N(0, 0.02) (DCGAN).
+individual convolution layers"), deeper. First weights are N(0, 0.02) (DCGAN).
+
+The dense layer reads the last features' means over the map: a critic's number is then a mean over places, as the binary
+cross entropy beside it is one over pixels, and its size does not depend on the image's. Reading 3 x 3 areas apart, the
+critic gave more than half of the generator's gradient after an epoch, and the masks were the worse for it (200 simple
+simulated slices, 4 epochs: IoU 0.74, with the means 0.91).
+
+Clipped parameters make every activation about c times what it was; the constant that batch normalisation adds to a
+variance is c^2 times the usual one. With the usual one, narrow critics give 0 whatever they see.
 """
 
 from __future__ import annotations
@@ -26,20 +32,22 @@ from softmask.nets.initial import gaussian
 
 SLOPE = 0.2
 STD = 0.02
-GRID = 7
-"""Rows and columns of areas that the dense layer reads."""
+CLIP = 0.01
+"""The largest parameter: c of the first WGAN."""
+EPSILON = CLIP**2 * 1e-5
+"""Of batch normalisation."""
 
 
 def block(inputs: int, channels: int, *, norm: bool = True) -> list[nn.Module]:
     """Layers from (B, inputs, H, W) to (B, channels, H/2, W/2)."""
     conv = nn.Conv2d(inputs, channels, 4, stride=2, padding=1, bias=not norm)
-    return [conv, *([nn.BatchNorm2d(channels)] if norm else []), nn.LeakyReLU(SLOPE)]
+    return [conv, *([nn.BatchNorm2d(channels, EPSILON)] if norm else []), nn.LeakyReLU(SLOPE)]
 
 
 def more(channels: int) -> list[nn.Module]:
     """Layers that keep the shape (B, channels, H, W)."""
     conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-    return [conv, nn.BatchNorm2d(channels), nn.LeakyReLU(SLOPE)]
+    return [conv, nn.BatchNorm2d(channels, EPSILON), nn.LeakyReLU(SLOPE)]
 
 
 def branch(width: int, *, deep: bool) -> nn.Sequential:
@@ -55,9 +63,9 @@ def judge(inputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(
         *block(inputs, 4 * width),
         *block(4 * width, 8 * width),
-        nn.AdaptiveAvgPool2d(GRID),
+        nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Linear(8 * width * GRID**2, 1),
+        nn.Linear(8 * width, 1),
     )
 
 

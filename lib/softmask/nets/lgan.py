@@ -7,9 +7,10 @@ What the paper leaves open, and what is done here: numbers of channels and level
 U-Net's: five levels, 64 to 1024 channels at full width, so that no published parameter count can be compared);
 LeakyReLU's slope (0.2, that of DCGAN, which the paper follows); whether anything is normalised (the paper's text names
 no layer for it: nothing is); the standard deviation of the Gaussian that the first weights come from. DCGAN's is 0.02.
-Without normalisation a narrow network cannot start from it: each convolution of 8 channels then makes the signal seven
-times smaller, and eighteen of them leave nothing. He's, which depends on the layer, is a Gaussian, too; at full width
-it is 0.058 in the first level and 0.014 in the last, around DCGAN's.
+Without normalisation a narrow network cannot start from it: each convolution of 8 channels then makes the signal six
+times smaller, and after 250 steps at 1e-3 the mask was still empty, where from He's it had a Dice of 0.95 (simple
+simulated slices). He's depends on the layer and is a Gaussian, too; at full width it is 0.058 in the first level and
+0.014 in the last, around DCGAN's.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Tiramisu: FC-DenseNet103.
 
-Jegou, Drozdzal, Vazquez, Romero and Bengio, "The One Hundred Layers Tiramisu: Fully Convolutional DenseNets for Semantic
-Segmentation", CVPR workshops 2017, table 2.
+Jegou, Drozdzal, Vazquez, Romero and Bengio, "The One Hundred Layers Tiramisu: Fully Convolutional DenseNets for
+Semantic Segmentation", CVPR workshops 2017, table 2.
 
 Differs from the publication: one input channel and one map of logits; pooling keeps an odd last row and column, and the
-up-sampled map is cropped to the skip's size, so that any size will do. First weights are He's normal ones instead of his
-uniform ones (LGAN starts all networks from a Gaussian).
+up-sampled map is cropped to the skip's size, so that any size will do. First weights are He's normal ones instead of
+his uniform ones (LGAN starts all networks from a Gaussian).
 """
 
 from __future__ import annotations
