@@ -1,4 +1,4 @@
-"""Segmentors that are not networks: max-flow and level sets behind one interface, found by name."""
+"""Segmentors that are not networks: max-flow, level sets and morphology behind one interface, found by name."""
 
 from __future__ import annotations
 
@@ -95,6 +95,7 @@ CLASSICAL: Mapping[str, str] = MappingProxyType(
         "graph_cut": "graph_cut:GraphCut",
         "graph_cut_deep": "graph_cut_deep:DeepGraphCut",
         "level_set_deep": "level_set_deep:DeepLevelSet",
+        "morph": "morph:Morph",
     }
 )
 
