@@ -132,8 +132,9 @@ def optimal_threshold(hu: np.ndarray) -> float:
 def airways(hu: np.ndarray, body: np.ndarray, factor: int, spacing: tuple[float, float]) -> np.ndarray:
     """(D, H, W) bool: the air of trachea and main bronchi, with the blurred rim of their walls.
 
-    Regions of air of an airway's size, parted from the lungs by a wall, are taken from each slice, and those that follow one another from slice to slice
-    for long enough, beginning near the middle, are airways. In a single slice a round region near the middle is one.
+    Regions of air of an airway's size, parted from the lungs by a wall, are taken from each slice, and those that
+    follow one another from slice to slice for long enough, beginning near the middle, are airways. In a single slice a
+    round region near the middle is one.
     """
     small = np.zeros(hu.shape, bool)
     pixel = spacing[1] ** 2
