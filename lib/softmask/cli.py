@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 from softmask.config import PROFILES, Config
 from softmask.config import SOURCES as DATA_SOURCES
-from softmask.data.sources import NAMES, SOURCES, found
+from softmask.data.sources import NAMES, REAL_ONLY, SOURCES, found
 from softmask.errors import ConfigError, SoftmaskError
 
 if TYPE_CHECKING:
     from softmask.data.check import Status
+
+_DATA_SETS = (*NAMES, *REAL_ONLY)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +62,9 @@ def _add_data(commands) -> None:
     action.set_defaults(run=_list)
     text = "read every image of real data and list what cannot be used, file by file (exit status 1 if anything)"
     action = actions.add_parser("check", help=text, description=text, parents=[root])
-    action.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)} (default: all that are there)")
+    action.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"{', '.join(_DATA_SETS)} (default: all that are there)"
+    )
     action.set_defaults(run=_check)
     text = "get what is public without registration; for the rest, say where to register and where it goes"
     action = actions.add_parser("fetch", help=text, description=text, parents=[root])
@@ -156,7 +160,7 @@ def _list(arguments: argparse.Namespace) -> int:
     from softmask.data.check import status
 
     config = Config.from_parameters(data=arguments.data, data_root=arguments.data_root)
-    states = [status(name, config) for name in NAMES]
+    states = [status(name, config) for name in _DATA_SETS]
     rows = [("name", "source", "images", "licence", "origin")]
     rows += [(one.name, one.source, str(one.images), one.licence or "-", one.origin) for one in states]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -172,7 +176,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from softmask.data.check import check
 
     config = Config.from_parameters(data_root=arguments.data_root)
-    names = _known(arguments.names, NAMES)
+    names = _known(arguments.names, _DATA_SETS)
     places = found(config.data_root)
     result = 0
     for name in names:

@@ -11,7 +11,7 @@ from softmask.config import Config
 from softmask.data import open_dataset, open_source
 from softmask.data.sample import Problem
 from softmask.data.sources import located, sources_of
-from softmask.errors import DataError
+from softmask.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Status:
     """What serves one data set, and what of it cannot be used.
 
     Attributes:
-        name: of :data:`softmask.data.NAMES`.
+        name: of :data:`softmask.data.NAMES` or :data:`softmask.data.REAL_ONLY`.
         source: ``real`` or ``embedded``; ``none`` when nothing can be opened.
         origin: where it comes from, in words.
         where: folder or archive of real data, else None.
@@ -60,7 +60,7 @@ def _look(name: str, config: Config, *, read: bool) -> Status:
     missing = tuple(f"{source.missing(root)}: {source.how_to_get(root)}" for source in better)
     try:
         dataset = open_source(*place, name) if place else open_dataset(name, config)
-    except DataError as error:
+    except (DataError, ConfigError) as error:  # the latter for embedded data that there is none of
         problems = (Problem(str(where), str(error)),) if place else ()
         return Status(name, "none", "not usable" if place else "not there", where, licence, 0, problems, (), missing)
     images = len(dataset)

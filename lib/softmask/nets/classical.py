@@ -1,4 +1,4 @@
-"""Segmentors that are not networks: max-flow and level sets behind one interface, found by name."""
+"""Segmentors that are not networks: max-flow, level sets and morphology behind one interface, found by name."""
 
 from __future__ import annotations
 
