@@ -19,7 +19,7 @@ from softmask.phantom.chest_canvas import Canvas, Field, enlarge, smooth
 from softmask.phantom.chest_lung import Filling, density, fill
 from softmask.phantom.chest_middle import paint_airways, paint_middle
 from softmask.phantom.chest_person import HABITS, Person
-from softmask.phantom.chest_shape import LEFT, RIGHT, Build, bulge, diaphragm, fit, hemithorax, mediastinum
+from softmask.phantom.chest_shape import LEFT, RIGHT, Build, bulge, diaphragm, fit, heart, hemithorax, mediastinum
 from softmask.phantom.chest_wall import paint_body, paint_bones, paint_spine, paint_table, skin_distance
 from softmask.phantom.geometry import smooth_field
 from softmask.phantom.scanner import AIR_HU, LARGEST_HU, SETTINGS, Scanner, blur, noise
@@ -134,6 +134,8 @@ def draw_slice(chest: Chest, z_mm: float) -> ChestSlice:
     paint_airways(canvas, build)
 
     share = canvas.share(lungs.outline, canvas.spacing + 0.25 * chest.thickness) * lungs.above
+    if not 0 < canvas.t < 1:  # waves do not carry the lungs beyond their ends
+        share[:] = 0
     patches = [lesions.patch(n, z_mm, 0.22 * (person.blood - 42), chest.names) for n in chest.nodules]
     found = np.zeros(share.shape, bool)
     inside = share >= 0.5
@@ -170,9 +172,10 @@ def _outline(chest: Chest, canvas: Canvas, waves: np.ndarray, broad: np.ndarray)
     fluid_depth = np.where(left, person.effusion[1], person.effusion[0])
     fluid_depth = fluid_depth * np.clip((y / build.depth_mm + 0.15) / 0.85, 0, 1) ** 1.2
     fluid_depth = fluid_depth * float(np.clip((t - 0.3) / 0.4, 0, 1)) * (1 + 0.15 * waves)
+    fluid_depth = fluid_depth * _dry(chest, canvas)
     outline = np.maximum(mine + np.maximum(fluid_depth - 0.5, 0), -mediastinum(build, x, y, t))
-    outline = smooth(np.asarray(outline, np.float32), 1.4) + 0.45 * waves + 1.6 * broad - out
-    wall = smooth(np.asarray(wall, np.float32), 2.0) + 0.45 * waves + 1.6 * broad - out
+    outline = smooth(np.asarray(outline, np.float32), 1.4) + 0.45 * waves + 2.4 * broad - out
+    wall = smooth(np.asarray(wall, np.float32), 2.0) + 0.45 * waves + 2.4 * broad - out
     wall = np.minimum(wall, outline)
 
     heights = [diaphragm(build, side, x, y, t, walls[side]) for side in (RIGHT, LEFT)]
@@ -183,15 +186,27 @@ def _outline(chest: Chest, canvas: Canvas, waves: np.ndarray, broad: np.ndarray)
     flat = 1 / np.sqrt(1 + slope**2)
     width = flat * (chest.thickness + 1.5 * person.motion) + slope * flat * np.float32(build.spacing_mm)
     above = np.clip(0.5 + enlarge(height * flat / width), 0, 1)
-    fluid = np.maximum(np.where(fluid_depth > 0.5, -wall - fluid_depth - out, 99), wall)
+    # where the layer thins out, its distance grows, so that it ends gradually
+    fluid = np.maximum(-wall - fluid_depth + 40 * np.clip(1 - fluid_depth / 8, 0, 1), wall)
     return _Lungs(wall, outline, above, np.asarray(fluid, np.float32))
+
+
+def _dry(chest: Chest, canvas: Canvas) -> np.ndarray:
+    """(256, 256) in [0, 1], nearly 0 around nodules: the lung that holds them is not pushed away by fluid."""
+    free = np.ones((canvas.cy.size, canvas.cx.size), np.float32)
+    if not max(chest.person.effusion):
+        return free
+    for row, column, z_mm, radius, tall in map(lesions.extent, chest.nodules):
+        x, y, t = chest.build.points(row, column, z_mm)
+        wide = 2 * (radius + 10) ** 2
+        near = np.exp(-(((canvas.t - t) * chest.build.height_mm) ** 2) / (2 * (tall + 10) ** 2))
+        free *= 1 - near * np.exp(-((canvas.cx - x) ** 2) / wide) * np.exp(-((canvas.cy - y) ** 2) / wide)
+    return free
 
 
 def _paint_heart_tip(chest: Chest, canvas: Canvas, lungs: _Lungs, grain, waves) -> None:
     """The heart lies on the diaphragm: its lower part over liver and stomach."""
     if canvas.t < 0.9:
-        from softmask.phantom.chest_shape import heart
-
         sx, sy = chest.build.standard(canvas.cx, canvas.cy)
         ventricles, _ = heart(chest.build, sx, sy, canvas.t)
         ventricles = np.maximum(ventricles, lungs.wall)

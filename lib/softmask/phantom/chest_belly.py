@@ -7,6 +7,7 @@ import numpy as np
 from softmask.phantom.chest_canvas import Canvas, enlarge
 from softmask.phantom.chest_person import Person
 from softmask.phantom.chest_shape import Build, ellipse
+from softmask.phantom.thorax import FAT_HU
 
 GAS_HU = -960.0
 
@@ -28,7 +29,7 @@ def paint_belly(
     outside = canvas.hu.copy()
     canvas.paint(canvas.share(wall), 48 + 6 * grain)  # the diaphragm's muscle
     inner = wall + 3.0
-    canvas.paint(canvas.share(inner), FAT + 10 * grain)
+    canvas.paint(canvas.share(inner), FAT_HU + 10 * grain)
 
     size = float(np.interp(t, (0.6, 0.85, 1.0, 1.3, 1.5), (1.0, 1.0, 0.95, 0.7, 0.2)))
     tip = rng.uniform(0.1, 0.45)
@@ -66,12 +67,11 @@ def paint_belly(
             kidney = ellipse(x, y, (side * 0.43 * w, build.spine_y + 4), (26, 30), side * 0.4)
             swell = 26 * (1 - np.sqrt(max(1 - ((t - 1.28) / 0.24) ** 2, 0)))
             canvas.paint(canvas.share(kidney + swell, 1.5), 35 + 0.6 * (person.blood - 40) + 6 * grain)
-        bowel = np.maximum(np.maximum(np.maximum(y + 0.1 * d, -0.1 * w - x), inner + 4), 6 * (0.2 - waves)) + (1.15 - t) * 120 * (t < 1.15)
+        bowel = np.maximum(np.maximum(np.maximum(y + 0.1 * d, -0.1 * w - x), inner + 4), 6 * (0.2 - waves)) + (
+            1.15 - t
+        ) * 120 * (t < 1.15)
         canvas.paint(canvas.share(bowel, 2.0), 35 + 8 * grain)
         canvas.paint(canvas.share(np.maximum(bowel + 5, 9 * (1.1 - waves)), 1.5), GAS_HU)
     crus = ellipse(x, y, (0, build.spine_y - 4), (27, 24)) + 1.5 * waves
     canvas.paint(canvas.share(crus), 50 + 6 * grain)
     canvas.hu = outside + below * (canvas.hu - outside)
-
-
-FAT = -100.0

@@ -9,13 +9,15 @@ import numpy as np
 from softmask.phantom import chest_vessels as vessels
 from softmask.phantom.chest_canvas import Canvas, Field, enlarge
 from softmask.phantom.chest_person import Habits, Person
-from softmask.phantom.chest_shape import HILUM, LEFT, RIGHT, Build, lung_distance
+from softmask.phantom.chest_shape import HILUM, LEFT, LOBAR, RIGHT, Build, lung_distance
 from softmask.phantom.geometry import smooth_field
 
 LEAVES = 2048
 """Ends of each tree; a lung has one of arteries and one of veins."""
 
-SOLID_HU, DESTROYED_HU, AIR_HU = 38.0, -965.0, -990.0
+DESTROYED_HU, AIR_HU = -965.0, -990.0
+
+_COLLAPSE_MM = 6.0  # a nodule of less radius closes no airway
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,14 @@ def fill(build: Build, person: Person, habits: Habits, largest: np.ndarray | Non
             continue
         x, y, t = HILUM[side]
         root = np.array([x * build.width_mm / 135 + build.shift, y, build.apex_mm - t * build.height_mm])
-        arteries = vessels.grow(root, mine[:LEAVES], rng.uniform(6.0, 8.0), rng)
-        trees += [arteries, vessels.grow(root + (0, -8, -14), mine[LEAVES:], rng.uniform(5.5, 7.0), rng)]
+        arteries = vessels.grow(root, mine[:LEAVES], rng.uniform(5.2, 6.6), rng)
+        trees += [arteries, vessels.grow(root - np.array([0, 8, 14]), mine[LEAVES:], rng.uniform(4.6, 6.0), rng)]
+        trees.append(_lobar(build, side))
         airways.append(vessels.beside(arteries, rng))
     near = points[(depth < -1) & (depth > -14)]
     deep = points[depth < -1]
     spots = _opacities(habits, person, near, rng)
-    if person.collapse and largest is not None:
+    if person.collapse and largest is not None and largest[3] > _COLLAPSE_MM:
         spots.append(_collapse(build, person, largest, rng))
     fissures = []
     for side in (LEFT, RIGHT):
@@ -77,8 +80,21 @@ def fill(build: Build, person: Person, habits: Habits, largest: np.ndarray | Non
         fissures.append((side, height, rng.uniform(0.7, 1.2), rng.normal(0, 0.15)))
     fissures.append((RIGHT, build.apex_mm - rng.uniform(0.46, 0.54) * build.height_mm, 0.08, rng.normal(0.1, 0.1)))
     return Filling(
-        vessels.join(trees), vessels.join(airways), tuple(spots), tuple(_bullae(build, person, deep, rng)), tuple(fissures)
+        vessels.join(trees),
+        vessels.join(airways),
+        tuple(spots),
+        tuple(_bullae(build, person, deep, rng)),
+        tuple(fissures),
     )
+
+
+def _lobar(build: Build, side: int) -> vessels.Branches:
+    points = np.array(LOBAR[side], float)
+    points[:, 0] = points[:, 0] * build.width_mm / 135 + build.shift
+    points[:, 2] = build.apex_mm - points[:, 2] * build.height_mm
+    fine = np.linspace(0, len(points) - 1, 25)
+    points = np.stack([np.interp(fine, np.arange(len(points)), column) for column in points.T], axis=1)
+    return vessels.Branches(points[:-1, :3], points[1:, :3], points[:-1, 3])
 
 
 def _opacities(habits: Habits, person: Person, near: np.ndarray, rng: np.random.Generator) -> list[Spot]:
@@ -86,7 +102,7 @@ def _opacities(habits: Habits, person: Person, near: np.ndarray, rng: np.random.
     if rng.uniform() > habits.opacity or not len(near):
         return spots
     for _ in range(rng.integers(1, 5)):
-        size = rng.uniform(9, 38)
+        size = rng.uniform(10, 46)
         solid = rng.uniform() < 0.45
         hu = rng.uniform(-60, 45) + 0.1 * (person.blood - 40) if solid else rng.uniform(-720, -420)
         half = size * rng.uniform(0.6, 1.3, 3)
@@ -207,4 +223,5 @@ def _edge(spot: Spot, x, y, z_mm: float, waves) -> np.ndarray | None:
         return None
     along = dx * spot.away[0] + dy * spot.away[1] + dz * spot.away[2]
     across = np.sqrt(np.maximum(dx**2 + dy**2 + dz**2 - along**2, 0))
-    return np.minimum(spot.half[0] + 0.35 * along - across + 2 * waves, along + 0.6 * spot.half[0]).astype(np.float32)
+    beside, before = spot.half[0] + 0.35 * along - across + 2 * waves, along + 0.6 * spot.half[0]
+    return (beside + before - np.hypot(beside, before)).astype(np.float32)  # both, with a round corner

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from softmask.phantom.chest_canvas import Canvas
+from softmask.phantom.chest_canvas import Canvas, enlarge
 from softmask.phantom.chest_person import Person
 from softmask.phantom.chest_shape import (
     AIRWAYS,
@@ -30,9 +30,8 @@ def paint_middle(canvas: Canvas, build: Build, person: Person, wall, grain: np.n
         rng: the patient's.
     """
     strands = np.clip(np.abs(waves) * 6 - 0.7, 0, 1)
-    fat = -92 + 55 * (1 - strands)
     canvas.paint(canvas.share(wall - 1.5), 50 + 6 * grain)  # the pleura and what is left of muscle
-    canvas.paint(canvas.share(wall + 0.5), np.asarray(fat[..., None], np.float32)[..., 0].repeat(2, 0).repeat(2, 1))
+    canvas.paint(canvas.share(wall + 0.5), enlarge((-37 - 55 * strands).astype(np.float32)))
     t = canvas.t
     sx, sy = build.standard(canvas.cx, canvas.cy)
     veins = 42 + rng.uniform(0.4, 0.9) * (person.blood - 42)
@@ -73,7 +72,8 @@ def paint_middle(canvas: Canvas, build: Build, person: Person, wall, grain: np.n
             middle = (one[0] + other[0]) / 2, (one[1] + other[1]) / 2
             _vessel(canvas, build, lambda a, b, name=name: crossing(build, name, a, b, t), middle, 50 + radius, hu)
     if t < 1.05:
-        at = float(np.interp(t, *TUBES["oesophagus"][:2])), float(np.interp(t, TUBES["oesophagus"][0], TUBES["oesophagus"][2]))
+        level, xs, ys, _ = TUBES["oesophagus"]
+        at = float(np.interp(t, level, xs)), float(np.interp(t, level, ys))
         flat = rng.uniform(0.6, 0.9)
         _vessel(canvas, build, lambda a, b: ellipse(a, b, at, (8.5, 8.5 * flat)), at, 14, 42.0)
         if np.sin(40 * t + 6 * flat) > 0.6:
@@ -101,10 +101,8 @@ def paint_airways(canvas: Canvas, build: Build) -> None:
     """Trachea and main bronchi: their wall and their air."""
     t = canvas.t
     for name in AIRWAYS:
-        at, xs, ys, radii = TUBES[name]
+        at, xs, ys, _ = TUBES[name]
         if at[0] - 0.03 < t < at[-1] + 0.03:
             middle = float(np.interp(t, at, xs)), float(np.interp(t, at, ys))
-            for wall, hu in ((1.6, 30.0), (0.0, -985.0)):
-                _vessel(
-                    canvas, build, lambda a, b, n=name, w=wall: tube(build, n, a, b, t) - w, middle, 26.0, hu
-                )
+            for wall, hu in ((4.0, 35.0), (0.0, -985.0)):
+                _vessel(canvas, build, lambda a, b, n=name, w=wall: tube(build, n, a, b, t) - w, middle, 26.0, hu)

@@ -27,8 +27,8 @@ class Habits:
 
 
 HABITS = {
-    "lidc-lung": Habits(0.35, 0.35, 0.14, 0.4, 0.3, 0.3, 0.1),
-    "qin-lung": Habits(0.8, 0.3, 0.25, 0.35, 0.4, 0.35, 0.55),
+    "lidc-lung": Habits(0.35, 0.5, 0.2, 0.5, 0.3, 0.3, 0.15),
+    "qin-lung": Habits(0.8, 0.45, 0.3, 0.45, 0.4, 0.35, 0.6),
 }
 
 
@@ -96,7 +96,7 @@ class Person:
             blood=rng.uniform(110, 290) if contrast else rng.uniform(36, 48),
             organ=rng.uniform(85, 125) if contrast else rng.uniform(45, 65),
             bone=rng.uniform(-60, 140),
-            lung=rng.normal(-862, 20),
+            lung=rng.normal(-885, 24),
             gravity=rng.uniform(0.1, 0.6),
             emphysema=rng.uniform(0.15, 0.6) if happens(habits.emphysema) else 0.0,
             dependent=rng.uniform(4, 16) if happens(habits.dependent) else 0.0,

@@ -37,8 +37,8 @@ TUBES = {
     "left vein": ((-0.3, 0.0, 0.17), (28, 31, 30), (-18, -22, -27), (5, 6, 6.5)),
     "pulmonary trunk": ((0.38, 0.44, 0.54), (18, 16, 8), (-34, -40, -46), (13, 14, 13)),
     "lower cava": ((0.76, 0.9, 1.6), (-26, -24, -18), (-6, 2, 10), (12, 12, 10)),
-    "right bronchus": ((0.36, 0.46), (-5, -38), (12, 10), (7.5, 6.5)),
-    "left bronchus": ((0.36, 0.49), (1, 45), (12, 14), (7, 6)),
+    "right bronchus": ((0.36, 0.45), (-5, -34), (12, 10), (7.5, 6.5)),
+    "left bronchus": ((0.36, 0.48), (1, 39), (12, 14), (7, 6)),
     "azygos": ((0.36, 0.6, 1.2), (-10, -9, -6), (33, 34, 36), (3.5, 3.5, 3)),
 }
 CROSSING = {
@@ -46,9 +46,18 @@ CROSSING = {
     "arch": (0.295, 0.045, (-10, -28), (22, 20), 12.5),
     "left vein across": (0.19, 0.025, (30, -27), (-22, -22), 6.5),
     "right artery": (0.425, 0.035, (8, -14), (-44, 3), 11),
+    "right upper vein": (0.455, 0.03, (-12, -16), (-46, -12), 6.5),
+    "left upper vein": (0.45, 0.03, (14, -14), (48, -14), 6),
+    "right lower vein": (0.545, 0.03, (-10, 8), (-44, 12), 7),
+    "left lower vein": (0.54, 0.03, (12, 8), (46, 14), 6.5),
     "left artery": (0.39, 0.035, (18, -26), (42, 4), 11),
 }
 AIRWAYS = ("trachea", "right bronchus", "left bronchus")
+LOBAR = {
+    # x, y, t and radius: the arteries that run down from each hilum inside the lung
+    RIGHT: ((-42, 4, 0.42, 8.0), (-45, 8, 0.48, 7.5), (-48, 18, 0.57, 5.0), (-54, 26, 0.64, 3.5)),
+    LEFT: ((42, 5, 0.39, 8.0), (46, 12, 0.46, 7.5), (49, 22, 0.56, 5.0), (56, 28, 0.64, 3.5)),
+}
 HILUM = {RIGHT: (-43.0, 5.0, 0.45), LEFT: (46.0, 8.0, 0.455)}
 
 
@@ -59,7 +68,7 @@ class Build:
     Attributes:
         row, column: the body's middle in frame pixels; spacing_mm: of these pixels.
         apex_mm: z of the lungs' apex; height_mm: from there to the lowest recess.
-        width_mm, depth_mm: half axes of the inside of the rib cage.
+        width_mm, depth_mm: half axes of the inside of the rib cage; uneven: by what share its left half is wider.
         square: exponent of its outline.
         dome: levels ``t`` of the diaphragm's tops, right and left.
         recess: how steeply the diaphragm falls at the wall: larger is a wider gap.
@@ -76,6 +85,7 @@ class Build:
     height_mm: float
     width_mm: float
     depth_mm: float
+    uneven: float
     square: float
     dome: tuple[float, float]
     recess: float
@@ -108,14 +118,15 @@ class Build:
             height_mm=height,
             width_mm=width,
             depth_mm=width * rng.uniform(0.66, 0.82),
-            square=rng.uniform(2.0, 2.35),
+            uneven=rng.normal(0, 0.03),
+            square=rng.uniform(1.85, 2.25),
             dome=(right, right + rng.uniform(0.0, 0.07)),
             recess=rng.uniform(28, 60),
             heart=rng.uniform(0.85, 1.2),
             heart_x=rng.normal(0, 6),
             heart_t=rng.normal(0, 0.015),
             middle=rng.uniform(0.85, 1.2),
-            shift=rng.normal(0, 4),
+            shift=rng.normal(0, 6),
             spine=rng.uniform(0.46, 0.58),
             bumps=np.zeros((0, 7)),
         )
@@ -140,7 +151,7 @@ class Build:
 def hemithorax(build: Build, side: int, x, y, t):
     """Distance to the inside of one half of the rib cage; it reaches over the midline."""
     cap = np.sqrt(np.clip(1 - np.clip(1 - t / _CAP, 0, 1) ** 2, 1e-3, 1))
-    outer = build.width_mm * np.interp(t, _T, _OUTER)
+    outer = build.width_mm * (1 + side * build.uneven) * np.interp(t, _T, _OUTER)
     inner = build.width_mm * np.interp(t, _T, _INNER)
     front = -build.depth_mm * np.interp(t, _T, _FRONT)
     back = build.depth_mm * np.interp(t, _T, _BACK)
@@ -207,7 +218,7 @@ def ellipse(x, y, at, half, turn=0.0):
     u, v = (dx * c + dy * s) / half[0], (dy * c - dx * s) / half[1]
     level = np.hypot(u, v) + 1e-3
     slope = np.hypot(u / half[0], v / half[1]) / level
-    return (level - 1) / np.maximum(slope, 1e-4)
+    return np.maximum((level - 1) / np.maximum(slope, 1e-4), -np.minimum(*half))
 
 
 def heart(build: Build, sx, sy, t):
@@ -237,9 +248,9 @@ def mediastinum(build: Build, x, y, t):
     found = np.minimum(found, np.minimum(ventricles, atria) - 3.5)
     for name in TUBES:
         if name not in ("lower cava", "carotid", "anonyma"):
-            found = np.minimum(found, tube(build, name, sx, sy, t) - 2.0)
+            found = np.minimum(found, tube(build, name, sx, sy, t) - 1.7)
     for name in CROSSING:
-        found = np.minimum(found, crossing(build, name, sx, sy, t) - 2.0)
+        found = np.minimum(found, crossing(build, name, sx, sy, t) - 1.0)
     behind = np.abs(x) - 21 - 0.30 * np.clip(y - build.spine_y, 0, 60)
     spine = np.where(y > build.spine_y, behind, np.hypot(x / 1.1, y - build.spine_y) - 20.5)
     return np.minimum(found * (build.width_mm / _STANDARD_WIDTH), spine)

@@ -1,7 +1,8 @@
 """Vessel and airway trees of a whole lung, and what a slice of finite thickness shows of them.
 
-A tree's leaves are spread evenly over the lung. The set of leaves is halved again and again, mostly across its longer sides;
-each half is fed by a branch from its parent's fork towards its own middle. Radii follow Murray's law, ``r^e ~ leaves``.
+A tree's leaves are spread evenly over the lung. The set of leaves is halved again and again, mostly across its longer
+sides; each half is fed by a branch from its parent's fork towards its own middle. Radii follow Murray's law,
+``r^e ~ leaves``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from softmask.phantom.chest_canvas import Canvas
 
 _FINE = 2  # sub-pixels per pixel and axis
 _SHIFT = 4  # binary digits of a drawn point's fraction
-_MURRAY = 2.65
+_MURRAY = 2.75
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ def grow(root: np.ndarray, leaves: np.ndarray, radius: float, rng: np.random.Gen
         count = groups.shape[1]
         middles = groups.mean(axis=1)
         # wide branches part near the root, so that all radiate from there
-        part = np.interp(np.log2(count), (0, 1, 6, 11), (1.0, 0.65, 0.5, 0.25)) * rng.uniform(0.8, 1.15, (len(groups), 1))
+        part = np.interp(np.log2(count), (0, 1, 6, 11), (1.0, 0.65, 0.5, 0.25)) * rng.uniform(
+            0.8, 1.15, (len(groups), 1)
+        )
         nodes = forks + part * (middles - forks)
         nodes = nodes + rng.normal(0, 0.05, nodes.shape) * np.linalg.norm(nodes - forks, axis=1, keepdims=True)
         # two pieces with a knee, as vessels bend
@@ -88,10 +91,11 @@ def share(branches: Branches, canvas: Canvas, z_mm: float, thickness: float) -> 
     filled = np.minimum(1.57 * r / flatness / thickness, 1)
     step = canvas.spacing / _FINE
     pixels = np.maximum(np.rint(2 * r / step), 1)
+    drawn = np.where(pixels > 2, pixels - 1, pixels).astype(int)  # wide lines come out one pixel wider than asked for
     value = np.clip(filled * np.minimum(2 * r / step / pixels, 1) * 255, 1, 255).astype(int)
     origin = np.array([canvas.x[0, 0], canvas.y[0, 0]]) - canvas.spacing / 2 + step / 2
     one, other = (np.rint((end - origin) / step * (1 << _SHIFT)).astype(int) for end in ends)
     for k in np.argsort(value, kind="stable"):  # the fullest over the others
-        cv2.line(fine, one[k], other[k], int(value[k]), int(pixels[k]), cv2.LINE_8, _SHIFT)
+        cv2.line(fine, one[k], other[k], int(value[k]), int(drawn[k]), cv2.LINE_8, _SHIFT)
     small = cv2.resize(fine, (FRAME, FRAME), interpolation=cv2.INTER_AREA)
     return small.astype(np.float32) / np.float32(255)

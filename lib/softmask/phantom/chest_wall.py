@@ -94,7 +94,9 @@ def paint_body(
         for one in (-1, 1):
             at, radius = _arm(build, one, t)
             girdle = capsule(x, y, (one * 50, spine + 4), at) - 26
-            muscle = np.minimum(muscle, np.minimum(girdle, np.hypot(x - at[0], y - at[1]) - radius + 7 + person.fat / 3))
+            muscle = np.minimum(
+                muscle, np.minimum(girdle, np.hypot(x - at[0], y - at[1]) - radius + 7 + person.fat / 3)
+            )
     if t < 0.3:  # deltoid and its neighbours, with the armpit's fat between them
         whole = skin + 5 + 0.6 * person.fat + 260 * max(t - 0.12, 0)
         muscle = np.minimum(muscle, np.maximum(whole, 12 * (0.9 + broad) - 8))

@@ -101,7 +101,7 @@ class EmbeddedLungs(Dataset):
                 "slice": [f"slice-{k:04d}" for k in range(len(scan.z_mm))],
                 "n_readers": 1,
                 "z_mm": scan.z_mm,
-                "holds_lung": (scan.z_mm < top - 1) & (scan.z_mm > top - 0.97 * height),
+                "holds_lung": (scan.z_mm < top - 2) & (scan.z_mm > top - 0.98 * height),
             }
         )
 
