@@ -21,7 +21,7 @@ class Sample:
         patient, nodule, slice: identifiers; ``id`` joins them.
         image: (H, W) float32 in [0, 1].
         readers: (R, H, W) bool, one mask per reader place; all False where the reader was absent.
-        present: (R,) bool, whether the reader marked this image. A present reader's mask is not empty, unless ``blank``.
+        present: (R,) bool, whether the reader marked this image. A present reader's mask is only empty if ``blank``.
         spacing: (row, column) pixel size in mm, or None when unknown.
         recist: (2, 2, 2) float (axis, end, (row, column)) in pixels: long axis first; or None.
         ratings: for each rating (LIDC names: subtlety, internalStructure, calcification, sphericity, margin,

@@ -112,8 +112,8 @@ def gan_health(found: Mapping[str, Sequence[Curves]]) -> Figure:
 
 
 def critic_health(found: Mapping[str, Mapping[str, Sequence[Curves]]]) -> Figure:
-    """Whether critics (Wasserstein) tell true from predicted masks, and how much the generator hears of it: the gap as a
-    share of its largest absolute value, over the critic's share of the gradient, epoch by epoch.
+    """Whether critics (Wasserstein) tell true from predicted masks, and how much the generator hears of it: the gap as
+    a share of its largest absolute value, over the critic's share of the gradient, epoch by epoch.
 
     Args:
         found: by data set and row, the curves of every seed.

@@ -35,7 +35,7 @@ from softmask.train.wasserstein import FASTEST, Wasserstein
 
 DICE3D = "dice3d"
 KEPT = 0.95
-"""Share of the boundary nodules' pixels inside the predicted lung, from which the paper's "contains" is taken to hold."""
+"""Share of the boundary nodules' pixels inside the predicted lung from which "contains" is taken to hold."""
 _STATISTICS = {"mean": np.mean, "median": np.median}
 _PIXELS = ("pixels_true", "pixels_found", "pixels_common")
 
@@ -277,7 +277,7 @@ def hardest_places(runs: Sequence[Run], count: int) -> list[int]:
 
 
 def wall_places(run: Run, count: int) -> list[int]:
-    """Places of ``count`` test slices with a nodule on the lung's boundary, of different scans where there are enough."""
+    """Places of ``count`` test slices with a nodule on the lung's boundary, of different scans if there are enough."""
     values = np.array(run.record.measures["nodules_at_wall_inside"], float)
     places = np.flatnonzero(~np.isnan(values)).tolist()
     firsts: dict[str, int] = {}
