@@ -7,6 +7,7 @@ from softmask.config import Config
 from softmask.data.image_files import window_hu
 from softmask.errors import ConfigError
 from softmask.phantom import open_embedded
+from softmask.phantom.chest import draw_slice
 from softmask.phantom.lungs import PATIENTS, TUMOUR_MM, EmbeddedLungs
 
 
@@ -88,7 +89,10 @@ def test_nodules_lie_in_the_lung_and_show(lungs):
         assert window[2] == 512
         consensus = 2 * readers.sum(axis=0) >= present.sum()
         assert (sample.nodules & consensus).sum() == consensus.sum()
-        shares.append((sample.nodules & sample.readers[0]).sum() / sample.nodules.sum())
+        assert not (sample.nodules & ~sample.readers[0]).any()
+        # the reference holds nodules by definition; what counts is that the shape was fitted to them
+        image = draw_slice(lungs.chest(patient), slices[len(slices) // 2])
+        shares.append((image.nodules & image.anatomy).sum() / image.nodules.sum())
         contrast.append(np.median(sample.hu[sample.nodules]))
     assert np.mean(shares) >= 0.9
     assert np.median(contrast) > -500

@@ -52,10 +52,18 @@ class Chest:
 
 @dataclass(frozen=True)
 class ChestSlice:
-    """(512, 512) float32 ``hu``, bool ``lungs`` and bool ``nodules`` (what half of the readers enclose)."""
+    """One slice, (512, 512) arrays.
+
+    Attributes:
+        hu: float32.
+        lungs: bool, the reference: ``anatomy`` and the nodules, which belong to the lung by definition.
+        anatomy: bool, the lungs as the body's shape has them: it need not hold every pixel of every nodule.
+        nodules: bool, what at least half of the readers enclose.
+    """
 
     hu: np.ndarray
     lungs: np.ndarray
+    anatomy: np.ndarray
     nodules: np.ndarray
 
 
@@ -150,7 +158,7 @@ def draw_slice(chest: Chest, z_mm: float) -> ChestSlice:
             at = patch.rows, patch.columns
             canvas.hu[at] += patch.share * (patch.hu - canvas.hu[at])
             found[at] |= patch.mask
-    return ChestSlice(_scan(chest, canvas, enlarge(skin), rng), inside | found, found)
+    return ChestSlice(_scan(chest, canvas, enlarge(skin), rng), inside | found, inside, found)
 
 
 @dataclass(frozen=True)

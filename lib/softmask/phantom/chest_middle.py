@@ -100,9 +100,9 @@ def _vessel(canvas: Canvas, build: Build, distance, middle, reach: float, hu: fl
 def paint_airways(canvas: Canvas, build: Build) -> None:
     """Trachea and main bronchi: their wall and their air."""
     t = canvas.t
-    for name in AIRWAYS:
-        at, xs, ys, _ = TUBES[name]
-        if at[0] - 0.03 < t < at[-1] + 0.03:
-            middle = float(np.interp(t, at, xs)), float(np.interp(t, at, ys))
-            for wall, hu in ((4.0, 35.0), (0.0, -985.0)):
+    for wall, hu in ((4.0, 35.0), (0.0, -985.0)):  # all walls before all air: the bronchi part inside the trachea
+        for name in AIRWAYS:
+            at, xs, ys, _ = TUBES[name]
+            if at[0] - 0.03 < t < at[-1] + 0.03:
+                middle = float(np.interp(t, at, xs)), float(np.interp(t, at, ys))
                 _vessel(canvas, build, lambda a, b, n=name, w=wall: tube(build, n, a, b, t) - w, middle, 26.0, hu)
