@@ -28,9 +28,9 @@ from softmask.train.losses import LOSSES, Batch, Weighted, split, weighted
 from softmask.train.supervised import Outputs, adam
 
 FASTEST = 1e-4
-"""The highest learning rate of a critic, ten times the paper's: a step of Adam then moves a parameter by a hundredth of
-:data:`~softmask.nets.critics.CLIP` at most. At the small profiles' 1e-3 parameters jump from bound to bound, and real and fake masks are told
-apart by chance (the gap had either sign)."""
+"""The highest learning rate of a critic, ten times the paper's: a step of Adam then moves a parameter by about a
+hundredth of :data:`~softmask.nets.critics.CLIP`. At the small profiles' 1e-3 parameters jump from bound to bound, and
+real and fake masks are told apart by chance (the gap had either sign)."""
 
 
 class Wasserstein:
