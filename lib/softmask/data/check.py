@@ -57,7 +57,7 @@ def _look(name: str, config: Config, *, read: bool) -> Status:
     where = place[1] if place else None
     licence = place[0].licence if place else ""
     better = sources_of(name)[: sources_of(name).index(place[0])] if place else sources_of(name)
-    missing = tuple(f"{source.missing(root)}: {source.how_to_get(root)}" for source in better)
+    missing = tuple(f"{source.missing(root)}: {source.how_to_get(root)}" for source in better if source.missing(root))
     try:
         dataset = open_source(*place, name) if place else open_dataset(name, config)
     except (DataError, ConfigError) as error:  # the latter for embedded data that there is none of

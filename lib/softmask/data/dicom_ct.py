@@ -91,7 +91,7 @@ def read_header(path: Path) -> CtSlice | None:
     header = dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
     try:
         modality = header.get("Modality")
-        if modality is None:
+        if modality in (None, "", "C"):  # or what is left of it where the file breaks off
             raise ValueError("it names no modality")
         if modality != "CT":
             return None

@@ -115,6 +115,7 @@ def read_turned(path: Path) -> np.ndarray:
 def check_nifti(path: Path) -> None:
     """Raises DataError unless the file holds as many voxels as its header says. A compressed file's checksum is
     verified by the way."""
+    _need_file(path)
     try:
         with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
             header = file.read(_NIFTI2)
@@ -193,6 +194,9 @@ def _nrrd_bytes(path: Path, fields: dict[str, str]) -> int:
 def _need_file(path: Path) -> None:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; check the name")
+    twin = path.with_name(path.name[:-3])
+    if path.name.lower().endswith(".nii.gz") and twin.is_file():  # the library that decodes would open the other one
+        raise DataError(f"{path}: lies beside {twin.name}, and the two cannot be told apart; move one of them away")
 
 
 def _refuse_large(path: Path, size: tuple[int, ...]) -> None:
