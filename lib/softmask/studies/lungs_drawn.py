@@ -76,4 +76,4 @@ def critic(name: str) -> Figure:
         made = Scored(name, CRITICS[name](Critic.FULL_WIDTH))
         names = DRAWN[name][1]
         boxes = diagrams.trace(made, [torch.zeros(1, 1, SIZE, SIZE) for _ in names], list(names))
-    return diagrams.diagram(boxes, size=(11, 6.5))
+    return diagrams.diagram(boxes, size=(11, 9))
