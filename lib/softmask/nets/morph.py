@@ -15,7 +15,6 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from softmask.data.image_files import LUNG_WINDOW
 from softmask.errors import DataError
 from softmask.nets.classical import ClassicalSegmentor
 
@@ -50,6 +49,8 @@ class Morph(ClassicalSegmentor):
     LEARNS = False
 
     def segment(self, image: np.ndarray, probability: np.ndarray | None) -> np.ndarray:
+        from softmask.data.image_files import LUNG_WINDOW  # a network's machine need not have what data needs
+
         low, high = LUNG_WINDOW
         return lungs(low + image * (high - low))
 
