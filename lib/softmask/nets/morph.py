@@ -25,7 +25,6 @@ COARSE = 256
 """Pixels across of the slices on which the regions are told apart."""
 
 START, LOWEST, HIGHEST = -500.0, -600.0, -300.0  # HU: where the search for the threshold begins, and its bounds
-OUTLINE = -320.0  # HU: where readers draw the outline, slightly on the tissue's side of the blurred edge
 WALL = -750.0  # HU: lies between an airway's air and its wall, thin as the blurred wall may be
 LUMEN = -850.0  # HU: the mean over an airway's air, with its blurred rim, lies below
 AIR = -1024.0  # HU: what is stored below is no tissue
@@ -102,7 +101,7 @@ def _lungs(hu: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
         depth = ndimage.distance_transform_edt(np.pad(body[z], 1))[1:-1, 1:-1] * pixel
         dents = np.logical_or.reduce([_dents(side, depth, pixel) for side in here])
         near = ndimage.binary_dilation(outline)
-        fine = (values < max(threshold, OUTLINE)) & _enlarged(near, values.shape) & ~lumen[z]
+        fine = (values < threshold) & _enlarged(near, values.shape) & ~lumen[z]
         found[z] = ndimage.binary_fill_holes(fine | _enlarged(dents, values.shape))
     return found
 
