@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pydicom
@@ -21,7 +22,7 @@ class Chest:
 
     shape = (6, 24, 32)
     frame, series, spacing, origin = FRAME, SERIES, SPACING, ORIGIN
-    outlines = {
+    outlines: ClassVar[dict[str, np.ndarray]] = {
         "Lung-Left": np.array([(4.3, 18.2), (5.1, 27.6), (19.4, 26.3), (17.2, 19.8)]),
         "Lung-Right": np.array([(5.2, 4.4), (4.4, 13.7), (18.7, 12.1), (19.9, 5.6)]),
     }  # (row, column)

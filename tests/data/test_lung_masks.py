@@ -40,8 +40,7 @@ def truth(sides) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "name",
-    ["Lung-Left", "Lung_L", "Lungs", "lung right", "LUNG", "RT LUNG", "Lt Lung", "lung_l", "Total Lung", "LungTotal"]
-    + ["Lungs_Both", "L Lung", "Lung R", "both lungs"],
+    ["Lung-Left", "Lung_L", "Lungs", "lung right", "LUNG", "RT LUNG", "Lt Lung", "Total Lung", "Lungs_Both", "Lung R"],
 )
 def test_names_of_lungs(name):
     assert is_lung(name)

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from softmask.data.image_files import window_hu
+from softmask.data.lung_masks import lung_mask
+from softmask.data.volume import read_volume
 from softmask.errors import DataError
 from softmask.nets.classical import classical
 from softmask.nets.morph import HIGHEST, LOWEST, lungs, optimal_threshold
@@ -140,3 +142,16 @@ def test_three_hundred_slices_take_less_than_a_minute(benchmark):
     found = benchmark.pedantic(lungs, args=(scan, (1.0, 0.7, 0.7)), rounds=1)
     assert iou(found[150], truth[12].repeat(2, axis=0).repeat(2, axis=1)) > 0.95
     assert benchmark.stats["max"] < 60
+
+
+def test_the_real_scan(real_data):
+    """LUNG1-001 against its RTSTRUCT, whose outlines lie further on the tissue's side than half way up the blurred
+    edge, where morph's do. The bounds are what is reached now, and no measure of other scans."""
+    folder = real_data / "lung-ct" / "LUNG1-001"
+    scan = read_volume(folder)
+    truth, found = lung_mask(scan, folder / "RTSTRUCT.dcm"), lungs(scan.hu, scan.spacing_mm)
+    common, either = (found & truth).sum(axis=(1, 2)), (found | truth).sum(axis=(1, 2))
+    each = (common / np.maximum(either, 1))[either > 0]
+    assert np.median(each) > 0.94
+    assert each.mean() > 0.88
+    assert 2 * common.sum() / (found.sum() + truth.sum()) > 0.97

@@ -15,7 +15,6 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from softmask.data.image_files import LUNG_WINDOW
 from softmask.errors import DataError
 from softmask.nets.classical import ClassicalSegmentor
 
@@ -26,7 +25,6 @@ COARSE = 256
 """Pixels across of the slices on which the regions are told apart."""
 
 START, LOWEST, HIGHEST = -500.0, -600.0, -300.0  # HU: where the search for the threshold begins, and its bounds
-OUTLINE = -320.0  # HU: where readers draw the outline, slightly on the tissue's side of the blurred edge
 WALL = -750.0  # HU: lies between an airway's air and its wall, thin as the blurred wall may be
 LUMEN = -850.0  # HU: the mean over an airway's air, with its blurred rim, lies below
 AIR = -1024.0  # HU: what is stored below is no tissue
@@ -50,6 +48,8 @@ class Morph(ClassicalSegmentor):
     LEARNS = False
 
     def segment(self, image: np.ndarray, probability: np.ndarray | None) -> np.ndarray:
+        from softmask.data.image_files import LUNG_WINDOW  # a network's machine need not have what data needs
+
         low, high = LUNG_WINDOW
         return lungs(low + image * (high - low))
 
@@ -101,7 +101,7 @@ def _lungs(hu: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
         depth = ndimage.distance_transform_edt(np.pad(body[z], 1))[1:-1, 1:-1] * pixel
         dents = np.logical_or.reduce([_dents(side, depth, pixel) for side in here])
         near = ndimage.binary_dilation(outline)
-        fine = (values < max(threshold, OUTLINE)) & _enlarged(near, values.shape) & ~lumen[z]
+        fine = (values < threshold) & _enlarged(near, values.shape) & ~lumen[z]
         found[z] = ndimage.binary_fill_holes(fine | _enlarged(dents, values.shape))
     return found
 
