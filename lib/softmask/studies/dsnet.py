@@ -22,6 +22,9 @@ from softmask.train import seeded
 from softmask.train.evaluate import evaluate
 from softmask.train.losses import Batch
 
+AT_ONCE = 1
+"""Images that a CPU enlarges at once: the maps of one, of 16 times its pixels, just fit into its caches."""
+
 TRANSFER = ("bilinear", "super_resolved", "detail")
 """What :func:`channels_of` gives, by the names of :data:`softmask.runs.spec.CHANNELS`."""
 
@@ -32,6 +35,8 @@ def channels_of(generator: Generator, images: torch.Tensor, scale: int = SCALE) 
     What :func:`softmask.runs.inputs.channels` gives, but for its half precision; in one pass of the generator for image
     and features together, on the device of both, without the cache.
     """
+    if not images.is_cuda and len(images) > AT_ONCE:
+        return torch.cat([channels_of(generator, part, scale) for part in images.split(AT_ONCE)])
     super_resolved, detail = generator.features(images)
     super_resolved = super_resolved.clamp(0, 1)
     if scale < SCALE:

@@ -145,7 +145,8 @@ def measure(
 
 def _timed(found: Mapping[str, nn.Module], device: str, batch: int, size: int, seconds: float) -> Timed:
     images = torch.rand(batch, 1, size, size, generator=torch.Generator().manual_seed(BASE_SEED)).to(device)
-    placed = {row: network.to(device) for row, network in found.items()}
+    # the layout that training and testing use
+    placed = {row: network.to(device, memory_format=torch.channels_last) for row, network in found.items()}
     times: dict[str, list[float]] = {row: [] for row in placed}
     with torch.inference_mode(), _one_thread(), torch.backends.cudnn.flags(enabled=True, benchmark=True):
         for network in placed.values():  # the first calls choose algorithms and take memory
