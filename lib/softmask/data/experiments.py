@@ -10,7 +10,7 @@ from softmask.config import BASE_SEED
 from softmask.data import selection
 from softmask.data.crops import CROPS
 from softmask.data.sample import Dataset
-from softmask.data.scans import SCANS, TAKEN
+from softmask.data.scans import SCANS, TAKEN, scan_rows
 from softmask.data.splits import split_by_patient
 
 PARTS = ("train", "validation", "test")
@@ -70,6 +70,8 @@ def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, 
     """
     if name in FOLDS:
         return _fold(name, dataset, seed)
+    if name in SCANS:
+        return scan_rows(name, dataset, None, seed)
     sizes = {part: size // CROPS.get(name, 1) for part, size in PAPER_SIZES[name].items()}
     rows = experiment_rows(name, dataset)
     patients = dataset.index["patient"].to_numpy()[rows]
