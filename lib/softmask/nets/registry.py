@@ -75,9 +75,9 @@ NETWORKS: Mapping[str, Entry] = MappingProxyType(
         "mcroicnn": Entry("mcroicnn:MCROICNN", 5, 10, 1e-2),
         "cascadedcnn": Entry("cascadedcnn:CascadedCNN", 1, 2, 1e-2),
         "lgan_generator": Entry("lgan:LGANGenerator", 4, 8),
-        "fcn": Entry("fcn:FCN", 2, 4),
-        "tiramisu": Entry("tiramisu:Tiramisu", 1, 2),
-        "segcaps": Entry("segcaps:SegCaps", 2, 4),
+        "fcn": Entry("fcn:FCN", 2, 4, 1e-2),
+        "tiramisu": Entry("tiramisu:Tiramisu", 1, 2, 1e-2),
+        "segcaps": Entry("segcaps:SegCaps", 1, 2, 1e-2),
     }
 )
 """What segments."""

@@ -9,7 +9,7 @@ rounds of routing weigh the votes by how well they agree (locally constrained dy
 
 Differs from the publication: the reconstruction of the image from the capsules, a second loss of theirs, is left out
 (about 11,000 parameters); the answer is the logit of the last capsule's length. Squashing makes a length
-|s|^2 / (1 + |s|^2), so that its logit is log |s|^2, which is exact where the length is too near 0 or 1 to tell.
+|s|^2 / (1 + |s|^2), so that its logit is log |s|^2, which is exact where the length is too near 1 to tell.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ from softmask.nets.base import SegmentationNet
 from softmask.nets.initial import gaussian
 
 EPSILON = 1e-7
-"""Under the root and in the logarithm: a vector of zeros has no direction, and its length no logit."""
+"""Under the root: a vector of zeros has no direction."""
+
+SHORTEST = 1e-3
+"""Added to |s|^2 in the logarithm: the length of a vector of zeros has no logit, and near it a gradient without bound,
+after which narrow networks stayed at an empty mask."""
 
 
 def squash(x: torch.Tensor) -> torch.Tensor:
@@ -111,4 +115,4 @@ class SegCaps(SegmentationNet):
         for up, merge in zip(self.up, [*self.merge, self.last], strict=True):
             x = merge(torch.cat([squash(up(x)), skips.pop()], dim=1))  # at H/4, H/2, H
             x = squash(x) if merge is not self.last else x
-        return (torch.log(x.square().sum(2) + EPSILON),)  # (B, 1, H, W)
+        return (torch.log(x.square().sum(2) + SHORTEST),)  # (B, 1, H, W)
