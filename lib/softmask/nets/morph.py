@@ -46,6 +46,7 @@ class Morph(ClassicalSegmentor):
     """:func:`lungs` on grey images of the lung window; there is nothing to learn."""
 
     LEARNS = False
+    NATIVE = True
 
     def segment(self, image: np.ndarray, probability: np.ndarray | None) -> np.ndarray:
         from softmask.data.image_files import LUNG_WINDOW  # a network's machine need not have what data needs

@@ -31,9 +31,6 @@ CT = "lnsm"
 ON_REQUEST = ("promise12", "lidc-lung", "qin-lung")
 """Data sets whose real data takes an account with its publisher, or is hundreds of scans."""
 
-ALWAYS_REAL = ("lung-ct",)
-"""Data sets that nothing embedded stands in for."""
-
 
 def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
     """The runs behind each (row, data set) of a printed table such as ``softgan/table-1``, one per seed.
@@ -99,12 +96,12 @@ def source_of(dataset: str, config: Config) -> str:
     """``real`` or ``embedded``: what the configuration asks for; where it leaves that open, real data that is there.
 
     For :data:`ON_REQUEST` embedded data stands in for real data that is not there, and every table names the source.
-    Of :data:`ALWAYS_REAL` there is no embedded data.
+    Of :data:`softmask.data.REAL_ONLY` there is no embedded data.
     """
-    if dataset in ALWAYS_REAL:
+    from softmask.data import REAL_ONLY, found
+
+    if dataset in REAL_ONLY:
         return "real"
     if config.data == "embedded" or (config.data == "real" and dataset not in ON_REQUEST):
         return config.data
-    from softmask.data import found
-
     return "real" if dataset in found(config.data_root) else "embedded"
