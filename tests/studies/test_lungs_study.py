@@ -99,6 +99,19 @@ def test_infinite_distances_are_left_out_and_counted(fitted):
     assert "infinite on 6 of 48 slices" in found["mean_hausdorff"].note
 
 
+def test_slices_without_lung_count_as_blank_or_not_and_in_no_mean(fitted):
+    true, found = np.full(N, 500.0), np.full(N, 400.0)
+    true[:4], found[:3] = 0, 0
+    iou = np.where(true > 0, 0.8, 0.0)
+    place = ("lgan_basic", "lidc-lung")
+    runs = again(fitted[place], pixels_true=true, pixels_found=found, iou=iou)
+    cells = {cell.metric: cell for cell in lungs.all_cells({place: runs})}
+    assert cells["mean_iou"].ours_mean == pytest.approx(0.8)
+    assert cells["mean_iou"].n_images == 2 * (N - 4)
+    assert cells["left_blank"].ours_mean == pytest.approx(3 / 4)
+    assert np.isnan(lungs.scores({place: runs})[*place, "iou"].values[:, :4]).all()
+
+
 def test_a_scans_dice_counts_the_pixels_of_all_its_slices(fitted):
     runs = again(
         fitted["lgan_basic", "lidc-lung"],
@@ -109,7 +122,7 @@ def test_a_scans_dice_counts_the_pixels_of_all_its_slices(fitted):
 
 def test_the_workbooks_table_holds_every_measure(fitted, config):
     cells = lungs.all_cells(fitted)
-    assert len(cells) == len(fitted) * (len(lungs.BEYOND) + 2)
+    assert len(cells) == len(fitted) * (len(lungs.BEYOND) + len(lungs.SHARES))
     result = tables.ResultTable("workbook", "lgan-measures", "lungs", "a test", cells, lungs.UNITS)
     tables.write(result, config, {})
 

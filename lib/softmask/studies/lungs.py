@@ -34,6 +34,8 @@ from softmask.train.losses import Batch
 from softmask.train.wasserstein import FASTEST, Wasserstein
 
 DICE3D = "dice3d"
+LEFT_BLANK = "left_blank"
+"""Whether nothing is found in a slice without lung; the mean of it is a share."""
 KEPT = 0.95
 """Share of the boundary nodules' pixels inside the predicted lung from which "contains" is taken to hold."""
 _STATISTICS = {"mean": np.mean, "median": np.median}
@@ -52,8 +54,14 @@ def dice3d_of(runs: Sequence[Run]) -> np.ndarray:
 
 
 def _values(runs: Sequence[Run], measure: str) -> np.ndarray:
-    """Over all seeds, (seeds, N): a measure of slices, or 3D Dice of scans."""
-    return dice3d_of(runs) if measure == DICE3D else values_of(runs, measure)
+    """Over all seeds, (seeds, N): 3D Dice of scans, or a measure of slices, NaN for those without lung, on which one
+    wrong pixel would weigh as much as a whole lung elsewhere (:data:`LEFT_BLANK` tells of them)."""
+    if measure == DICE3D:
+        return dice3d_of(runs)
+    holds_lung = values_of(runs, "pixels_true") > 0
+    if measure == LEFT_BLANK:
+        return np.where(holds_lung, np.nan, values_of(runs, "pixels_found") == 0)
+    return np.where(holds_lung, values_of(runs, measure), np.nan)
 
 
 def _cell(row: str, dataset: str, metric: str, runs: Sequence[Run], extra: bool = False) -> Cell:
@@ -84,13 +92,17 @@ BEYOND = (*(f"{statistic}_{measure}" for measure in ("iou", "hausdorff", DICE3D)
 """What the workbook's own tables of lungs hold for every row."""
 
 
+SHARES = ("nodules_inside", "nodules_at_wall_inside", LEFT_BLANK)
+
+
 def all_cells(fitted: Fitted) -> list[Cell]:
-    """The workbook's own table: every measure of every row, and how many pixels of nodules lie in the lung."""
+    """The workbook's own table: every measure of every row, how many pixels of nodules lie in the lung, and how many
+    slices without lung are left blank."""
     cells = []
     for (row, dataset), runs in fitted.items():
         cells += [_cell(row, dataset, metric, runs, extra=True) for metric in BEYOND]
-        for measure in ("nodules_inside", "nodules_at_wall_inside"):
-            values = values_of(runs, measure).ravel()
+        for measure in SHARES:
+            values = _values(runs, measure).ravel()
             kept = values[~np.isnan(values)]
             mean = float(kept.mean()) if len(kept) else float("nan")
             spread = float(kept.std(ddof=1)) if len(kept) > 1 else float("nan")
@@ -100,7 +112,7 @@ def all_cells(fitted: Fitted) -> list[Cell]:
 
 
 UNITS = {metric: "pixels" if "hausdorff" in metric else "fraction" for metric in BEYOND} | dict.fromkeys(
-    ("nodules_inside", "nodules_at_wall_inside"), "percent"
+    SHARES, "percent"
 )
 """Of :func:`all_cells`."""
 
@@ -110,7 +122,7 @@ def seed_spread(fitted: Fitted) -> dict[str, object]:
     found = {}
     for (row, dataset), runs in fitted.items():
         for measure in ("iou", DICE3D):
-            means = _values(runs, measure).mean(axis=1)
+            means = np.nanmean(_values(runs, measure), axis=1)
             found[f"{row} / {dataset} / {measure}"] = {
                 "means": {str(run.spec.seed): float(mean) for run, mean in zip(runs, means, strict=True)},
                 "spread": float(np.std(means, ddof=1)) if len(means) > 1 else float("nan"),
@@ -125,7 +137,7 @@ def scores(fitted: Fitted) -> dict[tuple[str, str, str], Scores]:
     for (row, dataset), runs in fitted.items():
         record, source = runs[0].record, runs[0].spec.source
         scans = tuple(scans_of(runs[0]))
-        found[row, dataset, "iou"] = Scores(record.ids, record.groups, values_of(runs, "iou"), source)
+        found[row, dataset, "iou"] = Scores(record.ids, record.groups, _values(runs, "iou"), source)
         found[row, dataset, DICE3D] = Scores(scans, scans, dice3d_of(runs), source)
     return found
 
@@ -319,7 +331,8 @@ def transfer_frame(fitted: Fitted) -> pd.DataFrame:
     lines = []
     for (row, _), runs in fitted.items():
         for run in runs:
-            iou = np.array(run.record.measures["iou"])
+            iou = _values([run], "iou")[0]
+            iou = iou[~np.isnan(iou)]
             lines.append(
                 {
                     "method": display("rows", row),

@@ -57,6 +57,7 @@ def train(
     folder: Path,
     *,
     name: str,
+    upright: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """Train ``network``, fresh from :func:`~softmask.train.device.seeded`, until it holds the best epoch's weights.
@@ -69,6 +70,7 @@ def train(
         losses: names of :data:`~softmask.train.losses.LOSSES` with weights.
         label: soft label to train on, a name in ``data.train.soft``, or ``binary``.
         name: of the run, for messages.
+        upright: whether augmentation leaves up where it is.
 
     Raises:
         ConfigError: for unknown losses or label, no images, or batches that the processes cannot share alike.
@@ -85,7 +87,7 @@ def train(
     def epoch(number: int) -> dict[str, float]:
         if warmup and number == warmup:
             _start_afresh(loop)
-        moves = draw(n, images.masks.shape[-1], generator(seed, "moves", number)).to(place.device)
+        moves = draw(n, images.masks.shape[-1], generator(seed, "moves", number), upright).to(place.device)
 
         def batch(chosen: torch.Tensor) -> Batch:
             return augment(Batch(*(part[chosen] for part in images)), moves[chosen])
