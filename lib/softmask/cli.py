@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(commands)
     _add_run(commands)
     _add_segment(commands)
+    _add_lungs(commands)
     return parser
 
 
@@ -112,7 +113,10 @@ def _add_segment(commands) -> None:
     segment.add_argument("--model", required=True, metavar="NAME", help="such as dsnet, or the folder of a model")
     segment.add_argument("--out", metavar="FOLDER", help="where the results go (default: beside each image)")
     segment.add_argument(
-        "--threshold", type=float, metavar="T", help="probability from which a pixel is lesion (default: the model's)"
+        "--threshold",
+        type=float,
+        metavar="T",
+        help="probability from which a pixel is lesion, or lung (default: the model's)",
     )
     grey = segment.add_mutually_exclusive_group()
     grey.add_argument(
@@ -137,6 +141,32 @@ def _add_segment(commands) -> None:
     segment.set_defaults(run=_segment)
 
 
+def _add_lungs(commands) -> None:
+    text = (
+        "find the lungs in whole CT scans: a mask in NIfTI on the scan's own voxels, and a picture of its outline on "
+    )
+    text += "some slices (exit status 1 if any scan could not be done)"
+    lungs = commands.add_parser("lungs", help=text, description=f"{text}. Not a medical device.")
+    lungs.add_argument(
+        "scans",
+        nargs="+",
+        metavar="SCAN",
+        help="a folder with one CT series in DICOM, or a NIfTI or nrrd file of Hounsfield units",
+    )
+    lungs.add_argument("--out", required=True, metavar="FOLDER", help="where the results go; older ones are replaced")
+    how = lungs.add_mutually_exclusive_group()
+    how.add_argument(
+        "--model", default="lgan", metavar="NAME", help="a model of lungs, or the folder of one (default: lgan)"
+    )
+    how.add_argument("--morph", action="store_true", help="by threshold and morphology instead, without a network")
+    lungs.add_argument(
+        "--largest",
+        action="store_true",
+        help="keep only the two largest connected parts of the scan (default: all, as the models are measured)",
+    )
+    lungs.set_defaults(run=_lungs)
+
+
 def _known(names: Sequence[str], all_names: Iterable[str]) -> Sequence[str]:
     for name in names:
         if name not in all_names:
@@ -154,6 +184,12 @@ def _segment(arguments: argparse.Namespace) -> int:
     from softmask.models import cli  # torch takes its time
 
     return cli.run(arguments)
+
+
+def _lungs(arguments: argparse.Namespace) -> int:
+    from softmask.models import lungs_cli  # torch takes its time
+
+    return lungs_cli.run(arguments)
 
 
 def _list(arguments: argparse.Namespace) -> int:
