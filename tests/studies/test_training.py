@@ -261,3 +261,14 @@ def test_recorded_runs_do_without_their_data_and_others_do_not(config, fitted, m
     assert training.example_of(real, config) == training.data_of(run, config) == "embedded"
     with pytest.raises(MissingData):
         training.data_of(Run(real.spec, run.record, tmp_path), config)
+
+
+def test_networks_that_call_every_pixel_the_object_are_told(fitted):
+    full = {IDS[0]: np.full((SIZE, SIZE), 255, np.uint8), IDS[3]: np.full((SIZE, SIZE), 140, np.uint8)}
+    first, second = fitted["unet", "lidc"]
+    runs = [Run(first.spec, replace(first.record, predictions=full)), second]
+    assert [training.marks_everything(run) for run in runs] == [True, False]
+    cells = training.table_cells("softgan", "table-2", {**fitted, ("unet", "lidc"): runs})
+    assert "1 of 2 networks on LIDC call every pixel" in cell_of(cells, "unet", "lidc", "dice").note
+    assert cell_of(cells, "unet", "lidc", "sen").note == ""
+    assert "marks everything" in training.overview({("unet", "lidc"): runs})["at the end"].tolist()

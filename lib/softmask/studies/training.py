@@ -180,8 +180,13 @@ def _cell(
     kept, undefined = values[use(values)], int(np.isnan(values).sum())
     mean = float(kept.mean()) if len(kept) else float("nan")
     spread = float(kept.std(ddof=1)) if len(kept) > 1 and np.isfinite(kept).all() else float("nan")
-    name = f"{papers.display('datasets', dataset)} {papers.display('metrics', metric)}"
-    note = f"{name} is undefined on {undefined} of {len(values)} images" if undefined else ""
+    name = papers.display("datasets", dataset)
+    notes = []
+    if undefined:
+        notes.append(f"{name} {papers.display('metrics', metric)} is undefined on {undefined} of {len(values)} images")
+    if metric == "dice" and (blind := sum(map(marks_everything, runs))):
+        notes.append(f"{blind} of {len(runs)} networks on {name} call every pixel the object: they have learnt nothing")
+    note = "; ".join(notes)
     return Cell(row, dataset, metric, mean, spread, len(kept), len(runs), runs[0].spec.source, note, extra)
 
 
@@ -222,6 +227,12 @@ def calibration(runs: Sequence[Run]) -> Calibration:
     return Calibration(counts, mean_probability, observed, float(error))
 
 
+def marks_everything(run: Run) -> bool:
+    """Whether a trained network's kept predictions are the object all over, which scores well where most pixels are."""
+    kept = run.record.predictions.values()
+    return run.spec.learns and bool(kept) and all((image >= 255 * run.record.threshold).all() for image in kept)
+
+
 def distinct(fitted: Fitted) -> list[Run]:
     """All runs, each once though several rows stand for it."""
     return list({run.spec: run for runs in fitted.values() for run in runs}.values())
@@ -232,7 +243,8 @@ def overview(fitted: Fitted) -> pd.DataFrame:
 
     ``at the end`` says ``still rising`` where the last epoch is the best and the validation Dice has gained more than
     :data:`RISING` over the last two: more epochs would have changed the result. It says ``finds nothing`` where even
-    the best epoch's validation Dice is below :data:`NOTHING`: the training has failed, and its row says so.
+    the best epoch's validation Dice is below :data:`NOTHING`, and ``marks everything`` where
+    :func:`marks_everything`: the training has failed, and its row says so.
     """
     runs = distinct(fitted)
     return pd.DataFrame(
@@ -258,6 +270,8 @@ def _end(run: Run) -> str:
     dice, best = _validation(run), run.record.best_epoch
     if dice[best - 1] < NOTHING:
         return "finds nothing"
+    if marks_everything(run):
+        return "marks everything"
     return "still rising" if best == len(dice) and dice[-1] - dice[-3:][0] > RISING else ""
 
 
