@@ -203,7 +203,7 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
     maps = lungs.activations(runs["lgan_basic", "lidc-lung"][0], images[0, 0])
     assert maps["encoder1"].shape == (SIZE, SIZE)
     assert maps["encoder5"].shape == (SIZE // 16, SIZE // 16)
-    assert all(0 <= one.min() and one.max() <= 1 for one in maps.values())
+    assert all(one.min() >= 0 and one.max() <= 1 for one in maps.values())
     lung_panels.activations(images[0, 0], maps, images[0, 0] > 0.5).canvas.draw()
     lung_panels.compared(*zip(*((one.image, one.lungs, one.found) for one in found), strict=True)).canvas.draw()
     lung_panels.nodules(
