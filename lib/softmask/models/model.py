@@ -114,7 +114,10 @@ class Model:
     def check_size(self, height: int, width: int) -> None:
         """Raises DataError for an image smaller or larger than what is segmented."""
         if min(height, width) < self.least:
-            raise DataError(f"{height} x {width} pixels are too few, {self.name} takes {self.least} x {self.least}")
+            raise DataError(
+                f"{height} x {width} pixels are too few, {self.name} takes {self.least} x {self.least} or more; give "
+                "it what the scanner stored"
+            )
         if height * width > LARGEST:
             raise DataError(f"{height} x {width} pixels are more than {LARGEST} at once; crop the image")
 
