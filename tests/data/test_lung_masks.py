@@ -48,7 +48,18 @@ def test_names_of_lungs(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["Lungs-GTV", "Lung nodule", "GTV-1", "Heart", "", "Lung PTV", "Lung tumor left", "Lung-Left-2mm", "Plunge", "Lungen"],
+    [
+        "Lungs-GTV",
+        "Lung nodule",
+        "GTV-1",
+        "Heart",
+        "",
+        "Lung PTV",
+        "Lung tumor left",
+        "Lung-Left-2mm",
+        "Plunge",
+        "Lungen",
+    ],
 )
 def test_names_of_other_things(name):
     assert not is_lung(name)
@@ -189,7 +200,10 @@ def test_planes_of_another_series(chest, scan, truth, tmp_path, slices, shift, m
 def test_contours_that_are_none(chest, scan, tmp_path):
     path = chest.write_rtstruct(tmp_path / "rt.dcm")
     for change, message in (
-        (lambda contour: setattr(contour, "ContourGeometricType", "POINT"), r"ContourGeometricType \(3006,0042\) = POINT"),
+        (
+            lambda contour: setattr(contour, "ContourGeometricType", "POINT"),
+            r"ContourGeometricType \(3006,0042\) = POINT",
+        ),
         (lambda contour: setattr(contour, "ContourData", ["1", "2"]), r"ContourData \(3006,0050\) .*three a point"),
         (lambda contour: setattr(contour, "ContourData", list("123456789")), "leaves the axial plane"),
     ):

@@ -102,7 +102,10 @@ def volume_of_file(path: Path) -> Volume:
         raise DataError(
             f"{path}: no value lies below 0, so these are not the Hounsfield units of a CT; save it in Hounsfield units"
         )
-    return _volume(frame, as_int16(np.maximum(values, AIR)), _of_file(path))
+    hu = np.stack(
+        [as_int16(np.maximum(one, AIR)) for one in values]
+    )  # slice by slice: float64 takes four times as much
+    return _volume(frame, hu, _of_file(path))
 
 
 def _of_series(folder: Path, series: Series) -> dict:
