@@ -114,7 +114,7 @@ class RunSpec:
         trained for 7 epochs in batches of 4 from the seed 2020."""
         losses = "+".join(f"{weight:g}{name}" for name, weight in self.losses)
         channels = "+".join(self.channels) if self.channels != ("image",) else ""
-        prior = f"after_{self.prior.network}_{self.prior.label}" if self.prior else ""
+        prior = f"after_{self.prior.network}_{self.prior.label}{self.prior.critic}" if self.prior else ""
         schedule = f"{self.settings.epochs}x{self.settings.batch_size}" if self.learns else ""
         parts = (self.dataset, self.network, self.label, channels, prior, losses, schedule, str(self.seed))
         return "-".join(part for part in parts if part)
@@ -164,7 +164,12 @@ class RunSpec:
     @property
     def wasserstein(self) -> bool:
         """Whether a critic is trained, too."""
-        return any(isinstance(LOSSES.get(name), WassersteinLoss) for name, _ in self.losses)
+        return bool(self.critic)
+
+    @property
+    def critic(self) -> str:
+        """``_wasserstein_basic`` and so on, which runs on one network differ in; empty without a critic."""
+        return "".join(f"_{name}" for name, _ in self.losses if isinstance(LOSSES.get(name), WassersteinLoss))
 
     @property
     def of_lungs(self) -> bool:
