@@ -274,9 +274,9 @@ def test_a_slice_without_lungs_that_is_no_answer_is_an_error(smoke) -> None:
         Chests(blank=False)[0]
 
 
-def test_runs_that_test_one_network_after_different_critics_have_different_names(monkeypatch):
+def test_runs_that_test_one_network_after_different_critics_have_different_names():
     config = Config.from_parameters("smoke", "embedded")
     rows = ("baseline_unet", "lgan_basic", "lgan_regression")
-    names = [spec(row, "lung-ct", config, paper="lgan").name for row in rows]
+    names = [tables.spec(row, "lung-ct", config, paper="lgan").name for row in rows]
     assert len(set(names)) == 3
     assert names[0].endswith("after_lgan_generator_binary-2020")
