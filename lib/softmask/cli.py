@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 from softmask.config import PROFILES, Config
 from softmask.config import SOURCES as DATA_SOURCES
-from softmask.data.sources import NAMES, SOURCES, found
+from softmask.data.sources import NAMES, REAL_ONLY, SOURCES, found
 from softmask.errors import ConfigError, SoftmaskError
 
 if TYPE_CHECKING:
     from softmask.data.check import Status
+
+_DATA_SETS = (*NAMES, *REAL_ONLY)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(commands)
     _add_run(commands)
     _add_segment(commands)
+    _add_lungs(commands)
     return parser
 
 
@@ -60,7 +63,9 @@ def _add_data(commands) -> None:
     action.set_defaults(run=_list)
     text = "read every image of real data and list what cannot be used, file by file (exit status 1 if anything)"
     action = actions.add_parser("check", help=text, description=text, parents=[root])
-    action.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)} (default: all that are there)")
+    action.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"{', '.join(_DATA_SETS)} (default: all that are there)"
+    )
     action.set_defaults(run=_check)
     text = "get what is public without registration; for the rest, say where to register and where it goes"
     action = actions.add_parser("fetch", help=text, description=text, parents=[root])
@@ -108,7 +113,10 @@ def _add_segment(commands) -> None:
     segment.add_argument("--model", required=True, metavar="NAME", help="such as dsnet, or the folder of a model")
     segment.add_argument("--out", metavar="FOLDER", help="where the results go (default: beside each image)")
     segment.add_argument(
-        "--threshold", type=float, metavar="T", help="probability from which a pixel is lesion (default: the model's)"
+        "--threshold",
+        type=float,
+        metavar="T",
+        help="probability from which a pixel is lesion, or lung (default: the model's)",
     )
     grey = segment.add_mutually_exclusive_group()
     grey.add_argument(
@@ -133,6 +141,32 @@ def _add_segment(commands) -> None:
     segment.set_defaults(run=_segment)
 
 
+def _add_lungs(commands) -> None:
+    text = (
+        "find the lungs in whole CT scans: a mask in NIfTI on the scan's own voxels, and a picture of its outline on "
+    )
+    text += "some slices (exit status 1 if any scan could not be done)"
+    lungs = commands.add_parser("lungs", help=text, description=f"{text}. Not a medical device.")
+    lungs.add_argument(
+        "scans",
+        nargs="+",
+        metavar="SCAN",
+        help="a folder with one CT series in DICOM, or a NIfTI or nrrd file of Hounsfield units",
+    )
+    lungs.add_argument("--out", required=True, metavar="FOLDER", help="where the results go; older ones are replaced")
+    how = lungs.add_mutually_exclusive_group()
+    how.add_argument(
+        "--model", default="lgan", metavar="NAME", help="a model of lungs, or the folder of one (default: lgan)"
+    )
+    how.add_argument("--morph", action="store_true", help="by threshold and morphology instead, without a network")
+    lungs.add_argument(
+        "--largest",
+        action="store_true",
+        help="keep only the two largest connected parts of the scan (default: all, as the models are measured)",
+    )
+    lungs.set_defaults(run=_lungs)
+
+
 def _known(names: Sequence[str], all_names: Iterable[str]) -> Sequence[str]:
     for name in names:
         if name not in all_names:
@@ -152,11 +186,17 @@ def _segment(arguments: argparse.Namespace) -> int:
     return cli.run(arguments)
 
 
+def _lungs(arguments: argparse.Namespace) -> int:
+    from softmask.models import lungs_cli  # torch takes its time
+
+    return lungs_cli.run(arguments)
+
+
 def _list(arguments: argparse.Namespace) -> int:
     from softmask.data.check import status
 
     config = Config.from_parameters(data=arguments.data, data_root=arguments.data_root)
-    states = [status(name, config) for name in NAMES]
+    states = [status(name, config) for name in _DATA_SETS]
     rows = [("name", "source", "images", "licence", "origin")]
     rows += [(one.name, one.source, str(one.images), one.licence or "-", one.origin) for one in states]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -172,7 +212,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from softmask.data.check import check
 
     config = Config.from_parameters(data_root=arguments.data_root)
-    names = _known(arguments.names, NAMES)
+    names = _known(arguments.names, _DATA_SETS)
     places = found(config.data_root)
     result = 0
     for name in names:

@@ -7,10 +7,7 @@ as it is stored. The published LIDC slices are stretched instead, each from its 
 
 from __future__ import annotations
 
-import gzip
 import os
-import struct
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,18 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
+from softmask.data.dicom_ct import is_dicom, read_header, read_hu
 from softmask.data.image_files import LUNG_WINDOW, read_grey, window_hu
-from softmask.data.lidc_dicom import read_header, read_hu
+from softmask.data.volume_files import LARGEST_VOLUME, read_turned
 from softmask.errors import ConfigError, DataError, brief
 
 KINDS = "PNG (grey, 8 or 16 bit), CT in DICOM, and NIfTI (.nii, .nii.gz) are read"
 
-LARGEST_VOLUME = 1 << 29
-"""Voxels of the largest NIfTI volume that is read: 2048 slices of 512 x 512, 1 GB in 16 bits."""
-
 _SUFFIXES = (".nii.gz", ".nii", ".png", ".dcm", ".dicom", ".ima")
 _PNG, _DICOM = b"\x89PNG\r\n\x1a\n", b"DICM"
-_NIFTI1, _NIFTI2 = 348, 540  # bytes of the header, which begins with this number
 _COLOUR_TYPE, _DICOM_AT = 25, 128  # where a PNG says its colour type, and DICOM its mark
 
 
@@ -159,7 +153,9 @@ def _series(folder: Path, grey: Grey) -> Iterator[OwnImage]:
     """The CT slices of the DICOM files in ``folder``, by position. Files without a position come last, so that each is
     told of when it is read."""
     try:
-        files = sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_file() and _is_dicom(entry.path))
+        files = sorted(
+            Path(entry.path) for entry in os.scandir(folder) if entry.is_file() and is_dicom(Path(entry.path))
+        )
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror}); check its rights") from error
     if not files:
@@ -173,11 +169,6 @@ def _series(folder: Path, grey: Grey) -> Iterator[OwnImage]:
         placed.append((np.inf if header is None else header.z_mm, path))
     for _, path in sorted(placed):
         yield _dicom(path, grey)
-
-
-def _is_dicom(path: str) -> bool:
-    with open(path, "rb") as file:
-        return file.read(_DICOM_AT + len(_DICOM))[_DICOM_AT:] == _DICOM
 
 
 def _nifti(path: Path, grey: Grey) -> list[OwnImage]:
@@ -229,39 +220,5 @@ def _slice(path: Path, number: int, grey: Grey) -> np.ndarray:
 def _volume(path: Path, mtime_ns: int, size: int) -> tuple[np.ndarray, float]:
     """(slices, H, W), as stored but turned (slices from the feet up, rows from front to back, columns to the left), and
     its least value."""
-    import SimpleITK
-
-    _check_whole(path)
-    try:
-        image = SimpleITK.ReadImage(str(path), imageIO="NiftiImageIO")
-        if image.GetDimension() == 3:
-            image = SimpleITK.DICOMOrient(image, "LPS")
-    except RuntimeError as error:
-        raise DataError(f"{path}: the voxels cannot be read ({brief(error)}); get this file again") from error
-    array = SimpleITK.GetArrayFromImage(image)
-    return (array if array.ndim == 3 else array[None]), float(array.min())
-
-
-def _check_whole(path: Path) -> None:
-    """Raises DataError unless the file holds as many voxels as its header says: the library that reads them makes the
-    missing ones 0. A compressed file's checksum is verified by the way."""
-    try:
-        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
-            header = file.read(_NIFTI2)
-            length = len(header)
-            while piece := file.read(1 << 20):
-                length += len(piece)
-                if length > 16 * LARGEST_VOLUME:  # no type of voxel takes more
-                    raise DataError(f"{path}: unpacks to more than is read; crop it")
-        order = "<" if int.from_bytes(header[:4], "little") in (_NIFTI1, _NIFTI2) else ">"
-        if struct.unpack_from(f"{order}i", header)[0] == _NIFTI1:
-            dims = struct.unpack_from(f"{order}8h", header, 40)
-            bits, start = *struct.unpack_from(f"{order}h", header, 72), *struct.unpack_from(f"{order}f", header, 108)
-        else:
-            dims = struct.unpack_from(f"{order}8q", header, 16)
-            bits, start = *struct.unpack_from(f"{order}h", header, 14), *struct.unpack_from(f"{order}q", header, 168)
-    except (OSError, EOFError, zlib.error, struct.error) as error:
-        raise DataError(f"{path}: damaged ({brief(error)}); get this file again") from error
-    expected = start + np.prod(dims[1 : 1 + dims[0]], dtype=float) * bits / 8
-    if not length >= expected:
-        raise DataError(f"{path}: truncated, {length} bytes of {expected:.0f}; get this file again")
+    array = read_turned(path)
+    return array, float(array.min())

@@ -12,6 +12,7 @@ from softmask.data import NAMES, selection
 from softmask.data.crops import CROPS
 from softmask.data.experiments import FOLDS, PAPER_SIZES, PARTS, dataset_name, experiment_rows, split_rows
 from softmask.data.sample import Dataset
+from softmask.data.scans import SCANS
 
 
 class Listed(Dataset):
@@ -33,7 +34,7 @@ def nodules(patients: int, per_patient: int = 2, slices: int = 3) -> Dataset:
 
 
 def test_every_experiment_opens_a_data_set() -> None:
-    assert {dataset_name(name) for name in PAPER_SIZES} == set(NAMES)
+    assert {dataset_name(name) for name in PAPER_SIZES} == {*NAMES, *SCANS}
     assert dataset_name("lidc-119") == "lidc"
     assert all("test" in sizes and set(sizes) <= set(PARTS) for sizes in PAPER_SIZES.values())
 

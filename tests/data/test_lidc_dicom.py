@@ -13,7 +13,8 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 import softmask.data.annotations as annotations
-from softmask.data.lidc_dicom import LidcDicom, read_header, read_hu
+from softmask.data.dicom_ct import read_header, read_hu
+from softmask.data.lidc_dicom import LidcDicom
 from softmask.errors import DataError, MissingData
 
 SERIES = "1.2.826.0.1.3680043.8.498.1"

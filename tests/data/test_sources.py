@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from softmask.config import Config
-from softmask.data import NAMES, found, open_dataset
+from softmask.data import NAMES, REAL_ONLY, found, open_dataset
 from softmask.data.sources import SOURCES, located, sources_of
 from softmask.errors import ConfigError, DataError, MissingData
 
@@ -38,6 +38,10 @@ def test_nothing_is_found_in_an_empty_a_missing_and_a_file_root(tmp_path):
         ("promise12/readme.txt", {}),
         ("deeplesion/DL_info.csv", {}),
         ("deeplesion/Images_png/x", {}),
+        ("lidc-lung/scan/x", {"lidc-lung": "lidc-lung"}),
+        ("qin-lung/scan/x", {"qin-lung": "qin-lung"}),
+        ("lung-ct/scan/x", {"lung-ct": "lung-ct"}),
+        ("lung-ct/x.nrrd", {}),
     ],
 )
 def test_what_is_found_is_told_by_its_layout(tmp_path, file, expected):
@@ -110,7 +114,7 @@ def test_half_a_data_set_is_an_error_with_auto_too_never_embedded_data_in_its_pl
 
 
 def test_unknown_name_answers_with_the_known_ones(tmp_path):
-    with pytest.raises(ConfigError, match="lidc, lnsm, isbi2012, promise12"):
+    with pytest.raises(ConfigError, match="lidc, lnsm, isbi2012, promise12, lidc-lung, qin-lung, lung-ct"):
         open_dataset("lung", config(tmp_path))
     with pytest.raises(ConfigError, match="unknown data set"):
         sources_of("lung")
@@ -144,8 +148,8 @@ def test_commits_are_full_ids_and_every_name_has_a_source():
     for source in SOURCES.values():
         assert source.git is None or (len(source.git.commit) == 40 and int(source.git.commit, 16))
         assert source.git is not None or source.steps
-    assert {name for source in SOURCES.values() for name in source.serves} == set(NAMES)
-    for name in NAMES:
+    assert {name for source in SOURCES.values() for name in source.serves} == {*NAMES, *REAL_ONLY}
+    for name in (*NAMES, *REAL_ONLY):
         assert all(name in source.serves for source in sources_of(name))
 
 

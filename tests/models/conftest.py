@@ -1,7 +1,11 @@
-"""A finished run that nobody trained: DSNet on a super-resolution network, both with made-up weights, in a store."""
+"""Finished runs that nobody trained, with made-up weights, in a store: DSNet on a super-resolution network, and LGAN.
+
+And scans for the latter, as scanners write them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +13,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from softmask import models
 from softmask.nets.registry import build
@@ -40,6 +46,13 @@ SPEC = RunSpec(
     scale=2,
     sr=SR,
     **COMMON,
+)
+LUNGS = RunSpec(
+    network="lgan_generator",
+    width=2,
+    label="binary",
+    losses=(("hard_cross_entropy", 1.0), ("wasserstein_regression", 1.0)),
+    **COMMON | {"dataset": "lidc-lung", "source": "embedded", "size": 32},
 )
 PROVENANCE = Provenance(
     data="da" * 32, code="c", origin="blobs", weights=None, seconds=1.5, device="cpu", cpu="a cpu", packages={},
@@ -106,3 +119,60 @@ def simple(tmp_path_factory, data) -> SimpleNamespace:
     """A run without super-resolution."""
     spec = replace(SPEC, network="improved_backbone", channels=("image",), scale=1, sr=None)
     return SimpleNamespace(spec=spec, run=finished(spec, tmp_path_factory.mktemp("simple"), data))
+
+
+@pytest.fixture(scope="session")
+def chests() -> Prepared:
+    """Four slices of two patients; the last one lies above the lungs, and one holds a nodule."""
+    row, column = np.mgrid[-64:64, -64:64] / 64
+    lungs = ((np.abs(column) - 0.35) / 0.2) ** 2 + (row / 0.5) ** 2 < 1
+    stored = np.stack([lungs, lungs, lungs, np.zeros_like(lungs)])[:, None]
+    nodules = np.zeros_like(stored)
+    nodules[0, 0, 62:65, 85:88] = True
+    image = np.where(stored, 0.1, np.where(np.hypot(row, column) < 0.9, 0.7, 0)).astype(np.float32)
+    small = image.reshape(4, 1, 32, 4, 32, 4).mean(axis=(3, 5))
+    masks = (stored.reshape(4, 1, 32, 4, 32, 4).mean(axis=(3, 5)) >= 0.5).astype(np.float32)
+    references = {"native": stored, "nodules": nodules, "native_image": np.rint(255 * image).astype(np.uint8)}
+    part = Part(("a/0", "a/1", "b/0", "b/1"), ("a", "a", "b", "b"), small, masks, {}, references)
+    return Prepared("lidc-lung", "embedded", "drawn chests", "da" * 32, part, part, part)
+
+
+@pytest.fixture(scope="session")
+def lung_run(tmp_path_factory, chests) -> Run:
+    return finished(LUNGS, tmp_path_factory.mktemp("lungs"), chests)
+
+
+@pytest.fixture(scope="session")
+def lgan(tmp_path_factory, lung_run, chests) -> Path:
+    """The folder of a model of lungs."""
+    folder = tmp_path_factory.mktemp("models") / "lgan"
+    models.export(lung_run, folder, chests)
+    return folder
+
+
+def write_series(folder: Path, hu: np.ndarray, spacing=(2.5, 0.7, 0.8), origin=(-20.5, -31.25, 100.0)) -> Path:
+    """A CT series in DICOM: ``hu`` (D, H, W), the slices from the feet up; names that sort against them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for z, values in enumerate(hu):
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = CTImageStorage, ExplicitVRLittleEndian
+        meta.MediaStorageSOPInstanceUID = f"1.2.3.{z}"
+        path = folder / f"{len(hu) - z:04}.dcm"
+        ct = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+        ct.SOPClassUID, ct.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+        ct.Modality, ct.PatientID, ct.SeriesInstanceUID, ct.FrameOfReferenceUID = "CT", "P", "1.2.4", "1.2.5"
+        ct.ImagePositionPatient = [*origin[:2], origin[2] + spacing[0] * z]
+        ct.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        ct.PixelSpacing, ct.SliceThickness = list(spacing[1:]), spacing[0]
+        ct.Rows, ct.Columns = values.shape
+        ct.SamplesPerPixel, ct.PhotometricInterpretation = 1, "MONOCHROME2"
+        ct.BitsAllocated, ct.BitsStored, ct.HighBit, ct.PixelRepresentation = 16, 16, 15, 1
+        ct.RescaleSlope, ct.RescaleIntercept = 1, 0
+        ct.PixelData = values.astype("<i2").tobytes()
+        ct.save_as(path)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def series() -> Callable[..., Path]:
+    return write_series

@@ -207,7 +207,8 @@ def test_all_take_and_give_the_same(training, fitted):
         found = segmentor.predict(images, rough)
         assert found.shape == images.shape, name
         assert found.dtype == np.float32, name
-        assert set(np.unique(found)) == {0, 1}, name
+        assert set(np.unique(found)) <= {0, 1}, name
+        assert found.any() or name == "morph", name  # which finds lungs, and there are none
     assert {name for name, segmentor in fitted.items() if segmentor.NEEDS_PROBABILITIES} == {
         "graph_cut_deep",
         "level_set_deep",

@@ -139,3 +139,12 @@ def test_files_are_the_same_every_time(tmp_path, monkeypatch):
         paths = [figures.save(fig, "workbook", f"f{n}", config, "caption") for n, fig in enumerate(drawings())]
         files.append([(path.read_bytes(), path.with_suffix(".pdf").read_bytes()) for path in paths])
     assert files[0] == files[1]
+
+
+def test_critics_gaps_are_shares_of_their_largest():
+    seeds = [{"critic_gap": [-1.0, 2.0, 4.0], "adversarial_share": [0.1, 0.2, 0.3]}] * 2
+    fig = training_panels.critic_health({"lidc-lung": {"lgan_basic": seeds, "lgan_product": seeds}})
+    top, bottom = fig.axes
+    assert top.lines[0].get_ydata() == pytest.approx([-0.25, 0.5, 1.0])
+    assert bottom.lines[0].get_ydata() == pytest.approx([0.1, 0.2, 0.3])
+    assert [text.get_text() for text in fig.legends[0].texts] == ["LGAN basic", "LGAN product"]

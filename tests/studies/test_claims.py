@@ -58,7 +58,7 @@ def test_the_readers_judge_lnsm_only():
 
 def test_a_paper_that_is_not_compared_is_refused():
     with pytest.raises(ConfigError, match="softgan"):
-        claims.claims("lgan")
+        claims.claims("workbook")
 
 
 def test_a_figure_of_dice_leaves_other_measures_out():

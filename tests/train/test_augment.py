@@ -88,3 +88,10 @@ def test_larger_images_move_with_their_masks(seed):
     assert torch.equal(moved.images, expected.images.repeat_interleave(2, 2).repeat_interleave(2, 3))
     assert torch.equal(moved.masks, expected.masks)
     assert torch.equal(moved.soft, expected.soft)
+
+
+def test_upright_images_are_mirrored_and_shifted_alone():
+    moves = draw(200, 32, torch.Generator().manual_seed(0), upright=True)
+    assert not moves[:, :2].any()
+    assert set(moves[:, 2].tolist()) == {0, 1}
+    assert len(set(moves[:, 3].tolist())) > 2

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from softmask.data.sample import Dataset, Problem, Sample
-from softmask.data.sources import NAMES, Source, found, how_to_get, located
+from softmask.data.sources import NAMES, REAL_ONLY, Source, found, how_to_get, located
 from softmask.errors import ConfigError, MissingData
 
 if TYPE_CHECKING:
@@ -11,29 +11,32 @@ if TYPE_CHECKING:
 
     from softmask.config import Config
 
-__all__ = ["NAMES", "Dataset", "Problem", "Sample", "found", "open_dataset"]
+__all__ = ["NAMES", "REAL_ONLY", "Dataset", "Problem", "Sample", "found", "open_dataset"]
 
 
 def open_dataset(name: str, config: "Config") -> Dataset:
-    """The data set ``name`` of :data:`NAMES`, from the source that ``config.data`` asks for.
+    """The data set ``name`` of :data:`NAMES` or :data:`REAL_ONLY`, from the source that ``config.data`` asks for.
 
     ``embedded`` gives the simulated one, ``real`` the one under ``config.data_root``, ``auto`` the real one where it
     is found, else the embedded one. ``Dataset.source`` and ``Dataset.origin`` say which it became.
 
     Raises:
         ConfigError: for a name that is not known.
-        MissingData: with ``real``, when it is not there; says where to get it and which folder it goes to.
+        MissingData: with ``real``, and for :data:`REAL_ONLY` always, when it is not there; says where to get it and
+            which folder it goes to.
         DataError: when it is there and nothing of it can be used.
     """
-    if name not in NAMES:
-        raise ConfigError(f"unknown data set {name!r}; choose one of {', '.join(NAMES)}")
+    if name not in (*NAMES, *REAL_ONLY):
+        raise ConfigError(f"unknown data set {name!r}; choose one of {', '.join((*NAMES, *REAL_ONLY))}")
+    if name in REAL_ONLY and config.data == "embedded":
+        raise ConfigError(f"{name}: is made of real scans only, there is no embedded version; ask for --data real")
     place = None if config.data == "embedded" else located(name, config.data_root)
     if place:
         return open_source(*place, name)
-    if config.data == "real":
+    if config.data == "real" or name in REAL_ONLY:
         raise MissingData(
             f"{name}: there is no real data for it under {config.data_root}. {how_to_get(name, config.data_root)}. "
-            "SOFTMASK_DATA names another data folder; --data embedded needs none"
+            "SOFTMASK_DATA names another data folder" + ("; --data embedded needs none" if name in NAMES else "")
         )
     from softmask.phantom import open_embedded
 
@@ -65,6 +68,10 @@ def _reader(source: Source, path: "Path", name: str) -> Dataset:
         from softmask.data.promise12 import Promise12
 
         return Promise12(path)
+    if source.name in ("lidc-lung", "qin-lung", "lung-ct"):
+        from softmask.data.lung_ct import LungCt
+
+        return LungCt(path, name=name)
     from softmask.data.deeplesion import DeepLesion
 
     return DeepLesion(path, name=name)

@@ -11,7 +11,7 @@ from softmask.config import Config
 from softmask.data import open_dataset, open_source
 from softmask.data.sample import Problem
 from softmask.data.sources import located, sources_of
-from softmask.errors import DataError
+from softmask.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Status:
     """What serves one data set, and what of it cannot be used.
 
     Attributes:
-        name: of :data:`softmask.data.NAMES`.
+        name: of :data:`softmask.data.NAMES` or :data:`softmask.data.REAL_ONLY`.
         source: ``real`` or ``embedded``; ``none`` when nothing can be opened.
         origin: where it comes from, in words.
         where: folder or archive of real data, else None.
@@ -57,10 +57,10 @@ def _look(name: str, config: Config, *, read: bool) -> Status:
     where = place[1] if place else None
     licence = place[0].licence if place else ""
     better = sources_of(name)[: sources_of(name).index(place[0])] if place else sources_of(name)
-    missing = tuple(f"{source.missing(root)}: {source.how_to_get(root)}" for source in better)
+    missing = tuple(f"{source.missing(root)}: {source.how_to_get(root)}" for source in better if source.missing(root))
     try:
         dataset = open_source(*place, name) if place else open_dataset(name, config)
-    except DataError as error:
+    except (DataError, ConfigError) as error:  # the latter for embedded data that there is none of
         problems = (Problem(str(where), str(error)),) if place else ()
         return Status(name, "none", "not usable" if place else "not there", where, licence, 0, problems, (), missing)
     images = len(dataset)

@@ -2,7 +2,7 @@
 
 Of an image of ``lidc`` and ``lnsm`` the S pixels at its centre are taken as they are. ISBI 2012 and PROMISE12 come in
 other sizes, and larger; there the same piece of tissue is taken from every image, and S only says how finely it is
-shown: each new pixel is the mean over the area it covers.
+shown: each new pixel is the mean over the area it covers. Slices whose lungs are sought are shown whole.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from softmask.config import BASE_SEED
 from softmask.data.sample import Sample
+from softmask.data.scans import SCANS
 from softmask.errors import ConfigError, DataError
 
 CROPS: Mapping[str, int] = {"isbi2012": 10}
@@ -52,7 +53,8 @@ def crops(dataset: str, sample: Sample, size: int) -> list[Crop]:
     """The rectangles of a sample of ``dataset`` that are shown with size x size pixels.
 
     ``isbi2012``: :data:`CROPS` squares of :data:`SECTION_PX` pixels at seeded places, which may overlap. ``promise12``:
-    the square of :data:`FIELD_MM` at the centre. Others: the ``size`` x ``size`` pixels at the centre.
+    the square of :data:`FIELD_MM` at the centre. Those of :data:`~softmask.data.scans.SCANS`: the whole slice. Others:
+    the ``size`` x ``size`` pixels at the centre.
 
     Raises:
         ConfigError: fewer stored pixels than ``size``; none are invented.
@@ -64,6 +66,8 @@ def crops(dataset: str, sample: Sample, size: int) -> list[Crop]:
         window = (SECTION_PX, SECTION_PX)
     elif dataset == "promise12":
         window = (FIELD_MM / sample.spacing[0], FIELD_MM / sample.spacing[1])
+    elif dataset in SCANS:
+        window = shape
     height, width = (min(pair) for pair in zip(shape, window, strict=True))
     if min(height, width) < size:
         raise ConfigError(f"{sample.id}: {height:g} x {width:g} pixels hold no crop of {size} x {size}; lower the size")
@@ -76,7 +80,7 @@ def crops(dataset: str, sample: Sample, size: int) -> list[Crop]:
         random = np.random.default_rng([BASE_SEED, *sample.id.encode()])
         places = random.integers(0, np.subtract(shape, window), (CROPS[dataset], 2), endpoint=True)
         return [Crop(*place, *window) for place in places.tolist()]
-    if dataset == "promise12":
+    if dataset == "promise12" or dataset in SCANS:
         return [Crop((shape[0] - height) / 2, (shape[1] - width) / 2, height, width)]
     return [Crop((shape[0] - size) // 2, (shape[1] - size) // 2, size, size)]
 

@@ -10,6 +10,7 @@ from softmask.config import BASE_SEED
 from softmask.data import selection
 from softmask.data.crops import CROPS
 from softmask.data.sample import Dataset
+from softmask.data.scans import SCANS, TAKEN, scan_rows
 from softmask.data.splits import split_by_patient
 
 PARTS = ("train", "validation", "test")
@@ -25,8 +26,10 @@ PAPER_SIZES: Mapping[str, Mapping[str, int]] = {
     "lnsm": {"train": 1000, "validation": 100, "test": 400},
     "isbi2012": {"train": 210, "validation": 30, "test": 60},
     "promise12": {"train": 460, "validation": 65, "test": 130},
+    **{name: {part: TAKEN[part].each * scans for part, scans in parts.items()} for name, parts in SCANS.items()},
 }
-"""Images in each part, as SoftGAN and DSNet state them (PROMISE12: after augmentation).
+"""Images in each part, as SoftGAN and DSNet state them (PROMISE12: after augmentation); of LGAN's scans those that are
+used (:mod:`softmask.data.scans`).
 
 ``lidc-119`` and ISBI 2012 are CasGAN's: 60 % and 40 % of 119 lesions, 240 and 60 images after augmentation. It names no
 validation part; here it is taken out of the training images. ``lidc-500`` is what the papers compare with four doctors;
@@ -67,6 +70,8 @@ def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, 
     """
     if name in FOLDS:
         return _fold(name, dataset, seed)
+    if name in SCANS:
+        return scan_rows(name, dataset, None, seed)
     sizes = {part: size // CROPS.get(name, 1) for part, size in PAPER_SIZES[name].items()}
     rows = experiment_rows(name, dataset)
     patients = dataset.index["patient"].to_numpy()[rows]

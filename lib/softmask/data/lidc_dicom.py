@@ -7,7 +7,7 @@ slices meet by z position.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,49 +16,17 @@ import numpy as np
 import softmask.data.annotations as annotations
 from softmask.data import lidc_xml
 from softmask.data.annotations import Nodule
+from softmask.data.dicom_ct import CtSlice, read_header, read_hu
 from softmask.data.image_files import window_hu
 from softmask.data.lidc import area_of, index_frame, ratings_of
 from softmask.data.sample import Dataset, Problem, Sample
-from softmask.errors import DataError, MissingData, brief
+from softmask.errors import DataError, MissingData
 from softmask.files import sha256_of
 
 SIZE = 128
 """Rows and columns of a sample: the crop centred on the nodule, moved inside the image where it would leave it."""
 
-AIR = -1024.0
-"""Hounsfield units of air: what scanners store below it (-2000 outside the scanned circle) is no tissue."""
-
 _SAME_Z = 0.05  # mm: contour and slice positions are copies of one number, rounded differently
-LARGEST = 2048 * 2048
-"""Most pixels that a CT slice is believed to have."""
-
-_REMEDY = "get this file again"
-_TAGS = [
-    "Modality",
-    "SeriesInstanceUID",
-    "PatientID",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "SliceThickness",
-    "Rows",
-    "Columns",
-    "SOPInstanceUID",
-]
-
-
-@dataclass(frozen=True)
-class CtSlice:
-    """Header of one CT slice: position in mm, pixel size (row, column) in mm, size in pixels."""
-
-    path: Path
-    series_uid: str
-    patient: str
-    z_mm: float
-    spacing_mm: tuple[float, float]
-    thickness_mm: float
-    shape: tuple[int, int]
-    uid: str
 
 
 class LidcDicom(Dataset):
@@ -230,76 +198,6 @@ class LidcDicom(Dataset):
 
     def _leave_out(self, nodule: Nodule, z: float, why: str) -> None:
         self.left_out.append(Problem(f"{self.name}/{nodule.patient}/{nodule.name}/z{z:+.2f}", why))
-
-
-def read_header(path: Path) -> CtSlice | None:
-    """Header of one axial CT slice; None for a DICOM file of another kind (X-ray, segmentation).
-
-    Raises:
-        DataError: naming the file, when it is damaged, has no position, or is not axial.
-    """
-    header = _dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-    try:
-        modality = header.get("Modality")
-        if modality is None:
-            raise ValueError("it names no modality")
-        if modality != "CT":
-            return None
-        position = [float(value) for value in header.ImagePositionPatient]
-        spacing = [float(value) for value in header.PixelSpacing]
-        orientation = [float(value) for value in header.get("ImageOrientationPatient") or (1, 0, 0, 0, 1, 0)]
-        thickness = float(header.get("SliceThickness") or 0)
-        shape = (int(header.Rows), int(header.Columns))
-        series, uid = str(header.SeriesInstanceUID), str(header.SOPInstanceUID)
-        patient = str(header.get("PatientID") or "unnamed")
-    except Exception as error:  # values are decoded only now, and on damaged bytes that raises nearly anything
-        raise DataError(
-            f"{path}: damaged, or lacks its place (position, spacing, size, series); {brief(error)}; {_REMEDY}"
-        ) from error
-    if len(position) != 3 or len(spacing) != 2 or not np.isfinite([*position, *spacing]).all() or min(spacing) <= 0:
-        raise DataError(f"{path}: position {position} or pixel spacing {spacing} cannot be right; {_REMEDY}")
-    if not 0 < shape[0] * shape[1] <= LARGEST:
-        raise DataError(f"{path}: declares {shape[0]} x {shape[1]} pixels, no size of a CT slice; {_REMEDY}")
-    if not np.allclose(orientation, (1, 0, 0, 0, 1, 0), atol=1e-3):
-        raise DataError(f"{path}: not an axial slice (orientation {orientation}); remove it")
-    return CtSlice(path, series, patient, position[2], (spacing[0], spacing[1]), thickness or 1.0, shape, uid)
-
-
-def read_hu(path: Path) -> np.ndarray:
-    """(H, W) float32 Hounsfield units of one CT slice, at least :data:`AIR`.
-
-    Raises:
-        DataError: naming the file, when it is truncated, compressed in a way that cannot be read, not 2D, of a size
-            that no CT slice has, or without the scale that makes Hounsfield units of what is stored.
-    """
-    dataset = _dcmread(path)
-    try:
-        pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
-        if not 0 < pixels <= LARGEST:  # before anything is decompressed
-            raise ValueError(f"it declares {pixels} pixels")
-        slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
-        stored = dataset.pixel_array
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise DataError(
-            f"{path}: the pixels cannot be read, the file may be truncated ({brief(error)}); {_REMEDY}"
-        ) from error
-    if stored.ndim != 2 or not np.isfinite([slope, intercept]).all() or slope == 0:
-        raise DataError(
-            f"{path}: pixels of shape {stored.shape}, scale {slope}, {intercept}: not a CT slice; {_REMEDY}"
-        )
-    return np.maximum(stored.astype(np.float32) * np.float32(slope) + np.float32(intercept), np.float32(AIR))
-
-
-def _dcmread(path: Path, **options):
-    import pydicom
-    from pydicom.filereader import read_file_meta_info
-
-    try:
-        if read_file_meta_info(path).get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
-            raise ValueError("deflated as a whole, which no CT archive does: it could unpack to any size")
-        return pydicom.dcmread(path, **options)
-    except Exception as error:  # pydicom raises nearly anything on damaged bytes
-        raise DataError(f"{path}: not a readable DICOM file ({brief(error)}); {_REMEDY}") from error
 
 
 def _window(nodule: Nodule, shape: tuple[int, int]) -> tuple[int, int, int, int]:

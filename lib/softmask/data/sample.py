@@ -21,7 +21,7 @@ class Sample:
         patient, nodule, slice: identifiers; ``id`` joins them.
         image: (H, W) float32 in [0, 1].
         readers: (R, H, W) bool, one mask per reader place; all False where the reader was absent.
-        present: (R,) bool, whether the reader marked this image. A present reader's mask is never empty.
+        present: (R,) bool, whether the reader marked this image. A present reader's mask is only empty if ``blank``.
         spacing: (row, column) pixel size in mm, or None when unknown.
         recist: (2, 2, 2) float (axis, end, (row, column)) in pixels: long axis first; or None.
         ratings: for each rating (LIDC names: subtlety, internalStructure, calcification, sphericity, margin,
@@ -29,6 +29,8 @@ class Sample:
         hu: (H, W) float32 in Hounsfield units, or None where the image is not calibrated.
         alpha: (H, W) float32 in [0, 1], the true lesion fraction of each pixel: embedded data only, else None.
         kind: nodule kind, where known (see :data:`softmask.phantom.KINDS`).
+        nodules: (H, W) bool, the nodules inside an organ that the readers outlined (lung CT), or None.
+        blank: whether a present reader's empty mask is an answer: a slice of a scan that the organ does not reach.
     """
 
     dataset: str
@@ -45,6 +47,8 @@ class Sample:
     hu: np.ndarray | None = None
     alpha: np.ndarray | None = None
     kind: str | None = None
+    nodules: np.ndarray | None = None
+    blank: bool = False
 
     @property
     def id(self) -> str:
@@ -73,7 +77,7 @@ class Sample:
         need(self.readers.shape[1:] == shape, f"mask of size {self.readers.shape[1:]} on an image of size {shape}")
         need(self.present.shape == self.readers.shape[:1] and self.present.dtype == bool, "present must be (R,) bool")
         marked = self.readers.any(axis=(1, 2))
-        need(not (self.present & ~marked).any(), "a reader marked as present has an empty mask")
+        need(self.blank or not (self.present & ~marked).any(), "a reader marked as present has an empty mask")
         need(not (~self.present & marked).any(), "a reader marked as absent has a mask")
         need(bool(self.present.any()) or self.recist is not None, "no reader present and no RECIST mark")
         for name in ("hu", "alpha"):
@@ -82,6 +86,10 @@ class Sample:
                 array is None or (array.shape == shape and array.dtype == np.float32),
                 f"{name} must be float32 of size {shape}",
             )
+        need(
+            self.nodules is None or (self.nodules.shape == shape and self.nodules.dtype == bool),
+            f"nodules must be bool of size {shape}",
+        )
         need(self.hu is None or bool(np.isfinite(self.hu).all()), "hu has NaN or infinite pixels")
         need(self.alpha is None or bool(((self.alpha >= 0) & (self.alpha <= 1)).all()), "alpha must lie in [0, 1]")
         need(self.recist is None or self.recist.shape == (2, 2, 2), "recist must be (axis, end, row/column)")

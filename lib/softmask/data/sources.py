@@ -11,8 +11,11 @@ from pathlib import Path
 
 from softmask.errors import ConfigError
 
-NAMES = ("lidc", "lnsm", "isbi2012", "promise12")
+NAMES = ("lidc", "lnsm", "isbi2012", "promise12", "lidc-lung", "qin-lung")
 """The data sets of the experiments. Each is made of one of :data:`SOURCES`, or is embedded."""
+
+REAL_ONLY = ("lung-ct",)
+"""Data sets of real images only, in no table: scans to try a network on that was trained on others."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Source:
     Attributes:
         name: what the command line calls it.
         title: its proper name.
-        serves: the names of :data:`NAMES` it can stand for.
+        serves: the names of :data:`NAMES` and :data:`REAL_ONLY` it can stand for.
         folder: where it goes, below the data root.
         layout: what must lie there, in words.
         licence: terms it is published under.
@@ -98,6 +101,21 @@ def _deeplesion(root: Path) -> Path | None:
     folder = root / "deeplesion"
     return folder if (folder / "Images_png").is_dir() and (folder / "DL_info.csv").is_file() else None
 
+
+def _scans(folder: str) -> Callable[[Path], Path | None]:
+    """Finds a folder that holds a folder for each scan."""
+
+    def locate(root: Path) -> Path | None:
+        path = root / folder
+        return path if path.is_dir() and any(one.is_dir() for one in path.iterdir()) else None
+
+    return locate
+
+
+_LUNG_LAYOUT = (
+    "a folder for each scan, with its CT series in DICOM (or .nrrd, .nii.gz) and, where there is one, its lung mask: "
+    "RTSTRUCT, DICOM SEG, .nrrd or .nii.gz"
+)
 
 SOURCES: dict[str, Source] = {
     source.name: source
@@ -166,6 +184,42 @@ SOURCES: dict[str, Source] = {
             None,
             _deeplesion,
         ),
+        Source(
+            "lidc-lung",
+            "LIDC-IDRI chest CT with lung masks",
+            ("lidc-lung",),
+            "lidc-lung",
+            _LUNG_LAYOUT,
+            "CC BY 3.0 (LIDC-IDRI, TCIA)",
+            "https://www.cancerimagingarchive.net/collection/lidc-idri/",
+            "download the images with the NBIA Data Retriever",
+            None,
+            _scans("lidc-lung"),
+        ),
+        Source(
+            "qin-lung",
+            "QIN LUNG CT with lung masks",
+            ("qin-lung",),
+            "qin-lung",
+            _LUNG_LAYOUT,
+            "CC BY 3.0 (QIN LUNG CT, TCIA)",
+            "https://www.cancerimagingarchive.net/collection/qin-lung-ct/",
+            "download the images with the NBIA Data Retriever",
+            None,
+            _scans("qin-lung"),
+        ),
+        Source(
+            "lung-ct",
+            "chest CT of your own, or of a public collection such as NSCLC-Radiomics",
+            ("lung-ct",),
+            "lung-ct",
+            _LUNG_LAYOUT,
+            "that of the scans",
+            "https://www.cancerimagingarchive.net/collection/nsclc-radiomics/",
+            "put a few scans there, of your own or",
+            None,
+            _scans("lung-ct"),
+        ),
     )
 }
 
@@ -174,6 +228,9 @@ _PREFERENCE: dict[str, tuple[str, ...]] = {
     "lnsm": ("deeplesion", "lidc", "lidc-dicom"),
     "isbi2012": ("isbi2012",),
     "promise12": ("promise12",),
+    "lidc-lung": ("lidc-lung",),
+    "qin-lung": ("qin-lung",),
+    "lung-ct": ("lung-ct",),
 }
 """For each data set, the sources that can stand for it, the better one first."""
 
@@ -181,7 +238,7 @@ _PREFERENCE: dict[str, tuple[str, ...]] = {
 def sources_of(name: str) -> tuple[Source, ...]:
     """The sources that can serve data set ``name``, the preferred one first."""
     if name not in _PREFERENCE:
-        raise ConfigError(f"unknown data set {name!r}; choose one of {', '.join(NAMES)}")
+        raise ConfigError(f"unknown data set {name!r}; choose one of {', '.join(_PREFERENCE)}")
     return tuple(SOURCES[source] for source in _PREFERENCE[name])
 
 
@@ -199,7 +256,7 @@ def found(root: str | Path) -> dict[str, Path]:
 
     ``lnsm`` is served by DeepLesion, else by LIDC (RECIST axes of patients that ``lidc`` does not use).
     """
-    places = {name: located(name, Path(root)) for name in NAMES}
+    places = {name: located(name, Path(root)) for name in _PREFERENCE}
     return {name: place[1] for name, place in places.items() if place}
 
 

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
+from softmask.models import card_lesions, card_lungs
 from softmask.models.description import Description
 from softmask.runs.record import Record
-
-_MEASURES = {
-    "dice": "Dice",
-    "iou": "IoU",
-    "sen": "sensitivity, by pixel",
-    "ppv": "positive predictive value, by pixel",
-    "acc": "accuracy, by pixel",
-    "hd95": "95 % Hausdorff distance, pixels",
-    "auc": "area under the ROC curve, by pixel",
-    "brier": "Brier score",
-    "soft_dice": "Dice of the soft mask",
-    "mae_band": "mean absolute error of the soft mask in its edge band",
-    "mse_band": "mean squared error of the soft mask in its edge band",
-}
-"""Those that the card names, in this order."""
 
 _LICENCES = {
     "lidc": "LIDC-IDRI (The Cancer Imaging Archive), CC BY 3.0: name it where you publish with this model",
     "lnsm": "LIDC-IDRI (The Cancer Imaging Archive, CC BY 3.0) or DeepLesion (NIH): name it where you publish",
+    "lidc-lung": "LIDC-IDRI (The Cancer Imaging Archive), CC BY 3.0: name it where you publish with this model",
 }
 
 
@@ -41,20 +28,14 @@ def card(name: str, about: Description, record: Record, n_bytes: int) -> str:
     smoke = (
         "**Not a result**: the smoke profile only checks that everything runs.\n\n" if spec.profile == "smoke" else ""
     )
-    at_most = "all" if spec.n_train is None else f"at most {spec.n_train}"
-    size = f"{spec.size} x {spec.size} pixels"
-    rows = "\n".join(
-        f"| {title} | {about.measures[measure][0]:.4g} | {about.measures[measure][1]} |"
-        for measure, title in _MEASURES.items()
-        if measure in about.measures
-    )
+    kind = card_lungs if spec.of_lungs else card_lesions
     return f"""# {name}
 
-{smoke}Segments a lesion in a grey image: a probability and a soft mask for every pixel. **Not a medical device**: for
+{smoke}{kind.WHAT} **Not a medical device**: for
 research only, not for diagnosis or treatment.
 
 ```sh
-softmask segment image.png --model {name}
+{kind.USE.format(name=name)}
 ```
 
 ## What it is
@@ -71,26 +52,16 @@ The whole description is in `model.json`.
 `{spec.dataset}`, {spec.source} ({where}): {about.origin}.
 Licence: {licence}. Digest of the prepared data: `{about.data}`.
 
-The parts are divided by patient: on no test patient was anything trained or chosen. Trained on {at_most} images of
-{size}; tested on {about.images} images of {about.patients} patients.
+The parts are divided by patient: on no test patient was anything trained or chosen. {kind.trained(about)}
 
 ## Measured
 
-These weights on the test images, cut at {about.threshold:g}: the mean over the images on which a measure is a number,
-and how many those are.
-
-| measure | mean | images |
-|---|---|---|
-{rows}
+{kind.measured(about)}
 
 Before the weights were rounded to float16 the mean Dice was {about.trained_dice:.4g}.
 
 ## Limits
 
-- Every image that it has seen is {size} around a lesion, none is without one. On a whole slice it marks other things
-  too, and the measures above do not hold: crop around the lesion where you can.
-- One seed, one data set, one split; another scanner, dose or pixel size is untried.
-- Grey levels matter. Hounsfield units go through the lung window, -1000 to 400, unless `--window` or `--stretch` says
-  otherwise; each published LIDC slice was stretched from its own minimum to its own maximum, as `--stretch` does.
+{kind.limits(about)}
 - Its probabilities are calibrated for nothing but images like the test images, if for those.
 """

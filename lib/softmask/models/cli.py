@@ -74,7 +74,7 @@ def _segment(model: Model, image: OwnImage, folder: Path | None, threshold: floa
             "with --out"
         ) from error
     n = int(np.count_nonzero(found.mask))
-    return f"{image.where}: {n} of {found.mask.size} pixels are lesion; {places['soft']} and others"
+    return f"{image.where}: {n} of {found.mask.size} pixels are {model.sought}; {places['soft']} and others"
 
 
 def _say(text: str, stream) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import save as pack
 from torch import nn
 
 from softmask.errors import ConfigError, DataError, brief
-from softmask.nets.registry import build
+from softmask.nets.registry import NETWORKS, build
 from softmask.nets.srgan import Generator
 from softmask.runs.plain import from_plain, to_plain
 from softmask.runs.spec import RunSpec
@@ -38,11 +38,11 @@ class Description:
     Attributes:
         format: :data:`FORMAT`.
         spec: the run that trained it; its data set, source and seed are there, and the run of the super-resolution.
-        threshold: in (0, 1]; at and above which a probability means lesion.
+        threshold: in (0, 1]; at and above which a probability means lesion, or lung.
         sha256: of the file of weights, in hex, as ``sha256sum`` prints it.
         images, patients: how many the test part has.
         measures: of these weights on the test part, by name: the mean over the images on which it is a number, and how
-            many those are.
+            many those are. Of lungs also ``dice3d``, over scans.
         trained_dice: mean Dice of the run itself, before its weights were rounded to float16.
         data, origin: digest of the data that it was trained and tested on, and where that is from, in words
             (:class:`softmask.runs.record.Provenance`).
@@ -99,11 +99,20 @@ class Description:
 
 
 def check_spec(spec: RunSpec) -> None:
-    """Raises ConfigError for a run that is no segmentation network, or whose input another one's soft mask is."""
+    """Raises ConfigError for a run that is no segmentation network, or whose input another one's soft mask is;
+    of lungs, for one that sees anything but the slice, or has a size that the network does not take."""
     if not spec.learns or spec.upscales:
         raise ConfigError(f"{spec.name} trains no segmentation network; a model is made of one that does")
     if "prior" in spec.channels:
         raise ConfigError(f"{spec.name} sees the soft mask of {spec.prior.name}; no model is made of two segmentors")
+    if spec.of_lungs:
+        network = NETWORKS[spec.network].load()
+        if spec.channels != ("image",):
+            raise ConfigError(f"{spec.name} sees {', '.join(spec.channels)}; a model of lungs sees the slice alone")
+        if spec.size < network.SMALLEST or spec.size % network.STRIDE:
+            raise ConfigError(
+                f"{spec.network} takes no images of {spec.size} x {spec.size} pixels, but multiples of {network.STRIDE}"
+            )
 
 
 def digest(weights: bytes) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from softmask.config import Config
 from softmask.errors import ConfigError, DataError
 from softmask.files import write_atomic
+from softmask.measure.lungs import dice3d
 from softmask.models.card import card
 from softmask.models.description import (
     CARD,
@@ -75,7 +76,10 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
         dirty=record.provenance.dirty,
     )
     model = Model(folder.resolve().name, description, *networks(spec, weights, WEIGHTS))
-    found = measure(model, data.test)["measures"]
+    found = dict(measure(model, data.test)["measures"])
+    if spec.of_lungs:  # of a slice these are no measures, of all slices of a scan they are
+        pixels = [found.pop(f"pixels_{which}") for which in ("true", "found", "common")]
+        found["dice3d"] = np.array(list(dice3d(data.test.groups, *pixels).values()))
     model = replace(model, description=replace(description, measures={name: _mean(found[name]) for name in found}))
     files = {
         WEIGHTS: weights,

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from softmask.errors import ConfigError, DataError
+from softmask.models import whole
 from softmask.models.description import MODEL, WEIGHTS, Description, networks, read_weights
 from softmask.nets.srgan import Generator
 from softmask.nets.tiles import enlarge
@@ -32,7 +33,8 @@ LARGEST = 1024 * 1024
 
 
 class Segmentation(NamedTuple):
-    """Of an image (H, W): probability of lesion and soft mask, float32 in [0, 1], and the mask (bool), each (H, W)."""
+    """Of an image (H, W): probability of lesion (or lung) and soft mask, float32 in [0, 1], and the mask (bool), each
+    (H, W)."""
 
     probability: np.ndarray
     alpha: np.ndarray
@@ -59,17 +61,27 @@ class Model:
         return self.description.spec
 
     @property
+    def sought(self) -> str:
+        """What it seeks: ``lesion``, or ``lung``."""
+        return "lung" if self.spec.of_lungs else "lesion"
+
+    @property
     def multiple(self) -> int:
-        """What heights and widths of images are padded to a multiple of."""
+        """What heights and widths of images are padded to a multiple of; not those of lungs."""
         return self.network.STRIDE // gcd(self.network.STRIDE, self.spec.scale)
 
     @property
     def least(self) -> int:
-        """The least height and width of an image."""
+        """The least height and width of an image; of lungs, as many pixels as it is shown with: none are invented."""
+        if self.spec.of_lungs:
+            return self.spec.size
         return max(self.multiple, -(-self.network.SMALLEST // self.spec.scale))
 
     def segment(self, image: np.ndarray, threshold: float | None = None) -> Segmentation:
         """``image`` (H, W) in [0, 1] segmented whole; what is padded for the network repeats the edge, and is cut off.
+
+        A slice whose lungs are sought is shown with the pixels that the network was trained on, and the probabilities
+        are enlarged to its own (:mod:`softmask.models.whole`).
 
         Args:
             threshold: in (0, 1]; None for the model's own.
@@ -81,6 +93,10 @@ class Model:
         threshold = checked_threshold(self.description.threshold if threshold is None else threshold)
         image = self._checked(image)
         height, width = image.shape
+        if self.spec.of_lungs:
+            found = whole.answers(self.network, self.spec, [image])
+            probability, alpha = (whole.enlarged(one, image.shape)[0] for one in found)
+            return Segmentation(probability, alpha, probability >= threshold)
         padded = np.pad(image, ((0, -height % self.multiple), (0, -width % self.multiple)), mode="edge")
         answers = predict(self.network, channels(self.spec, padded, self.sr))  # (1, 1, s, s)
         probability, alpha = (found[0, :height, :width].copy() for found in inputs.read(self.spec, answers))
@@ -92,12 +108,18 @@ class Model:
             raise DataError(f"a grey image (H, W) was expected, not an array of shape {image.shape}")
         if not (image.min() >= 0 and image.max() <= 1):  # NaN fails both
             raise DataError(f"values in [0, 1] were expected, not {image.min():g} to {image.max():g}")
-        height, width = image.shape
+        self.check_size(*image.shape)
+        return image
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raises DataError for an image smaller or larger than what is segmented."""
         if min(height, width) < self.least:
-            raise DataError(f"{height} x {width} pixels are too few, {self.name} takes {self.least} x {self.least}")
+            raise DataError(
+                f"{height} x {width} pixels are too few, {self.name} takes {self.least} x {self.least} or more; give "
+                "it what the scanner stored"
+            )
         if height * width > LARGEST:
             raise DataError(f"{height} x {width} pixels are more than {LARGEST} at once; crop the image")
-        return image
 
 
 def names() -> list[str]:

@@ -49,7 +49,7 @@ def check_paths(images: Sequence[OwnImage], folder: Path | None) -> None:
 
 
 def write(places: dict[str, Path], image: np.ndarray, found: Segmentation) -> None:
-    """Write ``*-soft.png`` (16 bit, 65535 is 1), ``*-mask.png`` (8 bit, lesion is 255) and ``*-overlay.png`` (colour).
+    """Write ``*-soft.png`` (16 bit, 65535 is 1), ``*-mask.png`` (8 bit, 255 inside) and ``*-overlay.png`` (colour).
 
     Args:
         places: by kind (:func:`paths`).
@@ -64,13 +64,13 @@ def write(places: dict[str, Path], image: np.ndarray, found: Segmentation) -> No
         "overlay": overlay(image, found.mask),
     }
     for kind, path in places.items():
-        write_atomic(path, _png(pictures[kind]))
+        write_atomic(path, png(pictures[kind]))
 
 
-def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def overlay(image: np.ndarray, mask: np.ndarray, least: int = SHOWN) -> np.ndarray:
     """(f H, f W, 3) uint8: ``image`` (H, W) in [0, 1] in grey, the outline of ``mask`` (H, W) in :data:`OUTLINE` on the
-    mask's own pixels; the factor f is that of :data:`SHOWN`."""
-    factor = max(1, -(-SHOWN // max(image.shape)))
+    mask's own pixels; the factor f makes the longer side at least ``least`` pixels."""
+    factor = max(1, -(-least // max(image.shape)))
     grey = np.rint(image * 255).astype(np.uint8).repeat(factor, 0).repeat(factor, 1)
     large = mask.repeat(factor, 0).repeat(factor, 1)
     picture = np.stack([grey] * 3, axis=-1)
@@ -78,7 +78,8 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return picture
 
 
-def _png(picture: np.ndarray) -> bytes:
+def png(picture: np.ndarray) -> bytes:
+    """The content of a PNG file: (H, W) uint8 or uint16 in grey, (H, W, 3) uint8 in colour."""
     from PIL import Image
 
     content = io.BytesIO()

@@ -23,6 +23,7 @@ class SegmentationNet(nn.Module):
         PARAMETERS: number of parameters the publication (or its authors' code) has at full width, for one input channel
             and one output map; None where none is known (the file's head says why).
         CHANNELS: the least number of channels of the images, for one that takes several.
+        WEIGHT_DECAY: what Adam adds of a weight to its gradient, where the paper that trains it says so.
         inputs: channels of the images: 1 for grey ones. A network that takes several sets it to those it was made for.
         judged_with: how many of them, from the first, a discriminator sees beside the mask; None for all.
     """
@@ -32,6 +33,7 @@ class SegmentationNet(nn.Module):
     FULL_WIDTH: ClassVar[int] = 64
     PARAMETERS: ClassVar[int | None] = None
     CHANNELS: ClassVar[int] = 1
+    WEIGHT_DECAY: ClassVar[float] = 0.0
     inputs: int = 1
     judged_with: int | None = None
 

@@ -1,4 +1,4 @@
-"""Segmentors that are not networks: max-flow and level sets behind one interface, found by name."""
+"""Segmentors that are not networks: max-flow, level sets and morphology behind one interface, found by name."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ class ClassicalSegmentor:
     Attributes:
         NEEDS_PROBABILITIES: whether it starts from a network's probabilities.
         LEARNS: whether :meth:`fit` must come before :meth:`predict`.
+        NATIVE: whether it is given lung slices at the size that the scanner stored.
     """
 
     NEEDS_PROBABILITIES: ClassVar[bool] = False
     LEARNS: ClassVar[bool] = True
+    NATIVE: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.fitted = False
@@ -95,6 +97,7 @@ CLASSICAL: Mapping[str, str] = MappingProxyType(
         "graph_cut": "graph_cut:GraphCut",
         "graph_cut_deep": "graph_cut_deep:DeepGraphCut",
         "level_set_deep": "level_set_deep:DeepLevelSet",
+        "morph": "morph:Morph",
     }
 )
 

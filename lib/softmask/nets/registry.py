@@ -74,6 +74,10 @@ NETWORKS: Mapping[str, Entry] = MappingProxyType(
         "mvdcnn": Entry("mvdcnn:MVDCNN", 2, 3, 1e-2),
         "mcroicnn": Entry("mcroicnn:MCROICNN", 5, 10, 1e-2),
         "cascadedcnn": Entry("cascadedcnn:CascadedCNN", 1, 2, 1e-2),
+        "lgan_generator": Entry("lgan:LGANGenerator", 4, 8, 3e-3),
+        "fcn": Entry("fcn:FCN", 2, 4),
+        "tiramisu": Entry("tiramisu:Tiramisu", 1, 2, 1e-2),
+        "segcaps": Entry("segcaps:SegCaps", 1, 2, 1e-2),
     }
 )
 """What segments."""

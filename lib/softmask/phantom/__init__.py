@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "open_embedded"]
 
-EMBEDDED = ("lidc", "lnsm", "isbi2012", "promise12", "deeplesion")
+EMBEDDED = ("lidc", "lnsm", "isbi2012", "promise12", "deeplesion", "lidc-lung", "qin-lung")
 
 
 def open_embedded(name: str, config: Config) -> Dataset:
@@ -24,7 +24,7 @@ def open_embedded(name: str, config: Config) -> Dataset:
 
     Raises:
         ConfigError: for a name that is not known.
-        MissingData: when the annotation database is not installed (``lidc``, ``lnsm``).
+        MissingData: when the annotation database is not installed (``lidc``, ``lnsm``, ``lidc-lung``, ``qin-lung``).
     """
     if name in ("lidc", "lnsm", "deeplesion"):
         from softmask.phantom.lidc import EmbeddedLidc
@@ -38,4 +38,8 @@ def open_embedded(name: str, config: Config) -> Dataset:
         from softmask.phantom.prostate import EmbeddedPromise12
 
         return EmbeddedPromise12()
+    if name in ("lidc-lung", "qin-lung"):
+        from softmask.phantom.lungs import EmbeddedLungs
+
+        return EmbeddedLungs(name)
     raise ConfigError(f"there is no embedded data set {name!r}; choose one of {', '.join(EMBEDDED)}")

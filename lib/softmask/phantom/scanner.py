@@ -54,8 +54,10 @@ class Setting:
 SETTINGS = {
     "lidc": Setting(psf_mm=(0.35, 0.65), noise_hu=(15.0, 45.0), noise_frequency=(0.35, 0.7)),
     "lnsm": Setting(psf_mm=(0.55, 0.85), noise_hu=(15.0, 30.0), noise_frequency=(0.25, 0.45)),
+    "lidc-lung": Setting(psf_mm=(0.38, 0.75), noise_hu=(15.0, 45.0), noise_frequency=(0.3, 0.65)),
+    "qin-lung": Setting(psf_mm=(0.5, 0.8), noise_hu=(15.0, 28.0), noise_frequency=(0.25, 0.5)),
 }
-"""By data set: two sites, the second with smoother kernels and less noise."""
+"""By data set: of nodules and of whole lungs two sites each, the second with smoother kernels and less noise."""
 
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:

@@ -32,7 +32,8 @@ class Panel:
     """One picture of a grid.
 
     Attributes:
-        image: (H, W) in [0, 1], shown from black (0) to white (1); None for a panel that says only ``note``.
+        image: (H, W) in [0, 1], shown from black (0) to white (1), or (H, W, 3) in colours; None for a panel that says
+            only ``note``.
         outlines: (mask, colour) pairs drawn on top.
         axes: RECIST axes (2, 2, 2), drawn on top.
         spacing: mm per pixel for a scale bar of 5 mm; None for none.

@@ -111,6 +111,33 @@ def gan_health(found: Mapping[str, Sequence[Curves]]) -> Figure:
     return fig
 
 
+def critic_health(found: Mapping[str, Mapping[str, Sequence[Curves]]]) -> Figure:
+    """Whether critics (Wasserstein) tell true from predicted masks, and how much the generator hears of it: the gap as
+    a share of its largest absolute value, over the critic's share of the gradient, epoch by epoch.
+
+    Args:
+        found: by data set and row, the curves of every seed.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(2, len(found), figsize=(6 * len(found), 7.4), squeeze=False, sharex="col", sharey="row")
+    styles, lines = _styles(found), {}
+    for (dataset, rows), (top, bottom) in zip(found.items(), axes.T, strict=True):
+        for row, seeds in rows.items():
+            for seed in seeds:
+                gap = np.asarray(seed["critic_gap"])
+                [lines[row]] = _line(top, gap / (np.abs(gap).max() or 1.0), **styles[row])
+                _line(bottom, seed["adversarial_share"], **styles[row])
+        top.axhline(0, color="0.5", linestyle=":")
+        top.set(title=display("datasets", dataset))
+        bottom.set(xlabel="epoch", ylim=(-0.02, 1.02))
+        whole_epochs(bottom)
+    axes[0, 0].set(ylabel="gap between true and\npredicted masks (largest = 1)")
+    axes[1, 0].set(ylabel="critic's share\nof the gradient")
+    outside_legend(fig, {display("rows", row): line for row, line in lines.items()}, columns=3)
+    return fig
+
+
 def reliability(found: Mapping[str, Mapping[str, Calibration]]) -> Figure:
     """The share of lesion pixels against their predicted probability: a panel for each data set, a line for each row.
 
@@ -160,10 +187,13 @@ def compared(
     return panels.grid(rows, titles)
 
 
-def differences(verdicts: Sequence[Verdict]) -> Figure:
+def differences(verdicts: Sequence[Verdict], measure: str = "Dice") -> Figure:
     """Every pair of every claim: its difference with interval, each seed's own as a dash; a panel for each data set.
 
     A filled point holds, a cross does not, an open circle is inconclusive.
+
+    Args:
+        measure: what the differences are of, in words.
 
     Raises:
         DataError: where no pair is run.
@@ -190,7 +220,7 @@ def differences(verdicts: Sequence[Verdict]) -> Figure:
             ax.plot([100 * one.test.low, 100 * one.test.high], [place, place], color=edge)
             ax.plot(100 * np.array(one.by_seed), [place] * len(one.by_seed), "|", color="0.4", markersize=16)
             ax.plot(100 * one.test.mean_difference, place, marker, color=face, markeredgecolor=edge, markersize=10)
-        ax.set(title=display("datasets", dataset), xlabel="difference in Dice\n(percentage points)")
+        ax.set(title=display("datasets", dataset), xlabel=f"difference in {measure}\n(percentage points)")
         ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
     entries = {
         name: Line2D([], [], marker=marker, color="none", markerfacecolor=face, markeredgecolor=edge, markersize=10)

@@ -24,6 +24,10 @@ ROOTS = ("softmask.runs.single",)
 """What every run passes through, besides the module of its kind (:attr:`softmask.runs.spec.RunSpec.kind`)."""
 ONLY_ADVERSARIAL = ("softmask.train.adversarial", "softmask.nets.softgan")
 """What the training loop needs for the discriminator; of no account where there is none."""
+ONLY_WASSERSTEIN = ("softmask.train.wasserstein", "softmask.nets.critics")
+"""What it needs for a critic."""
+ONLY_LUNGS = ("softmask.measure.lungs",)
+"""Of no account where other things are sought."""
 ONLY_UPSCALING = (
     "softmask.train.super_resolution",
     "softmask.measure.resolution",
@@ -70,6 +74,7 @@ def _features(layer: str) -> str:
 def of_no_account(spec: RunSpec) -> tuple[str, ...]:
     """Modules that the roots import and that ``spec`` does not pass through."""
     needed = {ONLY_ADVERSARIAL: spec.adversarial, ONLY_CLASSICAL: spec.network in CLASSICAL}
+    needed |= {ONLY_WASSERSTEIN: spec.wasserstein, ONLY_LUNGS: spec.of_lungs}
     needed[ONLY_UPSCALING] = spec.upscales or spec.sr is not None
     return tuple(module for modules, used in needed.items() if not used for module in modules)
 

@@ -29,10 +29,15 @@ class Made(NamedTuple):
 def measured(test: Part, probabilities: np.ndarray, alphas: np.ndarray, threshold: float) -> dict[str, Any]:
     """Every measure of a segmentation of the test images, and some of its predictions.
 
+    Where the test part holds masks at the size that the scanner stored, those of lungs are taken there.
+
     Args:
-        probabilities, alphas: (N, S, S) in [0, 1]: of lesion, and the soft masks.
+        probabilities, alphas: (N, S, S) in [0, 1]: of lesion, and the soft masks. Of lungs, which have no soft masks,
+            the probabilities may have the stored size.
         threshold: where probabilities are cut.
     """
+    if "native" in test.references:
+        return _of_lungs(test, probabilities, threshold)
     masks = test.masks[:, 0] > 0
     references = {name: reference[:, 0] for name, reference in test.references.items()}
     soft = test.soft["soft_mask"][:, 0]
@@ -40,6 +45,19 @@ def measured(test: Part, probabilities: np.ndarray, alphas: np.ndarray, threshol
         "measures": measure_images(probabilities, masks, soft, references, alphas, threshold),
         "calibration": calibration(probabilities, masks),
         "predictions": kept(test, probabilities),
+        "threshold": threshold,
+    }
+
+
+def _of_lungs(test: Part, probabilities: np.ndarray, threshold: float) -> dict[str, Any]:
+    from softmask.measure.lungs import measure_lungs, reduced
+
+    native, nodules = (test.references[name][:, 0] for name in ("native", "nodules"))
+    small = reduced(probabilities, test.masks.shape[-2:])
+    return {
+        "measures": measure_lungs(probabilities, native, nodules, threshold),
+        "calibration": calibration(small, test.masks[:, 0] > 0),
+        "predictions": kept(test, small),
         "threshold": threshold,
     }
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from softmask.errors import ConfigError
+from softmask.nets.classical import CLASSICAL
+from softmask.nets.critics import CRITICS
 from softmask.nets.registry import NETWORKS
 from softmask.runs.spec import HIGH_RESOLUTION, SOFTENED, TEACHER, UNCHANGED
 
@@ -24,10 +26,13 @@ SOFTGAN_2020 = (*SOFTGAN_2020_PIXELS, ("gan_least_squares", 1.0))
 STUDENT = (("hard_cross_entropy", 0.3), ("soft_cross_entropy", 0.7))
 """CasGAN, equation 5, where the soft target weighs more; how much more is not said."""
 DICE_AND_CROSS_ENTROPY = (*DICE, ("hard_cross_entropy", 1.0))
-"""CE-Net's own: with the Dice loss alone it called all of ISBI 2012 cell, and stayed there."""
+"""CE-Net's own: with the Dice loss alone it called all of ISBI 2012 cell, and stayed there. SegCaps' too, whose authors
+weigh the few pixels of the lung: with the cross entropy alone it found half of it."""
 CONTENT = (("content", 1.0),)
 SRGAN = (*CONTENT, ("adversarial", 1e-3), ("vgg54", 8e-3), ("total_variation", 2e-8))
 """CasGAN, section "Training details"."""
+CROSS_ENTROPY = (("hard_cross_entropy", 1.0),)
+"""LGAN, equation 6, without its critic."""
 SRGAN_SMALL = tuple(("vgg22", weight) if name == "vgg54" else (name, weight) for name, weight in SRGAN)
 """In the small profiles: VGG19's second block instead of its fifth, which costs a sixth; both are Ledig et al.'s."""
 
@@ -55,6 +60,12 @@ _CASCADE = ("super_resolved", "bilinear")
 
 _TRANSFER = ("bilinear", "super_resolved", "detail")
 
+
+def _lgan(critic: str) -> Method:
+    """LGAN's generator with one of the critics, equation 6."""
+    return Method("lgan_generator", losses=(*CROSS_ENTROPY, (f"wasserstein_{critic}", 1.0)))
+
+
 _OWN = {
     "no_soft_label": Method("improved_backbone"),
     "soft_mask_loss": Method("improved_backbone", "soft_mask", SOFT_MASK_LOSS),
@@ -71,7 +82,7 @@ _OWN = {
     "cenet": Method("cenet", losses=DICE_AND_CROSS_ENTROPY),
     "cenet_plusplus": Method("cenet", "binary", DICE_AND_CROSS_ENTROPY, ("image", "prior"), "casgan_soft"),
     "unet_student": Method("unet", TEACHER, STUDENT, prior="casgan_soft"),
-    "unet_hard": Method("unet", losses=(("hard_cross_entropy", 1.0),)),
+    "unet_hard": Method("unet", losses=CROSS_ENTROPY),
     "graph_cut": Method("graph_cut", losses=()),
     "graph_cut_deep": Method("graph_cut_deep", losses=(), prior="unet"),
     "level_set_deep": Method("level_set_deep", losses=(), prior="unet"),
@@ -99,6 +110,13 @@ _OWN = {
     "dsnet-v2/dtm_csf": Method("dsnet", "soft_mask", DSNET, _TRANSFER),
     "dsnet-v2/without_transfer": Method("improved_backbone", "soft_mask", DSNET),
     "dsnet-v2/with_transfer": Method("dsnet", "soft_mask", DSNET, _TRANSFER),
+    "baseline_unet": Method("lgan_generator", losses=CROSS_ENTROPY),
+    "lgan/unet": Method("lgan_generator", losses=CROSS_ENTROPY),
+    **{f"lgan_{critic}": _lgan(critic) for critic in CRITICS},
+    "fusion_gnet": Method("fcn", losses=(*CROSS_ENTROPY, ("gan", 1.0))),
+    "tiramisu": Method("tiramisu", losses=CROSS_ENTROPY),
+    "segcaps": Method("segcaps", losses=DICE_AND_CROSS_ENTROPY),
+    "morph": Method("morph", losses=()),
     "content_only": Method("srgan", HIGH_RESOLUTION, CONTENT),
     "srgan": Method("srgan", HIGH_RESOLUTION, SRGAN),
 }
@@ -106,6 +124,10 @@ _OWN = {
 METHODS: Mapping[str, Method] = MappingProxyType({name: Method(name) for name in NETWORKS} | _OWN)
 """By row, or by paper and row where a paper means its own. A row named after a network is that network, trained on
 binary masks, with the Dice loss if not said here."""
+
+
+TESTED: Mapping[str, str] = MappingProxyType({"lidc-500": "lnsm", "lung-ct": "lidc-lung"})
+"""Data sets that no network is trained on, and where those were trained that are tested on them."""
 
 
 def name_of(row: str, paper: str = "") -> str:
@@ -117,7 +139,8 @@ def method(row: str, dataset: str, paper: str = "") -> Method:
     """The method of a paper's row on a data set.
 
     Where the truth is a binary mask, CasGAN is trained on softened masks. On ``lidc-500``, where networks are compared
-    with four doctors, none is trained: there the row trained on LNSM is tested.
+    with four doctors, none is trained: there the row trained on LNSM is tested; on ``lung-ct``, a few real scans, that
+    trained on ``lidc-lung``.
 
     Raises:
         ConfigError: for a row without a method; it lists those that have one.
@@ -126,8 +149,8 @@ def method(row: str, dataset: str, paper: str = "") -> Method:
     if name not in METHODS:
         raise ConfigError(f"row {row!r} has no method; choose one of {', '.join(METHODS)}")
     found = METHODS[name]
-    if dataset == "lidc-500" and found.network != UNCHANGED:
-        return Method(UNCHANGED, losses=(), prior=row, trained_on="lnsm")
+    if dataset in TESTED and found.network not in (UNCHANGED, *CLASSICAL):
+        return Method(UNCHANGED, losses=(), prior=row, trained_on=TESTED[dataset])
     if found.network == "softgan_2020" and found.label == "soft_mask" and dataset != "lnsm":
         return replace(found, label=SOFTENED)
     return found

@@ -2,7 +2,8 @@
 
 Every image is labelled whole and as it is stored; the crop is cut from image and labels alike
 (:mod:`softmask.data.crops`), so that where it is shown with fewer pixels, a soft mask's pixel is the mean of those it
-covers, and the binary truth's is lesion where at least half of it is.
+covers, and the binary truth's is lesion where at least half of it is. Slices whose lungs are sought have no soft label;
+of the test part's, what the scanner stored is kept beside.
 
 Preparing takes the readers, the labelling and minutes at most; it is done once for each content of the data and of the
 code it passes through, and kept in the cache. What is kept needs numpy alone. A run, however, hangs on the arrays that
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 SOFT_LABELS = ("soft_mask", "kats_dilation", "gros_interpolation")
 PARTS = ("train", "validation", "test")
 
+STORED = (512, 512)
+"""Rows and columns of a slice of chest CT."""
+
 
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -44,10 +48,12 @@ class Part:
         images: (N, 1, S, S) float32 in [0, 1].
         masks: (N, 1, S, S) float32 of 0 and 1, the binary truth: the readers' 50 % consensus (one reader's mask in
             ISBI 2012 and PROMISE12); of ``lnsm`` the soft mask from the RECIST mark, cut at 0.5, as in the papers.
-        soft: for each of :data:`SOFT_LABELS` (N, 1, S, S) float32 in [0, 1].
+        soft: for each of :data:`SOFT_LABELS` (N, 1, S, S) float32 in [0, 1]; none of lungs.
         references: what a prediction can be compared with besides, (N, 1, S, S) float32: ``alpha``, the true lesion
             fraction (embedded data); ``consensus``, the readers' 50 % consensus where the truth is not made of it;
-            ``doctor1`` to ``doctor4``, the readers' masks (``lidc-500``).
+            ``doctor1`` to ``doctor4``, the readers' masks (``lidc-500``). Of lungs, at the size :data:`STORED`:
+            ``native``, the lung mask, and ``nodules``, both (N, 1, 512, 512) bool, and ``native_image``, the image as
+            (N, 1, 512, 512) uint8, 255 for 1.
     """
 
     ids: tuple[str, ...]
@@ -112,8 +118,8 @@ def prepare(spec: RunSpec, config: Config) -> Prepared:
             groups=tuple(map(str, mine["group"])),
             images=mine["image"],
             masks=mine["mask"].astype(np.float32),
-            soft={name: mine[f"soft/{name}"] for name in SOFT_LABELS},
-            references={name[10:]: mine[name].astype(np.float32) for name in mine if name.startswith("reference/")},
+            soft={name: mine[f"soft/{name}"] for name in SOFT_LABELS if f"soft/{name}" in mine},
+            references={name[10:]: _reference(mine[name]) for name in mine if name.startswith("reference/")},
         )
     return Prepared(spec.dataset, spec.source, dataset.origin, _content(spec, arrays), **parts, left_out=left_out)
 
@@ -167,6 +173,11 @@ def _fold(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.nda
     return arrays
 
 
+def _reference(array: np.ndarray) -> np.ndarray:
+    """What the cache holds of a reference, as :class:`Part` has it."""
+    return array if array.shape[-2:] == STORED else array.astype(np.float32)
+
+
 def _cap(spec: RunSpec | SimpleNamespace, part: str) -> int | None:
     """The most images of a part; None for all there are."""
     return None if spec.n_train is None else spec.n_train * (1 if part == "train" else 2)
@@ -176,15 +187,19 @@ def _arrays(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.n
     """Every part's arrays, labelled."""
     from softmask.data.crops import CROPS
     from softmask.data.experiments import split_rows
+    from softmask.data.scans import SCANS, scan_rows
     from softmask.parallel import map_samples
 
     known = len(dataset.problems)
     arrays: dict[str, np.ndarray] = {}
-    for part, rows in split_rows(spec.dataset, dataset).items():
-        cap = _cap(spec, part)
+    of_lungs = spec.dataset in SCANS
+    parts = scan_rows(spec.dataset, dataset, spec.n_train) if of_lungs else split_rows(spec.dataset, dataset)
+    for part, rows in parts.items():
+        cap = None if of_lungs else _cap(spec, part)
         if cap is not None:
             rows = rows[: math.ceil(cap / CROPS.get(spec.dataset, 1))]
-        records = map_samples(Labels(spec.dataset, spec.size), dataset, rows, title=f"{spec.dataset} {part}")[:cap]
+        work = Lungs(spec.dataset, spec.size, part == "test") if of_lungs else Labels(spec.dataset, spec.size)
+        records = map_samples(work, dataset, rows, title=f"{spec.dataset} {part}")[:cap]
         # what only some images have (no readers, say) is no reference for the part
         names = [name for name in (records[0] if records else ("id", "group")) if all(name in one for one in records)]
         arrays |= {f"{part}/{name}": np.array([record[name] for record in records]) for name in names}
@@ -230,3 +245,27 @@ class Labels:
             raise LabelError(f"{sample.id}: the {self.size} x {self.size} pixels of its crop hold no lesion")
         ids = [sample.id] if len(cropped) == 1 else [f"{sample.id}/{number}" for number in range(len(cropped))]
         return [{"id": name, "group": sample.patient, **one} for name, one in zip(ids, cropped, strict=True)]
+
+
+@dataclass(frozen=True)
+class Lungs:
+    """Turns one slice of a scan into the arrays of its place in a :class:`Part`; ``stored``: with the references."""
+
+    dataset: str
+    size: int
+    stored: bool
+
+    def __call__(self, sample: Sample) -> list[dict]:
+        """One record. DataError where the slice has another size than :data:`STORED`."""
+        from softmask.data.crops import crops
+
+        if sample.image.shape != STORED:
+            raise DataError(f"{sample.id}: a slice of {sample.image.shape}, not of {STORED}, pixels")
+        (place,) = crops(self.dataset, sample, self.size)
+        mask = 2 * sample.masks.sum(axis=0) >= len(sample.masks)  # may be empty, which no label can be
+        record = {"image": place.of(sample.image, self.size), "mask": place.of(mask, self.size)}
+        if self.stored:
+            nodules = np.zeros(STORED, bool) if sample.nodules is None else sample.nodules
+            image = np.rint(255 * sample.image).astype(np.uint8)
+            record |= {"reference/native": mask, "reference/nodules": nodules, "reference/native_image": image}
+        return [{"id": sample.id, "group": sample.patient, **{name: array[None] for name, array in record.items()}}]

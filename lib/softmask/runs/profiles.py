@@ -11,6 +11,7 @@ from softmask.data.experiments import FOLDS, PAPER_SIZES
 from softmask.errors import ConfigError
 from softmask.nets.registry import NETWORKS, SR_NETWORKS, entry
 from softmask.nets.srgan import SCALE
+from softmask.runs.spec import LUNGS
 from softmask.train.epochs import Settings
 
 
@@ -81,6 +82,23 @@ _OWN: Mapping[tuple[str, str], Training] = MappingProxyType(
 """By profile and network, where a network is trained otherwise than the rest."""
 
 
+_LUNGS: Mapping[str, Training] = MappingProxyType(
+    {
+        "smoke": Training(
+            Settings(epochs=2, batch_size=4, learning_rate=1e-3, discriminator_width=4), n_train=16, size=64
+        ),
+        "cpu": Training(
+            Settings(epochs=9, batch_size=4, learning_rate=1e-3, discriminator_width=8), n_train=200, size=112
+        ),
+        # LGAN, section 4.2; epochs and batch size are not in the paper
+        "full": Training(
+            Settings(epochs=20, batch_size=8, learning_rate=1e-5), n_train=None, size=224, own_rates=False
+        ),
+    }
+)
+"""By profile, how everything is trained that seeks lungs."""
+
+
 _SETS: Mapping[tuple[str, str], Mapping[str, int]] = MappingProxyType(
     {
         ("cpu", "lidc"): {"epochs": 12, "batch_size": 8, "warmup": 2},
@@ -112,6 +130,8 @@ def training(profile: Profile, network: str, dataset: str, paper: str = "") -> T
     if profile.name not in TRAINING:
         raise ConfigError(f"profile {profile.name!r} has no settings to train with; known: {', '.join(TRAINING)}")
     found = _OWN.get((profile.name, network), TRAINING[profile.name])
+    if dataset in LUNGS:
+        found = _LUNGS[profile.name]
     own = _TABLES.get((profile.name, paper, dataset), _SETS.get((profile.name, dataset), {}))
     settings = replace(found.settings, **own) if network in NETWORKS else found.settings
     if found.own_rates and network in {*NETWORKS, *SR_NETWORKS}:

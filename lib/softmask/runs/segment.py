@@ -29,7 +29,16 @@ def make(spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Finished],
         network = build(spec.network, spec.width, spec.inputs, spec.reduction)
     fed = feed(spec, data, needs)
     outcome = train(
-        network, spec.losses, spec.label, fed, spec.settings, spec.seed, folder, name=spec.name, progress=progress
+        network,
+        spec.losses,
+        spec.label,
+        fed,
+        spec.settings,
+        spec.seed,
+        folder,
+        name=spec.name,
+        upright=spec.of_lungs,
+        progress=progress,
     )
     threshold = THRESHOLD
     if spec.label == SOFTENED:

@@ -15,7 +15,7 @@ from softmask.nets.registry import NETWORKS, SR_NETWORKS
 from softmask.nets.srgan import SCALE
 from softmask.runs.plain import from_plain, to_plain
 from softmask.train.epochs import Settings
-from softmask.train.losses import split
+from softmask.train.losses import LOSSES, WassersteinLoss, split
 from softmask.train.super_resolution import check_losses
 
 HIGH_RESOLUTION, TEACHER, SOFTENED = "high_resolution", "teacher", "softened"
@@ -23,6 +23,9 @@ HIGH_RESOLUTION, TEACHER, SOFTENED = "high_resolution", "teacher", "softened"
 LABELS = ("binary", "soft_mask", "kats_dilation", "gros_interpolation", SOFTENED, TEACHER, HIGH_RESOLUTION)
 """What a network is trained towards: the binary truth; one of the soft labels; the larger of mask and soft mask
 (CasGAN, equation 6); the soft mask that another network predicts (equation 5); in super-resolution the image."""
+
+LUNGS = ("lidc-lung", "qin-lung", "lung-ct")
+"""Data sets whose organs are outlined on whole slices; measured at the size that the scanner stored."""
 
 UNCHANGED = "unchanged"
 """In place of a network: that of the prior, tested on other data and not trained any further."""
@@ -111,7 +114,7 @@ class RunSpec:
         trained for 7 epochs in batches of 4 from the seed 2020."""
         losses = "+".join(f"{weight:g}{name}" for name, weight in self.losses)
         channels = "+".join(self.channels) if self.channels != ("image",) else ""
-        prior = f"after_{self.prior.network}_{self.prior.label}" if self.prior else ""
+        prior = f"after_{self.prior.network}_{self.prior.label}{self.prior.critic}" if self.prior else ""
         schedule = f"{self.settings.epochs}x{self.settings.batch_size}" if self.learns else ""
         parts = (self.dataset, self.network, self.label, channels, prior, losses, schedule, str(self.seed))
         return "-".join(part for part in parts if part)
@@ -153,10 +156,25 @@ class RunSpec:
 
     @property
     def adversarial(self) -> bool:
-        """Whether a discriminator is trained, too."""
+        """Whether a discriminator is trained, too, or a critic."""
         if self.upscales:
             return any(name == "adversarial" for name, _ in self.losses)
         return self.learns and bool(split(self.losses)[1])
+
+    @property
+    def wasserstein(self) -> bool:
+        """Whether a critic is trained, too."""
+        return bool(self.critic)
+
+    @property
+    def critic(self) -> str:
+        """``_wasserstein_basic`` and so on, which runs on one network differ in; empty without a critic."""
+        return "".join(f"_{name}" for name, _ in self.losses if isinstance(LOSSES.get(name), WassersteinLoss))
+
+    @property
+    def of_lungs(self) -> bool:
+        """Whether lungs are sought, on whole slices."""
+        return self.dataset in LUNGS
 
     def key(self, data_digest: str, code_digest: str, needs: Sequence[str] = ()) -> str:
         """Hex digest of the run: of this, the data's content, the code it passes through, and the keys of its needs."""

@@ -21,14 +21,15 @@ TABLES = (
     "casgan/table-4",
     *(f"dsnet-v1/table-{number}" for number in (1, 2, 3, 5)),
     *(f"dsnet-v2/table-{number}" for number in (1, 2, 3, 4, 5, 7, 8)),
+    *(f"lgan/table-{number}" for number in (2, 3, 4)),
 )
 """Tables whose rows are trained here."""
 
 CT = "lnsm"
 """The general CT that super-resolution is trained on."""
 
-ON_REQUEST = ("promise12",)
-"""Data sets whose real data takes an account with its publisher."""
+ON_REQUEST = ("promise12", "lidc-lung", "qin-lung")
+"""Data sets whose real data takes an account with its publisher, or is hundreds of scans."""
 
 
 def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
@@ -94,11 +95,13 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: s
 def source_of(dataset: str, config: Config) -> str:
     """``real`` or ``embedded``: what the configuration asks for; where it leaves that open, real data that is there.
 
-    For :data:`ON_REQUEST`, whose real data takes an account with its publisher, embedded data stands in for real data
-    that is not there, and every table names the source.
+    For :data:`ON_REQUEST` embedded data stands in for real data that is not there, and every table names the source.
+    Of :data:`softmask.data.REAL_ONLY` there is no embedded data.
     """
+    from softmask.data import REAL_ONLY, found
+
+    if dataset in REAL_ONLY:
+        return "real"
     if config.data == "embedded" or (config.data == "real" and dataset not in ON_REQUEST):
         return config.data
-    from softmask.data import found
-
     return "real" if dataset in found(config.data_root) else "embedded"

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from softmask import papers
 from softmask.errors import ConfigError
 from softmask.measure.images import DOCTORS
+from softmask.nets.critics import CRITICS
 from softmask.report.verdicts import Pair, Verdict
 from softmask.studies.training import CONSENSUS
 
@@ -78,6 +79,20 @@ _PAIRS: Mapping[str, Sequence[Sequence[Pair]]] = MappingProxyType(
             each_step("dsnet-v2", "table-5"),
             over_doctors("dsnet"),
             [],  # time, judged by what was measured (dsnet_cost)
+        ),
+        "lgan": (
+            [
+                Pair(f"lgan_{critic}", "baseline_unet", dataset, "iou")
+                for dataset in ("lidc-lung", "qin-lung")
+                for critic in CRITICS
+            ],
+            [
+                Pair("lgan_regression", row, dataset, "iou")
+                for dataset in ("lidc-lung", "qin-lung")
+                for row in ("baseline_unet", *(f"lgan_{critic}" for critic in CRITICS if critic != "regression"))
+            ],
+            over_all_others("lgan", ("table-4",), "lgan_regression", ("dice3d",)),
+            [],  # nodules, judged by what lies inside (lungs)
         ),
     }
 )

@@ -11,6 +11,7 @@ from softmask import data as datasets
 from softmask.config import BASE_SEED, Config
 from softmask.data.experiments import PAPER_SIZES, split_rows
 from softmask.data.sample import Dataset
+from softmask.data.scans import SCANS
 from softmask.errors import MissingData
 from softmask.report.tables import Cell
 
@@ -79,5 +80,6 @@ def split_cells(parts: Mapping[str, Mapping[str, Iterable[int]]], opened: Mappin
             row = f"{name}_{part}"
             cells.append(_count(row, "images", len(rows), dataset))
             cells.append(_count(row, "patients", len(set(patients[rows])), dataset))
-            cells.append(_count(row, "images_in_the_papers", PAPER_SIZES[name][part], dataset))
+            if name not in SCANS:  # LGAN tells scans, not slices
+                cells.append(_count(row, "images_in_the_papers", PAPER_SIZES[name][part], dataset))
     return cells

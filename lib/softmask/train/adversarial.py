@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from softmask.nets.base import SegmentationNet
 from softmask.train.device import Place
 from softmask.train.losses import LOSSES, Batch, Weighted, split, weighted
-from softmask.train.supervised import Outputs
+from softmask.train.supervised import Outputs, adam
 
 
 class Judgements(nn.Module):
@@ -33,6 +33,14 @@ class Judgements(nn.Module):
         self, images: torch.Tensor, real: torch.Tensor, fake: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         return self.discriminator(images, real), self.discriminator(images, fake)
+
+
+def beside(network: SegmentationNet, masks: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """What a discriminator sees of ``images`` (B, C, S, S): the channels that the network names, averaged to the size
+    of the ``masks``."""
+    seen = images[:, : network.judged_with]
+    factor = images.shape[-1] // masks.shape[-1]
+    return F.avg_pool2d(seen, factor) if factor > 1 else seen
 
 
 class Adversarial:
@@ -56,7 +64,7 @@ class Adversarial:
         self.place = place
         self.modules = {"network": network, "discriminator": discriminator}
         self.optimisers = {
-            "network": torch.optim.Adam(network.parameters(), learning_rate, fused=True),
+            "network": adam(network, learning_rate),
             "discriminator": torch.optim.Adam(
                 discriminator.parameters(), learning_rate, betas=(0.5, 0.999), fused=True
             ),
@@ -77,11 +85,8 @@ class Adversarial:
         return {**self.segmentor_step(batch, outputs, fake, followed), **judged}
 
     def beside(self, masks: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-        """What the discriminator sees of ``images`` (B, C, S, S): the channels that the network names, averaged to the
-        size of the ``masks``."""
-        seen = images[:, : self.modules["network"].judged_with]
-        factor = images.shape[-1] // masks.shape[-1]
-        return F.avg_pool2d(seen, factor) if factor > 1 else seen
+        """:func:`beside` for the network that is trained."""
+        return beside(self.modules["network"], masks, images)
 
     def discriminator_step(self, batch: Batch, fake: torch.Tensor) -> dict[str, torch.Tensor]:
         """The discriminator's turn, on masks ``fake`` (B, 1, H, W) in [-1, 1] that carry no gradient."""

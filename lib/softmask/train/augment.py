@@ -10,10 +10,12 @@ SHIFT = 1 / 16
 """Largest shift up, down, left and right, as a share of the image's side."""
 
 
-def draw(n: int, size: int, generator: torch.Generator) -> torch.Tensor:
+def draw(n: int, size: int, generator: torch.Generator, upright: bool = False) -> torch.Tensor:
     """Moves of ``n`` images of ``size`` x ``size`` pixels, (n, 5) int64: transposed, flipped up-down, left-right (0 or
-    1); rows, columns to shift."""
+    1); rows, columns to shift. With ``upright``, up stays up: whole bodies lie on their backs."""
     flips = torch.randint(0, 2, (n, 3), generator=generator)
+    if upright:
+        flips[:, :2] = 0
     most = int(size * SHIFT)
     shifts = torch.randint(-most, most + 1, (n, 2), generator=generator)
     return torch.cat([flips, shifts], dim=1)

@@ -17,14 +17,16 @@ import torch
 from softmask.errors import ConfigError
 from softmask.measure.segmentation import dice
 from softmask.nets.base import SegmentationNet
+from softmask.nets.critics import CRITICS
 from softmask.nets.softgan import PixelDiscriminator
 from softmask.train.adversarial import Adversarial
 from softmask.train.augment import augment, draw
 from softmask.train.device import Place, derived, generator, pick, seeded
 from softmask.train.epochs import Loop, NotFinite, Outcome, Progress, Settings, digest, one_epoch, over_epochs
 from softmask.train.evaluate import evaluate
-from softmask.train.losses import Batch, Weighted, by_tanh, looking_at, split
+from softmask.train.losses import LOSSES, Batch, WassersteinLoss, Weighted, by_tanh, looking_at, split
 from softmask.train.supervised import Supervised
+from softmask.train.wasserstein import Wasserstein
 
 BINARY = "binary"
 """Label of a training without soft labels: the masks stand in for them."""
@@ -55,17 +57,20 @@ def train(
     folder: Path,
     *,
     name: str,
+    upright: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """Train ``network``, fresh from :func:`~softmask.train.device.seeded`, until it holds the best epoch's weights.
 
     Goes on from ``folder/checkpoint.pt`` where there is one of the same training. A GAN loss brings in a
-    :class:`~softmask.nets.softgan.PixelDiscriminator`. The network stays on the device it was trained on.
+    :class:`~softmask.nets.softgan.PixelDiscriminator`, a Wasserstein loss its critic of
+    :mod:`softmask.nets.critics`. The network stays on the device it was trained on.
 
     Args:
         losses: names of :data:`~softmask.train.losses.LOSSES` with weights.
         label: soft label to train on, a name in ``data.train.soft``, or ``binary``.
         name: of the run, for messages.
+        upright: whether augmentation leaves up where it is.
 
     Raises:
         ConfigError: for unknown losses or label, no images, or batches that the processes cannot share alike.
@@ -82,7 +87,7 @@ def train(
     def epoch(number: int) -> dict[str, float]:
         if warmup and number == warmup:
             _start_afresh(loop)
-        moves = draw(n, images.masks.shape[-1], generator(seed, "moves", number)).to(place.device)
+        moves = draw(n, images.masks.shape[-1], generator(seed, "moves", number), upright).to(place.device)
 
         def batch(chosen: torch.Tensor) -> Batch:
             return augment(Batch(*(part[chosen] for part in images)), moves[chosen])
@@ -161,6 +166,12 @@ def _loop(network: SegmentationNet, losses: Weighted, settings: Settings, seed: 
     pixel, adversarial = split(losses)
     if not adversarial:
         return Supervised(network, pixel, place, settings.learning_rate, steps)
+    [(name, _)] = adversarial
+    if isinstance(LOSSES[name], WassersteinLoss):
+        with seeded(derived(seed, "critic")):
+            critic = CRITICS[LOSSES[name].critic](settings.discriminator_width)
+        critic.to(place.device, memory_format=torch.channels_last)
+        return Wasserstein(network, critic, losses, place, settings.learning_rate, steps)
     with seeded(derived(seed, "discriminator")):
         discriminator = PixelDiscriminator(settings.discriminator_width, (network.judged_with or network.inputs) + 1)
     discriminator.to(place.device, memory_format=torch.channels_last)

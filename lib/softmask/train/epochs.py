@@ -44,7 +44,7 @@ class Settings:
             the soft L1 loss is nearly all of the sum, and an empty mask is a minimum of it that a fresh network falls
             into. A discriminator learns from the start. None of these epochs is chosen as the best, and the segmentor's
             optimiser starts afresh after them.
-        discriminator_width: channels of the discriminator, where there is one.
+        discriminator_width: channels of the discriminator, or of the critic's first block, where there is one.
 
     Raises:
         ConfigError: for a value that is not positive (``warmup``: negative, or that leaves no epoch after it).
@@ -88,7 +88,9 @@ class Outcome:
         curves: one number for each epoch, by name: ``train_loss`` and its parts ``loss_<name>`` (with their weights;
             ``loss_gan`` is the segmentor's side), ``validation_dice``, ``learning_rate`` (at the epoch's first step);
             in adversarial training ``discriminator_loss``, and ``discriminator_accuracy_real`` and ``..._fake``, the
-            shares of pixels judged rightly. Those of training are means over the epoch's steps.
+            shares of pixels judged rightly; with a critic ``critic_gap``, its numbers of real minus fake masks before
+            its steps, and ``adversarial_share``, the length of the gradient that it gives the logits over the sum of
+            its length and that of the pixels' losses. Those of training are means over the epoch's steps.
         best_epoch: whose weights the network holds, from 1.
         seconds: of training, interruptions not counted.
         device: ``cpu`` or ``cuda``.

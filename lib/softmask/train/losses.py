@@ -1,7 +1,8 @@
 """Losses of segmentation and of adversarial training, on logits.
 
-SoftGAN (ICME 2022), equations 2, 3 and 5; DSNet (TNNLS 2023), equation 15; CasGAN (2020), equations 2 and 5; least
-squares after Mao et al., "Least Squares Generative Adversarial Networks", ICCV 2017.
+SoftGAN (ICME 2022), equations 2, 3 and 5; DSNet (TNNLS 2023), equation 15; CasGAN (2020), equations 2 and 5; LGAN
+(CMIG 2021), equations 6 to 11; least squares after Mao et al., "Least Squares Generative Adversarial Networks",
+ICCV 2017.
 
 What differs from the papers: the Dice loss is taken for each image and then averaged, so that a large nodule does not
 outweigh a small one; the segmentor's part of the GAN loss is the non-saturating one, -log D(x, S(x)), whose gradient
@@ -97,6 +98,25 @@ class GanLoss:
         return self.distance(fake, 1.0)
 
 
+@dataclass(frozen=True)
+class WassersteinLoss:
+    """The two sides of Wasserstein training (:mod:`softmask.train.wasserstein`), on a critic's numbers (B,).
+
+    Attributes:
+        critic: name in :data:`softmask.nets.critics.CRITICS`.
+    """
+
+    critic: str
+
+    def discriminator(self, distance: torch.Tensor) -> torch.Tensor:
+        """What the critic lowers: E[D(fake)] - E[D(real)], or what stands for it (LGAN, equations 7 to 11)."""
+        return distance.mean()
+
+    def generator(self, fake: torch.Tensor) -> torch.Tensor:
+        """What the generator lowers beside the loss of pixels: -E[D(fake)] (LGAN, equation 6)."""
+        return -fake.mean()
+
+
 def _cross_entropy(logits: torch.Tensor, label: float) -> torch.Tensor:
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
 
@@ -105,7 +125,7 @@ def _half_square(logits: torch.Tensor, label: float) -> torch.Tensor:
     return 0.5 * (logits - label).square().mean()
 
 
-LOSSES: Mapping[str, Loss | GanLoss] = MappingProxyType(
+LOSSES: Mapping[str, Loss | GanLoss | WassersteinLoss] = MappingProxyType(
     {
         "dice": Loss(dice_loss, "masks"),
         "dice_squared": Loss(partial(dice_loss, squared=True), "masks"),
@@ -116,6 +136,11 @@ LOSSES: Mapping[str, Loss | GanLoss] = MappingProxyType(
         "hard_cross_entropy": Loss(F.binary_cross_entropy_with_logits, "masks"),
         "gan": GanLoss(_cross_entropy, boundary=0.0),
         "gan_least_squares": GanLoss(_half_square, boundary=0.5),
+        "wasserstein_basic": WassersteinLoss("basic"),
+        "wasserstein_product": WassersteinLoss("product"),
+        "wasserstein_early_fusion": WassersteinLoss("early_fusion"),
+        "wasserstein_late_fusion": WassersteinLoss("late_fusion"),
+        "wasserstein_regression": WassersteinLoss("regression"),
     }
 )
 
@@ -144,7 +169,7 @@ def split(losses: Weighted) -> tuple[Weighted, Weighted]:
     """
     check(losses, LOSSES)
     pixel = [(name, weight) for name, weight in losses if isinstance(LOSSES[name], Loss)]
-    adversarial = [(name, weight) for name, weight in losses if isinstance(LOSSES[name], GanLoss)]
+    adversarial = [(name, weight) for name, weight in losses if not isinstance(LOSSES[name], Loss)]
     if not pixel or len(adversarial) > 1:
         names = [name for name, _ in losses]
         raise ConfigError(f"the losses {names} must name a loss of pixels, and one GAN loss at most")

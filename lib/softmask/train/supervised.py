@@ -23,8 +23,13 @@ class Outputs(nn.Module):
         return self.network.training_outputs(images)
 
 
+def adam(network: SegmentationNet, learning_rate: float) -> torch.optim.Optimizer:
+    """Adam with betas 0.9 and 0.999 and the network's :attr:`~softmask.nets.base.SegmentationNet.WEIGHT_DECAY`."""
+    return torch.optim.Adam(network.parameters(), learning_rate, weight_decay=network.WEIGHT_DECAY, fused=True)
+
+
 class Supervised:
-    """Adam, betas 0.9 and 0.999, on the weighted sum of ``losses``.
+    """Adam, betas 0.9 and 0.999 and the network's weight decay, on the weighted sum of ``losses``.
 
     Attributes:
         modules, optimisers: what is trained and its optimisers, by name; their states make a checkpoint.
@@ -33,7 +38,7 @@ class Supervised:
     def __init__(self, network: SegmentationNet, losses: Weighted, place: Place, learning_rate: float, steps: int):
         self.losses, self.place = losses, place
         self.modules = {"network": network}
-        self.optimisers = {"network": torch.optim.Adam(network.parameters(), learning_rate, fused=True)}
+        self.optimisers = {"network": adam(network, learning_rate)}
         self.outputs = place.ready(Outputs(network), steps)
 
     def step(self, batch: Batch, followed: Collection[str]) -> dict[str, torch.Tensor]:

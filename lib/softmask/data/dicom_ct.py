@@ -1,0 +1,199 @@
+"""One CT slice in a DICOM file: its header, checked, and its Hounsfield units. pydicom is imported where it is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from softmask.errors import DataError, brief
+
+AIR = -1024.0
+"""Hounsfield units of air: what scanners store below it (-2000 outside the scanned circle) is no tissue."""
+
+LARGEST = 2048 * 2048
+"""Most pixels that a CT slice is believed to have."""
+
+AXIAL = (1, 0, 0, 0, 1, 0)
+"""ImageOrientationPatient of a slice whose columns go to the patient's left and whose rows go to the back."""
+
+_REMEDY = "get this file again"
+_MARK_AT, _MARK = 128, b"DICM"
+_TAGS = [
+    "Modality",
+    "SeriesInstanceUID",
+    "PatientID",
+    "FrameOfReferenceUID",
+    "GantryDetectorTilt",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "SliceThickness",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "PhotometricInterpretation",
+    "SOPInstanceUID",
+]
+
+
+@dataclass(frozen=True)
+class CtSlice:
+    """Header of one CT slice: position in mm, pixel size (row, column) in mm, size in pixels.
+
+    Attributes:
+        corner_mm: (x, y) of the first pixel's centre, the patient's left and back counting up.
+        frame_of_reference: FrameOfReferenceUID; empty where the file names none.
+        tilt: of the gantry, in degrees.
+        pixel_bytes: that the pixels take, or 0 where they are compressed.
+        syntax: the transfer syntax' UID.
+    """
+
+    path: Path
+    series_uid: str
+    patient: str
+    z_mm: float
+    spacing_mm: tuple[float, float]
+    thickness_mm: float
+    shape: tuple[int, int]
+    uid: str
+    corner_mm: tuple[float, float] = (0.0, 0.0)
+    frame_of_reference: str = ""
+    tilt: float = 0.0
+    pixel_bytes: int = 0
+    syntax: str = ""
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether the file begins as DICOM files do. Raises DataError where it cannot be opened."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_MARK_AT + len(_MARK))[_MARK_AT:] == _MARK
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
+
+
+def named(keyword: str) -> str:
+    """A tag as messages name it: ``PixelSpacing (0028,0030)``."""
+    from pydicom.datadict import tag_for_keyword
+
+    tag = tag_for_keyword(keyword)
+    return f"{keyword} ({tag >> 16:04x},{tag & 0xFFFF:04x})"
+
+
+def read_header(path: Path) -> CtSlice | None:
+    """Where one CT slice lies; None for DICOM of another modality.
+
+    Raises:
+        DataError: naming the file, when it is no readable DICOM, lacks what places it, or is not an axial slice.
+    """
+    header = dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+    try:
+        modality = header.get("Modality")
+        if modality in (None, "", "C"):  # or what is left of it where the file breaks off
+            raise ValueError("it names no modality")
+        if modality != "CT":
+            return None
+        position = [float(value) for value in header.ImagePositionPatient]
+        spacing = [float(value) for value in header.PixelSpacing]
+        orientation = [float(value) for value in header.get("ImageOrientationPatient") or AXIAL]
+        thickness = float(header.get("SliceThickness") or 0)
+        tilt = float(header.get("GantryDetectorTilt") or 0)
+        shape = (int(header.Rows), int(header.Columns))
+        series, uid = str(header.SeriesInstanceUID), str(header.SOPInstanceUID)
+        patient = str(header.get("PatientID") or "unnamed")
+        frame = str(header.get("FrameOfReferenceUID") or "")
+        bits = int(header.get("BitsAllocated") or 16)
+        photometric = str(header.get("PhotometricInterpretation") or "MONOCHROME2")
+        syntax = header.file_meta.get("TransferSyntaxUID")
+        compressed = syntax is not None and syntax.is_compressed
+    except Exception as error:  # values are decoded only now, and on damaged bytes that raises nearly anything
+        raise DataError(
+            f"{path}: damaged, or lacks its place (position, spacing, size, series); {brief(error)}; {_REMEDY}"
+        ) from error
+    if len(position) != 3 or len(spacing) != 2 or not np.isfinite([*position, *spacing]).all() or min(spacing) <= 0:
+        raise DataError(f"{path}: position {position} or pixel spacing {spacing} cannot be right; {_REMEDY}")
+    if not 0 < shape[0] * shape[1] <= LARGEST:
+        raise DataError(f"{path}: declares {shape[0]} x {shape[1]} pixels, no size of a CT slice; {_REMEDY}")
+    if len(orientation) != 6 or not np.allclose(orientation, AXIAL, atol=1e-3):
+        raise DataError(
+            f"{path}: not an axial slice ({named('ImageOrientationPatient')} = {orientation}: gantry tilt, or a "
+            "reformatted series); remove it, or resample the series to axial slices"
+        )
+    if photometric == "MONOCHROME1":
+        raise DataError(
+            f"{path}: {named('PhotometricInterpretation')} = MONOCHROME1 shows high values dark, which CT does not; "
+            "export the series again as MONOCHROME2"
+        )
+    return CtSlice(
+        path,
+        series,
+        patient,
+        position[2],
+        (spacing[0], spacing[1]),
+        thickness or 1.0,
+        shape,
+        uid,
+        (position[0], position[1]),
+        frame,
+        tilt if np.isfinite(tilt) else 0.0,
+        0 if compressed else shape[0] * shape[1] * bits // 8,
+        str(syntax or ""),
+    )
+
+
+def read_hu(path: Path) -> np.ndarray:
+    """(H, W) float32 Hounsfield units of one CT slice, at least :data:`AIR`.
+
+    Raises:
+        DataError: naming the file, when it is truncated, compressed in a way that cannot be read, not 2D, of a size
+            that no CT slice has, or without the scale that makes Hounsfield units of what is stored.
+    """
+    dataset = dcmread(path)
+    check_decoder(path, str(dataset.file_meta.get("TransferSyntaxUID", "")))
+    try:
+        pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
+        if not 0 < pixels <= LARGEST:  # before anything is decompressed
+            raise ValueError(f"it declares {pixels} pixels")
+        slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
+        stored = dataset.pixel_array
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
+        raise DataError(
+            f"{path}: the pixels cannot be read, the file may be truncated ({brief(error)}); {_REMEDY}"
+        ) from error
+    if stored.ndim != 2 or not np.isfinite([slope, intercept]).all() or slope == 0:
+        raise DataError(
+            f"{path}: pixels of shape {stored.shape}, scale {slope}, {intercept}: not a CT slice; {_REMEDY}"
+        )
+    return np.maximum(stored.astype(np.float32) * np.float32(slope) + np.float32(intercept), np.float32(AIR))
+
+
+def check_decoder(path: Path, syntax: str) -> None:
+    """Raises DataError, naming file and tag, where the pixels are compressed in a way that nothing here undoes."""
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import UID
+
+    uid = UID(syntax)
+    try:
+        readable = not (uid.is_private or uid.is_compressed) or get_decoder(uid).is_available
+    except (NotImplementedError, ValueError):  # no syntax of images, or one without any decoder
+        readable = not syntax
+    if not readable:
+        raise DataError(
+            f"{path}: {named('TransferSyntaxUID')} = {uid.name}: there is no decoder for it here; decompress the file "
+            "(dcmtk: dcmdjpeg, gdcm: gdcmconv --raw), or install pylibjpeg with its plug-ins"
+        )
+
+
+def dcmread(path: Path, **options):
+    """``pydicom.dcmread``, whose every failure is a DataError that names the file."""
+    import pydicom
+    from pydicom.filereader import read_file_meta_info
+
+    try:
+        if read_file_meta_info(path).get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
+            raise ValueError("deflated as a whole, which no CT archive does: it could unpack to any size")
+        return pydicom.dcmread(path, **options)
+    except Exception as error:  # pydicom raises nearly anything on damaged bytes
+        raise DataError(f"{path}: not a readable DICOM file ({brief(error)}); {_REMEDY}") from error

@@ -1,0 +1,243 @@
+"""Chest CT scans with their lungs: a folder for each scan, in which scan and mask are found by what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import softmask.data.annotations as annotations
+from softmask.cache import cached_arrays
+from softmask.data.ct_series import Series, choose, sort_files
+from softmask.data.image_files import window_hu
+from softmask.data.lung_masks import MASKS_IN_DICOM, check_mask, lung_mask, modality_of
+from softmask.data.lung_names import NoLung
+from softmask.data.planes import slice_at
+from softmask.data.sample import Dataset, Problem, Sample
+from softmask.data.volume import Grid, Volume, grid_of_file, grid_of_series, volume_of_file, volume_of_series
+from softmask.data.volume_files import is_volume_file, read_turned
+from softmask.errors import DataError, MissingData
+from softmask.files import sha256_of
+
+NODULE = "lungs"
+"""What every sample's ``nodule`` is: both lungs are one object."""
+
+CONTOUR, MORPH = "contour", "morph"
+"""References: a mask that came with the scan, and the classical pipeline's where none did."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan: its grid, the series or the file (``grid.path``) it is in, and its mask's file."""
+
+    patient: str
+    grid: Grid
+    series: Series | None
+    mask: Path | None
+
+    @property
+    def reference(self) -> str:
+        """``contour`` or ``morph``."""
+        return CONTOUR if self.mask else MORPH
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the slices' SOPInstanceUIDs, each of which names one image for good, or the file's content."""
+        return sha256_of(*(ct.uid for ct in self.series.slices)) if self.series else sha256_of(self.grid.path)
+
+
+class LungCt(Dataset):
+    """Every slice of every scan, from the feet up; ``image`` is the lung window of ``hu``, the reader both lungs.
+
+    Also a slice without lung is a sample (``blank``). ``nodules`` is the LIDC readers' 50 % consensus where the
+    annotation database knows the series. ``index`` also has ``z_mm``, ``spacing`` (mm, of rows) and ``reference``:
+    ``contour``, or ``morph`` (:func:`softmask.nets.morph.lungs`) where the scan came without a mask, which ``origin``
+    says too. A scan that cannot be used goes to ``problems``; a file in DICOM that outlines other things than lungs
+    goes to ``left_out``.
+
+    In a scan's folder or folders below lie a CT series in DICOM, or one ``.nrrd``, ``.nii`` or ``.nii.gz`` file with
+    values below 0, and a mask. Of several masks an RTSTRUCT counts before a SEG, that before a file with "lung" in its
+    name, and that before any other file.
+
+    Args:
+        folder: holds a folder for each scan.
+        name: ``lidc-lung``, ``qin-lung`` or ``lung-ct``.
+        labels: of masks in nrrd and NIfTI, the values that are lung; None for every value but 0.
+
+    Raises:
+        MissingData: when the folder is not there.
+        DataError: when no scan below it can be used.
+    """
+
+    source = "real"
+
+    def __init__(self, folder: str | Path, name: str = "lung-ct", labels: Collection[int] | None = None) -> None:
+        super().__init__()
+        self.name = name
+        self.folder = Path(folder)
+        self.labels = labels
+        if not self.folder.is_dir():
+            raise MissingData(f"{self.folder}: there is no such folder; `softmask data list` says what goes where")
+        self._scans = self._find_scans()
+        if not self._scans:
+            first = f". First of {len(self.problems)} problems: {self.problems[0].why}" if self.problems else ""
+            raise DataError(
+                f"{self.folder}: no usable scan; expected a folder for each, with a CT series in DICOM or one .nrrd or "
+                f".nii.gz file, and its lung mask{first}"
+            )
+        self._last_volume: tuple[Scan, Volume] | None = None
+        self._last_mask: tuple[Scan, np.ndarray] | None = None
+        self._places = [(scan, z) for scan in self._scans for z in range(scan.grid.shape[0])]
+        self.index = pd.DataFrame(
+            [
+                (scan.patient, NODULE, f"slice-{z:04d}", 1, scan.grid.z_mm[z], scan.grid.spacing_mm[1], scan.reference)
+                for scan, z in self._places
+            ],
+            columns=["patient", "nodule", "slice", "n_readers", "z_mm", "spacing", "reference"],
+        )
+        outlined = sum(scan.mask is None for scan in self._scans)
+        self.origin = f"{self.folder.name}: {len(self._scans)} CT scans in HU"
+        self.origin += f", {outlined} of them without lung contours, outlined by morph" if outlined else ""
+
+    def read(self, i: int) -> Sample:
+        scan, z = self._places[i]
+        row = self.index.iloc[i]
+        readers, present = self.read_masks(i)
+        hu = self._volume(scan).hu[z].astype(np.float32)
+        return Sample(
+            dataset=self.name,
+            source=self.source,
+            patient=row.patient,
+            nodule=row.nodule,
+            slice=row.slice,
+            image=window_hu(hu),
+            readers=readers,
+            present=present,
+            spacing=scan.grid.spacing_mm[1:],
+            hu=hu,
+            nodules=nodules_at(scan.grid, z),
+            blank=True,
+        )
+
+    def read_masks(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        scan, z = self._places[i]
+        return self._mask(scan)[z][None], np.ones(1, bool)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the scans and masks, the labels, the nodules' database, and the code behind ``morph``."""
+        parts: list[str | Path] = [f"{sorted(self.labels) if self.labels is not None else None}", _morph_file()]
+        if any(scan.series for scan in self._scans):
+            parts.append(annotations.load().fingerprint)
+        for scan in self._scans:
+            parts += [scan.patient, scan.fingerprint, scan.mask or MORPH]
+        return sha256_of(*parts)
+
+    def _find_scans(self) -> list[Scan]:
+        from tqdm import tqdm
+
+        folders = sorted(path for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        scans: dict[str, Scan] = {}
+        for folder in tqdm(folders, desc=f"{self.name}: headers", unit=" scans", disable=len(folders) < 10):
+            try:
+                scan = self._find(folder)
+                if scan.patient in scans:
+                    raise DataError(
+                        f"{folder}: another scan of {scan.patient}, whose scan in {scans[scan.patient].grid.path} is "
+                        "used; one scan a patient is taken"
+                    )
+                scans[scan.patient] = scan
+            except DataError as error:
+                self.add_problem(f"{self.name}/{folder.name}", str(error))
+        return [scans[patient] for patient in sorted(scans)]
+
+    def _find(self, folder: Path) -> Scan:
+        found, others = sort_files(folder)
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and is_volume_file(path))
+        if found:
+            series = choose(folder, found)
+            grid = grid_of_series(folder, series)
+            patient = series.patient if series.patient != "unnamed" else folder.name
+        else:
+            images = [path for path in files if read_turned(path).min() < 0]
+            if len(images) != 1:
+                names = f" ({', '.join(path.name for path in images)})" if images else ""
+                raise DataError(
+                    f"{folder}: holds no CT series in DICOM, and {len(images)} files with Hounsfield units{names}; "
+                    "one scan is expected"
+                )
+            series, grid, patient = None, grid_of_file(images[0]), folder.name
+            files.remove(images[0])
+        return Scan(patient, grid, series, self._find_mask(folder, grid, [*others, *files]))
+
+    def _find_mask(self, folder: Path, grid: Grid, paths: list[Path]) -> Path | None:
+        ranked: dict[int, list[Path]] = {}
+        for path in paths:
+            if is_volume_file(path):
+                rank = 2 if "lung" in path.name.lower() else 3
+            elif (modality := modality_of(path)) in MASKS_IN_DICOM:
+                rank = MASKS_IN_DICOM.index(modality)
+                try:
+                    check_mask(grid, path)
+                except NoLung as error:
+                    self.left_out.append(Problem(f"{self.name}/{folder.name}", str(error)))
+                    continue
+            else:
+                continue
+            ranked.setdefault(rank, []).append(path)
+        if not ranked:
+            return None
+        best = ranked[min(ranked)]
+        if len(best) > 1:
+            raise DataError(
+                f"{folder}: holds {len(best)} lung masks ({', '.join(path.name for path in best)}); leave one of them"
+            )
+        if is_volume_file(best[0]):
+            check_mask(grid, best[0])
+        return best[0]
+
+    def _volume(self, scan: Scan) -> Volume:
+        """The last scan is kept, for slices are read in order."""
+        if self._last_volume is None or self._last_volume[0] is not scan:
+            path = scan.grid.path
+            volume = volume_of_series(path, scan.series) if scan.series else volume_of_file(path)
+            self._last_volume = scan, volume
+        return self._last_volume[1]
+
+    def _mask(self, scan: Scan) -> np.ndarray:
+        if self._last_mask is None or self._last_mask[0] is not scan:
+            mask = lung_mask(scan.grid, scan.mask, self.labels) if scan.mask else self._morph(scan)
+            self._last_mask = scan, mask
+        return self._last_mask[1]
+
+    def _morph(self, scan: Scan) -> np.ndarray:
+        def build() -> dict[str, np.ndarray]:
+            from softmask.nets.morph import lungs  # networks build on data; this one stands in for data
+
+            return {"mask": np.packbits(lungs(self._volume(scan).hu, scan.grid.spacing_mm))}
+
+        packed = cached_arrays("lungs-morph", sha256_of(scan.fingerprint, _morph_file()), build)["mask"]
+        return np.unpackbits(packed, count=int(np.prod(scan.grid.shape))).reshape(scan.grid.shape).astype(bool)
+
+
+def nodules_at(grid: Grid, z: int) -> np.ndarray | None:
+    """(H, W) bool: pixels that at least half of the LIDC readers who marked a nodule in slice ``z`` put inside it; None
+    where the annotation database has no nodule of the series."""
+    known = annotations.load().of_series(grid.series_uid) if grid.series_uid else []
+    if not known:
+        return None
+    marked = np.zeros(grid.shape[1:], bool)
+    for nodule in known:
+        for position in nodule.slices():
+            if slice_at(grid, position) == z:
+                readers, present = nodule.masks(position, (0, 0, *grid.shape[1:]))
+                marked |= present.any() & (2 * readers.sum(axis=0) >= present.sum())
+    return marked
+
+
+def _morph_file() -> Path:
+    return Path(__file__).parents[1] / "nets" / "morph.py"

@@ -1,0 +1,74 @@
+"""FCN-8s, the segmentor of fusion_gnet.
+
+Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015. LGAN's table 4 names
+"Fusion gNet" of Zhao et al. ("Lung segmentation in CT images using a fully convolutional neural network with
+multi-instance and conditional adversary loss", ISBI 2018) and says of it: a fully convolutional network under the
+original GAN loss. Their multi-instance loss is not described there, and left out.
+
+Differs from the publication: one input channel and one map of logits; batch normalisation after every 3x3 convolution
+and random first weights instead of VGG16's; padded convolutions, and pooling that keeps an odd last row and column,
+instead of a margin of 100 pixels that is cropped off, so that any size will do; no constant factors on the skips.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from softmask.nets.base import SegmentationNet
+from softmask.nets.blocks import conv_bn_relu
+
+STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
+"""Of VGG16, from fine to coarse: channels as a multiple of the width, number of convolutions."""
+DENSE = 64
+"""Channels of the two layers that were VGG16's dense ones, as a multiple of the width: 4096."""
+
+
+class FCN(SegmentationNet):
+    """VGG16 as convolutions, its answer at 1/32 of the image's size joined by those of stages 4 and 3.
+
+    Args:
+        width: channels of the first stage.
+    """
+
+    SMALLEST: ClassVar[int] = 2 ** len(STAGES)
+    PARAMETERS: ClassVar[int | None] = 134_000_000  # table 1
+    WEIGHT_DECAY: ClassVar[float] = 5e-4  # LGAN's, for all of its networks
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        inputs = [1, *(width * multiple for multiple, _ in STAGES)]
+        self.stages = nn.ModuleList(
+            nn.Sequential(conv_bn_relu(inputs[i], width * multiple, count), nn.MaxPool2d(2, ceil_mode=True))
+            for i, (multiple, count) in enumerate(STAGES)
+        )
+        dense = DENSE * width
+        self.dense = nn.Sequential(
+            nn.Conv2d(inputs[-1], dense, 7, padding=3), nn.ReLU(), nn.Dropout(),
+            nn.Conv2d(dense, dense, 1), nn.ReLU(), nn.Dropout(),
+        )  # fmt: skip
+        self.scores = nn.ModuleList(nn.Conv2d(channels, 1, 1) for channels in (dense, inputs[4], inputs[3]))
+        self.twice = nn.ModuleList(nn.ConvTranspose2d(1, 1, 4, stride=2, padding=1, bias=False) for _ in range(2))
+        for layer in self.twice:
+            layer.weight.data.copy_(bilinear())
+
+    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x, pooled = image, []
+        for stage in self.stages:
+            x = stage(x)  # (B, C, H/2, W/2), last (B, 8w, H/32, W/32), rounded up
+            pooled.append(x)
+        last, *scores = self.scores
+        answer = last(self.dense(x))  # (B, 1, H/32, W/32)
+        for twice, score, skip in zip(self.twice, scores, (pooled[3], pooled[2]), strict=True):
+            height, width = skip.shape[-2:]
+            answer = twice(answer)[..., :height, :width] + score(skip)  # (B, 1, H/16, W/16), then H/8, W/8
+        return (F.interpolate(answer, image.shape[-2:], mode="bilinear", align_corners=False),)
+
+
+def bilinear() -> torch.Tensor:
+    """(1, 1, 4, 4): the kernel that doubles a map by bilinear interpolation."""
+    line = torch.tensor([0.25, 0.75, 0.75, 0.25])
+    return torch.outer(line, line)[None, None]

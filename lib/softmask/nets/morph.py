@@ -1,0 +1,267 @@
+"""Morph: lungs by threshold and morphology, without anything learned.
+
+After Hu, Hoffman, Reinhardt, "Automatic Lung Segmentation for Accurate Quantitation of Volumetric X-Ray CT Images",
+IEEE Transactions on Medical Imaging 20(6), 2001: an optimal threshold between air and tissue inside the body, the large
+airways tracked from slice to slice and taken out, the two lungs parted, and their outlines smoothed.
+
+What differs: the airways are found as chains of small dark regions through the slices instead of being grown from a
+seed; the lungs are parted by erosion instead of a search for the best line; dents where vessels and nodules touch the
+outline are closed with a disc, slice by slice. Which voxels are lung is decided on slices of about 256 pixels across;
+the outline itself is drawn on the original ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from softmask.errors import DataError
+from softmask.nets.classical import ClassicalSegmentor
+
+FIELD_MM = 360.0
+"""Width of the image where no pixel size is given: what chest CT is reconstructed to, give or take a fifth."""
+
+COARSE = 256
+"""Pixels across of the slices on which the regions are told apart."""
+
+START, LOWEST, HIGHEST = -500.0, -600.0, -300.0  # HU: where the search for the threshold begins, and its bounds
+WALL = -750.0  # HU: lies between an airway's air and its wall, thin as the blurred wall may be
+LUMEN = -850.0  # HU: the mean over an airway's air, with its blurred rim, lies below
+AIR = -1024.0  # HU: what is stored below is no tissue
+GAS = -955.0  # HU: a region whose median is below is air without tissue: bowel gas, air outside
+AIRWAY_MM2 = (20.0, 900.0)  # area of a large airway in a slice; the trachea at its fork is the largest
+TRACHEA_MM2 = 60.0
+TRACHEA_MM = 25.0  # how far down a chain of regions goes before it counts as airway
+MIDDLE = 0.2  # the trachea lies within this share of the body's width of its middle
+SMALLEST = 0.003  # a part of the lungs holds at least this share of all their voxels
+SMALLEST_MM2 = 80.0  # the same for a single slice
+CLOSING_MM = 6.0  # radius of the disc that closes dents; a larger one would close over the vessels at the lung's root
+WALL_CLOSING_MM = 14.0  # the same along the ribs, where a dent is a nodule
+RIBS_MM = 20.0  # the ribs' side of a lung: no deeper in the body than this below its point nearest to the skin
+SPLIT_MM = (2.0, 4.0, 6.0, 8.0)  # erosions tried, in this order, to part two lungs that touch
+SPLIT_SHARE = 0.15  # the smaller of two parted lungs holds at least this share of what the erosion left
+
+
+class Morph(ClassicalSegmentor):
+    """:func:`lungs` on grey images of the lung window; there is nothing to learn."""
+
+    LEARNS = False
+    NATIVE = True
+
+    def segment(self, image: np.ndarray, probability: np.ndarray | None) -> np.ndarray:
+        from softmask.data.image_files import LUNG_WINDOW  # a network's machine need not have what data needs
+
+        low, high = LUNG_WINDOW
+        return lungs(low + image * (high - low))
+
+
+def lungs(hu: np.ndarray, spacing_mm: tuple[float, ...] | None = None) -> np.ndarray:
+    """Both lungs with their vessels, without trachea and main bronchi.
+
+    Args:
+        hu: (H, W), or (D, H, W) slices from the feet up, in Hounsfield units; rows from front to back. In a volume the
+            slices help one another: single slices lose small parts of lung, and keep airways that are not round.
+        spacing_mm: ([slice,] row, column) distance; None for :data:`FIELD_MM` across, and slices 2.5 mm apart.
+
+    Returns:
+        bool of the shape of ``hu``; all False where there is no lung.
+
+    Raises:
+        DataError: for another number of dimensions, an empty array, NaN or infinite values.
+    """
+    hu = np.asarray(hu)
+    if hu.ndim not in (2, 3) or not hu.size:
+        raise DataError(f"lungs are looked for in (H, W) or (D, H, W) Hounsfield units, not in shape {hu.shape}")
+    if not np.isfinite(hu).all():
+        raise DataError("the Hounsfield units hold NaN or infinite values; read the scan again")
+    volume = hu if hu.ndim == 3 else hu[None]
+    pixel = FIELD_MM / hu.shape[-1]
+    z, row, column = (2.5, pixel, pixel) if spacing_mm is None else (2.5, *spacing_mm)[-3:]
+    found = _lungs(volume, (float(z), float(np.sqrt(row * column))))
+    return found if hu.ndim == 3 else found[0]
+
+
+def _lungs(hu: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
+    """(D, H, W) bool; ``spacing`` is that of the slices and that of the pixels, in mm."""
+    factor = max(1, round(max(hu.shape[1:]) / COARSE))
+    pixel = spacing[1] * factor
+    coarse = np.stack([_shrunk(one, factor) for one in hu])  # (D, h, w) float32
+    body = np.stack([_body(one, pixel) for one in coarse])
+    threshold = optimal_threshold(coarse[body])
+    lumen = airways(hu, body, factor, spacing)
+    air = (coarse < threshold) & body
+    air &= ~np.stack([_any(one, factor) for one in lumen])
+    parts = [_parted(part, pixel) for part in _lung_parts(air, coarse, pixel)]
+    sides = [side for part in parts for side in part]
+    found = np.zeros(hu.shape, bool)
+    for z, values in enumerate(hu):
+        here = [side[z] for side in sides if side[z].any()]
+        if not here:
+            continue
+        outline = np.logical_or.reduce(here)
+        depth = ndimage.distance_transform_edt(np.pad(body[z], 1))[1:-1, 1:-1] * pixel
+        dents = np.logical_or.reduce([_dents(side, depth, pixel) for side in here])
+        near = ndimage.binary_dilation(outline)
+        fine = (values < threshold) & _enlarged(near, values.shape) & ~lumen[z]
+        found[z] = ndimage.binary_fill_holes(fine | _enlarged(dents, values.shape))
+    return found
+
+
+def optimal_threshold(hu: np.ndarray) -> float:
+    """The value half way between the means of what lies below and above it (Ridler and Calvard, 1978).
+
+    Args:
+        hu: Hounsfield units inside the body, of any shape.
+
+    Returns:
+        A value from -600 to -300 HU, whatever the body holds; -500 where air or tissue is missing.
+    """
+    threshold = START
+    values = np.sort(hu, axis=None)
+    sums = np.concatenate([[0.0], np.cumsum(values, dtype=float)])
+    for _ in range(50):
+        below = int(np.searchsorted(values, threshold))
+        if below in (0, len(values)):
+            return START
+        means = sums[below] / below, (sums[-1] - sums[below]) / (len(values) - below)
+        threshold, before = float(np.clip(sum(means) / 2, LOWEST, HIGHEST)), threshold
+        if abs(threshold - before) < 0.5:
+            break
+    return threshold
+
+
+def airways(hu: np.ndarray, body: np.ndarray, factor: int, spacing: tuple[float, float]) -> np.ndarray:
+    """(D, H, W) bool: the air of trachea and main bronchi, with the blurred rim of their walls.
+
+    Regions of air of an airway's size, parted from the lungs by a wall, are taken from each slice, and those that
+    follow one another from slice to slice for long enough, beginning near the middle, are airways. In a single slice a
+    round region near the middle is one.
+    """
+    small = np.zeros(hu.shape, bool)
+    pixel = spacing[1] ** 2
+    for z, values in enumerate(hu):
+        dark, count = ndimage.label((values < WALL) & _enlarged(body[z], values.shape))
+        pixels = np.bincount(dark.ravel(), minlength=count + 1)
+        area = pixels * pixel
+        mean = np.bincount(dark.ravel(), np.maximum(values, AIR).ravel(), minlength=count + 1) / np.maximum(pixels, 1)
+        fits = (area >= AIRWAY_MM2[0]) & (area <= AIRWAY_MM2[1]) & (mean < LUMEN)
+        fits[0] = False
+        small[z] = fits[dark]
+    chains, count = ndimage.label(small)
+    found = np.zeros(count + 1, bool)
+    for number, place in enumerate(ndimage.find_objects(chains), 1):
+        top = place[0].stop - 1
+        long_enough = (place[0].stop - place[0].start) * spacing[0] >= TRACHEA_MM
+        if (len(hu) == 1 or long_enough) and body[top].any():
+            found[number] = _begins_as_trachea(chains[place] == number, place, body[top], factor, pixel)
+    rim = max(1, round(1.5 / spacing[1]))
+    disc = _disc(rim)[None]
+    return ndimage.binary_dilation(found[chains], disc)
+
+
+def _begins_as_trachea(
+    chain: np.ndarray, place: tuple[slice, slice, slice], body: np.ndarray, factor: int, pixel: float
+) -> bool:
+    """Whether the upper half of a chain is of the trachea's size, and near the middle of the ``body`` (h, w) there."""
+    upper = chain[len(chain) // 2 :]  # slices go from the feet up
+    columns = np.flatnonzero(body.any(axis=0)) * factor
+    middle, width = (columns[0] + columns[-1] + factor) / 2, columns[-1] + factor - columns[0]
+    at = place[2].start + np.nonzero(upper)[2].mean()
+    if abs(at - middle) > MIDDLE * width or np.median(upper.sum(axis=(1, 2))) * pixel < TRACHEA_MM2:
+        return False
+    if len(chain) > 1:
+        return True
+    height, breadth = chain.shape[1:]
+    # a disc fills 79 % of its box; a sliver of lung fills less, or its box is long
+    return max(height, breadth) <= 2 * min(height, breadth) and chain.mean() > 0.6
+
+
+def _lung_parts(air: np.ndarray, coarse: np.ndarray, pixel: float) -> list[np.ndarray]:
+    """The connected parts of ``air`` that are lung: large, and not gas alone."""
+    labels, count = ndimage.label(air)
+    if not count:
+        return []
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    least = SMALLEST_MM2 / pixel**2 if len(air) == 1 else SMALLEST * sizes.sum()
+    parts = []
+    for number in np.flatnonzero(sizes >= max(least, 1)):
+        part = labels == number
+        if np.median(coarse[part]) > GAS:
+            parts.append(part)
+    return parts
+
+
+def _parted(part: np.ndarray, pixel: float) -> list[np.ndarray]:
+    """``part`` as one lung, or as two where it falls into two large pieces when it is eroded: lungs that touch."""
+    depth = np.stack([ndimage.distance_transform_edt(one) if one.any() else np.zeros(one.shape) for one in part])
+    for radius in SPLIT_MM:
+        labels, count = ndimage.label(depth > radius / pixel)
+        sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+        large = 1 + np.flatnonzero(sizes >= SPLIT_SHARE * sizes.sum())
+        if len(large) == 2:
+            first, second = (_distance(labels == number) for number in large)
+            return [part & (first <= second), part & (second < first)]
+    return [part]
+
+
+def _distance(mask: np.ndarray) -> np.ndarray:
+    """Distance of every voxel to ``mask``, in pixels; slices count as one pixel apart."""
+    return ndimage.distance_transform_cdt(~mask, "taxicab")
+
+
+def _body(hu: np.ndarray, pixel: float) -> np.ndarray:
+    """(h, w) bool: the largest piece of tissue and what it encloses; the table and blankets are cut off by opening."""
+    tissue = ndimage.binary_opening(hu > HIGHEST, _disc(max(1, round(3 / pixel))))
+    labels, count = ndimage.label(tissue)
+    if not count:
+        return tissue
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return ndimage.binary_fill_holes(labels == np.argmax(sizes))
+
+
+def _dents(lung: np.ndarray, depth: np.ndarray, pixel: float) -> np.ndarray:
+    """(h, w) bool: what closing adds to one lung; ``depth`` (h, w) is the distance to the skin in mm."""
+    at_ribs = depth < depth[lung].min() + RIBS_MM
+    return (_closed(lung, CLOSING_MM / pixel) | (_closed(lung, WALL_CLOSING_MM / pixel) & at_ribs)) & ~lung
+
+
+def _closed(mask: np.ndarray, radius: float) -> np.ndarray:
+    """(h, w) bool: closed with a disc, as if nothing ended at the border; holes are filled."""
+    reach = int(np.ceil(radius)) + 1
+    rows, columns = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    wide = np.pad(mask[box], reach)
+    grown = ndimage.distance_transform_edt(~wide) <= radius
+    closed = ndimage.distance_transform_edt(np.pad(grown, 1))[1:-1, 1:-1] > radius
+    result = mask.copy()
+    result[box] |= ndimage.binary_fill_holes(closed | wide)[reach:-reach, reach:-reach]
+    return result
+
+
+def _disc(radius: int) -> np.ndarray:
+    row, column = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    return row**2 + column**2 <= radius**2
+
+
+def _blocks(image: np.ndarray, factor: int) -> np.ndarray:
+    """(h, factor, w, factor) blocks of ``image`` (H, W), its last rows and columns repeated where they do not fit."""
+    rows, columns = (-size % factor for size in image.shape)
+    padded = np.pad(image, ((0, rows), (0, columns)), mode="edge") if rows or columns else image
+    return padded.reshape(padded.shape[0] // factor, factor, padded.shape[1] // factor, factor)
+
+
+def _shrunk(image: np.ndarray, factor: int) -> np.ndarray:
+    """(h, w) float32: means of blocks. Values below air are no tissue and would darken the block's mean."""
+    return _blocks(np.maximum(image, AIR), factor).mean(axis=(1, 3), dtype=np.float32)
+
+
+def _any(mask: np.ndarray, factor: int) -> np.ndarray:
+    return _blocks(mask, factor).any(axis=(1, 3))
+
+
+def _enlarged(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """``mask`` (h, w) with every pixel repeated, cut to ``shape`` (H, W)."""
+    factor = -(-shape[0] // mask.shape[0])
+    return mask.repeat(factor, axis=0).repeat(factor, axis=1)[: shape[0], : shape[1]]

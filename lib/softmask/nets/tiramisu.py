@@ -1,0 +1,94 @@
+"""Tiramisu: FC-DenseNet103.
+
+Jegou, Drozdzal, Vazquez, Romero and Bengio, "The One Hundred Layers Tiramisu: Fully Convolutional DenseNets for
+Semantic Segmentation", CVPR workshops 2017, table 2.
+
+Differs from the publication: one input channel and one map of logits; pooling keeps an odd last row and column, and the
+up-sampled map is cropped to the skip's size, so that any size will do. First weights are He's normal ones instead of
+his uniform ones (LGAN starts all networks from a Gaussian).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from softmask.nets.base import SegmentationNet
+from softmask.nets.initial import gaussian
+
+DOWN, BOTTOM = (4, 5, 7, 10, 12), 15
+"""Layers of the dense blocks down to the bottom, and at the bottom; the way up mirrors the way down."""
+FIRST = 3
+"""Channels of the first convolution, as a multiple of the growth rate: 48 of 16."""
+DROPOUT = 0.2
+
+
+def layer(inputs: int, channels: int, kernel: int) -> nn.Sequential:
+    """Batch normalisation, ReLU, convolution, dropout: (B, inputs, H, W) to (B, channels, H, W)."""
+    return nn.Sequential(
+        nn.BatchNorm2d(inputs),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(inputs, channels, kernel, padding=kernel // 2),
+        nn.Dropout2d(DROPOUT),
+    )
+
+
+class DenseBlock(nn.Module):
+    """Layers that each read the input and all earlier layers' maps, and add ``growth`` of their own."""
+
+    def __init__(self, inputs: int, growth: int, count: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layer(inputs + i * growth, growth, 3) for i in range(count))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The new maps (B, count growth, H, W), and the input (B, inputs, H, W) with them."""
+        maps = [x]
+        for one in self.layers:
+            maps.append(one(torch.cat(maps, dim=1)))
+        return torch.cat(maps[1:], dim=1), torch.cat(maps, dim=1)
+
+
+class Tiramisu(SegmentationNet):
+    """Dense blocks down, at the bottom and up; of a block only the new maps are up-sampled.
+
+    Args:
+        width: the growth rate, maps that each layer adds.
+    """
+
+    SMALLEST: ClassVar[int] = 2 ** len(DOWN)
+    FULL_WIDTH: ClassVar[int] = 16
+    PARAMETERS: ClassVar[int | None] = 9_400_000  # table 3
+    WEIGHT_DECAY: ClassVar[float] = 5e-4  # LGAN's, for all of its networks
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        channels, skips = FIRST * width, []
+        self.first = nn.Conv2d(1, channels, 3, padding=1)
+        self.down, self.pool, self.up, self.merge = (nn.ModuleList() for _ in range(4))
+        for count in DOWN:
+            self.down.append(DenseBlock(channels, width, count))
+            channels += count * width
+            skips.append(channels)
+            self.pool.append(nn.Sequential(*layer(channels, channels, 1), nn.MaxPool2d(2, ceil_mode=True)))
+        self.bottom = DenseBlock(channels, width, BOTTOM)
+        new = BOTTOM * width
+        for count in reversed(DOWN):
+            self.up.append(nn.ConvTranspose2d(new, new, 3, stride=2, padding=1, output_padding=1))
+            channels = new + skips.pop()
+            self.merge.append(DenseBlock(channels, width, count))
+            new = count * width
+        self.head = nn.Conv2d(channels + new, 1, 1)
+        gaussian(self)
+
+    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x, skips = self.first(image), []  # (B, 3g, H, W)
+        for dense, pool in zip(self.down, self.pool, strict=True):
+            skips.append(dense(x)[1])
+            x = pool(skips[-1])  # (B, C, H/2, W/2), last (B, C, H/32, W/32), rounded up
+        new, x = self.bottom(x)
+        for up, dense in zip(self.up, self.merge, strict=True):
+            skip = skips.pop()
+            new, x = dense(torch.cat([up(new)[..., : skip.shape[-2], : skip.shape[-1]], skip], dim=1))
+        return (self.head(x),)

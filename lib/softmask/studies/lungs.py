@@ -1,0 +1,346 @@
+"""What notebook 7 computes from runs on lungs: LGAN's tables, 3D Dice of scans, nodules at the wall, activations.
+
+LGAN (CMIG 2021), tables 2 to 4 and section 5. Every measure is taken at the size that the scanner stored
+(:mod:`softmask.measure.lungs`); the paper prints means and medians over slices, and 3D Dice over scans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+import torch
+
+from softmask import papers
+from softmask.config import BASE_SEED, Config
+from softmask.measure.lungs import dice3d, enlarge
+from softmask.measure.statistics import bootstrap_interval
+from softmask.nets import build
+from softmask.nets.critics import CRITICS, Critic
+from softmask.papers import display
+from softmask.report.result import Cell
+from softmask.report.verdicts import FAILS, HOLDS, INCONCLUSIVE, LEAST_PATIENTS, Scores, Verdict
+from softmask.runs.execute import Run
+from softmask.runs.inputs import soft_masks
+from softmask.runs.prepared import Part
+from softmask.runs.tables import rows_of
+from softmask.studies.training import Fitted, data_of, values_of
+from softmask.train import seeded
+from softmask.train.device import pick
+from softmask.train.losses import Batch
+from softmask.train.wasserstein import FASTEST, Wasserstein
+
+DICE3D = "dice3d"
+LEFT_BLANK = "left_blank"
+"""Whether nothing is found in a slice without lung; the mean of it is a share."""
+KEPT = 0.95
+"""Share of the boundary nodules' pixels inside the predicted lung from which "contains" is taken to hold."""
+_STATISTICS = {"mean": np.mean, "median": np.median}
+_PIXELS = ("pixels_true", "pixels_found", "pixels_common")
+
+
+def scans_of(run: Run) -> dict[str, float]:
+    """3D Dice of each test scan of a run, in [0, 1], over the slices that are tested."""
+    record = run.record
+    return dice3d(record.groups, *(record.measures[name] for name in _PIXELS))
+
+
+def dice3d_of(runs: Sequence[Run]) -> np.ndarray:
+    """(seeds, scans) 3D Dice in [0, 1]."""
+    return np.array([list(scans_of(run).values()) for run in runs])
+
+
+def _values(runs: Sequence[Run], measure: str) -> np.ndarray:
+    """Over all seeds, (seeds, N): 3D Dice of scans, or a measure of slices, NaN for those without lung, on which one
+    wrong pixel would weigh as much as a whole lung elsewhere (:data:`LEFT_BLANK` tells of them)."""
+    if measure == DICE3D:
+        return dice3d_of(runs)
+    holds_lung = values_of(runs, "pixels_true") > 0
+    if measure == LEFT_BLANK:
+        return np.where(holds_lung, np.nan, values_of(runs, "pixels_found") == 0)
+    return np.where(holds_lung, values_of(runs, measure), np.nan)
+
+
+def _cell(row: str, dataset: str, metric: str, runs: Sequence[Run], extra: bool = False) -> Cell:
+    """``mean_iou``, ``median_dice3d`` and so on: over slices or scans, pooled over seeds, on which it is finite."""
+    statistic, _, measure = metric.partition("_")
+    values = _values(runs, measure).ravel()
+    finite = values[np.isfinite(values)]
+    number = float(_STATISTICS[statistic](finite)) if len(finite) else float("nan")
+    spread = float(finite.std(ddof=1)) if statistic == "mean" and len(finite) > 1 else float("nan")
+    note, beyond = "", int(np.isinf(values).sum())
+    if beyond and statistic == "mean":
+        name = f"{display('datasets', dataset)} {display('metrics', metric)}"
+        note = f"{name} is infinite on {beyond} of {len(values)} slices (one mask is empty), left out"
+    return Cell(row, dataset, metric, number, spread, len(finite), len(runs), runs[0].spec.source, note, extra)
+
+
+def table_cells(table: str, fitted: Fitted) -> list[Cell]:
+    """The cells of a printed table of LGAN whose row is run."""
+    printed = papers.load("lgan").table(table).cells()
+    return [
+        _cell(cell.row, cell.dataset, cell.metric, fitted[cell.row, cell.dataset])
+        for cell in printed
+        if (cell.row, cell.dataset) in fitted
+    ]
+
+
+BEYOND = (*(f"{statistic}_{measure}" for measure in ("iou", "hausdorff", DICE3D) for statistic in _STATISTICS),)
+"""What the workbook's own tables of lungs hold for every row."""
+
+
+SHARES = ("nodules_inside", "nodules_at_wall_inside", LEFT_BLANK)
+
+
+def all_cells(fitted: Fitted) -> list[Cell]:
+    """The workbook's own table: every measure of every row, how many pixels of nodules lie in the lung, and how many
+    slices without lung are left blank."""
+    cells = []
+    for (row, dataset), runs in fitted.items():
+        cells += [_cell(row, dataset, metric, runs, extra=True) for metric in BEYOND]
+        for measure in SHARES:
+            values = _values(runs, measure).ravel()
+            kept = values[~np.isnan(values)]
+            mean = float(kept.mean()) if len(kept) else float("nan")
+            spread = float(kept.std(ddof=1)) if len(kept) > 1 else float("nan")
+            source = runs[0].spec.source
+            cells.append(Cell(row, dataset, measure, mean, spread, len(kept), len(runs), source, extra=True))
+    return cells
+
+
+UNITS = {metric: "pixels" if "hausdorff" in metric else "fraction" for metric in BEYOND} | dict.fromkeys(
+    SHARES, "percent"
+)
+"""Of :func:`all_cells`."""
+
+
+def seed_spread(fitted: Fitted) -> dict[str, object]:
+    """For a table's details: of each row mean IoU and mean 3D Dice of every seed, and their deviation (N - 1)."""
+    found = {}
+    for (row, dataset), runs in fitted.items():
+        for measure in ("iou", DICE3D):
+            means = np.nanmean(_values(runs, measure), axis=1)
+            found[f"{row} / {dataset} / {measure}"] = {
+                "means": {str(run.spec.seed): float(mean) for run, mean in zip(runs, means, strict=True)},
+                "spread": float(np.std(means, ddof=1)) if len(means) > 1 else float("nan"),
+            }
+    return {"seeds": found}
+
+
+def scores(fitted: Fitted) -> dict[tuple[str, str, str], Scores]:
+    """What :func:`softmask.report.verdicts.judge` compares: ``iou`` of slices and ``dice3d`` of scans, by row and data
+    set."""
+    found = {}
+    for (row, dataset), runs in fitted.items():
+        record, source = runs[0].record, runs[0].spec.source
+        scans = tuple(scans_of(runs[0]))
+        found[row, dataset, "iou"] = Scores(record.ids, record.groups, _values(runs, "iou"), source)
+        found[row, dataset, DICE3D] = Scores(scans, scans, dice3d_of(runs), source)
+    return found
+
+
+def judge_nodules(claim: str, fitted: Fitted, row: str = "lgan_regression", dataset: str = "lidc-lung") -> Verdict:
+    """Whether the predicted lung contains the nodules on its boundary.
+
+    Of each test scan, the mean share of its boundary nodules' pixels inside the predicted lung, averaged over seeds. It
+    holds where the lower end of the mean's 95 % bootstrap interval over scans is at least :data:`KEPT`, does not hold
+    where the upper end is below it, and is inconclusive otherwise and with too few scans.
+    """
+    runs = fitted[row, dataset]
+    values = values_of(runs, "nodules_at_wall_inside").mean(axis=0)  # (N,)
+    groups = np.array(runs[0].record.groups)
+    defined = ~np.isnan(values)
+    by_scan = np.array([values[defined & (groups == scan)].mean() for scan in np.unique(groups[defined])])
+    if len(by_scan) == 0:
+        return Verdict(claim, INCONCLUSIVE, "no tested slice has a nodule on the boundary", len(runs), ())
+    mean, (low, high) = by_scan.mean(), bootstrap_interval(by_scan, BASE_SEED)
+    verdict = HOLDS if low >= KEPT else FAILS if high < KEPT else INCONCLUSIVE
+    if len(by_scan) < LEAST_PATIENTS:
+        verdict = INCONCLUSIVE
+    why = (
+        f"{100 * mean:.1f} % of the boundary nodules' pixels lie inside ({100 * low:.1f} to {100 * high:.1f}; "
+        f"{100 * KEPT:g} % is asked for), {int(defined.sum())} slices of {len(by_scan)} scans; "
+        f"{len(runs)} seed{'' if len(runs) == 1 else 's'}"
+    )
+    return Verdict(claim, verdict, why, len(runs), ())
+
+
+INPUTS: Mapping[str, str] = MappingProxyType(
+    {
+        "basic": "one channel: a mask, predicted or true",
+        "product": "one channel: the image where the mask is, 0 elsewhere",
+        "early_fusion": "two channels: mask and image",
+        "late_fusion": "mask and image in a branch each",
+        "regression": "predicted and true mask in a branch each, one number for both",
+    }
+)
+"""What each critic is given."""
+
+
+def described(row: str) -> str:
+    """Table 1's words for a structure, and the parameters of its critic at full width."""
+    name = row.removeprefix("lgan_")
+    parameters = sum(one.numel() for one in CRITICS[name](Critic.FULL_WIDTH).parameters())
+    return f"{INPUTS[name]}; {parameters:,} parameters"
+
+
+def sign_frame(part: Part, config: Config) -> pd.DataFrame:
+    """One line for each critic: the gap E[D(true)] - E[D(predicted)] before and after one step of it on four slices,
+    and E[D(predicted)] before and after a step of the generator down the adversarial term alone.
+
+    Generator and critics are fresh, of the profile's widths. Of regression, the gap is minus its one number.
+    """
+    spec = rows_of(["lgan_basic"], "lidc-lung", config, "lgan")["lgan_basic", "lidc-lung"][0]
+    chosen = np.argsort(-part.masks.sum(axis=(1, 2, 3)))[:4]
+    batch = Batch(*(torch.tensor(array[chosen]) for array in (part.images, part.masks, part.masks)))
+    lines = {}
+    for name, critic in CRITICS.items():
+        losses = (("hard_cross_entropy", 1.0), (f"wasserstein_{name}", 1.0))
+        with seeded(BASE_SEED):
+            network, judge = build(spec.network, spec.width), critic(spec.settings.discriminator_width)
+        loop = Wasserstein(network, judge, losses, pick(), FASTEST, steps=1)
+
+        def state(loop: Wasserstein = loop) -> tuple[float, float]:
+            with torch.no_grad():
+                fake = torch.sigmoid(loop.modules["network"](batch.images))
+                gap = -loop.modules["critic"](batch.images, batch.masks, fake).mean()
+                return float(gap), float(loop.modules["critic"].score(batch.images, fake, batch.masks).mean())
+
+        first, _ = state()
+        loop.critic_step(batch, torch.sigmoid(network(batch.images)).detach())
+        second, before = state()
+        loop.generator_step(batch, list(network.training_outputs(batch.images)), [f"wasserstein_{name}"])
+        _, after = state()
+        numbers = {"gap": first, "after the critic's step": second}
+        numbers |= {"D(predicted)": before, "after the generator's step": after}
+        risen = {"critic": second > first, "generator": after > before}
+        lines[display("rows", f"lgan_{name}")] = numbers | {f"{who}: risen": value for who, value in risen.items()}
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """A test slice as stored, and what is known of it.
+
+    Attributes:
+        image: (512, 512) in [0, 1].
+        lungs, nodules: (512, 512) bool, the reference.
+        found: by row, (512, 512) bool.
+    """
+
+    name: str
+    image: np.ndarray
+    lungs: np.ndarray
+    nodules: np.ndarray
+    found: Mapping[str, np.ndarray]
+
+
+def slices(fitted: Fitted, rows: Sequence[str], dataset: str, places: Sequence[int], config: Config) -> list[Slice]:
+    """The test slices at ``places`` with what the first seed's networks find there, at the stored size.
+
+    Empty where runs come from records, which have no weights, or the data is not at hand.
+    """
+    runs = {row: fitted[row, dataset][0] for row in rows if (row, dataset) in fitted}
+    first = next(iter(runs.values()))
+    data = data_of(first, config)
+    if data is None or any(run.folder is None for run in runs.values()):
+        return []
+    images = data.test.images[list(places)]
+    size = data.test.references["native"].shape[-2:]
+    found = {row: enlarge(soft_masks(_network_of(run), images)[:, 0], size) >= 0.5 for row, run in runs.items()}
+    stored = {name: data.test.references[name][list(places), 0] for name in ("native_image", "native", "nodules")}
+    return [
+        Slice(
+            data.test.ids[place],
+            stored["native_image"][i].astype(float) / 255,
+            stored["native"][i] > 0,
+            stored["nodules"][i] > 0,
+            {row: masks[i] for row, masks in found.items()},
+        )
+        for i, place in enumerate(places)
+    ]
+
+
+def _network_of(run: Run) -> Run:
+    """The run that was trained: of one that only tests another, that other."""
+    return run.needs[0] if run.spec.prior is not None and not run.spec.learns else run
+
+
+def spread_places(run: Run, count: int) -> list[int]:
+    """Places of ``count`` test slices that hold lung, evenly spread over all of them."""
+    holding = np.flatnonzero(np.array(run.record.measures["pixels_true"]) > 0)
+    return holding[np.linspace(0, len(holding) - 1, count + 2).round().astype(int)[1:-1]].tolist()
+
+
+def hardest_places(runs: Sequence[Run], count: int) -> list[int]:
+    """Places of the ``count`` slices, of different scans, with the least IoU averaged over ``runs``, lung in each."""
+    iou = np.mean([run.record.measures["iou"] for run in runs], axis=0)
+    true = np.array(runs[0].record.measures["pixels_true"])
+    groups, chosen = runs[0].record.groups, []
+    for place in np.argsort(np.where(true > 0.2 * true.max(), iou, np.inf)).tolist():
+        if groups[place] not in {groups[other] for other in chosen}:
+            chosen.append(place)
+        if len(chosen) == count:
+            break
+    return chosen
+
+
+def wall_places(run: Run, count: int) -> list[int]:
+    """Places of ``count`` test slices with a nodule on the lung's boundary, of different scans if there are enough."""
+    values = np.array(run.record.measures["nodules_at_wall_inside"], float)
+    places = np.flatnonzero(~np.isnan(values)).tolist()
+    firsts: dict[str, int] = {}
+    for place in places:
+        firsts.setdefault(run.record.groups[place], place)
+    ordered = [*firsts.values(), *(place for place in places if place not in firsts.values())]
+    return sorted(ordered[:count])
+
+
+def activations(run: Run, image: np.ndarray) -> dict[str, np.ndarray]:
+    """Of each of the generator's blocks, by name in the order in which they run, and of the logits: the most
+    representative map, the one that correlates most with the mean of the absolute maps, (h, w) stretched to [0, 1].
+
+    Args:
+        image: (S, S) in [0, 1].
+
+    Raises:
+        ConfigError: for a recorded run, which has no weights.
+    """
+    network = run.network()
+    with torch.inference_mode():
+        levels = network.levels(torch.tensor(image, dtype=torch.float32)[None, None])
+    return {name: _representative(maps[0].numpy()) for name, maps in levels.items()}
+
+
+def _representative(maps: np.ndarray) -> np.ndarray:
+    """Of maps (C, h, w) the one most like the mean of their absolute values, stretched to [0, 1]."""
+    flat = maps.reshape(len(maps), -1)
+    mean = np.abs(flat).mean(axis=0)
+    centred = flat - flat.mean(axis=1, keepdims=True)
+    likeness = centred @ (mean - mean.mean()) / (np.linalg.norm(centred, axis=1) + 1e-12)
+    best = maps[int(np.abs(likeness).argmax())]
+    low, high = float(best.min()), float(best.max())
+    return (best - low) / ((high - low) or 1.0)
+
+
+def transfer_frame(fitted: Fitted) -> pd.DataFrame:
+    """One line for each method and seed on the real scans: median and mean IoU of slices, 3D Dice of scans."""
+    lines = []
+    for (row, _), runs in fitted.items():
+        for run in runs:
+            iou = _values([run], "iou")[0]
+            iou = iou[~np.isnan(iou)]
+            lines.append(
+                {
+                    "method": display("rows", row),
+                    "seed": run.spec.seed if run.spec.prior else "",
+                    "slices": len(iou),
+                    "mean IoU": iou.mean(),
+                    "median IoU": np.median(iou),
+                    "3D Dice": np.mean(list(scans_of(run).values())),
+                }
+            )
+    return pd.DataFrame(lines).round(4)

@@ -1,0 +1,162 @@
+"""LGAN's generator and the networks of its table 4, each by what its paper says of it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from softmask.nets import NETWORKS, build
+from softmask.nets.fcn import bilinear
+from softmask.nets.initial import gaussian
+from softmask.nets.lgan import SLOPE
+from softmask.nets.segcaps import Capsules, squash
+from softmask.nets.tiramisu import DenseBlock
+
+LUNG_NETWORKS = ("lgan_generator", "fcn", "tiramisu", "segcaps")
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(2020)
+
+
+@pytest.mark.parametrize("name", LUNG_NETWORKS)
+def test_takes_the_sizes_of_the_profiles(name) -> None:
+    network = build(name, NETWORKS[name].smoke).eval()
+    for size in (64, 112, 224):
+        with torch.no_grad():
+            assert network(torch.rand(1, 1, size, size)).shape == (1, 1, size, size)
+
+
+@pytest.mark.parametrize("name", LUNG_NETWORKS)
+def test_lgans_weight_decay_is_theirs_alone(name) -> None:
+    assert build(name, NETWORKS[name].smoke).WEIGHT_DECAY == 5e-4
+    assert build("unet", 2).WEIGHT_DECAY == 0
+
+
+@pytest.mark.parametrize("name", ["fcn", "tiramisu"])
+def test_any_size_will_do(name) -> None:
+    network = build(name, NETWORKS[name].smoke).eval()
+    with torch.no_grad():
+        assert network(torch.rand(1, 1, 33, 71)).shape == (1, 1, 33, 71)
+
+
+def test_the_generators_levels_are_those_of_figure_2() -> None:
+    network = build("lgan_generator", 4).eval()
+    levels = network.levels(torch.rand(2, 1, 64, 64))
+    shapes = {name: tuple(map_.shape[1:]) for name, map_ in levels.items()}
+    assert shapes == {
+        "encoder1": (4, 64, 64),
+        "encoder2": (8, 32, 32),
+        "encoder3": (16, 16, 16),
+        "encoder4": (32, 8, 8),
+        "encoder5": (64, 4, 4),
+        "decoder4": (32, 8, 8),
+        "decoder3": (16, 16, 16),
+        "decoder2": (8, 32, 32),
+        "decoder1": (4, 64, 64),
+        "logits": (1, 64, 64),
+    }
+    kinds = {type(layer) for layer in network.modules() if not list(layer.children())}
+    assert kinds == {nn.Conv2d, nn.LeakyReLU, nn.MaxPool2d, nn.ConvTranspose2d}
+
+
+def test_the_signal_keeps_its_size_through_the_generator_and_not_from_dcgans_first_weights() -> None:
+    network, image = build("lgan_generator", 8), torch.randn(2, 1, 64, 64)
+    with torch.no_grad():
+        assert 0.1 < network.levels(image)["decoder1"].std() < 10
+        gaussian(network, std=0.02)
+        assert network.levels(image)["decoder1"].std() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("layer", "summed"),
+    [
+        (nn.Conv2d(16, 64, 3), 144),
+        (nn.Linear(300, 64), 300),
+        (nn.ConvTranspose2d(128, 32, 2, stride=2), 128),
+        (nn.ConvTranspose2d(32, 64, 3, stride=2), 72),
+    ],
+)
+def test_gaussian_is_hes(layer, summed) -> None:
+    gaussian(layer, SLOPE)
+    assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / (1.04 * summed)), rel=0.05)
+    assert not layer.bias.any()
+
+
+def test_bilinear_doubles_a_map_as_torch_does() -> None:
+    x = torch.rand(1, 1, 6, 7)
+    found = F.conv_transpose2d(x, bilinear(), stride=2, padding=1)
+    expected = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(found[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1])
+
+
+def test_a_dense_block_gives_its_new_maps_and_all() -> None:
+    new, whole = DenseBlock(5, 3, 4)(x := torch.rand(2, 5, 8, 8))
+    assert (new.shape[1], whole.shape[1]) == (12, 17)
+    assert torch.equal(whole[:, :5], x)
+    assert torch.equal(whole[:, 5:], new)
+
+
+def test_tiramisu_has_103_layers() -> None:
+    """Convolutions: one first, 38 + 38 in the dense blocks, 15 at the bottom, 5 down, 5 up, the head."""
+    with torch.device("meta"):
+        network = build("tiramisu")
+    assert sum(isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) for layer in network.modules()) == 103
+
+
+def test_squash_by_hand_and_its_logit() -> None:
+    x = torch.tensor([3.0, 4.0]).view(1, 1, 2, 1, 1)
+    length = squash(x).square().sum().sqrt().item()
+    assert length == pytest.approx(25 / 26)
+    torch.testing.assert_close(squash(x)[0, 0, :, 0, 0], torch.tensor([0.6, 0.8]) * 25 / 26)
+    assert math.log(length / (1 - length)) == pytest.approx(math.log(25), abs=1e-5)
+
+
+def test_segcaps_logits_are_those_of_the_lengths() -> None:
+    network, found = build("segcaps", 2).eval(), []
+    network.last.register_forward_hook(lambda *args: found.append(args[-1]))
+    logits = network(torch.rand(1, 1, 16, 16))
+    lengths = squash(found[0]).square().sum(2).sqrt()
+    torch.testing.assert_close(torch.sigmoid(logits), lengths, atol=1.1e-3, rtol=0)
+
+
+def routed(votes: torch.Tensor, rounds: int) -> torch.Tensor:
+    """Routing as the publication writes it: b = 0; c = softmax(b); s = sum c u + bias; b = b + u . squash(s).
+
+    ``votes`` (S, T, A) of one place; returns s (T, A).
+    """
+    b = torch.zeros(votes.shape[:2])
+    for _ in range(rounds):
+        s = torch.einsum("st,sta->ta", torch.softmax(b, dim=1), votes) + 0.1
+        square = s.square().sum(1, keepdim=True)
+        b = b + torch.einsum("sta,ta->st", votes, square / (1 + square) * s / square.sqrt())
+    return s
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+@pytest.mark.parametrize("types", [1, 4])
+def test_routing_is_the_publications(rounds, types) -> None:
+    layer = Capsules(nn.Conv2d(3, types * 5, 1, bias=False), types, 5, rounds)
+    x = torch.randn(2, 6, 3, 4, 4)
+    found = layer(x)
+    weight = layer.conv.weight.view(types, 5, 3)
+    votes = torch.einsum("tai,sihw->stahw", weight, x[1])
+    torch.testing.assert_close(found[1, :, :, 2, 3], routed(votes[..., 2, 3], rounds), atol=1e-5, rtol=1e-4)
+
+
+def test_types_that_agree_gain_votes() -> None:
+    """Five of six capsules vote alike for one type: routing makes it longer than the mean of all votes does."""
+    once, thrice = (Capsules(nn.Conv2d(4, 8, 1, bias=False), 2, 4, rounds) for rounds in (1, 3))
+    weight = torch.cat([torch.eye(4), torch.diag(torch.tensor([1.0, -1, 1, -1]))])[..., None, None]
+    x = torch.ones(1, 6, 4, 1, 1)
+    for layer in (once, thrice):
+        layer.conv.weight.data.copy_(weight)
+        layer.bias.data.zero_()
+    lengths = [layer(x).square().sum(2).sqrt()[0, :, 0, 0] for layer in (once, thrice)]
+    torch.testing.assert_close(lengths[0][0], lengths[0][1])
+    assert lengths[1][0] >= lengths[0][0] - 1e-6

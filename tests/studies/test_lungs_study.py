@@ -1,0 +1,255 @@
+"""From made-up records of lungs to cells, scans' Dice, verdicts and pictures; the losses' signs on fresh networks."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from softmask import papers
+from softmask.config import Config
+from softmask.measure.calibration import calibration
+from softmask.nets import build
+from softmask.nets.critics import CRITICS
+from softmask.report import figures, lung_panels, tables
+from softmask.report.verdicts import FAILS, HOLDS, INCONCLUSIVE, judge
+from softmask.runs import Record, Run, specs
+from softmask.runs.prepared import Part, Prepared
+from softmask.runs.record import Provenance, WeightsFile
+from softmask.studies import claims, lungs, lungs_drawn
+
+SCANS, EACH = 12, 2
+N = SCANS * EACH
+GROUPS = tuple(f"scan{i // EACH:02d}" for i in range(N))
+IDS = tuple(f"lidc-lung/{group}/lungs/slice-{i % EACH}" for i, group in enumerate(GROUPS))
+SIZE, STORED = 16, (32, 32)
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
+    return Config.from_parameters("smoke", "embedded", seeds=2)
+
+
+def record_of(spec, **measures):
+    random = np.random.default_rng([spec.seed, *map(ord, spec.name)])
+    true, common = random.integers(500, 900, N), random.integers(300, 500, N)
+    inside = np.where(np.arange(N) % 3 == 0, random.uniform(0.97, 1, N), np.nan)
+    made = {
+        "iou": random.uniform(0.5, 0.9, N),
+        "hausdorff": random.uniform(2, 9, N),
+        "pixels_true": true.astype(float),
+        "pixels_found": (common + 100).astype(float),
+        "pixels_common": common.astype(float),
+        "nodules_inside": inside,
+        "nodules_at_wall_inside": inside,
+    }
+    probabilities = random.uniform(size=(N, SIZE, SIZE))
+    return Record(
+        spec=spec, ids=IDS, groups=GROUPS, measures=made | measures,
+        curves={"validation_dice": [0.1, 0.3]}, best_epoch=2, n_parameters=100,
+        calibration=calibration(probabilities, probabilities > 0.4), predictions={},
+        provenance=Provenance(
+            data="d" * 8, code="c" * 8, origin="made by a test", weights=WeightsFile(9, "w"), seconds=1.0,
+            device="cpu", cpu="a cpu", packages={}, commit="abc", dirty=False,
+        ),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def fitted(config):
+    wanted = {place: some for n in (2, 3, 4) for place, some in specs(f"lgan/table-{n}", config).items()}
+    return {place: [Run(spec, record_of(spec)) for spec in some] for place, some in wanted.items()}
+
+
+def again(runs, **measures):
+    return [Run(run.spec, record_of(run.spec, **measures)) for run in runs]
+
+
+def test_every_printed_cell_of_the_tables_is_filled(fitted, config):
+    for name in ("table-2", "table-3", "table-4"):
+        cells = lungs.table_cells(name, fitted)
+        printed = papers.load("lgan").table(name).cells()
+        assert [(one.row, one.dataset, one.metric) for one in cells] == [
+            (one.row, one.dataset, one.metric) for one in printed
+        ]
+        result = tables.ResultTable("lgan", name, "", "a test", cells, details=lungs.seed_spread(fitted))
+        tables.write(result, config, {})
+
+
+def test_means_and_medians_are_over_slices_pooled_over_seeds(fitted):
+    runs = fitted["lgan_basic", "lidc-lung"]
+    values = np.concatenate([run.record.measures["iou"] for run in runs])
+    found = {cell.metric: cell for cell in lungs.table_cells("table-2", {("lgan_basic", "lidc-lung"): runs})}
+    assert found["mean_iou"].ours_mean == pytest.approx(values.mean())
+    assert found["mean_iou"].ours_std == pytest.approx(values.std(ddof=1))
+    assert found["median_iou"].ours_mean == pytest.approx(np.median(values))
+    assert np.isnan(found["median_iou"].ours_std)
+    assert (found["mean_iou"].n_images, found["mean_iou"].n_seeds) == (2 * N, 2)
+
+
+def test_infinite_distances_are_left_out_and_counted(fitted):
+    runs = again(fitted["lgan_basic", "lidc-lung"], hausdorff=[float("inf")] * 3 + [4.0] * (N - 3))
+    found = {cell.metric: cell for cell in lungs.table_cells("table-2", {("lgan_basic", "lidc-lung"): runs})}
+    assert found["mean_hausdorff"].ours_mean == pytest.approx(4)
+    assert "infinite on 6 of 48 slices" in found["mean_hausdorff"].note
+
+
+def test_slices_without_lung_count_as_blank_or_not_and_in_no_mean(fitted):
+    true, found = np.full(N, 500.0), np.full(N, 400.0)
+    true[:4], found[:3] = 0, 0
+    iou = np.where(true > 0, 0.8, 0.0)
+    place = ("lgan_basic", "lidc-lung")
+    runs = again(fitted[place], pixels_true=true, pixels_found=found, iou=iou)
+    cells = {cell.metric: cell for cell in lungs.all_cells({place: runs})}
+    assert cells["mean_iou"].ours_mean == pytest.approx(0.8)
+    assert cells["mean_iou"].n_images == 2 * (N - 4)
+    assert cells["left_blank"].ours_mean == pytest.approx(3 / 4)
+    assert np.isnan(lungs.scores({place: runs})[*place, "iou"].values[:, :4]).all()
+
+
+def test_a_scans_dice_counts_the_pixels_of_all_its_slices(fitted):
+    runs = again(
+        fitted["lgan_basic", "lidc-lung"],
+        pixels_true=[100.0, 300.0] * SCANS, pixels_found=[100.0, 100.0] * SCANS, pixels_common=[50.0, 100.0] * SCANS,
+    )  # fmt: skip
+    assert lungs.dice3d_of(runs) == pytest.approx(np.full((2, SCANS), 2 * 150 / 600))
+
+
+def test_the_workbooks_table_holds_every_measure(fitted, config):
+    cells = lungs.all_cells(fitted)
+    assert len(cells) == len(fitted) * (len(lungs.BEYOND) + len(lungs.SHARES))
+    result = tables.ResultTable("workbook", "lgan-measures", "lungs", "a test", cells, lungs.UNITS)
+    tables.write(result, config, {})
+
+
+def test_claims_compare_iou_of_slices_and_dice_of_scans(fitted):
+    scores = lungs.scores(fitted)
+    judged = [judge(claim, pairs, scores) for claim, pairs in claims.claims("lgan").items()]
+    assert [verdict.claim for verdict in judged] == list(papers.load("lgan").claims)
+    assert [len(verdict.pairs) for verdict in judged] == [10, 10, 5, 0]
+    assert all(one.test is not None for verdict in judged for one in verdict.pairs)
+    assert {one.test.n_groups for one in judged[2].pairs} == {SCANS}
+
+
+@pytest.mark.parametrize(
+    ("inside", "verdict"), [(1.0, HOLDS), (0.5, FAILS), ([0.8, 1.0] * SCANS, INCONCLUSIVE)], ids=["all", "half", "some"]
+)
+def test_nodules_on_the_boundary_are_judged_scan_by_scan(fitted, inside, verdict):
+    values = np.broadcast_to(inside, N).astype(float)
+    values = values if np.isscalar(inside) else np.repeat(np.resize([0.85, 1.0], SCANS), EACH)
+    place = ("lgan_regression", "lidc-lung")
+    found = lungs.judge_nodules("claim", {place: again(fitted[place], nodules_at_wall_inside=values)})
+    assert found.verdict == verdict
+    assert f"{SCANS} scans; 2 seeds" in found.why
+
+
+def test_few_scans_with_such_nodules_decide_nothing(fitted):
+    place, nan = ("lgan_regression", "lidc-lung"), float("nan")
+    few = again(fitted[place], nodules_at_wall_inside=[1.0] * 4 + [nan] * (N - 4))
+    assert lungs.judge_nodules("claim", {place: few}).verdict == INCONCLUSIVE
+    none = again(fitted[place], nodules_at_wall_inside=[nan] * N)
+    assert "no tested slice" in lungs.judge_nodules("claim", {place: none}).why
+
+
+def test_the_hardest_slices_are_of_different_scans(fitted):
+    iou = np.full(N, 0.9)
+    iou[[0, 1, 7, 20]] = 0.1, 0.2, 0.3, 0.4
+    runs = again(fitted["lgan_basic", "lidc-lung"], iou=iou)
+    assert lungs.hardest_places(runs, 3) == [0, 7, 20]
+
+
+def test_places_with_nodules_are_of_different_scans_first(fitted):
+    runs = again(fitted["lgan_basic", "lidc-lung"], nodules_at_wall_inside=[1.0] * 6 + [float("nan")] * (N - 6))
+    assert lungs.wall_places(runs[0], 3) == [0, 2, 4]
+    assert lungs.wall_places(runs[0], 5) == [0, 1, 2, 3, 4]
+
+
+def test_records_give_no_slices(fitted, config, monkeypatch):
+    monkeypatch.setattr(lungs, "data_of", lambda run, config: None)
+    assert lungs.slices(fitted, ["lgan_basic"], "lidc-lung", [0], config) == []
+
+
+class Trained:
+    """A run with a network that is not trained, and its place in the store."""
+
+    folder, needs = "somewhere", ()
+
+    def __init__(self, run):
+        self.spec, self.record, self.key = run.spec, run.record, "k"
+
+    def network(self):
+        return build("lgan_generator", 2).eval()
+
+
+def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
+    random = np.random.default_rng(0)
+    images = random.uniform(size=(N, 1, SIZE, SIZE)).astype(np.float32)
+    stored = random.integers(0, 2, (N, 1, *STORED)).astype(bool)
+    references = {"native": stored, "nodules": ~stored, "native_image": (255 * stored).astype(np.uint8)}
+    test = Part(IDS, GROUPS, images, images > 0.5, references=references)
+    monkeypatch.setattr(
+        lungs, "data_of", lambda run, config: Prepared("lidc-lung", "embedded", "", "", test, test, test)
+    )
+    runs = {("lgan_basic", "lidc-lung"): [Trained(fitted["lgan_basic", "lidc-lung"][0])]}
+    found = lungs.slices(runs, ["lgan_basic"], "lidc-lung", [3, 5], config)
+    assert [one.name for one in found] == [IDS[3], IDS[5]]
+    assert found[0].lungs.shape == found[0].found["lgan_basic"].shape == STORED
+    assert (found[1].nodules == ~stored[5, 0]).all()
+    maps = lungs.activations(runs["lgan_basic", "lidc-lung"][0], images[0, 0])
+    assert maps["encoder1"].shape == (SIZE, SIZE)
+    assert maps["encoder5"].shape == (SIZE // 16, SIZE // 16)
+    assert all(one.min() >= 0 and one.max() <= 1 for one in maps.values())
+    lung_panels.activations(images[0, 0], maps, images[0, 0] > 0.5).canvas.draw()
+    lung_panels.compared(*zip(*((one.image, one.lungs, one.found) for one in found), strict=True)).canvas.draw()
+    lung_panels.nodules(
+        *zip(*((one.image, one.lungs, one.found["lgan_basic"], one.nodules) for one in found), strict=True)
+    ).canvas.draw()
+
+
+def test_the_signs_of_every_critic_and_of_the_generator_are_right(config):
+    rows, columns = np.indices((32, 32))
+    masks = np.stack([np.hypot(rows - 16, columns - c) < 9 for c in (12, 14, 16, 18)])[:, None].astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.05, masks.shape)
+    images = np.clip(0.7 - 0.5 * masks + noise, 0, 1).astype(np.float32)
+    ids = tuple(map(str, range(4)))
+    frame = lungs.sign_frame(Part(ids, ids, images, masks), config)
+    assert len(frame) == len(CRITICS)
+    assert frame["critic: risen"].all()
+    assert frame["generator: risen"].all()
+
+
+def test_table_1_counts_what_it_describes():
+    for name in CRITICS:
+        assert lungs.INPUTS[name] in lungs.described(f"lgan_{name}")
+        assert "parameters" in lungs.described(f"lgan_{name}")
+
+
+def test_an_overlay_colours_areas_and_leaves_the_rest_grey():
+    image, area = np.full((4, 4), 0.5), np.eye(4, dtype=bool)
+    shown = lung_panels.overlay(image, [(area, figures.COLORS[5])])
+    assert (shown[~area] == 0.5).all()
+    assert len(np.unique(shown[area])) > 1
+
+
+@pytest.mark.parametrize("name", lungs_drawn.DRAWN)
+def test_critics_are_drawn_with_their_inputs(name):
+    fig = lungs_drawn.critic(name)
+    fig.canvas.draw()
+    words = {text.get_text() for text in fig.axes[0].texts}
+    assert set(lungs_drawn.DRAWN[name][1]) <= words
+
+
+def test_pipeline_and_generator_can_be_drawn():
+    for fig in (lungs_drawn.pipeline(), lungs_drawn.generator()):
+        fig.canvas.draw()
+
+
+def test_the_real_scans_are_one_line_for_each_run(fitted):
+    frame = lungs.transfer_frame({("lgan_basic", "lung-ct"): fitted["lgan_basic", "lidc-lung"]})
+    assert len(frame) == 2
+    assert frame["slices"].tolist() == [N, N]

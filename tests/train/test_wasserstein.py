@@ -1,0 +1,227 @@
+"""The two turns of Wasserstein training: which way each goes, clipped weights, and a run without critic as control."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from softmask.errors import TrainingError
+from softmask.nets import build
+from softmask.nets.critics import CRITICS
+from softmask.train import Settings, train
+from softmask.train.device import Place, seeded
+from softmask.train.losses import LOSSES, Batch
+from softmask.train.supervised import Supervised
+from softmask.train.wasserstein import CLIP, FASTEST, Wasserstein
+
+CPU = Place(torch.device("cpu"))
+PIXELS = (("hard_cross_entropy", 1.0),)
+SETTINGS = Settings(epochs=4, batch_size=4, learning_rate=1e-3, discriminator_width=4)
+
+
+@pytest.fixture(params=list(CRITICS))
+def loop(request, tiny) -> Wasserstein:
+    return loop_of(request.param, tiny)
+
+
+def loop_of(critic: str, tiny, weight: float = 1.0) -> Wasserstein:
+    with seeded(3):
+        network, made = tiny(dropout=0.0), CRITICS[critic](4)
+    return Wasserstein(network, made, [*PIXELS, (f"wasserstein_{critic}", weight)], CPU, 1e-3, steps=1)
+
+
+@pytest.fixture
+def batch(data) -> Batch:
+    return Batch(*map(torch.tensor, (data.train.images, data.train.masks, data.train.soft["soft_mask"])))
+
+
+def outputs_of(loop: Wasserstein, batch: Batch) -> list[torch.Tensor]:
+    return list(loop.outputs(batch.images))
+
+
+def fake_of(loop: Wasserstein, batch: Batch) -> torch.Tensor:
+    return torch.sigmoid(outputs_of(loop, batch)[0]).detach()
+
+
+def state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.named_parameters()}
+
+
+def same(module: torch.nn.Module, before: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(value, before[name]) for name, value in module.named_parameters())
+
+
+@torch.no_grad()
+def gap(loop: Wasserstein, batch: Batch, fake: torch.Tensor) -> float:
+    """E[D(real)] - E[D(fake)], or the regression critic's signed distance the other way round."""
+    return -loop.modules["critic"](batch.images, batch.masks, fake).mean().item()
+
+
+def test_one_step_of_the_critic_widens_the_gap_between_real_and_fake(loop, batch) -> None:
+    fake, network = fake_of(loop, batch), state(loop.modules["network"])
+    before = gap(loop, batch, fake)
+    reported = loop.critic_step(batch, fake)["critic_gap"].item()
+    after = gap(loop, batch, fake)
+    assert after > before
+    assert reported == pytest.approx(before, abs=1e-6)
+    for _ in range(30):
+        loop.critic_step(batch, fake)
+    assert gap(loop, batch, fake) > after
+    assert same(loop.modules["network"], network)
+
+
+def test_one_step_of_the_generator_down_the_adversarial_term_alone_narrows_it(loop, batch) -> None:
+    for _ in range(30):  # a critic that has something to say
+        loop.critic_step(batch, fake_of(loop, batch))
+    critic = state(loop.modules["critic"])
+    before = gap(loop, batch, fake_of(loop, batch))
+    first = loop.generator_step(batch, outputs_of(loop, batch), [loop.name])[f"loss_{loop.name}"].item()
+    assert gap(loop, batch, fake_of(loop, batch)) < before
+    second = loop.generator_step(batch, outputs_of(loop, batch), [loop.name])[f"loss_{loop.name}"].item()
+    assert -second > -first, "D(fake) has risen"
+    assert same(loop.modules["critic"], critic)
+    assert all(parameter.requires_grad for parameter in loop.modules["critic"].parameters())
+
+
+def test_the_generators_gradient_is_that_of_the_sum_of_its_losses(loop, batch) -> None:
+    """And it reaches every weight of it through the critic."""
+    loop.weight = 2.0
+    network, critic = loop.modules["network"], loop.modules["critic"]
+    for followed in ([loop.name], ["hard_cross_entropy", loop.name]):
+        loop.optimisers["network"].step = lambda: None
+        loop.generator_step(batch, outputs_of(loop, batch), followed)
+        found = [parameter.grad.clone() for parameter in network.parameters()]
+        outputs = outputs_of(loop, batch)
+        total = -2.0 * critic.score(batch.images, torch.sigmoid(outputs[0]), batch.masks).mean()
+        if len(followed) > 1:
+            cross_entropy = LOSSES["hard_cross_entropy"].function
+            total = total + torch.stack([cross_entropy(logits, batch.masks) for logits in outputs]).mean()
+        expected = torch.autograd.grad(total, list(network.parameters()))
+        torch.testing.assert_close(found, list(expected), atol=1e-8, rtol=1e-4)
+        assert all(gradient.abs().sum() > 0 for gradient in found)
+
+
+def test_every_parameter_of_the_critic_is_clipped_from_the_start_and_after_each_step(loop, batch) -> None:
+    critic = loop.modules["critic"]
+    names = {name.rpartition(".")[2] for name, _ in critic.named_parameters()}
+    assert names == {"weight", "bias"}
+    assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in critic.modules())
+    for _ in range(3):
+        assert all(parameter.abs().max() <= CLIP for parameter in critic.parameters())
+        with torch.no_grad():
+            for parameter in critic.parameters():
+                parameter.mul_(100)
+        loop.step(batch, ["hard_cross_entropy", loop.name])
+    assert all(parameter.abs().max() <= CLIP for parameter in critic.parameters())
+    assert max(parameter.abs().max().item() for parameter in critic.parameters()) == pytest.approx(CLIP)
+
+
+def test_the_critic_is_never_faster_than_its_weights_allow(tiny, batch) -> None:
+    loop = loop_of("basic", tiny)
+    for rate, expected in ((1e-2, FASTEST), (1e-5, 1e-5)):
+        for optimiser in loop.optimisers.values():
+            optimiser.param_groups[0]["lr"] = rate
+        before = state(loop.modules["critic"])
+        loop.step(batch, ["hard_cross_entropy", loop.name])
+        assert loop.optimisers["critic"].param_groups[0]["lr"] == expected
+        assert loop.optimisers["network"].param_groups[0]["lr"] == rate
+        moved = max((value - before[name]).abs().max() for name, value in state(loop.modules["critic"]).items())
+        assert moved <= 1.5 * expected
+
+
+def test_the_critic_sees_probabilities_and_the_binary_masks(tiny, batch) -> None:
+    loop, seen = loop_of("basic", tiny), []
+    loop.modules["critic"].layers.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    loop.step(batch, ["hard_cross_entropy", loop.name])
+    fake, real, again = seen
+    assert torch.equal(real, batch.masks)
+    assert not torch.equal(batch.masks, batch.soft)
+    assert torch.equal(fake, again)
+    assert fake.min() > 0
+    assert fake.max() < 1
+    assert len(fake.unique()) > 100
+    assert again.requires_grad
+    assert not fake.requires_grad
+
+
+def test_what_a_step_reports(loop, batch) -> None:
+    values = loop.step(batch, ["hard_cross_entropy", loop.name])
+    assert set(values) == {"loss_hard_cross_entropy", f"loss_{loop.name}", "critic_gap", "adversarial_share"}
+    assert 0 < values["adversarial_share"] < 1
+    assert not any(value.requires_grad for value in values.values())
+    alone = loop.step(batch, [loop.name])
+    assert alone["adversarial_share"] == 1
+    assert loop.step(batch, ["hard_cross_entropy"])["adversarial_share"] == 0
+
+
+def test_without_the_critics_term_a_step_is_that_of_the_control(loop, tiny, batch) -> None:
+    """The generator's losses aside from the critic's, its optimiser and its first weights are those of a run without
+    critic: the row without it differs in nothing else."""
+    with seeded(3):
+        network = tiny(dropout=0.0)
+    alone = Supervised(network, PIXELS, CPU, 1e-3, steps=1)
+    alone.step(batch, ["hard_cross_entropy"])
+    critic = state(loop.modules["critic"])
+    loop.step(batch, ["hard_cross_entropy"])
+    for name, value in loop.modules["network"].named_parameters():
+        torch.testing.assert_close(value, network.get_parameter(name), atol=1e-7, rtol=1e-5)
+    assert not same(loop.modules["critic"], critic)
+    kinds = [one.optimisers["network"].param_groups[0] for one in (alone, loop)]
+    for key in ("betas", "weight_decay", "eps", "lr"):
+        assert kinds[0][key] == kinds[1][key]
+    assert kinds[0]["betas"][0] == 0.9
+
+
+def test_the_generators_weight_decay_is_lgans_with_a_critic_and_without() -> None:
+    network = build("lgan_generator", 2)
+    losses = [*PIXELS, ("wasserstein_basic", 1.0)]
+    with_critic = Wasserstein(network, CRITICS["basic"](2), losses, CPU, 1e-3, steps=1)
+    without = Supervised(network, PIXELS, CPU, 1e-3, steps=1)
+    for loop in (with_critic, without):
+        assert loop.optimisers["network"].param_groups[0]["weight_decay"] == 5e-4
+    assert with_critic.optimisers["critic"].param_groups[0]["weight_decay"] == 0
+
+
+def trained(folder, data, losses, settings=SETTINGS, progress=None):
+    with seeded(7):
+        network = build("lgan_generator", 2)
+    outcome = train(network, losses, "binary", data, settings, 7, folder, name="run", progress=progress)
+    return network.state_dict(), outcome
+
+
+@pytest.mark.parametrize("critic", list(CRITICS))
+def test_a_training_that_was_interrupted_ends_as_one_that_was_not(tmp_path, data, critic) -> None:
+    losses = [*PIXELS, (f"wasserstein_{critic}", 1.0)]
+
+    class Killed(Exception):
+        pass
+
+    def kill(done: int, epochs: int, curves) -> None:
+        if done == 2:
+            raise Killed
+
+    expected, whole = trained(tmp_path / "whole", data, losses)
+    with pytest.raises(Killed):
+        trained(tmp_path / "killed", data, losses, progress=kill)
+    found, resumed = trained(tmp_path / "killed", data, losses)
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert resumed.curves == whole.curves
+    assert {len(curve) for curve in whole.curves.values()} == {4}
+    assert {"critic_gap", "adversarial_share", f"loss_wasserstein_{critic}", "validation_dice"} <= set(whole.curves)
+
+
+def test_the_control_has_no_critic_and_other_weights(tmp_path, data) -> None:
+    control, outcome = trained(tmp_path / "control", data, PIXELS)
+    assert not {"critic_gap", "adversarial_share"} & set(outcome.curves)
+    found, _ = trained(tmp_path / "critic", data, [*PIXELS, ("wasserstein_basic", 1.0)])
+    assert any(not torch.equal(found[name], value) for name, value in control.items())
+
+
+def test_numbers_that_are_not_finite_end_it(tmp_path, data) -> None:
+    data.train.images = data.train.images.copy()
+    data.train.images[3] = np.nan
+    with pytest.raises(TrainingError, match=r"epoch 1, batch .* training images \[3\]"):
+        trained(tmp_path, data, [*PIXELS, ("wasserstein_basic", 1.0)], replace(SETTINGS, batch_size=18))
