@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softmask.train.augment import augment, draw
+from softmask.train.augment import PERCENT, augment, draw
 from softmask.train.losses import Batch
 
 SIZE = 64
@@ -95,3 +95,16 @@ def test_upright_images_are_mirrored_and_shifted_alone():
     assert not moves[:, :2].any()
     assert set(moves[:, 2].tolist()) == {0, 1}
     assert len(set(moves[:, 3].tolist())) > 2
+    assert PERCENT[0] <= moves[:, 5].min() < 80
+    assert 100 < moves[:, 5].max() <= PERCENT[1]
+
+
+def test_an_image_is_shown_smaller_around_its_middle():
+    image = torch.zeros(1, 1, 32, 32)
+    image[:, :, 6:26, 6:26] = 1
+    moved = augment(Batch(image, image, image), torch.tensor([[0, 0, 0, 0, 0, 50]]))
+    assert moved.masks.sum() == 100
+    assert moved.masks[0, 0, 11:21, 11:21].all()
+    assert torch.equal(moved.images, moved.masks)
+    same = augment(Batch(image, image, image), torch.tensor([[0, 0, 0, 0, 0, 100]]))
+    assert torch.equal(same.masks, image)

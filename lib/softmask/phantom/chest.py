@@ -20,7 +20,8 @@ from softmask.phantom.chest_lung import Filling, density, fill
 from softmask.phantom.chest_middle import paint_airways, paint_middle
 from softmask.phantom.chest_person import HABITS, Person
 from softmask.phantom.chest_shape import LEFT, RIGHT, Build, bulge, diaphragm, fit, heart, hemithorax, mediastinum
-from softmask.phantom.chest_wall import paint_body, paint_bones, paint_spine, paint_table, skin_distance
+from softmask.phantom.chest_table import paint_table
+from softmask.phantom.chest_wall import paint_body, paint_bones, paint_spine, skin_distance
 from softmask.phantom.geometry import smooth_field
 from softmask.phantom.scanner import AIR_HU, LARGEST_HU, SETTINGS, Scanner, blur, noise
 from softmask.phantom.seeds import generator

@@ -45,8 +45,9 @@ class Person:
         scar: strength of scars at the apex.
         gas: whether the stomach holds gas; meal: level of its surface, a share of the stomach's half height.
         motion: how far diaphragm and heart moved during a rotation.
-        table: kind of table; table_gap: below the back; blanket: whether there is one; round_field: whether the scanner
-            leaves the corners empty.
+        table: kind of table (:mod:`softmask.phantom.chest_table`); make: six numbers in [0, 1] that tell makes of it
+            apart; arm_rest: whether there is one; table_gap: mm below the back.
+        blanket: whether there is one; round_field: whether the scanner leaves the corners empty.
         streaks: strength of the noise that shoulders cause.
         collapse: whether the lung behind the largest nodule is airless.
     """
@@ -68,6 +69,8 @@ class Person:
     meal: float
     motion: float
     table: int
+    make: tuple[float, ...]
+    arm_rest: bool
     table_gap: float
     blanket: bool
     round_field: bool
@@ -105,8 +108,10 @@ class Person:
             gas=happens(0.8),
             meal=rng.uniform(-0.6, 0.3),
             motion=rng.gamma(1.5, 1.2),
-            table=int(rng.integers(3)),
-            table_gap=rng.uniform(2, 12),
+            table=int(rng.integers(5)),  # couches differ most among themselves
+            make=tuple(rng.uniform(size=6).tolist()),
+            arm_rest=happens(0.4),
+            table_gap=rng.uniform(2, 20),
             blanket=happens(0.7),
             round_field=happens(0.5),
             streaks=rng.uniform(0.2, 1.2),

@@ -1,10 +1,10 @@
-"""Painting the chest wall: skin, fat, breasts, muscles, ribs, sternum, spine, shoulders; table and blanket."""
+"""Painting the chest wall: skin, fat, breasts, muscles, ribs, sternum, spine, shoulders."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from softmask.phantom.chest_canvas import Canvas, enlarge, smooth
+from softmask.phantom.chest_canvas import Canvas, smooth
 from softmask.phantom.chest_person import Person
 from softmask.phantom.chest_shape import Build, capsule, ellipse
 from softmask.phantom.thorax import CORTEX_HU, FAT_HU, MARROW_HU, MUSCLE_HU
@@ -211,30 +211,3 @@ def _shoulder(canvas: Canvas, build: Build, person: Person, side: int, wall, har
         at = side * float(half)
         canvas.put((at, 15, 36), lambda a, b: np.hypot(a - at, b - 15) - 28, MUSCLE_HU)
         _bone(canvas, (at, 15, 30), lambda a, b: np.hypot(a - at, b - 15) - 11, hard, bone, 3.5)
-
-
-def paint_table(canvas: Canvas, build: Build, person: Person, waves: np.ndarray, skin: np.ndarray) -> None:
-    """What lies in the air around the patient: table, mattress, blanket."""
-    x, y = canvas.x, canvas.y
-    top = build.depth_mm + 22 + 0.6 * person.fat + person.table_gap
-    if person.blanket:
-        away = skin - 11 - 9 * waves
-        line = np.exp(-((away / 1.1) ** 2)) + 0.7 * np.exp(-(((away - 6 - 4 * waves) / 1.0) ** 2))
-        above = np.clip((0.75 * top - canvas.cy) / 20, 0, 1)
-        canvas.hu += enlarge((150 * line * above).astype(np.float32))
-    if person.table == 0:  # a curved plate with a thin bright upper face
-        down = y - (top + 26) + x**2 / 900
-        down = np.where(np.abs(x) < 215, down, 99)
-        canvas.hu += np.exp(-((down / 1.3) ** 2)) * np.float32(560)
-        canvas.hu += np.exp(-(((down - 13) / 1.0) ** 2)) * np.float32(420)
-        canvas.hu += np.where((down > 0) & (down < 13), np.float32(60), 0)
-    elif person.table == 1:  # a flat plate over a bent one
-        for depth, light in ((0.0, 480.0), (15.0, 130.0), (22.0, 240.0)):
-            canvas.hu += np.exp(-(((y - top - depth) / 1.1) ** 2)) * np.float32(light) * (np.abs(x) < 240)
-        down = np.where(np.abs(x) < 170, y - (top + 48) + x**2 / 1400, 99)
-        canvas.hu += np.exp(-((down / 1.6) ** 2)) * np.float32(900)
-    else:  # a shell that rises at the sides
-        down = y - (top + 12) + x**2 / 520
-        down = np.where(np.abs(x) < 230, down, 99)
-        canvas.hu += np.exp(-((down / 1.2) ** 2)) * np.float32(420)
-        canvas.hu += np.exp(-(((down - 9) / 1.2) ** 2)) * np.float32(300)

@@ -10,15 +10,25 @@ SHIFT = 1 / 16
 """Largest shift up, down, left and right, as a share of the image's side."""
 
 
+PERCENT = (70, 110)
+"""How large an upright image is shown, at least and at most."""
+
+
 def draw(n: int, size: int, generator: torch.Generator, upright: bool = False) -> torch.Tensor:
     """Moves of ``n`` images of ``size`` x ``size`` pixels, (n, 5) int64: transposed, flipped up-down, left-right (0 or
-    1); rows, columns to shift. With ``upright``, up stays up: whole bodies lie on their backs."""
+    1); rows, columns to shift.
+
+    With ``upright``, up stays up, for whole bodies lie on their backs, and a sixth column says how large they are
+    shown, in percent: how much of the image a body takes is the scanner operator's choice.
+    """
     flips = torch.randint(0, 2, (n, 3), generator=generator)
-    if upright:
-        flips[:, :2] = 0
     most = int(size * SHIFT)
     shifts = torch.randint(-most, most + 1, (n, 2), generator=generator)
-    return torch.cat([flips, shifts], dim=1)
+    if not upright:
+        return torch.cat([flips, shifts], dim=1)
+    flips[:, :2] = 0
+    percent = torch.randint(PERCENT[0], PERCENT[1] + 1, (n, 1), generator=generator)
+    return torch.cat([flips, shifts, percent], dim=1)
 
 
 def augment(batch: Batch, moves: torch.Tensor) -> Batch:
@@ -29,7 +39,7 @@ def augment(batch: Batch, moves: torch.Tensor) -> Batch:
     and soft labels; shifts count pixels of the latter.
 
     Args:
-        moves: (B, 5), rows of what :func:`draw` returned, on the batch's device.
+        moves: (B, 5) or (B, 6), rows of what :func:`draw` returned, on the batch's device.
     """
     size = batch.masks.shape[-1]
     factor = batch.images.shape[-1] // size
@@ -44,14 +54,22 @@ def _source(moves: torch.Tensor, size: int, factor: int) -> tuple[torch.Tensor, 
     """Where each pixel of a moved image of S = ``factor`` x ``size`` pixels a side comes from, (B, 1, S*S), and whether
     that lies inside, (B, 1, S, S)."""
     b, size = len(moves), factor * size
-    transposed, upside, mirrored, down, right = moves.view(b, 5, 1, 1).unbind(1)  # each (B, 1, 1)
+    transposed, upside, mirrored, down, right, *percent = moves.view(b, -1, 1, 1).unbind(1)  # each (B, 1, 1)
     row, column = torch.meshgrid(*2 * [torch.arange(size, device=moves.device)], indexing="ij")  # (S, S)
     rows = torch.where(transposed == 1, column, row)  # (B, S, S)
     columns = torch.where(transposed == 1, row, column)
     rows = torch.where(upside == 1, size - 1 - rows, rows) + factor * down
     columns = torch.where(mirrored == 1, size - 1 - columns, columns) + factor * right
+    for shown in percent:
+        rows, columns = (_resized(place, size, shown) for place in (rows, columns))
     inside = ((rows >= 0) & (rows < size) & (columns >= 0) & (columns < size)).unsqueeze(1)
     return (rows.clamp(0, size - 1) * size + columns.clamp(0, size - 1)).view(b, 1, -1), inside
+
+
+def _resized(places: torch.Tensor, size: int, percent: torch.Tensor) -> torch.Tensor:
+    """``places`` (B, S, S) along an axis of ``size`` pixels, farther from its middle the smaller the image is shown."""
+    middle = (size - 1) / 2
+    return ((places - middle) * (100 / percent) + middle).round().long()
 
 
 def _gather(x: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
