@@ -239,7 +239,7 @@ class Slice:
 
 
 def around_nodules(one: Slice, reach: int = 72) -> Slice:
-    """The part of a slice within ``reach`` pixels of the middle of its nodules, moved inside where it would leave it."""
+    """The part of a slice within ``reach`` pixels of its nodules' middle, moved inside where it would leave it."""
     middle = np.argwhere(one.nodules).mean(axis=0).round().astype(int)
     first = [int(np.clip(at - reach, 0, size - 2 * reach)) for at, size in zip(middle, one.image.shape, strict=True)]
     window = tuple(slice(at, at + 2 * reach) for at in first)
