@@ -211,6 +211,15 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
     ).canvas.draw()
 
 
+def test_the_surroundings_of_a_nodule_stay_inside_the_image():
+    nodules = np.zeros((200, 200), bool)
+    nodules[5:9, 100:104] = True
+    one = lungs.around_nodules(lungs.Slice("a", np.zeros((200, 200)), nodules, nodules, {"x": ~nodules}), reach=40)
+    assert one.image.shape == one.found["x"].shape == (80, 80)
+    assert one.nodules.sum() == 16
+    assert one.nodules[5:9, 38:42].all()
+
+
 def test_the_signs_of_every_critic_and_of_the_generator_are_right(config):
     rows, columns = np.indices((32, 32))
     masks = np.stack([np.hypot(rows - 16, columns - c) < 9 for c in (12, 14, 16, 18)])[:, None].astype(np.float32)

@@ -238,6 +238,15 @@ class Slice:
     found: Mapping[str, np.ndarray]
 
 
+def around_nodules(one: Slice, reach: int = 72) -> Slice:
+    """The part of a slice within ``reach`` pixels of its nodules' middle, moved inside where it would leave it."""
+    middle = np.argwhere(one.nodules).mean(axis=0).round().astype(int)
+    first = [int(np.clip(at - reach, 0, size - 2 * reach)) for at, size in zip(middle, one.image.shape, strict=True)]
+    window = tuple(slice(at, at + 2 * reach) for at in first)
+    found = {row: mask[window] for row, mask in one.found.items()}
+    return Slice(one.name, one.image[window], one.lungs[window], one.nodules[window], found)
+
+
 def slices(fitted: Fitted, rows: Sequence[str], dataset: str, places: Sequence[int], config: Config) -> list[Slice]:
     """The test slices at ``places`` with what the first seed's networks find there, at the stored size.
 

@@ -10,8 +10,9 @@ SHIFT = 1 / 16
 """Largest shift up, down, left and right, as a share of the image's side."""
 
 
-PERCENT = (70, 110)
-"""How large an upright image is shown, at least and at most."""
+PERCENT, UPRIGHT_SHIFT = (70, 110), 1 / 8
+"""How large an upright image is shown, at least and at most, and how far it is shifted at most: on a scanner's table a
+body lies higher or lower by more than a crop around a lesion misses its middle."""
 
 
 def draw(n: int, size: int, generator: torch.Generator, upright: bool = False) -> torch.Tensor:
@@ -22,7 +23,7 @@ def draw(n: int, size: int, generator: torch.Generator, upright: bool = False) -
     shown, in percent: how much of the image a body takes is the scanner operator's choice.
     """
     flips = torch.randint(0, 2, (n, 3), generator=generator)
-    most = int(size * SHIFT)
+    most = int(size * (UPRIGHT_SHIFT if upright else SHIFT))
     shifts = torch.randint(-most, most + 1, (n, 2), generator=generator)
     if not upright:
         return torch.cat([flips, shifts], dim=1)
