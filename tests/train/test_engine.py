@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -317,3 +318,21 @@ def test_a_student_is_not_warmed_up(run):
         for warmup in (0, 1)
     ]
     assert curves[0] == curves[1]
+
+
+def test_whole_slices_are_validated_together():
+    class Always(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.logit = torch.nn.Parameter(torch.tensor(5.0))
+
+        def forward(self, images):
+            return self.logit * torch.where(images > 0.5, 1.0, -1.0)
+
+    images = np.zeros((2, 1, 4, 4), np.float32)
+    images[:, :, :2] = 1  # found: 8 pixels of each
+    masks = np.zeros_like(images)
+    masks[0, :, :2] = 1  # the second image holds nothing
+    part = SimpleNamespace(images=images, masks=masks)
+    assert engine._validate(Always(), part, together=False) == pytest.approx(0.5)
+    assert engine._validate(Always(), part, together=True) == pytest.approx(2 * 8 / (16 + 8))

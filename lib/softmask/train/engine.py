@@ -70,7 +70,8 @@ def train(
         losses: names of :data:`~softmask.train.losses.LOSSES` with weights.
         label: soft label to train on, a name in ``data.train.soft``, or ``binary``.
         name: of the run, for messages.
-        upright: whether augmentation leaves up where it is.
+        upright: whether these are whole slices of a body, some of which hold nothing: augmentation leaves up where it
+            is, and validation takes one Dice over the pixels of all images together.
 
     Raises:
         ConfigError: for unknown losses or label, no images, or batches that the processes cannot share alike.
@@ -94,7 +95,7 @@ def train(
 
         followed = warm if number < warmup else [loss for loss, _ in losses]
         values = one_epoch(loop, images.images, n, batch, settings, seed, number, followed, losses)
-        return {**values, "validation_dice": _validate(network, data.validation)}
+        return {**values, "validation_dice": _validate(network, data.validation, together=upright)}
 
     depends_on = {
         "label": label,
@@ -137,12 +138,15 @@ def _start_afresh(loop: Loop) -> None:
     loop.optimisers["network"].state.clear()
 
 
-def _validate(network: SegmentationNet, part: Part) -> float:
-    """Mean Dice of the predictions for ``part``, cut at 0.5, in [0, 1]."""
+def _validate(network: SegmentationNet, part: Part, together: bool) -> float:
+    """Dice of the predictions for ``part``, cut at 0.5, in [0, 1]: the mean over images, or of all ``together``."""
     probabilities = predict(network, part.images)
     if not np.isfinite(probabilities).all():
         raise NotFinite("validation: NaN or infinite numbers in the predictions")
-    return float(dice(probabilities[:, 0] >= 0.5, part.masks[:, 0] >= 0.5).mean())
+    found, masks = probabilities[:, 0] >= 0.5, part.masks[:, 0] >= 0.5  # (N, S, S)
+    if together:
+        found, masks = (np.concatenate(one)[None] for one in (found, masks))  # (1, N S, S)
+    return float(dice(found, masks).mean())
 
 
 def _check_data(data: Data, label: str, settings: Settings, place: Place) -> None:
