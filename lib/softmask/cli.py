@@ -156,7 +156,7 @@ def _add_lungs(commands) -> None:
     lungs.add_argument("--out", required=True, metavar="FOLDER", help="where the results go; older ones are replaced")
     how = lungs.add_mutually_exclusive_group()
     how.add_argument(
-        "--model", default="lgan", metavar="NAME", help="a model of lungs, or the folder of one (default: lgan)"
+        "--model", default="lungs", metavar="NAME", help="a model of lungs, or the folder of one (default: lungs)"
     )
     how.add_argument("--morph", action="store_true", help="by threshold and morphology instead, without a network")
     lungs.add_argument(
