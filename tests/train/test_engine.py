@@ -88,7 +88,7 @@ def test_warm_up_follows_the_losses_of_the_mask_alone(run):
 
 def test_the_best_epoch_is_none_of_the_warm_up(run, data, monkeypatch):
     falling = iter([0.9, 0.8, 0.3, 0.4])
-    monkeypatch.setattr(engine, "_validate", lambda *_: next(falling))
+    monkeypatch.setattr(engine, "_validate", lambda *_, **__: next(falling))
     _, outcome = run(losses=SOFTGAN, settings=replace(SETTINGS, warmup=2))
     assert outcome.best_epoch == 4
     falling = iter([0.9, 0.8, 0.3, 0.4])
