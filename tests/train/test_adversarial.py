@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from softmask.nets.softgan import PixelDiscriminator
-from softmask.train.adversarial import Adversarial
+from softmask.train.adversarial import Adversarial, beside
 from softmask.train.device import Place, seeded
 from softmask.train.losses import Batch
 from softmask.train.supervised import Supervised
@@ -117,7 +117,7 @@ def test_only_the_losses_followed_move_the_segmentor(loop, batch):
 def test_the_discriminator_sees_the_channels_that_the_network_names_at_the_size_of_the_masks(loop, batch):
     images = torch.cat([batch.images, 1 - batch.images], dim=1)
     large = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    assert torch.equal(loop.beside(batch.soft, images), images)
-    torch.testing.assert_close(loop.beside(batch.soft, large), images)
+    assert torch.equal(beside(loop.modules["network"], batch.soft, images), images)
+    torch.testing.assert_close(beside(loop.modules["network"], batch.soft, large), images)
     loop.modules["network"].judged_with = 1
-    torch.testing.assert_close(loop.beside(batch.soft, large), batch.images)
+    torch.testing.assert_close(beside(loop.modules["network"], batch.soft, large), batch.images)

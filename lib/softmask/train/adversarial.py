@@ -80,13 +80,9 @@ class Adversarial:
             outputs = self.outputs(batch.images)  # each (B, 1, H, W)
         outputs = [logits.float() for logits in outputs]
         fake = torch.tanh(outputs[0])
-        batch = batch._replace(images=self.beside(fake, batch.images))
+        batch = batch._replace(images=beside(self.modules["network"], fake, batch.images))
         judged = self.discriminator_step(batch, fake.detach())
         return {**self.segmentor_step(batch, outputs, fake, followed), **judged}
-
-    def beside(self, masks: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-        """:func:`beside` for the network that is trained."""
-        return beside(self.modules["network"], masks, images)
 
     def discriminator_step(self, batch: Batch, fake: torch.Tensor) -> dict[str, torch.Tensor]:
         """The discriminator's turn, on masks ``fake`` (B, 1, H, W) in [-1, 1] that carry no gradient."""
