@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from softmask.data import NAMES, selection
+from softmask.data import NAMES, REAL_ONLY, selection
 from softmask.data.crops import CROPS
 from softmask.data.experiments import FOLDS, PAPER_SIZES, PARTS, dataset_name, experiment_rows, split_rows
 from softmask.data.sample import Dataset
@@ -34,7 +34,8 @@ def nodules(patients: int, per_patient: int = 2, slices: int = 3) -> Dataset:
 
 
 def test_every_experiment_opens_a_data_set() -> None:
-    assert {dataset_name(name) for name in PAPER_SIZES} == {*NAMES, *SCANS}
+    assert {dataset_name(name) for name in PAPER_SIZES} == {*NAMES, *REAL_ONLY}
+    assert set(SCANS) <= set(PAPER_SIZES)
     assert dataset_name("lidc-119") == "lidc"
     assert all("test" in sizes and set(sizes) <= set(PARTS) for sizes in PAPER_SIZES.values())
 

@@ -15,6 +15,7 @@ from softmask.data.image_files import window_hu
 from softmask.errors import ConfigError, DataError
 from softmask.measure.lungs import dice3d, enlarge, measure_lungs
 from softmask.models import description, scans, whole
+from softmask.nets.morph import without_surroundings
 from softmask.runs import inputs
 from softmask.train.engine import predict
 
@@ -67,11 +68,12 @@ def test_a_scan_is_its_slices(lgan):
     model = models.load(lgan)
     hu = np.random.default_rng(2).integers(-1024, 500, (scans.SLICES + 3, 40, 48)).astype(np.int16)
     done: list[int] = []
-    mask = scans.lungs(model, hu, done.append)
+    mask = scans.lungs(model, hu, (5.0, 4.0), done.append)
     assert done == [scans.SLICES, 3]
     assert mask.any(axis=(1, 2)).all()
     for z in (0, scans.SLICES - 1, scans.SLICES, len(hu) - 1):
-        np.testing.assert_array_equal(mask[z], model.segment(window_hu(hu[z])).mask)
+        shown = window_hu(without_surroundings(hu[z], (5.0, 4.0)))
+        np.testing.assert_array_equal(mask[z], model.segment(shown).mask)
 
 
 def test_a_model_of_lesions_seeks_no_lungs(shipped):

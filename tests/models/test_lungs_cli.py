@@ -16,6 +16,7 @@ from softmask.models.outputs import OUTLINE
 from softmask.nets import morph
 
 HU = np.random.default_rng(6).integers(-1024, 500, (5, 40, 48)).astype(np.int16)
+HU[:, :9] = HU[:, -9:] = HU[:, :, :9] = HU[:, :, -9:] = 40  # a body around it, thick enough to be taken for one
 SPACING, ORIGIN = (2.5, 0.7, 0.8), (-20.5, -31.25, 100.0)
 
 
@@ -30,7 +31,7 @@ def lungs(lgan, tmp_path):
 @pytest.fixture
 def found(lgan) -> np.ndarray:
     """(D, H, W) bool: what the model finds in HU."""
-    return scans.lungs(models.load(lgan), HU)
+    return scans.lungs(models.load(lgan), HU, SPACING[1:])
 
 
 def volume(path: Path, hu: np.ndarray = HU, letters: str = "LPS", spacing=SPACING) -> Path:

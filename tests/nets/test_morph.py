@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 
 from softmask.data.image_files import window_hu
 from softmask.data.lung_masks import lung_mask
 from softmask.data.volume import read_volume
 from softmask.errors import DataError
 from softmask.nets.classical import classical
-from softmask.nets.morph import HIGHEST, LOWEST, lungs, optimal_threshold
+from softmask.nets.morph import HIGHEST, LOWEST, SURROUNDINGS, lungs, optimal_threshold, without_surroundings
 
 SIDE, DEPTH = 256, 24
 ROW, COLUMN = np.mgrid[:SIDE, :SIDE]
@@ -90,6 +91,18 @@ def test_numbers_of_pixels_and_types_do_not_matter():
     found = lungs(np.rint(fine).astype(np.int16), (2.5, 0.7, 0.7))
     assert iou(found, expected) > 0.97
     assert iou(lungs(hu[12, ::2, ::2]), truth[12, ::2, ::2]) > 0.93
+
+
+def test_what_surrounds_the_body_becomes_air_and_nothing_else_changes():
+    hu, truth = chest(noise=0)
+    body = ellipse(128, 128, 90, 115)
+    shown = without_surroundings(hu[5], SPACING[1:])
+    rim = ndimage.binary_dilation(body, iterations=3) & ~ndimage.binary_erosion(body, iterations=3)
+    assert (shown == SURROUNDINGS)[~body & ~rim].all()  # the table too
+    np.testing.assert_array_equal(shown[body & ~rim], hu[5][body & ~rim])
+    assert shown.dtype == hu.dtype
+    assert truth[5][body & ~rim].any()
+    assert (without_surroundings(np.full((64, 64), -1000, np.int16)) == SURROUNDINGS).all()
 
 
 def test_what_scanners_store_outside_their_circle_is_no_lung():

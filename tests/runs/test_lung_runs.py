@@ -257,7 +257,7 @@ def test_what_may_be_simulated_and_what_never_is(monkeypatch, tmp_path) -> None:
 def test_names_that_must_agree() -> None:
     assert set(LUNGS) == set(SCANS)
     assert "morph" in CLASSICAL
-    assert set(methods.TESTED) & set(SCANS) == {"lung-ct"}
+    assert set(methods.TESTED) & set(SCANS) == {"lung-ct", "lung-ct-body"}
 
 
 def test_the_code_behind_a_run(tiny) -> None:

@@ -35,8 +35,14 @@ used (:mod:`softmask.data.scans`).
 validation part; here it is taken out of the training images. ``lidc-500`` is what the papers compare with four doctors;
 no network is trained on it."""
 
-SELECTIONS: Mapping[str, str] = {"lidc-119": "lidc", "lidc-500": "lidc", **dict.fromkeys(FOLDS, "lidc")}
-"""Experiments on a part of a data set, by name, and the data set that they open."""
+SELECTIONS: Mapping[str, str] = {
+    "lidc-119": "lidc",
+    "lidc-500": "lidc",
+    **dict.fromkeys(FOLDS, "lidc"),
+    "lung-ct-body": "lung-ct",
+}
+"""Experiments on a part of a data set, by name, and the data set that they open. ``lung-ct-body`` shows all of it, with
+air in the place of what surrounds the patient."""
 
 
 def dataset_name(name: str) -> str:

@@ -23,8 +23,10 @@ SCANS: Mapping[str, Mapping[str, int]] = {
     "lidc-lung": {"train": 170, "validation": 10, "test": 40},
     "qin-lung": {"train": 30, "validation": 5, "test": 12},
     "lung-ct": {"test": 40},
+    "lung-ct-body": {"test": 40},
 }
-"""Scans in each part, by data set. ``lung-ct``, real scans that no network is trained on, is tested on alone."""
+"""Scans in each part, by data set. ``lung-ct``, real scans that no network is trained on, is tested on alone, as stored
+and without what surrounds the patient."""
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,10 @@ def limits(about: Description) -> str:
     return f"""\
 {simulated if about.spec.source == "embedded" else ""}\
 - A slice is seen by itself, with {size}: small parts of a lung and fine detail of the outline are lost.
-  Gas in the bowel and air around the patient may be taken for lung; `softmask lungs --largest` keeps the two largest
-  parts of a scan.
+  Gas in the bowel may be taken for lung; `softmask lungs --largest` keeps the two largest parts of a scan.
+- Air around the patient may be taken for lung, between back and couch above all. `softmask lungs` shows the network air
+  in the place of everything outside the body, couch and all, and so avoids that; `softmask segment` shows the slice as
+  it is.
 - It expects whole axial slices of a patient on the back, front up. One that is not square is set into a square of air.
 - The lungs are meant with their vessels and nodules, without trachea and main bronchi.
 - One seed, one data set, one split; another scanner, dose or disease is untried.

@@ -83,6 +83,6 @@ def _found(scan: Path, volume: Volume, model: Model | None) -> np.ndarray:
         if model is None:
             return morph.lungs(volume.hu, volume.spacing_mm)
         with tqdm(total=len(volume.hu), desc=name_of(scan), unit="slice", leave=False) as bar:
-            return lungs(model, volume.hu, bar.update)
+            return lungs(model, volume.hu, volume.spacing_mm[1:], bar.update)
     except SoftmaskError as error:
         raise DataError(f"{scan}: {error}") from error

@@ -11,6 +11,7 @@ from softmask.data.image_files import window_hu
 from softmask.errors import ConfigError
 from softmask.models import whole
 from softmask.models.model import Model
+from softmask.nets.morph import without_surroundings
 
 SLICES = 16
 """Slices that a network is shown at once. No more of a scan than these is ever held in float32."""
@@ -25,12 +26,20 @@ def check_model(model: Model) -> None:
         )
 
 
-def lungs(model: Model, hu: np.ndarray, progress: Callable[[int], object] = lambda n: None) -> np.ndarray:
+def lungs(
+    model: Model,
+    hu: np.ndarray,
+    spacing_mm: tuple[float, float] | None = None,
+    progress: Callable[[int], object] = lambda n: None,
+) -> np.ndarray:
     """(D, H, W) bool: the lungs in the slices ``hu`` (D, H, W), Hounsfield units, each by itself.
 
-    The same as :meth:`Model.segment` of each slice in the lung window, cut at the model's threshold.
+    What surrounds the patient is shown as air (:func:`softmask.nets.morph.without_surroundings`): couches are many, and
+    a network takes what lies between one and the back for lung. Otherwise the same as :meth:`Model.segment` of each
+    slice in the lung window, cut at the model's threshold.
 
     Args:
+        spacing_mm: (row, column) distance.
         progress: called with the number of slices that are done since the last call.
 
     Raises:
@@ -41,7 +50,7 @@ def lungs(model: Model, hu: np.ndarray, progress: Callable[[int], object] = lamb
     model.check_size(*hu.shape[1:])
     mask = np.empty(hu.shape, bool)
     for first in range(0, len(hu), SLICES):
-        slices = [window_hu(one) for one in hu[first : first + SLICES]]
+        slices = [window_hu(without_surroundings(one, spacing_mm)) for one in hu[first : first + SLICES]]
         probabilities, _ = whole.answers(model.network, model.spec, slices)  # (n, S, S)
         for z, one in enumerate(probabilities, first):
             mask[z] = whole.enlarged(one[None], hu.shape[1:])[0] >= model.description.threshold

@@ -28,6 +28,7 @@ START, LOWEST, HIGHEST = -500.0, -600.0, -300.0  # HU: where the search for the 
 WALL = -750.0  # HU: lies between an airway's air and its wall, thin as the blurred wall may be
 LUMEN = -850.0  # HU: the mean over an airway's air, with its blurred rim, lies below
 AIR = -1024.0  # HU: what is stored below is no tissue
+SURROUNDINGS = -1000.0  # HU of air around the patient
 GAS = -955.0  # HU: a region whose median is below is air without tissue: bowel gas, air outside
 AIRWAY_MM2 = (20.0, 900.0)  # area of a large airway in a slice; the trachea at its fork is the largest
 TRACHEA_MM2 = 60.0
@@ -105,6 +106,22 @@ def _lungs(hu: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
         fine = (values < threshold) & _enlarged(near, values.shape) & ~lumen[z]
         found[z] = ndimage.binary_fill_holes(fine | _enlarged(dents, values.shape))
     return found
+
+
+def without_surroundings(hu: np.ndarray, spacing_mm: tuple[float, float] | None = None) -> np.ndarray:
+    """One slice with air in the place of what lies outside the body: the couch, blankets, and the air between.
+
+    Args:
+        hu: (H, W) Hounsfield units.
+        spacing_mm: (row, column) distance; None for :data:`FIELD_MM` across.
+
+    Returns:
+        (H, W) of the type of ``hu``; all air where there is no body.
+    """
+    factor = max(1, round(max(hu.shape) / COARSE))
+    pixel = FIELD_MM / hu.shape[-1] if spacing_mm is None else float(np.sqrt(np.prod(spacing_mm)))
+    body = _enlarged(_body(_shrunk(hu, factor), pixel * factor), hu.shape)
+    return np.where(body, hu, np.asarray(SURROUNDINGS, hu.dtype))
 
 
 def optimal_threshold(hu: np.ndarray) -> float:

@@ -126,7 +126,7 @@ METHODS: Mapping[str, Method] = MappingProxyType({name: Method(name) for name in
 binary masks, with the Dice loss if not said here."""
 
 
-TESTED: Mapping[str, str] = MappingProxyType({"lidc-500": "lnsm", "lung-ct": "lidc-lung"})
+TESTED: Mapping[str, str] = MappingProxyType({"lidc-500": "lnsm", "lung-ct": "lidc-lung", "lung-ct-body": "lidc-lung"})
 """Data sets that no network is trained on, and where those were trained that are tested on them."""
 
 

@@ -258,14 +258,19 @@ class Lungs:
     def __call__(self, sample: Sample) -> list[dict]:
         """One record. DataError where the slice has another size than :data:`STORED`."""
         from softmask.data.crops import crops
+        from softmask.data.image_files import window_hu
+        from softmask.nets.morph import without_surroundings
 
         if sample.image.shape != STORED:
             raise DataError(f"{sample.id}: a slice of {sample.image.shape}, not of {STORED}, pixels")
         (place,) = crops(self.dataset, sample, self.size)
+        image = sample.image
+        if self.dataset == "lung-ct-body":
+            image = window_hu(without_surroundings(sample.hu, sample.spacing))
         mask = 2 * sample.masks.sum(axis=0) >= len(sample.masks)  # may be empty, which no label can be
-        record = {"image": place.of(sample.image, self.size), "mask": place.of(mask, self.size)}
+        record = {"image": place.of(image, self.size), "mask": place.of(mask, self.size)}
         if self.stored:
             nodules = np.zeros(STORED, bool) if sample.nodules is None else sample.nodules
-            image = np.rint(255 * sample.image).astype(np.uint8)
-            record |= {"reference/native": mask, "reference/nodules": nodules, "reference/native_image": image}
+            stored = np.rint(255 * image).astype(np.uint8)
+            record |= {"reference/native": mask, "reference/nodules": nodules, "reference/native_image": stored}
         return [{"id": sample.id, "group": sample.patient, **{name: array[None] for name, array in record.items()}}]

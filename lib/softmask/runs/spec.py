@@ -24,7 +24,7 @@ LABELS = ("binary", "soft_mask", "kats_dilation", "gros_interpolation", SOFTENED
 """What a network is trained towards: the binary truth; one of the soft labels; the larger of mask and soft mask
 (CasGAN, equation 6); the soft mask that another network predicts (equation 5); in super-resolution the image."""
 
-LUNGS = ("lidc-lung", "qin-lung", "lung-ct")
+LUNGS = ("lidc-lung", "qin-lung", "lung-ct", "lung-ct-body")
 """Data sets whose organs are outlined on whole slices; measured at the size that the scanner stored."""
 
 UNCHANGED = "unchanged"

@@ -99,8 +99,9 @@ def source_of(dataset: str, config: Config) -> str:
     Of :data:`softmask.data.REAL_ONLY` there is no embedded data.
     """
     from softmask.data import REAL_ONLY, found
+    from softmask.data.experiments import dataset_name
 
-    if dataset in REAL_ONLY:
+    if dataset_name(dataset) in REAL_ONLY:
         return "real"
     if config.data == "embedded" or (config.data == "real" and dataset not in ON_REQUEST):
         return config.data

@@ -338,12 +338,13 @@ def _representative(maps: np.ndarray) -> np.ndarray:
 def transfer_frame(fitted: Fitted) -> pd.DataFrame:
     """One line for each method and seed on the real scans: median and mean IoU of slices, 3D Dice of scans."""
     lines = []
-    for (row, _), runs in fitted.items():
+    for (row, dataset), runs in fitted.items():
         for run in runs:
             iou = _values([run], "iou")[0]
             iou = iou[~np.isnan(iou)]
             lines.append(
                 {
+                    "shown": display("datasets", dataset),
                     "method": display("rows", row),
                     "seed": run.spec.seed if run.spec.prior else "",
                     "slices": len(iou),
