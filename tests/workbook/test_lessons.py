@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 from softmask.workbook import lessons
 from softmask.workbook.exercises import exercise, reveal
@@ -184,58 +185,12 @@ def test_a_lesson_runs_unsolved_and_solved(path: Path, ran):
     assert student.said.count("you wrote no guess") == solution.said.count("you wrote no guess") >= 3
 
 
-FIRST, SECOND, THIRD, FOURTH = (path.name for path in LESSONS)
-WRONG = [
-    # the brightest square; one square of each pixel; the sum
-    (FIRST, "1.1", "def pixel_fraction(f, k): return f.reshape(len(f) // k, k, -1, k).max(axis=(1, 3))"),
-    (FIRST, "1.1", "def pixel_fraction(f, k): return f[::k, ::k].astype(float)"),
-    (FIRST, "1.1", "def pixel_fraction(f, k): return f.reshape(len(f) // k, k, -1, k).sum(axis=(1, 3))"),
-    (FIRST, "1.2", "def area_mm2(m, s): return (m >= 0.5).sum() * s[0] * s[1]"),
-    (FIRST, "1.2", "def area_mm2(m, s): return m.sum() * s[0] ** 2"),
-    (FIRST, "1.2", "def area_mm2(m, s): return m.sum()"),
-    (FIRST, "1.3", "def alpha_from_levels(image, lesion, lung): return (image - lung) / (lesion - lung)"),
-    (FIRST, "1.3", "def alpha_from_levels(image, lesion, lung): return np.clip(image / lesion, 0, 1)"),
-    (FIRST, "1.4", "def disagreement(m): return (m.any(0) ^ m.all(0)).mean()"),
-    (FIRST, "1.4", "def disagreement(m): return m.all(0).sum() / m.any(0).sum()"),
-    (FIRST, "1.4", "def disagreement(m): return 1 - m.all(0).sum() / m.sum(axis=(1, 2)).mean()"),
-    (SECOND, "2.1", "def line_of(lesion, lung): return 1 / (lesion - lung), lung / (lesion - lung)"),
-    (SECOND, "2.1", "def line_of(lesion, lung): return 1 / (lung - lesion), -lesion / (lung - lesion)"),
-    # epsilon where epsilon / n belongs; the variance over n - 1; no 1 +
-    (SECOND, "2.2", "def window_laplacian(v, e): x = v - v.mean(); n = len(v); return np.eye(n) - (1 + np.outer(x, x) / (v.var() + e)) / n"),
-    (SECOND, "2.2", "def window_laplacian(v, e): x = v - v.mean(); n = len(v); return np.eye(n) - (1 + np.outer(x, x) / (v.var(ddof=1) + e / n)) / n"),
-    (SECOND, "2.2", "def window_laplacian(v, e): x = v - v.mean(); n = len(v); return np.eye(n) - np.outer(x, x) / (v.var() + e / n) / n"),
-    (SECOND, "2.3", "def matting_laplacian(image, e): return laplacian_1d(image.ravel(), e)"),
-    (SECOND, "2.4", "def solve(L, k): return solve_with_penalty(L, k)"),
-    (SECOND, "2.4", "def solve(L, k): u = k == 0.5; a = k.astype(float); a[u] = np.linalg.solve(L[np.ix_(u, u)], L[np.ix_(u, ~u)] @ k[~u]); return a"),
-    (SECOND, "2.5", "def alpha_matte(image, known, e): return solve(matting_laplacian(image, e), known.ravel()).reshape(image.shape)"),
-    (SECOND, "2.5", "def alpha_matte(image, known, e): return np.clip(solve(matting_laplacian(image, 9 * e), known.ravel()), 0, 1).reshape(image.shape)"),
-    (THIRD, "3.1", "def best_discriminator(p, q): return q / (p + q)"),
-    (THIRD, "3.1", "def best_discriminator(p, q): return float(p > q)"),
-    (THIRD, "3.2", "def generator_slopes(x): s = 1 / (1 + np.exp(-x)); return -(1 - s), -s"),
-    (THIRD, "3.2", "def generator_slopes(x): s = 1 / (1 + np.exp(-x)); return -1 / (1 - s), -1 / s"),
-    (THIRD, "3.3", "def cut_parameters(module, c): module[0].weight.data.clamp_(-c, c)"),
-    (THIRD, "3.3", "def cut_parameters(module, c):\n    for p in module.parameters(): p.data *= c / p.data.abs().max()"),
-    (THIRD, "3.4", "def softgan_loss(l, m, s, d): p = torch.sigmoid(l); return 0.5 * (1 - 2 * (p * m).sum() / (p + m).sum()) + 100 * (torch.tanh(l) - 2 * s + 1).abs().mean() + F.softplus(-d).mean()"),
-    (THIRD, "3.4", "def softgan_loss(l, m, s, d): return 0.5 * LOSSES['dice'].function(l, m) + 100 * (torch.sigmoid(l) - s).abs().mean() + F.softplus(-d).mean()"),
-    (THIRD, "3.4", "def softgan_loss(l, m, s, d): return 0.5 * LOSSES['dice'].function(l, m) + 100 * LOSSES['soft_l1'].function(l, s) - F.softplus(d).mean()"),
-    (FOURTH, "4.1", "def dice(a, b): return 2 * (a & b).sum() / max(a.sum() + b.sum(), 1)"),
-    (FOURTH, "4.1", "def dice(a, b): return (a & b).sum() / (a | b).sum() if (a | b).any() else 1.0"),
-    (FOURTH, "4.1", "def iou_of(d): return d / (1 + d)"),
-    (FOURTH, "4.2", "def consensus_of_others(m): return np.stack([consensus.fifty_percent(m)] * len(m))"),
-    (FOURTH, "4.2", "def consensus_of_others(m): return 2 * (m.sum(0) - m) > len(m) - 1"),
-    (FOURTH, "4.2", "def consensus_of_others(m): return 2 * (m.sum(0) - m) >= len(m)"),
-    (FOURTH, "4.3", "def split(p, share, rng): return rng.permutation(len(p)) < share * len(p)"),
-    (FOURTH, "4.3", "def split(p, share, rng): return np.isin(p, np.unique(p)[:10])"),
-    (FOURTH, "4.3", "def split(p, share, rng): n = np.unique(p); return np.isin(p, rng.permutation(n)[: len(n) // 2])"),
-    # slices; patients without replacement; one mean for each patient
-    (FOURTH, "4.4", "def interval_by_patient(d, p, rng, n=1000): return np.quantile([rng.choice(d, len(d)).mean() for _ in range(n)], [0.025, 0.975])"),
-    (FOURTH, "4.4", "def interval_by_patient(d, p, rng, n=1000): m = np.array([d[p == k].mean() for k in np.unique(p)]); return np.quantile([rng.choice(m, len(m)).mean() for _ in range(n)], [0.05, 0.95])"),
-    (FOURTH, "4.5", "def holm_adjusted(p): return np.minimum(np.array(p) * len(p), 1)"),
-    (FOURTH, "4.5", "def holm_adjusted(p): o = np.argsort(p); a = np.empty(len(p)); a[o] = np.sort(p) * np.arange(len(p), 0, -1); return a"),
-]  # fmt: skip
+WRONG = yaml.safe_load(Path(__file__).with_name("wrong_answers.yaml").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize(("name", "number", "wrong"), WRONG)
-def test_a_wrong_answer_is_found_out(name: str, number: str, wrong: str, ran):
-    with pytest.raises(AssertionError, match="."):
-        ran(lessons.TEACHING / lessons.SOLUTIONS / name).check(number, wrong)
+@pytest.mark.parametrize("answer", WRONG, ids=lambda answer: f"{answer['exercise']}: {answer['wrong']}")
+def test_a_wrong_answer_is_found_out(answer: dict, ran):
+    lesson = LESSONS[int(answer["exercise"].partition(".")[0]) - 1].name
+    with pytest.raises(AssertionError) as found:
+        ran(lessons.TEACHING / lessons.SOLUTIONS / lesson).check(answer["exercise"], answer["code"])
+    assert str(found.value), "a student must be told what is wrong"
