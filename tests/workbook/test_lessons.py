@@ -133,12 +133,6 @@ class Lesson:
     names: dict
     checks: dict[str, str] = field(default_factory=dict)
 
-    def check(self, number: str, wrong: str) -> None:
-        """Run an exercise's check on the answer ``wrong``, code that defines its functions."""
-        names = dict(self.names)
-        exec(wrong, names)
-        exec(self.checks[number], names)
-
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Lesson]:
@@ -185,12 +179,31 @@ def test_a_lesson_runs_unsolved_and_solved(path: Path, ran):
     assert student.said.count("you wrote no guess") == solution.said.count("you wrote no guess") >= 3
 
 
-WRONG = yaml.safe_load(Path(__file__).with_name("wrong_answers.yaml").read_text(encoding="utf-8"))
+ANSWERS = yaml.safe_load(Path(__file__).with_name("answers.yaml").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("answer", WRONG, ids=lambda answer: f"{answer['exercise']}: {answer['wrong']}")
+def lesson_of(answer: dict) -> Path:
+    return LESSONS[int(answer["exercise"].partition(".")[0]) - 1]
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_other_right_answers_pass(path: Path, ran, capsys: pytest.CaptureFixture):
+    """In the student's notebook, one exercise after the other."""
+    student = ran(lessons.TEACHING / path.name)
+    answers = [answer for answer in ANSWERS["right"] if lesson_of(answer) == path]
+    assert [answer["exercise"] for answer in answers] == list(student.checks)
+    names = dict(student.names)
+    for answer in answers:
+        exec(answer["code"], names)
+        exec(student.checks[answer["exercise"]], names)
+        assert f"Exercise {answer['exercise']}: right." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("answer", ANSWERS["wrong"], ids=lambda answer: f"{answer['exercise']}: {answer['wrong']}")
 def test_a_wrong_answer_is_found_out(answer: dict, ran):
-    lesson = LESSONS[int(answer["exercise"].partition(".")[0]) - 1].name
+    solved = ran(lessons.TEACHING / lessons.SOLUTIONS / lesson_of(answer).name)
+    names = dict(solved.names)
+    exec(answer["code"], names)
     with pytest.raises(AssertionError) as found:
-        ran(lessons.TEACHING / lessons.SOLUTIONS / lesson).check(answer["exercise"], answer["code"])
+        exec(solved.checks[answer["exercise"]], names)
     assert str(found.value), "a student must be told what is wrong"
