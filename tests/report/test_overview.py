@@ -32,6 +32,10 @@ def test_rows_and_sources_are_counted(config):
     assert sum(whole.tables.values()) == 26
     assert sum(whole.figures.values()) == 38
     assert whole.sources == {"real": 7, "embedded": lgan.sources["embedded"]}
+    shown = overview.frame(found)
+    assert list(shown.index) == [*(papers.display("papers", name) for name in papers.NAMES), "together"]
+    assert shown.loc["SoftGAN (2022)", "rows measured"] == f"2 of {softgan.rows}"
+    assert shown.loc["together", "claims: holds"] == 1
     assert whole.rows == sum(overview.state(found, [name]).rows for name in papers.NAMES)
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from softmask import papers
 from softmask.config import PROFILES, Config
 from softmask.papers.printed import NAMES
 from softmask.report import contents, verdicts
 from softmask.report.contents import Contents, TableEntry
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VERDICTS = (verdicts.HOLDS, verdicts.FAILS, verdicts.INCONCLUSIVE, contents.NOT_RUN, contents.DAMAGED)
 TABLES = (contents.FILLED, contents.PARTLY, contents.NOT_RUN, contents.DAMAGED)
@@ -55,7 +59,25 @@ def state(found: Contents, names: Sequence[str] = NAMES) -> State:
     )
 
 
-def _counted(statuses, known: Sequence[str]) -> dict[str, int]:
+def frame(found: Contents) -> pd.DataFrame:
+    """One line for each paper and one for all together, in words: ``4 of 5``."""
+    import pandas as pd
+
+    states = {papers.display("papers", name): state(found, [name]) for name in NAMES} | {"together": state(found)}
+    lines = {
+        name: {
+            "tables filled": f"{one.tables[contents.FILLED]} of {sum(one.tables.values())}",
+            "figures drawn": f"{one.figures[contents.DRAWN]} of {sum(one.figures.values())}",
+            "rows measured": f"{one.rows_measured} of {one.rows}",
+            "cells on real data": f"{one.sources['real']} of {one.cells}",
+            **{f"claims: {verdict}": count for verdict, count in one.claims.items()},
+        }
+        for name, one in states.items()
+    }
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _counted(statuses: Iterable[str], known: Sequence[str]) -> dict[str, int]:
     counts = Counter(statuses)
     return {name: counts[name] for name in known}
 

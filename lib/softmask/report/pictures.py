@@ -27,7 +27,7 @@ def check(png: bytes) -> None:
     try:
         with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
             opened.verify()
-    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # as PIL tells what it does not like
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # PIL's ways to say so
         raise OSError(f"not a whole PNG file: {error}") from error
 
 
