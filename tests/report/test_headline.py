@@ -10,7 +10,7 @@ from softmask.report.result import Cell, ResultTable, join
 
 
 def changed_since_the_commit():
-    """Whether tables, claims or figures lie here that are not the committed ones, such as those of a run of one's own."""
+    """Whether tables, claims or figures here are not the committed ones, such as after a run of one's own."""
     if not (ROOT / ".git").exists():
         return True
     command = [

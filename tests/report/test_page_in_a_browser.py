@@ -42,6 +42,7 @@ window.onload = () => {
     return {
       asked: frame.clientWidth, scroll: root.scrollWidth,
       boxes: [...page.querySelectorAll(".scroll")].filter(box => box.scrollWidth > box.clientWidth).length,
+      ids: page.querySelectorAll("[id]").length, names: new Set([...page.querySelectorAll("[id]")].map(n => n.id)).size,
       contrast: Math.min(...texts.map(contrast)), texts: texts.length,
       size: Math.min(...texts.map(node => parseFloat(frame.contentWindow.getComputedStyle(node).fontSize))),
     };
@@ -59,7 +60,7 @@ def report(tmp_path, monkeypatch):
     for part in ("tables", "claims"):
         shutil.copytree(ROOT / "results" / config.run / part, config.results / part)
     fig = plt.figure(figsize=(20, 2))
-    figures.save(fig, "casgan", "fig-1", config, "Six kinds.")
+    figures.save(fig, "workbook", "labels-against-alpha", config, "A figure of the same name as a table.")
     plt.close(fig)
     return page.build(config).read_text()
 
@@ -77,5 +78,6 @@ def test_the_page_fits_a_phone_and_a_desk_and_is_legible(report, tmp_path):
         assert found["scroll"] <= found["asked"]  # wide tables scroll in their own boxes
         assert found["contrast"] >= 4.5  # WCAG 2, level AA
         assert found["size"] >= 10
+        assert found["ids"] == found["names"] > 26 + 38
     assert phone["boxes"] > 10
     assert desk["boxes"] < phone["boxes"]

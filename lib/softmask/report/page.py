@@ -82,6 +82,7 @@ def _context(config: Config) -> dict[str, Any]:
         "unfinished": [notebook for notebook in notebooks if notebook.status != "ok"],
         "display": papers.display,
         "title": _title,
+        "anchor": _anchor,
         "shown_problems": _SHOWN_PROBLEMS,
         "nothing_printed": text.NOTHING_PRINTED,
     }
@@ -92,6 +93,12 @@ def _title(name: str) -> str:
     what, _, number = name.partition("-")
     words = {"table": "Table", "fig": "Figure"}
     return f"{words[what]} {number}" if what in words else name
+
+
+def _anchor(entry: contents.TableEntry | contents.FigureEntry) -> str:
+    """The entry's id on the page; a table and a figure of the workbook's own may have one name."""
+    own_figure = entry.paper == WORKBOOK and isinstance(entry, contents.FigureEntry)
+    return f"{entry.paper}-{'figure-' if own_figure else ''}{entry.name}"
 
 
 def _differences(found: contents.Contents) -> dict[str, int]:
@@ -170,7 +177,7 @@ def _table(entry: contents.TableEntry) -> dict[str, Any]:
     found = _grids(entry)
     return {
         "entry": entry,
-        "anchor": f"{entry.paper}-{entry.name}",
+        "anchor": _anchor(entry),
         "grids": [_grid(entry, grid, len(found) > 1) for grid in found],
         "notes": tables.notes_of(entry.cells),
         "provenance": _provenance(entry.provenance),
@@ -242,7 +249,7 @@ def _difference(cell: JoinedCell, decimals: text.Decimals | None) -> tuple[str, 
 def _figure(entry: contents.FigureEntry) -> dict[str, Any]:
     return {
         "entry": entry,
-        "anchor": f"{entry.paper}-{entry.name}",
+        "anchor": _anchor(entry),
         "pictures": [
             {
                 "picture": picture,
