@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from softmask.data.rasterise import fill
+from softmask.distance import distance_inside
 from softmask.errors import DataError
 
 SUPERSAMPLING = 4
@@ -48,18 +49,14 @@ def signed_distance(inside: np.ndarray) -> np.ndarray:
     Returns:
         (H, W) float32; where all pixels are on one side, the distance is larger than the image.
     """
-    import cv2
-
     far = np.float32(sum(inside.shape))
-    inside = np.ascontiguousarray(inside, np.uint8)
+    inside = np.asarray(inside, bool)
     if not inside.any():
         return np.full(inside.shape, far)
     if inside.all():
         return np.full(inside.shape, -far)
     # the transform measures to pixel centres; the border runs half a pixel before them
-    within = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    without = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return without - within + np.where(inside > 0, np.float32(0.5), np.float32(-0.5))
+    return distance_inside(~inside) - distance_inside(inside) + np.where(inside, np.float32(0.5), np.float32(-0.5))
 
 
 def outline_distance(outlines: Outlines, area: float, window: Window) -> np.ndarray:
