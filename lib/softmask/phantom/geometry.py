@@ -123,7 +123,12 @@ def smooth_field(shape: tuple[int, int], scale: float, rng: np.random.Generator)
     scale = max(scale, 1.0)
     coarse = [int(np.ceil(size / scale)) + 3 for size in shape]
     noise = rng.standard_normal(coarse, dtype=np.float32)
-    large = cv2.resize(noise, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(2)  # the last digits hang on how the rows are shared out: everywhere as on two cores
+    try:
+        large = cv2.resize(noise, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    finally:
+        cv2.setNumThreads(threads)
     row, column = (rng.integers(0, large.shape[k] - shape[k] + 1) for k in (0, 1))
     # between independent grid values, cubic interpolation keeps this share of their variance along each axis (its
     # squared weights, averaged over all places between two grid points)
