@@ -75,6 +75,22 @@ def table(outcomes: Sequence[runner.Outcome]) -> str:
     return "\n".join(lines)
 
 
+def beside_committed(config: Config) -> str:
+    """How the run's tables compare with the committed ones, in a few lines; empty where none are, and of smoke runs.
+
+    It does not decide the exit status: networks trained on another machine may well differ. ``softmask verify`` has
+    one for scripts.
+    """
+    from softmask.report import kept, verify_cli
+
+    if not config.profile.is_result or not kept.has_committed(config.run):
+        return ""
+    try:
+        return verify_cli.summary(verify_cli.comparison(config.run))
+    except SoftmaskError as error:
+        return f"The tables were not compared with the committed ones: {error}"
+
+
 def require_data(config: Config) -> None:
     """With ``--data real``, raise MissingData at once when there are no lidc slices; the rest is each notebook's."""
     from softmask.data import found, open_dataset
@@ -151,4 +167,6 @@ def _run(chosen: argparse.Namespace, folder: Path) -> int:
     print(table(outcomes))
     where = config.results
     print(f"\nResults are in {where.relative_to(Path.cwd()) if where.is_relative_to(Path.cwd()) else where}")
+    if said := beside_committed(config):
+        print(f"\n{said}")
     return 0 if all(outcome.good for outcome in outcomes) else FAILURE

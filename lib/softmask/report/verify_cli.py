@@ -1,0 +1,93 @@
+"""``softmask verify``: a run's tables beside those that were committed, in words."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+
+from softmask.config import Config
+from softmask.report import kept, verify
+from softmask.report.verify import Comparison
+
+MOST = 20
+"""Lines of a short list."""
+STATED = (
+    f"Tolerance: computed tables identical, or within {verify.ROUNDING:g} of a number where versions or hardware "
+    f"differ; trained ones within {verify.SEEDS_APART:g} of the spread over images (over the root of the number of "
+    "seeds), differences within half their interval."
+)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the comparison; the exit status: 0 nothing differs, 1 something does.
+
+    Raises:
+        ConfigError: what should be compared is not there.
+    """
+    name = arguments.name or Config.from_parameters().run
+    found = comparison(name, arguments.against)
+    print(text(found, arguments.all))
+    return 1 if found.differs else 0
+
+
+def comparison(name: str, against: str | None = None) -> Comparison:
+    """The run ``name`` (or a folder) beside ``against``; None: beside what the checkout's commit has of that run."""
+    ours = kept.here(name)
+    theirs = kept.against(against, name) if against else kept.committed(name)
+    return verify.compare(verify.read(ours.content, ours.name), verify.read(theirs.content, theirs.name))
+
+
+def text(found: Comparison, everything: bool = False) -> str:
+    """The summary, and every cell that differs (:data:`MOST` of them), or with ``everything`` every cell there is."""
+    lines = [f"{found.here} here, beside {found.there}", "", *_counts(found)]
+    lines += [f"damaged   {table}: {why}" for table, why in found.damaged.items()]
+    if not found.cells.empty and (found.cells["state"] != verify.IDENTICAL).any():
+        lines += ["", "What may have moved them:", *_moved(found)]
+    cells = found.cells if everything else found.cells[found.cells["state"].isin(verify.DIFFERING)]
+    if not cells.empty:
+        lines += ["", "Every cell:" if everything else "What differs, the biggest first:", *_table(cells, everything)]
+    return "\n".join([*lines, "", STATED])
+
+
+def summary(found: Comparison) -> str:
+    """A few lines, for the end of a run."""
+    told = [f"damaged   {', '.join(found.damaged)}"] if found.damaged else []
+    more = ["softmask verify tells what, and what may have moved it"] if found.differs else []
+    return "\n".join([f"Beside {found.there}:", *_counts(found), *told, *more])
+
+
+def _counts(found: Comparison) -> list[str]:
+    lines = []
+    for kind in (verify.COMPUTED, verify.TRAINED):
+        cells = found.cells[found.cells["kind"] == kind]
+        if cells.empty:
+            continue
+        counts = Counter(cells["state"])
+        whole = sum((states == verify.IDENTICAL).all() for _, states in cells.groupby("table")["state"])
+        said = ", ".join(f"{counts[state]:,} {state}" for state in reversed(verify.STATES) if counts[state])
+        lines.append(f"{kind:<8}  {cells['table'].nunique()} tables, {whole} of them identical; cells: {said}")
+    for state, tables in ((verify.MISSING, found.missing), (verify.ADDED, found.added)):
+        if tables:
+            more = f", and {len(tables) - MOST} more" if len(tables) > MOST else ""
+            lines.append(f"{state:<8}  {len(tables)} tables: {', '.join(tables[:MOST])}{more}")
+    return lines or ["there is nothing to compare"]
+
+
+def _moved(found: Comparison) -> list[str]:
+    """Each cause with the number of tables it may have moved."""
+    tables = Counter(cause for causes in found.moved.values() for cause in causes)
+    return [f"  {cause}  ({number} table{'' if number == 1 else 's'})" for cause, number in tables.most_common(MOST)]
+
+
+def _table(cells, everything: bool) -> list[str]:
+    chosen = cells if everything else cells.head(MOST)
+    rows = [("table", "row", "data set", "measure", "state", "there", "here", "difference", "tolerance")]
+    for cell in chosen.itertuples():
+        numbers = ("" if value != value else f"{value:.3g}" for value in (cell.difference, cell.tolerance))
+        rows.append((cell.table, cell.row, cell.dataset, cell.metric, cell.state, cell.there, cell.here, *numbers))
+    widths = [min(max(map(len, column)), 60) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(field[:60].ljust(width) for field, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    rest = len(cells) - len(chosen)
+    return [*lines, f"... and {rest:,} more; --all lists every cell"] if rest else lines
