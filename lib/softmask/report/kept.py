@@ -49,37 +49,37 @@ def against(other: str, run: str) -> Files:
         return committed(run, commit)
 
 
-def committed(run: str, commit: str = "HEAD", root: Path = ROOT) -> Files:
-    """The tables of ``run`` as a commit of the checkout at ``root`` has them.
+def committed(run: str, commit: str = "HEAD") -> Files:
+    """The tables of ``run`` as a commit of the checkout has them.
 
     Raises:
         ConfigError: there is no history (a downloaded archive), or the commit holds no tables of that run.
     """
-    if git_state(root)[0] is None:
+    if git_state(ROOT)[0] is None:
         raise ConfigError(
-            f"{root} has no git history to compare with (it may be a downloaded archive); unpack a second copy and "
+            f"{ROOT} has no git history to compare with (it may be a downloaded archive); unpack a second copy and "
             f"name its folder: softmask verify {run} --against COPY/results/{run}"
         )
     places = [f"results/{run}/{name}" for name in FOLDERS]
-    listed = _git(root, "ls-tree", "-r", "-z", "--name-only", commit, "--", *places).decode().split("\0")
+    listed = _git("ls-tree", "-r", "-z", "--name-only", commit, "--", *places).decode().split("\0")
     paths = [path for path in listed if path.endswith(SUFFIXES)]
     if not paths:
-        raise ConfigError(f"commit {commit} holds no tables of {run}; {_known_in(root, commit)}")
+        raise ConfigError(f"commit {commit} holds no tables of {run}; {_known_in(commit)}")
     names = "".join(f"{commit}:{path}\n" for path in paths)
-    packed = _git(root, "cat-file", "--batch", given=names.encode())
+    packed = _git("cat-file", "--batch", given=names.encode())
     content, start = {}, 0
     for path in paths:  # each is "<object> blob <size>\n<content>\n"
         end = packed.index(b"\n", start)
         size = int(packed[start:end].split()[-1])
         content[path.removeprefix(f"results/{run}/")] = packed[end + 1 : end + 1 + size]
         start = end + size + 2
-    short = _git(root, "rev-parse", "--short", commit).decode().strip()
+    short = _git("rev-parse", "--short", commit).decode().strip()
     return Files(f"{run} of commit {short}", content)
 
 
-def has_committed(run: str, root: Path = ROOT) -> bool:
+def has_committed(run: str) -> bool:
     """Whether the checkout's commit holds tables of ``run``."""
-    return git_state(root)[0] is not None and bool(_git(root, "ls-tree", "HEAD", "--", f"results/{run}/tables"))
+    return git_state(ROOT)[0] is not None and bool(_git("ls-tree", "HEAD", "--", f"results/{run}/tables"))
 
 
 def _in_folder(folder: Path, name: str) -> Files:
@@ -99,23 +99,23 @@ def _known(results: Path) -> str:
     return f"there are {', '.join(runs)}" if runs else "nothing has run yet: ./run_all.sh"
 
 
-def _known_in(root: Path, commit: str) -> str:
-    folders = _git(root, "ls-tree", "--name-only", commit, "--", "results/").decode().split()
+def _known_in(commit: str) -> str:
+    folders = _git("ls-tree", "--name-only", commit, "--", "results/").decode().split()
     return f"it holds {', '.join(Path(folder).name for folder in folders)}" if folders else "it holds no results"
 
 
-def _commit(text: str, root: Path = ROOT) -> str | None:
+def _commit(text: str) -> str | None:
     """The full name of the commit that ``text`` means; None where it means none."""
-    if git_state(root)[0] is None:
+    if git_state(ROOT)[0] is None:
         return None
     try:
-        return _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{text}^{{commit}}").decode().strip()
+        return _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{text}^{{commit}}").decode().strip()
     except ConfigError:
         return None
 
 
-def _git(root: Path, *arguments: str, given: bytes = b"") -> bytes:
-    done = subprocess.run(["git", "-C", str(root), *arguments], input=given, capture_output=True, check=False)
+def _git(*arguments: str, given: bytes = b"") -> bytes:
+    done = subprocess.run(["git", "-C", str(ROOT), *arguments], input=given, capture_output=True, check=False)
     if done.returncode:
-        raise ConfigError(f"git {arguments[0]} failed in {root}: {done.stderr.decode(errors='replace').strip()}")
+        raise ConfigError(f"git {arguments[0]} failed in {ROOT}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout

@@ -82,8 +82,8 @@ class Comparison:
 
     Attributes:
         cells: one line for each cell: table, kind (``computed`` or ``trained``), row, dataset, metric, state, there,
-            here, difference, tolerance, and size (the difference over the tolerance, else over the spread or the number); what differs
-            first, the biggest on top.
+            here, difference, tolerance, and size (the difference over the tolerance, else over the spread or the
+            number); what differs first, the biggest on top.
         moved: by table that is not identical, what differs in its provenance, in words.
         damaged: by table, what is wrong with its files.
         missing, added: names of tables that only ``there`` has, and only ``here``.

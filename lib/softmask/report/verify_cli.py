@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from pathlib import Path
 
 from softmask.config import Config
 from softmask.report import kept, verify
@@ -32,8 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def comparison(name: str, against: str | None = None) -> Comparison:
     """The run ``name`` (or a folder) beside ``against``; None: beside what the checkout's commit has of that run."""
-    ours = kept.here(name)
-    theirs = kept.against(against, name) if against else kept.committed(name)
+    ours, committed = kept.here(name), Path(name).name
+    theirs = kept.against(against, committed) if against else kept.committed(committed)
     return verify.compare(verify.read(ours.content, ours.name), verify.read(theirs.content, theirs.name))
 
 

@@ -181,7 +181,5 @@ def _train(missing: list[Planned], config: Config, jobs: int | None, dask: str |
 
 
 def _publish(record: Record, config: Config) -> None:
-    """Put the record beside the tables, where another one or none is there."""
-    path, text = records_folder(config) / f"{record.spec.name}.json", record.to_json()
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        write_atomic(path, text)
+    """Put the record beside the tables, also where it is there: a file's time tells which notebook stands behind it."""
+    write_atomic(records_folder(config) / f"{record.spec.name}.json", record.to_json())
