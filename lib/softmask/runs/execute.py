@@ -181,5 +181,10 @@ def _train(missing: list[Planned], config: Config, jobs: int | None, dask: str |
 
 
 def _publish(record: Record, config: Config) -> None:
-    """Put the record beside the tables, also where it is there: a file's time tells which notebook stands behind it."""
-    write_atomic(records_folder(config) / f"{record.spec.name}.json", record.to_json())
+    """Put the record beside the tables; one that is there already gets a new time, which tells the runner of the
+    notebooks which of them stands behind it."""
+    path, text = records_folder(config) / f"{record.spec.name}.json", record.to_json()
+    if path.exists() and path.read_bytes() == text.encode():
+        path.touch()
+    else:
+        write_atomic(path, text)
