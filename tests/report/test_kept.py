@@ -53,6 +53,7 @@ def test_the_committed_run(checkout: Path, capsys):
     assert "cells: 40 different" in said
     assert "... and 20 more; --all lists every cell" in said
     assert "80 ± 10" in said
+    assert said.count("nothing that the provenance names") == 21  # once among the causes
     assert verify("cpu-embedded", "--all") == 1
     assert "row 39" in capsys.readouterr().out
 

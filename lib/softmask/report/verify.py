@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from softmask.errors import DataError
 from softmask.report import tables
 from softmask.report.moved import unlike, what_moved
+from softmask.report.text import NOT_RUN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -313,5 +314,5 @@ def _shown(cell: Cell | None) -> str:
         return ""
     mean, spread = cell["ours_mean"], cell["ours_std"]
     if cell["text"] or mean is None:
-        return cell["text"]
+        return cell["text"] or ("undefined" if cell["data"] else NOT_RUN)
     return f"{mean:.6g}" if spread is None else f"{mean:.6g} ± {spread:.6g}"

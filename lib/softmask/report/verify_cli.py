@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from softmask.config import Config
 from softmask.report import kept, verify
 from softmask.report.verify import Comparison
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 MOST = 20
 """Lines of a short list."""
+WIDEST = 60
+"""Characters of a column."""
 STATED = (
     f"Tolerance: computed tables identical, or within {verify.ROUNDING:g} of a number where versions or hardware "
     f"differ; trained ones within {verify.SEEDS_APART:g} of the spread over images (over the root of the number of "
@@ -40,13 +47,17 @@ def comparison(name: str, against: str | None = None) -> Comparison:
 
 def text(found: Comparison, everything: bool = False) -> str:
     """The summary, and every cell that differs (:data:`MOST` of them), or with ``everything`` every cell there is."""
-    lines = [f"{found.here} here, beside {found.there}", "", *_counts(found)]
+    lines = [f"{found.here} here, beside {found.there}", "", *_counts(found, MOST)]
     lines += [f"damaged   {table}: {why}" for table, why in found.damaged.items()]
     if not found.cells.empty and (found.cells["state"] != verify.IDENTICAL).any():
         lines += ["", "What may have moved them:", *_moved(found)]
     cells = found.cells if everything else found.cells[found.cells["state"].isin(verify.DIFFERING)]
     if not cells.empty:
-        lines += ["", "Every cell:" if everything else "What differs, the biggest first:", *_table(cells, everything)]
+        lines += [
+            "",
+            "Every cell:" if everything else "What differs, the biggest first:",
+            *_table(found, cells, everything),
+        ]
     return "\n".join([*lines, "", STATED])
 
 
@@ -57,7 +68,8 @@ def summary(found: Comparison) -> str:
     return "\n".join([f"Beside {found.there}:", *_counts(found), *told, *more])
 
 
-def _counts(found: Comparison) -> list[str]:
+def _counts(found: Comparison, most: int = 0) -> list[str]:
+    """A line for each kind of table; of tables that only one side has, the names of the first ``most``."""
     lines = []
     for kind in (verify.COMPUTED, verify.TRAINED):
         cells = found.cells[found.cells["kind"] == kind]
@@ -69,8 +81,8 @@ def _counts(found: Comparison) -> list[str]:
         lines.append(f"{kind:<8}  {cells['table'].nunique()} tables, {whole} of them identical; cells: {said}")
     for state, tables in ((verify.MISSING, found.missing), (verify.ADDED, found.added)):
         if tables:
-            more = f", and {len(tables) - MOST} more" if len(tables) > MOST else ""
-            lines.append(f"{state:<8}  {len(tables)} tables: {', '.join(tables[:MOST])}{more}")
+            names = [*tables[:most], *([f"and {len(tables) - most} more"] if len(tables) > most > 0 else [])]
+            lines.append(f"{state:<8}  {len(tables)} tables{': ' if names else ''}{', '.join(names)}")
     return lines or ["there is nothing to compare"]
 
 
@@ -80,15 +92,20 @@ def _moved(found: Comparison) -> list[str]:
     return [f"  {cause}  ({number} table{'' if number == 1 else 's'})" for cause, number in tables.most_common(MOST)]
 
 
-def _table(cells, everything: bool) -> list[str]:
+def _table(found: Comparison, cells: pd.DataFrame, everything: bool) -> list[str]:
     chosen = cells if everything else cells.head(MOST)
-    rows = [("table", "row", "data set", "measure", "state", "there", "here", "difference", "tolerance")]
+    rows = [("table", "row", "data set", "measure", "state", "there", "here", "difference", "tolerance", "moved by")]
     for cell in chosen.itertuples():
-        numbers = ("" if value != value else f"{value:.3g}" for value in (cell.difference, cell.tolerance))
-        rows.append((cell.table, cell.row, cell.dataset, cell.metric, cell.state, cell.there, cell.here, *numbers))
-    widths = [min(max(map(len, column)), 60) for column in zip(*rows, strict=True)]
+        numbers = ("" if math.isnan(value) else f"{value:.3g}" for value in (cell.difference, cell.tolerance))
+        causes = found.moved.get(cell.table, ()) if cell.state != verify.IDENTICAL else ()
+        kinds = ", ".join(dict.fromkeys(cause.partition(":")[0] for cause in causes))
+        rows.append(
+            (cell.table, cell.row, cell.dataset, cell.metric, cell.state, cell.there, cell.here, *numbers, kinds)
+        )
+    widths = [min(max(map(len, column)), WIDEST) for column in zip(*rows, strict=True)]
     lines = [
-        "  ".join(field[:60].ljust(width) for field, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        "  ".join(field[:WIDEST].ljust(width) for field, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
     ]
     rest = len(cells) - len(chosen)
     return [*lines, f"... and {rest:,} more; --all lists every cell"] if rest else lines
