@@ -39,7 +39,7 @@ ROUNDING = 1e-5
 """Of a number's size: what other versions or another processor may change in the sixth and last digit of a CSV."""
 SEEDS_APART = 0.3
 """Share of the spread over images by which the means of two trainings may differ. Of 3,063 pairs of seeds in the
-committed runs of three, 82 % are nearer; of the whole, half are within 0.1 and 95 % within 0.7."""
+committed tables of three seeds 83 % are nearer; half are within 0.1, 95 % within 0.7."""
 TIMES = ("ms", "s")
 """Units of measured times."""
 FIELDS = tables.COLUMNS[5:]
