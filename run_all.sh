@@ -19,11 +19,12 @@ each beside the printed one, and the report. What has not changed since it last 
   --force                     run notebooks that have not changed, too
   --recorded                  train nothing: tables and figures from the committed records of trained runs
   --fetch                     first get the real data that is public without registration
-  --list                      list the notebooks, what each regenerates and how long it takes
+  --list                      list the notebooks, what each regenerates, the time and memory it takes
   --lab                       open the notebooks in JupyterLab instead
   --help                      this text
 
 Real data is looked for in the folder that SOFTMASK_DATA names (default ./data).
+At the end the tables are compared with the committed ones (.venv/bin/softmask verify tells more).
 Exit status: 0 all well, 1 a notebook or the set-up failed, 2 a wrong option or data that is not there.
 TEXT
 }

@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_segment(commands)
     _add_lungs(commands)
+    _add_verify(commands)
     return parser
 
 
@@ -167,6 +168,22 @@ def _add_lungs(commands) -> None:
     lungs.set_defaults(run=_lungs)
 
 
+def _add_verify(commands) -> None:
+    text = "compare a run's tables, cell by cell, with those that are committed (exit status 1 if any differs)"
+    more = "It computes nothing: ./run_all.sh --force does that first, and ends with this comparison."
+    verify = commands.add_parser("verify", help=text, description=f"{text}. {more}")
+    verify.add_argument(
+        "name", nargs="?", metavar="RUN", help="such as cpu-embedded, or a folder of results (default: as run_all.sh)"
+    )
+    verify.add_argument(
+        "--against",
+        metavar="WHAT",
+        help="another run, a folder of results, or a commit (default: what git has committed of the run)",
+    )
+    verify.add_argument("--all", action="store_true", help="list every cell, not only those that differ")
+    verify.set_defaults(run=_verify)
+
+
 def _known(names: Sequence[str], all_names: Iterable[str]) -> Sequence[str]:
     for name in names:
         if name not in all_names:
@@ -190,6 +207,12 @@ def _lungs(arguments: argparse.Namespace) -> int:
     from softmask.models import lungs_cli  # torch takes its time
 
     return lungs_cli.run(arguments)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from softmask.report import verify_cli
+
+    return verify_cli.run(arguments)
 
 
 def _list(arguments: argparse.Namespace) -> int:

@@ -121,14 +121,22 @@ def read(path: str | Path) -> pd.DataFrame:
     Raises:
         DataError: names the file, and the line, that is missing, damaged, or not such a table.
     """
-    import pandas as pd
-
-    path = Path(path)
     try:
-        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8")), strict=True))
+        content = Path(path).read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such table; run the notebook that writes it") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as a table ({error}); run its notebook again") from error
+    return parse(content, path)
+
+
+def parse(content: bytes, path: str | Path) -> pd.DataFrame:
+    """The long table that a CSV's ``content`` holds, as :func:`read` gives it; errors name ``path``."""
+    import pandas as pd
+
+    try:
+        lines = list(csv.reader(io.StringIO(content.decode()), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a table ({error}); run its notebook again") from error
     if not lines or tuple(lines[0]) != COLUMNS:
         raise DataError(f"{path}: not a table of results: its first line must be {','.join(COLUMNS)}")

@@ -181,7 +181,10 @@ def _train(missing: list[Planned], config: Config, jobs: int | None, dask: str |
 
 
 def _publish(record: Record, config: Config) -> None:
-    """Put the record beside the tables, where another one or none is there."""
+    """Put the record beside the tables; one that is there already gets a new time, which tells the runner of the
+    notebooks which of them stands behind it."""
     path, text = records_folder(config) / f"{record.spec.name}.json", record.to_json()
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
+    if path.exists() and path.read_bytes() == text.encode():
+        path.touch()
+    else:
         write_atomic(path, text)

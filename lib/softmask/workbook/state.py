@@ -17,6 +17,7 @@ from pathlib import Path
 
 from softmask.config import Config, output_root
 from softmask.files import write_atomic
+from softmask.workbook import times
 from softmask.workbook.notebook import NotebookError
 
 OK, FAILED, NOT_RUN, RUNNING = "ok", "failed", "not run", "running"
@@ -38,12 +39,6 @@ class Entry:
         """Whether it ended well with this digest and all it wrote is still there."""
         root = output_root()
         return self.status == OK and self.digest == digest and all((root / path).is_file() for path in self.outputs)
-
-    def output_stats(self) -> list[tuple[str, int, int]]:
-        """Path, size and modification time of each output that is there."""
-        root = output_root()
-        stats = [(path, (root / path).stat()) for path in self.outputs if (root / path).is_file()]
-        return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
 
 
 def state_path(config: Config) -> Path:
@@ -74,12 +69,12 @@ def save(config: Config, entries: Iterable[Entry]) -> Path:
 
 
 def outputs_now(config: Config) -> dict[str, tuple[int, int]]:
-    """Size and modification time of every file of the run but the state, by path below the output root."""
-    root, state = output_root(), state_path(config)
+    """Size and modification time of every file of the run that notebooks write, by path below the output root."""
+    root, others = output_root(), (state_path(config), times.path_of(config))
     found = {}
     for folder in (config.results, config.figures):
         for path in folder.rglob("*"):
-            if path.is_file() and path != state:
+            if path.is_file() and path not in others:
                 stat = path.stat()
                 found[path.relative_to(root).as_posix()] = (stat.st_size, stat.st_mtime_ns)
     return found
