@@ -9,7 +9,7 @@ import cv2
 import matplotlib
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softmask.data.kinds import KINDS
@@ -84,6 +84,7 @@ def test_an_absent_reader_has_no_dice(discs):
     assert list(explore.step(sample, explore.start(sample)).dice) == names
 
 
+@settings(max_examples=40)
 @given(
     st.lists(st.floats(20, 44).map(lambda x: round(2 * x) / 2), min_size=8, max_size=8),
     st.none() | st.sampled_from([1.0, 2.5, 4.0]),
@@ -113,13 +114,12 @@ def test_what_cannot_be_labelled(discs):
 @pytest.mark.parametrize("radius", [3, 9, 18])
 def test_a_step_is_quick(discs, radius):
     sample = discs(radius=radius)
-    strip = explore_drawn.Strip()
-    for setting in explore.fixed(sample).values():
-
-        def once(setting=setting):
-            strip.png(explore_drawn.pictures(sample, setting, explore.step(sample, setting)))
-
-        assert milliseconds(once) < LIMIT_MS
+    setting = replace(explore.start(sample), radius=4)
+    made, strip = explore.step(sample, setting), explore_drawn.Strip()
+    computing = milliseconds(lambda: explore.step(sample, setting))
+    drawing = milliseconds(lambda: strip.png(explore_drawn.pictures(sample, setting, made)))
+    assert computing < LIMIT_MS / 3
+    assert computing + drawing < LIMIT_MS
 
 
 def test_fixed_settings_differ_in_one_thing(discs):
@@ -136,9 +136,10 @@ def test_fixed_settings_differ_in_one_thing(discs):
 class TestPictures:
     def test_a_strip_shows_each_row_as_if_it_were_the_first(self, discs):
         sample = discs()
-        settings = list(explore.fixed(sample).values())
-        rows = [explore_drawn.pictures(sample, one, explore.step(sample, one)) for one in settings]
-        rows.append(explore_drawn.pictures(sample, settings[0], None))
+        rows = [
+            explore_drawn.pictures(sample, one, explore.step(sample, one)) for one in explore.fixed(sample).values()
+        ]
+        rows.append(explore_drawn.pictures(sample, explore.start(sample), None))
         strip = explore_drawn.Strip()
         drawn = [strip.png(row) for row in rows]
         assert len(set(drawn)) == len(drawn)
@@ -169,11 +170,11 @@ class TestPictures:
         import matplotlib.pyplot as plt
 
         sample = discs()
-        settings = explore.fixed(sample)
-        steps = {name: explore.step(sample, setting) for name, setting in settings.items()}
-        fig = explore_drawn.fixed_settings(sample, settings, steps)
+        chosen = explore.fixed(sample)
+        steps = {name: explore.step(sample, setting) for name, setting in chosen.items()}
+        fig = explore_drawn.fixed_settings(sample, chosen, steps)
         try:
-            assert len(fig.axes) == 4 * len(settings)
+            assert len(fig.axes) == 4 * len(chosen)
             assert [ax.get_title() for ax in fig.axes[:4]] == list(explore_drawn.TITLES)
             assert [text.get_text() for text in fig.legends[0].get_texts()][:4] == [
                 "long axis",

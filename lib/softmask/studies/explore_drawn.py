@@ -66,7 +66,7 @@ class Strip:
         figure = Figure(figsize=(inches * len(titles), inches + 0.3), dpi=80, layout="none")
         self._canvas = FigureCanvasAgg(figure)
         self._axes = figure.subplots(1, len(titles), squeeze=False)[0]
-        figure.subplots_adjust(left=0, right=1, bottom=0.01, top=1 - 0.3 / (inches + 0.3), wspace=0.02)
+        figure.subplots_adjust(left=0.002, right=0.998, bottom=0.01, top=1 - 0.3 / (inches + 0.3), wspace=0.02)
         self._titles = titles
 
     def png(self, row: Sequence[Panel]) -> bytes:

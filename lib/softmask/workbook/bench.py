@@ -47,7 +47,8 @@ class Bench(widgets.VBox):
         self._strip = explore_drawn.Strip()
         self._quiet = False
         # no drop-down list: JupyterLab takes the up and down keys for itself
-        self.nodule = widgets.ToggleButtons(options=[(display("rows", name), name) for name in self._nodules])
+        names = [(display("rows", name), name) for name in self._nodules]
+        self.nodule = widgets.ToggleButtons(options=names, style={"button_width": "auto"})
         self.ends = [
             [
                 [_slider(f"end {end + 1}, {name}", 0, explore.SIZE - 1, 0.5) for name in ("row", "column")]
