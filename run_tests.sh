@@ -42,8 +42,9 @@ stage() { # stage <name> <command ...>
 }
 
 notebooks() {
-    local found=(notebooks/[0-9][0-9]_*.ipynb)
-    if [ ! -e "${found[0]}" ]; then
+    shopt -s nullglob
+    local found=(notebooks/*.ipynb notebooks/teaching/*.ipynb)
+    if [ ${#found[@]} -eq 0 ]; then
         say "there are no notebooks yet: nothing to run"
         return
     fi

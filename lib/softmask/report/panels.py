@@ -54,7 +54,7 @@ def grid(
     fig, axes = figures.image_grid(len(rows), len(rows[0]), size)
     for i, row in enumerate(rows):
         for j, panel in enumerate(row):
-            _draw(axes[i, j], panel)
+            draw(axes[i, j], panel)
             if columns and i == 0:
                 axes[i, j].set_title(columns[j])
             if names and j == 0:
@@ -71,7 +71,8 @@ def grid(
     return fig
 
 
-def _draw(ax: Axes, panel: Panel) -> None:
+def draw(ax: Axes, panel: Panel) -> None:
+    """Draw a panel on axes that are switched off, as :func:`grid` does."""
     if panel.image is None:
         ax.text(0.5, 0.5, panel.note, ha="center", va="center", transform=ax.transAxes, fontsize=12, style="italic")
         ax.set_axis_on()
@@ -159,7 +160,7 @@ def kinds_and_doctors(samples: Mapping[str, Sample], masks: Mapping[str, np.ndar
         rows[3].append(_predicted(masks, sample, window))
     names = ["image", "readers 1–4", "50 % consensus", "DSNet"]
     fig = grid(rows, [kind.replace("_", " ") for kind in samples], names)
-    _legend(fig, {f"reader {i}": color for i, color in enumerate(DOCTORS, start=1)})
+    legend(fig, {f"reader {i}": color for i, color in enumerate(DOCTORS, start=1)})
     return fig
 
 
@@ -217,7 +218,7 @@ def regions_of_interest(samples: Sequence[Sample], threshold: float = 0.1) -> Fi
         rows[1].append(Panel(np.where(binary, image, 0)))
         rows[2].append(Panel(np.where(soft, image, 0)))
     fig = grid(rows, names=["comparison", "ROI, binary mask", "ROI, soft mask"])
-    _legend(fig, {"binary mask": BINARY, f"soft mask (alpha ≥ {threshold:g})": SOFT})
+    legend(fig, {"binary mask": BINARY, f"soft mask (alpha ≥ {threshold:g})": SOFT})
     return fig
 
 
@@ -273,7 +274,8 @@ def other_sets(datasets: Mapping[str, Dataset]) -> Figure:
     return grid(rows, ["image", "mask", "trimap", "soft mask"], names, size=3.2)
 
 
-def _legend(fig: Figure, entries: Mapping[str, str]) -> None:
+def legend(fig: Figure, entries: Mapping[str, str]) -> None:
+    """What the colours of lines mean, by name, below the panels."""
     from matplotlib.lines import Line2D
 
     lines = [Line2D([], [], color=color, linewidth=3) for color in entries.values()]
@@ -302,7 +304,7 @@ def label_errors(records: pd.DataFrame, labels: Sequence[str], metric: str, axis
         box.set(facecolor=SOFT if "soft" in name else BINARY, alpha=0.8)
     ax.set(yticks=range(1, len(names) + 1), yticklabels=[display("rows", name) for name in names], xlabel=axis)
     ax.invert_yaxis()
-    _legend(fig, {"made by matting": SOFT, "not": BINARY})
+    legend(fig, {"made by matting": SOFT, "not": BINARY})
     return fig
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from pathlib import Path
 from softmask.errors import SoftmaskError
 
 PATTERN = "[0-9][0-9]_*.ipynb"
+_GOAL = re.compile(r"^\*\*Goals?\.?\*\*\.?\s*(.+?)\s*(?:\n\s*\n|\Z)", re.DOTALL | re.MULTILINE)
 KEYS = {"title", "regenerates", "needs", "seconds", "after"}
 
 
@@ -33,6 +35,7 @@ class Notebook:
 
     Attributes:
         path: the ``.ipynb`` file; ``name`` is its stem, such as ``02_soft_masks``.
+        goal: the paragraph that begins with ``**Goal.**`` in the first cell, without those words; empty without one.
         regenerates: the tables and figures it writes, as ``paper/table-or-figure``.
         needs: names of notebooks that must not have failed.
         seconds: expected time by profile name.
@@ -43,6 +46,7 @@ class Notebook:
 
     path: Path
     title: str
+    goal: str = ""
     regenerates: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -109,6 +113,8 @@ def load(path: str | Path) -> Notebook:
         content = json.loads(path.read_text(encoding="utf-8"))
         cells = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
         sources = ["".join(cell["source"]) for cell in cells]
+        first = next(iter(content["cells"]), {"cell_type": "code"})
+        goal = _GOAL.search("".join(first["source"])) if first["cell_type"] == "markdown" else None
         metadata = dict(content["metadata"].get("softmask", {}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise NotebookError(f"{path} cannot be read as a notebook ({type(error).__name__}: {error})") from error
@@ -129,6 +135,7 @@ def load(path: str | Path) -> Notebook:
     return Notebook(
         path=path,
         title=str(metadata.get("title", path.stem)),
+        goal=goal[1] if goal else "",
         regenerates=_strings(metadata.get("regenerates", []), "regenerates", path),
         needs=_strings(metadata.get("needs", []), "needs", path),
         seconds=seconds,
