@@ -71,7 +71,7 @@ def _equal(found: list[Row]) -> Check:
         if one.dataset == other.dataset and network(one) != network(other):
             a, b = _numbers(one), _numbers(other)
             if len([name for name in a if name in b]) > 1 and any(name.endswith("mean") and name in b for name in a):
-                pairs.setdefault((one.numbers, other.numbers), (one, other))
+                pairs.setdefault((network(one), one.numbers, network(other), other.numbers), (one, other))
     findings = []
     for one, other in pairs.values():
         a, b = _numbers(one), _numbers(other)
