@@ -246,7 +246,7 @@ def test_what_texts_state():
     gain = {"paper": "softgan", "table": "table-1", "row": "medt", "over": "unet", "dataset": "lidc", "metric": "dice"}
     counted = {"paper": "softgan", "table": "table-1", "dataset": "lidc", "metrics": ["dice"]}
     right = {
-        "sums": [{"paper": "softgan", "where": "here", "what": "images", "parts": [3, 4], "whole": 7}],
+        "sums": [{"paper": "softgan", "what": "images", "parts": [3, 4], "whole": 7}],
         "sizes": [{"what": "images", "sizes": {"softgan": [3, 4], "casgan": [5, 2]}}],
         "gains": [{**gain, "points": 1.5}, {**gain, "more_than": 0.01}],
         "counted": [{**counted, "of": 200}],

@@ -169,5 +169,5 @@ def test_the_table_numbers_its_rows_and_names_what_needs_training():
     assert list(shown.index) == ["1. here", "2. here"]
     frame = tables.to_frame(result).set_index(["row", "metric"])
     assert frame.loc[("1. here", "difference"), "ours_mean"] == pytest.approx(0.15)
-    assert frame.loc[("1. here", "instead"), "note"] == "b"
+    assert frame.loc[("1. here", "choice_and_alternative"), "note"] == "a / b"
     assert choices.NEEDS_TRAINING[0] in result.caption

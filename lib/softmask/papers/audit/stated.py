@@ -34,7 +34,7 @@ def _sums(stated: list[Mapping[str, Any]]) -> Check:
         total = sum(one["parts"])
         if total != one["whole"]:
             words = f"{' + '.join(map(str, one['parts']))} = {total}, not {one['whole']}"
-            place = f"{one['paper']}, {one['where']}: {one['what']}"
+            place = f"{one['paper']}, {one['what']}"
             findings.append(Finding((place,), words, abs(total - one["whole"]), "count"))
     return Check("parts and wholes", "stated parts add up to the stated whole", MUST_HOLD, len(stated), tuple(findings))
 

@@ -81,7 +81,7 @@ def table(choices: Iterable[Choice], about: str) -> ResultTable:
     """The workbook's table of choices; ``about`` says in its caption what they were measured on."""
     cells = []
     for number, one in enumerate(choices, start=1):
-        texts = {"choice": one.choice, "instead": one.instead, "measure": one.measure}
+        texts = {"choice_and_alternative": f"{one.choice} / {one.instead}", "measure": one.measure}
         numbers = {"chosen": one.chosen, "alternative": one.other, "difference": one.other - one.chosen}
         numbers |= {"low": one.low, "high": one.high}
         row, nothing = f"{number}. {one.where}", float("nan")
@@ -92,5 +92,5 @@ def table(choices: Iterable[Choice], about: str) -> ResultTable:
         f"{about} Difference: alternative minus choice, with a 95 % interval (low to high) that draws whole patients. "
         f"Not here, because each takes a training: {'; '.join(NEEDS_TRAINING)}."
     )
-    units = {"choice": "text", "instead": "text", "measure": "text", "values": "count"}
+    units = {"choice_and_alternative": "text", "measure": "text", "values": "count"}
     return ResultTable(WORKBOOK, "choices", "What open choices change", caption, cells, units)
