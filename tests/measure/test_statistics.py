@@ -155,3 +155,32 @@ def test_holm_lies_between_the_value_and_bonferroni_and_keeps_the_order(p):
     assert (adjusted >= np.array(p)).all()
     assert (adjusted <= np.minimum(np.array(p) * len(p), 1) + 1e-12).all()
     assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0).all()
+
+
+def test_a_difference_of_means_is_that_of_the_paired_test():
+    random = np.random.default_rng(4)
+    a, b, groups = random.normal(size=60), random.normal(size=60), [i // 3 for i in range(60)]
+    test = statistics.paired_test(b, a, 7, groups)
+    mean_a, mean_b, low, high = statistics.mean_difference(a, b, 7, groups)
+    assert (mean_b - mean_a, low, high) == pytest.approx((test.mean_difference, test.low, test.high))
+
+
+def test_each_mean_is_over_its_own_values_and_weights():
+    a, b = [1.0, np.nan, 3.0, 2.0], [1.0, 5.0, np.nan, 2.0]
+    mean_a, mean_b, low, high = statistics.mean_difference(a, b, 0, "wxyz", weights=np.array([1, 2, 9, 1]))
+    assert (mean_a, mean_b) == (2, pytest.approx((1 + 10 + 2) / 4))
+    assert low <= mean_b - mean_a <= high
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "groups", "message"),
+    [
+        ([1.0], [1.0, 2.0], "a", "give as many"),
+        ([1.0, 2.0], [1.0, 2.0], "a", "give as many"),
+        ([np.nan, np.nan], [1.0, 2.0], "ab", "no values left"),
+        ([np.inf, 1.0], [1.0, 2.0], "ab", "must be finite"),
+    ],
+)
+def test_a_difference_of_what_cannot_be_averaged_is_refused(a, b, groups, message):
+    with pytest.raises(DataError, match=message):
+        statistics.mean_difference(a, b, 0, groups)

@@ -90,6 +90,59 @@ def paired_test(a: np.ndarray, b: np.ndarray, seed: int, groups: Sequence[Hashab
     return PairedTest(float(differences.mean()), low, high, p, len(differences), len(means), left_out)
 
 
+def mean_difference(
+    a: np.ndarray,
+    b: np.ndarray,
+    seed: int,
+    groups: Sequence[Hashable],
+    weights: np.ndarray | None = None,
+    n: int = 2000,
+) -> tuple[float, float, float, float]:
+    """Means of ``a`` and of ``b`` (N,), and a 95 % percentile bootstrap interval of mean b - mean a.
+
+    Unlike in :func:`paired_test` each mean is over its own defined values, so two ways of treating undefined ones, or
+    of weighing the images, can be compared; whole groups are drawn.
+
+    Args:
+        groups: (N,) the patient of each image.
+        weights: (N,) of the values of ``b``; None: one each.
+
+    Returns:
+        Mean of a, mean of b, low, high.
+
+    Raises:
+        DataError: for lists of different length, infinite values, or a mean over nothing.
+    """
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    weights = np.ones(len(a)) if weights is None else np.asarray(weights, dtype=float)
+    if not a.shape == b.shape == weights.shape == (len(groups),):
+        raise DataError(
+            f"lists of {a.shape} and {b.shape} values with {len(groups)} groups and {weights.shape} weights: "
+            "give as many of each"
+        )
+    if np.isinf(a).any() or np.isinf(b).any():
+        raise DataError("values must be finite; count infinite ones and leave them out")
+    if np.isnan(a).all() or np.isnan(b).all():
+        raise DataError("no values left to compare (all are NaN, or there were none)")
+    number: dict[Hashable, int] = {}
+    numbers = np.array([number.setdefault(group, len(number)) for group in groups])
+
+    def sums(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        weights = np.where(np.isnan(values), 0, weights)
+        return np.bincount(numbers, weights * np.nan_to_num(values)), np.bincount(numbers, weights)
+
+    (of_a, count_a), (of_b, count_b) = sums(a, np.ones(len(a))), sums(b, weights)
+    drawn = np.random.default_rng(seed).integers(len(number), size=(n, len(number)))
+
+    def means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        total = counts[drawn].sum(axis=1)  # a draw may hold groups without a defined value alone
+        return np.divide(values[drawn].sum(axis=1), total, out=np.full(n, np.nan), where=total > 0)
+
+    differences = means(of_b, count_b) - means(of_a, count_a)
+    low, high = np.nanquantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return of_a.sum() / count_a.sum(), of_b.sum() / count_b.sum(), float(low), float(high)
+
+
 def holm(p: Sequence[float]) -> np.ndarray:
     """``p`` values (N,) adjusted for being N together, in their order: Holm's step-down method (1979).
 
