@@ -97,7 +97,7 @@ def label_items(
         with tqdm(total=len(items), desc="label", unit="image", disable=len(items) < 2) as bar:
             for one in problems:
                 note(Outcome(_failed(one.where, one.why)), one.where)
-            for item, outcome in zip(items, found, strict=False):
+            for outcome, item in zip(found, items, strict=False):  # fewer where the work was ended
                 if outcome.full:
                     full.append(outcome.full)
                 else:
