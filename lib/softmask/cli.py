@@ -14,6 +14,7 @@ from softmask.config import PROFILES, Config
 from softmask.config import SOURCES as DATA_SOURCES
 from softmask.data.sources import NAMES, REAL_ONLY, SOURCES, found
 from softmask.errors import ConfigError, SoftmaskError
+from softmask.own_labels.arguments import add as _add_label
 
 if TYPE_CHECKING:
     from softmask.data.check import Status
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_segment(commands)
     _add_lungs(commands)
     _add_verify(commands)
+    _add_label(commands)
     return parser
 
 
@@ -109,7 +111,7 @@ def _add_segment(commands) -> None:
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="grey PNG, CT in DICOM (a file, or a folder of them), or NIfTI (every axial slice)",
+        help="grey PNG or TIFF, CT in DICOM (a file, or a folder of them), NIfTI or nrrd (every axial slice)",
     )
     segment.add_argument("--model", required=True, metavar="NAME", help="such as dsnet, or the folder of a model")
     segment.add_argument("--out", metavar="FOLDER", help="where the results go (default: beside each image)")
@@ -125,7 +127,7 @@ def _add_segment(commands) -> None:
         nargs=2,
         type=float,
         metavar=("LOW", "HIGH"),
-        help="of DICOM and NIfTI, the values that become black and white (default: -1000 400 HU)",
+        help="of DICOM, NIfTI and nrrd, the values that become black and white (default: -1000 400 HU)",
     )
     grey.add_argument(
         "--stretch", action="store_true", help="grey levels from each slice's own minimum to its own maximum"

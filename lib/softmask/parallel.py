@@ -26,7 +26,7 @@ def map_items(
     """``work(item)`` of each of ``items``, in their order, on ``jobs`` processes (default all cores)."""
     from joblib import delayed
 
-    return list(_processes(jobs)(delayed(work)(item) for item in progress(items, title, unit, show)))
+    return list(pool(jobs, batch=8)(delayed(work)(item) for item in progress(items, title, unit, show)))
 
 
 def map_samples(
@@ -55,7 +55,7 @@ def map_samples(
                 yield delayed(_guarded)(work, sample)
 
     records: list[dict] = []
-    for name, outcome in _processes(jobs)(tasks()):
+    for name, outcome in pool(jobs, batch=8)(tasks()):
         if isinstance(outcome, str):
             dataset.add_problem(name, outcome)
         else:
@@ -63,13 +63,16 @@ def map_samples(
     return records
 
 
-def _processes(jobs: int | None) -> Parallel:
+def pool(jobs: int | None = None, batch: int | str = "auto") -> Parallel:
+    """Processes (default: one a core) that give what tasks return one by one, in the order of the tasks.
+
+    One thread in each process, whatever the environment says: threads that wait for one another on a busy core made
+    small matrix products thirty times as slow.
+    """
     from joblib import Parallel, parallel_config
 
-    # One thread in each process, whatever the environment says: threads that wait for one another on a busy core made
-    # small matrix products thirty times as slow.
     with parallel_config("loky", inner_max_num_threads=1):
-        return Parallel(n_jobs=jobs or cores(), return_as="generator", batch_size=8, pre_dispatch="4*n_jobs")
+        return Parallel(n_jobs=jobs or cores(), return_as="generator", batch_size=batch, pre_dispatch="4*n_jobs")
 
 
 def _guarded(work: Callable[[Sample], list[dict]], sample: Sample) -> tuple[str, list[dict] | str]:

@@ -60,10 +60,10 @@ def read_frame(path: Path) -> Frame:
     import SimpleITK
 
     if path.name.lower().endswith(".nrrd"):
-        _nrrd_header(path)
+        nrrd_header(path)
     _need_file(path)
     reader = SimpleITK.ImageFileReader()
-    reader.SetImageIO(_io(path))
+    reader.SetImageIO(image_io(path))
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
@@ -103,7 +103,7 @@ def read_turned(path: Path) -> np.ndarray:
     else:
         check_nifti(path)
     try:
-        image = SimpleITK.ReadImage(str(path), imageIO=_io(path))
+        image = SimpleITK.ReadImage(str(path), imageIO=image_io(path))
         if image.GetDimension() == 3:
             image = SimpleITK.DICOMOrient(image, "LPS")
     except RuntimeError as error:
@@ -140,7 +140,7 @@ def check_nifti(path: Path) -> None:
 
 def check_nrrd(path: Path) -> None:
     """As :func:`check_nifti`, for nrrd."""
-    fields, start = _nrrd_header(path)
+    fields, start = nrrd_header(path)
     expected = math.prod(_nrrd_sizes(path, fields)) * _nrrd_bytes(path, fields)
     length = 0
     try:
@@ -155,8 +155,8 @@ def check_nrrd(path: Path) -> None:
         raise DataError(f"{path}: truncated, {length} bytes of voxels of {expected}; {_REMEDY}")
 
 
-def _nrrd_header(path: Path) -> tuple[dict[str, str], int]:
-    """The header's fields, lower case, and where the voxels begin."""
+def nrrd_header(path: Path) -> tuple[dict[str, str], int]:
+    """The header's fields, lower case, and where the voxels begin. Raises DataError as :func:`read_frame`."""
     _need_file(path)
     with path.open("rb") as file:
         start = file.read(_NRRD_HEADER)
@@ -204,5 +204,6 @@ def _refuse_large(path: Path, size: tuple[int, ...]) -> None:
         raise DataError(f"{path}: declares {' x '.join(map(str, size))} voxels, none or more than is read; crop it")
 
 
-def _io(path: Path) -> str:
+def image_io(path: Path) -> str:
+    """SimpleITK's name of the one decoder that may open the file."""
     return "NrrdImageIO" if path.name.lower().endswith(".nrrd") else "NiftiImageIO"
