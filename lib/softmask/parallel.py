@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tqdm import tqdm
 
 from softmask.data.sample import Dataset, Sample
 from softmask.errors import DataError, LabelError
-from softmask.machine import cores
+from softmask.machine import cores, end_with
 
 
 def progress(rows: Sequence[int], title: str) -> Iterable[int]:
@@ -43,7 +44,7 @@ def map_samples(
 
     # One thread in each process, whatever the environment says: threads that wait for one another on a busy core made
     # small matrix products thirty times as slow.
-    with parallel_config("loky", inner_max_num_threads=1):
+    with parallel_config("loky", inner_max_num_threads=1, initializer=end_with, initargs=(os.getpid(),)):
         parallel = Parallel(n_jobs=jobs or cores(), return_as="generator", batch_size=8, pre_dispatch="4*n_jobs")
     records: list[dict] = []
     for name, outcome in parallel(tasks()):

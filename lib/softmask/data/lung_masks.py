@@ -13,6 +13,7 @@ from softmask.data.rtstruct import check_rtstruct, rtstruct_mask
 from softmask.data.volume import Grid
 from softmask.data.volume_files import ENDINGS, is_volume_file, read_frame, read_turned
 from softmask.errors import DataError
+from softmask.files import size_of
 
 _SAME = 0.1  # share of a voxel by which the mask's first and last voxels may lie beside the scan's
 
@@ -75,12 +76,11 @@ def modality_of(path: Path) -> str:
 
 def _kind(path: Path) -> str:
     """``RTSTRUCT``, ``SEG`` or ``file``. Raises DataError for a file that is none of them, or is not there."""
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file; check the name")
+    size_of(path, "check the name")
     if is_volume_file(path):
         return "file"
     if not is_dicom(path):
-        raise DataError(f"{path}: a lung mask is a DICOM RTSTRUCT or SEG, or a file {', '.join(ENDINGS)}")
+        raise DataError(f"{path}: is no lung mask; name a DICOM RTSTRUCT or SEG, or a file {', '.join(ENDINGS)}")
     modality = modality_of(path)
     if modality not in MASKS_IN_DICOM:
         raise DataError(f"{path}: {named('Modality')} = {modality}; RTSTRUCT or SEG was expected")
