@@ -182,6 +182,6 @@ def _train(missing: list[Planned], config: Config, jobs: int | None, dask: str |
 
 def _publish(record: Record, config: Config) -> None:
     """Put the record beside the tables, where another one or none is there."""
-    path, text = records_folder(config) / f"{record.spec.name}.json", record.to_json()
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        write_atomic(path, text)
+    path, content = records_folder(config) / f"{record.spec.name}.json", record.to_json().encode()
+    if not path.exists() or path.read_bytes() != content:
+        write_atomic(path, content)

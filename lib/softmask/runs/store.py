@@ -145,5 +145,5 @@ def progress(folder: Path) -> int:
     """How many epochs are behind the run that is trained in ``folder``."""
     try:
         return int((folder / _PROGRESS).read_text())
-    except (FileNotFoundError, ValueError):  # not begun
+    except (OSError, ValueError):  # not begun
         return 0
