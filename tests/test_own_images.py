@@ -128,9 +128,9 @@ def damaged(path: Path, change) -> Path:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda d: d / "none.png", "there is no such file or folder"),
-        (lambda d: (d / "a.jpg", (d / "a.jpg").write_bytes(b"\xff\xd8\xff" * 99))[0], "unknown kind; PNG"),
-        (lambda d: (d / "a.png", (d / "a.png").write_bytes(b""))[0], "is empty; PNG"),
+        (lambda d: d / "none.png", "there is no such file; check the name"),
+        (lambda d: (d / "a.jpg", (d / "a.jpg").write_bytes(b"\xff\xd8\xff" * 99))[0], "unknown kind; save it as .*PNG"),
+        (lambda d: (d / "a.png", (d / "a.png").write_bytes(b""))[0], "is empty; save it as .*PNG"),
         (lambda d: d, "holds no DICOM file"),
         (lambda d: png(d / "a.png", np.zeros((4, 4, 3), np.uint8)), "colour image"),
         (lambda d: png(d / "a.png", np.zeros((4, 4, 2), np.uint8), mode="LA"), "colour image, or has transparency"),

@@ -19,8 +19,11 @@ from softmask.data.dicom_ct import is_dicom, read_header, read_hu
 from softmask.data.image_files import LUNG_WINDOW, read_grey, window_hu
 from softmask.data.volume_files import LARGEST_VOLUME, image_io, is_volume_file, nrrd_header, read_turned
 from softmask.errors import ConfigError, DataError, brief
+from softmask.files import size_of
 
-KINDS = "PNG and TIFF (grey, 8 or 16 bit), CT in DICOM, NIfTI (.nii, .nii.gz) and nrrd are read"
+KINDS = (
+    "save it as one of those that are read: PNG or TIFF (grey, 8 or 16 bit), CT in DICOM, NIfTI (.nii, .nii.gz), nrrd"
+)
 
 _SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".png", ".tif", ".tiff", ".dcm", ".dicom", ".ima")
 _PNG, _TIFF, _DICOM = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*"), b"DICM"
@@ -98,11 +101,10 @@ def find(path: str | Path, grey: Grey | None = None, slices: tuple[int, ...] = (
     path, grey = Path(path), grey or Grey()
     if path.is_dir():
         return _chosen(path, list(_series(path, grey)), slices)
+    size_of(path, "check the name")
     try:
         with path.open("rb") as file:
             start = file.read(_DICOM_AT + len(_DICOM))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file or folder; check the name") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
     if start.startswith(_PNG):

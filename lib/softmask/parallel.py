@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from tqdm import tqdm
 
 from softmask.data.sample import Dataset, Sample
 from softmask.errors import DataError, LabelError
-from softmask.machine import cores
+from softmask.machine import cores, end_with
 
 if TYPE_CHECKING:
     from joblib import Parallel
@@ -71,7 +72,7 @@ def pool(jobs: int | None = None, batch: int | str = "auto") -> Parallel:
     """
     from joblib import Parallel, parallel_config
 
-    with parallel_config("loky", inner_max_num_threads=1):
+    with parallel_config("loky", inner_max_num_threads=1, initializer=end_with, initargs=(os.getpid(),)):
         return Parallel(n_jobs=jobs or cores(), return_as="generator", batch_size=batch, pre_dispatch="4*n_jobs")
 
 

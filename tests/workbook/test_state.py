@@ -25,7 +25,7 @@ def test_what_is_saved_is_loaded(config: Config):
 def test_a_damaged_state_is_named(config: Config, content: str):
     state.save(config, [])
     state.state_path(config).write_text(content)
-    with pytest.raises(NotebookError, match=r"state\.json is damaged .* delete it"):
+    with pytest.raises(NotebookError, match=r"state\.json.* delete it and all notebooks run again"):
         state.load(config)
 
 

@@ -39,7 +39,7 @@ def seg_mask(path: Path, grid: Grid) -> np.ndarray:
     dataset = dcmread(path)
     mask = _joined(path, dataset, _lungs(path, dataset, grid), grid)
     if not mask.any():
-        raise DataError(f"{path}: the frames of the lungs are empty on the slices of {grid.path}")
+        raise DataError(f"{path}: the frames of the lungs are empty on the slices of {grid.path}; get it again")
     return mask
 
 
@@ -106,13 +106,17 @@ def _frames(path: Path, dataset, grid: Grid, choose: _Choose) -> list[tuple[int,
             "FRACTIONAL was expected"
         )
     if not 0 < shape[0] * shape[1] <= LARGEST or not 0 < count * shape[0] * shape[1] <= LARGEST_VOLUME:
-        raise DataError(f"{path}: declares {count} frames of {shape[0]} x {shape[1]}, none or more than is read")
+        raise DataError(
+            f"{path}: declares {count} frames of {shape[0]} x {shape[1]}, none or more than is read; get it again"
+        )
     if count != len(each):
         raise DataError(f"{path}: {named('NumberOfFrames')} = {count}, but {len(each)} are placed; get it again")
     wanted = choose(segments.values(), path, named("SegmentLabel"))
     need_frame(grid, frame_of_reference, path, named("FrameOfReferenceUID"))
     if shape != grid.shape[1:]:
-        raise DataError(f"{path}: {named('Rows')} and columns are {shape}, and {grid.shape[1:]} in {grid.path}")
+        raise DataError(
+            f"{path}: {named('Rows')} and columns are {shape}, and {grid.shape[1:]} in {grid.path}; resample it"
+        )
     frames = []
     for number, (segment, position, orientation, spacing) in enumerate(each):
         if segments.get(segment) in wanted:

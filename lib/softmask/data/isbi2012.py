@@ -24,6 +24,8 @@ from softmask.files import sha256_of
 SPACING_MM = (4e-6, 4e-6)
 CELL = 255
 
+_REMEDY = "get this file again (`softmask data fetch isbi2012`)"
+
 
 class Isbi2012(Dataset):
     """The 30 labelled sections, from ``train/image`` and ``train/label``, or from the challenge's TIFF volumes.
@@ -75,15 +77,19 @@ class Isbi2012(Dataset):
         row = self.index.iloc[i]
         where = self._label_name(self._sections[i])
         if label.shape != image.shape:
-            raise DataError(f"{where}: a label of size {label.shape} on an image of size {image.shape}")
+            raise DataError(f"{where}: a label of size {label.shape} on an image of size {image.shape}; {_REMEDY}")
         values = np.unique(label)
         if not np.isin(values, (0, CELL)).all():
-            raise DataError(f"{where}: label values must be 0 (membrane) and 255 (cell), found {values[:8].tolist()}")
+            raise DataError(
+                f"{where}: label values must be 0 (membrane) and 255 (cell), found {values[:8].tolist()}; {_REMEDY}"
+            )
         mask = label == CELL
         if not mask.any():
-            raise DataError(f"{where}: the label is empty, there is no cell (255) in it")
+            raise DataError(f"{where}: the label is empty, there is no cell (255) in it; {_REMEDY}")
         if image.dtype != np.uint8:
-            raise DataError(f"{self._image_name(self._sections[i])}: an 8-bit image was expected, not {image.dtype}")
+            raise DataError(
+                f"{self._image_name(self._sections[i])}: an 8-bit image was expected, not {image.dtype}; {_REMEDY}"
+            )
         return Sample(
             dataset=self.name,
             source=self.source,

@@ -14,6 +14,7 @@ from softmask.data.rtstruct import check_rtstruct, rtstruct_mask
 from softmask.data.volume import Grid
 from softmask.data.volume_files import ENDINGS, is_volume_file
 from softmask.errors import DataError
+from softmask.files import size_of
 
 MASKS_IN_DICOM = ("RTSTRUCT", "SEG")
 """Modalities that hold masks, the one that is preferred first."""
@@ -63,12 +64,11 @@ def modality_of(path: Path) -> str:
 
 def _kind(path: Path) -> str:
     """``RTSTRUCT``, ``SEG`` or ``file``. Raises DataError for a file that is none of them, or is not there."""
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file; check the name")
+    size_of(path, "check the name")
     if is_volume_file(path):
         return "file"
     if not is_dicom(path):
-        raise DataError(f"{path}: a lung mask is a DICOM RTSTRUCT or SEG, or a file {', '.join(ENDINGS)}")
+        raise DataError(f"{path}: is no lung mask; name a DICOM RTSTRUCT or SEG, or a file {', '.join(ENDINGS)}")
     modality = modality_of(path)
     if modality not in MASKS_IN_DICOM:
         raise DataError(f"{path}: {named('Modality')} = {modality}; RTSTRUCT or SEG was expected")

@@ -1,4 +1,5 @@
-"""How sure a mean, or a difference of means, is: bootstrap intervals and a paired test over images."""
+"""How sure a mean, or a difference of means, is: bootstrap intervals and a paired test over images, the correction of
+many tests at once, and the spread between seeds."""
 
 from __future__ import annotations
 
@@ -155,6 +156,25 @@ def holm(p: Sequence[float]) -> np.ndarray:
     steps = p[order] * np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return adjusted
+
+
+def seed_spread(values: np.ndarray) -> tuple[np.ndarray, float]:
+    """The mean of every seed, and their standard deviation (N - 1): how much of a result is the luck of the draw.
+
+    Args:
+        values: (S, N) of S seeds on the same N images. Values that are not finite are left out of their seed's mean.
+
+    Returns:
+        (S,) means, NaN for a seed without a finite value; and the deviation, NaN for a single seed, or where a mean is.
+
+    Raises:
+        DataError: for values of another shape.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 2 or not len(values):
+        raise DataError(f"values must be (seeds, images), not of shape {values.shape}; give one row for each seed")
+    means = np.array([one[np.isfinite(one)].mean() if np.isfinite(one).any() else np.nan for one in values])
+    return means, float(means.std(ddof=1)) if len(means) > 1 else float("nan")
 
 
 def _finite(values: np.ndarray, groups: Sequence[Hashable] | None, what: str) -> tuple[np.ndarray, np.ndarray]:

@@ -121,13 +121,7 @@ def read(path: str | Path) -> pd.DataFrame:
     Raises:
         DataError: names the file, and the line, that is missing, damaged, or not such a table.
     """
-    try:
-        content = Path(path).read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such table; run the notebook that writes it") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read as a table ({error}); run its notebook again") from error
-    return parse(content, path)
+    return parse(read_bytes(path, "run the notebook that writes it"), path)
 
 
 def parse(content: bytes, path: str | Path) -> pd.DataFrame:
@@ -139,7 +133,9 @@ def parse(content: bytes, path: str | Path) -> pd.DataFrame:
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a table ({error}); run its notebook again") from error
     if not lines or tuple(lines[0]) != COLUMNS:
-        raise DataError(f"{path}: not a table of results: its first line must be {','.join(COLUMNS)}")
+        raise DataError(
+            f"{path}: not a table of results: its first line must be {','.join(COLUMNS)}; run its notebook again"
+        )
     records, seen = [], set()
     for i, line in enumerate(lines[1:], start=2):
         if len(line) != len(COLUMNS):

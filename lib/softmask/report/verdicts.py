@@ -23,7 +23,6 @@ so the number of seeds stands beside every verdict.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -34,7 +33,7 @@ from scipy.stats import rankdata
 
 from softmask.config import BASE_SEED, Config
 from softmask.errors import DataError
-from softmask.files import write_atomic
+from softmask.files import read_json, write_atomic
 from softmask.measure.statistics import PairedTest, holm, paired_test
 from softmask.papers import display
 from softmask.report.result import WORKBOOK, Cell, ResultTable
@@ -282,7 +281,7 @@ def read(paper: str, config: Config) -> dict[str, dict[str, str]]:
     if not path.exists():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, "run its notebook again")
         readers = {
             str(one["claim"]): f"{one['verdict']} ({one['why']})"
             for one in content["by_readers"]
@@ -293,5 +292,5 @@ def read(paper: str, config: Config) -> dict[str, dict[str, str]]:
             for one in content["claims"]
             for claim in [str(one["claim"])]
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (LookupError, TypeError) as error:
         raise DataError(f"{path}: holds no verdicts ({error!r}); run its notebook again") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ import torch
 
 from softmask.config import Config
 from softmask.errors import ConfigError, DataError, SoftmaskError
-from softmask.machine import keep_freed_memory
+from softmask.machine import end_with, keep_freed_memory
 from softmask.runs import prepared, store
 from softmask.runs.code import code_digest
 from softmask.runs.plan import Planned
@@ -144,7 +145,8 @@ def _processes(numbered: Sequence[tuple[int, Task]], jobs: int) -> Iterator[tupl
 
     # Told when a process that has held much memory is replaced by a fresh one between two runs, which loses nothing.
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
-    with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
+    mine = {"initializer": end_with, "initargs": (os.getpid(),)}
+    with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1, **mine):
         yield from Parallel(return_as="generator_unordered", batch_size=1)(
             delayed(_numbered)(number, task) for number, task in numbered
         )

@@ -62,7 +62,8 @@ def _kernel_manager(environment: Mapping[str, str], scratch: Path, log: IO[bytes
     from jupyter_client.kernelspec import KernelSpec
 
     spec = KernelSpec(
-        argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        # -P: no module is taken from the working directory
+        argv=[sys.executable, "-P", "-m", "softmask.workbook.kernel", "-f", "{connection_file}"],
         display_name="softmask",
         language="python",
         # jupyter_client substitutes ${...} in these

@@ -12,13 +12,13 @@ became of them (the report). Parameters are the plain assignments of the cell ta
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from softmask.errors import SoftmaskError
+from softmask.errors import DataError, SoftmaskError
+from softmask.files import read_json
 
 PATTERN = "[0-9][0-9]_*.ipynb"
 _GOAL = re.compile(r"^\*\*Goals?\.?\*\*\.?\s*(.+?)\s*(?:\n\s*\n|\Z)", re.DOTALL | re.MULTILINE)
@@ -109,15 +109,20 @@ def load(path: str | Path) -> Notebook:
         NotebookError: when the file is not a notebook or declares something that is not understood.
     """
     path = Path(path)
+    remedy = "get the notebook again"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, remedy)
         cells = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
         sources = ["".join(cell["source"]) for cell in cells]
         first = next(iter(content["cells"]), {"cell_type": "code"})
         goal = _GOAL.search("".join(first["source"])) if first["cell_type"] == "markdown" else None
         metadata = dict(content["metadata"].get("softmask", {}))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NotebookError(f"{path} cannot be read as a notebook ({type(error).__name__}: {error})") from error
+        tags = [cell.get("metadata", {}).get("tags", []) for cell in cells]
+    except DataError as error:
+        raise NotebookError(str(error)) from error
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise NotebookError(f"{path} cannot be read as a notebook ({why}); {remedy}") from error
     unknown = set(metadata) - KEYS
     if unknown:
         raise NotebookError(
@@ -129,8 +134,8 @@ def load(path: str | Path) -> Notebook:
     if not isinstance(seconds, dict) or not all(isinstance(value, int | float) for value in seconds.values()):
         raise NotebookError(f"{path.name}: metadata softmask.seconds must give seconds by profile, not {seconds!r}")
     parameters: set[str] | None = None
-    for cell, source in zip(cells, sources, strict=True):
-        if "parameters" in cell.get("metadata", {}).get("tags", []):
+    for tagged, source in zip(tags, sources, strict=True):
+        if "parameters" in tagged:
             parameters = (parameters or set()) | _declared(source, path)
     return Notebook(
         path=path,

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from softmask.config import Config, cache_root
 from softmask.errors import ConfigError
-from softmask.files import sha256_of
+from softmask.files import remove_parts, sha256_of
 from softmask.workbook import state, times
 from softmask.workbook.digest import common_digest, notebook_digest
 from softmask.workbook.execute import Failed, execute
@@ -57,7 +57,11 @@ def from_scratch(book: Notebook, config: Config) -> Taken:
 
 @contextlib.contextmanager
 def only_one(config: Config) -> Iterator[None]:
-    """No two runs write the same results at once. Raises ConfigError when another one is at it."""
+    """No two runs write the same results at once. What a kill left half written is removed.
+
+    Raises:
+        ConfigError: when another one is at it.
+    """
     path = cache_root() / "locks" / f"{config.run}-{sha256_of(str(config.results))[:12]}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
@@ -65,6 +69,8 @@ def only_one(config: Config) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(f"another start is already running the notebooks of {config.run}; wait for it") from None
+        for folder in (config.results, config.figures):
+            remove_parts(folder)
         yield
 
 
