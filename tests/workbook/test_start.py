@@ -79,7 +79,7 @@ def test_a_damaged_notebook_does_not_hide_the_others(write, folder, config):
     (folder / "02_masks.ipynb").write_text("{")
     text = page(folder, config)
     assert [place for _, place in links(text)] == ["01_data.ipynb", "02_masks.ipynb"]
-    assert "cannot be read as a notebook" in text
+    assert "02_masks.ipynb: is no JSON" in text
 
 
 def test_it_is_written_beside_the_notebooks(write, folder, capsys, monkeypatch):

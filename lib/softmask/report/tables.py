@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from softmask import papers
 from softmask.config import Config
 from softmask.errors import DataError
-from softmask.files import write_atomic
+from softmask.files import read_bytes, write_atomic
 from softmask.papers.printed import VALUES
 from softmask.report import text
 from softmask.report.result import WORKBOOK, Cell, JoinedCell, ResultTable, join, title_of
