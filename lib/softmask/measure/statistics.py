@@ -53,9 +53,7 @@ def bootstrap_interval(
     values, numbers = _finite(values, groups, "values")
     sums, counts = np.bincount(numbers, weights=values), np.bincount(numbers)
     return percentile_interval(
-        np.concatenate(
-            [sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1) for drawn in _draws(len(sums), seed, n)]
-        )
+        np.concatenate([sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1) for drawn in _draws(len(sums), seed, n)])
     )
 
 

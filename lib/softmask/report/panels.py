@@ -207,17 +207,20 @@ def pipeline_steps(samples: Sequence[Sample]) -> Figure:
     return grid(rows, ["image", "RECIST", "GrabCut", "trimap", "soft mask", "binary"])
 
 
-def regions_of_interest(samples: Sequence[Sample], regions: Sequence[Regions]) -> Figure:
+def regions_of_interest(samples: Sequence[Sample], regions: Sequence[Regions], titles: Sequence[str] = ()) -> Figure:
     """CasGAN figure 6: outlines of the binary mask and of the soft mask's region, and the image inside either and in
-    between; a column for each sample with its ``regions``."""
+    between; a column for each sample with its ``regions``, under its title."""
     rows: list[list[Panel]] = [[] for _ in range(4)]
     for sample, found in zip(samples, regions, strict=True):
         window = crop(sample, 48)
         image = sample.image[window]
         binary, soft, band = (region[window] for region in found)
         rows[0].append(Panel(image, [(soft, SOFT), (binary, BINARY)], spacing=_spacing(sample)))
-        rows[1:] = [[*row, Panel(np.where(inside, image, 0))] for row, inside in zip(rows[1:], (binary, soft, band), strict=True)]
-    fig = grid(rows, names=["comparison", "binary mask", "soft mask", "between"])
+        rows[1:] = [
+            [*row, Panel(np.where(inside, image, 0))]
+            for row, inside in zip(rows[1:], (binary, soft, band), strict=True)
+        ]
+    fig = grid(rows, titles, ["comparison", "binary mask", "soft mask", "between"])
     _legend(fig, {"binary mask": BINARY, "region of the soft mask": SOFT})
     return fig
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from softmask.papers import display
-from softmask.report.result import Cell
 from softmask.report.training_panels import DARK, MARKERS, outside_legend
 
 if TYPE_CHECKING:
@@ -66,7 +65,9 @@ def stability(found: Mapping[str, Mapping[str, pd.DataFrame]], families: Sequenc
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
 
-    fig, axes = plt.subplots(1, len(found), figsize=(4.6 * len(found) + 2, 4.6), squeeze=False, sharey=True, sharex=True)
+    fig, axes = plt.subplots(
+        1, len(found), figsize=(4.6 * len(found) + 2, 4.6), squeeze=False, sharey=True, sharex=True
+    )
     regions = list(next(iter(found.values())))
     for (dataset, tables), ax in zip(found.items(), axes[0], strict=True):
         for i, name in enumerate(regions):
@@ -85,11 +86,3 @@ def stability(found: Mapping[str, Mapping[str, pd.DataFrame]], families: Sequenc
     }
     outside_legend(fig, entries, columns=2)
     return fig
-
-
-def by_place(cells: Sequence[Cell], rows: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str, str], dict[str, float]]:
-    """Cells' values by (data set, features, classifier); ``rows`` names features and classifier of each row."""
-    found: dict[tuple[str, str, str], dict[str, float]] = {}
-    for cell in cells:
-        found.setdefault((cell.dataset, *rows[cell.row]), {})[cell.metric] = cell.ours_mean
-    return found

@@ -35,8 +35,8 @@ STRATEGIES: Mapping[str, str] = {"lnsm": "recist", "lidc": "readers"}
 
 SMOOTH, BURR = "smooth", "burr"
 SMOOTH_MOST, SMOOTH_MARGIN, BURR_LEAST = 1.5, 4.0, 2.5
-"""The rule (:func:`class_of`): LIDC's spiculation and lobulation go from 1, none, to 5, marked; its margin from 1, poorly
-defined, to 5, sharp."""
+"""The rule (:func:`class_of`): LIDC's spiculation and lobulation go from 1, none, to 5, marked; its margin from 1,
+poorly defined, to 5, sharp."""
 
 RATED = ("spiculation", "lobulation", "margin")
 WHOLE = ("binary_roi", "soft_roi", "dilated_roi")
@@ -127,7 +127,7 @@ class Nodules:
 def open_sets(config: Config) -> dict[str, Dataset]:
     """``lnsm`` and ``lidc``, both of nodules that readers rated.
 
-    DeepLesion has no ratings. Where it stands for ``lnsm``, the LIDC patients that ``lidc`` does not use take its place.
+    DeepLesion has no ratings. Where it stands for ``lnsm``, LIDC patients that ``lidc`` does not use take its place.
     """
     opened = {name: datasets.open_dataset(name, config) for name in PAPER_NODULES}
     if not opened["lnsm"].index["n_readers"].any():
@@ -167,6 +167,17 @@ def rated(name: str, dataset: Dataset) -> pd.DataFrame:
         raise DataError(f"{dataset.origin}: no nodule in it was rated; smooth and burr need LIDC's readers")
     found["class"] = [class_of(*ratings) for ratings in found[list(RATED)].itertuples(index=False, name=None)]
     return found
+
+
+def class_counts(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """How many nodules of each data set are smooth, burr, between, or were not rated, from :func:`rated`."""
+    counts = {}
+    for name, table in tables.items():
+        unrated = table[RATED[0]].isna()
+        kinds = table["class"].where(table["class"] != "", "between").where(~unrated, "not rated")
+        counts[display("datasets", name)] = kinds.value_counts()
+    order = [SMOOTH, BURR, "between", "not rated"]
+    return pd.DataFrame(counts).reindex(order).fillna(0).astype(int)
 
 
 def lesion_of(sample: Sample, strategy: str) -> Lesion:
@@ -233,9 +244,7 @@ def _record(sample: Sample, strategy: str) -> list[dict]:
     return [{"lesion": lesion_of(sample, strategy)}]
 
 
-def features_of(
-    lesions: Sequence[Lesion], bins: BinCount | BinWidth
-) -> tuple[dict[str, pd.DataFrame], dict[int, str]]:
+def features_of(lesions: Sequence[Lesion], bins: BinCount | BinWidth) -> tuple[dict[str, pd.DataFrame], dict[int, str]]:
     """The tables of :data:`FEATURE_SETS`, a row for each lesion, and why a lesion lacks features in one of
     :data:`WHOLE`, by its number."""
     masks = {
@@ -284,3 +293,20 @@ def features_of(
 def dilated(lesion: Lesion) -> np.ndarray:
     """(H, W) bool: the binary mask grown to the area of the soft mask's region."""
     return radiomics.dilated_to(lesion.binary, int(lesion.regions.soft.sum()))
+
+
+def described(nodules: Nodules) -> str:
+    """For a caption: the data set, how many nodules and patients, and how many are burr."""
+    patients, burr = len(set(nodules.patients)), int(nodules.burr.sum())
+    return f"{nodules.name} ({nodules.source}): {len(nodules)} nodules of {patients} patients, {burr} of them burr"
+
+
+def overview(sets: Mapping[str, Nodules]) -> pd.DataFrame:
+    """Of each data set and class: nodules, patients, and the median number of pixels of each region."""
+    lines = {}
+    for name, nodules in sets.items():
+        for kind, mine in ((SMOOTH, ~nodules.burr), (BURR, nodules.burr)):
+            patients = len({patient for patient, chosen in zip(nodules.patients, mine, strict=True) if chosen})
+            pixels = nodules.pixels[mine].median().rename(lambda region: f"{region}, pixels")
+            lines[display("datasets", name), kind] = {"nodules": int(mine.sum()), "patients": patients, **pixels}
+    return pd.DataFrame.from_dict(lines, orient="index")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
+from softmask import papers
 from softmask.config import BASE_SEED, Config
 from softmask.errors import DataError
 from softmask.measure import classification
@@ -40,13 +41,12 @@ class Effort:
     permutations: int
 
 
-EFFORTS: Mapping[str, Effort] = MappingProxyType(
-    {"smoke": Effort(1, 4), "cpu": Effort(5, 99), "full": Effort(10, 999)}
-)
+EFFORTS: Mapping[str, Effort] = MappingProxyType({"smoke": Effort(1, 4), "cpu": Effort(5, 99), "full": Effort(10, 999)})
 """By profile."""
 
+
 @dataclass(frozen=True, eq=False)
-class Tested:
+class HeldOut:
     """What classifiers said of nodules that were held out.
 
     Attributes:
@@ -93,7 +93,7 @@ def seeds_of(config: Config) -> list[int]:
     return [BASE_SEED + seed * each + repetition for seed in range(config.seeds) for repetition in range(each)]
 
 
-def tested(nodules: Nodules, config: Config, sets: Sequence[str] = FEATURE_SETS) -> Tested:
+def held_out(nodules: Nodules, config: Config, sets: Sequence[str] = FEATURE_SETS) -> HeldOut:
     """Cross-validated predictions for every set of features and every classifier.
 
     Every set is tested on the nodules that have its features: those of the band may be fewer.
@@ -103,9 +103,9 @@ def tested(nodules: Nodules, config: Config, sets: Sequence[str] = FEATURE_SETS)
     """
     places = [(features, classifier) for features in sets for classifier in CLASSIFIERS]
     work = partial(_predicted, nodules=nodules, seeds=seeds_of(config))
-    with in_words(nodules):
+    with _named(nodules):
         found = map_items(work, places, title=f"classifiers on {nodules.name}", unit="table")
-    return Tested(nodules, dict(zip(places, found, strict=True)), config.seeds)
+    return HeldOut(nodules, dict(zip(places, found, strict=True)), config.seeds)
 
 
 def _predicted(place: tuple[str, str], nodules: Nodules, seeds: Sequence[int]) -> Predictions:
@@ -119,7 +119,7 @@ def _array(nodules: Nodules, features: str) -> np.ndarray:
 
 
 @contextmanager
-def in_words(nodules: Nodules) -> Iterator[None]:
+def _named(nodules: Nodules) -> Iterator[None]:
     """Errors of the classification with the data set's name, and what its classes 0 and 1 are."""
     try:
         yield
@@ -127,7 +127,7 @@ def in_words(nodules: Nodules) -> Iterator[None]:
         raise DataError(f"{nodules.name} (class 0 smooth, class 1 burr): {error}") from error
 
 
-def scores(tests: Iterable[Tested]) -> dict[tuple[str, str, str], Scores]:
+def scores(tests: Iterable[HeldOut]) -> dict[tuple[str, str, str], Scores]:
     """What :func:`softmask.report.verdicts.judge` compares: for each seed, in what share of its repetitions each nodule
     was called rightly. Without the sets that only some nodules have."""
     made = {}
@@ -141,7 +141,7 @@ def scores(tests: Iterable[Tested]) -> dict[tuple[str, str, str], Scores]:
     return made
 
 
-def table_cells(tests: Iterable[Tested]) -> list[Cell]:
+def table_cells(tests: Iterable[HeldOut]) -> list[Cell]:
     """CasGAN's table 5, and beside it the binary mask grown to the soft region's area."""
     columns = {"binary": "binary_roi", "soft": "soft_roi", "dilated": "dilated_roi"}
     cells = []
@@ -155,11 +155,11 @@ def table_cells(tests: Iterable[Tested]) -> list[Cell]:
     return cells
 
 
-def _cell(row: str, dataset: str, metric: str, value: float, one: Tested, said: Predictions, **more) -> Cell:
+def _cell(row: str, dataset: str, metric: str, value: float, one: HeldOut, said: Predictions, **more) -> Cell:
     return Cell(row, dataset, metric, float(value), NAN, len(said.labels), one.n_seeds, one.nodules.source, **more)
 
 
-def interval_cells(tests: Iterable[Tested]) -> list[Cell]:
+def interval_cells(tests: Iterable[HeldOut]) -> list[Cell]:
     """ACC and AUC of every set of features and classifier, each with its 95 % bootstrap interval over patients."""
     cells = []
     for one in tests:
@@ -173,7 +173,25 @@ def interval_cells(tests: Iterable[Tested]) -> list[Cell]:
     return cells
 
 
-def auc_cells(tests: Iterable[Tested], compared: Iterable[tuple[str, str]]) -> list[Cell]:
+def drawn_areas(tests: Iterable[HeldOut]) -> dict[tuple[str, str, str], dict[str, float]]:
+    """For :func:`softmask.report.radiomics_panels.areas_under_curves`: AUC and interval by (data set, features,
+    classifier)."""
+    tests = list(tests)
+    places = {row_of(*place): place for one in tests for place in one.found}
+    found: dict[tuple[str, str, str], dict[str, float]] = {}
+    for cell in interval_cells(tests):
+        found.setdefault((cell.dataset, *places[cell.row]), {})[cell.metric] = cell.ours_mean
+    return found
+
+
+def printed_areas() -> dict[tuple[str, str, str], float]:
+    """The AUC that table 5 prints, by (data set, features, classifier)."""
+    features = {"auc_binary": "binary_roi", "auc_soft": "soft_roi"}
+    printed = papers.load("casgan").table("table-5").cells()
+    return {(cell.dataset, features[cell.metric], cell.row): cell.mean for cell in printed if cell.metric in features}
+
+
+def auc_cells(tests: Iterable[HeldOut], compared: Iterable[tuple[str, str]]) -> list[Cell]:
     """Differences in AUC between two sets of features, in percentage points, with intervals over patients."""
     cells = []
     compared = list(compared)
@@ -192,7 +210,7 @@ def against_chance(nodules: Nodules, config: Config, sets: Sequence[str]) -> dic
     """The permutation test of every classifier, by (features, classifier)."""
     places = [(features, classifier) for features in sets for classifier in CLASSIFIERS]
     work = partial(_chance, nodules=nodules, n=EFFORTS[config.profile.name].permutations)
-    with in_words(nodules):
+    with _named(nodules):
         found = map_items(work, places, title=f"permuted labels of {nodules.name}", unit="table")
     return dict(zip(places, found, strict=True))
 
@@ -214,11 +232,11 @@ def chance_cells(nodules: Nodules, found: Mapping[tuple[str, str], Chance]) -> l
 
 
 def importance(nodules: Nodules, classifier: str, features: str) -> dict[str, float]:
-    """Fall in AUC when a family of features (:data:`FAMILIES`), or a feature, is shuffled among the nodules held out."""
+    """Fall in AUC when a family of features (:data:`FAMILIES`), or one feature, is shuffled among nodules held out."""
     table = nodules.features[features]
     columns = {family: [i for i, name in enumerate(table) if name.startswith(f"{family}_")] for family in FAMILIES}
     columns |= {name: [i] for i, name in enumerate(table)}
-    with in_words(nodules):
+    with _named(nodules):
         return classification.importance(
             table.to_numpy(), nodules.burr, nodules.patients, classifier, columns, [BASE_SEED]
         )
@@ -260,7 +278,7 @@ def most_important(falls: Mapping[str, Mapping[str, float]], n: int = 8) -> pd.D
     return frame.loc[frame.mean(axis=1).sort_values(ascending=False, kind="stable").index[:n]].round(2)
 
 
-def patients_on_both_sides(tests: Iterable[Tested]) -> int:
+def patients_on_both_sides(tests: Iterable[HeldOut]) -> int:
     """How many patients were, in any repetition, in more than one fold: 0, or the folds leak."""
     leaking = set()
     for one in tests:
