@@ -6,7 +6,7 @@ from scipy import stats
 
 from softmask.errors import DataError
 from softmask.measure import statistics
-from softmask.measure.statistics import bootstrap_interval, holm, paired_test
+from softmask.measure.statistics import bootstrap_interval, bootstrap_weights, holm, paired_test, percentile_interval
 
 VALUES = np.random.default_rng(0).normal(0.8, 0.1, 120)
 OTHERS = VALUES + np.random.default_rng(1).normal(0.02, 0.05, 120)
@@ -155,3 +155,17 @@ def test_holm_lies_between_the_value_and_bonferroni_and_keeps_the_order(p):
     assert (adjusted >= np.array(p)).all()
     assert (adjusted <= np.minimum(np.array(p) * len(p), 1) + 1e-12).all()
     assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0).all()
+
+
+def test_weights_are_the_resamples_of_the_interval():
+    groups = [f"p{i // 3}" for i in range(len(VALUES))]
+    weights = bootstrap_weights(groups, 5, n=300)
+    assert weights.shape == (300, len(VALUES))
+    assert (weights.reshape(300, -1, 3).std(axis=2) == 0).all()  # whole patients
+    assert (weights[:, ::3].sum(axis=1) == len(VALUES) // 3).all()
+    means = weights @ VALUES / weights.sum(axis=1)
+    assert percentile_interval(means) == pytest.approx(bootstrap_interval(VALUES, 5, 300, groups))
+    with pytest.raises(DataError, match="at least one resample"):
+        bootstrap_weights(groups, 5, n=0)
+    with pytest.raises(DataError, match="no images"):
+        bootstrap_weights([], 5)

@@ -151,9 +151,10 @@ def outer_splits(labels: np.ndarray, groups: Sequence[Hashable], folds: int, see
     for name in (False, True):
         patients = len(set(numbers[labels == name]))
         if patients < folds:
+            count = f"{patients} patient{'' if patients == 1 else 's'}"
             raise DataError(
-                f"class {int(name)} has {patients} patients, too few for {folds} folds, each of which holds out "
-                "patients of both classes: widen the rule that makes the classes, use more images, or fewer folds"
+                f"class {int(name)} has {count}, too few for {folds} folds, each of which holds out patients of both "
+                "classes: widen the rule that makes the classes, use more images, or fewer folds"
             )
     divided = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     found = list(divided.split(np.zeros(len(labels)), labels, numbers))

@@ -66,11 +66,9 @@ def row_of(features: str, classifier: str) -> str:
 
 
 def pairs(better: str, worse: str) -> list[Pair]:
-    """``better`` features over ``worse`` ones in accuracy, for every classifier, on both data sets."""
+    """``better`` features over ``worse`` ones in every classifier's accuracy (the pair's metric), on both data sets."""
     return [
-        Pair(row_of(better, classifier), row_of(worse, classifier), dataset, "acc")
-        for dataset in PAPER_NODULES
-        for classifier in CLASSIFIERS
+        Pair(better, worse, dataset, f"acc_{classifier}") for dataset in PAPER_NODULES for classifier in CLASSIFIERS
     ]
 
 
@@ -136,7 +134,7 @@ def scores(tests: Iterable[HeldOut]) -> dict[tuple[str, str, str], Scores]:
         for (features, classifier), said in one.found.items():
             if len(said.labels) == len(nodules):
                 right = (said.called == said.labels).reshape(one.n_seeds, -1, len(nodules)).mean(axis=1)  # (seeds, N)
-                place = (row_of(features, classifier), nodules.name, "acc")
+                place = (features, nodules.name, f"acc_{classifier}")
                 made[place] = Scores(nodules.ids, nodules.patients, right, nodules.source)
     return made
 
