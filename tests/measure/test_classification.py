@@ -147,14 +147,6 @@ def test_only_the_features_that_differ_are_important():
     assert falls["one"] < falls["moved"]
 
 
-def test_icc_is_shrout_and_fleiss_own():
-    table = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], float)
-    assert classification.icc(table) == pytest.approx(0.29, abs=0.005)  # their table 4: ICC(2,1)
-    assert classification.icc(np.repeat(table[:, :1], 2, axis=1)) == pytest.approx(1)
-    assert np.isnan(classification.icc(np.ones((6, 2))))
-    assert classification.icc(np.stack([table, table])).shape == (2,)
-
-
 def test_a_class_with_too_few_patients_is_told():
     features, labels, groups = images()
     few = np.array([name in ("p0", "p1", "p2") for name in groups])

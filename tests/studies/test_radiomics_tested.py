@@ -34,7 +34,7 @@ def made(n: int = N) -> Nodules:
     tables["band_roi"].iloc[:4] = np.nan
     ids, patients = tuple(f"lnsm/{i}" for i in range(n)), tuple(f"p{i // 4}{i % 2}" for i in range(n))
     pixels = pd.DataFrame(1, index=range(n), columns=["binary", "soft", "band"])
-    return Nodules("lnsm", "real", ids, patients, burr, tables, pixels, (), n // 2, n // 2)
+    return Nodules("lnsm", "real", ids, patients, burr, tables, pixels, ())
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,6 @@ class Nodules:
             features there (a band of too few pixels).
         pixels: (N, 3) size of each of :class:`~softmask.measure.radiomics.Regions`.
         left_out: what has no features in one of :data:`WHOLE`, or no soft mask, and why.
-        n_smooth, n_burr: how many nodules the rule found, those left out among them.
     """
 
     name: str
@@ -96,8 +95,6 @@ class Nodules:
     features: Mapping[str, pd.DataFrame] = field(repr=False)
     pixels: pd.DataFrame = field(repr=False)
     left_out: tuple[Problem, ...]
-    n_smooth: int
-    n_burr: int
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -235,8 +232,6 @@ def nodules_of(name: str, dataset: Dataset, cap: int | None = None) -> Nodules:
         features={key: values.iloc[kept] for key, values in features.items()},
         pixels=pd.DataFrame([[mask.sum() for mask in lesions[i].regions] for i in kept], columns=Regions._fields),
         left_out=tuple(problems),
-        n_smooth=int((classes == SMOOTH).sum()),
-        n_burr=int((classes == BURR).sum()),
     )
 
 

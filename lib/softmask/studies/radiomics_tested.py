@@ -16,6 +16,7 @@ from softmask import papers
 from softmask.config import BASE_SEED, Config
 from softmask.errors import DataError
 from softmask.measure import classification
+from softmask.measure.agreement import icc
 from softmask.measure.classification import CLASSIFIERS, Chance, Predictions
 from softmask.measure.statistics import bootstrap_interval
 from softmask.papers import display
@@ -41,8 +42,8 @@ class Effort:
     permutations: int
 
 
-EFFORTS: Mapping[str, Effort] = MappingProxyType({"smoke": Effort(1, 4), "cpu": Effort(5, 99), "full": Effort(10, 999)})
-"""By profile."""
+EFFORTS: Mapping[str, Effort] = MappingProxyType({"smoke": Effort(1, 4), "cpu": Effort(4, 99), "full": Effort(8, 999)})
+"""By profile. Repetitions are powers of two: shares of them, and differences of shares, are then exact."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,7 +248,7 @@ def stability(nodules: Nodules, a: str = "binary_roi", b: str = "soft_roi") -> p
     values = np.stack([one.to_numpy().T, other.to_numpy().T], axis=-1)  # (F, N, 2)
     varies = (np.ptp(values, axis=1) > 0).all(axis=1)  # (F,)
     ranks = [spearmanr(*pair.T).statistic if known else NAN for pair, known in zip(values, varies, strict=True)]
-    return pd.DataFrame({"icc": classification.icc(values), "spearman": ranks}, index=one.columns)
+    return pd.DataFrame({"icc": icc(values), "spearman": ranks}, index=one.columns)
 
 
 def family_cells(nodules: Nodules, falls: Mapping[str, Mapping[str, float]]) -> list[Cell]:
