@@ -6,7 +6,14 @@ from scipy import stats
 
 from softmask.errors import DataError
 from softmask.measure import statistics
-from softmask.measure.statistics import bootstrap_interval, holm, paired_test, seed_spread
+from softmask.measure.statistics import (
+    bootstrap_interval,
+    bootstrap_weights,
+    holm,
+    paired_test,
+    percentile_interval,
+    seed_spread,
+)
 
 VALUES = np.random.default_rng(0).normal(0.8, 0.1, 120)
 OTHERS = VALUES + np.random.default_rng(1).normal(0.02, 0.05, 120)
@@ -237,3 +244,17 @@ def test_one_seed_and_a_seed_without_values_have_no_spread():
     assert np.isnan(spread)
     with pytest.raises(DataError, match="one row for each seed"):
         seed_spread([0.1, 0.2])
+
+
+def test_weights_are_the_resamples_of_the_interval():
+    groups = [f"p{i // 3}" for i in range(len(VALUES))]
+    weights = bootstrap_weights(groups, 5, n=300)
+    assert weights.shape == (300, len(VALUES))
+    assert (weights.reshape(300, -1, 3).std(axis=2) == 0).all()  # whole patients
+    assert (weights[:, ::3].sum(axis=1) == len(VALUES) // 3).all()
+    means = weights @ VALUES / weights.sum(axis=1)
+    assert percentile_interval(means) == pytest.approx(bootstrap_interval(VALUES, 5, 300, groups))
+    with pytest.raises(DataError, match="at least one resample"):
+        bootstrap_weights(groups, 5, n=0)
+    with pytest.raises(DataError, match="no images"):
+        bootstrap_weights([], 5)

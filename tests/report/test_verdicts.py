@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from softmask import papers
 from softmask.config import Config
 from softmask.errors import DataError
 from softmask.measure.statistics import paired_test
@@ -206,6 +207,20 @@ def test_verdicts_by_the_readers_stand_beside_the_first_ones(config):
     html = page.build(config).read_text()
     said = "By the readers' consensus on LNSM: "
     assert html.count(f"{said}does not hold (1 comparison") == html.count(said) == 1
+
+
+def test_notebooks_that_judge_one_papers_claims_keep_each_others(config):
+    first, second, third = papers.load("softgan").claims
+    verdicts.write("softgan", [judge(third, [], {})], config, [judge(third, [], {})])
+    path = verdicts.write("softgan", [judge(second, [], {}), judge(first, [], {})], config)
+    content = json.loads(path.read_text())
+    assert [one["claim"] for one in content["claims"]] == [first, second, third]
+    assert [one["claim"] for one in content["by_readers"]] == [third]
+    again = verdicts.write("softgan", [judge(third, [], {})], config)
+    assert json.loads(again.read_text())["by_readers"] == []
+    path.write_text("damaged")
+    verdicts.write("softgan", [judge(second, [], {})], config)
+    assert list(verdicts.read("softgan", config)) == [second]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"claims": [{"claim": "a"}], "by_readers": []}', '{"claims": []}'])

@@ -3,7 +3,7 @@ many tests at once, and the spread between seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,17 +52,41 @@ def bootstrap_interval(
         DataError: where nothing is left, for infinite values, ``n`` below 1, or another number of groups than values.
     """
     values, numbers = _finite(values, groups, "values")
+    sums, counts = np.bincount(numbers, weights=values), np.bincount(numbers)
+    return percentile_interval(
+        np.concatenate([sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1) for drawn in _draws(len(sums), seed, n)])
+    )
+
+
+def bootstrap_weights(groups: Sequence[Hashable], seed: int, n: int = 2000) -> np.ndarray:
+    """(n, N) int: how often each of N images is in each of ``n`` resamples that draw whole groups.
+
+    For what is no mean over images, such as an area under the ROC curve. The resamples are those of
+    :func:`bootstrap_interval` for the same groups and seed.
+
+    Raises:
+        DataError: where there is no image, or ``n`` is below 1.
+    """
+    _, numbers = _finite(np.zeros(len(groups)), groups, "images")
+    size = numbers.max() + 1
+    times = [[np.bincount(row, minlength=size) for row in drawn] for drawn in _draws(size, seed, n)]
+    return np.concatenate(times)[:, numbers]
+
+
+def percentile_interval(resampled: np.ndarray) -> tuple[float, float]:
+    """The 95 % percentile interval of a statistic's values (n,) in bootstrap resamples; NaN among them left out."""
+    low, high = np.nanquantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _draws(size: int, seed: int, n: int) -> Iterator[np.ndarray]:
+    """``n`` resamples of ``size`` numbers below ``size``, with replacement, some rows of them at a time."""
     if n < 1:
         raise DataError(f"a bootstrap needs at least one resample, not {n}")
-    sums, counts = np.bincount(numbers, weights=values), np.bincount(numbers)
     generator = np.random.default_rng(seed)
-    rows = max(1, _CHUNK // len(sums))
-    means = []
+    rows = max(1, _CHUNK // size)
     for start in range(0, n, rows):
-        drawn = generator.integers(len(sums), size=(min(rows, n - start), len(sums)))
-        means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
-    low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+        yield generator.integers(size, size=(min(rows, n - start), size))
 
 
 def paired_test(a: np.ndarray, b: np.ndarray, seed: int, groups: Sequence[Hashable] | None = None) -> PairedTest:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from softmask.measure.radiomics import Regions
+
 LONG, SHORT = figures.COLORS[5], figures.COLORS[1]
 BINARY, SOFT = figures.COLORS[0], figures.COLORS[1]
 DOCTORS = tuple(figures.COLORS[i] for i in (0, 1, 2, 6))
@@ -206,19 +208,21 @@ def pipeline_steps(samples: Sequence[Sample]) -> Figure:
     return grid(rows, ["image", "RECIST", "GrabCut", "trimap", "soft mask", "binary"])
 
 
-def regions_of_interest(samples: Sequence[Sample], threshold: float = 0.1) -> Figure:
-    """CasGAN figure 6: the outline of the binary mask and that of the soft mask (alpha at least ``threshold``)."""
-    rows: list[list[Panel]] = [[] for _ in range(3)]
-    for sample in samples:
+def regions_of_interest(samples: Sequence[Sample], regions: Sequence[Regions], titles: Sequence[str] = ()) -> Figure:
+    """CasGAN figure 6: outlines of the binary mask and of the soft mask's region, and the image inside either and in
+    between; a column for each sample with its ``regions``, under its title."""
+    rows: list[list[Panel]] = [[] for _ in range(4)]
+    for sample, found in zip(samples, regions, strict=True):
         window = crop(sample, 48)
-        made = label.label_sample(sample, "recist")
-        binary, soft = made.binary[window], (made.alpha >= threshold)[window]
         image = sample.image[window]
-        rows[0].append(Panel(image, [(binary, BINARY), (soft, SOFT)], spacing=_spacing(sample)))
-        rows[1].append(Panel(np.where(binary, image, 0)))
-        rows[2].append(Panel(np.where(soft, image, 0)))
-    fig = grid(rows, names=["comparison", "ROI, binary mask", "ROI, soft mask"])
-    legend(fig, {"binary mask": BINARY, f"soft mask (alpha ≥ {threshold:g})": SOFT})
+        binary, soft, band = (region[window] for region in found)
+        rows[0].append(Panel(image, [(soft, SOFT), (binary, BINARY)], spacing=_spacing(sample)))
+        rows[1:] = [
+            [*row, Panel(np.where(inside, image, 0))]
+            for row, inside in zip(rows[1:], (binary, soft, band), strict=True)
+        ]
+    fig = grid(rows, titles, ["comparison", "binary mask", "soft mask", "between"])
+    legend(fig, {"binary mask": BINARY, "region of the soft mask": SOFT})
     return fig
 
 
