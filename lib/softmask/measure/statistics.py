@@ -149,23 +149,18 @@ def mean_difference(
         raise DataError("values must be finite; count infinite ones and leave them out")
     if np.isnan(a).all() or np.isnan(b).all():
         raise DataError("no values left to compare (all are NaN, or there were none)")
-    number: dict[Hashable, int] = {}
-    numbers = np.array([number.setdefault(group, len(number)) for group in groups])
+    drawn = bootstrap_weights(groups, seed, n).astype(float)  # (n, N)
 
-    def sums(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def means(values: np.ndarray, weights: np.ndarray, drawn: np.ndarray) -> np.ndarray:
         weights = np.where(np.isnan(values), 0, weights)
-        return np.bincount(numbers, weights * np.nan_to_num(values)), np.bincount(numbers, weights)
+        total = drawn @ weights  # a draw may hold groups without a defined value alone
+        return np.divide(
+            drawn @ (weights * np.nan_to_num(values)), total, out=np.full(len(drawn), np.nan), where=total > 0
+        )
 
-    (of_a, count_a), (of_b, count_b) = sums(a, np.ones(len(a))), sums(b, weights)
-    drawn = np.random.default_rng(seed).integers(len(number), size=(n, len(number)))
-
-    def means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        total = counts[drawn].sum(axis=1)  # a draw may hold groups without a defined value alone
-        return np.divide(values[drawn].sum(axis=1), total, out=np.full(n, np.nan), where=total > 0)
-
-    differences = means(of_b, count_b) - means(of_a, count_a)
-    low, high = np.nanquantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return of_a.sum() / count_a.sum(), of_b.sum() / count_b.sum(), float(low), float(high)
+    low, high = percentile_interval(means(b, weights, drawn) - means(a, np.ones(len(a)), drawn))
+    once = np.ones((1, len(a)))
+    return float(means(a, once[0], once)[0]), float(means(b, weights, once)[0]), low, high
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
