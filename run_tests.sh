@@ -41,6 +41,9 @@ stage() { # stage <name> <command ...>
     say "== $name: $((SECONDS - began)) s"
 }
 
+# a process a core, each with whole files: what the tests of one file share is made once
+AT_ONCE=(--numprocesses auto --maxprocesses 8 --dist loadfile)
+
 notebooks() {
     shopt -s nullglob
     local found=(notebooks/*.ipynb notebooks/teaching/*.ipynb)
@@ -50,12 +53,12 @@ notebooks() {
     fi
     SOFTMASK_PROFILE=smoke SOFTMASK_SOURCE=embedded SOFTMASK_OUTPUT="$scratch" IPYTHONDIR="$scratch/ipython" \
         MPLBACKEND=module://matplotlib_inline.backend_inline \
-        "$PYTHON" -m pytest --nbval-lax --nbval-current-env -p no:cacheprovider "${found[@]}"
+        "$PYTHON" -m pytest "${AT_ONCE[@]}" --nbval-lax --nbval-current-env -p no:cacheprovider "${found[@]}"
 }
 
 stage "ruff check" "$PYTHON" -m ruff check .
 stage "ruff format" "$PYTHON" -m ruff format --check .
-stage "unit tests" "$PYTHON" -m pytest
+stage "unit tests" env OMP_NUM_THREADS=1 "$PYTHON" -m pytest "${AT_ONCE[@]}"
 stage "notebooks" notebooks
 if [ ${#failed[@]} -gt 0 ]; then
     say "FAILED: $(printf '%s, ' "${failed[@]}" | sed 's/, $//') (after $SECONDS s)"
