@@ -14,6 +14,7 @@ from softmask.config import Config
 from softmask.errors import DataError
 from softmask.papers.printed import VALUES, PrintedTable
 from softmask.report import tables, text, verdicts
+from softmask.report.pictures import check
 from softmask.report.result import WORKBOOK, JoinedCell, ResultTable, join
 
 FILLED, PARTLY, DRAWN, PARTLY_DRAWN = "filled", "partly filled", "drawn", "partly drawn"
@@ -219,7 +220,9 @@ def _figure(config: Config, paper: str, name: str, shows: str) -> FigureEntry:
         try:
             beside = _json(path.with_suffix(".json"))
             words = {key: str(beside[key]) for key in ("caption", "alt", "missing", "notebook")}
-            pictures.append(Picture(path.stem, path.read_bytes(), **words))
+            png = path.read_bytes()
+            check(png)
+            pictures.append(Picture(path.stem, png, **words))
         except (KeyError, TypeError, OSError) as error:
             why = f"{path.stem}: its files cannot be used ({error!r}); run its notebook again"
             return FigureEntry(paper, name, shows, DAMAGED, (), _relative(why, config))
