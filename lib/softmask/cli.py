@@ -79,12 +79,20 @@ def _add_data(commands) -> None:
 def _add_run(commands) -> None:
     text = "train the runs behind the papers' tables; what has been trained already is not trained again"
     run = commands.add_parser("run", help=text, description=text)
-    run.add_argument(
+    where = run.add_mutually_exclusive_group()
+    where.add_argument(
         "--table",
         nargs="+",
         action="extend",
         metavar="T",
         help="such as softgan/table-1 (default: all that are trained)",
+    )
+    where.add_argument(
+        "--on",
+        nargs="+",
+        action="extend",
+        metavar="SET",
+        help="the rows of --only on these data sets, such as lnsm, whether a table prints them or not",
     )
     run.add_argument(
         "--only",

@@ -36,17 +36,18 @@ class Isbi2012(Dataset):
     Args:
         folder: holds ``train/image/<i>.png`` and ``train/label/<i>.png``, or ``train-volume.tif`` and
             ``train-labels.tif``; the PNG files are taken where both are there.
+        name: what messages call the data set.
 
     Raises:
         DataError: when no section has both an image and a label, or a TIFF volume cannot be read. A section that
             lacks one half is left out and listed in ``problems``.
     """
 
-    name = "isbi2012"
     source = "real"
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, name: str = "isbi2012") -> None:
         super().__init__()
+        self.name = name
         self.folder = Path(folder)
         self._stacks: tuple[np.ndarray, np.ndarray] | None = None
         png = any(True for half in ("image", "label") for _ in (self.folder / "train" / half).glob("*.png"))

@@ -55,17 +55,18 @@ class Promise12(Dataset):
 
     Args:
         folder: holds ``CaseNN.mhd`` and ``CaseNN_segmentation.mhd``, in it or in folders below.
+        name: what messages call the data set.
 
     Raises:
         DataError: when no case can be used. A case that cannot be used is left out and listed in ``problems``.
     """
 
-    name = "promise12"
     source = "real"
     origin = "PROMISE12 training cases (promise12)"
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, name: str = "promise12") -> None:
         super().__init__()
+        self.name = name
         self.folder = Path(folder)
         self._cases: dict[str, tuple[MetaHeader, MetaHeader]] = {}
         self._last: tuple[str, np.ndarray, np.ndarray, tuple[float, float]] | None = None
