@@ -46,6 +46,13 @@ def keep_freed_memory() -> None:
     mallopt(top_pad, 64 << 20)
 
 
+def release_freed_memory() -> None:
+    """Give back to the system what this process has freed and the C library still keeps, where that is glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
 def end_with(parent: int) -> None:
     """Let this process end within a second or so of ``parent``, the process that started it.
 

@@ -101,9 +101,8 @@ def _train(task: Task) -> None:
 
 
 _held: dict[str, Prepared] = {}
-"""Data that this process has trained on, by digest: opening it takes seconds, and a run may take ten."""
-HELD = 4
-MEMORY = 4 * 2**30
+"""Data that this process trained on last, by digest: opening it takes seconds, and a run may take ten."""
+MEMORY = 2**29
 """Bytes by which a process may grow before a fresh one takes its place."""
 
 
@@ -116,8 +115,7 @@ def _data(task: Task) -> Prepared:
             raise DataError(f"the data of {task.run.spec.dataset} has changed since this was started; start again")
         if task.prepare is not prepared.prepare:
             return data
-        if len(_held) == HELD:
-            del _held[next(iter(_held))]
+        _held.clear()
         _held[wanted] = data
     return _held[wanted]
 
