@@ -134,7 +134,7 @@ def load(paper: str) -> Paper:
     if paper not in NAMES:
         raise ConfigError(f"unknown paper {paper!r}; choose one of {', '.join(NAMES)}")
     text = (files("softmask.papers") / f"{paper}.yaml").read_text(encoding="utf-8")
-    return parse(yaml.load(text, _Loader))
+    return parse(_Loader(text).get_single_data())
 
 
 class _Loader(yaml.SafeLoader):
