@@ -1,0 +1,196 @@
+"""How lessons are made, and that those of the checkout are as their sources say, run, and check what they ask."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from softmask.workbook import lessons
+from softmask.workbook.exercises import exercise, reveal
+from softmask.workbook.notebook import NotebookError, discover, load
+
+LESSONS = sorted((lessons.TEACHING / "source").glob("*.ipynb"))
+SOURCE = """def twice(x):
+    \"\"\"2 x.\"\"\"
+    ### BEGIN SOLUTION: add "x" to itself
+    return x + x
+    ### END SOLUTION"""
+
+
+@pytest.fixture
+def source(write: Callable[..., Path], folder: Path) -> Callable[..., Path]:
+    """``source(code, ...)`` makes a lesson's source in ``folder/source``."""
+
+    def source(*code: str, name: str = "01_one") -> Path:
+        path = write(name, code, title="One")
+        (folder / "source").mkdir(exist_ok=True)
+        return path.rename(folder / "source" / path.name)
+
+    return source
+
+
+def code_of(text: str) -> list[str]:
+    return ["".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+
+
+def test_one_source_gives_two_notebooks(source, folder: Path):
+    source(SOURCE, "twice(2)")
+    made = lessons.make(folder)
+    student, solution = made[folder / "01_one.ipynb"], made[folder / "solutions" / "01_one.ipynb"]
+    assert code_of(student)[1:] == [
+        'def twice(x):\n    """2 x."""\n    # your code here\n    raise NotImplementedError("add \\"x\\" to itself")',
+        "twice(2)",
+    ]
+    assert code_of(solution)[1:] == ['def twice(x):\n    """2 x."""\n    return x + x', "twice(2)"]
+    titles = [json.loads(text)["metadata"]["softmask"]["title"] for text in (student, solution)]
+    assert titles == ["One", "One (with solutions)"]
+
+
+def test_a_long_hint_is_broken_as_the_formatter_does(source, folder: Path):
+    hint = 100 * "h"
+    source(f"def f():\n    ### BEGIN SOLUTION: {hint}\n    return 1\n    ### END SOLUTION")
+    student = code_of(lessons.make(folder)[folder / "01_one.ipynb"])[1]
+    assert student.endswith(f'    raise NotImplementedError(\n        "{hint}"\n    )')
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("x = 1", "has exercises"),
+        ("### BEGIN SOLUTION\nx = 1\n### END SOLUTION", "not understood"),
+        ("### BEGIN SOLUTION: hint\nx = 1", "not closed"),
+        ("x = 1\n### END SOLUTION", "not understood"),
+        ("### BEGIN SOLUTION: a\n### BEGIN SOLUTION: b\n### END SOLUTION", "not understood"),
+    ],
+)
+def test_what_is_not_understood_is_an_error(source, folder: Path, code: str, message: str):
+    source(code)
+    with pytest.raises(NotebookError, match=message) as error:
+        lessons.make(folder)
+    assert "01_one.ipynb" in str(error.value)
+
+
+def test_a_source_has_no_outputs(source, folder: Path):
+    path = source(SOURCE)
+    book = nbformat.read(path, as_version=4)
+    book.cells[1].execution_count = 1
+    nbformat.write(book, path)
+    with pytest.raises(NotebookError, match="clear them"):
+        lessons.make(folder)
+
+
+def test_no_source_and_no_notebook(folder: Path):
+    with pytest.raises(NotebookError, match="no lessons"):
+        lessons.make(folder)
+    (folder / "source").mkdir()
+    (folder / "source" / "01_one.ipynb").write_text("[]")
+    with pytest.raises(NotebookError, match=r"01_one\.ipynb cannot be read"):
+        lessons.make(folder)
+
+
+def test_exercise_says_what_became_of_it(capsys: pytest.CaptureFixture):
+    with exercise("1.1"):
+        raise NotImplementedError("think")
+    with exercise("1.2"):
+        pass
+    with pytest.raises(AssertionError, match="too large"), exercise("1.3"):
+        raise AssertionError("too large")
+    reveal("Dice", None, 0.8)
+    reveal("Dice", 0.7, 0.8, 1)
+    assert capsys.readouterr().out.splitlines() == [
+        "Exercise 1.1 is not solved yet. Hint: think",
+        "Exercise 1.2: right.",
+        "Dice: you wrote no guess; measured 0.80",
+        "Dice: you guessed 0.7; measured 0.8",
+    ]
+
+
+def test_committed_lessons_are_what_the_sources_give():
+    made = lessons.make()
+    assert len(made) == 8
+    stale = [path.name for path, text in made.items() if path.read_text(encoding="utf-8") != text]
+    assert not stale, f"run python -m softmask.workbook.lessons: {stale}"
+    folders = (lessons.TEACHING, lessons.TEACHING / lessons.SOLUTIONS)
+    assert {path for folder in folders for path in folder.glob("*.ipynb")} == made.keys()
+
+
+def test_the_workbook_does_not_run_lessons():
+    assert not [book.name for book in discover(lessons.TEACHING.parent) if "teaching" in book.path.parts]
+
+
+@dataclass
+class Lesson:
+    """A lesson that ran: what it printed, its names, and the code of its checks by exercise."""
+
+    said: str
+    names: dict
+    checks: dict[str, str] = field(default_factory=dict)
+
+    def check(self, number: str, wrong: str) -> None:
+        """Run an exercise's check on the answer ``wrong``, code that defines its functions."""
+        names = dict(self.names)
+        exec(wrong, names)
+        exec(self.checks[number], names)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Lesson]:
+    """``ran(path)`` runs every code cell of a lesson in the smoke profile, here and not in a kernel: seconds less."""
+    known: dict[str, Lesson] = {}
+
+    def run(path: Path) -> Lesson:
+        import contextlib
+        import io
+        import warnings
+
+        import matplotlib.pyplot as plt
+        from IPython.display import display
+
+        key = str(path)
+        if key in known:
+            return known[key]
+        said, names = io.StringIO(), {"display": display}
+        lesson = Lesson("", names)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(said), pytest.MonkeyPatch.context() as patch:
+            warnings.simplefilter("ignore", UserWarning)  # figures are shown nowhere
+            patch.setenv("SOFTMASK_PROFILE", "smoke")
+            patch.setattr(plt, "show", lambda: plt.close("all"))
+            with plt.rc_context():
+                for code in load(path).code:
+                    exec(compile(code, path.name, "exec"), names)
+                    for number in re.findall(r'^with exercise\("([\d.]+)"\)', code, re.MULTILINE):
+                        lesson.checks[number] = code
+        lesson.said = said.getvalue()
+        known[key] = lesson
+        return lesson
+
+    return run
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_runs_unsolved_and_solved(path: Path, ran):
+    student = ran(lessons.TEACHING / path.name)
+    solution = ran(lessons.TEACHING / lessons.SOLUTIONS / path.name)
+    assert 4 <= len(student.checks) <= 6
+    for number in student.checks:
+        assert f"Exercise {number} is not solved yet. Hint: " in student.said
+        assert f"Exercise {number}: right." in solution.said
+    assert student.said.count("you wrote no guess") == solution.said.count("you wrote no guess") >= 3
+
+
+WRONG = yaml.safe_load(Path(__file__).with_name("wrong_answers.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("answer", WRONG, ids=lambda answer: f"{answer['exercise']}: {answer['wrong']}")
+def test_a_wrong_answer_is_found_out(answer: dict, ran):
+    lesson = LESSONS[int(answer["exercise"].partition(".")[0]) - 1].name
+    with pytest.raises(AssertionError) as found:
+        ran(lessons.TEACHING / lessons.SOLUTIONS / lesson).check(answer["exercise"], answer["code"])
+    assert str(found.value), "a student must be told what is wrong"
