@@ -46,7 +46,7 @@ AT_ONCE=(--numprocesses auto --maxprocesses 8 --dist loadfile)
 
 notebooks() {
     shopt -s nullglob
-    local found=(notebooks/*.ipynb notebooks/teaching/*.ipynb)
+    local found=(notebooks/*.ipynb) # the lessons run, unsolved and solved, among the unit tests
     if [ ${#found[@]} -eq 0 ]; then
         say "there are no notebooks yet: nothing to run"
         return

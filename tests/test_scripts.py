@@ -324,8 +324,7 @@ class TestRunTests:
             'print(os.environ["SOFTMASK_OUTPUT"])',
         )
         self.notebook(small, "explore", "")
-        (small.root / "notebooks" / "teaching").mkdir()
-        self.notebook(small, "teaching/01_masks", 'raise ValueError("no such mask")')
+        self.notebook(small, "02_masks", 'raise ValueError("no such mask")')
         (small.root / "tests" / "test_two.py").write_text("def test_two():\n    assert  max(1, 2) == 1\n")
         status, said = small.run("run_tests.sh")
         assert status == 1
