@@ -19,23 +19,33 @@ each beside the printed one, and the report. What has not changed since it last 
   --force                     run notebooks that have not changed, too
   --recorded                  train nothing: tables and figures from the committed records of trained runs
   --fetch                     first get the real data that is public without registration
-  --list                      list the notebooks, what each regenerates and how long it takes
-  --lab                       open the notebooks in JupyterLab instead
+  --list                      list the notebooks, what each regenerates, the time and memory it takes
+  --lab [options]             open JupyterLab instead, on a page that links the notebooks in order; goes first, and
+                              what follows goes to JupyterLab, such as --no-browser or --port 9000
   --help                      this text
 
 Real data is looked for in the folder that SOFTMASK_DATA names (default ./data).
+At the end the tables are compared with the committed ones (.venv/bin/softmask verify tells more).
 Exit status: 0 all well, 1 a notebook or the set-up failed, 2 a wrong option or data that is not there.
 TEXT
 }
 
 lab=""
+if [ "${1:-}" = --lab ]; then
+    lab=yes
+    shift
+fi
 for argument in "$@"; do # before the set-up, which may take minutes
+    [ -z "$lab" ] || break
     case "$argument" in
     -h | --help)
         usage
         exit 0
         ;;
-    --lab) lab=yes ;;
+    --lab)
+        say "run_all.sh: --lab comes first; SOFTMASK_PROFILE=smoke ./run_all.sh --lab makes every notebook quick"
+        exit 2
+        ;;
     --profile | --profile=* | --data | --data=* | --seeds | --seeds=* | --only | --only=* | --from | --from=*) ;;
     --force | --recorded | --fetch | --list) ;;
     -*)
@@ -47,6 +57,9 @@ done
 
 setup_environment
 if [ -n "$lab" ]; then
-    exec "$PYTHON" -m jupyterlab --ServerApp.root_dir="$ROOT" "$ROOT/notebooks"
+    "$PYTHON" -m softmask.workbook.start "$ROOT/notebooks"
+    # settings and layout are the checkout's: those that a user has elsewhere stay as they are
+    exec "$PYTHON" -m jupyterlab --ServerApp.root_dir="$ROOT" --LabApp.default_url=/lab/tree/notebooks/START.md \
+        --LabApp.app_settings_dir="$ROOT/tools/jupyterlab" --LabApp.workspaces_dir="$ROOT/.cache/jupyterlab" "$@"
 fi
 exec "$PYTHON" -m softmask.workbook "$@"

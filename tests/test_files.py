@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softmask import files
+from softmask.errors import DataError
 
 
 @pytest.mark.parametrize(
@@ -59,3 +60,29 @@ def test_sha256_of_a_path_is_that_of_its_content(tmp_path):
 @given(st.lists(st.binary(max_size=6), max_size=4), st.lists(st.binary(max_size=6), max_size=4))
 def test_sha256_of_tells_parts_apart(a, b):
     assert (files.sha256_of(*a) == files.sha256_of(*b)) == (a == b)
+
+
+def test_what_is_read_is_a_plain_file_of_a_bounded_size(tmp_path):
+    path = files.write_atomic(tmp_path / "a.json", '\ufeff{"a": 1}\r\n')
+    assert files.size_of(path) == 13
+    assert files.read_bytes(path, most=13) == path.read_bytes()
+    assert files.read_text(path) == '{"a": 1}\r\n'
+    assert files.read_json(path) == {"a": 1}
+    with pytest.raises(DataError, match=r"a\.json: has 13 bytes, larger than 12, and is refused; run it again"):
+        files.read_bytes(path, "run it again", 12)
+    os.mkfifo(tmp_path / "pipe")  # to open it would wait for a writer
+    (tmp_path / "device").symlink_to("/dev/zero")
+    (tmp_path / "bytes").write_bytes(b"\xff")
+    for name, why in (("gone", "no such file"), ("", "is a folder"), ("pipe", "no plain file"), ("device", "no plain"),
+                      ("bytes", "as text"), ("a\0b", "null byte"), ("x" * 300, "too long")):  # fmt: skip
+        with pytest.raises(DataError, match=rf"{why}.*; get this file again"):
+            files.read_json(tmp_path / name)
+
+
+def test_what_a_kill_left_half_written_is_removed(tmp_path):
+    whole = files.write_atomic(tmp_path / "a" / "file.csv", "1")
+    (tmp_path / "a" / ".file.csv.x7.part").write_text("half")
+    (tmp_path / "a" / ".hidden").write_text("the user's")
+    files.remove_parts(tmp_path)
+    assert sorted(path.name for path in whole.parent.iterdir()) == [".hidden", "file.csv"]
+    files.remove_parts(tmp_path / "not there")

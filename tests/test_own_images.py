@@ -128,9 +128,9 @@ def damaged(path: Path, change) -> Path:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda d: d / "none.png", "there is no such file or folder"),
-        (lambda d: (d / "a.jpg", (d / "a.jpg").write_bytes(b"\xff\xd8\xff" * 99))[0], "unknown kind; PNG"),
-        (lambda d: (d / "a.png", (d / "a.png").write_bytes(b""))[0], "is empty; PNG"),
+        (lambda d: d / "none.png", "there is no such file; check the name"),
+        (lambda d: (d / "a.jpg", (d / "a.jpg").write_bytes(b"\xff\xd8\xff" * 99))[0], "unknown kind; save it as .*PNG"),
+        (lambda d: (d / "a.png", (d / "a.png").write_bytes(b""))[0], "is empty; save it as .*PNG"),
         (lambda d: d, "holds no DICOM file"),
         (lambda d: png(d / "a.png", np.zeros((4, 4, 3), np.uint8)), "colour image"),
         (lambda d: png(d / "a.png", np.zeros((4, 4, 2), np.uint8), mode="LA"), "colour image, or has transparency"),
@@ -138,7 +138,7 @@ def damaged(path: Path, change) -> Path:
         (lambda d: dicom(d / "a.dcm", 0, 0, Modality="MR"), "another kind than CT"),
         (lambda d: dicom(d / "a.dcm", 0, 0, PixelData=b"\0\0"), "pixels cannot be read"),
         (lambda d: dicom(d / "a.dcm", 0, 0, ImagePositionPatient=None), "lacks its place"),
-        (lambda d: (d / "a.nii", (d / "a.nii").write_bytes(b"\0" * 400))[0], "not a readable NIfTI file"),
+        (lambda d: (d / "a.nii", (d / "a.nii").write_bytes(b"\0" * 400))[0], "not a readable volume"),
         (
             lambda d: nifti(d / "a.nii", np.zeros((2, 4, 4, 3), np.float32), vector=True),
             "several numbers at each voxel",
@@ -191,3 +191,29 @@ def test_stems(name, stem):
 
 def test_dicom_files_are_made_as_pydicom_reads_them(tmp_path):
     assert pydicom.dcmread(dicom(tmp_path / "a.dcm", 3, 1)).ImagePositionPatient[2] == 3
+
+
+def test_tiff_is_taken_as_png_is(tmp_path):
+    array = np.linspace(0, 40000, 600).reshape(20, 30).astype(np.uint16)
+    [image] = find(png(tmp_path / "a.tiff", array))
+    assert image.stem == "a"
+    np.testing.assert_allclose(image.read(), array / 65535, atol=1e-7)
+    pages = [Image.fromarray(array.astype(np.uint8))] * 2
+    pages[0].save(tmp_path / "two.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(DataError, match=r"two\.tif: holds 2 images"):
+        find(tmp_path / "two.tif")[0].read()
+
+
+def test_nrrd_has_the_slices_that_nifti_has(tmp_path):
+    volume = np.stack([RAMP, RAMP + 200, RAMP - 20])
+    ours, theirs = (find(nifti(tmp_path / name, volume)) for name in ("a.nrrd", "b.nii.gz"))
+    assert [one.stem for one in ours] == ["a-0", "a-1", "a-2"]
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(mine.read(), other.read())
+
+
+def test_an_nrrd_that_points_to_another_file_is_refused(tmp_path):
+    path = tmp_path / "a.nrrd"
+    path.write_text("NRRD0004\ntype: short\ndimension: 3\nsizes: 2 2 2\nencoding: raw\ndata file: ../b.raw\n\n")
+    with pytest.raises(DataError, match="keeps its voxels in another file"):
+        find(path)

@@ -8,7 +8,7 @@ import pytest
 
 from softmask.data.sample import Problem
 from softmask.errors import ConfigError, DataError, LabelError
-from softmask.parallel import cores, map_samples
+from softmask.parallel import cores, map_items, map_samples
 
 
 def many(discs, changes: dict[int, Exception], n: int = 40) -> list:
@@ -89,3 +89,9 @@ def test_cores_are_those_this_process_may_use(monkeypatch) -> None:
     monkeypatch.delattr("os.sched_getaffinity")
     monkeypatch.setattr("os.cpu_count", lambda: None)
     assert cores() == 1
+
+
+@pytest.mark.parametrize("show", [True, False])
+def test_items_in_order_with_a_bar_or_without(show, capfd) -> None:
+    assert map_items(lambda item: item**2, [3, 1, 2], title="squares", unit="number", jobs=1, show=show) == [9, 1, 4]
+    assert ("squares: 100%" in capfd.readouterr().err) == show

@@ -169,6 +169,31 @@ def test_options_reach_the_workbook(checkout: Checkout):
     assert "tiny" in said
 
 
+def test_lab_opens_jupyterlab_on_the_start_page(checkout: Checkout):
+    stub = checkout.root.parent / "jupyterlab"  # in the working folder, so that it is found before the real one
+    executable(stub / "__main__.py", "import sys\nfor argument in sys.argv[1:]:\n    print('given', argument)\n")
+    (stub / "__init__.py").touch()
+    status, said = checkout.run("run_all.sh", "--lab", "--no-browser", "--port=9000")
+    assert status == 0, said
+    given = [line.removeprefix("given ") for line in said.splitlines() if line.startswith("given ")]
+    assert given == [
+        f"--ServerApp.root_dir={checkout.root}",
+        "--LabApp.default_url=/lab/tree/notebooks/START.md",
+        f"--LabApp.app_settings_dir={checkout.root}/tools/jupyterlab",
+        f"--LabApp.workspaces_dir={checkout.root}/.cache/jupyterlab",
+        "--no-browser",
+        "--port=9000",
+    ]
+    assert (checkout.root / "notebooks" / "START.md").read_text().startswith("# The soft-mask workbook")
+
+
+def test_lab_takes_no_option_of_the_workbook(checkout: Checkout):
+    status, said = checkout.run("run_all.sh", "--profile", "smoke", "--lab")
+    assert status == 2
+    assert "--lab comes first" in said
+    assert checkout.asked() == []
+
+
 class TestSetup:
     def test_the_first_start_installs_and_later_ones_do_nothing(self, checkout: Checkout):
         status, said = checkout.run(*LIST)
@@ -298,13 +323,14 @@ class TestRunTests:
             'assert (os.environ["SOFTMASK_PROFILE"], os.environ["SOFTMASK_SOURCE"]) == ("smoke", "embedded")\n'
             'print(os.environ["SOFTMASK_OUTPUT"])',
         )
+        self.notebook(small, "explore", "")
         self.notebook(small, "02_masks", 'raise ValueError("no such mask")')
         (small.root / "tests" / "test_two.py").write_text("def test_two():\n    assert  max(1, 2) == 1\n")
         status, said = small.run("run_tests.sh")
         assert status == 1
         assert "FAILED: ruff format, unit tests, notebooks (after" in said
         assert "1 failed, 1 passed" in said.split("== notebooks")[0]
-        assert "1 failed, 1 passed" in said.split("== notebooks")[1]
+        assert "1 failed, 2 passed" in said.split("== notebooks")[1]
         assert "no such mask" in said
 
     def test_arguments_go_to_pytest(self, small: Checkout):

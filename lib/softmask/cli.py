@@ -14,6 +14,7 @@ from softmask.config import PROFILES, Config
 from softmask.config import SOURCES as DATA_SOURCES
 from softmask.data.sources import NAMES, REAL_ONLY, SOURCES, found
 from softmask.errors import ConfigError, SoftmaskError
+from softmask.own_labels.arguments import add as _add_label
 
 if TYPE_CHECKING:
     from softmask.data.check import Status
@@ -49,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_segment(commands)
     _add_lungs(commands)
+    _add_verify(commands)
+    _add_label(commands)
     return parser
 
 
@@ -76,12 +79,20 @@ def _add_data(commands) -> None:
 def _add_run(commands) -> None:
     text = "train the runs behind the papers' tables; what has been trained already is not trained again"
     run = commands.add_parser("run", help=text, description=text)
-    run.add_argument(
+    where = run.add_mutually_exclusive_group()
+    where.add_argument(
         "--table",
         nargs="+",
         action="extend",
         metavar="T",
         help="such as softgan/table-1 (default: all that are trained)",
+    )
+    where.add_argument(
+        "--on",
+        nargs="+",
+        action="extend",
+        metavar="SET",
+        help="the rows of --only on these data sets, such as lnsm, whether a table prints them or not",
     )
     run.add_argument(
         "--only",
@@ -108,7 +119,7 @@ def _add_segment(commands) -> None:
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="grey PNG, CT in DICOM (a file, or a folder of them), or NIfTI (every axial slice)",
+        help="grey PNG or TIFF, CT in DICOM (a file, or a folder of them), NIfTI or nrrd (every axial slice)",
     )
     segment.add_argument("--model", required=True, metavar="NAME", help="such as dsnet, or the folder of a model")
     segment.add_argument("--out", metavar="FOLDER", help="where the results go (default: beside each image)")
@@ -124,7 +135,7 @@ def _add_segment(commands) -> None:
         nargs=2,
         type=float,
         metavar=("LOW", "HIGH"),
-        help="of DICOM and NIfTI, the values that become black and white (default: -1000 400 HU)",
+        help="of DICOM, NIfTI and nrrd, the values that become black and white (default: -1000 400 HU)",
     )
     grey.add_argument(
         "--stretch", action="store_true", help="grey levels from each slice's own minimum to its own maximum"
@@ -167,6 +178,22 @@ def _add_lungs(commands) -> None:
     lungs.set_defaults(run=_lungs)
 
 
+def _add_verify(commands) -> None:
+    text = "compare a run's tables, cell by cell, with those that are committed (exit status 1 if any differs)"
+    more = "It computes nothing: ./run_all.sh --force does that first, and ends with this comparison."
+    verify = commands.add_parser("verify", help=text, description=f"{text}. {more}")
+    verify.add_argument(
+        "name", nargs="?", metavar="RUN", help="such as cpu-embedded, or a folder of results (default: as run_all.sh)"
+    )
+    verify.add_argument(
+        "--against",
+        metavar="WHAT",
+        help="another run, a folder of results, or a commit (default: what git has committed of the run)",
+    )
+    verify.add_argument("--all", action="store_true", help="list every cell, not only those that differ")
+    verify.set_defaults(run=_verify)
+
+
 def _known(names: Sequence[str], all_names: Iterable[str]) -> Sequence[str]:
     for name in names:
         if name not in all_names:
@@ -190,6 +217,12 @@ def _lungs(arguments: argparse.Namespace) -> int:
     from softmask.models import lungs_cli  # torch takes its time
 
     return lungs_cli.run(arguments)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from softmask.report import verify_cli
+
+    return verify_cli.run(arguments)
 
 
 def _list(arguments: argparse.Namespace) -> int:

@@ -45,9 +45,11 @@ def _samples(**caps: int | None) -> Mapping[str, int | None]:
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {
         # smoke proves that everything runs; its tables are marked "not a result"
-        "smoke": Profile("smoke", 1, False, _samples(labelling=12, readers=24, matting=4, doctors=60)),
-        "cpu": Profile("cpu", 1, True, _samples(labelling=400, readers=None, matting=40, doctors=None)),
-        "full": Profile("full", 3, True, _samples(labelling=None, readers=None, matting=200, doctors=None)),
+        "smoke": Profile("smoke", 1, False, _samples(labelling=12, readers=24, matting=4, doctors=60, radiomics=40)),
+        "cpu": Profile("cpu", 1, True, _samples(labelling=400, readers=None, matting=40, doctors=None, radiomics=None)),
+        "full": Profile(
+            "full", 3, True, _samples(labelling=None, readers=None, matting=200, doctors=None, radiomics=None)
+        ),
     }
 )
 

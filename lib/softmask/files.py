@@ -1,11 +1,77 @@
-"""Files written whole or not at all, and content digests."""
+"""Files read within bounds, written whole or not at all, and content digests."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import stat
 import tempfile
 from pathlib import Path
+from typing import Any
+
+from softmask.errors import DataError, brief
+
+MOST_BYTES = 64 * 1024 * 1024
+"""Largest file that :func:`read_bytes` reads unless it is told otherwise: what is read whole is far smaller."""
+
+AGAIN = "get this file again"
+
+
+def size_of(path: str | Path, remedy: str = AGAIN) -> int:
+    """Bytes of a plain file.
+
+    Raises:
+        DataError: naming it and the ``remedy``, when it is not there, cannot be looked at, or is a folder, or a pipe or
+            device, which might never end.
+    """
+    try:
+        found = os.stat(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such file; {remedy}") from error
+    except (OSError, ValueError) as error:  # the latter: a name with a NUL in it
+        raise DataError(f"{path}: cannot be read ({_why(error)}); {remedy}") from error
+    if not stat.S_ISREG(found.st_mode):
+        what = "is a folder" if stat.S_ISDIR(found.st_mode) else "is no plain file"
+        raise DataError(f"{path}: cannot be read ({what}); {remedy}")
+    return found.st_size
+
+
+def read_bytes(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> bytes:
+    """The content of a plain file of at most ``most`` bytes; of a larger one nothing is read.
+
+    Raises:
+        DataError: as :func:`size_of`, and for a file that is larger or cannot be read.
+    """
+    size = size_of(path, remedy)
+    if size > most:
+        raise DataError(f"{path}: has {size} bytes, larger than {most}, and is refused; {remedy}")
+    try:
+        with open(path, "rb") as file:
+            return file.read(max(size, 1))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({_why(error)}); {remedy}") from error
+
+
+def read_text(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> str:
+    """As :func:`read_bytes`, of text in UTF-8. Line ends stay as they are."""
+    try:
+        return read_bytes(path, remedy, most).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: cannot be read as text ({brief(error)}); {remedy}") from error
+
+
+def read_json(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> Any:
+    """As :func:`read_text`, what a JSON file holds."""
+    text = read_text(path, remedy, most)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: is no JSON ({brief(error)}); {remedy}") from error
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or brief(error)
 
 
 def write_atomic(path: str | Path, content: bytes | str) -> Path:
@@ -31,6 +97,13 @@ def write_atomic(path: str | Path, content: bytes | str) -> Path:
         Path(name).unlink(missing_ok=True)
         raise
     return path
+
+
+def remove_parts(folder: str | Path) -> None:
+    """Remove, below ``folder``, what a kill in the midst of :func:`write_atomic` left. Nobody may be writing there."""
+    for part in Path(folder).rglob(".*.part"):
+        if part.is_file():
+            part.unlink()
 
 
 def sha256_of(*parts: bytes | memoryview | str | Path) -> str:

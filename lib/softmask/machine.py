@@ -8,6 +8,8 @@ import platform
 import resource
 import subprocess
 import sys
+import threading
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -42,6 +44,28 @@ def keep_freed_memory() -> None:
     mallopt(mmap_threshold, 32 << 20)  # the highest it takes
     mallopt(trim_threshold, 1 << 30)
     mallopt(top_pad, 64 << 20)
+
+
+def release_freed_memory() -> None:
+    """Give back to the system what this process has freed and the C library still keeps, where that is glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
+def end_with(parent: int) -> None:
+    """Let this process end within a second or so of ``parent``, the process that started it.
+
+    A process that is killed cannot end those it has started, and one that computes does not look whether anybody
+    still waits for it.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def peak_memory_mb() -> float:

@@ -1,7 +1,7 @@
-"""Images that are nobody's data set: PNG, CT slices and series in DICOM, NIfTI, each as grey slices in [0, 1].
+"""Images that are nobody's data set: PNG, TIFF, CT slices and series in DICOM, NIfTI, nrrd; as grey slices in [0, 1].
 
 How values become grey levels is what a network trained on CT expects: Hounsfield units through the lung window, PNG
-as it is stored. The published LIDC slices are stretched instead, each from its own minimum to its own maximum, which
+and TIFF as stored. The published LIDC slices are stretched instead, each from its own minimum to its own maximum, which
 :class:`Grey` can do too.
 """
 
@@ -17,13 +17,16 @@ import numpy as np
 
 from softmask.data.dicom_ct import is_dicom, read_header, read_hu
 from softmask.data.image_files import LUNG_WINDOW, read_grey, window_hu
-from softmask.data.volume_files import LARGEST_VOLUME, read_turned
+from softmask.data.volume_files import LARGEST_VOLUME, image_io, is_volume_file, nrrd_header, read_turned
 from softmask.errors import ConfigError, DataError, brief
+from softmask.files import size_of
 
-KINDS = "PNG (grey, 8 or 16 bit), CT in DICOM, and NIfTI (.nii, .nii.gz) are read"
+KINDS = (
+    "save it as one of those that are read: PNG or TIFF (grey, 8 or 16 bit), CT in DICOM, NIfTI (.nii, .nii.gz), nrrd"
+)
 
-_SUFFIXES = (".nii.gz", ".nii", ".png", ".dcm", ".dicom", ".ima")
-_PNG, _DICOM = b"\x89PNG\r\n\x1a\n", b"DICM"
+_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".png", ".tif", ".tiff", ".dcm", ".dicom", ".ima")
+_PNG, _TIFF, _DICOM = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*"), b"DICM"
 _COLOUR_TYPE, _DICOM_AT = 25, 128  # where a PNG says its colour type, and DICOM its mark
 
 
@@ -33,7 +36,7 @@ class Grey:
 
     Attributes:
         window: Hounsfield units that become 0 and 1; None for :data:`~softmask.data.image_files.LUNG_WINDOW`, and then
-            a NIfTI file must look like Hounsfield units. PNG has none.
+            a NIfTI or nrrd file must look like Hounsfield units. PNG and TIFF have none.
         stretch: from the slice's own minimum to its own maximum instead, in files of every kind.
 
     Raises:
@@ -87,9 +90,9 @@ def find(path: str | Path, grey: Grey | None = None, slices: tuple[int, ...] = (
     """The grey slices at ``path``, none of them read yet.
 
     Args:
-        path: a PNG or DICOM file, which holds one; a NIfTI file: its axial slices, from the feet up; a folder: the CT
-            slices of the DICOM files in it (not in folders below), from the feet up.
-        slices: numbers of those to take of a NIfTI volume or a folder, from 0; empty for all. One image is taken
+        path: a PNG, TIFF or DICOM file, which holds one; a NIfTI or nrrd file: its axial slices, from the feet up; a
+            folder: the CT slices of the DICOM files in it (not in folders below), from the feet up.
+        slices: numbers of those to take of a volume or a folder, from 0; empty for all. One image is taken
             whatever they say.
 
     Raises:
@@ -98,19 +101,20 @@ def find(path: str | Path, grey: Grey | None = None, slices: tuple[int, ...] = (
     path, grey = Path(path), grey or Grey()
     if path.is_dir():
         return _chosen(path, list(_series(path, grey)), slices)
+    size_of(path, "check the name")
     try:
         with path.open("rb") as file:
             start = file.read(_DICOM_AT + len(_DICOM))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file or folder; check the name") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
     if start.startswith(_PNG):
         return [OwnImage(path, str(path), stem_of(path), lambda: grey.of_stored(_png(path)))]
+    if start.startswith(_TIFF):
+        return [OwnImage(path, str(path), stem_of(path), lambda: grey.of_stored(read_grey(path)))]
     if start[_DICOM_AT:] == _DICOM:
-        return [_dicom(path, grey)]
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        return _chosen(path, _nifti(path, grey), slices)
+        return [ct_slice(path, grey)]
+    if is_volume_file(path):
+        return _chosen(path, _volume_slices(path, grey), slices)
     raise DataError(f"{path}: {'is empty' if not start else 'is of an unknown kind'}; {KINDS}")
 
 
@@ -139,7 +143,8 @@ def _png(path: Path) -> np.ndarray:
     return read_grey(path)
 
 
-def _dicom(path: Path, grey: Grey) -> OwnImage:
+def ct_slice(path: Path, grey: Grey) -> OwnImage:
+    """The CT slice in a DICOM file; see :class:`OwnImage` for what reading it may raise."""
     return OwnImage(path, str(path), stem_of(path), lambda: grey.of_hu(_hu(path)))
 
 
@@ -159,7 +164,7 @@ def _series(folder: Path, grey: Grey) -> Iterator[OwnImage]:
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror}); check its rights") from error
     if not files:
-        raise DataError(f"{folder}: holds no DICOM file; name PNG and NIfTI files one by one")
+        raise DataError(f"{folder}: holds no DICOM file; name other files one by one")
     placed = []
     for path in files:
         try:
@@ -168,20 +173,22 @@ def _series(folder: Path, grey: Grey) -> Iterator[OwnImage]:
             header = None
         placed.append((np.inf if header is None else header.z_mm, path))
     for _, path in sorted(placed):
-        yield _dicom(path, grey)
+        yield ct_slice(path, grey)
 
 
-def _nifti(path: Path, grey: Grey) -> list[OwnImage]:
+def _volume_slices(path: Path, grey: Grey) -> list[OwnImage]:
     """The slices that the header declares."""
     import SimpleITK
 
+    if path.name.lower().endswith(".nrrd"):
+        nrrd_header(path)
     reader = SimpleITK.ImageFileReader()
-    reader.SetImageIO("NiftiImageIO")
+    reader.SetImageIO(image_io(path))
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise DataError(f"{path}: not a readable NIfTI file ({brief(error)}); get this file again") from error
+        raise DataError(f"{path}: not a readable volume ({brief(error)}); get this file again") from error
     size, channels = reader.GetSize(), reader.GetNumberOfComponents()
     if channels != 1 or "complex" in SimpleITK.GetPixelIDValueAsString(reader.GetPixelID()):
         raise DataError(f"{path}: has several numbers at each voxel; save one grey volume")

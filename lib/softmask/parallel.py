@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from softmask.data.sample import Dataset, Sample
 from softmask.errors import DataError, LabelError
-from softmask.machine import cores
+from softmask.machine import cores, end_with
+
+if TYPE_CHECKING:
+    from joblib import Parallel
 
 
-def progress(rows: Sequence[int], title: str) -> Iterable[int]:
+def progress(rows: Sequence, title: str, unit: str = "image", show: bool = True) -> Iterable:
     """``rows`` with a progress bar, redrawn every few seconds only: an executed notebook keeps every line."""
-    return tqdm(rows, desc=title, unit="image", mininterval=5.0)
+    return tqdm(rows, desc=title, unit=unit, mininterval=5.0, disable=not show)
+
+
+def map_items(
+    work: Callable[[Any], Any], items: Sequence, *, title: str, unit: str, jobs: int | None = None, show: bool = True
+) -> list:
+    """``work(item)`` of each of ``items``, in their order, on ``jobs`` processes (default all cores)."""
+    from joblib import delayed
+
+    return list(pool(jobs, batch=8)(delayed(work)(item) for item in progress(items, title, unit, show)))
 
 
 def map_samples(
@@ -30,7 +44,7 @@ def map_samples(
     cannot be read or labelled is left out and listed in ``dataset.problems``, in that order too; any other error is
     raised.
     """
-    from joblib import Parallel, delayed, parallel_config
+    from joblib import delayed
 
     def tasks() -> Iterator[tuple]:
         for row in progress([int(row) for row in rows], title or dataset.name):
@@ -41,17 +55,25 @@ def map_samples(
             else:
                 yield delayed(_guarded)(work, sample)
 
-    # One thread in each process, whatever the environment says: threads that wait for one another on a busy core made
-    # small matrix products thirty times as slow.
-    with parallel_config("loky", inner_max_num_threads=1):
-        parallel = Parallel(n_jobs=jobs or cores(), return_as="generator", batch_size=8, pre_dispatch="4*n_jobs")
     records: list[dict] = []
-    for name, outcome in parallel(tasks()):
+    for name, outcome in pool(jobs, batch=8)(tasks()):
         if isinstance(outcome, str):
             dataset.add_problem(name, outcome)
         else:
             records.extend(outcome)
     return records
+
+
+def pool(jobs: int | None = None, batch: int | str = "auto") -> Parallel:
+    """Processes (default: one a core) that give what tasks return one by one, in the order of the tasks.
+
+    One thread in each process, whatever the environment says: threads that wait for one another on a busy core made
+    small matrix products thirty times as slow.
+    """
+    from joblib import Parallel, parallel_config
+
+    with parallel_config("loky", inner_max_num_threads=1, initializer=end_with, initargs=(os.getpid(),)):
+        return Parallel(n_jobs=jobs or cores(), return_as="generator", batch_size=batch, pre_dispatch="4*n_jobs")
 
 
 def _guarded(work: Callable[[Sample], list[dict]], sample: Sample) -> tuple[str, list[dict] | str]:

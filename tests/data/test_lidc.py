@@ -300,7 +300,7 @@ def test_nothing_but_wrong_nodules(tmp_path):
     ("text", "message"),
     [
         (b"", "first line is 'missing'"),
-        (b"\x00\xff\xfe garbage", "not a readable csv table"),
+        (b"\x00\xff\xfe garbage", "cannot be read as text"),
         (b"a,b\n1,2\n", "first line is 'a,b'"),
         (b"patient,nodule,flag\nLIDC-IDRI-0001,nodule-0\n", "line 2 is 'LIDC-IDRI-0001,nodule-0'"),
         (b"patient,nodule,flag\nLIDC-IDRI-0001,7,wrong\n", "line 2"),

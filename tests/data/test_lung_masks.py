@@ -259,7 +259,7 @@ def test_files_that_hold_no_labels(chest, scan, tmp_path):
     ):
         refused(scan, chest.write_image(tmp_path / "lungs.nrrd", values), message, early=False)
     (tmp_path / "lungs.png").write_bytes(b"\x89PNG")
-    refused(scan, tmp_path / "lungs.png", "a lung mask is a DICOM RTSTRUCT or SEG")
+    refused(scan, tmp_path / "lungs.png", "name a DICOM RTSTRUCT or SEG")
     refused(scan, tmp_path / "none.nrrd", "no such file")
     refused(scan, next(iter(sorted(scan.path.glob("*.dcm")))), r"Modality \(0008,0060\) = CT")
 

@@ -5,7 +5,7 @@ import pytest
 
 from softmask.config import Config
 from softmask.data import NAMES, REAL_ONLY, found, open_dataset
-from softmask.data.sources import SOURCES, located, sources_of
+from softmask.data.sources import SOURCES, Source, located, sources_of
 from softmask.errors import ConfigError, DataError, MissingData
 
 
@@ -147,10 +147,18 @@ def test_the_real_data_sets_open(real_data, name):
 def test_commits_are_full_ids_and_every_name_has_a_source():
     for source in SOURCES.values():
         assert source.git is None or (len(source.git.commit) == 40 and int(source.git.commit, 16))
-        assert source.git is not None or source.steps
+        assert source.git is not None or bool(source.steps) == bool(source.place)
     assert {name for source in SOURCES.values() for name in source.serves} == {*NAMES, *REAL_ONLY}
     for name in (*NAMES, *REAL_ONLY):
         assert all(name in source.serves for source in sources_of(name))
+
+
+def test_a_source_of_ones_own_takes_everything_from_its_name(tmp_path):
+    own = Source("own", "images of one's own", "images/*.png", "own:Own")
+    assert (own.serves, own.folder, own.locate(tmp_path)) == (("own",), "own", None)
+    assert own.how_to_get(tmp_path) == f"put your own into {tmp_path / 'own'} (images/*.png)"
+    touch(tmp_path / "own/images/a.png")
+    assert own.locate(tmp_path) == tmp_path / "own"
 
 
 def test_importing_the_package_loads_no_heavy_module():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from softmask.errors import DataError
-from softmask.measure.agreement import dice_matrix, summary
+from softmask.measure.agreement import dice_matrix, icc, summary
 from softmask.measure.segmentation import dice
 
 
@@ -102,3 +102,11 @@ MASKS = np.ones((2, 3, 4, 4), bool)
 def test_arrays_that_do_not_fit_are_refused_by_name(masks, present, extra, message):
     with pytest.raises(DataError, match=message):
         dice_matrix(masks, present, extra)
+
+
+def test_icc_is_shrout_and_fleiss_own():
+    table = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], float)
+    assert icc(table) == pytest.approx(0.29, abs=0.005)  # their table 4: ICC(2,1)
+    assert icc(np.repeat(table[:, :1], 2, axis=1)) == pytest.approx(1)
+    assert np.isnan(icc(np.ones((6, 2))))
+    assert icc(np.stack([table, table])).shape == (2,)

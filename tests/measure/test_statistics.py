@@ -6,7 +6,14 @@ from scipy import stats
 
 from softmask.errors import DataError
 from softmask.measure import statistics
-from softmask.measure.statistics import bootstrap_interval, holm, paired_test
+from softmask.measure.statistics import (
+    bootstrap_interval,
+    bootstrap_weights,
+    holm,
+    paired_test,
+    percentile_interval,
+    seed_spread,
+)
 
 VALUES = np.random.default_rng(0).normal(0.8, 0.1, 120)
 OTHERS = VALUES + np.random.default_rng(1).normal(0.02, 0.05, 120)
@@ -136,6 +143,36 @@ def test_the_groups_of_pairs_with_nan_are_left_out_too():
     assert bootstrap_interval(a, 0, groups=names) == bootstrap_interval(a[3:], 0, groups=names[3:])
 
 
+def test_the_grouped_interval_agrees_with_scipy_on_patients_of_one_size():
+    """Whole patients of four images each: the same as scipy's bootstrap of the patients' means."""
+    values, names = VALUES, np.repeat(np.arange(30), 4)
+    means = values.reshape(30, 4).mean(axis=1)
+    expected = stats.bootstrap((means,), np.mean, n_resamples=9999, method="percentile", rng=0).confidence_interval
+    assert bootstrap_interval(values, 7, n=9999, groups=names) == pytest.approx(tuple(expected), abs=2e-3)
+
+
+def test_the_grouped_interval_agrees_with_scipy_on_patients_of_many_sizes():
+    """The mean over images is a ratio of two sums over patients, which scipy can resample together."""
+    names = np.sort(np.random.default_rng(2).integers(0, 25, 120))
+    sums, counts = np.bincount(names, weights=VALUES), np.bincount(names)
+    assert len(set(counts)) > 3
+
+    def ratio(sums, counts, axis):
+        return sums.sum(axis=axis) / counts.sum(axis=axis)
+
+    expected = stats.bootstrap(
+        (sums, counts), ratio, paired=True, vectorized=True, n_resamples=9999, method="percentile", rng=0
+    ).confidence_interval
+    assert bootstrap_interval(VALUES, 7, n=9999, groups=names) == pytest.approx(tuple(expected), abs=2e-3)
+
+
+def test_signed_ranks_by_hand():
+    """Differences 1, 2, 3, -4, 5: W- is 4, W+ is 11; 14 of the 32 patterns of signs are as far from the middle."""
+    result = paired_test([1.0, 2, 3, 0, 5], [0.0, 0, 0, 4, 0], 0)
+    assert result.p == pytest.approx(14 / 32)
+    assert result.p == pytest.approx(stats.wilcoxon([1, 2, 3, -4, 5]).pvalue)
+
+
 def test_groups_and_values_must_go_together():
     with pytest.raises(DataError, match="2 groups for 3 values"):
         bootstrap_interval([1.0, 2.0, 3.0], 0, groups=["a", "b"])
@@ -155,3 +192,69 @@ def test_holm_lies_between_the_value_and_bonferroni_and_keeps_the_order(p):
     assert (adjusted >= np.array(p)).all()
     assert (adjusted <= np.minimum(np.array(p) * len(p), 1) + 1e-12).all()
     assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0).all()
+
+
+def test_a_difference_of_means_is_that_of_the_paired_test():
+    random = np.random.default_rng(4)
+    a, b, groups = random.normal(size=60), random.normal(size=60), [i // 3 for i in range(60)]
+    test = statistics.paired_test(b, a, 7, groups)
+    mean_a, mean_b, low, high = statistics.mean_difference(a, b, 7, groups)
+    assert (mean_b - mean_a, low, high) == pytest.approx((test.mean_difference, test.low, test.high))
+
+
+def test_each_mean_is_over_its_own_values_and_weights():
+    a, b = [1.0, np.nan, 3.0, 2.0], [1.0, 5.0, np.nan, 2.0]
+    mean_a, mean_b, low, high = statistics.mean_difference(a, b, 0, "wxyz", weights=np.array([1, 2, 9, 1]))
+    assert (mean_a, mean_b) == (2, pytest.approx((1 + 10 + 2) / 4))
+    assert low <= mean_b - mean_a <= high
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "groups", "message"),
+    [
+        ([1.0], [1.0, 2.0], "a", "give as many"),
+        ([1.0, 2.0], [1.0, 2.0], "a", "give as many"),
+        ([np.nan, np.nan], [1.0, 2.0], "ab", "no values left"),
+        ([np.inf, 1.0], [1.0, 2.0], "ab", "must be finite"),
+    ],
+)
+def test_a_difference_of_what_cannot_be_averaged_is_refused(a, b, groups, message):
+    with pytest.raises(DataError, match=message):
+        statistics.mean_difference(a, b, 0, groups)
+
+
+def test_holm_by_hand():
+    """The smallest of N counts N times, the next N - 1 times, and none is smaller than the one before it."""
+    assert holm([0.01, 0.5]) == pytest.approx([0.02, 0.5])
+    assert holm([0.02] * 5) == pytest.approx([0.1] * 5)
+    assert holm([0.04, 0.2, 0.3, 0.01]) == pytest.approx([0.12, 0.4, 0.4, 0.04])
+
+
+def test_the_spread_between_seeds_by_hand():
+    means, spread = seed_spread([[0.1, 0.3, np.nan], [0.4, np.inf, 0.6], [0.0, 0.1, 0.2]])
+    assert means == pytest.approx([0.2, 0.5, 0.1])
+    assert spread == pytest.approx(np.sqrt(0.13 / 3))  # sum of squares around 0.8 / 3: 0.26 / 3
+    assert spread == pytest.approx(stats.tstd([0.2, 0.5, 0.1]))
+
+
+def test_one_seed_and_a_seed_without_values_have_no_spread():
+    assert np.isnan(seed_spread([[0.1, 0.3]])[1])
+    means, spread = seed_spread([[0.1, 0.3], [np.nan, np.nan]])
+    assert np.isnan(means[1])
+    assert np.isnan(spread)
+    with pytest.raises(DataError, match="one row for each seed"):
+        seed_spread([0.1, 0.2])
+
+
+def test_weights_are_the_resamples_of_the_interval():
+    groups = [f"p{i // 3}" for i in range(len(VALUES))]
+    weights = bootstrap_weights(groups, 5, n=300)
+    assert weights.shape == (300, len(VALUES))
+    assert (weights.reshape(300, -1, 3).std(axis=2) == 0).all()  # whole patients
+    assert (weights[:, ::3].sum(axis=1) == len(VALUES) // 3).all()
+    means = weights @ VALUES / weights.sum(axis=1)
+    assert percentile_interval(means) == pytest.approx(bootstrap_interval(VALUES, 5, 300, groups))
+    with pytest.raises(DataError, match="at least one resample"):
+        bootstrap_weights(groups, 5, n=0)
+    with pytest.raises(DataError, match="no images"):
+        bootstrap_weights([], 5)

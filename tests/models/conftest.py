@@ -1,11 +1,7 @@
-"""Finished runs that nobody trained, with made-up weights, in a store: DSNet on a super-resolution network, and LGAN.
-
-And scans for the latter, as scanners write them.
-"""
+"""Finished runs that nobody trained, with made-up weights, in a store: DSNet on a super-resolution network, LGAN."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +9,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from softmask import models
 from softmask.nets.registry import build
@@ -148,31 +142,3 @@ def lgan(tmp_path_factory, lung_run, chests) -> Path:
     folder = tmp_path_factory.mktemp("models") / "lgan"
     models.export(lung_run, folder, chests)
     return folder
-
-
-def write_series(folder: Path, hu: np.ndarray, spacing=(2.5, 0.7, 0.8), origin=(-20.5, -31.25, 100.0)) -> Path:
-    """A CT series in DICOM: ``hu`` (D, H, W), the slices from the feet up; names that sort against them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for z, values in enumerate(hu):
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = CTImageStorage, ExplicitVRLittleEndian
-        meta.MediaStorageSOPInstanceUID = f"1.2.3.{z}"
-        path = folder / f"{len(hu) - z:04}.dcm"
-        ct = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-        ct.SOPClassUID, ct.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
-        ct.Modality, ct.PatientID, ct.SeriesInstanceUID, ct.FrameOfReferenceUID = "CT", "P", "1.2.4", "1.2.5"
-        ct.ImagePositionPatient = [*origin[:2], origin[2] + spacing[0] * z]
-        ct.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        ct.PixelSpacing, ct.SliceThickness = list(spacing[1:]), spacing[0]
-        ct.Rows, ct.Columns = values.shape
-        ct.SamplesPerPixel, ct.PhotometricInterpretation = 1, "MONOCHROME2"
-        ct.BitsAllocated, ct.BitsStored, ct.HighBit, ct.PixelRepresentation = 16, 16, 15, 1
-        ct.RescaleSlope, ct.RescaleIntercept = 1, 0
-        ct.PixelData = values.astype("<i2").tobytes()
-        ct.save_as(path)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def series() -> Callable[..., Path]:
-    return write_series

@@ -12,8 +12,8 @@ from PIL import Image
 
 from softmask import cli, models
 from softmask.models import scan_files, scans
-from softmask.models.outputs import OUTLINE
 from softmask.nets import morph
+from softmask.pictures import OUTLINE
 
 HU = np.random.default_rng(6).integers(-1024, 500, (5, 40, 48)).astype(np.int16)
 HU[:, :9] = HU[:, -9:] = HU[:, :, :9] = HU[:, :, -9:] = 40  # a body around it, thick enough to be taken for one

@@ -123,7 +123,7 @@ def test_unknown_names_list_those_there_are(shipped, monkeypatch, tmp_path):
     assert models.load("tiny").name == "tiny"
     with pytest.raises(ConfigError, match="choose one of tiny, or name the folder"):
         models.load("gone")
-    with pytest.raises(DataError, match=r"model\.json: cannot be read"):
+    with pytest.raises(DataError, match=r"model\.json: there is no such file"):
         models.load(tmp_path)
 
 
@@ -166,8 +166,8 @@ HEAD = "network.backbone.head.bias"
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda d: (d / "model.json").write_text("{"), "model.json: no JSON"),
-        (lambda d: (d / "model.json").write_text("[" * 100_000), "model.json: no JSON"),
+        (lambda d: (d / "model.json").write_text("{"), "model.json: is no JSON"),
+        (lambda d: (d / "model.json").write_text("[" * 100_000), "model.json: is no JSON"),
         (lambda d: (d / "model.json").write_text("[]"), "model.json: is of format None, and 1 is read"),
         (fields(format=2), "model.json: is of format 2"),
         (fields(colour=1), "colour: is no field"),
@@ -177,7 +177,7 @@ HEAD = "network.backbone.head.bias"
         (spec_of(width=10**4), r"network\..*: is .* not"),
         (spec_of(width=10**9), "cannot be built"),
         (spec_of(width=0), "cannot be built"),
-        (lambda d: (d / "weights.safetensors").unlink(), "weights.safetensors: cannot be read"),
+        (lambda d: (d / "weights.safetensors").unlink(), "weights.safetensors: there is no such file"),
         (lambda d: (d / "weights.safetensors").write_bytes(b"x"), "is damaged, or of another model"),
         (lambda d: (d / "weights.safetensors").write_bytes(b"x" * 5_000_001), "has 5000001 bytes"),
         (tensors(lambda t: t.pop(HEAD)), f"{HEAD}: is missing"),

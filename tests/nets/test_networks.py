@@ -198,7 +198,7 @@ def test_has_the_published_number_of_parameters(name: str) -> None:
     assert n_parameters(network) == pytest.approx(published, rel=0.1)
 
 
-@every_network
+@pytest.mark.parametrize("name", FULL_WIDTH_PARAMETERS)
 def test_has_its_own_number_of_parameters(name: str) -> None:
     with torch.device("meta"):
         assert n_parameters(build(name)) == FULL_WIDTH_PARAMETERS[name]

@@ -1,5 +1,6 @@
 """Signed distances, coverage and outlines against shapes whose values are known."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -107,6 +108,19 @@ def test_ties_do_not_empty_an_outline():
     flat = np.zeros((16, 16), np.float32)
     flat[4:8, 4:8] = -1
     assert ((with_area(flat, 0.25) < 0) == (flat < 0)).all()
+
+
+def test_smooth_field_is_the_same_on_any_number_of_threads():
+    before, fields = cv2.getNumThreads(), []
+    try:
+        for threads in (1, 2, 3, 4):
+            cv2.setNumThreads(threads)
+            fields.append([smooth_field((420, 430), 55.2, generator("field", k)) for k in range(3)])
+            assert cv2.getNumThreads() == threads
+    finally:
+        cv2.setNumThreads(before)
+    for other in fields[1:]:
+        np.testing.assert_array_equal(other, fields[0])
 
 
 def test_smooth_field_has_unit_deviation_and_the_asked_scale():

@@ -101,11 +101,11 @@ def test_parts_of_a_figure_belong_to_it_and_fig_1_is_not_fig_10(config):
         (".csv", lambda text: "\n".join(text.splitlines()[:5]) + "\n", "lacks printed cells"),
         (".csv", lambda text: text.replace("87.88", "12.34"), "another printed number"),
         (".csv", lambda text: text.replace(",9,1,", ",,,"), "run its notebook again"),
-        (".json", lambda text: text[:50], "table-1.json: cannot be read"),
+        (".json", lambda text: text[:50], "table-1.json: is no JSON"),
         (".json", lambda text: "[]", "table-1.json"),
         (".json", lambda text: "{}", "lacks what it should hold"),
         (".json", lambda text: text.replace('"units"', '"unit"'), "lacks what it should hold"),
-        (".json", None, "table-1.json: is missing"),
+        (".json", None, "table-1.json: there is no such file"),
     ],
 )
 def test_a_damaged_table_is_named_and_the_others_stand(config, suffix, damage, message):

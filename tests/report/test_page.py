@@ -7,7 +7,7 @@ import pytest
 
 from softmask import papers
 from softmask.config import Config
-from softmask.report import figures, page, tables
+from softmask.report import figures, page, tables, verdicts
 from softmask.report.tables import Cell, ResultTable
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -77,9 +77,10 @@ def test_an_empty_run_shows_all_that_is_printed(config):
         paper = papers.load(name)
         for item in (*paper.tables, *paper.figures):
             assert f"{name}-{item}" in found.ids
-    assert len(found.ids) == len(set(found.ids)) == 5 + 26 + 38
-    assert "Of the 26 printed tables, filled: 0, partly: 0, not run yet: 26." in found.words
-    assert "Of the 38 printed figures, drawn: 0, partly: 0, not run yet: 38." in found.words
+    assert len(found.ids) == len(set(found.ids)) == 2 + 5 + 26 + 38  # 2: at a glance, claims
+    assert "0 of 26 printed tables filled" in found.words
+    assert "0 of 38 printed figures drawn" in found.words
+    assert "Not run yet: 64 tables and figures" in found.words
     for value in ("91.63 ± 3.2", "0.831", "3.367", "6.7", "89.0"):
         assert value in found.words
     assert found.words.count("not run yet") > 500
@@ -88,8 +89,13 @@ def test_an_empty_run_shows_all_that_is_printed(config):
 def test_the_state_stands_on_top(config):
     fill(config)
     found = look(page.build(config))
-    assert "filled: 1, partly: 1, not run yet: 24." in found.words
-    assert "drawn: 1, partly: 0, not run yet: 37." in found.words
+    assert "1 of 26 printed tables filled, 1 partly" in found.words
+    assert "1 of 38 printed figures drawn" in found.words
+    assert "7 of 154 printed rows measured" in found.words
+    assert "2 real, 21 embedded of 516 printed cells" in found.words
+    assert "0 of 23 claims holds" in found.words
+    assert "23 of 23 claims not run yet" in found.words
+    assert "Numbers are from real data and, where there is none, from embedded data" in found.words
 
 
 def test_paper_stands_beside_ours_and_the_difference_in_words(config):
@@ -136,14 +142,15 @@ def test_nothing_needs_a_network_and_text_is_escaped(config):
     path = page.build(config)
     found = look(path)
     text = path.read_text()
-    assert all(address.startswith(("#", "data:", "../../notebooks/")) for address in found.addresses)
+    assert all(address.startswith(("#", "data:", "../../notebooks/", "../../figures/")) for address in found.addresses)
     assert "url(" not in text
     assert "@import" not in text
     assert "<b>mine" not in text
     assert "&lt;b&gt;mine" in text
     assert "Caption &lt;i&gt;" in text
     assert found.images[0]["alt"] == 'six "pictures"'
-    assert found.images[0]["src"].startswith("data:image/png;base64,iVBOR")
+    assert found.images[0]["src"].startswith("data:image/webp;base64,UklGR")
+    assert "../../figures/cpu-embedded/casgan/fig-1.png" in found.addresses
     anchors = [address[1:] for address in found.addresses if address.startswith("#")]
     assert set(anchors) <= set(found.ids)
 
@@ -159,7 +166,11 @@ def test_the_same_files_give_the_same_page(config, monkeypatch):
 def test_smoke_is_marked_everywhere(config):
     fill(config)
     found = look(page.build(config)).words
-    assert found.count("not a result") >= 1 + 26 + 38
+    for heading in ("At a glance", "Claims", *(papers.display("papers", name) for name in papers.NAMES)):
+        assert f"{heading} not a result" in found
+    assert found.count("not a result") >= 26 + 26 + 38 + 23 + 1  # headings, the tables themselves, figures, claims
+    assert "Six kinds <here>. not a result" in found
+    assert "Not a result: Soft masks, report of smoke-embedded" in found
     assert "This is not a result: the smoke profile only shows that everything runs." in found
 
 
@@ -190,7 +201,6 @@ def test_a_damaged_table_is_named_on_top_and_the_page_stands(config):
     found = look(page.build(config)).words
     assert "Cannot be read: softgan/table-1 : tables/softgan/table-1.csv, line" in found
     assert str(config.results) not in found
-    assert "Tables and figures that cannot be read: 1." in found
 
 
 def test_notes_and_links_to_notebooks(config, monkeypatch):
@@ -199,6 +209,48 @@ def test_notes_and_links_to_notebooks(config, monkeypatch):
     found = look(page.build(config))
     assert "<b>mine</b>: a note & more" in found.words
     assert "../../notebooks/05_softgan.ipynb" in found.addresses
+
+
+def test_a_figure_is_linked_to_the_cell_that_drew_it(config, monkeypatch):
+    monkeypatch.setenv("SOFTMASK_NOTEBOOK", "01_data")
+    fill(config)
+    found = look(page.build(config))
+    assert "Drawn in notebook 01_data, 1.3 The six nodule kinds, code cell 7 ." in found.words
+    assert "../../notebooks/01_data.ipynb#1.3-The-six-nodule-kinds" in found.addresses
+
+
+def judged(claim, verdict):
+    return verdicts.Verdict(claim, verdict, "1 comparison", 3, ())
+
+
+def test_other_runs_and_their_verdicts_stand_on_the_page(config):
+    claim = papers.load("softgan").claims[2]
+    verdicts.write("softgan", [judged(claim, verdicts.FAILS)], config)
+    seeds = Config.from_parameters("cpu", "real", 3)
+    cells = [Cell("unet", "lnsm", "dice", 0.5, 0.1, 9, 3, "real")]
+    for other in (seeds, Config.from_parameters("smoke", "embedded")):
+        tables.write(ResultTable("softgan", "table-1", "", "", cells), other, {})
+        verdicts.write("softgan", [judged(claim, verdicts.HOLDS)], other)
+    found = look(page.build(config))
+    assert "../cpu-real-3seeds/tables/" in found.addresses
+    line = "soft mask > every other soft label, on LNSM and LIDC (table 4) "
+    assert f"{line}does not hold cpu-embedded 1 comparison. holds cpu-real-3seeds 1 comparison." in found.words
+    assert "smoke" not in found.words  # no result stands behind it
+    page.build(seeds)
+    (seeds.results / "state.json").write_text("[]")
+    found = look(page.build(config))
+    assert "../cpu-real-3seeds/report.html" in found.addresses
+    assert "cpu-real-3seeds cannot be read" in found.words
+
+
+def test_a_table_too_wide_for_paper_is_shown_by_data_set(config):
+    metrics = [f"measure_{i}" for i in range(8)]
+    cells = [Cell("a", d, m, 0.5, 0.1, 9, 1, "real") for d in ("lnsm", "lidc") for m in metrics]
+    for wide in (True, False):
+        tables.write(ResultTable("workbook", "wide", "W", "", cells if wide else cells[4:12]), config, {})
+        found = look(page.build(config)).words
+        assert ("measure 7 a 0.5 ± 0.1" in found) == wide
+        assert ("LNSM measure 7" in found) != wide
 
 
 def test_citation_lines_say_what_is_known():
@@ -211,4 +263,4 @@ def test_citation_lines_say_what_is_known():
 def test_a_figure_that_lacks_something_is_partly_drawn(config):
     fig, _ = figures.image_grid(1, 1)
     figures.save(fig, "dsnet-v2", "fig-11", config, "Doctors side by side.", missing="the network's masks")
-    assert "drawn: 0, partly: 1, not run yet: 37." in look(page.build(config)).words
+    assert "0 of 38 printed figures drawn, 1 partly" in look(page.build(config)).words

@@ -16,6 +16,7 @@ from softmask import label
 from softmask.data.axes import recist_axes
 from softmask.data.sample import Dataset, Sample
 from softmask.errors import DataError
+from softmask.measure import radiomics
 from softmask.report import figures, panels
 from softmask.report.panels import Panel
 
@@ -248,14 +249,16 @@ def test_pipeline_steps_show_the_trimap_that_was_used() -> None:
 
 def test_regions_of_interest_are_the_image_inside_the_masks() -> None:
     sample = make()
-    fig = panels.regions_of_interest([sample], threshold=0.3)
     made, window = label.label_sample(sample, "recist"), panels.crop(sample, 48)
-    (_,), (binary,), (soft,) = shown(fig)
-    np.testing.assert_array_equal(binary, np.where(made.binary, sample.image, 0)[window])
-    np.testing.assert_array_equal(soft, np.where(made.alpha >= 0.3, sample.image, 0)[window])
+    regions = radiomics.regions(made.alpha, made.binary)
+    fig = panels.regions_of_interest([sample], [regions])
+    assert names(fig) == ["comparison", "binary mask", "soft mask", "between"]
+    _, *inside = shown(fig)
+    for (found,), region in zip(inside, regions, strict=True):
+        np.testing.assert_array_equal(found, np.where(region, sample.image, 0)[window])
     colors = legend(fig)
-    assert list(colors) == ["binary mask", "soft mask (alpha ≥ 0.3)"]
-    assert [to_hex(lines.get_color()[0]) for lines in fig.axes[0].collections] == list(colors.values())
+    assert list(colors) == ["binary mask", "region of the soft mask"]
+    assert [to_hex(lines.get_color()[0]) for lines in fig.axes[0].collections] == list(colors.values())[::-1]
 
 
 def test_doctors_side_by_side_and_the_network_as_far_as_it_is_run() -> None:
@@ -274,7 +277,7 @@ def test_doctors_side_by_side_and_the_network_as_far_as_it_is_run() -> None:
 
 def test_a_sample_that_cannot_be_labelled_is_named() -> None:
     flat = replace(make(7), image=np.full((96, 100), 0.5, np.float32))
-    for draw in (panels.labelling_steps, panels.pipeline_steps, panels.regions_of_interest):
+    for draw in (panels.labelling_steps, panels.pipeline_steps):
         with pytest.raises(Exception, match="lidc/p7/n0/s7: the image is constant"):
             draw([flat])
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from softmask import papers
 from softmask.config import Config
 from softmask.errors import DataError
 from softmask.measure.statistics import paired_test
@@ -188,7 +189,7 @@ def test_verdicts_are_written_and_found_by_the_report(config):
     assert second.verdict == "not run yet"
     html = page.build(config).read_text()
     assert "2 comparisons: holds 1" in html
-    assert html.count("Claims</h3>") == 5
+    assert html.count('<section id="claims">') == 1
 
 
 def test_verdicts_by_the_readers_stand_beside_the_first_ones(config):
@@ -203,8 +204,23 @@ def test_verdicts_by_the_readers_stand_beside_the_first_ones(config):
         "does not hold (1 comparison: does not hold 1; 2 seeds)",
     )
     assert other.by_readers == ""
-    said = "Judged by the readers' consensus on LNSM: does not hold (1 comparison"
-    assert page.build(config).read_text().count(said) == page.build(config).read_text().count("Judged by") == 1
+    html = page.build(config).read_text()
+    said = "By the readers' consensus on LNSM: "
+    assert html.count(f"{said}does not hold (1 comparison") == html.count(said) == 1
+
+
+def test_notebooks_that_judge_one_papers_claims_keep_each_others(config):
+    first, second, third = papers.load("softgan").claims
+    verdicts.write("softgan", [judge(third, [], {})], config, [judge(third, [], {})])
+    path = verdicts.write("softgan", [judge(second, [], {}), judge(first, [], {})], config)
+    content = json.loads(path.read_text())
+    assert [one["claim"] for one in content["claims"]] == [first, second, third]
+    assert [one["claim"] for one in content["by_readers"]] == [third]
+    again = verdicts.write("softgan", [judge(third, [], {})], config)
+    assert json.loads(again.read_text())["by_readers"] == []
+    path.write_text("damaged")
+    verdicts.write("softgan", [judge(second, [], {})], config)
+    assert list(verdicts.read("softgan", config)) == [second]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"claims": [{"claim": "a"}], "by_readers": []}', '{"claims": []}'])

@@ -33,12 +33,22 @@ def test_a_dry_run_lists_trains_nothing_and_then_finds_nothing_missing(small, co
     assert "nothing is missing: all 2 runs are there" in capsys.readouterr().out
 
 
+def test_rows_that_no_table_prints_are_trained_where_they_are_asked_for(small, capsys):
+    assert cli.main([*HERE, "--on", "lidc", "isbi2012", "--only", "tiramisu", "unet_hard", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "lidc-tiramisu-binary-1hard_cross_entropy-1x4-2020 " in said
+    assert "4 of 4 runs are missing" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--table", "softgan/table-9"], "choose one of softgan/table-1"),
         (["--table", "softgan/table-1", "--only", "gan"], "no row 'gan' to train; choose from"),
         (["--table", "softgan/table-1", "--jobs", "0"], "jobs must be at least 1"),
+        (["--on", "lnsm"], "--on needs --only"),
+        (["--on", "lnsmm", "--only", "unet"], "unknown data set 'lnsmm'; choose one of lidc, "),
+        (["--on", "lnsm", "--only", "u-net"], "row 'u-net' has no method; choose one of "),
         (["--seeds", "0"], "seeds must be"),
     ],
 )

@@ -113,5 +113,5 @@ def test_what_is_no_record_is_told(text):
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path):
-    with pytest.raises(DataError, match=r"none\.json: cannot be read"):
+    with pytest.raises(DataError, match=r"none\.json: there is no such file"):
         Record.read(tmp_path / "none.json")

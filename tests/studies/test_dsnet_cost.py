@@ -64,6 +64,28 @@ def test_both_are_timed_alike_and_left_where_they_were(networks):
     assert shares.to_numpy() == pytest.approx(1, abs=0.01)
 
 
+def test_times_are_kept_for_the_machine_the_networks_and_their_code(networks, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOFTMASK_CACHE", str(tmp_path))
+    measured = []
+
+    def milliseconds(*arguments):
+        measured.append(arguments)
+        return {row: np.full(7, len(measured)) for row in networks}
+
+    def once(found=networks, **changes):
+        timing = {"batches": (1,), "seconds": 0.0, "devices": ("cpu",)} | changes
+        [timed] = cost.measure(found, "smoke", **timing).timed
+        return timed.milliseconds[cost.WITHOUT][0]
+
+    monkeypatch.setattr(cost, "_milliseconds", milliseconds)
+    assert [once(), once()] == [1, 1]
+    assert [once(batches=(2,)), once(seconds=1.0), once()] == [2, 3, 1]
+    wider = networks | {cost.WITHOUT: build("improved_backbone", 8).eval()}
+    assert [once(wider), once()] == [4, 1]
+    monkeypatch.setattr(cost, "cores", lambda: 1000)
+    assert once() == 5
+
+
 def test_the_interval_is_of_the_median():
     ratios = np.arange(1.0, 41.0)
     assert made_up(ratios).timed[0].ratio == (20.5, 14.0, 27.0)  # 27 of 40: the table's ranks

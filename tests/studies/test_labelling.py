@@ -157,7 +157,11 @@ def test_two_readers_are_each_others_reference_and_one_has_none(dataset_of, samp
 
 def long(**columns: list[float]) -> pd.DataFrame:
     return pd.DataFrame(
-        [{"sample": f"s{i}", "label": name, "m": v} for name, values in columns.items() for i, v in enumerate(values)]
+        [
+            {"sample": f"s{i}", "patient": f"p{i}", "label": name, "m": v}
+            for name, values in columns.items()
+            for i, v in enumerate(values)
+        ]
     )
 
 
@@ -171,6 +175,7 @@ def test_paired_differences_by_hand() -> None:
     assert (up["mean of a"], up["mean of b"], up["difference"]) == pytest.approx((0.2, 0.4, 0.2))
     assert 0.1 <= up["low"] < 0.2 < up["high"] <= 0.3  # resamples of 0.1, 0.2, 0.3
     assert up["p"] == pytest.approx(2 / 8)  # three differences of one sign: two of the 2^3 sign patterns
+    assert [row["p (Holm)"] for row in (up, down, none)] == pytest.approx([0.75, 0.75, 1])  # three lines
     assert [row["n"] for row in (up, down, none)] == [3, 3, 3]
     assert (down["difference"], down["low"]) == pytest.approx((-0.2, -up["high"]), abs=0.02)
     assert [row["b is"] for row in (up, down, none)] == ["higher", "lower", "no clear difference"]
@@ -206,3 +211,12 @@ def test_labels_that_are_alike_do_not_differ() -> None:
 def test_nothing_to_compare_is_an_error() -> None:
     with pytest.raises(DataError):
         labelling.compare(long(a=[np.nan], b=[0.1]), "m", [("a", "b")])
+
+
+def test_samples_of_one_patient_count_as_one() -> None:
+    records = long(a=[0.1] * 6, b=[0.2, 0.3, 0.4] * 2)
+    alone = labelling.compare(records, "m", [("a", "b")]).iloc[0]
+    grouped = labelling.compare(records.assign(patient="p0"), "m", [("a", "b")]).iloc[0]
+    assert alone["p"] == pytest.approx(2 / 2**6)
+    assert (grouped["p"], grouped["n"]) == (1, 6)  # one patient has but two signs
+    assert grouped["low"] == pytest.approx(grouped["difference"])

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from softmask.workbook.notebook import NotebookError, choose, discover, load
@@ -26,6 +27,24 @@ def test_reads_what_a_notebook_declares(write):
 
 def test_a_notebook_that_declares_nothing_has_its_name_for_a_title(write):
     assert load(write("01_data")).title == "01_data"
+
+
+@pytest.mark.parametrize(
+    ("text", "goal"),
+    [
+        ("# 1 · Data\n\n**Goal.** See what\nis there.\n\n**Time:** long", "See what\nis there."),
+        ("**Goals.** Two.", "Two."),
+        ("# 1 · Data\n\nThe **Goal.** is not at the beginning.", ""),
+        ("", ""),
+    ],
+)
+def test_the_goal_is_the_first_cells(write, text, goal):
+    path = write("01_data")
+    book = nbformat.read(path, as_version=4)
+    book.cells.insert(0, nbformat.v4.new_markdown_cell(text))
+    nbformat.write(book, path)
+    assert load(path).goal == goal
+    assert load(write("01_data")).goal == ""
 
 
 def test_order_is_by_name_and_the_report_last(write, folder: Path):

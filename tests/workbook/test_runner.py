@@ -8,10 +8,11 @@ import pytest
 from softmask.config import Config
 from softmask.errors import ConfigError
 from softmask.files import write_atomic
-from softmask.workbook import runner, state
+from softmask.workbook import runner, state, times
 from softmask.workbook.execute import Failed
 from softmask.workbook.notebook import Notebook, choose, discover
 from softmask.workbook.runner import Outcome
+from softmask.workbook.times import Taken
 
 
 @pytest.fixture
@@ -24,13 +25,14 @@ def ran(monkeypatch: pytest.MonkeyPatch, config: Config) -> list[str]:
     """Names of the notebooks executed. In place of a kernel: the last cell is run here, an error is a failure."""
     names: list[str] = []
 
-    def execute(book: Notebook, parameters: Mapping, target: Path, on_cell: Callable[[int], None]) -> None:
+    def execute(book: Notebook, parameters: Mapping, target: Path, on_cell: Callable[[int], None]) -> int:
         names.append(book.name)
         write_atomic(target, "executed")
         try:
             exec(book.code[-1], {"config": config, "write": write_atomic, **parameters})
         except Exception as error:
             raise Failed(f"code cell 2: {error!r}", "last lines") from error
+        return 5_000_000
 
     monkeypatch.setattr(runner, "execute", execute)
     return names
@@ -83,6 +85,38 @@ class TestSkipping:
         run(config, folder)
         (config.results / "tables" / "a.csv").unlink()
         assert run(config, folder) == {"01": "ok", "02": "unchanged", "05": "unchanged", "10": "ok"}
+
+    @pytest.mark.parametrize(
+        "kind", ["tables/t.csv", "tables/t.json", "claims/c.json", "records/r.json", "figures/f.png"]
+    )
+    def test_any_lost_result_is_made_again_and_nothing_else(self, config, folder, ran, write, kind):
+        place = config.figures if kind.startswith("figures") else config.results
+        write("05_other", [f"write({str(place)!r} + '/{kind}', '1')"])
+        run(config, folder)
+        run(config, folder, force=True)  # it is still known whose it is
+        (place / kind).unlink()
+        assert run(config, folder) == {"01": "unchanged", "02": "unchanged", "05": "ok", "10": "ok"}
+        assert (place / kind).read_text() == "1"
+        assert set(run(config, folder).values()) == {"unchanged"}
+
+    def test_what_two_notebooks_write_is_made_again_by_the_first(self, config, folder, ran, write):
+        for name in ("02_masks", "05_other"):
+            write(name, ["write(config.results / 'records' / 'shared.json', '1')"])
+        run(config, folder)
+        (config.results / "records" / "shared.json").unlink()
+        assert run(config, folder) == {"01": "unchanged", "02": "ok", "05": "unchanged", "10": "ok"}
+
+    def test_the_report_runs_again_when_a_result_comes_from_elsewhere(self, config, folder, ran, write):
+        for path in (config.results / "report.html", config.results / "claims" / "casgan.json"):  # as in a clone
+            write_atomic(path, "committed")
+        write("10_report", ["write(config.results / 'report.html', 'report')"], after="*")
+        run(config, folder)
+        assert set(run(config, folder).values()) == {"unchanged"}
+        (config.results / "claims" / "casgan.json").write_text("another commit's")
+        assert run(config, folder)["10"] == "ok"
+        write_atomic(config.figures / "new.png", "1")
+        assert run(config, folder)["10"] == "ok"
+        assert set(run(config, folder).values()) == {"unchanged"}
 
     def test_a_lost_executed_copy_is_made_again(self, config, folder, ran):
         run(config, folder)
@@ -177,6 +211,25 @@ def test_expected_seconds(config, write):
     assert runner.expected_seconds(book, config, {}) == 20
     assert runner.expected_seconds(book, config, {"01_data": done}) == 7
     assert runner.expected_seconds(book, config, {"01_data": state.Entry("01_data", "failed", 1.0)}) == 20
+
+
+def test_expected_seconds_of_a_fresh_clone_are_those_of_earlier_runs(output, write):
+    config = Config.from_parameters("cpu", "embedded")
+    book = discover(write("01_data", seconds={"cpu": 20}).parent)[0]
+    assert runner.from_scratch(book, config) == Taken(20)
+    times.add(config, "01_data", Taken(30, 400))
+    assert runner.from_scratch(book, config) == Taken(30, 400)
+    assert runner.expected_seconds(book, config, {}) == 30
+
+
+def test_a_good_run_notes_time_and_memory(folder, ran, write, monkeypatch, output):
+    config = Config.from_parameters("cpu", "embedded")
+    write("01_data", ["pass"])
+    write("02_masks", ["1/0"])
+    run(config, folder)
+    [known] = times.load(config)
+    assert known.here
+    assert {name: taken.memory_mb for name, taken in known.notebooks.items()} == {"01_data": 5}
 
 
 def test_two_runs_at_once_are_refused(config):

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from softmask.workbook import cli
+from softmask.config import Config
+from softmask.workbook import cli, state, times
+from softmask.workbook.times import Taken
 
 START = """
 import sys
@@ -93,10 +95,55 @@ def test_list(write, folder: Path, output: Path, capsys):
     assert cli.main(["--list", "--profile", "smoke", "--data", "embedded"], folder) == 0
     said = capsys.readouterr().out
     assert "Notebooks of smoke-embedded" in said
-    assert "01_data                about 1:05       The data" in said
+    assert any(line.split() == ["01_data", "about", "1:05", "The", "data"] for line in said.splitlines())
     assert "regenerates casgan/fig-1, softgan/fig-1" in said
     assert "time not known" in said
     assert not output.exists()
+
+
+def test_list_tells_time_and_memory_of_earlier_runs_and_on_what(write, folder: Path, output: Path, capsys, monkeypatch):
+    write("01_data", title="The data", seconds={"cpu": 65})
+    write("02_masks", title="Masks", seconds={"cpu": 10})
+    config = Config.from_parameters("cpu", "embedded")
+    times.add(config, "01_data", Taken(130, 1234))
+    state.save(config, [state.Entry("01_data", "ok", 7.0)])
+
+    def said() -> str:
+        assert cli.main(["--list", "--data", "embedded"], folder) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    assert "01_data about 2:10 1.2 GB last 0:07 The data 02_masks about 0:10 Masks together about 2:20 1.2 GB" in said()
+    assert "(hardware like this)" in said()
+    monkeypatch.setattr(times, "cores", lambda: 1000)
+    assert "(another than this machine)" in said()
+
+
+class TestBesideTheCommitted:
+    @pytest.fixture
+    def asked(self, write, folder: Path, output: Path, monkeypatch) -> list[str]:
+        write("01_data")
+        asked: list[str] = []
+        monkeypatch.setattr(cli.runner, "run", lambda *_: [])
+        monkeypatch.setattr(
+            "softmask.report.kept.has_committed", lambda run: asked.append(run) or run == "cpu-embedded"
+        )
+        return asked
+
+    def test_is_told_at_the_end_and_does_not_decide_the_status(self, asked, folder, monkeypatch, capsys):
+        monkeypatch.setattr("softmask.report.verify_cli.comparison", lambda run: run)
+        monkeypatch.setattr("softmask.report.verify_cli.summary", lambda found: f"{found} differs")
+        assert cli.main(["--data", "embedded"], folder) == 0
+        assert capsys.readouterr().out.endswith("\ncpu-embedded differs\n")
+
+    def test_that_cannot_be_compared_says_so(self, asked, folder, capsys):
+        assert cli.main(["--data", "embedded"], folder) == 0
+        assert "were not compared with the committed ones: 'cpu-embedded' is no run" in capsys.readouterr().out
+
+    def test_is_left_out_where_there_is_nothing_to_compare(self, asked, folder, capsys):
+        assert cli.main(["--data", "embedded", "--seeds", "5"], folder) == 0
+        assert cli.main(["--data", "embedded", "--profile", "smoke"], folder) == 0
+        assert asked == ["cpu-embedded-5seeds"]
+        assert "committed" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

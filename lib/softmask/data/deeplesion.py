@@ -22,7 +22,7 @@ import pandas as pd
 from softmask.data.image_files import read_grey, window_hu
 from softmask.data.sample import Dataset, Sample
 from softmask.errors import DataError
-from softmask.files import sha256_of
+from softmask.files import read_text, sha256_of
 
 HU_OFFSET = 32768
 LUNG = 5
@@ -185,18 +185,16 @@ def parse_table(path: str | Path) -> tuple[pd.DataFrame, list[tuple[str, str]], 
 
 def _entries(path: Path) -> Iterator[tuple[int, dict[str | None, str | None]]]:
     """(line number, row) of the table, after its heading was found to have all columns that are needed."""
+    remedy = "get DeepLesion's DL_info.csv again"
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            table = csv.DictReader(stream, strict=True)
-            missing = [column for column in COLUMNS if column not in (table.fieldnames or ())]
-            if missing:
-                raise DataError(f"{path}: lacks the columns {', '.join(missing)}; is it DeepLesion's DL_info.csv?")
-            for entry in table:
-                yield table.line_num, entry
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file; it comes with DeepLesion") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a table ({error}); get it again from DeepLesion's place") from error
+        table = csv.DictReader(io.StringIO(read_text(path, remedy), newline=""), strict=True)
+        missing = [column for column in COLUMNS if column not in (table.fieldnames or ())]
+        if missing:
+            raise DataError(f"{path}: lacks the columns {', '.join(missing)}; {remedy}")
+        for entry in table:
+            yield table.line_num, entry
+    except csv.Error as error:
+        raise DataError(f"{path}: cannot be read as a table ({error}); {remedy}") from error
 
 
 def _lesion(entry: dict[str, str], place: int) -> dict[str, object]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from softmask.errors import DataError, brief
+from softmask.files import AGAIN, size_of
 
 AIR = -1024.0
 """Hounsfield units of air: what scanners store below it (-2000 outside the scanned circle) is no tissue."""
@@ -18,7 +21,13 @@ LARGEST = 2048 * 2048
 AXIAL = (1, 0, 0, 0, 1, 0)
 """ImageOrientationPatient of a slice whose columns go to the patient's left and whose rows go to the back."""
 
-_REMEDY = "get this file again"
+LARGEST_FILE = 1 << 30
+"""Bytes of the largest file that is read; those of the largest fractional segmentation are half of it."""
+
+MOST_READS = 1_000_000
+"""Pieces of a file that are read: a structure set of ten thousand contours has a tenth of them, and a file that goes on
+and on with empty elements ends here."""
+
 _MARK_AT, _MARK = 128, b"DICM"
 _TAGS = [
     "Modality",
@@ -66,7 +75,8 @@ class CtSlice:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the file begins as DICOM files do. Raises DataError where it cannot be opened."""
+    """Whether the file begins as DICOM files do. Raises DataError where it cannot be opened, or is no plain file."""
+    size_of(path)
     try:
         with path.open("rb") as file:
             return file.read(_MARK_AT + len(_MARK))[_MARK_AT:] == _MARK
@@ -110,12 +120,12 @@ def read_header(path: Path) -> CtSlice | None:
         compressed = syntax is not None and syntax.is_compressed
     except Exception as error:  # values are decoded only now, and on damaged bytes that raises nearly anything
         raise DataError(
-            f"{path}: damaged, or lacks its place (position, spacing, size, series); {brief(error)}; {_REMEDY}"
+            f"{path}: damaged, or lacks its place (position, spacing, size, series); {brief(error)}; {AGAIN}"
         ) from error
     if len(position) != 3 or len(spacing) != 2 or not np.isfinite([*position, *spacing]).all() or min(spacing) <= 0:
-        raise DataError(f"{path}: position {position} or pixel spacing {spacing} cannot be right; {_REMEDY}")
+        raise DataError(f"{path}: position {position} or pixel spacing {spacing} cannot be right; {AGAIN}")
     if not 0 < shape[0] * shape[1] <= LARGEST:
-        raise DataError(f"{path}: declares {shape[0]} x {shape[1]} pixels, no size of a CT slice; {_REMEDY}")
+        raise DataError(f"{path}: declares {shape[0]} x {shape[1]} pixels, no size of a CT slice; {AGAIN}")
     if len(orientation) != 6 or not np.allclose(orientation, AXIAL, atol=1e-3):
         raise DataError(
             f"{path}: not an axial slice ({named('ImageOrientationPatient')} = {orientation}: gantry tilt, or a "
@@ -160,12 +170,10 @@ def read_hu(path: Path) -> np.ndarray:
         stored = dataset.pixel_array
     except Exception as error:  # decoders raise nearly anything on damaged bytes
         raise DataError(
-            f"{path}: the pixels cannot be read, the file may be truncated ({brief(error)}); {_REMEDY}"
+            f"{path}: the pixels cannot be read, the file may be truncated ({brief(error)}); {AGAIN}"
         ) from error
     if stored.ndim != 2 or not np.isfinite([slope, intercept]).all() or slope == 0:
-        raise DataError(
-            f"{path}: pixels of shape {stored.shape}, scale {slope}, {intercept}: not a CT slice; {_REMEDY}"
-        )
+        raise DataError(f"{path}: pixels of shape {stored.shape}, scale {slope}, {intercept}: not a CT slice; {AGAIN}")
     return np.maximum(stored.astype(np.float32) * np.float32(slope) + np.float32(intercept), np.float32(AIR))
 
 
@@ -186,14 +194,34 @@ def check_decoder(path: Path, syntax: str) -> None:
         )
 
 
+class _Bounded(io.BufferedReader):
+    """A file of which no more is asked for than it holds, whatever lengths it declares, and which comes to an end."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size, self._reads = os.fstat(self.fileno()).st_size, 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self._reads += 1
+        if self._reads > MOST_READS:
+            raise ValueError(f"it has more than {MOST_READS} pieces")
+        return super().read(self._size if size is None or size < 0 else min(size, self._size))
+
+
 def dcmread(path: Path, **options):
     """``pydicom.dcmread``, whose every failure is a DataError that names the file."""
     import pydicom
-    from pydicom.filereader import read_file_meta_info
+    from pydicom.filereader import read_dataset, read_preamble
 
+    if (size := size_of(path)) > LARGEST_FILE:
+        raise DataError(f"{path}: has {size} bytes, larger than {LARGEST_FILE}, and is refused; {AGAIN}")
     try:
-        if read_file_meta_info(path).get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
-            raise ValueError("deflated as a whole, which no CT archive does: it could unpack to any size")
-        return pydicom.dcmread(path, **options)
+        with _Bounded(path) as file:
+            read_preamble(file, force=False)
+            meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
+            if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
+                raise ValueError("deflated as a whole, which no CT archive does: it could unpack to any size")
+            file.seek(0)
+            return pydicom.dcmread(file, **options)
     except Exception as error:  # pydicom raises nearly anything on damaged bytes
-        raise DataError(f"{path}: not a readable DICOM file ({brief(error)}); {_REMEDY}") from error
+        raise DataError(f"{path}: not a readable DICOM file ({brief(error)}); {AGAIN}") from error

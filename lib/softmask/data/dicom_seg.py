@@ -1,7 +1,8 @@
-"""Lungs in a DICOM SEG, binary or fractional: frames of segments, laid on the slices of a scan."""
+"""Lungs, or one lesion, in a DICOM SEG, binary or fractional: frames of segments, laid on the slices of a scan."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from softmask.errors import DataError, brief
 
 _SAME = 0.1  # share of a pixel by which the mask's corner may lie beside the scan's
 
+_Choose = Callable[[Iterable[str], Path, str], list[str]]
+
 
 def check_seg(path: Path, grid: Grid) -> list[tuple[int, int]]:
     """(frame, slice) pairs of the frames that show a lung; no pixel is read.
@@ -23,7 +26,7 @@ def check_seg(path: Path, grid: Grid) -> list[tuple[int, int]]:
         DataError: naming file and tag, when it is no SEG of the types BINARY and FRACTIONAL, names no lung or only
             one, or lies in another frame of reference or on another grid than the scan.
     """
-    return _frames(path, dcmread(path, stop_before_pixels=True), grid)
+    return _lungs(path, dcmread(path, stop_before_pixels=True), grid)
 
 
 def seg_mask(path: Path, grid: Grid) -> np.ndarray:
@@ -34,7 +37,36 @@ def seg_mask(path: Path, grid: Grid) -> np.ndarray:
         DataError: as :func:`check_seg`, and when the pixels cannot be read or hold no lung.
     """
     dataset = dcmread(path)
-    frames = _frames(path, dataset, grid)
+    mask = _joined(path, dataset, _lungs(path, dataset, grid), grid)
+    if not mask.any():
+        raise DataError(f"{path}: the frames of the lungs are empty on the slices of {grid.path}; get it again")
+    return mask
+
+
+def lesion_mask(path: Path, grid: Grid) -> np.ndarray:
+    """(D, H, W) bool: the only segment of the file, of any name, on the slices of ``grid``; as :func:`seg_mask`.
+
+    Raises:
+        DataError: naming file and tag, when it is no SEG of the types BINARY and FRACTIONAL, has several segments,
+            lies in another frame of reference or on another grid than the scan, is damaged, or is empty.
+    """
+    dataset = dcmread(path)
+    mask = _joined(path, dataset, _frames(path, dataset, grid, _single), grid)
+    if not mask.any():
+        raise DataError(f"{path}: nothing of it lies on a slice of {grid.path}; get the SEG that was drawn on it")
+    return mask
+
+
+def _single(names: Iterable[str], path: Path, tag: str) -> list[str]:
+    names = list(names)
+    if len(names) != 1:
+        found = ", ".join(names) or "it names nothing"
+        raise DataError(f"{path}: {len(names)} segments by {tag} ({found}); save the one that is meant as a SEG alone")
+    return names
+
+
+def _joined(path: Path, dataset, frames: list[tuple[int, int]], grid: Grid) -> np.ndarray:
+    """(D, H, W) bool: these frames on their slices."""
     check_decoder(path, str(dataset.file_meta.get("TransferSyntaxUID", "")))
     try:
         stored = dataset.pixel_array
@@ -48,12 +80,17 @@ def seg_mask(path: Path, grid: Grid) -> np.ndarray:
     mask = np.zeros(grid.shape, bool)
     for frame, place in frames:
         mask[place] |= stored[frame] >= half
-    if not mask.any():
-        raise DataError(f"{path}: the frames of the lungs are empty on the slices of {grid.path}")
     return mask
 
 
-def _frames(path: Path, dataset, grid: Grid) -> list[tuple[int, int]]:
+def _lungs(path: Path, dataset, grid: Grid) -> list[tuple[int, int]]:
+    frames = _frames(path, dataset, grid, lungs_among)
+    need_unbroken(grid, (place for _, place in frames), path, f"{named('SegmentLabel')} of lungs")
+    return frames
+
+
+def _frames(path: Path, dataset, grid: Grid, choose: _Choose) -> list[tuple[int, int]]:
+    """(frame, slice) pairs of the segments that are chosen by their labels."""
     try:
         modality, kind = dataset.get("Modality"), str(dataset.get("SegmentationType"))
         segments = {int(item.SegmentNumber): str(item.SegmentLabel) for item in dataset.get("SegmentSequence") or ()}
@@ -69,13 +106,17 @@ def _frames(path: Path, dataset, grid: Grid) -> list[tuple[int, int]]:
             "FRACTIONAL was expected"
         )
     if not 0 < shape[0] * shape[1] <= LARGEST or not 0 < count * shape[0] * shape[1] <= LARGEST_VOLUME:
-        raise DataError(f"{path}: declares {count} frames of {shape[0]} x {shape[1]}, none or more than is read")
+        raise DataError(
+            f"{path}: declares {count} frames of {shape[0]} x {shape[1]}, none or more than is read; get it again"
+        )
     if count != len(each):
         raise DataError(f"{path}: {named('NumberOfFrames')} = {count}, but {len(each)} are placed; get it again")
-    wanted = lungs_among(segments.values(), path, named("SegmentLabel"))
+    wanted = choose(segments.values(), path, named("SegmentLabel"))
     need_frame(grid, frame_of_reference, path, named("FrameOfReferenceUID"))
     if shape != grid.shape[1:]:
-        raise DataError(f"{path}: {named('Rows')} and columns are {shape}, and {grid.shape[1:]} in {grid.path}")
+        raise DataError(
+            f"{path}: {named('Rows')} and columns are {shape}, and {grid.shape[1:]} in {grid.path}; resample it"
+        )
     frames = []
     for number, (segment, position, orientation, spacing) in enumerate(each):
         if segments.get(segment) in wanted:
@@ -83,7 +124,6 @@ def _frames(path: Path, dataset, grid: Grid) -> list[tuple[int, int]]:
             place = slice_at(grid, position[2])
             if place is not None:
                 frames.append((number, place))
-    need_unbroken(grid, (place for _, place in frames), path, f"{named('SegmentLabel')} {', '.join(wanted)}")
     return frames
 
 

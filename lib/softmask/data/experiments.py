@@ -11,6 +11,7 @@ from softmask.data import selection
 from softmask.data.crops import CROPS
 from softmask.data.sample import Dataset
 from softmask.data.scans import SCANS, TAKEN, scan_rows
+from softmask.data.sources import REAL_ONLY
 from softmask.data.splits import split_by_patient
 
 PARTS = ("train", "validation", "test")
@@ -26,6 +27,7 @@ PAPER_SIZES: Mapping[str, Mapping[str, int]] = {
     "lnsm": {"train": 1000, "validation": 100, "test": 400},
     "isbi2012": {"train": 210, "validation": 30, "test": 60},
     "promise12": {"train": 460, "validation": 65, "test": 130},
+    **{name: {"train": 700, "validation": 100, "test": 200} for name in REAL_ONLY},
     **{name: {part: TAKEN[part].each * scans for part, scans in parts.items()} for name, parts in SCANS.items()},
 }
 """Images in each part, as SoftGAN and DSNet state them (PROMISE12: after augmentation); of LGAN's scans those that are

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from softmask.errors import DataError, MissingData
-from softmask.files import sha256_of
+from softmask.files import read_bytes, sha256_of
 
 MAX_BYTES = 64 * 1024 * 1024
 """Largest single file that is read: the files of these data sets are far smaller, a decompression bomb is not."""
@@ -66,14 +66,7 @@ class FolderStore:
         self.stamp = sha256_of("\n".join(f"{name}\0{size}\0{time}" for name, size, time in entries))
 
     def read(self, name: str) -> bytes:
-        try:
-            with open(self.path / name, "rb") as file:
-                data = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise DataError(f"{self.title(name)}: cannot be read ({error.strerror}); get this file again") from error
-        if len(data) > MAX_BYTES:
-            raise DataError(f"{self.title(name)}: larger than {MAX_BYTES} bytes; refused. Get this file again")
-        return data
+        return read_bytes(self.path / name, most=MAX_BYTES)
 
     def title(self, name: str) -> str:
         return str(self.path / name)

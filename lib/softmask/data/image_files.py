@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from softmask.errors import DataError, brief
+from softmask.files import AGAIN, read_bytes
 
 MAX_PIXELS = 64 * 1024 * 1024
 """Largest image, or stack of images, that is decoded (8192 x 8192); the data sets' own are at most 8 million pixels."""
@@ -21,7 +22,7 @@ LUNG_WINDOW = (-1000.0, 400.0)
 """Hounsfield units that become 0 and 1."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_REMEDY = "get this file again"
+_MAX_BYTES = 3 * MAX_PIXELS  # 16 bits a pixel that nothing was saved of, and some more
 
 
 def read_grey(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
@@ -40,7 +41,7 @@ def read_grey(source: str | Path | bytes, name: str | None = None) -> np.ndarray
     """
     pages, name = _decode(source, name)
     if len(pages) != 1:
-        raise DataError(f"{name}: holds {len(pages)} images where one was expected")
+        raise DataError(f"{name}: holds {len(pages)} images where one was expected; save it as one image")
     return pages[0]
 
 
@@ -49,7 +50,7 @@ def read_grey_stack(source: str | Path | bytes, name: str | None = None) -> np.n
     pages, name = _decode(source, name)
     kinds = {(page.shape, page.dtype.name) for page in pages}
     if len(kinds) != 1:
-        raise DataError(f"{name}: its pages differ in size or depth: {sorted(kinds)}; {_REMEDY}")
+        raise DataError(f"{name}: its pages differ in size or depth: {sorted(kinds)}; {AGAIN}")
     return np.stack(pages)
 
 
@@ -63,9 +64,9 @@ def _decode(source: str | Path | bytes, name: str | None) -> tuple[list[np.ndarr
     from PIL import Image, UnidentifiedImageError
 
     name = name or ("image" if isinstance(source, bytes) else str(source))
-    data = source if isinstance(source, bytes) else _read_bytes(Path(source), name)
+    data = source if isinstance(source, bytes) else read_bytes(source, most=_MAX_BYTES)
     if not data:
-        raise DataError(f"{name}: not a readable PNG or TIFF image (0 bytes); {_REMEDY}")
+        raise DataError(f"{name}: not a readable PNG or TIFF image (0 bytes); {AGAIN}")
     if data.startswith(_PNG_SIGNATURE):
         _check_png(data, name)
     try:
@@ -77,16 +78,16 @@ def _decode(source: str | Path | bytes, name: str | None) -> tuple[list[np.ndarr
                 image.seek(index)
                 pixels += image.width * image.height
                 if pixels > MAX_PIXELS:
-                    raise DataError(f"{name}: declares more than {MAX_PIXELS} pixels; refused. {_REMEDY.capitalize()}")
+                    raise DataError(f"{name}: declares more than {MAX_PIXELS} pixels; refused. {AGAIN.capitalize()}")
                 pages.append(_grey_array(image, name))
     except DataError:
         raise
     except Image.DecompressionBombError as error:
-        raise DataError(f"{name}: declares a huge size and is refused ({error}); {_REMEDY}") from error
+        raise DataError(f"{name}: declares a huge size and is refused ({error}); {AGAIN}") from error
     except UnidentifiedImageError as error:  # its text is a memory address: it would differ from run to run
-        raise DataError(f"{name}: not a readable PNG or TIFF image (begins with {data[:8]!r}); {_REMEDY}") from error
+        raise DataError(f"{name}: not a readable PNG or TIFF image (begins with {data[:8]!r}); {AGAIN}") from error
     except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise DataError(f"{name}: not a readable PNG or TIFF image ({brief(error)}); {_REMEDY}") from error
+        raise DataError(f"{name}: not a readable PNG or TIFF image ({brief(error)}); {AGAIN}") from error
     return pages, name
 
 
@@ -97,16 +98,7 @@ def _grey_array(image, name: str) -> np.ndarray:
         return np.array(image, dtype=np.uint8)
     if image.mode in ("I;16", "I;16B", "I;16L"):
         return np.array(image).astype(np.uint16)
-    raise DataError(f"{name}: a grey image of 8 or 16 bit was expected, this one is of kind {image.mode!r}")
-
-
-def _read_bytes(path: Path, name: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"{name}: there is no such file; {_REMEDY}") from error
-    except OSError as error:
-        raise DataError(f"{name}: cannot be read ({error.strerror})") from error
+    raise DataError(f"{name}: a grey image of 8 or 16 bit was expected, this one is of kind {image.mode!r}; save it so")
 
 
 def _check_png(data: bytes, name: str) -> None:
@@ -116,8 +108,8 @@ def _check_png(data: bytes, name: str) -> None:
     while kind != b"IEND":
         end = position + 12 + int.from_bytes(data[position : position + 4], "big")
         if len(data) < position + 12 or len(data) < end:
-            raise DataError(f"{name}: truncated after {len(data)} bytes; {_REMEDY}")
+            raise DataError(f"{name}: truncated after {len(data)} bytes; {AGAIN}")
         kind = data[position + 4 : position + 8]
         if zlib.crc32(data[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-            raise DataError(f"{name}: damaged at byte {position} (checksum of chunk {kind!r}); {_REMEDY}")
+            raise DataError(f"{name}: damaged at byte {position} (checksum of chunk {kind!r}); {AGAIN}")
         position = end

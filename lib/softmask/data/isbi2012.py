@@ -24,6 +24,8 @@ from softmask.files import sha256_of
 SPACING_MM = (4e-6, 4e-6)
 CELL = 255
 
+_REMEDY = "get this file again (`softmask data fetch isbi2012`)"
+
 
 class Isbi2012(Dataset):
     """The 30 labelled sections, from ``train/image`` and ``train/label``, or from the challenge's TIFF volumes.
@@ -34,17 +36,18 @@ class Isbi2012(Dataset):
     Args:
         folder: holds ``train/image/<i>.png`` and ``train/label/<i>.png``, or ``train-volume.tif`` and
             ``train-labels.tif``; the PNG files are taken where both are there.
+        name: what messages call the data set.
 
     Raises:
         DataError: when no section has both an image and a label, or a TIFF volume cannot be read. A section that
             lacks one half is left out and listed in ``problems``.
     """
 
-    name = "isbi2012"
     source = "real"
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, name: str = "isbi2012") -> None:
         super().__init__()
+        self.name = name
         self.folder = Path(folder)
         self._stacks: tuple[np.ndarray, np.ndarray] | None = None
         png = any(True for half in ("image", "label") for _ in (self.folder / "train" / half).glob("*.png"))
@@ -75,15 +78,19 @@ class Isbi2012(Dataset):
         row = self.index.iloc[i]
         where = self._label_name(self._sections[i])
         if label.shape != image.shape:
-            raise DataError(f"{where}: a label of size {label.shape} on an image of size {image.shape}")
+            raise DataError(f"{where}: a label of size {label.shape} on an image of size {image.shape}; {_REMEDY}")
         values = np.unique(label)
         if not np.isin(values, (0, CELL)).all():
-            raise DataError(f"{where}: label values must be 0 (membrane) and 255 (cell), found {values[:8].tolist()}")
+            raise DataError(
+                f"{where}: label values must be 0 (membrane) and 255 (cell), found {values[:8].tolist()}; {_REMEDY}"
+            )
         mask = label == CELL
         if not mask.any():
-            raise DataError(f"{where}: the label is empty, there is no cell (255) in it")
+            raise DataError(f"{where}: the label is empty, there is no cell (255) in it; {_REMEDY}")
         if image.dtype != np.uint8:
-            raise DataError(f"{self._image_name(self._sections[i])}: an 8-bit image was expected, not {image.dtype}")
+            raise DataError(
+                f"{self._image_name(self._sections[i])}: an 8-bit image was expected, not {image.dtype}; {_REMEDY}"
+            )
         return Sample(
             dataset=self.name,
             source=self.source,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from softmask.data.kinds import kinds_of_rows
 from softmask.data.lidc_join import fault_of
 from softmask.data.sample import Dataset, Problem, Sample
 from softmask.errors import DataError
-from softmask.files import sha256_of
+from softmask.files import read_text, sha256_of
 
 COLUMNS = ("patient", "nodule", "slice", "n_readers", "area", "spacing_mm", "diameter_mm", "kind", "merged")
 """Columns of the index, here and in the embedded data: see :func:`index_frame`."""
@@ -214,12 +215,12 @@ def read_flags(path: Path) -> dict[tuple[str, str], str]:
     Raises:
         DataError: when the file is there and is not such a table.
     """
-    if not path.exists():
+    if not os.path.lexists(path):  # a link that leads nowhere is a file that is lost
         return {}
     remedy = "expected the columns patient, nodule and flag: get the file again, or remove it and do without"
     try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig")), strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(csv.reader(io.StringIO(read_text(path, remedy)), strict=True))
+    except csv.Error as error:
         raise DataError(f"{path}: not a readable csv table ({error}); {remedy}") from error
     if not rows or rows[0] != ["patient", "nodule", "flag"]:
         raise DataError(f"{path}: its first line is {','.join(rows[0]) if rows else 'missing'!r}; {remedy}")

@@ -18,6 +18,7 @@ import numpy as np
 
 from softmask.data.annotations import RATINGS, Contour, Reading
 from softmask.errors import DataError
+from softmask.files import read_bytes
 
 MAX_BYTES = 64 * 1024 * 1024
 """Largest XML file that is read; LIDC's largest has a few million bytes."""
@@ -47,14 +48,7 @@ def read(path: str | Path) -> ScanReadings:
             a LIDC reading of a CT scan, or holds a contour or rating that is not a number.
     """
     path = Path(path)
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from error
-    if len(data) > MAX_BYTES:
-        raise DataError(f"{path}: larger than {MAX_BYTES} bytes; refused. {_REMEDY.capitalize()}")
-    root = _parse(data, path)
+    root = _parse(read_bytes(path, _REMEDY, MAX_BYTES), path)
     if root.tag != "LidcReadMessage":
         raise DataError(f"{path}: a {root.tag!r}, not the LIDC reading of a CT scan (LidcReadMessage); {_REMEDY}")
     series = (root.findtext("ResponseHeader/SeriesInstanceUid") or "").strip()

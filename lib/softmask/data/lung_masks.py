@@ -9,12 +9,12 @@ import numpy as np
 
 from softmask.data.dicom_ct import dcmread, is_dicom, named
 from softmask.data.dicom_seg import check_seg, seg_mask
+from softmask.data.label_volumes import check_label_volume, label_volume_mask
 from softmask.data.rtstruct import check_rtstruct, rtstruct_mask
 from softmask.data.volume import Grid
-from softmask.data.volume_files import ENDINGS, is_volume_file, read_frame, read_turned
+from softmask.data.volume_files import ENDINGS, is_volume_file
 from softmask.errors import DataError
-
-_SAME = 0.1  # share of a voxel by which the mask's first and last voxels may lie beside the scan's
+from softmask.files import size_of
 
 MASKS_IN_DICOM = ("RTSTRUCT", "SEG")
 """Modalities that hold masks, the one that is preferred first."""
@@ -43,18 +43,7 @@ def lung_mask(volume: Grid, path: str | Path, labels: Collection[int] | None = N
         return rtstruct_mask(path, volume)
     if kind == "SEG":
         return seg_mask(path, volume)
-    _check_file(volume, path)
-    values = read_turned(path)
-    if not np.isfinite(values).all() or values.min() < 0 or (values.dtype.kind == "f" and (values % 1).any()):
-        raise DataError(
-            f"{path}: holds values such as {values.min():g} that are no labels; whole numbers from 0 up are expected"
-        )
-    mask = values != 0 if labels is None else np.isin(values, list(labels))
-    if not mask.any():
-        found = ", ".join(f"{value:g}" for value in np.unique(values)[:20])
-        wanted = "another label than 0" if labels is None else f"a label of {sorted(labels)}"
-        raise DataError(f"{path}: no voxel has {wanted}; there are {found}")
-    return mask
+    return label_volume_mask(volume, path, labels)
 
 
 def check_mask(grid: Grid, path: str | Path) -> None:
@@ -65,7 +54,7 @@ def check_mask(grid: Grid, path: str | Path) -> None:
     if kind in checks:
         checks[kind](path, grid)
     else:
-        _check_file(grid, path)
+        check_label_volume(grid, path)
 
 
 def modality_of(path: Path) -> str:
@@ -75,34 +64,12 @@ def modality_of(path: Path) -> str:
 
 def _kind(path: Path) -> str:
     """``RTSTRUCT``, ``SEG`` or ``file``. Raises DataError for a file that is none of them, or is not there."""
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file; check the name")
+    size_of(path, "check the name")
     if is_volume_file(path):
         return "file"
     if not is_dicom(path):
-        raise DataError(f"{path}: a lung mask is a DICOM RTSTRUCT or SEG, or a file {', '.join(ENDINGS)}")
+        raise DataError(f"{path}: is no lung mask; name a DICOM RTSTRUCT or SEG, or a file {', '.join(ENDINGS)}")
     modality = modality_of(path)
     if modality not in MASKS_IN_DICOM:
         raise DataError(f"{path}: {named('Modality')} = {modality}; RTSTRUCT or SEG was expected")
     return modality
-
-
-def _check_file(grid: Grid, path: Path) -> None:
-    frame = read_frame(path)
-    if frame.shape != grid.shape:
-        raise DataError(
-            f"{path}: {' x '.join(map(str, frame.shape))} voxels (slices, rows, columns), and "
-            f"{' x '.join(map(str, grid.shape))} in {grid.path}; resample the mask to the scan"
-        )
-    spacing = np.array(frame.spacing_mm[::-1]), np.array(grid.spacing_mm[::-1])  # as x, y, z
-    first = np.array(frame.origin) - grid.origin
-    last = first + (spacing[0] - spacing[1]) * (np.array(grid.shape[::-1]) - 1)
-    if (np.abs([first, last]) > _SAME * spacing[1]).any():
-        raise DataError(
-            f"{path}: begins at {_mm(frame.origin)} with voxels of {_mm(frame.spacing_mm[::-1])}, and {grid.path} at "
-            f"{_mm(grid.origin)} with {_mm(grid.spacing_mm[::-1])} (x, y, z in mm); resample the mask to the scan"
-        )
-
-
-def _mm(values: tuple[float, ...]) -> str:
-    return "(" + ", ".join(f"{value:.3f}" for value in values) + ")"

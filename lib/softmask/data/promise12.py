@@ -18,13 +18,14 @@ import pandas as pd
 
 from softmask.data.sample import Dataset, Sample
 from softmask.errors import DataError, brief
-from softmask.files import sha256_of
+from softmask.files import read_bytes, sha256_of
 
 PERCENTILES = (1.0, 99.0)
 MAX_VOXELS = 128 * 1024 * 1024
 """Largest volume that is read; the challenge's largest has 512 x 512 x 54 voxels."""
 
 _HEADER_BYTES = 64 * 1024
+_REMEDY = "get the case again"
 _TYPE_BYTES = {
     "MET_CHAR": 1,
     "MET_UCHAR": 1,
@@ -54,17 +55,18 @@ class Promise12(Dataset):
 
     Args:
         folder: holds ``CaseNN.mhd`` and ``CaseNN_segmentation.mhd``, in it or in folders below.
+        name: what messages call the data set.
 
     Raises:
         DataError: when no case can be used. A case that cannot be used is left out and listed in ``problems``.
     """
 
-    name = "promise12"
     source = "real"
     origin = "PROMISE12 training cases (promise12)"
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, name: str = "promise12") -> None:
         super().__init__()
+        self.name = name
         self.folder = Path(folder)
         self._cases: dict[str, tuple[MetaHeader, MetaHeader]] = {}
         self._last: tuple[str, np.ndarray, np.ndarray, tuple[float, float]] | None = None
@@ -131,10 +133,12 @@ class Promise12(Dataset):
             raise DataError(f"{path}: has no {segmentation.name} beside it; test cases are not used")
         headers = read_header(path), read_header(segmentation)
         if headers[0].shape != headers[1].shape:
-            raise DataError(f"{segmentation}: a mask of size {headers[1].shape} on an image of size {headers[0].shape}")
+            raise DataError(
+                f"{segmentation}: a mask of size {headers[1].shape} on an image of size {headers[0].shape}; {_REMEDY}"
+            )
         areas = np.count_nonzero(_voxels(headers[1])[0], axis=(1, 2))
         if not areas.any():
-            raise DataError(f"{segmentation}: the segmentation is empty")
+            raise DataError(f"{segmentation}: the segmentation is empty; {_REMEDY}")
         self._cases[name] = headers
         return [(name, "prostate", f"{z:03d}", 1, int(areas[z])) for z in np.flatnonzero(areas)]
 
@@ -151,10 +155,10 @@ class Promise12(Dataset):
 def normalise(volume: np.ndarray, name: str) -> np.ndarray:
     """``volume`` as float32 with its 1st to 99th percentile at 0 and 1, clipped; DataError when it is constant."""
     if not np.isfinite(volume).all():
-        raise DataError(f"{name}: has NaN or infinite voxels")
+        raise DataError(f"{name}: has NaN or infinite voxels; {_REMEDY}")
     low, high = np.percentile(volume, PERCENTILES)
     if not high > low:
-        raise DataError(f"{name}: the image is constant ({low:g} from the 1st to the 99th percentile)")
+        raise DataError(f"{name}: the image is constant ({low:g} from the 1st to the 99th percentile); {_REMEDY}")
     return np.clip((volume.astype(np.float32) - low) / (high - low), 0, 1).astype(np.float32)
 
 
@@ -167,14 +171,9 @@ def read_header(path: str | Path) -> MetaHeader:
     """
     path = Path(path)
     try:
-        with path.open("rb") as stream:
-            text = stream.read(_HEADER_BYTES).decode("ascii")
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        text = read_bytes(path, _REMEDY, _HEADER_BYTES).decode("ascii")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not a MetaImage header (text with lines such as NDims = 3)") from error
+        raise DataError(f"{path}: is not a MetaImage header (text with lines such as NDims = 3); {_REMEDY}") from error
     # MetaIO takes "key = value" and "key: value"; a key given twice could mean one thing here and another there
     lines = [re.split("[=:]", line, maxsplit=1) for line in text.splitlines() if re.search("[=:]", line)]
     fields = {key.strip(): value.strip() for key, value in lines}
@@ -182,21 +181,29 @@ def read_header(path: str | Path) -> MetaHeader:
         raise DataError(f"{path}: the MetaImage header gives a field twice; get it again")
     absent = [key for key in ("NDims", "DimSize", "ElementType", "ElementDataFile") if key not in fields]
     if absent:
-        raise DataError(f"{path}: the MetaImage header lacks {', '.join(absent)}")
+        raise DataError(f"{path}: the MetaImage header lacks {', '.join(absent)}; {_REMEDY}")
     sizes = fields["DimSize"].split()
     if fields["NDims"] != "3" or len(sizes) != 3 or not all(size.isascii() and size.isdigit() for size in sizes):
-        raise DataError(f"{path}: NDims = {fields['NDims']}, DimSize = {fields['DimSize']!r}; expected three sizes")
+        raise DataError(
+            f"{path}: NDims = {fields['NDims']}, DimSize = {fields['DimSize']!r}; expected three sizes: {_REMEDY}"
+        )
     columns, rows, slices = (int(size[:20]) for size in sizes)
     if not 0 < columns * rows * slices <= MAX_VOXELS:
-        raise DataError(f"{path}: DimSize = {fields['DimSize']} is refused; 1 to {MAX_VOXELS} voxels are expected")
+        raise DataError(
+            f"{path}: DimSize = {fields['DimSize']} is refused; 1 to {MAX_VOXELS} voxels are expected: {_REMEDY}"
+        )
     if fields["ElementType"] not in _TYPE_BYTES or fields.get("ElementNumberOfChannels", "1") != "1":
-        raise DataError(f"{path}: ElementType = {fields['ElementType']}: one whole or real number a voxel is expected")
+        raise DataError(
+            f"{path}: ElementType = {fields['ElementType']}: one whole or real number a voxel is expected; {_REMEDY}"
+        )
     for key, usual in (("CompressedData", "false"), ("HeaderSize", "0")):
         if fields.get(key, usual).lower() != usual:
             raise DataError(f"{path}: {key} = {fields[key]} is not how PROMISE12 is stored; get the original files")
     data_file = _data_file(path, fields["ElementDataFile"])
     expected = math.prod((columns, rows, slices, _TYPE_BYTES[fields["ElementType"]]))
     size = data_file.stat().st_size
+    if size > expected + _HEADER_BYTES:
+        raise DataError(f"{data_file}: has {size} bytes where {path.name} declares {expected}; {_REMEDY}")
     if size < expected:
         raise DataError(f"{data_file}: truncated, {size} bytes where {path.name} declares {expected}; get it again")
     return MetaHeader(path, (slices, rows, columns), data_file)
@@ -206,13 +213,14 @@ def _data_file(header: Path, name: str) -> Path:
     """The file of voxels: a plain name beside the header, so that no header leads elsewhere on the disk."""
     if not name or name in (".", "..", "LOCAL", "LIST") or re.search(r"[/\\:%]", name):
         raise DataError(
-            f"{header}: ElementDataFile = {name!r} is refused; expected the name of a file in the header's own folder"
+            f"{header}: ElementDataFile = {name!r} is refused; expected the name of a file in the header's own folder: "
+            f"{_REMEDY}"
         )
     path = header.parent / name
     if not path.is_file():
         raise DataError(f"{path}: there is no such file, and {header.name} names it as its voxels; get it again")
     if path.resolve().parent != header.parent.resolve():
-        raise DataError(f"{path}: leads to {path.resolve()}, outside the header's folder; refused")
+        raise DataError(f"{path}: leads to {path.resolve()}, outside the header's folder; refused: {_REMEDY}")
     return path
 
 
@@ -231,5 +239,7 @@ def _voxels(header: MetaHeader) -> tuple[np.ndarray, tuple[float, float]]:
     array = SimpleITK.GetArrayFromImage(image)
     if array.shape != header.shape:
         raise DataError(f"{header.path}: was read with size {array.shape} where the header declares {header.shape}")
-    spacing = image.GetSpacing()
-    return array, (float(spacing[1]), float(spacing[0]))
+    spacing = float(image.GetSpacing()[1]), float(image.GetSpacing()[0])
+    if not (np.isfinite(spacing).all() and min(spacing) > 0):
+        raise DataError(f"{header.path}: ElementSpacing {spacing} cannot be right; {_REMEDY}")
+    return array, spacing

@@ -67,7 +67,9 @@ def rtstruct_mask(path: Path, grid: Grid) -> np.ndarray:
         marked += lung
     need_unbroken(grid, marked, path, f"{named('ContourData')} of {', '.join(lungs.values())}")
     if not mask.any():
-        raise DataError(f"{path}: the contours of {', '.join(lungs.values())} enclose no pixel of {grid.path}")
+        raise DataError(
+            f"{path}: the contours of {', '.join(lungs.values())} enclose no pixel of {grid.path}; get it again"
+        )
     return mask
 
 
@@ -95,7 +97,7 @@ def _in_pixels(path: Path, name: str, kind: str, values: np.ndarray, grid: Grid)
         raise DataError(f"{path}: {named('ContourGeometricType')} = {kind} in {name}; closed contours are expected")
     if not len(values) or len(values) % 3 or not np.isfinite(values).all():
         raise DataError(
-            f"{path}: {named('ContourData')} of {name} holds {len(values)} numbers; three a point are needed"
+            f"{path}: {named('ContourData')} of {name} holds {len(values)} numbers, not three a point; get it again"
         )
     points = values.reshape(-1, 3)
     if np.ptp(points[:, 2]) > _FLAT:

@@ -14,9 +14,6 @@ from softmask.errors import ConfigError
 NAMES = ("lidc", "lnsm", "isbi2012", "promise12", "lidc-lung", "qin-lung")
 """The data sets of the experiments. Each is made of one of :data:`SOURCES`, or is embedded."""
 
-REAL_ONLY = ("lung-ct",)
-"""Data sets of real images only, in no table: scans to try a network on that was trained on others."""
-
 
 @dataclass(frozen=True)
 class GitFolder:
@@ -29,31 +26,42 @@ class GitFolder:
 
 @dataclass(frozen=True)
 class Source:
-    """A public data set on real images.
+    """A public data set on real images, or images of one's own.
 
     Attributes:
         name: what the command line calls it.
         title: its proper name.
-        serves: the names of :data:`NAMES` and :data:`REAL_ONLY` it can stand for.
-        folder: where it goes, below the data root.
         layout: what must lie there, in words.
-        licence: terms it is published under.
-        place: address to get it from by hand.
+        reader: ``module:class`` below :mod:`softmask.data`; the class takes the path and the data set's name.
+        licence: terms it is published under; empty for images of one's own.
+        place: address to get it from by hand; empty for images of one's own.
         steps: what to do there; empty where ``git`` fetches it.
+        serves: the names of :data:`NAMES` and :data:`REAL_ONLY` it can stand for; its own where none are given.
+        folder: where it goes, below the data root; that of its name where none is given.
         git: how to fetch it without registration, or None.
-        locate: path of what is there under a data root, or None.
+        locate: path of what is there under a data root, or None; where none is given, the folder with anything in it.
     """
 
     name: str
     title: str
-    serves: tuple[str, ...]
-    folder: str
     layout: str
-    licence: str
-    place: str
-    steps: str
-    git: GitFolder | None
-    locate: Callable[[Path], Path | None]
+    reader: str
+    licence: str = ""
+    place: str = ""
+    steps: str = ""
+    serves: tuple[str, ...] = ()
+    folder: str = ""
+    git: GitFolder | None = None
+    locate: Callable[[Path], Path | None] | None = None
+
+    def __post_init__(self) -> None:
+        defaults = {"serves": (self.name,), "folder": self.name, "locate": self._filled}
+        for field, default in defaults.items():
+            object.__setattr__(self, field, getattr(self, field) or default)
+
+    def _filled(self, root: Path) -> Path | None:
+        folder = root / self.folder
+        return folder if folder.is_dir() and any(folder.iterdir()) else None
 
     def missing(self, root: Path) -> str | None:
         """None when it is there; else, in words, that it is not, or that its folder lacks what belongs in it."""
@@ -69,6 +77,8 @@ class Source:
         where = f"{root / self.folder} ({self.layout})"
         if self.git:
             return f"run `softmask data fetch {self.name}` (from {self.place}); it goes to {where}"
+        if not self.place:
+            return f"put your own into {where}"
         return f"{self.steps}, from {self.place}; it goes to {where}"
 
 
@@ -123,123 +133,111 @@ SOURCES: dict[str, Source] = {
         Source(
             "lidc",
             "LIDC-IDRI-slices",
-            ("lidc", "lnsm"),
-            "LIDC-IDRI-slices",
             "<patient>/nodule-<n>/{images,mask-0,...,mask-3}/slice-<k>.png; LIDC-IDRI-slices.zip beside it also does",
-            "CC BY 3.0 (LIDC-IDRI, TCIA)",
-            "https://github.com/periclesanfe/Pulmoseg",
-            "",
-            GitFolder(
+            "lidc:LidcSlices",
+            licence="CC BY 3.0 (LIDC-IDRI, TCIA)",
+            place="https://github.com/periclesanfe/Pulmoseg",
+            serves=("lidc", "lnsm"),
+            folder="LIDC-IDRI-slices",
+            git=GitFolder(
                 "https://github.com/periclesanfe/Pulmoseg",
                 "045c0c6b793191819d964d0f7862124731559d42",
                 "LIDC-IDRI-slices",
             ),
-            _lidc_slices,
+            locate=_lidc_slices,
         ),
         Source(
             "lidc-dicom",
             "LIDC-IDRI CT series",
-            ("lidc", "lnsm"),
-            "LIDC-IDRI",
             "*.dcm in any folders below, with or without their annotation XML",
-            "CC BY 3.0 (LIDC-IDRI, TCIA)",
-            "https://www.cancerimagingarchive.net/collection/lidc-idri/",
-            "download the images with the NBIA Data Retriever",
-            None,
-            _lidc_dicom,
+            "lidc_dicom:LidcDicom",
+            licence="CC BY 3.0 (LIDC-IDRI, TCIA)",
+            place="https://www.cancerimagingarchive.net/collection/lidc-idri/",
+            steps="download the images with the NBIA Data Retriever",
+            serves=("lidc", "lnsm"),
+            folder="LIDC-IDRI",
+            locate=_lidc_dicom,
         ),
         Source(
             "isbi2012",
             "ISBI 2012 EM segmentation challenge",
-            ("isbi2012",),
-            "isbi2012",
             "train/image/<i>.png with train/label/<i>.png, or train-volume.tif with train-labels.tif",
-            "challenge data, for research (Cardona et al. 2010)",
-            "https://github.com/zhixuhao/unet",
-            "",
-            GitFolder("https://github.com/zhixuhao/unet", "b45af4d458437d8281cc218a07fd4380818ece4a", "data/membrane"),
-            _isbi2012,
+            "isbi2012:Isbi2012",
+            licence="challenge data, for research (Cardona et al. 2010)",
+            place="https://github.com/zhixuhao/unet",
+            git=GitFolder(
+                "https://github.com/zhixuhao/unet", "b45af4d458437d8281cc218a07fd4380818ece4a", "data/membrane"
+            ),
+            locate=_isbi2012,
         ),
         Source(
             "promise12",
             "PROMISE12 challenge training data",
-            ("promise12",),
-            "promise12",
             "CaseNN.mhd, CaseNN.raw, CaseNN_segmentation.mhd, CaseNN_segmentation.raw",
-            "challenge data, for research, after registration (Litjens et al. 2014)",
-            "https://promise12.grand-challenge.org",
-            "register, download the training data and unpack it",
-            None,
-            _promise12,
+            "promise12:Promise12",
+            licence="challenge data, for research, after registration (Litjens et al. 2014)",
+            place="https://promise12.grand-challenge.org",
+            steps="register, download the training data and unpack it",
+            locate=_promise12,
         ),
         Source(
             "deeplesion",
             "DeepLesion",
-            ("lnsm",),
-            "deeplesion",
             "Images_png/<patient>_<study>_<series>/<slice>.png and DL_info.csv",
-            "free for research, credit to NIH (Yan et al. 2018)",
-            "https://nihcc.app.box.com/v/DeepLesion",
-            "download DL_info.csv and the Images_png archives and unpack them",
-            None,
-            _deeplesion,
+            "deeplesion:DeepLesion",
+            licence="free for research, credit to NIH (Yan et al. 2018)",
+            place="https://nihcc.app.box.com/v/DeepLesion",
+            steps="download DL_info.csv and the Images_png archives and unpack them",
+            serves=("lnsm",),
+            locate=_deeplesion,
         ),
         Source(
             "lidc-lung",
             "LIDC-IDRI chest CT with lung masks",
-            ("lidc-lung",),
-            "lidc-lung",
             _LUNG_LAYOUT,
-            "CC BY 3.0 (LIDC-IDRI, TCIA)",
-            "https://www.cancerimagingarchive.net/collection/lidc-idri/",
-            "download the images with the NBIA Data Retriever",
-            None,
-            _scans("lidc-lung"),
+            "lung_ct:LungCt",
+            licence="CC BY 3.0 (LIDC-IDRI, TCIA)",
+            place="https://www.cancerimagingarchive.net/collection/lidc-idri/",
+            steps="download the images with the NBIA Data Retriever",
+            locate=_scans("lidc-lung"),
         ),
         Source(
             "qin-lung",
             "QIN LUNG CT with lung masks",
-            ("qin-lung",),
-            "qin-lung",
             _LUNG_LAYOUT,
-            "CC BY 3.0 (QIN LUNG CT, TCIA)",
-            "https://www.cancerimagingarchive.net/collection/qin-lung-ct/",
-            "download the images with the NBIA Data Retriever",
-            None,
-            _scans("qin-lung"),
+            "lung_ct:LungCt",
+            licence="CC BY 3.0 (QIN LUNG CT, TCIA)",
+            place="https://www.cancerimagingarchive.net/collection/qin-lung-ct/",
+            steps="download the images with the NBIA Data Retriever",
+            locate=_scans("qin-lung"),
         ),
         Source(
             "lung-ct",
             "chest CT of your own, or of a public collection such as NSCLC-Radiomics",
-            ("lung-ct",),
-            "lung-ct",
             _LUNG_LAYOUT,
-            "that of the scans",
-            "https://www.cancerimagingarchive.net/collection/nsclc-radiomics/",
-            "put a few scans there, of your own or",
-            None,
-            _scans("lung-ct"),
+            "lung_ct:LungCt",
+            licence="that of the scans",
+            place="https://www.cancerimagingarchive.net/collection/nsclc-radiomics/",
+            steps="put a few scans there, of your own or",
+            locate=_scans("lung-ct"),
         ),
     )
 }
+"""Where real images come from, and who reads them."""
 
-_PREFERENCE: dict[str, tuple[str, ...]] = {
-    "lidc": ("lidc", "lidc-dicom"),
-    "lnsm": ("deeplesion", "lidc", "lidc-dicom"),
-    "isbi2012": ("isbi2012",),
-    "promise12": ("promise12",),
-    "lidc-lung": ("lidc-lung",),
-    "qin-lung": ("qin-lung",),
-    "lung-ct": ("lung-ct",),
-}
-"""For each data set, the sources that can stand for it, the better one first."""
+REAL_ONLY = tuple(name for source in SOURCES.values() for name in source.serves if name not in NAMES)
+"""Data sets of real images only, in no table: scans to try a network on that was trained on others, and what a source
+for :data:`SOURCES` of one's own adds."""
 
 
 def sources_of(name: str) -> tuple[Source, ...]:
-    """The sources that can serve data set ``name``, the preferred one first."""
-    if name not in _PREFERENCE:
-        raise ConfigError(f"unknown data set {name!r}; choose one of {', '.join(_PREFERENCE)}")
-    return tuple(SOURCES[source] for source in _PREFERENCE[name])
+    """The sources that can serve data set ``name``, the preferred one first: one that serves nothing else.
+
+    The others come in the order of :data:`SOURCES`. So DeepLesion comes before LIDC for ``lnsm``.
+    """
+    if name not in (*NAMES, *REAL_ONLY):
+        raise ConfigError(f"unknown data set {name!r}; choose one of {', '.join((*NAMES, *REAL_ONLY))}")
+    return tuple(sorted((one for one in SOURCES.values() if name in one.serves), key=lambda one: len(one.serves)))
 
 
 def located(name: str, root: Path) -> tuple[Source, Path] | None:
@@ -256,7 +254,7 @@ def found(root: str | Path) -> dict[str, Path]:
 
     ``lnsm`` is served by DeepLesion, else by LIDC (RECIST axes of patients that ``lidc`` does not use).
     """
-    places = {name: located(name, Path(root)) for name in _PREFERENCE}
+    places = {name: located(name, Path(root)) for name in (*NAMES, *REAL_ONLY)}
     return {name: place[1] for name, place in places.items() if place}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from softmask.distance import distance_inside
 from softmask.errors import LabelError
 from softmask.label.common import checked_mask
 
@@ -27,15 +28,12 @@ def kats_dilation(mask: np.ndarray, radius: float = 1, probability: float = 0.5)
     Raises:
         LabelError: an empty mask, a radius below 1, a probability outside [0, 1].
     """
-    import cv2
-
     mask = checked_mask(mask)
     if not radius >= 1:
         raise LabelError(f"the radius of the dilation must be at least 1 pixel, not {radius!r}")
     if not 0 <= probability <= 1:
         raise LabelError(f"the probability of the dilated band must lie in [0, 1], not {probability!r}")
-    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.where(mask, 1, np.where(distance <= radius, probability, 0)).astype(np.float32)
+    return np.where(mask, 1, np.where(distance_inside(~mask) <= radius, probability, 0)).astype(np.float32)
 
 
 def gros_interpolation(mask: np.ndarray, factor: float = 2) -> np.ndarray:

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from softmask.distance import distance_inside
 from softmask.errors import LabelError
 from softmask.label.common import bounding_box, checked_mask, checked_readers
 from softmask.label.grabcut import axes_pixels, grabcut_mask
@@ -69,7 +70,7 @@ def from_mask(mask: np.ndarray, radius: float | None = None) -> np.ndarray:
         raise LabelError(f"the radius of erosion and dilation must be at least 1 pixel, not {radius!r}")
     trimap = np.zeros(mask.shape, np.float32)
     box = bounding_box(mask, math.ceil(radius) + 1)  # beyond it all is background
-    outside = _depth(~mask[box])
+    outside = distance_inside(~mask[box])
     trimap[box][outside <= min(radius, np.nextafter(outside.max(), 0))] = 0.5
     trimap[box][_eroded(mask[box], radius)] = 1
     return trimap
@@ -126,18 +127,11 @@ def from_mask_and_axes(mask: np.ndarray, axes: np.ndarray, radius: float | None 
     return trimap
 
 
-def _depth(region: np.ndarray) -> np.ndarray:
-    """(H, W) float32: distance of each pixel of the region to the nearest pixel of the image outside it; else 0."""
-    import cv2
-
-    return cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-
-
 def _eroded(mask: np.ndarray, radius: float) -> np.ndarray:
     """Erosion by a disc that leaves each 8-connected part at least its innermost pixels."""
     import cv2
 
-    depth = _depth(mask)
+    depth = distance_inside(mask)
     count, part = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     deepest = np.zeros(count, np.float32)
     np.maximum.at(deepest, part[mask], depth[mask])

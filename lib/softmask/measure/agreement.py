@@ -1,4 +1,4 @@
-"""Agreement between several readers of the same images."""
+"""Agreement between several readers of the same images, and between several measurements of one number."""
 
 from __future__ import annotations
 
@@ -76,6 +76,30 @@ def summary(values: np.ndarray) -> DiceMatrix:
     squares = np.where(known, (values - mean) ** 2, 0).sum(axis=0)
     variance = np.divide(squares, counts - 1, out=np.full(counts.shape, np.nan), where=counts > 1)
     return DiceMatrix(mean, np.sqrt(variance), counts, values)
+
+
+def icc(values: np.ndarray) -> np.ndarray:
+    """ICC(2,1): agreement of K measurements of the same N subjects (Shrout and Fleiss 1979, case 2, single rater).
+
+        ICC = (BMS - EMS) / (BMS + (K - 1) EMS + K (JMS - EMS) / N)
+
+    of the mean squares between subjects, between measurements, and of the rest. 1: every measurement gives the same
+    value. It may be below 0.
+
+    Args:
+        values: (..., N, K), finite, N and K at least 2.
+
+    Returns:
+        (...); NaN where nothing varies.
+    """
+    n, k = values.shape[-2:]
+    mean = values.mean(axis=(-2, -1), keepdims=True)
+    subjects, raters = values.mean(axis=-1, keepdims=True), values.mean(axis=-2, keepdims=True)
+    between = k * ((subjects - mean) ** 2).sum(axis=(-2, -1)) / (n - 1)
+    judges = n * ((raters - mean) ** 2).sum(axis=(-2, -1)) / (k - 1)
+    rest = ((values - subjects - raters + mean) ** 2).sum(axis=(-2, -1)) / ((n - 1) * (k - 1))
+    total = between + (k - 1) * rest + k * (judges - rest) / n
+    return np.divide(between - rest, total, out=np.full(np.shape(total), np.nan), where=total > 0)
 
 
 def _image(i: int, masks: np.ndarray, present: np.ndarray | None, extra: np.ndarray | None) -> np.ndarray:

@@ -1,8 +1,9 @@
-"""How sure a mean, or a difference of means, is: bootstrap intervals and a paired test over images."""
+"""How sure a mean, or a difference of means, is: bootstrap intervals and a paired test over images, the correction of
+many tests at once, and the spread between seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,17 +52,41 @@ def bootstrap_interval(
         DataError: where nothing is left, for infinite values, ``n`` below 1, or another number of groups than values.
     """
     values, numbers = _finite(values, groups, "values")
+    sums, counts = np.bincount(numbers, weights=values), np.bincount(numbers)
+    return percentile_interval(
+        np.concatenate([sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1) for drawn in _draws(len(sums), seed, n)])
+    )
+
+
+def bootstrap_weights(groups: Sequence[Hashable], seed: int, n: int = 2000) -> np.ndarray:
+    """(n, N) int: how often each of N images is in each of ``n`` resamples that draw whole groups.
+
+    For what is no mean over images, such as an area under the ROC curve. The resamples are those of
+    :func:`bootstrap_interval` for the same groups and seed.
+
+    Raises:
+        DataError: where there is no image, or ``n`` is below 1.
+    """
+    _, numbers = _finite(np.zeros(len(groups)), groups, "images")
+    size = numbers.max() + 1
+    times = [[np.bincount(row, minlength=size) for row in drawn] for drawn in _draws(size, seed, n)]
+    return np.concatenate(times)[:, numbers]
+
+
+def percentile_interval(resampled: np.ndarray) -> tuple[float, float]:
+    """The 95 % percentile interval of a statistic's values (n,) in bootstrap resamples; NaN among them left out."""
+    low, high = np.nanquantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _draws(size: int, seed: int, n: int) -> Iterator[np.ndarray]:
+    """``n`` resamples of ``size`` numbers below ``size``, with replacement, some rows of them at a time."""
     if n < 1:
         raise DataError(f"a bootstrap needs at least one resample, not {n}")
-    sums, counts = np.bincount(numbers, weights=values), np.bincount(numbers)
     generator = np.random.default_rng(seed)
-    rows = max(1, _CHUNK // len(sums))
-    means = []
+    rows = max(1, _CHUNK // size)
     for start in range(0, n, rows):
-        drawn = generator.integers(len(sums), size=(min(rows, n - start), len(sums)))
-        means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
-    low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+        yield generator.integers(size, size=(min(rows, n - start), size))
 
 
 def paired_test(a: np.ndarray, b: np.ndarray, seed: int, groups: Sequence[Hashable] | None = None) -> PairedTest:
@@ -90,6 +115,54 @@ def paired_test(a: np.ndarray, b: np.ndarray, seed: int, groups: Sequence[Hashab
     return PairedTest(float(differences.mean()), low, high, p, len(differences), len(means), left_out)
 
 
+def mean_difference(
+    a: np.ndarray,
+    b: np.ndarray,
+    seed: int,
+    groups: Sequence[Hashable],
+    weights: np.ndarray | None = None,
+    n: int = 2000,
+) -> tuple[float, float, float, float]:
+    """Means of ``a`` and of ``b`` (N,), and a 95 % percentile bootstrap interval of mean b - mean a.
+
+    Unlike in :func:`paired_test` each mean is over its own defined values, so two ways of treating undefined ones, or
+    of weighing the images, can be compared; whole groups are drawn.
+
+    Args:
+        groups: (N,) the patient of each image.
+        weights: (N,) of the values of ``b``; None: one each.
+
+    Returns:
+        Mean of a, mean of b, low, high.
+
+    Raises:
+        DataError: for lists of different length, infinite values, or a mean over nothing.
+    """
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    weights = np.ones(len(a)) if weights is None else np.asarray(weights, dtype=float)
+    if not a.shape == b.shape == weights.shape == (len(groups),):
+        raise DataError(
+            f"lists of {a.shape} and {b.shape} values with {len(groups)} groups and {weights.shape} weights: "
+            "give as many of each"
+        )
+    if np.isinf(a).any() or np.isinf(b).any():
+        raise DataError("values must be finite; count infinite ones and leave them out")
+    if np.isnan(a).all() or np.isnan(b).all():
+        raise DataError("no values left to compare (all are NaN, or there were none)")
+    drawn = bootstrap_weights(groups, seed, n).astype(float)  # (n, N)
+
+    def means(values: np.ndarray, weights: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+        weights = np.where(np.isnan(values), 0, weights)
+        total = drawn @ weights  # a draw may hold groups without a defined value alone
+        return np.divide(
+            drawn @ (weights * np.nan_to_num(values)), total, out=np.full(len(drawn), np.nan), where=total > 0
+        )
+
+    low, high = percentile_interval(means(b, weights, drawn) - means(a, np.ones(len(a)), drawn))
+    once = np.ones((1, len(a)))
+    return float(means(a, once[0], once)[0]), float(means(b, weights, once)[0]), low, high
+
+
 def holm(p: Sequence[float]) -> np.ndarray:
     """``p`` values (N,) adjusted for being N together, in their order: Holm's step-down method (1979).
 
@@ -102,6 +175,25 @@ def holm(p: Sequence[float]) -> np.ndarray:
     steps = p[order] * np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return adjusted
+
+
+def seed_spread(values: np.ndarray) -> tuple[np.ndarray, float]:
+    """The mean of every seed, and their standard deviation (N - 1): how much of a result is the luck of the draw.
+
+    Args:
+        values: (S, N) of S seeds on the same N images. Values that are not finite are left out of their seed's mean.
+
+    Returns:
+        (S,) means, NaN for a seed without a finite value; and the deviation, NaN for a single seed, or where a mean is.
+
+    Raises:
+        DataError: for values of another shape.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 2 or not len(values):
+        raise DataError(f"values must be (seeds, images), not of shape {values.shape}; give one row for each seed")
+    means = np.array([one[np.isfinite(one)].mean() if np.isfinite(one).any() else np.nan for one in values])
+    return means, float(means.std(ddof=1)) if len(means) > 1 else float("nan")
 
 
 def _finite(values: np.ndarray, groups: Sequence[Hashable] | None, what: str) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from safetensors.torch import save as pack
 from torch import nn
 
 from softmask.errors import ConfigError, DataError, brief
+from softmask.files import read_bytes, read_json
 from softmask.nets.registry import NETWORKS, build
 from softmask.nets.srgan import Generator
 from softmask.runs.plain import from_plain, to_plain
@@ -86,16 +87,14 @@ class Description:
         Raises:
             DataError: names the file and the field that does not fit.
         """
-        try:
-            content = json.loads(path.read_bytes())
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}); name the folder of a model") from error
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}: no JSON ({brief(error)}); {_REMEDY}") from error
+        content = read_json(path, _REMEDY)
         written = content.get("format") if isinstance(content, dict) else None
         if written != FORMAT:
             raise DataError(f"{path}: is of format {written!r}, and {FORMAT} is read; get the model or softmask again")
-        return from_plain(cls, content, str(path))
+        try:
+            return from_plain(cls, content, str(path))
+        except DataError as error:
+            raise DataError(f"{error}; {_REMEDY}") from error
 
 
 def check_spec(spec: RunSpec) -> None:
@@ -144,13 +143,7 @@ def to_weights(network: nn.Module, sr: nn.Module | None) -> bytes:
 
 def read_weights(path: Path, sha256: str) -> bytes:
     """The file of weights. Raises DataError where it cannot be read, is too large, or has another SHA-256."""
-    try:
-        size = path.stat().st_size
-        content = path.read_bytes() if size <= LARGEST else b""
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from error
-    if size > LARGEST:
-        raise DataError(f"{path}: has {size} bytes, and a model at most {LARGEST}; {_REMEDY}")
+    content = read_bytes(path, _REMEDY, LARGEST)
     if digest(content) != sha256:
         raise DataError(f"{path}: is damaged, or of another model (its SHA-256 is not that of {MODEL}); {_REMEDY}")
     return content

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import binary_erosion
 
 from softmask.errors import ConfigError
 from softmask.files import write_atomic
 from softmask.models.model import Segmentation
 from softmask.own_images import OwnImage
+from softmask.pictures import mask_png, overlay, png, soft_png
 
 KINDS = ("soft", "mask", "overlay")
-
-OUTLINE = (230, 159, 0)
-"""Red, green, blue: the first of ``softmask.report.figures.COLORS``, which draws the binary masks of the figures."""
-
-SHOWN = 512
-"""Overlays are enlarged, each pixel to a square, until the longer side has at least this many pixels."""
 
 
 def paths(image: OwnImage, folder: Path | None) -> dict[str, Path]:
@@ -59,29 +52,9 @@ def write(places: dict[str, Path], image: np.ndarray, found: Segmentation) -> No
         OSError: where one cannot be written; each file is there whole or not at all.
     """
     pictures = {
-        "soft": np.rint(found.alpha.astype(np.float64) * 65535).astype(np.uint16),
-        "mask": found.mask.astype(np.uint8) * np.uint8(255),
-        "overlay": overlay(image, found.mask),
+        "soft": soft_png(found.alpha),
+        "mask": mask_png(found.mask),
+        "overlay": png(overlay(image, found.mask)),
     }
     for kind, path in places.items():
-        write_atomic(path, png(pictures[kind]))
-
-
-def overlay(image: np.ndarray, mask: np.ndarray, least: int = SHOWN) -> np.ndarray:
-    """(f H, f W, 3) uint8: ``image`` (H, W) in [0, 1] in grey, the outline of ``mask`` (H, W) in :data:`OUTLINE` on the
-    mask's own pixels; the factor f makes the longer side at least ``least`` pixels."""
-    factor = max(1, -(-least // max(image.shape)))
-    grey = np.rint(image * 255).astype(np.uint8).repeat(factor, 0).repeat(factor, 1)
-    large = mask.repeat(factor, 0).repeat(factor, 1)
-    picture = np.stack([grey] * 3, axis=-1)
-    picture[large & ~binary_erosion(large, np.ones((3, 3)), border_value=1)] = OUTLINE
-    return picture
-
-
-def png(picture: np.ndarray) -> bytes:
-    """The content of a PNG file: (H, W) uint8 or uint16 in grey, (H, W, 3) uint8 in colour."""
-    from PIL import Image
-
-    content = io.BytesIO()
-    Image.fromarray(picture).save(content, format="PNG")
-    return content.getvalue()
+        write_atomic(path, pictures[kind])

@@ -22,6 +22,15 @@ NAMES = ("casgan", "softgan", "dsnet-v1", "dsnet-v2", "lgan")
 VALUES, MATRIX, DESCRIPTION = "values", "symmetric-matrix", "description"
 
 
+class Printed(float):
+    """A number that knows how it was printed: 87.20 is 87.2 with two decimals."""
+
+    def __new__(cls, text: str | float) -> Printed:
+        number = super().__new__(cls, text)
+        number.decimals = _decimals(text)
+        return number
+
+
 class PrintedCell(NamedTuple):
     """One printed number.
 
@@ -29,7 +38,7 @@ class PrintedCell(NamedTuple):
         row: method, doctor, or step.
         dataset: the data set the number was measured on; empty where the table is about none.
         metric: ``dice``, ``sen``, ...; ``dice_with_<row>`` in a matrix; ``description`` for text.
-        mean, std: as printed, in :attr:`unit`; NaN where nothing legible is printed.
+        mean, std: as printed, in :attr:`unit` (:class:`Printed` where read from a file); NaN where nothing legible is.
         unit: ``percent``, ``fraction``, ``pixels``, ``ms`` or ``text``.
         text: the words of a ``description`` cell, else empty.
     """
@@ -125,7 +134,14 @@ def load(paper: str) -> Paper:
     if paper not in NAMES:
         raise ConfigError(f"unknown paper {paper!r}; choose one of {', '.join(NAMES)}")
     text = (files("softmask.papers") / f"{paper}.yaml").read_text(encoding="utf-8")
-    return parse(yaml.safe_load(text))
+    return parse(_Loader(text).get_single_data())
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, with :class:`Printed` for its floats."""
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: Printed(loader.construct_scalar(node)))
 
 
 def parse(content: Mapping[str, Any]) -> Paper:
@@ -229,8 +245,9 @@ def _number(value: Any, where: str) -> tuple[float, float]:
             raise DataError(f"{where}: {value!r} is neither a number, nor [mean, std], nor null")
     if std is not None and (mean is None or std < 0):
         raise DataError(f"{where}: {value!r} has a spread that cannot be")
-    return (math.nan if mean is None else float(mean), math.nan if std is None else float(std))
+    mean, std = (part if isinstance(part, float) else float(math.nan if part is None else part) for part in (mean, std))
+    return mean, std
 
 
-def _decimals(value: float) -> int:
-    return len(f"{value!r}".partition(".")[2])
+def _decimals(value: str | float) -> int:
+    return len(f"{value}".partition(".")[2])

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from softmask.data.rasterise import fill
+from softmask.distance import distance_inside
 from softmask.errors import DataError
 
 SUPERSAMPLING = 4
@@ -48,18 +49,14 @@ def signed_distance(inside: np.ndarray) -> np.ndarray:
     Returns:
         (H, W) float32; where all pixels are on one side, the distance is larger than the image.
     """
-    import cv2
-
     far = np.float32(sum(inside.shape))
-    inside = np.ascontiguousarray(inside, np.uint8)
+    inside = np.asarray(inside, bool)
     if not inside.any():
         return np.full(inside.shape, far)
     if inside.all():
         return np.full(inside.shape, -far)
     # the transform measures to pixel centres; the border runs half a pixel before them
-    within = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    without = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return without - within + np.where(inside > 0, np.float32(0.5), np.float32(-0.5))
+    return distance_inside(~inside) - distance_inside(inside) + np.where(inside, np.float32(0.5), np.float32(-0.5))
 
 
 def outline_distance(outlines: Outlines, area: float, window: Window) -> np.ndarray:
@@ -126,7 +123,12 @@ def smooth_field(shape: tuple[int, int], scale: float, rng: np.random.Generator)
     scale = max(scale, 1.0)
     coarse = [int(np.ceil(size / scale)) + 3 for size in shape]
     noise = rng.standard_normal(coarse, dtype=np.float32)
-    large = cv2.resize(noise, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(2)  # the last digits hang on how the rows are shared out: everywhere as on two cores
+    try:
+        large = cv2.resize(noise, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    finally:
+        cv2.setNumThreads(threads)
     row, column = (rng.integers(0, large.shape[k] - shape[k] + 1) for k in (0, 1))
     # between independent grid values, cubic interpolation keeps this share of their variance along each axis (its
     # squared weights, averaged over all places between two grid points)

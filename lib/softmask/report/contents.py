@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,12 +11,15 @@ from typing import Any
 from softmask import papers
 from softmask.config import Config
 from softmask.errors import DataError
+from softmask.files import read_json
 from softmask.papers.printed import VALUES, PrintedTable
 from softmask.report import tables, text, verdicts
+from softmask.report.pictures import check
 from softmask.report.result import WORKBOOK, JoinedCell, ResultTable, join
 
 FILLED, PARTLY, DRAWN, PARTLY_DRAWN = "filled", "partly filled", "drawn", "partly drawn"
 NOT_RUN, DAMAGED = text.NOT_RUN, "damaged"
+_REMEDY = "run its notebook again"
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def _table(config: Config, paper: str, name: str) -> TableEntry:
     if not path.exists():
         return TableEntry(**known, status=NOT_RUN, cells=empty)
     try:
-        beside = _json(path.with_suffix(".json"))
+        beside = read_json(path.with_suffix(".json"), _REMEDY)
         cells = _joined(path, beside, printed)
         words = {key: str(beside[key]) for key in ("caption", "measured", "notebook")}
         known["title"] = str(beside["title"])
@@ -217,9 +219,11 @@ def _figure(config: Config, paper: str, name: str, shows: str) -> FigureEntry:
         if not path.exists():
             continue
         try:
-            beside = _json(path.with_suffix(".json"))
+            beside = read_json(path.with_suffix(".json"), _REMEDY)
             words = {key: str(beside[key]) for key in ("caption", "alt", "missing", "notebook")}
-            pictures.append(Picture(path.stem, path.read_bytes(), **words))
+            png = path.read_bytes()
+            check(png)
+            pictures.append(Picture(path.stem, png, **words))
         except (KeyError, TypeError, OSError) as error:
             why = f"{path.stem}: its files cannot be used ({error!r}); run its notebook again"
             return FigureEntry(paper, name, shows, DAMAGED, (), _relative(why, config))
@@ -241,7 +245,7 @@ def _claims(config: Config, paper: str) -> list[ClaimEntry]:
 def _notebooks(path: Path) -> list[NotebookEntry]:
     if not path.exists():
         return []
-    content = _json(path)
+    content = read_json(path, _REMEDY)
     try:
         return [
             NotebookEntry(str(one["name"]), str(one["status"]), one.get("seconds"), str(one.get("reason") or ""))
@@ -249,15 +253,6 @@ def _notebooks(path: Path) -> list[NotebookEntry]:
         ]
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: is no list of notebooks ({error!r}); run the notebooks again") from error
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: is missing; run its notebook again") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); run its notebook again") from error
 
 
 def _relative(message: object, config: Config) -> str:

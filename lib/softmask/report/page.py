@@ -1,15 +1,16 @@
 """The report: one HTML file with every table and figure, printed beside ours, and where each number comes from.
 
-It needs no network to be viewed: figures are embedded, there is no script and no address. What it says depends
-on the run's files alone.
+It needs no network and no other file to be viewed: figures are embedded, there is no script; its links lead to files
+of the checkout. What it says depends on the files of the run, on those of the runs beside it (their state, and their
+verdicts on the same claims) and on the notebooks' sources (which cell drew a figure).
 """
 
 from __future__ import annotations
 
-import base64
 import math
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,15 @@ from jinja2 import Environment, StrictUndefined
 
 from softmask import papers
 from softmask.config import Config
+from softmask.errors import DataError
 from softmask.files import write_atomic
-from softmask.report import contents, tables, text, verdicts
+from softmask.papers.printed import VALUES
+from softmask.report import contents, drawn_by, overview, tables, text, verdicts
+from softmask.report.pictures import embedded
 from softmask.report.result import WORKBOOK, JoinedCell
 
 _SHOWN_PROBLEMS = 20  # of what was left out of a table; its JSON has them all
+_WIDEST = 14  # numbers side by side in a printed table
 _STATUS_CLASS = {
     contents.FILLED: "filled",
     contents.DRAWN: "filled",
@@ -56,29 +61,93 @@ def build(config: Config) -> Path:
 def _context(config: Config) -> dict[str, Any]:
     found = contents.read(config)
     sections = [_section(found, name) for name in (*papers.NAMES, WORKBOOK)]
-    printed = [section for section in sections if section["name"] != WORKBOOK]
     own = os.environ.get(tables.NOTEBOOK_VARIABLE, "")
-    others = [notebook for notebook in found.notebooks if notebook.name != own]  # the one that builds this page
+    notebooks = [notebook for notebook in found.notebooks if notebook.name != own]  # the one that builds this page
+    entries = [*found.tables, *found.figures]
+    beside = [(other, _read(other)) for other in overview.others(config)]
     return {
         "run": config.run,
         "profile": config.profile.name,
         "warning": "" if config.profile.is_result else text.NOT_A_RESULT,
         "sections": [section for section in sections if section["tables"] or section["figures"]],
-        "overview": printed,
-        "totals": {
-            what: {status: sum(section[what + "_counts"][status] for section in printed) for status in _STATUS_CLASS}
-            for what in ("tables", "figures")
-        },
-        "n_tables": sum(len(section["tables"]) for section in printed),
-        "n_figures": sum(len(section["figures"]) for section in printed),
+        "overview": [(section, overview.state(found, [section["name"]])) for section in sections[:-1]],
+        "total": overview.state(found),
+        "differences": _differences(found),
+        "runs": [_beside(other, contained) for other, contained in beside],
+        "claims": [(papers.display("papers", name), _claims(config.run, found, beside, name)) for name in papers.NAMES],
         "status_class": _STATUS_CLASS | _VERDICT_CLASS,
-        "damaged": [entry for entry in (*found.tables, *found.figures) if entry.status == contents.DAMAGED],
-        "notebooks": others,
-        "unfinished": [notebook for notebook in others if notebook.status != "ok"],
+        "not_run": [entry for entry in entries if entry.status == contents.NOT_RUN],
+        "damaged": [entry for entry in entries if entry.status == contents.DAMAGED],
+        "notebooks": notebooks,
+        "unfinished": [notebook for notebook in notebooks if notebook.status != "ok"],
         "display": papers.display,
+        "title": _title,
+        "anchor": _anchor,
         "shown_problems": _SHOWN_PROBLEMS,
         "nothing_printed": text.NOTHING_PRINTED,
     }
+
+
+def _title(name: str) -> str:
+    """``table-1`` as a heading says it; a table or figure of the workbook's own keeps its name."""
+    what, _, number = name.partition("-")
+    words = {"table": "Table", "fig": "Figure"}
+    return f"{words[what]} {number}" if what in words else name
+
+
+def _anchor(entry: contents.TableEntry | contents.FigureEntry) -> str:
+    """The entry's id on the page; a table and a figure of the workbook's own may have one name."""
+    own_figure = entry.paper == WORKBOOK and isinstance(entry, contents.FigureEntry)
+    return f"{entry.paper}-{'figure-' if own_figure else ''}{entry.name}"
+
+
+def _differences(found: contents.Contents) -> dict[str, int]:
+    """How many of our numbers are higher than the printed ones, lower, and the same, as the tables say it."""
+    ways = Counter(
+        _difference(cell, text.decimals_of(entry.paper, entry.name, cell))[1]
+        for entry in found.tables
+        for cell in entry.cells
+        if cell.printed
+    )
+    return {way: ways[way] for way in ("higher", "lower", "same")}
+
+
+def _read(config: Config) -> contents.Contents | None:
+    """Another run's contents; None where its ``state.json`` is damaged, which is no reason for this page to fail."""
+    try:
+        return contents.read(config)
+    except DataError:
+        return None
+
+
+def _beside(config: Config, found: contents.Contents | None) -> dict[str, Any]:
+    """Another run: its state and the address of its page, or of its tables where it has no page."""
+    page = (config.results / "report.html").exists()
+    return {
+        "run": config.run,
+        "state": overview.state(found) if found else None,
+        "link": f"../{config.run}/{'report.html' if page else 'tables/'}",
+        "page": page,
+    }
+
+
+def _claims(
+    run: str, found: contents.Contents, beside: Sequence[tuple[Config, contents.Contents | None]], paper: str
+) -> list[dict[str, Any]]:
+    """A paper's claims, each with its verdict in this run and in every other run that has one."""
+    everywhere = [(run, entry) for entry in found.claims] + [
+        (other.run, entry)
+        for other, contained in beside
+        for entry in (contained.claims if contained else ())
+        if entry.verdict not in (contents.NOT_RUN, contents.DAMAGED)
+    ]
+    return [
+        {
+            "words": overview.claim_words(claim),
+            "verdicts": [one for one in everywhere if one[1].claim == claim and one[1].paper == paper],
+        }
+        for claim in papers.load(paper).claims
+    ]
 
 
 def _section(found: contents.Contents, name: str) -> dict[str, Any]:
@@ -87,11 +156,8 @@ def _section(found: contents.Contents, name: str) -> dict[str, Any]:
         "name": name,
         "title": papers.display("papers", name),
         "citation": "" if name == WORKBOOK else citation_line(papers.load(name).citation),
-        "claims": [entry for entry in found.claims if entry.paper == name],
         "tables": [_table(entry) for entry in own_tables],
         "figures": [_figure(entry) for entry in own_figures],
-        "tables_counts": {status: sum(entry.status == status for entry in own_tables) for status in _STATUS_CLASS},
-        "figures_counts": {status: sum(entry.status == status for entry in own_figures) for status in _STATUS_CLASS},
     }
 
 
@@ -108,10 +174,10 @@ def citation_line(citation: Mapping[str, Any]) -> str:
 
 
 def _table(entry: contents.TableEntry) -> dict[str, Any]:
-    found = text.grids(entry.cells, entry.kind)
+    found = _grids(entry)
     return {
         "entry": entry,
-        "class": _STATUS_CLASS[entry.status],
+        "anchor": _anchor(entry),
         "grids": [_grid(entry, grid, len(found) > 1) for grid in found],
         "notes": tables.notes_of(entry.cells),
         "provenance": _provenance(entry.provenance),
@@ -122,6 +188,19 @@ def _table(entry: contents.TableEntry) -> dict[str, Any]:
         ],
         "dashes": any(cell.printed and not cell.paper_text and math.isnan(cell.paper_mean) for cell in entry.cells),
     }
+
+
+def _grids(entry: contents.TableEntry) -> list[text.Grid]:
+    """The table's grids; what is too wide for a sheet of paper has one for each data set."""
+    found = []
+    for grid in text.grids(entry.cells, entry.kind):
+        names = list(dict.fromkeys(column.dataset for column in grid.columns))
+        if sum(1 + column.printed for column in grid.columns) > _WIDEST and len(names) > 1:
+            for name in names:
+                found += text.grids([cell for cell in grid.cells.values() if cell.dataset == name], VALUES)
+        else:
+            found.append(grid)
+    return found
 
 
 def _grid(entry: contents.TableEntry, grid: text.Grid, several: bool) -> dict[str, Any]:
@@ -170,9 +249,14 @@ def _difference(cell: JoinedCell, decimals: text.Decimals | None) -> tuple[str, 
 def _figure(entry: contents.FigureEntry) -> dict[str, Any]:
     return {
         "entry": entry,
-        "class": _STATUS_CLASS[entry.status],
+        "anchor": _anchor(entry),
         "pictures": [
-            {"picture": picture, "data": base64.b64encode(picture.png).decode("ascii")} for picture in entry.pictures
+            {
+                "picture": picture,
+                "image": embedded(picture.png),
+                "cell": drawn_by.find(picture.notebook, entry.paper, picture.name) if picture.notebook else None,
+            }
+            for picture in entry.pictures
         ],
     }
 

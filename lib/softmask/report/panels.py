@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from softmask.measure.radiomics import Regions
+
 LONG, SHORT = figures.COLORS[5], figures.COLORS[1]
 BINARY, SOFT = figures.COLORS[0], figures.COLORS[1]
 DOCTORS = tuple(figures.COLORS[i] for i in (0, 1, 2, 6))
@@ -54,7 +56,7 @@ def grid(
     fig, axes = figures.image_grid(len(rows), len(rows[0]), size)
     for i, row in enumerate(rows):
         for j, panel in enumerate(row):
-            _draw(axes[i, j], panel)
+            draw(axes[i, j], panel)
             if columns and i == 0:
                 axes[i, j].set_title(columns[j])
             if names and j == 0:
@@ -71,7 +73,8 @@ def grid(
     return fig
 
 
-def _draw(ax: Axes, panel: Panel) -> None:
+def draw(ax: Axes, panel: Panel) -> None:
+    """Draw a panel on axes that are switched off, as :func:`grid` does."""
     if panel.image is None:
         ax.text(0.5, 0.5, panel.note, ha="center", va="center", transform=ax.transAxes, fontsize=12, style="italic")
         ax.set_axis_on()
@@ -159,7 +162,7 @@ def kinds_and_doctors(samples: Mapping[str, Sample], masks: Mapping[str, np.ndar
         rows[3].append(_predicted(masks, sample, window))
     names = ["image", "readers 1–4", "50 % consensus", "DSNet"]
     fig = grid(rows, [kind.replace("_", " ") for kind in samples], names)
-    _legend(fig, {f"reader {i}": color for i, color in enumerate(DOCTORS, start=1)})
+    legend(fig, {f"reader {i}": color for i, color in enumerate(DOCTORS, start=1)})
     return fig
 
 
@@ -205,19 +208,21 @@ def pipeline_steps(samples: Sequence[Sample]) -> Figure:
     return grid(rows, ["image", "RECIST", "GrabCut", "trimap", "soft mask", "binary"])
 
 
-def regions_of_interest(samples: Sequence[Sample], threshold: float = 0.1) -> Figure:
-    """CasGAN figure 6: the outline of the binary mask and that of the soft mask (alpha at least ``threshold``)."""
-    rows: list[list[Panel]] = [[] for _ in range(3)]
-    for sample in samples:
+def regions_of_interest(samples: Sequence[Sample], regions: Sequence[Regions], titles: Sequence[str] = ()) -> Figure:
+    """CasGAN figure 6: outlines of the binary mask and of the soft mask's region, and the image inside either and in
+    between; a column for each sample with its ``regions``, under its title."""
+    rows: list[list[Panel]] = [[] for _ in range(4)]
+    for sample, found in zip(samples, regions, strict=True):
         window = crop(sample, 48)
-        made = label.label_sample(sample, "recist")
-        binary, soft = made.binary[window], (made.alpha >= threshold)[window]
         image = sample.image[window]
-        rows[0].append(Panel(image, [(binary, BINARY), (soft, SOFT)], spacing=_spacing(sample)))
-        rows[1].append(Panel(np.where(binary, image, 0)))
-        rows[2].append(Panel(np.where(soft, image, 0)))
-    fig = grid(rows, names=["comparison", "ROI, binary mask", "ROI, soft mask"])
-    _legend(fig, {"binary mask": BINARY, f"soft mask (alpha ≥ {threshold:g})": SOFT})
+        binary, soft, band = (region[window] for region in found)
+        rows[0].append(Panel(image, [(soft, SOFT), (binary, BINARY)], spacing=_spacing(sample)))
+        rows[1:] = [
+            [*row, Panel(np.where(inside, image, 0))]
+            for row, inside in zip(rows[1:], (binary, soft, band), strict=True)
+        ]
+    fig = grid(rows, titles, ["comparison", "binary mask", "soft mask", "between"])
+    legend(fig, {"binary mask": BINARY, "region of the soft mask": SOFT})
     return fig
 
 
@@ -273,7 +278,8 @@ def other_sets(datasets: Mapping[str, Dataset]) -> Figure:
     return grid(rows, ["image", "mask", "trimap", "soft mask"], names, size=3.2)
 
 
-def _legend(fig: Figure, entries: Mapping[str, str]) -> None:
+def legend(fig: Figure, entries: Mapping[str, str]) -> None:
+    """What the colours of lines mean, by name, below the panels."""
     from matplotlib.lines import Line2D
 
     lines = [Line2D([], [], color=color, linewidth=3) for color in entries.values()]
@@ -302,7 +308,7 @@ def label_errors(records: pd.DataFrame, labels: Sequence[str], metric: str, axis
         box.set(facecolor=SOFT if "soft" in name else BINARY, alpha=0.8)
     ax.set(yticks=range(1, len(names) + 1), yticklabels=[display("rows", name) for name in names], xlabel=axis)
     ax.invert_yaxis()
-    _legend(fig, {"made by matting": SOFT, "not": BINARY})
+    legend(fig, {"made by matting": SOFT, "not": BINARY})
     return fig
 
 

@@ -20,6 +20,9 @@ from softmask.papers.printed import MATRIX, PrintedCell
 WORKBOOK = "workbook"
 """The "paper" of tables and figures that no paper prints."""
 
+PRINTED = "printed"
+"""The source of a cell that is made from printed numbers alone."""
+
 SCALES = {"percent": 100.0, "fraction": 1.0}
 """What a share in [0, 1] is multiplied by to be in the unit; a value in any other unit is kept as it is."""
 
@@ -33,7 +36,7 @@ class Cell:
         ours_mean, ours_std: shares (Dice, SEN, accuracy, ...) in [0, 1] as :mod:`softmask.measure` gives them,
             whatever the paper's unit; all else in the table's unit (pixels, ms). NaN: undefined. inf: infinite.
         n_images, n_seeds: what the mean is over; the spread is over images pooled over seeds.
-        source: ``real`` or ``embedded``: the data it was measured on.
+        source: ``real`` or ``embedded``: the data it was measured on; :data:`PRINTED` where nothing was.
         note: shown below the table; for a ``description`` cell, the text itself.
         extra: the paper does not print this cell, and that is meant (not needed in the workbook's own tables).
     """
@@ -190,8 +193,10 @@ def _with(joined: JoinedCell, cell: Cell, where: str) -> JoinedCell:
     """``joined`` with our number, in the joined cell's unit."""
     name = f"{where}: cell {_name(joined.key)}"
     mean, std = float(cell.ours_mean), float(cell.ours_std)
-    if cell.source not in ("real", "embedded"):
-        raise ConfigError(f"{name}: source must be real or embedded, not {cell.source!r}")
+    if cell.source not in ("real", "embedded", PRINTED):
+        raise ConfigError(
+            f"{name}: source must be real or embedded, or {PRINTED} of printed numbers, not {cell.source!r}"
+        )
     for what, count in (("n_images", cell.n_images), ("n_seeds", cell.n_seeds)):
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < (what == "n_seeds"):
             raise ConfigError(f"{name}: {what} must be a whole number of images or seeds, not {count!r}")

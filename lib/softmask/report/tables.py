@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from softmask import papers
 from softmask.config import Config
 from softmask.errors import DataError
-from softmask.files import write_atomic
+from softmask.files import read_bytes, write_atomic
 from softmask.papers.printed import VALUES
 from softmask.report import text
 from softmask.report.result import WORKBOOK, Cell, JoinedCell, ResultTable, join, title_of
@@ -121,17 +121,21 @@ def read(path: str | Path) -> pd.DataFrame:
     Raises:
         DataError: names the file, and the line, that is missing, damaged, or not such a table.
     """
+    return parse(read_bytes(path, "run the notebook that writes it"), path)
+
+
+def parse(content: bytes, path: str | Path) -> pd.DataFrame:
+    """The long table that a CSV's ``content`` holds, as :func:`read` gives it; errors name ``path``."""
     import pandas as pd
 
-    path = Path(path)
     try:
-        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8")), strict=True))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such table; run the notebook that writes it") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        lines = list(csv.reader(io.StringIO(content.decode()), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a table ({error}); run its notebook again") from error
     if not lines or tuple(lines[0]) != COLUMNS:
-        raise DataError(f"{path}: not a table of results: its first line must be {','.join(COLUMNS)}")
+        raise DataError(
+            f"{path}: not a table of results: its first line must be {','.join(COLUMNS)}; run its notebook again"
+        )
     records, seen = [], set()
     for i, line in enumerate(lines[1:], start=2):
         if len(line) != len(COLUMNS):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from softmask import papers
 from softmask.papers.printed import MATRIX
-from softmask.report.result import WORKBOOK, JoinedCell
+from softmask.report.result import PRINTED, WORKBOOK, JoinedCell
 
 NOT_RUN = "not run yet"
 NOTHING_PRINTED = "–"
@@ -16,6 +16,7 @@ NOT_A_RESULT = "not a result: the smoke profile only shows that everything runs"
 SOURCE_WORDS = {
     "real": "real data",
     "embedded": "embedded data (simulated images)",
+    PRINTED: "the papers' printed numbers",
 }
 Decimals = tuple[int, int]  # places after the point of the mean and of the spread
 _UNIT_WORDS = {"percent": "%", "fraction": "", "number": "", "count": "", "text": ""}
@@ -136,7 +137,7 @@ def measured_on(joined: Sequence[JoinedCell]) -> str:
     if not run:
         return f"Ours: {NOT_RUN}."
     sources = " and ".join(SOURCE_WORDS[name] for name in SOURCE_WORDS if any(cell.source == name for cell in run))
-    measured = [cell for cell in run if cell.unit != "text"]
+    measured = [cell for cell in run if cell.unit != "text" and cell.source != PRINTED]
     if not measured:
         return f"Ours: {sources}."
     images = _range([cell.n_images for cell in measured], "image")

@@ -23,8 +23,7 @@ so the number of seeds stands beside every verdict.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,9 +31,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import rankdata
 
+from softmask import papers
 from softmask.config import BASE_SEED, Config
 from softmask.errors import DataError
-from softmask.files import write_atomic
+from softmask.files import read_json, write_atomic
 from softmask.measure.statistics import PairedTest, holm, paired_test
 from softmask.papers import display
 from softmask.report.result import WORKBOOK, Cell, ResultTable
@@ -256,19 +256,39 @@ def path_of(paper: str, config: Config) -> Path:
 def write(paper: str, verdicts: Sequence[Verdict], config: Config, by_readers: Sequence[Verdict] = ()) -> Path:
     """Write the verdicts, with every pair's numbers, to :func:`path_of`; the report reads them there.
 
+    Of a paper whose claims several notebooks judge, each notebook writes its own: what the file has on other claims
+    stays there. A damaged file is written anew.
+
     Args:
         by_readers: the same claims, judged by the readers' consensus on LNSM.
     """
+    kept = _others(paper, {verdict.claim for verdict in verdicts}, config)
     content = {
         "paper": paper,
         "profile": config.profile.name,
         "run": config.run,
         "result": config.profile.is_result,
         **({} if config.profile.is_result else {"warning": NOT_A_RESULT}),
-        "claims": [asdict(verdict) for verdict in verdicts],
-        "by_readers": [asdict(verdict) for verdict in by_readers],
+        "claims": _in_order(paper, [*map(asdict, verdicts), *kept["claims"]]),
+        "by_readers": _in_order(paper, [*map(asdict, by_readers), *kept["by_readers"]]),
     }
     return write_atomic(path_of(paper, config), to_json(content))
+
+
+def _others(paper: str, mine: Container[str], config: Config) -> dict[str, list[dict]]:
+    """What the file holds on claims of the paper that are not among ``mine``."""
+    others = [claim for claim in papers.load(paper).claims if claim not in mine]
+    try:
+        content = read_json(path_of(paper, config))
+        parts = {part: {str(one["claim"]): one for one in content[part]} for part in ("claims", "by_readers")}
+    except (DataError, LookupError, TypeError):  # not there yet, or damaged and written anew
+        return {"claims": [], "by_readers": []}
+    return {part: [of[claim] for claim in others if claim in of] for part, of in parts.items()}
+
+
+def _in_order(paper: str, found: list[dict]) -> list[dict]:
+    order = papers.load(paper).claims
+    return sorted(found, key=lambda one: order.index(one["claim"]) if one["claim"] in order else len(order))
 
 
 def read(paper: str, config: Config) -> dict[str, dict[str, str]]:
@@ -282,7 +302,7 @@ def read(paper: str, config: Config) -> dict[str, dict[str, str]]:
     if not path.exists():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, "run its notebook again")
         readers = {
             str(one["claim"]): f"{one['verdict']} ({one['why']})"
             for one in content["by_readers"]
@@ -293,5 +313,5 @@ def read(paper: str, config: Config) -> dict[str, dict[str, str]]:
             for one in content["claims"]
             for claim in [str(one["claim"])]
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (LookupError, TypeError) as error:
         raise DataError(f"{path}: holds no verdicts ({error!r}); run its notebook again") from error

@@ -6,18 +6,22 @@ import argparse
 from collections.abc import Sequence
 
 from softmask.config import Config
+from softmask.data.experiments import PAPER_SIZES
 from softmask.errors import ConfigError
 from softmask.runs.execute import default_jobs, fit
 from softmask.runs.plan import Plan, plan, records_folder, total_seconds
 from softmask.runs.spec import RunSpec
-from softmask.runs.tables import TABLES, specs
+from softmask.runs.tables import TABLES, rows_of, specs
 from softmask.workbook.progress import clock
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train what the store lacks of the chosen runs, or with ``--dry-run`` say what that is. The exit status."""
     config = Config.from_parameters(arguments.profile, arguments.data, arguments.seeds, arguments.data_root)
-    chosen = choose(arguments.table or TABLES, arguments.only, config)
+    if arguments.on:
+        chosen = choose_on(arguments.on, arguments.only, config)
+    else:
+        chosen = choose(arguments.table or TABLES, arguments.only, config)
     if arguments.dry_run:
         print(listing(plan(chosen, config), arguments.jobs or default_jobs()))
         return 0
@@ -43,6 +47,21 @@ def choose(tables: Sequence[str], rows: Sequence[str] | None, config: Config) ->
         if row not in by_row:
             raise ConfigError(f"{', '.join(tables)}: there is no row {row!r} to train; choose from {', '.join(by_row)}")
     return list(dict.fromkeys(spec for row in rows or by_row for spec in by_row[row]))
+
+
+def choose_on(datasets: Sequence[str], rows: Sequence[str] | None, config: Config) -> list[RunSpec]:
+    """The runs of ``rows`` on ``datasets``, whether a table prints them or not, each once.
+
+    Raises:
+        ConfigError: without rows, for a row without a method, or an unknown data set; it lists the valid ones.
+    """
+    if not rows:
+        raise ConfigError("--on needs --only and the rows to train, such as --only unet")
+    for dataset in datasets:
+        if dataset not in PAPER_SIZES:
+            raise ConfigError(f"unknown data set {dataset!r}; choose one of {', '.join(PAPER_SIZES)}")
+    found = [rows_of(rows, dataset, config) for dataset in datasets]
+    return list(dict.fromkeys(spec for places in found for some in places.values() for spec in some))
 
 
 def listing(planned: Plan, jobs: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ import torch
 
 from softmask.config import Config
 from softmask.errors import ConfigError, DataError, SoftmaskError
-from softmask.machine import keep_freed_memory
+from softmask.machine import end_with, keep_freed_memory
 from softmask.runs import prepared, store
 from softmask.runs.code import code_digest
 from softmask.runs.plan import Planned
@@ -100,9 +101,8 @@ def _train(task: Task) -> None:
 
 
 _held: dict[str, Prepared] = {}
-"""Data that this process has trained on, by digest: opening it takes seconds, and a run may take ten."""
-HELD = 4
-MEMORY = 4 * 2**30
+"""Data that this process trained on last, by digest: opening it takes seconds, and a run may take ten."""
+MEMORY = 2**29
 """Bytes by which a process may grow before a fresh one takes its place."""
 
 
@@ -115,8 +115,7 @@ def _data(task: Task) -> Prepared:
             raise DataError(f"the data of {task.run.spec.dataset} has changed since this was started; start again")
         if task.prepare is not prepared.prepare:
             return data
-        if len(_held) == HELD:
-            del _held[next(iter(_held))]
+        _held.clear()
         _held[wanted] = data
     return _held[wanted]
 
@@ -144,7 +143,8 @@ def _processes(numbered: Sequence[tuple[int, Task]], jobs: int) -> Iterator[tupl
 
     # Told when a process that has held much memory is replaced by a fresh one between two runs, which loses nothing.
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
-    with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
+    mine = {"initializer": end_with, "initargs": (os.getpid(),)}
+    with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1, **mine):
         yield from Parallel(return_as="generator_unordered", batch_size=1)(
             delayed(_numbered)(number, task) for number, task in numbered
         )

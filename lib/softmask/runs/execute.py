@@ -15,7 +15,7 @@ from torch import nn
 from softmask.config import Config
 from softmask.errors import ConfigError, DataError, TrainingError
 from softmask.files import write_atomic
-from softmask.machine import cores
+from softmask.machine import cores, release_freed_memory
 from softmask.runs import prepared, store
 from softmask.runs.dispatch import Failure, Task, local, on_cluster
 from softmask.runs.plan import Planned, data_of, plan, records_folder, stages
@@ -163,11 +163,13 @@ def _train(missing: list[Planned], config: Config, jobs: int | None, dask: str |
             print(f"{run.spec.name} is being trained by another process; waiting for it", file=sys.stderr)
     for one in {data_of(run.spec): run.spec for run in missing}.values():
         prepared.prepare(one, config)  # once here, or every process would
+    release_freed_memory()
     failures: dict[str, Failure] = {}
     with watched(missing, title) as finished:
         for stage in stages(missing):
             tasks = []
-            for run in stage:
+            known = list(dict.fromkeys(run.data for run in stage))
+            for run in sorted(stage, key=lambda run: known.index(run.data)):  # a process holds one data set at a time
                 lacking = [need.name for need in run.spec.needs if need.name in failures]
                 if lacking:
                     failures[run.spec.name] = Failure(run.spec.name, f"it needs {lacking[0]}, which failed")
@@ -181,7 +183,10 @@ def _train(missing: list[Planned], config: Config, jobs: int | None, dask: str |
 
 
 def _publish(record: Record, config: Config) -> None:
-    """Put the record beside the tables, where another one or none is there."""
+    """Put the record beside the tables; one that is there already gets a new time, which tells the runner of the
+    notebooks which of them stands behind it."""
     path, text = records_folder(config) / f"{record.spec.name}.json", record.to_json()
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
+    if path.exists() and path.read_bytes() == text.encode():
+        path.touch()
+    else:
         write_atomic(path, text)

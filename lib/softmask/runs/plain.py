@@ -61,7 +61,10 @@ def from_plain(hint: Any, value: Any, where: str) -> Any:
         if len(inner) == len(value):
             return tuple(from_plain(one, item, where) for one, item in zip(inner, value, strict=True))
     if kind is float and (value in _NOT_FINITE or type(value) in (int, float)):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:  # JSON's whole numbers have no end
+            raise DataError(f"{where}: {len(str(value))} digits are too many") from error
     if issubclass(kind, Mapping) and isinstance(value, dict):
         return {name: from_plain(inner[1], item, f"{where}: {name}") for name, item in value.items()}
     if type(value) is not kind:

@@ -20,6 +20,7 @@ import torch
 
 from softmask.config import ROOT
 from softmask.errors import DataError
+from softmask.files import read_bytes
 from softmask.machine import cpu_model, git_state, package_version
 from softmask.measure.calibration import Calibration
 from softmask.runs.plain import read_fields, to_plain
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DIGITS = 5
+LARGEST = 8192
+"""Height and width of the largest predictions that are read."""
 
 PACKAGES = ("softmask", "torch", "numpy", "scipy", "monai", "segmentation-models-pytorch")
 
@@ -135,6 +138,8 @@ class Record:
         packed = content.pop("predictions")
         fields = read_fields(cls, content, str(where), besides="predictions")
         size = fields["spec"].size
+        if not 0 < size <= LARGEST:
+            raise DataError(f"{where}: spec: size: predictions of {size} x {size} pixels cannot be")
         predictions = {name: _unpacked(image, size, f"{where}: predictions: {name}") for name, image in packed.items()}
         record = cls(**fields, predictions=predictions)
         for name, values in {"groups": record.groups, **record.measures}.items():
@@ -145,10 +150,12 @@ class Record:
     @classmethod
     def read(cls, path: Path) -> Record:
         """The record in the file at ``path``. Raises DataError where it cannot be read or does not fit."""
+        remedy = "delete it, and its run is trained again"
+        content = read_bytes(path, remedy)
         try:
-            return cls.from_json(path.read_bytes(), path)
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+            return cls.from_json(content, path)
+        except DataError as error:
+            raise DataError(f"{error}; {remedy}") from error
 
 
 def surroundings() -> dict[str, Any]:

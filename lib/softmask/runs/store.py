@@ -25,7 +25,7 @@ from torch import nn
 
 from softmask.config import ROOT, whole_path
 from softmask.errors import ConfigError, DataError
-from softmask.files import sha256_of, write_atomic
+from softmask.files import remove_parts, sha256_of, write_atomic
 from softmask.nets.registry import build
 from softmask.runs.record import Record, WeightsFile
 from softmask.runs.spec import RunSpec
@@ -66,7 +66,9 @@ def is_locked(folder: Path) -> bool:
 
 
 def begin(folder: Path, spec: RunSpec) -> None:
-    """Say in ``folder`` what is trained there. What is left of a damaged run is renamed ``*.damaged``."""
+    """Say in ``folder`` what is trained there. What is left of a damaged run is renamed ``*.damaged``; what a kill left
+    half written is removed."""
+    remove_parts(folder)
     for name in (RECORD, WEIGHTS):
         if (folder / name).exists():
             (folder / name).replace(folder / f"{name}.damaged")
@@ -143,5 +145,5 @@ def progress(folder: Path) -> int:
     """How many epochs are behind the run that is trained in ``folder``."""
     try:
         return int((folder / _PROGRESS).read_text())
-    except (FileNotFoundError, ValueError):  # not begun
+    except (OSError, ValueError):  # not begun
         return 0

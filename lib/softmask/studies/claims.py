@@ -59,7 +59,7 @@ _PAIRS: Mapping[str, Sequence[Sequence[Pair]]] = MappingProxyType(
                 for dataset in ("isbi2012", "promise12")
                 for better, worse in (("cenet_plusplus", "cenet"), ("casgan_plusplus", "casgan_bin"))
             ],
-            [],  # radiomics
+            [],  # radiomics, in a notebook of its own (radiomics_tested)
         ),
         "softgan": (
             over_all_others("softgan", ("table-1", "table-2"), "softgan"),

@@ -7,10 +7,13 @@ learnt, so that fresh weights are timed, of the profile's widths and of the publ
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -20,8 +23,10 @@ from scipy.stats import binom
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from softmask.cache import cached_arrays
 from softmask.config import BASE_SEED
-from softmask.machine import cpu_model
+from softmask.files import sha256_of
+from softmask.machine import cores, cpu_model, package_version
 from softmask.nets import build
 from softmask.nets.dsnet import PICTURES
 from softmask.nets.registry import n_parameters
@@ -132,6 +137,9 @@ def measure(
 ) -> Cost:
     """The cost of networks that :func:`networks` gave, on images of ``size`` x ``size``.
 
+    Times are measured once for a machine, the networks, and their code, and kept in the cache folder
+    (``dsnet-cost-*.npz``; without it they are measured again): what is written of them does not change from run to run.
+
     Args:
         devices: ``cpu`` (one thread) and ``cuda``; None: those that are there.
         seconds: see :data:`SECONDS`.
@@ -139,11 +147,28 @@ def measure(
     if devices is None:
         devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
     parts = {row: parts_of(network, size) for row, network in found.items()}
-    timed = [_timed(found, device, batch, size, seconds) for device in devices for batch in batches]
+    timed = [_kept(found, device, batch, size, seconds) for device in devices for batch in batches]
     return Cost(width, parts, timed)
 
 
-def _timed(found: Mapping[str, nn.Module], device: str, batch: int, size: int, seconds: float) -> Timed:
+def _kept(found: Mapping[str, nn.Module], device: str, batch: int, size: int, seconds: float) -> Timed:
+    """:func:`_milliseconds`, from the cache folder where it was measured before."""
+    layers = {type(layer) for network in found.values() for layer in network.modules()}
+    sources = {Path(inspect.getfile(layer)) for layer in layers if layer.__module__.startswith("softmask.")}
+    key = sha256_of(
+        *(f"{row}: {network}" for row, network in sorted(found.items())),
+        *sorted({*sources, Path(__file__)}),
+        f"{package_version('torch')}, {device_name(device)}, {cores()} cores",
+        f"{batch} x {size} x {size}, {seconds} s",
+    )
+    build = partial(_milliseconds, found, device, batch, size, seconds)
+    return Timed(device, batch, cached_arrays(f"dsnet-cost-{device}-{batch}", key, build))
+
+
+def _milliseconds(
+    found: Mapping[str, nn.Module], device: str, batch: int, size: int, seconds: float
+) -> dict[str, np.ndarray]:
+    """Of each network, milliseconds per image of every round, in turns."""
     images = torch.rand(batch, 1, size, size, generator=torch.Generator().manual_seed(BASE_SEED)).to(device)
     # the layout that training and testing use
     placed = {row: network.to(device, memory_format=torch.channels_last) for row, network in found.items()}
@@ -159,7 +184,7 @@ def _timed(found: Mapping[str, nn.Module], device: str, batch: int, size: int, s
                 times[row].append(1000 * _seconds(placed[row], images) / batch)
     for network in found.values():
         network.to("cpu")
-    return Timed(device, batch, {row: np.array(values) for row, values in times.items()})
+    return {row: np.array(values) for row, values in times.items()}
 
 
 def _seconds(network: nn.Module, images: torch.Tensor) -> float:

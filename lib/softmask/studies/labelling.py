@@ -143,15 +143,17 @@ def compare(
 ) -> pd.DataFrame:
     """Paired tests between labels: for each (a, b) of ``pairs`` the mean of b - a over the samples, and how sure it is.
 
-    Columns: the two labels' means, ``difference`` with its 95 % bootstrap interval ``low`` .. ``high``, the two-sided
-    Wilcoxon signed-rank ``p``, ``n``, and ``b is``: ``lower``, ``higher``, or ``no clear difference`` where the
-    interval holds 0. All of them over the samples on which both labels have a value.
+    Columns: the two labels' means, ``difference`` with its 95 % bootstrap interval ``low`` .. ``high`` over patients,
+    the two-sided Wilcoxon signed-rank ``p`` over patients, also corrected for all lines of the table
+    (:func:`softmask.measure.statistics.holm`), ``n`` samples, and ``b is``: ``lower``, ``higher``, or ``no clear
+    difference`` where the interval holds 0. All of them over the samples on which both labels have a value.
     """
-    wide = records.pivot(index="sample", columns="label", values=metric)
+    wide = records.pivot(index=["sample", "patient"], columns="label", values=metric)
     rows = []
     for a, b in pairs:
         both = wide[[a, b]].dropna()
-        test = statistics.paired_test(both[b].to_numpy(), both[a].to_numpy(), seed)
+        patients = both.index.get_level_values("patient")
+        test = statistics.paired_test(both[b].to_numpy(), both[a].to_numpy(), seed, patients)
         verdict = "lower" if test.high < 0 else "higher" if test.low > 0 else "no clear difference"
         rows.append(
             {
@@ -167,4 +169,6 @@ def compare(
                 "b is": verdict,
             }
         )
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    frame.insert(frame.columns.get_loc("p") + 1, "p (Holm)", statistics.holm(frame["p"]))
+    return frame

@@ -27,7 +27,7 @@ from softmask.runs.execute import Run
 from softmask.runs.inputs import soft_masks
 from softmask.runs.prepared import Part
 from softmask.runs.tables import rows_of
-from softmask.studies.training import Fitted, data_of, values_of
+from softmask.studies.training import Fitted, data_of, spread_of, values_of
 from softmask.train import seeded
 from softmask.train.device import pick
 from softmask.train.losses import Batch
@@ -122,11 +122,7 @@ def seed_spread(fitted: Fitted) -> dict[str, object]:
     found = {}
     for (row, dataset), runs in fitted.items():
         for measure in ("iou", DICE3D):
-            means = np.nanmean(_values(runs, measure), axis=1)
-            found[f"{row} / {dataset} / {measure}"] = {
-                "means": {str(run.spec.seed): float(mean) for run, mean in zip(runs, means, strict=True)},
-                "spread": float(np.std(means, ddof=1)) if len(means) > 1 else float("nan"),
-            }
+            found[f"{row} / {dataset} / {measure}"] = spread_of(runs, _values(runs, measure))
     return {"seeds": found}
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 from softmask import papers
 from softmask.config import Config
 from softmask.errors import DataError, MissingData
+from softmask.measure import statistics
 from softmask.measure.calibration import Calibration
 from softmask.report import provenance
 from softmask.report.result import Cell
@@ -203,14 +204,17 @@ def seed_spread(cells: Sequence[Cell], fitted: Fitted) -> dict[str, Any]:
         runs = fitted.get((cell.row, cell.dataset))
         if not runs or cell.metric not in runs[0].record.measures:
             continue
-        values = values_of(runs, cell.metric)
-        values[~np.isfinite(values)] = np.nan
-        means = [float(np.mean(one[~np.isnan(one)])) if (~np.isnan(one)).any() else float("nan") for one in values]
-        seeds[f"{cell.row} / {cell.dataset} / {cell.metric}"] = {
-            "means": {str(run.spec.seed): mean for run, mean in zip(runs, means, strict=True)},
-            "spread": float(np.std(means, ddof=1)) if len(means) > 1 else float("nan"),
-        }
+        seeds[f"{cell.row} / {cell.dataset} / {cell.metric}"] = spread_of(runs, values_of(runs, cell.metric))
     return {"seeds": seeds}
+
+
+def spread_of(runs: Sequence[Run], values: np.ndarray) -> dict[str, Any]:
+    """For a table's details: the mean of ``values`` (S, N) for each seed of ``runs``, and their standard deviation."""
+    means, spread = statistics.seed_spread(values)
+    return {
+        "means": {str(run.spec.seed): float(mean) for run, mean in zip(runs, means, strict=True)},
+        "spread": spread,
+    }
 
 
 def calibration(runs: Sequence[Run]) -> Calibration:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from softmask.config import PROFILES, ROOT, SOURCES, Config, output_root, whole_path
 from softmask.errors import SoftmaskError
-from softmask.workbook import runner, state
+from softmask.workbook import runner, state, times
 from softmask.workbook.notebook import Notebook, choose, discover
 from softmask.workbook.progress import clock
 from softmask.workbook.state import Entry
@@ -46,21 +46,39 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--force", action="store_true", help="run notebooks that have not changed, too")
     options.add_argument("--recorded", action="store_true", help="train nothing: tables and figures from the records")
     options.add_argument("--fetch", action="store_true", help="first get the real data that is public")
-    options.add_argument("--list", action="store_true", help="list the notebooks, what each regenerates, its time")
+    options.add_argument("--list", action="store_true", help="list the notebooks, their outputs, time and memory")
     return options
 
 
 def listing(config: Config, books: Sequence[Notebook], entries: Mapping[str, Entry]) -> str:
-    """The notebooks, what each regenerates and how long it takes, as text."""
-    lines, total = [f"Notebooks of {config.run}", ""], 0.0
+    """The notebooks, what each regenerates, and the time and memory it takes from scratch, as text."""
+    lines, all_taken = [f"Notebooks of {config.run}", ""], []
     for book in books:
-        seconds = runner.expected_seconds(book, config, entries)
-        total += seconds or 0
-        known = "last run" if book.name in entries and entries[book.name].status == state.OK else "about"
-        lines.append(f"{book.name:<22} {f'{known} {clock(seconds)}' if seconds else 'time not known':<16} {book.title}")
+        taken = runner.from_scratch(book, config)
+        all_taken.append(taken)
+        about = f"about {clock(taken.seconds)}" if taken.seconds else "time not known"
+        entry = entries.get(book.name)
+        last = f"last {clock(entry.seconds)}" if entry and entry.status == state.OK else ""
+        lines.append(f"{book.name:<22} {about:<14}  {_gigabytes(taken.memory_mb):<7}  {last:<12}  {book.title}")
         if book.regenerates:
             lines.append(f"{'':<22} regenerates {', '.join(book.regenerates)}")
-    return "\n".join([*lines, "", f"{'together':<22} about {clock(total)}"])
+    seconds = sum(taken.seconds for taken in all_taken)
+    memory = max((taken.memory_mb for taken in all_taken), default=0.0)
+    lines += ["", f"{'together':<22} {f'about {clock(seconds)}':<14}  {_gigabytes(memory)}".rstrip()]
+    return "\n".join([*lines, _known_from(config)])
+
+
+def _gigabytes(megabytes: float) -> str:
+    return f"{megabytes / 1000:.1f} GB" if megabytes else ""
+
+
+def _known_from(config: Config) -> str:
+    """Which machine's times are told."""
+    known = times.load(config)
+    if not known:
+        return "These are estimates: no earlier run is known. Where all has been trained, it takes less."
+    like = "hardware like this" if known[0].here else "another than this machine"
+    return f"The longest of earlier runs on {known[0]} ({like}). Where all has been trained, it takes less."
 
 
 def table(outcomes: Sequence[runner.Outcome]) -> str:
@@ -73,6 +91,22 @@ def table(outcomes: Sequence[runner.Outcome]) -> str:
         reason = f"because {reason}" if outcome.status == state.NOT_RUN else reason
         lines.append(f"{outcome.name:<{width}}  {outcome.status:<9}  {seconds:>7}  {reason}".rstrip())
     return "\n".join(lines)
+
+
+def beside_committed(config: Config) -> str:
+    """How the run's tables compare with the committed ones, in a few lines; empty where none are, and of smoke runs.
+
+    It does not decide the exit status: networks trained on another machine may well differ. ``softmask verify`` has
+    one for scripts.
+    """
+    from softmask.report import kept, verify_cli
+
+    if not config.profile.is_result or not kept.has_committed(config.run):
+        return ""
+    try:
+        return verify_cli.summary(verify_cli.comparison(config.run))
+    except SoftmaskError as error:
+        return f"The tables were not compared with the committed ones: {error}"
 
 
 def require_data(config: Config) -> None:
@@ -151,4 +185,6 @@ def _run(chosen: argparse.Namespace, folder: Path) -> int:
     print(table(outcomes))
     where = config.results
     print(f"\nResults are in {where.relative_to(Path.cwd()) if where.is_relative_to(Path.cwd()) else where}")
+    if said := beside_committed(config):
+        print(f"\n{said}")
     return 0 if all(outcome.good for outcome in outcomes) else FAILURE

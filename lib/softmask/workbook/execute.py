@@ -17,6 +17,7 @@ from typing import IO
 
 from softmask import config as settings
 from softmask.files import write_atomic
+from softmask.workbook.memory import Peak
 from softmask.workbook.notebook import Notebook, NotebookError
 
 LAST_LINES = 15
@@ -61,7 +62,8 @@ def _kernel_manager(environment: Mapping[str, str], scratch: Path, log: IO[bytes
     from jupyter_client.kernelspec import KernelSpec
 
     spec = KernelSpec(
-        argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        # -P: no module is taken from the working directory
+        argv=[sys.executable, "-P", "-m", "softmask.workbook.kernel", "-f", "{connection_file}"],
         display_name="softmask",
         language="python",
         # jupyter_client substitutes ${...} in these
@@ -144,10 +146,11 @@ def execute(
     parameters: Mapping[str, object],
     target: Path,
     on_cell: Callable[[int], None] = lambda number: None,
-) -> None:
+) -> int:
     """Execute ``book`` with ``parameters``, in the checkout as working directory; the executed copy goes to ``target``.
 
-    The copy is written whole, also when the notebook fails (it then shows the error).
+    The copy is written whole, also when the notebook fails (it then shows the error). Returns the most bytes of memory
+    that the kernel and its processes held, as :mod:`softmask.workbook.memory` tells.
 
     Args:
         on_cell: called with the number, from 1, of each code cell as it starts.
@@ -191,8 +194,10 @@ def execute(
             on_cell_start=cell_starts,
         )
         failure: Failed | None = None
+        peak = Peak(kernels)
         try:
-            _in_thread(run, kernels)
+            with peak:
+                _in_thread(run, kernels)
         except papermill.PapermillExecutionError:
             pass  # the copy holds the error output, which check_executed reports
         except Exception as error:  # a dead kernel, or one that did not start, comes as one of several types
@@ -208,3 +213,4 @@ def execute(
                 check_executed(content)
         if failure is not None:
             raise failure
+        return peak.bytes

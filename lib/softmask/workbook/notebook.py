@@ -12,14 +12,16 @@ became of them (the report). Parameters are the plain assignments of the cell ta
 from __future__ import annotations
 
 import ast
-import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from softmask.errors import SoftmaskError
+from softmask.errors import DataError, SoftmaskError
+from softmask.files import read_json
 
 PATTERN = "[0-9][0-9]_*.ipynb"
+_GOAL = re.compile(r"^\*\*Goals?\.?\*\*\.?\s*(.+?)\s*(?:\n\s*\n|\Z)", re.DOTALL | re.MULTILINE)
 KEYS = {"title", "regenerates", "needs", "seconds", "after"}
 
 
@@ -33,6 +35,7 @@ class Notebook:
 
     Attributes:
         path: the ``.ipynb`` file; ``name`` is its stem, such as ``02_soft_masks``.
+        goal: the paragraph that begins with ``**Goal.**`` in the first cell, without those words; empty without one.
         regenerates: the tables and figures it writes, as ``paper/table-or-figure``.
         needs: names of notebooks that must not have failed.
         seconds: expected time by profile name.
@@ -43,6 +46,7 @@ class Notebook:
 
     path: Path
     title: str
+    goal: str = ""
     regenerates: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -105,13 +109,20 @@ def load(path: str | Path) -> Notebook:
         NotebookError: when the file is not a notebook or declares something that is not understood.
     """
     path = Path(path)
+    remedy = "get the notebook again"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, remedy)
         cells = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
         sources = ["".join(cell["source"]) for cell in cells]
+        first = next(iter(content["cells"]), {"cell_type": "code"})
+        goal = _GOAL.search("".join(first["source"])) if first["cell_type"] == "markdown" else None
         metadata = dict(content["metadata"].get("softmask", {}))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NotebookError(f"{path} cannot be read as a notebook ({type(error).__name__}: {error})") from error
+        tags = [cell.get("metadata", {}).get("tags", []) for cell in cells]
+    except DataError as error:
+        raise NotebookError(str(error)) from error
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise NotebookError(f"{path} cannot be read as a notebook ({why}); {remedy}") from error
     unknown = set(metadata) - KEYS
     if unknown:
         raise NotebookError(
@@ -123,12 +134,13 @@ def load(path: str | Path) -> Notebook:
     if not isinstance(seconds, dict) or not all(isinstance(value, int | float) for value in seconds.values()):
         raise NotebookError(f"{path.name}: metadata softmask.seconds must give seconds by profile, not {seconds!r}")
     parameters: set[str] | None = None
-    for cell, source in zip(cells, sources, strict=True):
-        if "parameters" in cell.get("metadata", {}).get("tags", []):
+    for tagged, source in zip(tags, sources, strict=True):
+        if "parameters" in tagged:
             parameters = (parameters or set()) | _declared(source, path)
     return Notebook(
         path=path,
         title=str(metadata.get("title", path.stem)),
+        goal=goal[1] if goal else "",
         regenerates=_strings(metadata.get("regenerates", []), "regenerates", path),
         needs=_strings(metadata.get("needs", []), "needs", path),
         seconds=seconds,

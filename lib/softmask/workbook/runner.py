@@ -5,19 +5,20 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from softmask.config import Config, cache_root
 from softmask.errors import ConfigError
-from softmask.files import sha256_of
-from softmask.workbook import state
+from softmask.files import remove_parts, sha256_of
+from softmask.workbook import state, times
 from softmask.workbook.digest import common_digest, notebook_digest
 from softmask.workbook.execute import Failed, execute
 from softmask.workbook.notebook import Notebook, NotebookError
 from softmask.workbook.progress import Progress, clock
 from softmask.workbook.state import FAILED, NOT_RUN, OK, RUNNING, Entry
+from softmask.workbook.times import Taken
 
 UNCHANGED = "unchanged"
 
@@ -42,14 +43,25 @@ def parameters_of(config: Config) -> dict[str, object]:
 
 
 def expected_seconds(book: Notebook, config: Config, entries: Mapping[str, Entry]) -> float | None:
-    """How long the last good run took on this machine, else what the notebook declares for the profile."""
+    """How long the last good run took on this machine, else :func:`from_scratch`."""
     entry = entries.get(book.name)
-    return entry.seconds if entry and entry.status == OK else book.seconds.get(config.profile.name)
+    return entry.seconds if entry and entry.status == OK else from_scratch(book, config).seconds or None
+
+
+def from_scratch(book: Notebook, config: Config) -> Taken:
+    """The most that earlier runs took, on hardware like this machine's where there was one; else the time that the
+    notebook declares for the profile."""
+    known = [one.notebooks[book.name] for one in times.load(config) if book.name in one.notebooks]
+    return known[0] if known else Taken(book.seconds.get(config.profile.name, 0.0))
 
 
 @contextlib.contextmanager
 def only_one(config: Config) -> Iterator[None]:
-    """No two runs write the same results at once. Raises ConfigError when another one is at it."""
+    """No two runs write the same results at once. What a kill left half written is removed.
+
+    Raises:
+        ConfigError: when another one is at it.
+    """
     path = cache_root() / "locks" / f"{config.run}-{sha256_of(str(config.results))[:12]}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
@@ -57,6 +69,8 @@ def only_one(config: Config) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(f"another start is already running the notebooks of {config.run}; wait for it") from None
+        for folder in (config.results, config.figures):
+            remove_parts(folder)
         yield
 
 
@@ -90,15 +104,19 @@ class Runner:
             outcomes[book.name] = self._one(book, number, progress, outcomes)
         return list(outcomes.values())
 
-    def _digest(self, book: Notebook) -> str:
-        if book.last:  # whatever the others wrote may show in it, so it also depends on when they did
-            others = {
-                name: f"{entry.status} {entry.digest} {entry.finished} {entry.output_stats()}"
-                for name, entry in self.entries.items()
-                if name != book.name
-            }
-            return notebook_digest(book, self.parameters, self.common, others)
-        return self.digests[book.name]
+    def _digest(self, book: Notebook, written: Collection[str]) -> str:
+        """Of all that ``book`` depends on; for one that runs last, that is every file of the run but the ``written``
+        ones, its own."""
+        if not book.last:
+            return self.digests[book.name]
+        others = {
+            name: f"{entry.status} {entry.digest} {entry.finished}"
+            for name, entry in self.entries.items()
+            if name != book.name
+        }
+        files = state.outputs_now(self.config).items()
+        others |= {path: f"{stat}" for path, stat in files if path not in written}
+        return notebook_digest(book, self.parameters, self.common, others)
 
     def _remember(self, entry: Entry) -> None:
         self.entries[entry.name] = entry
@@ -122,14 +140,13 @@ class Runner:
             self._remember(Entry(book.name, NOT_RUN, reason=hindrance))
             progress.say(f"{head}: not run, because {hindrance}")
             return Outcome(book.name, NOT_RUN, reason=hindrance)
-        digest = self._digest(book)
         entry = self.entries.get(book.name)
-        if entry and not self.force and entry.unchanged(digest):
+        if entry and not self.force and entry.unchanged(self._digest(book, entry.outputs)):
             progress.say(f"{head}: unchanged, skipped")
             return Outcome(book.name, UNCHANGED, entry.seconds)
-        return self._execute(book, number, digest, progress)
+        return self._execute(book, number, progress)
 
-    def _execute(self, book: Notebook, number: int, digest: str, progress: Progress) -> Outcome:
+    def _execute(self, book: Notebook, number: int, progress: Progress) -> Outcome:
         cells = sum(bool(source.strip()) for source in book.code)
         expected = expected_seconds(book, self.config, self.entries)
         self._remember(Entry(book.name, RUNNING, reason="was stopped while it ran"))  # what a kill would leave
@@ -138,7 +155,8 @@ class Runner:
         progress.start(number, book.name, cells, expected)
         outcome, detail = Outcome(book.name, OK), ""
         try:
-            execute(book, self.parameters, self.config.results / "notebooks" / book.path.name, progress.cell)
+            target = self.config.results / "notebooks" / book.path.name
+            memory = execute(book, self.parameters, target, progress.cell)
         except NotebookError as error:
             detail = error.detail if isinstance(error, Failed) else ""
             outcome = Outcome(book.name, FAILED, reason=str(error))
@@ -148,19 +166,21 @@ class Runner:
         outcome = replace(outcome, seconds=round(time.monotonic() - began, 1))
         if outcome.status == OK:
             progress.stop(f"ok, {clock(outcome.seconds)}")
+            times.add(self.config, book.name, Taken(outcome.seconds, round(memory / 1e6, 1)))
         else:
             indented = "".join(f"\n    {line}" for line in detail.splitlines())
             progress.stop(f"FAILED after {clock(outcome.seconds)}, {outcome.reason}{indented}")
         after = state.outputs_now(self.config)
+        outputs = tuple(sorted(path for path, stat in after.items() if before.get(path) != stat))
         self._remember(
             Entry(
                 book.name,
                 outcome.status,
                 outcome.seconds,
                 outcome.reason,
-                digest,
+                self._digest(book, outputs),
                 datetime.now(UTC).isoformat(timespec="microseconds"),
-                tuple(sorted(path for path, stat in after.items() if before.get(path) != stat)),
+                outputs,
             )
         )
         return outcome

@@ -13,10 +13,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from softmask.config import Config, output_root
-from softmask.files import write_atomic
+from softmask.errors import DataError
+from softmask.files import read_json, write_atomic
+from softmask.workbook import times
 from softmask.workbook.notebook import NotebookError
 
 OK, FAILED, NOT_RUN, RUNNING = "ok", "failed", "not run", "running"
@@ -39,12 +41,6 @@ class Entry:
         root = output_root()
         return self.status == OK and self.digest == digest and all((root / path).is_file() for path in self.outputs)
 
-    def output_stats(self) -> list[tuple[str, int, int]]:
-        """Path, size and modification time of each output that is there."""
-        root = output_root()
-        stats = [(path, (root / path).stat()) for path in self.outputs if (root / path).is_file()]
-        return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
-
 
 def state_path(config: Config) -> Path:
     """``results/<run>/state.json``."""
@@ -60,11 +56,27 @@ def load(config: Config) -> dict[str, Entry]:
     path = state_path(config)
     if not path.exists():
         return {}
+    remedy = "delete it and all notebooks run again"
     try:
-        entries = [Entry(**item) for item in json.loads(path.read_text(encoding="utf-8"))["notebooks"]]
-        return {entry.name: replace(entry, outputs=tuple(entry.outputs)) for entry in entries}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise NotebookError(f"{path} is damaged ({error}); delete it and all notebooks run again") from error
+        entries = [_entry(item) for item in read_json(path, remedy)["notebooks"]]
+        return {entry.name: entry for entry in entries}
+    except DataError as error:
+        raise NotebookError(str(error)) from error
+    except (ValueError, LookupError, TypeError) as error:
+        raise NotebookError(f"{path} is damaged ({error!r}); {remedy}") from error
+
+
+def _entry(item: dict) -> Entry:
+    """One notebook's entry. Raises TypeError or ValueError for fields that are not its own or of another kind."""
+    entry = replace(Entry(**item), outputs=tuple(item.get("outputs", ())))
+    for name, value in vars(entry).items():
+        kinds = (int, float) if name == "seconds" else tuple if name == "outputs" else str
+        if not isinstance(value, kinds):
+            raise ValueError(f"{name} is {value!r}")
+    for path in map(PurePosixPath, entry.outputs):
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"an output is {path}, outside the results")
+    return entry
 
 
 def save(config: Config, entries: Iterable[Entry]) -> Path:
@@ -74,12 +86,12 @@ def save(config: Config, entries: Iterable[Entry]) -> Path:
 
 
 def outputs_now(config: Config) -> dict[str, tuple[int, int]]:
-    """Size and modification time of every file of the run but the state, by path below the output root."""
-    root, state = output_root(), state_path(config)
+    """Size and modification time of every file of the run that notebooks write, by path below the output root."""
+    root, others = output_root(), (state_path(config), times.path_of(config))
     found = {}
     for folder in (config.results, config.figures):
         for path in folder.rglob("*"):
-            if path.is_file() and path != state:
+            if path.is_file() and path not in others:
                 stat = path.stat()
                 found[path.relative_to(root).as_posix()] = (stat.st_size, stat.st_mtime_ns)
     return found

@@ -1,0 +1,199 @@
+"""Whether any images at all have the printed means and spreads of Dice, SEN and PPV together.
+
+Of one image D = 2SP / (S + P), so a table row says six things of one distribution over the square of all (S, P): the
+means and the spreads of S, P and D. Whether such a distribution exists is a linear programme over its masses w:
+
+    minimise or maximise  sum w D   (or  sum w D^2)
+    subject to  sum w = 1,  and  sum w S,  sum w S^2,  sum w P,  sum w P^2,  sum w D  within what is printed.
+
+It is solved on a grid. Splitting a mass bilinearly between the corners of its cell keeps the means of S and P, and
+moves the other sums by no more than the interpolation error of each cell, which widens the constraints; so where the
+programme has no solution there is none off the grid either, and its optimum is a bound. Images with nothing found may
+count for Dice and SEN and not for PPV: one more mass, at D = S = 0, stands for them.
+
+This takes +- to be the standard deviation over images, of at least :data:`IMAGES`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from softmask.papers.audit.finding import TO_EXPLAIN, Check, Finding, Range, Row, as_printed, over_rows, rows
+from softmask.papers.audit.shares import POINTS, dice_sen_ppv
+from softmask.papers.printed import Paper
+
+IMAGES = 30
+"""The fewest test images of any table with spreads; fewer make the spread with n - 1 larger."""
+
+_READING = "± is over runs or folds, or the numbers are of different runs"
+
+
+def checks(papers: Mapping[str, Paper]) -> list[Check]:
+    """Whether each row's means fit its spreads, and its spread of Dice those of SEN and PPV."""
+    found = rows(papers)
+    return [
+        over_rows(
+            "Dice, and SEN and PPV with their spreads",
+            "Dice lies between the smallest and the largest mean of any images with these means and spreads of SEN and "
+            "PPV, if ± is over images: where both vary little, it is near their harmonic mean. Rows that no images "
+            "have whatever the spreads (above) are not asked again",
+            TO_EXPLAIN,
+            found,
+            lambda row: _complete(row) and dice_sen_ppv(row) is None,
+            mean_dice,
+        ),
+        over_rows(
+            "spread of Dice",
+            "it lies between the smallest and the largest of any images with these means, and these spreads of SEN and "
+            "PPV, if ± is over images. Rows whose means do not fit are not asked again",
+            TO_EXPLAIN,
+            found,
+            lambda row: _complete(row) and dice_sen_ppv(row) is None and mean_dice(row) is None,
+            spread_of_dice,
+        ),
+    ]
+
+
+def mean_dice(row: Row) -> Finding | None:
+    key = _key(row, with_dice=False)
+    least, most, dice = _optimum(key, "dice", 1), _optimum(key, "dice", -1), row.mean("dice")
+    if math.isnan(least) or math.isnan(most):
+        return None  # no shares have these means and spreads, which is another check's matter
+    beyond = max(least - dice.high, dice.low - most)
+    if beyond <= 0:
+        return None
+    sen, ppv = row.words("sen", spread=True), row.words("ppv", spread=True)
+    words = (
+        f"SEN {sen} and PPV {ppv} need a mean Dice of {100 * least:.2f} to {100 * most:.2f}, not {row.words('dice')}"
+    )
+    return Finding((), words, 100 * beyond, POINTS, _READING)
+
+
+def spread_of_dice(row: Row) -> Finding | None:
+    key, dice, spread = _key(row, with_dice=True), row.mean("dice"), row.spread("dice")
+    least, most = _optimum(key, "dice squared", 1), _optimum(key, "dice squared", -1)
+    if math.isnan(least) or math.isnan(most):
+        return None
+    # a printed spread divides by n - 1, which makes it larger than these by sqrt(n / (n - 1)) or less
+    low = math.sqrt(max(0.0, least - dice.high**2))
+    high = math.sqrt(max(0.0, most - dice.low**2) * IMAGES / (IMAGES - 1))
+    beyond = max(low - spread.high, spread.low - high)
+    if beyond <= 0:
+        return None
+    given = f"Dice {row.words('dice')}, SEN {row.words('sen', spread=True)} and PPV {row.words('ppv', spread=True)}"
+    words = (
+        f"{given} need a spread of Dice of {100 * low:.1f} to {100 * high:.1f}, not {as_printed(row.cells['dice'].std)}"
+    )
+    return Finding((), words, 100 * beyond, POINTS, _READING)
+
+
+def _complete(row: Row) -> bool:
+    names = ("dice", "sen", "ppv")
+    return row.has(*names) and not any(math.isnan(row.cells[name].std) for name in names)
+
+
+class _Moments(NamedTuple):
+    """Ranges of the means, and of the means of squares."""
+
+    sen: Range
+    sen_squared: Range
+    ppv: Range
+    ppv_squared: Range
+    dice: Range | None
+
+
+def _key(row: Row, with_dice: bool) -> _Moments:
+    def squared(metric: str) -> Range:
+        mean, spread = row.mean(metric), row.spread(metric)
+        return Range(mean.low**2 + spread.low**2 * (IMAGES - 1) / IMAGES, mean.high**2 + spread.high**2)
+
+    dice = row.mean("dice") if with_dice else None
+    return _Moments(row.mean("sen"), squared("sen"), row.mean("ppv"), squared("ppv"), dice)
+
+
+class _Grid(NamedTuple):
+    """Nodes (K,) of the square: S, P, D, and how far splitting the masses of a node's cells may move the means of D,
+    D^2, S^2 and P^2."""
+
+    sen: np.ndarray
+    ppv: np.ndarray
+    dice: np.ndarray
+    of_dice: np.ndarray
+    of_dice_squared: np.ndarray
+    of_sen_squared: np.ndarray
+    of_ppv_squared: np.ndarray
+
+
+@cache
+def _grid() -> _Grid:
+    """Finer where means are printed; what lies elsewhere is little, and so is its error."""
+    x = np.unique(np.concatenate([np.linspace(0, 0.5, 11), np.linspace(0.5, 0.8, 16), np.linspace(0.8, 1, 41)]))
+    sen, ppv = np.meshgrid(x, x, indexing="ij")
+    s0, p0 = np.meshgrid(x[:-1], x[:-1], indexing="ij")  # the corners of each cell
+    s1, p1 = np.meshgrid(x[1:], x[1:], indexing="ij")
+    high, wide = s1 - s0, p1 - p0
+    # bilinear interpolation errs by at most (h_S^2 max |f_SS| + h_P^2 max |f_PP|) / 8, and by the change over the cell
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ss, pp = 4 * p1**2 / (s0 + p0) ** 3, 4 * s1**2 / (s0 + p0) ** 3  # |D_SS|, |D_PP|
+        s, p = np.fmin(2 * p1**2 / (s0 + p0) ** 2, 2), np.fmin(2 * s1**2 / (s0 + p0) ** 2, 2)  # D_S, D_P
+        most = _harmonic(s1, p1)
+        of_dice = (high**2 * ss + wide**2 * pp) / 8
+        of_squared = (high**2 * np.fmax(s**2, most * ss) + wide**2 * np.fmax(p**2, most * pp)) / 4
+    of_dice = np.fmin(of_dice, most)
+    of_squared = np.fmin(of_squared, most**2)
+    errors = [_at_nodes(cells) for cells in (of_dice, of_squared, high**2 / 4, wide**2 / 4)]
+    return _Grid(sen.ravel(), ppv.ravel(), _harmonic(sen, ppv).ravel(), *errors)
+
+
+def _harmonic(s: np.ndarray, p: np.ndarray) -> np.ndarray:
+    return np.divide(2 * s * p, s + p, out=np.zeros_like(s), where=s + p > 0)
+
+
+def _at_nodes(cells: np.ndarray) -> np.ndarray:
+    """(K,): at each node the largest value of the cells around it."""
+    padded = np.pad(cells, 1)
+    return np.maximum.reduce(
+        [padded[i : i + len(cells) + 1, j : j + len(cells) + 1] for i in (0, 1) for j in (0, 1)]
+    ).ravel()
+
+
+@cache
+def _optimum(moments: _Moments, of: str, sign: int) -> float:
+    """The smallest (``sign`` 1) or largest (-1) mean of ``dice`` or ``dice squared``; NaN where no images fit."""
+    from scipy.optimize import linprog  # takes a second to import, which every reader of printed numbers would pay
+
+    grid = _grid()
+    nothing = np.zeros(1)  # the last column: images with nothing found that PPV leaves out
+
+    def column(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([values, nothing])
+
+    conditions, bounds = [], []
+
+    def within(low: np.ndarray, high: np.ndarray, allowed: Range) -> None:
+        """sum w low <= allowed.high and sum w high >= allowed.low."""
+        conditions.extend([column(low), -column(high)])
+        bounds.extend([allowed.high, -allowed.low])
+
+    def within_found(low: np.ndarray, high: np.ndarray, allowed: Range) -> None:
+        """The same, of a mean over the images in which something was found."""
+        conditions.extend([column(low - allowed.high), column(allowed.low - high)])
+        bounds.extend([0.0, 0.0])
+
+    within(grid.sen, grid.sen, moments.sen)
+    within(grid.sen**2 - grid.of_sen_squared, grid.sen**2, moments.sen_squared)
+    within_found(grid.ppv, grid.ppv, moments.ppv)
+    within_found(grid.ppv**2 - grid.of_ppv_squared, grid.ppv**2, moments.ppv_squared)
+    if moments.dice is not None:
+        within(grid.dice - grid.of_dice, grid.dice + grid.of_dice, moments.dice)
+    values, error = (grid.dice, grid.of_dice) if of == "dice" else (grid.dice**2, grid.of_dice_squared)
+    goal = column(sign * values - error)
+    found = linprog(
+        goal, np.array(conditions), bounds, np.ones((1, len(goal))), [1.0], bounds=(0, None), method="highs-ds"
+    )
+    return sign * found.fun if found.status == 0 else math.nan

@@ -1,0 +1,176 @@
+"""Cross-validation by patient: what it must not see, and its numbers against scikit-learn's and printed ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from softmask.errors import ConfigError, DataError
+from softmask.measure import classification
+from softmask.measure.classification import CLASSIFIERS, Predictions, cross_validate
+
+
+def images(n: int = 60, each: int = 2, shift: float = 0.0, seed: int = 0):
+    """``n`` images of 12 features, ``each`` images a patient: the class is the patient's, and moves four features."""
+    generator = np.random.default_rng(seed)
+    groups = [f"p{i // each}" for i in range(n)]
+    labels = np.arange(n) // each % 2 == 1
+    features = generator.normal(size=(n, 12))
+    features[labels, :4] += shift
+    return features, labels, groups
+
+
+def predictions(scores, folds, labels, groups=None) -> Predictions:
+    scores, labels = np.atleast_2d(scores).astype(float), np.array(labels, bool)
+    folds = np.broadcast_to(folds, scores.shape)
+    return Predictions(scores, scores > 0, folds, labels, tuple(groups or range(len(labels))))
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_classes_that_differ_are_told_apart(classifier):
+    found = cross_validate(*images(shift=2.0), classifier, [0])
+    assert found.auc() > 0.9
+    assert found.correct.mean() > 0.8
+
+
+def test_every_image_is_held_out_once_with_its_whole_patient():
+    features, labels, groups = images(each=3)
+    found = cross_validate(features, labels, groups, "knn", [0, 1], inner=None)
+    for folds in found.folds:
+        assert sorted(set(folds)) == list(range(classification.FOLDS))
+        assert all(len({folds[i] for i in range(len(groups)) if groups[i] == name}) == 1 for name in groups)
+    assert not np.array_equal(found.folds[0], found.folds[1])  # another repetition, other folds
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_a_patients_own_noise_tells_nothing_of_other_patients(classifier):
+    """Eight near copies of each patient's image: with a copy on the other side, the class would be known."""
+    generator = np.random.default_rng(1)
+    aucs = []
+    for seed in range(5):
+        patients = generator.normal(size=(16, 12))
+        features = np.repeat(patients, 8, axis=0) + generator.normal(0, 0.01, (128, 12))
+        labels, groups = np.repeat(np.arange(16) % 2 == 0, 8), np.repeat(np.arange(16), 8).tolist()
+        aucs.append(cross_validate(features, labels, groups, classifier, [seed], inner=None).auc())
+        leaking = cross_validate(features, labels, list(range(128)), classifier, [seed], inner=None)
+        assert leaking.auc() > 0.8
+    assert 0.3 < np.mean(aucs) < 0.7
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_scaling_and_choice_see_no_image_that_is_held_out(classifier):
+    """An image a million times as large as all others changes no score of those held out with it."""
+    features, labels, groups = images(each=1, shift=0.7)
+    before = cross_validate(features, labels, groups, classifier, [0])
+    other = features.copy()
+    other[7] *= 1e6
+    after = cross_validate(other, labels, groups, classifier, [0])
+    same_fold = (before.folds[0] == before.folds[0, 7]) & (np.arange(len(labels)) != 7)
+    np.testing.assert_array_equal(after.scores[0, same_fold], before.scores[0, same_fold])
+    assert not np.array_equal(after.scores[0, ~same_fold], before.scores[0, ~same_fold])
+
+
+def test_one_fold_is_scikit_learns_auc_also_with_equal_scores_and_weights():
+    generator = np.random.default_rng(2)
+    scores, labels = generator.integers(0, 6, 40), generator.random(40) < 0.4
+    weights = generator.integers(0, 3, (5, 40))
+    found = predictions(scores, 0, labels)
+    assert found.auc() == pytest.approx(roc_auc_score(labels, scores))
+    expected = [roc_auc_score(labels, scores, sample_weight=one) for one in weights]
+    np.testing.assert_allclose(found.auc(weights), expected)
+
+
+def test_scores_of_two_folds_are_not_compared():
+    found = predictions([0.1, 0.2, 10.1, 10.2], [0, 0, 1, 1], [0, 1, 0, 1])
+    assert found.auc() == 1  # all four together: 3/4
+
+
+def test_auc_of_several_repetitions_is_over_the_pairs_of_each():
+    found = predictions([[1, 2, 3, 4], [2, 1, 4, 3]], [[0, 0, 1, 1], [0, 0, 1, 1]], [0, 1, 0, 1])
+    assert found.auc() == 0.5
+    assert np.isnan(found.auc(np.array([1, 0, 1, 0])))
+
+
+def test_intervals_hold_the_auc_and_equal_predictions_do_not_differ():
+    found = cross_validate(*images(shift=0.8), "svm", [0], inner=None)
+    low, high = classification.auc_interval(found, 0)
+    assert low < found.auc() < high
+    assert classification.auc_difference(found, found, 0) == (0, 0, 0)
+    other = cross_validate(*images(n=40), "svm", [0], inner=None)
+    with pytest.raises(DataError, match="same images"):
+        classification.auc_difference(found, other, 0)
+
+
+def test_the_inner_choice_takes_the_setting_that_is_right_more_often(monkeypatch):
+    """A stump cannot tell an exclusive or; a deeper tree can."""
+    generator = np.random.default_rng(3)
+    features = generator.choice([-1.0, 1.0], (120, 2)) + generator.normal(0, 0.1, (120, 2))
+    labels = (features[:, 0] > 0) != (features[:, 1] > 0)
+    tree = classification.Classifier(CLASSIFIERS["decision_tree"].make, {"max_depth": (1, 5)})
+    monkeypatch.setattr(classification, "CLASSIFIERS", {"tree": tree})
+    groups = list(range(120))
+    assert cross_validate(features, labels, groups, "tree", [0]).correct.mean() > 0.9
+    assert cross_validate(features, labels, groups, "tree", [0], inner=None).correct.mean() < 0.75
+
+
+def test_permuted_labels_are_at_chance_and_true_ones_are_not():
+    found = classification.against_chance(*images(shift=1.5), "knn", 19, 0)
+    assert found.p == 0.05
+    assert 0.4 < found.chance < 0.6 < found.auc
+    noise = classification.against_chance(*images(seed=5), "knn", 19, 0)
+    assert noise.p > 0.05
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.integers(0, 99))
+@settings(max_examples=40)
+def test_labels_move_between_patients_with_as_many_images(groups, seed):
+    generator = np.random.default_rng(seed)
+    labels = generator.random(len(groups)) < 0.5
+    moved = classification.permuted(labels, groups, generator)
+
+    def bags(of):
+        return sorted(tuple(sorted(of[np.array(groups) == name])) for name in set(groups))
+
+    assert bags(moved) == bags(labels)
+
+
+def test_only_the_features_that_differ_are_important():
+    features, labels, groups = images(shift=1.5)
+    falls = classification.importance(
+        features, labels, groups, "svm", {"moved": range(4), "noise": range(4, 12), "one": [0]}, [0, 1]
+    )
+    assert falls["moved"] > 0.2
+    assert abs(falls["noise"]) < 0.05
+    assert falls["one"] < falls["moved"]
+
+
+def test_a_class_with_too_few_patients_is_told():
+    features, labels, groups = images()
+    few = np.array([name in ("p0", "p1", "p2") for name in groups])
+    with pytest.raises(DataError, match="class 1 has 3 patients, too few for 5 folds"):
+        cross_validate(features, few, groups, "svm", [0])
+    with pytest.raises(DataError, match="class 1 has 0 patients"):
+        cross_validate(features, np.zeros(60, bool), groups, "svm", [0])
+    with pytest.raises(DataError, match="fewer than 11 to train on"):
+        cross_validate(features[:12], labels[:12], groups[:6] + groups[12:18], "svm", [0], folds=3)
+
+
+def test_one_patient_with_all_of_a_class_in_a_training_part_is_told():
+    labels = np.r_[np.zeros(30, bool), np.ones(3, bool)]
+    groups = [*range(30), "a", "a", "a"]
+    with pytest.raises(DataError, match="class 1 has 1 patient,"):
+        classification.outer_splits(labels, groups, 2, 0)
+
+
+def test_what_cannot_be_used_is_refused():
+    features, labels, groups = images()
+    with pytest.raises(ConfigError, match="decision_tree"):
+        cross_validate(features, labels, groups, "forest", [0])
+    with pytest.raises(DataError, match="not of the same images"):
+        cross_validate(features[:-1], labels, groups, "svm", [0])
+    features[3, 2] = np.nan
+    with pytest.raises(DataError, match="feature 2 of image 3 is nan"):
+        cross_validate(features, labels, groups, "svm", [0])

@@ -1,0 +1,79 @@
+import subprocess
+
+import pytest
+
+from softmask.config import ROOT
+from softmask.errors import ConfigError
+from softmask.report import headline
+from softmask.report.contents import TableEntry
+from softmask.report.result import Cell, ResultTable, join
+
+
+def changed_since_the_commit():
+    """Whether tables, claims or figures here are not the committed ones, such as after a run of one's own."""
+    if not (ROOT / ".git").exists():
+        return True
+    command = [
+        "git",
+        "status",
+        "--porcelain",
+        "--untracked-files=no",
+        "--",
+        "results/*/tables",
+        "results/*/claims",
+        "figures",
+    ]
+    return bool(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.skipif(changed_since_the_commit(), reason="results or figures are not the committed ones")
+def test_the_readmes_headline_is_that_of_the_committed_results(monkeypatch):
+    monkeypatch.delenv("SOFTMASK_OUTPUT", raising=False)
+    readme = (ROOT / "README.md").read_text()
+    assert readme == headline.inserted(readme, headline.block()), "run python -m softmask.report.headline"
+
+
+def entry(numbers, metric="dice"):
+    cells = [Cell(row, "lnsm", metric, value, 0.1, 9, 1, "real") for row, value in numbers.items()]
+    return TableEntry(
+        "casgan", "table-1", "", "values", "filled", tuple(join(ResultTable("casgan", "table-1", "", "", cells)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ({"casgan_soft": 0.8, "unet": 0.7, "casgan_bin": 0.9}, "**0.800**, U-Net 0.700"),
+        ({"casgan_soft": 0.8, "unet": 0.7, "cenet": 0.81234}, "0.800, CE-Net **0.812**"),
+        ({"casgan_soft": 0.8, "casgan_bin": 0.9}, "–"),
+        ({"unet": 0.8}, "–"),
+        ({"casgan_soft": float("nan"), "unet": 0.8}, "–"),
+        ({}, "–"),
+    ],
+)
+def test_the_method_stands_beside_the_best_other_network(numbers, words):
+    assert headline._compared(entry(numbers), "casgan_soft", "lnsm", "dice", printed=False) == words
+    shown = headline._compared(entry(numbers), "casgan_soft", "lnsm", "dice", printed=True)
+    assert shown == "**0.919**, CE-Net 0.913"
+
+
+def test_only_what_is_between_the_markers_changes():
+    readme = f"before\n{headline.BEGIN}\nold\n{headline.END}\nafter\n"
+    new = headline.inserted(readme, "| new |")
+    assert new == f"before\n{headline.BEGIN}\n| new |\n{headline.END}\nafter\n"
+    assert headline.inserted(new, "| new |") == new
+
+
+@pytest.mark.parametrize(
+    "readme",
+    ["", headline.BEGIN, headline.END, f"{headline.END}{headline.BEGIN}", f"{headline.BEGIN}{headline.END}" * 2],
+    ids=["none", "no end", "no beginning", "turned round", "twice"],
+)
+def test_a_readme_without_its_markers_is_told(readme, tmp_path, capsys):
+    with pytest.raises(ConfigError, match="put them back"):
+        headline.inserted(readme, "x")
+    path = tmp_path / "README.md"
+    path.write_text(readme)
+    assert headline.main(path) == 2
+    assert "put them back" in capsys.readouterr().err
+    assert path.read_text() == readme

@@ -1,0 +1,83 @@
+"""The page in headless Chromium, where that is on the machine: nothing is wider than a phone, colours are legible."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+
+import matplotlib.pyplot as plt
+import pytest
+
+from softmask.config import ROOT, Config
+from softmask.report import figures, page
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+         "--disable-background-networking", "--disable-component-update")  # fmt: skip
+PROBE = """<!DOCTYPE html><meta charset="utf-8"><pre id="found"></pre>
+%s
+<script>
+const luminance = text => {
+  const [r, g, b] = text.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const ground = node => {  // the first colour below that is not see-through
+  for (; node; node = node.parentElement) {
+    const color = node.ownerDocument.defaultView.getComputedStyle(node).backgroundColor;
+    if (!/, 0\\)$/.test(color)) return color;
+  }
+  return "rgb(255, 255, 255)";
+};
+const contrast = node => {
+  const [a, b] = [node.ownerDocument.defaultView.getComputedStyle(node).color, ground(node)].map(luminance);
+  return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+};
+window.onload = () => {
+  const found = [...document.querySelectorAll("iframe")].map(frame => {
+    const page = frame.contentDocument, root = page.documentElement;
+    const texts = [...page.body.querySelectorAll("*")].filter(node =>
+      [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim()));
+    return {
+      asked: frame.clientWidth, scroll: root.scrollWidth,
+      boxes: [...page.querySelectorAll(".scroll")].filter(box => box.scrollWidth > box.clientWidth).length,
+      ids: page.querySelectorAll("[id]").length, names: new Set([...page.querySelectorAll("[id]")].map(n => n.id)).size,
+      contrast: Math.min(...texts.map(contrast)), texts: texts.length,
+      size: Math.min(...texts.map(node => parseFloat(frame.contentWindow.getComputedStyle(node).fontSize))),
+    };
+  });
+  document.getElementById("found").textContent = JSON.stringify(found);
+};
+</script>"""
+
+
+@pytest.fixture
+def report(tmp_path, monkeypatch):
+    """A page of the committed tables and claims, and one wide figure."""
+    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
+    config = Config.from_parameters("cpu", "embedded")
+    for part in ("tables", "claims"):
+        shutil.copytree(ROOT / "results" / config.run / part, config.results / part)
+    fig = plt.figure(figsize=(20, 2))
+    figures.save(fig, "workbook", "labels-against-alpha", config, "A figure of the same name as a table.")
+    plt.close(fig)
+    return page.build(config).read_text()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_the_page_fits_a_phone_and_a_desk_and_is_legible(report, tmp_path):
+    frames = [f'<iframe width="{w}" height="900" srcdoc="{html.escape(report)}"></iframe>' for w in (390, 1280)]
+    probe = tmp_path / "probe.html"
+    probe.write_text(PROBE % "\n".join(frames))
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--timeout=60000", "--dump-dom"]
+    done = subprocess.run([*command, probe.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+    phone, desk = json.loads(html.unescape(re.search(r'<pre id="found">(.+?)</pre>', done.stdout)[1]))
+    for found in (phone, desk):
+        assert found["texts"] > 2000
+        assert found["scroll"] <= found["asked"]  # wide tables scroll in their own boxes
+        assert found["contrast"] >= 4.5  # WCAG 2, level AA
+        assert found["size"] >= 10
+        assert found["ids"] == found["names"] > 26 + 38
+    assert phone["boxes"] > 10
+    assert desk["boxes"] < phone["boxes"]

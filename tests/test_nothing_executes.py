@@ -1,0 +1,217 @@
+"""Nothing that is read from disk can execute code: by what the sources call, and by files that try."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from softmask.cache import cached_arrays
+from softmask.config import ROOT, cache_root
+from softmask.errors import SoftmaskError
+from softmask.models import model
+from softmask.models.description import MODEL, WEIGHTS, digest
+from softmask.nets import perceptual
+from softmask.runs import store
+from softmask.runs.record import Record
+from softmask.train import checkpoints
+
+EXECUTES = {
+    *("eval", "exec", "compile", "__import__", "os.system", "os.popen", "subprocess.getoutput"),
+    *("pickle.load", "pickle.loads", "pickle.Unpickler", "cloudpickle.load", "cloudpickle.loads", "marshal.loads"),
+    *("joblib.load", "shelve.open", "dill.load", "pandas.read_pickle", "pd.read_pickle", "torch.hub.load"),
+    *("yaml.load", "yaml.unsafe_load", "yaml.full_load", "yaml.Loader", "yaml.UnsafeLoader", "torch.jit.load"),
+    *("runpy.run_path", "importlib.import_module"),
+}
+IMPORTS_BY_NAME = {"nets/registry.py", "phantom/__init__.py"}
+"""May import modules: those of their own lists."""
+UNPACKS = {"extract", "extractall", "unpack_archive"}
+NO_ARCHIVES = {"radiomics.extract"}
+
+
+def sources() -> Iterator[tuple[str, str]]:
+    """Name and Python text of every module and of every code cell of a notebook."""
+    for path in sorted((ROOT / "lib" / "softmask").rglob("*.py")):
+        yield path.relative_to(ROOT / "lib" / "softmask").as_posix(), path.read_text(encoding="utf-8")
+    for path in sorted((ROOT / "notebooks").rglob("*.ipynb")):
+        for i, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"]):
+            if cell["cell_type"] == "code":
+                yield f"{path.name}, cell {i}", "".join(cell["source"])
+
+
+def called(node: ast.AST) -> str:
+    """``np.load`` of a call of that; empty for what is called by no name."""
+    return ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+
+
+def given(node: ast.Call, name: str) -> object:
+    return next((ast.literal_eval(word.value) for word in node.keywords if word.arg == name), None)
+
+
+def faults(name: str, text: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(text)):
+        what, where = called(node), f"{name}, line {getattr(node, 'lineno', 0)}"
+        if what in EXECUTES and not (what == "importlib.import_module" and name in IMPORTS_BY_NAME):
+            yield f"{where}: {what}"
+        if what.rpartition(".")[2] in UNPACKS and what not in NO_ARCHIVES:
+            yield f"{where}: {what} writes where an archive says"
+        if what == "torch.load" and given(node, "weights_only") is not True:
+            yield f"{where}: torch.load without weights_only=True"
+        if what in ("np.load", "numpy.load") and given(node, "allow_pickle") is not False:
+            yield f"{where}: np.load without allow_pickle=False"
+        if what.startswith("subprocess.") and given(node, "shell"):
+            yield f"{where}: a shell"
+        if isinstance(node, ast.ImportFrom) and node.module in ("xml.etree.ElementTree", "xml.etree"):
+            # the element tree without its parser: expat is set up by hand, with handlers that refuse entities
+            if {alias.name for alias in node.names} - {"Element", "TreeBuilder"}:
+                yield f"{where}: a parser of XML that takes entities"
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            if any(module.startswith(("xml.etree", "xml.dom", "xml.sax", "lxml")) for module in modules):
+                yield f"{where}: a parser of XML that takes entities"
+
+
+def test_no_source_calls_what_executes_what_it_reads():
+    found = list(sources())
+    assert len(found) > 300
+    assert not [fault for name, text in found for fault in faults(name, text)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pickle.loads(data)",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "np.load(path, allow_pickle=True)",
+        "np.load(path)",
+        "yaml.load(text)",
+        "eval(text)",
+        "joblib.load(path)",
+        "subprocess.run(command, shell=True)",
+        "archive.extractall(folder)",
+        "from xml.etree.ElementTree import parse",
+        "import xml.dom.minidom",
+    ],
+)
+def test_what_would_be_found(text: str):
+    assert list(faults("a.py", text))
+
+
+class Payload:
+    """Makes the file ``mark`` when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.fixture
+def mark(tmp_path: Path) -> Iterator[Path]:
+    """What a payload would make; it must not be there afterwards."""
+    place = tmp_path / "executed"
+    yield place
+    assert not place.exists()
+
+
+def pickles(mark: Path) -> dict[str, bytes]:
+    """A payload as a bare pickle, as torch wrote files of old and writes them now, and as numpy does."""
+    old, new, array, arrays = io.BytesIO(), io.BytesIO(), io.BytesIO(), io.BytesIO()
+    torch.save({"weight": Payload(mark)}, old, _use_new_zipfile_serialization=False)
+    torch.save({"format": 1, "weight": Payload(mark)}, new)
+    np.save(array, np.array([Payload(mark)], dtype=object), allow_pickle=True)
+    np.savez(arrays, weight=np.array([Payload(mark)], dtype=object))
+    buffers = {"old": old, "new": new, "array": array, "arrays": arrays}
+    return {"pickle": pickle.dumps(Payload(mark))} | {name: buffer.getvalue() for name, buffer in buffers.items()}
+
+
+KINDS = ("pickle", "old", "new", "array", "arrays")
+
+
+def test_the_payloads_would_work(tmp_path: Path):
+    for i, kind in enumerate(KINDS):
+        place = tmp_path / str(i)
+        data = io.BytesIO(pickles(place)[kind])
+        if kind == "pickle":
+            pickle.load(data)
+        elif kind in ("old", "new"):
+            torch.load(data, weights_only=False)
+        else:
+            loaded = np.load(data, allow_pickle=True)
+            _ = loaded["weight"] if kind == "arrays" else loaded
+        assert place.exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_with_a_pickle_for_weights(kind: str, mark: Path, tmp_path: Path):
+    source, folder = model.FOLDER / model.names()[0], tmp_path / "model"
+    folder.mkdir()
+    (folder / WEIGHTS).write_bytes(pickles(mark)[kind])
+    description = json.loads((source / MODEL).read_text())
+    description["sha256"] = digest((folder / WEIGHTS).read_bytes())  # it is the one that is described
+    (folder / MODEL).write_text(json.dumps(description))
+    with pytest.raises(SoftmaskError, match=r"weights\.safetensors: no safetensors file.*get the model again"):
+        model.load(folder)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_finished_run_with_a_pickle_for_weights(kind: str, mark: Path, tmp_path: Path):
+    record = next((ROOT / "results" / "cpu-embedded" / "records").glob("lidc-119-unet-*-2020.json"))
+    (tmp_path / store.WEIGHTS).write_bytes(pickles(mark)[kind])
+    with pytest.raises(SoftmaskError, match=r"weights\.safetensors: is damaged"):
+        store.network_of(tmp_path, Record.read(record))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+def test_vgg_that_is_a_pickle(kind: str, ending: str, mark: Path, tmp_path: Path):
+    path = tmp_path / f"vgg{ending}"
+    path.write_bytes(pickles(mark)[kind])
+    with pytest.raises(SoftmaskError, match=rf"vgg\{ending}: "):
+        perceptual._read(path, {"0.weight": torch.ones(1)})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_checkpoint_that_is_a_pickle(kind: str, mark: Path, tmp_path: Path):
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(pickles(mark)[kind])
+    assert checkpoints.load(path, {}).epochs == 0
+    assert path.with_suffix(".damaged").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cache_that_is_a_pickle(kind: str, mark: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("SOFTMASK_CACHE", str(tmp_path / "cache"))
+    key = "c" * 64
+    cached_arrays("name", key, lambda: {"a": np.ones(2)})
+    (path,) = cache_root().iterdir()
+    path.write_bytes(pickles(mark)[kind])
+    assert cached_arrays("name", key, lambda: {"a": np.zeros(2)})["a"].tolist() == [0, 0]
+
+
+def test_an_archive_that_leads_out_of_its_folder_writes_nothing(tmp_path: Path):
+    from softmask.data.file_store import open_store
+
+    path = tmp_path / "in" / "slices.zip"
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("../../../escaped.png", b"x")
+        archive.writestr("/escaped.png", b"x")
+        link = zipfile.ZipInfo("link.png")
+        link.external_attr = 0o120777 << 16  # a symbolic link
+        archive.writestr(link, "/etc/passwd")
+    files = open_store(path)
+    assert files.read("link.png") == b"/etc/passwd"  # the text, not where it leads
+    assert [files.read(name) for name in files.names if "escaped" in name] == [b"x", b"x"]
+    assert sorted(one.name for one in tmp_path.rglob("*")) == ["in", "slices.zip"]

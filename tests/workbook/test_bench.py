@@ -1,0 +1,121 @@
+"""The bench's widgets, moved from Python; no page is needed for that."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from softmask.label import soft_mask
+from softmask.studies import explore
+from softmask.workbook.bench import Bench, is_interactive
+
+
+@pytest.fixture(scope="module")
+def nodules(discs):
+    return {"isolated": discs(0), "tiny": discs(1, radius=5)}
+
+
+@pytest.fixture
+def bench(nodules) -> Bench:
+    return Bench(nodules)
+
+
+def said(bench: Bench) -> str:
+    return " ".join(html.unescape(re.sub("<[^>]*>", " ", bench.measured.value)).split())
+
+
+def line(bench: Bench) -> str:
+    return html.unescape(re.sub("<[^>]*>", "", bench.line.value))
+
+
+def test_it_begins_with_the_nodules_own_mark(bench, nodules):
+    first = explore.start(nodules["isolated"])
+    assert np.array_equal(bench.setting.recist, first.recist)
+    assert (bench.setting.radius, bench.setting.epsilon, bench.setting.threshold) == (None, 1e-7, 0.5)
+    assert bytes(bench.picture.value).startswith(b"\x89PNG")
+    for reader in range(1, 5):
+        assert f"reader {reader}" in said(bench)
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda bench: setattr(bench.ends[0][0][0], "value", 28.0),
+        lambda bench: setattr(bench.ends[1][1][1], "value", 37.5),
+        lambda bench: setattr(bench.radius, "value", 4.0),
+        lambda bench: setattr(bench.epsilon, "value", 1.0),
+        lambda bench: setattr(bench.threshold, "value", 0.05),
+        lambda bench: setattr(bench.nodule, "value", "tiny"),
+    ],
+)
+def test_each_control_moves_picture_measures_and_code_and_reset_goes_back(bench, move):
+    def shown():
+        return bytes(bench.picture.value), bench.measured.value, bench.line.value
+
+    before = shown()
+    move(bench)
+    after = shown()
+    assert after[0] != before[0]
+    assert after[2] != before[2]
+    bench.nodule.value = "isolated"
+    bench.again.click()
+    assert shown() == before
+
+
+def test_the_line_can_be_run(bench, nodules):
+    bench.ends[0][0][0].value = 26.999999999999996  # as a page's slider answers
+    bench.radius.value, bench.epsilon.value, bench.threshold.value = 2.5, 10**-4.5, 0.15000000000000002
+    assert "[[[27.0, " in line(bench)
+    assert line(bench).endswith("radius=2.5, epsilon=3.16e-05).alpha >= 0.15")
+    first, call = line(bench).splitlines()
+    names = {"nodules": nodules, "soft_mask": soft_mask}
+    exec(first, names)
+    assert np.array_equal(eval(call, names), explore.step(nodules["isolated"], bench.setting).binary)
+
+
+def test_choosing_a_nodule_draws_once(bench, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        explore, "step", lambda sample, setting, step=explore.step: drawn.append(1) or step(sample, setting)
+    )
+    bench.nodule.value = "tiny"
+    assert len(drawn) == 1
+
+
+def test_a_mark_that_gives_nothing_is_explained(bench):
+    for axis in bench.ends:
+        for end in axis:
+            for slider in end:
+                slider.value = 30.0
+    assert "No soft mask: both RECIST axes have zero length" in said(bench)
+    bench.again.click()
+    assert "No soft mask" not in said(bench)
+
+
+def test_a_name_is_no_markup(discs):
+    bench = Bench({"<b>'mine'": discs()})
+    assert "<b>'" not in bench.line.value
+    assert line(bench).splitlines()[0] == "image = nodules[\"<b>'mine'\"].image"
+
+
+def test_sliders_end_where_the_image_does(discs):
+    sample = discs()
+    small = replace(sample, image=sample.image[:50], readers=sample.readers[:, :50], alpha=None)
+    bench = Bench({"wide": sample, "small": small})
+    bench.nodule.value = "small"
+    assert {row.max for axis in bench.ends for row, _ in axis} == {49}
+    bench.nodule.value = "wide"
+    assert {row.max for axis in bench.ends for row, _ in axis} == {63}
+
+
+def test_sliders_are_for_kernels_that_a_server_started(monkeypatch):
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    assert not is_interactive()
+    assert is_interactive(True)
+    monkeypatch.setenv("JPY_SESSION_NAME", "/somewhere/notebooks/explore.ipynb")
+    assert is_interactive()
+    assert not is_interactive(False)
