@@ -279,6 +279,10 @@ KINDS: dict[str, tuple[str, Spoil]] = {
     "dicom-ct-another-modality": ("dicom-seg", dicom(Modality="MR")),
     "dicom-seg-declares-huge": ("dicom-seg", dicom(NumberOfFrames=2**31 - 1)),
     "dicom-seg-cut": ("dicom-seg", lambda path: path.write_bytes(path.read_bytes()[:-40])),
+    "rtstruct-no-such-representation": (
+        "rtstruct",
+        lambda path: path.write_bytes(path.read_bytes().replace(b"\x08\0\x60\0CS", b"\x08\0\x60\0C\0")),
+    ),
     "rtstruct-two-numbers-a-point": ("rtstruct", first_contour(ContourData=["1", "2"])),
     "rtstruct-open-contour": ("rtstruct", first_contour(ContourGeometricType="POINT")),
     "lidc-xml-entity-bomb": ("lidc-xml", replaced(ROOT, f"{BOMB}]>{ROOT}")),

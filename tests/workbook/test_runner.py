@@ -213,7 +213,13 @@ def test_expected_seconds(config, write):
     assert runner.expected_seconds(book, config, {"01_data": state.Entry("01_data", "failed", 1.0)}) == 20
 
 
-def test_expected_seconds_of_a_fresh_clone_are_those_of_earlier_runs(output, write):
+@pytest.fixture
+def nothing_known(tmp_path, monkeypatch):
+    """No times are committed."""
+    monkeypatch.setattr(times, "ROOT", tmp_path / "nowhere")
+
+
+def test_expected_seconds_of_a_fresh_clone_are_those_of_earlier_runs(output, write, nothing_known):
     config = Config.from_parameters("cpu", "embedded")
     book = discover(write("01_data", seconds={"cpu": 20}).parent)[0]
     assert runner.from_scratch(book, config) == Taken(20)
@@ -222,7 +228,7 @@ def test_expected_seconds_of_a_fresh_clone_are_those_of_earlier_runs(output, wri
     assert runner.expected_seconds(book, config, {}) == 30
 
 
-def test_a_good_run_notes_time_and_memory(folder, ran, write, monkeypatch, output):
+def test_a_good_run_notes_time_and_memory(folder, ran, write, monkeypatch, output, nothing_known):
     config = Config.from_parameters("cpu", "embedded")
     write("01_data", ["pass"])
     write("02_masks", ["1/0"])

@@ -13,7 +13,7 @@ from softmask.data.label_volumes import check_label_volume, label_volume_mask
 from softmask.data.rtstruct import check_rtstruct, rtstruct_mask
 from softmask.data.volume import Grid
 from softmask.data.volume_files import ENDINGS, is_volume_file
-from softmask.errors import DataError
+from softmask.errors import DataError, brief
 from softmask.files import size_of
 
 MASKS_IN_DICOM = ("RTSTRUCT", "SEG")
@@ -58,8 +58,12 @@ def check_mask(grid: Grid, path: str | Path) -> None:
 
 
 def modality_of(path: Path) -> str:
-    """The Modality that a DICOM file names, such as ``SEG``."""
-    return str(dcmread(path, stop_before_pixels=True, specific_tags=["Modality"]).get("Modality"))
+    """The Modality that a DICOM file names, such as ``SEG``. Raises DataError for a file that is damaged."""
+    header = dcmread(path, stop_before_pixels=True, specific_tags=["Modality"])
+    try:
+        return str(header.get("Modality"))
+    except Exception as error:  # values are decoded only now, and on damaged bytes that raises nearly anything
+        raise DataError(f"{path}: {named('Modality')} cannot be read ({brief(error)}); get this file again") from error
 
 
 def _kind(path: Path) -> str:
