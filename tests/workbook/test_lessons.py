@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import yaml
 
@@ -135,9 +136,14 @@ class Lesson:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Lesson]:
+def ran() -> Iterator[Callable[[Path], Lesson]]:
     """``ran(path)`` runs every code cell of a lesson in the smoke profile, here and not in a kernel: seconds less."""
+    import torch
+
     known: dict[str, Lesson] = {}
+    # on a busy machine the threads of pymatting's and torch's loops wait for one another: three times the time
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
 
     def run(path: Path) -> Lesson:
         import contextlib
@@ -156,7 +162,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Lesson]:
             warnings.simplefilter("ignore", UserWarning)  # figures are shown nowhere
             patch.setenv("SOFTMASK_PROFILE", "smoke")
             patch.setattr(plt, "show", lambda: plt.close("all"))
-            with plt.rc_context():
+            with plt.rc_context(), np.printoptions():
                 for code in load(path).code:
                     exec(compile(code, path.name, "exec"), names)
                     for number in re.findall(r'^with exercise\("([\d.]+)"\)', code, re.MULTILINE):
@@ -165,7 +171,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Lesson]:
         known[key] = lesson
         return lesson
 
-    return run
+    yield run
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
