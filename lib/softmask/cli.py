@@ -15,6 +15,7 @@ from softmask.config import SOURCES as DATA_SOURCES
 from softmask.data.sources import NAMES, REAL_ONLY, SOURCES, found
 from softmask.errors import ConfigError, SoftmaskError
 from softmask.own_labels.arguments import add as _add_label
+from softmask.own_labels.arguments import add_grey
 
 if TYPE_CHECKING:
     from softmask.data.check import Status
@@ -129,17 +130,7 @@ def _add_segment(commands) -> None:
         metavar="T",
         help="probability from which a pixel is lesion, or lung (default: the model's)",
     )
-    grey = segment.add_mutually_exclusive_group()
-    grey.add_argument(
-        "--window",
-        nargs=2,
-        type=float,
-        metavar=("LOW", "HIGH"),
-        help="of DICOM, NIfTI and nrrd, the values that become black and white (default: -1000 400 HU)",
-    )
-    grey.add_argument(
-        "--stretch", action="store_true", help="grey levels from each slice's own minimum to its own maximum"
-    )
+    add_grey(segment)
     segment.add_argument(
         "--slice",
         dest="slices",

@@ -73,7 +73,15 @@ def add(commands) -> argparse.ArgumentParser:
     label.add_argument(
         "--radius", type=float, metavar="PIXELS", help="half width of the unknown band (default: 0.15 of the lesion's)"
     )
-    grey = label.add_mutually_exclusive_group()
+    add_grey(label)
+    label.add_argument("--jobs", type=int, metavar="N", help="images at once (default: one a core)")
+    label.set_defaults(run=_run)
+    return label
+
+
+def add_grey(command: argparse.ArgumentParser) -> None:
+    """The options of how stored values become grey levels: ``--window`` or ``--stretch``."""
+    grey = command.add_mutually_exclusive_group()
     grey.add_argument(
         "--window",
         nargs=2,
@@ -84,9 +92,6 @@ def add(commands) -> argparse.ArgumentParser:
     grey.add_argument(
         "--stretch", action="store_true", help="grey levels from each slice's own minimum to its own maximum"
     )
-    label.add_argument("--jobs", type=int, metavar="N", help="images at once (default: one a core)")
-    label.set_defaults(run=_run)
-    return label
 
 
 def _run(arguments: argparse.Namespace) -> int:
