@@ -46,7 +46,7 @@ def cached_arrays(name: str, key: str, build: Callable[[], Mapping[str, np.ndarr
     arrays = {member: np.asarray(array) for member, array in build().items()}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays, **{_KEY: np.array(key)})
-    write_atomic(path, buffer.getvalue())
+    write_atomic(path, buffer.getbuffer())
     return arrays
 
 

@@ -74,7 +74,7 @@ def _why(error: Exception) -> str:
     return getattr(error, "strerror", None) or brief(error)
 
 
-def write_atomic(path: str | Path, content: bytes | str) -> Path:
+def write_atomic(path: str | Path, content: bytes | memoryview | str) -> Path:
     """Write ``content`` to ``path`` so that a reader, or a kill, never meets half a file.
 
     The content goes to a temporary file in the same folder, which then replaces ``path``. Folders are made.

@@ -185,7 +185,7 @@ def test_training_labels_are_enlarged_softened_or_a_teachers(tiny, cascade, sr, 
     assert set(np.unique(fed.train.masks)) == {0.0, 1.0}
     largest = np.maximum(data.train.masks, data.train.soft["soft_mask"])
     np.testing.assert_allclose(soft.mean(), largest.mean(), atol=2e-3)
-    assert fed.test.masks is data.test.masks
+    assert fed.test is data.test
     teacher = Done(tiny(), lambda x: 6 * x - 3)
     taught = inputs.feed(tiny(label="teacher", prior=tiny()), data, [teacher])
     np.testing.assert_allclose(

@@ -72,6 +72,21 @@ def test_a_damaged_one_is_set_aside_with_a_warning(path, content, caplog):
     assert (path.parent / "checkpoint.damaged").read_bytes() == content
 
 
+@pytest.mark.parametrize("field", ["fingerprint", "curves", "seconds", "best", "states"])
+def test_one_that_lacks_a_field_is_set_aside_and_said_which(path, field, caplog):
+    content = {"format": checkpoints.FORMAT, "fingerprint": FINGERPRINT, **vars(some())}
+    del content[field]
+    torch.save(content, path)
+    assert load(path, FINGERPRINT).epochs == 0
+    assert f"is damaged (no {field}); it is kept as checkpoint.damaged" in caplog.text
+
+
+def test_names_of_what_it_depends_on_that_are_none_are_damage(path, caplog):
+    torch.save({"format": checkpoints.FORMAT, "fingerprint": "all", **vars(some())}, path)
+    assert load(path, FINGERPRINT).epochs == 0
+    assert "is damaged (no names in fingerprint)" in caplog.text
+
+
 class Payload:
     def __init__(self, target):
         self.target = target

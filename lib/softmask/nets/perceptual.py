@@ -29,6 +29,7 @@ second pooling, or after the fourth before the fifth."""
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's colours."""
 HUB_FILE = "vgg19-dcbb9e9d.pth"
+AGAIN = f"get torchvision's {HUB_FILE} again, or go without it: unset SOFTMASK_VGG19 and remove it from torch's hub"
 SEED = 19
 
 
@@ -102,10 +103,11 @@ def _read(path: Path, wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Ten
         safe = path.suffix == ".safetensors"
         found = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        raise DataError(f"{path}: cannot be read as weights ({brief(error)})") from error
+        raise DataError(f"{path}: cannot be read as weights ({brief(error)}); {AGAIN}") from error
     for name, value in wanted.items():
         mine = found.get(f"features.{name}") if isinstance(found, dict) else None
         if not isinstance(mine, torch.Tensor) or mine.shape != value.shape:
             what = f"of shape {tuple(mine.shape)}" if isinstance(mine, torch.Tensor) else "missing"
-            raise DataError(f"{path}: no weights of VGG19: features.{name} is {what}, not {tuple(value.shape)}")
+            wrong = f"features.{name} is {what}, not {tuple(value.shape)}"
+            raise DataError(f"{path}: no weights of VGG19: {wrong}; {AGAIN}")
     return {name: found[f"features.{name}"].float() for name in wanted}

@@ -43,8 +43,8 @@ class Finished(Protocol):
 
 def feed(spec: RunSpec, data: Prepared, needs: Sequence[Finished]) -> Prepared:
     """``data`` as ``spec`` trains on it: images (N, C, s, s), masks and the wanted soft label (N, 1, s, s), with s the
-    data's size times ``spec.scale``; labels are smaller by ``spec.reduction``. The masks, soft labels and references of
-    the test part stay as they are."""
+    data's size times ``spec.scale``; labels are smaller by ``spec.reduction``. The test part stays as it is; its
+    :func:`channels` are made when training is over, since those of all parts together would take gigabytes."""
     scale = spec.scale // spec.reduction  # of what the network answers
 
     def part(part: Part) -> Part:
@@ -52,8 +52,7 @@ def feed(spec: RunSpec, data: Prepared, needs: Sequence[Finished]) -> Prepared:
         masks = (_enlarged(part.masks, scale) >= 0.5).astype(np.float32)
         return replace(part, images=channels(spec, part.images, needs), masks=masks, soft=label)
 
-    test = replace(data.test, images=channels(spec, data.test.images, needs))
-    return replace(data, train=part(data.train), validation=part(data.validation), test=test)
+    return replace(data, train=part(data.train), validation=part(data.validation))
 
 
 def channels(spec: RunSpec, images: np.ndarray, needs: Sequence[Finished]) -> np.ndarray:
@@ -65,7 +64,7 @@ def channels(spec: RunSpec, images: np.ndarray, needs: Sequence[Finished]) -> np
         "detail": lambda: detail(_of(spec.sr, needs), images, spec.scale),
         "prior": lambda: _enlarged(soft_masks(_of(spec.prior, needs), images), spec.scale),
     }
-    return np.concatenate([make[name]() for name in spec.channels], axis=1)
+    return np.concatenate([make[name]() for name in spec.channels], axis=1, dtype=np.float32)
 
 
 def soft_masks(run: Finished, images: np.ndarray) -> np.ndarray:
@@ -87,12 +86,12 @@ def read(spec: RunSpec, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def super_resolved(run: Finished, images: np.ndarray, scale: int = SCALE) -> np.ndarray:
-    """(N, 1, s, s) float32 in [0, 1], s = scale S: ``images`` (N, 1, S, S) super-resolved by the run's network."""
+    """(N, 1, s, s) float16 in [0, 1], s = scale S: ``images`` (N, 1, S, S) super-resolved by the run's network."""
     return _once("super-resolved", run, images, scale, upscale)
 
 
 def detail(run: Finished, images: np.ndarray, scale: int = SCALE) -> np.ndarray:
-    """(N, width, s, s) float32, s = scale S: what the last convolution of the run's network reads, for ``images``
+    """(N, width, s, s) float16, s = scale S: what the last convolution of the run's network reads, for ``images``
     (N, 1, S, S)."""
     return _once("detail", run, images, scale, details)
 
@@ -111,7 +110,7 @@ def _once(
         return {"images": np.concatenate(parts)}
 
     key = sha256_of(run.key, np.ascontiguousarray(images).tobytes(), str(scale))
-    return cached_arrays(kind, key, build)["images"].astype(np.float32)
+    return cached_arrays(kind, key, build)["images"]
 
 
 def _chunks(images: np.ndarray, n: int = 32) -> list[np.ndarray]:

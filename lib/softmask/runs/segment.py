@@ -11,7 +11,7 @@ from softmask.errors import TrainingError
 from softmask.measure.images import THRESHOLD
 from softmask.measure.segmentation import dice
 from softmask.nets.registry import build
-from softmask.runs.inputs import Finished, feed, read
+from softmask.runs.inputs import Finished, channels, feed, read
 from softmask.runs.measured import Made, measured
 from softmask.runs.prepared import Prepared
 from softmask.runs.spec import SOFTENED, RunSpec
@@ -44,7 +44,9 @@ def make(spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Finished],
     if spec.label == SOFTENED:
         alphas = read(spec, predict(network, fed.validation.images))[1]
         threshold = best_threshold(alphas, data.validation.masks[:, 0], spec.name)
-    return Made(network, outcome, measured(data.test, *read(spec, predict(network, fed.test.images)), threshold))
+    del fed  # its channels and the test images' are not needed together
+    answers = predict(network, channels(spec, data.test.images, needs))
+    return Made(network, outcome, measured(data.test, *read(spec, answers), threshold))
 
 
 def best_threshold(alphas: np.ndarray, masks: np.ndarray, name: str) -> float:

@@ -97,6 +97,9 @@ def _parse(data: bytes) -> dict[str, Any]:
     content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"not a checkpoint of format {FORMAT}")
+    lacking = {"fingerprint", *vars(Checkpoint())} - content.keys()
+    if lacking or not isinstance(content["fingerprint"], dict):
+        raise ValueError(f"no {', '.join(sorted(lacking)) or 'names in fingerprint'}")
     return content
 
 

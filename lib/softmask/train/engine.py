@@ -99,7 +99,7 @@ def train(
 
     depends_on = {
         "label": label,
-        "data": digest(*images, *map(torch.tensor, (data.validation.images, data.validation.masks))),
+        "data": digest(*images, *map(torch.as_tensor, (data.validation.images, data.validation.masks))),
     }
     state = over_epochs(
         loop,
@@ -161,9 +161,9 @@ def _check_data(data: Data, label: str, settings: Settings, place: Place) -> Non
 
 
 def _tensors(part: Part, label: str, device: torch.device) -> Batch:
-    """All of a part's images, masks and labels, on the device."""
+    """All of a part's images, masks and labels, on the device; on the CPU they share the arrays' memory."""
     soft = part.masks if label == BINARY else part.soft[label]
-    return Batch(*(torch.tensor(x, dtype=torch.float32, device=device) for x in (part.images, part.masks, soft)))
+    return Batch(*(torch.as_tensor(x, dtype=torch.float32, device=device) for x in (part.images, part.masks, soft)))
 
 
 def _loop(network: SegmentationNet, losses: Weighted, settings: Settings, seed: int, place: Place, steps: int) -> Loop:

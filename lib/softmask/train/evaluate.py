@@ -19,7 +19,7 @@ def evaluate(
     training = network.training
     network.eval()
     try:
-        batches = torch.tensor(images, dtype=torch.float32).split(batch_size)
+        batches = torch.as_tensor(images, dtype=torch.float32).split(batch_size)
         return torch.cat([call(batch.to(device)).cpu() for batch in batches]).numpy()
     finally:
         network.train(training)

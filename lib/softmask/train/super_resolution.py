@@ -175,7 +175,7 @@ def train_super_resolution(
     check_losses(losses)
     _check_images(data)
     place = pick()
-    images = torch.tensor(data.train.images, dtype=torch.float32, device=place.device)
+    images = torch.as_tensor(data.train.images, dtype=torch.float32, device=place.device)
     n = _patches(images)
     loop = _loop(network, losses, settings, seed, place, settings.steps(n))
 
@@ -191,7 +191,7 @@ def train_super_resolution(
         return {**values, "validation_psnr": _validate(network, data.validation.images, settings.batch_size)}
 
     depends_on = {
-        "data": digest(images, torch.tensor(data.validation.images)),
+        "data": digest(images, torch.as_tensor(data.validation.images)),
         "features": repr([perceptual.digest() for perceptual in loop.perceptual.values()]),
     }
     state = over_epochs(
