@@ -102,7 +102,7 @@ def test_a_file_that_is_damaged_is_named(tmp_path, monkeypatch, name, content):
     path = tmp_path / name
     path.write_bytes(content)
     monkeypatch.setenv("SOFTMASK_VGG19", str(path))
-    with pytest.raises(DataError, match=rf"{name}: cannot be read as weights .*; get torchvision's vgg19-dcbb9e9d.pth again"):
+    with pytest.raises(DataError, match=rf"{name}: cannot be read as weights .*; get torchvision's {HUB_FILE} again"):
         Perceptual("vgg22")
 
 
