@@ -13,7 +13,7 @@ import torch
 
 from softmask.config import Config
 from softmask.errors import ConfigError, DataError, SoftmaskError
-from softmask.machine import end_with, keep_freed_memory
+from softmask.machine import end_with, keep_freed_memory, release_freed_memory
 from softmask.runs import prepared, store
 from softmask.runs.code import code_digest
 from softmask.runs.plan import Planned
@@ -72,6 +72,7 @@ def perform(task: Task) -> Failure | None:
         return Failure(run.spec.name, "\n    ".join([f"{type(error).__name__}: {error}", *trace]))
     finally:
         torch.set_num_threads(threads)
+        release_freed_memory()  # the next run, of another network, asks for other arrays
     return None
 
 
