@@ -108,7 +108,7 @@ _SETS: Mapping[tuple[str, str], Mapping[str, int]] = MappingProxyType(
     }
 )
 """By profile and data set, settings that are not those of the rest. LIDC, which most is compared on, has longest; the
-small sets about 240 steps, whether they have 60 or 336 images to train on."""
+small sets 210 to 300 steps, whether they have 60 or 400 images to train on."""
 
 
 _DSNET = ("dsnet-v1", "dsnet-v2")
@@ -118,7 +118,7 @@ _TABLES: Mapping[tuple[str, str, str], Mapping[str, int]] = MappingProxyType(
     | {("full", "dsnet-v2", dataset): {"epochs": 100, "batch_size": 4} for dataset in PAPER_SIZES}
 )
 """By profile, paper and data set, the settings of all that the paper's tables compare on it. The two versions of DSNet
-have 66 runs for each seed between them; in the cpu profile they are as short as it takes to end within minutes."""
+have 70 runs for each seed between them; in the cpu profile they are as short as it takes to end within minutes."""
 
 
 def training(profile: Profile, network: str, dataset: str, paper: str = "") -> Training:

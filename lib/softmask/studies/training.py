@@ -51,8 +51,8 @@ TERMS: Mapping[str, str] = MappingProxyType(
     {
         "smoke": "narrow networks and a few steps, which show that everything runs and compare nothing",
         "cpu": "a training step of most networks costs about the same (of MedT nearly twice as much), so that networks "
-        "are of about equal cost, not of equal numbers of parameters; each has the learning rate, of a few, that did "
-        "best on real LIDC's validation images (docs/choices.md)",
+        "are of about equal cost, not of equal numbers of parameters; learning rates are by network, most chosen "
+        "on validation images of real data, some untried (docs/choices.md)",
         "full": "every network at its published width and with the paper's settings and a warm-up (docs/choices.md), "
         "so that numbers of parameters and cost differ",
     }
