@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import pytest
 
 from softmask.data.sample import Problem
 from softmask.errors import ConfigError, DataError, LabelError
-from softmask.parallel import cores, end_idle, map_items, map_samples
+from softmask.parallel import cores, map_items, map_samples
 
 
 def many(discs, changes: dict[int, Exception], n: int = 40) -> list:
@@ -96,14 +95,3 @@ def test_cores_are_those_this_process_may_use(monkeypatch) -> None:
 def test_items_in_order_with_a_bar_or_without(show, capfd) -> None:
     assert map_items(lambda item: item**2, [3, 1, 2], title="squares", unit="number", jobs=1, show=show) == [9, 1, 4]
     assert ("squares: 100%" in capfd.readouterr().err) == show
-
-
-def test_idle_processes_end_and_others_go_on() -> None:
-    processes = set(map_items(lambda _: os.getpid(), range(16), title="", unit="image", jobs=2, show=False))
-    end_idle()
-    for process in processes:
-        with pytest.raises(ProcessLookupError):
-            os.kill(process, 0)
-    assert not processes & set(map_items(lambda _: os.getpid(), range(16), title="", unit="image", jobs=2, show=False))
-    end_idle()
-    end_idle()  # where there is none

@@ -76,13 +76,6 @@ def pool(jobs: int | None = None, batch: int | str = "auto") -> Parallel:
         return Parallel(n_jobs=jobs or cores(), return_as="generator", batch_size=batch, pre_dispatch="4*n_jobs")
 
 
-def end_idle() -> None:
-    """End the processes that wait for work: each holds what it worked on, such as a data set that it trained on."""
-    from joblib.externals.loky import get_reusable_executor
-
-    get_reusable_executor(reuse=True).shutdown(wait=True)
-
-
 def _guarded(work: Callable[[Sample], list[dict]], sample: Sample) -> tuple[str, list[dict] | str]:
     try:
         return sample.id, work(sample)

@@ -38,6 +38,22 @@ def test_two_processes_that_want_one_run_train_it_once(tiny, config, data_from, 
     assert store.read(run.folder, run.spec, run.key)
 
 
+def test_processes_that_trained_end_with_the_training(tiny, config, data_from, tmp_path):
+    log, parent = tmp_path / "log", os.getpid()
+
+    def told(spec):
+        if os.getpid() != parent:
+            with log.open("a") as file:
+                file.write(f"{os.getpid()}\n")
+
+    data_from(told)
+    fit([tiny(seed=seed) for seed in (1, 2)], config, jobs=2)
+    assert lines(log)
+    for process in lines(log):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(process), 0)
+
+
 def test_a_killed_process_is_told_and_all_other_runs_go_on(tiny, config, data_from):
     parent = os.getpid()
 

@@ -159,6 +159,13 @@ def _numbered(number: int, task: Task) -> tuple[int, Failure | None]:
     return number, perform(task)
 
 
+def end_idle() -> None:
+    """End the processes that trained: each still holds a data set, together they take gigabytes."""
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor(reuse=True).shutdown(wait=True)
+
+
 def on_cluster(tasks: Sequence[Task], address: str) -> Iterator[Result]:
     """Perform ``tasks`` on the dask cluster at ``address``; each with its failure as it ends.
 

@@ -17,7 +17,7 @@ from softmask.errors import ConfigError, DataError, TrainingError
 from softmask.files import write_atomic
 from softmask.machine import cores, release_freed_memory
 from softmask.runs import prepared, store
-from softmask.runs.dispatch import Failure, Task, local, on_cluster
+from softmask.runs.dispatch import Failure, Task, end_idle, local, on_cluster
 from softmask.runs.plan import Planned, data_of, plan, records_folder, stages
 from softmask.runs.record import Record
 from softmask.runs.spec import RunSpec
@@ -179,6 +179,8 @@ def _train(missing: list[Planned], config: Config, jobs: int | None, dask: str |
                 finished(task.run)
                 if failure is not None:
                     failures[failure.name] = failure
+    if not dask:
+        end_idle()
     return list(failures.values())
 
 

@@ -32,7 +32,6 @@ from softmask.nets.dsnet import PICTURES
 from softmask.nets.registry import n_parameters
 from softmask.nets.srgan import SCALE
 from softmask.papers import display
-from softmask.parallel import end_idle
 from softmask.report.result import Cell
 from softmask.report.verdicts import FAILS, HOLDS, INCONCLUSIVE, Verdict
 from softmask.runs.spec import RunSpec
@@ -170,7 +169,6 @@ def _milliseconds(
     found: Mapping[str, nn.Module], device: str, batch: int, size: int, seconds: float
 ) -> dict[str, np.ndarray]:
     """Of each network, milliseconds per image of every round, in turns."""
-    end_idle()
     images = torch.rand(batch, 1, size, size, generator=torch.Generator().manual_seed(BASE_SEED)).to(device)
     # the layout that training and testing use
     placed = {row: network.to(device, memory_format=torch.channels_last) for row, network in found.items()}
