@@ -68,8 +68,19 @@ NOTHING = 0.05
 
 def fit_rows(wanted: Mapping[tuple[str, str], Sequence[RunSpec]], config: Config, title: str = "") -> Fitted:
     """The finished runs behind rows, from their specs (:func:`softmask.runs.specs`); what lacks is trained."""
-    runs = iter(fit([spec for specs in wanted.values() for spec in specs], config, title=title))
-    return {place: [next(runs) for _ in specs] for place, specs in wanted.items()}
+    return fit_tables({"": wanted}, config, title)[""]
+
+
+def fit_tables(
+    wanted: Mapping[str, Mapping[tuple[str, str], Sequence[RunSpec]]], config: Config, title: str = ""
+) -> dict[str, Fitted]:
+    """:func:`fit_rows` of several tables by name; what they lack is trained together, so that no process waits."""
+    runs = iter(
+        fit([spec for rows in wanted.values() for specs in rows.values() for spec in specs], config, title=title)
+    )
+    return {
+        name: {place: [next(runs) for _ in specs] for place, specs in rows.items()} for name, rows in wanted.items()
+    }
 
 
 def values_of(runs: Sequence[Run], metric: str) -> np.ndarray:
