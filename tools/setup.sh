@@ -105,7 +105,8 @@ install_environment() (
     find_uv
     [ -n "$CONDA" ] || make_venv
     rm -f "$STAMP"
-    export UV_COMPILE_BYTECODE=1 # once here, or every kernel may do it: where Python writes none, importing takes twice as long
+    # once here; where Python writes no bytecode, every kernel would do it again, and importing takes twice as long
+    export UV_COMPILE_BYTECODE=1
     python="$PREFIX/bin/python"
     "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || die "$python is not a Python 3.11."
     lacks="$(lacks_to_build "$python")"

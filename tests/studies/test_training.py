@@ -178,6 +178,23 @@ def test_fit_rows_hands_every_row_its_runs(config, fitted, monkeypatch):
     assert len(asked) == 2 * len(wanted)
 
 
+def test_several_tables_are_fitted_in_one_call(config, fitted, monkeypatch):
+    calls = []
+
+    def fit(wanted, config, title):
+        calls.append(title)
+        return [Run(spec, record_of(spec)) for spec in wanted]
+
+    monkeypatch.setattr(training, "fit", fit)
+    every = {place: [run.spec for run in runs] for place, runs in fitted.items()}
+    first = dict(list(every.items())[:1])
+    found = training.fit_tables({"a": first, "b": every}, config, "both")
+    assert {
+        name: {place: [run.spec for run in runs] for place, runs in rows.items()} for name, rows in found.items()
+    } == {"a": first, "b": every}
+    assert calls == ["both"]
+
+
 def test_provenance_names_every_run_once(config, fitted):
     found = training.provenance_of(fitted, config, time.perf_counter())
     assert len(found["runs"]) == len({run["key"] for run in found["runs"]}) == 36  # 40 less those that two rows share

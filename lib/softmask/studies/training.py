@@ -26,6 +26,8 @@ from softmask.runs.execute import Run, fit
 from softmask.runs.prepared import Prepared, prepare
 from softmask.runs.spec import RunSpec
 
+Wanted = Mapping[tuple[str, str], Sequence[RunSpec]]
+"""Specs of runs, one for each seed, by (row, data set)."""
 Fitted = Mapping[tuple[str, str], Sequence[Run]]
 """Finished runs, one for each seed, by (row, data set)."""
 
@@ -66,21 +68,15 @@ NOTHING = 0.05
 """Validation Dice below which a training counts as failed."""
 
 
-def fit_rows(wanted: Mapping[tuple[str, str], Sequence[RunSpec]], config: Config, title: str = "") -> Fitted:
+def fit_rows(wanted: Wanted, config: Config, title: str = "") -> Fitted:
     """The finished runs behind rows, from their specs (:func:`softmask.runs.specs`); what lacks is trained."""
     return fit_tables({"": wanted}, config, title)[""]
 
 
-def fit_tables(
-    wanted: Mapping[str, Mapping[tuple[str, str], Sequence[RunSpec]]], config: Config, title: str = ""
-) -> dict[str, Fitted]:
+def fit_tables(wanted: Mapping[str, Wanted], config: Config, title: str = "") -> dict[str, Fitted]:
     """:func:`fit_rows` of several tables by name; what they lack is trained together, so that no process waits."""
-    runs = iter(
-        fit([spec for rows in wanted.values() for specs in rows.values() for spec in specs], config, title=title)
-    )
-    return {
-        name: {place: [next(runs) for _ in specs] for place, specs in rows.items()} for name, rows in wanted.items()
-    }
+    runs = iter(fit([spec for rows in wanted.values() for of in rows.values() for spec in of], config, title=title))
+    return {name: {place: [next(runs) for _ in of] for place, of in rows.items()} for name, rows in wanted.items()}
 
 
 def values_of(runs: Sequence[Run], metric: str) -> np.ndarray:
