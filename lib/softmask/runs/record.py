@@ -87,6 +87,9 @@ class Record:
         calibration: of the probabilities of all pixels of the test images; None in super-resolution.
         predictions: of some test images, by id, (S, S) uint8: probability, or super-resolved image, times 255.
         threshold: at and above which a probability means lesion.
+        failed: whether the training failed to start, with a second seed too; such a run enters no mean.
+        failures: the curves of each training that failed to start, in order; one that was begun anew with another seed
+            and went well has one.
     """
 
     spec: RunSpec
@@ -100,10 +103,13 @@ class Record:
     predictions: Mapping[str, np.ndarray]
     provenance: Provenance
     threshold: float = 0.5
+    failed: bool = False
+    failures: tuple[Numbers, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "measures", _rounded(self.measures))
         object.__setattr__(self, "curves", _rounded(self.curves))
+        object.__setattr__(self, "failures", tuple(map(_rounded, self.failures)))
 
     @property
     def key(self) -> str:
