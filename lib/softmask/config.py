@@ -22,12 +22,18 @@ BASE_SEED = 2020
 
 @dataclass(frozen=True)
 class Profile:
-    """How much is computed. ``samples`` caps, by purpose, how many images a step uses (None: all there are)."""
+    """How much is computed.
+
+    Attributes:
+        samples: by purpose, the most images that a step uses; None for all there are.
+        keeps: of how many test images a run's record keeps the prediction; None for all.
+    """
 
     name: str
     seeds: int
     is_result: bool
     samples: Mapping[str, int | None] = field(default_factory=dict)
+    keeps: int | None = 8
 
     def cap(self, purpose: str) -> int | None:
         """The most images to use for ``purpose``; None means no cap. An unknown purpose is an error."""
@@ -47,8 +53,12 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         # smoke proves that everything runs; its tables are marked "not a result"
         "smoke": Profile("smoke", 1, False, _samples(labelling=12, readers=24, matting=4, doctors=60, radiomics=40)),
         "cpu": Profile("cpu", 1, True, _samples(labelling=400, readers=None, matting=40, doctors=None, radiomics=None)),
+        # the results that count: hours on a GPU, some 60 core-hours on a CPU
+        "night": Profile(
+            "night", 3, True, _samples(labelling=400, readers=None, matting=40, doctors=None, radiomics=None), None
+        ),
         "full": Profile(
-            "full", 3, True, _samples(labelling=None, readers=None, matting=200, doctors=None, radiomics=None)
+            "full", 3, True, _samples(labelling=None, readers=None, matting=200, doctors=None, radiomics=None), None
         ),
     }
 )

@@ -75,28 +75,67 @@ def test_curves(run):
     np.testing.assert_allclose(curves["learning_rate"], [5e-3 * (1 - step / 16) ** 0.9 for step in (0, 4, 8, 12)])
 
 
-def test_warm_up_follows_the_losses_of_the_mask_alone(run):
+def validating(monkeypatch, *values: float):
+    """Let the epochs have these validation Dice."""
+    coming = iter(values)
+    monkeypatch.setattr(engine, "_validate", lambda *_, **__: next(coming))
+
+
+def test_warm_up_follows_the_dice_loss_alone(run, monkeypatch):
     """As long as it lasts, training is the one without the other losses; afterwards it is not."""
     five = replace(SETTINGS, epochs=5)
     _, expected = run(losses=SOFTGAN[:1], settings=five, folder="alone")
+    validating(monkeypatch, *5 * [0.0])
     _, outcome = run(losses=SOFTGAN, settings=replace(five, warmup=4), folder="warm")
     dice, usual = outcome.curves["loss_dice"], expected.curves["loss_dice"]
     assert dice[:4] == usual[:4]
     assert dice[4] != usual[4]
+    assert outcome.curves["warmup"] == [1, 1, 1, 1, 0]
     assert outcome.best_epoch == 5  # the only one that followed all losses
 
 
-def test_the_best_epoch_is_none_of_the_warm_up(run, data, monkeypatch):
-    falling = iter([0.9, 0.8, 0.3, 0.4])
-    monkeypatch.setattr(engine, "_validate", lambda *_, **__: next(falling))
-    _, outcome = run(losses=SOFTGAN, settings=replace(SETTINGS, warmup=2))
+def test_warm_up_ends_when_the_network_has_learnt_something(run, monkeypatch):
+    validating(monkeypatch, 0.3, 0.7, 0.6, 0.5)  # an empty mask has 0 and foreground everywhere less than 0.3
+    _, outcome = run(losses=SOFTGAN, settings=replace(SETTINGS, warmup=3))
+    assert outcome.curves["warmup"] == [1, 1, 0, 0]
+    assert outcome.best_epoch == 3
+
+
+def test_rate_rises_after_the_warm_up(run, monkeypatch):
+    validating(monkeypatch, 0.9, 0.9, 0.9, 0.9)
+    settings = replace(SETTINGS, warmup=2, ramp=8)  # 4 steps in each of 4 epochs
+    _, outcome = run(losses=SOFTGAN, settings=settings)
+    poly = [5e-3 * (1 - step / 16) ** 0.9 for step in (0, 4, 8, 12)]
+    np.testing.assert_allclose(outcome.curves["learning_rate"], np.multiply(poly, [1, 0.1, 0.55, 1]))
+
+
+def test_the_best_epoch_is_none_of_the_warm_up(run, monkeypatch):
+    validating(monkeypatch, 0.1, 0.8, 0.3, 0.4)
+    _, outcome = run(losses=SOFTGAN, settings=replace(SETTINGS, warmup=3))
     assert outcome.best_epoch == 4
-    falling = iter([0.9, 0.8, 0.3, 0.4])
-    _, outcome = run(settings=replace(SETTINGS, warmup=2), folder="dice")  # no other losses: nothing to warm up for
+    validating(monkeypatch, 0.9, 0.8, 0.3, 0.4)
+    _, outcome = run(settings=replace(SETTINGS, warmup=2), folder="dice")  # no soft loss: no warm-up
     assert outcome.best_epoch == 1
+    assert "warmup" not in outcome.curves
+
+
+def test_a_training_that_finds_nothing_in_a_fifth_of_its_steps_ends_there(run, monkeypatch):
+    long = replace(SETTINGS, epochs=100)  # 400 steps; 200 of them are 50 epochs
+    validating(monkeypatch, *50 * [0.0], *100 * [0.9])
+    _, outcome = run(settings=long)
+    assert outcome.failed
+    assert len(outcome.curves["validation_dice"]) == 50
+    _, again = run(settings=long)  # from its checkpoint: nothing is trained
+    assert again.failed
+    assert again.curves == outcome.curves
+    validating(monkeypatch, *49 * [0.0], 0.9, *100 * [0.0])
+    _, outcome = run(settings=long, folder="late")
+    assert not outcome.failed
+    assert len(outcome.curves["validation_dice"]) == 100
 
 
 def test_the_segmentors_optimiser_starts_afresh_after_the_warm_up(run, monkeypatch):
+    validating(monkeypatch, *4 * [0.0])
     loops, real = [], engine.over_epochs
     monkeypatch.setattr(engine, "over_epochs", lambda loop, *a, **k: loops.append(loop) or real(loop, *a, **k))
     run(losses=SOFTGAN, settings=replace(SETTINGS, warmup=3))
@@ -305,7 +344,8 @@ def test_without_a_loss_of_masks_the_dice_loss_warms_up_and_is_not_reported(run)
     soft = (("soft_mse", 1.0), ("soft_l1", 100.0))
     settings = Settings(epochs=2, batch_size=4, learning_rate=5e-3, warmup=1)
     network, outcome = run(losses=soft, settings=settings)
-    assert set(outcome.curves) == {"train_loss", "loss_soft_mse", "loss_soft_l1", "learning_rate", "validation_dice"}
+    losses = {"train_loss", "loss_soft_mse", "loss_soft_l1"}
+    assert set(outcome.curves) == losses | {"learning_rate", "validation_dice", "warmup"}
     assert outcome.best_epoch == 2
     cold, _ = run(losses=soft, settings=replace(settings, warmup=0), folder="cold")
     assert weights(cold) != weights(network)

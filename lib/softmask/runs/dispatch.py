@@ -15,7 +15,6 @@ from softmask.config import Config
 from softmask.errors import ConfigError, DataError, SoftmaskError
 from softmask.machine import end_with, keep_freed_memory, release_freed_memory
 from softmask.runs import prepared, store
-from softmask.runs.code import code_digest
 from softmask.runs.plan import Planned
 from softmask.runs.prepared import Prepared
 from softmask.runs.single import run_one
@@ -86,14 +85,11 @@ def _there(run: Planned) -> bool:
 def _train(task: Task) -> None:
     run, folder = task.run, task.run.folder
     data = _data(task)
-    if code_digest(run.spec) != run.code:
-        raise DataError(f"the code behind {run.spec.name} has changed since this was started; start again")
     store.begin(folder, run.spec)
     record = run_one(
         run.spec,
         data,
         folder,
-        code_digest=run.code,
         save=lambda network: store.save_weights(folder, network),
         needs=run.needs,
         progress=lambda done, *_: store.write_progress(folder, done),

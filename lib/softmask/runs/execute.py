@@ -29,7 +29,7 @@ MEMORY_OF_A_RUN = 12e9
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A finished run. ``folder`` is its place in the store; None where only its record is there.
+    """A finished run. ``folder`` is its place in the store; None where its record is there without its weights.
 
     ``needs`` are the runs that it builds on; recorded runs have none.
     """
@@ -52,8 +52,8 @@ class Run:
         """
         if self.folder is None:
             raise ConfigError(
-                f"{self.spec.name} comes from its record, which holds no weights; run without SOFTMASK_RECORDED "
-                "(--recorded) to train it"
+                f"{self.spec.name} comes from its record, which holds no weights; delete the record and run without "
+                "SOFTMASK_RECORDED (--recorded) to train it"
             )
         return store.network_of(self.folder, self.record)
 
@@ -67,7 +67,8 @@ def fit(
 ) -> list[Run]:
     """The finished runs of ``specs``, in their order. What the store lacks is trained, each once, the longest first.
 
-    The records go to ``results/<run>/records`` too. An interrupted call keeps what is finished, and a checkpoint of
+    Each record goes to ``results/<run>/records`` as its run ends; one that is committed there counts as finished. An
+    interrupted call keeps what is finished, and a checkpoint of
     every run that was under way; the next call goes on from there.
 
     Args:
@@ -89,12 +90,12 @@ def fit(
     failures = _train(planned.missing, config, jobs, dask, title) if planned.missing else []
     failed = {failure.name for failure in failures}  # what they left is not looked at
     runs = {
-        one.spec: Run(one.spec, one.finished(), one.folder, one.needs)
+        one.spec: Run(one.spec, one.finished(), None if one.record and not one.stored else one.folder, one.needs)
         for one in planned.runs
         if one.spec.name not in failed
     }
     for run in runs.values():
-        _publish(run.record, config)
+        publish(run.record, config)
     if failures:
         listed = "\n".join(f"- {failure.name}: {failure.why}" for failure in failures)
         raise TrainingError(f"{len(failures)} of {len(planned.runs)} runs failed; the others are kept:\n{listed}")
@@ -177,14 +178,16 @@ def _train(missing: list[Planned], config: Config, jobs: int | None, dask: str |
                     tasks.append(Task(run, config, prepared.prepare))
             for task, failure in on_cluster(tasks, dask) if dask else local(tasks, jobs):
                 finished(task.run)
-                if failure is not None:
+                if failure is None:
+                    publish(task.run.finished(), config)
+                else:
                     failures[failure.name] = failure
     if not dask:
         end_idle()
     return list(failures.values())
 
 
-def _publish(record: Record, config: Config) -> None:
+def publish(record: Record, config: Config) -> None:
     """Put the record beside the tables; one that is there already gets a new time, which tells the runner of the
     notebooks which of them stands behind it."""
     path, text = records_folder(config) / f"{record.spec.name}.json", record.to_json()

@@ -13,9 +13,6 @@ from softmask.measure.images import measure_images
 from softmask.runs.prepared import Part
 from softmask.train.epochs import Outcome
 
-SHOWN = 8
-"""Test images whose predictions a record keeps."""
-
 
 class Made(NamedTuple):
     """The trained network (None where nothing was trained), how training went, and what goes into the record of what
@@ -26,8 +23,10 @@ class Made(NamedTuple):
     found: Mapping[str, Any]
 
 
-def measured(test: Part, probabilities: np.ndarray, alphas: np.ndarray, threshold: float) -> dict[str, Any]:
-    """Every measure of a segmentation of the test images, and some of its predictions.
+def measured(
+    test: Part, probabilities: np.ndarray, alphas: np.ndarray, threshold: float, keeps: int | None = 8
+) -> dict[str, Any]:
+    """Every measure of a segmentation of the test images, and its predictions.
 
     Where the test part holds masks at the size that the scanner stored, those of lungs are taken there.
 
@@ -35,21 +34,22 @@ def measured(test: Part, probabilities: np.ndarray, alphas: np.ndarray, threshol
         probabilities, alphas: (N, S, S) in [0, 1]: of lesion, and the soft masks. Of lungs, which have no soft masks,
             the probabilities may have the stored size.
         threshold: where probabilities are cut.
+        keeps: see :attr:`softmask.config.Profile.keeps`.
     """
     if "native" in test.references:
-        return _of_lungs(test, probabilities, threshold)
+        return _of_lungs(test, probabilities, threshold, keeps)
     masks = test.masks[:, 0] > 0
     references = {name: reference[:, 0] for name, reference in test.references.items()}
     soft = test.soft["soft_mask"][:, 0]
     return {
         "measures": measure_images(probabilities, masks, soft, references, alphas, threshold),
         "calibration": calibration(probabilities, masks),
-        "predictions": kept(test, probabilities),
+        "predictions": kept(test, probabilities, keeps),
         "threshold": threshold,
     }
 
 
-def _of_lungs(test: Part, probabilities: np.ndarray, threshold: float) -> dict[str, Any]:
+def _of_lungs(test: Part, probabilities: np.ndarray, threshold: float, keeps: int | None) -> dict[str, Any]:
     from softmask.measure.lungs import measure_lungs, reduced
 
     native, nodules = (test.references[name][:, 0] for name in ("native", "nodules"))
@@ -57,16 +57,13 @@ def _of_lungs(test: Part, probabilities: np.ndarray, threshold: float) -> dict[s
     return {
         "measures": measure_lungs(probabilities, native, nodules, threshold),
         "calibration": calibration(small, test.masks[:, 0] > 0),
-        "predictions": kept(test, small),
+        "predictions": kept(test, small, keeps),
         "threshold": threshold,
     }
 
 
-def kept(test: Part, predictions: np.ndarray) -> dict[str, np.ndarray]:
-    """Of ``predictions`` (N, S, S) in [0, 1] those that the record keeps, by image: (S, S) uint8."""
-    return {test.ids[i]: np.rint(predictions[i] * 255).astype(np.uint8) for i in shown(len(test.ids))}
-
-
-def shown(n: int) -> list[int]:
-    """Rows of the test images whose predictions are kept: at most :data:`SHOWN`, evenly spread over all ``n``."""
-    return np.linspace(0, n - 1, min(n, SHOWN)).round().astype(int).tolist()
+def kept(test: Part, predictions: np.ndarray, keeps: int | None) -> dict[str, np.ndarray]:
+    """Of ``predictions`` (N, S, S) in [0, 1] at most ``keeps``, evenly spread over all, by image: (S, S) uint8."""
+    n = len(test.ids)
+    rows = np.linspace(0, n - 1, n if keeps is None else min(n, keeps)).round().astype(int)
+    return {test.ids[i]: np.rint(predictions[i] * 255).astype(np.uint8) for i in rows}

@@ -20,14 +20,18 @@ T = TypeVar("T")
 _NOT_FINITE = ("nan", "inf", "-inf")
 
 
-def to_plain(value: Any) -> Any:
-    """``value`` as JSON has it: dataclasses as objects, tuples as lists, NaN and infinities as text."""
+def to_plain(value: Any, defaults: bool = True) -> Any:
+    """``value`` as JSON has it: dataclasses as objects, tuples as lists, NaN and infinities as text.
+
+    ``defaults``: whether with the fields that have their default.
+    """
     if is_dataclass(value):
-        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+        pairs = [(field, getattr(value, field.name)) for field in fields(value)]
+        return {field.name: to_plain(item, defaults) for field, item in pairs if defaults or item != field.default}
     if isinstance(value, Mapping):
-        return {str(name): to_plain(item) for name, item in value.items()}
+        return {str(name): to_plain(item, defaults) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [to_plain(item) for item in value]
+        return [to_plain(item, defaults) for item in value]
     if isinstance(value, np.ndarray):
         return to_plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +16,6 @@ from softmask.config import Config
 from softmask.errors import ConfigError, DataError
 from softmask.machine import cpu_model
 from softmask.runs import prepared, store
-from softmask.runs.code import code_digest
 from softmask.runs.record import Record, device_name
 from softmask.runs.spec import RunSpec
 
@@ -25,9 +25,11 @@ class Planned:
     """One run that was asked for.
 
     Attributes:
-        data, code: hex digests of its data and of the code it passes through.
+        data: hex digest of its data.
         folder: its place in the store.
-        record: of the finished run; None where it is missing.
+        record: of the finished run, from the store or the committed one; None where it is missing, or where its weights
+            are and a missing run needs them.
+        stored: whether its weights are in the store.
         damage: what is wrong with what lies in its place, where something is.
         seconds: how long like runs took to train on a machine like this; None where none is known.
         needs: the runs that it builds on.
@@ -35,16 +37,16 @@ class Planned:
 
     spec: RunSpec
     data: str
-    code: str
     folder: Path
     record: Record | None
+    stored: bool = False
     damage: str = ""
     seconds: float | None = None
     needs: tuple[Planned, ...] = ()
 
     @property
     def key(self) -> str:
-        return self.spec.key(self.data, self.code, [need.key for need in self.needs])
+        return self.spec.key(self.data, [need.key for need in self.needs])
 
     def finished(self) -> Record:
         """Its record, read anew where it was missing. Raises DataError where it is (still) missing or damaged."""
@@ -72,32 +74,62 @@ class Plan:
 
 
 def plan(specs: Iterable[RunSpec], config: Config) -> Plan:
-    """Look up ``specs`` in the store; nothing is trained. Data that is not prepared yet is, once.
+    """Look up ``specs`` in the store and among the committed records; nothing is trained.
+
+    A committed record counts as a finished run on a machine whose store lacks it; its network is trained again only
+    where a missing run builds on it. Data that is not prepared yet is prepared, once.
 
     Raises:
         ConfigError: where two different runs have one name.
         MissingData: real data that is asked for and not there.
     """
-    wanted = distinct(specs)
     digests: dict[tuple, str] = {}
-    known: Mapping[tuple, float] | None = None
-    runs: dict[RunSpec, Planned] = {}
+    keys: dict[RunSpec, str] = {}
+    stored: dict[RunSpec, Record] = {}
+    damage: dict[RunSpec, str] = {}
+    wanted = distinct(specs)
     for spec in wanted:
         data = data_of(spec)
         if data not in digests:
             digests[data] = prepared.digest_of(spec, config)
-        code, needs = code_digest(spec), tuple(runs[need] for need in spec.needs)
-        key = spec.key(digests[data], code, [need.key for need in needs])
-        folder, record, damage, seconds = store.folder_of(key), None, "", None
+        keys[spec] = spec.key(digests[data], [keys[need] for need in spec.needs])
         try:
-            record = store.read(folder, spec, key)
+            record = store.read(store.folder_of(keys[spec]), spec, keys[spec])
+            if record is not None:
+                stored[spec] = record
         except DataError as error:
-            damage = str(error)
-        if record is None:  # only those have a time to tell; reading all records takes some
-            known = seconds_known(config) if known is None else known
-            seconds = known.get(likeness(spec))
-        runs[spec] = Planned(spec, digests[data], code, folder, record, damage, seconds, needs)
+            damage[spec] = str(error)
+    finished = {spec: stored.get(spec) or _committed(spec, keys[spec], config) for spec in wanted}
+    for spec in reversed(wanted):  # every run after those that need it
+        if finished[spec] is None:
+            finished |= {need: stored.get(need) for need in spec.needs}
+    known = seconds_known(config) if None in finished.values() else {}  # reading all records takes some time
+    runs: dict[RunSpec, Planned] = {}
+    for spec in wanted:
+        runs[spec] = Planned(
+            spec,
+            digests[data_of(spec)],
+            store.folder_of(keys[spec]),
+            finished[spec],
+            spec in stored,
+            damage.get(spec, ""),
+            known.get(likeness(spec)) if finished[spec] is None else None,
+            tuple(runs[need] for need in spec.needs),
+        )
     return Plan(tuple(runs.values()))
+
+
+def _committed(spec: RunSpec, key: str, config: Config) -> Record | None:
+    """The committed record of the run with that key, if there is one. One that is damaged is none, with a warning."""
+    path = records_folder(config) / f"{spec.name}.json"
+    if not path.exists():
+        return None
+    try:
+        record = Record.read(path)
+    except DataError as error:
+        warnings.warn(f"{error}", stacklevel=3)
+        return None
+    return record if record.spec == spec and record.key == key else None
 
 
 def distinct(specs: Iterable[RunSpec]) -> list[RunSpec]:

@@ -6,8 +6,9 @@ covers, and the binary truth's is lesion where at least half of it is. Slices wh
 of the test part's, what the scanner stored is kept beside.
 
 Preparing takes the readers, the labelling and minutes at most; it is done once for each content of the data and of the
-code it passes through, and kept in the cache. What is kept needs numpy alone. A run, however, hangs on the arrays that
-come of it: code that changes without changing them trains nothing again.
+code it passes through, and kept in the cache. What is kept needs numpy alone. A run, however, depends on
+:attr:`Prepared.digest` alone: on the source images, on which of them are in which part, and on the labels' settings,
+not on the labels' bytes, whose last digits another solver or machine may change.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ class Prepared:
 
     Attributes:
         left_out: for each image that could not be used, its id and why.
-        digest: hex digest of its content: what every array of every part holds.
+        digest: hex digest of what decides a result: the source's images in 8 bits and its masks (of simulated data,
+            which the annotation database and the code decide, the names of the images alone), the parts, and
+            :data:`softmask.label.SETTINGS`.
     """
 
     name: str
@@ -121,7 +124,8 @@ def prepare(spec: RunSpec, config: Config) -> Prepared:
             soft={name: mine[f"soft/{name}"] for name in SOFT_LABELS if f"soft/{name}" in mine},
             references={name[10:]: _reference(mine[name]) for name in mine if name.startswith("reference/")},
         )
-    return Prepared(spec.dataset, spec.source, dataset.origin, _content(spec, arrays), **parts, left_out=left_out)
+    digest = _digest(spec, parts)
+    return Prepared(spec.dataset, spec.source, dataset.origin, digest, **parts, left_out=left_out)
 
 
 def digest_of(spec: RunSpec, config: Config) -> str:
@@ -143,10 +147,19 @@ def _key(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> str:
     return sha256_of(dataset.fingerprint, code, spec.dataset, dataset.source, repr((spec.size, spec.n_train)))
 
 
-def _content(spec: RunSpec, arrays: Mapping[str, np.ndarray]) -> str:
-    """Hex digest of the arrays themselves."""
-    described = [(name, array.dtype.str, array.shape) for name, array in sorted(arrays.items())]
-    return sha256_of(repr((spec.dataset, spec.source, described)), *(arrays[name].tobytes() for name, *_ in described))
+def _digest(spec: RunSpec, parts: Mapping[str, Part]) -> str:
+    """:attr:`Prepared.digest`."""
+    from softmask.label import SETTINGS
+
+    content: list[str | bytes] = [repr((spec.dataset, spec.source, spec.size, SETTINGS))]
+    for name, part in parts.items():
+        content.append(repr((name, part.ids, part.groups)))
+        if spec.source == "real":
+            content.append(np.rint(255 * part.images).astype(np.uint8).tobytes())
+            content.append(
+                b"" if spec.dataset == "lnsm" else np.packbits(part.masks > 0).tobytes()
+            )  # lnsm's are labels
+    return sha256_of(*content)
 
 
 def _cached(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -11,6 +11,7 @@ from softmask.data.experiments import FOLDS, PAPER_SIZES
 from softmask.errors import ConfigError
 from softmask.nets.registry import NETWORKS, SR_NETWORKS, entry
 from softmask.nets.srgan import SCALE
+from softmask.runs import rates
 from softmask.runs.spec import LUNGS
 from softmask.train.epochs import Settings
 
@@ -24,6 +25,7 @@ class Training:
         n_train: the most training images; None for all there are.
         size: of the images, in pixels.
         scale: how much larger the networks see them that take enlarged images.
+        steps: of the training, from which its epochs follow; None: the settings name the epochs.
         own_rates: whether every network has the learning rate of its entry in the registry instead of that of
             ``settings``. A few hundred steps leave no time for one rate to suit all; the papers' schedule does.
     """
@@ -33,6 +35,7 @@ class Training:
     size: int
     scale: int = SCALE
     own_rates: bool = True
+    steps: int | None = None
 
 
 TRAINING: Mapping[str, Training] = MappingProxyType(
@@ -49,7 +52,14 @@ TRAINING: Mapping[str, Training] = MappingProxyType(
             size=64,
             scale=2,
         ),
-        # SoftGAN, section 3.3, but for the warm-up (see Settings.warmup)
+        "night": Training(
+            Settings(epochs=1, batch_size=8, learning_rate=1e-3, discriminator_width=16),
+            n_train=None,
+            size=64,
+            scale=2,
+            steps=3000,
+        ),
+        # SoftGAN, section 3.3, but for the start (softmask.train.start)
         "full": Training(
             Settings(epochs=60, batch_size=2, learning_rate=2e-4, warmup=2), n_train=None, size=64, own_rates=False
         ),
@@ -65,6 +75,11 @@ _OWN: Mapping[tuple[str, str], Training] = MappingProxyType(
         ("cpu", "srgan"): Training(
             Settings(epochs=4, batch_size=4, learning_rate=2e-3, warmup=3, discriminator_width=8),
             n_train=200,
+            size=128,
+        ),
+        ("night", "srgan"): Training(
+            Settings(epochs=16, batch_size=8, learning_rate=2e-3, warmup=8, discriminator_width=16),
+            n_train=None,
             size=128,
         ),
         # CasGAN, section "Training details"; the batch size and how long the rate falls are not in the paper
@@ -90,6 +105,12 @@ _LUNGS: Mapping[str, Training] = MappingProxyType(
         "cpu": Training(
             Settings(epochs=9, batch_size=4, learning_rate=1e-3, discriminator_width=8), n_train=200, size=112
         ),
+        "night": Training(
+            Settings(epochs=1, batch_size=8, learning_rate=1e-3, discriminator_width=16),
+            n_train=None,
+            size=112,
+            steps=3000,
+        ),
         # LGAN, section 4.2; epochs and batch size are not in the paper
         "full": Training(
             Settings(epochs=20, batch_size=8, learning_rate=1e-5), n_train=None, size=224, own_rates=False
@@ -111,6 +132,45 @@ _SETS: Mapping[tuple[str, str], Mapping[str, int]] = MappingProxyType(
 small sets 210 to 300 steps, whether they have 60 or 400 images to train on."""
 
 
+_STEPS: Mapping[tuple[str, str], int] = MappingProxyType(
+    {("night", name): 2000 for name in PAPER_SIZES if name.startswith(("isbi2012", "promise12", "lidc-119"))}
+)
+"""By profile and data set, steps of a training that are not those of the rest."""
+
+
+_WIDTHS: Mapping[tuple[str, str], int] = MappingProxyType(
+    {
+        ("night", network): width
+        for network, width in {
+            "improved_backbone": 12,
+            "unet": 16,
+            "unetplusplus": 8,
+            "unet3plus": 8,
+            "cfcnn": 16,
+            "dbresnet": 12,
+            "infnet": 16,
+            "infnet_sr": 16,
+            "medt": 8,
+            "medt_sr": 8,
+            "srgan": 16,
+        }.items()
+    }
+)
+"""By profile and network, widths other than the registry's for ``cpu``; networks on enlarged images keep those."""
+
+
+START: Mapping[str, Mapping[str, int]] = MappingProxyType(
+    {
+        "smoke": {"warmup": 1},
+        "cpu": {"warmup": 2, "ramp": 50},
+        "night": {"warmup": 5, "ramp": 200},
+        "full": {"warmup": 5, "ramp": 200},
+    }
+)
+"""By profile, the most epochs of the Dice loss alone, and the steps in which the learning rate rises after them
+(:mod:`softmask.train.start`)."""
+
+
 _DSNET = ("dsnet-v1", "dsnet-v2")
 _TABLES: Mapping[tuple[str, str, str], Mapping[str, int]] = MappingProxyType(
     {("cpu", paper, dataset): {"epochs": 2} for paper in _DSNET for dataset in ("lnsm", "lidc", *FOLDS)}
@@ -121,8 +181,16 @@ _TABLES: Mapping[tuple[str, str, str], Mapping[str, int]] = MappingProxyType(
 have 70 runs for each seed between them; in the cpu profile they are as short as it takes to end within minutes."""
 
 
-def training(profile: Profile, network: str, dataset: str, paper: str = "") -> Training:
-    """How ``profile`` trains ``network`` on ``dataset`` for the tables of a paper.
+def width(profile: Profile, network: str) -> int:
+    """Channels of the first level of a network in ``profile``."""
+    name = "cpu" if profile.name == "night" else profile.name
+    return _WIDTHS.get((profile.name, network)) or entry(network).width(name)
+
+
+def training(
+    profile: Profile, network: str, dataset: str, paper: str = "", losses: Sequence[tuple[str, float]] = ()
+) -> Training:
+    """How ``profile`` trains ``network`` on ``dataset`` under ``losses`` for the tables of a paper.
 
     Raises:
         ConfigError: for a profile that is not known.
@@ -133,7 +201,16 @@ def training(profile: Profile, network: str, dataset: str, paper: str = "") -> T
     if dataset in LUNGS:
         found = _LUNGS[profile.name]
     own = _TABLES.get((profile.name, paper, dataset), _SETS.get((profile.name, dataset), {}))
-    settings = replace(found.settings, **own) if network in NETWORKS else found.settings
+    settings = found.settings
+    if network in NETWORKS:
+        settings = replace(settings, **own)
+        if found.steps:
+            steps = _STEPS.get((profile.name, dataset), found.steps)
+            settings = replace(settings, epochs=round(steps / (PAPER_SIZES[dataset]["train"] // settings.batch_size)))
+        if dataset not in LUNGS:
+            start = START[profile.name]
+            settings = replace(settings, **start | {"warmup": min(start["warmup"], settings.epochs - 1)})
     if found.own_rates and network in {*NETWORKS, *SR_NETWORKS}:
-        settings = replace(settings, learning_rate=entry(network).rate)
+        rate = rates.chosen(dataset, network, losses) if profile.name == "night" else None
+        settings = replace(settings, learning_rate=rate or entry(network).rate)
     return replace(found, settings=settings)

@@ -1,6 +1,8 @@
-"""What a finished run leaves: its measures, curves, a few predictions, and where they come from. No weights.
+"""What a finished run leaves: its measures, curves, predictions, and where they come from. No weights.
 
-A record is a JSON file of some tens of kilobytes. Numbers are kept to :data:`DIGITS` significant digits, and those are
+A record is a JSON file of a hundred kilobytes or so, plain data that outlives this package: settings and numbers by
+name; the predictions as one block of bytes, images by rows by columns, packed by LZMA (``xz``) and written in base64.
+Numbers are kept to :data:`DIGITS` significant digits, and those are
 what tables are made of, so that a table from records is the table from runs, byte for byte.
 """
 
@@ -9,7 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import zlib
+import lzma
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 DIGITS = 5
 LARGEST = 8192
 """Height and width of the largest predictions that are read."""
+MOST_PIXELS = 2**28
+"""Pixels of all predictions of the largest record that is read."""
 
 PACKAGES = ("softmask", "torch", "numpy", "scipy", "monai", "segmentation-models-pytorch")
 
@@ -51,7 +55,9 @@ class Provenance:
     """Where a record comes from.
 
     Attributes:
-        data, code: hex digests of the prepared data and of the code (:mod:`softmask.runs.code`).
+        data: hex digest of the data (:attr:`softmask.runs.prepared.Prepared.digest`).
+        numerics: :data:`softmask.runs.spec.NUMERICS` of the code that trained it.
+        features: hex digest of the weights of a perceptual loss; empty without one.
         origin: of the data, in words.
         weights: the file that the run's weights were written to; None where nothing was trained.
         seconds: of training, over all its starts.
@@ -62,7 +68,7 @@ class Provenance:
     """
 
     data: str
-    code: str
+    numerics: int
     origin: str
     weights: WeightsFile | None
     seconds: float
@@ -72,6 +78,7 @@ class Provenance:
     commit: str | None
     dirty: bool | None
     needs: tuple[str, ...] = ()
+    features: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +92,8 @@ class Record:
         best_epoch: whose weights were measured: that with the best validation Dice; the last in super-resolution.
         n_parameters: of the network.
         calibration: of the probabilities of all pixels of the test images; None in super-resolution.
-        predictions: of some test images, by id, (S, S) uint8: probability, or super-resolved image, times 255.
+        predictions: of test images, by id, (S, S) uint8: probability, or super-resolved image, times 255. Of every test
+            image, or of some in the small profiles (:attr:`softmask.config.Profile.keeps`).
         threshold: at and above which a probability means lesion.
         failed: whether the training failed to start, with a second seed too; such a run enters no mean.
         failures: the curves of each training that failed to start, in order; one that was begun anew with another seed
@@ -114,7 +122,8 @@ class Record:
     @property
     def key(self) -> str:
         """Of the run (:meth:`RunSpec.key`)."""
-        return self.spec.key(self.provenance.data, self.provenance.code, self.provenance.needs)
+        around = self.provenance
+        return self.spec.key(around.data, around.needs, around.numerics, around.features)
 
     def frame(self) -> pd.DataFrame:
         """One row for each test image: ``id``, ``group`` and every measure."""
@@ -125,8 +134,16 @@ class Record:
     def to_json(self) -> str:
         """The file's text; one line for each measure and curve."""
         content = to_plain({name: value for name, value in vars(self).items() if name != "predictions"})
-        content["predictions"] = {name: _packed(image) for name, image in self.predictions.items()}
+        images = [np.ascontiguousarray(image, np.uint8).tobytes() for image in self.predictions.values()]
+        pixels = base64.b64encode(lzma.compress(b"".join(images), preset=9 | lzma.PRESET_EXTREME)).decode()
+        content["predictions"] = {"ids": list(self.predictions), "pixels": pixels}
         return _lines(content) + "\n"
+
+    def shown(self, most: int = 8) -> dict[str, np.ndarray]:
+        """At most ``most`` of the predictions, evenly spread over all, for figures."""
+        names = list(self.predictions)
+        rows = np.linspace(0, len(names) - 1, min(len(names), most)).round().astype(int)
+        return {names[row]: self.predictions[names[row]] for row in rows}
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str | Path) -> Record:
@@ -139,14 +156,14 @@ class Record:
             content = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{where}: no JSON ({error})") from error
-        if not isinstance(content, dict) or not isinstance(content.get("predictions"), dict):
-            raise DataError(f"{where}: predictions: is missing, or no object")
-        packed = content.pop("predictions")
+        packed = content.pop("predictions", None) if isinstance(content, dict) else None
+        if not isinstance(packed, dict) or not isinstance(packed.get("ids"), list):
+            raise DataError(f"{where}: predictions: is missing, or no object with ids and pixels")
         fields = read_fields(cls, content, str(where), besides="predictions")
         size = fields["spec"].size
         if not 0 < size <= LARGEST:
             raise DataError(f"{where}: spec: size: predictions of {size} x {size} pixels cannot be")
-        predictions = {name: _unpacked(image, size, f"{where}: predictions: {name}") for name, image in packed.items()}
+        predictions = _unpacked(packed["ids"], packed.get("pixels"), size, f"{where}: predictions")
         record = cls(**fields, predictions=predictions)
         for name, values in {"groups": record.groups, **record.measures}.items():
             if len(values) != len(record.ids):
@@ -185,18 +202,18 @@ def _rounded(numbers: Mapping[str, Sequence[float]]) -> Numbers:
     return {name: tuple(map(significant, values)) for name, values in numbers.items()}
 
 
-def _packed(image: np.ndarray) -> str:
-    return base64.b64encode(zlib.compress(np.ascontiguousarray(image, np.uint8).tobytes(), 9)).decode()
-
-
-def _unpacked(text: Any, size: int, where: str) -> np.ndarray:
+def _unpacked(ids: list, pixels: Any, size: int, where: str) -> dict[str, np.ndarray]:
+    wanted = len(ids) * size * size
+    if not all(isinstance(name, str) for name in ids) or len(set(ids)) < len(ids) or wanted > MOST_PIXELS:
+        raise DataError(f"{where}: ids: no list of distinct names, or too many of them")
     try:
-        pixels = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), size * size + 1)
-    except (TypeError, binascii.Error, ValueError, zlib.error) as error:
-        raise DataError(f"{where}: no packed image ({error})") from error
-    if len(pixels) != size * size:
-        raise DataError(f"{where}: is no image of {size} x {size} pixels")
-    return np.frombuffer(pixels, np.uint8).reshape(size, size)
+        unpacked = lzma.LZMADecompressor().decompress(base64.b64decode(pixels, validate=True), wanted + 1)
+    except (TypeError, binascii.Error, ValueError, EOFError, lzma.LZMAError) as error:
+        raise DataError(f"{where}: pixels: no packed images ({error})") from error
+    if len(unpacked) != wanted:
+        raise DataError(f"{where}: pixels: are not {len(ids)} images of {size} x {size}")
+    images = np.frombuffer(unpacked, np.uint8).reshape(len(ids), size, size)
+    return dict(zip(ids, images, strict=True))
 
 
 def _lines(value: Any, depth: int = 2, indent: str = "") -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from softmask.config import PROFILES
 from softmask.errors import TrainingError
 from softmask.measure.images import THRESHOLD
 from softmask.measure.segmentation import dice
@@ -15,38 +16,52 @@ from softmask.runs.inputs import Finished, channels, feed, read
 from softmask.runs.measured import Made, measured
 from softmask.runs.prepared import Prepared
 from softmask.runs.spec import SOFTENED, RunSpec
+from softmask.runs.store import AGAIN
 from softmask.train.device import seeded
 from softmask.train.engine import predict, train
-from softmask.train.epochs import Progress
+from softmask.train.epochs import Curves, Progress
+
+ANOTHER_SEED = 1000
+"""Added to the seed of a training that has failed to start."""
 
 THRESHOLDS = np.concatenate([np.arange(0.05, 0.95, 0.05), np.arange(0.95, 0.996, 0.005)])
 """Tried on the validation images for a network trained on softened masks: CasGAN takes one "close to 255"."""
 
 
 def make(spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Finished], progress: Progress | None) -> Made:
-    """Train the network of ``spec`` and measure it on the test images. See :func:`softmask.runs.single.run_one`."""
-    with seeded(spec.seed):
-        network = build(spec.network, spec.width, spec.inputs, spec.reduction)
+    """Train the network of ``spec`` and measure it on the test images. See :func:`softmask.runs.single.run_one`.
+
+    A training that fails to start (:mod:`softmask.train.start`) is begun once more, with the seed that
+    :data:`ANOTHER_SEED` gives; what it left stays in the record.
+    """
     fed = feed(spec, data, needs)
-    outcome = train(
-        network,
-        spec.losses,
-        spec.label,
-        fed,
-        spec.settings,
-        spec.seed,
-        folder,
-        name=spec.name,
-        upright=spec.of_lungs,
-        progress=progress,
-    )
+    failures: list[Curves] = []
+    for seed, place in ((spec.seed, folder), (spec.seed + ANOTHER_SEED, folder / AGAIN)):
+        with seeded(seed):
+            network = build(spec.network, spec.width, spec.inputs, spec.reduction)
+        outcome = train(
+            network,
+            spec.losses,
+            spec.label,
+            fed,
+            spec.settings,
+            seed,
+            place,
+            name=spec.name,
+            upright=spec.of_lungs,
+            progress=progress,
+        )
+        if not outcome.failed:
+            break
+        failures.append(outcome.curves)
     threshold = THRESHOLD
     if spec.label == SOFTENED:
         alphas = read(spec, predict(network, fed.validation.images))[1]
         threshold = best_threshold(alphas, data.validation.masks[:, 0], spec.name)
     del fed  # its channels and the test images' are not needed together
     answers = predict(network, channels(spec, data.test.images, needs))
-    return Made(network, outcome, measured(data.test, *read(spec, answers), threshold))
+    found = measured(data.test, *read(spec, answers), threshold, PROFILES[spec.profile].keeps)
+    return Made(network, outcome, found | {"failed": outcome.failed, "failures": tuple(failures)})
 
 
 def best_threshold(alphas: np.ndarray, masks: np.ndarray, name: str) -> float:

@@ -13,7 +13,7 @@ from softmask.nets.registry import n_parameters
 from softmask.runs.inputs import Finished
 from softmask.runs.prepared import Prepared
 from softmask.runs.record import Provenance, Record, WeightsFile, surroundings
-from softmask.runs.spec import RunSpec
+from softmask.runs.spec import NUMERICS, RunSpec
 from softmask.train.epochs import Progress
 
 
@@ -22,7 +22,6 @@ def run_one(
     data: Prepared,
     folder: Path,
     *,
-    code_digest: str,
     save: Callable[[nn.Module], WeightsFile],
     needs: Sequence[Finished] = (),
     progress: Progress | None = None,
@@ -31,13 +30,12 @@ def run_one(
 
     Args:
         folder: of the checkpoint, from which an interrupted training goes on.
-        code_digest: goes into the provenance.
         save: given the trained network, keeps its weights.
         needs: the finished runs of ``spec.needs``.
         progress: see :data:`softmask.train.epochs.Progress`.
     """
     around = surroundings()  # of the code as it is when training starts
-    kind = import_module(spec.kind)  # not imported above: a run's version does not hang on the other kinds
+    kind = import_module(spec.kind)
     network, outcome, found = kind.make(spec, data, folder, needs, progress)
     return Record(
         spec=spec,
@@ -48,7 +46,8 @@ def run_one(
         n_parameters=n_parameters(network) if network else 0,
         provenance=Provenance(
             data=data.digest,
-            code=code_digest,
+            numerics=NUMERICS,
+            features=spec.features,
             origin="; ".join([data.origin, *(Perceptual(name).origin for name, _ in spec.losses if name in LAYERS)]),
             weights=save(network) if network else None,
             seconds=round(outcome.seconds, 1),

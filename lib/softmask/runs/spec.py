@@ -1,15 +1,21 @@
-"""What one training run is: everything that decides its result, but for the data's content and the code."""
+"""What one training run is: everything that decides its result, but for the data's content and the code.
+
+A finished run is known by its key: a digest of its settings (those that have their default left out, so that a new one
+changes no key), of its data, of what it builds on, and of :data:`NUMERICS`, which stands for the code.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from softmask.config import PROFILES
 from softmask.errors import ConfigError
 from softmask.files import sha256_of
+from softmask.nets import perceptual
 from softmask.nets.classical import CLASSICAL
 from softmask.nets.registry import NETWORKS, SR_NETWORKS
 from softmask.nets.srgan import SCALE
@@ -17,6 +23,10 @@ from softmask.runs.plain import from_plain, to_plain
 from softmask.train.epochs import Settings
 from softmask.train.losses import LOSSES, WassersteinLoss, split
 from softmask.train.super_resolution import check_losses
+
+NUMERICS = 1
+"""Raised when the code's results change: every run is then trained anew. ``tests/runs/test_golden.py`` fails where the
+results of a dozen runs have changed and the number has not."""
 
 HIGH_RESOLUTION, TEACHER, SOFTENED = "high_resolution", "teacher", "softened"
 
@@ -176,9 +186,25 @@ class RunSpec:
         """Whether lungs are sought, on whole slices."""
         return self.dataset in LUNGS
 
-    def key(self, data_digest: str, code_digest: str, needs: Sequence[str] = ()) -> str:
-        """Hex digest of the run: of this, the data's content, the code it passes through, and the keys of its needs."""
-        return sha256_of(json.dumps(self.to_json(), sort_keys=True), data_digest, code_digest, *needs)
+    @property
+    def features(self) -> str:
+        """Hex digest of the weights of a perceptual loss, which are a file of the user's or made from a seed; empty
+        without such a loss."""
+        layers = [name for name, _ in self.losses if name in perceptual.LAYERS]
+        return sha256_of(*map(_features, layers)) if layers else ""
+
+    def key(self, data: str, needs: Sequence[str] = (), numerics: int = NUMERICS, features: str | None = None) -> str:
+        """Hex digest of the run.
+
+        Args:
+            data: digest of its data (:attr:`softmask.runs.prepared.Prepared.digest`).
+            needs: keys of the runs it builds on.
+            numerics, features: of a record; by default those of this code and machine.
+        """
+        features = self.features if features is None else features
+        return sha256_of(
+            json.dumps(to_plain(self, defaults=False), sort_keys=True), data, str(numerics), features, *needs
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -188,6 +214,11 @@ class RunSpec:
     def from_json(cls, content: Any, where: str = "spec") -> RunSpec:
         """What :meth:`to_json` gave. Raises DataError, naming ``where`` and the field, for anything else."""
         return from_plain(cls, content, where)
+
+
+@lru_cache
+def _features(layer: str) -> str:
+    return perceptual.Perceptual(layer).digest()
 
 
 def _known(what: str, name: str, names: Iterable[str]) -> None:

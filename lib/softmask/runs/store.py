@@ -4,7 +4,7 @@
 
     <SOFTMASK_RUNS, default ./runs>/<first digits of the key>/
         spec.json            what is or was being trained here
-        checkpoint.pt        while it is
+        checkpoint.pt        while it is; again/checkpoint.pt of a second attempt
         weights.safetensors  float32
         record.json          written last: a run is finished when it is there
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,8 @@ from softmask.runs.record import Record, WeightsFile
 from softmask.runs.spec import RunSpec
 
 SPEC, CHECKPOINT, WEIGHTS, RECORD = "spec.json", "checkpoint.pt", "weights.safetensors", "record.json"
+AGAIN = "again"
+"""Folder of the checkpoint of a training that was begun once more (:mod:`softmask.runs.segment`)."""
 _LOCK, _PROGRESS = "lock", "progress"
 
 
@@ -91,6 +94,7 @@ def finish(folder: Path, record: Record) -> None:
     write_atomic(folder / RECORD, record.to_json())
     for name in (CHECKPOINT, _PROGRESS):
         (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / AGAIN, ignore_errors=True)
 
 
 def read(folder: Path, spec: RunSpec, key: str) -> Record | None:

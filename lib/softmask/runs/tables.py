@@ -6,9 +6,8 @@ from collections.abc import Iterable
 
 from softmask.config import BASE_SEED, Config
 from softmask.errors import ConfigError
-from softmask.nets.registry import entry
 from softmask.runs.methods import METHODS, SRGAN, SRGAN_SMALL, method, name_of
-from softmask.runs.profiles import training
+from softmask.runs.profiles import training, width
 from softmask.runs.spec import BY_SR, ENLARGED, RunSpec
 
 TABLES = (
@@ -27,6 +26,9 @@ TABLES = (
 
 CT = "lnsm"
 """The general CT that super-resolution is trained on."""
+
+ONE_SRGAN = ("smoke", "cpu")
+"""Profiles in which one super-resolution network serves all seeds."""
 
 ON_REQUEST = ("promise12", "lidc-lung", "qin-lung")
 """Data sets whose real data takes an account with its publisher, or is hundreds of scans."""
@@ -65,20 +67,21 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: s
 
     ``paper``, such as ``dsnet-v2``, tells which one's row it is, where papers mean different things by a name.
 
-    Super-resolution is trained once for each source, on :data:`CT` and from the first seed, whatever it serves.
+    Super-resolution is trained on :data:`CT`, whatever it serves: for each seed, in the profiles of :data:`ONE_SRGAN`
+    once.
 
     Raises:
         ConfigError: for a row without a method; it lists those that have one.
     """
     found = method(row, dataset, paper)
-    profile = training(config.profile, found.network, dataset, paper)
+    profile = training(config.profile, found.network, dataset, paper, found.losses)
     small = config.profile.name != "full"
     return RunSpec(
         dataset=dataset,
         source=source_of(dataset, config),
         profile=config.profile.name,
         network=found.network,
-        width=entry(found.network).width(config.profile.name) if found.losses else 0,
+        width=width(config.profile, found.network) if found.losses else 0,
         label=found.label,
         losses=SRGAN_SMALL if found.losses == SRGAN and small else found.losses,
         seed=seed,
@@ -87,7 +90,9 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: s
         settings=profile.settings,
         channels=found.channels,
         scale=profile.scale if set(ENLARGED) & set(found.channels) else 1,
-        sr=spec("srgan", CT, config) if set(BY_SR) & set(found.channels) else None,
+        sr=spec("srgan", CT, config, BASE_SEED if config.profile.name in ONE_SRGAN else seed)
+        if set(BY_SR) & set(found.channels)
+        else None,
         prior=spec(found.prior, found.trained_on or dataset, config, seed, paper) if found.prior else None,
     )
 

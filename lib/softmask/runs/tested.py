@@ -7,17 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
+from softmask.config import PROFILES
 from softmask.measure.images import DOCTORS, THRESHOLD
 from softmask.measure.segmentation import dice
 from softmask.runs.inputs import Finished, channels, read
-from softmask.runs.measured import Made, measured
+from softmask.runs.measured import Made, kept, measured
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.spec import RunSpec
 from softmask.train.engine import predict
 from softmask.train.epochs import Outcome, Progress
 
 KEPT = 48
-"""Test images whose predictions a record keeps: enough that most kinds of nodules are among them."""
+"""Test images whose predictions a record keeps at least: enough that most kinds of nodules are among them."""
 
 MEASURES = (
     "dice_staple",
@@ -33,17 +34,12 @@ def make(spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Finished],
     [prior] = needs
     seen = channels(prior.spec, data.test.images, prior.needs)
     probabilities, alphas = read(prior.spec, predict(prior.network(), seen))
-    found = measured(data.test, probabilities, alphas, THRESHOLD)
+    keeps = PROFILES[spec.profile].keeps
+    found = measured(data.test, probabilities, alphas, THRESHOLD, keeps)
     if set(DOCTORS) <= set(data.test.references):
         found["measures"] |= beside_readers(probabilities >= THRESHOLD, data.test)
-        found["predictions"] = {data.test.ids[i]: np.rint(255 * probabilities[i]).astype(np.uint8) for i in kept(data)}
+        found["predictions"] = kept(data.test, probabilities, keeps and KEPT)
     return Made(None, Outcome({}, 0, 0.0, "cpu"), found)
-
-
-def kept(data: Prepared) -> list[int]:
-    """Rows of the test images whose predictions the record keeps: at most :data:`KEPT`, evenly spread."""
-    n = len(data.test)
-    return np.linspace(0, n - 1, min(n, KEPT)).round().astype(int).tolist()
 
 
 def beside_readers(predicted: np.ndarray, test: Part) -> dict[str, np.ndarray]:

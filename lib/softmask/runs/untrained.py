@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from softmask.config import PROFILES
 from softmask.measure.images import THRESHOLD
 from softmask.nets.classical import ClassicalSegmentor, classical
 from softmask.runs.inputs import Finished, soft_masks
@@ -24,7 +25,9 @@ def make(spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Finished],
         segmentor.fit(data.train.images, data.train.masks)
     starts = soft_masks(needs[0], data.test.images) if needs else None
     found = segmentor.predict(_seen(segmentor, data.test), starts)[:, 0]
-    return Made(None, Outcome({}, 0, 0.0, "cpu"), measured(data.test, found, found, THRESHOLD))
+    return Made(
+        None, Outcome({}, 0, 0.0, "cpu"), measured(data.test, found, found, THRESHOLD, PROFILES[spec.profile].keeps)
+    )
 
 
 def _seen(segmentor: ClassicalSegmentor, test: Part) -> np.ndarray:

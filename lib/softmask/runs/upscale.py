@@ -16,6 +16,9 @@ from softmask.train.device import seeded
 from softmask.train.epochs import Progress
 from softmask.train.super_resolution import degrade, train_super_resolution, upscale
 
+SHOWN = 8
+"""Super-resolved test images that a record keeps: grey pictures do not pack as masks do."""
+
 
 def make(spec: RunSpec, data: Prepared, folder: Path, needs: Sequence, progress: Progress | None) -> Made:
     """Train the network of ``spec`` and measure it on the test images. See :func:`softmask.runs.single.run_one`."""
@@ -30,6 +33,6 @@ def make(spec: RunSpec, data: Prepared, folder: Path, needs: Sequence, progress:
     found = {
         "measures": measure_upscaled(upscaled, images, masks) | measure_interpolated(low[:, 0], images, masks),
         "calibration": None,
-        "predictions": kept(data.test, upscaled),
+        "predictions": kept(data.test, upscaled, SHOWN),
     }
     return Made(network, outcome, found)

@@ -172,7 +172,7 @@ def doctors(fitted: Fitted, network: str = "casgan") -> dict[tuple[str, str, str
 
 def pictured(run: Run, config: Config, most: int = 3) -> list[list[Panel]]:
     """Rows of CasGAN figure 8 for the first of a run's kept predictions; without data, the prediction alone."""
-    kept = list(run.record.predictions.items())[:most]
+    kept = list(run.record.shown().items())[:most]
     data = data_of(run, config)
     absent = Panel(None, note="image not\nat hand")
     rows = []

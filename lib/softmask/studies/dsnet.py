@@ -122,7 +122,7 @@ def looks(without: Run, having: Run, config: Config, most: int = 3) -> list[Look
     data = None if without.folder is None or having.folder is None else data_of(having, config)
     if data is None:
         return []
-    places = [data.test.ids.index(name) for name in list(having.record.predictions)[:most]]
+    places = [data.test.ids.index(name) for name in list(having.record.shown())[:most]]
     images = data.test.images[places]
     seen = channels(having.spec, images, having.needs)[:, having.spec.channels.index("super_resolved")]
     both = (attention(run, images) for run in (without, having))

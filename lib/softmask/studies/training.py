@@ -381,7 +381,7 @@ def predictions_of(fitted: Fitted, rows: Sequence[str], dataset: str) -> dict[st
     found = {}
     for row in rows:
         runs = fitted.get((row, dataset))
-        kept = runs[0].record.predictions if runs else {}
+        kept = runs[0].record.shown() if runs else {}
         found[row] = {name: image.astype(float) / 255 for name, image in kept.items()}
     return found
 

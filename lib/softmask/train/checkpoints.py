@@ -18,7 +18,7 @@ import torch
 from softmask.errors import TrainingError, brief
 from softmask.files import write_atomic
 
-FORMAT = 1
+FORMAT = 2
 
 _log = logging.getLogger(__name__)
 # What zipfile and torch raise for bytes that are not, or no longer, what was written.
@@ -33,13 +33,14 @@ class Checkpoint:
     Attributes:
         curves: one number for each epoch done, by name.
         seconds: spent so far.
-        best: weights of the epoch with the best validation Dice.
+        best, best_value: weights of the best epoch so far, and its value.
         states: state dicts of modules and optimisers by name.
     """
 
     curves: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
     best: dict[str, torch.Tensor] = field(default_factory=dict)
+    best_value: float = 0.0
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property

@@ -1,7 +1,8 @@
 """Training of segmentation networks: augmentation, validation, the warm-up and the choice of the weights.
 
 What the papers leave open: augmentation (orientations and small shifts); which epoch's weights are tested: those with
-the best mean Dice on the validation images, cut at 0.5, the earlier one of two equals, the warm-up's epochs aside.
+the best mean Dice on the validation images, cut at 0.5, the earlier one of two equals, the warm-up's epochs aside. How
+a training starts, and when it has failed, is in :mod:`softmask.train.start`.
 What is common to all trainings is in :mod:`softmask.train.epochs`.
 """
 
@@ -22,9 +23,10 @@ from softmask.nets.softgan import PixelDiscriminator
 from softmask.train.adversarial import Adversarial
 from softmask.train.augment import augment, draw
 from softmask.train.device import Place, derived, generator, pick, seeded
-from softmask.train.epochs import Loop, NotFinite, Outcome, Progress, Settings, digest, one_epoch, over_epochs
+from softmask.train.epochs import Curves, Loop, NotFinite, Outcome, Progress, Settings, digest, one_epoch, over_epochs
 from softmask.train.evaluate import evaluate
-from softmask.train.losses import LOSSES, Batch, WassersteinLoss, Weighted, by_tanh, looking_at, split
+from softmask.train.losses import LOSSES, Batch, WassersteinLoss, Weighted, by_tanh, split
+from softmask.train.start import Start, baseline
 from softmask.train.supervised import Supervised
 from softmask.train.wasserstein import Wasserstein
 
@@ -60,7 +62,8 @@ def train(
     upright: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Train ``network``, fresh from :func:`~softmask.train.device.seeded`, until it holds the best epoch's weights.
+    """Train ``network``, fresh from :func:`~softmask.train.device.seeded`, until it holds the best epoch's weights, or
+    has failed to start.
 
     Goes on from ``folder/checkpoint.pt`` where there is one of the same training. A GAN loss brings in a
     :class:`~softmask.nets.softgan.PixelDiscriminator`, a Wasserstein loss its critic of
@@ -81,21 +84,40 @@ def train(
     _check_data(data, label, settings, place)
     images = _tensors(data.train, label, place.device)
     network.to(place.device, memory_format=torch.channels_last)
-    warmup, warm, added = _warm_up(losses, settings)
     n = len(images.images)
+    warm_losses, added = _warm_up(losses)
+    truth = data.validation.masks[:, 0] >= 0.5  # (N, S, S)
+    start = Start(
+        baseline(truth, together=upright),
+        settings.warmup if warm_losses else 0,
+        settings.epochs,
+        settings.steps(n) // settings.epochs,
+    )
     loop = _loop(network, [*losses, *added], settings, seed, place, settings.steps(n))
 
-    def epoch(number: int) -> dict[str, float]:
-        if warmup and number == warmup:
+    def epoch(number: int, curves: Curves) -> dict[str, float]:
+        validation = curves.get("validation_dice", [])
+        first = start.first(validation)
+        warm = first is None
+        if start.warmup and number == first:
             _start_afresh(loop)
         moves = draw(n, images.masks.shape[-1], generator(seed, "moves", number), upright).to(place.device)
 
         def batch(chosen: torch.Tensor) -> Batch:
             return augment(Batch(*(part[chosen] for part in images)), moves[chosen])
 
-        followed = warm if number < warmup else [loss for loss, _ in losses]
-        values = one_epoch(loop, images.images, n, batch, settings, seed, number, followed, losses)
-        return {**values, "validation_dice": _validate(network, data.validation, together=upright)}
+        followed = warm_losses if warm else [loss for loss, _ in losses]
+        since = first if start.warmup else None
+        values = one_epoch(loop, images.images, n, batch, settings, seed, number, followed, losses, since)
+        warmed = {"warmup": float(warm)} if start.warmup else {}
+        return {**values, **warmed, "validation_dice": _validate(network, data.validation, together=upright)}
+
+    def counted(curves: Curves) -> float:
+        """Validation Dice of the last epoch, below that of any other epoch where it followed the Dice loss alone."""
+        return curves["validation_dice"][-1] - 2 * curves.get("warmup", [0])[-1]
+
+    def failed(curves: Curves) -> bool:
+        return start.failed(curves.get("validation_dice", []))
 
     depends_on = {
         "label": label,
@@ -111,11 +133,14 @@ def train(
         depends_on=depends_on,
         epoch=epoch,
         progress=progress,
-        best=("validation_dice", warmup),
+        best=counted,
+        over=failed,
     )
     network.load_state_dict(state.best)
-    best = warmup + int(np.argmax(state.curves["validation_dice"][warmup:])) + 1
-    return Outcome(state.curves, best, state.seconds, place.device.type)
+    validation = state.curves["validation_dice"]
+    first = start.first(validation)
+    best = first + int(np.argmax(validation[first:])) + 1
+    return Outcome(state.curves, best, state.seconds, place.device.type, failed(state.curves))
 
 
 def predict(network: SegmentationNet, images: np.ndarray, batch_size: int = 16) -> np.ndarray:
@@ -123,12 +148,12 @@ def predict(network: SegmentationNet, images: np.ndarray, batch_size: int = 16) 
     return evaluate(network, lambda batch: torch.sigmoid(network(batch)), images, batch_size)
 
 
-def _warm_up(losses: Weighted, settings: Settings) -> tuple[int, list[str], Weighted]:
-    """Epochs of the warm-up, the losses followed in it, and the one that is added for it (none or one)."""
-    if not settings.warmup or not by_tanh(losses):
-        return 0, [], ()
-    masks = looking_at("masks", losses)
-    return (settings.warmup, masks, ()) if masks else (settings.warmup, ["dice"], (("dice", 1.0),))
+def _warm_up(losses: Weighted) -> tuple[list[str], Weighted]:
+    """The losses followed in the warm-up, and the one that is added for it (none or one); none without a soft loss."""
+    if not by_tanh(losses):
+        return [], ()
+    dice_losses = [name for name, _ in losses if name.startswith("dice")]
+    return (dice_losses, ()) if dice_losses else (["dice"], (("dice", 1.0),))
 
 
 def _start_afresh(loop: Loop) -> None:

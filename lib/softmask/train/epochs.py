@@ -27,6 +27,7 @@ from softmask.train import checkpoints
 from softmask.train.checkpoints import Checkpoint
 from softmask.train.device import Place, derived, deterministic, generator, seeded
 from softmask.train.losses import Weighted
+from softmask.train.start import SLOW
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,11 @@ class Settings:
         learning_rate: at the first step.
         power: of the poly schedule.
         hold: epochs at the beginning in which the rate stays as it is (CasGAN: 35).
-        warmup: epochs at the beginning in which a network with a soft L1 or squared loss follows the losses of the
-            binary mask alone; the Dice loss, where it has none. Not in the papers: with SoftGAN's and CasGAN's weights
-            the soft L1 loss is nearly all of the sum, and an empty mask is a minimum of it that a fresh network falls
-            into. A discriminator learns from the start. None of these epochs is chosen as the best, and the segmentor's
-            optimiser starts afresh after them.
+        warmup: the most epochs at the beginning in which a network with a soft L1 or squared loss follows the Dice loss
+            of the binary mask alone (:mod:`softmask.train.start`; not in the papers). A discriminator learns from the
+            start. None of these epochs is chosen as the best, and the segmentor's optimiser starts afresh after them.
+            In super-resolution the number of epochs of the content loss alone.
+        ramp: steps after the warm-up in which the learning rate rises from a tenth to its full value.
         discriminator_width: channels of the discriminator, or of the critic's first block, where there is one.
 
     Raises:
@@ -56,11 +57,12 @@ class Settings:
     power: float = 0.9
     hold: int = 0
     warmup: int = 0
+    ramp: int = 0
     discriminator_width: int = PixelDiscriminator.FULL_WIDTH
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if not (value > 0 or (name in ("warmup", "hold") and value == 0)):
+            if not (value > 0 or (name in ("warmup", "hold", "ramp") and value == 0)):
                 raise ConfigError(f"{name} must be positive, not {value!r}")
         if self.hold >= self.epochs:
             raise ConfigError(f"{self.hold} of {self.epochs} epochs at a constant rate leave none to lower it in")
@@ -71,10 +73,14 @@ class Settings:
         """Steps of the whole training on ``n`` images."""
         return self.epochs * (n // min(self.batch_size, n))
 
-    def rate(self, step: int, steps: int) -> float:
-        """Learning rate of ``step``, from 0, out of ``steps``: constant in the epochs of ``hold``, then poly."""
+    def rate(self, step: int, steps: int, since: int | None = None) -> float:
+        """Learning rate of ``step``, from 0, out of ``steps``: constant in the epochs of ``hold``, then poly. Where all
+        losses began at step ``since``, times a factor that rises from a tenth to 1 over ``ramp`` steps."""
         held = steps * self.hold // self.epochs
-        return self.learning_rate * (1 - max(step - held, 0) / (steps - held)) ** self.power
+        rate = self.learning_rate * (1 - max(step - held, 0) / (steps - held)) ** self.power
+        if since is None or step >= since + self.ramp:
+            return rate
+        return rate * (SLOW + (1 - SLOW) * (step - since) / self.ramp)
 
 
 Curves = Mapping[str, list[float]]
@@ -91,15 +97,18 @@ class Outcome:
             shares of pixels judged rightly; with a critic ``critic_gap``, its numbers of real minus fake masks before
             its steps, and ``adversarial_share``, the length of the gradient that it gives the logits over the sum of
             its length and that of the pixels' losses. Those of training are means over the epoch's steps.
+            ``warmup`` is 1 in epochs that follow the Dice loss alone, where there are such.
         best_epoch: whose weights the network holds, from 1.
         seconds: of training, interruptions not counted.
         device: ``cpu`` or ``cuda``.
+        failed: whether the training ended early because it had failed to start.
     """
 
     curves: Curves
     best_epoch: int
     seconds: float
     device: str
+    failed: bool = False
 
 
 Progress = Callable[[int, int, Curves], None]
@@ -135,17 +144,23 @@ def over_epochs(
     *,
     name: str,
     depends_on: Mapping[str, str],
-    epoch: Callable[[int], Mapping[str, float]],
+    epoch: Callable[[int, Curves], Mapping[str, float]],
     progress: Progress | None = None,
-    best: tuple[str, int] | None = None,
+    best: Callable[[Curves], float] | None = None,
+    over: Callable[[Curves], bool] = lambda curves: False,
 ) -> Checkpoint:
-    """Train the loop's modules for all epochs; goes on from ``folder/checkpoint.pt`` where there is one of the same.
+    """Train the loop's modules for all epochs, or until it is ``over``.
+
+    Goes on from ``folder/checkpoint.pt`` where there is one of the same training.
 
     Args:
         name: of the run, for messages.
         depends_on: what the training depends on besides losses, settings, seed and first weights, by name.
-        epoch: trains one epoch, counted from 0, and returns its numbers for the curves; raises NotFinite.
-        best: the curve whose highest epoch is kept as :attr:`Checkpoint.best`, and after how many epochs it counts.
+        epoch: given its number, from 0, and the curves before it, trains one epoch and returns its numbers for the
+            curves; raises NotFinite.
+        best: of the curves, the value of the last epoch; that with the highest is kept as :attr:`Checkpoint.best`, the
+            first of equals.
+        over: of the curves, whether training ends here.
 
     Returns:
         The state after the last epoch.
@@ -172,18 +187,21 @@ def over_epochs(
             progress(state.epochs, settings.epochs, state.curves)
     with deterministic(place.device):
         for number in range(state.epochs, settings.epochs):
+            if over(state.curves):
+                break
             started = time.perf_counter()
             try:
-                values = epoch(number)
+                values = epoch(number, state.curves)
             except NotFinite as error:
                 kept = f"the last good checkpoint is kept at {path}" if number else "there is no checkpoint yet"
                 raise TrainingError(
                     f"{name}: epoch {number + 1}, {error}; {kept}. Check those numbers, or lower the learning rate"
                 ) from error
-            if best and values[best[0]] > max(state.curves.get(best[0], [])[best[1] :], default=-1.0):
-                state.best = {key: value.clone() for key, value in network.state_dict().items()}
             for key, value in values.items():
                 state.curves.setdefault(key, []).append(value)
+            if best and (not state.best or best(state.curves) > state.best_value):
+                state.best_value = best(state.curves)
+                state.best = {key: value.clone() for key, value in network.state_dict().items()}
             state.seconds += time.perf_counter() - started
             if place.rank == 0:
                 state.states = {key: part.state_dict() for key, part in _parts(loop)}
@@ -203,12 +221,14 @@ def one_epoch(
     epoch: int,
     followed: Collection[str],
     losses: Weighted,
+    since: int | None = None,
 ) -> dict[str, float]:
     """One pass over ``n`` examples in whole batches, in a new order, following the losses ``followed``.
 
     Args:
         images: (N, C, H, W), what the examples are made of: example i of image i modulo N.
         batch: makes what :meth:`Loop.step` takes of the numbers of its examples, int64.
+        since: the epoch that was the first to follow all losses after a warm-up, from 0.
 
     Returns:
         Numbers for the curves by name: ``losses``, not one that only warms up.
@@ -219,6 +239,7 @@ def one_epoch(
     place = loop.place
     batches = _batches(n, settings, generator(seed, "batches", epoch))  # (steps, B)
     steps, done = settings.epochs * len(batches), epoch * len(batches)
+    begun = None if since is None else since * len(batches)
     for module in loop.modules.values():
         module.train()
     rows = []
@@ -226,7 +247,7 @@ def one_epoch(
         for step, chosen in enumerate(batches.to(place.device)):
             for optimiser in loop.optimisers.values():
                 for group in optimiser.param_groups:
-                    group["lr"] = settings.rate(done + step, steps)
+                    group["lr"] = settings.rate(done + step, steps, begun)
             values = loop.step(batch(chosen[place.rank :: place.processes]), followed)
             rows.append(torch.stack(list(values.values())))
     # Looked at once for all steps: asking each of them whether it is finite would make a GPU wait for every answer.
@@ -239,7 +260,7 @@ def one_epoch(
     return {
         "train_loss": sum(mean for key, mean in means.items() if key.startswith("loss_")),
         **means,
-        "learning_rate": settings.rate(done, steps),
+        "learning_rate": settings.rate(done, steps, begun),
     }
 
 

@@ -29,7 +29,7 @@ from softmask.nets.perceptual import LAYERS, Perceptual
 from softmask.nets.srgan import SCALE, Discriminator, Generator
 from softmask.train.device import Place, derived, generator, pick, seeded
 from softmask.train.engine import Data
-from softmask.train.epochs import NotFinite, Outcome, Progress, Settings, digest, one_epoch, over_epochs
+from softmask.train.epochs import Curves, NotFinite, Outcome, Progress, Settings, digest, one_epoch, over_epochs
 from softmask.train.evaluate import evaluate
 from softmask.train.losses import LOSSES, Weighted, check
 
@@ -179,7 +179,7 @@ def train_super_resolution(
     n = _patches(images)
     loop = _loop(network, losses, settings, seed, place, settings.steps(n))
 
-    def epoch(number: int) -> dict[str, float]:
+    def epoch(number: int, _: Curves) -> dict[str, float]:
         moves = draw(n, images.shape[-1], generator(seed, "moves", number))
 
         def batch(chosen: torch.Tensor) -> torch.Tensor:
