@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softmask.data.axes import recist_axes
+from softmask.data.axes import long_axis, recist_axes
 from softmask.errors import DataError
 
 
@@ -38,6 +38,17 @@ def test_rectangle_is_exact():
     mask[6:15, 15] = True  # a cross: 21 pixels long, 9 pixels across
     axes = recist_axes(mask)
     np.testing.assert_allclose(axes, [[[10, 5], [10, 25]], [[6, 15], [14, 15]]], atol=1e-9)
+
+
+@pytest.mark.parametrize("degrees", [0, 17, 90])
+def test_long_axis_alone_is_the_one_of_both(degrees):
+    mask = ellipse((64, 48), (30.3, 22.2), 17, 8, degrees)
+    mask[60:, 44:] = True  # another, smaller part
+    mask[30, 22] = False
+    assert long_axis(mask) == pytest.approx(lengths(recist_axes(mask))[0])
+    assert long_axis(mask[30:31, 20:22]) == 1
+    with pytest.raises(DataError, match="empty mask"):
+        long_axis(np.zeros((4, 4), bool))
 
 
 def test_longest_chord_is_the_brute_force_one():

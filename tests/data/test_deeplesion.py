@@ -57,6 +57,7 @@ def test_sample_is_the_crop_in_hu_with_the_mark_in_rows_and_columns(tmp_path):
     assert sample.id == "lnsm/000001/01_01_109-0/109"
     assert dataset.index["n_readers"].tolist() == [0]
     assert dataset.index["area"].tolist() == pytest.approx([np.pi / 4 * 20 * 8])
+    assert dataset.index["long_axis"].tolist() == [20]
     assert "axes" not in dataset.index
 
 

@@ -24,7 +24,26 @@ def make_index(patients: int = 60, seed: int = 0) -> pd.DataFrame:
                 keys.append((f"LIDC-IDRI-{patient:04d}", f"nodule-{nodule}", f"slice-{place}"))
                 readers.append(rng.integers(1, 5))
                 areas.append(float(rng.integers(5, 60)))
-    return index_frame(keys, np.array(readers), np.array(areas), np.full(len(keys), 0.7))
+    area = np.array(areas)
+    return index_frame(keys, np.array(readers), area, np.full(len(keys), 0.7), long_axis=2 * np.sqrt(area / np.pi))
+
+
+def many_sizes(patients: int = 1400, seed: int = 1) -> pd.DataFrame:
+    """Nodules mostly as small as LIDC's, each with slices from its middle outwards; a few of every size to 45 px."""
+    rng = np.random.default_rng(seed)
+    keys, readers, axes = [], [], []
+    for patient in range(patients):
+        for nodule in range(rng.integers(1, 4)):
+            longest = min(3 + rng.exponential(8), 45)
+            for place in range(int(1 + longest / 5)):
+                keys.append((f"P{patient:04d}", f"nodule-{nodule}", f"slice-{place}"))
+                readers.append(4 if patient % 3 else rng.integers(1, 4))
+                axes.append(longest * np.sqrt(1 - (place * 5 / longest) ** 2 * 0.9))
+    axis = np.array(axes)
+    return index_frame(keys, np.array(readers), np.pi / 4 * axis**2, np.full(len(keys), 0.7), long_axis=axis)
+
+
+SIZES = {"train": 300, "validation": 60, "test": 120}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +55,9 @@ def test_no_patient_has_two_roles(index):
     ours, theirs = selection.lidc_rows(index, None), selection.lnsm_rows(index, None)
     assert not set(index.patient[ours]) & set(index.patient[theirs])
     assert len(set(ours)) == len(ours)
-    assert len(theirs) == (index.patient.map(selection.role) == "lnsm").sum()
+    never_four = ~index.patient.isin(set(index.patient[index.n_readers == 4]))
+    assert never_four.any()
+    assert len(theirs) == ((index.patient.map(selection.role) == "lnsm") | never_four).sum()
 
 
 def test_three_patients_in_four_are_lidcs_and_roles_do_not_depend_on_the_data():
@@ -81,6 +102,51 @@ def test_the_order_of_rows_does_not_matter(seed, random):
     assert shuffled.loc[selection.lnsm_rows(shuffled, 40), keys].values.tolist() == (
         index.loc[selection.lnsm_rows(index, 40), keys].values.tolist()
     )
+
+
+def test_lnsm_has_deeplesion_s_long_axes_in_every_part_and_in_the_first_of_each():
+    index = many_sizes()
+    wanted = [selection.LONG_AXES[share] for share in (0.25, 0.5, 0.75)]
+    everyone = index.long_axis[selection.lnsm_rows(index)].quantile([0.25, 0.5, 0.75])
+    assert everyone.iloc[1] < wanted[1] - 4, "the patients' slices are smaller"
+    for part, rows in selection.lnsm_parts(index, SIZES).items():
+        assert len(rows) == SIZES[part]
+        for first in (rows, rows[:60]):
+            reached = np.quantile(index.long_axis[first], [0.25, 0.5, 0.75])
+            assert np.abs(reached - wanted).max() < 2, (part, reached)
+
+
+def test_lnsm_s_parts_share_no_patient_with_each_other_or_with_lidc():
+    index = many_sizes()
+    parts = selection.lnsm_parts(index, SIZES)
+    owners = [set(index.patient[rows]) for rows in parts.values()]
+    assert sum(map(len, owners)) == len(set.union(*owners))
+    assert not set.union(*owners) & set(index.patient[selection.lidc_rows(index, None)])
+    assert len(owners[1]) >= 15
+    assert len(set(np.concatenate(list(parts.values())))) == sum(SIZES.values())
+    again = selection.lnsm_parts(index, SIZES)
+    assert all(rows.tolist() == again[part].tolist() for part, rows in parts.items())
+    assert selection.lnsm_parts(index, SIZES, seed=3)["test"].tolist() != parts["test"].tolist()
+
+
+def test_a_draw_takes_each_nodule_s_largest_slice_that_fits_and_fills_up_with_what_there_is():
+    axes = [4.0, 4.5, 4.9, 20.0, 40.0, 41.0]
+    keys = [("A", "n0", "0"), ("A", "n0", "1"), ("A", "n1", "0"), ("B", "n0", "0"), ("B", "n1", "0"), ("B", "n1", "1")]
+    index = index_frame(keys, np.ones(6), np.square(axes), np.ones(6), long_axis=np.array(axes))
+    rows = np.arange(6)
+    assert sorted(selection.drawn(index, rows, 99)) == rows.tolist()
+    drawn = selection.drawn(index, rows, 4)  # one each of 5.0 to 7.1, 9.9 to 13.1, 20.4 to 26.5 and above 35.6 pixels
+    assert sorted(drawn) == [1, 2, 3, 5], "the largest slice of each nodule, and the next shorter for what is missing"
+    assert selection.drawn(index, rows, 1).size == 1
+
+
+@pytest.mark.parametrize("patients", [3, 4, 5])
+def test_no_part_of_lnsm_is_empty(patients):
+    index = many_sizes(3 * patients).query("n_readers < 4").reset_index(drop=True)
+    assert index.patient.nunique() == patients
+    assert all(len(rows) for rows in selection.lnsm_parts(index, SIZES).values())
+    with pytest.raises(DataError, match="2 patients cannot be split into 3 sets"):
+        selection.lnsm_parts(index[index.patient.isin(index.patient.unique()[:2])].reset_index(drop=True), SIZES)
 
 
 def test_largest_per_nodule(index):

@@ -31,6 +31,11 @@ def test_kats_keeps_the_mask_and_adds_one_value(mask: np.ndarray, probability: f
     assert label.dtype == np.float32
 
 
+def test_kats_cut_where_predictions_are_cut_is_the_mask() -> None:
+    np.testing.assert_array_equal(kats_dilation(disc(8)) >= 0.5, disc(8))
+    assert (kats_dilation(disc(8)) > 0).sum() > disc(8).sum()
+
+
 def test_kats_band_has_the_radius_asked_for() -> None:
     assert ((kats_dilation(disc(8), radius=4) > 0) & ~disc(12.5)).sum() == 0
     assert (kats_dilation(disc(8), radius=4)[disc(11.4)] > 0).all()

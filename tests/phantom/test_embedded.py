@@ -8,8 +8,9 @@ from scipy import ndimage
 
 from softmask.config import Config
 from softmask.data.axes import recist_axes
+from softmask.data.experiments import PAPER_SIZES, split_rows
 from softmask.data.image_files import window_hu
-from softmask.data.selection import four_reader_rows
+from softmask.data.selection import LONG_AXES, four_reader_rows
 from softmask.errors import ConfigError
 from softmask.phantom import KINDS, open_embedded
 from softmask.phantom.lidc import EmbeddedLidc
@@ -247,9 +248,21 @@ def test_a_change_of_code_changes_every_fingerprint(lidc, monkeypatch):
 
 
 def _build_rows_of(lidc):
-    return dict(
-        nodule=lidc._nodule, z=lidc._z, slice=np.arange(len(lidc)), n_readers=lidc.index.n_readers, area=lidc.index.area
-    )
+    columns = {name: lidc.index[name] for name in ("n_readers", "area", "long_axis")}
+    return dict(nodule=lidc._nodule, z=lidc._z, slice=np.arange(len(lidc)), **columns)
+
+
+def test_lnsm_s_parts_have_deeplesion_s_long_axes_and_thirty_validation_patients(lidc):
+    parts = split_rows("lnsm", lidc)
+    assert {part: len(rows) for part, rows in parts.items()} == PAPER_SIZES["lnsm"]
+    quartiles = [LONG_AXES[share] for share in (0.25, 0.5, 0.75)]
+    for part, rows in parts.items():
+        assert lidc.index.patient[rows].nunique() >= 30, part
+        assert np.abs(lidc.index.long_axis[rows].quantile([0.25, 0.5, 0.75]) - quartiles).max() < 2, part
+    row = int(parts["test"][0])
+    masks, present = lidc.read_masks(row)
+    (start, end), _ = recist_axes(masks[present][0])
+    assert lidc.index.long_axis[row] == pytest.approx(np.linalg.norm(end - start))
 
 
 def test_four_reader_slices_of_merged_nodules_are_not_selected(lidc):

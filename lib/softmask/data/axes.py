@@ -45,6 +45,23 @@ def recist_axes(mask: np.ndarray) -> np.ndarray:
     return np.stack([long_axis, _longest_perpendicular(pixels, long_axis)])
 
 
+def long_axis(mask: np.ndarray) -> float:
+    """Length in pixels of the long axis that :func:`recist_axes` measures on ``mask``, without the short one.
+
+    Args:
+        mask: (H, W) bool.
+
+    Raises:
+        DataError: when the mask is empty.
+    """
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if len(rows):
+        mask = np.pad(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1)
+    lesion = _largest_part(mask)
+    ends = _longest_chord(np.argwhere(lesion & ~ndimage.binary_erosion(lesion)).astype(float))
+    return float(np.linalg.norm(ends[1] - ends[0]))
+
+
 def _largest_part(mask: np.ndarray) -> np.ndarray:
     parts, count = ndimage.label(mask, _EIGHT)
     if count == 0:

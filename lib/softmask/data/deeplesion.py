@@ -45,8 +45,8 @@ class DeepLesion(Dataset):
     ``image`` (lung window, see :func:`softmask.data.image_files.window_hu`), ``recist`` in pixels of the crop and no
     reader: ``readers`` is (0, 128, 128). ``nodule`` is ``<study>_<series>_<slice>-<k>``, the k-th lesion of its slice.
 
-    ``index`` also has ``area`` (of the RECIST ellipse, pi/4 x long x short axis, in pixels), ``file``, and
-    ``row_spacing``, ``column_spacing`` in mm.
+    ``index`` also has ``area`` (of the RECIST ellipse, pi/4 x long x short axis, in pixels), ``long_axis`` (in
+    pixels), ``file``, and ``row_spacing``, ``column_spacing`` in mm.
 
     Args:
         folder: holds ``Images_png/<patient>_<study>_<series>/<slice>.png`` and ``DL_info.csv``.
@@ -149,9 +149,9 @@ def parse_table(path: str | Path) -> tuple[pd.DataFrame, list[tuple[str, str]], 
     """The usable lung lesions of a DeepLesion table (``DL_info.csv``, or one split of it).
 
     Returns:
-        ``(lesions, bad, counts)``: a row per lesion (patient, nodule, slice, n_readers, area, file, row_spacing,
-        column_spacing, axes), sorted by file and place in the table; ``(line, why)`` for each line that cannot be
-        used; and how many ``rows``, lesions of ``unknown`` type and ``noisy`` lung lesions there were.
+        ``(lesions, bad, counts)``: a row per lesion (patient, nodule, slice, n_readers, area, long_axis, file,
+        row_spacing, column_spacing, axes), sorted by file and place in the table; ``(line, why)`` for each line that
+        cannot be used; and how many ``rows``, lesions of ``unknown`` type and ``noisy`` lung lesions there were.
 
     Raises:
         DataError: when the table is missing, is no CSV, or lacks a column.
@@ -178,7 +178,8 @@ def parse_table(path: str | Path) -> tuple[pd.DataFrame, list[tuple[str, str]], 
                 rows.append(_lesion(entry, place))
             except ValueError as error:
                 bad.append((where, str(error)))
-    columns = ["patient", "nodule", "slice", "n_readers", "area", "file", "row_spacing", "column_spacing", "axes"]
+    columns = ["patient", "nodule", "slice", "n_readers", "area", "long_axis"]
+    columns += ["file", "row_spacing", "column_spacing", "axes"]
     lesions = pd.DataFrame(rows, columns=columns)
     return lesions.sort_values(["file", "nodule"], kind="stable", ignore_index=True), bad, counts
 
@@ -221,6 +222,7 @@ def _lesion(entry: dict[str, str], place: int) -> dict[str, object]:
         "slice": key_slice,
         "n_readers": 0,
         "area": float(np.pi / 4 * lengths.prod()),
+        "long_axis": float(lengths.max()),
         "file": f"{patient}_{study}_{series}/{key_slice}.png",
         "row_spacing": spacing[1],
         "column_spacing": spacing[0],

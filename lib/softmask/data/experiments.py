@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,6 +14,8 @@ from softmask.data.sample import Dataset
 from softmask.data.scans import SCANS, TAKEN, scan_rows
 from softmask.data.sources import REAL_ONLY
 from softmask.data.splits import split_by_patient
+
+_LOG = logging.getLogger(__name__)
 
 PARTS = ("train", "validation", "test")
 
@@ -55,8 +58,8 @@ def dataset_name(name: str) -> str:
 def experiment_rows(name: str, dataset: Dataset) -> np.ndarray:
     """Rows of a data set that the experiments use.
 
-    Of ``lidc`` and ``lnsm`` those of :mod:`softmask.data.selection`; of ``lidc-119`` and ``lidc-500`` the first of
-    them, of distinct nodules, each with its largest slice; of others all.
+    Of ``lidc`` and ``lnsm`` those of :mod:`softmask.data.selection` (of ``lnsm``, part by part); of ``lidc-119`` and
+    ``lidc-500`` the first of them, of distinct nodules, each with its largest slice; of others all.
     """
     if name in ("lidc", *FOLDS):
         return selection.lidc_rows(dataset.index)
@@ -65,7 +68,7 @@ def experiment_rows(name: str, dataset: Dataset) -> np.ndarray:
         again = dataset.index.iloc[rows].duplicated(["patient", "nodule"]).to_numpy()
         return rows[~again]
     if name == "lnsm":
-        return selection.lnsm_rows(dataset.index)
+        return np.concatenate(list(split_rows(name, dataset).values()))
     return np.arange(len(dataset))
 
 
@@ -73,17 +76,29 @@ def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, 
     """Rows of the training, validation and test part; no patient is in two of them.
 
     Within a part the rows keep the order of :func:`experiment_rows`: its first n are a smaller selection by the same
-    rule (of lesions, the largest slice of each comes before the second largest of any). A row of which several crops
+    rule (of LIDC's lesions, the largest slice of each comes before the second largest of any; of LNSM's, DeepLesion's
+    long axes are kept). A row of which several crops
     are used (:data:`softmask.data.crops.CROPS`) counts as that many images.
     """
     if name in FOLDS:
         return _fold(name, dataset, seed)
     if name in SCANS:
         return scan_rows(name, dataset, None, seed)
+    if name == "lnsm":
+        return _lnsm(dataset, seed)
     sizes = {part: size // CROPS.get(name, 1) for part, size in PAPER_SIZES[name].items()}
     rows = experiment_rows(name, dataset)
     patients = dataset.index["patient"].to_numpy()[rows]
     return {part: rows[chosen] for part, chosen in split_by_patient(patients, sizes, seed).items()}
+
+
+def _lnsm(dataset: Dataset, seed: int) -> dict[str, np.ndarray]:
+    sizes = PAPER_SIZES["lnsm"]
+    parts = selection.lnsm_parts(dataset.index, sizes, seed)
+    if any(len(parts[part]) < size for part, size in sizes.items()):
+        became = ", ".join(f"{part} {len(parts[part])} (of {size})" for part, size in sizes.items())
+        _LOG.warning("the slices of LNSM's patients do not fill the parts: %s", became)
+    return parts
 
 
 def _fold(name: str, dataset: Dataset, seed: int) -> dict[str, np.ndarray]:

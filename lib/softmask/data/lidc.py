@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 import softmask.data.annotations as annotations
+import softmask.data.axes as axes
 from softmask.cache import cached_arrays, code_digest
 from softmask.data.file_store import FileStore, open_store
 from softmask.data.image_files import read_grey
@@ -34,7 +35,10 @@ from softmask.data.sample import Dataset, Problem, Sample
 from softmask.errors import DataError
 from softmask.files import read_text, sha256_of
 
-COLUMNS = ("patient", "nodule", "slice", "n_readers", "area", "spacing_mm", "diameter_mm", "kind", "merged")
+COLUMNS = (
+    *("patient", "nodule", "slice", "n_readers", "area"),
+    *("spacing_mm", "diameter_mm", "kind", "merged", "long_axis"),
+)
 """Columns of the index, here and in the embedded data: see :func:`index_frame`."""
 
 _NAME = re.compile(
@@ -97,7 +101,9 @@ class LidcSlices(Dataset):
         keys = [key for key, keep in zip(content.keys, rows, strict=True) if keep]
         annotated = [self._database.find(patient, nodule) for patient, nodule, _ in keys]
         spacing = np.array([nodule.spacing_mm if nodule else np.nan for nodule in annotated])
-        self.index = index_frame(keys, content.readers[rows], content.areas[rows], spacing, annotated)
+        self.index = index_frame(
+            keys, content.readers[rows], content.areas[rows], spacing, annotated, content.long_axes[rows]
+        )
         self._top = content.top
         self.origin = f"{self._files.path.name} (left out: {len(content.faults)} nodules whose masks are not the "
         self.origin += "annotated contours, "
@@ -158,6 +164,7 @@ def index_frame(
     area: np.ndarray,
     spacing_mm: np.ndarray,
     nodules: Sequence[annotations.Nodule | None] = (),
+    long_axis: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """The index of a LIDC data set, real or embedded: one row per slice.
 
@@ -167,6 +174,8 @@ def index_frame(
         area: (N,) pixels: of the 50 % consensus (:func:`area_of`) where four readers marked it, else the readers' mean.
         spacing_mm: (N,) pixel size in mm, NaN where unknown.
         nodules: the annotated nodule of each row, None where there is none.
+        long_axis: (N,) pixels: of the first present reader's mask (:func:`softmask.data.axes.long_axis`); NaN where
+            not given.
 
     Returns:
         A frame with :data:`COLUMNS`; ``diameter_mm`` is the diameter of the disc of that area, ``kind`` the nodule's
@@ -181,7 +190,8 @@ def index_frame(
     annotated = nodules or [None] * len(keys)
     kind = kinds_of_rows(annotated, diameter)
     merged = np.array([one is not None and one.merged for one in annotated], bool)
-    columns = (patient, nodule, place, np.asarray(n_readers, int), area, spacing, diameter, kind, merged)
+    axis = np.full(len(keys), np.nan) if long_axis is None else np.asarray(long_axis, float)
+    columns = (patient, nodule, place, np.asarray(n_readers, int), area, spacing, diameter, kind, merged, axis)
     return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
 
 
@@ -270,6 +280,7 @@ class _Content:
     keys: list[tuple[str, str, str]]
     readers: np.ndarray
     areas: np.ndarray
+    long_axes: np.ndarray
     faults: dict[tuple[str, str], str]
     problems: list[_Told]
     fingerprint: str
@@ -285,6 +296,7 @@ def _content(files: FileStore, database: annotations.Annotations) -> _Content:
             "keys": np.array(content.keys, str),
             "readers": content.readers,
             "areas": content.areas,
+            "long_axes": content.long_axes,
             "faults": np.array([(*nodule, why) for nodule, why in content.faults.items()], str),
             "problems": np.array([(told.where, told.member, told.why) for told in content.problems], str),
             "fingerprint": np.array(content.fingerprint),
@@ -297,6 +309,7 @@ def _content(files: FileStore, database: annotations.Annotations) -> _Content:
         [tuple(key) for key in stored["keys"].reshape(-1, 3).tolist()],
         stored["readers"],
         stored["areas"],
+        stored["long_axes"],
         {(patient, nodule): why for patient, nodule, why in stored["faults"].reshape(-1, 3).tolist()},
         [_Told(*told) for told in stored["problems"].reshape(-1, 3).tolist()],
         str(stored["fingerprint"]),
@@ -321,7 +334,7 @@ def _look_through(files: FileStore, database: annotations.Annotations) -> _Conte
     if len(tops) > 1:
         raise DataError(f"{files.path}: patients lie both at the top and in LIDC-IDRI-slices/; keep one of the two")
     top = tops.pop() if tops else ""
-    keys, readers, areas, faults = [], [], [], {}
+    keys, readers, areas, long_axes, faults = [], [], [], [], {}
     lacking: dict[str, list[str]] = {}
     for nodule, its_slices in groupby(sorted(slices, key=_natural), key=lambda key: key[:2]):
         published = []
@@ -340,6 +353,7 @@ def _look_through(files: FileStore, database: annotations.Annotations) -> _Conte
             keys.append(key)
             readers.append(present.sum())
             areas.append(area_of(mask, present))
+            long_axes.append(axes.long_axis(mask[present.argmax()]) if present.any() else np.nan)
             published.append(mask)
         annotated = database.find(*nodule)
         fault = fault_of(published, annotated) if annotated else None
@@ -349,7 +363,8 @@ def _look_through(files: FileStore, database: annotations.Annotations) -> _Conte
         more = f" and {len(files_lacking) - 1} more files of this nodule" if len(files_lacking) > 1 else ""
         problems.append(_Told(nodule, files_lacking[0], f"missing: {_FILE}{more}; these slices are left out"))
     fingerprint = files.fingerprint(known, top)
-    return _Content(top, keys, np.array(readers, int), np.array(areas, float), faults, problems, fingerprint)
+    columns = np.array(readers, int), np.array(areas, float), np.array(long_axes, float)
+    return _Content(top, keys, *columns, faults, problems, fingerprint)
 
 
 def _read_8bit(files: FileStore, name: str) -> np.ndarray:

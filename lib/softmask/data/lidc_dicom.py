@@ -16,6 +16,7 @@ import numpy as np
 import softmask.data.annotations as annotations
 from softmask.data import lidc_xml
 from softmask.data.annotations import Nodule
+from softmask.data.axes import long_axis
 from softmask.data.dicom_ct import CtSlice, read_header, read_hu
 from softmask.data.image_files import window_hu
 from softmask.data.lidc import area_of, index_frame, ratings_of
@@ -58,7 +59,7 @@ class LidcDicom(Dataset):
         stacks = self._stacks()
         extra = self._from_xml(stacks)
         self._rows: list[tuple[Nodule, float, CtSlice]] = []
-        keys, n_readers, areas, spacing = [], [], [], []
+        keys, n_readers, areas, spacing, long_axes = [], [], [], [], []
         for series, slices in stacks.items():
             known = self._database.of_series(series)
             for nodule in known or extra.get(series, []):
@@ -71,6 +72,7 @@ class LidcDicom(Dataset):
                     keys.append((nodule.patient, nodule.name, f"z{z:+.2f}"))
                     n_readers.append(present.sum())
                     areas.append(area_of(readers, present))
+                    long_axes.append(long_axis(readers[present][0]))
                     spacing.append(ct.spacing_mm[0])
         if not self._rows:
             first = f" First of {len(self.problems)} problems: {self.problems[0].why}." if self.problems else ""
@@ -79,7 +81,9 @@ class LidcDicom(Dataset):
                 f"and for other series their LIDC XML.{first}"
             )
         nodules = [nodule for nodule, _, _ in self._rows]
-        self.index = index_frame(keys, np.array(n_readers), np.array(areas), np.array(spacing), nodules)
+        self.index = index_frame(
+            keys, np.array(n_readers), np.array(areas), np.array(spacing), nodules, np.array(long_axes)
+        )
         self.origin = (
             f"{self.folder.name}: {len(stacks)} DICOM series in HU (left out: {self._absent} marked slices whose "
         )

@@ -6,6 +6,10 @@ role the largest slice of each nodule comes first, then the second largest of ea
 nodules come in a seeded random order, so that fewer slices are an unbiased part of more: every selection of n rows
 begins with the selection of n - 1.
 
+LNSM's lesions are DeepLesion's, which are larger than LIDC's nodules: its training, validation and test images are
+drawn, each from patients of its own, such that their long axes are distributed as DeepLesion's
+(:data:`LONG_AXES`), as far as the patients allow.
+
 Roles and order come from a hash of seed and name, not from a generator: they are the same for a patient whatever other
 patients the data at hand has.
 """
@@ -13,7 +17,7 @@ patients the data at hand has.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -27,8 +31,27 @@ from softmask.errors import ConfigError, DataError
 LIDC_SLICES = 986
 """Samples of LIDC in the papers."""
 
-LNSM_SLICES = 1500
-"""Slices of LNSM in the papers."""
+LONG_AXES: Mapping[float, float] = {
+    0.1: 5.0,
+    0.2: 7.1,
+    0.25: 8.6,
+    0.3: 9.9,
+    0.4: 13.1,
+    0.5: 16.7,
+    0.6: 20.4,
+    0.7: 26.5,
+    0.75: 30.8,
+    0.8: 35.6,
+}
+"""Quantiles of the long axes of DeepLesion's lung lesions, in pixels: the 1,100 of coarse type "lung" in the table of
+its test part (``Measurement_coordinates``, the longer line). Its ninth decile, 57 pixels, is beyond nearly all nodules
+of LIDC (up to 3 cm) and fills the crops of 64 pixels: above the eighth decile LIDC gives what it has."""
+
+_GOLDEN = (5**0.5 - 1) / 2
+
+_SHARES = {"train": 0.62, "validation": 0.12, "test": 0.26}
+"""Shares of LNSM's patients. Validation gets more of the patients than of the images (of 1,500 one in 15), so that its
+100 images come from 30 patients or more."""
 
 
 def role(patient: str, seed: int = BASE_SEED) -> str:
@@ -62,16 +85,84 @@ def lidc_rows(index: pd.DataFrame, count: int | None = LIDC_SLICES, seed: int = 
     )
 
 
-def lnsm_rows(index: pd.DataFrame, count: int | None = LNSM_SLICES, seed: int = BASE_SEED) -> np.ndarray:
-    """Rows of LNSM: DeepLesion's lesions, or where LIDC stands in, slices of the patients that ``lidc`` does not use.
+def lnsm_rows(index: pd.DataFrame, count: int | None = None, seed: int = BASE_SEED) -> np.ndarray:
+    """Rows of LNSM's patients: DeepLesion's, or where LIDC stands in, the patients that ``lidc`` does not use.
 
-    Lesions that only a RECIST mark shows (``n_readers`` 0) are DeepLesion's and are all used; LIDC's may have any
-    number of readers. :func:`with_recist` gives their samples the marks. Args, Returns, Raises as :func:`lidc_rows`.
+    Those are the patients with the role ``lnsm`` and all others without a slice that four readers marked
+    (:func:`four_reader_rows`; in DeepLesion, that is everyone). A slice may have any number of readers;
+    :func:`with_recist` gives the samples their marks. Args, Returns, Raises as :func:`lidc_rows`.
     """
     rows = np.arange(len(index))
-    marked_only = index["n_readers"].to_numpy() == 0
-    mine = marked_only | _has_role(index, rows, "lnsm", seed)
+    patients = index["patient"].to_numpy()
+    mine = _has_role(index, rows, "lnsm", seed) | ~np.isin(patients, patients[four_reader_rows(index)])
     return _rounds(index, rows[mine], count, seed, "slices of lnsm patients")
+
+
+def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int], seed: int = BASE_SEED) -> dict[str, np.ndarray]:
+    """Rows of LNSM's training, validation and test images: each part has its own patients and DeepLesion's long axes.
+
+    The patients, sorted by their largest lesion (among those between the same two :data:`LONG_AXES`, in a seeded
+    order), are dealt to the parts, so that all parts have small and large lesions; :func:`drawn` takes each part's
+    rows from them.
+
+    Args:
+        index: of DeepLesion or of a LIDC data set; ``long_axis`` in pixels.
+        sizes: the most rows of ``train``, ``validation`` and ``test``.
+        seed: of patients' parts and of orders.
+
+    Returns:
+        (n,) row numbers for each part, in the order of :func:`drawn`. A part whose patients have fewer rows than its
+        size has them all, whatever their long axes.
+
+    Raises:
+        DataError: when there are fewer patients than parts.
+    """
+    pool = lnsm_rows(index, None, seed)
+    patients = index["patient"].to_numpy()[pool].astype(str)
+    largest = pd.Series(_bins(index, pool)).groupby(patients).max()
+    if len(largest) < len(sizes):
+        raise DataError(
+            f"{len(largest)} patients cannot be split into {len(sizes)} sets ({', '.join(sizes)}) "
+            "that share none; use more data or fewer sets"
+        )
+    order = sorted(largest.index, key=lambda patient: (largest[patient], _hash(seed, "part", patient)))
+    owned: dict[str, list[str]] = {part: [] for part in sizes}
+    for number, patient in enumerate(order, 1):
+        empty = [part for part in owned if not owned[part]]
+        open_to = empty if len(order) - number < len(empty) else list(owned)
+        owned[max(open_to, key=lambda part: _SHARES[part] * number - len(owned[part]))].append(patient)
+    return {part: drawn(index, pool[np.isin(patients, owned[part])], size, seed) for part, size in sizes.items()}
+
+
+def drawn(index: pd.DataFrame, rows: np.ndarray, count: int, seed: int = BASE_SEED) -> np.ndarray:
+    """``count`` of ``rows`` with :data:`LONG_AXES`, as far as they allow, or all where they are fewer.
+
+    Between each two quantiles as many rows are taken as lie there in DeepLesion, in the order of :func:`lidc_rows`:
+    from every nodule with such a slice the largest, before any nodule's next. What is missing there is taken from the
+    next shorter lesions, and what is missing in the end from the longest that are left.
+
+    Returns:
+        (n,) row numbers, n <= count, such that the first of them, however many, have these long axes as nearly.
+        A smaller draw takes the same rows first between each two quantiles, in other proportions where some run short.
+    """
+    ordered = _rounds(index, rows, None, seed, "slices to draw from")
+    bins = _bins(index, ordered)
+    places = range(len(LONG_AXES) + 1)
+    available = [int((bins == place).sum()) for place in places]
+    ends = np.rint(count * np.array([*LONG_AXES, 1])).astype(int)
+    wanted = np.diff(ends, prepend=0)
+    taken, short = [0] * len(available), 0
+    for place in reversed(places):
+        taken[place] = min(available[place], wanted[place] + short)
+        short += wanted[place] - taken[place]
+    for place in reversed(places):
+        more = min(available[place] - taken[place], short)
+        taken[place] += more
+        short -= more
+    phases = (np.arange(len(taken)) + 1) * _GOLDEN % 1  # so that rows of short and of long lesions take turns
+    chosen = [(ordered[bins == place][:n], (np.arange(n) + phases[place]) / max(n, 1)) for place, n in enumerate(taken)]
+    chosen_rows, turns = (np.concatenate(parts) for parts in zip(*chosen, strict=True))
+    return chosen_rows[np.argsort(turns, kind="stable")]
 
 
 def four_reader_rows(index: pd.DataFrame) -> np.ndarray:
@@ -98,6 +189,11 @@ def with_recist(sample: Sample) -> Sample:
     if sample.recist is not None:
         return sample
     return replace(sample, recist=recist_axes(sample.masks[0]))
+
+
+def _bins(index: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
+    """(N,) between which of :data:`LONG_AXES` each row's long axis lies: 0 up to the first, then counted up."""
+    return np.searchsorted(list(LONG_AXES.values()), index["long_axis"].to_numpy()[rows])
 
 
 def _has_role(index: pd.DataFrame, rows: np.ndarray, wanted: str, seed: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 
 from softmask.cache import cached_arrays, code_digest
 from softmask.data.annotations import Annotations, load
-from softmask.data.axes import recist_axes
+from softmask.data.axes import long_axis, recist_axes
 from softmask.data.image_files import window_hu
 from softmask.data.kinds import place_of_nodule
 from softmask.data.lidc import area_of, index_frame, ratings_of
@@ -50,7 +50,7 @@ class EmbeddedLidc(Dataset):
         nodules = [self._annotations.nodules[number] for number in self._nodule]
         keys = [(nodule.patient, nodule.name, f"slice-{k}") for nodule, k in zip(nodules, rows["slice"], strict=True)]
         spacing = np.array([nodule.spacing_mm for nodule in nodules])
-        self.index = index_frame(keys, rows["n_readers"], rows["area"], spacing, nodules)
+        self.index = index_frame(keys, rows["n_readers"], rows["area"], spacing, nodules, rows["long_axis"])
 
     def read(self, i: int) -> Sample:
         row = self.index.iloc[i]
@@ -113,7 +113,8 @@ class EmbeddedLidc(Dataset):
 
 
 def _rows(annotations: Annotations) -> dict[str, np.ndarray]:
-    """Of each row: its ``nodule`` (place among the annotations), ``z``, ``slice``, ``n_readers``, ``area``; cached."""
+    """Of each row: its ``nodule`` (place among the annotations), ``z``, ``slice``, ``n_readers``, ``area`` and
+    ``long_axis``; cached."""
     key = sha256_of(annotations.fingerprint, code_digest("data", "phantom"))
     return cached_arrays("embedded-lidc", key, lambda: _build_rows(annotations))
 
@@ -125,6 +126,7 @@ def _build_rows(annotations: Annotations) -> dict[str, np.ndarray]:
             top, left, bottom, right = nodule.box(z)
             readers, present = nodule.masks(z, (top, left, bottom - top + 1, right - left + 1))
             if present.any():
-                rows.append((number, z, place, int(present.sum()), area_of(readers, present)))
-    columns = ("nodule", "z", "slice", "n_readers", "area")
+                lesion = readers[present][0]
+                rows.append((number, z, place, int(present.sum()), area_of(readers, present), long_axis(lesion)))
+    columns = ("nodule", "z", "slice", "n_readers", "area", "long_axis")
     return {name: np.array(values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)}

@@ -31,7 +31,7 @@ _CHOSEN = {
     BAND: f"{trimap.BAND:g} of the mask's radius",
     CUT: "0.5",
     RADIUS: "1 pixel",
-    PROBABILITY: "0.5",
+    PROBABILITY: "0.3",
     FACTOR: "2",
     GREY: "as the data set has them",
     ITERATIONS: "5 iterations",
@@ -75,7 +75,7 @@ def label_choices(sample: Sample) -> list[dict]:
     dilated, resampled = soft_labels.kats_dilation(mask), soft_labels.gros_interpolation(mask)
     by_label = [
         (RADIUS, "2 pixels", error(dilated), error(soft_labels.kats_dilation(mask, radius=2))),
-        (PROBABILITY, "0.7", error(dilated), error(soft_labels.kats_dilation(mask, probability=0.7))),
+        (PROBABILITY, "0.5", error(dilated), error(soft_labels.kats_dilation(mask, probability=0.5))),
         (FACTOR, "4", error(resampled), error(soft_labels.gros_interpolation(mask, 4))),
     ]
     stretched = (image - image.min()) / max(float(np.ptp(image)), 1e-6)
