@@ -16,7 +16,6 @@ from PIL import Image
 
 from softmask.config import ROOT, Config
 from softmask.report import tables
-from softmask.runs.code import code_digest
 from softmask.runs.tables import spec
 
 GUIDE = ROOT / "docs/extending.md"
@@ -31,7 +30,6 @@ import pytest, softmask
 from softmask import cli
 from softmask.config import Config
 from softmask.report import contents
-from softmask.runs.code import code_digest
 from softmask.runs.tables import spec
 
 print(softmask.__file__)
@@ -49,7 +47,7 @@ for cell in cells:
     exec(cell)
 config = Config.from_parameters()
 print("on the page:", [(one.name, one.status) for one in contents.read(config).tables if one.paper == "workbook"])
-print("code behind the U-Net:", code_digest(spec("unet", "lnsm", config)))
+print("key of the U-Net:", spec("unet", "lnsm", config).key("data"))
 """
 """One process for all commands, as importing torch takes seconds; ``softmask`` and ``run_tests.sh`` are what they call.
 Commands come as the first argument, and cells, as JSON."""
@@ -134,8 +132,8 @@ def test_whoever_follows_the_guide_gets_a_network_a_data_set_and_a_table(tmp_pat
     assert frame["ours_mean"][frame["metric"] != "ppv"].between(0, 100).all()  # PPV of nothing found is undefined
     assert "The residual U-Net beside the U-Net" in path.with_suffix(".md").read_text()
     # nothing that is finished is trained again for what was added
-    before = code_digest(spec("unet", "lnsm", Config.from_parameters("smoke", "embedded")))
-    assert f"code behind the U-Net: {before}" in told
+    before = spec("unet", "lnsm", Config.from_parameters("smoke", "embedded")).key("data")
+    assert f"key of the U-Net: {before}" in told
 
 
 def follow(commands: list[str], cells: list[str], checkout: Path) -> str:

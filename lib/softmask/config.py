@@ -26,14 +26,20 @@ class Profile:
 
     Attributes:
         samples: by purpose, the most images that a step uses; None for all there are.
-        keeps: of how many test images a run's record keeps the prediction; None for all.
+        long: whether it trains for hours. Then a committed record counts as a finished run, on a new machine too, and
+            records keep the prediction of every test image.
     """
 
     name: str
     seeds: int
     is_result: bool
     samples: Mapping[str, int | None] = field(default_factory=dict)
-    keeps: int | None = 8
+    long: bool = False
+
+    @property
+    def keeps(self) -> int | None:
+        """Of how many test images a run's record keeps the prediction; None for all."""
+        return None if self.long else 8
 
     def cap(self, purpose: str) -> int | None:
         """The most images to use for ``purpose``; None means no cap. An unknown purpose is an error."""
@@ -55,10 +61,10 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         "cpu": Profile("cpu", 1, True, _samples(labelling=400, readers=None, matting=40, doctors=None, radiomics=None)),
         # the results that count: hours on a GPU, some 60 core-hours on a CPU
         "night": Profile(
-            "night", 3, True, _samples(labelling=400, readers=None, matting=40, doctors=None, radiomics=None), None
+            "night", 3, True, _samples(labelling=400, readers=None, matting=40, doctors=None, radiomics=None), True
         ),
         "full": Profile(
-            "full", 3, True, _samples(labelling=None, readers=None, matting=200, doctors=None, radiomics=None), None
+            "full", 3, True, _samples(labelling=None, readers=None, matting=200, doctors=None, radiomics=None), True
         ),
     }
 )

@@ -18,7 +18,6 @@ from softmask.measure.segmentation import dice, iou
 from softmask.nets.classical import CLASSICAL, ClassicalSegmentor
 from softmask.nets.critics import CRITICS
 from softmask.runs import methods, prepared, profiles, segment, tables, tested, untrained
-from softmask.runs.code import closure, of_no_account
 from softmask.runs.measured import measured
 from softmask.runs.spec import LUNGS
 from softmask.train.epochs import Settings
@@ -258,15 +257,6 @@ def test_names_that_must_agree() -> None:
     assert set(LUNGS) == set(SCANS)
     assert "morph" in CLASSICAL
     assert set(methods.TESTED) & set(SCANS) == {"lung-ct", "lung-ct-body"}
-
-
-def test_the_code_behind_a_run(tiny) -> None:
-    lungs, other = spec(tiny), tiny()
-    needed = {"softmask.train.wasserstein", "softmask.nets.critics", "softmask.measure.lungs"}
-    assert not needed & set(of_no_account(lungs))
-    assert needed <= set(of_no_account(other))
-    assert needed <= set(closure((lungs.kind,), skip=of_no_account(lungs)))
-    assert not needed & set(closure((other.kind,), skip=of_no_account(other)))
 
 
 def test_a_slice_without_lungs_that_is_no_answer_is_an_error(smoke) -> None:

@@ -13,7 +13,7 @@ from softmask.config import Config
 from softmask.data import crops, experiments
 from softmask.data.sample import Problem
 from softmask.errors import ConfigError, DataError
-from softmask.label import consensus, label_sample
+from softmask.label import consensus, label_sample, soft_labels
 from softmask.runs import prepared
 
 
@@ -149,17 +149,24 @@ def test_second_time_nothing_is_read(opened, config, monkeypatch) -> None:
     np.testing.assert_array_equal(again.train.images, first.train.images)
 
 
-def test_digest_is_of_the_content(opened, config, discs, monkeypatch) -> None:
-    base = prepared.prepare(spec(), config).digest
-    assert prepared.prepare(spec(size=48), config).digest != base
-    assert prepared.prepare(spec(n_train=3), config).digest != base
-    assert prepared.prepare(spec(dataset="lnsm"), config).digest != base
-    monkeypatch.setattr(prepared, "code_digest", lambda *packages: "another version of the code")
-    opened.fingerprint += "1"
-    assert prepared.prepare(spec(), config).digest == base, "the same images, prepared by other code"
+def test_digest_is_of_images_parts_and_settings_not_of_labels(opened, config, discs, monkeypatch) -> None:
+    real = spec(source="real")
+    base = prepared.prepare(real, config).digest
+    assert prepared.prepare(spec(source="real", size=48), config).digest != base
+    assert prepared.prepare(spec(source="real", n_train=3), config).digest != base
+    assert prepared.prepare(spec(source="real", dataset="lnsm"), config).digest != base
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepared, "code_digest", lambda *packages: "another version of the code")
+        gros = soft_labels.gros_interpolation
+        patch.setattr(soft_labels, "gros_interpolation", lambda mask: gros(mask) * np.float32(0.999999))
+        assert prepared.prepare(real, config).digest == base, "the same images, labelled by other code"
+        patch.setattr("softmask.label.SETTINGS", (("another", 1),))
+        assert prepared.prepare(real, config).digest != base, "other settings of the labels"
+
     opened.given[8] = replace(discs(8), image=1 - discs(8).image)
     opened.fingerprint += "1"
-    assert prepared.prepare(spec(), config).digest != base, "one test image has changed"
+    assert prepared.prepare(real, config).digest != base, "one test image has changed"
 
 
 def test_what_cannot_be_used_is_left_out_and_listed(opened, config, discs) -> None:

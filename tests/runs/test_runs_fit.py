@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 
 from softmask.errors import ConfigError, DataError, TrainingError
 from softmask.runs import dispatch, execute, fit, plan, store
-from softmask.runs.code import code_digest
 from softmask.runs.record import Record
 from softmask.train.epochs import Settings
 
@@ -36,7 +35,7 @@ def trained(data_from) -> list[str]:
 
 
 def folder_of(spec) -> Path:
-    return store.folder_of(spec.key("da" * 32, code_digest(spec)))
+    return store.folder_of(spec.key("da" * 32))
 
 
 def test_runs_come_in_the_order_asked_and_each_is_trained_once(tiny, config, trained):
@@ -160,7 +159,7 @@ def test_a_failed_run_lets_the_others_finish_and_is_named_with_its_cause(tiny, c
     assert f"- {specs[0].name}: the image of p7 is gone" in said
     assert f"- {specs[1].name}: ZeroDivisionError: by nought" in said
     assert "in broken" in said  # the trace
-    assert store.read(folder_of(specs[2]), specs[2], specs[2].key("da" * 32, code_digest(specs[2])))
+    assert store.read(folder_of(specs[2]), specs[2], specs[2].key("da" * 32))
     assert (config.results / "records" / f"{specs[2].name}.json").exists()
 
 

@@ -1,7 +1,7 @@
 import base64
 import json
+import lzma
 import math
-import zlib
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ def make(spec, values, image=None) -> Record:
         calibration=Calibration(np.array([3, 0]), np.array([0.25, np.nan]), np.array([1 / 3, np.nan]), 1 / 3),
         predictions={} if image is None else {ids[0]: image},
         provenance=Provenance(
-            data="d", code="c", origin="blobs", weights=WeightsFile(5, "ab"), seconds=1.5, device="cpu", cpu="a cpu",
+            data="d", numerics=1, origin="blobs", weights=WeightsFile(5, "ab"), seconds=1.5, device="cpu", cpu="a cpu",
             packages={"torch": "2", "monai": None}, commit=None, dirty=None,
         ),
     )  # fmt: skip
@@ -76,8 +76,8 @@ def test_frame_has_a_row_for_each_image(tiny):
     )
 
 
-def packed(pixels: bytes) -> str:
-    return base64.b64encode(zlib.compress(pixels)).decode()
+def packed(n: int) -> str:
+    return base64.b64encode(lzma.compress(n * b"1")).decode()
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,19 @@ def packed(pixels: bytes) -> str:
         (lambda c: c["spec"].update(network="gone"), "spec: unknown network 'gone'"),
         (lambda c: c["provenance"].pop("cpu"), "provenance: cpu: is missing"),
         (lambda c: c.update(best_epoch=2.5), "best_epoch: '2.5' is no int"),
-        (lambda c: c["predictions"].update(a="!"), "predictions: a: no packed image"),
-        (lambda c: c["predictions"].update(a=3), "predictions: a: no packed image"),
-        (lambda c: c["predictions"].update(a=packed(b"1" * 255)), "predictions: a: is no image of 16 x 16"),
-        (lambda c: c["predictions"].update(a=packed(b"1" * 10**7)), "predictions: a: is no image of 16 x 16"),
+        (lambda c: c["predictions"].update(pixels="!"), "predictions: pixels: no packed images"),
+        (lambda c: c["predictions"].update(pixels=3), "predictions: pixels: no packed images"),
+        (
+            lambda c: c["predictions"].update(ids=["a"], pixels=packed(b"1" * 255)),
+            "predictions: pixels: are not 1 images",
+        ),
+        (
+            lambda c: c["predictions"].update(ids=["a"], pixels=packed(b"1" * 10**7)),
+            "predictions: pixels: are not 1 im",
+        ),
+        (lambda c: c["predictions"].update(ids=["a", "a"]), "predictions: ids: no list of distinct"),
+        (lambda c: c["predictions"].update(ids=[3]), "predictions: ids: no list of distinct"),
+        (lambda c: c["predictions"].update(ids=list(map(str, range(10**7)))), "predictions: ids: .* too many"),
     ],
 )
 def test_reading_is_strict_and_names_file_and_field(tiny, change, message):

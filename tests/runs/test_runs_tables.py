@@ -56,7 +56,7 @@ def test_unknown_names_list_the_valid_ones(config):
         tables.specs("softgan/table-9", config)
     with pytest.raises(ConfigError, match=r"no method; choose one of .*gan_loss"):
         tables.spec("gan", "lidc", config)
-    with pytest.raises(ConfigError, match="known: smoke, cpu, full"):
+    with pytest.raises(ConfigError, match="known: smoke, cpu, night, full"):
         profiles.training(SimpleNamespace(name="tiny"), "unet", "lidc")
 
 

@@ -40,11 +40,3 @@ def test_a_reader_outside_the_crop_leaves_nothing_to_compare():
     test = part([(0,), (0,)], [(0,), ()], [(0,), (0,)], [(0,), (0,)])
     found = tested.beside_readers(masks((0,), (0,))[:, 0] > 0, test)
     assert all(values[0] == 1 and np.isnan(values[1]) for values in found.values())
-
-
-@pytest.mark.parametrize("n", [1, 5, 500])
-def test_predictions_are_kept_of_images_spread_over_all(n):
-    data = type("Data", (), {"test": range(n)})
-    kept = tested.kept(data)
-    assert len(kept) == min(n, tested.KEPT) == len(set(kept))
-    assert (kept[0], kept[-1]) == (0, n - 1)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from softmask.config import Config
 from softmask.data.experiments import PAPER_SIZES
 from softmask.errors import ConfigError
+from softmask.runs import night
 from softmask.runs.execute import default_jobs, fit
 from softmask.runs.plan import Plan, plan, records_folder, total_seconds
 from softmask.runs.spec import RunSpec
@@ -18,6 +19,11 @@ from softmask.workbook.progress import clock
 def run(arguments: argparse.Namespace) -> int:
     """Train what the store lacks of the chosen runs, or with ``--dry-run`` say what that is. The exit status."""
     config = Config.from_parameters(arguments.profile, arguments.data, arguments.seeds, arguments.data_root)
+    if config.profile.name == "night" and not (arguments.table or arguments.on or arguments.only):
+        if arguments.dry_run:
+            print(night.summary(config))
+            return 0
+        return night.run(config, arguments.jobs, arguments.dask)
     if arguments.on:
         chosen = choose_on(arguments.on, arguments.only, config)
     else:

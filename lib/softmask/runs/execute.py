@@ -52,8 +52,8 @@ class Run:
         """
         if self.folder is None:
             raise ConfigError(
-                f"{self.spec.name} comes from its record, which holds no weights; delete the record and run without "
-                "SOFTMASK_RECORDED (--recorded) to train it"
+                f"{self.spec.name} comes from its record, which holds no weights; run without SOFTMASK_RECORDED "
+                "(--recorded) and without the committed record to train it"
             )
         return store.network_of(self.folder, self.record)
 

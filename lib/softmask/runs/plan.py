@@ -27,8 +27,8 @@ class Planned:
     Attributes:
         data: hex digest of its data.
         folder: its place in the store.
-        record: of the finished run, from the store or the committed one; None where it is missing, or where its weights
-            are and a missing run needs them.
+        record: of the finished run, from the store or the committed one; None where it is missing, or where only its
+            weights are and a missing run needs them.
         stored: whether its weights are in the store.
         damage: what is wrong with what lies in its place, where something is.
         seconds: how long like runs took to train on a machine like this; None where none is known.
@@ -76,8 +76,8 @@ class Plan:
 def plan(specs: Iterable[RunSpec], config: Config) -> Plan:
     """Look up ``specs`` in the store and among the committed records; nothing is trained.
 
-    A committed record counts as a finished run on a machine whose store lacks it; its network is trained again only
-    where a missing run builds on it. Data that is not prepared yet is prepared, once.
+    In a profile that trains for hours, a committed record counts as a finished run on a machine whose store has none;
+    its network is trained again only where a missing run builds on it. Data that is not prepared yet is prepared, once.
 
     Raises:
         ConfigError: where two different runs have one name.
@@ -99,7 +99,10 @@ def plan(specs: Iterable[RunSpec], config: Config) -> Plan:
                 stored[spec] = record
         except DataError as error:
             damage[spec] = str(error)
-    finished = {spec: stored.get(spec) or _committed(spec, keys[spec], config) for spec in wanted}
+    finished = dict.fromkeys(wanted) | stored
+    if config.profile.long:
+        lost = [spec for spec in wanted if spec not in stored and spec not in damage]
+        finished |= {spec: _committed(spec, keys[spec], config) for spec in lost}
     for spec in reversed(wanted):  # every run after those that need it
         if finished[spec] is None:
             finished |= {need: stored.get(need) for need in spec.needs}

@@ -1,0 +1,135 @@
+"""``softmask run --profile night``: all trainings of the profile, the claims that matter most first.
+
+Everything that is finished is kept: a run whose record is in ``results/<run>/records`` is not trained again, on another
+machine neither, unless a missing run needs its weights. So the whole can be stopped at any time and started again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from softmask.config import Config
+from softmask.errors import MissingData, TrainingError
+from softmask.runs import rates
+from softmask.runs.execute import default_jobs, fit
+from softmask.runs.methods import METHODS, name_of
+from softmask.runs.plan import Plan, plan
+from softmask.runs.spec import RunSpec
+from softmask.runs.tables import TABLES, rows_of, specs
+
+NODULES = ("lidc", "lnsm")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that are trained together.
+
+    Attributes:
+        rows: names of rows, by the paper whose rows they are.
+        datasets: on which they are trained.
+        doubled: rows of which one run is trained twice as long too, on each data set: what is left in its curve.
+    """
+
+    title: str
+    rows: Mapping[str, Sequence[str]]
+    datasets: Sequence[str] = NODULES
+    doubled: Sequence[str] = ()
+
+
+LABELS = ("kats_dilation", "gros_interpolation")
+
+GROUPS = (
+    Group(
+        "SoftGAN",
+        {"softgan": ("unet", "improved_backbone", "soft_mask_loss", "softgan", *LABELS)},
+        doubled=("unet", "softgan"),
+    ),
+    Group("super-resolution", {"": ("srgan", "content_only")}, ("lnsm",)),
+    Group("DSNet", {"dsnet-v2": ("sr_input", "drtm", "soft_mask_loss", "gan_loss", "neither", "dtm", *LABELS)}),
+    Group("networks compared", {"dsnet-v2": ("unetplusplus", "cfcnn", "dbresnet", "infnet", "infnet_sr")}),
+    Group("MedT", {"dsnet-v2": ("medt", "medt_sr")}),
+    Group("CasGAN", {"casgan": ("casgan_bin", "casgan_without_sr", "casgan_soft", "segnet", "deeplabv3plus", "cenet")}),
+)
+"""In the order of training. All other rows of the papers' tables come after them."""
+
+
+def groups(config: Config) -> dict[str, list[RunSpec]]:
+    """The runs of each group by its title, each run in the first group that has it; without data that is not there."""
+    wanted = {group.title: _specs(group, config) for group in GROUPS}
+    for table in TABLES:
+        wanted[table] = [spec for seeds in specs(table, config).values() for spec in seeds]
+    seen: set[RunSpec] = set()
+    found = {}
+    for title, of in wanted.items():
+        found[title] = [spec for spec in dict.fromkeys(of) if spec not in seen]
+        seen.update(of)
+    return {title: of for title, of in found.items() if of}
+
+
+def _specs(group: Group, config: Config) -> list[RunSpec]:
+    chosen = []
+    for paper, rows in group.rows.items():
+        for dataset in group.datasets:
+            places = rows_of([row for row in rows if name_of(row, paper) in METHODS], dataset, config, paper)
+            for (row, _), seeds in places.items():
+                chosen += seeds
+                if row in group.doubled:
+                    settings = seeds[0].settings
+                    chosen.append(replace(seeds[0], settings=replace(settings, epochs=2 * settings.epochs)))
+    return chosen
+
+
+def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int:
+    """Search the learning rates of each group and train it, one group after the other. The exit status."""
+    jobs = default_jobs() if jobs is None else jobs
+    os.nice(max(0, 19 - os.nice(0)))  # others on this machine come first
+    failed = 0
+    for title in groups(config):
+        try:
+            failed += _group(title, config, jobs, dask)
+        except MissingData as error:
+            print(f"{title}: left out: {error}", file=sys.stderr)
+    print(summary(config), flush=True)
+    return 1 if failed else 0
+
+
+def _group(title: str, config: Config, jobs: int, dask: str | None) -> int:
+    for tried in rates.search(groups(config)[title], config, jobs):
+        print(
+            f"{title}: {tried.dataset}, {tried.network}, {tried.losses}: {tried.rate:g} gives {tried.validation_dice}"
+        )
+    wanted = groups(config)[title]  # with the rates found
+    print(f"{title}: {progress(plan(wanted, config))}", flush=True)
+    try:
+        fit(wanted, config, jobs=jobs, dask=dask, title=title)
+    except TrainingError as error:
+        print(f"{title}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def progress(planned: Plan) -> str:
+    """``12 of 36 runs finished; 2.1 core-hours done, about 4.2 left``."""
+    done = [run.record for run in planned.runs if run.record]
+    hours = sum(record.provenance.seconds for record in done) / 3600
+    missing = planned.missing
+    known = [run.seconds for run in missing if run.seconds is not None]
+    mean = sum(known) / len(known) if known else (3600 * hours / len(done) if done else None)
+    left = "time left not known yet"
+    if mean is not None:
+        left = f"about {(sum(known) + mean * (len(missing) - len(known))) / 3600:.1f} left"
+    return f"{len(done)} of {len(planned.runs)} runs finished; {hours:.1f} core-hours done, {left}"
+
+
+def summary(config: Config) -> str:
+    """How far each group is, a line each."""
+    lines = []
+    for title, of in groups(config).items():
+        try:
+            lines.append(f"{title}: {progress(plan(of, config))}; {len(rates.missing(of))} rates to try")
+        except MissingData as error:
+            lines.append(f"{title}: {error}")
+    return "\n".join(lines)
