@@ -38,6 +38,32 @@ def test_rows_that_are_the_same_method_are_the_same_run(config):
 
 
 @pytest.mark.parametrize("table", tables.TABLES)
+def test_one_dice_loss_for_all_rows_of_a_table(table, config):
+    found = {name for specs in tables.specs(table, config).values() for name, _ in specs[0].losses}
+    assert "dice_squared" not in found
+    squared = tables.spec("dsnet_squared", "lnsm", config, paper="dsnet-v2")
+    assert squared.losses == (("dice_squared", 0.5), ("soft_l1", 100.0), ("gan", 1.0))
+
+
+def test_rows_that_two_papers_share_are_one_method():
+    def method(row, paper):
+        return methods.method(row, "lnsm", paper)
+
+    assert method("backbone", "dsnet-v2") == method("improved_backbone", "softgan")
+    assert method("without_transfer", "dsnet-v2") == method("softgan", "softgan")
+    assert method("sr_input", "dsnet-v2") == method("sr_input", "dsnet-v1")
+    assert method("unet", "dsnet-v2") == method("unet", "softgan")
+
+
+def test_without_soft_label_is_the_row_before_the_soft_loss(config):
+    ablation, labels = tables.specs("dsnet-v2/table-3", config), tables.specs("dsnet-v2/table-4", config)
+    assert labels["no_soft_label", "lnsm"] == ablation["drtm", "lnsm"]
+    assert labels["no_soft_label", "lnsm"][0].losses == (("dice", 1.0),)
+    other = tables.spec("all_losses_binary", "lnsm", config, paper="dsnet-v2")
+    assert (other.label, other.losses) == ("binary", labels["soft_mask", "lnsm"][0].losses)
+
+
+@pytest.mark.parametrize("table", tables.TABLES)
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_table_has_runs_in_every_profile(table, profile):
     config = Config.from_parameters(profile, "embedded")

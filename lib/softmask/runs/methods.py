@@ -15,11 +15,10 @@ from softmask.runs.spec import HIGH_RESOLUTION, SOFTENED, TEACHER, UNCHANGED
 DICE = (("dice", 1.0),)
 SOFT_MASK_LOSS = (("dice", 0.5), ("soft_l1", 100.0))
 SOFTGAN = (*SOFT_MASK_LOSS, ("gan", 1.0))
-"""Weights of SoftGAN, section 3.3, and of DSNet's first version."""
-DICE_SQUARED = (("dice_squared", 1.0),)
-DSNET_SOFT = (("dice_squared", 0.5), ("soft_l1", 100.0))
-DSNET = (*DSNET_SOFT, ("gan", 1.0))
-"""DSNet (TNNLS 2023), equations 15 and 19: the Dice loss has squares in its denominator."""
+"""Weights of SoftGAN, section 3.3, and of both versions of DSNet."""
+SQUARED = (("dice_squared", 0.5), *SOFTGAN[1:])
+"""DSNet (TNNLS 2023), equations 15 and 19, to the letter: the Dice loss has squares in its denominator. No row of a
+table is trained so: a network's row and its rivals' would then differ in their Dice loss, too."""
 SOFTGAN_2020_PIXELS = (("soft_mse", 1.0), ("soft_l1", 100.0))
 SOFTGAN_2020 = (*SOFTGAN_2020_PIXELS, ("gan_least_squares", 1.0))
 """CasGAN, equation 2 and the text after it."""
@@ -95,21 +94,22 @@ _OWN = {
     "dsnet-v1/sdrfm": Method("dsnet_v1", "binary", DICE, _TRANSFER),
     "dsnet-v1/soft_mask_loss": Method("dsnet_v1", "soft_mask", SOFT_MASK_LOSS, _TRANSFER),
     "dsnet-v1/gan_loss": Method("dsnet_v1", "soft_mask", SOFTGAN, _TRANSFER),
-    "dsnet": Method("dsnet", "soft_mask", DSNET, _TRANSFER),
-    "dsnet-v2/backbone": Method("improved_backbone", losses=DICE_SQUARED),
-    "dsnet-v2/sr_input": Method("sr_input", "binary", DICE_SQUARED, _SR),
-    "dsnet-v2/drtm": Method("dsnet", "binary", DICE_SQUARED, _TRANSFER),
-    "dsnet-v2/soft_mask_loss": Method("dsnet", "soft_mask", DSNET_SOFT, _TRANSFER),
-    "dsnet-v2/gan_loss": Method("dsnet", "soft_mask", DSNET, _TRANSFER),
-    "dsnet-v2/no_soft_label": Method("dsnet", "binary", DSNET, _TRANSFER),
-    "dsnet-v2/kats_dilation": Method("dsnet", "kats_dilation", DSNET, _TRANSFER),
-    "dsnet-v2/gros_interpolation": Method("dsnet", "gros_interpolation", DSNET, _TRANSFER),
-    "dsnet-v2/soft_mask": Method("dsnet", "soft_mask", DSNET, _TRANSFER),
-    "dsnet-v2/neither": Method("dsnet_without_drtm", "soft_mask", DSNET, _TRANSFER),
-    "dsnet-v2/dtm": Method("dsnet_dtm", "soft_mask", DSNET, _TRANSFER),
-    "dsnet-v2/dtm_csf": Method("dsnet", "soft_mask", DSNET, _TRANSFER),
-    "dsnet-v2/without_transfer": Method("improved_backbone", "soft_mask", DSNET),
-    "dsnet-v2/with_transfer": Method("dsnet", "soft_mask", DSNET, _TRANSFER),
+    "dsnet": Method("dsnet", "soft_mask", SOFTGAN, _TRANSFER),
+    "dsnet_squared": Method("dsnet", "soft_mask", SQUARED, _TRANSFER),
+    "dsnet-v2/backbone": Method("improved_backbone"),
+    "dsnet-v2/drtm": Method("dsnet", channels=_TRANSFER),
+    "dsnet-v2/soft_mask_loss": Method("dsnet", "soft_mask", SOFT_MASK_LOSS, _TRANSFER),
+    "dsnet-v2/gan_loss": Method("dsnet", "soft_mask", SOFTGAN, _TRANSFER),
+    "dsnet-v2/no_soft_label": Method("dsnet", channels=_TRANSFER),
+    "dsnet-v2/all_losses_binary": Method("dsnet", "binary", SOFTGAN, _TRANSFER),
+    "dsnet-v2/kats_dilation": Method("dsnet", "kats_dilation", SOFTGAN, _TRANSFER),
+    "dsnet-v2/gros_interpolation": Method("dsnet", "gros_interpolation", SOFTGAN, _TRANSFER),
+    "dsnet-v2/soft_mask": Method("dsnet", "soft_mask", SOFTGAN, _TRANSFER),
+    "dsnet-v2/neither": Method("dsnet_without_drtm", "soft_mask", SOFTGAN, _TRANSFER),
+    "dsnet-v2/dtm": Method("dsnet_dtm", "soft_mask", SOFTGAN, _TRANSFER),
+    "dsnet-v2/dtm_csf": Method("dsnet", "soft_mask", SOFTGAN, _TRANSFER),
+    "dsnet-v2/without_transfer": Method("improved_backbone", "soft_mask", SOFTGAN),
+    "dsnet-v2/with_transfer": Method("dsnet", "soft_mask", SOFTGAN, _TRANSFER),
     "baseline_unet": Method("lgan_generator", losses=CROSS_ENTROPY),
     "lgan/unet": Method("lgan_generator", losses=CROSS_ENTROPY),
     **{f"lgan_{critic}": _lgan(critic) for critic in CRITICS},
