@@ -52,7 +52,7 @@ def cascade(tiny, sr):
         **{
             "network": "softgan_2020",
             "losses": CASGAN,
-            "channels": ("super_resolved", "bilinear"),
+            "channels": ("bilinear", "super_resolved"),
             "scale": 4,
             "sr": sr,
         }
@@ -92,6 +92,13 @@ def test_a_segmentation_is_no_super_resolution_and_the_other_way_round(tiny, sr)
         tiny(channels=("image", "prior"), prior=sr)
 
 
+def test_a_discriminator_needs_the_image_as_it_was_measured(cascade):
+    gan = (*CASGAN, ("gan_least_squares", 1.0))
+    assert cascade(losses=gan).channels[0] == "bilinear"
+    with pytest.raises(ConfigError, match="a discriminator, and super_resolved as the first channel do not go"):
+        cascade(losses=gan, channels=("super_resolved", "bilinear"))
+
+
 def test_name_key_and_json_tell_what_a_run_builds_on(tiny, cascade):
     soft = cascade(label="softened")
     spec = tiny(network="cenet", channels=("image", "prior"), prior=soft)
@@ -115,11 +122,11 @@ def test_channels_hold_what_their_names_say(tiny, cascade, sr, config):
     spec = cascade(label="softened")
     both = inputs.channels(spec, images, [enlarger])
     assert both.shape == (3, 2, 64, 64)
-    np.testing.assert_allclose(both[:, 0, ::4, ::4], images[:, 0], atol=5e-4)  # kept in half precision
+    np.testing.assert_allclose(both[:, 1, ::4, ::4], images[:, 0], atol=5e-4)  # kept in half precision
     np.testing.assert_allclose(
-        both[:, 1].reshape(3, 16, 4, 16, 4).mean((2, 4))[:, 1:-1, 1:-1], _smooth(images[:, 0])[:, 1:-1, 1:-1], atol=1e-6
+        both[:, 0].reshape(3, 16, 4, 16, 4).mean((2, 4))[:, 1:-1, 1:-1], _smooth(images[:, 0])[:, 1:-1, 1:-1], atol=1e-6
     )
-    prior = Done(spec, lambda x: 8 * x[:, :1] - 4, [enlarger])
+    prior = Done(spec, lambda x: 8 * x[:, 1:] - 4, [enlarger])
     seen = inputs.channels(tiny(network="cenet", channels=("image", "prior"), prior=spec), images, [prior])
     np.testing.assert_array_equal(seen[:, 0], images[:, 0])
     np.testing.assert_allclose(seen[:, 1], 1 / (1 + np.exp(-2 * (8 * images[:, 0] - 4))), atol=5e-3)
@@ -206,7 +213,7 @@ def test_the_threshold_is_the_best_on_the_images_given_and_the_highest_among_equ
 def test_a_chain_of_runs_trains_in_order_and_once(cascade, tiny, config, data_from):
     data_from()
     soft = cascade(label="softened", losses=(*CASGAN, ("gan_least_squares", 1.0)))
-    last = cascade(label="binary", channels=("super_resolved", "bilinear", "prior"), prior=soft)
+    last = cascade(label="binary", channels=("bilinear", "super_resolved", "prior"), prior=soft)
     beside = tiny(network="graph_cut_deep", width=0, losses=(), prior=soft, label="binary")
     planned = plan.plan([last, beside], config)
     assert [run.spec for run in planned.runs] == [soft.sr, soft, last, beside]

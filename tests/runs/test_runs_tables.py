@@ -130,7 +130,7 @@ def test_a_cascade_has_one_super_resolution_for_all_seeds_and_data_sets(config):
     first, second = (tables.spec("casgan_plusplus", "isbi2012", config, seed) for seed in (1, 2))
     assert first.sr == second.sr == first.prior.sr == tables.spec("srgan", tables.CT, config)
     assert (first.prior.seed, second.prior.seed) == (1, 2)
-    assert (first.channels, first.scale) == (("super_resolved", "bilinear", "prior"), 2)
+    assert (first.channels, first.scale) == (("bilinear", "super_resolved", "prior"), 2)
     assert (first.label, first.prior.label) == ("binary", "softened")
     assert tables.spec("casgan_soft", "lnsm", config).label == "soft_mask"
     tested = tables.spec("casgan", "lidc", config)

@@ -55,8 +55,7 @@ class Method:
 
 
 _SR = ("super_resolved",)
-_CASCADE = ("super_resolved", "bilinear")
-
+_CASCADE = ("bilinear", "super_resolved")
 _TRANSFER = ("bilinear", "super_resolved", "detail")
 
 

@@ -35,6 +35,8 @@ ENLARGED = ("bilinear", "super_resolved", "detail")
 (:meth:`softmask.nets.srgan.Generator.features`): as many channels as it is wide."""
 CHANNELS = ("image", *ENLARGED, "prior")
 """What a network sees: the image, or :data:`ENLARGED` forms of it; the soft mask that another network predicts."""
+MEASURED = ("image", "bilinear")
+"""The channels that hold the image as it was measured: a discriminator sees the first channel, which is one of them."""
 BY_SR = ("super_resolved", "detail")
 """The channels that a super-resolution network gives."""
 
@@ -55,7 +57,8 @@ class RunSpec:
         size: height and width of the images, in pixels.
         n_train: the most training images; None for all there are.
         settings: epochs, batch size, learning rate and so on.
-        channels: of the network's input, each one of :data:`CHANNELS`, each once.
+        channels: of the network's input, each one of :data:`CHANNELS`, each once; in adversarial training the first is
+            one of :data:`MEASURED`.
         sr: the run whose network gives the channels of :data:`BY_SR`.
         scale: how much larger than the data the input is, where a channel is enlarged.
         prior: the run whose soft mask is the channel ``prior``, the label ``teacher``, what a classical segmentor
@@ -102,6 +105,8 @@ class RunSpec:
             _together(fits, f"{self.network} and the prior {self.prior}")
         _together(self.prior is None or (self.prior.learns and not self.prior.upscales), f"{self.prior} as a prior")
         _together(bool(self.channels) and len(set(self.channels)) == len(self.channels), f"channels {self.channels}")
+        if self.adversarial and not self.upscales:
+            _together(self.channels[0] in MEASURED, f"a discriminator, and {self.channels[0]} as the first channel")
         enlarged = set(ENLARGED) & set(self.channels)
         if enlarged and "image" in self.channels:
             raise ConfigError(f"the channels {self.channels} have two sizes: enlarge the image (bilinear) or none")

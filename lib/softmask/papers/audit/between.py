@@ -126,8 +126,8 @@ def _changes(found: list[Row], within: bool) -> Check:
 
 
 def _a_digit_apart(found: list[Row]) -> Check:
-    """Of each two networks in a paper: whether, on several data sets, their spreads are the same and each of their means
-    differs in a single digit."""
+    """Of each two networks in a paper: whether, on several data sets, they have the same spreads, and means that differ
+    in a single digit each."""
     printed: dict[tuple[str, str, str], list[Row]] = {}
     for row in found:
         printed.setdefault((row.paper, row.table, row.row), []).append(row)
