@@ -37,7 +37,6 @@ FULL_WIDTH_PARAMETERS = {
     "cenet": 28995827,
     "infnet": 31071564,
     "medt": 1379905,
-    "infnet_sr": 31071564,
     "medt_sr": 1379905,
     "cfcnn": 258521,
     "dbresnet": 565505,

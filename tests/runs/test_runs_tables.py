@@ -63,6 +63,41 @@ def test_without_soft_label_is_the_row_before_the_soft_loss(config):
     assert (other.label, other.losses) == ("binary", labels["soft_mask", "lnsm"][0].losses)
 
 
+def test_dsnet_has_three_forms_and_the_profile_says_which_is_the_main_one():
+    forms = {"averaged": (2, 2), "full_features": (4, 4), "enlarged_twice": (2, 1)}
+    for profile, main in (("smoke", "averaged"), ("cpu", "averaged"), ("full", "full_features")):
+        config = Config.from_parameters(profile, "embedded", 1)
+        found = {form: tables.spec(f"dsnet_{form}", "lnsm", config, paper="dsnet-v2") for form in forms}
+        assert {form: (spec.scale, spec.reduction) for form, spec in found.items()} == forms
+        assert len({spec.name for spec in found.values()}) == 3
+        table = tables.specs("dsnet-v2/table-3", config)
+        assert table["gan_loss", "lnsm"] == [found[main]]
+        [sr_input] = table["sr_input", "lnsm"]
+        assert (sr_input.scale, sr_input.reduction) == forms[main]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_networks_of_larger_images_see_twice_the_datas_size_in_every_profile(profile):
+    config = Config.from_parameters(profile, "embedded", 1)
+    rows = {row: tables.spec(row, "lidc-119", config) for row in ("infnet", "infnet_sr", "cenet", "cenet_plusplus")}
+    assert {(spec.network, spec.scale, spec.reduction) for spec in rows.values()} == {
+        ("infnet", 2, 1),
+        ("cenet", 2, 1),
+    }
+    assert [spec.channels for spec in rows.values()] == [
+        ("bilinear",),
+        ("super_resolved",),
+        ("bilinear",),
+        ("bilinear", "prior"),
+    ]
+    plain, enlarged = (tables.spec(row, "lidc", config) for row in ("medt", "medt_sr"))
+    if profile == "full":
+        assert [(spec.scale, spec.reduction) for spec in (plain, enlarged)] == [(2, 1), (2, 1)]
+    else:
+        assert plain.channels == ("image",)
+        assert enlarged.scale == enlarged.reduction > 1
+
+
 @pytest.mark.parametrize("table", tables.TABLES)
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_table_has_runs_in_every_profile(table, profile):

@@ -11,7 +11,7 @@ counts multiply-adds and prints no number of parameters.
 Differs from the publication: separable convolutions in pyramid and decoder also with the ResNet (they belong to its
 best model), one of them instead of two in the decoder, its upsampling with aligned corners (all as in the package); no
 dropout; random weights instead of ImageNet's. A batch of one image leaves one number for each channel of the pyramid's
-image pooling, whose batch normalisation cannot be taken over it: such batches are normalised with the running statistics,
+image pooling, over which no batch normalisation can be taken: such batches are normalised with the running statistics,
 as outside training.
 """
 

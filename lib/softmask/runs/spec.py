@@ -12,7 +12,7 @@ from softmask.errors import ConfigError
 from softmask.files import sha256_of
 from softmask.nets.classical import CLASSICAL
 from softmask.nets.registry import NETWORKS, SR_NETWORKS
-from softmask.nets.srgan import SCALE
+from softmask.nets.srgan import SCALE, TRANSFERRED
 from softmask.runs.plain import from_plain, to_plain
 from softmask.train.epochs import Settings
 from softmask.train.losses import LOSSES, WassersteinLoss, split
@@ -61,6 +61,8 @@ class RunSpec:
             one of :data:`MEASURED`.
         sr: the run whose network gives the channels of :data:`BY_SR`.
         scale: how much larger than the data the input is, where a channel is enlarged.
+        reduction: how much smaller than the input the network's answers are: ``scale`` where they have the data's size
+            (as they must where channels are made :attr:`on_the_fly`), 1 where a network answers at the enlarged one.
         prior: the run whose soft mask is the channel ``prior``, the label ``teacher``, what a classical segmentor
             starts from, or that is tested.
 
@@ -81,6 +83,7 @@ class RunSpec:
     settings: Settings
     channels: tuple[str, ...] = ("image",)
     scale: int = 1
+    reduction: int = 1
     sr: RunSpec | None = None
     prior: RunSpec | None = None
 
@@ -112,13 +115,20 @@ class RunSpec:
             raise ConfigError(f"the channels {self.channels} have two sizes: enlarge the image (bilinear) or none")
         scales = [scale for scale in range(2, SCALE + 1) if SCALE % scale == 0] if enlarged else [1]
         _together(self.scale in scales, f"channels {self.channels} and the scale {self.scale} (one of {scales})")
+        able = self.learns and not self.upscales and NETWORKS[self.network].reduces
+        fits = self.reduction == 1 or (able and self.reduction > 1 and self.scale % self.reduction == 0)
+        fits &= self.reduction == self.scale or not self.on_the_fly
+        _together(fits, f"{self.network}, the scale {self.scale} and the reduction {self.reduction}")
 
     @property
     def name(self) -> str:
         """Readable, and a file name: ``lidc-improved_backbone-soft_mask-0.5dice+100soft_l1+1gan-7x4-2020``, which is
-        trained for 7 epochs in batches of 4 from the seed 2020."""
+        trained for 7 epochs in batches of 4 from the seed 2020. After the channels of enlarged images stands how much
+        larger they are than the data, and then its answers, where those are smaller: ``..._x4to1-...``."""
         losses = "+".join(f"{weight:g}{name}" for name, weight in self.losses)
         channels = "+".join(self.channels) if self.channels != ("image",) else ""
+        if self.scale > 1:
+            channels += f"_x{self.scale}" + (f"to{self.scale // self.reduction}" if self.reduction > 1 else "")
         prior = f"after_{self.prior.network}_{self.prior.label}{self.prior.critic}" if self.prior else ""
         schedule = f"{self.settings.epochs}x{self.settings.batch_size}" if self.learns else ""
         parts = (self.dataset, self.network, self.label, channels, prior, losses, schedule, str(self.seed))
@@ -133,9 +143,10 @@ class RunSpec:
         return len(self.channels) + (self.sr.width - 1 if self.sr and "detail" in self.channels else 0)
 
     @property
-    def reduction(self) -> int:
-        """How much smaller the network's answers are than its images: ``scale`` for those that reduce, else 1."""
-        return self.scale if self.learns and not self.upscales and NETWORKS[self.network].reduces else 1
+    def on_the_fly(self) -> bool:
+        """Whether the channels are made anew for every batch: features at full size are too many to be kept, 8 MB for
+        an image of 64 x 64 and a super-resolution network of width 16 in half precision."""
+        return self.channels == TRANSFERRED and self.scale == SCALE
 
     @property
     def kind(self) -> str:

@@ -9,11 +9,10 @@ import numpy as np
 
 from softmask.measure.images import DOCTORS, THRESHOLD
 from softmask.measure.segmentation import dice
-from softmask.runs.inputs import Finished, channels, read
+from softmask.runs.inputs import Finished, predicted
 from softmask.runs.measured import Made, measured
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.spec import RunSpec
-from softmask.train.engine import predict
 from softmask.train.epochs import Outcome, Progress
 
 KEPT = 48
@@ -31,8 +30,7 @@ MEASURES = (
 def make(spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Finished], progress: Progress | None) -> Made:
     """Test the network of ``spec.prior`` as it is. See :func:`softmask.runs.single.run_one`."""
     [prior] = needs
-    seen = channels(prior.spec, data.test.images, prior.needs)
-    probabilities, alphas = read(prior.spec, predict(prior.network(), seen))
+    probabilities, alphas = predicted(prior, data.test.images)
     found = measured(data.test, probabilities, alphas, THRESHOLD)
     if set(DOCTORS) <= set(data.test.references):
         found["measures"] |= beside_readers(probabilities >= THRESHOLD, data.test)
