@@ -38,10 +38,10 @@ def _one_core():
     torch.set_num_threads(threads)
 
 
-def batch() -> Batch:
-    """Noise, its bright pixels as masks, and itself as soft labels."""
-    images = torch.rand(BATCH, 1, SIZE, SIZE).to(memory_format=torch.channels_last)
-    return Batch(images, (images > 0.5).float(), images)
+def batch(inputs: int = 1) -> Batch:
+    """Noise in ``inputs`` channels, the bright pixels of the first as masks, and itself as soft labels."""
+    images = torch.rand(BATCH, inputs, SIZE, SIZE).to(memory_format=torch.channels_last)
+    return Batch(images, (images[:, :1] > 0.5).float(), images[:, :1])
 
 
 def unet_step(network: nn.Module) -> Callable[[], None]:
@@ -70,7 +70,7 @@ def trained(name: str, losses: Weighted) -> Callable[[], object]:
     if any(loss == "gan" for loss, _ in losses):
         parts = (network, PixelDiscriminator(width).to(memory_format=torch.channels_last).train())
     loop = (Supervised if len(parts) == 1 else Adversarial)(*parts, losses, place, learning_rate=1e-3, steps=1)
-    return partial(loop.step, batch(), [name for name, _ in losses])
+    return partial(loop.step, batch(network.inputs), [name for name, _ in losses])
 
 
 def seconds(step: Callable[[], None]) -> float:

@@ -38,6 +38,7 @@ SPEC = RunSpec(
     losses=(("dice_squared", 0.5), ("soft_l1", 100.0)),
     channels=("bilinear", "super_resolved", "detail"),
     scale=2,
+    reduction=2,
     sr=SR,
     **COMMON,
 )
@@ -111,7 +112,7 @@ def shipped(tmp_path_factory, run, data) -> Path:
 @pytest.fixture(scope="session")
 def simple(tmp_path_factory, data) -> SimpleNamespace:
     """A run without super-resolution."""
-    spec = replace(SPEC, network="improved_backbone", channels=("image",), scale=1, sr=None)
+    spec = replace(SPEC, network="improved_backbone", channels=("image",), scale=1, reduction=1, sr=None)
     return SimpleNamespace(spec=spec, run=finished(spec, tmp_path_factory.mktemp("simple"), data))
 
 

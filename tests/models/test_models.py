@@ -94,7 +94,7 @@ def test_a_model_that_cannot_be_written_leaves_the_old_one(copied, run, data, mo
 def test_what_is_no_model_is_not_exported(tmp_path, run, data, monkeypatch):
     with pytest.raises(ConfigError, match="trains no segmentation network"):
         models.export(run.needs[0], tmp_path / "m", data)
-    first = replace(run.spec, channels=("image",), scale=1, sr=None, network="cenet", width=16)
+    first = replace(run.spec, channels=("image",), scale=1, reduction=1, sr=None, network="cenet", width=16)
     with pytest.raises(ConfigError, match="two segmentors"):
         described.check_spec(replace(first, channels=("image", "prior"), prior=first))
     with pytest.raises(ConfigError, match="other data than is there now"):

@@ -37,7 +37,6 @@ FULL_WIDTH_PARAMETERS = {
     "cenet": 28995827,
     "infnet": 31071564,
     "medt": 1379905,
-    "infnet_sr": 31071564,
     "medt_sr": 1379905,
     "cfcnn": 258521,
     "dbresnet": 565505,
@@ -105,7 +104,7 @@ def test_gives_one_map_of_logits_of_the_images_size(name: str) -> None:
 
 
 @every_network
-@pytest.mark.parametrize("batch", [2, 8])
+@pytest.mark.parametrize("batch", [1, 2, 8])
 def test_every_parameter_gets_a_gradient(name: str, batch: int) -> None:
     network = narrow(name).train()
     image = torch.rand(batch, network.inputs, SIZE, SIZE)
@@ -114,6 +113,21 @@ def test_every_parameter_gets_a_gradient(name: str, batch: int) -> None:
     missing = [key for key, parameter in network.named_parameters() if parameter.grad is None]
     assert missing == []
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+def test_deeplabv3plus_trains_on_one_image_at_full_width_and_then_sees_it_alike() -> None:
+    network = build("deeplabv3plus").train()
+    optimiser = torch.optim.Adam(network.parameters(), lr=2e-4)
+    images, masks = (x[:1] for x in blobs(1))
+    before = {name: parameter.clone() for name, parameter in network.named_parameters()}
+    F.binary_cross_entropy_with_logits(network(images), masks).backward()
+    optimiser.step()
+    assert all(parameter.isfinite().all() for parameter in network.parameters())
+    assert any(not torch.equal(parameter, before[name]) for name, parameter in network.named_parameters())
+    pooling = network.model.decoder.aspp[0].convs[-1]
+    one = torch.rand(1, pooling[1].in_channels, 4, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(pooling(one), pooling.eval()(one))
 
 
 @every_network

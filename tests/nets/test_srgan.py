@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from softmask.errors import ConfigError
 from softmask.nets import NETWORKS, SR_NETWORKS, build, entry, n_parameters
-from softmask.nets.srgan import REACH, SCALE, Discriminator, Generator
+from softmask.nets.srgan import REACH, SCALE, Discriminator, Generator, Transferring, transferred
 
 
 @pytest.fixture(autouse=True)
@@ -93,3 +93,30 @@ def test_is_found_by_name_beside_the_segmenting_networks():
     assert entry("srgan").width("smoke") < entry("srgan").width("cpu") < entry("srgan").width("full") == 64
     with pytest.raises(ConfigError, match=r"'srgam'.*unet.*srgan"):
         entry("srgam")
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_a_segmentor_behind_a_generator_gives_what_its_parts_give(scale):
+    generator, network = Generator(4).eval(), build("dsnet", 4, 6, scale).eval()
+    whole = Transferring(generator, network, scale)
+    images = torch.rand(3, 1, 32, 16)
+    seen = transferred(generator, images, scale)
+    assert seen.shape == (3, 6, scale * 32, scale * 16)
+    torch.testing.assert_close(seen[:, :1], F.interpolate(images, scale_factor=scale, mode="bilinear"))
+    torch.testing.assert_close(whole(images), network(seen))
+    assert (whole.STRIDE, whole.SMALLEST, whole.inputs) == (16, -(-network.SMALLEST // scale), 1)
+    assert not whole.training
+
+
+def test_training_behind_a_generator_leaves_it_as_it_is():
+    generator, network = Generator(4).eval(), build("dsnet", 4, 6, 4)
+    frozen = {name: value.clone() for name, value in generator.state_dict().items()}
+    first = {name: value.clone() for name, value in network.named_parameters()}
+    whole = Transferring(generator, network).train()
+    optimiser = torch.optim.Adam(whole.parameters(), lr=1e-2)
+    whole(torch.rand(2, 1, 16, 16)).square().mean().backward()
+    optimiser.step()
+    assert network.training
+    assert not generator.training
+    assert all(torch.equal(value, frozen[name]) for name, value in generator.state_dict().items())
+    assert any(not torch.equal(value, first[name]) for name, value in network.named_parameters())

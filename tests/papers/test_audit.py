@@ -207,6 +207,26 @@ def test_equal_rows_of_two_networks():
     assert checks[0].checked == 3
 
 
+def test_rows_with_the_same_spreads_and_means_a_digit_apart():
+    def tables(second):
+        both = {"columns": ["dice"], "datasets": ["lnsm", "lidc"]}
+        first = {"drtm": {"lnsm": [[91.83, 1.7]], "lidc": [[83.88, 8.5]]}}
+        return {"dsnet-v2": paper_of("dsnet-v2", table_3={**both, "rows": first}, table_4={**both, "rows": second})}
+
+    other = {"no_soft_label": {"lnsm": [[91.23, 1.7]], "lidc": [[82.88, 8.5]]}}
+    checks = between.checks(tables(other))
+    assert found(checks) == {"rows a digit apart": 1}
+    [one] = checks[-1].findings
+    assert one.inequality == "91.83 and 91.23, both ± 1.7; 83.88 and 82.88, both ± 8.5"
+    assert {place.split(",")[0] for place in one.places} == {"dsnet-v2/table-3", "dsnet-v2/table-4"}
+    for apart in ([[91.23, 1.8]], [[91.13, 1.7]]):
+        other["no_soft_label"]["lnsm"] = apart
+        expected = {"rows a digit apart": 1} if apart[0][1] == 1.7 else {}
+        assert found(between.checks(tables(other))) == expected
+    other["no_soft_label"]["lnsm"] = [[90.27, 1.7]]
+    assert found(between.checks(tables(other))) == {}
+
+
 def test_one_network_under_two_names_is_no_coincidence_and_must_agree():
     def two(second):
         columns = {"columns": ["dice"], "dataset": "lidc"}
@@ -291,6 +311,7 @@ def test_the_five_papers():
         "equal rows": (1904, 1),
         "one network in two tables": (10, 0),
         "baselines between papers": (34, 6),
+        "rows a digit apart": (243, 1),
         "parts and wholes": (12, 0),
         "sizes of data sets": (7, 1),
         "stated gains": (8, 0),

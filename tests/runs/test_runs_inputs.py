@@ -52,7 +52,7 @@ def cascade(tiny, sr):
         **{
             "network": "softgan_2020",
             "losses": CASGAN,
-            "channels": ("super_resolved", "bilinear"),
+            "channels": ("bilinear", "super_resolved"),
             "scale": 4,
             "sr": sr,
         }
@@ -73,6 +73,8 @@ def repeated(x):
         ({"channels": ("image", "bilinear"), "scale": 4}, "two sizes"),
         ({"channels": ("bilinear",), "scale": 3}, r"the scale 3 \(one of \[2, 4\]\)"),
         ({"scale": 2}, r"the scale 2 \(one of \[1\]\)"),
+        ({"channels": ("bilinear",), "scale": 2, "reduction": 2}, "improved_backbone, the scale 2 and the reduction 2"),
+        ({"network": "sr_input", "channels": ("bilinear",), "scale": 2, "reduction": 4}, "the reduction 4"),
         ({"channels": ("super_resolved",)}, "sr None do not go together"),
         ({"channels": ("image", "prior")}, "prior None do not go together"),
         ({"label": "teacher"}, "prior None do not go together"),
@@ -90,6 +92,20 @@ def test_a_segmentation_is_no_super_resolution_and_the_other_way_round(tiny, sr)
         tiny(channels=("super_resolved",), sr=tiny())
     with pytest.raises(ConfigError, match="as a prior"):
         tiny(channels=("image", "prior"), prior=sr)
+
+
+def test_features_at_full_size_are_brought_down_to_the_datas(tiny, sr):
+    fields = {"network": "dsnet", "channels": ("bilinear", "super_resolved", "detail"), "scale": 4, "sr": sr}
+    assert tiny(**fields, reduction=4).on_the_fly
+    with pytest.raises(ConfigError, match="the scale 4 and the reduction 2 do not go together"):
+        tiny(**fields, reduction=2)
+
+
+def test_a_discriminator_needs_the_image_as_it_was_measured(cascade):
+    gan = (*CASGAN, ("gan_least_squares", 1.0))
+    assert cascade(losses=gan).channels[0] == "bilinear"
+    with pytest.raises(ConfigError, match="a discriminator, and super_resolved as the first channel do not go"):
+        cascade(losses=gan, channels=("super_resolved", "bilinear"))
 
 
 def test_name_key_and_json_tell_what_a_run_builds_on(tiny, cascade):
@@ -115,11 +131,11 @@ def test_channels_hold_what_their_names_say(tiny, cascade, sr, config):
     spec = cascade(label="softened")
     both = inputs.channels(spec, images, [enlarger])
     assert both.shape == (3, 2, 64, 64)
-    np.testing.assert_allclose(both[:, 0, ::4, ::4], images[:, 0], atol=5e-4)  # kept in half precision
+    np.testing.assert_allclose(both[:, 1, ::4, ::4], images[:, 0], atol=5e-4)  # kept in half precision
     np.testing.assert_allclose(
-        both[:, 1].reshape(3, 16, 4, 16, 4).mean((2, 4))[:, 1:-1, 1:-1], _smooth(images[:, 0])[:, 1:-1, 1:-1], atol=1e-6
+        both[:, 0].reshape(3, 16, 4, 16, 4).mean((2, 4))[:, 1:-1, 1:-1], _smooth(images[:, 0])[:, 1:-1, 1:-1], atol=1e-6
     )
-    prior = Done(spec, lambda x: 8 * x[:, :1] - 4, [enlarger])
+    prior = Done(spec, lambda x: 8 * x[:, 1:] - 4, [enlarger])
     seen = inputs.channels(tiny(network="cenet", channels=("image", "prior"), prior=spec), images, [prior])
     np.testing.assert_array_equal(seen[:, 0], images[:, 0])
     np.testing.assert_allclose(seen[:, 1], 1 / (1 + np.exp(-2 * (8 * images[:, 0] - 4))), atol=5e-3)
@@ -131,6 +147,45 @@ def _smooth(x):
     for axis in (1, 2):
         x = np.apply_along_axis(np.convolve, axis, x, kernel, "same")
     return x
+
+
+@pytest.mark.parametrize(("scale", "reduction", "name"), [(2, 2, "x2to1"), (2, 1, "x2"), (4, 4, "x4to1")])
+def test_every_form_of_the_transfer_trains_under_a_name_of_its_own(tiny, sr, config, data_from, scale, reduction, name):
+    data_from()
+    gan = (("dice", 0.5), ("soft_l1", 100.0), ("gan", 1.0))
+    spec = tiny(
+        network="dsnet", channels=("bilinear", "super_resolved", "detail"), scale=scale, reduction=reduction, sr=sr,
+        losses=gan,
+    )  # fmt: skip
+    assert f"-bilinear+super_resolved+detail_{name}-" in spec.name
+    [run] = fit([spec], config, jobs=1)
+    assert len(run.record.measures["dice"]) == 10
+    assert run.network().inputs == 2 + sr.width  # the weights that are kept are the segmentor's alone
+    images = np.random.default_rng(0).random((3, 1, 16, 16), np.float32)
+    assert inputs.soft_masks(run, images).shape == (3, 1, 16, 16)
+
+
+def test_features_at_full_size_are_never_made_for_all_images(tiny, sr, config, data_from, monkeypatch):
+    """What trains and is tested on them holds the images alone, and sees what it would have been given."""
+    data_from()
+    from softmask.runs import prepared
+
+    generator, segmentor = build("srgan", sr.width).eval(), build("dsnet", 2, 2 + sr.width, 4).eval()
+    run = Done(sr, None)
+    run.network = lambda: generator
+    spec = tiny(network="dsnet", channels=("bilinear", "super_resolved", "detail"), scale=4, reduction=4, sr=sr)
+    data: Prepared = prepared.prepare(spec, config)
+    fed = inputs.feed(spec, data, [run])
+    assert fed.train.images.shape == (8, 1, 16, 16)
+    assert fed.train.masks.shape == (8, 1, 16, 16)
+    images = data.test.images
+    expected = [inputs._enlarged(images, 4), inputs.super_resolved(run, images), inputs.detail(run, images)]
+    with torch.no_grad():
+        found = inputs.seeing(spec, segmentor, [run])(torch.tensor(images))
+        wanted = segmentor(torch.tensor(np.concatenate(expected, axis=1, dtype=np.float32)))
+    torch.testing.assert_close(found, wanted, atol=2e-3, rtol=0)  # kept in half precision there
+    other = tiny(network="dsnet", channels=spec.channels, scale=2, reduction=2, sr=sr)
+    assert inputs.seeing(other, segmentor, [run]) is segmentor
 
 
 def test_super_resolved_images_are_made_once(sr, config):
@@ -206,7 +261,7 @@ def test_the_threshold_is_the_best_on_the_images_given_and_the_highest_among_equ
 def test_a_chain_of_runs_trains_in_order_and_once(cascade, tiny, config, data_from):
     data_from()
     soft = cascade(label="softened", losses=(*CASGAN, ("gan_least_squares", 1.0)))
-    last = cascade(label="binary", channels=("super_resolved", "bilinear", "prior"), prior=soft)
+    last = cascade(label="binary", channels=("bilinear", "super_resolved", "prior"), prior=soft)
     beside = tiny(network="graph_cut_deep", width=0, losses=(), prior=soft, label="binary")
     planned = plan.plan([last, beside], config)
     assert [run.spec for run in planned.runs] == [soft.sr, soft, last, beside]

@@ -38,6 +38,67 @@ def test_rows_that_are_the_same_method_are_the_same_run(config):
 
 
 @pytest.mark.parametrize("table", tables.TABLES)
+def test_one_dice_loss_for_all_rows_of_a_table(table, config):
+    found = {name for specs in tables.specs(table, config).values() for name, _ in specs[0].losses}
+    assert "dice_squared" not in found
+    squared = tables.spec("dsnet_squared", "lnsm", config, paper="dsnet-v2")
+    assert squared.losses == (("dice_squared", 0.5), ("soft_l1", 100.0), ("gan", 1.0))
+
+
+def test_rows_that_two_papers_share_are_one_method():
+    def method(row, paper):
+        return methods.method(row, "lnsm", paper)
+
+    assert method("backbone", "dsnet-v2") == method("improved_backbone", "softgan")
+    assert method("without_transfer", "dsnet-v2") == method("softgan", "softgan")
+    assert method("sr_input", "dsnet-v2") == method("sr_input", "dsnet-v1")
+    assert method("unet", "dsnet-v2") == method("unet", "softgan")
+
+
+def test_without_soft_label_is_the_row_before_the_soft_loss(config):
+    ablation, labels = tables.specs("dsnet-v2/table-3", config), tables.specs("dsnet-v2/table-4", config)
+    assert labels["no_soft_label", "lnsm"] == ablation["drtm", "lnsm"]
+    assert labels["no_soft_label", "lnsm"][0].losses == (("dice", 1.0),)
+    other = tables.spec("all_losses_binary", "lnsm", config, paper="dsnet-v2")
+    assert (other.label, other.losses) == ("binary", labels["soft_mask", "lnsm"][0].losses)
+
+
+def test_dsnet_has_three_forms_and_the_profile_says_which_is_the_main_one():
+    forms = {"averaged": (2, 2), "full_features": (4, 4), "enlarged_twice": (2, 1)}
+    for profile, main in (("smoke", "averaged"), ("cpu", "averaged"), ("full", "full_features")):
+        config = Config.from_parameters(profile, "embedded", 1)
+        found = {form: tables.spec(f"dsnet_{form}", "lnsm", config, paper="dsnet-v2") for form in forms}
+        assert {form: (spec.scale, spec.reduction) for form, spec in found.items()} == forms
+        assert len({spec.name for spec in found.values()}) == 3
+        table = tables.specs("dsnet-v2/table-3", config)
+        assert table["gan_loss", "lnsm"] == [found[main]]
+        [sr_input] = table["sr_input", "lnsm"]
+        assert (sr_input.scale, sr_input.reduction) == forms[main]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_networks_of_larger_images_see_twice_the_datas_size_in_every_profile(profile):
+    config = Config.from_parameters(profile, "embedded", 1)
+    rows = {row: tables.spec(row, "lidc-119", config) for row in ("infnet", "infnet_sr", "cenet", "cenet_plusplus")}
+    assert {(spec.network, spec.scale, spec.reduction) for spec in rows.values()} == {
+        ("infnet", 2, 1),
+        ("cenet", 2, 1),
+    }
+    assert [spec.channels for spec in rows.values()] == [
+        ("bilinear",),
+        ("super_resolved",),
+        ("bilinear",),
+        ("bilinear", "prior"),
+    ]
+    plain, enlarged = (tables.spec(row, "lidc", config) for row in ("medt", "medt_sr"))
+    if profile == "full":
+        assert [(spec.scale, spec.reduction) for spec in (plain, enlarged)] == [(2, 1), (2, 1)]
+    else:
+        assert plain.channels == ("image",)
+        assert enlarged.scale == enlarged.reduction > 1
+
+
+@pytest.mark.parametrize("table", tables.TABLES)
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_table_has_runs_in_every_profile(table, profile):
     config = Config.from_parameters(profile, "embedded")
@@ -104,7 +165,7 @@ def test_a_cascade_has_one_super_resolution_for_all_seeds_and_data_sets(config):
     first, second = (tables.spec("casgan_plusplus", "isbi2012", config, seed) for seed in (1, 2))
     assert first.sr == second.sr == first.prior.sr == tables.spec("srgan", tables.CT, config)
     assert (first.prior.seed, second.prior.seed) == (1, 2)
-    assert (first.channels, first.scale) == (("super_resolved", "bilinear", "prior"), 2)
+    assert (first.channels, first.scale) == (("bilinear", "super_resolved", "prior"), 2)
     assert (first.label, first.prior.label) == ("binary", "softened")
     assert tables.spec("casgan_soft", "lnsm", config).label == "soft_mask"
     tested = tables.spec("casgan", "lidc", config)

@@ -10,6 +10,7 @@ import torch
 from softmask.errors import DataError
 from softmask.nets import build
 from softmask.nets.softgan import ImprovedBackbone
+from softmask.nets.srgan import TRANSFERRED, transferred
 from softmask.report import dsnet_panels
 from softmask.runs import inputs
 from softmask.runs.prepared import Part, Prepared
@@ -59,27 +60,15 @@ def data(monkeypatch, images):
     return found
 
 
-@pytest.mark.parametrize("scale", [2, 4])
-def test_channels_are_those_of_the_runs_without_the_cache(config, images, scale):
-    from dataclasses import replace
-
-    one = Finished(replace(spec("dsnet", "lnsm", config), scale=scale))
+def test_channels_are_those_of_the_runs_without_the_cache(config, images):
+    one = Finished(spec("dsnet", "lnsm", config))
     expected = inputs.channels(one.spec, images, one.needs)
     with torch.inference_mode():
-        found = dsnet.channels_of(one.needs[0].network(), torch.tensor(images), scale).numpy()
-    assert one.spec.channels == dsnet.TRANSFER
-    assert found.shape == expected.shape == (N, 2 + one.spec.sr.width, scale * SIZE, scale * SIZE)
+        found = transferred(one.needs[0].network(), torch.tensor(images), 2).numpy()
+    assert one.spec.channels == TRANSFERRED
+    assert found.shape == expected.shape == (N, 2 + one.spec.sr.width, 2 * SIZE, 2 * SIZE)
     np.testing.assert_allclose(found, expected, atol=5e-4, rtol=1e-3)  # kept there in half precision
     np.testing.assert_allclose(found[:, 0], expected[:, 0], atol=1e-6)
-
-
-def test_one_module_gives_what_its_parts_give(images):
-    generator, network = build("srgan", 4).eval(), build("dsnet", 4, 6, 2).eval()
-    with torch.inference_mode():
-        batch = torch.tensor(images)
-        logits = dsnet.Transferring(generator, network, 2)(batch)
-        torch.testing.assert_close(logits, network(dsnet.channels_of(generator, batch, 2)))
-    assert logits.shape == (N, 1, SIZE, SIZE)
 
 
 @pytest.mark.parametrize(("folder", "note"), [("somewhere", "by the trained"), (None, "has learnt nothing")])
@@ -89,6 +78,17 @@ def test_an_example_is_what_the_network_trains_on(config, data, folder, note):
     assert fed.batch.images.shape == (4, 6, 2 * SIZE, 2 * SIZE)
     assert fed.batch.masks.shape == fed.batch.soft.shape == (4, 1, SIZE, SIZE)
     assert fed.channels.shape == (6, 2 * SIZE, 2 * SIZE)
+
+
+def test_attention_behind_a_generator_is_that_of_the_segmentor(config, images):
+    run = Finished(spec("dsnet_full_features", "lnsm", config))
+    found = dsnet.attention(run, images)
+    with torch.inference_mode():
+        seen = transferred(run.needs[0].network(), torch.tensor(images))
+        backbone = run.network().backbone
+        block, x = backbone.first, run.network().reduce(run.network().module(seen))
+        expected = block.spatial_attention.weights(block.channel_attention(block.convs(x)))[:, 0]
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
 
 
 def test_attention_is_that_of_the_first_block(config, images):

@@ -7,10 +7,10 @@ from torch import nn
 
 from softmask.config import Config
 from softmask.nets import build
+from softmask.nets.srgan import Transferring
 from softmask.report import verdicts
 from softmask.runs.tables import spec
 from softmask.studies import dsnet_cost as cost
-from softmask.studies.dsnet import Transferring
 
 
 @pytest.fixture(scope="module")

@@ -174,7 +174,8 @@ def measure(model: Model, test: Part) -> dict[str, Any]:
     the code that runs are measured with."""
     upscaler = [_Finished(model.spec.sr, model.sr, model.description.sha256)] if model.sr is not None else []
     seen = inputs.channels(model.spec, test.images, upscaler)
-    return measured(test, *inputs.read(model.spec, predict(model.network, seen)), model.description.threshold)
+    network = inputs.seeing(model.spec, model.network, upscaler)
+    return measured(test, *inputs.read(model.spec, predict(network, seen)), model.description.threshold)
 
 
 @dataclass(frozen=True, eq=False)

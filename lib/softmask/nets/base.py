@@ -24,8 +24,8 @@ class SegmentationNet(nn.Module):
             and one output map; None where none is known (the file's head says why).
         CHANNELS: the least number of channels of the images, for one that takes several.
         WEIGHT_DECAY: what Adam adds of a weight to its gradient, where the paper that trains it says so.
-        inputs: channels of the images: 1 for grey ones. A network that takes several sets it to those it was made for.
-        judged_with: how many of them, from the first, a discriminator sees beside the mask; None for all.
+        inputs: channels of the images: 1 for grey ones. A network that takes several sets it to those it was made for;
+            the first is the image as it was measured, which a discriminator sees beside the mask.
     """
 
     STRIDE: ClassVar[int] = 1
@@ -35,7 +35,6 @@ class SegmentationNet(nn.Module):
     CHANNELS: ClassVar[int] = 1
     WEIGHT_DECAY: ClassVar[float] = 0.0
     inputs: int = 1
-    judged_with: int | None = None
 
     def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The main logits (B, 1, H, W) first, then those of deep supervision, each (B, 1, H, W) too.

@@ -10,7 +10,9 @@ counts multiply-adds and prints no number of parameters.
 
 Differs from the publication: separable convolutions in pyramid and decoder also with the ResNet (they belong to its
 best model), one of them instead of two in the decoder, its upsampling with aligned corners (all as in the package); no
-dropout; random weights instead of ImageNet's.
+dropout; random weights instead of ImageNet's. A batch of one image leaves one number for each channel of the pyramid's
+image pooling, over which no batch normalisation can be taken: such batches are normalised with the running statistics,
+as outside training.
 """
 
 from __future__ import annotations
@@ -18,14 +20,23 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from softmask.nets.base import SegmentationNet
 
 
+class NormOfSeveral(nn.BatchNorm2d):
+    """Batch normalisation that takes a batch with one number for each channel as it is taken outside training."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training and x.numel() == x.shape[1]:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        return super().forward(x)
+
+
 class DeepLabV3Plus(SegmentationNet):
     """ResNet-101 with dilation, an atrous spatial pyramid, and one skip from stride 4.
-
-    In training mode the pyramid's image pooling needs a batch of at least two images.
 
     Args:
         width: channels of the encoder's first stage, before the bottleneck's factor of four.
@@ -50,6 +61,8 @@ class DeepLabV3Plus(SegmentationNet):
             stem_type="deep",
             stem_width=width,
         )
+        pooling = self.model.decoder.aspp[0].convs[-1]  # average, convolution, normalisation, ReLU
+        pooling[2] = NormOfSeveral(pooling[2].num_features)
 
     def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return (self.model(image),)

@@ -144,7 +144,6 @@ class OnEnlarged(SegmentationNet):
     """
 
     SMALLEST: ClassVar[int] = ImprovedBackbone.SMALLEST
-    judged_with = 1  # the discriminator sees one picture and the mask
 
     def __init__(self, width: int, inputs: int, reduction: int, module: nn.Module, channels: int) -> None:
         super().__init__()

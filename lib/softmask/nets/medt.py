@@ -205,3 +205,29 @@ class MedT(SegmentationNet):
 
     def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return (self.head(self.whole(image) + join(self.local(split(image)))),)  # of (B, 2w, H, W)
+
+
+class MedTSR(SegmentationNet):
+    """MedT on the super-resolved image (the dagger of DSNet's tables), reduced: the r x r pixels that super-resolution
+    makes of one become channels of that one, so that it reads all of them at the cost that it has on the plain image.
+
+    The paper does not say how the enlarged image is fed; MedT at the enlarged size costs nine times as much at r = 2.
+    With a reduction of 1 it is MedT itself.
+
+    Args:
+        width: of MedT.
+        inputs: channels of the images.
+        reduction: r, how much larger they are than the logits.
+    """
+
+    FULL_WIDTH: ClassVar[int] = MedT.FULL_WIDTH
+
+    def __init__(self, width: int, inputs: int = 1, reduction: int = 1) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.STRIDE, self.SMALLEST = reduction * MedT.STRIDE, reduction * MedT.SMALLEST
+        self.fold = nn.PixelUnshuffle(reduction)
+        self.network = MedT(width, inputs * reduction**2)
+
+    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.network.outputs(self.fold(image))  # of (B, inputs r^2, H, W)

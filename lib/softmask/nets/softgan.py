@@ -127,15 +127,14 @@ class PixelDiscriminator(nn.Module):
 
     Args:
         width: channels of the two hidden layers (the paper names none).
-        inputs: channels of image and mask together.
     """
 
     FULL_WIDTH: ClassVar[int] = 64
 
-    def __init__(self, width: int, inputs: int = 2) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(inputs, width, 3, padding=1),
+            nn.Conv2d(2, width, 3, padding=1),
             nn.LeakyReLU(0.2),
             nn.Conv2d(width, width, 3, padding=1),
             nn.BatchNorm2d(width),
@@ -144,5 +143,6 @@ class PixelDiscriminator(nn.Module):
         )
 
     def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Logits (B, 1, H, W), above 0 where ``mask`` (B, 1, H, W) in [-1, 1] looks like a true soft mask."""
+        """Logits (B, 1, H, W), above 0 where ``mask`` (B, 1, H, W) in [-1, 1] looks like a true soft mask of ``image``
+        (B, 1, H, W)."""
         return self.layers(torch.cat([image, mask], dim=1))

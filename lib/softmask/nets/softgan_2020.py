@@ -42,7 +42,7 @@ class SoftGAN2020(SegmentationNet):
 
     Args:
         width: channels of the first level, doubled at each of the next three.
-        inputs: channels of the images: two, for the super-resolved and the bilinearly enlarged one.
+        inputs: channels of the images: two, for the bilinearly enlarged and the super-resolved one.
     """
 
     LEVELS: ClassVar[int] = 6

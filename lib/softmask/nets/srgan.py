@@ -12,6 +12,7 @@ logits only.
 
 from __future__ import annotations
 
+from math import gcd
 from typing import ClassVar
 
 import torch
@@ -19,9 +20,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from softmask.errors import ConfigError
+from softmask.nets.base import SegmentationNet
 
 SCALE = 4
 BLOCKS = 5
+TRANSFERRED = ("bilinear", "super_resolved", "detail")
+"""What :func:`transferred` gives, by the names of :data:`softmask.runs.spec.CHANNELS`."""
+AT_ONCE = 1
+"""Images that a CPU enlarges at once: the maps of one, of 16 times its pixels, just fit into its caches."""
 REACH = 18
 """How far a pixel of the output can see, in pixels of the input: 4 (9x9 convolution), 10 (two 3x3 in each block), 1, 1
 and 0.5 (3x3, the last one at twice the size), 1 (9x9 at four times the size)."""
@@ -106,6 +112,48 @@ class Generator(nn.Module):
             ConfigError: for another shape.
         """
         return self.features(image)[0]
+
+
+def transferred(generator: Generator, images: torch.Tensor, scale: int = SCALE) -> torch.Tensor:
+    """The channels :data:`TRANSFERRED` of ``images`` (B, 1, S, S) in [0, 1]: (B, 2 + width, s, s), s = scale S.
+
+    One pass of the generator gives image and features together; they are averaged where ``scale`` is less than its own.
+    """
+    if not images.is_cuda and len(images) > AT_ONCE:
+        return torch.cat([transferred(generator, part, scale) for part in images.split(AT_ONCE)])
+    super_resolved, detail = generator.features(images)
+    super_resolved = super_resolved.clamp(0, 1)
+    if scale < SCALE:
+        super_resolved, detail = (F.avg_pool2d(x, SCALE // scale) for x in (super_resolved, detail))
+    enlarged = F.interpolate(images, scale_factor=scale, mode="bilinear", align_corners=False)
+    return torch.cat([enlarged, super_resolved, detail], dim=1)
+
+
+class Transferring(SegmentationNet):
+    """A segmentor behind a generator, as one network of grey images. The generator is frozen: it gets no gradient, and
+    stays in evaluation mode.
+
+    Args:
+        network: on ``scale`` times enlarged :data:`TRANSFERRED` channels.
+    """
+
+    def __init__(self, generator: Generator, network: SegmentationNet, scale: int = SCALE) -> None:
+        super().__init__()
+        self.generator, self.network, self.scale = generator, network, scale
+        self.STRIDE = network.STRIDE // gcd(network.STRIDE, scale)
+        self.SMALLEST = -(-network.SMALLEST // scale)
+        self.WEIGHT_DECAY = network.WEIGHT_DECAY
+        self.train(network.training)
+
+    def train(self, mode: bool = True) -> Transferring:
+        super().train(mode)
+        self.generator.eval()
+        return self
+
+    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        with torch.no_grad():
+            seen = transferred(self.generator, image, self.scale)  # (B, 2 + width, scale H, scale W)
+        return self.network.training_outputs(seen)
 
 
 class Discriminator(nn.Module):

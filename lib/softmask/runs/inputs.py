@@ -1,10 +1,10 @@
 """What a network sees and how its answer is read: channels made from the images and from the runs that it builds on.
 
-A network on enlarged images (``bilinear``, ``super_resolved``) works at ``spec.scale`` times the data's size, on labels
-enlarged by interpolation; its soft mask is averaged over each pixel of the data and measured there. A network that
-reduces them itself answers at the data's size. The super-resolved
-image and its features have :data:`~softmask.nets.srgan.SCALE` times the size; where a profile takes less, their pixels
-are averaged.
+A network on enlarged images (``bilinear``, ``super_resolved``) sees ``spec.scale`` times the data's size. It answers at
+that size, on labels enlarged by interpolation, and its soft mask is averaged over each pixel of the data and measured
+there; or it brings its images down by ``spec.reduction`` itself. The super-resolved image and its features have
+:data:`~softmask.nets.srgan.SCALE` times the size; where a run takes less, their pixels are averaged. Features at full
+size are made batch by batch, by the network that :func:`seeing` gives.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from softmask.cache import cached_arrays
 from softmask.files import sha256_of
 from softmask.measure.soft import soft_head
-from softmask.nets.srgan import SCALE
+from softmask.nets.srgan import SCALE, Transferring
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.spec import SOFTENED, TEACHER, RunSpec
 from softmask.train.engine import BINARY, predict
@@ -56,7 +56,10 @@ def feed(spec: RunSpec, data: Prepared, needs: Sequence[Finished]) -> Prepared:
 
 
 def channels(spec: RunSpec, images: np.ndarray, needs: Sequence[Finished]) -> np.ndarray:
-    """(N, C, s, s) float32: the channels of ``spec`` for ``images`` (N, 1, S, S), in [0, 1] but for ``detail``."""
+    """(N, C, s, s) float32: the channels of ``spec`` for ``images`` (N, 1, S, S), in [0, 1] but for ``detail``; the
+    images as they are where :func:`seeing` makes the channels."""
+    if spec.on_the_fly:
+        return images
     make: Mapping[str, Callable[[], np.ndarray]] = {
         "image": lambda: images,
         "bilinear": lambda: _enlarged(images, spec.scale),
@@ -67,10 +70,23 @@ def channels(spec: RunSpec, images: np.ndarray, needs: Sequence[Finished]) -> np
     return np.concatenate([make[name]() for name in spec.channels], axis=1, dtype=np.float32)
 
 
+def seeing(spec: RunSpec, network: nn.Module, needs: Sequence[Finished]) -> nn.Module:
+    """``network`` for what :func:`channels` gives: itself, or behind the frozen super-resolution network."""
+    if not spec.on_the_fly:
+        return network
+    return Transferring(_of(spec.sr, needs).network().requires_grad_(False), network, spec.scale)
+
+
 def soft_masks(run: Finished, images: np.ndarray) -> np.ndarray:
     """(N, 1, S, S) float32 in [0, 1]: the soft masks that a finished run's network predicts for ``images``."""
-    seen = channels(run.spec, images, run.needs)
-    return read(run.spec, predict(run.network(), seen))[1][:, None]
+    return predicted(run, images)[1][:, None]
+
+
+def predicted(run: Finished, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and soft masks, each (N, S, S), that a finished run's network predicts for ``images``
+    (N, 1, S, S)."""
+    network = seeing(run.spec, run.network(), run.needs)
+    return read(run.spec, predict(network, channels(run.spec, images, run.needs)))
 
 
 def read(spec: RunSpec, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

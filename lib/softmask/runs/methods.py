@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 
 from softmask.errors import ConfigError
 from softmask.nets.classical import CLASSICAL
 from softmask.nets.critics import CRITICS
 from softmask.nets.registry import NETWORKS
+from softmask.nets.srgan import SCALE, TRANSFERRED
 from softmask.runs.spec import HIGH_RESOLUTION, SOFTENED, TEACHER, UNCHANGED
 
 DICE = (("dice", 1.0),)
 SOFT_MASK_LOSS = (("dice", 0.5), ("soft_l1", 100.0))
 SOFTGAN = (*SOFT_MASK_LOSS, ("gan", 1.0))
-"""Weights of SoftGAN, section 3.3, and of DSNet's first version."""
-DICE_SQUARED = (("dice_squared", 1.0),)
-DSNET_SOFT = (("dice_squared", 0.5), ("soft_l1", 100.0))
-DSNET = (*DSNET_SOFT, ("gan", 1.0))
-"""DSNet (TNNLS 2023), equations 15 and 19: the Dice loss has squares in its denominator."""
+"""Weights of SoftGAN, section 3.3, and of both versions of DSNet."""
+SQUARED = (("dice_squared", 0.5), *SOFTGAN[1:])
+"""DSNet (TNNLS 2023), equations 15 and 19, to the letter: the Dice loss has squares in its denominator. No row of a
+table is trained so: a network's row and its rivals' would then differ in their Dice loss, too."""
 SOFTGAN_2020_PIXELS = (("soft_mse", 1.0), ("soft_l1", 100.0))
 SOFTGAN_2020 = (*SOFTGAN_2020_PIXELS, ("gan_least_squares", 1.0))
 """CasGAN, equation 2 and the text after it."""
@@ -43,6 +44,8 @@ class Method:
 
     Attributes:
         label, losses, channels: see :class:`softmask.runs.spec.RunSpec`.
+        form: how it sees enlarged images, one of :data:`FORMS`; :data:`MAIN` for the profile's form of DSNet; None for
+            the profile's scale, brought down to the data's size by a network that does so.
         prior: the row whose soft mask it takes, or that is tested.
         trained_on: the data set of that row; None for the same.
     """
@@ -51,14 +54,30 @@ class Method:
     label: str = "binary"
     losses: tuple[tuple[str, float], ...] = DICE
     channels: tuple[str, ...] = ("image",)
+    form: str | None = None
     prior: str | None = None
     trained_on: str | None = None
 
 
-_SR = ("super_resolved",)
-_CASCADE = ("super_resolved", "bilinear")
+AVERAGED, FULL_FEATURES, ENLARGED_TWICE, MAIN = "averaged", "full_features", "enlarged_twice", "main"
+FORMS: Mapping[str, tuple[int, int]] = MappingProxyType(
+    {AVERAGED: (2, 2), FULL_FEATURES: (SCALE, SCALE), ENLARGED_TWICE: (2, 1)}
+)
+"""``scale`` and ``reduction`` (:class:`softmask.runs.spec.RunSpec`) of the ways to see enlarged images: what
+super-resolution gives averaged to twice the data's size, and brought down to it by a strided convolution; as
+super-resolution gives it, brought down by two; averaged to twice the data's size, where the network answers, too."""
+MAIN_FORM: Mapping[str, str] = MappingProxyType({"smoke": AVERAGED, "cpu": AVERAGED})
+"""By profile, the form of DSNet in the papers' tables; :data:`FULL_FEATURES` in the others, since averaging takes from
+the features what equation 9 looks for."""
 
-_TRANSFER = ("bilinear", "super_resolved", "detail")
+_SR = ("super_resolved",)
+_CASCADE = ("bilinear", "super_resolved")
+_transfer = partial(Method, channels=TRANSFERRED, form=MAIN)
+
+
+_twice = partial(Method, channels=("bilinear",), form=ENLARGED_TWICE)
+"""Networks that were published on larger images: the finest map of Inf-Net has an eighth of the image's height and
+width, the coarsest of CE-Net a 32nd."""
 
 
 def _lgan(critic: str) -> Method:
@@ -78,38 +97,43 @@ _OWN = {
     "casgan_without_sr": Method("softgan_2020", "soft_mask", SOFTGAN_2020, ("bilinear",)),
     "casgan_soft": Method("softgan_2020", "soft_mask", SOFTGAN_2020, _CASCADE),
     "casgan_without_gan": Method("softgan_2020", "soft_mask", SOFTGAN_2020_PIXELS, _CASCADE),
-    "casgan_plusplus": Method("softgan_2020", "binary", SOFTGAN_2020, (*_CASCADE, "prior"), "casgan_soft"),
-    "cenet": Method("cenet", losses=DICE_AND_CROSS_ENTROPY),
-    "cenet_plusplus": Method("cenet", "binary", DICE_AND_CROSS_ENTROPY, ("image", "prior"), "casgan_soft"),
+    "casgan_plusplus": Method("softgan_2020", "binary", SOFTGAN_2020, (*_CASCADE, "prior"), prior="casgan_soft"),
+    "cenet": _twice("cenet", losses=DICE_AND_CROSS_ENTROPY),
+    "cenet_plusplus": _twice(
+        "cenet", losses=DICE_AND_CROSS_ENTROPY, channels=("bilinear", "prior"), prior="casgan_soft"
+    ),
     "unet_student": Method("unet", TEACHER, STUDENT, prior="casgan_soft"),
     "unet_hard": Method("unet", losses=CROSS_ENTROPY),
     "graph_cut": Method("graph_cut", losses=()),
     "graph_cut_deep": Method("graph_cut_deep", losses=(), prior="unet"),
     "level_set_deep": Method("level_set_deep", losses=(), prior="unet"),
     "casgan": Method(UNCHANGED, losses=(), prior="casgan_soft", trained_on="lnsm"),
-    "infnet_sr": Method("infnet_sr", channels=_SR),
+    "infnet": _twice("infnet"),
+    "infnet_sr": _twice("infnet", channels=_SR),
     "medt_sr": Method("medt_sr", channels=_SR),
-    "sr_input": Method("sr_input", channels=_SR),
-    "dsnet_v1": Method("dsnet_v1", "soft_mask", SOFTGAN, _TRANSFER),
-    "dsnet-v1/edrfm": Method("dsnet_v1_edrfm", "binary", DICE, _TRANSFER),
-    "dsnet-v1/sdrfm": Method("dsnet_v1", "binary", DICE, _TRANSFER),
-    "dsnet-v1/soft_mask_loss": Method("dsnet_v1", "soft_mask", SOFT_MASK_LOSS, _TRANSFER),
-    "dsnet-v1/gan_loss": Method("dsnet_v1", "soft_mask", SOFTGAN, _TRANSFER),
-    "dsnet": Method("dsnet", "soft_mask", DSNET, _TRANSFER),
-    "dsnet-v2/backbone": Method("improved_backbone", losses=DICE_SQUARED),
-    "dsnet-v2/sr_input": Method("sr_input", "binary", DICE_SQUARED, _SR),
-    "dsnet-v2/drtm": Method("dsnet", "binary", DICE_SQUARED, _TRANSFER),
-    "dsnet-v2/soft_mask_loss": Method("dsnet", "soft_mask", DSNET_SOFT, _TRANSFER),
-    "dsnet-v2/gan_loss": Method("dsnet", "soft_mask", DSNET, _TRANSFER),
-    "dsnet-v2/no_soft_label": Method("dsnet", "binary", DSNET, _TRANSFER),
-    "dsnet-v2/kats_dilation": Method("dsnet", "kats_dilation", DSNET, _TRANSFER),
-    "dsnet-v2/gros_interpolation": Method("dsnet", "gros_interpolation", DSNET, _TRANSFER),
-    "dsnet-v2/soft_mask": Method("dsnet", "soft_mask", DSNET, _TRANSFER),
-    "dsnet-v2/neither": Method("dsnet_without_drtm", "soft_mask", DSNET, _TRANSFER),
-    "dsnet-v2/dtm": Method("dsnet_dtm", "soft_mask", DSNET, _TRANSFER),
-    "dsnet-v2/dtm_csf": Method("dsnet", "soft_mask", DSNET, _TRANSFER),
-    "dsnet-v2/without_transfer": Method("improved_backbone", "soft_mask", DSNET),
-    "dsnet-v2/with_transfer": Method("dsnet", "soft_mask", DSNET, _TRANSFER),
+    "sr_input": Method("sr_input", channels=_SR, form=MAIN),
+    "dsnet_v1": _transfer("dsnet_v1", "soft_mask", SOFTGAN),
+    "dsnet-v1/edrfm": _transfer("dsnet_v1_edrfm"),
+    "dsnet-v1/sdrfm": _transfer("dsnet_v1"),
+    "dsnet-v1/soft_mask_loss": _transfer("dsnet_v1", "soft_mask", SOFT_MASK_LOSS),
+    "dsnet-v1/gan_loss": _transfer("dsnet_v1", "soft_mask", SOFTGAN),
+    "dsnet": _transfer("dsnet", "soft_mask", SOFTGAN),
+    "dsnet_squared": _transfer("dsnet", "soft_mask", SQUARED),
+    **{f"dsnet_{form}": _transfer("dsnet", "soft_mask", SOFTGAN, form=form) for form in FORMS},
+    "dsnet-v2/backbone": Method("improved_backbone"),
+    "dsnet-v2/drtm": _transfer("dsnet"),
+    "dsnet-v2/soft_mask_loss": _transfer("dsnet", "soft_mask", SOFT_MASK_LOSS),
+    "dsnet-v2/gan_loss": _transfer("dsnet", "soft_mask", SOFTGAN),
+    "dsnet-v2/no_soft_label": _transfer("dsnet"),
+    "dsnet-v2/all_losses_binary": _transfer("dsnet", "binary", SOFTGAN),
+    "dsnet-v2/kats_dilation": _transfer("dsnet", "kats_dilation", SOFTGAN),
+    "dsnet-v2/gros_interpolation": _transfer("dsnet", "gros_interpolation", SOFTGAN),
+    "dsnet-v2/soft_mask": _transfer("dsnet", "soft_mask", SOFTGAN),
+    "dsnet-v2/neither": _transfer("dsnet_without_drtm", "soft_mask", SOFTGAN),
+    "dsnet-v2/dtm": _transfer("dsnet_dtm", "soft_mask", SOFTGAN),
+    "dsnet-v2/dtm_csf": _transfer("dsnet", "soft_mask", SOFTGAN),
+    "dsnet-v2/without_transfer": Method("improved_backbone", "soft_mask", SOFTGAN),
+    "dsnet-v2/with_transfer": _transfer("dsnet", "soft_mask", SOFTGAN),
     "baseline_unet": Method("lgan_generator", losses=CROSS_ENTROPY),
     "lgan/unet": Method("lgan_generator", losses=CROSS_ENTROPY),
     **{f"lgan_{critic}": _lgan(critic) for critic in CRITICS},
@@ -128,6 +152,14 @@ binary masks, with the Dice loss if not said here."""
 
 TESTED: Mapping[str, str] = MappingProxyType({"lidc-500": "lnsm", "lung-ct": "lidc-lung", "lung-ct-body": "lidc-lung"})
 """Data sets that no network is trained on, and where those were trained that are tested on them."""
+
+
+PUBLISHED_SIZE: Mapping[str, Mapping[str, object]] = MappingProxyType(
+    {"medt": {"channels": ("bilinear",), "form": ENLARGED_TWICE}, "medt_sr": {"form": ENLARGED_TWICE}}
+)
+"""By network, what the profile ``full`` changes: MedT was published on images of 128 x 128 pixels, where a step costs
+nine times as much. In the other profiles both of its rows are reductions: it sees the data's size, and the pixels of
+the super-resolved image folded into channels (:class:`softmask.nets.medt.MedTSR`)."""
 
 
 def name_of(row: str, paper: str = "") -> str:

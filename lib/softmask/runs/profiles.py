@@ -149,7 +149,6 @@ _WIDTHS: Mapping[tuple[str, str], int] = MappingProxyType(
             "cfcnn": 16,
             "dbresnet": 12,
             "infnet": 16,
-            "infnet_sr": 16,
             "medt": 8,
             "medt_sr": 8,
             "srgan": 16,

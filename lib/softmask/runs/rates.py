@@ -137,7 +137,7 @@ def _trial(spec: RunSpec, config: Config, parent: int) -> Tried:
     from softmask.machine import end_with, keep_freed_memory
     from softmask.nets.registry import build
     from softmask.runs import prepared, store
-    from softmask.runs.inputs import feed
+    from softmask.runs.inputs import feed, seeing
     from softmask.runs.plan import plan
     from softmask.train.device import seeded
     from softmask.train.engine import train
@@ -149,7 +149,7 @@ def _trial(spec: RunSpec, config: Config, parent: int) -> Tried:
     needs = plan(spec.needs, config).runs if spec.needs else ()
     fed = feed(spec, prepared.prepare(spec, config), needs)
     with seeded(spec.seed):
-        network = build(spec.network, spec.width, spec.inputs, spec.reduction)
+        network = seeing(spec, build(spec.network, spec.width, spec.inputs, spec.reduction), needs)
     folder = store.root() / "rates" / sha256_of(repr(spec))[:24]
     outcome = train(network, spec.losses, spec.label, fed, spec.settings, spec.seed, folder, name=spec.name)
     shutil.rmtree(folder, ignore_errors=True)

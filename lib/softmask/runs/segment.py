@@ -12,7 +12,7 @@ from softmask.errors import TrainingError
 from softmask.measure.images import THRESHOLD
 from softmask.measure.segmentation import dice
 from softmask.nets.registry import build
-from softmask.runs.inputs import Finished, channels, feed, read
+from softmask.runs.inputs import Finished, channels, feed, read, seeing
 from softmask.runs.measured import Made, measured
 from softmask.runs.prepared import Prepared
 from softmask.runs.spec import SOFTENED, RunSpec
@@ -39,8 +39,9 @@ def make(spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Finished],
     for seed, place in ((spec.seed, folder), (spec.seed + ANOTHER_SEED, folder / AGAIN)):
         with seeded(seed):
             network = build(spec.network, spec.width, spec.inputs, spec.reduction)
+        whole = seeing(spec, network, needs)
         outcome = train(
-            network,
+            whole,
             spec.losses,
             spec.label,
             fed,
@@ -56,10 +57,10 @@ def make(spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Finished],
         failures.append(outcome.curves)
     threshold = THRESHOLD
     if spec.label == SOFTENED:
-        alphas = read(spec, predict(network, fed.validation.images))[1]
+        alphas = read(spec, predict(whole, fed.validation.images))[1]
         threshold = best_threshold(alphas, data.validation.masks[:, 0], spec.name)
     del fed  # its channels and the test images' are not needed together
-    answers = predict(network, channels(spec, data.test.images, needs))
+    answers = predict(whole, channels(spec, data.test.images, needs))
     found = measured(data.test, *read(spec, answers), threshold, PROFILES[spec.profile].keeps)
     return Made(network, outcome, found | {"failed": outcome.failed, "failures": tuple(failures)})
 

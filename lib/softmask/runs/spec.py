@@ -18,7 +18,7 @@ from softmask.files import sha256_of
 from softmask.nets import perceptual
 from softmask.nets.classical import CLASSICAL
 from softmask.nets.registry import NETWORKS, SR_NETWORKS
-from softmask.nets.srgan import SCALE
+from softmask.nets.srgan import SCALE, TRANSFERRED
 from softmask.runs.plain import from_plain, to_plain
 from softmask.train.epochs import Settings
 from softmask.train.losses import LOSSES, WassersteinLoss, split
@@ -45,6 +45,8 @@ ENLARGED = ("bilinear", "super_resolved", "detail")
 (:meth:`softmask.nets.srgan.Generator.features`): as many channels as it is wide."""
 CHANNELS = ("image", *ENLARGED, "prior")
 """What a network sees: the image, or :data:`ENLARGED` forms of it; the soft mask that another network predicts."""
+MEASURED = ("image", "bilinear")
+"""The channels that hold the image as it was measured: a discriminator sees the first channel, which is one of them."""
 BY_SR = ("super_resolved", "detail")
 """The channels that a super-resolution network gives."""
 
@@ -65,9 +67,12 @@ class RunSpec:
         size: height and width of the images, in pixels.
         n_train: the most training images; None for all there are.
         settings: epochs, batch size, learning rate and so on.
-        channels: of the network's input, each one of :data:`CHANNELS`, each once.
+        channels: of the network's input, each one of :data:`CHANNELS`, each once; in adversarial training the first is
+            one of :data:`MEASURED`.
         sr: the run whose network gives the channels of :data:`BY_SR`.
         scale: how much larger than the data the input is, where a channel is enlarged.
+        reduction: how much smaller than the input the network's answers are: ``scale`` where they have the data's size
+            (as they must where channels are made :attr:`on_the_fly`), 1 where a network answers at the enlarged one.
         prior: the run whose soft mask is the channel ``prior``, the label ``teacher``, what a classical segmentor
             starts from, or that is tested.
 
@@ -88,6 +93,7 @@ class RunSpec:
     settings: Settings
     channels: tuple[str, ...] = ("image",)
     scale: int = 1
+    reduction: int = 1
     sr: RunSpec | None = None
     prior: RunSpec | None = None
 
@@ -112,18 +118,27 @@ class RunSpec:
             _together(fits, f"{self.network} and the prior {self.prior}")
         _together(self.prior is None or (self.prior.learns and not self.prior.upscales), f"{self.prior} as a prior")
         _together(bool(self.channels) and len(set(self.channels)) == len(self.channels), f"channels {self.channels}")
+        if self.adversarial and not self.upscales:
+            _together(self.channels[0] in MEASURED, f"a discriminator, and {self.channels[0]} as the first channel")
         enlarged = set(ENLARGED) & set(self.channels)
         if enlarged and "image" in self.channels:
             raise ConfigError(f"the channels {self.channels} have two sizes: enlarge the image (bilinear) or none")
         scales = [scale for scale in range(2, SCALE + 1) if SCALE % scale == 0] if enlarged else [1]
         _together(self.scale in scales, f"channels {self.channels} and the scale {self.scale} (one of {scales})")
+        able = self.learns and not self.upscales and NETWORKS[self.network].reduces
+        fits = self.reduction == 1 or (able and self.reduction > 1 and self.scale % self.reduction == 0)
+        fits &= self.reduction == self.scale or not self.on_the_fly
+        _together(fits, f"{self.network}, the scale {self.scale} and the reduction {self.reduction}")
 
     @property
     def name(self) -> str:
         """Readable, and a file name: ``lidc-improved_backbone-soft_mask-0.5dice+100soft_l1+1gan-7x4-2020``, which is
-        trained for 7 epochs in batches of 4 from the seed 2020."""
+        trained for 7 epochs in batches of 4 from the seed 2020. After the channels of enlarged images stands how much
+        larger they are than the data, and then its answers, where those are smaller: ``..._x4to1-...``."""
         losses = "+".join(f"{weight:g}{name}" for name, weight in self.losses)
         channels = "+".join(self.channels) if self.channels != ("image",) else ""
+        if self.scale > 1:
+            channels += f"_x{self.scale}" + (f"to{self.scale // self.reduction}" if self.reduction > 1 else "")
         prior = f"after_{self.prior.network}_{self.prior.label}{self.prior.critic}" if self.prior else ""
         schedule = f"{self.settings.epochs}x{self.settings.batch_size}" if self.learns else ""
         parts = (self.dataset, self.network, self.label, channels, prior, losses, schedule, str(self.seed))
@@ -138,9 +153,10 @@ class RunSpec:
         return len(self.channels) + (self.sr.width - 1 if self.sr and "detail" in self.channels else 0)
 
     @property
-    def reduction(self) -> int:
-        """How much smaller the network's answers are than its images: ``scale`` for those that reduce, else 1."""
-        return self.scale if self.learns and not self.upscales and NETWORKS[self.network].reduces else 1
+    def on_the_fly(self) -> bool:
+        """Whether the channels are made anew for every batch: features at full size are too many to be kept, 8 MB for
+        an image of 64 x 64 and a super-resolution network of width 16 in half precision."""
+        return self.channels == TRANSFERRED and self.scale == SCALE
 
     @property
     def kind(self) -> str:

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from softmask.config import BASE_SEED, Config
 from softmask.errors import ConfigError
-from softmask.runs.methods import METHODS, SRGAN, SRGAN_SMALL, method, name_of
+from softmask.nets.registry import NETWORKS
+from softmask.runs.methods import (
+    FORMS,
+    FULL_FEATURES,
+    MAIN,
+    MAIN_FORM,
+    METHODS,
+    PUBLISHED_SIZE,
+    SRGAN,
+    SRGAN_SMALL,
+    Method,
+    method,
+    name_of,
+)
 from softmask.runs.profiles import training, width
 from softmask.runs.spec import BY_SR, ENLARGED, RunSpec
 
@@ -74,8 +88,11 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: s
         ConfigError: for a row without a method; it lists those that have one.
     """
     found = method(row, dataset, paper)
+    if config.profile.name == "full":
+        found = replace(found, **PUBLISHED_SIZE.get(found.network, {}))
     profile = training(config.profile, found.network, dataset, paper, found.losses)
     small = config.profile.name != "full"
+    scale, reduction = _sizes(found, config, profile.scale)
     return RunSpec(
         dataset=dataset,
         source=source_of(dataset, config),
@@ -89,12 +106,21 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: s
         n_train=profile.n_train,
         settings=profile.settings,
         channels=found.channels,
-        scale=profile.scale if set(ENLARGED) & set(found.channels) else 1,
+        scale=scale,
+        reduction=reduction,
         sr=spec("srgan", CT, config, BASE_SEED if config.profile.name in ONE_SRGAN else seed)
         if set(BY_SR) & set(found.channels)
         else None,
         prior=spec(found.prior, found.trained_on or dataset, config, seed, paper) if found.prior else None,
     )
+
+
+def _sizes(found: Method, config: Config, scale: int) -> tuple[int, int]:
+    """``scale`` and ``reduction`` of a method's runs, whose profile enlarges images ``scale`` times."""
+    if not set(ENLARGED) & set(found.channels):
+        return 1, 1
+    form = MAIN_FORM.get(config.profile.name, FULL_FEATURES) if found.form == MAIN else found.form
+    return FORMS[form] if form else (scale, scale if NETWORKS[found.network].reduces else 1)
 
 
 def source_of(dataset: str, config: Config) -> str:

@@ -10,11 +10,10 @@ import numpy as np
 from softmask.config import PROFILES
 from softmask.measure.images import DOCTORS, THRESHOLD
 from softmask.measure.segmentation import dice
-from softmask.runs.inputs import Finished, channels, read
+from softmask.runs.inputs import Finished, predicted
 from softmask.runs.measured import Made, kept, measured
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.spec import RunSpec
-from softmask.train.engine import predict
 from softmask.train.epochs import Outcome, Progress
 
 KEPT = 48
@@ -32,8 +31,7 @@ MEASURES = (
 def make(spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Finished], progress: Progress | None) -> Made:
     """Test the network of ``spec.prior`` as it is. See :func:`softmask.runs.single.run_one`."""
     [prior] = needs
-    seen = channels(prior.spec, data.test.images, prior.needs)
-    probabilities, alphas = read(prior.spec, predict(prior.network(), seen))
+    probabilities, alphas = predicted(prior, data.test.images)
     keeps = PROFILES[spec.profile].keeps
     found = measured(data.test, probabilities, alphas, THRESHOLD, keeps)
     if set(DOCTORS) <= set(data.test.references):

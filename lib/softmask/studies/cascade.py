@@ -119,7 +119,7 @@ class Cascade(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         super_resolved = self.average(self.generator(image))  # (B, 1, s, s)
-        return self.segmentor(torch.cat([super_resolved, self.interpolate(image)], dim=1))
+        return self.segmentor(torch.cat([self.interpolate(image), super_resolved], dim=1))
 
 
 def prior_diagram(spec: RunSpec) -> Figure:

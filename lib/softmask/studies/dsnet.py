@@ -5,64 +5,25 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from softmask.config import BASE_SEED, Config
 from softmask.nets import build
-from softmask.nets.base import SegmentationNet
 from softmask.nets.dsnet import OnEnlarged
 from softmask.nets.softgan import CBAMBlock
-from softmask.nets.srgan import SCALE, Generator
+from softmask.nets.srgan import transferred
 from softmask.report.dsnet_panels import Look
 from softmask.runs.execute import Run
-from softmask.runs.inputs import channels
+from softmask.runs.inputs import channels, seeing, super_resolved
 from softmask.studies.cascade import Fed
 from softmask.studies.training import data_of, example_of
 from softmask.train import seeded
 from softmask.train.evaluate import evaluate
 from softmask.train.losses import Batch
 
-AT_ONCE = 1
-"""Images that a CPU enlarges at once: the maps of one, of 16 times its pixels, just fit into its caches."""
-
-TRANSFER = ("bilinear", "super_resolved", "detail")
-"""What :func:`channels_of` gives, by the names of :data:`softmask.runs.spec.CHANNELS`."""
-
-
-def channels_of(generator: Generator, images: torch.Tensor, scale: int = SCALE) -> torch.Tensor:
-    """The channels :data:`TRANSFER` of ``images`` (B, 1, S, S) in [0, 1]: (B, 2 + width, s, s), s = scale S.
-
-    What :func:`softmask.runs.inputs.channels` gives, but for its half precision; in one pass of the generator for image
-    and features together, on the device of both, without the cache.
-    """
-    if not images.is_cuda and len(images) > AT_ONCE:
-        return torch.cat([channels_of(generator, part, scale) for part in images.split(AT_ONCE)])
-    super_resolved, detail = generator.features(images)
-    super_resolved = super_resolved.clamp(0, 1)
-    if scale < SCALE:
-        super_resolved, detail = (F.avg_pool2d(x, SCALE // scale) for x in (super_resolved, detail))
-    enlarged = F.interpolate(images, scale_factor=scale, mode="bilinear", align_corners=False)
-    return torch.cat([enlarged, super_resolved, detail], dim=1)
-
-
-class Transferring(nn.Module):
-    """Generator and segmentor as one module: images (B, 1, S, S) in [0, 1] to logits (B, 1, S, S).
-
-    Args:
-        network: on ``scale`` times enlarged :data:`TRANSFER` channels.
-    """
-
-    def __init__(self, generator: Generator, network: SegmentationNet, scale: int = SCALE) -> None:
-        super().__init__()
-        self.generator, self.network, self.scale = generator, network, scale
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self.network(channels_of(self.generator, image, self.scale))
-
 
 def example(run: Run, config: Config) -> Fed:
-    """The first training image of a run on :data:`TRANSFER`. A recorded run has no network to super-resolve it: one
-    that has learnt nothing stands in."""
+    """The first training image of a run on :data:`~softmask.nets.srgan.TRANSFERRED`. A recorded run has no network to
+    super-resolve it: one that has learnt nothing stands in."""
     data = example_of(run, config)
     trained = next((need.network() for need in run.needs if need.spec == run.spec.sr), None)
     note = "super-resolved by the trained network"
@@ -73,7 +34,7 @@ def example(run: Run, config: Config) -> Fed:
     part = data.train
     images, masks, soft = (torch.tensor(x[:4]) for x in (part.images, part.masks, part.soft[run.spec.label]))
     with torch.no_grad():
-        seen = channels_of(trained, images, run.spec.scale)
+        seen = transferred(trained, images, run.spec.scale)
     return Fed(
         part.ids[0],
         data,
@@ -105,7 +66,8 @@ def attention(run: Run, images: np.ndarray) -> np.ndarray:
 
     hook = first_block(network).spatial_attention.register_forward_hook(keep)
     try:
-        evaluate(network, network, channels(run.spec, images, run.needs), batch_size=16)
+        whole = seeing(run.spec, network, run.needs)
+        evaluate(whole, whole, channels(run.spec, images, run.needs), batch_size=16)
     finally:
         hook.remove()
     return torch.cat(found)[:, 0].cpu().numpy()
@@ -124,6 +86,7 @@ def looks(without: Run, having: Run, config: Config, most: int = 3) -> list[Look
         return []
     places = [data.test.ids.index(name) for name in list(having.record.shown())[:most]]
     images = data.test.images[places]
-    seen = channels(having.spec, images, having.needs)[:, having.spec.channels.index("super_resolved")]
+    generator = next(need for need in having.needs if need.spec == having.spec.sr)
+    seen = super_resolved(generator, images, having.spec.scale)[:, 0].astype(np.float32)
     both = (attention(run, images) for run in (without, having))
     return [Look(*one) for one in zip(images[:, 0], seen, *both, strict=True)]

@@ -30,12 +30,11 @@ from softmask.machine import cores, cpu_model, package_version
 from softmask.nets import build
 from softmask.nets.dsnet import PICTURES
 from softmask.nets.registry import n_parameters
-from softmask.nets.srgan import SCALE
+from softmask.nets.srgan import SCALE, Transferring, transferred
 from softmask.papers import display
 from softmask.report.result import Cell
 from softmask.report.verdicts import FAILS, HOLDS, INCONCLUSIVE, Verdict
 from softmask.runs.spec import RunSpec
-from softmask.studies.dsnet import Transferring, channels_of
 from softmask.train import seeded
 
 WITHOUT, HAVING = "without_transfer", "with_transfer"
@@ -94,9 +93,9 @@ def networks(without: RunSpec, having: RunSpec, full: bool = False) -> dict[str,
     """
     with seeded(BASE_SEED):
         generator = build(having.sr.network, None if full else having.sr.width)
-        scale = SCALE if full else having.scale
+        scale, reduction = (SCALE, SCALE) if full else (having.scale, having.reduction)
         channels = PICTURES + generator.last.in_channels
-        transferring = build(having.network, None if full else having.width, channels, scale)
+        transferring = build(having.network, None if full else having.width, channels, reduction)
         plain = build(without.network, None if full else without.width)
     return {WITHOUT: plain.eval(), HAVING: Transferring(generator, transferring, scale).eval()}
 
@@ -114,14 +113,14 @@ def parts_of(network: nn.Module, size: int) -> dict[str, tuple[int, int]]:
     if not isinstance(network, Transferring):
         return {"backbone": (n_parameters(network), multiply_adds(lambda: network(image)))}
     with torch.no_grad():
-        seen = channels_of(network.generator, image, network.scale)
-        transferred = network.network.module(seen)
-        reduced = network.network.reduce(transferred)
+        seen = transferred(network.generator, image, network.scale)
+        passed_on = network.network.module(seen)
+        reduced = network.network.reduce(passed_on)
     inside = network.network
     calls = {
-        "super-resolution": (network.generator, lambda: channels_of(network.generator, image, network.scale)),
+        "super-resolution": (network.generator, lambda: transferred(network.generator, image, network.scale)),
         "transfer": (inside.module, lambda: inside.module(seen)),
-        "reduction to the image's size": (inside.reduce, lambda: inside.reduce(transferred)),
+        "reduction to the image's size": (inside.reduce, lambda: inside.reduce(passed_on)),
         "backbone": (inside.backbone, lambda: inside.backbone(reduced)),
     }
     return {name: (n_parameters(part), multiply_adds(call)) for name, (part, call) in calls.items()}

@@ -15,9 +15,8 @@ from torch import nn
 from softmask.nets import build
 from softmask.nets.dsnet import PICTURES, DetailTextureEnhancement, Transfer
 from softmask.nets.softgan import CBAMBlock
-from softmask.nets.srgan import SCALE, Generator
+from softmask.nets.srgan import SCALE, Generator, Transferring
 from softmask.report import diagrams
-from softmask.studies.dsnet import Transferring
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -35,10 +35,11 @@ class Judgements(nn.Module):
         return self.discriminator(images, real), self.discriminator(images, fake)
 
 
-def beside(network: SegmentationNet, masks: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    """What a discriminator sees of ``images`` (B, C, S, S): the channels that the network names, averaged to the size
-    of the ``masks``."""
-    seen = images[:, : network.judged_with]
+def beside(masks: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """(B, 1, s, s): what a discriminator sees of ``images`` (B, C, S, S), the first channel, averaged to the size s of
+    the ``masks``. It is the original image (SoftGAN, section 3.2; CasGAN, section 3.2.2), enlarged by interpolation
+    where the network sees enlarged ones, and never what another network made of it."""
+    seen = images[:, :1]
     factor = images.shape[-1] // masks.shape[-1]
     return F.avg_pool2d(seen, factor) if factor > 1 else seen
 
@@ -80,7 +81,7 @@ class Adversarial:
             outputs = self.outputs(batch.images)  # each (B, 1, H, W)
         outputs = [logits.float() for logits in outputs]
         fake = torch.tanh(outputs[0])
-        batch = batch._replace(images=beside(self.modules["network"], fake, batch.images))
+        batch = batch._replace(images=beside(fake, batch.images))
         judged = self.discriminator_step(batch, fake.detach())
         return {**self.segmentor_step(batch, outputs, fake, followed), **judged}
 

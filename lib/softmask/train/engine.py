@@ -202,6 +202,6 @@ def _loop(network: SegmentationNet, losses: Weighted, settings: Settings, seed: 
         critic.to(place.device, memory_format=torch.channels_last)
         return Wasserstein(network, critic, losses, place, settings.learning_rate, steps)
     with seeded(derived(seed, "discriminator")):
-        discriminator = PixelDiscriminator(settings.discriminator_width, (network.judged_with or network.inputs) + 1)
+        discriminator = PixelDiscriminator(settings.discriminator_width)
     discriminator.to(place.device, memory_format=torch.channels_last)
     return Adversarial(network, discriminator, losses, place, settings.learning_rate, steps)

@@ -39,7 +39,7 @@ def dice_loss(logits: torch.Tensor, target: torch.Tensor, squared: bool = False)
 
     Args:
         logits, target: (B, 1, H, W); ``target`` in [0, 1].
-        squared: k = 2 (DSNet, equation 15) instead of k = 1 (SoftGAN, equation 2).
+        squared: k = 2 (DSNet's journal version, equation 15) instead of k = 1 (SoftGAN, equation 2).
     """
     p = torch.sigmoid(logits).flatten(1)  # (B, HW)
     y = target.flatten(1)

@@ -67,7 +67,7 @@ class Wasserstein:
         with self.place.autocast():
             outputs = self.outputs(batch.images)  # each (B, 1, H, W)
         outputs = [logits.float() for logits in outputs]
-        batch = batch._replace(images=beside(self.modules["network"], outputs[0], batch.images))
+        batch = batch._replace(images=beside(outputs[0], batch.images))
         judged = self.critic_step(batch, torch.sigmoid(outputs[0]).detach())
         return {**self.generator_step(batch, outputs, followed), **judged}
 

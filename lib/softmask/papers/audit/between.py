@@ -13,6 +13,7 @@ from softmask.papers.audit.finding import (
     Check,
     Finding,
     Row,
+    as_printed,
     printed_range,
     rows,
 )
@@ -39,12 +40,13 @@ OWN = ("soft_mask_loss", "kats_dilation", "gros_interpolation", "no_soft_label",
 
 
 def checks(papers: Mapping[str, Paper]) -> list[Check]:
-    """Equal rows of different networks, and different rows of the same network."""
+    """Equal rows of different networks, different rows of the same network, and rows that differ by single digits."""
     found = rows(papers)
     return [
         _equal(found),
         _changes(found, within=True),
         _changes(found, within=False),
+        _a_digit_apart(found),
     ]
 
 
@@ -121,6 +123,48 @@ def _changes(found: list[Row], within: bool) -> Check:
         return Check("one network in two tables", rule, MUST_HOLD, len(seen), tuple(findings))
     rule = "a network that two papers print on the same data set has the same means in both"
     return Check("baselines between papers", rule, TO_EXPLAIN, len(seen), tuple(findings))
+
+
+def _a_digit_apart(found: list[Row]) -> Check:
+    """Of each two networks in a paper: whether, on several data sets, they have the same spreads, and means that differ
+    in a single digit each."""
+    printed: dict[tuple[str, str, str], list[Row]] = {}
+    for row in found:
+        printed.setdefault((row.paper, row.table, row.row), []).append(row)
+    pairs: dict[tuple, Finding | None] = {}
+    for (paper, *_), one in printed.items():
+        for (other_paper, *_), other in printed.items():
+            names = (network(one[0]), network(other[0]))
+            if paper != other_paper or names[0] >= names[1]:
+                continue
+            cells = [
+                (a.cells[name], b.cells[name])
+                for a in one
+                for b in other
+                if a.dataset == b.dataset
+                for name in a.cells
+                if name in b.cells and not math.isnan(a.cells[name].std + b.cells[name].std)
+            ]
+            if len(cells) < 2:
+                continue
+            numbers = tuple((a.mean, a.std, b.mean, b.std) for a, b in cells)
+            alike = all(a.std == b.std and _digits_between(a.mean, b.mean) == 1 for a, b in cells)
+            words = "; ".join(
+                f"{as_printed(a.mean)} and {as_printed(b.mean)}, both ± {as_printed(a.std)}" for a, b in cells
+            )
+            places = (one[0].place, other[0].place)
+            reading = "one row, with a digit misread on each data set"
+            finding = Finding(places, words, float(len(cells)), "means a digit apart", reading) if alike else None
+            pairs.setdefault((*names, numbers), finding)
+    rule = "two networks in a paper differ in a spread, or in more than one digit of a mean"
+    findings = tuple(finding for finding in pairs.values() if finding is not None)
+    return Check("rows a digit apart", rule, TO_EXPLAIN, len(pairs), findings)
+
+
+def _digits_between(a: float, b: float) -> int:
+    """In how many digits two printed numbers differ; -1 where they are not printed alike."""
+    one, other = as_printed(a), as_printed(b)
+    return sum(x != y for x, y in zip(one, other, strict=True)) if len(one) == len(other) else -1
 
 
 def _apart(a: float, b: float, unit: str, other_unit: str) -> float:
