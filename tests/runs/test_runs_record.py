@@ -96,11 +96,11 @@ def packed(n: int) -> str:
         (lambda c: c["predictions"].update(pixels="!"), "predictions: pixels: no packed images"),
         (lambda c: c["predictions"].update(pixels=3), "predictions: pixels: no packed images"),
         (
-            lambda c: c["predictions"].update(ids=["a"], pixels=packed(b"1" * 255)),
+            lambda c: c["predictions"].update(ids=["a"], pixels=packed(255)),
             "predictions: pixels: are not 1 images",
         ),
         (
-            lambda c: c["predictions"].update(ids=["a"], pixels=packed(b"1" * 10**7)),
+            lambda c: c["predictions"].update(ids=["a"], pixels=packed(10**7)),
             "predictions: pixels: are not 1 im",
         ),
         (lambda c: c["predictions"].update(ids=["a", "a"]), "predictions: ids: no list of distinct"),
