@@ -24,7 +24,7 @@ from softmask.runs.execute import Run
 from softmask.runs.inputs import feed
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.spec import SOFTENED, RunSpec
-from softmask.studies.training import Fitted, data_of, distinct, example_of, needs_of, succeeded, values_of
+from softmask.studies.training import Fitted, data_of, distinct, example_of, firsts, needs_of, succeeded, values_of
 from softmask.train.losses import Batch
 
 if TYPE_CHECKING:
@@ -195,8 +195,8 @@ def pictured(run: Run, config: Config, most: int = 3) -> list[list[Panel]]:
 
 def side_by_side(fitted: Fitted, row: str, config: Config) -> Figure | None:
     """CasGAN figure 8: :func:`pictured` of a row's first seed on :data:`BEYOND_NODULES`; None without such a run."""
-    first = {name: succeeded(fitted.get((row, name), []))[:1] for name in BEYOND_NODULES}
-    found = {name: pictured(run, config) for name, runs in first.items() for run in runs}
+    runs = {name: run for name in BEYOND_NODULES for run in firsts(fitted, [row], name).values()}
+    found = {name: pictured(run, config) for name, run in runs.items()}
     rows = [panels for of in found.values() for panels in of]
     names = [display("datasets", name) if i == 0 else "" for name, of in found.items() for i in range(len(of))]
     if not rows:

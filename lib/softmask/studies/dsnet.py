@@ -18,7 +18,7 @@ from softmask.runs.execute import Run
 from softmask.runs.inputs import channels
 from softmask.runs.spec import RunSpec
 from softmask.studies.cascade import Fed
-from softmask.studies.training import Fitted, data_of, example_of, needs_of, succeeded
+from softmask.studies.training import Fitted, data_of, example_of, firsts, needs_of
 from softmask.train import seeded
 from softmask.train.evaluate import evaluate
 from softmask.train.losses import Batch
@@ -120,7 +120,7 @@ def looks(fitted: Fitted, rows: tuple[str, str], dataset: str, config: Config, m
     Args:
         rows: without and with the module that is compared.
     """
-    runs = [run for row in rows for run in succeeded(fitted.get((row, dataset), []))[:1] if run.folder is not None]
+    runs = [run for run in firsts(fitted, rows, dataset).values() if run.folder is not None]
     data = data_of(runs[1].spec, config) if len(runs) == len(rows) else None
     if data is None:
         return []

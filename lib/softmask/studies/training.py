@@ -85,8 +85,10 @@ NOTHING = 0.05
 
 
 def fit_rows(wanted: Wanted, config: Config, title: str = "") -> Fitted:
-    """The finished runs behind rows, from their specs (:func:`softmask.runs.specs`); what is missing is trained, but not
-    with ``config.recorded``."""
+    """The finished runs behind rows, from their specs (:func:`softmask.runs.specs`).
+
+    What is missing is trained; with ``config.recorded``, it is left out.
+    """
     return fit_tables({"": wanted}, config, title)[""]
 
 
@@ -106,6 +108,12 @@ def succeeded(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if not run.record.failed]
 
 
+def firsts(fitted: Fitted, rows: Iterable[str], dataset: str) -> dict[str, Run]:
+    """The run of the first seed that is finished and did not fail to start, for each of ``rows`` that has one."""
+    runs = {row: succeeded(fitted.get((row, dataset), [])) for row in rows}
+    return {row: of[0] for row, of in runs.items() if of}
+
+
 def unfinished(fitted: Fitted, rows: Iterable[str], datasets: Sequence[str]) -> str:
     """``CasGAN on PROMISE12``: which of ``rows`` have no finished run on which of ``datasets``; for figures."""
     return ", ".join(
@@ -117,16 +125,15 @@ def unfinished(fitted: Fitted, rows: Iterable[str], datasets: Sequence[str]) -> 
 
 
 def note_of(fitted: Fitted, row: str, dataset: str) -> str:
-    """What a cell has to say about its runs: seeds that are not finished, trainings that failed to start; else empty."""
+    """What a cell has to say about its runs: that some are not finished, trainings that failed to start; else empty."""
     runs = fitted[row, dataset]
     wanted = len(fitted.wanted[row, dataset]) if isinstance(fitted, Fitted) else len(runs)
     failed = sum(run.record.failed for run in runs)
-    notes = [f"{len(runs)} of {wanted} seeds finished"] if len(runs) < wanted else []
-    if failed:
-        all_of = failed == len(runs)
-        notes.append(
-            f"training failed ({failed} of {failed})" if all_of else f"{failed} of {len(runs)} trainings failed to start"
-        )
+    notes = [f"{len(runs)} of {wanted} runs finished"] if len(runs) < wanted else []
+    if failed == len(runs):
+        notes.append(f"training failed ({failed} of {failed})")
+    elif failed:
+        notes.append(f"{failed} of {len(runs)} trainings failed to start")
     return f"{papers.display('datasets', dataset)}: {', '.join(notes)}" if notes else ""
 
 
@@ -440,12 +447,8 @@ def _by_dataset(fitted: Fitted, rows: Sequence[str], what: Callable[[Sequence[Ru
 def predictions_of(fitted: Fitted, rows: Sequence[str], dataset: str) -> dict[str, Mapping[str, np.ndarray]]:
     """The first seed's kept predictions, (S, S) probabilities in [0, 1] by image, for each row; empty where no run is
     finished."""
-    found = {}
-    for row in rows:
-        runs = succeeded(fitted.get((row, dataset), []))
-        kept = runs[0].record.predictions if runs else {}
-        found[row] = {name: image.astype(float) / 255 for name, image in kept.items()}
-    return found
+    kept = {row: run.record.predictions for row, run in firsts(fitted, rows, dataset).items()}
+    return {row: {name: image.astype(float) / 255 for name, image in kept.get(row, {}).items()} for row in rows}
 
 
 def pictures_of(data: Prepared | None, ids: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
