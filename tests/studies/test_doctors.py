@@ -226,8 +226,8 @@ def test_kept_predictions_lie_where_the_network_looked(dataset_of, discs) -> Non
     masks = doctors.network_masks([run], [dataset[0], dataset[1]])
     assert list(masks) == [found.ids[0]]
     assert doctors.network_masks([], [dataset[0]]) == {}
-    assert doctors.tested_rows(dataset, [[], [run]]) == [0, 1]
-    assert doctors.tested_rows(dataset, [[], [run]], "predictions") == [0]
+    assert doctors.network_rows(dataset, [[], [run]]) == [0, 1]
+    assert doctors.network_rows(dataset, [[], [run]], "predictions") == [0]
     height, width = dataset[0].image.shape
     assert masks[found.ids[0]].shape == (height, width)
     top, left = (height - 4) // 2, (width - 4) // 2

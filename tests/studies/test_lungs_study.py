@@ -217,7 +217,9 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
 def test_the_surroundings_of_a_nodule_stay_inside_the_image():
     nodules = np.zeros((200, 200), bool)
     nodules[5:9, 100:104] = True
-    one = lungs.around_nodules(lungs.Slice("a", np.zeros((200, 200)), nodules, nodules, {"x": ~nodules}), reach=40)
+    one = lungs.around_nodules(
+        lungs.Slice("a", np.zeros((9, 9)), np.zeros((200, 200)), nodules, nodules, {"x": ~nodules}), reach=40
+    )
     assert one.image.shape == one.found["x"].shape == (80, 80)
     assert one.nodules.sum() == 16
     assert one.nodules[5:9, 38:42].all()

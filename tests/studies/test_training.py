@@ -93,7 +93,7 @@ def test_readers_stand_beside_a_truth_that_is_not_theirs(fitted, config):
     assert cell_of(cells, "unet", "lnsm", "dice_consensus").extra
     assert not [c for c in training.table_cells("softgan", "table-2", fitted) if c.metric == "dice_consensus"]
     result = tables.ResultTable("softgan", "table-1", "", "c", cells, {training.CONSENSUS: "percent"})
-    assert "not run yet" not in tables.write(result, config, {}).with_suffix(".md").read_text()
+    assert "not finished" not in tables.write(result, config, {}).with_suffix(".md").read_text()
 
 
 def test_the_largest_slice_of_each_nodule_stands_beside_all_slices_of_lidc(fitted):

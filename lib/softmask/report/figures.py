@@ -84,7 +84,7 @@ def save(
             a name of its own.
         caption: what is shown, on what data.
         alt: the picture in words for who cannot see it; the caption where empty.
-        missing: what the figure shows in the paper and lacks here, such as a network that is not run yet.
+        missing: what the figure shows in the paper and lacks here, such as a network without a finished run.
 
     Raises:
         ConfigError: for a paper or figure that does not exist, or an empty caption.

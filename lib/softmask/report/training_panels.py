@@ -11,7 +11,8 @@ from softmask.measure.calibration import Calibration
 from softmask.measure.soft import soft_head
 from softmask.papers import display
 from softmask.report import figures, panels
-from softmask.report.panels import NOT_RUN, Panel
+from softmask.report.panels import Panel
+from softmask.report.text import NOT_FINISHED
 from softmask.report.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def compared(
         image, truth = pictures.get(name, (None, None))
         seen = absent if image is None else Panel(image)
         outlined = absent if image is None else Panel(image, [(truth, TRUTH)])
-        rest = [Panel(found[name]) if name in found else Panel(None, note=NOT_RUN) for found in others.values()]
+        rest = [Panel(found[name]) if name in found else Panel(None, note=NOT_FINISHED) for found in others.values()]
         rows.append([seen, Panel(soft_head(predictions[name])), outlined, *rest])
     titles = ["image", f"{display('rows', row)},\nsoft mask", "ground truth", *(display("rows", one) for one in others)]
     return panels.grid(rows, titles)

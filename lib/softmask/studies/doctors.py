@@ -117,10 +117,10 @@ def rows_named(dataset: Dataset, ids: Iterable[str]) -> list[int]:
     return [rows[name] for name in ids]
 
 
-def tested_rows(dataset: Dataset, networks: Iterable[Sequence[Run]], part: str = "ids") -> list[int]:
-    """The rows of LIDC that networks (the runs of each) were tested on; with ``part`` ``predictions``, those of which the
-    record keeps the prediction.
+def network_rows(dataset: Dataset, networks: Iterable[Sequence[Run]], part: str = "ids") -> list[int]:
+    """The rows of LIDC that networks (the runs of each) were tested on.
 
+    The first record names them, as ``part`` says: ``ids``, or ``predictions`` for those of which it keeps the prediction.
     Without a finished run, the rows that they will be tested on.
     """
     for runs in networks:
@@ -155,8 +155,8 @@ def network_cells(found: Agreement, runs: Sequence[Run], name: str, source: str)
 
 
 def nearness(found: Agreement, networks: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
-    """For each network that has runs, of each doctor and the network: mean Dice with the 50 % consensus, and on what share
-    of the images the network is nearer to it than the doctor."""
+    """For each network that has runs, of each doctor and the network: mean Dice with the 50 % consensus, and on what
+    share of the images the network is nearer to it than the doctor."""
     frames = {name: _nearness(found, runs, name) for name, runs in networks.items() if runs}
     return pd.concat(frames, names=["compared with"]) if frames else pd.DataFrame()
 
