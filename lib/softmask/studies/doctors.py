@@ -120,8 +120,8 @@ def rows_named(dataset: Dataset, ids: Iterable[str]) -> list[int]:
 def network_rows(dataset: Dataset, networks: Iterable[Sequence[Run]], part: str = "ids") -> list[int]:
     """The rows of LIDC that networks (the runs of each) were tested on.
 
-    The first record names them, as ``part`` says: ``ids``, or ``predictions`` for those of which it keeps the prediction.
-    Without a finished run, the rows that they will be tested on.
+    The first record names them: its ``ids``, or with ``part`` ``predictions`` those of which it keeps the prediction.
+    Without a finished run, they are the rows that the networks will be tested on.
     """
     for runs in networks:
         for run in runs[:1]:
