@@ -11,13 +11,16 @@ Usage: ./run_all.sh [options]
 Sets the environment up where that is needed, then runs the notebooks in order: tables and figures of the five papers,
 each beside the printed one, and the report. What has not changed since it last ran is skipped.
 
-  --profile smoke|cpu|full    how much is computed: to see that all runs, on a CPU (the default), as in the papers
+  --profile smoke|cpu|night|full
+                              how much is computed: to see that all runs; on a CPU (the default); the results that
+                              count: some 60 core-hours on a CPU, hours on a GPU, resumable at any time; as in the papers
   --data auto|embedded|real   real or embedded data; auto takes the real data where it is found (the default)
   --seeds N                   how many seeds (default: the profile's own)
   --only 02,05                only these notebooks, by number or name
   --from 04                   this notebook and those after it
   --force                     run notebooks that have not changed, too
-  --recorded                  train nothing: tables and figures from the committed records of trained runs
+  --recorded                  train nothing: tables and figures from the records that are there; rows without say that
+                              they are not finished
   --fetch                     first get the real data that is public without registration
   --list                      list the notebooks, what each regenerates, the time and memory it takes
   --lab [options]             open JupyterLab instead, on a page that links the notebooks in order; goes first, and

@@ -199,7 +199,7 @@ def test_kinds_and_doctors_have_a_legend_and_the_network_as_far_as_it_is_run() -
     assert names(fig) == ["image", "readers 1–4", "50 % consensus", "DSNet"]
     predicted, absent = shown(fig)[3]
     assert np.unique(predicted).tolist() == [0.4]
-    assert absent == "not run yet"
+    assert absent == "not finished"
     colors = legend(fig)
     assert list(colors) == [f"reader {i}" for i in range(1, 5)]
     drawn = [[to_hex(lines.get_color()[0]) for lines in ax.collections] for ax in fig.axes[2:4]]
@@ -266,11 +266,11 @@ def test_doctors_side_by_side_and_the_network_as_far_as_it_is_run() -> None:
     fig = panels.doctors_side_by_side(samples, "CasGAN", {})
     assert titles(fig) == ["image", "doctor 1", "doctor 2", "doctor 3", "doctor 4", "50 % consensus", "CasGAN"]
     first, second = shown(fig)
-    assert (first[6], second[6], second[3]) == ("not run yet", "not run yet", "not marked")
+    assert (first[6], second[6], second[3]) == ("not finished", "not finished", "not marked")
     soft = np.random.default_rng(0).random(samples[0].image.shape)
     first, second = shown(panels.doctors_side_by_side(samples, "network", {samples[0].id: soft}))
     np.testing.assert_array_equal(first[6], soft[panels.crop(samples[0])])
-    assert second[6] == "not run yet"
+    assert second[6] == "not finished"
     for i in range(4):
         np.testing.assert_array_equal(first[1 + i], samples[0].readers[i][panels.crop(samples[0])])
 

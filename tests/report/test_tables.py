@@ -70,7 +70,7 @@ def test_markdown_puts_paper_beside_ours(config):
         "|  | Dice (%), paper | Dice (%), ours | SEN (%), paper | SEN (%), ours | PPV (%), paper | PPV (%), ours |"
         in text
     )
-    assert "| U-Net | 87.88 ± 1.1 | 81.23 ± 10.0 | 86.62 ± 3.2 | undefined | 89.04 ± 5.7 | not run yet |" in text
+    assert "| U-Net | 87.88 ± 1.1 | 81.23 ± 10.0 | 86.62 ± 3.2 | undefined | 89.04 ± 5.7 | not finished |" in text
     assert "| ellipse |  | 50.00 ± 25.0 |" in text.replace("| – |", "|  |")
     assert "embedded data (simulated images)" in text
     assert "400 images, 1 seed" in text
@@ -108,9 +108,9 @@ def test_every_printed_table_can_be_written_read_and_shown(config, paper):
         assert len(frame) == len(printed.cells())
         np.testing.assert_allclose(frame.paper_mean, [cell.mean for cell in printed.cells()])
         assert frame.ours_mean.isna().all()
-        assert "not run yet" in tables.show(result).to_string()
+        assert "not finished" in tables.show(result).to_string()
         text = (config.results / "tables" / paper / f"{name}.md").read_text()
-        assert text.count("not run yet") >= len(printed.cells())
+        assert text.count("not finished") >= len(printed.cells())
 
 
 def test_reading_gives_back_what_was_written(config):
@@ -143,7 +143,7 @@ def test_a_matrix_is_written_and_shown_as_one(config):
     assert shown.shape == (6, 6)
     assert shown.loc["doctor 1", "doctor 2"] == shown.loc["doctor 2", "doctor 1"]
     assert shown.loc["doctor 1", "doctor 2"].startswith("0.706 / 0.4")
-    assert shown.loc["doctor 1", "CasGAN"] == "0.777 / not run yet"
+    assert shown.loc["doctor 1", "CasGAN"] == "0.777 / not finished"
 
 
 def test_a_second_data_set_gives_a_second_matrix_without_paper_values(config):

@@ -243,14 +243,18 @@ class TestRecorded:
         with pytest.raises(ConfigError, match="holds no weights; run without SOFTMASK_RECORDED"):
             recorded[0].network()
 
-    def test_missing_ones_are_named(self, tiny, config, trained):
+    def test_missing_ones_are_left_out_and_named_once(self, tiny, config, trained, capsys):
         fit([tiny(seed=1), tiny(seed=2)], config, jobs=1)
-        other = tiny(seed=2, settings=Settings(1, 4, 2e-2))
-        with pytest.raises(DataError) as missing:
-            fit([tiny(seed=1), other, tiny(seed=3)], replace(config, recorded=True))
-        said = str(missing.value)
-        assert f"no record of {other.name} (the record is of other settings), {tiny(seed=3).name}; run" in said
-        assert tiny(seed=1).name not in said
+        other = tiny(seed=2, settings=Settings(1, 4, 2e-2))  # the record is of other settings
+        capsys.readouterr()
+        wanted = [tiny(seed=3), tiny(seed=1), other, tiny(seed=3), tiny(seed=1)]
+        runs = fit(wanted, replace(config, recorded=True))
+        assert [run.spec for run in runs] == [tiny(seed=1), tiny(seed=1)]
+        said = capsys.readouterr().err
+        names = f"{tiny(seed=3).name}, {other.name}"
+        assert said == f"2 of 3 runs are not finished; without a record: {names}\n"
+        assert fit([tiny(seed=seed) for seed in range(3, 8)], replace(config, recorded=True)) == []
+        assert "None of 5 runs is finished; without" in capsys.readouterr().err
 
     def test_records_of_different_data_are_refused(self, tiny, config, trained):
         fit([tiny(seed=1), tiny(seed=2), tiny(seed=3, n_train=4)], config, jobs=1)

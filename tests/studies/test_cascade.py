@@ -63,7 +63,7 @@ def data(monkeypatch):
 
 
 def test_a_recorded_example_is_interpolated_and_says_so(config, data):
-    fed = cascade.example(run_of(spec("casgan_soft", "lnsm", config)), config)
+    fed = cascade.example(spec("casgan_soft", "lnsm", config), {}, config)
     assert fed.channels.shape == (2, 128, 128)
     np.testing.assert_allclose(fed.channels[0], fed.channels[1], atol=1e-3)  # both interpolated, one in half precision
     assert [array.shape for array in fed.batch] == [(4, 2, 128, 128), (4, 1, 128, 128), (4, 1, 128, 128)]
@@ -113,13 +113,16 @@ def test_figures_with_and_without_data(config, data):
     run = run_of(replace(spec("casgan_soft", "isbi2012", config), source="embedded"))
     rows = cascade.pictured(run, config)
     assert [panel.image is not None for panel in rows[0]] == [True] * 5
+    fitted = {("casgan_soft", "isbi2012"): [run]}
+    figures = [
+        cascade.side_by_side(fitted, "casgan_soft", config),
+        cascade.prior_diagram(spec("cenet_plusplus", "isbi2012", config)),
+    ]
     data.clear()
     bare = cascade.pictured(run, config)
     assert [panel.image is not None for panel in bare[0]] == [False, False, False, True, False]
-    figures = [
-        cascade.side_by_side({"isbi2012": rows, "promise12": bare}),
-        cascade.prior_diagram(spec("cenet_plusplus", "isbi2012", config)),
-    ]
+    figures.append(cascade.side_by_side(fitted, "casgan_soft", config))
     for fig in figures:
         fig.canvas.draw()
         plt.close(fig)
+    assert cascade.side_by_side(fitted, "casgan", config) is None

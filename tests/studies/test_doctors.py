@@ -167,7 +167,10 @@ def network(found, dice, predictions=None):
     """A run on the images of ``found``: Dice (6,) with doctors 1 to 4 and the consensus is that of every image."""
     measures = {f"dice_{doctor}": [value] * len(found) for doctor, value in zip(doctors.DOCTORS, dice, strict=False)}
     record = SimpleNamespace(
-        ids=tuple(found.ids), measures=measures | {"dice": [dice[4]] * len(found)}, predictions=predictions or {}
+        ids=tuple(found.ids),
+        measures=measures | {"dice": [dice[4]] * len(found)},
+        predictions=predictions or {},
+        failed=False,
     )
     return SimpleNamespace(record=record, spec=SimpleNamespace(name="a-run", source="real", dataset="lidc-500", size=4))
 
@@ -179,7 +182,7 @@ def test_the_network_has_a_row_and_a_column_of_the_matrix(three) -> None:
     np.testing.assert_allclose(matrix.mean[5], [0.2, 0.3, 0.4, 0.5, 0.6, 1])
     np.testing.assert_allclose(matrix.mean[:, 5], matrix.mean[5])
     np.testing.assert_array_equal(matrix.mean[:5, :5], found.matrix.mean)
-    cells = {(cell.row, cell.metric): cell for cell in doctors.network_cells(found, runs, "casgan")}
+    cells = {(cell.row, cell.metric): cell for cell in doctors.network_cells(found, runs, "casgan", "real")}
     assert cells["casgan", "dice_with_consensus50"].ours_mean == pytest.approx(0.6)
     assert [cells[place].n_seeds for place in (("casgan", "dice_with_doctor1"), ("doctor1", "dice_with_casgan"))] == [
         2,
@@ -190,11 +193,15 @@ def test_the_network_has_a_row_and_a_column_of_the_matrix(three) -> None:
     assert not any(cell.extra for cell in cells.values())
     result = ResultTable("casgan", "table-2", title="", caption="", rows=list(cells.values()))
     assert len(join(result)) == 36
+    alone = doctors.network_cells(found, [], "casgan", "real")
+    assert {cell.row for cell in alone} == set(doctors.RATERS)
+    assert [cell for cell in cells.values() if cell.row != "casgan" and not cell.metric.endswith("_casgan")] == alone
 
 
 def test_how_often_the_network_is_nearer_to_the_consensus(three) -> None:
     found = doctors.agreement(three, range(3))
-    frame = doctors.nearness(found, [network(found, [0, 0, 0, 0, 0.9])], "casgan")
+    frame = doctors.nearness(found, {"casgan": [network(found, [0, 0, 0, 0, 0.9])], "dsnet": []})
+    assert {name for name, _ in frame.index} == {"casgan"}
     assert frame["network nearer"].tolist() == ["33%", "33%", "33%", "67%", ""]  # consensus: 0.8, 1, 1; 0.4, 1, 2/3
     assert frame.iloc[-1, 0] == 0.9
 
@@ -216,8 +223,11 @@ def test_kept_predictions_lie_where_the_network_looked(dataset_of, discs) -> Non
     found = doctors.agreement(dataset, [0, 1])
     kept = np.arange(16, dtype=np.uint8).reshape(4, 4)
     run = network(found, [1] * 5, {found.ids[0]: kept})
-    masks = doctors.network_masks(run, [dataset[0], dataset[1]])
+    masks = doctors.network_masks([run], [dataset[0], dataset[1]])
     assert list(masks) == [found.ids[0]]
+    assert doctors.network_masks([], [dataset[0]]) == {}
+    assert doctors.network_rows(dataset, [[], [run]]) == [0, 1]
+    assert doctors.network_rows(dataset, [[], [run]], "predictions") == [0]
     height, width = dataset[0].image.shape
     assert masks[found.ids[0]].shape == (height, width)
     top, left = (height - 4) // 2, (width - 4) // 2

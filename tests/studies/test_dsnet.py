@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from softmask.errors import DataError
 from softmask.nets import build
 from softmask.nets.softgan import ImprovedBackbone
 from softmask.nets.srgan import TRANSFERRED, transferred
@@ -40,7 +39,7 @@ class Finished:
     def __init__(self, spec, names=(), folder="somewhere"):
         torch.manual_seed(len(spec.network))
         self.spec, self.folder, self.key = spec, folder, f"key of {spec.name}"
-        self.record = SimpleNamespace(predictions=dict.fromkeys(names))
+        self.record = SimpleNamespace(predictions=dict.fromkeys(names), failed=False)
         self.needs = [Finished(need) for need in spec.needs] if folder else ()
         one = spec.width, spec.inputs, spec.reduction
         self.made = (build(spec.network, spec.width) if spec.upscales else build(spec.network, *one)).eval()
@@ -73,7 +72,8 @@ def test_channels_are_those_of_the_runs_without_the_cache(config, images):
 
 @pytest.mark.parametrize(("folder", "note"), [("somewhere", "by the trained"), (None, "has learnt nothing")])
 def test_an_example_is_what_the_network_trains_on(config, data, folder, note):
-    fed = dsnet.example(Finished(spec("dsnet", "lnsm", config), folder=folder), config)
+    run = Finished(spec("dsnet", "lnsm", config), folder=folder)
+    fed = dsnet.example(run.spec, {("dsnet", "lnsm"): [run]}, config)
     assert note in fed.note
     assert fed.batch.images.shape == (4, 6, 2 * SIZE, 2 * SIZE)
     assert fed.batch.masks.shape == fed.batch.soft.shape == (4, 1, SIZE, SIZE)
@@ -109,7 +109,8 @@ def test_looks_of_two_runs_and_of_none(config, data):
     neither, dsnet_run = (
         Finished(spec(row, "lnsm", config, paper="dsnet-v2"), names) for row in ("neither", "dtm_csf")
     )
-    [first, second] = dsnet.looks(neither, dsnet_run, config)
+    fitted, rows = {("neither", "lnsm"): [neither], ("dtm_csf", "lnsm"): [dsnet_run]}, ("neither", "dtm_csf")
+    [first, second] = dsnet.looks(fitted, rows, "lnsm", config)
     np.testing.assert_array_equal(second.image, data.test.images[3, 0])
     assert first.super_resolved.shape == (2 * SIZE, 2 * SIZE)
     assert first.without.shape == first.having.shape == (SIZE, SIZE)
@@ -119,6 +120,7 @@ def test_looks_of_two_runs_and_of_none(config, data):
     assert len({image.get_clim() for image in shown}) == 1
     fig.canvas.draw()
     plt.close(fig)
-    assert dsnet.looks(Finished(neither.spec, names, folder=None), dsnet_run, config) == []
-    with pytest.raises(DataError, match="no image to draw"):
-        dsnet_panels.attention([], "DRTM")
+    recorded = {("neither", "lnsm"): [Finished(neither.spec, names, folder=None)]}
+    assert dsnet.looks(fitted | recorded, rows, "lnsm", config) == []
+    assert dsnet.looks(recorded, rows, "lnsm", config) == dsnet.looks({}, rows, "lnsm", config) == []
+    assert dsnet_panels.attention([], "DRTM") is None

@@ -165,13 +165,15 @@ def test_the_hardest_slices_are_of_different_scans(fitted):
 
 def test_places_with_nodules_are_of_different_scans_first(fitted):
     runs = again(fitted["lgan_basic", "lidc-lung"], nodules_at_wall_inside=[1.0] * 6 + [float("nan")] * (N - 6))
-    assert lungs.wall_places(runs[0], 3) == [0, 2, 4]
-    assert lungs.wall_places(runs[0], 5) == [0, 1, 2, 3, 4]
+    assert lungs.wall_places(runs, 3) == [0, 2, 4]
+    assert lungs.wall_places(runs, 5) == [0, 1, 2, 3, 4]
 
 
 def test_records_give_no_slices(fitted, config, monkeypatch):
     monkeypatch.setattr(lungs, "data_of", lambda run, config: None)
-    assert lungs.slices(fitted, ["lgan_basic"], "lidc-lung", [0], config) == []
+    for rows in (fitted, {}):
+        assert lungs.slices(rows, ["lgan_basic"], "lidc-lung", lungs.spread_places, 1, config) == []
+        assert lungs_drawn.activations(rows, "lgan_basic", "lidc-lung", config) is None
 
 
 class Trained:
@@ -196,7 +198,7 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
         lungs, "data_of", lambda run, config: Prepared("lidc-lung", "embedded", "", "", test, test, test)
     )
     runs = {("lgan_basic", "lidc-lung"): [Trained(fitted["lgan_basic", "lidc-lung"][0])]}
-    found = lungs.slices(runs, ["lgan_basic"], "lidc-lung", [3, 5], config)
+    found = lungs.slices(runs, ["lgan_basic"], "lidc-lung", lambda runs, count: [3, 5], 2, config)
     assert [one.name for one in found] == [IDS[3], IDS[5]]
     assert found[0].lungs.shape == found[0].found["lgan_basic"].shape == STORED
     assert (found[1].nodules == ~stored[5, 0]).all()
@@ -204,7 +206,8 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
     assert maps["encoder1"].shape == (SIZE, SIZE)
     assert maps["encoder5"].shape == (SIZE // 16, SIZE // 16)
     assert all(one.min() >= 0 and one.max() <= 1 for one in maps.values())
-    lung_panels.activations(images[0, 0], maps, images[0, 0] > 0.5).canvas.draw()
+    np.testing.assert_array_equal(found[1].seen, images[5, 0])
+    lungs_drawn.activations(runs, "lgan_basic", "lidc-lung", config).canvas.draw()
     lung_panels.compared(*zip(*((one.image, one.lungs, one.found) for one in found), strict=True)).canvas.draw()
     lung_panels.nodules(
         *zip(*((one.image, one.lungs, one.found["lgan_basic"], one.nodules) for one in found), strict=True)
@@ -214,7 +217,9 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
 def test_the_surroundings_of_a_nodule_stay_inside_the_image():
     nodules = np.zeros((200, 200), bool)
     nodules[5:9, 100:104] = True
-    one = lungs.around_nodules(lungs.Slice("a", np.zeros((200, 200)), nodules, nodules, {"x": ~nodules}), reach=40)
+    one = lungs.around_nodules(
+        lungs.Slice("a", np.zeros((9, 9)), np.zeros((200, 200)), nodules, nodules, {"x": ~nodules}), reach=40
+    )
     assert one.image.shape == one.found["x"].shape == (80, 80)
     assert one.nodules.sum() == 16
     assert one.nodules[5:9, 38:42].all()

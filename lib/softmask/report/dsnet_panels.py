@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from softmask.errors import DataError
 from softmask.report import figures
 
 if TYPE_CHECKING:
@@ -31,15 +30,11 @@ class Look:
     having: np.ndarray
 
 
+@figures.unless_empty
 def attention(looks: Sequence[Look], module: str) -> Figure:
     """A row for each of ``looks``: image, super-resolved image, and the weights without and with ``module``, all on one
     scale. It leaves out the lowest and the highest hundredth: at the border, zeros beyond it decide.
-
-    Raises:
-        DataError: where there is nothing to draw.
     """
-    if not looks:
-        raise DataError("there is no image to draw attention on; recorded runs have none")
     weights = np.concatenate([[look.without, look.having] for look in looks])
     low, high = np.percentile(weights, (1, 99))
     fig, axes = figures.image_grid(len(looks), 4, 2.7)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,8 +60,22 @@ def style() -> None:
     )
 
 
-def save(fig: Figure, paper: str, name: str, config: Config, caption: str, alt: str = "", missing: str = "") -> Path:
+def unless_empty(draw: Callable[..., Figure]) -> Callable[..., Figure | None]:
+    """Make a drawing function return None where its first argument, what it is to draw, is empty."""
+
+    @wraps(draw)
+    def drawn(shown: Any, *arguments: Any, **named: Any) -> Figure | None:
+        return draw(shown, *arguments, **named) if len(shown) else None
+
+    return drawn
+
+
+def save(
+    fig: Figure | None, paper: str, name: str, config: Config, caption: str, alt: str = "", missing: str = ""
+) -> Path | None:
     """Write ``figures/<run>/<paper>/<name>.{json,pdf,png}``, each whole or not at all; returns the PNG's path.
+
+    Without a figure, as where no run is finished, nothing is written; it is said on stdout.
 
     The same figure gives the same bytes. In a profile that is no result, the figure says so.
 
@@ -69,7 +84,7 @@ def save(fig: Figure, paper: str, name: str, config: Config, caption: str, alt: 
             a name of its own.
         caption: what is shown, on what data.
         alt: the picture in words for who cannot see it; the caption where empty.
-        missing: what the figure shows in the paper and lacks here, such as a network that is not run yet.
+        missing: what the figure shows in the paper and lacks here, such as a network without a finished run.
 
     Raises:
         ConfigError: for a paper or figure that does not exist, or an empty caption.
@@ -81,6 +96,9 @@ def save(fig: Figure, paper: str, name: str, config: Config, caption: str, alt: 
             raise ConfigError(f"{paper} has no figure {name!r}; its figures are {', '.join(known)}")
     if not caption.strip():
         raise ConfigError(f"{paper}/{name}: a figure needs a caption")
+    if fig is None:
+        print(f"{paper}/{name} is not drawn: its runs are not finished, or their weights or data are not here")
+        return None
     content = {
         "paper": paper,
         "figure": name,

@@ -31,6 +31,7 @@ def overlay(image: np.ndarray, areas: Sequence[tuple[np.ndarray, str]]) -> np.nd
     return shown
 
 
+@figures.unless_empty
 def compared(
     images: Sequence[np.ndarray], truths: Sequence[np.ndarray], found: Sequence[Mapping[str, np.ndarray]]
 ) -> Figure:
@@ -53,6 +54,7 @@ def compared(
     return fig
 
 
+@figures.unless_empty
 def nodules(
     images: Sequence[np.ndarray],
     truths: Sequence[np.ndarray],

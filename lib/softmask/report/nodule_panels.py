@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@figures.unless_empty
 def distributions(
     found: Mapping[str, Mapping[str, np.ndarray]], references: Mapping[str, str], minimum: float = 0.0
 ) -> Figure:
@@ -45,6 +46,7 @@ def distributions(
     return fig
 
 
+@figures.unless_empty
 def by_group(found: Mapping[str, np.ndarray], members: Mapping[str, np.ndarray], label: str) -> Figure:
     """For each group of nodules everyone's Dice: the median, and the middle half of the nodules.
 

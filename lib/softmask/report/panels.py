@@ -15,6 +15,7 @@ from softmask.errors import DataError
 from softmask.label import consensus
 from softmask.papers import display
 from softmask.report import figures
+from softmask.report.text import NOT_FINISHED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 LONG, SHORT = figures.COLORS[5], figures.COLORS[1]
 BINARY, SOFT = figures.COLORS[0], figures.COLORS[1]
 DOCTORS = tuple(figures.COLORS[i] for i in (0, 1, 2, 6))
-NOT_RUN = "not run yet"
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _reader_panels(sample: Sample, window: tuple[slice, slice]) -> list[Panel]:
 
 def _predicted(masks: Mapping[str, np.ndarray], sample: Sample, window: tuple[slice, slice]) -> Panel:
     """A network's soft mask of a sample, and words where there is none."""
-    return Panel(masks[sample.id][window]) if sample.id in masks else Panel(None, note=NOT_RUN)
+    return Panel(masks[sample.id][window]) if sample.id in masks else Panel(None, note=NOT_FINISHED)
 
 
 def kinds_and_labels(samples: Mapping[str, Sample]) -> Figure:

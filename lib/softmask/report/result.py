@@ -61,7 +61,7 @@ class ResultTable:
         paper, table: such as ``softgan``, ``table-1``; or ``workbook`` and a name of its own (a-z, 0-9, -).
         title: of the table; empty for the printed table's own title.
         caption: what was measured on what, and what the reader must know.
-        rows: our cells, in any order; a printed cell that is not among them is shown as not run yet.
+        rows: our cells, in any order; a printed cell that is not among them is shown as not finished.
         units: for metrics the paper does not print: ``percent``, ``fraction``, or any other unit by its name.
             In a table of the workbook's own, a metric without a unit is shown as it is.
         details: anything more that belongs in the JSON beside the table, such as the spread between seeds.

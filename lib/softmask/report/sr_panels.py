@@ -59,6 +59,7 @@ class Example:
     mask: np.ndarray
 
 
+@figures.unless_empty
 def images(examples: Sequence[Example]) -> Figure:
     """Each example in two rows: whole, and the part around the lesion that the box shows."""
     from matplotlib.patches import Rectangle
@@ -92,6 +93,7 @@ def _window(mask: np.ndarray) -> np.ndarray:
     return np.array([*first, size])
 
 
+@figures.unless_empty
 def spectra(found: Mapping[str, Sequence[Example]]) -> Figure:
     """Mean power spectrum of every row and of the truth: a panel for each group of examples.
 
@@ -112,6 +114,7 @@ def spectra(found: Mapping[str, Sequence[Example]]) -> Figure:
     return fig
 
 
+@figures.unless_empty
 def edges(found: Mapping[str, Sequence[Example]]) -> Figure:
     """Mean grey value by distance from the lesion's outline, of every row and of the truth: panels as in
     :func:`spectra`."""
@@ -130,43 +133,52 @@ def edges(found: Mapping[str, Sequence[Example]]) -> Figure:
     return fig
 
 
+@figures.unless_empty
 def curves(found: Mapping[str, Sequence[Curves]], adversarial: str = "srgan") -> Figure:
-    """How training went, a line for each seed: PSNR on the validation images; of the row ``adversarial`` the
-    discriminator's accuracy, and the share of each weighted loss (means over seeds).
+    """How training went, a line for each seed: PSNR on the validation images; of the row ``adversarial``, where it is
+    among them, the discriminator's accuracy, and the share of each weighted loss (means over seeds).
 
     Args:
         found: by row, the curves of every seed; the adversarial ones may begin late, and end with the rest.
     """
     import matplotlib.pyplot as plt
 
-    fig, (left, middle, right) = plt.subplots(1, 3, figsize=(16.5, 5.2))
+    panels = 3 if adversarial in found else 1
+    fig, axes = plt.subplots(1, panels, figsize=(5.5 * panels, 5.2), squeeze=False)
+    left = axes[0, 0]
     psnr: dict[str, object] = {}
     for row, seeds in found.items():
         for seed in seeds:
             [psnr[_name(row)]] = _line(left, seed["validation_psnr"], seed, **_LOOKS[row])
     left.set(ylabel="PSNR, validation images (dB)")
     left.legend(list(psnr.values()), list(psnr), loc="lower right")
+    if adversarial in found:
+        _adversarial(*axes[0, 1:], found[adversarial], _name(adversarial))
+    for ax in axes[0]:
+        ax.set(xlabel="epoch", xlim=left.get_xlim())
+        whole_epochs(ax)
+    return fig
 
+
+def _adversarial(middle: Axes, right: Axes, seeds: Sequence[Curves], name: str) -> None:
+    """The second and third panel of :func:`curves`."""
     accuracy = {"real": ("true images", DARK[2], "o"), "fake": ("the generator's", DARK[1], "s")}
-    for seed in found[adversarial]:
-        for kind, (name, color, marker) in accuracy.items():  # markers: there may be one epoch only
-            label = name if seed is found[adversarial][0] else None
+    for seed in seeds:
+        for kind, (whose, color, marker) in accuracy.items():  # markers: there may be one epoch only
+            label = whose if seed is seeds[0] else None
             _line(middle, seed[f"discriminator_accuracy_{kind}"], seed, color=color, marker=marker, label=label)
     middle.axhline(0.5, color="0.5", linestyle=":", label="guessing")
     middle.set(ylabel="discriminator: share judged rightly", ylim=(-0.03, 1.03))
     middle.legend(loc="lower right")
 
-    terms = {name: np.mean([_whole(seed[name], seed) for seed in found[adversarial]], axis=0) for name in _LOSSES
-             if name in found[adversarial][0]}  # fmt: skip
+    terms = {
+        loss: np.mean([_whole(seed[loss], seed) for seed in seeds], axis=0) for loss in _LOSSES if loss in seeds[0]
+    }
     shares = np.array(list(terms.values())) / sum(terms.values())
-    labels, colors = [_LOSSES[name] for name in terms], [figures.COLORS[i] for i in (0, 1, 2, 6)]
+    labels, colors = [_LOSSES[loss] for loss in terms], [figures.COLORS[i] for i in (0, 1, 2, 6)]
     right.stackplot(np.arange(1, shares.shape[1] + 1), shares, labels=labels, colors=colors, edgecolor="white")
-    right.set(ylabel=f"{_name(adversarial)}: share of each weighted loss", ylim=(0, 1))
+    right.set(ylabel=f"{name}: share of each weighted loss", ylim=(0, 1))
     right.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=2)
-    for ax in (left, middle, right):
-        ax.set(xlabel="epoch", xlim=left.get_xlim())
-        whole_epochs(ax)
-    return fig
 
 
 def _whole(values: Sequence[float], curves: Curves) -> np.ndarray:

@@ -51,7 +51,7 @@ _COUNTS = ("n_images", "n_seeds")
 def write(result: ResultTable, config: Config, provenance: Mapping[str, Any]) -> Path:
     """Write ``results/<run>/tables/<paper>/<table>.{json,md,csv}``, each whole or not at all; returns the CSV's path.
 
-    Every printed cell is in the files, ours or not: an empty field in the CSV, "not run yet" in the Markdown.
+    Every printed cell is in the files, ours or not: an empty field in the CSV, "not finished" in the Markdown.
     Both numbers are in the printed unit. The same numbers give the same CSV, byte for byte.
 
     Raises:

@@ -11,6 +11,9 @@ from softmask.papers.printed import MATRIX
 from softmask.report.result import PRINTED, WORKBOOK, JoinedCell
 
 NOT_RUN = "not run yet"
+"""State of a table, figure or claim."""
+NOT_FINISHED = "not finished"
+"""In place of our number, where none of its runs is finished."""
 NOTHING_PRINTED = "–"
 NOT_A_RESULT = "not a result: the smoke profile only shows that everything runs"
 SOURCE_WORDS = {
@@ -103,9 +106,9 @@ def paper_words(cell: JoinedCell, decimals: Decimals | None) -> str:
 
 
 def our_words(cell: JoinedCell, decimals: Decimals | None) -> str:
-    """Our number; ``not run yet`` where there is none, ``undefined`` for NaN."""
+    """Our number; ``not finished`` where there is none, ``undefined`` for NaN."""
     if not cell.run:
-        return NOT_RUN
+        return NOT_FINISHED
     if cell.unit == "text":
         return cell.note
     return number(cell.ours_mean, cell.ours_std, decimals)
@@ -135,7 +138,7 @@ def measured_on(joined: Sequence[JoinedCell]) -> str:
     """In words, what our numbers of a table were measured on: source, images, seeds."""
     run = [cell for cell in joined if cell.run]
     if not run:
-        return f"Ours: {NOT_RUN}."
+        return f"Ours: {NOT_FINISHED}."
     sources = " and ".join(SOURCE_WORDS[name] for name in SOURCE_WORDS if any(cell.source == name for cell in run))
     measured = [cell for cell in run if cell.unit != "text" and cell.source != PRINTED]
     if not measured:

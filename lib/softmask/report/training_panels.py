@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from softmask.errors import DataError
 from softmask.measure.calibration import Calibration
 from softmask.measure.soft import soft_head
 from softmask.papers import display
 from softmask.report import figures, panels
-from softmask.report.panels import NOT_RUN, Panel
+from softmask.report.panels import Panel
+from softmask.report.text import NOT_FINISHED
 from softmask.report.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ FEW_PIXELS = 30
 _LOSSES = {"loss_dice": "Dice (binary mask)", "loss_soft_l1": "L1 (soft mask)", "loss_gan": "GAN"}
 
 
+@figures.unless_empty
 def curves(found: Mapping[str, Mapping[str, Sequence[Curves]]]) -> Figure:
     """Loss (of its first epoch) over validation Dice, epoch by epoch: a column for each data set, a line for each seed.
 
@@ -80,6 +81,7 @@ def outside_legend(fig: Figure, entries: Mapping[str, object], columns: int) -> 
     fig.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=min(columns, len(entries)))
 
 
+@figures.unless_empty
 def gan_health(found: Mapping[str, Sequence[Curves]]) -> Figure:
     """Whether two players are in balance: the discriminator's accuracy, and what each loss weighs, epoch by epoch.
 
@@ -111,6 +113,7 @@ def gan_health(found: Mapping[str, Sequence[Curves]]) -> Figure:
     return fig
 
 
+@figures.unless_empty
 def critic_health(found: Mapping[str, Mapping[str, Sequence[Curves]]]) -> Figure:
     """Whether critics (Wasserstein) tell true from predicted masks, and how much the generator hears of it: the gap as
     a share of its largest absolute value, over the critic's share of the gradient, epoch by epoch.
@@ -138,6 +141,7 @@ def critic_health(found: Mapping[str, Mapping[str, Sequence[Curves]]]) -> Figure
     return fig
 
 
+@figures.unless_empty
 def reliability(found: Mapping[str, Mapping[str, Calibration]]) -> Figure:
     """The share of lesion pixels against their predicted probability: a panel for each data set, a line for each row.
 
@@ -165,29 +169,34 @@ def compared(
     own: tuple[str, Mapping[str, np.ndarray]],
     others: Mapping[str, Mapping[str, np.ndarray]],
     most: int = 5,
-) -> Figure:
+) -> Figure | None:
     """SoftGAN figure 5: nodules with the soft mask of one method, the truth's outline, and other methods' predictions.
 
     Args:
         pictures: by nodule, (S, S) image in [0, 1] and bool truth; a nodule that it lacks is drawn without them.
         own: the method whose soft mask is shown: its row, and (S, S) probabilities by nodule.
-        others: rows and their probabilities by nodule; empty where a row is not run.
+        others: rows and their probabilities by nodule; empty where no run of a row is finished.
         most: nodules drawn.
+
+    Returns:
+        None where ``own`` has no nodule.
     """
     row, predictions = own
+    if not predictions:
+        return None
     rows = []
     for name in list(predictions)[:most]:
         absent = Panel(None, note="image not\nat hand")
         image, truth = pictures.get(name, (None, None))
         seen = absent if image is None else Panel(image)
         outlined = absent if image is None else Panel(image, [(truth, TRUTH)])
-        rest = [Panel(found[name]) if name in found else Panel(None, note=NOT_RUN) for found in others.values()]
+        rest = [Panel(found[name]) if name in found else Panel(None, note=NOT_FINISHED) for found in others.values()]
         rows.append([seen, Panel(soft_head(predictions[name])), outlined, *rest])
     titles = ["image", f"{display('rows', row)},\nsoft mask", "ground truth", *(display("rows", one) for one in others)]
     return panels.grid(rows, titles)
 
 
-def differences(verdicts: Sequence[Verdict], measure: str = "Dice") -> Figure:
+def differences(verdicts: Sequence[Verdict], measure: str = "Dice") -> Figure | None:
     """Every pair of every claim: its difference with interval, each seed's own as a dash; a panel for each data set.
 
     A filled point holds, a cross does not, an open circle is inconclusive.
@@ -195,15 +204,15 @@ def differences(verdicts: Sequence[Verdict], measure: str = "Dice") -> Figure:
     Args:
         measure: what the differences are of, in words.
 
-    Raises:
-        DataError: where no pair is run.
+    Returns:
+        None where no pair has runs of both methods.
     """
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
 
     numbered = [(n, one) for n, verdict in enumerate(verdicts, 1) for one in verdict.pairs if one.test]
     if not numbered:
-        raise DataError("none of the claims' comparisons is run, so that there is no difference to draw; train them")
+        return None
     datasets = list(dict.fromkeys(one.pair.dataset for _, one in numbered))
     names = list(dict.fromkeys(f"{n}. {one.pair}" for n, one in numbered))
     size = (5.0 * len(datasets) + 4.5, 0.5 * len(names) + 2.2)

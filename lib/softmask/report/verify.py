@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from softmask.errors import DataError
 from softmask.report import tables
 from softmask.report.moved import unlike, what_moved
-from softmask.report.text import NOT_RUN
+from softmask.report.text import NOT_FINISHED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -314,5 +314,5 @@ def _shown(cell: Cell | None) -> str:
         return ""
     mean, spread = cell["ours_mean"], cell["ours_std"]
     if cell["text"] or mean is None:
-        return cell["text"] or ("undefined" if cell["data"] else NOT_RUN)
+        return cell["text"] or ("undefined" if cell["data"] else NOT_FINISHED)
     return f"{mean:.6g}" if spread is None else f"{mean:.6g} ± {spread:.6g}"

@@ -66,6 +66,7 @@ def fit(
     title: str = "",
 ) -> list[Run]:
     """The finished runs of ``specs``, in their order. What the store lacks is trained, each once, the longest first.
+    With ``config.recorded``, nothing is trained: runs without a record of these settings are missing from the list.
 
     Each record goes to ``results/<run>/records`` as its run ends; one that is committed there counts as finished. An
     interrupted call keeps what is finished, and a checkpoint of
@@ -79,8 +80,8 @@ def fit(
 
     Raises:
         ConfigError: two runs of one name that differ, a wrong number of jobs, or no scheduler at the address.
-        DataError: data that cannot be used, or a record that cannot be read after training; with
-            ``config.recorded``, records that are missing, by name, or that were measured on different data.
+        DataError: data that cannot be used, or a record that cannot be read; with ``config.recorded``, records that
+            were measured on different data.
         TrainingError: runs that failed, each with its cause, after all others have finished.
     """
     specs = list(specs)
@@ -120,23 +121,22 @@ def default_jobs() -> int:
 
 
 def _recorded(specs: Sequence[RunSpec], config: Config) -> list[Run]:
-    runs, lacking = {}, []
+    """The runs of ``specs`` that have a record of these settings; the first of the others are named on stderr."""
+    runs, unfinished = {}, []
     for spec in dict.fromkeys(specs):
         path = records_folder(config) / f"{spec.name}.json"
-        if not path.exists():
-            lacking.append(spec.name)
-            continue
-        record = Record.read(path)
-        if record.spec != spec:
-            lacking.append(f"{spec.name} (the record is of other settings)")
-        runs[spec] = Run(spec, record)
-    if lacking:
-        raise DataError(
-            f"{records_folder(config)} has no record of {', '.join(lacking)}; run without SOFTMASK_RECORDED "
-            "(--recorded) to train what is missing"
-        )
+        record = Record.read(path) if path.exists() else None
+        if record is None or record.spec != spec:
+            unfinished.append(spec.name)
+        else:
+            runs[spec] = Run(spec, record)
+    if unfinished:
+        of = f"{len(unfinished)} of {len(unfinished) + len(runs)} runs" if runs else f"None of {len(unfinished)} runs"
+        state = "are not finished" if runs else "is finished"
+        more = f" and {len(unfinished) - 3} more" if len(unfinished) > 3 else ""
+        print(f"{of} {state}; without a record: {', '.join(unfinished[:3])}{more}", file=sys.stderr)
     _check_data(runs.values())
-    return [runs[spec] for spec in specs]
+    return [runs[spec] for spec in specs if spec in runs]
 
 
 def _check_data(runs: Iterable[Run]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +24,14 @@ from softmask.runs.execute import Run
 from softmask.runs.inputs import feed
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.spec import SOFTENED, RunSpec
-from softmask.studies.training import Fitted, data_of, distinct, example_of, values_of
+from softmask.studies.training import Fitted, data_of, distinct, example_of, firsts, needs_of, succeeded, values_of
 from softmask.train.losses import Batch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CONSENSUS50 = "dice_consensus50"
+BEYOND_NODULES = ("isbi2012", "promise12")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +55,15 @@ class Fed:
     note: str
 
 
-def example(run: Run, config: Config) -> Fed:
-    """The first training image of a run. A recorded run has no network to super-resolve it: interpolation stands in."""
-    data = example_of(run, config)
+def example(spec: RunSpec, fitted: Fitted, config: Config) -> Fed:
+    """The first training image of a run. Without a trained network to super-resolve it, as with recorded runs,
+    interpolation stands in."""
+    data = example_of(spec, config)
     four = _first(data, 4)
-    fed = feed(run.spec, four, run.needs or [_Interpolated(need) for need in run.spec.needs]).train
-    soft = fed.soft[run.spec.label]
-    note = "super-resolved by the trained network" if run.needs else "recorded: interpolated in place of super-resolved"
+    needs = needs_of(spec, fitted)
+    fed = feed(spec, four, needs or [_Interpolated(need) for need in spec.needs]).train
+    soft = fed.soft[spec.label]
+    note = "super-resolved by the trained network" if needs else "recorded: interpolated in place of super-resolved"
     batch = Batch(*(torch.tensor(array) for array in (fed.images, fed.masks, soft)))
     return Fed(fed.ids[0], data, four.train.images[0, 0], fed.images[0], soft[0, 0], batch, note)
 
@@ -159,9 +161,11 @@ def thresholds(fitted: Fitted) -> dict[str, Any]:
 
 def doctors(fitted: Fitted, network: str = "casgan") -> dict[tuple[str, str, str], Scores]:
     """What the claim about doctors compares: Dice with the 50 % consensus, of the network (a row) and of each doctor,
-    on the test images of its runs on ``lidc-500``. Doctors are the same for every seed."""
+    on the test images of its runs on ``lidc-500``; nothing without such a run. Doctors are the same for every seed."""
     place = (network, "lidc-500")
-    runs = fitted[place]
+    runs = succeeded(fitted.get(place, []))
+    if not runs:
+        return {}
     record, source = runs[0].record, runs[0].spec.source
     measures = {network: "dice"} | {doctor: f"truth_{doctor}" for doctor in DOCTORS}
     return {
@@ -173,7 +177,7 @@ def doctors(fitted: Fitted, network: str = "casgan") -> dict[tuple[str, str, str
 def pictured(run: Run, config: Config, most: int = 3) -> list[list[Panel]]:
     """Rows of CasGAN figure 8 for the first of a run's kept predictions; without data, the prediction alone."""
     kept = list(run.record.shown().items())[:most]
-    data = data_of(run, config)
+    data = data_of(run.spec, config)
     absent = Panel(None, note="image not\nat hand")
     rows = []
     for name, prediction in kept:
@@ -189,8 +193,12 @@ def pictured(run: Run, config: Config, most: int = 3) -> list[list[Panel]]:
     return rows
 
 
-def side_by_side(found: Mapping[str, Sequence[list[Panel]]]) -> Figure:
-    """CasGAN figure 8 from :func:`pictured` by data set."""
-    rows = [row for panels in found.values() for row in panels]
-    names = [display("datasets", name) if i == 0 else "" for name, panels in found.items() for i in range(len(panels))]
+def side_by_side(fitted: Fitted, row: str, config: Config) -> Figure | None:
+    """CasGAN figure 8: :func:`pictured` of a row's first seed on :data:`BEYOND_NODULES`; None without such a run."""
+    runs = {name: run for name in BEYOND_NODULES for run in firsts(fitted, [row], name).values()}
+    found = {name: pictured(run, config) for name, run in runs.items()}
+    rows = [panels for of in found.values() for panels in of]
+    names = [display("datasets", name) if i == 0 else "" for name, of in found.items() for i in range(len(of))]
+    if not rows:
+        return None
     return grid(rows, ["image", "trimap", "soft mask", "prediction", "truth"], names)

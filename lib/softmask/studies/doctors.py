@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from softmask import papers
 from softmask.data.crops import crops
+from softmask.data.experiments import split_rows
 from softmask.data.kinds import KINDS
 from softmask.data.sample import Dataset, Sample
 from softmask.errors import DataError, LabelError
@@ -115,6 +117,18 @@ def rows_named(dataset: Dataset, ids: Iterable[str]) -> list[int]:
     return [rows[name] for name in ids]
 
 
+def network_rows(dataset: Dataset, networks: Iterable[Sequence[Run]], part: str = "ids") -> list[int]:
+    """The rows of LIDC that networks (the runs of each) were tested on.
+
+    The first record names them: its ``ids``, or with ``part`` ``predictions`` those of which it keeps the prediction.
+    Without a finished run, they are the rows that the networks will be tested on.
+    """
+    for runs in networks:
+        for run in runs[:1]:
+            return rows_named(dataset, getattr(run.record, part))
+    return split_rows(TESTED, dataset)["test"].tolist()
+
+
 def with_network(found: Agreement, runs: Sequence[Run]) -> DiceMatrix:
     """(6, 6): :data:`RATERS`, and the network of ``runs`` (its seeds; Dice averaged over them for each image).
 
@@ -130,20 +144,24 @@ def with_network(found: Agreement, runs: Sequence[Run]) -> DiceMatrix:
     return summary(values)
 
 
-def network_cells(found: Agreement, runs: Sequence[Run], name: str) -> list[Cell]:
-    """The cells of the papers' whole matrix, with the network's row and column as ``name``."""
-    made = matrix_cells(
-        (*RATERS, name), with_network(found, runs), dataset="lidc", n_seeds=1, source=runs[0].spec.source
-    )
+def network_cells(found: Agreement, runs: Sequence[Run], name: str, source: str) -> list[Cell]:
+    """The cells of the papers' whole matrix, with the network's row and column as ``name`` where it has runs."""
+    raters, matrix = ((*RATERS, name), with_network(found, runs)) if runs else (RATERS, found.matrix)
+    made = matrix_cells(raters, matrix, dataset="lidc", n_seeds=1, source=source)
     return [
         replace(cell, n_seeds=len(runs)) if name == cell.row or cell.metric.endswith(f"_{name}") else cell
         for cell in made
     ]
 
 
-def nearness(found: Agreement, runs: Sequence[Run], name: str) -> pd.DataFrame:
-    """Of each doctor and the network: mean Dice with the 50 % consensus, and on what share of the images the network
-    is nearer to it than the doctor."""
+def nearness(found: Agreement, networks: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
+    """For each network that has runs, of each doctor and the network: mean Dice with the 50 % consensus, and on what
+    share of the images the network is nearer to it than the doctor."""
+    frames = {name: _nearness(found, runs, name) for name, runs in networks.items() if runs}
+    return pd.concat(frames, names=["compared with"]) if frames else pd.DataFrame()
+
+
+def _nearness(found: Agreement, runs: Sequence[Run], name: str) -> pd.DataFrame:
     values = with_network(found, runs).values[:, [0, 1, 2, 3, 5], 4]  # (N, 5): doctors and the network
     nearer = (values[:, 4:] > values).mean(axis=0)
     frame = pd.DataFrame(
@@ -154,11 +172,11 @@ def nearness(found: Agreement, runs: Sequence[Run], name: str) -> pd.DataFrame:
     return frame
 
 
-def network_masks(run: Run, samples: Iterable[Sample]) -> dict[str, np.ndarray]:
-    """The soft masks (H, W) in [0, 1] that the run's record keeps of ``samples``, by name; 0 outside what the network
-    saw of an image."""
+def network_masks(runs: Sequence[Run], samples: Iterable[Sample]) -> dict[str, np.ndarray]:
+    """The soft masks (H, W) in [0, 1] that the first run's record keeps of ``samples``, by name; 0 outside what the
+    network saw of an image. Empty without runs."""
     masks = {}
-    for sample in samples:
+    for run, sample in product(runs[:1], samples):
         if sample.id not in run.record.predictions:
             continue
         [seen] = crops(run.spec.dataset, sample, run.spec.size)

@@ -14,33 +14,34 @@ from softmask.nets.srgan import transferred
 from softmask.report.dsnet_panels import Look
 from softmask.runs.execute import Run
 from softmask.runs.inputs import channels, seeing, super_resolved
+from softmask.runs.spec import RunSpec
 from softmask.studies.cascade import Fed
-from softmask.studies.training import data_of, example_of
+from softmask.studies.training import Fitted, data_of, example_of, firsts, needs_of
 from softmask.train import seeded
 from softmask.train.evaluate import evaluate
 from softmask.train.losses import Batch
 
 
-def example(run: Run, config: Config) -> Fed:
-    """The first training image of a run on :data:`~softmask.nets.srgan.TRANSFERRED`. A recorded run has no network to
-    super-resolve it: one that has learnt nothing stands in."""
-    data = example_of(run, config)
-    trained = next((need.network() for need in run.needs if need.spec == run.spec.sr), None)
+def example(spec: RunSpec, fitted: Fitted, config: Config) -> Fed:
+    """The first training image of a run on :data:`~softmask.nets.srgan.TRANSFERRED`. Without a trained network to
+    super-resolve it, as with recorded runs, one that has learnt nothing stands in."""
+    data = example_of(spec, config)
+    trained = next((need.network() for need in needs_of(spec, fitted) if need.spec == spec.sr), None)
     note = "super-resolved by the trained network"
     if trained is None:
         note = "recorded: super-resolved by a network that has learnt nothing"
         with seeded(BASE_SEED):
-            trained = build(run.spec.sr.network, run.spec.sr.width).eval()
+            trained = build(spec.sr.network, spec.sr.width).eval()
     part = data.train
-    images, masks, soft = (torch.tensor(x[:4]) for x in (part.images, part.masks, part.soft[run.spec.label]))
+    images, masks, soft = (torch.tensor(x[:4]) for x in (part.images, part.masks, part.soft[spec.label]))
     with torch.no_grad():
-        seen = transferred(trained, images, run.spec.scale)
+        seen = transferred(trained, images, spec.scale)
     return Fed(
         part.ids[0],
         data,
         part.images[0, 0],
         seen[0].numpy(),
-        part.soft[run.spec.label][0, 0],
+        part.soft[spec.label][0, 0],
         Batch(seen, masks, soft),
         note,
     )
@@ -73,17 +74,19 @@ def attention(run: Run, images: np.ndarray) -> np.ndarray:
     return torch.cat(found)[:, 0].cpu().numpy()
 
 
-def looks(without: Run, having: Run, config: Config, most: int = 3) -> list[Look]:
-    """Where two networks look, on the first ``most`` test images whose predictions the records keep.
+def looks(fitted: Fitted, rows: tuple[str, str], dataset: str, config: Config, most: int = 3) -> list[Look]:
+    """Where two rows' networks (first seed) look, on the first ``most`` test images whose predictions the records keep.
 
-    None for recorded runs, which have no weights, and where the data is not at hand.
+    None for runs that are not finished or recorded, which have no weights, and where the data is not at hand.
 
     Args:
-        without, having: runs on the same data, without and with the module that is compared.
+        rows: without and with the module that is compared.
     """
-    data = None if without.folder is None or having.folder is None else data_of(having, config)
+    runs = [run for run in firsts(fitted, rows, dataset).values() if run.folder is not None]
+    data = data_of(runs[1].spec, config) if len(runs) == len(rows) else None
     if data is None:
         return []
+    without, having = runs
     places = [data.test.ids.index(name) for name in list(having.record.shown())[:most]]
     images = data.test.images[places]
     generator = next(need for need in having.needs if need.spec == having.spec.sr)

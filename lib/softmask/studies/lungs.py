@@ -6,7 +6,7 @@ LGAN (CMIG 2021), tables 2 to 4 and section 5. Every measure is taken at the siz
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -22,12 +22,13 @@ from softmask.nets import build
 from softmask.nets.critics import CRITICS, Critic
 from softmask.papers import display
 from softmask.report.result import Cell
+from softmask.report.text import NOT_RUN
 from softmask.report.verdicts import FAILS, HOLDS, INCONCLUSIVE, LEAST_PATIENTS, Scores, Verdict
 from softmask.runs.execute import Run
 from softmask.runs.inputs import soft_masks
 from softmask.runs.prepared import Part
 from softmask.runs.tables import rows_of
-from softmask.studies.training import Fitted, data_of, spread_of, values_of
+from softmask.studies.training import Fitted, data_of, firsts, note_of, spread_of, succeeded, values_of
 from softmask.train import seeded
 from softmask.train.device import pick
 from softmask.train.losses import Batch
@@ -64,27 +65,28 @@ def _values(runs: Sequence[Run], measure: str) -> np.ndarray:
     return np.where(holds_lung, values_of(runs, measure), np.nan)
 
 
-def _cell(row: str, dataset: str, metric: str, runs: Sequence[Run], extra: bool = False) -> Cell:
+def _cell(row: str, dataset: str, metric: str, fitted: Fitted, extra: bool = False) -> Cell:
     """``mean_iou``, ``median_dice3d`` and so on: over slices or scans, pooled over seeds, on which it is finite."""
+    every = fitted[row, dataset]
+    runs = succeeded(every)
     statistic, _, measure = metric.partition("_")
     values = _values(runs, measure).ravel()
     finite = values[np.isfinite(values)]
     number = float(_STATISTICS[statistic](finite)) if len(finite) else float("nan")
     spread = float(finite.std(ddof=1)) if statistic == "mean" and len(finite) > 1 else float("nan")
-    note, beyond = "", int(np.isinf(values).sum())
+    notes, beyond = [note_of(fitted, row, dataset)], int(np.isinf(values).sum())
     if beyond and statistic == "mean":
         name = f"{display('datasets', dataset)} {display('metrics', metric)}"
-        note = f"{name} is infinite on {beyond} of {len(values)} slices (one mask is empty), left out"
-    return Cell(row, dataset, metric, number, spread, len(finite), len(runs), runs[0].spec.source, note, extra)
+        notes.append(f"{name} is infinite on {beyond} of {len(values)} slices (one mask is empty), left out")
+    counts = (len(finite), len(runs or every), every[0].spec.source)
+    return Cell(row, dataset, metric, number, spread, *counts, "; ".join(filter(None, notes)), extra)
 
 
 def table_cells(table: str, fitted: Fitted) -> list[Cell]:
-    """The cells of a printed table of LGAN whose row is run."""
+    """The cells of a printed table of LGAN whose row has a finished run."""
     printed = papers.load("lgan").table(table).cells()
     return [
-        _cell(cell.row, cell.dataset, cell.metric, fitted[cell.row, cell.dataset])
-        for cell in printed
-        if (cell.row, cell.dataset) in fitted
+        _cell(cell.row, cell.dataset, cell.metric, fitted) for cell in printed if (cell.row, cell.dataset) in fitted
     ]
 
 
@@ -99,15 +101,16 @@ def all_cells(fitted: Fitted) -> list[Cell]:
     """The workbook's own table: every measure of every row, how many pixels of nodules lie in the lung, and how many
     slices without lung are left blank."""
     cells = []
-    for (row, dataset), runs in fitted.items():
-        cells += [_cell(row, dataset, metric, runs, extra=True) for metric in BEYOND]
+    for (row, dataset), every in fitted.items():
+        cells += [_cell(row, dataset, metric, fitted, extra=True) for metric in BEYOND]
+        runs = succeeded(every)
         for measure in SHARES:
             values = _values(runs, measure).ravel()
             kept = values[~np.isnan(values)]
             mean = float(kept.mean()) if len(kept) else float("nan")
             spread = float(kept.std(ddof=1)) if len(kept) > 1 else float("nan")
-            source = runs[0].spec.source
-            cells.append(Cell(row, dataset, measure, mean, spread, len(kept), len(runs), source, extra=True))
+            counts = (len(kept), len(runs or every), every[0].spec.source)
+            cells.append(Cell(row, dataset, measure, mean, spread, *counts, note_of(fitted, row, dataset), extra=True))
     return cells
 
 
@@ -120,8 +123,9 @@ UNITS = {metric: "pixels" if "hausdorff" in metric else "fraction" for metric in
 def seed_spread(fitted: Fitted) -> dict[str, object]:
     """For a table's details: of each row mean IoU and mean 3D Dice of every seed, and their deviation (N - 1)."""
     found = {}
-    for (row, dataset), runs in fitted.items():
-        for measure in ("iou", DICE3D):
+    for (row, dataset), every in fitted.items():
+        runs = succeeded(every)
+        for measure in ("iou", DICE3D) if runs else ():
             found[f"{row} / {dataset} / {measure}"] = spread_of(runs, _values(runs, measure))
     return {"seeds": found}
 
@@ -130,7 +134,10 @@ def scores(fitted: Fitted) -> dict[tuple[str, str, str], Scores]:
     """What :func:`softmask.report.verdicts.judge` compares: ``iou`` of slices and ``dice3d`` of scans, by row and data
     set."""
     found = {}
-    for (row, dataset), runs in fitted.items():
+    for (row, dataset), every in fitted.items():
+        runs = succeeded(every)
+        if not runs:
+            continue
         record, source = runs[0].record, runs[0].spec.source
         scans = tuple(scans_of(runs[0]))
         found[row, dataset, "iou"] = Scores(record.ids, record.groups, _values(runs, "iou"), source)
@@ -145,7 +152,9 @@ def judge_nodules(claim: str, fitted: Fitted, row: str = "lgan_regression", data
     holds where the lower end of the mean's 95 % bootstrap interval over scans is at least :data:`KEPT`, does not hold
     where the upper end is below it, and is inconclusive otherwise and with too few scans.
     """
-    runs = fitted[row, dataset]
+    runs = succeeded(fitted.get((row, dataset), []))
+    if not runs:
+        return Verdict(claim, NOT_RUN, "none of its methods is run", 0, ())
     values = values_of(runs, "nodules_at_wall_inside").mean(axis=0)  # (N,)
     groups = np.array(runs[0].record.groups)
     defined = ~np.isnan(values)
@@ -222,12 +231,14 @@ class Slice:
     """A test slice as stored, and what is known of it.
 
     Attributes:
+        seen: (S, S) in [0, 1], as the networks see it.
         image: (512, 512) in [0, 1].
         lungs, nodules: (512, 512) bool, the reference.
         found: by row, (512, 512) bool.
     """
 
     name: str
+    seen: np.ndarray
     image: np.ndarray
     lungs: np.ndarray
     nodules: np.ndarray
@@ -240,18 +251,28 @@ def around_nodules(one: Slice, reach: int = 72) -> Slice:
     first = [int(np.clip(at - reach, 0, size - 2 * reach)) for at, size in zip(middle, one.image.shape, strict=True)]
     window = tuple(slice(at, at + 2 * reach) for at in first)
     found = {row: mask[window] for row, mask in one.found.items()}
-    return Slice(one.name, one.image[window], one.lungs[window], one.nodules[window], found)
+    return Slice(one.name, one.seen, one.image[window], one.lungs[window], one.nodules[window], found)
 
 
-def slices(fitted: Fitted, rows: Sequence[str], dataset: str, places: Sequence[int], config: Config) -> list[Slice]:
-    """The test slices at ``places`` with what the first seed's networks find there, at the stored size.
+Choose = Callable[[Sequence[Run], int], list[int]]
+"""A choice of so many test slices, by their places among all of them, from runs that were tested on the same."""
 
-    Empty where runs come from records, which have no weights, or the data is not at hand.
+
+def slices(
+    fitted: Fitted, rows: Sequence[str], dataset: str, choose: Choose, count: int, config: Config
+) -> list[Slice]:
+    """``count`` test slices with what the first seed's networks find there, at the stored size.
+
+    Empty where runs are not finished or come from records, which have no weights, or the data is not at hand.
+
+    Args:
+        choose: :func:`spread_places`, :func:`hardest_places` or :func:`wall_places`.
     """
-    runs = {row: fitted[row, dataset][0] for row in rows if (row, dataset) in fitted}
-    first = next(iter(runs.values()))
-    data = data_of(first, config)
-    if data is None or any(run.folder is None for run in runs.values()):
+    runs = firsts(fitted, rows, dataset)
+    if not runs or any(run.folder is None for run in runs.values()):
+        return []
+    places, data = choose(list(runs.values()), count), data_of(next(iter(runs.values())).spec, config)
+    if data is None or not places:
         return []
     images = data.test.images[list(places)]
     size = data.test.references["native"].shape[-2:]
@@ -260,6 +281,7 @@ def slices(fitted: Fitted, rows: Sequence[str], dataset: str, places: Sequence[i
     return [
         Slice(
             data.test.ids[place],
+            images[i, 0],
             stored["native_image"][i].astype(float) / 255,
             stored["native"][i] > 0,
             stored["nodules"][i] > 0,
@@ -274,9 +296,9 @@ def _network_of(run: Run) -> Run:
     return run.needs[0] if run.spec.prior is not None and not run.spec.learns else run
 
 
-def spread_places(run: Run, count: int) -> list[int]:
+def spread_places(runs: Sequence[Run], count: int) -> list[int]:
     """Places of ``count`` test slices that hold lung, evenly spread over all of them."""
-    holding = np.flatnonzero(np.array(run.record.measures["pixels_true"]) > 0)
+    holding = np.flatnonzero(np.array(runs[0].record.measures["pixels_true"]) > 0)
     return holding[np.linspace(0, len(holding) - 1, count + 2).round().astype(int)[1:-1]].tolist()
 
 
@@ -293,14 +315,15 @@ def hardest_places(runs: Sequence[Run], count: int) -> list[int]:
     return chosen
 
 
-def wall_places(run: Run, count: int) -> list[int]:
+def wall_places(runs: Sequence[Run], count: int) -> list[int]:
     """Places of ``count`` test slices with a nodule on the lung's boundary, of different scans if there are enough."""
-    values = np.array(run.record.measures["nodules_at_wall_inside"], float)
+    record = runs[0].record
+    values = np.array(record.measures["nodules_at_wall_inside"], float)
     places = np.flatnonzero(~np.isnan(values)).tolist()
-    firsts: dict[str, int] = {}
+    of_scans: dict[str, int] = {}
     for place in places:
-        firsts.setdefault(run.record.groups[place], place)
-    ordered = [*firsts.values(), *(place for place in places if place not in firsts.values())]
+        of_scans.setdefault(record.groups[place], place)
+    ordered = [*of_scans.values(), *(place for place in places if place not in of_scans.values())]
     return sorted(ordered[:count])
 
 

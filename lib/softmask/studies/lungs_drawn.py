@@ -1,4 +1,4 @@
-"""LGAN's diagrams, drawn from the modules: how generator and critic work together, their layers."""
+"""LGAN's diagrams, drawn from the modules (how generator and critic work together, their layers), and activations."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from softmask.config import Config
 from softmask.nets import build
 from softmask.nets.critics import CRITICS, Critic
-from softmask.report import diagrams
+from softmask.report import diagrams, lung_panels
 from softmask.report.diagrams import GROWS, INPUT, KEEPS, SHRINKS, Box
+from softmask.studies import lungs
+from softmask.studies.training import Fitted, firsts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,3 +80,14 @@ def critic(name: str) -> Figure:
         names = DRAWN[name][1]
         boxes = diagrams.trace(made, [torch.zeros(1, 1, SIZE, SIZE) for _ in names], list(names))
     return diagrams.diagram(boxes, size=(11, 9))
+
+
+def activations(fitted: Fitted, row: str, dataset: str, config: Config) -> Figure | None:
+    """LGAN figure 5: what a row's network (first seed) responds to in a test slice, and the mask it finds there.
+
+    None for a run that is not finished or recorded, which has no weights, and where the data is not at hand.
+    """
+    for one in lungs.slices(fitted, [row], dataset, lungs.spread_places, 1, config):
+        maps = lungs.activations(firsts(fitted, [row], dataset)[row], one.seen)
+        return lung_panels.activations(one.seen, maps, one.found[row])
+    return None

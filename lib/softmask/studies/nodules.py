@@ -101,8 +101,12 @@ def of_network(runs: Sequence[Run]) -> dict[str, np.ndarray]:
 def everyone(networks: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, np.ndarray]]:
     """By name (``any_doctor``, then the networks') and reference, Dice of every nodule (N,).
 
-    ``any_doctor`` is the mean over the four, so that it hangs on no order of the readers.
+    ``any_doctor`` is the mean over the four, so that it hangs on no order of the readers. Networks without runs are
+    left out; empty where none has any.
     """
+    networks = {name: runs for name, runs in networks.items() if runs}
+    if not networks:
+        return {}
     doctors = of_doctors(next(iter(networks.values())))
     any_doctor = {name: np.mean([doctors[doctor][name] for doctor in DOCTORS], axis=0) for name in doctors[DOCTORS[0]]}
     return {"any_doctor": any_doctor} | {name: of_network(runs) for name, runs in networks.items()}
@@ -112,6 +116,8 @@ def reference_cells(networks: Mapping[str, Sequence[Run]], dataset: str, source:
     """Mean and spread over nodules of the networks' Dice with each of :data:`REFERENCES`."""
     made = []
     for name, runs in networks.items():
+        if not runs:
+            continue
         records = pd.DataFrame(of_network(runs)).assign(who=name)
         made += cells(records, "who", REFERENCES, dataset=dataset, source=source)
     return made
@@ -125,7 +131,7 @@ def group_cells(
     values = pd.DataFrame({f"dice_of_{name}": by[reference] for name, by in everyone(networks).items()})
     made = []
     for group, inside in members.items():
-        if inside.any():
+        if inside.any() and not values.empty:
             records = values[inside].assign(group=group)
             made.append(Cell(group, dataset, "nodules", float(inside.sum()), float("nan"), 1, 1, source, extra=True))
             made += cells(records, "group", list(values), dataset=dataset, source=source)

@@ -42,7 +42,9 @@ class Effort:
     permutations: int
 
 
-EFFORTS: Mapping[str, Effort] = MappingProxyType({"smoke": Effort(1, 4), "cpu": Effort(4, 99), "full": Effort(8, 999)})
+EFFORTS: Mapping[str, Effort] = MappingProxyType(
+    {"smoke": Effort(1, 4), "cpu": Effort(4, 99), "night": Effort(4, 99), "full": Effort(8, 999)}
+)
 """By profile. Repetitions are powers of two: shares of them, and differences of shares, are then exact."""
 
 

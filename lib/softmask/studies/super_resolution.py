@@ -61,7 +61,10 @@ class Truth:
 
 
 def quality(fitted: Fitted) -> dict[tuple[str, str], Scores]:
-    """The test images made small and large again, as the records have them: interpolations and every row of runs."""
+    """The test images made small and large again, as the records have them: interpolations and every row of runs; empty
+    without a finished run."""
+    if not fitted:
+        return {}
     first, *_ = fitted.values()
     found = {
         (method, metric): _scores(first[0], values_of(first[:1], f"{metric}_{method}"))
@@ -80,10 +83,10 @@ def _scores(run: Run, values: np.ndarray) -> Scores:
 
 def examples(fitted: Fitted, config: Config, n: int) -> list[Example]:
     """At most ``n`` of the test images whose super-resolved images the records keep, from the first seeds; none where
-    the data is not at hand."""
+    no run is finished or the data is not at hand."""
     runs = {row: seeds[0] for (row, _), seeds in fitted.items()}
-    first, *_ = runs.values()
-    data = data_of(first, config)
+    first = next(iter(runs.values()), None)
+    data = data_of(first.spec, config) if first else None
     if data is None:
         return []
     kept = list(first.record.predictions)
@@ -101,10 +104,10 @@ def examples(fitted: Fitted, config: Config, n: int) -> list[Example]:
 def truth(fitted: Fitted, n: int) -> Truth | None:
     """The scanned test images upscaled, against their true high resolution, with ``n`` of them as examples.
 
-    None on real data, which has no truth, and for runs from records, which have no networks.
+    None on real data, which has no truth, and for runs that are not finished or recorded, which have no networks.
     """
     runs = [run for of in fitted.values() for run in of]
-    if any(run.spec.source == "real" or run.folder is None for run in runs):
+    if not runs or any(run.spec.source == "real" or run.folder is None for run in runs):
         return None
     record = runs[0].record
     rows = spread(range(len(record.ids)), MOST)
@@ -183,6 +186,7 @@ def differences(measured: Measured) -> pd.DataFrame:
                 "patients": test.n_groups,
             }
         )
-    frame = pd.DataFrame(lines).round({"difference": 4, "low": 4, "high": 4})
+    frame = pd.DataFrame(lines, columns=["comparison", "measure", "difference", "low", "high", "p", "patients"])
+    frame = frame.round({"difference": 4, "low": 4, "high": 4})
     frame.insert(6, "p (Holm)", [f"{p:.2g}" for p in holm(frame["p"])])
     return frame.assign(p=[f"{p:.2g}" for p in frame["p"]])

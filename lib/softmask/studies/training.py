@@ -23,13 +23,26 @@ from softmask.report import provenance
 from softmask.report.result import Cell
 from softmask.report.verdicts import Scores
 from softmask.runs.execute import Run, fit
+from softmask.runs.plan import Planned
 from softmask.runs.prepared import Prepared, prepare
 from softmask.runs.spec import RunSpec
 
 Wanted = Mapping[tuple[str, str], Sequence[RunSpec]]
 """Specs of runs, one for each seed, by (row, data set)."""
-Fitted = Mapping[tuple[str, str], Sequence[Run]]
-"""Finished runs, one for each seed, by (row, data set)."""
+
+
+class Fitted(dict[tuple[str, str], list[Run]]):
+    """Finished runs, one for each seed, by (row, data set). A place without a finished run is missing.
+
+    Attributes:
+        wanted: the specs that were asked for, by (row, data set).
+    """
+
+    def __init__(self, runs: Mapping[tuple[str, str], Sequence[Run]], wanted: Wanted | None = None) -> None:
+        super().__init__({place: list(of) for place, of in runs.items() if of})
+        own = {place: [run.spec for run in of] for place, of in self.items()}
+        self.wanted: Wanted = own if wanted is None else wanted
+
 
 BEYOND = {
     "hd95": "pixels",
@@ -55,6 +68,9 @@ TERMS: Mapping[str, str] = MappingProxyType(
         "cpu": "a training step of most networks costs about the same (of MedT nearly twice as much), so that networks "
         "are of about equal cost, not of equal numbers of parameters; learning rates are by network, most chosen "
         "on validation images of real data, some untried (docs/choices.md)",
+        "night": "a training step of most networks costs about the same, so that networks are of about equal cost, not "
+        "of equal numbers of parameters; about as many steps for each, until little is gained; learning rates are "
+        "chosen on validation images, for every network among the same (docs/choices.md)",
         "full": "every network at its published width and with the paper's settings and a warm-up (docs/choices.md), "
         "so that numbers of parameters and cost differ",
     }
@@ -69,14 +85,56 @@ NOTHING = 0.05
 
 
 def fit_rows(wanted: Wanted, config: Config, title: str = "") -> Fitted:
-    """The finished runs behind rows, from their specs (:func:`softmask.runs.specs`); what lacks is trained."""
+    """The finished runs behind rows, from their specs (:func:`softmask.runs.specs`).
+
+    What is missing is trained; with ``config.recorded``, it is left out.
+    """
     return fit_tables({"": wanted}, config, title)[""]
 
 
 def fit_tables(wanted: Mapping[str, Wanted], config: Config, title: str = "") -> dict[str, Fitted]:
     """:func:`fit_rows` of several tables by name; what they lack is trained together, so that no process waits."""
-    runs = iter(fit([spec for rows in wanted.values() for of in rows.values() for spec in of], config, title=title))
-    return {name: {place: [next(runs) for _ in of] for place, of in rows.items()} for name, rows in wanted.items()}
+    specs = [spec for rows in wanted.values() for of in rows.values() for spec in of]
+    runs = {run.spec: run for run in fit(specs, config, title=title)}
+    finished = {
+        name: {place: [runs[spec] for spec in of if spec in runs] for place, of in rows.items()}
+        for name, rows in wanted.items()
+    }
+    return {name: Fitted(rows, wanted[name]) for name, rows in finished.items()}
+
+
+def succeeded(runs: Sequence[Run]) -> list[Run]:
+    """Those of ``runs`` whose training did not fail to start: what enters a mean."""
+    return [run for run in runs if not run.record.failed]
+
+
+def firsts(fitted: Fitted, rows: Iterable[str], dataset: str) -> dict[str, Run]:
+    """The run of the first seed that is finished and did not fail to start, for each of ``rows`` that has one."""
+    runs = {row: succeeded(fitted.get((row, dataset), [])) for row in rows}
+    return {row: of[0] for row, of in runs.items() if of}
+
+
+def unfinished(fitted: Fitted, rows: Iterable[str], datasets: Sequence[str]) -> str:
+    """``CasGAN on PROMISE12``: which of ``rows`` have no finished run on which of ``datasets``; for figures."""
+    return ", ".join(
+        f"{papers.display('rows', row)} on {papers.display('datasets', dataset)}"
+        for row in rows
+        for dataset in datasets
+        if (row, dataset) not in fitted
+    )
+
+
+def note_of(fitted: Fitted, row: str, dataset: str) -> str:
+    """What a cell has to say about its runs: that some are not finished, trainings that failed to start; else empty."""
+    runs = fitted[row, dataset]
+    wanted = len(fitted.wanted[row, dataset]) if isinstance(fitted, Fitted) else len(runs)
+    failed = sum(run.record.failed for run in runs)
+    notes = [f"{len(runs)} of {wanted} runs finished"] if len(runs) < wanted else []
+    if failed == len(runs):
+        notes.append(f"training failed ({failed} of {failed})")
+    elif failed:
+        notes.append(f"{failed} of {len(runs)} trainings failed to start")
+    return f"{papers.display('datasets', dataset)}: {', '.join(notes)}" if notes else ""
 
 
 def values_of(runs: Sequence[Run], metric: str) -> np.ndarray:
@@ -85,9 +143,8 @@ def values_of(runs: Sequence[Run], metric: str) -> np.ndarray:
     Raises:
         DataError: where the seeds were not measured on the same test images, or lack the measure.
     """
-    first = runs[0].record
     for run in runs:
-        if run.record.ids != first.ids:
+        if run.record.ids != runs[0].record.ids:
             raise DataError(f"{run.spec.name}: measured on other test images than {runs[0].spec.name}; train it again")
         if metric not in run.record.measures:
             raise DataError(f"{run.spec.name}: its record has no {metric}; it has {', '.join(run.record.measures)}")
@@ -114,23 +171,26 @@ def table_cells(paper: str, table: str, fitted: Fitted, besides: Sequence[str] =
     """
     printed = papers.load(paper).table(table).cells()
     cells = [
-        _cell(cell.row, cell.dataset, cell.metric, fitted[cell.row, cell.dataset])
+        _cell(cell.row, cell.dataset, cell.metric, fitted)
         for cell in printed
         if (cell.row, cell.dataset) in fitted and cell.metric not in besides
     ]
     for row, dataset in dict.fromkeys((cell.row, cell.dataset) for cell in cells):
         if CONSENSUS in fitted[row, dataset][0].record.measures:
-            cells.append(_cell(row, dataset, CONSENSUS, fitted[row, dataset], extra=True))
-    for cell in [cell for cell in cells if cell.dataset == "lidc"]:
-        runs = [largest_slices(run) for run in fitted[cell.row, "lidc"]]
-        cells.append(replace(_cell(cell.row, "lidc", cell.metric, runs, extra=True), dataset=LARGEST))
+            cells.append(_cell(row, dataset, CONSENSUS, fitted, extra=True))
+    on_lidc = [cell for cell in cells if cell.dataset == "lidc"]
+    largest = {(row, "lidc"): [largest_slices(run) for run in fitted[row, "lidc"]] for row in {c.row for c in on_lidc}}
+    cells += [replace(_cell(cell.row, "lidc", cell.metric, largest, extra=True), dataset=LARGEST) for cell in on_lidc]
     return cells
 
 
 def extra_cells(places: Iterable[tuple[str, str]], metrics: Sequence[str], fitted: Fitted) -> list[Cell]:
-    """Cells of rows that the paper does not print, by (row, data set)."""
+    """Cells of rows that the paper does not print, by (row, data set), where a run is finished."""
     return [
-        _cell(row, dataset, metric, fitted[row, dataset], extra=True) for row, dataset in places for metric in metrics
+        _cell(row, dataset, metric, fitted, extra=True)
+        for row, dataset in places
+        if (row, dataset) in fitted
+        for metric in metrics
     ]
 
 
@@ -161,8 +221,9 @@ def beyond_cells(fitted: Fitted) -> list[Cell]:
     """
     cells = []
     named: dict[RunSpec, str] = {}
-    for (row, dataset), runs in fitted.items():
-        if named.setdefault(runs[0].spec, row) != row:
+    for (row, dataset), every in fitted.items():
+        runs = succeeded(every)
+        if not runs or named.setdefault(every[0].spec, row) != row:
             continue
         for metric in BEYOND:
             if metric == "hd95_infinite":
@@ -170,7 +231,7 @@ def beyond_cells(fitted: Fitted) -> list[Cell]:
             elif metric == "ece":
                 cells.append(_constant(row, dataset, metric, calibration(runs).error, runs))
             elif metric in runs[0].record.measures:
-                cells.append(_cell(row, dataset, metric, runs, extra=True, use=np.isfinite))
+                cells.append(_cell(row, dataset, metric, fitted, extra=True, use=np.isfinite))
     return cells
 
 
@@ -178,24 +239,26 @@ def _cell(
     row: str,
     dataset: str,
     metric: str,
-    runs: Sequence[Run],
+    fitted: Fitted,
     *,
     extra: bool = False,
     use: Callable[[np.ndarray], np.ndarray] = lambda values: ~np.isnan(values),
 ) -> Cell:
-    """Mean and spread (N - 1) over the values for which ``use`` is true."""
+    """Mean and spread (N - 1) over the values for which ``use`` is true, of trainings that did not fail to start."""
+    every = fitted[row, dataset]
+    runs = succeeded(every)
     values = values_of(runs, metric).ravel()
     kept, undefined = values[use(values)], int(np.isnan(values).sum())
     mean = float(kept.mean()) if len(kept) else float("nan")
     spread = float(kept.std(ddof=1)) if len(kept) > 1 and np.isfinite(kept).all() else float("nan")
     name = papers.display("datasets", dataset)
-    notes = []
+    notes = [note for note in [note_of(fitted, row, dataset)] if note]
     if undefined:
         notes.append(f"{name} {papers.display('metrics', metric)} is undefined on {undefined} of {len(values)} images")
     if metric == "dice" and (blind := sum(map(marks_everything, runs))):
         notes.append(f"{blind} of {len(runs)} networks on {name} call every pixel the object: they have learnt nothing")
     note = "; ".join(notes)
-    return Cell(row, dataset, metric, mean, spread, len(kept), len(runs), runs[0].spec.source, note, extra)
+    return Cell(row, dataset, metric, mean, spread, len(kept), len(runs or every), every[0].spec.source, note, extra)
 
 
 def _constant(row: str, dataset: str, metric: str, value: float, runs: Sequence[Run]) -> Cell:
@@ -208,7 +271,7 @@ def seed_spread(cells: Sequence[Cell], fitted: Fitted) -> dict[str, Any]:
     """For a table's details: of each cell the mean of every seed, and their standard deviation (N - 1)."""
     seeds = {}
     for cell in cells:
-        runs = fitted.get((cell.row, cell.dataset))
+        runs = succeeded(fitted.get((cell.row, cell.dataset), []))
         if not runs or cell.metric not in runs[0].record.measures:
             continue
         seeds[f"{cell.row} / {cell.dataset} / {cell.metric}"] = spread_of(runs, values_of(runs, cell.metric))
@@ -244,6 +307,11 @@ def marks_everything(run: Run) -> bool:
     return run.spec.learns and bool(kept) and all((image >= 255 * run.record.threshold).all() for image in kept)
 
 
+def needs_of(spec: RunSpec, fitted: Fitted) -> Sequence[Planned]:
+    """The trained runs that the run of ``spec`` builds on; none where it is recorded or not finished."""
+    return next((run.needs for run in distinct(fitted) if run.spec == spec), ())
+
+
 def distinct(fitted: Fitted) -> list[Run]:
     """All runs, each once though several rows stand for it."""
     return list({run.spec: run for runs in fitted.values() for run in runs}.values())
@@ -252,6 +320,7 @@ def distinct(fitted: Fitted) -> list[Run]:
 def overview(fitted: Fitted) -> pd.DataFrame:
     """One line for each run: size, training, and where it was trained.
 
+    ``failed starts`` counts the trainings that failed to start before the run's own, or instead of it.
     ``at the end`` says ``still rising`` where the last epoch is the best and the validation Dice has gained more than
     :data:`RISING` over the last two: more epochs would have changed the result. It says ``finds nothing`` where even
     the best epoch's validation Dice is below :data:`NOTHING`, and ``marks everything`` where
@@ -264,6 +333,7 @@ def overview(fitted: Fitted) -> pd.DataFrame:
             "best epoch": [f"{run.record.best_epoch} of {run.spec.settings.epochs}" for run in runs],
             "validation Dice": [_validation(run)[run.record.best_epoch - 1] for run in runs],
             "at the end": [_end(run) for run in runs],
+            "failed starts": [len(run.record.failures) for run in runs],
             "seconds": [run.record.provenance.seconds for run in runs],
             "device": [run.record.provenance.device for run in runs],
             "from": ["record" if run.folder is None else "store" for run in runs],
@@ -292,7 +362,7 @@ def parameters_of(fitted: Fitted, rows: Iterable[str]) -> str:
     A discriminator is not counted: it takes no part in a prediction.
     """
     counts = {row: runs[0].record.n_parameters for (row, _), runs in fitted.items()}
-    return ", ".join(f"{papers.display('rows', row)} {counts[row]:,}" for row in dict.fromkeys(rows))
+    return ", ".join(f"{papers.display('rows', row)} {counts[row]:,}" for row in dict.fromkeys(rows) if row in counts)
 
 
 def provenance_of(fitted: Fitted, config: Config, started: float) -> dict[str, Any]:
@@ -333,57 +403,52 @@ def provenance_of(fitted: Fitted, config: Config, started: float) -> dict[str, A
     return provenance.collect(config, [], started, seeds) | {"datasets": datasets, "runs": trained}
 
 
-def data_of(run: Run, config: Config) -> Prepared | None:
-    """The data a run was trained on; None where a recorded run's data is not on this machine."""
+def data_of(spec: RunSpec, config: Config) -> Prepared | None:
+    """The data of a run; None where it is not on this machine, as may be where runs come from records."""
     try:
-        return prepare(run.spec, config)
+        return prepare(spec, config)
     except MissingData:
-        if run.folder is None:
-            return None
-        raise
+        return None
 
 
-def example_of(run: Run, config: Config) -> Prepared:
+def example_of(spec: RunSpec, config: Config) -> Prepared:
     """:func:`data_of`, and where that is not at hand a little embedded data of the same kind."""
-    spec = replace(run.spec, source="embedded", n_train=8)
-    return data_of(run, config) or prepare(spec, config)
+    return data_of(spec, config) or prepare(replace(spec, source="embedded", n_train=8), config)
 
 
 def left_out(fitted: Fitted, config: Config) -> pd.DataFrame:
     """One line for each image that could not be used: data set, image, why. Data that is not at hand has none."""
-    one_of = {run.spec.dataset: run for run in distinct(fitted)}
-    of = {papers.display("datasets", name): data_of(run, config) for name, run in one_of.items()}
+    one_of = {run.spec.dataset: run.spec for run in distinct(fitted)}
+    of = {papers.display("datasets", name): data_of(spec, config) for name, spec in one_of.items()}
     lines = [(name, *image) for name, data in of.items() if data for image in data.left_out]
     return pd.DataFrame(lines, columns=["data set", "could not be used", "why"])
 
 
 def curves_of(fitted: Fitted, rows: Sequence[str]) -> dict[str, dict[str, list[Mapping[str, Sequence[float]]]]]:
-    """The training curves of every seed, by data set and row; rows that are not run are left out."""
+    """The training curves of every seed, by data set and row; rows without a finished run, and trainings that failed to
+    start, are left out."""
     return _by_dataset(fitted, rows, lambda runs: [run.record.curves for run in runs])
 
 
 def calibrations_of(fitted: Fitted, rows: Sequence[str]) -> dict[str, dict[str, Calibration]]:
-    """:func:`calibration` by data set and row; rows that are not run are left out."""
+    """:func:`calibration` by data set and row; left out as in :func:`curves_of`."""
     return _by_dataset(fitted, rows, calibration)
 
 
 def _by_dataset(fitted: Fitted, rows: Sequence[str], what: Callable[[Sequence[Run]], Any]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(dataset for _, dataset in fitted):
-        there = {row: what(fitted[row, name]) for row in rows if (row, name) in fitted}
-        if there:
-            found[name] = there
+        there = {row: succeeded(fitted.get((row, name), [])) for row in rows}
+        if any(there.values()):
+            found[name] = {row: what(runs) for row, runs in there.items() if runs}
     return found
 
 
 def predictions_of(fitted: Fitted, rows: Sequence[str], dataset: str) -> dict[str, Mapping[str, np.ndarray]]:
-    """The first seed's kept predictions, (S, S) probabilities in [0, 1] by image, for each row; empty where not run."""
-    found = {}
-    for row in rows:
-        runs = fitted.get((row, dataset))
-        kept = runs[0].record.shown() if runs else {}
-        found[row] = {name: image.astype(float) / 255 for name, image in kept.items()}
-    return found
+    """The first seed's kept predictions, (S, S) probabilities in [0, 1] by image, for each row; empty where no run is
+    finished."""
+    kept = {row: run.record.shown() for row, run in firsts(fitted, rows, dataset).items()}
+    return {row: {name: image.astype(float) / 255 for name, image in kept.get(row, {}).items()} for row in rows}
 
 
 def pictures_of(data: Prepared | None, ids: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -396,7 +461,10 @@ def pictures_of(data: Prepared | None, ids: Sequence[str]) -> dict[str, tuple[np
 
 
 def sources_of(fitted: Fitted) -> str:
-    """``lidc (embedded), lnsm (real)``, for captions."""
-    return ", ".join(
-        f"{name} ({source})" for name, source in {run.spec.dataset: run.spec.source for run in distinct(fitted)}.items()
-    )
+    """``lidc (embedded), lnsm (real)``, for captions; how many runs are finished, where some are not."""
+    runs = distinct(fitted)
+    words = [f"{name} ({source})" for name, source in {run.spec.dataset: run.spec.source for run in runs}.items()]
+    wanted = {spec for specs in fitted.wanted.values() for spec in specs} if isinstance(fitted, Fitted) else runs
+    if not runs:
+        return f"none of {len(wanted)} runs is finished" if wanted else "no run is finished"
+    return ", ".join(words + ([f"{len(runs)} of {len(wanted)} runs finished"] if len(runs) < len(wanted) else []))

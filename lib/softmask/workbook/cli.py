@@ -44,7 +44,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--only", metavar="02,05", help="only these notebooks (numbers or names)")
     options.add_argument("--from", dest="start", metavar="04", help="this notebook and those after it")
     options.add_argument("--force", action="store_true", help="run notebooks that have not changed, too")
-    options.add_argument("--recorded", action="store_true", help="train nothing: tables and figures from the records")
+    options.add_argument(
+        "--recorded", action="store_true", help="train nothing: tables and figures from the records there are"
+    )
     options.add_argument("--fetch", action="store_true", help="first get the real data that is public")
     options.add_argument("--list", action="store_true", help="list the notebooks, their outputs, time and memory")
     return options

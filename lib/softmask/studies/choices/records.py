@@ -27,6 +27,7 @@ CUTS = (0.3, 0.7, 0.9)
 
 def read(config: Config, datasets: Sequence[str]) -> dict[str, list[Record]]:
     """The run's records of segmentations of ``datasets``, by data set; a data set without any has an empty list.
+    Trainings that failed to start are left out.
 
     Raises:
         DataError: names a record that cannot be read.
@@ -35,7 +36,7 @@ def read(config: Config, datasets: Sequence[str]) -> dict[str, list[Record]]:
     folder = records_folder(config)
     for name in datasets:
         records = (Record.read(path) for path in sorted(folder.glob(f"{name}-*.json")))
-        found[name] = [one for one in records if one.spec.dataset == name and "dice" in one.measures]
+        found[name] = [one for one in records if one.spec.dataset == name and "dice" in one.measures and not one.failed]
     return found
 
 
