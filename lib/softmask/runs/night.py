@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 
 from softmask.config import Config
 from softmask.errors import MissingData, TrainingError
+from softmask.files import remove_parts
 from softmask.runs import rates
 from softmask.runs.execute import default_jobs, fit
 from softmask.runs.methods import METHODS, name_of
-from softmask.runs.plan import Plan, plan
+from softmask.runs.plan import Plan, plan, records_folder
 from softmask.runs.spec import RunSpec
 from softmask.runs.tables import TABLES, rows_of, specs
 
@@ -86,6 +87,7 @@ def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int
     """Search the learning rates of each group and train it, one group after the other. The exit status."""
     jobs = default_jobs() if jobs is None else jobs
     os.nice(max(0, 19 - os.nice(0)))  # others on this machine come first
+    remove_parts(records_folder(config))  # of a kill while a record was written
     failed = 0
     for title in groups(config):
         try:
