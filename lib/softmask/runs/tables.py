@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from softmask.config import BASE_SEED, Config
+from softmask.data.crops import SECTION_FOLDS
+from softmask.data.experiments import dataset_name
 from softmask.errors import ConfigError
 from softmask.nets.registry import entry
 from softmask.runs.methods import METHODS, SRGAN, SRGAN_SMALL, method, name_of
@@ -28,12 +30,17 @@ TABLES = (
 CT = "lnsm"
 """The general CT that super-resolution is trained on."""
 
+FOLDS_TRAINED = {"night": len(SECTION_FOLDS), "full": len(SECTION_FOLDS)}
+"""By profile, how many folds of ISBI 2012 are trained; the other profiles have time for the first."""
+
 ON_REQUEST = ("promise12", "lidc-lung", "qin-lung")
 """Data sets whose real data takes an account with its publisher, or is hundreds of scans."""
 
 
 def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
     """The runs behind each (row, data set) of a printed table such as ``softgan/table-1``, one per seed.
+
+    On ISBI 2012 it is one per fold (:data:`FOLDS_TRAINED`), all with the first seed.
 
     Rows and data sets are the printed ones, in print order. A row without a method yet is left out.
 
@@ -56,8 +63,10 @@ def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
 
 def rows_of(rows: Iterable[str], dataset: str, config: Config, paper: str = "") -> dict[tuple[str, str], list[RunSpec]]:
     """The runs behind rows, whether a table prints them or not, as :func:`specs` gives them."""
-    seeds = [BASE_SEED + i for i in range(config.seeds)]
-    return {(row, dataset): [spec(row, dataset, config, seed, paper) for seed in seeds] for row in rows}
+    trained = [(dataset, BASE_SEED + i) for i in range(config.seeds)]
+    if dataset == "isbi2012":
+        trained = [(fold, BASE_SEED) for fold in SECTION_FOLDS[: FOLDS_TRAINED.get(config.profile.name, 1)]]
+    return {(row, dataset): [spec(row, name, config, seed, paper) for name, seed in trained] for row in rows}
 
 
 def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: str = "") -> RunSpec:
@@ -65,13 +74,18 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: s
 
     ``paper``, such as ``dsnet-v2``, tells which one's row it is, where papers mean different things by a name.
 
+    ``isbi2012`` is the first of its folds.
+
     Super-resolution is trained once for each source, on :data:`CT` and from the first seed, whatever it serves.
 
     Raises:
         ConfigError: for a row without a method; it lists those that have one.
     """
+    dataset = SECTION_FOLDS[0] if dataset == "isbi2012" else dataset
     found = method(row, dataset, paper)
-    profile = training(config.profile, found.network, dataset, paper)
+    # the folds of ISBI 2012 are trained as it is
+    trained_as = "isbi2012" if dataset in SECTION_FOLDS else dataset
+    profile = training(config.profile, found.network, trained_as, paper)
     small = config.profile.name != "full"
     return RunSpec(
         dataset=dataset,
@@ -99,9 +113,9 @@ def source_of(dataset: str, config: Config) -> str:
     Of :data:`softmask.data.REAL_ONLY` there is no embedded data.
     """
     from softmask.data import REAL_ONLY, found
-    from softmask.data.experiments import dataset_name
 
-    if dataset_name(dataset) in REAL_ONLY:
+    dataset = dataset_name(dataset)
+    if dataset in REAL_ONLY:
         return "real"
     if config.data == "embedded" or (config.data == "real" and dataset not in ON_REQUEST):
         return config.data
