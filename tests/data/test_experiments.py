@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 from softmask.data import NAMES, REAL_ONLY, selection
-from softmask.data.crops import CROPS
+from softmask.data.crops import CROPS, SECTION_FOLDS
 from softmask.data.experiments import FOLDS, PAPER_SIZES, PARTS, dataset_name, experiment_rows, split_rows
 from softmask.data.sample import Dataset
 from softmask.data.scans import SCANS
+from softmask.errors import DataError
 
 
 class Listed(Dataset):
@@ -85,7 +86,22 @@ def test_folds_divide_lidc_s_training_and_validation_patients_and_keep_the_test_
 def test_sections_are_counted_with_their_crops(caplog: pytest.LogCaptureFixture) -> None:
     index = pd.DataFrame({"patient": [f"section-{i:02d}" for i in range(30)]})
     with caplog.at_level(logging.WARNING):
-        parts = split_rows("isbi2012", Listed(index))
+        parts = split_rows("isbi2012-fold1", Listed(index))
     assert not caplog.text
-    assert {part: len(rows) * CROPS["isbi2012"] for part, rows in parts.items()} == PAPER_SIZES["isbi2012"]
-    assert sorted(np.concatenate(list(parts.values()))) == list(range(30))
+    assert {part: len(rows) * CROPS["isbi2012"] for part, rows in parts.items()} == PAPER_SIZES["isbi2012-fold1"]
+
+
+def test_folds_of_isbi_2012_are_blocks_of_neighbouring_sections() -> None:
+    dataset = Listed(pd.DataFrame({"patient": [f"section-{i:02d}" for i in range(30)]}))
+    tested = []
+    for number, name in enumerate(SECTION_FOLDS):
+        assert dataset_name(name) == "isbi2012"
+        parts = split_rows(name, dataset)
+        assert sorted(np.concatenate(list(parts.values()))) == list(range(30))
+        assert parts["test"].tolist() == list(range(6 * number, 6 * number + 6))
+        assert parts["validation"].tolist() == [(6 * number + 6 + i) % 30 for i in range(6)]
+        tested += parts["test"].tolist()
+    assert tested == list(range(30))
+    assert split_rows("isbi2012", dataset)["test"].tolist() == list(range(6))
+    with pytest.raises(DataError, match="4 sections cannot be divided into 5 blocks"):
+        split_rows("isbi2012-fold2", Listed(dataset.index[:4]))

@@ -1,8 +1,10 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
-from softmask.config import PROFILES, Config
+from softmask.config import BASE_SEED, PROFILES, Config
+from softmask.data.crops import SECTION_FOLDS
 from softmask.errors import ConfigError
 from softmask.nets.registry import NETWORKS
 from softmask.runs import methods, profiles, tables
@@ -104,7 +106,9 @@ def test_every_table_has_runs_in_every_profile(table, profile):
     config = Config.from_parameters(profile, "embedded")
     found = tables.specs(table, config)
     assert found
-    assert all(len(specs) == config.seeds for specs in found.values())
+    folds = tables.FOLDS_TRAINED.get(profile, 1)
+    for (_, dataset), specs in found.items():
+        assert len(specs) == (folds if dataset == "isbi2012" else config.seeds)
 
 
 def test_rows_without_a_method_are_left_out(config, monkeypatch):
@@ -119,6 +123,16 @@ def test_unknown_names_list_the_valid_ones(config):
         tables.spec("gan", "lidc", config)
     with pytest.raises(ConfigError, match="known: smoke, cpu, night, full"):
         profiles.training(SimpleNamespace(name="tiny"), "unet", "lidc")
+
+
+def test_the_folds_of_isbi_2012_are_trained_as_it_is_each_with_the_first_seed(config):
+    [first] = tables.rows_of(["casgan_plusplus"], "isbi2012", replace(config, seeds=3))["casgan_plusplus", "isbi2012"]
+    assert first == tables.spec("casgan_plusplus", "isbi2012", config)
+    assert (first.dataset, first.prior.dataset, first.seed) == ("isbi2012-fold1", "isbi2012-fold1", BASE_SEED)
+    full = Config.from_parameters("full", "embedded")
+    folds = tables.rows_of(["unet"], "isbi2012", full, "dsnet-v1")["unet", "isbi2012"]
+    assert [(one.dataset, one.seed) for one in folds] == [(name, BASE_SEED) for name in SECTION_FOLDS]
+    assert {one.settings for one in folds} == {profiles.training(full.profile, "unet", "isbi2012", "dsnet-v1").settings}
 
 
 def test_auto_takes_real_data_where_it_is(config, monkeypatch, tmp_path):

@@ -132,7 +132,7 @@ def test_enough_data_gives_the_papers_sizes() -> None:
 
 def test_two_patients_cannot_be_split() -> None:
     with pytest.raises(DataError, match="2 patients"):
-        contents.splits({"isbi2012": Listed("isbi2012", many(2))})
+        contents.splits({"promise12": Listed("promise12", many(2))})
 
 
 def test_cells_of_the_parts_by_hand() -> None:

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 from softmask.config import PROFILES, Config
+from softmask.data.crops import SECTION_FOLDS
+from softmask.data.words import IN_PLACE
 from softmask.errors import DataError, MissingData
 from softmask.measure.calibration import calibration
 from softmask.report import tables
 from softmask.runs import Record, Run, specs
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.record import Provenance, WeightsFile
+from softmask.runs.tables import rows_of
 from softmask.studies import training
 
 N, SIZE, EPOCHS = 6, 8, 3
@@ -127,6 +130,67 @@ def test_infinite_distances_are_counted_and_left_out_of_the_mean(fitted):
     assert (distance.ours_mean, distance.n_images) == (pytest.approx((5 * 2 + 6 * 4) / 11), 11)
     assert cell_of(cells, "unet", "lidc", "hd95_infinite").ours_mean == 1
     assert not [cell for cell in cells if cell.metric == "mae_alpha"]  # the records have none
+
+
+def on_folds(n=5):
+    full = Config.from_parameters("full", "embedded", seeds=2)
+    specs_of = rows_of(["unet"], "isbi2012", full)["unet", "isbi2012"]
+    assert [spec.dataset for spec in specs_of] == list(SECTION_FOLDS)
+    assert {spec.seed for spec in specs_of} == {2020}
+    runs = []
+    for number, spec in enumerate(specs_of[:n]):
+        record = record_of(spec)
+        names = tuple(f"isbi2012/section-{6 * number + i:02d}" for i in range(N))
+        predictions = {names[0]: record.predictions[IDS[0]]}
+        runs.append(Run(spec, replace(record, ids=names, groups=names, predictions=predictions)))
+    return runs
+
+
+def test_the_folds_of_a_specimen_are_one_run_with_all_test_images(config, monkeypatch):
+    runs = on_folds()
+    monkeypatch.setattr(training, "fit", lambda specs, config, title: runs)
+    place = ("unet", "isbi2012")
+    fitted = training.fit_rows({place: [run.spec for run in runs]}, config)
+    [run] = fitted[place]
+    assert run.record.ids == tuple(name for one in runs for name in one.record.ids)
+    assert len(set(run.record.groups)) == 30
+    dice = np.concatenate([one.record.measures["dice"] for one in runs])
+    assert run.record.measures["dice"] == tuple(dice)
+    assert run.record.calibration.counts.sum() == sum(one.record.calibration.counts.sum() for one in runs)
+    assert len(run.record.predictions) == 5
+    assert run.record.provenance.needs == tuple(one.key for one in runs)
+    assert not run.record.failed
+    score = training.scores(fitted, ["dice"])["unet", "isbi2012", "dice"]
+    assert score.values.shape == (1, 30)
+    [cell] = training.extra_cells([place], ["dice"], fitted)
+    assert (cell.n_images, cell.n_seeds) == (30, 1)
+    assert cell.ours_mean == pytest.approx(dice.mean())
+    assert training.sources_of(fitted) == ("isbi2012 (simulated; one specimen, 5 folds of neighbouring sections)")
+    assert [one["name"] for one in training.provenance_of(fitted, config, time.perf_counter())["runs"]] == [
+        one.spec.name for one in runs
+    ]
+
+
+def test_a_fold_that_failed_fails_the_row_and_one_fold_is_no_joining(config):
+    runs = on_folds()
+    runs[3] = replace(runs[3], record=replace(runs[3].record, failed=True))
+    assert training.joined(runs)[0].record.failed
+    assert training.joined(runs[:1]) == runs[:1]
+    said = training.sources_of({("unet", "isbi2012"): runs[:1]})
+    assert said == "isbi2012 (simulated; one specimen, the first of 5 folds of neighbouring sections)"
+    other = replace(runs[1], record=replace(runs[1].record, measures={"dice": (0.5,) * N}))
+    with pytest.raises(DataError, match="other measures"):
+        training.joined([runs[0], other])
+
+
+def test_lidc_in_place_of_deeplesion_is_called_a_substitute(fitted):
+    runs = fitted["unet", "lnsm"]
+    provenance = replace(runs[0].record.provenance, origin="LIDC-IDRI-slices.zip" + IN_PLACE)
+    run = Run(replace(runs[0].spec, source="real"), replace(runs[0].record, provenance=provenance))
+    there = {("unet", "lnsm"): [run]}
+    assert training.sources_of(there) == "lnsm (real, substitute)"
+    assert training.extra_cells(there, ["dice"], there)[0].source == "substitute"
+    assert training.scores(there, ["dice"])["unet", "lnsm", "dice"].source == "substitute"
 
 
 def test_rows_of_the_same_runs_are_measured_once(fitted):

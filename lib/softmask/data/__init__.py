@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from softmask.data.sample import Dataset, Problem, Sample
 from softmask.data.sources import NAMES, REAL_ONLY, Source, found, how_to_get, located
+from softmask.data.words import IN_PLACE
 from softmask.errors import ConfigError, MissingData
 
 if TYPE_CHECKING:
@@ -49,5 +50,5 @@ def open_source(source: Source, path: "Path", name: str) -> Dataset:
     module, _, reader = source.reader.partition(":")
     dataset = getattr(import_module(f"softmask.data.{module}"), reader)(path, name)
     if name == "lnsm" and source.name != "deeplesion":
-        dataset.origin += "; in place of DeepLesion"
+        dataset.origin += IN_PLACE
     return dataset

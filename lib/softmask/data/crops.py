@@ -17,7 +17,10 @@ from softmask.data.sample import Sample
 from softmask.data.scans import SCANS
 from softmask.errors import ConfigError, DataError
 
-CROPS: Mapping[str, int] = {"isbi2012": 10}
+SECTION_FOLDS = tuple(f"isbi2012-fold{number}" for number in range(1, 6))
+"""The five folds of ISBI 2012's thirty sections (:func:`softmask.data.experiments.split_rows`)."""
+
+CROPS: Mapping[str, int] = dict.fromkeys(("isbi2012", *SECTION_FOLDS), 10)
 """How many images the experiments cut from one stored image, where it is not one: CasGAN makes 300 of 30 sections."""
 
 SECTION_PX = 128
@@ -52,9 +55,9 @@ class Crop:
 def crops(dataset: str, sample: Sample, size: int) -> list[Crop]:
     """The rectangles of a sample of ``dataset`` that are shown with size x size pixels.
 
-    ``isbi2012``: :data:`CROPS` squares of :data:`SECTION_PX` pixels at seeded places, which may overlap. ``promise12``:
-    the square of :data:`FIELD_MM` at the centre. Those of :data:`~softmask.data.scans.SCANS`: the whole slice. Others:
-    the ``size`` x ``size`` pixels at the centre.
+    ISBI 2012: :data:`CROPS` squares of :data:`SECTION_PX` pixels at seeded places, which may overlap and are the same
+    in every fold. ``promise12``: the square of :data:`FIELD_MM` at the centre. Those of
+    :data:`~softmask.data.scans.SCANS`: the whole slice. Others: the ``size`` x ``size`` pixels at the centre.
 
     Raises:
         ConfigError: fewer stored pixels than ``size``; none are invented.
@@ -62,7 +65,7 @@ def crops(dataset: str, sample: Sample, size: int) -> list[Crop]:
     """
     shape = sample.image.shape
     window: tuple[float, float] = (size, size)
-    if dataset == "isbi2012":
+    if dataset in CROPS:
         window = (SECTION_PX, SECTION_PX)
     elif dataset == "promise12":
         window = (FIELD_MM / sample.spacing[0], FIELD_MM / sample.spacing[1])
@@ -76,7 +79,7 @@ def crops(dataset: str, sample: Sample, size: int) -> list[Crop]:
             f"{sample.id}: {shape[0]} x {shape[1]} pixels are fewer than the {window[0]:g} x {window[1]:g} "
             "that are shown of an image"
         )
-    if dataset == "isbi2012":
+    if dataset in CROPS:
         random = np.random.default_rng([BASE_SEED, *sample.id.encode()])
         places = random.integers(0, np.subtract(shape, window), (CROPS[dataset], 2), endpoint=True)
         return [Crop(*place, *window) for place in places.tolist()]

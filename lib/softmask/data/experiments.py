@@ -9,11 +9,12 @@ import numpy as np
 
 from softmask.config import BASE_SEED
 from softmask.data import selection
-from softmask.data.crops import CROPS
+from softmask.data.crops import CROPS, SECTION_FOLDS
 from softmask.data.sample import Dataset
 from softmask.data.scans import SCANS, TAKEN, scan_rows
 from softmask.data.sources import REAL_ONLY
 from softmask.data.splits import split_by_patient
+from softmask.errors import DataError
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ PAPER_SIZES: Mapping[str, Mapping[str, int]] = {
     **{fold: {"train": 330, "validation": 110, "test": 544} for fold in FOLDS},
     "lnsm": {"train": 1000, "validation": 100, "test": 400},
     "isbi2012": {"train": 210, "validation": 30, "test": 60},
+    **{fold: {"train": 180, "validation": 60, "test": 60} for fold in SECTION_FOLDS},
     "promise12": {"train": 460, "validation": 65, "test": 130},
     **{name: {"train": 700, "validation": 100, "test": 200} for name in REAL_ONLY},
     **{name: {part: TAKEN[part].each * scans for part, scans in parts.items()} for name, parts in SCANS.items()},
@@ -36,14 +38,16 @@ PAPER_SIZES: Mapping[str, Mapping[str, int]] = {
 """Images in each part, as SoftGAN and DSNet state them (PROMISE12: after augmentation); of LGAN's scans those that are
 used (:mod:`softmask.data.scans`).
 
-``lidc-119`` and ISBI 2012 are CasGAN's: 60 % and 40 % of 119 lesions, 240 and 60 images after augmentation. It names no
-validation part; here it is taken out of the training images. ``lidc-500`` is what the papers compare with four doctors;
+``lidc-119`` and ``isbi2012`` are CasGAN's: 60 % and 40 % of 119 lesions, 240 and 60 images after augmentation. It names
+no validation part; here it is taken out of the training images. DSNet has 210, 60 and 30 images of ISBI 2012. Networks
+are trained on its folds, whose sizes are this project's. ``lidc-500`` is what the papers compare with four doctors;
 no network is trained on it."""
 
 SELECTIONS: Mapping[str, str] = {
     "lidc-119": "lidc",
     "lidc-500": "lidc",
     **dict.fromkeys(FOLDS, "lidc"),
+    **dict.fromkeys(SECTION_FOLDS, "isbi2012"),
     "lung-ct-body": "lung-ct",
 }
 """Experiments on a part of a data set, by name, and the data set that they open. ``lung-ct-body`` shows all of it, with
@@ -63,7 +67,7 @@ def experiment_rows(name: str, dataset: Dataset) -> np.ndarray:
     """
     if name in ("lidc", *FOLDS):
         return selection.lidc_rows(dataset.index)
-    if name in SELECTIONS:
+    if name in ("lidc-119", "lidc-500"):
         rows = selection.lidc_rows(dataset.index, sum(PAPER_SIZES[name].values()))
         again = dataset.index.iloc[rows].duplicated(["patient", "nodule"]).to_numpy()
         return rows[~again]
@@ -77,8 +81,9 @@ def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, 
 
     Within a part the rows keep the order of :func:`experiment_rows`: its first n are a smaller selection by the same
     rule (of LIDC's lesions, the largest slice of each comes before the second largest of any; of LNSM's, DeepLesion's
-    long axes are kept). A row of which several crops
-    are used (:data:`softmask.data.crops.CROPS`) counts as that many images.
+    long axes are kept). ISBI 2012 is one specimen, whose neighbouring sections show the same cells: it is divided into
+    blocks of neighbours (:data:`softmask.data.crops.SECTION_FOLDS`); ``isbi2012`` is the first fold. A row of which
+    several crops are used (:data:`softmask.data.crops.CROPS`) counts as that many images.
     """
     if name in FOLDS:
         return _fold(name, dataset, seed)
@@ -86,10 +91,22 @@ def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, 
         return scan_rows(name, dataset, None, seed)
     if name == "lnsm":
         return _lnsm(dataset, seed)
+    if name in ("isbi2012", *SECTION_FOLDS):
+        return _section_fold(SECTION_FOLDS.index(name) if name in SECTION_FOLDS else 0, len(dataset))
     sizes = {part: size // CROPS.get(name, 1) for part, size in PAPER_SIZES[name].items()}
     rows = experiment_rows(name, dataset)
     patients = dataset.index["patient"].to_numpy()[rows]
     return {part: rows[chosen] for part, chosen in split_by_patient(patients, sizes, seed).items()}
+
+
+def _section_fold(number: int, sections: int) -> dict[str, np.ndarray]:
+    """One of as many folds as blocks of neighbouring sections: a block tests, the next, or the first, validates."""
+    if sections < len(SECTION_FOLDS):
+        raise DataError(f"{sections} sections cannot be divided into {len(SECTION_FOLDS)} blocks; use more of them")
+    blocks = np.array_split(np.arange(sections), len(SECTION_FOLDS))
+    following = (number + 1) % len(blocks)
+    train = [block for place, block in enumerate(blocks) if place not in (number, following)]
+    return {"train": np.concatenate(train), "validation": blocks[following], "test": blocks[number]}
 
 
 def _lnsm(dataset: Dataset, seed: int) -> dict[str, np.ndarray]:

@@ -63,7 +63,7 @@ def _states(found: Mapping[str, Contents]) -> list[str]:
                 f"{state.tables[contents.FILLED]} of {sum(state.tables.values())}",
                 f"{state.figures[contents.DRAWN]} of {sum(state.figures.values())}",
                 f"{state.rows_measured} of {state.rows}",
-                f"{state.sources['real']} of {state.cells}",
+                overview.on_real_data(state),
                 *(str(state.claims[verdict]) for verdict in _VERDICTS),
             ]
             lines.append(f"| {' | '.join(fields)} |")

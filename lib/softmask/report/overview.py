@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from softmask import papers
 from softmask.config import PROFILES, Config
+from softmask.data.words import SUBSTITUTE, WORDS
 from softmask.papers.printed import NAMES
 from softmask.report import contents, verdicts
 from softmask.report.contents import Contents, TableEntry
@@ -55,8 +56,15 @@ def state(found: Contents, names: Sequence[str] = NAMES) -> State:
         len(rows),
         sum(rows),
         len(cells),
-        _counted((cell.source for cell in cells), ("real", "embedded")),
+        _counted((cell.source for cell in cells), WORDS),
     )
+
+
+def on_real_data(of: State) -> str:
+    """``107 of 122``, and how many of them on a substitute."""
+    substitute = of.sources[SUBSTITUTE]
+    counted = f"{of.sources['real'] + substitute} of {of.cells}"
+    return f"{counted} ({substitute} on a substitute)" if substitute else counted
 
 
 def frame(found: Contents) -> pd.DataFrame:
@@ -69,7 +77,7 @@ def frame(found: Contents) -> pd.DataFrame:
             "tables filled": f"{one.tables[contents.FILLED]} of {sum(one.tables.values())}",
             "figures drawn": f"{one.figures[contents.DRAWN]} of {sum(one.figures.values())}",
             "rows measured": f"{one.rows_measured} of {one.rows}",
-            "cells on real data": f"{one.sources['real']} of {one.cells}",
+            "cells on real data": on_real_data(one),
             **{f"claims: {verdict}": count for verdict, count in one.claims.items()},
         }
         for name, one in states.items()

@@ -68,6 +68,7 @@ def _context(config: Config) -> dict[str, Any]:
     return {
         "run": config.run,
         "profile": config.profile.name,
+        "on_real_data": overview.on_real_data,
         "warning": "" if config.profile.is_result else text.NOT_A_RESULT,
         "sections": [section for section in sections if section["tables"] or section["figures"]],
         "overview": [(section, overview.state(found, [section["name"]])) for section in sections[:-1]],

@@ -10,6 +10,7 @@ from typing import Any
 
 from softmask.config import BASE_SEED, ROOT, Config, cache_root, output_root
 from softmask.data.sample import Dataset, Problem
+from softmask.data.words import data_kind
 from softmask.errors import ConfigError
 from softmask.machine import cores, cpu_model, git_state, package_version, peak_memory_mb
 
@@ -66,7 +67,7 @@ def collect(
         "datasets": [
             {
                 "name": data.name,
-                "source": data.source,
+                "source": data_kind(data.name, data.source, data.origin),
                 "origin": data.origin,
                 "fingerprint": data.fingerprint,
                 "n": len(data),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from softmask import papers
+from softmask.data.words import WORDS
 from softmask.errors import ConfigError
 from softmask.papers.printed import MATRIX, PrintedCell
 
@@ -36,7 +37,8 @@ class Cell:
         ours_mean, ours_std: shares (Dice, SEN, accuracy, ...) in [0, 1] as :mod:`softmask.measure` gives them,
             whatever the paper's unit; all else in the table's unit (pixels, ms). NaN: undefined. inf: infinite.
         n_images, n_seeds: what the mean is over; the spread is over images pooled over seeds.
-        source: ``real`` or ``embedded``: the data it was measured on; :data:`PRINTED` where nothing was.
+        source: a key of :data:`softmask.data.words.WORDS`: the data it was measured on; :data:`PRINTED` where nothing
+            was.
         note: shown below the table; for a ``description`` cell, the text itself.
         extra: the paper does not print this cell, and that is meant (not needed in the workbook's own tables).
     """
@@ -193,9 +195,9 @@ def _with(joined: JoinedCell, cell: Cell, where: str) -> JoinedCell:
     """``joined`` with our number, in the joined cell's unit."""
     name = f"{where}: cell {_name(joined.key)}"
     mean, std = float(cell.ours_mean), float(cell.ours_std)
-    if cell.source not in ("real", "embedded", PRINTED):
+    if cell.source not in (*WORDS, PRINTED):
         raise ConfigError(
-            f"{name}: source must be real or embedded, or {PRINTED} of printed numbers, not {cell.source!r}"
+            f"{name}: source must be {', '.join(WORDS)}, or {PRINTED} of printed numbers, not {cell.source!r}"
         )
     for what, count in (("n_images", cell.n_images), ("n_seeds", cell.n_seeds)):
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < (what == "n_seeds"):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from softmask import papers
+from softmask.data.words import SUBSTITUTE
 from softmask.papers.printed import MATRIX
 from softmask.report.result import PRINTED, WORKBOOK, JoinedCell
 
@@ -18,6 +19,7 @@ NOTHING_PRINTED = "–"
 NOT_A_RESULT = "not a result: the smoke profile only shows that everything runs"
 SOURCE_WORDS = {
     "real": "real data",
+    SUBSTITUTE: "real data in place of the paper's (real, substitute)",
     "embedded": "embedded data (simulated images)",
     PRINTED: "the papers' printed numbers",
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from softmask.config import Profile
+from softmask.data.crops import SECTION_FOLDS
 from softmask.data.experiments import FOLDS, PAPER_SIZES
 from softmask.errors import ConfigError
 from softmask.nets.registry import NETWORKS, SR_NETWORKS, entry
@@ -133,7 +134,7 @@ small sets 210 to 300 steps, whether they have 60 or 400 images to train on."""
 
 
 _STEPS: Mapping[tuple[str, str], int] = MappingProxyType(
-    {("night", name): 2000 for name in PAPER_SIZES if name.startswith(("isbi2012", "promise12", "lidc-119"))}
+    {("night", name): 2000 for name in ("isbi2012", "promise12", "lidc-119")}
 )
 """By profile and data set, steps of a training that are not those of the rest."""
 
@@ -196,15 +197,16 @@ def training(
     """
     if profile.name not in TRAINING:
         raise ConfigError(f"profile {profile.name!r} has no settings to train with; known: {', '.join(TRAINING)}")
+    named = "isbi2012" if dataset in SECTION_FOLDS else dataset  # its folds are trained as it is
     found = _OWN.get((profile.name, network), TRAINING[profile.name])
     if dataset in LUNGS:
         found = _LUNGS[profile.name]
-    own = _TABLES.get((profile.name, paper, dataset), _SETS.get((profile.name, dataset), {}))
+    own = _TABLES.get((profile.name, paper, named), _SETS.get((profile.name, named), {}))
     settings = found.settings
     if network in NETWORKS:
         settings = replace(settings, **own)
         if found.steps:
-            steps = _STEPS.get((profile.name, dataset), found.steps)
+            steps = _STEPS.get((profile.name, named), found.steps)
             settings = replace(settings, epochs=round(steps / (PAPER_SIZES[dataset]["train"] // settings.batch_size)))
         if dataset not in LUNGS:
             start = START[profile.name]

@@ -55,6 +55,11 @@ def name_of(losses: Sequence[tuple[str, float]]) -> str:
     return "+".join(f"{weight:g}{name}" for name, weight in losses)
 
 
+def _set(dataset: str) -> str:
+    """The data set that rates are chosen for: folds take that of the whole, from a search on the first of them."""
+    return dataset.partition("-fold")[0]
+
+
 def table(path: Path = TABLE) -> list[Tried]:
     """What has been tried.
 
@@ -78,7 +83,7 @@ def _table(path: Path, _: int) -> tuple[Tried, ...]:
 
 def chosen(dataset: str, network: str, losses: Sequence[tuple[str, float]]) -> float | None:
     """The rate with the best validation Dice, the lowest of equals. None where not all of :data:`RATES` were tried."""
-    mine = [one for one in table() if one.what == (dataset, network, name_of(losses))]
+    mine = [one for one in table() if one.what == (_set(dataset), network, name_of(losses))]
     if {one.rate for one in mine} < set(RATES):
         return None
     return min(mine, key=lambda one: (-one.validation_dice, one.rate)).rate
@@ -90,7 +95,7 @@ def missing(specs: Iterable[RunSpec]) -> list[RunSpec]:
     trials: dict[tuple, RunSpec] = {}
     for spec in specs:
         for rate in RATES if spec.learns and not spec.upscales else ():
-            what = (spec.dataset, spec.network, name_of(spec.losses), rate)
+            what = (_set(spec.dataset), spec.network, name_of(spec.losses), rate)
             if what not in there:
                 trials.setdefault(what, _short(spec, rate))
     return list(trials.values())
@@ -154,7 +159,7 @@ def _trial(spec: RunSpec, config: Config, parent: int) -> Tried:
     outcome = train(network, spec.losses, spec.label, fed, spec.settings, spec.seed, folder, name=spec.name)
     shutil.rmtree(folder, ignore_errors=True)
     return Tried(
-        spec.dataset,
+        _set(spec.dataset),
         spec.network,
         spec.width,
         name_of(spec.losses),

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from softmask.config import BASE_SEED, Config
+from softmask.data.crops import SECTION_FOLDS
+from softmask.data.experiments import dataset_name
 from softmask.errors import ConfigError
 from softmask.nets.registry import NETWORKS
 from softmask.runs.methods import (
@@ -44,12 +46,17 @@ CT = "lnsm"
 ONE_SRGAN = ("smoke", "cpu")
 """Profiles in which one super-resolution network serves all seeds."""
 
+FOLDS_TRAINED = {"night": len(SECTION_FOLDS), "full": len(SECTION_FOLDS)}
+"""By profile, how many folds of ISBI 2012 are trained; the other profiles have time for the first."""
+
 ON_REQUEST = ("promise12", "lidc-lung", "qin-lung")
 """Data sets whose real data takes an account with its publisher, or is hundreds of scans."""
 
 
 def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
     """The runs behind each (row, data set) of a printed table such as ``softgan/table-1``, one per seed.
+
+    On ISBI 2012 it is one per fold (:data:`FOLDS_TRAINED`), all with the first seed.
 
     Rows and data sets are the printed ones, in print order. A row without a method yet is left out.
 
@@ -72,8 +79,10 @@ def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
 
 def rows_of(rows: Iterable[str], dataset: str, config: Config, paper: str = "") -> dict[tuple[str, str], list[RunSpec]]:
     """The runs behind rows, whether a table prints them or not, as :func:`specs` gives them."""
-    seeds = [BASE_SEED + i for i in range(config.seeds)]
-    return {(row, dataset): [spec(row, dataset, config, seed, paper) for seed in seeds] for row in rows}
+    trained = [(dataset, BASE_SEED + i) for i in range(config.seeds)]
+    if dataset == "isbi2012":
+        trained = [(fold, BASE_SEED) for fold in SECTION_FOLDS[: FOLDS_TRAINED.get(config.profile.name, 1)]]
+    return {(row, dataset): [spec(row, name, config, seed, paper) for name, seed in trained] for row in rows}
 
 
 def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: str = "") -> RunSpec:
@@ -81,12 +90,15 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: s
 
     ``paper``, such as ``dsnet-v2``, tells which one's row it is, where papers mean different things by a name.
 
+    ``isbi2012`` is the first of its folds.
+
     Super-resolution is trained on :data:`CT`, whatever it serves: for each seed, in the profiles of :data:`ONE_SRGAN`
     once.
 
     Raises:
         ConfigError: for a row without a method; it lists those that have one.
     """
+    dataset = SECTION_FOLDS[0] if dataset == "isbi2012" else dataset
     found = method(row, dataset, paper)
     if config.profile.name == "full":
         found = replace(found, **PUBLISHED_SIZE.get(found.network, {}))
@@ -130,9 +142,9 @@ def source_of(dataset: str, config: Config) -> str:
     Of :data:`softmask.data.REAL_ONLY` there is no embedded data.
     """
     from softmask.data import REAL_ONLY, found
-    from softmask.data.experiments import dataset_name
 
-    if dataset_name(dataset) in REAL_ONLY:
+    dataset = dataset_name(dataset)
+    if dataset in REAL_ONLY:
         return "real"
     if config.data == "embedded" or (config.data == "real" and dataset not in ON_REQUEST):
         return config.data

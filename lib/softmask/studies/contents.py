@@ -12,6 +12,7 @@ from softmask.config import BASE_SEED, Config
 from softmask.data.experiments import PAPER_SIZES, split_rows
 from softmask.data.sample import Dataset
 from softmask.data.scans import SCANS
+from softmask.data.words import data_kind
 from softmask.errors import MissingData
 from softmask.report.tables import Cell
 
@@ -32,7 +33,8 @@ def open_all(config: Config) -> tuple[dict[str, Dataset], dict[str, str]]:
 
 
 def _count(row: str, metric: str, value: int, dataset: Dataset) -> Cell:
-    return Cell(row, "", metric, float(value), float("nan"), len(dataset), 1, dataset.source, extra=True)
+    kind = data_kind(dataset.name, dataset.source, dataset.origin)
+    return Cell(row, "", metric, float(value), float("nan"), len(dataset), 1, kind, extra=True)
 
 
 def _nodules(index: pd.DataFrame) -> int:

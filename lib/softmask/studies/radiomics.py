@@ -20,6 +20,7 @@ from softmask import label
 from softmask.config import Config
 from softmask.data import annotations, selection
 from softmask.data.sample import Dataset, Problem, Sample
+from softmask.data.words import WORDS, data_kind
 from softmask.errors import DataError
 from softmask.label import consensus
 from softmask.measure import radiomics
@@ -225,7 +226,7 @@ def nodules_of(name: str, dataset: Dataset, cap: int | None = None) -> Nodules:
     kinds = {dataset.name_of(row): kind for row, kind in found[["row", "class"]].itertuples(index=False, name=None)}
     return Nodules(
         name=name,
-        source=dataset.source,
+        source=data_kind(dataset.name, dataset.source, dataset.origin),
         ids=tuple(lesions[i].id for i in kept),
         patients=tuple(lesions[i].patient for i in kept),
         burr=np.array([kinds[lesions[i].id] == BURR for i in kept]),
@@ -293,7 +294,8 @@ def dilated(lesion: Lesion) -> np.ndarray:
 def described(nodules: Nodules) -> str:
     """For a caption: the data set, how many nodules and patients, and how many are burr."""
     patients, burr = len(set(nodules.patients)), int(nodules.burr.sum())
-    return f"{nodules.name} ({nodules.source}): {len(nodules)} nodules of {patients} patients, {burr} of them burr"
+    words = WORDS[nodules.source]
+    return f"{nodules.name} ({words}): {len(nodules)} nodules of {patients} patients, {burr} of them burr"
 
 
 def overview(sets: Mapping[str, Nodules]) -> pd.DataFrame:

@@ -28,7 +28,7 @@ from softmask.report.sr_panels import Example
 from softmask.report.verdicts import Scores
 from softmask.runs.execute import Run
 from softmask.studies.examples import spread
-from softmask.studies.training import Fitted, data_of, values_of
+from softmask.studies.training import Fitted, data_of, kind_of, values_of
 from softmask.train.super_resolution import upscale
 
 METRICS = {"psnr": "dB", "ssim": "number", "sharpness": "ratio", "texture": "decades"}
@@ -78,7 +78,7 @@ def quality(fitted: Fitted) -> dict[tuple[str, str], Scores]:
 
 
 def _scores(run: Run, values: np.ndarray) -> Scores:
-    return Scores(run.record.ids, run.record.groups, values, run.spec.source)
+    return Scores(run.record.ids, run.record.groups, values, kind_of(run))
 
 
 def examples(fitted: Fitted, config: Config, n: int) -> list[Example]:

@@ -7,7 +7,7 @@ Undefined values (SEN of an empty truth, PPV of an empty prediction) are left ou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +16,11 @@ import pandas as pd
 
 from softmask import papers
 from softmask.config import Config
+from softmask.data.crops import SECTION_FOLDS
+from softmask.data.experiments import dataset_name
+from softmask.data.words import data_kind, data_words
 from softmask.errors import DataError, MissingData
+from softmask.files import sha256_of
 from softmask.measure import statistics
 from softmask.measure.calibration import Calibration
 from softmask.report import provenance
@@ -87,7 +91,8 @@ NOTHING = 0.05
 def fit_rows(wanted: Wanted, config: Config, title: str = "") -> Fitted:
     """The finished runs behind rows, from their specs (:func:`softmask.runs.specs`).
 
-    What is missing is trained; with ``config.recorded``, it is left out.
+    What is missing is trained; with ``config.recorded``, it is left out. Runs on the folds of ISBI 2012 are joined
+    (:func:`joined`): a row has one run there.
     """
     return fit_tables({"": wanted}, config, title)[""]
 
@@ -97,7 +102,7 @@ def fit_tables(wanted: Mapping[str, Wanted], config: Config, title: str = "") ->
     specs = [spec for rows in wanted.values() for of in rows.values() for spec in of]
     runs = {run.spec: run for run in fit(specs, config, title=title)}
     finished = {
-        name: {place: [runs[spec] for spec in of if spec in runs] for place, of in rows.items()}
+        name: {place: joined([runs[spec] for spec in of if spec in runs], len(of)) for place, of in rows.items()}
         for name, rows in wanted.items()
     }
     return {name: Fitted(rows, wanted[name]) for name, rows in finished.items()}
@@ -127,7 +132,8 @@ def unfinished(fitted: Fitted, rows: Iterable[str], datasets: Sequence[str]) -> 
 def note_of(fitted: Fitted, row: str, dataset: str) -> str:
     """What a cell has to say about its runs: that some are not finished, trainings that failed to start; else empty."""
     runs = fitted[row, dataset]
-    wanted = len(fitted.wanted[row, dataset]) if isinstance(fitted, Fitted) else len(runs)
+    folds = bool(runs) and isinstance(runs[0], Joined)
+    wanted = len(fitted.wanted[row, dataset]) if isinstance(fitted, Fitted) and not folds else len(runs)
     failed = sum(run.record.failed for run in runs)
     notes = [f"{len(runs)} of {wanted} runs finished"] if len(runs) < wanted else []
     if failed == len(runs):
@@ -135,6 +141,63 @@ def note_of(fitted: Fitted, row: str, dataset: str) -> str:
     elif failed:
         notes.append(f"{failed} of {len(runs)} trainings failed to start")
     return f"{papers.display('datasets', dataset)}: {', '.join(notes)}" if notes else ""
+
+
+@dataclass(frozen=True, eq=False)
+class Joined(Run):
+    """Runs on the folds of one specimen as one run, in whose record are the test images of all.
+
+    Specification, place in the store and network are the first fold's.
+    """
+
+    folds: tuple[Run, ...] = ()
+
+
+def joined(runs: Sequence[Run], wanted: int) -> list[Run]:
+    """``runs``, or one :class:`Joined` in their place where ``wanted`` are on several folds of ISBI 2012; none until all
+    folds are finished.
+
+    The measures and predictions of the folds' test images are put together, and the calibration is that of all their
+    pixels; curves are averaged over folds. It failed if one of the folds did.
+    """
+    if wanted < 2 or not runs or runs[0].spec.dataset not in SECTION_FOLDS:
+        return list(runs)
+    if len(runs) < wanted:
+        return []
+    records = [run.record for run in runs]
+    first = records[0]
+    for record in records:
+        if record.measures.keys() != first.measures.keys():
+            raise DataError(f"{record.spec.name}: has other measures than {first.spec.name}; train it again")
+    curves = {
+        name: np.mean([record.curves[name] for record in records], axis=0).tolist()
+        for name in first.curves
+        if len({len(record.curves.get(name, ())) for record in records}) == 1
+    }
+    record = replace(
+        first,
+        ids=tuple(name for record in records for name in record.ids),
+        groups=tuple(group for record in records for group in record.groups),
+        measures={name: tuple(v for record in records for v in record.measures[name]) for name in first.measures},
+        curves=curves,
+        best_epoch=int(np.median([record.best_epoch for record in records])),
+        calibration=calibration(runs) if first.calibration else None,
+        predictions={name: image for record in records for name, image in record.predictions.items()},
+        provenance=replace(
+            first.provenance,
+            data=sha256_of(*(record.provenance.data for record in records)),
+            seconds=sum(record.provenance.seconds for record in records),
+            needs=tuple(run.key for run in runs),
+        ),
+        failed=any(record.failed for record in records),
+        failures=tuple(curves for record in records for curves in record.failures),
+    )
+    return [Joined(runs[0].spec, record, runs[0].folder, runs[0].needs, tuple(runs))]
+
+
+def kind_of(run: Run) -> str:
+    """What a run was tested on: a key of :data:`softmask.data.words.WORDS`."""
+    return data_kind(run.spec.dataset, run.spec.source, run.record.provenance.origin)
 
 
 def values_of(runs: Sequence[Run], metric: str) -> np.ndarray:
@@ -155,7 +218,7 @@ def scores(fitted: Fitted, metrics: Sequence[str]) -> dict[tuple[str, str, str],
     """What :func:`softmask.report.verdicts.judge` compares, by (row, data set, metric), where it was measured."""
     return {
         (row, dataset, metric): Scores(
-            runs[0].record.ids, runs[0].record.groups, values_of(runs, metric), runs[0].spec.source
+            runs[0].record.ids, runs[0].record.groups, values_of(runs, metric), kind_of(runs[0])
         )
         for (row, dataset), runs in fitted.items()
         for metric in metrics
@@ -258,13 +321,13 @@ def _cell(
     if metric == "dice" and (blind := sum(map(marks_everything, runs))):
         notes.append(f"{blind} of {len(runs)} networks on {name} call every pixel the object: they have learnt nothing")
     note = "; ".join(notes)
-    return Cell(row, dataset, metric, mean, spread, len(kept), len(runs or every), every[0].spec.source, note, extra)
+    return Cell(row, dataset, metric, mean, spread, len(kept), len(runs or every), kind_of(every[0]), note, extra)
 
 
 def _constant(row: str, dataset: str, metric: str, value: float, runs: Sequence[Run]) -> Cell:
     """A number that belongs to all images together."""
     n_images = len(runs) * len(runs[0].record.ids)
-    return Cell(row, dataset, metric, value, float("nan"), n_images, len(runs), runs[0].spec.source, extra=True)
+    return Cell(row, dataset, metric, value, float("nan"), n_images, len(runs), kind_of(runs[0]), extra=True)
 
 
 def seed_spread(cells: Sequence[Cell], fitted: Fitted) -> dict[str, Any]:
@@ -313,8 +376,9 @@ def needs_of(spec: RunSpec, fitted: Fitted) -> Sequence[Planned]:
 
 
 def distinct(fitted: Fitted) -> list[Run]:
-    """All runs, each once though several rows stand for it."""
-    return list({run.spec: run for runs in fitted.values() for run in runs}.values())
+    """All runs, each once though several rows stand for it, and every fold of a :class:`Joined`."""
+    each = (fold for runs in fitted.values() for run in runs for fold in getattr(run, "folds", None) or (run,))
+    return list({run.spec: run for run in each}.values())
 
 
 def overview(fitted: Fitted) -> pd.DataFrame:
@@ -378,7 +442,7 @@ def provenance_of(fitted: Fitted, config: Config, started: float) -> dict[str, A
     datasets = [
         {
             "name": name,
-            "source": run.spec.source,
+            "source": kind_of(run),
             "origin": f"{run.record.provenance.origin} (test part)",
             "fingerprint": fingerprint,
             "n": len(run.record.ids),
@@ -461,10 +525,20 @@ def pictures_of(data: Prepared | None, ids: Sequence[str]) -> dict[str, tuple[np
 
 
 def sources_of(fitted: Fitted) -> str:
-    """``lidc (embedded), lnsm (real)``, for captions; how many runs are finished, where some are not."""
+    """``lidc (simulated), lnsm (real, substitute), isbi2012 (real; one specimen, 5 folds of neighbouring
+    sections)``, for captions; how many runs are finished, where some are not."""
     runs = distinct(fitted)
-    words = [f"{name} ({source})" for name, source in {run.spec.dataset: run.spec.source for run in runs}.items()]
+    words: dict[str, str] = {}
+    folds = {run.spec.dataset for run in runs} & set(SECTION_FOLDS)
+    for run in runs:
+        name = run.spec.dataset
+        shown = data_words(name, run.spec.source, run.record.provenance.origin)
+        if name in folds:
+            numbers = f"the first of {len(SECTION_FOLDS)}" if len(folds) == 1 else f"{len(folds)}"
+            name, shown = dataset_name(name), f"{shown}; one specimen, {numbers} folds of neighbouring sections"
+        words[name] = shown
     wanted = {spec for specs in fitted.wanted.values() for spec in specs} if isinstance(fitted, Fitted) else runs
     if not runs:
         return f"none of {len(wanted)} runs is finished" if wanted else "no run is finished"
-    return ", ".join(words + ([f"{len(runs)} of {len(wanted)} runs finished"] if len(runs) < len(wanted) else []))
+    told = [f"{len(runs)} of {len(wanted)} runs finished"] if len(runs) < len(wanted) else []
+    return ", ".join([*(f"{name} ({shown})" for name, shown in words.items()), *told])

@@ -14,6 +14,7 @@ import numpy as np
 from softmask.config import Config
 from softmask.data.crops import Crop, crops
 from softmask.data.sample import Sample
+from softmask.data.words import data_kind
 from softmask.errors import LabelError
 from softmask.label import consensus, soft_mask
 from softmask.measure import segmentation, soft
@@ -53,7 +54,7 @@ def lesions(records: Sequence[Record], dataset: str) -> list[Choice]:
     """Choices about measures of nodules: undefined and infinite values, averages, and which Hausdorff distance."""
     if not records:
         return []
-    source, patients = records[0].spec.source, _patients(records)
+    source, patients = data_kind(dataset, records[0].spec.source, records[0].provenance.origin), _patients(records)
     on = f"{dataset}, {len(records)} networks"
     dice, ppv, farthest, hd95 = (_values(records, name) for name in ("dice", "ppv", "hausdorff", "hd95"))
     finite = np.isfinite(farthest)
