@@ -27,10 +27,10 @@ def loop(request, tiny) -> Wasserstein:
     return loop_of(request.param, tiny)
 
 
-def loop_of(critic: str, tiny, weight: float = 1.0) -> Wasserstein:
+def loop_of(critic: str, tiny, loss: str = "") -> Wasserstein:
     with seeded(3):
         network, made = tiny(dropout=0.0), CRITICS[critic](4)
-    return Wasserstein(network, made, [*PIXELS, (f"wasserstein_{critic}", weight)], CPU, 1e-3, steps=1)
+    return Wasserstein(network, made, [*PIXELS, (loss or f"wasserstein_{critic}", 1.0)], CPU, 1e-3, steps=1)
 
 
 @pytest.fixture
@@ -185,6 +185,36 @@ def test_the_generators_weight_decay_is_lgans_with_a_critic_and_without() -> Non
     assert with_critic.optimisers["critic"].param_groups[0]["weight_decay"] == 0
 
 
+def test_the_reversed_reading_turns_both_players_round(tiny, batch) -> None:
+    loop = loop_of("regression", tiny, loss="wasserstein_regression_reversed")
+    fake = fake_of(loop, batch)
+    before = gap(loop, batch, fake)
+    reported = loop.critic_step(batch, fake)["critic_gap"].item()
+    assert gap(loop, batch, fake) < before, "the critic has raised E[D(G(x), y)]"
+    assert reported == pytest.approx(-before, abs=1e-6)
+    for _ in range(30):
+        loop.critic_step(batch, fake_of(loop, batch))
+    before = gap(loop, batch, fake_of(loop, batch))
+    loop.generator_step(batch, outputs_of(loop, batch), [loop.name])
+    assert gap(loop, batch, fake_of(loop, batch)) > before, "the generator has lowered it"
+
+
+@pytest.mark.parametrize("reading", ["amplified", "reversed_amplified"])
+def test_an_amplified_critic_has_its_share_at_the_start_and_its_weight_stays(tiny, batch, reading) -> None:
+    both = ["hard_cross_entropy", f"wasserstein_regression_{reading}"]
+    loop = loop_of("regression", tiny, loss=both[1])
+    printed = loop_of("regression", tiny)
+    assert printed.step(batch, [both[0], printed.name])["adversarial_share"] < 0.2
+    assert printed.modules["critic"].factor == 1
+    first = loop.step(batch, both)
+    assert first["adversarial_share"].item() == pytest.approx(1 / 3, abs=1e-4)
+    factor = loop.modules["critic"].factor.clone()
+    assert factor > 1
+    for _ in range(3):
+        assert loop.step(batch, both)["adversarial_share"] >= 0.2
+    assert torch.equal(loop.modules["critic"].factor, factor)
+
+
 def trained(folder, data, losses, settings=SETTINGS, progress=None):
     with seeded(7):
         network = build("lgan_generator", 2)
@@ -192,7 +222,7 @@ def trained(folder, data, losses, settings=SETTINGS, progress=None):
     return network.state_dict(), outcome
 
 
-@pytest.mark.parametrize("critic", list(CRITICS))
+@pytest.mark.parametrize("critic", [*CRITICS, "regression_reversed_amplified"])
 def test_a_training_that_was_interrupted_ends_as_one_that_was_not(tmp_path, data, critic) -> None:
     losses = [*PIXELS, (f"wasserstein_{critic}", 1.0)]
 

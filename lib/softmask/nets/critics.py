@@ -147,7 +147,8 @@ class Regression(Critic):
     that difference; the generator's loss, BCE - E[D(.)], raises the same number. That is how the min-max game is read
     here: the critic draws the distance down, the generator holds it up. The sentence that closes section 3.5 (the
     generator keeps the distance from positive infinity, the discriminator from negative infinity) has the two the other
-    way round, and would fit a distance counted from real to fake. A critic without a bound would have no least value;
+    way round, and would fit a distance counted from real to fake: that is the loss ``wasserstein_regression_reversed``
+    (:mod:`softmask.train.losses`). A critic without a bound would have no least value;
     clipped weights bound it.
     """
 

@@ -80,8 +80,12 @@ _twice = partial(Method, channels=("bilinear",), form=ENLARGED_TWICE)
 width, the coarsest of CE-Net a 32nd."""
 
 
+READINGS = ("regression_reversed", "regression_amplified", "regression_reversed_amplified")
+"""Of LGAN's regression critic: the players the other way round, a weight at which the critic is heard, and both."""
+
+
 def _lgan(critic: str) -> Method:
-    """LGAN's generator with one of the critics, equation 6."""
+    """LGAN's generator with one of the critics, equation 6, or a reading of one."""
     return Method("lgan_generator", losses=(*CROSS_ENTROPY, (f"wasserstein_{critic}", 1.0)))
 
 
@@ -136,7 +140,7 @@ _OWN = {
     "dsnet-v2/with_transfer": _transfer("dsnet", "soft_mask", SOFTGAN),
     "baseline_unet": Method("lgan_generator", losses=CROSS_ENTROPY),
     "lgan/unet": Method("lgan_generator", losses=CROSS_ENTROPY),
-    **{f"lgan_{critic}": _lgan(critic) for critic in CRITICS},
+    **{f"lgan_{critic}": _lgan(critic) for critic in (*CRITICS, *READINGS)},
     "fusion_gnet": Method("fcn", losses=(*CROSS_ENTROPY, ("gan", 1.0))),
     "tiramisu": Method("tiramisu", losses=CROSS_ENTROPY),
     "segcaps": Method("segcaps", losses=DICE_AND_CROSS_ENTROPY),

@@ -26,6 +26,10 @@ EPSILON = 1e-6
 """In the denominator of the Dice loss: no 0 / 0 where image and prediction are empty (the loss is 1 there)."""
 
 
+AMPLIFIED = 1 / 3
+"""Share of the gradient that an amplified critic has at the first step: it stays above a fifth in the next ones."""
+
+
 class Batch(NamedTuple):
     """Images (B, C, H, W) in [0, 1], binary masks (B, 1, H, W) of 0 and 1, soft labels (B, 1, H, W) in [0, 1]."""
 
@@ -104,17 +108,23 @@ class WassersteinLoss:
 
     Attributes:
         critic: name in :data:`softmask.nets.critics.CRITICS`.
+        reverse: whether each side raises what it lowers else, as the sentence that closes LGAN's section 3.5 has the
+            players of the regression critic.
+        share: in (0, 1), of the gradient that reaches the generator's output at the first step; None for the weight of
+            the loss as it is.
     """
 
     critic: str
+    reverse: bool = False
+    share: float | None = None
 
     def discriminator(self, distance: torch.Tensor) -> torch.Tensor:
         """What the critic lowers: E[D(fake)] - E[D(real)], or what stands for it (LGAN, equations 7 to 11)."""
-        return distance.mean()
+        return -distance.mean() if self.reverse else distance.mean()
 
     def generator(self, fake: torch.Tensor) -> torch.Tensor:
         """What the generator lowers beside the loss of pixels: -E[D(fake)] (LGAN, equation 6)."""
-        return -fake.mean()
+        return fake.mean() if self.reverse else -fake.mean()
 
 
 def _cross_entropy(logits: torch.Tensor, label: float) -> torch.Tensor:
@@ -141,6 +151,9 @@ LOSSES: Mapping[str, Loss | GanLoss | WassersteinLoss] = MappingProxyType(
         "wasserstein_early_fusion": WassersteinLoss("early_fusion"),
         "wasserstein_late_fusion": WassersteinLoss("late_fusion"),
         "wasserstein_regression": WassersteinLoss("regression"),
+        "wasserstein_regression_reversed": WassersteinLoss("regression", reverse=True),
+        "wasserstein_regression_amplified": WassersteinLoss("regression", share=AMPLIFIED),
+        "wasserstein_regression_reversed_amplified": WassersteinLoss("regression", reverse=True, share=AMPLIFIED),
     }
 )
 

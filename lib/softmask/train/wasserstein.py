@@ -7,7 +7,11 @@ has to be Lipschitz, so that all of its parameters, those of batch normalisation
 One loop for all five. The critic lowers the distance of fake from real masks, E[D(fake)] - E[D(real)]; the generator
 lowers BCE - E[D(fake)]. Of the regression critic, which is given both masks, the one number that comes out is that
 distance and is E[D(fake)], too: the critic lowers it (equation 11), the generator raises it
-(:class:`softmask.nets.critics.Regression` says how the paper is read).
+(:class:`softmask.nets.critics.Regression` says how the paper is read; the reversed loss is the other reading).
+
+With the printed weight of 1 the clipped critic's gradient is about a hundredth of the pixels', or less: such a row is
+nearly its control. An amplified loss has its weight set at the first step such that the critic has the share
+:attr:`softmask.train.losses.WassersteinLoss.share` of the gradient at the generator's output; it stays so.
 
 What the paper leaves open: c is 0.01, as in the first WGAN; one critic step for each of the generator's, the critic's
 first; both move at the same learning rate, but the critic at :data:`FASTEST` at most; the critic sees the generator's
@@ -58,6 +62,8 @@ class Wasserstein:
             "critic": torch.optim.Adam(critic.parameters(), learning_rate, fused=True),
         }
         clip(critic)
+        factor = torch.full((), 1.0 if self.loss.share is None else 0.0, device=place.device)
+        critic.register_buffer("factor", factor)  # of the weight; 0: not found yet. A checkpoint keeps it
         self.outputs = place.ready(Outputs(network), steps)
         self.distance = place.ready(critic, steps)
 
@@ -99,16 +105,30 @@ class Wasserstein:
         with self.place.autocast():
             score = critic.score(batch.images, torch.sigmoid(heads[0]), batch.masks)  # (B,)
         terms = weighted(heads, batch, self.pixel)
-        terms[self.name] = self.weight * self.loss.generator(score.float())
+        printed = {self.name: self.weight * self.loss.generator(score.float())}
         pixels = _pull(terms, [name for name in followed if name != self.name], heads)
-        adversary = _pull(terms, [name for name in followed if name == self.name], heads)
+        adversary = _pull(printed, [name for name in followed if name == self.name], heads)
+        lengths = torch.stack([torch.linalg.vector_norm(pull[0]) for pull in (pixels, adversary)])
+        factor = self._factor(lengths)
+        terms[self.name] = factor * printed[self.name]
+        adversary = [factor * pull for pull in adversary]
         self.optimisers["network"].zero_grad()
         torch.autograd.backward(outputs, [sum(pair) for pair in zip(pixels, adversary, strict=True)])
         self.optimisers["network"].step()
         critic.requires_grad_(True)
-        lengths = [torch.linalg.vector_norm(pull[0]) for pull in (pixels, adversary)]
-        share = lengths[1] / sum(lengths).clamp_min(torch.finfo(lengths[1].dtype).tiny)
+        pixel, adversarial = lengths[0], factor * lengths[1]
+        share = adversarial / (pixel + adversarial).clamp_min(torch.finfo(lengths.dtype).tiny)
         return {f"loss_{name}": term.detach() for name, term in terms.items()} | {"adversarial_share": share}
+
+    def _factor(self, lengths: torch.Tensor) -> torch.Tensor:
+        """What the critic's loss is multiplied by besides its weight: 1, or what gives it its share, found at the first
+        step from the ``lengths`` (2,) of the gradients of the pixels' losses and of its own."""
+        factor = self.modules["critic"].factor
+        if factor == 0:
+            pixels, adversary = self.place.mean(lengths.clone())
+            if pixels > 0 and adversary > 0:  # both are followed
+                factor.copy_(self.loss.share / (1 - self.loss.share) * pixels / adversary)
+        return factor
 
 
 def clip(critic: Critic) -> None:
