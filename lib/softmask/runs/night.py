@@ -52,7 +52,11 @@ GROUPS = (
     Group("DSNet", {"dsnet-v2": ("sr_input", "drtm", "soft_mask_loss", "gan_loss", "neither", "dtm", *LABELS)}),
     Group("networks compared", {"dsnet-v2": ("unetplusplus", "cfcnn", "dbresnet", "infnet", "infnet_sr")}),
     Group("MedT", {"dsnet-v2": ("medt", "medt_sr")}),
-    Group("CasGAN", {"casgan": ("casgan_bin", "casgan_without_sr", "casgan_soft", "segnet", "deeplabv3plus", "cenet")}),
+    Group(
+        "CasGAN",
+        {"casgan": ("casgan_bin", "casgan_without_sr", "casgan_soft", "segnet", "deeplabv3plus", "cenet")},
+        ("lnsm",),
+    ),
 )
 """In the order of training. All other rows of the papers' tables come after them."""
 
