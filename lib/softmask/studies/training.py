@@ -154,7 +154,7 @@ class Joined(Run):
 
 
 def joined(runs: Sequence[Run], wanted: int) -> list[Run]:
-    """``runs``; where ``wanted`` are on several folds of ISBI 2012, one :class:`Joined`, and none until all are finished.
+    """``runs``; where ``wanted`` are on several folds of ISBI 2012, one :class:`Joined`, none until all are finished.
 
     The measures and predictions of the folds' test images are put together, and the calibration is that of all their
     pixels; curves are averaged over folds. It failed if one of the folds did.
