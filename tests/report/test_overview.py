@@ -26,17 +26,24 @@ def test_rows_and_sources_are_counted(config):
     found = contents.read(config)
     softgan, lgan = overview.state(found, ["softgan"]), overview.state(found, ["lgan"])
     assert softgan.tables == {"filled": 0, "partly filled": 1, "not run yet": 3, "damaged": 0}
-    assert (softgan.rows_measured, softgan.sources) == (2, {"real": 7, "embedded": 0})
+    assert (softgan.rows_measured, softgan.sources) == (2, {"real": 7, "substitute": 0, "embedded": 0})
     assert lgan.claims == {"holds": 1, "does not hold": 0, "inconclusive": 0, "not run yet": 3, "damaged": 0}
     whole = overview.state(found)
     assert sum(whole.tables.values()) == 26
     assert sum(whole.figures.values()) == 38
-    assert whole.sources == {"real": 7, "embedded": lgan.sources["embedded"]}
+    assert whole.sources == {"real": 7, "substitute": 0, "embedded": lgan.sources["embedded"]}
     shown = overview.frame(found)
     assert list(shown.index) == [*(papers.display("papers", name) for name in papers.NAMES), "together"]
     assert shown.loc["SoftGAN (2022)", "rows measured"] == f"2 of {softgan.rows}"
     assert shown.loc["together", "claims: holds"] == 1
     assert whole.rows == sum(overview.state(found, [name]).rows for name in papers.NAMES)
+
+
+def test_cells_on_a_substitute_are_real_and_told_apart(config):
+    fill(config, "softgan", "table-1", 7, source="substitute")
+    softgan = overview.state(contents.read(config), ["softgan"])
+    assert softgan.sources["substitute"] == 7
+    assert overview.on_real_data(softgan) == f"7 of {softgan.cells} (7 on a substitute)"
 
 
 @pytest.mark.parametrize("run", ["cpu-embedded", "cpu-real-3seeds", "full-real", "full-real-5seeds", "smoke-embedded"])

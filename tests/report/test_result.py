@@ -120,7 +120,7 @@ def test_titles():
         (table(replace(UNET, ours_mean=math.inf)), "is no share"),
         (table(replace(UNET, ours_mean=-0.1)), "is no share"),
         (table(replace(UNET, ours_std=-0.1)), "spread"),
-        (table(replace(UNET, source="mixed")), "real or embedded"),
+        (table(replace(UNET, source="mixed")), "real, substitute, embedded"),
         (table(replace(UNET, n_images=-1)), "n_images"),
         (table(replace(UNET, n_images=2.5)), "n_images"),
         (table(replace(UNET, n_seeds=0)), "n_seeds"),
