@@ -128,13 +128,14 @@ def prior_diagram(spec: RunSpec) -> Figure:
     """CasGAN figure 5: how the soft mask of ``spec.prior`` becomes a channel of ``spec``'s network."""
     prior, size = spec.prior, spec.size
     large, network = size * prior.scale, display("rows", spec.network)
+    seen = size * spec.scale
     boxes = [
         diagrams.Box("image", 1, size, diagrams.INPUT),
         diagrams.Box("SRGAN", 1, large, diagrams.GROWS, (0,)),
         diagrams.Box("interpolation", 1, large, diagrams.GROWS, (0,)),
         diagrams.Box("CasGAN's segmentor:\nsoft mask", 1, large, diagrams.KEEPS, (1, 2)),
         diagrams.Box("mean over\nthe image's pixels", 1, size, diagrams.SHRINKS, (3,)),
-        diagrams.Box(f"{network}:\nimage and prior", len(spec.channels), size, diagrams.KEEPS, (0, 4)),
+        diagrams.Box(f"{network}:\nimage and prior,\nenlarged", len(spec.channels), seen, diagrams.GROWS, (0, 4)),
     ]
     losses = " + ".join(name.replace("_", " ") for name, _ in spec.losses)
     return diagrams.diagram(boxes, [("sigmoid → binary mask", losses)], size=(11, 6))

@@ -124,7 +124,7 @@ class Wasserstein:
         """What the critic's loss is multiplied by besides its weight: 1, or what gives it its share, found at the first
         step from the ``lengths`` (2,) of the gradients of the pixels' losses and of its own."""
         factor = self.modules["critic"].factor
-        if factor == 0:
+        if self.loss.share is not None and factor == 0:
             pixels, adversary = self.place.mean(lengths.clone())
             if pixels > 0 and adversary > 0:  # both are followed
                 factor.copy_(self.loss.share / (1 - self.loss.share) * pixels / adversary)
