@@ -135,12 +135,13 @@ def note_of(fitted: Fitted, row: str, dataset: str) -> str:
     folds = bool(runs) and isinstance(runs[0], Joined)
     wanted = len(fitted.wanted[row, dataset]) if isinstance(fitted, Fitted) and not folds else len(runs)
     failed = sum(run.record.failed for run in runs)
-    notes = [f"{len(runs)} of {wanted} runs finished"] if len(runs) < wanted else []
+    name = papers.display("datasets", dataset)
+    notes = [f"{len(runs)} of {wanted} runs on {name} finished"] if len(runs) < wanted else []
     if failed == len(runs):
-        notes.append(f"training failed ({failed} of {failed})")
+        notes.append(f"training on {name} failed ({failed} of {failed})")
     elif failed:
-        notes.append(f"{failed} of {len(runs)} trainings failed to start")
-    return f"{papers.display('datasets', dataset)}: {', '.join(notes)}" if notes else ""
+        notes.append(f"{failed} of {len(runs)} trainings on {name} failed to start")
+    return "; ".join(notes)
 
 
 @dataclass(frozen=True, eq=False)
