@@ -44,7 +44,7 @@ CT = "lnsm"
 """The general CT that super-resolution is trained on."""
 
 ONE_SRGAN = ("smoke", "cpu")
-"""Profiles in which one super-resolution network serves all seeds."""
+"""Profiles in which one super-resolution network serves all seeds and data sets."""
 
 FOLDS_TRAINED = {"night": len(SECTION_FOLDS), "full": len(SECTION_FOLDS)}
 """By profile, how many folds of ISBI 2012 are trained; the other profiles have time for the first."""
@@ -92,8 +92,6 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: s
 
     ``isbi2012`` is the first of its folds.
 
-    Super-resolution is trained on :data:`CT`, whatever it serves: for each seed, in the profiles of :data:`ONE_SRGAN`
-    once.
 
     Raises:
         ConfigError: for a row without a method; it lists those that have one.
@@ -120,11 +118,18 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: s
         channels=found.channels,
         scale=scale,
         reduction=reduction,
-        sr=spec("srgan", CT, config, BASE_SEED if config.profile.name in ONE_SRGAN else seed)
-        if set(BY_SR) & set(found.channels)
-        else None,
+        sr=_super_resolution(dataset, config, seed) if set(BY_SR) & set(found.channels) else None,
         prior=spec(found.prior, found.trained_on or dataset, config, seed, paper) if found.prior else None,
     )
+
+
+def _super_resolution(dataset: str, config: Config, seed: int) -> RunSpec:
+    """The run that super-resolves ``dataset``: trained on :data:`CT` for CT, with the seed of what it serves, and on the
+    data set itself for other images (CasGAN trains it anew). In the profiles of :data:`ONE_SRGAN` one run serves all.
+    """
+    if config.profile.name in ONE_SRGAN:
+        return spec("srgan", CT, config)
+    return spec("srgan", dataset if dataset in (*SECTION_FOLDS, "promise12") else CT, config, seed)
 
 
 def _sizes(found: Method, config: Config, scale: int) -> tuple[int, int]:
