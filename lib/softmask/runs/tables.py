@@ -124,8 +124,8 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: s
 
 
 def _super_resolution(dataset: str, config: Config, seed: int) -> RunSpec:
-    """The run that super-resolves ``dataset``: trained on :data:`CT` for CT, with the seed of what it serves, and on the
-    data set itself for other images (CasGAN trains it anew). In the profiles of :data:`ONE_SRGAN` one run serves all.
+    """The run that super-resolves ``dataset``: for CT trained on :data:`CT`, for other images on the data set itself
+    (CasGAN trains it anew), with the seed of what it serves. In the profiles of :data:`ONE_SRGAN` one run serves all.
     """
     if config.profile.name in ONE_SRGAN:
         return spec("srgan", CT, config)
