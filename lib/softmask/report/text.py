@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from softmask import papers
+from softmask.measure.verdicts import NOT_RUN
 from softmask.papers.printed import MATRIX
 from softmask.report.result import PRINTED, WORKBOOK, JoinedCell
 
-NOT_RUN = "not run yet"
 NOTHING_PRINTED = "–"
 NOT_A_RESULT = "not a result: the smoke profile only shows that everything runs"
 SOURCE_WORDS = {
