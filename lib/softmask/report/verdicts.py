@@ -296,6 +296,8 @@ def read(paper: str, config: Config) -> dict[str, dict[str, str]]:
         return {}
     try:
         content = read_json(path, "run its notebook again")
+        if unknown := {str(one["verdict"]) for one in content["claims"]}.difference(VERDICTS):
+            raise LookupError(f"no verdict is called {min(unknown)!r}")
         readers = {
             str(one["claim"]): f"{one['verdict']}{' (' + str(one['why']) + ')' if one['why'] else ''}"
             for one in content["by_readers"]
