@@ -122,7 +122,7 @@ def _decided(judged: Judged, unit: str) -> str:
 
 
 def _rise(gain: float) -> str:
-    return f" when its training ended (validation Dice +{gain:.3f} over the last fifth)" if gain < 1 else ""
+    return f" when its training ended (validation Dice {gain:+.2g} over the last fifth)" if gain < 1 else ""
 
 
 def _trained(judged: Judged) -> list[tuple[str, object]]:
