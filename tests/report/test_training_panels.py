@@ -6,8 +6,10 @@ import pytest
 
 from softmask.config import Config
 from softmask.measure.calibration import calibration
+from softmask.measure.verdicts import Scores
+from softmask.papers import Claim, Pair
 from softmask.report import figures, training_panels
-from softmask.report.verdicts import Pair, Scores, judge
+from softmask.studies.claims import judge
 
 
 @pytest.fixture(autouse=True)
@@ -42,12 +44,17 @@ def scores():
     random = np.random.default_rng(0)
     ids = tuple(map(str, range(40)))
     return {
-        (row, "lidc", "dice"): Scores(ids, ids, random.normal(mean, 0.01, (2, 40)), "embedded")
+        (row, "lidc", "dice"): Scores(ids, ids, random.normal(mean, 0.01, (5, 40)), "embedded")
         for row, mean in {"softgan": 0.8, "unet": 0.7, "medt": 0.8, "infnet": 0.9}.items()
     }
 
 
-JUDGED = [judge("c", [Pair("softgan", row, "lidc") for row in ("unet", "medt", "infnet", "cfcnn")], scores())]
+JUDGED = [
+    judge(
+        Claim("c", tuple(Pair("softgan", row, "lidc", delta=1) for row in ("unet", "medt", "infnet", "cfcnn"))),
+        scores(),
+    )
+]
 
 
 def test_every_seed_is_a_line_and_its_loss_begins_at_one():
@@ -103,21 +110,19 @@ def test_nodules_are_compared_row_by_row():
     assert grid[0, 4].texts[0].get_text() == "not finished"
 
 
-def test_a_difference_shows_its_interval_its_seeds_and_its_verdict():
+def test_a_difference_shows_its_interval_and_its_verdict():
     fig = training_panels.differences(JUDGED)
     [ax] = fig.axes
     assert [text.get_text() for text in ax.get_yticklabels()] == ["1. SoftGAN over U-Net", "1. SoftGAN over MedT",
                                                                   "1. SoftGAN over Inf-Net"]  # fmt: skip
-    points = [line for line in ax.lines if line.get_marker() in ("o", "X")]
-    assert [line.get_marker() for line in points] == ["o", "o", "X"]
-    assert points[0].get_markerfacecolor() != points[1].get_markerfacecolor() == "white"
+    points = [line for line in ax.lines if line.get_marker() in ("o", "X", "v")]
+    assert [line.get_marker() for line in points] == ["o", "v", "X"]
     assert points[0].get_xdata()[0] == pytest.approx(10, abs=1)
-    seeds = [line for line in ax.lines if line.get_marker() == "|"]
-    assert [len(line.get_xdata()) for line in seeds] == [2, 2, 2]
+    assert [text.get_text() for text in fig.legends[0].texts] == ["holds", "contradicted", "no such gain"]
 
 
 def test_without_any_difference_there_is_nothing_to_draw():
-    assert training_panels.differences([judge("c", [Pair("softgan", "unet", "lidc")], {})]) is None
+    assert training_panels.differences([judge(Claim("c", (Pair("softgan", "unet", "lidc"),)), {})]) is None
     assert training_panels.curves({}) is training_panels.gan_health({}) is training_panels.critic_health({}) is None
     assert training_panels.reliability({}) is training_panels.compared({}, ("unet", {}), {}) is None
 

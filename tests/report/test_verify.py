@@ -183,7 +183,7 @@ def test_verdicts_are_compared_as_words(tmp_path):
     config = Config.from_parameters("cpu", "embedded")
 
     def files(verdict, readers="holds"):
-        judged, by = ([verdicts.Verdict("CasGAN is best", said, "why", 1, ())] for said in (verdict, readers))
+        judged, by = ([verdicts.Verdict("CasGAN is best", said, "why")] for said in (verdict, readers))
         return {"claims/casgan.json": verdicts.write("casgan", judged, config, by).read_bytes()}
 
     assert not compared(files("holds"), files("holds")).differs

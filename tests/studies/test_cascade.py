@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from softmask import papers
 from softmask.config import Config
+from softmask.measure import verdicts
 from softmask.measure.calibration import calibration
 from softmask.measure.images import DOCTORS
 from softmask.nets import build
-from softmask.report import verdicts
 from softmask.runs import Record, Run
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.record import Provenance
@@ -97,16 +98,17 @@ def test_the_network_is_compared_with_each_doctor_on_the_same_nodules(config):
     measures = {"dice": values} | {f"truth_{doctor}": values - 0.1 * i for i, doctor in enumerate(DOCTORS, 1)}
     runs = [run_of(one, **measures) for one in rows_of(["casgan"], "lidc-500", config)["casgan", "lidc-500"]]
     scores = cascade.doctors({("casgan", "lidc-500"): runs})
-    assert scores["doctor2", "lidc-500", cascade.CONSENSUS50].values.shape == (2, N)
-    claim, pairs = list(claims.claims("casgan").items())[3]
-    judged = verdicts.judge(claim, pairs, scores)
+    doctor = scores["doctor2", "lidc-500", cascade.CONSENSUS50]
+    assert (doctor.values.shape, doctor.fixed) == ((1, N), True)
+    judged = claims.judge(claims.find("casgan", "every doctor"), scores)
     assert judged.verdict == verdicts.HOLDS
-    assert [round(one.test.mean_difference, 3) for one in judged.pairs] == [0.1, 0.2, 0.3, 0.4]
+    assert [round(one.outcome.difference.mean, 1) for one in judged.pairs] == [10, 20, 30, 40]
+    assert cascade.doctors({}) == {}
 
 
 def test_claims_of_what_is_not_run_say_so(config):
-    for claim, pairs in claims.claims("casgan").items():
-        assert verdicts.judge(claim, pairs, {}).seeds == 0
+    for claim in papers.load("casgan").claims:
+        assert claims.judge(claim, {}).verdict == (verdicts.NOT_RUN if claim.judged else verdicts.REPORTED)
 
 
 def test_figures_with_and_without_data(config, data):

@@ -1,68 +1,85 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from softmask import papers
-from softmask.errors import ConfigError
-from softmask.report import verdicts
-from softmask.report.verdicts import Pair
+from softmask.errors import ConfigError, DataError
+from softmask.measure.verdicts import FAILS, HOLDS, REPORTED, Scores
+from softmask.papers import Claim, Pair
 from softmask.studies import claims
 
-
-def test_softgans_claims_are_the_printed_ones_over_the_printed_rows():
-    found = claims.claims("softgan")
-    assert tuple(found) == papers.load("softgan").claims
-    best = found["softgan > every other method in Dice, on lnsm and lidc (tables 1, 2)"]
-    steps = found["each ablation step improves Dice, on lnsm and lidc (table-3)"]
-    labels = found["soft_mask > every other soft label, on lnsm and lidc (table-4)"]
-    others = {"unet", "cfcnn", "dbresnet", "unetplusplus", "infnet", "medt"}
-    assert len(best) == 12
-    assert {(pair.better, pair.dataset) for pair in best} == {("softgan", "lnsm"), ("softgan", "lidc")}
-    assert {pair.worse for pair in best} == others
-    on_lnsm = [(pair.better, pair.worse) for pair in steps if pair.dataset == "lnsm"]
-    assert on_lnsm == [
-        ("improved_backbone", "unet"),
-        ("soft_mask_loss", "improved_backbone"),
-        ("gan_loss", "soft_mask_loss"),
-    ]
-    assert len(steps) == len(labels) == 6
-    assert {pair.better for pair in labels} == {"soft_mask"}
-    assert {pair.worse for pair in labels} == {"no_soft_label", "kats_dilation", "gros_interpolation"}
-    assert {pair.metric for pairs in found.values() for pair in pairs} == {"dice"}
+N = 40
+IDS = tuple(map(str, range(N)))
 
 
-def test_dsnets_claims_are_the_printed_ones_over_the_printed_rows():
-    for paper, best, metrics in (("dsnet-v1", "dsnet_v1", 2), ("dsnet-v2", "dsnet", 3)):
-        found = claims.claims(paper)
-        assert tuple(found) == papers.load(paper).claims
-        first, steps, *rest = found.values()
-        tables = [papers.load(paper).table(name) for name in ("table-1", "table-2")]
-        assert len(first) == metrics * sum(len(table.rows) - 1 for table in tables)
-        assert {pair.better for pair in first} == {best}
-        assert len({pair.metric for pair in first}) == metrics
-        assert len(steps) == 2 * (len(papers.load(paper).table("table-3").rows) - 1)
-        doctors = rest[1] if paper == "dsnet-v1" else rest[2]
-        assert [pair.worse for pair in doctors] == ["doctor1", "doctor2", "doctor3", "doctor4"]
-    [labels, parts] = list(claims.claims("dsnet-v2").values())[2:4]
-    assert {pair.worse for pair in labels} == {"no_soft_label", "kats_dilation", "gros_interpolation"}
-    assert [(one.better, one.worse) for one in parts[:2]] == [("dtm", "neither"), ("dtm_csf", "dtm")]
-    assert claims.claims("dsnet-v2")[papers.load("dsnet-v2").claims[5]] == []  # judged by the time
-    assert claims.claims("dsnet-v1")["sdrfm > edrfm (table-3)"] == [
-        Pair("sdrfm", "edrfm", "lnsm"),
-        Pair("sdrfm", "edrfm", "lidc"),
-    ]
+def scores(mean, number):
+    values = mean + 0.001 * np.random.default_rng(number).normal(size=(3, N))
+    return Scores(IDS, IDS, values, "real", curves=((0.8, 0.8),) * 3)
+
+
+def measured(metric, **means):
+    return {(row, "lidc", metric): scores(mean, i) for i, (row, mean) in enumerate(means.items())}
+
+
+def test_shares_are_judged_in_points():
+    claim = Claim("c", (Pair("softgan", "unet", "lidc", delta=1),))
+    verdict = claims.judge(claim, measured("dice", softgan=0.8, unet=0.75))
+    assert verdict.pairs[0].outcome.difference.mean == pytest.approx(5, abs=0.1)
+    assert (verdict.verdict, verdict.unit) == (HOLDS, "percentage points")
+
+
+def test_distances_are_judged_in_pixels_and_the_smaller_one_is_better():
+    claim = Claim("c", (Pair("lgan_basic", "baseline_unet", "lidc", "hausdorff", delta=1),), "pixels", lower=True)
+    verdict = claims.judge(claim, measured("hausdorff", lgan_basic=3, baseline_unet=6))
+    assert (verdict.verdict, verdict.unit) == (HOLDS, "pixels")
+    assert verdict.pairs[0].outcome.difference.mean == pytest.approx(3, abs=0.01)
+    assert claims.judge(claim, measured("hausdorff", lgan_basic=6, baseline_unet=3)).verdict == FAILS
+
+
+def test_a_row_is_judged_against_a_bound():
+    claim = Claim("c", (Pair("lgan_regression", "", "lidc", "nodules_at_wall_inside", at_least=95),))
+    for mean, said in ((0.99, HOLDS), (0.9, FAILS)):
+        verdict = claims.judge(claim, measured("nodules_at_wall_inside", lgan_regression=mean))
+        assert verdict.verdict == said
+        assert "at least 95" in verdict.why
+
+
+def test_a_claim_about_time_is_reported():
+    claim = claims.find("dsnet-v2", "inference time")
+    assert claims.judge(claim, {}).verdict == REPORTED
+    assert claims.reported(claim, "1.3").why == "1.3"
+
+
+def test_other_images_name_the_pair():
+    given = measured("dice", softgan=0.8, unet=0.75)
+    given["unet", "lidc", "dice"] = replace(given["unet", "lidc", "dice"], ids=IDS[::-1])
+    with pytest.raises(DataError, match="SoftGAN over U-Net on lidc: measured on different test images"):
+        claims.judge(Claim("c", (Pair("softgan", "unet", "lidc"),)), given)
 
 
 def test_the_readers_judge_lnsm_only():
     pairs = [Pair("softgan", "unet", "lnsm"), Pair("softgan", "unet", "lidc"), Pair("softgan", "unet", "lnsm", "ppv")]
-    assert claims.against_readers(pairs) == [Pair("softgan", "unet", "lnsm", "dice_consensus")]
+    assert claims.against_readers(Claim("c", tuple(pairs))).pairs == (
+        Pair("softgan", "unet", "lnsm", "dice_consensus"),
+    )
 
 
-def test_a_paper_that_is_not_compared_is_refused():
-    with pytest.raises(ConfigError, match="softgan"):
-        claims.claims("workbook")
+def test_a_claim_is_found_by_its_words():
+    assert claims.find("casgan", "GrabCut").pairs[0].kind == "suffices"
+    with pytest.raises(ConfigError, match="softgan has 0 claims"):
+        claims.find("softgan", "GrabCut")
 
 
 def test_a_figure_of_dice_leaves_other_measures_out():
     pairs = [Pair("dsnet", "unet", "lnsm", metric) for metric in ("dice", "sen", "dice_consensus50")]
-    found = claims.by_dice(verdicts.judge("better", pairs, {}))
+    found = claims.by_dice(claims.judge(Claim("better", tuple(pairs)), {}))
     assert [one.pair.metric for one in found.pairs] == ["dice", "dice_consensus50"]
     assert len({str(pair) for pair in pairs}) == 3  # a table's rows
+
+
+def test_a_figure_of_points_leaves_pixels_out():
+    judged = [claims.judge(claim, {}) for claim in papers.load("lgan").claims]
+    assert [bool(one.pairs) for one in claims.of_unit(judged, "points")] == [
+        not c.lower for c in papers.load("lgan").claims
+    ]

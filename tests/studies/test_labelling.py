@@ -53,6 +53,17 @@ def test_labels_that_need_no_image_by_hand(sample, labels) -> None:
     assert dice(labels["recist_ellipse"] > 0, first) > 0.95  # the first reader drew a disc
 
 
+def test_half_of_the_iterations_beside_all_of_them(sample):
+    records = labelling.halved(sample)
+    found = by_label(records, "dice_consensus")
+    assert list(found) == ["grabcut_all", "grabcut_half", "soft_half"]
+    assert min(found.values()) > 0.8
+    scores = labelling.scores(pd.DataFrame(records), "lidc", "embedded", "dice_consensus")
+    [one] = [scores["soft_half", "lidc", "dice_consensus"]]
+    assert one.values.tolist() == [[found["soft_half"]]]
+    assert (one.ids, one.patients, one.fixed) == ((sample.id,), (sample.patient,), True)
+
+
 def test_labels_find_a_clear_disc(sample, labels) -> None:
     truth = sample.alpha >= 0.5
     for name in ("mask_soft", "readers_soft", "recist_soft", "recist_grabcut"):

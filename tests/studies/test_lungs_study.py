@@ -7,10 +7,10 @@ import pytest
 from softmask import papers
 from softmask.config import Config
 from softmask.measure.calibration import calibration
+from softmask.measure.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from softmask.nets import build
 from softmask.nets.critics import CRITICS
 from softmask.report import figures, lung_panels, tables
-from softmask.report.verdicts import FAILS, HOLDS, INCONCLUSIVE, judge
 from softmask.runs import Record, Run, specs
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.record import Provenance, WeightsFile
@@ -51,7 +51,7 @@ def record_of(spec, **measures):
     probabilities = random.uniform(size=(N, SIZE, SIZE))
     return Record(
         spec=spec, ids=IDS, groups=GROUPS, measures=made | measures,
-        curves={"validation_dice": [0.1, 0.3]}, best_epoch=2, n_parameters=100,
+        curves={"validation_dice": [0.3, 0.3]}, best_epoch=2, n_parameters=100,
         calibration=calibration(probabilities, probabilities > 0.4), predictions={},
         provenance=Provenance(
             data="d" * 8, code="c" * 8, origin="made by a test", weights=WeightsFile(9, "w"), seconds=1.0,
@@ -127,33 +127,52 @@ def test_the_workbooks_table_holds_every_measure(fitted, config):
     tables.write(result, config, {})
 
 
-def test_claims_compare_iou_of_slices_and_dice_of_scans(fitted):
+def test_claims_compare_slices_and_scans(fitted):
     scores = lungs.scores(fitted)
-    judged = [judge(claim, pairs, scores) for claim, pairs in claims.claims("lgan").items()]
-    assert [verdict.claim for verdict in judged] == list(papers.load("lgan").claims)
-    assert [len(verdict.pairs) for verdict in judged] == [10, 10, 5, 0]
-    assert all(one.test is not None for verdict in judged for one in verdict.pairs)
-    assert {one.test.n_groups for one in judged[2].pairs} == {SCANS}
+    judged = {str(claim): claims.judge(claim, scores) for claim in papers.load("lgan").claims}
+    pairs = [one for verdict in judged.values() for one in verdict.pairs]
+    assert all(one.outcome.difference is not None for one in pairs)
+    assert {one.outcome.difference.images for one in pairs if one.pair.metric.endswith("dice3d")} == {SCANS}
+    assert {verdict.unit for verdict in judged.values()} == {"percentage points", "pixels"}
+
+
+def test_medians_are_compared_by_scores_whose_means_they_are(fitted):
+    scores = lungs.scores(fitted)
+    runs = fitted["lgan_basic", "lidc-lung"]
+    medians = [np.median(run.record.measures["iou"]) for run in runs]
+    assert scores["lgan_basic", "lidc-lung", "median_iou"].values.mean(axis=1) == pytest.approx(medians)
+
+
+def test_a_smaller_distance_is_the_better_one(fitted):
+    near, far = ("lgan_basic", "lidc-lung"), ("baseline_unet", "lidc-lung")
+    changed = fitted | {
+        near: again(fitted[near], hausdorff=[2.0] * N),
+        far: again(fitted[far], hausdorff=[5.0] * (N - 1) + [float("inf")]),
+    }
+    verdict = claims.judge(claims.find("lgan", "smaller mean Hausdorff"), lungs.scores(changed))
+    first = verdict.pairs[0].outcome
+    assert (first.verdict, round(first.difference.mean, 6), first.difference.left_out) == (HOLDS, 3, 1)
+
+
+def nodules(fitted, values):
+    place = ("lgan_regression", "lidc-lung")
+    runs = again(fitted[place], nodules_at_wall_inside=values)
+    return claims.judge(claims.find("lgan", "contains the nodules"), lungs.scores({place: runs}))
 
 
 @pytest.mark.parametrize(
-    ("inside", "verdict"), [(1.0, HOLDS), (0.5, FAILS), ([0.8, 1.0] * SCANS, INCONCLUSIVE)], ids=["all", "half", "some"]
+    ("inside", "verdict"), [([1.0, 0.99], HOLDS), ([0.5, 0.55], FAILS), ([0.85, 1.0], INCONCLUSIVE)]
 )
-def test_nodules_on_the_boundary_are_judged_scan_by_scan(fitted, inside, verdict):
-    values = np.broadcast_to(inside, N).astype(float)
-    values = values if np.isscalar(inside) else np.repeat(np.resize([0.85, 1.0], SCANS), EACH)
-    place = ("lgan_regression", "lidc-lung")
-    found = lungs.judge_nodules("claim", {place: again(fitted[place], nodules_at_wall_inside=values)})
+def test_nodules_on_the_boundary_are_judged_over_scans(fitted, inside, verdict):
+    found = nodules(fitted, np.repeat(np.resize(inside, SCANS), EACH))
     assert found.verdict == verdict
-    assert f"{SCANS} scans; 2 seeds" in found.why
+    assert found.pairs[0].outcome.difference.patients == SCANS
 
 
 def test_few_scans_with_such_nodules_decide_nothing(fitted):
-    place, nan = ("lgan_regression", "lidc-lung"), float("nan")
-    few = again(fitted[place], nodules_at_wall_inside=[1.0] * 4 + [nan] * (N - 4))
-    assert lungs.judge_nodules("claim", {place: few}).verdict == INCONCLUSIVE
-    none = again(fitted[place], nodules_at_wall_inside=[nan] * N)
-    assert "no tested slice" in lungs.judge_nodules("claim", {place: none}).why
+    nan = float("nan")
+    assert nodules(fitted, [1.0] * 4 + [nan] * (N - 4)).verdict == INCONCLUSIVE
+    assert "undefined on every image" in nodules(fitted, [nan] * N).why
 
 
 def test_the_hardest_slices_are_of_different_scans(fitted):

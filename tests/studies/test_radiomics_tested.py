@@ -13,8 +13,8 @@ from softmask.config import Config
 from softmask.errors import DataError
 from softmask.measure.classification import CLASSIFIERS
 from softmask.measure.radiomics import FEATURES
-from softmask.report import verdicts
 from softmask.report.result import ResultTable, join
+from softmask.studies import claims
 from softmask.studies import radiomics_tested as study
 from softmask.studies.radiomics import FEATURE_SETS, FIRST_ORDER, WHOLE, Nodules
 
@@ -77,12 +77,12 @@ def test_a_set_that_some_nodules_lack_is_tested_on_the_others_and_compared_with_
 
 def test_the_claim_is_the_papers_over_every_classifier_and_both_data_sets(found):
     assert study.CLAIM in papers.load("casgan").claims
-    pairs = study.pairs("soft_roi", "binary_roi")
+    pairs = study.CLAIM.pairs
     assert len(pairs) == 2 * len(CLASSIFIERS)
-    verdict = verdicts.judge(study.CLAIM, pairs, study.scores(found))
-    assert all(one.test.n == N for one in verdict.pairs)
+    verdict = claims.judge(study.CLAIM, study.scores(found))
+    assert all(one.outcome.difference.images == N for one in verdict.pairs)
     assert str(pairs[2]) == "soft mask over binary mask, SVM"
-    assert {pair.better for asked in study.CONTROLS.values() for pair in asked} <= set(FEATURE_SETS)
+    assert {pair.better for asked in study.CONTROLS for pair in asked.pairs} <= set(FEATURE_SETS)
 
 
 def test_intervals_hold_their_values_and_rows_are_told_apart(found):

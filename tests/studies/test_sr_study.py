@@ -88,7 +88,7 @@ def test_interpolations_come_from_one_record_and_rows_from_every_seed(fitted):
     assert found["srgan", "psnr"].values.shape == (2, N)
     first = fitted["content_only", "lnsm"][0].record
     np.testing.assert_array_equal(found["bilinear", "texture"].values[0], first.measures["texture_bilinear"])
-    assert found["srgan", "ssim"].groups == GROUPS
+    assert found["srgan", "ssim"].patients == GROUPS
 
 
 def test_a_record_without_interpolations_is_named(fitted):

@@ -15,7 +15,7 @@ from softmask.report import tables
 from softmask.runs import Record, Run, specs
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.record import Provenance, WeightsFile
-from softmask.runs.tables import rows_of
+from softmask.runs.tables import rows_of, spec
 from softmask.studies import training
 
 N, SIZE, EPOCHS = 6, 8, 3
@@ -135,14 +135,14 @@ def test_infinite_distances_are_counted_and_left_out_of_the_mean(fitted):
 def on_folds(n=5):
     full = Config.from_parameters("full", "embedded", seeds=2)
     specs_of = rows_of(["unet"], "isbi2012", full)["unet", "isbi2012"]
-    assert [spec.dataset for spec in specs_of] == list(SECTION_FOLDS)
-    assert {spec.seed for spec in specs_of} == {2020}
+    assert [one.dataset for one in specs_of] == list(SECTION_FOLDS)
+    assert {one.seed for one in specs_of} == {2020}
     runs = []
-    for number, spec in enumerate(specs_of[:n]):
-        record = record_of(spec)
+    for number, fold in enumerate(specs_of[:n]):
+        record = record_of(fold)
         names = tuple(f"isbi2012/section-{6 * number + i:02d}" for i in range(N))
         predictions = {names[0]: record.predictions[IDS[0]]}
-        runs.append(Run(spec, replace(record, ids=names, groups=names, predictions=predictions)))
+        runs.append(Run(fold, replace(record, ids=names, groups=names, predictions=predictions)))
     return runs
 
 
@@ -281,14 +281,55 @@ def test_other_data_behind_a_run_is_another_line(config, fitted):
 
 @pytest.mark.parametrize(
     ("dice", "best", "said"),
-    [([0.5, 0.6, 0.61, 0.62], 4, "still rising"), ([0.5, 0.6, 0.605, 0.609], 4, ""), ([0.5, 0.7, 0.6, 0.65], 2, ""),
-     ([0.5, 0.6], 2, "still rising"), ([0.5], 1, ""), ([0.6, 0.0, 0.0], 2, "finds nothing")],
+    [([0.5, 0.6, 0.61, 0.62], 4, "still rising"), ([0.5, 0.6, 0.605, 0.609], 4, ""),
+     ([0.5, 0.7, 0.6, 0.65], 2, "still rising"), ([*[0.5] * 6, 0.6, 0.62, 0.61, 0.615], 8, ""),
+     ([0.5, 0.6], 2, "still rising"), ([0.5], 1, "still rising"), ([0.6, 0.0, 0.0], 2, "finds nothing")],
 )  # fmt: skip
 def test_what_stopped_early_is_marked(fitted, dice, best, said):
     run = fitted["unet", "lidc"][0]
     record = replace(run.record, curves={"validation_dice": dice}, best_epoch=best)
     [line] = training.overview({("unet", "lidc"): [Run(run.spec, record)]}).to_dict("records")
     assert (line["at the end"], line["validation Dice"]) == (said, dice[best - 1])
+
+
+def test_scores_count_failed_seeds_and_leave_them_out(fitted):
+    one, two = fitted["unet", "lidc"]
+    failed = replace(two, record=replace(two.record, failed=True))
+    again = replace(one, record=replace(one.record, failures=({"validation_dice": (0.0,)},)))
+    made = training.scores({("unet", "lidc"): [again, failed]}, ["dice", "nothing"])
+    assert list(made) == [("unet", "lidc", "dice")]
+    scores = made["unet", "lidc", "dice"]
+    assert scores.values.tolist() == [list(one.record.measures["dice"])]
+    assert (scores.begun, scores.failed, scores.restarts, scores.fixed) == (2, 1, 1, False)
+    assert scores.curves == (one.record.curves["validation_dice"],)
+    all_failed = [replace(run, record=replace(run.record, failed=True)) for run in (one, two)]
+    assert training.scores({("unet", "lidc"): all_failed}, ["dice"])["unet", "lidc", "dice"].values.shape == (0, N)
+
+
+def test_a_tested_network_has_the_curves_of_its_training(config):
+    trained, tested = spec("dsnet", "lnsm", config), spec("dsnet", "lidc-500", config)
+    known = {("dsnet", "lnsm"): [Run(trained, replace(record_of(trained), failed=True))]}
+    runs = {("dsnet", "lidc-500"): [Run(tested, replace(record_of(tested), curves={}))]}
+    [alone] = training.scores(runs, ["dice"]).values()
+    assert (alone.curves, alone.failed) == ((), 0)
+    [found] = training.scores(runs, ["dice"], known).values()
+    assert (found.curves, found.failed) == ((), 1)
+    good = {("dsnet", "lnsm"): [Run(trained, record_of(trained))]}
+    [found] = training.scores(runs, ["dice"], good).values()
+    assert found.curves == (record_of(trained).curves["validation_dice"],)
+
+
+def test_a_classical_method_has_no_seeds(config):
+    classical = spec("graph_cut", "lidc-119", config)
+    [found] = training.scores({("graph_cut", "lidc-119"): [Run(classical, record_of(classical))]}, ["dice"]).values()
+    assert found.fixed
+
+
+def test_real_images_in_place_of_others_are_a_substitute(fitted):
+    [run, _] = fitted["unet", "lnsm"]
+    where = replace(run.record.provenance, origin="LIDC; in place of DeepLesion")
+    real = replace(run, spec=replace(run.spec, source="real"), record=replace(run.record, provenance=where))
+    assert [training.scores_of([one], lambda runs: np.zeros((1, N))).substitute for one in (run, real)] == [False, True]
 
 
 def test_parameters_are_told_row_by_row(fitted):

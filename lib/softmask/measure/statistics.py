@@ -7,7 +7,6 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import wilcoxon
 
 from softmask.errors import DataError
 
@@ -102,6 +101,8 @@ def paired_test(a: np.ndarray, b: np.ndarray, seed: int, groups: Sequence[Hashab
     Raises:
         DataError: for arrays of different length, infinite values, or no pair without NaN.
     """
+    from scipy.stats import wilcoxon  # a slow import
+
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if a.shape != b.shape or a.ndim != 1:
         raise DataError(f"a paired test needs two lists of one length, not shapes {a.shape} and {b.shape}")

@@ -1,6 +1,7 @@
 """The five papers as data: their printed tables, the list of their figures, their claims and settings."""
 
+from softmask.papers.claims import Claim, Pair
 from softmask.papers.names import display
 from softmask.papers.printed import NAMES, Paper, PrintedCell, PrintedTable, load, parse
 
-__all__ = ["NAMES", "Paper", "PrintedCell", "PrintedTable", "display", "load", "parse"]
+__all__ = ["NAMES", "Claim", "Pair", "Paper", "PrintedCell", "PrintedTable", "display", "load", "parse"]

@@ -34,3 +34,8 @@ def display(kind: str, name: str) -> str:
         if kind == "metrics" and name.startswith(f"dice_{word}_"):
             return f"Dice {word} {display('rows', name.removeprefix(f'dice_{word}_'))}"
     return names[kind].get(name, name.replace("_", " "))
+
+
+def known(kind: str) -> frozenset[str]:
+    """The identifiers that are listed, of a kind as in :func:`display`."""
+    return frozenset(_names()[kind])

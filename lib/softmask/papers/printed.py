@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from softmask.errors import ConfigError, DataError
+from softmask.papers import claims
+from softmask.papers.claims import Claim
 
 NAMES = ("casgan", "softgan", "dsnet-v1", "dsnet-v2", "lgan")
 
@@ -113,7 +115,7 @@ class Paper:
     citation: Mapping[str, Any]
     tables: Mapping[str, PrintedTable]
     figures: Mapping[str, str]
-    claims: tuple[str, ...]
+    claims: tuple[Claim, ...]
     settings: Mapping[str, Any]
     speed: Mapping[str, Any]
 
@@ -148,19 +150,25 @@ def parse(content: Mapping[str, Any]) -> Paper:
     """A :class:`Paper` from the content of such a YAML file.
 
     Raises:
-        DataError: names the table and row that does not fit its layout.
+        DataError: names the table and row, or the claim, that does not fit.
     """
     need = ("paper", "citation", "units", "tables", "figures", "claims")
     missing = [key for key in need if key not in content]
     if missing:
         raise DataError(f"printed numbers of {content.get('paper', 'a paper')}: no {', '.join(missing)}")
     name = content["paper"]
+    tables = {key: _table(name, key, table, content["units"]) for key, table in content["tables"].items()}
+    printed = [cell for table in tables.values() for cell in table.cells()]
     return Paper(
         name=name,
         citation=content["citation"],
-        tables={key: _table(name, key, table, content["units"]) for key, table in content["tables"].items()},
+        tables=tables,
         figures=dict(content["figures"]),
-        claims=tuple(content["claims"]),
+        claims=claims.parse(
+            name,
+            content["claims"],
+            {(cell.row, cell.dataset, cell.metric): (cell.mean, cell.unit) for cell in printed},
+        ),
         settings=content.get("settings", {}),
         speed=content.get("speed", {}),
     )

@@ -88,7 +88,7 @@ class NotebookEntry:
 
 @dataclass(frozen=True)
 class ClaimEntry:
-    """A paper's claim and its verdict: ``holds``, ``does not hold``, ``inconclusive``, ``not run yet`` or ``damaged``.
+    """A paper's claim and its verdict: one of :data:`softmask.report.verdicts.VERDICTS`, or ``damaged``.
 
     Attributes:
         why: in words.
@@ -234,7 +234,7 @@ def _figure(config: Config, paper: str, name: str, shows: str) -> FigureEntry:
 
 
 def _claims(config: Config, paper: str) -> list[ClaimEntry]:
-    claims = papers.load(paper).claims
+    claims = [claim.words for claim in papers.load(paper).claims]
     try:
         known = verdicts.read(paper, config)
     except DataError as error:

@@ -18,7 +18,7 @@ from softmask.report.contents import Contents, TableEntry
 if TYPE_CHECKING:
     import pandas as pd
 
-VERDICTS = (verdicts.HOLDS, verdicts.FAILS, verdicts.INCONCLUSIVE, contents.NOT_RUN, contents.DAMAGED)
+VERDICTS = (*verdicts.VERDICTS, contents.DAMAGED)
 TABLES = (contents.FILLED, contents.PARTLY, contents.NOT_RUN, contents.DAMAGED)
 FIGURES = (contents.DRAWN, contents.PARTLY_DRAWN, contents.NOT_RUN, contents.DAMAGED)
 _RUN = re.compile(r"(\w+)-(embedded|real)(?:-([1-9]\d*)seeds)?")

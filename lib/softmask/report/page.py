@@ -40,6 +40,10 @@ _VERDICT_CLASS = {
     verdicts.HOLDS: "filled",
     verdicts.FAILS: "damaged",
     verdicts.INCONCLUSIVE: "partly",
+    verdicts.UNDERTRAINED: "none",
+    verdicts.FAILED_TRAINING: "none",
+    verdicts.NOT_FINISHED: "none",
+    verdicts.REPORTED: "none",
     contents.NOT_RUN: "none",
     contents.DAMAGED: "damaged",
 }
@@ -144,8 +148,8 @@ def _claims(
     ]
     return [
         {
-            "words": overview.claim_words(claim),
-            "verdicts": [one for one in everywhere if one[1].claim == claim and one[1].paper == paper],
+            "words": overview.claim_words(claim.words),
+            "verdicts": [one for one in everywhere if one[1].claim == claim.words and one[1].paper == paper],
         }
         for claim in papers.load(paper).claims
     ]

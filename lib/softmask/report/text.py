@@ -11,8 +11,6 @@ from softmask.data.words import SUBSTITUTE
 from softmask.papers.printed import MATRIX
 from softmask.report.result import PRINTED, WORKBOOK, JoinedCell
 
-NOT_RUN = "not run yet"
-"""State of a table, figure or claim."""
 NOT_FINISHED = "not finished"
 """In place of our number, where none of its runs is finished."""
 NOTHING_PRINTED = "–"

@@ -9,6 +9,7 @@ import numpy as np
 
 from softmask.measure.calibration import Calibration
 from softmask.measure.soft import soft_head
+from softmask.measure.verdicts import CONTRADICTED, FAILED_TRAINING, HOLDS, INCONCLUSIVE, NO_GAIN, UNDERTRAINED
 from softmask.papers import display
 from softmask.report import figures, panels
 from softmask.report.panels import Panel
@@ -28,6 +29,16 @@ MARKERS = "osD^vP*"
 TRUTH = figures.COLORS[0]
 FEW_PIXELS = 30
 """A bin of the reliability curve with fewer pixels than this is not drawn."""
+
+MARKS = {
+    HOLDS: ("o", DARK[2], DARK[2]),
+    CONTRADICTED: ("X", DARK[1], DARK[1]),
+    NO_GAIN: ("v", DARK[1], DARK[1]),
+    INCONCLUSIVE: ("o", "white", "black"),
+    UNDERTRAINED: ("s", "white", "0.6"),
+    FAILED_TRAINING: ("s", "0.6", "0.6"),
+}
+"""Marker, face and edge of a pair by its verdict."""
 
 _LOSSES = {"loss_dice": "Dice (binary mask)", "loss_soft_l1": "L1 (soft mask)", "loss_gan": "GAN"}
 
@@ -197,9 +208,7 @@ def compared(
 
 
 def differences(verdicts: Sequence[Verdict], measure: str = "Dice") -> Figure | None:
-    """Every pair of every claim: its difference with interval, each seed's own as a dash; a panel for each data set.
-
-    A filled point holds, a cross does not, an open circle is inconclusive.
+    """Every pair of every claim: its difference with the 95 % interval; a panel for each data set.
 
     Args:
         measure: what the differences are of, in words.
@@ -210,30 +219,30 @@ def differences(verdicts: Sequence[Verdict], measure: str = "Dice") -> Figure | 
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
 
-    numbered = [(n, one) for n, verdict in enumerate(verdicts, 1) for one in verdict.pairs if one.test]
+    numbered = [(n, one) for n, verdict in enumerate(verdicts, 1) for one in verdict.pairs if one.outcome.difference]
     if not numbered:
         return None
+    [unit] = {verdict.unit for verdict in verdicts if verdict.pairs}
     datasets = list(dict.fromkeys(one.pair.dataset for _, one in numbered))
     names = list(dict.fromkeys(f"{n}. {one.pair}" for n, one in numbered))
     size = (5.0 * len(datasets) + 4.5, 0.5 * len(names) + 2.2)
     fig, axes = plt.subplots(1, len(datasets), figsize=size, squeeze=False, sharey=True, sharex=True)
-    markers = {"holds": ("o", DARK[2], DARK[2]), "does not hold": ("X", DARK[1], DARK[1]),
-               "inconclusive": ("o", "white", "black")}  # fmt: skip
     for dataset, ax in zip(datasets, axes[0], strict=True):
         ax.axvline(0, color="0.5", linestyle=":")
         for n, one in numbered:
             if one.pair.dataset != dataset:
                 continue
-            place = names.index(f"{n}. {one.pair}")
-            marker, face, edge = markers[one.verdict]
-            ax.plot([100 * one.test.low, 100 * one.test.high], [place, place], color=edge)
-            ax.plot(100 * np.array(one.by_seed), [place] * len(one.by_seed), "|", color="0.4", markersize=16)
-            ax.plot(100 * one.test.mean_difference, place, marker, color=face, markeredgecolor=edge, markersize=10)
-        ax.set(title=display("datasets", dataset), xlabel=f"difference in {measure}\n(percentage points)")
+            place, difference = names.index(f"{n}. {one.pair}"), one.outcome.difference
+            marker, face, edge = MARKS[one.outcome.verdict]
+            ax.plot([difference.low, difference.high], [place, place], color=edge)
+            ax.plot(difference.mean, place, marker, color=face, markeredgecolor=edge, markersize=10)
+        ax.set(title=display("datasets", dataset), xlabel=f"difference in {measure}\n({unit})")
         ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
+    drawn = {one.outcome.verdict for _, one in numbered}
     entries = {
         name: Line2D([], [], marker=marker, color="none", markerfacecolor=face, markeredgecolor=edge, markersize=10)
-        for name, (marker, face, edge) in markers.items()
+        for name, (marker, face, edge) in MARKS.items()
+        if name in drawn
     }
     outside_legend(fig, entries, columns=3)
     return fig

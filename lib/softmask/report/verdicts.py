@@ -1,191 +1,157 @@
-"""Whether a paper's claim holds on our own runs: a verdict from paired tests over test images, and from every seed.
+"""Verdicts on the papers' claims for people: sentences, frames, the workbook's tables, and the files between them.
 
-The rule. A claim says that one method is better than another, often of many pairs at once. For each pair:
-
-- The images on which the measure is defined for both methods and every seed count; what follows is over these alone.
-- Values are averaged over seeds, image by image; the differences between the two methods get a 95 % bootstrap interval
-  of their mean that draws whole patients, and a two-sided Wilcoxon signed-rank test over the patients' mean
-  differences (:func:`paired_test`). In the interval every image weighs the same, so patients with many images weigh
-  more; in the ranks every patient weighs the same.
-- The pair *holds* where the interval lies above 0, the ranks favour the better method with an uncorrected p below 0.05,
-  and every seed alone has a mean difference above 0.
-- It *does not hold* where the opposite is shown: the interval lies below 0, the ranks favour the worse method with p
-  below 0.05 after Holm's correction for the claim's pairs that are run, and every seed alone has a mean difference
-  below 0.
-- Otherwise it is *inconclusive*: the images or the seeds do not decide. An interval that contains 0 is no evidence of
-  equality. A pair with fewer than 10 patients is inconclusive, too: neither interval nor ranks can be trusted then.
-
-A claim holds only where all of its pairs do; so many conditions at once need no correction (an intersection-union
-test). It does not hold where one of them does not; there one chance result among many would be enough, hence Holm's
-correction. Else it is inconclusive, also where some of its methods are not run. One seed cannot disagree with itself,
-so the number of seeds stands beside every verdict.
+The rule stands in :mod:`softmask.measure.verdicts`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from scipy.stats import rankdata
-
 from softmask import papers
-from softmask.config import BASE_SEED, Config
+from softmask.config import Config
 from softmask.errors import DataError
 from softmask.files import read_json, write_atomic
-from softmask.measure.statistics import PairedTest, holm, paired_test
-from softmask.papers import display
+from softmask.measure.verdicts import (
+    CONTRADICTED,
+    FAILED_TRAINING,
+    FAILS,
+    HOLDS,
+    INCONCLUSIVE,
+    LEAST_PATIENTS,
+    NO_GAIN,
+    NOT_FINISHED,
+    NOT_RUN,
+    REPORTED,
+    UNDERTRAINED,
+    Outcome,
+    detectable,
+)
+from softmask.papers import Pair, display
+from softmask.papers.claims import UNITS
 from softmask.report.result import WORKBOOK, Cell, ResultTable
 from softmask.report.tables import to_json
-from softmask.report.text import NOT_A_RESULT, NOT_RUN
+from softmask.report.text import NOT_A_RESULT, NOTHING_PRINTED
 
 if TYPE_CHECKING:
     import pandas as pd
 
-HOLDS, FAILS, INCONCLUSIVE = "holds", "does not hold", "inconclusive"
-LEVEL = 0.05
-LEAST_PATIENTS = 10
-"""With fewer, a pair is inconclusive."""
-POINTS = "percentage points"
-"""Unit of differences between shares."""
+VERDICTS = (HOLDS, FAILS, INCONCLUSIVE, UNDERTRAINED, FAILED_TRAINING, NOT_FINISHED, REPORTED, NOT_RUN)
+"""Verdicts on a claim, in the order in which they are counted."""
+POINTS = UNITS["points"]
+SEEDS = (3, 5, 8)
+"""Numbers of seeds for which the smallest detectable difference is told."""
 
-
-@dataclass(frozen=True)
-class Pair:
-    """ "``better`` has the higher ``metric`` than ``worse`` on ``dataset``": two rows of the papers' tables.
-
-    The metric is a share in [0, 1] of which more is better, such as Dice.
-    """
-
-    better: str
-    worse: str
-    dataset: str
-    metric: str = "dice"
-
-    def __str__(self) -> str:
-        measure = "" if self.metric == "dice" else f", {display('metrics', self.metric)}"
-        return f"{display('rows', self.better)} over {display('rows', self.worse)}{measure}"
-
-
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """One method's values on a data set's test images.
-
-    Attributes:
-        ids, groups: (N,) of each image, its id and its patient.
-        values: (seeds, N); NaN where undefined.
-        source: ``real`` or ``embedded``.
-    """
-
-    ids: tuple[str, ...]
-    groups: tuple[str, ...]
-    values: np.ndarray
-    source: str
+_COUNTED = {
+    HOLDS: "{} hold",
+    CONTRADICTED: "{} contradicted",
+    NO_GAIN: "{} with no such gain",
+    INCONCLUSIVE: "{} inconclusive",
+    UNDERTRAINED: "{} undertrained",
+    FAILED_TRAINING: "{} with failed training",
+    NOT_RUN: "{} not run yet",
+}
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A pair with its verdict.
-
-    Attributes:
-        test: over images, values averaged over seeds; None where one of the methods is not run.
-        ranks: which method the test's ranks favour, and how much (:func:`rank_correlation`).
-        p_holm: the test's p value, corrected for the claim's pairs.
-        by_seed: mean difference of each seed alone, over the same images.
-    """
+    """A pair of a claim, with its verdict."""
 
     pair: Pair
-    verdict: str
-    test: PairedTest | None = None
-    ranks: float = float("nan")
-    p_holm: float = float("nan")
-    by_seed: tuple[float, ...] = ()
-    source: str = ""
+    outcome: Outcome
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim in the paper's order, its verdict, why in words, the fewest seeds behind it (0: not run), its pairs."""
+    """Verdict on a claim.
+
+    Attributes:
+        claim: its words.
+        why: one or two sentences, without the last full stop; empty where nothing was run.
+        deciding: number of the pair that decides it, counted from 0; None where there is none.
+        unit: of the differences, in words.
+    """
 
     claim: str
     verdict: str
-    why: str
-    seeds: int
-    pairs: tuple[Judged, ...]
+    why: str = ""
+    pairs: tuple[Judged, ...] = ()
+    deciding: int | None = None
+    unit: str = POINTS
 
 
-def judge(
-    claim: str, pairs: Sequence[Pair], scores: Mapping[tuple[str, str, str], Scores], seed: int = BASE_SEED
-) -> Verdict:
-    """The verdict on ``claim``, by the rule above.
-
-    Args:
-        scores: by (row, data set, metric); a pair that lacks one of its two is not run.
-        seed: of the bootstrap.
-
-    Raises:
-        DataError: two methods measured on different test images, or with different numbers of seeds.
-    """
-    compared = [_compare(pair, scores, seed) for pair in pairs]
-    adjusted = holm([one.test.p if one.test else np.nan for one in compared])
-    judged = [_decided(replace(one, p_holm=float(p))) for one, p in zip(compared, adjusted, strict=True)]
-    if all(one.verdict == NOT_RUN for one in judged):
-        return Verdict(claim, NOT_RUN, "none of its methods is run", 0, tuple(judged))
-    there = [one for one in judged if one.test]
-    if not there:
-        return Verdict(claim, INCONCLUSIVE, "its measures are undefined on every test image", 0, tuple(judged))
-    of = {name: sum(one.verdict == name for one in judged) for name in (HOLDS, FAILS, INCONCLUSIVE, NOT_RUN)}
-    verdict = HOLDS if of[HOLDS] == len(judged) else FAILS if of[FAILS] else INCONCLUSIVE
-    counts = ", ".join(f"{name} {count}" for name, count in of.items() if count)
-    seeds = min(len(one.by_seed) for one in there)
-    number = f"{len(judged)} comparison{'' if len(judged) == 1 else 's'}"
-    why = f"{number}: {counts}; {seeds} seed{'' if seeds == 1 else 's'}"
-    if few := sum(one.test.n_groups < LEAST_PATIENTS for one in there):
-        why += f"; {few} on fewer than {LEAST_PATIENTS} patients, too few to decide"
-    return Verdict(claim, verdict, why, seeds, tuple(judged))
+def sentence(verdict: str, pairs: Sequence[Judged], deciding: int | None, unit: str = POINTS) -> str:
+    """Why a claim has its verdict: the deciding pair with its interval and what is printed, how many pairs go which
+    way, and trainings that failed."""
+    if deciding is None:
+        return ""
+    parts = [_decided(pairs[deciding], unit)]
+    if len(pairs) > 1:
+        counts = Counter(one.outcome.verdict for one in pairs)
+        parts.append(
+            f"Of {len(pairs)} comparisons {', '.join(t.format(counts[v]) for v, t in _COUNTED.items() if counts[v])}"
+        )
+    if verdict not in (FAILED_TRAINING, UNDERTRAINED):
+        parts += list(_failures(pairs))
+    return ". ".join(parts)
 
 
-def _compare(pair: Pair, scores: Mapping[tuple[str, str, str], Scores], seed: int) -> Judged:
-    """The pair with its test, not decided yet."""
-    better, worse = (scores.get((row, pair.dataset, pair.metric)) for row in (pair.better, pair.worse))
-    if better is None or worse is None:
-        return Judged(pair, NOT_RUN)
-    if better.ids != worse.ids or better.groups != worse.groups:
-        raise DataError(f"{pair} on {pair.dataset}: measured on different test images; train both again")
-    if better.values.shape != worse.values.shape:
-        raise DataError(f"{pair} on {pair.dataset}: {len(better.values)} and {len(worse.values)} seeds; run as many")
-    ours, theirs = better.values.mean(axis=0), worse.values.mean(axis=0)  # (N,), NaN where a seed's value is
-    defined = ~np.isnan(ours - theirs)
-    if not defined.any():  # the PPV of a network that finds nothing
-        return Judged(pair, INCONCLUSIVE, source=better.source)
-    test = paired_test(ours, theirs, seed, better.groups)
-    by_seed = (better.values - worse.values)[:, defined].mean(axis=1)
-    ranks = rank_correlation((ours - theirs)[defined], np.array(better.groups)[defined])
-    return Judged(pair, INCONCLUSIVE, test, ranks, by_seed=tuple(map(float, by_seed)), source=better.source)
+def _decided(judged: Judged, unit: str) -> str:
+    pair, outcome = judged.pair, judged.outcome
+    where = f"{display('datasets', pair.dataset)} ({outcome.data})"
+    if outcome.verdict == FAILED_TRAINING:
+        row, training = next(one for one in _trained(judged) if one[1].obstacle == FAILED_TRAINING)
+        return f"{row} on {where}: {training.failed} of {training.begun} trainings failed to start"
+    if outcome.verdict == UNDERTRAINED:
+        row, training = next(one for one in _trained(judged) if one[1].obstacle == UNDERTRAINED)
+        return f"{row} on {where} was still learning{_rise(training.gain)}"
+    difference = outcome.difference
+    if difference is None:
+        return f"{pair} on {where}: undefined on every image"
+    found = f"{pair} on {where}: {difference.mean:.2f} {unit}"
+    if difference.patients < LEAST_PATIENTS:
+        return f"{found}, on {difference.patients} patients, too few to decide"
+    found += f" ({difference.low:.2f} to {difference.high:.2f})"
+    if pair.printed == pair.printed:  # not NaN
+        side = "inside" if _inside(judged) == "yes" else "outside"
+        found += f"; the printed {pair.printed:.2f} lie {side}"
+    return found + ("; one seed: the variance between seeds is unknown" if difference.one_seed else "")
 
 
-def rank_correlation(differences: np.ndarray, groups: Sequence[str]) -> float:
-    """The signed-rank test's direction: (W+ - W-) / (W+ + W-) of the groups' mean differences, in [-1, 1].
-
-    Kerby 2014's matched-pairs rank-biserial correlation. ``differences`` (N,) are without NaN; 0 where all are 0.
-    """
-    _, numbers = np.unique(groups, return_inverse=True)
-    means = np.bincount(numbers, weights=differences) / np.bincount(numbers)
-    means = means[means != 0]  # as in the test
-    ranks = rankdata(np.abs(means))
-    return float((np.sign(means) * ranks).sum() / ranks.sum()) if len(means) else 0.0
+def _rise(gain: float) -> str:
+    return f" when its training ended (validation Dice {gain:+.2g} over the last fifth)" if gain < 1 else ""
 
 
-def _decided(one: Judged) -> Judged:
-    if one.test is None or one.test.n_groups < LEAST_PATIENTS:
-        return one
-    if one.test.low > 0 and one.ranks > 0 and one.test.p < LEVEL and min(one.by_seed) > 0:
-        return replace(one, verdict=HOLDS)
-    if one.test.high < 0 and one.ranks < 0 and one.p_holm < LEVEL and max(one.by_seed) < 0:
-        return replace(one, verdict=FAILS)
-    return one
+def _trained(judged: Judged) -> list[tuple[str, object]]:
+    """Both methods of a pair, by name for people, with how their trainings went."""
+    names = [display("rows", row) for row in (judged.pair.better, judged.pair.worse)]
+    return list(zip(names, judged.outcome.trainings, strict=False))
+
+
+def _failures(pairs: Sequence[Judged]) -> Iterable[str]:
+    """Each network of which a training failed or was begun anew, once."""
+    told: dict[str, str] = {}
+    for judged in pairs:
+        for row, training in _trained(judged):
+            words = []
+            if training.failed:
+                words.append(f"{training.failed} of {training.begun} trainings failed to start")
+            if training.restarts:
+                words.append(f"{training.restarts} of {training.begun} begun anew")
+            if words:
+                told[f"{row} on {display('datasets', judged.pair.dataset)}"] = " and ".join(words)
+    return [f"{network}: {words}" for network, words in told.items()]
+
+
+def _inside(judged: Judged) -> str:
+    """Whether the interval holds the printed difference: ``yes``, ``no``, or a dash where one of them is missing."""
+    printed, difference = judged.pair.printed, judged.outcome.difference
+    if difference is None or not (difference.low <= difference.high and printed == printed):
+        return NOTHING_PRINTED
+    return "yes" if difference.low <= printed <= difference.high else "no"
 
 
 def frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
@@ -195,56 +161,83 @@ def frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
     return pd.DataFrame([(v.claim, v.verdict, v.why) for v in verdicts], columns=["claim", "verdict", "why"])
 
 
+def _seeds(judged: Judged) -> str:
+    """``3``, or ``3 and 2`` where the methods have different numbers of seeds."""
+    return " and ".join(map(str, dict.fromkeys(judged.outcome.difference.seeds)))
+
+
 def pairs_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
-    """One line for each pair of each claim; differences in percentage points, interval and p value as in the rule."""
+    """One line for each pair that is run; differences in the claim's unit and in its favour, with 95 % intervals."""
     import pandas as pd
 
-    return pd.DataFrame(
-        [
-            {
-                "claim": number,
-                "comparison": str(one.pair),
-                "data set": display("datasets", one.pair.dataset),
-                "difference": 100 * one.test.mean_difference,
-                "low": 100 * one.test.low,
-                "high": 100 * one.test.high,
-                "p": f"{one.test.p:.2g}",
-                "p (Holm)": f"{one.p_holm:.2g}",
-                "patients": one.test.n_groups,
-                "by seed": ", ".join(f"{100 * difference:.2f}" for difference in one.by_seed),
-                "verdict": one.verdict,
-            }
-            for number, verdict in enumerate(verdicts, start=1)
-            for one in verdict.pairs
-            if one.test
+    lines = [
+        {
+            "claim": number,
+            "comparison": str(judged.pair),
+            "data set": display("datasets", judged.pair.dataset),
+            "difference": judged.outcome.difference.mean,
+            "low": judged.outcome.difference.low,
+            "high": judged.outcome.difference.high,
+            "unit": verdict.unit,
+            "printed": judged.pair.printed,
+            "inside": _inside(judged),
+            "patients": judged.outcome.difference.patients,
+            "seeds": _seeds(judged),
+            "verdict": judged.outcome.verdict,
+        }
+        for number, verdict in enumerate(verdicts, start=1)
+        for judged in verdict.pairs
+        if judged.outcome.difference
+    ]
+    return pd.DataFrame(lines).round(dict.fromkeys(("difference", "low", "high", "printed"), 2))
+
+
+def detectable_frame(verdicts: Iterable[Verdict], seeds: Sequence[int] = SEEDS) -> pd.DataFrame:
+    """One line for each claim: the smallest difference that would be detected with so many seeds of each network, in
+    the pair that is hardest to decide, beside that pair's delta.
+
+    A claim is not decidable where delta is the smaller one. Claims whose pairs have a single seed are left out: the
+    variance between seeds is then unknown.
+    """
+    import pandas as pd
+
+    lines = []
+    for number, verdict in enumerate(verdicts, start=1):
+        known = [
+            judged
+            for judged in verdict.pairs
+            if judged.outcome.difference and detectable(judged.outcome.difference, seeds[0]) >= 0
         ]
-    ).round({"difference": 2, "low": 2, "high": 2})
+        if known:
+            worst = max(known, key=lambda judged: detectable(judged.outcome.difference, seeds[0]) - judged.pair.delta)
+            sizes = {f"{n} seeds": round(detectable(worst.outcome.difference, n), 2) for n in seeds}
+            place = {
+                "claim": number,
+                "hardest comparison": str(worst.pair),
+                "data set": display("datasets", worst.pair.dataset),
+            }
+            lines.append(place | {"delta": worst.pair.delta, **sizes, "unit": verdict.unit})
+    return pd.DataFrame(lines)
 
 
 def table(name: str, title: str, caption: str, verdicts: Iterable[Verdict]) -> ResultTable:
     """The workbook's table of all pairs that are run; a row begins with the number of its claim."""
-    cells = []
+    cells, nothing = [], float("nan")
     for number, verdict in enumerate(verdicts, start=1):
-        for one in verdict.pairs:
-            if one.test is None:
+        for judged in verdict.pairs:
+            pair, difference = judged.pair, judged.outcome.difference
+            if difference is None:
                 continue
-            measures = {
-                "difference": 100 * one.test.mean_difference,
-                "low": 100 * one.test.low,
-                "high": 100 * one.test.high,
-                "p": one.test.p,
-                "p_holm": one.p_holm,
-                "patients": float(one.test.n_groups),
-                "verdict": float("nan"),
-            }
-            counts = (one.test.n, len(one.by_seed), one.source)
-            for metric, value in measures.items():
-                note = one.verdict if metric == "verdict" else ""
-                cells.append(
-                    Cell(f"{number}. {one.pair}", one.pair.dataset, metric, value, float("nan"), *counts, note)
-                )
-    units = dict.fromkeys(("difference", "low", "high"), POINTS)
-    units |= {"p": "number", "p_holm": "number", "patients": "count", "verdict": "text"}
+            numbers = {"difference": difference.mean, "low": difference.low, "high": difference.high}
+            numbers |= {"printed": pair.printed, "patients": float(difference.patients)}
+            words = {"inside": _inside(judged), "unit": verdict.unit, "seeds": _seeds(judged)}
+            words["verdict"] = judged.outcome.verdict
+            source = "embedded" if judged.outcome.data == "simulated" else "real"
+            place, counts = (f"{number}. {pair}", pair.dataset), (difference.images, min(difference.seeds), source)
+            cells += [Cell(*place, metric, value, nothing, *counts) for metric, value in numbers.items()]
+            cells += [Cell(*place, metric, nothing, nothing, *counts, note) for metric, note in words.items()]
+    units = dict.fromkeys(("difference", "low", "high", "printed"), "number")
+    units |= {"patients": "count"} | dict.fromkeys(("inside", "unit", "seeds", "verdict"), "text")
     return ResultTable(WORKBOOK, name, title, caption, cells, units)
 
 
@@ -277,7 +270,7 @@ def write(paper: str, verdicts: Sequence[Verdict], config: Config, by_readers: S
 
 def _others(paper: str, mine: Container[str], config: Config) -> dict[str, list[dict]]:
     """What the file holds on claims of the paper that are not among ``mine``."""
-    others = [claim for claim in papers.load(paper).claims if claim not in mine]
+    others = [claim.words for claim in papers.load(paper).claims if claim.words not in mine]
     try:
         content = read_json(path_of(paper, config))
         parts = {part: {str(one["claim"]): one for one in content[part]} for part in ("claims", "by_readers")}
@@ -287,7 +280,7 @@ def _others(paper: str, mine: Container[str], config: Config) -> dict[str, list[
 
 
 def _in_order(paper: str, found: list[dict]) -> list[dict]:
-    order = papers.load(paper).claims
+    order = [claim.words for claim in papers.load(paper).claims]
     return sorted(found, key=lambda one: order.index(one["claim"]) if one["claim"] in order else len(order))
 
 
@@ -303,8 +296,10 @@ def read(paper: str, config: Config) -> dict[str, dict[str, str]]:
         return {}
     try:
         content = read_json(path, "run its notebook again")
+        if unknown := {str(one["verdict"]) for one in content["claims"]}.difference(VERDICTS):
+            raise LookupError(f"no verdict is called {min(unknown)!r}")
         readers = {
-            str(one["claim"]): f"{one['verdict']} ({one['why']})"
+            str(one["claim"]): f"{one['verdict']}{' (' + str(one['why']) + ')' if one['why'] else ''}"
             for one in content["by_readers"]
             if one["verdict"] != NOT_RUN
         }

@@ -3,7 +3,7 @@ annotations say of the doctors, and whether the papers' own tables bear out thei
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,13 +11,12 @@ import pandas as pd
 from softmask import papers
 from softmask.config import BASE_SEED
 from softmask.measure.statistics import bootstrap_interval
+from softmask.measure.verdicts import BETTER
 from softmask.papers import audit, display
 from softmask.papers.audit import MUST_HOLD, TO_EXPLAIN, Check, Finding
-from softmask.papers.printed import MATRIX
 from softmask.report.result import PRINTED, WORKBOOK, Cell, ResultTable
-from softmask.report.verdicts import POINTS, Pair
-from softmask.studies.claims import claims
-from softmask.studies.doctors import CONSENSUS, printed_matrix
+from softmask.report.verdicts import POINTS
+from softmask.studies.doctors import printed_matrix
 
 NODULES = 500
 """Nodules behind the papers' matrices of doctors."""
@@ -25,9 +24,6 @@ NODULES = 500
 DOCTORS = "doctors"
 
 MATRICES = (("casgan", "table-2"), ("dsnet-v1", "table-4"), ("dsnet-v2", "table-6"))
-
-_PRINTED_AS = {"iou": "mean_iou", "dice3d": "mean_dice3d", "dice_consensus50": f"dice_with_{CONSENSUS}"}
-"""Names in print of measures that claims are judged by, where they differ."""
 
 
 def every_check(nodules: pd.DataFrame) -> list[Check]:
@@ -69,36 +65,18 @@ def own_claims() -> Check:
     """Whether the printed means of every pair that a claim compares are in the claim's order."""
     checked, findings = 0, []
     for paper in papers.NAMES:
-        means = _means(paper)
-        for claim, pairs in claims(paper).items():
-            wrong = []
-            for pair in pairs:
-                better, worse = (_of(means, row, pair) for row in (pair.better, pair.worse))
-                if better is None or worse is None:
-                    continue
-                checked += 1
-                if not better > worse:
-                    wrong.append(f"{display('rows', pair.better)} {better:g}, {display('rows', pair.worse)} {worse:g}")
+        for claim in papers.load(paper).claims:
+            printed = [pair for pair in claim.pairs if pair.kind == BETTER and not np.isnan(pair.printed)]
+            wrong = [
+                f"{pair} on {display('datasets', pair.dataset)}: {pair.printed:g}"
+                for pair in printed
+                if pair.printed <= 0
+            ]
+            checked += len(printed)
             if wrong:
                 findings.append(Finding((f"{paper}: {claim}",), "; ".join(wrong), float(len(wrong)), "pairs"))
     rule = "the printed means are in the order that the claim says, pair by pair"
     return Check("claims and their own tables", rule, MUST_HOLD, checked, tuple(findings))
-
-
-def _means(paper: str) -> dict[tuple[str, str, str], float]:
-    """Every printed mean; of a matrix, under no data set."""
-    return {
-        (cell.row, "" if table.kind == MATRIX else cell.dataset, cell.metric): cell.mean
-        for table in papers.load(paper).tables.values()
-        for cell in table.cells()
-    }
-
-
-def _of(means: Mapping[tuple[str, str, str], float], row: str, pair: Pair) -> float | None:
-    metric = _PRINTED_AS.get(pair.metric, pair.metric)
-    dataset = "" if metric.startswith("dice_with_") else pair.dataset
-    value = means.get((row, dataset, metric))
-    return None if value is None or np.isnan(value) else value
 
 
 def check_table(checks: Sequence[Check], source: str, nodules: int) -> ResultTable:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,17 +16,26 @@ from torch.nn import functional as F
 from softmask.config import Config
 from softmask.label import soft_mask
 from softmask.measure.images import DOCTORS
+from softmask.measure.verdicts import Scores
 from softmask.nets.base import SegmentationNet
 from softmask.nets.srgan import SCALE, Generator
 from softmask.papers import display
 from softmask.report import diagrams
 from softmask.report.panels import Panel, grid
-from softmask.report.verdicts import Scores
 from softmask.runs.execute import Run
 from softmask.runs.inputs import feed
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.spec import SOFTENED, RunSpec
-from softmask.studies.training import Fitted, data_of, distinct, example_of, firsts, needs_of, succeeded, values_of
+from softmask.studies.training import (
+    Fitted,
+    data_of,
+    distinct,
+    example_of,
+    firsts,
+    needs_of,
+    scores_of,
+    values_of,
+)
 from softmask.train.losses import Batch
 
 if TYPE_CHECKING:
@@ -160,19 +171,23 @@ def thresholds(fitted: Fitted) -> dict[str, Any]:
     return {"thresholds": found}
 
 
-def doctors(fitted: Fitted, network: str = "casgan") -> dict[tuple[str, str, str], Scores]:
+def doctors(
+    fitted: Fitted, network: str = "casgan", known: Fitted = MappingProxyType({})
+) -> dict[tuple[str, str, str], Scores]:
     """What the claim about doctors compares: Dice with the 50 % consensus, of the network (a row) and of each doctor,
-    on the test images of its runs on ``lidc-500``; nothing without such a run. Doctors are the same for every seed."""
-    place = (network, "lidc-500")
-    runs = succeeded(fitted.get(place, []))
+    on the test images of its runs on ``lidc-500``; nothing without such a run.
+
+    Args:
+        known: runs among which the network's training is, whose curves count.
+    """
+    runs = fitted.get((network, "lidc-500"))
     if not runs:
         return {}
-    record, source = runs[0].record, runs[0].spec.source
-    measures = {network: "dice"} | {doctor: f"truth_{doctor}" for doctor in DOCTORS}
-    return {
-        (row, place[1], CONSENSUS50): Scores(record.ids, record.groups, values_of(runs, measure), source)
-        for row, measure in measures.items()
-    }
+    made = {network: scores_of(runs, partial(values_of, metric="dice"), [fitted, known])}
+    for doctor in DOCTORS:
+        same = scores_of(runs[:1], partial(values_of, metric=f"truth_{doctor}"))  # for every seed
+        made[doctor] = replace(same, curves=(), fixed=True)
+    return {(row, "lidc-500", CONSENSUS50): scores for row, scores in made.items()}
 
 
 def pictured(run: Run, config: Config, most: int = 3) -> list[list[Panel]]:

@@ -1,131 +1,102 @@
-"""What the papers' claims compare: each claim as pairs of rows, in the order in which the paper's file lists them."""
+"""The papers' claims judged by what was measured, and questions of the workbook's own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
-from types import MappingProxyType
+
+import numpy as np
 
 from softmask import papers
-from softmask.errors import ConfigError
-from softmask.measure.images import DOCTORS
-from softmask.nets.critics import CRITICS
-from softmask.report.verdicts import Pair, Verdict
+from softmask.errors import ConfigError, DataError
+from softmask.measure.verdicts import REPORTED, Outcome, Scores, judge_claim, judge_pair
+from softmask.papers import Claim, Pair
+from softmask.papers.claims import LARGEST_DELTA, UNITS
+from softmask.report.verdicts import Judged, Verdict, sentence
 from softmask.studies.training import CONSENSUS
 
-
-def over_all_others(paper: str, tables: Sequence[str], best: str, metrics: Sequence[str] = ("dice",)) -> list[Pair]:
-    """``best`` over every other row of each of ``tables``, on the tables' own data sets, by each of ``metrics``."""
-    return [
-        Pair(best, row, dataset, metric)
-        for metric in metrics
-        for name in tables
-        for dataset, rows in _rows(paper, name).items()
-        for row in rows
-        if row != best
-    ]
+Measured = Mapping[tuple[str, str, str], Scores]
+"""By row, data set and metric."""
 
 
-def over_doctors(network: str) -> list[Pair]:
-    """A network's Dice with the 50 % consensus over each doctor's, on the nodules that four doctors marked."""
-    return [Pair(network, doctor, "lidc-500", "dice_consensus50") for doctor in DOCTORS]
+def own(words: str, *pairs: tuple[str, str, str, str]) -> Claim:
+    """A question of the workbook's own: ``better``, ``worse``, data set and metric (a share) of each pair."""
+    return Claim(words, tuple(Pair(*names, delta=LARGEST_DELTA) for names in pairs))
 
 
-def each_step(paper: str, table: str) -> list[Pair]:
-    """Every row of an ablation over the one before it."""
-    return [Pair(b, a, dataset) for dataset, rows in _rows(paper, table).items() for a, b in pairwise(rows)]
-
-
-def _rows(paper: str, table: str) -> dict[str, list[str]]:
-    """The rows of a printed table, in print order, for each of its data sets."""
-    found: dict[str, list[str]] = {}
-    for cell in papers.load(paper).table(table).cells():
-        rows = found.setdefault(cell.dataset, [])
-        if cell.row not in rows:
-            rows.append(cell.row)
-    return found
-
-
-_PAIRS: Mapping[str, Sequence[Sequence[Pair]]] = MappingProxyType(
-    {
-        "casgan": (
-            [Pair("casgan_soft", "casgan_bin", "lnsm")],
-            [Pair("casgan_soft", "casgan_without_sr", "lnsm")],
-            over_all_others("casgan", ("table-1",), "casgan_soft"),
-            over_doctors("casgan"),
-            [
-                Pair(better, worse, dataset)
-                for dataset in ("isbi2012", "promise12")
-                for better, worse in (("cenet_plusplus", "cenet"), ("casgan_plusplus", "casgan_bin"))
-            ],
-            [],  # radiomics, in a notebook of its own (radiomics_tested)
-        ),
-        "softgan": (
-            over_all_others("softgan", ("table-1", "table-2"), "softgan"),
-            each_step("softgan", "table-3"),
-            over_all_others("softgan", ("table-4",), "soft_mask"),
-        ),
-        "dsnet-v1": (
-            over_all_others("dsnet-v1", ("table-1", "table-2"), "dsnet_v1", ("dice", "ppv")),
-            each_step("dsnet-v1", "table-3"),
-            [Pair("sdrfm", "edrfm", dataset) for dataset in ("lnsm", "lidc")],
-            over_doctors("dsnet_v1"),
-        ),
-        "dsnet-v2": (
-            over_all_others("dsnet-v2", ("table-1", "table-2"), "dsnet", ("dice", "sen", "ppv")),
-            each_step("dsnet-v2", "table-3"),
-            over_all_others("dsnet-v2", ("table-4",), "soft_mask"),
-            each_step("dsnet-v2", "table-5"),
-            over_doctors("dsnet"),
-            [],  # time, judged by what was measured (dsnet_cost)
-        ),
-        "lgan": (
-            [
-                Pair(f"lgan_{critic}", "baseline_unet", dataset, "iou")
-                for dataset in ("lidc-lung", "qin-lung")
-                for critic in CRITICS
-            ],
-            [
-                Pair("lgan_regression", row, dataset, "iou")
-                for dataset in ("lidc-lung", "qin-lung")
-                for row in ("baseline_unet", *(f"lgan_{critic}" for critic in CRITICS if critic != "regression"))
-            ],
-            over_all_others("lgan", ("table-4",), "lgan_regression", ("dice3d",)),
-            [],  # nodules, judged by what lies inside (lungs)
-        ),
-    }
+_PARTS = (
+    ("casgan_soft", "casgan_without_gan"),
+    ("casgan_soft", "casgan_bin"),
+    ("casgan_soft", "casgan_without_sr"),
+    ("unet_student", "unet_hard"),
 )
-
-
-ABLATION = (
-    Pair("casgan_soft", "casgan_without_gan", "lnsm"),
-    Pair("casgan_soft", "casgan_bin", "lnsm"),
-    Pair("casgan_soft", "casgan_without_sr", "lnsm"),
-    Pair("unet_student", "unet_hard", "lnsm"),
-)
+ABLATION = own("Every part adds to Dice on LNSM", *((*rows, "lnsm", "dice") for rows in _PARTS))
 """CasGAN's parts, one at a time: the discriminator, the soft label, the super-resolved image; and the teacher."""
 
-ABLATION_SOFT = tuple(replace(pair, metric="soft_dice") for pair in ABLATION)
+ABLATION_SOFT = own("Every part adds to soft Dice on LNSM", *((*rows, "lnsm", "soft_dice") for rows in _PARTS))
 
 
-def claims(paper: str) -> dict[str, Sequence[Pair]]:
-    """A paper's claims, word for word, and the pairs that each is about.
+def judge(claim: Claim, scores: Measured) -> Verdict:
+    """Verdict on a claim by the rule of :mod:`softmask.measure.verdicts`.
+
+    Args:
+        scores: a pair of which one of the two is missing is not run.
 
     Raises:
-        ConfigError: for a paper whose claims are not compared here; it lists those that are.
+        DataError: two methods measured on different test images; names the pair.
     """
-    if paper not in _PAIRS:
-        raise ConfigError(f"the claims of {paper!r} are not compared; choose one of {', '.join(_PAIRS)}")
-    return dict(zip(papers.load(paper).claims, _PAIRS[paper], strict=True))
+    unit = UNITS[claim.unit]
+    if not claim.judged:
+        return Verdict(claim.words, REPORTED, unit=unit)
+    verdict, outcomes, deciding = judge_claim([_outcome(pair, claim, scores) for pair in claim.pairs])
+    pairs = tuple(Judged(pair, outcome) for pair, outcome in zip(claim.pairs, outcomes, strict=True))
+    return Verdict(claim.words, verdict, sentence(verdict, pairs, deciding, unit), pairs, deciding, unit)
 
 
-def against_readers(pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs on LNSM that compare Dice, by Dice with the readers' consensus: LNSM's own truth is what the labelling
-    made."""
-    return [replace(pair, metric=CONSENSUS) for pair in pairs if pair.dataset == "lnsm" and pair.metric == "dice"]
+def _outcome(pair: Pair, claim: Claim, scores: Measured) -> Outcome:
+    better, worse = (scores.get((row, pair.dataset, pair.metric)) for row in (pair.better, pair.worse))
+    better, worse = (one and replace(one, values=claim.scale * one.values) for one in (better, worse))
+    if pair.at_least is not None and better is not None:
+        bound = np.full((1, len(better.ids)), pair.at_least)
+        worse = Scores(better.ids, better.patients, bound, better.source, fixed=True)
+    try:
+        return judge_pair(better, worse, pair.kind, pair.delta, pair.times, lower=claim.lower)
+    except DataError as error:
+        raise DataError(f"{pair} on {pair.dataset}: {error}") from error
+
+
+def find(paper: str, words: str) -> Claim:
+    """The claim of a paper whose words contain ``words``.
+
+    Raises:
+        ConfigError: unless it is one claim.
+    """
+    claims = [claim for claim in papers.load(paper).claims if words in claim.words]
+    if len(claims) != 1:
+        raise ConfigError(f"{paper} has {len(claims)} claims with {words!r}, not one")
+    return claims[0]
+
+
+def reported(claim: Claim, why: str) -> Verdict:
+    """What was measured for a claim that is not judged, in words."""
+    return Verdict(claim.words, REPORTED, why, unit=UNITS[claim.unit])
+
+
+def against_readers(claim: Claim) -> Claim:
+    """The claim with those of its pairs that compare Dice on LNSM, by Dice with the readers' consensus: LNSM's own
+    truth is what the labelling made."""
+    pairs = [pair for pair in claim.pairs if (pair.dataset, pair.metric) == ("lnsm", "dice")]
+    return replace(claim, pairs=tuple(replace(pair, metric=CONSENSUS) for pair in pairs))
 
 
 def by_dice(verdict: Verdict) -> Verdict:
     """The verdict with those of its comparisons that are of Dice, for a figure whose axis is Dice."""
-    return replace(verdict, pairs=tuple(one for one in verdict.pairs if one.pair.metric.startswith("dice")))
+    pairs = tuple(judged for judged in verdict.pairs if judged.pair.metric.startswith("dice"))
+    return replace(verdict, pairs=pairs, deciding=None)
+
+
+def of_unit(verdicts: Sequence[Verdict], unit: str) -> list[Verdict]:
+    """The verdicts whose differences are in ``unit``; the others, without pairs, keep their numbers."""
+    return [
+        verdict if verdict.unit == UNITS[unit] else replace(verdict, pairs=(), deciding=None) for verdict in verdicts
+    ]

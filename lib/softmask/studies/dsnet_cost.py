@@ -33,13 +33,12 @@ from softmask.nets.registry import n_parameters
 from softmask.nets.srgan import SCALE, Transferring, transferred
 from softmask.papers import display
 from softmask.report.result import Cell
-from softmask.report.verdicts import FAILS, HOLDS, INCONCLUSIVE, Verdict
 from softmask.runs.spec import RunSpec
 from softmask.train import seeded
 
 WITHOUT, HAVING = "without_transfer", "with_transfer"
-LIMIT = 4 / 3
-"""Of the ratio of times: what the paper's claim, "at most a third more", allows."""
+PRINTED_RATIO = 6.7 / 5.1
+"""Of the times with and without the transfer."""
 ROUNDS = (7, 200)
 """The fewest and the most measurements of each network; with fewer a median has no 95 % interval."""
 SECONDS: Mapping[str, float] = {"smoke": 1.0, "cpu": 5.0, "night": 5.0, "full": 10.0}
@@ -284,15 +283,9 @@ def all_cells(costs: Sequence[Cost], source: str) -> list[Cell]:
     return made
 
 
-def judge(claim: str, cost: Cost) -> Verdict:
-    """Whether the transfer costs at most a third more time, by :func:`chosen`.
-
-    It holds where the whole 95 % interval of the ratio lies at or below :data:`LIMIT`, does not hold where it lies
-    above it, and is inconclusive otherwise.
-    """
+def measured(cost: Cost) -> str:
+    """What was measured for the paper's claim about time, by :func:`chosen`, in words."""
     timed = chosen(cost)
     ratio, low, high = timed.ratio
-    verdict = HOLDS if high <= LIMIT else FAILS if low > LIMIT else INCONCLUSIVE
     where = f"{device_name(timed.device)}, one image at a time, width of {cost.width}"
-    why = f"measured ratio {ratio:.2f} ({low:.2f} to {high:.2f}), allowed {LIMIT:.2f}; {where}"
-    return Verdict(claim, verdict, why, 1, ())
+    return f"Ratio of times {ratio:.2f} ({low:.2f} to {high:.2f}), printed {PRINTED_RATIO:.2f}; {where}"

@@ -17,11 +17,16 @@ from softmask.config import BASE_SEED
 from softmask.data.sample import Sample
 from softmask.errors import ConfigError, LabelError
 from softmask.label import consensus, recist, soft_labels, trimap
+from softmask.label.grabcut import grabcut_mask
 from softmask.measure import segmentation, soft, statistics
+from softmask.measure.verdicts import Scores
 from softmask.papers import display
 
 PAIRS = (("mask_binary", "mask_soft"), ("readers_consensus", "readers_soft"), ("recist_grabcut", "recist_soft"))
 """Binary mask and soft mask of the papers' three strategies: the comparison behind their claim."""
+
+ITERATIONS = 6
+"""Of GrabCut, which CasGAN (section 3.1.2) says are twice as many as are needed where matting follows."""
 
 LABELS = (
     "mask_binary",
@@ -136,6 +141,41 @@ def against_readers(sample: Sample) -> list[dict]:
             }
         )
     return records
+
+
+def halved(sample: Sample) -> list[dict]:
+    """One record per label from a RECIST mark on the first reader's mask: GrabCut's mask after :data:`ITERATIONS` and
+    after half of them, and the soft mask from the latter, binarised at 0.5; each with its Dice with the 50 % consensus.
+
+    Raises:
+        LabelError: as :func:`labels_of`.
+    """
+    axes = recist.axes_from_mask(first_mask(sample))
+    everything, half = (grabcut_mask(sample.image, axes, n) for n in (ITERATIONS, ITERATIONS // 2))
+    soft_half = label.closed_form_alpha(sample.image, trimap.from_mask_and_axes(half, axes)) >= 0.5
+    consensus50 = consensus.fifty_percent(sample.masks)
+    return [
+        {
+            "sample": sample.id,
+            "patient": sample.patient,
+            "label": name,
+            "dice_consensus": float(segmentation.dice(mask, consensus50)),
+        }
+        for name, mask in (("grabcut_all", everything), ("grabcut_half", half), ("soft_half", soft_half))
+    ]
+
+
+def scores(records: pd.DataFrame, dataset: str, source: str, metric: str) -> dict[tuple[str, str, str], Scores]:
+    """What :func:`softmask.studies.claims.judge` compares, by (label, data set, metric); labels have no seeds.
+
+    Args:
+        records: of one label and sample each; every sample with every label.
+    """
+    made = {}
+    for name, of in records.groupby("label", sort=False):
+        names = (tuple(of["sample"]), tuple(of["patient"]))
+        made[str(name), dataset, metric] = Scores(*names, of[metric].to_numpy()[None], source, fixed=True)
+    return made
 
 
 def compare(

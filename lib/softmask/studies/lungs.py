@@ -7,7 +7,8 @@ LGAN (CMIG 2021), tables 2 to 4 and section 5. Every measure is taken at the siz
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -17,18 +18,25 @@ import torch
 from softmask import papers
 from softmask.config import BASE_SEED, Config
 from softmask.measure.lungs import dice3d, enlarge
-from softmask.measure.statistics import bootstrap_interval
+from softmask.measure.verdicts import Scores, median_scores
 from softmask.nets import build
 from softmask.nets.critics import CRITICS, Critic
 from softmask.papers import display
 from softmask.report.result import Cell
-from softmask.report.text import NOT_RUN
-from softmask.report.verdicts import FAILS, HOLDS, INCONCLUSIVE, LEAST_PATIENTS, Scores, Verdict
 from softmask.runs.execute import Run
 from softmask.runs.inputs import soft_masks
 from softmask.runs.prepared import Part
 from softmask.runs.tables import rows_of
-from softmask.studies.training import Fitted, data_of, firsts, note_of, spread_of, succeeded, values_of
+from softmask.studies.training import (
+    Fitted,
+    data_of,
+    firsts,
+    note_of,
+    scores_of,
+    spread_of,
+    succeeded,
+    values_of,
+)
 from softmask.train import seeded
 from softmask.train.device import pick
 from softmask.train.losses import Batch
@@ -37,8 +45,6 @@ from softmask.train.wasserstein import FASTEST, Wasserstein
 DICE3D = "dice3d"
 LEFT_BLANK = "left_blank"
 """Whether nothing is found in a slice without lung; the mean of it is a share."""
-KEPT = 0.95
-"""Share of the boundary nodules' pixels inside the predicted lung from which "contains" is taken to hold."""
 _STATISTICS = {"mean": np.mean, "median": np.median}
 _PIXELS = ("pixels_true", "pixels_found", "pixels_common")
 
@@ -131,46 +137,21 @@ def seed_spread(fitted: Fitted) -> dict[str, object]:
 
 
 def scores(fitted: Fitted) -> dict[tuple[str, str, str], Scores]:
-    """What :func:`softmask.report.verdicts.judge` compares: ``iou`` of slices and ``dice3d`` of scans, by row and data
-    set."""
-    found = {}
-    for (row, dataset), every in fitted.items():
-        runs = succeeded(every)
+    """What :func:`softmask.studies.claims.judge` compares, by row, data set and metric: ``iou`` and ``hausdorff`` of
+    slices, ``dice3d`` of scans, ``nodules_at_wall_inside``, and ``median_iou`` and so on, whose means are the medians
+    (:func:`softmask.measure.verdicts.median_scores`)."""
+    made = {}
+    for (row, dataset), runs in fitted.items():
         if not runs:
             continue
-        record, source = runs[0].record, runs[0].spec.source
+        for metric in ("iou", "hausdorff", "nodules_at_wall_inside"):
+            made[row, dataset, metric] = scores_of(runs, partial(_values, measure=metric), [fitted])
         scans = tuple(scans_of(runs[0]))
-        found[row, dataset, "iou"] = Scores(record.ids, record.groups, _values(runs, "iou"), source)
-        found[row, dataset, DICE3D] = Scores(scans, scans, dice3d_of(runs), source)
-    return found
-
-
-def judge_nodules(claim: str, fitted: Fitted, row: str = "lgan_regression", dataset: str = "lidc-lung") -> Verdict:
-    """Whether the predicted lung contains the nodules on its boundary.
-
-    Of each test scan, the mean share of its boundary nodules' pixels inside the predicted lung, averaged over seeds. It
-    holds where the lower end of the mean's 95 % bootstrap interval over scans is at least :data:`KEPT`, does not hold
-    where the upper end is below it, and is inconclusive otherwise and with too few scans.
-    """
-    runs = succeeded(fitted.get((row, dataset), []))
-    if not runs:
-        return Verdict(claim, NOT_RUN, "none of its methods is run", 0, ())
-    values = values_of(runs, "nodules_at_wall_inside").mean(axis=0)  # (N,)
-    groups = np.array(runs[0].record.groups)
-    defined = ~np.isnan(values)
-    by_scan = np.array([values[defined & (groups == scan)].mean() for scan in np.unique(groups[defined])])
-    if len(by_scan) == 0:
-        return Verdict(claim, INCONCLUSIVE, "no tested slice has a nodule on the boundary", len(runs), ())
-    mean, (low, high) = by_scan.mean(), bootstrap_interval(by_scan, BASE_SEED)
-    verdict = HOLDS if low >= KEPT else FAILS if high < KEPT else INCONCLUSIVE
-    if len(by_scan) < LEAST_PATIENTS:
-        verdict = INCONCLUSIVE
-    why = (
-        f"{100 * mean:.1f} % of the boundary nodules' pixels lie inside ({100 * low:.1f} to {100 * high:.1f}; "
-        f"{100 * KEPT:g} % is asked for), {int(defined.sum())} slices of {len(by_scan)} scans; "
-        f"{len(runs)} seed{'' if len(runs) == 1 else 's'}"
-    )
-    return Verdict(claim, verdict, why, len(runs), ())
+        made[row, dataset, DICE3D] = replace(scores_of(runs, dice3d_of, [fitted]), ids=scans, patients=scans)
+        for metric in ("iou", "hausdorff", DICE3D):
+            means = made[row, dataset, metric]
+            made[row, dataset, f"median_{metric}"] = replace(means, values=median_scores(means.values))
+    return made
 
 
 INPUTS: Mapping[str, str] = MappingProxyType(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from softmask.data.sample import Sample
 from softmask.label import consensus, recist, trimap
 from softmask.label.matting import closed_form_alpha
+from softmask.machine import cpu_model
 from softmask.measure import segmentation, soft
 from softmask.studies.labelling import first_mask
 
@@ -97,6 +98,18 @@ def compare_settings(sample: Sample) -> list[dict]:
             _score(sample, alpha, setting="trimap_radius", value="automatic" if value is None else str(value))
         )
     return records
+
+
+def measured(milliseconds: Mapping[str, float]) -> str:
+    """What was measured for the papers' claim about the time of labelling, in words.
+
+    Args:
+        milliseconds: of :func:`time_labelling`.
+    """
+    parts = [
+        f"{name} {milliseconds[name]:.0f} ms (printed {printed:g})" for name, printed in PAPER_MILLISECONDS.items()
+    ]
+    return f"On one core of {cpu_model()}: {', '.join(parts)}"
 
 
 def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5) -> dict[str, float]:

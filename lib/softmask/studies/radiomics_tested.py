@@ -19,10 +19,11 @@ from softmask.measure import classification
 from softmask.measure.agreement import icc
 from softmask.measure.classification import CLASSIFIERS, Chance, Predictions
 from softmask.measure.statistics import bootstrap_interval
-from softmask.papers import display
+from softmask.measure.verdicts import Scores
+from softmask.papers import Claim, display
 from softmask.parallel import map_items
 from softmask.report.result import Cell
-from softmask.report.verdicts import Pair, Scores
+from softmask.studies import claims
 from softmask.studies.radiomics import FEATURE_SETS, PAPER_NODULES, Nodules
 
 FAMILIES = ("firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm")
@@ -68,24 +69,23 @@ def row_of(features: str, classifier: str) -> str:
     return f"{display('rows', classifier)}, {display('rows', features)}"
 
 
-def pairs(better: str, worse: str) -> list[Pair]:
-    """``better`` features over ``worse`` ones in every classifier's accuracy (the pair's metric), on both data sets."""
-    return [
-        Pair(better, worse, dataset, f"acc_{classifier}") for dataset in PAPER_NODULES for classifier in CLASSIFIERS
-    ]
+def compared(words: str, better: str, worse: str) -> Claim:
+    """Whether ``better`` features give a higher accuracy than ``worse`` ones, by every classifier and on both sets."""
+    places = [(dataset, f"acc_{classifier}") for dataset in PAPER_NODULES for classifier in CLASSIFIERS]
+    return claims.own(words, *((better, worse, *place) for place in places))
 
 
-CLAIM = "soft-mask ROI > binary-mask ROI in accuracy for every classifier (table-5)"
-CONTROLS: Mapping[str, Sequence[Pair]] = MappingProxyType(
-    {
-        "The soft mask's region tells more than the binary mask grown to its area": pairs("soft_roi", "dilated_roi"),
-        "The binary mask grown to that area tells more than the binary mask": pairs("dilated_roi", "binary_roi"),
-        "First-order features weighted by alpha tell more than those of the binary mask": pairs(
-            "first_order_weighted", "first_order_binary"
-        ),
-    }
+CLAIM = next(claim for claim in papers.load("casgan").claims if claim.pairs and claim.pairs[0].better == "soft_roi")
+CONTROLS = (
+    compared("The soft mask's region tells more than the binary mask grown to its area", "soft_roi", "dilated_roi"),
+    compared("The binary mask grown to that area tells more than the binary mask", "dilated_roi", "binary_roi"),
+    compared(
+        "First-order features weighted by alpha tell more than those of the binary mask",
+        "first_order_weighted",
+        "first_order_binary",
+    ),
 )
-"""What is asked beside the paper's claim, and the pairs of each question."""
+"""What is asked beside the paper's claim."""
 
 
 def seeds_of(config: Config) -> list[int]:
@@ -129,7 +129,7 @@ def _named(nodules: Nodules) -> Iterator[None]:
 
 
 def scores(tests: Iterable[HeldOut]) -> dict[tuple[str, str, str], Scores]:
-    """What :func:`softmask.report.verdicts.judge` compares: for each seed, in what share of its repetitions each nodule
+    """What :func:`softmask.studies.claims.judge` compares: for each seed, in what share of its repetitions each nodule
     was called rightly. Without the sets that only some nodules have."""
     made = {}
     for one in tests:

@@ -20,12 +20,12 @@ import pandas as pd
 from softmask.config import BASE_SEED, Config
 from softmask.measure.resolution import INTERPOLATIONS, SCALE, interpolate, measure_upscaled
 from softmask.measure.statistics import holm, paired_test
+from softmask.measure.verdicts import Scores
 from softmask.papers import display
 from softmask.phantom.lidc import EmbeddedLidc
 from softmask.phantom.resolution import high_resolution
 from softmask.report.result import Cell
 from softmask.report.sr_panels import Example
-from softmask.report.verdicts import Scores
 from softmask.runs.execute import Run
 from softmask.studies.examples import spread
 from softmask.studies.training import Fitted, data_of, kind_of, values_of
@@ -174,7 +174,7 @@ def differences(measured: Measured) -> pd.DataFrame:
         if (ours, metric) not in measured or (theirs, metric) not in measured:
             continue
         first, second = measured[ours, metric], measured[theirs, metric]
-        test = paired_test(first.values.mean(axis=0), second.values.mean(axis=0), BASE_SEED, first.groups)
+        test = paired_test(first.values.mean(axis=0), second.values.mean(axis=0), BASE_SEED, first.patients)
         lines.append(
             {
                 "comparison": f"{display('rows', ours)} less {display('rows', theirs)}",

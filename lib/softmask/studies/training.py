@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -18,14 +19,14 @@ from softmask import papers
 from softmask.config import Config
 from softmask.data.crops import SECTION_FOLDS
 from softmask.data.experiments import dataset_name
-from softmask.data.words import data_kind, data_words
+from softmask.data.words import SUBSTITUTE, data_kind, data_words
 from softmask.errors import DataError, MissingData
 from softmask.files import sha256_of
 from softmask.measure import statistics
 from softmask.measure.calibration import Calibration
+from softmask.measure.verdicts import RISING, Scores, last_gain
 from softmask.report import provenance
 from softmask.report.result import Cell
-from softmask.report.verdicts import Scores
 from softmask.runs.execute import Run, fit
 from softmask.runs.plan import Planned
 from softmask.runs.prepared import Prepared, prepare
@@ -81,8 +82,6 @@ TERMS: Mapping[str, str] = MappingProxyType(
 )
 """On what terms a profile compares networks, for captions."""
 
-RISING = 0.01
-"""Gain in validation Dice over the last two epochs above which a training counts as stopped early."""
 
 NOTHING = 0.05
 """Validation Dice below which a training counts as failed."""
@@ -214,16 +213,49 @@ def values_of(runs: Sequence[Run], metric: str) -> np.ndarray:
     return np.array([run.record.measures[metric] for run in runs], dtype=float)
 
 
-def scores(fitted: Fitted, metrics: Sequence[str]) -> dict[tuple[str, str, str], Scores]:
-    """What :func:`softmask.report.verdicts.judge` compares, by (row, data set, metric), where it was measured."""
-    return {
-        (row, dataset, metric): Scores(
-            runs[0].record.ids, runs[0].record.groups, values_of(runs, metric), kind_of(runs[0])
-        )
-        for (row, dataset), runs in fitted.items()
-        for metric in metrics
-        if metric in runs[0].record.measures
-    }
+def scores(
+    fitted: Fitted, metrics: Sequence[str], known: Fitted = MappingProxyType({})
+) -> dict[tuple[str, str, str], Scores]:
+    """What :func:`softmask.studies.claims.judge` compares, by (row, data set, metric), where it was measured.
+
+    Args:
+        known: further runs, whose networks some of ``fitted`` only test.
+    """
+    made = {}
+    for (row, dataset), runs in fitted.items():
+        for metric in metrics:
+            if runs and metric in runs[0].record.measures:
+                made[row, dataset, metric] = scores_of(runs, partial(values_of, metric=metric), [fitted, known])
+    return made
+
+
+def scores_of(
+    runs: Sequence[Run], values: Callable[[Sequence[Run]], np.ndarray], known: Sequence[Fitted] = ()
+) -> Scores:
+    """The scores of a row's runs. A run whose training failed to start is counted and enters no value.
+
+    Args:
+        values: gives (seeds, N) of runs.
+        known: runs among which those are whose networks ``runs`` only test; their curves count.
+    """
+    trained = {run.spec: run.record for of in known for other in of.values() for run in other}
+    specs = [run.spec if run.spec.learns else run.spec.prior for run in runs]
+    records = [run.record if run.spec.learns else trained.get(spec) for run, spec in zip(runs, specs, strict=True)]
+    failed = [record is not None and record.failed for record in records]
+    good = [run for run, gone in zip(runs, failed, strict=True) if not gone]
+    kept = [record for record, gone in zip(records, failed, strict=True) if record is not None and not gone]
+    first = runs[0].record
+    return Scores(
+        first.ids,
+        first.groups,
+        values(good) if good else np.empty((0, len(first.ids))),
+        runs[0].spec.source,
+        curves=tuple(record.curves["validation_dice"] for record in kept if "validation_dice" in record.curves),
+        failed=sum(failed),
+        restarts=sum(bool(record.failures) for record in kept),
+        fixed=not any(specs),
+        substitute=kind_of(runs[0]) == SUBSTITUTE,
+    )
 
 
 def table_cells(paper: str, table: str, fitted: Fitted, besides: Sequence[str] = ()) -> list[Cell]:
@@ -385,8 +417,8 @@ def overview(fitted: Fitted) -> pd.DataFrame:
     """One line for each run: size, training, and where it was trained.
 
     ``failed starts`` counts the trainings that failed to start before the run's own, or instead of it.
-    ``at the end`` says ``still rising`` where the last epoch is the best and the validation Dice has gained more than
-    :data:`RISING` over the last two: more epochs would have changed the result. It says ``finds nothing`` where even
+    ``at the end`` says ``still rising`` where a pair with this training would be called undertrained
+    (:mod:`softmask.measure.verdicts`): more epochs would have changed the result. It says ``finds nothing`` where even
     the best epoch's validation Dice is below :data:`NOTHING`, and ``marks everything`` where
     :func:`marks_everything`: the training has failed, and its row says so.
     """
@@ -417,7 +449,7 @@ def _end(run: Run) -> str:
         return "finds nothing"
     if marks_everything(run):
         return "marks everything"
-    return "still rising" if best == len(dice) and dice[-1] - dice[-3:][0] > RISING else ""
+    return "still rising" if run.spec.learns and last_gain(dice) > RISING else ""
 
 
 def parameters_of(fitted: Fitted, rows: Iterable[str]) -> str:

@@ -1,0 +1,299 @@
+"""The rule of verdicts on scores made for the purpose, and how often its intervals hold the truth."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from softmask.errors import DataError
+from softmask.measure import verdicts
+from softmask.measure.verdicts import (
+    ADDS_LITTLE,
+    CONTRADICTED,
+    FAILED_TRAINING,
+    FAILS,
+    HOLDS,
+    INCONCLUSIVE,
+    NO_GAIN,
+    NOT_FINISHED,
+    NOT_RUN,
+    SUFFICES,
+    UNDERTRAINED,
+    Outcome,
+    Scores,
+    judge_claim,
+    judge_pair,
+)
+
+N = 120
+IDS = tuple(f"image {i}" for i in range(N))
+PATIENTS = tuple(f"p{i % 40}" for i in range(N))
+FLAT, RISING = (0.3, 0.6, 0.8, 0.801, 0.802), (0.3, 0.5, 0.6, 0.7, 0.8)
+BASE = 70 + 10 * np.random.default_rng(0).normal(size=N)  # what is common to all methods, in points
+
+
+def scores(mean=0.0, noise=0.1, seeds=3, spread=0.0, curve=FLAT, number=1, **more):
+    """A network that lies ``mean`` points above the others; ``noise`` of its images, ``spread`` of its seeds."""
+    random = np.random.default_rng(number)
+    values = BASE + mean + noise * random.normal(size=(seeds, N)) + spread * random.normal(size=(seeds, 1))
+    given = {"ids": IDS, "patients": PATIENTS, "values": values, "source": "real", "curves": (curve,) * seeds}
+    return Scores(**(given | more))
+
+
+def verdict(better, worse=None, *rest, **more):
+    return judge_pair(better, worse or scores(number=9), *rest, **more).verdict
+
+
+def test_a_rising_pair_is_not_judged():
+    for pair in ((scores(5, curve=RISING), scores(number=2)), (scores(5), scores(number=2, curve=RISING))):
+        judged = judge_pair(*pair, delta=1)
+        assert judged.verdict == UNDERTRAINED
+        assert judged.difference.low > 0  # shown all the same
+        assert np.isnan(judged.p)
+
+
+def test_the_rise_is_averaged_over_seeds():
+    curves = ((0.0, 0.0, 0.0, 0.0, 0.012), (0.5, 0.5, 0.5, 0.5, 0.5), (0.5, 0.5, 0.5, 0.5, 0.5))
+    assert verdict(scores(5, curves=curves)) == HOLDS
+    assert verdict(scores(5, curves=(curves[0], *curves[:2]))) == UNDERTRAINED
+
+
+@pytest.mark.parametrize(
+    ("curve", "gain"),
+    [((0.1, 0.2, 0.3, 0.5, 0.6), 0.1), ([0] * 6 + [0.2, 0.4] + [0.5, 0.7], 0.3), ((0.2, 0.5), 0.3),
+     ([*[0] * 9, 0.1, 0.2, 0.3, 0.4], 0.2), ((0.9, 0.1), -0.8)],
+)  # fmt: skip
+def test_the_last_gain_is_the_last_fifth_less_the_one_before(curve, gain):
+    assert verdicts.last_gain(curve) == pytest.approx(gain)
+
+
+def test_one_epoch_cannot_be_flat():
+    assert verdict(scores(5, curve=(0.9,))) == UNDERTRAINED
+
+
+def test_what_is_not_trained_cannot_be_undertrained():
+    reader = scores(0, seeds=1, curves=(), fixed=True)
+    judged = judge_pair(scores(5), reader)
+    assert judged.verdict == HOLDS
+    assert judged.difference.seed_variance[1] == 0
+    assert not judged.difference.one_seed
+
+
+def test_a_failed_seed_is_counted_and_enters_no_mean():
+    two = scores(5, seeds=2, failed=1, restarts=1)
+    judged = judge_pair(two, scores(number=2))
+    assert judged.verdict == HOLDS
+    assert judged.trainings[0] == verdicts.Training(3, 1, 1, pytest.approx(0.001))
+    assert judged.difference.seeds == (2, 3)
+    expected = two.values.mean() - scores(number=2).values.mean()
+    assert judged.difference.mean == pytest.approx(expected)
+
+
+def test_more_than_half_of_the_seeds_failed():
+    assert verdict(scores(5, seeds=1, failed=2)) == FAILED_TRAINING
+    assert verdict(scores(5, seeds=2, failed=2)) == HOLDS
+    none_left = scores(5, values=np.empty((0, N)), curves=(), failed=3)
+    judged = judge_pair(scores(5, curve=RISING), none_left)
+    assert (judged.verdict, judged.difference) == (FAILED_TRAINING, None)
+
+
+def test_a_certain_gain_of_a_fifth_of_a_point_holds_and_the_printed_four_lie_outside():
+    judged = judge_pair(scores(0.2, noise=0.01), scores(noise=0.01, number=2), delta=1)
+    assert judged.verdict == HOLDS
+    assert 0.15 < judged.difference.low < 0.2 < judged.difference.high < 0.25 < 4
+
+
+def test_equal_networks_show_no_such_gain_only_where_delta_is_excluded():
+    sure, unsure = ([scores(noise=noise, spread=noise, number=n) for n in (1, 2)] for noise in (0.02, 3))
+    assert verdict(*sure, delta=1) == NO_GAIN
+    assert verdict(*unsure, delta=1) == INCONCLUSIVE
+    assert verdict(*sure, delta=0.001) == INCONCLUSIVE
+    assert verdict(*sure) == INCONCLUSIVE  # without a printed gain there is none to miss
+
+
+def test_a_loss_is_contradicted_and_not_only_no_gain():
+    assert verdict(scores(-2), delta=1) == CONTRADICTED
+
+
+def test_a_distance_is_judged_the_right_way_round():
+    near, far = scores(-2), scores(number=2)
+    assert verdict(near, far, lower=True) == HOLDS
+    assert verdict(far, near, lower=True) == CONTRADICTED
+    assert judge_pair(near, far, lower=True).difference.mean == pytest.approx(2, abs=0.1)
+
+
+def test_infinite_distances_are_left_out_with_every_seed():
+    far = scores(number=2)
+    far.values[1, :5] = np.inf
+    difference = judge_pair(scores(-2), far, lower=True).difference
+    assert (difference.images, difference.left_out) == (N - 5, 5)
+
+
+@pytest.mark.parametrize(
+    ("mean", "noise", "said"),
+    [(0.1, 0.1, HOLDS), (-0.1, 0.1, HOLDS), (3, 0.1, CONTRADICTED), (-3, 0.1, CONTRADICTED), (1.2, 1, INCONCLUSIVE)],
+)
+def test_adding_little_is_being_inside_delta_on_both_sides(mean, noise, said):
+    assert verdict(scores(mean, noise), scores(noise=noise, number=3), ADDS_LITTLE, 1.0) == said
+
+
+@pytest.mark.parametrize(("mean", "said"), [(3, HOLDS), (-0.1, HOLDS), (-3, CONTRADICTED)])
+def test_what_suffices_is_not_worse_by_delta(mean, said):
+    assert verdict(scores(mean), None, SUFFICES, 1.0) == said
+
+
+def test_a_factor_asks_for_more_than_a_difference():
+    assert verdict(scores(5), None, "better", 1.0, 1.2) == CONTRADICTED
+    assert verdict(scores(20), None, "better", 1.0, 1.2) == HOLDS
+
+
+def test_seeds_widen_the_interval_and_are_not_paired_by_number():
+    calm, wild = (judge_pair(scores(1, spread=s), scores(spread=s, number=2)).difference for s in (0, 2))
+    assert wild.error > 3 * calm.error
+    a, b = scores(1, spread=2), scores(spread=2, number=2)
+    turned = replace(b, values=b.values[[2, 0, 1]])
+    first, second = judge_pair(a, b).difference, judge_pair(a, turned).difference
+    assert (first.low, first.high) == pytest.approx((second.low, second.high))
+
+
+def test_one_seed_is_judged_over_patients_alone_and_tells_so():
+    alone = judge_pair(scores(2, seeds=1), scores(seeds=1, number=2))
+    assert (alone.verdict, alone.difference.one_seed) == (HOLDS, True)
+    assert np.isnan(verdicts.detectable(alone.difference, 3))
+    borrowed = judge_pair(scores(2, seeds=1), scores(spread=2, number=2)).difference
+    assert not borrowed.one_seed
+    assert borrowed.seed_variance[0] == borrowed.seed_variance[1] > 0
+
+
+def test_fewer_than_ten_patients_decide_nothing():
+    for n, said in ((10, HOLDS), (9, INCONCLUSIVE), (1, INCONCLUSIVE)):
+        of = tuple(f"p{i % n}" for i in range(N))
+        assert verdict(scores(5, patients=of), scores(number=2, patients=of)) == said
+
+
+def test_measures_that_are_undefined_everywhere_decide_nothing():
+    judged = judge_pair(scores(values=np.full((3, N), np.nan)), scores(number=2))  # PPV of an empty prediction
+    assert (judged.verdict, judged.difference) == (INCONCLUSIVE, None)
+
+
+def test_other_images_are_refused():
+    with pytest.raises(DataError, match="different test images"):
+        judge_pair(scores(), scores(ids=IDS[::-1]))
+
+
+def test_data_in_words():
+    assert judge_pair(scores(), scores()).data == "real"
+    assert judge_pair(scores(substitute=True), scores()).data == "real, substitute"
+    assert judge_pair(scores(source="embedded"), scores()).data == "simulated"
+
+
+def outcome(said, p=float("nan")):
+    return Outcome(said, p=p)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        ([outcome(HOLDS, 0.9)] * 2, HOLDS),
+        ([outcome(HOLDS, 0.9), outcome(INCONCLUSIVE, 0.3)], INCONCLUSIVE),
+        ([outcome(HOLDS, 0.9), outcome(NO_GAIN, 0.001)], FAILS),
+        ([outcome(UNDERTRAINED), outcome(CONTRADICTED, 0.001)], FAILS),
+        ([outcome(UNDERTRAINED), outcome(HOLDS, 0.9)], UNDERTRAINED),
+        ([outcome(UNDERTRAINED), outcome(FAILED_TRAINING)], FAILED_TRAINING),
+        ([outcome(NOT_RUN), outcome(HOLDS, 0.9)], NOT_FINISHED),
+        ([outcome(NOT_RUN), outcome(UNDERTRAINED)], UNDERTRAINED),
+        ([outcome(NOT_RUN)] * 2, NOT_RUN),
+        ([], NOT_RUN),
+    ],
+)
+def test_a_claim_from_its_pairs(pairs, said):
+    assert judge_claim(pairs)[0] == said
+
+
+def test_one_weak_failure_among_many_pairs_is_not_enough():
+    weak, others = outcome(CONTRADICTED, 0.02), [outcome(INCONCLUSIVE, 0.5)] * 8
+    assert judge_claim([weak])[0] == FAILS
+    claim, pairs, deciding = judge_claim([*others, weak])
+    assert claim == INCONCLUSIVE
+    assert pairs[8].p_holm == pytest.approx(0.18)
+    assert deciding is not None
+
+
+def test_the_deciding_pair():
+    near, far = (judge_pair(scores(mean), scores(number=2)) for mean in (0.5, 5))
+    lost = judge_pair(scores(-5), scores(number=2))
+    assert judge_claim([far, near])[2] == 1
+    assert judge_claim([far, lost, near])[2] == 1
+    assert judge_claim([outcome(NOT_RUN), far])[2] == 1
+    assert judge_claim([outcome(NOT_RUN)])[2] is None
+
+
+@given(st.floats(-3, 3), st.sampled_from([0.0, 0.2, 1.0]), st.sampled_from(["better", ADDS_LITTLE, SUFFICES]))
+@settings(max_examples=60, deadline=None)
+def test_the_p_value_fails_a_pair_where_the_interval_does(mean, delta, kind):
+    judged = judge_pair(scores(mean, noise=1.5, spread=0.3), scores(noise=1.5, spread=0.3, number=5), kind, delta)
+    difference = judged.difference
+    if judged.verdict in (CONTRADICTED, NO_GAIN):
+        assert judged.p <= verdicts.ALPHA + 1e-9
+        assert difference.high < (delta if kind == "better" else np.inf)
+    elif judged.verdict == INCONCLUSIVE:
+        assert judged.p >= verdicts.ALPHA - 1e-9
+    assert difference.low <= difference.mean <= difference.high
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 4), st.integers(2, 4))
+@settings(max_examples=30, deadline=None)
+def test_the_other_way_round_is_the_same_with_a_minus(seed, first, second):
+    random = np.random.default_rng(seed)
+    a, b = (replace(scores(), values=random.normal(size=(n, N)), curves=()) for n in (first, second))
+    one, other = verdicts.compare(a, b), verdicts.compare(b, a)
+    assert (one.low, one.mean, one.high) == pytest.approx((-other.high, -other.mean, -other.low))
+    assert verdicts.compare(a, b, lower=True).mean == pytest.approx(-one.mean)
+
+
+def test_the_variance_of_patients_is_that_of_a_mean_where_all_have_one_image():
+    values = np.random.default_rng(3).normal(size=(1, N))
+    one = replace(scores(), values=values, patients=IDS, curves=())
+    nothing = replace(one, values=np.zeros((1, N)), fixed=True)
+    difference = verdicts.compare(one, nothing)
+    assert difference.error == pytest.approx(values.std(ddof=1) / np.sqrt(N))
+    assert difference.df == pytest.approx(N - 1)
+
+
+def test_more_seeds_detect_less_up_to_what_patients_leave():
+    difference = judge_pair(scores(noise=3, spread=1), scores(noise=3, spread=1, number=2)).difference
+    sizes = [verdicts.detectable(difference, n) for n in (2, 3, 5, 8, 10_000)]
+    assert sizes == sorted(sizes, reverse=True)
+    left = 2.8 * np.sqrt(difference.patient_variance)
+    assert sizes[-1] == pytest.approx(left, rel=0.05) or sizes[-1] > left
+    with pytest.raises(DataError, match="at least 2 seeds"):
+        verdicts.detectable(difference, 1)
+
+
+def test_scores_of_medians_have_them_as_means_and_their_spread():
+    random = np.random.default_rng(1)
+    samples = random.exponential(size=(400, 1, 101))
+    found = [verdicts.median_scores(values) for values in samples]
+    assert [one.mean() for one in found] == pytest.approx(np.median(samples, axis=(1, 2)))
+    claimed = np.sqrt(np.mean([one.var(ddof=1) / 101 for one in found]))
+    assert claimed == pytest.approx(np.median(samples, axis=(1, 2)).std(), rel=0.15)
+    holed = samples[0].copy()
+    holed[0, :50] = np.nan
+    assert np.isnan(verdicts.median_scores(holed)[0, :50]).all()
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize(("patients", "seeds"), [(50, 3), (180, 5)])
+def test_intervals_hold_the_truth_as_often_as_they_say(spread, patients, seeds):
+    """93 to 97 %, give or take what 500 draws leave; the ledger has 20,000 of each setting."""
+    share, _ = verdicts.coverage(spread, patients, seeds, 500, np.random.default_rng(11))
+    assert 0.93 - 0.02 < share < 0.97 + 0.015
+
+
+def test_seeds_left_out_of_the_interval_are_missed(monkeypatch):
+    """The check can fail: without the seeds' variance most intervals miss the truth."""
+    monkeypatch.setattr(verdicts, "_seed_parts", lambda *_: (0.0, 0.0))
+    share, _ = verdicts.coverage(2.0, 180, 3, 300, np.random.default_rng(11))
+    assert share < 0.8
