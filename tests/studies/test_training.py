@@ -174,13 +174,14 @@ def test_the_folds_of_a_specimen_are_one_run_with_all_test_images(config, monkey
 def test_a_fold_that_failed_fails_the_row_and_one_fold_is_no_joining(config):
     runs = on_folds()
     runs[3] = replace(runs[3], record=replace(runs[3].record, failed=True))
-    assert training.joined(runs)[0].record.failed
-    assert training.joined(runs[:1]) == runs[:1]
+    assert training.joined(runs, 5)[0].record.failed
+    assert training.joined(runs[:1], 1) == runs[:1]
+    assert training.joined(runs[:3], 5) == [], "not all folds are finished"
     said = training.sources_of({("unet", "isbi2012"): runs[:1]})
     assert said == "isbi2012 (simulated; one specimen, the first of 5 folds of neighbouring sections)"
     other = replace(runs[1], record=replace(runs[1].record, measures={"dice": (0.5,) * N}))
     with pytest.raises(DataError, match="other measures"):
-        training.joined([runs[0], other])
+        training.joined([runs[0], other], 2)
 
 
 def test_lidc_in_place_of_deeplesion_is_called_a_substitute(fitted):
@@ -190,7 +191,7 @@ def test_lidc_in_place_of_deeplesion_is_called_a_substitute(fitted):
     there = {("unet", "lnsm"): [run]}
     assert training.sources_of(there) == "lnsm (real, substitute)"
     assert training.extra_cells(there, ["dice"], there)[0].source == "substitute"
-    assert training.scores(there, ["dice"])["unet", "lnsm", "dice"].source == "substitute"
+    assert training.scores(there, ["dice"])["unet", "lnsm", "dice"].substitute
 
 
 def test_rows_of_the_same_runs_are_measured_once(fitted):

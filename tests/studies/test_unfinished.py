@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from softmask import papers
 from softmask.config import Config
 from softmask.measure.calibration import calibration
 from softmask.measure.resolution import INTERPOLATIONS
@@ -102,7 +103,7 @@ def test_without_any_record_the_printed_numbers_stand_beside_not_finished(config
 
 
 def judge(paper, scores):
-    return [verdicts.judge(claim, pairs, scores) for claim, pairs in claims.claims(paper).items()]
+    return [claims.judge(claim, scores) for claim in papers.load(paper).claims if claim.judged]
 
 
 def everything(fitted, config):
@@ -148,7 +149,7 @@ def test_rows_that_are_finished_stand_among_those_that_are_not(config, wanted, c
     assert "not finished" not in line_of(text, "unet") + line_of(text, "softgan")
     assert line_of(text, "infnet").count("not finished") == 3
     assert "- SoftGAN: 2 of 3 runs on LIDC finished" in text
-    assert f"lidc (embedded), 5 of {total} runs finished" in text
+    assert f"lidc (simulated), 5 of {total} runs finished" in text
     assert "2 to 3 seeds" in text
     assert entry.status == contents.PARTLY
     cells = {cell.key: cell for cell in entry.cells}
@@ -211,7 +212,6 @@ def test_lungs(config, finished):
     rows = lungs.all_cells(fitted)
     tables.write(tables.ResultTable("workbook", "lgan", "t", "c", rows, lungs.UNITS), config, {})
     judge("lgan", lungs.scores(fitted))
-    lungs.judge_nodules("claim", fitted)
     assert (training_panels.critic_health(training.curves_of(fitted, ["lgan_basic"])) is None) == (finished == ())
     plt.close("all")
 

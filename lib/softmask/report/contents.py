@@ -12,13 +12,14 @@ from softmask import papers
 from softmask.config import Config
 from softmask.errors import DataError
 from softmask.files import read_json
+from softmask.measure.verdicts import NOT_RUN
 from softmask.papers.printed import VALUES, PrintedTable
-from softmask.report import tables, text, verdicts
+from softmask.report import tables, verdicts
 from softmask.report.pictures import check
 from softmask.report.result import WORKBOOK, JoinedCell, ResultTable, join
 
 FILLED, PARTLY, DRAWN, PARTLY_DRAWN = "filled", "partly filled", "drawn", "partly drawn"
-NOT_RUN, DAMAGED = text.NOT_RUN, "damaged"
+DAMAGED = "damaged"
 _REMEDY = "run its notebook again"
 
 
