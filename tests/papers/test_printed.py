@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from softmask import papers
 from softmask.errors import ConfigError, DataError, SoftmaskError
+from softmask.papers import printed
 
 
 def cell(paper, table, row, dataset, metric):
@@ -174,3 +175,8 @@ ANYTHING = st.recursive(
 def test_nothing_but_our_own_errors_escapes(value, key):
     with contextlib.suppress(SoftmaskError):
         papers.parse(change("softgan", "table-3", **{key: value}))
+
+
+def test_a_key_that_stands_twice_is_an_error():
+    with pytest.raises(DataError, match="line 1: claims: stands there twice"):
+        printed._Loader("claims: [a]\ntables: {}\nclaims: [b]\n").get_single_data()

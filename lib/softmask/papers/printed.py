@@ -140,7 +140,13 @@ def load(paper: str) -> Paper:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, with :class:`Printed` for its floats."""
+    """YAML's safe loader, with :class:`Printed` for its floats; a key that stands twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        names = [key.value for key, _ in node.value]
+        if again := {name for name in names if names.count(name) > 1}:
+            raise DataError(f"line {node.start_mark.line + 1}: {', '.join(map(str, again))}: stands there twice")
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: Printed(loader.construct_scalar(node)))
