@@ -50,7 +50,7 @@ LUNGS = RunSpec(
     **COMMON | {"dataset": "lidc-lung", "source": "embedded", "size": 32},
 )
 PROVENANCE = Provenance(
-    data="da" * 32, code="c", origin="blobs", weights=None, seconds=1.5, device="cpu", cpu="a cpu", packages={},
+    data="da" * 32, numerics=1, origin="blobs", weights=None, seconds=1.5, device="cpu", cpu="a cpu", packages={},
     commit="c0ffee", dirty=False,
 )  # fmt: skip
 

@@ -99,7 +99,7 @@ def record_of(config, network="unet", **changes):
     measures = {
         "dice": [0.8, 0.0, 0.6], "ppv": [0.9, np.nan, 0.7], "hausdorff": [2, np.inf, 4], "hd95": [1, np.inf, 3],
     } | changes  # fmt: skip
-    about = {"data": "d", "code": "c", "origin": "", "weights": None, "seconds": 1.0, "device": "cpu", "cpu": "",
+    about = {"data": "d", "numerics": 1, "origin": "", "weights": None, "seconds": 1.0, "device": "cpu", "cpu": "",
              "packages": {}, "commit": None, "dirty": None}  # fmt: skip
     return Record(
         spec(network, "lidc", config), ids, ("p", "p", "q"), measures, {"validation_dice": [0.5, 0.7, 0.6]}, 2, 9, None,

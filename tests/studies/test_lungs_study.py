@@ -54,7 +54,7 @@ def record_of(spec, **measures):
         curves={"validation_dice": [0.3, 0.3]}, best_epoch=2, n_parameters=100,
         calibration=calibration(probabilities, probabilities > 0.4), predictions={},
         provenance=Provenance(
-            data="d" * 8, code="c" * 8, origin="made by a test", weights=WeightsFile(9, "w"), seconds=1.0,
+            data="d" * 8, numerics=1, origin="made by a test", weights=WeightsFile(9, "w"), seconds=1.0,
             device="cpu", cpu="a cpu", packages={}, commit="abc", dirty=False,
         ),
     )  # fmt: skip

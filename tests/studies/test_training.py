@@ -47,7 +47,7 @@ def record_of(spec, **measures):
         calibration=calibration(probabilities, probabilities > 0.4),
         predictions={IDS[i]: (255 * probabilities[i]).astype(np.uint8) for i in (0, 3)},
         provenance=Provenance(
-            data="d" * 8, code="c" * 8, origin="made by a test", weights=WeightsFile(9, "w"), seconds=12.5,
+            data="d" * 8, numerics=1, origin="made by a test", weights=WeightsFile(9, "w"), seconds=12.5,
             device="cpu", cpu="a cpu", packages={"torch": "2"}, commit="abc", dirty=False,
         ),
     )  # fmt: skip

@@ -79,12 +79,20 @@ def _specs(group: Group, config: Config) -> list[RunSpec]:
     for paper, rows in group.rows.items():
         for dataset in group.datasets:
             places = rows_of([row for row in rows if name_of(row, paper) in METHODS], dataset, config, paper)
-            for (row, _), seeds in places.items():
-                chosen += seeds
-                if row in group.doubled:
-                    settings = seeds[0].settings
-                    chosen.append(replace(seeds[0], settings=replace(settings, epochs=2 * settings.epochs)))
-    return chosen
+            chosen += [spec for seeds in places.values() for spec in seeds]
+    return chosen + [twice for _, twice in doubled(group, config).values()]
+
+
+def doubled(group: Group, config: Config) -> dict[tuple[str, str], tuple[RunSpec, RunSpec]]:
+    """The run of the first seed and that which is trained twice as long, by (row, data set)."""
+    pairs = {}
+    for paper, rows in group.rows.items():
+        for dataset in group.datasets:
+            chosen = [row for row in rows if row in group.doubled]
+            for place, [once, *_] in rows_of(chosen, dataset, config, paper).items():
+                longer = replace(once.settings, epochs=2 * once.settings.epochs)
+                pairs[place] = once, replace(once, settings=longer)
+    return pairs
 
 
 def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int:
