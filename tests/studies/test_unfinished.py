@@ -27,7 +27,7 @@ MEASURES = (
     *super_resolution.METRICS,
     *(f"{metric}_{method}" for metric in super_resolution.METRICS for method in INTERPOLATIONS),
 )  # fmt: skip
-PROVENANCE = Provenance("d" * 8, "c" * 8, "made by a test", None, 1.0, "cpu", "a cpu", {}, None, None)
+PROVENANCE = Provenance("d" * 8, 1, "made by a test", None, 1.0, "cpu", "a cpu", {}, None, None)
 
 
 @pytest.fixture
