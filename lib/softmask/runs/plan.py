@@ -157,7 +157,8 @@ def data_of(spec: RunSpec) -> tuple:
 def likeness(spec: RunSpec) -> tuple:
     """What two runs that take about the same time have in common."""
     losses = tuple(name for name, _ in spec.losses)
-    return spec.dataset, spec.network, spec.width, spec.channels, losses, spec.size, spec.n_train, spec.settings
+    size = (spec.size, spec.scale, spec.reduction)
+    return spec.dataset, spec.network, spec.width, spec.channels, losses, size, spec.n_train, spec.settings
 
 
 def records_folder(config: Config) -> Path:
