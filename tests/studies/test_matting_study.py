@@ -163,3 +163,8 @@ def test_images_are_enlarged_before_they_are_timed(sample, monkeypatch) -> None:
     times = matting.time_labelling([sample], size=96, repeats=1)
     assert set(sizes) == {(96, 96)}
     assert all(value > 0 for value in times.values())
+
+
+def test_the_time_is_told_beside_the_printed_one():
+    said = matting.measured({"trimap": 0.6, "matting": 9.3})
+    assert said.endswith(": trimap 1 ms (printed 5), matting 9 ms (printed 15)")
