@@ -78,7 +78,7 @@ def test_the_cascade_as_one_module_gives_what_its_parts_give():
         for scale, size in ((4, 256), (2, 128)):
             assert cascade.Cascade(generator, segmentor, scale)(image).shape == (1, 1, size, size)
         enlarged = torch.nn.functional.interpolate(image, scale_factor=4, mode="bilinear", align_corners=False)
-        expected = segmentor(torch.cat([generator(image), enlarged], dim=1))
+        expected = segmentor(torch.cat([enlarged, generator(image)], dim=1))
         torch.testing.assert_close(cascade.Cascade(generator, segmentor, 4)(image), expected)
 
 

@@ -6,14 +6,16 @@ with other modules in the place of the transfer.
 
 All of them see an image enlarged by interpolation, the same super-resolved, and the features F_SR that the last layer
 of the super-resolution network reads (:meth:`softmask.nets.srgan.Generator.features`). It is frozen: its features come
-as channels of the input, made once.
+as channels of the input, made once where they are averaged, and batch by batch at full size
+(:class:`softmask.nets.srgan.Transferring`).
 
 What the papers leave open, and what is done here: the context branch is one 3x3 convolution with ReLU, with as many
 channels as F_SR, since equation 14 adds its result to the detail branch's; the two vectors of equation 12 come from one
 dense layer each, after the common one with ReLU; where the ablations have no selection, the two branches count alike;
 what the transfer gives is brought to the image's own size by the backbone's down-sampling blocks (4x4 convolution,
 stride 2, ReLU), where the backbone works as without a transfer: a backbone at the enlarged size could not cost the
-third more that the paper measures.
+third more that the paper measures. With a reduction of 1 the backbone works, and answers, at the enlarged size
+(:data:`softmask.runs.methods.FORMS`).
 """
 
 from __future__ import annotations
