@@ -57,6 +57,7 @@ def test_seeds_are_the_profiles_own_unless_given() -> None:
     assert {name: Config.from_parameters(name, "embedded").seeds for name in PROFILES} == {
         "smoke": 1,
         "cpu": 1,
+        "night": 3,
         "full": 3,
     }
     assert Config.from_parameters("full", "embedded", 1).seeds == 1
@@ -73,7 +74,7 @@ def test_unknown_names_are_refused_with_those_that_are_known(name) -> None:
     with pytest.raises(ConfigError) as refused:
         Config.from_parameters(name, "embedded")
     assert repr(name) in str(refused.value)
-    assert "smoke, cpu, full" in str(refused.value)
+    assert "smoke, cpu, night, full" in str(refused.value)
     with pytest.raises(ConfigError) as refused:
         Config.from_parameters("cpu", name)
     assert repr(name) in str(refused.value)

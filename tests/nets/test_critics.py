@@ -24,7 +24,7 @@ def batch(side: int = 64) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def test_each_has_a_loss_and_a_row_of_the_tables() -> None:
-    assert [loss.critic for loss in LOSSES.values() if isinstance(loss, WassersteinLoss)] == list(CRITICS)
+    assert {loss.critic for loss in LOSSES.values() if isinstance(loss, WassersteinLoss)} == set(CRITICS)
     assert {f"lgan_{name}" for name in CRITICS} <= set(METHODS)
 
 

@@ -92,7 +92,7 @@ def test_the_state_stands_on_top(config):
     assert "1 of 26 printed tables filled, 1 partly" in found.words
     assert "1 of 38 printed figures drawn" in found.words
     assert "7 of 154 printed rows measured" in found.words
-    assert "2 real, 21 embedded of 516 printed cells" in found.words
+    assert "2 real, 21 simulated of 516 printed cells" in found.words
     assert "0 of 40 claims holds" in found.words
     assert "40 of 40 claims not run yet" in found.words
     assert "Numbers are from real data and, where there is none, from embedded data" in found.words

@@ -39,7 +39,7 @@ class Finished:
     def __init__(self, spec, names=(), folder="somewhere"):
         torch.manual_seed(len(spec.network))
         self.spec, self.folder, self.key = spec, folder, f"key of {spec.name}"
-        self.record = SimpleNamespace(predictions=dict.fromkeys(names), failed=False)
+        self.record = SimpleNamespace(shown=lambda: dict.fromkeys(names), failed=False)
         self.needs = [Finished(need) for need in spec.needs] if folder else ()
         one = spec.width, spec.inputs, spec.reduction
         self.made = (build(spec.network, spec.width) if spec.upscales else build(spec.network, *one)).eval()

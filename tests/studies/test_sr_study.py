@@ -55,7 +55,11 @@ def finished(row, seed, better, source="embedded"):
     }
     pictures = (255 * images()[0]).astype(np.uint8)
     record = SimpleNamespace(
-        ids=IDS, groups=GROUPS, measures=measures, predictions={IDS[i]: pictures[i] for i in range(0, N, 3)}
+        ids=IDS,
+        groups=GROUPS,
+        measures=measures,
+        predictions={IDS[i]: pictures[i] for i in range(0, N, 3)},
+        provenance=SimpleNamespace(origin="made by a test"),
     )
     return Finished(SimpleNamespace(name=row, source=source, dataset="lnsm", seed=seed), record, brighter=0.05 * better)
 
