@@ -174,19 +174,20 @@ class TestRates:
         assert not rates.missing(specs)
         assert sorted(rates.table(), key=lambda one: one.rate) == sorted(tried, key=lambda one: one.rate)
         best = max(tried, key=lambda one: (one.validation_dice, -one.rate))
-        assert rates.chosen("lidc", "improved_backbone", specs[0].losses) == best.rate
-        assert rates.chosen("lnsm", "improved_backbone", specs[0].losses) is None
+        assert rates.chosen("embedded", "lidc", "improved_backbone", 2, specs[0].losses) == best.rate
+        assert rates.chosen("embedded", "lidc", "improved_backbone", 3, specs[0].losses) is None
+        assert rates.chosen("real", "lidc", "improved_backbone", 2, specs[0].losses) is None
         assert len(rates.missing([tiny(losses=(("dice", 1.0),), label="binary")])) == 4
 
     def test_a_rate_is_chosen_only_when_all_are_tried(self):
         for rate in rates.RATES[:-1]:
-            rates._add(rates.Tried("lidc", "unet", 16, "1dice", rate, 0.9, 1.0))
-        assert rates.chosen("lidc", "unet", (("dice", 1.0),)) is None
-        rates._add(rates.Tried("lidc", "unet", 16, "1dice", rates.RATES[-1], 0.9, 1.0))
-        assert rates.chosen("lidc", "unet", (("dice", 1.0),)) == min(rates.RATES)
+            rates._add(rates.Tried("real", "lidc", "unet", 16, "1dice", rate, 0.9, 1.0))
+        assert rates.chosen("real", "lidc", "unet", 16, (("dice", 1.0),)) is None
+        rates._add(rates.Tried("real", "lidc", "unet", 16, "1dice", rates.RATES[-1], 0.9, 1.0))
+        assert rates.chosen("real", "lidc", "unet", 16, (("dice", 1.0),)) == min(rates.RATES)
 
     def test_a_damaged_table_names_its_line(self):
-        rates._add(rates.Tried("lidc", "unet", 16, "1dice", 0.001, 0.9, 1.0))
+        rates._add(rates.Tried("real", "lidc", "unet", 16, "1dice", 0.001, 0.9, 1.0))
         rates.TABLE.write_text(rates.TABLE.read_text().replace("0.001", "fast"))
         with pytest.raises(DataError, match=r"rates\.csv, line 2: not a line of tried rates .*fast"):
             rates.table()

@@ -22,7 +22,7 @@ def data_kind(dataset: str, source: str, origin: str = "") -> str:
         source: ``real`` or ``embedded``; or a kind, which is returned as it is.
         origin: :attr:`softmask.data.sample.Dataset.origin`, as records keep it.
     """
-    return SUBSTITUTE if dataset == "lnsm" and source == "real" and origin.endswith(IN_PLACE) else source
+    return SUBSTITUTE if dataset == "lnsm" and source == "real" and IN_PLACE in origin else source
 
 
 def data_words(dataset: str, source: str, origin: str = "") -> str:

@@ -346,7 +346,7 @@ def _decide(of: Difference, kind: str, delta: float) -> tuple[str, float]:
         return _word(of.low > -delta, of.high < -delta), of.p_below(-delta)
     if of.low <= 0 and not of.high < 0 and of.high < delta:
         return NO_GAIN, of.p_below(delta)
-    return _word(of.low > 0, of.high < 0), of.p_below(delta)
+    return _word(of.low > 0, of.high < 0), of.p_below(0.0 if of.high < 0 else delta)
 
 
 def _word(holds: bool, contradicted: bool) -> str:

@@ -20,7 +20,7 @@ from softmask.runs import prepared, store
 from softmask.runs.dispatch import Failure, Task, end_idle, local, on_cluster
 from softmask.runs.plan import Planned, data_of, plan, records_folder, stages
 from softmask.runs.record import Record
-from softmask.runs.spec import RunSpec
+from softmask.runs.spec import NUMERICS, RunSpec
 from softmask.runs.watch import watched
 
 MEMORY_OF_A_RUN = 12e9
@@ -43,6 +43,11 @@ class Run:
     def key(self) -> str:
         return self.record.key
 
+    @property
+    def failed(self) -> bool:
+        """Whether its training failed to start."""
+        return self.record.failed
+
     def network(self) -> nn.Module:
         """The trained network, on the CPU, in evaluation mode.
 
@@ -64,6 +69,7 @@ def fit(
     jobs: int | None = None,
     dask: str | None = None,
     title: str = "",
+    weights: bool = False,
 ) -> list[Run]:
     """The finished runs of ``specs``, in their order. What the store lacks is trained, each once, the longest first.
     With ``config.recorded``, nothing is trained: runs without a record of these settings are missing from the list.
@@ -77,6 +83,7 @@ def fit(
         dask: address of a dask scheduler to train on instead, such as ``tcp://host:8786``. Its workers need one
             thread each, and the store, the cache and the data under the same paths.
         title: of the progress bar.
+        weights: whether the networks are needed, so that a committed record does not do.
 
     Raises:
         ConfigError: two runs of one name that differ, a wrong number of jobs, or no scheduler at the address.
@@ -87,7 +94,7 @@ def fit(
     specs = list(specs)
     if config.recorded:
         return _recorded(specs, config)
-    planned = plan(specs, config)
+    planned = plan(specs, config, specs if weights else ())
     failures = _train(planned.missing, config, jobs, dask, title) if planned.missing else []
     failed = {failure.name for failure in failures}  # what they left is not looked at
     runs = {
@@ -121,12 +128,12 @@ def default_jobs() -> int:
 
 
 def _recorded(specs: Sequence[RunSpec], config: Config) -> list[Run]:
-    """The runs of ``specs`` that have a record of these settings; the first of the others are named on stderr."""
+    """The runs of ``specs`` that have a record of these settings and numerics; the first others are named on stderr."""
     runs, unfinished = {}, []
     for spec in dict.fromkeys(specs):
         path = records_folder(config) / f"{spec.name}.json"
-        record = Record.read(path) if path.exists() else None
-        if record is None or record.spec != spec:
+        record = _read(path) if path.exists() else None
+        if record is None or record.spec != spec or record.provenance.numerics != NUMERICS:
             unfinished.append(spec.name)
         else:
             runs[spec] = Run(spec, record)
@@ -137,6 +144,15 @@ def _recorded(specs: Sequence[RunSpec], config: Config) -> list[Run]:
         print(f"{of} {state}; without a record: {', '.join(unfinished[:3])}{more}", file=sys.stderr)
     _check_data(runs.values())
     return [runs[spec] for spec in specs if spec in runs]
+
+
+def _read(path: Path) -> Record | None:
+    """The record at ``path``; None where it is damaged, with a warning."""
+    try:
+        return Record.read(path)
+    except DataError as error:
+        warnings.warn(f"{error}", stacklevel=4)
+        return None
 
 
 def _check_data(runs: Iterable[Run]) -> None:

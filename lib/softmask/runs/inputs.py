@@ -38,6 +38,9 @@ class Finished(Protocol):
     @property
     def key(self) -> str: ...
 
+    @property
+    def failed(self) -> bool: ...
+
     def network(self) -> nn.Module: ...
 
 

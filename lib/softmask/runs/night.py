@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from softmask.config import Config
-from softmask.errors import MissingData, TrainingError
+from softmask.data.experiments import FOLDS
+from softmask.errors import MissingData, SoftmaskError
 from softmask.files import remove_parts
 from softmask.runs import rates
 from softmask.runs.execute import default_jobs, fit
@@ -50,15 +51,34 @@ GROUPS = (
     ),
     Group("super-resolution", {"": ("srgan", "content_only")}, ("lnsm",)),
     Group("DSNet", {"dsnet-v2": ("sr_input", "drtm", "soft_mask_loss", "gan_loss", "neither", "dtm", *LABELS)}),
+    Group("DSNet's other forms", {"dsnet-v2": ("dsnet_averaged", "dsnet_enlarged_twice", "dsnet_squared")}),
     Group("networks compared", {"dsnet-v2": ("unetplusplus", "cfcnn", "dbresnet", "infnet", "infnet_sr")}),
     Group("MedT", {"dsnet-v2": ("medt", "medt_sr")}),
     Group(
         "CasGAN",
-        {"casgan": ("casgan_bin", "casgan_without_sr", "casgan_soft", "segnet", "deeplabv3plus", "cenet")},
+        {
+            "casgan": (
+                *("casgan_bin", "casgan_without_sr", "casgan_soft", "segnet", "deeplabv3plus", "cenet"),
+                *("casgan_without_gan", "unet_hard", "unet_student"),
+            )
+        },
         ("lnsm",),
     ),
+    Group("DSNet's first version", {"dsnet-v1": ("edrfm", "sdrfm", "soft_mask_loss", "dsnet_v1")}),
+    Group("doctors", {"casgan": ("casgan",), "dsnet-v1": ("dsnet_v1",), "dsnet-v2": ("dsnet",)}, ("lidc-500",)),
+    Group("folds of LIDC", {"dsnet-v1": ("dsnet_v1",)}, FOLDS),
 )
-"""In the order of training. All other rows of the papers' tables come after them."""
+"""In the order of training. All other rows of the papers' tables come after them, and at the end :data:`EXTRA`."""
+
+EXTRA = (
+    Group("all losses on binary labels", {"dsnet-v2": ("all_losses_binary",)}),
+    Group(
+        "LGAN's regression critic",
+        {"lgan": tuple(f"lgan_regression_{name}" for name in ("reversed", "amplified", "reversed_amplified"))},
+        ("lidc-lung",),
+    ),
+)
+"""Rows beside the papers'."""
 
 
 def groups(config: Config) -> dict[str, list[RunSpec]]:
@@ -66,6 +86,7 @@ def groups(config: Config) -> dict[str, list[RunSpec]]:
     wanted = {group.title: _specs(group, config) for group in GROUPS}
     for table in TABLES:
         wanted[table] = [spec for seeds in specs(table, config).values() for spec in seeds]
+    wanted |= {group.title: _specs(group, config) for group in EXTRA}
     seen: set[RunSpec] = set()
     found = {}
     for title, of in wanted.items():
@@ -96,33 +117,34 @@ def doubled(group: Group, config: Config) -> dict[tuple[str, str], tuple[RunSpec
 
 
 def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int:
-    """Search the learning rates of each group and train it, one group after the other. The exit status."""
+    """Search the learning rates of each group and train it, one group after the other. The exit status.
+
+    A group whose data is missing, or of which a run fails, is told and does not keep the others from their turn.
+    """
     jobs = default_jobs() if jobs is None else jobs
     os.nice(max(0, 19 - os.nice(0)))  # others on this machine come first
     remove_parts(records_folder(config))  # of a kill while a record was written
     failed = 0
     for title in groups(config):
         try:
-            failed += _group(title, config, jobs, dask)
-        except MissingData as error:
-            print(f"{title}: left out: {error}", file=sys.stderr)
+            _group(title, config, jobs, dask)
+        except SoftmaskError as error:
+            failed += 1
+            print(f"{title}: {error}", file=sys.stderr)
     print(summary(config), flush=True)
     return 1 if failed else 0
 
 
-def _group(title: str, config: Config, jobs: int, dask: str | None) -> int:
-    for tried in rates.search(groups(config)[title], config, jobs):
-        print(
-            f"{title}: {tried.dataset}, {tried.network}, {tried.losses}: {tried.rate:g} gives {tried.validation_dice}"
-        )
+def _group(title: str, config: Config, jobs: int, dask: str | None) -> None:
+    wanted = groups(config)[title]
+    needs = list(dict.fromkeys(need for trial in rates.missing(wanted) for need in trial.needs))
+    if needs:  # a trial builds on their networks
+        fit(needs, config, jobs=jobs, dask=dask, title=f"{title}, what it builds on", weights=True)
+    for tried in rates.search(wanted, config, jobs):
+        print(f"{title}: {tried.rate:g} gives {tried.validation_dice} ({', '.join(map(str, tried.what))})", flush=True)
     wanted = groups(config)[title]  # with the rates found
     print(f"{title}: {progress(plan(wanted, config))}", flush=True)
-    try:
-        fit(wanted, config, jobs=jobs, dask=dask, title=title)
-    except TrainingError as error:
-        print(f"{title}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    fit(wanted, config, jobs=jobs, dask=dask, title=title)
 
 
 def progress(planned: Plan) -> str:

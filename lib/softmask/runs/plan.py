@@ -48,6 +48,11 @@ class Planned:
     def key(self) -> str:
         return self.spec.key(self.data, [need.key for need in self.needs])
 
+    @property
+    def failed(self) -> bool:
+        """Whether its training failed to start; known once it is finished."""
+        return self.finished().failed
+
     def finished(self) -> Record:
         """Its record, read anew where it was missing. Raises DataError where it is (still) missing or damaged."""
         record = self.record or store.read(self.folder, self.spec, self.key)
@@ -73,11 +78,12 @@ class Plan:
         return sorted(missing, key=lambda run: float("inf") if run.seconds is None else run.seconds, reverse=True)
 
 
-def plan(specs: Iterable[RunSpec], config: Config) -> Plan:
+def plan(specs: Iterable[RunSpec], config: Config, weights: Iterable[RunSpec] = ()) -> Plan:
     """Look up ``specs`` in the store and among the committed records; nothing is trained.
 
     In a profile that trains for hours, a committed record counts as a finished run on a machine whose store has none;
-    its network is trained again only where a missing run builds on it. Data that is not prepared yet is prepared, once.
+    its network is trained again only where a missing run builds on it, or where it is one of ``weights``. Data that is
+    not prepared yet is prepared, once.
 
     Raises:
         ConfigError: where two different runs have one name.
@@ -103,6 +109,7 @@ def plan(specs: Iterable[RunSpec], config: Config) -> Plan:
     if config.profile.long:
         lost = [spec for spec in wanted if spec not in stored and spec not in damage]
         finished |= {spec: _committed(spec, keys[spec], config) for spec in lost}
+        finished |= {spec: stored.get(spec) for spec in weights}
     for spec in reversed(wanted):  # every run after those that need it
         if finished[spec] is None:
             finished |= {need: stored.get(need) for need in spec.needs}

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 SOFT_LABELS = ("soft_mask", "kats_dilation", "gros_interpolation")
 PARTS = ("train", "validation", "test")
+NOT_MASKS = {"alpha", "native_image"}
+"""References that are images."""
 
 STORED = (512, 512)
 """Rows and columns of a slice of chest CT."""
@@ -74,8 +76,8 @@ class Prepared:
 
     Attributes:
         left_out: for each image that could not be used, its id and why.
-        digest: hex digest of what decides a result: the source's images in 8 bits and its masks (of simulated data,
-            which the annotation database and the code decide, the names of the images alone), the parts, and
+        digest: hex digest of what decides a result: the parts, the source's images in 8 bits with its masks and readers
+            (of simulated data, which the annotation database and the code decide, the names of the images alone), and
             :data:`softmask.label.SETTINGS`.
     """
 
@@ -156,9 +158,10 @@ def _digest(spec: RunSpec, parts: Mapping[str, Part]) -> str:
         content.append(repr((name, part.ids, part.groups)))
         if spec.source == "real":
             content.append(np.rint(255 * part.images).astype(np.uint8).tobytes())
-            content.append(
-                b"" if spec.dataset == "lnsm" else np.packbits(part.masks > 0).tobytes()
-            )  # lnsm's are labels
+            if spec.dataset != "lnsm":  # whose masks are made by labelling
+                content.append(np.packbits(part.masks > 0).tobytes())
+            for reference in sorted(set(part.references) - NOT_MASKS):
+                content += [reference, np.packbits(part.references[reference] > 0).tobytes()]
     return sha256_of(*content)
 
 

@@ -188,9 +188,14 @@ def width(profile: Profile, network: str) -> int:
 
 
 def training(
-    profile: Profile, network: str, dataset: str, paper: str = "", losses: Sequence[tuple[str, float]] = ()
+    profile: Profile,
+    network: str,
+    dataset: str,
+    paper: str = "",
+    losses: Sequence[tuple[str, float]] = (),
+    source: str = "real",
 ) -> Training:
-    """How ``profile`` trains ``network`` on ``dataset`` under ``losses`` for the tables of a paper.
+    """How ``profile`` trains ``network`` on ``dataset`` (of that ``source``) under ``losses`` for a paper's tables.
 
     Raises:
         ConfigError: for a profile that is not known.
@@ -212,6 +217,7 @@ def training(
             start = START[profile.name]
             settings = replace(settings, **start | {"warmup": min(start["warmup"], settings.epochs - 1)})
     if found.own_rates and network in {*NETWORKS, *SR_NETWORKS}:
-        rate = rates.chosen(dataset, network, losses) if profile.name == "night" else None
+        searched = profile.name == "night" and network in NETWORKS
+        rate = rates.chosen(source, dataset, network, width(profile, network), losses) if searched else None
         settings = replace(settings, learning_rate=rate or entry(network).rate)
     return replace(found, settings=settings)

@@ -11,6 +11,8 @@ import csv
 import io
 import os
 import shutil
+import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from softmask.config import Config
-from softmask.errors import DataError
+from softmask.errors import DataError, TrainingError
 from softmask.files import read_text, sha256_of, write_atomic
 
 if TYPE_CHECKING:
@@ -29,13 +31,17 @@ STEPS = 800
 """Steps of a short training, of the 3,000 of a whole one."""
 SHARE = STEPS / 3000
 TABLE = Path(__file__).with_name("rates.csv")
-COLUMNS = ("dataset", "network", "width", "losses", "rate", "validation_dice", "seconds")
+COLUMNS = ("source", "dataset", "network", "width", "losses", "rate", "validation_dice", "seconds")
 
 
 @dataclass(frozen=True)
 class Tried:
-    """One short training: the best validation Dice with a rate, of the epochs that follow all losses, and its time."""
+    """One short training: the best validation Dice with a rate, of the epochs that follow all losses, and its time.
 
+    The Dice is 0 where numbers were no longer finite.
+    """
+
+    source: str
     dataset: str
     network: str
     width: int
@@ -45,9 +51,9 @@ class Tried:
     seconds: float
 
     @property
-    def what(self) -> tuple[str, str, str]:
+    def what(self) -> tuple[str, str, str, int, str]:
         """What a rate is chosen for."""
-        return self.dataset, self.network, self.losses
+        return self.source, self.dataset, self.network, self.width, self.losses
 
 
 def name_of(losses: Sequence[tuple[str, float]]) -> str:
@@ -56,7 +62,8 @@ def name_of(losses: Sequence[tuple[str, float]]) -> str:
 
 
 def _set(dataset: str) -> str:
-    """The data set that rates are chosen for: folds take that of the whole, from a search on the first of them."""
+    """The data set that rates are chosen for: folds take that of the whole, from a search on the first of them, whose
+    validation images are test images of another fold of ISBI 2012 (docs/choices.md)."""
     return dataset.partition("-fold")[0]
 
 
@@ -75,18 +82,25 @@ def _table(path: Path, _: int) -> tuple[Tried, ...]:
     for line, row in enumerate(csv.DictReader(io.StringIO(read_text(path))), start=2):
         try:
             numbers = {name: float(row[name]) for name in ("rate", "validation_dice", "seconds")}
-            tried.append(Tried(row["dataset"], row["network"], int(row["width"]), row["losses"], **numbers))
+            words = (row[name] for name in ("source", "dataset", "network"))
+            tried.append(Tried(*words, int(row["width"]), row["losses"], **numbers))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}, line {line}: not a line of tried rates ({error!r})") from error
     return tuple(tried)
 
 
-def chosen(dataset: str, network: str, losses: Sequence[tuple[str, float]]) -> float | None:
+def chosen(source: str, dataset: str, network: str, width: int, losses: Sequence[tuple[str, float]]) -> float | None:
     """The rate with the best validation Dice, the lowest of equals. None where not all of :data:`RATES` were tried."""
-    mine = [one for one in table() if one.what == (_set(dataset), network, name_of(losses))]
+    mine = [one for one in table() if one.what == (source, _set(dataset), network, width, name_of(losses))]
     if {one.rate for one in mine} < set(RATES):
         return None
     return min(mine, key=lambda one: (-one.validation_dice, one.rate)).rate
+
+
+def what_of(spec: RunSpec) -> tuple[str, str, str, int, str]:
+    """What a rate is chosen for (:attr:`Tried.what`). The forms of DSNet, and a network on plain and on super-resolved
+    images, share one: that of the first that is trained."""
+    return spec.source, _set(spec.dataset), spec.network, spec.width, name_of(spec.losses)
 
 
 def missing(specs: Iterable[RunSpec]) -> list[RunSpec]:
@@ -95,7 +109,7 @@ def missing(specs: Iterable[RunSpec]) -> list[RunSpec]:
     trials: dict[tuple, RunSpec] = {}
     for spec in specs:
         for rate in RATES if spec.learns and not spec.upscales else ():
-            what = (_set(spec.dataset), spec.network, name_of(spec.losses), rate)
+            what = (*what_of(spec), rate)
             if what not in there:
                 trials.setdefault(what, _short(spec, rate))
     return list(trials.values())
@@ -153,17 +167,25 @@ def _trial(spec: RunSpec, config: Config, parent: int) -> Tried:
     keep_freed_memory()
     needs = plan(spec.needs, config).runs if spec.needs else ()
     fed = feed(spec, prepared.prepare(spec, config), needs)
-    with seeded(spec.seed):
-        network = seeing(spec, build(spec.network, spec.width, spec.inputs, spec.reduction), needs)
     folder = store.root() / "rates" / sha256_of(repr(spec))[:24]
-    outcome = train(network, spec.losses, spec.label, fed, spec.settings, spec.seed, folder, name=spec.name)
+    begun = time.perf_counter()
+    try:
+        with seeded(spec.seed):
+            network = seeing(spec, build(spec.network, spec.width, spec.inputs, spec.reduction), needs)
+        outcome = train(
+            network,
+            spec.losses,
+            spec.label,
+            fed,
+            spec.settings,
+            spec.seed,
+            folder,
+            name=spec.name,
+            upright=spec.of_lungs,
+        )
+        reached, seconds = outcome.curves["validation_dice"][outcome.best_epoch - 1], outcome.seconds
+    except TrainingError as error:  # a rate that is too high
+        print(f"{spec.name}: {error}", file=sys.stderr)
+        reached, seconds = 0.0, time.perf_counter() - begun
     shutil.rmtree(folder, ignore_errors=True)
-    return Tried(
-        _set(spec.dataset),
-        spec.network,
-        spec.width,
-        name_of(spec.losses),
-        spec.settings.learning_rate,
-        round(outcome.curves["validation_dice"][outcome.best_epoch - 1], 4),
-        round(outcome.seconds, 1),
-    )
+    return Tried(*what_of(spec), spec.settings.learning_rate, round(reached, 4), round(seconds, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ def make(spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Finished],
     """
     fed = feed(spec, data, needs)
     failures: list[Curves] = []
+    seconds = 0.0
     for seed, place in ((spec.seed, folder), (spec.seed + ANOTHER_SEED, folder / AGAIN)):
         with seeded(seed):
             network = build(spec.network, spec.width, spec.inputs, spec.reduction)
@@ -52,17 +54,20 @@ def make(spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Finished],
             upright=spec.of_lungs,
             progress=progress,
         )
+        seconds += outcome.seconds
         if not outcome.failed:
             break
         failures.append(outcome.curves)
+    outcome = replace(outcome, seconds=seconds)
     threshold = THRESHOLD
-    if spec.label == SOFTENED:
+    if spec.label == SOFTENED and not outcome.failed:
         alphas = read(spec, predict(whole, fed.validation.images))[1]
         threshold = best_threshold(alphas, data.validation.masks[:, 0], spec.name)
     del fed  # its channels and the test images' are not needed together
     answers = predict(whole, channels(spec, data.test.images, needs))
     found = measured(data.test, *read(spec, answers), threshold, PROFILES[spec.profile].keeps)
-    return Made(network, outcome, found | {"failed": outcome.failed, "failures": tuple(failures)})
+    failed = outcome.failed or any(need.failed for need in needs if need.spec == spec.prior)
+    return Made(network, outcome, found | {"failed": failed, "failures": tuple(failures)})
 
 
 def best_threshold(alphas: np.ndarray, masks: np.ndarray, name: str) -> float:

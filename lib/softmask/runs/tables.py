@@ -100,12 +100,13 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: s
     found = method(row, dataset, paper)
     if config.profile.name == "full":
         found = replace(found, **PUBLISHED_SIZE.get(found.network, {}))
-    profile = training(config.profile, found.network, dataset, paper, found.losses)
+    source = source_of(dataset, config)
+    profile = training(config.profile, found.network, dataset, paper, found.losses, source)
     small = config.profile.name != "full"
     scale, reduction = _sizes(found, config, profile.scale)
     return RunSpec(
         dataset=dataset,
-        source=source_of(dataset, config),
+        source=source,
         profile=config.profile.name,
         network=found.network,
         width=width(config.profile, found.network) if found.losses else 0,

@@ -33,7 +33,7 @@ def make(spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Finished],
     [prior] = needs
     probabilities, alphas = predicted(prior, data.test.images)
     keeps = PROFILES[spec.profile].keeps
-    found = measured(data.test, probabilities, alphas, THRESHOLD, keeps)
+    found = measured(data.test, probabilities, alphas, THRESHOLD, keeps) | {"failed": prior.failed}
     if set(DOCTORS) <= set(data.test.references):
         found["measures"] |= beside_readers(probabilities >= THRESHOLD, data.test)
         found["predictions"] = kept(data.test, probabilities, keeps and KEPT)

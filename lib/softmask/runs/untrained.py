@@ -25,9 +25,8 @@ def make(spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Finished],
         segmentor.fit(data.train.images, data.train.masks)
     starts = soft_masks(needs[0], data.test.images) if needs else None
     found = segmentor.predict(_seen(segmentor, data.test), starts)[:, 0]
-    return Made(
-        None, Outcome({}, 0, 0.0, "cpu"), measured(data.test, found, found, THRESHOLD, PROFILES[spec.profile].keeps)
-    )
+    made = measured(data.test, found, found, THRESHOLD, PROFILES[spec.profile].keeps)
+    return Made(None, Outcome({}, 0, 0.0, "cpu"), made | {"failed": any(need.failed for need in needs)})
 
 
 def _seen(segmentor: ClassicalSegmentor, test: Part) -> np.ndarray:

@@ -50,7 +50,7 @@ def cells(places: Iterable[tuple[str, str]], fitted: Fitted, config: Config) -> 
         if run.spec.label not in SOFT_LABELS:
             continue
         if dataset not in opened:
-            opened[dataset] = data_of(run, config)
+            opened[dataset] = data_of(run.spec, config)
         data = opened[dataset]
         if data is None:
             continue

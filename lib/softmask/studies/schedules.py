@@ -61,12 +61,11 @@ def longer(paper: str, config: Config) -> ResultTable | None:
 def tried(specs: list[RunSpec]) -> pd.DataFrame:
     """Validation Dice of every learning rate that was tried for the networks, losses and data sets of ``specs``, a line
     for each of these and a column for each rate; the rate taken is in the last column."""
-    losses_of = {(spec.dataset, spec.network, rates.name_of(spec.losses)): spec.losses for spec in specs}
+    losses_of = {rates.what_of(spec): spec.losses for spec in specs}
     lines = {}
     for one in rates.table():
         if one.what in losses_of:
-            dataset, network, losses = one.what
-            line = lines.setdefault(f"{display('datasets', dataset)}, {network}, {losses}", {})
+            line = lines.setdefault(f"{display('datasets', one.dataset)}, {one.network}, {one.losses}", {})
             line[f"{one.rate:g}"] = one.validation_dice
-            line["taken"] = rates.chosen(dataset, network, losses_of[one.what])
+            line["taken"] = rates.chosen(*one.what[:-1], losses_of[one.what])
     return pd.DataFrame.from_dict(lines, orient="index", columns=[*(f"{rate:g}" for rate in rates.RATES), "taken"])

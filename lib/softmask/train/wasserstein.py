@@ -90,7 +90,7 @@ class Wasserstein:
         loss.backward()
         optimiser.step()
         clip(self.modules["critic"])
-        return {"critic_gap": -loss.detach()}
+        return {"critic_gap": -distance.detach().float().mean()}
 
     def generator_step(
         self, batch: Batch, outputs: list[torch.Tensor], followed: Collection[str]
