@@ -271,8 +271,14 @@ class TestRecorded:
         record = Record.read(path)
         path.write_text(replace(record, provenance=replace(record.provenance, data="e" * 64)).to_json())
 
-    def test_a_damaged_one_is_named(self, tiny, config, trained):
+    def test_a_damaged_one_is_named_and_counts_as_not_finished(self, tiny, config, trained):
         fit([tiny()], config, jobs=1)
         cut(config.results / "records" / f"{tiny().name}.json")
-        with pytest.raises(DataError, match=r"2020\.json: no JSON"):
-            fit([tiny()], replace(config, recorded=True))
+        with pytest.warns(UserWarning, match=r"2020\.json: no JSON"):
+            assert fit([tiny()], replace(config, recorded=True)) == []
+
+    def test_one_of_other_numerics_is_not_finished(self, tiny, config, trained):
+        [run] = fit([tiny()], config, jobs=1)
+        older = replace(run.record, provenance=replace(run.record.provenance, numerics=0))
+        (config.results / "records" / f"{tiny().name}.json").write_text(older.to_json())
+        assert fit([tiny()], replace(config, recorded=True)) == []
