@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from softmask.data.words import data_words
 from softmask.errors import DataError
 
 
@@ -133,6 +134,11 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def words(self) -> str:
+        """``real``, ``real, substitute`` or ``simulated``."""
+        return data_words(self.name, self.source, self.origin)
 
     def read(self, i: int) -> Sample:
         """Sample ``i`` of the index. Raises DataError, naming the file, when it cannot be used."""

@@ -53,6 +53,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
+from softmask.data.words import WORDS
 from softmask.errors import DataError
 from softmask.measure.statistics import holm
 
@@ -83,7 +84,7 @@ class Scores:
     Attributes:
         ids, patients: (N,) of each image.
         values: (seeds, N) of the seeds whose training did not fail; NaN or infinite where undefined.
-        source: ``real`` or ``embedded``.
+        source: a key of :data:`softmask.data.words.WORDS`, such as ``real`` or ``embedded``.
         curves: validation Dice in [0, 1] by epoch, one curve for each of these seeds; empty where nothing was trained.
         failed: number of seeds whose training failed to start.
         restarts: number of trainings that were begun anew and then went well.
@@ -326,7 +327,7 @@ def judge_pair(
         return Outcome(NOT_RUN)
     trainings = (training_of(better), training_of(worse))
     difference = compare(better, worse, factor, lower=lower)
-    data = "simulated" if better.source == "embedded" else "real, substitute" if better.substitute else "real"
+    data = WORDS["substitute" if better.substitute else better.source]
     obstacles = {training.obstacle for training in trainings}
     for obstacle in (FAILED_TRAINING, UNDERTRAINED):
         if obstacle in obstacles:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from softmask import papers
 from softmask.config import Config
+from softmask.data.words import WORDS
 from softmask.errors import DataError
 from softmask.files import read_json, write_atomic
 from softmask.measure.verdicts import (
@@ -232,7 +233,7 @@ def table(name: str, title: str, caption: str, verdicts: Iterable[Verdict]) -> R
             numbers |= {"printed": pair.printed, "patients": float(difference.patients)}
             words = {"inside": _inside(judged), "unit": verdict.unit, "seeds": _seeds(judged)}
             words["verdict"] = judged.outcome.verdict
-            source = "embedded" if judged.outcome.data == "simulated" else "real"
+            source = next(kind for kind, words in WORDS.items() if words == judged.outcome.data)
             place, counts = (f"{number}. {pair}", pair.dataset), (difference.images, min(difference.seeds), source)
             cells += [Cell(*place, metric, value, nothing, *counts) for metric, value in numbers.items()]
             cells += [Cell(*place, metric, nothing, nothing, *counts, note) for metric, note in words.items()]

@@ -42,13 +42,13 @@ class Training:
 TRAINING: Mapping[str, Training] = MappingProxyType(
     {
         "smoke": Training(
-            Settings(epochs=2, batch_size=8, learning_rate=1e-3, warmup=1, discriminator_width=4),
+            Settings(epochs=2, batch_size=8, learning_rate=1e-3, discriminator_width=4),
             n_train=16,
             size=64,
             scale=2,
         ),
         "cpu": Training(
-            Settings(epochs=5, batch_size=4, learning_rate=1e-3, warmup=1, discriminator_width=8),
+            Settings(epochs=5, batch_size=4, learning_rate=1e-3, discriminator_width=8),
             n_train=400,
             size=64,
             scale=2,
@@ -61,9 +61,7 @@ TRAINING: Mapping[str, Training] = MappingProxyType(
             steps=3000,
         ),
         # SoftGAN, section 3.3, but for the start (softmask.train.start)
-        "full": Training(
-            Settings(epochs=60, batch_size=2, learning_rate=2e-4, warmup=2), n_train=None, size=64, own_rates=False
-        ),
+        "full": Training(Settings(epochs=60, batch_size=2, learning_rate=2e-4), n_train=None, size=64, own_rates=False),
     }
 )
 
@@ -88,7 +86,7 @@ _OWN: Mapping[tuple[str, str], Training] = MappingProxyType(
             Settings(epochs=40, batch_size=16, learning_rate=1e-2, warmup=10), n_train=None, size=128, own_rates=False
         ),
         ("full", "softgan_2020"): Training(
-            Settings(epochs=70, batch_size=4, learning_rate=2e-3, power=1.0, hold=35, warmup=2),
+            Settings(epochs=70, batch_size=4, learning_rate=2e-3, power=1.0, hold=35),
             n_train=None,
             size=64,
             own_rates=False,
@@ -123,8 +121,8 @@ _LUNGS: Mapping[str, Training] = MappingProxyType(
 
 _SETS: Mapping[tuple[str, str], Mapping[str, int]] = MappingProxyType(
     {
-        ("cpu", "lidc"): {"epochs": 12, "batch_size": 8, "warmup": 2},
-        ("cpu", "lidc-119"): {"epochs": 16, "warmup": 3},
+        ("cpu", "lidc"): {"epochs": 12, "batch_size": 8},
+        ("cpu", "lidc-119"): {"epochs": 16},
         ("cpu", "isbi2012"): {"epochs": 4},
         ("cpu", "promise12"): {"epochs": 3},
     }

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from softmask.config import BASE_SEED, Config
+from softmask.data.words import SUBSTITUTE
 from softmask.measure.resolution import INTERPOLATIONS, SCALE, interpolate, measure_upscaled
 from softmask.measure.statistics import holm, paired_test
 from softmask.measure.verdicts import Scores
@@ -160,7 +161,7 @@ def cells(measured: Measured, dataset: str) -> list[Cell]:
     made = []
     for (row, metric), scores in measured.items():
         values = scores.values[~np.isnan(scores.values)]
-        counts = (len(values), len(scores.values), scores.source)
+        counts = (len(values), len(scores.values), SUBSTITUTE if scores.substitute else scores.source)
         made.append(Cell(row, dataset, metric, float(values.mean()), float(values.std(ddof=1)), *counts))
     return made
 

@@ -84,7 +84,7 @@ TERMS: Mapping[str, str] = MappingProxyType(
 
 
 NOTHING = 0.05
-"""Validation Dice below which a training counts as failed."""
+"""Validation Dice below which a network is said to find nothing."""
 
 
 def fit_rows(wanted: Wanted, config: Config, title: str = "") -> Fitted:
@@ -420,7 +420,7 @@ def overview(fitted: Fitted) -> pd.DataFrame:
     ``at the end`` says ``still rising`` where a pair with this training would be called undertrained
     (:mod:`softmask.measure.verdicts`): more epochs would have changed the result. It says ``finds nothing`` where even
     the best epoch's validation Dice is below :data:`NOTHING`, and ``marks everything`` where
-    :func:`marks_everything`: the training has failed, and its row says so.
+    :func:`marks_everything`.
     """
     runs = distinct(fitted)
     return pd.DataFrame(
