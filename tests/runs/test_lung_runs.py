@@ -200,7 +200,7 @@ def test_scans_that_no_network_is_trained_on_are_tested_on(monkeypatch, smoke, t
     assert (len(data.train), len(data.validation), len(data.test)) == (0, 0, 9)
     from softmask.nets import build
 
-    prior = SimpleNamespace(spec=whole, needs=(), network=lambda: build("lgan_generator", 2), key="k")
+    prior = SimpleNamespace(spec=whole, needs=(), network=lambda: build("lgan_generator", 2), key="k", failed=False)
     made = tested.make(one, data, None, [prior], None)
     assert len(made.found["measures"]["iou"]) == 9
 
