@@ -7,22 +7,23 @@ import numpy as np
 import pytest
 import torch
 
+from softmask.config import Config
 from softmask.nets import build
 from softmask.nets.softgan import ImprovedBackbone
 from softmask.nets.srgan import TRANSFERRED, transferred
 from softmask.report import dsnet_panels
-from softmask.runs import inputs
+from softmask.runs import Record, Run, inputs
 from softmask.runs.prepared import Part, Prepared
+from softmask.runs.record import Provenance
 from softmask.runs.tables import spec
 from softmask.studies import dsnet
+from softmask.studies.training import Fitted
 
 SIZE, N = 64, 5
 
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
-    from softmask.config import Config
-
     monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
     monkeypatch.setenv("SOFTMASK_CACHE", str(tmp_path / "cache"))
     return Config.from_parameters("smoke", "embedded")
@@ -124,3 +125,32 @@ def test_looks_of_two_runs_and_of_none(config, data):
     assert dsnet.looks(fitted | recorded, rows, "lnsm", config) == []
     assert dsnet.looks(recorded, rows, "lnsm", config) == dsnet.looks({}, rows, "lnsm", config) == []
     assert dsnet_panels.attention([], "DRTM") is None
+
+
+def test_other_forms_are_trained_where_there_is_time():
+    assert dsnet.other_rows(Config.from_parameters("cpu", "embedded")) == {}
+    rows = dsnet.other_rows(Config.from_parameters("night", "embedded"))
+    assert {row for row, _ in rows} == set(dsnet.OTHER)
+    firsts = {row: seeds[0] for (row, dataset), seeds in rows.items() if dataset == "lnsm"}
+    sizes = {row: (one.scale, one.reduction) for row, one in firsts.items()}
+    assert [sizes[f"dsnet_{form}"] for form in ("averaged", "full_features", "enlarged_twice")] == [
+        (2, 2),
+        (4, 4),
+        (2, 1),
+    ]
+
+
+def test_other_forms_have_their_validation_dice():
+    wanted = dsnet.other_rows(Config.from_parameters("night", "embedded"))
+    place = ("dsnet_averaged", "lnsm")
+    about = Provenance("d", 1, "made by a test", None, 1.0, "cpu", "a cpu", {}, None, None)
+    runs = []
+    for one, best in zip(wanted[place], (0.7, 0.8, 0.9), strict=True):
+        measures = dict.fromkeys(("dice", "sen", "ppv"), (0.5, 0.6))
+        curves = {"validation_dice": (0.1, best, 0.2)}
+        runs.append(Run(one, Record(one, ("a", "b"), ("p", "q"), measures, curves, 2, 1, None, {}, about)))
+    table = dsnet.other_forms(Fitted({place: runs}, wanted))
+    [cell] = [cell for cell in table.rows if cell.metric == "validation_dice"]
+    assert (cell.ours_mean, cell.n_seeds) == (pytest.approx(0.8), 3)
+    assert cell.ours_std == pytest.approx(0.1)
+    assert dsnet.other_forms(Fitted({}, wanted)) is None

@@ -12,14 +12,55 @@ from softmask.nets.dsnet import OnEnlarged
 from softmask.nets.softgan import CBAMBlock
 from softmask.nets.srgan import transferred
 from softmask.report.dsnet_panels import Look
+from softmask.report.result import WORKBOOK, Cell, ResultTable
 from softmask.runs.execute import Run
 from softmask.runs.inputs import channels, seeing, super_resolved
+from softmask.runs.night import NODULES
 from softmask.runs.spec import RunSpec
+from softmask.runs.tables import rows_of
 from softmask.studies.cascade import Fed
-from softmask.studies.training import Fitted, data_of, example_of, firsts, needs_of
+from softmask.studies.training import (
+    Fitted,
+    Wanted,
+    data_of,
+    example_of,
+    extra_cells,
+    firsts,
+    kind_of,
+    needs_of,
+    sources_of,
+    succeeded,
+)
 from softmask.train import seeded
 from softmask.train.evaluate import evaluate
 from softmask.train.losses import Batch
+
+OTHER = ("dsnet_averaged", "dsnet_full_features", "dsnet_enlarged_twice", "dsnet_squared", "all_losses_binary")
+"""Rows of the journal version beside the printed ones: the forms of its input, and other readings of two rows."""
+
+
+def other_rows(config: Config) -> Wanted:
+    """The runs behind :data:`OTHER`; none in profiles that have no time for them."""
+    if not config.profile.long:
+        return {}
+    return {place: runs for name in NODULES for place, runs in rows_of(OTHER, name, config, "dsnet-v2").items()}
+
+
+def other_forms(fitted: Fitted) -> ResultTable | None:
+    """The workbook's table of :data:`OTHER`, with the validation Dice of the best epoch, mean over seeds, by which the
+    main form is chosen; None where none is finished."""
+    cells = extra_cells(list(fitted), ["dice", "sen", "ppv"], fitted)
+    for (row, dataset), every in fitted.items():
+        runs = succeeded(every)
+        best = [run.record.curves["validation_dice"][run.record.best_epoch - 1] for run in runs]
+        mean, spread = (float(np.mean(best)), float(np.std(best, ddof=1))) if len(best) > 1 else (sum(best), np.nan)
+        if best:
+            cells.append(
+                Cell(row, dataset, "validation_dice", mean, spread, 0, len(best), kind_of(runs[0]), extra=True)
+            )
+    title = "DSNet's other forms, and other readings of its rows"
+    caption = f"{sources_of(fitted)}; validation Dice: of the best epoch, mean and spread over seeds."
+    return ResultTable(WORKBOOK, "dsnet-forms", title, caption, cells) if cells else None
 
 
 def example(spec: RunSpec, fitted: Fitted, config: Config) -> Fed:

@@ -508,7 +508,10 @@ def data_of(spec: RunSpec, config: Config) -> Prepared | None:
 
 
 def example_of(spec: RunSpec, config: Config) -> Prepared:
-    """:func:`data_of`, and where that is not at hand a little embedded data of the same kind."""
+    """:func:`data_of`, and where that is not at hand a little embedded data of the same kind. Without training, whole
+    simulated data is not made for an example."""
+    if config.recorded and spec.source == "embedded" and spec.n_train is None:
+        return prepare(replace(spec, n_train=8), config)
     return data_of(spec, config) or prepare(replace(spec, source="embedded", n_train=8), config)
 
 
