@@ -206,9 +206,7 @@ def test_groups_come_in_order_and_each_run_once():
 
 def test_progress_in_words(tiny, long, data_from):
     data_from()
-    before = night.progress(plan.plan([tiny(seed=1), tiny(seed=2)], long))
+    before = night.progress([tiny(seed=1), tiny(seed=2)], long)
     assert before == "0 of 2 runs finished; 0.0 core-hours done, time left not known yet"
     fit([tiny(seed=1)], long, jobs=1)
-    assert night.progress(plan.plan([tiny(seed=1), tiny(seed=2)], long)).startswith(
-        "1 of 2 runs finished; 0.0 core-hours"
-    )
+    assert night.progress([tiny(seed=1), tiny(seed=2)], long).startswith("1 of 2 runs finished; 0.0 core-hours")

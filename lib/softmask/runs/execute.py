@@ -18,9 +18,9 @@ from softmask.files import write_atomic
 from softmask.machine import cores, release_freed_memory
 from softmask.runs import prepared, store
 from softmask.runs.dispatch import Failure, Task, end_idle, local, on_cluster
-from softmask.runs.plan import Planned, data_of, plan, records_folder, stages
+from softmask.runs.plan import Planned, data_of, plan, recorded, records_folder, stages
 from softmask.runs.record import Record
-from softmask.runs.spec import NUMERICS, RunSpec
+from softmask.runs.spec import RunSpec
 from softmask.runs.watch import watched
 
 MEMORY_OF_A_RUN = 12e9
@@ -131,9 +131,8 @@ def _recorded(specs: Sequence[RunSpec], config: Config) -> list[Run]:
     """The runs of ``specs`` that have a record of these settings and numerics; the first others are named on stderr."""
     runs, unfinished = {}, []
     for spec in dict.fromkeys(specs):
-        path = records_folder(config) / f"{spec.name}.json"
-        record = _read(path) if path.exists() else None
-        if record is None or record.spec != spec or record.provenance.numerics != NUMERICS:
+        record = recorded(spec, config)
+        if record is None:
             unfinished.append(spec.name)
         else:
             runs[spec] = Run(spec, record)
@@ -144,15 +143,6 @@ def _recorded(specs: Sequence[RunSpec], config: Config) -> list[Run]:
         print(f"{of} {state}; without a record: {', '.join(unfinished[:3])}{more}", file=sys.stderr)
     _check_data(runs.values())
     return [runs[spec] for spec in specs if spec in runs]
-
-
-def _read(path: Path) -> Record | None:
-    """The record at ``path``; None where it is damaged, with a warning."""
-    try:
-        return Record.read(path)
-    except DataError as error:
-        warnings.warn(f"{error}", stacklevel=4)
-        return None
 
 
 def _check_data(runs: Iterable[Run]) -> None:

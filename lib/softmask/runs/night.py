@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from softmask.config import Config
 from softmask.data.experiments import FOLDS
-from softmask.errors import MissingData, SoftmaskError
+from softmask.errors import SoftmaskError
 from softmask.files import remove_parts
 from softmask.runs import rates
 from softmask.runs.execute import default_jobs, fit
 from softmask.runs.methods import METHODS, name_of
-from softmask.runs.plan import Plan, plan, records_folder
+from softmask.runs.plan import distinct, likeness, recorded, records_folder, seconds_known
 from softmask.runs.spec import RunSpec
 from softmask.runs.tables import TABLES, rows_of, specs
 
@@ -143,29 +143,29 @@ def _group(title: str, config: Config, jobs: int, dask: str | None) -> None:
     for tried in rates.search(wanted, config, jobs):
         print(f"{title}: {tried.rate:g} gives {tried.validation_dice} ({', '.join(map(str, tried.what))})", flush=True)
     wanted = groups(config)[title]  # with the rates found
-    print(f"{title}: {progress(plan(wanted, config))}", flush=True)
+    print(f"{title}: {progress(wanted, config)}", flush=True)
     fit(wanted, config, jobs=jobs, dask=dask, title=title)
 
 
-def progress(planned: Plan) -> str:
-    """``12 of 36 runs finished; 2.1 core-hours done, about 4.2 left``."""
-    done = [run.record for run in planned.runs if run.record]
-    hours = sum(record.provenance.seconds for record in done) / 3600
-    missing = planned.missing
-    known = [run.seconds for run in missing if run.seconds is not None]
-    mean = sum(known) / len(known) if known else (3600 * hours / len(done) if done else None)
-    left = "time left not known yet"
-    if mean is not None:
-        left = f"about {(sum(known) + mean * (len(missing) - len(known))) / 3600:.1f} left"
-    return f"{len(done)} of {len(planned.runs)} runs finished; {hours:.1f} core-hours done, {left}"
+def progress(specs: Iterable[RunSpec], config: Config) -> str:
+    """``12 of 36 runs finished; 2.1 core-hours done, about 4.2 left``, by the records beside the tables."""
+    records = {spec: recorded(spec, config) for spec in distinct(specs)}
+    hours = [record.provenance.seconds / 3600 for record in records.values() if record]
+    known = {like: seconds / 3600 for like, seconds in seconds_known(config).items()}
+    left = [known.get(likeness(spec)) for spec, record in records.items() if record is None]
+    times = [time for time in left if time is not None] + hours
+    mean = sum(times) / len(times) if times else None  # stands for runs of which none like them is finished
+    ahead = "time left not known yet"
+    if mean is not None or not left:
+        ahead = f"about {sum(mean if time is None else time for time in left):.1f} left"
+    return f"{len(hours)} of {len(records)} runs finished; {sum(hours):.1f} core-hours done, {ahead}"
 
 
 def summary(config: Config) -> str:
-    """How far each group is, a line each."""
-    lines = []
-    for title, of in groups(config).items():
-        try:
-            lines.append(f"{title}: {progress(plan(of, config))}; {len(rates.missing(of))} rates to try")
-        except MissingData as error:
-            lines.append(f"{title}: {error}")
-    return "\n".join(lines)
+    """How far each group is, a line each, and all together."""
+    found = groups(config)
+    lines = [
+        f"{title}: {progress(of, config)}; {len(rates.missing(of))} learning rates to try"
+        for title, of in found.items()
+    ]
+    return "\n".join([*lines, f"all: {progress([spec for of in found.values() for spec in of], config)}"])

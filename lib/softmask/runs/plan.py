@@ -17,7 +17,7 @@ from softmask.errors import ConfigError, DataError
 from softmask.machine import cpu_model
 from softmask.runs import prepared, store
 from softmask.runs.record import Record, device_name
-from softmask.runs.spec import RunSpec
+from softmask.runs.spec import NUMERICS, RunSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +129,9 @@ def plan(specs: Iterable[RunSpec], config: Config, weights: Iterable[RunSpec] = 
     return Plan(tuple(runs.values()))
 
 
-def _committed(spec: RunSpec, key: str, config: Config) -> Record | None:
-    """The committed record of the run with that key, if there is one. One that is damaged is none, with a warning."""
+def recorded(spec: RunSpec, config: Config) -> Record | None:
+    """The record beside the tables of a run with these settings and numerics, whatever its data; None without one. Of a
+    damaged one there is a warning."""
     path = records_folder(config) / f"{spec.name}.json"
     if not path.exists():
         return None
@@ -139,7 +140,13 @@ def _committed(spec: RunSpec, key: str, config: Config) -> Record | None:
     except DataError as error:
         warnings.warn(f"{error}", stacklevel=3)
         return None
-    return record if record.spec == spec and record.key == key else None
+    return record if record.spec == spec and record.provenance.numerics == NUMERICS else None
+
+
+def _committed(spec: RunSpec, key: str, config: Config) -> Record | None:
+    """The :func:`recorded` one of the run with that key."""
+    record = recorded(spec, config)
+    return record if record is not None and record.key == key else None
 
 
 def distinct(specs: Iterable[RunSpec]) -> list[RunSpec]:
