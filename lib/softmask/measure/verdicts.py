@@ -72,7 +72,7 @@ ALPHA = (1 - LEVEL) / 2
 LEAST_PATIENTS = 10
 """Number of patients below which a pair is inconclusive."""
 RISING = 0.005
-"""Rise in validation Dice from the last fifth but one of a training to the last, above which it is undertrained."""
+"""Rise of the best validation Dice (:func:`last_gain`) above which a training counts as undertrained."""
 POWER = 0.8
 """Of the smallest detectable difference."""
 
@@ -190,14 +190,17 @@ class Outcome:
 
 
 def last_gain(curve: Sequence[float]) -> float:
-    """Rise of a curve: mean of its last fifth less that of the fifth before; infinite for less than two epochs.
+    """Rise of the best value so far: its mean over the last fifth of the epochs less that over the fifth before.
 
-    A fifth has at least one epoch, and is rounded down.
+    Of the best so far, since the best epoch's network is tested, and since epochs fall below it less and less as the
+    learning rate falls, which lifts a plain mean though nothing more is learnt (docs/choices.md). A fifth has at least
+    one epoch, and is rounded down; with less than two epochs the rise is infinite.
     """
     length = max(1, len(curve) // 5)
     if len(curve) < 2:
         return float("inf")
-    return float(np.mean(curve[-length:]) - np.mean(curve[-2 * length : -length]))
+    best = np.maximum.accumulate(curve)
+    return float(np.mean(best[-length:]) - np.mean(best[-2 * length : -length]))
 
 
 def training_of(scores: Scores) -> Training:

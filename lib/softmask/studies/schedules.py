@@ -22,8 +22,8 @@ def longer(paper: str, config: Config) -> ResultTable | None:
     """The workbook's table of the rows of a paper that were also trained twice as long, with one seed.
 
     ``dice`` and ``dice_doubled`` are means over test images; ``difference`` is of the two, image by image, with its
-    95 % bootstrap interval over patients; ``gain`` is the rise in validation Dice from the last fifth but one of the
-    training to the last (:func:`softmask.measure.verdicts.last_gain`). None where no training is that long, or
+    95 % bootstrap interval over patients; ``gain`` is the rise of the best validation Dice at the end of
+    training (:func:`softmask.measure.verdicts.last_gain`). None where no training is that long, or
     finished.
     """
     pairs = {
