@@ -20,9 +20,13 @@ import torch
 from softmask import label
 from softmask.config import Config
 from softmask.data import open_dataset
+from softmask.data.axes import recist_axes
 from softmask.files import write_atomic
 from softmask.label import soft_labels
+from softmask.measure.images import measure_images
 from softmask.nets.registry import build
+from softmask.runs.inputs import feed, read
+from softmask.runs.prepared import Part, Prepared
 from softmask.runs.spec import NUMERICS, RunSpec
 from softmask.runs.tables import spec as spec_of
 from softmask.train.device import seeded
@@ -99,15 +103,45 @@ def labels() -> list[float]:
     return [float(np.mean(one, dtype=float)) for one in made]
 
 
+def marks() -> list[float]:
+    """Ends of the RECIST axes of a mask, in pixels."""
+    return recist_axes(nodules(3).masks[0, 0] > 0).ravel().tolist()
+
+
+def enlarged() -> list[float]:
+    """Means of an image and of a mask that are fed at twice their size, and of answers brought back to it."""
+    spec = spec_of("infnet", "lnsm", Config.from_parameters("smoke", "embedded"))
+    part = nodules(4)
+    whole = Part(tuple(map(str, range(N))), (), part.images, part.masks)
+    fed = feed(spec, Prepared("lnsm", "embedded", "", "", whole, whole, whole), ())
+    probabilities, alphas = read(spec, fed.train.masks * 0.9)
+    return [
+        float(np.mean(one, dtype=float)) for one in (fed.train.images**2, fed.train.masks, probabilities**2, alphas)
+    ]
+
+
+def measures() -> list[float]:
+    """Every measure of a prediction, mean over images."""
+    truth, predicted = nodules(5), nodules(6)
+    made = measure_images(
+        predicted.alpha[:, 0], truth.masks[:, 0] > 0, truth.alpha[:, 0], {}, predicted.alpha[:, 0], 0.5
+    )
+    return [float(np.mean(made[name])) for name in sorted(made)]
+
+
 def simulated(name: str) -> list[float]:
     """Mean and spread of a simulated image, and its share of foreground."""
     sample = open_dataset(name, Config.from_parameters("smoke", "embedded"))[0]
     return [float(sample.image.mean()), float(sample.image.std()), float(np.mean(sample.masks))]
 
 
+OTHERS = {"labels": labels, "marks": marks, "enlarged": enlarged, "measures": measures}
+
+
 def measured() -> dict[str, list[float]]:
     config = Config.from_parameters("smoke", "embedded")
-    numbers = {f"simulated {name}": simulated(name) for name in SAMPLES} | {"labels": labels()}
+    numbers = {f"simulated {name}": simulated(name) for name in SAMPLES}
+    numbers |= {name: make() for name, make in OTHERS.items()}
     for row, dataset, paper in ROWS:
         with tempfile.TemporaryDirectory() as folder:
             numbers[f"{row} on {dataset}"] = trained(spec_of(row, dataset, config, paper=paper), Path(folder))
@@ -145,8 +179,9 @@ def test_training_gives_the_same_numbers_on_another_number_of_threads(tmp_path):
         torch.set_num_threads(before)
 
 
-def test_labels_are_the_same():
-    same(labels(), "labels")
+@pytest.mark.parametrize("name", OTHERS)
+def test_labels_inputs_and_measures_are_the_same(name):
+    same(OTHERS[name](), name)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -156,7 +191,14 @@ def test_simulated_images_are_the_same(name):
 
 if __name__ == "__main__":
     there = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {"numerics": 0, "numbers": {}}
-    if there["numerics"] >= NUMERICS:
-        sys.exit(f"{GOLDEN} is of NUMERICS {there['numerics']}: raise it in softmask/runs/spec.py first")
-    text = json.dumps({"numerics": NUMERICS, "numbers": measured()}, indent=1)
+    fresh = measured()
+    changed = [
+        name
+        for name, old in there["numbers"].items()
+        if name not in fresh or not np.allclose(fresh[name], old, 1e-5, 1e-5)
+    ]
+    if changed and there["numerics"] >= NUMERICS:
+        sys.exit(f"{', '.join(changed)}: changed; raise NUMERICS, {there['numerics']}, in softmask/runs/spec.py first")
+    kept = {} if changed else there["numbers"]
+    text = json.dumps({"numerics": NUMERICS, "numbers": fresh | kept}, indent=1)
     write_atomic(GOLDEN, text + "\n")
