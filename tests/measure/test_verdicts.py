@@ -289,12 +289,45 @@ def test_scores_of_medians_have_them_as_means_and_their_spread():
 @pytest.mark.parametrize(("patients", "seeds"), [(50, 3), (180, 5)])
 def test_intervals_hold_the_truth_as_often_as_they_say(spread, patients, seeds):
     """93 to 97 %, give or take what 500 draws leave; the ledger has 20,000 of each setting."""
-    share, _ = verdicts.coverage(spread, patients, seeds, 500, np.random.default_rng(11))
+    share, _ = coverage(spread, patients, seeds, 500, np.random.default_rng(11))
     assert 0.93 - 0.02 < share < 0.97 + 0.015
 
 
 def test_seeds_left_out_of_the_interval_are_missed(monkeypatch):
     """The check can fail: without the seeds' variance most intervals miss the truth."""
     monkeypatch.setattr(verdicts, "_seed_parts", lambda *_: (0.0, 0.0))
-    share, _ = verdicts.coverage(2.0, 180, 3, 300, np.random.default_rng(11))
+    share, _ = coverage(2.0, 180, 3, 300, np.random.default_rng(11))
     assert share < 0.8
+
+
+def coverage(
+    spread: float,
+    patients: int,
+    seeds: int,
+    times: int,
+    random: np.random.Generator,
+    *,
+    of_patients: float = 8.0,
+    interaction: float = 4.0,
+) -> tuple[float, float]:
+    """Share of simulated experiments whose true difference of 0 lies in the interval, with the mean half-width.
+
+    Patients have 1 image or more (geometric, 2.9 on average). All spreads are standard deviations, in points.
+
+    Args:
+        spread: between the seeds of each network.
+        of_patients: of the difference, between patients.
+        interaction: of each network, between patients and seeds.
+    """
+    inside, widths = 0, 0.0
+    for _ in range(times):
+        counts = random.geometric(0.35, patients)
+        own = (of_patients * random.normal(size=patients), 0.0)
+        means = [
+            spread * random.normal(size=(seeds, 1)) + interaction * random.normal(size=(seeds, patients)) + effect
+            for effect in own
+        ]
+        interval = verdicts._difference(means, counts / counts.sum(), (False, False), int(counts.sum()), 0)
+        inside += interval.low <= 0 <= interval.high
+        widths += (interval.high - interval.low) / 2
+    return inside / times, widths / times

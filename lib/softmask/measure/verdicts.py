@@ -20,7 +20,7 @@ Gelbach and Miller (J. Business & Economic Statistics 29, 2011). c_p makes V_pat
 numbers of images (Bell and McCaffrey, Survey Methodology 28, 2002, with independent patients as working model). The
 interval is D +- t sqrt(V) at the two-sided 95 % level, with the degrees of freedom of Satterthwaite (Biometrics
 Bulletin 2, 1946), V^2 / sum_k (V_k^2 / df_k), over all variances in V: S - 1 for V_seeds, Bell and McCaffrey's number
-for V_patients, their product for V_both. Coverage in simulation: docs/choices.md and :func:`coverage`.
+for V_patients, their product for V_both. Coverage in simulation: docs/choices.md.
 
 A method without randomness (a reader, a classical segmentor) has no variance between seeds. Where one network has a
 single seed, the other's variance between seeds stands for it; where both have, the seeds' variance is unknown and the
@@ -379,8 +379,10 @@ def judge_claim(outcomes: Sequence[Outcome]) -> tuple[str, list[Outcome], int | 
             return obstacle, outcomes, by[obstacle][0]
 
     def certainty(i: int) -> float:
-        one = outcomes[i].difference
-        return -np.inf if one is None or np.isnan(one.error) else (one.mean / one.error if one.error else np.inf)
+        difference = outcomes[i].difference
+        if difference is None or np.isnan(difference.error):
+            return -np.inf
+        return difference.mean / difference.error if difference.error else np.inf
 
     if len(by.get(HOLDS, ())) == len(outcomes):
         return HOLDS, outcomes, min(by[HOLDS], key=certainty)
@@ -430,36 +432,3 @@ def median_scores(values: np.ndarray) -> np.ndarray:
         influence = (np.sign(known - median) / 2) * (high - low) / (2 * width)
         made[seed, defined] = median + influence - influence.mean()
     return made
-
-
-def coverage(
-    spread: float,
-    patients: int,
-    seeds: int,
-    times: int,
-    random: np.random.Generator,
-    *,
-    of_patients: float = 8.0,
-    interaction: float = 4.0,
-) -> tuple[float, float]:
-    """Share of simulated experiments whose true difference of 0 lies in the interval, with the mean half-width.
-
-    Patients have 1 image or more (geometric, 2.9 on average). All spreads are standard deviations, in points.
-
-    Args:
-        spread: between the seeds of each network.
-        of_patients: of the difference, between patients.
-        interaction: of each network, between patients and seeds.
-    """
-    inside, widths = 0, 0.0
-    for _ in range(times):
-        counts = random.geometric(0.35, patients)
-        own = (of_patients * random.normal(size=patients), 0.0)
-        means = [
-            spread * random.normal(size=(seeds, 1)) + interaction * random.normal(size=(seeds, patients)) + effect
-            for effect in own
-        ]
-        found = _difference(means, counts / counts.sum(), (False, False), int(counts.sum()), 0)
-        inside += found.low <= 0 <= found.high
-        widths += (found.high - found.low) / 2
-    return inside / times, widths / times

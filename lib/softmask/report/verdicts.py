@@ -112,14 +112,14 @@ def _decided(judged: Judged, unit: str) -> str:
     difference = outcome.difference
     if difference is None:
         return f"{pair} on {where}: undefined on every image"
-    found = f"{pair} on {where}: {difference.mean:.2f} {unit}"
+    sentence = f"{pair} on {where}: {difference.mean:.2f} {unit}"
     if difference.patients < LEAST_PATIENTS:
-        return f"{found}, on {difference.patients} patients, too few to decide"
-    found += f" ({difference.low:.2f} to {difference.high:.2f})"
+        return f"{sentence}, on {difference.patients} patients, too few to decide"
+    sentence += f" ({difference.low:.2f} to {difference.high:.2f})"
     if pair.printed == pair.printed:  # not NaN
         side = "inside" if _inside(judged) == "yes" else "outside"
-        found += f"; the printed {pair.printed:.2f} lie {side}"
-    return found + ("; one seed: the variance between seeds is unknown" if difference.one_seed else "")
+        sentence += f"; the printed {pair.printed:.2f} lie {side}"
+    return sentence + ("; one seed: the variance between seeds is unknown" if difference.one_seed else "")
 
 
 def _rise(gain: float) -> str:

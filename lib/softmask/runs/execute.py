@@ -137,10 +137,11 @@ def _recorded(specs: Sequence[RunSpec], config: Config) -> list[Run]:
         else:
             runs[spec] = Run(spec, record)
     if unfinished:
-        of = f"{len(unfinished)} of {len(unfinished) + len(runs)} runs" if runs else f"None of {len(unfinished)} runs"
+        total = len(unfinished) + len(runs)
+        count = f"{len(unfinished)} of {total} runs" if runs else f"None of {total} runs"
         state = "are not finished" if runs else "is finished"
         more = f" and {len(unfinished) - 3} more" if len(unfinished) > 3 else ""
-        print(f"{of} {state}; without a record: {', '.join(unfinished[:3])}{more}", file=sys.stderr)
+        print(f"{count} {state}; without a record: {', '.join(unfinished[:3])}{more}", file=sys.stderr)
     _check_data(runs.values())
     return [runs[spec] for spec in specs if spec in runs]
 

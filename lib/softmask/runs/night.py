@@ -88,11 +88,11 @@ def groups(config: Config) -> dict[str, list[RunSpec]]:
         wanted[table] = [spec for seeds in specs(table, config).values() for spec in seeds]
     wanted |= {group.title: _specs(group, config) for group in EXTRA}
     seen: set[RunSpec] = set()
-    found = {}
+    by_title = {}
     for title, of in wanted.items():
-        found[title] = [spec for spec in dict.fromkeys(of) if spec not in seen]
+        by_title[title] = [spec for spec in dict.fromkeys(of) if spec not in seen]
         seen.update(of)
-    return {title: of for title, of in found.items() if of}
+    return {title: of for title, of in by_title.items() if of}
 
 
 def _specs(group: Group, config: Config) -> list[RunSpec]:
@@ -163,9 +163,9 @@ def progress(specs: Iterable[RunSpec], config: Config) -> str:
 
 def summary(config: Config) -> str:
     """How far each group is, a line each, and all together."""
-    found = groups(config)
+    by_title = groups(config)
     lines = [
         f"{title}: {progress(of, config)}; {len(rates.missing(of))} learning rates to try"
-        for title, of in found.items()
+        for title, of in by_title.items()
     ]
-    return "\n".join([*lines, f"all: {progress([spec for of in found.values() for spec in of], config)}"])
+    return "\n".join([*lines, f"all: {progress([spec for of in by_title.values() for spec in of], config)}"])

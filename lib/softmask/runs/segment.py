@@ -65,9 +65,9 @@ def make(spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Finished],
         threshold = best_threshold(alphas, data.validation.masks[:, 0], spec.name)
     del fed  # its channels and the test images' are not needed together
     answers = predict(whole, channels(spec, data.test.images, needs))
-    found = measured(data.test, *read(spec, answers), threshold, PROFILES[spec.profile].keeps)
+    fields = measured(data.test, *read(spec, answers), threshold, PROFILES[spec.profile].keeps)
     failed = outcome.failed or any(need.failed for need in needs if need.spec == spec.prior)
-    return Made(network, outcome, found | {"failed": failed, "failures": tuple(failures)})
+    return Made(network, outcome, fields | {"failed": failed, "failures": tuple(failures)})
 
 
 def best_threshold(alphas: np.ndarray, masks: np.ndarray, name: str) -> float:
