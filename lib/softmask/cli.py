@@ -156,11 +156,12 @@ def _add_lungs(commands) -> None:
         help="a folder with one CT series in DICOM, or a NIfTI or nrrd file of Hounsfield units",
     )
     lungs.add_argument("--out", required=True, metavar="FOLDER", help="where the results go; older ones are replaced")
-    how = lungs.add_mutually_exclusive_group()
-    how.add_argument(
-        "--model", default="lungs", metavar="NAME", help="a model of lungs, or the folder of one (default: lungs)"
+    lungs.add_argument(
+        "--model",
+        metavar="NAME",
+        help="morph (threshold and morphology), a model of lungs such as lungs, or the folder of one (default: what "
+        "does best on real slices, which is said)",
     )
-    how.add_argument("--morph", action="store_true", help="by threshold and morphology instead, without a network")
     lungs.add_argument(
         "--largest",
         action="store_true",

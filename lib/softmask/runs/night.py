@@ -17,7 +17,7 @@ from softmask.errors import SoftmaskError
 from softmask.files import remove_parts
 from softmask.runs import rates
 from softmask.runs.execute import default_jobs, fit
-from softmask.runs.methods import METHODS, name_of
+from softmask.runs.methods import LUNGS_COMPARED, METHODS, name_of
 from softmask.runs.plan import distinct, likeness, recorded, records_folder, seconds_known
 from softmask.runs.spec import RunSpec
 from softmask.runs.tables import TABLES, rows_of, specs
@@ -67,17 +67,11 @@ GROUPS = (
     Group("DSNet's first version", {"dsnet-v1": ("edrfm", "sdrfm", "soft_mask_loss", "dsnet_v1")}),
     Group("doctors", {"casgan": ("casgan",), "dsnet-v1": ("dsnet_v1",), "dsnet-v2": ("dsnet",)}, ("lidc-500",)),
     Group("folds of LIDC", {"dsnet-v1": ("dsnet_v1",)}, FOLDS),
+    Group("lungs on real slices", {"lgan": LUNGS_COMPARED}, ("lungs-2d",)),
 )
 """In the order of training. All other rows of the papers' tables come after them, and at the end :data:`EXTRA`."""
 
-EXTRA = (
-    Group("all losses on binary labels", {"dsnet-v2": ("all_losses_binary",)}),
-    Group(
-        "LGAN's regression critic",
-        {"lgan": tuple(f"lgan_regression_{name}" for name in ("reversed", "amplified", "reversed_amplified"))},
-        ("lidc-lung",),
-    ),
-)
+EXTRA = (Group("all losses on binary labels", {"dsnet-v2": ("all_losses_binary",)}),)
 """Rows beside the papers'."""
 
 

@@ -9,11 +9,11 @@ from types import MappingProxyType
 from softmask.config import Profile
 from softmask.data.crops import SECTION_FOLDS
 from softmask.data.experiments import FOLDS, PAPER_SIZES
+from softmask.data.scans import LUNGS
 from softmask.errors import ConfigError
 from softmask.nets.registry import NETWORKS, SR_NETWORKS, entry
 from softmask.nets.srgan import SCALE
 from softmask.runs import rates
-from softmask.runs.spec import LUNGS
 from softmask.train.epochs import Settings
 
 
