@@ -232,7 +232,7 @@ def on_real(claim: Claim) -> Claim | None:
         return None
     return replace(
         claim,
-        words=re.sub(r" (on lidc-lung )?\(tables? .*\)$", ", on real slices", claim.words),
+        words=re.sub(r" (on lidc-lung )?\(tables?[- ].*\)$", ", on real slices", claim.words),
         pairs=tuple(pairs.values()),
     )
 
