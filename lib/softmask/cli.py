@@ -108,6 +108,12 @@ def _add_run(commands) -> None:
     run.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default: the profile's own)")
     run.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: SOFTMASK_JOBS, else what fits)")
     run.add_argument("--dask", metavar="ADDRESS", help="train on the dask cluster of this scheduler")
+    run.add_argument(
+        "--export",
+        metavar="FOLDER",
+        help="write a model for `softmask segment` and `softmask lungs` to this folder: the one with the best "
+        "validation Dice of the runs that were asked for, which are of one row on one data set",
+    )
     run.add_argument("--dry-run", action="store_true", help="say what is missing and how long it takes; train nothing")
     run.set_defaults(run=_run)
 

@@ -16,7 +16,8 @@ from softmask.data.volume import Volume, read_volume
 from softmask.errors import DataError, SoftmaskError, brief
 from softmask.models.model import Model, load
 from softmask.models.scan_files import check_paths, name_of, paths, write
-from softmask.models.scans import IOU, MORPH, best, check_model, largest, lungs
+from softmask.models import scans
+from softmask.models.scans import MORPH, check_model, largest, lungs
 from softmask.nets import morph
 
 
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = whole_path(arguments.out, "--out")
     if arguments.model is None:
         print(default(), file=sys.stderr)
-    name = arguments.model or best()
+    name = arguments.model or scans.best()
     model = None if name == MORPH else load(name)
     if model is not None:
         check_model(model)
@@ -50,8 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def default() -> str:
     """Which method is taken where none is named, and why."""
-    ordered = sorted(IOU, key=IOU.__getitem__, reverse=True)
-    measured = ", ".join(f"{name} {IOU[name]:.3f}" for name in ordered)
+    ordered = sorted(scans.IOU, key=scans.IOU.__getitem__, reverse=True)
+    measured = ", ".join(f"{name} {scans.IOU[name]:.3f}" for name in ordered)
     return f"by {ordered[0]}, which does best on real test slices (mean IoU: {measured}); --model takes another"
 
 
