@@ -14,9 +14,9 @@ from tqdm import tqdm
 from softmask.config import whole_path
 from softmask.data.volume import Volume, read_volume
 from softmask.errors import DataError, SoftmaskError, brief
+from softmask.models import scans
 from softmask.models.model import Model, load
 from softmask.models.scan_files import check_paths, name_of, paths, write
-from softmask.models import scans
 from softmask.models.scans import MORPH, check_model, largest, lungs
 from softmask.nets import morph
 
@@ -35,12 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
     model = None if name == MORPH else load(name)
     if model is not None:
         check_model(model)
-    scans: dict[str, Path] = {}
+    given_paths: dict[str, Path] = {}
     for given in arguments.scans:
-        scans.setdefault(os.path.realpath(given), Path(given))  # each once
-    check_paths(list(scans.values()), folder)
+        given_paths.setdefault(os.path.realpath(given), Path(given))  # each once
+    check_paths(list(given_paths.values()), folder)
     failed = 0
-    for scan in scans.values():
+    for scan in given_paths.values():
         try:
             print(_segment(scan, model, arguments.largest, folder), flush=True)
         except DataError as error:
