@@ -27,7 +27,7 @@ MORPH = "morph"
 
 REAL_SLICES = "lungs-2d"
 
-IOU: Mapping[str, float] = MappingProxyType({MORPH: 0.0, "lungs": 0.0})
+IOU: Mapping[str, float] = MappingProxyType({MORPH: 0.974, "lungs": 0.959})
 """Mean IoU of the methods that come with the package, on the test slices of :data:`REAL_SLICES`.
 ``tests/models/test_shipped.py`` measures it again where the slices are at hand."""
 
