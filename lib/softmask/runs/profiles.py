@@ -108,7 +108,7 @@ _LUNGS: Mapping[str, Training] = MappingProxyType(
             Settings(epochs=1, batch_size=8, learning_rate=1e-3, discriminator_width=16),
             n_train=None,
             size=112,
-            steps=3000,
+            steps=1200,
         ),
         # LGAN, section 4.2; epochs and batch size are not in the paper
         "full": Training(
