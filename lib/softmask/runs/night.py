@@ -49,6 +49,7 @@ GROUPS = (
         {"softgan": ("unet", "improved_backbone", "soft_mask_loss", "softgan", *LABELS)},
         doubled=("unet", "softgan"),
     ),
+    Group("lungs on real slices", {"lgan": LUNGS_COMPARED}, ("lungs-2d",)),
     Group("super-resolution", {"": ("srgan", "content_only")}, ("lnsm",)),
     Group("DSNet", {"dsnet-v2": ("sr_input", "drtm", "soft_mask_loss", "gan_loss", "neither", "dtm", *LABELS)}),
     Group("DSNet's other forms", {"dsnet-v2": ("dsnet_averaged", "dsnet_enlarged_twice", "dsnet_squared")}),
@@ -67,7 +68,6 @@ GROUPS = (
     Group("DSNet's first version", {"dsnet-v1": ("edrfm", "sdrfm", "soft_mask_loss", "dsnet_v1")}),
     Group("doctors", {"casgan": ("casgan",), "dsnet-v1": ("dsnet_v1",), "dsnet-v2": ("dsnet",)}, ("lidc-500",)),
     Group("folds of LIDC", {"dsnet-v1": ("dsnet_v1",)}, FOLDS),
-    Group("lungs on real slices", {"lgan": LUNGS_COMPARED}, ("lungs-2d",)),
 )
 """In the order of training. All other rows of the papers' tables come after them, and at the end :data:`EXTRA`."""
 
