@@ -108,6 +108,12 @@ def _add_run(commands) -> None:
     run.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default: the profile's own)")
     run.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: SOFTMASK_JOBS, else what fits)")
     run.add_argument("--dask", metavar="ADDRESS", help="train on the dask cluster of this scheduler")
+    run.add_argument(
+        "--export",
+        metavar="FOLDER",
+        help="write a model for `softmask segment` and `softmask lungs` to this folder: the one with the best "
+        "validation Dice of the runs that were asked for, which are of one row on one data set",
+    )
     run.add_argument("--dry-run", action="store_true", help="say what is missing and how long it takes; train nothing")
     run.set_defaults(run=_run)
 
@@ -156,11 +162,12 @@ def _add_lungs(commands) -> None:
         help="a folder with one CT series in DICOM, or a NIfTI or nrrd file of Hounsfield units",
     )
     lungs.add_argument("--out", required=True, metavar="FOLDER", help="where the results go; older ones are replaced")
-    how = lungs.add_mutually_exclusive_group()
-    how.add_argument(
-        "--model", default="lungs", metavar="NAME", help="a model of lungs, or the folder of one (default: lungs)"
+    lungs.add_argument(
+        "--model",
+        metavar="NAME",
+        help="morph (threshold and morphology), a model of lungs such as lungs, or the folder of one (default: what "
+        "does best on real slices, which is said)",
     )
-    how.add_argument("--morph", action="store_true", help="by threshold and morphology instead, without a network")
     lungs.add_argument(
         "--largest",
         action="store_true",

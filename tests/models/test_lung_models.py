@@ -77,7 +77,7 @@ def test_a_scan_is_its_slices(lgan):
 
 
 def test_a_model_of_lesions_seeks_no_lungs(shipped):
-    with pytest.raises(ConfigError, match=r"tiny seeks lesions, not lungs; .*--morph"):
+    with pytest.raises(ConfigError, match=r"tiny seeks lesions, not lungs; .*morph"):
         scans.lungs(models.load(shipped), np.zeros((1, 64, 64), np.int16))
 
 

@@ -139,7 +139,7 @@ def test_morph_needs_no_model_and_largest_leaves_two_parts(series, tmp_path):
     body, chest = np.hypot(row, column) < 0.85, np.hypot((np.abs(column) - 0.4) / 0.25, row / 0.45) < 1
     hu = np.repeat(np.where(chest, -850, np.where(body, 40, -1000))[None], 6, axis=0).astype(np.int16)
     folder = series(tmp_path / "ct", hu, (5.0, 4.0, 4.0))
-    assert cli.main(["lungs", str(folder), "--morph", "--out", str(tmp_path / "out")]) == 0
+    assert cli.main(["lungs", str(folder), "--model", "morph", "--out", str(tmp_path / "out")]) == 0
     mask = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "out" / "ct-lungs.nii.gz"))) > 0
     np.testing.assert_array_equal(mask, morph.lungs(hu, (5.0, 4.0, 4.0)))
     assert mask.any()
@@ -209,10 +209,22 @@ def test_wrong_options_exit_2(lgan, shipped, tmp_path, capsys, arguments, messag
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    "arguments", [["lungs"], ["lungs", "a"], ["lungs", "a", "--out", "b", "--morph", "--model", "c"]]
-)
-def test_a_scan_a_folder_and_one_way_must_be_named(arguments):
+@pytest.mark.parametrize("better", ["morph", "lungs"])
+def test_without_a_model_it_takes_what_does_best_on_real_slices_and_says_so(
+    series, tmp_path, capsys, monkeypatch, better
+):
+    taken = []
+    monkeypatch.setattr("softmask.models.scans.IOU", dict.fromkeys(("morph", "lungs"), 0.9) | {better: 0.98765})
+    monkeypatch.setattr("softmask.models.lungs_cli.load", lambda name: taken.append(name) or models.load(name))
+    folder = series(tmp_path / "ct", np.full((2, 96, 96), -1000, np.int16), (5.0, 4.0, 4.0))
+    cli.main(["lungs", str(folder), "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().err
+    assert said.startswith(f"by {better}, which does best on real test slices (mean IoU: {better} 0.988")
+    assert taken == ([] if better == "morph" else ["lungs"])
+
+
+@pytest.mark.parametrize("arguments", [["lungs"], ["lungs", "a"]])
+def test_a_scan_and_a_folder_must_be_named(arguments):
     with pytest.raises(SystemExit, match="2"):
         cli.main(arguments)
 

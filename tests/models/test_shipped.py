@@ -10,6 +10,7 @@ from softmask.config import Config
 from softmask.data import found
 from softmask.data.image_files import window_hu
 from softmask.measure.segmentation import dice
+from softmask.models import scans
 from softmask.phantom.chest import draw_slice, make_chest
 from softmask.runs.prepared import prepare
 
@@ -61,3 +62,14 @@ def test_its_card_tells_what_its_weights_reach(name: str) -> None:
     assert data.digest == model.description.data
     found_dice = models.measure(model, data.test)["measures"]["dice"]
     assert float(np.mean(found_dice)) == pytest.approx(model.description.measures["dice"][0], abs=1e-3)
+
+
+def test_softmask_lungs_takes_what_does_best_on_real_slices() -> None:
+    """The numbers by which it chooses are those of these methods on the slices that are there."""
+    assert set(scans.IOU) == {scans.MORPH, *OF_LUNGS}
+    config = Config.from_parameters("cpu", "auto")
+    if scans.REAL_SLICES not in found(config.data_root):
+        pytest.skip("the real slices are not there (softmask data fetch lungs)")
+    measured = {name: of["iou"].mean() for name, of in scans.compared(config).items()}
+    assert max(measured, key=measured.get) == scans.best()
+    assert measured == pytest.approx(scans.IOU, abs=0.003)

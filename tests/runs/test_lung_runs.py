@@ -11,7 +11,7 @@ import pytest
 from softmask import data as datasets
 from softmask.config import PROFILES, Config
 from softmask.data.sample import Dataset, Sample
-from softmask.data.scans import SCANS
+from softmask.data.scans import LUNGS, SCANS
 from softmask.errors import DataError
 from softmask.measure.lungs import dice3d
 from softmask.measure.segmentation import dice, iou
@@ -19,7 +19,6 @@ from softmask.nets.classical import CLASSICAL, ClassicalSegmentor
 from softmask.nets.critics import CRITICS
 from softmask.runs import methods, prepared, profiles, segment, tables, tested, untrained
 from softmask.runs.measured import measured
-from softmask.runs.spec import LUNGS
 from softmask.train.epochs import Settings
 
 SIZE = 64
@@ -254,7 +253,7 @@ def test_what_may_be_simulated_and_what_never_is(monkeypatch, tmp_path) -> None:
 
 
 def test_names_that_must_agree() -> None:
-    assert set(LUNGS) == set(SCANS)
+    assert set(LUNGS) == {*SCANS, "lungs-2d"}
     assert "morph" in CLASSICAL
     assert set(methods.TESTED) & set(SCANS) == {"lung-ct", "lung-ct-body"}
 

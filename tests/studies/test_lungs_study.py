@@ -1,5 +1,7 @@
 """From made-up records of lungs to cells, scans' Dice, verdicts and pictures; the losses' signs on fresh networks."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -286,3 +288,67 @@ def test_the_real_scans_are_one_line_for_each_run(fitted):
     frame = lungs.transfer_frame({("lgan_basic", "lung-ct"): fitted["lgan_basic", "lidc-lung"]})
     assert len(frame) == 2
     assert frame["slices"].tolist() == [N, N]
+
+
+@pytest.fixture
+def real(config):
+    """Made-up runs of all methods on real slices, one of each scan."""
+    groups = tuple(f"ID_{i:04d}" for i in range(N))
+    shares = {"lgan_basic": [0.0, 0.02, 0.01], "lgan_basic_amplified": [0.0, 0.3, 0.2]}
+    runs = {}
+    for (row, _), specs_ in lungs.rows_of(lungs.LUNGS_COMPARED, lungs.REAL, config, "lgan").items():
+        records = [replace(record_of(spec), groups=groups) for spec in specs_]
+        if row in shares:
+            records = [replace(record, curves=record.curves | {"adversarial_share": shares[row]}) for record in records]
+        runs[row, lungs.REAL] = [Run(record.spec, record) for record in records]
+    return runs
+
+
+def test_real_slices_are_a_substitute_without_whole_scans(real, config):
+    cells = lungs.all_cells(real)
+    assert {cell.source for cell in cells} == {"substitute"}
+    assert not {cell.metric for cell in cells} & {"mean_dice3d", "median_dice3d", *lungs.SHARES}
+    assert not [key for key in lungs.scores(real) if key[2].endswith("dice3d")]
+    result = tables.ResultTable("workbook", "lgan-real-slices", "lungs", "a test", cells, lungs.UNITS)
+    tables.write(result, config, {})
+
+
+def test_tables_of_slices_have_the_real_ones_as_further_columns(fitted, real, config):
+    for name, expected in (("table-2", 6 * 4), ("table-3", 6 * 4), ("table-4", 0)):
+        cells = lungs.table_cells(name, fitted | real)
+        assert sum(cell.dataset == lungs.REAL for cell in cells) == expected
+        tables.write(tables.ResultTable("lgan", name, "", "a test", cells), config, {})
+
+
+def test_claims_about_slices_are_judged_on_real_ones_each_pair_once(real):
+    questions = [claim for claim in map(lungs.on_real, papers.load("lgan").claims) if claim]
+    assert len(questions) == 6, "of ten claims two are about 3D Dice and one about nodules, and none is given twice"
+    words = [claim.words for claim in questions]
+    assert len(set(words)) == len(words)
+    assert all(text.endswith(", on real slices") for text in words)
+    first = questions[0]
+    assert [pair.better for pair in first.pairs] == [f"lgan_{critic}" for critic in CRITICS]
+    assert {pair.dataset for claim in questions for pair in claim.pairs} == {lungs.REAL}
+    verdict = claims.judge(first, lungs.scores(real))
+    assert all("substitute" in judged.outcome.data for judged in verdict.pairs)
+
+
+def test_networks_are_compared_with_morphology_in_the_right_direction(real):
+    place, good = ("lgan_basic", lungs.REAL), {"hausdorff": (1.0,) * N, "iou": (0.99,) * N}
+    records = [replace(run.record, measures=run.record.measures | good) for run in real[place]]
+    changed = real | {place: [Run(record.spec, record) for record in records]}
+    for claim in lungs.against_morphology(["lgan_basic"]):
+        [judged] = claims.judge(claim, lungs.scores(changed)).pairs
+        assert (judged.pair.worse, judged.outcome.verdict) == ("morph", HOLDS)
+
+
+def test_the_critics_share_counts_from_the_epoch_in_which_it_is_followed(real):
+    shares = {(cell.row, cell.metric): cell.ours_mean for cell in lungs.share_cells(real)}
+    assert shares == pytest.approx(
+        {
+            ("lgan_basic", "share_first"): 0.02,
+            ("lgan_basic", "share_mean"): 0.015,
+            ("lgan_basic_amplified", "share_first"): 0.3,
+            ("lgan_basic_amplified", "share_mean"): 0.25,
+        }
+    )

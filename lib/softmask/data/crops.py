@@ -14,7 +14,7 @@ import numpy as np
 
 from softmask.config import BASE_SEED
 from softmask.data.sample import Sample
-from softmask.data.scans import SCANS
+from softmask.data.scans import LUNGS
 from softmask.errors import ConfigError, DataError
 
 SECTION_FOLDS = tuple(f"isbi2012-fold{number}" for number in range(1, 6))
@@ -57,7 +57,7 @@ def crops(dataset: str, sample: Sample, size: int) -> list[Crop]:
 
     ISBI 2012: :data:`CROPS` squares of :data:`SECTION_PX` pixels at seeded places, which may overlap and are the same
     in every fold. ``promise12``: the square of :data:`FIELD_MM` at the centre. Those of
-    :data:`~softmask.data.scans.SCANS`: the whole slice. Others: the ``size`` x ``size`` pixels at the centre.
+    :data:`~softmask.data.scans.LUNGS`: the whole slice. Others: the ``size`` x ``size`` pixels at the centre.
 
     Raises:
         ConfigError: fewer stored pixels than ``size``; none are invented.
@@ -69,7 +69,7 @@ def crops(dataset: str, sample: Sample, size: int) -> list[Crop]:
         window = (SECTION_PX, SECTION_PX)
     elif dataset == "promise12":
         window = (FIELD_MM / sample.spacing[0], FIELD_MM / sample.spacing[1])
-    elif dataset in SCANS:
+    elif dataset in LUNGS:
         window = shape
     height, width = (min(pair) for pair in zip(shape, window, strict=True))
     if min(height, width) < size:
@@ -83,7 +83,7 @@ def crops(dataset: str, sample: Sample, size: int) -> list[Crop]:
         random = np.random.default_rng([BASE_SEED, *sample.id.encode()])
         places = random.integers(0, np.subtract(shape, window), (CROPS[dataset], 2), endpoint=True)
         return [Crop(*place, *window) for place in places.tolist()]
-    if dataset == "promise12" or dataset in SCANS:
+    if dataset == "promise12" or dataset in LUNGS:
         return [Crop((shape[0] - height) / 2, (shape[1] - width) / 2, height, width)]
     return [Crop((shape[0] - size) // 2, (shape[1] - size) // 2, size, size)]
 

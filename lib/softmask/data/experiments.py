@@ -33,10 +33,11 @@ PAPER_SIZES: Mapping[str, Mapping[str, int]] = {
     **{fold: {"train": 180, "validation": 60, "test": 60} for fold in SECTION_FOLDS},
     "promise12": {"train": 460, "validation": 65, "test": 130},
     **{name: {"train": 700, "validation": 100, "test": 200} for name in REAL_ONLY},
+    "lungs-2d": {"train": 129, "validation": 26, "test": 108},
     **{name: {part: TAKEN[part].each * scans for part, scans in parts.items()} for name, parts in SCANS.items()},
 }
 """Images in each part, as SoftGAN and DSNet state them (PROMISE12: after augmentation); of LGAN's scans those that are
-used (:mod:`softmask.data.scans`).
+used (:mod:`softmask.data.scans`). ``lungs-2d`` is in no paper; its sizes are those of the whole set.
 
 ``lidc-119`` and ``isbi2012`` are CasGAN's: 60 % and 40 % of 119 lesions, 240 and 60 images after augmentation. It names
 no validation part; here it is taken out of the training images. DSNet has 210, 60 and 30 images of ISBI 2012. Networks
@@ -83,7 +84,8 @@ def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, 
     rule (of LIDC's lesions, the largest slice of each comes before the second largest of any; of LNSM's, DeepLesion's
     long axes are kept). ISBI 2012 is one specimen, whose neighbouring sections show the same cells: it is divided into
     blocks of neighbours (:data:`softmask.data.crops.SECTION_FOLDS`); ``isbi2012`` is the first fold. A row of which
-    several crops are used (:data:`softmask.data.crops.CROPS`) counts as that many images.
+    several crops are used (:data:`softmask.data.crops.CROPS`) counts as that many images. ``lungs-2d`` is divided by
+    the number of the scan, whatever the seed and whichever scans are there.
     """
     if name in FOLDS:
         return _fold(name, dataset, seed)
@@ -91,12 +93,22 @@ def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, 
         return scan_rows(name, dataset, None, seed)
     if name == "lnsm":
         return _lnsm(dataset, seed)
+    if name == "lungs-2d":
+        return _by_scan_number(dataset)
     if name in ("isbi2012", *SECTION_FOLDS):
         return _section_fold(SECTION_FOLDS.index(name) if name in SECTION_FOLDS else 0, len(dataset))
     sizes = {part: size // CROPS.get(name, 1) for part, size in PAPER_SIZES[name].items()}
     rows = experiment_rows(name, dataset)
     patients = dataset.index["patient"].to_numpy()[rows]
     return {part: rows[chosen] for part, chosen in split_by_patient(patients, sizes, seed).items()}
+
+
+def _by_scan_number(dataset: Dataset) -> dict[str, np.ndarray]:
+    """Divide ``ID_<number>`` by the number's last digit: 0, 1, 5 and 6 test, 2 validates, the others train."""
+    digits = np.array([int(patient[-1]) for patient in dataset.index["patient"]])
+    test, validation = np.isin(digits, (0, 1, 5, 6)), digits == 2
+    rows = {"train": ~(test | validation), "validation": validation, "test": test}
+    return {part: np.flatnonzero(chosen) for part, chosen in rows.items()}
 
 
 def _section_fold(number: int, sections: int) -> dict[str, np.ndarray]:

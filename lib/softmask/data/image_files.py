@@ -22,6 +22,7 @@ LUNG_WINDOW = (-1000.0, 400.0)
 """Hounsfield units that become 0 and 1."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_BITS, _SAMPLE_FORMAT, _SIGNED = 258, 339, 2  # TIFF tags BitsPerSample and SampleFormat
 _MAX_BYTES = 3 * MAX_PIXELS  # 16 bits a pixel that nothing was saved of, and some more
 
 
@@ -45,6 +46,14 @@ def read_grey(source: str | Path | bytes, name: str | None = None) -> np.ndarray
     return pages[0]
 
 
+def read_signed(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
+    """Return the one image of a TIFF file of signed 16-bit numbers, (H, W) int16; otherwise as :func:`read_grey`."""
+    pages, name = _decode(source, name, _signed_array)
+    if len(pages) != 1:
+        raise DataError(f"{name}: holds {len(pages)} images where one was expected; save it as one image")
+    return pages[0]
+
+
 def read_grey_stack(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
     """All pages of a multi-page TIFF, (N, H, W); otherwise as :func:`read_grey`."""
     pages, name = _decode(source, name)
@@ -60,7 +69,7 @@ def window_hu(hu: np.ndarray, window: tuple[float, float] = LUNG_WINDOW) -> np.n
     return np.clip((np.asarray(hu, np.float32) - low) / (high - low), 0, 1).astype(np.float32, copy=False)
 
 
-def _decode(source: str | Path | bytes, name: str | None) -> tuple[list[np.ndarray], str]:
+def _decode(source: str | Path | bytes, name: str | None, to_array=None) -> tuple[list[np.ndarray], str]:
     from PIL import Image, UnidentifiedImageError
 
     name = name or ("image" if isinstance(source, bytes) else str(source))
@@ -79,7 +88,7 @@ def _decode(source: str | Path | bytes, name: str | None) -> tuple[list[np.ndarr
                 pixels += image.width * image.height
                 if pixels > MAX_PIXELS:
                     raise DataError(f"{name}: declares more than {MAX_PIXELS} pixels; refused. {AGAIN.capitalize()}")
-                pages.append(_grey_array(image, name))
+                pages.append((to_array or _grey_array)(image, name))
     except DataError:
         raise
     except Image.DecompressionBombError as error:
@@ -99,6 +108,17 @@ def _grey_array(image, name: str) -> np.ndarray:
     if image.mode in ("I;16", "I;16B", "I;16L"):
         return np.array(image).astype(np.uint16)
     raise DataError(f"{name}: a grey image of 8 or 16 bit was expected, this one is of kind {image.mode!r}; save it so")
+
+
+def _signed_array(image, name: str) -> np.ndarray:
+    # Pillow gives signed numbers of 16 and 32 bits, and unsigned ones of 32 bits, the same mode
+    tags = getattr(image, "tag_v2", {})
+    if image.mode != "I" or tags.get(_BITS) != (16,) or tags.get(_SAMPLE_FORMAT) != (_SIGNED,):
+        raise DataError(
+            f"{name}: a grey TIFF image of signed 16-bit numbers was expected, this one is of kind {image.mode!r} with "
+            f"{tags.get(_BITS, 'unknown')} bits; save it so"
+        )
+    return np.array(image).astype(np.int16)
 
 
 def _check_png(data: bytes, name: str) -> None:

@@ -28,6 +28,10 @@ SCANS: Mapping[str, Mapping[str, int]] = {
 """Scans in each part, by data set. ``lung-ct``, real scans that no network is trained on, is tested on alone, as stored
 and without what surrounds the patient."""
 
+LUNGS = (*SCANS, "lungs-2d")
+"""Data sets on which lungs are sought, in whole slices; measured at the size that the scanner stored. ``lungs-2d`` has
+one slice of each scan."""
+
 
 @dataclass(frozen=True)
 class Taken:

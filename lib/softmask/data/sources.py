@@ -112,6 +112,15 @@ def _deeplesion(root: Path) -> Path | None:
     return folder if (folder / "Images_png").is_dir() and (folder / "DL_info.csv").is_file() else None
 
 
+def _finding_lungs(root: Path) -> Path | None:
+    folder = root / "finding-lungs-in-ct"
+    archive = folder / "finding-lungs-in-ct.zip"
+    # one half is enough to count as there: the reader then says that the other half is missing
+    if any((folder / half).is_dir() for half in ("2d_images", "2d_masks")):
+        return folder
+    return archive if archive.is_file() else None
+
+
 def _scans(folder: str) -> Callable[[Path], Path | None]:
     """Finds a folder that holds a folder for each scan."""
 
@@ -220,6 +229,20 @@ SOURCES: dict[str, Source] = {
             place="https://www.cancerimagingarchive.net/collection/nsclc-radiomics/",
             steps="put a few scans there, of your own or",
             locate=_scans("lung-ct"),
+        ),
+        Source(
+            "lungs",
+            "Finding and Measuring Lungs in CT Data",
+            "2d_images/ID_0001_Z_0146.tif with 2d_masks/ID_0001_Z_0146.tif; or finding-lungs-in-ct.zip of them",
+            "finding_lungs:FindingLungs",
+            licence="not stated where it was got; not to be redistributed",
+            place="https://github.com/lizoyu/Lung-CT-segmentation",
+            serves=("lungs-2d",),
+            folder="finding-lungs-in-ct",
+            git=GitFolder(
+                "https://github.com/lizoyu/Lung-CT-segmentation", "58860fd2a8944fc6c1fb95fe24c387151f3d37f8", "data"
+            ),
+            locate=_finding_lungs,
         ),
     )
 }

@@ -22,7 +22,9 @@ def data_kind(dataset: str, source: str, origin: str = "") -> str:
         source: ``real`` or ``embedded``; or a kind, which is returned as it is.
         origin: :attr:`softmask.data.sample.Dataset.origin`, as records keep it.
     """
-    return SUBSTITUTE if dataset == "lnsm" and source == "real" and IN_PLACE in origin else source
+    if dataset == "lungs-2d" or (dataset == "lnsm" and source == "real" and IN_PLACE in origin):
+        return SUBSTITUTE
+    return source
 
 
 def data_words(dataset: str, source: str, origin: str = "") -> str:

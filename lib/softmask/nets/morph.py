@@ -25,6 +25,7 @@ COARSE = 256
 """Pixels across of the slices on which the regions are told apart."""
 
 START, LOWEST, HIGHEST = -500.0, -600.0, -300.0  # HU: where the search for the threshold begins, and its bounds
+SKIN = -500.0  # HU: parts the body from air; at -300 an opening breaks through thin walls of the chest
 WALL = -750.0  # HU: lies between an airway's air and its wall, thin as the blurred wall may be
 LUMEN = -850.0  # HU: the mean over an airway's air, with its blurred rim, lies below
 AIR = -1024.0  # HU: what is stored below is no tissue
@@ -229,7 +230,7 @@ def _distance(mask: np.ndarray) -> np.ndarray:
 
 def _body(hu: np.ndarray, pixel: float) -> np.ndarray:
     """(h, w) bool: the largest piece of tissue and what it encloses; the table and blankets are cut off by opening."""
-    tissue = ndimage.binary_opening(hu > HIGHEST, _disc(max(1, round(3 / pixel))))
+    tissue = ndimage.binary_opening(hu > SKIN, _disc(max(1, round(3 / pixel))))
     labels, count = ndimage.label(tissue)
     if not count:
         return tissue

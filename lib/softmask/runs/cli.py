@@ -28,14 +28,22 @@ def run(arguments: argparse.Namespace) -> int:
         chosen = choose_on(arguments.on, arguments.only, config)
     else:
         chosen = choose(arguments.table or TABLES, arguments.only, config)
+    if arguments.export and len({(spec.dataset, spec.network, spec.losses) for spec in chosen}) > 1:
+        raise ConfigError("--export writes one model; name one row and one data set, such as --on lungs-2d --only unet")
     if arguments.dry_run:
         print(listing(plan(chosen, config), arguments.jobs or default_jobs()))
         return 0
-    runs = fit(chosen, config, jobs=arguments.jobs, dask=arguments.dask, title=config.run)
+    weights = bool(arguments.export)
+    runs = fit(chosen, config, jobs=arguments.jobs, dask=arguments.dask, title=config.run, weights=weights)
     print(f"{len(set(chosen))} runs are there; their records are in {records_folder(config)}")
     for one in runs:
         dice = one.record.frame()["dice"].mean()
         print(f"{one.spec.name}  Dice {dice:.4f} over {len(one.record.ids)} test images")
+    if arguments.export:
+        from softmask.models import export
+
+        model = export(max(runs, key=lambda run: max(run.record.curves["validation_dice"])), arguments.export)
+        print(f"the model of {model.spec.name} is in {arguments.export}")
     return 0
 
 

@@ -80,8 +80,9 @@ _twice = partial(Method, channels=("bilinear",), form=ENLARGED_TWICE)
 width, the coarsest of CE-Net a 32nd."""
 
 
-READINGS = ("regression_reversed", "regression_amplified", "regression_reversed_amplified")
-"""Of LGAN's regression critic: the players the other way round, a weight at which the critic is heard, and both."""
+READINGS = (*(f"{critic}_amplified" for critic in CRITICS), "regression_reversed", "regression_reversed_amplified")
+"""Readings of LGAN's critics that no printed table has: a weight at which the critic contributes a third of the
+gradient, and the players of the regression critic the other way round."""
 
 
 def _lgan(critic: str) -> Method:
@@ -153,6 +154,14 @@ METHODS: Mapping[str, Method] = MappingProxyType({name: Method(name) for name in
 """By row, or by paper and row where a paper means its own. A row named after a network is that network, trained on
 binary masks, with the Dice loss if not said here."""
 
+
+LUNGS_COMPARED = (
+    *("morph", "baseline_unet"),
+    *(f"lgan_{critic}" for critic in (*CRITICS, *READINGS)),
+    *("fusion_gnet", "tiramisu", "segcaps"),
+)
+"""Rows that are compared on real slices of lungs (``lungs-2d``): those of LGAN's tables, and the readings of its
+critics."""
 
 TESTED: Mapping[str, str] = MappingProxyType({"lidc-500": "lnsm", "lung-ct": "lidc-lung", "lung-ct-body": "lidc-lung"})
 """Data sets that no network is trained on, and where those were trained that are tested on them."""

@@ -17,7 +17,7 @@ from softmask.errors import SoftmaskError
 from softmask.files import remove_parts
 from softmask.runs import rates
 from softmask.runs.execute import default_jobs, fit
-from softmask.runs.methods import METHODS, name_of
+from softmask.runs.methods import LUNGS_COMPARED, METHODS, name_of
 from softmask.runs.plan import distinct, likeness, recorded, records_folder, seconds_known
 from softmask.runs.spec import RunSpec
 from softmask.runs.tables import TABLES, rows_of, specs
@@ -49,6 +49,7 @@ GROUPS = (
         {"softgan": ("unet", "improved_backbone", "soft_mask_loss", "softgan", *LABELS)},
         doubled=("unet", "softgan"),
     ),
+    Group("lungs on real slices", {"lgan": LUNGS_COMPARED}, ("lungs-2d",)),
     Group("super-resolution", {"": ("srgan", "content_only")}, ("lnsm",)),
     Group("DSNet", {"dsnet-v2": ("sr_input", "drtm", "soft_mask_loss", "gan_loss", "neither", "dtm", *LABELS)}),
     Group("DSNet's other forms", {"dsnet-v2": ("dsnet_averaged", "dsnet_enlarged_twice", "dsnet_squared")}),
@@ -70,14 +71,7 @@ GROUPS = (
 )
 """In the order of training. All other rows of the papers' tables come after them, and at the end :data:`EXTRA`."""
 
-EXTRA = (
-    Group("all losses on binary labels", {"dsnet-v2": ("all_losses_binary",)}),
-    Group(
-        "LGAN's regression critic",
-        {"lgan": tuple(f"lgan_regression_{name}" for name in ("reversed", "amplified", "reversed_amplified"))},
-        ("lidc-lung",),
-    ),
-)
+EXTRA = (Group("all losses on binary labels", {"dsnet-v2": ("all_losses_binary",)}),)
 """Rows beside the papers'."""
 
 

@@ -203,18 +203,19 @@ def _arrays(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.n
     """Every part's arrays, labelled."""
     from softmask.data.crops import CROPS
     from softmask.data.experiments import split_rows
-    from softmask.data.scans import SCANS, scan_rows
+    from softmask.data.scans import LUNGS, SCANS, scan_rows
     from softmask.parallel import map_samples
 
     known = len(dataset.problems)
     arrays: dict[str, np.ndarray] = {}
-    of_lungs = spec.dataset in SCANS
-    parts = scan_rows(spec.dataset, dataset, spec.n_train) if of_lungs else split_rows(spec.dataset, dataset)
+    whole = spec.dataset in SCANS  # whose cap is one of slices of a scan, too
+    parts = scan_rows(spec.dataset, dataset, spec.n_train) if whole else split_rows(spec.dataset, dataset)
     for part, rows in parts.items():
-        cap = None if of_lungs else _cap(spec, part)
+        cap = None if whole else _cap(spec, part)
         if cap is not None:
             rows = rows[: math.ceil(cap / CROPS.get(spec.dataset, 1))]
-        work = Lungs(spec.dataset, spec.size, part == "test") if of_lungs else Labels(spec.dataset, spec.size)
+        sought = spec.dataset in LUNGS
+        work = Lungs(spec.dataset, spec.size, part == "test") if sought else Labels(spec.dataset, spec.size)
         records = map_samples(work, dataset, rows, title=f"{spec.dataset} {part}")[:cap]
         # what only some images have (no readers, say) is no reference for the part
         names = [name for name in (records[0] if records else ("id", "group")) if all(name in one for one in records)]

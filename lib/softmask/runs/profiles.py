@@ -9,11 +9,11 @@ from types import MappingProxyType
 from softmask.config import Profile
 from softmask.data.crops import SECTION_FOLDS
 from softmask.data.experiments import FOLDS, PAPER_SIZES
+from softmask.data.scans import LUNGS
 from softmask.errors import ConfigError
 from softmask.nets.registry import NETWORKS, SR_NETWORKS, entry
 from softmask.nets.srgan import SCALE
 from softmask.runs import rates
-from softmask.runs.spec import LUNGS
 from softmask.train.epochs import Settings
 
 
@@ -108,7 +108,7 @@ _LUNGS: Mapping[str, Training] = MappingProxyType(
             Settings(epochs=1, batch_size=8, learning_rate=1e-3, discriminator_width=16),
             n_train=None,
             size=112,
-            steps=3000,
+            steps=1200,
         ),
         # LGAN, section 4.2; epochs and batch size are not in the paper
         "full": Training(

@@ -57,8 +57,11 @@ class Tried:
 
 
 def name_of(losses: Sequence[tuple[str, float]]) -> str:
-    """``0.5dice+100soft_l1+1gan``."""
-    return "+".join(f"{weight:g}{name}" for name, weight in losses)
+    """Return the losses as text: ``0.5dice+100soft_l1+1gan``.
+
+    LGAN's critics are left out: its generator has the same rate with and without them, so that rows differ in the
+    critic alone."""
+    return "+".join(f"{weight:g}{name}" for name, weight in losses if not name.startswith("wasserstein_"))
 
 
 def _set(dataset: str) -> str:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from softmask.config import PROFILES
+from softmask.data.scans import LUNGS
 from softmask.errors import ConfigError
 from softmask.files import sha256_of
 from softmask.nets import perceptual
@@ -33,9 +34,6 @@ HIGH_RESOLUTION, TEACHER, SOFTENED = "high_resolution", "teacher", "softened"
 LABELS = ("binary", "soft_mask", "kats_dilation", "gros_interpolation", SOFTENED, TEACHER, HIGH_RESOLUTION)
 """What a network is trained towards: the binary truth; one of the soft labels; the larger of mask and soft mask
 (CasGAN, equation 6); the soft mask that another network predicts (equation 5); in super-resolution the image."""
-
-LUNGS = ("lidc-lung", "qin-lung", "lung-ct", "lung-ct-body")
-"""Data sets whose organs are outlined on whole slices; measured at the size that the scanner stored."""
 
 UNCHANGED = "unchanged"
 """In place of a network: that of the prior, tested on other data and not trained any further."""

@@ -6,6 +6,7 @@ LGAN (CMIG 2021), tables 2 to 4 and section 5. Every measure is taken at the siz
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,20 +18,27 @@ import torch
 
 from softmask import papers
 from softmask.config import BASE_SEED, Config
+from softmask.data import found
+from softmask.data.scans import SCANS
+from softmask.data.words import data_kind
 from softmask.measure.lungs import dice3d, enlarge
 from softmask.measure.verdicts import Scores, median_scores
 from softmask.nets import build
 from softmask.nets.critics import CRITICS, Critic
-from softmask.papers import display
+from softmask.papers import Claim, display
 from softmask.report.result import Cell
 from softmask.runs.execute import Run
 from softmask.runs.inputs import soft_masks
+from softmask.runs.methods import LUNGS_COMPARED
 from softmask.runs.prepared import Part
+from softmask.runs.spec import RunSpec
 from softmask.runs.tables import rows_of
+from softmask.studies import claims
 from softmask.studies.training import (
     Fitted,
     data_of,
     firsts,
+    kind_of,
     note_of,
     scores_of,
     spread_of,
@@ -42,11 +50,22 @@ from softmask.train.device import pick
 from softmask.train.losses import Batch
 from softmask.train.wasserstein import FASTEST, Wasserstein
 
+REAL = "lungs-2d"
+"""Real slices, one of each scan, in the place of the paper's collections of whole scans."""
+
 DICE3D = "dice3d"
 LEFT_BLANK = "left_blank"
 """Whether nothing is found in a slice without lung; the mean of it is a share."""
 _STATISTICS = {"mean": np.mean, "median": np.median}
 _PIXELS = ("pixels_true", "pixels_found", "pixels_common")
+
+
+def real_rows(config: Config) -> dict[tuple[str, str], list[RunSpec]]:
+    """The runs of all methods on :data:`REAL`; none where a run is to be of simulated data, or the slices are not there
+    and records are not what is asked for."""
+    if config.data == "embedded" or not (config.recorded or REAL in found(config.data_root)):
+        return {}
+    return rows_of(LUNGS_COMPARED, REAL, config, "lgan")
 
 
 def scans_of(run: Run) -> dict[str, float]:
@@ -84,20 +103,40 @@ def _cell(row: str, dataset: str, metric: str, fitted: Fitted, extra: bool = Fal
     if beyond and statistic == "mean":
         name = f"{display('datasets', dataset)} {display('metrics', metric)}"
         notes.append(f"{name} is infinite on {beyond} of {len(values)} slices (one mask is empty), left out")
-    counts = (len(finite), len(runs or every), every[0].spec.source)
+    counts = (len(finite), len(runs or every), kind_of(every[0]))
     return Cell(row, dataset, metric, number, spread, *counts, "; ".join(filter(None, notes)), extra)
 
 
 def table_cells(table: str, fitted: Fitted) -> list[Cell]:
-    """The cells of a printed table of LGAN whose row has a finished run."""
+    """The cells of a printed table of LGAN whose row has a finished run.
+
+    Tables 2 and 3, which compare slices, follow once more on :data:`REAL`."""
     printed = papers.load("lgan").table(table).cells()
-    return [
+    cells = [
         _cell(cell.row, cell.dataset, cell.metric, fitted) for cell in printed if (cell.row, cell.dataset) in fitted
     ]
+    of_slices = [cell for cell in printed if not cell.metric.endswith(DICE3D) and (cell.row, REAL) in fitted]
+    return cells + [_cell(cell.row, REAL, cell.metric, fitted, extra=True) for cell in of_slices]
 
 
 BEYOND = (*(f"{statistic}_{measure}" for measure in ("iou", "hausdorff", DICE3D) for statistic in _STATISTICS),)
 """What the workbook's own tables of lungs hold for every row."""
+
+
+def method_cells(measures: Mapping[str, Mapping[str, np.ndarray]]) -> list[Cell]:
+    """Cells of methods that come with the package, from their measures of :data:`REAL`
+    (:func:`softmask.models.scans.compared`); infinite distances are left out of means."""
+    cells = []
+    for method, of in measures.items():
+        for measure, values in of.items():
+            finite = values[np.isfinite(values)]
+            for name, statistic in _STATISTICS.items():
+                spread = float(finite.std(ddof=1)) if name == "mean" else float("nan")
+                counts = (len(finite), 1, data_kind(REAL, "real"))
+                cells.append(
+                    Cell(f"shipped_{method}", REAL, f"{name}_{measure}", float(statistic(finite)), spread, *counts)
+                )
+    return cells
 
 
 SHARES = ("nodules_inside", "nodules_at_wall_inside", LEFT_BLANK)
@@ -108,22 +147,43 @@ def all_cells(fitted: Fitted) -> list[Cell]:
     slices without lung are left blank."""
     cells = []
     for (row, dataset), every in fitted.items():
-        cells += [_cell(row, dataset, metric, fitted, extra=True) for metric in BEYOND]
+        whole = dataset in SCANS
+        of_slices = [metric for metric in BEYOND if whole or not metric.endswith(DICE3D)]
+        cells += [_cell(row, dataset, metric, fitted, extra=True) for metric in of_slices]
         runs = succeeded(every)
-        for measure in SHARES:
+        for measure in SHARES if whole else ():
             values = _values(runs, measure).ravel()
             kept = values[~np.isnan(values)]
             mean = float(kept.mean()) if len(kept) else float("nan")
             spread = float(kept.std(ddof=1)) if len(kept) > 1 else float("nan")
-            counts = (len(kept), len(runs or every), every[0].spec.source)
+            counts = (len(kept), len(runs or every), kind_of(every[0]))
             cells.append(Cell(row, dataset, measure, mean, spread, *counts, note_of(fitted, row, dataset), extra=True))
     return cells
 
 
+def share_cells(fitted: Fitted) -> list[Cell]:
+    """For each row with a critic, the critic's share of the gradient that reaches the generator's output, averaged over
+    seeds: in the first epoch in which it is followed, and over all of these."""
+    cells = []
+    for (row, dataset), every in fitted.items():
+        shares = [np.array(run.record.curves.get("adversarial_share", ())) for run in succeeded(every)]
+        followed = [share[share > 0] for share in shares if np.any(share > 0)]
+        if not followed:
+            continue
+        counts = (len(every[0].record.ids), len(followed), kind_of(every[0]))
+        for metric, of_seeds in (
+            ("share_first", [share[0] for share in followed]),
+            ("share_mean", [share.mean() for share in followed]),
+        ):
+            spread = float(np.std(of_seeds, ddof=1)) if len(of_seeds) > 1 else float("nan")
+            cells.append(Cell(row, dataset, metric, float(np.mean(of_seeds)), spread, *counts, extra=True))
+    return cells
+
+
 UNITS = {metric: "pixels" if "hausdorff" in metric else "fraction" for metric in BEYOND} | dict.fromkeys(
-    SHARES, "percent"
+    (*SHARES, "share_first", "share_mean"), "percent"
 )
-"""Of :func:`all_cells`."""
+"""Of :func:`all_cells` and :func:`share_cells`."""
 
 
 def seed_spread(fitted: Fitted) -> dict[str, object]:
@@ -131,7 +191,7 @@ def seed_spread(fitted: Fitted) -> dict[str, object]:
     found = {}
     for (row, dataset), every in fitted.items():
         runs = succeeded(every)
-        for measure in ("iou", DICE3D) if runs else ():
+        for measure in (("iou", DICE3D) if dataset in SCANS else ("iou",)) if runs else ():
             found[f"{row} / {dataset} / {measure}"] = spread_of(runs, _values(runs, measure))
     return {"seeds": found}
 
@@ -146,12 +206,52 @@ def scores(fitted: Fitted) -> dict[tuple[str, str, str], Scores]:
             continue
         for metric in ("iou", "hausdorff", "nodules_at_wall_inside"):
             made[row, dataset, metric] = scores_of(runs, partial(_values, measure=metric), [fitted])
-        scans = tuple(scans_of(runs[0]))
-        made[row, dataset, DICE3D] = replace(scores_of(runs, dice3d_of, [fitted]), ids=scans, patients=scans)
-        for metric in ("iou", "hausdorff", DICE3D):
+        compared = ["iou", "hausdorff"]
+        if dataset in SCANS:
+            compared.append(DICE3D)
+            scans = tuple(scans_of(runs[0]))
+            made[row, dataset, DICE3D] = replace(scores_of(runs, dice3d_of, [fitted]), ids=scans, patients=scans)
+        for metric in compared:
             means = made[row, dataset, metric]
             made[row, dataset, f"median_{metric}"] = replace(means, values=median_scores(means.values))
     return made
+
+
+_ON_SLICES = ("iou", "hausdorff", "median_iou", "median_hausdorff")
+
+
+def on_real(claim: Claim) -> Claim | None:
+    """The claim with its comparisons of slices on :data:`REAL`, each once, beside what is printed of LIDC.
+
+    None where it compares no slices."""
+    pairs = {}
+    for pair in claim.pairs:
+        if pair.metric in _ON_SLICES:
+            pairs.setdefault((pair.better, pair.worse, pair.metric), replace(pair, dataset=REAL))
+    if not pairs:
+        return None
+    return replace(
+        claim,
+        words=re.sub(r" (on lidc-lung )?\(tables?[- ].*\)$", ", on real slices", claim.words),
+        pairs=tuple(pairs.values()),
+    )
+
+
+def against_morphology(rows: Sequence[str]) -> list[Claim]:
+    """Questions of the workbook's own: whether networks trained on real slices find more of the lungs than morphology
+    does, and with outlines nearer to the reference."""
+    pairs = [(row, "morph", REAL) for row in rows]
+    return [
+        claims.own("A network trained on real slices has a higher IoU than morphology", *((*p, "iou") for p in pairs)),
+        replace(
+            claims.own(
+                "A network trained on real slices has a smaller Hausdorff distance than morphology",
+                *((*p, "hausdorff") for p in pairs),
+            ),
+            unit="pixels",
+            lower=True,
+        ),
+    ]
 
 
 INPUTS: Mapping[str, str] = MappingProxyType(

@@ -21,6 +21,7 @@ import torch
 from torch.nn import functional as F
 
 from softmask.errors import ConfigError
+from softmask.nets.critics import CRITICS
 
 EPSILON = 1e-6
 """In the denominator of the Dice loss: no 0 / 0 where image and prediction are empty (the loss is 1 there)."""
@@ -146,13 +147,9 @@ LOSSES: Mapping[str, Loss | GanLoss | WassersteinLoss] = MappingProxyType(
         "hard_cross_entropy": Loss(F.binary_cross_entropy_with_logits, "masks"),
         "gan": GanLoss(_cross_entropy, boundary=0.0),
         "gan_least_squares": GanLoss(_half_square, boundary=0.5),
-        "wasserstein_basic": WassersteinLoss("basic"),
-        "wasserstein_product": WassersteinLoss("product"),
-        "wasserstein_early_fusion": WassersteinLoss("early_fusion"),
-        "wasserstein_late_fusion": WassersteinLoss("late_fusion"),
-        "wasserstein_regression": WassersteinLoss("regression"),
+        **{f"wasserstein_{critic}": WassersteinLoss(critic) for critic in CRITICS},
+        **{f"wasserstein_{critic}_amplified": WassersteinLoss(critic, share=AMPLIFIED) for critic in CRITICS},
         "wasserstein_regression_reversed": WassersteinLoss("regression", reverse=True),
-        "wasserstein_regression_amplified": WassersteinLoss("regression", share=AMPLIFIED),
         "wasserstein_regression_reversed_amplified": WassersteinLoss("regression", reverse=True, share=AMPLIFIED),
     }
 )

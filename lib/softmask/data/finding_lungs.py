@@ -1,0 +1,223 @@
+"""Finding and Measuring Lungs in CT Data: one axial chest CT slice of each of 267 scans, with a mask of both lungs.
+
+K. S. Mader's collection on Kaggle (``kmader/finding-lungs-in-ct-data``), 512 x 512 pixels: signed 16-bit TIFF images
+``2d_images/ID_0001_Z_0146.tif``, and masks of the same name in ``2d_masks``, 255 (in some copies 1) inside the lungs.
+Vessels within the lungs belong to the masks, the large airways do not.
+
+The grey levels look like Hounsfield units and are not calibrated: air outside the body lies near -800, soft tissue near
++30, and what surrounds the circular field of view at about -1800 or -2600. :func:`nominal_hu` brings every slice to one
+scale.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from softmask.data.file_store import open_store
+from softmask.data.image_files import read_grey, read_signed, window_hu
+from softmask.data.sample import Dataset, Problem, Sample
+from softmask.errors import DataError
+from softmask.files import AGAIN, sha256_of
+
+NODULE = "lungs"
+"""``nodule`` of every sample: both lungs are one object."""
+
+AIR, TISSUE = -1000.0, 40.0
+"""Nominal Hounsfield units of air outside the body and of soft tissue."""
+
+WRONG_MASKS = {
+    "ID_0052": "its mask includes the air outside the body",
+    "ID_0079": "its mask leaves out one of the two lungs",
+    "ID_0134": "its mask includes the air outside the body",
+    "ID_0254": "its mask includes the air outside the body",
+}
+"""Scans whose published mask is wrong, which are not used."""
+
+_PADDING = -1200  # stored levels below are outside the field of view
+_SPLIT = -400  # between air and tissue
+_AIR_RANGE = (-1100, -600)
+_TISSUE_RANGE = (-25, 125)  # above fat, below contrast medium and bone
+_BIN, _SMOOTH = 5, 2  # width of the histogram's bins, and of the Gaussian over them in bins
+_WINDOW = 5  # pixels a side over which the noise is averaged
+_FEWEST = 0.002  # share of the image that must be air, and tissue
+_NAME = re.compile(r"(?:.*/)?(?P<folder>2d_images|2d_masks|test_data/image|test_data/mask)/(?P<file>[^/]+\.tiff?)")
+_SLICE = re.compile(r"(?P<patient>ID_[0-9]{4})_(?P<slice>Z_[0-9]{4})\.tiff?")
+_HALVES = {
+    "2d_images": "image",
+    "test_data/image": "image",  # one slice of the set lies there in the repository that `softmask data fetch` reads
+    "2d_masks": "mask",
+    "test_data/mask": "mask",
+}
+
+
+class Levels(NamedTuple):
+    """Stored grey levels of air outside the body and of soft tissue in one slice."""
+
+    air: float
+    tissue: float
+
+
+class FindingLungs(Dataset):
+    """One slice of each scan; ``patient`` is the scan, such as ``ID_0001``, and the one reader marks both lungs.
+
+    ``hu`` is :func:`nominal_hu`, and ``image`` its lung window (:func:`softmask.data.image_files.window_hu`). The size
+    of a pixel is not known: ``spacing`` is None.
+
+    Scans of :data:`WRONG_MASKS` go to ``left_out``; files that cannot be used, or have no counterpart, to ``problems``.
+
+    Args:
+        path: folder with ``2d_images`` and ``2d_masks`` in it, or a zip archive of it, of which nothing is unpacked.
+        name: what messages call the data set.
+
+    Raises:
+        MissingData: when there is nothing at ``path``.
+        DataError: when no slice has both an image and a mask, or the archive is damaged.
+    """
+
+    source = "real"
+
+    def __init__(self, path: str | Path, name: str = "lungs-2d") -> None:
+        super().__init__()
+        self.name = name
+        self._store = open_store(path)
+        self._files = self._find_pairs()
+        if not self._files:
+            first = f". First of {len(self.problems)} problems: {self.problems[0].why}" if self.problems else ""
+            raise DataError(
+                f"{path}: no slice has an image and a mask; expected 2d_images/ID_0001_Z_0146.tif with "
+                f"2d_masks/ID_0001_Z_0146.tif; `softmask data fetch lungs` gets them{first}"
+            )
+        self.index = pd.DataFrame(
+            [(*slice_, NODULE, 1) for slice_ in self._files], columns=["patient", "slice", "nodule", "n_readers"]
+        )[["patient", "nodule", "slice", "n_readers"]]
+        self.origin = f"{self._store.path.name}: {len(self._files)} CT slices in nominal HU"
+
+    def read(self, i: int) -> Sample:
+        row = self.index.iloc[i]
+        image, _ = self._files[row.patient, row.slice]
+        readers, present = self.read_masks(i)
+        name = self._store.title(image)
+        stored = read_signed(self._store.read(image), name)
+        if stored.shape != readers.shape[1:]:
+            raise DataError(f"{name}: an image of size {stored.shape} with a mask of size {readers.shape[1:]}; {AGAIN}")
+        hu = nominal_hu(stored, name)
+        return Sample(
+            dataset=self.name,
+            source=self.source,
+            patient=row.patient,
+            nodule=row.nodule,
+            slice=row.slice,
+            image=window_hu(hu),
+            readers=readers,
+            present=present,
+            hu=hu,
+        )
+
+    def read_masks(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        row = self.index.iloc[i]
+        _, mask = self._files[row.patient, row.slice]
+        name = self._store.title(mask)
+        values = read_grey(self._store.read(mask), name)
+        levels = np.unique(values)
+        if not (np.isin(levels, (0, 255)).all() or np.isin(levels, (0, 1)).all()):
+            raise DataError(f"{name}: mask values must be 0 and 255, or 0 and 1, not {levels[:8].tolist()}; {AGAIN}")
+        if levels[-1] == 0:
+            raise DataError(f"{name}: the mask is empty; {AGAIN}")
+        return (values > 0)[None], np.ones(1, bool)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the files used, by name and content; equal for a folder and its archive."""
+        return sha256_of(self._store.fingerprint([name for pair in self._files.values() for name in pair]))
+
+    def _find_pairs(self) -> dict[tuple[str, str], tuple[str, str]]:
+        """Image and mask of each (patient, slice), in the order of scans."""
+        halves: dict[str, dict[tuple[str, str], str]] = {"image": {}, "mask": {}}
+        for name in self._store.names:
+            parts = name.split("/")
+            match = _NAME.fullmatch(name)
+            if match is None or "__MACOSX" in parts or parts[-1].startswith("."):
+                continue
+            slice_ = _SLICE.fullmatch(match["file"])
+            half = halves[_HALVES[match["folder"]]]
+            if name.startswith("/") or ".." in parts or "\\" in name:
+                self.add_problem(self._store.title(name), "its path leads out of the archive; get the archive again")
+            elif slice_ is None:
+                self.add_problem(self._store.title(name), "its name is not like ID_0001_Z_0146.tif; rename the file")
+            elif slice_.groups() in half:
+                again = self._store.title(half[slice_.groups()])
+                self.add_problem(self._store.title(name), f"the same slice is there as {again}; remove one of them")
+            else:
+                half[slice_.groups()] = name
+        pairs = {}
+        for key in sorted({**halves["image"], **halves["mask"]}):
+            if key[0] in WRONG_MASKS:
+                self.left_out.append(Problem(f"{self.name}/{key[0]}", WRONG_MASKS[key[0]]))
+                continue
+            for half, other in (("image", "mask"), ("mask", "image")):
+                if key not in halves[other]:
+                    self.add_problem(self._store.title(halves[half][key]), f"has no {other}; {AGAIN}, and its {other}")
+            if key in halves["image"] and key in halves["mask"]:
+                pairs[key] = halves["image"][key], halves["mask"][key]
+        return pairs
+
+
+def nominal_hu(stored: np.ndarray, name: str) -> np.ndarray:
+    """Return grey levels on a scale where air outside the body is -1000 and soft tissue +40, "nominal HU".
+
+    The levels of both (:func:`levels_of`) give a straight line. Outside the field of view is air.
+
+    Args:
+        stored: (H, W) whole numbers, about Hounsfield units.
+        name: what messages call the image.
+
+    Returns:
+        (H, W) float32, not clipped.
+
+    Raises:
+        DataError: when the values are not those of a CT slice with air around the body.
+    """
+    air, tissue = levels_of(stored, name)
+    hu = AIR + (stored - air) * ((TISSUE - AIR) / (tissue - air))
+    return np.where(stored < _PADDING, AIR, hu).astype(np.float32)
+
+
+def levels_of(stored: np.ndarray, name: str) -> Levels:
+    """Return the stored levels of air and soft tissue in one slice; arguments and errors as :func:`nominal_hu`.
+
+    The noise is averaged over 5 x 5 pixels first. Air is what is dark and connected with the border of the field of
+    view, so that the lungs do not count; its level is the darkest peak of its histogram that is at least half as high
+    as the highest one, so that a table or clothes do not either. Soft tissue is the median of what lies between fat and
+    contrast medium.
+    """
+    from scipy.ndimage import gaussian_filter1d, label, uniform_filter
+    from scipy.signal import find_peaks
+
+    inside = stored >= _PADDING
+    share = uniform_filter(inside.astype(np.float64), _WINDOW)
+    mean = uniform_filter(np.where(inside, stored, 0).astype(np.float64), _WINDOW) / np.maximum(share, 1e-6)
+    whole = inside & (share > 1 - 1e-6)
+
+    regions, _ = label((mean < _SPLIT) | ~inside)
+    border = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+    outside = np.isin(regions, border[border > 0]) & whole
+    counts, edges = np.histogram(mean[outside], np.arange(_AIR_RANGE[0], _AIR_RANGE[1] + _BIN, _BIN))
+    tissue = mean[whole & (mean > _TISSUE_RANGE[0]) & (mean < _TISSUE_RANGE[1])]
+    for part, count, (low, high) in (
+        ("air around the body", counts.sum(), _AIR_RANGE),
+        ("soft tissue", len(tissue), _TISSUE_RANGE),
+    ):
+        if count < _FEWEST * stored.size:
+            raise DataError(
+                f"{name}: is no chest CT slice in about Hounsfield units: of its values, {stored.min()} to "
+                f"{stored.max()}, too few are {part} ({low} to {high}); {AGAIN}"
+            )
+    heights = gaussian_filter1d(counts.astype(np.float64), _SMOOTH, mode="constant")
+    peaks, _ = find_peaks(np.pad(heights, 1), height=heights.max() / 2)  # padded: a peak at the range's end is one
+    return Levels(float(edges[peaks[0] - 1] + _BIN / 2), float(np.median(tissue)))
