@@ -195,7 +195,7 @@ class TestRates:
 
 def test_groups_come_in_order_and_each_run_once():
     found = night.groups(Config.from_parameters("night", "embedded"))
-    assert list(found)[:2] == ["SoftGAN", "super-resolution"]
+    assert list(found)[:3] == ["SoftGAN", "lungs on real slices", "super-resolution"]
     specs = [spec for of in found.values() for spec in of]
     assert len(set(specs)) == len(specs)
     softgan = found["SoftGAN"]
