@@ -31,6 +31,10 @@ FIELD_MM = 100.0
 """Side of the field at the centre of a PROMISE12 slice: the largest gland with its surroundings."""
 
 
+WHOLE = (*SCANS, "lungs-2d")
+"""Data sets of chest CT, whose slices are shown whole."""
+
+
 @dataclass(frozen=True)
 class Crop:
     """A rectangle of an image in its pixels, which its edges need not follow; pixel (0, 0) spans 0 to 1 both ways."""
@@ -56,8 +60,8 @@ def crops(dataset: str, sample: Sample, size: int) -> list[Crop]:
     """The rectangles of a sample of ``dataset`` that are shown with size x size pixels.
 
     ISBI 2012: :data:`CROPS` squares of :data:`SECTION_PX` pixels at seeded places, which may overlap and are the same
-    in every fold. ``promise12``: the square of :data:`FIELD_MM` at the centre. Those of
-    :data:`~softmask.data.scans.SCANS`: the whole slice. Others: the ``size`` x ``size`` pixels at the centre.
+    in every fold. ``promise12``: the square of :data:`FIELD_MM` at the centre. Those of :data:`WHOLE`: the whole
+    slice. Others: the ``size`` x ``size`` pixels at the centre.
 
     Raises:
         ConfigError: fewer stored pixels than ``size``; none are invented.
@@ -69,7 +73,7 @@ def crops(dataset: str, sample: Sample, size: int) -> list[Crop]:
         window = (SECTION_PX, SECTION_PX)
     elif dataset == "promise12":
         window = (FIELD_MM / sample.spacing[0], FIELD_MM / sample.spacing[1])
-    elif dataset in SCANS:
+    elif dataset in WHOLE:
         window = shape
     height, width = (min(pair) for pair in zip(shape, window, strict=True))
     if min(height, width) < size:
@@ -83,7 +87,7 @@ def crops(dataset: str, sample: Sample, size: int) -> list[Crop]:
         random = np.random.default_rng([BASE_SEED, *sample.id.encode()])
         places = random.integers(0, np.subtract(shape, window), (CROPS[dataset], 2), endpoint=True)
         return [Crop(*place, *window) for place in places.tolist()]
-    if dataset == "promise12" or dataset in SCANS:
+    if dataset == "promise12" or dataset in WHOLE:
         return [Crop((shape[0] - height) / 2, (shape[1] - width) / 2, height, width)]
     return [Crop((shape[0] - size) // 2, (shape[1] - size) // 2, size, size)]
 
