@@ -37,7 +37,7 @@ def test_check_of_damaged_data_exits_1_and_names_the_file(root, capsys):
 def test_check_of_what_is_not_there_exits_1_only_when_asked_for(root, capsys):
     assert cli.main(["data", "check"]) == 0
     assert cli.main(["data", "check", "promise12"]) == 1
-    assert "promise12.grand-challenge.org" in capsys.readouterr().out
+    assert "softmask data fetch promise12" in capsys.readouterr().out
 
 
 def test_data_root_wins_over_the_environment(root, tmp_path_factory, capsys):
@@ -65,11 +65,11 @@ def test_list_of_a_folder_that_does_not_exist_says_so(tmp_path, capsys):
     assert "none (does not exist)" in capsys.readouterr().out
 
 
-def test_fetch_of_what_needs_registration_says_where(root, capsys):
-    assert cli.main(["data", "fetch", "promise12"]) == 1
+def test_fetch_of_what_this_program_cannot_get_says_where(root, capsys):
+    assert cli.main(["data", "fetch", "deeplesion"]) == 1
     text = capsys.readouterr().out
-    assert "register" in text
-    assert str(root / "promise12") in text
+    assert "nihcc.app.box.com" in text
+    assert str(root / "deeplesion") in text
 
 
 def test_fetch_without_a_name_gets_what_it_can_and_goes_on_after_a_failure(root, capsys, monkeypatch):
@@ -79,7 +79,8 @@ def test_fetch_without_a_name_gets_what_it_can_and_goes_on_after_a_failure(root,
     monkeypatch.setattr("softmask.data.fetch.fetch", failing)
     assert cli.main(["data", "fetch"]) == 2
     captured = capsys.readouterr()
-    assert captured.err == "softmask: lidc: no network\nsoftmask: isbi2012: no network\n"
+    names = ("lidc", "isbi2012", "promise12", "lungs")
+    assert captured.err == "".join(f"softmask: {name}: no network\n" for name in names)
     assert "deeplesion: cannot be fetched" in captured.out
 
     monkeypatch.setattr("softmask.data.fetch.fetch", lambda source, _: f"{source.name}: fetched")

@@ -278,7 +278,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
         source = SOURCES[name]
         there = source.locate(root)
         try:
-            if source.git is not None:
+            if source.public:
                 print(fetch(source, root))
             elif there is not None:
                 print(f"{name}: is there already ({there}); nothing done")

@@ -17,7 +17,7 @@ from PIL import Image
 
 from softmask import own_images
 from softmask.config import ROOT, Config
-from softmask.data import annotations, deeplesion, isbi2012, lidc, lidc_xml, promise12
+from softmask.data import annotations, deeplesion, finding_lungs, isbi2012, lidc, lidc_xml, promise12
 from softmask.data.dicom_ct import read_header, read_hu
 from softmask.data.file_store import open_store
 from softmask.data.image_files import read_grey, read_grey_stack
@@ -149,6 +149,30 @@ def sections(folder: Path) -> Path:
     return folder / "train-volume.tif"
 
 
+def lung_slice(half: str) -> Callable[[Path], Path]:
+    """A slice of 64 x 64 pixels, image and mask; returns the path of one ``half``, which is read with the other."""
+
+    def write(folder: Path) -> Path:
+        row, column = np.indices((64, 64))
+        radius = np.hypot(row - 32, column - 32)
+        lungs = radius < 9
+        hu = np.select([radius > 30, lungs, radius < 24], [-2619, -700, 30], -800).astype("<i2")
+        image = Image.new("I;16", (64, 64))
+        image.frombytes(hu.tobytes())
+        for part in ("2d_images", "2d_masks"):
+            (folder / part).mkdir()
+        image.save(folder / "2d_images/ID_0001_Z_0146.tif", tiffinfo={339: 2})
+        Image.fromarray(lungs.astype(np.uint8) * 255).save(folder / "2d_masks/ID_0001_Z_0146.tif")
+        return folder / half / "ID_0001_Z_0146.tif"
+
+    return write
+
+
+def read_lung_slice(path: Path) -> list:
+    slices = finding_lungs.FindingLungs(path.parents[1])
+    return [slices[i] for i in range(len(slices))]
+
+
 def flags(folder: Path) -> Path:
     (folder / "flags.csv").write_text("patient,nodule,flag\nLIDC-IDRI-0001,nodule-0,wrong\n")
     return folder / "flags.csv"
@@ -220,6 +244,8 @@ FORMATS = {
     "deeplesion-csv": Format(lesions, deeplesion.parse_table),
     "mhd": Format(case, read_case),
     "isbi-tiff": Format(sections, lambda path: isbi2012.Isbi2012(path.parent)),
+    "lungs-image": Format(lung_slice("2d_images"), read_lung_slice),
+    "lungs-mask": Format(lung_slice("2d_masks"), read_lung_slice),
     "flags-csv": Format(flags, lidc.read_flags),
     "model-json": Format(a_model(MODEL), lambda path: model.load(path.parent)),
     "model-weights": Format(a_model(WEIGHTS), lambda path: model.load(path.parent)),

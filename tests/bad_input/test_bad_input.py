@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 
 from softmask.errors import SoftmaskError
 
@@ -184,6 +185,17 @@ def packed(damage: Callable[[bytes], bytes]) -> Spoil:
     return lambda path: path.write_bytes(gzip.compress(damage(gzip.decompress(path.read_bytes()))))
 
 
+def tiff(values: np.ndarray, signed: bool = False, pages: int = 1) -> Spoil:
+    """Another TIFF image in its place."""
+
+    def spoil(path: Path) -> None:
+        image = Image.fromarray(values.view("<u2") if signed else values)
+        more = {"save_all": True, "append_images": [image] * (pages - 1)} if pages > 1 else {}
+        image.save(path, tiffinfo={339: 2} if signed else {}, **more)
+
+    return spoil
+
+
 def member(name: str, data: bytes, lie: int | None = None) -> Spoil:
     """An archive with one member, which declares the size ``lie``."""
 
@@ -230,8 +242,8 @@ GENERAL: dict[str, Spoil] = {
 # fmt: off
 FORMATS = (
     "png", "tiff", "nifti", "nifti-gz", "nrrd", "own-nifti", "own-png", "dicom-ct", "dicom-seg", "rtstruct", "lidc-xml",
-    "zip", "sqlite", "deeplesion-csv", "mhd", "isbi-tiff", "flags-csv", "model-json", "model-weights", "record-json",
-    "table-csv", "claims-json", "state-json", "notebook",
+    "zip", "sqlite", "deeplesion-csv", "mhd", "isbi-tiff", "lungs-image", "lungs-mask", "flags-csv", "model-json",
+    "model-weights", "record-json", "table-csv", "claims-json", "state-json", "notebook",
 )
 # fmt: on
 JSON = [name for name in FORMATS if name.endswith("-json") or name == "notebook"]
@@ -317,6 +329,17 @@ KINDS: dict[str, tuple[str, Spoil]] = {
     "mhd-spacing-nan": ("mhd", replaced("ElementSpacing = 1 1 1", "ElementSpacing = nan nan nan")),
     "mhd-compressed": ("mhd", replaced("CompressedData = False", "CompressedData = True")),
     "isbi-tiff-cut": ("isbi-tiff", lambda path: path.write_bytes(path.read_bytes()[:200])),
+    "lungs-image-cut": ("lungs-image", lambda path: path.write_bytes(path.read_bytes()[:200])),
+    "lungs-image-no-ct": ("lungs-image", tiff(np.zeros((64, 64), "<i2"), signed=True)),
+    "lungs-image-unsigned": ("lungs-image", tiff(np.zeros((64, 64), "<u2"))),
+    "lungs-image-float": ("lungs-image", tiff(np.zeros((64, 64), np.float32))),
+    "lungs-image-colour": ("lungs-image", tiff(np.zeros((64, 64, 3), np.uint8))),
+    "lungs-image-pages": ("lungs-image", tiff(np.zeros((64, 64), np.uint8), pages=2)),
+    "lungs-image-missing": ("lungs-image", Path.unlink),
+    "lungs-mask-empty": ("lungs-mask", tiff(np.zeros((64, 64), np.uint8))),
+    "lungs-mask-values": ("lungs-mask", tiff(np.full((64, 64), 7, np.uint8))),
+    "lungs-mask-size": ("lungs-mask", tiff(np.full((32, 32), 255, np.uint8))),
+    "lungs-mask-missing": ("lungs-mask", Path.unlink),
     "flags-csv-other-columns": ("flags-csv", replaced("patient,nodule", "nodule,patient")),
     "flags-csv-traversal": ("flags-csv", replaced("nodule-0", "../../outside")),
     "flags-csv-link-to-nothing": ("flags-csv", instead(lambda path: path.symlink_to("nothing"))),

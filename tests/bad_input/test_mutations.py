@@ -14,8 +14,8 @@ from softmask.errors import SoftmaskError
 # fmt: off
 FORMATS = (
     "png", "tiff", "nifti", "nifti-gz", "nrrd", "own-nifti", "dicom-ct", "dicom-seg", "rtstruct", "lidc-xml", "zip",
-    "sqlite", "deeplesion-csv", "mhd", "isbi-tiff", "flags-csv", "record-json", "table-csv", "claims-json",
-    "state-json", "notebook",
+    "sqlite", "deeplesion-csv", "mhd", "isbi-tiff", "lungs-image", "lungs-mask", "flags-csv", "record-json",
+    "table-csv", "claims-json", "state-json", "notebook",
 )  # a model's two files are told by their digest and by their fields: any change is one of the kinds of bad input
 # fmt: on
 HEADER = 512  # where the sizes stand, in most formats

@@ -54,7 +54,7 @@ def test_what_cannot_be_opened_is_a_problem(root):
 def test_check_looks_at_real_data_alone_and_says_how_to_get_it(root):
     one = check("promise12", config(root))
     assert (one.source, one.images, one.problems, one.where) == ("none", 0, (), None)
-    assert "promise12.grand-challenge.org" in one.missing[0]
+    assert "softmask data fetch promise12" in one.missing[0]
     assert str(root / "promise12") in one.missing[0]
 
 

@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from softmask.config import BASE_SEED
 from softmask.data import NAMES, REAL_ONLY, selection
 from softmask.data.crops import CROPS, SECTION_FOLDS
 from softmask.data.experiments import FOLDS, PAPER_SIZES, PARTS, dataset_name, experiment_rows, split_rows
 from softmask.data.sample import Dataset
 from softmask.data.scans import SCANS
+from softmask.data.splits import split_by_patient
 from softmask.errors import DataError
 
 
@@ -105,3 +107,37 @@ def test_folds_of_isbi_2012_are_blocks_of_neighbouring_sections() -> None:
     assert split_rows("isbi2012", dataset)["test"].tolist() == list(range(6))
     with pytest.raises(DataError, match="4 sections cannot be divided into 5 blocks"):
         split_rows("isbi2012-fold2", Listed(dataset.index[:4]))
+
+
+def prostates(training: int, tested: int, slices: int = 15) -> Dataset:
+    names = [f"Case{i:02}" for i in range(training)] + [f"test-Case{i:02}" for i in range(tested)]
+    return Listed(pd.DataFrame({"patient": [name for name in names for _ in range(slices)]}))
+
+
+def test_prostates_are_tested_on_the_challenge_s_test_cases_which_never_train() -> None:
+    dataset = prostates(50, 30)
+    patients = dataset.index["patient"].to_numpy()
+    parts = split_rows("promise12", dataset)
+    assert {part: len(rows) for part, rows in parts.items()} == PAPER_SIZES["promise12"]
+    assert list(parts) == ["train", "validation", "test"]
+    for part, rows in parts.items():
+        assert {patient.startswith("test-") for patient in patients[rows]} == {part == "test"}
+    owners = [set(patients[rows]) for rows in parts.values()]
+    assert sum(map(len, owners)) == len(set.union(*owners))
+
+
+def test_few_test_cases_are_all_tested_on_and_training_cases_make_up_for_the_others() -> None:
+    dataset = prostates(50, 3)
+    patients = dataset.index["patient"].to_numpy()
+    parts = split_rows("promise12", dataset)
+    assert {part: len(rows) for part, rows in parts.items()} == PAPER_SIZES["promise12"]
+    assert sum(patient.startswith("test-") for patient in patients[parts["test"]]) == 45
+    owners = [set(patients[rows]) for rows in parts.values()]
+    assert sum(map(len, owners)) == len(set.union(*owners))
+
+
+def test_prostates_without_test_cases_are_divided_as_ever() -> None:
+    dataset = prostates(50, 0)
+    expected = split_by_patient(dataset.index["patient"], PAPER_SIZES["promise12"], BASE_SEED)
+    for part, rows in split_rows("promise12", dataset).items():
+        np.testing.assert_array_equal(rows, expected[part])

@@ -274,7 +274,7 @@ def test_a_caller_inside_git_is_not_disturbed(origin, tmp_path, monkeypatch, var
     assert not (tmp_path / "of-the-caller").exists()
 
 
-@pytest.mark.parametrize("name", ["promise12", "deeplesion", "lidc-dicom"])
+@pytest.mark.parametrize("name", ["deeplesion", "lidc-dicom"])
 def test_what_needs_registration_says_where_and_which_folder(tmp_path, name):
     with pytest.raises(DataError, match="without registration") as error:
         fetch(SOURCES[name], tmp_path)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from softmask.config import Config
 from softmask.data import open_dataset
+from softmask.data.crops import Crop, crops
 from softmask.data.experiments import PAPER_SIZES, split_rows
 from softmask.data.finding_lungs import WRONG_MASKS, FindingLungs, levels_of, nominal_hu
 from softmask.data.image_files import window_hu
@@ -273,6 +274,12 @@ def test_it_is_opened_by_name_from_the_folder_or_the_archive(tmp_path):
     assert opened().origin == "finding-lungs-in-ct.zip: 1 CT slices in nominal HU"
     write_slice(tmp_path / "finding-lungs-in-ct", "ID_0002_Z_0001")
     assert opened().origin == "finding-lungs-in-ct: 1 CT slices in nominal HU"
+
+
+def test_slices_are_shown_whole(tmp_path):
+    write_slice(tmp_path)
+    sample = FindingLungs(tmp_path)[0]
+    assert crops("lungs-2d", sample, 48) == [Crop(0, 0, SIDE, SIDE)]
 
 
 class Listed(Dataset):

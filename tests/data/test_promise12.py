@@ -98,6 +98,41 @@ def test_test_case_of_the_same_name_does_not_hide_a_training_case(tmp_path):
     assert dataset.problems == []
 
 
+def test_test_cases_with_a_segmentation_are_patients_of_their_own(tmp_path):
+    for folder in ("training", "test", "livechallenge_Test_data"):
+        (tmp_path / folder).mkdir()
+    for number in (0, 1):
+        write_case(tmp_path / "training", number)
+    before = Promise12(tmp_path)
+    assert before.origin == "PROMISE12 training cases (promise12)"
+    image, _ = write_case(tmp_path / "test", 0)
+    write_case(tmp_path / "livechallenge_Test_data", 7)
+    dataset = Promise12(tmp_path)
+    assert dataset.index["patient"].unique().tolist() == ["Case00", "Case01", "test-Case00", "test-Case07"]
+    assert dataset.problems == []
+    assert dataset.origin == "PROMISE12 training and test cases (promise12)"
+    assert dataset.fingerprint != before.fingerprint
+    tested = dataset[int(np.flatnonzero(dataset.index["patient"] == "test-Case00")[0])]
+    assert tested.id == "promise12/test-Case00/prostate/002"
+    np.testing.assert_array_equal(tested.image, normalise(image, "")[2])
+
+
+def test_a_fetched_training_set_reads_as_one_that_was_unpacked_by_hand(tmp_path):
+    for number in (0, 1, 2):
+        write_case(tmp_path / "by-hand", number)
+    (tmp_path / "fetched/training").mkdir(parents=True)
+    for path in (tmp_path / "by-hand").iterdir():
+        (tmp_path / "fetched/training" / path.name).write_bytes(path.read_bytes())
+    by_hand, fetched = Promise12(tmp_path / "by-hand"), Promise12(tmp_path / "fetched")
+    assert fetched.fingerprint == by_hand.fingerprint
+    assert fetched.index.equals(by_hand.index)
+    assert fetched.origin == by_hand.origin
+    for mine, other in zip(fetched.samples(), by_hand.samples(), strict=True):
+        assert mine.id == other.id
+        np.testing.assert_array_equal(mine.image, other.image)
+        np.testing.assert_array_equal(mine.readers, other.readers)
+
+
 def test_the_same_case_twice_is_left_out_and_listed(tmp_path):
     for part in ("a", "b"):
         write_case(tmp_path / part, 3)

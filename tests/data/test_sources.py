@@ -42,6 +42,13 @@ def test_nothing_is_found_in_an_empty_a_missing_and_a_file_root(tmp_path):
         ("qin-lung/scan/x", {"qin-lung": "qin-lung"}),
         ("lung-ct/scan/x", {"lung-ct": "lung-ct"}),
         ("lung-ct/x.nrrd", {}),
+        ("finding-lungs-in-ct/2d_masks/x", {"lungs-2d": "finding-lungs-in-ct"}),
+        (
+            "finding-lungs-in-ct/finding-lungs-in-ct.zip",
+            {"lungs-2d": "finding-lungs-in-ct/finding-lungs-in-ct.zip"},
+        ),
+        ("finding-lungs-in-ct/x", {}),
+        ("promise12/test/Case00.mhd", {"promise12": "promise12"}),
     ],
 )
 def test_what_is_found_is_told_by_its_layout(tmp_path, file, expected):
@@ -89,7 +96,8 @@ def test_dicom_series_are_opened_for_lidc_and_lnsm(real_data, tmp_path):
         ("lidc", ["softmask data fetch lidc", "LIDC-IDRI-slices", "cancerimagingarchive.net", "LIDC-IDRI"]),
         ("lnsm", ["nihcc.app.box.com/v/DeepLesion", "deeplesion", "softmask data fetch lidc"]),
         ("isbi2012", ["softmask data fetch isbi2012", "train-volume.tif"]),
-        ("promise12", ["promise12.grand-challenge.org", "register", "CaseNN_segmentation.mhd"]),
+        ("promise12", ["softmask data fetch promise12", "zenodo.org/records/8026660", "CaseNN_segmentation.mhd"]),
+        ("lungs-2d", ["softmask data fetch lungs", "finding-lungs-in-ct.zip"]),
     ],
 )
 def test_real_data_that_is_not_there_says_where_to_get_it_and_its_folder(tmp_path, name, words):
@@ -147,7 +155,8 @@ def test_the_real_data_sets_open(real_data, name):
 def test_commits_are_full_ids_and_every_name_has_a_source():
     for source in SOURCES.values():
         assert source.git is None or (len(source.git.commit) == 40 and int(source.git.commit, 16))
-        assert source.git is not None or bool(source.steps) == bool(source.place)
+        assert source.public or bool(source.steps) == bool(source.place)
+        assert all(archive.url.startswith("https://") for archive in source.archives)
     assert {name for source in SOURCES.values() for name in source.serves} == {*NAMES, *REAL_ONLY}
     for name in (*NAMES, *REAL_ONLY):
         assert all(name in source.serves for source in sources_of(name))

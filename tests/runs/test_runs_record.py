@@ -105,7 +105,10 @@ def packed(n: int) -> str:
         ),
         (lambda c: c["predictions"].update(ids=["a", "a"]), "predictions: ids: no list of distinct"),
         (lambda c: c["predictions"].update(ids=[3]), "predictions: ids: no list of distinct"),
-        (lambda c: c["predictions"].update(ids=list(map(str, range(MOST_PIXELS // 16**2 + 1)))), "predictions: ids: .* too many"),
+        (
+            lambda c: c["predictions"].update(ids=list(map(str, range(MOST_PIXELS // 16**2 + 1)))),
+            "predictions: ids: .* too many",
+        ),
     ],
 )
 def test_reading_is_strict_and_names_file_and_field(tiny, change, message):

@@ -10,6 +10,7 @@ import numpy as np
 from softmask.config import BASE_SEED
 from softmask.data import selection
 from softmask.data.crops import CROPS, SECTION_FOLDS
+from softmask.data.promise12 import TEST
 from softmask.data.sample import Dataset
 from softmask.data.scans import SCANS, TAKEN, scan_rows
 from softmask.data.sources import REAL_ONLY
@@ -85,7 +86,8 @@ def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, 
     long axes are kept). ISBI 2012 is one specimen, whose neighbouring sections show the same cells: it is divided into
     blocks of neighbours (:data:`softmask.data.crops.SECTION_FOLDS`); ``isbi2012`` is the first fold. A row of which
     several crops are used (:data:`softmask.data.crops.CROPS`) counts as that many images. ``lungs-2d`` is divided by
-    the number of the scan, whatever the seed and whichever scans are there.
+    the number of the scan, whatever the seed and whichever scans are there. ``promise12`` is tested on the challenge's
+    test cases where they are there with segmentations; they never train.
     """
     if name in FOLDS:
         return _fold(name, dataset, seed)
@@ -100,7 +102,22 @@ def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, 
     sizes = {part: size // CROPS.get(name, 1) for part, size in PAPER_SIZES[name].items()}
     rows = experiment_rows(name, dataset)
     patients = dataset.index["patient"].to_numpy()[rows]
+    if name == "promise12":
+        tested = np.array([patient.startswith(TEST) for patient in patients])
+        if tested.any():
+            return _test_cases_first(rows, patients, tested, sizes, seed)
     return {part: rows[chosen] for part, chosen in split_by_patient(patients, sizes, seed).items()}
+
+
+def _test_cases_first(
+    rows: np.ndarray, patients: np.ndarray, tested: np.ndarray, sizes: Mapping[str, int], seed: int
+) -> dict[str, np.ndarray]:
+    """The test part from ``tested`` rows, and what it is still short of from the others, which train and validate."""
+    first = rows[tested][split_by_patient(patients[tested], {"test": sizes["test"]}, seed)["test"]]
+    short = sizes["test"] - len(first)
+    wanted = {**sizes, "test": short} if short else {part: size for part, size in sizes.items() if part != "test"}
+    parts = {part: rows[~tested][chosen] for part, chosen in split_by_patient(patients[~tested], wanted, seed).items()}
+    return {**parts, "test": np.concatenate([first, parts["test"]]) if short else first}
 
 
 def _by_scan_number(dataset: Dataset) -> dict[str, np.ndarray]:

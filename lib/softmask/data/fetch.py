@@ -1,4 +1,5 @@
-"""Getting public data sets: one folder of a git repository at a pinned commit, resumable and moved into place whole.
+"""Getting public data sets: one folder of a git repository at a pinned commit, or zip archives over https
+(:mod:`softmask.data.download`), resumable and moved into place whole.
 
 The commit's id is a digest of everything below it, so git itself verifies what arrives. Only the wanted folder's files
 are asked for (a blobless, shallow fetch, then the missing blobs in batches): a batch that has arrived is kept, which is
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from softmask.data.download import fetch_archives
 from softmask.data.sources import GitFolder, Source
 from softmask.errors import DataError
 from softmask.files import write_atomic
@@ -40,18 +42,24 @@ class _GitFailed(Exception):
     """git ended with an error; the text is what it said last."""
 
 
-def fetch(source: Source, root: str | Path) -> str:
+def fetch(source: Source, root: str | Path, loopback: bool = False) -> str:
     """Get ``source`` into its folder under the data root ``root``.
+
+    Args:
+        source: what is fetched.
+        root: the data root.
+        loopback: whether archives may come from http addresses of this machine, for tests.
 
     Returns:
         What happened, in one line for people: fetched, or there already and nothing done.
 
     Raises:
-        DataError: without git, without a network, when the repository lacks the commit or the folder, when the
-            destination cannot be written, or when another fetch of it is running. The message says what to do; what
-            has arrived by then is kept for the next call.
+        DataError: without git, without a network, when the repository lacks the commit or the folder, when an archive
+            is not the one that was expected, when the destination cannot be written, or when another fetch of it is
+            running. The message says what to do; what has arrived by then is kept for the next call, unless it is not
+            what was expected.
     """
-    if source.git is None:
+    if not source.public:
         raise DataError(f"{source.name} cannot be fetched without registration: {source.how_to_get(Path(root))}")
     root = Path(root).absolute()
     target = root / source.folder
@@ -60,7 +68,7 @@ def fetch(source: Source, root: str | Path) -> str:
         return f"{source.name}: is there already ({there}); nothing done"
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DataError(f"{target}: is there and is not {source.title}; move it away, or set SOFTMASK_DATA elsewhere")
-    if shutil.which("git") is None:
+    if source.git is not None and shutil.which("git") is None:
         raise DataError(
             f"{source.name}: git is needed to fetch it and was not found; install git, or get the folder "
             f"{source.git.folder} of {source.place} (commit {source.git.commit}) by hand into {target}"
@@ -68,7 +76,10 @@ def fetch(source: Source, root: str | Path) -> str:
     staging = root / f".{source.folder}.fetching"
     try:
         with _alone(staging, source.name):
-            count = _fetch_folder(source.git, staging, source.name)
+            if source.git is not None:
+                count = _fetch_folder(source.git, staging, source.name)
+            else:
+                count = fetch_archives(source.archives, staging, source.name, loopback)
             if target.is_dir():
                 target.rmdir()  # empty, seen above; rename needs it gone on some file systems
             os.rename(staging / "tree", target)

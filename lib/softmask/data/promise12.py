@@ -2,7 +2,8 @@
 
 G. Litjens et al., "Evaluation of prostate segmentation algorithms for MRI: the PROMISE12 challenge", Medical Image
 Analysis 18(2), 2014. Fifty training cases in MetaImage format: ``CaseNN.mhd`` names ``CaseNN.raw`` (int16), and
-``CaseNN_segmentation.mhd`` its own (int8, 1 inside the prostate).
+``CaseNN_segmentation.mhd`` its own (int8, 1 inside the prostate). The challenge's test cases bear the same names; since
+2023 they come with segmentations too.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from softmask.files import read_bytes, sha256_of
 PERCENTILES = (1.0, 99.0)
 MAX_VOXELS = 128 * 1024 * 1024
 """Largest volume that is read; the challenge's largest has 512 x 512 x 54 voxels."""
+
+TEST = "test-"
+"""What the patients of the challenge's test cases begin with."""
 
 _HEADER_BYTES = 64 * 1024
 _REMEDY = "get the case again"
@@ -52,6 +56,8 @@ class Promise12(Dataset):
 
     ``image`` is the slice with the 1st to 99th percentile of its whole volume stretched to [0, 1] and the rest
     clipped; one reader, always present. Any label other than 0 counts as prostate. ``index`` also has ``area`` (px).
+    Cases with a segmentation in a folder with "test" in its name are other patients than the training cases of the
+    same names: their ``patient`` begins with :data:`TEST` (``test-Case00``).
 
     Args:
         folder: holds ``CaseNN.mhd`` and ``CaseNN_segmentation.mhd``, in it or in folders below.
@@ -84,6 +90,8 @@ class Promise12(Dataset):
                 + (f". First of {len(self.problems)} problems: {self.problems[0].why}" if self.problems else "")
             )
         self.index = pd.DataFrame(rows, columns=["patient", "nodule", "slice", "n_readers", "area"])
+        if self.index["patient"].str.startswith(TEST).any():
+            self.origin = "PROMISE12 training and test cases (promise12)"
 
     def read(self, i: int) -> Sample:
         row = self.index.iloc[i]
@@ -114,9 +122,10 @@ class Promise12(Dataset):
     def _case_files(self) -> dict[str, list[Path]]:
         cases: dict[str, list[Path]] = {}
         for path in sorted(self.folder.rglob("Case*.mhd")):
-            # the challenge's test cases bear the same names and have no segmentation: a training case wins over them
+            # test cases without a segmentation are not used: a training case of the same name wins over them
             if re.fullmatch(r"Case\d+", path.stem):
-                cases.setdefault(path.stem, []).append(path)
+                tested = self._in_test_folder(path) and _segmentation_of(path).is_file()
+                cases.setdefault(f"{TEST if tested else ''}{path.stem}", []).append(path)
             elif not re.fullmatch(r"Case\d+_segmentation", path.stem):
                 self.add_problem(str(path), "is neither CaseNN.mhd nor CaseNN_segmentation.mhd; left out")
         for name, paths in cases.items():
@@ -126,6 +135,9 @@ class Promise12(Dataset):
             if path not in images:
                 self.add_problem(str(path), "its image is not there; left out")
         return dict(sorted(cases.items()))
+
+    def _in_test_folder(self, path: Path) -> bool:
+        return any("test" in folder.lower() for folder in path.relative_to(self.folder).parts[:-1])
 
     def _case_rows(self, name: str, path: Path) -> list[tuple[str, str, str, int, int]]:
         segmentation = _segmentation_of(path)

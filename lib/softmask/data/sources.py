@@ -25,6 +25,20 @@ class GitFolder:
 
 
 @dataclass(frozen=True)
+class ZipArchive:
+    """A public zip archive, which goes to ``folder`` below that of its source.
+
+    ``size`` in bytes and ``sha256`` verify the content. Where they are not known (None), its length must be the one
+    that the server tells and every member must fit its own checksum: that tells damage, but not another content.
+    """
+
+    url: str
+    folder: str
+    size: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
 class Source:
     """A public data set on real images, or images of one's own.
 
@@ -35,10 +49,10 @@ class Source:
         reader: ``module:class`` below :mod:`softmask.data`; the class takes the path and the data set's name.
         licence: terms it is published under; empty for images of one's own.
         place: address to get it from by hand; empty for images of one's own.
-        steps: what to do there; empty where ``git`` fetches it.
+        steps: what to do there; empty where it can be fetched.
         serves: the names of :data:`NAMES` and :data:`REAL_ONLY` it can stand for; its own where none are given.
         folder: where it goes, below the data root; that of its name where none is given.
-        git: how to fetch it without registration, or None.
+        git, archives: where `softmask data fetch` gets it from, one or the other; None and empty where it cannot.
         locate: path of what is there under a data root, or None; where none is given, the folder with anything in it.
     """
 
@@ -52,12 +66,18 @@ class Source:
     serves: tuple[str, ...] = ()
     folder: str = ""
     git: GitFolder | None = None
+    archives: tuple[ZipArchive, ...] = ()
     locate: Callable[[Path], Path | None] | None = None
 
     def __post_init__(self) -> None:
         defaults = {"serves": (self.name,), "folder": self.name, "locate": self._filled}
         for field, default in defaults.items():
             object.__setattr__(self, field, getattr(self, field) or default)
+
+    @property
+    def public(self) -> bool:
+        """Whether ``softmask data fetch`` gets it."""
+        return self.git is not None or bool(self.archives)
 
     def _filled(self, root: Path) -> Path | None:
         folder = root / self.folder
@@ -75,7 +95,7 @@ class Source:
     def how_to_get(self, root: Path) -> str:
         """One sentence: the command or the address, and the folder the files go to."""
         where = f"{root / self.folder} ({self.layout})"
-        if self.git:
+        if self.public:
             return f"run `softmask data fetch {self.name}` (from {self.place}); it goes to {where}"
         if not self.place:
             return f"put your own into {where}"
@@ -181,12 +201,22 @@ SOURCES: dict[str, Source] = {
         ),
         Source(
             "promise12",
-            "PROMISE12 challenge training data",
-            "CaseNN.mhd, CaseNN.raw, CaseNN_segmentation.mhd, CaseNN_segmentation.raw",
+            "PROMISE12 challenge data",
+            "CaseNN.mhd, CaseNN.raw, CaseNN_segmentation.mhd, CaseNN_segmentation.raw; the challenge's test cases in a "
+            "folder with test in its name",
             "promise12:Promise12",
-            licence="challenge data, for research, after registration (Litjens et al. 2014)",
-            place="https://promise12.grand-challenge.org",
-            steps="register, download the training data and unpack it",
+            licence="challenge data, for research, to be cited (Litjens et al. 2014)",
+            place="https://zenodo.org/records/8026660",
+            archives=(
+                ZipArchive(
+                    "https://zenodo.org/records/8026660/files/training_data.zip?download=1",
+                    "training",
+                    323_664_221,
+                    "150287d0c74cd0105d8b70b43af4a7bf4f1fd3e1748829779177a0ccaf948f45",
+                ),
+                # no checksum of this one is known here
+                ZipArchive("https://zenodo.org/records/8026660/files/test_data.zip?download=1", "test"),
+            ),
             locate=_promise12,
         ),
         Source(

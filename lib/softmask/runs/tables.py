@@ -50,7 +50,7 @@ FOLDS_TRAINED = {"night": len(SECTION_FOLDS), "full": len(SECTION_FOLDS)}
 """By profile, how many folds of ISBI 2012 are trained; the other profiles have time for the first."""
 
 ON_REQUEST = ("promise12", "lidc-lung", "qin-lung")
-"""Data sets whose real data takes an account with its publisher, or is hundreds of scans."""
+"""Data sets whose real data is large, and may be missing where the other data sets are real."""
 
 
 def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
