@@ -108,7 +108,16 @@ def _add_run(commands) -> None:
     run.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default: the profile's own)")
     run.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: SOFTMASK_JOBS, else what fits)")
     run.add_argument("--dask", metavar="ADDRESS", help="train on the dask cluster of this scheduler")
-    run.add_argument("--dry-run", action="store_true", help="say what is missing and how long it takes; train nothing")
+    instead = run.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--dry-run", action="store_true", help="say what is missing and how long it takes; train nothing"
+    )
+    instead.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="two training steps of every kind of run, on noise, for its memory and time on this machine; nothing is "
+        "kept (exit status 1 if any fails)",
+    )
     run.set_defaults(run=_run)
 
 
