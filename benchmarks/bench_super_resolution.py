@@ -35,8 +35,9 @@ from softmask.nets import build
 from softmask.nets.tiles import super_resolve
 
 torch.set_num_threads(1)
-image = np.random.default_rng(1).random((512, 512), dtype=np.float32)
-assert super_resolve(build("srgan"), image).shape == (2048, 2048)
+size = int(sys.argv[1])
+image = np.random.default_rng(1).random((size, size), dtype=np.float32)
+assert super_resolve(build("srgan"), image).shape == (4 * size, 4 * size)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
 """
 
@@ -72,8 +73,10 @@ def test_images(benchmark, size: int) -> None:
 
 @pytest.mark.benchmark(group="SRGAN: 512 x 512 to 2048 x 2048, full width")
 def test_memory(benchmark) -> None:
+    command = [sys.executable, "-c", LARGE, "512" if benchmark.enabled else "32"]
+
     def run() -> float:
-        return float(subprocess.run([sys.executable, "-c", LARGE], check=True, capture_output=True, text=True).stdout)
+        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
     gigabytes = benchmark.pedantic(run, rounds=1)
     benchmark.extra_info["gigabytes"] = gigabytes

@@ -85,7 +85,8 @@ def test_unet_beside_monai(benchmark, width: int) -> None:
     steps = unet_step(build("unet", width)), unet_step(monai_unet(width))
     for step in steps:
         step()
-    pairs = [tuple(seconds(step) for step in steps) for _ in range(PAIRS)]  # in turn, so that both meet the same load
+    count = PAIRS if benchmark.enabled else 1
+    pairs = [tuple(seconds(step) for step in steps) for _ in range(count)]  # in turn, so that both meet the same load
     unet, peer = (median(times) for times in zip(*pairs, strict=True))
     benchmark.extra_info |= {"monai_ms": round(1000 * peer, 1), "ratio": round(unet / peer, 3)}
     benchmark(steps[0])
@@ -95,13 +96,11 @@ def test_unet_beside_monai(benchmark, width: int) -> None:
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_networks(benchmark, name: str) -> None:
     step = trained(name, [("dice", 1.0)])
-    step()
-    benchmark.pedantic(step, rounds=5)
+    benchmark.pedantic(step, rounds=5, warmup_rounds=1)
 
 
 @pytest.mark.benchmark(group="training step, what SoftGAN's losses add")
 @pytest.mark.parametrize("losses", [SOFTGAN[:1], SOFTGAN[:2], SOFTGAN], ids=["dice", "+ soft", "+ gan"])
 def test_softgan(benchmark, losses: Weighted) -> None:
     step = trained("improved_backbone", losses)
-    step()
-    benchmark.pedantic(step, rounds=10)
+    benchmark.pedantic(step, rounds=10, warmup_rounds=1)

@@ -114,7 +114,16 @@ def _add_run(commands) -> None:
         help="write a model for `softmask segment` and `softmask lungs` to this folder: the one with the best "
         "validation Dice of the runs that were asked for, which are of one row on one data set",
     )
-    run.add_argument("--dry-run", action="store_true", help="say what is missing and how long it takes; train nothing")
+    instead = run.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--dry-run", action="store_true", help="say what is missing and how long it takes; train nothing"
+    )
+    instead.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="two training steps of every kind of run, on noise, for its memory and time on this machine; nothing is "
+        "kept (exit status 1 if any fails)",
+    )
     run.set_defaults(run=_run)
 
 

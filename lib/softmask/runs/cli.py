@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from softmask.config import Config
 from softmask.data.experiments import PAPER_SIZES
 from softmask.errors import ConfigError
-from softmask.runs import night
+from softmask.runs import night, rehearsal
 from softmask.runs.execute import default_jobs, fit
 from softmask.runs.plan import Plan, plan, records_folder, total_seconds
 from softmask.runs.spec import RunSpec
@@ -17,9 +17,11 @@ from softmask.workbook.progress import clock
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train what the store lacks of the chosen runs, or with ``--dry-run`` say what that is. The exit status."""
+    """Train what the store lacks of the chosen runs, or with ``--dry-run`` say what that is, or with
+    ``--rehearse`` try each kind of run. The exit status."""
     config = Config.from_parameters(arguments.profile, arguments.data, arguments.seeds, arguments.data_root)
-    if config.profile.name == "night" and not (arguments.table or arguments.on or arguments.only):
+    some = arguments.table or arguments.on or arguments.only
+    if config.profile.name == "night" and not some and not arguments.rehearse:
         if arguments.dry_run:
             print(night.summary(config))
             return 0
@@ -30,6 +32,10 @@ def run(arguments: argparse.Namespace) -> int:
         chosen = choose(arguments.table or TABLES, arguments.only, config)
     if arguments.export and len({(spec.dataset, spec.network, spec.losses) for spec in chosen}) > 1:
         raise ConfigError("--export writes one model; name one row and one data set, such as --on lungs-2d --only unet")
+    if arguments.rehearse:
+        if arguments.dask:
+            raise ConfigError("--rehearse measures this machine; leave out --dask, and rehearse where a worker runs")
+        return rehearsal.run(chosen)
     if arguments.dry_run:
         print(listing(plan(chosen, config), arguments.jobs or default_jobs()))
         return 0
