@@ -18,8 +18,8 @@ from softmask.runs.measured import measured
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.record import Provenance, Record
 from softmask.runs.spec import RunSpec
-from softmask.train.engine import predict
-from softmask.train.epochs import Settings
+from softmask.train.loop import Settings
+from softmask.train.segmentation import predict
 
 COMMON = {
     "dataset": "lidc",

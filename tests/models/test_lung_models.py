@@ -17,7 +17,7 @@ from softmask.measure.lungs import dice3d, enlarge, measure_lungs
 from softmask.models import description, scans, whole
 from softmask.nets.morph import without_surroundings
 from softmask.runs import inputs
-from softmask.train.engine import predict
+from softmask.train.segmentation import predict
 
 SLICE = np.random.default_rng(1).random((64, 64), dtype=np.float32)
 

@@ -19,7 +19,7 @@ from softmask.models import description as described
 from softmask.models import model as of_model
 from softmask.runs import inputs, prepared
 from softmask.runs.spec import RunSpec
-from softmask.train.engine import predict
+from softmask.train.segmentation import predict
 
 NOISE = np.random.default_rng(3).random((40, 52), dtype=np.float32)
 

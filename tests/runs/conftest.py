@@ -12,7 +12,7 @@ from softmask.config import Config
 from softmask.runs import prepared
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.spec import RunSpec
-from softmask.train.epochs import Settings
+from softmask.train.loop import Settings
 
 DATA = "da" * 32
 

@@ -30,7 +30,7 @@ from softmask.runs.prepared import Part, Prepared
 from softmask.runs.spec import NUMERICS, RunSpec
 from softmask.runs.tables import spec as spec_of
 from softmask.train.device import seeded
-from softmask.train.engine import train
+from softmask.train.segmentation import train
 from softmask.train.super_resolution import train_super_resolution
 
 GOLDEN = Path(__file__).with_name("golden.json")

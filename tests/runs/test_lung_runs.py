@@ -19,7 +19,7 @@ from softmask.nets.classical import CLASSICAL, ClassicalSegmentor
 from softmask.nets.critics import CRITICS
 from softmask.runs import methods, prepared, profiles, segment, tables, tested, untrained
 from softmask.runs.measured import measured
-from softmask.train.epochs import Settings
+from softmask.train.loop import Settings
 
 SIZE = 64
 

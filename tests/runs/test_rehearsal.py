@@ -6,7 +6,7 @@ import pytest
 from softmask import cli
 from softmask.config import Config
 from softmask.runs import rehearsal, tables
-from softmask.train.epochs import Settings
+from softmask.train.loop import Settings
 
 REHEARSE = ["run", "--profile", "smoke", "--data", "embedded", "--rehearse"]
 

@@ -3,7 +3,7 @@ import pytest
 from softmask import cli
 from softmask.runs import tables
 from softmask.runs.profiles import Training
-from softmask.train.epochs import Settings
+from softmask.train.loop import Settings
 
 HERE = ["run", "--profile", "smoke", "--data", "embedded"]
 

@@ -131,7 +131,7 @@ from pathlib import Path
 import conftest
 from softmask.config import Config
 from softmask.runs import fit, prepared
-from softmask.train.epochs import Settings
+from softmask.train.loop import Settings
 
 data = conftest.DATA
 parts = {{part: conftest.blobs(part, 8, 0) for part in prepared.PARTS}}

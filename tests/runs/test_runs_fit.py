@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from softmask.errors import ConfigError, DataError, TrainingError
 from softmask.runs import dispatch, execute, fit, plan, store
 from softmask.runs.record import Record
-from softmask.train.epochs import Settings
+from softmask.train.loop import Settings
 
 
 @pytest.fixture

@@ -24,21 +24,19 @@ from softmask import files
 from softmask.config import Config
 from softmask.runs import fit, prepared
 from softmask.runs.prepared import Prepared
-from softmask.train import engine
-from softmask.train.epochs import Settings
+from softmask.train import checkpoints
+from softmask.train.loop import Settings
 
 log, moment = Path(sys.argv[2]), sys.argv[3]
 parts = {"train": blobs("a", 8, 0), "validation": blobs("b", 4, 1), "test": blobs("c", 10, 2)}
 prepared.prepare = lambda spec, config: Prepared(spec.dataset, spec.source, "blobs", DATA, **parts)
 prepared.digest_of = lambda spec, config: DATA
-one_epoch, replace_file = engine.one_epoch, os.replace
+save, replace_file = checkpoints.save, os.replace
 
-def counted(*arguments):
-    seed, epoch = arguments[5], arguments[6]
-    values = one_epoch(*arguments)
+def counted(path, state, fingerprint):
     with log.open("a") as file:
-        file.write(f"{seed} {epoch}\\n")
-    return values
+        file.write(f"{fingerprint['seed']} {state.epochs - 1}\\n")
+    save(path, state, fingerprint)
 
 def replaced(source, target):
     written = Path(target)
@@ -50,7 +48,7 @@ def replaced(source, target):
         os.kill(os.getpid(), signal.SIGKILL)
     replace_file(source, target)
 
-engine.one_epoch = counted
+checkpoints.save = counted
 os.replace = replaced
 config = Config.from_parameters("smoke", "embedded")
 config = replace(config, profile=replace(config.profile, long=True))

@@ -8,7 +8,7 @@ from softmask.config import PROFILES, Config
 from softmask.errors import DataError
 from softmask.runs import execute, fit, night, plan, rates, segment, store
 from softmask.runs.record import Record
-from softmask.train.epochs import Settings
+from softmask.train.loop import Settings
 
 
 @pytest.fixture

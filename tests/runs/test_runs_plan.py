@@ -5,7 +5,7 @@ import pytest
 from softmask.errors import ConfigError
 from softmask.runs import fit, plan, tables
 from softmask.runs.cli import choose, listing
-from softmask.train.epochs import Settings
+from softmask.train.loop import Settings
 
 
 def known(monkeypatch, seconds) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from softmask.errors import ConfigError, DataError
 from softmask.runs.spec import RunSpec
-from softmask.train.epochs import Settings
+from softmask.train.loop import Settings
 
 
 def test_name_is_readable_and_a_file_name(tiny):

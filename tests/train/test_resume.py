@@ -9,7 +9,7 @@ import numpy as np
 
 
 def test_killed_five_times_the_weights_and_curves_are_the_same(tmp_path):
-    subprocess.run([sys.executable, Path(__file__).with_name("trainings.py"), "killed", tmp_path], check=True)
+    subprocess.run([sys.executable, Path(__file__).with_name("trainings.py"), tmp_path], check=True)
     alone, killed = (np.load(tmp_path / f"{name}.npz") for name in ("alone", "killed"))
     assert set(alone) == set(killed)
     for key in alone:

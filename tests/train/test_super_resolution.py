@@ -11,10 +11,9 @@ from torch.nn import functional as F
 
 from softmask.errors import ConfigError, TrainingError
 from softmask.nets.perceptual import Perceptual
-from softmask.nets.srgan import Discriminator, Generator
+from softmask.nets.srgan import Generator
 from softmask.train import Settings, seeded
 from softmask.train import super_resolution as sr
-from softmask.train.device import pick
 
 CONTENT = (("content", 1.0),)
 SRGAN = (*CONTENT, ("adversarial", 0.01), ("total_variation", 0.1))
@@ -46,6 +45,12 @@ def run(data, tmp_path):
 
 def weights(network):
     return {name: value.numpy().tobytes() for name, value in network.state_dict().items()}
+
+
+def objective(losses):
+    with seeded(3):
+        network = Generator(2)
+    return sr.SuperResolution(network, losses, torch.device("cpu"), width=2, seed=3, steps=1)
 
 
 def test_low_resolution_is_the_mean_of_four_by_four_pixels():
@@ -80,10 +85,9 @@ def test_an_epoch_has_the_patches_that_cover_the_images(run):
 
 def test_losses_by_hand():
     fake, high = torch.rand(2, 3, 1, 32, 32)
-    with seeded(3):
-        network, discriminator = Generator(2), Discriminator(2)
     losses = [(name, 2.0) for name in sr.SR_LOSSES if name != "vgg54"]  # deep, and the same but for its layer
-    loop = sr.SuperResolution(network, discriminator, losses, pick(), 1)
+    loop = objective(losses)
+    discriminator = loop.modules["discriminator"]
     found = {name: distance(fake, high).item() for name, distance in loop.distances.items()}
     steps = [
         np.square(np.diff(fake[:, 0].numpy(), axis=axis)).sum() / (3 * 31 * 32) for axis in (1, 2)
@@ -96,11 +100,10 @@ def test_losses_by_hand():
 
 def test_the_discriminators_loss_by_hand():
     fake, high = torch.rand(2, 3, 1, 32, 32)
-    with seeded(3):
-        network, discriminator = Generator(2), Discriminator(2)
-    loop = sr.SuperResolution(network, discriminator, SRGAN, pick(), 1)
+    loop = objective(SRGAN)
+    discriminator = loop.modules["discriminator"]
     real, made = (torch.sigmoid(discriminator(x)).detach() for x in (high, fake))
-    judged = loop.discriminator_step(high, fake)
+    judged = loop.update_discriminator(high, fake)
     assert judged["discriminator_loss"].item() == pytest.approx(
         -(real.log() + (1 - made).log()).mean().item(), rel=1e-5
     )
@@ -109,10 +112,9 @@ def test_the_discriminators_loss_by_hand():
 
 
 def test_a_step_with_the_content_alone_moves_the_generator_only():
-    with seeded(3):
-        network, discriminator = Generator(2), Discriminator(2)
+    loop = objective(SRGAN)
+    network, discriminator = loop.modules.values()
     before = weights(network), weights(discriminator)
-    loop = sr.SuperResolution(network, discriminator, SRGAN, pick(), 1)
     high = torch.rand(2, 1, 32, 32)
     assert set(loop.step(high, ["content"])) == {"loss_content"}
     assert weights(network) != before[0]
@@ -126,7 +128,7 @@ def test_a_step_with_the_content_alone_moves_the_generator_only():
 
 def test_learns_a_patch_batch_by_heart():
     with seeded(3):
-        loop = sr.SuperResolution(Generator(4), None, CONTENT, pick(), 1)
+        loop = sr.SuperResolution(Generator(4), CONTENT, torch.device("cpu"), 2, 3, 1)
         low = torch.rand(2, 1, 8, 8)
     loop.optimisers["network"].param_groups[0]["lr"] = 1e-2
     high = F.interpolate(low, scale_factor=4, mode="nearest")

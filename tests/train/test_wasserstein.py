@@ -12,25 +12,25 @@ from softmask.errors import TrainingError
 from softmask.nets import build
 from softmask.nets.critics import CRITICS
 from softmask.train import Settings, train
-from softmask.train.device import Place, seeded
-from softmask.train.losses import LOSSES, Batch
-from softmask.train.supervised import Supervised
-from softmask.train.wasserstein import CLIP, FASTEST, Wasserstein
+from softmask.train.device import seeded
+from softmask.train.losses import LOSSES, Batch, weighted
+from softmask.train.objectives import CLIP, FASTEST, Segmentation
 
-CPU = Place(torch.device("cpu"))
+CPU = torch.device("cpu")
 PIXELS = (("hard_cross_entropy", 1.0),)
 SETTINGS = Settings(epochs=4, batch_size=4, learning_rate=1e-3, discriminator_width=4)
 
 
 @pytest.fixture(params=list(CRITICS))
-def loop(request, tiny) -> Wasserstein:
+def loop(request, tiny) -> Segmentation:
     return loop_of(request.param, tiny)
 
 
-def loop_of(critic: str, tiny, loss: str = "") -> Wasserstein:
+def loop_of(critic: str, tiny, loss: str = "") -> Segmentation:
     with seeded(3):
-        network, made = tiny(dropout=0.0), CRITICS[critic](4)
-    return Wasserstein(network, made, [*PIXELS, (loss or f"wasserstein_{critic}", 1.0)], CPU, 1e-3, steps=1)
+        network = tiny(dropout=0.0)
+    losses = [*PIXELS, (loss or f"wasserstein_{critic}", 1.0)]
+    return Segmentation(network, losses, CPU, 1e-3, width=4, seed=3)
 
 
 @pytest.fixture
@@ -38,12 +38,22 @@ def batch(data) -> Batch:
     return Batch(*map(torch.tensor, (data.train.images, data.train.masks, data.train.soft["soft_mask"])))
 
 
-def outputs_of(loop: Wasserstein, batch: Batch) -> list[torch.Tensor]:
+def outputs_of(loop: Segmentation, batch: Batch) -> list[torch.Tensor]:
     return list(loop.outputs(batch.images))
 
 
-def fake_of(loop: Wasserstein, batch: Batch) -> torch.Tensor:
-    return torch.sigmoid(outputs_of(loop, batch)[0]).detach()
+def logits_of(loop: Segmentation, batch: Batch) -> torch.Tensor:
+    return outputs_of(loop, batch)[0].detach()
+
+
+def generator_step(loop: Segmentation, batch: Batch, followed: list[str]) -> dict[str, torch.Tensor]:
+    """The generator's turn alone. Returns its losses."""
+    outputs = outputs_of(loop, batch)
+    terms = weighted(outputs, batch, loop.pixel)
+    loop.optimisers["network"].zero_grad()
+    loop.adversary.backward(batch, outputs, terms, followed)
+    loop.optimisers["network"].step()
+    return terms
 
 
 def state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -55,32 +65,32 @@ def same(module: torch.nn.Module, before: dict[str, torch.Tensor]) -> bool:
 
 
 @torch.no_grad()
-def gap(loop: Wasserstein, batch: Batch, fake: torch.Tensor) -> float:
+def gap(loop: Segmentation, batch: Batch, logits: torch.Tensor) -> float:
     """E[D(real)] - E[D(fake)], or the regression critic's signed distance the other way round."""
-    return -loop.modules["critic"](batch.images, batch.masks, fake).mean().item()
+    return -loop.modules["critic"](batch.images, batch.masks, torch.sigmoid(logits)).mean().item()
 
 
 def test_one_step_of_the_critic_widens_the_gap_between_real_and_fake(loop, batch) -> None:
-    fake, network = fake_of(loop, batch), state(loop.modules["network"])
-    before = gap(loop, batch, fake)
-    reported = loop.critic_step(batch, fake)["critic_gap"].item()
-    after = gap(loop, batch, fake)
+    logits, network = logits_of(loop, batch), state(loop.modules["network"])
+    before = gap(loop, batch, logits)
+    reported = loop.adversary.update(batch, logits)["critic_gap"].item()
+    after = gap(loop, batch, logits)
     assert after > before
     assert reported == pytest.approx(before, abs=1e-6)
     for _ in range(30):
-        loop.critic_step(batch, fake)
-    assert gap(loop, batch, fake) > after
+        loop.adversary.update(batch, logits)
+    assert gap(loop, batch, logits) > after
     assert same(loop.modules["network"], network)
 
 
 def test_one_step_of_the_generator_down_the_adversarial_term_alone_narrows_it(loop, batch) -> None:
     for _ in range(30):  # a critic that has something to say
-        loop.critic_step(batch, fake_of(loop, batch))
+        loop.adversary.update(batch, logits_of(loop, batch))
     critic = state(loop.modules["critic"])
-    before = gap(loop, batch, fake_of(loop, batch))
-    first = loop.generator_step(batch, outputs_of(loop, batch), [loop.name])[f"loss_{loop.name}"].item()
-    assert gap(loop, batch, fake_of(loop, batch)) < before
-    second = loop.generator_step(batch, outputs_of(loop, batch), [loop.name])[f"loss_{loop.name}"].item()
+    before = gap(loop, batch, logits_of(loop, batch))
+    first = generator_step(loop, batch, [loop.adversary.name])[loop.adversary.name].item()
+    assert gap(loop, batch, logits_of(loop, batch)) < before
+    second = generator_step(loop, batch, [loop.adversary.name])[loop.adversary.name].item()
     assert -second > -first, "D(fake) has risen"
     assert same(loop.modules["critic"], critic)
     assert all(parameter.requires_grad for parameter in loop.modules["critic"].parameters())
@@ -88,11 +98,11 @@ def test_one_step_of_the_generator_down_the_adversarial_term_alone_narrows_it(lo
 
 def test_the_generators_gradient_is_that_of_the_sum_of_its_losses(loop, batch) -> None:
     """And it reaches every weight of it through the critic."""
-    loop.weight = 2.0
+    loop.adversary.weight = 2.0
     network, critic = loop.modules["network"], loop.modules["critic"]
-    for followed in ([loop.name], ["hard_cross_entropy", loop.name]):
+    for followed in ([loop.adversary.name], ["hard_cross_entropy", loop.adversary.name]):
         loop.optimisers["network"].step = lambda: None
-        loop.generator_step(batch, outputs_of(loop, batch), followed)
+        generator_step(loop, batch, followed)
         found = [parameter.grad.clone() for parameter in network.parameters()]
         outputs = outputs_of(loop, batch)
         total = -2.0 * critic.score(batch.images, torch.sigmoid(outputs[0]), batch.masks).mean()
@@ -114,7 +124,7 @@ def test_every_parameter_of_the_critic_is_clipped_from_the_start_and_after_each_
         with torch.no_grad():
             for parameter in critic.parameters():
                 parameter.mul_(100)
-        loop.step(batch, ["hard_cross_entropy", loop.name])
+        loop.step(batch, ["hard_cross_entropy", loop.adversary.name])
     assert all(parameter.abs().max() <= CLIP for parameter in critic.parameters())
     assert max(parameter.abs().max().item() for parameter in critic.parameters()) == pytest.approx(CLIP)
 
@@ -125,7 +135,7 @@ def test_the_critic_is_never_faster_than_its_weights_allow(tiny, batch) -> None:
         for optimiser in loop.optimisers.values():
             optimiser.param_groups[0]["lr"] = rate
         before = state(loop.modules["critic"])
-        loop.step(batch, ["hard_cross_entropy", loop.name])
+        loop.step(batch, ["hard_cross_entropy", loop.adversary.name])
         assert loop.optimisers["critic"].param_groups[0]["lr"] == expected
         assert loop.optimisers["network"].param_groups[0]["lr"] == rate
         moved = max((value - before[name]).abs().max() for name, value in state(loop.modules["critic"]).items())
@@ -135,7 +145,7 @@ def test_the_critic_is_never_faster_than_its_weights_allow(tiny, batch) -> None:
 def test_the_critic_sees_probabilities_and_the_binary_masks(tiny, batch) -> None:
     loop, seen = loop_of("basic", tiny), []
     loop.modules["critic"].layers.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    loop.step(batch, ["hard_cross_entropy", loop.name])
+    loop.step(batch, ["hard_cross_entropy", loop.adversary.name])
     fake, real, again = seen
     assert torch.equal(real, batch.masks)
     assert not torch.equal(batch.masks, batch.soft)
@@ -148,11 +158,11 @@ def test_the_critic_sees_probabilities_and_the_binary_masks(tiny, batch) -> None
 
 
 def test_what_a_step_reports(loop, batch) -> None:
-    values = loop.step(batch, ["hard_cross_entropy", loop.name])
-    assert set(values) == {"loss_hard_cross_entropy", f"loss_{loop.name}", "critic_gap", "adversarial_share"}
+    values = loop.step(batch, ["hard_cross_entropy", loop.adversary.name])
+    assert set(values) == {"loss_hard_cross_entropy", f"loss_{loop.adversary.name}", "critic_gap", "adversarial_share"}
     assert 0 < values["adversarial_share"] < 1
     assert not any(value.requires_grad for value in values.values())
-    alone = loop.step(batch, [loop.name])
+    alone = loop.step(batch, [loop.adversary.name])
     assert alone["adversarial_share"] == 1
     assert loop.step(batch, ["hard_cross_entropy"])["adversarial_share"] == 0
 
@@ -162,7 +172,7 @@ def test_without_the_critics_term_a_step_is_that_of_the_control(loop, tiny, batc
     critic: the row without it differs in nothing else."""
     with seeded(3):
         network = tiny(dropout=0.0)
-    alone = Supervised(network, PIXELS, CPU, 1e-3, steps=1)
+    alone = Segmentation(network, PIXELS, CPU, 1e-3)
     alone.step(batch, ["hard_cross_entropy"])
     critic = state(loop.modules["critic"])
     loop.step(batch, ["hard_cross_entropy"])
@@ -178,8 +188,8 @@ def test_without_the_critics_term_a_step_is_that_of_the_control(loop, tiny, batc
 def test_the_generators_weight_decay_is_lgans_with_a_critic_and_without() -> None:
     network = build("lgan_generator", 2)
     losses = [*PIXELS, ("wasserstein_basic", 1.0)]
-    with_critic = Wasserstein(network, CRITICS["basic"](2), losses, CPU, 1e-3, steps=1)
-    without = Supervised(network, PIXELS, CPU, 1e-3, steps=1)
+    with_critic = Segmentation(network, losses, CPU, 1e-3, width=2)
+    without = Segmentation(network, PIXELS, CPU, 1e-3)
     for loop in (with_critic, without):
         assert loop.optimisers["network"].param_groups[0]["weight_decay"] == 5e-4
     assert with_critic.optimisers["critic"].param_groups[0]["weight_decay"] == 0
@@ -187,16 +197,16 @@ def test_the_generators_weight_decay_is_lgans_with_a_critic_and_without() -> Non
 
 def test_the_reversed_reading_turns_both_players_round(tiny, batch) -> None:
     loop = loop_of("regression", tiny, loss="wasserstein_regression_reversed")
-    fake = fake_of(loop, batch)
-    before = gap(loop, batch, fake)
-    reported = loop.critic_step(batch, fake)["critic_gap"].item()
-    assert gap(loop, batch, fake) < before, "the critic has raised E[D(G(x), y)]"
+    logits = logits_of(loop, batch)
+    before = gap(loop, batch, logits)
+    reported = loop.adversary.update(batch, logits)["critic_gap"].item()
+    assert gap(loop, batch, logits) < before, "the critic has raised E[D(G(x), y)]"
     assert reported == pytest.approx(before, abs=1e-6)
     for _ in range(30):
-        loop.critic_step(batch, fake_of(loop, batch))
-    before = gap(loop, batch, fake_of(loop, batch))
-    loop.generator_step(batch, outputs_of(loop, batch), [loop.name])
-    assert gap(loop, batch, fake_of(loop, batch)) > before, "the generator has lowered it"
+        loop.adversary.update(batch, logits_of(loop, batch))
+    before = gap(loop, batch, logits_of(loop, batch))
+    generator_step(loop, batch, [loop.adversary.name])
+    assert gap(loop, batch, logits_of(loop, batch)) > before, "the generator has lowered it"
 
 
 @pytest.mark.parametrize("reading", ["amplified", "reversed_amplified"])

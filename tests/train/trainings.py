@@ -1,7 +1,7 @@
-"""Trainings in processes of their own: killed again and again, or two together.
+"""A training in processes of its own, killed again and again.
 
-Called as ``trainings.py killed|together FOLDER``; leaves ``<name>.npz`` (weights) and ``<name>.json`` (curves) in the
-folder for each training. Processes are forked from this one, so that torch is imported once.
+Called as ``trainings.py FOLDER``; leaves ``<name>.npz`` (weights) and ``<name>.json`` (curves) in the folder, of it and
+of one left alone. Processes are forked from this one, so that torch is imported once.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import os
 import random
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -18,8 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch._dynamo
-from conftest import Tiny, discs
+from conftest import discs
 
 from softmask.nets import build
 from softmask.train import Settings, seeded, train
@@ -34,7 +32,6 @@ def run(folder: Path, name: str, network: Callable[[], torch.nn.Module], setting
     with seeded(7):
         network = network()
     outcome = train(network, losses, "soft_mask", data, settings, 7, folder / name, name="run")
-    name += f"-{os.environ['RANK']}" if "RANK" in os.environ else ""
     np.savez(folder / f"{name}.npz", **{key: value.numpy() for key, value in network.state_dict().items()})
     (folder / f"{name}.json").write_text(json.dumps(outcome.curves))
 
@@ -81,24 +78,5 @@ def killed(folder: Path) -> None:
     finish(fork(lambda: work("killed")))
 
 
-def together(folder: Path) -> None:
-    """One process alone, then two that share each batch."""
-    settings = Settings(epochs=3, batch_size=6, learning_rate=5e-3, discriminator_width=4)
-
-    def work(name: str, **environment: str) -> None:
-        os.environ.update(environment)
-        run(folder, f"tiny-{name}", lambda: Tiny(dropout=0.0), settings, (("soft_l1", 1.0),), discs())
-        run(folder, f"softgan-{name}", lambda: build("improved_backbone", 2), settings, SOFTGAN, discs())
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    processes = [fork(lambda rank=rank: work("two", RANK=str(rank), **common)) for rank in (0, 1)]
-    processes.append(fork(lambda: work("one")))
-    for process in processes:
-        finish(process)
-
-
 if __name__ == "__main__":
-    {"killed": killed, "together": together}[sys.argv[1]](Path(sys.argv[2]))
+    killed(Path(sys.argv[1]))

@@ -57,7 +57,7 @@ import numpy as np
 from softmask.runs import fit, prepared
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.spec import RunSpec
-from softmask.train.epochs import Settings
+from softmask.train.loop import Settings
 
 def part(name, n, seed):
     images = np.random.default_rng(seed).random((n, 1, 32, 32), np.float32)

@@ -23,7 +23,7 @@ from softmask.runs import inputs
 from softmask.runs.measured import measured
 from softmask.runs.prepared import Part
 from softmask.runs.spec import RunSpec
-from softmask.train.engine import predict
+from softmask.train.segmentation import predict
 
 FOLDER = Path(__file__).resolve().parent
 """Where the models lie that come with the package."""

@@ -14,7 +14,7 @@ from softmask.measure.lungs import enlarge
 from softmask.nets.base import SegmentationNet
 from softmask.runs import inputs
 from softmask.runs.spec import RunSpec
-from softmask.train.engine import predict
+from softmask.train.segmentation import predict
 
 
 def shown(image: np.ndarray, size: int) -> np.ndarray:

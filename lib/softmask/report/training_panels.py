@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Curves = Mapping[str, Sequence[float]]
-"""One training's numbers, one for each epoch, by name (:class:`softmask.train.epochs.Outcome`)."""
+"""One training's numbers, one for each epoch, by name (:class:`softmask.train.loop.Outcome`)."""
 
 DARK = tuple(figures.COLORS[i] for i in (7, 5, 4, 2, 6, 0, 1))
 """Colours of lines on white: all of them but the yellow."""

@@ -24,8 +24,8 @@ from softmask.measure.soft import soft_head
 from softmask.nets.srgan import SCALE, Transferring
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.spec import SOFTENED, TEACHER, RunSpec
-from softmask.train.engine import BINARY, predict
 from softmask.train.losses import by_tanh, looking_at
+from softmask.train.segmentation import BINARY, predict
 from softmask.train.super_resolution import details, upscale
 
 

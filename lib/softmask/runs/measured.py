@@ -11,7 +11,7 @@ from torch import nn
 from softmask.measure.calibration import calibration
 from softmask.measure.images import measure_images
 from softmask.runs.prepared import Part
-from softmask.train.epochs import Outcome
+from softmask.train.loop import Outcome
 
 
 class Made(NamedTuple):

@@ -14,7 +14,7 @@ from softmask.errors import ConfigError
 from softmask.nets.registry import NETWORKS, SR_NETWORKS, entry
 from softmask.nets.srgan import SCALE
 from softmask.runs import rates
-from softmask.train.epochs import Settings
+from softmask.train.loop import Settings
 
 
 @dataclass(frozen=True)

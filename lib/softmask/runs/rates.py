@@ -162,7 +162,7 @@ def _trial(spec: RunSpec, config: Config, parent: int) -> Tried:
     from softmask.runs.inputs import feed, seeing
     from softmask.runs.plan import plan
     from softmask.train.device import seeded
-    from softmask.train.engine import train
+    from softmask.train.segmentation import train
 
     if os.getpid() != parent:
         end_with(parent)

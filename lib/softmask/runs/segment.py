@@ -19,8 +19,8 @@ from softmask.runs.prepared import Prepared
 from softmask.runs.spec import SOFTENED, RunSpec
 from softmask.runs.store import AGAIN
 from softmask.train.device import seeded
-from softmask.train.engine import predict, train
-from softmask.train.epochs import Curves, Progress
+from softmask.train.loop import Curves, Progress
+from softmask.train.segmentation import predict, train
 
 ANOTHER_SEED = 1000
 """Added to the seed of a training that has failed to start."""

@@ -14,7 +14,7 @@ from softmask.runs.inputs import Finished
 from softmask.runs.prepared import Prepared
 from softmask.runs.record import Provenance, Record, WeightsFile, surroundings
 from softmask.runs.spec import NUMERICS, RunSpec
-from softmask.train.epochs import Progress
+from softmask.train.loop import Progress
 
 
 def run_one(
@@ -32,7 +32,7 @@ def run_one(
         folder: of the checkpoint, from which an interrupted training goes on.
         save: given the trained network, keeps its weights.
         needs: the finished runs of ``spec.needs``.
-        progress: see :data:`softmask.train.epochs.Progress`.
+        progress: see :data:`softmask.train.loop.Progress`.
     """
     around = surroundings()  # of the code as it is when training starts
     kind = import_module(spec.kind)

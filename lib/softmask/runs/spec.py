@@ -21,7 +21,7 @@ from softmask.nets.classical import CLASSICAL
 from softmask.nets.registry import NETWORKS, SR_NETWORKS
 from softmask.nets.srgan import SCALE, TRANSFERRED
 from softmask.runs.plain import from_plain, to_plain
-from softmask.train.epochs import Settings
+from softmask.train.loop import Settings
 from softmask.train.losses import LOSSES, WassersteinLoss, split
 from softmask.train.super_resolution import check_losses
 

@@ -14,7 +14,7 @@ from softmask.runs.inputs import Finished, predicted
 from softmask.runs.measured import Made, kept, measured
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.spec import RunSpec
-from softmask.train.epochs import Outcome, Progress
+from softmask.train.loop import Outcome, Progress
 
 KEPT = 48
 """Test images whose predictions a record keeps at least: enough that most kinds of nodules are among them."""

@@ -14,7 +14,7 @@ from softmask.runs.inputs import Finished, soft_masks
 from softmask.runs.measured import Made, measured
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.spec import RunSpec
-from softmask.train.epochs import Outcome, Progress
+from softmask.train.loop import Outcome, Progress
 
 
 def make(spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Finished], progress: Progress | None) -> Made:

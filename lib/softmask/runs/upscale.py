@@ -13,7 +13,7 @@ from softmask.runs.measured import Made, kept
 from softmask.runs.prepared import Prepared
 from softmask.runs.spec import RunSpec
 from softmask.train.device import seeded
-from softmask.train.epochs import Progress
+from softmask.train.loop import Progress
 from softmask.train.super_resolution import degrade, train_super_resolution, upscale
 
 SHOWN = 8

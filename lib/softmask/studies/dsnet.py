@@ -32,8 +32,8 @@ from softmask.studies.training import (
     succeeded,
 )
 from softmask.train import seeded
-from softmask.train.evaluate import evaluate
 from softmask.train.losses import Batch
+from softmask.train.segmentation import evaluate
 
 OTHER = ("dsnet_averaged", "dsnet_full_features", "dsnet_enlarged_twice", "dsnet_squared", "all_losses_binary")
 """Rows of the journal version beside the printed ones: the forms of its input, and other readings of two rows."""

@@ -47,8 +47,8 @@ from softmask.studies.training import (
 )
 from softmask.train import seeded
 from softmask.train.device import pick
-from softmask.train.losses import Batch
-from softmask.train.wasserstein import FASTEST, Wasserstein
+from softmask.train.losses import Batch, weighted
+from softmask.train.objectives import FASTEST, Segmentation
 
 REAL = "lungs-2d"
 """Real slices, one of each scan, in the place of the paper's collections of whole scans."""
@@ -283,22 +283,28 @@ def sign_frame(part: Part, config: Config) -> pd.DataFrame:
     chosen = np.argsort(-part.masks.sum(axis=(1, 2, 3)))[:4]
     batch = Batch(*(torch.tensor(array[chosen]) for array in (part.images, part.masks, part.masks)))
     lines = {}
-    for name, critic in CRITICS.items():
-        losses = (("hard_cross_entropy", 1.0), (f"wasserstein_{name}", 1.0))
+    for name in CRITICS:
+        adversarial = f"wasserstein_{name}"
+        losses = (("hard_cross_entropy", 1.0), (adversarial, 1.0))
         with seeded(BASE_SEED):
-            network, judge = build(spec.network, spec.width), critic(spec.settings.discriminator_width)
-        loop = Wasserstein(network, judge, losses, pick(), FASTEST, steps=1)
+            network = build(spec.network, spec.width)
+        objective = Segmentation(
+            network, losses, pick(), FASTEST, width=spec.settings.discriminator_width, seed=BASE_SEED
+        )
 
-        def state(loop: Wasserstein = loop) -> tuple[float, float]:
+        def state(objective: Segmentation = objective) -> tuple[float, float]:
+            critic = objective.adversary.module
             with torch.no_grad():
-                fake = torch.sigmoid(loop.modules["network"](batch.images))
-                gap = -loop.modules["critic"](batch.images, batch.masks, fake).mean()
-                return float(gap), float(loop.modules["critic"].score(batch.images, fake, batch.masks).mean())
+                fake = torch.sigmoid(objective.modules["network"](batch.images))
+                gap = -critic(batch.images, batch.masks, fake).mean()
+                return float(gap), float(critic.score(batch.images, fake, batch.masks).mean())
 
         first, _ = state()
-        loop.critic_step(batch, torch.sigmoid(network(batch.images)).detach())
+        objective.adversary.update(batch, network(batch.images).detach())
         second, before = state()
-        loop.generator_step(batch, list(network.training_outputs(batch.images)), [f"wasserstein_{name}"])
+        outputs = network.training_outputs(batch.images)
+        objective.adversary.backward(batch, outputs, weighted(outputs, batch, objective.pixel), [adversarial])
+        objective.optimisers["network"].step()
         _, after = state()
         numbers = {"gap": first, "after the critic's step": second}
         numbers |= {"D(predicted)": before, "after the generator's step": after}

@@ -15,7 +15,7 @@ The papers say nothing of this.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,25 +42,33 @@ class Start:
         baseline: b, in [0, 1].
         warmup: the most epochs of the Dice loss alone; 0 for a training without a soft loss.
         epochs, steps: of the whole training; ``steps`` in each epoch.
+        losses: names of those that are followed in the warm-up.
     """
 
     baseline: float
     warmup: int
     epochs: int
     steps: int
+    losses: Sequence[str] = ()
 
-    def first(self, validation: Sequence[float]) -> int | None:
-        """The epoch, from 0, that is the first to follow all losses, from the ``validation`` Dice of the epochs so far;
-        None where the next one still follows the Dice loss alone."""
+    @property
+    def ramps(self) -> bool:
+        """Whether the optimiser starts afresh, and the learning rate rises, when all losses are followed."""
+        return self.warmup > 0
+
+    def first(self, curves: Mapping[str, Sequence[float]]) -> int | None:
+        """The epoch, from 0, that is the first to follow all losses, from the ``curves`` of the epochs so far; None
+        where the next one still follows the Dice loss alone."""
+        validation = curves.get("validation_dice", ())
         learnt = self.baseline + LEARNT * (1 - self.baseline)
         for epoch in range(len(validation) + 1):
             if epoch == self.warmup or (epoch and validation[epoch - 1] > learnt):
                 return epoch
         return None
 
-    def failed(self, validation: Sequence[float]) -> bool:
-        """Whether the training has failed, after the epochs with these ``validation`` Dice."""
-        first = self.first(validation)
+    def failed(self, curves: Mapping[str, Sequence[float]]) -> bool:
+        """Whether the training has failed, after the epochs of these ``curves``."""
+        validation, first = curves.get("validation_dice", ()), self.first(curves)
         if first is None or self.epochs * self.steps < FEWEST_STEPS:
             return False
         given = math.ceil(max(FAILED_AFTER * self.epochs * self.steps, FEWEST_STEPS) / self.steps)  # epochs

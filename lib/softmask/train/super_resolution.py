@@ -10,14 +10,16 @@ and 0.999 for both; the rate follows the settings' schedule over all epochs. Con
 training: the first ``warmup`` epochs are the former. The last epoch's weights are kept, not the best ones: what an
 adversarial training improves is not what the validation's PSNR measures.
 
-As in :mod:`softmask.train.epochs`, random numbers come from (seed, epoch), and a training that was interrupted goes on
+As in :mod:`softmask.train.loop`, random numbers come from (seed, epoch), and a training that was interrupted goes on
 to the same weights, bit for bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -27,11 +29,10 @@ from torch.nn import functional as F
 from softmask.errors import ConfigError
 from softmask.nets.perceptual import LAYERS, Perceptual
 from softmask.nets.srgan import SCALE, Discriminator, Generator
-from softmask.train.device import Place, derived, generator, pick, seeded
-from softmask.train.engine import Data
-from softmask.train.epochs import Curves, NotFinite, Outcome, Progress, Settings, digest, one_epoch, over_epochs
-from softmask.train.evaluate import evaluate
+from softmask.train.device import autocast, compiled, derived, generator, pick, placed, seeded
+from softmask.train.loop import Curves, NotFinite, Outcome, Progress, Settings, digest, fit
 from softmask.train.losses import LOSSES, Weighted, check
+from softmask.train.segmentation import Data, evaluate
 
 SR_LOSSES = ("content", "adversarial", "vgg22", "vgg54", "total_variation")
 """What a generator can be trained towards."""
@@ -62,19 +63,8 @@ def details(network: Generator, images: np.ndarray, batch_size: int = 16) -> np.
     return evaluate(network, lambda batch: network.features(batch)[1], images, batch_size)
 
 
-class Judgements(nn.Module):
-    """A discriminator's logits of true and super-resolved patches, in one call (see train/adversarial.py)."""
-
-    def __init__(self, discriminator: nn.Module) -> None:
-        super().__init__()
-        self.discriminator = discriminator
-
-    def forward(self, real: torch.Tensor, fake: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.discriminator(real), self.discriminator(fake)
-
-
 class SuperResolution:
-    """Updates of the generator down its losses, and of the discriminator where one of them is adversarial.
+    """A generator under its losses, taking turns with a discriminator of patches where one of them is adversarial.
 
     Attributes:
         modules, optimisers: what is trained and its optimisers, by name; their states make a checkpoint.
@@ -84,21 +74,22 @@ class SuperResolution:
     gan = LOSSES["gan"]
 
     def __init__(
-        self, network: Generator, discriminator: Discriminator | None, losses: Weighted, place: Place, steps: int
+        self, network: Generator, losses: Weighted, device: torch.device, width: int, seed: int, steps: int
     ) -> None:
-        self.losses, self.place = losses, place
+        """Make the optimisers, and the discriminator, ``width`` channels wide, with weights from ``seed``."""
+        self.losses, self.device = losses, device
         self.modules: dict[str, nn.Module] = {"network": network}
-        self.upscaled = place.ready(network, steps)
-        if discriminator is not None:
-            self.modules["discriminator"] = discriminator
-            self.judgements = place.ready(Judgements(discriminator), steps)
+        self.upscaled = compiled(network, device, steps)
+        if any(name == "adversarial" for name, _ in losses):
+            with seeded(derived(seed, "discriminator")):
+                self.modules["discriminator"] = compiled(placed(Discriminator(width), device), device, steps)
         self.optimisers = {
             name: torch.optim.Adam(module.parameters(), fused=True) for name, module in self.modules.items()
         }
-        self.perceptual = {name: Perceptual(name).to(place.device) for name, _ in losses if name in LAYERS}
+        self.perceptual = {name: Perceptual(name).to(device) for name, _ in losses if name in LAYERS}
         self.distances: Mapping[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
             "content": F.mse_loss,
-            "adversarial": self.adversarial,
+            "adversarial": lambda fake, _: self.gan.generator(self.modules["discriminator"](fake).float()),
             "total_variation": lambda fake, _: total_variation(fake),
             **self.perceptual,
         }
@@ -106,25 +97,29 @@ class SuperResolution:
     def step(self, high: torch.Tensor, followed: Collection[str]) -> dict[str, torch.Tensor]:
         """One update towards patches ``high`` (B, 1, P, P), the generator's down the losses ``followed``; one of the
         discriminator if ``adversarial`` is among them. Returns those losses with their weights, and the
-        discriminator's loss and the shares of patches it judges rightly: scalars by name."""
-        with self.place.autocast():
+        discriminator's loss and the shares of patches it judges correctly: scalars by name."""
+        with autocast(self.device):
             fake = self.upscaled(degrade(high))  # (B, 1, P, P)
         fake = fake.float()
-        judged = self.discriminator_step(high, fake.detach()) if "adversarial" in followed else {}
-        with self.place.autocast():
+        judged = self.update_discriminator(high, fake.detach()) if "adversarial" in followed else {}
+        with autocast(self.device):
             terms = {
                 name: weight * self.distances[name](fake, high) for name, weight in self.losses if name in followed
             }
-        self._descend("network", sum(terms.values()))
+        self.optimisers["network"].zero_grad()
+        sum(terms.values()).backward()
+        self.optimisers["network"].step()
         return {**{f"loss_{name}": term.detach() for name, term in terms.items()}, **judged}
 
-    def discriminator_step(self, high: torch.Tensor, fake: torch.Tensor) -> dict[str, torch.Tensor]:
+    def update_discriminator(self, high: torch.Tensor, fake: torch.Tensor) -> dict[str, torch.Tensor]:
         """The discriminator's turn, on true patches ``high`` and patches ``fake`` that carry no gradient."""
         discriminator = self.modules["discriminator"].requires_grad_(True)
-        with self.place.autocast():
-            on_real, on_fake = self.judgements(high, fake)  # logits, each (B, 1)
+        with autocast(self.device):
+            on_real, on_fake = discriminator(high), discriminator(fake)  # logits, each (B, 1)
         loss = self.gan.discriminator(on_real.float(), on_fake.float())
-        self._descend("discriminator", loss)
+        self.optimisers["discriminator"].zero_grad()
+        loss.backward()
+        self.optimisers["discriminator"].step()
         discriminator.requires_grad_(False)  # it only judges until its next turn
         return {
             "discriminator_loss": loss.detach(),
@@ -132,14 +127,22 @@ class SuperResolution:
             "discriminator_accuracy_fake": (on_fake <= self.gan.boundary).float().mean(),
         }
 
-    def adversarial(self, fake: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
-        """The generator's side of the GAN loss."""
-        return self.gan.generator(self.modules["discriminator"](fake).float())
 
-    def _descend(self, name: str, loss: torch.Tensor) -> None:
-        self.optimisers[name].zero_grad()
-        loss.backward()
-        self.optimisers[name].step()
+@dataclass(frozen=True)
+class ContentFirst:
+    """Start of a training (:class:`softmask.train.start.Start`): so many epochs of the content loss alone."""
+
+    epochs: int
+    losses: Sequence[str] = ("content",)
+    ramps: ClassVar[bool] = False
+
+    def first(self, curves: Curves) -> int | None:
+        """The epoch that is the first to follow all losses; None where the next one does not yet."""
+        return self.epochs if len(curves.get("train_loss", ())) >= self.epochs else None
+
+    def failed(self, curves: Curves) -> bool:
+        """No training of super-resolution fails to start."""
+        return False
 
 
 def train_super_resolution(
@@ -156,8 +159,8 @@ def train_super_resolution(
     """Train ``network``, fresh from :func:`~softmask.train.device.seeded`, until it holds the last epoch's weights.
 
     Goes on from ``folder/checkpoint.pt`` where there is one of the same training. The network stays on the device it
-    was trained on. For the arguments and the curves see :func:`softmask.train.engine.train` and
-    :class:`~softmask.train.epochs.Outcome`, but for these:
+    was trained on. For the arguments and the curves see :func:`softmask.train.segmentation.train` and
+    :class:`~softmask.train.loop.Outcome`, but for these:
 
     Args:
         losses: names of :data:`SR_LOSSES` with weights.
@@ -174,30 +177,41 @@ def train_super_resolution(
     """
     check_losses(losses)
     _check_images(data)
-    place = pick()
-    images = torch.as_tensor(data.train.images, dtype=torch.float32, device=place.device)
+    device = pick()
+    images = torch.as_tensor(data.train.images, dtype=torch.float32, device=device)
     n = _patches(images)
-    loop = _loop(network, losses, settings, seed, place, settings.steps(n))
+    width, steps = settings.discriminator_width, settings.steps(n)
+    objective = SuperResolution(placed(network, device), losses, device, width, seed, steps)
 
-    def epoch(number: int, _: Curves) -> dict[str, float]:
-        moves = draw(n, images.shape[-1], generator(seed, "moves", number))
+    def patches(epoch: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        moves = draw(n, images.shape[-1], generator(seed, "moves", epoch))
 
         def batch(chosen: torch.Tensor) -> torch.Tensor:
             cut = [patch(images[i % len(images)], *moves[i].tolist()) for i in chosen.tolist()]
             return torch.stack(cut).contiguous(memory_format=torch.channels_last)  # (B, 1, P, P)
 
-        followed = ["content"] if number < settings.warmup else [loss for loss, _ in losses]
-        values = one_epoch(loop, images, n, batch, settings, seed, number, followed, losses)
-        return {**values, "validation_psnr": _validate(network, data.validation.images, settings.batch_size)}
+        return batch
 
-    depends_on = {
-        "data": digest(images, torch.as_tensor(data.validation.images)),
-        "features": repr([perceptual.digest() for perceptual in loop.perceptual.values()]),
-    }
-    state = over_epochs(
-        loop, losses, settings, seed, folder, name=name, depends_on=depends_on, epoch=epoch, progress=progress
+    state = fit(
+        objective,
+        losses,
+        settings,
+        seed,
+        folder,
+        name=name,
+        depends_on={
+            "data": digest(images, torch.as_tensor(data.validation.images)),
+            "features": repr([perceptual.digest() for perceptual in objective.perceptual.values()]),
+        },
+        images=images,
+        n=n,
+        draw=patches,
+        validate=lambda: {"validation_psnr": _validate(network, data.validation.images, settings.batch_size)},
+        start=ContentFirst(settings.warmup),
+        keep_best=False,
+        progress=progress,
     )
-    return Outcome(state.curves, settings.epochs, state.seconds, place.device.type)
+    return Outcome(state.curves, settings.epochs, state.seconds, device.type)
 
 
 def check_losses(losses: Weighted) -> None:
@@ -219,18 +233,6 @@ def _check_images(data: Data) -> None:
                 f"the {name} images are {channels} x {height} x {width}; super-resolution learns from grey square "
                 f"images, 1 x S x S, with an S that {SCALE} divides"
             )
-
-
-def _loop(
-    network: Generator, losses: Weighted, settings: Settings, seed: int, place: Place, steps: int
-) -> SuperResolution:
-    network.to(place.device, memory_format=torch.channels_last)
-    if all(name != "adversarial" for name, _ in losses):
-        return SuperResolution(network, None, losses, place, steps)
-    with seeded(derived(seed, "discriminator")):
-        discriminator = Discriminator(settings.discriminator_width)
-    discriminator.to(place.device, memory_format=torch.channels_last)
-    return SuperResolution(network, discriminator, losses, place, steps)
 
 
 def _patches(images: torch.Tensor) -> int:

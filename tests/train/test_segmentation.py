@@ -11,7 +11,7 @@ import torch
 from softmask.errors import ConfigError, TrainingError
 from softmask.measure.segmentation import dice
 from softmask.nets import build
-from softmask.train import Settings, engine, epochs, predict, seeded, train
+from softmask.train import Settings, loop, predict, seeded, segmentation, train
 from softmask.train.device import generator
 
 DICE = (("dice", 1.0),)
@@ -78,7 +78,7 @@ def test_curves(run):
 def validating(monkeypatch, *values: float):
     """Let the epochs have these validation Dice."""
     coming = iter(values)
-    monkeypatch.setattr(engine, "_validate", lambda *_, **__: next(coming))
+    monkeypatch.setattr(segmentation, "_validate", lambda *_, **__: next(coming))
 
 
 def test_warm_up_follows_the_dice_loss_alone(run, monkeypatch):
@@ -136,12 +136,12 @@ def test_a_training_that_finds_nothing_in_a_fifth_of_its_steps_ends_there(run, m
 
 def test_the_segmentors_optimiser_starts_afresh_after_the_warm_up(run, monkeypatch):
     validating(monkeypatch, *4 * [0.0])
-    loops, real = [], engine.over_epochs
-    monkeypatch.setattr(engine, "over_epochs", lambda loop, *a, **k: loops.append(loop) or real(loop, *a, **k))
+    objectives, real = [], segmentation.fit
+    monkeypatch.setattr(segmentation, "fit", lambda it, *a, **k: objectives.append(it) or real(it, *a, **k))
     run(losses=SOFTGAN, settings=replace(SETTINGS, warmup=3))
     steps = {
         name: {int(state["step"]) for state in optimiser.state.values()}
-        for name, optimiser in loops[0].optimisers.items()
+        for name, optimiser in objectives[0].optimisers.items()
     }
     assert steps == {"network": {4}, "discriminator": {16}}  # 4 steps in each of 4 epochs
 
@@ -158,11 +158,11 @@ def test_poly_schedule():
 
 
 def test_batches_are_whole_shuffled_anew_and_hold_an_image_once():
-    first, second = (epochs._batches(18, SETTINGS, generator(1, "batches", epoch)) for epoch in (0, 1))
+    first, second = (loop._batches(18, SETTINGS, generator(1, "batches", epoch)) for epoch in (0, 1))
     assert first.shape == (4, 4)
     assert len(first.unique()) == 16
     assert not torch.equal(first, second)
-    assert epochs._batches(3, SETTINGS, generator(1, "batches", 0)).sort().values.tolist() == [[0, 1, 2]]
+    assert loop._batches(3, SETTINGS, generator(1, "batches", 0)).sort().values.tolist() == [[0, 1, 2]]
 
 
 @pytest.mark.parametrize("losses", [DICE, SOFTGAN])
@@ -202,7 +202,7 @@ def test_an_interrupted_training_goes_on_to_the_same_result(run, losses, epoch):
 
 def test_a_finished_training_is_not_done_again(run, tmp_path, monkeypatch):
     network, outcome = run()
-    monkeypatch.setattr(engine, "one_epoch", None)
+    monkeypatch.setattr(segmentation.Segmentation, "step", None)
     again, outcome_again = run()
     assert weights(again) == weights(network)
     assert outcome_again == outcome
@@ -237,7 +237,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_training_starts_over(run, tmp_pat
 
 def test_an_image_with_nan_is_named(run, data):
     data.train.images[5, 0, 3, 3] = np.nan
-    order = epochs._batches(18, SETTINGS, generator(1, "batches", 0))
+    order = loop._batches(18, SETTINGS, generator(1, "batches", 0))
     batch = next(i for i, chosen in enumerate(order) if 5 in chosen) + 1
     message = rf"a-run: epoch 1, batch {batch} of 4: .* in training images \[5\] .*there is no checkpoint yet"
     with pytest.raises(TrainingError, match=message):
@@ -374,5 +374,5 @@ def test_whole_slices_are_validated_together():
     masks = np.zeros_like(images)
     masks[0, :, :2] = 1  # the second image holds nothing
     part = SimpleNamespace(images=images, masks=masks)
-    assert engine._validate(Always(), part, together=False) == pytest.approx(0.5)
-    assert engine._validate(Always(), part, together=True) == pytest.approx(2 * 8 / (16 + 8))
+    assert segmentation._validate(Always(), part, together=False) == pytest.approx(0.5)
+    assert segmentation._validate(Always(), part, together=True) == pytest.approx(2 * 8 / (16 + 8))

@@ -1,4 +1,4 @@
-"""The epochs that all trainings share: checkpoints, the learning rate, batches, curves, numbers that are not finite.
+"""The training loop: epochs, batches, steps, validation, checkpoints. Every network goes through :func:`fit`.
 
 Adam with the poly learning rate (SoftGAN and DSNet, section "Implementation"): lr (1 - step / steps)^0.9 at each step,
 after some epochs at a constant rate where the settings ask for it (CasGAN).
@@ -11,7 +11,7 @@ goes on from its checkpoint to the same weights, bit for bit, as one that was no
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,9 +25,13 @@ from softmask.files import sha256_of
 from softmask.nets.softgan import PixelDiscriminator
 from softmask.train import checkpoints
 from softmask.train.checkpoints import Checkpoint
-from softmask.train.device import Place, derived, deterministic, generator, seeded
+from softmask.train.device import derived, deterministic, generator, seeded
 from softmask.train.losses import Weighted
-from softmask.train.start import SLOW
+from softmask.train.start import SLOW, Start
+
+Curves = Mapping[str, list[float]]
+Progress = Callable[[int, int, Curves], None]
+"""Called with the number of epochs done, that of all epochs, and the curves so far."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Settings:
 
     Attributes:
         epochs: passes over the training images.
-        batch_size: images in a step; all of them where there are fewer. Processes share a batch.
+        batch_size: images in a step; all of them where there are fewer.
         learning_rate: at the first step.
         power: of the poly schedule.
         hold: epochs at the beginning in which the rate stays as it is (CasGAN: 35).
@@ -70,7 +74,7 @@ class Settings:
             raise ConfigError(f"a warmup of {self.warmup} epochs leaves none of {self.epochs} to follow all losses")
 
     def steps(self, n: int) -> int:
-        """Steps of the whole training on ``n`` images."""
+        """Number of steps of the whole training on ``n`` images."""
         return self.epochs * (n // min(self.batch_size, n))
 
     def rate(self, step: int, steps: int, since: int | None = None) -> float:
@@ -83,9 +87,6 @@ class Settings:
         return rate * (SLOW + (1 - SLOW) * (step - since) / self.ramp)
 
 
-Curves = Mapping[str, list[float]]
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What a training leaves besides the network's weights.
@@ -94,7 +95,7 @@ class Outcome:
         curves: one number for each epoch, by name: ``train_loss`` and its parts ``loss_<name>`` (with their weights;
             ``loss_gan`` is the segmentor's side), ``validation_dice``, ``learning_rate`` (at the epoch's first step);
             in adversarial training ``discriminator_loss``, and ``discriminator_accuracy_real`` and ``..._fake``, the
-            shares of pixels judged rightly; with a critic ``critic_gap``, its numbers of real minus fake masks before
+            shares of pixels judged correctly; with a critic ``critic_gap``, its numbers of real minus fake masks before
             its steps, and ``adversarial_share``, the length of the gradient that it gives the logits over the sum of
             its length and that of the pixels' losses. Those of training are means over the epoch's steps.
             ``warmup`` is 1 in epochs that follow the Dice loss alone, where there are such.
@@ -111,32 +112,27 @@ class Outcome:
     failed: bool = False
 
 
-Progress = Callable[[int, int, Curves], None]
-"""Called with the number of epochs done, that of all epochs, and the curves so far."""
-
-
-class Loop(Protocol):
-    """What is trained, step by step: such as :class:`softmask.train.supervised.Supervised`.
+class Objective(Protocol):
+    """What is trained, step by step (:mod:`softmask.train.objectives`, :mod:`softmask.train.super_resolution`).
 
     Attributes:
         modules, optimisers: by name; their states make a checkpoint. The network that is kept is called ``network``.
     """
 
-    place: Place
-
+    device: torch.device
     modules: Mapping[str, nn.Module]
     optimisers: Mapping[str, torch.optim.Optimizer]
 
     def step(self, batch: Any, followed: Collection[str]) -> dict[str, torch.Tensor]:
-        """One update of each module, down the losses ``followed``. Returns scalars by name."""
+        """Update each module once, down the losses ``followed``. Returns scalars by name."""
 
 
 class NotFinite(Exception):
     """Numbers that are NaN or infinite: where."""
 
 
-def over_epochs(
-    loop: Loop,
+def fit(
+    objective: Objective,
     losses: Weighted,
     settings: Settings,
     seed: int,
@@ -144,23 +140,28 @@ def over_epochs(
     *,
     name: str,
     depends_on: Mapping[str, str],
-    epoch: Callable[[int, Curves], Mapping[str, float]],
+    images: torch.Tensor,
+    n: int,
+    draw: Callable[[int], Callable[[torch.Tensor], Any]],
+    validate: Callable[[], Mapping[str, float]],
+    start: Start,
+    keep_best: bool = True,
     progress: Progress | None = None,
-    best: Callable[[Curves], float] | None = None,
-    over: Callable[[Curves], bool] = lambda curves: False,
 ) -> Checkpoint:
-    """Train the loop's modules for all epochs, or until it is ``over``.
+    """Train for all epochs, or until the training has failed to start.
 
     Goes on from ``folder/checkpoint.pt`` where there is one of the same training.
 
     Args:
+        losses: with weights, which the curves tell of.
         name: of the run, for messages.
         depends_on: what the training depends on besides losses, settings, seed and first weights, by name.
-        epoch: given its number, from 0, and the curves before it, trains one epoch and returns its numbers for the
-            curves; raises NotFinite.
-        best: of the curves, the value of the last epoch; that with the highest is kept as :attr:`Checkpoint.best`, the
-            first of equals.
-        over: of the curves, whether training ends here.
+        images: (N, C, H, W), what the ``n`` examples of an epoch are made of: example i of image i modulo N.
+        draw: given an epoch's number, from 0, draws its augmentation, and returns what makes a batch of the numbers of
+            its examples, int64.
+        validate: returns numbers for the curves.
+        start: which losses are followed in an epoch, and when the training has failed.
+        keep_best: whether the weights of the epoch with the best ``validation_dice`` are kept.
 
     Returns:
         The state after the last epoch.
@@ -168,7 +169,7 @@ def over_epochs(
     Raises:
         TrainingError: when numbers are no longer finite, or a checkpoint cannot be written.
     """
-    network, place = loop.modules["network"], loop.place
+    network = objective.modules["network"]
     path = Path(folder) / "checkpoint.pt"
     fingerprint = {
         "name": name,
@@ -178,90 +179,67 @@ def over_epochs(
         "first weights": digest(*network.state_dict().values()),
         **depends_on,
     }
-    with place.first():
-        state = checkpoints.load(path, fingerprint)
-    if state.epochs:
-        for key, part in _parts(loop):
-            part.load_state_dict(state.states[key])
-        if progress:
-            progress(state.epochs, settings.epochs, state.curves)
-    with deterministic(place.device):
-        for number in range(state.epochs, settings.epochs):
-            if over(state.curves):
+    state = checkpoints.load(path, fingerprint)
+    for key, part in _parts(objective) if state.epochs else ():
+        part.load_state_dict(state.states[key])
+    if progress and state.epochs:
+        progress(state.epochs, settings.epochs, state.curves)
+    with deterministic(objective.device):
+        for epoch in range(state.epochs, settings.epochs):
+            if start.failed(state.curves):
                 break
-            started = time.perf_counter()
+            began = time.perf_counter()
+            first = start.first(state.curves)  # the epoch from which all losses are followed; None: not yet
+            if start.ramps and epoch == first:
+                # The soft losses' weights make gradients a hundred times as large now: divided by the root of what
+                # their squares were until here, Adam's first steps would throw the network far away.
+                objective.optimisers["network"].state.clear()
+            batches = _batches(n, settings, generator(seed, "batches", epoch)).to(objective.device)  # (steps, B)
+            done, steps = epoch * len(batches), settings.epochs * len(batches)
+            since = first * len(batches) if start.ramps and first is not None else None
+            followed = start.losses if first is None else [loss for loss, _ in losses]
+            examples = draw(epoch)
+            for module in objective.modules.values():
+                module.train()
+            rows = []
             try:
-                values = epoch(number, state.curves)
+                with seeded(derived(seed, "dropout", epoch)):
+                    for step, chosen in enumerate(batches, start=done):
+                        for optimiser in objective.optimisers.values():
+                            for group in optimiser.param_groups:
+                                group["lr"] = settings.rate(step, steps, since)
+                        values = objective.step(examples(chosen), followed)
+                        rows.append(torch.stack(list(values.values())))
+                # All steps at once: asking each of them whether it is finite would make a GPU wait for every answer.
+                table = torch.stack(rows).cpu()  # (steps, values)
+                _check_finite(table, list(values), images, batches.cpu() % len(images), objective)
+                numbers = _means(table, list(values), losses) | {"learning_rate": settings.rate(done, steps, since)}
+                numbers |= {"warmup": float(first is None)} if start.ramps else {}
+                numbers |= validate()
             except NotFinite as error:
-                kept = f"the last good checkpoint is kept at {path}" if number else "there is no checkpoint yet"
+                kept = f"the last good checkpoint is kept at {path}" if epoch else "there is no checkpoint yet"
                 raise TrainingError(
-                    f"{name}: epoch {number + 1}, {error}; {kept}. Check those numbers, or lower the learning rate"
+                    f"{name}: epoch {epoch + 1}, {error}; {kept}. Check those numbers, or lower the learning rate"
                 ) from error
-            for key, value in values.items():
+            for key, value in numbers.items():
                 state.curves.setdefault(key, []).append(value)
-            if best and (not state.best or best(state.curves) > state.best_value):
-                state.best_value = best(state.curves)
-                state.best = {key: value.clone() for key, value in network.state_dict().items()}
-            state.seconds += time.perf_counter() - started
-            if place.rank == 0:
-                state.states = {key: part.state_dict() for key, part in _parts(loop)}
-                checkpoints.save(path, state, fingerprint)
+            if keep_best:
+                _keep_best(state, network)
+            state.seconds += time.perf_counter() - began
+            state.states = {key: part.state_dict() for key, part in _parts(objective)}
+            checkpoints.save(path, state, fingerprint)
             if progress:
-                progress(number + 1, settings.epochs, state.curves)
+                progress(epoch + 1, settings.epochs, state.curves)
     return state
 
 
-def one_epoch(
-    loop: Loop,
-    images: torch.Tensor,
-    n: int,
-    batch: Callable[[torch.Tensor], Any],
-    settings: Settings,
-    seed: int,
-    epoch: int,
-    followed: Collection[str],
-    losses: Weighted,
-    since: int | None = None,
-) -> dict[str, float]:
-    """One pass over ``n`` examples in whole batches, in a new order, following the losses ``followed``.
-
-    Args:
-        images: (N, C, H, W), what the examples are made of: example i of image i modulo N.
-        batch: makes what :meth:`Loop.step` takes of the numbers of its examples, int64.
-        since: the epoch that was the first to follow all losses after a warm-up, from 0.
-
-    Returns:
-        Numbers for the curves by name: ``losses``, not one that only warms up.
-
-    Raises:
-        NotFinite: says which images or numbers.
-    """
-    place = loop.place
-    batches = _batches(n, settings, generator(seed, "batches", epoch))  # (steps, B)
-    steps, done = settings.epochs * len(batches), epoch * len(batches)
-    begun = None if since is None else since * len(batches)
-    for module in loop.modules.values():
-        module.train()
-    rows = []
-    with seeded(derived(seed, "dropout", epoch)):
-        for step, chosen in enumerate(batches.to(place.device)):
-            for optimiser in loop.optimisers.values():
-                for group in optimiser.param_groups:
-                    group["lr"] = settings.rate(done + step, steps, begun)
-            values = loop.step(batch(chosen[place.rank :: place.processes]), followed)
-            rows.append(torch.stack(list(values.values())))
-    # Looked at once for all steps: asking each of them whether it is finite would make a GPU wait for every answer.
-    table = place.mean(torch.stack(rows)).cpu()  # (steps, values)
-    place.agree(loop.modules["network"])
-    _check_finite(table, list(values), images, batches % len(images), loop)
-    means = dict(zip(values, table.double().mean(0).tolist(), strict=True))
-    own = {f"loss_{name}" for name, _ in losses}
-    means = {key: mean for key, mean in means.items() if key in own or not key.startswith("loss_")}
-    return {
-        "train_loss": sum(mean for key, mean in means.items() if key.startswith("loss_")),
-        **means,
-        "learning_rate": settings.rate(done, steps, begun),
-    }
+def _keep_best(state: Checkpoint, network: nn.Module) -> None:
+    """Keep the weights where the last epoch has the highest validation Dice so far, one that followed the Dice loss
+    alone counting less than any that did not."""
+    value = state.curves["validation_dice"][-1] - 2 * state.curves.get("warmup", [0])[-1]
+    if not state.best or value > state.best_value:
+        state.best_value = value
+        state.best = {key: tensor.clone() for key, tensor in network.state_dict().items()}
 
 
 def digest(*tensors: torch.Tensor) -> str:
@@ -276,23 +254,32 @@ def _batches(n: int, settings: Settings, source: torch.Generator) -> torch.Tenso
     return torch.randperm(n, generator=source)[: n // size * size].view(-1, size)
 
 
+def _means(table: torch.Tensor, names: Sequence[str], losses: Weighted) -> dict[str, float]:
+    """Means over the steps of ``table`` (steps, values) by name, and the sum of the losses; without a loss that is only
+    followed in a warm-up."""
+    means = dict(zip(names, table.double().mean(0).tolist(), strict=True))
+    own = {f"loss_{name}" for name, _ in losses}
+    means = {key: mean for key, mean in means.items() if key in own or not key.startswith("loss_")}
+    return {"train_loss": sum(mean for key, mean in means.items() if key.startswith("loss_")), **means}
+
+
 def _check_finite(
-    table: torch.Tensor, names: list[str], images: torch.Tensor, batches: torch.Tensor, loop: Loop
+    table: torch.Tensor, names: Sequence[str], images: torch.Tensor, batches: torch.Tensor, objective: Objective
 ) -> None:
     """Raises NotFinite for the first row of ``table`` (steps, values) that is not finite, or for such weights."""
     for step, row in enumerate(table):
         if not row.isfinite().all():
             bad = [int(i) for i in batches[step] if not images[i].isfinite().all()]
             wrong = ", ".join(name for name, value in zip(names, row, strict=True) if not value.isfinite())
-            what = f"training images {bad} (from 0)" if bad else wrong
-            raise NotFinite(f"batch {step + 1} of {len(batches)}: NaN or infinite numbers in {what}")
-    for name, module in loop.modules.items():
+            culprit = f"training images {bad} (from 0)" if bad else wrong
+            raise NotFinite(f"batch {step + 1} of {len(batches)}: NaN or infinite numbers in {culprit}")
+    for name, module in objective.modules.items():
         for key, value in module.state_dict().items():
             if not value.isfinite().all():
                 raise NotFinite(f"after its last batch: NaN or infinite numbers in {key} of the {name}")
 
 
-def _parts(loop: Loop) -> list[tuple[str, nn.Module | torch.optim.Optimizer]]:
+def _parts(objective: Objective) -> list[tuple[str, nn.Module | torch.optim.Optimizer]]:
     """All that has a state, by name."""
-    modules = [(f"module {key}", module) for key, module in loop.modules.items()]
-    return modules + [(f"optimiser {key}", optimiser) for key, optimiser in loop.optimisers.items()]
+    modules = [(f"module {key}", module) for key, module in objective.modules.items()]
+    return modules + [(f"optimiser {key}", optimiser) for key, optimiser in objective.optimisers.items()]

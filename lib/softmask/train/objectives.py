@@ -1,0 +1,263 @@
+"""Objectives: what one training step does to a network, and to the adversary that it is trained against.
+
+Supervised. Adam (betas 0.9 and 0.999, the network's weight decay) on the weighted sum of losses of masks and soft
+labels, each the mean over the network's outputs, the main one and deep supervision's.
+
+Against a discriminator. SoftGAN (ICME 2022), section 3.2, equations 4 to 6, with the pixel discriminator of figure 4.
+In the pair (x, y) that it judges, y is a mask in [-1, 1]: 2 alpha - 1 of the soft label, or tanh of the logits. What
+the paper leaves open: the discriminator moves first, on the masks of the segmentor before its own move; both have the
+same learning rate. The discriminator's Adam has betas 0.5 and 0.999, as is customary.
+
+Against a critic. LGAN (CMIG 2021), equations 6 to 11; Arjovsky, Chintala and Bottou, "Wasserstein GAN", ICML 2017,
+algorithm 1: a critic has to be Lipschitz, so that all of its parameters, those of batch normalisation too, are clipped
+to [-c, c] after its step. The critic lowers the distance of fake from real masks, E[D(fake)] - E[D(real)]; the
+generator lowers BCE - E[D(fake)]. The one number of the regression critic, which is given both masks, is that distance
+and stands for E[D(fake)], too (:class:`softmask.nets.critics.Regression`). With the printed weight of 1 the clipped
+critic's gradient is about a hundredth of the pixels', or less. An amplified loss has its weight set at the first step
+such that the critic has the share :attr:`softmask.train.losses.WassersteinLoss.share` of the gradient at the
+generator's output; it stays so. What the paper leaves open: c is 0.01, as in the first WGAN; one critic step for each
+of the generator's, the critic's first; both have the same learning rate, the critic :data:`FASTEST` at most; the critic
+sees the generator's probabilities, not cut. Adam's beta1 is 0.9 for both ("momentum 0.9").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from softmask.nets.base import SegmentationNet
+from softmask.nets.critics import CLIP, CRITICS
+from softmask.nets.softgan import PixelDiscriminator
+from softmask.train.device import autocast, compiled, derived, placed, seeded
+from softmask.train.losses import LOSSES, Batch, WassersteinLoss, Weighted, split, weighted
+
+FASTEST = 1e-4
+"""The highest learning rate of a critic, ten times the paper's: a step of Adam then moves a parameter by about a
+hundredth of :data:`~softmask.nets.critics.CLIP`. At the small profiles' 1e-3 parameters jump from bound to bound, and
+real and fake masks are told apart by chance (the gap had either sign)."""
+
+Values = dict[str, torch.Tensor]
+"""Scalars by name, for the curves."""
+
+
+class Segmentation:
+    """A segmentor under its losses, taking turns with an adversary where one of them is adversarial.
+
+    Attributes:
+        modules, optimisers: what is trained and its optimisers, by name; their states make a checkpoint.
+        adversary: :class:`Discriminator` or :class:`Critic`; None without an adversarial loss.
+    """
+
+    def __init__(
+        self,
+        network: SegmentationNet,
+        losses: Weighted,
+        device: torch.device,
+        learning_rate: float,
+        *,
+        width: int = 0,
+        seed: int = 0,
+        steps: int = 1,
+    ) -> None:
+        """Make the optimisers, and the adversary that the losses name.
+
+        Args:
+            learning_rate: of the first step; the loop sets it for each.
+            width: of the adversary's first layer.
+            seed: of the training, from which the adversary's first weights are derived.
+            steps: of the whole training, which decide whether it is compiled.
+        """
+        self.pixel, adversarial = split(losses)
+        self.device = device
+        self.modules: dict[str, nn.Module] = {"network": network}
+        self.optimisers = {
+            "network": torch.optim.Adam(
+                network.parameters(), learning_rate, weight_decay=network.WEIGHT_DECAY, fused=True
+            )
+        }
+        self.outputs = compiled(_Outputs(network), device, steps)
+        self.adversary: Discriminator | Critic | None = None
+        if adversarial:
+            [(name, weight)] = adversarial
+            kind = Critic if isinstance(LOSSES[name], WassersteinLoss) else Discriminator
+            self.adversary = kind(name, weight, device, learning_rate, width, seed, steps)
+            self.modules[kind.NAME] = self.adversary.module
+            self.optimisers[kind.NAME] = self.adversary.optimiser
+
+    def step(self, batch: Batch, followed: Collection[str]) -> Values:
+        """Update each module once, the segmentor down the losses ``followed``.
+
+        Returns:
+            Each loss with its weight, ``loss_<name>``, and what the adversary reports of its turn.
+        """
+        with autocast(self.device):
+            outputs = self.outputs(batch.images)  # each (B, 1, H, W)
+        outputs = [logits.float() for logits in outputs]
+        judged = {}
+        if self.adversary:
+            batch = batch._replace(images=beside(outputs[0], batch.images))
+            judged = self.adversary.update(batch, outputs[0].detach())
+        terms = weighted(outputs, batch, self.pixel)
+        self.optimisers["network"].zero_grad()
+        if self.adversary:
+            judged = self.adversary.backward(batch, outputs, terms, followed) | judged
+        else:
+            sum(terms[name] for name in followed).backward()
+        self.optimisers["network"].step()
+        return {f"loss_{name}": term.detach() for name, term in terms.items()} | judged
+
+
+class Discriminator:
+    """Judge of pixels, which learns to tell soft labels from the segmentor's masks.
+
+    Attributes:
+        module, optimiser: the network and its Adam.
+    """
+
+    NAME = "discriminator"
+
+    def __init__(
+        self, name: str, weight: float, device: torch.device, learning_rate: float, width: int, seed: int, steps: int
+    ) -> None:
+        self.name, self.weight, self.loss, self.device = name, weight, LOSSES[name], device
+        with seeded(derived(seed, self.NAME)):
+            self.module = placed(PixelDiscriminator(width), device)
+        self.optimiser = torch.optim.Adam(self.module.parameters(), learning_rate, betas=(0.5, 0.999), fused=True)
+        self.judge = compiled(self.module, device, steps)
+
+    def update(self, batch: Batch, logits: torch.Tensor) -> Values:
+        """Take its turn, on the segmentor's ``logits`` (B, 1, H, W), which carry no gradient. Returns its loss and the
+        shares of pixels that it judges correctly, of real and of fake masks."""
+        with autocast(self.device):
+            on_real = self.judge(batch.images, 2 * batch.soft - 1)  # logits, (B, 1, H, W)
+            on_fake = self.judge(batch.images, torch.tanh(logits))
+        loss = self.loss.discriminator(on_real.float(), on_fake.float())
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        return {
+            "discriminator_loss": loss.detach(),
+            "discriminator_accuracy_real": (on_real > self.loss.boundary).float().mean(),
+            "discriminator_accuracy_fake": (on_fake <= self.loss.boundary).float().mean(),
+        }
+
+    def backward(
+        self, batch: Batch, outputs: Sequence[torch.Tensor], terms: Values, followed: Collection[str]
+    ) -> Values:
+        """Add the segmentor's side of the GAN loss to ``terms``, and take the gradient of those that are followed."""
+        self.module.requires_grad_(False)  # it only judges now
+        with autocast(self.device):
+            on_fake = self.module(batch.images, torch.tanh(outputs[0]))
+        terms[self.name] = self.weight * self.loss.generator(on_fake.float())
+        sum(terms[name] for name in followed).backward()
+        self.module.requires_grad_(True)
+        return {}
+
+
+class Critic:
+    """Critic of lung masks, which learns how far predicted masks are from true ones.
+
+    Attributes:
+        module, optimiser: the network and its Adam.
+    """
+
+    NAME = "critic"
+
+    def __init__(
+        self, name: str, weight: float, device: torch.device, learning_rate: float, width: int, seed: int, steps: int
+    ) -> None:
+        self.name, self.weight, self.loss, self.device = name, weight, LOSSES[name], device
+        with seeded(derived(seed, self.NAME)):
+            self.module = placed(CRITICS[self.loss.critic](width), device)
+        self.optimiser = torch.optim.Adam(self.module.parameters(), learning_rate, fused=True)
+        clip(self.module)
+        factor = torch.full((), 1.0 if self.loss.share is None else 0.0, device=device)
+        self.module.register_buffer("factor", factor)  # of the weight; 0: not known yet. A checkpoint keeps it
+        self.distance = compiled(self.module, device, steps)
+
+    def update(self, batch: Batch, logits: torch.Tensor) -> Values:
+        """Take its turn, on the generator's ``logits`` (B, 1, H, W), which carry no gradient. Returns ``critic_gap``,
+        E[D(real)] - E[D(fake)] before it."""
+        with autocast(self.device):
+            distance = self.distance(batch.images, batch.masks, torch.sigmoid(logits))  # (B,)
+        loss = self.loss.discriminator(distance.float())
+        for group in self.optimiser.param_groups:
+            group["lr"] = min(group["lr"], FASTEST)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        clip(self.module)
+        return {"critic_gap": -distance.detach().float().mean()}
+
+    def backward(
+        self, batch: Batch, outputs: Sequence[torch.Tensor], terms: Values, followed: Collection[str]
+    ) -> Values:
+        """Add the generator's side of the loss to ``terms``, and take the gradient of those that are followed.
+
+        The gradients are taken at the outputs and only their sum is carried on, so that the length of the critic's
+        beside that of the pixels' costs nothing to know.
+
+        Returns:
+            ``adversarial_share``, in [0, 1], of the two lengths.
+        """
+        self.module.requires_grad_(False)  # it only judges now
+        heads = [logits.detach().requires_grad_() for logits in outputs]
+        with autocast(self.device):
+            score = self.module.score(batch.images, torch.sigmoid(heads[0]), batch.masks)  # (B,)
+        printed = {self.name: self.weight * self.loss.generator(score.float())}
+        pixels = _pull(terms, [name for name in followed if name != self.name], outputs)
+        critic = _pull(printed, [name for name in followed if name == self.name], heads)
+        lengths = torch.stack([torch.linalg.vector_norm(pull[0]) for pull in (pixels, critic)])
+        factor = self._factor(lengths)
+        terms[self.name] = factor * printed[self.name]
+        torch.autograd.backward(outputs, [ours + factor * its for ours, its in zip(pixels, critic, strict=True)])
+        self.module.requires_grad_(True)
+        pixel, adversarial = lengths[0], factor * lengths[1]
+        share = adversarial / (pixel + adversarial).clamp_min(torch.finfo(lengths.dtype).tiny)
+        return {"adversarial_share": share}
+
+    def _factor(self, lengths: torch.Tensor) -> torch.Tensor:
+        """What the critic's loss is multiplied by besides its weight: 1, or what gives it its share, computed at the
+        first step from the ``lengths`` (2,) of the gradients of the pixels' losses and of its own."""
+        factor = self.module.factor
+        if self.loss.share is not None and factor == 0 and (lengths > 0).all():  # both are followed
+            factor.copy_(self.loss.share / (1 - self.loss.share) * lengths[0] / lengths[1])
+        return factor
+
+
+class _Outputs(nn.Module):
+    """A network whose call gives all its training outputs: what can be compiled."""
+
+    def __init__(self, network: SegmentationNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.network.training_outputs(images)
+
+
+def beside(masks: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Return what an adversary sees of ``images`` (B, C, S, S): their first channel, averaged to the size s of the
+    ``masks``, (B, 1, s, s). It is the original image (SoftGAN, section 3.2; CasGAN, section 3.2.2), enlarged by
+    interpolation where the network sees enlarged ones, and never what another network made of it."""
+    seen = images[:, :1]
+    factor = images.shape[-1] // masks.shape[-1]
+    return F.avg_pool2d(seen, factor) if factor > 1 else seen
+
+
+def clip(critic: nn.Module) -> None:
+    """Clip all parameters of the critic to [-c, c]."""
+    with torch.no_grad():
+        for parameter in critic.parameters():
+            parameter.clamp_(-CLIP, CLIP)
+
+
+def _pull(terms: Values, names: Collection[str], heads: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The gradient at each of ``heads`` of the sum of the ``terms`` of these ``names``; 0 where it has none."""
+    if not names:
+        return [torch.zeros_like(head) for head in heads]
+    total = sum(terms[name] for name in names)
+    return list(torch.autograd.grad(total, heads, retain_graph=True, materialize_grads=True))
