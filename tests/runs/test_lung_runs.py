@@ -17,8 +17,8 @@ from softmask.measure.lungs import dice3d
 from softmask.measure.segmentation import dice, iou
 from softmask.nets.classical import CLASSICAL, ClassicalSegmentor
 from softmask.nets.critics import CRITICS
-from softmask.runs import methods, prepared, profiles, segment, tables, tested, untrained
-from softmask.runs.measured import measured
+from softmask.runs import methods, prepared, profiles, run, tables
+from softmask.runs.run import measured
 from softmask.train.loop import Settings
 
 SIZE = 64
@@ -132,8 +132,8 @@ def test_a_slice_of_another_size_is_left_out(opened, smoke, tiny, monkeypatch) -
 def test_a_run_is_measured_as_stored(opened, smoke, tiny, tmp_path) -> None:
     one = spec(tiny)
     data = prepared.prepare(one, smoke)
-    made = segment.make(one, data, tmp_path, (), None)
-    measures = made.found["measures"]
+    made = run.Segment(one, data).run(tmp_path, None)
+    measures = made.fields["measures"]
     n = len(data.test)
     assert {len(values) for values in measures.values()} == {n}
     assert set(measures) == {
@@ -148,7 +148,7 @@ def test_a_run_is_measured_as_stored(opened, smoke, tiny, tmp_path) -> None:
     }
     np.testing.assert_array_equal(measures["pixels_true"], data.test.references["native"].sum(axis=(1, 2, 3)))
     assert {"critic_gap", "adversarial_share"} <= set(made.outcome.curves)
-    assert all(image.shape == (SIZE, SIZE) for image in made.found["predictions"].values())
+    assert all(image.shape == (SIZE, SIZE) for image in made.fields["predictions"].values())
     scans = dice3d(data.test.groups, *(measures[f"pixels_{name}"] for name in ("true", "found", "common")))
     assert set(scans) == set(data.test.groups)
 
@@ -167,15 +167,15 @@ class Dark(ClassicalSegmentor):
 def test_a_classical_segmentor_sees_the_stored_slices_where_it_wants_them(
     opened, smoke, tiny, tmp_path, monkeypatch, native
 ) -> None:
-    monkeypatch.setattr(untrained, "classical", lambda name: type("One", (Dark,), {"NATIVE": native})())
+    monkeypatch.setattr(run, "classical", lambda name: type("One", (Dark,), {"NATIVE": native})())
     one = spec(tiny, network="morph", width=0, losses=())
     data = prepared.prepare(one, smoke)
-    made = untrained.make(one, data, tmp_path, (), None)
-    found = made.found["measures"]["iou"]
+    made = run.Classical(one, data).run(tmp_path, None)
+    found = made.fields["measures"]["iou"]
     assert (found.min() == 1) == native
     assert np.median(found) > 0.7
-    assert all(image.shape == (SIZE, SIZE) for image in made.found["predictions"].values())
-    assert made.found["calibration"].error < 0.05
+    assert all(image.shape == (SIZE, SIZE) for image in made.fields["predictions"].values())
+    assert made.fields["calibration"].error < 0.05
 
 
 def test_a_perfect_answer_at_the_images_size_is_nearly_perfect_as_stored(opened, smoke, tiny) -> None:
@@ -200,8 +200,8 @@ def test_scans_that_no_network_is_trained_on_are_tested_on(monkeypatch, smoke, t
     from softmask.nets import build
 
     prior = SimpleNamespace(spec=whole, needs=(), network=lambda: build("lgan_generator", 2), key="k", failed=False)
-    made = tested.make(one, data, None, [prior], None)
-    assert len(made.found["measures"]["iou"]) == 9
+    made = run.Test(one, data, [prior]).run(None, None)
+    assert len(made.fields["measures"]["iou"]) == 9
 
 
 def test_rows_of_lgans_tables() -> None:

@@ -12,7 +12,7 @@ from softmask.nets import build
 from softmask.runs import fit, inputs, plan, store
 from softmask.runs.prepared import Prepared
 from softmask.runs.record import Record
-from softmask.runs.segment import THRESHOLDS, best_threshold
+from softmask.runs.run import THRESHOLDS, best_threshold
 from softmask.train.loop import Settings
 
 CASGAN = (("soft_mse", 1.0), ("soft_l1", 100.0))

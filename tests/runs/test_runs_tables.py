@@ -8,6 +8,7 @@ from softmask.data.crops import SECTION_FOLDS
 from softmask.errors import ConfigError
 from softmask.nets.registry import NETWORKS
 from softmask.runs import methods, profiles, tables
+from softmask.runs.run import Test, kind_of
 
 
 @pytest.fixture
@@ -190,7 +191,7 @@ def test_beside_doctors_a_network_is_tested_as_its_papers_table_trains_it(config
     tested = tables.rows_of(["dsnet"], "lidc-500", config, "dsnet-v2")["dsnet", "lidc-500"][0]
     assert tested.network == "unchanged"
     assert tested.prior == tables.specs("dsnet-v2/table-1", config)["dsnet", "lnsm"][0]
-    assert tested.kind == "softmask.runs.tested"
+    assert kind_of(tested) is Test
 
 
 def test_small_profiles_give_each_network_its_own_learning_rate_and_full_gives_all_the_papers_own(config):

@@ -17,7 +17,7 @@ from softmask.machine import end_with, keep_freed_memory, release_freed_memory
 from softmask.runs import prepared, store
 from softmask.runs.plan import Planned
 from softmask.runs.prepared import Prepared
-from softmask.runs.single import run_one
+from softmask.runs.run import run_one
 from softmask.runs.spec import RunSpec
 
 LAST_LINES = 8

@@ -40,7 +40,7 @@ from softmask.runs import store
 from softmask.runs.plan import distinct, likeness
 from softmask.runs.prepared import SOFT_LABELS, STORED, Part, Prepared
 from softmask.runs.record import device_name
-from softmask.runs.single import run_one
+from softmask.runs.run import run_one
 from softmask.runs.spec import RunSpec
 from softmask.train import device
 from softmask.train.super_resolution import PATCH

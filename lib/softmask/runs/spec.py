@@ -157,13 +157,6 @@ class RunSpec:
         return self.channels == TRANSFERRED and self.scale == SCALE
 
     @property
-    def kind(self) -> str:
-        """The module that makes such a run."""
-        if not self.learns:
-            return f"softmask.runs.{'tested' if self.network == UNCHANGED else 'untrained'}"
-        return f"softmask.runs.{'upscale' if self.upscales else 'segment'}"
-
-    @property
     def upscales(self) -> bool:
         """Whether it is a super-resolution network that is trained."""
         return self.network in SR_NETWORKS
