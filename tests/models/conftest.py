@@ -14,9 +14,9 @@ from softmask import models
 from softmask.nets.registry import build
 from softmask.runs import inputs, prepared, store
 from softmask.runs.execute import Run
+from softmask.runs.kinds import measured
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.record import Provenance, Record
-from softmask.runs.run import measured
 from softmask.runs.spec import RunSpec
 from softmask.train.loop import Settings
 from softmask.train.segmentation import predict

@@ -17,8 +17,8 @@ from softmask.measure.lungs import dice3d
 from softmask.measure.segmentation import dice, iou
 from softmask.nets.classical import CLASSICAL, ClassicalSegmentor
 from softmask.nets.critics import CRITICS
-from softmask.runs import methods, prepared, profiles, run, tables
-from softmask.runs.run import measured
+from softmask.runs import kinds, methods, prepared, profiles, tables
+from softmask.runs.kinds import measured
 from softmask.train.loop import Settings
 
 SIZE = 64
@@ -132,7 +132,7 @@ def test_a_slice_of_another_size_is_left_out(opened, smoke, tiny, monkeypatch) -
 def test_a_run_is_measured_as_stored(opened, smoke, tiny, tmp_path) -> None:
     one = spec(tiny)
     data = prepared.prepare(one, smoke)
-    made = run.Segment(one, data).run(tmp_path, None)
+    made = kinds.Segment(one, data).run(tmp_path, None)
     measures = made.fields["measures"]
     n = len(data.test)
     assert {len(values) for values in measures.values()} == {n}
@@ -167,10 +167,10 @@ class Dark(ClassicalSegmentor):
 def test_a_classical_segmentor_sees_the_stored_slices_where_it_wants_them(
     opened, smoke, tiny, tmp_path, monkeypatch, native
 ) -> None:
-    monkeypatch.setattr(run, "classical", lambda name: type("One", (Dark,), {"NATIVE": native})())
+    monkeypatch.setattr(kinds, "classical", lambda name: type("One", (Dark,), {"NATIVE": native})())
     one = spec(tiny, network="morph", width=0, losses=())
     data = prepared.prepare(one, smoke)
-    made = run.Classical(one, data).run(tmp_path, None)
+    made = kinds.Classical(one, data).run(tmp_path, None)
     found = made.fields["measures"]["iou"]
     assert (found.min() == 1) == native
     assert np.median(found) > 0.7
@@ -200,7 +200,7 @@ def test_scans_that_no_network_is_trained_on_are_tested_on(monkeypatch, smoke, t
     from softmask.nets import build
 
     prior = SimpleNamespace(spec=whole, needs=(), network=lambda: build("lgan_generator", 2), key="k", failed=False)
-    made = run.Test(one, data, [prior]).run(None, None)
+    made = kinds.Test(one, data, [prior]).run(None, None)
     assert len(made.fields["measures"]["iou"]) == 9
 
 

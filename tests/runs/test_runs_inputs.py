@@ -10,9 +10,9 @@ from torch import nn
 from softmask.errors import ConfigError, TrainingError
 from softmask.nets import build
 from softmask.runs import fit, inputs, plan, store
+from softmask.runs.kinds import THRESHOLDS, best_threshold
 from softmask.runs.prepared import Prepared
 from softmask.runs.record import Record
-from softmask.runs.run import THRESHOLDS, best_threshold
 from softmask.train.loop import Settings
 
 CASGAN = (("soft_mse", 1.0), ("soft_l1", 100.0))

@@ -6,7 +6,7 @@ import pytest
 
 from softmask.config import PROFILES, Config
 from softmask.errors import DataError
-from softmask.runs import execute, fit, night, plan, rates, segment, store
+from softmask.runs import execute, fit, kinds, night, plan, rates, store
 from softmask.runs.record import Record
 from softmask.train.loop import Settings
 
@@ -99,16 +99,16 @@ def test_long_profiles_keep_every_prediction():
 class TestFailedStart:
     def test_it_is_begun_once_more_with_another_seed(self, tiny, config, data_from, monkeypatch):
         data_from()
-        seeds, real = [], segment.train
+        seeds, real = [], kinds.train
         outcomes = iter([True, False])
 
         def train(*arguments, **more):
             seeds.append(arguments[5])
             return replace(real(*arguments, **more), failed=next(outcomes))
 
-        monkeypatch.setattr(segment, "train", train)
+        monkeypatch.setattr(kinds, "train", train)
         [run] = fit([tiny(seed=1)], config, jobs=1)
-        assert seeds == [1, 1 + segment.ANOTHER_SEED]
+        assert seeds == [1, 1 + kinds.ANOTHER_SEED]
         assert not run.record.failed
         assert len(run.record.failures) == 1
         assert "validation_dice" in run.record.failures[0]
@@ -117,13 +117,13 @@ class TestFailedStart:
 
     def test_a_second_failure_is_recorded_and_the_run_is_not_tried_again(self, tiny, config, data_from, monkeypatch):
         data_from()
-        real, calls = segment.train, []
+        real, calls = kinds.train, []
 
         def train(*arguments, **more):
             calls.append(arguments[5])
             return replace(real(*arguments, **more), failed=True)
 
-        monkeypatch.setattr(segment, "train", train)
+        monkeypatch.setattr(kinds, "train", train)
         [run] = fit([tiny()], config, jobs=1)
         assert run.record.failed
         assert len(run.record.failures) == 2
@@ -136,7 +136,7 @@ class TestFailedStart:
     def test_an_interrupted_second_attempt_goes_on(self, tiny, config, data_from, monkeypatch):
         data_from()
         spec = tiny(settings=Settings(epochs=3, batch_size=4, learning_rate=1e-2))
-        real, calls = segment.train, []
+        real, calls = kinds.train, []
 
         def train(*arguments, **more):
             calls.append(arguments[5])
@@ -145,7 +145,7 @@ class TestFailedStart:
                 raise OSError("the machine goes down")
             return replace(outcome, failed=arguments[5] == spec.seed)
 
-        monkeypatch.setattr(segment, "train", train)
+        monkeypatch.setattr(kinds, "train", train)
         with pytest.raises(Exception, match="goes down"):
             fit([spec], config, jobs=1)
         epochs = []

@@ -8,7 +8,7 @@ from softmask.data.crops import SECTION_FOLDS
 from softmask.errors import ConfigError
 from softmask.nets.registry import NETWORKS
 from softmask.runs import methods, profiles, tables
-from softmask.runs.run import Test, kind_of
+from softmask.runs.kinds import Test, kind_of
 
 
 @pytest.fixture

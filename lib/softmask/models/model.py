@@ -20,8 +20,8 @@ from softmask.models.description import MODEL, WEIGHTS, Description, networks, r
 from softmask.nets.srgan import Generator
 from softmask.nets.tiles import enlarge
 from softmask.runs import inputs
+from softmask.runs.kinds import measured
 from softmask.runs.prepared import Part
-from softmask.runs.run import measured
 from softmask.runs.spec import RunSpec
 from softmask.train.segmentation import predict
 
@@ -170,7 +170,7 @@ def channels(spec: RunSpec, image: np.ndarray, sr: Generator | None) -> np.ndarr
 
 
 def measure(model: Model, test: Part) -> dict[str, Any]:
-    """What a record holds of a test part (:func:`softmask.runs.run.measured`), for this model's weights, through
+    """What a record holds of a test part (:func:`softmask.runs.kinds.measured`), for this model's weights, through
     the code that runs are measured with."""
     upscaler = [_Finished(model.spec.sr, model.sr, model.description.sha256)] if model.sr is not None else []
     seen = inputs.channels(model.spec, test.images, upscaler)

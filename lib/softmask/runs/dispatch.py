@@ -15,9 +15,9 @@ from softmask.config import Config
 from softmask.errors import ConfigError, DataError, SoftmaskError
 from softmask.machine import end_with, keep_freed_memory, release_freed_memory
 from softmask.runs import prepared, store
+from softmask.runs.kinds import run_one
 from softmask.runs.plan import Planned
 from softmask.runs.prepared import Prepared
-from softmask.runs.run import run_one
 from softmask.runs.spec import RunSpec
 
 LAST_LINES = 8

@@ -37,10 +37,10 @@ from softmask.errors import brief
 from softmask.machine import end_with, keep_freed_memory, peak_memory_mb
 from softmask.nets.registry import build
 from softmask.runs import store
+from softmask.runs.kinds import run_one
 from softmask.runs.plan import distinct, likeness
 from softmask.runs.prepared import SOFT_LABELS, STORED, Part, Prepared
 from softmask.runs.record import device_name
-from softmask.runs.run import run_one
 from softmask.runs.spec import RunSpec
 from softmask.train import device
 from softmask.train.super_resolution import PATCH

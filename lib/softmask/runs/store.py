@@ -33,7 +33,7 @@ from softmask.runs.spec import RunSpec
 
 SPEC, CHECKPOINT, WEIGHTS, RECORD = "spec.json", "checkpoint.pt", "weights.safetensors", "record.json"
 AGAIN = "again"
-"""Folder of the checkpoint of a training that was begun once more (:mod:`softmask.runs.run`)."""
+"""Folder of the checkpoint of a training that was begun once more (:mod:`softmask.runs.kinds`)."""
 _LOCK, _PROGRESS = "lock", "progress"
 
 
