@@ -214,7 +214,7 @@ def test_an_amplified_critic_has_its_share_at_the_start_and_its_weight_stays(tin
     both = ["hard_cross_entropy", f"wasserstein_regression_{reading}"]
     loop = loop_of("regression", tiny, loss=both[1])
     printed = loop_of("regression", tiny)
-    assert printed.step(batch, [both[0], printed.name])["adversarial_share"] < 0.2
+    assert printed.step(batch, [both[0], printed.adversary.name])["adversarial_share"] < 0.2
     assert printed.modules["critic"].factor == 1
     first = loop.step(batch, both)
     assert first["adversarial_share"].item() == pytest.approx(1 / 3, abs=1e-4)
