@@ -11,9 +11,9 @@ import pytest
 from softmask import papers
 from softmask.config import ROOT, Config
 from softmask.errors import ConfigError
-from softmask.report import results
 from softmask.report.result import Cell
-from softmask.report.results import Results
+from softmask.studies import results
+from softmask.studies.results import Results
 
 
 @pytest.fixture
