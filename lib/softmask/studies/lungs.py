@@ -34,17 +34,8 @@ from softmask.runs.prepared import Part
 from softmask.runs.spec import RunSpec
 from softmask.runs.tables import rows_of
 from softmask.studies import claims
-from softmask.studies.training import (
-    Fitted,
-    data_of,
-    firsts,
-    kind_of,
-    note_of,
-    scores_of,
-    spread_of,
-    succeeded,
-    values_of,
-)
+from softmask.studies.finished import Fitted, data_of, firsts, kind_of, note_of, succeeded
+from softmask.studies.training import scores_of, spread_of, values_of
 from softmask.train import seeded
 from softmask.train.device import pick
 from softmask.train.losses import Batch, weighted

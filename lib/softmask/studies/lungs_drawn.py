@@ -13,7 +13,7 @@ from softmask.nets.critics import CRITICS, Critic
 from softmask.report import diagrams, lung_panels
 from softmask.report.diagrams import GROWS, INPUT, KEEPS, SHRINKS, Box
 from softmask.studies import lungs
-from softmask.studies.training import Fitted, firsts
+from softmask.studies.finished import Fitted, firsts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,14 +16,14 @@ from softmask.errors import ConfigError
 from softmask.report import figures, provenance, tables, verdicts
 from softmask.report.result import Cell, ResultTable
 from softmask.report.verdicts import Verdict
-from softmask.studies import training
+from softmask.studies import finished, training
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 Runs = Mapping[tuple[str, str], Sequence[Any]]
-"""Finished runs by (row, data set): :class:`softmask.studies.training.Fitted`, or several joined."""
+"""Finished runs by (row, data set): :class:`softmask.studies.finished.Fitted`, or several joined."""
 
 
 class Results:
@@ -95,7 +95,7 @@ class Results:
     def write(self, result: ResultTable, behind: Runs | Iterable[Dataset]) -> pd.DataFrame:
         """Write a table that has its caption already, and return it as people read it."""
         if isinstance(behind, Mapping):
-            record = training.provenance_of(behind, self.config, self.started)
+            record = finished.provenance_of(behind, self.config, self.started)
         else:
             record = provenance.collect(self.config, behind, self.started, self.seeds)
         tables.write(result, self.config, record)
@@ -106,7 +106,7 @@ class Results:
         if not isinstance(behind, Mapping):
             return {}
         return {
-            "sources": training.sources_of(behind),
+            "sources": finished.sources_of(behind),
             "terms": training.TERMS[self.config.profile.name],
             "parameters": training.parameters_of(behind, rows),
         }

@@ -29,7 +29,8 @@ from softmask.report.result import Cell
 from softmask.report.sr_panels import Example
 from softmask.runs.execute import Run
 from softmask.studies.examples import spread
-from softmask.studies.training import Fitted, data_of, kind_of, values_of
+from softmask.studies.finished import Fitted, data_of, kind_of
+from softmask.studies.training import values_of
 from softmask.train.super_resolution import upscale
 
 METRICS = {"psnr": "dB", "ssim": "number", "sharpness": "ratio", "texture": "decades"}
