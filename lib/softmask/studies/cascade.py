@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from softmask.config import Config
 from softmask.label import soft_mask
+from softmask.measure.differences import Scores
 from softmask.measure.images import DOCTORS
-from softmask.measure.verdicts import Scores
 from softmask.nets.base import SegmentationNet
 from softmask.nets.srgan import SCALE, Generator
 from softmask.papers import display

@@ -21,8 +21,8 @@ from softmask.config import BASE_SEED, Config
 from softmask.data import found
 from softmask.data.scans import SCANS
 from softmask.data.words import data_kind
+from softmask.measure.differences import Scores, median_scores
 from softmask.measure.lungs import dice3d, enlarge
-from softmask.measure.verdicts import Scores, median_scores
 from softmask.nets import build
 from softmask.nets.critics import CRITICS, Critic
 from softmask.papers import Claim, display
@@ -190,7 +190,7 @@ def seed_spread(fitted: Fitted) -> dict[str, object]:
 def scores(fitted: Fitted) -> dict[tuple[str, str, str], Scores]:
     """What :func:`softmask.studies.claims.judge` compares, by row, data set and metric: ``iou`` and ``hausdorff`` of
     slices, ``dice3d`` of scans, ``nodules_at_wall_inside``, and ``median_iou`` and so on, whose means are the medians
-    (:func:`softmask.measure.verdicts.median_scores`)."""
+    (:func:`softmask.measure.differences.median_scores`)."""
     made = {}
     for (row, dataset), runs in fitted.items():
         if not runs:

@@ -19,9 +19,9 @@ import pandas as pd
 
 from softmask.config import BASE_SEED, Config
 from softmask.data.words import SUBSTITUTE
+from softmask.measure.differences import Scores
 from softmask.measure.resolution import INTERPOLATIONS, SCALE, interpolate, measure_upscaled
 from softmask.measure.statistics import holm, paired_test
-from softmask.measure.verdicts import Scores
 from softmask.papers import display
 from softmask.phantom.lidc import EmbeddedLidc
 from softmask.phantom.resolution import high_resolution

@@ -20,7 +20,8 @@ from softmask.data.words import SUBSTITUTE
 from softmask.errors import DataError
 from softmask.measure import statistics
 from softmask.measure.calibration import Calibration
-from softmask.measure.verdicts import RISING, Scores, last_gain
+from softmask.measure.differences import Scores
+from softmask.measure.verdicts import RISING, last_gain
 from softmask.report.result import Cell
 from softmask.runs.execute import Run
 from softmask.runs.prepared import Prepared
