@@ -295,7 +295,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(spread, patients, seeds):
 
 def test_seeds_left_out_of_the_interval_are_missed(monkeypatch):
     """The check can fail: without the seeds' variance most intervals miss the truth."""
-    monkeypatch.setattr(verdicts, "_seed_parts", lambda *_: (0.0, 0.0))
+    monkeypatch.setattr(differences, "_seed_parts", lambda *_: (0.0, 0.0))
     share, _ = coverage(2.0, 180, 3, 300, np.random.default_rng(11))
     assert share < 0.8
 
