@@ -82,7 +82,7 @@ def config(tmp_path, monkeypatch):
 def _prepared(monkeypatch):
     pictures, masks = images()
     part = Part(IDS, GROUPS, pictures[:, None], masks[:, None].astype(np.float32))
-    monkeypatch.setattr("softmask.studies.training.prepare", lambda spec, config: SimpleNamespace(test=part))
+    monkeypatch.setattr("softmask.studies.finished.prepare", lambda spec, config: SimpleNamespace(test=part))
 
 
 def test_interpolations_come_from_one_record_and_rows_from_every_seed(fitted):
@@ -165,7 +165,7 @@ def test_no_examples_without_data(fitted, config, monkeypatch):
     def missing(spec, config):
         raise MissingData("not there")
 
-    monkeypatch.setattr("softmask.studies.training.prepare", missing)
+    monkeypatch.setattr("softmask.studies.finished.prepare", missing)
     recorded = {place: [replace(run, folder=None) for run in runs] for place, runs in fitted.items()}
     assert study.examples(recorded, config, 3) == []
 

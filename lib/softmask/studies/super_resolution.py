@@ -19,9 +19,9 @@ import pandas as pd
 
 from softmask.config import BASE_SEED, Config
 from softmask.data.words import SUBSTITUTE
+from softmask.measure.differences import Scores
 from softmask.measure.resolution import INTERPOLATIONS, SCALE, interpolate, measure_upscaled
 from softmask.measure.statistics import holm, paired_test
-from softmask.measure.verdicts import Scores
 from softmask.papers import display
 from softmask.phantom.lidc import EmbeddedLidc
 from softmask.phantom.resolution import high_resolution
@@ -29,7 +29,8 @@ from softmask.report.result import Cell
 from softmask.report.sr_panels import Example
 from softmask.runs.execute import Run
 from softmask.studies.examples import spread
-from softmask.studies.training import Fitted, data_of, kind_of, values_of
+from softmask.studies.finished import Fitted, data_of, kind_of
+from softmask.studies.training import values_of
 from softmask.train.super_resolution import upscale
 
 METRICS = {"psnr": "dB", "ssim": "number", "sharpness": "ratio", "texture": "decades"}
