@@ -19,10 +19,9 @@ from torch import nn
 
 from softmask.nets import NETWORKS, build
 from softmask.nets.softgan import PixelDiscriminator
-from softmask.train.objectives import Adversarial
 from softmask.train.device import Place
 from softmask.train.losses import Batch, Weighted, dice_loss
-from softmask.train.objectives import Supervised
+from softmask.train.objectives import Adversarial, Supervised
 
 BATCH, SIZE = 8, 64
 PAIRS = 30
