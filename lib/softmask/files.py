@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from softmask.errors import DataError, brief
+from softmask.errors import ConfigError, DataError, brief
 
 MOST_BYTES = 64 * 1024 * 1024
 """Largest file that :func:`read_bytes` reads unless it is told otherwise: what is read whole is far smaller."""
@@ -72,6 +72,18 @@ def read_json(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> 
 
 def _why(error: Exception) -> str:
     return getattr(error, "strerror", None) or brief(error)
+
+
+def whole_path(path: str | Path, option: str) -> Path:
+    """Return ``path`` made absolute. Raises ConfigError, naming the ``option``, where it cannot be a folder."""
+    try:
+        whole = Path(path).expanduser().resolve()
+        if whole.exists() and not whole.is_dir():
+            raise ConfigError(f"{option} = {str(path)!r} is a file; name a folder")
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, a loop of links, a name too long, NUL
+        kind = type(error).__name__
+        raise ConfigError(f"{option} = {str(path)[:200]!r} names no folder ({kind}); set it to one") from error
+    return whole
 
 
 def write_atomic(path: str | Path, content: bytes | memoryview | str) -> Path:

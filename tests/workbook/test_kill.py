@@ -180,7 +180,7 @@ def checkout(tmp_path: Path, write: Callable[..., Path], folder: Path) -> Path:
     python.parent.mkdir(parents=True)
     (place / "start.py").write_text(START)
     python.write_text(
-        f'#!/bin/sh\n[ "$2" = softmask.workbook ] && shift 2\n'
+        f'#!/bin/sh\n[ "$2" = softmask.workbook.cli ] && shift 2\n'
         f'PYTHONPATH="{ROOT / "lib"}" exec "{sys.executable}" "{place / "start.py"}" "{folder}" "$@"\n'
     )
     python.chmod(0o755)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from softmask.config import whole_path
 from softmask.errors import DataError, SoftmaskError, brief
+from softmask.files import whole_path
 from softmask.models.model import Model, checked_threshold, load
 from softmask.models.outputs import check_paths, paths, write
 from softmask.own_images import Grey, OwnImage, find

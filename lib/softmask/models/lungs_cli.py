@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from softmask.config import whole_path
 from softmask.data.volume import Volume, read_volume
 from softmask.errors import DataError, SoftmaskError, brief
+from softmask.files import whole_path
 from softmask.models import scans
 from softmask.models.model import Model, load
 from softmask.models.scan_files import check_paths, name_of, paths, write

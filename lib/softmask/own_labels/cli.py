@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from softmask.config import whole_path
 from softmask.data.sample import Problem
 from softmask.data.volume_output import name_of
 from softmask.errors import ConfigError
+from softmask.files import whole_path
 from softmask.own_images import Grey, stem_of
 from softmask.own_labels.items import MANIFEST, Item
 from softmask.own_labels.lists import read_list

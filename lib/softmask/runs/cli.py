@@ -6,20 +6,21 @@ import argparse
 from collections.abc import Sequence
 
 from softmask.config import Config
+from softmask.data import configure
 from softmask.data.experiments import PAPER_SIZES
 from softmask.errors import ConfigError
+from softmask.machine import clock
 from softmask.runs import night, rehearsal
 from softmask.runs.execute import default_jobs, fit
 from softmask.runs.plan import Plan, plan, records_folder, total_seconds
 from softmask.runs.spec import RunSpec
 from softmask.runs.tables import TABLES, rows_of, specs
-from softmask.workbook.progress import clock
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train what the store lacks of the chosen runs, or with ``--dry-run`` say what that is, or with
     ``--rehearse`` try each kind of run. The exit status."""
-    config = Config.from_parameters(arguments.profile, arguments.data, arguments.seeds, arguments.data_root)
+    config = configure(arguments.profile, arguments.data, arguments.seeds, arguments.data_root)
     some = arguments.table or arguments.on or arguments.only
     if config.profile.name == "night" and not some and not arguments.rehearse:
         if arguments.dry_run:

@@ -1,4 +1,4 @@
-"""The page that JupyterLab opens on, and the settings it is opened with."""
+"""The page that JupyterLab opens on, and the settings it is opened with. ``--list``: test_workbook_cli."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import nbformat
 import pytest
 
 from softmask.config import ROOT, Config
-from softmask.workbook.start import NAME, main, page
+from softmask.workbook.cli import main
+from softmask.workbook.overview import START, start_page
 
 GOAL = "# 1 · Data\n\n**Goal.** See what\nthe papers | learn from.\n\n**Time:** long"
 
@@ -32,13 +33,13 @@ def links(text: str) -> list[tuple[str, str]]:
 
 def test_every_notebook_of_the_checkout_is_linked_once(config):
     folder = ROOT / "notebooks"
-    found = [place for _, place in links(page(folder, config)) if place.endswith(".ipynb")]
+    found = [place for _, place in links(start_page(folder, config)) if place.endswith(".ipynb")]
     there = [*sorted(folder.glob("[0-9]*.ipynb")), folder / "explore.ipynb", *sorted(folder.glob("teaching/*.ipynb"))]
     assert found == [path.relative_to(folder).as_posix() for path in there]
 
 
 def test_numbered_notebooks_of_the_checkout_say_their_goal_and_time(config):
-    rows = [line for line in page(ROOT / "notebooks", config).splitlines() if re.match(r"\| \[\d+ · ", line)]
+    rows = [line for line in start_page(ROOT / "notebooks", config).splitlines() if re.match(r"\| \[\d+ · ", line)]
     assert len(rows) >= 9
     for row in rows:
         _, title, goal, time, _ = re.split(r"(?<!\\)\|", row)
@@ -49,7 +50,7 @@ def test_numbered_notebooks_of_the_checkout_say_their_goal_and_time(config):
 
 def test_a_row(write, folder, config):
     add_goal(write("01_data", title="Data: where from", seconds={"cpu": 90, "smoke": 5}))
-    text = page(folder, config)
+    text = start_page(folder, config)
     assert "| [1 · Data: where from](01_data.ipynb) | See what the papers \\| learn from. | 1:30 |" in text
     assert "The bench" not in text
     assert "Lessons" not in text
@@ -65,7 +66,7 @@ def test_lessons_bench_and_reports_that_are_there(write, folder, config):
     report = folder.parent / "results" / "cpu-embedded" / "report.html"
     report.parent.mkdir(parents=True)
     report.touch()
-    assert [place for _, place in links(page(folder, config))] == [
+    assert [place for _, place in links(start_page(folder, config))] == [
         "01_data.ipynb",
         "explore.ipynb",
         "teaching/01_masks.ipynb",
@@ -77,17 +78,17 @@ def test_lessons_bench_and_reports_that_are_there(write, folder, config):
 def test_a_damaged_notebook_does_not_hide_the_others(write, folder, config):
     write("01_data")
     (folder / "02_masks.ipynb").write_text("{")
-    text = page(folder, config)
+    text = start_page(folder, config)
     assert [place for _, place in links(text)] == ["01_data.ipynb", "02_masks.ipynb"]
     assert "02_masks.ipynb: is no JSON" in text
 
 
 def test_it_is_written_beside_the_notebooks(write, folder, capsys, monkeypatch):
     write("01_data")
-    assert main([str(folder)]) == 0
-    assert (folder / NAME).read_text() == page(folder, Config.from_parameters())
+    assert main(["--start-page", str(folder)]) == 0
+    assert (folder / START).read_text() == start_page(folder, Config.from_parameters())
     monkeypatch.setenv("SOFTMASK_PROFILE", "tiny")
-    assert main([str(folder)]) == 1
+    assert main(["--start-page", str(folder)]) == 2
     assert "unknown profile 'tiny'" in capsys.readouterr().err
 
 
