@@ -23,10 +23,9 @@ MOST_FILES = 300_000
 
 
 def code_digest(root: Path | None = None) -> str:
-    """Digest of the package's sources and data files, of ``requirements.lock`` and of the Python version."""
+    """Digest of the packages' sources and data files, of ``requirements.lock`` and of the Python version."""
     root = root or settings.ROOT
-    package = root / "lib" / "softmask"
-    files = [path for path in package.rglob("*") if path.suffix in CODE and path.is_file()]
+    files = [path for path in (root / "lib").rglob("*") if path.suffix in CODE and path.is_file()]
     parts: list[str | Path] = [platform.python_version()]
     for path in [*sorted(files), root / "requirements.lock"]:
         parts += [path.relative_to(root).as_posix(), path]
