@@ -32,7 +32,7 @@ EXECUTES = {
     *("yaml.load", "yaml.unsafe_load", "yaml.full_load", "yaml.Loader", "yaml.UnsafeLoader", "torch.jit.load"),
     *("runpy.run_path", "importlib.import_module"),
 }
-IMPORTS_BY_NAME = {"nets/registry.py", "phantom/__init__.py"}
+IMPORTS_BY_NAME = {"softmask/nets/registry.py"}
 """May import modules: those of their own lists."""
 UNPACKS = {"extract", "extractall", "unpack_archive"}
 NO_ARCHIVES = {"radiomics.extract"}
@@ -40,8 +40,8 @@ NO_ARCHIVES = {"radiomics.extract"}
 
 def sources() -> Iterator[tuple[str, str]]:
     """Name and Python text of every module and of every code cell of a notebook."""
-    for path in sorted((ROOT / "lib" / "softmask").rglob("*.py")):
-        yield path.relative_to(ROOT / "lib" / "softmask").as_posix(), path.read_text(encoding="utf-8")
+    for path in sorted((ROOT / "lib").rglob("*.py")):
+        yield path.relative_to(ROOT / "lib").as_posix(), path.read_text(encoding="utf-8")
     for path in sorted((ROOT / "notebooks").rglob("*.ipynb")):
         for i, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"]):
             if cell["cell_type"] == "code":

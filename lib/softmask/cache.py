@@ -68,5 +68,5 @@ def digest_of_code(*folders: Path) -> str:
 
 @cache
 def code_digest(*packages: str) -> str:
-    """:func:`digest_of_code` of subpackages of softmask (``data``, ``phantom``), taken once per process."""
+    """:func:`digest_of_code` of subpackages of softmask (``data``, ``label``), taken once per process."""
     return digest_of_code(*(Path(__file__).parent / package for package in packages))

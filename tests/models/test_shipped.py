@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from phantoms.chest import draw_slice, make_chest
 from softmask import models
 from softmask.config import Config
 from softmask.data import found
 from softmask.data.image_files import window_hu
 from softmask.measure.segmentation import dice
 from softmask.models import scans
-from softmask.phantom.chest import draw_slice, make_chest
 from softmask.runs.prepared import prepare
 
 OF_LUNGS = [name for name in models.names() if models.load(name).sought == "lung"]

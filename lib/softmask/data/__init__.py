@@ -7,6 +7,7 @@ from pathlib import Path
 
 from softmask.config import ROOT, Config
 from softmask.data.sample import Dataset, Problem, Sample
+from softmask.data.simulated import open_simulated
 from softmask.data.sources import NAMES, REAL_ONLY, Source, found, how_to_get, located
 from softmask.data.words import IN_PLACE
 from softmask.errors import ConfigError, MissingData
@@ -58,9 +59,7 @@ def open_dataset(name: str, config: Config) -> Dataset:
             f"{name}: there is no real data for it under {config.data_root}. {how_to_get(name, config.data_root)}. "
             "SOFTMASK_DATA names another data folder" + ("; --data embedded needs none" if name in NAMES else "")
         )
-    from softmask.phantom import open_embedded
-
-    return open_embedded(name, config)
+    return open_simulated(name)
 
 
 def open_source(source: Source, path: Path, name: str) -> Dataset:

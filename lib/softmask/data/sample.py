@@ -29,7 +29,7 @@ class Sample:
             lobulation, spiculation, texture, malignancy) an (R,) float array, NaN for an absent reader.
         hu: (H, W) float32 in Hounsfield units, or None where the image is not calibrated.
         alpha: (H, W) float32 in [0, 1], the true lesion fraction of each pixel: embedded data only, else None.
-        kind: nodule kind, where known (see :data:`softmask.phantom.KINDS`).
+        kind: nodule kind, where known (see :data:`softmask.data.kinds.KINDS`).
         nodules: (H, W) bool, the nodules inside an organ that the readers outlined (lung CT), or None.
         blank: whether a present reader's empty mask is an answer: a slice of a scan that the organ does not reach.
     """

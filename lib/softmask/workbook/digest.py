@@ -23,8 +23,8 @@ MOST_FILES = 300_000
 
 
 def code_digest(root: Path = ROOT) -> str:
-    """Return a digest of the package's sources and data files, ``requirements.lock`` and the Python version."""
-    files = sorted(path for path in (root / "lib" / "softmask").rglob("*") if path.suffix in CODE and path.is_file())
+    """Return a digest of the packages' sources and data files, ``requirements.lock`` and the Python version."""
+    files = sorted(path for path in (root / "lib").rglob("*") if path.suffix in CODE and path.is_file())
     named = ((path.relative_to(root).as_posix(), path) for path in (*files, root / "requirements.lock"))
     return sha256_of(platform.python_version(), *itertools.chain.from_iterable(named))
 

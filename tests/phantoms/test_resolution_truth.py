@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
+from phantoms import lidc
+from phantoms.geometry import block_mean
+from phantoms.lidc import EmbeddedLidc, draw
+from phantoms.scanner import blur
 from softmask.data.image_files import window_hu
-from softmask.phantom import resolution
-from softmask.phantom.ct import draw
-from softmask.phantom.geometry import block_mean
-from softmask.phantom.lidc import EmbeddedLidc
-from softmask.phantom.scanner import blur
 
 OWN = [  # data set, row, mean HU, standard deviation between neighbours, lesion in pixels
     ("lidc", 0, -644.689, 79.794, 109.447),
@@ -27,7 +26,7 @@ def lnsm():
 @pytest.fixture(scope="module", params=ROWS)
 def both(request, lnsm):
     """A sample, and both its resolutions."""
-    return lnsm[request.param], resolution.high_resolution(lnsm, request.param, 64)
+    return lnsm[request.param], lnsm.high_resolution(request.param)
 
 
 @pytest.mark.parametrize(("name", "row", "hu", "noise", "area"), OWN)
@@ -48,14 +47,11 @@ def test_shapes_and_ranges(both):
 
 
 def test_low_is_the_averaged_object_as_scanned(lnsm, monkeypatch):
-    what, _, draws = lnsm.plan(ROWS[0])
-    fine = draw(what, draws, 4)
-    seen = []
-    monkeypatch.setattr(resolution, "scan", lambda hu, *args: seen.append(hu) or hu)
-    made = resolution.high_resolution(lnsm, ROWS[0], 128)
-    np.testing.assert_array_equal(seen[0], block_mean(fine.hu, 4))
-    np.testing.assert_array_equal(made.low, window_hu(block_mean(fine.hu, 4)))
-    np.testing.assert_array_equal(made.high, window_hu(fine.hu))
+    fine, _ = draw(*lnsm.plan(ROWS[0]), 4)
+    monkeypatch.setattr(lidc, "scan", lambda hu, *args: hu)
+    made = lnsm.high_resolution(ROWS[0], 128)
+    np.testing.assert_array_equal(made.low, window_hu(block_mean(fine, 4)))
+    np.testing.assert_array_equal(made.high, window_hu(fine))
 
 
 def test_low_is_very_like_the_own_image(both):
@@ -73,20 +69,18 @@ def test_the_lesion_is_the_own_one_drawn_finer(both):
 
 
 def test_high_has_neither_noise_nor_blur(lnsm):
-    what, scanner, _ = lnsm.plan(ROWS[0])
-    made = resolution.high_resolution(lnsm, ROWS[0], 64)
-    quiet = blur(block_mean(made.high, 4), scanner.psf_mm / what.spacing)
+    plan, draws = lnsm.plan(ROWS[0])
+    made = lnsm.high_resolution(ROWS[0])
+    quiet = blur(block_mean(made.high, 4), draws.scanner.psf_mm / plan.spacing)
     noise = (made.low - quiet)[8:-8, 8:-8] * 1400
-    assert noise.std() == pytest.approx(scanner.noise_hu, rel=0.25)
+    assert noise.std() == pytest.approx(draws.scanner.noise_hu, rel=0.25)
 
 
 @pytest.mark.parametrize("fineness", [1, 2])
 def test_an_object_drawn_coarser_is_nearly_its_average(lnsm, fineness):
-    what, _, draws = lnsm.plan(ROWS[1])
-    coarse = draw(what, draws, fineness)
-    what, _, draws = lnsm.plan(ROWS[1])
-    fine = draw(what, draws, 4)
+    coarse_hu, coarse_alpha = draw(*lnsm.plan(ROWS[1]), fineness)
+    fine_hu, fine_alpha = draw(*lnsm.plan(ROWS[1]), 4)
     factor = 4 // fineness
-    assert coarse.hu.shape == (128 * fineness, 128 * fineness)
-    assert np.abs(block_mean(fine.hu, factor) - coarse.hu).mean() < 20
-    np.testing.assert_allclose(block_mean(fine.alpha, factor), coarse.alpha, atol=0.05)
+    assert coarse_hu.shape == (128 * fineness, 128 * fineness)
+    assert np.abs(block_mean(fine_hu, factor) - coarse_hu).mean() < 20
+    np.testing.assert_allclose(block_mean(fine_alpha, factor), coarse_alpha, atol=0.05)

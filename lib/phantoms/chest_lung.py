@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from softmask.phantom import chest_vessels as vessels
-from softmask.phantom.chest_canvas import Canvas, Field, enlarge
-from softmask.phantom.chest_person import Habits, Person
-from softmask.phantom.chest_shape import HILUM, LEFT, LOBAR, RIGHT, Build, lung_distance
-from softmask.phantom.geometry import smooth_field
+from phantoms import chest_vessels as vessels
+from phantoms.chest_canvas import Canvas, Field, enlarge
+from phantoms.chest_person import Habits, Person
+from phantoms.chest_shape import HILUM, LEFT, LOBAR, RIGHT, Build, lung_distance
+from phantoms.geometry import smooth_field
 
 LEAVES = 2048
 """Ends of each tree; a lung has one of arteries and one of veins."""

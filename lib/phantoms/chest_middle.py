@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from softmask.phantom.chest_canvas import Canvas, enlarge
-from softmask.phantom.chest_person import Person
-from softmask.phantom.chest_shape import (
+from phantoms.chest_canvas import Canvas, enlarge
+from phantoms.chest_person import Person
+from phantoms.chest_shape import (
     AIRWAYS,
     CROSSING,
     TUBES,

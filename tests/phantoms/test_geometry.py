@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softmask.errors import DataError
-from softmask.phantom.geometry import (
+from phantoms.embedded import generator
+from phantoms.geometry import (
     SUPERSAMPLING,
     block_mean,
     mean_outline,
@@ -18,7 +18,7 @@ from softmask.phantom.geometry import (
     support,
     with_area,
 )
-from softmask.phantom.seeds import generator
+from softmask.errors import DataError
 
 WINDOW = (100, 200, 40, 48)
 

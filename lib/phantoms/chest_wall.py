@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from softmask.phantom.chest_canvas import Canvas, smooth
-from softmask.phantom.chest_person import Person
-from softmask.phantom.chest_shape import Build, capsule, ellipse
-from softmask.phantom.thorax import CORTEX_HU, FAT_HU, MARROW_HU, MUSCLE_HU
+from phantoms.chest_canvas import Canvas, smooth
+from phantoms.chest_person import Person
+from phantoms.chest_shape import Build, capsule, ellipse
+from phantoms.thorax import CORTEX_HU, FAT_HU, MARROW_HU, MUSCLE_HU
 
 _T = (-0.4, -0.25, -0.14, -0.05, 0.05, 0.15, 0.3, 0.5, 0.8, 1.2, 1.6)
 _WIDE = (0.44, 0.52, 0.80, 1.10, 1.20, 1.20, 1.14, 1.05, 1.01, 0.97, 0.93)

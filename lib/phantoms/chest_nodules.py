@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from phantoms.embedded import generator
+from phantoms.geometry import signed_distance, smooth_field
+from phantoms.nodule import BED_HU, CAVITY_HU, MARGIN_MM, TEXTURE_HU, mean_rating
 from softmask.data.annotations import Nodule
 from softmask.data.kinds import FRAME, PLEURAL_PLACE, kind_of_nodule, place_of_nodule
-from softmask.phantom.geometry import signed_distance, smooth_field
-from softmask.phantom.nodule import BED_HU, CAVITY_HU, MARGIN_MM, TEXTURE_HU, mean_rating
-from softmask.phantom.seeds import generator
 
 _MARGIN = 10  # pixels around the contours that a nodule may still change
 

@@ -6,13 +6,12 @@ grow out of it, a poorly defined margin and the slope of the surface through the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from softmask.data.kinds import NO_CALCIUM
-from softmask.phantom.geometry import (
+from phantoms.geometry import (
     SUPERSAMPLING,
     Outlines,
     Window,
@@ -24,6 +23,7 @@ from softmask.phantom.geometry import (
     support,
     with_area,
 )
+from softmask.data.kinds import NO_CALCIUM, Place
 
 MARGIN_MM = (2.2, 1.5, 0.9, 0.4, 0.0)
 """Width in mm over which the lesion fades, by ``margin`` rating 1 (poorly defined) to 5 (sharp)."""
@@ -35,6 +35,32 @@ SOLID_HU, FAT_HU, FLUID_HU, CAVITY_HU = 35.0, -80.0, 8.0, -960.0
 BED_HU = -860.0
 
 _REACH_MM = 9.0  # farther out than this, a nodule leaves nothing
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of a slice: who drew what in it, and where it lies.
+
+    Attributes:
+        outlines: the present readers' (inclusion, (N, 2) points) contours in this slice, in frame pixels.
+        areas: pixels of each present reader's mask.
+        ratings: of all readers of the nodule.
+        kind: one of :data:`~softmask.data.kinds.KINDS`; it adds the cavity or the calcium.
+        place: where in the lung; it decides how far the wall is.
+        window: (first row, first column, height, width) of the image in the frame.
+        spacing, thickness: pixel size and slice thickness in mm.
+        slope_mm: how far the outline moves from the slice's lower to its upper face (:func:`surface_slope`).
+    """
+
+    outlines: Sequence[Outlines]
+    areas: Sequence[float]
+    ratings: Sequence[Mapping[str, float]]
+    kind: str
+    place: Place
+    window: Window
+    spacing: float
+    thickness: float
+    slope_mm: float
 
 
 @dataclass(frozen=True)
@@ -57,49 +83,23 @@ class Shape:
 
 
 def mean_rating(ratings: Sequence[Mapping[str, float]], name: str) -> float:
-    """Mean over the readers of one rating."""
-    return float(np.mean([r[name] for r in ratings]))
+    """Return the mean over the readers of one rating."""
+    return float(np.mean([rating[name] for rating in ratings]))
 
 
-def drawing_window(outlines: Sequence[Outlines], window: Window, spacing: float) -> Window:
-    """The part of ``window`` around all contours that a lesion, its spicules and its edge can reach."""
-    points = np.concatenate([points for reader in outlines for _, points in reader])
-    reach = int(np.ceil(_REACH_MM / spacing))
-    low = np.maximum(points.min(axis=0) - reach, window[:2])
-    high = np.minimum(points.max(axis=0) + reach + 1, np.add(window[:2], window[2:]))
-    return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
-
-
-def draw_shape(
-    outlines: Sequence[Outlines],
-    areas: Sequence[float],
-    ratings: Sequence[Mapping[str, float]],
-    window: Window,
-    spacing: float,
-    slope_mm: float,
-    rng: np.random.Generator,
-) -> Shape:
-    """The true lesion of a slice.
-
-    Args:
-        outlines: the present readers' contours in this slice.
-        areas: pixels of each present reader's mask.
-        ratings: of all readers of the nodule.
-        window: (first row, first column, height, width) of the image.
-        spacing: pixel size in mm.
-        slope_mm: how far the outline moves from the slice's lower to its upper face; see :func:`surface_slope`.
-        rng: draws roughness, lobes and spicules.
-    """
-    box = drawing_window(outlines, window, spacing)
-    mean = mean_outline([outline_distance(o, a, box) for o, a in zip(outlines, areas, strict=True)], areas)
+def draw_shape(plan: Plan, rng: np.random.Generator) -> Shape:
+    """Return the true lesion of a slice; ``rng`` draws roughness, lobes and spicules."""
+    box = _drawing_window(plan)
+    distances = [outline_distance(o, area, box) for o, area in zip(plan.outlines, plan.areas, strict=True)]
+    mean = mean_outline(distances, plan.areas)
     centre, _, radius = support(mean, box, np.array([0.0, 1.0]))
     rows, columns = subpixel_centres(box)
     angle = np.arctan2(rows - np.float32(centre[0]), columns - np.float32(centre[1]))
 
-    margin = mean_rating(ratings, "margin")
+    margin = mean_rating(plan.ratings, "margin")
     rough = min(0.12 + 0.07 * radius, 0.9) * (1 + 0.2 * (5 - margin)) * 0.6
     distance = mean + np.float32(rough) * smooth_field(mean.shape, SUPERSAMPLING * max(1.5, 0.5 * radius), rng)
-    lobes = 0.03 * radius * (mean_rating(ratings, "lobulation") - 1)
+    lobes = 0.03 * radius * (mean_rating(plan.ratings, "lobulation") - 1)
     for waves in range(2, 7):
         size, phase = rng.normal(0, 0.4 * lobes), rng.uniform(0, 2 * np.pi)
         if lobes > 0:
@@ -108,16 +108,26 @@ def draw_shape(
     distance = with_area(distance, float(np.count_nonzero(mean < 0)) / SUPERSAMPLING**2)
 
     # an edge wider than the radius would spread a lesion of a few pixels over many
-    width = min(float(np.hypot(np.interp(margin, range(1, 6), MARGIN_MM), slope_mm)) / spacing, radius)
+    width = min(float(np.hypot(np.interp(margin, range(1, 6), MARGIN_MM), plan.slope_mm)) / plan.spacing, radius)
     ramp = np.clip(0.5 - distance / np.float32(max(width, 1 / SUPERSAMPLING)), 0, 1)
     fraction = ramp * ramp * (3 - 2 * ramp)
-    for spicule in _spicules(distance, centre, radius, mean_rating(ratings, "spiculation"), box, spacing, rng):
+    shape = Shape(box, distance, fraction, centre, radius)
+    for spicule in _spicules(shape, mean_rating(plan.ratings, "spiculation"), plan.spacing, rng):
         np.maximum(fraction, spicule, out=fraction)
-    return Shape(box, distance, fraction, centre, radius)
+    return shape
+
+
+def _drawing_window(plan: Plan) -> Window:
+    """Return the part of the window around all contours that a lesion, its spicules and its edge can reach."""
+    points = np.concatenate([points for reader in plan.outlines for _, points in reader])
+    reach = int(np.ceil(_REACH_MM / plan.spacing))
+    low = np.maximum(points.min(axis=0) - reach, plan.window[:2])
+    high = np.minimum(points.max(axis=0) + reach + 1, np.add(plan.window[:2], plan.window[2:]))
+    return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
 
 
 def surface_slope(areas: Sequence[float]) -> float:
-    """How far (mm) the outline moves from one face of a slice to the other.
+    """Return how far (mm) the outline moves from one face of a slice to the other.
 
     A surface whose cross-section changes by dA per slice moves ``dA / P`` there, with P the perimeter, taken of the
     circle of the same area. It is never more than the radius of that circle.
@@ -131,17 +141,10 @@ def surface_slope(areas: Sequence[float]) -> float:
     return float(min(change / (2 * np.pi * radius), radius))
 
 
-def _spicules(
-    distance: np.ndarray,
-    centre: np.ndarray,
-    radius: float,
-    rating: float,
-    box: Window,
-    spacing: float,
-    rng: np.random.Generator,
-):
-    """(S*h, S*w) coverage of each spicule: a tapering line from inside the outline outwards."""
-    rows, columns = subpixel_centres(box)
+def _spicules(shape: Shape, rating: float, spacing: float, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield the (S*h, S*w) coverage of each spicule: a tapering line from inside the outline outwards."""
+    distance, centre, radius = shape.distance, shape.centre, shape.radius
+    rows, columns = subpixel_centres(shape.window)
     count = rng.poisson(1.6 * (rating - 1)) if rating > 1 else 0
     for angle in rng.uniform(0, 2 * np.pi, count):
         direction = np.array([np.sin(angle), np.cos(angle)])
@@ -149,7 +152,7 @@ def _spicules(
         base = min(rng.uniform(0.35, 0.7) / spacing, radius / 2)  # half widths: base, and nearly nothing at the tip
         out = np.arange(0, 3 * radius, 0.25)
         at = centre + out[:, None] * direction
-        cell = np.rint((at - box[:2] + 0.5) * SUPERSAMPLING - 0.5).astype(int)
+        cell = np.rint((at - shape.window[:2] + 0.5) * SUPERSAMPLING - 0.5).astype(int)
         kept = (cell >= 0).all(axis=1) & (cell < distance.shape).all(axis=1)
         inside = np.flatnonzero(kept)[distance[tuple(cell[kept].T)] < 0]
         if not len(inside):
@@ -165,15 +168,13 @@ def _spicules(
         yield np.clip((half - across) * SUPERSAMPLING + 0.5, 0, 1) * (half > 0)
 
 
-def substance(
-    shape: Shape, ratings: Sequence[Mapping[str, float]], kind: str, spacing: float, rng: np.random.Generator
-) -> np.ndarray:
-    """(S*h, S*w) float32 HU of the lesion's substance: density, calcium, cavity, fluid or fat.
+def substance(shape: Shape, plan: Plan, rng: np.random.Generator) -> np.ndarray:
+    """Return the (S*h, S*w) float32 HU of the lesion's substance: density, calcium, cavity, fluid or fat.
 
     The lumen of a cavity belongs to the lesion, as readers outline it, unless their mean outline leaves it out.
     """
-    texture = mean_rating(ratings, "texture")
-    subtlety = mean_rating(ratings, "subtlety")
+    spacing, radius = plan.spacing, shape.radius
+    texture, subtlety = mean_rating(plan.ratings, "texture"), mean_rating(plan.ratings, "subtlety")
     base = np.interp(texture, range(1, 6), TEXTURE_HU) + rng.normal(0, 12 + 22 * (5 - texture) / 4)
     # readers call subtle what stands out little from the lung
     base = BED_HU + (base - BED_HU) * (1 - 0.12 * (5 - subtlety))
@@ -182,27 +183,21 @@ def substance(
     hu = np.full(depth.shape, np.float32(base)) + np.float32(10 + 18 * (5 - texture)) * grain
     if 2.2 < texture < 4.2:
         # part-solid: a core, off centre, whose share of the lesion grows with the rating
-        core = depth - np.float32(max((1 - (texture - 2.2) / 2.4) * shape.radius * spacing, 0.6))
-        core += (
-            0.25
-            * np.float32(shape.radius * spacing)
-            * smooth_field(depth.shape, SUPERSAMPLING * max(shape.radius, 2), rng)
-        )
+        core = depth - np.float32(max((1 - (texture - 2.2) / 2.4) * radius * spacing, 0.6))
+        uneven = smooth_field(depth.shape, SUPERSAMPLING * max(radius, 2), rng)
+        core += 0.25 * np.float32(radius * spacing) * uneven
         solid = np.clip(core / np.float32(0.5) + 0.5, 0, 1)
         hu += solid * (np.float32(SOLID_HU) - hu)
-    inside = np.bincount([int(r["internalStructure"]) for r in ratings], minlength=6)
+    inside = np.bincount([int(rating["internalStructure"]) for rating in plan.ratings], minlength=6)
     if inside[2] or inside[3]:
         content = FLUID_HU if inside[2] >= inside[3] else FAT_HU
         hu += np.clip(depth - 0.8, 0, 1) * (np.float32(content) - hu)
-    if kind == "calcific":
-        hu = np.maximum(hu, _calcium(shape, ratings, depth, rng))
-    if kind == "cavitary":
-        wall = rng.uniform(0.3, 0.55) * shape.radius * spacing
-        lumen = (
-            depth
-            - np.float32(wall)
-            + np.float32(0.25 * wall) * smooth_field(depth.shape, SUPERSAMPLING * max(0.7 * shape.radius, 2), rng)
-        )
+    if plan.kind == "calcific":
+        hu = np.maximum(hu, _calcium(shape, plan.ratings, depth, rng))
+    if plan.kind == "cavitary":
+        wall = rng.uniform(0.3, 0.55) * radius * spacing
+        uneven = smooth_field(depth.shape, SUPERSAMPLING * max(0.7 * radius, 2), rng)
+        lumen = depth - np.float32(wall) + np.float32(0.25 * wall) * uneven
         hu += np.clip(lumen / np.float32(0.4) + 0.5, 0, 1) * (np.float32(CAVITY_HU) - hu)
     return hu.astype(np.float32)
 
@@ -210,8 +205,8 @@ def substance(
 def _calcium(
     shape: Shape, ratings: Sequence[Mapping[str, float]], depth: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """(S*h, S*w) HU of the calcium in the pattern most readers named; far below any tissue where there is none."""
-    codes = [int(r["calcification"]) for r in ratings if r["calcification"] < NO_CALCIUM]
+    """Return the (S*h, S*w) HU of calcium in the pattern that most readers named; -2000 where there is none."""
+    codes = [int(rating["calcification"]) for rating in ratings if rating["calcification"] < NO_CALCIUM]
     pattern = int(np.argmax(np.bincount(codes)))
     deepest = float(max(depth.max(), 0.3))
     relative = depth / np.float32(deepest)
@@ -235,13 +230,18 @@ def _calcium(
 
 
 def pixel_fraction(shape: Shape, window: Window, fineness: int = 1) -> np.ndarray:
-    """(f*H, f*W) float32: lesion fraction of each pixel of ``window``, or of each of its f x f parts (``fineness``)."""
+    """Return the lesion fraction of each pixel of ``window``, or of each of its f x f parts (``fineness``).
+
+    (f*H, f*W) float32 in [0, 1].
+    """
     return _placed(block_mean(shape.fraction, SUPERSAMPLING // fineness), shape.window, window, fineness)
 
 
 def pixel_substance(shape: Shape, hu: np.ndarray, window: Window, fineness: int = 1) -> np.ndarray:
-    """(f*H, f*W) float32: HU of a pixel's lesion substance, weighted by where in the pixel it is; 0 where there is
-    none. Pixels as in :func:`pixel_fraction`."""
+    """Return the HU of each pixel's lesion substance, weighted by where in the pixel it is; 0 where there is none.
+
+    (f*H, f*W) float32; pixels as in :func:`pixel_fraction`.
+    """
     factor = SUPERSAMPLING // fineness
     weight = block_mean(shape.fraction, factor)
     mean = block_mean(shape.fraction * hu, factor) / np.maximum(weight, np.float32(1e-6))

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from softmask.phantom import chest_vessels as vessels
-from softmask.phantom.chest import draw_slice, make_chest
-from softmask.phantom.chest_canvas import Canvas, Field
-from softmask.phantom.chest_nodules import at_wall, extent
-from softmask.phantom.chest_shape import TUBES, Build, capsule, ellipse, fit, lung_distance
-from softmask.phantom.seeds import generator
+from phantoms import chest_vessels as vessels
+from phantoms.chest import draw_slice, make_chest
+from phantoms.chest_canvas import Canvas, Field
+from phantoms.chest_nodules import at_wall, extent
+from phantoms.chest_shape import TUBES, Build, capsule, ellipse, fit, lung_distance
+from phantoms.embedded import generator
 
 Z_MM = np.arange(0.0, 321.0, 2.0)
 

@@ -45,7 +45,7 @@ class Person:
         scar: strength of scars at the apex.
         gas: whether the stomach holds gas; meal: level of its surface, a share of the stomach's half height.
         motion: how far diaphragm and heart moved during a rotation.
-        table: kind of table (:mod:`softmask.phantom.chest_table`); make: six numbers in [0, 1] that tell makes of it
+        table: kind of table (:mod:`phantoms.chest_table`); make: six numbers in [0, 1] that tell makes of it
             apart; arm_rest: whether there is one; table_gap: mm below the back.
         blanket: whether there is one; round_field: whether the scanner leaves the corners empty.
         streaks: strength of the noise that shoulders cause.

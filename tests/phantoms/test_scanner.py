@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from softmask.phantom.scanner import SETTINGS, Scanner, blur, noise, noise_spectrum, scan
-from softmask.phantom.seeds import generator
+from phantoms.embedded import generator
+from phantoms.scanner import SETTINGS, Scanner, blur, noise, noise_spectrum, scan
 
 SPACING = 0.7
 SHAPE = (128, 120)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from softmask.phantom.chest_canvas import Canvas, enlarge
-from softmask.phantom.chest_person import Person
-from softmask.phantom.chest_shape import Build, ellipse
-from softmask.phantom.thorax import FAT_HU
+from phantoms.chest_canvas import Canvas, enlarge
+from phantoms.chest_person import Person
+from phantoms.chest_shape import Build, ellipse
+from phantoms.thorax import FAT_HU
 
 GAS_HU = -960.0
 

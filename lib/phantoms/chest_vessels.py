@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from phantoms.chest_canvas import Canvas
 from softmask.data.kinds import FRAME
-from softmask.phantom.chest_canvas import Canvas
 
 _FINE = 2  # sub-pixels per pixel and axis
 _SHIFT = 4  # binary digits of a drawn point's fraction

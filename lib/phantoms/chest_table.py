@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from softmask.phantom.chest_canvas import Canvas, enlarge
-from softmask.phantom.chest_person import Person
-from softmask.phantom.chest_shape import Build
+from phantoms.chest_canvas import Canvas, enlarge
+from phantoms.chest_person import Person
+from phantoms.chest_shape import Build
 
 PLATE, PLATES, SHELL, COUCH = range(4)
 """A curved plate, a flat plate over a bent one, a shell that rises at the sides, a thick flat couch on a base."""

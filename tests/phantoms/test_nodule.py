@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from phantoms import nodule as lesion
+from phantoms.embedded import generator
+from softmask.data.kinds import KINDS, place_of
 from softmask.data.rasterise import contour_mask
-from softmask.phantom import KINDS
-from softmask.phantom import nodule as lesion
-from softmask.phantom.seeds import generator
 
 WINDOW = (0, 0, 64, 64)
 SPACING = 0.7
@@ -23,10 +23,14 @@ def outline(radius, centre=(31, 32)):
     return [(True, points[np.any(points != np.roll(points, 1, axis=0), axis=1)])]
 
 
+def plan(outlines, areas, ratings, slope=0.0, kind="isolated"):
+    return lesion.Plan(outlines, areas, ratings, kind, place_of(255, 400), WINDOW, SPACING, 1.25, slope)
+
+
 def draw(ratings, radii=(10, 11), slope=0.0, seed=0):
     outlines = [outline(radius) for radius in radii]
     areas = [float(contour_mask(o, (64, 64)).sum()) for o in outlines]
-    shape = lesion.draw_shape(outlines, areas, ratings, WINDOW, SPACING, slope, generator("shape", seed))
+    shape = lesion.draw_shape(plan(outlines, areas, ratings, slope), generator("shape", seed))
     return shape, lesion.pixel_fraction(shape, WINDOW), areas
 
 
@@ -79,7 +83,8 @@ def test_surface_slope():
 
 def inner(ratings, kind, radii=(10, 11)):
     shape, alpha, _ = draw(ratings, radii)
-    hu = lesion.pixel_substance(shape, lesion.substance(shape, ratings, kind, SPACING, generator(kind)), WINDOW)
+    hu = lesion.substance(shape, plan([], [], ratings, kind=kind), generator(kind))
+    hu = lesion.pixel_substance(shape, hu, WINDOW)
     return hu[alpha > 0.99]
 
 
@@ -111,9 +116,10 @@ def test_cavity_fluid_fat_and_subtlety():
 def test_lesion_of_a_few_pixels(kind):
     ratings = [rating(calcification=3, internalStructure=4, spiculation=4, lobulation=4, margin=1)] * 2
     outlines = [[(True, np.array([[30, 31], [31, 30], [32, 31], [31, 32]]))]]
-    shape = lesion.draw_shape(outlines, [1.0], ratings, WINDOW, SPACING, 0.5, generator("few"))
+    tiny = plan(outlines, [1.0], ratings, 0.5, kind)
+    shape = lesion.draw_shape(tiny, generator("few"))
     alpha = lesion.pixel_fraction(shape, WINDOW)
-    hu = lesion.pixel_substance(shape, lesion.substance(shape, ratings, kind, SPACING, generator(kind)), WINDOW)
+    hu = lesion.pixel_substance(shape, lesion.substance(shape, tiny, generator(kind)), WINDOW)
     assert np.isfinite(hu).all()
     assert 0.3 < alpha.sum() < 12
 
@@ -122,5 +128,5 @@ def test_lesion_that_leaves_the_window():
     ratings = [rating()] * 2
     outlines = [outline(10, centre=(3, 60))]
     area = float(contour_mask(outlines[0], (64, 64)).sum())
-    shape = lesion.draw_shape(outlines, [area], ratings, WINDOW, SPACING, 0.0, generator("edge"))
+    shape = lesion.draw_shape(plan(outlines, [area], ratings), generator("edge"))
     assert lesion.pixel_fraction(shape, WINDOW).sum() == pytest.approx(area, rel=0.1)

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from phantoms import vessels
+from phantoms.embedded import generator
+from phantoms.nodule import Plan
+from phantoms.thorax import Patient, draw_surroundings
 from softmask.data.kinds import place_of
-from softmask.phantom import vessels
-from softmask.phantom.seeds import generator
-from softmask.phantom.thorax import Patient, draw_surroundings
 
 
 def straight(height, radius=2.0):
@@ -33,18 +34,16 @@ def test_steep_vessels_are_discs():
 
 def test_thick_vessels_do_not_hide_behind_thin_ones():
     thin = vessels.Tubes(np.array([[17.0, 16.0]]), np.array([0.3]), np.array([0.0]))
-    both = vessels.Tubes(*(np.concatenate([getattr(t, k) for t in (straight(0.0), thin)]) for k in vars(thin)))
+    both = vessels.join([straight(0.0), thin])
     alone = vessels.share(straight(0.0), (64, 64), 0.5, 8.0)
     assert (vessels.share(both, (64, 64), 0.5, 8.0) >= alone - 1e-6).all()
 
 
 def surroundings(seed, row, column, wall_mm):
     return draw_surroundings(
-        (128, 128),
-        0.7,
-        1.25,
-        Patient.draw(generator("patient", seed)),
-        place_of(row, column),
+        Plan([], [], [], "isolated", place_of(row, column), (0, 0, 128, 128), 0.7, 1.25, 0.0),
+        1,
+        Patient(generator("patient", seed)),
         np.array([44.8, 44.8]),
         5.0,
         wall_mm,

@@ -7,18 +7,16 @@ bladder above the base. Lengths in mm, signals in arbitrary units; x grows to th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
-from softmask.cache import code_digest
+from phantoms.embedded import Embedded, generator
+from phantoms.geometry import SUPERSAMPLING, block_mean, smooth_field
+from phantoms.scanner import blur
 from softmask.data.promise12 import PERCENTILES
-from softmask.data.sample import Dataset, Sample
-from softmask.phantom.geometry import SUPERSAMPLING, block_mean, smooth_field
-from softmask.phantom.scanner import blur
-from softmask.phantom.seeds import generator
+from softmask.data.sample import Sample
 
 PATIENTS, SLICES, SIZE, SPACING_MM = 50, 14, 256, 0.625
 
@@ -28,52 +26,23 @@ PERIPHERAL, TRANSITION, CAPSULE = 0.80, 0.43, 0.22
 _HAND_MM = 0.7  # how far the annotator strays from the true outline
 
 
-@dataclass(frozen=True)
 class Gland:
-    """One patient: half axes of the gland (mm), scanner and surroundings.
+    """One patient: a gland of 20 to 110 ml, scanner and surroundings. Lengths in mm."""
 
-    Attributes:
-        half_width, half_depth, half_length: left-right, front-back, along the body.
-        square: exponent of the outline, 2 an ellipse.
-        zone: share of the depth that the transition zone takes.
-        waves: (4, 2) sizes and phases of the outline's harmonics 2 to 5, relative to the radius.
-        slice_mm: distance of slices, and their thickness.
-        noise, psf_mm, coil: deviation of the noise, point-spread, strength of the coil's uneven sensitivity.
-        gas: whether the rectum holds gas.
-    """
-
-    half_width: float
-    half_depth: float
-    half_length: float
-    square: float
-    zone: float
-    waves: np.ndarray
-    slice_mm: float
-    noise: float
-    psf_mm: float
-    coil: float
-    gas: bool
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> Gland:
-        """A patient: glands from 20 to 110 ml."""
-        half_length = rng.uniform(17, 25)
-        return cls(
-            half_width=rng.uniform(20, 29),
-            half_depth=rng.uniform(13, 21),
-            half_length=half_length,
-            square=rng.uniform(2.0, 2.7),
-            zone=rng.uniform(0.5, 0.75),
-            waves=np.column_stack([rng.normal(0, 0.018, 4), rng.uniform(0, 2 * np.pi, 4)]),
-            slice_mm=2 * half_length / SLICES,
-            noise=rng.uniform(0.025, 0.06),
-            psf_mm=rng.uniform(0.35, 0.6),
-            coil=rng.uniform(0.05, 0.4),
-            gas=bool(rng.uniform() < 0.5),
-        )
+    def __init__(self, rng: np.random.Generator) -> None:
+        half_length = rng.uniform(17, 25)  # along the body
+        self.half_width, self.half_depth = rng.uniform(20, 29), rng.uniform(13, 21)  # left-right, front-back
+        self.square = rng.uniform(2.0, 2.7)  # exponent of the outline, 2 an ellipse
+        self.zone = rng.uniform(0.5, 0.75)  # share of the depth that the transition zone takes
+        # (4, 2) sizes and phases of the outline's harmonics 2 to 5, relative to the radius
+        self.waves = np.column_stack([rng.normal(0, 0.018, 4), rng.uniform(0, 2 * np.pi, 4)])
+        self.slice_mm = 2 * half_length / SLICES  # distance of slices, and their thickness
+        self.noise, self.psf_mm = rng.uniform(0.025, 0.06), rng.uniform(0.35, 0.6)  # deviations
+        self.coil = rng.uniform(0.05, 0.4)  # strength of the coil's uneven sensitivity
+        self.gas = bool(rng.uniform() < 0.5)  # whether the rectum holds gas
 
 
-class EmbeddedPromise12(Dataset):
+class EmbeddedPromise12(Embedded):
     """Fifty patients, as the challenge has for training, of fourteen slices, 256 x 256 pixels of 0.625 mm.
 
     ``alpha`` is the share of each pixel's volume, through the slice's thickness, that is prostate: near apex and base
@@ -82,13 +51,10 @@ class EmbeddedPromise12(Dataset):
     all slices, as the real volumes have.
     """
 
-    name = "promise12"
-    source = "embedded"
     origin = "simulated T2-weighted MR"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.fingerprint = code_digest("data", "phantom")
+    def __init__(self, name: str = "promise12") -> None:
+        super().__init__(name)
         names = [f"Case{patient:02d}" for patient in range(PATIENTS)]
         self.index = pd.DataFrame(
             {
@@ -100,54 +66,36 @@ class EmbeddedPromise12(Dataset):
         )
 
     def read(self, i: int) -> Sample:
-        row = self.index.iloc[i]
-        names = (self.name, row.patient)
-        gland = Gland.draw(generator(*names))
-        signal, alpha, mask = draw_slice(gland, int(row.slice), generator(*names, "body"), generator(*names, row.slice))
-        low, high = signal_range(row.patient)
+        patient = self.index["patient"][i]
+        signal, alpha, mask = draw_slice(patient, i % SLICES)
+        low, high = signal_range(patient)
         image = np.clip((signal - low) / (high - low), 0, 1).astype(np.float32)
-        return Sample(
-            dataset=self.name,
-            source=self.source,
-            patient=row.patient,
-            nodule=row.nodule,
-            slice=row.slice,
-            image=image,
-            readers=mask[None],
-            present=np.ones(1, bool),
-            spacing=(SPACING_MM, SPACING_MM),
-            alpha=alpha,
-        )
+        return self.sample(i, image, mask[None], spacing=(SPACING_MM, SPACING_MM), alpha=alpha)
 
 
 @lru_cache(maxsize=PATIENTS)
 def signal_range(patient: str) -> tuple[float, float]:
-    """The 1st and 99th percentile of the patient's signal, which become 0 and 1 in its images.
+    """Return the 1st and 99th percentile of the patient's signal, which become 0 and 1 in its images.
 
     Real volumes are scaled by the percentiles of the whole volume (:mod:`softmask.data.promise12`). Here they are
     those of the middle slice, so that one sample costs two slices at most and not all. That slice has no bladder,
     the brightest there is: the upper end lies some hundredths to a tenth below the volume's, and more is clipped in
     the slices at the base.
     """
-    names = (EmbeddedPromise12.name, patient)
-    number = SLICES // 2
-    gland = Gland.draw(generator(*names))
-    signal, _, _ = draw_slice(gland, number, generator(*names, "body"), generator(*names, f"{number:03d}"))
+    signal, _, _ = draw_slice(patient, SLICES // 2)
     low, high = np.percentile(signal, PERCENTILES)
     return float(low), float(high)
 
 
-def draw_slice(
-    gland: Gland, number: int, body: np.random.Generator, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``(signal, alpha, mask)`` of slice ``number`` (0 at the base), (256, 256) each.
+def draw_slice(patient: str, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return ``(signal, alpha, mask)`` of a patient's slice ``number`` (0 at the base), (256, 256) each.
 
     The signal is float32 from 0 up in arbitrary units, alpha float32 in [0, 1], the mask bool.
-
-    Args:
-        body: draws what all slices of the patient share.
-        rng: draws the rest.
     """
+    names = ("promise12", patient)
+    gland = Gland(generator(*names))
+    # what all slices of the patient share, and the rest
+    body, rng = generator(*names, "body"), generator(*names, f"{number:03d}")
     height = (number + 0.5) / SLICES * 2 - 1  # -1 base, 1 apex
     centre = body.normal(0, 4, 2)
     x, y = _coordinates(1, centre)
@@ -171,7 +119,7 @@ def draw_slice(
 
 
 def _fraction(gland: Gland, height: float, distance: np.ndarray, fade: float, centre: np.ndarray) -> np.ndarray:
-    """(256, 256) float32 in [0, 1]: share of each pixel's volume in the gland, supersampled around the gland."""
+    """Return the (256, 256) float32 share of each pixel's volume in the gland, supersampled around the gland."""
     rows, columns = (np.flatnonzero((distance < fade + 3 * SPACING_MM).any(axis=k)) for k in (1, 0))
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     x, y = _coordinates(SUPERSAMPLING, centre)
@@ -184,18 +132,18 @@ def _fraction(gland: Gland, height: float, distance: np.ndarray, fade: float, ce
 
 
 def _coordinates(factor: int, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """x (1, W) and y (H, 1) in mm from the gland's centre, ``factor`` points a pixel, float32."""
+    """Return x (1, W) and y (H, 1) in mm from the gland's centre, ``factor`` points a pixel, float32."""
     position = ((np.arange(factor * SIZE, dtype=np.float32) + 0.5) / factor - SIZE / 2) * np.float32(SPACING_MM)
     return (position - np.float32(centre[0]))[None, :], (position - np.float32(centre[1]))[:, None]
 
 
 def _scale(height: float) -> float:
-    """Size of the cross-section relative to the largest, a little above the middle; at least a fifth."""
+    """Return the size of the cross-section relative to the largest, a little above the middle; at least a fifth."""
     return max(np.sqrt(max(1 - ((height + 0.1) / 1.12) ** 2, 0.0)), 0.2)
 
 
 def _outline(gland: Gland, height: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Signed distance (mm, approximate) to the gland's outline in the slice, negative inside; float32."""
+    """Return the signed distance (mm, approximate) to the gland's outline in the slice, negative inside; float32."""
     scale = np.float32(_scale(height))
     u, v = x / (np.float32(gland.half_width) * scale), y / (np.float32(gland.half_depth) * scale)
     v = v + np.float32(0.12) * np.exp(-((3 * u) ** 2)) * (v > 0)  # the rectum dents the back
@@ -208,6 +156,7 @@ def _outline(gland: Gland, height: float, x: np.ndarray, y: np.ndarray) -> np.nd
 
 
 def _gland_signal(gland: Gland, scale: float, x, y, distance, rng: np.random.Generator) -> np.ndarray:
+    """Return the signal of the gland: peripheral and transition zone, urethra, capsule; in one of three a lesion."""
     shape = distance.shape
     zone_depth, zone_width = gland.half_depth * gland.zone, gland.half_width * (0.45 + 0.4 * gland.zone)
     zone = np.hypot(x / (zone_width * scale), (y + 0.32 * gland.half_depth * scale) / (zone_depth * scale))
@@ -234,7 +183,7 @@ def _gland_signal(gland: Gland, scale: float, x, y, distance, rng: np.random.Gen
 
 
 def _pelvis(gland: Gland, height: float, scale: float, x, y, body, rng: np.random.Generator) -> np.ndarray:
-    """Everything around the gland, from fat outwards."""
+    """Return the signal of everything around the gland, from fat outwards."""
     shape = (y.shape[0], x.shape[1])
     soft = smooth_field(shape, 10, rng)
     fine = smooth_field(shape, 3, rng)

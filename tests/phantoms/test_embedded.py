@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from phantoms import DATASETS
+from phantoms.lidc import EmbeddedLidc
+from phantoms.membranes import EmbeddedIsbi2012
+from phantoms.prostate import SLICES, EmbeddedPromise12, draw_slice, signal_range
 from softmask.config import Config
+from softmask.data import NAMES, open_dataset
 from softmask.data.axes import recist_axes
 from softmask.data.experiments import PAPER_SIZES, split_rows
 from softmask.data.image_files import window_hu
+from softmask.data.kinds import KINDS
 from softmask.data.selection import LONG_AXES, four_reader_rows
-from softmask.errors import ConfigError
-from softmask.phantom import KINDS, open_embedded
-from softmask.phantom.lidc import EmbeddedLidc
-from softmask.phantom.membranes import EmbeddedIsbi2012
-from softmask.phantom.prostate import SLICES, EmbeddedPromise12, Gland, draw_slice, signal_range
-from softmask.phantom.seeds import generator
 
 PER_KIND = 10
 
@@ -200,18 +200,18 @@ def test_gland_is_largest_in_its_middle():
     assert area.min() > 100
 
 
-@pytest.mark.parametrize("name", ["lidc", "lnsm", "isbi2012", "promise12", "deeplesion"])
-def test_open_embedded(name, tmp_path):
-    data = open_embedded(name, Config.from_parameters("smoke", "embedded", data_root=tmp_path))
-    assert data.name == ("lnsm" if name == "deeplesion" else name)
+@pytest.mark.parametrize(("name", "dataset"), DATASETS.items())
+def test_every_data_set_is_registered(name, dataset, tmp_path):
+    data = open_dataset(name, Config.from_parameters("smoke", "embedded", data_root=tmp_path))
+    assert type(data) is dataset
+    assert data.name == name
     assert data.source == "embedded"
     assert len(data) > 0
     assert data.problems == []
 
 
-def test_unknown_name(tmp_path):
-    with pytest.raises(ConfigError, match="isbi2012"):
-        open_embedded("isbi", Config.from_parameters("smoke", "embedded", data_root=tmp_path))
+def test_every_data_set_of_the_experiments_is_simulated():
+    assert set(DATASETS) == set(NAMES)
 
 
 def test_the_prostate_has_one_range_of_signal_per_patient():
@@ -220,9 +220,7 @@ def test_the_prostate_has_one_range_of_signal_per_patient():
     ranges = {}
     for row in rows:
         patient, number = dataset.index["patient"][row], dataset.index["slice"][row]
-        names = ("promise12", patient)
-        gland = Gland.draw(generator(*names))
-        signal, _, _ = draw_slice(gland, int(number), generator(*names, "body"), generator(*names, number))
+        signal, _, _ = draw_slice(patient, int(number))
         image = dataset[row].image
         inner = (image > 0) & (image < 1)
         # of one patient all slices follow the same line from signal to grey
@@ -238,10 +236,10 @@ def test_the_prostate_has_one_range_of_signal_per_patient():
 
 def test_a_change_of_code_changes_every_fingerprint(lidc, monkeypatch):
     before = [lidc.fingerprint, EmbeddedIsbi2012().fingerprint, EmbeddedPromise12().fingerprint]
-    for module in ("lidc", "membranes", "prostate"):
-        monkeypatch.setattr(f"softmask.phantom.{module}.code_digest", lambda *packages: "0" * 64)
+    for module in ("embedded", "lidc"):
+        monkeypatch.setattr(f"phantoms.{module}.simulation_digest", lambda: "0" * 64)
     rows = []
-    monkeypatch.setattr("softmask.phantom.lidc._build_rows", lambda annotations: rows.append(1) or _build_rows_of(lidc))
+    monkeypatch.setattr("phantoms.lidc._build_rows", lambda annotations: rows.append(1) or _build_rows_of(lidc))
     after = [EmbeddedLidc("lidc").fingerprint, EmbeddedIsbi2012().fingerprint, EmbeddedPromise12().fingerprint]
     assert all(one != other for one, other in zip(before, after, strict=True))
     assert rows == [1], "the rows are built again"
@@ -249,7 +247,7 @@ def test_a_change_of_code_changes_every_fingerprint(lidc, monkeypatch):
 
 def _build_rows_of(lidc):
     columns = {name: lidc.index[name] for name in ("n_readers", "area", "long_axis")}
-    return dict(nodule=lidc._nodule, z=lidc._z, slice=np.arange(len(lidc)), **columns)
+    return dict(nodule=np.zeros(len(lidc), int), z=lidc._z, slice=np.arange(len(lidc)), **columns)
 
 
 def test_lnsm_s_parts_have_deeplesion_s_long_axes_and_thirty_validation_patients(lidc):

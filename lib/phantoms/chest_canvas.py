@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from phantoms.chest_shape import Build
 from softmask.data.kinds import FRAME
-from softmask.phantom.chest_shape import Build
 
 COARSE = 2
 """Pixels of the slice per cell of the grid that large surfaces are computed on."""

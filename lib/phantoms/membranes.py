@@ -6,14 +6,14 @@ Where a membrane is cut obliquely it is wide and fades. Foreground is the cell i
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pandas as pd
 
-from softmask.cache import code_digest
-from softmask.data.sample import Dataset, Sample
-from softmask.phantom.geometry import SUPERSAMPLING, block_mean, smooth_field
-from softmask.phantom.scanner import blur
-from softmask.phantom.seeds import generator
+from phantoms.embedded import Embedded, generator
+from phantoms.geometry import SUPERSAMPLING, block_mean, smooth_field
+from phantoms.scanner import blur
+from softmask.data.sample import Sample
 
 SECTIONS, SIZE, SPACING_MM = 30, 256, (4e-6, 4e-6)
 
@@ -25,20 +25,17 @@ _POINT_SPREAD_PX = 0.9
 _HAND_WIDE_PX, _HAND_STRAY_PX = 0.7, 0.6  # how the annotator draws: wider than the membrane is, and not quite steadily
 
 
-class EmbeddedIsbi2012(Dataset):
+class EmbeddedIsbi2012(Embedded):
     """Thirty sections of 256 x 256 pixels of 4 nm; each counts as a patient, as in the real data set.
 
     ``alpha`` is the share of cell interior in each pixel. The one reader draws membranes somewhat wide and with a hand
     that strays by about half a pixel.
     """
 
-    name = "isbi2012"
-    source = "embedded"
     origin = "simulated electron micrographs"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.fingerprint = code_digest("data", "phantom")
+    def __init__(self, name: str = "isbi2012") -> None:
+        super().__init__(name)
         self.index = pd.DataFrame(
             {
                 "patient": [f"section-{number:02d}" for number in range(SECTIONS)],
@@ -49,25 +46,12 @@ class EmbeddedIsbi2012(Dataset):
         )
 
     def read(self, i: int) -> Sample:
-        row = self.index.iloc[i]
-        rng = generator(self.name, row.patient)
-        image, alpha, mask = draw_section(rng)
-        return Sample(
-            dataset=self.name,
-            source=self.source,
-            patient=row.patient,
-            nodule=row.nodule,
-            slice=row.slice,
-            image=image,
-            readers=mask[None],
-            present=np.ones(1, bool),
-            spacing=SPACING_MM,
-            alpha=alpha,
-        )
+        image, alpha, mask = draw_section(generator(self.name, self.index["patient"][i]))
+        return self.sample(i, image, mask[None], spacing=SPACING_MM, alpha=alpha)
 
 
 def draw_section(rng: np.random.Generator, size: int = SIZE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``(image, alpha, mask)`` of one section: (size, size) float32 in [0, 1] twice, and the annotator's bool."""
+    """Return ``(image, alpha, mask)`` of a section: (size, size) float32 in [0, 1] twice, and the annotator's bool."""
     shape, fine = (size, size), (SUPERSAMPLING * size, SUPERSAMPLING * size)
     cells = _cells(fine, rng)
     to_border = _distance_to_border(cells)
@@ -84,17 +68,13 @@ def draw_section(rng: np.random.Generator, size: int = SIZE) -> tuple[np.ndarray
 
 
 def _large_field(shape: tuple[int, int], scale_px: float, rng: np.random.Generator) -> np.ndarray:
-    """A field smooth over ``scale_px`` pixels, on the sub-pixel grid (it has no detail finer than a pixel)."""
-    import cv2
-
+    """Return a field smooth over ``scale_px`` pixels, on the sub-pixel grid (it has no detail finer than a pixel)."""
     coarse = smooth_field((shape[0] // SUPERSAMPLING, shape[1] // SUPERSAMPLING), scale_px, rng)
     return cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _cells(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """(S*H, S*W) int32 labels of cells: crowded in some places, large in others, drawn out in places."""
-    import cv2
-
+    """Return the (S*H, S*W) int32 labels of cells: crowded in some places, large in others, drawn out in places."""
     reach = 40 * SUPERSAMPLING  # cells beyond the border, so that its cells are like any others
     wide = (shape[0] + 2 * reach, shape[1] + 2 * reach)
     crowded = _large_field(wide, 75, rng)
@@ -116,9 +96,7 @@ def _cells(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def _distance_to_border(cells: np.ndarray) -> np.ndarray:
-    """(S*H, S*W) float32 distance in pixels to the nearest border between two cells."""
-    import cv2
-
+    """Return the (S*H, S*W) float32 distance in pixels to the nearest border between two cells."""
     inside = np.ones(cells.shape, np.uint8)
     inside[:, 1:] &= cells[:, 1:] == cells[:, :-1]
     inside[1:] &= cells[1:] == cells[:-1]
@@ -127,7 +105,7 @@ def _distance_to_border(cells: np.ndarray) -> np.ndarray:
 
 
 def _micrograph(cells: np.ndarray, to_border: np.ndarray, alpha: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The image: stained membranes, cytoplasm with vesicles, mitochondria, uneven stain, noise."""
+    """Return the image: stained membranes, cytoplasm with vesicles, mitochondria, uneven stain, noise."""
     shape = alpha.shape
     step = SUPERSAMPLING
     cell, depth = cells[step // 2 :: step, step // 2 :: step], to_border[step // 2 :: step, step // 2 :: step]
@@ -141,9 +119,9 @@ def _micrograph(cells: np.ndarray, to_border: np.ndarray, alpha: np.ndarray, rng
     # synapses: a dark cloud on the membrane
     for _ in range(rng.poisson(2.5)):
         edge = np.argwhere(depth < 1.5)
-        at = edge[rng.integers(len(edge))] if len(edge) else np.array(shape) // 2
+        row, column = edge[rng.integers(len(edge))] if len(edge) else np.array(shape) // 2
         rows, columns = np.ogrid[: shape[0], : shape[1]]
-        cloud = np.exp(-((rows - at[0]) ** 2 + (columns - at[1]) ** 2) / (2 * rng.uniform(4, 9) ** 2))
+        cloud = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * rng.uniform(4, 9) ** 2))
         image = image - np.float32(0.2) * cloud.astype(np.float32)
     image = image + np.float32(0.035) * smooth_field(shape, 90, rng)
     seen = blur(image, _POINT_SPREAD_PX) + blur(rng.standard_normal(shape, dtype=np.float32), 0.55) * np.float32(0.15)
@@ -151,7 +129,7 @@ def _micrograph(cells: np.ndarray, to_border: np.ndarray, alpha: np.ndarray, rng
 
 
 def _vesicles(shape: tuple[int, int], depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(H, W) darkness of small rings that crowd in the larger cells."""
+    """Return the (H, W) darkness of small rings that crowd in the larger cells."""
     rows, columns = np.mgrid[-6:7, -6:7]
     at = rng.integers(0, shape, (rng.poisson(shape[0] * shape[1] / 260), 2))
     at = at[(depth[tuple(at.T)] > 7) & (rng.uniform(size=len(at)) < 0.75)]
@@ -164,7 +142,7 @@ def _vesicles(shape: tuple[int, int], depth: np.ndarray, rng: np.random.Generato
 
 
 def _mitochondria(cytoplasm: np.ndarray, cell: np.ndarray, depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Dark ovals with cristae and a membrane of their own, within large cells: not a border between cells."""
+    """Return ``cytoplasm`` with dark ovals in large cells: their cristae and membranes are no border between cells."""
     shape = cytoplasm.shape
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     for _ in range(rng.poisson(3.0)):

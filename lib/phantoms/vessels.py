@@ -7,11 +7,13 @@ of the slice's thickness that chord fills is the vessel's share of the pixel. Th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-from softmask.phantom.geometry import block_mean
+from phantoms.geometry import block_mean
 
 VESSEL_HU = 45.0
 _FACTOR = 2  # sub-pixels per pixel and axis
@@ -27,13 +29,13 @@ class Tubes:
     height: np.ndarray
 
 
-def grow(
-    extent_mm: tuple[float, float],
-    outward: np.ndarray,
-    rng: np.random.Generator,
-    starts: np.ndarray | None = None,
-) -> Tubes:
-    """Vessels that run mostly along ``outward``, thin out and branch.
+def join(tubes: Sequence[Tubes]) -> Tubes:
+    """Return the points of all ``tubes``."""
+    return Tubes(*(np.concatenate([getattr(part, name) for part in tubes]) for name in ("points", "radius", "height")))
+
+
+def grow(extent_mm: tuple[float, float], outward: np.ndarray, rng: np.random.Generator, starts: np.ndarray) -> Tubes:
+    """Return vessels that run mostly along ``outward``, thin out and branch.
 
     Args:
         extent_mm: size of the image; vessels start in it or up to 15 mm beside it.
@@ -47,8 +49,7 @@ def grow(
     heading = np.arctan2(outward[0], outward[1]) + rng.normal(0, 0.7, count)
     slope = rng.normal(0, 0.35, count)
     height = rng.normal(0, 0.8, count) - slope * rng.uniform(0, 25, count)  # most enter and leave the slice obliquely
-    if starts is not None and len(starts):
-        more = len(starts)
+    if more := len(starts):
         begin = np.concatenate([begin, starts])
         radius = np.concatenate([radius, rng.uniform(0.7, 1.4, more)])
         heading = np.concatenate([heading, rng.uniform(0, 2 * np.pi, more)])
@@ -56,29 +57,23 @@ def grow(
         slope = np.concatenate([slope, rng.normal(0, 0.15, more)])
     chains = []
     for generation in range(3):
-        chain = _walk(begin, radius, heading, height, slope, rng)
+        chain, angle = _walk(begin, radius, heading, height, slope, rng)
         chains.append(chain)
         if generation == 2:
             break
         # children leave anywhere along their parents, to either side, three quarters as wide
         children = rng.integers(0, len(chain.radius), rng.poisson(0.9 * len(radius) + 0.1))
         begin, height = chain.points[children], chain.height[children]
-        parent = chain.heading[children]
         radius = 0.72 * chain.radius[children]
-        heading = parent + rng.choice([-1, 1], len(children)) * rng.uniform(0.4, 1.1, len(children))
+        heading = angle[children] + rng.choice([-1, 1], len(children)) * rng.uniform(0.4, 1.1, len(children))
         slope = rng.normal(0, 0.3, len(children))
         if not len(children):
             break
-    return Tubes(*(np.concatenate([getattr(c, name) for c in chains]) for name in ("points", "radius", "height")))
+    return join(chains)
 
 
-@dataclass(frozen=True)
-class _Chain(Tubes):
-    heading: np.ndarray
-
-
-def _walk(begin, radius, heading, height, slope, rng: np.random.Generator) -> _Chain:
-    """Random walks of all vessels at once: a heading that drifts, a radius that tapers to two fifths."""
+def _walk(begin, radius, heading, height, slope, rng: np.random.Generator) -> tuple[Tubes, np.ndarray]:
+    """Return random walks of all vessels, and the heading at each point; the radius tapers to two fifths."""
     length = np.clip(radius * rng.uniform(15, 60, len(radius)), 3, 60)
     steps = int(np.ceil(length.max(initial=2) / _STEP_MM))
     turn = np.cumsum(rng.normal(0, 0.06, (len(radius), steps)), axis=1)
@@ -89,18 +84,18 @@ def _walk(begin, radius, heading, height, slope, rng: np.random.Generator) -> _C
     alive = travelled[None] <= length[:, None]
     thickness = radius[:, None] * (1 - 0.6 * travelled[None] / length[:, None])
     level = height[:, None] + slope[:, None] * travelled[None]
-    return _Chain(np.stack([row[alive], column[alive]], axis=1), thickness[alive], level[alive], angle[alive])
+    return Tubes(np.stack([row[alive], column[alive]], axis=1), thickness[alive], level[alive]), angle[alive]
 
 
 def dots(extent_mm: tuple[float, float], rng: np.random.Generator) -> Tubes:
-    """Vessels that cross the slice steeply: discs that fill its thickness."""
+    """Return vessels that cross the slice steeply: discs that fill its thickness."""
     count = rng.poisson(extent_mm[0] * extent_mm[1] / 260)
     radius = np.exp(rng.normal(np.log(0.6), 0.4, count))
     return Tubes(rng.uniform(0, extent_mm, (count, 2)), radius, np.full(count, np.nan))
 
 
 def share(tubes: Tubes, shape: tuple[int, int], spacing: float, thickness: float) -> np.ndarray:
-    """(H, W) float32 in [0, 1]: share of each pixel's volume that is vessel."""
+    """Return the (H, W) float32 share of each pixel's volume that is vessel."""
     total = np.zeros((_FACTOR * shape[0], _FACTOR * shape[1]), np.float32)
     # each layer knows only the nearest centre line, so thick vessels must not hide behind thin neighbours
     for layer in (tubes.radius >= 0.9, tubes.radius < 0.9):
@@ -109,8 +104,7 @@ def share(tubes: Tubes, shape: tuple[int, int], spacing: float, thickness: float
 
 
 def _layer(tubes: Tubes, chosen: np.ndarray, shape: tuple[int, int], step: float, thickness: float) -> np.ndarray:
-    import cv2
-
+    """Return the share of the ``chosen`` points: each cell sees the chord of the nearest one."""
     cells = np.rint(tubes.points / step).astype(int)
     chosen = chosen & (cells >= 0).all(axis=1) & (cells < shape).all(axis=1)
     order = np.flatnonzero(chosen)[np.argsort(tubes.radius[chosen], kind="stable")]  # the widest point of a cell wins

@@ -3,12 +3,9 @@
 import numpy as np
 import pytest
 
-from softmask.config import Config
+from phantoms.chest import draw_slice
+from phantoms.lungs import PATIENTS, TUMOUR_MM, EmbeddedLungs
 from softmask.data.image_files import window_hu
-from softmask.errors import ConfigError
-from softmask.phantom import open_embedded
-from softmask.phantom.chest import draw_slice
-from softmask.phantom.lungs import PATIENTS, TUMOUR_MM, EmbeddedLungs
 
 
 @pytest.fixture(scope="module", params=["lidc-lung", "qin-lung"])
@@ -122,12 +119,3 @@ def test_a_threshold_does_not_solve_it(lungs):
             near[:, columns[0] : columns[-1] + 1] = True
             scores.append((found & near & truth).sum() / ((found & near) | truth).sum())
     assert 0.5 < np.mean(scores) < 0.93
-
-
-def test_open_embedded(tmp_path):
-    config = Config.from_parameters("smoke", "embedded", data_root=tmp_path)
-    data = open_embedded("qin-lung", config)
-    assert data.name == "qin-lung"
-    assert data.problems == []
-    with pytest.raises(ConfigError, match="lidc-lung"):
-        EmbeddedLungs("lung-ct")

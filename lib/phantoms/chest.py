@@ -1,6 +1,6 @@
 """Simulated chest CT: any slice of a patient's volume, with its lungs' exact mask.
 
-A patient's anatomy is a set of functions of three coordinates (:mod:`~softmask.phantom.chest_shape`), so that
+A patient's anatomy is a set of functions of three coordinates (:mod:`~phantoms.chest_shape`), so that
 neighbouring slices agree. A slice is painted from the air inwards, each tissue over the ones before it by its share of
 every pixel; then the scanner blurs it and adds noise.
 """
@@ -12,19 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from phantoms import chest_nodules as lesions
+from phantoms.chest_belly import paint_belly
+from phantoms.chest_canvas import Canvas, Field, enlarge, smooth
+from phantoms.chest_lung import Filling, density, fill
+from phantoms.chest_middle import paint_airways, paint_middle
+from phantoms.chest_person import HABITS, Person
+from phantoms.chest_shape import LEFT, RIGHT, Build, bulge, diaphragm, fit, heart, hemithorax, mediastinum
+from phantoms.chest_table import paint_table
+from phantoms.chest_wall import paint_body, paint_bones, paint_spine, skin_distance
+from phantoms.embedded import generator
+from phantoms.geometry import smooth_field
+from phantoms.scanner import AIR_HU, LARGEST_HU, SETTINGS, Scanner, blur, noise
 from softmask.data.annotations import Nodule
-from softmask.phantom import chest_nodules as lesions
-from softmask.phantom.chest_belly import paint_belly
-from softmask.phantom.chest_canvas import Canvas, Field, enlarge, smooth
-from softmask.phantom.chest_lung import Filling, density, fill
-from softmask.phantom.chest_middle import paint_airways, paint_middle
-from softmask.phantom.chest_person import HABITS, Person
-from softmask.phantom.chest_shape import LEFT, RIGHT, Build, bulge, diaphragm, fit, heart, hemithorax, mediastinum
-from softmask.phantom.chest_table import paint_table
-from softmask.phantom.chest_wall import paint_body, paint_bones, paint_spine, skin_distance
-from softmask.phantom.geometry import smooth_field
-from softmask.phantom.scanner import AIR_HU, LARGEST_HU, SETTINGS, Scanner, blur, noise
-from softmask.phantom.seeds import generator
 
 
 @dataclass(frozen=True, eq=False)
