@@ -8,9 +8,9 @@ functions that measure about the distance in mm, negative inside. All functions 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import numpy as np
+
+from softmask.data.kinds import FRAME
 
 LEFT, RIGHT = 1, -1
 
@@ -61,95 +61,51 @@ LOBAR = {
 HILUM = {RIGHT: (-43.0, 5.0, 0.45), LEFT: (46.0, 8.0, 0.455)}
 
 
-@dataclass(frozen=True)
 class Build:
-    """One body, placed in a scan's frame.
+    """One body, placed in a scan's frame. Lengths in mm, positions in frame pixels."""
 
-    Attributes:
-        row, column: the body's middle in frame pixels; spacing_mm: of these pixels.
-        apex_mm: z of the lungs' apex; height_mm: from there to the lowest recess.
-        width_mm, depth_mm: half axes of the inside of the rib cage; uneven: by what share its left half is wider.
-        square: exponent of its outline.
-        dome: levels ``t`` of the diaphragm's tops, right and left.
-        recess: how steeply the diaphragm falls at the wall: larger is a wider gap.
-        heart: size; heart_x, heart_t: its shift to the left (mm) and down.
-        middle: width of the mediastinum, a factor; shift: how far it is pulled to the left, in mm.
-        spine: ``y`` of the vertebral bodies' middle as a share of the depth.
-        bumps: (K, 7) centre (x, y, t), extent (mm, mm, t) and height (mm) of what nodules push the wall outwards by.
-    """
-
-    row: float
-    column: float
-    spacing_mm: float
-    apex_mm: float
-    height_mm: float
-    width_mm: float
-    depth_mm: float
-    uneven: float
-    square: float
-    dome: tuple[float, float]
-    recess: float
-    heart: float
-    heart_x: float
-    heart_t: float
-    middle: float
-    shift: float
-    spine: float
-    bumps: np.ndarray
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, extent_mm: tuple[float, float], spacing_mm: float) -> Build:
-        """A body that fits a scan.
+    def __init__(self, rng: np.random.Generator, extent_mm: tuple[float, float], spacing_mm: float) -> None:
+        """Draw a body that fits a scan.
 
         Args:
             rng: draws it.
-            extent_mm: z of the lungs' apex, and their height.
+            extent_mm: z of the lungs' apex, and their height down to the lowest recess.
             spacing_mm: pixel size; the field of view was set to the rib cage.
         """
-        top, height = extent_mm
-        field = 512 * spacing_mm
-        width = float(np.clip(rng.normal(0.318, 0.03) * field, 104, 168))
+        self.apex_mm, self.height_mm = extent_mm
+        self.spacing_mm = spacing_mm
+        # half axes of the inside of the rib cage
+        self.width_mm = float(np.clip(rng.normal(0.318, 0.03) * FRAME * spacing_mm, 104, 168))
         right = rng.uniform(0.66, 0.76)
-        return cls(
-            row=255.5 + rng.normal(4, 16),
-            column=255.5 + rng.normal(0, 10),
-            spacing_mm=spacing_mm,
-            apex_mm=top,
-            height_mm=height,
-            width_mm=width,
-            depth_mm=width * rng.uniform(0.66, 0.82),
-            uneven=rng.normal(0, 0.03),
-            square=rng.uniform(1.85, 2.25),
-            dome=(right, right + rng.uniform(0.0, 0.07)),
-            recess=rng.uniform(28, 60),
-            heart=rng.uniform(0.85, 1.2),
-            heart_x=rng.normal(0, 6),
-            heart_t=rng.normal(0, 0.015),
-            middle=rng.uniform(0.85, 1.2),
-            shift=rng.normal(0, 6),
-            spine=rng.uniform(0.46, 0.58),
-            bumps=np.zeros((0, 7)),
-        )
+        self.row, self.column = 255.5 + rng.normal(4, 16), 255.5 + rng.normal(0, 10)  # the body's middle
+        self.depth_mm = self.width_mm * rng.uniform(0.66, 0.82)
+        self.uneven = rng.normal(0, 0.03)  # by what share the left half of the rib cage is wider
+        self.square = rng.uniform(1.85, 2.25)  # exponent of its outline
+        self.dome = (right, right + rng.uniform(0.0, 0.07))  # levels t of the diaphragm's tops, right and left
+        self.recess = rng.uniform(28, 60)  # how steeply the diaphragm falls at the wall: larger is a wider gap
+        self.heart = rng.uniform(0.85, 1.2)  # size
+        self.heart_x, self.heart_t = rng.normal(0, 6), rng.normal(0, 0.015)  # shift to the left (mm) and down
+        self.middle = rng.uniform(0.85, 1.2)  # width of the mediastinum, a factor
+        self.shift = rng.normal(0, 6)  # how far it is pulled to the left
+        self.spine_y = rng.uniform(0.46, 0.58) * self.depth_mm  # of the vertebral bodies' middle
+        # (K, 7) centre (x, y, t), extent (mm, mm, t) and height (mm) of what nodules push the wall outwards by
+        self.bumps = np.zeros((0, 7))
 
     def level(self, z_mm):
-        """``t`` of a height in the scan."""
+        """Return ``t`` of a height in the scan."""
         return (self.apex_mm - z_mm) / self.height_mm
 
     def points(self, rows, columns, z_mm):
-        """Frame pixels and heights as (x, y, t)."""
+        """Return frame pixels and heights as (x, y, t)."""
         return (columns - self.column) * self.spacing_mm, (rows - self.row) * self.spacing_mm, self.level(z_mm)
 
     def standard(self, x, y):
-        """``x`` and ``y`` in the standard body's mm, which the mediastinum is given in."""
+        """Return ``x`` and ``y`` in the standard body's mm, which the mediastinum is given in."""
         return (x - self.shift) * (_STANDARD_WIDTH / self.width_mm), y * (_STANDARD_DEPTH / self.depth_mm)
-
-    @property
-    def spine_y(self) -> float:
-        return self.spine * self.depth_mm
 
 
 def hemithorax(build: Build, side: int, x, y, t):
-    """Distance to the inside of one half of the rib cage; it reaches over the midline."""
+    """Return the distance to the inside of one half of the rib cage; it reaches over the midline."""
     cap = np.sqrt(np.clip(1 - np.clip(1 - t / _CAP, 0, 1) ** 2, 1e-3, 1))
     outer = build.width_mm * (1 + side * build.uneven) * np.interp(t, _T, _OUTER)
     inner = build.width_mm * np.interp(t, _T, _INNER)
@@ -162,18 +118,18 @@ def hemithorax(build: Build, side: int, x, y, t):
     v = v / b
     # the front tip lies nearer to the midline than the back
     u = (side * x - middle_x) / a + 0.30 * np.clip(-v, 0, 1.5) ** 2
-    n = build.square
+    return superellipse(u, v, a, b, build.square) + np.maximum(-t, 0) * build.height_mm
+
+
+def superellipse(u, v, a, b, n: float):
+    """Return about the distance to a superellipse of exponent ``n`` and half axes a, b at ``u``, ``v`` half axes."""
     level = (np.abs(u) ** n + np.abs(v) ** n + 1e-6) ** (1 / n)
     slope = np.hypot(u / a, v / b) / (np.hypot(u, v) + 1e-3)
-    return (level - 1) / np.maximum(slope, 1e-3) + np.maximum(-t, 0) * build.height_mm
+    return (level - 1) / np.maximum(slope, 1e-3)
 
 
 def diaphragm(build: Build, side: int, x, y, t, wall):
-    """Height in mm above the lung's floor, negative: how far a point is below the diaphragm.
-
-    Args:
-        wall: :func:`hemithorax` there.
-    """
+    """Return the height in mm above the diaphragm, negative below it; ``wall`` is :func:`hemithorax` there."""
     top = build.dome[0 if side == RIGHT else 1]
     v = y / build.depth_mm
     # the recess is deepest behind and at the side, shallow in front
@@ -185,7 +141,7 @@ def diaphragm(build: Build, side: int, x, y, t, wall):
 
 
 def tube(build: Build, name: str, sx, sy, t):
-    """Distance (standard mm) to a vessel or airway of :data:`TUBES`; obliquely cut ones are longer."""
+    """Return the distance (standard mm) to a vessel or airway of :data:`TUBES`; obliquely cut ones are longer."""
     at, xs, ys, radii = TUBES[name]
     radius = np.interp(t, at, radii)
     half = 0.5 * np.max(radii) / build.height_mm
@@ -196,25 +152,25 @@ def tube(build: Build, name: str, sx, sy, t):
 
 
 def crossing(build: Build, name: str, sx, sy, t):
-    """Distance (standard mm) to a vessel of :data:`CROSSING`."""
-    at, extent, one, other, radius = CROSSING[name]
-    size = radius * np.sqrt(np.clip(1 - ((t - at) / extent) ** 2, 0, 1))
-    outside = np.maximum(np.abs(t - at) - extent, 0) * build.height_mm
-    return capsule(sx, sy, one, other) - size + outside
+    """Return the distance (standard mm) to a vessel of :data:`CROSSING`."""
+    level, extent, begin, end, radius = CROSSING[name]
+    size = radius * np.sqrt(np.clip(1 - ((t - level) / extent) ** 2, 0, 1))
+    outside = np.maximum(np.abs(t - level) - extent, 0) * build.height_mm
+    return capsule(sx, sy, begin, end) - size + outside
 
 
-def capsule(x, y, one, other):
-    """Distance to the line between two (x, y) points."""
-    (x0, y0), (x1, y1) = one, other
+def capsule(x, y, begin, end):
+    """Return the distance to the line between two (x, y) points."""
+    (x0, y0), (x1, y1) = begin, end
     dx, dy = x1 - x0, y1 - y0
     along = np.clip(((x - x0) * dx + (y - y0) * dy) / (dx * dx + dy * dy + 1e-6), 0, 1)
     return np.hypot(x - x0 - along * dx, y - y0 - along * dy)
 
 
-def ellipse(x, y, at, half, turn=0.0):
-    """Distance to a turned ellipse, about."""
+def ellipse(x, y, centre, half, turn=0.0):
+    """Return about the distance to a turned ellipse."""
     c, s = np.cos(turn), np.sin(turn)
-    dx, dy = x - at[0], y - at[1]
+    dx, dy = x - centre[0], y - centre[1]
     u, v = (dx * c + dy * s) / half[0], (dy * c - dx * s) / half[1]
     level = np.hypot(u, v) + 1e-3
     slope = np.hypot(u / half[0], v / half[1]) / level
@@ -222,7 +178,7 @@ def ellipse(x, y, at, half, turn=0.0):
 
 
 def heart(build: Build, sx, sy, t):
-    """Distances (standard mm) to the left side of the heart with its tip, and to the right side."""
+    """Return the distances (standard mm) to the left side of the heart with its tip, and to the right side."""
     k = build.heart
     height = (t - 0.655 - build.heart_t) / 0.205
     left = np.sqrt(np.clip(1 - height**2, 1e-4, 1))
@@ -238,26 +194,26 @@ def heart(build: Build, sx, sy, t):
 
 
 def mediastinum(build: Build, x, y, t):
-    """Distance in mm to all that parts the two lungs: fat, heart, great vessels, main airways, spine."""
+    """Return the distance in mm to all that parts the two lungs: fat, heart, great vessels, main airways, spine."""
     sx, sy = build.standard(x, y)
     half = np.interp(t, (-0.2, 0.0, 0.15, 0.3, 0.42, 0.55, 0.7, 1.1), (40, 33, 28, 27, 26, 20, 16, 18)) * build.middle
     front = np.interp(t, (0.0, 0.12, 0.25, 0.5, 0.62, 0.8), (0.9, 0.75, 0.25, 0.18, 0.5, 0.8))
     share = np.interp(sy / _STANDARD_DEPTH, (-1.0, -0.75, -0.3, 0.2), (0.0, 0.5, 1.0, 1.0))
-    found = np.abs(sx) - half * (front + (1 - front) * share)
+    distance = np.abs(sx) - half * (front + (1 - front) * share)
     ventricles, atria = heart(build, sx, sy, t)
-    found = np.minimum(found, np.minimum(ventricles, atria) - 3.5)
+    distance = np.minimum(distance, np.minimum(ventricles, atria) - 3.5)
     for name in TUBES:
         if name not in ("lower cava", "carotid", "anonyma"):
-            found = np.minimum(found, tube(build, name, sx, sy, t) - 1.7)
+            distance = np.minimum(distance, tube(build, name, sx, sy, t) - 1.7)
     for name in CROSSING:
-        found = np.minimum(found, crossing(build, name, sx, sy, t) - 1.0)
+        distance = np.minimum(distance, crossing(build, name, sx, sy, t) - 1.0)
     behind = np.abs(x) - 21 - 0.30 * np.clip(y - build.spine_y, 0, 60)
     spine = np.where(y > build.spine_y, behind, np.hypot(x / 1.1, y - build.spine_y) - 20.5)
-    return np.minimum(found * (build.width_mm / _STANDARD_WIDTH), spine)
+    return np.minimum(distance * (build.width_mm / _STANDARD_WIDTH), spine)
 
 
 def bulge(build: Build, x, y, t):
-    """How far (mm) the lung reaches beyond the standard wall because a nodule lies there; negative: less far."""
+    """Return how far (mm) the lung reaches beyond the standard wall because a nodule lies there; negative: less far."""
     total = np.zeros(np.broadcast_shapes(np.shape(x), np.shape(y), np.shape(t)), np.float32)
     for cx, cy, ct, ex, ey, et, height in build.bumps:
         near = np.exp(-0.5 * ((t - ct) / et) ** 2)
@@ -268,14 +224,14 @@ def bulge(build: Build, x, y, t):
 
 
 def lung_distance(build: Build, x, y, t):
-    """Distance in mm to the lungs at (N,) points, negative inside: without waves and rounding, for placing things."""
+    """Return the distance in mm to the lungs at (N,) points, negative inside: without waves and rounding."""
     side = np.where(np.asarray(x) >= build.shift, LEFT, RIGHT)
-    found = np.full(np.broadcast_shapes(np.shape(x), np.shape(y), np.shape(t)), np.inf)
-    for one in (LEFT, RIGHT):
-        wall = hemithorax(build, one, x, y, t)
-        whole = np.maximum(wall, -0.6 * diaphragm(build, one, x, y, t, wall))
-        found = np.where(side == one, whole, found)
-    return np.maximum(found, -mediastinum(build, x, y, t)) - bulge(build, x, y, t)
+    lung = np.full(np.broadcast_shapes(np.shape(x), np.shape(y), np.shape(t)), np.inf)
+    for half in (LEFT, RIGHT):
+        wall = hemithorax(build, half, x, y, t)
+        whole = np.maximum(wall, -0.6 * diaphragm(build, half, x, y, t, wall))
+        lung = np.where(side == half, whole, lung)
+    return np.maximum(lung, -mediastinum(build, x, y, t)) - bulge(build, x, y, t)
 
 
 def fit(
@@ -285,14 +241,14 @@ def fit(
     nodules: np.ndarray,
     pleural: np.ndarray,
 ) -> Build:
-    """The best of some drawn bodies for a patient's nodules, its wall then moved to where they need it.
+    """Return the best of some drawn bodies for a patient's nodules, its wall moved to where they need it.
 
     Args:
-        rng, extent_mm, spacing_mm: as for :meth:`Build.draw`.
+        rng, extent_mm, spacing_mm: as for :class:`Build`.
         nodules: (K, 5) row, column (frame pixels), z (mm), radius in the slice and along z (mm).
         pleural: (K,) bool, whether the nodule touches the wall.
     """
-    bodies = [Build.draw(rng, extent_mm, spacing_mm) for _ in range(30)]
+    bodies = [Build(rng, extent_mm, spacing_mm) for _ in range(30)]
     if not len(nodules):
         return bodies[0]
 
@@ -311,5 +267,5 @@ def fit(
             wide = max(14.0, 1.3 * nodules[k, 3], 1.1 * abs(height))
             tall = max(16.0, 1.4 * nodules[k, 4], 1.1 * abs(height)) / build.height_mm
             bump = np.array([[x, y, t, wide, wide, tall, height]])
-            build = replace(build, bumps=np.concatenate([build.bumps, bump]))
+            build.bumps = np.concatenate([build.bumps, bump])
     return build

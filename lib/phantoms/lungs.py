@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from phantoms.chest import Chest, draw_slice, lung_extent, make_chest
+from phantoms.chest import Chest, draw_slice, lung_extent
 from phantoms.embedded import Embedded
 from softmask.data.annotations import Annotations, Nodule, database_path, load, opened, positions_of
 from softmask.data.image_files import window_hu
@@ -61,7 +61,7 @@ class EmbeddedLungs(Embedded):
     def _chest(self, patient: str) -> Chest:
         """Return the patient whose slices :func:`phantoms.chest.draw_slice` draws."""
         z_mm, nodules = self._scans[patient]
-        return make_chest(self.name, patient, nodules[0].spacing_mm, nodules[0].slice_thickness_mm, z_mm, nodules)
+        return Chest(self.name, patient, nodules[0].spacing_mm, nodules[0].slice_thickness_mm, z_mm, nodules)
 
     def _rows(self, patient: str) -> pd.DataFrame:
         z_mm, nodules = self._scans[patient]

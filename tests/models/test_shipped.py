@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from phantoms.chest import draw_slice, make_chest
+from phantoms.chest import Chest, draw_slice
 from softmask import models
 from softmask.config import Config
 from softmask.data import found
@@ -33,7 +33,7 @@ def test_its_card_is_of_these_weights(name: str) -> None:
 @pytest.mark.parametrize("name", OF_LUNGS)
 def test_the_lungs_of_a_chest_that_it_has_not_seen_are_found(name: str) -> None:
     z_mm = np.arange(0, 320, 2.5)
-    chest = make_chest("lidc-lung", "nobody", 0.7, 2.5, z_mm, [])
+    chest = Chest("lidc-lung", "nobody", 0.7, 2.5, z_mm, [])
     model = models.load(name)
     for z in (130.0, 180.0, 230.0):
         drawn = draw_slice(chest, z)

@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from phantoms import chest_vessels as vessels
-from phantoms.chest import draw_slice, make_chest
+from phantoms.chest import Chest, at_wall, draw_slice, extent
 from phantoms.chest_canvas import Canvas, Field
-from phantoms.chest_nodules import at_wall, extent
+from phantoms.chest_lung import Branches, grow, share_of
 from phantoms.chest_shape import TUBES, Build, capsule, ellipse, fit, lung_distance
 from phantoms.embedded import generator
 
@@ -20,7 +19,7 @@ Z_MM = np.arange(0.0, 321.0, 2.0)
 
 @lru_cache(maxsize=8)
 def chest(name, dataset="lidc-lung"):
-    return make_chest(dataset, name, 0.72, 2.0, Z_MM, ())
+    return Chest(dataset, name, 0.72, 2.0, Z_MM, ())
 
 
 def z_at(body, t):
@@ -37,11 +36,11 @@ def test_a_slice_depends_on_its_names_and_height_alone(name):
     z = z_at(body, 0.4)
     first = draw_slice(body, z)
     draw_slice(body, z_at(body, 0.7))
-    again = draw_slice(make_chest("lidc-lung", name, 0.72, 2.0, Z_MM, ()), z)
+    again = draw_slice(Chest("lidc-lung", name, 0.72, 2.0, Z_MM, ()), z)
     np.testing.assert_array_equal(first.hu, again.hu)
     np.testing.assert_array_equal(first.lungs, again.lungs)
     assert not np.array_equal(first.hu, draw_slice(chest("c"), z).hu)
-    assert not np.array_equal(first.hu, draw_slice(make_chest("qin-lung", name, 0.72, 2.0, Z_MM, ()), z).hu)
+    assert not np.array_equal(first.hu, draw_slice(Chest("qin-lung", name, 0.72, 2.0, Z_MM, ()), z).hu)
 
 
 @pytest.mark.parametrize("name", ["a", "b", "c"])
@@ -124,7 +123,7 @@ def test_a_nodule_gets_into_the_lung(seed, place, radius):
 
 
 def test_a_wall_is_moved_to_a_nodule_that_touches_it():
-    build = Build.draw(generator("wall"), (300.0, 260.0), 0.7)
+    build = Build(generator("wall"), (300.0, 260.0), 0.7)
     nodule = np.array([[255.5, 255.5 - 0.85 * build.width_mm / 0.7, 170.0, 5.0, 5.0]])
     found = fit(generator("wall", 1), (300.0, 260.0), 0.7, nodule, np.array([True]))
     assert lung_distance(found, *found.points(*nodule[:, :3].T)) == pytest.approx(-5.75, abs=1.5)
@@ -146,7 +145,7 @@ def test_field_is_continuous_with_unit_deviation():
 
 def test_tree_reaches_its_leaves_and_thins_out():
     leaves = generator("leaves").uniform(0, 100, (256, 3))
-    tree = vessels.grow(np.zeros(3), leaves, 6.0, generator("tree"))
+    tree = grow(np.zeros(3), leaves, 6.0, generator("tree"))
     ends = tree.end[np.argsort(tree.radius)[: 2 * 256]]
     away = np.linalg.norm(leaves[:, None] - ends[None], axis=2).min(axis=1)
     assert np.median(away) < 3
@@ -156,13 +155,10 @@ def test_tree_reaches_its_leaves_and_thins_out():
 
 @pytest.mark.parametrize(("height", "filled"), [(0.0, True), (6.0, False)])
 def test_only_vessels_in_the_slice_are_seen(height, filled):
-    build = Build.draw(generator("canvas"), (300.0, 260.0), 0.7)
-    canvas = Canvas(build, 150.0)
-    line = vessels.Branches(
-        np.array([[-40.0, 10.0, 150 + height]]), np.array([[40.0, 10.0, 150 + height]]), np.ones(1) * 3
-    )
-    share = vessels.share(line, canvas, 150.0, 2.0)
-    row, column = frame(build, 0, 10)
+    canvas = Canvas(Chest("lidc-lung", "canvas", 0.7, 2.0, Z_MM, ()), 150.0)
+    line = Branches(np.array([[-40.0, 10.0, 150 + height]]), np.array([[40.0, 10.0, 150 + height]]), np.ones(1) * 3)
+    share = share_of(line, canvas)
+    row, column = frame(canvas.build, 0, 10)
     assert share[row, column] == (pytest.approx(1, abs=0.01) if filled else 0)
     assert share.sum() * 0.7**2 == pytest.approx(80 * 6 + np.pi * 9 if filled else 0, rel=0.08)
 
