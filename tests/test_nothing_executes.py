@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import torch
 
+from softmask.apply import models
+from softmask.apply.models import MODEL, WEIGHTS, digest
 from softmask.cache import cached_arrays
 from softmask.config import ROOT, cache_root
 from softmask.errors import SoftmaskError
-from softmask.models import model
-from softmask.models.description import MODEL, WEIGHTS, digest
 from softmask.nets import perceptual
 from softmask.runs import store
 from softmask.runs.record import Record
@@ -155,14 +155,14 @@ def test_the_payloads_would_work(tmp_path: Path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_with_a_pickle_for_weights(kind: str, mark: Path, tmp_path: Path):
-    source, folder = model.FOLDER / model.names()[0], tmp_path / "model"
+    source, folder = models.SHIPPED / models.names()[0], tmp_path / "model"
     folder.mkdir()
     (folder / WEIGHTS).write_bytes(pickles(mark)[kind])
     description = json.loads((source / MODEL).read_text())
     description["sha256"] = digest((folder / WEIGHTS).read_bytes())  # it is the one that is described
     (folder / MODEL).write_text(json.dumps(description))
     with pytest.raises(SoftmaskError, match=r"weights\.safetensors: no safetensors file.*get the model again"):
-        model.load(folder)
+        models.load(folder)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,12 +10,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from softmask.apply.cli import add_grey, add_label
 from softmask.config import PROFILES, Config
 from softmask.config import SOURCES as DATA_SOURCES
 from softmask.data.sources import NAMES, REAL_ONLY, SOURCES, found
 from softmask.errors import ConfigError, SoftmaskError
-from softmask.own_labels.arguments import add as _add_label
-from softmask.own_labels.arguments import add_grey
 
 if TYPE_CHECKING:
     from softmask.data.check import Status
@@ -52,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_segment(commands)
     _add_lungs(commands)
     _add_verify(commands)
-    _add_label(commands)
+    add_label(commands)
     return parser
 
 
@@ -215,15 +214,15 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _segment(arguments: argparse.Namespace) -> int:
-    from softmask.models import cli  # torch takes its time
+    from softmask.apply import segment  # torch takes its time
 
-    return cli.run(arguments)
+    return segment.run(arguments)
 
 
 def _lungs(arguments: argparse.Namespace) -> int:
-    from softmask.models import lungs_cli  # torch takes its time
+    from softmask.apply import lungs  # torch takes its time
 
-    return lungs_cli.run(arguments)
+    return lungs.run(arguments)
 
 
 def _verify(arguments: argparse.Namespace) -> int:

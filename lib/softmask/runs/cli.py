@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         dice = one.record.frame()["dice"].mean()
         print(f"{one.spec.name}  Dice {dice:.4f} over {len(one.record.ids)} test images")
     if arguments.export:
-        from softmask.models import export
+        from softmask.apply import export
 
         model = export(max(runs, key=lambda run: max(run.record.curves["validation_dice"])), arguments.export)
         print(f"the model of {model.spec.name} is in {arguments.export}")
