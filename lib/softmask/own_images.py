@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from softmask.data.dicom_ct import is_dicom, read_header, read_hu
+from softmask.data.dicom import is_dicom, read_header, read_hu
 from softmask.data.image_files import LUNG_WINDOW, read_grey, window_hu
 from softmask.data.volume_files import LARGEST_VOLUME, image_io, is_volume_file, nrrd_header, read_turned
 from softmask.errors import ConfigError, DataError, brief

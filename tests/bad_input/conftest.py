@@ -18,11 +18,11 @@ from PIL import Image
 from softmask import own_images
 from softmask.config import ROOT, Config
 from softmask.data import annotations, deeplesion, finding_lungs, isbi2012, lidc, lidc_xml, promise12
-from softmask.data.dicom_ct import read_header, read_hu
+from softmask.data.ct import Grid, read_volume
+from softmask.data.dicom import read_header, read_hu
 from softmask.data.file_store import open_store
 from softmask.data.image_files import read_grey, read_grey_stack
-from softmask.data.lung_masks import lung_mask
-from softmask.data.volume import Grid, read_volume
+from softmask.data.masks import lung_mask
 from softmask.models import model
 from softmask.models.description import MODEL, WEIGHTS
 from softmask.report import tables, verdicts

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from softmask.data.dicom_seg import lesion_mask
-from softmask.data.volume import read_grid
+from softmask.data.ct import read_grid
+from softmask.data.masks import lesion_mask
 from softmask.errors import DataError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from softmask.data.volume import Grid
+from softmask.data.ct import Grid
 from softmask.errors import ConfigError, DataError, LabelError
 from softmask.own_labels.marks import Mark, doubts
 

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from softmask.config import whole_path
-from softmask.data.volume import Volume, read_volume
+from softmask.data.ct import Volume, read_volume
 from softmask.errors import DataError, SoftmaskError, brief
 from softmask.models import scans
 from softmask.models.model import Model, load

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from softmask.data.ct import Volume
 from softmask.data.image_files import window_hu
-from softmask.data.volume import Volume
-from softmask.data.volume_output import image_of, name_of, nifti
+from softmask.data.volume_files import image_of, name_of, nifti
 from softmask.errors import ConfigError
 from softmask.files import write_atomic
 from softmask.models.whole import shown

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from softmask.config import whole_path
 from softmask.data.sample import Problem
-from softmask.data.volume_output import name_of
+from softmask.data.volume_files import name_of
 from softmask.errors import ConfigError
 from softmask.own_images import Grey, stem_of
 from softmask.own_labels.items import MANIFEST, Item

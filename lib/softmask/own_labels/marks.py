@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from softmask.data.volume import Grid
+from softmask.data.ct import Grid
 from softmask.errors import ConfigError, DataError, LabelError
 from softmask.label.recist import validate
 from softmask.own_labels.settings import ORDERS, UNITS

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from softmask.data.volume import Grid
-from softmask.data.volume_output import image_of, nifti
+from softmask.data.ct import Grid
+from softmask.data.volume_files import image_of, nifti
 from softmask.errors import DataError
 from softmask.files import write_atomic
 from softmask.own_labels.items import PICTURES, VOLUMES, Item, picture_paths, volume_path

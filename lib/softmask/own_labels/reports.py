@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from softmask.data.dicom_ct import dcmread, named
+from softmask.data.dicom import dcmread, named
 from softmask.data.sample import Problem
 from softmask.errors import DataError, brief
 from softmask.own_labels.marks import Mark

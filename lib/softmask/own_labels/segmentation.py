@@ -13,7 +13,7 @@ import warnings
 
 import numpy as np
 
-from softmask.data.dicom_ct import dcmread, named
+from softmask.data.dicom import dcmread, named
 from softmask.errors import DataError, brief
 from softmask.machine import package_version
 from softmask.own_labels.items import Item

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from softmask.data.ct_series import Series, one_series
-from softmask.data.dicom_ct import is_dicom, read_header
-from softmask.data.volume import Grid, grid_of_file, grid_of_series
+from softmask.data.ct import Grid, Series, grid_of_file, grid_of_series, one_series
+from softmask.data.dicom import is_dicom, read_header
 from softmask.data.volume_files import is_volume_file
 from softmask.errors import DataError
 from softmask.own_images import Grey, OwnImage, ct_slice, find
@@ -57,7 +56,7 @@ def open_image(path: Path, grey: Grey) -> Source:
     """The image at ``path``.
 
     Raises:
-        DataError: as :func:`softmask.own_images.find` and :func:`softmask.data.volume.read_grid`, naming the file.
+        DataError: as :func:`softmask.own_images.find` and :func:`softmask.data.ct.read_grid`, naming the file.
     """
     if path.is_dir():
         series = one_series(path)

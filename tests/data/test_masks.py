@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from pydicom.uid import JPEGLosslessSV1
 from skimage.draw import polygon2mask
 
-from softmask.data.lung_masks import check_mask, lung_mask
-from softmask.data.lung_names import NoLung, is_lung
-from softmask.data.volume import read_grid, read_volume
+from softmask.data.ct import read_grid, read_volume
+from softmask.data.masks import NoLung, check_mask, is_lung, lung_mask
 from softmask.errors import DataError
 
 
