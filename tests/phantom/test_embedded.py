@@ -8,9 +8,9 @@ from scipy import ndimage
 
 from softmask.config import Config
 from softmask.data.axes import recist_axes
-from softmask.data.experiments import PAPER_SIZES, split_rows
 from softmask.data.image_files import window_hu
 from softmask.data.selection import LONG_AXES, four_reader_rows
+from softmask.data.splits import PAPER_SIZES, split_rows
 from softmask.errors import ConfigError
 from softmask.phantom import KINDS, open_embedded
 from softmask.phantom.lidc import EmbeddedLidc

@@ -19,7 +19,7 @@ from softmask.data.annotations import READERS, Nodule
 
 
 def fault_of(published: Sequence[np.ndarray], nodule: Nodule) -> str | None:
-    """What is wrong with a nodule's published masks, in words; None when they are the nodule's contours.
+    """Return in words the fault of a nodule's published masks; None when they are the nodule's contours.
 
     Compared is what lies inside the masks' common bounding box, for the crop's place in the frame is not published.
 

@@ -1,10 +1,10 @@
-"""The XML files in which LIDC published its readers' marks: one file per CT scan, four reading sessions each.
+"""XML files in which LIDC published its readers' marks: one file per CT scan, four reading sessions each.
 
-Only what LIDC calls nodules of 3 mm and more is read: marks with contours and the nine ratings. Smaller nodules and
-non-nodules are points. The contour lines name x (column) and y (row) of the first pixels outside the lesion.
+Only nodules of 3 mm and more are read: marks with contours and the nine ratings. Smaller nodules and non-nodules are
+points. Contours have x (column) and y (row) of the first pixels outside the lesion.
 
-A file from elsewhere is not trusted: a document type declaration, which is where entity bombs and references to other
-files live, is refused, and so is a file that is larger than any of LIDC.
+A document type declaration, the place of entity bombs and references to other files, is refused, and so is a file
+larger than any of LIDC.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _REMEDY = "get this file again, or remove it"
 
 @dataclass(frozen=True)
 class ScanReadings:
-    """What one XML file says.
+    """Content of one XML file.
 
     Attributes:
         series_uid: DICOM SeriesInstanceUID of the CT series that was read.
@@ -41,7 +41,7 @@ class ScanReadings:
 
 
 def read(path: str | Path) -> ScanReadings:
-    """Readings of one LIDC XML file.
+    """Read one LIDC XML file.
 
     Raises:
         DataError: naming the file, when it is missing, damaged, too large, declares a document type or entities, is not
@@ -65,14 +65,14 @@ def read(path: str | Path) -> ScanReadings:
 
 
 def _reading(mark: Element, characteristics: Element, number: int, path: Path) -> Reading:
-    what = f"{path}: nodule {(mark.findtext('noduleID') or '?').strip()!r}"
+    nodule = f"{path}: nodule {(mark.findtext('noduleID') or '?').strip()!r}"
     try:
         ratings = {name: int(_text(characteristics, name)) for name in RATINGS}
         contours = tuple(_contour(roi) for roi in mark.findall("roi"))
     except ValueError as error:
-        raise DataError(f"{what}: {error}; {_REMEDY}") from error
+        raise DataError(f"{nodule}: {error}; {_REMEDY}") from error
     if not contours:
-        raise DataError(f"{what}: has ratings and no contour; {_REMEDY}")
+        raise DataError(f"{nodule}: has ratings and no contour; {_REMEDY}")
     return Reading(number, ratings, contours)
 
 

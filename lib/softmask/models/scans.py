@@ -47,7 +47,7 @@ def compared(config: Config) -> dict[str, dict[str, np.ndarray]]:
         MissingData: where the slices are not there; says how to get them.
     """
     from softmask.data import open_dataset
-    from softmask.data.experiments import split_rows
+    from softmask.data.splits import split_rows
 
     dataset = open_dataset(REAL_SLICES, config)
     models = [model for model in map(load, names()) if model.sought == "lung"]

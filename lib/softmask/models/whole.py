@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from softmask.data.crops import Crop
+from softmask.data.splits import Crop
 from softmask.measure.lungs import enlarge
 from softmask.nets.base import SegmentationNet
 from softmask.runs import inputs

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from softmask.config import Config
-from softmask.data.experiments import PAPER_SIZES
+from softmask.data.splits import PAPER_SIZES
 from softmask.errors import ConfigError
 from softmask.runs import night, rehearsal
 from softmask.runs.execute import default_jobs, fit
