@@ -193,10 +193,7 @@ def test_other_code_looks_through_the_files_again(folder, monkeypatch):
 
 
 def test_problems_name_the_files_of_the_copy_at_hand(tmp_path):
-    content = files() | {
-        f"LIDC-IDRI-slices/{NODULE}/mask-1/slice-0.png": b"damaged",
-        "LIDC-IDRI-slices/stray.png": b"",
-    }
+    content = files() | {f"LIDC-IDRI-slices/{NODULE}/mask-1/slice-0.png": b"damaged", "LIDC-IDRI-slices/stray.png": b""}
     del content[f"LIDC-IDRI-slices/{NODULE}/mask-2/slice-1.png"]
     first = LidcSlices(write_zip(tmp_path / "one.zip", content))
     for path in sorted((tmp_path).glob("*.zip")):

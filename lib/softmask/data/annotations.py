@@ -275,12 +275,7 @@ def _nodules(
         groups = _grouped(readings.get(scan, []), lambda reading: numbers[reading.annotation_id])
         in_order = [groups[number] for number in sorted(groups)]
         nodules += _named(
-            in_order,
-            patient=patient,
-            scan_id=scan,
-            series_uid=series,
-            spacing_mm=spacing,
-            slice_thickness_mm=thickness,
+            in_order, patient=patient, scan_id=scan, series_uid=series, spacing_mm=spacing, slice_thickness_mm=thickness
         )
     last = {(nodule.patient, nodule.number): nodule.scan_id for nodule in nodules}  # scans come in ascending order
     return [

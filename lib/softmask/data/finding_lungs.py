@@ -106,13 +106,7 @@ class FindingLungs(Dataset):
         if stored.shape != readers.shape[1:]:
             raise DataError(f"{name}: an image of size {stored.shape} with a mask of size {readers.shape[1:]}; {AGAIN}")
         hu = nominal_hu(stored, name)
-        return self.sample(
-            i,
-            image=window_hu(hu),
-            readers=readers,
-            present=present,
-            hu=hu,
-        )
+        return self.sample(i, image=window_hu(hu), readers=readers, present=present, hu=hu)
 
     def read_masks(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         _, mask = self._pairs[i]

@@ -9,12 +9,13 @@ larger than any of LIDC.
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers import expat
+from xml.etree.ElementTree import Element
 
 import numpy as np
+from defusedxml import DefusedXmlException, ElementTree
 
 from softmask.data.annotations import RATINGS, Contour, Reading
 from softmask.errors import DataError
@@ -97,36 +98,20 @@ def _text(element: Element, name: str) -> str:
 
 
 def _parse(data: bytes, path: Path) -> Element:
-    builder = TreeBuilder()
-    depth = 0
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if depth > _MAX_DEPTH:
-            raise DataError(f"{path}: elements nested more than {_MAX_DEPTH} deep; refused. {_REMEDY.capitalize()}")
-        builder.start(tag.rpartition(" ")[2], {})
-
-    def end(tag: str) -> None:
-        nonlocal depth
-        depth -= 1
-        builder.end(tag.rpartition(" ")[2])
-
-    def refuse(*_: object) -> None:
+    """The root element; tags lose their namespace."""
+    root, depth = None, 0
+    try:
+        for event, element in ElementTree.iterparse(io.BytesIO(data), ("start", "end"), forbid_dtd=True):
+            depth += 1 if event == "start" else -1
+            if depth > _MAX_DEPTH:
+                raise DataError(f"{path}: elements nested more than {_MAX_DEPTH} deep; refused. {_REMEDY.capitalize()}")
+            if event == "start":
+                element.tag = element.tag.rpartition("}")[2]
+                root = element if depth == 1 else root
+    except DefusedXmlException as error:
         raise DataError(
             f"{path}: declares a document type or entities, which no LIDC file does; refused. {_REMEDY.capitalize()}"
-        )
-
-    parser = expat.ParserCreate(namespace_separator=" ")
-    parser.buffer_text = True
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
-    parser.ExternalEntityRefHandler = refuse
-    try:
-        parser.Parse(data, True)
-    except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two: an encoding that does not exist
+        ) from error
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the latter two: an unknown encoding
         raise DataError(f"{path}: damaged XML ({error}); {_REMEDY}") from error
-    return builder.close()
+    return root

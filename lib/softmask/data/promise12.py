@@ -82,8 +82,7 @@ class Promise12(Dataset):
                 self.add_problem(f"{self.name}/{name}", str(error))
         if not rows:
             raise self.none_usable(
-                self.folder,
-                "no usable case; expected CaseNN.mhd and .raw with CaseNN_segmentation.mhd and .raw",
+                self.folder, "no usable case; expected CaseNN.mhd and .raw with CaseNN_segmentation.mhd and .raw"
             )
         self.index = pd.DataFrame(rows, columns=["patient", "nodule", "slice", "n_readers", "area"])
         if self.index["patient"].str.startswith(TEST).any():
@@ -92,13 +91,7 @@ class Promise12(Dataset):
     def read(self, i: int) -> Sample:
         image, mask, spacing = self._case(self.index.patient.iloc[i])
         z = int(self.index.slice.iloc[i])
-        return self.sample(
-            i,
-            image=image[z],
-            readers=mask[z][None],
-            present=np.ones(1, bool),
-            spacing=spacing,
-        )
+        return self.sample(i, image=image[z], readers=mask[z][None], present=np.ones(1, bool), spacing=spacing)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -31,10 +31,7 @@ LARGEST_VOLUME = 1 << 29
 
 _LARGEST_FILE = 16 * LARGEST_VOLUME  # bytes; no type of voxel takes more than 16
 _CHUNK = 1 << 20
-_NIFTI = {
-    348: (("8h", 40), ("h", 72), ("3f", 80), ("f", 108)),
-    540: (("8q", 16), ("h", 14), ("3d", 112), ("q", 168)),
-}
+_NIFTI = {348: (("8h", 40), ("h", 72), ("3f", 80), ("f", 108)), 540: (("8q", 16), ("h", 14), ("3d", 112), ("q", 168))}
 """By the size of the header: format and place of dimensions, bits a voxel, spacing and start of the voxels."""
 _NRRD_HEADER = 1 << 16
 _NRRD_TYPES = ((8, ("long", "64", "double")), (2, ("short", "16")), (1, ("char", "8")), (4, ("int", "float")))

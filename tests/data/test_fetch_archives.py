@@ -207,11 +207,7 @@ ALTERED = TRAINING[:5000] + bytes([TRAINING[5000] ^ 1]) + TRAINING[5001:]
 @pytest.mark.parametrize(
     ("training", "test", "said"),
     [
-        (
-            ALTERED,
-            TEST,
-            r"training\.zip sent .* has SHA-256 [0-9a-f]{64} where [0-9a-f]{64} is expected.* removed",
-        ),
+        (ALTERED, TEST, r"training\.zip sent .* has SHA-256 [0-9a-f]{64} where [0-9a-f]{64} is expected.* removed"),
         (TRAINING + b"more", TEST, r"training\.zip has \d+ bytes where \d+ are expected; .* removed"),
         (TRAINING[:-9], TEST, r"training\.zip has \d+ bytes where \d+ are expected; .* removed"),
         (TRAINING, b"<html>Sign in</html>", r"test\.zip sent .* is no whole zip archive"),
