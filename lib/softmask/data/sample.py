@@ -81,16 +81,10 @@ class Sample:
         need(self.blank or not (self.present & ~marked).any(), "a reader marked as present has an empty mask")
         need(not (~self.present & marked).any(), "a reader marked as absent has a mask")
         need(bool(self.present.any()) or self.recist is not None, "no reader present and no RECIST mark")
-        for name in ("hu", "alpha"):
+        for name, kind in (("hu", "float32"), ("alpha", "float32"), ("nodules", "bool")):
             array = getattr(self, name)
-            need(
-                array is None or (array.shape == shape and array.dtype == np.float32),
-                f"{name} must be float32 of size {shape}",
-            )
-        need(
-            self.nodules is None or (self.nodules.shape == shape and self.nodules.dtype == bool),
-            f"nodules must be bool of size {shape}",
-        )
+            fits = array is None or (array.shape == shape and array.dtype == kind)
+            need(fits, f"{name} must be {kind} of size {shape}")
         need(self.hu is None or bool(np.isfinite(self.hu).all()), "hu has NaN or infinite pixels")
         need(self.alpha is None or bool(((self.alpha >= 0) & (self.alpha <= 1)).all()), "alpha must lie in [0, 1]")
         need(self.recist is None or self.recist.shape == (2, 2, 2), "recist must be (axis, end, row/column)")
