@@ -224,7 +224,7 @@ def test_contours_that_are_none(chest, scan, tmp_path):
         ({"NumberOfFrames": 3}, r"NumberOfFrames \(0028,0008\) = 3, but 8 are placed"),
         ({"NumberOfFrames": 10**9}, "more than is read"),
         ({"Rows": 12}, r"Rows \(0028,0010\) and columns are \(12, 32\)"),
-        ({"PerFrameFunctionalGroupsSequence": None}, "lacks what places its frames"),
+        ({"PerFrameFunctionalGroupsSequence": None}, "a frame's place is missing"),
         ({"Modality": "PT"}, r"Modality \(0008,0060\) = PT"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Data sets: one reader each, and one way to open them, real or embedded."""
+"""Data sets, real or embedded: a reader for each, and :func:`open_dataset`."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -17,10 +17,10 @@ __all__ = ["NAMES", "REAL_ONLY", "Dataset", "Problem", "Sample", "found", "open_
 
 
 def open_dataset(name: str, config: "Config") -> Dataset:
-    """The data set ``name`` of :data:`NAMES` or :data:`REAL_ONLY`, from the source that ``config.data`` asks for.
+    """Open the data set ``name`` of :data:`NAMES` or :data:`REAL_ONLY`, from the source that ``config.data`` asks for.
 
     ``embedded`` gives the simulated one, ``real`` the one under ``config.data_root``, ``auto`` the real one where it
-    is found, else the embedded one. ``Dataset.source`` and ``Dataset.origin`` say which it became.
+    is found, else the embedded one. ``Dataset.source`` and ``Dataset.origin`` say which.
 
     Raises:
         ConfigError: for a name that is not known.
@@ -46,7 +46,7 @@ def open_dataset(name: str, config: "Config") -> Dataset:
 
 
 def open_source(source: Source, path: "Path", name: str) -> Dataset:
-    """The reader of ``source`` on what lies at ``path``, called ``name`` (``lidc`` or ``lnsm``, where both fit)."""
+    """Open ``path`` with the reader of ``source``, as data set ``name`` (``lidc`` or ``lnsm``, where both fit)."""
     module, _, reader = source.reader.partition(":")
     dataset = getattr(import_module(f"softmask.data.{module}"), reader)(path, name)
     if name == "lnsm" and source.name != "deeplesion":

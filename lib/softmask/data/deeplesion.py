@@ -165,7 +165,7 @@ def parse_table(path: str | Path) -> tuple[pd.DataFrame, list[tuple[str, str]], 
         place = seen[entry["File_name"]] = seen.get(entry["File_name"], -1) + 1
         kind, noisy = entry["Coarse_lesion_type"].strip(), entry["Possibly_noisy"].strip()
         if not (re.fullmatch("-?[0-9]{1,9}", kind) and noisy in ("0", "1")):
-            bad.append((where, f"Coarse_lesion_type {kind!r} or Possibly_noisy {noisy!r} is not what it should be"))
+            bad.append((where, f"Coarse_lesion_type {kind!r} or Possibly_noisy {noisy!r} is not a type or a flag"))
             continue
         counts["unknown"] += int(kind) == -1
         counts["noisy"] += int(kind) == LUNG and noisy == "1"
@@ -187,7 +187,7 @@ def _entries(path: Path) -> Iterator[tuple[int, dict[str | None, str | None]]]:
         table = csv.DictReader(io.StringIO(read_text(path, remedy), newline=""), strict=True)
         missing = [column for column in COLUMNS if column not in (table.fieldnames or ())]
         if missing:
-            raise DataError(f"{path}: lacks the columns {', '.join(missing)}; {remedy}")
+            raise DataError(f"{path}: misses the columns {', '.join(missing)}; {remedy}")
         for entry in table:
             yield table.line_num, entry
     except csv.Error as error:
@@ -195,7 +195,7 @@ def _entries(path: Path) -> Iterator[tuple[int, dict[str | None, str | None]]]:
 
 
 def _lesion(entry: dict[str, str], place: int) -> dict[str, object]:
-    """One row of the index from one row of the table; ValueError says what of it is not usable."""
+    """One row of the index from one row of the table; ValueError for an unusable field."""
     stem, dot, ending = entry["File_name"].rpartition(".")
     parts = stem.split("_")
     if not dot or ending != "png" or len(parts) != 4 or not all(part.isascii() and part.isdigit() for part in parts):

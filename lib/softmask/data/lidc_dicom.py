@@ -141,7 +141,7 @@ class LidcDicom(Dataset):
     def _from_xml(self, stacks: dict[str, list[CtSlice]]) -> dict[str, list[Nodule]]:
         """Nodules of series that the database does not know, from XML files below the folder."""
         unknown = {series for series in stacks if not self._database.of_series(series)}
-        found: dict[str, list[Nodule]] = {}
+        nodules_of: dict[str, list[Nodule]] = {}
         used: dict[str, Path] = {}
         for path in sorted(self.folder.rglob("*.xml")) if unknown else []:
             try:
@@ -151,7 +151,7 @@ class LidcDicom(Dataset):
                 continue
             if scan.series_uid not in unknown:
                 continue
-            if scan.series_uid in found:
+            if scan.series_uid in nodules_of:
                 why = f"annotates series {scan.series_uid} as {used[scan.series_uid]} does; the latter is used"
                 self.add_problem(str(path), f"{path}: {why}; remove one of them")
                 continue
@@ -171,8 +171,8 @@ class LidcDicom(Dataset):
             if slices[0].patient in patients:  # several scans of one patient: their nodules need different names
                 tail = scan.series_uid.rpartition(".")[2][-8:]
                 nodules = [replace(nodule, name=f"{nodule.name}-series-{tail}") for nodule in nodules]
-            found[scan.series_uid] = nodules
-        return found
+            nodules_of[scan.series_uid] = nodules
+        return nodules_of
 
     def _matched(self, nodule: Nodule, slices: list[CtSlice]) -> list[tuple[float, CtSlice]]:
         """The nodule's slices that are there, with the position the contours name."""

@@ -304,7 +304,7 @@ def _seg_frames(path: Path, dataset, grid: Grid, choose: _Choose) -> list[tuple[
         shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
         placed = [_frame_place(item, shared) for item in dataset.PerFrameFunctionalGroupsSequence]
     except Exception as error:  # values are decoded only now, and damaged bytes raise nearly anything
-        raise DataError(f"{path}: damaged, or lacks what places its frames ({brief(error)}); get it again") from error
+        raise DataError(f"{path}: damaged, or a frame's place is missing ({brief(error)}); get it again") from error
     if modality != "SEG" or kind not in ("BINARY", "FRACTIONAL"):
         raise DataError(
             f"{path}: {named('Modality')} = {modality}, {named('SegmentationType')} = {kind}; a SEG of type BINARY or "

@@ -177,7 +177,7 @@ def read_header(path: str | Path) -> MetaHeader:
         raise DataError(f"{path}: the MetaImage header gives a field twice; get it again")
     absent = [key for key in ("NDims", "DimSize", "ElementType", "ElementDataFile") if key not in fields]
     if absent:
-        raise DataError(f"{path}: the MetaImage header lacks {', '.join(absent)}; {_REMEDY}")
+        raise DataError(f"{path}: {', '.join(absent)} missing in the MetaImage header; {_REMEDY}")
     sizes = fields["DimSize"].split()
     if fields["NDims"] != "3" or len(sizes) != 3 or not all(size.isascii() and size.isdigit() for size in sizes):
         raise DataError(

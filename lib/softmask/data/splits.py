@@ -76,7 +76,7 @@ TAKEN: Mapping[str, Taken] = {
 PARTS = ("train", "validation", "test")
 
 FOLDS = ("lidc-fold1", "lidc-fold2", "lidc-fold3", "lidc-fold4")
-"""DSNet's cross-validation on LIDC: each fold validates once, the others train, and the test part stays what it is."""
+"""DSNet's cross-validation on LIDC: each fold validates once, the others train, and the test part stays the same."""
 
 PAPER_SIZES: Mapping[str, Mapping[str, int]] = {
     "lidc": {"train": 387, "validation": 55, "test": 544},
@@ -164,7 +164,7 @@ def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, 
 def _test_cases_first(
     rows: np.ndarray, patients: np.ndarray, tested: np.ndarray, sizes: Mapping[str, int], seed: int
 ) -> dict[str, np.ndarray]:
-    """The test part from ``tested`` rows, and what it is still short of from the others, which train and validate."""
+    """The test part from ``tested`` rows, filled up from the others, which train and validate."""
     first = rows[tested][split_by_patient(patients[tested], {"test": sizes["test"]}, seed)["test"]]
     short = sizes["test"] - len(first)
     wanted = {**sizes, "test": short} if short else {part: size for part, size in sizes.items() if part != "test"}
