@@ -137,7 +137,7 @@ def damaged(path: Path, change) -> Path:
         (lambda d: (d / "a.png", (d / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n"))[0], "truncated"),
         (lambda d: dicom(d / "a.dcm", 0, 0, Modality="MR"), "another kind than CT"),
         (lambda d: dicom(d / "a.dcm", 0, 0, PixelData=b"\0\0"), "pixels cannot be read"),
-        (lambda d: dicom(d / "a.dcm", 0, 0, ImagePositionPatient=None), "lacks its place"),
+        (lambda d: dicom(d / "a.dcm", 0, 0, ImagePositionPatient=None), "its place is missing"),
         (lambda d: (d / "a.nii", (d / "a.nii").write_bytes(b"\0" * 400))[0], "not a readable volume"),
         (
             lambda d: nifti(d / "a.nii", np.zeros((2, 4, 4, 3), np.float32), vector=True),

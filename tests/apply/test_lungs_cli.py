@@ -13,7 +13,7 @@ from PIL import Image
 from softmask import cli
 from softmask.apply import load
 from softmask.apply import lungs as scans
-from softmask.data.volume_output import name_of
+from softmask.data.volume_files import name_of
 from softmask.nets import morph
 from softmask.pictures import OUTLINE
 

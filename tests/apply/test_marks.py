@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from softmask.apply.items import Mark, doubts
-from softmask.data.volume import Grid
+from softmask.data.volume_files import Grid
 from softmask.errors import ConfigError, DataError, LabelError
 
 ENDS = ((10, 12), (30, 12), (20, 4), (20, 18))  # rows, columns; the first axis is the longer one

@@ -10,9 +10,8 @@ import SimpleITK
 from highdicom._standard_utils import get_iod_module_map, get_module_attribute_map
 
 from softmask.data import annotations
-from softmask.data.dicom_seg import lesion_mask
-from softmask.data.planes import slice_at
-from softmask.data.volume import read_grid
+from softmask.data.ct import read_grid
+from softmask.data.masks import lesion_mask, slice_at
 
 SHARED, EACH = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 STEP = 0.5 / 255 + 1e-6  # values are rounded to 255ths

@@ -20,11 +20,12 @@ from softmask.apply.images import list_slices
 from softmask.apply.models import MODEL, WEIGHTS
 from softmask.config import ROOT, Config
 from softmask.data import annotations, deeplesion, finding_lungs, isbi2012, lidc, lidc_xml, promise12
-from softmask.data.dicom_ct import read_header, read_hu
+from softmask.data.ct import read_volume
+from softmask.data.dicom import read_header, read_hu
 from softmask.data.file_store import open_store
 from softmask.data.image_files import read_grey, read_grey_stack
-from softmask.data.lung_masks import lung_mask
-from softmask.data.volume import Grid, read_volume
+from softmask.data.masks import lung_mask
+from softmask.data.volume_files import Grid
 from softmask.report import tables, verdicts
 from softmask.runs.record import Record
 from softmask.workbook import notebook, state

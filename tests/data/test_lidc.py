@@ -192,11 +192,8 @@ def test_other_code_looks_through_the_files_again(folder, monkeypatch):
     assert LidcSlices(folder).index.patient.tolist() == ["LIDC-IDRI-0069"]
 
 
-def test_cached_problems_name_the_files_of_the_copy_at_hand(tmp_path):
-    content = files() | {
-        f"LIDC-IDRI-slices/{NODULE}/mask-1/slice-0.png": b"damaged",
-        "LIDC-IDRI-slices/stray.png": b"",
-    }
+def test_problems_name_the_files_of_the_copy_at_hand(tmp_path):
+    content = files() | {f"LIDC-IDRI-slices/{NODULE}/mask-1/slice-0.png": b"damaged", "LIDC-IDRI-slices/stray.png": b""}
     del content[f"LIDC-IDRI-slices/{NODULE}/mask-2/slice-1.png"]
     first = LidcSlices(write_zip(tmp_path / "one.zip", content))
     for path in sorted((tmp_path).glob("*.zip")):
@@ -205,7 +202,6 @@ def test_cached_problems_name_the_files_of_the_copy_at_hand(tmp_path):
     assert len(first.problems) == 3
     assert first.problems[0].where == str(tmp_path / "one.zip")
     for one, other in zip(first.problems, second.problems, strict=True):
-        assert "<file>" not in one.why
         assert other.where == one.where.replace("one.zip", "two.zip")
         assert other.why == one.why.replace("one.zip", "two.zip")
     assert f"{tmp_path / 'two.zip'}:LIDC-IDRI-slices/{NODULE}/mask-1/slice-0.png: " in second.problems[1].why

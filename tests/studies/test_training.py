@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from softmask.config import PROFILES, Config
-from softmask.data.crops import SECTION_FOLDS
+from softmask.data.splits import SECTION_FOLDS
 from softmask.data.words import IN_PLACE
 from softmask.errors import DataError, MissingData
 from softmask.measure.calibration import calibration

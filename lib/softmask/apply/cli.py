@@ -9,7 +9,7 @@ from pathlib import Path
 from softmask.apply.images import Grey, stem_of
 from softmask.apply.items import COLUMNS_HELP, ORDERS, UNITS, Item, Mark, read_list, read_report
 from softmask.data.sample import Problem
-from softmask.data.volume_output import name_of
+from softmask.data.volume_files import name_of
 from softmask.errors import ConfigError
 from softmask.files import whole_path
 

@@ -37,11 +37,11 @@ from softmask.files import write_atomic
 from softmask.measure.lungs import dice3d
 from softmask.runs import inputs, prepared
 from softmask.runs.execute import Run
-from softmask.runs.measured import measured
+from softmask.runs.kinds import measured
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.record import Record, significant
 from softmask.runs.spec import RunSpec
-from softmask.train.engine import predict
+from softmask.train.segmentation import predict
 
 _LIDC = "LIDC-IDRI (The Cancer Imaging Archive), CC BY 3.0: name it where you publish with this model"
 _LICENCES = {
@@ -154,7 +154,7 @@ def to_weights(network: nn.Module, sr: nn.Module | None) -> bytes:
 
 
 def measure(model: Model, test: Part) -> dict[str, Any]:
-    """Return what a record holds of a test part (:func:`softmask.runs.measured.measured`), for this model's weights,
+    """Return what a record holds of a test part (:func:`softmask.runs.kinds.measured`), for this model's weights,
     through the code that runs are measured with."""
     needs = [_Upscaler(model.spec.sr, model.sr, model.description.sha256)] if model.sr is not None else []
     images = inputs.channels(model.spec, test.images, needs)

@@ -14,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from softmask.data.ct_series import Series, one_series
-from softmask.data.dicom_ct import is_dicom, read_header, read_hu
+from softmask.data.ct import Series, grid_of_file, grid_of_series, one_series
+from softmask.data.dicom import is_dicom, read_header, read_hu
 from softmask.data.image_files import LUNG_WINDOW, read_grey, window_hu
-from softmask.data.volume import Grid, grid_of_file, grid_of_series
-from softmask.data.volume_files import LARGEST_VOLUME, image_io, is_volume_file, nrrd_header, read_turned
+from softmask.data.volume_files import LARGEST_VOLUME, Grid, image_io, is_volume_file, nrrd_header, read_turned
 from softmask.errors import ConfigError, DataError, brief
 from softmask.files import size_of
 
@@ -161,7 +160,7 @@ def open_image(path: Path, grey: Grey) -> SourceImage:
     """Return the image at ``path``.
 
     Raises:
-        DataError: as :func:`list_slices` and :func:`softmask.data.volume.read_grid`, naming the file.
+        DataError: as :func:`list_slices` and :func:`softmask.data.ct.read_grid`, naming the file.
     """
     if path.is_dir():
         series = one_series(path)
@@ -206,7 +205,7 @@ def _ct_slice(path: Path, grey: Grey) -> Slice:
 def _slices_of_folder(folder: Path, grey: Grey) -> list[Slice]:
     """Return the slices of the DICOM files in ``folder``, from the feet up.
 
-    They need not be one whole series, as in :mod:`softmask.data.ct_series`: each is segmented by itself. Those without
+    They need not be one whole series, as in :mod:`softmask.data.ct`: each is segmented by itself. Those without
     a position come last, and are refused when they are read.
     """
     files = sorted(path for path in folder.iterdir() if path.is_file() and is_dicom(path))

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from softmask.apply.images import stem_of
-from softmask.data.dicom_ct import dcmread, named
+from softmask.data.dicom import dcmread, named
 from softmask.data.sample import Problem
-from softmask.data.volume import Grid
+from softmask.data.volume_files import Grid
 from softmask.errors import ConfigError, DataError, LabelError, brief
 from softmask.files import read_text
 

@@ -19,9 +19,9 @@ from softmask.apply.models import Model, answer, enlarged, load, names, shown
 from softmask.apply.outputs import check_outputs, writing
 from softmask.apply.segment import REMEDY, for_each, segmenting
 from softmask.config import Config
+from softmask.data.ct import read_volume
 from softmask.data.image_files import window_hu
-from softmask.data.volume import read_volume
-from softmask.data.volume_output import image_of, name_of, nifti
+from softmask.data.volume_files import image_of, name_of, nifti
 from softmask.errors import ConfigError
 from softmask.files import whole_path, write_atomic
 from softmask.measure import segmentation
@@ -84,7 +84,7 @@ def compare_methods(config: Config) -> dict[str, dict[str, np.ndarray]]:
         MissingData: where the slices are missing; says how to get them.
     """
     from softmask.data import open_dataset
-    from softmask.data.experiments import split_rows
+    from softmask.data.splits import split_rows
 
     dataset = open_dataset(REAL_SLICES, config)
     methods: dict[str, Callable[[np.ndarray], np.ndarray]] = {MORPH: morph.lungs}

@@ -18,7 +18,7 @@ from safetensors.torch import load as unpack
 from torch import nn
 from torch.nn import functional as F
 
-from softmask.data.crops import Crop
+from softmask.data.splits import Crop
 from softmask.errors import ConfigError, DataError, brief
 from softmask.files import read_bytes, read_json
 from softmask.measure import lungs as lung_measures
@@ -28,7 +28,7 @@ from softmask.nets.tiles import enlarge
 from softmask.runs import inputs
 from softmask.runs.plain import from_plain, to_plain
 from softmask.runs.spec import RunSpec
-from softmask.train.engine import predict
+from softmask.train.segmentation import predict
 
 FORMAT = 1
 WEIGHTS, MODEL, CARD = "weights.safetensors", "model.json", "README.md"

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from softmask.apply.images import SourceImage
-from softmask.data.dicom_ct import dcmread, named
-from softmask.data.volume import Grid
-from softmask.data.volume_output import image_of, nifti
+from softmask.data.dicom import dcmread, named
+from softmask.data.volume_files import Grid, image_of, nifti
 from softmask.errors import ConfigError, DataError, brief
 from softmask.files import write_atomic
 from softmask.label import SoftMask

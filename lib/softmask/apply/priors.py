@@ -9,11 +9,9 @@ import numpy as np
 
 from softmask.apply.images import SourceImage
 from softmask.apply.items import Item
-from softmask.data.dicom_ct import is_dicom, named
-from softmask.data.dicom_seg import lesion_mask
+from softmask.data.dicom import is_dicom, modality_of, named
 from softmask.data.image_files import read_grey
-from softmask.data.label_volumes import label_volume_mask
-from softmask.data.lung_masks import modality_of
+from softmask.data.masks import label_volume_mask, lesion_mask
 from softmask.data.volume_files import is_volume_file
 from softmask.errors import DataError
 from softmask.label.common import checked_mask

@@ -1,4 +1,4 @@
-"""Data sets: one reader each, and one way to open them, real or embedded."""
+"""Data sets, real or embedded: a reader for each, and :func:`open_dataset`."""
 
 import os
 from dataclasses import replace
@@ -39,7 +39,7 @@ def open_dataset(name: str, config: Config) -> Dataset:
     """The data set ``name`` of :data:`NAMES` or :data:`REAL_ONLY`, from the source that ``config.data`` asks for.
 
     ``embedded`` gives the simulated one, ``real`` the one under ``config.data_root``, ``auto`` the real one where it
-    is found, else the embedded one. ``Dataset.source`` and ``Dataset.origin`` say which it became.
+    is found, else the embedded one. ``Dataset.source`` and ``Dataset.origin`` say which.
 
     Raises:
         ConfigError: for a name that is not known.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from softmask.config import Config
 from softmask.data import configure
-from softmask.data.experiments import PAPER_SIZES
+from softmask.data.splits import PAPER_SIZES
 from softmask.errors import ConfigError
 from softmask.machine import clock
 from softmask.runs import night, rehearsal

@@ -11,8 +11,7 @@ import pandas as pd
 
 from softmask import papers
 from softmask.config import Config
-from softmask.data.crops import SECTION_FOLDS
-from softmask.data.experiments import dataset_name
+from softmask.data.splits import SECTION_FOLDS, dataset_name
 from softmask.data.words import data_kind, data_words
 from softmask.errors import DataError, MissingData
 from softmask.files import sha256_of

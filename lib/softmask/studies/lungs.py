@@ -19,7 +19,7 @@ import torch
 from softmask import papers
 from softmask.config import BASE_SEED, Config
 from softmask.data import found
-from softmask.data.scans import SCANS
+from softmask.data.splits import SCANS
 from softmask.data.words import data_kind
 from softmask.measure.differences import Scores, median_scores
 from softmask.measure.lungs import dice3d

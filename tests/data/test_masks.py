@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from pydicom.uid import JPEGLosslessSV1
 from skimage.draw import polygon2mask
 
-from softmask.data.lung_masks import check_mask, lung_mask
-from softmask.data.lung_names import NoLung, is_lung
-from softmask.data.volume import read_grid, read_volume
+from softmask.data.ct import read_grid, read_volume
+from softmask.data.masks import NoLung, check_mask, is_lung, lesion_mask, lung_mask
 from softmask.errors import DataError
 
 
@@ -87,8 +86,7 @@ def test_the_grid_alone_is_enough(chest, scan, truth, tmp_path):
 
 
 @given(
-    st.lists(st.tuples(st.floats(0.1, 23), st.floats(0.1, 31)), min_size=3, max_size=8, unique=True),
-    st.integers(0, 5),
+    st.lists(st.tuples(st.floats(0.1, 23), st.floats(0.1, 31)), min_size=3, max_size=8, unique=True), st.integers(0, 5)
 )
 @settings(max_examples=20)
 def test_any_outline_is_filled_as_scikit_image_does(chest, scan, tmp_path_factory, points, place):
@@ -226,7 +224,7 @@ def test_contours_that_are_none(chest, scan, tmp_path):
         ({"NumberOfFrames": 3}, r"NumberOfFrames \(0028,0008\) = 3, but 8 are placed"),
         ({"NumberOfFrames": 10**9}, "more than is read"),
         ({"Rows": 12}, r"Rows \(0028,0010\) and columns are \(12, 32\)"),
-        ({"PerFrameFunctionalGroupsSequence": None}, "lacks what places its frames"),
+        ({"PerFrameFunctionalGroupsSequence": None}, "a frame's place is missing"),
         ({"Modality": "PT"}, r"Modality \(0008,0060\) = PT"),
     ],
 )
@@ -290,3 +288,33 @@ def test_the_real_masks(real_data):
     assert whole.sum() == 65624
     with pytest.raises(DataError, match="names no lung"):
         check_mask(read_grid(folder), real_data / "lidc-dicom-seg" / "nodule_LIDC-IDRI-0001.dcm")
+
+
+# ---- one lesion: any name, the only segment ----
+
+
+@pytest.fixture
+def nodule(chest) -> np.ndarray:
+    mask = np.zeros(chest.shape, bool)
+    mask[1, 5:9, 6:12] = mask[4, 6:8, 7:11] = True  # slices between need not be marked
+    return mask
+
+
+@pytest.mark.parametrize("fractional", [False, True])
+def test_the_only_segment_is_taken(chest, scan, nodule, tmp_path, fractional):
+    values = np.where(nodule, 0.6, 0.3) * nodule.any(axis=(1, 2), keepdims=True) if fractional else nodule
+    path = chest.write_seg(tmp_path / "seg.dcm", {"Nodule 1": values}, fractional=fractional)
+    np.testing.assert_array_equal(lesion_mask(path, scan), nodule)
+
+
+def test_several_segments_and_a_scan_that_is_another_are_named(chest, scan, nodule, tmp_path):
+    for options, message in (
+        ({"masks": {"a": nodule, "b": nodule}}, r"2 segments by SegmentLabel \(0062,0005\) \(a, b\)"),
+        ({"masks": {"a": nodule}, "FrameOfReferenceUID": "1.2.3"}, "FrameOfReferenceUID"),
+        ({"masks": {"a": nodule}, "origin": (0.0, 0.0, 100.0)}, "ImagePositionPatient"),
+        ({"masks": {"a": nodule}, "origin": (*chest.origin[:2], 900.0)}, "nothing of it lies on a slice"),
+    ):
+        path = chest.write_seg(tmp_path / "seg.dcm", options.pop("masks"), **options)
+        with pytest.raises(DataError, match=message) as caught:
+            lesion_mask(path, scan)
+        assert str(path) in str(caught.value)

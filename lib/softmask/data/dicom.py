@@ -1,4 +1,4 @@
-"""One CT slice in a DICOM file: its header, checked, and its Hounsfield units. pydicom is imported where it is used."""
+"""DICOM files: a bounded pydicom, and one CT slice, its checked header and its Hounsfield units."""
 
 from __future__ import annotations
 
@@ -13,69 +13,60 @@ from softmask.errors import DataError, brief
 from softmask.files import AGAIN, size_of
 
 AIR = -1024.0
-"""Hounsfield units of air: what scanners store below it (-2000 outside the scanned circle) is no tissue."""
+"""Hounsfield units of air. Scanners store less (-2000) outside the scanned circle, which is no tissue."""
 
 LARGEST = 2048 * 2048
-"""Most pixels that a CT slice is believed to have."""
+"""Most pixels of a CT slice."""
 
 AXIAL = (1, 0, 0, 0, 1, 0)
 """ImageOrientationPatient of a slice whose columns go to the patient's left and whose rows go to the back."""
 
 LARGEST_FILE = 1 << 30
-"""Bytes of the largest file that is read; those of the largest fractional segmentation are half of it."""
+"""Bytes of the largest file that is read, twice those of the largest fractional segmentation."""
 
 MOST_READS = 1_000_000
-"""Pieces of a file that are read: a structure set of ten thousand contours has a tenth of them, and a file that goes on
-and on with empty elements ends here."""
+"""Most reads from one file, ten times those of a structure set of ten thousand contours: endless empty elements end."""
 
 _MARK_AT, _MARK = 128, b"DICM"
 _TAGS = [
-    "Modality",
-    "SeriesInstanceUID",
-    "PatientID",
-    "FrameOfReferenceUID",
-    "GantryDetectorTilt",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "SliceThickness",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "PhotometricInterpretation",
-    "SOPInstanceUID",
+    *("Modality", "SeriesInstanceUID", "SOPInstanceUID", "PatientID", "FrameOfReferenceUID", "GantryDetectorTilt"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
+    *("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation"),
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CtSlice:
-    """Header of one CT slice: position in mm, pixel size (row, column) in mm, size in pixels.
+    """Header of one CT slice.
 
     Attributes:
-        corner_mm: (x, y) of the first pixel's centre, the patient's left and back counting up.
+        z_mm: position of the slice; ``corner_mm`` is (x, y) of the first pixel's centre, left and back counting up.
+        spacing_mm: (row, column) size of a pixel.
+        shape: (rows, columns).
+        uid: SOPInstanceUID.
         frame_of_reference: FrameOfReferenceUID; empty where the file names none.
         tilt: of the gantry, in degrees.
-        pixel_bytes: that the pixels take, or 0 where they are compressed.
-        syntax: the transfer syntax' UID.
+        pixel_bytes: bytes of the pixels, 0 where they are compressed.
+        syntax: UID of the transfer syntax.
     """
 
     path: Path
     series_uid: str
     patient: str
     z_mm: float
+    corner_mm: tuple[float, float]
     spacing_mm: tuple[float, float]
     thickness_mm: float
     shape: tuple[int, int]
     uid: str
-    corner_mm: tuple[float, float] = (0.0, 0.0)
-    frame_of_reference: str = ""
-    tilt: float = 0.0
-    pixel_bytes: int = 0
-    syntax: str = ""
+    frame_of_reference: str
+    tilt: float
+    pixel_bytes: int
+    syntax: str
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the file begins as DICOM files do. Raises DataError where it cannot be opened, or is no plain file."""
+    """Return whether the file has DICOM's mark. Raises DataError where it cannot be opened, or is no plain file."""
     size_of(path)
     try:
         with path.open("rb") as file:
@@ -85,47 +76,65 @@ def is_dicom(path: Path) -> bool:
 
 
 def named(keyword: str) -> str:
-    """A tag as messages name it: ``PixelSpacing (0028,0030)``."""
+    """Return a tag as messages name it: ``PixelSpacing (0028,0030)``."""
     from pydicom.datadict import tag_for_keyword
 
     tag = tag_for_keyword(keyword)
     return f"{keyword} ({tag >> 16:04x},{tag & 0xFFFF:04x})"
 
 
+def modality_of(path: Path) -> str:
+    """Return the Modality that a DICOM file names, such as ``SEG``. Raises DataError for a damaged file."""
+    header = dcmread(path, stop_before_pixels=True, specific_tags=["Modality"])
+    try:
+        return str(header.get("Modality"))
+    except Exception as error:  # values are decoded only now, and damaged bytes raise nearly anything
+        raise DataError(f"{path}: {named('Modality')} cannot be read ({brief(error)}); {AGAIN}") from error
+
+
 def read_header(path: Path) -> CtSlice | None:
-    """Where one CT slice lies; None for DICOM of another modality.
+    """Return the checked header of a CT slice; None for DICOM of another modality.
 
     Raises:
-        DataError: naming the file, when it is no readable DICOM, lacks what places it, or is not an axial slice.
+        DataError: naming the file, when it is no readable DICOM, has no position, or is not an axial slice.
     """
     header = dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
     try:
         modality = header.get("Modality")
-        if modality in (None, "", "C"):  # or what is left of it where the file breaks off
+        if modality in (None, "", "C"):  # or the part of it before the file breaks off
             raise ValueError("it names no modality")
         if modality != "CT":
             return None
         position = [float(value) for value in header.ImagePositionPatient]
         spacing = [float(value) for value in header.PixelSpacing]
         orientation = [float(value) for value in header.get("ImageOrientationPatient") or AXIAL]
-        thickness = float(header.get("SliceThickness") or 0)
         tilt = float(header.get("GantryDetectorTilt") or 0)
-        shape = (int(header.Rows), int(header.Columns))
-        series, uid = str(header.SeriesInstanceUID), str(header.SOPInstanceUID)
-        patient = str(header.get("PatientID") or "unnamed")
-        frame = str(header.get("FrameOfReferenceUID") or "")
-        bits = int(header.get("BitsAllocated") or 16)
         photometric = str(header.get("PhotometricInterpretation") or "MONOCHROME2")
         syntax = header.file_meta.get("TransferSyntaxUID")
         compressed = syntax is not None and syntax.is_compressed
-    except Exception as error:  # values are decoded only now, and on damaged bytes that raises nearly anything
+        ct = CtSlice(
+            path=path,
+            series_uid=str(header.SeriesInstanceUID),
+            patient=str(header.get("PatientID") or "unnamed"),
+            z_mm=position[-1],
+            spacing_mm=(spacing[0], spacing[-1]),
+            thickness_mm=float(header.get("SliceThickness") or 0) or 1.0,
+            shape=(int(header.Rows), int(header.Columns)),
+            uid=str(header.SOPInstanceUID),
+            corner_mm=(position[0], position[1]),
+            frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
+            tilt=tilt if np.isfinite(tilt) else 0.0,
+            pixel_bytes=0 if compressed else header.Rows * header.Columns * int(header.get("BitsAllocated") or 16) // 8,
+            syntax=str(syntax or ""),
+        )
+    except Exception as error:  # as above
         raise DataError(
-            f"{path}: damaged, or lacks its place (position, spacing, size, series); {brief(error)}; {AGAIN}"
+            f"{path}: damaged, or its place is missing (position, spacing, size, series); {brief(error)}; {AGAIN}"
         ) from error
     if len(position) != 3 or len(spacing) != 2 or not np.isfinite([*position, *spacing]).all() or min(spacing) <= 0:
         raise DataError(f"{path}: position {position} or pixel spacing {spacing} cannot be right; {AGAIN}")
-    if not 0 < shape[0] * shape[1] <= LARGEST:
-        raise DataError(f"{path}: declares {shape[0]} x {shape[1]} pixels, no size of a CT slice; {AGAIN}")
+    if not 0 < ct.shape[0] * ct.shape[1] <= LARGEST:
+        raise DataError(f"{path}: declares {ct.shape[0]} x {ct.shape[1]} pixels, no size of a CT slice; {AGAIN}")
     if len(orientation) != 6 or not np.allclose(orientation, AXIAL, atol=1e-3):
         raise DataError(
             f"{path}: not an axial slice ({named('ImageOrientationPatient')} = {orientation}: gantry tilt, or a "
@@ -136,29 +145,15 @@ def read_header(path: Path) -> CtSlice | None:
             f"{path}: {named('PhotometricInterpretation')} = MONOCHROME1 shows high values dark, which CT does not; "
             "export the series again as MONOCHROME2"
         )
-    return CtSlice(
-        path,
-        series,
-        patient,
-        position[2],
-        (spacing[0], spacing[1]),
-        thickness or 1.0,
-        shape,
-        uid,
-        (position[0], position[1]),
-        frame,
-        tilt if np.isfinite(tilt) else 0.0,
-        0 if compressed else shape[0] * shape[1] * bits // 8,
-        str(syntax or ""),
-    )
+    return ct
 
 
 def read_hu(path: Path) -> np.ndarray:
-    """(H, W) float32 Hounsfield units of one CT slice, at least :data:`AIR`.
+    """Return the (H, W) float32 Hounsfield units of one CT slice, at least :data:`AIR`.
 
     Raises:
-        DataError: naming the file, when it is truncated, compressed in a way that cannot be read, not 2D, of a size
-            that no CT slice has, or without the scale that makes Hounsfield units of what is stored.
+        DataError: naming the file, when it is truncated, compressed with no decoder here, not 2D, of a size that no CT
+            slice has, or without the scale of Hounsfield units.
     """
     dataset = dcmread(path)
     check_decoder(path, str(dataset.file_meta.get("TransferSyntaxUID", "")))
@@ -178,7 +173,7 @@ def read_hu(path: Path) -> np.ndarray:
 
 
 def check_decoder(path: Path, syntax: str) -> None:
-    """Raises DataError, naming file and tag, where the pixels are compressed in a way that nothing here undoes."""
+    """Raise DataError, naming file and tag, where there is no decoder for the pixels."""
     from pydicom.pixels import get_decoder
     from pydicom.uid import UID
 
@@ -195,7 +190,7 @@ def check_decoder(path: Path, syntax: str) -> None:
 
 
 class _Bounded(io.BufferedReader):
-    """A file of which no more is asked for than it holds, whatever lengths it declares, and which comes to an end."""
+    """File of which no more is read than it holds, whatever lengths it declares."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(io.FileIO(path))
@@ -209,7 +204,7 @@ class _Bounded(io.BufferedReader):
 
 
 def dcmread(path: Path, **options):
-    """``pydicom.dcmread``, whose every failure is a DataError that names the file."""
+    """Return what ``pydicom.dcmread`` reads. Raises DataError, naming the file, for every failure of it."""
     import pydicom
     from pydicom.filereader import read_dataset, read_preamble
 

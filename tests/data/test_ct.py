@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1
 
-from softmask.data.volume import Volume, list_series, read_grid, read_volume
+from softmask.data.ct import Volume, list_series, read_grid, read_volume
 from softmask.errors import DataError
 
 
@@ -94,7 +94,7 @@ def test_every_second_slice_is_a_volume_too(chest, tmp_path):
         ({"Rows": 23}, r"Rows \(0028,0010\) is \(23, 32\)"),
         ({"Rows": 60000, "Columns": 60000}, "60000 x 60000 pixels, no size of a CT slice"),
         ({"RescaleSlope": None}, "the pixels cannot be read"),
-        ({"ImagePositionPatient": None}, "lacks its place"),
+        ({"ImagePositionPatient": None}, "its place is missing"),
     ],
 )
 def test_a_slice_that_does_not_fit_is_named_with_its_tag(chest, tmp_path, changes, message):
@@ -135,7 +135,7 @@ def test_a_truncated_file_is_never_passed_over(chest, tmp_path_factory, ending, 
 
 
 def test_more_voxels_than_are_read(chest, tmp_path, monkeypatch):
-    monkeypatch.setattr("softmask.data.ct_series.LARGEST_VOLUME", 1000)
+    monkeypatch.setattr("softmask.data.ct.LARGEST_VOLUME", 1000)
     monkeypatch.setattr("softmask.data.volume_files.LARGEST_VOLUME", 1000)
     with pytest.raises(DataError, match="6 x 24 x 32 voxels are more than is read"):
         read_volume(chest.write_series(tmp_path / "scan"))

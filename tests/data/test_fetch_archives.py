@@ -20,7 +20,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from softmask.data import download
+from softmask.data import fetch as download
 from softmask.data.fetch import fetch
 from softmask.data.sources import SOURCES, ZipArchive
 from softmask.errors import DataError
@@ -207,12 +207,12 @@ ALTERED = TRAINING[:5000] + bytes([TRAINING[5000] ^ 1]) + TRAINING[5001:]
 @pytest.mark.parametrize(
     ("training", "test", "said"),
     [
-        (ALTERED, TEST, r"training\.zip sent has SHA-256 [0-9a-f]{64} where [0-9a-f]{64} is expected; it was removed"),
+        (ALTERED, TEST, r"training\.zip sent .* has SHA-256 [0-9a-f]{64} where [0-9a-f]{64} is expected.* removed"),
         (TRAINING + b"more", TEST, r"training\.zip has \d+ bytes where \d+ are expected; .* removed"),
         (TRAINING[:-9], TEST, r"training\.zip has \d+ bytes where \d+ are expected; .* removed"),
-        (TRAINING, b"<html>Sign in</html>", r"test\.zip sent is no whole zip archive"),
-        (TRAINING, zipped({"a": NOISE}).replace(NOISE[:9], bytes(9)), r"test\.zip sent is damaged at a"),
-        (TRAINING, zipped({"../escaped": b"x"}), r"test\.zip sent has a member '\.\./escaped', which leads out"),
+        (TRAINING, b"<html>Sign in</html>", r"test\.zip sent .* is no whole zip archive"),
+        (TRAINING, zipped({"a": NOISE}).replace(NOISE[:9], bytes(9)), r"test\.zip sent .* is damaged at a"),
+        (TRAINING, zipped({"../escaped": b"x"}), r"test\.zip sent .* has a member '\.\./escaped', which leads out"),
         (TRAINING, zipped({"/tmp/escaped": b"x"}), "which leads out"),
         (TRAINING, zipped({"a/../../escaped": b"x"}), "which leads out"),
         (TRAINING, zipped({"a\\..\\escaped": b"x"}), "which leads out"),

@@ -10,11 +10,19 @@ import pytest
 
 from softmask.config import BASE_SEED
 from softmask.data import NAMES, REAL_ONLY, selection
-from softmask.data.crops import CROPS, SECTION_FOLDS
-from softmask.data.experiments import FOLDS, PAPER_SIZES, PARTS, dataset_name, experiment_rows, split_rows
 from softmask.data.sample import Dataset
-from softmask.data.scans import SCANS
-from softmask.data.splits import split_by_patient
+from softmask.data.splits import (
+    CROPS,
+    FOLDS,
+    PAPER_SIZES,
+    PARTS,
+    SCANS,
+    SECTION_FOLDS,
+    dataset_name,
+    experiment_rows,
+    split_by_patient,
+    split_rows,
+)
 from softmask.errors import DataError
 
 
