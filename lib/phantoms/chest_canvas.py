@@ -69,12 +69,13 @@ class Person:
         self.blood = rng.uniform(110, 290) if contrast else rng.uniform(36, 48)
         self.organ = rng.uniform(85, 125) if contrast else rng.uniform(45, 65)  # liver and spleen
         self.bone = rng.uniform(-60, 140)  # cortex above the usual
-        self.lung, self.gravity = rng.normal(-885, 24), rng.uniform(0.1, 0.6)  # and its rise per mm to the back
+        self.lung = rng.normal(-885, 24)
+        self.gravity = rng.uniform(0.1, 0.6)  # rise of the lung's HU per mm to the back
         self.emphysema = rng.uniform(0.15, 0.6) if happens(habits.emphysema) else 0.0  # destroyed share
         self.dependent = rng.uniform(4, 16) if happens(habits.dependent) else 0.0  # dense band at the back
         self.scar = rng.uniform(0.4, 1.0) if happens(habits.scar) else 0.0  # strength of scars at the apex
-        # whether the stomach holds gas, and the level of its surface, a share of the stomach's half height
-        self.gas, self.meal = happens(0.8), rng.uniform(-0.6, 0.3)
+        self.gas = happens(0.8)  # whether the stomach holds gas
+        self.meal = rng.uniform(-0.6, 0.3)  # level of what else it holds, a share of the stomach's half height
         self.motion = rng.gamma(1.5, 1.2)  # how far diaphragm and heart moved during a rotation
         self.table = int(rng.integers(5))  # kind (paint_table); couches differ most among themselves
         self.make = tuple(rng.uniform(size=6).tolist())  # tells makes of it apart
@@ -204,10 +205,11 @@ class Field:
         count = int(np.ceil((high_mm - low_mm) / cell_mm)) + 2
         return cls(rng.standard_normal((count, size, size), dtype=np.float32), cell_mm, low_mm)
 
-    def at(self, z_mm: float, size: int = FRAME // COARSE) -> np.ndarray:
-        """Return the (size, size) float32 values in the slice at ``z_mm``."""
+    def at(self, z_mm: float) -> np.ndarray:
+        """Return the (256, 256) float32 values in the slice at ``z_mm``."""
         place = float(np.clip((z_mm - self.lowest_mm) / self.cell_mm, 0, len(self.layers) - 1.001))
         layer, part = int(place), place - int(place)
         turn = np.float32(part * np.pi / 2)
         flat = np.cos(turn) * self.layers[layer] + np.sin(turn) * self.layers[layer + 1]
+        size = FRAME // COARSE
         return cv2.resize(flat, (size, size), interpolation=cv2.INTER_CUBIC) / np.float32(0.8571)

@@ -77,14 +77,17 @@ class Build:
         # half axes of the inside of the rib cage
         self.width_mm = float(np.clip(rng.normal(0.318, 0.03) * FRAME * spacing_mm, 104, 168))
         right = rng.uniform(0.66, 0.76)
-        self.row, self.column = 255.5 + rng.normal(4, 16), 255.5 + rng.normal(0, 10)  # the body's middle
+        # the body's middle
+        self.row = 255.5 + rng.normal(4, 16)
+        self.column = 255.5 + rng.normal(0, 10)
         self.depth_mm = self.width_mm * rng.uniform(0.66, 0.82)
         self.uneven = rng.normal(0, 0.03)  # by what share the left half of the rib cage is wider
         self.square = rng.uniform(1.85, 2.25)  # exponent of its outline
         self.dome = (right, right + rng.uniform(0.0, 0.07))  # levels t of the diaphragm's tops, right and left
         self.recess = rng.uniform(28, 60)  # how steeply the diaphragm falls at the wall: larger is a wider gap
         self.heart = rng.uniform(0.85, 1.2)  # size
-        self.heart_x, self.heart_t = rng.normal(0, 6), rng.normal(0, 0.015)  # shift to the left (mm) and down
+        self.heart_x = rng.normal(0, 6)  # its shift to the left
+        self.heart_t = rng.normal(0, 0.015)  # its shift down, in t
         self.middle = rng.uniform(0.85, 1.2)  # width of the mediastinum, a factor
         self.shift = rng.normal(0, 6)  # how far it is pulled to the left
         self.spine_y = rng.uniform(0.46, 0.58) * self.depth_mm  # of the vertebral bodies' middle

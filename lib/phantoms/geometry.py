@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from softmask.data.rasterise import fill
@@ -25,7 +26,7 @@ Outlines = Sequence[tuple[bool, np.ndarray]]
 
 
 def subpixel_centres(window: Window, factor: int = SUPERSAMPLING) -> tuple[np.ndarray, np.ndarray]:
-    """(factor*H, 1) rows and (1, factor*W) columns of the sub-pixel centres, in frame pixels, float32."""
+    """Return (factor*H, 1) rows and (1, factor*W) columns of the sub-pixel centres, in frame pixels, float32."""
     row, column, height, width = window
     rows = row - 0.5 + (np.arange(factor * height, dtype=np.float32) + 0.5) / factor
     columns = column - 0.5 + (np.arange(factor * width, dtype=np.float32) + 0.5) / factor
@@ -33,7 +34,7 @@ def subpixel_centres(window: Window, factor: int = SUPERSAMPLING) -> tuple[np.nd
 
 
 def block_mean(fine: np.ndarray, factor: int = SUPERSAMPLING) -> np.ndarray:
-    """Mean over each pixel's ``factor`` x ``factor`` sub-pixels: (factor*H, factor*W) -> (H, W), same dtype."""
+    """Return the mean over each pixel's sub-pixels: (factor*H, factor*W) -> (H, W), same dtype."""
     height, width = fine.shape[0] // factor, fine.shape[1] // factor
     # summing slices of the narrow axis first is several times faster than a mean over two strided axes
     rows = fine.reshape(height, factor, -1).sum(axis=1)
@@ -41,7 +42,7 @@ def block_mean(fine: np.ndarray, factor: int = SUPERSAMPLING) -> np.ndarray:
 
 
 def signed_distance(inside: np.ndarray) -> np.ndarray:
-    """Distance of each pixel centre to the border between inside and outside pixels, negative inside.
+    """Return the distance of each pixel centre to the border between inside and outside pixels, negative inside.
 
     Args:
         inside: (H, W) bool.
@@ -60,10 +61,11 @@ def signed_distance(inside: np.ndarray) -> np.ndarray:
 
 
 def outline_distance(outlines: Outlines, area: float, window: Window) -> np.ndarray:
-    """Signed distance to one reader's lesion, whose outline runs between the contour and the pixels it encloses.
+    """Return the signed distance to one reader's lesion.
 
-    LIDC contours are the first pixels outside, so the polygon through them is up to a pixel too large. The distance is
-    shifted so that the lesion has the area of the reader's pixel mask.
+    Its outline runs between the contour and the pixels it encloses. LIDC contours are the first pixels outside, so the
+    polygon through them is up to a pixel too large. The distance is shifted so that the lesion has the area of the
+    reader's pixel mask.
 
     Args:
         outlines: the reader's contours in this slice.
@@ -84,7 +86,7 @@ def outline_distance(outlines: Outlines, area: float, window: Window) -> np.ndar
 
 
 def with_area(distance: np.ndarray, area: float) -> np.ndarray:
-    """``distance`` shifted so that the inside covers ``area`` pixels, at least one sub-pixel and at most all but one.
+    """Return ``distance`` shifted so that the inside covers ``area`` pixels, at least one sub-pixel, never all.
 
     Sub-pixels at equal distance stay together, so that the area may be off by half of those at the outline.
     """
@@ -99,7 +101,7 @@ def with_area(distance: np.ndarray, area: float) -> np.ndarray:
 
 
 def mean_outline(distances: Sequence[np.ndarray], areas: Sequence[float]) -> np.ndarray:
-    """Signed distance to the readers' mean outline: mean of the distances, at their geometric mean area.
+    """Return the signed distance to the readers' mean outline: mean of the distances, at their geometric mean area.
 
     The zero level of a plain mean of distances may be empty where readers hardly overlap; taking the level that gives
     the mean area keeps the outline between the readers'.
@@ -114,12 +116,10 @@ def mean_outline(distances: Sequence[np.ndarray], areas: Sequence[float]) -> np.
 
 
 def smooth_field(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> np.ndarray:
-    """Smooth random field of about zero mean and unit deviation that varies over ``scale`` pixels; (H, W) float32.
+    """Return a smooth random field that varies over ``scale`` pixels: (H, W) float32, about zero mean, unit deviation.
 
     White noise on a grid of ``scale`` pixels, interpolated cubically: cheap, and smooth enough for shapes and density.
     """
-    import cv2
-
     scale = max(scale, 1.0)
     coarse = [int(np.ceil(size / scale)) + 3 for size in shape]
     noise = rng.standard_normal(coarse, dtype=np.float32)
@@ -136,7 +136,10 @@ def smooth_field(shape: tuple[int, int], scale: float, rng: np.random.Generator)
 
 
 def support(distance: np.ndarray, window: Window, direction: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Centroid (row, column) in frame pixels, extent from there along the unit ``direction``, and equivalent radius."""
+    """Return the centroid (row, column) in frame pixels, the extent from there along ``direction``, and the radius.
+
+    ``direction`` is a unit vector; the radius is that of the circle of the same area.
+    """
     rows, columns = subpixel_centres(window)
     at_row, at_column = np.nonzero(distance < 0)
     if not len(at_row):

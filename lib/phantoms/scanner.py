@@ -40,7 +40,7 @@ class Setting:
     noise_frequency: tuple[float, float]
 
     def draw(self, rng: np.random.Generator) -> Scanner:
-        """One patient's scanner: a smoother kernel goes with less noise of lower frequency, as in the clinic."""
+        """Return one patient's scanner: a smoother kernel goes with less noise of lower frequency, as in the clinic."""
         smooth = rng.uniform()  # 0 sharp, 1 smooth
         dose = rng.uniform()
         psf = self.psf_mm[0] + smooth * (self.psf_mm[1] - self.psf_mm[0])
@@ -61,12 +61,12 @@ SETTINGS = {
 
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """``image`` convolved with a Gaussian of ``sigma`` pixels; the border is continued by its own values."""
+    """Return ``image`` convolved with a Gaussian of ``sigma`` pixels; the border is continued by its own values."""
     return ndimage.gaussian_filter(image, sigma, mode="nearest", truncate=4.0)
 
 
 def noise_spectrum(shape: tuple[int, int], spacing: float, frequency: float) -> np.ndarray:
-    """(H, W // 2 + 1) noise power at the frequencies of ``rfft2``, scaled to a pixel variance of 1."""
+    """Return the (H, W // 2 + 1) noise power at the frequencies of ``rfft2``, scaled to a pixel variance of 1."""
     rows = fft.fftfreq(shape[0], spacing)[:, None]
     columns = fft.rfftfreq(shape[1], spacing)[None, :]
     f = np.hypot(rows, columns)
@@ -80,13 +80,13 @@ def noise_spectrum(shape: tuple[int, int], spacing: float, frequency: float) -> 
 
 
 def noise(shape: tuple[int, int], spacing: float, scanner: Scanner, rng: np.random.Generator) -> np.ndarray:
-    """(H, W) float32 noise in HU with the scanner's deviation and spectrum; ``spacing`` in mm."""
+    """Return (H, W) float32 noise in HU with the scanner's deviation and spectrum; ``spacing`` in mm."""
     white = fft.rfft2(rng.standard_normal(shape, dtype=np.float32))
     filtered = white * np.sqrt(noise_spectrum(shape, spacing, scanner.noise_frequency)).astype(np.float32)
     return fft.irfft2(filtered, s=shape).astype(np.float32) * np.float32(scanner.noise_hu)
 
 
 def scan(hu: np.ndarray, spacing: float, scanner: Scanner, rng: np.random.Generator) -> np.ndarray:
-    """The image of an object: blurred, noisy and clipped to what CT stores. (H, W) float32 HU."""
+    """Return the image of an object: blurred, noisy and clipped to what CT stores; (H, W) float32 HU."""
     seen = blur(hu.astype(np.float32), scanner.psf_mm / spacing) + noise(hu.shape, spacing, scanner, rng)
     return np.clip(seen, AIR_HU, LARGEST_HU).astype(np.float32)

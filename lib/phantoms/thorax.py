@@ -22,8 +22,12 @@ class Patient:
     def __init__(self, rng: np.random.Generator) -> None:
         self.parenchyma_hu = rng.normal(-862, 22)
         self.emphysema = rng.uniform(0.1, 0.4) if rng.uniform() < 0.2 else 0.0  # share of the lung that is destroyed
-        self.half_width_mm, self.half_height_mm = rng.uniform(48, 68), rng.uniform(78, 108)  # of the lung's ellipse
-        self.muscle_mm, self.fat_mm = rng.uniform(9, 26), rng.uniform(4, 30)  # layers of the chest wall
+        # half axes of the lung's ellipse
+        self.half_width_mm = rng.uniform(48, 68)
+        self.half_height_mm = rng.uniform(78, 108)
+        # layers of the chest wall
+        self.muscle_mm = rng.uniform(9, 26)
+        self.fat_mm = rng.uniform(4, 30)
         self.blood_hu = rng.uniform(120, 260) if rng.uniform() < 0.5 else 42.0  # in great vessels and heart
 
 

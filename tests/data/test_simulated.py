@@ -11,9 +11,10 @@ from softmask.errors import ConfigError, MissingData
 
 
 def test_a_registered_data_set_is_opened_by_its_name(monkeypatch):
-    monkeypatch.setattr(simulated, "_DATASETS", {})
-    simulated.register("mine", lambda name: ["opened", name])
-    assert simulated.open_simulated("mine") == ["opened", "mine"]
+    monkeypatch.setattr(simulated, "_DATASETS", dict(simulated._DATASETS))
+    monkeypatch.setattr(simulated, "PLUGIN", "json")  # any module: this one registers nothing
+    simulated.register("own", lambda name: ["opened", name])
+    assert simulated.open_simulated("own") == ["opened", "own"]
 
 
 def test_an_unknown_name_is_refused_with_those_there_are():
