@@ -37,8 +37,8 @@ def write(name, values):
     cells = [Cell(row, "lidc", "dice", value, 0.1, 10, 1, "embedded", extra=True) for row, value in values.items()]
     tables.write(ResultTable(WORKBOOK, name, name, "", cells, {"dice": "fraction"}), config, {})
 """
-PATIENCE = 300
-"""Seconds that a start may take on a busy machine; a quiet one takes a tenth."""
+PATIENCE = 900
+"""Seconds that a start may take on a busy machine; a quiet one takes a thirtieth."""
 DATA = """
 import time
 from softmask.config import Config

@@ -73,6 +73,8 @@ def load(path: str | Path) -> Notebook:
         content = read_json(path, remedy)
         cells = [(cell["cell_type"], "".join(cell["source"])) for cell in content["cells"]]
         declared = dict(content["metadata"].get("softmask", {}))
+        for cell in content["cells"]:
+            iter(cell.get("metadata", {}).get("tags", []))  # papermill looks for the parameters there
     except DataError as error:
         raise NotebookError(str(error)) from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:
