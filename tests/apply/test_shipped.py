@@ -27,7 +27,7 @@ def test_its_card_is_of_these_weights(name: str) -> None:
     card, about = (models.SHIPPED / name / "README.md").read_text(), models.load(name).description
     assert card.startswith(f"# {name}\n")
     assert about.sha256 in card
-    assert f"{about.dice:.4g}" in card
+    assert f"{about.measures['dice'][0]:.4g}" in card
 
 
 @pytest.mark.parametrize("name", OF_LUNGS)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,6 @@ from softmask.runs.execute import Run
 from softmask.runs.kinds import measured
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.record import Record, significant
-from softmask.runs.spec import RunSpec
 from softmask.train.segmentation import predict
 
 _LIDC = "LIDC-IDRI (The Cancer Imaging Archive), CC BY 3.0: name it where you publish with this model"
@@ -156,23 +155,15 @@ def to_weights(network: nn.Module, sr: nn.Module | None) -> bytes:
 def measure(model: Model, test: Part) -> dict[str, Any]:
     """Return what a record holds of a test part (:func:`softmask.runs.kinds.measured`), for this model's weights,
     through the code that runs are measured with."""
-    needs = [_Upscaler(model.spec.sr, model.sr, model.description.sha256)] if model.sr is not None else []
+    needs = [upscaler(model)] if model.sr is not None else []
     images = inputs.channels(model.spec, test.images, needs)
     answers = predict(inputs.seeing(model.spec, model.network, needs), images)
     return measured(test, *inputs.read(model.spec, answers), model.description.threshold)
 
 
-@dataclass(frozen=True, eq=False)
-class _Upscaler:
-    """A model's super-resolution network as :class:`softmask.runs.inputs.Finished`; its key is that of the weights."""
-
-    spec: RunSpec
-    trained: nn.Module
-    key: str
-    needs: Sequence[inputs.Finished] = ()
-
-    def network(self) -> nn.Module:
-        return self.trained
+def upscaler(model: Model) -> inputs.Finished:
+    """Return a model's super-resolution network as a finished run; its key is that of the weights."""
+    return SimpleNamespace(spec=model.spec.sr, key=model.description.sha256, needs=(), network=lambda: model.sr)
 
 
 def card(name: str, about: Description, record: Record, n_bytes: int) -> str:

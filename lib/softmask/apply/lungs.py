@@ -87,18 +87,19 @@ def compare_methods(config: Config) -> dict[str, dict[str, np.ndarray]]:
     from softmask.data.splits import split_rows
 
     dataset = open_dataset(REAL_SLICES, config)
-    methods: dict[str, Callable[[np.ndarray], np.ndarray]] = {MORPH: morph.lungs}
+    samples = [dataset[int(row)] for row in split_rows(REAL_SLICES, dataset)["test"]]
+    masks = {MORPH: [morph.lungs(sample.hu) for sample in samples]}
     for model in map(load, names()):
         if model.target == "lung":
-            methods[model.name] = lambda hu, model=model: find_lungs(model, hu[None])[0]
-    measures = {name: {"iou": [], "hausdorff": []} for name in methods}
-    for row in split_rows(REAL_SLICES, dataset)["test"]:
-        sample = dataset[int(row)]
-        for name, method in methods.items():
-            mask = method(sample.hu)
-            measures[name]["iou"].append(float(segmentation.iou(mask, sample.masks[0])))
-            measures[name]["hausdorff"].append(hausdorff(mask, sample.masks[0]))
-    return {name: {metric: np.array(values) for metric, values in row.items()} for name, row in measures.items()}
+            masks[model.name] = [find_lungs(model, sample.hu[None])[0] for sample in samples]
+    lungs = [sample.masks[0] for sample in samples]
+    return {
+        name: {
+            "iou": np.array([float(segmentation.iou(*pair)) for pair in zip(predicted, lungs, strict=True)]),
+            "hausdorff": np.array([hausdorff(*pair) for pair in zip(predicted, lungs, strict=True)]),
+        }
+        for name, predicted in masks.items()
+    }
 
 
 def check_model(model: Model) -> None:

@@ -85,11 +85,6 @@ class Description:
         check_spec(self.spec)
         checked_threshold(self.threshold)
 
-    @property
-    def dice(self) -> float:
-        """Mean Dice of these weights on the test images; NaN where it was not measured."""
-        return self.measures.get("dice", (float("nan"), 0))[0]
-
     def to_json(self) -> str:
         """Return the text of ``model.json``."""
         return json.dumps(to_plain(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
