@@ -199,20 +199,20 @@ def test_failed_trainings_enter_no_mean_and_are_told(config, wanted):
     assert all(not one.failed for one in records.read(config, ["lidc"])["lidc"])
 
 
-@pytest.mark.parametrize("finished", [(), ("lgan_basic", "baseline_unet"), None])
-def test_lungs(config, finished):
+@pytest.mark.parametrize("there", [(), ("lgan_basic", "baseline_unet"), None])
+def test_lungs(config, there):
     wanted = {place: of for n in (2, 3, 4) for place, of in specs(f"lgan/table-{n}", config).items()}
-    keep(config, [one for (row, _), of in wanted.items() if finished is None or row in finished for one in of])
+    keep(config, [one for (row, _), of in wanted.items() if there is None or row in there for one in of])
     fitted = finished.fit_rows(wanted, config)
     for name in ("table-2", "table-3", "table-4"):
         rows = lungs.table_cells(name, fitted)
         result = tables.ResultTable("lgan", name, "", "c", rows, details=lungs.seed_spread(fitted))
         text = tables.write(result, config, {}).with_suffix(".md").read_text()
-        assert ("not finished" in text) == (finished is not None)
+        assert ("not finished" in text) == (there is not None)
     rows = lungs.all_cells(fitted)
     tables.write(tables.ResultTable("workbook", "lgan", "t", "c", rows, lungs.UNITS), config, {})
     judge("lgan", lungs.scores(fitted))
-    assert (training_panels.critic_health(training.curves_of(fitted, ["lgan_basic"])) is None) == (finished == ())
+    assert (training_panels.critic_health(training.curves_of(fitted, ["lgan_basic"])) is None) == (there == ())
     plt.close("all")
 
 
@@ -227,25 +227,23 @@ def test_failed_trainings_of_lungs_are_told(config):
     assert all(np.isnan(cell.ours_mean) for cell in lungs.all_cells(fitted))
 
 
-@pytest.mark.parametrize("finished", [(), ("content_only",), ("content_only", "srgan")])
-def test_super_resolution(config, finished):
+@pytest.mark.parametrize("there", [(), ("content_only",), ("content_only", "srgan")])
+def test_super_resolution(config, there):
     wanted = {(row, CT): [spec(row, CT, config, 2020 + i) for i in range(2)] for row in ("content_only", "srgan")}
     terms = {f"loss_{name}": (0.1, 0.2, 0.3) for name in ("content", "adversarial", "vgg22", "total_variation")}
     curves = record_of(wanted["srgan", CT][0]).curves | terms
-    keep(config, [one for (row, _), of in wanted.items() if row in finished for one in of], curves=curves)
+    keep(config, [one for (row, _), of in wanted.items() if row in there for one in of], curves=curves)
     fitted = finished.fit_rows(wanted, config)
-    assert len(super_resolution.overview(fitted)) == 2 * len(finished)
+    assert len(super_resolution.overview(fitted)) == 2 * len(there)
     measured = super_resolution.quality(fitted)
     rows = super_resolution.cells(measured, CT)
     result = tables.ResultTable("workbook", "sr", "t", "c", rows, units=super_resolution.METRICS)
     tables.write(replace(result, details=training.seed_spread(rows, fitted)), config, {})
     pairs = set(super_resolution.differences(measured)["comparison"])
-    assert len(pairs) == sum({*pair} <= {*finished, *INTERPOLATIONS} for pair in super_resolution.PAIRS) * bool(
-        finished
-    )
+    assert len(pairs) == sum({*pair} <= {*there, *INTERPOLATIONS} for pair in super_resolution.PAIRS) * bool(there)
     assert super_resolution.truth(fitted, 3) is None
     fig = sr_panels.curves({row: [run.record.curves for run in runs] for (row, _), runs in fitted.items()})
-    assert len(fig.axes if fig else ()) == {0: 0, 1: 1, 2: 3}[len(finished)]
+    assert len(fig.axes if fig else ()) == {0: 0, 1: 1, 2: 3}[len(there)]
     plt.close("all")
     assert sr_panels.images([]) is sr_panels.spectra({}) is sr_panels.edges({}) is None
 
