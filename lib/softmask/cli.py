@@ -160,9 +160,10 @@ def _known(names: Sequence[str], all_names: Iterable[str]) -> Sequence[str]:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from softmask.runs import cli  # torch takes its time
+    from softmask.apply.exporting import export  # torch takes its time
+    from softmask.runs import cli
 
-    return cli.run(arguments)
+    return cli.run(arguments, export)
 
 
 def _segment(arguments: argparse.Namespace) -> int:

@@ -48,7 +48,7 @@ def test_every_caption_is_used_and_every_table_and_figure_has_one():
         matching = {
             (k, name)
             for k, name in captions
-            if k == kind and (re.fullmatch(text, name) or re.fullmatch(text, f"{name}-x"))
+            if k == kind and (re.fullmatch(text, name) or re.fullmatch(text, f"{name}-x-y"))
         }
         assert matching, text
         used |= matching

@@ -113,7 +113,9 @@ class Results:
 
     def _caption(self, kind: str, name: str, words: Mapping[str, object]) -> tuple[str, str, dict[str, str]]:
         """The caption filled in; a table's title, or a figure's alternative text; a table's units."""
-        entry = _captions()[kind].get(name) or _captions()[kind].get(name.rpartition("-")[0])
+        entries = _captions()[kind]
+        whole = next((known for known in entries if name.startswith(f"{known}-")), "")  # of which name is a part
+        entry = entries.get(name) or entries.get(whole)
         if entry is None:
             raise ConfigError(f"{name} has no caption: add one to {kind} in report/captions.yaml")
         entry = {"caption": entry} if isinstance(entry, str) else entry
