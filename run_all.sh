@@ -22,7 +22,7 @@ each beside the printed one, and the report. What has not changed since it last 
   --recorded                  train nothing: tables and figures from the records that are there; rows without say that
                               they are not finished
   --fetch                     first get the real data that is public without registration
-  --list                      list the notebooks, what each regenerates, the time and memory it takes
+  --list                      list the notebooks, what each regenerates, the time and memory it takes; sets nothing up
   --lab [options]             open JupyterLab instead, on a page that links the notebooks in order; goes first, and
                               what follows goes to JupyterLab, such as --no-browser or --port 9000
   --help                      this text
@@ -34,6 +34,7 @@ TEXT
 }
 
 lab=""
+list=""
 if [ "${1:-}" = --lab ]; then
     lab=yes
     shift
@@ -50,7 +51,8 @@ for argument in "$@"; do # before the set-up, which may take minutes
         exit 2
         ;;
     --profile | --profile=* | --data | --data=* | --seeds | --seeds=* | --only | --only=* | --from | --from=*) ;;
-    --force | --recorded | --fetch | --list) ;;
+    --force | --recorded | --fetch) ;;
+    --list) list=yes ;;
     -*)
         say "run_all.sh: there is no option $argument; ./run_all.sh --help lists them"
         exit 2
@@ -58,11 +60,15 @@ for argument in "$@"; do # before the set-up, which may take minutes
     esac
 done
 
-setup_environment
+if [ -n "$list" ]; then
+    python_for_list
+else
+    setup_environment
+fi
 if [ -n "$lab" ]; then
-    "$PYTHON" -m softmask.workbook.start "$ROOT/notebooks"
+    "$PYTHON" -m softmask.workbook.cli --start-page "$ROOT/notebooks"
     # settings and layout are the checkout's: those that a user has elsewhere stay as they are
     exec "$PYTHON" -m jupyterlab --ServerApp.root_dir="$ROOT" --LabApp.default_url=/lab/tree/notebooks/START.md \
         --LabApp.app_settings_dir="$ROOT/tools/jupyterlab" --LabApp.workspaces_dir="$ROOT/.cache/jupyterlab" "$@"
 fi
-exec "$PYTHON" -m softmask.workbook "$@"
+exec "$PYTHON" -m softmask.workbook.cli "$@"

@@ -18,11 +18,8 @@ from monai.networks.nets import BasicUNet
 from torch import nn
 
 from softmask.nets import NETWORKS, build
-from softmask.nets.softgan import PixelDiscriminator
-from softmask.train.objectives import Adversarial
-from softmask.train.device import Place
 from softmask.train.losses import Batch, Weighted, dice_loss
-from softmask.train.objectives import Supervised
+from softmask.train.objectives import Segmentation
 
 BATCH, SIZE = 8, 64
 PAIRS = 30
@@ -66,11 +63,8 @@ def trained(name: str, losses: Weighted) -> Callable[[], object]:
     """A step of the training loop, Adam's updates included, of a network at its width in the cpu profile."""
     width = NETWORKS[name].cpu
     network = build(name, width).to(memory_format=torch.channels_last).train()
-    parts, place = (network,), Place(torch.device("cpu"))
-    if any(loss == "gan" for loss, _ in losses):
-        parts = (network, PixelDiscriminator(width).to(memory_format=torch.channels_last).train())
-    loop = (Supervised if len(parts) == 1 else Adversarial)(*parts, losses, place, learning_rate=1e-3, steps=1)
-    return partial(loop.step, batch(network.inputs), [name for name, _ in losses])
+    objective = Segmentation(network, losses, torch.device("cpu"), 1e-3, width=width)
+    return partial(objective.step, batch(network.inputs), [name for name, _ in losses])
 
 
 def seconds(step: Callable[[], None]) -> float:

@@ -96,4 +96,4 @@ def test_a_folder_without_code_is_refused(tmp_path):
 
 def test_the_packages_of_this_checkout():
     assert code_digest("data") == digest_of_code(cache.Path(cache.__file__).parent / "data")
-    assert len({code_digest("data"), code_digest("phantom"), code_digest("data", "phantom")}) == 3
+    assert len({code_digest("data"), code_digest("label"), code_digest("data", "label")}) == 3

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softmask.config import PROFILES, ROOT, SOURCES, Config, cache_root, output_root
+from softmask.data import configure
 from softmask.errors import ConfigError
 
 VARIABLES = (
@@ -118,21 +122,28 @@ def test_settings_cannot_be_changed() -> None:
         config.profile.samples["labelling"] = 1
 
 
-def test_the_run_is_named_after_what_was_computed(tmp_path) -> None:
+def test_the_run_is_named_after_what_was_computed() -> None:
     def run(*parameters) -> str:
-        return Config.from_parameters(*parameters, data_root=tmp_path).run
+        return Config.from_parameters(*parameters).run
 
     assert run("cpu", "embedded") == "cpu-embedded"
     assert run("smoke", "real") == "smoke-real"
     assert run("cpu", "embedded", 4) == "cpu-embedded-4seeds"
     assert run("full", "embedded", 3) == "full-embedded"
-    assert run("cpu", "auto") == "cpu-embedded"  # there is no real data
 
 
-def test_auto_is_named_so_where_it_found_real_data(tmp_path, monkeypatch) -> None:
+def test_auto_becomes_embedded_where_there_is_no_real_data(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("softmask.data.found", lambda root: {"lidc": root / "lidc"} if root == tmp_path else {})
-    assert Config.from_parameters("cpu", "auto", data_root=tmp_path).run == "cpu-auto"
-    assert Config.from_parameters("cpu", "auto", data_root=tmp_path / "other").run == "cpu-embedded"
+    assert configure("cpu", "auto", data_root=tmp_path).run == "cpu-auto"
+    assert configure("cpu", "auto", data_root=tmp_path / "other").run == "cpu-embedded"
+    assert configure("cpu", "real", data_root=tmp_path / "other").run == "cpu-real"
+    assert configure("full", "embedded", 2, tmp_path) == Config.from_parameters("full", "embedded", 2, tmp_path)
+
+
+def test_config_looks_at_no_disk_and_imports_no_reader() -> None:
+    code = "import sys, softmask.config; print([name for name in sys.modules if name[:5] in ('softm', 'numpy')])"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert sorted(ast.literal_eval(modules)) == ["softmask", "softmask.config", "softmask.errors"]
 
 
 def test_output_goes_to_the_checkout_or_where_the_environment_says(tmp_path, monkeypatch) -> None:
@@ -163,7 +174,7 @@ def test_a_data_folder_must_be_a_folder(tmp_path, monkeypatch) -> None:
     ):
         monkeypatch.setenv("SOFTMASK_DATA", str(value))
         with pytest.raises(ConfigError, match=f"SOFTMASK_DATA = .*{message}"):
-            Config.from_parameters("cpu", "embedded")
+            configure("cpu", "embedded")
 
 
 @pytest.mark.parametrize(("value", "recorded"), [(None, False), ("", False), ("0", False), ("1", True)])

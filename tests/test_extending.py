@@ -105,7 +105,7 @@ def test_a_section_takes_at_most_30_lines(section: str) -> None:
 
 def test_whoever_follows_the_guide_gets_a_network_a_data_set_and_a_table(tmp_path: Path) -> None:
     found = [block for section in SECTIONS for block in blocks(section)]
-    shutil.copytree(ROOT / "lib/softmask", tmp_path / "lib/softmask", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("__pycache__"))
     changed = [block for block in found if block["file"]]
     for block in changed:
         apply(block, tmp_path)

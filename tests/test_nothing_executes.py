@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import torch
 
+from softmask.apply import models
+from softmask.apply.models import MODEL, WEIGHTS, digest
 from softmask.cache import cached_arrays
 from softmask.config import ROOT, cache_root
 from softmask.errors import SoftmaskError
-from softmask.models import model
-from softmask.models.description import MODEL, WEIGHTS, digest
 from softmask.nets import perceptual
 from softmask.runs import store
 from softmask.runs.record import Record
@@ -32,7 +32,7 @@ EXECUTES = {
     *("yaml.load", "yaml.unsafe_load", "yaml.full_load", "yaml.Loader", "yaml.UnsafeLoader", "torch.jit.load"),
     *("runpy.run_path", "importlib.import_module"),
 }
-IMPORTS_BY_NAME = {"nets/registry.py", "phantom/__init__.py"}
+IMPORTS_BY_NAME = {"softmask/nets/registry.py"}
 """May import modules: those of their own lists."""
 UNPACKS = {"extract", "extractall", "unpack_archive"}
 NO_ARCHIVES = {"radiomics.extract"}
@@ -40,8 +40,8 @@ NO_ARCHIVES = {"radiomics.extract"}
 
 def sources() -> Iterator[tuple[str, str]]:
     """Name and Python text of every module and of every code cell of a notebook."""
-    for path in sorted((ROOT / "lib" / "softmask").rglob("*.py")):
-        yield path.relative_to(ROOT / "lib" / "softmask").as_posix(), path.read_text(encoding="utf-8")
+    for path in sorted((ROOT / "lib").rglob("*.py")):
+        yield path.relative_to(ROOT / "lib").as_posix(), path.read_text(encoding="utf-8")
     for path in sorted((ROOT / "notebooks").rglob("*.ipynb")):
         for i, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"]):
             if cell["cell_type"] == "code":
@@ -155,14 +155,14 @@ def test_the_payloads_would_work(tmp_path: Path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_with_a_pickle_for_weights(kind: str, mark: Path, tmp_path: Path):
-    source, folder = model.FOLDER / model.names()[0], tmp_path / "model"
+    source, folder = models.SHIPPED / models.names()[0], tmp_path / "model"
     folder.mkdir()
     (folder / WEIGHTS).write_bytes(pickles(mark)[kind])
     description = json.loads((source / MODEL).read_text())
     description["sha256"] = digest((folder / WEIGHTS).read_bytes())  # it is the one that is described
     (folder / MODEL).write_text(json.dumps(description))
     with pytest.raises(SoftmaskError, match=r"weights\.safetensors: no safetensors file.*get the model again"):
-        model.load(folder)
+        models.load(folder)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -24,7 +24,22 @@ from softmask.config import ROOT
 from softmask.workbook.cli import parser
 
 SCRIPTS = ("run_all.sh", "run_tests.sh", ".ci/run", "tools/setup.sh", "tools/lock.sh")
-TOOLS = ("bash", "basename", "cat", "cut", "dirname", "env", "flock", "mkdir", "mktemp", "mv", "rm", "sed", "sha256sum")
+TOOLS = (
+    "bash",
+    "basename",
+    "cat",
+    "cut",
+    "dirname",
+    "env",
+    "flock",
+    "mkdir",
+    "mktemp",
+    "mv",
+    "readlink",
+    "rm",
+    "sed",
+    "sha256sum",
+)
 
 UV = """#!/bin/sh
 # stands for uv: notes what it is asked, and makes a venv whose Python is the one of the tests
@@ -47,8 +62,8 @@ esac
 """
 
 PYTHON = f"""#!/bin/sh
-# with STUB_BARE, a Python in which nothing is installed
-exec "{sys.executable}" ${{STUB_BARE:+-S}} "$@"
+# the package of this checkout; with STUB_BARE, a Python in which nothing is installed
+PYTHONPATH="{ROOT / "lib"}" exec "{sys.executable}" ${{STUB_BARE:+-S}} "$@"
 """
 
 SYSTEM_PYTHON = """#!/bin/sh
@@ -114,7 +129,7 @@ class Checkout:
 
     def run(self, script: str, *arguments: str, **variables: str) -> tuple[int, str]:
         process = self.start(script, *arguments, **variables)
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=600)
         return process.returncode, said
 
     def asked(self) -> list[str]:
@@ -132,7 +147,9 @@ def checkout(tmp_path: Path) -> Checkout:
 VENV = "venv --quiet --clear --python 3.11 ROOT/.venv"
 SYNC = "pip sync --python ROOT/.venv/bin/python --require-hashes requirements.lock"
 EDITABLE = "pip install --quiet --python ROOT/.venv/bin/python --no-deps --no-build-isolation --editable ."
-LIST = ("run_all.sh", "--list", "--data", "embedded")
+START = ("run_all.sh", "--data", "embedded", "--only", "99")
+"""A start that reaches the workbook, which refuses it with exit status 2."""
+REFUSED = "there is no notebook '99'"
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -152,7 +169,7 @@ def test_help_sets_nothing_up(checkout: Checkout, script: str):
 
 def test_help_names_every_option(checkout: Checkout):
     _, said = checkout.run("run_all.sh", "--help")
-    options = {option for action in parser()._actions for option in action.option_strings} - {"-h"}
+    options = {option for action in parser()._actions for option in action.option_strings} - {"-h", "--start-page"}
     assert set(re.findall(r"^  (--[a-z]+)", said, re.MULTILINE)) == options | {"--lab"}
 
 
@@ -164,7 +181,7 @@ def test_an_unknown_option_sets_nothing_up(checkout: Checkout):
 
 
 def test_options_reach_the_workbook(checkout: Checkout):
-    status, said = checkout.run(*LIST, "--profile", "tiny")
+    status, said = checkout.run(*START, "--profile", "tiny")
     assert status == 2
     assert "tiny" in said
 
@@ -194,45 +211,98 @@ def test_lab_takes_no_option_of_the_workbook(checkout: Checkout):
     assert checkout.asked() == []
 
 
+class TestList:
+    """It works before anything is set up, with any Python 3 and its standard library."""
+
+    LIST = ("run_all.sh", "--list", "--data", "embedded")
+
+    def test_it_sets_nothing_up_and_says_what_is_missing(self, checkout: Checkout):
+        checkout.put("python3", f'#!/bin/sh\nPYTHONPATH="{ROOT / "lib"}" exec "{sys.executable}" -S "$@"\n')
+        status, said = checkout.run(*self.LIST)
+        assert status == 0, said
+        assert said.startswith("The environment is not set up")
+        assert "Notebooks of cpu-embedded" in said
+        assert "regenerates report.html" in said
+        assert checkout.asked() == []
+        assert not (checkout.root / ".venv").exists()
+
+    def test_data_that_it_cannot_look_at_is_named(self, checkout: Checkout, tmp_path: Path):
+        checkout.put("python3", f'#!/bin/sh\nPYTHONPATH="{ROOT / "lib"}" exec "{sys.executable}" -S "$@"\n')
+        status, said = checkout.run("run_all.sh", "--list", SOFTMASK_DATA=str(tmp_path))
+        assert status == 0, said
+        assert f"real data in {tmp_path} is not looked for before the set-up" in said
+        assert "Notebooks of cpu-embedded" in said
+
+    def test_the_environment_is_used_where_it_is_there(self, checkout: Checkout):
+        checkout.run(*START)
+        checkout.asked()
+        status, said = checkout.run(*self.LIST)
+        assert status == 0, said
+        assert said.startswith("Notebooks of cpu-embedded")
+        assert checkout.asked() == []
+
+    def test_without_python_there_is_a_word(self, checkout: Checkout):
+        status, said = checkout.run(*self.LIST)
+        assert status == 1
+        assert "python3 is missing" in said
+
+
 class TestSetup:
     def test_the_first_start_installs_and_later_ones_do_nothing(self, checkout: Checkout):
-        status, said = checkout.run(*LIST)
-        assert status == 0, said
+        status, said = checkout.run(*START)
+        assert status == 2, said
         assert "The environment stands, after" in said
-        assert "Notebooks of cpu-embedded" in said
+        assert REFUSED in said
         assert checkout.asked() == [VENV, SYNC, EDITABLE]
-        status, said = checkout.run(*LIST)
-        assert status == 0
+        status, said = checkout.run(*START)
+        assert status == 2
         assert "environment" not in said
         assert checkout.asked() == []
 
     @pytest.mark.parametrize("name", ["requirements.lock", "pyproject.toml"])
     def test_another_lock_is_installed_into_the_same_venv(self, checkout: Checkout, name: str):
-        checkout.run(*LIST)
+        checkout.run(*START)
         checkout.asked()
         with (checkout.root / name).open("a") as file:
             file.write("# changed\n")
-        assert checkout.run(*LIST)[0] == 0
+        assert checkout.run(*START)[0] == 2
         assert checkout.asked() == [SYNC, EDITABLE]
 
     def test_a_moved_checkout_is_set_up_anew(self, checkout: Checkout):
-        checkout.run(*LIST)
+        checkout.run(*START)
         checkout.asked()
         checkout.root = checkout.root.rename(checkout.root.with_name("moved"))
-        assert checkout.run(*LIST)[0] == 0
+        assert checkout.run(*START)[0] == 2
         assert checkout.asked() == [VENV, SYNC, EDITABLE]  # the old place stands in its programs
 
+    @pytest.mark.parametrize("linked", [True, False])
+    def test_the_environment_of_another_checkout_is_refused_and_stays(self, checkout: Checkout, linked: bool):
+        checkout.run(*START)
+        checkout.asked()
+        other, venv = checkout.root, checkout.root / ".venv"
+        checkout.root = other.with_name("another")
+        shutil.copytree(other, checkout.root, symlinks=True)
+        if linked:
+            shutil.rmtree(checkout.root / ".venv")
+            (checkout.root / ".venv").symlink_to(venv)
+        status, said = checkout.run(*START)
+        assert status == 1
+        assert f"{checkout.root}/.venv {'is a link to' if linked else 'was made for another checkout,'} {other}" in said
+        assert "start again to set up an environment here" in said
+        assert checkout.asked() == []
+        assert (venv / "bin" / "python").exists()
+
     def test_what_failed_is_said_and_starts_over(self, checkout: Checkout):
-        status, said = checkout.run(*LIST, STUB_STATUS="1")
+        status, said = checkout.run(*START, STUB_STATUS="1")
         assert status == 1
         assert "could not be installed" in said
-        assert "Notebooks of" not in said
+        assert REFUSED not in said
         checkout.asked()
-        assert checkout.run(*LIST)[0] == 0
+        assert checkout.run(*START)[0] == 2
         assert checkout.asked() == [VENV, SYNC, EDITABLE]
 
     def test_what_was_killed_starts_over(self, checkout: Checkout):
-        process = checkout.start(*LIST, STUB_SECONDS="60")
+        process = checkout.start(*START, STUB_SECONDS="60")
         while SYNC not in (checkout.log.read_text() if checkout.log.exists() else "").replace(
             str(checkout.root), "ROOT"
         ):
@@ -240,19 +310,19 @@ class TestSetup:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         checkout.asked()
-        status, said = checkout.run(*LIST)
-        assert status == 0, said
+        status, said = checkout.run(*START)
+        assert status == 2, said
         assert checkout.asked() == [VENV, SYNC, EDITABLE]
 
     def test_two_starts_at_once_install_once(self, checkout: Checkout):
-        both = [checkout.start(*LIST, STUB_SECONDS="0.5") for _ in range(2)]
-        said = [process.communicate(timeout=60)[0] for process in both]
-        assert [process.returncode for process in both] == [0, 0], said
+        both = [checkout.start(*START, STUB_SECONDS="0.5") for _ in range(2)]
+        said = [process.communicate(timeout=600)[0] for process in both]
+        assert [process.returncode for process in both] == [2, 2], said
         assert checkout.asked() == [VENV, SYNC, EDITABLE]
         assert sum("waiting for it" in text for text in said) == 1
 
     def test_without_a_compiler_nothing_is_installed(self, checkout: Checkout):
-        status, said = checkout.run(*LIST, STUB_BARE="1", CC="/no/such/cc")
+        status, said = checkout.run(*START, STUB_BARE="1", CC="/no/such/cc")
         assert status == 1
         assert "needs a C compiler; /no/such/cc is not there" in said
         assert checkout.asked() == [VENV]
@@ -263,15 +333,15 @@ class TestSetup:
         if old:
             checkout.put("uv", UV.replace("${STUB_VERSION:-0.13.8}", "0.8.9"))
         checkout.put("python3", SYSTEM_PYTHON)
-        status, said = checkout.run(*LIST)
-        assert status == 0, said
+        status, said = checkout.run(*START)
+        assert status == 2, said
         first, *rest = checkout.asked()
         assert re.fullmatch(r"python3 -m pip install .* --target ROOT/\.cache/uv\.part uv==[\d.]+", first)
         assert rest == [VENV, SYNC, EDITABLE]
 
     def test_without_uv_and_python_there_is_a_word(self, checkout: Checkout):
         (checkout.bin / "uv").unlink()
-        status, said = checkout.run(*LIST)
+        status, said = checkout.run(*START)
         assert status == 1
         assert "neither uv nor python3" in said
 
@@ -279,19 +349,19 @@ class TestSetup:
         prefix = checkout.root.parent / "conda" / "envs" / "softmask"
         executable(prefix / "bin" / "python", PYTHON)
         active = {"CONDA_PREFIX": str(prefix), "CONDA_DEFAULT_ENV": "softmask"}
-        status, said = checkout.run(*LIST, **active)
-        assert status == 0, said
+        status, said = checkout.run(*START, **active)
+        assert status == 2, said
         python = "HOME/conda/envs/softmask/bin/python"
         assert checkout.asked() == [
             f"pip install --python {python} --require-hashes -r requirements.lock",
             EDITABLE.replace("ROOT/.venv/bin/python", python),
         ]
-        checkout.run(*LIST, **active)
+        checkout.run(*START, **active)
         assert checkout.asked() == []
         assert not (checkout.root / ".venv").exists()
 
     def test_another_conda_environment_is_left_alone(self, checkout: Checkout):
-        assert checkout.run(*LIST, CONDA_PREFIX="/opt/conda", CONDA_DEFAULT_ENV="base")[0] == 0
+        assert checkout.run(*START, CONDA_PREFIX="/opt/conda", CONDA_DEFAULT_ENV="base")[0] == 2
         assert checkout.asked() == [VENV, SYNC, EDITABLE]
 
 

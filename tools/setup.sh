@@ -71,7 +71,21 @@ if importlib.util.find_spec("radiomics") is None:
 PYTHON
 }
 
-# Leaves a Python 3.11 with its C headers in $PREFIX. What is there stays, unless it is broken or was made elsewhere.
+# A .venv of another checkout stays: clearing it would take away that one's environment.
+check_venv() {
+    local owner
+    owner="$(sed -n 2p "$STAMP" 2>/dev/null || true)"
+    [ "$owner" != "$ROOT" ] || return 0
+    if [ -L "$PREFIX" ]; then
+        die "$PREFIX is a link to $(readlink "$PREFIX"), which was not made for this checkout." \
+            "Remove the link (rm $PREFIX) and start again to set up an environment here."
+    elif [ -n "$owner" ] && [ -d "$owner" ]; then
+        die "$PREFIX was made for another checkout, $owner." \
+            "Move it back there or remove it, and start again to set up an environment here."
+    fi
+}
+
+# Leaves a Python 3.11 with its C headers in $PREFIX. What is there stays, unless it is broken or this checkout moved.
 make_venv() {
     if [ -e "$UNFINISHED" ] || ! "$PREFIX/bin/python" -c '' 2>/dev/null ||
         { [ -e "$STAMP" ] && [ "$(sed -n 2p "$STAMP")" != "$ROOT" ]; }; then
@@ -135,7 +149,8 @@ install_environment() (
     say "The environment stands, after $SECONDS s."
 )
 
-setup_environment() {
+# Says where the environment is, whether or not it is there.
+find_environment() {
     CONDA=""
     if [ -n "${CONDA_PREFIX:-}" ] && [ "$(basename "${CONDA_DEFAULT_ENV:-}")" = "$ENVIRONMENT" ]; then
         CONDA=yes
@@ -149,7 +164,24 @@ setup_environment() {
     # nothing of the user's own Python set-up gets in
     unset PYTHONPATH PYTHONHOME JUPYTER_PATH
     export PYTHONNOUSERSITE=1 JUPYTER_PREFER_ENV_PATH=1
+}
+
+setup_environment() {
+    find_environment
     if ! is_set_up; then
+        [ -n "$CONDA" ] || check_venv
         install_environment
     fi
+}
+
+# Leaves in $PYTHON an interpreter that can list the notebooks: the environment's, else the machine's own.
+python_for_list() {
+    find_environment
+    is_set_up && return
+    say "The environment is not set up, or for other packages than requirements.lock; ./run_all.sh does that."
+    PYTHON=python3
+    command -v python3 >/dev/null || die "python3 is missing; install it, or start without --list."
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 8))' ||
+        die "the list needs Python 3.8 or newer, and python3 is older; start without --list to set up another one."
+    export PYTHONPATH="$ROOT/lib" PYTHONDONTWRITEBYTECODE=1
 }

@@ -1,4 +1,4 @@
-"""Results that take seconds to compute, kept as arrays under the cache folder, and the digest of the code behind them.
+"""Results that take seconds to compute, kept as arrays in the cache folder, and the digest of the code behind them.
 
 A cached result is only as good as its key. The key must cover the data *and the code* the result comes from
 (:func:`code_digest`): nobody has to remember to raise a version number.
@@ -25,7 +25,7 @@ _DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error, str
 
 
 def cached_arrays(name: str, key: str, build: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """What ``build`` returns, from the cache folder when it was computed under the same ``key`` before.
+    """Return what ``build`` returns, from the cache folder when it was computed under the same ``key`` before.
 
     A file that is damaged or has another key inside is built again and replaced. Nothing in it is executed.
 
@@ -51,7 +51,7 @@ def cached_arrays(name: str, key: str, build: Callable[[], Mapping[str, np.ndarr
 
 
 def digest_of_code(*folders: Path) -> str:
-    """Hex digest over the names and content of all ``*.py`` files below ``folders``.
+    """Return the hex digest over the names and content of all ``*.py`` files below ``folders``.
 
     Raises:
         ConfigError: when a folder has no such file: a digest of nothing would never change.
@@ -68,5 +68,5 @@ def digest_of_code(*folders: Path) -> str:
 
 @cache
 def code_digest(*packages: str) -> str:
-    """:func:`digest_of_code` of subpackages of softmask (``data``, ``phantom``), taken once per process."""
+    """:func:`digest_of_code` of subpackages of softmask (``data``, ``label``), taken once per process."""
     return digest_of_code(*(Path(__file__).parent / package for package in packages))

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from softmask.config import PROFILES, Config
+from softmask.apply.cli import add_grey, add_label
+from softmask.config import PROFILES
 from softmask.config import SOURCES as DATA_SOURCES
+from softmask.data import configure
 from softmask.data.sources import NAMES, REAL_ONLY, SOURCES, found
 from softmask.errors import ConfigError, SoftmaskError
-from softmask.own_labels.arguments import add as _add_label
-from softmask.own_labels.arguments import add_grey
 
 if TYPE_CHECKING:
     from softmask.data.check import Status
@@ -52,8 +52,21 @@ def _parser() -> argparse.ArgumentParser:
     _add_segment(commands)
     _add_lungs(commands)
     _add_verify(commands)
-    _add_label(commands)
+    add_label(commands)
     return parser
+
+
+def _add(commands, name: str, text: str, run: Callable, more: str = "", parents=()) -> argparse.ArgumentParser:
+    """Add the command ``name``, described by ``text``, which calls ``run``; its parser."""
+    parser = commands.add_parser(name, help=text, description=f"{text}. {more}".strip(), parents=parents)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _options(parser, several: dict[str, tuple[str, str]]) -> None:
+    """Add options that take one or more values, each with its metavar and help."""
+    for name, (metavar, text) in several.items():
+        parser.add_argument(name, nargs="+", action="extend", metavar=metavar, help=text)
 
 
 def _add_data(commands) -> None:
@@ -62,100 +75,55 @@ def _add_data(commands) -> None:
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--data-root", metavar="FOLDER", help="data folder (default: SOFTMASK_DATA, else ./data)")
     text = "each data set: source, number of images, licence, where it is, what is missing"
-    action = actions.add_parser("list", help=text, description=text, parents=[root])
+    action = _add(actions, "list", text, _list, parents=[root])
     action.add_argument("--data", choices=DATA_SOURCES, help="which source to look at (default: auto)")
-    action.set_defaults(run=_list)
     text = "read every image of real data and list what cannot be used, file by file (exit status 1 if anything)"
-    action = actions.add_parser("check", help=text, description=text, parents=[root])
-    action.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"{', '.join(_DATA_SETS)} (default: all that are there)"
-    )
-    action.set_defaults(run=_check)
+    action = _add(actions, "check", text, _check, parents=[root])
+    text = f"{', '.join(_DATA_SETS)} (default: all that are there)"
+    action.add_argument("names", nargs="*", metavar="NAME", help=text)
     text = "get what is public without registration; for the rest, say where to register and where it goes"
-    action = actions.add_parser("fetch", help=text, description=text, parents=[root])
+    action = _add(actions, "fetch", text, _fetch, parents=[root])
     action.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(SOURCES)} (default: all)")
-    action.set_defaults(run=_fetch)
 
 
 def _add_run(commands) -> None:
     text = "train the runs behind the papers' tables; what has been trained already is not trained again"
-    run = commands.add_parser("run", help=text, description=text)
-    where = run.add_mutually_exclusive_group()
-    where.add_argument(
-        "--table",
-        nargs="+",
-        action="extend",
-        metavar="T",
-        help="such as softgan/table-1 (default: all that are trained)",
-    )
-    where.add_argument(
-        "--on",
-        nargs="+",
-        action="extend",
-        metavar="SET",
-        help="the rows of --only on these data sets, such as lnsm, whether a table prints them or not",
-    )
-    run.add_argument(
-        "--only",
-        nargs="+",
-        action="extend",
-        metavar="ROW",
-        help="only these rows of them, such as softgan (default: all)",
-    )
+    run = _add(commands, "run", text, _run)
+    tables = run.add_mutually_exclusive_group()
+    on = "the rows of --only on these data sets, such as lnsm, whether a table prints them or not"
+    _options(tables, {"--table": ("T", "such as softgan/table-1 (default: all that are trained)"), "--on": ("SET", on)})
+    _options(run, {"--only": ("ROW", "only these rows of them, such as softgan (default: all)")})
     run.add_argument("--profile", choices=list(PROFILES), help="how much is computed (default: cpu)")
     run.add_argument("--data", choices=DATA_SOURCES, help="which source to train on (default: auto)")
     run.add_argument("--data-root", metavar="FOLDER", help="data folder (default: SOFTMASK_DATA, else ./data)")
     run.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default: the profile's own)")
     run.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: SOFTMASK_JOBS, else what fits)")
     run.add_argument("--dask", metavar="ADDRESS", help="train on the dask cluster of this scheduler")
-    run.add_argument(
-        "--export",
-        metavar="FOLDER",
-        help="write a model for `softmask segment` and `softmask lungs` to this folder: the one with the best "
-        "validation Dice of the runs that were asked for, which are of one row on one data set",
-    )
+    text = "write a model for `softmask segment` and `softmask lungs` to this folder: the one with the best validation "
+    text += "Dice of the runs that were asked for, which are of one row on one data set"
+    run.add_argument("--export", metavar="FOLDER", help=text)
     instead = run.add_mutually_exclusive_group()
-    instead.add_argument(
-        "--dry-run", action="store_true", help="say what is missing and how long it takes; train nothing"
+    text = "say what is missing and how long it takes; train nothing"
+    instead.add_argument("--dry-run", action="store_true", help=text)
+    text = (
+        "two training steps of every kind of run, on noise, for its memory and time on this machine; nothing is kept "
     )
-    instead.add_argument(
-        "--rehearse",
-        action="store_true",
-        help="two training steps of every kind of run, on noise, for its memory and time on this machine; nothing is "
-        "kept (exit status 1 if any fails)",
-    )
-    run.set_defaults(run=_run)
+    text += "(exit status 1 if any fails)"
+    instead.add_argument("--rehearse", action="store_true", help=text)
 
 
 def _add_segment(commands) -> None:
     text = "segment images with a trained model: soft mask, mask, and its outline on the image (exit status 1 if any "
-    text += "image could not be done)"
-    segment = commands.add_parser("segment", help=text, description=f"{text}. Not a medical device.")
-    segment.add_argument(
-        "images",
-        nargs="+",
-        metavar="IMAGE",
-        help="grey PNG or TIFF, CT in DICOM (a file, or a folder of them), NIfTI or nrrd (every axial slice)",
-    )
+    segment = _add(commands, "segment", f"{text}image could not be done)", _segment, "Not a medical device.")
+    text = "grey PNG or TIFF, CT in DICOM (a file, or a folder of them), NIfTI or nrrd (every axial slice)"
+    segment.add_argument("images", nargs="+", metavar="IMAGE", help=text)
     segment.add_argument("--model", required=True, metavar="NAME", help="such as dsnet, or the folder of a model")
     segment.add_argument("--out", metavar="FOLDER", help="where the results go (default: beside each image)")
-    segment.add_argument(
-        "--threshold",
-        type=float,
-        metavar="T",
-        help="probability from which a pixel is lesion, or lung (default: the model's)",
-    )
+    text = "probability from which a pixel is lesion, or lung (default: the model's)"
+    segment.add_argument("--threshold", type=float, metavar="T", help=text)
     add_grey(segment)
-    segment.add_argument(
-        "--slice",
-        dest="slices",
-        nargs="+",
-        type=int,
-        action="extend",
-        metavar="N",
-        help="only these slices of a volume or series, from 0 at the feet (default: all)",
-    )
-    segment.set_defaults(run=_segment)
+    text = "only these slices of a volume or series, from 0 at the feet (default: all)"
+    segment.add_argument("--slice", dest="slices", nargs="+", type=int, action="extend", metavar="N", help=text)
 
 
 def _add_lungs(commands) -> None:
@@ -163,42 +131,25 @@ def _add_lungs(commands) -> None:
         "find the lungs in whole CT scans: a mask in NIfTI on the scan's own voxels, and a picture of its outline on "
     )
     text += "some slices (exit status 1 if any scan could not be done)"
-    lungs = commands.add_parser("lungs", help=text, description=f"{text}. Not a medical device.")
-    lungs.add_argument(
-        "scans",
-        nargs="+",
-        metavar="SCAN",
-        help="a folder with one CT series in DICOM, or a NIfTI or nrrd file of Hounsfield units",
-    )
+    lungs = _add(commands, "lungs", text, _lungs, "Not a medical device.")
+    text = "a folder with one CT series in DICOM, or a NIfTI or nrrd file of Hounsfield units"
+    lungs.add_argument("scans", nargs="+", metavar="SCAN", help=text)
     lungs.add_argument("--out", required=True, metavar="FOLDER", help="where the results go; older ones are replaced")
-    lungs.add_argument(
-        "--model",
-        metavar="NAME",
-        help="morph (threshold and morphology), a model of lungs such as lungs, or the folder of one (default: what "
-        "does best on real slices, which is said)",
-    )
-    lungs.add_argument(
-        "--largest",
-        action="store_true",
-        help="keep only the two largest connected parts of the scan (default: all, as the models are measured)",
-    )
-    lungs.set_defaults(run=_lungs)
+    text = "morph (threshold and morphology), a model of lungs such as lungs, or the folder of one (default: what does "
+    lungs.add_argument("--model", metavar="NAME", help=f"{text}best on real slices, which is said)")
+    text = "keep only the two largest connected parts of the scan (default: all, as the models are measured)"
+    lungs.add_argument("--largest", action="store_true", help=text)
 
 
 def _add_verify(commands) -> None:
     text = "compare a run's tables, cell by cell, with those that are committed (exit status 1 if any differs)"
     more = "It computes nothing: ./run_all.sh --force does that first, and ends with this comparison."
-    verify = commands.add_parser("verify", help=text, description=f"{text}. {more}")
-    verify.add_argument(
-        "name", nargs="?", metavar="RUN", help="such as cpu-embedded, or a folder of results (default: as run_all.sh)"
-    )
-    verify.add_argument(
-        "--against",
-        metavar="WHAT",
-        help="another run, a folder of results, or a commit (default: what git has committed of the run)",
-    )
+    verify = _add(commands, "verify", text, _verify, more)
+    text = "such as cpu-embedded, or a folder of results (default: as run_all.sh)"
+    verify.add_argument("name", nargs="?", metavar="RUN", help=text)
+    text = "another run, a folder of results, or a commit (default: what git has committed of the run)"
+    verify.add_argument("--against", metavar="RUN", help=text)
     verify.add_argument("--all", action="store_true", help="list every cell, not only those that differ")
-    verify.set_defaults(run=_verify)
 
 
 def _known(names: Sequence[str], all_names: Iterable[str]) -> Sequence[str]:
@@ -209,21 +160,22 @@ def _known(names: Sequence[str], all_names: Iterable[str]) -> Sequence[str]:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from softmask.runs import cli  # torch takes its time
+    from softmask.apply.exporting import export  # torch takes its time
+    from softmask.runs import cli
 
-    return cli.run(arguments)
+    return cli.run(arguments, export)
 
 
 def _segment(arguments: argparse.Namespace) -> int:
-    from softmask.models import cli  # torch takes its time
+    from softmask.apply import segment  # torch takes its time
 
-    return cli.run(arguments)
+    return segment.run(arguments)
 
 
 def _lungs(arguments: argparse.Namespace) -> int:
-    from softmask.models import lungs_cli  # torch takes its time
+    from softmask.apply import lungs  # torch takes its time
 
-    return lungs_cli.run(arguments)
+    return lungs.run(arguments)
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -235,65 +187,61 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     from softmask.data.check import status
 
-    config = Config.from_parameters(data=arguments.data, data_root=arguments.data_root)
+    config = configure(data=arguments.data, data_root=arguments.data_root)
     states = [status(name, config) for name in _DATA_SETS]
     rows = [("name", "source", "images", "licence", "origin")]
-    rows += [(one.name, one.source, str(one.images), one.licence or "-", one.origin) for one in states]
+    rows += [(state.name, state.source, str(state.images), state.licence or "-", state.origin) for state in states]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     print(f"data folder: {config.data_root}" + ("" if config.data_root.is_dir() else " (does not exist)"))
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    for one in states:
-        _print_remarks(one)
+    for state in states:
+        _print_remarks(state)
     return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:
     from softmask.data.check import check
 
-    config = Config.from_parameters(data_root=arguments.data_root)
-    names = _known(arguments.names, _DATA_SETS)
+    config = configure(data_root=arguments.data_root)
     places = found(config.data_root)
     result = 0
-    for name in names:
+    for name in _known(arguments.names, _DATA_SETS):
         if not arguments.names and name == "lnsm" and name in places and places[name] == places.get("lidc"):
             print("lnsm: the same files as lidc")
             continue
-        one = check(name, config)
-        unused = f"{len(one.problems)} problems, {len(one.left_out)} left out"
-        print(f"{name}: {one.images} images read, {unused}; {one.origin}")
-        _print_remarks(one)
-        # that nothing is there counts against a data set only where it was asked for
-        if one.problems or (arguments.names and one.source == "none"):
+        state = check(name, config)
+        unused = f"{len(state.problems)} problems, {len(state.left_out)} left out"
+        print(f"{name}: {state.images} images read, {unused}; {state.origin}")
+        _print_remarks(state)
+        # missing data counts against a data set only where it was asked for
+        if state.problems or (arguments.names and state.source == "none"):
             result = 1
     return result
 
 
-def _print_remarks(one: Status) -> None:
-    if one.where:
-        print(f"{one.name}: in {one.where}")
-    for problem in one.problems:
-        print(f"{one.name}: left out: {problem.where}: {problem.why}")
-    for text in one.missing:
-        print(f"{one.name}: {text}")
+def _print_remarks(state: Status) -> None:
+    remarks = [f"in {state.where}"] if state.where else []
+    remarks += [f"left out: {problem.where}: {problem.why}" for problem in state.problems]
+    for remark in (*remarks, *state.missing):
+        print(f"{state.name}: {remark}")
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
     from softmask.data.fetch import fetch
 
-    root = Config.from_parameters(data_root=arguments.data_root).data_root
+    root = configure(data_root=arguments.data_root).data_root
     result = 0
     for name in _known(arguments.names, SOURCES):
         source = SOURCES[name]
-        there = source.locate(root)
         try:
             if source.public:
                 print(fetch(source, root))
-            elif there is not None:
-                print(f"{name}: is there already ({there}); nothing done")
+            elif place := source.locate(root):
+                print(f"{name}: is there already ({place}); nothing done")
             else:
                 print(f"{name}: cannot be fetched by this program. {source.how_to_get(root)}")
-                result = max(result, 1 if arguments.names else 0)  # asked for by name, and not got
+                result = max(result, 1 if arguments.names else 0)  # asked for by name, and missing
         except SoftmaskError as error:  # the other data sets are still fetched
             print(f"softmask: {error}", file=sys.stderr)
             result = 2

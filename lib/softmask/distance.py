@@ -6,7 +6,7 @@ import numpy as np
 
 
 def distance_inside(region: np.ndarray) -> np.ndarray:
-    """Distance of each pixel of ``region`` to the nearest pixel of the image outside it, in pixels; 0 outside.
+    """Return the distance of each pixel of ``region`` to the nearest pixel outside it, in pixels; 0 outside.
 
     Felzenszwalb and Huttenlocher 2012 ("Distance transforms of sampled functions"), by OpenCV without Intel's IPP:
     with it, and one thread, square roots of a large image are rounded by where in memory the array happens to lie.

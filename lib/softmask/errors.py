@@ -8,7 +8,7 @@ class SoftmaskError(Exception):
 
 
 class ConfigError(SoftmaskError):
-    """A profile, option or parameter that does not exist or does not fit."""
+    """A profile, option or parameter that does not exist or is not valid here."""
 
 
 class DataError(SoftmaskError):
@@ -28,7 +28,7 @@ class TrainingError(SoftmaskError):
 
 
 def brief(error: BaseException) -> str:
-    """What a library's error says, on one line, at most 200 characters, without memory addresses.
+    """Return what a library's error says, on one line, at most 200 characters, without memory addresses.
 
     An address differs from run to run, and messages go into tables' provenance.
     """

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from softmask.errors import DataError, brief
+from softmask.errors import ConfigError, DataError, brief
 
 MOST_BYTES = 64 * 1024 * 1024
 """Largest file that :func:`read_bytes` reads unless it is told otherwise: what is read whole is far smaller."""
@@ -19,26 +19,26 @@ AGAIN = "get this file again"
 
 
 def size_of(path: str | Path, remedy: str = AGAIN) -> int:
-    """Bytes of a plain file.
+    """Return the number of bytes of a plain file.
 
     Raises:
-        DataError: naming it and the ``remedy``, when it is not there, cannot be looked at, or is a folder, or a pipe or
+        DataError: naming it and the ``remedy``, when it is missing, cannot be looked at, or is a folder, or a pipe or
             device, which might never end.
     """
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file; {remedy}") from error
     except (OSError, ValueError) as error:  # the latter: a name with a NUL in it
         raise DataError(f"{path}: cannot be read ({_why(error)}); {remedy}") from error
-    if not stat.S_ISREG(found.st_mode):
-        what = "is a folder" if stat.S_ISDIR(found.st_mode) else "is no plain file"
-        raise DataError(f"{path}: cannot be read ({what}); {remedy}")
-    return found.st_size
+    if not stat.S_ISREG(status.st_mode):
+        kind = "is a folder" if stat.S_ISDIR(status.st_mode) else "is no plain file"
+        raise DataError(f"{path}: cannot be read ({kind}); {remedy}")
+    return status.st_size
 
 
 def read_bytes(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> bytes:
-    """The content of a plain file of at most ``most`` bytes; of a larger one nothing is read.
+    """Return the content of a plain file of at most ``most`` bytes; of a larger one nothing is read.
 
     Raises:
         DataError: as :func:`size_of`, and for a file that is larger or cannot be read.
@@ -54,7 +54,7 @@ def read_bytes(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) ->
 
 
 def read_text(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> str:
-    """As :func:`read_bytes`, of text in UTF-8. Line ends stay as they are."""
+    """Return the text of a file in UTF-8, read as by :func:`read_bytes`. Line ends stay as they are."""
     try:
         return read_bytes(path, remedy, most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -62,7 +62,7 @@ def read_text(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> 
 
 
 def read_json(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> Any:
-    """As :func:`read_text`, what a JSON file holds."""
+    """Return what a JSON file holds, read as by :func:`read_text`."""
     text = read_text(path, remedy, most)
     try:
         return json.loads(text)
@@ -72,6 +72,18 @@ def read_json(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> 
 
 def _why(error: Exception) -> str:
     return getattr(error, "strerror", None) or brief(error)
+
+
+def whole_path(path: str | Path, option: str) -> Path:
+    """Return ``path`` made absolute. Raises ConfigError, naming the ``option``, where it cannot be a folder."""
+    try:
+        whole = Path(path).expanduser().resolve()
+        if whole.exists() and not whole.is_dir():
+            raise ConfigError(f"{option} = {str(path)!r} is a file; name a folder")
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, a loop of links, a name too long, NUL
+        kind = type(error).__name__
+        raise ConfigError(f"{option} = {str(path)[:200]!r} names no folder ({kind}); set it to one") from error
+    return whole
 
 
 def write_atomic(path: str | Path, content: bytes | memoryview | str) -> Path:
@@ -107,7 +119,7 @@ def remove_parts(folder: str | Path) -> None:
 
 
 def sha256_of(*parts: bytes | memoryview | str | Path) -> str:
-    """Hex SHA-256 over ``parts`` in order: bytes (or a memoryview of them) and text as they are, a
+    """Return the hex SHA-256 over ``parts`` in order: bytes (or a memoryview of them) and text as they are, a
     :class:`~pathlib.Path` by its file's content.
 
     Each part is preceded by its length, so that moving a boundary changes the digest.

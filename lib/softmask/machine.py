@@ -1,4 +1,4 @@
-"""What this machine is, as far as a result or its time depends on it. Nothing that names a person or host."""
+"""What this machine is, as far as a result or its time depends on it. Nothing names a person or host."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -17,12 +18,19 @@ _GENERATED = ("results", "figures")
 
 
 def cores() -> int:
-    """Cores this process may use (a container's or a scheduler's limit counts, where the system tells)."""
+    """Return the number of cores this process may use; a container's or scheduler's limit counts where it is known."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def clock(seconds: float) -> str:
+    """Return ``0:07``, ``12:03`` or ``1:02:03``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def cpu_model() -> str:
-    """The processor's name, as far as the system tells."""
+    """Return the processor's name, as far as the system tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # not Linux
@@ -37,20 +45,21 @@ def keep_freed_memory() -> None:
     By default large blocks go back to the system when they are freed, and are cleared page by page when they are asked
     for again. A training step frees and asks for the same ones every time: a tenth of its time.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is None:
-        return
-    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # of malloc.h
-    mallopt(mmap_threshold, 32 << 20)  # the highest it takes
-    mallopt(trim_threshold, 1 << 30)
-    mallopt(top_pad, 64 << 20)
+    if mallopt := _glibc("mallopt"):
+        trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # of malloc.h
+        mallopt(mmap_threshold, 32 << 20)  # the highest it takes
+        mallopt(trim_threshold, 1 << 30)
+        mallopt(top_pad, 64 << 20)
 
 
 def release_freed_memory() -> None:
     """Give back to the system what this process has freed and the C library still keeps, where that is glibc."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
+    if trim := _glibc("malloc_trim"):
         trim(0)
+
+
+def _glibc(function: str) -> Callable[[int], int] | None:
+    return getattr(ctypes.CDLL(None), function, None) if sys.platform == "linux" else None
 
 
 def end_with(parent: int) -> None:
@@ -69,14 +78,14 @@ def end_with(parent: int) -> None:
 
 
 def peak_memory_mb() -> float:
-    """Largest resident memory of this process or of one of its finished children, in MB (10^6 bytes)."""
+    """Return the largest resident memory of this process or of one of its finished children, in MB (10^6 bytes)."""
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return round(peak * unit / 1e6, 1)
 
 
 def package_version(package: str) -> str | None:
-    """The installed version; None where the package is not installed."""
+    """Return the installed version; None where the package is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -84,7 +93,7 @@ def package_version(package: str) -> str | None:
 
 
 def git_state(folder: Path) -> tuple[str | None, bool | None]:
-    """(commit, whether the code differs from it) of the checkout at ``folder``; (None, None) outside git.
+    """Return (commit, whether the code differs from it) of the checkout at ``folder``; (None, None) outside git.
 
     What the workbook itself writes (results, figures) does not make it dirty.
     """

@@ -1,4 +1,4 @@
-"""Pictures of an image and the masks found in it, as PNG."""
+"""Pictures of an image and its masks, as PNG."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SHOWN = 512
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, least: int = SHOWN) -> np.ndarray:
-    """(f H, f W, 3) uint8: ``image`` (H, W) in [0, 1] in grey, the outline of ``mask`` (H, W) in :data:`OUTLINE` on the
-    mask's own pixels; the factor f makes the longer side at least ``least`` pixels."""
+    """Return ``image`` (H, W), in [0, 1], in grey with the outline of ``mask`` (H, W) in :data:`OUTLINE`, on the mask's
+    own pixels: (f H, f W, 3) uint8, where the factor f makes the longer side at least ``least`` pixels."""
     factor = max(1, -(-least // max(image.shape)))
     grey = np.rint(image * 255).astype(np.uint8).repeat(factor, 0).repeat(factor, 1)
     large = mask.repeat(factor, 0).repeat(factor, 1)
@@ -26,7 +26,7 @@ def overlay(image: np.ndarray, mask: np.ndarray, least: int = SHOWN) -> np.ndarr
 
 
 def png(picture: np.ndarray) -> bytes:
-    """The content of a PNG file: (H, W) uint8 or uint16 in grey, (H, W, 3) uint8 in colour."""
+    """Return the content of a PNG file: (H, W) uint8 or uint16 in grey, (H, W, 3) uint8 in colour."""
     from PIL import Image
 
     content = io.BytesIO()
@@ -35,10 +35,10 @@ def png(picture: np.ndarray) -> bytes:
 
 
 def soft_png(alpha: np.ndarray) -> bytes:
-    """A soft mask (H, W) in [0, 1] as a grey PNG of 16 bit, in which 65535 is 1."""
+    """Return a soft mask (H, W) in [0, 1] as a grey PNG of 16 bit, in which 65535 is 1."""
     return png(np.rint(alpha.astype(np.float64) * 65535).astype(np.uint16))
 
 
 def mask_png(mask: np.ndarray) -> bytes:
-    """A mask (H, W) bool as a grey PNG of 8 bit, 255 inside."""
+    """Return a mask (H, W) bool as a grey PNG of 8 bit, 255 inside."""
     return png(mask.astype(np.uint8) * np.uint8(255))

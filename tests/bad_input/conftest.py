@@ -15,16 +15,17 @@ import pytest
 import SimpleITK
 from PIL import Image
 
-from softmask import own_images
+from softmask.apply import models
+from softmask.apply.images import list_slices
+from softmask.apply.models import MODEL, WEIGHTS
 from softmask.config import ROOT, Config
 from softmask.data import annotations, deeplesion, finding_lungs, isbi2012, lidc, lidc_xml, promise12
-from softmask.data.dicom_ct import read_header, read_hu
+from softmask.data.ct import read_volume
+from softmask.data.dicom import read_header, read_hu
 from softmask.data.file_store import open_store
 from softmask.data.image_files import read_grey, read_grey_stack
-from softmask.data.lung_masks import lung_mask
-from softmask.data.volume import Grid, read_volume
-from softmask.models import model
-from softmask.models.description import MODEL, WEIGHTS
+from softmask.data.masks import lung_mask
+from softmask.data.volume_files import Grid
 from softmask.report import tables, verdicts
 from softmask.runs.record import Record
 from softmask.workbook import notebook, state
@@ -180,7 +181,7 @@ def flags(folder: Path) -> Path:
 
 def a_model(part: str) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
-        shutil.copytree(model.FOLDER / model.names()[0], folder / "model")
+        shutil.copytree(models.SHIPPED / models.names()[0], folder / "model")
         return folder / "model" / part
 
     return write
@@ -233,8 +234,8 @@ FORMATS = {
     "nifti": Format(scan("ct.nii"), read_volume),
     "nifti-gz": Format(scan("ct.nii.gz"), read_volume),
     "nrrd": Format(scan("ct.nrrd"), read_volume),
-    "own-nifti": Format(scan("ct.nii"), lambda path: [one.read() for one in own_images.find(path)]),
-    "own-png": Format(image("png"), lambda path: [one.read() for one in own_images.find(path)]),
+    "own-nifti": Format(scan("ct.nii"), lambda path: [one.read() for one in list_slices(path)]),
+    "own-png": Format(image("png"), lambda path: [one.read() for one in list_slices(path)]),
     "dicom-ct": Format(lambda f: CHEST.write_slice(f / "ct.dcm", 0), lambda p: (read_header(p), read_hu(p))),
     "dicom-seg": Format(segmentation, lambda path: lung_mask(grid(), path)),
     "rtstruct": Format(lambda f: CHEST.write_rtstruct(f / "mask.dcm"), lambda path: lung_mask(grid(), path)),
@@ -247,8 +248,8 @@ FORMATS = {
     "lungs-image": Format(lung_slice("2d_images"), read_lung_slice),
     "lungs-mask": Format(lung_slice("2d_masks"), read_lung_slice),
     "flags-csv": Format(flags, lidc.read_flags),
-    "model-json": Format(a_model(MODEL), lambda path: model.load(path.parent)),
-    "model-weights": Format(a_model(WEIGHTS), lambda path: model.load(path.parent)),
+    "model-json": Format(a_model(MODEL), lambda path: models.load(path.parent)),
+    "model-weights": Format(a_model(WEIGHTS), lambda path: models.load(path.parent)),
     "record-json": Format(record, Record.read),
     "table-csv": Format(table, tables.read),
     "claims-json": Format(

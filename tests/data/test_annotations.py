@@ -34,14 +34,12 @@ def test_numbers_and_names(database):
     assert max(names.values()) == 1
     for nodule in database.nodules[::50]:
         assert database.find(nodule.patient, nodule.name) is nodule
-        assert nodule in database.of_patient(nodule.patient)
         scan = database.of_series(nodule.series_uid)
         assert [other.number for other in scan] == list(range(len(scan)))
     assert database.find("LIDC-IDRI-0332", "nodule-0").scan_id == 334, "the later scan keeps the plain name"
     assert database.find("LIDC-IDRI-0332", "nodule-0-scan-333").scan_id == 333
     assert database.find("LIDC-IDRI-0132", "nodule-7").scan_id == 136
     assert database.find("nobody", "nodule-0") is None
-    assert database.of_patient("nobody") == []
 
 
 def test_readings(database):
@@ -49,7 +47,7 @@ def test_readings(database):
     assert nodule.patient == "LIDC-IDRI-0078"
     assert nodule.spacing_mm == 0.65
     assert nodule.slice_thickness_mm == 3.0
-    first = min((r for n in database.of_patient(nodule.patient) for r in n.readers), key=lambda r: r.annotation_id)
+    first = min((r for n in database.of_series(nodule.series_uid) for r in n.readers), key=lambda r: r.annotation_id)
     assert list(first.ratings) == list(RATINGS)
     assert list(first.ratings.values()) == [5, 1, 6, 3, 4, 1, 1, 5, 3]
     assert first.contours[0].z_mm == 1550.5

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softmask.data.crops import CROPS, FIELD_MM, SECTION_PX, Crop, crops
 from softmask.data.sample import Sample
+from softmask.data.splits import CROPS, FIELD_MM, SECTION_PX, Crop, crops
 from softmask.errors import ConfigError, DataError
 
 

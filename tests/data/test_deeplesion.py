@@ -135,8 +135,8 @@ def test_a_line_with_more_or_fewer_fields_is_left_out_and_listed(tmp_path, line)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "lacks the columns File_name"),
-        (b"File_name,Spacing_mm_px_\n", "lacks the columns Key_slice_index, Measurement_coordinates"),
+        (b"", "misses the columns File_name"),
+        (b"File_name,Spacing_mm_px_\n", "misses the columns Key_slice_index, Measurement_coordinates"),
         (b"\xff\xfe\x00\x00", "cannot be read as text"),
         ((",".join(HEADING) + '\n"000001').encode(), "cannot be read as a table"),
     ],

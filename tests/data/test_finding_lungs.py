@@ -15,11 +15,10 @@ from PIL import Image
 
 from softmask.config import Config
 from softmask.data import open_dataset
-from softmask.data.crops import Crop, crops
-from softmask.data.experiments import PAPER_SIZES, split_rows
 from softmask.data.finding_lungs import WRONG_MASKS, FindingLungs, levels_of, nominal_hu
 from softmask.data.image_files import window_hu
 from softmask.data.sample import Dataset
+from softmask.data.splits import PAPER_SIZES, Crop, crops, split_rows
 from softmask.errors import ConfigError, DataError, MissingData
 
 SIDE = 96

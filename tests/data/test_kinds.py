@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from softmask.data.kinds import FRAME, LUNG_OFFSET, PLEURAL_PLACE, kind_of, place_of
-from softmask.phantom import KINDS
+from softmask.data.kinds import FRAME, KINDS, LUNG_OFFSET, PLEURAL_PLACE, kind_of, place_of
 
 
 def reading(**changes):

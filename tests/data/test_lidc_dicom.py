@@ -13,7 +13,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 import softmask.data.annotations as annotations
-from softmask.data.dicom_ct import read_header, read_hu
+from softmask.data.dicom import read_header, read_hu
 from softmask.data.lidc_dicom import LidcDicom
 from softmask.errors import DataError, MissingData
 
@@ -131,8 +131,8 @@ def test_a_second_xml_of_a_series_is_listed(folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ImagePositionPatient": None}, "lacks its place"),
-        ({"PixelSpacing": None}, "lacks its place"),
+        ({"ImagePositionPatient": None}, "its place is missing"),
+        ({"PixelSpacing": None}, "its place is missing"),
         ({"PixelSpacing": [0, 0.5]}, "pixel spacing .* cannot be right"),
         ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "not an axial slice"),
         ({"ImagePositionPatient": [0, 0, 0.01]}, "lies at z = 0.01 mm as .*c.dcm does"),

@@ -8,10 +8,10 @@ import pytest
 import softmask.data.annotations as annotations
 from softmask.config import Config
 from softmask.data import open_dataset
+from softmask.data.ct import read_grid
 from softmask.data.image_files import window_hu
 from softmask.data.lung_ct import LungCt
-from softmask.data.lung_masks import lung_mask
-from softmask.data.volume import read_grid
+from softmask.data.masks import lung_mask
 from softmask.errors import ConfigError, DataError, MissingData
 
 

@@ -7,10 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softmask.data.rasterise import contour_mask, fill, polygon_mask
+from softmask.data.rasterise import contour_mask, fill
 from softmask.errors import DataError
 
 polygons = st.lists(st.tuples(st.integers(-4, 20), st.integers(-4, 20)), min_size=3, max_size=12)
+
+
+def polygon_mask(points, shape, origin=(0, 0)):
+    return contour_mask([(True, points)], shape, origin)
 
 
 def _inside(point, polygon):

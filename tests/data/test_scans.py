@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from softmask.data.sample import Dataset
-from softmask.data.scans import SCANS, TAKEN, scan_rows
+from softmask.data.splits import SCANS, TAKEN, scan_rows
 from softmask.errors import DataError
 
 SLICES = 130

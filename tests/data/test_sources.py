@@ -43,10 +43,7 @@ def test_nothing_is_found_in_an_empty_a_missing_and_a_file_root(tmp_path):
         ("lung-ct/scan/x", {"lung-ct": "lung-ct"}),
         ("lung-ct/x.nrrd", {}),
         ("finding-lungs-in-ct/2d_masks/x", {"lungs-2d": "finding-lungs-in-ct"}),
-        (
-            "finding-lungs-in-ct/finding-lungs-in-ct.zip",
-            {"lungs-2d": "finding-lungs-in-ct/finding-lungs-in-ct.zip"},
-        ),
+        ("finding-lungs-in-ct/finding-lungs-in-ct.zip", {"lungs-2d": "finding-lungs-in-ct/finding-lungs-in-ct.zip"}),
         ("finding-lungs-in-ct/x", {}),
         ("promise12/test/Case00.mhd", {"promise12": "promise12"}),
     ],

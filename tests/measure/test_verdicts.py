@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softmask.errors import DataError
-from softmask.measure import verdicts
+from softmask.measure import differences, verdicts
+from softmask.measure.differences import Scores
 from softmask.measure.verdicts import (
     ADDS_LITTLE,
     CONTRADICTED,
@@ -22,7 +23,6 @@ from softmask.measure.verdicts import (
     SUFFICES,
     UNDERTRAINED,
     Outcome,
-    Scores,
     judge_claim,
     judge_pair,
 )
@@ -162,7 +162,7 @@ def test_seeds_widen_the_interval_and_are_not_paired_by_number():
 def test_one_seed_is_judged_over_patients_alone_and_tells_so():
     alone = judge_pair(scores(2, seeds=1), scores(seeds=1, number=2))
     assert (alone.verdict, alone.difference.one_seed) == (HOLDS, True)
-    assert np.isnan(verdicts.detectable(alone.difference, 3))
+    assert np.isnan(differences.detectable(alone.difference, 3))
     borrowed = judge_pair(scores(2, seeds=1), scores(spread=2, number=2)).difference
     assert not borrowed.one_seed
     assert borrowed.seed_variance[0] == borrowed.seed_variance[1] > 0
@@ -249,40 +249,40 @@ def test_the_p_value_fails_a_pair_where_the_interval_does(mean, delta, kind):
 def test_the_other_way_round_is_the_same_with_a_minus(seed, first, second):
     random = np.random.default_rng(seed)
     a, b = (replace(scores(), values=random.normal(size=(n, N)), curves=()) for n in (first, second))
-    one, other = verdicts.compare(a, b), verdicts.compare(b, a)
+    one, other = differences.compare(a, b), differences.compare(b, a)
     assert (one.low, one.mean, one.high) == pytest.approx((-other.high, -other.mean, -other.low))
-    assert verdicts.compare(a, b, lower=True).mean == pytest.approx(-one.mean)
+    assert differences.compare(a, b, lower=True).mean == pytest.approx(-one.mean)
 
 
 def test_the_variance_of_patients_is_that_of_a_mean_where_all_have_one_image():
     values = np.random.default_rng(3).normal(size=(1, N))
     one = replace(scores(), values=values, patients=IDS, curves=())
     nothing = replace(one, values=np.zeros((1, N)), fixed=True)
-    difference = verdicts.compare(one, nothing)
+    difference = differences.compare(one, nothing)
     assert difference.error == pytest.approx(values.std(ddof=1) / np.sqrt(N))
     assert difference.df == pytest.approx(N - 1)
 
 
 def test_more_seeds_detect_less_up_to_what_patients_leave():
     difference = judge_pair(scores(noise=3, spread=1), scores(noise=3, spread=1, number=2)).difference
-    sizes = [verdicts.detectable(difference, n) for n in (2, 3, 5, 8, 10_000)]
+    sizes = [differences.detectable(difference, n) for n in (2, 3, 5, 8, 10_000)]
     assert sizes == sorted(sizes, reverse=True)
     left = 2.8 * np.sqrt(difference.patient_variance)
     assert sizes[-1] == pytest.approx(left, rel=0.05) or sizes[-1] > left
     with pytest.raises(DataError, match="at least 2 seeds"):
-        verdicts.detectable(difference, 1)
+        differences.detectable(difference, 1)
 
 
 def test_scores_of_medians_have_them_as_means_and_their_spread():
     random = np.random.default_rng(1)
     samples = random.exponential(size=(400, 1, 101))
-    found = [verdicts.median_scores(values) for values in samples]
+    found = [differences.median_scores(values) for values in samples]
     assert [one.mean() for one in found] == pytest.approx(np.median(samples, axis=(1, 2)))
     claimed = np.sqrt(np.mean([one.var(ddof=1) / 101 for one in found]))
     assert claimed == pytest.approx(np.median(samples, axis=(1, 2)).std(), rel=0.15)
     holed = samples[0].copy()
     holed[0, :50] = np.nan
-    assert np.isnan(verdicts.median_scores(holed)[0, :50]).all()
+    assert np.isnan(differences.median_scores(holed)[0, :50]).all()
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.5, 1.0, 2.0])
@@ -295,7 +295,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(spread, patients, seeds):
 
 def test_seeds_left_out_of_the_interval_are_missed(monkeypatch):
     """The check can fail: without the seeds' variance most intervals miss the truth."""
-    monkeypatch.setattr(verdicts, "_seed_parts", lambda *_: (0.0, 0.0))
+    monkeypatch.setattr(differences, "_seed_parts", lambda *_: (0.0, 0.0))
     share, _ = coverage(2.0, 180, 3, 300, np.random.default_rng(11))
     assert share < 0.8
 
@@ -327,7 +327,7 @@ def coverage(
             spread * random.normal(size=(seeds, 1)) + interaction * random.normal(size=(seeds, patients)) + effect
             for effect in own
         ]
-        interval = verdicts._difference(means, counts / counts.sum(), (False, False), int(counts.sum()), 0)
+        interval = differences._difference(means, counts / counts.sum(), (False, False), int(counts.sum()), 0)
         inside += interval.low <= 0 <= interval.high
         widths += (interval.high - interval.low) / 2
     return inside / times, widths / times

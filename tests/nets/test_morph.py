@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
+from softmask.data.ct import read_volume
 from softmask.data.image_files import window_hu
-from softmask.data.lung_masks import lung_mask
-from softmask.data.volume import read_volume
+from softmask.data.masks import lung_mask
 from softmask.errors import DataError
 from softmask.nets.classical import classical
 from softmask.nets.morph import HIGHEST, LOWEST, SURROUNDINGS, lungs, optimal_threshold, without_surroundings

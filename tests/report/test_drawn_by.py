@@ -6,15 +6,15 @@ from softmask.config import ROOT
 from softmask.report import drawn_by
 
 CODE = """
-for name, paper in (("fig-1", "no"), ("lgan", 3)):
-    figures.save(fig, paper, "fig-2", config, caption="x")
+for paper, name in (("lgan", "fig-2"), ("softgan", "fig-3")):
+    results.figure(f"{paper}/{name}", fig)
 """
 
 
 @pytest.fixture
 def notebook(tmp_path, monkeypatch):
     monkeypatch.setattr(drawn_by, "ROOT", tmp_path)
-    drawn_by._saving.cache_clear()
+    drawn_by._drawing.cache_clear()
 
     def write(*cells, name="01_own"):
         made = [
@@ -25,7 +25,7 @@ def notebook(tmp_path, monkeypatch):
         (tmp_path / "notebooks" / f"{name}.ipynb").write_text(json.dumps({"cells": made}))
 
     yield write
-    drawn_by._saving.cache_clear()
+    drawn_by._drawing.cache_clear()
 
 
 def test_the_cell_its_section_and_its_link(notebook):
@@ -34,19 +34,19 @@ def test_the_cell_its_section_and_its_link(notebook):
         "x = 1",
         "",
         "## 1.1 What's a figure?\n\nText.",
-        'figures.save(fig, "lgan", "fig-1", config, caption="c")',
-        'figures.save(fig, "workbook", f"{paper}-curves", config, caption="c")',
+        'results.figure("lgan/fig-1", fig)',
+        'results.figure(f"workbook/{paper}-curves", fig)',
         CODE,
     )
     found = drawn_by.find("01_own", "lgan", "fig-1")
     assert str(found) == "01_own, 1.1 What's a figure?, code cell 2"
     assert found.link == "../../notebooks/01_own.ipynb#1.1-What%27s-a-figure%3F"
     assert drawn_by.find("01_own", "workbook", "dsnet-v1-curves").number == 3
-    assert drawn_by.find("01_own", "lgan", "fig-2").number == 4  # named beside a variable
+    assert drawn_by.find("01_own", "lgan", "fig-2").number == 4  # put together from variables
 
 
 def test_what_is_not_found_is_the_notebook(notebook):
-    notebook('figures.save(fig, "lgan", "fig-1", config, caption="c")', "figures.save(")
+    notebook('results.figure("lgan/fig-1", fig)', "results.figure(")
     for where, paper, name in (
         ("01_own", "lgan", "fig-1"),  # a cell that is no Python
         ("99_none", "lgan", "fig-1"),
@@ -56,7 +56,7 @@ def test_what_is_not_found_is_the_notebook(notebook):
 
 
 def test_a_name_is_not_part_of_another(notebook):
-    notebook('figures.save(fig, "lgan", "fig-1", config)', 'figures.save(fig, "lgan", f"fig-1{x}", config)')
+    notebook('results.figure("lgan/fig-1", fig)', 'results.figure(f"lgan/fig-1{x}", fig)')
     assert drawn_by.find("01_own", "lgan", "fig-10").number == 2
     assert drawn_by.find("01_own", "softgan", "fig-1").number == 0
 

@@ -6,7 +6,7 @@ import pytest
 
 from softmask.config import Config
 from softmask.measure.calibration import calibration
-from softmask.measure.verdicts import Scores
+from softmask.measure.differences import Scores
 from softmask.papers import Claim, Pair
 from softmask.report import figures, training_panels
 from softmask.studies.claims import judge

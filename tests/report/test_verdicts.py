@@ -9,7 +9,8 @@ import pytest
 
 from softmask import papers
 from softmask.config import Config
-from softmask.measure.verdicts import FAILS, HOLDS, NOT_FINISHED, NOT_RUN, UNDERTRAINED, Scores
+from softmask.measure.differences import Scores
+from softmask.measure.verdicts import FAILS, HOLDS, NOT_FINISHED, NOT_RUN, UNDERTRAINED
 from softmask.papers import Claim, Pair
 from softmask.report import contents, page, tables, verdicts
 from softmask.studies.claims import judge

@@ -11,7 +11,7 @@ import pytest
 from softmask import data as datasets
 from softmask.config import PROFILES, Config
 from softmask.data.sample import Dataset, Sample
-from softmask.data.scans import LUNGS, SCANS
+from softmask.data.splits import LUNGS, SCANS
 from softmask.errors import DataError
 from softmask.measure.lungs import dice3d
 from softmask.measure.segmentation import dice, iou

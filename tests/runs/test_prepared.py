@@ -10,7 +10,7 @@ import pytest
 
 from softmask import data as datasets
 from softmask.config import Config
-from softmask.data import crops, experiments
+from softmask.data import splits
 from softmask.data.sample import Problem
 from softmask.errors import ConfigError, DataError
 from softmask.label import consensus, label_sample, soft_labels
@@ -27,7 +27,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, dataset_of, discs):
     dataset = dataset_of([discs(i) for i in range(10)])
     rows = {"train": np.arange(6), "validation": np.arange(6, 8), "test": np.arange(8, 10)}
     monkeypatch.setattr(datasets, "open_dataset", lambda name, config: dataset)
-    monkeypatch.setattr(experiments, "split_rows", lambda name, dataset: rows)
+    monkeypatch.setattr(splits, "split_rows", lambda name, dataset: rows)
     dataset.fingerprint = str(np.random.default_rng().integers(2**60))  # nothing comes from another test's cache
     return dataset
 
@@ -79,7 +79,7 @@ def test_sections_are_labelled_whole_and_shown_in_crops(opened, config) -> None:
     sample = opened[8]
     assert data.test.ids[:10] == tuple(f"{sample.id}/{number}" for number in range(10))
     assert data.test.groups[:11] == (sample.patient,) * 10 + (opened[9].patient,)
-    place = crops.crops("isbi2012", sample, 32)[3]
+    place = splits.crops("isbi2012", sample, 32)[3]
     rows, columns = slice(place.top, place.top + 128), slice(place.left, place.left + 128)
 
     def means(array: np.ndarray) -> np.ndarray:
@@ -123,7 +123,7 @@ def test_119_lesions_are_read_from_lidc(opened, config, monkeypatch) -> None:
 def test_a_fold_divides_what_lidc_has_and_labels_nothing_again(opened, config, monkeypatch) -> None:
     whole = prepared.prepare(spec(), config)
     rows = {"train": np.array([7, 2, 0, 5]), "validation": np.array([1, 6, 3]), "test": np.array([8, 9])}
-    monkeypatch.setattr(experiments, "split_rows", lambda name, dataset: rows)
+    monkeypatch.setattr(splits, "split_rows", lambda name, dataset: rows)
     monkeypatch.setattr(type(opened), "read", lambda self, i: pytest.fail("read again"))
     fold = prepared.prepare(spec(dataset="lidc-fold2"), config)
     names = [opened.name_of(i) for i in range(10)]

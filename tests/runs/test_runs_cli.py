@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from softmask import cli
@@ -74,3 +76,25 @@ def test_an_interrupt_exits_130(small, capsys, monkeypatch):
     monkeypatch.setattr("softmask.runs.dispatch.run_one", interrupted)
     assert cli.main([*HERE, "--table", "softgan/table-1", "--only", "softgan"]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_the_model_of_the_best_validated_run_is_exported(small, config, tmp_path, capsys, monkeypatch):
+    taken = []
+
+    def export(run, folder):
+        taken.append((run, folder))
+        return run
+
+    monkeypatch.setattr("softmask.apply.exporting.export", export)
+    asked = [*HERE, "--seeds", "2", "--on", "lnsm", "--only"]
+    assert cli.main([*asked, "unet", "--export", str(tmp_path / "mine")]) == 0
+    [(run, folder)] = taken
+    assert folder == str(tmp_path / "mine")
+    dice = [
+        max(json.loads(p.read_text())["curves"]["validation_dice"])
+        for p in config.results.parent.glob("*/records/*.json")
+    ]
+    assert len(dice) == 2
+    assert max(run.record.curves["validation_dice"]) == max(dice)
+    assert cli.main([*asked, "unet", "segnet", "--export", str(tmp_path / "mine")]) == 2
+    assert "--export writes one model; name one row and one data set" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from softmask.config import BASE_SEED, PROFILES, Config
-from softmask.data.crops import SECTION_FOLDS
+from softmask.data.splits import SECTION_FOLDS
 from softmask.errors import ConfigError
 from softmask.nets.registry import NETWORKS
 from softmask.runs import methods, profiles, tables

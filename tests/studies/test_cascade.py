@@ -17,7 +17,7 @@ from softmask.runs import Record, Run
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.record import Provenance
 from softmask.runs.tables import rows_of, spec
-from softmask.studies import cascade, claims, training
+from softmask.studies import cascade, claims, finished
 
 N, SIZE = 12, 64
 IDS = tuple(f"image{i}" for i in range(N))
@@ -58,7 +58,7 @@ def data(monkeypatch):
     masks = np.stack([mask] * N)[:, None]
     part = Part(IDS, IDS, images, masks, {"soft_mask": 0.9 * masks})
     found = [Prepared("lnsm", "embedded", "discs", "d", part, part, part)]
-    monkeypatch.setattr(training, "data_of", lambda run, config: found[0] if found else None)
+    monkeypatch.setattr(finished, "data_of", lambda run, config: found[0] if found else None)
     monkeypatch.setattr(cascade, "data_of", lambda run, config: found[0] if found else None)
     return found
 

@@ -5,7 +5,8 @@ import pytest
 
 from softmask import papers
 from softmask.errors import ConfigError, DataError
-from softmask.measure.verdicts import FAILS, HOLDS, REPORTED, Scores
+from softmask.measure.differences import Scores
+from softmask.measure.verdicts import FAILS, HOLDS, REPORTED
 from softmask.papers import Claim, Pair
 from softmask.studies import claims
 

@@ -10,7 +10,7 @@ import pytest
 
 from softmask import data as datasets
 from softmask.config import Config
-from softmask.data import experiments, selection
+from softmask.data import selection, splits
 from softmask.data.sample import Dataset
 from softmask.errors import DataError, MissingData
 from softmask.report.result import ResultTable, join
@@ -93,12 +93,12 @@ def test_the_tables_take_the_cells_as_counts(make) -> None:
 
 def test_the_rows_of_the_experiments_follow_the_selection() -> None:
     index = many(30)
-    lidc, lnsm = (experiments.experiment_rows(name, Listed(name, index)) for name in ("lidc", "lnsm"))
+    lidc, lnsm = (splits.experiment_rows(name, Listed(name, index)) for name in ("lidc", "lnsm"))
     patients = index["patient"].to_numpy()
     assert {selection.role(p) for p in patients[lidc]} == {"lidc"}
     assert {selection.role(p) for p in patients[lnsm]} == {"lnsm"}
     assert len(lidc) + len(lnsm) == len(index)
-    assert experiments.experiment_rows("isbi2012", Listed("isbi2012", index)).tolist() == list(range(60))
+    assert splits.experiment_rows("isbi2012", Listed("isbi2012", index)).tolist() == list(range(60))
 
 
 def test_splits_share_no_patient_and_are_the_same_every_time() -> None:
@@ -113,7 +113,7 @@ def test_splits_share_no_patient_and_are_the_same_every_time() -> None:
         owners = [set(patients[part]) for part in chosen.values()]
         assert all(owners)
         assert sum(map(len, owners)) == len(set.union(*owners)), name
-        assert set(rows) <= set(experiments.experiment_rows(name, opened[name]))
+        assert set(rows) <= set(splits.experiment_rows(name, opened[name]))
     assert not set(patients[np.concatenate(list(parts["lidc"].values()))]) & set(
         patients[np.concatenate(list(parts["lnsm"].values()))]
     )
@@ -126,8 +126,8 @@ def test_splits_share_no_patient_and_are_the_same_every_time() -> None:
 def test_enough_data_gives_the_papers_sizes() -> None:
     parts = contents.splits({"promise12": Listed("promise12", many(655, 1))})
     sizes = {part: len(rows) for part, rows in parts["promise12"].items()}
-    assert sizes == experiments.PAPER_SIZES["promise12"]
-    assert sum(experiments.PAPER_SIZES["lidc"].values()) == selection.LIDC_SLICES
+    assert sizes == splits.PAPER_SIZES["promise12"]
+    assert sum(splits.PAPER_SIZES["lidc"].values()) == selection.LIDC_SLICES
 
 
 def test_two_patients_cannot_be_split() -> None:

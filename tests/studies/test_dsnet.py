@@ -17,7 +17,7 @@ from softmask.runs.prepared import Part, Prepared
 from softmask.runs.record import Provenance
 from softmask.runs.tables import spec
 from softmask.studies import dsnet
-from softmask.studies.training import Fitted
+from softmask.studies.finished import Fitted
 
 SIZE, N = 64, 5
 

@@ -16,7 +16,7 @@ from softmask.report import figures, lung_panels, tables
 from softmask.runs import Record, Run, specs
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.record import Provenance, WeightsFile
-from softmask.studies import claims, lungs, lungs_drawn
+from softmask.studies import claims, lungs, lungs_drawn, lungs_shown
 
 SCANS, EACH = 12, 2
 N = SCANS * EACH
@@ -181,19 +181,19 @@ def test_the_hardest_slices_are_of_different_scans(fitted):
     iou = np.full(N, 0.9)
     iou[[0, 1, 7, 20]] = 0.1, 0.2, 0.3, 0.4
     runs = again(fitted["lgan_basic", "lidc-lung"], iou=iou)
-    assert lungs.hardest_places(runs, 3) == [0, 7, 20]
+    assert lungs_shown.hardest_places(runs, 3) == [0, 7, 20]
 
 
 def test_places_with_nodules_are_of_different_scans_first(fitted):
     runs = again(fitted["lgan_basic", "lidc-lung"], nodules_at_wall_inside=[1.0] * 6 + [float("nan")] * (N - 6))
-    assert lungs.wall_places(runs, 3) == [0, 2, 4]
-    assert lungs.wall_places(runs, 5) == [0, 1, 2, 3, 4]
+    assert lungs_shown.wall_places(runs, 3) == [0, 2, 4]
+    assert lungs_shown.wall_places(runs, 5) == [0, 1, 2, 3, 4]
 
 
 def test_records_give_no_slices(fitted, config, monkeypatch):
-    monkeypatch.setattr(lungs, "data_of", lambda run, config: None)
+    monkeypatch.setattr(lungs_shown, "data_of", lambda run, config: None)
     for rows in (fitted, {}):
-        assert lungs.slices(rows, ["lgan_basic"], "lidc-lung", lungs.spread_places, 1, config) == []
+        assert lungs_shown.slices(rows, ["lgan_basic"], "lidc-lung", lungs_shown.spread_places, 1, config) == []
         assert lungs_drawn.activations(rows, "lgan_basic", "lidc-lung", config) is None
 
 
@@ -216,14 +216,14 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
     references = {"native": stored, "nodules": ~stored, "native_image": (255 * stored).astype(np.uint8)}
     test = Part(IDS, GROUPS, images, images > 0.5, references=references)
     monkeypatch.setattr(
-        lungs, "data_of", lambda run, config: Prepared("lidc-lung", "embedded", "", "", test, test, test)
+        lungs_shown, "data_of", lambda run, config: Prepared("lidc-lung", "embedded", "", "", test, test, test)
     )
     runs = {("lgan_basic", "lidc-lung"): [Trained(fitted["lgan_basic", "lidc-lung"][0])]}
-    found = lungs.slices(runs, ["lgan_basic"], "lidc-lung", lambda runs, count: [3, 5], 2, config)
+    found = lungs_shown.slices(runs, ["lgan_basic"], "lidc-lung", lambda runs, count: [3, 5], 2, config)
     assert [one.name for one in found] == [IDS[3], IDS[5]]
     assert found[0].lungs.shape == found[0].found["lgan_basic"].shape == STORED
     assert (found[1].nodules == ~stored[5, 0]).all()
-    maps = lungs.activations(runs["lgan_basic", "lidc-lung"][0], images[0, 0])
+    maps = lungs_shown.activations(runs["lgan_basic", "lidc-lung"][0], images[0, 0])
     assert maps["encoder1"].shape == (SIZE, SIZE)
     assert maps["encoder5"].shape == (SIZE // 16, SIZE // 16)
     assert all(one.min() >= 0 and one.max() <= 1 for one in maps.values())
@@ -238,8 +238,8 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
 def test_the_surroundings_of_a_nodule_stay_inside_the_image():
     nodules = np.zeros((200, 200), bool)
     nodules[5:9, 100:104] = True
-    one = lungs.around_nodules(
-        lungs.Slice("a", np.zeros((9, 9)), np.zeros((200, 200)), nodules, nodules, {"x": ~nodules}), reach=40
+    one = lungs_shown.around_nodules(
+        lungs_shown.Slice("a", np.zeros((9, 9)), np.zeros((200, 200)), nodules, nodules, {"x": ~nodules}), reach=40
     )
     assert one.image.shape == one.found["x"].shape == (80, 80)
     assert one.nodules.sum() == 16

@@ -5,7 +5,7 @@ import pytest
 from softmask.config import Config
 from softmask.runs import Record, Run, night, rates
 from softmask.runs.record import Provenance
-from softmask.studies import schedules, training
+from softmask.studies import finished, schedules
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def record_of(spec) -> Record:
 
 
 def test_the_difference_is_of_the_same_images(config, monkeypatch):
-    monkeypatch.setattr(training, "fit", lambda specs, config, title: [Run(spec, record_of(spec)) for spec in specs])
+    monkeypatch.setattr(finished, "fit", lambda specs, config, title: [Run(spec, record_of(spec)) for spec in specs])
     cells = {(cell.row, cell.dataset, cell.metric): cell.ours_mean for cell in schedules.longer("softgan", config).rows}
     assert {row for row, *_ in cells} == {"unet", "softgan"}
     assert cells["unet", "lidc", "difference"] == pytest.approx(1.0, abs=1e-3)

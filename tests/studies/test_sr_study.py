@@ -11,7 +11,6 @@ import torch
 from softmask.config import Config
 from softmask.errors import DataError, MissingData
 from softmask.measure.resolution import interpolate, measure_upscaled
-from softmask.phantom.resolution import HighResolution
 from softmask.report import tables
 from softmask.runs.prepared import Part
 from softmask.studies import super_resolution as study
@@ -82,7 +81,7 @@ def config(tmp_path, monkeypatch):
 def _prepared(monkeypatch):
     pictures, masks = images()
     part = Part(IDS, GROUPS, pictures[:, None], masks[:, None].astype(np.float32))
-    monkeypatch.setattr("softmask.studies.training.prepare", lambda spec, config: SimpleNamespace(test=part))
+    monkeypatch.setattr("softmask.studies.finished.prepare", lambda spec, config: SimpleNamespace(test=part))
 
 
 def test_interpolations_come_from_one_record_and_rows_from_every_seed(fitted):
@@ -165,7 +164,7 @@ def test_no_examples_without_data(fitted, config, monkeypatch):
     def missing(spec, config):
         raise MissingData("not there")
 
-    monkeypatch.setattr("softmask.studies.training.prepare", missing)
+    monkeypatch.setattr("softmask.studies.finished.prepare", missing)
     recorded = {place: [replace(run, folder=None) for run in runs] for place, runs in fitted.items()}
     assert study.examples(recorded, config, 3) == []
 
@@ -184,13 +183,12 @@ def _drawn(monkeypatch):
         def name_of(self, i):
             return IDS[i]
 
-    def draw(dataset, i, size):
-        high, masks = (array[0] for array in images(1, 4 * size))
-        low = high.reshape(size, 4, size, 4).mean(axis=(1, 3)) * (1 - 0.01 * i)
-        return HighResolution(low, high, masks.astype(np.float32))
+        def high_resolution(self, i, size):
+            high, masks = (array[0] for array in images(1, 4 * size))
+            low = high.reshape(size, 4, size, 4).mean(axis=(1, 3)) * (1 - 0.01 * i)
+            return SimpleNamespace(low=low, high=high, alpha=masks.astype(np.float32))
 
-    monkeypatch.setattr(study, "EmbeddedLidc", Slices)
-    monkeypatch.setattr(study, "high_resolution", draw)
+    monkeypatch.setattr(study, "open_simulated", Slices)
     monkeypatch.setattr(study, "MOST", 4)
 
 
@@ -201,8 +199,9 @@ def test_the_truth_judges_every_row_on_the_same_images(fitted):
     scores = found.measured["srgan", "psnr"]
     assert scores.values.shape == (2, 4)
     assert scores.ids == (IDS[0], IDS[8], IDS[15], IDS[23])
-    low = np.stack([study.high_resolution(None, i, study.SIZE).low for i in (0, 8, 15, 23)])
-    made = study.high_resolution(None, 0, study.SIZE)
+    dataset = study.open_simulated("lnsm")
+    low = np.stack([dataset.high_resolution(i, study.SIZE).low for i in (0, 8, 15, 23)])
+    made = dataset.high_resolution(0, study.SIZE)
     bicubic = interpolate(low, "bicubic")
     high, masks = (np.stack([array] * 4) for array in (made.high, made.alpha))
     expected = measure_upscaled(bicubic, high, masks)["psnr"]

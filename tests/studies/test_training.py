@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from softmask.config import PROFILES, Config
-from softmask.data.crops import SECTION_FOLDS
+from softmask.data.splits import SECTION_FOLDS
 from softmask.data.words import IN_PLACE
 from softmask.errors import DataError, MissingData
 from softmask.measure.calibration import calibration
@@ -16,7 +16,7 @@ from softmask.runs import Record, Run, specs
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.record import Provenance, WeightsFile
 from softmask.runs.tables import rows_of, spec
-from softmask.studies import training
+from softmask.studies import finished, training
 
 N, SIZE, EPOCHS = 6, 8, 3
 IDS = tuple(f"image{i}" for i in range(N))
@@ -148,9 +148,9 @@ def on_folds(n=5):
 
 def test_the_folds_of_a_specimen_are_one_run_with_all_test_images(config, monkeypatch):
     runs = on_folds()
-    monkeypatch.setattr(training, "fit", lambda specs, config, title: runs)
+    monkeypatch.setattr(finished, "fit", lambda specs, config, title: runs)
     place = ("unet", "isbi2012")
-    fitted = training.fit_rows({place: [run.spec for run in runs]}, config)
+    fitted = finished.fit_rows({place: [run.spec for run in runs]}, config)
     [run] = fitted[place]
     assert run.record.ids == tuple(name for one in runs for name in one.record.ids)
     assert len(set(run.record.groups)) == 30
@@ -165,8 +165,8 @@ def test_the_folds_of_a_specimen_are_one_run_with_all_test_images(config, monkey
     [cell] = training.extra_cells([place], ["dice"], fitted)
     assert (cell.n_images, cell.n_seeds) == (30, 1)
     assert cell.ours_mean == pytest.approx(dice.mean())
-    assert training.sources_of(fitted) == ("isbi2012 (simulated; one specimen, 5 folds of neighbouring sections)")
-    assert [one["name"] for one in training.provenance_of(fitted, config, time.perf_counter())["runs"]] == [
+    assert finished.sources_of(fitted) == ("isbi2012 (simulated; one specimen, 5 folds of neighbouring sections)")
+    assert [one["name"] for one in finished.provenance_of(fitted, config, time.perf_counter())["runs"]] == [
         one.spec.name for one in runs
     ]
 
@@ -174,14 +174,14 @@ def test_the_folds_of_a_specimen_are_one_run_with_all_test_images(config, monkey
 def test_a_fold_that_failed_fails_the_row_and_one_fold_is_no_joining(config):
     runs = on_folds()
     runs[3] = replace(runs[3], record=replace(runs[3].record, failed=True))
-    assert training.joined(runs, 5)[0].record.failed
-    assert training.joined(runs[:1], 1) == runs[:1]
-    assert training.joined(runs[:3], 5) == [], "not all folds are finished"
-    said = training.sources_of({("unet", "isbi2012"): runs[:1]})
+    assert finished.joined(runs, 5)[0].record.failed
+    assert finished.joined(runs[:1], 1) == runs[:1]
+    assert finished.joined(runs[:3], 5) == [], "not all folds are finished"
+    said = finished.sources_of({("unet", "isbi2012"): runs[:1]})
     assert said == "isbi2012 (simulated; one specimen, the first of 5 folds of neighbouring sections)"
     other = replace(runs[1], record=replace(runs[1].record, measures={"dice": (0.5,) * N}))
     with pytest.raises(DataError, match="other measures"):
-        training.joined([runs[0], other], 2)
+        finished.joined([runs[0], other], 2)
 
 
 def test_lidc_in_place_of_deeplesion_is_called_a_substitute(fitted):
@@ -189,7 +189,7 @@ def test_lidc_in_place_of_deeplesion_is_called_a_substitute(fitted):
     provenance = replace(runs[0].record.provenance, origin="LIDC-IDRI-slices.zip" + IN_PLACE)
     run = Run(replace(runs[0].spec, source="real"), replace(runs[0].record, provenance=provenance))
     there = {("unet", "lnsm"): [run]}
-    assert training.sources_of(there) == "lnsm (real, substitute)"
+    assert finished.sources_of(there) == "lnsm (real, substitute)"
     assert training.extra_cells(there, ["dice"], there)[0].source == "substitute"
     assert training.scores(there, ["dice"])["unet", "lnsm", "dice"].substitute
 
@@ -207,7 +207,7 @@ def test_the_calibration_of_all_seeds_is_that_of_all_their_pixels(fitted):
     parts = [calibration(p, m) for p, m in zip(probabilities, masks, strict=True)]
     runs = [Run(run.spec, replace(run.record, calibration=one)) for run, one in
             zip(fitted["unet", "lidc"], parts, strict=True)]  # fmt: skip
-    pooled, whole = training.calibration(runs), calibration(probabilities.ravel(), masks.ravel())
+    pooled, whole = finished.calibration(runs), calibration(probabilities.ravel(), masks.ravel())
     np.testing.assert_array_equal(pooled.counts, whole.counts)
     np.testing.assert_allclose(pooled.observed, whole.observed)
     assert pooled.error == pytest.approx(whole.error)
@@ -236,9 +236,9 @@ def test_fit_rows_hands_every_row_its_runs(config, fitted, monkeypatch):
         asked.extend(wanted)
         return [Run(spec, record_of(spec)) for spec in wanted]
 
-    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(finished, "fit", fit)
     wanted = {place: [run.spec for run in runs] for place, runs in fitted.items()}
-    found = training.fit_rows(wanted, config)
+    found = finished.fit_rows(wanted, config)
     assert {place: [run.spec for run in runs] for place, runs in found.items()} == wanted
     assert len(asked) == 2 * len(wanted)
 
@@ -250,10 +250,10 @@ def test_several_tables_are_fitted_in_one_call(config, fitted, monkeypatch):
         calls.append(title)
         return [Run(spec, record_of(spec)) for spec in wanted]
 
-    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(finished, "fit", fit)
     every = {place: [run.spec for run in runs] for place, runs in fitted.items()}
     first = dict(list(every.items())[:1])
-    found = training.fit_tables({"a": first, "b": every}, config, "both")
+    found = finished.fit_tables({"a": first, "b": every}, config, "both")
     assert {
         name: {place: [run.spec for run in runs] for place, runs in rows.items()} for name, rows in found.items()
     } == {"a": first, "b": every}
@@ -261,7 +261,7 @@ def test_several_tables_are_fitted_in_one_call(config, fitted, monkeypatch):
 
 
 def test_provenance_names_every_run_once(config, fitted):
-    found = training.provenance_of(fitted, config, time.perf_counter())
+    found = finished.provenance_of(fitted, config, time.perf_counter())
     assert len(found["runs"]) == len({run["key"] for run in found["runs"]}) == 36  # 40 less those that two rows share
     assert found["seeds"] == [2020, 2021]
     assert found["runs"][0] | {"key": "", "name": ""} == {
@@ -276,7 +276,7 @@ def test_other_data_behind_a_run_is_another_line(config, fitted):
     runs = fitted["unet", "lidc"]
     other = replace(runs[1].record, provenance=replace(runs[1].record.provenance, data="e" * 8))
     mixed = {("unet", "lidc"): [runs[0], Run(runs[1].spec, other)]}
-    found = training.provenance_of(mixed, config, time.perf_counter())["datasets"]
+    found = finished.provenance_of(mixed, config, time.perf_counter())["datasets"]
     assert [(data["name"], data["fingerprint"]) for data in found] == [("lidc", "d" * 8), ("lidc", "e" * 8)]
 
 
@@ -363,12 +363,12 @@ def test_what_was_left_out_is_told_of_all_data_at_hand(config, fitted, monkeypat
         "lnsm": Prepared("lnsm", "real", "o", "d", part, part, part, (("lnsm/p1", "no mark"), ("lnsm/p2", "empty"))),
         "lidc": Prepared("lidc", "real", "o", "d", part, part, part, (("lidc/p1", "torn"),)),
     }
-    monkeypatch.setattr(training, "data_of", lambda spec, config: data[spec.dataset])
-    assert training.left_out(fitted, config).to_numpy().tolist() == [
+    monkeypatch.setattr(finished, "data_of", lambda spec, config: data[spec.dataset])
+    assert finished.left_out(fitted, config).to_numpy().tolist() == [
         ["LNSM", "lnsm/p1", "no mark"], ["LNSM", "lnsm/p2", "empty"], ["LIDC", "lidc/p1", "torn"],
     ]  # fmt: skip
     data["lnsm"] = None
-    assert training.left_out(fitted, config)["could not be used"].tolist() == ["lidc/p1"]
+    assert finished.left_out(fitted, config)["could not be used"].tolist() == ["lidc/p1"]
 
 
 def test_an_example_of_data_that_is_not_at_hand_is_embedded(config, fitted, monkeypatch):
@@ -377,11 +377,11 @@ def test_an_example_of_data_that_is_not_at_hand_is_embedded(config, fitted, monk
             raise MissingData("nowhere")
         return spec.source
 
-    monkeypatch.setattr(training, "prepare", prepare)
+    monkeypatch.setattr(finished, "prepare", prepare)
     spec = fitted["unet", "lidc"][0].spec
     real = replace(spec, source="real")
-    assert training.data_of(real, config) is None
-    assert training.example_of(real, config) == training.data_of(spec, config) == "embedded"
+    assert finished.data_of(real, config) is None
+    assert finished.example_of(real, config) == finished.data_of(spec, config) == "embedded"
 
 
 def test_networks_that_call_every_pixel_the_object_are_told(fitted):

@@ -15,7 +15,7 @@ from softmask.report import contents, figures, sr_panels, tables, training_panel
 from softmask.runs import Record, Run, specs
 from softmask.runs.record import Provenance
 from softmask.runs.tables import CT, rows_of, spec
-from softmask.studies import cascade, claims, doctors, dsnet, lungs, super_resolution, training
+from softmask.studies import cascade, claims, doctors, dsnet, finished, lungs, super_resolution, training
 from softmask.studies.choices import records
 
 N, SIZE = 24, 16
@@ -74,7 +74,7 @@ def softgan(config, fitted, name="table-2"):
     """The table's Markdown, and how the report sees it."""
     rows = training.table_cells("softgan", name, fitted)
     units = {training.CONSENSUS: "percent"}
-    result = tables.ResultTable("softgan", name, "", training.sources_of(fitted), rows, units)
+    result = tables.ResultTable("softgan", name, "", finished.sources_of(fitted), rows, units)
     written = tables.write(replace(result, details=training.seed_spread(rows, fitted)), config, {})
     tables.show(result)
     [entry] = [one for one in contents.read(config).tables if (one.paper, one.name) == ("softgan", name)]
@@ -87,7 +87,7 @@ def line_of(text, row):
 
 
 def test_without_any_record_the_printed_numbers_stand_beside_not_finished(config, wanted, capsys):
-    fitted = training.fit_rows(wanted, config)
+    fitted = finished.fit_rows(wanted, config)
     assert fitted == {}
     assert capsys.readouterr().err.count("is finished") == 1
     text, entry = softgan(config, fitted)
@@ -97,8 +97,8 @@ def test_without_any_record_the_printed_numbers_stand_beside_not_finished(config
     assert training.overview(fitted).empty
     assert training.beyond_cells(fitted) == training.extra_cells(wanted, ["dice"], fitted) == []
     assert training.parameters_of(fitted, ["unet"]) == ""
-    assert training.left_out(fitted, config).empty
-    assert training.provenance_of(fitted, config, 0.0)["runs"] == []
+    assert finished.left_out(fitted, config).empty
+    assert finished.provenance_of(fitted, config, 0.0)["runs"] == []
     everything(fitted, config)
 
 
@@ -139,7 +139,7 @@ def test_rows_that_are_finished_stand_among_those_that_are_not(config, wanted, c
     (config.results / "records" / f"{replace(other, width=other.width + 1).name}.json").rename(
         config.results / "records" / f"{other.name}.json"
     )
-    fitted = training.fit_rows(wanted, config)
+    fitted = finished.fit_rows(wanted, config)
     places = {place for place, of in wanted.items() if of in (wanted["unet", "lidc"], wanted["softgan", "lidc"])}
     assert set(fitted) == places
     assert [len(fitted[row, "lidc"]) for row in ("unet", "softgan")] == [3, 2]
@@ -158,13 +158,13 @@ def test_rows_that_are_finished_stand_among_those_that_are_not(config, wanted, c
 
 def test_with_some_records_all_is_drawn_that_can_be(config, wanted):
     keep(config, [wanted[row, "lidc"][0] for row in ("unet", "softgan")])
-    drawn = everything(training.fit_rows(wanted, config), config)
+    drawn = everything(finished.fit_rows(wanted, config), config)
     assert [fig is not None for fig in drawn] == [True, True, True, True, False, False]
 
 
 def test_with_every_record_nothing_is_said(config, wanted, capsys):
     keep(config, {one for of in wanted.values() for one in of})
-    fitted = training.fit_rows(wanted, config)
+    fitted = finished.fit_rows(wanted, config)
     assert capsys.readouterr().err == ""
     assert {place: [run.spec for run in runs] for place, runs in fitted.items()} == wanted
     text, entry = softgan(config, fitted)
@@ -180,7 +180,7 @@ def test_failed_trainings_enter_no_mean_and_are_told(config, wanted):
     keep(config, wanted["unet", "lidc"][:1], failed=True, failures=curves, measures=low, curves=curves[0], best_epoch=1)
     keep(config, wanted["infnet", "lidc"], failed=True, failures=curves, measures=low, curves=curves[0], best_epoch=1)
     keep(config, wanted["medt", "lidc"], failures=curves[:1])
-    fitted = training.fit_rows(wanted, config)
+    fitted = finished.fit_rows(wanted, config)
     text, entry = softgan(config, fitted)
     cells = {cell.key: cell for cell in entry.cells}
     good = [record_of(one).measures["dice"] for one in wanted["unet", "lidc"][1:]]
@@ -195,31 +195,31 @@ def test_failed_trainings_enter_no_mean_and_are_told(config, wanted):
     assert starts[wanted["medt", "lidc"][0].name] == 1
     assert [len(rows) for rows in training.curves_of(fitted, ["unet", "infnet"])["lidc"].values()] == [2]
     assert not [cell for cell in training.beyond_cells(fitted) if cell.row == "infnet"]
-    assert training.firsts(fitted, ["unet", "infnet"], "lidc")["unet"].spec == wanted["unet", "lidc"][1]
+    assert finished.firsts(fitted, ["unet", "infnet"], "lidc")["unet"].spec == wanted["unet", "lidc"][1]
     assert all(not one.failed for one in records.read(config, ["lidc"])["lidc"])
 
 
-@pytest.mark.parametrize("finished", [(), ("lgan_basic", "baseline_unet"), None])
-def test_lungs(config, finished):
+@pytest.mark.parametrize("there", [(), ("lgan_basic", "baseline_unet"), None])
+def test_lungs(config, there):
     wanted = {place: of for n in (2, 3, 4) for place, of in specs(f"lgan/table-{n}", config).items()}
-    keep(config, [one for (row, _), of in wanted.items() if finished is None or row in finished for one in of])
-    fitted = training.fit_rows(wanted, config)
+    keep(config, [one for (row, _), of in wanted.items() if there is None or row in there for one in of])
+    fitted = finished.fit_rows(wanted, config)
     for name in ("table-2", "table-3", "table-4"):
         rows = lungs.table_cells(name, fitted)
         result = tables.ResultTable("lgan", name, "", "c", rows, details=lungs.seed_spread(fitted))
         text = tables.write(result, config, {}).with_suffix(".md").read_text()
-        assert ("not finished" in text) == (finished is not None)
+        assert ("not finished" in text) == (there is not None)
     rows = lungs.all_cells(fitted)
     tables.write(tables.ResultTable("workbook", "lgan", "t", "c", rows, lungs.UNITS), config, {})
     judge("lgan", lungs.scores(fitted))
-    assert (training_panels.critic_health(training.curves_of(fitted, ["lgan_basic"])) is None) == (finished == ())
+    assert (training_panels.critic_health(training.curves_of(fitted, ["lgan_basic"])) is None) == (there == ())
     plt.close("all")
 
 
 def test_failed_trainings_of_lungs_are_told(config):
     wanted = specs("lgan/table-2", config)
     keep(config, wanted["lgan_basic", "lidc-lung"], failed=True)
-    fitted = training.fit_rows(wanted, config)
+    fitted = finished.fit_rows(wanted, config)
     assert lungs.seed_spread(fitted)["seeds"] == {}
     assert {(len(one.values), one.failed) for one in lungs.scores(fitted).values()} == {(0, 3)}
     [note] = {cell.note.partition(";")[0] for cell in lungs.table_cells("table-2", fitted)}
@@ -227,33 +227,31 @@ def test_failed_trainings_of_lungs_are_told(config):
     assert all(np.isnan(cell.ours_mean) for cell in lungs.all_cells(fitted))
 
 
-@pytest.mark.parametrize("finished", [(), ("content_only",), ("content_only", "srgan")])
-def test_super_resolution(config, finished):
+@pytest.mark.parametrize("there", [(), ("content_only",), ("content_only", "srgan")])
+def test_super_resolution(config, there):
     wanted = {(row, CT): [spec(row, CT, config, 2020 + i) for i in range(2)] for row in ("content_only", "srgan")}
     terms = {f"loss_{name}": (0.1, 0.2, 0.3) for name in ("content", "adversarial", "vgg22", "total_variation")}
     curves = record_of(wanted["srgan", CT][0]).curves | terms
-    keep(config, [one for (row, _), of in wanted.items() if row in finished for one in of], curves=curves)
-    fitted = training.fit_rows(wanted, config)
-    assert len(super_resolution.overview(fitted)) == 2 * len(finished)
+    keep(config, [one for (row, _), of in wanted.items() if row in there for one in of], curves=curves)
+    fitted = finished.fit_rows(wanted, config)
+    assert len(super_resolution.overview(fitted)) == 2 * len(there)
     measured = super_resolution.quality(fitted)
     rows = super_resolution.cells(measured, CT)
     result = tables.ResultTable("workbook", "sr", "t", "c", rows, units=super_resolution.METRICS)
     tables.write(replace(result, details=training.seed_spread(rows, fitted)), config, {})
     pairs = set(super_resolution.differences(measured)["comparison"])
-    assert len(pairs) == sum({*pair} <= {*finished, *INTERPOLATIONS} for pair in super_resolution.PAIRS) * bool(
-        finished
-    )
+    assert len(pairs) == sum({*pair} <= {*there, *INTERPOLATIONS} for pair in super_resolution.PAIRS) * bool(there)
     assert super_resolution.truth(fitted, 3) is None
     fig = sr_panels.curves({row: [run.record.curves for run in runs] for (row, _), runs in fitted.items()})
-    assert len(fig.axes if fig else ()) == {0: 0, 1: 1, 2: 3}[len(finished)]
+    assert len(fig.axes if fig else ()) == {0: 0, 1: 1, 2: 3}[len(there)]
     plt.close("all")
     assert sr_panels.images([]) is sr_panels.spectra({}) is sr_panels.edges({}) is None
 
 
 def test_networks_beside_doctors(config):
-    assert cascade.doctors(training.fit_rows(rows_of(["casgan"], "lidc-500", config), config)) == {}
-    assert dsnet.looks(training.Fitted({}), ("neither", "dtm_csf"), "lnsm", config) == []
-    words = training.unfinished(training.Fitted({}), ["casgan_soft"], cascade.BEYOND_NODULES)
+    assert cascade.doctors(finished.fit_rows(rows_of(["casgan"], "lidc-500", config), config)) == {}
+    assert dsnet.looks(finished.Fitted({}), ("neither", "dtm_csf"), "lnsm", config) == []
+    words = finished.unfinished(finished.Fitted({}), ["casgan_soft"], cascade.BEYOND_NODULES)
     assert words == "CasGAN, soft masks on ISBI 2012, CasGAN, soft masks on PROMISE12"
 
 
@@ -266,7 +264,7 @@ def test_a_figure_without_content_is_not_written(config, capsys):
 
 def test_rows_of_several_tables_share_their_runs(config, wanted):
     keep(config, wanted["unet", "lidc"][:1])
-    both = training.fit_tables({"a": wanted, "b": {("again", "lidc"): wanted["unet", "lidc"]}}, config)
+    both = finished.fit_tables({"a": wanted, "b": {("again", "lidc"): wanted["unet", "lidc"]}}, config)
     assert both["b"]["again", "lidc"] == [both["a"]["unet", "lidc"][0]]
     assert isinstance(both["b"]["again", "lidc"][0], Run)
     assert both["b"].wanted == {("again", "lidc"): wanted["unet", "lidc"]}

@@ -31,8 +31,10 @@ def test_code_digest_changes_with_new_files_and_not_with_compiled_ones(checkout:
     before = digest.code_digest(checkout)
     (checkout / "lib/softmask/report/page.pyc").write_text("compiled")
     assert digest.code_digest(checkout) == before
-    (checkout / "lib/softmask/measures.yaml").write_text("a: 1")
-    assert digest.code_digest(checkout) != before
+    for name in ("lib/softmask/measures.yaml", "lib/phantoms.py"):
+        (checkout / name).write_text("a: 1")
+        assert digest.code_digest(checkout) != before
+        (checkout / name).unlink()
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
 import json
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from softmask.config import ROOT
-from softmask.workbook.execute import Failed, check_executed, execute
+from softmask.workbook.execute import Failed, check_executed, execute, memory_of
 from softmask.workbook.notebook import NotebookError, load
 
 GIVEN = {"profile": "smoke", "data": "embedded", "seeds": 1}
@@ -24,17 +27,17 @@ def code(source, count=1, outputs=(), tags=()):
 def test_check_executed():
     error = {"output_type": "error", "ename": "KeyError", "evalue": "'a'", "traceback": ["\x1b[31mone\x1b[0m", "two"]}
     check_executed({"cells": [code("1"), code("", None), {"cell_type": "markdown", "source": "text"}]})
-    with pytest.raises(Failed, match=r"^code cell 2 did not run$"):
+    with pytest.raises(Failed, match=r"^a cell did not run: 2$"):
         check_executed({"cells": [code("1"), code("2", None)]})
-    # a cell whose error was allowed for is a failure all the same; papermill's own cell is not counted
-    cells = [code("1"), code("2", tags=["injected-parameters"]), code("3", 3, [error], tags=["raises-exception"])]
-    with pytest.raises(Failed, match=r"^code cell 2: KeyError: 'a'$") as failed:
+
+    cells = [code("1"), code("2", 2, [error], tags=["raises-exception"])]
+    with pytest.raises(Failed, match=r"^In \[2\]: KeyError: 'a'$") as failed:
         check_executed({"cells": cells})
     assert failed.value.detail == "one\ntwo"
 
 
 def test_runs_in_this_interpreter_whatever_kernels_the_user_has(
-    write, tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+    write, tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
     kernel = tmp_path / "jupyter" / "kernels" / "python3"
     kernel.mkdir(parents=True)
@@ -59,28 +62,62 @@ def test_runs_in_this_interpreter_whatever_kernels_the_user_has(
             f"open({str(said)!r}, 'w').write(json.dumps(said))",
         ],
     )
-    cells: list[int] = []
     target = output / "01_data.ipynb"
-    execute(load(tmp_path / "notebooks" / "01_data.ipynb"), GIVEN, target, cells.append)
+    execute(load(tmp_path / "notebooks" / "01_data.ipynb"), GIVEN, target, "[1/1] 01_data")
     executable, folder, *rest = json.loads(said.read_text())
     assert (executable, folder) == (sys.executable, str(ROOT))
     assert rest[:4] == ["smoke", "embedded", 1, False]
     assert "inline" in rest[4]
     assert rest[5:] == ["01_data", "1"]
-    assert cells == [1, 2, 3]
     assert str(tmp_path) not in json.dumps(json.loads(target.read_text())["metadata"])
     assert list(output.iterdir()) == [target]
+    assert "[1/1] 01_data  cell 4/4" in capsys.readouterr().out
 
 
 def test_parameters_that_do_not_fit_start_nothing(write, output: Path):
     book = load(write("01_data", ["1/0"], parameters="profile = None"))
-    with pytest.raises(NotebookError, match="does not know the parameter data, seeds"):
+    with pytest.raises(NotebookError, match="does not declare the parameter data, seeds"):
         execute(book, GIVEN, output / "01_data.ipynb")
     assert not output.exists()
 
 
 def test_a_dead_kernel_is_a_failure(write, output: Path):
     book = load(write("01_data", ["import os\nos.write(2, b'last words')\nos._exit(3)", "2"]))
-    with pytest.raises(Failed, match=r"code cell 2: .*[Kk]ernel died") as failed:
+    with pytest.raises(Failed, match=r"[Kk]ernel died") as failed:
         execute(book, GIVEN, output / "01_data.ipynb")
     assert "last words" in failed.value.detail
+
+
+@pytest.mark.parametrize("source", ["print(1)", "%matplotlib inline"])
+def test_without_declared_parameters_nothing_starts(write, output: Path, source: str):
+    with pytest.raises(NotebookError, match="does not declare the parameter profile, data, seeds"):
+        execute(load(write("01_data", parameters=source)), GIVEN, output / "01_data.ipynb")
+
+
+def test_an_early_exit_is_a_failure(write, output: Path):
+    book = load(write("01_data", ["import sys\nsys.exit()", "2"]))
+    with pytest.raises(Failed, match="SystemExit"):
+        execute(book, GIVEN, output / "01_data.ipynb")
+
+
+HOLDING = """
+import os, subprocess, sys, time
+block = bytearray(os.urandom(1) * 60_000_000)
+if len(sys.argv) == 2:
+    child = subprocess.Popen([sys.executable, __file__])
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_memory_is_that_of_a_process_and_its_children(tmp_path: Path):
+    (tmp_path / "holding.py").write_text(HOLDING)
+    command = [sys.executable, tmp_path / "holding.py", "with a child"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+        assert 120e6 < memory_of(process.pid) < 180e6
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert memory_of(process.pid) == 0

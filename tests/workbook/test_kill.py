@@ -37,8 +37,8 @@ def write(name, values):
     cells = [Cell(row, "lidc", "dice", value, 0.1, 10, 1, "embedded", extra=True) for row, value in values.items()]
     tables.write(ResultTable(WORKBOOK, name, name, "", cells, {"dice": "fraction"}), config, {})
 """
-PATIENCE = 300
-"""Seconds that a start may take on a busy machine; a quiet one takes a tenth."""
+PATIENCE = 900
+"""Seconds that a start may take on a busy machine; a quiet one takes a thirtieth."""
 DATA = """
 import time
 from softmask.config import Config
@@ -180,7 +180,7 @@ def checkout(tmp_path: Path, write: Callable[..., Path], folder: Path) -> Path:
     python.parent.mkdir(parents=True)
     (place / "start.py").write_text(START)
     python.write_text(
-        f'#!/bin/sh\n[ "$2" = softmask.workbook ] && shift 2\n'
+        f'#!/bin/sh\n[ "$2" = softmask.workbook.cli ] && shift 2\n'
         f'PYTHONPATH="{ROOT / "lib"}" exec "{sys.executable}" "{place / "start.py"}" "{folder}" "$@"\n'
     )
     python.chmod(0o755)

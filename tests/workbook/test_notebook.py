@@ -22,7 +22,6 @@ def test_reads_what_a_notebook_declares(write):
     assert book.seconds == {"smoke": 20}
     assert not book.last
     assert book.code[1:] == ("x = 1", "", "y = 2")
-    assert book.parameters == {"profile", "data", "seeds"}
 
 
 def test_a_notebook_that_declares_nothing_has_its_name_for_a_title(write):
@@ -91,21 +90,6 @@ def test_two_notebooks_of_one_number(write, folder: Path):
     write("01_other")
     with pytest.raises(NotebookError, match="same number"):
         discover(folder)
-
-
-def test_parameters_are_checked(write):
-    book = load(write("01_data", parameters='"""What to run."""\nprofile: str = "cpu"\nseeds = 1'))
-    book.check_parameters(["profile", "seeds"])
-    with pytest.raises(NotebookError, match=r"does not know the parameter data; its .* profile, seeds"):
-        book.check_parameters(["profile", "data"])
-    with pytest.raises(NotebookError, match="no parameters cell"):
-        load(write("02_masks", parameters=None)).check_parameters([])
-
-
-@pytest.mark.parametrize("source", ["print(1)", "profile = ", "a.b = 1", "%matplotlib inline"])
-def test_a_parameters_cell_holds_assignments_only(write, source):
-    with pytest.raises(NotebookError, match="parameters cell"):
-        load(write("01_data", parameters=source))
 
 
 def test_choose(write, folder: Path):

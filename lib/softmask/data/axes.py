@@ -18,7 +18,7 @@ _GAP = 1.5  # neighbouring pixels of one line are at most sqrt(2) apart along it
 
 
 def recist_axes(mask: np.ndarray) -> np.ndarray:
-    """Long and short axis of the lesion in ``mask``.
+    """Return the long and short axis of the lesion in ``mask``.
 
     The lesion is the largest 8-connected part of the mask with its holes filled (a radiologist measures one lesion, and
     across a cavity). The long axis is the longest chord between two of its pixel centres; where it is concave the chord
@@ -46,7 +46,7 @@ def recist_axes(mask: np.ndarray) -> np.ndarray:
 
 
 def long_axis(mask: np.ndarray) -> float:
-    """Length in pixels of the long axis that :func:`recist_axes` measures on ``mask``, without the short one.
+    """Return the length in pixels of the long axis of :func:`recist_axes`, without the short one.
 
     Args:
         mask: (H, W) bool.

@@ -1,4 +1,4 @@
-"""What data is there, and whether it is whole."""
+"""Status of the data sets: their sources, and whether they are whole."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from softmask.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class Status:
-    """What serves one data set, and what of it cannot be used.
+    """Source of one data set, and its unusable parts.
 
     Attributes:
         name: of :data:`softmask.data.NAMES` or :data:`softmask.data.REAL_ONLY`.
@@ -42,12 +42,12 @@ class Status:
 
 
 def status(name: str, config: Config) -> Status:
-    """What ``config`` makes of data set ``name``; opens it and reads no sample."""
+    """Return the status of the data set that ``config`` gives; opens it and reads no sample."""
     return _look(name, config, read=False)
 
 
 def check(name: str, config: Config) -> Status:
-    """What real data there is for ``name`` (whatever ``config.data`` says); reads every sample, with a progress bar."""
+    """Return the status of real data for ``name``, whatever ``config.data`` says; reads every sample."""
     return _look(name, replace(config, data="real"), read=True)
 
 

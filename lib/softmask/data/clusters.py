@@ -1,4 +1,4 @@
-"""Which annotations of a scan are of one nodule: the clustering of ``pylidc.Scan.cluster_annotations``.
+"""Clustering of a scan's annotations into nodules, as by ``pylidc.Scan.cluster_annotations``.
 
 Hancock and Magnan, Journal of Medical Imaging 3(4), 2016. Two annotations of a scan belong together when the smallest
 distance between their contour points is at most a tolerance, which starts at the scan's slice thickness and shrinks by

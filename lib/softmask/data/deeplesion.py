@@ -39,7 +39,7 @@ _CHECKSUM_BYTES = 32  # of a PNG's end: zlib's Adler-32 of all pixels, the last 
 
 
 class DeepLesion(Dataset):
-    """Lung lesions (coarse type 5, not marked possibly noisy), cropped to 128 x 128 around the RECIST mark.
+    """Lung lesions (coarse type 5, not possibly noisy), cropped to 128 x 128 around the RECIST mark.
 
     The crop is centred on the middle of the four axis ends, moved inwards at the image border. Samples have ``hu``,
     ``image`` (lung window, see :func:`softmask.data.image_files.window_hu`), ``recist`` in pixels of the crop and no
@@ -73,10 +73,10 @@ class DeepLesion(Dataset):
             f"({counts['unknown']} of unknown type and {counts['noisy']} possibly noisy ones left out)"
         )
         if self.index.empty:
-            raise DataError(
-                f"{table_path}: of its {counts['rows']} lesions none is a usable lung lesion with its image in "
-                f"{self.folder / 'Images_png'}"
-                + (f"; the first of {len(self.problems)} problems: {self.problems[0].why}" if self.problems else "")
+            raise self.none_usable(
+                table_path,
+                f"of its {counts['rows']} lesions none is a usable lung lesion with its image in "
+                f"{self.folder / 'Images_png'}",
             )
         self._axes = np.stack(self.index.pop("axes").to_list())
 
@@ -102,12 +102,8 @@ class DeepLesion(Dataset):
             raise DataError(f"{path}: the RECIST mark does not fit into a crop of {CROP} x {CROP} pixels")
         top, left = corner
         hu = stored[top : top + CROP, left : left + CROP].astype(np.float32) - HU_OFFSET
-        return Sample(
-            dataset=self.name,
-            source=self.source,
-            patient=row.patient,
-            nodule=row.nodule,
-            slice=row.slice,
+        return self.sample(
+            i,
             image=window_hu(hu),
             readers=np.zeros((0, CROP, CROP), bool),
             present=np.zeros(0, bool),
@@ -146,7 +142,7 @@ class DeepLesion(Dataset):
 
 
 def parse_table(path: str | Path) -> tuple[pd.DataFrame, list[tuple[str, str]], dict[str, int]]:
-    """The usable lung lesions of a DeepLesion table (``DL_info.csv``, or one split of it).
+    """Read the usable lung lesions of a DeepLesion table (``DL_info.csv``, or one split of it).
 
     Returns:
         ``(lesions, bad, counts)``: a row per lesion (patient, nodule, slice, n_readers, area, long_axis, file,
@@ -169,7 +165,7 @@ def parse_table(path: str | Path) -> tuple[pd.DataFrame, list[tuple[str, str]], 
         place = seen[entry["File_name"]] = seen.get(entry["File_name"], -1) + 1
         kind, noisy = entry["Coarse_lesion_type"].strip(), entry["Possibly_noisy"].strip()
         if not (re.fullmatch("-?[0-9]{1,9}", kind) and noisy in ("0", "1")):
-            bad.append((where, f"Coarse_lesion_type {kind!r} or Possibly_noisy {noisy!r} is not what it should be"))
+            bad.append((where, f"Coarse_lesion_type {kind!r} or Possibly_noisy {noisy!r} is not a type or a flag"))
             continue
         counts["unknown"] += int(kind) == -1
         counts["noisy"] += int(kind) == LUNG and noisy == "1"
@@ -191,7 +187,7 @@ def _entries(path: Path) -> Iterator[tuple[int, dict[str | None, str | None]]]:
         table = csv.DictReader(io.StringIO(read_text(path, remedy), newline=""), strict=True)
         missing = [column for column in COLUMNS if column not in (table.fieldnames or ())]
         if missing:
-            raise DataError(f"{path}: lacks the columns {', '.join(missing)}; {remedy}")
+            raise DataError(f"{path}: misses the columns {', '.join(missing)}; {remedy}")
         for entry in table:
             yield table.line_num, entry
     except csv.Error as error:
@@ -199,7 +195,7 @@ def _entries(path: Path) -> Iterator[tuple[int, dict[str | None, str | None]]]:
 
 
 def _lesion(entry: dict[str, str], place: int) -> dict[str, object]:
-    """One row of the index from one row of the table; ValueError says what of it is not usable."""
+    """One row of the index from one row of the table; ValueError for an unusable field."""
     stem, dot, ending = entry["File_name"].rpartition(".")
     parts = stem.split("_")
     if not dot or ending != "png" or len(parts) != 4 or not all(part.isascii() and part.isdigit() for part in parts):

@@ -6,7 +6,6 @@ import os
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Protocol
 
 from softmask.errors import DataError, MissingData
 from softmask.files import read_bytes, sha256_of
@@ -15,34 +14,8 @@ MAX_BYTES = 64 * 1024 * 1024
 """Largest single file that is read: the files of these data sets are far smaller, a decompression bomb is not."""
 
 
-class FileStore(Protocol):
-    """What :func:`open_store` gives.
-
-    Attributes:
-        path: the folder or archive.
-        names: relative paths with ``/``, sorted.
-        stamp: hex digest that is cheap to get and changes when a file is added, removed or written again.
-    """
-
-    path: Path
-    names: tuple[str, ...]
-    stamp: str
-
-    def read(self, name: str) -> bytes:
-        """The content of one file. Raises DataError, naming it, when it cannot be read whole."""
-
-    def title(self, name: str) -> str:
-        """What messages call the file."""
-
-    def fingerprint(self, names: list[str], top: str = "") -> str:
-        """Hex digest over names (without ``top`` before them), sizes and checksums of the files' content.
-
-        It is equal for a folder and its archive.
-        """
-
-
 def open_store(path: str | Path) -> FileStore:
-    """The files below a folder, or the members of a zip archive.
+    """Return the files below a folder, or the members of a zip archive.
 
     Raises:
         MissingData: when there is nothing at ``path``.
@@ -50,37 +23,49 @@ def open_store(path: str | Path) -> FileStore:
     """
     path = Path(path)
     if path.is_dir():
-        return FolderStore(path)
+        return FileStore(path)
     if path.is_file():
         return ZipStore(path)
     raise MissingData(f"{path}: there is no such folder or archive; `softmask data list` says what goes where")
 
 
-class FolderStore:
-    """See :class:`FileStore`. Links to folders are not followed."""
+class FileStore:
+    """Files below a folder. Links to folders are not followed.
+
+    Attributes:
+        path: the folder or archive.
+        names: relative paths with ``/``, sorted.
+        stamp: hex digest that is cheap to get and changes when a file is added, removed or written again.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         entries = sorted(_walk(str(path), ""))
         self.names = tuple(name for name, _, _ in entries)
-        self.stamp = sha256_of("\n".join(f"{name}\0{size}\0{time}" for name, size, time in entries))
+        self.stamp = sha256_of(repr(entries))
 
     def read(self, name: str) -> bytes:
+        """Read one file. Raises DataError, naming it, when it cannot be read whole."""
         return read_bytes(self.path / name, most=MAX_BYTES)
 
     def title(self, name: str) -> str:
+        """Return how messages call the file."""
         return str(self.path / name)
 
     def fingerprint(self, names: list[str], top: str = "") -> str:
-        entries = []
-        for name in names:
-            data = self.read(name)
-            entries.append((name.removeprefix(top), len(data), zlib.crc32(data)))
-        return _digest(entries)
+        """Return a hex digest over names (without ``top`` before them), sizes and checksums of the files' content.
+
+        It is equal for a folder and its archive.
+        """
+        return sha256_of(repr([(name.removeprefix(top), *self._size_and_crc(name)) for name in names]))
+
+    def _size_and_crc(self, name: str) -> tuple[int, int]:
+        data = self.read(name)
+        return len(data), zlib.crc32(data)
 
 
-class ZipStore:
-    """See :class:`FileStore`. Nothing is unpacked; names are compared, never used as paths.
+class ZipStore(FileStore):
+    """Members of a zip archive. Nothing is unpacked; names are compared, never used as paths.
 
     The archive is opened when it is first read from, once in each process, so that a store can be sent to others.
     """
@@ -95,23 +80,21 @@ class ZipStore:
         self.stamp = self.fingerprint(list(self.names))
 
     def read(self, name: str) -> bytes:
-        size = self._checks.get(name, (0, 0))[0]
+        size, _ = self._checks.get(name, (0, 0))
         if size > MAX_BYTES:
             raise DataError(f"{self.title(name)}: declares {size} bytes; refused. Get this archive again")
         try:
             return self._open().read(name)
         except KeyError as error:
-            raise DataError(
-                f"{self.title(name)}: there is no such file in the archive; get the archive again"
-            ) from error
+            raise DataError(f"{self.title(name)}: no such file in the archive; get the archive again") from error
         except Exception as error:  # zlib, bz2, lzma, text and struct errors: damaged bytes raise nearly anything
             raise DataError(f"{self.title(name)}: damaged in the archive ({error}); get the archive again") from error
 
     def title(self, name: str) -> str:
         return f"{self.path}:{name}"
 
-    def fingerprint(self, names: list[str], top: str = "") -> str:
-        return _digest([(name.removeprefix(top), *self._checks[name]) for name in names])
+    def _size_and_crc(self, name: str) -> tuple[int, int]:
+        return self._checks[name]
 
     def _open(self) -> zipfile.ZipFile:
         if self._archive is None or self._process != os.getpid():
@@ -129,6 +112,7 @@ class ZipStore:
 
 
 def _walk(folder: str, prefix: str):
+    """Name, size and time of change of every file."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -139,7 +123,3 @@ def _walk(folder: str, prefix: str):
                     yield prefix + entry.name, state.st_size, state.st_mtime_ns
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed ({error.strerror}); check the folder's permissions") from error
-
-
-def _digest(entries: list[tuple[str, int, int]]) -> str:
-    return sha256_of("\n".join(f"{name}\0{size}\0{crc:08x}" for name, size, crc in entries))

@@ -86,42 +86,30 @@ class FindingLungs(Dataset):
         super().__init__()
         self.name = name
         self._store = open_store(path)
-        self._files = self._find_pairs()
-        if not self._files:
-            first = f". First of {len(self.problems)} problems: {self.problems[0].why}" if self.problems else ""
-            raise DataError(
-                f"{path}: no slice has an image and a mask; expected 2d_images/ID_0001_Z_0146.tif with "
-                f"2d_masks/ID_0001_Z_0146.tif; `softmask data fetch lungs` gets them{first}"
+        pairs = self._find_pairs()
+        if not pairs:
+            raise self.none_usable(
+                path,
+                "no slice has an image and a mask; expected 2d_images/ID_0001_Z_0146.tif with "
+                "2d_masks/ID_0001_Z_0146.tif; `softmask data fetch lungs` gets them",
             )
-        self.index = pd.DataFrame(
-            [(*slice_, NODULE, 1) for slice_ in self._files], columns=["patient", "slice", "nodule", "n_readers"]
-        )[["patient", "nodule", "slice", "n_readers"]]
-        self.origin = f"{self._store.path.name}: {len(self._files)} CT slices in nominal HU"
+        rows = [(patient, NODULE, place, 1) for patient, place in pairs]
+        self.index = pd.DataFrame(rows, columns=["patient", "nodule", "slice", "n_readers"])
+        self._pairs = list(pairs.values())
+        self.origin = f"{self._store.path.name}: {len(pairs)} CT slices in nominal HU"
 
     def read(self, i: int) -> Sample:
-        row = self.index.iloc[i]
-        image, _ = self._files[row.patient, row.slice]
+        image, _ = self._pairs[i]
         readers, present = self.read_masks(i)
         name = self._store.title(image)
         stored = read_signed(self._store.read(image), name)
         if stored.shape != readers.shape[1:]:
             raise DataError(f"{name}: an image of size {stored.shape} with a mask of size {readers.shape[1:]}; {AGAIN}")
         hu = nominal_hu(stored, name)
-        return Sample(
-            dataset=self.name,
-            source=self.source,
-            patient=row.patient,
-            nodule=row.nodule,
-            slice=row.slice,
-            image=window_hu(hu),
-            readers=readers,
-            present=present,
-            hu=hu,
-        )
+        return self.sample(i, image=window_hu(hu), readers=readers, present=present, hu=hu)
 
     def read_masks(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        row = self.index.iloc[i]
-        _, mask = self._files[row.patient, row.slice]
+        _, mask = self._pairs[i]
         name = self._store.title(mask)
         values = read_grey(self._store.read(mask), name)
         levels = np.unique(values)
@@ -134,7 +122,7 @@ class FindingLungs(Dataset):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the files used, by name and content; equal for a folder and its archive."""
-        return sha256_of(self._store.fingerprint([name for pair in self._files.values() for name in pair]))
+        return sha256_of(self._store.fingerprint([name for pair in self._pairs for name in pair]))
 
     def _find_pairs(self) -> dict[tuple[str, str], tuple[str, str]]:
         """Image and mask of each (patient, slice), in the order of scans."""

@@ -1,7 +1,7 @@
-"""The one way PNG and TIFF files become arrays, and Hounsfield units become grey levels.
+"""PNG and TIFF files as arrays, and Hounsfield units as grey levels.
 
-What is read here comes from other people's disks, so damage is looked for rather than hoped against: PNG chunk
-checksums are verified (decoders skip them), and the size a header declares is refused before memory is taken for it.
+Damage is looked for: the checksums of PNG chunks are verified, and a declared size is refused before memory is taken
+for it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MAX_BYTES = 3 * MAX_PIXELS  # 16 bits a pixel that nothing was saved of, and so
 
 
 def read_grey(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
-    """One grey image of a PNG or TIFF file.
+    """Read the one grey image of a PNG or TIFF file.
 
     Args:
         source: path of the file, or its bytes (a member of an archive).
@@ -40,22 +40,16 @@ def read_grey(source: str | Path | bytes, name: str | None = None) -> np.ndarray
         DataError: naming the file, when it is missing, truncated, damaged, too large, not PNG or TIFF, not grey, or
             has more than one page.
     """
-    pages, name = _decode(source, name)
-    if len(pages) != 1:
-        raise DataError(f"{name}: holds {len(pages)} images where one was expected; save it as one image")
-    return pages[0]
+    return _only(*_decode(source, name))
 
 
 def read_signed(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
-    """Return the one image of a TIFF file of signed 16-bit numbers, (H, W) int16; otherwise as :func:`read_grey`."""
-    pages, name = _decode(source, name, _signed_array)
-    if len(pages) != 1:
-        raise DataError(f"{name}: holds {len(pages)} images where one was expected; save it as one image")
-    return pages[0]
+    """Read the one image of a TIFF file of signed 16-bit numbers, (H, W) int16; otherwise as :func:`read_grey`."""
+    return _only(*_decode(source, name, _signed_array))
 
 
 def read_grey_stack(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
-    """All pages of a multi-page TIFF, (N, H, W); otherwise as :func:`read_grey`."""
+    """Read all pages of a multi-page TIFF, (N, H, W); otherwise as :func:`read_grey`."""
     pages, name = _decode(source, name)
     kinds = {(page.shape, page.dtype.name) for page in pages}
     if len(kinds) != 1:
@@ -64,9 +58,15 @@ def read_grey_stack(source: str | Path | bytes, name: str | None = None) -> np.n
 
 
 def window_hu(hu: np.ndarray, window: tuple[float, float] = LUNG_WINDOW) -> np.ndarray:
-    """Grey levels in [0, 1] (float32) of Hounsfield units: ``window`` is stretched, what lies outside is clipped."""
+    """Return grey levels in [0, 1] (float32): Hounsfield units of ``window`` stretched, others clipped."""
     low, high = window
     return np.clip((np.asarray(hu, np.float32) - low) / (high - low), 0, 1).astype(np.float32, copy=False)
+
+
+def _only(pages: list[np.ndarray], name: str) -> np.ndarray:
+    if len(pages) != 1:
+        raise DataError(f"{name}: holds {len(pages)} images where one was expected; save it as one image")
+    return pages[0]
 
 
 def _decode(source: str | Path | bytes, name: str | None, to_array=None) -> tuple[list[np.ndarray], str]:
@@ -122,7 +122,10 @@ def _signed_array(image, name: str) -> np.ndarray:
 
 
 def _check_png(data: bytes, name: str) -> None:
-    """Walk the chunks: each must be whole and carry its CRC-32 (PNG specification, section 5.3)."""
+    """Raise DataError unless every chunk is whole and carries its CRC-32 (PNG specification, section 5.3).
+
+    ``verify`` of Pillow 13 passes over a damaged last chunk and over some changed bytes.
+    """
     position = len(_PNG_SIGNATURE)
     kind = b""
     while kind != b"IEND":

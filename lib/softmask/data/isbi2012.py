@@ -24,11 +24,13 @@ from softmask.files import sha256_of
 SPACING_MM = (4e-6, 4e-6)
 CELL = 255
 
+_VOLUMES = {"image": "train-volume.tif", "label": "train-labels.tif"}
+
 _REMEDY = "get this file again (`softmask data fetch isbi2012`)"
 
 
 class Isbi2012(Dataset):
-    """The 30 labelled sections, from ``train/image`` and ``train/label``, or from the challenge's TIFF volumes.
+    """30 labelled sections, from ``train/image`` and ``train/label``, or from the challenge's TIFF volumes.
 
     All sections come from one larva, so a split by patient is not possible here: each section counts as a patient.
     ``image`` is the stored grey level / 255; one reader, always present.
@@ -49,7 +51,7 @@ class Isbi2012(Dataset):
         super().__init__()
         self.name = name
         self.folder = Path(folder)
-        self._stacks: tuple[np.ndarray, np.ndarray] | None = None
+        self._stacks: dict[str, np.ndarray] = {}
         png = any(True for half in ("image", "label") for _ in (self.folder / "train" / half).glob("*.png"))
         if png or not (self.folder / "train-volume.tif").is_file():
             self.origin = "ISBI 2012 training sections, PNG (isbi2012/train)"
@@ -58,10 +60,10 @@ class Isbi2012(Dataset):
             self.origin = "ISBI 2012 training volume, TIFF (isbi2012/train-volume.tif)"
             sections = self._tiff_sections()
         if not sections:
-            raise DataError(
-                f"{self.folder}: no section has an image and a label; expected train/image/<i>.png "
-                "with train/label/<i>.png, or train-volume.tif with train-labels.tif; `softmask data fetch isbi2012` "
-                "gets them"
+            raise self.none_usable(
+                self.folder,
+                "no section has an image and a label; expected train/image/<i>.png with train/label/<i>.png, or "
+                "train-volume.tif with train-labels.tif; `softmask data fetch isbi2012` gets them",
             )
         self.index = pd.DataFrame(
             {
@@ -74,9 +76,9 @@ class Isbi2012(Dataset):
         self._sections = sections
 
     def read(self, i: int) -> Sample:
-        image, label = self._arrays(self._sections[i])
-        row = self.index.iloc[i]
-        where = self._label_name(self._sections[i])
+        number = self._sections[i]
+        image, label = self._read("image", number), self._read("label", number)
+        where = self._title("label", number)
         if label.shape != image.shape:
             raise DataError(f"{where}: a label of size {label.shape} on an image of size {image.shape}; {_REMEDY}")
         values = np.unique(label)
@@ -89,14 +91,10 @@ class Isbi2012(Dataset):
             raise DataError(f"{where}: the label is empty, there is no cell (255) in it; {_REMEDY}")
         if image.dtype != np.uint8:
             raise DataError(
-                f"{self._image_name(self._sections[i])}: an 8-bit image was expected, not {image.dtype}; {_REMEDY}"
+                f"{self._title('image', number)}: an 8-bit image was expected, not {image.dtype}; {_REMEDY}"
             )
-        return Sample(
-            dataset=self.name,
-            source=self.source,
-            patient=row.patient,
-            nodule=row.nodule,
-            slice=row.slice,
+        return self.sample(
+            i,
             image=image.astype(np.float32) / np.float32(255),
             readers=mask[None],
             present=np.ones(1, bool),
@@ -106,8 +104,8 @@ class Isbi2012(Dataset):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the files used, by name and content."""
-        if self._stacks is not None:
-            return sha256_of(self.folder / "train-volume.tif", self.folder / "train-labels.tif")
+        if self._stacks:
+            return sha256_of(*(self.folder / name for name in _VOLUMES.values()))
         parts: list[str | Path] = []
         for number in self._sections:
             parts += [str(number), self._png("image", number), self._png("label", number)]
@@ -116,20 +114,11 @@ class Isbi2012(Dataset):
     def _png(self, half: str, number: int) -> Path:
         return self.folder / "train" / half / f"{number}.png"
 
-    def _image_name(self, number: int) -> str:
-        if self._stacks is not None:
-            return f"{self.folder / 'train-volume.tif'}, section {number}"
-        return str(self._png("image", number))
+    def _title(self, half: str, number: int) -> str:
+        return f"{self.folder / _VOLUMES[half]}, section {number}" if self._stacks else str(self._png(half, number))
 
-    def _label_name(self, number: int) -> str:
-        if self._stacks is not None:
-            return f"{self.folder / 'train-labels.tif'}, section {number}"
-        return str(self._png("label", number))
-
-    def _arrays(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        if self._stacks is not None:
-            return self._stacks[0][number], self._stacks[1][number]
-        return read_grey(self._png("image", number)), read_grey(self._png("label", number))
+    def _read(self, half: str, number: int) -> np.ndarray:
+        return self._stacks[half][number] if self._stacks else read_grey(self._png(half, number))
 
     def _png_sections(self) -> list[int]:
         halves = {half: self._numbers(self.folder / "train" / half) for half in ("image", "label")}
@@ -148,9 +137,8 @@ class Isbi2012(Dataset):
         return numbers
 
     def _tiff_sections(self) -> list[int]:
-        images = read_grey_stack(self.folder / "train-volume.tif")
-        labels = read_grey_stack(self.folder / "train-labels.tif")
-        self._stacks = images, labels
+        self._stacks = {half: read_grey_stack(self.folder / name) for half, name in _VOLUMES.items()}
+        images, labels = self._stacks.values()
         pairs = min(len(images), len(labels))
         if len(images) != len(labels):
             self.add_problem(

@@ -1,10 +1,9 @@
-"""The six nodule kinds of the papers' Figure 1, and the written rule that decides between them.
+"""Six nodule kinds of the papers' Figure 1, and the rule that decides between them.
 
-Ratings and contours decide most of them. What the annotations do not hold is where the pleura is; there the nodule's
-place in the frame decides. On the largest slices of 699 real LIDC nodules, where a large bright region within three
-pixels of the readers' union counted as a wall, place told with an area under the ROC curve of 0.69 whether there was
-one (the ellipse was chosen on the same nodules), one measure of a flat side with 0.51. The share of nodules at a wall
-is set to what was found there; for one nodule the wall is only a guess.
+Ratings and contours decide most of them. The annotations do not hold where the pleura is; there the nodule's place in
+the frame decides. On the largest slices of 699 real LIDC nodules, with a wall defined as a large bright region within
+three pixels of the readers' union, place predicted a wall with an area under the ROC curve of 0.69 (the ellipse was
+chosen on the same nodules). The share of nodules at a wall is the one observed there; for one nodule it is a guess.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ a wall touched 29 % of those real nodules."""
 
 @dataclass(frozen=True)
 class Place:
-    """Where in its lung a nodule lies.
+    """Place of a nodule in its lung.
 
     Attributes:
         radius: 0 at the lung's centre, 1 on the standard ellipse.
@@ -51,7 +50,7 @@ class Place:
 
 
 def place_of(row: float, column: float) -> Place:
-    """Place of a nodule whose centre is at (row, column) of the 512 x 512 frame."""
+    """Return the place of a nodule whose centre is at (row, column) of the 512 x 512 frame."""
     middle = (FRAME - 1) / 2
     lateral = 1 if column >= middle else -1
     y = (row - middle) / FRAME
@@ -63,7 +62,7 @@ def place_of(row: float, column: float) -> Place:
 
 
 def kind_of(ratings: Sequence[Mapping[str, float]], holes: int, diameter_mm: float, place: float) -> str:
-    """Kind of a nodule; the first rule that fits decides.
+    """Return the kind of a nodule; the first rule that fits decides.
 
     1. ``cavitary``: a reader saw air inside (``internalStructure`` 4), or at least half drew an exclusion contour.
     2. ``calcific``: at least half saw calcium (``calcification`` below 6).
@@ -90,13 +89,13 @@ def kind_of(ratings: Sequence[Mapping[str, float]], holes: int, diameter_mm: flo
 
 
 def place_of_nodule(nodule: Nodule) -> Place:
-    """Place of the middle of the nodule's box."""
+    """Return the place of the middle of the nodule's box."""
     top, left, height, width = nodule.window()
     return place_of(top + height / 2, left + width / 2)
 
 
 def kinds_of_rows(nodules: Sequence[Nodule | None], diameter_mm: np.ndarray) -> list[str]:
-    """Kind of each slice's nodule, judged by the largest of the slices; empty for None.
+    """Return the kind of each slice's nodule, judged by the largest of the slices; empty for None.
 
     Args:
         nodules: (N) the nodule of each slice.
@@ -111,6 +110,6 @@ def kinds_of_rows(nodules: Sequence[Nodule | None], diameter_mm: np.ndarray) -> 
 
 
 def kind_of_nodule(nodule: Nodule, diameter_mm: float) -> str:
-    """:func:`kind_of` of a nodule of the annotation database whose largest slice has that equivalent diameter."""
+    """Return :func:`kind_of` of an annotated nodule whose largest slice has that equivalent diameter."""
     holes = sum(any(not contour.inclusion for contour in reading.contours) for reading in nodule.readers)
     return kind_of([reading.ratings for reading in nodule.readers], holes, diameter_mm, place_of_nodule(nodule).radius)

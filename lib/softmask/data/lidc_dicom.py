@@ -17,7 +17,8 @@ import softmask.data.annotations as annotations
 from softmask.data import lidc_xml
 from softmask.data.annotations import Nodule
 from softmask.data.axes import long_axis
-from softmask.data.dicom_ct import CtSlice, read_header, read_hu
+from softmask.data.ct import SAME_Z, sort_files
+from softmask.data.dicom import CtSlice, read_hu
 from softmask.data.image_files import window_hu
 from softmask.data.lidc import area_of, index_frame, ratings_of
 from softmask.data.sample import Dataset, Problem, Sample
@@ -26,8 +27,6 @@ from softmask.files import sha256_of
 
 SIZE = 128
 """Rows and columns of a sample: the crop centred on the nodule, moved inside the image where it would leave it."""
-
-_SAME_Z = 0.05  # mm: contour and slice positions are copies of one number, rounded differently
 
 
 class LidcDicom(Dataset):
@@ -75,10 +74,10 @@ class LidcDicom(Dataset):
                     long_axes.append(long_axis(readers[present][0]))
                     spacing.append(ct.spacing_mm[0])
         if not self._rows:
-            first = f" First of {len(self.problems)} problems: {self.problems[0].why}." if self.problems else ""
-            raise DataError(
-                f"{self.folder}: no slice that a LIDC reader marked; expected the CT series of LIDC-IDRI as *.dcm, "
-                f"and for other series their LIDC XML.{first}"
+            raise self.none_usable(
+                self.folder,
+                "no slice that a LIDC reader marked; expected the CT series of LIDC-IDRI as *.dcm, and for other "
+                "series their LIDC XML",
             )
         nodules = [nodule for nodule, _, _ in self._rows]
         self.index = index_frame(
@@ -91,23 +90,18 @@ class LidcDicom(Dataset):
 
     def read(self, i: int) -> Sample:
         nodule, _, ct = self._rows[i]
-        row = self.index.iloc[i]
         readers, present = self.read_masks(i)
         top, left, height, width = _window(nodule, ct.shape)
         hu = read_hu(ct.path)[top : top + height, left : left + width]
-        return Sample(
-            dataset=self.name,
-            source=self.source,
-            patient=row.patient,
-            nodule=row.nodule,
-            slice=row.slice,
+        return self.sample(
+            i,
             image=window_hu(hu),
             readers=readers,
             present=present,
             spacing=ct.spacing_mm,
             ratings=ratings_of(nodule, present),
             hu=hu,
-            kind=row.kind,
+            kind=self.index.kind.iloc[i],
         )
 
     def read_masks(self, i: int) -> tuple[np.ndarray, np.ndarray]:
@@ -127,24 +121,17 @@ class LidcDicom(Dataset):
 
     def _stacks(self) -> dict[str, list[CtSlice]]:
         """The CT slices of each series, by position; series by name."""
-        from tqdm import tqdm
+        bad: list[tuple[Path, str]] = []
+        listed, _ = sort_files(self.folder, bad=bad, title=f"{self.name}: DICOM headers")
+        for path, why in bad:
+            self.add_problem(str(path), why)
+        return {series.uid: self._one_each(series.slices) for series in listed}
 
-        stacks: dict[str, list[CtSlice]] = {}
-        files = sorted(path for path in self.folder.rglob("*") if path.suffix.lower() == ".dcm" and path.is_file())
-        for path in tqdm(files, desc=f"{self.name}: DICOM headers", unit=" files", disable=len(files) < 1000):
-            try:
-                ct = read_header(path)
-            except DataError as error:
-                self.add_problem(str(path), str(error))
-                continue
-            if ct is not None:
-                stacks.setdefault(ct.series_uid, []).append(ct)
-        return {series: self._sorted(stacks[series]) for series in sorted(stacks)}
-
-    def _sorted(self, slices: list[CtSlice]) -> list[CtSlice]:
+    def _one_each(self, slices: tuple[CtSlice, ...]) -> list[CtSlice]:
+        """One slice for each position."""
         kept: list[CtSlice] = []
-        for ct in sorted(slices, key=lambda ct: (ct.z_mm, str(ct.path))):
-            if kept and ct.z_mm - kept[-1].z_mm < _SAME_Z:
+        for ct in slices:
+            if kept and ct.z_mm - kept[-1].z_mm < SAME_Z:
                 why = f"lies at z = {ct.z_mm} mm as {kept[-1].path} does, in the same series; the latter is used"
                 self.add_problem(str(ct.path), f"{ct.path}: {why}; remove one of them")
                 continue
@@ -154,7 +141,7 @@ class LidcDicom(Dataset):
     def _from_xml(self, stacks: dict[str, list[CtSlice]]) -> dict[str, list[Nodule]]:
         """Nodules of series that the database does not know, from XML files below the folder."""
         unknown = {series for series in stacks if not self._database.of_series(series)}
-        found: dict[str, list[Nodule]] = {}
+        nodules_of: dict[str, list[Nodule]] = {}
         used: dict[str, Path] = {}
         for path in sorted(self.folder.rglob("*.xml")) if unknown else []:
             try:
@@ -164,7 +151,7 @@ class LidcDicom(Dataset):
                 continue
             if scan.series_uid not in unknown:
                 continue
-            if scan.series_uid in found:
+            if scan.series_uid in nodules_of:
                 why = f"annotates series {scan.series_uid} as {used[scan.series_uid]} does; the latter is used"
                 self.add_problem(str(path), f"{path}: {why}; remove one of them")
                 continue
@@ -184,8 +171,8 @@ class LidcDicom(Dataset):
             if slices[0].patient in patients:  # several scans of one patient: their nodules need different names
                 tail = scan.series_uid.rpartition(".")[2][-8:]
                 nodules = [replace(nodule, name=f"{nodule.name}-series-{tail}") for nodule in nodules]
-            found[scan.series_uid] = nodules
-        return found
+            nodules_of[scan.series_uid] = nodules
+        return nodules_of
 
     def _matched(self, nodule: Nodule, slices: list[CtSlice]) -> list[tuple[float, CtSlice]]:
         """The nodule's slices that are there, with the position the contours name."""
@@ -193,7 +180,7 @@ class LidcDicom(Dataset):
         matched = []
         for z in nodule.slices():
             nearest = int(np.abs(positions - z).argmin())
-            if abs(positions[nearest] - z) < _SAME_Z:
+            if abs(positions[nearest] - z) < SAME_Z:
                 matched.append((z, slices[nearest]))
             else:
                 self._absent += 1

@@ -1,4 +1,4 @@
-"""Whether the published masks of a nodule are the contours of the annotation database: how wrong nodules are found.
+"""Comparison of a nodule's published masks with the contours of the annotation database, which finds wrong nodules.
 
 LIDC-IDRI-slices was made of the contours that the database holds, so a right mask is its reader's contour, filled,
 pixel for pixel (:mod:`softmask.data.rasterise`). In about one published nodule of forty some are not. Where a reading
@@ -15,17 +15,18 @@ from itertools import combinations
 
 import numpy as np
 
-from softmask.data.annotations import READERS, Nodule
+from softmask.data.annotations import Nodule
+from softmask.data.clusters import READERS
 
 
 def fault_of(published: Sequence[np.ndarray], nodule: Nodule) -> str | None:
-    """What is wrong with a nodule's published masks, in words; None when they are the nodule's contours.
+    """Return in words the fault of a nodule's published masks; None when they are the nodule's contours.
 
     Compared is what lies inside the masks' common bounding box, for the crop's place in the frame is not published.
 
     Two things are not faults. A reader whose masks are all empty though the database has contours of that reader: the
-    published set lacks the reading, and the other readers' masks are right. Slices that are in the database and not
-    published, as in a copy with files missing: what is there must be in the database's order.
+    published set misses the reading, and the other readers' masks are right. Slices that are in the database and not
+    published, as in a copy with files missing: the others must be in the database's order.
 
     Args:
         published: the nodule's (4, H, W) bool masks, by ascending slice number. Slices that no reader marked count

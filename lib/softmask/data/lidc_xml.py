@@ -1,20 +1,21 @@
-"""The XML files in which LIDC published its readers' marks: one file per CT scan, four reading sessions each.
+"""XML files in which LIDC published its readers' marks: one file per CT scan, four reading sessions each.
 
-Only what LIDC calls nodules of 3 mm and more is read: marks with contours and the nine ratings. Smaller nodules and
-non-nodules are points. The contour lines name x (column) and y (row) of the first pixels outside the lesion.
+Only nodules of 3 mm and more are read: marks with contours and the nine ratings. Smaller nodules and non-nodules are
+points. Contours have x (column) and y (row) of the first pixels outside the lesion.
 
-A file from elsewhere is not trusted: a document type declaration, which is where entity bombs and references to other
-files live, is refused, and so is a file that is larger than any of LIDC.
+A document type declaration, the place of entity bombs and references to other files, is refused, and so is a file
+larger than any of LIDC.
 """
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers import expat
+from xml.etree.ElementTree import Element
 
 import numpy as np
+from defusedxml import DefusedXmlException, ElementTree
 
 from softmask.data.annotations import RATINGS, Contour, Reading
 from softmask.errors import DataError
@@ -29,7 +30,7 @@ _REMEDY = "get this file again, or remove it"
 
 @dataclass(frozen=True)
 class ScanReadings:
-    """What one XML file says.
+    """Content of one XML file.
 
     Attributes:
         series_uid: DICOM SeriesInstanceUID of the CT series that was read.
@@ -41,7 +42,7 @@ class ScanReadings:
 
 
 def read(path: str | Path) -> ScanReadings:
-    """Readings of one LIDC XML file.
+    """Read one LIDC XML file.
 
     Raises:
         DataError: naming the file, when it is missing, damaged, too large, declares a document type or entities, is not
@@ -65,14 +66,14 @@ def read(path: str | Path) -> ScanReadings:
 
 
 def _reading(mark: Element, characteristics: Element, number: int, path: Path) -> Reading:
-    what = f"{path}: nodule {(mark.findtext('noduleID') or '?').strip()!r}"
+    nodule = f"{path}: nodule {(mark.findtext('noduleID') or '?').strip()!r}"
     try:
         ratings = {name: int(_text(characteristics, name)) for name in RATINGS}
         contours = tuple(_contour(roi) for roi in mark.findall("roi"))
     except ValueError as error:
-        raise DataError(f"{what}: {error}; {_REMEDY}") from error
+        raise DataError(f"{nodule}: {error}; {_REMEDY}") from error
     if not contours:
-        raise DataError(f"{what}: has ratings and no contour; {_REMEDY}")
+        raise DataError(f"{nodule}: has ratings and no contour; {_REMEDY}")
     return Reading(number, ratings, contours)
 
 
@@ -97,36 +98,20 @@ def _text(element: Element, name: str) -> str:
 
 
 def _parse(data: bytes, path: Path) -> Element:
-    builder = TreeBuilder()
-    depth = 0
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if depth > _MAX_DEPTH:
-            raise DataError(f"{path}: elements nested more than {_MAX_DEPTH} deep; refused. {_REMEDY.capitalize()}")
-        builder.start(tag.rpartition(" ")[2], {})
-
-    def end(tag: str) -> None:
-        nonlocal depth
-        depth -= 1
-        builder.end(tag.rpartition(" ")[2])
-
-    def refuse(*_: object) -> None:
+    """The root element; tags lose their namespace."""
+    root, depth = None, 0
+    try:
+        for event, element in ElementTree.iterparse(io.BytesIO(data), ("start", "end"), forbid_dtd=True):
+            depth += 1 if event == "start" else -1
+            if depth > _MAX_DEPTH:
+                raise DataError(f"{path}: elements nested more than {_MAX_DEPTH} deep; refused. {_REMEDY.capitalize()}")
+            if event == "start":
+                element.tag = element.tag.rpartition("}")[2]
+                root = element if depth == 1 else root
+    except DefusedXmlException as error:
         raise DataError(
             f"{path}: declares a document type or entities, which no LIDC file does; refused. {_REMEDY.capitalize()}"
-        )
-
-    parser = expat.ParserCreate(namespace_separator=" ")
-    parser.buffer_text = True
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
-    parser.ExternalEntityRefHandler = refuse
-    try:
-        parser.Parse(data, True)
-    except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two: an encoding that does not exist
+        ) from error
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the latter two: an unknown encoding
         raise DataError(f"{path}: damaged XML ({error}); {_REMEDY}") from error
-    return builder.close()
+    return root

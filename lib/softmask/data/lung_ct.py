@@ -1,4 +1,4 @@
-"""Chest CT scans with their lungs: a folder for each scan, in which scan and mask are found by what they are."""
+"""Chest CT scans with their lungs: a folder for each scan, in which scan and mask are found by their content."""
 
 from __future__ import annotations
 
@@ -9,22 +9,30 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 import softmask.data.annotations as annotations
 from softmask.cache import cached_arrays
-from softmask.data.ct_series import Series, choose, sort_files
+from softmask.data.ct import (
+    Series,
+    Volume,
+    grid_of_file,
+    grid_of_series,
+    one_series,
+    sort_files,
+    volume_of_file,
+    volume_of_series,
+)
+from softmask.data.dicom import modality_of
 from softmask.data.image_files import window_hu
-from softmask.data.lung_masks import MASKS_IN_DICOM, check_mask, lung_mask, modality_of
-from softmask.data.lung_names import NoLung
-from softmask.data.planes import slice_at
+from softmask.data.masks import MASKS_IN_DICOM, NoLung, check_mask, lung_mask, slice_at
 from softmask.data.sample import Dataset, Problem, Sample
-from softmask.data.volume import Grid, Volume, grid_of_file, grid_of_series, volume_of_file, volume_of_series
-from softmask.data.volume_files import is_volume_file, read_turned
+from softmask.data.volume_files import Grid, is_volume_file, read_turned
 from softmask.errors import DataError, MissingData
 from softmask.files import sha256_of
 
 NODULE = "lungs"
-"""What every sample's ``nodule`` is: both lungs are one object."""
+"""``nodule`` of every sample: both lungs are one object."""
 
 CONTOUR, MORPH = "contour", "morph"
 """References: a mask that came with the scan, and the classical pipeline's where none did."""
@@ -49,11 +57,16 @@ class Scan:
         """SHA-256 over the slices' SOPInstanceUIDs, each of which names one image for good, or the file's content."""
         return sha256_of(*(ct.uid for ct in self.series.slices)) if self.series else sha256_of(self.grid.path)
 
+    @cached_property
+    def volume(self) -> Volume:
+        """The scan's values; :class:`LungCt` forgets them with the next scan."""
+        return volume_of_series(self.grid.path, self.series) if self.series else volume_of_file(self.grid.path)
+
 
 class LungCt(Dataset):
     """Every slice of every scan, from the feet up; ``image`` is the lung window of ``hu``, the reader both lungs.
 
-    Also a slice without lung is a sample (``blank``). ``nodules`` is the LIDC readers' 50 % consensus where the
+    A slice without lung is a sample too (``blank``). ``nodules`` is the LIDC readers' 50 % consensus where the
     annotation database knows the series. ``index`` also has ``z_mm``, ``spacing`` (mm, of rows) and ``reference``:
     ``contour``, or ``morph`` (:func:`softmask.nets.morph.lungs`) where the scan came without a mask, which ``origin``
     says too. A scan that cannot be used goes to ``problems``; a file in DICOM that outlines other things than lungs
@@ -69,7 +82,7 @@ class LungCt(Dataset):
         labels: of masks in nrrd and NIfTI, the values that are lung; None for every value but 0.
 
     Raises:
-        MissingData: when the folder is not there.
+        MissingData: when the folder is missing.
         DataError: when no scan below it can be used.
     """
 
@@ -84,13 +97,12 @@ class LungCt(Dataset):
             raise MissingData(f"{self.folder}: there is no such folder; `softmask data list` says what goes where")
         self._scans = self._find_scans()
         if not self._scans:
-            first = f". First of {len(self.problems)} problems: {self.problems[0].why}" if self.problems else ""
-            raise DataError(
-                f"{self.folder}: no usable scan; expected a folder for each, with a CT series in DICOM or one .nrrd or "
-                f".nii.gz file, and its lung mask{first}"
+            raise self.none_usable(
+                self.folder,
+                "no usable scan; expected a folder for each, with a CT series in DICOM or one .nrrd or .nii.gz file, "
+                "and its lung mask",
             )
-        self._last_volume: tuple[Scan, Volume] | None = None
-        self._last_mask: tuple[Scan, np.ndarray] | None = None
+        self._last: tuple[Scan, np.ndarray | None] | None = None
         self._places = [(scan, z) for scan in self._scans for z in range(scan.grid.shape[0])]
         self.index = pd.DataFrame(
             [
@@ -105,15 +117,10 @@ class LungCt(Dataset):
 
     def read(self, i: int) -> Sample:
         scan, z = self._places[i]
-        row = self.index.iloc[i]
         readers, present = self.read_masks(i)
-        hu = self._volume(scan).hu[z].astype(np.float32)
-        return Sample(
-            dataset=self.name,
-            source=self.source,
-            patient=row.patient,
-            nodule=row.nodule,
-            slice=row.slice,
+        hu = scan.volume.hu[z].astype(np.float32)
+        return self.sample(
+            i,
             image=window_hu(hu),
             readers=readers,
             present=present,
@@ -138,13 +145,11 @@ class LungCt(Dataset):
         return sha256_of(*parts)
 
     def _find_scans(self) -> list[Scan]:
-        from tqdm import tqdm
-
         folders = sorted(path for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith("."))
         scans: dict[str, Scan] = {}
         for folder in tqdm(folders, desc=f"{self.name}: headers", unit=" scans", disable=len(folders) < 10):
             try:
-                scan = self._find(folder)
+                scan = self._find_scan(folder)
                 if scan.patient in scans:
                     raise DataError(
                         f"{folder}: another scan of {scan.patient}, whose scan in {scans[scan.patient].grid.path} is "
@@ -155,11 +160,11 @@ class LungCt(Dataset):
                 self.add_problem(f"{self.name}/{folder.name}", str(error))
         return [scans[patient] for patient in sorted(scans)]
 
-    def _find(self, folder: Path) -> Scan:
-        found, others = sort_files(folder)
+    def _find_scan(self, folder: Path) -> Scan:
+        listed, others = sort_files(folder)
         files = sorted(path for path in folder.rglob("*") if path.is_file() and is_volume_file(path))
-        if found:
-            series = choose(folder, found)
+        if listed:
+            series = one_series(folder, listed=listed)
             grid = grid_of_series(folder, series)
             patient = series.patient if series.patient != "unnamed" else folder.name
         else:
@@ -200,33 +205,30 @@ class LungCt(Dataset):
             check_mask(grid, best[0])
         return best[0]
 
-    def _volume(self, scan: Scan) -> Volume:
-        """The last scan is kept, for slices are read in order."""
-        if self._last_volume is None or self._last_volume[0] is not scan:
-            path = scan.grid.path
-            volume = volume_of_series(path, scan.series) if scan.series else volume_of_file(path)
-            self._last_volume = scan, volume
-        return self._last_volume[1]
-
     def _mask(self, scan: Scan) -> np.ndarray:
-        if self._last_mask is None or self._last_mask[0] is not scan:
-            mask = lung_mask(scan.grid, scan.mask, self.labels) if scan.mask else self._morph(scan)
-            self._last_mask = scan, mask
-        return self._last_mask[1]
+        """(D, H, W) bool; the last scan is kept, for slices are read in order."""
+        if self._last is None or self._last[0] is not scan:
+            if self._last is not None:
+                vars(self._last[0]).pop("volume", None)
+            self._last = scan, lung_mask(scan.grid, scan.mask, self.labels) if scan.mask else self._morph(scan)
+        return self._last[1]
 
     def _morph(self, scan: Scan) -> np.ndarray:
         def build() -> dict[str, np.ndarray]:
             from softmask.nets.morph import lungs  # networks build on data; this one stands in for data
 
-            return {"mask": np.packbits(lungs(self._volume(scan).hu, scan.grid.spacing_mm))}
+            return {"mask": np.packbits(lungs(scan.volume.hu, scan.grid.spacing_mm))}
 
         packed = cached_arrays("lungs-morph", sha256_of(scan.fingerprint, _morph_file()), build)["mask"]
         return np.unpackbits(packed, count=int(np.prod(scan.grid.shape))).reshape(scan.grid.shape).astype(bool)
 
 
 def nodules_at(grid: Grid, z: int) -> np.ndarray | None:
-    """(H, W) bool: pixels that at least half of the LIDC readers who marked a nodule in slice ``z`` put inside it; None
-    where the annotation database has no nodule of the series."""
+    """Return the pixels that at least half of the LIDC readers who marked a nodule in slice ``z`` put inside it.
+
+    Returns:
+        (H, W) bool; None where the annotation database has no nodule of the series.
+    """
     known = annotations.load().of_series(grid.series_uid) if grid.series_uid else []
     if not known:
         return None

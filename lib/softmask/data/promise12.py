@@ -31,20 +31,16 @@ TEST = "test-"
 _HEADER_BYTES = 64 * 1024
 _REMEDY = "get the case again"
 _TYPE_BYTES = {
-    "MET_CHAR": 1,
-    "MET_UCHAR": 1,
-    "MET_SHORT": 2,
-    "MET_USHORT": 2,
-    "MET_INT": 4,
-    "MET_UINT": 4,
-    "MET_FLOAT": 4,
+    **dict.fromkeys(("MET_CHAR", "MET_UCHAR"), 1),
+    **dict.fromkeys(("MET_SHORT", "MET_USHORT"), 2),
+    **dict.fromkeys(("MET_INT", "MET_UINT", "MET_FLOAT"), 4),
     "MET_DOUBLE": 8,
 }
 
 
 @dataclass(frozen=True)
 class MetaHeader:
-    """What a MetaImage header declares: ``shape`` (slices, rows, columns), and the file the voxels are in."""
+    """Checked MetaImage header: ``shape`` (slices, rows, columns), and the file of the voxels."""
 
     path: Path
     shape: tuple[int, int, int]
@@ -52,7 +48,7 @@ class MetaHeader:
 
 
 class Promise12(Dataset):
-    """Every slice that shows prostate, of every case with a segmentation.
+    """Slices that show prostate, of every case with a segmentation.
 
     ``image`` is the slice with the 1st to 99th percentile of its whole volume stretched to [0, 1] and the rest
     clipped; one reader, always present. Any label other than 0 counts as prostate. ``index`` also has ``area`` (px).
@@ -85,29 +81,17 @@ class Promise12(Dataset):
             except DataError as error:
                 self.add_problem(f"{self.name}/{name}", str(error))
         if not rows:
-            raise DataError(
-                f"{self.folder}: no usable case; expected CaseNN.mhd and .raw with CaseNN_segmentation.mhd and .raw"
-                + (f". First of {len(self.problems)} problems: {self.problems[0].why}" if self.problems else "")
+            raise self.none_usable(
+                self.folder, "no usable case; expected CaseNN.mhd and .raw with CaseNN_segmentation.mhd and .raw"
             )
         self.index = pd.DataFrame(rows, columns=["patient", "nodule", "slice", "n_readers", "area"])
         if self.index["patient"].str.startswith(TEST).any():
             self.origin = "PROMISE12 training and test cases (promise12)"
 
     def read(self, i: int) -> Sample:
-        row = self.index.iloc[i]
-        image, mask, spacing = self._case(row.patient)
-        z = int(row.slice)
-        return Sample(
-            dataset=self.name,
-            source=self.source,
-            patient=row.patient,
-            nodule=row.nodule,
-            slice=row.slice,
-            image=image[z],
-            readers=mask[z][None],
-            present=np.ones(1, bool),
-            spacing=spacing,
-        )
+        image, mask, spacing = self._case(self.index.patient.iloc[i])
+        z = int(self.index.slice.iloc[i])
+        return self.sample(i, image=image[z], readers=mask[z][None], present=np.ones(1, bool), spacing=spacing)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -165,7 +149,7 @@ class Promise12(Dataset):
 
 
 def normalise(volume: np.ndarray, name: str) -> np.ndarray:
-    """``volume`` as float32 with its 1st to 99th percentile at 0 and 1, clipped; DataError when it is constant."""
+    """Return ``volume`` as float32, its 1st and 99th percentile at 0 and 1, clipped; DataError when it is constant."""
     if not np.isfinite(volume).all():
         raise DataError(f"{name}: has NaN or infinite voxels; {_REMEDY}")
     low, high = np.percentile(volume, PERCENTILES)
@@ -193,7 +177,7 @@ def read_header(path: str | Path) -> MetaHeader:
         raise DataError(f"{path}: the MetaImage header gives a field twice; get it again")
     absent = [key for key in ("NDims", "DimSize", "ElementType", "ElementDataFile") if key not in fields]
     if absent:
-        raise DataError(f"{path}: the MetaImage header lacks {', '.join(absent)}; {_REMEDY}")
+        raise DataError(f"{path}: {', '.join(absent)} missing in the MetaImage header; {_REMEDY}")
     sizes = fields["DimSize"].split()
     if fields["NDims"] != "3" or len(sizes) != 3 or not all(size.isascii() and size.isdigit() for size in sizes):
         raise DataError(

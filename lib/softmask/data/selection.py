@@ -1,4 +1,4 @@
-"""Which slices the experiments use: the same rules for real and for embedded LIDC data.
+"""Slices of LIDC that the experiments use, by the same rules for real and for embedded data.
 
 The papers train on LNSM (lung lesions with RECIST marks) and LIDC (986 samples of nodules with four readers), and say
 no more about which. Here a patient has one of the two roles, so that the two sets never share a patient, and within a
@@ -45,7 +45,7 @@ LONG_AXES: Mapping[float, float] = {
 }
 """Quantiles of the long axes of DeepLesion's lung lesions, in pixels: the 1,100 of coarse type "lung" in the table of
 its test part (``Measurement_coordinates``, the longer line). Its ninth decile, 57 pixels, is beyond nearly all nodules
-of LIDC (up to 3 cm) and fills the crops of 64 pixels: above the eighth decile LIDC gives what it has."""
+of LIDC (up to 3 cm) and fills the crops of 64 pixels: above the eighth decile LIDC has too few."""
 
 _GOLDEN = (5**0.5 - 1) / 2
 
@@ -64,7 +64,7 @@ def role(patient: str, seed: int = BASE_SEED) -> str:
 
 
 def lidc_rows(index: pd.DataFrame, count: int | None = LIDC_SLICES, seed: int = BASE_SEED) -> np.ndarray:
-    """Rows for the LIDC experiments: slices of patients with the role ``lidc`` that all four readers marked
+    """Return the rows of the LIDC experiments: slices of patients with the role ``lidc`` that all four readers marked
     (:func:`four_reader_rows`: nodules that the clustering could not part are left out).
 
     Args:
@@ -86,7 +86,7 @@ def lidc_rows(index: pd.DataFrame, count: int | None = LIDC_SLICES, seed: int = 
 
 
 def lnsm_rows(index: pd.DataFrame, count: int | None = None, seed: int = BASE_SEED) -> np.ndarray:
-    """Rows of LNSM's patients: DeepLesion's, or where LIDC stands in, the patients that ``lidc`` does not use.
+    """Return the rows of LNSM's patients: DeepLesion's, or those of LIDC that ``lidc`` does not use.
 
     Those are the patients with the role ``lnsm`` and all others without a slice that four readers marked
     (:func:`four_reader_rows`; in DeepLesion, that is everyone). A slice may have any number of readers;
@@ -94,12 +94,12 @@ def lnsm_rows(index: pd.DataFrame, count: int | None = None, seed: int = BASE_SE
     """
     rows = np.arange(len(index))
     patients = index["patient"].to_numpy()
-    mine = _has_role(index, rows, "lnsm", seed) | ~np.isin(patients, patients[four_reader_rows(index)])
-    return _rounds(index, rows[mine], count, seed, "slices of lnsm patients")
+    own = _has_role(index, rows, "lnsm", seed) | ~np.isin(patients, patients[four_reader_rows(index)])
+    return _rounds(index, rows[own], count, seed, "slices of lnsm patients")
 
 
 def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int], seed: int = BASE_SEED) -> dict[str, np.ndarray]:
-    """Rows of LNSM's training, validation and test images: each part has its own patients and DeepLesion's long axes.
+    """Return the rows of LNSM's parts: each has its own patients and DeepLesion's long axes.
 
     The patients, sorted by their largest lesion (among those between the same two :data:`LONG_AXES`, in a seeded
     order), are dealt to the parts, so that all parts have small and large lesions; :func:`drawn` takes each part's
@@ -135,7 +135,7 @@ def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int], seed: int = BASE_S
 
 
 def drawn(index: pd.DataFrame, rows: np.ndarray, count: int, seed: int = BASE_SEED) -> np.ndarray:
-    """``count`` of ``rows`` with :data:`LONG_AXES`, as far as they allow, or all where they are fewer.
+    """Return ``count`` of ``rows`` with :data:`LONG_AXES`, as far as they allow, or all where they are fewer.
 
     Between each two quantiles as many rows are taken as lie there in DeepLesion, in the order of :func:`lidc_rows`:
     from every nodule with such a slice the largest, before any nodule's next. What is missing there is taken from the
@@ -166,7 +166,7 @@ def drawn(index: pd.DataFrame, rows: np.ndarray, count: int, seed: int = BASE_SE
 
 
 def four_reader_rows(index: pd.DataFrame) -> np.ndarray:
-    """(N,) numbers of the rows that all four readers marked, ascending.
+    """Return the (N,) numbers of the rows that all four readers marked, ascending.
 
     Rows of merged nodules (column ``merged`` of a LIDC index) are not among them: there the four masks are of several
     nodules beside each other, and their differences are no disagreement of readers. An index without the column is
@@ -179,13 +179,13 @@ def four_reader_rows(index: pd.DataFrame) -> np.ndarray:
 
 
 def largest_per_nodule(index: pd.DataFrame, rows: Iterable[int]) -> np.ndarray:
-    """(M,) of ``rows`` the one of each nodule with the largest area (the first among equals), ascending."""
+    """Return (M,) of ``rows`` the one of each nodule with the largest area (the first among equals), ascending."""
     rows = np.unique(np.asarray(list(rows), int))
     return np.sort(rows[_rank_in_nodule(index, rows) == 0])
 
 
 def with_recist(sample: Sample) -> Sample:
-    """The sample with RECIST axes measured on its first present reader's mask; unchanged where it has axes."""
+    """Return the sample with RECIST axes measured on its first present reader's mask; unchanged where it has axes."""
     if sample.recist is not None:
         return sample
     return replace(sample, recist=recist_axes(sample.masks[0]))
@@ -202,11 +202,11 @@ def _has_role(index: pd.DataFrame, rows: np.ndarray, wanted: str, seed: int) -> 
     return np.array([roles[patient] == wanted for patient in patients], bool)
 
 
-def _rounds(index: pd.DataFrame, rows: np.ndarray, count: int | None, seed: int, what: str) -> np.ndarray:
+def _rounds(index: pd.DataFrame, rows: np.ndarray, count: int | None, seed: int, description: str) -> np.ndarray:
     if count is not None and (isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1):
         raise ConfigError(f"the number of slices to select must be a positive whole number or None, not {count!r}")
     if not len(rows):
-        raise DataError(f"there are no {what} in this data set; it is too small for the experiments")
+        raise DataError(f"there are no {description} in this data set; it is too small for the experiments")
     names = _nodule_names(index, rows)
     places = {name: _hash(seed, "order", name) for name in set(names)}
     order = np.array([places[name] for name in names], np.uint64)

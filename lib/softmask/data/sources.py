@@ -1,4 +1,4 @@
-"""Where each data set comes from, which folder it goes to, and what of it is there.
+"""Sources of the data sets: address, folder, reader, and whether their files are there.
 
 Nothing here reads an image: :func:`found` looks at names of files and folders alone.
 """
@@ -17,7 +17,7 @@ NAMES = ("lidc", "lnsm", "isbi2012", "promise12", "lidc-lung", "qin-lung")
 
 @dataclass(frozen=True)
 class GitFolder:
-    """One folder of a public git repository at a pinned commit (its full 40-digit id, which verifies the content)."""
+    """Folder of a public git repository at a pinned commit (its full 40-digit id, which verifies the content)."""
 
     url: str
     commit: str
@@ -26,7 +26,7 @@ class GitFolder:
 
 @dataclass(frozen=True)
 class ZipArchive:
-    """A public zip archive, which goes to ``folder`` below that of its source.
+    """Public zip archive, unpacked to ``folder`` below that of its source.
 
     ``size`` in bytes and ``sha256`` verify the content. Where they are not known (None), its length must be the one
     that the server tells and every member must fit its own checksum: that tells damage, but not another content.
@@ -40,7 +40,7 @@ class ZipArchive:
 
 @dataclass(frozen=True)
 class Source:
-    """A public data set on real images, or images of one's own.
+    """Public data set of real images, or images of one's own.
 
     Attributes:
         name: what the command line calls it.
@@ -84,7 +84,7 @@ class Source:
         return folder if folder.is_dir() and any(folder.iterdir()) else None
 
     def missing(self, root: Path) -> str | None:
-        """None when it is there; else, in words, that it is not, or that its folder lacks what belongs in it."""
+        """Return None when it is there; else, in words, that it, or the expected content of its folder, is missing."""
         if self.locate(root) is not None:
             return None
         folder = root / self.folder
@@ -93,7 +93,7 @@ class Source:
         return f"{self.title} is not there"
 
     def how_to_get(self, root: Path) -> str:
-        """One sentence: the command or the address, and the folder the files go to."""
+        """Return one sentence: the command or the address, and the folder the files go to."""
         where = f"{root / self.folder} ({self.layout})"
         if self.public:
             return f"run `softmask data fetch {self.name}` (from {self.place}); it goes to {where}"
@@ -115,46 +115,41 @@ def _lidc_dicom(root: Path) -> Path | None:
     return None if not scans else scans[0] if len(scans) == 1 else root
 
 
-def _isbi2012(root: Path) -> Path | None:
-    folder = root / "isbi2012"
-    # one half is enough to count as there: the reader then says what the other half lacks
-    parts = ("train/image", "train/label", "train-volume.tif", "train-labels.tif")
-    return folder if any((folder / part).exists() for part in parts) else None
-
-
-def _promise12(root: Path) -> Path | None:
-    folder = root / "promise12"
-    return folder if any(folder.rglob("Case*.mhd")) else None
-
-
-def _deeplesion(root: Path) -> Path | None:
-    folder = root / "deeplesion"
-    return folder if (folder / "Images_png").is_dir() and (folder / "DL_info.csv").is_file() else None
-
-
-def _finding_lungs(root: Path) -> Path | None:
-    folder = root / "finding-lungs-in-ct"
-    archive = folder / "finding-lungs-in-ct.zip"
-    # one half is enough to count as there: the reader then says that the other half is missing
-    if any((folder / half).is_dir() for half in ("2d_images", "2d_masks")):
-        return folder
-    return archive if archive.is_file() else None
-
-
-def _scans(folder: str) -> Callable[[Path], Path | None]:
-    """Finds a folder that holds a folder for each scan."""
+def _folder(name: str, *patterns: str, need: Callable = any) -> Callable[[Path], Path | None]:
+    """Return a function that finds the folder ``name`` where one of the patterns, or ``all`` of them, match in it."""
 
     def locate(root: Path) -> Path | None:
-        path = root / folder
-        return path if path.is_dir() and any(one.is_dir() for one in path.iterdir()) else None
+        folder = root / name
+        return folder if need(any(True for _ in folder.glob(pattern)) for pattern in patterns) else None
 
     return locate
 
 
-_LUNG_LAYOUT = (
-    "a folder for each scan, with its CT series in DICOM (or .nrrd, .nii.gz) and, where there is one, its lung mask: "
-    "RTSTRUCT, DICOM SEG, .nrrd or .nii.gz"
-)
+def _finding_lungs(root: Path) -> Path | None:
+    archive = root / "finding-lungs-in-ct" / "finding-lungs-in-ct.zip"
+    # one half is enough to count as there: the reader then says that the other half is missing
+    folder = _folder("finding-lungs-in-ct", "2d_images/", "2d_masks/")(root)
+    return folder or (archive if archive.is_file() else None)
+
+
+_TCIA = "https://www.cancerimagingarchive.net/collection/"
+_RETRIEVE = "download the images with the NBIA Data Retriever"
+
+
+def _scans(name: str, title: str, licence: str, collection: str, steps: str = _RETRIEVE) -> Source:
+    """Source of whole scans with lung masks."""
+    return Source(
+        name,
+        title,
+        "a folder for each scan, with its CT series in DICOM (or .nrrd, .nii.gz) and, where there is one, its lung "
+        "mask: RTSTRUCT, DICOM SEG, .nrrd or .nii.gz",
+        "lung_ct:LungCt",
+        licence=licence,
+        place=f"{_TCIA}{collection}/",
+        steps=steps,
+        locate=_folder(name, "*/"),
+    )
+
 
 SOURCES: dict[str, Source] = {
     source.name: source
@@ -181,8 +176,8 @@ SOURCES: dict[str, Source] = {
             "*.dcm in any folders below, with or without their annotation XML",
             "lidc_dicom:LidcDicom",
             licence="CC BY 3.0 (LIDC-IDRI, TCIA)",
-            place="https://www.cancerimagingarchive.net/collection/lidc-idri/",
-            steps="download the images with the NBIA Data Retriever",
+            place=f"{_TCIA}lidc-idri/",
+            steps=_RETRIEVE,
             serves=("lidc", "lnsm"),
             folder="LIDC-IDRI",
             locate=_lidc_dicom,
@@ -197,7 +192,8 @@ SOURCES: dict[str, Source] = {
             git=GitFolder(
                 "https://github.com/zhixuhao/unet", "b45af4d458437d8281cc218a07fd4380818ece4a", "data/membrane"
             ),
-            locate=_isbi2012,
+            # one half is enough to count as there: the reader then names the missing half
+            locate=_folder("isbi2012", "train/image", "train/label", "train-volume.tif", "train-labels.tif"),
         ),
         Source(
             "promise12",
@@ -217,7 +213,7 @@ SOURCES: dict[str, Source] = {
                 # no checksum of this one is known here
                 ZipArchive("https://zenodo.org/records/8026660/files/test_data.zip?download=1", "test"),
             ),
-            locate=_promise12,
+            locate=_folder("promise12", "**/Case*.mhd"),
         ),
         Source(
             "deeplesion",
@@ -228,37 +224,16 @@ SOURCES: dict[str, Source] = {
             place="https://nihcc.app.box.com/v/DeepLesion",
             steps="download DL_info.csv and the Images_png archives and unpack them",
             serves=("lnsm",),
-            locate=_deeplesion,
+            locate=_folder("deeplesion", "Images_png/", "DL_info.csv", need=all),
         ),
-        Source(
-            "lidc-lung",
-            "LIDC-IDRI chest CT with lung masks",
-            _LUNG_LAYOUT,
-            "lung_ct:LungCt",
-            licence="CC BY 3.0 (LIDC-IDRI, TCIA)",
-            place="https://www.cancerimagingarchive.net/collection/lidc-idri/",
-            steps="download the images with the NBIA Data Retriever",
-            locate=_scans("lidc-lung"),
-        ),
-        Source(
-            "qin-lung",
-            "QIN LUNG CT with lung masks",
-            _LUNG_LAYOUT,
-            "lung_ct:LungCt",
-            licence="CC BY 3.0 (QIN LUNG CT, TCIA)",
-            place="https://www.cancerimagingarchive.net/collection/qin-lung-ct/",
-            steps="download the images with the NBIA Data Retriever",
-            locate=_scans("qin-lung"),
-        ),
-        Source(
+        _scans("lidc-lung", "LIDC-IDRI chest CT with lung masks", "CC BY 3.0 (LIDC-IDRI, TCIA)", "lidc-idri"),
+        _scans("qin-lung", "QIN LUNG CT with lung masks", "CC BY 3.0 (QIN LUNG CT, TCIA)", "qin-lung-ct"),
+        _scans(
             "lung-ct",
             "chest CT of your own, or of a public collection such as NSCLC-Radiomics",
-            _LUNG_LAYOUT,
-            "lung_ct:LungCt",
-            licence="that of the scans",
-            place="https://www.cancerimagingarchive.net/collection/nsclc-radiomics/",
+            "that of the scans",
+            "nsclc-radiomics",
             steps="put a few scans there, of your own or",
-            locate=_scans("lung-ct"),
         ),
         Source(
             "lungs",
@@ -284,17 +259,19 @@ for :data:`SOURCES` of one's own adds."""
 
 
 def sources_of(name: str) -> tuple[Source, ...]:
-    """The sources that can serve data set ``name``, the preferred one first: one that serves nothing else.
+    """Return the sources that can serve data set ``name``, the preferred one first: one that serves nothing else.
 
     The others come in the order of :data:`SOURCES`. So DeepLesion comes before LIDC for ``lnsm``.
     """
     if name not in (*NAMES, *REAL_ONLY):
         raise ConfigError(f"unknown data set {name!r}; choose one of {', '.join((*NAMES, *REAL_ONLY))}")
-    return tuple(sorted((one for one in SOURCES.values() if name in one.serves), key=lambda one: len(one.serves)))
+    return tuple(
+        sorted((source for source in SOURCES.values() if name in source.serves), key=lambda source: len(source.serves))
+    )
 
 
 def located(name: str, root: Path) -> tuple[Source, Path] | None:
-    """The source that serves data set ``name`` under ``root`` and its path; None when there is none."""
+    """Return the source that serves data set ``name`` under ``root`` and its path; None when there is none."""
     for source in sources_of(name):
         path = source.locate(root)
         if path is not None:
@@ -303,7 +280,7 @@ def located(name: str, root: Path) -> tuple[Source, Path] | None:
 
 
 def found(root: str | Path) -> dict[str, Path]:
-    """For each data set with real data under ``root``, the folder or archive that serves it; empty when nothing is.
+    """Return the folder or archive of each data set with real data under ``root``.
 
     ``lnsm`` is served by DeepLesion, else by LIDC (RECIST axes of patients that ``lidc`` does not use).
     """
@@ -312,6 +289,6 @@ def found(root: str | Path) -> dict[str, Path]:
 
 
 def how_to_get(name: str, root: Path) -> str:
-    """For people: what of data set ``name`` is missing, every way to get it, and the folder it goes to."""
+    """Return for people: what of data set ``name`` is missing, every way to get it, and the folder it goes to."""
     ways = [(source.missing(root), source.how_to_get(root)) for source in sources_of(name)]
     return "; or ".join(f"{missing}: {way}" for missing, way in ways if missing)

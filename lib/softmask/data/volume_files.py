@@ -1,68 +1,98 @@
-"""Volumes in one file, NIfTI or nrrd: what the header declares, checked before anything is taken at its word.
+"""Volumes in one file, NIfTI or nrrd: checked headers, voxels turned to the patient's axes, and NIfTI output.
 
-SimpleITK decodes them, and fills with zeros what a truncated NIfTI file lacks; so files are counted first.
+SimpleITK decodes. It fills the missing voxels of a truncated NIfTI file with zeros, takes a NaN spacing for 1 mm,
+follows an nrrd header to any other file and does not check the end of a compressed one; so that is checked here.
 """
 
 from __future__ import annotations
 
 import gzip
 import math
+import os
 import struct
+import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from softmask.errors import DataError, brief
 from softmask.files import AGAIN, size_of
 
-ENDINGS = (".nrrd", ".nii", ".nii.gz")
+if TYPE_CHECKING:
+    import SimpleITK
+
+ENDINGS = (".nii.gz", ".nrrd", ".nii")
 
 LARGEST_VOLUME = 1 << 29
 """Voxels of the largest volume that is read: 2048 slices of 512 x 512, 1 GB in 16 bits."""
 
-_NIFTI1, _NIFTI2 = 348, 540  # bytes of the header, which begins with this number
-_MOST_BYTES = 16  # no type of voxel takes more
-_LARGEST = _MOST_BYTES * LARGEST_VOLUME
+_LARGEST_FILE = 16 * LARGEST_VOLUME  # bytes; no type of voxel takes more than 16
 _CHUNK = 1 << 20
+_NIFTI = {348: (("8h", 40), ("h", 72), ("3f", 80), ("f", 108)), 540: (("8q", 16), ("h", 14), ("3d", 112), ("q", 168))}
+"""By the size of the header: format and place of dimensions, bits a voxel, spacing and start of the voxels."""
 _NRRD_HEADER = 1 << 16
 _NRRD_TYPES = ((8, ("long", "64", "double")), (2, ("short", "16")), (1, ("char", "8")), (4, ("int", "float")))
-"""Bytes of a voxel, and what names of its type hold: ``unsigned short int``, ``uint16_t``."""
+"""Bytes of a voxel, and parts of the names of such types: ``unsigned short int``, ``uint16_t``."""
 
 
-@dataclass(frozen=True)
-class Frame:
-    """Where a volume lies once it is turned: slices from the feet up, rows to the back, columns to the patient's left.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Grid:
+    """Where the voxels of a scan lie, without their values.
+
+    Slices go from the feet up, rows from front to back, columns to the patient's left (DICOM's axes).
 
     Attributes:
         shape: (slices, rows, columns).
-        spacing_mm: of slices, rows and columns.
-        origin: (x, y, z) in mm of the first voxel's centre, in DICOM's axes: left, back and head count up.
+        spacing_mm: distance of slices, rows and columns.
+        z_mm: (D,) position of each slice, ascending.
+        origin: (x, y, z) in mm of the first voxel's centre.
+        frame_of_reference, series_uid: of DICOM; empty for a file.
+        patient: PatientID, or the file's name without its ending.
+        path: the folder or file.
     """
 
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
+    z_mm: np.ndarray
     origin: tuple[float, float, float]
+    frame_of_reference: str = ""
+    series_uid: str = ""
+    patient: str
+    path: Path
 
 
 def is_volume_file(path: Path) -> bool:
-    """Whether the name ends as one of :data:`ENDINGS`."""
+    """Return whether the name ends with one of :data:`ENDINGS`."""
     return path.name.lower().endswith(ENDINGS)
 
 
-def read_frame(path: Path) -> Frame:
-    """What the header declares; no voxel is read.
+def name_of(path: Path) -> str:
+    """Return how the names of a scan's outputs begin: the folder's name, or the file's without its ending."""
+    name = Path(os.path.abspath(path)).name
+    ending = next((ending for ending in ENDINGS if name.lower().endswith(ending)), "")
+    return (name if path.is_dir() else name[: len(name) - len(ending)]) or "scan"
+
+
+def image_io(path: Path) -> str:
+    """Return SimpleITK's name of the only decoder that may open the file."""
+    return "NrrdImageIO" if path.name.lower().endswith(".nrrd") else "NiftiImageIO"
+
+
+def file_grid(path: Path) -> Grid:
+    """Return the grid that the header declares, turned to the patient's axes; no voxel is read.
 
     Raises:
-        DataError: naming the file, when it is not there, is no readable volume of one number a voxel, is larger than
+        DataError: naming the file, when it is missing, is no readable volume of one number a voxel, is larger than
             :data:`LARGEST_VOLUME`, keeps its voxels in another file, or has axes that are not the patient's.
     """
     import SimpleITK
 
     if path.name.lower().endswith(".nrrd"):
         nrrd_header(path)
-    _need_file(path)
+    _file_size(path)
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO(image_io(path))
     reader.SetFileName(str(path))
@@ -85,14 +115,16 @@ def read_frame(path: Path) -> Frame:
             "oblique volume); resample it to axial slices"
         )
     order = np.abs(turned).argmax(axis=1)  # the image axis of each world axis
-    back = turned[np.arange(3), order] < 0
+    backwards = turned[np.arange(3), order] < 0
     sizes, steps = np.array(size)[order], spacing[order]
-    origin = origin - np.where(back, steps * (sizes - 1), 0)
-    return Frame(*(tuple(values.tolist()) for values in (sizes[::-1], steps[::-1], origin)))
+    origin = (origin - np.where(backwards, steps * (sizes - 1), 0)).tolist()
+    shape, spacing_mm = tuple(sizes[::-1].tolist()), tuple(steps[::-1].tolist())
+    z = origin[2] + spacing_mm[0] * np.arange(shape[0])
+    return Grid(shape=shape, spacing_mm=spacing_mm, z_mm=z, origin=tuple(origin), patient=name_of(path), path=path)
 
 
 def read_turned(path: Path) -> np.ndarray:
-    """The voxels as stored, turned as :class:`Frame` says; a 2D image is one slice.
+    """Return the voxels as stored, turned as :class:`Grid` says; a 2D image is one slice.
 
     Raises:
         DataError: naming the file, when it is damaged or truncated.
@@ -100,9 +132,9 @@ def read_turned(path: Path) -> np.ndarray:
     import SimpleITK
 
     if path.name.lower().endswith(".nrrd"):
-        check_nrrd(path)
+        _check_nrrd(path)
     else:
-        check_nifti(path)
+        _check_nifti(path)
     try:
         image = SimpleITK.ReadImage(str(path), imageIO=image_io(path))
         if image.GetDimension() == 3:
@@ -113,58 +145,95 @@ def read_turned(path: Path) -> np.ndarray:
     return array if array.ndim == 3 else array[None]
 
 
-def check_nifti(path: Path) -> None:
-    """Raises DataError unless the file holds as many voxels as its header says. A compressed file's checksum is
-    verified by the way."""
-    size, packed = _need_file(path), path.name.lower().endswith(".gz")
-    if size > _LARGEST:
+def image_of(values: np.ndarray, grid: Grid) -> SimpleITK.Image:
+    """Return ``values`` (D, H, W) with the axes, origin, spacing and direction of the scan's own file."""
+    import SimpleITK
+
+    image = SimpleITK.GetImageFromArray(values)
+    if not is_volume_file(grid.path) or grid.path.is_dir():  # DICOM has the axes of the grid
+        image.SetOrigin(grid.origin)
+        image.SetSpacing(grid.spacing_mm[::-1])
+        return image
+    header = SimpleITK.ImageFileReader()
+    header.SetFileName(str(grid.path))
+    header.ReadImageInformation()
+    letters = SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(header.GetDirection())
+    image = SimpleITK.DICOMOrient(image, letters)
+    image.SetOrigin(header.GetOrigin())
+    image.SetSpacing(header.GetSpacing())
+    image.SetDirection(header.GetDirection())
+    return image
+
+
+def nifti(image: SimpleITK.Image, folder: Path) -> bytes:
+    """Return the content of a compressed NIfTI file; SimpleITK writes it to a temporary place in ``folder``."""
+    import SimpleITK
+
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".nifti.", suffix=".part") as scratch:
+        path = Path(scratch, "volume.nii.gz")
+        try:
+            SimpleITK.WriteImage(image, str(path), useCompression=True)
+        except RuntimeError as error:  # which says nothing of why
+            raise OSError(None, "the volume could not be stored, the disk may be full", str(path)) from error
+        return path.read_bytes()
+
+
+def _check_nifti(path: Path) -> None:
+    """Raise DataError unless the file holds as many voxels as its header declares, at a finite spacing."""
+    _file_size(path)
+    head, length = _unpacked(path, 0, path.name.lower().endswith(".gz"), _LARGEST_FILE)
+    if length > _LARGEST_FILE:
         raise DataError(f"{path}: holds more than is read; crop it")
+    order = "<" if int.from_bytes(head[:4], "little") in _NIFTI else ">"
+    layout = _NIFTI.get(int.from_bytes(head[:4], "little" if order == "<" else "big"), _NIFTI[540])
     try:
-        with gzip.open(path) if packed else path.open("rb") as file:
-            header = file.read(_NIFTI2)
-            length = len(header) if packed else size
-            while length <= _LARGEST and (piece := file.read(_CHUNK) if packed else b""):
-                length += len(piece)
-            if length > _LARGEST:
-                raise DataError(f"{path}: holds more than is read; crop it")
-        order = "<" if int.from_bytes(header[:4], "little") in (_NIFTI1, _NIFTI2) else ">"
-        if struct.unpack_from(f"{order}i", header)[0] == _NIFTI1:
-            dims = struct.unpack_from(f"{order}8h", header, 40)
-            bits, start = *struct.unpack_from(f"{order}h", header, 72), *struct.unpack_from(f"{order}f", header, 108)
-            spacing = struct.unpack_from(f"{order}3f", header, 80)
-        else:
-            dims = struct.unpack_from(f"{order}8q", header, 16)
-            bits, start = *struct.unpack_from(f"{order}h", header, 14), *struct.unpack_from(f"{order}q", header, 168)
-            spacing = struct.unpack_from(f"{order}3d", header, 112)
-    except (OSError, EOFError, zlib.error, struct.error) as error:
+        dims, (bits,), spacing, (start,) = (struct.unpack_from(order + kind, head, place) for kind, place in layout)
+    except struct.error as error:
         raise DataError(f"{path}: damaged ({brief(error)}); {AGAIN}") from error
-    if not np.isfinite(spacing).all():  # which the library that decodes takes for 1 mm
+    if not np.isfinite(spacing).all():
         raise DataError(f"{path}: spacing {spacing} cannot be right; {AGAIN}")
     expected = start + np.prod(dims[1 : 1 + dims[0]], dtype=float) * bits / 8
     if not length >= expected:
         raise DataError(f"{path}: truncated, {length} bytes of {expected:.0f}; {AGAIN}")
 
 
-def check_nrrd(path: Path) -> None:
-    """As :func:`check_nifti`, for nrrd."""
+def _check_nrrd(path: Path) -> None:
+    """Raise DataError unless the file holds as many voxels as its header declares."""
     fields, start = nrrd_header(path)
-    expected = math.prod(_nrrd_sizes(path, fields)) * _nrrd_bytes(path, fields)
-    length = 0
-    try:
-        with path.open("rb") as file:
-            file.seek(start)
-            with gzip.open(file) if fields["encoding"] != "raw" else file as voxels:
-                while length <= expected and (piece := voxels.read(_CHUNK)):
-                    length += len(piece)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: damaged ({brief(error)}); {AGAIN}") from error
+    kind = fields.get("type", "missing")
+    size = next((size for size, parts in _NRRD_TYPES if any(part in kind for part in parts)), None)
+    if size is None:
+        raise DataError(f"{path}: type {kind!r}: whole or real numbers are expected; {AGAIN}")
+    expected = size * math.prod(int(side) for side in fields["sizes"].split())
+    _, length = _unpacked(path, start, fields["encoding"] != "raw", expected)
     if length < expected:
         raise DataError(f"{path}: truncated, {length} bytes of voxels of {expected}; {AGAIN}")
 
 
+def _unpacked(path: Path, start: int, packed: bool, most: int) -> tuple[bytes, int]:
+    """First bytes of the content behind ``start``, and its length; compressed content is read up to ``most`` bytes.
+
+    The checksum at the end of compressed content is verified by the way.
+    """
+    size = _file_size(path)
+    if size > _LARGEST_FILE:
+        raise DataError(f"{path}: holds more than is read; crop it")
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            content = gzip.GzipFile(fileobj=file) if packed else file
+            head = content.read(max(_NIFTI))
+            length = len(head) if packed else size - start
+            while packed and length <= most and (piece := content.read(_CHUNK)):
+                length += len(piece)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: damaged ({brief(error)}); {AGAIN}") from error
+    return head, length
+
+
 def nrrd_header(path: Path) -> tuple[dict[str, str], int]:
-    """The header's fields, lower case, and where the voxels begin. Raises DataError as :func:`read_frame`."""
-    _need_file(path)
+    """Return the header's fields, lower case, and where the voxels begin. Raises DataError as :func:`file_grid`."""
+    _file_size(path)
     try:
         with path.open("rb") as file:
             start = file.read(_NRRD_HEADER)
@@ -184,30 +253,17 @@ def nrrd_header(path: Path) -> tuple[dict[str, str], int]:
         raise DataError(f"{path}: encoding {fields.get('encoding', 'missing')!r}; save it as raw or gzip")
     if fields.get("byte skip", "0") != "0" or fields.get("line skip", "0") != "0":
         raise DataError(f"{path}: has something before its voxels; save it as a plain nrrd file")
-    _refuse_large(path, _nrrd_sizes(path, fields))
+    sizes = fields.get("sizes", "").split()
+    if len(sizes) != 3 or not all(size.isascii() and size.isdigit() and len(size) < 20 for size in sizes):
+        raise DataError(f"{path}: sizes {fields.get('sizes', 'missing')!r}; three are expected: save one grey volume")
+    _refuse_large(path, tuple(map(int, sizes)))
     return fields, min(ends)
 
 
-def _nrrd_sizes(path: Path, fields: dict[str, str]) -> tuple[int, ...]:
-    sizes = fields.get("sizes", "").split()
-    if len(sizes) != 3 or not all(size.isascii() and size.isdigit() for size in sizes):
-        raise DataError(f"{path}: sizes {fields.get('sizes', 'missing')!r}; three are expected: save one grey volume")
-    return tuple(int(size[:20]) for size in sizes)
-
-
-def _nrrd_bytes(path: Path, fields: dict[str, str]) -> int:
-    kind = fields.get("type", "missing")
-    for size, parts in _NRRD_TYPES:
-        if any(part in kind for part in parts):
-            return size
-    raise DataError(f"{path}: type {kind!r}: whole or real numbers are expected; {AGAIN}")
-
-
-def _need_file(path: Path) -> int:
-    """Its size in bytes."""
+def _file_size(path: Path) -> int:
     size = size_of(path, "check the name")
     twin = path.with_name(path.name[:-3])
-    if path.name.lower().endswith(".nii.gz") and twin.is_file():  # the library that decodes would open the other one
+    if path.name.lower().endswith(".nii.gz") and twin.is_file():  # SimpleITK would open the other one
         raise DataError(f"{path}: lies beside {twin.name}, and the two cannot be told apart; move one of them away")
     return size
 
@@ -215,8 +271,3 @@ def _need_file(path: Path) -> int:
 def _refuse_large(path: Path, size: tuple[int, ...]) -> None:
     if not 0 < math.prod(size) <= LARGEST_VOLUME:
         raise DataError(f"{path}: declares {' x '.join(map(str, size))} voxels, none or more than is read; crop it")
-
-
-def image_io(path: Path) -> str:
-    """SimpleITK's name of the one decoder that may open the file."""
-    return "NrrdImageIO" if path.name.lower().endswith(".nrrd") else "NiftiImageIO"

@@ -1,4 +1,4 @@
-"""In words, what the images of a data set are: real, real in place of those that a paper used, or simulated."""
+"""Words for the images of a data set: real, real in place of those that a paper used, or simulated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WORDS: Mapping[str, str] = {"real": "real", SUBSTITUTE: "real, substitute", "emb
 
 
 def data_kind(dataset: str, source: str, origin: str = "") -> str:
-    """The kind of data, a key of :data:`WORDS`: ``substitute`` for real images that stand in for another data set.
+    """Return the kind of data, a key of :data:`WORDS`: ``substitute`` for real images in place of another data set.
 
     Args:
         dataset: name of the data set, such as ``lnsm``.
@@ -28,5 +28,5 @@ def data_kind(dataset: str, source: str, origin: str = "") -> str:
 
 
 def data_words(dataset: str, source: str, origin: str = "") -> str:
-    """``real``, ``real, substitute`` or ``simulated``. Args as :func:`data_kind`."""
+    """Return ``real``, ``real, substitute`` or ``simulated``. Args as :func:`data_kind`."""
     return WORDS[data_kind(dataset, source, origin)]

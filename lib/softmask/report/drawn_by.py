@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from urllib.parse import quote
 
 from softmask.config import ROOT
 
-_SAVE = "figures.save("
+_FIGURE, _ANYTHING = ".figure(", ".+/.+"
 
 
 @dataclass(frozen=True)
@@ -43,35 +42,35 @@ class Place:
 
 
 def find(notebook: str, paper: str, name: str) -> Place:
-    """The cell of ``notebook`` whose code says ``"<paper>", ..., "<name>"`` in one call or tuple.
+    """Return the cell of ``notebook`` that draws a figure.
 
-    Failing that, the first one that names the figure beside a variable, and the paper elsewhere; failing that, or
-    where there is no such notebook, the notebook as a whole.
+    That is the cell whose code says ``"<paper>/<name>"``, where an f-string's fields may be anything, and failing that
+    one that puts paper and name together from variables and names both; failing that, or where there is no such
+    notebook, the notebook as a whole.
 
     Args:
-        paper, name: as :func:`softmask.report.figures.save` got them.
+        paper, name: as :meth:`softmask.studies.results.Results.figure` got them, parted by a slash.
     """
-    for cell in _saving(notebook):
-        if any(re.fullmatch(of, paper) and re.fullmatch(text, name) for of, text in cell.pairs):
+    for cell in _drawing(notebook):
+        if any(text != _ANYTHING and re.fullmatch(text, f"{paper}/{name}") for text in cell.texts):
             return cell.place
-    for cell in _saving(notebook):
-        if re.escape(paper) in cell.texts and any(re.fullmatch(text, name) for text in cell.texts):
+    for cell in _drawing(notebook):
+        if _ANYTHING in cell.texts and {re.escape(paper), re.escape(name)} <= cell.texts:
             return cell.place
     return Place(notebook)
 
 
 @dataclass(frozen=True)
 class _Cell:
-    """A cell that saves figures; its texts, and the pairs of them in one call or tuple, as regular expressions."""
+    """A cell that draws figures, and its texts as regular expressions."""
 
     place: Place
     texts: frozenset[str]
-    pairs: frozenset[tuple[str, str]]
 
 
 @cache
-def _saving(notebook: str) -> tuple[_Cell, ...]:
-    """The cells that save figures; none where the notebook cannot be read."""
+def _drawing(notebook: str) -> tuple[_Cell, ...]:
+    """The cells that draw figures; none where the notebook cannot be read."""
     try:
         cells = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
         return tuple(_read(notebook, cells))
@@ -87,16 +86,9 @@ def _read(notebook: str, cells: list[dict]) -> Iterator[_Cell]:
             section = (re.findall(r"^#{1,6} +(.+?)\s*$", source, re.MULTILINE) or [section])[-1]
         elif source.strip():
             number += 1
-            if _SAVE in source:
-                nodes = list(ast.walk(ast.parse(source)))
-                texts = frozenset(text for node in nodes if (text := _text(node)))
-                pairs = frozenset(pair for node in nodes for pair in _pairs(node))
-                yield _Cell(Place(notebook, section, number), texts, pairs)
-
-
-def _pairs(node: ast.AST) -> Iterator[tuple[str, str]]:
-    parts = node.args if isinstance(node, ast.Call) else node.elts if isinstance(node, ast.Tuple) else []
-    return itertools.combinations([text for part in parts if (text := _text(part))], 2)
+            if _FIGURE in source:
+                texts = frozenset(text for node in ast.walk(ast.parse(source)) if (text := _text(node)))
+                yield _Cell(Place(notebook, section, number), texts)
 
 
 def _text(node: ast.AST) -> str:

@@ -16,6 +16,7 @@ from softmask.config import Config
 from softmask.data.words import WORDS
 from softmask.errors import DataError
 from softmask.files import read_json, write_atomic
+from softmask.measure.differences import detectable
 from softmask.measure.verdicts import (
     CONTRADICTED,
     FAILED_TRAINING,
@@ -29,7 +30,6 @@ from softmask.measure.verdicts import (
     REPORTED,
     UNDERTRAINED,
     Outcome,
-    detectable,
 )
 from softmask.papers import Pair, display
 from softmask.papers.claims import UNITS

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from softmask.config import Config
+from softmask.data import configure
 from softmask.report import kept, verify
 from softmask.report.verify import Comparison
 
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigError: what should be compared is not there.
     """
-    name = arguments.name or Config.from_parameters().run
+    name = arguments.name or configure().run
     found = comparison(name, arguments.against)
     print(text(found, arguments.all))
     return 1 if found.differs else 0

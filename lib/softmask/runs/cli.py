@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from softmask.config import Config
-from softmask.data.experiments import PAPER_SIZES
+from softmask.data import configure
+from softmask.data.splits import PAPER_SIZES
 from softmask.errors import ConfigError
+from softmask.machine import clock
 from softmask.runs import night, rehearsal
-from softmask.runs.execute import default_jobs, fit
+from softmask.runs.execute import Run, default_jobs, fit
 from softmask.runs.plan import Plan, plan, records_folder, total_seconds
 from softmask.runs.spec import RunSpec
 from softmask.runs.tables import TABLES, rows_of, specs
-from softmask.workbook.progress import clock
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, export: Callable[[Run, str], Any]) -> int:
     """Train what the store lacks of the chosen runs, or with ``--dry-run`` say what that is, or with
-    ``--rehearse`` try each kind of run. The exit status."""
-    config = Config.from_parameters(arguments.profile, arguments.data, arguments.seeds, arguments.data_root)
+    ``--rehearse`` try each kind of run. The exit status.
+
+    Args:
+        export: writes the model of a run to a folder, for ``--export``.
+    """
+    config = configure(arguments.profile, arguments.data, arguments.seeds, arguments.data_root)
     some = arguments.table or arguments.on or arguments.only
     if config.profile.name == "night" and not some and not arguments.rehearse:
         if arguments.dry_run:
@@ -46,8 +52,6 @@ def run(arguments: argparse.Namespace) -> int:
         dice = one.record.frame()["dice"].mean()
         print(f"{one.spec.name}  Dice {dice:.4f} over {len(one.record.ids)} test images")
     if arguments.export:
-        from softmask.models import export
-
         model = export(max(runs, key=lambda run: max(run.record.curves["validation_dice"])), arguments.export)
         print(f"the model of {model.spec.name} is in {arguments.export}")
     return 0

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from softmask.config import Config
-from softmask.data.experiments import FOLDS
+from softmask.data.splits import FOLDS
 from softmask.errors import SoftmaskError
 from softmask.files import remove_parts
 from softmask.runs import rates

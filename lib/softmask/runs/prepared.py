@@ -1,7 +1,7 @@
 """Data as training takes it: crops of one size, binary truth, every soft label, divided into parts.
 
 Every image is labelled whole and as it is stored; the crop is cut from image and labels alike
-(:mod:`softmask.data.crops`), so that where it is shown with fewer pixels, a soft mask's pixel is the mean of those it
+(:mod:`softmask.data.splits`), so that where it is shown with fewer pixels, a soft mask's pixel is the mean of those it
 covers, and the binary truth's is lesion where at least half of it is. Slices whose lungs are sought have no soft label;
 of the test part's, what the scanner stored is kept beside.
 
@@ -94,7 +94,7 @@ class Prepared:
 def prepare(spec: RunSpec, config: Config) -> Prepared:
     """The data that ``spec`` trains and tests on: ``dataset``, ``source``, ``size`` and ``n_train`` of it count.
 
-    ``dataset`` is one of :data:`softmask.data.experiments.PAPER_SIZES`.
+    ``dataset`` is one of :data:`softmask.data.splits.PAPER_SIZES`.
 
     ``n_train`` caps the training part, and twice as many the other two, so that a small profile stays small.
 
@@ -104,7 +104,7 @@ def prepare(spec: RunSpec, config: Config) -> Prepared:
         ConfigError: a data set that is not known, or images that hold no crop of that size.
     """
     from softmask.data import open_dataset
-    from softmask.data.experiments import PAPER_SIZES, dataset_name
+    from softmask.data.splits import PAPER_SIZES, dataset_name
 
     dataset = open_dataset(dataset_name(spec.dataset), replace(config, data=spec.source))
     arrays = _cached(spec, dataset)
@@ -133,7 +133,7 @@ def prepare(spec: RunSpec, config: Config) -> Prepared:
 def digest_of(spec: RunSpec, config: Config) -> str:
     """The :attr:`Prepared.digest` that :func:`prepare` would give; only where it is not known yet does it prepare."""
     from softmask.data import open_dataset
-    from softmask.data.experiments import dataset_name
+    from softmask.data.splits import dataset_name
 
     dataset = open_dataset(dataset_name(spec.dataset), replace(config, data=spec.source))
 
@@ -144,8 +144,8 @@ def digest_of(spec: RunSpec, config: Config) -> str:
 
 
 def _key(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> str:
-    """Hex digest of what the arrays come from."""
-    code = sha256_of(code_digest("data", "phantom", "label"), Path(__file__))
+    """Hex digest of what the arrays come from; the fingerprint of simulated data covers the code that simulates."""
+    code = sha256_of(code_digest("data", "label"), Path(__file__))
     return sha256_of(dataset.fingerprint, code, spec.dataset, dataset.source, repr((spec.size, spec.n_train)))
 
 
@@ -167,7 +167,7 @@ def _digest(spec: RunSpec, parts: Mapping[str, Part]) -> str:
 
 def _cached(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.ndarray]:
     """Every part's arrays, named ``part/array``, and what was left out; from the cache where they are."""
-    from softmask.data.experiments import FOLDS
+    from softmask.data.splits import FOLDS
 
     make = _fold if spec.dataset in FOLDS else _arrays
     return cached_arrays(f"prepared-{spec.dataset}-{spec.source}", _key(spec, dataset), lambda: make(spec, dataset))
@@ -175,7 +175,7 @@ def _cached(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.n
 
 def _fold(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.ndarray]:
     """The arrays of one of DSNet's folds: those of ``lidc``, divided anew. Nothing is labelled again."""
-    from softmask.data.experiments import split_rows
+    from softmask.data.splits import split_rows
 
     whole = _cached(SimpleNamespace(dataset="lidc", source=spec.source, size=spec.size, n_train=spec.n_train), dataset)
     names = [name.partition("/")[2] for name in whole if name.startswith("test/")]
@@ -201,9 +201,7 @@ def _cap(spec: RunSpec | SimpleNamespace, part: str) -> int | None:
 
 def _arrays(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.ndarray]:
     """Every part's arrays, labelled."""
-    from softmask.data.crops import CROPS
-    from softmask.data.experiments import split_rows
-    from softmask.data.scans import LUNGS, SCANS, scan_rows
+    from softmask.data.splits import CROPS, LUNGS, SCANS, scan_rows, split_rows
     from softmask.parallel import map_samples
 
     known = len(dataset.problems)
@@ -235,7 +233,7 @@ class Labels:
     def __call__(self, sample: Sample) -> list[dict]:
         """One record for each crop. LabelError where no soft mask can be made, or the lesion lies outside the crop."""
         from softmask import label
-        from softmask.data.crops import crops
+        from softmask.data.splits import crops
         from softmask.label import consensus, soft_labels
 
         places = crops(self.dataset, sample, self.size)
@@ -274,8 +272,8 @@ class Lungs:
 
     def __call__(self, sample: Sample) -> list[dict]:
         """One record. DataError where the slice has another size than :data:`STORED`."""
-        from softmask.data.crops import crops
         from softmask.data.image_files import window_hu
+        from softmask.data.splits import crops
         from softmask.nets.morph import without_surroundings
 
         if sample.image.shape != STORED:

@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from softmask.config import Profile
-from softmask.data.crops import SECTION_FOLDS
-from softmask.data.experiments import FOLDS, PAPER_SIZES
-from softmask.data.scans import LUNGS
+from softmask.data.splits import FOLDS, LUNGS, PAPER_SIZES, SECTION_FOLDS
 from softmask.errors import ConfigError
 from softmask.nets.registry import NETWORKS, SR_NETWORKS, entry
 from softmask.nets.srgan import SCALE

@@ -32,7 +32,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from tqdm import tqdm
 
-from softmask.data.experiments import PAPER_SIZES
+from softmask.data.splits import PAPER_SIZES
 from softmask.errors import brief
 from softmask.machine import end_with, keep_freed_memory, peak_memory_mb
 from softmask.nets.registry import build

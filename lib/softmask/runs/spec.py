@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from softmask.config import PROFILES
-from softmask.data.scans import LUNGS
+from softmask.data.splits import LUNGS
 from softmask.errors import ConfigError
 from softmask.files import sha256_of
 from softmask.nets import perceptual

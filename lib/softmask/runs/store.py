@@ -24,9 +24,9 @@ from pathlib import Path
 from safetensors.torch import load, save
 from torch import nn
 
-from softmask.config import ROOT, whole_path
+from softmask.config import ROOT
 from softmask.errors import ConfigError, DataError
-from softmask.files import remove_parts, sha256_of, write_atomic
+from softmask.files import remove_parts, sha256_of, whole_path, write_atomic
 from softmask.nets.registry import build
 from softmask.runs.record import Record, WeightsFile
 from softmask.runs.spec import RunSpec

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from softmask.config import BASE_SEED, Config
-from softmask.data.crops import SECTION_FOLDS
-from softmask.data.experiments import dataset_name
+from softmask.data.splits import SECTION_FOLDS, dataset_name
 from softmask.errors import ConfigError
 from softmask.nets.registry import NETWORKS
 from softmask.runs.methods import (

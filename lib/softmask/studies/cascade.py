@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from softmask.config import Config
 from softmask.label import soft_mask
+from softmask.measure.differences import Scores
 from softmask.measure.images import DOCTORS
-from softmask.measure.verdicts import Scores
 from softmask.nets.base import SegmentationNet
 from softmask.nets.srgan import SCALE, Generator
 from softmask.papers import display
@@ -26,16 +26,8 @@ from softmask.runs.execute import Run
 from softmask.runs.inputs import feed
 from softmask.runs.prepared import Part, Prepared
 from softmask.runs.spec import SOFTENED, RunSpec
-from softmask.studies.training import (
-    Fitted,
-    data_of,
-    distinct,
-    example_of,
-    firsts,
-    needs_of,
-    scores_of,
-    values_of,
-)
+from softmask.studies.finished import Fitted, data_of, distinct, example_of, firsts, needs_of
+from softmask.studies.training import scores_of, values_of
 from softmask.train.losses import Batch
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from softmask.config import Config
 from softmask.papers import display
 from softmask.report.result import Cell
 from softmask.runs.prepared import SOFT_LABELS, Prepared
-from softmask.studies.training import Fitted, data_of, kind_of
+from softmask.studies.finished import Fitted, data_of, kind_of
 
 CUTS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 """Where a soft label is cut in the search for the best cut."""

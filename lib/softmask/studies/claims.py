@@ -9,7 +9,8 @@ import numpy as np
 
 from softmask import papers
 from softmask.errors import ConfigError, DataError
-from softmask.measure.verdicts import REPORTED, Outcome, Scores, judge_claim, judge_pair
+from softmask.measure.differences import Scores
+from softmask.measure.verdicts import REPORTED, Outcome, judge_claim, judge_pair
 from softmask.papers import Claim, Pair
 from softmask.papers.claims import LARGEST_DELTA, UNITS
 from softmask.report.verdicts import Judged, Verdict, sentence

@@ -16,10 +16,9 @@ import numpy as np
 import pandas as pd
 
 from softmask import papers
-from softmask.data.crops import crops
-from softmask.data.experiments import split_rows
 from softmask.data.kinds import KINDS
 from softmask.data.sample import Dataset, Sample
+from softmask.data.splits import crops, split_rows
 from softmask.errors import DataError, LabelError
 from softmask.label import consensus
 from softmask.measure import segmentation

@@ -19,18 +19,18 @@ from softmask.runs.night import NODULES
 from softmask.runs.spec import RunSpec
 from softmask.runs.tables import rows_of
 from softmask.studies.cascade import Fed
-from softmask.studies.training import (
+from softmask.studies.finished import (
     Fitted,
     Wanted,
     data_of,
     example_of,
-    extra_cells,
     firsts,
     kind_of,
     needs_of,
     sources_of,
     succeeded,
 )
+from softmask.studies.training import extra_cells
 from softmask.train import seeded
 from softmask.train.losses import Batch
 from softmask.train.segmentation import evaluate

@@ -19,7 +19,7 @@ from softmask.errors import ConfigError, LabelError
 from softmask.label import consensus, recist, soft_labels, trimap
 from softmask.label.grabcut import grabcut_mask
 from softmask.measure import segmentation, soft, statistics
-from softmask.measure.verdicts import Scores
+from softmask.measure.differences import Scores
 from softmask.papers import display
 
 PAIRS = (("mask_binary", "mask_soft"), ("readers_consensus", "readers_soft"), ("recist_grabcut", "recist_soft"))

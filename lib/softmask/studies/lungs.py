@@ -7,8 +7,8 @@ LGAN (CMIG 2021), tables 2 to 4 and section 5. Every measure is taken at the siz
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
@@ -19,32 +19,22 @@ import torch
 from softmask import papers
 from softmask.config import BASE_SEED, Config
 from softmask.data import found
-from softmask.data.scans import SCANS
+from softmask.data.splits import SCANS
 from softmask.data.words import data_kind
-from softmask.measure.lungs import dice3d, enlarge
-from softmask.measure.verdicts import Scores, median_scores
+from softmask.measure.differences import Scores, median_scores
+from softmask.measure.lungs import dice3d
 from softmask.nets import build
 from softmask.nets.critics import CRITICS, Critic
 from softmask.papers import Claim, display
 from softmask.report.result import Cell
 from softmask.runs.execute import Run
-from softmask.runs.inputs import soft_masks
 from softmask.runs.methods import LUNGS_COMPARED
 from softmask.runs.prepared import Part
 from softmask.runs.spec import RunSpec
 from softmask.runs.tables import rows_of
 from softmask.studies import claims
-from softmask.studies.training import (
-    Fitted,
-    data_of,
-    firsts,
-    kind_of,
-    note_of,
-    scores_of,
-    spread_of,
-    succeeded,
-    values_of,
-)
+from softmask.studies.finished import Fitted, kind_of, note_of, succeeded
+from softmask.studies.training import scores_of, spread_of, values_of
 from softmask.train import seeded
 from softmask.train.device import pick
 from softmask.train.losses import Batch, weighted
@@ -53,10 +43,17 @@ from softmask.train.objectives import FASTEST, Segmentation
 REAL = "lungs-2d"
 """Real slices, one of each scan, in the place of the paper's collections of whole scans."""
 
+
 DICE3D = "dice3d"
+
+
 LEFT_BLANK = "left_blank"
 """Whether nothing is found in a slice without lung; the mean of it is a share."""
+
+
 _STATISTICS = {"mean": np.mean, "median": np.median}
+
+
 _PIXELS = ("pixels_true", "pixels_found", "pixels_common")
 
 
@@ -125,7 +122,7 @@ BEYOND = (*(f"{statistic}_{measure}" for measure in ("iou", "hausdorff", DICE3D)
 
 def method_cells(measures: Mapping[str, Mapping[str, np.ndarray]]) -> list[Cell]:
     """Cells of methods that come with the package, from their measures of :data:`REAL`
-    (:func:`softmask.models.scans.compared`); infinite distances are left out of means."""
+    (:func:`softmask.apply.lungs.compare_methods`); infinite distances are left out of means."""
     cells = []
     for method, of in measures.items():
         for measure, values in of.items():
@@ -199,7 +196,7 @@ def seed_spread(fitted: Fitted) -> dict[str, object]:
 def scores(fitted: Fitted) -> dict[tuple[str, str, str], Scores]:
     """What :func:`softmask.studies.claims.judge` compares, by row, data set and metric: ``iou`` and ``hausdorff`` of
     slices, ``dice3d`` of scans, ``nodules_at_wall_inside``, and ``median_iou`` and so on, whose means are the medians
-    (:func:`softmask.measure.verdicts.median_scores`)."""
+    (:func:`softmask.measure.differences.median_scores`)."""
     made = {}
     for (row, dataset), runs in fitted.items():
         if not runs:
@@ -311,134 +308,6 @@ def sign_frame(part: Part, config: Config) -> pd.DataFrame:
         risen = {"critic": second > first, "generator": after > before}
         lines[display("rows", f"lgan_{name}")] = numbers | {f"{who}: risen": value for who, value in risen.items()}
     return pd.DataFrame.from_dict(lines, orient="index")
-
-
-@dataclass(frozen=True, eq=False)
-class Slice:
-    """A test slice as stored, and what is known of it.
-
-    Attributes:
-        seen: (S, S) in [0, 1], as the networks see it.
-        image: (512, 512) in [0, 1].
-        lungs, nodules: (512, 512) bool, the reference.
-        found: by row, (512, 512) bool.
-    """
-
-    name: str
-    seen: np.ndarray
-    image: np.ndarray
-    lungs: np.ndarray
-    nodules: np.ndarray
-    found: Mapping[str, np.ndarray]
-
-
-def around_nodules(one: Slice, reach: int = 72) -> Slice:
-    """The part of a slice within ``reach`` pixels of its nodules' middle, moved inside where it would leave it."""
-    middle = np.argwhere(one.nodules).mean(axis=0).round().astype(int)
-    first = [int(np.clip(at - reach, 0, size - 2 * reach)) for at, size in zip(middle, one.image.shape, strict=True)]
-    window = tuple(slice(at, at + 2 * reach) for at in first)
-    found = {row: mask[window] for row, mask in one.found.items()}
-    return Slice(one.name, one.seen, one.image[window], one.lungs[window], one.nodules[window], found)
-
-
-Choose = Callable[[Sequence[Run], int], list[int]]
-"""A choice of so many test slices, by their places among all of them, from runs that were tested on the same."""
-
-
-def slices(
-    fitted: Fitted, rows: Sequence[str], dataset: str, choose: Choose, count: int, config: Config
-) -> list[Slice]:
-    """``count`` test slices with what the first seed's networks find there, at the stored size.
-
-    Empty where runs are not finished or come from records, which have no weights, or the data is not at hand.
-
-    Args:
-        choose: :func:`spread_places`, :func:`hardest_places` or :func:`wall_places`.
-    """
-    runs = firsts(fitted, rows, dataset)
-    if not runs or any(run.folder is None for run in runs.values()):
-        return []
-    places, data = choose(list(runs.values()), count), data_of(next(iter(runs.values())).spec, config)
-    if data is None or not places:
-        return []
-    images = data.test.images[list(places)]
-    size = data.test.references["native"].shape[-2:]
-    found = {row: enlarge(soft_masks(_network_of(run), images)[:, 0], size) >= 0.5 for row, run in runs.items()}
-    stored = {name: data.test.references[name][list(places), 0] for name in ("native_image", "native", "nodules")}
-    return [
-        Slice(
-            data.test.ids[place],
-            images[i, 0],
-            stored["native_image"][i].astype(float) / 255,
-            stored["native"][i] > 0,
-            stored["nodules"][i] > 0,
-            {row: masks[i] for row, masks in found.items()},
-        )
-        for i, place in enumerate(places)
-    ]
-
-
-def _network_of(run: Run) -> Run:
-    """The run that was trained: of one that only tests another, that other."""
-    return run.needs[0] if run.spec.prior is not None and not run.spec.learns else run
-
-
-def spread_places(runs: Sequence[Run], count: int) -> list[int]:
-    """Places of ``count`` test slices that hold lung, evenly spread over all of them."""
-    holding = np.flatnonzero(np.array(runs[0].record.measures["pixels_true"]) > 0)
-    return holding[np.linspace(0, len(holding) - 1, count + 2).round().astype(int)[1:-1]].tolist()
-
-
-def hardest_places(runs: Sequence[Run], count: int) -> list[int]:
-    """Places of the ``count`` slices, of different scans, with the least IoU averaged over ``runs``, lung in each."""
-    iou = np.mean([run.record.measures["iou"] for run in runs], axis=0)
-    true = np.array(runs[0].record.measures["pixels_true"])
-    groups, chosen = runs[0].record.groups, []
-    for place in np.argsort(np.where(true > 0.2 * true.max(), iou, np.inf)).tolist():
-        if groups[place] not in {groups[other] for other in chosen}:
-            chosen.append(place)
-        if len(chosen) == count:
-            break
-    return chosen
-
-
-def wall_places(runs: Sequence[Run], count: int) -> list[int]:
-    """Places of ``count`` test slices with a nodule on the lung's boundary, of different scans if there are enough."""
-    record = runs[0].record
-    values = np.array(record.measures["nodules_at_wall_inside"], float)
-    places = np.flatnonzero(~np.isnan(values)).tolist()
-    of_scans: dict[str, int] = {}
-    for place in places:
-        of_scans.setdefault(record.groups[place], place)
-    ordered = [*of_scans.values(), *(place for place in places if place not in of_scans.values())]
-    return sorted(ordered[:count])
-
-
-def activations(run: Run, image: np.ndarray) -> dict[str, np.ndarray]:
-    """Of each of the generator's blocks, by name in the order in which they run, and of the logits: the most
-    representative map, the one that correlates most with the mean of the absolute maps, (h, w) stretched to [0, 1].
-
-    Args:
-        image: (S, S) in [0, 1].
-
-    Raises:
-        ConfigError: for a recorded run, which has no weights.
-    """
-    network = run.network()
-    with torch.inference_mode():
-        levels = network.levels(torch.tensor(image, dtype=torch.float32)[None, None])
-    return {name: _representative(maps[0].numpy()) for name, maps in levels.items()}
-
-
-def _representative(maps: np.ndarray) -> np.ndarray:
-    """Of maps (C, h, w) the one most like the mean of their absolute values, stretched to [0, 1]."""
-    flat = maps.reshape(len(maps), -1)
-    mean = np.abs(flat).mean(axis=0)
-    centred = flat - flat.mean(axis=1, keepdims=True)
-    likeness = centred @ (mean - mean.mean()) / (np.linalg.norm(centred, axis=1) + 1e-12)
-    best = maps[int(np.abs(likeness).argmax())]
-    low, high = float(best.min()), float(best.max())
-    return (best - low) / ((high - low) or 1.0)
 
 
 def transfer_frame(fitted: Fitted) -> pd.DataFrame:

@@ -12,8 +12,8 @@ from softmask.nets import build
 from softmask.nets.critics import CRITICS, Critic
 from softmask.report import diagrams, lung_panels
 from softmask.report.diagrams import GROWS, INPUT, KEEPS, SHRINKS, Box
-from softmask.studies import lungs
-from softmask.studies.training import Fitted, firsts
+from softmask.studies import lungs_shown
+from softmask.studies.finished import Fitted, firsts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,7 +87,7 @@ def activations(fitted: Fitted, row: str, dataset: str, config: Config) -> Figur
 
     None for a run that is not finished or recorded, which has no weights, and where the data is not at hand.
     """
-    for one in lungs.slices(fitted, [row], dataset, lungs.spread_places, 1, config):
-        maps = lungs.activations(firsts(fitted, [row], dataset)[row], one.seen)
+    for one in lungs_shown.slices(fitted, [row], dataset, lungs_shown.spread_places, 1, config):
+        maps = lungs_shown.activations(firsts(fitted, [row], dataset)[row], one.seen)
         return lung_panels.activations(one.seen, maps, one.found[row])
     return None

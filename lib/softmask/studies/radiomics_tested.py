@@ -18,8 +18,8 @@ from softmask.errors import DataError
 from softmask.measure import classification
 from softmask.measure.agreement import icc
 from softmask.measure.classification import CLASSIFIERS, Chance, Predictions
+from softmask.measure.differences import Scores
 from softmask.measure.statistics import bootstrap_interval
-from softmask.measure.verdicts import Scores
 from softmask.papers import Claim, display
 from softmask.parallel import map_items
 from softmask.report.result import Cell

@@ -12,7 +12,7 @@ from softmask.report.result import WORKBOOK, Cell, ResultTable
 from softmask.runs import rates
 from softmask.runs.night import GROUPS, doubled
 from softmask.runs.spec import RunSpec
-from softmask.studies.training import fit_rows, kind_of, sources_of, succeeded
+from softmask.studies.finished import fit_rows, kind_of, sources_of, succeeded
 
 UNITS = {"gain": "percentage points", "difference": "percentage points", "low": "percentage points"}
 UNITS |= {"high": "percentage points", "epochs": "count"}

@@ -2,8 +2,8 @@
 
 Two questions. *How well is a smaller image made large again?* The test images are averaged over 4 x 4 pixels, upscaled,
 and compared with themselves; the runs' records hold the answer. *Is what it adds to a whole image there?* Only
-simulated CT can tell: its true high resolution (:mod:`softmask.phantom.resolution`) is compared with what the networks
-make of the scanned image.
+simulated CT can tell: its true high resolution (``high_resolution`` of the simulated data set) is compared with what
+the networks make of the scanned image.
 
 Rows are interpolations, which need no run, and runs of one network with different losses.
 """
@@ -18,18 +18,18 @@ import numpy as np
 import pandas as pd
 
 from softmask.config import BASE_SEED, Config
+from softmask.data.simulated import open_simulated
 from softmask.data.words import SUBSTITUTE
+from softmask.measure.differences import Scores
 from softmask.measure.resolution import INTERPOLATIONS, SCALE, interpolate, measure_upscaled
 from softmask.measure.statistics import holm, paired_test
-from softmask.measure.verdicts import Scores
 from softmask.papers import display
-from softmask.phantom.lidc import EmbeddedLidc
-from softmask.phantom.resolution import high_resolution
 from softmask.report.result import Cell
 from softmask.report.sr_panels import Example
 from softmask.runs.execute import Run
 from softmask.studies.examples import spread
-from softmask.studies.training import Fitted, data_of, kind_of, values_of
+from softmask.studies.finished import Fitted, data_of, kind_of
+from softmask.studies.training import values_of
 from softmask.train.super_resolution import upscale
 
 METRICS = {"psnr": "dB", "ssim": "number", "sharpness": "ratio", "texture": "decades"}
@@ -134,9 +134,9 @@ def truth(fitted: Fitted, n: int) -> Truth | None:
 
 def _drawn(name: str, ids: Sequence[str]) -> list[np.ndarray]:
     """Low resolution, high resolution and alpha of embedded images, each (n, ., .)."""
-    dataset = EmbeddedLidc(name)
+    dataset = open_simulated(name)
     places = {dataset.name_of(i): i for i in range(len(dataset))}
-    drawn = [high_resolution(dataset, places[one], SIZE) for one in ids]
+    drawn = [dataset.high_resolution(places[one], SIZE) for one in ids]
     return [np.stack([getattr(one, array) for one in drawn]) for array in ("low", "high", "alpha")]
 
 

@@ -1,8 +1,11 @@
-"""Runs the notebooks in order: what is unchanged is skipped, what fails is named, the others still run.
+"""Runs the notebooks in order: unchanged ones are skipped, failures are named, and the others still run.
 
-``python -m softmask.workbook --help`` (or ``./run_all.sh --help``) tells the options. Modules: :mod:`.notebook`
-(what a notebook declares), :mod:`.digest` (what a skip depends on), :mod:`.state` (what is remembered of a run),
-:mod:`.execute` (one notebook under papermill), :mod:`.kernel` (its process), :mod:`.runner` (all of them),
-:mod:`.progress` (the display). For people: :mod:`.start` (the page that JupyterLab opens on), :mod:`.bench` (the
-sliders of ``explore.ipynb``).
+``./run_all.sh --help`` lists the options. Modules: :mod:`.cli` (the command line), :mod:`.notebook` (what a notebook
+declares), :mod:`.state` (what is remembered of earlier runs), :mod:`.digest` (what a skip depends on), :mod:`.runner`
+(all notebooks), :mod:`.execute` (one notebook under papermill), :mod:`.overview` (``--list``, and the page that
+JupyterLab opens on), :mod:`.bench` (the sliders of ``explore.ipynb``), :mod:`.lessons` and :mod:`.exercises` (the
+course).
+
+``--list`` must work before anything is installed: cli, notebook, state and overview import the standard library only
+and run on Python 3.8.
 """

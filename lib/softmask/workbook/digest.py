@@ -1,7 +1,7 @@
 """What a notebook's result depends on, as digests: code, parameters, package, locked environment, data.
 
-They decide whether a notebook is skipped as unchanged, so they are cheap: the data's fingerprint is taken from names,
-sizes and modification times, not from content.
+They decide whether a notebook is skipped as unchanged, so they are cheap: of the data they take names, sizes and
+modification times, not content.
 """
 
 from __future__ import annotations
@@ -12,29 +12,25 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from softmask import config as settings
-from softmask.config import Config
+from softmask.config import ROOT, Config
+from softmask.data import found
 from softmask.files import sha256_of
 from softmask.workbook.notebook import Notebook
 
 CODE = (".py", ".yaml", ".j2")
 MOST_FILES = 300_000
-"""A data folder is looked at up to this many files: a walk over more would cost more than the skip saves."""
+"""Largest number of files of a data set that are looked at: a longer walk would cost more than the skip saves."""
 
 
-def code_digest(root: Path | None = None) -> str:
-    """Digest of the package's sources and data files, of ``requirements.lock`` and of the Python version."""
-    root = root or settings.ROOT
-    package = root / "lib" / "softmask"
-    files = [path for path in package.rglob("*") if path.suffix in CODE and path.is_file()]
-    parts: list[str | Path] = [platform.python_version()]
-    for path in [*sorted(files), root / "requirements.lock"]:
-        parts += [path.relative_to(root).as_posix(), path]
-    return sha256_of(*parts)
+def code_digest(root: Path = ROOT) -> str:
+    """Return a digest of the packages' sources and data files, ``requirements.lock`` and the Python version."""
+    files = sorted(path for path in (root / "lib").rglob("*") if path.suffix in CODE and path.is_file())
+    named = ((path.relative_to(root).as_posix(), path) for path in (*files, root / "requirements.lock"))
+    return sha256_of(platform.python_version(), *itertools.chain.from_iterable(named))
 
 
 def _stats(place: Path) -> Iterator[str]:
-    """One line for each file at or below ``place``, in an order the file system does not decide; no link followed."""
+    """A line for each file at or below ``place``, in an order the file system does not decide; no link is followed."""
     if place.is_file():
         stat = place.stat()
         yield f"{place.name} {stat.st_size} {stat.st_mtime_ns}"
@@ -47,31 +43,24 @@ def _stats(place: Path) -> Iterator[str]:
 
 
 def data_digest(root: str | Path, places: Iterable[Path] | None = None) -> str:
-    """Digest over names, sizes and modification times of the real data below ``root``.
+    """Return a digest over names, sizes and modification times of the real data below ``root``.
 
     Args:
-        places: the files and folders that hold the data sets (default: those :func:`softmask.data.found` finds).
-            The plain files directly in ``root``, such as a flags file, always count.
+        places: the files and folders of the data sets (default: those :func:`softmask.data.found` finds). The plain
+            files directly in ``root``, such as a flags file, always count.
     """
     root = Path(root)
-    if places is None:
-        from softmask.data import found  # the readers are needed only where there may be real data
-
-        places = found(root).values()
     if not root.is_dir():
         return sha256_of("no data folder")
+    places = found(root).values() if places is None else places
     beside = (path for path in root.iterdir() if path.is_file())
-    lines: list[str] = []
-    for place in sorted({*places, *beside}):
-        lines += itertools.islice(_stats(place), MOST_FILES)
-    return sha256_of("\n".join(lines))
+    lines = (itertools.islice(_stats(place), MOST_FILES) for place in sorted({*places, *beside}))
+    return sha256_of("\n".join(itertools.chain.from_iterable(lines)))
 
 
 def common_digest(config: Config) -> str:
-    """What all notebooks of a run depend on: :func:`code_digest`, the data, and the records where those are the source.
-
-    Embedded data is in the lock.
-    """
+    """Return a digest of what all notebooks of a run depend on: :func:`code_digest`, the data, and the records where
+    those are the source. Embedded data is part of the locked packages."""
     data = "embedded" if config.data == "embedded" else data_digest(config.data_root)
     records = sorted((config.results / "records").glob("*.json")) if config.recorded else ["trained"]
     return sha256_of(code_digest(), data, f"recorded={config.recorded}", *records)
@@ -80,7 +69,7 @@ def common_digest(config: Config) -> str:
 def notebook_digest(
     book: Notebook, parameters: Mapping[str, object], common: str, others: Mapping[str, str] | None = None
 ) -> str:
-    """Digest of all that ``book``'s outputs depend on.
+    """Return a digest of everything that ``book``'s outputs depend on.
 
     Args:
         common: :func:`common_digest`.

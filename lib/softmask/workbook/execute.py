@@ -1,77 +1,89 @@
-"""One notebook under papermill: this interpreter as its kernel, every cell run, no error output."""
+"""One notebook under papermill, in a kernel of this interpreter that ends with the process that runs it."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import re
+import shutil
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from softmask import config as settings
+from softmask.config import ROOT
 from softmask.files import write_atomic
-from softmask.workbook.memory import Peak
+from softmask.machine import cores
 from softmask.workbook.notebook import Notebook, NotebookError
 
 LAST_LINES = 15
+MEMORY_EVERY = 1.0
+"""Seconds between two looks at the memory that a kernel and its processes hold."""
+
+# IPython's own watch misses a runner that is killed while the kernel is being started.
+_KERNEL = """\
+import os
+from softmask.machine import end_with
+end_with(int(os.environ["JPY_PARENT_PID"]))  # set by jupyter_client
+from ipykernel.kernelapp import launch_new_instance  # takes seconds, which are watched already
+launch_new_instance()
+"""
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_running: dict[Path, list[int]] = {}
+"""Scratch folder of each notebook that is being executed, with the process groups of its kernels."""
 
 
 class Failed(NotebookError):
     """A notebook that did not run as it should: ``str()`` is the reason in a line, ``detail`` the last lines."""
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    def __init__(self, reason: str, detail: Sequence[str] = ()) -> None:
         super().__init__(reason)
-        self.detail = detail
+        self.detail = "\n".join(detail[-LAST_LINES:])
+
+
+def end_kernels() -> None:
+    """End the kernels that are running, with all processes they have started, and remove their scratch folders."""
+    for scratch, groups in _running.items():
+        for group in groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def kernel_environment(name: str, scratch: Path) -> dict[str, str]:
-    """The environment variables of the kernel that runs notebook ``name``.
+    """Return the environment variables of the kernel that runs notebook ``name``.
 
     No user start-up files, no user packages, inline figures, a fixed hash seed, and as many threads as there are
     cores to use (a container's limit counts) unless the caller has chosen otherwise.
     """
-    from joblib import cpu_count
-
-    environment = {
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return os.environ | {
         "SOFTMASK_NOTEBOOK": name,
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "IPYTHONDIR": str(scratch / "ipython"),
         "PYTHONHASHSEED": "0",
         "PYTHONNOUSERSITE": "1",
+        **{variable: os.environ.get(variable) or str(cores()) for variable in threads},
     }
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        environment[variable] = os.environ.get(variable) or str(cpu_count())
-    return environment
 
 
-def _kernel_manager(environment: Mapping[str, str], scratch: Path, log: IO[bytes], started: list[int]) -> type:
+def _kernel_manager(name: str, scratch: Path, log: IO[bytes]) -> type:
     """A kernel manager that starts this interpreter, whatever kernels a user has installed under any name.
 
-    What the kernel's process itself prints, such as the words a crash leaves, goes to ``log``; its process group (it
-    leads one) is added to ``started``.
+    What the kernel's process itself prints, such as the words a crash leaves, goes to ``log``.
     """
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
 
-    spec = KernelSpec(
-        # -P: no module is taken from the working directory
-        argv=[sys.executable, "-P", "-m", "softmask.workbook.kernel", "-f", "{connection_file}"],
-        display_name="softmask",
-        language="python",
-        # jupyter_client substitutes ${...} in these
-        env={name: value.replace("$", "$$") for name, value in environment.items()},
-    )
+    # -P: no module is taken from the working directory
+    command = [sys.executable, "-P", "-c", _KERNEL, "-f", "{connection_file}"]
 
     class ThisInterpreter(AsyncKernelManager):
-        kernel_spec = spec
+        kernel_spec = KernelSpec(argv=command, display_name="softmask", language="python")
 
         def _transport_default(self) -> str:
             # sockets in the private folder, unless their paths would be longer than a socket's may be
@@ -81,130 +93,108 @@ def _kernel_manager(environment: Mapping[str, str], scratch: Path, log: IO[bytes
             return str(scratch / "kernel.json")
 
         async def start_kernel(self, **options) -> None:
-            await super().start_kernel(stdout=log, stderr=log, **options)
-            started.append(self.provisioner.process.pid)
+            environment = kernel_environment(name, scratch)
+            await super().start_kernel(env=environment, stdout=log, stderr=log, **options)
+            _running[scratch].append(self.provisioner.process.pid)  # it leads a process group
 
     return ThisInterpreter
 
 
-def _in_thread(work: Callable[[], object], kernels: list[int]) -> None:
-    """Call ``work`` in a thread and wait for it; when the wait is interrupted, end its ``kernels`` and it with them.
+def memory_of(pid: int) -> int:
+    """Return the bytes that a process and its descendants hold, what they share counted once where the system tells."""
+    import psutil
 
-    A signal raises its exception in the main thread, wherever that is. In the midst of the event loop that talks to
-    the kernel, it could be lost or leave the kernel behind; in this wait it cannot.
-    """
-    done, errors = threading.Event(), []
+    held = 0
+    with contextlib.suppress(psutil.Error):
+        parent = psutil.Process(pid)
+        for process in (parent, *parent.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                memory = process.memory_full_info()
+                held += getattr(memory, "pss", memory.rss)
+    return held
 
-    def call() -> None:
-        try:
-            work()
-        except BaseException as error:  # handed on below
-            errors.append(error)
-        finally:
-            done.set()
 
-    threading.Thread(target=call, daemon=True).start()
+@contextlib.contextmanager
+def _peak_memory(pids: Sequence[int], peak: list[int]):
+    """Keep in ``peak[0]`` the most bytes that ``pids``, to which others may be added, hold at once."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(MEMORY_EVERY):
+            peak[0] = max(peak[0], sum(map(memory_of, pids)))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
     try:
-        done.wait()
-    except BaseException:
-        while not done.wait(0.05):  # a kernel that is just being started is ended when it is there
-            for group in kernels:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(group, signal.SIGKILL)
-        raise
-    if errors:
-        raise errors[0]
-
-
-def _is_injected(cell: Mapping) -> bool:
-    """Whether papermill put the cell in, with the parameters: such a cell is not counted as one of the notebook's."""
-    return "injected-parameters" in cell.get("metadata", {}).get("tags", [])
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def check_executed(content: Mapping) -> None:
-    """Raise Failed unless every code cell of an executed notebook has run and none shows an error.
+    """Raise Failed unless every code cell of an executed notebook (its JSON) has run and none shows an error.
 
-    Args:
-        content: the notebook, as nbformat or the JSON file gives it.
+    papermill lets an error pass that ``raises-exception`` allows for or that is ``sys.exit()``.
     """
-    position = 0
     for cell in content["cells"]:
         if cell["cell_type"] != "code" or not "".join(cell["source"]).strip():
             continue
-        position += not _is_injected(cell)
-        where = f"code cell {position}"
         for output in cell.get("outputs", []):
             if output["output_type"] == "error":
                 trace = _ANSI.sub("", "\n".join(output.get("traceback", []))).splitlines()
-                raise Failed(f"{where}: {output['ename']}: {output['evalue']}", "\n".join(trace[-LAST_LINES:]))
+                raise Failed(f"In [{cell['execution_count']}]: {output['ename']}: {output['evalue']}", trace)
         if cell.get("execution_count") is None:
-            raise Failed(f"{where} did not run")
+            raise Failed(f"a cell did not run: {''.join(cell['source']).strip().splitlines()[0]}")
 
 
-def execute(
-    book: Notebook,
-    parameters: Mapping[str, object],
-    target: Path,
-    on_cell: Callable[[int], None] = lambda number: None,
-) -> int:
+def execute(book: Notebook, parameters: Mapping[str, object], target: Path, title: str = "") -> int:
     """Execute ``book`` with ``parameters``, in the checkout as working directory; the executed copy goes to ``target``.
 
-    The copy is written whole, also when the notebook fails (it then shows the error). Returns the most bytes of memory
-    that the kernel and its processes held, as :mod:`softmask.workbook.memory` tells.
-
-    Args:
-        on_cell: called with the number, from 1, of each code cell as it starts.
+    The copy is written whole, also when the notebook fails (it then shows the error). papermill's progress bar bears
+    the ``title``. Returns the most bytes of memory that the kernel and its processes held.
 
     Raises:
-        NotebookError: when the parameters do not fit; :class:`Failed` for an error output, a cell that did not run
-            or a kernel that died.
+        NotebookError: when the notebook does not declare the parameters; :class:`Failed` for an error output, a cell
+            that did not run or a kernel that died.
     """
     import nbformat
     import papermill
 
-    book.check_parameters(parameters)
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would log is said in the failure
-    started = 0
-
-    def cell_starts(cell, cell_index) -> None:
-        nonlocal started
-        if cell.cell_type == "code" and cell.source.strip() and not _is_injected(cell):
-            started += 1
-            on_cell(started)
-
-    with (
-        tempfile.TemporaryDirectory(prefix="softmask-", ignore_cleanup_errors=True) as folder,
-        open(Path(folder, "kernel.log"), "w+b") as log,
-    ):
-        scratch = Path(folder)
-        copy = scratch / target.name
-        kernels: list[int] = []
-        manager = _kernel_manager(kernel_environment(book.name, scratch), scratch, log, kernels)
-        run = functools.partial(
-            papermill.execute_notebook,
-            book.path,
-            copy,
-            parameters=dict(parameters),
-            kernel_name="python3",  # the name the copy carries; the manager decides what is started
-            language="python",
-            progress_bar=False,
-            cwd=settings.ROOT,
-            start_timeout=120,
-            kernel_manager_class=manager,
-            on_cell_start=cell_starts,
+    declared = papermill.inspect_notebook(str(book.path))
+    unknown = [name for name in parameters if name not in declared]
+    if unknown:
+        raise NotebookError(
+            f"{book.path.name} does not declare the parameter {', '.join(unknown)}: assign profile, data and seeds in "
+            "a cell with the tag 'parameters'"
         )
-        failure: Failed | None = None
-        peak = Peak(kernels)
-        try:
-            with peak:
-                _in_thread(run, kernels)
-        except papermill.PapermillExecutionError:
-            pass  # the copy holds the error output, which check_executed reports
-        except Exception as error:  # a dead kernel, or one that did not start, comes as one of several types
-            log.seek(0)
-            last_words = log.read().decode(errors="replace").splitlines()[-LAST_LINES:]
-            where = f"code cell {started}" if started else "before the first cell"
-            failure = Failed(f"{where}: {type(error).__name__}: {error}", "\n".join(last_words))
+    live = sys.stdout.isatty()
+    bar = {"desc": title, "bar_format": "{desc}  cell {n_fmt}/{total_fmt}  {elapsed}", "file": sys.stdout}
+    failure, peak = None, [0]
+    scratch = Path(tempfile.mkdtemp(prefix="softmask-"))
+    kernels = _running[scratch] = []
+    copy = scratch / target.name
+    try:
+        with open(scratch / "kernel.log", "w+b") as log, _peak_memory(kernels, peak):
+            try:
+                papermill.execute_notebook(
+                    book.path,
+                    copy,
+                    parameters=dict(parameters),
+                    kernel_name="python3",  # the name the copy carries; the manager decides what is started
+                    language="python",
+                    progress_bar={**bar, "leave": not live, "mininterval": 0.1 if live else 60},
+                    cwd=ROOT,
+                    start_timeout=120,
+                    kernel_manager_class=_kernel_manager(book.name, scratch, log),
+                )
+            except papermill.PapermillExecutionError:
+                pass  # the copy holds the error output, which check_executed reports
+            except Exception as error:  # a dead kernel, or one that did not start, comes as one of several types
+                log.seek(0)
+                last_words = log.read().decode(errors="replace").splitlines()
+                failure = Failed(f"{type(error).__name__}: {error}", last_words)
         if copy.exists():
             content = nbformat.read(copy, as_version=4)
             content.metadata.get("papermill", {}).update(input_path=book.path.name, output_path=target.name)
@@ -213,4 +203,7 @@ def execute(
                 check_executed(content)
         if failure is not None:
             raise failure
-        return peak.bytes
+        return peak[0]
+    finally:
+        end_kernels()
+        del _running[scratch]

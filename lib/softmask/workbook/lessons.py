@@ -32,74 +32,55 @@ SOURCE, SOLUTIONS = "source", "solutions"
 LINE = 120
 """Longest line of the code, as the formatter is set."""
 
-_BEGIN = re.compile(r"(?P<indent>\s*)### BEGIN SOLUTION: (?P<hint>\S.*)")
-_END = re.compile(r"\s*### END SOLUTION")
+_SOLUTION = re.compile(
+    r"^(?P<indent> *)### BEGIN SOLUTION: (?P<hint>\S.*)\n(?P<answer>(?:(?! *###).*\n)*) *### END SOLUTION$",
+    re.MULTILINE,
+)
 
 
 def versions(source: Path) -> tuple[str, str]:
-    """The text of the student's notebook and of that with solutions, of the lesson at ``source``.
+    """Return the text of the student's notebook and of that with solutions, of the lesson at ``source``.
 
     Raises:
         NotebookError: for a file that is no notebook, outputs or counts in it, a solution that is not closed or has no
             hint, or a lesson without any.
     """
     try:
-        book = nbformat.read(source, as_version=4)
+        student = nbformat.read(source, as_version=4)
     except Exception as error:  # nbformat has an exception of its own for each way a file can be wrong
         raise NotebookError(f"{source} cannot be read as a notebook ({type(error).__name__})") from error
-    student, solution = deepcopy(book), deepcopy(book)
-    solved = 0
-    for number, cell in enumerate(book.cells):
+    solution = deepcopy(student)
+    exercises = 0
+    for number, (cell, solved) in enumerate(zip(student.cells, solution.cells, strict=True), start=1):
         if cell.cell_type != "code":
             continue
-        where = f"{source.name}, cell {number + 1}"
         if cell.outputs or cell.execution_count is not None:
-            raise NotebookError(f"{where}: the source of a lesson has no outputs; clear them")
-        student.cells[number].source, solution.cells[number].source, found = _divided(cell.source, where)
-        solved += found
-    if not solved:
+            raise NotebookError(f"{source.name}, cell {number}: the source of a lesson has no outputs; clear them")
+        cell.source, found = _SOLUTION.subn(_stub, cell.source)
+        solved.source = _SOLUTION.sub(lambda match: match["answer"].removesuffix("\n"), solved.source)
+        exercises += found
+        if "BEGIN SOLUTION" in cell.source or "END SOLUTION" in cell.source:
+            raise NotebookError(
+                f"{source.name}, cell {number}: a solution is not understood or not closed; it stands between "
+                "'### BEGIN SOLUTION: <hint>' and '### END SOLUTION'"
+            )
+    if not exercises:
         raise NotebookError(f"{source.name}: there is no ### BEGIN SOLUTION in it: a lesson has exercises")
     solution.metadata["softmask"]["title"] += " (with solutions)"
     return nbformat.writes(student) + "\n", nbformat.writes(solution) + "\n"
 
 
-def _divided(code: str, where: str) -> tuple[str, str, int]:
-    """The student's and the solved version of a cell's ``code``, and how many solutions it holds."""
-    student: list[str] = []
-    solution: list[str] = []
-    inside, found = False, 0
-    for line in code.splitlines():
-        begin = _BEGIN.fullmatch(line)
-        if begin and not inside:
-            indent, inside, found = begin["indent"], True, found + 1
-            student += [f"{indent}# your code here", *_stub(indent, begin["hint"])]
-        elif _END.fullmatch(line) and inside:
-            inside = False
-        elif "BEGIN SOLUTION" in line or "END SOLUTION" in line:
-            raise NotebookError(
-                f"{where}: {line.strip()!r} is not understood; a solution stands between "
-                "'### BEGIN SOLUTION: <hint>' and '### END SOLUTION'"
-            )
-        else:
-            solution.append(line)
-            if not inside:
-                student.append(line)
-    if inside:
-        raise NotebookError(f"{where}: a solution is not closed; add '### END SOLUTION'")
-    return "\n".join(student), "\n".join(solution), found
-
-
-def _stub(indent: str, hint: str) -> list[str]:
-    """The lines that raise NotImplementedError with the hint, as the formatter would have them."""
-    text = '"' + hint.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    line = f"{indent}raise NotImplementedError({text})"
-    if len(line) <= LINE:
-        return [line]
-    return [f"{indent}raise NotImplementedError(", f"{indent}    {text}", f"{indent})"]
+def _stub(match: re.Match) -> str:
+    """What the student finds in place of a solution, broken as the formatter would."""
+    indent, hint = match["indent"], match["hint"].replace("\\", "\\\\").replace('"', '\\"')
+    line = f'{indent}raise NotImplementedError("{hint}")'
+    if len(line) > LINE:
+        line = f'{indent}raise NotImplementedError(\n{indent}    "{hint}"\n{indent})'
+    return f"{indent}# your code here\n{line}"
 
 
 def make(folder: Path = TEACHING) -> dict[Path, str]:
-    """The text of every notebook that the sources in ``folder`` give, by the path it belongs to.
+    """Return the text of every notebook that the sources in ``folder`` give, by the path it belongs to.
 
     Raises:
         NotebookError: no source, or one that is not understood (:func:`versions`).
@@ -114,7 +95,7 @@ def make(folder: Path = TEACHING) -> dict[Path, str]:
 
 
 def main() -> int:
-    """Write the lessons; the exit status."""
+    """Write the lessons and return the exit status."""
     try:
         for path, text in make().items():
             write_atomic(path, text)

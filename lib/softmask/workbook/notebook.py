@@ -1,19 +1,18 @@
-"""What a notebook declares about itself: title, what it regenerates, what it needs, its parameters.
+"""What a notebook declares about itself: title, what it regenerates, what it needs.
 
-It stands in the notebook's metadata, under ``softmask``::
+The declaration is in the notebook's metadata, under ``softmask``::
 
     {"title": "Soft masks", "regenerates": ["casgan/fig-2"], "needs": ["01_data"],
      "seconds": {"smoke": 20, "cpu": 60}, "after": "*"}
 
 ``needs`` names notebooks that must not have failed; ``"after": "*"`` puts a notebook behind all others, whatever
-became of them (the report). Parameters are the plain assignments of the cell tagged ``parameters``.
+became of them (the report).
 """
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from softmask.files import read_json
 
 PATTERN = "[0-9][0-9]_*.ipynb"
 _GOAL = re.compile(r"^\*\*Goals?\.?\*\*\.?\s*(.+?)\s*(?:\n\s*\n|\Z)", re.DOTALL | re.MULTILINE)
-KEYS = {"title", "regenerates", "needs", "seconds", "after"}
+_KEYS = ("title", "regenerates", "needs", "seconds", "after")
 
 
 class NotebookError(SoftmaskError):
@@ -41,7 +40,6 @@ class Notebook:
         seconds: expected time by profile name.
         last: whether it runs behind all others, whatever became of them.
         code: the sources of its code cells, in order.
-        parameters: names assigned in the cell tagged ``parameters``; None where there is no such cell.
     """
 
     path: Path
@@ -52,7 +50,6 @@ class Notebook:
     seconds: Mapping[str, float] = field(default_factory=dict)
     last: bool = False
     code: tuple[str, ...] = ()
-    parameters: frozenset[str] | None = None
 
     @property
     def name(self) -> str:
@@ -60,138 +57,95 @@ class Notebook:
 
     @property
     def number(self) -> str:
-        """The two digits its name begins with."""
+        """The two digits that its name begins with."""
         return self.name[:2]
-
-    def check_parameters(self, given: Iterable[str]) -> None:
-        """Raise NotebookError unless there is a parameters cell that declares every name in ``given``."""
-        if self.parameters is None:
-            raise NotebookError(
-                f"{self.path.name} has no parameters cell: tag the cell that assigns profile, data and seeds "
-                f"with 'parameters'"
-            )
-        unknown = [name for name in given if name not in self.parameters]
-        if unknown:
-            raise NotebookError(
-                f"{self.path.name} does not know the parameter {', '.join(unknown)}; its parameters cell declares "
-                f"{', '.join(sorted(self.parameters)) or 'nothing'}"
-            )
-
-
-def _strings(value: object, key: str, path: Path) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise NotebookError(f"{path.name}: metadata softmask.{key} must be a list of names, not {value!r}")
-    return tuple(value)
-
-
-def _declared(source: str, path: Path) -> set[str]:
-    """The names that a parameters cell assigns; anything but plain assignments there is an error."""
-    try:
-        statements = ast.parse(source).body
-    except SyntaxError as error:
-        raise NotebookError(f"{path.name}: the parameters cell is not plain Python: {error}") from error
-    names = set()
-    for statement in statements:
-        targets = [statement.target] if isinstance(statement, ast.AnnAssign) else getattr(statement, "targets", [])
-        is_docstring = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-        if not is_docstring and (not targets or not all(isinstance(target, ast.Name) for target in targets)):
-            raise NotebookError(
-                f"{path.name}: the parameters cell may hold nothing but assignments, not {ast.unparse(statement)!r}"
-            )
-        names.update(target.id for target in targets)
-    return names
 
 
 def load(path: str | Path) -> Notebook:
     """Read the notebook at ``path``.
 
     Raises:
-        NotebookError: when the file is not a notebook or declares something that is not understood.
+        NotebookError: when the file is not a notebook or its declaration is not understood.
     """
     path = Path(path)
     remedy = "get the notebook again"
     try:
         content = read_json(path, remedy)
-        cells = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
-        sources = ["".join(cell["source"]) for cell in cells]
-        first = next(iter(content["cells"]), {"cell_type": "code"})
-        goal = _GOAL.search("".join(first["source"])) if first["cell_type"] == "markdown" else None
-        metadata = dict(content["metadata"].get("softmask", {}))
-        tags = [cell.get("metadata", {}).get("tags", []) for cell in cells]
+        cells = [(cell["cell_type"], "".join(cell["source"])) for cell in content["cells"]]
+        declared = dict(content["metadata"].get("softmask", {}))
+        for cell in content["cells"]:
+            iter(cell.get("metadata", {}).get("tags", []))  # papermill looks for the parameters there
     except DataError as error:
         raise NotebookError(str(error)) from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        why = f"{type(error).__name__}: {error}"
-        raise NotebookError(f"{path} cannot be read as a notebook ({why}); {remedy}") from error
-    unknown = set(metadata) - KEYS
-    if unknown:
-        raise NotebookError(
-            f"{path.name}: metadata softmask has {', '.join(sorted(unknown))}; known are {', '.join(sorted(KEYS))}"
-        )
-    if metadata.get("after") not in (None, "*"):
-        raise NotebookError(f"{path.name}: metadata softmask.after can only be '*', not {metadata['after']!r}")
-    seconds = metadata.get("seconds", {})
-    if not isinstance(seconds, dict) or not all(isinstance(value, int | float) for value in seconds.values()):
-        raise NotebookError(f"{path.name}: metadata softmask.seconds must give seconds by profile, not {seconds!r}")
-    parameters: set[str] | None = None
-    for tagged, source in zip(tags, sources, strict=True):
-        if "parameters" in tagged:
-            parameters = (parameters or set()) | _declared(source, path)
+        kind = type(error).__name__
+        raise NotebookError(f"{path} cannot be read as a notebook ({kind}: {error}); {remedy}") from error
+
+    def check(valid: bool, message: str) -> None:
+        if not valid:
+            raise NotebookError(f"{path.name}: metadata softmask{message}")
+
+    unknown = ", ".join(sorted(set(declared) - set(_KEYS)))
+    check(not unknown, f" has {unknown}; known are {', '.join(sorted(_KEYS))}")
+    for key in ("regenerates", "needs"):
+        names = declared.get(key, [])
+        is_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        check(is_names, f".{key} must be a list of names, not {names!r}")
+    check(declared.get("after") in (None, "*"), f".after can only be '*', not {declared.get('after')!r}")
+    seconds = declared.get("seconds", {})
+    is_seconds = isinstance(seconds, dict) and all(isinstance(value, (int, float)) for value in seconds.values())
+    check(is_seconds, f".seconds must give seconds by profile, not {seconds!r}")
+    goal = _GOAL.search(cells[0][1]) if cells and cells[0][0] == "markdown" else None
     return Notebook(
         path=path,
-        title=str(metadata.get("title", path.stem)),
+        title=str(declared.get("title", path.stem)),
         goal=goal[1] if goal else "",
-        regenerates=_strings(metadata.get("regenerates", []), "regenerates", path),
-        needs=_strings(metadata.get("needs", []), "needs", path),
+        regenerates=tuple(declared.get("regenerates", ())),
+        needs=tuple(declared.get("needs", ())),
         seconds=seconds,
-        last=metadata.get("after") == "*",
-        code=tuple(sources),
-        parameters=None if parameters is None else frozenset(parameters),
+        last=declared.get("after") == "*",
+        code=tuple(source for kind, source in cells if kind == "code"),
     )
 
 
 def discover(folder: str | Path) -> list[Notebook]:
-    """The numbered notebooks of ``folder`` in the order they run: by name, those ``after`` all others last.
+    """Return the numbered notebooks of ``folder`` in the order they run: by name, those ``after`` all others last.
 
     Raises:
         NotebookError: for an unreadable notebook, two of the same number, or a need that does not run earlier.
     """
-    found = sorted((load(path) for path in Path(folder).glob(PATTERN)), key=lambda book: (book.last, book.name))
-    earlier: dict[str, Notebook] = {}
-    for book in found:
-        for need in book.needs:
-            if need not in earlier:
-                raise NotebookError(
-                    f"{book.path.name} needs {need!r}, which is not one of the notebooks that run before it: "
-                    f"{', '.join(earlier) or 'none'}"
-                )
-        twin = next((name for name in earlier if name[:2] == book.number), None)
-        if twin:
-            raise NotebookError(f"{book.name} and {twin} have the same number")
-        earlier[book.name] = book
-    return found
+    books = sorted((load(path) for path in Path(folder).glob(PATTERN)), key=lambda book: (book.last, book.name))
+    earlier: dict[str, str] = {}  # names by number
+    for book in books:
+        missing = [need for need in book.needs if need not in earlier.values()]
+        if missing:
+            raise NotebookError(
+                f"{book.path.name} needs {missing[0]!r}, which is not one of the notebooks that run before it: "
+                f"{', '.join(earlier.values()) or 'none'}"
+            )
+        if book.number in earlier:
+            raise NotebookError(f"{book.name} and {earlier[book.number]} have the same number")
+        earlier[book.number] = book.name
+    return books
 
 
-def choose(books: Iterable[Notebook], only: str | None = None, start: str | None = None) -> list[Notebook]:
-    """The notebooks that ``--only 02,05`` and ``--from 04`` leave, in order; numbers or whole names.
+def choose(books: Sequence[Notebook], only: str | None = None, start: str | None = None) -> list[Notebook]:
+    """Return the notebooks that ``--only 02,05`` and ``--from 04`` leave, in order; numbers or whole names.
 
     Raises:
         NotebookError: for a number or name that no notebook has.
     """
-    books = list(books)
 
-    def named(text: str) -> Notebook:
-        for book in books:
-            if text in (book.name, book.number):
-                return book
-        raise NotebookError(f"there is no notebook {text!r}; there are {', '.join(book.name for book in books)}")
+    def position(text: str) -> int:
+        for index, book in enumerate(books):
+            if text.strip() in (book.name, book.number):
+                return index
+        names = ", ".join(book.name for book in books)
+        raise NotebookError(f"there is no notebook {text.strip()!r}; there are {names}")
 
-    chosen = books
-    if start is not None:
-        chosen = books[books.index(named(start.strip())) :]
-    if only is not None:
-        wanted = [named(text.strip()) for text in only.split(",")]
-        chosen = [book for book in chosen if book in wanted]
-        if not chosen:
-            raise NotebookError(f"--only {only} and --from {start} leave no notebook to run")
+    first = 0 if start is None else position(start)
+    wanted = set(range(len(books))) if only is None else set(map(position, only.split(",")))
+    chosen = [book for index, book in enumerate(books) if index >= first and index in wanted]
+    if books and not chosen:
+        raise NotebookError(f"--only {only} and --from {start} leave no notebook to run")
     return chosen

@@ -1,11 +1,18 @@
-"""What a run remembers of its notebooks: ``results/<run>/state.json``, of this machine only.
+"""What is remembered of a run's notebooks: what became of them, and how long they take.
 
-Written whole after every notebook. The report reads it too::
+``results/<run>/state.json``, of this machine only, is written whole after every notebook. The report reads it too::
 
     {"run": "cpu-embedded", "notebooks": [{"name": "01_data", "status": "ok", "seconds": 21.3, "reason": "",
       "digest": "...", "finished": "2020-05-01T12:00:00+00:00", "outputs": ["results/cpu-embedded/tables/..."]}]}
 
 ``status`` is ``ok``, ``failed``, ``not run`` (because one it needs failed) or ``running`` (after a kill: it was).
+
+``results/<run>/times.json``, committed, has the longest time and the most memory of each notebook by hardware, so that
+a fresh clone knows what to expect on a machine like one that ran before. The longest counts because what is trained is
+kept, and a later run is short; runs of the smoke profile and those from records are not noted::
+
+    {"run": "cpu-embedded", "hardware": [{"cpu": "...", "cores": 2, "notebooks": {
+      "01_data": {"seconds": 21.3, "memory_mb": 412.0}}}]}
 """
 
 from __future__ import annotations
@@ -15,18 +22,18 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from softmask.config import Config, output_root
+from softmask.config import ROOT, Config, output_root
 from softmask.errors import DataError
 from softmask.files import read_json, write_atomic
-from softmask.workbook import times
-from softmask.workbook.notebook import NotebookError
+from softmask.machine import cores, cpu_model
+from softmask.workbook.notebook import Notebook, NotebookError
 
-OK, FAILED, NOT_RUN, RUNNING = "ok", "failed", "not run", "running"
+OK, FAILED, NOT_RUN, RUNNING, UNCHANGED = "ok", "failed", "not run", "running", "unchanged"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is remembered of one notebook. ``outputs`` are paths below the output root."""
+    """What became of one notebook. ``outputs`` are paths below the output root."""
 
     name: str
     status: str
@@ -36,30 +43,32 @@ class Entry:
     finished: str = ""
     outputs: tuple[str, ...] = ()
 
+    @property
+    def good(self) -> bool:
+        return self.status in (OK, UNCHANGED)
+
     def unchanged(self, digest: str) -> bool:
-        """Whether it ended well with this digest and all it wrote is still there."""
+        """Whether it ended well with this digest and everything it wrote is still there."""
         root = output_root()
         return self.status == OK and self.digest == digest and all((root / path).is_file() for path in self.outputs)
 
 
 def state_path(config: Config) -> Path:
-    """``results/<run>/state.json``."""
+    """Return ``results/<run>/state.json``."""
     return config.results / "state.json"
 
 
 def load(config: Config) -> dict[str, Entry]:
-    """The remembered notebooks by name; none where nothing has run yet.
+    """Return the remembered notebooks by name; none where nothing has run yet.
 
     Raises:
         NotebookError: when the file is damaged.
     """
     path = state_path(config)
-    if not path.exists():
-        return {}
     remedy = "delete it and all notebooks run again"
     try:
-        entries = [_entry(item) for item in read_json(path, remedy)["notebooks"]]
-        return {entry.name: entry for entry in entries}
+        items = read_json(path, remedy)["notebooks"] if path.exists() else []
+        return {entry.name: entry for entry in map(_entry, items)}
     except DataError as error:
         raise NotebookError(str(error)) from error
     except (ValueError, LookupError, TypeError) as error:
@@ -67,11 +76,10 @@ def load(config: Config) -> dict[str, Entry]:
 
 
 def _entry(item: dict) -> Entry:
-    """One notebook's entry. Raises TypeError or ValueError for fields that are not its own or of another kind."""
+    """One notebook's entry. Raises TypeError or ValueError for unknown fields or values of another type."""
     entry = replace(Entry(**item), outputs=tuple(item.get("outputs", ())))
     for name, value in vars(entry).items():
-        kinds = (int, float) if name == "seconds" else tuple if name == "outputs" else str
-        if not isinstance(value, kinds):
+        if not isinstance(value, (int, float) if name == "seconds" else tuple if name == "outputs" else str):
             raise ValueError(f"{name} is {value!r}")
     for path in map(PurePosixPath, entry.outputs):
         if path.is_absolute() or ".." in path.parts:
@@ -86,12 +94,85 @@ def save(config: Config, entries: Iterable[Entry]) -> Path:
 
 
 def outputs_now(config: Config) -> dict[str, tuple[int, int]]:
-    """Size and modification time of every file of the run that notebooks write, by path below the output root."""
-    root, others = output_root(), (state_path(config), times.path_of(config))
-    found = {}
-    for folder in (config.results, config.figures):
-        for path in folder.rglob("*"):
-            if path.is_file() and path not in others:
-                stat = path.stat()
-                found[path.relative_to(root).as_posix()] = (stat.st_size, stat.st_mtime_ns)
-    return found
+    """Return size and modification time of every file that the run's notebooks write, by path below the output root."""
+    own = (state_path(config), times_path(config))
+    files = [path for folder in (config.results, config.figures) for path in folder.rglob("*") if path not in own]
+    stats = {path.relative_to(output_root()).as_posix(): path.stat() for path in files if path.is_file()}
+    return {path: (stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Longest time in seconds and most memory in megabytes (10^6 bytes) of a notebook's processes; 0 is unknown."""
+
+    seconds: float
+    memory_mb: float = 0.0
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A processor by its name, the cores that may be used, and what the notebooks cost on it."""
+
+    cpu: str
+    cores: int
+    notebooks: dict[str, Cost]
+
+    @property
+    def is_this(self) -> bool:
+        """Whether it is like this machine's."""
+        return (self.cpu, self.cores) == (cpu_model(), cores())
+
+
+def times_path(config: Config) -> Path:
+    """Return ``results/<run>/times.json``."""
+    return config.results / "times.json"
+
+
+def load_times(config: Config) -> list[Hardware]:
+    """Return what is known of the run, where it is written, else in the checkout; hardware like this machine's first.
+
+    A damaged file is as good as none, and is written again.
+    """
+    places = (times_path(config), ROOT / "results" / config.run / "times.json")
+    path = next((place for place in places if place.exists()), None)
+    if path is None or not config.profile.is_result:
+        return []
+    try:
+        known = [
+            Hardware(
+                str(item["cpu"]),
+                int(item["cores"]),
+                {
+                    name: Cost(float(cost["seconds"]), float(cost["memory_mb"]))
+                    for name, cost in item["notebooks"].items()
+                },
+            )
+            for item in read_json(path)["hardware"]
+        ]
+    except (DataError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+    return sorted(known, key=lambda hardware: not hardware.is_this)
+
+
+def add_time(config: Config, name: str, cost: Cost) -> None:
+    """Keep what notebook ``name`` cost on this machine, where it is more than was known."""
+    if config.recorded or not config.profile.is_result:
+        return
+    known = load_times(config)
+    if not (known and known[0].is_this):
+        known.insert(0, Hardware(cpu_model(), cores(), {}))
+    notebooks = known[0].notebooks
+    before = notebooks.get(name, Cost(0.0))
+    most = Cost(max(before.seconds, cost.seconds), max(before.memory_mb, cost.memory_mb))
+    if most == before:
+        return
+    known[0] = replace(known[0], notebooks=dict(sorted({**notebooks, name: most}.items())))
+    content = {"run": config.run, "hardware": [asdict(hardware) for hardware in known]}
+    write_atomic(times_path(config), json.dumps(content, indent=1) + "\n")
+
+
+def expected(book: Notebook, config: Config) -> Cost:
+    """Return the most that earlier runs from scratch cost, on hardware like this machine's where there was one; else
+    the time that the notebook declares for the profile."""
+    known = [hardware.notebooks[book.name] for hardware in load_times(config) if book.name in hardware.notebooks]
+    return known[0] if known else Cost(book.seconds.get(config.profile.name, 0.0))

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from softmask.data.crops import crops
 from softmask.data.sample import Sample
+from softmask.data.splits import crops
 from softmask.label import closed_form_alpha, consensus, recist, soft_labels, trimap
 from softmask.label.grabcut import grabcut_mask
 from softmask.measure import segmentation, soft

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from softmask.config import Config
-from softmask.data.crops import Crop, crops
 from softmask.data.sample import Sample
+from softmask.data.splits import Crop, crops
 from softmask.data.words import data_kind
 from softmask.errors import LabelError
 from softmask.label import consensus, soft_mask

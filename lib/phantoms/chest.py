@@ -1,0 +1,245 @@
+"""Simulated chest CT: any slice of a patient's volume, with its lungs' exact mask and the real readers' nodules.
+
+A patient's anatomy is a set of functions of three coordinates (:mod:`~phantoms.chest_shape`), so that neighbouring
+slices agree. A slice is painted from the air inwards, each tissue over the ones before it by its share of every pixel;
+then the scanner blurs it and adds noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from phantoms.chest_canvas import HABITS, Canvas, Field, Person, enlarge, smooth
+from phantoms.chest_inside import paint_airways, paint_belly, paint_heart_tip, paint_middle
+from phantoms.chest_lung import density, fill
+from phantoms.chest_outside import paint_body, paint_bones, paint_spine, paint_table, skin_distance
+from phantoms.chest_shape import LEFT, RIGHT, bulge, diaphragm, fit, hemithorax, mediastinum
+from phantoms.embedded import generator
+from phantoms.geometry import signed_distance, smooth_field
+from phantoms.nodule import BED_HU, CAVITY_HU, MARGIN_MM, TEXTURE_HU, mean_rating
+from phantoms.scanner import AIR_HU, LARGEST_HU, SETTINGS, blur, noise
+from softmask.data.annotations import Nodule
+from softmask.data.kinds import FRAME, PLEURAL_PLACE, kind_of_nodule, place_of_nodule
+
+_MARGIN = 10  # pixels around the contours that a nodule may still change
+
+
+class Chest:
+    """One patient's volume, whose lungs hold given nodules, before any slice of it is made.
+
+    Args:
+        dataset: ``lidc-lung`` or ``qin-lung``, the scanner's setting and the patients' diseases.
+        patient: name; with ``dataset`` it decides all draws.
+        spacing_mm, thickness: of the scan's pixels and slices.
+        z_mm: (D,) positions of its slices, ascending.
+        nodules: of this scan, contours in its frame and its z.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        patient: str,
+        spacing_mm: float,
+        thickness: float,
+        z_mm: np.ndarray,
+        nodules: Sequence[Nodule],
+    ) -> None:
+        names = self.names = (dataset, patient)
+        self.nodules = tuple(nodules)
+        boxes = np.array([extent(nodule) for nodule in nodules]).reshape(-1, 5)
+        pleural = np.array([at_wall(nodule) for nodule in nodules], bool)
+        lungs = lung_extent(dataset, patient, z_mm, nodules)
+        self.build = fit(generator(*names, "shape"), lungs, spacing_mm, boxes, pleural)
+        self.person = Person(HABITS[dataset], generator(*names, "person"))
+        largest = boxes[boxes[:, 3].argmax()] if len(boxes) else None
+        self.filling = fill(self.build, self.person, HABITS[dataset], largest, generator(*names, "lungs"))
+        rng, low, high = generator(*names, "fields"), float(z_mm[0]), float(z_mm[-1])
+        self.broad, self.waves, self.fine = (
+            Field.draw(rng, cell_mm, spacing_mm, low, high) for cell_mm in (45.0, 15.0, 6.0)
+        )
+        self.scanner = SETTINGS[dataset].draw(generator(*names, "scanner"))
+        self.thickness = float(np.clip(thickness, 0.6, 3.0))
+
+
+@dataclass(frozen=True)
+class ChestSlice:
+    """One slice, (512, 512) arrays.
+
+    Attributes:
+        hu: float32.
+        lungs: bool, the reference: ``anatomy`` and the nodules, which belong to the lung by definition.
+        anatomy: bool, the lungs as the body's shape has them: it need not hold every pixel of every nodule.
+        nodules: bool, what at least half of the readers enclose.
+    """
+
+    hu: np.ndarray
+    lungs: np.ndarray
+    anatomy: np.ndarray
+    nodules: np.ndarray
+
+
+def lung_extent(dataset: str, patient: str, z_mm: np.ndarray, nodules: Sequence[Nodule]) -> tuple[float, float]:
+    """Return z of the lungs' apex and their height to the deepest recess (mm), known without making the patient."""
+    rng = generator(dataset, patient, "extent")
+    top = z_mm[-1] - rng.uniform(6, 45)
+    height = float(np.clip(rng.normal(262, 20), 215, 315))
+    bottom = z_mm[0] + rng.uniform(8, 40)
+    reach = [z for nodule in nodules for z in nodule.slices()]
+    if reach:
+        top = max(top, max(reach) + rng.uniform(6, 12))
+        bottom = min(bottom, min(reach) - rng.uniform(6, 14))
+        height = max(height, top - min(reach) + rng.uniform(6, 24))
+    return float(top), float(min(height, max(top - bottom, 200.0)))
+
+
+def draw_slice(chest: Chest, z_mm: float) -> ChestSlice:
+    """Return the slice at ``z_mm``: it depends on the patient and ``z_mm`` alone."""
+    canvas, person = Canvas(chest, z_mm), chest.person
+    _set_surfaces(chest, canvas)
+    paint_table(canvas)
+    paint_body(canvas)
+    paint_bones(canvas)
+    paint_middle(canvas, generator(*chest.names, "middle"))
+    if canvas.t > 0.5:
+        paint_belly(canvas, generator(*chest.names, "belly"))
+        if canvas.t < 0.9:
+            paint_heart_tip(canvas)
+    paint_spine(canvas)
+    if max(person.effusion):
+        above = canvas.above * canvas.share(canvas.wall)
+        canvas.cover(canvas.share(canvas.fluid) * above, 10 + 5 * canvas.grain)
+    paint_airways(canvas)
+
+    share = canvas.share(canvas.outline, canvas.spacing + 0.25 * chest.thickness) * canvas.above
+    if not 0 < canvas.t < 1:  # waves do not carry the lungs beyond their ends
+        share[:] = 0
+    if share.any():
+        canvas.cover(share, density(canvas, chest.filling))
+    anatomy, nodules = share >= 0.5, np.zeros(share.shape, bool)
+    for nodule in chest.nodules:
+        _paint_nodule(canvas, nodule, chest.names, nodules)
+    return ChestSlice(_scan(chest, canvas), anatomy | nodules, anatomy, nodules)
+
+
+def _set_surfaces(chest: Chest, canvas: Canvas) -> None:
+    """Set the canvas's surfaces: rib cage, lungs, diaphragm, effusion and skin."""
+    build, person, waves, broad = canvas.build, canvas.person, canvas.waves, canvas.broad
+    x, y, t = canvas.cx, canvas.cy, canvas.t
+    walls = {side: hemithorax(build, side, x, y, t) for side in (RIGHT, LEFT)}
+    out = bulge(build, x, y, t)
+    left = x >= build.shift
+    fluid_depth = np.where(left, person.effusion[1], person.effusion[0])
+    fluid_depth = fluid_depth * np.clip((y / build.depth_mm + 0.15) / 0.85, 0, 1) ** 1.2
+    fluid_depth = fluid_depth * float(np.clip((t - 0.3) / 0.4, 0, 1)) * (1 + 0.15 * waves)
+    fluid_depth = fluid_depth * _dry(chest, canvas)
+    side_wall = np.where(left, walls[LEFT], walls[RIGHT])
+    outline = np.maximum(side_wall + np.maximum(fluid_depth - 0.5, 0), -mediastinum(build, x, y, t))
+    canvas.outline = smooth(outline, 1.4) + 0.45 * waves + 2.4 * broad - out
+    wall = smooth(np.minimum(walls[LEFT], walls[RIGHT]), 2.0) + 0.45 * waves + 2.4 * broad - out
+    canvas.wall = np.minimum(wall, canvas.outline)
+    # where the layer thins out, its distance grows, so that it ends gradually
+    fluid = np.maximum(-canvas.wall - fluid_depth + 40 * np.clip(1 - fluid_depth / 8, 0, 1), canvas.wall)
+    canvas.fluid = np.asarray(fluid, np.float32)
+    canvas.skin = skin_distance(canvas)
+
+    heights = [diaphragm(build, side, x, y, t, walls[side]) for side in (RIGHT, LEFT)]
+    mix = np.clip((x - build.shift) / 50 + 0.5, 0, 1)
+    height = smooth(heights[0] + mix * (heights[1] - heights[0]) + out + 0.4 * waves + 4 * broad, 1.5)
+    slope = np.hypot(*np.gradient(height)) / np.float32(2 * build.spacing_mm)
+    flat = 1 / np.sqrt(1 + slope**2)
+    width = flat * (chest.thickness + 1.5 * person.motion) + slope * flat * np.float32(build.spacing_mm)
+    canvas.above = np.clip(0.5 + enlarge(height * flat / width), 0, 1)
+
+
+def _dry(chest: Chest, canvas: Canvas) -> np.ndarray:
+    """Return (256, 256) in [0, 1], nearly 0 around nodules: the lung that holds them is not pushed away by fluid."""
+    free = np.ones((canvas.cy.size, canvas.cx.size), np.float32)
+    if not max(chest.person.effusion):
+        return free
+    for row, column, z_mm, radius, tall in map(extent, chest.nodules):
+        x, y, t = chest.build.points(row, column, z_mm)
+        wide = 2 * (radius + 10) ** 2
+        near = np.exp(-(((canvas.t - t) * chest.build.height_mm) ** 2) / (2 * (tall + 10) ** 2))
+        free *= 1 - near * np.exp(-((canvas.cx - x) ** 2) / wide) * np.exp(-((canvas.cy - y) ** 2) / wide)
+    return free
+
+
+def _scan(chest: Chest, canvas: Canvas) -> np.ndarray:
+    """Return what the scanner makes of the object: least noise outside the body, most between the shoulders."""
+    spacing = canvas.spacing
+    seen = blur(canvas.hu, chest.scanner.psf_mm / spacing)
+    grain = noise(seen.shape, spacing, chest.scanner, canvas.rng)
+    shoulders = chest.person.streaks * float(np.clip((0.12 - canvas.t) / 0.15, 0, 1))
+    if shoulders:  # rays along the shoulders carry little light
+        rays = np.cumsum(grain, axis=1)
+        rays = (rays[:, 40:] - rays[:, :-40]) / np.float32(6)
+        grain += np.float32(0.3 * shoulders) * np.pad(rays, ((0, 0), (20, 20)), mode="edge")
+    amount = 0.3 + 0.7 * np.clip(0.5 - enlarge(canvas.skin) / 30, 0, 1)
+    seen += amount * grain * np.float32(1 + 0.6 * shoulders)
+    if chest.person.round_field:
+        x, y = canvas.x - canvas.x.mean(), canvas.y - canvas.y.mean()
+        seen = np.where(np.hypot(x, y) > 256 * spacing, np.float32(AIR_HU), seen)
+    return np.clip(seen, AIR_HU, LARGEST_HU).astype(np.float32)
+
+
+def extent(nodule: Nodule) -> tuple[float, float, float, float, float]:
+    """Return middle row and column (pixels) and z (mm), radius in the slice and along z (mm) of a nodule's box."""
+    top, left, bottom, right = nodule.box()
+    z = nodule.slices()
+    radius = 0.25 * (bottom - top + right - left) * nodule.spacing_mm
+    tall = max((z[-1] - z[0]) / 2, nodule.slice_thickness_mm / 2)
+    return (top + bottom) / 2, (left + right) / 2, (z[0] + z[-1]) / 2, max(radius, 1.0), tall
+
+
+def at_wall(nodule: Nodule) -> bool:
+    """Return whether the nodule's place in the frame says that it touches the pleura (:mod:`softmask.data.kinds`)."""
+    return place_of_nodule(nodule).radius >= PLEURAL_PLACE
+
+
+def _paint_nodule(canvas: Canvas, nodule: Nodule, names: tuple[str, str], masks: np.ndarray) -> None:
+    """Paint a nodule, and add to ``masks`` what at least half of the readers who marked the slice enclose.
+
+    Args:
+        names: of data set and patient, for the draws.
+        masks: (512, 512) bool.
+    """
+    if canvas.z_mm not in nodule.slices():
+        return
+    top, left, bottom, right = nodule.box(canvas.z_mm)
+    top, left = max(top - _MARGIN, 0), max(left - _MARGIN, 0)
+    bottom, right = min(bottom + _MARGIN, FRAME - 1), min(right + _MARGIN, FRAME - 1)
+    readers, present = nodule.masks(canvas.z_mm, (top, left, bottom - top + 1, right - left + 1))
+    mask = 2 * readers.sum(axis=0) >= present.sum()
+    if not present.any() or not mask.any():
+        return
+    rng = generator(*names, nodule.name)
+    ratings = [reading.ratings for reading in nodule.readers]
+    spacing = nodule.spacing_mm
+    rough = cv2.GaussianBlur(signed_distance(mask), (0, 0), 0.7) * np.float32(spacing)
+    radius = float(np.sqrt(mask.sum() / np.pi)) * spacing
+    spikes = 0.10 * min(radius, 6) * (mean_rating(ratings, "spiculation") - 1)
+    rough += np.float32(0.15 + 0.25 * spikes) * smooth_field(mask.shape, 2.2, rng)
+    width = max(float(np.interp(mean_rating(ratings, "margin"), range(1, 6), MARGIN_MM)), spacing)
+    share = np.clip(0.5 - rough / np.float32(min(width, 2 * radius)), 0, 1).astype(np.float32)
+
+    extra_hu = 0.22 * (canvas.person.blood - 42)  # what contrast agent adds to solid tissue
+    texture, subtlety = mean_rating(ratings, "texture"), mean_rating(ratings, "subtlety")
+    base = np.interp(texture, range(1, 6), TEXTURE_HU) + rng.normal(0, 12) + extra_hu * np.clip(texture - 3.5, 0, 1)
+    base = BED_HU + (base - BED_HU) * (1 - 0.10 * (5 - subtlety))
+    hu = np.float32(base) + np.float32(8 + 18 * (5 - texture)) * smooth_field(mask.shape, 4.0, rng)
+    kind = kind_of_nodule(nodule, 2 * radius)
+    if kind == "calcific":
+        hu += np.clip((-rough - 0.3 * radius) / 1.0, 0, 1) * np.float32(rng.uniform(200, 600))
+    if kind == "cavitary":
+        lumen = -rough - np.float32(rng.uniform(0.35, 0.6) * radius) + 0.8 * smooth_field(mask.shape, 6.0, rng)
+        hu += np.clip(lumen + 0.5, 0, 1) * (CAVITY_HU - hu)
+    elif radius > 12:  # large tumours are dead inside
+        dead = np.clip((-rough - 0.35 * radius) / 5, 0, 1) * np.clip(smooth_field(mask.shape, 12.0, rng) + 0.4, 0, 1)
+        hu -= np.float32(0.6 * extra_hu + 12) * dead
+    box = slice(top, bottom + 1), slice(left, right + 1)
+    canvas.hu[box] += share * (hu.astype(np.float32) - canvas.hu[box])
+    masks[box] |= mask

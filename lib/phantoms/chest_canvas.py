@@ -1,0 +1,215 @@
+"""The slice that a thorax is painted on, the patient it is painted of, and smooth fields continuous between slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from phantoms.embedded import generator
+from phantoms.geometry import smooth_field
+from phantoms.thorax import CORTEX_HU, MARROW_HU
+from softmask.data.kinds import FRAME
+
+if TYPE_CHECKING:
+    from phantoms.chest import Chest
+
+COARSE = 2
+"""Pixels of the slice per cell of the grid that large surfaces are computed on."""
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How often a site's patients show what, as shares of patients.
+
+    Attributes:
+        contrast: contrast agent in the blood; opacity: ground glass or consolidation at the wall;
+        effusion: fluid beside a lung; dependent: dense lung at the back; emphysema: destroyed lung, often with bullae;
+        scar: scars at the apex; collapse: airless lung behind the largest nodule.
+    """
+
+    contrast: float
+    opacity: float
+    effusion: float
+    dependent: float
+    emphysema: float
+    scar: float
+    collapse: float
+
+
+HABITS = {
+    "lidc-lung": Habits(0.35, 0.5, 0.2, 0.5, 0.3, 0.3, 0.15),
+    "qin-lung": Habits(0.8, 0.45, 0.3, 0.45, 0.4, 0.35, 0.6),
+}
+
+
+class Person:
+    """What one patient is like beside the shape of the thorax: tissues, disease, scanner's table. mm and HU."""
+
+    def __init__(self, habits: Habits, rng: np.random.Generator) -> None:
+        def happens(share: float) -> bool:
+            return bool(rng.uniform() < share)
+
+        contrast = happens(habits.contrast)
+        fluid = [0.0, 0.0]
+        if happens(habits.effusion):
+            fluid[int(rng.integers(2))] = rng.uniform(10, 45)
+            if happens(0.3):
+                fluid = [max(fluid) * rng.uniform(0.5, 1), max(fluid)]
+        self.effusion = (fluid[0], fluid[1])  # greatest depth of fluid, right and left
+        woman = happens(0.45)
+        # layers of the wall
+        self.muscle = rng.uniform(9, 19) * (0.85 if woman else 1.1)
+        self.fat = float(np.clip(rng.gamma(2.4, 5.5), 3, 38))
+        self.breast = rng.uniform(0.6, 1.25) if woman else 0.0  # size
+        self.arms_up = happens(0.92)
+        self.blood = rng.uniform(110, 290) if contrast else rng.uniform(36, 48)
+        self.organ = rng.uniform(85, 125) if contrast else rng.uniform(45, 65)  # liver and spleen
+        self.bone = rng.uniform(-60, 140)  # cortex above the usual
+        self.lung = rng.normal(-885, 24)
+        self.gravity = rng.uniform(0.1, 0.6)  # rise of the lung's HU per mm to the back
+        self.emphysema = rng.uniform(0.15, 0.6) if happens(habits.emphysema) else 0.0  # destroyed share
+        self.dependent = rng.uniform(4, 16) if happens(habits.dependent) else 0.0  # dense band at the back
+        self.scar = rng.uniform(0.4, 1.0) if happens(habits.scar) else 0.0  # strength of scars at the apex
+        self.gas = happens(0.8)  # whether the stomach holds gas
+        self.meal = rng.uniform(-0.6, 0.3)  # level of what else it holds, a share of the stomach's half height
+        self.motion = rng.gamma(1.5, 1.2)  # how far diaphragm and heart moved during a rotation
+        self.table = int(rng.integers(5))  # kind (paint_table); couches differ most among themselves
+        self.make = tuple(rng.uniform(size=6).tolist())  # tells makes of it apart
+        self.arm_rest = happens(0.4)
+        self.table_gap = rng.uniform(2, 20)  # below the back
+        self.blanket = happens(0.7)
+        self.round_field = happens(0.5)  # whether the scanner leaves the corners empty
+        self.streaks = rng.uniform(0.2, 1.2)  # strength of the noise that shoulders cause
+        self.collapse = happens(habits.collapse)  # whether the lung behind the largest nodule is airless
+
+
+class Canvas:
+    """One slice in the making: what is painted on it, and the surfaces and fields that it is painted by.
+
+    Attributes:
+        build, person, thickness: of the patient.
+        hu: (512, 512) float32.
+        x, y: (1, 512) and (512, 1) mm in the body's axes; cx, cy: the same of the coarse grid's (1, 256), (256, 1).
+        z_mm, t: height in the scan and level in the body.
+        spacing: pixel size in mm.
+        waves, fine, broad: (256, 256) smooth fields of the patient; grain: (512, 512), of this slice;
+            marrow, cortex: (512, 512) HU of bone.
+        rng: the slice's, for what neighbouring slices do not share.
+        wall, outline, fluid, skin: (256, 256) mm to the rib cage's inside, to the lungs (not regarding the diaphragm),
+            to an effusion beside them, and to the skin; negative inside. Set while it is painted, as is the next.
+        above: (512, 512) share of each pixel above the diaphragm.
+    """
+
+    wall: np.ndarray
+    outline: np.ndarray
+    fluid: np.ndarray
+    skin: np.ndarray
+    above: np.ndarray
+
+    def __init__(self, chest: Chest, z_mm: float) -> None:
+        build = self.build = chest.build
+        self.person, self.thickness = chest.person, chest.thickness
+        self.hu = np.full((FRAME, FRAME), np.float32(-1000))
+        self.spacing = build.spacing_mm
+        self.z_mm, self.t = z_mm, float(build.level(z_mm))
+        pixels = np.arange(FRAME, dtype=np.float32)
+        cells = np.arange(FRAME // COARSE, dtype=np.float32) * COARSE + np.float32((COARSE - 1) / 2)
+        self.x = ((pixels - np.float32(build.column)) * np.float32(self.spacing))[None, :]
+        self.y = ((pixels - np.float32(build.row)) * np.float32(self.spacing))[:, None]
+        self.cx = ((cells - np.float32(build.column)) * np.float32(self.spacing))[None, :]
+        self.cy = ((cells - np.float32(build.row)) * np.float32(self.spacing))[:, None]
+        self.waves, self.fine, self.broad = (field.at(z_mm) for field in (chest.waves, chest.fine, chest.broad))
+        self.rng = generator(*chest.names, f"{z_mm:.3f}")
+        self.grain = smooth_field(self.hu.shape, 4 / self.spacing, self.rng)
+        self.marrow = MARROW_HU - 40 + 0.3 * self.person.bone + 55 * self.grain
+        self.cortex = CORTEX_HU + self.person.bone + 60 * self.grain
+
+    def share(self, distance: np.ndarray, width: np.ndarray | float | None = None) -> np.ndarray:
+        """Return the (512, 512) float32 share of each pixel inside a surface.
+
+        Args:
+            distance: mm, (256, 256) or (512, 512), negative inside.
+            width: mm over which the surface fades; a pixel when None.
+        """
+        edge = distance / np.float32(self.spacing) if width is None else distance / width
+        return np.clip(0.5 - enlarge(np.asarray(edge, np.float32)), 0, 1)
+
+    def cover(self, share: np.ndarray, hu: np.ndarray | float) -> None:
+        """Lay a tissue over what is there; ``share`` and ``hu`` are (512, 512), or ``hu`` one number."""
+        self.hu += share * (hu - self.hu)
+
+    def paint(self, distance: np.ndarray, hu: np.ndarray | float, width: np.ndarray | float | None = None) -> None:
+        """Lay a tissue over what is there, inside a surface (:meth:`share`)."""
+        self.cover(self.share(distance, width), hu)
+
+    def put(
+        self,
+        box: tuple[float, float, float],
+        distance: Callable[[np.ndarray, np.ndarray], np.ndarray],
+        hu: np.ndarray | float,
+        width: float | None = None,
+    ) -> None:
+        """Paint something small.
+
+        Args:
+            box: (x, y, reach) in mm: nothing of it is farther from there than ``reach`` along either axis.
+            distance: of (1, w) x and (h, 1) y in mm.
+            hu: a number or a (512, 512) field.
+            width: mm over which its surface fades; a pixel when None.
+        """
+        x, y, reach = box
+        columns, rows = _range(self.x[0], x - reach, x + reach), _range(self.y[:, 0], y - reach, y + reach)
+        if rows.start >= rows.stop or columns.start >= columns.stop:
+            return
+        edge = distance(self.x[:, columns], self.y[rows])
+        share = np.clip(0.5 - edge / np.float32(width or self.spacing), 0, 1).astype(np.float32)
+        part = self.hu[rows, columns]
+        part += share * ((hu[rows, columns] if isinstance(hu, np.ndarray) else np.float32(hu)) - part)
+
+
+def _range(axis: np.ndarray, low: float, high: float) -> slice:
+    return slice(int(np.searchsorted(axis, low)), int(np.searchsorted(axis, high, side="right")))
+
+
+def enlarge(coarse: np.ndarray) -> np.ndarray:
+    """Return (512, 512) from (256, 256), linearly interpolated; an array of full size as it is."""
+    if coarse.shape == (FRAME, FRAME):
+        return coarse
+    return cv2.resize(np.asarray(coarse, np.float32), (FRAME, FRAME), interpolation=cv2.INTER_LINEAR)
+
+
+def smooth(coarse: np.ndarray, sigma: float) -> np.ndarray:
+    """Return ``coarse`` as float32 with its corners rounded: blurred over ``sigma`` cells."""
+    return cv2.GaussianBlur(np.asarray(coarse, np.float32), (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+
+
+@dataclass(frozen=True)
+class Field:
+    """A smooth random function of the body, about normal, that varies over ``cell_mm`` in all directions.
+
+    White noise on a grid, interpolated cubically in a slice and with constant variance between the grid's layers.
+    """
+
+    layers: np.ndarray  # (D, n, n)
+    cell_mm: float
+    lowest_mm: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, cell_mm: float, spacing_mm: float, low_mm: float, high_mm: float) -> Field:
+        """Draw a field for the frame of a scan whose slices lie from ``low_mm`` to ``high_mm``."""
+        size = int(np.ceil(FRAME * spacing_mm / cell_mm)) + 2
+        count = int(np.ceil((high_mm - low_mm) / cell_mm)) + 2
+        return cls(rng.standard_normal((count, size, size), dtype=np.float32), cell_mm, low_mm)
+
+    def at(self, z_mm: float) -> np.ndarray:
+        """Return the (256, 256) float32 values in the slice at ``z_mm``."""
+        place = float(np.clip((z_mm - self.lowest_mm) / self.cell_mm, 0, len(self.layers) - 1.001))
+        layer, part = int(place), place - int(place)
+        turn = np.float32(part * np.pi / 2)
+        flat = np.cos(turn) * self.layers[layer] + np.sin(turn) * self.layers[layer + 1]
+        size = FRAME // COARSE
+        return cv2.resize(flat, (size, size), interpolation=cv2.INTER_CUBIC) / np.float32(0.8571)

@@ -1,0 +1,239 @@
+"""Painting what lies outside the rib cage: table, skin, fat, breasts, muscles, ribs, sternum, spine, shoulders.
+
+Between a round back and a flat table, and between a table's shells, lies air that something encloses, as the chest wall
+encloses the lungs. What tells them apart is the place, so tables must differ from one another as scanners' tables do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from phantoms.chest_canvas import Canvas, enlarge, smooth
+from phantoms.chest_shape import Build, capsule, ellipse, superellipse
+from phantoms.thorax import FAT_HU, MUSCLE_HU
+
+# by level t, the skin's half width and its front and back, as shares of the rib cage's
+_T = (-0.4, -0.25, -0.14, -0.05, 0.05, 0.15, 0.3, 0.5, 0.8, 1.2, 1.6)
+_WIDE = (0.44, 0.52, 0.80, 1.10, 1.20, 1.20, 1.14, 1.05, 1.01, 0.97, 0.93)
+_FRONT = (0.60, 0.52, 0.46, 0.50, 0.58, 0.70, 0.86, 0.97, 1.0, 0.98, 0.95)
+_BACK = (0.90, 0.94, 0.97, 0.98, 0.98, 0.99, 1.0, 1.0, 1.0, 0.97, 0.95)
+
+RIBS = 12
+_FIRST_RIB, _RIB_PITCH = -0.035, 0.088
+_SKIN_MM = 1.8
+BEHIND_NECK = 0.1
+"""Level in the body down to which an arm rest reaches."""
+
+
+def paint_table(canvas: Canvas) -> None:
+    """Paint table, blanket and arm rest before the body, which lies on them: HU are added to the air's."""
+    person, x, y = canvas.person, canvas.x, canvas.y
+    thick, half, below, foam, wall, soft = person.make
+    top = canvas.build.depth_mm + 22 + 0.6 * person.fat + person.table_gap
+
+    def add_line(distance: np.ndarray, width: float, hu: float) -> None:
+        """Add a thin surface at ``distance`` (mm) 0."""
+        canvas.hu += np.exp(-((distance / width) ** 2)) * np.float32(hu)
+
+    def add_board(depth: float, width: float, hu: float, across: np.ndarray) -> None:
+        """Add a flat surface below the top, where it is ``across``."""
+        canvas.hu += np.exp(-(((y - top - depth) / width) ** 2)) * np.float32(hu) * across
+
+    if person.blanket:
+        away = canvas.skin - 11 - 9 * canvas.waves
+        line = np.exp(-((away / 1.1) ** 2)) + 0.7 * np.exp(-(((away - 6 - 4 * canvas.waves) / 1.0) ** 2))
+        canvas.hu += enlarge(150 * line * np.clip((0.75 * top - canvas.cy) / 20, 0, 1))
+    if person.table == 0:  # a curved plate with a thin bright upper face
+        down = np.where(np.abs(x) < 215, y - (top + 26) + x**2 / 900, 99)
+        add_line(down, 1.3, 560)
+        add_line(down - 13, 1.0, 420)
+        canvas.hu += np.where((down > 0) & (down < 13), np.float32(60), 0)
+    elif person.table == 1:  # a flat plate over a bent one
+        for depth, hu in ((0.0, 480.0), (15.0, 130.0), (22.0, 240.0)):
+            add_board(depth, 1.1, hu, np.abs(x) < 240)
+        add_line(np.where(np.abs(x) < 170, y - (top + 48) + x**2 / 1400, 99), 1.6, 900)
+    elif person.table == 2:  # a shell that rises at the sides
+        down = np.where(np.abs(x) < 230, y - (top + 12) + x**2 / 520, 99)
+        add_line(down, 1.2, 420)
+        add_line(down - 9, 1.2, 300)
+    else:  # a couch: thin walls around foam, rails at its sides, a base some way below, a mattress; each make its own
+        mattress = 60 * max(soft - 0.4, 0)  # mm; four makes in ten have none
+        upper, reach, deep = top + mattress, 190 + 80 * half, 10 + 45 * thick
+        across = np.abs(x) < reach
+        for depth in (0.0, deep):
+            canvas.hu += np.exp(-(((y - upper - depth) / 1.2) ** 2)) * np.float32(150 + 550 * wall) * across
+        canvas.hu += np.where(across & (y > upper) & (y < upper + deep), np.float32(10 + 110 * foam), 0)
+        canvas.hu += np.where(across & (y > top) & (y < upper), np.float32(25 + 110 * soft), 0)
+        for rail in (-reach, reach):
+            box = (rail, upper + deep / 2, 16)
+            canvas.put(box, lambda a, b, rail=rail: np.hypot(a - rail, b - upper - deep / 2) - 6, 900 * wall)
+        down = y - (upper + deep + 15 + 75 * below) + x**2 / (500 + 2500 * foam)
+        add_line(np.where(np.abs(x) < 0.85 * reach, down, 99), 1.5, 300 + 600 * wall)
+    if person.arm_rest and canvas.t < BEHIND_NECK:  # boards beside head and arms, above the table
+        inner, outer, height = 45 + 50 * half, 170 + 60 * soft, 15 + 55 * thick
+        across = (np.abs(x) > inner) & (np.abs(x) < outer)
+        add_board(-height, 1.3, 200 + 600 * wall, across)
+        canvas.hu += np.where(across & (y > top - height) & (y < top), np.float32(15 + 120 * soft), 0)
+        sides = np.exp(-(((np.abs(x) - outer) / 1.3) ** 2)) * np.float32(400 * wall)
+        canvas.hu += sides * ((y > top - height) & (y < top))
+
+
+def skin_distance(canvas: Canvas) -> np.ndarray:
+    """Return the (256, 256) mm to the skin, negative inside."""
+    build, person, x, y, t = canvas.build, canvas.person, canvas.cx, canvas.cy, canvas.t
+    half = build.width_mm * np.interp(t, _T, _WIDE) + (person.fat + 0.8 * person.muscle) + 6
+    front = -build.depth_mm * np.interp(t, _T, _FRONT) - 15 - 0.8 * person.fat
+    back = build.depth_mm * np.interp(t, _T, _BACK) + 22 + 0.6 * person.fat
+    middle, b = (front + back) / 2, (back - front) / 2
+    skin = superellipse(x / half, (y - middle) / b, half, b, 2.25)
+    skin = np.minimum(skin, canvas.wall - 13 - 0.7 * person.fat)
+    for side in (-1, 1):
+        if person.arms_up and t < 0.08:
+            centre, radius = _arm(build, side, t)
+            skin = np.minimum(skin, np.hypot(x - centre[0], y - centre[1]) - radius)
+        if not person.arms_up and t > -0.05:
+            skin = np.minimum(skin, np.hypot(x - side * (half + 34), (y - 15) * 0.8) - 36)
+        if person.breast:
+            high = (t - 0.46) / 0.17
+            size = np.sqrt(np.clip(1 - high**2, 0, 1)) * person.breast
+            if size > 0.1:
+                centre = side * (0.58 * build.width_mm), front + 26
+                skin = np.minimum(skin, ellipse(x, y, centre, (80 * size, 50 * size), -side * 0.3))
+    return smooth(skin, 5.0) + 2.0 * canvas.broad
+
+
+def _arm(build: Build, side: int, t: float) -> tuple[tuple[float, float], float]:
+    """Return centre and radius of a raised arm."""
+    x = build.width_mm * np.interp(t, (-0.4, -0.15, 0.05), (1.16, 1.14, 1.06)) + 8
+    return (side * float(x), float(np.interp(t, (-0.4, 0.0), (-10, 14)))), float(np.interp(t, (-0.4, 0), (40, 50)))
+
+
+def paint_body(canvas: Canvas) -> None:
+    """Paint fat, skin, breasts and muscles."""
+    build, person, x, y, t = canvas.build, canvas.person, canvas.cx, canvas.cy, canvas.t
+    wall, skin, grain, waves = canvas.wall, canvas.skin, canvas.grain, canvas.waves
+    canvas.paint(skin, FAT_HU + 7 * grain)
+    canvas.paint(np.abs(skin + _SKIN_MM / 2) - _SKIN_MM / 2, MUSCLE_HU - 35)
+    if person.breast and 0.28 < t < 0.64:
+        gland = np.maximum(skin + 9, -(wall - 14 - person.muscle)) + np.where(y < -0.3 * build.depth_mm, 0, 99)
+        canvas.paint(np.maximum(gland, 4 - 7 * (waves + 0.25)), 15 + 12 * grain, 4.0)
+
+    angle = np.arctan2(np.abs(x), -y)  # 0 in front, pi behind
+    pectoral = np.interp(t, (-0.02, 0.08, 0.3, 0.55), (0.2, 1.6, 1.3, 0.1)) * np.exp(-(((angle - 0.75) / 0.42) ** 2))
+    side = np.interp(t, (0.0, 0.3, 0.7, 1.0), (1.6, 1.3, 0.7, 0.8)) * np.exp(-(((angle - 1.95) / 0.45) ** 2))
+    shoulder = np.interp(t, (-0.05, 0.1, 0.35, 0.55), (2.6, 2.2, 1.2, 0.0)) * np.exp(-(((angle - 2.2) / 0.5) ** 2))
+    thick = 9 + person.muscle * (0.25 + pectoral + side + shoulder)
+    muscle = wall - thick - 1.6 * waves
+    spine = build.spine_y
+    for sign in (1, -1):  # erectors of the spine
+        muscle = np.minimum(muscle, ellipse(x, y, (sign * 30, spine + 33), (27, 19), sign * 0.15))
+    if t < 0.06:
+        muscle = np.minimum(muscle, ellipse(x, y, (0, spine - 22), (54, 52)))  # neck
+        for sign in (-1, 1):
+            centre, radius = _arm(build, sign, t)
+            girdle = capsule(x, y, (sign * 50, spine + 4), centre) - 26
+            arm = np.hypot(x - centre[0], y - centre[1]) - radius + 7 + person.fat / 3
+            muscle = np.minimum(muscle, np.minimum(girdle, arm))
+    if t < 0.3:  # deltoid and its neighbours, with the armpit's fat between them
+        whole = skin + 5 + 0.6 * person.fat + 260 * max(t - 0.12, 0)
+        muscle = np.minimum(muscle, np.maximum(whole, 12 * (0.9 + canvas.broad) - 8))
+    muscle = np.maximum(muscle, skin + _SKIN_MM + 0.45 * person.fat)
+    # sheets of fat between the muscles
+    sheet = np.abs(waves + 0.35 * np.sin(wall / 4.0)) * 9 - 1.1
+    share = canvas.share(muscle) * (1 - 0.85 * canvas.share(np.maximum(sheet, 8 - wall)))
+    canvas.cover(share, MUSCLE_HU + 8 * grain)
+
+
+def _put_bone(canvas: Canvas, box, distance, shell: float = 1.3) -> None:
+    """Paint a small bone, with a ``shell`` of cortex in mm."""
+    canvas.put(box, distance, canvas.cortex)
+    canvas.put(box, lambda x, y: distance(x, y) + shell, canvas.marrow)
+
+
+def paint_bones(canvas: Canvas) -> None:
+    """Paint ribs with their cartilage, sternum, shoulder blades, collar bones and upper arms."""
+    build, wall, x, y, t = canvas.build, canvas.wall, canvas.cx, canvas.cy, canvas.t
+
+    angle = np.arctan2(np.abs(x), -y)
+    drop = (0.34 + 0.18 * np.clip(t, 0, 1)) * (1 - angle / np.pi) ** 0.9
+    place = (t - _FIRST_RIB - drop) / _RIB_PITCH
+    number = np.rint(place)
+    across = (place - number) * (_RIB_PITCH * build.height_mm)
+    size = 3.9 - 1.2 * np.clip(number / RIBS, 0, 1) + 1.2 * (number == 0)
+    edge = (1 - np.hypot(across / 5.4, (wall - 5.6) / size)) * size
+    exists = (number >= 0) & (number < RIBS) & ((number < 10) | (angle > 1.3))
+    edge = np.where(exists & (np.abs(x) > 13), edge, -9.0)
+    soft = angle < 0.45 + 0.045 * number
+    canvas.paint(np.where(soft, -edge, 9.0), 95 + 25 * canvas.grain)
+    rib = np.where(soft, -9.0, edge)
+    canvas.paint(-rib, canvas.cortex)
+    canvas.paint(1.4 - rib, canvas.marrow)
+
+    if 0.05 < t < 0.66:
+        front = -build.depth_mm * np.interp(t, (0.05, 0.12, 0.3, 0.42, 0.66), (0.36, 0.52, 0.80, 0.90, 0.97)) - 7
+        half = float(np.interp(t, (0.05, 0.1, 0.2, 0.27, 0.5, 0.66), (20, 28, 22, 15, 17, 7)))
+
+        def sternum(x, y):
+            return np.hypot(np.maximum(np.abs(x) - half + 6.0, 0), (y - front) - 0.004 * x**2) - 6.0
+
+        _put_bone(canvas, (0, front, 45), sternum)
+    for side in (-1, 1):
+        _paint_shoulder(canvas, side)
+
+
+def paint_spine(canvas: Canvas) -> None:
+    """Paint a vertebra or the disc between two, with the arch around the spinal canal."""
+    build, middle = canvas.build, canvas.build.spine_y
+    phase = (canvas.t * build.height_mm / (_RIB_PITCH * build.height_mm)) % 1.0
+    size = float(np.interp(canvas.t, (-0.3, 0.0, 1.0), (0.72, 0.82, 1.08)))
+
+    def body(x, y):
+        return ellipse(x, y, (0, middle), (18.5 * size, 15.5 * size))
+
+    def arch(x, y):
+        ring = np.abs(np.hypot(x, y - middle - 23 * size) - 11.5 * size) - 2.6
+        process = capsule(x, y, (0, middle + 33 * size), (0, middle + 50 * size)) - (2.6 if phase > 0.4 else 1.2)
+        across = capsule(np.abs(x), y, (11 * size, middle + 22 * size), (30 * size, middle + 30 * size)) - 4.2
+        parts = np.minimum(ring, process)
+        return np.minimum(parts, across) if 0.25 < phase < 0.7 else parts
+
+    box = (0.0, middle + 14 * size, 52.0)
+    canvas.put(box, lambda x, y: np.hypot(x, y - middle - 23 * size) - 10 * size, MUSCLE_HU - 20)
+    _put_bone(canvas, box, arch, 1.6)
+    if phase < 0.2:
+        canvas.put(box, body, 95.0)
+    else:
+        _put_bone(canvas, box, body, 1.2 if 0.3 < phase < 0.9 else 4.5)
+    canvas.put(box, lambda x, y: ellipse(x, y, (0, middle + 23 * size), (9.5 * size, 8 * size)), 25.0)
+
+
+def _paint_shoulder(canvas: Canvas, side: int) -> None:
+    """Paint shoulder blade, collar bone and upper arm of one side."""
+    build, person, wall, x, y, t = canvas.build, canvas.person, canvas.wall, canvas.cx, canvas.cy, canvas.t
+    if -0.02 < t < 0.5:
+        away = float(np.interp(t, (-0.02, 0.12, 0.3, 0.5), (30, 21, 17, 14)))
+        angle = np.arctan2(side * x, -y)
+        first = float(np.interp(t, (-0.02, 0.1, 0.5), (1.55, 1.75, 2.05)))
+        last = first + float(np.interp(t, (-0.02, 0.12, 0.3, 0.5), (0.75, 0.85, 0.55, 0.03)))
+        # thin in the middle of the blade, thick at its borders
+        place = np.clip((angle - first) / max(last - first, 1e-3), 0, 1)
+        thick = 1.2 + 2.4 * np.abs(2 * place - 1) ** 3
+        blade = np.abs(wall - away - 4 * np.sin(3 * place)) - thick
+        blade = np.maximum(blade, np.maximum(first - angle, angle - last) * 90)
+        canvas.paint(blade, canvas.cortex)
+        canvas.paint(blade + 1.5, canvas.marrow)
+    if t < 0.04 and person.arms_up:
+        (ax, ay), _ = _arm(build, side, t)
+        radius, shell = (22, 1.2) if t > -0.1 else (12, 4)
+        _put_bone(canvas, (ax, ay, 30), lambda a, b: np.hypot(a - ax, b - ay) - radius, shell)
+    if -0.03 < t < 0.06:
+        lift = float(np.interp(t, (-0.03, 0.06), (1.0, 0.25)))
+        front = -0.45 * build.depth_mm - 4
+        begin = side * (20 + 45 * lift), front + 10 * lift
+        end = side * (45 + 55 * lift), front + 16 * lift
+        _put_bone(canvas, (*begin, 70), lambda a, b: capsule(a, b, begin, end) - 6.5, 1.8)
+    if not person.arms_up and t > -0.02:
+        half = build.width_mm * np.interp(t, _T, _WIDE) + person.fat + 0.8 * person.muscle + 40
+        arm = side * float(half)
+        canvas.put((arm, 15, 36), lambda a, b: np.hypot(a - arm, b - 15) - 28, MUSCLE_HU)
+        _put_bone(canvas, (arm, 15, 30), lambda a, b: np.hypot(a - arm, b - 15) - 11, 3.5)

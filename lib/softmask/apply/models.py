@@ -1,0 +1,327 @@
+"""Trained networks on people's images: read from a model's folder with suspicion, and applied to whole images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import gcd
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as unpack
+from torch import nn
+from torch.nn import functional as F
+
+from softmask.data.splits import Crop
+from softmask.errors import ConfigError, DataError, brief
+from softmask.files import read_bytes, read_json
+from softmask.measure import lungs as lung_measures
+from softmask.nets.registry import NETWORKS, build
+from softmask.nets.srgan import Generator
+from softmask.nets.tiles import enlarge
+from softmask.runs import inputs
+from softmask.runs.plain import from_plain, to_plain
+from softmask.runs.spec import RunSpec
+from softmask.train.segmentation import predict
+
+FORMAT = 1
+WEIGHTS, MODEL, CARD = "weights.safetensors", "model.json", "README.md"
+NETWORK, SR = "network.", "sr."
+"""How names of tensors begin: those of the segmentor, and of the super-resolution network that it builds on."""
+
+LARGEST_FILE = 5_000_000
+"""Bytes of the largest file of weights."""
+
+LARGEST = 1024 * 1024
+"""Most pixels of an image that is segmented whole, at once: memory grows with them."""
+
+SHIPPED = Path(__file__).resolve().parent / "shipped"
+"""Folder of the models that come with the package."""
+
+_REMEDY = "get the model again"
+
+
+@dataclass(frozen=True)
+class Description:
+    """Description of a model, as in its ``model.json``.
+
+    Attributes:
+        format: :data:`FORMAT`.
+        spec: the run that trained it; its data set, source and seed are there, and the run of the super-resolution.
+        threshold: in (0, 1]; at and above which a probability means lesion, or lung.
+        sha256: of the file of weights, in hex, as ``sha256sum`` prints it.
+        images, patients: size of the test part.
+        measures: of these weights on the test part, by name: the mean over the images on which it is a number, and how
+            many those are. Of lungs also ``dice3d``, over scans.
+        trained_dice: mean Dice of the run itself, before its weights were rounded to float16.
+        data, origin: digest of the data that it was trained and tested on, and where that is from, in words
+            (:class:`softmask.runs.record.Provenance`).
+        commit, dirty: of the checkout that trained it, and whether the code differed from it; None outside git.
+
+    Raises:
+        ConfigError: for a run that makes no such model, or a threshold outside (0, 1].
+    """
+
+    format: int
+    spec: RunSpec
+    threshold: float
+    sha256: str
+    images: int
+    patients: int
+    measures: Mapping[str, tuple[float, int]]
+    trained_dice: float
+    data: str
+    origin: str
+    commit: str | None
+    dirty: bool | None
+
+    def __post_init__(self) -> None:
+        check_spec(self.spec)
+        checked_threshold(self.threshold)
+
+    def to_json(self) -> str:
+        """Return the text of ``model.json``."""
+        return json.dumps(to_plain(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def read(cls, path: Path) -> Description:
+        """Read what :meth:`to_json` wrote to ``path``. Raises DataError, naming the file and the field at fault."""
+        content = read_json(path, _REMEDY)
+        written = content.get("format") if isinstance(content, dict) else None
+        if written != FORMAT:
+            raise DataError(f"{path}: is of format {written!r}, and {FORMAT} is read; get the model or softmask again")
+        try:
+            return from_plain(cls, content, str(path))
+        except DataError as error:
+            raise DataError(f"{error}; {_REMEDY}") from error
+
+
+def check_spec(spec: RunSpec) -> None:
+    """Raise ConfigError for a run that is no segmentation network, or whose input is the soft mask of another one; of
+    lungs, for one whose input is not the slice alone, or has a size that the network does not take."""
+    if not spec.learns or spec.upscales:
+        raise ConfigError(f"{spec.name} trains no segmentation network; a model is made of one that does")
+    if "prior" in spec.channels:
+        raise ConfigError(f"{spec.name} sees the soft mask of {spec.prior.name}; no model is made of two segmentors")
+    if spec.of_lungs:
+        network = NETWORKS[spec.network].load()
+        if spec.channels != ("image",):
+            raise ConfigError(f"{spec.name} sees {', '.join(spec.channels)}; a model of lungs sees the slice alone")
+        if spec.size < network.SMALLEST or spec.size % network.STRIDE:
+            raise ConfigError(
+                f"{spec.network} takes no images of {spec.size} x {spec.size} pixels, but multiples of {network.STRIDE}"
+            )
+
+
+def checked_threshold(threshold: float) -> float:
+    """Return the threshold. Raises ConfigError unless it lies above 0 and is at most 1."""
+    if not 0 < threshold <= 1:
+        raise ConfigError(f"a threshold lies above 0 and is at most 1, not {threshold:g}")
+    return threshold
+
+
+class Segmentation(NamedTuple):
+    """Probability of lesion (or lung), soft mask, both float32 in [0, 1], and mask (bool) of an image, each (H, W)."""
+
+    probability: np.ndarray
+    alpha: np.ndarray
+    mask: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained network with what it needs, on the CPU, in evaluation mode.
+
+    Attributes:
+        name: of its folder.
+        sr: the super-resolution network; None where no channel comes from one.
+    """
+
+    name: str
+    description: Description
+    network: nn.Module
+    sr: Generator | None
+
+    @property
+    def spec(self) -> RunSpec:
+        """The run that trained it."""
+        return self.description.spec
+
+    @property
+    def target(self) -> str:
+        """``lesion`` or ``lung``."""
+        return "lung" if self.spec.of_lungs else "lesion"
+
+    @property
+    def multiple(self) -> int:
+        """Number whose multiples heights and widths of images are padded to; not those of lungs."""
+        return self.network.STRIDE // gcd(self.network.STRIDE, self.spec.scale)
+
+    @property
+    def least(self) -> int:
+        """Least height and width of an image; of lungs, those that the network is shown: no pixel is invented."""
+        if self.spec.of_lungs:
+            return self.spec.size
+        return max(self.multiple, -(-self.network.SMALLEST // self.spec.scale))
+
+    def segment(self, image: np.ndarray, threshold: float | None = None) -> Segmentation:
+        """Segment ``image`` (H, W) in [0, 1] whole; padding for the network repeats the edge, and is cut off.
+
+        Of lungs, the network is shown the slice with the pixels that it was trained on, and its probabilities are
+        enlarged to those of the slice.
+
+        Args:
+            threshold: in (0, 1]; None for the model's own.
+
+        Raises:
+            ConfigError: for another threshold.
+            DataError: for an image that is not (H, W) in [0, 1], or is smaller or larger than what is segmented.
+        """
+        threshold = checked_threshold(self.description.threshold if threshold is None else threshold)
+        image = np.asarray(image, dtype=np.float32)
+        if image.ndim != 2 or not image.size:
+            raise DataError(f"a grey image (H, W) was expected, not an array of shape {image.shape}")
+        if not (image.min() >= 0 and image.max() <= 1):  # NaN fails both
+            raise DataError(f"values in [0, 1] were expected, not {image.min():g} to {image.max():g}")
+        self.check_size(*image.shape)
+        if self.spec.of_lungs:
+            probability, alpha = (enlarged(values, image.shape)[0] for values in answer(self, [image]))
+        else:
+            height, width = image.shape
+            padded = np.pad(image, ((0, -height % self.multiple), (0, -width % self.multiple)), mode="edge")
+            answers = predict(self.network, channels(self.spec, padded, self.sr))  # (1, 1, s, s)
+            probability, alpha = (values[0, :height, :width].copy() for values in inputs.read(self.spec, answers))
+        return Segmentation(probability, alpha, probability >= threshold)
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raise DataError for an image smaller or larger than what is segmented."""
+        if min(height, width) < self.least:
+            raise DataError(
+                f"{height} x {width} pixels are too few, {self.name} takes {self.least} x {self.least} or more; give "
+                "it what the scanner stored"
+            )
+        if height * width > LARGEST:
+            raise DataError(f"{height} x {width} pixels are more than {LARGEST} at once; crop the image")
+
+
+def channels(spec: RunSpec, image: np.ndarray, sr: Generator | None) -> np.ndarray:
+    """Return (1, C, s, s) float32: what :func:`softmask.runs.inputs.channels` gives for one image (H, W), but for
+    rounding.
+
+    That makes them at full size and keeps them in the cache folder: right for a data set that is trained on, not for a
+    large image, nor for one of a patient that is segmented once.
+    """
+    made = {"image": image[None]}
+    if "bilinear" in spec.channels:
+        batch = torch.from_numpy(np.ascontiguousarray(image))[None, None]
+        large = F.interpolate(batch, scale_factor=spec.scale, mode="bilinear", align_corners=False)
+        made["bilinear"] = large[0].numpy()
+    if sr is not None:
+        both = enlarge(sr, image, spec.scale)
+        both = both.astype(np.float16).astype(np.float32)  # as kept for training
+        made["super_resolved"], made["detail"] = both[:1], both[1:]
+    return np.concatenate([made[name] for name in spec.channels])[None]
+
+
+def shown(image: np.ndarray, size: int) -> np.ndarray:
+    """Return a slice (H, W), whole, with (size, size) pixels: each is the mean over the area that it covers, float32.
+
+    Of a bool array the pixels that are at least half True, bool. A slice that is not square is set into the middle of
+    a square of zeros (air), so that the chest keeps its proportions.
+    """
+    side = max(image.shape)
+    before = [(side - length) // 2 for length in image.shape]
+    square = np.pad(image, [(b, side - length - b) for b, length in zip(before, image.shape, strict=True)])
+    return Crop(0, 0, side, side).of(square, size)
+
+
+def answer(model: Model, slices: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities and soft masks, each (N, S, S) float32, for N whole slices (H, W) in [0, 1]; S is the size
+    of the run that trained the model of lungs."""
+    batch = np.stack([shown(image, model.spec.size) for image in slices])[:, None]  # (N, 1, S, S)
+    return inputs.read(model.spec, predict(model.network, batch))
+
+
+def enlarged(answers: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return (N, H, W) float32: ``answers`` (N, S, S), bilinearly, on the pixels of slices of ``shape`` (H, W)."""
+    side, (height, width) = max(shape), shape
+    top, left = (side - height) // 2, (side - width) // 2
+    return lung_measures.enlarge(answers, (side, side))[:, top : top + height, left : left + width]
+
+
+def names() -> list[str]:
+    """Return the names of the models that come with the package."""
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{MODEL}"))
+
+
+def load(name_or_folder: str | Path) -> Model:
+    """Return the model of that name, else in that folder.
+
+    Raises:
+        ConfigError: where there is none; lists the names.
+        DataError: names the damaged file, and what is wrong in it.
+    """
+    folder = SHIPPED / name_or_folder if str(name_or_folder) in names() else Path(name_or_folder)
+    if not os.path.isdir(folder):
+        known = f"choose one of {', '.join(names())}" if names() else "none comes with this copy of softmask"
+        raise ConfigError(f"unknown model {str(name_or_folder)!r}; {known}, or name the folder of a model")
+    description, path = Description.read(folder / MODEL), folder / WEIGHTS
+    weights = read_bytes(path, _REMEDY, LARGEST_FILE)
+    if digest(weights) != description.sha256:
+        raise DataError(f"{path}: is damaged, or of another model (its SHA-256 is not that of {MODEL}); {_REMEDY}")
+    return Model(folder.resolve().name, description, *networks(description.spec, weights, str(path)))
+
+
+def digest(weights: bytes) -> str:
+    """Return the hex SHA-256, as ``sha256sum`` gives it for the file."""
+    return hashlib.sha256(weights).hexdigest()
+
+
+def networks(spec: RunSpec, weights: bytes, where: str) -> tuple[nn.Module, Generator | None]:
+    """Return the segmentor and the super-resolution network (None where ``spec`` has none), float32, in evaluation
+    mode.
+
+    Raises:
+        DataError: names ``where`` and the fault: no safetensors, a tensor that is missing, too many, of another shape
+            or type, or not finite.
+    """
+    try:
+        tensors = unpack(weights)
+    except SafetensorError as error:
+        raise DataError(f"{where}: no safetensors file ({brief(error)}); {_REMEDY}") from error
+    arguments = {NETWORK: (spec.network, spec.width, spec.inputs, spec.reduction)}
+    if spec.sr is not None:
+        arguments[SR] = (spec.sr.network, spec.sr.width, 1, 1)
+    made = {}
+    for prefix, described in arguments.items():
+        own = {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
+        made[prefix] = _network(described, own, f"{where}: {prefix}")
+    if tensors:
+        raise DataError(f"{where}: {min(tensors)} belongs to no network of {spec.name}; {_REMEDY}")
+    return made[NETWORK], made.get(SR)
+
+
+def _network(described: tuple, tensors: dict[str, torch.Tensor], where: str) -> nn.Module:
+    try:
+        with torch.device("meta"):  # shapes without memory: a description may ask for anything
+            expected = build(*described).state_dict()
+    except (ConfigError, RuntimeError) as error:
+        raise DataError(f"{where} cannot be built ({brief(error)}); {_REMEDY}") from error
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in tensors or name not in expected:
+            raise DataError(f"{where}{name}: {'is missing' if name in expected else 'is not of it'}; {_REMEDY}")
+        own, target = tensors[name], expected[name]
+        if own.shape != target.shape or own.is_floating_point() != target.is_floating_point():
+            kinds = [f"{tuple(tensor.shape)} of {tensor.dtype}".replace("torch.", "") for tensor in (own, target)]
+            raise DataError(f"{where}{name}: is {kinds[0]}, not {kinds[1]}; {_REMEDY}")
+        if not torch.isfinite(own).all():
+            raise DataError(f"{where}{name}: has NaN or infinite numbers; {_REMEDY}")
+    network = build(*described)
+    network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
+    return network.eval()

@@ -1,0 +1,382 @@
+"""Masks on the slices of a scan: RTSTRUCT, DICOM SEG, and label volumes in NIfTI or nrrd.
+
+A pixel belongs to a contour when its centre lies inside. Contours of one structure in one slice cut holes into one
+another where they are nested (even-odd rule); structures are joined. highdicom reads the same SEG files, but bounds no
+declared size and compares no grid, and its errors name neither file nor tag; so pydicom's frames are placed here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from softmask.data.dicom import AXIAL, LARGEST, check_decoder, dcmread, is_dicom, modality_of, named
+from softmask.data.rasterise import fill
+from softmask.data.volume_files import ENDINGS, LARGEST_VOLUME, Grid, file_grid, is_volume_file, read_turned
+from softmask.errors import DataError, brief
+from softmask.files import size_of
+
+MASKS_IN_DICOM = ("RTSTRUCT", "SEG")
+"""Modalities that hold masks, the preferred one first."""
+
+_SAME_PLANE = 0.1  # share of the slices' distance by which a plane may lie beside its slice
+_SAME_VOXEL = 0.1  # share of a voxel by which the mask's first and last voxels may lie beside the scan's
+_FLAT = 0.01  # mm by which the points of a contour may differ in z
+_CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
+_LEFT, _RIGHT, _BOTH = "l|lt|left", "r|rt|right", "both|bilateral|total|tot|whole|all|combined|sum"
+_NAME = re.compile(rf"({_LEFT}|{_RIGHT}|{_BOTH})?lungs?({_LEFT}|{_RIGHT}|{_BOTH})?")
+
+_Choose = Callable[[Iterable[str], Path, str], list[str]]
+
+
+class NoLung(DataError):
+    """The structures or segments of a file are others than lungs."""
+
+
+def lung_mask(volume: Grid, path: str | Path, labels: Collection[int] | None = None) -> np.ndarray:
+    """Read both lungs of a scan.
+
+    Args:
+        volume: the scan, or its grid alone.
+        path: an RTSTRUCT or a SEG, whose structures are chosen by name (:func:`is_lung`); or a ``.nrrd``, ``.nii`` or
+            ``.nii.gz`` file of labels.
+        labels: of such a file, the values that are lung; None for every value but 0. (Label volumes often have one for
+            the trachea.)
+
+    Returns:
+        (D, H, W) bool on the scan's voxels. Contours and frames between its slices are passed over; a fractional SEG
+        is cut at one half.
+
+    Raises:
+        DataError: naming the file, and the tag in DICOM: when it is damaged, holds no lung or only one, leaves slices
+            out, or lies in another frame of reference or on another grid than the scan.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    if kind == "RTSTRUCT":
+        return _rtstruct_mask(path, volume)
+    if kind == "SEG":
+        return _seg_mask(
+            path, volume, _lung_frames, "the frames of the lungs are empty on the slices of {}; get it again"
+        )
+    return label_volume_mask(volume, path, labels)
+
+
+def check_mask(grid: Grid, path: str | Path) -> None:
+    """Raise DataError for all that :func:`lung_mask` checks before it reads contours or voxels."""
+    path = Path(path)
+    kind = _kind(path)
+    if kind == "RTSTRUCT":
+        _lung_structures(path, dcmread(path, specific_tags=["Modality", "StructureSetROISequence"]), grid)
+    elif kind == "SEG":
+        _lung_frames(path, dcmread(path, stop_before_pixels=True), grid)
+    else:
+        _check_label_volume(grid, path)
+
+
+def lesion_mask(path: Path, grid: Grid) -> np.ndarray:
+    """Read the only segment of a SEG, of any name: (D, H, W) bool on the slices of ``grid``.
+
+    Raises:
+        DataError: naming file and tag, when it is no SEG of the types BINARY and FRACTIONAL, has several segments,
+            lies in another frame of reference or on another grid than the scan, is damaged, or is empty.
+    """
+
+    def only(names: Iterable[str], path: Path, tag: str) -> list[str]:
+        names = list(names)
+        if len(names) != 1:
+            listed = ", ".join(names) or "it names nothing"
+            raise DataError(
+                f"{path}: {len(names)} segments by {tag} ({listed}); save the one that is meant as a SEG alone"
+            )
+        return names
+
+    def frames(path: Path, dataset, grid: Grid) -> list[tuple[int, int]]:
+        return _seg_frames(path, dataset, grid, only)
+
+    return _seg_mask(path, grid, frames, "nothing of it lies on a slice of {}; get the SEG that was drawn on it")
+
+
+def label_volume_mask(grid: Grid, path: Path, labels: Collection[int] | None = None) -> np.ndarray:
+    """Read the voxels whose label is one of ``labels``, or where that is None, any but 0: (D, H, W) bool.
+
+    Raises:
+        DataError: naming the file, when it is damaged, lies on another grid than the scan, or holds no such label.
+    """
+    _check_label_volume(grid, path)
+    values = read_turned(path)
+    if not np.isfinite(values).all() or values.min() < 0 or (values.dtype.kind == "f" and (values % 1).any()):
+        raise DataError(
+            f"{path}: holds values such as {values.min():g} that are no labels; whole numbers from 0 up are expected"
+        )
+    mask = values != 0 if labels is None else np.isin(values, list(labels))
+    if not mask.any():
+        present = ", ".join(f"{value:g}" for value in np.unique(values)[:20])
+        wanted = "another label than 0" if labels is None else f"a label of {sorted(labels)}"
+        raise DataError(f"{path}: no voxel has {wanted}; there are {present}")
+    return mask
+
+
+def slice_at(grid: Grid, z: float) -> int | None:
+    """Return the number of the slice at ``z`` mm; None for a plane between slices or outside the scan."""
+    nearest = int(np.abs(grid.z_mm - z).argmin())
+    return nearest if abs(grid.z_mm[nearest] - z) <= _SAME_PLANE * grid.spacing_mm[0] else None
+
+
+def is_lung(name: str) -> bool:
+    """Return whether ``name`` means a lung or both: ``Lung-Left``, ``lung_r``, ``Lungs``, ``RT LUNG``, ``Total Lung``.
+
+    The remainder of a lung without a tumour (``Lungs-GTV``) and something inside a lung (``Lung nodule``) do not.
+    """
+    return _side(name) is not None
+
+
+def _side(name: str) -> str | None:
+    """``left``, ``right``, ``both``, or None for what is no lung."""
+    match = _NAME.fullmatch(re.sub(r"[\W_]+", "", name.lower()))
+    if match is None:
+        return None
+    words = {word for word in match.groups() if word}
+    left, right = words & set(_LEFT.split("|")), words & set(_RIGHT.split("|"))
+    return "left" if left and not right else "right" if right and not left else "both"
+
+
+def _lungs_among(names: Iterable[str], path: Path, tag: str) -> list[str]:
+    """Those of the file's ``names`` that mean a lung. Raises NoLung for none, DataError for only the left or right."""
+    names = list(names)
+    lungs = [name for name in names if is_lung(name)]
+    if not lungs:
+        raise NoLung(
+            f"{path}: {tag} names no lung ({', '.join(names) or 'it names nothing'}); expected names such as "
+            "Lung-Left and Lung-Right, or Lungs"
+        )
+    if {_side(name) for name in lungs} in ({"left"}, {"right"}):
+        raise DataError(
+            f"{path}: {tag} names one lung alone ({', '.join(lungs)}), and the reference must hold both; add the other"
+        )
+    return lungs
+
+
+def _kind(path: Path) -> str:
+    """``RTSTRUCT``, ``SEG`` or ``file``. Raises DataError for a file that is none of them, or is missing."""
+    size_of(path, "check the name")
+    if is_volume_file(path):
+        return "file"
+    if not is_dicom(path):
+        raise DataError(f"{path}: is no lung mask; name a DICOM RTSTRUCT or SEG, or a file {', '.join(ENDINGS)}")
+    modality = modality_of(path)
+    if modality not in MASKS_IN_DICOM:
+        raise DataError(f"{path}: {named('Modality')} = {modality}; RTSTRUCT or SEG was expected")
+    return modality
+
+
+def _need_unbroken(grid: Grid, marked: Iterable[int], path: Path, tag: str) -> None:
+    """Raise DataError unless all slices from the lowest to the highest marked one are marked: lungs have no gap."""
+    slices = sorted(set(marked))
+    if not slices:
+        raise DataError(
+            f"{path}: no plane of {tag} lies on a slice of {grid.path} (z = {grid.z_mm[0]:g} to {grid.z_mm[-1]:g} mm); "
+            "it belongs to another scan, or to another series of it"
+        )
+    missing = sorted(set(range(slices[0], slices[-1] + 1)) - set(slices))
+    if missing:
+        raise DataError(
+            f"{path}: {tag} marks nothing in {len(missing)} slices between those it marks, such as z = "
+            f"{grid.z_mm[missing[0]]:g} mm of {grid.path}; it was drawn on another series, or is not complete"
+        )
+
+
+def _need_frame(grid: Grid, frame: str, path: Path, tag: str) -> None:
+    """Raise DataError where both mask and scan name a frame of reference, and not the same."""
+    if frame and grid.frame_of_reference and frame != grid.frame_of_reference:
+        raise DataError(
+            f"{path}: {tag} = {frame}, but {grid.path} lies in {grid.frame_of_reference}: positions in one mean "
+            "nothing in the other; get the mask that was drawn on this scan"
+        )
+
+
+def _rtstruct_mask(path: Path, grid: Grid) -> np.ndarray:
+    dataset = dcmread(path)
+    lungs = _lung_structures(path, dataset, grid)
+    mask = np.zeros(grid.shape, bool)
+    marked: list[int] = []
+    for number, name in lungs.items():
+        try:
+            contours = [
+                (str(item.get("ContourGeometricType")), np.array(item.ContourData, float))
+                for roi in dataset.ROIContourSequence
+                if int(roi.ReferencedROINumber) == number
+                for item in roi.get("ContourSequence") or ()
+            ]
+        except Exception as error:  # values are decoded only now, and damaged bytes raise nearly anything
+            raise DataError(f"{path}: the contours of {name} cannot be read ({brief(error)}); get it again") from error
+        if not contours:
+            raise DataError(f"{path}: {named('ROIContourSequence')} has no contour of {name}; get it again")
+        lung: dict[int, np.ndarray] = {}
+        for kind, values in contours:
+            z, points = _in_pixels(path, name, kind, values, grid)
+            place = slice_at(grid, z)
+            if place is not None:
+                lung[place] = lung.get(place, False) ^ fill(points, grid.shape[1:])
+        for place, plane in lung.items():
+            mask[place] |= plane
+        marked += lung
+    _need_unbroken(grid, marked, path, f"{named('ContourData')} of {', '.join(lungs.values())}")
+    if not mask.any():
+        raise DataError(
+            f"{path}: the contours of {', '.join(lungs.values())} enclose no pixel of {grid.path}; get it again"
+        )
+    return mask
+
+
+def _lung_structures(path: Path, dataset, grid: Grid) -> dict[int, str]:
+    """Numbers and names of the structures that are lungs."""
+    try:
+        modality = dataset.get("Modality")
+        structures = [
+            (int(item.ROINumber), str(item.ROIName), str(item.get("ReferencedFrameOfReferenceUID") or ""))
+            for item in dataset.get("StructureSetROISequence") or ()
+        ]
+    except Exception as error:  # as above
+        raise DataError(f"{path}: the list of structures cannot be read ({brief(error)}); get it again") from error
+    if modality != "RTSTRUCT":
+        raise DataError(f"{path}: {named('Modality')} = {modality}; RTSTRUCT was expected")
+    lungs = _lungs_among((name for _, name, _ in structures), path, named("ROIName"))
+    for _, name, frame in structures:
+        if name in lungs:
+            _need_frame(grid, frame, path, f"{named('ReferencedFrameOfReferenceUID')} of {name}")
+    return {number: name for number, name, _ in structures if name in lungs}
+
+
+def _in_pixels(path: Path, name: str, kind: str, values: np.ndarray, grid: Grid) -> tuple[float, np.ndarray]:
+    """z in mm, and (N, 2) row and column of a contour's points."""
+    if kind not in _CLOSED:
+        raise DataError(f"{path}: {named('ContourGeometricType')} = {kind} in {name}; closed contours are expected")
+    if not len(values) or len(values) % 3 or not np.isfinite(values).all():
+        raise DataError(
+            f"{path}: {named('ContourData')} of {name} holds {len(values)} numbers, not three a point; get it again"
+        )
+    points = values.reshape(-1, 3)
+    if np.ptp(points[:, 2]) > _FLAT:
+        raise DataError(f"{path}: {named('ContourData')} of {name} leaves the axial plane; redraw it on axial slices")
+    corner, spacing = np.array(grid.origin[1::-1]), np.array(grid.spacing_mm[1:])
+    return float(points[0, 2]), (points[:, 1::-1] - corner) / spacing
+
+
+def _seg_mask(path: Path, grid: Grid, choose_frames: Callable, empty: str) -> np.ndarray:
+    """(D, H, W) bool: the chosen frames on their slices; ``empty`` is the error where they show nothing."""
+    dataset = dcmread(path)
+    frames = choose_frames(path, dataset, grid)
+    check_decoder(path, str(dataset.file_meta.get("TransferSyntaxUID", "")))
+    try:
+        stored = dataset.pixel_array
+        fractional = dataset.SegmentationType == "FRACTIONAL"
+        half = int(dataset.get("MaximumFractionalValue") or 255) / 2 if fractional else 1
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
+        raise DataError(
+            f"{path}: the pixels cannot be read, the file may be truncated ({brief(error)}); get this file again"
+        ) from error
+    stored = stored if stored.ndim == 3 else stored[None]
+    mask = np.zeros(grid.shape, bool)
+    for frame, place in frames:
+        mask[place] |= stored[frame] >= half
+    if not mask.any():
+        raise DataError(f"{path}: {empty.format(grid.path)}")
+    return mask
+
+
+def _lung_frames(path: Path, dataset, grid: Grid) -> list[tuple[int, int]]:
+    frames = _seg_frames(path, dataset, grid, _lungs_among)
+    _need_unbroken(grid, (place for _, place in frames), path, f"{named('SegmentLabel')} of lungs")
+    return frames
+
+
+def _seg_frames(path: Path, dataset, grid: Grid, choose: _Choose) -> list[tuple[int, int]]:
+    """(frame, slice) pairs of the segments that are chosen by their labels; no pixel is read."""
+    try:
+        modality, kind = dataset.get("Modality"), str(dataset.get("SegmentationType"))
+        segments = {int(item.SegmentNumber): str(item.SegmentLabel) for item in dataset.get("SegmentSequence") or ()}
+        shape, count = (int(dataset.Rows), int(dataset.Columns)), int(dataset.get("NumberOfFrames") or 1)
+        frame_of_reference = str(dataset.get("FrameOfReferenceUID") or "")
+        shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
+        placed = [_frame_place(item, shared) for item in dataset.PerFrameFunctionalGroupsSequence]
+    except Exception as error:  # values are decoded only now, and damaged bytes raise nearly anything
+        raise DataError(f"{path}: damaged, or a frame's place is missing ({brief(error)}); get it again") from error
+    if modality != "SEG" or kind not in ("BINARY", "FRACTIONAL"):
+        raise DataError(
+            f"{path}: {named('Modality')} = {modality}, {named('SegmentationType')} = {kind}; a SEG of type BINARY or "
+            "FRACTIONAL was expected"
+        )
+    if not 0 < shape[0] * shape[1] <= LARGEST or not 0 < count * shape[0] * shape[1] <= LARGEST_VOLUME:
+        raise DataError(
+            f"{path}: declares {count} frames of {shape[0]} x {shape[1]}, none or more than is read; get it again"
+        )
+    if count != len(placed):
+        raise DataError(f"{path}: {named('NumberOfFrames')} = {count}, but {len(placed)} are placed; get it again")
+    wanted = choose(segments.values(), path, named("SegmentLabel"))
+    _need_frame(grid, frame_of_reference, path, named("FrameOfReferenceUID"))
+    if shape != grid.shape[1:]:
+        raise DataError(
+            f"{path}: {named('Rows')} and columns are {shape}, and {grid.shape[1:]} in {grid.path}; resample it"
+        )
+    frames = []
+    for number, (segment, position, orientation, spacing) in enumerate(placed):
+        if segments.get(segment) in wanted:
+            _need_grid(path, grid, position, orientation, spacing)
+            place = slice_at(grid, position[2])
+            if place is not None:
+                frames.append((number, place))
+    return frames
+
+
+def _frame_place(item, shared) -> tuple[int, list[float], list[float], list[float]]:
+    """Segment number, position, orientation and pixel spacing of a frame; what frames share stands in ``shared``."""
+
+    def group(name: str):
+        return (item.get(name) or shared.get(name))[0]
+
+    numbers = (
+        group("PlanePositionSequence").ImagePositionPatient,
+        group("PlaneOrientationSequence").ImageOrientationPatient,
+        group("PixelMeasuresSequence").PixelSpacing,
+    )
+    segment = int(group("SegmentIdentificationSequence").ReferencedSegmentNumber)
+    return segment, *([float(value) for value in values] for values in numbers)
+
+
+def _need_grid(path: Path, grid: Grid, position: list[float], orientation: list[float], spacing: list[float]) -> None:
+    tolerance = _SAME_VOXEL * min(grid.spacing_mm[1:])
+    for tag, values, expected, allowed in (
+        ("ImageOrientationPatient", orientation, AXIAL, 1e-3),
+        ("PixelSpacing", spacing, grid.spacing_mm[1:], tolerance / max(grid.shape[1:])),
+        ("ImagePositionPatient", position[:2], grid.origin[:2], tolerance),
+    ):
+        if len(values) != len(expected) or not np.allclose(values, expected, rtol=0, atol=allowed):
+            raise DataError(
+                f"{path}: {named(tag)} = {values}, and {list(expected)} in {grid.path}; resample the mask to the scan"
+            )
+
+
+def _check_label_volume(grid: Grid, path: Path) -> None:
+    """Raise DataError unless the file lies on the grid of the scan."""
+    own = file_grid(path)
+    if own.shape != grid.shape:
+        raise DataError(
+            f"{path}: {' x '.join(map(str, own.shape))} voxels (slices, rows, columns), and "
+            f"{' x '.join(map(str, grid.shape))} in {grid.path}; resample the mask to the scan"
+        )
+    spacing = np.array(own.spacing_mm[::-1]), np.array(grid.spacing_mm[::-1])  # as x, y, z
+    first = np.array(own.origin) - grid.origin
+    last = first + (spacing[0] - spacing[1]) * (np.array(grid.shape[::-1]) - 1)
+    if (np.abs([first, last]) > _SAME_VOXEL * spacing[1]).any():
+        raise DataError(
+            f"{path}: begins at {_mm(own.origin)} with voxels of {_mm(own.spacing_mm[::-1])}, and {grid.path} at "
+            f"{_mm(grid.origin)} with {_mm(grid.spacing_mm[::-1])} (x, y, z in mm); resample the mask to the scan"
+        )
+
+
+def _mm(values: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{value:.3f}" for value in values) + ")"

@@ -1,0 +1,258 @@
+"""Difference of two methods' values with its interval over patients and seeds.
+
+Network A has S_A trained seeds, B has S_B, and both are measured on the same N images of P patients. The value of A
+with seed s, averaged over the images of patient p, is::
+
+    z_sp = patient effect + seed effect a_s + interaction g_sp,    Var(a_s) = sigma_A^2
+
+A difference D is the mean over images and seeds of A less that of B. Each image counts the same, so that patient p has
+the weight w_p = n_p / N. Patients are common to A and B; seeds are independent between networks and are never paired
+by their number. With d_p the difference at patient p of the means over seeds, and m_s = sum_p w_p z_sp the mean of a
+seed::
+
+    V_patients = sum_p c_p (d_p - D)^2,                     c_p = w_p^2 / (1 - 2 w_p + sum_q w_q^2)
+    V_seeds    = Var_s(m_s) / S                             for A and for B
+    V_both     = sum_p c_p sum_s r_sp^2 / (S (S - 1)),      r_sp = z_sp - z_p - (m_s - m)
+    V          = V_patients + max(sum over A, B of (V_seeds - V_both), 0)
+
+V_patients and V_seeds each hold the interaction once, so it is taken out once: the two-way clustering of Cameron,
+Gelbach and Miller (J. Business & Economic Statistics 29, 2011). c_p makes V_patients unbiased for patients with unequal
+numbers of images (Bell and McCaffrey, Survey Methodology 28, 2002, with independent patients as working model). The
+interval is D +- t sqrt(V) at the two-sided 95 % level, with the degrees of freedom of Satterthwaite (Biometrics
+Bulletin 2, 1946), V^2 / sum_k (V_k^2 / df_k), over all variances in V: S - 1 for V_seeds, Bell and McCaffrey's number
+for V_patients, their product for V_both. Coverage in simulation: docs/choices.md.
+
+A method without randomness (a reader, a classical segmentor) has no variance between seeds. Where one network has a
+single seed, the other's variance between seeds stands for it; where both have, the seeds' variance is unknown and the
+interval holds patients alone. Such a pair is judged all the same, and its verdict is about these two trained networks,
+which :attr:`Difference.one_seed` tells and every report says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+from softmask.errors import DataError
+
+LEVEL = 0.95
+"""Two-sided level of the intervals."""
+POWER = 0.8
+"""Of the smallest detectable difference."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Values of one method on the test images of a data set.
+
+    Attributes:
+        ids, patients: (N,) of each image.
+        values: (seeds, N) of the seeds whose training did not fail; NaN or infinite where undefined.
+        source: a key of :data:`softmask.data.words.WORDS`, such as ``real`` or ``embedded``.
+        curves: validation Dice in [0, 1] by epoch, one curve for each of these seeds; empty where nothing was trained.
+        failed: number of seeds whose training failed to start.
+        restarts: number of trainings that were begun anew and then went well.
+        fixed: whether the method has no randomness, such as a reader.
+        substitute: whether real images stand in for those that the paper measured on.
+    """
+
+    ids: tuple[str, ...]
+    patients: tuple[str, ...]
+    values: np.ndarray
+    source: str
+    curves: tuple[Sequence[float], ...] = ()
+    failed: int = 0
+    restarts: int = 0
+    fixed: bool = False
+    substitute: bool = False
+
+    @property
+    def begun(self) -> int:
+        """Number of seeds, failed ones included."""
+        return len(self.values) + self.failed
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Difference of two methods in the direction of the claim: positive is in its favour.
+
+    Attributes:
+        mean, low, high: with its 95 % interval over patients and seeds.
+        error, df: standard error and degrees of freedom.
+        patients, images: compared.
+        left_out: images on which a value of either method is undefined or infinite.
+        seeds: of each method.
+        one_seed: whether the interval holds patients alone, since neither method has a second seed.
+        patient_variance, patient_df: what would be left of the error's square with very many seeds.
+        seed_variance: of the mean of one seed, for each method; NaN where unknown.
+    """
+
+    mean: float
+    low: float
+    high: float
+    error: float
+    df: float
+    patients: int
+    images: int
+    left_out: int
+    seeds: tuple[int, int]
+    one_seed: bool
+    patient_variance: float
+    patient_df: float
+    seed_variance: tuple[float, float]
+
+    def p_below(self, bound: float) -> float:
+        """One-sided p value of so low a difference where the true one is ``bound`` or more."""
+        if self.error > 0:
+            return float(stdtr(self.df, (self.mean - bound) / self.error))
+        return float(self.mean >= bound)
+
+    def p_above(self, bound: float) -> float:
+        """One-sided p value of so high a difference where the true one is ``bound`` or less."""
+        return replace(self, mean=-self.mean).p_below(-bound)
+
+
+def compare(better: Scores, worse: Scores, factor: float = 1.0, *, lower: bool = False) -> Difference | None:
+    """Difference of two methods with its interval, over the images on which both are defined with every seed.
+
+    Args:
+        factor: of the values of ``worse``: 1.2 asks whether ``better`` is 20 % above it.
+        lower: whether low values are good ones; the difference is then ``worse`` less ``better``.
+
+    Returns:
+        None where no seed or no image is left.
+
+    Raises:
+        DataError: for methods measured on different test images.
+    """
+    if better.ids != worse.ids or better.patients != worse.patients:
+        raise DataError("measured on different test images; train both again")
+    if not len(better.values) or not len(worse.values):
+        return None
+    defined = np.isfinite(better.values).all(axis=0) & np.isfinite(worse.values).all(axis=0)
+    if not defined.any():
+        return None
+    _, numbers, counts = np.unique(np.array(better.patients)[defined], return_inverse=True, return_counts=True)
+    sign = -1 if lower else 1
+    signed = (sign * better.values[:, defined], -sign * factor * worse.values[:, defined])
+    means = [np.array([np.bincount(numbers, of) for of in values]) / counts for values in signed]  # (S, P) each
+    fixed = (better.fixed, worse.fixed)
+    return _difference(means, counts / counts.sum(), fixed, int(defined.sum()), int((~defined).sum()))
+
+
+def _difference(
+    means: Sequence[np.ndarray], weights: np.ndarray, fixed: Sequence[bool], images: int, left_out: int
+) -> Difference:
+    """By the module's formulas; ``means`` (S, P) of both methods, that of the worse one with a minus."""
+    by_patient = sum(of.mean(axis=0) for of in means)  # (P,)
+    mean = float(weights @ by_patient)
+    patients, seeds = len(weights), (len(means[0]), len(means[1]))
+    if patients < 2:
+        nan = float("nan")
+        return Difference(
+            mean, nan, nan, nan, nan, patients, images, left_out, seeds, max(seeds) < 2, nan, nan, (nan, nan)
+        )
+    corrected, patient_df = _patient_weights(weights)
+    patient = float(corrected @ (by_patient - mean) ** 2)
+    parts = [_seed_parts(of, weights, corrected) for of in means]  # (variance of a seed's mean, of the interaction)
+    parts = [(0.0, 0.0) if known else part for part, known in zip(parts, fixed, strict=True)]
+    known = [part for part, of in zip(parts, fixed, strict=True) if not of and not np.isnan(part[0])]
+    one_seed = not known and not all(fixed)
+    degrees = [len(of) - 1 for of in means]
+    if known:  # the other's stands for that of a single seed
+        degrees = [d if d or f else max(degrees) for d, f in zip(degrees, fixed, strict=True)]
+        parts = [known[0] if np.isnan(part[0]) else part for part in parts]
+    terms = [(patient, patient_df)]
+    both = 0.0
+    if known:
+        for (seed, interaction), number, df in zip(parts, seeds, degrees, strict=True):
+            terms += [(seed / number, df), (-interaction / number, df * patient_df)]
+            both += interaction / number
+    extra = sum(value for value, _ in terms[1:])
+    variance = patient + max(extra, 0.0)
+    kept = terms if extra > 0 else terms[:1]
+    spread = sum(value**2 / df for value, df in kept if value)
+    df = variance**2 / spread if spread else float("inf")
+    error = float(np.sqrt(variance))
+    half = float(stdtrit(df, (1 + LEVEL) / 2)) * error if error else 0.0
+    return Difference(
+        mean,
+        mean - half,
+        mean + half,
+        error,
+        float(df),
+        patients,
+        images,
+        left_out,
+        seeds,
+        one_seed,
+        max(patient - both, 0.0),
+        patient_df,
+        tuple(seed for seed, _ in parts),
+    )
+
+
+def _patient_weights(weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """c_p of the module's formulas, and the degrees of freedom of V_patients (Bell and McCaffrey)."""
+    corrected = weights**2 / (1 - 2 * weights + weights @ weights)
+    # of A = R' diag(c) R with R = I - 1 w', the matrix of the quadratic form: tr(A)^2 / tr(A A)
+    total, square = corrected.sum(), weights @ weights
+    first = total - 2 * corrected @ weights + total * square
+    gram = np.diag(corrected) - np.outer(corrected, weights) - np.outer(weights, corrected)
+    gram += total * np.outer(weights, weights)
+    return corrected, float(first**2 / (gram**2).sum())
+
+
+def _seed_parts(means: np.ndarray, weights: np.ndarray, corrected: np.ndarray) -> tuple[float, float]:
+    """Variance between seeds of their means, and the part of it that is the interaction with patients; NaN for one."""
+    if len(means) < 2:
+        return float("nan"), float("nan")
+    seed = means @ weights
+    rest = means - means.mean(axis=0) - (seed - seed.mean())[:, None]
+    return float(seed.var(ddof=1)), float(corrected @ (rest**2).sum(axis=0) / (len(means) - 1))
+
+
+def detectable(difference: Difference, seeds: int) -> float:
+    """Smallest true difference that would be shown to lie above 0 with a power of 80 %, with so many seeds of each.
+
+    (t_0.975 + t_0.8) standard errors, from the estimated variances: that of patients stays, that of seeds is divided by
+    their number; degrees of freedom by Satterthwaite. NaN where the seeds' variance is unknown.
+
+    Raises:
+        DataError: for fewer than 2 seeds.
+    """
+    if seeds < 2:
+        raise DataError(f"a detectable difference needs at least 2 seeds, not {seeds}: one has no spread")
+    if difference.one_seed or np.isnan(difference.error):
+        return float("nan")
+    terms = [(difference.patient_variance, difference.patient_df)]
+    terms += [(variance / seeds, seeds - 1) for variance in difference.seed_variance]
+    variance = sum(value for value, _ in terms)
+    if not variance:
+        return 0.0
+    df = variance**2 / sum(value**2 / df for value, df in terms)
+    return float((stdtrit(df, (1 + LEVEL) / 2) + stdtrit(df, POWER)) * np.sqrt(variance))
+
+
+def median_scores(values: np.ndarray) -> np.ndarray:
+    """Values (S, N) whose mean over images is each seed's median, so that medians are compared as means are.
+
+    Median plus influence function, sign(value - median) / (2 density), less its mean; the density at the median from
+    the quantiles at both sides of it (Siddiqui, J. Research NBS 64B, 1960, with Bofinger's bandwidth, Australian J.
+    Statistics 17, 1975). Undefined values stay so.
+    """
+    made = np.full(np.shape(values), np.nan)
+    for seed, row in enumerate(np.asarray(values, dtype=float)):
+        defined = ~np.isnan(row)
+        known = row[defined]
+        if not len(known):
+            continue
+        median = np.median(known)
+        width = min(0.5 * len(known) ** -0.2, 0.4)
+        low, high = np.quantile(known, [0.5 - width, 0.5 + width], method="nearest")
+        influence = (np.sign(known - median) / 2) * (high - low) / (2 * width)
+        made[seed, defined] = median + influence - influence.mean()
+    return made

@@ -1,0 +1,383 @@
+"""``softmask label`` from files to files: kinds of images and masks, many at once, and what people's disks do to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import SimpleITK
+from PIL import Image
+
+from softmask import cli
+from softmask.apply import label as labelling
+from softmask.label import soft_mask
+from softmask.pictures import OUTLINE
+
+RECIST = [f"{letter}{end}" for end in range(4) for letter in "rc"]
+PICTURES = ("mask", "overlay", "soft", "trimap")
+
+
+def files(folder) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def many(made, tmp_path):
+    """A list of ``n`` images with their RECIST ends; the images at the places of ``bad`` are cut short."""
+
+    def write(n: int, bad=()):
+        rows = []
+        for i in range(n):
+            path = made.save(tmp_path / "in" / f"n{i:03d}.png", made.grey(i))
+            if i in bad:
+                path.write_bytes(path.read_bytes()[:-30])
+            rows.append([f"in/{path.name}", *made.ends()])
+        return made.write_list(tmp_path / "list.csv", ["image", *RECIST], rows)
+
+    return write
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_a_picture_and_its_mask(label, made, tmp_path, ending):
+    stored, mask = made.grey(), made.disc()
+    image = made.save(tmp_path / f"a.{ending}", stored)
+    assert label(image, "--mask", made.save(tmp_path / f"m.{ending}", mask.astype(np.uint8) * 255)) == 0
+    out = tmp_path / "out"
+    assert files(out) == [*(f"a-{kind}.png" for kind in PICTURES), "manifest.csv"]
+    expected = soft_mask(stored.astype(np.float32) / 255, mask=mask)
+    np.testing.assert_allclose(made.soft(out / "a-soft.png"), expected.alpha, atol=1 / 65535)
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "a-mask.png")) > 0, expected.binary)
+    trimap = np.asarray(Image.open(out / "a-trimap.png"))
+    np.testing.assert_array_equal(trimap, np.choose((expected.trimap * 2).astype(int), [0, 128, 255]))
+    overlay = np.asarray(Image.open(out / "a-overlay.png"))
+    assert max(overlay.shape) >= 512
+    assert (overlay == OUTLINE).all(axis=-1).any()
+    row = made.read_manifest(out)["a"]
+    assert (row["label"], row["rows"], row["columns"], row["status"]) == ("mask", "40", "48", "done")
+    assert float(row["soft_area_px"]) == pytest.approx(expected.alpha.sum(), abs=1e-3)
+    assert int(row["mask_area_px"]) == expected.binary.sum()
+    assert len(row["digest"]) == 64
+
+
+def test_readers_and_recist(label, made, tmp_path):
+    image = made.save(tmp_path / "a.png", made.grey())
+    discs = np.stack([made.disc(radius=radius) for radius in (6, 7, 8)])
+    readers = [made.save(tmp_path / f"{i}.png", one.astype(np.uint8)) for i, one in enumerate(discs)]  # 0 and 1
+    grey = made.grey().astype(np.float32) / 255
+    assert label(image, "--readers", *readers, "--name", "readers") == 0
+    assert label(image, "--recist", *made.ends(), "--name", "recist") == 0
+    swapped = np.reshape(made.ends(), (4, 2))[:, ::-1].ravel()
+    assert label(image, "--recist", *swapped, "--order", "xy", "--name", "xy") == 0
+    out = tmp_path / "out"
+    axes = np.reshape(made.ends(), (2, 2, 2))
+    for name, prior in (("readers", {"readers": discs}), ("recist", {"recist": axes}), ("xy", {"recist": axes})):
+        expected = soft_mask(grey, **prior).alpha
+        np.testing.assert_allclose(made.soft(out / f"{name}-soft.png"), expected, atol=1 / 65535)
+    assert list(made.read_manifest(out)) == ["xy", "recist", "readers"]  # the last call's first
+
+
+@pytest.mark.parametrize("kind", ["nii.gz", "nrrd", "turned", "folder", "seg"])
+def test_a_series_and_its_mask_of_any_kind(label, made, ct, tmp_path, kind):
+    mask = made.volume_mask()
+    if kind == "folder":
+        path = tmp_path / "masks"
+        for z, one in enumerate(mask):
+            made.save(path / f"case-7-slice-{z}.png", one.astype(np.uint8) * 255)
+    elif kind == "seg":
+        assert label(ct, "--mask", made.write_volume(tmp_path / "m.nrrd", mask), "--name", "first") == 0
+        path = tmp_path / "out" / "first-soft.dcm"
+        mask = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))[::-1] >= 127.5
+        mask = np.pad(mask, ((1, 1), (0, 0), (0, 0)))  # frames are of slices 1 to 3
+    else:
+        name, letters = ("m.nii.gz", "RSA") if kind == "turned" else (f"m.{kind}", "LPS")
+        path = made.write_volume(tmp_path / name, mask, letters)
+    assert label(ct, "--mask", path, "--format", "png", "nifti") == 0
+    alpha = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "out" / "case-1-soft.nii.gz")))
+    for z in range(5):
+        grey = np.clip((made.hu()[z].astype(np.float32) + 1000) / 1400, 0, 1)
+        expected = soft_mask(grey, mask=mask[z]).alpha if mask[z].any() else np.zeros(made.size)
+        np.testing.assert_allclose(alpha[z], expected, atol=1e-6)
+    assert made.read_manifest(tmp_path / "out")["case-1"]["slices"] == "1 2 3"
+
+
+@pytest.mark.parametrize("letters", ["LPS", "RAS"])
+def test_a_volume_file_keeps_its_own_axes(label, made, tmp_path, letters):
+    image = made.write_volume(tmp_path / "ct.nii.gz", made.hu(), letters)
+    mask = made.write_volume(tmp_path / "mask.nrrd", made.volume_mask())
+    assert label(image, "--mask", mask, "--slice", 2) == 0
+    pictures = [f"ct/002-{kind}.png" for kind in PICTURES]
+    assert files(tmp_path / "out") == ["ct-mask.nii.gz", "ct-soft.nii.gz", *pictures, "manifest.csv"]
+    scan, found = (SimpleITK.ReadImage(str(path)) for path in (image, tmp_path / "out" / "ct-soft.nii.gz"))
+    for what in ("Size", "Origin", "Spacing", "Direction"):
+        np.testing.assert_allclose(getattr(scan, f"Get{what}")(), getattr(found, f"Get{what}")(), atol=1e-5)
+    array = SimpleITK.GetArrayFromImage(SimpleITK.DICOMOrient(found, "LPS"))
+    assert np.flatnonzero(array.any(axis=(1, 2))).tolist() == [2]
+
+
+def test_one_dicom_file_and_millimetres(label, made, ct, tmp_path):
+    path = ct / "0003.dcm"
+    mm = [
+        made.origin[axis] + made.spacing[2 - axis] * value
+        for row, column in np.reshape(made.ends(), (4, 2))
+        for axis, value in ((0, column), (1, row))
+    ]
+    assert label(path, "--recist", *mm, "--order", "xy", "--units", "mm", "--name", "mm") == 0
+    assert label(path, "--recist", *made.ends(), "--name", "px") == 0
+    out = tmp_path / "out"
+    assert {"px-soft.dcm", "px-soft.nii.gz", "px-soft.png"} <= {*files(out)}
+    np.testing.assert_allclose(made.soft(out / "mm-soft.png"), made.soft(out / "px-soft.png"), atol=2e-3)
+    z = SimpleITK.ReadImage(str(out / "px-soft.nii.gz")).GetOrigin()[2]
+    assert z == pytest.approx(made.origin[2] + 2 * made.spacing[0])
+
+
+def test_a_picture_as_nifti_has_voxels_of_one_millimetre(label, made, tmp_path):
+    image = made.save(tmp_path / "a.png", made.grey())
+    assert label(image, "--recist", *made.ends(), "--format", "nifti") == 0
+    assert SimpleITK.ReadImage(str(tmp_path / "out" / "a-soft.nii.gz")).GetSpacing() == (1, 1, 1)
+    assert files(tmp_path / "out") == ["a-mask.nii.gz", "a-soft.nii.gz", "manifest.csv"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_one_bad_file_among_many(label, many, made, tmp_path, capsys, jobs):
+    n = 24 if jobs == 2 else 60
+    path = many(n, bad=(7,))
+    assert label("--list", path, jobs=jobs) == 1
+    captured = capsys.readouterr()
+    [said] = [line for line in captured.err.replace("\r", "\n").splitlines() if line.startswith("softmask: ")]
+    assert f"{path}, line 9: {tmp_path / 'in' / 'n007.png'}: truncated" in said
+    assert captured.out.startswith(f"{n - 1} labelled, 0 done before, 1 failed")
+    rows = made.read_manifest(tmp_path / "out")
+    assert list(rows) == [f"n{i:03d}" for i in range(n)]
+    assert [name for name, row in rows.items() if row["status"] != "done"] == ["n007"]
+    assert "truncated" in rows["n007"]["message"]
+    assert len(files(tmp_path / "out")) == 4 * (n - 1) + 1
+
+
+def test_bad_lines_of_a_list_are_named_too(label, made, tmp_path, capsys):
+    made.save(tmp_path / "a.png", made.grey())
+    header = ["image", *RECIST]
+    path = made.write_list(tmp_path / "l.csv", header, [["a.png", *made.ends()], ["b.png", *made.ends()], ["c.png"]])
+    assert label("--list", path) == 1
+    said = capsys.readouterr().err
+    assert f"{path}, line 3: {tmp_path / 'b.png'}: there is no such file" in said
+    assert f"{path}, line 4: 1 cells where 9" in said
+    assert [row["status"] for row in made.read_manifest(tmp_path / "out").values()] == ["failed", "done", "failed"]
+    made.write_list(path, header, [["a.png", *made.ends()]])
+    assert label("--list", path) == 0
+    assert list(made.read_manifest(tmp_path / "out")) == ["a"]  # what failed is forgotten
+
+
+def test_what_is_done_is_not_done_again(label, many, made, tmp_path, capsys):
+    path, out = many(4, bad=(2,)), tmp_path / "out"
+
+    def said() -> str:
+        return capsys.readouterr().out.partition(";")[0]
+
+    assert label("--list", path) == 1
+    before = (out / "n001-soft.png").stat().st_mtime_ns
+    said()
+    made.save(tmp_path / "in" / "n002.png", made.grey(2))
+    assert label("--list", path) == 0
+    assert said() == "1 labelled, 3 done before, 0 failed"
+    assert (out / "n001-soft.png").stat().st_mtime_ns == before
+    (out / "n000-trimap.png").unlink()  # a file is gone
+    made.save(tmp_path / "in" / "n003.png", made.grey(99))  # another image
+    assert label("--list", path) == 0
+    assert said() == "2 labelled, 2 done before, 0 failed"
+    assert label("--list", path, "--epsilon", "1e-5") == 0
+    assert said() == "4 labelled, 0 done before, 0 failed"
+
+
+def test_older_files_of_an_item_go_and_nothing_else_does(label, made, ct, tmp_path):
+    out = tmp_path / "out"
+    mask = made.volume_mask()
+    assert label(ct, "--mask", made.write_volume(tmp_path / "m.nrrd", mask)) == 0
+    (out / "notes.txt").write_text("mine")
+    (out / "case-1" / "notes.txt").write_text("mine")
+    mask[3] = False
+    assert label(ct, "--mask", made.write_volume(tmp_path / "m.nrrd", mask), "--format", "png") == 0
+    kept = [f"case-1/{z:03d}-{kind}.png" for z in (1, 2) for kind in PICTURES]
+    assert files(out) == [*kept, "case-1/notes.txt", "manifest.csv", "notes.txt"]
+
+
+def test_a_kill_loses_nothing_that_was_written(many, made, tmp_path, label):
+    path, out = many(300), tmp_path / "out"
+    code = "import sys; from softmask.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "label", "--list", str(path), "--out", str(out), "--jobs", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (out / "n003-soft.png").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    made.read_manifest(out)
+    for name in files(out):
+        if name.endswith("-soft.png"):
+            made.soft(out / name)  # whole
+    short = made.write_list(tmp_path / "short.csv", ["image", *RECIST], [["in/n000.png", *made.ends()]])
+    assert label("--list", short) == 0
+    assert made.read_manifest(out)["n000"]["status"] == "done"
+
+
+def test_an_interrupt_keeps_the_manifest_and_exits_130(label, many, made, tmp_path, monkeypatch, capsys):
+    path, done = many(5), []
+
+    def interrupted(*arguments, **options):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(arguments)
+        return write(*arguments, **options)
+
+    write = labelling.label_pictures
+    monkeypatch.setattr(labelling, "label_pictures", interrupted)
+    assert label("--list", path) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert list(made.read_manifest(tmp_path / "out")) == ["n000", "n001"]
+    monkeypatch.undo()
+    assert label("--list", path) == 0
+    assert "3 labelled, 2 done before" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_is_read_only(label, many, tmp_path, capsys):
+    (tmp_path / "out").mkdir(mode=0o500)
+    assert label("--list", many(3)) == 2
+    assert f"{tmp_path / 'out'}: cannot be written to (Permission denied)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("error", "words"), [(30, "Read-only file system"), (28, "No space left on device")])
+def test_a_folder_that_takes_nothing_is_told_before_anything_is_labelled(
+    label, many, monkeypatch, tmp_path, capsys, error, words
+):
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(error, words)))
+    monkeypatch.setattr(labelling, "label_slice", lambda *_, **__: pytest.fail("labelled"))
+    assert label("--list", many(3)) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'out'}: cannot be written to ({words}); check its rights and the space left" in said
+    assert "label:" not in said
+    assert files(tmp_path / "out") == []
+
+
+def test_a_disk_that_fills_up_ends_the_work_and_keeps_what_is_done(label, many, made, tmp_path, monkeypatch, capsys):
+    path, write, pictures = many(6), os.replace, []
+
+    def full(source, target):
+        if str(target).endswith(".png"):
+            pictures.append(target)
+            if len(pictures) > 10:
+                raise OSError(28, "No space left on device")
+        return write(source, target)
+
+    monkeypatch.setattr("os.replace", full)
+    assert label("--list", path) == 2
+    said = capsys.readouterr().err.replace("\r", "\n")
+    assert said.count("cannot be written to (No space left on device)") == 1
+    assert "The same command then goes on" in said
+    assert list(made.read_manifest(tmp_path / "out")) == ["n000", "n001"]
+    assert not [name for name in files(tmp_path / "out") if name.endswith(".part")]
+    monkeypatch.undo()
+    assert label("--list", path) == 0
+    assert "4 labelled, 2 done before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", ["name,age\na,3\n", "", b"\xff\xfe", "name\n" + '"'])
+def test_another_manifest_is_left_alone(label, many, tmp_path, capsys, content):
+    manifest = tmp_path / "out" / "manifest.csv"
+    manifest.parent.mkdir()
+    manifest.write_bytes(content if isinstance(content, bytes) else content.encode())
+    before = manifest.read_bytes()
+    assert label("--list", many(2)) == 2
+    assert f"{manifest}: is damaged, or no manifest of softmask label" in capsys.readouterr().err
+    assert manifest.read_bytes() == before
+    assert files(manifest.parent) == ["manifest.csv"]
+
+
+def test_results_in_each_others_way_or_over_inputs_are_refused(label, made, tmp_path, capsys):
+    one, two = (made.save(tmp_path / name / "a.png", made.grey()) for name in ("x", "y"))
+    ends = made.ends()
+    path = made.write_list(tmp_path / "l.csv", ["image", *RECIST], [[one, *ends], [two, *ends]])
+    assert label("--list", path) == 2
+    assert "would both write" in capsys.readouterr().err
+    mask = made.save(tmp_path / "out" / "a-mask.png", made.disc().astype(np.uint8))
+    before = mask.read_bytes()
+    assert label(one, "--mask", mask) == 2
+    assert f"would write {mask}, which is to be read" in capsys.readouterr().err
+    assert mask.read_bytes() == before
+    assert files(tmp_path / "out") == ["a-mask.png"]
+
+
+def test_the_mask_must_fit_the_image(label, made, ct, tmp_path, capsys):
+    image = made.save(tmp_path / "a.png", made.grey())
+    folder = tmp_path / "masks"
+    made.save(folder / "9.png", made.disc().astype(np.uint8))
+    empty = made.save(tmp_path / "empty.png", np.zeros(made.size, np.uint8))
+    soft = made.save(tmp_path / "grey.png", made.grey())
+    small = made.save(tmp_path / "small.png", made.disc(size=(40, 40)).astype(np.uint8))
+    volume = made.write_volume(tmp_path / "m.nrrd", made.volume_mask())
+    one = made.save(tmp_path / "one.png", made.disc().astype(np.uint8))
+    for path, mask, message in (
+        (image, small, f"{small}: 40 x 40 pixels, and 40 x 48 in {image}"),
+        (image, empty, f"{empty} is empty"),
+        (image, soft, f"{soft} must be binary"),
+        (image, volume, "its mask must be a PNG or TIFF file"),
+        (image, tmp_path / "none.png", "there is no such file"),
+        (ct, one, f"{one}: is the mask of one slice of 5; say of which"),
+        (ct, folder, f"{folder / '9.png'}: there is no slice 9"),
+        (ct, ct / "0001.dcm", "Modality (0008,0060) = CT; a mask in DICOM is a SEG"),
+        (ct, made.write_volume(tmp_path / "cut.nrrd", made.volume_mask()[:3]), "resample the mask to the scan"),
+    ):
+        assert label(path, "--mask", mask) == 1
+        said = capsys.readouterr().err
+        assert message in said
+        assert len([line for line in said.splitlines() if line.startswith("softmask: ")]) == 1
+
+
+def test_marks_that_do_not_fit(label, made, ct, tmp_path, capsys):
+    image = made.save(tmp_path / "a.png", made.grey())
+    for path, options, message in (
+        (image, ["--recist", *range(0, 400, 50)], "outside the image of 40 x 48"),
+        (image, ["--recist", *made.ends(), "--order", "xy", "--units", "mm"], "says nothing of mm"),
+        (ct, ["--recist", *made.ends()], "has 5 slices, 0 to 4; say which one"),
+        (ct, ["--recist", *made.ends(), "--slice", 5], "there is no slice 5"),
+        (image, ["--recist", *made.ends(), "--format", "seg"], "a DICOM SEG belongs to a DICOM image"),
+    ):
+        assert label(path, *options) == 1
+        assert message in capsys.readouterr().err
+    assert label(image, "--recist", 12, 23, 26, 23, 13, 21, 25, 25) == 0
+    assert "doubtful: the axes meet at" in capsys.readouterr().err
+    assert made.read_manifest(tmp_path / "out")["a"]["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "name one image, or many"),
+        (["a.png", "--list", "l.csv"], "name one image, or many"),
+        (["--list", "l.csv", "--mask", "m.png"], "--mask cannot be combined with --list"),
+        (["a.png"], "say what to label from"),
+        (["a.png", "--mask", "m.png", "--order", "xy"], "--order is an option of --recist"),
+        (["a.png", "--recist", *"12345678", "--units", "mm"], "say --order xy"),
+        (["a.png", "--mask", "m.png", "--epsilon", "0"], "--epsilon must be a number above 0"),
+        (["a.png", "--mask", "m.png", "--radius", "0.5"], "--radius must be at least 1 pixel"),
+        (["a.png", "--mask", "m.png", "--name", "../b"], "cannot be the name of a file"),
+        (["a.png", "--mask", "m.png", "--window", "5", "1"], "a window goes from a lower"),
+        (["a.png", "--report", "sr.dcm", "--slice", "1"], "--slice cannot be combined with --report"),
+    ],
+)
+def test_options_that_do_not_fit_exit_2_and_write_nothing(label, tmp_path, capsys, options, message):
+    assert label(*options) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_documents_the_list(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["label", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    for words in ("columns: image; mask, or readers", "in mm where units is mm", "manifest.csv"):
+        assert words in said

@@ -1,0 +1,231 @@
+"""One scan read from DICOM, nrrd and NIfTI: the same volume whatever the order, and every fault named."""
+
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1
+
+from softmask.data.ct import Volume, list_series, read_grid, read_volume
+from softmask.errors import DataError
+
+
+def same(volume: Volume, chest, tolerance: float = 1e-4) -> bool:
+    np.testing.assert_array_equal(volume.hu, chest.hu())
+    np.testing.assert_allclose(volume.spacing_mm, chest.spacing, atol=tolerance)
+    np.testing.assert_allclose(volume.origin, chest.origin, atol=tolerance)
+    np.testing.assert_allclose(volume.z_mm, [chest.z(place) for place in range(6)], atol=tolerance)
+    return volume.hu.dtype == np.int16 and volume.shape == chest.shape
+
+
+def test_a_series_becomes_a_volume_from_the_feet_up(chest, tmp_path):
+    volume = read_volume(chest.write_series(tmp_path / "scan" / "series").parent)
+    assert same(volume, chest)
+    assert (volume.patient, volume.series_uid, volume.frame_of_reference) == ("P-1", chest.series, chest.frame)
+    assert volume.path == tmp_path / "scan"
+
+
+@given(st.permutations(["1", "1.dcm", "z", "IM-2.DCM", "below/a.dcm", "below/2"]))
+@settings(max_examples=15)
+def test_files_in_any_order_and_of_any_name_give_the_same_volume(chest, tmp_path_factory, names):
+    folder = tmp_path_factory.mktemp("any")
+    for place, name in enumerate(names):
+        chest.write_slice(folder / name, place)
+    assert same(read_volume(folder), chest)
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".nii", ".nii.gz"])
+@pytest.mark.parametrize("turned", ["", "RAS", "SAR", "LAI"])
+def test_a_file_gives_the_same_volume_however_it_is_turned(chest, tmp_path, ending, turned):
+    path = chest.write_image(tmp_path / f"ct{ending}", chest.hu(), turned=turned)
+    assert same(read_volume(path), chest)
+    assert read_volume(path).patient == "ct"
+    grid = read_grid(path)
+    assert grid.shape == chest.shape
+    np.testing.assert_allclose(grid.origin, chest.origin, atol=1e-4)
+
+
+def test_real_numbers_are_rounded_and_air_is_the_least(chest, tmp_path):
+    hu = chest.hu().astype(np.float32) + 0.4
+    hu[0, 0, :3] = -3024, 1e6, -1024.4
+    volume = read_volume(chest.write_image(tmp_path / "ct.nrrd", hu))
+    assert volume.hu[0, 0, :3].tolist() == [-1024, 32767, -1024]
+    np.testing.assert_array_equal(volume.hu[1:], chest.hu()[1:])
+
+
+def test_the_series_of_a_folder_are_listed_and_one_can_be_asked_for(chest, tmp_path):
+    chest.write_series(tmp_path)
+    chest.write_slice(tmp_path / "other.dcm", 0, SeriesInstanceUID="1.2.3")
+    chest.write_slice(tmp_path / "dose.dcm", 1, Modality="RTDOSE")
+    (tmp_path / "LICENSE").write_text("free")
+    assert [(one.uid, len(one.slices)) for one in list_series(tmp_path)] == [("1.2.3", 1), (chest.series, 6)]
+    assert same(read_volume(tmp_path, chest.series), chest)
+    assert read_volume(tmp_path, "1.2.3").shape == (1, 24, 32)
+    with pytest.raises(DataError, match=r"2 CT series by SeriesInstanceUID \(0020,000e\).*1\.2\.3: 1 slices.*other"):
+        read_volume(tmp_path)
+    with pytest.raises(DataError, match=r"no series 9; it holds 1\.2\.3, "):
+        read_volume(tmp_path, "9")
+
+
+def test_every_second_slice_is_a_volume_too(chest, tmp_path):
+    volume = read_volume(chest.write_series(tmp_path, (0, 2, 4)))
+    assert volume.spacing_mm == (5.0, 1.5, 1.25)
+    np.testing.assert_array_equal(volume.hu, chest.hu()[::2])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ImagePositionPatient": [-20, -30, 107.51]}, r"ImagePositionPatient \(0020,0032\) is z = 107.51 mm as in "),
+        ({"ImagePositionPatient": [-20, -30, 111.2]}, "resample the series to even distances"),
+        ({"ImagePositionPatient": [-20, -29, 110.0]}, "do not lie above one another"),
+        ({"ImageOrientationPatient": [1, 0, 0, 0, 0.966, -0.259]}, r"ImageOrientationPatient \(0020,0037\) .*tilt"),
+        ({"GantryDetectorTilt": -12.5}, r"GantryDetectorTilt \(0018,1120\) = -12.5"),
+        ({"PhotometricInterpretation": "MONOCHROME1"}, r"PhotometricInterpretation \(0028,0004\) = MONOCHROME1"),
+        ({"syntax": JPEGLosslessSV1}, r"TransferSyntaxUID \(0002,0010\) = JPEG Lossless.*no decoder"),
+        ({"syntax": JPEG2000Lossless}, "the pixels cannot be read"),
+        ({"PixelSpacing": [1.5, 1.3]}, r"PixelSpacing \(0028,0030\) is \(1.5, 1.3\)"),
+        ({"FrameOfReferenceUID": "1.9"}, r"FrameOfReferenceUID \(0020,0052\) is 1.9"),
+        ({"PatientID": "P-2"}, r"PatientID \(0010,0020\) is P-2"),
+        ({"Rows": 23}, r"Rows \(0028,0010\) is \(23, 32\)"),
+        ({"Rows": 60000, "Columns": 60000}, "60000 x 60000 pixels, no size of a CT slice"),
+        ({"RescaleSlope": None}, "the pixels cannot be read"),
+        ({"ImagePositionPatient": None}, "its place is missing"),
+    ],
+)
+def test_a_slice_that_does_not_fit_is_named_with_its_tag(chest, tmp_path, changes, message):
+    chest.write_series(tmp_path)
+    bad = chest.write_slice(tmp_path / "5.dcm", 4, **changes)
+    with pytest.raises(DataError, match=message) as caught:
+        read_volume(tmp_path)
+    assert str(bad) in str(caught.value)
+
+
+@pytest.mark.parametrize("absent", [1, 2, 3, 4])
+def test_a_missing_slice_is_noticed(chest, tmp_path, absent):
+    chest.write_series(tmp_path, [place for place in range(6) if place != absent])
+    below, above = chest.z(absent - 1), chest.z(absent + 1)
+    with pytest.raises(DataError, match=rf"is z = {above:g} mm, .*at {below:g} mm.*2.5 mm apart: slices are missing"):
+        read_volume(tmp_path)
+
+
+@given(st.integers(0, 2200))
+@settings(max_examples=25)
+def test_a_truncated_slice_is_never_passed_over(chest, tmp_path_factory, kept):
+    folder = chest.write_series(tmp_path_factory.mktemp("cut"))
+    path = folder / "6.dcm"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: min(kept, len(whole) - 1)])
+    with pytest.raises(DataError, match=r"6\.dcm"):
+        read_volume(folder)
+
+
+@given(st.sampled_from([".nrrd", ".nii", ".nii.gz"]), st.floats(0, 0.999))
+@settings(max_examples=25)
+def test_a_truncated_file_is_never_passed_over(chest, tmp_path_factory, ending, kept):
+    path = chest.write_image(tmp_path_factory.mktemp("cut") / f"ct{ending}", chest.hu())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole))])
+    with pytest.raises(DataError, match=r"ct\.n"):
+        read_volume(path)
+
+
+def test_more_voxels_than_are_read(chest, tmp_path, monkeypatch):
+    monkeypatch.setattr("softmask.data.ct.LARGEST_VOLUME", 1000)
+    monkeypatch.setattr("softmask.data.volume_files.LARGEST_VOLUME", 1000)
+    with pytest.raises(DataError, match="6 x 24 x 32 voxels are more than is read"):
+        read_volume(chest.write_series(tmp_path / "scan"))
+    for ending in (".nrrd", ".nii.gz"):
+        path = chest.write_image(tmp_path / f"ct{ending}", chest.hu())
+        with pytest.raises(DataError, match=r"ct\.n.*declares 32 x 24 x 6 voxels"):
+            read_grid(path)
+
+
+def nrrd(path, *lines, voxels=b"\0" * 64):
+    text = "\n".join(["NRRD0004", *lines])
+    path.write_bytes(text.encode() + b"\n\n" + voxels)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["type: short", "dimension: 3", "sizes: 99999 99999 99999", "encoding: raw"], "more than is read"),
+        (["type: short", "dimension: 3", "sizes: 4 4 2", "encoding: raw", "data file: /etc/passwd"], "another file"),
+        (["type: short", "dimension: 3", "sizes: 4 4 2", "encoding: ascii"], "encoding 'ascii'"),
+        (["type: short", "dimension: 4", "sizes: 2 4 4 2", "encoding: raw"], "three are expected"),
+        (["type: short", "dimension: 3", "sizes: 4 4 -2", "encoding: raw"], "three are expected"),
+        (["type: block", "dimension: 3", "sizes: 4 4 2", "encoding: raw"], "ct.nrrd"),
+        (["type: short", "dimension: 3", "sizes: 4 4 2", "encoding: raw", "byte skip: -1"], "before its voxels"),
+        (["type: short", "dimension: 3", "sizes: 4 4 3", "endian: little", "encoding: raw"], "truncated, 64 bytes"),
+    ],
+)
+def test_an_nrrd_header_is_not_taken_at_its_word(tmp_path, lines, message):
+    with pytest.raises(DataError, match=message):
+        read_volume(nrrd(tmp_path / "ct.nrrd", *lines))
+
+
+def test_a_compressed_nrrd_that_is_too_short_inside(chest, tmp_path):
+    lines = ["type: short", "dimension: 3", "sizes: 4 4 3", "endian: little", "encoding: gzip"]
+    path = nrrd(tmp_path / "ct.nrrd", *lines, voxels=gzip.compress(b"\xff" * 64))
+    with pytest.raises(DataError, match=r"truncated, 64 bytes of voxels of 96"):
+        read_volume(path)
+
+
+def test_files_that_are_no_ct(chest, tmp_path):
+    for values, message in (
+        (np.abs(chest.hu()), "no value lies below 0"),
+        (np.full(chest.shape, np.nan, np.float32), "NaN"),
+        (np.zeros((2, 3), np.int16) - 5, "three are expected"),
+    ):
+        path = tmp_path / "ct.nrrd"
+        if values.ndim == 2:
+            import SimpleITK
+
+            SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values), str(path))
+        else:
+            chest.write_image(path, values)
+        with pytest.raises(DataError, match=rf"ct\.nrrd: .*{message}"):
+            read_volume(path)
+
+
+def test_an_oblique_file_is_refused(chest, tmp_path):
+    import SimpleITK
+
+    image = SimpleITK.GetImageFromArray(chest.hu())
+    image.SetDirection((1, 0, 0, 0, 0.966, -0.259, 0, 0.259, 0.966))
+    SimpleITK.WriteImage(image, str(tmp_path / "ct.nrrd"))
+    with pytest.raises(DataError, match="gantry tilt, or an oblique volume"):
+        read_volume(tmp_path / "ct.nrrd")
+
+
+def test_a_compressed_file_is_not_taken_for_its_twin(chest, tmp_path):
+    path = chest.write_image(tmp_path / "ct.nii.gz", chest.hu())
+    assert same(read_volume(path), chest)
+    chest.write_image(tmp_path / "ct.nii", chest.hu() + 1)
+    with pytest.raises(DataError, match=r"ct\.nii\.gz: lies beside ct\.nii"):
+        read_volume(path)
+
+
+def test_what_is_no_scan(tmp_path):
+    with pytest.raises(DataError, match="no such file or folder"):
+        read_volume(tmp_path / "nothing")
+    with pytest.raises(DataError, match="holds no CT slice"):
+        read_volume(tmp_path)
+    (tmp_path / "ct.mhd").write_text("NDims = 3")
+    with pytest.raises(DataError, match=r"ct\.mhd: a scan is a folder"):
+        read_grid(tmp_path / "ct.mhd")
+
+
+def test_the_real_scans(real_data):
+    scan = read_volume(real_data / "lung-ct" / "LUNG1-001")
+    assert scan.shape == (67, 512, 512)
+    assert scan.spacing_mm == (6.0, 0.9765625, 0.9765625)
+    assert scan.z_mm[[0, -1]].tolist() == [-678.5, -282.5]
+    small = read_volume(real_data / "lung-ct" / "chest-imaging-platform" / "ct-64.nrrd")
+    assert small.shape == (79, 64, 64)
+    assert read_volume(real_data / "lidc-idri-0314").shape == (21, 512, 512)

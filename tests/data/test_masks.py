@@ -1,0 +1,320 @@
+"""Lungs from RTSTRUCT, SEG, nrrd and NIfTI: the same outlines give the same mask, and what does not fit is named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.uid import JPEGLosslessSV1
+from skimage.draw import polygon2mask
+
+from softmask.data.ct import read_grid, read_volume
+from softmask.data.masks import NoLung, check_mask, is_lung, lesion_mask, lung_mask
+from softmask.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def scan(chest, tmp_path_factory):
+    return read_volume(chest.write_series(tmp_path_factory.mktemp("scan")))
+
+
+@pytest.fixture(scope="module")
+def sides(chest) -> dict[str, np.ndarray]:
+    """(6, 24, 32) bool of each lung, filled by scikit-image."""
+    masks = {name: np.zeros(chest.shape, bool) for name in chest.outlines}
+    for name, points in chest.outlines.items():
+        masks[name][1:5] = polygon2mask(chest.shape[1:], points)
+    return masks
+
+
+@pytest.fixture(scope="module")
+def truth(sides) -> np.ndarray:
+    return np.logical_or.reduce(list(sides.values()))
+
+
+# ---- names ----
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Lung-Left", "Lung_L", "Lungs", "lung right", "LUNG", "RT LUNG", "Lt Lung", "Total Lung", "Lungs_Both", "Lung R"],
+)
+def test_names_of_lungs(name):
+    assert is_lung(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Lungs-GTV",
+        "Lung nodule",
+        "GTV-1",
+        "Heart",
+        "",
+        "Lung PTV",
+        "Lung tumor left",
+        "Lung-Left-2mm",
+        "Plunge",
+        "Lungen",
+    ],
+)
+def test_names_of_other_things(name):
+    assert not is_lung(name)
+
+
+# ---- the same outlines in every kind of file ----
+
+
+def test_contours_and_files_of_labels_agree(chest, scan, truth, sides, tmp_path):
+    contours = lung_mask(scan, chest.write_rtstruct(tmp_path / "rt.dcm"))
+    np.testing.assert_array_equal(contours, truth)
+    labels = sides["Lung-Left"] * 2 + sides["Lung-Right"] * np.uint8(1)
+    for ending in (".nrrd", ".nii", ".nii.gz"):
+        for turned in ("", "RAS"):
+            path = chest.write_image(tmp_path / f"{ending[1:]}{turned}{ending}", labels, turned=turned)
+            np.testing.assert_array_equal(lung_mask(scan, path), contours)
+    for fractional in (False, True):
+        path = chest.write_seg(tmp_path / "seg.dcm", sides, fractional=fractional)
+        np.testing.assert_array_equal(lung_mask(scan, path), contours)
+
+
+def test_the_grid_alone_is_enough(chest, scan, truth, tmp_path):
+    grid = read_grid(scan.path)
+    np.testing.assert_array_equal(lung_mask(grid, chest.write_rtstruct(tmp_path / "rt.dcm")), truth)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 23), st.floats(0.1, 31)), min_size=3, max_size=8, unique=True), st.integers(0, 5)
+)
+@settings(max_examples=20)
+def test_any_outline_is_filled_as_scikit_image_does(chest, scan, tmp_path_factory, points, place):
+    points = np.round(np.array(points), 2) + 0.0037  # on no pixel's centre
+    expected = np.zeros(chest.shape, bool)
+    expected[place] = polygon2mask(chest.shape[1:], points)
+    path = chest.write_rtstruct(tmp_path_factory.mktemp("rt") / "rt.dcm", {"Lungs": points}, slices=[place])
+    if expected.any():
+        np.testing.assert_array_equal(lung_mask(scan, path), expected)
+    else:
+        with pytest.raises(DataError, match="enclose no pixel"):
+            lung_mask(scan, path)
+
+
+def test_nested_contours_are_holes_and_structures_are_joined(chest, scan, truth, tmp_path):
+    square = np.array([(2.5, 2.5), (2.5, 29.5), (21.5, 29.5), (21.5, 2.5)])
+    hole = np.array([(8.5, 8.5), (8.5, 12.5), (12.5, 12.5), (12.5, 8.5)])
+    outlines = {"GTV-1": hole, "LUNGS": [square, hole]}
+    mask = lung_mask(scan, chest.write_rtstruct(tmp_path / "rt.dcm", outlines))
+    expected = np.zeros(chest.shape[1:], bool)
+    expected[3:22, 3:30] = True
+    expected[9:13, 9:13] = False
+    np.testing.assert_array_equal(mask[1:5], np.broadcast_to(expected, (4, 24, 32)))
+    joined = lung_mask(scan, chest.write_rtstruct(tmp_path / "rt.dcm", {"Lung-Left": square, "Lung-Right": hole}))
+    assert joined[2, 9:13, 9:13].all()
+
+
+def test_planes_between_the_slices_of_a_thinned_scan_are_passed_over(chest, truth, sides, tmp_path):
+    thin = read_volume(chest.write_series(tmp_path / "scan", (0, 2, 4)))
+    for path in (chest.write_rtstruct(tmp_path / "rt.dcm"), chest.write_seg(tmp_path / "seg.dcm", sides)):
+        np.testing.assert_array_equal(lung_mask(thin, path), truth[::2])
+
+
+def test_a_fraction_of_one_half_is_lung(chest, scan, truth, tmp_path):
+    soft = np.where(truth, 0.5, 0.49)
+    soft[[0, 5]] = 0
+    np.testing.assert_array_equal(
+        lung_mask(scan, chest.write_seg(tmp_path / "seg.dcm", {"Lungs": soft}, fractional=True)), truth
+    )
+
+
+def test_which_labels_are_lung_can_be_said(chest, scan, sides, tmp_path):
+    labels = (sides["Lung-Left"] * 3 + sides["Lung-Right"] * 4).astype(np.uint8)
+    labels[2, 0, 0] = 5
+    path = chest.write_image(tmp_path / "lungs.nii.gz", labels)
+    assert lung_mask(scan, path)[2, 0, 0]
+    np.testing.assert_array_equal(lung_mask(scan, path, labels=(3,)), sides["Lung-Left"])
+    np.testing.assert_array_equal(lung_mask(scan, path, labels=(3, 4)), sides["Lung-Left"] | sides["Lung-Right"])
+    with pytest.raises(DataError, match=r"no voxel has a label of \[7\]; there are 0, 3, 4, 5"):
+        lung_mask(scan, path, labels=(7,))
+
+
+# ---- what does not fit ----
+
+
+def refused(scan, path, message, *, early: bool = True) -> None:
+    """Both the whole reading and, where ``early``, the check of the header say so, and name the file."""
+    for read in (lung_mask, check_mask) if early else (lung_mask,):
+        with pytest.raises(DataError, match=message) as caught:
+            read(scan, path)
+        assert str(path) in str(caught.value)
+
+
+def test_another_frame_of_reference(chest, scan, sides, tmp_path):
+    path = chest.write_rtstruct(tmp_path / "rt.dcm", frame="1.2.3")
+    refused(scan, path, r"ReferencedFrameOfReferenceUID \(3006,0024\) of Lung-Left = 1\.2\.3, but .* lies in 1\.2\.826")
+    path = chest.write_seg(tmp_path / "seg.dcm", sides, FrameOfReferenceUID="1.2.3")
+    refused(scan, path, r"FrameOfReferenceUID \(0020,0052\) = 1\.2\.3, but")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["GTV-1", "Heart"], r"names no lung \(GTV-1, Heart\); expected names such as"),
+        ([], "names no lung"),
+        (["Lung-Left", "Heart"], r"names one lung alone \(Lung-Left\)"),
+        (["rt lung"], "names one lung alone"),
+    ],
+)
+def test_files_without_both_lungs(chest, scan, truth, tmp_path, names, message):
+    outline = chest.outlines["Lung-Left"]
+    path = chest.write_rtstruct(tmp_path / "rt.dcm", dict.fromkeys(names, outline))
+    refused(scan, path, rf"ROIName \(3006,0026\) {message}")
+    if names:
+        path = chest.write_seg(tmp_path / "seg.dcm", dict.fromkeys(names, truth))
+        refused(scan, path, rf"SegmentLabel \(0062,0005\) {message}")
+    if "no lung" in message:
+        with pytest.raises(NoLung):
+            check_mask(scan, path)
+
+
+@pytest.mark.parametrize(
+    ("slices", "shift", "message"),
+    [
+        (range(1, 5), 1.0, "no plane of .* lies on a slice"),
+        (range(1, 5), 500.0, "no plane of .* lies on a slice"),
+        ((1, 4), 0.0, "marks nothing in 2 slices between those it marks, such as z = 105 mm"),
+    ],
+)
+def test_planes_of_another_series(chest, scan, truth, tmp_path, slices, shift, message):
+    path = chest.write_rtstruct(tmp_path / "rt.dcm", slices=slices, shift=shift)
+    refused(scan, path, rf"{message}", early=False)
+    mask = np.zeros_like(truth)
+    mask[list(slices)] = truth[2]
+    origin = (*chest.origin[:2], chest.origin[2] + shift)
+    refused(scan, chest.write_seg(tmp_path / "seg.dcm", {"Lungs": mask}, origin=origin), message)
+
+
+def test_contours_that_are_none(chest, scan, tmp_path):
+    path = chest.write_rtstruct(tmp_path / "rt.dcm")
+    for change, message in (
+        (
+            lambda contour: setattr(contour, "ContourGeometricType", "POINT"),
+            r"ContourGeometricType \(3006,0042\) = POINT",
+        ),
+        (lambda contour: setattr(contour, "ContourData", ["1", "2"]), r"ContourData \(3006,0050\) .*three a point"),
+        (lambda contour: setattr(contour, "ContourData", list("123456789")), "leaves the axial plane"),
+    ):
+        dataset = pydicom.dcmread(path)
+        change(dataset.ROIContourSequence[0].ContourSequence[1])
+        dataset.save_as(tmp_path / "bad.dcm")
+        refused(scan, tmp_path / "bad.dcm", message, early=False)
+    dataset = pydicom.dcmread(path)
+    dataset.ROIContourSequence[1].ContourSequence = []
+    dataset.save_as(tmp_path / "bad.dcm")
+    refused(scan, tmp_path / "bad.dcm", r"ROIContourSequence \(3006,0039\) has no contour of Lung-Right", early=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"origin": (-19.0, -30.0, 100.0)}, r"ImagePositionPatient \(0020,0032\) = \[-19.0, -30.0\]"),
+        ({"pixel": (1.5, 1.26)}, r"PixelSpacing \(0028,0030\) = \[1.5, 1.26\]"),
+        ({"SegmentationType": "LABELMAP"}, r"SegmentationType \(0062,0001\) = LABELMAP"),
+        ({"NumberOfFrames": 3}, r"NumberOfFrames \(0028,0008\) = 3, but 8 are placed"),
+        ({"NumberOfFrames": 10**9}, "more than is read"),
+        ({"Rows": 12}, r"Rows \(0028,0010\) and columns are \(12, 32\)"),
+        ({"PerFrameFunctionalGroupsSequence": None}, "a frame's place is missing"),
+        ({"Modality": "PT"}, r"Modality \(0008,0060\) = PT"),
+    ],
+)
+def test_a_segmentation_of_another_geometry(chest, scan, sides, tmp_path, changes, message):
+    refused(scan, chest.write_seg(tmp_path / "seg.dcm", sides, **changes), message)
+
+
+def test_a_segmentation_that_cannot_be_unpacked(chest, scan, sides, tmp_path):
+    path = chest.write_seg(tmp_path / "seg.dcm", sides, syntax=JPEGLosslessSV1)
+    refused(scan, path, r"TransferSyntaxUID \(0002,0010\) = JPEG Lossless.*no decoder", early=False)
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".nii.gz"])
+def test_a_file_of_another_geometry(chest, scan, truth, tmp_path, ending):
+    labels = truth.astype(np.uint8)
+    for changes, message in (
+        ({"origin": (-20.0, -30.0, 102.5)}, r"begins at \(-20.000, -30.000, 102.500\) .*resample"),
+        ({"spacing": (2.5, 1.5, 1.3)}, r"voxels of \(1.300, 1.500, 2.500\)"),
+    ):
+        refused(scan, chest.write_image(tmp_path / f"lungs{ending}", labels, **changes), message)
+    refused(scan, chest.write_image(tmp_path / f"lungs{ending}", labels[:5]), r"5 x 24 x 32 voxels .* 6 x 24 x 32 in ")
+
+
+def test_files_that_hold_no_labels(chest, scan, tmp_path):
+    soft = np.full(chest.shape, 0.5, np.float32)
+    for values, message in (
+        (chest.hu(), "no labels"),
+        (soft, "no labels"),
+        (np.zeros(chest.shape, np.uint8), "no voxel has another label than 0"),
+    ):
+        refused(scan, chest.write_image(tmp_path / "lungs.nrrd", values), message, early=False)
+    (tmp_path / "lungs.png").write_bytes(b"\x89PNG")
+    refused(scan, tmp_path / "lungs.png", "name a DICOM RTSTRUCT or SEG")
+    refused(scan, tmp_path / "none.nrrd", "no such file")
+    refused(scan, next(iter(sorted(scan.path.glob("*.dcm")))), r"Modality \(0008,0060\) = CT")
+
+
+@given(st.sampled_from(["rt.dcm", "seg.dcm", "lungs.nrrd", "lungs.nii.gz"]), st.floats(0, 0.999))
+@settings(max_examples=40)
+def test_a_truncated_mask_is_never_another_mask(chest, scan, truth, sides, tmp_path_factory, name, kept):
+    path = tmp_path_factory.mktemp("cut") / name
+    if name == "rt.dcm":
+        chest.write_rtstruct(path)
+    elif name == "seg.dcm":
+        chest.write_seg(path, sides)
+    else:
+        chest.write_image(path, truth.astype(np.uint8))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole))])
+    with pytest.raises(DataError, match=name):
+        lung_mask(scan, path)
+
+
+def test_the_real_masks(real_data):
+    folder = real_data / "lung-ct" / "LUNG1-001"
+    lungs = lung_mask(read_grid(folder), folder / "RTSTRUCT.dcm")
+    assert lungs.shape == (67, 512, 512)
+    assert np.flatnonzero(lungs.any(axis=(1, 2))).tolist() == list(range(11, 56))
+    small = real_data / "lung-ct" / "chest-imaging-platform"
+    whole = lung_mask(read_grid(small / "ct-64.nrrd"), small / "wholeLung-64.nrrd")
+    assert whole.sum() == 65624
+    with pytest.raises(DataError, match="names no lung"):
+        check_mask(read_grid(folder), real_data / "lidc-dicom-seg" / "nodule_LIDC-IDRI-0001.dcm")
+
+
+# ---- one lesion: any name, the only segment ----
+
+
+@pytest.fixture
+def nodule(chest) -> np.ndarray:
+    mask = np.zeros(chest.shape, bool)
+    mask[1, 5:9, 6:12] = mask[4, 6:8, 7:11] = True  # slices between need not be marked
+    return mask
+
+
+@pytest.mark.parametrize("fractional", [False, True])
+def test_the_only_segment_is_taken(chest, scan, nodule, tmp_path, fractional):
+    values = np.where(nodule, 0.6, 0.3) * nodule.any(axis=(1, 2), keepdims=True) if fractional else nodule
+    path = chest.write_seg(tmp_path / "seg.dcm", {"Nodule 1": values}, fractional=fractional)
+    np.testing.assert_array_equal(lesion_mask(path, scan), nodule)
+
+
+def test_several_segments_and_a_scan_that_is_another_are_named(chest, scan, nodule, tmp_path):
+    for options, message in (
+        ({"masks": {"a": nodule, "b": nodule}}, r"2 segments by SegmentLabel \(0062,0005\) \(a, b\)"),
+        ({"masks": {"a": nodule}, "FrameOfReferenceUID": "1.2.3"}, "FrameOfReferenceUID"),
+        ({"masks": {"a": nodule}, "origin": (0.0, 0.0, 100.0)}, "ImagePositionPatient"),
+        ({"masks": {"a": nodule}, "origin": (*chest.origin[:2], 900.0)}, "nothing of it lies on a slice"),
+    ):
+        path = chest.write_seg(tmp_path / "seg.dcm", options.pop("masks"), **options)
+        with pytest.raises(DataError, match=message) as caught:
+            lesion_mask(path, scan)
+        assert str(path) in str(caught.value)
