@@ -153,3 +153,13 @@ def test_critics_gaps_are_shares_of_their_largest():
     assert top.lines[0].get_ydata() == pytest.approx([-0.25, 0.5, 1.0])
     assert bottom.lines[0].get_ydata() == pytest.approx([0.1, 0.2, 0.3])
     assert [text.get_text() for text in fig.legends[0].texts] == ["LGAN basic", "LGAN product"]
+
+
+def test_a_legend_is_no_wider_than_its_figure():
+    seeds = [{"train_loss": [1.0, 0.5], "validation_dice": [0.3, 0.6]}]
+    rows = ("unet", "improved_backbone", "soft_mask_loss", "gan_loss")
+    fig = training_panels.curves({"lidc": dict.fromkeys(rows, seeds)})
+    fig.canvas.draw()
+    [legend] = fig.legends
+    assert len(legend.get_texts()) == 4
+    assert legend.get_window_extent().width <= fig.bbox.width

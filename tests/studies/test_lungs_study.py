@@ -221,7 +221,7 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
     runs = {("lgan_basic", "lidc-lung"): [Trained(fitted["lgan_basic", "lidc-lung"][0])]}
     found = lungs_shown.slices(runs, ["lgan_basic"], "lidc-lung", lambda runs, count: [3, 5], 2, config)
     assert [one.name for one in found] == [IDS[3], IDS[5]]
-    assert found[0].lungs.shape == found[0].found["lgan_basic"].shape == STORED
+    assert found[0].lungs.shape == found[0].masks["lgan_basic"].shape == STORED
     assert (found[1].nodules == ~stored[5, 0]).all()
     maps = lungs_shown.activations(runs["lgan_basic", "lidc-lung"][0], images[0, 0])
     assert maps["encoder1"].shape == (SIZE, SIZE)
@@ -229,9 +229,9 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
     assert all(one.min() >= 0 and one.max() <= 1 for one in maps.values())
     np.testing.assert_array_equal(found[1].seen, images[5, 0])
     lungs_drawn.activations(runs, "lgan_basic", "lidc-lung", config).canvas.draw()
-    lung_panels.compared(*zip(*((one.image, one.lungs, one.found) for one in found), strict=True)).canvas.draw()
+    lung_panels.compared(*zip(*((one.image, one.lungs, one.masks) for one in found), strict=True)).canvas.draw()
     lung_panels.nodules(
-        *zip(*((one.image, one.lungs, one.found["lgan_basic"], one.nodules) for one in found), strict=True)
+        *zip(*((one.image, one.lungs, one.masks["lgan_basic"], one.nodules) for one in found), strict=True)
     ).canvas.draw()
 
 
@@ -241,7 +241,7 @@ def test_the_surroundings_of_a_nodule_stay_inside_the_image():
     one = lungs_shown.around_nodules(
         lungs_shown.Slice("a", np.zeros((9, 9)), np.zeros((200, 200)), nodules, nodules, {"x": ~nodules}), reach=40
     )
-    assert one.image.shape == one.found["x"].shape == (80, 80)
+    assert one.image.shape == one.masks["x"].shape == (80, 80)
     assert one.nodules.sum() == 16
     assert one.nodules[5:9, 38:42].all()
 

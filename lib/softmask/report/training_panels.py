@@ -89,7 +89,12 @@ def whole_epochs(ax: Axes) -> None:
 
 
 def outside_legend(fig: Figure, entries: Mapping[str, object], columns: int) -> None:
-    fig.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=min(columns, len(entries)))
+    """Draw a legend below the figure, in at most so many columns, and in fewer where they are wider than the figure."""
+    for count in range(min(columns, len(entries)), 0, -1):
+        legend = fig.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=count)
+        if count == 1 or legend.get_window_extent(fig.canvas.get_renderer()).width <= fig.bbox.width:
+            return
+        legend.remove()
 
 
 @figures.unless_empty

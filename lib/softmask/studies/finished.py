@@ -231,10 +231,10 @@ def example_of(spec: RunSpec, config: Config) -> Prepared:
 
 
 def left_out(fitted: Fitted, config: Config) -> pd.DataFrame:
-    """One line for each image that could not be used: data set, image, why. Data that is not at hand has none."""
-    one_of = {run.spec.dataset: run.spec for run in distinct(fitted)}
-    of = {papers.display("datasets", name): data_of(spec, config) for name, spec in one_of.items()}
-    lines = [(name, *image) for name, data in of.items() if data for image in data.left_out]
+    """Return one line for each image that could not be used: data set, image, why. Data that is missing has none."""
+    specs = {run.spec.dataset: run.spec for run in distinct(fitted)}
+    datasets = {papers.display("datasets", name): data_of(spec, config) for name, spec in specs.items()}
+    lines = [(name, *image) for name, data in datasets.items() if data for image in data.left_out]
     return pd.DataFrame(lines, columns=["data set", "could not be used", "why"])
 
 

@@ -89,5 +89,5 @@ def activations(fitted: Fitted, row: str, dataset: str, config: Config) -> Figur
     """
     for one in lungs_shown.slices(fitted, [row], dataset, lungs_shown.spread_places, 1, config):
         maps = lungs_shown.activations(firsts(fitted, [row], dataset)[row], one.seen)
-        return lung_panels.activations(one.seen, maps, one.found[row])
+        return lung_panels.activations(one.seen, maps, one.masks[row])
     return None

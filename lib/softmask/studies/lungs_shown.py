@@ -23,7 +23,7 @@ class Slice:
         seen: (S, S) in [0, 1], as the networks see it.
         image: (512, 512) in [0, 1].
         lungs, nodules: (512, 512) bool, the reference.
-        found: by row, (512, 512) bool.
+        masks: by row, (512, 512) bool, the predicted lungs.
     """
 
     name: str
@@ -31,16 +31,16 @@ class Slice:
     image: np.ndarray
     lungs: np.ndarray
     nodules: np.ndarray
-    found: Mapping[str, np.ndarray]
+    masks: Mapping[str, np.ndarray]
 
 
-def around_nodules(one: Slice, reach: int = 72) -> Slice:
-    """The part of a slice within ``reach`` pixels of its nodules' middle, moved inside where it would leave it."""
-    middle = np.argwhere(one.nodules).mean(axis=0).round().astype(int)
-    first = [int(np.clip(at - reach, 0, size - 2 * reach)) for at, size in zip(middle, one.image.shape, strict=True)]
+def around_nodules(whole: Slice, reach: int = 72) -> Slice:
+    """Return the part of a slice within ``reach`` pixels of its nodules' middle, moved to stay inside the slice."""
+    middle = np.argwhere(whole.nodules).mean(axis=0).round().astype(int)
+    first = [int(np.clip(at - reach, 0, size - 2 * reach)) for at, size in zip(middle, whole.image.shape, strict=True)]
     window = tuple(slice(at, at + 2 * reach) for at in first)
-    found = {row: mask[window] for row, mask in one.found.items()}
-    return Slice(one.name, one.seen, one.image[window], one.lungs[window], one.nodules[window], found)
+    masks = {row: mask[window] for row, mask in whole.masks.items()}
+    return Slice(whole.name, whole.seen, whole.image[window], whole.lungs[window], whole.nodules[window], masks)
 
 
 Choose = Callable[[Sequence[Run], int], list[int]]
@@ -50,7 +50,7 @@ Choose = Callable[[Sequence[Run], int], list[int]]
 def slices(
     fitted: Fitted, rows: Sequence[str], dataset: str, choose: Choose, count: int, config: Config
 ) -> list[Slice]:
-    """``count`` test slices with what the first seed's networks find there, at the stored size.
+    """Return ``count`` test slices with the masks of the first seed's networks, at the stored size.
 
     Empty where runs are not finished or come from records, which have no weights, or the data is not at hand.
 
@@ -65,7 +65,7 @@ def slices(
         return []
     images = data.test.images[list(places)]
     size = data.test.references["native"].shape[-2:]
-    found = {row: enlarge(soft_masks(_network_of(run), images)[:, 0], size) >= 0.5 for row, run in runs.items()}
+    masks = {row: enlarge(soft_masks(_network_of(run), images)[:, 0], size) >= 0.5 for row, run in runs.items()}
     stored = {name: data.test.references[name][list(places), 0] for name in ("native_image", "native", "nodules")}
     return [
         Slice(
@@ -74,7 +74,7 @@ def slices(
             stored["native_image"][i].astype(float) / 255,
             stored["native"][i] > 0,
             stored["nodules"][i] > 0,
-            {row: masks[i] for row, masks in found.items()},
+            {row: predicted[i] for row, predicted in masks.items()},
         )
         for i, place in enumerate(places)
     ]
