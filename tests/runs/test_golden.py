@@ -2,6 +2,10 @@
 
 A finished run is known by its settings, its data and :data:`softmask.runs.spec.NUMERICS`, not by the code. So where one
 of these numbers changes, NUMERICS has to be raised. Then write the numbers anew: ``python tests/runs/test_golden.py``.
+
+Trainings are in double precision here: in single precision processors differ in the last digit, and Adam makes a whole
+step of it wherever a gradient is zero but for rounding (a bias before batch normalisation), which is 1e-3 in a weight
+after six steps.
 """
 
 from __future__ import annotations
@@ -9,6 +13,8 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,6 +56,9 @@ ROWS = (
     ("lgan_regression", "lidc-lung", "lgan"),
     ("srgan", "lnsm", ""),
 )
+TOLERANCE = {"medt on lidc": 1e-3}
+"""Relative, where it is not 1e-5: rounding grows a millionfold in MedT's attention, which is not scaled."""
+
 N, SIZE = 12, 64
 SAMPLES = ("lidc", "isbi2012", "promise12", "lidc-lung")
 
@@ -65,6 +74,18 @@ def nodules(seed: int) -> SimpleNamespace:
     return SimpleNamespace(images=images, masks=(alpha >= 0.5).astype(np.float32), alpha=alpha)
 
 
+@contextmanager
+def double_precision() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.Tensor, "float", torch.Tensor.double)  # what training calls where numbers may be halves
+        torch.set_default_dtype(torch.float64)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
+@double_precision()
 def trained(spec: RunSpec, folder: Path) -> list[float]:
     """Losses of two epochs of three steps, and the sizes of the first and the last weights after them."""
     settings = replace(spec.settings, epochs=2, batch_size=4, warmup=1, ramp=2)
@@ -152,9 +173,13 @@ def golden() -> dict[str, list[float]]:
     return json.loads(GOLDEN.read_text())["numbers"]
 
 
+def alike(numbers: list[float], before: list[float], name: str) -> bool:
+    return np.allclose(numbers, before, rtol=TOLERANCE.get(name, 1e-5), atol=1e-6)
+
+
 def same(numbers: list[float], name: str) -> None:
     __tracebackhide__ = True
-    if not np.allclose(numbers, golden()[name], rtol=1e-5, atol=1e-5):
+    if not alike(numbers, golden()[name], name):
         pytest.fail(f"{name}: {numbers}, not {golden()[name]}: results change, so raise NUMERICS; see {__file__}")
 
 
@@ -192,11 +217,7 @@ def test_simulated_images_are_the_same(name):
 if __name__ == "__main__":
     there = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {"numerics": 0, "numbers": {}}
     fresh = measured()
-    changed = [
-        name
-        for name, old in there["numbers"].items()
-        if name not in fresh or not np.allclose(fresh[name], old, 1e-5, 1e-5)
-    ]
+    changed = [name for name, old in there["numbers"].items() if name not in fresh or not alike(fresh[name], old, name)]
     if changed and there["numerics"] >= NUMERICS:
         sys.exit(f"{', '.join(changed)}: changed; raise NUMERICS, {there['numerics']}, in softmask/runs/spec.py first")
     kept = {} if changed else there["numbers"]

@@ -78,7 +78,7 @@ def train(
     device = pick()
     soft = data.train.masks if label == BINARY else data.train.soft[label]
     arrays = (data.train.images, data.train.masks, soft)  # on the CPU the tensors share their memory
-    images = Batch(*(torch.as_tensor(array, dtype=torch.float32, device=device) for array in arrays))
+    images = Batch(*(torch.as_tensor(array, dtype=torch.get_default_dtype(), device=device) for array in arrays))
     n = len(images.images)
     warm, added = _warm_up(losses)
     truth = data.validation.masks[:, 0] >= 0.5  # (N, S, S)
@@ -138,7 +138,7 @@ def evaluate(
     training = network.training
     network.eval()
     try:
-        batches = torch.as_tensor(images, dtype=torch.float32).split(batch_size)
+        batches = torch.as_tensor(images, dtype=torch.get_default_dtype()).split(batch_size)
         return torch.cat([call(batch.to(device)).cpu() for batch in batches]).numpy()
     finally:
         network.train(training)

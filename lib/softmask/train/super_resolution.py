@@ -178,7 +178,7 @@ def train_super_resolution(
     check_losses(losses)
     _check_images(data)
     device = pick()
-    images = torch.as_tensor(data.train.images, dtype=torch.float32, device=device)
+    images = torch.as_tensor(data.train.images, dtype=torch.get_default_dtype(), device=device)
     n = _patches(images)
     width, steps = settings.discriminator_width, settings.steps(n)
     objective = SuperResolution(placed(network, device), losses, device, width, seed, steps)
