@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from softmask.config import ROOT, Config
+from softmask.experiments.tables import spec
 from softmask.report import tables
-from softmask.runs.tables import spec
 
 GUIDE = ROOT / "docs/extending.md"
 SECTIONS = ("A network", "A data set", "A table")
@@ -30,7 +30,7 @@ import pytest, softmask
 from softmask import cli
 from softmask.config import Config
 from softmask.report import contents
-from softmask.runs.tables import spec
+from softmask.experiments.tables import spec
 
 print(softmask.__file__)
 commands, cells = json.loads(sys.argv[1])

@@ -20,9 +20,9 @@ from softmask.apply.models import MODEL, WEIGHTS, digest
 from softmask.cache import cached_arrays
 from softmask.config import ROOT, cache_root
 from softmask.errors import SoftmaskError
+from softmask.experiments import store
+from softmask.experiments.record import Record
 from softmask.nets import perceptual
-from softmask.runs import store
-from softmask.runs.record import Record
 from softmask.train import checkpoints
 
 EXECUTES = {

@@ -13,7 +13,7 @@ from softmask.config import ROOT
 PACKAGE = ROOT / "lib" / "softmask"
 ROOMS = (
     *("errors", "files", "machine", "distance", "pictures", "config", "cache"),
-    *("data", "parallel", "label", "measure", "papers", "nets", "train", "runs", "report", "studies", "apply"),
+    *("data", "parallel", "label", "measure", "papers", "nets", "train", "experiments", "report", "analysis", "apply"),
     *("cli", "workbook"),
 )
 """From the lowest up; a room is a folder, or a file beside them."""

@@ -161,7 +161,7 @@ def _known(names: Sequence[str], all_names: Iterable[str]) -> Sequence[str]:
 
 def _run(arguments: argparse.Namespace) -> int:
     from softmask.apply.exporting import export  # torch takes its time
-    from softmask.runs import cli
+    from softmask.experiments import cli
 
     return cli.run(arguments, export)
 

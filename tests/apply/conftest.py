@@ -17,13 +17,13 @@ from PIL import Image
 
 from softmask import cli
 from softmask.apply import export
+from softmask.experiments import inputs, prepared, store
+from softmask.experiments.execute import Run
+from softmask.experiments.kinds import measured
+from softmask.experiments.prepared import Part, Prepared
+from softmask.experiments.record import Provenance, Record
+from softmask.experiments.spec import RunSpec
 from softmask.nets.registry import build
-from softmask.runs import inputs, prepared, store
-from softmask.runs.execute import Run
-from softmask.runs.kinds import measured
-from softmask.runs.prepared import Part, Prepared
-from softmask.runs.record import Provenance, Record
-from softmask.runs.spec import RunSpec
 from softmask.train.loop import Settings
 from softmask.train.segmentation import predict
 

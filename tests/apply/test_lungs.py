@@ -19,11 +19,11 @@ from softmask.apply.exporting import measure
 from softmask.data.image_files import window_hu
 from softmask.data.volume_files import name_of
 from softmask.errors import ConfigError, DataError
+from softmask.experiments import inputs
 from softmask.measure.lungs import dice3d, enlarge, measure_lungs
 from softmask.nets import morph
 from softmask.nets.morph import without_surroundings
 from softmask.pictures import OUTLINE
-from softmask.runs import inputs
 from softmask.train.segmentation import predict
 
 SLICE = np.random.default_rng(1).random((64, 64), dtype=np.float32)

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from softmask.apply import exporting, models
 from softmask.errors import ConfigError, DataError
-from softmask.runs import inputs, prepared
-from softmask.runs.spec import RunSpec
+from softmask.experiments import inputs, prepared
+from softmask.experiments.spec import RunSpec
 from softmask.train.segmentation import predict
 
 NOISE = np.random.default_rng(3).random((40, 52), dtype=np.float32)

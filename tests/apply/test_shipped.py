@@ -11,8 +11,8 @@ from softmask.apply.exporting import measure
 from softmask.config import Config
 from softmask.data import found
 from softmask.data.image_files import window_hu
+from softmask.experiments.prepared import prepare
 from softmask.measure.segmentation import dice
-from softmask.runs.prepared import prepare
 
 OF_LUNGS = [name for name in models.names() if models.load(name).target == "lung"]
 OF_LESIONS = [name for name in models.names() if name not in OF_LUNGS]

@@ -26,8 +26,8 @@ from softmask.data.file_store import open_store
 from softmask.data.image_files import read_grey, read_grey_stack
 from softmask.data.masks import lung_mask
 from softmask.data.volume_files import Grid
+from softmask.experiments.record import Record
 from softmask.report import tables, verdicts
-from softmask.runs.record import Record
 from softmask.workbook import notebook, state
 
 _chest = importlib.util.spec_from_file_location("chest", Path(__file__).parents[1] / "data" / "conftest.py")

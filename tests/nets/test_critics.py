@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from softmask.experiments.methods import METHODS
 from softmask.nets.critics import CRITICS, STD, EarlyFusion, LateFusion, Product, Regression
-from softmask.runs.methods import METHODS
 from softmask.train.losses import LOSSES, WassersteinLoss
 
 every_critic = pytest.mark.parametrize("name", CRITICS)

@@ -4,12 +4,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from softmask.analysis.claims import judge
 from softmask.config import Config
 from softmask.measure.calibration import calibration
 from softmask.measure.differences import Scores
 from softmask.papers import Claim, Pair
 from softmask.report import figures, training_panels
-from softmask.studies.claims import judge
 
 
 @pytest.fixture(autouse=True)

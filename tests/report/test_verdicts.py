@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from softmask import papers
+from softmask.analysis.claims import judge
 from softmask.config import Config
 from softmask.measure.differences import Scores
 from softmask.measure.verdicts import FAILS, HOLDS, NOT_FINISHED, NOT_RUN, UNDERTRAINED
 from softmask.papers import Claim, Pair
 from softmask.report import contents, page, tables, verdicts
-from softmask.studies.claims import judge
 
 N = 60
 IDS = tuple(f"image {i}" for i in range(N))

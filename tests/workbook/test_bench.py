@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from softmask.analysis import explore
 from softmask.label import soft_mask
-from softmask.studies import explore
 from softmask.workbook.bench import Bench, is_interactive
 
 

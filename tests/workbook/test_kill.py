@@ -54,9 +54,9 @@ print(*(path.read_text() for path in sorted(results.rglob("*.csv"))))
 """
 TRAIN = """
 import numpy as np
-from softmask.runs import fit, prepared
-from softmask.runs.prepared import Part, Prepared
-from softmask.runs.spec import RunSpec
+from softmask.experiments import fit, prepared
+from softmask.experiments.prepared import Part, Prepared
+from softmask.experiments.spec import RunSpec
 from softmask.train.loop import Settings
 
 def part(name, n, seed):

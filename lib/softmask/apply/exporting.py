@@ -33,13 +33,13 @@ from softmask.apply.models import (
 )
 from softmask.config import Config
 from softmask.errors import ConfigError, DataError
+from softmask.experiments import inputs, prepared
+from softmask.experiments.execute import Run
+from softmask.experiments.kinds import measured
+from softmask.experiments.prepared import Part, Prepared
+from softmask.experiments.record import Record, significant
 from softmask.files import write_atomic
 from softmask.measure.lungs import dice3d
-from softmask.runs import inputs, prepared
-from softmask.runs.execute import Run
-from softmask.runs.kinds import measured
-from softmask.runs.prepared import Part, Prepared
-from softmask.runs.record import Record, significant
 from softmask.train.segmentation import predict
 
 _LIDC = "LIDC-IDRI (The Cancer Imaging Archive), CC BY 3.0: name it where you publish with this model"
@@ -153,8 +153,8 @@ def to_weights(network: nn.Module, sr: nn.Module | None) -> bytes:
 
 
 def measure(model: Model, test: Part) -> dict[str, Any]:
-    """Return what a record holds of a test part (:func:`softmask.runs.kinds.measured`), for this model's weights,
-    through the code that runs are measured with."""
+    """Return what a record holds of a test part (:func:`softmask.experiments.kinds.measured`), for this model's
+    weights, through the code that runs are measured with."""
     needs = [upscaler(model)] if model.sr is not None else []
     images = inputs.channels(model.spec, test.images, needs)
     answers = predict(inputs.seeing(model.spec, model.network, needs), images)

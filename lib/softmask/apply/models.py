@@ -20,14 +20,14 @@ from torch.nn import functional as F
 
 from softmask.data.splits import Crop
 from softmask.errors import ConfigError, DataError, brief
+from softmask.experiments import inputs
+from softmask.experiments.plain import from_plain, to_plain
+from softmask.experiments.spec import RunSpec
 from softmask.files import read_bytes, read_json
 from softmask.measure import lungs as lung_measures
 from softmask.nets.registry import NETWORKS, build
 from softmask.nets.srgan import Generator
 from softmask.nets.tiles import enlarge
-from softmask.runs import inputs
-from softmask.runs.plain import from_plain, to_plain
-from softmask.runs.spec import RunSpec
 from softmask.train.segmentation import predict
 
 FORMAT = 1
@@ -61,7 +61,7 @@ class Description:
             many those are. Of lungs also ``dice3d``, over scans.
         trained_dice: mean Dice of the run itself, before its weights were rounded to float16.
         data, origin: digest of the data that it was trained and tested on, and where that is from, in words
-            (:class:`softmask.runs.record.Provenance`).
+            (:class:`softmask.experiments.record.Provenance`).
         commit, dirty: of the checkout that trained it, and whether the code differed from it; None outside git.
 
     Raises:
@@ -211,8 +211,8 @@ class Model:
 
 
 def channels(spec: RunSpec, image: np.ndarray, sr: Generator | None) -> np.ndarray:
-    """Return (1, C, s, s) float32: what :func:`softmask.runs.inputs.channels` gives for one image (H, W), but for
-    rounding.
+    """Return (1, C, s, s) float32: what :func:`softmask.experiments.inputs.channels` gives for one image (H, W), but
+    for rounding.
 
     That makes them at full size and keeps them in the cache folder: right for a data set that is trained on, not for a
     large image, nor for one of a patient that is segmented once.

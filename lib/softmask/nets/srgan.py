@@ -25,7 +25,7 @@ from softmask.nets.base import SegmentationNet
 SCALE = 4
 BLOCKS = 5
 TRANSFERRED = ("bilinear", "super_resolved", "detail")
-"""What :func:`transferred` gives, by the names of :data:`softmask.runs.spec.CHANNELS`."""
+"""What :func:`transferred` gives, by the names of :data:`softmask.experiments.spec.CHANNELS`."""
 AT_ONCE = 1
 """Images that a CPU enlarges at once: the maps of one, of 16 times its pixels, just fit into its caches."""
 REACH = 18

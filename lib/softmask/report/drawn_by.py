@@ -49,7 +49,7 @@ def find(notebook: str, paper: str, name: str) -> Place:
     notebook, the notebook as a whole.
 
     Args:
-        paper, name: as :meth:`softmask.studies.results.Results.figure` got them, parted by a slash.
+        paper, name: as :meth:`softmask.analysis.results.Results.figure` got them, parted by a slash.
     """
     for cell in _drawing(notebook):
         if any(text != _ANYTHING and re.fullmatch(text, f"{paper}/{name}") for text in cell.texts):

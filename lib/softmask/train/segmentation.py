@@ -30,7 +30,8 @@ BINARY = "binary"
 
 
 class Part(Protocol):
-    """Images (N, C, S, S), masks and soft labels (N, 1, S, S), float32 (:class:`softmask.runs.prepared.Part`)."""
+    """Images (N, C, S, S), masks and soft labels (N, 1, S, S), float32, as in
+    :class:`softmask.experiments.prepared.Part`."""
 
     images: np.ndarray
     masks: np.ndarray
@@ -38,7 +39,7 @@ class Part(Protocol):
 
 
 class Data(Protocol):
-    """What training needs of :class:`softmask.runs.prepared.Prepared`."""
+    """What training needs of :class:`softmask.experiments.prepared.Prepared`."""
 
     train: Part
     validation: Part

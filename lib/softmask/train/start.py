@@ -7,7 +7,7 @@ learnt something, then all losses, with a learning rate that rises from a tenth 
 Let b be the validation Dice that needs no network: the better of an empty mask and of foreground everywhere (0.86 on
 ISBI 2012). *Something* is half of the way from b to 1. A training has failed when the best validation Dice of a fifth
 of its steps, counted from the first that follows all losses, is below b + 0.02. It is begun once more with another
-seed (:mod:`softmask.runs.kinds`); the failure is counted, and a run that fails twice enters no mean.
+seed (:mod:`softmask.experiments.kinds`); the failure is counted, and a run that fails twice enters no mean.
 
 The papers say nothing of this.
 """

@@ -1,4 +1,4 @@
-"""The bench's widgets: sliders over :mod:`softmask.studies.explore`, its pictures and a line of code."""
+"""The bench's widgets: sliders over :mod:`softmask.analysis.explore`, its pictures and a line of code."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 import ipywidgets as widgets
 import numpy as np
 
+from softmask.analysis import explore, explore_drawn
+from softmask.analysis.explore import Setting, Step
 from softmask.data.sample import Sample
 from softmask.errors import SoftmaskError
 from softmask.papers import display
-from softmask.studies import explore, explore_drawn
-from softmask.studies.explore import Setting, Step
 
 RADII = {"automatic": 0.0} | {f"{radius:g} px": radius for radius in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)}
 """Radii of the trimap to choose from; 0 stands for None, which a selection cannot hold."""
@@ -98,7 +98,7 @@ class Bench(widgets.VBox):
         return Setting(recist, self.radius.value or None, epsilon, threshold)
 
     def reset(self) -> None:
-        """Back to where the chosen nodule begins (:func:`softmask.studies.explore.start`)."""
+        """Back to where the chosen nodule begins (:func:`softmask.analysis.explore.start`)."""
         first = explore.start(self.sample)
         with self._one_change():
             for axis, marked in zip(self.ends, first.recist.tolist(), strict=True):

@@ -1,0 +1,133 @@
+"""The audit of the printed numbers as tables, with the two checks that need more than the print: what the public
+annotations say of the doctors, and whether the papers' own tables bear out their claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from softmask import papers
+from softmask.analysis.doctors import printed_matrix
+from softmask.config import BASE_SEED
+from softmask.measure.statistics import bootstrap_interval
+from softmask.measure.verdicts import BETTER
+from softmask.papers import audit, display
+from softmask.papers.audit import MUST_HOLD, TO_EXPLAIN, Check, Finding
+from softmask.report.result import PRINTED, WORKBOOK, Cell, ResultTable
+from softmask.report.verdicts import POINTS
+
+NODULES = 500
+"""Nodules behind the papers' matrices of doctors."""
+
+DOCTORS = "doctors"
+
+MATRICES = (("casgan", "table-2"), ("dsnet-v1", "table-4"), ("dsnet-v2", "table-6"))
+
+
+def every_check(nodules: pd.DataFrame) -> list[Check]:
+    """The checks of :func:`softmask.papers.audit.run`, and the two made here.
+
+    Args:
+        nodules: of :func:`softmask.analysis.choices.readers.by_nodule`.
+    """
+    return [*audit.run(), own_claims(), doctors(nodules)]
+
+
+def doctors(nodules: pd.DataFrame) -> Check:
+    """The printed mean Dice of two doctors against the annotations, and against the least that 500 nodules could give.
+
+    Args:
+        nodules: of :func:`softmask.analysis.choices.readers.by_nodule`.
+    """
+    largest = nodules["largest"].to_numpy()
+    low, high = bootstrap_interval(largest, BASE_SEED, groups=nodules["patient"].tolist())
+    least, worst = np.sort(largest)[:NODULES].mean(), nodules["least"].mean()
+    pairs = np.triu_indices(4, 1)
+    printed = {"/".join(place): float(printed_matrix(*place)[:4, :4][pairs].mean()) for place in MATRICES}
+    apart = {place: value for place, value in printed.items() if not low <= value <= high}
+    findings = ()
+    if apart:
+        value = next(iter(apart.values()))
+        words = (
+            f"mean Dice of two doctors {value:.3f}; over the largest slices of {len(nodules)} nodules annotations give "
+            f"{largest.mean():.3f} ({low:.3f} to {high:.3f}), over the {min(NODULES, len(nodules))} of these on which "
+            f"doctors agree least {least:.3f}; on the slice of each nodule on which they agree least {worst:.3f}"
+        )
+        reading = "other slices than the largest, on which doctors agree less, or masks drawn in another way"
+        findings = (Finding(tuple(apart), words, 100 * max(low - value, value - high), POINTS, reading),)
+    rule = "the printed agreement of doctors is inside the 95 % interval (patients drawn) of what the annotations give"
+    return Check(DOCTORS, rule, TO_EXPLAIN, len({round(value, 2) for value in printed.values()}), findings)
+
+
+def own_claims() -> Check:
+    """Whether the printed means of every pair that a claim compares are in the claim's order."""
+    checked, findings = 0, []
+    for paper in papers.NAMES:
+        for claim in papers.load(paper).claims:
+            printed = [pair for pair in claim.pairs if pair.kind == BETTER and not np.isnan(pair.printed)]
+            wrong = [
+                f"{pair} on {display('datasets', pair.dataset)}: {pair.printed:g}"
+                for pair in printed
+                if pair.printed <= 0
+            ]
+            checked += len(printed)
+            if wrong:
+                findings.append(Finding((f"{paper}: {claim}",), "; ".join(wrong), float(len(wrong)), "pairs"))
+    rule = "the printed means are in the order that the claim says, pair by pair"
+    return Check("claims and their own tables", rule, MUST_HOLD, checked, tuple(findings))
+
+
+def check_table(checks: Sequence[Check], source: str, nodules: int) -> ResultTable:
+    """One row for each check: what is expected, how many sets of numbers were looked at, and how many fail.
+
+    Args:
+        source, nodules: of the annotations that the doctors are held against, and how many there are.
+    """
+    cells, nothing = [], float("nan")
+    for check in checks:
+        over = _over(check, source, nodules)
+        numbers = {"checked": check.checked, "not_as_expected": len(check.findings)}
+        cells.append(Cell(check.name, "", "expected", nothing, nothing, *over, f"{check.rule}. ({check.level})"))
+        cells += [Cell(check.name, "", name, float(value), nothing, *over) for name, value in numbers.items()]
+    total, failing = sum(check.checked for check in checks), sum(len(check.findings) for check in checks)
+    hard = sum(len(check.findings) for check in checks if check.level == MUST_HOLD)
+    caption = (
+        f"Arithmetic on the numbers as printed: {total:,} sets of them, {failing} not as expected, {hard} of these "
+        "against a rule that must hold. Rows that several tables repeat count once; that the last printed place is "
+        "rounded or cut off is allowed for. (must hold): true of whatever was measured, if it was measured as the "
+        "papers define it. (to explain): there can be a reason, which the paper does not give. Nothing here says how a "
+        "number came to be."
+    )
+    units = {"expected": "text", "checked": "count", "not_as_expected": "count"}
+    return ResultTable(WORKBOOK, "audit", "The audit of the printed numbers", caption, cells, units)
+
+
+def finding_table(checks: Sequence[Check], source: str, nodules: int) -> ResultTable:
+    """One row for each finding; arguments as of :func:`check_table`."""
+    cells, number, nothing = [], 0, float("nan")
+    for check in checks:
+        for found in check.findings:
+            number += 1
+            texts = {
+                "where": " · ".join(found.places),
+                "inequality": found.inequality,
+                "beyond": f"{found.beyond:.3g} {found.unit}",
+                "reading": found.reading or "none known",
+            }
+            over = _over(check, source, nodules)
+            row = f"{number}. {check.name}"
+            cells += [Cell(row, "", name, nothing, nothing, *over, words) for name, words in texts.items()]
+    caption = (
+        "Each set of printed numbers that is not as its check expects: where it stands, the formula with its numbers, "
+        "by how much it is outside once rounding and cutting off are allowed for, and, if one is known, a reading in "
+        "which the numbers are right or the reason is plain."
+    )
+    units = dict.fromkeys(("where", "inequality", "beyond", "reading"), "text")
+    return ResultTable(WORKBOOK, "audit-findings", "What the audit found", caption, cells, units)
+
+
+def _over(check: Check, source: str, nodules: int) -> tuple[int, int, str]:
+    """Images, seeds and source of a check's cells: only that of the doctors has looked at any."""
+    return (nodules, 1, source) if check.name == DOCTORS else (0, 1, PRINTED)

@@ -1,0 +1,131 @@
+"""What a notebook does with a table or a figure: write it under its caption and show it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from softmask.analysis import finished, training
+from softmask.config import BASE_SEED, Config
+from softmask.data.sample import Dataset
+from softmask.errors import ConfigError
+from softmask.report import figures, provenance, tables, verdicts
+from softmask.report.result import Cell, ResultTable
+from softmask.report.verdicts import Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+Runs = Mapping[tuple[str, str], Sequence[Any]]
+"""Finished runs by (row, data set): :class:`softmask.analysis.finished.Fitted`, or several joined."""
+
+
+class Results:
+    """Tables and figures of one notebook.
+
+    Captions, titles and units stand in ``captions.yaml``, by names such as ``softgan/table-1``. A caption's words in
+    braces are given with the call, but for those of runs: ``{sources}`` (their data), ``{terms}`` (on what terms the
+    profile compares) and ``{parameters}`` (of the table's rows).
+    """
+
+    def __init__(self, config: Config, seeds: Sequence[int] = (BASE_SEED,)) -> None:
+        """Begin the notebook's work.
+
+        Args:
+            seeds: of what is drawn at random besides trainings.
+        """
+        self.config, self.seeds = config, seeds
+        self.started = time.perf_counter()
+
+    def table(
+        self,
+        name: str,
+        cells: Iterable[Cell],
+        behind: Runs | Iterable[Dataset],
+        *,
+        units: Mapping[str, str] | None = None,
+        details: Mapping[str, Any] | None = None,
+        **words: object,
+    ) -> pd.DataFrame:
+        """Write a table and return it as people read it.
+
+        Args:
+            behind: the runs, or the data sets, that its numbers come from.
+            units: of metrics that the paper does not print, besides those that stand with the caption.
+            details: what belongs into the JSON beside it.
+
+        Raises:
+            ConfigError: for a table without a caption, or a caption's word that is missing.
+        """
+        cells = list(cells)
+        rows = dict.fromkeys(cell.row for cell in cells)
+        text, title, own = self._caption("tables", name, self._words(behind, rows) | words)
+        paper, _, table = name.partition("/")
+        return self.write(ResultTable(paper, table, title, text, cells, own | (units or {}), details or {}), behind)
+
+    def claims(self, name: str, judged: Sequence[Verdict], behind: Runs | Iterable[Dataset], **words: object) -> None:
+        """Write the table of every comparison behind verdicts. Arguments and errors as of :meth:`table`."""
+        text, title, _ = self._caption("tables", name, self._words(behind) | words)
+        self.write(verdicts.table(name.partition("/")[2], title, text, judged), behind)
+
+    def figure(
+        self, name: str, fig: Figure | None, behind: Runs | None = None, *, missing: str = "", **words: object
+    ) -> None:
+        """Write a figure and show it; without one, as where no run is finished, say so.
+
+        Args:
+            behind: the runs that it shows.
+            missing: what it shows in the paper and lacks here, such as a network without a finished run.
+
+        Raises:
+            ConfigError: for a figure that no paper has, or without a caption, or a caption's word that is missing.
+        """
+        import matplotlib.pyplot as plt
+
+        text, alt, _ = self._caption("figures", name, self._words(behind) | words)
+        figures.save(fig, *name.split("/"), self.config, text, alt, missing)
+        plt.show()
+
+    def write(self, result: ResultTable, behind: Runs | Iterable[Dataset]) -> pd.DataFrame:
+        """Write a table that has its caption already, and return it as people read it."""
+        if isinstance(behind, Mapping):
+            record = finished.provenance_of(behind, self.config, self.started)
+        else:
+            record = provenance.collect(self.config, behind, self.started, self.seeds)
+        tables.write(result, self.config, record)
+        return tables.show(result)
+
+    def _words(self, behind: object, rows: Iterable[str] = ()) -> dict[str, str]:
+        """A caption's words that come from runs."""
+        if not isinstance(behind, Mapping):
+            return {}
+        return {
+            "sources": finished.sources_of(behind),
+            "terms": training.TERMS[self.config.profile.name],
+            "parameters": training.parameters_of(behind, rows),
+        }
+
+    def _caption(self, kind: str, name: str, words: Mapping[str, object]) -> tuple[str, str, dict[str, str]]:
+        """The caption filled in; a table's title, or a figure's alternative text; a table's units."""
+        entries = _captions()[kind]
+        whole = next((known for known in entries if name.startswith(f"{known}-")), "")  # of which name is a part
+        entry = entries.get(name) or entries.get(whole)
+        if entry is None:
+            raise ConfigError(f"{name} has no caption: add one to {kind} in report/captions.yaml")
+        entry = {"caption": entry} if isinstance(entry, str) else entry
+        try:
+            text = entry["caption"].format_map(words)
+        except KeyError as error:
+            raise ConfigError(f"{name}: its caption has the word {error}, which the call does not give") from None
+        return text, entry.get("title", entry.get("alt", "")), entry.get("units", {})
+
+
+@cache
+def _captions() -> dict[str, dict[str, Any]]:
+    return yaml.safe_load((files("softmask.report") / "captions.yaml").read_text(encoding="utf-8"))

@@ -1,0 +1,305 @@
+"""One run from first weights to its record: the kinds of run, and what a record holds of the test images.
+
+:class:`Segment` trains a segmentation network, :class:`SuperResolve` a super-resolution network, :class:`Test` tests
+another run's network on other data, and :class:`Classical` fits max-flow, level sets or morphology.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from softmask.config import PROFILES
+from softmask.errors import TrainingError
+from softmask.experiments.inputs import Finished, channels, feed, predicted, read, seeing, soft_masks
+from softmask.experiments.prepared import Part, Prepared
+from softmask.experiments.record import Provenance, Record, WeightsFile, surroundings
+from softmask.experiments.spec import NUMERICS, SOFTENED, UNCHANGED, RunSpec
+from softmask.experiments.store import AGAIN
+from softmask.measure.calibration import calibration
+from softmask.measure.images import DOCTORS, THRESHOLD, measure_images
+from softmask.measure.resolution import measure_interpolated, measure_upscaled
+from softmask.measure.segmentation import dice
+from softmask.nets.classical import classical
+from softmask.nets.perceptual import LAYERS, Perceptual
+from softmask.nets.registry import build, n_parameters
+from softmask.train.device import seeded
+from softmask.train.loop import Curves, Outcome, Progress
+from softmask.train.segmentation import predict, train
+from softmask.train.super_resolution import degrade, train_super_resolution, upscale
+
+ANOTHER_SEED = 1000
+"""Added to the seed of a training that has failed to start."""
+
+THRESHOLDS = np.concatenate([np.arange(0.05, 0.95, 0.05), np.arange(0.95, 0.996, 0.005)])
+"""Tried on the validation images for a network trained on softened masks: CasGAN takes one "close to 255"."""
+
+KEPT = 48
+"""Test images marked by doctors whose predictions a record keeps at least: enough that most kinds of nodules are among
+them."""
+SHOWN = 8
+"""Super-resolved test images that a record keeps: grey pictures do not pack as masks do."""
+
+READER_MEASURES = (
+    "dice_staple",
+    *(f"dice_others_{doctor}" for doctor in DOCTORS),
+    *(f"others_{doctor}" for doctor in DOCTORS),
+    *(f"staple_{doctor}" for doctor in DOCTORS),
+)
+"""What :func:`beside_readers` gives."""
+
+_UNTRAINED = Outcome({}, 0, 0.0, "cpu")
+
+
+def run_one(
+    spec: RunSpec,
+    data: Prepared,
+    folder: Path,
+    *,
+    save: Callable[[nn.Module], WeightsFile],
+    needs: Sequence[Finished] = (),
+    progress: Progress | None = None,
+) -> Record:
+    """Train, measure on the test images, and put the record together.
+
+    Args:
+        folder: of the checkpoint, from which an interrupted training goes on.
+        save: given the trained network, keeps its weights.
+        needs: the finished runs of ``spec.needs``.
+        progress: see :data:`softmask.train.loop.Progress`.
+    """
+    around = surroundings()  # of the code as it is when training starts
+    network, outcome, fields = kind_of(spec)(spec, data, needs).run(folder, progress)
+    return Record(
+        spec=spec,
+        ids=data.test.ids,
+        groups=data.test.groups,
+        curves=outcome.curves,
+        best_epoch=outcome.best_epoch,
+        n_parameters=n_parameters(network) if network else 0,
+        provenance=Provenance(
+            data=data.digest,
+            numerics=NUMERICS,
+            features=spec.features,
+            origin="; ".join([data.origin, *(Perceptual(name).origin for name, _ in spec.losses if name in LAYERS)]),
+            weights=save(network) if network else None,
+            seconds=round(outcome.seconds, 1),
+            **around,
+            needs=tuple(need.key for need in needs),
+        ),
+        **fields,
+    )
+
+
+class Made(NamedTuple):
+    """The trained network (None where nothing was trained), how training went, and the record's fields of the test
+    images, by name."""
+
+    network: nn.Module | None
+    outcome: Outcome
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """A run of one kind. Arguments as of :func:`run_one`."""
+
+    spec: RunSpec
+    data: Prepared
+    needs: Sequence[Finished] = ()
+
+    @property
+    def keeps(self) -> int | None:
+        """The number of test images whose predictions the record keeps; None for all."""
+        return PROFILES[self.spec.profile].keeps
+
+    def run(self, folder: Path, progress: Progress | None) -> Made:
+        """Train, or fit, or test, and measure on the test images."""
+        raise NotImplementedError
+
+
+class Segment(Kind):
+    """Training of a segmentation network.
+
+    A training that fails to start (:mod:`softmask.train.start`) is begun once more, with the seed that
+    :data:`ANOTHER_SEED` gives; what it left stays in the record.
+    """
+
+    def run(self, folder: Path, progress: Progress | None) -> Made:
+        spec, test = self.spec, self.data.test
+        fed = feed(spec, self.data, self.needs)
+        failures: list[Curves] = []
+        seconds = 0.0
+        for seed, place in ((spec.seed, folder), (spec.seed + ANOTHER_SEED, folder / AGAIN)):
+            with seeded(seed):
+                network = build(spec.network, spec.width, spec.inputs, spec.reduction)
+            whole = seeing(spec, network, self.needs)
+            outcome = train(
+                whole,
+                spec.losses,
+                spec.label,
+                fed,
+                spec.settings,
+                seed,
+                place,
+                name=spec.name,
+                upright=spec.of_lungs,
+                progress=progress,
+            )
+            seconds += outcome.seconds
+            if not outcome.failed:
+                break
+            failures.append(outcome.curves)
+        outcome = replace(outcome, seconds=seconds)
+        threshold = THRESHOLD
+        if spec.label == SOFTENED and not outcome.failed:
+            alphas = read(spec, predict(whole, fed.validation.images))[1]
+            threshold = best_threshold(alphas, self.data.validation.masks[:, 0], spec.name)
+        del fed  # its channels and the test images' are not needed together
+        answers = predict(whole, channels(spec, test.images, self.needs))
+        fields = measured(test, *read(spec, answers), threshold, self.keeps)
+        failed = outcome.failed or any(need.failed for need in self.needs if need.spec == spec.prior)
+        return Made(network, outcome, fields | {"failed": failed, "failures": tuple(failures)})
+
+
+class SuperResolve(Kind):
+    """Training of a super-resolution network. Made small and upscaled, test images are compared with themselves."""
+
+    def run(self, folder: Path, progress: Progress | None) -> Made:
+        spec, test = self.spec, self.data.test
+        with seeded(spec.seed):
+            network = build(spec.network, spec.width)
+        outcome = train_super_resolution(
+            network, spec.losses, self.data, spec.settings, spec.seed, folder, name=spec.name, progress=progress
+        )
+        images, masks = test.images[:, 0], test.masks[:, 0] > 0
+        low = degrade(torch.from_numpy(test.images)).numpy()  # (N, 1, S/4, S/4)
+        upscaled = upscale(network, low)[:, 0]  # (N, S, S)
+        fields = {
+            "measures": measure_upscaled(upscaled, images, masks) | measure_interpolated(low[:, 0], images, masks),
+            "calibration": None,
+            "predictions": kept(test, upscaled, SHOWN),
+        }
+        return Made(network, outcome, fields)
+
+
+class Test(Kind):
+    """Test of another run's network on other data, and where readers marked that, beside them."""
+
+    __test__ = False  # nothing that pytest collects
+
+    def run(self, folder: Path, progress: Progress | None) -> Made:
+        [prior], test = self.needs, self.data.test
+        probabilities, alphas = predicted(prior, test.images)
+        fields = measured(test, probabilities, alphas, THRESHOLD, self.keeps) | {"failed": prior.failed}
+        if set(DOCTORS) <= set(test.references):
+            fields["measures"] |= beside_readers(probabilities >= THRESHOLD, test)
+            fields["predictions"] = kept(test, probabilities, self.keeps and KEPT)
+        return Made(None, _UNTRAINED, fields)
+
+
+class Classical(Kind):
+    """Fit of a segmentor that is no network, which may start from the soft masks of another run's network."""
+
+    def run(self, folder: Path, progress: Progress | None) -> Made:
+        test, segmentor = self.data.test, classical(self.spec.network)
+        if segmentor.LEARNS:
+            segmentor.fit(self.data.train.images, self.data.train.masks)
+        starts = soft_masks(self.needs[0], test.images) if self.needs else None
+        seen = test.images
+        if segmentor.NATIVE and "native_image" in test.references:  # as the scanner stored them
+            seen = test.references["native_image"] / np.float32(255)
+        masks = segmentor.predict(seen, starts)[:, 0]
+        fields = measured(test, masks, masks, THRESHOLD, self.keeps)
+        return Made(None, _UNTRAINED, fields | {"failed": any(need.failed for need in self.needs)})
+
+
+def kind_of(spec: RunSpec) -> type[Kind]:
+    """Return the kind of a run."""
+    if spec.network == UNCHANGED:
+        return Test
+    if not spec.learns:
+        return Classical
+    return SuperResolve if spec.upscales else Segment
+
+
+def measured(
+    test: Part, probabilities: np.ndarray, alphas: np.ndarray, threshold: float, keeps: int | None = 8
+) -> dict[str, Any]:
+    """Return the record's fields of a segmentation of the test images: every measure, calibration, predictions.
+
+    Where the test part holds masks at the size that the scanner stored, those of lungs are measured there.
+
+    Args:
+        probabilities, alphas: (N, S, S) in [0, 1]: of lesion, and the soft masks. Of lungs, which have no soft masks,
+            the probabilities may have the stored size.
+        threshold: where probabilities are cut.
+        keeps: see :attr:`softmask.config.Profile.keeps`.
+    """
+    masks = test.masks[:, 0] > 0
+    if "native" in test.references:
+        from softmask.measure.lungs import measure_lungs, reduced
+
+        native, nodules = (test.references[name][:, 0] for name in ("native", "nodules"))
+        measures = measure_lungs(probabilities, native, nodules, threshold)
+        probabilities = reduced(probabilities, masks.shape[-2:])
+    else:
+        references = {name: reference[:, 0] for name, reference in test.references.items()}
+        soft = test.soft["soft_mask"][:, 0]
+        measures = measure_images(probabilities, masks, soft, references, alphas, threshold)
+    return {
+        "measures": measures,
+        "calibration": calibration(probabilities, masks),
+        "predictions": kept(test, probabilities, keeps),
+        "threshold": threshold,
+    }
+
+
+def kept(test: Part, predictions: np.ndarray, keeps: int | None) -> dict[str, np.ndarray]:
+    """Return at most ``keeps`` of ``predictions`` (N, S, S) in [0, 1], evenly spread, by image: (S, S) uint8."""
+    n = len(test.ids)
+    rows = np.linspace(0, n - 1, n if keeps is None else min(n, keeps)).round().astype(int)
+    return {test.ids[i]: np.rint(predictions[i] * 255).astype(np.uint8) for i in rows}
+
+
+def best_threshold(alphas: np.ndarray, masks: np.ndarray, name: str) -> float:
+    """Of :data:`THRESHOLDS` that with the highest mean Dice of ``alphas`` (N, S, S), cut there, with ``masks``; the
+    highest among equals.
+
+    Raises:
+        TrainingError: where no image has a pixel at or above any of them; ``name`` is the run's.
+    """
+    if alphas.max(initial=0) < THRESHOLDS[0]:
+        raise TrainingError(
+            f"{name}: no threshold fits: the highest value on all validation images is {alphas.max(initial=0):.3f}, "
+            f"and the lowest threshold tried {THRESHOLDS[0]:g}; the network predicts no lesion anywhere"
+        )
+    means = np.array([dice(alphas >= threshold, masks).mean() for threshold in THRESHOLDS])
+    return round(float(THRESHOLDS[np.flatnonzero(means == means.max())[-1]]), 3)
+
+
+def beside_readers(segmented: np.ndarray, test: Part) -> dict[str, np.ndarray]:
+    """Measures of references that the doctor who is compared is no part of, or is weighed in; each (N,), NaN where a
+    doctor's mask lies outside the crop.
+
+    ``dice_others_doctor1`` is the network's Dice with the 50 % consensus of all but doctor 1, ``others_doctor1`` that
+    doctor's own; ``dice_staple`` and ``staple_doctor1`` are with STAPLE of all four, cut at 0.5. So for each doctor.
+
+    Args:
+        segmented: (N, S, S) bool.
+    """
+    from softmask.label import consensus
+
+    readers = np.stack([test.references[doctor][:, 0] > 0 for doctor in DOCTORS], axis=1)  # (N, 4, S, S)
+    rows = np.full((len(segmented), len(READER_MEASURES)), np.nan)
+    for row, mask, marks in zip(rows, segmented, readers, strict=True):
+        if marks.any(axis=(1, 2)).all():
+            others, staple = consensus.leave_one_out(marks), consensus.staple(marks) >= 0.5  # (4, S, S), (S, S)
+            row[:] = [dice(mask, staple), *dice(mask[None], others), *dice(marks, others), *dice(marks, staple)]
+    return dict(zip(READER_MEASURES, rows.T, strict=True))

@@ -1,0 +1,291 @@
+"""Data as training takes it: crops of one size, binary truth, every soft label, divided into parts.
+
+Every image is labelled whole and as it is stored; the crop is cut from image and labels alike
+(:mod:`softmask.data.splits`), so that where it is shown with fewer pixels, a soft mask's pixel is the mean of those it
+covers, and the binary truth's is lesion where at least half of it is. Slices whose lungs are sought have no soft label;
+of the test part's, what the scanner stored is kept beside.
+
+Preparing takes the readers, the labelling and minutes at most; it is done once for each content of the data and of the
+code it passes through, and kept in the cache. What is kept needs numpy alone. A run, however, depends on
+:attr:`Prepared.digest` alone: on the source images, on which of them are in which part, and on the labels' settings,
+not on the labels' bytes, whose last digits another solver or machine may change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from softmask.cache import cached_arrays, code_digest
+from softmask.config import Config
+from softmask.errors import DataError, LabelError
+from softmask.files import sha256_of
+from softmask.measure.images import DOCTORS
+
+if TYPE_CHECKING:
+    from softmask.data.sample import Dataset, Sample
+    from softmask.experiments.spec import RunSpec
+
+SOFT_LABELS = ("soft_mask", "kats_dilation", "gros_interpolation")
+PARTS = ("train", "validation", "test")
+NOT_MASKS = {"alpha", "native_image"}
+"""References that are images."""
+
+STORED = (512, 512)
+"""Rows and columns of a slice of chest CT."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Training, validation or test images, N of them, S pixels high and wide. N is 0 where an experiment has no such.
+
+    Attributes:
+        ids: :attr:`~softmask.data.sample.Sample.id` of each image, with the crop's number where there are several.
+        groups: the patient of each image (the section, in ISBI 2012); images of one patient are not independent.
+        images: (N, 1, S, S) float32 in [0, 1].
+        masks: (N, 1, S, S) float32 of 0 and 1, the binary truth: the readers' 50 % consensus (one reader's mask in
+            ISBI 2012 and PROMISE12); of ``lnsm`` the soft mask from the RECIST mark, cut at 0.5, as in the papers.
+        soft: for each of :data:`SOFT_LABELS` (N, 1, S, S) float32 in [0, 1]; none of lungs.
+        references: what a prediction can be compared with besides, (N, 1, S, S) float32: ``alpha``, the true lesion
+            fraction (embedded data); ``consensus``, the readers' 50 % consensus where the truth is not made of it;
+            ``doctor1`` to ``doctor4``, the readers' masks (``lidc-500``). Of lungs, at the size :data:`STORED`:
+            ``native``, the lung mask, and ``nodules``, both (N, 1, 512, 512) bool, and ``native_image``, the image as
+            (N, 1, 512, 512) uint8, 255 for 1.
+    """
+
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    images: np.ndarray
+    masks: np.ndarray
+    soft: Mapping[str, np.ndarray] = field(default_factory=dict)
+    references: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One data set, ready to train on.
+
+    Attributes:
+        left_out: for each image that could not be used, its id and why.
+        digest: hex digest of what decides a result: the parts, the source's images in 8 bits with its masks and readers
+            (of simulated data, which the annotation database and the code decide, the names of the images alone), and
+            :data:`softmask.label.SETTINGS`.
+    """
+
+    name: str
+    source: str
+    origin: str
+    digest: str
+    train: Part
+    validation: Part
+    test: Part
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
+def prepare(spec: RunSpec, config: Config) -> Prepared:
+    """The data that ``spec`` trains and tests on: ``dataset``, ``source``, ``size`` and ``n_train`` of it count.
+
+    ``dataset`` is one of :data:`softmask.data.splits.PAPER_SIZES`.
+
+    ``n_train`` caps the training part, and twice as many the other two, so that a small profile stays small.
+
+    Raises:
+        MissingData: real data that is not there; says where to get it.
+        DataError: a part that is left without any image.
+        ConfigError: a data set that is not known, or images that hold no crop of that size.
+    """
+    from softmask.data import open_dataset
+    from softmask.data.splits import PAPER_SIZES, dataset_name
+
+    dataset = open_dataset(dataset_name(spec.dataset), replace(config, data=spec.source))
+    arrays = _cached(spec, dataset)
+    left_out = tuple((str(where), str(why)) for where, why in arrays.pop("left_out"))
+    parts = {}
+    for part in PARTS:
+        mine = {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{part}/")}
+        if part not in PAPER_SIZES[spec.dataset]:
+            none = np.zeros((0, 1, spec.size, spec.size), np.float32)
+            parts[part] = Part((), (), none, none)
+            continue
+        if not len(mine["id"]):
+            raise DataError(f"{spec.dataset}: no usable image is left for the {part} part ({dataset.origin})")
+        parts[part] = Part(
+            ids=tuple(map(str, mine["id"])),
+            groups=tuple(map(str, mine["group"])),
+            images=mine["image"],
+            masks=mine["mask"].astype(np.float32),
+            soft={name: mine[f"soft/{name}"] for name in SOFT_LABELS if f"soft/{name}" in mine},
+            references={name[10:]: _reference(mine[name]) for name in mine if name.startswith("reference/")},
+        )
+    digest = _digest(spec, parts)
+    return Prepared(spec.dataset, spec.source, dataset.origin, digest, **parts, left_out=left_out)
+
+
+def digest_of(spec: RunSpec, config: Config) -> str:
+    """The :attr:`Prepared.digest` that :func:`prepare` would give; only where it is not known yet does it prepare."""
+    from softmask.data import open_dataset
+    from softmask.data.splits import dataset_name
+
+    dataset = open_dataset(dataset_name(spec.dataset), replace(config, data=spec.source))
+
+    def build() -> dict[str, np.ndarray]:
+        return {"digest": np.array(prepare(spec, config).digest)}
+
+    return str(cached_arrays(f"digest-{spec.dataset}-{spec.source}", _key(spec, dataset), build)["digest"])
+
+
+def _key(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> str:
+    """Hex digest of what the arrays come from; the fingerprint of simulated data covers the code that simulates."""
+    code = sha256_of(code_digest("data", "label"), Path(__file__))
+    return sha256_of(dataset.fingerprint, code, spec.dataset, dataset.source, repr((spec.size, spec.n_train)))
+
+
+def _digest(spec: RunSpec, parts: Mapping[str, Part]) -> str:
+    """:attr:`Prepared.digest`."""
+    from softmask.label import SETTINGS
+
+    content: list[str | bytes] = [repr((spec.dataset, spec.source, spec.size, SETTINGS))]
+    for name, part in parts.items():
+        content.append(repr((name, part.ids, part.groups)))
+        if spec.source == "real":
+            content.append(np.rint(255 * part.images).astype(np.uint8).tobytes())
+            if spec.dataset != "lnsm":  # whose masks are made by labelling
+                content.append(np.packbits(part.masks > 0).tobytes())
+            for reference in sorted(set(part.references) - NOT_MASKS):
+                content += [reference, np.packbits(part.references[reference] > 0).tobytes()]
+    return sha256_of(*content)
+
+
+def _cached(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.ndarray]:
+    """Every part's arrays, named ``part/array``, and what was left out; from the cache where they are."""
+    from softmask.data.splits import FOLDS
+
+    make = _fold if spec.dataset in FOLDS else _arrays
+    return cached_arrays(f"prepared-{spec.dataset}-{spec.source}", _key(spec, dataset), lambda: make(spec, dataset))
+
+
+def _fold(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.ndarray]:
+    """The arrays of one of DSNet's folds: those of ``lidc``, divided anew. Nothing is labelled again."""
+    from softmask.data.splits import split_rows
+
+    whole = _cached(SimpleNamespace(dataset="lidc", source=spec.source, size=spec.size, n_train=spec.n_train), dataset)
+    names = [name.partition("/")[2] for name in whole if name.startswith("test/")]
+    names = [name for name in names if all(f"{part}/{name}" in whole for part in PARTS)]
+    joined = {name: np.concatenate([whole[f"{part}/{name}"] for part in PARTS]) for name in names}
+    places = {str(name): place for place, name in enumerate(joined["id"])}
+    arrays = {"left_out": whole["left_out"]}
+    for part, rows in split_rows(spec.dataset, dataset).items():
+        found = [places[name] for name in map(dataset.name_of, rows) if name in places]
+        arrays |= {f"{part}/{name}": array[found[: _cap(spec, part)]] for name, array in joined.items()}
+    return arrays
+
+
+def _reference(array: np.ndarray) -> np.ndarray:
+    """What the cache holds of a reference, as :class:`Part` has it."""
+    return array if array.shape[-2:] == STORED else array.astype(np.float32)
+
+
+def _cap(spec: RunSpec | SimpleNamespace, part: str) -> int | None:
+    """The most images of a part; None for all there are."""
+    return None if spec.n_train is None else spec.n_train * (1 if part == "train" else 2)
+
+
+def _arrays(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.ndarray]:
+    """Every part's arrays, labelled."""
+    from softmask.data.splits import CROPS, LUNGS, SCANS, scan_rows, split_rows
+    from softmask.parallel import map_samples
+
+    known = len(dataset.problems)
+    arrays: dict[str, np.ndarray] = {}
+    whole = spec.dataset in SCANS  # whose cap is one of slices of a scan, too
+    parts = scan_rows(spec.dataset, dataset, spec.n_train) if whole else split_rows(spec.dataset, dataset)
+    for part, rows in parts.items():
+        cap = None if whole else _cap(spec, part)
+        if cap is not None:
+            rows = rows[: math.ceil(cap / CROPS.get(spec.dataset, 1))]
+        sought = spec.dataset in LUNGS
+        work = Lungs(spec.dataset, spec.size, part == "test") if sought else Labels(spec.dataset, spec.size)
+        records = map_samples(work, dataset, rows, title=f"{spec.dataset} {part}")[:cap]
+        # what only some images have (no readers, say) is no reference for the part
+        names = [name for name in (records[0] if records else ("id", "group")) if all(name in one for one in records)]
+        arrays |= {f"{part}/{name}": np.array([record[name] for record in records]) for name in names}
+    problems = [(problem.where, problem.why) for problem in dataset.problems[known:]]
+    arrays["left_out"] = np.array(problems, dtype=str).reshape(-1, 2)
+    return arrays
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Turns one sample into the arrays of its places in a :class:`Part`; labelled whole, then cropped."""
+
+    dataset: str
+    size: int
+
+    def __call__(self, sample: Sample) -> list[dict]:
+        """One record for each crop. LabelError where no soft mask can be made, or the lesion lies outside the crop."""
+        from softmask import label
+        from softmask.data.splits import crops
+        from softmask.label import consensus, soft_labels
+
+        places = crops(self.dataset, sample, self.size)
+        if self.dataset == "lnsm":
+            made = label.label_sample(sample, "recist")
+            alpha, mask = made.alpha, made.binary
+        else:
+            alpha, mask = label.label_sample(sample, "readers").alpha, consensus.fifty_percent(sample.masks)
+        record = {
+            "image": sample.image,
+            "mask": mask,
+            "soft/soft_mask": alpha,
+            "soft/kats_dilation": soft_labels.kats_dilation(mask),
+            "soft/gros_interpolation": soft_labels.gros_interpolation(mask),
+        }
+        if sample.alpha is not None:
+            record["reference/alpha"] = sample.alpha
+        if self.dataset == "lnsm" and sample.present.any():
+            record["reference/consensus"] = consensus.fifty_percent(sample.masks)
+        if self.dataset == "lidc-500":
+            record |= {f"reference/{name}": mask for name, mask in zip(DOCTORS, sample.readers, strict=True)}
+        cropped = [{name: place.of(array, self.size)[None] for name, array in record.items()} for place in places]
+        if not all(one["mask"].any() for one in cropped):
+            raise LabelError(f"{sample.id}: the {self.size} x {self.size} pixels of its crop hold no lesion")
+        ids = [sample.id] if len(cropped) == 1 else [f"{sample.id}/{number}" for number in range(len(cropped))]
+        return [{"id": name, "group": sample.patient, **one} for name, one in zip(ids, cropped, strict=True)]
+
+
+@dataclass(frozen=True)
+class Lungs:
+    """Turns one slice of a scan into the arrays of its place in a :class:`Part`; ``stored``: with the references."""
+
+    dataset: str
+    size: int
+    stored: bool
+
+    def __call__(self, sample: Sample) -> list[dict]:
+        """One record. DataError where the slice has another size than :data:`STORED`."""
+        from softmask.data.image_files import window_hu
+        from softmask.data.splits import crops
+        from softmask.nets.morph import without_surroundings
+
+        if sample.image.shape != STORED:
+            raise DataError(f"{sample.id}: a slice of {sample.image.shape}, not of {STORED}, pixels")
+        (place,) = crops(self.dataset, sample, self.size)
+        image = sample.image
+        if self.dataset == "lung-ct-body":
+            image = window_hu(without_surroundings(sample.hu, sample.spacing))
+        mask = 2 * sample.masks.sum(axis=0) >= len(sample.masks)  # may be empty, which no label can be
+        record = {"image": place.of(image, self.size), "mask": place.of(mask, self.size)}
+        if self.stored:
+            nodules = np.zeros(STORED, bool) if sample.nodules is None else sample.nodules
+            stored = np.rint(255 * image).astype(np.uint8)
+            record |= {"reference/native": mask, "reference/nodules": nodules, "reference/native_image": stored}
+        return [{"id": sample.id, "group": sample.patient, **{name: array[None] for name, array in record.items()}}]

@@ -1,0 +1,200 @@
+"""``softmask run --rehearse``: two training steps of every kind of run, to see what fails and how long the rest takes.
+
+Each kind is rehearsed by the longest of its trainings, cut to one epoch of two steps and otherwise as it is: network,
+width, size, losses, adversary, enlarged inputs; then validation, checkpoint, testing and record. The images are noise
+of the run's size, and the networks that it builds on are untrained, so that nothing has to be prepared. Every rehearsal
+has a process and a temporary folder of its own: a killed process is one failure, and nothing else is written to.
+
+The second step is timed, on one thread as in training; on CUDA it is compiled where the training would be. On a CPU a
+step takes at most :data:`ON_A_CPU` images, and its processor time, which others that compute do not lengthen much, is
+multiplied by the batch size over that. Hours follow from each run's own number of steps.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from tqdm import tqdm
+
+from softmask.data.splits import PAPER_SIZES
+from softmask.errors import brief
+from softmask.experiments import store
+from softmask.experiments.kinds import run_one
+from softmask.experiments.plan import distinct, likeness
+from softmask.experiments.prepared import SOFT_LABELS, STORED, Part, Prepared
+from softmask.experiments.record import device_name
+from softmask.experiments.spec import RunSpec
+from softmask.machine import end_with, keep_freed_memory, peak_memory_mb
+from softmask.nets.registry import build
+from softmask.train import device
+from softmask.train.super_resolution import PATCH
+
+STEPS = 2
+ON_A_CPU = 2
+"""The most images of a step on a CPU; batch normalisation of one image is another computation."""
+REMARKS = f"""On a CPU a step takes at most {ON_A_CPU} images, of which the memory is, of the whole process; seconds are
+scaled to the batch. They and the hours are processor time of one core; validation takes {ON_A_CPU} images only."""
+COLUMNS = " memory GB    s/step    steps     hours  runs  all hours  run"
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a rehearsal measured.
+
+    Attributes:
+        memory: largest allocated GPU memory, or resident memory of the process on a CPU, in bytes.
+        step, end: seconds of the second step, of the whole batch, and of the end of an epoch: validation, checkpoint.
+    """
+
+    memory: float
+    step: float
+    end: float
+
+    def hours(self, spec: RunSpec) -> float:
+        """Hours of the whole training of ``spec``, which is of the rehearsed kind."""
+        return (steps(spec) * self.step + spec.settings.epochs * self.end) / 3600
+
+
+@dataclass(frozen=True, eq=False)
+class Untrained:
+    """The run of ``spec`` as one that others build on, its network as it is before training."""
+
+    spec: RunSpec
+    key: str = "0" * 64
+    failed: bool = False
+
+    @property
+    def needs(self) -> tuple[Untrained, ...]:
+        return tuple(map(Untrained, self.spec.needs))
+
+    def network(self) -> nn.Module:
+        """The network with fresh weights, on the CPU, in evaluation mode."""
+        return build(self.spec.network, self.spec.width, self.spec.inputs, self.spec.reduction).eval()
+
+
+def run(specs: Iterable[RunSpec]) -> int:
+    """Rehearse every kind of run among ``specs`` and what they need, and print a table. Returns the exit status: 1 if
+    any kind failed."""
+    wanted = distinct(specs)
+    kinds: defaultdict[tuple, list[RunSpec]] = defaultdict(list)
+    for spec in wanted:
+        if spec.learns:
+            kinds[kind(spec)].append(spec)
+    print(f"Rehearsal on {device_name()}: {STEPS} steps of each kind of run, on noise. No result; nothing is kept.")
+    print(COLUMNS if torch.cuda.is_available() else f"{REMARKS}\n{COLUMNS}", flush=True)
+    failed, total, memory = 0, 0.0, 0.0
+    bar = tqdm(kinds.values(), unit="kind")
+    for runs in bar:
+        longest = max(runs, key=steps)
+        bar.set_postfix_str(longest.name)
+        with TemporaryDirectory() as scratch:
+            outcome = alone(rehearse, longest, scratch)
+        if isinstance(outcome, str):
+            failed += 1
+            bar.write(f"    FAILED, {len(runs)} runs  {longest.name}: {outcome}")
+            continue
+        hours = sum(outcome.hours(spec) for spec in runs)
+        total, memory = total + hours, max(memory, outcome.memory)
+        bar.write(
+            f"{outcome.memory / 1e9:10.2f}{outcome.step:10.4f}{steps(longest):9}"
+            f"{outcome.hours(longest):10.2f}{len(runs):6}{hours:11.1f}  {longest.name}"
+        )
+    count = sum(map(len, kinds.values()))
+    print(
+        f"All {count} trainings ({len(kinds)} kinds), one after the other: {total:.1f} hours, {memory / 1e9:.2f} GB at "
+        f"most. {len(wanted) - count} runs train nothing: not rehearsed. {failed} of {len(kinds)} kinds failed"
+        + ("; the hours are without them." if failed else ".")
+    )
+    return 1 if failed else 0
+
+
+def kind(spec: RunSpec) -> tuple:
+    """Return what two runs have in common whose steps do the same: of :func:`likeness` all but the data, its number of
+    images, and the length and rate of the training."""
+    _, *same, _, settings = likeness(spec)
+    compiled = torch.cuda.is_available() and steps(spec) >= device.COMPILE_STEPS
+    return *same, settings.batch_size, settings.discriminator_width, spec.label, spec.of_lungs, compiled
+
+
+def steps(spec: RunSpec) -> int:
+    """Return the number of steps of the whole training on as many images as the paper has, or as the profile takes."""
+    images = PAPER_SIZES[spec.dataset]["train"]
+    return spec.settings.steps(min(images, spec.n_train or images) * _examples(spec))
+
+
+def alone(function: Callable, *arguments: Any) -> Any:
+    """Call ``function`` in a process of its own. Returns what it returns, or why there is nothing, as one line."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # imported once, not for every process
+    with ProcessPoolExecutor(1, context) as pool:
+        try:
+            return pool.submit(function, *arguments).result()
+        except BrokenProcessPool:
+            return "its process was killed, perhaps for want of memory"
+        except Exception as error:  # a mistake in a network, say: the other kinds go on
+            return f"{type(error).__name__}: {brief(error)}"
+
+
+def rehearse(spec: RunSpec, scratch: str) -> Rehearsal:
+    """Train ``spec`` for :data:`STEPS` steps, test it, and write its record below ``scratch``; in a process that does
+    nothing else, whose settings it changes."""
+    end_with(os.getppid())
+    os.environ.update(SOFTMASK_OUTPUT=scratch, SOFTMASK_RUNS=scratch, SOFTMASK_CACHE=scratch)
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    cuda, whole = torch.cuda.is_available(), spec.settings.batch_size
+    device.COMPILE_STEPS = STEPS if steps(spec) >= device.COMPILE_STEPS else STEPS + 1
+    batch = whole if cuda else min(whole, ON_A_CPU)
+    validation = PAPER_SIZES[spec.dataset]["validation"] if cuda else ON_A_CPU
+    sizes = math.ceil(STEPS * batch / _examples(spec)), validation, ON_A_CPU
+    data = Prepared(spec.dataset, spec.source, "noise", "0" * 64, *(_noise(spec, n) for n in sizes))
+    short = replace(spec.settings, epochs=1, warmup=0, hold=0, batch_size=batch)
+    moments = []
+
+    def note(*_: Any) -> None:
+        if cuda:
+            torch.cuda.synchronize()
+        moments.append(time.perf_counter() if cuda else time.process_time())
+
+    register_optimizer_step_post_hook(note)  # the segmentor's, and before it its adversary's
+    folder, needs = Path(scratch), tuple(map(Untrained, spec.needs))
+    save = partial(store.save_weights, folder)
+    store.finish(folder, run_one(replace(spec, settings=short), data, folder, save=save, needs=needs, progress=note))
+    *updates, end = moments
+    step = (updates[-1] - updates[len(updates) // STEPS - 1]) * whole / batch
+    memory = torch.cuda.max_memory_allocated() if cuda else 1e6 * peak_memory_mb()
+    return Rehearsal(memory, step, end - updates[-1])
+
+
+def _examples(spec: RunSpec) -> int:
+    """Examples that an epoch takes of an image: patches in super-resolution."""
+    return max(spec.size // PATCH, 1) ** 2 if spec.upscales else 1
+
+
+def _noise(spec: RunSpec, n: int) -> Part:
+    """``n`` images of noise with all that a part of the data set of ``spec`` holds; a square is the truth."""
+    ids = tuple(map(str, range(n)))
+    images = np.random.default_rng(spec.seed).random((n, 1, spec.size, spec.size), np.float32)
+    masks, native = np.zeros_like(images), np.zeros((n, 1, *STORED), bool)
+    for square in (masks, native):
+        quarter = square.shape[-1] // 4
+        square[..., quarter:-quarter, quarter:-quarter] = 1
+    if spec.of_lungs:
+        return Part(ids, ids, images, masks, {}, {"native": native, "nodules": native})
+    return Part(ids, ids, images, masks, dict.fromkeys(SOFT_LABELS, masks))

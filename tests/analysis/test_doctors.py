@@ -1,0 +1,235 @@
+"""Agreement of four readers, against Dice worked out by hand on strips of pixels."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from softmask.analysis import doctors
+from softmask.errors import DataError
+from softmask.report.result import ResultTable, join
+
+HALF = [0, 1, 2, 3], [2, 3, 4, 5], [0, 1, 2, 3], [4, 5, 6, 7]  # 50 %: 0..5; without 1 or 3: 2..5; without 2 or 4: 0..3
+SAME = [[0, 1, 2, 3]] * 4
+NEAR = [0, 1], [0, 1], [0, 1], [0]
+
+HALF_MATRIX = [
+    [1, 0.5, 1, 0, 0.8],
+    [0.5, 1, 0.5, 0.5, 0.8],
+    [1, 0.5, 1, 0, 0.8],
+    [0, 0.5, 0, 1, 0.4],
+    [0.8, 0.8, 0.8, 0.4, 1],
+]
+NEAR_MATRIX = np.ones((5, 5))
+NEAR_MATRIX[3, [0, 1, 2, 4]] = NEAR_MATRIX[[0, 1, 2, 4], 3] = 2 / 3
+
+
+@pytest.fixture
+def three(dataset_of, strips):
+    return dataset_of([strips(0, *HALF), strips(1, *SAME), strips(2, *NEAR)])
+
+
+def test_dice_of_every_pair_and_the_consensus(three) -> None:
+    found = doctors.agreement(three, range(3))
+    assert len(found) == 3
+    assert found.ids == [three[i].id for i in range(3)]
+    np.testing.assert_allclose(found.matrix.values, [HALF_MATRIX, np.ones((5, 5)), NEAR_MATRIX])
+    np.testing.assert_allclose(found.matrix.mean, (np.array(HALF_MATRIX) + 1 + NEAR_MATRIX) / 3)
+    assert found.matrix.std[0, 1] == pytest.approx(np.sqrt(1 / 12))  # of 1/2, 1, 1
+    assert (found.matrix.counts == 3).all()
+    assert three.problems == []
+
+
+def test_each_doctor_against_the_other_references(three) -> None:
+    found = doctors.agreement(three, range(3)).references()
+    assert tuple(found) == doctors.REFERENCES
+    np.testing.assert_allclose(
+        found["dice_any_other"], [[0.5, 0.5, 0.5, 1 / 6], [1, 1, 1, 1], [8 / 9, 8 / 9, 8 / 9, 2 / 3]]
+    )
+    np.testing.assert_allclose(found["dice_consensus50"], [[0.8, 0.8, 0.8, 0.4], [1, 1, 1, 1], [1, 1, 1, 2 / 3]])
+    np.testing.assert_allclose(found["dice_consensus_others"], [[0.5, 0.5, 0.5, 0], [1, 1, 1, 1], [1, 1, 1, 2 / 3]])
+    np.testing.assert_allclose(found["dice_staple"][1:], [[1, 1, 1, 1], [1, 1, 1, 2 / 3]], atol=1e-12)
+
+
+def test_the_order_of_the_readers_does_not_matter_to_any_doctor(dataset_of, strips) -> None:
+    order = [2, 0, 3, 1]
+    one = doctors.agreement(dataset_of([strips(0, *HALF), strips(2, *NEAR)]), [0, 1])
+    other = doctors.agreement(
+        dataset_of([strips(0, *(HALF[i] for i in order)), strips(2, *(NEAR[i] for i in order))]), [0, 1]
+    )
+    for name, values in one.references().items():
+        np.testing.assert_allclose(other.references()[name], values[:, order], atol=1e-9)
+    any_doctor = [
+        {c.metric: c.ours_mean for c in doctors.reference_cells(found, "lidc", "embedded") if c.row == "any_doctor"}
+        for found in (one, other)
+    ]
+    assert any_doctor[0] == pytest.approx(any_doctor[1])
+
+
+def test_rows_that_not_four_readers_marked_or_that_cannot_be_read_are_left_out_and_listed(dataset_of, strips) -> None:
+    dataset = dataset_of(
+        [
+            strips(0, [0], [0, 1], [], [0]),
+            DataError("truncated"),
+            strips(2, *SAME),
+            strips(3, [0], [1]),
+            strips(4, *SAME),
+        ]
+    )
+    found = doctors.agreement(dataset, [4, 0, 1, 2, 3])
+    assert found.ids == ["lidc/p4/n0/s4", "lidc/p2/n0/s2"]
+    assert [(problem.where, problem.why) for problem in dataset.problems] == [
+        ("lidc/p0/n0/s0", "marked by 3 readers; the comparison of doctors needs four"),
+        ("lidc/p1/n0/s1", "truncated"),
+        ("lidc/p3/n0/s3", "marked by 2 readers; the comparison of doctors needs four"),
+    ]
+
+
+def test_a_present_reader_with_an_empty_mask_leaves_the_image_out(dataset_of, strips, monkeypatch) -> None:
+    dataset = dataset_of([strips(0, *SAME), strips(1, *SAME)])
+    empty = dataset[1].readers.copy()
+    empty[2] = False
+    masks = {0: dataset[0].readers, 1: empty}
+    monkeypatch.setattr(dataset, "read_masks", lambda i: (masks[i], np.ones(4, bool)))
+    assert doctors.agreement(dataset, [0, 1]).ids == ["lidc/p0/n0/s0"]
+    assert [problem.where for problem in dataset.problems] == ["lidc/p1/n0/s1"]
+    assert "reader 2 is empty" in dataset.problems[0].why
+
+
+def test_four_readers_in_five_places(dataset_of, strips) -> None:
+    dataset = dataset_of([strips(0, HALF[0], [], *HALF[1:])])
+    np.testing.assert_allclose(doctors.agreement(dataset, [0]).matrix.values, [HALF_MATRIX])
+
+
+def test_images_of_different_size_go_together(dataset_of, strips, discs) -> None:
+    assert doctors.agreement(dataset_of([strips(0, *SAME), discs(1)]), [0, 1]).matrix.values.shape == (2, 5, 5)
+
+
+def test_an_error_that_is_not_of_the_data_is_raised(dataset_of, strips) -> None:
+    with pytest.raises(RuntimeError, match="boom"):
+        doctors.agreement(dataset_of([strips(0, *SAME), RuntimeError("boom")]), [0, 1])
+
+
+def test_nothing_left_is_an_error_that_names_the_data(dataset_of, strips) -> None:
+    dataset = dataset_of([strips(0, [0], [1]), DataError("truncated")])
+    with pytest.raises(DataError, match=r"lidc: no image that all four readers marked .* from made by a test"):
+        doctors.agreement(dataset, [0, 1])
+    assert len(dataset.problems) == 2
+    with pytest.raises(DataError, match="lidc"):
+        doctors.agreement(dataset, [])
+
+
+def test_reference_cells_are_means_and_spreads_over_images(three) -> None:
+    cells = doctors.reference_cells(doctors.agreement(three, range(3)), "lidc-largest", "real")
+    assert {(c.row, c.metric) for c in cells} == {
+        (row, metric) for row in (*doctors.DOCTORS, "any_doctor") for metric in doctors.REFERENCES
+    }
+    assert all(
+        (c.dataset, c.source, c.n_images, c.n_seeds, c.extra) == ("lidc-largest", "real", 3, 1, True) for c in cells
+    )
+    found = {(c.row, c.metric): (c.ours_mean, c.ours_std) for c in cells}
+    assert found["any_doctor", "dice_any_other"] == pytest.approx((0.75, np.sqrt(0.1805555556 / 2)))  # 5/12, 1, 5/6
+    assert found["doctor4", "dice_consensus_others"] == pytest.approx((5 / 9, np.sqrt(14 / 27 / 2)))  # 0, 1, 2/3
+    assert join(ResultTable("workbook", "doctors", "", "caption", cells))  # the table takes them
+
+
+def test_one_image_has_no_spread_and_no_warning(dataset_of, strips, recwarn) -> None:
+    cells = doctors.reference_cells(doctors.agreement(dataset_of([strips(0, *HALF)]), [0]), "lidc", "real")
+    assert all(np.isnan(cell.ours_std) and np.isfinite(cell.ours_mean) for cell in cells)
+    assert not recwarn
+
+
+@pytest.mark.parametrize(
+    ("paper", "table", "diagonal"),
+    [("casgan", "table-2", 1), ("dsnet-v1", "table-4", np.nan), ("dsnet-v2", "table-6", np.nan)],
+)
+def test_the_printed_matrix_is_in_fractions_and_empty_where_nothing_is_printed(paper, table, diagonal) -> None:
+    matrix = doctors.printed_matrix(paper, table)
+    assert matrix.shape == (5, 5)
+    np.testing.assert_array_equal(matrix, matrix.T)
+    np.testing.assert_array_equal(np.diag(matrix), diagonal)
+    assert matrix[np.triu_indices(5, 1)].min() > 0.5
+    assert matrix[0, 3] == pytest.approx(0.625, abs=0.001)
+    assert matrix[2, 4] == pytest.approx(0.83, abs=0.001)
+
+
+def test_beside_the_printed_means(three) -> None:
+    found = doctors.agreement(three, range(3))
+    table = doctors.against_printed({"strips": found}, "casgan", "table-2")
+    assert table.loc["casgan/table-2, printed"].tolist() == [0.703, 0.783]  # 4.218 / 6, 3.131 / 4
+    pairs = np.mean([2.5 / 6, 1, 5 / 6])  # of the three images
+    assert table.loc["strips"].tolist() == [round(pairs, 3), round((0.7 + 1 + 11 / 12) / 3, 3)]
+
+
+def network(found, dice, predictions=None):
+    """A run on the images of ``found``: Dice (6,) with doctors 1 to 4 and the consensus is that of every image."""
+    measures = {f"dice_{doctor}": [value] * len(found) for doctor, value in zip(doctors.DOCTORS, dice, strict=False)}
+    record = SimpleNamespace(
+        ids=tuple(found.ids),
+        measures=measures | {"dice": [dice[4]] * len(found)},
+        predictions=predictions or {},
+        failed=False,
+    )
+    return SimpleNamespace(record=record, spec=SimpleNamespace(name="a-run", source="real", dataset="lidc-500", size=4))
+
+
+def test_the_network_has_a_row_and_a_column_of_the_matrix(three) -> None:
+    found = doctors.agreement(three, range(3))
+    runs = [network(found, [0.1, 0.2, 0.3, 0.4, 0.5]), network(found, [0.3, 0.4, 0.5, 0.6, 0.7])]
+    matrix = doctors.with_network(found, runs)
+    np.testing.assert_allclose(matrix.mean[5], [0.2, 0.3, 0.4, 0.5, 0.6, 1])
+    np.testing.assert_allclose(matrix.mean[:, 5], matrix.mean[5])
+    np.testing.assert_array_equal(matrix.mean[:5, :5], found.matrix.mean)
+    cells = {(cell.row, cell.metric): cell for cell in doctors.network_cells(found, runs, "casgan", "real")}
+    assert cells["casgan", "dice_with_consensus50"].ours_mean == pytest.approx(0.6)
+    assert [cells[place].n_seeds for place in (("casgan", "dice_with_doctor1"), ("doctor1", "dice_with_casgan"))] == [
+        2,
+        2,
+    ]
+    assert cells["doctor1", "dice_with_doctor2"].n_seeds == 1
+    assert {cell.dataset for cell in cells.values()} == {"lidc"}
+    assert not any(cell.extra for cell in cells.values())
+    result = ResultTable("casgan", "table-2", title="", caption="", rows=list(cells.values()))
+    assert len(join(result)) == 36
+    alone = doctors.network_cells(found, [], "casgan", "real")
+    assert {cell.row for cell in alone} == set(doctors.RATERS)
+    assert [cell for cell in cells.values() if cell.row != "casgan" and not cell.metric.endswith("_casgan")] == alone
+
+
+def test_how_often_the_network_is_nearer_to_the_consensus(three) -> None:
+    found = doctors.agreement(three, range(3))
+    frame = doctors.nearness(found, {"casgan": [network(found, [0, 0, 0, 0, 0.9])], "dsnet": []})
+    assert {name for name, _ in frame.index} == {"casgan"}
+    assert frame["network nearer"].tolist() == ["33%", "33%", "33%", "67%", ""]  # consensus: 0.8, 1, 1; 0.4, 1, 2/3
+    assert frame.iloc[-1, 0] == 0.9
+
+
+def test_a_network_tested_on_other_images_is_refused(three) -> None:
+    found = doctors.agreement(three, range(3))
+    with pytest.raises(DataError, match="a-run: was not tested on the images"):
+        doctors.with_network(found, [network(doctors.agreement(three, range(2)), [1] * 5)])
+
+
+def test_rows_are_found_by_name(three) -> None:
+    assert doctors.rows_named(three, [three[2].id, three[0].id]) == [2, 0]
+    with pytest.raises(DataError, match=r"has no lidc/p9, .* \(1 lacking\)"):
+        doctors.rows_named(three, [three[0].id, "lidc/p9"])
+
+
+def test_kept_predictions_lie_where_the_network_looked(dataset_of, discs) -> None:
+    dataset = dataset_of([discs(0), discs(1)])
+    found = doctors.agreement(dataset, [0, 1])
+    kept = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    run = network(found, [1] * 5, {found.ids[0]: kept})
+    masks = doctors.network_masks([run], [dataset[0], dataset[1]])
+    assert list(masks) == [found.ids[0]]
+    assert doctors.network_masks([], [dataset[0]]) == {}
+    assert doctors.network_rows(dataset, [[], [run]]) == [0, 1]
+    assert doctors.network_rows(dataset, [[], [run]], "predictions") == [0]
+    height, width = dataset[0].image.shape
+    assert masks[found.ids[0]].shape == (height, width)
+    top, left = (height - 4) // 2, (width - 4) // 2
+    np.testing.assert_allclose(masks[found.ids[0]][top : top + 4, left : left + 4], kept / 255)
+    assert masks[found.ids[0]].sum() == pytest.approx(kept.sum() / 255)

@@ -1,0 +1,156 @@
+"""What notebook 6 shows of DSNet, from tiny networks and made-up runs."""
+
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from softmask.analysis import dsnet
+from softmask.analysis.finished import Fitted
+from softmask.config import Config
+from softmask.experiments import Record, Run, inputs
+from softmask.experiments.prepared import Part, Prepared
+from softmask.experiments.record import Provenance
+from softmask.experiments.tables import spec
+from softmask.nets import build
+from softmask.nets.softgan import ImprovedBackbone
+from softmask.nets.srgan import TRANSFERRED, transferred
+from softmask.report import dsnet_panels
+
+SIZE, N = 64, 5
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
+    monkeypatch.setenv("SOFTMASK_CACHE", str(tmp_path / "cache"))
+    return Config.from_parameters("smoke", "embedded")
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).random((N, 1, SIZE, SIZE), np.float32)
+
+
+class Finished:
+    """A run with an untrained network; ``folder`` None makes it a recorded one."""
+
+    def __init__(self, spec, names=(), folder="somewhere"):
+        torch.manual_seed(len(spec.network))
+        self.spec, self.folder, self.key = spec, folder, f"key of {spec.name}"
+        self.record = SimpleNamespace(shown=lambda: dict.fromkeys(names), failed=False)
+        self.needs = [Finished(need) for need in spec.needs] if folder else ()
+        one = spec.width, spec.inputs, spec.reduction
+        self.made = (build(spec.network, spec.width) if spec.upscales else build(spec.network, *one)).eval()
+
+    def network(self):
+        return self.made
+
+
+@pytest.fixture
+def data(monkeypatch, images):
+    part = Part(
+        tuple(f"i{i}" for i in range(N)), tuple(f"p{i}" for i in range(N)), images, images > 0.5, {"soft_mask": images}
+    )
+    found = Prepared("lnsm", "embedded", "noise", "d", part, part, part)
+    monkeypatch.setattr(dsnet, "data_of", lambda run, config: found)
+    monkeypatch.setattr(dsnet, "example_of", lambda run, config: found)
+    return found
+
+
+def test_channels_are_those_of_the_runs_without_the_cache(config, images):
+    one = Finished(spec("dsnet", "lnsm", config))
+    expected = inputs.channels(one.spec, images, one.needs)
+    with torch.inference_mode():
+        found = transferred(one.needs[0].network(), torch.tensor(images), 2).numpy()
+    assert one.spec.channels == TRANSFERRED
+    assert found.shape == expected.shape == (N, 2 + one.spec.sr.width, 2 * SIZE, 2 * SIZE)
+    np.testing.assert_allclose(found, expected, atol=5e-4, rtol=1e-3)  # kept there in half precision
+    np.testing.assert_allclose(found[:, 0], expected[:, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("folder", "note"), [("somewhere", "by the trained"), (None, "has learnt nothing")])
+def test_an_example_is_what_the_network_trains_on(config, data, folder, note):
+    run = Finished(spec("dsnet", "lnsm", config), folder=folder)
+    fed = dsnet.example(run.spec, {("dsnet", "lnsm"): [run]}, config)
+    assert note in fed.note
+    assert fed.batch.images.shape == (4, 6, 2 * SIZE, 2 * SIZE)
+    assert fed.batch.masks.shape == fed.batch.soft.shape == (4, 1, SIZE, SIZE)
+    assert fed.channels.shape == (6, 2 * SIZE, 2 * SIZE)
+
+
+def test_attention_behind_a_generator_is_that_of_the_segmentor(config, images):
+    run = Finished(spec("dsnet_full_features", "lnsm", config))
+    found = dsnet.attention(run, images)
+    with torch.inference_mode():
+        seen = transferred(run.needs[0].network(), torch.tensor(images))
+        backbone = run.network().backbone
+        block, x = backbone.first, run.network().reduce(run.network().module(seen))
+        expected = block.spatial_attention.weights(block.channel_attention(block.convs(x)))[:, 0]
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
+def test_attention_is_that_of_the_first_block(config, images):
+    run = Finished(spec("no_soft_label", "lnsm", config))
+    found = dsnet.attention(run, images)
+    network = run.network()
+    block = network.first
+    assert isinstance(network, ImprovedBackbone)
+    with torch.inference_mode():
+        y = block.channel_attention(block.convs(torch.tensor(images)))
+        expected = block.spatial_attention.weights(y)[:, 0]
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
+    assert not block.spatial_attention._forward_hooks
+
+
+def test_looks_of_two_runs_and_of_none(config, data):
+    names = [data.test.ids[i] for i in (0, 3)]
+    neither, dsnet_run = (
+        Finished(spec(row, "lnsm", config, paper="dsnet-v2"), names) for row in ("neither", "dtm_csf")
+    )
+    fitted, rows = {("neither", "lnsm"): [neither], ("dtm_csf", "lnsm"): [dsnet_run]}, ("neither", "dtm_csf")
+    [first, second] = dsnet.looks(fitted, rows, "lnsm", config)
+    np.testing.assert_array_equal(second.image, data.test.images[3, 0])
+    assert first.super_resolved.shape == (2 * SIZE, 2 * SIZE)
+    assert first.without.shape == first.having.shape == (SIZE, SIZE)
+    assert not np.allclose(first.without, first.having)
+    fig = dsnet_panels.attention([first, second], "DRTM")
+    shown = [image for ax in fig.axes for image in ax.get_images() if image.get_cmap().name == "cividis"]
+    assert len({image.get_clim() for image in shown}) == 1
+    fig.canvas.draw()
+    plt.close(fig)
+    recorded = {("neither", "lnsm"): [Finished(neither.spec, names, folder=None)]}
+    assert dsnet.looks(fitted | recorded, rows, "lnsm", config) == []
+    assert dsnet.looks(recorded, rows, "lnsm", config) == dsnet.looks({}, rows, "lnsm", config) == []
+    assert dsnet_panels.attention([], "DRTM") is None
+
+
+def test_other_forms_are_trained_where_there_is_time():
+    assert dsnet.other_rows(Config.from_parameters("cpu", "embedded")) == {}
+    rows = dsnet.other_rows(Config.from_parameters("night", "embedded"))
+    assert {row for row, _ in rows} == set(dsnet.OTHER)
+    firsts = {row: seeds[0] for (row, dataset), seeds in rows.items() if dataset == "lnsm"}
+    sizes = {row: (one.scale, one.reduction) for row, one in firsts.items()}
+    assert [sizes[f"dsnet_{form}"] for form in ("averaged", "full_features", "enlarged_twice")] == [
+        (2, 2),
+        (4, 4),
+        (2, 1),
+    ]
+
+
+def test_other_forms_have_their_validation_dice():
+    wanted = dsnet.other_rows(Config.from_parameters("night", "embedded"))
+    place = ("dsnet_averaged", "lnsm")
+    about = Provenance("d", 1, "made by a test", None, 1.0, "cpu", "a cpu", {}, None, None)
+    runs = []
+    for one, best in zip(wanted[place], (0.7, 0.8, 0.9), strict=True):
+        measures = dict.fromkeys(("dice", "sen", "ppv"), (0.5, 0.6))
+        curves = {"validation_dice": (0.1, best, 0.2)}
+        runs.append(Run(one, Record(one, ("a", "b"), ("p", "q"), measures, curves, 2, 1, None, {}, about)))
+    table = dsnet.other_forms(Fitted({place: runs}, wanted))
+    [cell] = [cell for cell in table.rows if cell.metric == "validation_dice"]
+    assert (cell.ours_mean, cell.n_seeds) == (pytest.approx(0.8), 3)
+    assert cell.ours_std == pytest.approx(0.1)
+    assert dsnet.other_forms(Fitted({}, wanted)) is None

@@ -1,0 +1,109 @@
+"""Counting by hand, and timing networks too small to take time."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from softmask.analysis import dsnet_cost as cost
+from softmask.config import Config
+from softmask.experiments.tables import spec
+from softmask.nets import build
+from softmask.nets.srgan import Transferring
+
+
+@pytest.fixture(scope="module")
+def networks():
+    config = Config.from_parameters("smoke", "embedded")
+    pair = (spec(row, "lnsm", config, paper="dsnet-v2") for row in (cost.WITHOUT, cost.HAVING))
+    return cost.networks(*pair)
+
+
+def made_up(ratios, device="cpu", width="cpu"):
+    ratios = np.array(ratios)
+    timed = cost.Timed(device, 1, {cost.WITHOUT: np.full(len(ratios), 2.0), cost.HAVING: 2 * ratios})
+    parts = {cost.WITHOUT: {"backbone": (10, 100)}, cost.HAVING: {"super-resolution": (5, 300), "backbone": (10, 100)}}
+    return cost.Cost(width, parts, [timed])
+
+
+def test_a_convolution_by_hand():
+    conv = nn.Conv2d(3, 8, 5, stride=2, padding=2)
+    x = torch.zeros(1, 3, 16, 16)
+    assert cost.multiply_adds(lambda: conv(x)) == (8 * 8) * 8 * (3 * 5 * 5)
+    up = nn.ConvTranspose2d(8, 4, 4, stride=2, padding=1)
+    assert cost.multiply_adds(lambda: up(conv(x))) == 38400 + (8 * 8) * 8 * (4 * 4 * 4)
+    assert cost.multiply_adds(lambda: nn.Linear(6, 7)(torch.zeros(1, 6))) == 42
+
+
+def test_parts_add_up_to_the_whole(networks):
+    having = networks[cost.HAVING]
+    parts = cost.parts_of(having, 64)
+    assert list(parts) == ["super-resolution", "transfer", "reduction to the image's size", "backbone"]
+    whole = cost.multiply_adds(lambda: having(torch.zeros(1, 1, 64, 64)))
+    assert sum(adds for _, adds in parts.values()) == whole
+    assert sum(n for n, _ in parts.values()) == sum(p.numel() for p in having.parameters())
+    [plain] = cost.parts_of(networks[cost.WITHOUT], 64).values()
+    assert plain[0] == sum(p.numel() for p in build("improved_backbone", 4).parameters())
+
+
+def test_both_are_timed_alike_and_left_where_they_were(networks):
+    threads = torch.get_num_threads()
+    found = cost.measure(networks, "smoke", batches=(1, 2), seconds=0.0, devices=("cpu",))
+    assert torch.get_num_threads() == threads
+    assert isinstance(networks[cost.HAVING], Transferring)
+    assert [timed.batch for timed in found.timed] == [1, 2]
+    for timed in found.timed:
+        assert {len(values) for values in timed.milliseconds.values()} == {cost.ROUNDS[0]}
+        assert min(values.min() for values in timed.milliseconds.values()) > 0
+        ratio, low, high = timed.ratio
+        assert low <= ratio <= high
+    lines = cost.frame([found])
+    assert list(lines["batch"]) == [1, 2]
+    shares = cost.parts_frame([found]).groupby("network")["share"].sum()
+    assert shares.to_numpy() == pytest.approx(1, abs=0.01)
+
+
+def test_times_are_kept_for_the_machine_the_networks_and_their_code(networks, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOFTMASK_CACHE", str(tmp_path))
+    measured = []
+
+    def milliseconds(*arguments):
+        measured.append(arguments)
+        return {row: np.full(7, len(measured)) for row in networks}
+
+    def once(found=networks, **changes):
+        timing = {"batches": (1,), "seconds": 0.0, "devices": ("cpu",)} | changes
+        [timed] = cost.measure(found, "smoke", **timing).timed
+        return timed.milliseconds[cost.WITHOUT][0]
+
+    monkeypatch.setattr(cost, "_milliseconds", milliseconds)
+    assert [once(), once()] == [1, 1]
+    assert [once(batches=(2,)), once(seconds=1.0), once()] == [2, 3, 1]
+    wider = networks | {cost.WITHOUT: build("improved_backbone", 8).eval()}
+    assert [once(wider), once()] == [4, 1]
+    monkeypatch.setattr(cost, "cores", lambda: 1000)
+    assert once() == 5
+
+
+def test_the_interval_is_of_the_median():
+    ratios = np.arange(1.0, 41.0)
+    assert made_up(ratios).timed[0].ratio == (20.5, 14.0, 27.0)  # 27 of 40: the table's ranks
+    assert made_up([1.0] * 6 + [50.0]).timed[0].ratio[0] == 1
+
+
+def test_what_was_measured_for_the_claim_is_told_and_not_judged():
+    said = cost.measured(made_up([1.2] * 8))
+    assert said.startswith("Ratio of times 1.20 (1.20 to 1.20), printed 1.31; ")
+
+
+def test_the_gpu_is_preferred_and_cells_hold_medians():
+    both = made_up([1.0, 1.0, 4.0] * 3)
+    both = cost.Cost("cpu", both.parts, [*both.timed, *made_up([2.0] * 9, device="cuda").timed])
+    assert cost.chosen(both).device == "cuda"
+    [without, having] = cost.cells(made_up([1.0, 1.0, 4.0] * 3), "embedded")
+    assert (without.row, without.dataset, without.metric) == ("without_transfer", "lnsm", "milliseconds")
+    assert (without.ours_mean, having.ours_mean, having.n_images) == (2.0, 2.0, 9)
+    assert having.note.startswith("median of 9 measurements")
+    totals = {(one.row, one.metric): one.ours_mean for one in cost.all_cells([both], "embedded")}
+    assert totals["with transfer, width of cpu", "parameters"] == 15
+    assert {metric for _, metric in totals} <= set(cost.UNITS)

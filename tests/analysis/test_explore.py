@@ -1,0 +1,186 @@
+"""The bench's computation and pictures."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import cv2
+import matplotlib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from softmask.analysis import explore, explore_drawn
+from softmask.data.kinds import KINDS
+from softmask.errors import ConfigError, DataError, LabelError
+from softmask.label import label_sample, soft_mask
+from softmask.measure import segmentation
+from softmask.report import figures
+
+LIMIT_MS = 100
+"""What a person takes for at once."""
+
+
+def milliseconds(work) -> float:
+    """The least time of several calls, of this process alone: other work on the machine does not count."""
+    spent = []
+    for _ in range(5):
+        began = time.process_time()
+        work()
+        spent.append(1000 * (time.process_time() - began))
+    return min(spent)
+
+
+def test_one_nodule_of_each_kind_in_a_window(dataset_of, discs):
+    samples = [discs(i, kind=kind) for i, kind in enumerate([*reversed(KINDS), "isolated"])]
+    found = explore.nodules(dataset_of(samples, areas=[50, 60, 70, 80, 90, 100, 10]))
+    assert {kind: sample.patient for kind, sample in found.items()} == {
+        kind: f"p{5 - i}" for i, kind in enumerate(KINDS)
+    }
+    assert list(found) == list(KINDS)
+
+
+def test_without_a_nodule_of_a_known_kind(dataset_of, discs):
+    with pytest.raises(DataError, match="embedded"):
+        explore.nodules(dataset_of([discs()]))
+
+
+def test_cutting_moves_the_mark_along(discs):
+    whole = discs(0, recist=np.array([[[23.0, 32.0], [41.0, 32.0]], [[32.0, 23.0], [32.0, 41.0]]]))
+    there = ((30, 4), (10, 24))  # rows and columns before and after
+    padded = replace(
+        whole,
+        image=np.pad(whole.image, there),
+        readers=np.pad(whole.readers, ((0, 0), *there)),
+        alpha=np.pad(whole.alpha, there),
+        recist=whole.recist + np.array([30, 10]),
+    )
+    sample = explore.cut(padded)
+    assert sample.image.shape == sample.alpha.shape == sample.readers.shape[1:] == (64, 64)
+    ends, were = (made.recist.reshape(-1, 2).T.astype(int) for made in (sample, padded))
+    assert np.array_equal(sample.readers[:, *ends], padded.readers[:, *were])
+    assert np.array_equal(sample.image[tuple(ends)], padded.image[tuple(were)])
+    assert np.array_equal(explore.cut(sample).image, sample.image)
+
+
+def test_it_starts_as_a_sample_is_labelled(discs):
+    sample = discs()
+    made = explore.step(sample, explore.start(sample))
+    assert np.array_equal(made.made.alpha, label_sample(sample, "recist").alpha)  # this mark's ends are whole pixels
+    assert np.array_equal(made.binary, made.made.binary)
+    assert list(made.dice) == ["reader 1", "reader 2", "reader 3", "reader 4", explore.CONSENSUS]
+    assert made.dice["reader 2"] == segmentation.dice(made.binary, sample.readers[1])
+    assert 0 < made.error < 0.2
+
+
+def test_an_absent_reader_has_no_dice(discs):
+    sample = discs()
+    readers = sample.readers.copy()
+    readers[1] = False
+    sample = replace(sample, readers=readers, present=np.array([True, False, True, True]))
+    names = ["reader 1", "reader 3", "reader 4", explore.CONSENSUS]
+    assert list(explore.step(sample, explore.start(sample)).dice) == names
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.floats(20, 44).map(lambda x: round(2 * x) / 2), min_size=8, max_size=8),
+    st.none() | st.sampled_from([1.0, 2.5, 4.0]),
+    st.sampled_from([1e-9, 3.16e-7, 0.01]),
+    st.sampled_from([0.1, 0.5, 0.95]),
+)
+def test_the_line_of_code_gives_the_mask(discs, ends, radius, epsilon, threshold):
+    sample = discs()
+    setting = explore.Setting(np.reshape(ends, (2, 2, 2)), radius, epsilon, threshold)
+    try:
+        made = explore.step(sample, setting)
+    except LabelError:
+        return  # a mark without length
+    mask = eval(explore.code(setting), {"soft_mask": soft_mask, "image": sample.image})
+    assert np.array_equal(mask, made.binary)
+
+
+def test_what_cannot_be_labelled(discs):
+    sample = discs()
+    with pytest.raises(LabelError, match="zero length"):
+        explore.step(sample, explore.Setting(np.full((2, 2, 2), 30.0)))
+    for threshold in (0, 1.01, float("nan")):
+        with pytest.raises(ConfigError, match="threshold"):
+            explore.step(sample, replace(explore.start(sample), threshold=threshold))
+
+
+@pytest.mark.parametrize("radius", [3, 9, 18])
+def test_a_step_is_quick(discs, radius):
+    sample = discs(radius=radius)
+    setting = replace(explore.start(sample), radius=4)
+    made, strip = explore.step(sample, setting), explore_drawn.Strip()
+    computing = milliseconds(lambda: explore.step(sample, setting))
+    drawing = milliseconds(lambda: strip.png(explore_drawn.pictures(sample, setting, made)))
+    assert computing < LIMIT_MS / 3
+    assert computing + drawing < LIMIT_MS
+
+
+def test_fixed_settings_differ_in_one_thing(discs):
+    sample = discs(radius=6)
+    steps = {name: explore.step(sample, setting) for name, setting in explore.fixed(sample).items()}
+    first = steps.pop("as marked")
+    for name, made in steps.items():
+        same = np.array_equal(made.made.alpha, first.made.alpha) and np.array_equal(made.binary, first.binary)
+        assert not same, name
+    assert steps["threshold 0.1"].binary.sum() > first.binary.sum()
+    assert (steps["trimap radius 4 pixels"].made.trimap == 0.5).sum() > (first.made.trimap == 0.5).sum()
+
+
+class TestPictures:
+    def test_a_strip_shows_each_row_as_if_it_were_the_first(self, discs):
+        sample = discs()
+        rows = [
+            explore_drawn.pictures(sample, one, explore.step(sample, one)) for one in explore.fixed(sample).values()
+        ]
+        rows.append(explore_drawn.pictures(sample, explore.start(sample), None))
+        strip = explore_drawn.Strip()
+        drawn = [strip.png(row) for row in rows]
+        assert len(set(drawn)) == len(drawn)
+        assert [strip.png(row) for row in rows] == drawn
+        assert explore_drawn.Strip().png(rows[2]) == drawn[2]
+
+    def test_panels_lie_side_by_side_and_hold_what_they_should(self, discs):
+        sample = discs()
+        made = explore.step(sample, explore.start(sample))
+        row = explore_drawn.pictures(sample, explore.start(sample), made)
+        with matplotlib.rc_context():
+            figures.style()
+            image = cv2.imdecode(np.frombuffer(explore_drawn.Strip().png(row), np.uint8), cv2.IMREAD_COLOR)
+        height, width, _ = image.shape
+        assert (height, width) == (264, 960)
+        trimap, alpha = image[26:260, 244:476], image[26:260, 485:717]
+        assert set(np.unique(trimap)) in ({0, 127, 255}, {0, 128, 255})
+        assert abs(alpha.mean() / 255 - row[2].image.mean()) < 0.02
+
+    def test_a_mark_may_lie_outside_what_is_shown(self, discs):
+        sample = discs(radius=4)
+        far = explore.Setting(np.array([[[0.0, 0.0], [63.0, 63.0]], [[63.0, 0.0], [0.0, 63.0]]]))
+        row = explore_drawn.pictures(sample, far, None)
+        assert row[0].image.shape == (40, 40)
+        assert explore_drawn.Strip().png(row).startswith(b"\x89PNG")
+
+    def test_the_fixed_grid(self, discs):
+        import matplotlib.pyplot as plt
+
+        sample = discs()
+        chosen = explore.fixed(sample)
+        steps = {name: explore.step(sample, setting) for name, setting in chosen.items()}
+        fig = explore_drawn.fixed_settings(sample, chosen, steps)
+        try:
+            assert len(fig.axes) == 4 * len(chosen)
+            assert [ax.get_title() for ax in fig.axes[:4]] == list(explore_drawn.TITLES)
+            assert [text.get_text() for text in fig.legends[0].get_texts()][:4] == [
+                "long axis",
+                "short axis",
+                "alpha, cut",
+                "reader 1",
+            ]
+        finally:
+            plt.close(fig)

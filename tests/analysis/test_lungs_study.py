@@ -1,0 +1,354 @@
+"""From made-up records of lungs to cells, scans' Dice, verdicts and pictures; the losses' signs on fresh networks."""
+
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from softmask import papers
+from softmask.analysis import claims, lungs, lungs_drawn, lungs_shown
+from softmask.config import Config
+from softmask.experiments import Record, Run, specs
+from softmask.experiments.prepared import Part, Prepared
+from softmask.experiments.record import Provenance, WeightsFile
+from softmask.measure.calibration import calibration
+from softmask.measure.verdicts import FAILS, HOLDS, INCONCLUSIVE
+from softmask.nets import build
+from softmask.nets.critics import CRITICS
+from softmask.report import figures, lung_panels, tables
+
+SCANS, EACH = 12, 2
+N = SCANS * EACH
+GROUPS = tuple(f"scan{i // EACH:02d}" for i in range(N))
+IDS = tuple(f"lidc-lung/{group}/lungs/slice-{i % EACH}" for i, group in enumerate(GROUPS))
+SIZE, STORED = 16, (32, 32)
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
+    return Config.from_parameters("smoke", "embedded", seeds=2)
+
+
+def record_of(spec, **measures):
+    random = np.random.default_rng([spec.seed, *map(ord, spec.name)])
+    true, common = random.integers(500, 900, N), random.integers(300, 500, N)
+    inside = np.where(np.arange(N) % 3 == 0, random.uniform(0.97, 1, N), np.nan)
+    made = {
+        "iou": random.uniform(0.5, 0.9, N),
+        "hausdorff": random.uniform(2, 9, N),
+        "pixels_true": true.astype(float),
+        "pixels_found": (common + 100).astype(float),
+        "pixels_common": common.astype(float),
+        "nodules_inside": inside,
+        "nodules_at_wall_inside": inside,
+    }
+    probabilities = random.uniform(size=(N, SIZE, SIZE))
+    return Record(
+        spec=spec, ids=IDS, groups=GROUPS, measures=made | measures,
+        curves={"validation_dice": [0.3, 0.3]}, best_epoch=2, n_parameters=100,
+        calibration=calibration(probabilities, probabilities > 0.4), predictions={},
+        provenance=Provenance(
+            data="d" * 8, numerics=1, origin="made by a test", weights=WeightsFile(9, "w"), seconds=1.0,
+            device="cpu", cpu="a cpu", packages={}, commit="abc", dirty=False,
+        ),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def fitted(config):
+    wanted = {place: some for n in (2, 3, 4) for place, some in specs(f"lgan/table-{n}", config).items()}
+    return {place: [Run(spec, record_of(spec)) for spec in some] for place, some in wanted.items()}
+
+
+def again(runs, **measures):
+    return [Run(run.spec, record_of(run.spec, **measures)) for run in runs]
+
+
+def test_every_printed_cell_of_the_tables_is_filled(fitted, config):
+    for name in ("table-2", "table-3", "table-4"):
+        cells = lungs.table_cells(name, fitted)
+        printed = papers.load("lgan").table(name).cells()
+        assert [(one.row, one.dataset, one.metric) for one in cells] == [
+            (one.row, one.dataset, one.metric) for one in printed
+        ]
+        result = tables.ResultTable("lgan", name, "", "a test", cells, details=lungs.seed_spread(fitted))
+        tables.write(result, config, {})
+
+
+def test_means_and_medians_are_over_slices_pooled_over_seeds(fitted):
+    runs = fitted["lgan_basic", "lidc-lung"]
+    values = np.concatenate([run.record.measures["iou"] for run in runs])
+    found = {cell.metric: cell for cell in lungs.table_cells("table-2", {("lgan_basic", "lidc-lung"): runs})}
+    assert found["mean_iou"].ours_mean == pytest.approx(values.mean())
+    assert found["mean_iou"].ours_std == pytest.approx(values.std(ddof=1))
+    assert found["median_iou"].ours_mean == pytest.approx(np.median(values))
+    assert np.isnan(found["median_iou"].ours_std)
+    assert (found["mean_iou"].n_images, found["mean_iou"].n_seeds) == (2 * N, 2)
+
+
+def test_infinite_distances_are_left_out_and_counted(fitted):
+    runs = again(fitted["lgan_basic", "lidc-lung"], hausdorff=[float("inf")] * 3 + [4.0] * (N - 3))
+    found = {cell.metric: cell for cell in lungs.table_cells("table-2", {("lgan_basic", "lidc-lung"): runs})}
+    assert found["mean_hausdorff"].ours_mean == pytest.approx(4)
+    assert "infinite on 6 of 48 slices" in found["mean_hausdorff"].note
+
+
+def test_slices_without_lung_count_as_blank_or_not_and_in_no_mean(fitted):
+    true, found = np.full(N, 500.0), np.full(N, 400.0)
+    true[:4], found[:3] = 0, 0
+    iou = np.where(true > 0, 0.8, 0.0)
+    place = ("lgan_basic", "lidc-lung")
+    runs = again(fitted[place], pixels_true=true, pixels_found=found, iou=iou)
+    cells = {cell.metric: cell for cell in lungs.all_cells({place: runs})}
+    assert cells["mean_iou"].ours_mean == pytest.approx(0.8)
+    assert cells["mean_iou"].n_images == 2 * (N - 4)
+    assert cells["left_blank"].ours_mean == pytest.approx(3 / 4)
+    assert np.isnan(lungs.scores({place: runs})[*place, "iou"].values[:, :4]).all()
+
+
+def test_a_scans_dice_counts_the_pixels_of_all_its_slices(fitted):
+    runs = again(
+        fitted["lgan_basic", "lidc-lung"],
+        pixels_true=[100.0, 300.0] * SCANS, pixels_found=[100.0, 100.0] * SCANS, pixels_common=[50.0, 100.0] * SCANS,
+    )  # fmt: skip
+    assert lungs.dice3d_of(runs) == pytest.approx(np.full((2, SCANS), 2 * 150 / 600))
+
+
+def test_the_workbooks_table_holds_every_measure(fitted, config):
+    cells = lungs.all_cells(fitted)
+    assert len(cells) == len(fitted) * (len(lungs.BEYOND) + len(lungs.SHARES))
+    result = tables.ResultTable("workbook", "lgan-measures", "lungs", "a test", cells, lungs.UNITS)
+    tables.write(result, config, {})
+
+
+def test_claims_compare_slices_and_scans(fitted):
+    scores = lungs.scores(fitted)
+    judged = {str(claim): claims.judge(claim, scores) for claim in papers.load("lgan").claims}
+    pairs = [one for verdict in judged.values() for one in verdict.pairs]
+    assert all(one.outcome.difference is not None for one in pairs)
+    assert {one.outcome.difference.images for one in pairs if one.pair.metric.endswith("dice3d")} == {SCANS}
+    assert {verdict.unit for verdict in judged.values()} == {"percentage points", "pixels"}
+
+
+def test_medians_are_compared_by_scores_whose_means_they_are(fitted):
+    scores = lungs.scores(fitted)
+    runs = fitted["lgan_basic", "lidc-lung"]
+    medians = [np.median(run.record.measures["iou"]) for run in runs]
+    assert scores["lgan_basic", "lidc-lung", "median_iou"].values.mean(axis=1) == pytest.approx(medians)
+
+
+def test_a_smaller_distance_is_the_better_one(fitted):
+    near, far = ("lgan_basic", "lidc-lung"), ("baseline_unet", "lidc-lung")
+    changed = fitted | {
+        near: again(fitted[near], hausdorff=[2.0] * N),
+        far: again(fitted[far], hausdorff=[5.0] * (N - 1) + [float("inf")]),
+    }
+    verdict = claims.judge(claims.find("lgan", "smaller mean Hausdorff"), lungs.scores(changed))
+    first = verdict.pairs[0].outcome
+    assert (first.verdict, round(first.difference.mean, 6), first.difference.left_out) == (HOLDS, 3, 1)
+
+
+def nodules(fitted, values):
+    place = ("lgan_regression", "lidc-lung")
+    runs = again(fitted[place], nodules_at_wall_inside=values)
+    return claims.judge(claims.find("lgan", "contains the nodules"), lungs.scores({place: runs}))
+
+
+@pytest.mark.parametrize(
+    ("inside", "verdict"), [([1.0, 0.99], HOLDS), ([0.5, 0.55], FAILS), ([0.85, 1.0], INCONCLUSIVE)]
+)
+def test_nodules_on_the_boundary_are_judged_over_scans(fitted, inside, verdict):
+    found = nodules(fitted, np.repeat(np.resize(inside, SCANS), EACH))
+    assert found.verdict == verdict
+    assert found.pairs[0].outcome.difference.patients == SCANS
+
+
+def test_few_scans_with_such_nodules_decide_nothing(fitted):
+    nan = float("nan")
+    assert nodules(fitted, [1.0] * 4 + [nan] * (N - 4)).verdict == INCONCLUSIVE
+    assert "undefined on every image" in nodules(fitted, [nan] * N).why
+
+
+def test_the_hardest_slices_are_of_different_scans(fitted):
+    iou = np.full(N, 0.9)
+    iou[[0, 1, 7, 20]] = 0.1, 0.2, 0.3, 0.4
+    runs = again(fitted["lgan_basic", "lidc-lung"], iou=iou)
+    assert lungs_shown.hardest_places(runs, 3) == [0, 7, 20]
+
+
+def test_places_with_nodules_are_of_different_scans_first(fitted):
+    runs = again(fitted["lgan_basic", "lidc-lung"], nodules_at_wall_inside=[1.0] * 6 + [float("nan")] * (N - 6))
+    assert lungs_shown.wall_places(runs, 3) == [0, 2, 4]
+    assert lungs_shown.wall_places(runs, 5) == [0, 1, 2, 3, 4]
+
+
+def test_records_give_no_slices(fitted, config, monkeypatch):
+    monkeypatch.setattr(lungs_shown, "data_of", lambda run, config: None)
+    for rows in (fitted, {}):
+        assert lungs_shown.slices(rows, ["lgan_basic"], "lidc-lung", lungs_shown.spread_places, 1, config) == []
+        assert lungs_drawn.activations(rows, "lgan_basic", "lidc-lung", config) is None
+
+
+class Trained:
+    """A run with a network that is not trained, and its place in the store."""
+
+    folder, needs = "somewhere", ()
+
+    def __init__(self, run):
+        self.spec, self.record, self.key = run.spec, run.record, "k"
+
+    def network(self):
+        return build("lgan_generator", 2).eval()
+
+
+def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
+    random = np.random.default_rng(0)
+    images = random.uniform(size=(N, 1, SIZE, SIZE)).astype(np.float32)
+    stored = random.integers(0, 2, (N, 1, *STORED)).astype(bool)
+    references = {"native": stored, "nodules": ~stored, "native_image": (255 * stored).astype(np.uint8)}
+    test = Part(IDS, GROUPS, images, images > 0.5, references=references)
+    monkeypatch.setattr(
+        lungs_shown, "data_of", lambda run, config: Prepared("lidc-lung", "embedded", "", "", test, test, test)
+    )
+    runs = {("lgan_basic", "lidc-lung"): [Trained(fitted["lgan_basic", "lidc-lung"][0])]}
+    found = lungs_shown.slices(runs, ["lgan_basic"], "lidc-lung", lambda runs, count: [3, 5], 2, config)
+    assert [one.name for one in found] == [IDS[3], IDS[5]]
+    assert found[0].lungs.shape == found[0].masks["lgan_basic"].shape == STORED
+    assert (found[1].nodules == ~stored[5, 0]).all()
+    maps = lungs_shown.activations(runs["lgan_basic", "lidc-lung"][0], images[0, 0])
+    assert maps["encoder1"].shape == (SIZE, SIZE)
+    assert maps["encoder5"].shape == (SIZE // 16, SIZE // 16)
+    assert all(one.min() >= 0 and one.max() <= 1 for one in maps.values())
+    np.testing.assert_array_equal(found[1].seen, images[5, 0])
+    lungs_drawn.activations(runs, "lgan_basic", "lidc-lung", config).canvas.draw()
+    lung_panels.compared(*zip(*((one.image, one.lungs, one.masks) for one in found), strict=True)).canvas.draw()
+    lung_panels.nodules(
+        *zip(*((one.image, one.lungs, one.masks["lgan_basic"], one.nodules) for one in found), strict=True)
+    ).canvas.draw()
+
+
+def test_the_surroundings_of_a_nodule_stay_inside_the_image():
+    nodules = np.zeros((200, 200), bool)
+    nodules[5:9, 100:104] = True
+    one = lungs_shown.around_nodules(
+        lungs_shown.Slice("a", np.zeros((9, 9)), np.zeros((200, 200)), nodules, nodules, {"x": ~nodules}), reach=40
+    )
+    assert one.image.shape == one.masks["x"].shape == (80, 80)
+    assert one.nodules.sum() == 16
+    assert one.nodules[5:9, 38:42].all()
+
+
+def test_the_signs_of_every_critic_and_of_the_generator_are_right(config):
+    rows, columns = np.indices((32, 32))
+    masks = np.stack([np.hypot(rows - 16, columns - c) < 9 for c in (12, 14, 16, 18)])[:, None].astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.05, masks.shape)
+    images = np.clip(0.7 - 0.5 * masks + noise, 0, 1).astype(np.float32)
+    ids = tuple(map(str, range(4)))
+    frame = lungs.sign_frame(Part(ids, ids, images, masks), config)
+    assert len(frame) == len(CRITICS)
+    assert frame["critic: risen"].all()
+    assert frame["generator: risen"].all()
+
+
+def test_table_1_counts_what_it_describes():
+    for name in CRITICS:
+        assert lungs.INPUTS[name] in lungs.described(f"lgan_{name}")
+        assert "parameters" in lungs.described(f"lgan_{name}")
+
+
+def test_an_overlay_colours_areas_and_leaves_the_rest_grey():
+    image, area = np.full((4, 4), 0.5), np.eye(4, dtype=bool)
+    shown = lung_panels.overlay(image, [(area, figures.COLORS[5])])
+    assert (shown[~area] == 0.5).all()
+    assert len(np.unique(shown[area])) > 1
+
+
+@pytest.mark.parametrize("name", lungs_drawn.DRAWN)
+def test_critics_are_drawn_with_their_inputs(name):
+    fig = lungs_drawn.critic(name)
+    fig.canvas.draw()
+    words = {text.get_text() for text in fig.axes[0].texts}
+    assert set(lungs_drawn.DRAWN[name][1]) <= words
+
+
+def test_pipeline_and_generator_can_be_drawn():
+    for fig in (lungs_drawn.pipeline(), lungs_drawn.generator()):
+        fig.canvas.draw()
+
+
+def test_the_real_scans_are_one_line_for_each_run(fitted):
+    frame = lungs.transfer_frame({("lgan_basic", "lung-ct"): fitted["lgan_basic", "lidc-lung"]})
+    assert len(frame) == 2
+    assert frame["slices"].tolist() == [N, N]
+
+
+@pytest.fixture
+def real(config):
+    """Made-up runs of all methods on real slices, one of each scan."""
+    groups = tuple(f"ID_{i:04d}" for i in range(N))
+    shares = {"lgan_basic": [0.0, 0.02, 0.01], "lgan_basic_amplified": [0.0, 0.3, 0.2]}
+    runs = {}
+    for (row, _), specs_ in lungs.rows_of(lungs.LUNGS_COMPARED, lungs.REAL, config, "lgan").items():
+        records = [replace(record_of(spec), groups=groups) for spec in specs_]
+        if row in shares:
+            records = [replace(record, curves=record.curves | {"adversarial_share": shares[row]}) for record in records]
+        runs[row, lungs.REAL] = [Run(record.spec, record) for record in records]
+    return runs
+
+
+def test_real_slices_are_a_substitute_without_whole_scans(real, config):
+    cells = lungs.all_cells(real)
+    assert {cell.source for cell in cells} == {"substitute"}
+    assert not {cell.metric for cell in cells} & {"mean_dice3d", "median_dice3d", *lungs.SHARES}
+    assert not [key for key in lungs.scores(real) if key[2].endswith("dice3d")]
+    result = tables.ResultTable("workbook", "lgan-real-slices", "lungs", "a test", cells, lungs.UNITS)
+    tables.write(result, config, {})
+
+
+def test_tables_of_slices_have_the_real_ones_as_further_columns(fitted, real, config):
+    for name, expected in (("table-2", 6 * 4), ("table-3", 6 * 4), ("table-4", 0)):
+        cells = lungs.table_cells(name, fitted | real)
+        assert sum(cell.dataset == lungs.REAL for cell in cells) == expected
+        tables.write(tables.ResultTable("lgan", name, "", "a test", cells), config, {})
+
+
+def test_claims_about_slices_are_judged_on_real_ones_each_pair_once(real):
+    questions = [claim for claim in map(lungs.on_real, papers.load("lgan").claims) if claim]
+    assert len(questions) == 6, "of ten claims two are about 3D Dice and one about nodules, and none is given twice"
+    words = [claim.words for claim in questions]
+    assert len(set(words)) == len(words)
+    assert all(text.endswith(", on real slices") for text in words)
+    first = questions[0]
+    assert [pair.better for pair in first.pairs] == [f"lgan_{critic}" for critic in CRITICS]
+    assert {pair.dataset for claim in questions for pair in claim.pairs} == {lungs.REAL}
+    verdict = claims.judge(first, lungs.scores(real))
+    assert all("substitute" in judged.outcome.data for judged in verdict.pairs)
+
+
+def test_networks_are_compared_with_morphology_in_the_right_direction(real):
+    place, good = ("lgan_basic", lungs.REAL), {"hausdorff": (1.0,) * N, "iou": (0.99,) * N}
+    records = [replace(run.record, measures=run.record.measures | good) for run in real[place]]
+    changed = real | {place: [Run(record.spec, record) for record in records]}
+    for claim in lungs.against_morphology(["lgan_basic"]):
+        [judged] = claims.judge(claim, lungs.scores(changed)).pairs
+        assert (judged.pair.worse, judged.outcome.verdict) == ("morph", HOLDS)
+
+
+def test_the_critics_share_counts_from_the_epoch_in_which_it_is_followed(real):
+    shares = {(cell.row, cell.metric): cell.ours_mean for cell in lungs.share_cells(real)}
+    assert shares == pytest.approx(
+        {
+            ("lgan_basic", "share_first"): 0.02,
+            ("lgan_basic", "share_mean"): 0.015,
+            ("lgan_basic_amplified", "share_first"): 0.3,
+            ("lgan_basic_amplified", "share_mean"): 0.25,
+        }
+    )

@@ -1,0 +1,218 @@
+"""From made-up records and networks to the tables and examples of super-resolution."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from softmask.analysis import super_resolution as study
+from softmask.config import Config
+from softmask.errors import DataError, MissingData
+from softmask.experiments.prepared import Part
+from softmask.measure.resolution import interpolate, measure_upscaled
+from softmask.report import tables
+
+N, SIZE = 24, 32
+IDS = tuple(f"lnsm/p{i // 2}/n0/s{i}" for i in range(N))
+GROUPS = tuple(f"p{i // 2}" for i in range(N))
+BETTER = {"psnr": 2.0, "ssim": 0.1, "sharpness": 0.2, "texture": -0.3}
+
+
+@dataclass
+class Finished:
+    """A run whose network enlarges by interpolation and adds ``brighter``."""
+
+    spec: SimpleNamespace
+    record: SimpleNamespace
+    brighter: float = 0.0
+    folder: Path | None = Path("somewhere")
+
+    def network(self):
+        enlarge = torch.nn.Upsample(scale_factor=4, mode="bicubic")
+        network = torch.nn.Sequential(enlarge)
+        network.register_parameter("p", torch.nn.Parameter(torch.tensor(self.brighter)))
+        network.forward = lambda images: enlarge(images) + network.p
+        return network
+
+
+def images(n=N, size=SIZE):
+    random = np.random.default_rng(0)
+    rows, columns = np.indices((size, size))
+    masks = np.hypot(rows - size / 2, columns - size / 2)[None] < random.uniform(3, 8, n)[:, None, None]
+    return np.clip(0.2 + 0.5 * masks + random.normal(0, 0.05, masks.shape), 0, 1).astype(np.float32), masks
+
+
+def finished(row, seed, better, source="embedded"):
+    random = np.random.default_rng([seed, len(row)])
+    measures = {name: tuple(random.normal(better * step, 0.01, N)) for name, step in BETTER.items()}
+    same = np.random.default_rng(7)
+    measures |= {
+        f"{name}_{method}": tuple(same.normal(0, 0.01, N)) for method in ("bilinear", "bicubic") for name in BETTER
+    }
+    pictures = (255 * images()[0]).astype(np.uint8)
+    record = SimpleNamespace(
+        ids=IDS,
+        groups=GROUPS,
+        measures=measures,
+        predictions={IDS[i]: pictures[i] for i in range(0, N, 3)},
+        provenance=SimpleNamespace(origin="made by a test"),
+    )
+    return Finished(SimpleNamespace(name=row, source=source, dataset="lnsm", seed=seed), record, brighter=0.05 * better)
+
+
+@pytest.fixture
+def fitted():
+    return {
+        ("content_only", "lnsm"): [finished("content_only", seed, 2) for seed in (0, 1)],
+        ("srgan", "lnsm"): [finished("srgan", seed, 1) for seed in (0, 1)],
+    }
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
+    return Config.from_parameters("cpu", "embedded", seeds=2)
+
+
+@pytest.fixture
+def _prepared(monkeypatch):
+    pictures, masks = images()
+    part = Part(IDS, GROUPS, pictures[:, None], masks[:, None].astype(np.float32))
+    monkeypatch.setattr("softmask.analysis.finished.prepare", lambda spec, config: SimpleNamespace(test=part))
+
+
+def test_interpolations_come_from_one_record_and_rows_from_every_seed(fitted):
+    found = study.quality(fitted)
+    assert {row for row, _ in found} == {"bilinear", "bicubic", "content_only", "srgan"}
+    assert found["bicubic", "psnr"].values.shape == (1, N)
+    assert found["srgan", "psnr"].values.shape == (2, N)
+    first = fitted["content_only", "lnsm"][0].record
+    np.testing.assert_array_equal(found["bilinear", "texture"].values[0], first.measures["texture_bilinear"])
+    assert found["srgan", "ssim"].patients == GROUPS
+
+
+def test_a_record_without_interpolations_is_named(fitted):
+    del fitted["content_only", "lnsm"][0].record.measures["psnr_bicubic"]
+    with pytest.raises(DataError, match="content_only: its record has no psnr_bicubic"):
+        study.quality(fitted)
+
+
+def test_every_run_has_a_line(fitted):
+    for runs in fitted.values():
+        for run in runs:
+            run.spec.settings = SimpleNamespace(epochs=3)
+            run.record.n_parameters, run.record.curves = 7, {"validation_psnr": [20, 30, 25.004]}
+            run.record.provenance = SimpleNamespace(seconds=1.5, device="cpu")
+    frame = study.overview(fitted)
+    assert list(frame.index) == ["content_only", "content_only", "srgan", "srgan"]
+    assert frame.iloc[0].to_dict() == {
+        "parameters": 7, "epochs": 3, "validation PSNR": 25.0, "seconds": 1.5, "device": "cpu", "from": "store",
+    }  # fmt: skip
+
+
+def test_cells_pool_seeds_and_make_a_table(fitted, config):
+    cells = study.cells(study.quality(fitted), "lnsm")
+    assert len(cells) == 16
+    [cell] = [cell for cell in cells if (cell.row, cell.metric) == ("srgan", "psnr")]
+    values = np.array([run.record.measures["psnr"] for run in fitted["srgan", "lnsm"]])
+    assert cell.ours_mean == pytest.approx(values.mean())
+    assert cell.ours_std == pytest.approx(values.std(ddof=1))
+    assert (cell.n_images, cell.n_seeds, cell.source) == (2 * N, 2, "embedded")
+    result = tables.ResultTable("workbook", "sr-quality", "t", "c", cells, study.METRICS)
+    text = tables.write(result, config, {}).with_suffix(".md").read_text()
+    assert "SRGAN, content loss alone" in text
+    assert "texture distance" in text
+
+
+def test_undefined_values_are_left_out(fitted):
+    found = study.quality(fitted)
+    found["srgan", "sharpness"].values[0, :5] = np.nan
+    [cell] = [c for c in study.cells(found, "lnsm") if (c.row, c.metric) == ("srgan", "sharpness")]
+    assert cell.n_images == 2 * N - 5
+    assert np.isfinite(cell.ours_mean)
+
+
+def test_differences_are_tested_over_patients(fitted):
+    frame = study.differences(study.quality(fitted))
+    assert len(frame) == 12
+    line = frame[(frame["comparison"] == "SRGAN less SRGAN, content loss alone") & (frame["measure"] == "PSNR")].iloc[0]
+    assert line["low"] < line["difference"] < line["high"] < 0
+    assert line["difference"] == pytest.approx(-2, abs=0.05)
+    assert line["patients"] == N // 2
+    assert float(line["p"]) < 0.001 < 12 * 0.001
+    assert (frame["p (Holm)"].astype(float) >= frame["p"].astype(float)).all()
+
+
+@pytest.mark.usefixtures("_prepared")
+def test_examples_are_the_kept_images_beside_their_truth(fitted, config):
+    found = study.examples(fitted, config, 3)
+    assert len(found) == 3
+    pictures, masks = images()
+    first = found[0]
+    np.testing.assert_array_equal(first.truth, pictures[0])
+    np.testing.assert_array_equal(first.mask, masks[0])
+    np.testing.assert_allclose(first.low, pictures[0].reshape(8, 4, 8, 4).mean(axis=(1, 3)), rtol=1e-6)
+    np.testing.assert_allclose(first.upscaled["bicubic"], interpolate(first.low[None], "bicubic")[0])
+    np.testing.assert_array_equal(first.upscaled["srgan"], (255 * pictures[0]).astype(np.uint8) / 255)
+    assert list(first.upscaled) == ["bilinear", "bicubic", "content_only", "srgan"]
+
+
+def test_no_examples_without_data(fitted, config, monkeypatch):
+    def missing(spec, config):
+        raise MissingData("not there")
+
+    monkeypatch.setattr("softmask.analysis.finished.prepare", missing)
+    recorded = {place: [replace(run, folder=None) for run in runs] for place, runs in fitted.items()}
+    assert study.examples(recorded, config, 3) == []
+
+
+@pytest.fixture
+def _drawn(monkeypatch):
+    """64 x 64 noise with a disc instead of simulated CT."""
+
+    class Slices:
+        def __init__(self, name):
+            assert name == "lnsm"
+
+        def __len__(self):
+            return N
+
+        def name_of(self, i):
+            return IDS[i]
+
+        def high_resolution(self, i, size):
+            high, masks = (array[0] for array in images(1, 4 * size))
+            low = high.reshape(size, 4, size, 4).mean(axis=(1, 3)) * (1 - 0.01 * i)
+            return SimpleNamespace(low=low, high=high, alpha=masks.astype(np.float32))
+
+    monkeypatch.setattr(study, "open_simulated", Slices)
+    monkeypatch.setattr(study, "MOST", 4)
+
+
+@pytest.mark.usefixtures("_drawn")
+def test_the_truth_judges_every_row_on_the_same_images(fitted):
+    found = study.truth(fitted, 2)
+    assert {row for row, _ in found.measured} == {"bilinear", "bicubic", "content_only", "srgan"}
+    scores = found.measured["srgan", "psnr"]
+    assert scores.values.shape == (2, 4)
+    assert scores.ids == (IDS[0], IDS[8], IDS[15], IDS[23])
+    dataset = study.open_simulated("lnsm")
+    low = np.stack([dataset.high_resolution(i, study.SIZE).low for i in (0, 8, 15, 23)])
+    made = dataset.high_resolution(0, study.SIZE)
+    bicubic = interpolate(low, "bicubic")
+    high, masks = (np.stack([array] * 4) for array in (made.high, made.alpha))
+    expected = measure_upscaled(bicubic, high, masks)["psnr"]
+    np.testing.assert_allclose(found.measured["bicubic", "psnr"].values[0], expected)
+    assert len(found.examples) == 2
+    np.testing.assert_allclose(found.examples[0].upscaled["srgan"], np.clip(bicubic[0] + 0.05, 0, 1), atol=1e-5)
+    assert len(study.differences(found.measured)) == 12
+
+
+def test_no_truth_on_real_data_and_without_networks(fitted):
+    real = {("srgan", "lnsm"): [finished("srgan", 0, 1, "real")]}
+    assert study.truth(real, 2) is None
+    recorded = {place: [replace(run, folder=None) for run in runs] for place, runs in fitted.items()}
+    assert study.truth(recorded, 2) is None

@@ -1,0 +1,271 @@
+"""Runs on lungs: what they train on, and what their records hold, on a data set small enough to check by hand."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from softmask import data as datasets
+from softmask.config import PROFILES, Config
+from softmask.data.sample import Dataset, Sample
+from softmask.data.splits import LUNGS, SCANS
+from softmask.errors import DataError
+from softmask.experiments import kinds, methods, prepared, profiles, tables
+from softmask.experiments.kinds import measured
+from softmask.measure.lungs import dice3d
+from softmask.measure.segmentation import dice, iou
+from softmask.nets.classical import CLASSICAL, ClassicalSegmentor
+from softmask.nets.critics import CRITICS
+from softmask.train.loop import Settings
+
+SIZE = 64
+
+
+class Chests(Dataset):
+    """Scans of a few slices, 512 x 512: a body, and two lungs except in the first and the last slice."""
+
+    name, source, origin = "lidc-lung", "embedded", "made by a test"
+
+    def __init__(self, scans: int = 22, slices: int = 6, blank: bool = True) -> None:
+        super().__init__()
+        self.blank = blank
+        self.fingerprint = str(np.random.default_rng().integers(2**60))  # nothing comes from another test's cache
+        rows = [(f"p{p:02}", "lungs", f"slice-{s:04}", 1, float(s)) for p in range(scans) for s in range(slices)]
+        self.index = pd.DataFrame(rows, columns=["patient", "nodule", "slice", "n_readers", "z_mm"])
+        self.last = slices - 1
+
+    def read(self, i: int) -> Sample:
+        row = self.index.iloc[i]
+        y, x = np.mgrid[-256:256, -256:256] / 256
+        height = np.sin(np.pi * row["z_mm"] / self.last)
+        lungs = ((np.abs(x) - 0.35) / 0.2) ** 2 + (y / (0.4 + 0.1 * (i % 3))) ** 2 < height**2 * (height > 0.1)
+        body = (x / 0.8) ** 2 + (y / 0.65) ** 2 < 1
+        nodules = lungs & ((np.abs(x - 0.35) < 0.03) & (np.abs(y) < 0.03)) if row["z_mm"] == 2 else None
+        image = np.where(lungs, 0.1, np.where(body, 0.7, 0.0)).astype(np.float32)
+        return Sample(
+            self.name, self.source, row["patient"], "lungs", row["slice"], image, lungs[None], np.ones(1, bool),
+            (0.7, 0.7), nodules=nodules, blank=self.blank,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Chests:
+    dataset = Chests()
+    monkeypatch.setattr(datasets, "open_dataset", lambda name, config: dataset)
+    return dataset
+
+
+@pytest.fixture
+def smoke() -> Config:
+    return Config.from_parameters("smoke", "embedded")
+
+
+def spec(tiny, **changes):
+    fields = {
+        "dataset": "lidc-lung",
+        "network": "lgan_generator",
+        "label": "binary",
+        "losses": (("hard_cross_entropy", 1.0), ("wasserstein_regression", 1.0)),
+        "size": SIZE,
+        "n_train": 16,
+        "settings": Settings(epochs=2, batch_size=4, learning_rate=3e-3, discriminator_width=2),
+    }
+    return tiny(**fields | changes)
+
+
+def test_slices_are_shown_whole_and_their_references_kept_as_stored(opened, smoke, tiny) -> None:
+    data = prepared.prepare(spec(tiny), smoke)
+    assert len(data.train) == 16
+    assert data.test.images.shape[1:] == data.test.masks.shape[1:] == (1, SIZE, SIZE)
+    assert data.test.soft == data.train.soft == {}
+    assert data.train.references == {}
+    assert {name: (array.shape[1:], array.dtype) for name, array in data.test.references.items()} == {
+        "native": ((1, 512, 512), bool),
+        "nodules": ((1, 512, 512), bool),
+        "native_image": ((1, 512, 512), np.uint8),
+    }
+    rows = {opened.name_of(i): i for i in range(len(opened))}
+    for i, (name, group) in enumerate(zip(data.test.ids, data.test.groups, strict=True)):
+        sample = opened[rows[name]]
+        assert group == sample.patient
+        means = sample.image.reshape(SIZE, 8, SIZE, 8).mean(axis=(1, 3))
+        shares = sample.readers[0].reshape(SIZE, 8, SIZE, 8).mean(axis=(1, 3))
+        np.testing.assert_allclose(data.test.images[i, 0], means, atol=1e-6)
+        np.testing.assert_array_equal(data.test.masks[i, 0], shares >= 0.5)
+        np.testing.assert_array_equal(data.test.references["native"][i, 0], sample.readers[0])
+        nodules = sample.nodules if sample.nodules is not None else np.zeros((512, 512), bool)
+        np.testing.assert_array_equal(data.test.references["nodules"][i, 0], nodules)
+        np.testing.assert_allclose(data.test.references["native_image"][i, 0] / 255, sample.image, atol=0.002)
+    assert not data.left_out
+    assert not data.test.masks.any(axis=(1, 2, 3)).all(), "a slice beyond the lungs is an image like others"
+    patients = [set(part.groups) for part in (data.train, data.validation, data.test)]
+    assert sum(map(len, patients)) == len(set.union(*patients))
+
+
+def test_a_second_time_nothing_is_read(opened, smoke, tiny, monkeypatch) -> None:
+    first = prepared.prepare(spec(tiny), smoke)
+    monkeypatch.setattr(Chests, "read", lambda self, i: pytest.fail("read again"))
+    again = prepared.prepare(spec(tiny), smoke)
+    assert again.digest == first.digest
+    assert again.test.references["native"].dtype == bool
+
+
+def test_a_slice_of_another_size_is_left_out(opened, smoke, tiny, monkeypatch) -> None:
+    read = Chests.read
+
+    def odd(self, i):
+        sample = read(self, i)
+        if sample.slice == "slice-0002":
+            cut = {"image": sample.image[:500], "readers": sample.readers[:, :500], "nodules": None}
+            sample = Sample(**vars(sample) | cut)
+        return sample
+
+    monkeypatch.setattr(Chests, "read", odd)
+    data = prepared.prepare(spec(tiny), smoke)
+    assert data.left_out
+    assert all("(500, 512), not of (512, 512)" in why for _, why in data.left_out)
+
+
+def test_a_run_is_measured_as_stored(opened, smoke, tiny, tmp_path) -> None:
+    one = spec(tiny)
+    data = prepared.prepare(one, smoke)
+    made = kinds.Segment(one, data).run(tmp_path, None)
+    measures = made.fields["measures"]
+    n = len(data.test)
+    assert {len(values) for values in measures.values()} == {n}
+    assert set(measures) == {
+        "iou",
+        "dice",
+        "hausdorff",
+        "pixels_true",
+        "pixels_found",
+        "pixels_common",
+        "nodules_inside",
+        "nodules_at_wall_inside",
+    }
+    np.testing.assert_array_equal(measures["pixels_true"], data.test.references["native"].sum(axis=(1, 2, 3)))
+    assert {"critic_gap", "adversarial_share"} <= set(made.outcome.curves)
+    assert all(image.shape == (SIZE, SIZE) for image in made.fields["predictions"].values())
+    scans = dice3d(data.test.groups, *(measures[f"pixels_{name}"] for name in ("true", "found", "common")))
+    assert set(scans) == set(data.test.groups)
+
+
+class Dark(ClassicalSegmentor):
+    """What is dark and not black: a stand-in for the classical pipeline."""
+
+    LEARNS = False
+    NATIVE = True
+
+    def segment(self, image: np.ndarray, probability: None) -> np.ndarray:
+        return (image > 0.05) & (image < 0.3)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_classical_segmentor_sees_the_stored_slices_where_it_wants_them(
+    opened, smoke, tiny, tmp_path, monkeypatch, native
+) -> None:
+    monkeypatch.setattr(kinds, "classical", lambda name: type("One", (Dark,), {"NATIVE": native})())
+    one = spec(tiny, network="morph", width=0, losses=())
+    data = prepared.prepare(one, smoke)
+    made = kinds.Classical(one, data).run(tmp_path, None)
+    found = made.fields["measures"]["iou"]
+    assert (found.min() == 1) == native
+    assert np.median(found) > 0.7
+    assert all(image.shape == (SIZE, SIZE) for image in made.fields["predictions"].values())
+    assert made.fields["calibration"].error < 0.05
+
+
+def test_a_perfect_answer_at_the_images_size_is_nearly_perfect_as_stored(opened, smoke, tiny) -> None:
+    data = prepared.prepare(spec(tiny), smoke)
+    found = measured(data.test, data.test.masks[:, 0], data.test.masks[:, 0], 0.5)["measures"]
+    assert found["iou"].min() > 0.9
+    native = data.test.references["native"][:, 0]
+    large = data.test.masks[:, 0].repeat(8, axis=1).repeat(8, axis=2) > 0
+    assert np.abs(found["iou"] - iou(large, native)).max() < 0.05
+    assert np.abs(found["dice"] - dice(large, native)).max() < 0.05
+    assert found["hausdorff"].max() < 12
+
+
+def test_scans_that_no_network_is_trained_on_are_tested_on(monkeypatch, smoke, tiny) -> None:
+    whole = spec(tiny)
+    one = spec(tiny, dataset="lung-ct", source="real", network="unchanged", width=0, losses=(), prior=whole)
+    dataset = Chests(scans=1, slices=9)
+    dataset.name, dataset.source = "lung-ct", "real"
+    monkeypatch.setattr(datasets, "open_dataset", lambda name, config: dataset)
+    data = prepared.prepare(one, smoke)
+    assert (len(data.train), len(data.validation), len(data.test)) == (0, 0, 9)
+    from softmask.nets import build
+
+    prior = SimpleNamespace(spec=whole, needs=(), network=lambda: build("lgan_generator", 2), key="k", failed=False)
+    made = kinds.Test(one, data, [prior]).run(None, None)
+    assert len(made.fields["measures"]["iou"]) == 9
+
+
+def test_rows_of_lgans_tables() -> None:
+    config = Config.from_parameters("cpu", "embedded")
+    second, third, fourth = (tables.specs(f"lgan/table-{number}", config) for number in (2, 3, 4))
+    rows = ["baseline_unet", *(f"lgan_{critic}" for critic in CRITICS)]
+    assert list(second) == [(row, "lidc-lung") for row in rows]
+    assert list(third) == [(row, "qin-lung") for row in rows]
+    others = ["morph", "unet", "fusion_gnet", "tiramisu", "segcaps", "lgan_regression"]
+    assert list(fourth) == [(row, "lidc-lung") for row in others]
+    assert fourth["unet", "lidc-lung"] == second["baseline_unet", "lidc-lung"]
+    assert fourth["lgan_regression", "lidc-lung"] == second["lgan_regression", "lidc-lung"]
+    runs = {one for table in (second, third, fourth) for (one,) in table.values()}
+    assert len(runs) == 16
+    (control,) = second["baseline_unet", "lidc-lung"]
+    assert control.losses == (("hard_cross_entropy", 1.0),)
+    for critic in CRITICS:
+        (one,) = second[f"lgan_{critic}", "lidc-lung"]
+        assert one.losses == (*control.losses, (f"wasserstein_{critic}", 1.0))
+        assert (one.network, one.width, one.settings) == (control.network, control.width, control.settings)
+    assert fourth["fusion_gnet", "lidc-lung"][0].losses == (*control.losses, ("gan", 1.0))
+    assert tables.spec("unet", "lidc", config).network == "unet"
+
+
+def test_the_profiles_train_lungs_alike() -> None:
+    for name, size, n_train in (("smoke", 64, 16), ("cpu", 112, 200), ("full", 224, None)):
+        found = {profiles.training(PROFILES[name], network, "lidc-lung") for network in ("lgan_generator", "fcn")}
+        assert {(one.size, one.n_train) for one in found} == {(size, n_train)}
+    full = profiles.training(PROFILES["full"], "segcaps", "qin-lung", "lgan")
+    assert full.settings.learning_rate == 1e-5
+    cpu = profiles.training(PROFILES["cpu"], "lgan_generator", "qin-lung", "lgan").settings
+    assert (cpu.batch_size, cpu.steps(200), cpu.warmup) == (4, 450, 0)
+
+
+def test_what_may_be_simulated_and_what_never_is(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr("softmask.data.found", lambda root: {})
+    real = Config.from_parameters("cpu", "real", data_root=tmp_path)
+    assert [tables.source_of(name, real) for name in ("lidc-lung", "qin-lung", "lung-ct")] == [
+        "embedded",
+        "embedded",
+        "real",
+    ]
+    embedded = Config.from_parameters("cpu", "embedded")
+    assert tables.source_of("lung-ct", embedded) == "real"
+    tested_on = tables.spec("lgan_regression", "lung-ct", embedded)
+    assert (tested_on.network, tested_on.source, tested_on.prior.source) == ("unchanged", "real", "embedded")
+    assert tested_on.prior == tables.spec("lgan_regression", "lidc-lung", embedded)
+    assert tables.spec("morph", "lung-ct", embedded).network == "morph"
+
+
+def test_names_that_must_agree() -> None:
+    assert set(LUNGS) == {*SCANS, "lungs-2d"}
+    assert "morph" in CLASSICAL
+    assert set(methods.TESTED) & set(SCANS) == {"lung-ct", "lung-ct-body"}
+
+
+def test_a_slice_without_lungs_that_is_no_answer_is_an_error(smoke) -> None:
+    with pytest.raises(DataError, match="empty mask"):
+        Chests(blank=False)[0]
+
+
+def test_runs_that_test_one_network_after_different_critics_have_different_names():
+    config = Config.from_parameters("smoke", "embedded")
+    rows = ("baseline_unet", "lgan_basic", "lgan_regression")
+    names = [tables.spec(row, "lung-ct", config, paper="lgan").name for row in rows]
+    assert len(set(names)) == 3
+    assert names[0].endswith("after_lgan_generator_binary-2020")

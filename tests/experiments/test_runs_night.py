@@ -1,0 +1,212 @@
+"""The long training: committed records count, rates are searched once, failed starts begin anew, groups in order."""
+
+from dataclasses import replace
+
+import pytest
+
+from softmask.config import PROFILES, Config
+from softmask.errors import DataError
+from softmask.experiments import execute, fit, kinds, night, plan, rates, store
+from softmask.experiments.record import Record
+from softmask.train.loop import Settings
+
+
+@pytest.fixture
+def long(config) -> Config:
+    """The small profile, as if it trained for hours."""
+    return replace(config, profile=replace(config.profile, long=True))
+
+
+@pytest.fixture
+def new_machine(monkeypatch, tmp_path):
+    """Call it, and the store is empty."""
+    return lambda: monkeypatch.setenv("SOFTMASK_RUNS", str(tmp_path / "another store"))
+
+
+def test_a_committed_record_counts_as_a_finished_run_on_a_new_machine(tiny, long, data_from, new_machine):
+    data_from()
+    [run] = fit([tiny()], long, jobs=1)
+    new_machine()
+    data_from(lambda spec: pytest.fail("trained again"))
+    [again] = fit([tiny()], long, jobs=1)
+    assert again.record.to_json() == run.record.to_json()
+    assert again.folder is None
+
+
+def test_in_a_short_profile_it_does_not(tiny, config, data_from, new_machine):
+    data_from()
+    fit([tiny()], config, jobs=1)
+    new_machine()
+    assert [run.spec for run in plan.plan([tiny()], config).missing] == [tiny()]
+
+
+def test_of_recorded_runs_only_those_are_trained_again_whose_weights_a_missing_run_needs(
+    tiny, long, data_from, new_machine
+):
+    data_from()
+    prior, other = tiny(seed=1), tiny(seed=2)
+    follower = tiny(seed=3, label="teacher", losses=(("soft_cross_entropy", 1.0),), prior=prior)
+    fit([prior, other], long, jobs=1)
+    new_machine()
+    assert not plan.plan([prior, other], long).missing
+    assert {run.spec for run in plan.plan([prior, other, follower], long).missing} == {prior, follower}
+    runs = fit([prior, other, follower], long, jobs=1)
+    assert [run.folder is None for run in runs] == [False, True, False]
+    new_machine()
+
+
+def test_a_record_of_other_numerics_or_a_damaged_one_does_not_count(tiny, long, data_from, new_machine):
+    data_from()
+    [run] = fit([tiny()], long, jobs=1)
+    new_machine()
+    path = plan.records_folder(long) / f"{tiny().name}.json"
+    record = run.record
+    path.write_text(replace(record, provenance=replace(record.provenance, numerics=0)).to_json())
+    assert plan.plan([tiny()], long).missing
+    path.write_text(record.to_json()[:-20])
+    with pytest.warns(UserWarning, match="no JSON"):
+        assert plan.plan([tiny()], long).missing
+
+
+def test_each_record_is_published_when_its_run_ends(tiny, long, data_from, monkeypatch):
+    """So that a kill between two runs loses nothing."""
+    data_from()
+    published = []
+    publish = execute.publish
+    monkeypatch.setattr(execute, "publish", lambda record, config: published.append(record.spec.seed))
+    local = execute.local
+
+    def watched(tasks, jobs):
+        for number, result in enumerate(local(tasks, jobs)):
+            assert len(published) == number
+            yield result
+
+    monkeypatch.setattr(execute, "local", watched)
+    fit([tiny(seed=1), tiny(seed=2)], long, jobs=1)
+    assert len(published) == 4  # each as it ends, and all once more
+    assert publish
+
+
+def test_long_profiles_keep_every_prediction():
+    assert {name: profile.keeps for name, profile in PROFILES.items()} == {
+        "smoke": 8,
+        "cpu": 8,
+        "night": None,
+        "full": None,
+    }
+
+
+class TestFailedStart:
+    def test_it_is_begun_once_more_with_another_seed(self, tiny, config, data_from, monkeypatch):
+        data_from()
+        seeds, real = [], kinds.train
+        outcomes = iter([True, False])
+
+        def train(*arguments, **more):
+            seeds.append(arguments[5])
+            return replace(real(*arguments, **more), failed=next(outcomes))
+
+        monkeypatch.setattr(kinds, "train", train)
+        [run] = fit([tiny(seed=1)], config, jobs=1)
+        assert seeds == [1, 1 + kinds.ANOTHER_SEED]
+        assert not run.record.failed
+        assert len(run.record.failures) == 1
+        assert "validation_dice" in run.record.failures[0]
+        assert run.record.spec.seed == 1
+        assert not (run.folder / store.AGAIN).exists()
+
+    def test_a_second_failure_is_recorded_and_the_run_is_not_tried_again(self, tiny, config, data_from, monkeypatch):
+        data_from()
+        real, calls = kinds.train, []
+
+        def train(*arguments, **more):
+            calls.append(arguments[5])
+            return replace(real(*arguments, **more), failed=True)
+
+        monkeypatch.setattr(kinds, "train", train)
+        [run] = fit([tiny()], config, jobs=1)
+        assert run.record.failed
+        assert len(run.record.failures) == 2
+        again = Record.from_json(run.record.to_json(), "r")
+        assert again.failed
+        assert again.to_json() == run.record.to_json()
+        fit([tiny()], config, jobs=1)
+        assert len(calls) == 2
+
+    def test_an_interrupted_second_attempt_goes_on(self, tiny, config, data_from, monkeypatch):
+        data_from()
+        spec = tiny(settings=Settings(epochs=3, batch_size=4, learning_rate=1e-2))
+        real, calls = kinds.train, []
+
+        def train(*arguments, **more):
+            calls.append(arguments[5])
+            outcome = real(*arguments, **more)
+            if len(calls) == 2:
+                raise OSError("the machine goes down")
+            return replace(outcome, failed=arguments[5] == spec.seed)
+
+        monkeypatch.setattr(kinds, "train", train)
+        with pytest.raises(Exception, match="goes down"):
+            fit([spec], config, jobs=1)
+        epochs = []
+        monkeypatch.setattr(store, "write_progress", lambda folder, done: epochs.append(done))
+        [run] = fit([spec], config, jobs=1)
+        assert calls == [spec.seed, spec.seed + 1000] * 2
+        assert epochs == [3, 3], "both attempts come from their checkpoints: no epoch is trained again"
+        assert len(run.record.failures) == 1
+
+
+class TestRates:
+    @pytest.fixture(autouse=True)
+    def _table(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(rates, "TABLE", tmp_path / "rates.csv")
+        for function in (rates.table, rates._add):
+            monkeypatch.setattr(function, "__defaults__", (tmp_path / "rates.csv",))
+
+    def test_each_network_loss_and_data_set_is_tried_at_four_rates_once(self, tiny, config, data_from):
+        data_from()
+        settings = Settings(epochs=4, batch_size=4, learning_rate=1e-2, warmup=1, ramp=2)
+        specs = [
+            tiny(seed=seed, label=label, settings=settings) for seed in (1, 2) for label in ("soft_mask", "binary")
+        ]
+        tried = list(rates.search(specs, config, jobs=1))
+        assert sorted(one.rate for one in tried) == sorted(rates.RATES)
+        assert not rates.missing(specs)
+        assert sorted(rates.table(), key=lambda one: one.rate) == sorted(tried, key=lambda one: one.rate)
+        best = max(tried, key=lambda one: (one.validation_dice, -one.rate))
+        assert rates.chosen("embedded", "lidc", "improved_backbone", 2, specs[0].losses) == best.rate
+        assert rates.chosen("embedded", "lidc", "improved_backbone", 3, specs[0].losses) is None
+        assert rates.chosen("real", "lidc", "improved_backbone", 2, specs[0].losses) is None
+        assert len(rates.missing([tiny(losses=(("dice", 1.0),), label="binary")])) == 4
+
+    def test_a_rate_is_chosen_only_when_all_are_tried(self):
+        for rate in rates.RATES[:-1]:
+            rates._add(rates.Tried("real", "lidc", "unet", 16, "1dice", rate, 0.9, 1.0))
+        assert rates.chosen("real", "lidc", "unet", 16, (("dice", 1.0),)) is None
+        rates._add(rates.Tried("real", "lidc", "unet", 16, "1dice", rates.RATES[-1], 0.9, 1.0))
+        assert rates.chosen("real", "lidc", "unet", 16, (("dice", 1.0),)) == min(rates.RATES)
+
+    def test_a_damaged_table_names_its_line(self):
+        rates._add(rates.Tried("real", "lidc", "unet", 16, "1dice", 0.001, 0.9, 1.0))
+        rates.TABLE.write_text(rates.TABLE.read_text().replace("0.001", "fast"))
+        with pytest.raises(DataError, match=r"rates\.csv, line 2: not a line of tried rates .*fast"):
+            rates.table()
+
+
+def test_groups_come_in_order_and_each_run_once():
+    found = night.groups(Config.from_parameters("night", "embedded"))
+    assert list(found)[:3] == ["SoftGAN", "lungs on real slices", "super-resolution"]
+    specs = [spec for of in found.values() for spec in of]
+    assert len(set(specs)) == len(specs)
+    softgan = found["SoftGAN"]
+    assert len(softgan) == 6 * 2 * 3 + 4  # rows, data sets, seeds; and four that are trained twice as long
+    epochs = {(spec.dataset, spec.settings.epochs) for spec in softgan}
+    assert epochs == {("lidc", 62), ("lidc", 124), ("lnsm", 24), ("lnsm", 48)}
+
+
+def test_progress_in_words(tiny, long, data_from):
+    data_from()
+    before = night.progress([tiny(seed=1), tiny(seed=2)], long)
+    assert before == "0 of 2 runs finished; 0.0 core-hours done, time left not known yet"
+    fit([tiny(seed=1)], long, jobs=1)
+    assert night.progress([tiny(seed=1), tiny(seed=2)], long).startswith("1 of 2 runs finished; 0.0 core-hours")
