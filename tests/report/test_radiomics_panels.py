@@ -32,5 +32,5 @@ def test_stability_draws_every_feature_and_the_families_median():
     [ax] = fig.axes
     drawn = [line.get_xdata().tolist() for line in ax.lines]
     assert drawn == [[0.5, 0.7], [0.6], [0.9], [0.9]] * 2
-    assert [text.get_text() for text in fig.legends[0].texts] == ["soft mask", "binary mask grown"]
+    assert [text.get_text() for text in fig.legends[0].texts] == ["soft mask", "dilated binary mask"]
     plt.close(fig)
