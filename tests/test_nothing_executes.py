@@ -200,7 +200,7 @@ def test_a_cache_that_is_a_pickle(kind: str, mark: Path, tmp_path: Path, monkeyp
 
 
 def test_an_archive_that_leads_out_of_its_folder_writes_nothing(tmp_path: Path):
-    from softmask.data.file_store import open_store
+    from softmask.data.image_files import open_store
 
     path = tmp_path / "in" / "slices.zip"
     path.parent.mkdir()

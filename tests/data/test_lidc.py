@@ -163,7 +163,7 @@ def test_the_second_opening_reads_no_mask_unless_the_code_has_changed(folder, mo
     second = LidcSlices(folder)
     assert second.index.equals(first.index)
     assert second.fingerprint == first.fingerprint
-    monkeypatch.setattr("softmask.data.lidc.code_digest", lambda *packages: "0" * 64)
+    monkeypatch.setattr("softmask.data.lidc.code_digest", lambda *packages: "another version")
     with pytest.raises(TypeError, match="not callable"):
         LidcSlices(folder)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from softmask.data import lidc_xml
+from softmask.data import lidc_dicom
 from softmask.data.annotations import RATINGS, load
 from softmask.errors import DataError
 
@@ -45,7 +45,7 @@ def write(tmp_path):
 
 def test_readings(write):
     hole = roi(inclusion="FALSE", points=((6, 4), (6, 5)))
-    scan = lidc_xml.read(write(message(mark(roi() + hole, "2"), SMALL, SMALL + mark(roi(z="8")))))
+    scan = lidc_dicom.read_xml(write(message(mark(roi() + hole, "2"), SMALL, SMALL + mark(roi(z="8")))))
     assert scan.series_uid == "1.2.3"
     assert [reading.annotation_id for reading in scan.readings] == [1, 2]
     first = scan.readings[0]
@@ -56,7 +56,7 @@ def test_readings(write):
 
 
 def test_no_marks_are_no_error(write):
-    assert lidc_xml.read(write(message("", ""))).readings == ()
+    assert lidc_dicom.read_xml(write(message("", ""))).readings == ()
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_no_marks_are_no_error(write):
 )
 def test_a_bad_file_is_named(write, text, expected):
     with pytest.raises(DataError, match=rf"scan\.xml: .*{expected}.*(get|Get) this file again"):
-        lidc_xml.read(write(text))
+        lidc_dicom.read_xml(write(text))
 
 
 @pytest.mark.parametrize(
@@ -94,18 +94,18 @@ def test_a_bad_file_is_named(write, text, expected):
 )
 def test_entities_are_refused(write, head):
     with pytest.raises(DataError, match=r"scan\.xml: declares a document type or entities.*refused"):
-        lidc_xml.read(write(message(mark(roi(z="&c;")), head=head)))
+        lidc_dicom.read_xml(write(message(mark(roi(z="&c;")), head=head)))
 
 
 def test_a_file_too_large(write, monkeypatch):
-    monkeypatch.setattr(lidc_xml, "MAX_BYTES", 50)
+    monkeypatch.setattr(lidc_dicom, "MAX_XML_BYTES", 50)
     with pytest.raises(DataError, match=r"scan\.xml: has \d+ bytes, larger than 50, and is refused"):
-        lidc_xml.read(write(message()))
+        lidc_dicom.read_xml(write(message()))
 
 
 def test_no_file(tmp_path):
     with pytest.raises(DataError, match=r"none\.xml: there is no such file"):
-        lidc_xml.read(tmp_path / "none.xml")
+        lidc_dicom.read_xml(tmp_path / "none.xml")
 
 
 @given(st.data())
@@ -115,7 +115,7 @@ def test_any_damage_is_a_data_error(write, data):
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     try:
-        scan = lidc_xml.read(write(bytes(content[: data.draw(st.integers(1, len(content)))])))
+        scan = lidc_dicom.read_xml(write(bytes(content[: data.draw(st.integers(1, len(content)))])))
     except DataError:
         return
     assert all(contour.points.shape[1] == 2 for reading in scan.readings for contour in reading.contours)
@@ -136,9 +136,9 @@ def test_real_files_hold_what_the_database_holds(real_data):
     for path in sorted(folder.glob("*.xml")):
         if path.name == "185_068.xml":  # the reading of a chest X-ray
             with pytest.raises(DataError, match="IdriReadMessage"):
-                lidc_xml.read(path)
+                lidc_dicom.read_xml(path)
             continue
-        scan = lidc_xml.read(path)
+        scan = lidc_dicom.read_xml(path)
         stored = [reading for nodule in database.of_series(scan.series_uid) for reading in nodule.readers]
         stored.sort(key=lambda reading: reading.annotation_id)
         assert list(map(content, scan.readings)) == list(map(content, stored)), path.name

@@ -58,12 +58,6 @@ def test_every_slice_of_every_scan_is_a_sample(chest, root):
     assert not dataset[6].readers.any()
 
 
-def test_which_labels_are_lung(root):
-    assert [LungCt(root)[12 + z].readers.any() for z in range(6)] == [False, False, True, True, False, False]
-    chosen = LungCt(root, labels=(2,))
-    assert [chosen[12 + z].readers.any() for z in range(6)] == [False, False, True, False, False, False]
-
-
 def test_a_scan_without_a_mask_is_outlined_by_morph(chest, tmp_path, monkeypatch):
     calls = []
 
@@ -156,8 +150,8 @@ def test_a_scan_that_cannot_be_used_leaves_the_others(chest, root, spoil, messag
         raise DataError(problem.why)
 
 
-def test_the_fingerprint_follows_scans_masks_and_labels(chest, root):
-    prints = [LungCt(root).fingerprint, LungCt(root, labels=(2,)).fingerprint]
+def test_the_fingerprint_follows_scans_and_masks(chest, root):
+    prints = [LungCt(root).fingerprint]
     assert LungCt(root).fingerprint == prints[0]
     chest.write_rtstruct(root / "b" / "study" / "rt" / "rt.dcm", slices=range(1, 4))
     prints.append(LungCt(root).fingerprint)
@@ -165,7 +159,7 @@ def test_the_fingerprint_follows_scans_masks_and_labels(chest, root):
     prints.append(LungCt(root).fingerprint)
     (root / "c" / "0.dcm").unlink()
     prints.append(LungCt(root).fingerprint)
-    assert len(set(prints)) == 5
+    assert len(set(prints)) == 4
 
 
 def test_folders_without_a_scan(tmp_path):

@@ -169,7 +169,7 @@ def spoil(folder, kind):
         "huge": ({"DimSize": "100000 100000 100000"}, "DimSize = 100000 100000 100000 is refused"),
         "many digits": ({"DimSize": "9" * 5000 + " 1 1"}, "is refused"),
         "zero": ({"DimSize": "16 0 6"}, "is refused"),
-        "negative": ({"DimSize": "16 -20 6"}, "expected three sizes"),
+        "negative": ({"DimSize": "16 -20 6"}, "three sizes are expected"),
         "2D": ({"NDims": "2", "DimSize": "16 20"}, "NDims = 2"),
         "parent": ({"ElementDataFile": "../secret.raw"}, r"ElementDataFile = '\.\./secret\.raw' is refused"),
         "absolute": ({"ElementDataFile": "/etc/passwd"}, "'/etc/passwd' is refused"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softmask.data.sample import Dataset, Problem, Sample
+from softmask.data.sample import IN_PLACE, Dataset, Problem, Sample, data_kind, data_words
 from softmask.errors import DataError
 
 AXES = np.array([[[4, 2], [4, 6]], [[3, 4], [5, 4]]], float)
@@ -179,3 +179,18 @@ def test_problems_are_each_data_sets_own() -> None:
     one.add_problem("a", "y")
     assert one.problems == [Problem("a", "x"), Problem("a", "y")]
     assert other.problems == []
+
+
+@pytest.mark.parametrize(
+    ("dataset", "source", "origin", "words"),
+    [
+        ("lnsm", "real", "DeepLesion, 1100 lung lesions with RECIST axes", "real"),
+        ("lnsm", "real", f"LIDC-IDRI-slices.zip{IN_PLACE}", "real, substitute"),
+        ("lnsm", "substitute", "", "real, substitute"),
+        ("lidc", "real", "LIDC-IDRI-slices.zip", "real"),
+        ("lnsm", "embedded", "simulated CT", "simulated"),
+    ],
+)
+def test_words(dataset: str, source: str, origin: str, words: str) -> None:
+    assert data_words(dataset, source, origin) == words
+    assert data_words(dataset, data_kind(dataset, source, origin)) == words

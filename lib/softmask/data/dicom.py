@@ -65,6 +65,39 @@ class CtSlice:
     syntax: str
 
 
+class _Bounded(io.BufferedReader):
+    """File of which no more is read than it holds, whatever lengths it declares."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size, self._reads = os.fstat(self.fileno()).st_size, 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self._reads += 1
+        if self._reads > MOST_READS:
+            raise ValueError(f"it has more than {MOST_READS} pieces")
+        return super().read(self._size if size is None or size < 0 else min(size, self._size))
+
+
+def dcmread(path: Path, **options):
+    """Return what ``pydicom.dcmread`` reads. Raises DataError, naming the file, for every failure of it."""
+    import pydicom
+    from pydicom.filereader import read_dataset, read_preamble
+
+    if (size := size_of(path)) > LARGEST_FILE:
+        raise DataError(f"{path}: has {size} bytes, larger than {LARGEST_FILE}, and is refused; {AGAIN}")
+    try:
+        with _Bounded(path) as file:
+            read_preamble(file, force=False)
+            meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
+            if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
+                raise ValueError("deflated as a whole, which no CT archive does: it could unpack to any size")
+            file.seek(0)
+            return pydicom.dcmread(file, **options)
+    except Exception as error:  # pydicom raises nearly anything on damaged bytes
+        raise DataError(f"{path}: not a readable DICOM file ({brief(error)}); {AGAIN}") from error
+
+
 def is_dicom(path: Path) -> bool:
     """Return whether the file has DICOM's mark. Raises DataError where it cannot be opened, or is no plain file."""
     size_of(path)
@@ -187,36 +220,3 @@ def check_decoder(path: Path, syntax: str) -> None:
             f"{path}: {named('TransferSyntaxUID')} = {uid.name}: there is no decoder for it here; decompress the file "
             "(dcmtk: dcmdjpeg, gdcm: gdcmconv --raw), or install pylibjpeg with its plug-ins"
         )
-
-
-class _Bounded(io.BufferedReader):
-    """File of which no more is read than it holds, whatever lengths it declares."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path))
-        self._size, self._reads = os.fstat(self.fileno()).st_size, 0
-
-    def read(self, size: int | None = -1) -> bytes:
-        self._reads += 1
-        if self._reads > MOST_READS:
-            raise ValueError(f"it has more than {MOST_READS} pieces")
-        return super().read(self._size if size is None or size < 0 else min(size, self._size))
-
-
-def dcmread(path: Path, **options):
-    """Return what ``pydicom.dcmread`` reads. Raises DataError, naming the file, for every failure of it."""
-    import pydicom
-    from pydicom.filereader import read_dataset, read_preamble
-
-    if (size := size_of(path)) > LARGEST_FILE:
-        raise DataError(f"{path}: has {size} bytes, larger than {LARGEST_FILE}, and is refused; {AGAIN}")
-    try:
-        with _Bounded(path) as file:
-            read_preamble(file, force=False)
-            meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
-            if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
-                raise ValueError("deflated as a whole, which no CT archive does: it could unpack to any size")
-            file.seek(0)
-            return pydicom.dcmread(file, **options)
-    except Exception as error:  # pydicom raises nearly anything on damaged bytes
-        raise DataError(f"{path}: not a readable DICOM file ({brief(error)}); {AGAIN}") from error

@@ -19,8 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from softmask.data.file_store import open_store
-from softmask.data.image_files import read_grey, read_signed, window_hu
+from softmask.data.image_files import open_store, read_grey, window_hu
 from softmask.data.sample import Dataset, Problem, Sample
 from softmask.errors import DataError
 from softmask.files import AGAIN, sha256_of
@@ -46,14 +45,9 @@ _TISSUE_RANGE = (-25, 125)  # above fat, below contrast medium and bone
 _BIN, _SMOOTH = 5, 2  # width of the histogram's bins, and of the Gaussian over them in bins
 _WINDOW = 5  # pixels a side over which the noise is averaged
 _FEWEST = 0.002  # share of the image that must be air, and tissue
+# one slice of the set lies in test_data in the repository that `softmask data fetch` reads
 _NAME = re.compile(r"(?:.*/)?(?P<folder>2d_images|2d_masks|test_data/image|test_data/mask)/(?P<file>[^/]+\.tiff?)")
 _SLICE = re.compile(r"(?P<patient>ID_[0-9]{4})_(?P<slice>Z_[0-9]{4})\.tiff?")
-_HALVES = {
-    "2d_images": "image",
-    "test_data/image": "image",  # one slice of the set lies there in the repository that `softmask data fetch` reads
-    "2d_masks": "mask",
-    "test_data/mask": "mask",
-}
 
 
 class Levels(NamedTuple):
@@ -83,8 +77,7 @@ class FindingLungs(Dataset):
     source = "real"
 
     def __init__(self, path: str | Path, name: str = "lungs-2d") -> None:
-        super().__init__()
-        self.name = name
+        super().__init__(name)
         self._store = open_store(path)
         pairs = self._find_pairs()
         if not pairs:
@@ -102,7 +95,7 @@ class FindingLungs(Dataset):
         image, _ = self._pairs[i]
         readers, present = self.read_masks(i)
         name = self._store.title(image)
-        stored = read_signed(self._store.read(image), name)
+        stored = read_grey(self._store.read(image), name, signed=True)
         if stored.shape != readers.shape[1:]:
             raise DataError(f"{name}: an image of size {stored.shape} with a mask of size {readers.shape[1:]}; {AGAIN}")
         hu = nominal_hu(stored, name)
@@ -128,23 +121,21 @@ class FindingLungs(Dataset):
         """Image and mask of each (patient, slice), in the order of scans."""
         halves: dict[str, dict[tuple[str, str], str]] = {"image": {}, "mask": {}}
         for name in self._store.names:
-            parts = name.split("/")
-            match = _NAME.fullmatch(name)
+            match, parts = _NAME.fullmatch(name), name.split("/")
             if match is None or "__MACOSX" in parts or parts[-1].startswith("."):
                 continue
-            slice_ = _SLICE.fullmatch(match["file"])
-            half = halves[_HALVES[match["folder"]]]
+            key, half = _SLICE.fullmatch(match["file"]), halves["image" if "image" in match["folder"] else "mask"]
             if name.startswith("/") or ".." in parts or "\\" in name:
                 self.add_problem(self._store.title(name), "its path leads out of the archive; get the archive again")
-            elif slice_ is None:
+            elif key is None:
                 self.add_problem(self._store.title(name), "its name is not like ID_0001_Z_0146.tif; rename the file")
-            elif slice_.groups() in half:
-                again = self._store.title(half[slice_.groups()])
+            elif key.groups() in half:
+                again = self._store.title(half[key.groups()])
                 self.add_problem(self._store.title(name), f"the same slice is there as {again}; remove one of them")
             else:
-                half[slice_.groups()] = name
+                half[key.groups()] = name
         pairs = {}
-        for key in sorted({**halves["image"], **halves["mask"]}):
+        for key in sorted(halves["image"].keys() | halves["mask"].keys()):
             if key[0] in WRONG_MASKS:
                 self.left_out.append(Problem(f"{self.name}/{key[0]}", WRONG_MASKS[key[0]]))
                 continue
