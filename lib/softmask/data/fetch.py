@@ -1,15 +1,13 @@
 """Fetching of public data sets: a folder of a git repository at a pinned commit, or zip archives over https.
 
 Both are resumable and moved into place whole. A commit's id is a digest of everything below it, so git verifies what
-arrives. Only the wanted folder's files are asked for (a blobless, shallow fetch, then the missing blobs in batches).
-An archive whose digest is known goes on where it broke off.
+arrives; only the wanted folder's files are asked for. An archive whose digest is known goes on where it broke off.
 """
 
 from __future__ import annotations
 
 import hashlib
 import http.client
-import ipaddress
 import os
 import re
 import shutil
@@ -55,13 +53,11 @@ class _GitFailed(Exception):
 def fetch(source: Source, root: str | Path, loopback: bool = False) -> str:
     """Get ``source`` into its folder under the data root ``root``; return the outcome in one line for people.
 
-    Args:
-        loopback: whether archives may come from http addresses of this machine, for tests.
+    ``loopback`` lets archives come from http addresses of this machine, for tests.
 
     Raises:
-        DataError: without git, without a network, when the repository has no such commit or folder, when an archive
-            is not the expected one, when the destination cannot be written, or when another fetch of it is running.
-            The message says what to do; what has arrived is kept for the next call, unless it is not as expected.
+        DataError: without git, without a network, when what arrives is not as expected, when the destination cannot be
+            written, or when another fetch of it is running. What has arrived and is as expected is kept.
     """
     if not source.public:
         raise DataError(f"{source.name} cannot be fetched without registration: {source.how_to_get(Path(root))}")
@@ -258,11 +254,7 @@ def _check_address(url: str, loopback: bool) -> None:
     parts = urllib.parse.urlsplit(url)
     if parts.scheme == "https" and parts.hostname:
         return
-    try:
-        local = ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        local = False
-    if not (loopback and local and parts.scheme == "http"):
+    if not (loopback and (parts.scheme, parts.hostname) == ("http", "127.0.0.1")):
         raise DataError(f"{url}: only https addresses are fetched from; get the data by hand if it moved there")
 
 

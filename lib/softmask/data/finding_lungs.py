@@ -60,18 +60,12 @@ class Levels(NamedTuple):
 class FindingLungs(Dataset):
     """One slice of each scan; ``patient`` is the scan, such as ``ID_0001``, and the one reader marks both lungs.
 
-    ``hu`` is :func:`nominal_hu`, and ``image`` its lung window (:func:`softmask.data.image_files.window_hu`). The size
-    of a pixel is not known: ``spacing`` is None.
-
-    Scans of :data:`WRONG_MASKS` go to ``left_out``; files that cannot be used, or have no counterpart, to ``problems``.
-
-    Args:
-        path: folder with ``2d_images`` and ``2d_masks`` in it, or a zip archive of it, of which nothing is unpacked.
-        name: what messages call the data set.
+    ``hu`` is :func:`nominal_hu`, and ``image`` its lung window; the size of a pixel is not known. ``path`` is a folder
+    with ``2d_images`` and ``2d_masks`` in it, or a zip archive of it, of which nothing is unpacked. Scans of
+    :data:`WRONG_MASKS` go to ``left_out``; files that cannot be used, or have no counterpart, to ``problems``.
 
     Raises:
-        MissingData: when there is nothing at ``path``.
-        DataError: when no slice has both an image and a mask, or the archive is damaged.
+        MissingData, DataError: when there is nothing at ``path``, or nothing of it can be used.
     """
 
     source = "real"
@@ -153,8 +147,7 @@ def nominal_hu(stored: np.ndarray, name: str) -> np.ndarray:
     The levels of both (:func:`levels_of`) give a straight line. Outside the field of view is air.
 
     Args:
-        stored: (H, W) whole numbers, about Hounsfield units.
-        name: what messages call the image.
+        stored: (H, W) whole numbers, about Hounsfield units; ``name`` is what messages call the image.
 
     Returns:
         (H, W) float32, not clipped.

@@ -136,8 +136,7 @@ def open_store(path: str | Path) -> FileStore:
     """Return the files below a folder, or the members of a zip archive.
 
     Raises:
-        MissingData: when there is nothing at ``path``.
-        DataError: when it is neither a folder nor a whole zip archive.
+        MissingData, DataError: when there is nothing at ``path``, or neither a folder nor a whole zip archive.
     """
     path = Path(path)
     if not path.exists():
@@ -171,9 +170,8 @@ class FileStore:
         return str(self.path / name)
 
     def fingerprint(self, names: list[str], top: str = "") -> str:
-        """Return a hex digest over names (without ``top`` before them), sizes and checksums of the files' content.
-
-        It is equal for a folder and its archive.
+        """Return a hex digest over names (without ``top``), sizes and checksums of the files; equal for folder and
+        archive.
         """
         return sha256_of(repr([(name.removeprefix(top), *self._size_and_crc(name)) for name in names]))
 

@@ -29,19 +29,15 @@ _REMEDY = "get this file again (`softmask data fetch isbi2012`)"
 
 
 class Isbi2012(Dataset):
-    """30 labelled sections, from ``train/image`` and ``train/label``, or from the challenge's TIFF volumes.
+    """30 labelled sections, from ``train/image/<i>.png`` and ``train/label/<i>.png``, or else from the challenge's
+    ``train-volume.tif`` and ``train-labels.tif`` in ``folder``.
 
     All sections come from one larva, so a split by patient is not possible here: each section counts as a patient.
-    ``image`` is the stored grey level / 255; one reader, always present.
-
-    Args:
-        folder: holds ``train/image/<i>.png`` and ``train/label/<i>.png``, or ``train-volume.tif`` and
-            ``train-labels.tif``; the PNG files are taken where both are there.
-        name: what messages call the data set.
+    ``image`` is the stored grey level / 255; one reader, always present. A section with one half missing goes to
+    ``problems``.
 
     Raises:
-        DataError: when no section has both an image and a label, or a TIFF volume cannot be read. A section with one
-            half missing is left out and listed in ``problems``.
+        DataError: when no section has both an image and a label, or a TIFF volume cannot be read.
     """
 
     source = "real"

@@ -53,15 +53,13 @@ class LidcSlices(Dataset):
 
     A slice is a sample when its image and its four masks are there, the masks can be read and fit one another, and at
     least one reader marked it. Damaged and incomplete slices go to ``problems``. Faults of the published set go to
-    ``left_out``: nodules whose masks are not the annotation database's contours (:func:`fault_of`), nodules that a
-    flags file ``LIDC-IDRI-slices.flags.csv`` beside the folder names, if there is one, and slices that no reader
-    marked. A nodule unknown to the database is kept, without spacing and ratings, and counted in ``origin``.
-
-    The first opening reads all masks and compares them (seconds); the result is kept under the cache folder.
+    ``left_out``: nodules whose masks are not the annotation database's contours (:func:`fault_of`), or that a file
+    ``LIDC-IDRI-slices.flags.csv`` beside the folder names, and slices that no reader marked. A nodule unknown to the
+    database is kept, without spacing and ratings. The first opening compares all masks; the cache keeps the result.
 
     Raises:
-        MissingData: when there is nothing at ``path``.
-        DataError: when no slice can be used, the archive is damaged, or the flags file is not a table.
+        MissingData, DataError: when there is nothing at ``path``, no slice can be used, the archive is damaged, or the
+            flags file is not a table.
     """
 
     source = "real"
@@ -150,10 +148,8 @@ def index_frame(
         long_axis: (N,) pixels: of the first present reader's mask.
 
     Returns:
-        A frame with :data:`COLUMNS`; ``diameter_mm`` is the diameter of the disc of that area, ``kind`` the nodule's
-        (:func:`softmask.data.kinds.kind_of`, by the largest of its rows), empty without an annotated nodule;
-        ``merged`` (bool) is True where the clustering put readings of several nodules together
-        (:attr:`softmask.data.annotations.Nodule.merged`), False without an annotated nodule.
+        A frame with :data:`COLUMNS`; ``diameter_mm`` is that of the disc of that area, ``kind`` the nodule's, by the
+        largest of its rows; ``merged`` (bool) is :attr:`softmask.data.annotations.Nodule.merged`.
     """
     nodules = nodules or [None] * len(keys)
     area = np.asarray(area, float)
@@ -168,11 +164,8 @@ def index_frame(
 
 
 def area_of(readers: np.ndarray, present: np.ndarray) -> float:
-    """Return the pixels of the 50 % consensus where all four readers are present, else the present readers' mean area.
-
-    Args:
-        readers: (4, H, W) bool.
-        present: (4,) bool.
+    """Return the pixels of the 50 % consensus of ``readers`` (4, H, W) where all are ``present`` (4,), else their mean
+    area.
     """
     if present.all():
         return float((2 * readers.sum(axis=0) >= len(readers)).sum())
@@ -191,9 +184,7 @@ def ratings_of(nodule: annotations.Nodule, present: np.ndarray) -> dict[str, np.
 
 def read_flags(path: Path) -> dict[tuple[str, str], str]:
     """Read the nodules known to be wrong, (patient, nodule) -> flag, from a csv file of three columns; {} without it.
-
-    Raises:
-        DataError: when the file is there and is not such a table.
+    Raises DataError when it is no such table.
     """
     if not os.path.lexists(path):  # a link that leads nowhere is a file that is lost
         return {}
@@ -294,9 +285,8 @@ def fault_of(published: Sequence[np.ndarray], nodule: annotations.Nodule) -> str
     """Return in words the fault of a nodule's published masks; None when they are the nodule's contours.
 
     Compared is what lies inside the masks' common bounding box, for the crop's place in the frame is not published.
-    Two things are not faults: a reader whose masks are all empty though the database has contours of that reader (the
-    published set misses the reading), and slices that are in the database and not published, as in a copy with files
-    missing: the others must be in the database's order.
+    Two things are not faults: a reader whose masks are all empty though the database has contours of that reader, and
+    slices that are in the database and not published: the others must be in the database's order.
 
     Args:
         published: the nodule's (4, H, W) bool masks, by ascending slice number. Slices that no reader marked count

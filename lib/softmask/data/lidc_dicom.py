@@ -11,7 +11,6 @@ place of entity bombs and references to other files, is refused, and so is a fil
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -38,24 +37,19 @@ SIZE = 128
 MAX_XML_BYTES = 64 * 1024 * 1024
 """Largest XML file that is read; LIDC's largest has a few million bytes."""
 
-_MAX_DEPTH = 32  # LIDC needs six
 _REMEDY = "get this file again, or remove it"
 
 
 class LidcDicom(Dataset):
     """Nodule slices cut from the CT series below a folder; ``image`` is the lung window of ``hu``.
 
-    Samples are the slices that at least one reader marked and that are there. A file that is damaged, has no position
-    or is not axial, and a second XML file of a series, go to ``problems``; a marked slice that is not there,
-    and one whose contours enclose no pixel, go to ``left_out``, and ``origin`` says how many.
-
-    Args:
-        folder: holds DICOM files (``*.dcm``) in any folders below, with or without LIDC XML files.
-        name: ``lidc`` or ``lnsm``.
+    ``folder`` holds ``*.dcm`` in any folders below, with or without LIDC XML files. Samples are the slices that at
+    least one reader marked and that are there. A file that is damaged, has no position or is not axial, and a second
+    XML file of a series, go to ``problems``; a marked slice that is not there, and one whose contours enclose no pixel,
+    go to ``left_out``, and ``origin`` says how many.
 
     Raises:
-        MissingData: when the folder is not there.
-        DataError: when no marked slice is found below it.
+        MissingData, DataError: when the folder is not there, or no marked slice is found below it.
     """
 
     source = "real"
@@ -196,8 +190,8 @@ def read_xml(path: str | Path) -> ScanReadings:
     """Read one LIDC XML file.
 
     Raises:
-        DataError: naming the file, when it is missing, damaged, too large, declares a document type or entities, is not
-            a LIDC reading of a CT scan, or holds a contour or rating that is not a number.
+        DataError: naming the file, when it is damaged, too large, declares a document type or entities, is not a LIDC
+            reading of a CT scan, or holds a contour or rating that is not a number.
     """
     path = Path(path)
     root = _parse(read_bytes(path, _REMEDY, MAX_XML_BYTES), path)
@@ -245,20 +239,14 @@ def _text(element: Element, name: str) -> str:
 
 def _parse(data: bytes, path: Path) -> Element:
     """The root element; tags lose their namespace."""
-    stack: list[Element] = []
     try:
-        for event, element in ElementTree.iterparse(io.BytesIO(data), ("start", "end"), forbid_dtd=True):
-            if event == "end":
-                root = stack.pop()
-                continue
-            element.tag = element.tag.rpartition("}")[2]
-            stack.append(element)
-            if len(stack) > _MAX_DEPTH:
-                raise DataError(f"{path}: elements nested more than {_MAX_DEPTH} deep; refused. {_REMEDY.capitalize()}")
+        root = ElementTree.fromstring(data, forbid_dtd=True)
     except DefusedXmlException as error:
         raise DataError(
             f"{path}: declares a document type or entities, which no LIDC file does; refused. {_REMEDY.capitalize()}"
         ) from error
     except (ElementTree.ParseError, LookupError, ValueError) as error:  # the latter two: an unknown encoding
         raise DataError(f"{path}: damaged XML ({error}); {_REMEDY}") from error
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
     return root

@@ -53,23 +53,17 @@ class Scan:
 class LungCt(Dataset):
     """Every slice of every scan, from the feet up; ``image`` is the lung window of ``hu``, the reader both lungs.
 
+    ``folder`` holds a folder for each scan, with a CT series in DICOM, or one ``.nrrd``, ``.nii`` or ``.nii.gz`` file
+    with values below 0, and a mask. Of several masks an RTSTRUCT counts before a SEG, that before a file with "lung" in
+    its name, and that before any other file.
+
     A slice without lung is a sample too (``blank``). ``nodules`` is the LIDC readers' 50 % consensus where the
     annotation database knows the series. ``index`` also has ``z_mm``, ``spacing`` (mm, of rows) and ``reference``:
-    ``contour``, or ``morph`` (:func:`softmask.nets.morph.lungs`) where the scan came without a mask, which ``origin``
-    says too. A scan that cannot be used goes to ``problems``; a file in DICOM that outlines other things than lungs
-    goes to ``left_out``.
-
-    In a scan's folder or folders below lie a CT series in DICOM, or one ``.nrrd``, ``.nii`` or ``.nii.gz`` file with
-    values below 0, and a mask. Of several masks an RTSTRUCT counts before a SEG, that before a file with "lung" in its
-    name, and that before any other file.
-
-    Args:
-        folder: holds a folder for each scan.
-        name: ``lidc-lung``, ``qin-lung`` or ``lung-ct``.
+    ``contour``, or ``morph`` (:func:`softmask.nets.morph.lungs`) where the scan came without a mask. A scan that cannot
+    be used goes to ``problems``; a file in DICOM that outlines other things than lungs to ``left_out``.
 
     Raises:
-        MissingData: when the folder is missing.
-        DataError: when no scan below it can be used.
+        MissingData, DataError: when the folder is missing, or no scan below it can be used.
     """
 
     source = "real"

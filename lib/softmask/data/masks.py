@@ -39,13 +39,13 @@ def lung_mask(grid: Grid, path: str | Path, *, read: bool = True) -> np.ndarray 
 
     Args:
         grid: the scan, or its grid alone.
-        path: an RTSTRUCT or a SEG, whose structures are chosen by name (:func:`is_lung`); or a ``.nrrd``, ``.nii`` or
+        path: an RTSTRUCT or a SEG, whose structures are chosen by name (:func:`side_of`); or a ``.nrrd``, ``.nii`` or
             ``.nii.gz`` file of labels, of which any but 0 is lung.
         read: whether contours and voxels are read, and not the header alone checked.
 
     Returns:
-        (D, H, W) bool on the scan's voxels; None unless ``read``. Contours and frames between its slices are passed
-        over; a fractional SEG is cut at one half.
+        (D, H, W) bool on the scan's voxels; None unless ``read``. What lies between its slices is passed over; a
+        fractional SEG is cut at one half.
 
     Raises:
         DataError: naming the file, and the tag in DICOM: when it is damaged, holds no lung or only one, leaves slices
@@ -71,8 +71,7 @@ def lesion_mask(path: Path, grid: Grid) -> np.ndarray:
     """Read the only segment of a SEG, of any name: (D, H, W) bool on the slices of ``grid``.
 
     Raises:
-        DataError: naming file and tag, when it is no SEG of the types BINARY and FRACTIONAL, has several segments,
-            lies in another frame of reference or on another grid than the scan, is damaged, or is empty.
+        DataError: naming file and tag, when it has several segments, is empty, or as :func:`lung_mask`.
     """
 
     def only(names: list[str], path: Path, tag: str) -> list[str]:
@@ -126,16 +125,10 @@ def slice_at(grid: Grid, z: float) -> int | None:
     return nearest if abs(grid.z_mm[nearest] - z) <= _SAME_PLANE * grid.spacing_mm[0] else None
 
 
-def is_lung(name: str) -> bool:
-    """Return whether ``name`` means a lung or both: ``Lung-Left``, ``lung_r``, ``Lungs``, ``RT LUNG``, ``Total Lung``.
-
-    The remainder of a lung without a tumour (``Lungs-GTV``) and something inside a lung (``Lung nodule``) do not.
+def side_of(name: str) -> str | None:
+    """Return ``left``, ``right`` or ``both`` for a name that means a lung or both, such as ``Lung-Left``, ``RT LUNG``
+    or ``Lungs``; None for others, as ``Lungs-GTV`` and ``Lung nodule``.
     """
-    return _side(name) is not None
-
-
-def _side(name: str) -> str | None:
-    """``left``, ``right``, ``both``, or None for what is no lung."""
     match = _NAME.fullmatch(re.sub(r"[\W_]+", "", name.lower()))
     if match is None:
         return None
@@ -146,13 +139,13 @@ def _side(name: str) -> str | None:
 
 def _lungs_among(names: list[str], path: Path, tag: str) -> list[str]:
     """Those of the file's ``names`` that mean a lung. Raises NoLung for none, DataError for only the left or right."""
-    lungs = [name for name in names if is_lung(name)]
+    lungs = [name for name in names if side_of(name)]
     if not lungs:
         raise NoLung(
             f"{path}: {tag} names no lung ({', '.join(names) or 'it names nothing'}); expected names such as "
             "Lung-Left and Lung-Right, or Lungs"
         )
-    if {_side(name) for name in lungs} in ({"left"}, {"right"}):
+    if {side_of(name) for name in lungs} in ({"left"}, {"right"}):
         raise DataError(
             f"{path}: {tag} names one lung alone ({', '.join(lungs)}), and the reference must hold both; add the other"
         )

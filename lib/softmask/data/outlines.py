@@ -25,18 +25,13 @@ _GAP = 1.5  # neighbouring pixels of one line are at most sqrt(2) apart along it
 
 
 def fill(points: np.ndarray, shape: tuple[int, int], origin: tuple[float, float] = (0, 0)) -> np.ndarray:
-    """Return the pixels whose centre lies inside a closed polygon, by the even-odd rule.
+    """Return the pixels (H, W) bool whose centre lies inside a closed polygon, by the even-odd rule.
 
-    A centre exactly on an edge belongs to one side or the other (edges are half open); :func:`contour_mask` leaves all
-    of them out.
+    A centre exactly on an edge belongs to one side or the other (edges are half open).
 
     Args:
         points: (N, 2) real (row, column) vertices; the last joins the first, repeated or not.
-        shape: (H, W) of the mask.
-        origin: (row, column) of the mask's first pixel in the vertices' coordinates.
-
-    Returns:
-        (H, W) bool.
+        shape, origin: (H, W) of the mask, and its first pixel in the vertices' coordinates.
     """
     points = np.asarray(points, float) - np.asarray(origin, float)
     mask = np.zeros(shape, bool)
@@ -66,7 +61,8 @@ def fill(points: np.ndarray, shape: tuple[int, int], origin: tuple[float, float]
 def contour_mask(
     contours: Iterable[tuple[bool, np.ndarray]], shape: tuple[int, int], origin: tuple[int, int] = (0, 0)
 ) -> np.ndarray:
-    """Return one reader's lesion in one slice: inside the inclusion contours, minus inside the exclusion contours.
+    """Return one reader's lesion in one slice (H, W) bool: inside the inclusion contours, outside the exclusion
+    contours.
 
     LIDC defines a contour as the first pixel outside the nodule (Armato et al., Medical Physics 38(2), 2011): a pixel
     on any contour, of either kind, or exactly on the line between two of its points, is outside the lesion.
@@ -74,9 +70,6 @@ def contour_mask(
     Args:
         contours: (inclusion, (N, 2) whole (row, column) points) pairs of that reader and slice, in any order.
         shape, origin: as for :func:`fill`.
-
-    Returns:
-        (H, W) bool; all False when there is no inclusion contour, or it encloses nothing.
     """
     lesion = np.zeros(shape, bool)
     outside = np.zeros(shape, bool)
@@ -100,20 +93,16 @@ def _steps(count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def recist_axes(mask: np.ndarray) -> np.ndarray:
-    """Return the long and short axis of the lesion in ``mask``.
+    """Return the long and short axis of the lesion in ``mask`` (H, W).
 
     The lesion is the largest 8-connected part of the mask with its holes filled (a radiologist measures one lesion, and
     across a cavity). The long axis is the longest chord between two of its pixel centres; where it is concave the chord
     may pass outside. The short axis is the longest unbroken run of the lesion along a line perpendicular to the long
     axis; among equal runs, the one nearest the long axis' middle. It is never longer than the long axis.
 
-    Args:
-        mask: (H, W), truthy inside.
-
     Returns:
         (2, 2, 2) float: (axis, end, (row, column)) in pixels, the long axis first, each axis' first end above
-        its second (left of it where both are in one row). A lesion of one pixel gives two axes of zero length at its
-        centre; one that is one pixel wide gives a short axis of zero length on the long one.
+        its second (left of it where both are in one row).
 
     Raises:
         DataError: when the mask is empty.

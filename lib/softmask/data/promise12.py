@@ -47,19 +47,15 @@ class MetaHeader(NamedTuple):
 
 
 class Promise12(Dataset):
-    """Slices that show prostate, of every case with a segmentation.
+    """Slices that show prostate, of every case ``CaseNN.mhd`` with a segmentation in ``folder`` or below.
 
     ``image`` is the slice with the 1st to 99th percentile of its whole volume stretched to [0, 1] and the rest
     clipped; one reader, always present. Any label other than 0 counts as prostate. ``index`` also has ``area`` (px).
     Cases with a segmentation in a folder with "test" in its name are other patients than the training cases of the
-    same names: their ``patient`` begins with :data:`TEST` (``test-Case00``).
-
-    Args:
-        folder: holds ``CaseNN.mhd`` and ``CaseNN_segmentation.mhd``, in it or in folders below.
-        name: what messages call the data set.
+    same names: their ``patient`` begins with :data:`TEST`. A case that cannot be used goes to ``problems``.
 
     Raises:
-        DataError: when no case can be used. A case that cannot be used is left out and listed in ``problems``.
+        DataError: when no case can be used.
     """
 
     source = "real"
@@ -151,8 +147,8 @@ def read_header(path: str | Path) -> MetaHeader:
     """Read and check a MetaImage header before any library follows it.
 
     Raises:
-        DataError: when it is no 3D single-channel header, declares more than :data:`MAX_VOXELS` voxels, names a data
-            file outside its own folder, or that file is missing or shorter than declared.
+        DataError: when it is no 3D single-channel header, declares too much, names a data file outside its own folder,
+            or that file is missing or shorter than declared.
     """
     path = Path(path)
     try:

@@ -21,12 +21,8 @@ WORDS: Mapping[str, str] = {"real": "real", SUBSTITUTE: "real, substitute", "emb
 
 
 def data_kind(dataset: str, source: str, origin: str = "") -> str:
-    """Return the kind of data, a key of :data:`WORDS`: ``substitute`` for real images in place of another data set.
-
-    Args:
-        dataset: name of the data set, such as ``lnsm``.
-        source: ``real`` or ``embedded``; or a kind, which is returned as it is.
-        origin: :attr:`Dataset.origin`, as records keep it.
+    """Return the kind of data, a key of :data:`WORDS`, of a data set by its name, ``source`` (or the kind itself) and
+    :attr:`Dataset.origin`.
     """
     if dataset == "lungs-2d" or (dataset == "lnsm" and source == "real" and IN_PLACE in origin):
         return SUBSTITUTE

@@ -32,16 +32,8 @@ LIDC_SLICES = 986
 """Samples of LIDC in the papers."""
 
 LONG_AXES: Mapping[float, float] = {
-    0.1: 5.0,
-    0.2: 7.1,
-    0.25: 8.6,
-    0.3: 9.9,
-    0.4: 13.1,
-    0.5: 16.7,
-    0.6: 20.4,
-    0.7: 26.5,
-    0.75: 30.8,
-    0.8: 35.6,
+    **{0.1: 5.0, 0.2: 7.1, 0.25: 8.6, 0.3: 9.9, 0.4: 13.1},
+    **{0.5: 16.7, 0.6: 20.4, 0.7: 26.5, 0.75: 30.8, 0.8: 35.6},
 }
 """Quantiles of the long axes of DeepLesion's lung lesions, in pixels: the 1,100 of coarse type "lung" in the table of
 its test part (``Measurement_coordinates``, the longer line). Its ninth decile, 57 pixels, is beyond nearly all nodules
@@ -101,16 +93,7 @@ def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int], seed: int = BASE_S
 
     The patients, sorted by their largest lesion (among those between the same two :data:`LONG_AXES`, in a seeded
     order), are dealt to the parts, so that all parts have small and large lesions; :func:`drawn` takes each part's
-    rows from them.
-
-    Args:
-        index: of DeepLesion or of a LIDC data set; ``long_axis`` in pixels.
-        sizes: the most rows of ``train``, ``validation`` and ``test``.
-        seed: of patients' parts and of orders.
-
-    Returns:
-        (n,) row numbers for each part, in the order of :func:`drawn`. A part whose patients have fewer rows than its
-        size has them all, whatever their long axes.
+    rows from them, at most ``sizes`` of ``train``, ``validation`` and ``test``. ``index`` has ``long_axis`` in pixels.
 
     Raises:
         DataError: when there are fewer patients than parts.

@@ -38,8 +38,8 @@ class GitFolder(NamedTuple):
 class ZipArchive(NamedTuple):
     """Public zip archive, unpacked to ``folder`` below that of its source.
 
-    ``size`` in bytes and ``sha256`` verify the content. Where they are not known (None), its length must be the one
-    that the server tells and every member must fit its own checksum: that tells damage, but not another content.
+    ``size`` in bytes and ``sha256`` verify the content. Where they are not known (None), the members' own checksums
+    tell damage, but not another content.
     """
 
     url: str
@@ -282,8 +282,7 @@ def open_simulated(name: str) -> Dataset:
     """Return the simulated data set ``name``. It is the same in every profile: which samples are used is up to callers.
 
     Raises:
-        ConfigError: for a name that is not registered.
-        MissingData: when the plug-in is not installed, or the annotation database that it draws nodules from.
+        ConfigError, MissingData: for a name that is not registered, or when the plug-in is not installed.
     """
     try:
         import_module(PLUGIN)

@@ -85,7 +85,7 @@ def file_grid(path: Path) -> Grid:
     """Return the grid that the header declares, turned to the patient's axes; no voxel is read.
 
     Raises:
-        DataError: naming the file, when it is missing, is no readable volume of one number a voxel, is larger than
+        DataError: naming the file, when it is no readable volume of one number a voxel, is larger than
             :data:`LARGEST_VOLUME`, keeps its voxels in another file, or has axes that are not the patient's.
     """
     reader = _header(path)
@@ -130,10 +130,8 @@ def _header(path: Path) -> SimpleITK.ImageFileReader:
 
 
 def read_turned(path: Path) -> np.ndarray:
-    """Return the voxels as stored, turned as :class:`Grid` says; a 2D image is one slice.
-
-    Raises:
-        DataError: naming the file, when it is damaged or truncated.
+    """Return the voxels as stored, turned as :class:`Grid` says; a 2D image is one slice. Raises DataError, naming the
+    file, when it is damaged or truncated.
     """
     import SimpleITK
 
