@@ -22,7 +22,7 @@ from softmask.config import ROOT, Config
 from softmask.data import annotations, deeplesion, finding_lungs, isbi2012, lidc, lidc_dicom, promise12
 from softmask.data.ct import read_volume
 from softmask.data.dicom import read_header, read_hu
-from softmask.data.image_files import open_store, read_grey, read_grey_stack
+from softmask.data.image_files import FileStore, read_grey, read_grey_stack
 from softmask.data.masks import lung_mask
 from softmask.data.volume_files import Grid
 from softmask.experiments.record import Record
@@ -98,7 +98,7 @@ def archive(folder: Path) -> Path:
 
 
 def read_archive(path: Path) -> list[bytes]:
-    store = open_store(path)
+    store = FileStore(path)
     return [store.read(name) for name in store.names]
 
 

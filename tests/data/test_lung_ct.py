@@ -12,7 +12,7 @@ from softmask.data.ct import read_grid
 from softmask.data.image_files import window_hu
 from softmask.data.lung_ct import LungCt
 from softmask.data.masks import lung_mask
-from softmask.errors import ConfigError, DataError, MissingData
+from softmask.errors import DataError, MissingData
 
 
 @pytest.fixture
@@ -169,23 +169,6 @@ def test_folders_without_a_scan(tmp_path):
     (tmp_path / "x" / "License.txt").write_text("free")
     with pytest.raises(DataError, match=r"no usable scan.*First of 1 problems: .*holds no CT series in DICOM, and 0"):
         LungCt(tmp_path)
-
-
-def test_it_is_opened_by_name(root):
-    def config(data):
-        return Config.from_parameters(profile="smoke", data=data, data_root=root.parent)
-
-    for data in ("real", "auto"):
-        dataset = open_dataset("lung-ct", config(data))
-        assert (dataset.name, dataset.source, len(dataset)) == ("lung-ct", "real", 18)
-    with pytest.raises(ConfigError, match="no embedded version"):
-        open_dataset("lung-ct", config("embedded"))
-    root.rename(root.parent / "qin-lung")
-    assert open_dataset("qin-lung", config("real")).name == "qin-lung"
-    for data in ("real", "auto"):
-        with pytest.raises(MissingData, match="put a few scans there") as caught:
-            open_dataset("lung-ct", config(data))
-        assert "embedded" not in str(caught.value)
 
 
 def test_the_real_scans(real_data):

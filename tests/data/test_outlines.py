@@ -93,11 +93,6 @@ def test_holes_and_parts():
     assert not contour_mask([(False, outer)], (20, 20)).any()
 
 
-def test_subpixel_vertices():
-    mask = fill(np.array([(1.5, 1.5), (1.5, 4.5), (3.5, 4.5), (3.5, 1.5)]), (6, 6))
-    assert np.argwhere(mask).tolist() == [[2, 2], [2, 3], [2, 4], [3, 2], [3, 3], [3, 4]]
-
-
 def ellipse(shape, centre, long, short, degrees):
     """Pixels of an ellipse with the given half axes; ``degrees`` from the row axis."""
     row, col = np.indices(shape) - np.array(centre)[:, None, None]
@@ -152,16 +147,6 @@ def test_longest_chord_is_the_brute_force_one():
         points = np.argwhere(mask)
         farthest = np.sqrt(((points[:, None] - points[None]) ** 2).sum(-1).max())
         assert lengths(recist_axes(mask))[0] == pytest.approx(farthest)
-
-
-def test_small_masks():
-    mask = np.zeros((9, 9), bool)
-    mask[4, 3] = True
-    np.testing.assert_array_equal(recist_axes(mask), np.broadcast_to([4.0, 3.0], (2, 2, 2)))
-    mask[4, 4:7] = True
-    axes = recist_axes(mask)
-    np.testing.assert_array_equal(axes[0], [[4, 3], [4, 6]])
-    np.testing.assert_allclose(axes[1], [[4, 4.5], [4, 4.5]])
 
 
 def test_only_the_largest_part_counts_and_holes_do_not():

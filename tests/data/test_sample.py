@@ -48,11 +48,6 @@ def test_a_whole_sample() -> None:
         sample.image = sample.image
 
 
-def test_the_limits_of_the_range_are_in_it() -> None:
-    make(image=with_pixel(0))
-    make(image=with_pixel(1))
-
-
 def test_a_recist_mark_alone_is_enough() -> None:
     for readers in (0, 2):
         alone = make(readers=np.zeros((readers, 8, 10), bool), present=np.zeros(readers, bool), recist=AXES)
@@ -147,13 +142,6 @@ def test_samples_come_in_order_and_the_unreadable_are_listed_once() -> None:
     assert [sample.patient for sample in dataset.samples(np.array([3, 2, 0]))] == ["P3", "P0"]
     assert list(dataset.samples([])) == []
     assert dataset.problems == [Problem("lidc/P2/nodule-1/slice-2", "P2.png is truncated")]
-
-
-def test_samples_are_read_one_at_a_time() -> None:
-    dataset = Four()
-    assert dataset.reads == []
-    next(dataset.samples([2, 1, 0]))
-    assert dataset.reads == [2]
 
 
 def test_other_errors_are_raised() -> None:

@@ -177,13 +177,6 @@ def test_nodules_that_the_clustering_could_not_part_are_no_four_reader_slices():
     assert selection.four_reader_rows(index.drop(columns="merged")).tolist() == [0, 1, 3], "not of LIDC"
 
 
-def test_two_patients_may_share_a_nodule_name():
-    index = index_frame(
-        [("A", "nodule-0", "s"), ("B", "nodule-0", "s")], np.array([4, 4]), np.array([5.0, 6.0]), np.ones(2)
-    )
-    assert selection.largest_per_nodule(index, [0, 1]).tolist() == [0, 1]
-
-
 def test_recist_is_measured_on_the_first_present_reader():
     readers = np.zeros((4, 32, 32), bool)
     readers[1, 10:13, 5:16] = True
@@ -196,8 +189,3 @@ def test_recist_is_measured_on_the_first_present_reader():
     assert lengths[1] < 4
     assert selection.with_recist(marked) is marked
     assert sample.recist is None
-
-
-def test_a_data_set_without_four_readers(index):
-    with pytest.raises(DataError, match="no lidc slices that four readers marked"):
-        selection.lidc_rows(index[index.n_readers < 4].reset_index(drop=True))

@@ -65,11 +65,6 @@ def test_sizes_are_met_where_there_is_enough(counts, seed):
     assert {name: len(rows) for name, rows in split.items()} == SIZES
 
 
-def test_the_papers_sizes_of_single_slices():
-    split = split_by_patient([f"P{i}" for i in range(1500)], {"train": 1000, "validation": 100, "test": 400}, 1)
-    assert sorted(np.concatenate(list(split.values())).tolist()) == list(range(1500))
-
-
 def test_scaled_down_and_said(caplog):
     with caplog.at_level(logging.WARNING):
         split = split_by_patient([f"P{i}" for i in range(47)], {"train": 100, "test": 88}, 0)
@@ -129,21 +124,6 @@ def test_119_lesions_are_the_first_of_lidc_each_with_its_largest_slice() -> None
     assert not chosen.duplicated(["patient", "nodule"]).any()
     assert set(chosen["slice"]) == {"s0"}
     assert {selection.role(patient) for patient in chosen["patient"]} == {"lidc"}
-
-
-def test_fewer_nodules_are_not_made_up_with_second_slices() -> None:
-    rows = experiment_rows("lidc-119", nodules(40, per_patient=1))
-    assert 0 < len(rows) < 40
-    assert len(set(rows)) == len(rows)
-
-
-def test_119_lesions_are_divided_by_patient_as_casgan_does() -> None:
-    dataset = nodules(200, per_patient=1)
-    parts = split_rows("lidc-119", dataset)
-    assert {part: len(rows) for part, rows in parts.items()} == {"train": 60, "validation": 11, "test": 48}
-    patients = dataset.index["patient"].to_numpy()
-    owners = [set(patients[rows]) for rows in parts.values()]
-    assert sum(map(len, owners)) == len(set.union(*owners))
 
 
 def test_folds_divide_lidc_s_training_and_validation_patients_and_keep_the_test_part() -> None:
@@ -284,11 +264,6 @@ def test_fewer_scans_keep_the_proportions() -> None:
     assert len(parts["train"]) == 200
     assert parts["train"]["patient"].value_counts().max() == 12
     assert len(parts["validation"]) == 40
-
-
-def test_short_scans_are_taken_whole() -> None:
-    parts = parts_of("qin-lung", scans(47, slices=5), None)
-    assert set(parts["test"]["patient"].value_counts()) == {5}
 
 
 def test_scans_to_test_on_alone() -> None:

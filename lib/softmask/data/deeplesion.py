@@ -49,12 +49,9 @@ class DeepLesion(Dataset):
         DataError: when the table cannot be read or a column is missing, or no lesion can be used.
     """
 
-    source = "real"
-
     def __init__(self, folder: str | Path, name: str = "deeplesion") -> None:
-        super().__init__(name)
-        self.folder = Path(folder)
-        table_path, images = self.folder / "DL_info.csv", self.folder / "Images_png"
+        super().__init__(name, folder)
+        table_path, images = self.path / "DL_info.csv", self.path / "Images_png"
         lesions, bad, counts = parse_table(table_path)
         for where, why in bad:
             self.add_problem(where, f"{why}; left out")
@@ -76,7 +73,7 @@ class DeepLesion(Dataset):
 
     def read(self, i: int) -> Sample:
         row, axes = self.index.iloc[i], self._axes[i]
-        path = self.folder / "Images_png" / row.file
+        path = self.path / "Images_png" / row.file
         stored = read_grey(path)
         if stored.dtype != np.uint16:
             raise DataError(f"{path}: DeepLesion images are 16-bit PNG (HU + {HU_OFFSET}), this one has 8 bits")
@@ -110,7 +107,7 @@ class DeepLesion(Dataset):
         """SHA-256 over the index, the axes and, of each image, its size and the checksum of its pixels at its end."""
         parts: list[str | bytes] = [self.index.to_csv(index=False), self._axes.tobytes()]
         for file in sorted(set(self.index["file"])):
-            path = self.folder / "Images_png" / file
+            path = self.path / "Images_png" / file
             try:
                 with path.open("rb") as stream:
                     size = stream.seek(0, io.SEEK_END)

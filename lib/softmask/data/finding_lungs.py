@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from softmask.data.image_files import open_store, read_grey, window_hu
+from softmask.data.image_files import FileStore, read_grey, window_hu
 from softmask.data.sample import Dataset, Problem, Sample
 from softmask.errors import DataError
 from softmask.files import AGAIN, sha256_of
@@ -68,11 +68,9 @@ class FindingLungs(Dataset):
         MissingData, DataError: when there is nothing at ``path``, or nothing of it can be used.
     """
 
-    source = "real"
-
     def __init__(self, path: str | Path, name: str = "lungs-2d") -> None:
-        super().__init__(name)
-        self._store = open_store(path)
+        super().__init__(name, path)
+        self._store = FileStore(self.path)
         pairs = self._find_pairs()
         if not pairs:
             raise self.none_usable(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from softmask.errors import DataError, MissingData, brief
+from softmask.errors import DataError, brief
 from softmask.files import AGAIN, read_bytes, sha256_of
 
 MAX_PIXELS = 64 * 1024 * 1024
@@ -132,70 +132,55 @@ def _check_png(data: bytes, name: str) -> None:
         position = end
 
 
-def open_store(path: str | Path) -> FileStore:
-    """Return the files below a folder, or the members of a zip archive.
-
-    Raises:
-        MissingData, DataError: when there is nothing at ``path``, or neither a folder nor a whole zip archive.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise MissingData(f"{path}: there is no such folder or archive; `softmask data list` says what goes where")
-    return FileStore(path) if path.is_dir() else ZipStore(path)
-
-
 class FileStore:
-    """Files below a folder. Links to folders are not followed.
+    """Files below a folder, or members of a zip archive, of which nothing is unpacked: names are never used as paths.
+
+    Links to folders are not followed. An archive is opened when it is first read from, once in each process, so that a
+    store can be sent to others.
 
     Attributes:
         path: the folder or archive.
         names: relative paths with ``/``, sorted.
         stamp: hex digest that is cheap to get and changes when a file is added, removed or written again.
-    """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        files = (Path(folder, name) for folder, _, names in os.walk(path, onerror=_cannot_list) for name in names)
-        states = [(file.relative_to(path).as_posix(), file.stat()) for file in files if file.is_file()]
-        entries = sorted((name, state.st_size, state.st_mtime_ns) for name, state in states)
-        self.names = tuple(name for name, _, _ in entries)
-        self.stamp = sha256_of(repr(entries))
-
-    def read(self, name: str) -> bytes:
-        """Read one file. Raises DataError, naming it, when it cannot be read whole."""
-        return read_bytes(self.path / name, most=MAX_BYTES)
-
-    def title(self, name: str) -> str:
-        """Return how messages call the file."""
-        return str(self.path / name)
-
-    def fingerprint(self, names: list[str], top: str = "") -> str:
-        """Return a hex digest over names (without ``top``), sizes and checksums of the files; equal for folder and
-        archive.
-        """
-        return sha256_of(repr([(name.removeprefix(top), *self._size_and_crc(name)) for name in names]))
-
-    def _size_and_crc(self, name: str) -> tuple[int, int]:
-        data = self.read(name)
-        return len(data), zlib.crc32(data)
-
-
-class ZipStore(FileStore):
-    """Members of a zip archive. Nothing is unpacked; names are compared, never used as paths.
-
-    The archive is opened when it is first read from, once in each process, so that a store can be sent to others.
+    Raises:
+        DataError: when the archive is not whole.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._archive: zipfile.ZipFile | None = None
         self._process = 0
-        infos = [info for info in self._open().infolist() if info.filename and not info.is_dir()]
-        self._checks = {info.filename: (info.file_size, info.CRC) for info in infos}
-        self.names = tuple(sorted(self._checks))
-        self.stamp = self.fingerprint(list(self.names))
+        self._checks: dict[str, tuple[int, int]] | None = None  # size and CRC-32 of an archive's members
+        if path.is_dir():
+            files = (Path(folder, name) for folder, _, names in os.walk(path, onerror=_cannot_list) for name in names)
+            states = [(file.relative_to(path).as_posix(), file.stat()) for file in files if file.is_file()]
+            entries = sorted((name, state.st_size, state.st_mtime_ns) for name, state in states)
+            self.names = tuple(name for name, _, _ in entries)
+            self.stamp = sha256_of(repr(entries))
+        else:
+            infos = [info for info in self._open().infolist() if info.filename and not info.is_dir()]
+            self._checks = {info.filename: (info.file_size, info.CRC) for info in infos}
+            self.names = tuple(sorted(self._checks))
+            self.stamp = self.fingerprint(list(self.names))
+
+    def title(self, name: str) -> str:
+        """Return how messages call the file."""
+        return str(self.path / name) if self._checks is None else f"{self.path}:{name}"
+
+    def fingerprint(self, names: list[str], top: str = "") -> str:
+        """Return a hex digest over names (without ``top``), sizes and checksums, equal for folder and archive."""
+        if self._checks is None:
+            contents = ((name, self.read(name)) for name in names)
+            entries = [(name.removeprefix(top), len(data), zlib.crc32(data)) for name, data in contents]
+        else:
+            entries = [(name.removeprefix(top), *self._checks[name]) for name in names]
+        return sha256_of(repr(entries))
 
     def read(self, name: str) -> bytes:
+        """Read one file. Raises DataError, naming it, when it cannot be read whole."""
+        if self._checks is None:
+            return read_bytes(self.path / name, most=MAX_BYTES)
         size, _ = self._checks.get(name, (0, 0))
         if size > MAX_BYTES:
             raise DataError(f"{self.title(name)}: declares {size} bytes; refused. Get this archive again")
@@ -206,12 +191,6 @@ class ZipStore(FileStore):
         except Exception as error:  # zlib, bz2, lzma, text and struct errors: damaged bytes raise nearly anything
             kind = "no such file" if name not in self._checks else f"damaged in the archive ({error})"
             raise DataError(f"{self.title(name)}: {kind}; get the archive again") from error
-
-    def title(self, name: str) -> str:
-        return f"{self.path}:{name}"
-
-    def _size_and_crc(self, name: str) -> tuple[int, int]:
-        return self._checks[name]
 
     def _open(self) -> zipfile.ZipFile:
         if self._archive is None or self._process != os.getpid():

@@ -40,30 +40,27 @@ class Isbi2012(Dataset):
         DataError: when no section has both an image and a label, or a TIFF volume cannot be read.
     """
 
-    source = "real"
-
     def __init__(self, folder: str | Path, name: str = "isbi2012") -> None:
-        super().__init__(name)
-        self.folder = Path(folder)
+        super().__init__(name, folder)
         self._stacks: dict[str, np.ndarray] = {}
-        png = any(True for _ in self.folder.glob("train/image/*.png")) or any(self.folder.glob("train/label/*.png"))
-        if png or not (self.folder / "train-volume.tif").is_file():
+        png = any(True for _ in self.path.glob("train/image/*.png")) or any(self.path.glob("train/label/*.png"))
+        if png or not (self.path / "train-volume.tif").is_file():
             self.origin = "ISBI 2012 training sections, PNG (isbi2012/train)"
             self._sections = self._png_sections()
         else:
             self.origin = "ISBI 2012 training volume, TIFF (isbi2012/train-volume.tif)"
-            self._stacks = {half: read_grey_stack(self.folder / file) for half, file in _VOLUMES.items()}
+            self._stacks = {half: read_grey_stack(self.path / file) for half, file in _VOLUMES.items()}
             images, labels = map(len, self._stacks.values())
             self._sections = list(range(min(images, labels)))
             if images != labels:
                 self.add_problem(
-                    self.folder,
+                    self.path,
                     f"train-volume.tif has {images} sections, train-labels.tif {labels}; those after the first "
                     f"{min(images, labels)} are left out",
                 )
         if not self._sections:
             raise self.none_usable(
-                self.folder,
+                self.path,
                 "no section has an image and a label; expected train/image/<i>.png with train/label/<i>.png, or "
                 "train-volume.tif with train-labels.tif; `softmask data fetch isbi2012` gets them",
             )
@@ -101,25 +98,25 @@ class Isbi2012(Dataset):
     def fingerprint(self) -> str:
         """SHA-256 over the files used, by name and content."""
         if self._stacks:
-            return sha256_of(*(self.folder / file for file in _VOLUMES.values()))
+            return sha256_of(*(self.path / file for file in _VOLUMES.values()))
         return sha256_of(
             *(part for n in self._sections for part in (str(n), self._png("image", n), self._png("label", n)))
         )
 
     def _png(self, half: str, number: int) -> Path:
-        return self.folder / "train" / half / f"{number}.png"
+        return self.path / "train" / half / f"{number}.png"
 
     def _read(self, half: str, number: int) -> tuple[np.ndarray, str]:
         """One half of a section, and what messages call it."""
         if self._stacks:
-            return self._stacks[half][number], f"{self.folder / _VOLUMES[half]}, section {number}"
+            return self._stacks[half][number], f"{self.path / _VOLUMES[half]}, section {number}"
         path = self._png(half, number)
         return read_grey(path), str(path)
 
     def _png_sections(self) -> list[int]:
         halves: dict[str, set[int]] = {"image": set(), "label": set()}
         for half, numbers in halves.items():
-            for path in sorted((self.folder / "train" / half).glob("*.png")):
+            for path in sorted((self.path / "train" / half).glob("*.png")):
                 if path.stem.isascii() and path.stem.isdigit() and path.stem == str(int(path.stem)):
                     numbers.add(int(path.stem))
                 else:

@@ -28,7 +28,7 @@ import pandas as pd
 
 import softmask.data.annotations as annotations
 from softmask.cache import cached_arrays, code_digest
-from softmask.data.image_files import FileStore, open_store, read_grey
+from softmask.data.image_files import FileStore, read_grey
 from softmask.data.kinds import kind_of_nodule
 from softmask.data.outlines import long_axis
 from softmask.data.sample import Dataset, Problem, Sample
@@ -62,11 +62,9 @@ class LidcSlices(Dataset):
             flags file is not a table.
     """
 
-    source = "real"
-
     def __init__(self, path: str | Path, name: str = "lidc") -> None:
-        super().__init__(name)
-        self._files = open_store(path)
+        super().__init__(name, path)
+        self._files = FileStore(self.path)
         self._database = annotations.load()
         flags_path = self._files.path.with_name("LIDC-IDRI-slices.flags.csv")
         flags = read_flags(flags_path)

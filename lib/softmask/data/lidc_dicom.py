@@ -28,7 +28,7 @@ from softmask.data.image_files import window_hu
 from softmask.data.lidc import area_of, index_frame, ratings_of
 from softmask.data.outlines import long_axis
 from softmask.data.sample import Dataset, Problem, Sample
-from softmask.errors import DataError, MissingData
+from softmask.errors import DataError
 from softmask.files import read_bytes, sha256_of
 
 SIZE = 128
@@ -52,13 +52,8 @@ class LidcDicom(Dataset):
         MissingData, DataError: when the folder is not there, or no marked slice is found below it.
     """
 
-    source = "real"
-
     def __init__(self, folder: str | Path, name: str = "lidc") -> None:
-        super().__init__(name)
-        self.folder = Path(folder)
-        if not self.folder.is_dir():
-            raise MissingData(f"{self.folder}: there is no such folder; `softmask data list` says what goes where")
+        super().__init__(name, folder)
         self._database = annotations.load()
         stacks = self._stacks()
         extra = self._from_xml(stacks)
@@ -83,13 +78,13 @@ class LidcDicom(Dataset):
                     rows.append((key, present.sum(), *sizes))
         if not rows:
             raise self.none_usable(
-                self.folder,
+                self.path,
                 "no slice that a LIDC reader marked; expected the CT series of LIDC-IDRI as *.dcm, and for other "
                 "series their LIDC XML",
             )
         self.index = index_frame(*zip(*rows, strict=True))
         self.origin = (
-            f"{self.folder.name}: {len(stacks)} DICOM series in HU (left out: {absent} marked slices whose DICOM file "
+            f"{self.path.name}: {len(stacks)} DICOM series in HU (left out: {absent} marked slices whose DICOM file "
             f"is not there, {len(self.left_out) - absent} whose contours enclose no pixel)"
         )
 
@@ -123,7 +118,7 @@ class LidcDicom(Dataset):
     def _stacks(self) -> dict[str, list[CtSlice]]:
         """The CT slices of each series, one for each position, by position; series by name."""
         bad: list[tuple[Path, str]] = []
-        listed, _ = sort_files(self.folder, bad=bad, title=f"{self.name}: DICOM headers")
+        listed, _ = sort_files(self.path, bad=bad, title=f"{self.name}: DICOM headers")
         for path, why in bad:
             self.add_problem(path, why)
         stacks: dict[str, list[CtSlice]] = {}
@@ -142,7 +137,7 @@ class LidcDicom(Dataset):
         unknown = {series for series in stacks if not self._database.of_series(series)}
         nodules_of: dict[str, list[Nodule]] = {}
         used: dict[str, Path] = {}
-        for path in sorted(self.folder.rglob("*.xml")) if unknown else []:
+        for path in sorted(self.path.rglob("*.xml")) if unknown else []:
             try:
                 scan = read_xml(path)
             except DataError as error:

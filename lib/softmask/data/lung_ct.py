@@ -18,7 +18,7 @@ from softmask.data.image_files import window_hu
 from softmask.data.masks import MASKS_IN_DICOM, NoLung, lung_mask, slice_at
 from softmask.data.sample import Dataset, Problem, Sample
 from softmask.data.volume_files import Grid, is_volume_file, read_turned
-from softmask.errors import DataError, MissingData
+from softmask.errors import DataError
 from softmask.files import sha256_of
 
 NODULE = "lungs"
@@ -66,17 +66,12 @@ class LungCt(Dataset):
         MissingData, DataError: when the folder is missing, or no scan below it can be used.
     """
 
-    source = "real"
-
     def __init__(self, folder: str | Path, name: str = "lung-ct") -> None:
-        super().__init__(name)
-        self.folder = Path(folder)
-        if not self.folder.is_dir():
-            raise MissingData(f"{self.folder}: there is no such folder; `softmask data list` says what goes where")
+        super().__init__(name, folder)
         self._scans = self._find_scans()
         if not self._scans:
             raise self.none_usable(
-                self.folder,
+                self.path,
                 "no usable scan; expected a folder for each, with a CT series in DICOM or one .nrrd or .nii.gz file, "
                 "and its lung mask",
             )
@@ -89,7 +84,7 @@ class LungCt(Dataset):
         columns = ["patient", "nodule", "slice", "n_readers", "z_mm", "spacing", "reference"]
         self.index = pd.DataFrame(rows, columns=columns)
         outlined = sum(scan.mask is None for scan in self._scans)
-        self.origin = f"{self.folder.name}: {len(self._scans)} CT scans in HU"
+        self.origin = f"{self.path.name}: {len(self._scans)} CT scans in HU"
         self.origin += f", {outlined} of them without lung contours, outlined by morph" if outlined else ""
 
     def read(self, i: int) -> Sample:
@@ -126,7 +121,7 @@ class LungCt(Dataset):
         return sha256_of(*parts)
 
     def _find_scans(self) -> list[Scan]:
-        folders = sorted(path for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        folders = sorted(path for path in self.path.iterdir() if path.is_dir() and not path.name.startswith("."))
         scans: dict[str, Scan] = {}
         for folder in tqdm(folders, desc=f"{self.name}: headers", unit=" scans", disable=len(folders) < 10):
             try:

@@ -58,11 +58,8 @@ class Promise12(Dataset):
         DataError: when no case can be used.
     """
 
-    source = "real"
-
     def __init__(self, folder: str | Path, name: str = "promise12") -> None:
-        super().__init__(name)
-        self.folder = Path(folder)
+        super().__init__(name, folder)
         self._cases: dict[str, tuple[MetaHeader, MetaHeader]] = {}
         self._last: tuple[str, np.ndarray, np.ndarray, tuple[float, float]] | None = None
         rows = []
@@ -76,7 +73,7 @@ class Promise12(Dataset):
                 self.add_problem(f"{self.name}/{case}", error)
         if not rows:
             raise self.none_usable(
-                self.folder, "no usable case; expected CaseNN.mhd and .raw with CaseNN_segmentation.mhd and .raw"
+                self.path, "no usable case; expected CaseNN.mhd and .raw with CaseNN_segmentation.mhd and .raw"
             )
         self.index = pd.DataFrame(rows, columns=["patient", "nodule", "slice", "n_readers", "area"])
         tested = self.index["patient"].str.startswith(TEST).any()
@@ -102,20 +99,19 @@ class Promise12(Dataset):
 
     def _case_files(self) -> dict[str, list[Path]]:
         cases: dict[str, list[Path]] = {}
-        for path in sorted(self.folder.rglob("Case*.mhd")):
-            # test cases without a segmentation are not used: a training case of the same name wins over them
-            if re.fullmatch(r"Case\d+", path.stem):
-                folders = path.relative_to(self.folder).parts[:-1]
+        for path in sorted(self.path.rglob("Case*.mhd")):
+            name = re.fullmatch(r"(Case\d+)(_segmentation)?", path.stem)
+            if name is None:
+                self.add_problem(path, "is neither CaseNN.mhd nor CaseNN_segmentation.mhd; left out")
+            elif name[2] is None:
+                # test cases without a segmentation are not used: a training case of the same name wins over them
+                folders = path.relative_to(self.path).parts[:-1]
                 tested = any("test" in part.lower() for part in folders) and _segmentation_of(path).is_file()
                 cases.setdefault(f"{TEST if tested else ''}{path.stem}", []).append(path)
-            elif not re.fullmatch(r"Case\d+_segmentation", path.stem):
-                self.add_problem(path, "is neither CaseNN.mhd nor CaseNN_segmentation.mhd; left out")
+            elif not path.with_name(f"{name[1]}.mhd").exists():
+                self.add_problem(path, "its image is not there; left out")
         for case, paths in cases.items():
             cases[case] = [path for path in paths if _segmentation_of(path).is_file()] or paths
-        images = {_segmentation_of(path) for paths in cases.values() for path in paths}
-        for path in sorted(self.folder.rglob("Case*_segmentation.mhd")):
-            if path not in images:
-                self.add_problem(path, "its image is not there; left out")
         return dict(sorted(cases.items()))
 
     def _areas(self, case: str, path: Path) -> np.ndarray:

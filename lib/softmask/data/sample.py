@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from softmask.errors import DataError
+from softmask.errors import DataError, MissingData
 
 SUBSTITUTE = "substitute"
 
@@ -137,14 +138,19 @@ class Dataset:
     """
 
     name: str
-    source: str
+    source: str = "real"
     origin: str
     index: pd.DataFrame
     fingerprint: str
 
-    def __init__(self, name: str = "") -> None:
+    def __init__(self, name: str = "", path: str | Path | None = None) -> None:
+        """Take the name, and the folder or archive of real data. Raises MissingData where there is none."""
         if name:
             self.name = name
+        if path is not None:
+            self.path = Path(path)
+            if not self.path.exists():
+                raise MissingData(f"{path}: there is no such folder; `softmask data list` says what goes where")
         self.problems: list[Problem] = []
         self.left_out: list[Problem] = []
 

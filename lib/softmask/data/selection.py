@@ -101,11 +101,7 @@ def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int], seed: int = BASE_S
     pool = lnsm_rows(index, None, seed)
     patients = index["patient"].to_numpy()[pool].astype(str)
     largest = pd.Series(_bins(index, pool)).groupby(patients).max()
-    if len(largest) < len(sizes):
-        raise DataError(
-            f"{len(largest)} patients cannot be split into {len(sizes)} sets ({', '.join(sizes)}) "
-            "that share none; use more data or fewer sets"
-        )
+    need_patients(len(largest), sizes)
     order = sorted(largest.index, key=lambda patient: (largest[patient], _hash(seed, "part", patient)))
     owned: dict[str, list[str]] = {part: [] for part in sizes}
     for number, patient in enumerate(order, 1):
@@ -113,6 +109,15 @@ def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int], seed: int = BASE_S
         open_to = empty if len(order) - number < len(empty) else list(owned)
         owned[max(open_to, key=lambda part: _SHARES[part] * number - len(owned[part]))].append(patient)
     return {part: drawn(index, pool[np.isin(patients, owned[part])], size, seed) for part, size in sizes.items()}
+
+
+def need_patients(count: int, sizes: Mapping[str, int]) -> None:
+    """Raise DataError where there are fewer patients than parts."""
+    if count < len(sizes):
+        raise DataError(
+            f"{count} patients cannot be split into {len(sizes)} sets ({', '.join(sizes)}) that share none; use more "
+            "data or fewer sets"
+        )
 
 
 def drawn(index: pd.DataFrame, rows: np.ndarray, count: int, seed: int = BASE_SEED) -> np.ndarray:

@@ -239,11 +239,7 @@ def split_by_patient(patients: Sequence[str], sizes: Mapping[str, int], seed: in
     rows_of: dict[str, list[int]] = {}
     for row, patient in enumerate(patients):
         rows_of.setdefault(str(patient), []).append(row)
-    if len(rows_of) < len(sizes):
-        raise DataError(
-            f"{len(rows_of)} patients cannot be split into {len(sizes)} sets ({', '.join(sizes)}) "
-            "that share none; use more data or fewer sets"
-        )
+    selection.need_patients(len(rows_of), sizes)
     total = max(sum(sizes.values()), len(patients))
     wanted = {name: max(1, size * len(patients) // total) for name, size in sizes.items()}
     if sum(sizes.values()) <= len(patients):
