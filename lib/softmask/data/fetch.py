@@ -83,10 +83,7 @@ def fetch(source: Source, root: str | Path) -> str:
                 paths = [_download(archive, staging, source.name) for archive in source.archives]
                 shutil.rmtree(staging / "tree", ignore_errors=True)  # from a kill while unpacking
                 print(f"{source.name}: unpacking {len(paths)} archives", file=sys.stderr)
-                for path in paths:
-                    with zipfile.ZipFile(path) as archive:
-                        archive.extractall(staging / "tree" / path.stem)
-                count = sum(path.is_file() for path in (staging / "tree").rglob("*"))
+                count = sum(_unpack(path, staging / "tree" / path.stem) for path in paths)
             if target.is_dir():
                 target.rmdir()  # empty, seen above; rename needs it gone on some file systems
             os.rename(staging / "tree", target)
@@ -265,3 +262,15 @@ def _fault(archive: ZipArchive, part: Path, total: int | None) -> str:
     except Exception as error:  # damaged bytes raise nearly anything
         return f"is no whole zip archive ({brief(error)})"
     return f"is damaged at {damaged}" if damaged else ""
+
+
+def _unpack(path: Path, folder: Path) -> int:
+    """Unpack an archive that :func:`_fault` found safe; return its number of files."""
+    with zipfile.ZipFile(path) as archive:
+        members = [info for info in archive.infolist() if not info.is_dir()]
+        for info in members:
+            target = folder / info.filename
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(info) as source, target.open("xb") as file:
+                shutil.copyfileobj(source, file)
+    return len(members)
