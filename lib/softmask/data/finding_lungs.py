@@ -162,9 +162,8 @@ def levels_of(stored: np.ndarray, name: str) -> Levels:
     """Return the stored levels of air and soft tissue in one slice; arguments and errors as :func:`nominal_hu`.
 
     The noise is averaged over 5 x 5 pixels first. Air is what is dark and connected with the border of the field of
-    view, so that the lungs do not count; its level is the darkest peak of its histogram that is at least half as high
-    as the highest one, so that a table or clothes do not either. Soft tissue is the median of what lies between fat and
-    contrast medium.
+    view; its level is the darkest peak of its histogram that is at least half as high as the highest one, so that no
+    table or clothes count. Soft tissue is the median of what lies between fat and contrast medium.
     """
     from scipy.ndimage import gaussian_filter1d, label, uniform_filter
     from scipy.signal import find_peaks

@@ -1,7 +1,6 @@
 """PNG and TIFF files as arrays, files of a data set in a folder or zip archive, Hounsfield units as grey levels.
 
-Damage is looked for: the checksums of PNG chunks are verified, and a declared size is refused before memory is taken
-for it.
+Checksums of PNG chunks are verified, and a declared size is refused before memory is taken for it.
 """
 
 from __future__ import annotations

@@ -4,13 +4,10 @@ Armato et al., "The Lung Image Database Consortium (LIDC) and Image Database Res
 Physics 38(2), 2011. Layout: ``<patient>/nodule-<n>/{images,mask-0,...,mask-3}/slice-<k>.png``, images scaled from their
 own minimum to their own maximum (grey levels are not Hounsfield units and differ between slices), masks {0, 255}.
 
-``nodule-<n>`` is the n-th nodule of the scan in the annotation database's clustering and ``mask-<k>`` its k-th reading,
-which joins the slices with spacing and ratings (:mod:`softmask.data.annotations`), and tells which nodules were
-published wrong: the set was made of the contours that the database holds, so a right mask is its reader's contour,
-filled, pixel for pixel. In about one published nodule of forty some are not. Where a reading begins below the first
-published slice, its lowest slices stand at the end of its mask, or are drawn into the slices there, so that the
-readers' masks of one slice belong to different places of the lesion; and behind the slices of a patient's later scan,
-those of an earlier scan's nodule of the same number may be left. Such files are whole: only the contours tell.
+``nodule-<n>`` is the n-th nodule of the scan in the annotation database's clustering and ``mask-<k>`` its k-th reading.
+A right mask is its reader's contour, filled, pixel for pixel. In about one published nodule of forty some are not:
+slices of a mask stand at its end, or are drawn into others, or are those of an earlier scan's nodule of the same
+number. Such files are whole: only the contours tell.
 """
 
 from __future__ import annotations
@@ -51,9 +48,9 @@ _PARTS = ("images", "mask-0", "mask-1", "mask-2", "mask-3")
 class LidcSlices(Dataset):
     """Slices of a ``LIDC-IDRI-slices`` folder or zip archive, read where they lie.
 
-    A slice is a sample when its image and its four masks are there, the masks can be read and fit one another, and at
-    least one reader marked it. Damaged and incomplete slices go to ``problems``. Faults of the published set go to
-    ``left_out``: nodules whose masks are not the annotation database's contours (:func:`fault_of`), or that a file
+    A slice is a sample when its image and its four masks can be read and fit one another, and at least one reader
+    marked it. Damaged and incomplete slices go to ``problems``. Faults of the published set go to ``left_out``: nodules
+    whose masks are not the annotation database's contours (:func:`fault_of`), or that a file
     ``LIDC-IDRI-slices.flags.csv`` beside the folder names, and slices that no reader marked. A nodule unknown to the
     database is kept, without spacing and ratings. The first opening compares all masks; the cache keeps the result.
 

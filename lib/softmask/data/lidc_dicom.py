@@ -1,12 +1,9 @@
 """LIDC-IDRI as TCIA publishes it: DICOM series of chest CT in Hounsfield units, joined with the readers' contours.
 
-A series is joined by its SeriesInstanceUID with the annotation database (:mod:`softmask.data.annotations`), or, where
-the database does not know it, with a LIDC XML file below the same folder: one file per scan, four reading sessions
-each. Contours and slices meet by z position.
-
-Of an XML file only nodules of 3 mm and more are read: marks with contours (x the column, y the row of the first pixels
-outside the lesion) and the nine ratings. Smaller nodules and non-nodules are points. A document type declaration, the
-place of entity bombs and references to other files, is refused, and so is a file larger than any of LIDC.
+A series is joined by its SeriesInstanceUID with the annotation database, or, where the database does not know it, with
+a LIDC XML file below the same folder. Contours and slices meet by z position. Of an XML file only nodules of 3 mm and
+more are read, which have contours (x the column, y the row of the first pixels outside the lesion) and nine ratings.
+A document type declaration, the place of entity bombs and references to other files, is refused.
 """
 
 from __future__ import annotations

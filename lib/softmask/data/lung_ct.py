@@ -194,10 +194,8 @@ def _morph(scan: Scan) -> np.ndarray:
 
 
 def nodules_at(grid: Grid, z: int) -> np.ndarray | None:
-    """Return the pixels that at least half of the LIDC readers who marked a nodule in slice ``z`` put inside it.
-
-    Returns:
-        (H, W) bool; None where the annotation database has no nodule of the series.
+    """Return the pixels (H, W) bool that at least half of the LIDC readers who marked a nodule in slice ``z`` put
+    inside it; None where the annotation database has no nodule of the series.
     """
     known = annotations.load().of_series(grid.series_uid) if grid.series_uid else []
     if not known:

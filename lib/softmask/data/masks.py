@@ -1,8 +1,8 @@
 """Masks on the slices of a scan: RTSTRUCT, DICOM SEG, and label volumes in NIfTI or nrrd.
 
 A pixel belongs to a contour when its centre lies inside. Contours of one structure in one slice cut holes into one
-another where they are nested (even-odd rule); structures are joined. highdicom reads the same SEG files, but bounds no
-declared size and compares no grid, and its errors name neither file nor tag; so pydicom's frames are placed here.
+another where they are nested (even-odd rule); structures are joined. highdicom bounds no declared size of a SEG and
+compares no grid, and its errors name neither file nor tag; so pydicom's frames are placed here.
 """
 
 from __future__ import annotations

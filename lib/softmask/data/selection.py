@@ -1,17 +1,14 @@
 """Slices of LIDC that the experiments use, by the same rules for real and for embedded data.
 
 The papers train on LNSM (lung lesions with RECIST marks) and LIDC (986 samples of nodules with four readers), and say
-no more about which. Here a patient has one of the two roles, so that the two sets never share a patient, and within a
-role the largest slice of each nodule comes first, then the second largest of each, and so on. Inside such a round the
-nodules come in a seeded random order, so that fewer slices are an unbiased part of more: every selection of n rows
-begins with the selection of n - 1.
+no more about which. Here a patient has one of the two roles, so that the two sets never share a patient. Within a role
+the largest slice of each nodule comes first, then the second largest of each, and so on, and inside such a round the
+nodules come in a seeded random order: fewer slices are an unbiased part of more.
 
-LNSM's lesions are DeepLesion's, which are larger than LIDC's nodules: its training, validation and test images are
-drawn, each from patients of its own, such that their long axes are distributed as DeepLesion's
-(:data:`LONG_AXES`), as far as the patients allow.
+LNSM's lesions are DeepLesion's, which are larger than LIDC's nodules: its parts are drawn, each from patients of its
+own, such that their long axes are distributed as DeepLesion's (:data:`LONG_AXES`), as far as the patients allow.
 
-Roles and order come from a hash of seed and name, not from a generator: they are the same for a patient whatever other
-patients the data at hand has.
+Roles and order come from a hash of seed and name: they do not depend on what other patients the data at hand has.
 """
 
 from __future__ import annotations
@@ -76,11 +73,11 @@ def lidc_rows(index: pd.DataFrame, count: int | None = LIDC_SLICES, seed: int = 
 
 
 def lnsm_rows(index: pd.DataFrame, count: int | None = None, seed: int = BASE_SEED) -> np.ndarray:
-    """Return the rows of LNSM's patients: DeepLesion's, or those of LIDC that ``lidc`` does not use.
+    """Return the rows of LNSM's patients, as :func:`lidc_rows`: DeepLesion's, or those of LIDC that ``lidc`` does not
+    use.
 
     Those are the patients with the role ``lnsm`` and all others without a slice that four readers marked
-    (:func:`four_reader_rows`; in DeepLesion, that is everyone). A slice may have any number of readers;
-    :func:`with_recist` gives the samples their marks. Args, Returns, Raises as :func:`lidc_rows`.
+    (:func:`four_reader_rows`; in DeepLesion, that is everyone). A slice may have any number of readers.
     """
     patients = index["patient"]
     own = patients.map(lambda patient: role(patient, seed) == "lnsm")
@@ -123,13 +120,12 @@ def need_patients(count: int, sizes: Mapping[str, int]) -> None:
 def drawn(index: pd.DataFrame, rows: np.ndarray, count: int, seed: int = BASE_SEED) -> np.ndarray:
     """Return ``count`` of ``rows`` with :data:`LONG_AXES`, as far as they allow, or all where they are fewer.
 
-    Between each two quantiles as many rows are taken as lie there in DeepLesion, in the order of :func:`lidc_rows`:
-    from every nodule with such a slice the largest, before any nodule's next. What is missing there is taken from the
-    next shorter lesions, and what is missing in the end from the longest that are left.
+    Between each two quantiles as many rows are taken as lie there in DeepLesion, in the order of :func:`lidc_rows`.
+    What is missing there is taken from the next shorter lesions, and what is missing in the end from the longest that
+    are left.
 
     Returns:
         (n,) row numbers, n <= count, such that the first of them, however many, have these long axes as nearly.
-        A smaller draw takes the same rows first between each two quantiles, in other proportions where some run short.
     """
     ordered = _rounds(index, rows, None, seed, "slices to draw from")
     bins = _bins(index, ordered)
@@ -153,8 +149,7 @@ def four_reader_rows(index: pd.DataFrame) -> np.ndarray:
     """Return the (N,) numbers of the rows that all four readers marked, ascending.
 
     Rows of merged nodules (column ``merged`` of a LIDC index) are not among them: there the four masks are of several
-    nodules beside each other, and their differences are no disagreement of readers. An index without the column is
-    not of LIDC: its masks come from no clustering, and no row is left out for it.
+    nodules beside each other, and their differences are no disagreement of readers.
     """
     rows = index["n_readers"].to_numpy() == 4
     if "merged" in index:

@@ -1,8 +1,7 @@
 """Table of the data sets' sources: what each needs, how to get it, who reads it; and the registry of simulated sets.
 
-Nothing here reads an image: :func:`found` looks at names of files and folders alone. Simulated data sets come from a
-package beside softmask that no module imports; :data:`PLUGIN` is imported by name when the first of them is opened, and
-registers them.
+Nothing here reads an image. Simulated data sets come from a package beside softmask that no module imports;
+:data:`PLUGIN` is imported by name when the first of them is opened, and registers them.
 """
 
 from __future__ import annotations
@@ -53,13 +52,10 @@ class Source:
     """Public data set of real images, or images of one's own.
 
     Attributes:
-        name: what the command line calls it.
-        title: its proper name.
+        name, title: what the command line calls it, and its proper name.
         layout: what must lie there, in words.
         reader: ``module:class`` below :mod:`softmask.data`; the class takes the path and the data set's name.
-        licence: terms it is published under; empty for images of one's own.
-        place: address to get it from by hand; empty for images of one's own.
-        steps: what to do there; empty where it can be fetched.
+        licence, place, steps: terms it is published under, address to get it from by hand, and what to do there.
         serves: the names of :data:`NAMES` and :data:`REAL_ONLY` it can stand for; its own where none are given.
         folder: where it goes, below the data root; that of its name where none is given.
         needs: patterns below the data root, of which one must match; all parts of it that a ``+`` joins. Where none is

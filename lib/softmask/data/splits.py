@@ -2,11 +2,11 @@
 
 Scans: LGAN (CMIG 2021), section 4.1, has 180 patients of LIDC-IDRI for training and 40 for testing, of QIN 35 and 12,
 "over 130 slices per scan". It names no validation part; here it is taken out of the training patients. Neighbouring
-slices are nearly the same image, so that of every scan evenly spaced ones are used, from its first slice to its last,
-those without lung included. A small profile takes fewer slices of fewer scans, and rather more scans than slices.
+slices are nearly the same image, so that of every scan evenly spaced ones are used, those without lung included. A
+small profile takes fewer slices of fewer scans, and rather more scans than slices.
 
-Crops: of ``lidc`` and ``lnsm`` the S x S pixels at the centre of an image are taken as stored. ISBI 2012 and PROMISE12
-are larger; the same piece of tissue is taken from every image, and S is only its resolution: each new pixel is the mean
+Crops: of ``lidc`` and ``lnsm`` the S x S pixels at the centre of an image are taken as stored. Of ISBI 2012 and
+PROMISE12 the same piece of tissue is taken from every image, and S is only its resolution: each new pixel is the mean
 over the area it covers. Slices whose lungs are sought are shown whole.
 """
 
@@ -130,11 +130,10 @@ def experiment_rows(name: str, dataset: Dataset) -> np.ndarray:
 def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, np.ndarray]:
     """Return the rows of the training, validation and test part; no patient is in two of them.
 
-    Within a part the rows keep the order of :func:`experiment_rows`: its first n are a smaller selection by the same
-    rule. ISBI 2012 is one specimen, whose neighbouring sections show the same cells: it is divided into blocks of
-    neighbours (:data:`SECTION_FOLDS`); ``isbi2012`` is the first fold. A row of several crops (:data:`CROPS`) counts as
-    that many images. ``lungs-2d`` is divided by the number of the scan, whatever the seed and the scans at hand.
-    ``promise12`` is tested on the challenge's test cases where they have segmentations; they never train.
+    Within a part the rows keep the order of :func:`experiment_rows`. ISBI 2012 is one specimen, whose neighbouring
+    sections show the same cells: it is divided into blocks of neighbours (:data:`SECTION_FOLDS`). A row of several
+    crops (:data:`CROPS`) counts as that many images. ``lungs-2d`` is divided by the number of the scan, whatever the
+    seed. ``promise12`` is tested on the challenge's test cases where they have segmentations; they never train.
     """
     if name in SCANS:
         return scan_rows(name, dataset, None, seed)
@@ -184,12 +183,8 @@ def _section_fold(number: int, sections: int) -> dict[str, np.ndarray]:
 def scan_rows(name: str, dataset: Dataset, cap: int | None, seed: int = BASE_SEED) -> dict[str, np.ndarray]:
     """Return the rows of the parts of one of :data:`SCANS`, scan by scan, from the feet up; a patient is in one part.
 
-    The slices of training scans begin at different heights, so that together they lie at all of them.
-
-    Args:
-        dataset: whose index has a patient's slices in order.
-        cap: the most training images; None for :attr:`Taken.each` of every scan.
-        seed: of who is in which part, and of the scans' order.
+    The slices of training scans begin at different heights, so that together they lie at all of them. ``cap`` is the
+    most training images; None for :attr:`Taken.each` of every scan. A patient's slices are in order in the index.
 
     Raises:
         DataError: when there are fewer scans than parts.
@@ -219,16 +214,13 @@ def split_by_patient(patients: Sequence[str], sizes: Mapping[str, int], seed: in
     """Divide rows into named sets, all used rows of a patient in one set.
 
     Patients in a seeded random order go whole to the set that misses most of its size, among those with room for all of
-    the patient's rows; without such a set, the set that misses most gets the patient's first rows. The result depends
-    on the seed and on the patients' names and numbers of rows, not on the order of the rows. (scikit-learn's splitters
-    by group divide by shares of the groups, and meet no sizes in rows.)
+    the patient's rows; without such a set, the set that misses most gets the patient's first rows. The order of the
+    rows does not matter. (scikit-learn's splitters by group meet no sizes in rows.)
 
     Args:
-        patients: (N,) the patient of each row.
-        sizes: how many rows each set should have, such as ``{"train": 1000, "validation": 100, "test": 400}``. When
-            there are fewer rows, every size is scaled down in the same proportion (at least 1). A warning with the
-            resulting sizes is logged whenever they are smaller.
-        seed: of the order of patients.
+        patients: (N,) the patient of each row. sizes: how many rows each set should have. When there are fewer, every
+        size is scaled down in the same proportion
+            (at least 1), and a warning is logged.
 
     Returns:
         For each name the (n,) row numbers, ascending; disjoint, and no patient in two of them.
