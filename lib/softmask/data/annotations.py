@@ -35,8 +35,15 @@ READERS = 4
 """Reader places of a nodule; a place beyond the readers who marked it is empty."""
 
 RATINGS = (
-    *("subtlety", "internalStructure", "calcification", "sphericity", "margin"),
-    *("lobulation", "spiculation", "texture", "malignancy"),
+    "subtlety",
+    "internalStructure",
+    "calcification",
+    "sphericity",
+    "margin",
+    "lobulation",
+    "spiculation",
+    "texture",
+    "malignancy",
 )
 """The nine characteristics that LIDC readers rated, in the database's order."""
 

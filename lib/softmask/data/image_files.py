@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from softmask.errors import DataError, brief
-from softmask.files import AGAIN, read_bytes, sha256_of
+from softmask.files import AGAIN, read_bytes, sha256_of, size_of
 
 MAX_PIXELS = 64 * 1024 * 1024
 """Largest image, or stack of images, that is decoded (8192 x 8192); the data sets' own are at most 8 million pixels."""
@@ -158,6 +158,7 @@ class FileStore:
             self.names = tuple(name for name, _, _ in entries)
             self.stamp = sha256_of(repr(entries))
         else:
+            size_of(path)  # a pipe would never end
             infos = [info for info in self._open().infolist() if info.filename and not info.is_dir()]
             self._checks = {info.filename: (info.file_size, info.CRC) for info in infos}
             self.names = tuple(sorted(self._checks))

@@ -29,8 +29,16 @@ LIDC_SLICES = 986
 """Samples of LIDC in the papers."""
 
 LONG_AXES: Mapping[float, float] = {
-    **{0.1: 5.0, 0.2: 7.1, 0.25: 8.6, 0.3: 9.9, 0.4: 13.1},
-    **{0.5: 16.7, 0.6: 20.4, 0.7: 26.5, 0.75: 30.8, 0.8: 35.6},
+    0.1: 5.0,
+    0.2: 7.1,
+    0.25: 8.6,
+    0.3: 9.9,
+    0.4: 13.1,
+    0.5: 16.7,
+    0.6: 20.4,
+    0.7: 26.5,
+    0.75: 30.8,
+    0.8: 35.6,
 }
 """Quantiles of the long axes of DeepLesion's lung lesions, in pixels: the 1,100 of coarse type "lung" in the table of
 its test part (``Measurement_coordinates``, the longer line). Its ninth decile, 57 pixels, is beyond nearly all nodules
