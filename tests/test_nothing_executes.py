@@ -200,7 +200,7 @@ def test_a_cache_that_is_a_pickle(kind: str, mark: Path, tmp_path: Path, monkeyp
 
 
 def test_an_archive_that_leads_out_of_its_folder_writes_nothing(tmp_path: Path):
-    from softmask.data.file_store import open_store
+    from softmask.data.image_files import FileStore
 
     path = tmp_path / "in" / "slices.zip"
     path.parent.mkdir()
@@ -210,7 +210,7 @@ def test_an_archive_that_leads_out_of_its_folder_writes_nothing(tmp_path: Path):
         link = zipfile.ZipInfo("link.png")
         link.external_attr = 0o120777 << 16  # a symbolic link
         archive.writestr(link, "/etc/passwd")
-    files = open_store(path)
+    files = FileStore(path)
     assert files.read("link.png") == b"/etc/passwd"  # the text, not where it leads
     assert [files.read(name) for name in files.names if "escaped" in name] == [b"x", b"x"]
     assert sorted(one.name for one in tmp_path.rglob("*")) == ["in", "slices.zip"]

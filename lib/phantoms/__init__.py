@@ -1,6 +1,6 @@
 """Simulated images with a known truth, for every data set of the experiments.
 
-Importing this package registers its data sets with :mod:`softmask.data.simulated`, which imports it by name when the
+Importing this package registers its data sets with :mod:`softmask.data.sources`, which imports it by name when the
 first of them is opened.
 """
 
@@ -8,7 +8,7 @@ from phantoms.lidc import EmbeddedLidc
 from phantoms.lungs import EmbeddedLungs
 from phantoms.membranes import EmbeddedIsbi2012
 from phantoms.prostate import EmbeddedPromise12
-from softmask.data.simulated import register
+from softmask.data.sources import register
 
 DATASETS = {
     "lidc": EmbeddedLidc,

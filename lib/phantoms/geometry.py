@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from softmask.data.rasterise import fill
+from softmask.data.outlines import fill
 from softmask.distance import distance_inside
 from softmask.errors import DataError
 

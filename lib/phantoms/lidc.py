@@ -18,10 +18,10 @@ from phantoms.scanner import SETTINGS, Scanner, scan
 from phantoms.thorax import Patient, draw_surroundings
 from softmask.cache import cached_arrays
 from softmask.data.annotations import Annotations, load
-from softmask.data.axes import long_axis, recist_axes
 from softmask.data.image_files import window_hu
 from softmask.data.kinds import PLEURAL_PLACE, place_of_nodule
 from softmask.data.lidc import area_of, index_frame, ratings_of
+from softmask.data.outlines import long_axis, recist_axes
 from softmask.data.sample import Sample
 from softmask.files import sha256_of
 

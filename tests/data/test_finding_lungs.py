@@ -13,13 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from softmask.config import Config
-from softmask.data import open_dataset
 from softmask.data.finding_lungs import WRONG_MASKS, FindingLungs, levels_of, nominal_hu
 from softmask.data.image_files import window_hu
 from softmask.data.sample import Dataset
-from softmask.data.splits import PAPER_SIZES, Crop, crops, split_rows
-from softmask.errors import ConfigError, DataError, MissingData
+from softmask.data.splits import PAPER_SIZES, split_rows
+from softmask.errors import DataError, MissingData
 
 SIDE = 96
 ROW, COLUMN = np.indices((SIDE, SIDE)) - (SIDE - 1) / 2
@@ -121,12 +119,6 @@ def test_what_is_no_ct_slice_is_refused(values, said):
         nominal_hu(values.astype(np.int16), "a.tif")
 
 
-@pytest.mark.parametrize("inside", [1, 255])
-def test_masks_of_one_and_of_255_are_the_same(tmp_path, inside):
-    write_slice(tmp_path, mask=LUNGS.astype(np.uint8) * inside)
-    np.testing.assert_array_equal(FindingLungs(tmp_path)[0].readers, LUNGS[None])
-
-
 BAD = {
     "mask-values": ({"mask": LUNGS.astype(np.uint8) * 255 // 2}, r"masks/.*mask values must be .* not \[0, 127\]"),
     "mask-both": ({"mask": np.where(LUNGS, 255, np.eye(SIDE)).astype(np.uint8)}, r"masks/.* not \[0, 1, 255\]"),
@@ -153,34 +145,6 @@ def test_a_bad_slice_is_named_and_the_others_are_read(tmp_path, kind, archived):
         dataset[1]
     assert [sample.patient for sample in dataset.samples()] == ["ID_0001"]
     assert [problem.where for problem in dataset.problems] == ["lungs-2d/ID_0002/lungs/Z_0162"]
-
-
-@given(kind=st.sampled_from([bool, np.uint8, np.uint16, np.int16, np.int32, np.float32]), seed=st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
-def test_only_signed_numbers_of_16_bits_are_read_as_an_image(tmp_path_factory, kind, seed):
-    folder = tmp_path_factory.mktemp("lungs")
-    values = np.clip(chest() + seed % 5, 0, None) > 0 if kind is bool else chest().astype(kind)
-    write_slice(folder, image=values)
-    dataset = FindingLungs(folder)
-    if kind is np.int16:
-        assert dataset[0].hu.shape == (SIDE, SIDE)
-    else:
-        with pytest.raises(DataError, match="signed 16-bit numbers was expected"):
-            dataset[0]
-
-
-def test_several_pages_and_damage_are_named(tmp_path):
-    for number in range(1, 5):
-        write_slice(tmp_path, f"ID_000{number}_Z_0000")
-    pages = [Image.fromarray(np.zeros((4, 4), np.uint8))] * 2
-    pages[0].save(tmp_path / "2d_masks/ID_0001_Z_0000.tif", save_all=True, append_images=pages[1:])
-    cut = tmp_path / "2d_images/ID_0002_Z_0000.tif"
-    cut.write_bytes(cut.read_bytes()[:150])
-    (tmp_path / "2d_masks/ID_0003_Z_0000.tif").write_bytes(b"")
-    dataset = FindingLungs(tmp_path)
-    assert [sample.patient for sample in dataset.samples()] == ["ID_0004"]
-    for problem, words in zip(dataset.problems, ("holds 2 images", "ID_0002", "0 bytes"), strict=True):
-        assert words in problem.why
 
 
 def test_missing_halves_odd_names_and_wrong_masks_are_listed(tmp_path):
@@ -257,28 +221,6 @@ def test_nothing_usable_is_an_error_that_says_how_to_get_it(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"PK\x03\x04")
     with pytest.raises(DataError, match="not a whole zip archive"):
         FindingLungs(tmp_path / "a.zip")
-
-
-def test_it_is_opened_by_name_from_the_folder_or_the_archive(tmp_path):
-    def opened(data: str = "auto") -> Dataset:
-        return open_dataset("lungs-2d", Config.from_parameters(profile="smoke", data=data, data_root=tmp_path))
-
-    with pytest.raises(MissingData, match="softmask data fetch lungs"):
-        opened()
-    with pytest.raises(ConfigError, match="there is no embedded version"):
-        opened("embedded")
-    write_slice(tmp_path / "in")
-    (tmp_path / "finding-lungs-in-ct").mkdir()
-    pack(tmp_path / "in", tmp_path / "finding-lungs-in-ct/finding-lungs-in-ct.zip")
-    assert opened().origin == "finding-lungs-in-ct.zip: 1 CT slices in nominal HU"
-    write_slice(tmp_path / "finding-lungs-in-ct", "ID_0002_Z_0001")
-    assert opened().origin == "finding-lungs-in-ct: 1 CT slices in nominal HU"
-
-
-def test_slices_are_shown_whole(tmp_path):
-    write_slice(tmp_path)
-    sample = FindingLungs(tmp_path)[0]
-    assert crops("lungs-2d", sample, 48) == [Crop(0, 0, SIDE, SIDE)]
 
 
 class Listed(Dataset):

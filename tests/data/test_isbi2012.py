@@ -144,16 +144,6 @@ def test_damaged_or_missing_tiff_volume_is_named(tmp_path, name):
         Isbi2012(tmp_path)
 
 
-def test_half_of_the_tiff_volumes_is_named(tmp_path):
-    write_tiff(tmp_path)
-    (tmp_path / "train-labels.tif").rename(tmp_path / "elsewhere.tif")
-    with pytest.raises(DataError, match=r"train-labels\.tif: there is no such file"):
-        Isbi2012(tmp_path)
-    (tmp_path / "train-volume.tif").rename(tmp_path / "train-labels.tif")
-    with pytest.raises(DataError, match="no section has an image and a label"):
-        Isbi2012(tmp_path)
-
-
 def test_png_comes_before_tiff_and_an_empty_train_folder_does_not_hide_tiff(tmp_path):
     write_tiff(tmp_path)
     (tmp_path / "train/image").mkdir(parents=True)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 import softmask.data.annotations as annotations
-from softmask.data.lidc import COLUMNS, LidcSlices, area_of, index_frame, read_flags
+from softmask.data.lidc import COLUMNS, LidcSlices, area_of, index_frame
 from softmask.errors import DataError, MissingData
 
 NODULE = "LIDC-IDRI-0078/nodule-0"
@@ -151,19 +148,13 @@ def test_a_sample(archive):
     assert np.array_equal(present, sample.present)
 
 
-def test_a_constant_image_is_kept(tmp_path):
-    content = files() | {f"LIDC-IDRI-slices/{NODULE}/images/slice-0.png": png(np.full((128, 128), 255, np.uint8))}
-    sample = LidcSlices(write_folder(tmp_path, content))[1]
-    assert (sample.image == 1).all()
-
-
 def test_the_second_opening_reads_no_mask_unless_the_code_has_changed(folder, monkeypatch):
     first = LidcSlices(folder)
     monkeypatch.setattr("softmask.data.lidc._look_through", None)
     second = LidcSlices(folder)
     assert second.index.equals(first.index)
     assert second.fingerprint == first.fingerprint
-    monkeypatch.setattr("softmask.data.lidc.code_digest", lambda *packages: "0" * 64)
+    monkeypatch.setattr("softmask.data.lidc.code_digest", lambda *packages: "another version")
     with pytest.raises(TypeError, match="not callable"):
         LidcSlices(folder)
 
@@ -241,13 +232,6 @@ def test_a_nodule_both_found_and_flagged_is_left_out_once(tmp_path):
     assert dataset.fingerprint == before.fingerprint, "the same slices are used"
 
 
-def test_a_nodule_that_lacks_a_reading_is_kept(tmp_path):
-    empty = {f"LIDC-IDRI-slices/{NODULE}/mask-1/slice-{k}.png": png(mask_of(0, 0)) for k in (0, 1, 10)}
-    dataset = LidcSlices(write_folder(tmp_path, files() | empty))
-    assert dataset.index.n_readers.tolist() == [1, 3, 2]
-    assert {p.why for p in dataset.left_out} == {"no reader marked this slice"}
-
-
 def test_a_nodule_unknown_to_the_database_is_kept_without_spacing(tmp_path, monkeypatch):
     known = {key: slices for key, slices in HEIGHTS.items() if key[0] != NODULE}
     monkeypatch.setattr(annotations, "load", lambda: database_of(known, "cd" * 32))
@@ -259,54 +243,12 @@ def test_a_nodule_unknown_to_the_database_is_kept_without_spacing(tmp_path, monk
     assert "1 nodules unknown to the annotation database are kept unchecked" in dataset.origin
 
 
-def test_another_database_is_compared_anew(folder, monkeypatch):
-    before = LidcSlices(folder)
-    other = HEIGHTS | {(NODULE, 0.65): {0: (10, 10, 8, 7), 1: (0, 4, 0, 0), 10: (5, 5, 5, 0)}}
-    monkeypatch.setattr(annotations, "load", lambda: database_of(other, "cd" * 32))
-    after = LidcSlices(folder)
-    assert len(before) == 4
-    assert len(after) == 1
-    assert after.left_out[0].why.startswith("mask-3 holds other outlines than reader 4's contours: ")
-
-
-def test_nothing_but_wrong_nodules(tmp_path):
-    content = {name: data for name, data in wrapped().items() if NODULE in name}
-    with pytest.raises(DataError, match=r"no usable slice.*First of 1 problems: mask-2 holds reader 3's contours"):
-        LidcSlices(write_folder(tmp_path, content))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (b"", "first line is 'missing'"),
-        (b"\x00\xff\xfe garbage", "cannot be read as text"),
-        (b"a,b\n1,2\n", "first line is 'a,b'"),
-        (b"patient,nodule,flag\nLIDC-IDRI-0001,nodule-0\n", "line 2 is 'LIDC-IDRI-0001,nodule-0'"),
-        (b"patient,nodule,flag\nLIDC-IDRI-0001,7,wrong\n", "line 2"),
-        (b'patient,nodule,flag\n"LIDC-IDRI-0001', "not a readable csv table"),
-    ],
-)
-def test_a_flags_file_that_is_no_table(tmp_path, text, message):
-    path = tmp_path / "LIDC-IDRI-slices.flags.csv"
-    path.write_bytes(text)
-    with pytest.raises(DataError, match=rf"flags\.csv: .*{message}.*remove it"):
-        read_flags(path)
-
-
 def test_a_missing_and_an_empty_folder(tmp_path):
     with pytest.raises(MissingData, match="LIDC-IDRI-slices: there is no such folder"):
         LidcSlices(tmp_path / "LIDC-IDRI-slices")
     (tmp_path / "LIDC-IDRI-slices").mkdir()
     with pytest.raises(DataError, match=r"no usable slice.*softmask data fetch lidc"):
         LidcSlices(tmp_path / "LIDC-IDRI-slices")
-
-
-def test_half_a_folder(folder):
-    shutil.rmtree(folder / NODULE / "mask-2")
-    (folder / "LIDC-IDRI-0069/nodule-0/images/slice-1.png").unlink()
-    (folder / "LIDC-IDRI-0069/nodule-0/mask-3/slice-0.png").unlink()
-    with pytest.raises(DataError, match=r"no usable slice.*First of 2 problems: missing: .*slice-0\.png"):
-        LidcSlices(folder)
 
 
 def test_a_slice_with_a_part_missing_is_left_out(folder):
@@ -342,12 +284,6 @@ def test_a_bad_file_is_named_and_its_slice_left_out(tmp_path, kind, part, data, 
     assert re.search(rf"{part}/slice-0\.png: .*{message}", problem.why)
 
 
-def test_a_truncated_archive(archive):
-    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
-    with pytest.raises(DataError, match=r"LIDC-IDRI-slices\.zip: not a whole zip archive.*get it again"):
-        LidcSlices(archive)
-
-
 def test_names_that_lead_elsewhere_are_ignored(tmp_path):
     evil = {"../../evil/images/slice-0.png": b"x", "/LIDC-IDRI-slices/x.png": b"y", "LIDC-IDRI-slices/notes.txt": b""}
     dataset = LidcSlices(write_zip(tmp_path / "slices.zip", files() | evil))
@@ -362,29 +298,6 @@ def test_patients_in_two_places(tmp_path):
     content |= {name.removeprefix("LIDC-IDRI-slices/"): data for name, data in list(content.items())[:5]}
     with pytest.raises(DataError, match="keep one of the two"):
         LidcSlices(write_zip(tmp_path / "slices.zip", content))
-
-
-@given(st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_damage_is_a_data_error(tmp_path, data):
-    whole = write_zip(tmp_path / "whole.zip", files()).read_bytes()
-    if data.draw(st.booleans()):
-        damaged = whole[: data.draw(st.integers(0, len(whole) - 1))]
-    else:
-        damaged = bytearray(whole)
-        for _ in range(data.draw(st.integers(1, 6))):
-            damaged[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
-    path = tmp_path / "damaged.zip"
-    path.write_bytes(damaged)
-    try:
-        dataset = LidcSlices(path)
-    except DataError as error:
-        message = str(error)
-    else:
-        message = " ".join(f"{problem.where} {problem.why}" for problem in dataset.problems)
-        assert len(list(dataset.samples())) + len(dataset.problems) <= 6
-        assert all(sample.present.any() for sample in dataset.samples())
-    assert not message or "damaged.zip" in message
 
 
 def test_area():

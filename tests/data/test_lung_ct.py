@@ -12,7 +12,7 @@ from softmask.data.ct import read_grid
 from softmask.data.image_files import window_hu
 from softmask.data.lung_ct import LungCt
 from softmask.data.masks import lung_mask
-from softmask.errors import ConfigError, DataError, MissingData
+from softmask.errors import DataError, MissingData
 
 
 @pytest.fixture
@@ -56,12 +56,6 @@ def test_every_slice_of_every_scan_is_a_sample(chest, root):
     np.testing.assert_array_equal([dataset[6 + z].readers[0] for z in range(6)], expected)
     np.testing.assert_array_equal([dataset.read_masks(6 + z)[0][0] for z in range(6)], expected)
     assert not dataset[6].readers.any()
-
-
-def test_which_labels_are_lung(root):
-    assert [LungCt(root)[12 + z].readers.any() for z in range(6)] == [False, False, True, True, False, False]
-    chosen = LungCt(root, labels=(2,))
-    assert [chosen[12 + z].readers.any() for z in range(6)] == [False, False, True, False, False, False]
 
 
 def test_a_scan_without_a_mask_is_outlined_by_morph(chest, tmp_path, monkeypatch):
@@ -156,8 +150,8 @@ def test_a_scan_that_cannot_be_used_leaves_the_others(chest, root, spoil, messag
         raise DataError(problem.why)
 
 
-def test_the_fingerprint_follows_scans_masks_and_labels(chest, root):
-    prints = [LungCt(root).fingerprint, LungCt(root, labels=(2,)).fingerprint]
+def test_the_fingerprint_follows_scans_and_masks(chest, root):
+    prints = [LungCt(root).fingerprint]
     assert LungCt(root).fingerprint == prints[0]
     chest.write_rtstruct(root / "b" / "study" / "rt" / "rt.dcm", slices=range(1, 4))
     prints.append(LungCt(root).fingerprint)
@@ -165,7 +159,7 @@ def test_the_fingerprint_follows_scans_masks_and_labels(chest, root):
     prints.append(LungCt(root).fingerprint)
     (root / "c" / "0.dcm").unlink()
     prints.append(LungCt(root).fingerprint)
-    assert len(set(prints)) == 5
+    assert len(set(prints)) == 4
 
 
 def test_folders_without_a_scan(tmp_path):
@@ -175,23 +169,6 @@ def test_folders_without_a_scan(tmp_path):
     (tmp_path / "x" / "License.txt").write_text("free")
     with pytest.raises(DataError, match=r"no usable scan.*First of 1 problems: .*holds no CT series in DICOM, and 0"):
         LungCt(tmp_path)
-
-
-def test_it_is_opened_by_name(root):
-    def config(data):
-        return Config.from_parameters(profile="smoke", data=data, data_root=root.parent)
-
-    for data in ("real", "auto"):
-        dataset = open_dataset("lung-ct", config(data))
-        assert (dataset.name, dataset.source, len(dataset)) == ("lung-ct", "real", 18)
-    with pytest.raises(ConfigError, match="no embedded version"):
-        open_dataset("lung-ct", config("embedded"))
-    root.rename(root.parent / "qin-lung")
-    assert open_dataset("qin-lung", config("real")).name == "qin-lung"
-    for data in ("real", "auto"):
-        with pytest.raises(MissingData, match="put a few scans there") as caught:
-            open_dataset("lung-ct", config(data))
-        assert "embedded" not in str(caught.value)
 
 
 def test_the_real_scans(real_data):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softmask.data.sample import Dataset, Problem, Sample
+from softmask.data.sample import IN_PLACE, Dataset, Problem, Sample, data_kind, data_words
 from softmask.errors import DataError
 
 AXES = np.array([[[4, 2], [4, 6]], [[3, 4], [5, 4]]], float)
@@ -46,11 +46,6 @@ def test_a_whole_sample() -> None:
     np.testing.assert_array_equal(sample.masks, sample.readers[[0, 2]])
     with pytest.raises(dataclasses.FrozenInstanceError):
         sample.image = sample.image
-
-
-def test_the_limits_of_the_range_are_in_it() -> None:
-    make(image=with_pixel(0))
-    make(image=with_pixel(1))
 
 
 def test_a_recist_mark_alone_is_enough() -> None:
@@ -149,13 +144,6 @@ def test_samples_come_in_order_and_the_unreadable_are_listed_once() -> None:
     assert dataset.problems == [Problem("lidc/P2/nodule-1/slice-2", "P2.png is truncated")]
 
 
-def test_samples_are_read_one_at_a_time() -> None:
-    dataset = Four()
-    assert dataset.reads == []
-    next(dataset.samples([2, 1, 0]))
-    assert dataset.reads == [2]
-
-
 def test_other_errors_are_raised() -> None:
     with pytest.raises(RuntimeError, match="boom"):
         list(Four({1: RuntimeError("boom")}).samples())
@@ -179,3 +167,18 @@ def test_problems_are_each_data_sets_own() -> None:
     one.add_problem("a", "y")
     assert one.problems == [Problem("a", "x"), Problem("a", "y")]
     assert other.problems == []
+
+
+@pytest.mark.parametrize(
+    ("dataset", "source", "origin", "words"),
+    [
+        ("lnsm", "real", "DeepLesion, 1100 lung lesions with RECIST axes", "real"),
+        ("lnsm", "real", f"LIDC-IDRI-slices.zip{IN_PLACE}", "real, substitute"),
+        ("lnsm", "substitute", "", "real, substitute"),
+        ("lidc", "real", "LIDC-IDRI-slices.zip", "real"),
+        ("lnsm", "embedded", "simulated CT", "simulated"),
+    ],
+)
+def test_words(dataset: str, source: str, origin: str, words: str) -> None:
+    assert data_words(dataset, source, origin) == words
+    assert data_words(dataset, data_kind(dataset, source, origin)) == words

@@ -12,7 +12,7 @@ from softmask.data import selection
 from softmask.data.annotations import Nodule
 from softmask.data.lidc import index_frame
 from softmask.data.sample import Sample
-from softmask.errors import ConfigError, DataError
+from softmask.errors import DataError
 
 
 def make_index(patients: int = 60, seed: int = 0) -> pd.DataFrame:
@@ -166,9 +166,8 @@ def test_nodules_that_the_clustering_could_not_part_are_no_four_reader_slices():
         Nodule("A", 1, "1", 0.5, 1.0, number, f"nodule-{number}", (), size) for number, size in enumerate((5, 4))
     )
     keys = [("A", "nodule-0", "s"), ("A", "nodule-1", "s"), ("A", "nodule-1", "t"), ("A", "nodule-2", "s")]
-    with_kind = "softmask.data.lidc.kinds_of_rows"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(with_kind, lambda nodules, diameter: np.array([""] * len(nodules)))
+        patch.setattr("softmask.data.lidc.kind_of_nodule", lambda nodule, diameter: "")
         index = index_frame(keys, np.array([4, 4, 3, 4]), np.ones(4), np.ones(4), [merged, whole, whole, None])
     assert index.merged.tolist() == [True, False, False, False]
     assert index.merged.dtype == bool
@@ -176,13 +175,6 @@ def test_nodules_that_the_clustering_could_not_part_are_no_four_reader_slices():
     patient = next(name for name in map(str, range(99)) if selection.role(name) == "lidc")
     assert 0 not in selection.lidc_rows(index.assign(patient=patient))
     assert selection.four_reader_rows(index.drop(columns="merged")).tolist() == [0, 1, 3], "not of LIDC"
-
-
-def test_two_patients_may_share_a_nodule_name():
-    index = index_frame(
-        [("A", "nodule-0", "s"), ("B", "nodule-0", "s")], np.array([4, 4]), np.array([5.0, 6.0]), np.ones(2)
-    )
-    assert selection.largest_per_nodule(index, [0, 1]).tolist() == [0, 1]
 
 
 def test_recist_is_measured_on_the_first_present_reader():
@@ -197,14 +189,3 @@ def test_recist_is_measured_on_the_first_present_reader():
     assert lengths[1] < 4
     assert selection.with_recist(marked) is marked
     assert sample.recist is None
-
-
-@pytest.mark.parametrize("count", [0, -1, 2.5, True])
-def test_a_count_that_is_none(index, count):
-    with pytest.raises(ConfigError, match="positive whole number"):
-        selection.lidc_rows(index, count)
-
-
-def test_a_data_set_without_four_readers(index):
-    with pytest.raises(DataError, match="no lidc slices that four readers marked"):
-        selection.lidc_rows(index[index.n_readers < 4].reset_index(drop=True))

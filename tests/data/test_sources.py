@@ -1,10 +1,16 @@
+"""The table of sources: what is found, what is missing and how to get it; simulated sets; the status of each."""
+
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from softmask.config import Config
-from softmask.data import NAMES, REAL_ONLY, found, open_dataset
+from softmask.config import ROOT, Config
+from softmask.data import NAMES, REAL_ONLY, found, open_dataset, sources, status
+from softmask.data.isbi2012 import Isbi2012
+from softmask.data.sample import Problem
 from softmask.data.sources import SOURCES, Source, located, sources_of
 from softmask.errors import ConfigError, DataError, MissingData
 
@@ -79,14 +85,6 @@ def test_no_folder_of_a_single_scan_is_passed_over(tmp_path):
     assert found(tmp_path)["lidc"] == tmp_path / "LIDC-IDRI"
 
 
-def test_dicom_series_are_opened_for_lidc_and_lnsm(real_data, tmp_path):
-    (tmp_path / "lidc-idri-0314").symlink_to(real_data / "lidc-idri-0314")
-    for name in ("lidc", "lnsm"):
-        dataset = open_dataset(name, config(tmp_path))
-        assert dataset.name == name
-        assert dataset[0].hu is not None
-
-
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -108,7 +106,7 @@ def test_real_data_that_is_not_there_says_where_to_get_it_and_its_folder(tmp_pat
 
 def test_half_a_folder_is_said_in_the_message(tmp_path):
     touch(tmp_path / "isbi2012/test/0.png")
-    with pytest.raises(MissingData, match="isbi2012 is there, and lacks what is expected in it"):
+    with pytest.raises(MissingData, match="isbi2012 is there, and what is expected in it is missing"):
         open_dataset("isbi2012", config(tmp_path))
 
 
@@ -132,11 +130,6 @@ def test_auto_without_real_data_and_embedded_give_embedded_data(tmp_path, name):
         assert dataset.source == "embedded"
         assert dataset.name == name
         assert len(dataset) > 0
-
-
-def test_embedded_is_embedded_where_real_data_is_there(tmp_path):
-    touch(tmp_path / "isbi2012/train/image/0.png")
-    assert open_dataset("isbi2012", config(tmp_path, "embedded")).source == "embedded"
 
 
 @pytest.mark.parametrize("name", ["lidc", "lnsm", "isbi2012"])
@@ -171,3 +164,83 @@ def test_importing_the_package_loads_no_heavy_module():
     heavy = "{'torch', 'cv2', 'SimpleITK', 'pydicom', 'matplotlib', 'PIL', 'pymatting'}"
     code = f"import sys, softmask.data, softmask.cli; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_registered_data_set_is_opened_by_its_name(monkeypatch):
+    monkeypatch.setattr(sources, "_SIMULATED", dict(sources._SIMULATED))
+    monkeypatch.setattr(sources, "PLUGIN", "json")  # any module: this one registers nothing
+    sources.register("own", lambda name: ["opened", name])
+    assert sources.open_simulated("own") == ["opened", "own"]
+
+
+def test_an_unknown_name_is_refused_with_those_there_are():
+    with pytest.raises(ConfigError, match=r"no embedded data set 'isbi'; choose one of .*isbi2012"):
+        sources.open_simulated("isbi")
+
+
+def test_a_missing_plug_in_is_named_with_a_remedy(monkeypatch, tmp_path):
+    monkeypatch.setattr(sources, "PLUGIN", "nowhere_to_be_found")
+    with pytest.raises(MissingData, match=r"isbi2012: the package nowhere_to_be_found.*pip install -e \."):
+        open_dataset("isbi2012", Config.from_parameters("smoke", "embedded", data_root=tmp_path))
+
+
+def test_no_module_of_softmask_imports_the_plug_in():
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "lib" / "softmask").rglob("*.py")]
+    assert not [text for text in sources if "import phantoms" in text or "from phantoms" in text]
+
+
+def test_softmask_alone_does_not_load_it():
+    code = "import sys, softmask.data, softmask.label; print([m for m in sys.modules if m.startswith('phantoms')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.fixture
+def root(tmp_path):
+    for half, value in (("image", 77), ("label", 255)):
+        folder = tmp_path / "isbi2012/train" / half
+        folder.mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(np.full((16, 16), value, np.uint8)).save(folder / f"{number}.png")
+    return tmp_path
+
+
+def test_whole_data_is_read_without_a_problem(root):
+    state = status("isbi2012", config(root), read=True)
+    assert (state.source, state.images, state.problems, state.missing) == ("real", 3, (), ())
+    assert state.where == root / "isbi2012"
+    assert state.licence
+
+
+def test_damage_is_listed_file_by_file_only_by_reading(root):
+    broken = root / "isbi2012/train/image/1.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    (root / "isbi2012/train/label/2.png").unlink()
+    state = status("isbi2012", config(root), read=True)
+    assert state.images == 1
+    assert len(state.problems) == 2
+    assert "2.png" in state.problems[0].where
+    assert str(broken) in state.problems[1].why
+    looked = status("isbi2012", config(root))
+    assert looked.images == 2
+    assert len(looked.problems) == 1
+
+
+def test_check_looks_at_real_data_alone_and_says_how_to_get_it(root):
+    state = status("promise12", config(root))
+    assert (state.source, state.images, state.problems, state.where) == ("none", 0, (), None)
+    assert "softmask data fetch promise12" in state.missing[0]
+    assert str(root / "promise12") in state.missing[0]
+
+
+def test_better_source_that_is_there_by_half_is_said(root):
+    (root / "deeplesion").mkdir()
+    (root / "deeplesion/DL_info.csv").touch()
+    assert "what is expected in it is missing" in status("lnsm", config(root)).missing[0]
+
+
+def test_what_the_published_set_gets_wrong_is_no_problem_of_the_copy(root, monkeypatch):
+    dataset = Isbi2012(root / "isbi2012")
+    dataset.left_out.append(Problem("isbi2012/section-1", "published wrong"))
+    monkeypatch.setattr("softmask.data.open_source", lambda *_: dataset)
+    state = status("isbi2012", config(root), read=True)
+    assert (state.problems, state.left_out) == ((), tuple(dataset.left_out))

@@ -1,4 +1,4 @@
-"""Splits share no patient, hit their sizes, and are scaled down when the data does not suffice."""
+"""Which rows the experiments take, how they are divided by patient, and which slices of whole scans are used."""
 
 from __future__ import annotations
 
@@ -6,13 +6,30 @@ import logging
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softmask.data.splits import split_by_patient
-from softmask.errors import ConfigError, DataError
+from softmask.config import BASE_SEED
+from softmask.data import NAMES, REAL_ONLY, selection
+from softmask.data.sample import Dataset
+from softmask.data.splits import (
+    CROPS,
+    FOLDS,
+    PAPER_SIZES,
+    SCANS,
+    SECTION_FOLDS,
+    TAKEN,
+    dataset_name,
+    experiment_rows,
+    scan_rows,
+    split_by_patient,
+    split_rows,
+)
+from softmask.errors import DataError
 
+SLICES = 130
 SIZES = {"train": 30, "validation": 5, "test": 12}
 
 
@@ -48,11 +65,6 @@ def test_sizes_are_met_where_there_is_enough(counts, seed):
     assert {name: len(rows) for name, rows in split.items()} == SIZES
 
 
-def test_the_papers_sizes_of_single_slices():
-    split = split_by_patient([f"P{i}" for i in range(1500)], {"train": 1000, "validation": 100, "test": 400}, 1)
-    assert sorted(np.concatenate(list(split.values())).tolist()) == list(range(1500))
-
-
 def test_scaled_down_and_said(caplog):
     with caplog.at_level(logging.WARNING):
         split = split_by_patient([f"P{i}" for i in range(47)], {"train": 100, "test": 88}, 0)
@@ -74,12 +86,199 @@ def test_the_seed_decides_and_the_order_of_rows_does_not():
         assert Counter(patients[row] for row in rows) == Counter(turned[row] for row in other[name])
 
 
-@pytest.mark.parametrize("sizes", [{}, {"train": 0}, {"train": -3}, {"train": 2.0}, {"train": True}])
-def test_sizes_that_are_none(sizes):
-    with pytest.raises(ConfigError):
-        split_by_patient(["A", "B"], sizes, 0)
-
-
 def test_too_few_patients():
     with pytest.raises(DataError, match=r"2 patients cannot be split into 3 sets \(train, validation, test\)"):
         split_by_patient(["A", "A", "B"], SIZES, 0)
+
+
+class Listed(Dataset):
+    """An index and nothing behind it."""
+
+    def __init__(self, index: pd.DataFrame) -> None:
+        super().__init__()
+        self.index = index
+
+
+def nodules(patients: int, per_patient: int = 2, slices: int = 3) -> Dataset:
+    rows = [
+        (f"p{p:03}", f"n{n}", f"s{s}", 4, 100.0 - s)
+        for p in range(patients)
+        for n in range(per_patient)
+        for s in range(slices)
+    ]
+    return Listed(pd.DataFrame(rows, columns=["patient", "nodule", "slice", "n_readers", "area"]))
+
+
+def test_every_experiment_opens_a_data_set() -> None:
+    assert {dataset_name(name) for name in PAPER_SIZES} == {*NAMES, *REAL_ONLY}
+    assert set(SCANS) <= set(PAPER_SIZES)
+    assert dataset_name("lidc-119") == "lidc"
+    assert all("test" in sizes for sizes in PAPER_SIZES.values())
+
+
+def test_119_lesions_are_the_first_of_lidc_each_with_its_largest_slice() -> None:
+    dataset = nodules(120)
+    rows = experiment_rows("lidc-119", dataset)
+    assert rows.tolist() == experiment_rows("lidc", dataset)[:119].tolist()
+    chosen = dataset.index.iloc[rows]
+    assert not chosen.duplicated(["patient", "nodule"]).any()
+    assert set(chosen["slice"]) == {"s0"}
+    assert {selection.role(patient) for patient in chosen["patient"]} == {"lidc"}
+
+
+def test_folds_divide_lidc_s_training_and_validation_patients_and_keep_the_test_part() -> None:
+    dataset = nodules(300)
+    patients, whole = dataset.index["patient"].to_numpy(), split_rows("lidc", dataset)
+    pool = set(whole["train"]) | set(whole["validation"])
+    validated: list[int] = []
+    for name in FOLDS:
+        parts = split_rows(name, dataset)
+        assert parts["test"].tolist() == whole["test"].tolist()
+        train, validation = set(parts["train"]), set(parts["validation"])
+        assert train | validation <= pool
+        assert len(train | validation) > len(pool) - len(FOLDS) - 6  # what is left of a division by patients
+        owners = [set(patients[sorted(rows)]) for rows in (train, validation, whole["test"])]
+        assert sum(map(len, owners)) == len(set.union(*owners))
+        validated += validation
+    assert len(validated) == len(set(validated))
+
+
+def test_sections_are_counted_with_their_crops(caplog: pytest.LogCaptureFixture) -> None:
+    index = pd.DataFrame({"patient": [f"section-{i:02d}" for i in range(30)]})
+    with caplog.at_level(logging.WARNING):
+        parts = split_rows("isbi2012-fold1", Listed(index))
+    assert not caplog.text
+    assert {part: len(rows) * CROPS["isbi2012"] for part, rows in parts.items()} == PAPER_SIZES["isbi2012-fold1"]
+
+
+def test_folds_of_isbi_2012_are_blocks_of_neighbouring_sections() -> None:
+    dataset = Listed(pd.DataFrame({"patient": [f"section-{i:02d}" for i in range(30)]}))
+    tested = []
+    for number, name in enumerate(SECTION_FOLDS):
+        assert dataset_name(name) == "isbi2012"
+        parts = split_rows(name, dataset)
+        assert sorted(np.concatenate(list(parts.values()))) == list(range(30))
+        assert parts["test"].tolist() == list(range(6 * number, 6 * number + 6))
+        assert parts["validation"].tolist() == [(6 * number + 6 + i) % 30 for i in range(6)]
+        tested += parts["test"].tolist()
+    assert tested == list(range(30))
+    assert split_rows("isbi2012", dataset)["test"].tolist() == list(range(6))
+    with pytest.raises(DataError, match="4 sections cannot be divided into 5 blocks"):
+        split_rows("isbi2012-fold2", Listed(dataset.index[:4]))
+
+
+def prostates(training: int, tested: int, slices: int = 15) -> Dataset:
+    names = [f"Case{i:02}" for i in range(training)] + [f"test-Case{i:02}" for i in range(tested)]
+    return Listed(pd.DataFrame({"patient": [name for name in names for _ in range(slices)]}))
+
+
+def test_prostates_are_tested_on_the_challenge_s_test_cases_which_never_train() -> None:
+    dataset = prostates(50, 30)
+    patients = dataset.index["patient"].to_numpy()
+    parts = split_rows("promise12", dataset)
+    assert {part: len(rows) for part, rows in parts.items()} == PAPER_SIZES["promise12"]
+    assert list(parts) == ["train", "validation", "test"]
+    for part, rows in parts.items():
+        assert {patient.startswith("test-") for patient in patients[rows]} == {part == "test"}
+    owners = [set(patients[rows]) for rows in parts.values()]
+    assert sum(map(len, owners)) == len(set.union(*owners))
+
+
+def test_few_test_cases_are_all_tested_on_and_training_cases_make_up_for_the_others() -> None:
+    dataset = prostates(50, 3)
+    patients = dataset.index["patient"].to_numpy()
+    parts = split_rows("promise12", dataset)
+    assert {part: len(rows) for part, rows in parts.items()} == PAPER_SIZES["promise12"]
+    assert sum(patient.startswith("test-") for patient in patients[parts["test"]]) == 45
+    owners = [set(patients[rows]) for rows in parts.values()]
+    assert sum(map(len, owners)) == len(set.union(*owners))
+
+
+def test_prostates_without_test_cases_are_divided_as_ever() -> None:
+    dataset = prostates(50, 0)
+    expected = split_by_patient(dataset.index["patient"], PAPER_SIZES["promise12"], BASE_SEED)
+    for part, rows in split_rows("promise12", dataset).items():
+        np.testing.assert_array_equal(rows, expected[part])
+
+
+def scans(count: int, slices: int = SLICES) -> Dataset:
+    rows = [(f"p{p:03}", "lungs", f"slice-{s:04}", float(s)) for p in range(count) for s in range(slices)]
+    return Listed(pd.DataFrame(rows, columns=["patient", "nodule", "slice", "z_mm"]))
+
+
+def parts_of(name: str, dataset: Dataset, cap: int | None) -> dict[str, pd.DataFrame]:
+    return {part: dataset.index.iloc[rows] for part, rows in scan_rows(name, dataset, cap).items()}
+
+
+@pytest.mark.parametrize("name", ["lidc-lung", "qin-lung"])
+@pytest.mark.parametrize("cap", [None, 16, 200])
+def test_no_patient_is_in_two_parts_and_no_slice_twice(name, cap) -> None:
+    parts = parts_of(name, scans(sum(SCANS[name].values())), cap)
+    patients = [set(part["patient"]) for part in parts.values()]
+    assert sum(map(len, patients)) == len(set.union(*patients))
+    assert not any(part.index.duplicated().any() for part in parts.values())
+
+
+def test_the_papers_patients_train_and_test_in_full() -> None:
+    for name, train, test in (("lidc-lung", 180, 40), ("qin-lung", 35, 12)):
+        parts = parts_of(name, scans(train + test), None)
+        counts = {part: rows["patient"].value_counts() for part, rows in parts.items()}
+        assert len(counts["train"]) + len(counts["validation"]) == train
+        assert len(counts["test"]) == test
+        assert all(set(count) == {TAKEN[part].each} for part, count in counts.items())
+
+
+@pytest.mark.parametrize("name", ["lidc-lung", "qin-lung"])
+def test_the_cpu_profile_takes_few_slices_of_many_patients(name) -> None:
+    parts = parts_of(name, scans(sum(SCANS[name].values())), 200)
+    counts = {part: rows["patient"].value_counts() for part, rows in parts.items()}
+    assert {part: (len(count), int(count.max())) for part, count in counts.items()} == {
+        "train": (100, 2) if name == "lidc-lung" else (29, 7),
+        "validation": (5, 8),
+        "test": (12, 14),
+    }
+    assert {part: len(rows) for part, rows in parts.items()} == {"train": 200, "validation": 40, "test": 168}
+
+
+def test_slices_are_evenly_spaced_and_training_ones_lie_at_all_heights() -> None:
+    parts = parts_of("lidc-lung", scans(220), 200)
+    for rows in parts["test"].groupby("patient")["z_mm"]:
+        steps = np.diff(rows[1])
+        assert steps.min() >= SLICES // 14
+        assert steps.max() <= SLICES // 14 + 1
+        assert rows[1].min() < SLICES / 14
+        assert rows[1].max() > SLICES * 13 / 14
+    heights = np.sort(parts["train"]["z_mm"].unique())
+    assert np.diff(heights).max() <= 3
+    assert heights[0] <= 3
+    assert heights[-1] >= SLICES - 4
+
+
+def test_fewer_scans_keep_the_proportions() -> None:
+    parts = parts_of("lidc-lung", scans(22), 200)
+    assert {part: rows["patient"].nunique() for part, rows in parts.items()} == {
+        "train": 17,
+        "validation": 1,
+        "test": 4,
+    }
+    assert len(parts["train"]) == 200
+    assert parts["train"]["patient"].value_counts().max() == 12
+    assert len(parts["validation"]) == 40
+
+
+def test_scans_to_test_on_alone() -> None:
+    parts = parts_of("lung-ct", scans(1, slices=119), 200)
+    assert list(parts) == ["test"]
+    assert len(parts["test"]) == 119
+    with pytest.raises(DataError, match="2 patients cannot be split into 3 sets"):
+        scan_rows("qin-lung", scans(2), None)
+
+
+def test_order_of_the_index_s_patients_does_not_matter() -> None:
+    dataset = scans(30)
+    other = scans(30)
+    other.index = pd.concat([group for _, group in reversed(list(dataset.index.groupby("patient")))], ignore_index=True)
+    for one, two in zip(
+        parts_of("qin-lung", dataset, 50).values(), parts_of("qin-lung", other, 50).values(), strict=True
+    ):
+        assert one.reset_index(drop=True).equals(two.reset_index(drop=True))

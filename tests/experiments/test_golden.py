@@ -27,7 +27,7 @@ import torch
 from softmask import label
 from softmask.config import Config
 from softmask.data import open_dataset
-from softmask.data.axes import recist_axes
+from softmask.data.outlines import recist_axes
 from softmask.experiments.inputs import feed, read
 from softmask.experiments.prepared import Part, Prepared
 from softmask.experiments.spec import NUMERICS, RunSpec

@@ -12,9 +12,9 @@ from phantoms.membranes import EmbeddedIsbi2012
 from phantoms.prostate import SLICES, EmbeddedPromise12, draw_slice, signal_range
 from softmask.config import Config
 from softmask.data import NAMES, open_dataset
-from softmask.data.axes import recist_axes
 from softmask.data.image_files import window_hu
 from softmask.data.kinds import KINDS
+from softmask.data.outlines import recist_axes
 from softmask.data.selection import LONG_AXES, four_reader_rows
 from softmask.data.splits import PAPER_SIZES, split_rows
 

@@ -6,7 +6,7 @@ import pytest
 from phantoms import nodule as lesion
 from phantoms.embedded import generator
 from softmask.data.kinds import KINDS, place_of
-from softmask.data.rasterise import contour_mask
+from softmask.data.outlines import contour_mask
 
 WINDOW = (0, 0, 64, 64)
 SPACING = 0.7

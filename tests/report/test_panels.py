@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patheffects import withStroke  # noqa: F401  imported before warnings are errors
 
 from softmask import label
-from softmask.data.axes import recist_axes
+from softmask.data.outlines import recist_axes
 from softmask.data.sample import Dataset, Sample
 from softmask.errors import DataError
 from softmask.measure import radiomics

@@ -9,9 +9,8 @@ import pandas as pd
 
 from softmask import data as datasets
 from softmask.config import BASE_SEED, Config
-from softmask.data.sample import Dataset
+from softmask.data.sample import Dataset, data_kind
 from softmask.data.splits import PAPER_SIZES, SCANS, split_rows
-from softmask.data.words import data_kind
 from softmask.errors import MissingData
 from softmask.report.tables import Cell
 

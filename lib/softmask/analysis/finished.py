@@ -11,8 +11,8 @@ import pandas as pd
 
 from softmask import papers
 from softmask.config import Config
+from softmask.data.sample import data_kind, data_words
 from softmask.data.splits import SECTION_FOLDS, dataset_name
-from softmask.data.words import data_kind, data_words
 from softmask.errors import DataError, MissingData
 from softmask.experiments.execute import Run, fit
 from softmask.experiments.plan import Planned
@@ -147,7 +147,7 @@ def joined(runs: Sequence[Run], wanted: int) -> list[Run]:
 
 
 def kind_of(run: Run) -> str:
-    """What a run was tested on: a key of :data:`softmask.data.words.WORDS`."""
+    """What a run was tested on: a key of :data:`softmask.data.sample.WORDS`."""
     return data_kind(run.spec.dataset, run.spec.source, run.record.provenance.origin)
 
 

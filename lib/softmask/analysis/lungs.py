@@ -22,8 +22,8 @@ from softmask.analysis.finished import Fitted, kind_of, note_of, succeeded
 from softmask.analysis.training import scores_of, spread_of, values_of
 from softmask.config import BASE_SEED, Config
 from softmask.data import found
+from softmask.data.sample import data_kind
 from softmask.data.splits import SCANS
-from softmask.data.words import data_kind
 from softmask.experiments.execute import Run
 from softmask.experiments.methods import LUNGS_COMPARED
 from softmask.experiments.prepared import Part

@@ -19,8 +19,7 @@ from softmask import data as datasets
 from softmask import label
 from softmask.config import Config
 from softmask.data import annotations, selection
-from softmask.data.sample import Dataset, Problem, Sample
-from softmask.data.words import WORDS, data_kind
+from softmask.data.sample import WORDS, Dataset, Problem, Sample, data_kind
 from softmask.errors import DataError
 from softmask.label import consensus
 from softmask.measure import radiomics

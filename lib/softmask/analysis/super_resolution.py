@@ -21,8 +21,8 @@ from softmask.analysis.examples import spread
 from softmask.analysis.finished import Fitted, data_of, kind_of
 from softmask.analysis.training import values_of
 from softmask.config import BASE_SEED, Config
-from softmask.data.simulated import open_simulated
-from softmask.data.words import SUBSTITUTE
+from softmask.data.sample import SUBSTITUTE
+from softmask.data.sources import open_simulated
 from softmask.experiments.execute import Run
 from softmask.measure.differences import Scores
 from softmask.measure.resolution import INTERPOLATIONS, SCALE, interpolate, measure_upscaled

@@ -17,7 +17,7 @@ import pandas as pd
 
 from softmask import papers
 from softmask.analysis.finished import Fitted, calibration, distinct, firsts, kind_of, note_of, succeeded
-from softmask.data.words import SUBSTITUTE
+from softmask.data.sample import SUBSTITUTE
 from softmask.errors import DataError
 from softmask.experiments.execute import Run
 from softmask.experiments.prepared import Prepared

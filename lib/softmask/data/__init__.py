@@ -1,19 +1,21 @@
-"""Data sets, real or embedded: a reader for each, and :func:`open_dataset`."""
+"""Data sets, real or embedded: a reader for each, :func:`open_dataset`, and their :func:`status`."""
+
+from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
+from tqdm import tqdm
+
 from softmask.config import ROOT, Config
-from softmask.data.sample import Dataset, Problem, Sample
-from softmask.data.simulated import open_simulated
-from softmask.data.sources import NAMES, REAL_ONLY, Source, found, how_to_get, located
-from softmask.data.words import IN_PLACE
-from softmask.errors import ConfigError, MissingData
+from softmask.data.sample import IN_PLACE, Dataset, Problem, Sample
+from softmask.data.sources import NAMES, REAL_ONLY, Source, found, how_to_get, located, open_simulated, sources_of
+from softmask.errors import ConfigError, DataError, MissingData
 from softmask.files import whole_path
 
-__all__ = ["NAMES", "REAL_ONLY", "Dataset", "Problem", "Sample", "configure", "found", "open_dataset"]
+__all__ = ["NAMES", "REAL_ONLY", "Dataset", "Problem", "Sample", "configure", "found", "open_dataset", "status"]
 
 
 def configure(
@@ -22,10 +24,8 @@ def configure(
     seeds: int | None = None,
     data_root: str | Path | None = None,
 ) -> Config:
-    """Return the settings of a run from the parameters of a notebook or a command line.
-
-    As :meth:`softmask.config.Config.from_parameters`; and ``data`` becomes ``embedded`` where it is ``auto`` and no
-    real data is found, so that the run is named after what it computes.
+    """Return the settings of a run, as :meth:`softmask.config.Config.from_parameters`; where ``data`` is ``auto`` and
+    no real data is found it becomes ``embedded``, so that the run is named after what it computes.
 
     Raises:
         ConfigError: also when the data folder is a file, or no folder of this machine.
@@ -36,23 +36,18 @@ def configure(
 
 
 def open_dataset(name: str, config: Config) -> Dataset:
-    """The data set ``name`` of :data:`NAMES` or :data:`REAL_ONLY`, from the source that ``config.data`` asks for.
-
-    ``embedded`` gives the simulated one, ``real`` the one under ``config.data_root``, ``auto`` the real one where it
-    is found, else the embedded one. ``Dataset.source`` and ``Dataset.origin`` say which.
+    """Return the data set ``name`` from the source that ``config.data`` asks for: ``embedded`` (simulated), ``real``
+    (under ``config.data_root``), or ``auto``: real where found, else embedded.
 
     Raises:
         ConfigError: for a name that is not known.
-        MissingData: with ``real``, and for :data:`REAL_ONLY` always, when it is not there; says where to get it and
-            which folder it goes to.
+        MissingData: when real data is asked for and missing; says where to get it and which folder it goes to.
         DataError: when it is there and nothing of it can be used.
     """
-    if name not in (*NAMES, *REAL_ONLY):
-        raise ConfigError(f"unknown data set {name!r}; choose one of {', '.join((*NAMES, *REAL_ONLY))}")
+    place = located(name, config.data_root)
     if name in REAL_ONLY and config.data == "embedded":
         raise ConfigError(f"{name}: is made of real scans only, there is no embedded version; ask for --data real")
-    place = None if config.data == "embedded" else located(name, config.data_root)
-    if place:
+    if place and config.data != "embedded":
         return open_source(*place, name)
     if config.data == "real" or name in REAL_ONLY:
         raise MissingData(
@@ -63,9 +58,51 @@ def open_dataset(name: str, config: Config) -> Dataset:
 
 
 def open_source(source: Source, path: Path, name: str) -> Dataset:
-    """The reader of ``source`` on what lies at ``path``, called ``name`` (``lidc`` or ``lnsm``, where both fit)."""
+    """Return the data set that the reader of ``source`` makes of what lies at ``path``, called ``name``."""
     module, _, reader = source.reader.partition(":")
     dataset = getattr(import_module(f"softmask.data.{module}"), reader)(path, name)
     if name == "lnsm" and source.name != "deeplesion":
         dataset.origin += IN_PLACE
     return dataset
+
+
+@dataclass(frozen=True)
+class Status:
+    """Source of one data set, and its unusable parts.
+
+    Attributes:
+        source: ``real`` or ``embedded``; ``none`` when nothing can be opened.
+        where: folder or archive of real data, else None; ``licence``, its terms, is empty for embedded data.
+        images: how many samples there are, or could be read.
+        problems, left_out: what the copy at hand, and what the published set itself gets wrong, file by file.
+        missing: for each source that would serve better or at all: what is missing, and how to get it.
+    """
+
+    name: str
+    source: str
+    origin: str
+    where: Path | None
+    licence: str
+    images: int
+    problems: tuple[Problem, ...]
+    left_out: tuple[Problem, ...]
+    missing: tuple[str, ...]
+
+
+def status(name: str, config: Config, *, read: bool = False) -> Status:
+    """Return the status of the data set that ``config`` gives; with ``read`` every sample is read."""
+    root, sources = config.data_root, sources_of(name)
+    place = None if config.data == "embedded" else located(name, root)
+    where, licence = (place[1], place[0].licence) if place else (None, "")
+    better = sources[: sources.index(place[0])] if place else sources
+    missing = tuple(f"{source.missing(root)}: {source.how_to_get(root)}" for source in better if source.missing(root))
+    try:
+        dataset = open_dataset(name, config)
+    except (DataError, ConfigError) as error:  # the latter for embedded data that there is none of
+        problems = (Problem(str(where), str(error)),) if place else ()
+        return Status(name, "none", "not usable" if place else "not there", where, licence, 0, problems, (), missing)
+    images = len(dataset)
+    if read:
+        images = sum(1 for _ in tqdm(dataset.samples(), total=len(dataset), desc=name, unit=" images"))
+    problems, left_out = tuple(dataset.problems), tuple(dataset.left_out)
+    return Status(name, dataset.source, dataset.origin, where, licence, images, problems, left_out, missing)

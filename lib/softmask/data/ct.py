@@ -1,4 +1,4 @@
-"""A CT scan as one volume in Hounsfield units: the one way to read a DICOM series, an nrrd or a NIfTI file.
+"""CT: series in DICOM, and a scan, in DICOM, nrrd or NIfTI, as one volume in Hounsfield units.
 
 SimpleITK's and highdicom's readers of series name neither file nor tag of a slice that does not fit, and SimpleITK
 reads a series with a missing slice; so slices are read by pydicom and compared here.
@@ -38,58 +38,23 @@ class Series:
 class Volume(Grid):
     """A scan: ``hu`` (D, H, W) int16 Hounsfield units, at least -1024, on its grid."""
 
-    shape: tuple[int, int, int] = field(init=False)
     hu: np.ndarray = field(repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", self.hu.shape)
-
-
-def read_grid(path: str | Path, series: str | None = None) -> Grid:
-    """Return the grid of the scan at ``path``: all that :func:`read_volume` checks before it reads the values."""
-    path = Path(path)
-    return grid_of_series(path, one_series(path, series)) if path.is_dir() else grid_of_file(path)
-
-
-def read_volume(path: str | Path, series: str | None = None) -> Volume:
-    """Read the scan at ``path``.
-
-    Args:
-        path: a folder with one CT series in DICOM (in it or in folders below; files in any order and of any name), or
-            a ``.nrrd``, ``.nii`` or ``.nii.gz`` file of Hounsfield units.
-        series: SeriesInstanceUID of the one to take, of a folder that holds several (:func:`list_series`).
-
-    Raises:
-        DataError: naming the file, and the tag in DICOM: see :func:`grid_of_series` and
-            :func:`softmask.data.volume_files.file_grid`; and for a file whose values are no Hounsfield units.
-    """
-    path = Path(path)
-    return volume_of_series(path, one_series(path, series)) if path.is_dir() else volume_of_file(path)
-
-
-def list_series(folder: str | Path) -> tuple[Series, ...]:
-    """Return the CT series of the DICOM files in ``folder`` and below, by SeriesInstanceUID. Headers alone are read.
-
-    Raises:
-        DataError: naming the folder when it is missing, or a file that is damaged, has no position or is not axial:
-            its series is not known, so that no series below the folder can be called whole.
-    """
-    return sort_files(folder)[0]
 
 
 def sort_files(
-    folder: str | Path, *, bad: list[tuple[Path, str]] | None = None, title: str = ""
+    folder: Path, *, bad: list[tuple[Path, str]] | None = None, title: str = ""
 ) -> tuple[tuple[Series, ...], tuple[Path, ...]]:
-    """Return :func:`list_series`, and the DICOM files of other modalities by path.
+    """Return the CT series of the DICOM files in ``folder`` and below, by SeriesInstanceUID, and the DICOM files of
+    other modalities by path. Headers alone are read.
 
     Args:
         bad: takes path and error of each unusable file in place of an exception; files not named ``*.dcm`` are then
             passed over unopened.
         title: of a progress bar for a thousand files and more.
+
+    Raises:
+        DataError: naming a file that is damaged, has no position or is not axial: any series could miss it.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; check the name")
     stacks: dict[str, list[CtSlice]] = {}
     others = []
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -109,67 +74,64 @@ def sort_files(
             others.append(path)
         else:
             stacks.setdefault(ct.series_uid, []).append(ct)
-    ordered = {uid: sorted(stacks[uid], key=lambda ct: (ct.z_mm, str(ct.path))) for uid in sorted(stacks)}
-    return tuple(Series(uid, slices[0].patient, tuple(slices)) for uid, slices in ordered.items()), tuple(others)
+    ordered = [sorted(stacks[uid], key=lambda ct: (ct.z_mm, str(ct.path))) for uid in sorted(stacks)]
+    return tuple(Series(ct[0].series_uid, ct[0].patient, tuple(ct)) for ct in ordered), tuple(others)
 
 
-def one_series(folder: Path, uid: str | None = None, listed: tuple[Series, ...] | None = None) -> Series:
-    """Return the only CT series of ``folder``, or the one called ``uid``; ``listed`` by :func:`list_series` before.
-
-    Raises:
-        DataError: as :func:`list_series`; when there is none, not that one, or several and none is asked for.
-    """
-    listed = list_series(folder) if listed is None else listed
+def one_series(folder: Path, listed: tuple[Series, ...] | None = None) -> Series:
+    """Return the only CT series of ``folder``, or of those ``listed``. Raises DataError for none or several."""
+    listed = sort_files(folder)[0] if listed is None else listed
     if not listed:
         raise DataError(f"{folder}: holds no CT slice in DICOM; check that the series was unpacked into it")
-    if uid is None and len(listed) > 1:
+    if len(listed) > 1:
         several = "; ".join(f"{s.uid}: {len(s.slices)} slices, such as {s.slices[0].path}" for s in listed)
         raise DataError(
             f"{folder}: holds {len(listed)} CT series by {named('SeriesInstanceUID')} ({several}); put each into a "
             "folder of its own"
         )
-    chosen = [series for series in listed if uid in (None, series.uid)]
-    if not chosen:
-        raise DataError(f"{folder}: holds no series {uid}; it holds {', '.join(series.uid for series in listed)}")
-    return chosen[0]
+    return listed[0]
 
 
-def grid_of_series(folder: Path, series: Series) -> Grid:
-    """Return the grid of a series, once its slices have been found to make a volume.
+def read_grid(path: str | Path) -> Grid:
+    """Return the grid of the scan at ``path``: all that :func:`read_volume` checks before it reads the values."""
+    path = Path(path)
+    return grid_of_series(path, one_series(path)) if path.is_dir() else grid_of_file(path)
+
+
+def read_volume(path: str | Path, series: Series | None = None) -> Volume:
+    """Read the scan at ``path``.
+
+    Args:
+        path: a folder with one CT series in DICOM (in it or in folders below; files in any order and of any name), or
+            a ``.nrrd``, ``.nii`` or ``.nii.gz`` file of Hounsfield units.
+        series: that of the folder, where it was read before.
 
     Raises:
-        DataError: naming file and tag: gantry tilt, slices of several sizes or frames of reference or that lie beside
-            one another, two slices at one position, a missing slice, uneven distances, more voxels than are read,
-            files shorter than their pixels, a compression without a decoder here.
+        DataError: naming the file, and the tag in DICOM: as :func:`grid_of_series` and
+            :func:`softmask.data.volume_files.file_grid`; and for values that are no Hounsfield units.
     """
-    first = series.slices[0]
-    for ct in series.slices:
-        _check_slice(ct, first)
-    shape = (len(series.slices), *first.shape)
-    if np.prod(shape, dtype=float) > LARGEST_VOLUME:
-        raise DataError(f"{first.path.parent}: {' x '.join(map(str, shape))} voxels are more than is read; crop it")
-    return Grid(
-        shape=shape,
-        spacing_mm=(_distance(series.slices), *first.spacing_mm),
-        z_mm=np.array([ct.z_mm for ct in series.slices]),
-        origin=(*first.corner_mm, first.z_mm),
-        frame_of_reference=first.frame_of_reference,
-        series_uid=series.uid,
-        patient=series.patient,
-        path=folder,
-    )
-
-
-def volume_of_series(folder: Path, series: Series) -> Volume:
-    """Return the volume of a series. Raises DataError as :func:`grid_of_series` and :func:`read_hu`."""
-    grid = grid_of_series(folder, series)
-    hu = np.empty(grid.shape, np.int16)
-    for z, ct in enumerate(series.slices):
-        values = read_hu(ct.path)
-        if values.shape != hu.shape[1:]:
-            raise DataError(f"{ct.path}: holds {values.shape} pixels, declares {hu.shape[1:]}; get this file again")
-        hu[z] = _as_int16(values)
-    return _volume(grid, hu)
+    path = Path(path)
+    if path.is_dir():
+        series = series or one_series(path)
+        grid = grid_of_series(path, series)
+        hu = np.empty(grid.shape, np.int16)
+        for z, ct in enumerate(series.slices):
+            values = read_hu(ct.path)
+            if values.shape != hu.shape[1:]:
+                raise DataError(f"{ct.path}: holds {values.shape} pixels, declares {hu.shape[1:]}; get this file again")
+            hu[z] = _as_int16(values)
+        return Volume(**vars(grid), hu=hu)
+    grid = grid_of_file(path)
+    values = read_turned(path)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise DataError(f"{path}: has NaN or infinite voxels; save it in Hounsfield units")
+    if values.min() >= 0:
+        raise DataError(
+            f"{path}: no value lies below 0, so these are not the Hounsfield units of a CT; save it in Hounsfield units"
+        )
+    # slice by slice: float64 takes four times as much memory
+    hu = np.stack([_as_int16(np.maximum(plane, AIR)) for plane in values])
+    return Volume(**{**vars(grid), "shape": hu.shape}, hu=hu)
 
 
 def grid_of_file(path: Path) -> Grid:
@@ -181,27 +143,53 @@ def grid_of_file(path: Path) -> Grid:
     return file_grid(path)
 
 
-def volume_of_file(path: Path) -> Volume:
-    """Return the volume of an nrrd or NIfTI file. Raises DataError as :func:`read_volume`."""
-    grid = grid_of_file(path)
-    values = read_turned(path)
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise DataError(f"{path}: has NaN or infinite voxels; save it in Hounsfield units")
-    if values.min() >= 0:
-        raise DataError(
-            f"{path}: no value lies below 0, so these are not the Hounsfield units of a CT; save it in Hounsfield units"
-        )
-    # slice by slice: float64 takes four times as much memory
-    return _volume(grid, np.stack([_as_int16(np.maximum(plane, AIR)) for plane in values]))
-
-
-def _volume(grid: Grid, hu: np.ndarray) -> Volume:
-    return Volume(hu=hu, **{name: value for name, value in vars(grid).items() if name != "shape"})
-
-
 def _as_int16(hu: np.ndarray) -> np.ndarray:
     """Hounsfield units rounded to whole numbers; metal above 32767 HU is cut to that."""
     return np.rint(np.minimum(hu, np.iinfo(np.int16).max)).astype(np.int16)
+
+
+def grid_of_series(folder: Path, series: Series) -> Grid:
+    """Return the grid of a series, once its slices have been found to make a volume.
+
+    Raises:
+        DataError: naming file and tag: gantry tilt, slices of several sizes or frames of reference or that lie beside
+            one another, two slices at one position, a missing slice, uneven distances, more voxels than are read,
+            files shorter than their pixels, a compression without a decoder here.
+    """
+    slices, first = series.slices, series.slices[0]
+    for ct in slices:
+        _check_slice(ct, first)
+    shape = (len(slices), *first.shape)
+    if np.prod(shape, dtype=float) > LARGEST_VOLUME:
+        raise DataError(f"{first.path.parent}: {' x '.join(map(str, shape))} voxels are more than is read; crop it")
+    steps = np.diff([ct.z_mm for ct in slices])
+    distinct = np.sort(steps[steps >= SAME_Z])
+    usual = float(distinct[(len(distinct) - 1) // 2]) if len(distinct) else 0.0
+    for step, below, above in zip(steps.tolist(), slices[:-1], slices[1:], strict=True):
+        position = f"{above.path}: {named('ImagePositionPatient')} is z = {above.z_mm:g} mm"
+        if step < SAME_Z:
+            raise DataError(f"{position} as in {below.path} of the same series; remove one of them")
+        if step > _GAP * usual:
+            raise DataError(
+                f"{position}, the slice below it ({below.path}) lies at {below.z_mm:g} mm, and others are "
+                f"{usual:g} mm apart: slices are missing in between; get the series again"
+            )
+        if abs(step - usual) > _UNEVEN * usual + SAME_Z:
+            raise DataError(
+                f"{position}, {step:g} mm above {below.path}, and others are {usual:g} mm apart; resample "
+                "the series to even distances"
+            )
+    distance = float((slices[-1].z_mm - first.z_mm) / len(steps)) if len(steps) else first.thickness_mm
+    return Grid(
+        shape=shape,
+        spacing_mm=(distance, *first.spacing_mm),
+        z_mm=np.array([ct.z_mm for ct in slices]),
+        origin=(*first.corner_mm, first.z_mm),
+        frame_of_reference=first.frame_of_reference,
+        series_uid=series.uid,
+        patient=series.patient,
+        path=folder,
+    )
 
 
 def _check_slice(ct: CtSlice, first: CtSlice) -> None:
@@ -232,27 +220,3 @@ def _check_slice(ct: CtSlice, first: CtSlice) -> None:
     size = ct.path.stat().st_size
     if size < ct.pixel_bytes:
         raise DataError(f"{ct.path}: truncated, {size} bytes of {ct.pixel_bytes} and a header; get this file again")
-
-
-def _distance(slices: tuple[CtSlice, ...]) -> float:
-    """The distance of neighbouring slices in mm; of a single slice, its thickness."""
-    if len(slices) == 1:
-        return slices[0].thickness_mm
-    steps = np.diff([ct.z_mm for ct in slices])
-    distinct = np.sort(steps[steps >= SAME_Z])
-    usual = float(distinct[(len(distinct) - 1) // 2]) if len(distinct) else 0.0
-    for step, below, above in zip(steps.tolist(), slices[:-1], slices[1:], strict=True):
-        position = f"{above.path}: {named('ImagePositionPatient')} is z = {above.z_mm:g} mm"
-        if step < SAME_Z:
-            raise DataError(f"{position} as in {below.path} of the same series; remove one of them")
-        if step > _GAP * usual:
-            raise DataError(
-                f"{position}, the slice below it ({below.path}) lies at {below.z_mm:g} mm, and others are "
-                f"{usual:g} mm apart: slices are missing in between; get the series again"
-            )
-        if abs(step - usual) > _UNEVEN * usual + SAME_Z:
-            raise DataError(
-                f"{position}, {step:g} mm above {below.path}, and others are {usual:g} mm apart; resample "
-                "the series to even distances"
-            )
-    return float((slices[-1].z_mm - slices[0].z_mm) / (len(slices) - 1))

@@ -41,13 +41,11 @@ class CtSlice:
 
     Attributes:
         z_mm: position of the slice; ``corner_mm`` is (x, y) of the first pixel's centre, left and back counting up.
-        spacing_mm: (row, column) size of a pixel.
-        shape: (rows, columns).
-        uid: SOPInstanceUID.
+        spacing_mm: (row, column) size of a pixel; ``shape`` is (rows, columns).
+        uid, syntax: SOPInstanceUID, and UID of the transfer syntax.
         frame_of_reference: FrameOfReferenceUID; empty where the file names none.
         tilt: of the gantry, in degrees.
         pixel_bytes: bytes of the pixels, 0 where they are compressed.
-        syntax: UID of the transfer syntax.
     """
 
     path: Path
@@ -63,6 +61,39 @@ class CtSlice:
     tilt: float
     pixel_bytes: int
     syntax: str
+
+
+class _Bounded(io.BufferedReader):
+    """File of which no more is read than it holds, whatever lengths it declares."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size, self._reads = os.fstat(self.fileno()).st_size, 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self._reads += 1
+        if self._reads > MOST_READS:
+            raise ValueError(f"it has more than {MOST_READS} pieces")
+        return super().read(self._size if size is None or size < 0 else min(size, self._size))
+
+
+def dcmread(path: Path, **options):
+    """Return what ``pydicom.dcmread`` reads. Raises DataError, naming the file, for every failure of it."""
+    import pydicom
+    from pydicom.filereader import read_dataset, read_preamble
+
+    if (size := size_of(path)) > LARGEST_FILE:
+        raise DataError(f"{path}: has {size} bytes, larger than {LARGEST_FILE}, and is refused; {AGAIN}")
+    try:
+        with _Bounded(path) as file:
+            read_preamble(file, force=False)
+            meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
+            if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
+                raise ValueError("deflated as a whole, which no CT archive does: it could unpack to any size")
+            file.seek(0)
+            return pydicom.dcmread(file, **options)
+    except Exception as error:  # pydicom raises nearly anything on damaged bytes
+        raise DataError(f"{path}: not a readable DICOM file ({brief(error)}); {AGAIN}") from error
 
 
 def is_dicom(path: Path) -> bool:
@@ -152,8 +183,8 @@ def read_hu(path: Path) -> np.ndarray:
     """Return the (H, W) float32 Hounsfield units of one CT slice, at least :data:`AIR`.
 
     Raises:
-        DataError: naming the file, when it is truncated, compressed with no decoder here, not 2D, of a size that no CT
-            slice has, or without the scale of Hounsfield units.
+        DataError: naming the file, when it is truncated, compressed with no decoder here, no CT slice by its size, or
+            without the scale of Hounsfield units.
     """
     dataset = dcmread(path)
     check_decoder(path, str(dataset.file_meta.get("TransferSyntaxUID", "")))
@@ -187,36 +218,3 @@ def check_decoder(path: Path, syntax: str) -> None:
             f"{path}: {named('TransferSyntaxUID')} = {uid.name}: there is no decoder for it here; decompress the file "
             "(dcmtk: dcmdjpeg, gdcm: gdcmconv --raw), or install pylibjpeg with its plug-ins"
         )
-
-
-class _Bounded(io.BufferedReader):
-    """File of which no more is read than it holds, whatever lengths it declares."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path))
-        self._size, self._reads = os.fstat(self.fileno()).st_size, 0
-
-    def read(self, size: int | None = -1) -> bytes:
-        self._reads += 1
-        if self._reads > MOST_READS:
-            raise ValueError(f"it has more than {MOST_READS} pieces")
-        return super().read(self._size if size is None or size < 0 else min(size, self._size))
-
-
-def dcmread(path: Path, **options):
-    """Return what ``pydicom.dcmread`` reads. Raises DataError, naming the file, for every failure of it."""
-    import pydicom
-    from pydicom.filereader import read_dataset, read_preamble
-
-    if (size := size_of(path)) > LARGEST_FILE:
-        raise DataError(f"{path}: has {size} bytes, larger than {LARGEST_FILE}, and is refused; {AGAIN}")
-    try:
-        with _Bounded(path) as file:
-            read_preamble(file, force=False)
-            meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
-            if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
-                raise ValueError("deflated as a whole, which no CT archive does: it could unpack to any size")
-            file.seek(0)
-            return pydicom.dcmread(file, **options)
-    except Exception as error:  # pydicom raises nearly anything on damaged bytes
-        raise DataError(f"{path}: not a readable DICOM file ({brief(error)}); {AGAIN}") from error

@@ -19,8 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from softmask.data.file_store import open_store
-from softmask.data.image_files import read_grey, read_signed, window_hu
+from softmask.data.image_files import FileStore, read_grey, window_hu
 from softmask.data.sample import Dataset, Problem, Sample
 from softmask.errors import DataError
 from softmask.files import AGAIN, sha256_of
@@ -46,14 +45,9 @@ _TISSUE_RANGE = (-25, 125)  # above fat, below contrast medium and bone
 _BIN, _SMOOTH = 5, 2  # width of the histogram's bins, and of the Gaussian over them in bins
 _WINDOW = 5  # pixels a side over which the noise is averaged
 _FEWEST = 0.002  # share of the image that must be air, and tissue
+# one slice of the set lies in test_data in the repository that `softmask data fetch` reads
 _NAME = re.compile(r"(?:.*/)?(?P<folder>2d_images|2d_masks|test_data/image|test_data/mask)/(?P<file>[^/]+\.tiff?)")
 _SLICE = re.compile(r"(?P<patient>ID_[0-9]{4})_(?P<slice>Z_[0-9]{4})\.tiff?")
-_HALVES = {
-    "2d_images": "image",
-    "test_data/image": "image",  # one slice of the set lies there in the repository that `softmask data fetch` reads
-    "2d_masks": "mask",
-    "test_data/mask": "mask",
-}
 
 
 class Levels(NamedTuple):
@@ -66,26 +60,17 @@ class Levels(NamedTuple):
 class FindingLungs(Dataset):
     """One slice of each scan; ``patient`` is the scan, such as ``ID_0001``, and the one reader marks both lungs.
 
-    ``hu`` is :func:`nominal_hu`, and ``image`` its lung window (:func:`softmask.data.image_files.window_hu`). The size
-    of a pixel is not known: ``spacing`` is None.
-
-    Scans of :data:`WRONG_MASKS` go to ``left_out``; files that cannot be used, or have no counterpart, to ``problems``.
-
-    Args:
-        path: folder with ``2d_images`` and ``2d_masks`` in it, or a zip archive of it, of which nothing is unpacked.
-        name: what messages call the data set.
+    ``hu`` is :func:`nominal_hu`, and ``image`` its lung window; the size of a pixel is not known. ``path`` is a folder
+    with ``2d_images`` and ``2d_masks`` in it, or a zip archive of it, of which nothing is unpacked. Scans of
+    :data:`WRONG_MASKS` go to ``left_out``; files that cannot be used, or have no counterpart, to ``problems``.
 
     Raises:
-        MissingData: when there is nothing at ``path``.
-        DataError: when no slice has both an image and a mask, or the archive is damaged.
+        MissingData, DataError: when there is nothing at ``path``, or nothing of it can be used.
     """
 
-    source = "real"
-
     def __init__(self, path: str | Path, name: str = "lungs-2d") -> None:
-        super().__init__()
-        self.name = name
-        self._store = open_store(path)
+        super().__init__(name, path)
+        self._store = FileStore(self.path)
         pairs = self._find_pairs()
         if not pairs:
             raise self.none_usable(
@@ -102,7 +87,7 @@ class FindingLungs(Dataset):
         image, _ = self._pairs[i]
         readers, present = self.read_masks(i)
         name = self._store.title(image)
-        stored = read_signed(self._store.read(image), name)
+        stored = read_grey(self._store.read(image), name, signed=True)
         if stored.shape != readers.shape[1:]:
             raise DataError(f"{name}: an image of size {stored.shape} with a mask of size {readers.shape[1:]}; {AGAIN}")
         hu = nominal_hu(stored, name)
@@ -128,23 +113,21 @@ class FindingLungs(Dataset):
         """Image and mask of each (patient, slice), in the order of scans."""
         halves: dict[str, dict[tuple[str, str], str]] = {"image": {}, "mask": {}}
         for name in self._store.names:
-            parts = name.split("/")
-            match = _NAME.fullmatch(name)
+            match, parts = _NAME.fullmatch(name), name.split("/")
             if match is None or "__MACOSX" in parts or parts[-1].startswith("."):
                 continue
-            slice_ = _SLICE.fullmatch(match["file"])
-            half = halves[_HALVES[match["folder"]]]
+            key, half = _SLICE.fullmatch(match["file"]), halves["image" if "image" in match["folder"] else "mask"]
             if name.startswith("/") or ".." in parts or "\\" in name:
                 self.add_problem(self._store.title(name), "its path leads out of the archive; get the archive again")
-            elif slice_ is None:
+            elif key is None:
                 self.add_problem(self._store.title(name), "its name is not like ID_0001_Z_0146.tif; rename the file")
-            elif slice_.groups() in half:
-                again = self._store.title(half[slice_.groups()])
+            elif key.groups() in half:
+                again = self._store.title(half[key.groups()])
                 self.add_problem(self._store.title(name), f"the same slice is there as {again}; remove one of them")
             else:
-                half[slice_.groups()] = name
+                half[key.groups()] = name
         pairs = {}
-        for key in sorted({**halves["image"], **halves["mask"]}):
+        for key in sorted(halves["image"].keys() | halves["mask"].keys()):
             if key[0] in WRONG_MASKS:
                 self.left_out.append(Problem(f"{self.name}/{key[0]}", WRONG_MASKS[key[0]]))
                 continue
@@ -162,8 +145,7 @@ def nominal_hu(stored: np.ndarray, name: str) -> np.ndarray:
     The levels of both (:func:`levels_of`) give a straight line. Outside the field of view is air.
 
     Args:
-        stored: (H, W) whole numbers, about Hounsfield units.
-        name: what messages call the image.
+        stored: (H, W) whole numbers, about Hounsfield units; ``name`` is what messages call the image.
 
     Returns:
         (H, W) float32, not clipped.
@@ -180,9 +162,8 @@ def levels_of(stored: np.ndarray, name: str) -> Levels:
     """Return the stored levels of air and soft tissue in one slice; arguments and errors as :func:`nominal_hu`.
 
     The noise is averaged over 5 x 5 pixels first. Air is what is dark and connected with the border of the field of
-    view, so that the lungs do not count; its level is the darkest peak of its histogram that is at least half as high
-    as the highest one, so that a table or clothes do not either. Soft tissue is the median of what lies between fat and
-    contrast medium.
+    view; its level is the darkest peak of its histogram that is at least half as high as the highest one, so that no
+    table or clothes count. Soft tissue is the median of what lies between fat and contrast medium.
     """
     from scipy.ndimage import gaussian_filter1d, label, uniform_filter
     from scipy.signal import find_peaks

@@ -1,51 +1,60 @@
-"""PNG and TIFF files as arrays, and Hounsfield units as grey levels.
+"""PNG and TIFF files as arrays, files of a data set in a folder or zip archive, Hounsfield units as grey levels.
 
-Damage is looked for: the checksums of PNG chunks are verified, and a declared size is refused before memory is taken
-for it.
+Checksums of PNG chunks are verified, and a declared size is refused before memory is taken for it.
 """
 
 from __future__ import annotations
 
 import io
+import os
+import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
 from softmask.errors import DataError, brief
-from softmask.files import AGAIN, read_bytes
+from softmask.files import AGAIN, read_bytes, sha256_of, size_of
 
 MAX_PIXELS = 64 * 1024 * 1024
 """Largest image, or stack of images, that is decoded (8192 x 8192); the data sets' own are at most 8 million pixels."""
+
+MAX_BYTES = 64 * 1024 * 1024
+"""Largest member of a data set that is read: those of the data sets are far smaller, a decompression bomb is not."""
 
 LUNG_WINDOW = (-1000.0, 400.0)
 """Hounsfield units that become 0 and 1."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BITS, _SAMPLE_FORMAT, _SIGNED = 258, 339, 2  # TIFF tags BitsPerSample and SampleFormat
-_MAX_BYTES = 3 * MAX_PIXELS  # 16 bits a pixel that nothing was saved of, and some more
+_MAX_FILE = 3 * MAX_PIXELS  # 16 bits a pixel that nothing was saved of, and some more
 
 
-def read_grey(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
+def window_hu(hu: np.ndarray, window: tuple[float, float] = LUNG_WINDOW) -> np.ndarray:
+    """Return grey levels in [0, 1] (float32): Hounsfield units of ``window`` stretched, others clipped."""
+    low, high = window
+    return np.clip((np.asarray(hu, np.float32) - low) / (high - low), 0, 1).astype(np.float32, copy=False)
+
+
+def read_grey(source: str | Path | bytes, name: str | None = None, *, signed: bool = False) -> np.ndarray:
     """Read the one grey image of a PNG or TIFF file.
 
     Args:
         source: path of the file, or its bytes (a member of an archive).
         name: what messages call it; the path when None.
+        signed: whether it is a TIFF of signed 16-bit numbers.
 
     Returns:
-        (H, W) uint8 or uint16, values as stored; a 1-bit image becomes {0, 255}.
+        (H, W) uint8 or uint16, or int16 where ``signed``; values as stored; a 1-bit image becomes {0, 255}.
 
     Raises:
         DataError: naming the file, when it is missing, truncated, damaged, too large, not PNG or TIFF, not grey, or
             has more than one page.
     """
-    return _only(*_decode(source, name))
-
-
-def read_signed(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
-    """Read the one image of a TIFF file of signed 16-bit numbers, (H, W) int16; otherwise as :func:`read_grey`."""
-    return _only(*_decode(source, name, _signed_array))
+    pages, name = _decode(source, name, signed)
+    if len(pages) != 1:
+        raise DataError(f"{name}: holds {len(pages)} images where one was expected; save it as one image")
+    return pages[0]
 
 
 def read_grey_stack(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
@@ -57,46 +66,31 @@ def read_grey_stack(source: str | Path | bytes, name: str | None = None) -> np.n
     return np.stack(pages)
 
 
-def window_hu(hu: np.ndarray, window: tuple[float, float] = LUNG_WINDOW) -> np.ndarray:
-    """Return grey levels in [0, 1] (float32): Hounsfield units of ``window`` stretched, others clipped."""
-    low, high = window
-    return np.clip((np.asarray(hu, np.float32) - low) / (high - low), 0, 1).astype(np.float32, copy=False)
-
-
-def _only(pages: list[np.ndarray], name: str) -> np.ndarray:
-    if len(pages) != 1:
-        raise DataError(f"{name}: holds {len(pages)} images where one was expected; save it as one image")
-    return pages[0]
-
-
-def _decode(source: str | Path | bytes, name: str | None, to_array=None) -> tuple[list[np.ndarray], str]:
+def _decode(source: str | Path | bytes, name: str | None, signed: bool = False) -> tuple[list[np.ndarray], str]:
     from PIL import Image, UnidentifiedImageError
 
     name = name or ("image" if isinstance(source, bytes) else str(source))
-    data = source if isinstance(source, bytes) else read_bytes(source, most=_MAX_BYTES)
-    if not data:
-        raise DataError(f"{name}: not a readable PNG or TIFF image (0 bytes); {AGAIN}")
+    data = source if isinstance(source, bytes) else read_bytes(source, most=_MAX_FILE)
     if data.startswith(_PNG_SIGNATURE):
         _check_png(data, name)
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "TIFF")) as image:
-            count = getattr(image, "n_frames", 1)
-            pages = []
-            pixels = 0
-            for index in range(count):
+            pages, pixels = [], 0
+            for index in range(getattr(image, "n_frames", 1)):
                 image.seek(index)
                 pixels += image.width * image.height
                 if pixels > MAX_PIXELS:
                     raise DataError(f"{name}: declares more than {MAX_PIXELS} pixels; refused. {AGAIN.capitalize()}")
-                pages.append((to_array or _grey_array)(image, name))
+                pages.append(_signed_array(image, name) if signed else _grey_array(image, name))
     except DataError:
         raise
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{name}: declares a huge size and is refused ({error}); {AGAIN}") from error
     except UnidentifiedImageError as error:  # its text is a memory address: it would differ from run to run
-        raise DataError(f"{name}: not a readable PNG or TIFF image (begins with {data[:8]!r}); {AGAIN}") from error
+        begin = f"begins with {data[:8]!r}" if data else "0 bytes"
+        raise DataError(f"{name}: not a readable PNG or TIFF image ({begin}); {AGAIN}") from error
     except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise DataError(f"{name}: not a readable PNG or TIFF image ({brief(error)}); {AGAIN}") from error
+        huge = isinstance(error, Image.DecompressionBombError)
+        kind = "declares a huge size and is refused" if huge else "not a readable PNG or TIFF image"
+        raise DataError(f"{name}: {kind} ({brief(error)}); {AGAIN}") from error
     return pages, name
 
 
@@ -126,13 +120,91 @@ def _check_png(data: bytes, name: str) -> None:
 
     ``verify`` of Pillow 13 passes over a damaged last chunk and over some changed bytes.
     """
-    position = len(_PNG_SIGNATURE)
-    kind = b""
+    position, kind = len(_PNG_SIGNATURE), b""
     while kind != b"IEND":
         end = position + 12 + int.from_bytes(data[position : position + 4], "big")
-        if len(data) < position + 12 or len(data) < end:
+        if len(data) < max(position + 12, end):
             raise DataError(f"{name}: truncated after {len(data)} bytes; {AGAIN}")
         kind = data[position + 4 : position + 8]
         if zlib.crc32(data[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
             raise DataError(f"{name}: damaged at byte {position} (checksum of chunk {kind!r}); {AGAIN}")
         position = end
+
+
+class FileStore:
+    """Files below a folder, or members of a zip archive, of which nothing is unpacked: names are never used as paths.
+
+    Links to folders are not followed. An archive is opened when it is first read from, once in each process, so that a
+    store can be sent to others.
+
+    Attributes:
+        path: the folder or archive.
+        names: relative paths with ``/``, sorted.
+        stamp: hex digest that is cheap to get and changes when a file is added, removed or written again.
+
+    Raises:
+        DataError: when the archive is not whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._archive: zipfile.ZipFile | None = None
+        self._process = 0
+        self._checks: dict[str, tuple[int, int]] | None = None  # size and CRC-32 of an archive's members
+        if path.is_dir():
+            files = (Path(folder, name) for folder, _, names in os.walk(path, onerror=_cannot_list) for name in names)
+            states = [(file.relative_to(path).as_posix(), file.stat()) for file in files if file.is_file()]
+            entries = sorted((name, state.st_size, state.st_mtime_ns) for name, state in states)
+            self.names = tuple(name for name, _, _ in entries)
+            self.stamp = sha256_of(repr(entries))
+        else:
+            size_of(path)  # a pipe would never end
+            infos = [info for info in self._open().infolist() if info.filename and not info.is_dir()]
+            self._checks = {info.filename: (info.file_size, info.CRC) for info in infos}
+            self.names = tuple(sorted(self._checks))
+            self.stamp = self.fingerprint(list(self.names))
+
+    def title(self, name: str) -> str:
+        """Return how messages call the file."""
+        return str(self.path / name) if self._checks is None else f"{self.path}:{name}"
+
+    def fingerprint(self, names: list[str], top: str = "") -> str:
+        """Return a hex digest over names (without ``top``), sizes and checksums, equal for folder and archive."""
+        if self._checks is None:
+            contents = ((name, self.read(name)) for name in names)
+            entries = [(name.removeprefix(top), len(data), zlib.crc32(data)) for name, data in contents]
+        else:
+            entries = [(name.removeprefix(top), *self._checks[name]) for name in names]
+        return sha256_of(repr(entries))
+
+    def read(self, name: str) -> bytes:
+        """Read one file. Raises DataError, naming it, when it cannot be read whole."""
+        if self._checks is None:
+            return read_bytes(self.path / name, most=MAX_BYTES)
+        size, _ = self._checks.get(name, (0, 0))
+        if size > MAX_BYTES:
+            raise DataError(f"{self.title(name)}: declares {size} bytes; refused. Get this archive again")
+        try:
+            return self._open().read(name)
+        except DataError:
+            raise
+        except Exception as error:  # zlib, bz2, lzma, text and struct errors: damaged bytes raise nearly anything
+            kind = "no such file" if name not in self._checks else f"damaged in the archive ({error})"
+            raise DataError(f"{self.title(name)}: {kind}; get the archive again") from error
+
+    def _open(self) -> zipfile.ZipFile:
+        if self._archive is None or self._process != os.getpid():
+            try:
+                self._archive, self._process = zipfile.ZipFile(self.path), os.getpid()
+            except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
+                raise DataError(
+                    f"{self.path}: not a whole zip archive ({error}); it may be truncated: get it again"
+                ) from error
+        return self._archive
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_archive": None}
+
+
+def _cannot_list(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot be listed ({error.strerror}); check the folder's permissions")

@@ -25,78 +25,71 @@ SPACING_MM = (4e-6, 4e-6)
 CELL = 255
 
 _VOLUMES = {"image": "train-volume.tif", "label": "train-labels.tif"}
-
 _REMEDY = "get this file again (`softmask data fetch isbi2012`)"
 
 
 class Isbi2012(Dataset):
-    """30 labelled sections, from ``train/image`` and ``train/label``, or from the challenge's TIFF volumes.
+    """30 labelled sections, from ``train/image/<i>.png`` and ``train/label/<i>.png``, or else from the challenge's
+    ``train-volume.tif`` and ``train-labels.tif`` in ``folder``.
 
     All sections come from one larva, so a split by patient is not possible here: each section counts as a patient.
-    ``image`` is the stored grey level / 255; one reader, always present.
-
-    Args:
-        folder: holds ``train/image/<i>.png`` and ``train/label/<i>.png``, or ``train-volume.tif`` and
-            ``train-labels.tif``; the PNG files are taken where both are there.
-        name: what messages call the data set.
+    ``image`` is the stored grey level / 255; one reader, always present. A section with one half missing goes to
+    ``problems``.
 
     Raises:
-        DataError: when no section has both an image and a label, or a TIFF volume cannot be read. A section that
-            lacks one half is left out and listed in ``problems``.
+        DataError: when no section has both an image and a label, or a TIFF volume cannot be read.
     """
 
-    source = "real"
-
     def __init__(self, folder: str | Path, name: str = "isbi2012") -> None:
-        super().__init__()
-        self.name = name
-        self.folder = Path(folder)
+        super().__init__(name, folder)
         self._stacks: dict[str, np.ndarray] = {}
-        png = any(True for half in ("image", "label") for _ in (self.folder / "train" / half).glob("*.png"))
-        if png or not (self.folder / "train-volume.tif").is_file():
+        png = any(True for _ in self.path.glob("train/image/*.png")) or any(self.path.glob("train/label/*.png"))
+        if png or not (self.path / "train-volume.tif").is_file():
             self.origin = "ISBI 2012 training sections, PNG (isbi2012/train)"
-            sections = self._png_sections()
+            self._sections = self._png_sections()
         else:
             self.origin = "ISBI 2012 training volume, TIFF (isbi2012/train-volume.tif)"
-            sections = self._tiff_sections()
-        if not sections:
+            self._stacks = {half: read_grey_stack(self.path / file) for half, file in _VOLUMES.items()}
+            images, labels = map(len, self._stacks.values())
+            self._sections = list(range(min(images, labels)))
+            if images != labels:
+                self.add_problem(
+                    self.path,
+                    f"train-volume.tif has {images} sections, train-labels.tif {labels}; those after the first "
+                    f"{min(images, labels)} are left out",
+                )
+        if not self._sections:
             raise self.none_usable(
-                self.folder,
+                self.path,
                 "no section has an image and a label; expected train/image/<i>.png with train/label/<i>.png, or "
                 "train-volume.tif with train-labels.tif; `softmask data fetch isbi2012` gets them",
             )
         self.index = pd.DataFrame(
             {
-                "patient": [f"section-{number:02d}" for number in sections],
+                "patient": [f"section-{number:02d}" for number in self._sections],
                 "nodule": "cells",
-                "slice": [str(number) for number in sections],
+                "slice": [str(number) for number in self._sections],
                 "n_readers": 1,
             }
         )
-        self._sections = sections
 
     def read(self, i: int) -> Sample:
-        number = self._sections[i]
-        image, label = self._read("image", number), self._read("label", number)
-        where = self._title("label", number)
+        (image, image_title), (label, title) = (self._read(half, self._sections[i]) for half in _VOLUMES)
         if label.shape != image.shape:
-            raise DataError(f"{where}: a label of size {label.shape} on an image of size {image.shape}; {_REMEDY}")
+            raise DataError(f"{title}: a label of size {label.shape} on an image of size {image.shape}; {_REMEDY}")
         values = np.unique(label)
         if not np.isin(values, (0, CELL)).all():
             raise DataError(
-                f"{where}: label values must be 0 (membrane) and 255 (cell), found {values[:8].tolist()}; {_REMEDY}"
+                f"{title}: label values must be 0 (membrane) and 255 (cell), found {values[:8].tolist()}; {_REMEDY}"
             )
-        mask = label == CELL
-        if not mask.any():
-            raise DataError(f"{where}: the label is empty, there is no cell (255) in it; {_REMEDY}")
+        if CELL not in values:
+            raise DataError(f"{title}: the label is empty, there is no cell (255) in it; {_REMEDY}")
         if image.dtype != np.uint8:
-            raise DataError(
-                f"{self._title('image', number)}: an 8-bit image was expected, not {image.dtype}; {_REMEDY}"
-            )
+            raise DataError(f"{image_title}: an 8-bit image was expected, not {image.dtype}; {_REMEDY}")
         return self.sample(
             i,
             image=image.astype(np.float32) / np.float32(255),
-            readers=mask[None],
+            readers=(label == CELL)[None],
             present=np.ones(1, bool),
             spacing=SPACING_MM,
         )
@@ -105,45 +98,30 @@ class Isbi2012(Dataset):
     def fingerprint(self) -> str:
         """SHA-256 over the files used, by name and content."""
         if self._stacks:
-            return sha256_of(*(self.folder / name for name in _VOLUMES.values()))
-        parts: list[str | Path] = []
-        for number in self._sections:
-            parts += [str(number), self._png("image", number), self._png("label", number)]
-        return sha256_of(*parts)
+            return sha256_of(*(self.path / file for file in _VOLUMES.values()))
+        return sha256_of(
+            *(part for n in self._sections for part in (str(n), self._png("image", n), self._png("label", n)))
+        )
 
     def _png(self, half: str, number: int) -> Path:
-        return self.folder / "train" / half / f"{number}.png"
+        return self.path / "train" / half / f"{number}.png"
 
-    def _title(self, half: str, number: int) -> str:
-        return f"{self.folder / _VOLUMES[half]}, section {number}" if self._stacks else str(self._png(half, number))
-
-    def _read(self, half: str, number: int) -> np.ndarray:
-        return self._stacks[half][number] if self._stacks else read_grey(self._png(half, number))
+    def _read(self, half: str, number: int) -> tuple[np.ndarray, str]:
+        """One half of a section, and what messages call it."""
+        if self._stacks:
+            return self._stacks[half][number], f"{self.path / _VOLUMES[half]}, section {number}"
+        path = self._png(half, number)
+        return read_grey(path), str(path)
 
     def _png_sections(self) -> list[int]:
-        halves = {half: self._numbers(self.folder / "train" / half) for half in ("image", "label")}
+        halves: dict[str, set[int]] = {"image": set(), "label": set()}
+        for half, numbers in halves.items():
+            for path in sorted((self.path / "train" / half).glob("*.png")):
+                if path.stem.isascii() and path.stem.isdigit() and path.stem == str(int(path.stem)):
+                    numbers.add(int(path.stem))
+                else:
+                    self.add_problem(path, "its name is not the number of a section (0.png, 1.png, ...); left out")
         for half, other in (("image", "label"), ("label", "image")):
             for number in sorted(halves[half] - halves[other]):
-                self.add_problem(str(self._png(half, number)), f"has no {other} {self._png(other, number)}; left out")
+                self.add_problem(self._png(half, number), f"has no {other} {self._png(other, number)}; left out")
         return sorted(halves["image"] & halves["label"])
-
-    def _numbers(self, folder: Path) -> set[int]:
-        numbers = set()
-        for path in sorted(folder.glob("*.png")):
-            if path.stem.isascii() and path.stem.isdigit() and path.stem == str(int(path.stem)):
-                numbers.add(int(path.stem))
-            else:
-                self.add_problem(str(path), "its name is not the number of a section (0.png, 1.png, ...); left out")
-        return numbers
-
-    def _tiff_sections(self) -> list[int]:
-        self._stacks = {half: read_grey_stack(self.folder / name) for half, name in _VOLUMES.items()}
-        images, labels = self._stacks.values()
-        pairs = min(len(images), len(labels))
-        if len(images) != len(labels):
-            self.add_problem(
-                str(self.folder),
-                f"train-volume.tif has {len(images)} sections, train-labels.tif {len(labels)}; "
-                f"those after the first {pairs} are left out",
-            )
-        return list(range(pairs))

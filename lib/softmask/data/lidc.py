@@ -4,9 +4,10 @@ Armato et al., "The Lung Image Database Consortium (LIDC) and Image Database Res
 Physics 38(2), 2011. Layout: ``<patient>/nodule-<n>/{images,mask-0,...,mask-3}/slice-<k>.png``, images scaled from their
 own minimum to their own maximum (grey levels are not Hounsfield units and differ between slices), masks {0, 255}.
 
-``nodule-<n>`` is the n-th nodule of the scan in the annotation database's clustering and ``mask-<k>`` its k-th reading,
-which joins the slices with spacing and ratings (:mod:`softmask.data.annotations`), and tells which nodules were
-published wrong (:mod:`softmask.data.lidc_join`).
+``nodule-<n>`` is the n-th nodule of the scan in the annotation database's clustering and ``mask-<k>`` its k-th reading.
+A right mask is its reader's contour, filled, pixel for pixel. In about one published nodule of forty some are not:
+slices of a mask stand at its end, or are drawn into others, or are those of an earlier scan's nodule of the same
+number. Such files are whole: only the contours tell.
 """
 
 from __future__ import annotations
@@ -16,19 +17,17 @@ import io
 import os
 import re
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import combinations, groupby
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 import softmask.data.annotations as annotations
-import softmask.data.axes as axes
 from softmask.cache import cached_arrays, code_digest
-from softmask.data.file_store import FileStore, open_store
-from softmask.data.image_files import read_grey
-from softmask.data.kinds import kinds_of_rows
-from softmask.data.lidc_join import fault_of
+from softmask.data.image_files import FileStore, read_grey
+from softmask.data.kinds import kind_of_nodule
+from softmask.data.outlines import long_axis
 from softmask.data.sample import Dataset, Problem, Sample
 from softmask.errors import DataError
 from softmask.files import read_text, sha256_of
@@ -49,30 +48,20 @@ _PARTS = ("images", "mask-0", "mask-1", "mask-2", "mask-3")
 class LidcSlices(Dataset):
     """Slices of a ``LIDC-IDRI-slices`` folder or zip archive, read where they lie.
 
-    A slice is a sample when its image and its four masks are there, the masks can be read and fit one another, and at
-    least one reader marked it. Damaged and incomplete slices go to ``problems``. Faults of the published set go to
-    ``left_out``: nodules whose masks are not the annotation database's contours
-    (:func:`softmask.data.lidc_join.fault_of`), nodules that a flags file ``LIDC-IDRI-slices.flags.csv`` beside the
-    folder names, if there is one, and slices that no reader marked. A nodule unknown to the database is kept, without
-    spacing and ratings, and counted in ``origin``. A constant image is kept as it is.
-
-    The first opening reads all masks and compares them (seconds); the result is kept under the cache folder.
-
-    Args:
-        path: folder or zip archive.
-        name: ``lidc`` or ``lnsm``.
+    A slice is a sample when its image and its four masks can be read and fit one another, and at least one reader
+    marked it. Damaged and incomplete slices go to ``problems``. Faults of the published set go to ``left_out``: nodules
+    whose masks are not the annotation database's contours (:func:`fault_of`), or that a file
+    ``LIDC-IDRI-slices.flags.csv`` beside the folder names, and slices that no reader marked. A nodule unknown to the
+    database is kept, without spacing and ratings. The first opening compares all masks; the cache keeps the result.
 
     Raises:
-        MissingData: when there is nothing at ``path``.
-        DataError: when no slice can be used, the archive is damaged, or the flags file is not a table.
+        MissingData, DataError: when there is nothing at ``path``, no slice can be used, the archive is damaged, or the
+            flags file is not a table.
     """
 
-    source = "real"
-
     def __init__(self, path: str | Path, name: str = "lidc") -> None:
-        super().__init__()
-        self.name = name
-        self._files = open_store(path)
+        super().__init__(name, path)
+        self._files = FileStore(self.path)
         self._database = annotations.load()
         flags_path = self._files.path.with_name("LIDC-IDRI-slices.flags.csv")
         flags = read_flags(flags_path)
@@ -85,12 +74,10 @@ class LidcSlices(Dataset):
         wrong = {nodule: [f"{why}: the published set is wrong here"] for nodule, why in faults.items()}
         for nodule in nodules & flags.keys():
             wrong.setdefault(nodule, []).append(f"{flags_path.name}: {flags[nodule]}")
-        for nodule in sorted(wrong):
-            self.left_out.append(Problem(f"{name}/{'/'.join(nodule)}", "; ".join(wrong[nodule])))
         right = np.array([key[:2] not in wrong for key in keys], bool)
         unmarked = np.flatnonzero(right & (content["readers"] == 0))
-        for row in unmarked:
-            self.left_out.append(Problem(f"{name}/{'/'.join(keys[row])}", "no reader marked this slice"))
+        self.left_out = [Problem(f"{name}/{'/'.join(nodule)}", "; ".join(wrong[nodule])) for nodule in sorted(wrong)]
+        self.left_out += [Problem(f"{name}/{'/'.join(keys[row])}", "no reader marked this slice") for row in unmarked]
         rows = np.flatnonzero(right & (content["readers"] > 0))
         if not len(rows):
             raise self.none_usable(
@@ -98,17 +85,12 @@ class LidcSlices(Dataset):
                 "no usable slice in it; expected <patient>/nodule-<n>/images/slice-<k>.png with mask-0 to mask-3 "
                 "beside images; `softmask data fetch lidc` gets the whole set",
             )
+        self._top = str(content["top"])
         self._keys = [keys[row] for row in rows]
         annotated = [self._database.find(patient, nodule) for patient, nodule, _ in self._keys]
-        self.index = index_frame(
-            self._keys,
-            content["readers"][rows],
-            content["areas"][rows],
-            np.array([nodule.spacing_mm if nodule else np.nan for nodule in annotated]),
-            annotated,
-            content["long_axes"][rows],
-        )
-        self._top = str(content["top"])
+        spacing = np.array([nodule.spacing_mm if nodule else np.nan for nodule in annotated])
+        n_readers, areas, long_axes = (content[column][rows] for column in ("readers", "areas", "long_axes"))
+        self.index = index_frame(self._keys, n_readers, areas, spacing, annotated, long_axes)
         flagged = f"{len(wrong) - len(faults)} more nodules that {flags_path.name} names, " if flags else ""
         unknown = sum(self._database.find(*nodule) is None for nodule in nodules - wrong.keys())
         kept = f"; {unknown} nodules unknown to the annotation database are kept unchecked" if unknown else ""
@@ -119,12 +101,13 @@ class LidcSlices(Dataset):
         self.fingerprint = sha256_of(str(content["fingerprint"]), self._database.fingerprint, repr(sorted(wrong)))
 
     def read(self, i: int) -> Sample:
-        image = _read_8bit(self._files, _member(self._top, self._keys[i], "images"))
+        member = _member(self._top, self._keys[i], "images")
+        image = _read_8bit(self._files, member)
         readers, present = self.read_masks(i)
         if image.shape != readers.shape[1:]:
-            title = self._files.title(_member(self._top, self._keys[i], "images"))
             raise DataError(
-                f"{title}: an image of size {image.shape} with masks of size {readers.shape[1:]}; get these files again"
+                f"{self._files.title(member)}: an image of size {image.shape} with masks of size {readers.shape[1:]}; "
+                "get these files again"
             )
         nodule = self._database.find(*self._keys[i][:2])
         return self.sample(
@@ -143,46 +126,41 @@ class LidcSlices(Dataset):
 
 def index_frame(
     keys: list[tuple[str, str, str]],
-    n_readers: np.ndarray,
-    area: np.ndarray,
-    spacing_mm: np.ndarray,
+    n_readers: Sequence[int],
+    area: Sequence[float],
+    spacing_mm: Sequence[float],
     nodules: Sequence[annotations.Nodule | None] = (),
-    long_axis: np.ndarray | None = None,
+    long_axis: Sequence[float] | float = np.nan,
 ) -> pd.DataFrame:
     """Return the index of a LIDC data set, real or embedded: one row per slice.
 
     Args:
         keys: (patient, nodule, slice) of each row.
         n_readers: (N,) how many readers marked the slice.
-        area: (N,) pixels: of the 50 % consensus (:func:`area_of`) where four readers marked it, else the readers' mean.
+        area: (N,) pixels, by :func:`area_of`.
         spacing_mm: (N,) pixel size in mm, NaN where unknown.
         nodules: the annotated nodule of each row, None where there is none.
-        long_axis: (N,) pixels: of the first present reader's mask (:func:`softmask.data.axes.long_axis`); NaN where
-            not given.
+        long_axis: (N,) pixels: of the first present reader's mask.
 
     Returns:
-        A frame with :data:`COLUMNS`; ``diameter_mm`` is the diameter of the disc of that area, ``kind`` the nodule's
-        (:func:`softmask.data.kinds.kind_of`, by the largest of its rows), empty without an annotated nodule;
-        ``merged`` (bool) is True where the clustering put readings of several nodules together
-        (:attr:`softmask.data.annotations.Nodule.merged`), False without an annotated nodule.
+        A frame with :data:`COLUMNS`; ``diameter_mm`` is that of the disc of that area, ``kind`` the nodule's, by the
+        largest of its rows; ``merged`` (bool) is :attr:`softmask.data.annotations.Nodule.merged`.
     """
+    nodules = nodules or [None] * len(keys)
     area = np.asarray(area, float)
-    spacing = np.asarray(spacing_mm, float)
-    diameter = 2 * np.sqrt(area / np.pi) * spacing
-    annotated = nodules or [None] * len(keys)
-    kind = kinds_of_rows(annotated, diameter)
-    merged = np.array([nodule is not None and nodule.merged for nodule in annotated], bool)
-    axis = np.full(len(keys), np.nan) if long_axis is None else np.asarray(long_axis, float)
-    columns = (*zip(*keys, strict=True), np.asarray(n_readers, int), area, spacing, diameter, kind, merged, axis)
+    diameter = 2 * np.sqrt(area / np.pi) * spacing_mm
+    largest = pd.Series(diameter).groupby([id(nodule) for nodule in nodules]).max()
+    annotated = {id(nodule): nodule for nodule in nodules if nodule is not None}
+    kinds = {key: kind_of_nodule(nodule, largest[key]) for key, nodule in annotated.items()}
+    kind = [kinds.get(id(nodule), "") for nodule in nodules]
+    merged = np.array([nodule is not None and nodule.merged for nodule in nodules], bool)
+    columns = (*zip(*keys, strict=True), np.array(n_readers, int), area, spacing_mm, diameter, kind, merged, long_axis)
     return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
 
 
 def area_of(readers: np.ndarray, present: np.ndarray) -> float:
-    """Return the pixels of the 50 % consensus where all four readers are present, else the present readers' mean area.
-
-    Args:
-        readers: (4, H, W) bool.
-        present: (4,) bool.
+    """Return the pixels of the 50 % consensus of ``readers`` (4, H, W) where all are ``present`` (4,), else their mean
+    area.
     """
     if present.all():
         return float((2 * readers.sum(axis=0) >= len(readers)).sum())
@@ -191,21 +169,17 @@ def area_of(readers: np.ndarray, present: np.ndarray) -> float:
 
 def ratings_of(nodule: annotations.Nodule, present: np.ndarray) -> dict[str, np.ndarray]:
     """Return an (R,) float array of each LIDC rating, NaN for a reader who is not present."""
-    ratings = {}
-    for name in annotations.RATINGS:
-        values = np.full(len(present), np.nan)
-        for place, reading in enumerate(nodule.readers):
-            if present[place] and reading.ratings[name] is not None:
-                values[place] = reading.ratings[name]
-        ratings[name] = values
+    ratings = {name: np.full(len(present), np.nan) for name in annotations.RATINGS}
+    for place, reading in enumerate(nodule.readers):
+        for name, value in reading.ratings.items():
+            if present[place] and value is not None:
+                ratings[name][place] = value
     return ratings
 
 
 def read_flags(path: Path) -> dict[tuple[str, str], str]:
     """Read the nodules known to be wrong, (patient, nodule) -> flag, from a csv file of three columns; {} without it.
-
-    Raises:
-        DataError: when the file is there and is not such a table.
+    Raises DataError when it is no such table.
     """
     if not os.path.lexists(path):  # a link that leads nowhere is a file that is lost
         return {}
@@ -216,29 +190,21 @@ def read_flags(path: Path) -> dict[tuple[str, str], str]:
         raise DataError(f"{path}: not a readable csv table ({error}); {remedy}") from error
     if not rows or rows[0] != ["patient", "nodule", "flag"]:
         raise DataError(f"{path}: its first line is {','.join(rows[0]) if rows else 'missing'!r}; {remedy}")
-    flags = {}
     for number, row in enumerate(rows[1:], 2):
-        if not row:
-            continue
-        if len(row) != 3 or not re.fullmatch(r"LIDC-IDRI-\d{4}", row[0]) or not re.fullmatch(r"nodule-\d+", row[1]):
+        if row and not re.fullmatch(r"LIDC-IDRI-\d{4},nodule-\d+,[^,]*", ",".join(row)):
             raise DataError(f"{path}: line {number} is {','.join(row)!r}; {remedy}")
-        flags[row[0], row[1]] = row[2]
-    return flags
+    return {(row[0], row[1]): row[2] for row in rows[1:] if row}
 
 
 def _look_through(files: FileStore, database: annotations.Annotations) -> dict[str, np.ndarray]:
     """Columns over the slices whose masks can be used; (patient, nodule, why) of faults, (where, why) of problems."""
     parts: dict[tuple[str, str, str], set[str]] = {}
-    known, strange, tops = [], [], set()
-    for name in files.names:
-        match = _NAME.fullmatch(name)
-        if match:
-            known.append(name)
-            tops.add(match["top"])
-            parts.setdefault((match["patient"], match["nodule"], match["slice"]), set()).add(match["part"])
-        elif name.endswith(".png"):
-            strange.append(name)
+    matches = [match for match in map(_NAME.fullmatch, files.names) if match]
+    for match in matches:
+        parts.setdefault((match["patient"], match["nodule"], match["slice"]), set()).add(match["part"])
+    tops = {match["top"] for match in matches}
     problems: list[tuple[str, str]] = []
+    strange = [name for name in files.names if name.endswith(".png") and not _NAME.fullmatch(name)]
     if strange:
         why = f"{len(strange)} PNG files with names that are not of this data set are ignored, such as {strange[0]!r}"
         problems.append((str(files.path), why))
@@ -260,12 +226,11 @@ def _look_through(files: FileStore, database: annotations.Annotations) -> dict[s
             except DataError as error:
                 problems.append(("/".join(key), str(error)))
                 continue
-            axis = axes.long_axis(masks[present.argmax()]) if present.any() else np.nan
+            axis = long_axis(masks[present.argmax()]) if present.any() else np.nan
             rows.append((key, present.sum(), area_of(masks, present), axis))
             published.append(masks)
         annotated = database.find(*nodule)
-        fault = fault_of(published, annotated) if annotated else None
-        if fault:
+        if annotated and (fault := fault_of(published, annotated)):
             faults.append((*nodule, fault))
     for nodule, members in missing.items():
         more = f" and {len(members) - 1} more files of this nodule" if len(members) > 1 else ""
@@ -278,13 +243,17 @@ def _look_through(files: FileStore, database: annotations.Annotations) -> dict[s
         "long_axes": np.array([row[3] for row in rows], float),
         "faults": np.array(faults, str).reshape(-1, 3),
         "problems": np.array(problems, str).reshape(-1, 2),
-        "fingerprint": np.array(files.fingerprint(known, top)),
+        "fingerprint": np.array(files.fingerprint([match[0] for match in matches], top)),
     }
 
 
 def _member(top: str, key: tuple[str, str, str], part: str) -> str:
     patient, nodule, place = key
     return f"{top}{patient}/{nodule}/{part}/{place}.png"
+
+
+def _natural(key: tuple[str, str, str]) -> tuple[str, int, int]:
+    return key[0], int(key[1].rpartition("-")[2]), int(key[2].rpartition("-")[2])
 
 
 def _read_8bit(files: FileStore, name: str) -> np.ndarray:
@@ -307,5 +276,46 @@ def _read_masks(files: FileStore, top: str, key: tuple[str, str, str]) -> tuple[
     return readers, readers.any(axis=(1, 2))
 
 
-def _natural(key: tuple[str, str, str]) -> tuple[str, int, int]:
-    return key[0], int(key[1].rpartition("-")[2]), int(key[2].rpartition("-")[2])
+def fault_of(published: Sequence[np.ndarray], nodule: annotations.Nodule) -> str | None:
+    """Return in words the fault of a nodule's published masks; None when they are the nodule's contours.
+
+    Compared is what lies inside the masks' common bounding box, for the crop's place in the frame is not published.
+    Two things are not faults: a reader whose masks are all empty though the database has contours of that reader, and
+    slices that are in the database and not published: the others must be in the database's order.
+
+    Args:
+        published: the nodule's (4, H, W) bool masks, by ascending slice number. Slices that no reader marked count
+            neither here nor in the database.
+        nodule: the database's nodule of the same name.
+    """
+    readers = [place for place in range(annotations.READERS) if any(masks[place].any() for masks in published)]
+    top, left, bottom, right = nodule.box()
+    window = (top, left, bottom - top + 1, right - left + 1)
+    contours = [nodule.masks(z, window)[0] for z in nodule.slices()]
+    # the fewest masks without which the others agree are at fault; without any mask nothing disagrees
+    for count in range(len(readers) + 1):
+        for faults in combinations(readers, count):
+            others = [place for place in readers if place not in faults]
+            rest = iter(_outlines(contours, others))
+            if all(outline in rest for outline in _outlines(published, others)):  # `in` uses up what comes before it
+                return "; ".join(_fault(place, published, contours) for place in faults) or None
+    raise AssertionError("the last choice leaves nothing that could disagree")
+
+
+def _fault(place: int, published: Sequence[np.ndarray], contours: Sequence[np.ndarray]) -> str:
+    if set(_outlines(contours, [place])).issuperset(_outlines(published, [place])):
+        return f"mask-{place} holds reader {place + 1}'s contours, but not in the slices or places they belong to"
+    return f"mask-{place} holds other outlines than reader {place + 1}'s contours"
+
+
+def _outlines(slices: Sequence[np.ndarray], places: list[int]) -> list[tuple[tuple[int, ...], bytes]]:
+    """The masks of some readers in each slice that one of them marked, cut to their common bounding box: comparable."""
+    outlines = []
+    for masks in slices:
+        masks = masks[places]
+        marked = masks.any(axis=0)
+        rows, columns = np.flatnonzero(marked.any(axis=1)), np.flatnonzero(marked.any(axis=0))
+        if len(rows):
+            masks = masks[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            outlines.append((masks.shape, masks.tobytes()))
+    return outlines

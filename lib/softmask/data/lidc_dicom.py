@@ -1,8 +1,9 @@
 """LIDC-IDRI as TCIA publishes it: DICOM series of chest CT in Hounsfield units, joined with the readers' contours.
 
-A series is joined by its SeriesInstanceUID with the annotation database (:mod:`softmask.data.annotations`), or, where
-the database does not know it, with a LIDC XML file below the same folder (:mod:`softmask.data.lidc_xml`). Contours and
-slices meet by z position.
+A series is joined by its SeriesInstanceUID with the annotation database, or, where the database does not know it, with
+a LIDC XML file below the same folder. Contours and slices meet by z position. Of an XML file only nodules of 3 mm and
+more are read, which have contours (x the column, y the row of the first pixels outside the lesion) and nine ratings.
+A document type declaration, the place of entity bombs and references to other files, is refused.
 """
 
 from __future__ import annotations
@@ -10,83 +11,79 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
+from xml.etree.ElementTree import Element
 
 import numpy as np
+from defusedxml import DefusedXmlException, ElementTree
 
 import softmask.data.annotations as annotations
-from softmask.data import lidc_xml
-from softmask.data.annotations import Nodule
-from softmask.data.axes import long_axis
+from softmask.data.annotations import RATINGS, Contour, Nodule, Reading
 from softmask.data.ct import SAME_Z, sort_files
 from softmask.data.dicom import CtSlice, read_hu
 from softmask.data.image_files import window_hu
 from softmask.data.lidc import area_of, index_frame, ratings_of
+from softmask.data.outlines import long_axis
 from softmask.data.sample import Dataset, Problem, Sample
-from softmask.errors import DataError, MissingData
-from softmask.files import sha256_of
+from softmask.errors import DataError
+from softmask.files import read_bytes, sha256_of
 
 SIZE = 128
 """Rows and columns of a sample: the crop centred on the nodule, moved inside the image where it would leave it."""
+
+MAX_XML_BYTES = 64 * 1024 * 1024
+"""Largest XML file that is read; LIDC's largest has a few million bytes."""
+
+_REMEDY = "get this file again, or remove it"
 
 
 class LidcDicom(Dataset):
     """Nodule slices cut from the CT series below a folder; ``image`` is the lung window of ``hu``.
 
-    Samples are the slices that at least one reader marked and that are there. A file that is damaged, has no position
-    or is not axial, and a second XML file of a series, go to ``problems``; a marked slice that is not there,
-    and one whose contours enclose no pixel, go to ``left_out``, and ``origin`` says how many.
-
-    Args:
-        folder: holds DICOM files (``*.dcm``) in any folders below, with or without LIDC XML files.
-        name: ``lidc`` or ``lnsm``.
+    ``folder`` holds ``*.dcm`` in any folders below, with or without LIDC XML files. Samples are the slices that at
+    least one reader marked and that are there. A file that is damaged, has no position or is not axial, and a second
+    XML file of a series, go to ``problems``; a marked slice that is not there, and one whose contours enclose no pixel,
+    go to ``left_out``, and ``origin`` says how many.
 
     Raises:
-        MissingData: when the folder is not there.
-        DataError: when no marked slice is found below it.
+        MissingData, DataError: when the folder is not there, or no marked slice is found below it.
     """
 
-    source = "real"
-
     def __init__(self, folder: str | Path, name: str = "lidc") -> None:
-        super().__init__()
-        self.name = name
-        self.folder = Path(folder)
-        if not self.folder.is_dir():
-            raise MissingData(f"{self.folder}: there is no such folder; `softmask data list` says what goes where")
+        super().__init__(name, folder)
         self._database = annotations.load()
-        self._absent = 0
         stacks = self._stacks()
         extra = self._from_xml(stacks)
         self._rows: list[tuple[Nodule, float, CtSlice]] = []
-        keys, n_readers, areas, spacing, long_axes = [], [], [], [], []
+        rows, absent = [], 0
         for series, slices in stacks.items():
-            known = self._database.of_series(series)
-            for nodule in known or extra.get(series, []):
-                for z, ct in self._matched(nodule, slices):
+            positions = np.array([ct.z_mm for ct in slices])
+            for nodule in self._database.of_series(series) or extra.get(series, []):
+                for z in nodule.slices():
+                    ct = slices[np.abs(positions - z).argmin()]
+                    if abs(ct.z_mm - z) >= SAME_Z:
+                        absent += 1
+                        self._leave_out(nodule, z, "readers marked this slice and its DICOM file is not there")
+                        continue
                     readers, present = nodule.masks(z, _window(nodule, ct.shape))
                     if not present.any():
                         self._leave_out(nodule, z, "the contours enclose no pixel")
                         continue
                     self._rows.append((nodule, z, ct))
-                    keys.append((nodule.patient, nodule.name, f"z{z:+.2f}"))
-                    n_readers.append(present.sum())
-                    areas.append(area_of(readers, present))
-                    long_axes.append(long_axis(readers[present][0]))
-                    spacing.append(ct.spacing_mm[0])
-        if not self._rows:
+                    key = nodule.patient, nodule.name, f"z{z:+.2f}"
+                    sizes = area_of(readers, present), ct.spacing_mm[0], nodule, long_axis(readers[present][0])
+                    rows.append((key, present.sum(), *sizes))
+        if not rows:
             raise self.none_usable(
-                self.folder,
+                self.path,
                 "no slice that a LIDC reader marked; expected the CT series of LIDC-IDRI as *.dcm, and for other "
                 "series their LIDC XML",
             )
-        nodules = [nodule for nodule, _, _ in self._rows]
-        self.index = index_frame(
-            keys, np.array(n_readers), np.array(areas), np.array(spacing), nodules, np.array(long_axes)
-        )
+        self.index = index_frame(*zip(*rows, strict=True))
         self.origin = (
-            f"{self.folder.name}: {len(stacks)} DICOM series in HU (left out: {self._absent} marked slices whose "
+            f"{self.path.name}: {len(stacks)} DICOM series in HU (left out: {absent} marked slices whose DICOM file "
+            f"is not there, {len(self.left_out) - absent} whose contours enclose no pixel)"
         )
-        self.origin += f"DICOM file is not there, {len(self.left_out) - self._absent} whose contours enclose no pixel)"
 
     def read(self, i: int) -> Sample:
         nodule, _, ct = self._rows[i]
@@ -111,81 +108,58 @@ class LidcDicom(Dataset):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the contours' origin and the slices' SOPInstanceUIDs: each names one image for good."""
-        return sha256_of(
-            self._database.fingerprint,
-            *(
-                f"{nodule.name} {z!r} {ct.uid} {n}"
-                for (nodule, z, ct), n in zip(self._rows, self.index.area, strict=True)
-            ),
-        )
+        rows = zip(self._rows, self.index.area, strict=True)
+        parts = (f"{nodule.name} {z!r} {ct.uid} {area}" for (nodule, z, ct), area in rows)
+        return sha256_of(self._database.fingerprint, *parts)
 
     def _stacks(self) -> dict[str, list[CtSlice]]:
-        """The CT slices of each series, by position; series by name."""
+        """The CT slices of each series, one for each position, by position; series by name."""
         bad: list[tuple[Path, str]] = []
-        listed, _ = sort_files(self.folder, bad=bad, title=f"{self.name}: DICOM headers")
+        listed, _ = sort_files(self.path, bad=bad, title=f"{self.name}: DICOM headers")
         for path, why in bad:
-            self.add_problem(str(path), why)
-        return {series.uid: self._one_each(series.slices) for series in listed}
-
-    def _one_each(self, slices: tuple[CtSlice, ...]) -> list[CtSlice]:
-        """One slice for each position."""
-        kept: list[CtSlice] = []
-        for ct in slices:
-            if kept and ct.z_mm - kept[-1].z_mm < SAME_Z:
-                why = f"lies at z = {ct.z_mm} mm as {kept[-1].path} does, in the same series; the latter is used"
-                self.add_problem(str(ct.path), f"{ct.path}: {why}; remove one of them")
-                continue
-            kept.append(ct)
-        return kept
+            self.add_problem(path, why)
+        stacks: dict[str, list[CtSlice]] = {}
+        for series in listed:
+            kept = stacks.setdefault(series.uid, [])
+            for ct in series.slices:
+                if kept and ct.z_mm - kept[-1].z_mm < SAME_Z:
+                    why = f"lies at z = {ct.z_mm} mm as {kept[-1].path} does, in the same series; the latter is used"
+                    self.add_problem(ct.path, f"{ct.path}: {why}; remove one of them")
+                else:
+                    kept.append(ct)
+        return stacks
 
     def _from_xml(self, stacks: dict[str, list[CtSlice]]) -> dict[str, list[Nodule]]:
         """Nodules of series that the database does not know, from XML files below the folder."""
         unknown = {series for series in stacks if not self._database.of_series(series)}
         nodules_of: dict[str, list[Nodule]] = {}
         used: dict[str, Path] = {}
-        for path in sorted(self.folder.rglob("*.xml")) if unknown else []:
+        for path in sorted(self.path.rglob("*.xml")) if unknown else []:
             try:
-                scan = lidc_xml.read(path)
+                scan = read_xml(path)
             except DataError as error:
-                self.add_problem(str(path), str(error))
+                self.add_problem(path, error)
                 continue
-            if scan.series_uid not in unknown:
+            series, slices = scan.series_uid, stacks.get(scan.series_uid, [])
+            if series not in unknown:
                 continue
-            if scan.series_uid in nodules_of:
-                why = f"annotates series {scan.series_uid} as {used[scan.series_uid]} does; the latter is used"
-                self.add_problem(str(path), f"{path}: {why}; remove one of them")
+            if series in used:
+                why = f"annotates series {series} as {used[series]} does; the latter is used"
+                self.add_problem(path, f"{path}: {why}; remove one of them")
                 continue
-            used[scan.series_uid] = path
-            slices = stacks[scan.series_uid]
+            used[series] = path
             marked = [contour.z_mm for reading in scan.readings for contour in reading.contours]
+            positions = np.unique([ct.z_mm for ct in slices] + marked)
+            ct = slices[0]
             nodules = annotations.nodules_of_scan(
-                list(scan.readings),
-                np.unique([ct.z_mm for ct in slices] + marked),
-                patient=slices[0].patient,
-                scan_id=0,
-                series_uid=scan.series_uid,
-                spacing_mm=slices[0].spacing_mm[0],
-                slice_thickness_mm=slices[0].thickness_mm,
+                list(scan.readings), positions, ct.patient, series, ct.spacing_mm[0], ct.thickness_mm
             )
-            patients = {stack[0].patient for series, stack in stacks.items() if series != scan.series_uid}
-            if slices[0].patient in patients:  # several scans of one patient: their nodules need different names
-                tail = scan.series_uid.rpartition(".")[2][-8:]
+            # several scans of one patient: their nodules need different names
+            if any(stack[0].patient == ct.patient for other, stack in stacks.items() if other != series):
+                tail = series.rpartition(".")[2][-8:]
                 nodules = [replace(nodule, name=f"{nodule.name}-series-{tail}") for nodule in nodules]
-            nodules_of[scan.series_uid] = nodules
+            nodules_of[series] = nodules
         return nodules_of
-
-    def _matched(self, nodule: Nodule, slices: list[CtSlice]) -> list[tuple[float, CtSlice]]:
-        """The nodule's slices that are there, with the position the contours name."""
-        positions = np.array([ct.z_mm for ct in slices])
-        matched = []
-        for z in nodule.slices():
-            nearest = int(np.abs(positions - z).argmin())
-            if abs(positions[nearest] - z) < SAME_Z:
-                matched.append((z, slices[nearest]))
-            else:
-                self._absent += 1
-                self._leave_out(nodule, z, "readers marked this slice and its DICOM file is not there")
-        return matched
 
     def _leave_out(self, nodule: Nodule, z: float, why: str) -> None:
         self.left_out.append(Problem(f"{self.name}/{nodule.patient}/{nodule.name}/z{z:+.2f}", why))
@@ -195,3 +169,76 @@ def _window(nodule: Nodule, shape: tuple[int, int]) -> tuple[int, int, int, int]
     top, left, *_ = nodule.window(SIZE)
     height, width = min(SIZE, shape[0]), min(SIZE, shape[1])
     return min(max(top, 0), shape[0] - height), min(max(left, 0), shape[1] - width), height, width
+
+
+class ScanReadings(NamedTuple):
+    """SeriesInstanceUID of the scan of an XML file, and every reader's nodules of 3 mm and more, session by session."""
+
+    series_uid: str
+    readings: tuple[Reading, ...]
+
+
+def read_xml(path: str | Path) -> ScanReadings:
+    """Read one LIDC XML file.
+
+    Raises:
+        DataError: naming the file, when it is damaged, too large, declares a document type or entities, is not a LIDC
+            reading of a CT scan, or holds a contour or rating that is not a number.
+    """
+    path = Path(path)
+    root = _parse(read_bytes(path, _REMEDY, MAX_XML_BYTES), path)
+    if root.tag != "LidcReadMessage":
+        raise DataError(f"{path}: a {root.tag!r}, not the LIDC reading of a CT scan (LidcReadMessage); {_REMEDY}")
+    series = (root.findtext("ResponseHeader/SeriesInstanceUid") or "").strip()
+    if not series:
+        raise DataError(f"{path}: names no SeriesInstanceUid, so it fits no scan; {_REMEDY}")
+    readings: list[Reading] = []
+    for mark in root.findall("readingSession/unblindedReadNodule"):
+        characteristics = mark.find("characteristics")
+        if characteristics is None or not len(characteristics):
+            continue  # smaller than 3 mm: marked as a point, without ratings
+        try:
+            ratings = {name: int(_text(characteristics, name)) for name in RATINGS}
+            contours = tuple(map(_contour, mark.findall("roi")))
+            if not contours:
+                raise ValueError("has ratings and no contour")
+        except ValueError as error:
+            number = (mark.findtext("noduleID") or "?").strip()
+            raise DataError(f"{path}: nodule {number!r}: {error}; {_REMEDY}") from error
+        readings.append(Reading(len(readings) + 1, ratings, contours))
+    return ScanReadings(series, tuple(readings))
+
+
+def _contour(roi: Element) -> Contour:
+    z = float(_text(roi, "imageZposition"))
+    if not np.isfinite(z):
+        raise ValueError(f"imageZposition is {z}")
+    inclusion = _text(roi, "inclusion").upper()
+    if inclusion not in ("TRUE", "FALSE"):
+        raise ValueError(f"inclusion is {inclusion!r}, expected TRUE or FALSE")
+    points = [(int(_text(edge, "yCoord")), int(_text(edge, "xCoord"))) for edge in roi.findall("edgeMap")]
+    if not points or not all(0 <= value < 2**15 for point in points for value in point):
+        raise ValueError("a contour without points, or with points outside any image")
+    return Contour(z, inclusion == "TRUE", np.array(points, np.int32))
+
+
+def _text(element: Element, name: str) -> str:
+    text = (element.findtext(name) or "").strip()
+    if not text:
+        raise ValueError(f"{name} is missing")
+    return text
+
+
+def _parse(data: bytes, path: Path) -> Element:
+    """The root element; tags lose their namespace."""
+    try:
+        root = ElementTree.fromstring(data, forbid_dtd=True)
+    except DefusedXmlException as error:
+        raise DataError(
+            f"{path}: declares a document type or entities, which no LIDC file does; refused. {_REMEDY.capitalize()}"
+        ) from error
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the latter two: an unknown encoding
+        raise DataError(f"{path}: damaged XML ({error}); {_REMEDY}") from error
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return root

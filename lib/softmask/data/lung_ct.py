@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,22 +12,13 @@ from tqdm import tqdm
 
 import softmask.data.annotations as annotations
 from softmask.cache import cached_arrays
-from softmask.data.ct import (
-    Series,
-    Volume,
-    grid_of_file,
-    grid_of_series,
-    one_series,
-    sort_files,
-    volume_of_file,
-    volume_of_series,
-)
+from softmask.data.ct import Series, Volume, grid_of_file, grid_of_series, one_series, read_volume, sort_files
 from softmask.data.dicom import modality_of
 from softmask.data.image_files import window_hu
-from softmask.data.masks import MASKS_IN_DICOM, NoLung, check_mask, lung_mask, slice_at
+from softmask.data.masks import MASKS_IN_DICOM, NoLung, lung_mask, slice_at
 from softmask.data.sample import Dataset, Problem, Sample
 from softmask.data.volume_files import Grid, is_volume_file, read_turned
-from softmask.errors import DataError, MissingData
+from softmask.errors import DataError
 from softmask.files import sha256_of
 
 NODULE = "lungs"
@@ -36,6 +26,8 @@ NODULE = "lungs"
 
 CONTOUR, MORPH = "contour", "morph"
 """References: a mask that came with the scan, and the classical pipeline's where none did."""
+
+_MORPH_FILE = Path(__file__).parents[1] / "nets" / "morph.py"
 
 
 @dataclass(frozen=True)
@@ -47,11 +39,6 @@ class Scan:
     series: Series | None
     mask: Path | None
 
-    @property
-    def reference(self) -> str:
-        """``contour`` or ``morph``."""
-        return CONTOUR if self.mask else MORPH
-
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the slices' SOPInstanceUIDs, each of which names one image for good, or the file's content."""
@@ -60,59 +47,44 @@ class Scan:
     @cached_property
     def volume(self) -> Volume:
         """The scan's values; :class:`LungCt` forgets them with the next scan."""
-        return volume_of_series(self.grid.path, self.series) if self.series else volume_of_file(self.grid.path)
+        return read_volume(self.grid.path, self.series)
 
 
 class LungCt(Dataset):
     """Every slice of every scan, from the feet up; ``image`` is the lung window of ``hu``, the reader both lungs.
 
+    ``folder`` holds a folder for each scan, with a CT series in DICOM, or one ``.nrrd``, ``.nii`` or ``.nii.gz`` file
+    with values below 0, and a mask. Of several masks an RTSTRUCT counts before a SEG, that before a file with "lung" in
+    its name, and that before any other file.
+
     A slice without lung is a sample too (``blank``). ``nodules`` is the LIDC readers' 50 % consensus where the
     annotation database knows the series. ``index`` also has ``z_mm``, ``spacing`` (mm, of rows) and ``reference``:
-    ``contour``, or ``morph`` (:func:`softmask.nets.morph.lungs`) where the scan came without a mask, which ``origin``
-    says too. A scan that cannot be used goes to ``problems``; a file in DICOM that outlines other things than lungs
-    goes to ``left_out``.
-
-    In a scan's folder or folders below lie a CT series in DICOM, or one ``.nrrd``, ``.nii`` or ``.nii.gz`` file with
-    values below 0, and a mask. Of several masks an RTSTRUCT counts before a SEG, that before a file with "lung" in its
-    name, and that before any other file.
-
-    Args:
-        folder: holds a folder for each scan.
-        name: ``lidc-lung``, ``qin-lung`` or ``lung-ct``.
-        labels: of masks in nrrd and NIfTI, the values that are lung; None for every value but 0.
+    ``contour``, or ``morph`` (:func:`softmask.nets.morph.lungs`) where the scan came without a mask. A scan that cannot
+    be used goes to ``problems``; a file in DICOM that outlines other things than lungs to ``left_out``.
 
     Raises:
-        MissingData: when the folder is missing.
-        DataError: when no scan below it can be used.
+        MissingData, DataError: when the folder is missing, or no scan below it can be used.
     """
 
-    source = "real"
-
-    def __init__(self, folder: str | Path, name: str = "lung-ct", labels: Collection[int] | None = None) -> None:
-        super().__init__()
-        self.name = name
-        self.folder = Path(folder)
-        self.labels = labels
-        if not self.folder.is_dir():
-            raise MissingData(f"{self.folder}: there is no such folder; `softmask data list` says what goes where")
+    def __init__(self, folder: str | Path, name: str = "lung-ct") -> None:
+        super().__init__(name, folder)
         self._scans = self._find_scans()
         if not self._scans:
             raise self.none_usable(
-                self.folder,
+                self.path,
                 "no usable scan; expected a folder for each, with a CT series in DICOM or one .nrrd or .nii.gz file, "
                 "and its lung mask",
             )
-        self._last: tuple[Scan, np.ndarray | None] | None = None
+        self._last: tuple[Scan, np.ndarray] | None = None
         self._places = [(scan, z) for scan in self._scans for z in range(scan.grid.shape[0])]
-        self.index = pd.DataFrame(
-            [
-                (scan.patient, NODULE, f"slice-{z:04d}", 1, scan.grid.z_mm[z], scan.grid.spacing_mm[1], scan.reference)
-                for scan, z in self._places
-            ],
-            columns=["patient", "nodule", "slice", "n_readers", "z_mm", "spacing", "reference"],
-        )
+        rows = [
+            (scan.patient, NODULE, f"slice-{z:04d}", 1, scan.grid.z_mm[z], scan.grid.spacing_mm[1], _reference(scan))
+            for scan, z in self._places
+        ]
+        columns = ["patient", "nodule", "slice", "n_readers", "z_mm", "spacing", "reference"]
+        self.index = pd.DataFrame(rows, columns=columns)
         outlined = sum(scan.mask is None for scan in self._scans)
-        self.origin = f"{self.folder.name}: {len(self._scans)} CT scans in HU"
+        self.origin = f"{self.path.name}: {len(self._scans)} CT scans in HU"
         self.origin += f", {outlined} of them without lung contours, outlined by morph" if outlined else ""
 
     def read(self, i: int) -> Sample:
@@ -132,12 +104,16 @@ class LungCt(Dataset):
 
     def read_masks(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         scan, z = self._places[i]
-        return self._mask(scan)[z][None], np.ones(1, bool)
+        if self._last is None or self._last[0] is not scan:  # the last scan is kept, for slices are read in order
+            if self._last is not None:
+                vars(self._last[0]).pop("volume", None)
+            self._last = scan, lung_mask(scan.grid, scan.mask) if scan.mask else _morph(scan)
+        return self._last[1][z][None], np.ones(1, bool)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the scans and masks, the labels, the nodules' database, and the code behind ``morph``."""
-        parts: list[str | Path] = [f"{sorted(self.labels) if self.labels is not None else None}", _morph_file()]
+        """SHA-256 over the scans and masks, the nodules' database, and the code behind ``morph``."""
+        parts: list[str | Path] = ["None", _MORPH_FILE]
         if any(scan.series for scan in self._scans):
             parts.append(annotations.load().fingerprint)
         for scan in self._scans:
@@ -145,7 +121,7 @@ class LungCt(Dataset):
         return sha256_of(*parts)
 
     def _find_scans(self) -> list[Scan]:
-        folders = sorted(path for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        folders = sorted(path for path in self.path.iterdir() if path.is_dir() and not path.name.startswith("."))
         scans: dict[str, Scan] = {}
         for folder in tqdm(folders, desc=f"{self.name}: headers", unit=" scans", disable=len(folders) < 10):
             try:
@@ -157,14 +133,14 @@ class LungCt(Dataset):
                     )
                 scans[scan.patient] = scan
             except DataError as error:
-                self.add_problem(f"{self.name}/{folder.name}", str(error))
+                self.add_problem(f"{self.name}/{folder.name}", error)
         return [scans[patient] for patient in sorted(scans)]
 
     def _find_scan(self, folder: Path) -> Scan:
         listed, others = sort_files(folder)
         files = sorted(path for path in folder.rglob("*") if path.is_file() and is_volume_file(path))
         if listed:
-            series = one_series(folder, listed=listed)
+            series = one_series(folder, listed)
             grid = grid_of_series(folder, series)
             patient = series.patient if series.patient != "unnamed" else folder.name
         else:
@@ -177,57 +153,49 @@ class LungCt(Dataset):
                 )
             series, grid, patient = None, grid_of_file(images[0]), folder.name
             files.remove(images[0])
-        return Scan(patient, grid, series, self._find_mask(folder, grid, [*others, *files]))
-
-    def _find_mask(self, folder: Path, grid: Grid, paths: list[Path]) -> Path | None:
         ranked: dict[int, list[Path]] = {}
-        for path in paths:
+        for path in (*others, *files):
             if is_volume_file(path):
                 rank = 2 if "lung" in path.name.lower() else 3
             elif (modality := modality_of(path)) in MASKS_IN_DICOM:
                 rank = MASKS_IN_DICOM.index(modality)
                 try:
-                    check_mask(grid, path)
+                    lung_mask(grid, path, read=False)
                 except NoLung as error:
                     self.left_out.append(Problem(f"{self.name}/{folder.name}", str(error)))
                     continue
             else:
                 continue
             ranked.setdefault(rank, []).append(path)
-        if not ranked:
-            return None
-        best = ranked[min(ranked)]
+        best = ranked[min(ranked)] if ranked else [None]
         if len(best) > 1:
             raise DataError(
                 f"{folder}: holds {len(best)} lung masks ({', '.join(path.name for path in best)}); leave one of them"
             )
-        if is_volume_file(best[0]):
-            check_mask(grid, best[0])
-        return best[0]
+        if best[0] and is_volume_file(best[0]):
+            lung_mask(grid, best[0], read=False)
+        return Scan(patient, grid, series, best[0])
 
-    def _mask(self, scan: Scan) -> np.ndarray:
-        """(D, H, W) bool; the last scan is kept, for slices are read in order."""
-        if self._last is None or self._last[0] is not scan:
-            if self._last is not None:
-                vars(self._last[0]).pop("volume", None)
-            self._last = scan, lung_mask(scan.grid, scan.mask, self.labels) if scan.mask else self._morph(scan)
-        return self._last[1]
 
-    def _morph(self, scan: Scan) -> np.ndarray:
-        def build() -> dict[str, np.ndarray]:
-            from softmask.nets.morph import lungs  # networks build on data; this one stands in for data
+def _reference(scan: Scan) -> str:
+    return CONTOUR if scan.mask else MORPH
 
-            return {"mask": np.packbits(lungs(scan.volume.hu, scan.grid.spacing_mm))}
 
-        packed = cached_arrays("lungs-morph", sha256_of(scan.fingerprint, _morph_file()), build)["mask"]
-        return np.unpackbits(packed, count=int(np.prod(scan.grid.shape))).reshape(scan.grid.shape).astype(bool)
+def _morph(scan: Scan) -> np.ndarray:
+    """(D, H, W) bool: the classical pipeline's lungs, from the cache when they were sought before."""
+
+    def build() -> dict[str, np.ndarray]:
+        from softmask.nets.morph import lungs  # networks build on data; this one stands in for data
+
+        return {"mask": np.packbits(lungs(scan.volume.hu, scan.grid.spacing_mm))}
+
+    packed = cached_arrays("lungs-morph", sha256_of(scan.fingerprint, _MORPH_FILE), build)["mask"]
+    return np.unpackbits(packed, count=int(np.prod(scan.grid.shape))).reshape(scan.grid.shape).astype(bool)
 
 
 def nodules_at(grid: Grid, z: int) -> np.ndarray | None:
-    """Return the pixels that at least half of the LIDC readers who marked a nodule in slice ``z`` put inside it.
-
-    Returns:
-        (H, W) bool; None where the annotation database has no nodule of the series.
+    """Return the pixels (H, W) bool that at least half of the LIDC readers who marked a nodule in slice ``z`` put
+    inside it; None where the annotation database has no nodule of the series.
     """
     known = annotations.load().of_series(grid.series_uid) if grid.series_uid else []
     if not known:
@@ -239,7 +207,3 @@ def nodules_at(grid: Grid, z: int) -> np.ndarray | None:
                 readers, present = nodule.masks(position, (0, 0, *grid.shape[1:]))
                 marked |= present.any() & (2 * readers.sum(axis=0) >= present.sum())
     return marked
-
-
-def _morph_file() -> Path:
-    return Path(__file__).parents[1] / "nets" / "morph.py"

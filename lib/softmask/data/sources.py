@@ -1,22 +1,32 @@
-"""Sources of the data sets: address, folder, reader, and whether their files are there.
+"""Table of the data sets' sources: what each needs, how to get it, who reads it; and the registry of simulated sets.
 
-Nothing here reads an image: :func:`found` looks at names of files and folders alone.
+Nothing here reads an image. Simulated data sets come from a package beside softmask that no module imports;
+:data:`PLUGIN` is imported by name when the first of them is opened, and registers them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from softmask.errors import ConfigError
+from softmask.errors import ConfigError, MissingData
+
+if TYPE_CHECKING:
+    from softmask.data.sample import Dataset
 
 NAMES = ("lidc", "lnsm", "isbi2012", "promise12", "lidc-lung", "qin-lung")
-"""The data sets of the experiments. Each is made of one of :data:`SOURCES`, or is embedded."""
+"""Data sets of the experiments. Each is made of one of :data:`SOURCES`, or is embedded."""
+
+PLUGIN = "phantoms"
+"""Package that registers the simulated data sets."""
+
+_SIMULATED: dict[str, Callable[[str], Dataset]] = {}
 
 
-@dataclass(frozen=True)
-class GitFolder:
+class GitFolder(NamedTuple):
     """Folder of a public git repository at a pinned commit (its full 40-digit id, which verifies the content)."""
 
     url: str
@@ -24,12 +34,11 @@ class GitFolder:
     folder: str
 
 
-@dataclass(frozen=True)
-class ZipArchive:
+class ZipArchive(NamedTuple):
     """Public zip archive, unpacked to ``folder`` below that of its source.
 
-    ``size`` in bytes and ``sha256`` verify the content. Where they are not known (None), its length must be the one
-    that the server tells and every member must fit its own checksum: that tells damage, but not another content.
+    ``size`` in bytes and ``sha256`` verify the content. Where they are not known (None), the members' own checksums
+    tell damage, but not another content.
     """
 
     url: str
@@ -43,17 +52,15 @@ class Source:
     """Public data set of real images, or images of one's own.
 
     Attributes:
-        name: what the command line calls it.
-        title: its proper name.
+        name, title: what the command line calls it, and its proper name.
         layout: what must lie there, in words.
         reader: ``module:class`` below :mod:`softmask.data`; the class takes the path and the data set's name.
-        licence: terms it is published under; empty for images of one's own.
-        place: address to get it from by hand; empty for images of one's own.
-        steps: what to do there; empty where it can be fetched.
+        licence, place, steps: terms it is published under, address to get it from by hand, and what to do there.
         serves: the names of :data:`NAMES` and :data:`REAL_ONLY` it can stand for; its own where none are given.
         folder: where it goes, below the data root; that of its name where none is given.
+        needs: patterns below the data root, of which one must match; all parts of it that a ``+`` joins. Where none is
+            given, anything in the folder.
         git, archives: where `softmask data fetch` gets it from, one or the other; None and empty where it cannot.
-        locate: path of what is there under a data root, or None; where none is given, the folder with anything in it.
     """
 
     name: str
@@ -65,31 +72,39 @@ class Source:
     steps: str = ""
     serves: tuple[str, ...] = ()
     folder: str = ""
+    needs: tuple[str, ...] = ()
     git: GitFolder | None = None
     archives: tuple[ZipArchive, ...] = ()
-    locate: Callable[[Path], Path | None] | None = None
 
     def __post_init__(self) -> None:
-        defaults = {"serves": (self.name,), "folder": self.name, "locate": self._filled}
-        for field, default in defaults.items():
-            object.__setattr__(self, field, getattr(self, field) or default)
+        object.__setattr__(self, "serves", self.serves or (self.name,))
+        object.__setattr__(self, "folder", self.folder or self.name)
 
     @property
     def public(self) -> bool:
         """Whether ``softmask data fetch`` gets it."""
         return self.git is not None or bool(self.archives)
 
-    def _filled(self, root: Path) -> Path | None:
-        folder = root / self.folder
-        return folder if folder.is_dir() and any(folder.iterdir()) else None
+    def locate(self, root: Path) -> Path | None:
+        """Return the folder or archive under ``root``, or None.
+
+        Of several matches beside the folder none may be passed over: it is ``root``, all of which is searched.
+        """
+        for pattern in self.needs or (f"{self.folder}/*",):
+            matches = [list(root.glob(part)) for part in pattern.split("+")]
+            if all(matches):
+                if pattern.startswith(f"{self.folder}/") and not pattern.endswith(".zip"):
+                    return root / self.folder
+                return matches[0][0] if len(matches[0]) == 1 else root
+        return None
 
     def missing(self, root: Path) -> str | None:
-        """Return None when it is there; else, in words, that it, or the expected content of its folder, is missing."""
+        """Return in words that it, or the expected content of its folder, is missing; None when it is there."""
         if self.locate(root) is not None:
             return None
         folder = root / self.folder
         if folder.is_dir() and any(folder.iterdir()):
-            return f"{folder} is there, and lacks what is expected in it: {self.layout}"
+            return f"{folder} is there, and what is expected in it is missing: {self.layout}"
         return f"{self.title} is not there"
 
     def how_to_get(self, root: Path) -> str:
@@ -102,54 +117,15 @@ class Source:
         return f"{self.steps}, from {self.place}; it goes to {where}"
 
 
-def _lidc_slices(root: Path) -> Path | None:
-    folder, archive = root / "LIDC-IDRI-slices", root / "LIDC-IDRI-slices.zip"
-    return folder if folder.is_dir() else archive if archive.is_file() else None
-
-
-def _lidc_dicom(root: Path) -> Path | None:
-    if (root / "LIDC-IDRI").is_dir():
-        return root / "LIDC-IDRI"
-    scans = [path for path in root.glob("lidc-idri-*") if path.is_dir()]
-    # of several such folders none may be passed over: the reader then searches the whole root for series it knows
-    return None if not scans else scans[0] if len(scans) == 1 else root
-
-
-def _folder(name: str, *patterns: str, need: Callable = any) -> Callable[[Path], Path | None]:
-    """Return a function that finds the folder ``name`` where one of the patterns, or ``all`` of them, match in it."""
-
-    def locate(root: Path) -> Path | None:
-        folder = root / name
-        return folder if need(any(True for _ in folder.glob(pattern)) for pattern in patterns) else None
-
-    return locate
-
-
-def _finding_lungs(root: Path) -> Path | None:
-    archive = root / "finding-lungs-in-ct" / "finding-lungs-in-ct.zip"
-    # one half is enough to count as there: the reader then says that the other half is missing
-    folder = _folder("finding-lungs-in-ct", "2d_images/", "2d_masks/")(root)
-    return folder or (archive if archive.is_file() else None)
-
-
+_GITHUB = "https://github.com/"
 _TCIA = "https://www.cancerimagingarchive.net/collection/"
 _RETRIEVE = "download the images with the NBIA Data Retriever"
-
-
-def _scans(name: str, title: str, licence: str, collection: str, steps: str = _RETRIEVE) -> Source:
-    """Source of whole scans with lung masks."""
-    return Source(
-        name,
-        title,
-        "a folder for each scan, with its CT series in DICOM (or .nrrd, .nii.gz) and, where there is one, its lung "
-        "mask: RTSTRUCT, DICOM SEG, .nrrd or .nii.gz",
-        "lung_ct:LungCt",
-        licence=licence,
-        place=f"{_TCIA}{collection}/",
-        steps=steps,
-        locate=_folder(name, "*/"),
-    )
-
+_LIDC = "CC BY 3.0 (LIDC-IDRI, TCIA)"
+_PROMISE12 = "https://zenodo.org/records/8026660"
+_SCANS = (
+    "a folder for each scan, with its CT series in DICOM (or .nrrd, .nii.gz) and, where there is one, its lung mask: "
+    "RTSTRUCT, DICOM SEG, .nrrd or .nii.gz"
+)
 
 SOURCES: dict[str, Source] = {
     source.name: source
@@ -159,28 +135,26 @@ SOURCES: dict[str, Source] = {
             "LIDC-IDRI-slices",
             "<patient>/nodule-<n>/{images,mask-0,...,mask-3}/slice-<k>.png; LIDC-IDRI-slices.zip beside it also does",
             "lidc:LidcSlices",
-            licence="CC BY 3.0 (LIDC-IDRI, TCIA)",
-            place="https://github.com/periclesanfe/Pulmoseg",
+            licence=_LIDC,
+            place=f"{_GITHUB}periclesanfe/Pulmoseg",
             serves=("lidc", "lnsm"),
             folder="LIDC-IDRI-slices",
+            needs=("LIDC-IDRI-slices/", "LIDC-IDRI-slices.zip"),
             git=GitFolder(
-                "https://github.com/periclesanfe/Pulmoseg",
-                "045c0c6b793191819d964d0f7862124731559d42",
-                "LIDC-IDRI-slices",
+                f"{_GITHUB}periclesanfe/Pulmoseg", "045c0c6b793191819d964d0f7862124731559d42", "LIDC-IDRI-slices"
             ),
-            locate=_lidc_slices,
         ),
         Source(
             "lidc-dicom",
             "LIDC-IDRI CT series",
             "*.dcm in any folders below, with or without their annotation XML",
             "lidc_dicom:LidcDicom",
-            licence="CC BY 3.0 (LIDC-IDRI, TCIA)",
+            licence=_LIDC,
             place=f"{_TCIA}lidc-idri/",
             steps=_RETRIEVE,
             serves=("lidc", "lnsm"),
             folder="LIDC-IDRI",
-            locate=_lidc_dicom,
+            needs=("LIDC-IDRI/", "lidc-idri-*/"),
         ),
         Source(
             "isbi2012",
@@ -188,12 +162,10 @@ SOURCES: dict[str, Source] = {
             "train/image/<i>.png with train/label/<i>.png, or train-volume.tif with train-labels.tif",
             "isbi2012:Isbi2012",
             licence="challenge data, for research (Cardona et al. 2010)",
-            place="https://github.com/zhixuhao/unet",
-            git=GitFolder(
-                "https://github.com/zhixuhao/unet", "b45af4d458437d8281cc218a07fd4380818ece4a", "data/membrane"
-            ),
+            place=f"{_GITHUB}zhixuhao/unet",
             # one half is enough to count as there: the reader then names the missing half
-            locate=_folder("isbi2012", "train/image", "train/label", "train-volume.tif", "train-labels.tif"),
+            needs=tuple(f"isbi2012/train{half}" for half in ("/image", "/label", "-volume.tif", "-labels.tif")),
+            git=GitFolder(f"{_GITHUB}zhixuhao/unet", "b45af4d458437d8281cc218a07fd4380818ece4a", "data/membrane"),
         ),
         Source(
             "promise12",
@@ -202,18 +174,18 @@ SOURCES: dict[str, Source] = {
             "folder with test in its name",
             "promise12:Promise12",
             licence="challenge data, for research, to be cited (Litjens et al. 2014)",
-            place="https://zenodo.org/records/8026660",
+            place=_PROMISE12,
+            needs=("promise12/**/Case*.mhd",),
             archives=(
                 ZipArchive(
-                    "https://zenodo.org/records/8026660/files/training_data.zip?download=1",
+                    f"{_PROMISE12}/files/training_data.zip?download=1",
                     "training",
                     323_664_221,
                     "150287d0c74cd0105d8b70b43af4a7bf4f1fd3e1748829779177a0ccaf948f45",
                 ),
                 # no checksum of this one is known here
-                ZipArchive("https://zenodo.org/records/8026660/files/test_data.zip?download=1", "test"),
+                ZipArchive(f"{_PROMISE12}/files/test_data.zip?download=1", "test"),
             ),
-            locate=_folder("promise12", "**/Case*.mhd"),
         ),
         Source(
             "deeplesion",
@@ -224,16 +196,30 @@ SOURCES: dict[str, Source] = {
             place="https://nihcc.app.box.com/v/DeepLesion",
             steps="download DL_info.csv and the Images_png archives and unpack them",
             serves=("lnsm",),
-            locate=_folder("deeplesion", "Images_png/", "DL_info.csv", need=all),
+            needs=("deeplesion/Images_png/+deeplesion/DL_info.csv",),
         ),
-        _scans("lidc-lung", "LIDC-IDRI chest CT with lung masks", "CC BY 3.0 (LIDC-IDRI, TCIA)", "lidc-idri"),
-        _scans("qin-lung", "QIN LUNG CT with lung masks", "CC BY 3.0 (QIN LUNG CT, TCIA)", "qin-lung-ct"),
-        _scans(
-            "lung-ct",
-            "chest CT of your own, or of a public collection such as NSCLC-Radiomics",
-            "that of the scans",
-            "nsclc-radiomics",
-            steps="put a few scans there, of your own or",
+        *(
+            Source(
+                name,
+                title,
+                _SCANS,
+                "lung_ct:LungCt",
+                licence=licence,
+                place=f"{_TCIA}{collection}/",
+                steps=steps,
+                needs=(f"{name}/*/",),
+            )
+            for name, title, licence, collection, steps in (
+                ("lidc-lung", "LIDC-IDRI chest CT with lung masks", _LIDC, "lidc-idri", _RETRIEVE),
+                ("qin-lung", "QIN LUNG CT with lung masks", "CC BY 3.0 (QIN LUNG CT, TCIA)", "qin-lung-ct", _RETRIEVE),
+                (
+                    "lung-ct",
+                    "chest CT of your own, or of a public collection such as NSCLC-Radiomics",
+                    "that of the scans",
+                    "nsclc-radiomics",
+                    "put a few scans there, of your own or",
+                ),
+            )
         ),
         Source(
             "lungs",
@@ -241,13 +227,11 @@ SOURCES: dict[str, Source] = {
             "2d_images/ID_0001_Z_0146.tif with 2d_masks/ID_0001_Z_0146.tif; or finding-lungs-in-ct.zip of them",
             "finding_lungs:FindingLungs",
             licence="not stated where it was got; not to be redistributed",
-            place="https://github.com/lizoyu/Lung-CT-segmentation",
+            place=f"{_GITHUB}lizoyu/Lung-CT-segmentation",
             serves=("lungs-2d",),
             folder="finding-lungs-in-ct",
-            git=GitFolder(
-                "https://github.com/lizoyu/Lung-CT-segmentation", "58860fd2a8944fc6c1fb95fe24c387151f3d37f8", "data"
-            ),
-            locate=_finding_lungs,
+            needs=tuple(f"finding-lungs-in-ct/{x}" for x in ("2d_images/", "2d_masks/", "finding-lungs-in-ct.zip")),
+            git=GitFolder(f"{_GITHUB}lizoyu/Lung-CT-segmentation", "58860fd2a8944fc6c1fb95fe24c387151f3d37f8", "data"),
         ),
     )
 }
@@ -259,31 +243,22 @@ for :data:`SOURCES` of one's own adds."""
 
 
 def sources_of(name: str) -> tuple[Source, ...]:
-    """Return the sources that can serve data set ``name``, the preferred one first: one that serves nothing else.
-
-    The others come in the order of :data:`SOURCES`. So DeepLesion comes before LIDC for ``lnsm``.
+    """Return the sources that can serve data set ``name``, in the order of :data:`SOURCES`, but first one that serves
+    nothing else: so DeepLesion comes before LIDC for ``lnsm``.
     """
     if name not in (*NAMES, *REAL_ONLY):
         raise ConfigError(f"unknown data set {name!r}; choose one of {', '.join((*NAMES, *REAL_ONLY))}")
-    return tuple(
-        sorted((source for source in SOURCES.values() if name in source.serves), key=lambda source: len(source.serves))
-    )
+    return tuple(sorted((s for s in SOURCES.values() if name in s.serves), key=lambda source: len(source.serves)))
 
 
 def located(name: str, root: Path) -> tuple[Source, Path] | None:
     """Return the source that serves data set ``name`` under ``root`` and its path; None when there is none."""
-    for source in sources_of(name):
-        path = source.locate(root)
-        if path is not None:
-            return source, path
-    return None
+    places = ((source, source.locate(root)) for source in sources_of(name))
+    return next(((source, path) for source, path in places if path is not None), None)
 
 
 def found(root: str | Path) -> dict[str, Path]:
-    """Return the folder or archive of each data set with real data under ``root``.
-
-    ``lnsm`` is served by DeepLesion, else by LIDC (RECIST axes of patients that ``lidc`` does not use).
-    """
+    """Return the folder or archive of each data set with real data under ``root``."""
     places = {name: located(name, Path(root)) for name in (*NAMES, *REAL_ONLY)}
     return {name: place[1] for name, place in places.items() if place}
 
@@ -292,3 +267,27 @@ def how_to_get(name: str, root: Path) -> str:
     """Return for people: what of data set ``name`` is missing, every way to get it, and the folder it goes to."""
     ways = [(source.missing(root), source.how_to_get(root)) for source in sources_of(name)]
     return "; or ".join(f"{missing}: {way}" for missing, way in ways if missing)
+
+
+def register(name: str, dataset: Callable[[str], Dataset]) -> None:
+    """Make ``dataset(name)`` the simulated data set ``name``."""
+    _SIMULATED[name] = dataset
+
+
+def open_simulated(name: str) -> Dataset:
+    """Return the simulated data set ``name``. It is the same in every profile: which samples are used is up to callers.
+
+    Raises:
+        ConfigError, MissingData: for a name that is not registered, or when the plug-in is not installed.
+    """
+    try:
+        import_module(PLUGIN)
+    except ModuleNotFoundError as error:
+        if error.name != PLUGIN:
+            raise
+        raise MissingData(
+            f"{name}: the package {PLUGIN}, which simulates it, is missing; install softmask again (pip install -e .)"
+        ) from error
+    if name not in _SIMULATED:
+        raise ConfigError(f"there is no embedded data set {name!r}; choose one of {', '.join(_SIMULATED)}")
+    return _SIMULATED[name](name)

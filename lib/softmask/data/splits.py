@@ -2,11 +2,11 @@
 
 Scans: LGAN (CMIG 2021), section 4.1, has 180 patients of LIDC-IDRI for training and 40 for testing, of QIN 35 and 12,
 "over 130 slices per scan". It names no validation part; here it is taken out of the training patients. Neighbouring
-slices are nearly the same image, so that of every scan evenly spaced ones are used, from its first slice to its last,
-those without lung included. A small profile takes fewer slices of fewer scans, and rather more scans than slices.
+slices are nearly the same image, so that of every scan evenly spaced ones are used, those without lung included. A
+small profile takes fewer slices of fewer scans, and rather more scans than slices.
 
-Crops: of ``lidc`` and ``lnsm`` the S x S pixels at the centre of an image are taken as stored. ISBI 2012 and PROMISE12
-are larger; the same piece of tissue is taken from every image, and S is only its resolution: each new pixel is the mean
+Crops: of ``lidc`` and ``lnsm`` the S x S pixels at the centre of an image are taken as stored. Of ISBI 2012 and
+PROMISE12 the same piece of tissue is taken from every image, and S is only its resolution: each new pixel is the mean
 over the area it covers. Slices whose lungs are sought are shown whole.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,6 @@ from softmask.data.sources import REAL_ONLY
 from softmask.errors import ConfigError, DataError
 
 _LOG = logging.getLogger(__name__)
-_GOLDEN = (5**0.5 - 1) / 2
 
 SECTION_FOLDS = tuple(f"isbi2012-fold{number}" for number in range(1, 6))
 """The five folds of ISBI 2012's thirty sections (:func:`split_rows`)."""
@@ -55,8 +54,7 @@ LUNGS = (*SCANS, "lungs-2d")
 one slice of each scan."""
 
 
-@dataclass(frozen=True)
-class Taken:
+class Taken(NamedTuple):
     """Slices of a part: ``each`` of a scan; with at most n training images, ``share`` x n, but at most ``most``, and
     ``few`` of a scan."""
 
@@ -72,8 +70,6 @@ TAKEN: Mapping[str, Taken] = {
     "test": Taken(each=32, few=14, share=2, most=12 * 14),
 }
 """Of a training cap of 200: 100 scans of 2 slices train, 5 of 8 validate, 12 of 14 test."""
-
-PARTS = ("train", "validation", "test")
 
 FOLDS = ("lidc-fold1", "lidc-fold2", "lidc-fold3", "lidc-fold4")
 """DSNet's cross-validation on LIDC: each fold validates once, the others train, and the test part stays the same."""
@@ -125,8 +121,7 @@ def experiment_rows(name: str, dataset: Dataset) -> np.ndarray:
         return selection.lidc_rows(dataset.index)
     if name in ("lidc-119", "lidc-500"):
         rows = selection.lidc_rows(dataset.index, sum(PAPER_SIZES[name].values()))
-        again = dataset.index.iloc[rows].duplicated(["patient", "nodule"]).to_numpy()
-        return rows[~again]
+        return rows[~dataset.index.iloc[rows].duplicated(["patient", "nodule"]).to_numpy()]
     if name == "lnsm":
         return np.concatenate(list(split_rows(name, dataset).values()))
     return np.arange(len(dataset))
@@ -135,49 +130,44 @@ def experiment_rows(name: str, dataset: Dataset) -> np.ndarray:
 def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, np.ndarray]:
     """Return the rows of the training, validation and test part; no patient is in two of them.
 
-    Within a part the rows keep the order of :func:`experiment_rows`: its first n are a smaller selection by the same
-    rule. ISBI 2012 is one specimen, whose neighbouring sections show the same cells: it is divided into blocks of
-    neighbours (:data:`SECTION_FOLDS`); ``isbi2012`` is the first fold. A row of several crops (:data:`CROPS`) counts as
-    that many images. ``lungs-2d`` is divided by the number of the scan, whatever the seed and the scans at hand.
-    ``promise12`` is tested on the challenge's test cases where they have segmentations; they never train.
+    Within a part the rows keep the order of :func:`experiment_rows`. ISBI 2012 is one specimen, whose neighbouring
+    sections show the same cells: it is divided into blocks of neighbours (:data:`SECTION_FOLDS`). A row of several
+    crops (:data:`CROPS`) counts as that many images. ``lungs-2d`` is divided by the number of the scan, whatever the
+    seed. ``promise12`` is tested on the challenge's test cases where they have segmentations; they never train.
     """
-    if name in FOLDS:
-        return _fold(name, dataset, seed)
     if name in SCANS:
         return scan_rows(name, dataset, None, seed)
     if name == "lnsm":
-        return _lnsm(dataset, seed)
-    if name == "lungs-2d":
-        return _by_scan_number(dataset)
+        parts = selection.lnsm_parts(dataset.index, PAPER_SIZES[name], seed)
+        _warn_if_short("the slices of LNSM's patients do not fill the parts", parts, PAPER_SIZES[name])
+        return parts
+    if name == "lungs-2d":  # ID_<number>: by its last digit
+        digits = dataset.index["patient"].str[-1].astype(int)
+        masks = {"train": ~digits.isin((0, 1, 2, 5, 6)), "validation": digits == 2, "test": digits.isin((0, 1, 5, 6))}
+        return {part: np.flatnonzero(mask) for part, mask in masks.items()}
     if name in ("isbi2012", *SECTION_FOLDS):
         return _section_fold(SECTION_FOLDS.index(name) if name in SECTION_FOLDS else 0, len(dataset))
-    sizes = {part: size // CROPS.get(name, 1) for part, size in PAPER_SIZES[name].items()}
+    if name in FOLDS:  # the training and validation rows of ``lidc`` divided by patient anew
+        parts, rows = split_rows("lidc", dataset, seed), experiment_rows("lidc", dataset)
+        pool = rows[~np.isin(rows, parts["test"]) & np.isin(rows, np.concatenate(list(parts.values())))]
+        folds = _divide(dataset, pool, dict.fromkeys(FOLDS, len(pool) // len(FOLDS)), seed)
+        train = pool[np.isin(pool, np.concatenate([fold for other, fold in folds.items() if other != name]))]
+        return {"train": train, "validation": folds[name], "test": parts["test"]}
     rows = experiment_rows(name, dataset)
-    patients = dataset.index["patient"].to_numpy()[rows]
-    if name == "promise12":
-        tested = np.array([patient.startswith(TEST) for patient in patients])
-        if tested.any():
-            return _test_cases_first(rows, patients, tested, sizes, seed)
-    return {part: rows[chosen] for part, chosen in split_by_patient(patients, sizes, seed).items()}
+    sizes = {part: size // CROPS.get(name, 1) for part, size in PAPER_SIZES[name].items()}
+    tested = dataset.index["patient"].iloc[rows].str.startswith(TEST).to_numpy(bool)
+    if name != "promise12" or not tested.any():
+        return _divide(dataset, rows, sizes, seed)
+    # the test part from test cases, filled up from the others, which train and validate
+    first = _divide(dataset, rows[tested], {"test": sizes["test"]}, seed)["test"]
+    sizes["test"] -= len(first)
+    parts = _divide(dataset, rows[~tested], {part: size for part, size in sizes.items() if size}, seed)
+    return {**parts, "test": np.concatenate([first, parts.get("test", first[:0])])}
 
 
-def _test_cases_first(
-    rows: np.ndarray, patients: np.ndarray, tested: np.ndarray, sizes: Mapping[str, int], seed: int
-) -> dict[str, np.ndarray]:
-    """The test part from ``tested`` rows, filled up from the others, which train and validate."""
-    first = rows[tested][split_by_patient(patients[tested], {"test": sizes["test"]}, seed)["test"]]
-    short = sizes["test"] - len(first)
-    wanted = {**sizes, "test": short} if short else {part: size for part, size in sizes.items() if part != "test"}
-    parts = {part: rows[~tested][chosen] for part, chosen in split_by_patient(patients[~tested], wanted, seed).items()}
-    return {**parts, "test": np.concatenate([first, parts["test"]]) if short else first}
-
-
-def _by_scan_number(dataset: Dataset) -> dict[str, np.ndarray]:
-    """Divide ``ID_<number>`` by the number's last digit: 0, 1, 5 and 6 test, 2 validates, the others train."""
-    digits = np.array([int(patient[-1]) for patient in dataset.index["patient"]])
-    test, validation = np.isin(digits, (0, 1, 5, 6)), digits == 2
-    rows = {"train": ~(test | validation), "validation": validation, "test": test}
-    return {part: np.flatnonzero(chosen) for part, chosen in rows.items()}
+def _divide(dataset: Dataset, rows: np.ndarray, sizes: Mapping[str, int], seed: int) -> dict[str, np.ndarray]:
+    parts = split_by_patient(dataset.index["patient"].to_numpy()[rows], sizes, seed)
+    return {part: rows[chosen] for part, chosen in parts.items()}
 
 
 def _section_fold(number: int, sections: int) -> dict[str, np.ndarray]:
@@ -190,142 +180,94 @@ def _section_fold(number: int, sections: int) -> dict[str, np.ndarray]:
     return {"train": np.concatenate(train), "validation": blocks[following], "test": blocks[number]}
 
 
-def _lnsm(dataset: Dataset, seed: int) -> dict[str, np.ndarray]:
-    sizes = PAPER_SIZES["lnsm"]
-    parts = selection.lnsm_parts(dataset.index, sizes, seed)
-    if any(len(parts[part]) < size for part, size in sizes.items()):
-        reached = ", ".join(f"{part} {len(parts[part])} (of {size})" for part, size in sizes.items())
-        _LOG.warning("the slices of LNSM's patients do not fill the parts: %s", reached)
-    return parts
-
-
-def _fold(name: str, dataset: Dataset, seed: int) -> dict[str, np.ndarray]:
-    """The parts of one of :data:`FOLDS`: the training and validation rows of ``lidc`` divided by patient anew."""
-    parts = split_rows("lidc", dataset, seed)
-    rows = experiment_rows("lidc", dataset)
-    pool = rows[np.isin(rows, np.concatenate([parts["train"], parts["validation"]]))]
-    patients = dataset.index["patient"].to_numpy()[pool]
-    folds = split_by_patient(patients, dict.fromkeys(FOLDS, len(pool) // len(FOLDS)), seed)
-    others = np.sort(np.concatenate([chosen for fold, chosen in folds.items() if fold != name]))
-    return {"train": pool[others], "validation": pool[folds[name]], "test": parts["test"]}
-
-
 def scan_rows(name: str, dataset: Dataset, cap: int | None, seed: int = BASE_SEED) -> dict[str, np.ndarray]:
     """Return the rows of the parts of one of :data:`SCANS`, scan by scan, from the feet up; a patient is in one part.
 
-    The slices of training scans begin at different heights, so that together they lie at all of them.
-
-    Args:
-        dataset: whose index has a patient's slices in order.
-        cap: the most training images; None for :attr:`Taken.each` of every scan.
-        seed: of who is in which part, and of the scans' order.
+    The slices of training scans begin at different heights, so that together they lie at all of them. ``cap`` is the
+    most training images; None for :attr:`Taken.each` of every scan. A patient's slices are in order in the index.
 
     Raises:
         DataError: when there are fewer scans than parts.
     """
-    patients = dataset.index["patient"].to_numpy().astype(str)
-    scans = np.array(sorted(set(patients)))
-    parts = split_by_patient(scans, SCANS[name], seed)
-    return {part: _slices(part, patients, scans[chosen], cap, seed) for part, chosen in parts.items()}
-
-
-def _slices(part: str, patients: np.ndarray, scans: np.ndarray, cap: int | None, seed: int) -> np.ndarray:
-    order = np.random.default_rng(seed).permutation(scans)
-    taken = TAKEN[part]
-    total, each = None, taken.each
-    if cap is not None:
-        total = max(1, min(int(taken.share * cap), taken.most))
-        order = order[: -(-total // taken.few)]
-        each = -(-total // len(order))
-    rows = []
-    for number, patient in enumerate(order):
-        own = np.flatnonzero(patients == patient)
-        phase = (0.5 + number * _GOLDEN) % 1 if part == "train" else 0.5
-        count = min(each, len(own))
-        rows.append(own[((np.arange(count) + phase) * len(own) / count).astype(int)])
-    return np.concatenate(rows)[:total]
+    rows_of = dataset.index["patient"].astype(str).groupby(dataset.index["patient"].to_numpy().astype(str)).indices
+    scans = np.array(sorted(rows_of))
+    parts = {}
+    for part, chosen in split_by_patient(scans, SCANS[name], seed).items():
+        order = np.random.default_rng(seed).permutation(scans[chosen])
+        taken = TAKEN[part]
+        total, each = None, taken.each
+        if cap is not None:
+            total = max(1, min(int(taken.share * cap), taken.most))
+            order = order[: -(-total // taken.few)]
+            each = -(-total // len(order))
+        rows = []
+        for number, patient in enumerate(order):
+            own = rows_of[patient]
+            phase = (0.5 + number * selection.GOLDEN) % 1 if part == "train" else 0.5
+            count = min(each, len(own))
+            rows.append(own[((np.arange(count) + phase) * len(own) / count).astype(int)])
+        parts[part] = np.concatenate(rows)[:total]
+    return parts
 
 
 def split_by_patient(patients: Sequence[str], sizes: Mapping[str, int], seed: int) -> dict[str, np.ndarray]:
     """Divide rows into named sets, all used rows of a patient in one set.
 
     Patients in a seeded random order go whole to the set that misses most of its size, among those with room for all of
-    the patient's rows; without such a set, the set that misses most gets the patient's first rows. The result depends
-    on the seed and on the patients' names and numbers of rows, not on the order of the rows.
+    the patient's rows; without such a set, the set that misses most gets the patient's first rows. The order of the
+    rows does not matter. (scikit-learn's splitters by group meet no sizes in rows.)
 
     Args:
-        patients: (N,) the patient of each row.
-        sizes: how many rows each set should have, such as ``{"train": 1000, "validation": 100, "test": 400}``. When
-            there are fewer rows, every size is scaled down in the same proportion (at least 1). A warning with the
-            resulting sizes is logged whenever they are smaller.
-        seed: of the order of patients.
+        patients: (N,) the patient of each row. sizes: how many rows each set should have. When there are fewer, every
+        size is scaled down in the same proportion
+            (at least 1), and a warning is logged.
 
     Returns:
         For each name the (n,) row numbers, ascending; disjoint, and no patient in two of them.
 
     Raises:
-        ConfigError: when there is no set, or a size is not a positive whole number.
         DataError: when there are fewer patients than sets.
     """
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise ConfigError(f"the size of {name!r} must be a positive whole number, not {size!r}")
-    if not sizes:
-        raise ConfigError("name at least one set to split into")
     rows_of: dict[str, list[int]] = {}
     for row, patient in enumerate(patients):
         rows_of.setdefault(str(patient), []).append(row)
-    if len(rows_of) < len(sizes):
-        raise DataError(
-            f"{len(rows_of)} patients cannot be split into {len(sizes)} sets ({', '.join(sizes)}) "
-            "that share none; use more data or fewer sets"
-        )
-    wanted = _scaled(sizes, len(patients))
+    selection.need_patients(len(rows_of), sizes)
+    total = max(sum(sizes.values()), len(patients))
+    wanted = {name: max(1, size * len(patients) // total) for name, size in sizes.items()}
+    if sum(sizes.values()) <= len(patients):
+        wanted = dict(sizes)
+    short = dict(wanted)
+    chosen: dict[str, list[int]] = {name: [] for name in sizes}
+    waiting: list[str] = []
     order = np.random.default_rng(seed).permutation(sorted(rows_of)).tolist()
-    chosen = _assign([(patient, len(rows_of[patient])) for patient in order], wanted)
-    split = {
-        name: np.array(sorted(row for patient, count in chosen[name] for row in rows_of[patient][:count]), int)
-        for name in sizes
-    }
-    if any(len(split[name]) < sizes[name] for name in sizes):
-        sizes_reached = ", ".join(f"{name} {len(split[name])} (of {sizes[name]})" for name in sizes)
-        _LOG.warning("%d rows of %d patients do not fill the sets: %s", len(patients), len(rows_of), sizes_reached)
+    for number, patient in enumerate(order):
+        rows = rows_of[patient]
+        empty = [name for name in wanted if not chosen[name]]
+        left = len(order) - number + len(waiting)
+        room = [name for name in (empty if left <= len(empty) else short) if short[name] >= len(rows)]
+        if not room:
+            waiting.append(patient)
+            continue
+        name = max(room, key=lambda name: short[name] / wanted[name])
+        short[name] -= len(rows)
+        chosen[name] += rows
+    for patient in waiting:
+        name = max(short, key=lambda name: (not chosen[name], short[name]))
+        rows = rows_of[patient][: short[name]]
+        short[name] -= len(rows)
+        chosen[name] += rows
+    split = {name: np.array(sorted(rows), int) for name, rows in chosen.items()}
+    _warn_if_short(f"{len(patients)} rows of {len(rows_of)} patients do not fill the sets", split, sizes)
     return split
 
 
-def _scaled(sizes: Mapping[str, int], available: int) -> dict[str, int]:
-    total = sum(sizes.values())
-    if total <= available:
-        return dict(sizes)
-    return {name: max(1, size * available // total) for name, size in sizes.items()}
+def _warn_if_short(message: str, parts: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> None:
+    if any(len(parts[name]) < size for name, size in sizes.items()):
+        reached = ", ".join(f"{name} {len(parts[name])} (of {size})" for name, size in sizes.items())
+        _LOG.warning("%s: %s", message, reached)
 
 
-def _assign(patients: list[tuple[str, int]], wanted: dict[str, int]) -> dict[str, list[tuple[str, int]]]:
-    """For each set its patients, each with the number of rows that the set takes."""
-    short = dict(wanted)
-    chosen: dict[str, list[tuple[str, int]]] = {name: [] for name in wanted}
-    waiting: list[tuple[str, int]] = []
-    for number, (patient, rows) in enumerate(patients):
-        empty = [name for name in wanted if not chosen[name]]
-        left = len(patients) - number + len(waiting)
-        room = [name for name in (empty if left <= len(empty) else short) if short[name] >= rows]
-        if not room:
-            waiting.append((patient, rows))
-            continue
-        name = max(room, key=lambda name: short[name] / wanted[name])
-        short[name] -= rows
-        chosen[name].append((patient, rows))
-    for patient, rows in waiting:
-        name = max(short, key=lambda name: (not chosen[name], short[name]))
-        if short[name] > 0:
-            taken = min(rows, short[name])
-            short[name] -= taken
-            chosen[name].append((patient, taken))
-    return chosen
-
-
-@dataclass(frozen=True)
-class Crop:
+class Crop(NamedTuple):
     """Rectangle of an image in pixels, at real-valued places; pixel (0, 0) spans 0 to 1 both ways."""
 
     top: float

@@ -85,21 +85,10 @@ def file_grid(path: Path) -> Grid:
     """Return the grid that the header declares, turned to the patient's axes; no voxel is read.
 
     Raises:
-        DataError: naming the file, when it is missing, is no readable volume of one number a voxel, is larger than
+        DataError: naming the file, when it is no readable volume of one number a voxel, is larger than
             :data:`LARGEST_VOLUME`, keeps its voxels in another file, or has axes that are not the patient's.
     """
-    import SimpleITK
-
-    if path.name.lower().endswith(".nrrd"):
-        nrrd_header(path)
-    _file_size(path)
-    reader = SimpleITK.ImageFileReader()
-    reader.SetImageIO(image_io(path))
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise DataError(f"{path}: not a readable volume ({brief(error)}); {AGAIN}") from error
+    reader = _header(path)
     size = reader.GetSize()
     if len(size) != 3 or reader.GetNumberOfComponents() != 1:
         raise DataError(f"{path}: {' x '.join(map(str, size))} with several numbers or images; save one grey volume")
@@ -123,11 +112,26 @@ def file_grid(path: Path) -> Grid:
     return Grid(shape=shape, spacing_mm=spacing_mm, z_mm=z, origin=tuple(origin), patient=name_of(path), path=path)
 
 
-def read_turned(path: Path) -> np.ndarray:
-    """Return the voxels as stored, turned as :class:`Grid` says; a 2D image is one slice.
+def _header(path: Path) -> SimpleITK.ImageFileReader:
+    """Return SimpleITK's reader of the file, its header read."""
+    import SimpleITK
 
-    Raises:
-        DataError: naming the file, when it is damaged or truncated.
+    if path.name.lower().endswith(".nrrd"):
+        nrrd_header(path)
+    _file_size(path)
+    reader = SimpleITK.ImageFileReader()
+    reader.SetImageIO(image_io(path))
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise DataError(f"{path}: not a readable volume ({brief(error)}); {AGAIN}") from error
+    return reader
+
+
+def read_turned(path: Path) -> np.ndarray:
+    """Return the voxels as stored, turned as :class:`Grid` says; a 2D image is one slice. Raises DataError, naming the
+    file, when it is damaged or truncated.
     """
     import SimpleITK
 
@@ -154,9 +158,7 @@ def image_of(values: np.ndarray, grid: Grid) -> SimpleITK.Image:
         image.SetOrigin(grid.origin)
         image.SetSpacing(grid.spacing_mm[::-1])
         return image
-    header = SimpleITK.ImageFileReader()
-    header.SetFileName(str(grid.path))
-    header.ReadImageInformation()
+    header = _header(grid.path)
     letters = SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(header.GetDirection())
     image = SimpleITK.DICOMOrient(image, letters)
     image.SetOrigin(header.GetOrigin())
@@ -180,7 +182,6 @@ def nifti(image: SimpleITK.Image, folder: Path) -> bytes:
 
 def _check_nifti(path: Path) -> None:
     """Raise DataError unless the file holds as many voxels as its header declares, at a finite spacing."""
-    _file_size(path)
     head, length = _unpacked(path, 0, path.name.lower().endswith(".gz"), _LARGEST_FILE)
     if length > _LARGEST_FILE:
         raise DataError(f"{path}: holds more than is read; crop it")
@@ -211,9 +212,8 @@ def _check_nrrd(path: Path) -> None:
 
 
 def _unpacked(path: Path, start: int, packed: bool, most: int) -> tuple[bytes, int]:
-    """First bytes of the content behind ``start``, and its length; compressed content is read up to ``most`` bytes.
-
-    The checksum at the end of compressed content is verified by the way.
+    """Return the first bytes of the content behind ``start``, and its length; compressed content is read up to
+    ``most`` bytes, and the checksum at its end is verified by the way.
     """
     size = _file_size(path)
     if size > _LARGEST_FILE:
@@ -251,7 +251,7 @@ def nrrd_header(path: Path) -> tuple[dict[str, str], int]:
         raise DataError(f"{path}: keeps its voxels in another file; save it as one nrrd file")
     if fields.get("encoding") not in ("raw", "gzip", "gz"):
         raise DataError(f"{path}: encoding {fields.get('encoding', 'missing')!r}; save it as raw or gzip")
-    if fields.get("byte skip", "0") != "0" or fields.get("line skip", "0") != "0":
+    if {fields.get("byte skip", "0"), fields.get("line skip", "0")} != {"0"}:
         raise DataError(f"{path}: has something before its voxels; save it as a plain nrrd file")
     sizes = fields.get("sizes", "").split()
     if len(sizes) != 3 or not all(size.isascii() and size.isdigit() and len(size) < 20 for size in sizes):

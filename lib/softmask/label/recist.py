@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from softmask.data.axes import recist_axes as axes_from_mask
+from softmask.data.outlines import recist_axes as axes_from_mask
 from softmask.errors import LabelError
 from softmask.label.common import as_array
 

@@ -51,7 +51,7 @@ class Scores:
     Attributes:
         ids, patients: (N,) of each image.
         values: (seeds, N) of the seeds whose training did not fail; NaN or infinite where undefined.
-        source: a key of :data:`softmask.data.words.WORDS`, such as ``real`` or ``embedded``.
+        source: a key of :data:`softmask.data.sample.WORDS`, such as ``real`` or ``embedded``.
         curves: validation Dice in [0, 1] by epoch, one curve for each of these seeds; empty where nothing was trained.
         failed: number of seeds whose training failed to start.
         restarts: number of trainings that were begun anew and then went well.

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from softmask.data.words import WORDS
+from softmask.data.sample import WORDS
 from softmask.measure.differences import LEVEL, Difference, Scores, compare
 from softmask.measure.statistics import holm
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from softmask import papers
 from softmask.config import PROFILES, Config
-from softmask.data.words import SUBSTITUTE, WORDS
+from softmask.data.sample import SUBSTITUTE, WORDS
 from softmask.papers.printed import NAMES
 from softmask.report import contents, verdicts
 from softmask.report.contents import Contents, TableEntry

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from softmask.config import BASE_SEED, ROOT, Config, cache_root, output_root
-from softmask.data.sample import Dataset, Problem
-from softmask.data.words import data_kind
+from softmask.data.sample import Dataset, Problem, data_kind
 from softmask.errors import ConfigError
 from softmask.machine import cores, cpu_model, git_state, package_version, peak_memory_mb
 

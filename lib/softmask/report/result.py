@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from softmask import papers
-from softmask.data.words import WORDS
+from softmask.data.sample import WORDS
 from softmask.errors import ConfigError
 from softmask.papers.printed import MATRIX, PrintedCell
 
@@ -37,7 +37,7 @@ class Cell:
         ours_mean, ours_std: shares (Dice, SEN, accuracy, ...) in [0, 1] as :mod:`softmask.measure` gives them,
             whatever the paper's unit; all else in the table's unit (pixels, ms). NaN: undefined. inf: infinite.
         n_images, n_seeds: what the mean is over; the spread is over images pooled over seeds.
-        source: a key of :data:`softmask.data.words.WORDS`: the data it was measured on; :data:`PRINTED` where nothing
+        source: a key of :data:`softmask.data.sample.WORDS`: the data it was measured on; :data:`PRINTED` where nothing
             was.
         note: shown below the table; for a ``description`` cell, the text itself.
         extra: the paper does not print this cell, and that is meant (not needed in the workbook's own tables).

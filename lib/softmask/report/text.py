@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from softmask import papers
-from softmask.data.words import SUBSTITUTE
+from softmask.data.sample import SUBSTITUTE
 from softmask.papers.printed import MATRIX
 from softmask.report.result import PRINTED, WORKBOOK, JoinedCell
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from softmask import papers
 from softmask.config import Config
-from softmask.data.words import WORDS
+from softmask.data.sample import WORDS
 from softmask.errors import DataError
 from softmask.files import read_json, write_atomic
 from softmask.measure.differences import detectable

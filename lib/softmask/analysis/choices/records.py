@@ -13,9 +13,8 @@ import numpy as np
 
 from softmask.analysis.choices.comparison import Choice, compared
 from softmask.config import Config
-from softmask.data.sample import Sample
+from softmask.data.sample import Sample, data_kind
 from softmask.data.splits import Crop, crops
-from softmask.data.words import data_kind
 from softmask.errors import LabelError
 from softmask.experiments.plan import records_folder
 from softmask.experiments.record import Record

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from softmask.data import annotations
 from softmask.data.annotations import RATINGS, Contour, Nodule, Reading
-from softmask.data.lidc import LidcSlices, read_flags
-from softmask.data.lidc_join import fault_of
+from softmask.data.lidc import LidcSlices, fault_of, read_flags
 
 SHIFTED = "mask-{} holds reader {}'s contours, but not in the slices or places they belong to"
 OTHER = "mask-{} holds other outlines than reader {}'s contours"

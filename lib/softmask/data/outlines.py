@@ -1,0 +1,160 @@
+"""Outlines on the pixel grid: the pixels inside a reader's outline, exactly, and the RECIST axes of a mask.
+
+Pixel (r, c) is the point (r, c), also of an outline's vertices. Filling counts crossings (even-odd rule): along each
+row of pixels, every edge that crosses the row toggles what lies to its right. ``skimage.draw.polygon2mask`` gives other
+pixels on the edges of an RTSTRUCT of lungs, and takes 24 times as long there.
+
+RECIST axes are the longest diameter, and the longest one perpendicular to it, between pixel centres: Eisenhauer et al.,
+"New response evaluation criteria in solid tumours: Revised RECIST guideline (version 1.1)", European Journal of Cancer
+45 (2009) 228-247.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from scipy import ndimage
+
+from softmask.errors import DataError
+
+_STRIP_STEP = 0.5  # pixels between the perpendicular lines that are tried
+_STRIP_WIDTH = 1.0  # a line owns the pixels whose centres lie within half of this of it
+_GAP = 1.5  # neighbouring pixels of one line are at most sqrt(2) apart along it
+
+
+def fill(points: np.ndarray, shape: tuple[int, int], origin: tuple[float, float] = (0, 0)) -> np.ndarray:
+    """Return the pixels (H, W) bool whose centre lies inside a closed polygon, by the even-odd rule.
+
+    A centre exactly on an edge belongs to one side or the other (edges are half open).
+
+    Args:
+        points: (N, 2) real (row, column) vertices; the last joins the first, repeated or not.
+        shape, origin: (H, W) of the mask, and its first pixel in the vertices' coordinates.
+    """
+    points = np.asarray(points, float) - np.asarray(origin, float)
+    mask = np.zeros(shape, bool)
+    height, width = shape
+    after = np.roll(points, -1, axis=0)
+    up = points[:, 0] > after[:, 0]
+    # each edge runs downwards: rows ceil(first) .. ceil(last) - 1 are crossed, so a vertex on a row counts once
+    start = np.where(up[:, None], after, points)
+    stop = np.where(up[:, None], points, after)
+    first = np.clip(np.ceil(start[:, 0]), 0, height).astype(int)
+    last = np.clip(np.ceil(stop[:, 0]), 0, height).astype(int)
+    edge, row = _steps(np.maximum(last - first, 0))
+    if not len(edge):
+        return mask
+    row += first[edge]
+    span = stop[edge] - start[edge]
+    column = start[edge, 1] + (row - start[edge, 0]) * span[:, 1] / span[:, 0]
+    # the first pixel to the right of the crossing, or on it; beyond the right border there is nothing to toggle
+    column = np.clip(np.ceil(column), 0, width).astype(int)
+    top, bottom, left = row.min(), row.max() + 1, column.min()
+    columns = width + 1 - left
+    toggles = np.bincount((row - top) * columns + column - left, minlength=(bottom - top) * columns)
+    mask[top:bottom, left:] = np.cumsum(toggles.reshape(-1, columns), axis=1)[:, :-1] % 2 == 1
+    return mask
+
+
+def contour_mask(
+    contours: Iterable[tuple[bool, np.ndarray]], shape: tuple[int, int], origin: tuple[int, int] = (0, 0)
+) -> np.ndarray:
+    """Return one reader's lesion in one slice (H, W) bool: inside the inclusion contours, outside the exclusion
+    contours.
+
+    LIDC defines a contour as the first pixel outside the nodule (Armato et al., Medical Physics 38(2), 2011): a pixel
+    on any contour, of either kind, or exactly on the line between two of its points, is outside the lesion.
+
+    Args:
+        contours: (inclusion, (N, 2) whole (row, column) points) pairs of that reader and slice, in any order.
+        shape, origin: as for :func:`fill`.
+    """
+    lesion = np.zeros(shape, bool)
+    outside = np.zeros(shape, bool)
+    for inclusion, points in contours:
+        inner = lesion if inclusion else outside
+        inner |= fill(points, shape, origin)
+        # all pixels exactly on the closed polygon: an edge has gcd(rows, columns) of them
+        step = np.roll(points, -1, axis=0) - points
+        count = np.maximum(np.gcd(step[:, 0], step[:, 1]), 1)
+        edge, place = _steps(count)
+        on_it = points[edge] + place[:, None] * (step // count[:, None])[edge] - np.asarray(origin)
+        rows, columns = on_it[((on_it >= 0) & (on_it < shape)).all(axis=1)].T
+        outside[rows, columns] = True
+    return lesion & ~outside
+
+
+def _steps(count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return for ``count`` steps of each edge the edge's number, and the steps numbered from 0."""
+    edge = np.repeat(np.arange(len(count)), count)
+    return edge, np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
+
+
+def recist_axes(mask: np.ndarray) -> np.ndarray:
+    """Return the long and short axis of the lesion in ``mask`` (H, W).
+
+    The lesion is the largest 8-connected part of the mask with its holes filled (a radiologist measures one lesion, and
+    across a cavity). The long axis is the longest chord between two of its pixel centres; where it is concave the chord
+    may pass outside. The short axis is the longest unbroken run of the lesion along a line perpendicular to the long
+    axis; among equal runs, the one nearest the long axis' middle. It is never longer than the long axis.
+
+    Returns:
+        (2, 2, 2) float: (axis, end, (row, column)) in pixels, the long axis first, each axis' first end above
+        its second (left of it where both are in one row).
+
+    Raises:
+        DataError: when the mask is empty.
+    """
+    pixels, long_axis = _lesion(np.asarray(mask, bool))
+    middle = long_axis.mean(axis=0)
+    length = np.linalg.norm(long_axis[1] - long_axis[0])
+    if length == 0:
+        return np.stack([long_axis, long_axis])
+    along = (long_axis[1] - long_axis[0]) / length
+    across = np.array([along[1], -along[0]])
+    u, v = (pixels - middle) @ along, (pixels - middle) @ across
+
+    # every pixel belongs to the few lines (strips) that pass within half a width of its centre
+    reach = int(_STRIP_WIDTH / 2 / _STRIP_STEP)
+    nearest = np.rint(u / _STRIP_STEP).astype(int)
+    strip = (nearest[:, None] + np.arange(-reach, reach + 1)).ravel()
+    u, v = np.repeat(u, 2 * reach + 1), np.repeat(v, 2 * reach + 1)
+    owned = (np.abs(strip * _STRIP_STEP - u) <= _STRIP_WIDTH / 2 + 1e-9) & (np.abs(strip * _STRIP_STEP) <= length / 2)
+    order = np.lexsort((v[owned], strip[owned]))
+    strip, v = strip[owned][order], v[owned][order]
+
+    breaks = np.flatnonzero((np.diff(strip) != 0) | (np.diff(v) > _GAP)) + 1
+    start = np.concatenate([[0], breaks])
+    end = np.append(breaks, len(v)) - 1
+    runs = v[end] - v[start]
+    candidates = np.flatnonzero(runs >= runs.max() - 1e-9)
+    best = candidates[np.argmin(np.abs(strip[start[candidates]]))]
+    base = middle + strip[start[best]] * _STRIP_STEP * along
+    ends = base + np.array([v[start[best]], v[end[best]]])[:, None] * across
+    return np.stack([long_axis, ends[np.lexsort((ends[:, 1], ends[:, 0]))]])
+
+
+def long_axis(mask: np.ndarray) -> float:
+    """Return the length in pixels of the long axis of :func:`recist_axes`, of a mask (H, W) bool that is not empty."""
+    _, ends = _lesion(mask)
+    return float(np.linalg.norm(ends[1] - ends[0]))
+
+
+def _lesion(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (N, 2) pixels of the largest part, in row-major order, and the (2, 2) ends of its longest chord."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        raise DataError("RECIST axes of an empty mask do not exist; leave this sample out")
+    cut = np.pad(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1)  # its box alone, for speed
+    parts, _ = ndimage.label(cut, np.ones((3, 3), bool))
+    lesion = ndimage.binary_fill_holes(parts == 1 + np.argmax(np.bincount(parts.ravel())[1:]))
+    corner = np.array([rows[0], columns[0]]) - 1
+    boundary = np.argwhere(lesion & ~ndimage.binary_erosion(lesion)) + corner
+    # only the outermost boundary pixels of each row can end a longest chord: that bounds the pairs by (2H)^2
+    first = np.unique(boundary[:, 0], return_index=True)[1]
+    last = np.append(first[1:], len(boundary)) - 1
+    ends = boundary[np.unique(np.concatenate([first, last]))].astype(float)
+    squared = ((ends[:, None] - ends[None]) ** 2).sum(axis=-1)
+    i, j = np.unravel_index(np.argmax(squared), squared.shape)
+    return (np.argwhere(lesion) + corner).astype(float), ends[[min(i, j), max(i, j)]]
