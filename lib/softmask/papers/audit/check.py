@@ -165,13 +165,13 @@ def rows(papers: Papers) -> list[Row]:
 def row_check(
     name: str, level: str, *needs: str, each: Callable[[Row, Sequence[Row]], Iterable[Row]] = lambda row, _: (row,)
 ) -> Callable:
-    """Register a function of a :class:`Row`, which gives a finding without places, or None.
+    """Register a function of a :class:`Row`, which gives a finding without places, or None; its docstring is the rule.
+
+    Rows of equal numbers are judged once, their places named together.
 
     Args:
         needs: metrics that a row must print.
-        each: what one row, and all rows, are made into before that; by default the row itself.
-
-    Rows of equal numbers are judged once, their places named together.
+        each: gives the rows to judge from one row and all rows; by default the row itself.
     """
 
     def register(judge: Callable[[Row], Finding | None]) -> Callable:
