@@ -36,7 +36,7 @@ def measure_images(
         threshold: at and above which a probability means lesion.
 
     Raises:
-        DataError: for arrays of different shape, or values that do not fit.
+        DataError: for values that do not fit: probabilities outside [0, 1], NaN, masks of other values than 0 and 1.
     """
     probabilities = np.asarray(probabilities, dtype=float)
     alphas = probabilities if alphas is None else np.asarray(alphas, dtype=float)

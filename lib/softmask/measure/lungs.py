@@ -63,8 +63,14 @@ def measure_lungs(
     rows = []
     for probability, mask, nodule in zip(probabilities, masks, nodules, strict=True):
         predicted = enlarge(probability[None], mask.shape)[0] >= threshold  # (H, W): one slice at a time is large
-        row = {name: getattr(segmentation, name)(predicted, mask) for name in ("iou", "dice", "hausdorff")}
-        row |= {"pixels_true": mask.sum(), "pixels_found": predicted.sum(), "pixels_common": (mask & predicted).sum()}
+        row = {
+            "iou": segmentation.iou(predicted, mask),
+            "dice": segmentation.dice(predicted, mask),
+            "hausdorff": segmentation.hausdorff(predicted, mask),
+            "pixels_true": mask.sum(),
+            "pixels_found": predicted.sum(),
+            "pixels_common": (mask & predicted).sum(),
+        }
         for name, pixels in (("nodules_inside", nodule), ("nodules_at_wall_inside", at_wall(nodule, mask))):
             row[name] = (pixels & predicted).sum() / pixels.sum() if pixels.any() else np.nan
         rows.append(row)

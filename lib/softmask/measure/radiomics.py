@@ -8,7 +8,6 @@ decode the radiographic phenotype", Cancer Research 2017), from its own feature 
 from __future__ import annotations
 
 import logging
-import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from radiomics import firstorder, glcm, gldm, glrlm, glszm, imageoperations, ngt
 from scipy.ndimage import distance_transform_edt
 
 from softmask.cache import cached_arrays
-from softmask.errors import ConfigError, DataError, brief
+from softmask.errors import DataError, brief
 from softmask.files import sha256_of
 from softmask.machine import package_version
 from softmask.parallel import map_items
@@ -74,10 +73,6 @@ class BinCount:
 
     count: int = 32
 
-    def __post_init__(self) -> None:
-        if isinstance(self.count, bool) or not isinstance(self.count, int) or not 2 <= self.count <= MOST_LEVELS:
-            raise ConfigError(f"the number of bins must be a whole number from 2 to {MOST_LEVELS}, not {self.count!r}")
-
     @property
     def settings(self) -> dict[str, float]:
         """What pyradiomics calls it."""
@@ -97,10 +92,6 @@ class BinWidth:
     """
 
     width: float = 25
-
-    def __post_init__(self) -> None:
-        if isinstance(self.width, bool) or not (math.isfinite(self.width) and self.width > 0):
-            raise ConfigError(f"the width of a bin must be a positive number of HU, not {self.width!r}")
 
     @property
     def settings(self) -> dict[str, float]:

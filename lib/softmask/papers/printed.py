@@ -82,7 +82,7 @@ class PrintedTable:
         return self._cells
 
     def decimals_of(self, metric: str) -> tuple[int, int] | None:
-        """The most decimals of the means and of the spreads printed for ``metric``, so that ours can be shown alike.
+        """The most decimals of the means and of the spreads printed for ``metric``.
 
         In a matrix, those of all its cells. None for a metric that is not printed, or only as text; the means'
         decimals stand in where no spread is printed.

@@ -17,6 +17,6 @@ __all__ = ["CHECKS", "LEVELS", "MUST_HOLD", "TO_EXPLAIN", "Check", "Finding", "r
 
 
 def run() -> list[Check]:
-    """Return every check on the five papers' numbers; the same numbers give the same checks."""
+    """Return every check on the five papers' numbers."""
     loaded = {name: papers.load(name) for name in papers.NAMES}
     return [check(loaded) for check in CHECKS.values()]

@@ -87,8 +87,7 @@ class Range(NamedTuple):
 
 
 def decimals(value: float) -> int:
-    """Decimals that were printed (:class:`~softmask.papers.printed.Printed`); of a plain number those that it needs, so
-    that 87.20 counts one, and its :func:`printed_range` is wider than it has to be."""
+    """Decimals that were printed; of a plain number those that it needs, so that 87.20 counts one."""
     if isinstance(value, Printed):
         return value.decimals
     return len(f"{value!r}".partition(".")[2]) if value % 1 else 0

@@ -38,7 +38,9 @@ def _beyond(words: str, share: float, reading: str = _OTHER_IMAGES) -> Finding |
 def dice_and_iou(row: Row) -> Finding | None:
     """mean J <= mean D <= 2 mean J / (1 + mean J): D = 2J / (1 + J) is concave in J"""
     dice, iou, scale = row.mean("dice"), row.mean("iou"), row.scale("dice")
-    j, of_iou, d = row.cells["iou"].mean, row.words("iou"), row.words("dice")
+    j = row.cells["iou"].mean
+    of_iou = row.words("iou")
+    d = row.words("dice")
     words = f"2 x {of_iou} / ({scale:g} + {of_iou}) = {_bound(2 * j / (scale + j) * scale, scale)} < {d}"
     above = _beyond(words, dice.low - 2 * iou.high / (1 + iou.high))
     return above or _beyond(f"{d} < {of_iou}", iou.low - dice.high)
@@ -49,8 +51,9 @@ def dice_sen_ppv(row: Row) -> Finding | None:
     """S + P - 1 <= mean D <= 2SP / (S + P), with S and P the means: the harmonic mean of two shares is concave. It
     holds, too, where images with nothing found count for Dice and SEN and not for PPV"""
     dice, sen, ppv, scale = row.mean("dice"), row.mean("sen"), row.mean("ppv"), row.scale("dice")
-    s, p, d = row.cells["sen"].mean, row.cells["ppv"].mean, row.words("dice")
+    s, p = row.cells["sen"].mean, row.cells["ppv"].mean
     of_sen, of_ppv = row.words("sen"), row.words("ppv")
+    d = row.words("dice")
     words = f"2 x {of_sen} x {of_ppv} / ({of_sen} + {of_ppv}) = {_bound(2 * s * p / (s + p), scale)} < {d}"
     above = _beyond(words, dice.low - 2 * sen.high * ppv.high / (sen.high + ppv.high))
     words = f"{of_sen} + {of_ppv} - {scale:g} = {_bound(s + p - scale, scale)} > {d}"
@@ -73,7 +76,8 @@ def _by_mask(row: Row, _: Sequence[Row]) -> Iterator[Row]:
 @row_check("AUC and accuracy", MUST_HOLD, "acc", "auc", each=_by_mask)
 def auc_and_accuracy(row: Row) -> Finding | None:
     """AUC >= 2 ACC - 1 for two classes of one size: one point of the ROC curve with the accuracy ACC"""
-    a, scale = row.cells["acc"].mean, row.scale("auc")
+    a = row.cells["acc"].mean
+    scale = row.scale("auc")
     words = f"2 x {a:g} - {scale:g} = {_bound(2 * a - scale, scale)} > {row.words('auc')}"
     reading = "the AUC is of other scores than the decisions"
     return _beyond(words, 2 * row.mean("acc").low - 1 - row.mean("auc").high, reading)
@@ -90,7 +94,8 @@ def _one_by_one(row: Row, _: Sequence[Row]) -> Iterator[Row]:
 def spread_of_share(row: Row) -> Finding | None:
     """standard deviation <= sqrt(2 m (1 - m)) for values in [0, 1] with mean m, whatever their number"""
     [metric] = row.cells
-    mean, spread, scale = row.mean(metric), row.spread(metric), row.scale(metric)
+    mean, spread = row.mean(metric), row.spread(metric)
+    scale = row.scale(metric)
     largest = min(max(0.5, mean.low), mean.high)  # of the means that the print can stand for, that of most spread
     m = row.cells[metric].mean / scale
     bound = _bound(math.sqrt(2 * m * (1 - m)) * scale, scale)
@@ -121,8 +126,7 @@ def mean_and_median(row: Row) -> Finding | None:
 
 
 def _with_unit_of_spread(row: Row, every: Sequence[Row]) -> Iterator[Row]:
-    """As :func:`_means_and_medians`, of means with a spread; ``percent`` is there where a spread of the table cannot be
-    in its mean's unit."""
+    """As :func:`_means_and_medians`, with ``percent`` where a spread of the table cannot be in its mean's unit."""
     table = [part for other in every if other[:2] == row[:2] for part in _one_by_one(other, every)]
     percent = any(spread_of_share(part) for part in table)
     for part in _means_and_medians(row, every):
@@ -135,9 +139,11 @@ def _with_unit_of_spread(row: Row, every: Sequence[Row]) -> Iterator[Row]:
 def mean_median_spread(row: Row) -> Finding | None:
     """|mean - median| <= standard deviation (Hotelling and Solomons 1932); a spread that cannot be in the unit of its
     mean, like the others of its table, is read as percent"""
-    m, half, s = row.cells["mean"].mean, row.cells["median"].mean, row.cells["mean"].std
+    m, s = row.cells["mean"].mean, row.cells["mean"].std
+    half = row.cells["median"].mean
     unit = 100.0 if "percent" in row.cells and row.cells["mean"].unit == "fraction" else 1.0
-    mean, median, spread = printed_range(m), printed_range(half), printed_range(s, unit)
+    mean, median = printed_range(m), printed_range(half)
+    spread = printed_range(s, unit)
     apart = max(mean.low - median.high, median.low - mean.high)
     words = f"|{as_printed(m)} - {as_printed(half)}| = {abs(m - half):.4g} > {s / unit:g}"
     reading = _OTHER_IMAGES
@@ -146,7 +152,8 @@ def mean_median_spread(row: Row) -> Finding | None:
         reading = f"the printed spread is a variance in percent: its root is {math.sqrt(s / unit):.3g}"
     if apart <= spread.high:
         return None
-    return Finding((), words, 100 * (apart - spread.high) / row.scale("mean"), POINTS, reading)
+    beyond = 100 * (apart - spread.high) / row.scale("mean")
+    return Finding((), words, beyond, POINTS, reading)
 
 
 def _in_pixels(row: Row, every: Sequence[Row]) -> Iterator[Row]:

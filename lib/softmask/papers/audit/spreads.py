@@ -46,7 +46,7 @@ def mean_dice(row: Row) -> Finding | None:
     moments, dice = _moments(row, with_dice=False), row.mean("dice")
     least, most = (_optimum(moments, "dice", sign) for sign in (1, -1))
     beyond = max(least - dice.high, dice.low - most)
-    if not beyond > 0:  # NaN where no shares have these means and spreads, which is another check's matter
+    if not beyond > 0:  # NaN: no shares have these means and spreads
         return None
     sen, ppv = row.words("sen", spread=True), row.words("ppv", spread=True)
     words = (

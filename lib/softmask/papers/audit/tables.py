@@ -1,4 +1,4 @@
-"""Rows and matrices held against one another, within a paper and between papers, and against what the texts say."""
+"""Rows and matrices held against one another, and against what the papers' texts say."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from softmask.papers.audit.check import (
     TO_EXPLAIN,
     Finding,
     Papers,
+    Range,
     Row,
     as_printed,
     check,
@@ -68,7 +69,10 @@ def triangles(papers: Papers) -> Iterator[Finding | None]:
                 d, e, f = (as_printed(cell.mean) for cell in sides)
                 words = f"Dice {d} between the first and the last, {e} and {f} by way of the second"
                 place = f"{table.paper}/{table.name}, {', '.join(display('rows', rater) for rater in (a, b, c))}"
-                yield Finding((place,), words, 100 * beyond, POINTS) if beyond > 0 else None
+                if beyond > 0:
+                    yield Finding((place,), words, 100 * beyond)
+                else:
+                    yield None
 
 
 @check("equal matrices", TO_EXPLAIN)
@@ -83,13 +87,18 @@ def equal_matrices(papers: Papers) -> Iterator[Finding | None]:
             [cells[network, rater] for rater in raters]
             for (_, cells), network in zip((one, other), networks, strict=True)
         ]
-        pairs = [(share(a), share(b)) for a, b in zip(*sides, strict=True)]
+        if not all(_overlap(share(a), share(b)) for a, b in zip(*sides, strict=True)):
+            yield None
+            continue
         places = tuple(f"{table.paper}/{table.name}, {display('rows', table.rows[-1])}" for table, _ in (one, other))
         numbers = " and ".join(", ".join(as_printed(cell.mean) for cell in side) for side in sides)
         words = f"Dice with {', '.join(display('rows', rater) for rater in raters)}: {numbers}"
         reading = "one network's numbers stand in both papers"
-        equal = all(a.low <= b.high and b.low <= a.high for a, b in pairs)
-        yield Finding(places, words, float(len(raters)), "equal numbers", reading) if equal else None
+        yield Finding(places, words, float(len(raters)), "equal numbers", reading)
+
+
+def _overlap(a: Range, b: Range) -> bool:
+    return a.low <= b.high and b.low <= a.high
 
 
 def network(row: Row) -> str:
@@ -151,11 +160,14 @@ def _changes(papers: Papers, reading: str, *, within: bool) -> Iterator[Finding 
         if not shared or key in seen:
             continue
         seen.add(key)
-        apart = {name: _apart(one.cells[name], other.cells[name]) for name in shared}
-        apart = {name: gap for name, gap in apart.items() if gap > 0}
+        gaps = {name: _apart(one.cells[name], other.cells[name]) for name in shared}
+        apart = {name: gap for name, gap in gaps.items() if gap > 0}
+        if not apart:
+            yield None
+            continue
         unit = POINTS if {one.cells[name].unit for name in apart} <= set(SCALES) else "as printed"
         words = _side_by_side(one, other, apart)
-        yield Finding((one.place, other.place), words, max(apart.values()), unit, reading) if apart else None
+        yield Finding((one.place, other.place), words, max(apart.values()), unit, reading)
 
 
 @check("one network in two tables", MUST_HOLD)
@@ -188,12 +200,14 @@ def rows_a_digit_apart(papers: Papers) -> Iterator[Finding | None]:
         if len(cells) < 2 or key in seen:
             continue
         seen.add(key)
+        if not all(a.std == b.std and _a_digit_apart(as_printed(a.mean), as_printed(b.mean)) for a, b in cells):
+            yield None
+            continue
         words = "; ".join(
             f"{as_printed(a.mean)} and {as_printed(b.mean)}, both ± {as_printed(a.std)}" for a, b in cells
         )
         places, reading = (one[0].place, other[0].place), "one row, with a digit misread on each data set"
-        alike = all(a.std == b.std and _a_digit_apart(as_printed(a.mean), as_printed(b.mean)) for a, b in cells)
-        yield Finding(places, words, float(len(cells)), "means a digit apart", reading) if alike else None
+        yield Finding(places, words, float(len(cells)), "means a digit apart", reading)
 
 
 def _a_digit_apart(a: str, b: str) -> bool:
@@ -218,9 +232,11 @@ def parts_and_wholes(papers: Papers) -> Iterator[Finding | None]:
     """stated parts add up to the stated whole"""
     for item in stated()["sums"]:
         total, whole = sum(item["parts"]), item["whole"]
+        if total == whole:
+            yield None
+            continue
         words = f"{' + '.join(map(str, item['parts']))} = {total}, not {whole}"
-        place = f"{item['paper']}, {item['what']}"
-        yield Finding((place,), words, abs(total - whole), "count") if total != whole else None
+        yield Finding((f"{item['paper']}, {item['what']}",), words, abs(total - whole), "count")
 
 
 @check("sizes of data sets", TO_EXPLAIN)
@@ -234,10 +250,12 @@ def sizes_of_data_sets(papers: Papers) -> Iterator[Finding | None]:
             if (words[a], words[b]) in seen:
                 continue
             seen.add((words[a], words[b]))
+            if sums[a] == sums[b]:
+                yield None
+                continue
             text = f"{words[a]} = {sums[a]} in {a}, {words[b]} = {sums[b]} in {b}"
             places = tuple(f"{paper}, {item['what']}" for paper in sums if words[paper] in (words[a], words[b]))
-            apart = abs(sums[a] - sums[b])
-            yield Finding(places, text, apart, "count", "slices were chosen anew") if apart else None
+            yield Finding(places, text, abs(sums[a] - sums[b]), "count", "slices were chosen anew")
 
 
 @check("stated gains", MUST_HOLD)
@@ -257,8 +275,10 @@ def stated_gains(papers: Papers) -> Iterator[Finding | None]:
             most = max(high.high - low.low, 100 * (high.high / low.low - 1))
             beyond = max(0.0, 100 * item["more_than"] - most)
             words = f"{better.mean:g} / {worse.mean:g} = {better.mean / worse.mean:.3f} < {1 + item['more_than']:g}"
-        reading = "rounding of other digits, or another row"
-        yield Finding((place,), words, beyond, POINTS, reading) if beyond > 0 else None
+        if beyond > 0:
+            yield Finding((place,), words, beyond, POINTS, "rounding of other digits, or another row")
+        else:
+            yield None
 
 
 @check("counted nodules", TO_EXPLAIN)
@@ -270,11 +290,12 @@ def counted_nodules(papers: Papers) -> Iterator[Finding | None]:
             if cell.dataset != item["dataset"] or cell.metric not in item["metrics"]:
                 continue
             low, high = printed_range(cell.mean, SCALES[cell.unit])
+            if math.floor(high * n + 1e-9) >= math.ceil(low * n - 1e-9):
+                yield None
+                continue
             k = int(cell.mean / SCALES[cell.unit] * n)
             near = " and ".join(f"{i} / {n} = {i / n:.{decimals(cell.mean) + 2}f}" for i in (k, k + 1))
             place = f"{item['paper']}/{item['table']}, {display('rows', cell.row)}, {display('metrics', cell.metric)}"
             beyond = 100 * min(abs(i / n - x) for i in (k, k + 1) for x in (low, high))
-            finding = Finding(
-                (place,), f"{cell.mean:g} lies between {near}", beyond, POINTS, "a mean over repeated divisions"
-            )
-            yield None if math.floor(high * n + 1e-9) >= math.ceil(low * n - 1e-9) else finding
+            words = f"{cell.mean:g} lies between {near}"
+            yield Finding((place,), words, beyond, POINTS, "a mean over repeated divisions")
