@@ -11,8 +11,7 @@ import SimpleITK as sitk
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 from scipy.ndimage import gaussian_filter
 
-from softmask.measure.radiomics import BinCount, extract
-from softmask.measure.radiomics.features import feature_values
+from softmask.measure.radiomics import BinCount, extract, feature_values
 
 BINS = BinCount(32)
 IN_2D = {**BINS.settings, "force2D": True}

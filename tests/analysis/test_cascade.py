@@ -15,8 +15,8 @@ from softmask.experiments.prepared import Part, Prepared
 from softmask.experiments.record import Provenance
 from softmask.experiments.tables import rows_of, spec
 from softmask.measure import verdicts
-from softmask.measure.calibration import calibration
 from softmask.measure.images import DOCTORS
+from softmask.measure.soft import calibration
 from softmask.nets import build
 
 N, SIZE = 12, 64

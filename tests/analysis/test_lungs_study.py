@@ -12,7 +12,7 @@ from softmask.config import Config
 from softmask.experiments import Record, Run, specs
 from softmask.experiments.prepared import Part, Prepared
 from softmask.experiments.record import Provenance, WeightsFile
-from softmask.measure.calibration import calibration
+from softmask.measure.soft import calibration
 from softmask.measure.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from softmask.nets import build
 from softmask.nets.critics import CRITICS

@@ -15,7 +15,7 @@ from softmask.experiments import Record, Run, specs
 from softmask.experiments.prepared import Part, Prepared
 from softmask.experiments.record import Provenance, WeightsFile
 from softmask.experiments.tables import rows_of, spec
-from softmask.measure.calibration import calibration
+from softmask.measure.soft import calibration
 from softmask.report import tables
 
 N, SIZE, EPOCHS = 6, 8, 3

@@ -13,8 +13,8 @@ from softmask.config import Config
 from softmask.experiments import Record, Run, specs
 from softmask.experiments.record import Provenance
 from softmask.experiments.tables import CT, rows_of, spec
-from softmask.measure.calibration import calibration
 from softmask.measure.resolution import INTERPOLATIONS
+from softmask.measure.soft import calibration
 from softmask.papers import display
 from softmask.report import contents, figures, sr_panels, tables, training_panels, verdicts
 

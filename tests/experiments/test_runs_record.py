@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from softmask.errors import DataError
 from softmask.experiments.record import MOST_PIXELS, Provenance, Record, WeightsFile, significant
-from softmask.measure.calibration import Calibration
+from softmask.measure.soft import Calibration
 
 NUMBERS = st.floats(width=64)  # NaN and infinities, too
 

@@ -75,19 +75,18 @@ def test_a_lesion_one_pixel_wide_is_labelled() -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "axes", "iterations", "message"),
+    ("image", "axes", "message"),
     [
-        (np.full((64, 64), 0.5), AXES, 5, "constant"),
-        (np.full((64, 64), np.nan), AXES, 5, "NaN"),
-        (np.zeros((64, 64, 3)), AXES, 5, "grey"),
-        (np.eye(64), AXES + 40, 5, "outside the image"),
-        (np.eye(64), AXES, 0, "iteration"),
-        (np.eye(3), np.array([[[0, 0], [2, 2]], [[0, 2], [2, 0]]]), 5, "no background"),
+        (np.full((64, 64), 0.5), AXES, "constant"),
+        (np.full((64, 64), np.nan), AXES, "NaN"),
+        (np.zeros((64, 64, 3)), AXES, "grey"),
+        (np.eye(64), AXES + 40, "outside the image"),
+        (np.eye(3), np.array([[[0, 0], [2, 2]], [[0, 2], [2, 0]]]), "no background"),
     ],
 )
-def test_bad_input_is_refused(image: np.ndarray, axes: np.ndarray, iterations: int, message: str) -> None:
+def test_bad_input_is_refused(image: np.ndarray, axes: np.ndarray, message: str) -> None:
     with pytest.raises(LabelError, match=message):
-        grabcut_mask(image, axes, iterations)
+        grabcut_mask(image, axes)
 
 
 def test_real_slices_from_one_readers_mark(real_data: Path) -> None:

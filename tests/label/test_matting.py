@@ -36,19 +36,16 @@ def dense_alpha(image: np.ndarray, trimap: np.ndarray, epsilon: float, radius: i
     height, width = image.shape
     area = (2 * radius + 1) ** 2
     laplacian = np.zeros((height * width, height * width))
-    for row in range(radius, height - radius):
-        for column in range(radius, width - radius):
-            window = [
-                (r, c)
-                for r in range(row - radius, row + radius + 1)
-                for c in range(column - radius, column + radius + 1)
-            ]
-            values = np.array([image[pixel] for pixel in window])
+    pixels = np.arange(height * width).reshape(height, width)
+    for row in range(height - 2 * radius):
+        for column in range(width - 2 * radius):
+            window = pixels[row : row + 2 * radius + 1, column : column + 2 * radius + 1].ravel()
+            values = image.ravel()[window]
             mean, variance = values.mean(), values.var()
-            for r, c in window:
-                for s, d in window:
-                    product = (image[r, c] - mean) * (image[s, d] - mean) / (epsilon / area + variance)
-                    laplacian[r * width + c, s * width + d] += ((r, c) == (s, d)) - (1 + product) / area
+            for i, one in zip(window, values, strict=True):
+                for j, other in zip(window, values, strict=True):
+                    product = (one - mean) * (other - mean) / (epsilon / area + variance)
+                    laplacian[i, j] += (i == j) - (1 + product) / area
     alpha = trimap.ravel().copy()
     unknown = alpha == 0.5
     right = -laplacian[np.ix_(unknown, ~unknown)] @ alpha[~unknown]
@@ -57,19 +54,13 @@ def dense_alpha(image: np.ndarray, trimap: np.ndarray, epsilon: float, radius: i
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_dense_solve_of_25_pixels_agrees(seed: int) -> None:
-    image = np.random.default_rng(seed).random((5, 5))
-    trimap = np.full((5, 5), 0.5)
-    trimap[0], trimap[4, 1:3] = 0, 1
-    for epsilon in (1e-7, 1e-3):
-        expected = dense_alpha(image, trimap, epsilon, 1)
-        np.testing.assert_allclose(closed_form_alpha(image, trimap, epsilon=epsilon), expected, atol=1e-8)
-
-
-def test_a_dense_solve_with_larger_windows_agrees() -> None:
-    image, trimap = scene(3, shape=(11, 12), band=1.5)
-    expected = dense_alpha(image, trimap, 1e-5, 2)
-    np.testing.assert_allclose(closed_form_alpha(image, trimap, epsilon=1e-5, radius=2), expected, atol=1e-8)
+def test_a_dense_solve_agrees(seed: int) -> None:
+    small = np.random.default_rng(seed).random((5, 5)), np.full((5, 5), 0.5)
+    small[1][0], small[1][4, 1:3] = 0, 1
+    large = scene(seed, shape=(11, 12), band=1.5)
+    for (image, trimap), epsilon, radius in ((small, 1e-7, 1), (small, 1e-3, 1), (large, 1e-5, 2)):
+        alpha = closed_form_alpha(image, trimap, epsilon=epsilon, radius=radius)
+        np.testing.assert_allclose(alpha, dense_alpha(image, trimap, epsilon, radius), atol=1e-8)
 
 
 @pytest.mark.parametrize("channels", [None, 3])
@@ -162,12 +153,6 @@ def test_all_solvers_and_chunkings_agree(case) -> None:
         np.testing.assert_allclose(closed_form_alpha(image, trimap, epsilon=1e-5), expected, atol=1e-7)
 
 
-def test_grey_is_colour_with_equal_channels() -> None:
-    image, trimap = scene(5)
-    colour = closed_form_alpha(np.stack([image] * 3, axis=-1), trimap, epsilon=3e-4)
-    np.testing.assert_allclose(closed_form_alpha(image, trimap, epsilon=1e-4), colour, atol=1e-8)
-
-
 def test_an_image_that_is_affine_in_alpha_gives_it_back() -> None:
     row, column = np.indices((40, 40)) - 19.5
     truth = np.clip(0.5 - (np.hypot(row, column) - 11) / 5, 0, 1)
@@ -188,15 +173,6 @@ def test_a_trimap_without_unknown_pixels_is_the_answer() -> None:
     image, trimap = scene(1)
     trimap = np.round(trimap)
     assert (closed_form_alpha(image, trimap) == trimap).all()
-
-
-def test_a_wide_unknown_region_is_solved() -> None:
-    image, _ = scene(2, shape=(96, 96))
-    trimap = np.full((96, 96), 0.5)
-    trimap[0], trimap[47:49, 47:49] = 0, 1
-    alpha = closed_form_alpha(image, trimap)
-    assert np.isfinite(alpha).all()
-    assert alpha[40:56, 40:56].mean() > alpha[:8].mean() + 0.3
 
 
 @pytest.mark.parametrize("solver", ["solveh_banded", "splu"])

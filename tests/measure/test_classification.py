@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
 from softmask.errors import ConfigError, DataError
@@ -30,15 +31,11 @@ def predictions(scores, folds, labels, groups=None) -> Predictions:
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
-def test_classes_that_differ_are_told_apart(classifier):
-    found = cross_validate(*images(shift=2.0), classifier, [0])
+def test_classes_that_differ_are_told_apart_by_images_held_out_with_their_patient(classifier):
+    features, labels, groups = images(each=3, shift=2.0)
+    found = cross_validate(features, labels, groups, classifier, [0, 1], inner=3 if classifier == "knn" else None)
     assert found.auc() > 0.9
     assert found.correct.mean() > 0.8
-
-
-def test_every_image_is_held_out_once_with_its_whole_patient():
-    features, labels, groups = images(each=3)
-    found = cross_validate(features, labels, groups, "knn", [0, 1], inner=None)
     for folds in found.folds:
         assert sorted(set(folds)) == list(range(classification.FOLDS))
         assert all(len({folds[i] for i in range(len(groups)) if groups[i] == name}) == 1 for name in groups)
@@ -83,15 +80,12 @@ def test_one_fold_is_scikit_learns_auc_also_with_equal_scores_and_weights():
     np.testing.assert_allclose(found.auc(weights), expected)
 
 
-def test_scores_of_two_folds_are_not_compared():
-    found = predictions([0.1, 0.2, 10.1, 10.2], [0, 0, 1, 1], [0, 1, 0, 1])
-    assert found.auc() == 1  # all four together: 3/4
-
-
-def test_auc_of_several_repetitions_is_over_the_pairs_of_each():
-    found = predictions([[1, 2, 3, 4], [2, 1, 4, 3]], [[0, 0, 1, 1], [0, 0, 1, 1]], [0, 1, 0, 1])
-    assert found.auc() == 0.5
-    assert np.isnan(found.auc(np.array([1, 0, 1, 0])))
+def test_only_scores_of_one_fold_are_compared():
+    apart = predictions([0.1, 0.2, 10.1, 10.2], [0, 0, 1, 1], [0, 1, 0, 1])
+    assert apart.auc() == 1  # all four together: 3/4
+    repeated = predictions([[1, 2, 3, 4], [2, 1, 4, 3]], [0, 0, 1, 1], [0, 1, 0, 1])
+    assert repeated.auc() == 0.5
+    assert np.isnan(repeated.auc(np.array([1, 0, 1, 0])))
 
 
 def test_intervals_hold_the_auc_and_equal_predictions_do_not_differ():
@@ -109,8 +103,8 @@ def test_the_inner_choice_takes_the_setting_that_is_right_more_often(monkeypatch
     generator = np.random.default_rng(3)
     features = generator.choice([-1.0, 1.0], (120, 2)) + generator.normal(0, 0.1, (120, 2))
     labels = (features[:, 0] > 0) != (features[:, 1] > 0)
-    tree = classification.Classifier(CLASSIFIERS["decision_tree"].make, {"max_depth": (1, 5)})
-    monkeypatch.setattr(classification, "CLASSIFIERS", {"tree": tree})
+    trees = [clone(CLASSIFIERS["decision_tree"][0]).set_params(max_depth=depth) for depth in (1, 5)]
+    monkeypatch.setattr(classification, "CLASSIFIERS", {"tree": trees})
     groups = list(range(120))
     assert cross_validate(features, labels, groups, "tree", [0]).correct.mean() > 0.9
     assert cross_validate(features, labels, groups, "tree", [0], inner=None).correct.mean() < 0.75
@@ -152,25 +146,18 @@ def test_a_class_with_too_few_patients_is_told():
     few = np.array([name in ("p0", "p1", "p2") for name in groups])
     with pytest.raises(DataError, match="class 1 has 3 patients, too few for 5 folds"):
         cross_validate(features, few, groups, "svm", [0])
+    with pytest.raises(DataError, match="class 1 has 1 patient,"):
+        classification.outer_splits(np.arange(33) >= 30, [*range(30), "a", "a", "a"], 2, 0)
     with pytest.raises(DataError, match="class 1 has 0 patients"):
         cross_validate(features, np.zeros(60, bool), groups, "svm", [0])
     with pytest.raises(DataError, match="fewer than 11 to train on"):
         cross_validate(features[:12], labels[:12], groups[:6] + groups[12:18], "svm", [0], folds=3)
 
 
-def test_one_patient_with_all_of_a_class_in_a_training_part_is_told():
-    labels = np.r_[np.zeros(30, bool), np.ones(3, bool)]
-    groups = [*range(30), "a", "a", "a"]
-    with pytest.raises(DataError, match="class 1 has 1 patient,"):
-        classification.outer_splits(labels, groups, 2, 0)
-
-
 def test_what_cannot_be_used_is_refused():
     features, labels, groups = images()
     with pytest.raises(ConfigError, match="decision_tree"):
         cross_validate(features, labels, groups, "forest", [0])
-    with pytest.raises(DataError, match="not of the same images"):
-        cross_validate(features[:-1], labels, groups, "svm", [0])
     features[3, 2] = np.nan
     with pytest.raises(DataError, match="feature 2 of image 3 is nan"):
         cross_validate(features, labels, groups, "svm", [0])

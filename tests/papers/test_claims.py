@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softmask import papers
-from softmask.errors import DataError, SoftmaskError
+from softmask.errors import ConfigError, DataError, SoftmaskError
 from softmask.papers import Pair
 from softmask.papers.claims import parse
 
@@ -109,12 +109,9 @@ def test_what_does_not_fit_is_refused_with_the_claims_name(content, said):
 
 
 @pytest.mark.parametrize("item", ["softgan is best", None, {}, {"words": ""}, {"words": 3}])
-def test_a_claim_needs_words(item):
+def test_a_claim_needs_words_of_its_own(item):
     with pytest.raises(DataError, match="a claim needs its words"):
         parsed(item)
-
-
-def test_words_identify_a_claim():
     with pytest.raises(DataError, match="is given twice"):
         parsed(claim(), claim())
 
@@ -169,15 +166,34 @@ def test_the_best_row_is_compared_with_every_other_row_of_its_tables(paper, word
 
 @pytest.mark.parametrize(
     ("paper", "words", "table"),
-    [
-        ("softgan", "ablation step", "table-3"),
-        ("dsnet-v1", "ablation step", "table-3"),
-        ("dsnet-v2", "ablation step", "table-3"),
-        ("dsnet-v2", "detail texture", "table-5"),
-    ],
+    [(paper, "ablation step", "table-3") for paper in ("softgan", "dsnet-v1", "dsnet-v2")]
+    + [("dsnet-v2", "detail texture", "table-5")],
 )
 def test_each_step_is_over_the_one_before(paper, words, table):
-    rows = papers.load(paper).table(table).rows
-    on_lnsm = [(pair.better, pair.worse) for pair in of(paper, words).pairs if pair.dataset == "lnsm"]
+    rows, pairs = papers.load(paper).table(table).rows, of(paper, words).pairs
+    on_lnsm = [(pair.better, pair.worse) for pair in pairs if pair.dataset == "lnsm"]
     assert on_lnsm == list(zip(rows[1:], rows[:-1], strict=True))
-    assert len(of(paper, words).pairs) == 2 * len(on_lnsm)
+    assert len(pairs) == 2 * len(on_lnsm)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "words"),
+    [
+        ("rows", "unetplusplus", "U-Net++"),
+        ("rows", "my_network", "my network"),
+        ("metrics", "dice", "Dice"),
+        ("metrics", "dice_with_doctor2", "Dice with doctor 2"),
+        ("datasets", "lnsm", "LNSM"),
+        ("papers", "workbook", "This workbook"),
+    ],
+)
+def test_names_for_people(kind, name, words):
+    assert papers.display(kind, name) == words
+    with pytest.raises(ConfigError, match="papers, datasets"):
+        papers.display("colours", name)
+
+
+def test_two_rows_of_one_table_never_look_alike():
+    for name in papers.NAMES:
+        for table in papers.load(name).tables.values():
+            assert len({papers.display("rows", row) for row in table.rows}) == len(table.rows)

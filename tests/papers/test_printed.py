@@ -15,14 +15,6 @@ from softmask.errors import ConfigError, DataError, SoftmaskError
 from softmask.papers import printed
 
 
-def cell(paper, table, row, dataset, metric):
-    found = [
-        c for c in papers.load(paper).table(table).cells() if (c.row, c.dataset, c.metric) == (row, dataset, metric)
-    ]
-    assert len(found) == 1
-    return found[0]
-
-
 @functools.cache
 def content(paper):
     return yaml.safe_load((files("softmask.papers") / f"{paper}.yaml").read_text(encoding="utf-8"))
@@ -30,14 +22,12 @@ def content(paper):
 
 def test_there_are_26_tables_and_38_figures():
     loaded = [papers.load(name) for name in papers.NAMES]
-    assert {paper.name: len(paper.tables) for paper in loaded} == {
-        "casgan": 5, "softgan": 4, "dsnet-v1": 5, "dsnet-v2": 8, "lgan": 4
+    assert {paper.name: (len(paper.tables), len(paper.figures)) for paper in loaded} == {
+        "casgan": (5, 8), "softgan": (4, 5), "dsnet-v1": (5, 8), "dsnet-v2": (8, 11), "lgan": (4, 6)
     }  # fmt: skip
-    assert {paper.name: len(paper.figures) for paper in loaded} == {
-        "casgan": 8, "softgan": 5, "dsnet-v1": 8, "dsnet-v2": 11, "lgan": 6
-    }  # fmt: skip
-    assert sum(len(paper.tables) for paper in loaded) == 26
-    assert sum(len(paper.figures) for paper in loaded) == 38
+    for citation in (paper.citation for paper in loaded):
+        assert {"title", "authors", "year", "venue"} <= set(citation)
+        assert 2020 <= citation["year"] <= 2023
 
 
 @pytest.mark.parametrize(
@@ -66,23 +56,21 @@ def test_there_are_26_tables_and_38_figures():
     ],
 )  # fmt: skip
 def test_every_layout_gives_its_cells(address, mean, std, unit):
-    found = cell(*address)
+    paper, table, *key = address
+    [cell] = [c for c in papers.load(paper).table(table).cells() if [c.row, c.dataset, c.metric] == key]
     expected = [math.nan if value is None else value for value in (mean, std)]
-    assert [found.mean, found.std] == pytest.approx(expected, nan_ok=True)
-    assert found.unit == unit
+    assert [cell.mean, cell.std] == pytest.approx(expected, nan_ok=True)
+    assert cell.unit == unit
 
 
 def test_a_description_table_has_text_cells():
     table = papers.load("lgan").table("table-1")
     assert table.kind == "description"
-    assert [c.row for c in table.cells()] == [
-        "lgan_basic", "lgan_product", "lgan_early_fusion", "lgan_late_fusion", "lgan_regression"
-    ]  # fmt: skip
+    assert len(table.cells()) == 5
     assert all(c.text and math.isnan(c.mean) and c.unit == "text" and c.metric == "description" for c in table.cells())
 
 
 def test_a_diagonal_that_is_not_printed_is_no_cell():
-    assert not [c for c in papers.load("dsnet-v1").table("table-4").cells() if c.metric == f"dice_with_{c.row}"]
     assert len(papers.load("dsnet-v1").table("table-4").cells()) == 30
     assert len(papers.load("casgan").table("table-2").cells()) == 36
 
@@ -109,23 +97,13 @@ def test_matrices_are_symmetric_and_the_same_doctors_stand_in_three_papers():
     assert all(abs(frames[0][pair] - frames[1][pair] / 100) < 0.001 for pair in shared)
 
 
-def test_units_and_decimals_of_a_table():
+def test_decimals_of_a_table():
     table = papers.load("dsnet-v2").table("table-8")
-    assert table.unit_of("milliseconds") == "ms"
-    assert table.unit_of("dice") == "percent"
-    assert table.unit_of("hausdorff") is None
     assert (table.decimals_of("milliseconds"), table.decimals_of("dice")) == ((1, 1), (2, 1))
     assert papers.load("casgan").table("table-2").decimals_of("dice_with_me") == (3, 3)
     assert papers.load("lgan").table("table-4").decimals_of("mean_dice3d") == (3, 2)
     assert papers.load("lgan").table("table-1").decimals_of("description") is None
     assert table.decimals_of("hausdorff") is None
-
-
-def test_citations_name_what_is_known():
-    for name in papers.NAMES:
-        citation = papers.load(name).citation
-        assert {"title", "authors", "year", "venue"} <= set(citation)
-        assert 2020 <= citation["year"] <= 2023
 
 
 def test_unknown_names_are_answered_with_the_known_ones():

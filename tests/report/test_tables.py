@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from softmask import papers
 from softmask.config import Config
 from softmask.errors import DataError
-from softmask.measure.agreement import dice_matrix
+from softmask.measure.segmentation import dice_matrix
 from softmask.report import tables
 from softmask.report.tables import Cell, ResultTable
 

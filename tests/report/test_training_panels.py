@@ -6,8 +6,8 @@ import pytest
 
 from softmask.analysis.claims import judge
 from softmask.config import Config
-from softmask.measure.calibration import calibration
 from softmask.measure.differences import Scores
+from softmask.measure.soft import calibration
 from softmask.papers import Claim, Pair
 from softmask.report import figures, training_panels
 

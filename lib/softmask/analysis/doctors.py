@@ -24,8 +24,8 @@ from softmask.errors import DataError, LabelError
 from softmask.experiments.execute import Run
 from softmask.label import consensus
 from softmask.measure import segmentation
-from softmask.measure.agreement import DiceMatrix, dice_matrix, summary
 from softmask.measure.images import DOCTORS
+from softmask.measure.segmentation import DiceMatrix, dice_matrix, summary
 from softmask.papers import display
 from softmask.parallel import progress
 from softmask.report.result import SCALES, Cell

@@ -19,7 +19,7 @@ from softmask.experiments.plan import Planned
 from softmask.experiments.prepared import Prepared, prepare
 from softmask.experiments.spec import RunSpec
 from softmask.files import sha256_of
-from softmask.measure.calibration import Calibration
+from softmask.measure.soft import Calibration
 from softmask.report import provenance
 
 Wanted = Mapping[tuple[str, str], Sequence[RunSpec]]

@@ -18,10 +18,9 @@ from softmask.analysis.radiomics import FEATURE_SETS, PAPER_NODULES, Nodules
 from softmask.config import BASE_SEED, Config
 from softmask.errors import DataError
 from softmask.measure import classification
-from softmask.measure.agreement import icc
 from softmask.measure.classification import CLASSIFIERS, Chance, Predictions
 from softmask.measure.differences import Scores
-from softmask.measure.statistics import bootstrap_interval
+from softmask.measure.statistics import bootstrap_interval, icc
 from softmask.papers import Claim, display
 from softmask.parallel import map_items
 from softmask.report.result import Cell

@@ -23,8 +23,8 @@ from softmask.experiments.execute import Run
 from softmask.experiments.prepared import Prepared
 from softmask.experiments.spec import RunSpec
 from softmask.measure import statistics
-from softmask.measure.calibration import Calibration
 from softmask.measure.differences import Scores
+from softmask.measure.soft import Calibration
 from softmask.measure.verdicts import RISING, last_gain
 from softmask.report.result import Cell
 

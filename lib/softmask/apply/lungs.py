@@ -25,7 +25,7 @@ from softmask.data.volume_files import image_of, name_of, nifti
 from softmask.errors import ConfigError
 from softmask.files import whole_path, write_atomic
 from softmask.measure import segmentation
-from softmask.measure.lungs import hausdorff
+from softmask.measure.segmentation import hausdorff
 from softmask.nets import morph
 from softmask.pictures import overlay, png
 

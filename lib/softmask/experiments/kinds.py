@@ -22,10 +22,10 @@ from softmask.experiments.prepared import Part, Prepared
 from softmask.experiments.record import Provenance, Record, WeightsFile, surroundings
 from softmask.experiments.spec import NUMERICS, SOFTENED, UNCHANGED, RunSpec
 from softmask.experiments.store import AGAIN
-from softmask.measure.calibration import calibration
 from softmask.measure.images import DOCTORS, THRESHOLD, measure_images
 from softmask.measure.resolution import measure_interpolated, measure_upscaled
 from softmask.measure.segmentation import dice
+from softmask.measure.soft import calibration
 from softmask.nets.classical import classical
 from softmask.nets.perceptual import LAYERS, Perceptual
 from softmask.nets.registry import build, n_parameters

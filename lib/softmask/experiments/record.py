@@ -26,7 +26,7 @@ from softmask.experiments.plain import read_fields, to_plain
 from softmask.experiments.spec import RunSpec
 from softmask.files import read_bytes
 from softmask.machine import cpu_model, git_state, package_version
-from softmask.measure.calibration import Calibration
+from softmask.measure.soft import Calibration
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from softmask.errors import LabelError
 
 
 def as_array(value: object, name: str, dtype: type | None = None) -> np.ndarray:
-    """``value`` as an array; LabelError where it is ragged, text, or no numbers."""
+    """Return ``value`` as an array; LabelError where it is ragged, text, or no numbers."""
     try:
         return np.asarray(value, dtype)
     except (TypeError, ValueError) as error:
@@ -16,7 +16,7 @@ def as_array(value: object, name: str, dtype: type | None = None) -> np.ndarray:
 
 
 def checked_image(image: np.ndarray) -> np.ndarray:
-    """The image as float64; LabelError unless it is (H, W) or (H, W, channels), finite and within [0, 1]."""
+    """Return the image as float64; LabelError unless it is (H, W) or (H, W, channels), finite and within [0, 1]."""
     image = as_array(image, "the image", float)
     if image.ndim not in (2, 3) or image.size == 0:
         raise LabelError(f"the image must be (H, W) or (H, W, channels) with pixels in it, not {image.shape}")
@@ -29,7 +29,7 @@ def checked_image(image: np.ndarray) -> np.ndarray:
 
 
 def checked_mask(mask: np.ndarray, name: str = "the mask") -> np.ndarray:
-    """The mask as bool; LabelError unless it is (H, W), of bools, 0 and 1 or 0 and 255, and not empty."""
+    """Return the mask as bool; LabelError unless it is (H, W), of bools, 0 and 1 or 0 and 255, and not empty."""
     mask = as_array(mask, name)
     if mask.ndim != 2:
         raise LabelError(f"{name} must be (H, W), not {mask.shape}")
@@ -45,14 +45,14 @@ def checked_mask(mask: np.ndarray, name: str = "the mask") -> np.ndarray:
 
 
 def checked_sizes(masks: object) -> np.ndarray:
-    """Reader masks as one array; LabelError where their sizes differ."""
+    """Return reader masks as one array; LabelError where their sizes differ."""
     if isinstance(masks, list | tuple) and len({np.shape(mask) for mask in masks}) > 1:
         raise LabelError(f"the readers' masks differ in size: {', '.join(str(np.shape(mask)) for mask in masks)}")
     return as_array(masks, "the readers' masks")
 
 
 def checked_readers(masks: np.ndarray) -> np.ndarray:
-    """Reader masks as (P, H, W) bool, P >= 1, none of them empty, else LabelError."""
+    """Return reader masks as (P, H, W) bool, P >= 1, none of them empty, else LabelError."""
     if len(masks) == 0:
         raise LabelError("no reader is present: leave this sample out")
     masks = checked_sizes(masks)
@@ -60,7 +60,7 @@ def checked_readers(masks: np.ndarray) -> np.ndarray:
 
 
 def bounding_box(region: np.ndarray, margin: int) -> tuple[slice, slice]:
-    """Slices around the True pixels of ``region`` (H, W), widened by ``margin`` but not beyond the array."""
+    """Return slices around the True pixels of ``region`` (H, W), widened by ``margin`` but not beyond the array."""
     spans = (np.flatnonzero(region.any(axis=1 - axis)) for axis in (0, 1))
     rows, columns = (slice(max(span[0] - margin, 0), span[-1] + margin + 1) for span in spans)
     return rows, columns

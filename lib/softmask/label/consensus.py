@@ -13,26 +13,21 @@ from softmask.label.common import checked_readers
 
 
 def fifty_percent(masks: np.ndarray) -> np.ndarray:
-    """(H, W) bool: marked by at least half of the readers. Empty where three or more readers do not overlap."""
+    """Return (H, W) bool: marked by at least half of the readers. Empty where three or more do not overlap."""
     masks = checked_readers(masks)
     return 2 * masks.sum(axis=0) >= len(masks)
 
 
 def leave_one_out(masks: np.ndarray) -> np.ndarray:
-    """(P, H, W) bool: for each reader, the 50 % consensus of the others, to compare that reader's mask with.
-
-    Raises:
-        LabelError: with fewer than two readers, too.
-    """
+    """Return (P, H, W) bool: for each of two or more readers, the 50 % consensus of the others."""
     masks = checked_readers(masks)
     if len(masks) < 2:
         raise LabelError("a consensus of the other readers needs at least two readers")
-    others = masks.sum(axis=0) - masks
-    return 2 * others >= len(masks) - 1
+    return 2 * (masks.sum(axis=0) - masks) >= len(masks) - 1
 
 
 def staple(masks: np.ndarray) -> np.ndarray:
-    """(H, W) float64: probability of lesion, each reader's sensitivity and specificity being estimated alongside.
+    """Return (H, W) float64, the probability of lesion, with each reader's sensitivity and specificity estimated.
 
     Warfield, Zou, Wells, "Simultaneous truth and performance level estimation (STAPLE)", IEEE Transactions on Medical
     Imaging 23 (2004) 903-921, as in SimpleITK. Its prior is the share of the image that the readers marked, so it

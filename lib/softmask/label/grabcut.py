@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from softmask.errors import LabelError
 from softmask.label.common import checked_image
-from softmask.label.recist import quadrilateral, validate
+from softmask.label.recist import validate
 
 BOX_MARGIN = 0.1
 """Beyond the mark by this much of the long axis (at least 2 pixels), a pixel is surely background."""
@@ -23,17 +23,17 @@ model is then that of the surroundings, and the cut takes a fifth of the time of
 
 
 def axes_pixels(axes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """(H, W) bool: the pixels on the axes, drawn one pixel wide."""
+    """Return (H, W) bool: the pixels on the axes, drawn one pixel wide."""
     import cv2
 
     canvas = np.zeros(shape, np.uint8)
-    for start, end in np.clip(np.rint(axes), 0, np.array(shape) - 1)[..., ::-1].astype(int).tolist():
+    for start, end in _corners(axes, shape)[..., ::-1].tolist():
         cv2.line(canvas, start, end, 1)
     return canvas.astype(bool)
 
 
 def grabcut_mask(image: np.ndarray, axes: np.ndarray, iterations: int = 5) -> np.ndarray:
-    """Binary lesion mask from its RECIST axes.
+    """Return the binary lesion mask, (H, W) bool, from its RECIST axes.
 
     The axes are surely lesion, the rest of their quadrilateral probably; outside an enlarged box is surely background,
     the rest probably. Of the result, the parts that touch the axes are kept and their holes filled; it is never empty,
@@ -44,9 +44,6 @@ def grabcut_mask(image: np.ndarray, axes: np.ndarray, iterations: int = 5) -> np
         axes: (2, 2, 2) (axis, end, (row, column)) in pixels.
         iterations: of the colour models and the cut.
 
-    Returns:
-        (H, W) bool.
-
     Raises:
         LabelError: an unusable image or mark (:func:`softmask.label.recist.validate`), an image that is constant around
             the mark, or a mark that leaves no background.
@@ -56,8 +53,6 @@ def grabcut_mask(image: np.ndarray, axes: np.ndarray, iterations: int = 5) -> np
     image = checked_image(image)
     if image.ndim != 2:
         raise LabelError(f"GrabCut from a RECIST mark needs a grey image (H, W), not {image.shape}")
-    if isinstance(iterations, bool) or not isinstance(iterations, int | np.integer) or iterations < 1:
-        raise LabelError(f"GrabCut needs at least 1 iteration, not {iterations!r}")
     axes = validate(axes, image.shape)
     length = np.linalg.norm(axes[0, 1] - axes[0, 0])
     crop = _box(axes, max(8, CROP_MARGIN * length), image.shape)
@@ -67,8 +62,9 @@ def grabcut_mask(image: np.ndarray, axes: np.ndarray, iterations: int = 5) -> np
 
     state = np.full(image.shape, cv2.GC_BGD, np.uint8)
     state[_box(axes, max(2, BOX_MARGIN * length), image.shape)] = cv2.GC_PR_BGD
-    corners = np.clip(np.rint(quadrilateral(axes)), 0, np.array(image.shape) - 1).astype(np.int32)
-    cv2.fillPoly(state, [corners[:, ::-1].copy()], cv2.GC_PR_FGD)
+    # the quadrilateral whose diagonals are the axes, its corners in order round it
+    quadrilateral = _corners(axes, image.shape).transpose(1, 0, 2).reshape(4, 2).astype(np.int32)
+    cv2.fillPoly(state, [quadrilateral[:, ::-1].copy()], cv2.GC_PR_FGD)
     marked = axes_pixels(axes, image.shape)
     state[marked] = cv2.GC_FGD
     state = np.ascontiguousarray(state[crop])
@@ -83,6 +79,11 @@ def grabcut_mask(image: np.ndarray, axes: np.ndarray, iterations: int = 5) -> np
     lesion[crop] = (state == cv2.GC_FGD) | (state == cv2.GC_PR_FGD)
     _, part = cv2.connectedComponents(lesion, connectivity=8)
     return ndimage.binary_fill_holes(np.isin(part, np.unique(part[marked])))
+
+
+def _corners(axes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(2, 2, 2) int: the pixels in the image nearest to the ends of the axes."""
+    return np.clip(np.rint(axes), 0, np.array(shape) - 1).astype(int)
 
 
 def _box(axes: np.ndarray, margin: float, shape: tuple[int, int]) -> tuple[slice, slice]:

@@ -34,7 +34,7 @@ BAND_ENTRIES = 2_000_000
 
 
 def closed_form_alpha(image: np.ndarray, trimap: np.ndarray, *, epsilon: float = 1e-7, radius: int = 1) -> np.ndarray:
-    """Alpha matte of an image whose trimap says where it is known.
+    """Return the alpha matte of an image whose trimap says where it is known.
 
     Args:
         image: (H, W) or (H, W, channels), in [0, 1].

@@ -52,7 +52,7 @@ def soft_mask(
     epsilon: float = 1e-7,
     radius: float | None = None,
 ) -> SoftMask:
-    """Soft mask of an image from exactly one of ``mask``, ``readers`` and ``recist``.
+    """Return the soft mask of an image from exactly one of ``mask``, ``readers`` and ``recist``.
 
     Args:
         image: (H, W) in [0, 1], or (H, W, 3) unless from a RECIST mark.
@@ -76,7 +76,15 @@ def soft_mask(
     if mask is not None:
         trimap = trimaps.from_mask(mask, radius)
     elif readers is not None:
-        trimap = trimaps.from_readers(_present(checked_sizes(readers), present))
+        readers = checked_sizes(readers)
+        if readers.ndim != 3:
+            raise LabelError(f"readers must be (readers, H, W), not {readers.shape}")
+        present = readers.any(axis=(1, 2)) if present is None else np.asarray(present)
+        if present.shape != readers.shape[:1] or present.dtype != bool:
+            raise LabelError(
+                f"present must be {len(readers)} bools, one per reader, not {present.dtype} {present.shape}"
+            )
+        trimap = trimaps.from_readers(readers[present])
     else:
         mask = grabcut_mask(image, recist)
         trimap = trimaps.from_mask_and_axes(mask, recist, radius)
@@ -84,8 +92,8 @@ def soft_mask(
 
 
 def label_sample(sample: Sample, strategy: str) -> SoftMask:
-    """Soft mask of a sample: from the readers' 50 % consensus (``mask``), from their masks (``readers``), or from the
-    RECIST mark, or where it has none, that measured on the first reader's mask (``recist``).
+    """Return the soft mask of a sample: from the readers' 50 % consensus (``mask``), their masks (``readers``), or the
+    RECIST mark, where it has none that measured on the first reader's mask (``recist``).
 
     Raises:
         LabelError, DataError: naming the sample.
@@ -101,12 +109,3 @@ def label_sample(sample: Sample, strategy: str) -> SoftMask:
     except SoftmaskError as error:
         raise type(error)(f"{sample.id}: {error}") from error
     raise LabelError(f"unknown labelling strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
-
-
-def _present(readers: np.ndarray, present: np.ndarray | None) -> np.ndarray:
-    if readers.ndim != 3:
-        raise LabelError(f"readers must be (readers, H, W), not {readers.shape}")
-    present = readers.any(axis=(1, 2)) if present is None else np.asarray(present)
-    if present.shape != readers.shape[:1] or present.dtype != bool:
-        raise LabelError(f"present must be {len(readers)} bools, one per reader, not {present.dtype} {present.shape}")
-    return readers[present]

@@ -1,16 +1,18 @@
-"""The soft labels that the papers compare with: made from a binary mask alone, without looking at the image."""
+"""The soft labels that the papers compare with: made from a binary mask alone, without looking at the image.
+
+Each takes a mask (H, W) and returns (H, W) float32 in [0, 1]; LabelError for an empty mask.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from softmask.distance import distance_inside
-from softmask.errors import LabelError
 from softmask.label.common import checked_mask
 
 
 def kats_dilation(mask: np.ndarray, radius: float = 1, probability: float = 0.3) -> np.ndarray:
-    """The mask at 1, and round it a band that a dilation adds, at a fixed probability.
+    """Return the mask at 1, and round it a band that a dilation adds, at a fixed probability.
 
     Kats, Goldberger, Greenspan, "Soft labeling by distilling anatomical knowledge for improved MS lesion segmentation",
     ISBI 2019: brain lesions are grown (to 110 % - 140 % of their size in the comparison there), and the added voxels
@@ -19,46 +21,24 @@ def kats_dilation(mask: np.ndarray, radius: float = 1, probability: float = 0.3)
     at 0.5, so that the band must lie below: at 0.5 the label itself, cut, is the dilated mask.
 
     Args:
-        mask: (H, W) bool.
         radius: of the dilating disc in pixels, at least 1.
-        probability: of the band, between 0 and 1.
-
-    Returns:
-        (H, W) float32.
-
-    Raises:
-        LabelError: an empty mask, a radius below 1, a probability outside [0, 1].
+        probability: of the band, in [0, 1].
     """
     mask = checked_mask(mask)
-    if not radius >= 1:
-        raise LabelError(f"the radius of the dilation must be at least 1 pixel, not {radius!r}")
-    if not 0 <= probability <= 1:
-        raise LabelError(f"the probability of the dilated band must lie in [0, 1], not {probability!r}")
     return np.where(mask, 1, np.where(distance_inside(~mask) <= radius, probability, 0)).astype(np.float32)
 
 
 def gros_interpolation(mask: np.ndarray, factor: float = 2) -> np.ndarray:
-    """The mask resampled with linear interpolation and not made binary again.
+    """Return the mask resampled with linear interpolation and not made binary again.
 
     Gros, Lemay, Cohen-Adad, "SoftSeg: advantages of soft versus binary training for image segmentation", Medical Image
     Analysis 71 (2021) 102038, keep the values between 0 and 1 that resampling to the network's grid leaves. Here the
-    grid does not change, so the mask goes to one ``factor`` times coarser and back, both bilinear.
-
-    Args:
-        mask: (H, W) bool.
-        factor: how much coarser, above 1.
-
-    Returns:
-        (H, W) float32 in [0, 1]. A lesion smaller than the coarse pixels does not reach 1.
-
-    Raises:
-        LabelError: an empty mask, a factor of 1 or below.
+    grid does not change, so the mask goes to one ``factor`` (above 1) times coarser and back, both bilinear. A lesion
+    smaller than the coarse pixels does not reach 1.
     """
     import cv2
 
     mask = checked_mask(mask)
-    if not factor > 1:
-        raise LabelError(f"the resampling factor must be above 1, not {factor!r}")
     height, width = mask.shape
     coarse = (max(1, round(width / factor)), max(1, round(height / factor)))
     resampled = cv2.resize(mask.astype(np.float32), coarse, interpolation=cv2.INTER_LINEAR)
@@ -66,14 +46,5 @@ def gros_interpolation(mask: np.ndarray, factor: float = 2) -> np.ndarray:
 
 
 def softened(mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """max(mask, soft mask), (H, W) float32: a binary label whose outside is softened (CasGAN, eq. 6).
-
-    Raises:
-        LabelError: an empty mask, a soft mask of another size or outside [0, 1].
-    """
-    mask, alpha = checked_mask(mask), np.asarray(alpha, np.float32)
-    if alpha.shape != mask.shape:
-        raise LabelError(f"a soft mask of size {alpha.shape} with a mask of size {mask.shape}: they must be the same")
-    if not (alpha.min() >= 0 and alpha.max() <= 1):
-        raise LabelError("the soft mask must lie in [0, 1], without NaN")
-    return np.maximum(mask, alpha)
+    """Return max(mask, soft mask ``alpha``): a binary label whose outside is softened (CasGAN, eq. 6)."""
+    return np.maximum(checked_mask(mask), np.asarray(alpha, np.float32))

@@ -24,7 +24,7 @@ middle; the band reaches half as far again."""
 
 
 def radius_of(mask: np.ndarray) -> float:
-    """Twice the area over the length of the outline, in pixels, of the mask or of its outside, whichever is smaller.
+    """Return twice the area over the length of the outline, in pixels, of the mask or its outside, the smaller one.
 
     For a disc that is its radius, for a long strip about its width. Unlike sqrt(area / pi) it does not grow with the
     number of parts: membranes between hundreds of cells are thin however much of the image the cells fill.
@@ -40,12 +40,13 @@ def radius_of(mask: np.ndarray) -> float:
     return 2 * area / (np.pi / 4 * edges)
 
 
-def _band(mask: np.ndarray) -> int:
+def default_radius(mask: np.ndarray) -> int:
+    """Return the radius of erosion and dilation, in pixels: :data:`BAND` times :func:`radius_of`, at least 1."""
     return max(1, round(BAND * radius_of(mask)))
 
 
 def from_mask(mask: np.ndarray, radius: float | None = None) -> np.ndarray:
-    """Erosion of the mask is lesion, the outside of its dilation background, the band between unknown.
+    """Return a trimap: the mask eroded is lesion, the outside of its dilation background, the band between unknown.
 
     Both use a disc. Each connected part (8-neighbours) that the erosion would empty keeps its core, the pixels farthest
     from its outline; where the dilation leaves no background, the pixels farthest from the lesion stay background. What
@@ -53,7 +54,7 @@ def from_mask(mask: np.ndarray, radius: float | None = None) -> np.ndarray:
 
     Args:
         mask: (H, W) bool.
-        radius: of the disc, in pixels, at least 1; default :data:`BAND` times :func:`radius_of`, rounded.
+        radius: of the disc, in pixels, at least 1; default :func:`default_radius`.
 
     Returns:
         (H, W) float32 in {0, 0.5, 1}, with foreground, background and unknown pixels.
@@ -64,8 +65,7 @@ def from_mask(mask: np.ndarray, radius: float | None = None) -> np.ndarray:
     mask = checked_mask(mask)
     if mask.all():
         raise LabelError("the mask covers the whole image: no background is left; use a larger crop")
-    if radius is None:
-        radius = _band(mask)
+    radius = default_radius(mask) if radius is None else radius
     if not 1 <= radius < np.inf:
         raise LabelError(f"the radius of erosion and dilation must be at least 1 pixel, not {radius!r}")
     trimap = np.zeros(mask.shape, np.float32)
@@ -77,7 +77,7 @@ def from_mask(mask: np.ndarray, radius: float | None = None) -> np.ndarray:
 
 
 def from_readers(masks: np.ndarray) -> np.ndarray:
-    """What all readers marked is lesion, what none marked background, the rest unknown (DSNet, eq. 2 to 4).
+    """Return a trimap: what all readers marked is lesion, what none did background (DSNet, eq. 2 to 4).
 
     - One reader: :func:`from_mask`.
     - No pixel that all marked: the consensus core stands in, the erosion (as in :func:`from_mask`) of the pixels with
@@ -102,22 +102,19 @@ def from_readers(masks: np.ndarray) -> np.ndarray:
         raise LabelError("the readers together marked the whole image: no background is left; use a larger crop")
     if (union == everyone).all():
         return from_mask(union, radius=1)
+    most = votes == votes.max()
     trimap = np.where(union, np.float32(0.5), np.float32(0))
-    if everyone.any():
-        trimap[everyone] = 1
-    else:
-        most = votes == votes.max()
-        trimap[_eroded(most, _band(most))] = 1
+    trimap[everyone if everyone.any() else _eroded(most, default_radius(most))] = 1
     return trimap
 
 
-def from_recist(image: np.ndarray, axes: np.ndarray, *, iterations: int = 5, radius: float | None = None) -> np.ndarray:
-    """GrabCut from the RECIST axes (:func:`softmask.label.grabcut.grabcut_mask`), then :func:`from_mask_and_axes`."""
-    return from_mask_and_axes(grabcut_mask(image, axes, iterations), axes, radius)
+def from_recist(image: np.ndarray, axes: np.ndarray, radius: float | None = None) -> np.ndarray:
+    """Return :func:`from_mask_and_axes` of the mask that :func:`softmask.label.grabcut.grabcut_mask` finds."""
+    return from_mask_and_axes(grabcut_mask(image, axes), axes, radius)
 
 
 def from_mask_and_axes(mask: np.ndarray, axes: np.ndarray, radius: float | None = None) -> np.ndarray:
-    """:func:`from_mask`, with the pixels on the RECIST axes lesion in any case, as a reader drew them through it.
+    """Return :func:`from_mask` with the pixels on the RECIST axes lesion in any case, as a reader drew them through it.
 
     Without that, matting takes some of the lesion away at their ends; notebook 02 shows what either does to the Dice.
     Arguments and errors are those of :func:`from_mask` and :func:`softmask.label.recist.validate`.

@@ -9,74 +9,34 @@ its patient.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from functools import partial
 
 import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
 
 from softmask.errors import ConfigError, DataError
-from softmask.measure.statistics import bootstrap_weights, percentile_interval
-
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
+from softmask.measure.statistics import bootstrap_weights, group_numbers, percentile_interval
 
 FOLDS, INNER_FOLDS = 5, 3
 Split = tuple[np.ndarray, np.ndarray]  # rows to train on, rows held out
+Fitted = tuple[np.ndarray, Pipeline]  # rows held out, what was fitted on the others
 
-
-@dataclass(frozen=True)
-class Classifier:
-    """A classifier: how it is made, and the hyper-parameters to choose from, the default first.
-
-    Attributes:
-        make: the classifier with these hyper-parameters, its random choices seeded.
-        grid: values by hyper-parameter.
-    """
-
-    make: Callable[..., Any]
-    grid: Mapping[str, Sequence[Any]]
-
-    def settings(self) -> list[dict[str, Any]]:
-        """Every combination of the grid's values, that of the first values first."""
-        return [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
-
-    def pipeline(self, setting: Mapping[str, Any]) -> Pipeline:
-        """Scaling to mean 0 and standard deviation 1, then the classifier: fitted together, on training rows only."""
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-
-        return make_pipeline(StandardScaler(), self.make(**setting))
-
-
-def _tree(**setting: Any) -> Any:
-    from sklearn.tree import DecisionTreeClassifier
-
-    return DecisionTreeClassifier(min_samples_leaf=3, random_state=0, **setting)
-
-
-def _knn(**setting: Any) -> Any:
-    from sklearn.neighbors import KNeighborsClassifier
-
-    return KNeighborsClassifier(**setting)
-
-
-def _svm(**setting: Any) -> Any:
-    from sklearn.svm import SVC
-
-    return SVC(kernel="rbf", gamma="scale", **setting)
-
-
-CLASSIFIERS: Mapping[str, Classifier] = MappingProxyType(
-    {
-        "decision_tree": Classifier(_tree, {"max_depth": (3, 2, 5)}),
-        "knn": Classifier(_knn, {"n_neighbors": (7, 3, 5, 11)}),
-        "svm": Classifier(_svm, {"C": (1.0, 0.1, 10.0, 100.0)}),
-    }
-)
-"""CasGAN's three."""
+CLASSIFIERS: Mapping[str, Sequence[BaseEstimator]] = {
+    "decision_tree": [
+        DecisionTreeClassifier(min_samples_leaf=3, random_state=0, max_depth=depth) for depth in (3, 2, 5)
+    ],
+    "knn": [KNeighborsClassifier(n_neighbors=n) for n in (7, 3, 5, 11)],
+    "svm": [SVC(kernel="rbf", gamma="scale", C=c) for c in (1.0, 0.1, 10.0, 100.0)],
+}
+"""CasGAN's three, each with the hyper-parameters to choose from, the default first."""
 
 LEAST_TRAINING = 11
 """Images that a training part must have: as many as the most neighbours."""
@@ -102,7 +62,7 @@ class Predictions:
 
     @property
     def correct(self) -> np.ndarray:
-        """(N,) float in [0, 1]: in what share of the repetitions each image was called rightly; its mean is ACC."""
+        """(N,) in [0, 1]: in what share of the repetitions each image was classified correctly; its mean is ACC."""
         return (self.called == self.labels).mean(axis=0)
 
     def auc(self, weights: np.ndarray | None = None) -> np.ndarray:
@@ -119,23 +79,16 @@ class Predictions:
         Returns:
             (...) in [0, 1]; NaN where the weights leave no pair.
         """
-        wins, pairs = self._pairs()  # (P, Q) over the images of class 1 and of class 0
-        weights = np.ones(len(self.labels)) if weights is None else np.asarray(weights, float)
-        ones, zeros = weights[..., self.labels], weights[..., ~self.labels]
-        total = ((ones @ pairs) * zeros).sum(axis=-1)
-        won = ((ones @ wins) * zeros).sum(axis=-1)
-        return np.divide(won, total, out=np.full(np.shape(total), np.nan), where=total > 0)
-
-    def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """(P, Q) in how many repetitions a pair was held out together, and in how many of these it was ranked right."""
-        wins = np.zeros((self.labels.sum(), (~self.labels).sum()))
-        pairs = np.zeros_like(wins)
+        one, zero = self.labels, ~self.labels
+        wins, pairs = np.zeros((2, one.sum(), zero.sum()))  # how often ranked right, and held out together
         for scores, folds in zip(self.scores, self.folds, strict=True):
-            together = folds[self.labels, None] == folds[None, ~self.labels]
-            difference = scores[self.labels, None] - scores[None, ~self.labels]
+            together = folds[one, None] == folds[None, zero]
             pairs += together
-            wins += together * (np.sign(difference) + 1) / 2
-        return wins, pairs
+            wins += together * (np.sign(scores[one, None] - scores[None, zero]) + 1) / 2
+        weights = np.ones(len(self.labels)) if weights is None else np.asarray(weights, float)
+        total = ((weights[..., one] @ pairs) * weights[..., zero]).sum(axis=-1)
+        won = ((weights[..., one] @ wins) * weights[..., zero]).sum(axis=-1)
+        return np.divide(won, total, out=np.full(np.shape(total), np.nan), where=total > 0)
 
 
 def outer_splits(labels: np.ndarray, groups: Sequence[Hashable], folds: int, seed: int) -> list[Split]:
@@ -145,24 +98,22 @@ def outer_splits(labels: np.ndarray, groups: Sequence[Hashable], folds: int, see
         DataError: where a class has fewer patients than there are folds, or a training part lacks a class or has fewer
             than :data:`LEAST_TRAINING` images.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    labels, numbers = np.asarray(labels, bool), _numbers(groups)
+    labels, numbers = np.asarray(labels, bool), group_numbers(groups)
     for name in (False, True):
         patients = len(set(numbers[labels == name]))
         if patients < folds:
-            count = f"{patients} patient{'' if patients == 1 else 's'}"
             raise DataError(
-                f"class {int(name)} has {count}, too few for {folds} folds, each of which holds out patients of both "
-                "classes: widen the rule that makes the classes, use more images, or fewer folds"
+                f"class {int(name)} has {patients} patient{'' if patients == 1 else 's'}, too few for {folds} folds, "
+                "each of which holds out patients of both classes: widen the rule that makes the classes, use more "
+                "images, or fewer folds"
             )
     divided = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    found = list(divided.split(np.zeros(len(labels)), labels, numbers))
-    if any(len(set(labels[train])) < 2 for train, _ in found):
+    splits = list(divided.split(np.zeros(len(labels)), labels, numbers))
+    if any(len(set(labels[train])) < 2 for train, _ in splits):
         raise DataError(f"a training part of {folds} folds lacks a class: one patient has nearly all of its images")
-    if min(len(train) for train, _ in found) < LEAST_TRAINING:
+    if min(len(train) for train, _ in splits) < LEAST_TRAINING:
         raise DataError(f"{len(labels)} images in {folds} folds leave fewer than {LEAST_TRAINING} to train on")
-    return found
+    return splits
 
 
 def cross_validate(
@@ -175,7 +126,7 @@ def cross_validate(
     folds: int = FOLDS,
     inner: int | None = INNER_FOLDS,
 ) -> Predictions:
-    """Scores of images held out, in one repetition for each of ``seeds``.
+    """Return the scores of images held out, in one repetition for each of ``seeds``.
 
     Args:
         features: (N, F), finite.
@@ -187,24 +138,16 @@ def cross_validate(
 
     Raises:
         ConfigError: for another classifier.
-        DataError: features that are not finite or do not fit the labels, or a class with too few patients.
+        DataError: features that are not finite, or a class with too few patients.
     """
-    features, labels = _checked(features, labels, groups)
-    scores = np.empty((len(seeds), len(labels)))
-    called, of_fold = np.empty(scores.shape, bool), np.empty(scores.shape, int)
-    for r, seed in enumerate(seeds):
-        fitted = _fitted(features, labels, groups, classifier, seed, folds, inner)
-        for fold, (held_out, pipeline) in enumerate(fitted):
-            scores[r, held_out] = _scores(pipeline, features[held_out])
-            called[r, held_out] = pipeline.predict(features[held_out])
-            of_fold[r, held_out] = fold
-    return Predictions(scores, called, of_fold, labels, tuple(groups))
+    runs = [list(_fitted(features, labels, groups, classifier, seed, folds, inner)) for seed in seeds]
+    return _predictions(runs, features, labels, groups)
 
 
-def auc_interval(found: Predictions, seed: int) -> tuple[float, float]:
+def auc_interval(predictions: Predictions, seed: int) -> tuple[float, float]:
     """95 % bootstrap interval of the AUC that draws whole patients. The classifiers are not trained again: it says how
     much the AUC of these classifiers hangs on whom they were tested on."""
-    return percentile_interval(found.auc(bootstrap_weights(found.groups, seed)))
+    return percentile_interval(predictions.auc(bootstrap_weights(predictions.groups, seed)))
 
 
 def auc_difference(a: Predictions, b: Predictions, seed: int) -> tuple[float, float, float]:
@@ -238,8 +181,8 @@ def against_chance(
     Labels are permuted by patient (:func:`permuted`). The mean over them is 1/2 unless something leaks.
     """
 
-    def auc(of: np.ndarray) -> float:
-        return float(cross_validate(features, of, groups, classifier, [seed], inner=None).auc())
+    def auc(labels: np.ndarray) -> float:
+        return float(cross_validate(features, labels, groups, classifier, [seed], inner=None).auc())
 
     labels = np.asarray(labels, bool)
     generator = np.random.default_rng(seed)
@@ -253,13 +196,13 @@ def permuted(labels: np.ndarray, groups: Sequence[Hashable], generator: np.rando
 
     A patient's images keep belonging together, which labels shuffled one by one would undo.
     """
-    labels, numbers = np.asarray(labels), _numbers(groups)
-    rows = [np.flatnonzero(numbers == number) for number in range(numbers.max() + 1)]
+    numbers = group_numbers(groups)
+    rows = [np.flatnonzero(numbers == number) for number in range(numbers.max() + 1)]  # of each patient
     moved = labels.copy()
-    for size in sorted({len(mine) for mine in rows}):
-        alike = [mine for mine in rows if len(mine) == size]
-        for mine, other in zip(alike, generator.permutation(len(alike)), strict=True):
-            moved[mine] = generator.permutation(labels[alike[other]])
+    for size in sorted({len(own) for own in rows}):
+        alike = [own for own in rows if len(own) == size]
+        for own, other in zip(alike, generator.permutation(len(alike)), strict=True):
+            moved[own] = generator.permutation(labels[alike[other]])
     return moved
 
 
@@ -283,42 +226,23 @@ def importance(
     Raises:
         As :func:`cross_validate`.
     """
-    features, labels = _checked(features, labels, groups)
     falls = {name: [] for name in columns}
     for seed in seeds:
         generator = np.random.default_rng(seed)
-        whole, of_fold = np.empty((1, len(labels))), np.empty((1, len(labels)), int)
+        fitted = list(_fitted(features, labels, groups, classifier, seed, FOLDS, INNER_FOLDS))
+        whole = _predictions([fitted], features, labels, groups)
         shuffled = {name: np.empty((n, len(labels))) for name in columns}
-        fitted = _fitted(features, labels, groups, classifier, seed, FOLDS, INNER_FOLDS)
-        for fold, (held_out, pipeline) in enumerate(fitted):
-            of_fold[:, held_out] = fold
-            whole[:, held_out] = _scores(pipeline, features[held_out])
+        for held_out, pipeline in fitted:
             for name, chosen in columns.items():
                 copies = np.repeat(features[held_out][None], n, axis=0)  # (n, held out, F)
                 for copy in copies:
                     copy[:, chosen] = copy[generator.permutation(len(held_out))][:, chosen]
                 shuffled[name][:, held_out] = _scores(pipeline, np.concatenate(copies)).reshape(n, -1)
-
-        def auc(scores: np.ndarray, of_fold: np.ndarray = of_fold) -> float:
-            folds = np.repeat(of_fold, len(scores), axis=0)
-            return float(Predictions(scores, scores > 0, folds, labels, tuple(groups)).auc())
-
-        before = auc(whole)
         for name, scores in shuffled.items():
-            falls[name].append(before - auc(scores))
+            folds = np.repeat(whole.folds, n, axis=0)
+            after = Predictions(scores, scores > 0, folds, whole.labels, whole.groups)
+            falls[name].append(float(whole.auc()) - float(after.auc()))
     return {name: float(np.mean(fall)) for name, fall in falls.items()}
-
-
-def _checked(features: np.ndarray, labels: np.ndarray, groups: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:
-    features, labels = np.asarray(features, float), np.asarray(labels, bool)
-    if features.ndim != 2 or labels.shape != features.shape[:1] or len(groups) != len(labels):
-        raise DataError(
-            f"features {features.shape}, labels {labels.shape} and {len(groups)} patients are not of the same images"
-        )
-    if not np.isfinite(features).all():
-        row, column = np.argwhere(~np.isfinite(features))[0]
-        raise DataError(f"feature {column} of image {row} is {features[row, column]}: leave the image or feature out")
-    return features, labels
 
 
 def _fitted(
@@ -329,37 +253,49 @@ def _fitted(
     seed: int,
     folds: int,
     inner: int | None,
-) -> Iterator[tuple[np.ndarray, Pipeline]]:
+) -> Iterator[Fitted]:
     """For each outer fold its rows held out, and the pipeline that was chosen and fitted on the others."""
     if classifier not in CLASSIFIERS:
         raise ConfigError(f"unknown classifier {classifier!r}; choose one of {', '.join(CLASSIFIERS)}")
-    kind, numbers = CLASSIFIERS[classifier], _numbers(groups)
-    for train, held_out in outer_splits(labels, groups, folds, seed):
-        setting = kind.settings()[0]
+    if not np.isfinite(features).all():
+        row, column = np.argwhere(~np.isfinite(features))[0]
+        raise DataError(f"feature {column} of image {row} is {features[row, column]}: leave the image or feature out")
+    numbers = group_numbers(groups)
+    for train, held_out in outer_splits(labels, numbers, folds, seed):
+        inside = features[train], labels[train], numbers[train]
+        chosen = CLASSIFIERS[classifier][0]
         if inner is not None:
-            setting = _chosen(kind, features[train], labels[train], numbers[train].tolist(), inner, seed)
-        yield held_out, kind.pipeline(setting).fit(features[train], labels[train])
+            merit = partial(_merit, inside, outer_splits(*inside[1:], inner, seed))
+            chosen = max(CLASSIFIERS[classifier], key=merit)  # the first of equals
+        yield held_out, _fit(chosen, *inside[:2])
 
 
-def _chosen(
-    kind: Classifier, features: np.ndarray, labels: np.ndarray, groups: Sequence[Hashable], folds: int, seed: int
-) -> dict[str, Any]:
-    splits = outer_splits(labels, groups, folds, seed)
-    of_fold = np.empty((1, len(labels)), int)
-    for fold, (_, held_out) in enumerate(splits):
-        of_fold[0, held_out] = fold
-    best, best_reached = {}, (-1.0, -1.0)
-    for setting in kind.settings():
-        scores, called = np.empty(of_fold.shape), np.empty(of_fold.shape, bool)
-        for train, held_out in splits:
-            pipeline = kind.pipeline(setting).fit(features[train], labels[train])
-            scores[0, held_out] = _scores(pipeline, features[held_out])
-            called[0, held_out] = pipeline.predict(features[held_out])
-        found = Predictions(scores, called, of_fold, labels, tuple(groups))
-        reached = (found.correct.mean(), float(found.auc()))
-        if reached > best_reached:
-            best, best_reached = setting, reached
-    return best
+def _merit(
+    inside: tuple[np.ndarray, np.ndarray, np.ndarray], splits: Sequence[Split], setting: BaseEstimator
+) -> tuple[float, float]:
+    """Accuracy and AUC of a setting on what ``splits`` hold out of ``inside``: features, labels, groups."""
+    features, labels, _ = inside
+    fitted = [(held_out, _fit(setting, features[train], labels[train])) for train, held_out in splits]
+    predictions = _predictions([fitted], *inside)
+    return predictions.correct.mean(), float(predictions.auc())
+
+
+def _fit(setting: BaseEstimator, features: np.ndarray, labels: np.ndarray) -> Pipeline:
+    """Scaling to mean 0 and standard deviation 1, then the classifier: fitted together, on training rows only."""
+    return make_pipeline(StandardScaler(), clone(setting)).fit(features, labels)
+
+
+def _predictions(
+    runs: Sequence[Iterable[Fitted]], features: np.ndarray, labels: np.ndarray, groups: Sequence[Hashable]
+) -> Predictions:
+    """The predictions of every repetition's fitted pipelines for the rows that they have not seen."""
+    scores, called, folds = np.empty((3, len(runs), len(labels)))
+    for r, fitted in enumerate(runs):
+        for fold, (held_out, pipeline) in enumerate(fitted):
+            scores[r, held_out] = _scores(pipeline, features[held_out])
+            called[r, held_out] = pipeline.predict(features[held_out])
+            folds[r, held_out] = fold
+    return Predictions(scores, called.astype(bool), folds.astype(int), np.asarray(labels, bool), tuple(groups))
 
 
 def _scores(pipeline: Pipeline, features: np.ndarray) -> np.ndarray:
@@ -367,9 +303,3 @@ def _scores(pipeline: Pipeline, features: np.ndarray) -> np.ndarray:
     if hasattr(pipeline, "decision_function"):
         return pipeline.decision_function(features)
     return pipeline.predict_proba(features)[:, list(pipeline.classes_).index(True)]
-
-
-def _numbers(groups: Sequence[Hashable]) -> np.ndarray:
-    """(N,) int: the number of each image's patient, counted from 0 in order of appearance."""
-    number: dict[Hashable, int] = {}
-    return np.array([number.setdefault(group, len(number)) for group in groups], int)

@@ -1,7 +1,7 @@
 """Difference of two methods' values with its interval over patients and seeds.
 
-Network A has S_A trained seeds, B has S_B, and both are measured on the same N images of P patients. The value of A
-with seed s, averaged over the images of patient p, is::
+Network A has S_A trained seeds, B has S_B, and both are measured on the same N images of P patients.
+The value of A with seed s, averaged over the images of patient p, is::
 
     z_sp = patient effect + seed effect a_s + interaction g_sp,    Var(a_s) = sigma_A^2
 
@@ -37,11 +37,12 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from softmask.errors import DataError
+from softmask.measure.statistics import LEVEL
 
-LEVEL = 0.95
-"""Two-sided level of the intervals."""
 POWER = 0.8
 """Of the smallest detectable difference."""
+
+_NAN = float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,15 +131,13 @@ def compare(better: Scores, worse: Scores, factor: float = 1.0, *, lower: bool =
     """
     if better.ids != worse.ids or better.patients != worse.patients:
         raise DataError("measured on different test images; train both again")
-    if not len(better.values) or not len(worse.values):
-        return None
     defined = np.isfinite(better.values).all(axis=0) & np.isfinite(worse.values).all(axis=0)
-    if not defined.any():
+    if not len(better.values) or not len(worse.values) or not defined.any():
         return None
     _, numbers, counts = np.unique(np.array(better.patients)[defined], return_inverse=True, return_counts=True)
     sign = -1 if lower else 1
     signed = (sign * better.values[:, defined], -sign * factor * worse.values[:, defined])
-    means = [np.array([np.bincount(numbers, of) for of in values]) / counts for values in signed]  # (S, P) each
+    means = [np.array([np.bincount(numbers, row) for row in values]) / counts for values in signed]  # (S, P) each
     fixed = (better.fixed, worse.fixed)
     return _difference(means, counts / counts.sum(), fixed, int(defined.sum()), int((~defined).sum()))
 
@@ -147,52 +146,35 @@ def _difference(
     means: Sequence[np.ndarray], weights: np.ndarray, fixed: Sequence[bool], images: int, left_out: int
 ) -> Difference:
     """By the module's formulas; ``means`` (S, P) of both methods, that of the worse one with a minus."""
-    by_patient = sum(of.mean(axis=0) for of in means)  # (P,)
+    by_patient = sum(values.mean(axis=0) for values in means)  # (P,)
     mean = float(weights @ by_patient)
     patients, seeds = len(weights), (len(means[0]), len(means[1]))
     if patients < 2:
-        nan = float("nan")
-        return Difference(
-            mean, nan, nan, nan, nan, patients, images, left_out, seeds, max(seeds) < 2, nan, nan, (nan, nan)
-        )
+        interval, unknown = (mean, _NAN, _NAN, _NAN, _NAN), (_NAN, _NAN, (_NAN, _NAN))
+        return Difference(*interval, patients, images, left_out, seeds, max(seeds) < 2, *unknown)
     corrected, patient_df = _patient_weights(weights)
     patient = float(corrected @ (by_patient - mean) ** 2)
-    parts = [_seed_parts(of, weights, corrected) for of in means]  # (variance of a seed's mean, of the interaction)
-    parts = [(0.0, 0.0) if known else part for part, known in zip(parts, fixed, strict=True)]
-    known = [part for part, of in zip(parts, fixed, strict=True) if not of and not np.isnan(part[0])]
-    one_seed = not known and not all(fixed)
-    degrees = [len(of) - 1 for of in means]
+    parts = [
+        (0.0, 0.0) if known else _seed_parts(values, weights, corrected)
+        for values, known in zip(means, fixed, strict=True)
+    ]  # (variance of a seed's mean, of the interaction)
+    known = [part for part, is_fixed in zip(parts, fixed, strict=True) if not is_fixed and not np.isnan(part[0])]
+    degrees = [len(values) - 1 for values in means]
+    terms, both = [], 0.0
     if known:  # the other's stands for that of a single seed
         degrees = [d if d or f else max(degrees) for d, f in zip(degrees, fixed, strict=True)]
         parts = [known[0] if np.isnan(part[0]) else part for part in parts]
-    terms = [(patient, patient_df)]
-    both = 0.0
-    if known:
         for (seed, interaction), number, df in zip(parts, seeds, degrees, strict=True):
             terms += [(seed / number, df), (-interaction / number, df * patient_df)]
             both += interaction / number
-    extra = sum(value for value, _ in terms[1:])
+    extra = sum(value for value, _ in terms)
     variance = patient + max(extra, 0.0)
-    kept = terms if extra > 0 else terms[:1]
-    spread = sum(value**2 / df for value, df in kept if value)
-    df = variance**2 / spread if spread else float("inf")
     error = float(np.sqrt(variance))
+    df = _satterthwaite(variance, [(patient, patient_df), *(terms if extra > 0 else ())])
     half = float(stdtrit(df, (1 + LEVEL) / 2)) * error if error else 0.0
-    return Difference(
-        mean,
-        mean - half,
-        mean + half,
-        error,
-        float(df),
-        patients,
-        images,
-        left_out,
-        seeds,
-        one_seed,
-        max(patient - both, 0.0),
-        patient_df,
-        tuple(seed for seed, _ in parts),
-    )
+    interval, one_seed = (mean, mean - half, mean + half, error, df), not known and not all(fixed)
+    left = (max(patient - both, 0.0), patient_df, tuple(seed for seed, _ in parts))
+    return Difference(*interval, patients, images, left_out, seeds, one_seed, *left)
 
 
 def _patient_weights(weights: np.ndarray) -> tuple[np.ndarray, float]:
@@ -209,31 +191,32 @@ def _patient_weights(weights: np.ndarray) -> tuple[np.ndarray, float]:
 def _seed_parts(means: np.ndarray, weights: np.ndarray, corrected: np.ndarray) -> tuple[float, float]:
     """Variance between seeds of their means, and the part of it that is the interaction with patients; NaN for one."""
     if len(means) < 2:
-        return float("nan"), float("nan")
+        return _NAN, _NAN
     seed = means @ weights
     rest = means - means.mean(axis=0) - (seed - seed.mean())[:, None]
     return float(seed.var(ddof=1)), float(corrected @ (rest**2).sum(axis=0) / (len(means) - 1))
+
+
+def _satterthwaite(variance: float, terms: Sequence[tuple[float, float]]) -> float:
+    """Degrees of freedom of a variance that is the sum of ``terms``, (value, degrees of freedom) each."""
+    spread = sum(value**2 / df for value, df in terms if value)
+    return float(variance**2 / spread) if spread else float("inf")
 
 
 def detectable(difference: Difference, seeds: int) -> float:
     """Smallest true difference that would be shown to lie above 0 with a power of 80 %, with so many seeds of each.
 
     (t_0.975 + t_0.8) standard errors, from the estimated variances: that of patients stays, that of seeds is divided by
-    their number; degrees of freedom by Satterthwaite. NaN where the seeds' variance is unknown.
-
-    Raises:
-        DataError: for fewer than 2 seeds.
+    their number (at least 2: one has no spread). NaN where the seeds' variance is unknown.
     """
-    if seeds < 2:
-        raise DataError(f"a detectable difference needs at least 2 seeds, not {seeds}: one has no spread")
     if difference.one_seed or np.isnan(difference.error):
-        return float("nan")
+        return _NAN
     terms = [(difference.patient_variance, difference.patient_df)]
     terms += [(variance / seeds, seeds - 1) for variance in difference.seed_variance]
     variance = sum(value for value, _ in terms)
     if not variance:
         return 0.0
-    df = variance**2 / sum(value**2 / df for value, df in terms)
+    df = _satterthwaite(variance, terms)
     return float((stdtrit(df, (1 + LEVEL) / 2) + stdtrit(df, POWER)) * np.sqrt(variance))
 
 
@@ -244,15 +227,15 @@ def median_scores(values: np.ndarray) -> np.ndarray:
     the quantiles at both sides of it (Siddiqui, J. Research NBS 64B, 1960, with Bofinger's bandwidth, Australian J.
     Statistics 17, 1975). Undefined values stay so.
     """
-    made = np.full(np.shape(values), np.nan)
+    scores = np.full(np.shape(values), np.nan)
     for seed, row in enumerate(np.asarray(values, dtype=float)):
         defined = ~np.isnan(row)
-        known = row[defined]
-        if not len(known):
+        if not defined.any():
             continue
+        known = row[defined]
         median = np.median(known)
         width = min(0.5 * len(known) ** -0.2, 0.4)
         low, high = np.quantile(known, [0.5 - width, 0.5 + width], method="nearest")
         influence = (np.sign(known - median) / 2) * (high - low) / (2 * width)
-        made[seed, defined] = median + influence - influence.mean()
-    return made
+        scores[seed, defined] = median + influence - influence.mean()
+    return scores

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from softmask.errors import DataError
 from softmask.measure import segmentation
 from softmask.measure.soft import auc, brier, edge_band, gradient_error, mae, mse, soft_dice
 
@@ -25,40 +24,22 @@ def measure_images(
     alphas: np.ndarray | None = None,
     threshold: float = THRESHOLD,
 ) -> dict[str, np.ndarray]:
-    """All measures of N predictions, each an array (N,), by name.
-
-    ``dice``, ``iou``, ``acc``, ``sen``, ``ppv``, ``hd95``, ``hausdorff`` and ``surface_dice`` compare the prediction
-    cut at the threshold with the mask; ``auc`` and ``brier`` the probabilities with it; ``mae_band``, ``mse_band``,
-    ``gradient_error`` and ``soft_dice`` the predicted alphas with the soft mask (the first two in its edge band);
-    ``mae_alpha`` the predicted with the true alpha (in its edge band); ``dice_consensus`` the cut prediction with the
-    consensus; ``dice_doctor1`` and so on the cut prediction with a reader, ``truth_doctor1`` the mask with that reader.
-    Those are given only where their reference is. Which values are NaN or infinite, each measure
-    says.
+    """Return all measures of N predictions, each an array (N,), by name; each measure says where it is undefined.
 
     Args:
         probabilities: (N, H, W) in [0, 1].
         masks: (N, H, W) bool or {0, 1}, the binary truth.
         soft: (N, H, W) in [0, 1].
         references: (N, H, W) each: ``alpha`` in [0, 1], the true lesion fraction; bool or {0, 1} ``consensus`` and
-            the readers, ``doctor1`` to ``doctor4``.
+            the readers, ``doctor1`` to ``doctor4``. What is missing here is not measured.
         alphas: (N, H, W) in [0, 1], the predicted soft masks; None where the probabilities stand for them.
         threshold: at and above which a probability means lesion.
 
     Raises:
-        DataError: for arrays of different shape, values that do not fit, or a reference of another name.
+        DataError: for values that do not fit: probabilities outside [0, 1], NaN, masks of other values than 0 and 1.
     """
     probabilities = np.asarray(probabilities, dtype=float)
-    if probabilities.ndim != 3:
-        raise DataError(f"probabilities must be (N, H, W), not of shape {probabilities.shape}")
     alphas = probabilities if alphas is None else np.asarray(alphas, dtype=float)
-    for name, array in {"masks": masks, "soft masks": soft, "alphas": alphas, **references}.items():
-        if np.shape(array) != probabilities.shape:
-            raise DataError(f"{name} of shape {np.shape(array)} for probabilities of shape {probabilities.shape}")
-    known = ("alpha", "consensus", *DOCTORS)
-    unknown = sorted(set(references).difference(known))
-    if unknown:
-        raise DataError(f"there is no measure against {', '.join(unknown)}; known references: {', '.join(known)}")
-
     predicted, band = probabilities >= threshold, edge_band(soft)
     measures = {
         "dice": segmentation.dice(predicted, masks),

@@ -25,8 +25,7 @@ _ROUNDING = 1 / 12 / 255**2  # power, at every frequency, of the error of roundi
 
 def psnr(images: np.ndarray, references: np.ndarray) -> np.ndarray:
     """Peak signal-to-noise ratio 10 log10(1 / MSE) in dB, over all pixels; infinite for equal images."""
-    images, references = _pairs(images, references)
-    error = ((images - references) ** 2).mean(axis=(-2, -1))
+    error = ((np.asarray(images, float) - np.asarray(references, float)) ** 2).mean(axis=(-2, -1))
     with np.errstate(divide="ignore"):
         return -10 * np.log10(error)[()]
 
@@ -34,40 +33,27 @@ def psnr(images: np.ndarray, references: np.ndarray) -> np.ndarray:
 def ssim(images: np.ndarray, references: np.ndarray) -> np.ndarray:
     """Structural similarity, at most 1: the mean over all windows of a Gaussian of sigma 1.5 pixels in 11 x 11.
 
-    Wang et al. 2004, with their constants (K1 = 0.01, K2 = 0.03).
-
-    Raises:
-        DataError: for images of fewer than 11 pixels a side.
+    Wang et al. 2004, with their constants (K1 = 0.01, K2 = 0.03). Images have at least 11 pixels a side.
     """
     from skimage.metrics import structural_similarity
 
-    images, references = _pairs(images, references)
-    if min(images.shape[-2:]) < 11:
-        raise DataError(f"structural similarity needs images of at least 11 x 11 pixels, not {images.shape[-2:]}")
     options = {"data_range": 1.0, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    references = np.asarray(references, float)
     return _each(lambda image, reference: structural_similarity(image, reference, **options), images, references)
 
 
-def sharpness(images: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
-    """Root mean square length of the gradient (central differences), in grey levels per pixel.
+def sharpness(images: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """Root mean square length of the gradient (central differences) in ``region``, in grey levels per pixel.
 
     The square is what sees blur: across an edge, however wide, plain gradients add up to its height. Noise has a
     gradient, too, so read :func:`psnr` beside it.
 
     Args:
-        masks: (..., H, W) in [0, 1]; the mean is over their :func:`~softmask.measure.soft.edge_band`, NaN where a mask
-            has no edge. None: over all pixels.
+        region: (..., H, W) bool, the pixels that count; NaN where there are none.
     """
-    images = _images(images)
-    rows, columns = np.gradient(images, axis=(-2, -1))
-    squares = rows**2 + columns**2
-    if masks is None:
-        return np.sqrt(squares.mean(axis=(-2, -1)))
-    band = edge_band(masks)
-    if band.shape != images.shape:
-        raise DataError(f"masks of shape {band.shape} for images of shape {images.shape}")
-    count = np.asarray(band.sum(axis=(-2, -1)))
-    total = np.where(band, squares, 0).sum(axis=(-2, -1))
+    rows, columns = np.gradient(np.asarray(images, float), axis=(-2, -1))
+    count = np.asarray(region.sum(axis=(-2, -1)))
+    total = np.where(region, rows**2 + columns**2, 0).sum(axis=(-2, -1))
     return np.sqrt(np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0))[()]
 
 
@@ -80,7 +66,7 @@ def spectrum(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         (K,) frequencies in cycles per pixel, from two cycles over the smaller side (fewer lie in the window's mean) to
         0.5, the Nyquist frequency; (..., K) power.
     """
-    images = _images(images)
+    images = np.asarray(images, float)
     height, width = images.shape[-2:]
     window = np.hanning(height + 2)[1:-1, None] * np.hanning(width + 2)[None, 1:-1]
     mean = (images * window).sum(axis=(-2, -1), keepdims=True) / window.sum()
@@ -89,7 +75,7 @@ def spectrum(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
     ring = np.rint(frequency * size).astype(int).ravel()
     rings = np.arange(2, size // 2 + 1)
-    totals = np.array([np.bincount(ring, one.ravel())[rings] for one in power.reshape(-1, height, width)])
+    totals = np.array([np.bincount(ring, image.ravel())[rings] for image in power.reshape(-1, height, width)])
     return rings / size, (totals / np.bincount(ring)[rings]).reshape(*images.shape[:-2], len(rings))
 
 
@@ -100,16 +86,13 @@ def texture_distance(images: np.ndarray, references: np.ndarray) -> np.ndarray:
     lost when the image was made small, and can only be made up. 0 for the same power at every frequency, whatever the
     phases; 1 for ten times too much or too little. Power below that of rounding to 256 grey levels counts as that.
     """
-    frequencies, power = spectrum(_pairs(images, references))
-    fine = frequencies > 0.5 / SCALE
-    if not fine.any():
-        raise DataError(f"images of {np.shape(images)[-2:]} pixels are too small to have a fine texture")
-    ours, theirs = np.log10(np.maximum(power[..., fine], _ROUNDING))
+    frequencies, power = spectrum(np.stack([images, references]))
+    ours, theirs = np.log10(np.maximum(power[..., frequencies > 0.5 / SCALE], _ROUNDING))
     return np.abs(ours - theirs).mean(axis=-1)
 
 
 def measure_upscaled(upscaled: np.ndarray, reference: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
-    """All measures of N upscaled images, each an array (N,), by name.
+    """Return all measures of N upscaled images, each an array (N,), by name.
 
     ``psnr`` in dB, ``ssim``, ``sharpness`` as a share of the reference's in the edge band of the lesion (1: as sharp;
     NaN where there is no edge), ``texture`` (:func:`texture_distance`) in decades.
@@ -119,17 +102,20 @@ def measure_upscaled(upscaled: np.ndarray, reference: np.ndarray, masks: np.ndar
         masks: (N, H, W) bool or in [0, 1], the lesion.
 
     Raises:
-        DataError: for arrays of different shape, or values that do not fit.
+        DataError: for arrays of different shape, or grey values outside [0, 1].
     """
-    upscaled, reference = _pairs(upscaled, reference)
-    if upscaled.ndim != 3:
-        raise DataError(f"upscaled images must be (N, H, W), not of shape {upscaled.shape}")
-    theirs = sharpness(reference, masks)
-    ratio = np.divide(sharpness(upscaled, masks), theirs, out=np.full(len(theirs), np.nan), where=theirs > 0)
+    upscaled, reference = np.asarray(upscaled, float), np.asarray(reference, float)
+    if not upscaled.shape == reference.shape == np.shape(masks):
+        raise DataError(f"images of shape {upscaled.shape} for {reference.shape}, with masks of {np.shape(masks)}")
+    for images in (upscaled, reference):
+        if not ((images >= 0) & (images <= 1)).all():
+            raise DataError("images must have grey values in [0, 1], without NaN")
+    band = edge_band(masks)
+    theirs = sharpness(reference, band)
     return {
         "psnr": psnr(upscaled, reference),
         "ssim": ssim(upscaled, reference),
-        "sharpness": ratio,
+        "sharpness": np.divide(sharpness(upscaled, band), theirs, out=np.full(len(theirs), np.nan), where=theirs > 0),
         "texture": texture_distance(upscaled, reference),
     }
 
@@ -142,7 +128,7 @@ def interpolate(low: np.ndarray, method: str) -> np.ndarray:
     import torch
     from torch.nn.functional import interpolate as enlarged
 
-    batch = torch.from_numpy(np.ascontiguousarray(_images(low)))[:, None]
+    batch = torch.from_numpy(np.ascontiguousarray(low, float))[:, None]
     return enlarged(batch, scale_factor=SCALE, mode=method, align_corners=False)[:, 0].clamp(0, 1).numpy()
 
 
@@ -167,10 +153,6 @@ def edge_profile(images: np.ndarray, masks: np.ndarray, reach: int) -> tuple[np.
         (2 reach,) distances in pixels, negative inside: the middles of bins one pixel wide; (..., 2 reach) mean grey
         values, NaN where no pixel is that far from the outline.
     """
-    images, masks = _images(images), np.asarray(masks)
-    if masks.shape != images.shape or masks.dtype != bool:
-        raise DataError(f"masks must be bool of shape {images.shape}, not {masks.dtype} of shape {masks.shape}")
-    inner = np.arange(-reach, reach)
 
     def profile(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         # distances are to pixel centres; the outline runs half a pixel before them
@@ -180,28 +162,12 @@ def edge_profile(images: np.ndarray, masks: np.ndarray, reach: int) -> tuple[np.
         count, total = (np.bincount(place[near], weights, 2 * reach) for weights in (None, image[near]))
         return np.divide(total, count, out=np.full(2 * reach, np.nan), where=count > 0)
 
-    return inner + 0.5, _each(profile, images, masks)
-
-
-def _images(images: np.ndarray) -> np.ndarray:
-    images = np.asarray(images, dtype=float)
-    if images.ndim < 2:
-        raise DataError(f"images must be (..., H, W), not of shape {images.shape}")
-    if not ((images >= 0) & (images <= 1)).all():
-        raise DataError("images must have grey values in [0, 1], without NaN")
-    return images
-
-
-def _pairs(images: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """(2, ..., H, W)."""
-    images, references = _images(images), _images(references)
-    if images.shape != references.shape:
-        raise DataError(f"images of shape {images.shape} for references of shape {references.shape}")
-    return np.stack([images, references])
+    return np.arange(-reach, reach) + 0.5, _each(profile, images, masks)
 
 
 def _each(measure: Callable[..., np.ndarray], images: np.ndarray, references: np.ndarray) -> np.ndarray:
     """``measure`` of every pair of images (..., H, W)."""
-    flat = [array.reshape(-1, *array.shape[-2:]) for array in (images, references)]
-    found = np.array([measure(*pair) for pair in zip(*flat, strict=True)])
-    return found.reshape(images.shape[:-2] + found.shape[1:])[()]
+    images, references = np.asarray(images, float), np.asarray(references)
+    flat = [array.reshape(-1, *images.shape[-2:]) for array in (images, references)]
+    values = np.array([measure(*pair) for pair in zip(*flat, strict=True)])
+    return values.reshape(images.shape[:-2] + values.shape[1:])[()]

@@ -1,6 +1,6 @@
-"""Overlap and boundary measures of binary masks.
+"""Overlap and boundary measures of binary masks, and the agreement of several readers.
 
-Every function takes two masks (..., H, W) of bool or {0, 1} that broadcast against each other over the leading
+Every measure takes two masks (..., H, W) of bool or {0, 1} that broadcast against each other over the leading
 axes, and returns one number for each pair of images: shape (...), a scalar for (H, W). ``predicted`` comes
 first, ``truth`` second; all but :func:`sensitivity` and :func:`ppv` are symmetric.
 
@@ -10,10 +10,13 @@ shares nothing with the other (Dice 0, IoU 0).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt
+from scipy.spatial import cKDTree
 
 from softmask.errors import DataError
 
@@ -37,66 +40,106 @@ def accuracy(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def sensitivity(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Share of the true pixels that were found, TP / (TP + FN), in [0, 1]; NaN where ``truth`` is empty."""
+    """Share of the foreground that was predicted, TP / (TP + FN), in [0, 1]; NaN where ``truth`` is empty."""
     both, _, true = _counts(predicted, truth)
     return _ratio(both, true, empty=np.nan)
 
 
 def ppv(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Share of the found pixels that are true, TP / (TP + FP), in [0, 1]; NaN where ``predicted`` is empty."""
-    both, found, _ = _counts(predicted, truth)
-    return _ratio(both, found, empty=np.nan)
+    """Share of the prediction that is foreground, TP / (TP + FP), in [0, 1]; NaN where ``predicted`` is empty."""
+    both, positive, _ = _counts(predicted, truth)
+    return _ratio(both, positive, empty=np.nan)
 
 
 def hausdorff(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Symmetric Hausdorff distance between the two sets of pixels, in pixels.
 
     max(sup over x in A of inf over y in B of |x - y|, the same with A and B exchanged): equation 13 of the
-    LGAN paper. 0 where both masks are empty, infinite where one is. ``scipy`` distance transforms, so O(H W).
+    LGAN paper. 0 where both masks are empty, infinite where one is.
     """
-    return _pairwise(predicted, truth, _hausdorff, both_empty=0.0, one_empty=np.inf)
+
+    def farthest(pixels: np.ndarray, mask: np.ndarray) -> float:
+        # only pixels outside the mask have a distance from it, and the nearest pixel of the mask is on its outline
+        outside = np.argwhere(pixels & ~mask)
+        return cKDTree(np.argwhere(outline(mask))).query(outside)[0].max(initial=0)
+
+    return _pairwise(predicted, truth, lambda a, b: max(farthest(a, b), farthest(b, a)), both_empty=0, one_empty=np.inf)
 
 
 def hd95(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Hausdorff distance of the two surfaces with the worst 5 % of their pixels left out, in pixels.
+    """Hausdorff distance of the two outlines with the worst 5 % of their pixels left out, in pixels.
 
-    The surface is the pixels of a mask with one of their four neighbours outside it or outside the image. The larger of
-    the two directed 95th percentiles (linear between values) of the distances from each pixel of one surface to the
-    nearest of the other: MONAI's ``compute_hausdorff_distance(percentile=95)``. Others take one percentile of both
-    directions together, which is smaller or equal. 0 where both masks are empty, infinite where one is.
+    The larger of the two directed 95th percentiles (linear between values) of the distances from each pixel of one
+    :func:`outline` to the nearest of the other: MONAI's ``compute_hausdorff_distance(percentile=95)``, which rounds to
+    single precision. Others take one percentile of both directions together, which is smaller or equal. 0 where both
+    masks are empty, infinite where one is.
     """
-    return _pairwise(predicted, truth, _hd95, both_empty=0.0, one_empty=np.inf)
+
+    def distance(a: np.ndarray, b: np.ndarray) -> float:
+        return max(np.percentile(distances, 95) for distances in _surface_distances(a, b))
+
+    return _pairwise(predicted, truth, distance, both_empty=0, one_empty=np.inf)
 
 
 def surface_dice(predicted: np.ndarray, truth: np.ndarray, tolerance: float = 1.0) -> np.ndarray:
-    """Share of both surfaces that lies within ``tolerance`` pixels of the other one, in [0, 1].
+    """Share of both outlines that lies within ``tolerance`` pixels (at least 0) of the other one, in [0, 1].
 
-    Normalised surface Dice (Nikolov et al. 2021) with the surface of :func:`hd95`, each of its pixels counting once:
-    MONAI's ``compute_surface_dice``. 1 where both masks are empty, 0 where one is.
-
-    Raises:
-        DataError: for a negative tolerance, and as the other measures.
+    Normalised surface Dice (Nikolov et al. 2021) with each pixel of :func:`outline` counting once: MONAI's
+    ``compute_surface_dice``. 1 where both masks are empty, 0 where one is.
     """
-    if not tolerance >= 0:
-        raise DataError(f"the tolerance of the surface Dice must be 0 pixels or more, not {tolerance}")
 
     def share(a: np.ndarray, b: np.ndarray) -> float:
-        return float(np.mean(np.concatenate(_surface_distances(a, b)) <= tolerance))
+        return np.mean(np.concatenate(_surface_distances(a, b)) <= tolerance)
 
-    return _pairwise(predicted, truth, share, both_empty=1.0, one_empty=0.0)
-
-
-def _hausdorff(a: np.ndarray, b: np.ndarray) -> float:
-    return float(max(distance_transform_edt(~b)[a].max(), distance_transform_edt(~a)[b].max()))
+    return _pairwise(predicted, truth, share, both_empty=1, one_empty=0)
 
 
-def _hd95(a: np.ndarray, b: np.ndarray) -> float:
-    return float(max(np.percentile(distances, 95) for distances in _surface_distances(a, b)))
+def outline(mask: np.ndarray) -> np.ndarray:
+    """(H, W) bool: the pixels of ``mask`` with one of their four neighbours outside it, or outside the image."""
+    return mask & ~binary_erosion(mask)
+
+
+@dataclass(frozen=True, eq=False)
+class DiceMatrix:
+    """Dice of every pair among K masks of each image.
+
+    Attributes:
+        mean, std: (K, K) over the images on which both are present (std with N - 1); NaN where there is none
+            (std: fewer than two). Symmetric, diagonal 1.
+        counts: (K, K) int, the number of those images.
+        values: (N, K, K), image by image; NaN where one of the two is absent.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    counts: np.ndarray
+    values: np.ndarray
+
+
+def dice_matrix(masks: Iterable[np.ndarray], extra: Iterable[np.ndarray] | None = None) -> DiceMatrix:
+    """Pairwise Dice between the readers of N images, averaged over the images.
+
+    Args:
+        masks: N of (R, H, W) bool, of any sizes.
+        extra: N of (E, H, W) bool: further masks to compare with, such as a consensus; K = R + E.
+    """
+    pairs = zip(masks, repeat(()) if extra is None else extra, strict=False)
+    images = [np.stack([*readers, *others]) for readers, others in pairs]
+    return summary(np.stack([dice(image[:, None], image[None]) for image in images]))
+
+
+def summary(values: np.ndarray) -> DiceMatrix:
+    """Mean, spread and counts over the images of ``values`` (N, K, K), NaN where one of a pair is absent."""
+    known = ~np.isnan(values)
+    counts = known.sum(axis=0)
+    mean = _ratio(np.where(known, values, 0).sum(axis=0), counts, empty=np.nan)
+    variance = _ratio(np.where(known, (values - mean) ** 2, 0).sum(axis=0), counts - 1, empty=np.nan)
+    return DiceMatrix(mean, np.sqrt(variance), counts, values)
 
 
 def _surface_distances(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distances from each surface pixel of ``a`` to the surface of ``b``, and from each of ``b`` to that of ``a``."""
-    a, b = a & ~binary_erosion(a), b & ~binary_erosion(b)
+    """Distances from each outline pixel of ``a`` to the outline of ``b``, and from each of ``b`` to that of ``a``."""
+    a, b = outline(a), outline(b)
     return distance_transform_edt(~b)[a], distance_transform_edt(~a)[b]
 
 
@@ -123,22 +166,18 @@ def _pairwise(
     return values[()]
 
 
-def _masks(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _masks(predicted: np.ndarray, truth: np.ndarray) -> list[np.ndarray]:
     """Both as bool. Soft masks are refused: where to cut them is the caller's to say."""
-    masks = []
-    for name, mask in (("predicted", predicted), ("truth", truth)):
-        mask = np.asarray(mask)
-        if mask.dtype != bool:
-            binary = mask.astype(bool)
-            if not np.array_equal(binary, mask):
-                raise DataError(f"the {name} mask must hold 0 and 1 only; binarise it first (soft masks at 0.5)")
-            mask = binary
+    masks = [np.asarray(predicted), np.asarray(truth)]
+    for i, (name, mask) in enumerate(zip(("predicted", "truth"), masks, strict=True)):
+        masks[i] = mask.astype(bool, copy=False)
+        if mask.dtype != bool and not np.array_equal(masks[i], mask):
+            raise DataError(f"the {name} mask must hold 0 and 1 only; binarise it first (soft masks at 0.5)")
         if mask.ndim < 2:
             raise DataError(f"the {name} mask must be (..., H, W), not of shape {mask.shape}")
-        masks.append(mask)
     if masks[0].shape[-2:] != masks[1].shape[-2:]:
         raise DataError(f"masks of different size: {masks[0].shape[-2:]} and {masks[1].shape[-2:]}")
-    return masks[0], masks[1]
+    return masks
 
 
 def _counts(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

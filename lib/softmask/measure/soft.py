@@ -1,10 +1,12 @@
 """Errors of soft masks, alpha in [0, 1] against alpha in [0, 1], and of probabilities against binary masks.
 
-Every measure takes two arrays (..., H, W) of one shape and returns shape (...), a scalar for (H, W). All but
-:func:`auc` and :func:`brier` are symmetric; the errors are 0, and :func:`soft_dice` is 1, for equal masks.
+Every measure but :func:`calibration` takes two arrays (..., H, W) of one shape and returns shape (...), a scalar for
+(H, W). All but those of probabilities are symmetric; errors are 0, and :func:`soft_dice` is 1, for equal masks.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import binary_dilation, correlate1d, generate_binary_structure
@@ -44,17 +46,29 @@ def soft_dice(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.divide(shared, total, out=np.ones_like(total), where=total > 0)[()]
 
 
-def gradient_error(alpha: np.ndarray, truth: np.ndarray, band: np.ndarray | None = None) -> np.ndarray:
+def gradient_error(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Gradient error of the alpha matting benchmark: sum of (|grad a| - |grad b|)^2 over the pixels, divided by 1000.
 
     The gradients are first-order Gaussian derivatives of sigma 1.4 pixels with edge pixels repeated, filters
     of unit L2 norm, and |grad a| is their Euclidean length (Rhemann et al., "A perceptually motivated online
     benchmark for image matting", CVPR 2009, with the exponent 2 of its evaluation code). Unlike that code,
-    alpha is not stretched to [0, 1] first, so that a faint mask stays faint. Summed over all pixels or ``band``.
+    alpha is not stretched to [0, 1] first, so that a faint mask stays faint.
     """
+    # a Gaussian and its derivative, cut where the Gaussian falls below 1 % of 1; their outer product has norm 1
+    height = np.sqrt(2 * np.pi) * GRADIENT_SIGMA
+    half = int(np.ceil(GRADIENT_SIGMA * np.sqrt(-2 * np.log(0.01 * height))))
+    x = np.arange(-half, half + 1, dtype=float)
+    smooth = np.exp(-(x**2) / (2 * GRADIENT_SIGMA**2)) / height
+    derivative = x * smooth / GRADIENT_SIGMA**2
+    smooth, derivative = smooth / np.linalg.norm(smooth), derivative / np.linalg.norm(derivative)
+
+    def length(image: np.ndarray) -> np.ndarray:
+        rows = correlate1d(correlate1d(image, derivative, axis=-2, mode="nearest"), smooth, axis=-1, mode="nearest")
+        columns = correlate1d(correlate1d(image, smooth, axis=-2, mode="nearest"), derivative, axis=-1, mode="nearest")
+        return np.hypot(rows, columns)
+
     alpha, truth = _alphas(alpha, truth)
-    difference = (_gradient_length(alpha) - _gradient_length(truth)) ** 2
-    return _sum(difference, band) / 1000.0
+    return ((length(alpha) - length(truth)) ** 2).sum(axis=(-2, -1))[()] / 1000.0
 
 
 def brier(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -66,8 +80,8 @@ def brier(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def auc(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Area under the ROC curve, in [0, 1]; ``truth`` holds 0 and 1 only, and NaN is returned where only one of them.
 
-    The share of pairs of a pixel inside and one outside in which the inner has the larger probability, equal ones
-    counting half (Hanley and McNeil 1982), from the ranks of the pixels.
+    The share of pairs of a foreground and a background pixel in which the first has the larger probability, equal
+    ones counting half (Hanley and McNeil 1982), from the ranks of the pixels.
     """
     from scipy.stats import rankdata  # takes seconds to import, which every training process would pay
 
@@ -79,6 +93,42 @@ def auc(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
     n_pairs = n_inside * (inside.shape[-1] - n_inside)
     wins = np.where(inside, ranks, 0).sum(axis=-1) - n_inside * (n_inside + 1) / 2
     return np.divide(wins, n_pairs, out=np.full(wins.shape, np.nan), where=n_pairs > 0)[()]
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Pixels by their predicted probability, in bins of equal width that contain their upper end (the first: 0 too).
+
+    Attributes:
+        counts: (bins,) int, pixels in each bin.
+        mean_probability: (bins,) in [0, 1], NaN in an empty bin.
+        observed: (bins,) in [0, 1], the share of the bin's pixels that are lesion; NaN in an empty bin.
+        error: expected calibration error: mean over the pixels of |mean_probability - observed|, in [0, 1].
+    """
+
+    counts: np.ndarray
+    mean_probability: np.ndarray
+    observed: np.ndarray
+    error: float
+
+
+def calibration(probabilities: np.ndarray, masks: np.ndarray, bins: int = 10) -> Calibration:
+    """Return the reliability of ``probabilities`` in [0, 1] against ``masks`` of bool or {0, 1}, (..., H, W) each.
+
+    The curve of Niculescu-Mizil and Caruana (ICML 2005), here over pixels, and an expected calibration error after
+    Guo et al. (ICML 2017). Theirs bins the confidence in the predicted class; this one bins the probability of lesion,
+    so that most pixels, surely background, lie in the first bin and keep the error small. scikit-learn's
+    ``calibration_curve`` has neither the counts nor the empty bins.
+    """
+    probabilities, lesion = _probabilities(probabilities, masks)
+    which = np.digitize(probabilities.ravel(), np.linspace(0, 1, bins + 1)[1:-1], right=True)
+    counts = np.bincount(which, minlength=bins)
+    mean_probability, observed = (
+        np.divide(np.bincount(which, values.ravel(), bins), counts, out=np.full(bins, np.nan), where=counts > 0)
+        for values in (probabilities, lesion)
+    )
+    error = np.nansum(counts * np.abs(mean_probability - observed)) / counts.sum()
+    return Calibration(counts, mean_probability, observed, float(error))
 
 
 def soft_head(probabilities: np.ndarray) -> np.ndarray:
@@ -98,30 +148,10 @@ def edge_band(alpha: np.ndarray, pixels: int = BAND_PIXELS) -> np.ndarray:
     ``alpha`` (..., H, W) alone, so that every label is judged on the same pixels. ``pixels`` is at least 1.
     """
     alpha = np.asarray(alpha)
-    if alpha.ndim < 2:
-        raise DataError(f"a soft mask must be (..., H, W), not of shape {alpha.shape}")
     cross = generate_binary_structure(2, 1).reshape((1,) * (alpha.ndim - 2) + (3, 3))  # images do not touch each other
     inside, outside = alpha >= 1, alpha <= 0
     edge = ~(inside | outside) | (inside & binary_dilation(outside, cross)) | (outside & binary_dilation(inside, cross))
     return binary_dilation(edge, cross, iterations=pixels)
-
-
-def _gradient_length(alpha: np.ndarray) -> np.ndarray:
-    """(..., H, W) length of the Gaussian gradient."""
-    smooth, derivative = _filters()
-    rows = correlate1d(correlate1d(alpha, derivative, axis=-2, mode="nearest"), smooth, axis=-1, mode="nearest")
-    columns = correlate1d(correlate1d(alpha, smooth, axis=-2, mode="nearest"), derivative, axis=-1, mode="nearest")
-    return np.hypot(rows, columns)
-
-
-def _filters() -> tuple[np.ndarray, np.ndarray]:
-    """Gaussian and its derivative, cut where the Gaussian falls below 1 % of 1; their outer product has norm 1."""
-    cut = 0.01 * np.sqrt(2 * np.pi) * GRADIENT_SIGMA
-    half = int(np.ceil(GRADIENT_SIGMA * np.sqrt(-2 * np.log(cut))))
-    x = np.arange(-half, half + 1, dtype=float)
-    smooth = np.exp(-(x**2) / (2 * GRADIENT_SIGMA**2)) / (np.sqrt(2 * np.pi) * GRADIENT_SIGMA)
-    derivative = x * smooth / GRADIENT_SIGMA**2
-    return smooth / np.linalg.norm(smooth), derivative / np.linalg.norm(derivative)
 
 
 def _alphas(alpha: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +159,7 @@ def _alphas(alpha: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarra
     if alpha.shape != truth.shape or alpha.ndim < 2:
         raise DataError(f"soft masks must be (..., H, W) of one shape, not {alpha.shape} and {truth.shape}")
     for name, values in (("first", alpha), ("second", truth)):
-        if not np.isfinite(values).all() or values.min(initial=0) < -_ROUNDING or values.max(initial=0) > 1 + _ROUNDING:
+        if not (values.min(initial=0) >= -_ROUNDING and values.max(initial=0) <= 1 + _ROUNDING):
             raise DataError(f"the {name} soft mask has values outside [0, 1] or NaN")
     return alpha, truth
 
@@ -143,20 +173,7 @@ def _probabilities(probabilities: np.ndarray, truth: np.ndarray) -> tuple[np.nda
     return probabilities, truth
 
 
-def _weights(values: np.ndarray, band: np.ndarray | None) -> np.ndarray:
-    if band is None:
-        return np.ones(values.shape, dtype=bool)
-    band = np.asarray(band)
-    if band.dtype != bool or band.shape[-2:] != values.shape[-2:]:
-        raise DataError(f"the band must be bool of size {values.shape[-2:]}, not {band.dtype} of shape {band.shape}")
-    return np.broadcast_to(band, values.shape)
-
-
-def _sum(values: np.ndarray, band: np.ndarray | None) -> np.ndarray:
-    return np.where(_weights(values, band), values, 0.0).sum(axis=(-2, -1))[()]
-
-
 def _mean(values: np.ndarray, band: np.ndarray | None) -> np.ndarray:
-    total = np.asarray(_sum(values, band))
-    count = np.count_nonzero(_weights(values, band), axis=(-2, -1))
-    return np.divide(total, count, out=np.full(total.shape, np.nan), where=np.asarray(count) > 0)[()]
+    band = np.broadcast_to(True if band is None else np.asarray(band, bool), values.shape)
+    total, count = np.where(band, values, 0.0).sum(axis=(-2, -1)), np.asarray(np.count_nonzero(band, axis=(-2, -1)))
+    return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)[()]

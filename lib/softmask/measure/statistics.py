@@ -1,17 +1,18 @@
 """How sure a mean, or a difference of means, is: bootstrap intervals and a paired test over images, the correction of
-many tests at once, and the spread between seeds."""
+many tests at once, the spread between seeds, and the agreement of repeated measurements."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from softmask.errors import DataError
 
 LEVEL = 0.95
-_CHUNK = 2_000_000  # resampled values held at once
+"""Two-sided level of all intervals."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,12 @@ def bootstrap_interval(
             bootstrap of Davison and Hinkley 1997, section 3.8); None: every value for itself.
 
     Raises:
-        DataError: where nothing is left, for infinite values, ``n`` below 1, or another number of groups than values.
+        DataError: for infinite values, or where nothing is left.
     """
-    values, numbers = _finite(values, groups, "values")
+    values, numbers = _grouped(values, groups)
     sums, counts = np.bincount(numbers, weights=values), np.bincount(numbers)
-    return percentile_interval(
-        np.concatenate([sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1) for drawn in _draws(len(sums), seed, n)])
-    )
+    drawn = _draws(len(sums), seed, n)
+    return percentile_interval(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
 
 
 def bootstrap_weights(groups: Sequence[Hashable], seed: int, n: int = 2000) -> np.ndarray:
@@ -62,30 +62,16 @@ def bootstrap_weights(groups: Sequence[Hashable], seed: int, n: int = 2000) -> n
 
     For what is no mean over images, such as an area under the ROC curve. The resamples are those of
     :func:`bootstrap_interval` for the same groups and seed.
-
-    Raises:
-        DataError: where there is no image, or ``n`` is below 1.
     """
-    _, numbers = _finite(np.zeros(len(groups)), groups, "images")
+    numbers = group_numbers(groups)
     size = numbers.max() + 1
-    times = [[np.bincount(row, minlength=size) for row in drawn] for drawn in _draws(size, seed, n)]
-    return np.concatenate(times)[:, numbers]
+    return np.stack([np.bincount(row, minlength=size) for row in _draws(size, seed, n)])[:, numbers]
 
 
 def percentile_interval(resampled: np.ndarray) -> tuple[float, float]:
     """The 95 % percentile interval of a statistic's values (n,) in bootstrap resamples; NaN among them left out."""
     low, high = np.nanquantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
-
-
-def _draws(size: int, seed: int, n: int) -> Iterator[np.ndarray]:
-    """``n`` resamples of ``size`` numbers below ``size``, with replacement, some rows of them at a time."""
-    if n < 1:
-        raise DataError(f"a bootstrap needs at least one resample, not {n}")
-    generator = np.random.default_rng(seed)
-    rows = max(1, _CHUNK // size)
-    for start in range(0, n, rows):
-        yield generator.integers(size, size=(min(rows, n - start), size))
 
 
 def paired_test(a: np.ndarray, b: np.ndarray, seed: int, groups: Sequence[Hashable] | None = None) -> PairedTest:
@@ -99,16 +85,12 @@ def paired_test(a: np.ndarray, b: np.ndarray, seed: int, groups: Sequence[Hashab
             groups' mean differences; None: every pair for itself.
 
     Raises:
-        DataError: for arrays of different length, infinite values, or no pair without NaN.
+        DataError: for lists of different length, infinite values, or no pair without NaN.
     """
     from scipy.stats import wilcoxon  # a slow import
 
-    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    if a.shape != b.shape or a.ndim != 1:
-        raise DataError(f"a paired test needs two lists of one length, not shapes {a.shape} and {b.shape}")
-    if np.isinf(a).any() or np.isinf(b).any():
-        raise DataError("a paired test cannot use infinite values; count those images and leave them out of both")
-    differences, numbers = _finite(a - b, groups, "pairs")
+    a, b = _pair(a, b)
+    differences, numbers = _grouped(a - b, groups)
     low, high = bootstrap_interval(differences, seed, groups=numbers)
     means = np.bincount(numbers, weights=differences) / np.bincount(numbers)  # of each group
     p = float(wilcoxon(means).pvalue) if np.any(means) else 1.0
@@ -139,29 +121,20 @@ def mean_difference(
     Raises:
         DataError: for lists of different length, infinite values, or a mean over nothing.
     """
-    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    weights = np.ones(len(a)) if weights is None else np.asarray(weights, dtype=float)
-    if not a.shape == b.shape == weights.shape == (len(groups),):
-        raise DataError(
-            f"lists of {a.shape} and {b.shape} values with {len(groups)} groups and {weights.shape} weights: "
-            "give as many of each"
-        )
-    if np.isinf(a).any() or np.isinf(b).any():
-        raise DataError("values must be finite; count infinite ones and leave them out")
+    a, b = _pair(a, b)
     if np.isnan(a).all() or np.isnan(b).all():
         raise DataError("no values left to compare (all are NaN, or there were none)")
     drawn = bootstrap_weights(groups, seed, n).astype(float)  # (n, N)
 
-    def means(values: np.ndarray, weights: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-        weights = np.where(np.isnan(values), 0, weights)
+    def means(values: np.ndarray, weights: np.ndarray | None, drawn: np.ndarray) -> np.ndarray:
+        weights = np.where(np.isnan(values), 0, np.ones(len(a)) if weights is None else weights)
         total = drawn @ weights  # a draw may hold groups without a defined value alone
-        return np.divide(
-            drawn @ (weights * np.nan_to_num(values)), total, out=np.full(len(drawn), np.nan), where=total > 0
-        )
+        won = drawn @ (weights * np.nan_to_num(values))
+        return np.divide(won, total, out=np.full(len(drawn), np.nan), where=total > 0)
 
-    low, high = percentile_interval(means(b, weights, drawn) - means(a, np.ones(len(a)), drawn))
+    low, high = percentile_interval(means(b, weights, drawn) - means(a, None, drawn))
     once = np.ones((1, len(a)))
-    return float(means(a, once[0], once)[0]), float(means(b, weights, once)[0]), low, high
+    return float(means(a, None, once)[0]), float(means(b, weights, once)[0]), low, high
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
@@ -171,10 +144,9 @@ def holm(p: Sequence[float]) -> np.ndarray:
     another. NaN (no test) stays NaN and does not count.
     """
     p = np.asarray(p, dtype=float)
+    order = np.argsort(p, kind="stable")[: np.count_nonzero(~np.isnan(p))]  # NaN comes last
     adjusted = np.full(p.shape, np.nan)
-    order = [i for i in np.argsort(p, kind="stable") if not np.isnan(p[i])]
-    steps = p[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
     return adjusted
 
 
@@ -186,31 +158,63 @@ def seed_spread(values: np.ndarray) -> tuple[np.ndarray, float]:
 
     Returns:
         (S,) means, NaN for a seed without a finite value; and the deviation, NaN for a single seed, or where a mean is.
-
-    Raises:
-        DataError: for values of another shape.
     """
-    values = np.asarray(values, dtype=float)
-    if values.ndim != 2 or not len(values):
-        raise DataError(f"values must be (seeds, images), not of shape {values.shape}; give one row for each seed")
-    means = np.array([one[np.isfinite(one)].mean() if np.isfinite(one).any() else np.nan for one in values])
+    finite = [row[np.isfinite(row)] for row in np.asarray(values, dtype=float)]
+    means = np.array([row.mean() if len(row) else np.nan for row in finite])
     return means, float(means.std(ddof=1)) if len(means) > 1 else float("nan")
 
 
-def _finite(values: np.ndarray, groups: Sequence[Hashable] | None, what: str) -> tuple[np.ndarray, np.ndarray]:
+def icc(values: np.ndarray) -> np.ndarray:
+    """ICC(2,1): agreement of K measurements of the same N subjects (Shrout and Fleiss 1979, case 2, single rater).
+
+        ICC = (BMS - EMS) / (BMS + (K - 1) EMS + K (JMS - EMS) / N)
+
+    of the mean squares between subjects, between measurements, and of the rest. 1: every measurement gives the same
+    value. It may be below 0.
+
+    Args:
+        values: (..., N, K), finite, N and K at least 2.
+
+    Returns:
+        (...); NaN where nothing varies.
+    """
+    n, k = values.shape[-2:]
+    mean = values.mean(axis=(-2, -1), keepdims=True)
+    subjects, raters = values.mean(axis=-1, keepdims=True), values.mean(axis=-2, keepdims=True)
+    between = k * ((subjects - mean) ** 2).sum(axis=(-2, -1)) / (n - 1)
+    judges = n * ((raters - mean) ** 2).sum(axis=(-2, -1)) / (k - 1)
+    rest = ((values - subjects - raters + mean) ** 2).sum(axis=(-2, -1)) / ((n - 1) * (k - 1))
+    total = between + (k - 1) * rest + k * (judges - rest) / n
+    return np.divide(between - rest, total, out=np.full(np.shape(total), np.nan), where=total > 0)
+
+
+def group_numbers(groups: Sequence[Hashable]) -> np.ndarray:
+    """(N,) int: the number of each image's group, counted from 0 in order of appearance."""
+    return pd.factorize(np.fromiter(groups, object, len(groups)), use_na_sentinel=False)[0]
+
+
+def _draws(size: int, seed: int, n: int) -> np.ndarray:
+    """(n, size): ``n`` resamples of ``size`` numbers below ``size``, with replacement."""
+    return np.random.default_rng(seed).integers(size, size=(n, size))
+
+
+def _pair(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if a.shape != b.shape or a.ndim != 1:
+        raise DataError(f"two lists of one length are needed, not shapes {a.shape} and {b.shape}")
+    if np.isinf(a).any() or np.isinf(b).any():
+        raise DataError("infinite values cannot be compared; count those images and leave them out of both")
+    return a, b
+
+
+def _grouped(values: np.ndarray, groups: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:
     """``values`` without NaN, and the number of each one's group, counted from 0 in order of appearance."""
     values = np.asarray(values, dtype=float)
-    if values.ndim != 1:
-        raise DataError(f"{what} must be one list of numbers, not of shape {values.shape}")
     if np.isinf(values).any():
-        raise DataError(f"{what} must be finite; count infinite ones and leave them out")
-    if groups is None:
-        groups = range(len(values))
-    if len(groups) != len(values):
-        raise DataError(f"{len(groups)} groups for {len(values)} {what}; give one for each")
+        raise DataError("values must be finite; count infinite ones and leave them out")
     defined = ~np.isnan(values)
     if not defined.any():
-        raise DataError(f"no {what} left to compare (all are NaN, or there were none)")
-    number: dict[Hashable, int] = {}
-    numbers = [number.setdefault(group, len(number)) for group, kept in zip(groups, defined, strict=True) if kept]
-    return values[defined], np.array(numbers)
+        raise DataError("no values left to compare (all are NaN, or there were none)")
+    if groups is None:
+        return values[defined], np.arange(defined.sum())
+    return values[defined], group_numbers([group for group, kept in zip(groups, defined, strict=True) if kept])

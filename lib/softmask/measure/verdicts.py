@@ -28,21 +28,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from softmask.data.sample import WORDS
-from softmask.measure.differences import LEVEL, Difference, Scores, compare
-from softmask.measure.statistics import holm
+from softmask.measure.differences import Difference, Scores, compare
+from softmask.measure.statistics import LEVEL, holm
 
 HOLDS, INCONCLUSIVE, FAILS = "holds", "inconclusive", "fails"
 CONTRADICTED, NO_GAIN = "contradicted", "no such gain"
 UNDERTRAINED, FAILED_TRAINING = "not judged: undertrained", "not judged: failed training"
 NOT_RUN, NOT_FINISHED, REPORTED = "not run yet", "not finished", "reported, not judged"
-BETTER, ADDS_LITTLE, SUFFICES = "better", "adds_little", "suffices"
-KINDS = (BETTER, ADDS_LITTLE, SUFFICES)
+KINDS = BETTER, ADDS_LITTLE, SUFFICES = "better", "adds_little", "suffices"
 ALPHA = (1 - LEVEL) / 2
 """Level of the one-sided p values, so that they decide as the interval does."""
 LEAST_PATIENTS = 10
 """Number of patients below which a pair is inconclusive."""
 RISING = 0.005
 """Rise of the best validation Dice (:func:`last_gain`) above which a training counts as undertrained."""
+
+_NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ class Outcome:
 
     verdict: str
     difference: Difference | None = None
-    p: float = float("nan")
-    p_holm: float = float("nan")
+    p: float = _NAN
+    p_holm: float = _NAN
     trainings: tuple[Training, ...] = ()
     data: str = ""
 
@@ -100,12 +101,6 @@ def last_gain(curve: Sequence[float]) -> float:
     return float(np.mean(best[-length:]) - np.mean(best[-2 * length : -length]))
 
 
-def training_of(scores: Scores) -> Training:
-    """Counts and last gain of a method's trainings."""
-    gain = float(np.mean([last_gain(curve) for curve in scores.curves])) if scores.curves else float("nan")
-    return Training(scores.begun, scores.failed, scores.restarts, gain)
-
-
 def judge_pair(
     better: Scores | None,
     worse: Scores | None,
@@ -119,39 +114,39 @@ def judge_pair(
 
     Args:
         better, worse: None where not run.
-        kind: ``better``, ``adds_little`` or ``suffices``.
+        kind: one of :data:`KINDS`.
         delta: smallest difference that counts, in the unit of the values; at least 0.
         factor, lower: as of :func:`compare`.
     """
     if better is None or worse is None:
         return Outcome(NOT_RUN)
-    trainings = (training_of(better), training_of(worse))
+    gains = [[last_gain(curve) for curve in scores.curves] or [_NAN] for scores in (better, worse)]
+    trainings = tuple(
+        Training(scores.begun, scores.failed, scores.restarts, float(np.mean(gain)))
+        for scores, gain in zip((better, worse), gains, strict=True)
+    )
     difference = compare(better, worse, factor, lower=lower)
-    data = WORDS["substitute" if better.substitute else better.source]
     obstacles = {training.obstacle for training in trainings}
-    for obstacle in (FAILED_TRAINING, UNDERTRAINED):
-        if obstacle in obstacles:
-            return Outcome(obstacle, difference, trainings=trainings, data=data)
-    if difference is None or difference.patients < LEAST_PATIENTS:
-        return Outcome(INCONCLUSIVE, difference, trainings=trainings, data=data)
-    verdict, p = _decide(difference, kind, delta)
-    return Outcome(verdict, difference, p, p, trainings, data)
+    verdict = next((obstacle for obstacle in (FAILED_TRAINING, UNDERTRAINED) if obstacle in obstacles), INCONCLUSIVE)
+    p = _NAN
+    if verdict == INCONCLUSIVE and difference is not None and difference.patients >= LEAST_PATIENTS:
+        verdict, p = _decide(difference, kind, delta)
+    return Outcome(verdict, difference, p, p, trainings, WORDS["substitute" if better.substitute else better.source])
 
 
-def _decide(of: Difference, kind: str, delta: float) -> tuple[str, float]:
+def _decide(difference: Difference, kind: str, delta: float) -> tuple[str, float]:
     """Verdict by the interval, and the one-sided p value against the pair."""
+    low, high, p_below = difference.low, difference.high, difference.p_below
     if kind == ADDS_LITTLE:
-        holds, contradicted = -delta < of.low and of.high < delta, of.low > delta or of.high < -delta
-        return _word(holds, contradicted), min(of.p_below(-delta), of.p_above(delta))
-    if kind == SUFFICES:
-        return _word(of.low > -delta, of.high < -delta), of.p_below(-delta)
-    if of.low <= 0 and not of.high < 0 and of.high < delta:
-        return NO_GAIN, of.p_below(delta)
-    return _word(of.low > 0, of.high < 0), of.p_below(0.0 if of.high < 0 else delta)
-
-
-def _word(holds: bool, contradicted: bool) -> str:
-    return HOLDS if holds else CONTRADICTED if contradicted else INCONCLUSIVE
+        holds, contradicted = -delta < low and high < delta, low > delta or high < -delta
+        p = min(p_below(-delta), difference.p_above(delta))
+    elif kind == SUFFICES:
+        holds, contradicted, p = low > -delta, high < -delta, p_below(-delta)
+    else:
+        holds, contradicted, p = low > 0, high < 0, p_below(0.0 if high < 0 else delta)
+        if not holds and not contradicted and high < delta:
+            return NO_GAIN, p
+    return HOLDS if holds else CONTRADICTED if contradicted else INCONCLUSIVE, p
 
 
 def judge_claim(outcomes: Sequence[Outcome]) -> tuple[str, list[Outcome], int | None]:
@@ -163,17 +158,9 @@ def judge_claim(outcomes: Sequence[Outcome]) -> tuple[str, list[Outcome], int | 
     """
     corrected = holm([outcome.p for outcome in outcomes])
     outcomes = [replace(outcome, p_holm=float(p)) for outcome, p in zip(outcomes, corrected, strict=True)]
-    by: dict[str, list[int]] = {}
-    for i, outcome in enumerate(outcomes):
-        by.setdefault(outcome.verdict, []).append(i)
-    against = [i for name in (CONTRADICTED, NO_GAIN) for i in by.get(name, ()) if outcomes[i].p_holm < ALPHA]
-    if against:
-        return FAILS, outcomes, min(against, key=lambda i: outcomes[i].p)
-    if not outcomes or len(by.get(NOT_RUN, ())) == len(outcomes):
-        return NOT_RUN, outcomes, None
-    for obstacle in (FAILED_TRAINING, UNDERTRAINED):
-        if obstacle in by:
-            return obstacle, outcomes, by[obstacle][0]
+
+    def those(*verdicts: str) -> list[int]:
+        return [i for verdict in verdicts for i, outcome in enumerate(outcomes) if outcome.verdict == verdict]
 
     def certainty(i: int) -> float:
         difference = outcomes[i].difference
@@ -181,8 +168,15 @@ def judge_claim(outcomes: Sequence[Outcome]) -> tuple[str, list[Outcome], int | 
             return -np.inf
         return difference.mean / difference.error if difference.error else np.inf
 
-    if len(by.get(HOLDS, ())) == len(outcomes):
-        return HOLDS, outcomes, min(by[HOLDS], key=certainty)
-    there = [i for i, outcome in enumerate(outcomes) if outcome.verdict != NOT_RUN]
-    open_ = [i for i in there if outcomes[i].verdict != HOLDS] or there
-    return NOT_FINISHED if NOT_RUN in by else INCONCLUSIVE, outcomes, min(open_, key=certainty)
+    against = [i for i in those(CONTRADICTED, NO_GAIN) if outcomes[i].p_holm < ALPHA]
+    if against:
+        return FAILS, outcomes, min(against, key=lambda i: outcomes[i].p)
+    missing, holding = those(NOT_RUN), those(HOLDS)
+    if len(missing) == len(outcomes):
+        return NOT_RUN, outcomes, None
+    if unjudged := those(FAILED_TRAINING, UNDERTRAINED):
+        return outcomes[unjudged[0]].verdict, outcomes, unjudged[0]
+    if len(holding) == len(outcomes):
+        return HOLDS, outcomes, min(holding, key=certainty)
+    undecided = [i for i in range(len(outcomes)) if i not in missing + holding] or holding
+    return NOT_FINISHED if missing else INCONCLUSIVE, outcomes, min(undecided, key=certainty)

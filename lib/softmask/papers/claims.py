@@ -24,18 +24,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
-from softmask.errors import DataError
+import yaml
+
+from softmask.errors import ConfigError, DataError
 from softmask.measure.verdicts import BETTER, KINDS
-from softmask.papers.names import display, known
 
 UNITS = {"points": "percentage points", "pixels": "pixels", "ms": "ms"}
 """Of differences, with the words for people."""
-SCALES = {"points": 100.0, "pixels": 1.0, "ms": 1.0}
-"""By unit, what a measured value is multiplied by."""
-DIRECTIONS = ("higher", "lower")
 LARGEST_DELTA = 1.0
 
 _PRINTED_AS = {
@@ -48,6 +48,32 @@ _PRINTED_AS = {
 
 Cells = Mapping[tuple[str, str, str], tuple[float, str]]
 """Printed mean and unit by (row, data set, metric)."""
+
+
+@cache
+def _names() -> dict[str, dict[str, str]]:
+    return yaml.safe_load((files("softmask.papers") / "names.yaml").read_text(encoding="utf-8"))
+
+
+def display(kind: str, name: str) -> str:
+    """Return ``name`` as people write it: ``display("rows", "unetplusplus")`` is ``U-Net++``.
+
+    A name that is not listed is shown with spaces for underscores; ``dice_with_<row>`` becomes ``Dice with <row>``,
+    ``dice_of_<row>`` ``Dice of <row>``.
+
+    Args:
+        kind: ``papers``, ``datasets``, ``metrics`` or ``rows``.
+
+    Raises:
+        ConfigError: for another kind.
+    """
+    names = _names()
+    if kind not in names:
+        raise ConfigError(f"unknown kind of name {kind!r}; choose one of {', '.join(names)}")
+    for word in ("with", "of"):
+        if kind == "metrics" and name.startswith(f"dice_{word}_"):
+            return f"Dice {word} {display('rows', name.removeprefix(f'dice_{word}_'))}"
+    return names[kind].get(name, name.replace("_", " "))
 
 
 @dataclass(frozen=True)
@@ -106,80 +132,77 @@ class Claim:
     @property
     def scale(self) -> float:
         """What a measured value is multiplied by to be in the claim's unit."""
-        return SCALES[self.unit]
+        return 100.0 if self.unit == "points" else 1.0
 
 
 def parse(paper: str, content: Iterable[Any], cells: Cells) -> tuple[Claim, ...]:
-    """The claims of a paper's file.
+    """Return the claims of a paper's file.
 
     Raises:
         DataError: names the claim with a field, row, data set, metric or delta that does not fit.
     """
-    claims = tuple(_claim(paper, item, cells) for item in content)
-    words = [claim.words for claim in claims]
-    for repeated in {one for one in words if words.count(one) > 1}:
-        raise DataError(f"{paper}, claim {repeated!r}: is given twice")
-    return claims
+    claims: dict[str, Claim] = {}
+    for item in content:
+        if not isinstance(item, Mapping) or not isinstance(item.get("words"), str) or not item["words"]:
+            raise DataError(f"{paper}: a claim needs its words, not {item!r}")
+        where = f"{paper}, claim {item['words']!r}"
+        if item["words"] in claims:
+            raise DataError(f"{where}: is given twice")
+        claims[item["words"]] = _claim(item, cells, where)
+    return tuple(claims.values())
 
 
-def _claim(paper: str, item: Any, cells: Cells) -> Claim:
-    if not isinstance(item, Mapping) or not isinstance(item.get("words"), str) or not item["words"]:
-        raise DataError(f"{paper}: a claim needs its words, not {item!r}")
-    where = f"{paper}, claim {item['words']!r}"
+def _claim(item: Mapping[str, Any], cells: Cells, where: str) -> Claim:
     _fields(item, {"words", "unit", "direction"}, {"pairs", "judged"}, where)
-    _one_of(item["unit"], UNITS, "unit", where)
-    _one_of(item["direction"], DIRECTIONS, "direction", where)
+    _known(item["unit"], UNITS, "unit", where)
+    _known(item["direction"], ("higher", "lower"), "direction", where)
     judged, given = item.get("judged", True), item.get("pairs", [])
     if not isinstance(judged, bool) or not isinstance(given, list) or judged != bool(given):
         raise DataError(f"{where}: needs a list of pairs, or judged: false and none")
-    lower = item["direction"] == "lower"
-    pairs = [pair for one in given for pair in _pairs(one, item["unit"], lower, cells, where)]
+    claim = Claim(item["words"], (), item["unit"], item["direction"] == "lower", judged)
+    pairs = tuple(pair for line in given for pair in _pairs(line, claim, cells, where))
     if len({(p.better, p.worse, p.dataset, p.metric, p.times) for p in pairs}) < len(pairs):
         raise DataError(f"{where}: gives a pair twice")
-    return Claim(item["words"], tuple(pairs), item["unit"], lower, judged)
+    return replace(claim, pairs=pairs)
 
 
-def _pairs(item: Any, unit: str, lower: bool, cells: Cells, where: str) -> Iterator[Pair]:
+def _pairs(item: Any, claim: Claim, cells: Cells, where: str) -> Iterator[Pair]:
     """The pairs of one line."""
     if not isinstance(item, Mapping):
         raise DataError(f"{where}: {item!r} is no pair")
     bounded = "at_least" in item
     own = {"row", "at_least"} if bounded else {"better", "over"}
     _fields(item, own | {"dataset", "metric"}, set() if bounded else {"kind", "times"}, where)
-    better = item["row" if bounded else "better"]
-    over = {"": 0} if bounded else item["over"]
-    kind, times = item.get("kind", BETTER), item.get("times", 1)
-    _one_of(kind, KINDS, "kind", where)
+    better, over = (item["row"], {"": 0}) if bounded else (item["better"], item["over"])
+    kind, times, at_least = item.get("kind", BETTER), item.get("times", 1), item.get("at_least", 0)
+    _known(kind, KINDS, "kind", where)
     if not isinstance(over, Mapping) or not over:
         raise DataError(f"{where}: over must give a delta for each row, not {over!r}")
     rows, datasets, metrics = ({key[i] for key in cells} for i in range(3))
-    _one_of(item["dataset"], datasets | known("datasets"), "data set", where)
-    _one_of(item["metric"], metrics | known("metrics"), "metric", where)
+    _known(item["dataset"], datasets | set(_names()["datasets"]), "data set", where)
+    _known(item["metric"], metrics | set(_names()["metrics"]), "metric", where)
     for row in (better, *(() if bounded else over)):
-        _one_of(row, rows | known("rows"), "row", where)
-    for name, value in {"times": times, "at_least": item.get("at_least", 0), **over}.items():
+        _known(row, rows | set(_names()["rows"]), "row", where)
+    for name, value in {"times": times, "at_least": at_least, **over}.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
             raise DataError(f"{where}: {name} must be a number of at least 0, not {value!r}")
+    bound = float(at_least) if bounded else None
     for worse, delta in over.items():
-        pair = Pair(better, worse, item["dataset"], item["metric"], kind, float(delta), float(times),
-                    float(item["at_least"]) if bounded else None)  # fmt: skip
-        printed = math.nan if bounded else _printed(pair, unit, lower, cells)
-        expected = round(min(max(printed, 0.0), LARGEST_DELTA), 3)
-        if kind == BETTER and not math.isnan(printed) and delta != expected:
+        pair = Pair(better, worse, item["dataset"], item["metric"], kind, float(delta), float(times), bound)
+        if not bounded:
+            printed = [_cell(row, pair, claim.unit, cells) for row in (better, worse)]
+            gain = round((printed[0] - pair.times * printed[1]) * (-1 if claim.lower else 1), 6)
+            pair = replace(pair, printed=gain + 0.0)  # no -0
+        expected = round(min(max(pair.printed, 0.0), LARGEST_DELTA), 3)
+        if kind == BETTER and not math.isnan(pair.printed) and delta != expected:
             raise DataError(
-                f"{where}: {pair} on {pair.dataset} prints a gain of {printed:g}; its delta is {expected:g}"
+                f"{where}: {pair} on {pair.dataset} prints a gain of {pair.printed:g}; its delta is {expected:g}"
             )
-        yield Pair(**{**vars(pair), "printed": printed})
-
-
-def _printed(pair: Pair, unit: str, lower: bool, cells: Cells) -> float:
-    """The difference of the printed means in the claim's unit and favour; NaN where one is missing."""
-    better, worse = (_cell(row, pair, unit, cells) for row in (pair.better, pair.worse))
-    gain = round((better - pair.times * worse) * (-1 if lower else 1), 6)
-    return math.nan if math.isnan(gain) else gain + 0.0  # no -0
+        yield pair
 
 
 def _cell(row: str, pair: Pair, unit: str, cells: Cells) -> float:
+    """The printed mean of a row in the claim's unit; NaN where it is missing."""
     metric, dataset = _PRINTED_AS.get(pair.metric, pair.metric), pair.dataset
     if metric.startswith("dice_with_"):
         dataset = "lidc"  # where the matrices of doctors are
@@ -196,6 +219,6 @@ def _fields(item: Mapping, need: set[str], may: set[str], where: str) -> None:
         raise DataError(f"{where}: unknown field {', '.join(unknown)}; known: {', '.join(sorted(need | may))}")
 
 
-def _one_of(value: Any, known: Iterable[str], what: str, where: str) -> None:
+def _known(value: Any, known: Iterable[str], name: str, where: str) -> None:
     if not isinstance(value, str) or value not in known:
-        raise DataError(f"{where}: unknown {what} {value!r}")
+        raise DataError(f"{where}: unknown {name} {value!r}")

@@ -81,12 +81,8 @@ class PrintedTable:
         """
         return self._cells
 
-    def unit_of(self, metric: str) -> str | None:
-        """The printed unit of ``metric``, or None where the table does not print it."""
-        return next((cell.unit for cell in self._cells if cell.metric == metric), None)
-
     def decimals_of(self, metric: str) -> tuple[int, int] | None:
-        """The most decimals of the means and of the spreads printed for ``metric``, so that ours can be shown alike.
+        """The most decimals of the means and of the spreads printed for ``metric``.
 
         In a matrix, those of all its cells. None for a metric that is not printed, or only as text; the means'
         decimals stand in where no spread is printed.
@@ -107,8 +103,6 @@ class Paper:
         tables: by name, ``table-1`` first.
         figures: ``fig-1``: what it shows, in this project's words.
         claims: what the paper concludes from its tables.
-        settings: hyper-parameters the paper gives.
-        speed: times the paper gives.
     """
 
     name: str
@@ -116,11 +110,9 @@ class Paper:
     tables: Mapping[str, PrintedTable]
     figures: Mapping[str, str]
     claims: tuple[Claim, ...]
-    settings: Mapping[str, Any]
-    speed: Mapping[str, Any]
 
     def table(self, name: str) -> PrintedTable:
-        """The table of that name. Raises ConfigError, with the known names, for any other."""
+        """Return the table of that name. Raises ConfigError, with the known names, for any other."""
         if name not in self.tables:
             raise ConfigError(f"{self.name} prints no {name!r}; its tables are {', '.join(self.tables)}")
         return self.tables[name]
@@ -128,7 +120,7 @@ class Paper:
 
 @cache
 def load(paper: str) -> Paper:
-    """The paper of that name.
+    """Return the paper of that name.
 
     Raises:
         ConfigError: for a name that is not in :data:`NAMES`.
@@ -140,7 +132,7 @@ def load(paper: str) -> Paper:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, with :class:`Printed` for its floats; a key that stands twice is an error."""
+    """YAML's safe loader, with :class:`Printed` for its floats; a repeated key is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         names = [key.value for key, _ in node.value]
@@ -153,82 +145,61 @@ _Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: Printed(
 
 
 def parse(content: Mapping[str, Any]) -> Paper:
-    """A :class:`Paper` from the content of such a YAML file.
+    """Return a :class:`Paper` from the content of such a YAML file.
 
     Raises:
         DataError: names the table and row, or the claim, that does not fit.
     """
-    need = ("paper", "citation", "units", "tables", "figures", "claims")
-    missing = [key for key in need if key not in content]
+    missing = [key for key in ("paper", "citation", "units", "tables", "figures", "claims") if key not in content]
     if missing:
         raise DataError(f"printed numbers of {content.get('paper', 'a paper')}: no {', '.join(missing)}")
     name = content["paper"]
     tables = {key: _table(name, key, table, content["units"]) for key, table in content["tables"].items()}
-    printed = [cell for table in tables.values() for cell in table.cells()]
-    return Paper(
-        name=name,
-        citation=content["citation"],
-        tables=tables,
-        figures=dict(content["figures"]),
-        claims=claims.parse(
-            name,
-            content["claims"],
-            {(cell.row, cell.dataset, cell.metric): (cell.mean, cell.unit) for cell in printed},
-        ),
-        settings=content.get("settings", {}),
-        speed=content.get("speed", {}),
-    )
+    printed = {(c.row, c.dataset, c.metric): (c.mean, c.unit) for table in tables.values() for c in table.cells()}
+    concluded = claims.parse(name, content["claims"], printed)
+    return Paper(name, content["citation"], tables, dict(content["figures"]), concluded)
 
 
 def _table(paper: str, name: str, table: Mapping[str, Any], units: Mapping[str, str]) -> PrintedTable:
-    where = f"{paper}/{name}"
-    kind = table.get("kind", VALUES)
+    where, kind = f"{paper}/{name}", table.get("kind", VALUES)
     layouts = {VALUES: _values, MATRIX: _matrix, DESCRIPTION: _description}
     if not isinstance(kind, str) or kind not in layouts:
         raise DataError(f"{where}: unknown kind {kind!r}; known: {', '.join(layouts)}")
     try:
         cells = tuple(
-            PrintedCell(row, dataset, metric, *_number(value, f"{where}/{row}"), units.get(metric, units["default"]))
-            if kind != DESCRIPTION
-            else PrintedCell(row, dataset, metric, math.nan, math.nan, "text", str(value))
-            for row, dataset, metric, value in layouts[kind](table, where)
+            PrintedCell(*key, math.nan, math.nan, "text", value)
+            if kind == DESCRIPTION
+            else PrintedCell(*key, *_number(value, f"{where}/{key[0]}"), units.get(key[2], units["default"]))
+            for *key, value in layouts[kind](table, where)  # (row, data set, metric)
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{where}: does not have the layout of a {kind} table ({error!r})") from error
-    return PrintedTable(
-        paper=paper,
-        name=name,
-        title=str(table["title"]),
-        kind=kind,
-        note=str(table.get("note", "")),
-        rows=tuple(dict.fromkeys(cell.row for cell in cells)),
-        _cells=cells,
-    )
+    rows = tuple(dict.fromkeys(cell.row for cell in cells))
+    return PrintedTable(paper, name, str(table["title"]), kind, str(table.get("note", "")), rows, cells)
 
 
 def _values(table: Mapping[str, Any], where: str) -> Iterator[tuple[str, str, str, Any]]:
     """Rows by columns; rows by data sets by columns; or data sets by rows by kinds of mask by columns."""
-    columns = table["columns"]
+
+    def columns(values: Sequence, place: str) -> Iterator[tuple[Any, Any]]:
+        if len(table["columns"]) != len(values):
+            raise DataError(f"{where}/{place}: {len(values)} values for {len(table['columns'])} columns")
+        return zip(table["columns"], values, strict=True)
+
     for row, values in table["rows"].items():
-        if isinstance(values, Mapping) and "datasets" in table:
-            for dataset in table["datasets"]:
-                for metric, value in _pairs(columns, values[dataset], f"{where}/{row}/{dataset}"):
-                    yield row, dataset, metric, value
-        elif isinstance(values, Mapping):
-            for method, by_kind in values.items():  # the outer key is the data set
-                for kind, numbers in by_kind.items():
-                    for metric, value in _pairs(columns, numbers, f"{where}/{row}/{method}/{kind}"):
-                        yield method, row, f"{metric}_{kind}", value
-        else:
-            for column, value in _pairs(columns, values, f"{where}/{row}"):
+        if not isinstance(values, Mapping):
+            for column, value in columns(values, row):
                 dataset, metric = (table["dataset"], column) if isinstance(column, str) else column
                 yield row, dataset, metric, value
-
-
-def _pairs(columns: Sequence, values: Sequence, where: str) -> list[tuple[Any, Any]]:
-    if len(columns) != len(values):
-        raise DataError(f"{where}: {len(values)} values for {len(columns)} columns")
-    return list(zip(columns, values, strict=True))
+        elif "datasets" in table:
+            for dataset in table["datasets"]:
+                for metric, value in columns(values[dataset], f"{row}/{dataset}"):
+                    yield row, dataset, metric, value
+        else:
+            for method, by_kind in values.items():  # the outer key is the data set
+                for kind, numbers in by_kind.items():
+                    for metric, value in columns(numbers, f"{row}/{method}/{kind}"):
+                        yield method, row, f"{metric}_{kind}", value
 
 
 def _matrix(table: Mapping[str, Any], where: str) -> Iterator[tuple[str, str, str, Any]]:
@@ -252,14 +223,14 @@ def _description(table: Mapping[str, Any], where: str) -> Iterator[tuple[str, st
 
 def _number(value: Any, where: str) -> tuple[float, float]:
     """(mean, std) of a number, a [mean, std] pair, or null."""
-    mean, std = value if isinstance(value, list) and len(value) == 2 else (value, None)
-    for part in (mean, std):
+    parts = value if isinstance(value, list) and len(value) == 2 else [value, None]
+    for part in parts:
         number = isinstance(part, int | float) and not isinstance(part, bool) and math.isfinite(part)
         if part is not None and not number:
             raise DataError(f"{where}: {value!r} is neither a number, nor [mean, std], nor null")
-    if std is not None and (mean is None or std < 0):
+    if parts[1] is not None and (parts[0] is None or parts[1] < 0):
         raise DataError(f"{where}: {value!r} has a spread that cannot be")
-    mean, std = (part if isinstance(part, float) else float(math.nan if part is None else part) for part in (mean, std))
+    mean, std = (math.nan if part is None else part if isinstance(part, float) else float(part) for part in parts)
     return mean, std
 
 

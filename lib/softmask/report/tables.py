@@ -22,7 +22,7 @@ from softmask.report.result import WORKBOOK, Cell, JoinedCell, ResultTable, join
 if TYPE_CHECKING:
     import pandas as pd
 
-    from softmask.measure.agreement import DiceMatrix
+    from softmask.measure.segmentation import DiceMatrix
 
 __all__ = ["COLUMNS", "Cell", "ResultTable", "matrix_cells", "read", "show", "show_cells", "to_frame", "write"]
 
@@ -90,7 +90,7 @@ def matrix_cells(
     extra: Sequence[str] = (),
     note: str = "",
 ) -> list[Cell]:
-    """The cells of a symmetric table from a :class:`~softmask.measure.agreement.DiceMatrix`.
+    """The cells of a symmetric table from a :class:`~softmask.measure.segmentation.DiceMatrix`.
 
     Args:
         labels: names of the matrix's rows, such as ``doctor1`` ... ``consensus50``.

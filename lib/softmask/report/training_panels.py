@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from softmask.measure.calibration import Calibration
-from softmask.measure.soft import soft_head
+from softmask.measure.soft import Calibration, soft_head
 from softmask.measure.verdicts import CONTRADICTED, FAILED_TRAINING, HOLDS, INCONCLUSIVE, NO_GAIN, UNDERTRAINED
 from softmask.papers import display
 from softmask.report import figures, panels

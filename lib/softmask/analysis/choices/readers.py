@@ -11,7 +11,7 @@ from scipy.ndimage import binary_dilation
 from softmask.analysis.choices.comparison import Choice, compared
 from softmask.data.sample import Dataset
 from softmask.errors import DataError
-from softmask.measure.agreement import dice_matrix
+from softmask.measure.segmentation import dice_matrix
 from softmask.parallel import progress
 
 CROP = 64

@@ -8,23 +8,15 @@ and where a plain reading is known in which the numbers do hold, the finding nam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from softmask import papers
-from softmask.papers.audit import between, matrices, shares, spreads, stated
-from softmask.papers.audit.finding import LEVELS, MUST_HOLD, TO_EXPLAIN, Check, Finding
-from softmask.papers.printed import Paper
+from softmask.papers.audit import shares, spreads, tables
+from softmask.papers.audit.check import CHECKS, LEVELS, MUST_HOLD, TO_EXPLAIN, Check, Finding
 
-__all__ = ["LEVELS", "MUST_HOLD", "TO_EXPLAIN", "Check", "Finding", "run"]
+__all__ = ["CHECKS", "LEVELS", "MUST_HOLD", "TO_EXPLAIN", "Check", "Finding", "run", "shares", "spreads", "tables"]
+"""The three modules are imported to register their checks, in the order of the report."""
 
 
-def run(loaded: Mapping[str, Paper] | None = None) -> list[Check]:
-    """Every check on the papers' numbers; the same numbers give the same checks.
-
-    Args:
-        loaded: papers by name; default: the five. What is said in their texts (:mod:`softmask.papers.audit.stated`) is
-            checked for those five only.
-    """
-    found = {name: papers.load(name) for name in papers.NAMES} if loaded is None else loaded
-    checks = [*shares.checks(found), *spreads.checks(found), *matrices.checks(found), *between.checks(found)]
-    return checks if loaded is not None else checks + stated.checks(found)
+def run() -> list[Check]:
+    """Return every check on the five papers' numbers."""
+    loaded = {name: papers.load(name) for name in papers.NAMES}
+    return [check(loaded) for check in CHECKS.values()]

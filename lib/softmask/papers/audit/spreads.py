@@ -17,15 +17,14 @@ This takes +- to be the standard deviation over images, of at least :data:`IMAGE
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
-from softmask.papers.audit.finding import TO_EXPLAIN, Check, Finding, Range, Row, as_printed, over_rows, rows
-from softmask.papers.audit.shares import POINTS, dice_sen_ppv
-from softmask.papers.printed import Paper
+from softmask.papers.audit.check import POINTS, TO_EXPLAIN, Finding, Range, Row, as_printed, row_check
+from softmask.papers.audit.shares import dice_sen_ppv
 
 IMAGES = 30
 """The fewest test images of any table with spreads; fewer make the spread with n - 1 larger."""
@@ -33,39 +32,21 @@ IMAGES = 30
 _READING = "± is over runs or folds, or the numbers are of different runs"
 
 
-def checks(papers: Mapping[str, Paper]) -> list[Check]:
-    """Whether each row's means fit its spreads, and its spread of Dice those of SEN and PPV."""
-    found = rows(papers)
-    return [
-        over_rows(
-            "Dice, and SEN and PPV with their spreads",
-            "Dice lies between the smallest and the largest mean of any images with these means and spreads of SEN and "
-            "PPV, if ± is over images: where both vary little, it is near their harmonic mean. Rows that no images "
-            "have whatever the spreads (above) are not asked again",
-            TO_EXPLAIN,
-            found,
-            lambda row: _complete(row) and dice_sen_ppv(row) is None,
-            mean_dice,
-        ),
-        over_rows(
-            "spread of Dice",
-            "it lies between the smallest and the largest of any images with these means, and these spreads of SEN and "
-            "PPV, if ± is over images. Rows whose means do not fit are not asked again",
-            TO_EXPLAIN,
-            found,
-            lambda row: _complete(row) and dice_sen_ppv(row) is None and mean_dice(row) is None,
-            spread_of_dice,
-        ),
-    ]
+def _complete(row: Row, _: Sequence[Row]) -> Iterator[Row]:
+    """The row, if it has all six numbers and its means fit."""
+    if row.has("dice", "sen", "ppv", spread=True) and dice_sen_ppv(row) is None:
+        yield row
 
 
+@row_check("Dice, and SEN and PPV with their spreads", TO_EXPLAIN, each=_complete)
 def mean_dice(row: Row) -> Finding | None:
-    key = _key(row, with_dice=False)
-    least, most, dice = _optimum(key, "dice", 1), _optimum(key, "dice", -1), row.mean("dice")
-    if math.isnan(least) or math.isnan(most):
-        return None  # no shares have these means and spreads, which is another check's matter
+    """Dice lies between the smallest and the largest mean of any images with these means and spreads of SEN and PPV, if
+    ± is over images: where both vary little, it is near their harmonic mean. Rows that no images have whatever the
+    spreads (above) are not asked again"""
+    moments, dice = _moments(row, with_dice=False), row.mean("dice")
+    least, most = (_optimum(moments, "dice", sign) for sign in (1, -1))
     beyond = max(least - dice.high, dice.low - most)
-    if beyond <= 0:
+    if not beyond > 0:  # NaN: no shares have these means and spreads
         return None
     sen, ppv = row.words("sen", spread=True), row.words("ppv", spread=True)
     words = (
@@ -74,9 +55,16 @@ def mean_dice(row: Row) -> Finding | None:
     return Finding((), words, 100 * beyond, POINTS, _READING)
 
 
+def _means_fit(row: Row, every: Sequence[Row]) -> Iterator[Row]:
+    return (part for part in _complete(row, every) if mean_dice(part) is None)
+
+
+@row_check("spread of Dice", TO_EXPLAIN, each=_means_fit)
 def spread_of_dice(row: Row) -> Finding | None:
-    key, dice, spread = _key(row, with_dice=True), row.mean("dice"), row.spread("dice")
-    least, most = _optimum(key, "dice squared", 1), _optimum(key, "dice squared", -1)
+    """it lies between the smallest and the largest of any images with these means, and these spreads of SEN and PPV, if
+    ± is over images. Rows whose means do not fit are not asked again"""
+    moments, dice, spread = _moments(row, with_dice=True), row.mean("dice"), row.spread("dice")
+    least, most = (_optimum(moments, "dice squared", sign) for sign in (1, -1))
     if math.isnan(least) or math.isnan(most):
         return None
     # a printed spread divides by n - 1, which makes it larger than these by sqrt(n / (n - 1)) or less
@@ -92,11 +80,6 @@ def spread_of_dice(row: Row) -> Finding | None:
     return Finding((), words, 100 * beyond, POINTS, _READING)
 
 
-def _complete(row: Row) -> bool:
-    names = ("dice", "sen", "ppv")
-    return row.has(*names) and not any(math.isnan(row.cells[name].std) for name in names)
-
-
 class _Moments(NamedTuple):
     """Ranges of the means, and of the means of squares."""
 
@@ -107,7 +90,7 @@ class _Moments(NamedTuple):
     dice: Range | None
 
 
-def _key(row: Row, with_dice: bool) -> _Moments:
+def _moments(row: Row, with_dice: bool) -> _Moments:
     def squared(metric: str) -> Range:
         mean, spread = row.mean(metric), row.spread(metric)
         return Range(mean.low**2 + spread.low**2 * (IMAGES - 1) / IMAGES, mean.high**2 + spread.high**2)
@@ -163,37 +146,31 @@ def _at_nodes(cells: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _optimum(moments: _Moments, of: str, sign: int) -> float:
+def _optimum(moments: _Moments, goal: str, sign: int) -> float:
     """The smallest (``sign`` 1) or largest (-1) mean of ``dice`` or ``dice squared``; NaN where no images fit."""
     from scipy.optimize import linprog  # takes a second to import, which every reader of printed numbers would pay
 
     grid = _grid()
-    nothing = np.zeros(1)  # the last column: images with nothing found that PPV leaves out
+    rows, bounds = [], []  # of conditions sum w row <= bound; the last column: images with nothing found
 
     def column(values: np.ndarray) -> np.ndarray:
-        return np.concatenate([values, nothing])
+        return np.append(values, 0.0)
 
-    conditions, bounds = [], []
-
-    def within(low: np.ndarray, high: np.ndarray, allowed: Range) -> None:
-        """sum w low <= allowed.high and sum w high >= allowed.low."""
-        conditions.extend([column(low), -column(high)])
-        bounds.extend([allowed.high, -allowed.low])
-
-    def within_found(low: np.ndarray, high: np.ndarray, allowed: Range) -> None:
-        """The same, of a mean over the images in which something was found."""
-        conditions.extend([column(low - allowed.high), column(allowed.low - high)])
-        bounds.extend([0.0, 0.0])
+    def within(low: np.ndarray, high: np.ndarray, allowed: Range, *, positive: bool = False) -> None:
+        """sum w low <= allowed.high and sum w high >= allowed.low; of a mean over ``positive`` images, those in which
+        something was found, sum w (low - allowed.high) <= 0 and so on."""
+        most, least = (allowed.high, allowed.low) if positive else (0.0, 0.0)
+        rows.extend([column(low - most), column(least - high)])
+        bounds.extend([0.0, 0.0] if positive else [allowed.high, -allowed.low])
 
     within(grid.sen, grid.sen, moments.sen)
     within(grid.sen**2 - grid.of_sen_squared, grid.sen**2, moments.sen_squared)
-    within_found(grid.ppv, grid.ppv, moments.ppv)
-    within_found(grid.ppv**2 - grid.of_ppv_squared, grid.ppv**2, moments.ppv_squared)
+    within(grid.ppv, grid.ppv, moments.ppv, positive=True)
+    within(grid.ppv**2 - grid.of_ppv_squared, grid.ppv**2, moments.ppv_squared, positive=True)
     if moments.dice is not None:
         within(grid.dice - grid.of_dice, grid.dice + grid.of_dice, moments.dice)
-    values, error = (grid.dice, grid.of_dice) if of == "dice" else (grid.dice**2, grid.of_dice_squared)
-    goal = column(sign * values - error)
-    found = linprog(
-        goal, np.array(conditions), bounds, np.ones((1, len(goal))), [1.0], bounds=(0, None), method="highs-ds"
-    )
-    return sign * found.fun if found.status == 0 else math.nan
+    values, error = (grid.dice, grid.of_dice) if goal == "dice" else (grid.dice**2, grid.of_dice_squared)
+    cost = column(sign * values - error)
+    equal = {"A_eq": np.ones((1, len(cost))), "b_eq": [1.0]}
+    solved = linprog(cost, np.array(rows), bounds, **equal, bounds=(0, None), method="highs-ds")
+    return sign * solved.fun if solved.status == 0 else math.nan

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from softmask.papers.names import display
-from softmask.papers.printed import MATRIX, VALUES, Paper, Printed, PrintedCell
+from softmask.papers.claims import display
+from softmask.papers.printed import VALUES, Paper, Printed, PrintedCell
 
 MUST_HOLD, TO_EXPLAIN = "must hold", "to explain"
 LEVELS = (MUST_HOLD, TO_EXPLAIN)
@@ -17,6 +17,8 @@ for a reason, which the paper does not give."""
 
 SCALES = {"percent": 100.0, "fraction": 1.0}
 """What a share in [0, 1] is multiplied by to be in the unit."""
+
+POINTS = "points"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Finding:
     places: tuple[str, ...]
     inequality: str
     beyond: float
-    unit: str
+    unit: str = POINTS
     reading: str = ""
 
 
@@ -54,6 +56,29 @@ class Check:
     findings: tuple[Finding, ...]
 
 
+Papers = Mapping[str, Paper]
+
+CHECKS: dict[str, Callable[[Papers], Check]] = {}
+"""Every check by name, in the order of the report."""
+
+
+def check(name: str, level: str) -> Callable:
+    """Register a function of the papers that gives a :class:`Finding`, or None, for each set of numbers it looks at.
+
+    Its docstring is the rule.
+    """
+
+    def register(cases: Callable[[Papers], Iterable[Finding | None]]) -> Callable:
+        def run(papers: Papers) -> Check:
+            results = list(cases(papers))
+            return Check(name, " ".join(cases.__doc__.split()), level, len(results), tuple(filter(None, results)))
+
+        CHECKS[name] = run
+        return cases
+
+    return register
+
+
 class Range(NamedTuple):
     """Values that a printed number can stand for."""
 
@@ -62,8 +87,7 @@ class Range(NamedTuple):
 
 
 def decimals(value: float) -> int:
-    """Decimals that were printed (:class:`~softmask.papers.printed.Printed`); of a plain number those that it needs, so
-    that 87.20 counts one, and its :func:`printed_range` is wider than it has to be."""
+    """Decimals that were printed; of a plain number those that it needs, so that 87.20 counts one."""
     if isinstance(value, Printed):
         return value.decimals
     return len(f"{value!r}".partition(".")[2]) if value % 1 else 0
@@ -78,6 +102,12 @@ def printed_range(value: float, scale: float = 1.0) -> Range:
 def as_printed(value: float) -> str:
     """With its decimals."""
     return f"{value:.{decimals(value)}f}"
+
+
+def share(cell: PrintedCell) -> Range:
+    """The printed mean of a share: in [0, 1] whatever the printed unit."""
+    low, high = printed_range(cell.mean, SCALES[cell.unit])
+    return Range(max(low, 0.0), min(high, 1.0))
 
 
 class Row(NamedTuple):
@@ -100,17 +130,16 @@ class Row(NamedTuple):
         """What makes rows equal: data set, metrics, and their numbers."""
         return (self.dataset, *((name, cell.mean, str(cell.std)) for name, cell in self.cells.items()))
 
-    def has(self, *metrics: str) -> bool:
-        """Whether a mean is printed for each of ``metrics``."""
-        return all(name in self.cells and not math.isnan(self.cells[name].mean) for name in metrics)
+    def has(self, *metrics: str, spread: bool = False) -> bool:
+        """Whether a mean, and if asked a spread, is printed for each of ``metrics``."""
+        cells = [self.cells.get(name) for name in metrics]
+        return all(cell and not math.isnan(cell.mean) and not (spread and math.isnan(cell.std)) for cell in cells)
 
     def mean(self, metric: str) -> Range:
-        """Of a share: in [0, 1] whatever the printed unit."""
-        low, high = printed_range(self.cells[metric].mean, SCALES[self.cells[metric].unit])
-        return Range(max(low, 0.0), min(high, 1.0))
+        return share(self.cells[metric])
 
     def spread(self, metric: str) -> Range:
-        low, high = printed_range(self.cells[metric].std, SCALES[self.cells[metric].unit])
+        low, high = printed_range(self.cells[metric].std, self.scale(metric))
         return Range(max(low, 0.0), high)
 
     def words(self, metric: str, *, spread: bool = False) -> str:
@@ -122,56 +151,44 @@ class Row(NamedTuple):
         return SCALES[self.cells[metric].unit]
 
 
-def rows(papers: Mapping[str, Paper]) -> list[Row]:
+def rows(papers: Papers) -> list[Row]:
     """All rows of the tables of numbers (not of matrices and descriptions), in print order."""
-    found: dict[tuple[str, str, str, str], dict[str, PrintedCell]] = {}
+    cells: dict[tuple[str, str, str, str], dict[str, PrintedCell]] = {}
     for paper in papers.values():
         for table in paper.tables.values():
-            if table.kind == VALUES:
-                for cell in table.cells():
-                    found.setdefault((paper.name, table.name, cell.row, cell.dataset), {})[cell.metric] = cell
-    return [Row(*key, cells, papers[key[0]].tables[key[1]].note) for key, cells in found.items()]
+            for cell in table.cells() if table.kind == VALUES else ():
+                cells.setdefault((paper.name, table.name, cell.row, cell.dataset), {})[cell.metric] = cell
+    return [Row(*key, by_metric, papers[key[0]].tables[key[1]].note) for key, by_metric in cells.items()]
 
 
-class Matrix(NamedTuple):
-    """A symmetric matrix: its cells by pairs of ``raters``, of whom the last is the network."""
+def row_check(
+    name: str, level: str, *needs: str, each: Callable[[Row, Sequence[Row]], Iterable[Row]] = lambda row, _: (row,)
+) -> Callable:
+    """Register a function of a :class:`Row`, which gives a finding without places, or None; its docstring is the rule.
 
-    paper: str
-    table: str
-    raters: tuple[str, ...]
-    cells: Mapping[tuple[str, str], PrintedCell]
+    Rows of equal numbers are judged once, their places named together.
 
+    Args:
+        needs: metrics that a row must print.
+        each: gives the rows to judge from one row and all rows; by default the row itself.
+    """
 
-def matrices(papers: Mapping[str, Paper]) -> list[Matrix]:
-    """All symmetric matrices, in print order."""
-    found = []
-    for paper in papers.values():
-        for table in paper.tables.values():
-            if table.kind == MATRIX:
-                cells = {(cell.row, cell.metric.removeprefix("dice_with_")): cell for cell in table.cells()}
-                found.append(Matrix(paper.name, table.name, table.rows, cells))
-    return found
+    def register(judge: Callable[[Row], Finding | None]) -> Callable:
+        def cases(papers: Papers) -> Iterator[Finding | None]:
+            groups: dict[tuple, list[Row]] = {}
+            every = rows(papers)
+            for part in (part for row in every for part in each(row, every) if part.has(*needs)):
+                groups.setdefault(part.numbers, []).append(part)
+            for same in groups.values():
+                finding = judge(same[0])
+                if finding is not None:
+                    notes = dict.fromkeys(row.note for row in same if row.note)
+                    reading = "; ".join([finding.reading, *(f"of the print: {note}" for note in notes)])
+                    finding = replace(finding, places=tuple(row.place for row in same), reading=reading)
+                yield finding
 
+        cases.__doc__ = judge.__doc__
+        check(name, level)(cases)
+        return judge
 
-def over_rows(
-    name: str,
-    rule: str,
-    level: str,
-    found: Iterable[Row],
-    needs: Callable[[Row], bool],
-    judge: Callable[[Row], Finding | None],
-) -> Check:
-    """The check of every row that ``needs`` accepts; rows of equal numbers are judged once, their places named
-    together."""
-    groups: dict[tuple, list[Row]] = {}
-    for row in found:
-        if needs(row):
-            groups.setdefault(row.numbers, []).append(row)
-    findings = []
-    for same in groups.values():
-        one = judge(same[0])
-        if one is not None:
-            notes = dict.fromkeys(row.note for row in same if row.note)
-            reading = "; ".join([one.reading, *(f"of the print: {note}" for note in notes)])
-            findings.append(replace(one, places=tuple(row.place for row in same), reading=reading))
-    return Check(name, rule, level, len(groups), tuple(findings))
+    return register

@@ -1,0 +1,301 @@
+"""Rows and matrices held against one another, and against what the papers' texts say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from itertools import combinations
+from typing import Any
+
+import yaml
+
+from softmask.papers.audit.check import (
+    MUST_HOLD,
+    POINTS,
+    SCALES,
+    TO_EXPLAIN,
+    Finding,
+    Papers,
+    Range,
+    Row,
+    as_printed,
+    check,
+    decimals,
+    printed_range,
+    rows,
+    share,
+)
+from softmask.papers.claims import display
+from softmask.papers.printed import MATRIX, PrintedCell, PrintedTable
+
+SAME: Mapping[tuple[str, str], str] = {
+    ("softgan", "gan_loss"): "softgan",
+    ("softgan", "soft_mask"): "softgan",
+    ("softgan", "no_soft_label"): "improved_backbone",
+    ("dsnet-v1", "gan_loss"): "dsnet_v1",
+    ("dsnet-v2", "gan_loss"): "dsnet",
+    ("dsnet-v2", "soft_mask"): "dsnet",
+    ("dsnet-v2", "dtm_csf"): "dsnet",
+    ("dsnet-v2", "with_transfer"): "dsnet",
+    ("dsnet-v2", "without_transfer"): "softgan",
+    ("dsnet-v2", "backbone"): "improved_backbone",
+}
+"""The network that a row of an ablation is, where it has another name."""
+
+OWN = ("soft_mask_loss", "kats_dilation", "gros_interpolation", "no_soft_label", "edrfm", "sdrfm", "drtm")
+"""Rows whose name means another network in each paper."""
+
+
+def _matrices(papers: Papers) -> list[tuple[PrintedTable, dict[tuple[str, str], PrintedCell]]]:
+    """Every symmetric matrix, with its cells by pairs of raters; the last rater is the network."""
+    tables = [table for paper in papers.values() for table in paper.tables.values() if table.kind == MATRIX]
+    return [(table, {(c.row, c.metric.removeprefix("dice_with_")): c for c in table.cells()}) for table in tables]
+
+
+@check("triangles of raters", MUST_HOLD)
+def triangles(papers: Papers) -> Iterator[Finding | None]:
+    """1 - IoU obeys the triangle inequality, so 1 - D13 <= 2 - D12 / (2 - D12) - D23 / (2 - D23) for mean Dice"""
+    # 1 - IoU is a distance (Levandowsky and Winter 1971), and so is its mean; mean IoU lies in [D / (2 - D), D]
+    for table, cells in _matrices(papers):
+        for x, y, z in combinations(table.rows, 3):
+            for a, b, c in ((x, y, z), (y, z, x), (z, x, y)):
+                sides = [cells.get(pair) for pair in ((a, c), (a, b), (b, c))]
+                if any(cell is None or math.isnan(cell.mean) for cell in sides):
+                    continue
+                direct, *others = (share(cell) for cell in sides)
+                beyond = 1 - direct.high - sum(1 - side.low / (2 - side.low) for side in others)
+                d, e, f = (as_printed(cell.mean) for cell in sides)
+                words = f"Dice {d} between the first and the last, {e} and {f} by way of the second"
+                place = f"{table.paper}/{table.name}, {', '.join(display('rows', rater) for rater in (a, b, c))}"
+                if beyond > 0:
+                    yield Finding((place,), words, 100 * beyond)
+                else:
+                    yield None
+
+
+@check("equal matrices", TO_EXPLAIN)
+def equal_matrices(papers: Papers) -> Iterator[Finding | None]:
+    """different networks differ in at least one of their Dice with the same raters"""
+    for one, other in combinations(_matrices(papers), 2):
+        networks = [table.rows[-1] for table, _ in (one, other)]
+        raters = [rater for rater in one[0].rows if rater in other[0].rows]
+        if networks[0] == networks[1] or len(raters) < 2:
+            continue
+        sides = [
+            [cells[network, rater] for rater in raters]
+            for (_, cells), network in zip((one, other), networks, strict=True)
+        ]
+        if not all(_overlap(share(a), share(b)) for a, b in zip(*sides, strict=True)):
+            yield None
+            continue
+        places = tuple(f"{table.paper}/{table.name}, {display('rows', table.rows[-1])}" for table, _ in (one, other))
+        numbers = " and ".join(", ".join(as_printed(cell.mean) for cell in side) for side in sides)
+        words = f"Dice with {', '.join(display('rows', rater) for rater in raters)}: {numbers}"
+        reading = "one network's numbers stand in both papers"
+        yield Finding(places, words, float(len(raters)), "equal numbers", reading)
+
+
+def _overlap(a: Range, b: Range) -> bool:
+    return a.low <= b.high and b.low <= a.high
+
+
+def network(row: Row) -> str:
+    """The network that a row is about; the same in two papers only where they mean the same."""
+    name = SAME.get((row.paper, row.row), row.row)
+    return f"{row.paper}: {name}" if name in OWN else name
+
+
+def _numbers(row: Row) -> dict[tuple[str, str], float]:
+    """Every mean and spread by (metric, which of the two), shares in [0, 1]."""
+    return {
+        (name, which): round(value / SCALES.get(cell.unit, 1.0), 9)
+        for name, cell in row.cells.items()
+        for which, value in (("mean", cell.mean), ("std", cell.std))
+        if not math.isnan(value)
+    }
+
+
+def _side_by_side(one: Row, other: Row, metrics: Mapping[str, Any]) -> str:
+    def cell(row: Row, name: str) -> str:
+        return row.words(name, spread=not math.isnan(row.cells[name].std))
+
+    return "; ".join(f"{display('metrics', name)} {cell(one, name)} and {cell(other, name)}" for name in metrics)
+
+
+@check("equal rows", TO_EXPLAIN)
+def equal_rows(papers: Papers) -> Iterator[Finding | None]:
+    """two networks on one data set differ in at least one of the means that are printed of both"""
+    seen = set()
+    for one, other in combinations(rows(papers), 2):
+        if one.dataset != other.dataset or network(one) == network(other):
+            continue
+        a, b = _numbers(one), _numbers(other)
+        shared = [key for key in a if key in b]
+        means = [key for key in shared if key[1] == "mean"]
+        key = (network(one), one.numbers, network(other), other.numbers)
+        if len(shared) < 2 or not means or key in seen:
+            continue
+        seen.add(key)
+        equal = [key for key in shared if a[key] == b[key]]
+        if len(equal) < 2 or not set(means) <= set(equal):
+            yield None
+            continue
+        words = _side_by_side(one, other, dict(shared))
+        reading = "a row was printed twice under two names"
+        yield Finding((one.place, other.place), words, float(len(equal)), "equal numbers", reading)
+
+
+def _changes(papers: Papers, reading: str, *, within: bool) -> Iterator[Finding | None]:
+    """Of each network that two tables print on one data set: whether the same numbers stand there."""
+    seen = set()
+    for one, other in combinations(rows(papers), 2):
+        same = (network(one), one.dataset) == (network(other), other.dataset)
+        if not same or (one.paper == other.paper) != within or one[:3] == other[:3]:
+            continue
+        shared = [name for name in one.cells if one.has(name) and other.has(name)]
+        # a paper that repeats its row is compared once, and so are papers that repeat one another's
+        key = (network(one), one.dataset, *sorted(tuple((n, row.words(n)) for n in shared) for row in (one, other)))
+        if not shared or key in seen:
+            continue
+        seen.add(key)
+        gaps = {name: _apart(one.cells[name], other.cells[name]) for name in shared}
+        apart = {name: gap for name, gap in gaps.items() if gap > 0}
+        if not apart:
+            yield None
+            continue
+        unit = POINTS if {one.cells[name].unit for name in apart} <= set(SCALES) else "as printed"
+        words = _side_by_side(one, other, apart)
+        yield Finding((one.place, other.place), words, max(apart.values()), unit, reading)
+
+
+@check("one network in two tables", MUST_HOLD)
+def one_network_in_two_tables(papers: Papers) -> Iterator[Finding | None]:
+    """a network that two tables of one paper print has the same means in both"""
+    return _changes(papers, "a misprint", within=True)
+
+
+@check("baselines between papers", TO_EXPLAIN)
+def baselines_between_papers(papers: Papers) -> Iterator[Finding | None]:
+    """a network that two papers print on the same data set has the same means in both"""
+    return _changes(papers, "trained anew, or on other images", within=False)
+
+
+@check("rows a digit apart", TO_EXPLAIN)
+def rows_a_digit_apart(papers: Papers) -> Iterator[Finding | None]:
+    """two networks in a paper differ in a spread, or in more than one digit of a mean"""
+    printed: dict[tuple[str, str, str], list[Row]] = {}  # a row over all of its data sets
+    for row in rows(papers):
+        printed.setdefault(row[:3], []).append(row)
+    seen = set()
+    for one, other in ((one, other) for one in printed.values() for other in printed.values()):
+        names = (network(one[0]), network(other[0]))
+        if one[0].paper != other[0].paper or names[0] >= names[1]:
+            continue
+        same_data = [(a, b) for a in one for b in other if a.dataset == b.dataset]
+        shared = [(a.cells[name], b.cells[name]) for a, b in same_data for name in a.cells if name in b.cells]
+        cells = [(a, b) for a, b in shared if not math.isnan(a.std + b.std)]
+        key = (*names, *((a.mean, a.std, b.mean, b.std) for a, b in cells))
+        if len(cells) < 2 or key in seen:
+            continue
+        seen.add(key)
+        if not all(a.std == b.std and _a_digit_apart(as_printed(a.mean), as_printed(b.mean)) for a, b in cells):
+            yield None
+            continue
+        words = "; ".join(
+            f"{as_printed(a.mean)} and {as_printed(b.mean)}, both ± {as_printed(a.std)}" for a, b in cells
+        )
+        places, reading = (one[0].place, other[0].place), "one row, with a digit misread on each data set"
+        yield Finding(places, words, float(len(cells)), "means a digit apart", reading)
+
+
+def _a_digit_apart(a: str, b: str) -> bool:
+    return len(a) == len(b) and sum(x != y for x, y in zip(a, b, strict=True)) == 1
+
+
+def _apart(a: PrintedCell, b: PrintedCell) -> float:
+    """How far apart two printed means are at least; shares in points."""
+    first, second = (printed_range(cell.mean, SCALES.get(cell.unit, 1.0)) for cell in (a, b))
+    gap = max(0.0, first.low - second.high, second.low - first.high)
+    return 100 * gap if a.unit in SCALES else gap
+
+
+@cache
+def stated() -> Mapping[str, Any]:
+    """What the papers' texts say in numbers (``stated.yaml``)."""
+    return yaml.safe_load((files("softmask.papers") / "stated.yaml").read_text(encoding="utf-8"))
+
+
+@check("parts and wholes", MUST_HOLD)
+def parts_and_wholes(papers: Papers) -> Iterator[Finding | None]:
+    """stated parts add up to the stated whole"""
+    for item in stated()["sums"]:
+        total, whole = sum(item["parts"]), item["whole"]
+        if total == whole:
+            yield None
+            continue
+        words = f"{' + '.join(map(str, item['parts']))} = {total}, not {whole}"
+        yield Finding((f"{item['paper']}, {item['what']}",), words, abs(total - whole), "count")
+
+
+@check("sizes of data sets", TO_EXPLAIN)
+def sizes_of_data_sets(papers: Papers) -> Iterator[Finding | None]:
+    """papers that name the same set of images state the same number of them"""
+    for item in stated()["sizes"]:
+        sums = {paper: sum(parts) for paper, parts in item["sizes"].items()}
+        words = {paper: " + ".join(map(str, parts)) for paper, parts in item["sizes"].items()}
+        seen = set()
+        for a, b in combinations(sums, 2):
+            if (words[a], words[b]) in seen:
+                continue
+            seen.add((words[a], words[b]))
+            if sums[a] == sums[b]:
+                yield None
+                continue
+            text = f"{words[a]} = {sums[a]} in {a}, {words[b]} = {sums[b]} in {b}"
+            places = tuple(f"{paper}, {item['what']}" for paper in sums if words[paper] in (words[a], words[b]))
+            yield Finding(places, text, abs(sums[a] - sums[b]), "count", "slices were chosen anew")
+
+
+@check("stated gains", MUST_HOLD)
+def stated_gains(papers: Papers) -> Iterator[Finding | None]:
+    """what the text says a network leads by is what its table gives, as a difference or as a ratio"""
+    for item in stated()["gains"]:
+        printed = {(c.row, c.dataset, c.metric): c for c in papers[item["paper"]].table(item["table"]).cells()}
+        better, worse = (printed[item[role], item["dataset"], item["metric"]] for role in ("row", "over"))
+        high, low = (printed_range(cell.mean, SCALES[cell.unit] / 100) for cell in (better, worse))
+        names = " over ".join(display("rows", item[role]) for role in ("row", "over"))
+        place = f"{item['paper']}/{item['table']}, {names}, {display('metrics', item['metric'])}"
+        if "points" in item:
+            gain = printed_range(item["points"])
+            beyond = max(0.0, high.low - low.high - gain.high, gain.low - (high.high - low.low))
+            words = f"{better.mean:g} - {worse.mean:g} = {better.mean - worse.mean:.4g}, not {item['points']:g}"
+        else:
+            most = max(high.high - low.low, 100 * (high.high / low.low - 1))
+            beyond = max(0.0, 100 * item["more_than"] - most)
+            words = f"{better.mean:g} / {worse.mean:g} = {better.mean / worse.mean:.3f} < {1 + item['more_than']:g}"
+        if beyond > 0:
+            yield Finding((place,), words, beyond, POINTS, "rounding of other digits, or another row")
+        else:
+            yield None
+
+
+@check("counted nodules", TO_EXPLAIN)
+def counted_nodules(papers: Papers) -> Iterator[Finding | None]:
+    """an accuracy over n nodules is k / n with a whole k"""  # Brown and Heathers 2017
+    for item in stated()["counted"]:
+        n = item["of"]
+        for cell in papers[item["paper"]].table(item["table"]).cells():
+            if cell.dataset != item["dataset"] or cell.metric not in item["metrics"]:
+                continue
+            low, high = printed_range(cell.mean, SCALES[cell.unit])
+            if math.floor(high * n + 1e-9) >= math.ceil(low * n - 1e-9):
+                yield None
+                continue
+            k = int(cell.mean / SCALES[cell.unit] * n)
+            near = " and ".join(f"{i} / {n} = {i / n:.{decimals(cell.mean) + 2}f}" for i in (k, k + 1))
+            place = f"{item['paper']}/{item['table']}, {display('rows', cell.row)}, {display('metrics', cell.metric)}"
+            beyond = 100 * min(abs(i / n - x) for i in (k, k + 1) for x in (low, high))
+            words = f"{cell.mean:g} lies between {near}"
+            yield Finding((place,), words, beyond, POINTS, "a mean over repeated divisions")
