@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from softmask.analysis import dsnet
+from softmask.analysis import cascade, dsnet
 from softmask.analysis.finished import Fitted
 from softmask.config import Config
-from softmask.experiments import Record, Run, inputs
+from softmask.experiments import Run, inputs
 from softmask.experiments.prepared import Part, Prepared
-from softmask.experiments.record import Provenance
 from softmask.experiments.tables import spec
 from softmask.nets import build
-from softmask.nets.softgan import ImprovedBackbone
+from softmask.nets.dsnet import drtm, edrfm, sdrfm
+from softmask.nets.softgan import CBAMBlock, ImprovedBackbone
 from softmask.nets.srgan import TRANSFERRED, transferred
-from softmask.report import dsnet_panels
+from softmask.report import diagrams, dsnet_panels
 
 SIZE, N = 64, 5
 
@@ -56,7 +56,7 @@ def data(monkeypatch, images):
     )
     found = Prepared("lnsm", "embedded", "noise", "d", part, part, part)
     monkeypatch.setattr(dsnet, "data_of", lambda run, config: found)
-    monkeypatch.setattr(dsnet, "example_of", lambda run, config: found)
+    monkeypatch.setattr(cascade, "example_of", lambda run, config: found)
     return found
 
 
@@ -74,7 +74,7 @@ def test_channels_are_those_of_the_runs_without_the_cache(config, images):
 @pytest.mark.parametrize(("folder", "note"), [("somewhere", "by the trained"), (None, "has learnt nothing")])
 def test_an_example_is_what_the_network_trains_on(config, data, folder, note):
     run = Finished(spec("dsnet", "lnsm", config), folder=folder)
-    fed = dsnet.example(run.spec, {("dsnet", "lnsm"): [run]}, config)
+    fed = cascade.example(run.spec, {("dsnet", "lnsm"): [run]}, config)
     assert note in fed.note
     assert fed.batch.images.shape == (4, 6, 2 * SIZE, 2 * SIZE)
     assert fed.batch.masks.shape == fed.batch.soft.shape == (4, 1, SIZE, SIZE)
@@ -140,17 +140,56 @@ def test_other_forms_are_trained_where_there_is_time():
     ]
 
 
-def test_other_forms_have_their_validation_dice():
+def test_other_forms_have_their_validation_dice(record):
     wanted = dsnet.other_rows(Config.from_parameters("night", "embedded"))
     place = ("dsnet_averaged", "lnsm")
-    about = Provenance("d", 1, "made by a test", None, 1.0, "cpu", "a cpu", {}, None, None)
     runs = []
     for one, best in zip(wanted[place], (0.7, 0.8, 0.9), strict=True):
         measures = dict.fromkeys(("dice", "sen", "ppv"), (0.5, 0.6))
         curves = {"validation_dice": (0.1, best, 0.2)}
-        runs.append(Run(one, Record(one, ("a", "b"), ("p", "q"), measures, curves, 2, 1, None, {}, about)))
+        runs.append(Run(one, record(one, measures, 2, curves=curves)))
     table = dsnet.other_forms(Fitted({place: runs}, wanted))
     [cell] = [cell for cell in table.rows if cell.metric == "validation_dice"]
     assert (cell.ours_mean, cell.n_seeds) == (pytest.approx(0.8), 3)
     assert cell.ours_std == pytest.approx(0.1)
     assert dsnet.other_forms(Fitted({}, wanted)) is None
+
+
+@pytest.mark.parametrize("inputs", [6, 8])
+def test_a_block_in_steps_gives_what_the_block_gives(inputs):
+    block, x = CBAMBlock(inputs, 8).eval(), torch.randn(2, inputs, 12, 10)
+    torch.testing.assert_close(dsnet.drawn_cbam(block)(x), block(x))
+
+
+@pytest.mark.parametrize("module", [drtm, sdrfm])
+def test_a_transfer_in_steps_gives_what_the_transfer_gives(module):
+    transfer, x = module(6), torch.randn(2, 8, 12, 10)
+    torch.testing.assert_close(dsnet.drawn_transfer(transfer)(x[:, :1], x[:, 1:2], x[:, 2:]), transfer(x))
+
+
+def test_the_transfers_steps_are_boxes_in_the_order_of_the_equations():
+    x = torch.zeros(1, 6, 16, 16)
+    boxes = diagrams.trace(
+        dsnet.drawn_transfer(drtm(6)),
+        [x[:, :1], x[:, 1:2], x + 1],
+        ["image", "super-resolved", "features"],
+        layers=True,
+    )
+    labels = [box.label for box in boxes[3:]]
+    assert labels[:3] == ["conv 3×3, ReLU", "conv 1×1", "conv 3×3, dilation 2"]
+    assert labels[3].endswith("$F_h$")
+    assert labels[6:9] == ["dense layer, ReLU", "dense layer", "dense layer"]
+    assert boxes[-1].sources == (3, 7, 12)
+    assert [box.size for box in boxes[8:13]] == [1] * 5
+
+
+def test_figures_can_be_drawn():
+    for fig in (dsnet.cbam(), dsnet.transfer(drtm), dsnet.transfer(edrfm), dsnet.overview("dsnet", "DRTM", [])):
+        fig.canvas.draw()
+        plt.close(fig)
+
+
+def test_the_overview_names_the_transfer_once():
+    fig = dsnet.overview("dsnet_v1", "SDRFM", [("tanh", "L1")])
+    assert [text.get_text() for text in fig.axes[0].texts].count("SDRFM") == 1
+    plt.close(fig)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from softmask import papers
-from softmask.analysis import cascade, claims, doctors, dsnet, finished, lungs, super_resolution, training
-from softmask.analysis.choices import records
+from softmask.analysis import cascade, claims, doctors, dsnet, finished, ledger, lungs, super_resolution, training
 from softmask.config import Config
 from softmask.experiments import Record, Run, specs
 from softmask.experiments.record import Provenance
@@ -128,7 +127,7 @@ def everything(fitted, config):
         plt.close(fig)
     rows = training.beyond_cells(fitted)
     tables.write(tables.ResultTable("workbook", "m", "t", "c", rows, training.BEYOND), config, {})
-    records.read(config, ["lidc"])
+    ledger.read_records(config, ["lidc"])
     return drawn
 
 
@@ -196,7 +195,7 @@ def test_failed_trainings_enter_no_mean_and_are_told(config, wanted):
     assert [len(rows) for rows in training.curves_of(fitted, ["unet", "infnet"])["lidc"].values()] == [2]
     assert not [cell for cell in training.beyond_cells(fitted) if cell.row == "infnet"]
     assert finished.firsts(fitted, ["unet", "infnet"], "lidc")["unet"].spec == wanted["unet", "lidc"][1]
-    assert all(not one.failed for one in records.read(config, ["lidc"])["lidc"])
+    assert all(not one.failed for one in ledger.read_records(config, ["lidc"])["lidc"])
 
 
 @pytest.mark.parametrize("there", [(), ("lgan_basic", "baseline_unet"), None])

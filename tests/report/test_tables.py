@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from softmask import papers
+from softmask.analysis.doctors import matrix_cells
 from softmask.config import Config
 from softmask.errors import DataError
 from softmask.measure.agreement import dice_matrix
@@ -133,7 +134,7 @@ def test_infinite_and_large_numbers_survive(config):
 
 
 def test_a_matrix_is_written_and_shown_as_one(config):
-    cells = tables.matrix_cells(LABELS, doctors(), dataset="lidc", n_seeds=1, source="real")
+    cells = matrix_cells(LABELS, doctors(), dataset="lidc", n_seeds=1, source="real")
     result = ResultTable("casgan", "table-2", "", "", cells)
     frame = tables.read(tables.write(result, config, {}))
     assert len(frame) == 36
@@ -147,8 +148,8 @@ def test_a_matrix_is_written_and_shown_as_one(config):
 
 
 def test_a_second_data_set_gives_a_second_matrix_without_paper_values(config):
-    cells = tables.matrix_cells(LABELS, doctors(), dataset="lidc", n_seeds=1, source="real")
-    cells += tables.matrix_cells(LABELS, doctors(), dataset="lidc-largest", n_seeds=1, source="real", extra=LABELS)
+    cells = matrix_cells(LABELS, doctors(), dataset="lidc", n_seeds=1, source="real")
+    cells += matrix_cells(LABELS, doctors(), dataset="lidc-largest", n_seeds=1, source="real", extra=True)
     cells.append(Cell("doctor1", "lidc", "leave_one_out", 0.5, 0.1, 20, 1, "real", extra=True))
     result = ResultTable("dsnet-v2", "table-6", "", "", cells, units={"leave_one_out": "percent"})
     shown = tables.show(result)

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from softmask import papers
-from softmask.analysis.doctors import printed_matrix
+from softmask.analysis.doctors import PAIRS, printed_matrix
+from softmask.analysis.table import numbers
 from softmask.config import BASE_SEED
 from softmask.measure.statistics import bootstrap_interval
 from softmask.measure.verdicts import BETTER
@@ -27,25 +28,21 @@ MATRICES = (("casgan", "table-2"), ("dsnet-v1", "table-4"), ("dsnet-v2", "table-
 
 
 def every_check(nodules: pd.DataFrame) -> list[Check]:
-    """The checks of :func:`softmask.papers.audit.run`, and the two made here.
+    """Return the checks of :func:`softmask.papers.audit.run`, and the two made here.
 
     Args:
-        nodules: of :func:`softmask.analysis.choices.readers.by_nodule`.
+        nodules: of :func:`softmask.analysis.choices.by_nodule`.
     """
     return [*audit.run(), own_claims(), doctors(nodules)]
 
 
 def doctors(nodules: pd.DataFrame) -> Check:
-    """The printed mean Dice of two doctors against the annotations, and against the least that 500 nodules could give.
-
-    Args:
-        nodules: of :func:`softmask.analysis.choices.readers.by_nodule`.
-    """
+    """Check the printed mean Dice of two doctors against the annotations, and against the least that 500 nodules could
+    give. Args as of :func:`every_check`."""
     largest = nodules["largest"].to_numpy()
     low, high = bootstrap_interval(largest, BASE_SEED, groups=nodules["patient"].tolist())
     least, worst = np.sort(largest)[:NODULES].mean(), nodules["least"].mean()
-    pairs = np.triu_indices(4, 1)
-    printed = {"/".join(place): float(printed_matrix(*place)[:4, :4][pairs].mean()) for place in MATRICES}
+    printed = {"/".join(place): float(printed_matrix(*place)[PAIRS].mean()) for place in MATRICES}
     apart = {place: value for place, value in printed.items() if not low <= value <= high}
     findings = ()
     if apart:
@@ -62,7 +59,7 @@ def doctors(nodules: pd.DataFrame) -> Check:
 
 
 def own_claims() -> Check:
-    """Whether the printed means of every pair that a claim compares are in the claim's order."""
+    """Check whether the printed means of every pair that a claim compares are in the claim's order."""
     checked, findings = 0, []
     for paper in papers.NAMES:
         for claim in papers.load(paper).claims:
@@ -80,17 +77,16 @@ def own_claims() -> Check:
 
 
 def check_table(checks: Sequence[Check], source: str, nodules: int) -> ResultTable:
-    """One row for each check: what is expected, how many sets of numbers were looked at, and how many fail.
+    """Return one row for each check: what is expected, how many sets of numbers were looked at, and how many fail.
 
     Args:
         source, nodules: of the annotations that the doctors are held against, and how many there are.
     """
-    cells, nothing = [], float("nan")
+    cells: list[Cell] = []
     for check in checks:
-        over = _over(check, source, nodules)
-        numbers = {"checked": check.checked, "not_as_expected": len(check.findings)}
-        cells.append(Cell(check.name, "", "expected", nothing, nothing, *over, f"{check.rule}. ({check.level})"))
-        cells += [Cell(check.name, "", name, float(value), nothing, *over) for name, value in numbers.items()]
+        values = {"expected": f"{check.rule}. ({check.level})"}
+        values |= {"checked": check.checked, "not_as_expected": len(check.findings)}
+        cells += numbers(check.name, "", values, *_over(check, source, nodules))
     total, failing = sum(check.checked for check in checks), sum(len(check.findings) for check in checks)
     hard = sum(len(check.findings) for check in checks if check.level == MUST_HOLD)
     caption = (
@@ -105,20 +101,17 @@ def check_table(checks: Sequence[Check], source: str, nodules: int) -> ResultTab
 
 
 def finding_table(checks: Sequence[Check], source: str, nodules: int) -> ResultTable:
-    """One row for each finding; arguments as of :func:`check_table`."""
-    cells, number, nothing = [], 0, float("nan")
-    for check in checks:
-        for found in check.findings:
-            number += 1
-            texts = {
-                "where": " · ".join(found.places),
-                "inequality": found.inequality,
-                "beyond": f"{found.beyond:.3g} {found.unit}",
-                "reading": found.reading or "none known",
-            }
-            over = _over(check, source, nodules)
-            row = f"{number}. {check.name}"
-            cells += [Cell(row, "", name, nothing, nothing, *over, words) for name, words in texts.items()]
+    """Return one row for each finding; arguments as of :func:`check_table`."""
+    cells: list[Cell] = []
+    found = [(check, finding) for check in checks for finding in check.findings]
+    for number, (check, finding) in enumerate(found, start=1):
+        texts = {
+            "where": " · ".join(finding.places),
+            "inequality": finding.inequality,
+            "beyond": f"{finding.beyond:.3g} {finding.unit}",
+            "reading": finding.reading or "none known",
+        }
+        cells += numbers(f"{number}. {check.name}", "", texts, *_over(check, source, nodules))
     caption = (
         "Each set of printed numbers that is not as its check expects: where it stands, the formula with its numbers, "
         "by how much it is outside once rounding and cutting off are allowed for, and, if one is known, a reading in "

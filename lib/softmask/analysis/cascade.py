@@ -1,11 +1,12 @@
-"""What notebook 4 shows of CasGAN besides its tables: how it is fed, what it builds on, its thresholds, the doctors."""
+"""What notebooks 4 and 6 show of networks behind a super-resolution besides tables: their input, CasGAN's diagrams,
+thresholds, the doctors beside them, and predictions side by side."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType, SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,20 +15,24 @@ from torch import nn
 from torch.nn import functional as F
 
 from softmask.analysis.finished import Fitted, data_of, distinct, example_of, firsts, needs_of
-from softmask.analysis.training import scores_of, values_of
-from softmask.config import Config
+from softmask.analysis.table import values_of
+from softmask.analysis.training import scores_of
+from softmask.config import BASE_SEED, Config
 from softmask.experiments.execute import Run
 from softmask.experiments.inputs import feed
-from softmask.experiments.prepared import Part, Prepared
+from softmask.experiments.prepared import Prepared
 from softmask.experiments.spec import SOFTENED, RunSpec
 from softmask.label import soft_mask
 from softmask.measure.differences import Scores
 from softmask.measure.images import DOCTORS
+from softmask.nets import build
 from softmask.nets.base import SegmentationNet
-from softmask.nets.srgan import SCALE, Generator
+from softmask.nets.srgan import SCALE, Generator, transferred
 from softmask.papers import display
 from softmask.report import diagrams
 from softmask.report.panels import Panel, grid
+from softmask.report.result import Key
+from softmask.train import seeded
 from softmask.train.losses import Batch
 
 if TYPE_CHECKING:
@@ -59,58 +64,53 @@ class Fed:
 
 
 def example(spec: RunSpec, fitted: Fitted, config: Config) -> Fed:
-    """The first training image of a run. Without a trained network to super-resolve it, as with recorded runs,
-    interpolation stands in."""
+    """Return the first training image of a run. Where the trained network to super-resolve it is missing, as with
+    recorded runs, interpolation stands in, and random features."""
     data = example_of(spec, config)
-    four = _first(data, 4)
-    needs = needs_of(spec, fitted)
-    fed = feed(spec, four, needs or [_Interpolated(need) for need in spec.needs]).train
-    soft = fed.soft[spec.label]
-    note = "super-resolved by the trained network" if needs else "recorded: interpolated in place of super-resolved"
-    batch = Batch(*(torch.tensor(array) for array in (fed.images, fed.masks, soft)))
-    return Fed(fed.ids[0], data, four.train.images[0, 0], fed.images[0], soft[0, 0], batch, note)
+    whole = data.train
+    four = replace(
+        whole,
+        ids=whole.ids[:4],
+        groups=whole.groups[:4],
+        images=whole.images[:4],
+        masks=whole.masks[:4],
+        soft={name: labels[:4] for name, labels in whole.soft.items()},
+        references={},
+    )
+    trained = needs_of(spec, fitted)
+    needs = trained or [_stand_in(need) for need in spec.needs]
+    fed = feed(spec, replace(data, train=four, validation=four), needs).train
+    images, soft = torch.tensor(fed.images), fed.soft[spec.label]
+    if spec.on_the_fly:
+        generator = next(need for need in needs if need.spec == spec.sr).network()
+        with torch.no_grad():
+            images = transferred(generator, images, spec.scale)
+    note = "super-resolved by the trained network"
+    if not trained:
+        note = "recorded: interpolated in place of super-resolved, features of a network that has learnt nothing"
+    batch = Batch(images, torch.tensor(fed.masks), torch.tensor(soft))
+    return Fed(fed.ids[0], data, whole.images[0, 0], images[0].numpy(), soft[0, 0], batch, note)
 
 
-def _first(data: Prepared, n: int) -> Prepared:
-    """``data`` with the first ``n`` images of each part."""
-
-    def cut(part: Part) -> Part:
-        return replace(
-            part,
-            ids=part.ids[:n],
-            groups=part.groups[:n],
-            images=part.images[:n],
-            masks=part.masks[:n],
-            soft={name: array[:n] for name, array in part.soft.items()},
-            references={name: array[:n] for name, array in part.references.items()},
-        )
-
-    return replace(data, train=cut(data.train), validation=cut(data.validation), test=cut(data.test))
-
-
-class _Interpolated:
-    """In place of a super-resolution run whose network is not at hand."""
-
-    needs = ()
+class _Interpolating(nn.Module):
+    """A super-resolution network that has learnt nothing: its image is interpolated, its features are random."""
 
     def __init__(self, spec: RunSpec) -> None:
-        self.spec, self.key = spec, f"interpolated in place of {spec.name}"
-
-    def network(self) -> nn.Module:
-        return _Bilinear()
-
-
-class _Bilinear(nn.Module):
-    def __init__(self) -> None:
         super().__init__()
-        self.unused = nn.Parameter(torch.zeros(1))  # tells on which device it is
+        with seeded(BASE_SEED):
+            self.generator = build(spec.network, spec.width)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return _enlarged(image, SCALE)
+        return F.interpolate(image, scale_factor=SCALE, mode="bilinear", align_corners=False)
+
+    def features(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self(image), self.generator.features(image)[1]
 
 
-def _enlarged(image: torch.Tensor, scale: int) -> torch.Tensor:
-    return F.interpolate(image, scale_factor=scale, mode="bilinear", align_corners=False)
+def _stand_in(spec: RunSpec) -> SimpleNamespace:
+    """In place of a finished super-resolution run whose network is missing."""
+    key = f"interpolated in place of {spec.name}"
+    return SimpleNamespace(spec=spec, needs=(), key=key, failed=False, network=lambda: _Interpolating(spec).eval())
 
 
 class Cascade(nn.Module):
@@ -128,10 +128,9 @@ class Cascade(nn.Module):
 
 
 def prior_diagram(spec: RunSpec) -> Figure:
-    """CasGAN figure 5: how the soft mask of ``spec.prior`` becomes a channel of ``spec``'s network."""
-    prior, size = spec.prior, spec.size
-    large, network = size * prior.scale, display("rows", spec.network)
-    seen = size * spec.scale
+    """Draw CasGAN figure 5: how the soft mask of ``spec.prior`` becomes a channel of ``spec``'s network."""
+    prior, size, network = spec.prior, spec.size, display("rows", spec.network)
+    large, seen = size * prior.scale, size * spec.scale
     boxes = [
         diagrams.Box("image", 1, size, diagrams.INPUT),
         diagrams.Box("SRGAN", 1, large, diagrams.GROWS, (0,)),
@@ -145,29 +144,28 @@ def prior_diagram(spec: RunSpec) -> Figure:
 
 
 def threshold_frame(fitted: Fitted) -> pd.DataFrame:
-    """One line for each run on softened labels: the cut that its validation images picked."""
+    """Return one line for each run on softened labels: the cut that its validation images picked."""
     runs = [run for run in distinct(fitted) if run.spec.label == SOFTENED]
+    cuts = [run.record.threshold for run in runs]
     return pd.DataFrame(
         {
             "data set": [display("datasets", run.spec.dataset) for run in runs],
             "seed": [run.spec.seed for run in runs],
-            "threshold": [run.record.threshold for run in runs],
-            "of 255": [round(255 * run.record.threshold) for run in runs],
+            "threshold": cuts,
+            "of 255": [round(255 * cut) for cut in cuts],
         }
     )
 
 
-def thresholds(fitted: Fitted) -> dict[str, Any]:
-    """For a table's details: the cut of every run that has one of its own, by name."""
-    found = {run.spec.name: run.record.threshold for run in distinct(fitted) if run.spec.label == SOFTENED}
-    return {"thresholds": found}
+def thresholds(fitted: Fitted) -> dict[str, dict[str, float]]:
+    """Return, for a table's details, the cut of every run that has one of its own, by name."""
+    runs = [run for run in distinct(fitted) if run.spec.label == SOFTENED]
+    return {"thresholds": {run.spec.name: run.record.threshold for run in runs}}
 
 
-def doctors(
-    fitted: Fitted, network: str = "casgan", known: Fitted = MappingProxyType({})
-) -> dict[tuple[str, str, str], Scores]:
-    """What the claim about doctors compares: Dice with the 50 % consensus, of the network (a row) and of each doctor,
-    on the test images of its runs on ``lidc-500``; nothing without such a run.
+def doctors(fitted: Fitted, network: str = "casgan", known: Fitted = MappingProxyType({})) -> dict[Key, Scores]:
+    """Return what the claim about doctors compares: Dice with the 50 % consensus, of the network (a row) and of each
+    doctor, on the test images of its runs on ``lidc-500``; nothing without such a run.
 
     Args:
         known: runs among which the network's training is, whose curves count.
@@ -183,30 +181,27 @@ def doctors(
 
 
 def pictured(run: Run, config: Config, most: int = 3) -> list[list[Panel]]:
-    """Rows of CasGAN figure 8 for the first of a run's kept predictions; without data, the prediction alone."""
-    kept = list(run.record.shown().items())[:most]
-    data = data_of(run.spec, config)
-    absent = Panel(None, note="image not\nat hand")
-    rows = []
-    for name, prediction in kept:
-        predicted = Panel(prediction.astype(float) / 255)
+    """Return rows of CasGAN figure 8 for the first of a run's kept predictions; without data, the prediction alone."""
+    data, rows = data_of(run.spec, config), []
+    for name, prediction in list(run.record.shown().items())[:most]:
+        predicted, absent = Panel(prediction.astype(float) / 255), Panel(None, note="image not\nat hand")
         if data is None:
             rows.append([absent, absent, absent, predicted, absent])
             continue
         i = data.test.ids.index(name)
-        image, mask = data.test.images[i, 0], data.test.masks[i, 0] > 0
+        image, mask, soft = data.test.images[i, 0], data.test.masks[i, 0] > 0, data.test.soft["soft_mask"][i, 0]
         trimap = soft_mask(image, mask=mask).trimap
-        soft = data.test.soft["soft_mask"][i, 0]
         rows.append([Panel(image), Panel(trimap), Panel(soft), predicted, Panel(mask.astype(float))])
     return rows
 
 
 def side_by_side(fitted: Fitted, row: str, config: Config) -> Figure | None:
-    """CasGAN figure 8: :func:`pictured` of a row's first seed on :data:`BEYOND_NODULES`; None without such a run."""
-    runs = {name: run for name in BEYOND_NODULES for run in firsts(fitted, [row], name).values()}
-    found = {name: pictured(run, config) for name, run in runs.items()}
-    rows = [panels for of in found.values() for panels in of]
-    names = [display("datasets", name) if i == 0 else "" for name, of in found.items() for i in range(len(of))]
-    if not rows:
-        return None
-    return grid(rows, ["image", "trimap", "soft mask", "prediction", "truth"], names)
+    """Draw CasGAN figure 8: :func:`pictured` of a row's first seed on :data:`BEYOND_NODULES`; None without such a
+    run."""
+    rows, names = [], []
+    for dataset in BEYOND_NODULES:
+        for run in firsts(fitted, [row], dataset).values():
+            panels = pictured(run, config)
+            rows += panels
+            names += [display("datasets", dataset) if i == 0 else "" for i in range(len(panels))]
+    return grid(rows, ["image", "trimap", "soft mask", "prediction", "truth"], names) if rows else None

@@ -14,14 +14,12 @@ from softmask.measure.differences import Scores
 from softmask.measure.verdicts import REPORTED, Outcome, judge_claim, judge_pair
 from softmask.papers import Claim, Pair
 from softmask.papers.claims import LARGEST_DELTA, UNITS
+from softmask.report.result import Key
 from softmask.report.verdicts import Judged, Verdict, sentence
-
-Measured = Mapping[tuple[str, str, str], Scores]
-"""By row, data set and metric."""
 
 
 def own(words: str, *pairs: tuple[str, str, str, str]) -> Claim:
-    """A question of the workbook's own: ``better``, ``worse``, data set and metric (a share) of each pair."""
+    """Return a question of the workbook's own: ``better``, ``worse``, data set and metric (a share) of each pair."""
     return Claim(words, tuple(Pair(*names, delta=LARGEST_DELTA) for names in pairs))
 
 
@@ -33,12 +31,11 @@ _PARTS = (
 )
 ABLATION = own("Every part adds to Dice on LNSM", *((*rows, "lnsm", "dice") for rows in _PARTS))
 """CasGAN's parts, one at a time: the discriminator, the soft label, the super-resolved image; and the teacher."""
-
 ABLATION_SOFT = own("Every part adds to soft Dice on LNSM", *((*rows, "lnsm", "soft_dice") for rows in _PARTS))
 
 
-def judge(claim: Claim, scores: Measured) -> Verdict:
-    """Verdict on a claim by the rule of :mod:`softmask.measure.verdicts`.
+def judge(claim: Claim, scores: Mapping[Key, Scores]) -> Verdict:
+    """Return the verdict on a claim by the rule of :mod:`softmask.measure.verdicts`.
 
     Args:
         scores: a pair of which one of the two is missing is not run.
@@ -54,7 +51,7 @@ def judge(claim: Claim, scores: Measured) -> Verdict:
     return Verdict(claim.words, verdict, sentence(verdict, pairs, deciding, unit), pairs, deciding, unit)
 
 
-def _outcome(pair: Pair, claim: Claim, scores: Measured) -> Outcome:
+def _outcome(pair: Pair, claim: Claim, scores: Mapping[Key, Scores]) -> Outcome:
     better, worse = (scores.get((row, pair.dataset, pair.metric)) for row in (pair.better, pair.worse))
     better, worse = (one and replace(one, values=claim.scale * one.values) for one in (better, worse))
     if pair.at_least is not None and better is not None:
@@ -67,11 +64,7 @@ def _outcome(pair: Pair, claim: Claim, scores: Measured) -> Outcome:
 
 
 def find(paper: str, words: str) -> Claim:
-    """The claim of a paper whose words contain ``words``.
-
-    Raises:
-        ConfigError: unless it is one claim.
-    """
+    """Return the claim of a paper whose words contain ``words``; ConfigError unless it is one claim."""
     claims = [claim for claim in papers.load(paper).claims if words in claim.words]
     if len(claims) != 1:
         raise ConfigError(f"{paper} has {len(claims)} claims with {words!r}, not one")
@@ -79,25 +72,25 @@ def find(paper: str, words: str) -> Claim:
 
 
 def reported(claim: Claim, why: str) -> Verdict:
-    """What was measured for a claim that is not judged, in words."""
+    """Return what was measured for a claim that is not judged, in words."""
     return Verdict(claim.words, REPORTED, why, unit=UNITS[claim.unit])
 
 
 def against_readers(claim: Claim) -> Claim:
-    """The claim with those of its pairs that compare Dice on LNSM, by Dice with the readers' consensus: LNSM's own
-    truth is what the labelling made."""
+    """Return the claim with those of its pairs that compare Dice on LNSM, by Dice with the readers' consensus: LNSM's
+    own truth is what the labelling made."""
     pairs = [pair for pair in claim.pairs if (pair.dataset, pair.metric) == ("lnsm", "dice")]
     return replace(claim, pairs=tuple(replace(pair, metric=CONSENSUS) for pair in pairs))
 
 
 def by_dice(verdict: Verdict) -> Verdict:
-    """The verdict with those of its comparisons that are of Dice, for a figure whose axis is Dice."""
+    """Return the verdict with those of its comparisons that are of Dice, for a figure whose axis is Dice."""
     pairs = tuple(judged for judged in verdict.pairs if judged.pair.metric.startswith("dice"))
     return replace(verdict, pairs=pairs, deciding=None)
 
 
 def of_unit(verdicts: Sequence[Verdict], unit: str) -> list[Verdict]:
-    """The verdicts whose differences are in ``unit``; the others, without pairs, keep their numbers."""
+    """Return the verdicts whose differences are in ``unit``; the others, without pairs, keep their numbers."""
     return [
         verdict if verdict.unit == UNITS[unit] else replace(verdict, pairs=(), deciding=None) for verdict in verdicts
     ]
