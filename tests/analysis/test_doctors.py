@@ -100,11 +100,6 @@ def test_a_present_reader_with_an_empty_mask_leaves_the_image_out(dataset_of, st
     assert "reader 2 is empty" in dataset.problems[0].why
 
 
-def test_four_readers_in_five_places(dataset_of, strips) -> None:
-    dataset = dataset_of([strips(0, HALF[0], [], *HALF[1:])])
-    np.testing.assert_allclose(doctors.agreement(dataset, [0]).matrix.values, [HALF_MATRIX])
-
-
 def test_nothing_left_is_an_error_that_names_the_data(dataset_of, strips) -> None:
     dataset = dataset_of([strips(0, [0], [1]), DataError("truncated")])
     with pytest.raises(DataError, match=r"lidc: no image that all four readers marked .* from made by a test"):
@@ -268,13 +263,6 @@ def test_cells_count_the_nodules_of_each_group_and_leave_out_empty_ones(networks
     assert found["solid", "nodules"].ours_mean == found["solid", "dice_of_dsnet"].n_images == 2
     assert found["all", "dice_of_dsnet"].ours_mean == pytest.approx(0.55)
     assert found["all", "dice_of_any_doctor"].ours_mean == pytest.approx(0.6)
-
-
-def test_reference_cells_have_a_row_for_each_network(networks):
-    cells = doctors.network_reference_cells(networks, "lidc-500", "real")
-    assert [(cell.row, cell.metric) for cell in cells] == [
-        (row, name) for row in ("casgan", "dsnet") for name in doctors.REFERENCES
-    ]
 
 
 def test_without_a_finished_network_there_is_nothing_to_compare():

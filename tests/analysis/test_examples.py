@@ -30,12 +30,6 @@ def test_spread_keeps_order_takes_no_row_twice_and_as_many_as_it_may(rows, cap) 
         assert np.ptp(np.diff(places)) <= 1  # evenly
 
 
-def test_spread_by_hand() -> None:
-    assert spread([10, 11, 12, 13, 14], 3).tolist() == [10, 12, 14]
-    assert spread([10, 11, 12], 1).tolist() == [10]
-    assert spread([], 3).tolist() == []
-
-
 def test_examples_are_spread_over_those_of_fitting_area(dataset_of, discs) -> None:
     areas = [59, 60, 100, 200, 300, 900, 901, np.nan]
     dataset = dataset_of([discs(i) for i in range(8)], areas=areas)
@@ -51,11 +45,6 @@ def test_an_unreadable_example_makes_way_for_the_next(dataset_of, discs) -> None
     dataset = dataset_of(samples, areas=[100] * 5)
     assert [sample.patient for sample in examples.examples(dataset, range(5), 3)] == ["p0", "p4", "p1"]
     assert [problem.where for problem in dataset.problems] == ["lidc/p2/n0/s2"]
-
-
-def test_no_more_is_read_than_is_shown(dataset_of, discs) -> None:
-    dataset = dataset_of([discs(0), RuntimeError("must not be read"), discs(2)], areas=[100] * 3)
-    assert len(examples.examples(dataset, range(3), 2)) == 2
 
 
 def test_a_small_data_set_gives_fewer_examples_and_a_damaged_one_says_why(dataset_of, discs) -> None:
@@ -209,10 +198,3 @@ def test_damaged_data_is_not_taken_for_missing_data(tmp_path, monkeypatch) -> No
     monkeypatch.setattr(datasets, "open_dataset", open_dataset)
     with pytest.raises(DataError, match="truncated"):
         examples.open_all(Config.from_parameters("smoke", "embedded", data_root=tmp_path))
-
-
-def test_real_data_that_is_nowhere_is_all_missing(tmp_path) -> None:
-    opened, missing = examples.open_all(Config.from_parameters("smoke", "real", data_root=tmp_path))
-    assert opened == {}
-    assert list(missing) == list(datasets.NAMES)
-    assert all(name in message and str(tmp_path) in message for name, message in missing.items())

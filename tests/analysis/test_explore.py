@@ -75,15 +75,6 @@ def test_it_starts_as_a_sample_is_labelled(discs):
     assert 0 < made.error < 0.2
 
 
-def test_an_absent_reader_has_no_dice(discs):
-    sample = discs()
-    readers = sample.readers.copy()
-    readers[1] = False
-    sample = replace(sample, readers=readers, present=np.array([True, False, True, True]))
-    names = ["reader 1", "reader 3", "reader 4", explore.CONSENSUS]
-    assert list(explore.step(sample, explore.start(sample)).dice) == names
-
-
 @settings(max_examples=40)
 @given(
     st.lists(st.floats(20, 44).map(lambda x: round(2 * x) / 2), min_size=8, max_size=8),

@@ -16,7 +16,7 @@ from softmask.experiments.tables import rows_of
 from softmask.measure.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from softmask.nets import build
 from softmask.nets.critics import CRITICS
-from softmask.report import figures, lung_panels, tables
+from softmask.report import lung_panels, tables
 
 SCANS, EACH = 12, 2
 N = SCANS * EACH
@@ -116,14 +116,7 @@ def test_a_scans_dice_counts_the_pixels_of_all_its_slices(fitted):
         fitted["lgan_basic", "lidc-lung"],
         pixels_true=[100.0, 300.0] * SCANS, pixels_found=[100.0, 100.0] * SCANS, pixels_common=[50.0, 100.0] * SCANS,
     )  # fmt: skip
-    assert lungs.dice3d_of(runs) == pytest.approx(np.full((2, SCANS), 2 * 150 / 600))
-
-
-def test_the_workbooks_table_holds_every_measure(fitted, config):
-    cells = lungs.all_cells(fitted)
-    assert len(cells) == len(fitted) * (len(lungs.BEYOND) + len(lungs.SHARES))
-    result = tables.ResultTable("workbook", "lgan-measures", "lungs", "a test", cells, lungs.UNITS)
-    tables.write(result, config, {})
+    assert lungs.measured(runs, lungs.DICE3D) == pytest.approx(np.full((2, SCANS), 2 * 150 / 600))
 
 
 def test_claims_compare_slices_and_scans(fitted):
@@ -260,13 +253,6 @@ def test_table_1_counts_what_it_describes(config):
     assert [cell.note.split(";")[0] for cell in cells] == [lungs_shown.INPUTS[cell.row[5:]] for cell in cells]
     assert all(cell.note.endswith(" parameters") for cell in cells)
     tables.write(tables.ResultTable("lgan", "table-1", "", "a test", cells), config, {})
-
-
-def test_an_overlay_colours_areas_and_leaves_the_rest_grey():
-    image, area = np.full((4, 4), 0.5), np.eye(4, dtype=bool)
-    shown = lung_panels.overlay(image, [(area, figures.COLORS[5])])
-    assert (shown[~area] == 0.5).all()
-    assert len(np.unique(shown[area])) > 1
 
 
 @pytest.mark.parametrize("name", lungs_shown.DRAWN)

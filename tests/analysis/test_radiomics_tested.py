@@ -49,12 +49,6 @@ def found(config) -> list[study.HeldOut]:
     return [lnsm, replace(lnsm, nodules=replace(lnsm.nodules, name="lidc"))]
 
 
-def test_every_repetition_has_a_seed_of_its_own():
-    config = Config.from_parameters("cpu", "embedded", seeds=3)
-    seeds = study.seeds_of(config)
-    assert len(seeds) == len(set(seeds)) == 3 * study.EFFORTS["cpu"].repetitions
-
-
 def test_table_5_is_whole_with_the_control_beside_it(found):
     cells = study.table_cells(found)
     units = {"acc_dilated": "fraction", "auc_dilated": "fraction"}
@@ -134,13 +128,6 @@ def test_importance_and_stability_by_family():
     shown = study.most_important(falls, 3)
     assert len(shown) == 3
     assert shown["soft_roi"].is_monotonic_decreasing
-
-
-def test_a_constant_feature_has_no_stability():
-    nodules = made()
-    table = nodules.features["binary_roi"].assign(firstorder_Mean=1.0)
-    found = study.stability(replace(nodules, features=nodules.features | {"binary_roi": table}))
-    assert np.isnan(found.loc["firstorder_Mean", "spearman"])
 
 
 def test_too_few_patients_are_told_with_the_classes_names(config):

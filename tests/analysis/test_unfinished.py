@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from softmask import papers
-from softmask.analysis import cascade, claims, doctors, dsnet, finished, ledger, lungs, super_resolution, training
+from softmask.analysis import cascade, claims, doctors, finished, ledger, lungs, super_resolution, training
 from softmask.config import Config
 from softmask.experiments import Record, Run, specs
 from softmask.experiments.record import Provenance
@@ -117,7 +117,7 @@ def everything(fitted, config):
         training_panels.gan_health(
             {name: rows["softgan"] for name, rows in training.curves_of(fitted, ["softgan"]).items()}
         ),
-        training_panels.reliability(training.calibrations_of(fitted, ["unet", "softgan"])),
+        training_panels.reliability(training.by_dataset(fitted, ["unet", "softgan"], finished.calibration)),
         training_panels.differences(judged),
         training_panels.compared({}, ("softgan", training.predictions_of(fitted, ["softgan"], "lidc")["softgan"]), {}),
         cascade.side_by_side(fitted, "softgan", config),
@@ -249,16 +249,9 @@ def test_super_resolution(config, there):
 
 def test_networks_beside_doctors(config):
     assert cascade.doctors(finished.fit_rows(rows_of(["casgan"], "lidc-500", config), config)) == {}
-    assert dsnet.looks(finished.Fitted({}), ("neither", "dtm_csf"), "lnsm", config) == []
+    assert cascade.looks(finished.Fitted({}), ("neither", "dtm_csf"), "lnsm", config) == []
     words = finished.unfinished(finished.Fitted({}), ["casgan_soft"], cascade.BEYOND_NODULES)
     assert words == "CasGAN, soft masks on ISBI 2012, CasGAN, soft masks on PROMISE12"
-
-
-def test_a_figure_without_content_is_not_written(config, capsys):
-    assert figures.save(None, "softgan", "fig-5", config, caption="c") is None
-    assert "softgan/fig-5 is not drawn: its runs are not finished" in capsys.readouterr().out
-    assert not config.figures.exists()
-    assert {entry.status for entry in contents.read(config).figures} == {contents.NOT_RUN}
 
 
 def test_rows_of_several_tables_share_their_runs(config, wanted):

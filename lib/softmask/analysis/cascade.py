@@ -1,15 +1,19 @@
-"""What notebooks 4 and 6 show of networks behind a super-resolution besides tables: their input, CasGAN's diagrams,
-thresholds, the doctors beside them, and predictions side by side."""
+"""What notebooks 4 and 6 show of CasGAN and DSNet, networks behind a super-resolution, besides tables: their input,
+thresholds, the doctors beside them, predictions side by side, where DSNet looks, and figures drawn from the modules.
+
+What a module does between its layers (a product, a mean, a softmax) is a function call, which a diagram does not see:
+:class:`Drawn` makes every such call a box, with the module's own layers.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from types import MappingProxyType, SimpleNamespace
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -19,7 +23,7 @@ from softmask.analysis.table import values_of
 from softmask.analysis.training import scores_of
 from softmask.config import BASE_SEED, Config
 from softmask.experiments.execute import Run
-from softmask.experiments.inputs import feed
+from softmask.experiments.inputs import channels, feed, seeing, super_resolved
 from softmask.experiments.prepared import Prepared
 from softmask.experiments.spec import SOFTENED, RunSpec
 from softmask.label import soft_mask
@@ -27,16 +31,21 @@ from softmask.measure.differences import Scores
 from softmask.measure.images import DOCTORS
 from softmask.nets import build
 from softmask.nets.base import SegmentationNet
-from softmask.nets.srgan import SCALE, Generator, transferred
+from softmask.nets.dsnet import PICTURES, DetailTextureEnhancement, OnEnlarged, Transfer
+from softmask.nets.softgan import CBAMBlock
+from softmask.nets.srgan import SCALE, Generator, Transferring, transferred
 from softmask.papers import display
 from softmask.report import diagrams
+from softmask.report.dsnet_panels import Look
 from softmask.report.panels import Panel, grid
 from softmask.report.result import Key
 from softmask.train import seeded
 from softmask.train.losses import Batch
+from softmask.train.segmentation import evaluate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
 
 CONSENSUS50 = "dice_consensus50"
 BEYOND_NODULES = ("isbi2012", "promise12")
@@ -78,7 +87,7 @@ def example(spec: RunSpec, fitted: Fitted, config: Config) -> Fed:
         references={},
     )
     trained = needs_of(spec, fitted)
-    needs = trained or [_stand_in(need) for need in spec.needs]
+    needs = trained or [_Interpolating(need) for need in spec.needs]
     fed = feed(spec, replace(data, train=four, validation=four), needs).train
     images, soft = torch.tensor(fed.images), fed.soft[spec.label]
     if spec.on_the_fly:
@@ -93,24 +102,25 @@ def example(spec: RunSpec, fitted: Fitted, config: Config) -> Fed:
 
 
 class _Interpolating(nn.Module):
-    """A super-resolution network that has learnt nothing: its image is interpolated, its features are random."""
+    """In place of a finished super-resolution run whose network is missing, and of that network: its image is
+    interpolated, its features are random."""
+
+    needs, failed = (), False
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__()
+        self.spec, self.key = spec, f"interpolated in place of {spec.name}"
         with seeded(BASE_SEED):
-            self.generator = build(spec.network, spec.width)
+            self.generator = build(spec.network, spec.width).eval()
+
+    def network(self) -> nn.Module:
+        return self
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return F.interpolate(image, scale_factor=SCALE, mode="bilinear", align_corners=False)
 
     def features(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self(image), self.generator.features(image)[1]
-
-
-def _stand_in(spec: RunSpec) -> SimpleNamespace:
-    """In place of a finished super-resolution run whose network is missing."""
-    key = f"interpolated in place of {spec.name}"
-    return SimpleNamespace(spec=spec, needs=(), key=key, failed=False, network=lambda: _Interpolating(spec).eval())
 
 
 class Cascade(nn.Module):
@@ -141,20 +151,6 @@ def prior_diagram(spec: RunSpec) -> Figure:
     ]
     losses = " + ".join(name.replace("_", " ") for name, _ in spec.losses)
     return diagrams.diagram(boxes, [("sigmoid → binary mask", losses)], size=(11, 6))
-
-
-def threshold_frame(fitted: Fitted) -> pd.DataFrame:
-    """Return one line for each run on softened labels: the cut that its validation images picked."""
-    runs = [run for run in distinct(fitted) if run.spec.label == SOFTENED]
-    cuts = [run.record.threshold for run in runs]
-    return pd.DataFrame(
-        {
-            "data set": [display("datasets", run.spec.dataset) for run in runs],
-            "seed": [run.spec.seed for run in runs],
-            "threshold": cuts,
-            "of 255": [round(255 * cut) for cut in cuts],
-        }
-    )
 
 
 def thresholds(fitted: Fitted) -> dict[str, dict[str, float]]:
@@ -196,8 +192,7 @@ def pictured(run: Run, config: Config, most: int = 3) -> list[list[Panel]]:
 
 
 def side_by_side(fitted: Fitted, row: str, config: Config) -> Figure | None:
-    """Draw CasGAN figure 8: :func:`pictured` of a row's first seed on :data:`BEYOND_NODULES`; None without such a
-    run."""
+    """Draw CasGAN figure 8: :func:`pictured` of a row's first seed, or None, on :data:`BEYOND_NODULES`."""
     rows, names = [], []
     for dataset in BEYOND_NODULES:
         for run in firsts(fitted, [row], dataset).values():
@@ -205,3 +200,167 @@ def side_by_side(fitted: Fitted, row: str, config: Config) -> Figure | None:
             rows += panels
             names += [display("datasets", dataset) if i == 0 else "" for i in range(len(panels))]
     return grid(rows, ["image", "trimap", "soft mask", "prediction", "truth"], names) if rows else None
+
+
+SIZE = 64
+"""Height and width of the image that goes through a diagram."""
+
+
+def attention(run: Run, images: np.ndarray) -> np.ndarray:
+    """Return the weights of places in the first CBAM block of a run's network, (N, S, S) in [0, 1], for ``images``
+    (N, 1, S, S).
+
+    Raises:
+        ConfigError: for a recorded run, which has no weights.
+    """
+    network = run.network()
+    weights: list[torch.Tensor] = []
+
+    def keep(module: nn.Module, given: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        weights.append(module.weights(given[0]))
+
+    block = (network.backbone if isinstance(network, OnEnlarged) else network).first
+    hook = block.spatial_attention.register_forward_hook(keep)
+    try:
+        whole = seeing(run.spec, network, run.needs)
+        evaluate(whole, whole, channels(run.spec, images, run.needs), batch_size=16)
+    finally:
+        hook.remove()
+    return torch.cat(weights)[:, 0].cpu().numpy()
+
+
+def looks(fitted: Fitted, rows: tuple[str, str], dataset: str, config: Config, most: int = 3) -> list[Look]:
+    """Return where two rows' networks (first seed) look, on the first ``most`` test images whose predictions the
+    records keep.
+
+    Empty for runs that are not finished or recorded, which have no weights, and where the data is missing.
+
+    Args:
+        rows: without and with the module that is compared.
+    """
+    runs = [run for run in firsts(fitted, rows, dataset).values() if run.folder is not None]
+    data = data_of(runs[1].spec, config) if len(runs) == len(rows) else None
+    if data is None:
+        return []
+    having = runs[1]
+    images = data.test.images[[data.test.ids.index(name) for name in list(having.record.shown())[:most]]]
+    generator = next(need for need in having.needs if need.spec == having.spec.sr)
+    seen = super_resolved(generator, images, having.spec.scale)[:, 0].astype(np.float32)
+    weights = (attention(run, images) for run in runs)
+    return [Look(*arrays) for arrays in zip(images[:, 0], seen, *weights, strict=True)]
+
+
+class Step(nn.Module):
+    """A function as a box of its own, called ``label``."""
+
+    def __init__(self, label: str, function: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.label, self.forward = label, function
+
+
+class Drawn(nn.Module):
+    """A module step by step.
+
+    Args:
+        module: what is drawn.
+        run: its forward pass, from the module, the steps and the inputs.
+        steps: the function calls in it, by name, each with its label.
+    """
+
+    def __init__(self, module: nn.Module, run: Callable[..., Any], steps: Mapping[str, tuple[str, Callable]]) -> None:
+        super().__init__()
+        self.module, self.run = module, run
+        self.steps = nn.ModuleDict({name: Step(*step) for name, step in steps.items()})
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.run(self.module, self.steps, *inputs)
+
+
+def drawn_cbam(block: CBAMBlock) -> Drawn:
+    """Return a CBAM block step by step, on features (B, C, H, W)."""
+
+    def run(block: CBAMBlock, steps: nn.ModuleDict, x: torch.Tensor) -> torch.Tensor:
+        perceptron = block.channel_attention.perceptron
+        shortcut, y = block.shortcut(x), block.convs(x)
+        weights = steps["channels"](perceptron(steps["mean"](y)), perceptron(steps["largest"](y)))  # (B, C, 1, 1)
+        y = steps["by_channel"](y, weights)
+        y = steps["by_place"](y, block.spatial_attention.conv(steps["pooled"](y)))
+        return steps["add"](y, shortcut)
+
+    steps = {
+        "mean": ("mean over places", lambda x: x.mean((2, 3), keepdim=True)),
+        "largest": ("maximum over places", lambda x: x.amax((2, 3), keepdim=True)),
+        "channels": ("+, sigmoid", lambda mean, largest: torch.sigmoid(mean + largest)),
+        "by_channel": ("× channels' weights", lambda x, weights: x * weights),
+        "pooled": ("mean and maximum\nover channels", lambda x: torch.stack([x.mean(1), x.amax(1)], dim=1)),
+        "by_place": ("× places' weights", lambda x, logits: x * torch.sigmoid(logits)),
+        "add": ("+ shortcut", lambda x, shortcut: x + shortcut),
+    }
+    return Drawn(block, run, steps)
+
+
+def drawn_transfer(transfer: Transfer) -> Drawn:
+    """Return a transfer with channel-wise selection step by step, on an interpolated and a super-resolved image
+    (B, 1, H, W) and features (B, C, H, W)."""
+
+    def run(
+        transfer: Transfer, steps: nn.ModuleDict, interpolated: torch.Tensor, fine: torch.Tensor, features: torch.Tensor
+    ) -> torch.Tensor:
+        fuse, enhance = transfer.fuse, transfer.enhance
+        context = transfer.context(torch.cat([interpolated, fine], dim=1))  # (B, C, H, W)
+        if isinstance(enhance, DetailTextureEnhancement):
+            detail = steps["weigh"](features, steps["gate"](enhance.fine(features), enhance.coarse(features)))
+        else:
+            detail = enhance(features)
+        z = fuse.common(steps["vector"](detail, context))  # (B, C)
+        return steps["add"](context, detail, steps["select"](fuse.of_context(z), fuse.of_detail(z)))
+
+    def add(context: torch.Tensor, detail: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        a, b = weights[..., None, None].chunk(2, dim=1)  # each (B, C, 1, 1)
+        return a * context + b * detail
+
+    steps = {
+        "gate": ("−, sigmoid: $F_h$", lambda fine, coarse: torch.sigmoid(fine - coarse)),
+        "weigh": ("× $F_h$: $F_d$", lambda features, gate: features * gate),
+        "vector": ("join, mean over places: $v_z$", lambda *branches: torch.cat(branches, 1).mean((2, 3))),
+        "select": ("softmax: a, b", lambda c, d: torch.cat([*torch.softmax(torch.stack([c, d]), 0)], 1)),
+        "add": ("$a F_c + b F_d$", add),
+    }
+    return Drawn(transfer, run, steps)
+
+
+def overview(network: str, module: str, heads: list[tuple[str, str]]) -> Figure:
+    """Draw DSNet's figure 3 (both versions): generator, transfer, backbone, at full width.
+
+    Args:
+        network: in :data:`softmask.nets.NETWORKS`.
+        module: what its transfer is called.
+        heads: what becomes of the output, as in :func:`softmask.report.diagrams.diagram`.
+    """
+    with torch.device("meta"):  # shapes are enough: at full width, numbers would take seconds
+        built = build(network, inputs=PICTURES + Generator.FULL_WIDTH, reduction=SCALE)
+        built.module.label = module
+        boxes = diagrams.trace(Transferring(build("srgan"), built), [torch.zeros(1, 1, SIZE, SIZE)], ["image"])
+    return diagrams.diagram(boxes, heads, size=(19, 8))
+
+
+def cbam() -> Figure:
+    """Draw DSNet (TNNLS 2023) figure 4: the backbone's second CBAM block at full width, whose channels double."""
+    with torch.device("meta"):
+        block = build("improved_backbone").down[0][-1]
+        x = torch.zeros(1, block.convs[0].in_channels, SIZE // 2, SIZE // 2)
+        boxes = diagrams.trace(drawn_cbam(block), [x], ["features"], layers=True)
+    return diagrams.diagram(boxes, size=(13, 7))
+
+
+def transfer(module: Callable[[int], nn.Module], channels: int = Generator.FULL_WIDTH) -> Figure:
+    """Draw DSNet (TNNLS 2023) figure 5, its first version's figure 4: a module that transfers ``channels`` features,
+    such as :func:`softmask.nets.dsnet.drtm`."""
+    names = ["interpolated image", "super-resolved image", "features $F_{SR}$"]
+    with torch.device("meta"):
+        made = module(channels)
+        inputs = [torch.zeros(1, n, SCALE * SIZE, SCALE * SIZE) for n in (1, 1, channels)]
+        steps = isinstance(made, Transfer)
+        drawn = drawn_transfer(made) if steps else Drawn(made, lambda made, _, *x: made(torch.cat(x, dim=1)), {})
+        boxes = diagrams.trace(drawn, inputs, names, layers=True)
+    return diagrams.diagram(boxes, size=(13, 7) if steps else (8, 6))

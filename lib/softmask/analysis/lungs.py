@@ -65,11 +65,6 @@ def scans_of(run: Run) -> dict[str, float]:
     return dice3d(run.record.groups, *(measures[f"pixels_{name}"] for name in ("true", "found", "common")))
 
 
-def dice3d_of(runs: Sequence[Run]) -> np.ndarray:
-    """Return (seeds, scans) 3D Dice in [0, 1]."""
-    return np.array([list(scans_of(run).values()) for run in runs])
-
-
 def measured(runs: Sequence[Run], metric: str) -> np.ndarray:
     """Return, over all seeds, (seeds, N): 3D Dice of scans, or a measure of slices.
 
@@ -81,7 +76,7 @@ def measured(runs: Sequence[Run], metric: str) -> np.ndarray:
     """
     metric = re.sub("^(mean|median)_", "", metric)
     if metric == DICE3D:
-        return dice3d_of(runs)
+        return np.array([list(scans_of(run).values()) for run in runs])
     holds_lung = values_of(runs, "pixels_true") > 0
     if metric == LEFT_BLANK:
         return np.where(holds_lung, np.nan, values_of(runs, "pixels_found") == 0)

@@ -19,6 +19,7 @@ import pandas as pd
 from softmask import papers
 from softmask.analysis.finished import (
     Fitted,
+    Wanted,
     calibration,
     distinct,
     firsts,
@@ -28,16 +29,16 @@ from softmask.analysis.finished import (
     sources_of,
     succeeded,
 )
-from softmask.analysis.table import Remarks, numbers, of_runs, summarise, values_of
+from softmask.analysis.table import NAN, Remarks, numbers, of_runs, summarise, values_of
 from softmask.config import BASE_SEED, Config
 from softmask.data.words import SUBSTITUTE
 from softmask.experiments import rates
 from softmask.experiments.execute import Run
-from softmask.experiments.night import GROUPS, doubled
+from softmask.experiments.night import GROUPS, NODULES, doubled
 from softmask.experiments.prepared import Prepared
 from softmask.experiments.spec import RunSpec
+from softmask.experiments.tables import rows_of
 from softmask.measure import statistics
-from softmask.measure.calibration import Calibration
 from softmask.measure.differences import Scores
 from softmask.measure.verdicts import RISING, last_gain
 from softmask.papers import display
@@ -68,6 +69,9 @@ TERMS: Mapping[str, str] = MappingProxyType(
     }
 )
 """On what terms a profile compares networks, for captions."""
+
+OTHER = ("dsnet_averaged", "dsnet_full_features", "dsnet_enlarged_twice", "dsnet_squared", "all_losses_binary")
+"""Rows of the journal version beside the printed ones: the forms of its input, and other readings of two rows."""
 
 NOTHING = 0.05
 """Validation Dice below which a network is said to find nothing."""
@@ -258,19 +262,13 @@ def parameters_of(fitted: Fitted, rows: Iterable[str]) -> str:
 
 
 def curves_of(fitted: Fitted, rows: Sequence[str]) -> dict[str, dict[str, list[Mapping[str, Sequence[float]]]]]:
-    """Return the training curves of every seed, by data set and row.
-
-    Rows without a finished run, and trainings that failed to start, are left out.
-    """
-    return _by_dataset(fitted, rows, lambda runs: [run.record.curves for run in runs])
+    """Return the training curves of every seed, by data set and row."""
+    return by_dataset(fitted, rows, lambda runs: [run.record.curves for run in runs])
 
 
-def calibrations_of(fitted: Fitted, rows: Sequence[str]) -> dict[str, dict[str, Calibration]]:
-    """Return :func:`calibration` by data set and row; left out as in :func:`curves_of`."""
-    return _by_dataset(fitted, rows, calibration)
-
-
-def _by_dataset(fitted: Fitted, rows: Sequence[str], use: Callable[[Sequence[Run]], Any]) -> dict[str, dict[str, Any]]:
+def by_dataset(fitted: Fitted, rows: Sequence[str], use: Callable[[Sequence[Run]], Any]) -> dict[str, dict[str, Any]]:
+    """Return ``use`` of the runs, such as :func:`~softmask.analysis.finished.calibration`, by data set and row. Rows
+    without a finished run, and trainings that failed to start, are left out."""
     made: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(dataset for _, dataset in fitted):
         good = {row: succeeded(fitted.get((row, name), [])) for row in rows}
@@ -293,6 +291,28 @@ def pictures_of(data: Prepared | None, ids: Sequence[str]) -> dict[str, tuple[np
     places = {name: i for i, name in enumerate(data.test.ids)}
     images, masks = data.test.images[:, 0], data.test.masks[:, 0] > 0
     return {name: (images[places[name]], masks[places[name]]) for name in ids if name in places}
+
+
+def other_rows(config: Config) -> Wanted:
+    """Return the runs behind :data:`OTHER`; none in profiles that have no time for them."""
+    if not config.profile.long:
+        return {}
+    return {place: runs for name in NODULES for place, runs in rows_of(OTHER, name, config, "dsnet-v2").items()}
+
+
+def other_forms(fitted: Fitted) -> ResultTable | None:
+    """Return the workbook's table of :data:`OTHER`, with the validation Dice of the best epoch, mean over seeds, by
+    which the main form is chosen; None where none is finished."""
+    cells = extra_cells(list(fitted), ["dice", "sen", "ppv"], fitted)
+    for (row, dataset), every in fitted.items():
+        runs = succeeded(every)
+        best = [run.record.curves["validation_dice"][run.record.best_epoch - 1] for run in runs]
+        if best:
+            [cell] = numbers(row, dataset, {"validation_dice": np.mean(best)}, 0, len(best), kind_of(runs[0]))
+            cells.append(replace(cell, ours_std=float(np.std(best, ddof=1)) if len(best) > 1 else NAN))
+    title = "DSNet's other forms, and other readings of its rows"
+    caption = f"{sources_of(fitted)}; validation Dice: of the best epoch, mean and spread over seeds."
+    return ResultTable(WORKBOOK, "dsnet-forms", title, caption, cells) if cells else None
 
 
 def longer(paper: str, config: Config) -> ResultTable | None:

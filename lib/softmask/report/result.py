@@ -164,8 +164,6 @@ def join(result: ResultTable) -> list[JoinedCell]:
                 f"{_hint(key, printed)}"
             )
         unit = units.get(cell.metric, "number" if own else "")
-        if not unit and printed and cell.metric.startswith("dice_with_"):
-            unit = next(iter(printed.values())).unit  # a further column of a matrix
         if not unit:
             raise ConfigError(
                 f"{where}: the paper prints no metric {cell.metric!r} here; give its unit in ResultTable.units"

@@ -58,7 +58,7 @@ def write(result: ResultTable, config: Config, provenance: Mapping[str, Any]) ->
         "details": result.details,
         "provenance": provenance,
     }
-    numbers = _frame(result, joined).assign(profile=profile.name)[list(COLUMNS)]
+    numbers = to_frame(result).assign(profile=profile.name)[list(COLUMNS)]
     numbers[list(_NUMBERS)] += 0.0  # turns -0 into 0
     write_atomic(path.with_suffix(".json"), to_json(content))
     write_atomic(path.with_suffix(".md"), _markdown(result, joined, config))
@@ -102,12 +102,8 @@ def parse(content: bytes, path: str | Path) -> pd.DataFrame:
 
 def to_frame(result: ResultTable) -> pd.DataFrame:
     """Return the long table as a DataFrame: the CSV's columns but ``profile``, and ``unit`` and ``note``."""
-    return _frame(result, join(result))
-
-
-def _frame(result: ResultTable, joined: Sequence[JoinedCell]) -> pd.DataFrame:
-    columns = [*COLUMNS[:-1], "unit", "note"]
-    records = [{**vars(cell), "paper": result.paper, "table": result.table, "data": cell.source} for cell in joined]
+    columns, about = [*COLUMNS[:-1], "unit", "note"], {"paper": result.paper, "table": result.table}
+    records = [{**vars(cell), **about, "data": cell.source} for cell in join(result)]
     types = dict.fromkeys(_COUNTS, "Int64") | dict.fromkeys(_NUMBERS, float)
     return pd.DataFrame(records, columns=columns).astype(types)
 
