@@ -7,10 +7,8 @@ import pandas as pd
 import pytest
 
 from softmask.analysis import choices, ledger
-from softmask.config import Config
 from softmask.errors import DataError
 from softmask.experiments.plan import records_folder
-from softmask.experiments.record import Provenance, Record
 from softmask.experiments.tables import spec
 from softmask.report import tables
 
@@ -93,29 +91,25 @@ def test_masks_that_are_shrunk(discs):
     assert choices.shrunk_choice(lines, "lidc", "embedded").other == 1
 
 
-def record_of(config, network="unet", **changes):
-    ids = ("a", "b", "c")
-    prediction = np.zeros((64, 64), np.uint8)
-    prediction[25:40, 25:40] = 200
-    measures = {
-        "dice": [0.8, 0.0, 0.6], "ppv": [0.9, np.nan, 0.7], "hausdorff": [2, np.inf, 4], "hd95": [1, np.inf, 3],
-    } | changes  # fmt: skip
-    about = {"data": "d", "numerics": 1, "origin": "", "weights": None, "seconds": 1.0, "device": "cpu", "cpu": "",
-             "packages": {}, "commit": None, "dirty": None}  # fmt: skip
-    return Record(
-        spec(network, "lidc", config), ids, ("p", "p", "q"), measures, {"validation_dice": [0.5, 0.7, 0.6]}, 2, 9, None,
-        {"lidc/p0/n0/s0": prediction}, Provenance(**about),
-    )  # fmt: skip
-
-
 @pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
-    return Config.from_parameters("cpu", "embedded")
+def record_of(config, record):
+    def record_of(network="unet", **changes):
+        prediction = np.zeros((64, 64), np.uint8)
+        prediction[25:40, 25:40] = 200
+        measures = {
+            "dice": [0.8, 0, 0.6],
+            "ppv": [0.9, np.nan, 0.7],
+            "hausdorff": [2, np.inf, 4],
+            "hd95": [1, np.inf, 3],
+        }
+        changed = {"predictions": {"lidc/p0/n0/s0": prediction}, "curves": {"validation_dice": [0.5, 0.7, 0.6]}}
+        return record(spec(network, "lidc", config), measures | changes, 3, **changed)
+
+    return record_of
 
 
-def test_choices_about_testing(config):
-    made = by_name(ledger.lesion_choices([record_of(config)], "lidc"))
+def test_choices_about_testing(record_of):
+    made = by_name(ledger.lesion_choices([record_of()], "lidc"))
     empty = made["Dice where nothing was found", "left out"]
     assert (empty.chosen, empty.other) == pytest.approx((1.4 / 3, 0.7))
     assert made["PPV where nothing was found", "0"].other == pytest.approx(1.6 / 3)
@@ -127,19 +121,19 @@ def test_choices_about_testing(config):
     epoch = made["which epoch is tested", "last"]
     assert (epoch.chosen, epoch.other) == (0.7, 0.6)
     assert not any(where.startswith("truth of") for where, _ in made)
-    again = ledger.lesion_choices([record_of(config, dice_consensus=[0.7, 0.0, 0.5])], "lnsm")
+    again = ledger.lesion_choices([record_of(dice_consensus=[0.7, 0.0, 0.5])], "lnsm")
     assert by_name(again)["truth of lnsm's test images", "the readers' 50 % consensus"].other == pytest.approx(0.4)
 
 
-def test_slices_without_lung(config):
-    one = record_of(config, iou=[0.9, 0.0, 0.7], pixels_true=[5, 0, 5])
+def test_slices_without_lung(record_of):
+    one = record_of(iou=[0.9, 0.0, 0.7], pixels_true=[5, 0, 5])
     [choice] = ledger.lung_choices([one], "lidc-lung")
     assert (choice.chosen, choice.other) == pytest.approx((0.8, 1.6 / 3))
 
 
-def test_predictions_that_a_record_keeps(config, discs):
+def test_predictions_that_a_record_keeps(record_of, discs):
     sample = discs(0)
-    networks = [record_of(config), record_of(config, "softgan")]
+    networks = [record_of(), record_of("softgan")]
     lines = ledger.kept_lines(sample, networks)
     assert [line["learnt"] for line in lines] == [False, True]
     assert lines[0]["0.5"] == lines[0]["0.3"] == lines[0]["0.7"] > lines[0]["0.9"] == 0
@@ -150,10 +144,10 @@ def test_predictions_that_a_record_keeps(config, discs):
     assert ledger.kept_choices([], "lidc", "embedded") == []
 
 
-def test_records_are_read_by_data_set(config):
+def test_records_are_read_by_data_set(config, record_of):
     folder = records_folder(config)
     folder.mkdir(parents=True)
-    one = record_of(config)
+    one = record_of()
     (folder / f"{one.spec.name}.json").write_text(one.to_json())
     found = ledger.read_records(config, ("lidc", "lnsm"))
     assert [len(found[name]) for name in ("lidc", "lnsm")] == [1, 0]

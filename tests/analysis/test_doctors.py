@@ -55,21 +55,6 @@ def test_each_doctor_against_the_other_references(three) -> None:
     np.testing.assert_allclose(found["dice_staple"][1:], [[1, 1, 1, 1], [1, 1, 1, 2 / 3]], atol=1e-12)
 
 
-def test_the_order_of_the_readers_does_not_matter_to_any_doctor(dataset_of, strips) -> None:
-    order = [2, 0, 3, 1]
-    one = doctors.agreement(dataset_of([strips(0, *HALF), strips(2, *NEAR)]), [0, 1])
-    other = doctors.agreement(
-        dataset_of([strips(0, *(HALF[i] for i in order)), strips(2, *(NEAR[i] for i in order))]), [0, 1]
-    )
-    for name, values in one.references().items():
-        np.testing.assert_allclose(other.references()[name], values[:, order], atol=1e-9)
-    any_doctor = [
-        {c.metric: c.ours_mean for c in doctors.reference_cells(found, "lidc", "embedded") if c.row == "any_doctor"}
-        for found in (one, other)
-    ]
-    assert any_doctor[0] == pytest.approx(any_doctor[1])
-
-
 def test_rows_that_not_four_readers_marked_or_that_cannot_be_read_are_left_out_and_listed(dataset_of, strips) -> None:
     dataset = dataset_of(
         [

@@ -148,13 +148,6 @@ class TestPictures:
         assert set(np.unique(trimap)) in ({0, 127, 255}, {0, 128, 255})
         assert abs(alpha.mean() / 255 - row[2].image.mean()) < 0.02
 
-    def test_a_mark_may_lie_outside_what_is_shown(self, discs):
-        sample = discs(radius=4)
-        far = explore.Setting(np.array([[[0.0, 0.0], [63.0, 63.0]], [[63.0, 0.0], [0.0, 63.0]]]))
-        row = explore.pictures(sample, far, None)
-        assert row[0].image.shape == (40, 40)
-        assert explore.Strip().png(row).startswith(b"\x89PNG")
-
     def test_the_fixed_grid(self, discs):
         import matplotlib.pyplot as plt
 

@@ -128,13 +128,6 @@ def test_claims_compare_slices_and_scans(fitted):
     assert {verdict.unit for verdict in judged.values()} == {"percentage points", "pixels"}
 
 
-def test_medians_are_compared_by_scores_whose_means_they_are(fitted):
-    scores = lungs.scores(fitted)
-    runs = fitted["lgan_basic", "lidc-lung"]
-    medians = [np.median(run.record.measures["iou"]) for run in runs]
-    assert scores["lgan_basic", "lidc-lung", "median_iou"].values.mean(axis=1) == pytest.approx(medians)
-
-
 def test_a_smaller_distance_is_the_better_one(fitted):
     near, far = ("lgan_basic", "lidc-lung"), ("baseline_unet", "lidc-lung")
     changed = fitted | {
@@ -263,17 +256,6 @@ def test_critics_are_drawn_with_their_inputs(name):
     assert set(lungs_shown.DRAWN[name][1]) <= words
 
 
-def test_pipeline_and_generator_can_be_drawn():
-    for fig in (lungs_shown.pipeline(), lungs_shown.generator()):
-        fig.canvas.draw()
-
-
-def test_the_real_scans_are_one_line_for_each_run(fitted):
-    frame = lungs.transfer_frame({("lgan_basic", "lung-ct"): fitted["lgan_basic", "lidc-lung"]})
-    assert len(frame) == 2
-    assert frame["slices"].tolist() == [N, N]
-
-
 @pytest.fixture
 def real(config, record_of):
     """Made-up runs of all methods on real slices, one of each scan."""
@@ -295,13 +277,6 @@ def test_real_slices_are_a_substitute_without_whole_scans(real, config):
     assert not [key for key in lungs.scores(real) if key[2].endswith("dice3d")]
     result = tables.ResultTable("workbook", "lgan-real-slices", "lungs", "a test", cells, lungs.UNITS)
     tables.write(result, config, {})
-
-
-def test_tables_of_slices_have_the_real_ones_as_further_columns(fitted, real, config):
-    for name, expected in (("table-2", 6 * 4), ("table-3", 6 * 4), ("table-4", 0)):
-        cells = lungs.table_cells(name, fitted | real)
-        assert sum(cell.dataset == lungs.REAL for cell in cells) == expected
-        tables.write(tables.ResultTable("lgan", name, "", "a test", cells), config, {})
 
 
 def test_claims_about_slices_are_judged_on_real_ones_each_pair_once(real):

@@ -117,14 +117,6 @@ def test_cells_pool_seeds_and_make_a_table(fitted, config):
     assert "texture distance" in text
 
 
-def test_undefined_values_are_left_out(fitted):
-    found = study.quality(fitted)
-    found["srgan", "sharpness"].values[0, :5] = np.nan
-    [cell] = [c for c in study.cells(found, "lnsm") if (c.row, c.metric) == ("srgan", "sharpness")]
-    assert cell.n_images == 2 * N - 5
-    assert np.isfinite(cell.ours_mean)
-
-
 def test_differences_are_tested_over_patients(fitted):
     frame = study.differences(study.quality(fitted))
     assert len(frame) == 12

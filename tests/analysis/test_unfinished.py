@@ -9,7 +9,7 @@ import pytest
 from softmask import papers
 from softmask.analysis import cascade, claims, doctors, finished, ledger, lungs, super_resolution, training
 from softmask.config import Config
-from softmask.experiments import Record, Run, specs
+from softmask.experiments import Record, specs
 from softmask.experiments.record import Provenance
 from softmask.experiments.tables import CT, rows_of, spec
 from softmask.measure.calibration import calibration
@@ -47,17 +47,9 @@ def record_of(one, **changes):
     curves += ("discriminator_accuracy_real", "discriminator_accuracy_fake", "critic_gap", "adversarial_share")
     measures = {name: random.uniform(0.2, 0.9, N) for name in MEASURES}
     measures["pixels_common"] = np.minimum(measures["pixels_true"], measures["pixels_found"])
-    fields = {
-        "ids": IDS,
-        "groups": tuple(f"p{i // 2}" for i in range(N)),
-        "measures": measures,
-        "curves": {name: (0.1, 0.2, 0.3) for name in curves},
-        "best_epoch": 3,
-        "n_parameters": 100,
-        "calibration": calibration(probabilities, probabilities > 0.4),
-        "predictions": {},
-        "provenance": PROVENANCE,
-    }
+    fields = {"ids": IDS, "groups": tuple(f"p{i // 2}" for i in range(N)), "measures": measures, "best_epoch": 3}
+    fields |= {"curves": {name: (0.1, 0.2, 0.3) for name in curves}, "n_parameters": 100, "predictions": {}}
+    fields |= {"calibration": calibration(probabilities, probabilities > 0.4), "provenance": PROVENANCE}
     return Record(one, **fields | changes)
 
 
@@ -155,12 +147,6 @@ def test_rows_that_are_finished_stand_among_those_that_are_not(config, wanted, c
     assert (cells["softgan", "lidc", "dice"].n_seeds, cells["unet", "lidc", "dice"].n_seeds) == (2, 3)
 
 
-def test_with_some_records_all_is_drawn_that_can_be(config, wanted):
-    keep(config, [wanted[row, "lidc"][0] for row in ("unet", "softgan")])
-    drawn = everything(finished.fit_rows(wanted, config), config)
-    assert [fig is not None for fig in drawn] == [True, True, True, True, False, False]
-
-
 def test_with_every_record_nothing_is_said(config, wanted, capsys):
     keep(config, {one for of in wanted.values() for one in of})
     fitted = finished.fit_rows(wanted, config)
@@ -252,11 +238,3 @@ def test_networks_beside_doctors(config):
     assert cascade.looks(finished.Fitted({}), ("neither", "dtm_csf"), "lnsm", config) == []
     words = finished.unfinished(finished.Fitted({}), ["casgan_soft"], cascade.BEYOND_NODULES)
     assert words == "CasGAN, soft masks on ISBI 2012, CasGAN, soft masks on PROMISE12"
-
-
-def test_rows_of_several_tables_share_their_runs(config, wanted):
-    keep(config, wanted["unet", "lidc"][:1])
-    both = finished.fit_tables({"a": wanted, "b": {("again", "lidc"): wanted["unet", "lidc"]}}, config)
-    assert both["b"]["again", "lidc"] == [both["a"]["unet", "lidc"][0]]
-    assert isinstance(both["b"]["again", "lidc"][0], Run)
-    assert both["b"].wanted == {("again", "lidc"): wanted["unet", "lidc"]}

@@ -114,16 +114,6 @@ def test_every_printed_table_can_be_written_read_and_shown(config, paper):
         assert text.count("not finished") >= len(printed.cells())
 
 
-def test_reading_gives_back_what_was_written(config):
-    frame = tables.read(tables.write(RESULT, config, {}))
-    assert tuple(frame.columns) == tables.COLUMNS
-    expected = tables.to_frame(RESULT)
-    np.testing.assert_allclose(frame.ours_mean, expected.ours_mean, rtol=1e-5)
-    assert frame.n_images.isna().sum() == 19
-    assert frame.n_images[0] == 400
-    assert list(frame["row"]) == list(expected["row"])
-
-
 def test_infinite_and_large_numbers_survive(config):
     cells = [Cell("a", "x", name, value, math.nan, 3, 1, "real") for name, value in
              (("inf", math.inf), ("big", 123456789.0), ("zero", -0.0), ("small", 1.5e-9))]  # fmt: skip

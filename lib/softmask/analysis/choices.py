@@ -9,7 +9,7 @@ alpha where that is known, else by its Dice with the consensus of the readers wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,30 +33,19 @@ CROP = 64
 LABEL_CUTS = (128 / 255, 0.3, 0.7, 0.9)
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One choice against one alternative.
+class Choice(NamedTuple):
+    """One choice against one alternative."""
 
-    Attributes:
-        where: what is open.
-        choice, instead: what was chosen, and the alternative.
-        measure: what both are measured by, with its unit.
-        chosen, other: the measure with either.
-        low, high: 95 % interval of other - chosen; NaN where there is none.
-        n: images, or what ``measure`` says.
-        source: ``real`` or ``embedded``.
-    """
-
-    where: str
+    where: str  # the open point
     choice: str
-    instead: str
-    measure: str
-    chosen: float
-    other: float
-    low: float
+    instead: str  # the alternative
+    measure: str  # of both, with its unit
+    chosen: float  # the measure with the choice
+    other: float  # and with the alternative
+    low: float  # 95 % interval of other - chosen
     high: float
-    n: int
-    source: str
+    n: int  # images, or as ``measure`` says
+    source: str  # real or embedded
 
 
 def compared(
@@ -73,8 +62,8 @@ def compared(
     Raises:
         DataError: as :func:`softmask.measure.statistics.mean_difference`.
     """
-    found = mean_difference(np.asarray(a, float), np.asarray(b, float), BASE_SEED, list(groups), weights)
-    return Choice(*words, *found, len(groups), source)
+    means = mean_difference(np.asarray(a, float), np.asarray(b, float), BASE_SEED, list(groups), weights)
+    return Choice(*words, *means, len(groups), source)
 
 
 def read_slices(dataset: Dataset, rows: Iterable[int]) -> pd.DataFrame:
@@ -87,14 +76,14 @@ def read_slices(dataset: Dataset, rows: Iterable[int]) -> pd.DataFrame:
     """
     lines = []
     for row in progress([int(row) for row in rows], "readers' masks"):
-        where, of = dataset.name_of(row), dataset.index.iloc[row]
+        where, about = dataset.name_of(row), dataset.index.iloc[row]
         try:
             masks = masks_of_four(dataset, row, "choices about a consensus need")
         except DataError as error:
             dataset.add_problem(where, str(error))
             continue
-        nodule = {"patient": of["patient"], "nodule": f"{of['patient']}/{of['nodule']}", "area": of["area"]}
-        lines.append({"id": where, **nodule, **_slice(masks)})
+        nodule = f"{about['patient']}/{about['nodule']}"
+        lines.append({"patient": about["patient"], "nodule": nodule, "area": about["area"], **_slice(masks)})
     if not lines:
         raise DataError(f"{dataset.name}: no image that all four readers marked could be read from {dataset.origin}")
     return pd.DataFrame(lines)
@@ -247,8 +236,8 @@ def label_lines(sample: Sample) -> list[dict]:
 def label_choices(lines: pd.DataFrame, source: str) -> list[Choice]:
     """Return the choices behind the records of :func:`label_lines`."""
     return [
-        compared(words, of["a"], of["b"], of["patient"], source)
-        for words, of in lines.groupby(["where", "choice", "instead", "measure"], sort=False)
+        compared(words, records["a"], records["b"], records["patient"], source)
+        for words, records in lines.groupby(["where", "choice", "instead", "measure"], sort=False)
     ]
 
 

@@ -63,7 +63,7 @@ def judge(claim: Claim, scores: Mapping[Key, Scores]) -> Verdict:
 
 def _outcome(pair: Pair, claim: Claim, scores: Mapping[Key, Scores]) -> Outcome:
     better, worse = (scores.get((row, pair.dataset, pair.metric)) for row in (pair.better, pair.worse))
-    better, worse = (one and replace(one, values=claim.scale * one.values) for one in (better, worse))
+    better, worse = (row and replace(row, values=claim.scale * row.values) for row in (better, worse))
     if pair.at_least is not None and better is not None:
         bound = np.full((1, len(better.ids)), pair.at_least)
         worse = Scores(better.ids, better.patients, bound, better.source, fixed=True)
@@ -190,8 +190,8 @@ def check_table(checks: Sequence[Check], source: str, nodules: int) -> ResultTab
 def finding_table(checks: Sequence[Check], source: str, nodules: int) -> ResultTable:
     """Return one row for each finding; arguments as of :func:`check_table`."""
     cells: list[Cell] = []
-    found = [(check, finding) for check in checks for finding in check.findings]
-    for number, (check, finding) in enumerate(found, start=1):
+    findings = [(check, finding) for check in checks for finding in check.findings]
+    for number, (check, finding) in enumerate(findings, start=1):
         texts = {
             "where": " · ".join(finding.places),
             "inequality": finding.inequality,

@@ -109,8 +109,7 @@ def agreement(dataset: Dataset, rows: Iterable[int], title: str = "") -> Agreeme
 
 
 def rows_named(dataset: Dataset, ids: Iterable[str]) -> list[int]:
-    """Return the rows of samples by name, such as those that a record was measured on; DataError for a name that is
-    missing."""
+    """Return the rows of samples by name; DataError for a name that is missing."""
     rows = {dataset.name_of(row): row for row in range(len(dataset))}
     ids = list(ids)
     lacking = [name for name in ids if name not in rows]
@@ -148,12 +147,7 @@ def with_network(agreed: Agreement, runs: Sequence[Run]) -> DiceMatrix:
 def matrix_cells(
     labels: Sequence[str], matrix: DiceMatrix, *, dataset: str, n_seeds: int, source: str, extra: bool = False
 ) -> list[Cell]:
-    """Return the cells of a symmetric table of means over images.
-
-    Args:
-        labels: names of the matrix's rows, such as ``doctor1`` ... ``consensus50``.
-        extra: where the paper prints no such ``dataset``.
-    """
+    """Return the cells of a symmetric table of means over images; ``labels`` names the matrix's rows."""
     return [
         Cell(
             row,
@@ -181,8 +175,8 @@ def network_cells(agreed: Agreement, runs: Sequence[Run], name: str, source: str
 
 
 def nearness(agreed: Agreement, networks: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
-    """Return, for each network that has runs, of each doctor and the network: mean Dice with the 50 % consensus, and on
-    what share of the images the network is nearer to it than the doctor."""
+    """Return, of each network that has runs and of the doctors, mean Dice with the 50 % consensus, and on what share of
+    the images the network is nearer to it than the doctor."""
     frames = {}
     for name, runs in networks.items():
         if runs:

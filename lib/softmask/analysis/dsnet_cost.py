@@ -104,8 +104,7 @@ def networks(without: RunSpec, having: RunSpec, full: bool = False) -> dict[str,
 
 
 def multiply_adds(call: Callable[[], object]) -> int:
-    """Return multiply-adds of the convolutions and dense layers in ``call()``; what acts on single pixels is not
-    counted."""
+    """Return multiply-adds of the convolutions and dense layers in ``call()``."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         call()
     return counter.get_total_flops() // 2

@@ -92,14 +92,8 @@ def labels_of(sample: Sample) -> dict[str, np.ndarray]:
 
 
 def against_alpha(sample: Sample) -> list[dict]:
-    """Return one record per label: its error against the true alpha of an embedded sample.
-
-    ``mae_band`` and ``mse_band`` are taken inside :func:`softmask.measure.soft.edge_band`.
-
-    Raises:
-        ConfigError: where the true alpha is not known.
-        LabelError: as :func:`labels_of`.
-    """
+    """Return one record per label: its error against the true alpha of an embedded sample; ConfigError where that is
+    not known. ``mae_band`` and ``mse_band`` are taken inside :func:`softmask.measure.soft.edge_band`."""
     if sample.alpha is None:
         raise ConfigError(f"{sample.id}: real data has no true alpha; compare the labels with the readers instead")
     band, truth = soft.edge_band(sample.alpha), sample.alpha.astype(float)
@@ -150,11 +144,7 @@ def against_readers(sample: Sample) -> list[dict]:
 
 def halved(sample: Sample) -> list[dict]:
     """Return one record per label from a RECIST mark on the first reader's mask, with its Dice with the 50 % consensus:
-    GrabCut's mask after :data:`ITERATIONS` and after half of them, and the soft mask from the latter, cut at 0.5.
-
-    Raises:
-        LabelError: as :func:`labels_of`.
-    """
+    GrabCut's mask after :data:`ITERATIONS` and after half of them, and the soft mask from the latter, cut at 0.5."""
     axes = recist.axes_from_mask(first_mask(sample))
     everything, half = (grabcut_mask(sample.image, axes, n) for n in (ITERATIONS, ITERATIONS // 2))
     soft_half = closed_form_alpha(sample.image, trimap.from_mask_and_axes(half, axes))
@@ -172,11 +162,8 @@ def _score(sample: Sample, alpha: np.ndarray, **names: object) -> dict:
 
 
 def scores(records: pd.DataFrame, dataset: str, source: str, metric: str) -> dict[Key, Scores]:
-    """Return what :func:`softmask.analysis.claims.judge` compares, by (label, data set, metric); labels have no seeds.
-
-    Args:
-        records: of one label and sample each; every sample with every label.
-    """
+    """Return what :func:`softmask.analysis.claims.judge` compares, by (label, data set, metric), from records of every
+    sample with every label; labels have no seeds."""
     return {
         (str(name), dataset, metric): Scores(
             tuple(lines["sample"]), tuple(lines["patient"]), lines[metric].to_numpy()[None], source, fixed=True
@@ -277,8 +264,7 @@ def measured(times: Mapping[str, float]) -> str:
 
 
 def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5) -> dict[str, float]:
-    """Return milliseconds for one ``size`` x ``size`` image on one core: medians over samples of the best of
-    ``repeats``.
+    """Return milliseconds for one image on one core: medians over samples of the best of ``repeats``.
 
     Images and masks are enlarged to ``size`` first. Keys: ``trimap`` (from a mask), ``recist_trimap`` (from a RECIST
     mark, GrabCut included), ``matting``, ``total`` (trimap from a mask, and matting) and, in the same run on the same

@@ -65,11 +65,10 @@ OUTPUT_CUTS = (0.3, 0.7, 0.9)
 def table(choices: Iterable[Choice], about: str) -> ResultTable:
     """Return the workbook's table of choices; ``about`` says in its caption what they were measured on."""
     cells = []
-    for number, one in enumerate(choices, start=1):
-        values = {"choice_and_alternative": f"{one.choice} / {one.instead}", "measure": one.measure}
-        values |= {"chosen": one.chosen, "alternative": one.other, "difference": one.other - one.chosen}
-        values |= {"low": one.low, "high": one.high, "values": one.n}
-        cells += numbers(f"{number}. {one.where}", "", values, one.n, 1, one.source)
+    for number, (where, choice, instead, measure, chosen, other, low, high, n, source) in enumerate(choices, start=1):
+        values = {"choice_and_alternative": f"{choice} / {instead}", "measure": measure, "chosen": chosen}
+        values |= {"alternative": other, "difference": other - chosen, "low": low, "high": high, "values": n}
+        cells += numbers(f"{number}. {where}", "", values, n, 1, source)
     caption = (
         f"{about} Difference: alternative minus choice, with a 95 % interval (low to high) that draws whole patients. "
         f"Not here, because each takes a training: {'; '.join(NEEDS_TRAINING)}."
@@ -117,7 +116,8 @@ def read_records(config: Config, datasets: Sequence[str]) -> dict[str, list[Reco
     kept: dict[str, list[Record]] = {}
     for name in datasets:
         records = [Record.read(path) for path in sorted(records_folder(config).glob(f"{name}-*.json"))]
-        kept[name] = [one for one in records if one.spec.dataset == name and "dice" in one.measures and not one.failed]
+        good = [record for record in records if "dice" in record.measures and not record.failed]
+        kept[name] = [record for record in good if record.spec.dataset == name]
     return kept
 
 

@@ -180,8 +180,7 @@ def spread_places(runs: Sequence[Run], count: int) -> list[int]:
 
 
 def hardest_places(runs: Sequence[Run], count: int) -> list[int]:
-    """Return places of the ``count`` slices, of different scans, with the least IoU averaged over ``runs``, lung in
-    each."""
+    """Return places of ``count`` slices with lung, of different scans, with the least IoU averaged over ``runs``."""
     iou = np.mean([run.record.measures["iou"] for run in runs], axis=0)
     true = np.array(runs[0].record.measures["pixels_true"])
     order = np.argsort(np.where(true > 0.2 * true.max(), iou, np.inf)).tolist()

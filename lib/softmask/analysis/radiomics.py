@@ -199,14 +199,8 @@ def bins_of(dataset: Dataset, row: int) -> BinCount | BinWidth:
 
 
 def nodules_of(name: str, dataset: Dataset, cap: int | None = None) -> Nodules:
-    """Return all nodules of ``lnsm`` or ``lidc`` that are smooth or burr, with their features.
-
-    Args:
-        cap: the most nodules to take, half of each class; None: all.
-
-    Raises:
-        DataError: where none is left.
-    """
+    """Return nodules of ``lnsm`` or ``lidc`` that are smooth or burr, at most ``cap`` (half of each class), with their
+    features; DataError where none is left."""
     table = rated(name, dataset)
     table = table[table["class"] != ""]
     if cap is not None:

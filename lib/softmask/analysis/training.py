@@ -301,8 +301,8 @@ def other_rows(config: Config) -> Wanted:
 
 
 def other_forms(fitted: Fitted) -> ResultTable | None:
-    """Return the workbook's table of :data:`OTHER`, with the validation Dice of the best epoch, mean over seeds, by
-    which the main form is chosen; None where none is finished."""
+    """Return the workbook's table of :data:`OTHER`, with the best epoch's validation Dice, by which the main form is
+    chosen; None where none is finished."""
     cells = extra_cells(list(fitted), ["dice", "sen", "ppv"], fitted)
     for (row, dataset), every in fitted.items():
         runs = succeeded(every)
@@ -360,9 +360,9 @@ def rates_tried(specs: list[RunSpec]) -> pd.DataFrame:
     a line for each of these and a column for each rate; the rate taken is in the last column."""
     losses_of = {rates.what_of(spec): spec.losses for spec in specs}
     lines = {}
-    for one in rates.table():
-        if one.what in losses_of:
-            line = lines.setdefault(f"{display('datasets', one.dataset)}, {one.network}, {one.losses}", {})
-            line[f"{one.rate:g}"] = one.validation_dice
-            line["taken"] = rates.chosen(*one.what[:-1], losses_of[one.what])
+    for trial in rates.table():
+        if trial.what in losses_of:
+            line = lines.setdefault(f"{display('datasets', trial.dataset)}, {trial.network}, {trial.losses}", {})
+            line[f"{trial.rate:g}"] = trial.validation_dice
+            line["taken"] = rates.chosen(*trial.what[:-1], losses_of[trial.what])
     return pd.DataFrame.from_dict(lines, orient="index", columns=[*(f"{rate:g}" for rate in rates.RATES), "taken"])
