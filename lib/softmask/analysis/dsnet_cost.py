@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -48,42 +48,27 @@ UNITS = {"parameters": "count", "multiply_adds": "millions"} | {
 }
 
 
-@dataclass(frozen=True)
-class Timed:
-    """Milliseconds per image of each network, (rounds,) by row, measured in turns."""
+class Cost(NamedTuple):
+    """Two networks of one width."""
 
-    device: str
-    batch: int
-    milliseconds: Mapping[str, np.ndarray]
-
-    @property
-    def ratio(self) -> tuple[float, float, float]:
-        """Median, over rounds, of the time with the transfer over that without, and its 95 % interval (by order
-        statistics, so that single slow rounds do not move it)."""
-        ratios = np.sort(self.milliseconds[HAVING] / self.milliseconds[WITHOUT])
-        first = max(int(binom.ppf(0.025, len(ratios), 0.5)) - 1, 0)
-        return float(np.median(ratios)), float(ratios[first]), float(ratios[-1 - first])
+    width: str  # ``full``, or the profile's name
+    parts: pd.DataFrame  # row, part, its parameters, and its multiply-adds for one image (adds)
+    times: pd.DataFrame  # device, batch, row and milliseconds per image, a line for each round, in turns
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Two networks of one width.
+def ratio(times: pd.DataFrame) -> tuple[float, float, float]:
+    """Return the median, over rounds, of the time with the transfer over that without, and its 95 % interval (by order
+    statistics, so that single slow rounds do not move it)."""
+    having, without = (times.loc[times["row"] == row, "milliseconds"].to_numpy() for row in (HAVING, WITHOUT))
+    ratios = np.sort(having / without)
+    first = max(int(binom.ppf(0.025, len(ratios), 0.5)) - 1, 0)
+    return float(np.median(ratios)), float(ratios[first]), float(ratios[-1 - first])
 
-    Attributes:
-        width: ``full``, or the profile's name.
-        parts: by row and part, its parameters and its multiply-adds for one image.
-        timed: on every device, at every batch size that was measured.
-    """
 
-    width: str
-    parts: Mapping[str, Mapping[str, tuple[int, int]]]
-    timed: Sequence[Timed]
-
-    @property
-    def chosen(self) -> Timed:
-        """What the paper's number is: one image at a time, on the GPU where there is one."""
-        single = [timed for timed in self.timed if timed.batch == 1]
-        return next((timed for timed in single if timed.device == "cuda"), single[0])
+def chosen(cost: Cost) -> pd.DataFrame:
+    """Return the times that the paper's number is of: one image at a time, on the GPU where there is one."""
+    single = cost.times[cost.times["batch"] == 1]
+    return single[single["device"] == ("cuda" if "cuda" in set(single["device"]) else "cpu")]
 
 
 def networks(without: RunSpec, having: RunSpec, full: bool = False) -> dict[str, nn.Module]:
@@ -153,14 +138,17 @@ def measure(
     code = sha256_of(
         *(f"{row}: {network}" for row, network in sorted(pair.items())), *sorted({*sources, Path(__file__)})
     )
-    timed = []
+    times = []
     for device in devices:
         where = f"{package_version('torch')}, {device_name(device)}, {cores()} cores"
         for batch in batches:
             key = sha256_of(code, where, f"{batch} x {size} x {size}, {seconds} s")
             time = partial(_milliseconds, pair, device, batch, size, seconds)
-            timed.append(Timed(device, batch, cached_arrays(f"dsnet-cost-{device}-{batch}", key, time)))
-    return Cost(width, {row: parts_of(network, size) for row, network in pair.items()}, timed)
+            arrays = cached_arrays(f"dsnet-cost-{device}-{batch}", key, time)
+            lines = pd.DataFrame(arrays).melt(var_name="row", value_name="milliseconds")
+            times.append(lines.assign(device=device, batch=batch))
+    parts = [(row, part, *n) for row, network in pair.items() for part, n in parts_of(network, size).items()]
+    return Cost(width, pd.DataFrame(parts, columns=["row", "part", "parameters", "adds"]), pd.concat(times))
 
 
 def _milliseconds(
@@ -209,58 +197,62 @@ def frame(costs: Sequence[Cost]) -> pd.DataFrame:
     its 95 % interval."""
     lines = []
     for cost in costs:
-        for timed in cost.timed:
-            medians = {display("rows", row): np.median(values) for row, values in timed.milliseconds.items()}
-            line = {"width": cost.width, "device": timed.device, "batch": timed.batch} | medians
-            line |= dict(zip(("ratio", "low", "high"), timed.ratio, strict=True))
-            lines.append(line | {"rounds": len(timed.milliseconds[WITHOUT])})
+        for (device, batch), times in cost.times.groupby(["device", "batch"], sort=False):
+            medians = times.groupby("row", sort=False)["milliseconds"].median()
+            line = {"width": cost.width, "device": device, "batch": batch}
+            line |= {display("rows", row): value for row, value in medians.items()}
+            line |= dict(zip(("ratio", "low", "high"), ratio(times), strict=True))
+            lines.append(line | {"rounds": len(times) // len(medians)})
     return pd.DataFrame(lines).round(3)
 
 
 def parts_frame(costs: Sequence[Cost]) -> pd.DataFrame:
     """Return one line for each width, network and part: parameters, millions of multiply-adds for one image, and the
     part's share of the network's."""
-    lines = []
-    for cost in costs:
-        for row, parts in cost.parts.items():
-            total = sum(adds for _, adds in parts.values())
-            for part, (parameters, adds) in parts.items():
-                place = {"width": cost.width, "network": display("rows", row), "part": part}
-                values = {"parameters": parameters, "multiply-adds (10⁶)": adds / 1e6, "share": adds / total}
-                lines.append(place | values)
-    return pd.DataFrame(lines).round({"multiply-adds (10⁶)": 1, "share": 3})
+    frame = pd.concat([cost.parts.assign(width=cost.width) for cost in costs], ignore_index=True)
+    total = frame.groupby(["width", "row"])["adds"].transform("sum")
+    return pd.DataFrame(
+        {
+            "width": frame["width"],
+            "network": [display("rows", row) for row in frame["row"]],
+            "part": frame["part"],
+            "parameters": frame["parameters"],
+            "multiply-adds (10⁶)": (frame["adds"] / 1e6).round(1),
+            "share": (frame["adds"] / total).round(3),
+        }
+    )
 
 
-def _time_cell(row: str, dataset: str, metric: str, values: np.ndarray, source: str, note: str = "") -> Cell:
+def _time_cell(row: str, dataset: str, metric: str, values: pd.Series, source: str, note: str = "") -> Cell:
     """The median of times, and their spread (N - 1)."""
-    [cell] = numbers(row, dataset, {metric: np.median(values)}, len(values), 1, source)
-    return replace(cell, ours_std=float(values.std(ddof=1)), note=note, extra=False)
+    return Cell(row, dataset, metric, float(values.median()), float(values.std()), len(values), 1, source, note)
 
 
 def cells(cost: Cost, source: str) -> list[Cell]:
-    """Return table 8's times: the median and the spread (N - 1) over rounds of :attr:`Cost.chosen`."""
-    where = f"measurements in turns, {device_name(cost.chosen.device)}, one image at a time"
-    return [
-        _time_cell(row, "lnsm", "milliseconds", values, source, f"median of {len(values)} {where}")
-        for row, values in cost.chosen.milliseconds.items()
-    ]
+    """Return table 8's times: the median and the spread over rounds of :func:`chosen`."""
+    made = []
+    for (row, device), times in chosen(cost).groupby(["row", "device"], sort=False)["milliseconds"]:
+        note = f"median of {len(times)} measurements in turns, {device_name(device)}, one image at a time"
+        made.append(_time_cell(row, "lnsm", "milliseconds", times, source, note))
+    return made
 
 
 def all_cells(costs: Sequence[Cost], source: str) -> list[Cell]:
     """Return the workbook's own table: of each width and network parameters, millions of multiply-adds, every time."""
     made = []
     for cost in costs:
-        for row, parts in cost.parts.items():
+        for row, parts in cost.parts.groupby("row", sort=False):
             name = f"{display('rows', row)}, width of {cost.width}"
-            parameters, adds = (sum(counts) for counts in zip(*parts.values(), strict=True))
-            made += numbers(name, "", {"parameters": parameters, "multiply_adds": adds / 1e6}, 1, 1, source)
-            for timed in cost.timed:
-                made.append(_time_cell(name, "", f"{timed.device}_{timed.batch}", timed.milliseconds[row], source))
+            counts = {"parameters": parts["parameters"].sum(), "multiply_adds": parts["adds"].sum() / 1e6}
+            made += numbers(name, "", counts, 1, 1, source)
+            by_batch = cost.times[cost.times["row"] == row].groupby(["device", "batch"], sort=False)["milliseconds"]
+            made += [_time_cell(name, "", f"{device}_{batch}", times, source) for (device, batch), times in by_batch]
     return made
 
 
 def measured(cost: Cost) -> str:
-    """Return what was measured for the paper's claim about time, by :attr:`Cost.chosen`, in words."""
-    ratio, low, high = cost.chosen.ratio
-    where = f"{device_name(cost.chosen.device)}, one image at a time, width of {cost.width}"
-    return f"Ratio of times {ratio:.2f} ({low:.2f} to {high:.2f}), printed {PRINTED_RATIO:.2f}; {where}"
+    """Return what was measured for the paper's claim about time, by :func:`chosen`, in words."""
+    times = chosen(cost)
+    median, low, high = ratio(times)
+    where = f"{device_name(times['device'].iloc[0])}, one image at a time, width of {cost.width}"
+    return f"Ratio of times {median:.2f} ({low:.2f} to {high:.2f}), printed {PRINTED_RATIO:.2f}; {where}"
