@@ -9,14 +9,11 @@ import torch
 
 from softmask import papers
 from softmask.analysis import cascade, claims, finished
-from softmask.config import Config
-from softmask.experiments import Record, Run
+from softmask.experiments import Run
 from softmask.experiments.prepared import Part, Prepared
-from softmask.experiments.record import Provenance
 from softmask.experiments.tables import rows_of, spec
 from softmask.measure import verdicts
 from softmask.measure.images import DOCTORS
-from softmask.measure.soft import calibration
 from softmask.nets import build
 
 N, SIZE = 12, 64
@@ -24,29 +21,13 @@ IDS = tuple(f"image{i}" for i in range(N))
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
-    return Config.from_parameters("cpu", "embedded", seeds=2)
+def run_of(record):
+    def run_of(spec, threshold=0.5, **measures):
+        kept = (255 * np.random.default_rng(spec.seed).uniform(size=(SIZE, SIZE))).astype(np.uint8)
+        changes = {"ids": IDS, "groups": IDS, "curves": {"validation_dice": [0.5]}, "best_epoch": 1}
+        return Run(spec, record(spec, measures, predictions={IDS[0]: kept}, threshold=threshold, **changes))
 
-
-def run_of(spec, threshold=0.5, **measures):
-    probabilities = np.random.default_rng(spec.seed).uniform(size=(N, SIZE, SIZE))
-    return Run(
-        spec,
-        Record(
-            spec=spec,
-            ids=IDS,
-            groups=IDS,
-            measures={name: tuple(values) for name, values in measures.items()},
-            curves={"validation_dice": [0.5]},
-            best_epoch=1,
-            n_parameters=1,
-            calibration=calibration(probabilities, probabilities > 0.5),
-            predictions={IDS[0]: (255 * probabilities[0]).astype(np.uint8)},
-            provenance=Provenance("d", "c", "a test", None, 1.0, "cpu", "a cpu", {}, None, None),
-            threshold=threshold,
-        ),
-    )
+    return run_of
 
 
 @pytest.fixture
@@ -82,18 +63,16 @@ def test_the_cascade_as_one_module_gives_what_its_parts_give():
         torch.testing.assert_close(cascade.Cascade(generator, segmentor, 4)(image), expected)
 
 
-def test_thresholds_are_told_of_runs_on_softened_labels_alone(config):
+def test_thresholds_are_told_of_runs_on_softened_labels_alone(config, run_of):
     softened = spec("casgan_soft", "isbi2012", config)
     fitted = {
         ("casgan_soft", "isbi2012"): [run_of(softened, 0.95)],
         ("unet", "lnsm"): [run_of(spec("unet", "lnsm", config))],
     }
-    [line] = cascade.threshold_frame(fitted).to_dict("records")
-    assert line == {"data set": "ISBI 2012, fold 1", "seed": 2020, "threshold": 0.95, "of 255": 242}
     assert cascade.thresholds(fitted) == {"thresholds": {softened.name: 0.95}}
 
 
-def test_the_network_is_compared_with_each_doctor_on_the_same_nodules(config):
+def test_the_network_is_compared_with_each_doctor_on_the_same_nodules(config, run_of):
     values = np.linspace(0.5, 0.9, N)
     measures = {"dice": values} | {f"truth_{doctor}": values - 0.1 * i for i, doctor in enumerate(DOCTORS, 1)}
     runs = [run_of(one, **measures) for one in rows_of(["casgan"], "lidc-500", config)["casgan", "lidc-500"]]
@@ -111,7 +90,7 @@ def test_claims_of_what_is_not_run_say_so(config):
         assert claims.judge(claim, {}).verdict == (verdicts.NOT_RUN if claim.judged else verdicts.REPORTED)
 
 
-def test_figures_with_and_without_data(config, data):
+def test_figures_with_and_without_data(config, data, run_of):
     run = run_of(replace(spec("casgan_soft", "isbi2012", config), source="embedded"))
     rows = cascade.pictured(run, config)
     assert [panel.image is not None for panel in rows[0]] == [True] * 5

@@ -6,12 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from softmask.analysis import choices
-from softmask.analysis.choices import labels, readers, records
-from softmask.config import Config
+from softmask.analysis import choices, ledger
 from softmask.errors import DataError
 from softmask.experiments.plan import records_folder
-from softmask.experiments.record import Provenance, Record
 from softmask.experiments.tables import spec
 from softmask.report import tables
 
@@ -31,7 +28,7 @@ def by_name(made):
 
 
 def test_readers_masks_slice_by_slice(slices):
-    found = readers.read(slices, range(3))
+    found = choices.read_slices(slices, range(3))
     np.testing.assert_allclose(found["pairs"], [(0.5 + 1 + 0 + 0.5 + 0.5 + 0) / 6, 1, (3 + 3 * 2 / 3) / 6])
     np.testing.assert_allclose(found["two_votes"], [0.7, 1, (3 + 2 / 3) / 4])
     # three votes: columns 2 and 3; all; 0 and 1
@@ -42,8 +39,8 @@ def test_readers_masks_slice_by_slice(slices):
 
 
 def test_choices_about_readers(slices):
-    found = readers.read(slices, range(3))
-    made = by_name(readers.choices(found, "real"))
+    found = choices.read_slices(slices, range(3))
+    made = by_name(choices.reader_choices(found, "real"))
     votes = made["50 % consensus", "more than half: 3 of 4"]
     assert (votes.chosen, votes.other) == pytest.approx((found["two_votes"].mean(), found["three_votes"].mean()))
     pooled = made["mean of Dice", "pooled: over the pixels of all slices"]
@@ -56,7 +53,7 @@ def test_choices_about_readers(slices):
 def test_slices_of_a_nodule():
     found = pd.DataFrame({"nodule": "abbb", "patient": "pqqq", "pairs": [0.9, 0.5, 0.7, 0.6], "area": [4, 9, 9, 2]})
     found["nodule"], found["patient"] = list("abbb"), list("pqqq")
-    nodules = readers.by_nodule(found).set_index("nodule")
+    nodules = choices.by_nodule(found).set_index("nodule")
     assert list(nodules.loc["b", ["largest", "middle", "least"]]) == [0.5, 0.7, 0.5]
     assert nodules.loc["b", "every"] == pytest.approx(0.6)
     assert list(nodules.loc["a", ["largest", "middle", "least", "every"]]) == [0.9] * 4
@@ -64,57 +61,55 @@ def test_slices_of_a_nodule():
 
 def test_slices_without_four_readers_are_left_out_and_listed(dataset_of, strips):
     dataset = dataset_of([strips(0, [0], [0], [0], []), strips(1, *[[0, 1]] * 4)])
-    assert len(readers.read(dataset, [0, 1])) == 1
+    assert len(choices.read_slices(dataset, [0, 1])) == 1
     assert "four" in dataset.problems[0].why
     with pytest.raises(DataError, match="no image"):
-        readers.read(dataset, [0])
+        choices.read_slices(dataset, [0])
 
 
 def test_choices_about_labels(discs):
-    lines = pd.DataFrame([line for i in range(3) for line in labels.label_choices(discs(i, radius=10 + i))])
-    made = by_name(labels.choices(lines, "embedded", truth=True))
+    lines = pd.DataFrame([line for i in range(3) for line in choices.label_lines(discs(i, radius=10 + i))])
+    made = by_name(choices.label_choices(lines, "embedded"))
     assert len(made) == len(lines) / 3 == 12
-    assert made[labels.RADIUS, "2 pixels"].other > made[labels.RADIUS, "2 pixels"].chosen  # a wider band errs more
-    grey = made[labels.GREY, "stretched from minimum to maximum"]
+    assert (
+        made["Kats, radius of the band", "2 pixels"].other > made["Kats, radius of the band", "2 pixels"].chosen
+    )  # a wider band errs more
+    grey = made["grey levels", "stretched from minimum to maximum"]
     assert grey.other == pytest.approx(grey.chosen, abs=1e-3)
     assert all(0 <= one.chosen <= 1 and one.low <= one.other - one.chosen <= one.high for one in made.values())
 
 
 def test_labels_of_real_images_are_judged_by_the_other_readers(discs):
-    lines = pd.DataFrame(labels.label_choices(discs(alpha=None)))
-    made = labels.choices(lines, "real", truth=False)
+    lines = pd.DataFrame(choices.label_lines(discs(alpha=None)))
+    made = choices.label_choices(lines, "real")
     assert {one.measure for one in made} == {"Dice with the consensus of the other readers"}
 
 
 def test_masks_that_are_shrunk(discs):
-    lines = labels.shrunk(discs(radius=14), "lidc", 64)
+    lines = choices.shrunk_lines(discs(radius=14), "lidc", 64)
     assert [line["b"] for line in lines] == [1]  # as many pixels as are stored
-    assert labels.shrunk_choice(lines, "lidc", "embedded").other == 1
-
-
-def record_of(config, network="unet", **changes):
-    ids = ("a", "b", "c")
-    prediction = np.zeros((64, 64), np.uint8)
-    prediction[25:40, 25:40] = 200
-    measures = {
-        "dice": [0.8, 0.0, 0.6], "ppv": [0.9, np.nan, 0.7], "hausdorff": [2, np.inf, 4], "hd95": [1, np.inf, 3],
-    } | changes  # fmt: skip
-    about = {"data": "d", "numerics": 1, "origin": "", "weights": None, "seconds": 1.0, "device": "cpu", "cpu": "",
-             "packages": {}, "commit": None, "dirty": None}  # fmt: skip
-    return Record(
-        spec(network, "lidc", config), ids, ("p", "p", "q"), measures, {"validation_dice": [0.5, 0.7, 0.6]}, 2, 9, None,
-        {"lidc/p0/n0/s0": prediction}, Provenance(**about),
-    )  # fmt: skip
+    assert choices.shrunk_choice(lines, "lidc", "embedded").other == 1
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
-    return Config.from_parameters("cpu", "embedded")
+def record_of(config, record):
+    def record_of(network="unet", **changes):
+        prediction = np.zeros((64, 64), np.uint8)
+        prediction[25:40, 25:40] = 200
+        measures = {
+            "dice": [0.8, 0, 0.6],
+            "ppv": [0.9, np.nan, 0.7],
+            "hausdorff": [2, np.inf, 4],
+            "hd95": [1, np.inf, 3],
+        }
+        changed = {"predictions": {"lidc/p0/n0/s0": prediction}, "curves": {"validation_dice": [0.5, 0.7, 0.6]}}
+        return record(spec(network, "lidc", config), measures | changes, 3, **changed)
+
+    return record_of
 
 
-def test_choices_about_testing(config):
-    made = by_name(records.lesions([record_of(config)], "lidc"))
+def test_choices_about_testing(record_of):
+    made = by_name(ledger.lesion_choices([record_of()], "lidc"))
     empty = made["Dice where nothing was found", "left out"]
     assert (empty.chosen, empty.other) == pytest.approx((1.4 / 3, 0.7))
     assert made["PPV where nothing was found", "0"].other == pytest.approx(1.6 / 3)
@@ -126,48 +121,48 @@ def test_choices_about_testing(config):
     epoch = made["which epoch is tested", "last"]
     assert (epoch.chosen, epoch.other) == (0.7, 0.6)
     assert not any(where.startswith("truth of") for where, _ in made)
-    again = records.lesions([record_of(config, dice_consensus=[0.7, 0.0, 0.5])], "lnsm")
+    again = ledger.lesion_choices([record_of(dice_consensus=[0.7, 0.0, 0.5])], "lnsm")
     assert by_name(again)["truth of lnsm's test images", "the readers' 50 % consensus"].other == pytest.approx(0.4)
 
 
-def test_slices_without_lung(config):
-    one = record_of(config, iou=[0.9, 0.0, 0.7], pixels_true=[5, 0, 5])
-    [choice] = records.lungs([one], "lidc-lung")
+def test_slices_without_lung(record_of):
+    one = record_of(iou=[0.9, 0.0, 0.7], pixels_true=[5, 0, 5])
+    [choice] = ledger.lung_choices([one], "lidc-lung")
     assert (choice.chosen, choice.other) == pytest.approx((0.8, 1.6 / 3))
 
 
-def test_predictions_that_a_record_keeps(config, discs):
+def test_predictions_that_a_record_keeps(record_of, discs):
     sample = discs(0)
-    networks = [record_of(config), record_of(config, "softgan")]
-    lines = records.kept(sample, networks)
+    networks = [record_of(), record_of("softgan")]
+    lines = ledger.kept_lines(sample, networks)
     assert [line["learnt"] for line in lines] == [False, True]
     assert lines[0]["0.5"] == lines[0]["0.3"] == lines[0]["0.7"] > lines[0]["0.9"] == 0
-    made = by_name(records.kept_choices(lines, "lidc", "embedded"))
+    made = by_name(ledger.kept_choices(lines, "lidc", "embedded"))
     assert made["where a network's output is cut", "0.9"].other == 0
     assert len(made) == 4
-    assert len(records.kept_choices(lines[:1], "lidc", "embedded")) == 3  # nobody learnt a soft mask
-    assert records.kept_choices([], "lidc", "embedded") == []
+    assert len(ledger.kept_choices(lines[:1], "lidc", "embedded")) == 3  # nobody learnt a soft mask
+    assert ledger.kept_choices([], "lidc", "embedded") == []
 
 
-def test_records_are_read_by_data_set(config):
+def test_records_are_read_by_data_set(config, record_of):
     folder = records_folder(config)
     folder.mkdir(parents=True)
-    one = record_of(config)
+    one = record_of()
     (folder / f"{one.spec.name}.json").write_text(one.to_json())
-    found = records.read(config, ("lidc", "lnsm"))
+    found = ledger.read_records(config, ("lidc", "lnsm"))
     assert [len(found[name]) for name in ("lidc", "lnsm")] == [1, 0]
-    assert records.lesions([], "lnsm") == records.lungs([], "lidc-lung") == []
+    assert ledger.lesion_choices([], "lnsm") == ledger.lung_choices([], "lidc-lung") == []
     (folder / "lidc-broken.json").write_text("{")
     with pytest.raises(DataError, match=r"lidc-broken\.json"):
-        records.read(config, ("lidc",))
+        ledger.read_records(config, ("lidc",))
 
 
 def test_the_table_numbers_its_rows_and_names_what_needs_training():
-    one = choices.compared("here", "a", "b", "Dice", (np.array([0.5, 0.7]), np.array([0.6, 0.9])), "pq", "real")
-    result = choices.table([one, one], "About.")
+    one = choices.compared(("here", "a", "b", "Dice"), [0.5, 0.7], [0.6, 0.9], "pq", "real")
+    result = ledger.table([one, one], "About.")
     shown = tables.show(result)
     assert list(shown.index) == ["1. here", "2. here"]
     frame = tables.to_frame(result).set_index(["row", "metric"])
     assert frame.loc[("1. here", "difference"), "ours_mean"] == pytest.approx(0.15)
     assert frame.loc[("1. here", "choice_and_alternative"), "note"] == "a / b"
-    assert choices.NEEDS_TRAINING[0] in result.caption
+    assert ledger.NEEDS_TRAINING[0] in result.caption

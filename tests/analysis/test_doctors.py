@@ -5,9 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from softmask.analysis import doctors
+from softmask.data import kinds
 from softmask.errors import DataError
 from softmask.report.result import ResultTable, join
 
@@ -53,21 +55,6 @@ def test_each_doctor_against_the_other_references(three) -> None:
     np.testing.assert_allclose(found["dice_staple"][1:], [[1, 1, 1, 1], [1, 1, 1, 2 / 3]], atol=1e-12)
 
 
-def test_the_order_of_the_readers_does_not_matter_to_any_doctor(dataset_of, strips) -> None:
-    order = [2, 0, 3, 1]
-    one = doctors.agreement(dataset_of([strips(0, *HALF), strips(2, *NEAR)]), [0, 1])
-    other = doctors.agreement(
-        dataset_of([strips(0, *(HALF[i] for i in order)), strips(2, *(NEAR[i] for i in order))]), [0, 1]
-    )
-    for name, values in one.references().items():
-        np.testing.assert_allclose(other.references()[name], values[:, order], atol=1e-9)
-    any_doctor = [
-        {c.metric: c.ours_mean for c in doctors.reference_cells(found, "lidc", "embedded") if c.row == "any_doctor"}
-        for found in (one, other)
-    ]
-    assert any_doctor[0] == pytest.approx(any_doctor[1])
-
-
 def test_rows_that_not_four_readers_marked_or_that_cannot_be_read_are_left_out_and_listed(dataset_of, strips) -> None:
     dataset = dataset_of(
         [
@@ -98,20 +85,6 @@ def test_a_present_reader_with_an_empty_mask_leaves_the_image_out(dataset_of, st
     assert "reader 2 is empty" in dataset.problems[0].why
 
 
-def test_four_readers_in_five_places(dataset_of, strips) -> None:
-    dataset = dataset_of([strips(0, HALF[0], [], *HALF[1:])])
-    np.testing.assert_allclose(doctors.agreement(dataset, [0]).matrix.values, [HALF_MATRIX])
-
-
-def test_images_of_different_size_go_together(dataset_of, strips, discs) -> None:
-    assert doctors.agreement(dataset_of([strips(0, *SAME), discs(1)]), [0, 1]).matrix.values.shape == (2, 5, 5)
-
-
-def test_an_error_that_is_not_of_the_data_is_raised(dataset_of, strips) -> None:
-    with pytest.raises(RuntimeError, match="boom"):
-        doctors.agreement(dataset_of([strips(0, *SAME), RuntimeError("boom")]), [0, 1])
-
-
 def test_nothing_left_is_an_error_that_names_the_data(dataset_of, strips) -> None:
     dataset = dataset_of([strips(0, [0], [1]), DataError("truncated")])
     with pytest.raises(DataError, match=r"lidc: no image that all four readers marked .* from made by a test"):
@@ -133,12 +106,6 @@ def test_reference_cells_are_means_and_spreads_over_images(three) -> None:
     assert found["any_doctor", "dice_any_other"] == pytest.approx((0.75, np.sqrt(0.1805555556 / 2)))  # 5/12, 1, 5/6
     assert found["doctor4", "dice_consensus_others"] == pytest.approx((5 / 9, np.sqrt(14 / 27 / 2)))  # 0, 1, 2/3
     assert join(ResultTable("workbook", "doctors", "", "caption", cells))  # the table takes them
-
-
-def test_one_image_has_no_spread_and_no_warning(dataset_of, strips, recwarn) -> None:
-    cells = doctors.reference_cells(doctors.agreement(dataset_of([strips(0, *HALF)]), [0]), "lidc", "real")
-    assert all(np.isnan(cell.ours_std) and np.isfinite(cell.ours_mean) for cell in cells)
-    assert not recwarn
 
 
 @pytest.mark.parametrize(
@@ -233,3 +200,90 @@ def test_kept_predictions_lie_where_the_network_looked(dataset_of, discs) -> Non
     top, left = (height - 4) // 2, (width - 4) // 2
     np.testing.assert_allclose(masks[found.ids[0]][top : top + 4, left : left + 4], kept / 255)
     assert masks[found.ids[0]].sum() == pytest.approx(kept.sum() / 255)
+
+
+N = 3
+
+
+def run(seed: int):
+    """A run on three nodules: every measure is a constant, and 0.1 more for the second seed's network."""
+    more = 0.1 * seed
+    measures = {"dice": 0.5 + more, "dice_staple": 0.4 + more}
+    for i, doctor in enumerate(doctors.DOCTORS):
+        measures |= {f"dice_{doctor}": 0.1 * i + more, f"dice_others_{doctor}": 0.2 + 0.1 * i + more}
+        measures |= {f"truth_{doctor}": 0.6, f"others_{doctor}": 0.1 * i, f"staple_{doctor}": 0.8}
+    arrays = {name: (value,) * N for name, value in measures.items()}
+    record = SimpleNamespace(ids=("a", "b", "c"), measures=arrays)
+    return SimpleNamespace(record=record, spec=SimpleNamespace(name=f"run-{seed}"))
+
+
+@pytest.fixture
+def networks():
+    return {"unfinished": [], "casgan": [run(0)], "dsnet": [run(0), run(1)]}
+
+
+def test_a_network_against_every_reference_is_the_mean_over_seeds_and_doctors(networks):
+    found = doctors.of_network(networks["dsnet"])
+    assert tuple(found) == doctors.REFERENCES
+    assert {name: values.tolist() for name, values in found.items()} == {
+        name: pytest.approx([value] * N) for name, value in zip(doctors.REFERENCES, (0.2, 0.55, 0.4, 0.45), strict=True)
+    }
+
+
+def test_doctors_are_averaged_for_each_nodule(networks):
+    found = doctors.everyone(networks)
+    assert list(found) == ["any_doctor", "casgan", "dsnet"]
+    assert {name: values.tolist() for name, values in found["any_doctor"].items()} == {
+        "dice_consensus50": pytest.approx([0.6] * N),
+        "dice_consensus_others": pytest.approx([0.15] * N),
+        "dice_staple": pytest.approx([0.8] * N),
+    }
+
+
+def test_cells_count_the_nodules_of_each_group_and_leave_out_empty_ones(networks):
+    members = {"all": np.ones(N, bool), "solid": np.array([True, False, True]), "calcific": np.zeros(N, bool)}
+    cells = doctors.group_cells(networks, members, "dice_consensus50", "lidc-500", "real")
+    found = {(cell.row, cell.metric): cell for cell in cells}
+    assert {row for row, _ in found} == {"all", "solid"}
+    assert found["solid", "nodules"].ours_mean == found["solid", "dice_of_dsnet"].n_images == 2
+    assert found["all", "dice_of_dsnet"].ours_mean == pytest.approx(0.55)
+    assert found["all", "dice_of_any_doctor"].ours_mean == pytest.approx(0.6)
+
+
+def test_without_a_finished_network_there_is_nothing_to_compare():
+    assert doctors.everyone({"casgan": []}) == {}
+    assert doctors.group_cells({"casgan": []}, {"all": np.ones(N, bool)}, "dice_consensus50", "lidc-500", "real") == []
+
+
+def test_groups_by_texture_place_kind_and_diameter(monkeypatch):
+    textures = {"n0": (5, 5, 4, 5), "n1": (3, 3, 3, 4), "n2": (1, 2, 1, 1), "n3": None}
+    places = {"n0": 0.1, "n1": 2.0, "n2": kinds.PLEURAL_PLACE}
+
+    def nodule(name):
+        readers = [SimpleNamespace(ratings={"texture": value}) for value in textures[name] or ()]
+        return SimpleNamespace(readers=readers, name=name) if readers else None
+
+    database = SimpleNamespace(find=lambda patient, name: nodule(name))
+    monkeypatch.setattr(doctors.annotations, "load", lambda: database)
+    monkeypatch.setattr(doctors, "place_of_nodule", lambda one: SimpleNamespace(radius=places[one.name]))
+    index = pd.DataFrame(
+        {
+            "patient": ["p"] * 5,
+            "nodule": ["n9", "n0", "n1", "n2", "n3"],
+            "kind": ["", "calcific", "juxtapleural", "ground_glass", ""],
+            "diameter_mm": [1.0, 5.0, 5.1, 10.1, np.nan],
+        }
+    )
+    found = doctors.groups(SimpleNamespace(index=index), [1, 2, 3, 4])
+    assert {name: np.flatnonzero(inside).tolist() for name, inside in found.items()} == {
+        "all": [0, 1, 2, 3],
+        "solid": [0],
+        "part_solid": [1],
+        "ground_glass": [2],
+        "juxtapleural": [1, 2],
+        "cavitary": [],
+        "calcific": [0],
+        "up_to_5_mm": [0],
+        "5_to_10_mm": [1],
+        "above_10_mm": [2],
+    }

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from softmask.analysis import dsnet
+from softmask.analysis import cascade, training
 from softmask.analysis.finished import Fitted
 from softmask.config import Config
-from softmask.experiments import Record, Run, inputs
+from softmask.experiments import Run
 from softmask.experiments.prepared import Part, Prepared
-from softmask.experiments.record import Provenance
 from softmask.experiments.tables import spec
 from softmask.nets import build
-from softmask.nets.softgan import ImprovedBackbone
-from softmask.nets.srgan import TRANSFERRED, transferred
+from softmask.nets.dsnet import drtm, edrfm, sdrfm
+from softmask.nets.softgan import CBAMBlock, ImprovedBackbone
+from softmask.nets.srgan import transferred
 from softmask.report import dsnet_panels
 
 SIZE, N = 64, 5
@@ -55,26 +55,15 @@ def data(monkeypatch, images):
         tuple(f"i{i}" for i in range(N)), tuple(f"p{i}" for i in range(N)), images, images > 0.5, {"soft_mask": images}
     )
     found = Prepared("lnsm", "embedded", "noise", "d", part, part, part)
-    monkeypatch.setattr(dsnet, "data_of", lambda run, config: found)
-    monkeypatch.setattr(dsnet, "example_of", lambda run, config: found)
+    monkeypatch.setattr(cascade, "data_of", lambda run, config: found)
+    monkeypatch.setattr(cascade, "example_of", lambda run, config: found)
     return found
-
-
-def test_channels_are_those_of_the_runs_without_the_cache(config, images):
-    one = Finished(spec("dsnet", "lnsm", config))
-    expected = inputs.channels(one.spec, images, one.needs)
-    with torch.inference_mode():
-        found = transferred(one.needs[0].network(), torch.tensor(images), 2).numpy()
-    assert one.spec.channels == TRANSFERRED
-    assert found.shape == expected.shape == (N, 2 + one.spec.sr.width, 2 * SIZE, 2 * SIZE)
-    np.testing.assert_allclose(found, expected, atol=5e-4, rtol=1e-3)  # kept there in half precision
-    np.testing.assert_allclose(found[:, 0], expected[:, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize(("folder", "note"), [("somewhere", "by the trained"), (None, "has learnt nothing")])
 def test_an_example_is_what_the_network_trains_on(config, data, folder, note):
     run = Finished(spec("dsnet", "lnsm", config), folder=folder)
-    fed = dsnet.example(run.spec, {("dsnet", "lnsm"): [run]}, config)
+    fed = cascade.example(run.spec, {("dsnet", "lnsm"): [run]}, config)
     assert note in fed.note
     assert fed.batch.images.shape == (4, 6, 2 * SIZE, 2 * SIZE)
     assert fed.batch.masks.shape == fed.batch.soft.shape == (4, 1, SIZE, SIZE)
@@ -83,7 +72,7 @@ def test_an_example_is_what_the_network_trains_on(config, data, folder, note):
 
 def test_attention_behind_a_generator_is_that_of_the_segmentor(config, images):
     run = Finished(spec("dsnet_full_features", "lnsm", config))
-    found = dsnet.attention(run, images)
+    found = cascade.attention(run, images)
     with torch.inference_mode():
         seen = transferred(run.needs[0].network(), torch.tensor(images))
         backbone = run.network().backbone
@@ -94,7 +83,7 @@ def test_attention_behind_a_generator_is_that_of_the_segmentor(config, images):
 
 def test_attention_is_that_of_the_first_block(config, images):
     run = Finished(spec("no_soft_label", "lnsm", config))
-    found = dsnet.attention(run, images)
+    found = cascade.attention(run, images)
     network = run.network()
     block = network.first
     assert isinstance(network, ImprovedBackbone)
@@ -111,7 +100,7 @@ def test_looks_of_two_runs_and_of_none(config, data):
         Finished(spec(row, "lnsm", config, paper="dsnet-v2"), names) for row in ("neither", "dtm_csf")
     )
     fitted, rows = {("neither", "lnsm"): [neither], ("dtm_csf", "lnsm"): [dsnet_run]}, ("neither", "dtm_csf")
-    [first, second] = dsnet.looks(fitted, rows, "lnsm", config)
+    [first, second] = cascade.looks(fitted, rows, "lnsm", config)
     np.testing.assert_array_equal(second.image, data.test.images[3, 0])
     assert first.super_resolved.shape == (2 * SIZE, 2 * SIZE)
     assert first.without.shape == first.having.shape == (SIZE, SIZE)
@@ -122,15 +111,15 @@ def test_looks_of_two_runs_and_of_none(config, data):
     fig.canvas.draw()
     plt.close(fig)
     recorded = {("neither", "lnsm"): [Finished(neither.spec, names, folder=None)]}
-    assert dsnet.looks(fitted | recorded, rows, "lnsm", config) == []
-    assert dsnet.looks(recorded, rows, "lnsm", config) == dsnet.looks({}, rows, "lnsm", config) == []
+    assert cascade.looks(fitted | recorded, rows, "lnsm", config) == []
+    assert cascade.looks(recorded, rows, "lnsm", config) == cascade.looks({}, rows, "lnsm", config) == []
     assert dsnet_panels.attention([], "DRTM") is None
 
 
 def test_other_forms_are_trained_where_there_is_time():
-    assert dsnet.other_rows(Config.from_parameters("cpu", "embedded")) == {}
-    rows = dsnet.other_rows(Config.from_parameters("night", "embedded"))
-    assert {row for row, _ in rows} == set(dsnet.OTHER)
+    assert training.other_rows(Config.from_parameters("cpu", "embedded")) == {}
+    rows = training.other_rows(Config.from_parameters("night", "embedded"))
+    assert {row for row, _ in rows} == set(training.OTHER)
     firsts = {row: seeds[0] for (row, dataset), seeds in rows.items() if dataset == "lnsm"}
     sizes = {row: (one.scale, one.reduction) for row, one in firsts.items()}
     assert [sizes[f"dsnet_{form}"] for form in ("averaged", "full_features", "enlarged_twice")] == [
@@ -140,17 +129,34 @@ def test_other_forms_are_trained_where_there_is_time():
     ]
 
 
-def test_other_forms_have_their_validation_dice():
-    wanted = dsnet.other_rows(Config.from_parameters("night", "embedded"))
+def test_other_forms_have_their_validation_dice(record):
+    wanted = training.other_rows(Config.from_parameters("night", "embedded"))
     place = ("dsnet_averaged", "lnsm")
-    about = Provenance("d", 1, "made by a test", None, 1.0, "cpu", "a cpu", {}, None, None)
     runs = []
     for one, best in zip(wanted[place], (0.7, 0.8, 0.9), strict=True):
         measures = dict.fromkeys(("dice", "sen", "ppv"), (0.5, 0.6))
         curves = {"validation_dice": (0.1, best, 0.2)}
-        runs.append(Run(one, Record(one, ("a", "b"), ("p", "q"), measures, curves, 2, 1, None, {}, about)))
-    table = dsnet.other_forms(Fitted({place: runs}, wanted))
+        runs.append(Run(one, record(one, measures, 2, curves=curves)))
+    table = training.other_forms(Fitted({place: runs}, wanted))
     [cell] = [cell for cell in table.rows if cell.metric == "validation_dice"]
     assert (cell.ours_mean, cell.n_seeds) == (pytest.approx(0.8), 3)
     assert cell.ours_std == pytest.approx(0.1)
-    assert dsnet.other_forms(Fitted({}, wanted)) is None
+    assert training.other_forms(Fitted({}, wanted)) is None
+
+
+@pytest.mark.parametrize("inputs", [6, 8])
+def test_a_block_in_steps_gives_what_the_block_gives(inputs):
+    block, x = CBAMBlock(inputs, 8).eval(), torch.randn(2, inputs, 12, 10)
+    torch.testing.assert_close(cascade.drawn_cbam(block)(x), block(x))
+
+
+@pytest.mark.parametrize("module", [drtm, sdrfm])
+def test_a_transfer_in_steps_gives_what_the_transfer_gives(module):
+    transfer, x = module(6), torch.randn(2, 8, 12, 10)
+    torch.testing.assert_close(cascade.drawn_transfer(transfer)(x[:, :1], x[:, 1:2], x[:, 2:]), transfer(x))
+
+
+def test_figures_can_be_drawn():
+    for fig in (cascade.cbam(), cascade.transfer(drtm), cascade.transfer(edrfm), cascade.overview("dsnet", "DRTM", [])):
+        fig.canvas.draw()
+        plt.close(fig)

@@ -1,6 +1,7 @@
 """Counting by hand, and timing networks too small to take time."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -20,10 +21,11 @@ def networks():
 
 
 def made_up(ratios, device="cpu", width="cpu"):
-    ratios = np.array(ratios)
-    timed = cost.Timed(device, 1, {cost.WITHOUT: np.full(len(ratios), 2.0), cost.HAVING: 2 * ratios})
-    parts = {cost.WITHOUT: {"backbone": (10, 100)}, cost.HAVING: {"super-resolution": (5, 300), "backbone": (10, 100)}}
-    return cost.Cost(width, parts, [timed])
+    values = {cost.WITHOUT: np.full(len(ratios), 2.0), cost.HAVING: 2 * np.array(ratios)}
+    times = pd.DataFrame(values).melt(var_name="row", value_name="milliseconds").assign(device=device, batch=1)
+    parts = [(cost.WITHOUT, "backbone", 10, 100), (cost.HAVING, "super-resolution", 5, 300)]
+    parts = pd.DataFrame([*parts, (cost.HAVING, "backbone", 10, 100)], columns=["row", "part", "parameters", "adds"])
+    return cost.Cost(width, parts, times)
 
 
 def test_a_convolution_by_hand():
@@ -51,14 +53,11 @@ def test_both_are_timed_alike_and_left_where_they_were(networks):
     found = cost.measure(networks, "smoke", batches=(1, 2), seconds=0.0, devices=("cpu",))
     assert torch.get_num_threads() == threads
     assert isinstance(networks[cost.HAVING], Transferring)
-    assert [timed.batch for timed in found.timed] == [1, 2]
-    for timed in found.timed:
-        assert {len(values) for values in timed.milliseconds.values()} == {cost.ROUNDS[0]}
-        assert min(values.min() for values in timed.milliseconds.values()) > 0
-        ratio, low, high = timed.ratio
-        assert low <= ratio <= high
+    assert found.times["milliseconds"].min() > 0
+    assert set(found.times.groupby(["batch", "row"]).size()) == {cost.ROUNDS[0]}
     lines = cost.frame([found])
-    assert list(lines["batch"]) == [1, 2]
+    assert (list(lines["batch"]), set(lines["rounds"])) == ([1, 2], {cost.ROUNDS[0]})
+    assert ((lines["low"] <= lines["ratio"]) & (lines["ratio"] <= lines["high"])).all()
     shares = cost.parts_frame([found]).groupby("network")["share"].sum()
     assert shares.to_numpy() == pytest.approx(1, abs=0.01)
 
@@ -73,8 +72,7 @@ def test_times_are_kept_for_the_machine_the_networks_and_their_code(networks, tm
 
     def once(found=networks, **changes):
         timing = {"batches": (1,), "seconds": 0.0, "devices": ("cpu",)} | changes
-        [timed] = cost.measure(found, "smoke", **timing).timed
-        return timed.milliseconds[cost.WITHOUT][0]
+        return cost.measure(found, "smoke", **timing).times["milliseconds"].iloc[0]
 
     monkeypatch.setattr(cost, "_milliseconds", milliseconds)
     assert [once(), once()] == [1, 1]
@@ -87,8 +85,8 @@ def test_times_are_kept_for_the_machine_the_networks_and_their_code(networks, tm
 
 def test_the_interval_is_of_the_median():
     ratios = np.arange(1.0, 41.0)
-    assert made_up(ratios).timed[0].ratio == (20.5, 14.0, 27.0)  # 27 of 40: the table's ranks
-    assert made_up([1.0] * 6 + [50.0]).timed[0].ratio[0] == 1
+    assert cost.ratio(made_up(ratios).times) == (20.5, 14.0, 27.0)  # 27 of 40: the table's ranks
+    assert cost.ratio(made_up([1.0] * 6 + [50.0]).times)[0] == 1
 
 
 def test_what_was_measured_for_the_claim_is_told_and_not_judged():
@@ -98,8 +96,8 @@ def test_what_was_measured_for_the_claim_is_told_and_not_judged():
 
 def test_the_gpu_is_preferred_and_cells_hold_medians():
     both = made_up([1.0, 1.0, 4.0] * 3)
-    both = cost.Cost("cpu", both.parts, [*both.timed, *made_up([2.0] * 9, device="cuda").timed])
-    assert cost.chosen(both).device == "cuda"
+    both = both._replace(times=pd.concat([both.times, made_up([2.0] * 9, device="cuda").times]))
+    assert set(cost.chosen(both)["device"]) == {"cuda"}
     [without, having] = cost.cells(made_up([1.0, 1.0, 4.0] * 3), "embedded")
     assert (without.row, without.dataset, without.metric) == ("without_transfer", "lnsm", "milliseconds")
     assert (without.ours_mean, having.ours_mean, having.n_images) == (2.0, 2.0, 9)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softmask.analysis import explore, explore_drawn
+from softmask.analysis import explore
 from softmask.data.kinds import KINDS
 from softmask.errors import ConfigError, DataError, LabelError
 from softmask.label import label_sample, soft_mask
@@ -75,15 +75,6 @@ def test_it_starts_as_a_sample_is_labelled(discs):
     assert 0 < made.error < 0.2
 
 
-def test_an_absent_reader_has_no_dice(discs):
-    sample = discs()
-    readers = sample.readers.copy()
-    readers[1] = False
-    sample = replace(sample, readers=readers, present=np.array([True, False, True, True]))
-    names = ["reader 1", "reader 3", "reader 4", explore.CONSENSUS]
-    assert list(explore.step(sample, explore.start(sample)).dice) == names
-
-
 @settings(max_examples=40)
 @given(
     st.lists(st.floats(20, 44).map(lambda x: round(2 * x) / 2), min_size=8, max_size=8),
@@ -115,9 +106,9 @@ def test_what_cannot_be_labelled(discs):
 def test_a_step_is_quick(discs, radius):
     sample = discs(radius=radius)
     setting = replace(explore.start(sample), radius=4)
-    made, strip = explore.step(sample, setting), explore_drawn.Strip()
+    made, strip = explore.step(sample, setting), explore.Strip()
     computing = milliseconds(lambda: explore.step(sample, setting))
-    drawing = milliseconds(lambda: strip.png(explore_drawn.pictures(sample, setting, made)))
+    drawing = milliseconds(lambda: strip.png(explore.pictures(sample, setting, made)))
     assert computing < LIMIT_MS / 3
     assert computing + drawing < LIMIT_MS
 
@@ -136,35 +127,26 @@ def test_fixed_settings_differ_in_one_thing(discs):
 class TestPictures:
     def test_a_strip_shows_each_row_as_if_it_were_the_first(self, discs):
         sample = discs()
-        rows = [
-            explore_drawn.pictures(sample, one, explore.step(sample, one)) for one in explore.fixed(sample).values()
-        ]
-        rows.append(explore_drawn.pictures(sample, explore.start(sample), None))
-        strip = explore_drawn.Strip()
+        rows = [explore.pictures(sample, one, explore.step(sample, one)) for one in explore.fixed(sample).values()]
+        rows.append(explore.pictures(sample, explore.start(sample), None))
+        strip = explore.Strip()
         drawn = [strip.png(row) for row in rows]
         assert len(set(drawn)) == len(drawn)
         assert [strip.png(row) for row in rows] == drawn
-        assert explore_drawn.Strip().png(rows[2]) == drawn[2]
+        assert explore.Strip().png(rows[2]) == drawn[2]
 
     def test_panels_lie_side_by_side_and_hold_what_they_should(self, discs):
         sample = discs()
         made = explore.step(sample, explore.start(sample))
-        row = explore_drawn.pictures(sample, explore.start(sample), made)
+        row = explore.pictures(sample, explore.start(sample), made)
         with matplotlib.rc_context():
             figures.style()
-            image = cv2.imdecode(np.frombuffer(explore_drawn.Strip().png(row), np.uint8), cv2.IMREAD_COLOR)
+            image = cv2.imdecode(np.frombuffer(explore.Strip().png(row), np.uint8), cv2.IMREAD_COLOR)
         height, width, _ = image.shape
         assert (height, width) == (264, 960)
         trimap, alpha = image[26:260, 244:476], image[26:260, 485:717]
         assert set(np.unique(trimap)) in ({0, 127, 255}, {0, 128, 255})
         assert abs(alpha.mean() / 255 - row[2].image.mean()) < 0.02
-
-    def test_a_mark_may_lie_outside_what_is_shown(self, discs):
-        sample = discs(radius=4)
-        far = explore.Setting(np.array([[[0.0, 0.0], [63.0, 63.0]], [[63.0, 0.0], [0.0, 63.0]]]))
-        row = explore_drawn.pictures(sample, far, None)
-        assert row[0].image.shape == (40, 40)
-        assert explore_drawn.Strip().png(row).startswith(b"\x89PNG")
 
     def test_the_fixed_grid(self, discs):
         import matplotlib.pyplot as plt
@@ -172,10 +154,10 @@ class TestPictures:
         sample = discs()
         chosen = explore.fixed(sample)
         steps = {name: explore.step(sample, setting) for name, setting in chosen.items()}
-        fig = explore_drawn.fixed_settings(sample, chosen, steps)
+        fig = explore.fixed_settings(sample, chosen, steps)
         try:
             assert len(fig.axes) == 4 * len(chosen)
-            assert [ax.get_title() for ax in fig.axes[:4]] == list(explore_drawn.TITLES)
+            assert [ax.get_title() for ax in fig.axes[:4]] == list(explore.TITLES)
             assert [text.get_text() for text in fig.legends[0].get_texts()][:4] == [
                 "long axis",
                 "short axis",

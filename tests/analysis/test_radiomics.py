@@ -85,7 +85,7 @@ def test_masks_are_the_papers(discs):
     np.testing.assert_array_equal(lesion.binary, consensus.fifty_percent(sample.masks))
     np.testing.assert_array_equal(lesion.alpha, label_sample(sample, "readers").alpha)
     np.testing.assert_array_equal(lesion.values, sample.image * 1000)
-    assert radiomics.dilated(lesion).sum() == lesion.regions.soft.sum() > lesion.binary.sum()
+    assert lesion.dilated.sum() == lesion.regions.soft.sum() > lesion.binary.sum()
 
 
 def test_readers_who_share_no_pixel_leave_no_binary_mask(discs, monkeypatch):

@@ -49,12 +49,6 @@ def found(config) -> list[study.HeldOut]:
     return [lnsm, replace(lnsm, nodules=replace(lnsm.nodules, name="lidc"))]
 
 
-def test_every_repetition_has_a_seed_of_its_own():
-    config = Config.from_parameters("cpu", "embedded", seeds=3)
-    seeds = study.seeds_of(config)
-    assert len(seeds) == len(set(seeds)) == 3 * study.EFFORTS["cpu"].repetitions
-
-
 def test_table_5_is_whole_with_the_control_beside_it(found):
     cells = study.table_cells(found)
     units = {"acc_dilated": "fraction", "auc_dilated": "fraction"}
@@ -67,12 +61,12 @@ def test_table_5_is_whole_with_the_control_beside_it(found):
 
 
 def test_a_set_that_some_nodules_lack_is_tested_on_the_others_and_compared_with_none(found):
-    assert len(found[0].found["band_roi", "knn"].labels) == N - 4
+    assert len(found[0].predictions["band_roi", "knn"].labels) == N - 4
     scores = study.scores(found)
     assert ("band_roi", "lnsm", "acc_knn") not in scores
     one = scores["soft_roi", "lidc", "acc_svm"]
     assert one.values.shape == (2, N)
-    assert one.values.mean() == pytest.approx(found[1].found["soft_roi", "svm"].correct.mean())
+    assert one.values.mean() == pytest.approx(found[1].predictions["soft_roi", "svm"].correct.mean())
 
 
 def test_the_claim_is_the_papers_over_every_classifier_and_both_data_sets(found):
@@ -99,15 +93,15 @@ def test_intervals_hold_their_values_and_rows_are_told_apart(found):
 def test_differences_in_auc_are_in_points(found):
     cells = {(cell.row, cell.dataset, cell.metric): cell for cell in study.auc_cells(found, [("soft_roi", "area")])}
     cell = cells["SVM, soft mask over area alone", "lnsm", "difference"]
-    by = found[0].found
+    by = found[0].predictions
     assert cell.ours_mean == pytest.approx(100 * (by["soft_roi", "svm"].auc() - by["area", "svm"].auc()))
 
 
 def test_no_patient_is_on_both_sides_and_one_that_is_would_be_counted(found):
     assert study.patients_on_both_sides(found) == 0
-    said = found[0].found["area", "svm"]
+    said = found[0].predictions["area", "svm"]
     leaking = replace(said, groups=("p0",) * len(said.groups))
-    assert study.patients_on_both_sides([replace(found[0], found={("area", "svm"): leaking})]) == 1
+    assert study.patients_on_both_sides([replace(found[0], predictions={("area", "svm"): leaking})]) == 1
 
 
 def test_chance(config):
@@ -134,13 +128,6 @@ def test_importance_and_stability_by_family():
     shown = study.most_important(falls, 3)
     assert len(shown) == 3
     assert shown["soft_roi"].is_monotonic_decreasing
-
-
-def test_a_constant_feature_has_no_stability():
-    nodules = made()
-    table = nodules.features["binary_roi"].assign(firstorder_Mean=1.0)
-    found = study.stability(replace(nodules, features=nodules.features | {"binary_roi": table}))
-    assert np.isnan(found.loc["firstorder_Mean", "spearman"])
 
 
 def test_too_few_patients_are_told_with_the_classes_names(config):

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from softmask import papers
-from softmask.analysis import cascade, claims, doctors, dsnet, finished, lungs, super_resolution, training
-from softmask.analysis.choices import records
+from softmask.analysis import cascade, claims, doctors, finished, ledger, lungs, super_resolution, training
 from softmask.config import Config
-from softmask.experiments import Record, Run, specs
+from softmask.experiments import Record, specs
 from softmask.experiments.record import Provenance
 from softmask.experiments.tables import CT, rows_of, spec
 from softmask.measure.resolution import INTERPOLATIONS
@@ -48,17 +47,9 @@ def record_of(one, **changes):
     curves += ("discriminator_accuracy_real", "discriminator_accuracy_fake", "critic_gap", "adversarial_share")
     measures = {name: random.uniform(0.2, 0.9, N) for name in MEASURES}
     measures["pixels_common"] = np.minimum(measures["pixels_true"], measures["pixels_found"])
-    fields = {
-        "ids": IDS,
-        "groups": tuple(f"p{i // 2}" for i in range(N)),
-        "measures": measures,
-        "curves": {name: (0.1, 0.2, 0.3) for name in curves},
-        "best_epoch": 3,
-        "n_parameters": 100,
-        "calibration": calibration(probabilities, probabilities > 0.4),
-        "predictions": {},
-        "provenance": PROVENANCE,
-    }
+    fields = {"ids": IDS, "groups": tuple(f"p{i // 2}" for i in range(N)), "measures": measures, "best_epoch": 3}
+    fields |= {"curves": {name: (0.1, 0.2, 0.3) for name in curves}, "n_parameters": 100, "predictions": {}}
+    fields |= {"calibration": calibration(probabilities, probabilities > 0.4), "provenance": PROVENANCE}
     return Record(one, **fields | changes)
 
 
@@ -118,7 +109,7 @@ def everything(fitted, config):
         training_panels.gan_health(
             {name: rows["softgan"] for name, rows in training.curves_of(fitted, ["softgan"]).items()}
         ),
-        training_panels.reliability(training.calibrations_of(fitted, ["unet", "softgan"])),
+        training_panels.reliability(training.by_dataset(fitted, ["unet", "softgan"], finished.calibration)),
         training_panels.differences(judged),
         training_panels.compared({}, ("softgan", training.predictions_of(fitted, ["softgan"], "lidc")["softgan"]), {}),
         cascade.side_by_side(fitted, "softgan", config),
@@ -128,7 +119,7 @@ def everything(fitted, config):
         plt.close(fig)
     rows = training.beyond_cells(fitted)
     tables.write(tables.ResultTable("workbook", "m", "t", "c", rows, training.BEYOND), config, {})
-    records.read(config, ["lidc"])
+    ledger.read_records(config, ["lidc"])
     return drawn
 
 
@@ -154,12 +145,6 @@ def test_rows_that_are_finished_stand_among_those_that_are_not(config, wanted, c
     assert entry.status == contents.PARTLY
     cells = {cell.key: cell for cell in entry.cells}
     assert (cells["softgan", "lidc", "dice"].n_seeds, cells["unet", "lidc", "dice"].n_seeds) == (2, 3)
-
-
-def test_with_some_records_all_is_drawn_that_can_be(config, wanted):
-    keep(config, [wanted[row, "lidc"][0] for row in ("unet", "softgan")])
-    drawn = everything(finished.fit_rows(wanted, config), config)
-    assert [fig is not None for fig in drawn] == [True, True, True, True, False, False]
 
 
 def test_with_every_record_nothing_is_said(config, wanted, capsys):
@@ -196,7 +181,7 @@ def test_failed_trainings_enter_no_mean_and_are_told(config, wanted):
     assert [len(rows) for rows in training.curves_of(fitted, ["unet", "infnet"])["lidc"].values()] == [2]
     assert not [cell for cell in training.beyond_cells(fitted) if cell.row == "infnet"]
     assert finished.firsts(fitted, ["unet", "infnet"], "lidc")["unet"].spec == wanted["unet", "lidc"][1]
-    assert all(not one.failed for one in records.read(config, ["lidc"])["lidc"])
+    assert all(not one.failed for one in ledger.read_records(config, ["lidc"])["lidc"])
 
 
 @pytest.mark.parametrize("there", [(), ("lgan_basic", "baseline_unet"), None])
@@ -250,21 +235,6 @@ def test_super_resolution(config, there):
 
 def test_networks_beside_doctors(config):
     assert cascade.doctors(finished.fit_rows(rows_of(["casgan"], "lidc-500", config), config)) == {}
-    assert dsnet.looks(finished.Fitted({}), ("neither", "dtm_csf"), "lnsm", config) == []
+    assert cascade.looks(finished.Fitted({}), ("neither", "dtm_csf"), "lnsm", config) == []
     words = finished.unfinished(finished.Fitted({}), ["casgan_soft"], cascade.BEYOND_NODULES)
     assert words == "CasGAN, soft masks on ISBI 2012, CasGAN, soft masks on PROMISE12"
-
-
-def test_a_figure_without_content_is_not_written(config, capsys):
-    assert figures.save(None, "softgan", "fig-5", config, caption="c") is None
-    assert "softgan/fig-5 is not drawn: its runs are not finished" in capsys.readouterr().out
-    assert not config.figures.exists()
-    assert {entry.status for entry in contents.read(config).figures} == {contents.NOT_RUN}
-
-
-def test_rows_of_several_tables_share_their_runs(config, wanted):
-    keep(config, wanted["unet", "lidc"][:1])
-    both = finished.fit_tables({"a": wanted, "b": {("again", "lidc"): wanted["unet", "lidc"]}}, config)
-    assert both["b"]["again", "lidc"] == [both["a"]["unet", "lidc"][0]]
-    assert isinstance(both["b"]["again", "lidc"][0], Run)
-    assert both["b"].wanted == {("again", "lidc"): wanted["unet", "lidc"]}

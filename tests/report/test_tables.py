@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from softmask import papers
+from softmask.analysis.doctors import matrix_cells
 from softmask.config import Config
 from softmask.errors import DataError
 from softmask.measure.segmentation import dice_matrix
@@ -113,16 +114,6 @@ def test_every_printed_table_can_be_written_read_and_shown(config, paper):
         assert text.count("not finished") >= len(printed.cells())
 
 
-def test_reading_gives_back_what_was_written(config):
-    frame = tables.read(tables.write(RESULT, config, {}))
-    assert tuple(frame.columns) == tables.COLUMNS
-    expected = tables.to_frame(RESULT)
-    np.testing.assert_allclose(frame.ours_mean, expected.ours_mean, rtol=1e-5)
-    assert frame.n_images.isna().sum() == 19
-    assert frame.n_images[0] == 400
-    assert list(frame["row"]) == list(expected["row"])
-
-
 def test_infinite_and_large_numbers_survive(config):
     cells = [Cell("a", "x", name, value, math.nan, 3, 1, "real") for name, value in
              (("inf", math.inf), ("big", 123456789.0), ("zero", -0.0), ("small", 1.5e-9))]  # fmt: skip
@@ -133,7 +124,7 @@ def test_infinite_and_large_numbers_survive(config):
 
 
 def test_a_matrix_is_written_and_shown_as_one(config):
-    cells = tables.matrix_cells(LABELS, doctors(), dataset="lidc", n_seeds=1, source="real")
+    cells = matrix_cells(LABELS, doctors(), dataset="lidc", n_seeds=1, source="real")
     result = ResultTable("casgan", "table-2", "", "", cells)
     frame = tables.read(tables.write(result, config, {}))
     assert len(frame) == 36
@@ -147,8 +138,8 @@ def test_a_matrix_is_written_and_shown_as_one(config):
 
 
 def test_a_second_data_set_gives_a_second_matrix_without_paper_values(config):
-    cells = tables.matrix_cells(LABELS, doctors(), dataset="lidc", n_seeds=1, source="real")
-    cells += tables.matrix_cells(LABELS, doctors(), dataset="lidc-largest", n_seeds=1, source="real", extra=LABELS)
+    cells = matrix_cells(LABELS, doctors(), dataset="lidc", n_seeds=1, source="real")
+    cells += matrix_cells(LABELS, doctors(), dataset="lidc-largest", n_seeds=1, source="real", extra=True)
     cells.append(Cell("doctor1", "lidc", "leave_one_out", 0.5, 0.1, 20, 1, "real", extra=True))
     result = ResultTable("dsnet-v2", "table-6", "", "", cells, units={"leave_one_out": "percent"})
     shown = tables.show(result)

@@ -1,37 +1,51 @@
-"""What notebook 4 shows of CasGAN besides its tables: how it is fed, what it builds on, its thresholds, the doctors."""
+"""What notebooks 4 and 6 show of CasGAN and DSNet, networks behind a super-resolution, besides tables: their input,
+thresholds, the doctors beside them, predictions side by side, where DSNet looks, and figures drawn from the modules.
+
+What a module does between its layers (a product, a mean, a softmax) is a function call, which a diagram does not see:
+:class:`Drawn` makes every such call a box, with the module's own layers.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from softmask.analysis.finished import Fitted, data_of, distinct, example_of, firsts, needs_of
-from softmask.analysis.training import scores_of, values_of
-from softmask.config import Config
+from softmask.analysis.table import values_of
+from softmask.analysis.training import scores_of
+from softmask.config import BASE_SEED, Config
 from softmask.experiments.execute import Run
-from softmask.experiments.inputs import feed
-from softmask.experiments.prepared import Part, Prepared
+from softmask.experiments.inputs import channels, feed, seeing, super_resolved
+from softmask.experiments.prepared import Prepared
 from softmask.experiments.spec import SOFTENED, RunSpec
 from softmask.label import soft_mask
 from softmask.measure.differences import Scores
 from softmask.measure.images import DOCTORS
+from softmask.nets import build
 from softmask.nets.base import SegmentationNet
-from softmask.nets.srgan import SCALE, Generator
+from softmask.nets.dsnet import PICTURES, DetailTextureEnhancement, OnEnlarged, Transfer
+from softmask.nets.softgan import CBAMBlock
+from softmask.nets.srgan import SCALE, Generator, Transferring, transferred
 from softmask.papers import display
 from softmask.report import diagrams
+from softmask.report.dsnet_panels import Look
 from softmask.report.panels import Panel, grid
+from softmask.report.result import Key
+from softmask.train import seeded
 from softmask.train.losses import Batch
+from softmask.train.segmentation import evaluate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
 
 CONSENSUS50 = "dice_consensus50"
 BEYOND_NODULES = ("isbi2012", "promise12")
@@ -59,58 +73,54 @@ class Fed:
 
 
 def example(spec: RunSpec, fitted: Fitted, config: Config) -> Fed:
-    """The first training image of a run. Without a trained network to super-resolve it, as with recorded runs,
-    interpolation stands in."""
+    """Return the first training image of a run. Where the trained network to super-resolve it is missing, as with
+    recorded runs, interpolation stands in, and random features."""
     data = example_of(spec, config)
-    four = _first(data, 4)
-    needs = needs_of(spec, fitted)
-    fed = feed(spec, four, needs or [_Interpolated(need) for need in spec.needs]).train
-    soft = fed.soft[spec.label]
-    note = "super-resolved by the trained network" if needs else "recorded: interpolated in place of super-resolved"
-    batch = Batch(*(torch.tensor(array) for array in (fed.images, fed.masks, soft)))
-    return Fed(fed.ids[0], data, four.train.images[0, 0], fed.images[0], soft[0, 0], batch, note)
+    whole = data.train
+    four = replace(
+        whole,
+        ids=whole.ids[:4],
+        groups=whole.groups[:4],
+        images=whole.images[:4],
+        masks=whole.masks[:4],
+        soft={name: labels[:4] for name, labels in whole.soft.items()},
+        references={},
+    )
+    trained = needs_of(spec, fitted)
+    needs = trained or [_Interpolating(need) for need in spec.needs]
+    fed = feed(spec, replace(data, train=four, validation=four), needs).train
+    images, soft = torch.tensor(fed.images), fed.soft[spec.label]
+    if spec.on_the_fly:
+        generator = next(need for need in needs if need.spec == spec.sr).network()
+        with torch.no_grad():
+            images = transferred(generator, images, spec.scale)
+    note = "super-resolved by the trained network"
+    if not trained:
+        note = "recorded: interpolated in place of super-resolved, features of a network that has learnt nothing"
+    batch = Batch(images, torch.tensor(fed.masks), torch.tensor(soft))
+    return Fed(fed.ids[0], data, whole.images[0, 0], images[0].numpy(), soft[0, 0], batch, note)
 
 
-def _first(data: Prepared, n: int) -> Prepared:
-    """``data`` with the first ``n`` images of each part."""
+class _Interpolating(nn.Module):
+    """In place of a finished super-resolution run whose network is missing, and of that network: its image is
+    interpolated, its features are random."""
 
-    def cut(part: Part) -> Part:
-        return replace(
-            part,
-            ids=part.ids[:n],
-            groups=part.groups[:n],
-            images=part.images[:n],
-            masks=part.masks[:n],
-            soft={name: array[:n] for name, array in part.soft.items()},
-            references={name: array[:n] for name, array in part.references.items()},
-        )
-
-    return replace(data, train=cut(data.train), validation=cut(data.validation), test=cut(data.test))
-
-
-class _Interpolated:
-    """In place of a super-resolution run whose network is not at hand."""
-
-    needs = ()
+    needs, failed = (), False
 
     def __init__(self, spec: RunSpec) -> None:
+        super().__init__()
         self.spec, self.key = spec, f"interpolated in place of {spec.name}"
+        with seeded(BASE_SEED):
+            self.generator = build(spec.network, spec.width).eval()
 
     def network(self) -> nn.Module:
-        return _Bilinear()
-
-
-class _Bilinear(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.unused = nn.Parameter(torch.zeros(1))  # tells on which device it is
+        return self
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return _enlarged(image, SCALE)
+        return F.interpolate(image, scale_factor=SCALE, mode="bilinear", align_corners=False)
 
-
-def _enlarged(image: torch.Tensor, scale: int) -> torch.Tensor:
-    return F.interpolate(image, scale_factor=scale, mode="bilinear", align_corners=False)
+    def features(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self(image), self.generator.features(image)[1]
 
 
 class Cascade(nn.Module):
@@ -128,10 +138,9 @@ class Cascade(nn.Module):
 
 
 def prior_diagram(spec: RunSpec) -> Figure:
-    """CasGAN figure 5: how the soft mask of ``spec.prior`` becomes a channel of ``spec``'s network."""
-    prior, size = spec.prior, spec.size
-    large, network = size * prior.scale, display("rows", spec.network)
-    seen = size * spec.scale
+    """Draw CasGAN figure 5: how the soft mask of ``spec.prior`` becomes a channel of ``spec``'s network."""
+    prior, size, network = spec.prior, spec.size, display("rows", spec.network)
+    large, seen = size * prior.scale, size * spec.scale
     boxes = [
         diagrams.Box("image", 1, size, diagrams.INPUT),
         diagrams.Box("SRGAN", 1, large, diagrams.GROWS, (0,)),
@@ -144,30 +153,15 @@ def prior_diagram(spec: RunSpec) -> Figure:
     return diagrams.diagram(boxes, [("sigmoid → binary mask", losses)], size=(11, 6))
 
 
-def threshold_frame(fitted: Fitted) -> pd.DataFrame:
-    """One line for each run on softened labels: the cut that its validation images picked."""
+def thresholds(fitted: Fitted) -> dict[str, dict[str, float]]:
+    """Return, for a table's details, the cut of every run that has one of its own, by name."""
     runs = [run for run in distinct(fitted) if run.spec.label == SOFTENED]
-    return pd.DataFrame(
-        {
-            "data set": [display("datasets", run.spec.dataset) for run in runs],
-            "seed": [run.spec.seed for run in runs],
-            "threshold": [run.record.threshold for run in runs],
-            "of 255": [round(255 * run.record.threshold) for run in runs],
-        }
-    )
+    return {"thresholds": {run.spec.name: run.record.threshold for run in runs}}
 
 
-def thresholds(fitted: Fitted) -> dict[str, Any]:
-    """For a table's details: the cut of every run that has one of its own, by name."""
-    found = {run.spec.name: run.record.threshold for run in distinct(fitted) if run.spec.label == SOFTENED}
-    return {"thresholds": found}
-
-
-def doctors(
-    fitted: Fitted, network: str = "casgan", known: Fitted = MappingProxyType({})
-) -> dict[tuple[str, str, str], Scores]:
-    """What the claim about doctors compares: Dice with the 50 % consensus, of the network (a row) and of each doctor,
-    on the test images of its runs on ``lidc-500``; nothing without such a run.
+def doctors(fitted: Fitted, network: str = "casgan", known: Fitted = MappingProxyType({})) -> dict[Key, Scores]:
+    """Return what the claim about doctors compares: Dice with the 50 % consensus, of the network (a row) and of each
+    doctor, on the test images of its runs on ``lidc-500``; nothing without such a run.
 
     Args:
         known: runs among which the network's training is, whose curves count.
@@ -183,30 +177,190 @@ def doctors(
 
 
 def pictured(run: Run, config: Config, most: int = 3) -> list[list[Panel]]:
-    """Rows of CasGAN figure 8 for the first of a run's kept predictions; without data, the prediction alone."""
-    kept = list(run.record.shown().items())[:most]
-    data = data_of(run.spec, config)
-    absent = Panel(None, note="image not\nat hand")
-    rows = []
-    for name, prediction in kept:
-        predicted = Panel(prediction.astype(float) / 255)
+    """Return rows of CasGAN figure 8 for the first of a run's kept predictions; without data, the prediction alone."""
+    data, rows = data_of(run.spec, config), []
+    for name, prediction in list(run.record.shown().items())[:most]:
+        predicted, absent = Panel(prediction.astype(float) / 255), Panel(None, note="image not\nat hand")
         if data is None:
             rows.append([absent, absent, absent, predicted, absent])
             continue
         i = data.test.ids.index(name)
-        image, mask = data.test.images[i, 0], data.test.masks[i, 0] > 0
+        image, mask, soft = data.test.images[i, 0], data.test.masks[i, 0] > 0, data.test.soft["soft_mask"][i, 0]
         trimap = soft_mask(image, mask=mask).trimap
-        soft = data.test.soft["soft_mask"][i, 0]
         rows.append([Panel(image), Panel(trimap), Panel(soft), predicted, Panel(mask.astype(float))])
     return rows
 
 
 def side_by_side(fitted: Fitted, row: str, config: Config) -> Figure | None:
-    """CasGAN figure 8: :func:`pictured` of a row's first seed on :data:`BEYOND_NODULES`; None without such a run."""
-    runs = {name: run for name in BEYOND_NODULES for run in firsts(fitted, [row], name).values()}
-    found = {name: pictured(run, config) for name, run in runs.items()}
-    rows = [panels for of in found.values() for panels in of]
-    names = [display("datasets", name) if i == 0 else "" for name, of in found.items() for i in range(len(of))]
-    if not rows:
-        return None
-    return grid(rows, ["image", "trimap", "soft mask", "prediction", "truth"], names)
+    """Draw CasGAN figure 8: :func:`pictured` of a row's first seed, or None, on :data:`BEYOND_NODULES`."""
+    rows, names = [], []
+    for dataset in BEYOND_NODULES:
+        for run in firsts(fitted, [row], dataset).values():
+            panels = pictured(run, config)
+            rows += panels
+            names += [display("datasets", dataset) if i == 0 else "" for i in range(len(panels))]
+    return grid(rows, ["image", "trimap", "soft mask", "prediction", "truth"], names) if rows else None
+
+
+SIZE = 64
+"""Height and width of the image that goes through a diagram."""
+
+
+def attention(run: Run, images: np.ndarray) -> np.ndarray:
+    """Return the weights of places in the first CBAM block of a run's network, (N, S, S) in [0, 1], for ``images``
+    (N, 1, S, S).
+
+    Raises:
+        ConfigError: for a recorded run, which has no weights.
+    """
+    network = run.network()
+    weights: list[torch.Tensor] = []
+
+    def keep(module: nn.Module, given: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        weights.append(module.weights(given[0]))
+
+    block = (network.backbone if isinstance(network, OnEnlarged) else network).first
+    hook = block.spatial_attention.register_forward_hook(keep)
+    try:
+        whole = seeing(run.spec, network, run.needs)
+        evaluate(whole, whole, channels(run.spec, images, run.needs), batch_size=16)
+    finally:
+        hook.remove()
+    return torch.cat(weights)[:, 0].cpu().numpy()
+
+
+def looks(fitted: Fitted, rows: tuple[str, str], dataset: str, config: Config, most: int = 3) -> list[Look]:
+    """Return where two rows' networks (first seed) look, on the first ``most`` test images whose predictions the
+    records keep.
+
+    Empty for runs that are not finished or recorded, which have no weights, and where the data is missing.
+
+    Args:
+        rows: without and with the module that is compared.
+    """
+    runs = [run for run in firsts(fitted, rows, dataset).values() if run.folder is not None]
+    data = data_of(runs[1].spec, config) if len(runs) == len(rows) else None
+    if data is None:
+        return []
+    having = runs[1]
+    images = data.test.images[[data.test.ids.index(name) for name in list(having.record.shown())[:most]]]
+    generator = next(need for need in having.needs if need.spec == having.spec.sr)
+    seen = super_resolved(generator, images, having.spec.scale)[:, 0].astype(np.float32)
+    weights = (attention(run, images) for run in runs)
+    return [Look(*arrays) for arrays in zip(images[:, 0], seen, *weights, strict=True)]
+
+
+class Step(nn.Module):
+    """A function as a box of its own, called ``label``."""
+
+    def __init__(self, label: str, function: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.label, self.forward = label, function
+
+
+class Drawn(nn.Module):
+    """A module step by step.
+
+    Args:
+        module: what is drawn.
+        run: its forward pass, from the module, the steps and the inputs.
+        steps: the function calls in it, by name, each with its label.
+    """
+
+    def __init__(self, module: nn.Module, run: Callable[..., Any], steps: Mapping[str, tuple[str, Callable]]) -> None:
+        super().__init__()
+        self.module, self.run = module, run
+        self.steps = nn.ModuleDict({name: Step(*step) for name, step in steps.items()})
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.run(self.module, self.steps, *inputs)
+
+
+def drawn_cbam(block: CBAMBlock) -> Drawn:
+    """Return a CBAM block step by step, on features (B, C, H, W)."""
+
+    def run(block: CBAMBlock, steps: nn.ModuleDict, x: torch.Tensor) -> torch.Tensor:
+        perceptron = block.channel_attention.perceptron
+        shortcut, y = block.shortcut(x), block.convs(x)
+        weights = steps["channels"](perceptron(steps["mean"](y)), perceptron(steps["largest"](y)))  # (B, C, 1, 1)
+        y = steps["by_channel"](y, weights)
+        y = steps["by_place"](y, block.spatial_attention.conv(steps["pooled"](y)))
+        return steps["add"](y, shortcut)
+
+    steps = {
+        "mean": ("mean over places", lambda x: x.mean((2, 3), keepdim=True)),
+        "largest": ("maximum over places", lambda x: x.amax((2, 3), keepdim=True)),
+        "channels": ("+, sigmoid", lambda mean, largest: torch.sigmoid(mean + largest)),
+        "by_channel": ("× channels' weights", lambda x, weights: x * weights),
+        "pooled": ("mean and maximum\nover channels", lambda x: torch.stack([x.mean(1), x.amax(1)], dim=1)),
+        "by_place": ("× places' weights", lambda x, logits: x * torch.sigmoid(logits)),
+        "add": ("+ shortcut", lambda x, shortcut: x + shortcut),
+    }
+    return Drawn(block, run, steps)
+
+
+def drawn_transfer(transfer: Transfer) -> Drawn:
+    """Return a transfer with channel-wise selection step by step, on an interpolated and a super-resolved image
+    (B, 1, H, W) and features (B, C, H, W)."""
+
+    def run(
+        transfer: Transfer, steps: nn.ModuleDict, interpolated: torch.Tensor, fine: torch.Tensor, features: torch.Tensor
+    ) -> torch.Tensor:
+        fuse, enhance = transfer.fuse, transfer.enhance
+        context = transfer.context(torch.cat([interpolated, fine], dim=1))  # (B, C, H, W)
+        if isinstance(enhance, DetailTextureEnhancement):
+            detail = steps["weigh"](features, steps["gate"](enhance.fine(features), enhance.coarse(features)))
+        else:
+            detail = enhance(features)
+        z = fuse.common(steps["vector"](detail, context))  # (B, C)
+        return steps["add"](context, detail, steps["select"](fuse.of_context(z), fuse.of_detail(z)))
+
+    def add(context: torch.Tensor, detail: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        a, b = weights[..., None, None].chunk(2, dim=1)  # each (B, C, 1, 1)
+        return a * context + b * detail
+
+    steps = {
+        "gate": ("−, sigmoid: $F_h$", lambda fine, coarse: torch.sigmoid(fine - coarse)),
+        "weigh": ("× $F_h$: $F_d$", lambda features, gate: features * gate),
+        "vector": ("join, mean over places: $v_z$", lambda *branches: torch.cat(branches, 1).mean((2, 3))),
+        "select": ("softmax: a, b", lambda c, d: torch.cat([*torch.softmax(torch.stack([c, d]), 0)], 1)),
+        "add": ("$a F_c + b F_d$", add),
+    }
+    return Drawn(transfer, run, steps)
+
+
+def overview(network: str, module: str, heads: list[tuple[str, str]]) -> Figure:
+    """Draw DSNet's figure 3 (both versions): generator, transfer, backbone, at full width.
+
+    Args:
+        network: in :data:`softmask.nets.NETWORKS`.
+        module: what its transfer is called.
+        heads: what becomes of the output, as in :func:`softmask.report.diagrams.diagram`.
+    """
+    with torch.device("meta"):  # shapes are enough: at full width, numbers would take seconds
+        built = build(network, inputs=PICTURES + Generator.FULL_WIDTH, reduction=SCALE)
+        built.module.label = module
+        boxes = diagrams.trace(Transferring(build("srgan"), built), [torch.zeros(1, 1, SIZE, SIZE)], ["image"])
+    return diagrams.diagram(boxes, heads, size=(19, 8))
+
+
+def cbam() -> Figure:
+    """Draw DSNet (TNNLS 2023) figure 4: the backbone's second CBAM block at full width, whose channels double."""
+    with torch.device("meta"):
+        block = build("improved_backbone").down[0][-1]
+        x = torch.zeros(1, block.convs[0].in_channels, SIZE // 2, SIZE // 2)
+        boxes = diagrams.trace(drawn_cbam(block), [x], ["features"], layers=True)
+    return diagrams.diagram(boxes, size=(13, 7))
+
+
+def transfer(module: Callable[[int], nn.Module], channels: int = Generator.FULL_WIDTH) -> Figure:
+    """Draw DSNet (TNNLS 2023) figure 5, its first version's figure 4: a module that transfers ``channels`` features,
+    such as :func:`softmask.nets.dsnet.drtm`."""
+    names = ["interpolated image", "super-resolved image", "features $F_{SR}$"]
+    with torch.device("meta"):
+        made = module(channels)
+        inputs = [torch.zeros(1, n, SCALE * SIZE, SCALE * SIZE) for n in (1, 1, channels)]
+        steps = isinstance(made, Transfer)
+        drawn = drawn_transfer(made) if steps else Drawn(made, lambda made, _, *x: made(torch.cat(x, dim=1)), {})
+        boxes = diagrams.trace(drawn, inputs, names, layers=True)
+    return diagrams.diagram(boxes, size=(13, 7) if steps else (8, 6))

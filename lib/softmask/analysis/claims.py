@@ -1,4 +1,8 @@
-"""The papers' claims judged by what was measured, and questions of the workbook's own."""
+"""The papers' claims judged by what was measured, questions of the workbook's own, and the audit of printed numbers.
+
+The audit holds two checks that need more than the print: what the public annotations say of the doctors, and whether
+the papers' own tables bear out their claims.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
 from softmask import papers
+from softmask.analysis.doctors import PAIRS, printed_matrix
+from softmask.analysis.table import numbers
 from softmask.analysis.training import CONSENSUS
+from softmask.config import BASE_SEED
 from softmask.errors import ConfigError, DataError
 from softmask.measure.differences import Scores
-from softmask.measure.verdicts import REPORTED, Outcome, judge_claim, judge_pair
-from softmask.papers import Claim, Pair
+from softmask.measure.statistics import bootstrap_interval
+from softmask.measure.verdicts import BETTER, REPORTED, Outcome, judge_claim, judge_pair
+from softmask.papers import Claim, Pair, audit, display
+from softmask.papers.audit import MUST_HOLD, TO_EXPLAIN, Check, Finding
 from softmask.papers.claims import LARGEST_DELTA, UNITS
-from softmask.report.verdicts import Judged, Verdict, sentence
-
-Measured = Mapping[tuple[str, str, str], Scores]
-"""By row, data set and metric."""
+from softmask.report.result import PRINTED, WORKBOOK, Cell, Key, ResultTable
+from softmask.report.verdicts import POINTS, Judged, Verdict, sentence
 
 
 def own(words: str, *pairs: tuple[str, str, str, str]) -> Claim:
-    """A question of the workbook's own: ``better``, ``worse``, data set and metric (a share) of each pair."""
+    """Return a question of the workbook's own: ``better``, ``worse``, data set and metric (a share) of each pair."""
     return Claim(words, tuple(Pair(*names, delta=LARGEST_DELTA) for names in pairs))
 
 
@@ -33,12 +41,11 @@ _PARTS = (
 )
 ABLATION = own("Every part adds to Dice on LNSM", *((*rows, "lnsm", "dice") for rows in _PARTS))
 """CasGAN's parts, one at a time: the discriminator, the soft label, the super-resolved image; and the teacher."""
-
 ABLATION_SOFT = own("Every part adds to soft Dice on LNSM", *((*rows, "lnsm", "soft_dice") for rows in _PARTS))
 
 
-def judge(claim: Claim, scores: Measured) -> Verdict:
-    """Verdict on a claim by the rule of :mod:`softmask.measure.verdicts`.
+def judge(claim: Claim, scores: Mapping[Key, Scores]) -> Verdict:
+    """Return the verdict on a claim by the rule of :mod:`softmask.measure.verdicts`.
 
     Args:
         scores: a pair of which one of the two is missing is not run.
@@ -54,9 +61,9 @@ def judge(claim: Claim, scores: Measured) -> Verdict:
     return Verdict(claim.words, verdict, sentence(verdict, pairs, deciding, unit), pairs, deciding, unit)
 
 
-def _outcome(pair: Pair, claim: Claim, scores: Measured) -> Outcome:
+def _outcome(pair: Pair, claim: Claim, scores: Mapping[Key, Scores]) -> Outcome:
     better, worse = (scores.get((row, pair.dataset, pair.metric)) for row in (pair.better, pair.worse))
-    better, worse = (one and replace(one, values=claim.scale * one.values) for one in (better, worse))
+    better, worse = (row and replace(row, values=claim.scale * row.values) for row in (better, worse))
     if pair.at_least is not None and better is not None:
         bound = np.full((1, len(better.ids)), pair.at_least)
         worse = Scores(better.ids, better.patients, bound, better.source, fixed=True)
@@ -67,11 +74,7 @@ def _outcome(pair: Pair, claim: Claim, scores: Measured) -> Outcome:
 
 
 def find(paper: str, words: str) -> Claim:
-    """The claim of a paper whose words contain ``words``.
-
-    Raises:
-        ConfigError: unless it is one claim.
-    """
+    """Return the claim of a paper whose words contain ``words``; ConfigError unless it is one claim."""
     claims = [claim for claim in papers.load(paper).claims if words in claim.words]
     if len(claims) != 1:
         raise ConfigError(f"{paper} has {len(claims)} claims with {words!r}, not one")
@@ -79,25 +82,132 @@ def find(paper: str, words: str) -> Claim:
 
 
 def reported(claim: Claim, why: str) -> Verdict:
-    """What was measured for a claim that is not judged, in words."""
+    """Return what was measured for a claim that is not judged, in words."""
     return Verdict(claim.words, REPORTED, why, unit=UNITS[claim.unit])
 
 
 def against_readers(claim: Claim) -> Claim:
-    """The claim with those of its pairs that compare Dice on LNSM, by Dice with the readers' consensus: LNSM's own
-    truth is what the labelling made."""
+    """Return the claim with those of its pairs that compare Dice on LNSM, by Dice with the readers' consensus: LNSM's
+    own truth is what the labelling made."""
     pairs = [pair for pair in claim.pairs if (pair.dataset, pair.metric) == ("lnsm", "dice")]
     return replace(claim, pairs=tuple(replace(pair, metric=CONSENSUS) for pair in pairs))
 
 
 def by_dice(verdict: Verdict) -> Verdict:
-    """The verdict with those of its comparisons that are of Dice, for a figure whose axis is Dice."""
+    """Return the verdict with those of its comparisons that are of Dice, for a figure whose axis is Dice."""
     pairs = tuple(judged for judged in verdict.pairs if judged.pair.metric.startswith("dice"))
     return replace(verdict, pairs=pairs, deciding=None)
 
 
 def of_unit(verdicts: Sequence[Verdict], unit: str) -> list[Verdict]:
-    """The verdicts whose differences are in ``unit``; the others, without pairs, keep their numbers."""
+    """Return the verdicts whose differences are in ``unit``; the others, without pairs, keep their numbers."""
     return [
         verdict if verdict.unit == UNITS[unit] else replace(verdict, pairs=(), deciding=None) for verdict in verdicts
     ]
+
+
+NODULES = 500
+"""Nodules behind the papers' matrices of doctors."""
+
+DOCTORS = "doctors"
+
+MATRICES = (("casgan", "table-2"), ("dsnet-v1", "table-4"), ("dsnet-v2", "table-6"))
+
+
+def every_check(nodules: pd.DataFrame) -> list[Check]:
+    """Return the checks of :func:`softmask.papers.audit.run`, and the two made here.
+
+    Args:
+        nodules: of :func:`softmask.analysis.choices.by_nodule`.
+    """
+    return [*audit.run(), check_claims(), check_doctors(nodules)]
+
+
+def check_doctors(nodules: pd.DataFrame) -> Check:
+    """Check the printed mean Dice of two doctors against the annotations, and against the least that 500 nodules could
+    give. Args as of :func:`every_check`."""
+    largest = nodules["largest"].to_numpy()
+    low, high = bootstrap_interval(largest, BASE_SEED, groups=nodules["patient"].tolist())
+    least, worst = np.sort(largest)[:NODULES].mean(), nodules["least"].mean()
+    printed = {"/".join(place): float(printed_matrix(*place)[PAIRS].mean()) for place in MATRICES}
+    apart = {place: value for place, value in printed.items() if not low <= value <= high}
+    findings = ()
+    if apart:
+        value = next(iter(apart.values()))
+        words = (
+            f"mean Dice of two doctors {value:.3f}; over the largest slices of {len(nodules)} nodules annotations give "
+            f"{largest.mean():.3f} ({low:.3f} to {high:.3f}), over the {min(NODULES, len(nodules))} of these on which "
+            f"doctors agree least {least:.3f}; on the slice of each nodule on which they agree least {worst:.3f}"
+        )
+        reading = "other slices than the largest, on which doctors agree less, or masks drawn in another way"
+        findings = (Finding(tuple(apart), words, 100 * max(low - value, value - high), POINTS, reading),)
+    rule = "the printed agreement of doctors is inside the 95 % interval (patients drawn) of what the annotations give"
+    return Check(DOCTORS, rule, TO_EXPLAIN, len({round(value, 2) for value in printed.values()}), findings)
+
+
+def check_claims() -> Check:
+    """Check whether the printed means of every pair that a claim compares are in the claim's order."""
+    checked, findings = 0, []
+    for paper in papers.NAMES:
+        for claim in papers.load(paper).claims:
+            printed = [pair for pair in claim.pairs if pair.kind == BETTER and not np.isnan(pair.printed)]
+            wrong = [
+                f"{pair} on {display('datasets', pair.dataset)}: {pair.printed:g}"
+                for pair in printed
+                if pair.printed <= 0
+            ]
+            checked += len(printed)
+            if wrong:
+                findings.append(Finding((f"{paper}: {claim}",), "; ".join(wrong), float(len(wrong)), "pairs"))
+    rule = "the printed means are in the order that the claim says, pair by pair"
+    return Check("claims and their own tables", rule, MUST_HOLD, checked, tuple(findings))
+
+
+def check_table(checks: Sequence[Check], source: str, nodules: int) -> ResultTable:
+    """Return one row for each check: what is expected, how many sets of numbers were looked at, and how many fail.
+
+    Args:
+        source, nodules: of the annotations that the doctors are held against, and how many there are.
+    """
+    cells: list[Cell] = []
+    for check in checks:
+        values = {"expected": f"{check.rule}. ({check.level})"}
+        values |= {"checked": check.checked, "not_as_expected": len(check.findings)}
+        cells += numbers(check.name, "", values, *_over(check, source, nodules))
+    total, failing = sum(check.checked for check in checks), sum(len(check.findings) for check in checks)
+    hard = sum(len(check.findings) for check in checks if check.level == MUST_HOLD)
+    caption = (
+        f"Arithmetic on the numbers as printed: {total:,} sets of them, {failing} not as expected, {hard} of these "
+        "against a rule that must hold. Rows that several tables repeat count once; that the last printed place is "
+        "rounded or cut off is allowed for. (must hold): true of whatever was measured, if it was measured as the "
+        "papers define it. (to explain): there can be a reason, which the paper does not give. Nothing here says how a "
+        "number came to be."
+    )
+    units = {"expected": "text", "checked": "count", "not_as_expected": "count"}
+    return ResultTable(WORKBOOK, "audit", "The audit of the printed numbers", caption, cells, units)
+
+
+def finding_table(checks: Sequence[Check], source: str, nodules: int) -> ResultTable:
+    """Return one row for each finding; arguments as of :func:`check_table`."""
+    cells: list[Cell] = []
+    findings = [(check, finding) for check in checks for finding in check.findings]
+    for number, (check, finding) in enumerate(findings, start=1):
+        texts = {
+            "where": " · ".join(finding.places),
+            "inequality": finding.inequality,
+            "beyond": f"{finding.beyond:.3g} {finding.unit}",
+            "reading": finding.reading or "none known",
+        }
+        cells += numbers(f"{number}. {check.name}", "", texts, *_over(check, source, nodules))
+    caption = (
+        "Each set of printed numbers that is not as its check expects: where it stands, the formula with its numbers, "
+        "by how much it is outside once rounding and cutting off are allowed for, and, if one is known, a reading in "
+        "which the numbers are right or the reason is plain."
+    )
+    units = dict.fromkeys(("where", "inequality", "beyond", "reading"), "text")
+    return ResultTable(WORKBOOK, "audit-findings", "What the audit found", caption, cells, units)
+
+
+def _over(check: Check, source: str, nodules: int) -> tuple[int, int, str]:
+    """Images, seeds and source of a check's cells: only that of the doctors has looked at any."""
+    return (nodules, 1, source) if check.name == DOCTORS else (0, 1, PRINTED)

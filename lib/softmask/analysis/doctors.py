@@ -1,4 +1,4 @@
-"""How far four readers agree with one another and with a consensus of them.
+"""How far four readers agree with one another, with a consensus of them, and with networks, nodule by nodule.
 
 The papers print one matrix: Dice between four doctors, their 50 % consensus and a model. A consensus that
 contains the doctor it is compared with flatters the doctor, so a leave-one-out consensus stands beside it, and
@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from softmask import papers
-from softmask.analysis.training import values_of
-from softmask.data.kinds import KINDS
+from softmask.analysis.table import numbers, of_records, summarise, values_of
+from softmask.data import annotations
+from softmask.data.kinds import KINDS, PLEURAL_PLACE, TINY_MM, place_of_nodule
 from softmask.data.sample import Dataset, Sample
 from softmask.data.splits import crops, split_rows
 from softmask.errors import DataError, LabelError
@@ -29,20 +29,22 @@ from softmask.measure.segmentation import DiceMatrix, dice_matrix, summary
 from softmask.papers import display
 from softmask.parallel import progress
 from softmask.report.result import SCALES, Cell
-from softmask.report.summary import cells
-from softmask.report.tables import matrix_cells
 
 CONSENSUS = "consensus50"
 RATERS = (*DOCTORS, CONSENSUS)
 """Rows and columns of the papers' matrix that need no model."""
 
-ROWS = (*DOCTORS, "any_doctor")
 REFERENCES = ("dice_any_other", "dice_consensus50", "dice_consensus_others", "dice_staple")
-
 
 EVERY_SLICE, LARGEST_SLICE, TESTED = "lidc-every-slice", "lidc-largest", "lidc-500"
 """Names of the sets of slices: all that four readers marked; the largest of each nodule; of those, the 500 nodules that
 networks are tested on."""
+
+LARGE_MM = 10.0
+"""Smallest diameter of a large nodule."""
+
+PAIRS = np.triu_indices(4, 1)
+"""Of doctors, in a matrix."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,47 +69,47 @@ class Agreement:
     def references(self) -> dict[str, np.ndarray]:
         """(N, 4) for each of :data:`REFERENCES`: every doctor against the mean of the other doctors, and the rest."""
         doctors = self.matrix.values[:, :4, :4]
-        return {
-            "dice_any_other": (doctors.sum(axis=2) - 1) / 3,  # without the doctor's own Dice with themselves
-            "dice_consensus50": self.matrix.values[:, :4, 4],
-            "dice_consensus_others": self.others,
-            "dice_staple": self.staple,
-        }
+        any_other = (doctors.sum(axis=2) - 1) / 3  # without the doctor's own Dice with themselves
+        values = (any_other, self.matrix.values[:, :4, 4], self.others, self.staple)
+        return dict(zip(REFERENCES, values, strict=True))
+
+
+def masks_of_four(dataset: Dataset, row: int, purpose: str) -> np.ndarray:
+    """Return the masks (4, H, W) of a slice that four readers marked; DataError where another number did."""
+    readers, present = dataset.read_masks(row)
+    if present.sum() != 4:
+        raise DataError(f"marked by {present.sum()} readers; {purpose} four")
+    return readers[present]
 
 
 def agreement(dataset: Dataset, rows: Iterable[int], title: str = "") -> Agreement:
-    """Agreement of the four readers over ``rows`` of a data set.
+    """Return the agreement of the four readers over ``rows`` of a data set.
 
     A row that cannot be read, or that not all four readers marked, is left out and listed in ``dataset.problems``.
 
     Raises:
         DataError: when no row is left.
     """
-    ids: list[str] = []
-    images: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    images: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
     for row in progress([int(row) for row in rows], title or dataset.name):
         where = dataset.name_of(row)
         try:
-            readers, present = dataset.read_masks(row)
-            if present.sum() != 4:
-                raise DataError(f"marked by {present.sum()} readers; the comparison of doctors needs four")
-            images.append(_image(readers[present]))
+            masks = masks_of_four(dataset, row, "the comparison of doctors needs")
+            images[where] = (
+                dice_matrix([masks], extra=[consensus.fifty_percent(masks)[None]]).values[0],  # (5, 5)
+                segmentation.dice(masks, consensus.leave_one_out(masks)),  # (4,)
+                segmentation.dice(masks, consensus.staple(masks) >= 0.5),  # (4,)
+            )
         except (DataError, LabelError) as error:
             dataset.add_problem(where, str(error))
-        else:
-            ids.append(where)
-    if not ids:
+    if not images:
         raise DataError(f"{dataset.name}: no image that all four readers marked could be read from {dataset.origin}")
-    values, others, staple = (np.stack(arrays) for arrays in zip(*images, strict=True))
-    return Agreement(ids, summary(values), others, staple)
+    values, others, staple = (np.stack(arrays) for arrays in zip(*images.values(), strict=True))
+    return Agreement(list(images), summary(values), others, staple)
 
 
 def rows_named(dataset: Dataset, ids: Iterable[str]) -> list[int]:
-    """The rows of samples by name: those that a record was measured on.
-
-    Raises:
-        DataError: for a name that the data set has not got.
-    """
+    """Return the rows of samples by name; DataError for a name that is missing."""
     rows = {dataset.name_of(row): row for row in range(len(dataset))}
     ids = list(ids)
     lacking = [name for name in ids if name not in rows]
@@ -117,117 +119,210 @@ def rows_named(dataset: Dataset, ids: Iterable[str]) -> list[int]:
 
 
 def network_rows(dataset: Dataset, networks: Iterable[Sequence[Run]], part: str = "ids") -> list[int]:
-    """The rows of LIDC that networks (the runs of each) were tested on.
+    """Return the rows of LIDC that networks (the runs of each) were tested on.
 
     The first record names them: its ``ids``, or with ``part`` ``predictions`` those of which it keeps the prediction.
     Without a finished run, they are the rows that the networks will be tested on.
     """
-    for runs in networks:
-        for run in runs[:1]:
-            return rows_named(dataset, getattr(run.record, part))
+    for run in (run for runs in networks for run in runs):
+        return rows_named(dataset, getattr(run.record, part))
     return split_rows(TESTED, dataset)["test"].tolist()
 
 
-def with_network(found: Agreement, runs: Sequence[Run]) -> DiceMatrix:
-    """(6, 6): :data:`RATERS`, and the network of ``runs`` (its seeds; Dice averaged over them for each image).
+def with_network(agreed: Agreement, runs: Sequence[Run]) -> DiceMatrix:
+    """Return (6, 6): :data:`RATERS`, and the network of ``runs`` (its seeds; Dice averaged over them for each image).
 
     Raises:
-        DataError: for runs that were tested on other images than ``found`` compares.
+        DataError: for runs that were tested on other images than ``agreed`` compares.
     """
-    if list(runs[0].record.ids) != found.ids:
+    if list(runs[0].record.ids) != agreed.ids:
         raise DataError(f"{runs[0].spec.name}: was not tested on the images that the doctors are compared on")
-    values = np.ones((len(found), 6, 6))
-    values[:, :5, :5] = found.matrix.values
+    values = np.ones((len(agreed), 6, 6))
+    values[:, :5, :5] = agreed.matrix.values
     for i, measure in enumerate([*(f"dice_{doctor}" for doctor in DOCTORS), "dice"]):
         values[:, i, 5] = values[:, 5, i] = values_of(runs, measure).mean(axis=0)
     return summary(values)
 
 
-def network_cells(found: Agreement, runs: Sequence[Run], name: str, source: str) -> list[Cell]:
-    """The cells of the papers' whole matrix, with the network's row and column as ``name`` where it has runs."""
-    raters, matrix = ((*RATERS, name), with_network(found, runs)) if runs else (RATERS, found.matrix)
-    made = matrix_cells(raters, matrix, dataset="lidc", n_seeds=1, source=source)
+def matrix_cells(
+    labels: Sequence[str], matrix: DiceMatrix, *, dataset: str, n_seeds: int, source: str, extra: bool = False
+) -> list[Cell]:
+    """Return the cells of a symmetric table of means over images; ``labels`` names the matrix's rows."""
     return [
-        replace(cell, n_seeds=len(runs)) if name == cell.row or cell.metric.endswith(f"_{name}") else cell
-        for cell in made
+        Cell(
+            row,
+            dataset,
+            f"dice_with_{column}",
+            float(matrix.mean[i, j]),
+            float(matrix.std[i, j]),
+            int(matrix.counts[i, j]),
+            n_seeds,
+            source,
+            extra=extra,
+        )
+        for i, row in enumerate(labels)
+        for j, column in enumerate(labels)
     ]
 
 
-def nearness(found: Agreement, networks: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
-    """For each network that has runs, of each doctor and the network: mean Dice with the 50 % consensus, and on what
-    share of the images the network is nearer to it than the doctor."""
-    frames = {name: _nearness(found, runs, name) for name, runs in networks.items() if runs}
+def network_cells(agreed: Agreement, runs: Sequence[Run], name: str, source: str) -> list[Cell]:
+    """Return the cells of the papers' whole matrix, with the network's row and column as ``name`` where it has runs."""
+    raters, matrix = ((*RATERS, name), with_network(agreed, runs)) if runs else (RATERS, agreed.matrix)
+    return [
+        replace(cell, n_seeds=len(runs)) if name in (cell.row, cell.metric.removeprefix("dice_with_")) else cell
+        for cell in matrix_cells(raters, matrix, dataset="lidc", n_seeds=1, source=source)
+    ]
+
+
+def nearness(agreed: Agreement, networks: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
+    """Return, of each network that has runs and of the doctors, mean Dice with the 50 % consensus, and on what share of
+    the images the network is nearer to it than the doctor."""
+    frames = {}
+    for name, runs in networks.items():
+        if runs:
+            values = with_network(agreed, runs).values[:, [0, 1, 2, 3, 5], 4]  # (N, 5): doctors and the network
+            nearer = [f"{share:.0%}" for share in (values[:, 4:] > values).mean(axis=0)[:4]]
+            columns = {"Dice with the 50 % consensus": values.mean(axis=0).round(3), "network nearer": [*nearer, ""]}
+            frames[name] = pd.DataFrame(columns, index=[display("rows", row) for row in (*DOCTORS, name)])
     return pd.concat(frames, names=["compared with"]) if frames else pd.DataFrame()
 
 
-def _nearness(found: Agreement, runs: Sequence[Run], name: str) -> pd.DataFrame:
-    values = with_network(found, runs).values[:, [0, 1, 2, 3, 5], 4]  # (N, 5): doctors and the network
-    nearer = (values[:, 4:] > values).mean(axis=0)
-    frame = pd.DataFrame(
-        {"Dice with the 50 % consensus": values.mean(axis=0).round(3), "network nearer": [f"{x:.0%}" for x in nearer]},
-        index=[display("rows", row) for row in (*DOCTORS, name)],
-    )
-    frame.iloc[-1, 1] = ""
-    return frame
-
-
 def network_masks(runs: Sequence[Run], samples: Iterable[Sample]) -> dict[str, np.ndarray]:
-    """The soft masks (H, W) in [0, 1] that the first run's record keeps of ``samples``, by name; 0 outside what the
-    network saw of an image. Empty without runs."""
+    """Return the soft masks (H, W) in [0, 1] that the first run's record keeps of ``samples``, by name; 0 outside what
+    the network saw of an image. Empty without runs."""
     masks = {}
-    for run, sample in product(runs[:1], samples):
-        if sample.id not in run.record.predictions:
-            continue
-        [seen] = crops(run.spec.dataset, sample, run.spec.size)
-        top, left = int(seen.top), int(seen.left)
-        mask = np.zeros(sample.image.shape)
-        mask[top : top + run.spec.size, left : left + run.spec.size] = run.record.predictions[sample.id] / 255
-        masks[sample.id] = mask
+    for run in runs[:1]:
+        size, kept = run.spec.size, run.record.predictions
+        for sample in (sample for sample in samples if sample.id in kept):
+            [seen] = crops(run.spec.dataset, sample, size)
+            masks[sample.id] = mask = np.zeros(sample.image.shape)
+            top, left = int(seen.top), int(seen.left)
+            mask[top : top + size, left : left + size] = kept[sample.id] / 255
     return masks
 
 
 def one_of_each_kind(dataset: Dataset, rows: Sequence[int]) -> dict[str, Sample]:
-    """The first of ``rows`` of each nodule kind, in the order of :data:`softmask.data.kinds.KINDS`; a kind that none of
-    them is of is left out."""
+    """Return the first of ``rows`` of each nodule kind, in the order of :data:`softmask.data.kinds.KINDS`; a kind that
+    none of them is of is left out."""
     kinds = dataset.index["kind"].to_numpy()[list(rows)]
     return {kind: dataset[rows[int(np.argmax(kinds == kind))]] for kind in KINDS if (kinds == kind).any()}
 
 
-def _image(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of one image's (4, H, W) masks: (5, 5) Dice between :data:`RATERS`, (4,) with the others, (4,) with STAPLE."""
-    matrix = dice_matrix([masks], extra=[consensus.fifty_percent(masks)[None]]).values[0]
-    others = segmentation.dice(masks, consensus.leave_one_out(masks))
-    return matrix, others, segmentation.dice(masks, consensus.staple(masks) >= 0.5)
+def reference_cells(agreed: Agreement, dataset: str, source: str) -> list[Cell]:
+    """Return each doctor, and ``any_doctor`` (the mean over all orders of the readers), against :data:`REFERENCES`."""
+    references = agreed.references()
+    rows = {doctor: {name: values[:, i] for name, values in references.items()} for i, doctor in enumerate(DOCTORS)}
+    rows["any_doctor"] = {name: values.mean(axis=1) for name, values in references.items()}
+    return _cells(rows, dataset, source)
 
 
-def reference_cells(found: Agreement, dataset: str, source: str) -> list[Cell]:
-    """Each doctor, and ``any_doctor`` (the mean over all orders of the readers), against :data:`REFERENCES`."""
-    references = found.references()
-    rows = [{name: values[:, i] for name, values in references.items()} for i in range(4)]
-    rows.append({name: values.mean(axis=1) for name, values in references.items()})
-    records = pd.concat(pd.DataFrame(row).assign(doctor=name) for name, row in zip(ROWS, rows, strict=True))
-    return cells(records, "doctor", REFERENCES, dataset=dataset, source=source)
+def _cells(rows: Mapping[str, Mapping[str, np.ndarray]], dataset: str, source: str) -> list[Cell]:
+    """Mean and spread over images of values (N,) by row and metric."""
+    made = []
+    for row, values in rows.items():
+        records = pd.DataFrame(values).assign(row=row)
+        made += summarise(of_records(records, "row", list(values), dataset=dataset, source=source))
+    return made
 
 
 def printed_matrix(paper: str, table: str) -> np.ndarray:
-    """(5, 5) Dice in [0, 1] between :data:`RATERS` as the paper prints it; NaN where it prints none."""
-    printed = {(cell.row, cell.metric): cell for cell in papers.load(paper).table(table).cells()}
-    matrix = np.full((5, 5), np.nan)
-    for i, row in enumerate(RATERS):
-        for j, column in enumerate(RATERS):
-            cell = printed.get((row, f"dice_with_{column}"))
-            if cell is not None:
-                matrix[i, j] = cell.mean / SCALES[cell.unit]
-    return matrix
+    """Return (5, 5) Dice in [0, 1] between :data:`RATERS` as the paper prints it; NaN where it prints none."""
+    printed = {
+        (cell.row, cell.metric): cell.mean / SCALES[cell.unit] for cell in papers.load(paper).table(table).cells()
+    }
+    return np.array([[printed.get((row, f"dice_with_{column}"), np.nan) for column in RATERS] for row in RATERS])
 
 
-def against_printed(found: Mapping[str, Agreement], paper: str, table: str) -> pd.DataFrame:
-    """Mean Dice between two doctors, and between a doctor and the consensus: printed, and for each of ``found``."""
-    pairs = np.triu_indices(4, 1)
-
-    def row(matrix: np.ndarray) -> dict[str, float]:
-        return {"doctor and doctor": matrix[:4, :4][pairs].mean(), "doctor and 50 % consensus": matrix[:4, 4].mean()}
-
-    rows = {f"{paper}/{table}, printed": row(printed_matrix(paper, table))}
-    rows |= {name: row(agreed.matrix.mean) for name, agreed in found.items()}
+def against_printed(agreements: Mapping[str, Agreement], paper: str, table: str) -> pd.DataFrame:
+    """Return mean Dice between two doctors, and between a doctor and the consensus: printed, and of ``agreements``."""
+    matrices = {f"{paper}/{table}, printed": printed_matrix(paper, table)}
+    matrices |= {name: agreed.matrix.mean for name, agreed in agreements.items()}
+    rows = {
+        name: {"doctor and doctor": matrix[PAIRS].mean(), "doctor and 50 % consensus": matrix[:4, 4].mean()}
+        for name, matrix in matrices.items()
+    }
     return pd.DataFrame.from_dict(rows, orient="index").round(3)
+
+
+def groups(dataset: Dataset, rows: Sequence[int]) -> dict[str, np.ndarray]:
+    """Return kinds of nodules, and for each which of ``rows`` of a LIDC data set are of it, (N,) bool; one nodule is in
+    several.
+
+    ``solid``, ``part_solid`` and ``ground_glass`` by the readers' median ``texture`` (LIDC: 5 is solid, 3 part-solid, 1
+    non-solid): from 4, between, and up to 2. ``juxtapleural`` by the place in the lung, ``cavitary`` and
+    ``calcific`` by :func:`softmask.data.kinds.kind_of`. The diameter is that of the disc with the consensus' area. A
+    nodule that the annotation database does not know is in no group but ``all`` and those of its diameter.
+    """
+    index = dataset.index.iloc[list(rows)]
+    database = annotations.load()
+    known = [database.find(*key) for key in index[["patient", "nodule"]].itertuples(index=False, name=None)]
+    texture, place = np.full(len(known), np.nan), np.full(len(known), np.nan)
+    for i, nodule in enumerate(known):
+        if nodule is not None:
+            texture[i] = np.median([reading.ratings["texture"] for reading in nodule.readers])
+            place[i] = place_of_nodule(nodule).radius
+    kind, diameter = index["kind"].to_numpy(), index["diameter_mm"].to_numpy()
+    return {
+        "all": np.ones(len(known), bool),
+        "solid": texture >= 4,
+        "part_solid": (texture > 2) & (texture < 4),
+        "ground_glass": texture <= 2,
+        "juxtapleural": place >= PLEURAL_PLACE,
+        "cavitary": kind == "cavitary",
+        "calcific": kind == "calcific",
+        "up_to_5_mm": diameter <= TINY_MM,
+        "5_to_10_mm": (diameter > TINY_MM) & (diameter <= LARGE_MM),
+        "above_10_mm": diameter > LARGE_MM,
+    }
+
+
+def of_network(runs: Sequence[Run]) -> dict[str, np.ndarray]:
+    """Return, for each of :data:`REFERENCES`, a network's Dice of every nodule (N,), in [0, 1]: the mean over its
+    seeds, over the four doctors, and over the four consensuses of three doctors."""
+
+    def mean(*measures: str) -> np.ndarray:
+        return np.mean([values_of(runs, measure).mean(axis=0) for measure in measures], axis=0)
+
+    return {
+        "dice_any_other": mean(*(f"dice_{doctor}" for doctor in DOCTORS)),
+        "dice_consensus50": mean("dice"),
+        "dice_consensus_others": mean(*(f"dice_others_{doctor}" for doctor in DOCTORS)),
+        "dice_staple": mean("dice_staple"),
+    }
+
+
+def everyone(networks: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, np.ndarray]]:
+    """Return, by name (``any_doctor``, then the networks') and reference, Dice of every nodule (N,).
+
+    ``any_doctor`` is the mean over the four, so that it depends on no order of the readers. Networks without runs are
+    left out; empty where none has any.
+    """
+    values = {name: of_network(runs) for name, runs in networks.items() if runs}
+    if not values:
+        return {}
+    first = networks[next(iter(values))][:1]
+    measures = dict(zip(REFERENCES[1:], ("truth", "others", "staple"), strict=True))
+    any_doctor = {
+        reference: np.mean([values_of(first, f"{measure}_{doctor}")[0] for doctor in DOCTORS], axis=0)
+        for reference, measure in measures.items()
+    }
+    return {"any_doctor": any_doctor} | values
+
+
+def network_reference_cells(networks: Mapping[str, Sequence[Run]], dataset: str, source: str) -> list[Cell]:
+    """Return mean and spread over nodules of the networks' Dice with each of :data:`REFERENCES`."""
+    return _cells({name: of_network(runs) for name, runs in networks.items() if runs}, dataset, source)
+
+
+def group_cells(
+    networks: Mapping[str, Sequence[Run]], members: Mapping[str, np.ndarray], reference: str, dataset: str, source: str
+) -> list[Cell]:
+    """Return mean and spread over the nodules of each group: a row for each group, ``dice_of_...`` for everyone's Dice
+    with one of :data:`REFERENCES`, and the number of its nodules. A group without any is left out."""
+    values = {f"dice_of_{name}": by[reference] for name, by in everyone(networks).items()}
+    made = []
+    for group, inside in members.items():
+        if inside.any() and values:
+            made += numbers(group, dataset, {"nodules": inside.sum()}, 1, 1, source)
+            made += _cells({group: {name: dice[inside] for name, dice in values.items()}}, dataset, source)
+    return made

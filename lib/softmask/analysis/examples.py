@@ -1,18 +1,28 @@
-"""Which images to use, and which to show: the same ones every time, and none picked by how well it came out."""
+"""What the data sets hold, how the experiments divide them, and which images to use and to show: the same ones every
+time, and none picked by how well it came out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
+import pandas as pd
 
-from softmask.data.sample import Dataset, Sample
-from softmask.errors import DataError
+from softmask import data as datasets
+from softmask.analysis.table import numbers
+from softmask.config import BASE_SEED, Config
+from softmask.data.sample import Dataset, Sample, data_kind
+from softmask.data.splits import PAPER_SIZES, SCANS, split_rows
+from softmask.errors import DataError, MissingData
+from softmask.report.result import Cell
+
+COUNTS = dict.fromkeys(("patients", "lesions", "images", "four_readers", "nodules", "images_in_the_papers"), "count")
+"""Units of the tables made here."""
 
 
 def spread(rows: Sequence[int], cap: int | None) -> np.ndarray:
-    """At most ``cap`` of ``rows``, evenly spaced over their order (None: all)."""
+    """Return at most ``cap`` of ``rows``, evenly spaced over their order (None: all)."""
     rows = np.asarray(rows, dtype=int)
     if cap is None or cap >= len(rows):
         return rows
@@ -20,7 +30,7 @@ def spread(rows: Sequence[int], cap: int | None) -> np.ndarray:
 
 
 def examples(dataset: Dataset, rows: Sequence[int], n: int, *, area: tuple[float, float] = (60, 900)) -> list[Sample]:
-    """At most ``n`` samples, evenly spaced over those of ``rows`` whose area in pixels lies in ``area``.
+    """Return at most ``n`` samples, evenly spaced over those of ``rows`` whose area in pixels lies in ``area``.
 
     An unreadable one makes way for the next and is listed in ``dataset.problems``; a small data set may give fewer.
 
@@ -30,31 +40,87 @@ def examples(dataset: Dataset, rows: Sequence[int], n: int, *, area: tuple[float
     rows = np.asarray(rows, dtype=int)
     areas = dataset.index["area"].to_numpy()[rows]
     fitting = rows[(areas >= area[0]) & (areas <= area[1])]
-    wanted = spread(fitting, n)
-    order = [*wanted, *(row for row in fitting if row not in set(wanted.tolist()))]
-    found = list(islice(dataset.samples(order), n))
-    if n and not found:
+    order = dict.fromkeys([*spread(fitting, n), *fitting])
+    samples = list(islice(dataset.samples(list(order)), n))
+    if n and not samples:
         first = f", the first {dataset.problems[0].where}: {dataset.problems[0].why}" if dataset.problems else ""
         raise DataError(
             f"{dataset.name}: none of {len(fitting)} images of {area[0]} to {area[1]} pixels can be shown; "
             f"{len(dataset.problems)} problems{first}; `softmask data check` lists them"
         )
-    return found
+    return samples
 
 
 def one_of_each_kind(dataset: Dataset, rows: Sequence[int], kinds: Sequence[str]) -> dict[str, Sample]:
-    """One readable sample of each nodule kind: of the middle size among ``rows`` of that kind.
+    """Return one readable sample of each nodule kind: of the middle size among ``rows`` of that kind.
 
     An unreadable one makes way for the next larger and is listed in ``dataset.problems``; after the largest come the
     smaller ones. A kind that does not occur is left out.
     """
     rows = np.asarray(rows, dtype=int)
-    found: dict[str, Sample] = {}
+    index = dataset.index.iloc[rows].assign(row=rows).sort_values("area", kind="stable")
+    samples: dict[str, Sample] = {}
     for kind in kinds:
-        mine = rows[dataset.index["kind"].to_numpy()[rows] == kind]
-        mine = mine[np.argsort(dataset.index["area"].to_numpy()[mine], kind="stable")]
-        middle = len(mine) // 2
-        sample = next(iter(dataset.samples([*mine[middle:], *mine[:middle][::-1]])), None)
-        if sample is not None:
-            found[kind] = sample
-    return found
+        order = index.loc[index["kind"] == kind, "row"].to_numpy()
+        middle = len(order) // 2
+        for sample in islice(dataset.samples([*order[middle:], *order[:middle][::-1]]), 1):
+            samples[kind] = sample
+    return samples
+
+
+def open_all(config: Config) -> tuple[dict[str, Dataset], dict[str, str]]:
+    """Return every data set that the run's source offers, and for each of the others the message that says where to
+    get it."""
+    opened: dict[str, Dataset] = {}
+    missing: dict[str, str] = {}
+    for name in datasets.NAMES:
+        try:
+            opened[name] = datasets.open_dataset(name, config)
+        except MissingData as error:
+            missing[name] = str(error)
+    return opened, missing
+
+
+def _counts(row: str, dataset: Dataset, values: Mapping[str, float]) -> list[Cell]:
+    return numbers(row, "", values, len(dataset), 1, data_kind(dataset.name, dataset.source, dataset.origin))
+
+
+def _lesions(index: pd.DataFrame) -> int:
+    return len(index[["patient", "nodule"]].drop_duplicates())
+
+
+def count_cells(opened: Mapping[str, Dataset]) -> list[Cell]:
+    """Return numbers of patients, lesions, images, and images that four readers marked, of each data set."""
+    cells = []
+    for name, dataset in opened.items():
+        index = dataset.index
+        counts = {"patients": index["patient"].nunique(), "lesions": _lesions(index), "images": len(index)}
+        cells += _counts(name, dataset, counts | {"four_readers": (index["n_readers"] == 4).sum()})
+    return cells
+
+
+def kind_cells(dataset: Dataset, kinds: Sequence[str]) -> list[Cell]:
+    """Return nodules of each kind, and those of them that four readers marked on at least one slice."""
+    cells = []
+    for kind in kinds:
+        index = dataset.index[dataset.index["kind"] == kind]
+        counts = {"nodules": _lesions(index), "four_readers": _lesions(index[index["n_readers"] == 4])}
+        cells += _counts(kind, dataset, counts)
+    return cells
+
+
+def splits(opened: Mapping[str, Dataset], seed: int = BASE_SEED) -> dict[str, dict[str, np.ndarray]]:
+    """Return, for each data set, the rows of its training, validation and test part."""
+    return {name: split_rows(name, dataset, seed) for name, dataset in opened.items()}
+
+
+def split_cells(parts: Mapping[str, Mapping[str, Iterable[int]]], opened: Mapping[str, Dataset]) -> list[Cell]:
+    """Return images and patients in each part, and the size the papers state."""
+    cells = []
+    for name, chosen in parts.items():
+        for part, rows in chosen.items():
+            counts = {"images": len(rows), "patients": opened[name].index["patient"].iloc[rows].nunique()}
+            if name not in SCANS:  # LGAN tells scans, not slices
+                counts["images_in_the_papers"] = PAPER_SIZES[name][part]
+            cells += _counts(f"{name}_{part}", opened[name], counts)
+    return cells

@@ -1,12 +1,13 @@
-"""The interactive bench without its sliders: a nodule, a setting of the labelling, and what that gives.
+"""The interactive bench without its sliders: a nodule, a setting of the labelling, what that gives, and its pictures.
 
 The same :func:`softmask.label.soft_mask` that makes the papers' labels, called once for each position of the sliders.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,12 +18,20 @@ from softmask.data.sample import Dataset, Sample
 from softmask.errors import ConfigError, DataError
 from softmask.label import SoftMask, consensus, soft_mask
 from softmask.measure import segmentation, soft
-from softmask.report import panels
+from softmask.report import figures, panels
+from softmask.report.panels import Panel
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SIZE = 64
 """Rows and columns of the window round a nodule, as in DSNet's crops."""
-
+VIEW = 40
+"""Least height and width of what is shown of an image: the edge of a small nodule is a few pixels wide."""
 CONSENSUS = "50 % consensus"
+TITLES = ("image, RECIST mark", "trimap", "alpha", "alpha cut, readers")
+AXES = (panels.LONG, panels.SHORT)
+CUT = figures.COLORS[3]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,47 +70,39 @@ class Step:
 
 
 def nodules(dataset: Dataset) -> dict[str, Sample]:
-    """One nodule of each kind that four readers marked, of the middle size and cut by :func:`cut`, by kind.
+    """Return one nodule of each kind that four readers marked, of the middle size and cut by :func:`cut`, by kind.
 
     Raises:
         DataError: when the data set has no such nodule.
     """
     rows = selection.largest_per_nodule(dataset.index, selection.four_reader_rows(dataset.index))
-    found = examples.one_of_each_kind(dataset, rows, KINDS)
-    if not found:
+    samples = examples.one_of_each_kind(dataset, rows, KINDS)
+    if not samples:
         raise DataError(
             f"{dataset.name}: no nodule of a known kind that four readers marked in {dataset.origin}; "
             "use data = 'embedded'"
         )
-    return {kind: cut(sample) for kind, sample in found.items()}
+    return {kind: cut(sample) for kind, sample in samples.items()}
 
 
 def cut(sample: Sample) -> Sample:
-    """The :data:`SIZE` x :data:`SIZE` pixels round the lesion of a sample (all of a smaller image)."""
+    """Return the :data:`SIZE` x :data:`SIZE` pixels round the lesion of a sample (all of a smaller image)."""
     rows, columns = panels.crop(sample, SIZE)
-
-    def inside(array: np.ndarray | None) -> np.ndarray | None:
-        return None if array is None else array[..., rows, columns]
-
-    return replace(
-        sample,
-        image=inside(sample.image),
-        readers=inside(sample.readers),
-        hu=inside(sample.hu),
-        alpha=inside(sample.alpha),
-        nodules=inside(sample.nodules),
-        recist=None if sample.recist is None else sample.recist - (rows.start, columns.start),
-    )
+    arrays = {name: getattr(sample, name) for name in ("image", "readers", "hu", "alpha", "nodules")}
+    inside = {name: array[..., rows, columns] for name, array in arrays.items() if array is not None}
+    recist = None if sample.recist is None else sample.recist - (rows.start, columns.start)
+    return replace(sample, **inside, recist=recist)
 
 
 def start(sample: Sample) -> Setting:
-    """The setting to begin with: the sample's RECIST mark, or the one measured on its first reader's mask, with ends at
-    half pixels, which is as finely as the sliders move them; all else as :func:`softmask.label.soft_mask` has it."""
+    """Return the setting to begin with: the sample's RECIST mark, or the one measured on its first reader's mask, with
+    ends at half pixels, which is as finely as the sliders move them; all else as :func:`softmask.label.soft_mask` has
+    it."""
     return Setting(np.round(2 * selection.with_recist(sample).recist) / 2)
 
 
 def step(sample: Sample, setting: Setting) -> Step:
-    """What a setting gives on a nodule that at least one reader marked.
+    """Return what a setting gives on a nodule that at least one reader marked.
 
     Raises:
         LabelError: where no soft mask can be made, such as of a mark without length, or there is no reader's mask.
@@ -111,16 +112,17 @@ def step(sample: Sample, setting: Setting) -> Step:
         raise ConfigError(f"the threshold must lie above 0 and be at most 1, not {setting.threshold!r}")
     made = soft_mask(sample.image, recist=setting.recist, radius=setting.radius, epsilon=setting.epsilon)
     binary = made.alpha >= setting.threshold
-    dice = {f"reader {i + 1}": segmentation.dice(binary, sample.readers[i]) for i in np.flatnonzero(sample.present)}
-    dice[CONSENSUS] = segmentation.dice(binary, consensus.fifty_percent(sample.masks))
+    references = {f"reader {i + 1}": sample.readers[i] for i in np.flatnonzero(sample.present)}
+    references[CONSENSUS] = consensus.fifty_percent(sample.masks)
+    dice = {name: float(segmentation.dice(binary, mask)) for name, mask in references.items()}
     error = None
     if sample.alpha is not None:
         error = float(soft.mae(made.alpha, sample.alpha, soft.edge_band(sample.alpha)))
-    return Step(made, binary, {name: float(value) for name, value in dice.items()}, error)
+    return Step(made, binary, dice, error)
 
 
 def code(setting: Setting) -> str:
-    """The call that gives the setting's binary mask of ``image``, as a line of Python."""
+    """Return the call that gives the setting's binary mask of ``image``, as a line of Python."""
     return (
         f"soft_mask(image, recist={setting.recist.tolist()}, radius={setting.radius!r}, "
         f"epsilon={setting.epsilon!r}).alpha >= {setting.threshold!r}"
@@ -128,7 +130,7 @@ def code(setting: Setting) -> str:
 
 
 def fixed(sample: Sample) -> dict[str, Setting]:
-    """Settings that show what each slider does, by name: the one to begin with, then one change at a time."""
+    """Return settings that show what each slider does, by name: the one to begin with, then one change at a time."""
     first = start(sample)
     middle = first.recist.mean(axis=1, keepdims=True)
     return {
@@ -138,3 +140,65 @@ def fixed(sample: Sample) -> dict[str, Setting]:
         "epsilon 0.01": replace(first, epsilon=0.01),
         "threshold 0.1": replace(first, threshold=0.1),
     }
+
+
+def pictures(sample: Sample, setting: Setting, made: Step | None) -> list[Panel]:
+    """Return the four panels of :data:`TITLES`, of twice the lesion's height or width, but at least :data:`VIEW`
+    pixels. Without a soft mask, all panels but the first hold only words."""
+    extent = np.ptp(np.argwhere(sample.masks.any(axis=0)), axis=0).max()
+    view = panels.crop(sample, max(VIEW, 2 * int(extent)))
+    spacing = sample.spacing[0] if sample.spacing else None
+    image = Panel(sample.image[view], axes=setting.recist - [window.start for window in view], spacing=spacing)
+    if made is None:
+        return [image, *(Panel(None, note="no soft mask") for _ in TITLES[1:])]
+    readers = [(mask[view], color_of(i)) for i, mask in enumerate(sample.readers) if sample.present[i]]
+    outlines = Panel(sample.image[view], [*readers, (made.binary[view], CUT)])
+    return [image, Panel(made.made.trimap[view]), Panel(made.made.alpha[view]), outlines]
+
+
+def color_of(reader: int) -> str:
+    """Return the colour of a reader's outline, counted from 0."""
+    return panels.DOCTORS[reader % len(panels.DOCTORS)]
+
+
+class Strip:
+    """A row of panels that is drawn again and again: one figure whose layout is computed once.
+
+    Args:
+        titles: of the panels.
+        inches: height and width of a panel, at 80 pixels to the inch.
+    """
+
+    def __init__(self, titles: Sequence[str] = TITLES, inches: float = 3.0) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        # not by pyplot: a notebook would show the figure, and keep it
+        figure = Figure(figsize=(inches * len(titles), inches + 0.3), dpi=80, layout="none")
+        self._canvas = FigureCanvasAgg(figure)
+        self._axes = figure.subplots(1, len(titles), squeeze=False)[0]
+        figure.subplots_adjust(left=0.002, right=0.998, bottom=0.01, top=1 - 0.3 / (inches + 0.3), wspace=0.02)
+        self._titles = titles
+
+    def png(self, row: Sequence[Panel]) -> bytes:
+        """Return the panels as a PNG file."""
+        import cv2
+
+        for ax, title, panel in zip(self._axes, self._titles, row, strict=True):
+            ax.clear()
+            ax.set_axis_off()
+            ax.set(xticks=[], yticks=[])  # they are not shown, and would be measured
+            ax.set_title(title, y=1.0)  # a place of its own choice is half of the drawing time
+            panels.draw(ax, panel)
+        self._canvas.draw()
+        colors = cv2.cvtColor(np.asarray(self._canvas.buffer_rgba()), cv2.COLOR_RGBA2BGR)
+        return cv2.imencode(".png", colors, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes()
+
+
+def fixed_settings(sample: Sample, settings: Mapping[str, Setting], steps: Mapping[str, Step]) -> Figure:
+    """Draw for each setting a row of :data:`TITLES`, with its name beside it."""
+    rows = [pictures(sample, settings[name], made) for name, made in steps.items()]
+    fig = panels.grid(rows, TITLES, list(steps), size=3.0)
+    colors = {f"reader {i + 1}": color_of(i) for i in np.flatnonzero(sample.present)}
+    panels.legend(fig, {"long axis": AXES[0], "short axis": AXES[1], "alpha, cut": CUT} | colors)
+    return fig

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from softmask import papers
 from softmask.config import Config
 from softmask.data.sample import data_kind, data_words
 from softmask.data.splits import SECTION_FOLDS, dataset_name
@@ -20,6 +19,7 @@ from softmask.experiments.prepared import Prepared, prepare
 from softmask.experiments.spec import RunSpec
 from softmask.files import sha256_of
 from softmask.measure.soft import Calibration
+from softmask.papers import display
 from softmask.report import provenance
 
 Wanted = Mapping[tuple[str, str], Sequence[RunSpec]]
@@ -34,13 +34,13 @@ class Fitted(dict[tuple[str, str], list[Run]]):
     """
 
     def __init__(self, runs: Mapping[tuple[str, str], Sequence[Run]], wanted: Wanted | None = None) -> None:
-        super().__init__({place: list(of) for place, of in runs.items() if of})
-        own = {place: [run.spec for run in of] for place, of in self.items()}
+        super().__init__({place: list(some) for place, some in runs.items() if some})
+        own = {place: [run.spec for run in some] for place, some in self.items()}
         self.wanted: Wanted = own if wanted is None else wanted
 
 
 def fit_rows(wanted: Wanted, config: Config, title: str = "") -> Fitted:
-    """The finished runs behind rows, from their specs (:func:`softmask.experiments.specs`).
+    """Return the finished runs behind rows, from their specs (:func:`softmask.experiments.specs`).
 
     What is missing is trained; with ``config.recorded``, it is left out. Runs on the folds of ISBI 2012 are joined
     (:func:`joined`): a row has one run there.
@@ -49,44 +49,38 @@ def fit_rows(wanted: Wanted, config: Config, title: str = "") -> Fitted:
 
 
 def fit_tables(wanted: Mapping[str, Wanted], config: Config, title: str = "") -> dict[str, Fitted]:
-    """:func:`fit_rows` of several tables by name; what they lack is trained together, so that no process waits."""
-    specs = [spec for rows in wanted.values() for of in rows.values() for spec in of]
+    """:func:`fit_rows` of several tables by name; missing runs are trained together, so that no process waits."""
+    specs = [spec for rows in wanted.values() for some in rows.values() for spec in some]
     runs = {run.spec: run for run in fit(specs, config, title=title)}
     finished = {
-        name: {place: joined([runs[spec] for spec in of if spec in runs], len(of)) for place, of in rows.items()}
+        name: {place: joined([runs[spec] for spec in some if spec in runs], len(some)) for place, some in rows.items()}
         for name, rows in wanted.items()
     }
     return {name: Fitted(rows, wanted[name]) for name, rows in finished.items()}
 
 
 def succeeded(runs: Sequence[Run]) -> list[Run]:
-    """Those of ``runs`` whose training did not fail to start: what enters a mean."""
+    """Return those of ``runs`` whose training did not fail to start: they enter means."""
     return [run for run in runs if not run.record.failed]
 
 
 def firsts(fitted: Fitted, rows: Iterable[str], dataset: str) -> dict[str, Run]:
-    """The run of the first seed that is finished and did not fail to start, for each of ``rows`` that has one."""
+    """Return the run of the first seed that is finished and did not fail, for each of ``rows`` that has one."""
     runs = {row: succeeded(fitted.get((row, dataset), [])) for row in rows}
-    return {row: of[0] for row, of in runs.items() if of}
+    return {row: some[0] for row, some in runs.items() if some}
 
 
 def unfinished(fitted: Fitted, rows: Iterable[str], datasets: Sequence[str]) -> str:
-    """``CasGAN on PROMISE12``: which of ``rows`` have no finished run on which of ``datasets``; for figures."""
-    return ", ".join(
-        f"{papers.display('rows', row)} on {papers.display('datasets', dataset)}"
-        for row in rows
-        for dataset in datasets
-        if (row, dataset) not in fitted
-    )
+    """Return, for figures, which of ``rows`` have no finished run on which data sets: ``CasGAN on PROMISE12``."""
+    places = [(row, dataset) for row in rows for dataset in datasets if (row, dataset) not in fitted]
+    return ", ".join(f"{display('rows', row)} on {display('datasets', dataset)}" for row, dataset in places)
 
 
 def note_of(fitted: Fitted, row: str, dataset: str) -> str:
-    """What a cell has to say about its runs: that some are not finished, trainings that failed to start; else empty."""
-    runs = fitted[row, dataset]
-    folds = bool(runs) and isinstance(runs[0], Joined)
-    wanted = len(fitted.wanted[row, dataset]) if isinstance(fitted, Fitted) and not folds else len(runs)
-    failed = sum(run.record.failed for run in runs)
-    name = papers.display("datasets", dataset)
+    """Return the note on a row's runs: some are not finished, trainings failed to start; else empty."""
+    runs, name = fitted[row, dataset], display("datasets", dataset)
+    wanted = 0 if isinstance(runs[0], Joined) else len(getattr(fitted, "wanted", fitted)[row, dataset])
+    failed = len(runs) - len(succeeded(runs))
     notes = [f"{len(runs)} of {wanted} runs on {name} finished"] if len(runs) < wanted else []
     if failed == len(runs):
         notes.append(f"training on {name} failed ({failed} of {failed})")
@@ -106,7 +100,8 @@ class Joined(Run):
 
 
 def joined(runs: Sequence[Run], wanted: int) -> list[Run]:
-    """``runs``; where ``wanted`` are on several folds of ISBI 2012, one :class:`Joined`, none until all are finished.
+    """Return ``runs``; where ``wanted`` are on several folds of ISBI 2012, one :class:`Joined`, none until all are
+    finished.
 
     The measures and predictions of the folds' test images are put together, and the calibration is that of all their
     pixels; curves are averaged over folds. It failed if one of the folds did.
@@ -120,17 +115,16 @@ def joined(runs: Sequence[Run], wanted: int) -> list[Run]:
     for record in records:
         if record.measures.keys() != first.measures.keys():
             raise DataError(f"{record.spec.name}: has other measures than {first.spec.name}; train it again")
-    curves = {
-        name: np.mean([record.curves[name] for record in records], axis=0).tolist()
-        for name in first.curves
-        if len({len(record.curves.get(name, ())) for record in records}) == 1
-    }
     record = replace(
         first,
-        ids=tuple(name for record in records for name in record.ids),
-        groups=tuple(group for record in records for group in record.groups),
+        ids=sum((record.ids for record in records), ()),
+        groups=sum((record.groups for record in records), ()),
         measures={name: tuple(v for record in records for v in record.measures[name]) for name in first.measures},
-        curves=curves,
+        curves={
+            name: np.mean([record.curves[name] for record in records], axis=0).tolist()
+            for name in first.curves
+            if len({len(record.curves.get(name, ())) for record in records}) == 1
+        },
         best_epoch=int(np.median([record.best_epoch for record in records])),
         calibration=calibration(runs) if first.calibration else None,
         predictions={name: image for record in records for name, image in record.predictions.items()},
@@ -147,12 +141,12 @@ def joined(runs: Sequence[Run], wanted: int) -> list[Run]:
 
 
 def kind_of(run: Run) -> str:
-    """What a run was tested on: a key of :data:`softmask.data.sample.WORDS`."""
+    """Return what a run was tested on: a key of :data:`softmask.data.sample.WORDS`."""
     return data_kind(run.spec.dataset, run.spec.source, run.record.provenance.origin)
 
 
 def calibration(runs: Sequence[Run]) -> Calibration:
-    """The reliability of all seeds together."""
+    """Return the reliability of all seeds together."""
     parts = [run.record.calibration for run in runs]
     counts = np.sum([part.counts for part in parts], axis=0)
 
@@ -166,20 +160,20 @@ def calibration(runs: Sequence[Run]) -> Calibration:
 
 
 def needs_of(spec: RunSpec, fitted: Fitted) -> Sequence[Planned]:
-    """The trained runs that the run of ``spec`` builds on; none where it is recorded or not finished."""
+    """Return the trained runs that the run of ``spec`` builds on; none where it is recorded or not finished."""
     return next((run.needs for run in distinct(fitted) if run.spec == spec), ())
 
 
 def distinct(fitted: Fitted) -> list[Run]:
-    """All runs, each once though several rows stand for it, and every fold of a :class:`Joined`."""
+    """Return all runs, each once though several rows stand for it, and every fold of a :class:`Joined`."""
     each = (fold for runs in fitted.values() for run in runs for fold in getattr(run, "folds", None) or (run,))
     return list({run.spec: run for run in each}.values())
 
 
 def provenance_of(fitted: Fitted, config: Config, started: float) -> dict[str, Any]:
-    """:func:`softmask.report.provenance.collect` of runs: their data as their records name it, and each run.
+    """Return :func:`softmask.report.provenance.collect` of runs: their data as their records name it, and each run.
 
-    A data set stands there once for each content of it that a run was tested on.
+    A data set is listed once for each content of it that a run was tested on.
 
     Args:
         started: ``time.perf_counter()`` when the work began.
@@ -197,17 +191,11 @@ def provenance_of(fitted: Fitted, config: Config, started: float) -> dict[str, A
         }
         for (name, fingerprint), run in tested.items()
     ]
+    about = ("seconds", "device", "commit", "dirty")
     trained = [
-        {
-            "name": run.spec.name,
-            "key": run.record.key,
-            "seconds": run.record.provenance.seconds,
-            "device": run.record.provenance.device,
-            "commit": run.record.provenance.commit,
-            "dirty": run.record.provenance.dirty,
-            "parameters": run.record.n_parameters,
-            "recorded": run.folder is None,
-        }
+        {"name": run.spec.name, "key": run.record.key, "parameters": run.record.n_parameters}
+        | {name: getattr(run.record.provenance, name) for name in about}
+        | {"recorded": run.folder is None}
         for run in runs
     ]
     seeds = sorted({run.spec.seed for run in runs})
@@ -215,7 +203,7 @@ def provenance_of(fitted: Fitted, config: Config, started: float) -> dict[str, A
 
 
 def data_of(spec: RunSpec, config: Config) -> Prepared | None:
-    """The data of a run; None where it is not on this machine, as may be where runs come from records."""
+    """Return the data of a run; None where it is not on this machine, as may be where runs come from records."""
     try:
         return prepare(spec, config)
     except MissingData:
@@ -223,8 +211,10 @@ def data_of(spec: RunSpec, config: Config) -> Prepared | None:
 
 
 def example_of(spec: RunSpec, config: Config) -> Prepared:
-    """:func:`data_of`, and where that is not at hand a little embedded data of the same kind. Without training, whole
-    simulated data is not made for an example."""
+    """Return :func:`data_of`, or a little embedded data of the same kind where that is missing.
+
+    Without training, whole simulated data is not made for an example.
+    """
     if config.recorded and spec.source == "embedded" and spec.n_train is None:
         return prepare(replace(spec, n_train=8), config)
     return data_of(spec, config) or prepare(replace(spec, source="embedded", n_train=8), config)
@@ -233,14 +223,14 @@ def example_of(spec: RunSpec, config: Config) -> Prepared:
 def left_out(fitted: Fitted, config: Config) -> pd.DataFrame:
     """Return one line for each image that could not be used: data set, image, why. Data that is missing has none."""
     specs = {run.spec.dataset: run.spec for run in distinct(fitted)}
-    datasets = {papers.display("datasets", name): data_of(spec, config) for name, spec in specs.items()}
+    datasets = {display("datasets", name): data_of(spec, config) for name, spec in specs.items()}
     lines = [(name, *image) for name, data in datasets.items() if data for image in data.left_out]
     return pd.DataFrame(lines, columns=["data set", "could not be used", "why"])
 
 
 def sources_of(fitted: Fitted) -> str:
-    """``lidc (simulated), lnsm (real, substitute), isbi2012 (real; one specimen, 5 folds of neighbouring
-    sections)``, for captions; how many runs are finished, where some are not."""
+    """Return, for captions, the data of runs, and how many runs are finished where some are not: ``lidc (simulated),
+    lnsm (real, substitute), isbi2012 (real; one specimen, 5 folds of neighbouring sections)``."""
     runs = distinct(fitted)
     words: dict[str, str] = {}
     folds = {run.spec.dataset for run in runs} & set(SECTION_FOLDS)
@@ -248,11 +238,11 @@ def sources_of(fitted: Fitted) -> str:
         name = run.spec.dataset
         shown = data_words(name, run.spec.source, run.record.provenance.origin)
         if name in folds:
-            numbers = f"the first of {len(SECTION_FOLDS)}" if len(folds) == 1 else f"{len(folds)}"
-            name, shown = dataset_name(name), f"{shown}; one specimen, {numbers} folds of neighbouring sections"
+            count = f"the first of {len(SECTION_FOLDS)}" if len(folds) == 1 else f"{len(folds)}"
+            name, shown = dataset_name(name), f"{shown}; one specimen, {count} folds of neighbouring sections"
         words[name] = shown
     wanted = {spec for specs in fitted.wanted.values() for spec in specs} if isinstance(fitted, Fitted) else runs
     if not runs:
         return f"none of {len(wanted)} runs is finished" if wanted else "no run is finished"
-    told = [f"{len(runs)} of {len(wanted)} runs finished"] if len(runs) < len(wanted) else []
-    return ", ".join([*(f"{name} ({shown})" for name, shown in words.items()), *told])
+    counted = [f"{len(runs)} of {len(wanted)} runs finished"] if len(runs) < len(wanted) else []
+    return ", ".join([*(f"{name} ({shown})" for name, shown in words.items()), *counted])

@@ -1,18 +1,108 @@
-"""Test slices with what networks find there, as notebook 7 shows them, and what the generator's layers respond to."""
+"""What notebook 7 shows of LGAN: its critics in words and numbers, test slices, activations, and diagrams drawn from
+the modules (how generator and critic work together, their layers)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
+from torch import nn
 
+from softmask import papers
 from softmask.analysis.finished import Fitted, data_of, firsts
-from softmask.config import Config
+from softmask.analysis.table import NAN
+from softmask.config import BASE_SEED, Config
 from softmask.experiments.execute import Run
 from softmask.experiments.inputs import soft_masks
+from softmask.experiments.prepared import Part
+from softmask.experiments.tables import rows_of
 from softmask.measure.lungs import enlarge
+from softmask.nets import build
+from softmask.nets.critics import CRITICS, Critic
+from softmask.papers import display
+from softmask.report import diagrams, lung_panels
+from softmask.report.diagrams import GROWS, INPUT, KEEPS, SHRINKS, Box
+from softmask.report.result import Cell
+from softmask.train import seeded
+from softmask.train.device import pick
+from softmask.train.losses import Batch, weighted
+from softmask.train.objectives import FASTEST, Segmentation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SIZE = 224
+"""Height and width of a slice as the paper's networks see it."""
+
+INPUTS: Mapping[str, str] = MappingProxyType(
+    {
+        "basic": "one channel: a mask, predicted or true",
+        "product": "one channel: the image where the mask is, 0 elsewhere",
+        "early_fusion": "two channels: mask and image",
+        "late_fusion": "mask and image in a branch each",
+        "regression": "predicted and true mask in a branch each, one number for both",
+    }
+)
+"""What each critic is given."""
+
+
+def description_cells(source: str) -> list[Cell]:
+    """Return table 1: its words for each structure, and the parameters of its critic at full width."""
+    cells = []
+    for cell in papers.load("lgan").table("table-1").cells():
+        name = cell.row.removeprefix("lgan_")
+        parameters = sum(weights.numel() for weights in CRITICS[name](Critic.FULL_WIDTH).parameters())
+        words = f"{INPUTS[name]}; {parameters:,} parameters"
+        cells.append(Cell(cell.row, cell.dataset, cell.metric, NAN, NAN, 0, 1, source, words))
+    return cells
+
+
+def sign_frame(part: Part, config: Config) -> pd.DataFrame:
+    """Return one line for each critic: the gap E[D(true)] - E[D(predicted)] before and after one step of it on four
+    slices, and E[D(predicted)] before and after a step of the generator down the adversarial term alone.
+
+    Generator and critics are fresh, of the profile's widths. Of regression, the gap is minus its one number.
+    """
+    spec = rows_of(["lgan_basic"], "lidc-lung", config, "lgan")["lgan_basic", "lidc-lung"][0]
+    chosen = np.argsort(-part.masks.sum(axis=(1, 2, 3)))[:4]
+    batch = Batch(*(torch.tensor(array[chosen]) for array in (part.images, part.masks, part.masks)))
+    lines = {}
+    for name in CRITICS:
+        adversarial = f"wasserstein_{name}"
+        losses = (("hard_cross_entropy", 1.0), (adversarial, 1.0))
+        with seeded(BASE_SEED):
+            network = build(spec.network, spec.width)
+        width = spec.settings.discriminator_width
+        objective = Segmentation(network, losses, pick(), FASTEST, width=width, seed=BASE_SEED)
+
+        def state(objective: Segmentation = objective) -> tuple[float, float]:
+            critic = objective.adversary.module
+            with torch.no_grad():
+                fake = torch.sigmoid(objective.modules["network"](batch.images))
+                gap = -critic(batch.images, batch.masks, fake).mean()
+                return float(gap), float(critic.score(batch.images, fake, batch.masks).mean())
+
+        first, _ = state()
+        objective.adversary.update(batch, network(batch.images).detach())
+        second, before = state()
+        outputs = network.training_outputs(batch.images)
+        objective.adversary.backward(batch, outputs, weighted(outputs, batch, objective.pixel), [adversarial])
+        objective.optimisers["network"].step()
+        _, after = state()
+        lines[display("rows", f"lgan_{name}")] = {
+            "gap": first,
+            "after the critic's step": second,
+            "D(predicted)": before,
+            "after the generator's step": after,
+            "critic: risen": second > first,
+            "generator: risen": after > before,
+        }
+    return pd.DataFrame.from_dict(lines, orient="index")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +142,7 @@ def slices(
 ) -> list[Slice]:
     """Return ``count`` test slices with the masks of the first seed's networks, at the stored size.
 
-    Empty where runs are not finished or come from records, which have no weights, or the data is not at hand.
+    Empty where runs are not finished or come from records, which have no weights, or the data is missing.
 
     Args:
         choose: :func:`spread_places`, :func:`hardest_places` or :func:`wall_places`.
@@ -63,62 +153,59 @@ def slices(
     places, data = choose(list(runs.values()), count), data_of(next(iter(runs.values())).spec, config)
     if data is None or not places:
         return []
-    images = data.test.images[list(places)]
-    size = data.test.references["native"].shape[-2:]
-    masks = {row: enlarge(soft_masks(_network_of(run), images)[:, 0], size) >= 0.5 for row, run in runs.items()}
-    stored = {name: data.test.references[name][list(places), 0] for name in ("native_image", "native", "nodules")}
+    test, size = data.test, data.test.references["native"].shape[-2:]
+    masks = {}
+    for row, run in runs.items():
+        trained = run.needs[0] if run.spec.prior is not None and not run.spec.learns else run
+        masks[row] = enlarge(soft_masks(trained, test.images[places])[:, 0], size) >= 0.5
+    image, lung, nodules = (test.references[name][places, 0] for name in ("native_image", "native", "nodules"))
+    image = image.astype(float) / 255
     return [
         Slice(
-            data.test.ids[place],
-            images[i, 0],
-            stored["native_image"][i].astype(float) / 255,
-            stored["native"][i] > 0,
-            stored["nodules"][i] > 0,
+            test.ids[place],
+            test.images[place, 0],
+            image[i],
+            lung[i] > 0,
+            nodules[i] > 0,
             {row: predicted[i] for row, predicted in masks.items()},
         )
         for i, place in enumerate(places)
     ]
 
 
-def _network_of(run: Run) -> Run:
-    """The run that was trained: of one that only tests another, that other."""
-    return run.needs[0] if run.spec.prior is not None and not run.spec.learns else run
-
-
 def spread_places(runs: Sequence[Run], count: int) -> list[int]:
-    """Places of ``count`` test slices that hold lung, evenly spread over all of them."""
+    """Return places of ``count`` test slices that hold lung, evenly spread over all of them."""
     holding = np.flatnonzero(np.array(runs[0].record.measures["pixels_true"]) > 0)
     return holding[np.linspace(0, len(holding) - 1, count + 2).round().astype(int)[1:-1]].tolist()
 
 
 def hardest_places(runs: Sequence[Run], count: int) -> list[int]:
-    """Places of the ``count`` slices, of different scans, with the least IoU averaged over ``runs``, lung in each."""
+    """Return places of ``count`` slices with lung, of different scans, with the least IoU averaged over ``runs``."""
     iou = np.mean([run.record.measures["iou"] for run in runs], axis=0)
     true = np.array(runs[0].record.measures["pixels_true"])
-    groups, chosen = runs[0].record.groups, []
-    for place in np.argsort(np.where(true > 0.2 * true.max(), iou, np.inf)).tolist():
-        if groups[place] not in {groups[other] for other in chosen}:
-            chosen.append(place)
-        if len(chosen) == count:
-            break
-    return chosen
+    order = np.argsort(np.where(true > 0.2 * true.max(), iou, np.inf)).tolist()
+    return _of_different_scans(order, runs)[:count]
 
 
 def wall_places(runs: Sequence[Run], count: int) -> list[int]:
-    """Places of ``count`` test slices with a nodule on the lung's boundary, of different scans if there are enough."""
-    record = runs[0].record
-    values = np.array(record.measures["nodules_at_wall_inside"], float)
+    """Return places of ``count`` test slices with a nodule on the lung's boundary, of different scans if there are
+    enough."""
+    values = np.array(runs[0].record.measures["nodules_at_wall_inside"], float)
     places = np.flatnonzero(~np.isnan(values)).tolist()
-    of_scans: dict[str, int] = {}
+    return sorted([*dict.fromkeys([*_of_different_scans(places, runs), *places])][:count])
+
+
+def _of_different_scans(places: Sequence[int], runs: Sequence[Run]) -> list[int]:
+    """The first of ``places`` of each scan."""
+    first: dict[str, int] = {}
     for place in places:
-        of_scans.setdefault(record.groups[place], place)
-    ordered = [*of_scans.values(), *(place for place in places if place not in of_scans.values())]
-    return sorted(ordered[:count])
+        first.setdefault(runs[0].record.groups[place], place)
+    return list(first.values())
 
 
 def activations(run: Run, image: np.ndarray) -> dict[str, np.ndarray]:
-    """Of each of the generator's blocks, by name in the order in which they run, and of the logits: the most
-    representative map, the one that correlates most with the mean of the absolute maps, (h, w) stretched to [0, 1].
+    """Return, of each of the generator's blocks, by name in the order in which they run, and of the logits, the most
+    representative map: the one that correlates most with the mean of the absolute maps, (h, w) stretched to [0, 1].
 
     Args:
         image: (S, S) in [0, 1].
@@ -126,9 +213,8 @@ def activations(run: Run, image: np.ndarray) -> dict[str, np.ndarray]:
     Raises:
         ConfigError: for a recorded run, which has no weights.
     """
-    network = run.network()
     with torch.inference_mode():
-        levels = network.levels(torch.tensor(image, dtype=torch.float32)[None, None])
+        levels = run.network().levels(torch.tensor(image, dtype=torch.float32)[None, None])
     return {name: _representative(maps[0].numpy()) for name, maps in levels.items()}
 
 
@@ -141,3 +227,66 @@ def _representative(maps: np.ndarray) -> np.ndarray:
     best = maps[int(np.abs(likeness).argmax())]
     low, high = float(best.min()), float(best.max())
     return (best - low) / ((high - low) or 1.0)
+
+
+def activation_figure(fitted: Fitted, row: str, dataset: str, config: Config) -> Figure | None:
+    """Return LGAN figure 5: what a row's network (first seed) responds to in a test slice, and the mask it finds there.
+
+    None for a run that is not finished or recorded, which has no weights, and where the data is missing.
+    """
+    for shown in slices(fitted, [row], dataset, spread_places, 1, config):
+        maps = activations(firsts(fitted, [row], dataset)[row], shown.seen)
+        return lung_panels.activations(shown.seen, maps, shown.masks[row])
+    return None
+
+
+DRAWN = {
+    "basic": ("basic, product, early fusion", ("mask",)),
+    "late_fusion": ("late fusion", ("image", "mask")),
+    "regression": ("regression", ("predicted mask", "true mask")),
+}
+"""The critics of figure 3: what each is called, and its inputs."""
+
+
+class Scored(nn.Module):
+    """A critic as figure 3 has it, without the argument that it does not look at: inputs (B, 1, H, W) to (B, 1)."""
+
+    def __init__(self, critic: Critic, inputs: Sequence[str]) -> None:
+        super().__init__()
+        self.critic, self.inputs = critic, inputs
+
+    def forward(self, *values: torch.Tensor) -> torch.Tensor:
+        given = dict(zip(self.inputs, values, strict=True))
+        mask = given.get("mask", values[0])
+        return self.critic.score(given.get("image", mask), mask, given.get("true mask", mask))
+
+
+def pipeline() -> Figure:
+    """Draw figure 1: the generator's mask and the true one before the critic."""
+    boxes = [
+        Box("CT slice", 1, SIZE, INPUT),
+        Box("true mask", 1, SIZE, INPUT),
+        Box("generator, down", 1024, SIZE // 16, SHRINKS, (0,)),
+        Box("generator, up", 64, SIZE, GROWS, (2,)),
+        Box("predicted mask", 1, SIZE, KEEPS, (3,)),
+        Box("critic", 512, SIZE // 16, SHRINKS, (0, 1, 4)),
+        Box("a number:\nthe distance", 1, 1, SHRINKS, (5,)),
+    ]
+    losses = [("critic lowers", "E[D(predicted)] − E[D(true)]"), ("generator lowers", "BCE − E[D(predicted)]")]
+    return diagrams.diagram(boxes, losses, size=(13, 6))
+
+
+def generator() -> Figure:
+    """Draw figure 2: the generator's layers at full width."""
+    with torch.device("meta"):  # shapes are enough
+        boxes = diagrams.trace(build("lgan_generator"), [torch.zeros(1, 1, SIZE, SIZE)], ["CT slice"])
+    return diagrams.diagram(boxes, [("sigmoid → lung mask", "BCE"), ("to the critic", "− E[D(.)]")], size=(15, 7))
+
+
+def critic(name: str) -> Figure:
+    """Draw a part of figure 3: the layers of one of :data:`DRAWN` at full width."""
+    names = DRAWN[name][1]
+    with torch.device("meta"):
+        scored = Scored(CRITICS[name](Critic.FULL_WIDTH), names)
+        boxes = diagrams.trace(scored, [torch.zeros(1, 1, SIZE, SIZE) for _ in names], list(names))
+    return diagrams.diagram(boxes, size=(11, 9))

@@ -38,7 +38,7 @@ SMOOTH_MOST, SMOOTH_MARGIN, BURR_LEAST = 1.5, 4.0, 2.5
 """The rule (:func:`class_of`): LIDC's spiculation and lobulation go from 1, none, to 5, marked; its margin from 1,
 poorly defined, to 5, sharp."""
 
-RATED = ("spiculation", "lobulation", "margin")
+RATED = ["spiculation", "lobulation", "margin"]
 WHOLE = ("binary_roi", "soft_roi", "dilated_roi")
 """Regions that every nodule used has: inside the binary mask, inside the soft mask, and the binary mask grown to the
 soft region's area, which has its size and knows nothing of it."""
@@ -47,7 +47,7 @@ FIRST_ORDER = ("first_order_binary", "first_order_soft", "first_order_weighted")
 """The 18 first-order features alone: inside either mask, and of all pixels weighted by alpha."""
 
 FEATURE_SETS = (*WHOLE, "band_roi", "all_rois", *FIRST_ORDER, "area")
-"""What a nodule is told by. ``band_roi``: between the two masks; ``all_rois``: binary, soft and band together, as the
+"""Input of the classifiers. ``band_roi``: between the two masks; ``all_rois``: binary, soft and band together, as the
 paper suggests; ``area``: the binary mask's area alone, one number."""
 
 
@@ -72,6 +72,11 @@ class Lesion:
     def regions(self) -> Regions:
         return radiomics.regions(self.alpha, self.binary)
 
+    @property
+    def dilated(self) -> np.ndarray:
+        """(H, W) bool: the binary mask grown to the area of the soft mask's region."""
+        return radiomics.dilated_to(self.binary, int(self.regions.soft.sum()))
+
 
 @dataclass(frozen=True, eq=False)
 class Nodules:
@@ -84,7 +89,7 @@ class Nodules:
         features: by name of :data:`FEATURE_SETS`, (N, F) with named columns; rows of NaN where a nodule has no
             features there (a band of too few pixels).
         pixels: (N, 3) size of each of :class:`~softmask.measure.radiomics.Regions`.
-        left_out: what has no features in one of :data:`WHOLE`, or no soft mask, and why.
+        left_out: nodules without features in one of :data:`WHOLE`, or without a soft mask, and why.
     """
 
     name: str
@@ -113,8 +118,7 @@ class Nodules:
     def balanced(self, count: int) -> Nodules:
         """As many smooth nodules as burr ones, ``count`` at most together: the first of each class."""
         each = min(count // 2, int(self.burr.sum()), int((~self.burr).sum()))
-        chosen = np.concatenate([np.flatnonzero(self.burr)[:each], np.flatnonzero(~self.burr)[:each]])
-        return self.rows(np.sort(chosen))
+        return self.rows(np.sort(np.concatenate([np.flatnonzero(self.burr == burr)[:each] for burr in (True, False)])))
 
     def having(self, features: str) -> Nodules:
         """The nodules that have these features."""
@@ -122,7 +126,7 @@ class Nodules:
 
 
 def open_sets(config: Config) -> dict[str, Dataset]:
-    """``lnsm`` and ``lidc``, both of nodules that readers rated.
+    """Return ``lnsm`` and ``lidc``, both of nodules that readers rated.
 
     DeepLesion has no ratings. Where it stands for ``lnsm``, LIDC patients that ``lidc`` does not use take its place.
     """
@@ -133,7 +137,7 @@ def open_sets(config: Config) -> dict[str, Dataset]:
 
 
 def class_of(spiculation: float, lobulation: float, margin: float) -> str:
-    """``smooth``, ``burr``, or empty for what lies between, from the means of the readers' ratings.
+    """Return ``smooth``, ``burr``, or empty for what lies between, from the means of the readers' ratings.
 
     Smooth: spiculation and lobulation at most 1.5 and margin at least 4. Burr: spiculation or lobulation at least 2.5,
     whatever the margin. A nodule that was not rated (NaN) is neither.
@@ -144,41 +148,39 @@ def class_of(spiculation: float, lobulation: float, margin: float) -> str:
 
 
 def rated(name: str, dataset: Dataset) -> pd.DataFrame:
-    """One line for each nodule of ``lnsm`` or ``lidc``, in the experiments' order: ``row`` of its largest slice in the
-    data set, ``patient``, ``nodule``, the mean over its readers of each of :data:`RATED`, and its ``class``.
+    """Return one line for each nodule of ``lnsm`` or ``lidc``, in the experiments' order: ``row`` of its largest slice
+    in the data set, ``patient``, ``nodule``, the mean over its readers of each of :data:`RATED`, and its ``class``.
 
     Raises:
         DataError: where no nodule was rated.
     """
     rows = {"lnsm": selection.lnsm_rows, "lidc": selection.lidc_rows}[name](dataset.index, None)
     index = dataset.index.iloc[rows].assign(row=rows).drop_duplicates(["patient", "nodule"])
+    table = index[["row", "patient", "nodule"]].reset_index(drop=True)
     database = annotations.load()
-    found = index[["row", "patient", "nodule"]].reset_index(drop=True)
-    known = [database.find(*key) for key in found[["patient", "nodule"]].itertuples(index=False, name=None)]
+    known = [database.find(*key) for key in table[["patient", "nodule"]].itertuples(index=False, name=None)]
     for rating in RATED:
-        found[rating] = [
+        table[rating] = [
             np.nan if nodule is None else np.mean([reader.ratings[rating] for reader in nodule.readers])
             for nodule in known
         ]
-    if found[RATED[0]].isna().all():
+    if table[RATED[0]].isna().all():
         raise DataError(f"{dataset.origin}: no nodule in it was rated; smooth and burr need LIDC's readers")
-    found["class"] = [class_of(*ratings) for ratings in found[list(RATED)].itertuples(index=False, name=None)]
-    return found
+    table["class"] = [class_of(*ratings) for ratings in table[RATED].itertuples(index=False, name=None)]
+    return table
 
 
 def class_counts(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """How many nodules of each data set are smooth, burr, between, or were not rated, from :func:`rated`."""
+    """Return how many nodules of each data set are smooth, burr, between, or were not rated, from :func:`rated`."""
     counts = {}
     for name, table in tables.items():
-        unrated = table[RATED[0]].isna()
-        kinds = table["class"].where(table["class"] != "", "between").where(~unrated, "not rated")
+        kinds = table["class"].replace("", "between").mask(table[RATED[0]].isna(), "not rated")
         counts[display("datasets", name)] = kinds.value_counts()
-    order = [SMOOTH, BURR, "between", "not rated"]
-    return pd.DataFrame(counts).reindex(order).fillna(0).astype(int)
+    return pd.DataFrame(counts).reindex([SMOOTH, BURR, "between", "not rated"]).fillna(0).astype(int)
 
 
 def lesion_of(sample: Sample, strategy: str) -> Lesion:
-    """The sample's soft and binary mask by one of :data:`STRATEGIES`' values.
+    """Return the sample's soft and binary mask by one of :data:`STRATEGIES`' values.
 
     Raises:
         LabelError, DataError: where no soft mask can be made, or the binary mask is empty.
@@ -191,38 +193,29 @@ def lesion_of(sample: Sample, strategy: str) -> Lesion:
 
 
 def bins_of(dataset: Dataset, row: int) -> BinCount | BinWidth:
-    """25 HU where the data set's images are calibrated, else 32 bins between a region's extremes."""
+    """Return 25 HU where the data set's images are calibrated, else 32 bins between a region's extremes."""
     return BinCount() if dataset[row].hu is None else BinWidth()
 
 
 def nodules_of(name: str, dataset: Dataset, cap: int | None = None) -> Nodules:
-    """All nodules of ``lnsm`` or ``lidc`` that are smooth or burr, with their features.
-
-    Args:
-        cap: the most nodules to take, half of each class; None: all.
-
-    Raises:
-        DataError: where none is left.
-    """
+    """Return nodules of ``lnsm`` or ``lidc`` that are smooth or burr, at most ``cap`` (half of each class), with their
+    features; DataError where none is left."""
     table = rated(name, dataset)
-    classes = table["class"].to_numpy()
-    taken = np.sort(
-        np.concatenate([np.flatnonzero(classes == kind)[: cap if cap is None else cap // 2] for kind in (SMOOTH, BURR)])
-    )
-    found = table.iloc[taken]
+    table = table[table["class"] != ""]
+    if cap is not None:
+        table = table.groupby("class").head(cap // 2)
     before = len(dataset.problems)
-    work = partial(_record, strategy=STRATEGIES[name])
-    records = map_samples(work, dataset, found["row"], title=f"soft masks of {name}")
+    work = partial(_records, strategy=STRATEGIES[name])
+    records = map_samples(work, dataset, table["row"], title=f"soft masks of {name}")
     lesions = [record["lesion"] for record in records]
     if not lesions:
-        raise DataError(f"{name}: no soft mask could be made of any of {len(found)} nodules")
-    problems = list(dataset.problems[before:])
-    features, lacking = features_of(lesions, bins_of(dataset, int(found["row"].iloc[0])))
-    problems += [Problem(lesions[i].id, why) for i, why in sorted(lacking.items())]
+        raise DataError(f"{name}: no soft mask could be made of any of {len(table)} nodules")
+    features, lacking = features_of(lesions, bins_of(dataset, int(table["row"].iloc[0])))
+    problems = [*dataset.problems[before:], *(Problem(lesions[i].id, why) for i, why in sorted(lacking.items()))]
     kept = [i for i in range(len(lesions)) if i not in lacking]
     if not kept:
         raise DataError(f"{name}: no nodule has features, the first because {problems[0].why}")
-    kinds = {dataset.name_of(row): kind for row, kind in found[["row", "class"]].itertuples(index=False, name=None)}
+    kinds = {dataset.name_of(row): kind for row, kind in table[["row", "class"]].itertuples(index=False, name=None)}
     return Nodules(
         name=name,
         source=data_kind(dataset.name, dataset.source, dataset.origin),
@@ -235,74 +228,64 @@ def nodules_of(name: str, dataset: Dataset, cap: int | None = None) -> Nodules:
     )
 
 
-def _record(sample: Sample, strategy: str) -> list[dict]:
+def _records(sample: Sample, strategy: str) -> list[dict]:
     return [{"lesion": lesion_of(sample, strategy)}]
 
 
 def features_of(lesions: Sequence[Lesion], bins: BinCount | BinWidth) -> tuple[dict[str, pd.DataFrame], dict[int, str]]:
-    """The tables of :data:`FEATURE_SETS`, a row for each lesion, and why a lesion lacks features in one of
+    """Return the tables of :data:`FEATURE_SETS`, a row for each lesion, and why a lesion lacks features in one of
     :data:`WHOLE`, by its number."""
     masks = {
-        "binary_roi": [lesion.regions.binary for lesion in lesions],
-        "soft_roi": [lesion.regions.soft for lesion in lesions],
-        "dilated_roi": [dilated(lesion) for lesion in lesions],
-        "band_roi": [lesion.regions.band for lesion in lesions],
+        f"{name}_roi": [getattr(lesion.regions, name) for lesion in lesions] for name in ("binary", "soft", "band")
     }
+    masks["dilated_roi"] = [lesion.dilated for lesion in lesions]
+    masks = {name: masks[name] for name in (*WHOLE, "band_roi")}
     n = len(lesions)
-    found = radiomics.extract(
+    extracted = radiomics.extract(
         [lesion.values for lesion in lesions] * len(masks),
-        [mask for of in masks.values() for mask in of],
+        [mask for region in masks.values() for mask in region],
         bins=bins,
         names=[lesion.id for lesion in lesions] * len(masks),
     )
     tables = {
-        region: found.table.reindex(range(start, start + n)).set_axis(range(n))
-        for region, start in zip(masks, range(0, n * len(masks), n), strict=True)
+        region: extracted.table.reindex(range(n * i, n * (i + 1))).set_axis(range(n)) for i, region in enumerate(masks)
     }
     lacking: dict[int, str] = {}
-    for position, _, reason in found.left_out.itertuples(index=False, name=None):
+    for position, _, reason in extracted.left_out.itertuples(index=False, name=None):
         region = list(masks)[position // n]
         if region in WHOLE:
             lacking.setdefault(position % n, f"{display('rows', region)}: {reason}")
     first = [column for column in tables["binary_roi"] if column.startswith("firstorder_")]
     weighted = {}
     for i, lesion in enumerate(lesions):
-        if i in lacking:
-            continue
-        try:
-            alpha = np.where(lesion.regions.soft, lesion.alpha, 0)
-            weighted[i] = radiomics.soft_first_order(lesion.values, alpha, bins=bins)
-        except DataError as error:
-            lacking[i] = f"weighted by alpha: {error}"
+        if i not in lacking:
+            try:
+                alpha = np.where(lesion.regions.soft, lesion.alpha, 0)
+                weighted[i] = radiomics.soft_first_order(lesion.values, alpha, bins=bins)
+            except DataError as error:
+                lacking[i] = f"weighted by alpha: {error}"
     together = [tables[region].add_prefix(f"{region}_") for region in ("binary_roi", "soft_roi", "band_roi")]
-    area = [np.count_nonzero(lesion.binary) for lesion in lesions]
     return tables | {
         "all_rois": pd.concat(together, axis=1),
         "first_order_binary": tables["binary_roi"][first],
         "first_order_soft": tables["soft_roi"][first],
         "first_order_weighted": pd.DataFrame.from_dict(weighted, orient="index", columns=first).reindex(range(n)),
-        "area": pd.DataFrame({"area": area}, dtype=float),
+        "area": pd.DataFrame({"area": [np.count_nonzero(lesion.binary) for lesion in lesions]}, dtype=float),
     }, lacking
 
 
-def dilated(lesion: Lesion) -> np.ndarray:
-    """(H, W) bool: the binary mask grown to the area of the soft mask's region."""
-    return radiomics.dilated_to(lesion.binary, int(lesion.regions.soft.sum()))
-
-
 def described(nodules: Nodules) -> str:
-    """For a caption: the data set, how many nodules and patients, and how many are burr."""
-    patients, burr = len(set(nodules.patients)), int(nodules.burr.sum())
-    words = WORDS[nodules.source]
+    """Return for a caption the data set, how many nodules and patients, and how many are burr."""
+    patients, burr, words = len(set(nodules.patients)), int(nodules.burr.sum()), WORDS[nodules.source]
     return f"{nodules.name} ({words}): {len(nodules)} nodules of {patients} patients, {burr} of them burr"
 
 
 def overview(sets: Mapping[str, Nodules]) -> pd.DataFrame:
-    """Of each data set and class: nodules, patients, and the median number of pixels of each region."""
+    """Return, of each data set and class, nodules, patients, and the median number of pixels of each region."""
     lines = {}
     for name, nodules in sets.items():
-        for kind, mine in ((SMOOTH, ~nodules.burr), (BURR, nodules.burr)):
-            patients = len({patient for patient, chosen in zip(nodules.patients, mine, strict=True) if chosen})
-            pixels = nodules.pixels[mine].median().rename(lambda region: f"{region}, pixels")
-            lines[display("datasets", name), kind] = {"nodules": int(mine.sum()), "patients": patients, **pixels}
+        for kind, chosen in ((SMOOTH, ~nodules.burr), (BURR, nodules.burr)):
+            pixels = nodules.pixels[chosen].median().rename(lambda region: f"{region}, pixels")
+            counts = {"nodules": int(chosen.sum()), "patients": len(set(np.array(nodules.patients)[chosen]))}
+            lines[display("datasets", name), kind] = counts | dict(pixels)
     return pd.DataFrame.from_dict(lines, orient="index")

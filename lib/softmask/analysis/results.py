@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-Runs = Mapping[tuple[str, str], Sequence[Any]]
-"""Finished runs by (row, data set): :class:`softmask.analysis.finished.Fitted`, or several joined."""
+Behind = Mapping[tuple[str, str], Sequence[Any]] | Iterable[Dataset]
+"""What numbers come from: finished runs by (row, data set), or data sets."""
 
 
 class Results:
@@ -32,14 +32,12 @@ class Results:
     Captions, titles and units stand in ``captions.yaml``, by names such as ``softgan/table-1``. A caption's words in
     braces are given with the call, but for those of runs: ``{sources}`` (their data), ``{terms}`` (on what terms the
     profile compares) and ``{parameters}`` (of the table's rows).
+
+    Args:
+        seeds: of what is drawn at random besides trainings.
     """
 
     def __init__(self, config: Config, seeds: Sequence[int] = (BASE_SEED,)) -> None:
-        """Begin the notebook's work.
-
-        Args:
-            seeds: of what is drawn at random besides trainings.
-        """
         self.config, self.seeds = config, seeds
         self.started = time.perf_counter()
 
@@ -47,7 +45,7 @@ class Results:
         self,
         name: str,
         cells: Iterable[Cell],
-        behind: Runs | Iterable[Dataset],
+        behind: Behind,
         *,
         units: Mapping[str, str] | None = None,
         details: Mapping[str, Any] | None = None,
@@ -56,43 +54,38 @@ class Results:
         """Write a table and return it as people read it.
 
         Args:
-            behind: the runs, or the data sets, that its numbers come from.
-            units: of metrics that the paper does not print, besides those that stand with the caption.
-            details: what belongs into the JSON beside it.
+            units: of metrics that the paper does not print, besides those in ``captions.yaml``.
+            details: further content of the JSON beside it.
 
         Raises:
             ConfigError: for a table without a caption, or a caption's word that is missing.
         """
         cells = list(cells)
-        rows = dict.fromkeys(cell.row for cell in cells)
-        text, title, own = self._caption("tables", name, self._words(behind, rows) | words)
+        text, title, own = self._caption("tables", name, behind, words, [cell.row for cell in cells])
         paper, _, table = name.partition("/")
         return self.write(ResultTable(paper, table, title, text, cells, own | (units or {}), details or {}), behind)
 
-    def claims(self, name: str, judged: Sequence[Verdict], behind: Runs | Iterable[Dataset], **words: object) -> None:
+    def claims(self, name: str, judged: Sequence[Verdict], behind: Behind, **words: object) -> None:
         """Write the table of every comparison behind verdicts. Arguments and errors as of :meth:`table`."""
-        text, title, _ = self._caption("tables", name, self._words(behind) | words)
+        text, title, _ = self._caption("tables", name, behind, words)
         self.write(verdicts.table(name.partition("/")[2], title, text, judged), behind)
 
-    def figure(
-        self, name: str, fig: Figure | None, behind: Runs | None = None, *, missing: str = "", **words: object
-    ) -> None:
+    def figure(self, name: str, fig: Figure | None, behind: Behind = (), *, missing: str = "", **words: object) -> None:
         """Write a figure and show it; without one, as where no run is finished, say so.
 
         Args:
-            behind: the runs that it shows.
-            missing: what it shows in the paper and lacks here, such as a network without a finished run.
+            missing: what the paper's figure shows beyond this one, such as a network without a finished run.
 
         Raises:
             ConfigError: for a figure that no paper has, or without a caption, or a caption's word that is missing.
         """
         import matplotlib.pyplot as plt
 
-        text, alt, _ = self._caption("figures", name, self._words(behind) | words)
+        text, alt, _ = self._caption("figures", name, behind, words)
         figures.save(fig, *name.split("/"), self.config, text, alt, missing)
         plt.show()
 
-    def write(self, result: ResultTable, behind: Runs | Iterable[Dataset]) -> pd.DataFrame:
+    def write(self, result: ResultTable, behind: Behind) -> pd.DataFrame:
         """Write a table that has its caption already, and return it as people read it."""
         if isinstance(behind, Mapping):
             record = finished.provenance_of(behind, self.config, self.started)
@@ -101,17 +94,9 @@ class Results:
         tables.write(result, self.config, record)
         return tables.show(result)
 
-    def _words(self, behind: object, rows: Iterable[str] = ()) -> dict[str, str]:
-        """A caption's words that come from runs."""
-        if not isinstance(behind, Mapping):
-            return {}
-        return {
-            "sources": finished.sources_of(behind),
-            "terms": training.TERMS[self.config.profile.name],
-            "parameters": training.parameters_of(behind, rows),
-        }
-
-    def _caption(self, kind: str, name: str, words: Mapping[str, object]) -> tuple[str, str, dict[str, str]]:
+    def _caption(
+        self, kind: str, name: str, behind: Behind, words: Mapping[str, object], rows: Iterable[str] = ()
+    ) -> tuple[str, str, dict[str, str]]:
         """The caption filled in; a table's title, or a figure's alternative text; a table's units."""
         entries = _captions()[kind]
         whole = next((known for known in entries if name.startswith(f"{known}-")), "")  # of which name is a part
@@ -119,6 +104,12 @@ class Results:
         if entry is None:
             raise ConfigError(f"{name} has no caption: add one to {kind} in report/captions.yaml")
         entry = {"caption": entry} if isinstance(entry, str) else entry
+        if isinstance(behind, Mapping):
+            words = {
+                "sources": finished.sources_of(behind),
+                "terms": training.TERMS[self.config.profile.name],
+                "parameters": training.parameters_of(behind, rows),
+            } | words
         try:
             text = entry["caption"].format_map(words)
         except KeyError as error:

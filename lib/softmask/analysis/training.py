@@ -1,7 +1,8 @@
-"""From finished runs to tables: values of every test image, pooled over seeds, for each row and data set.
+"""What notebooks compute from trainings of segmentation networks: tables, scores, curves, predictions.
 
 A cell's mean and spread are over test images pooled over seeds; the spread between seeds goes into the table's details.
-Undefined values (SEN of an empty truth, PPV of an empty prediction) are left out and counted.
+Undefined values (SEN of an empty truth, PPV of an empty prediction) are left out and counted. At the end: whether
+trainings were long enough and their learning rates fair.
 """
 
 from __future__ import annotations
@@ -16,38 +17,43 @@ import numpy as np
 import pandas as pd
 
 from softmask import papers
-from softmask.analysis.finished import Fitted, calibration, distinct, firsts, kind_of, note_of, succeeded
+from softmask.analysis.finished import (
+    Fitted,
+    Wanted,
+    calibration,
+    distinct,
+    firsts,
+    fit_rows,
+    kind_of,
+    note_of,
+    sources_of,
+    succeeded,
+)
+from softmask.analysis.table import NAN, Remarks, numbers, of_runs, summarise, values_of
+from softmask.config import BASE_SEED, Config
 from softmask.data.sample import SUBSTITUTE
-from softmask.errors import DataError
+from softmask.experiments import rates
 from softmask.experiments.execute import Run
+from softmask.experiments.night import GROUPS, NODULES, doubled
 from softmask.experiments.prepared import Prepared
 from softmask.experiments.spec import RunSpec
+from softmask.experiments.tables import rows_of
 from softmask.measure import statistics
 from softmask.measure.differences import Scores
-from softmask.measure.soft import Calibration
 from softmask.measure.verdicts import RISING, last_gain
-from softmask.report.result import Cell
+from softmask.papers import display
+from softmask.report.result import WORKBOOK, Cell, Key, ResultTable
 
-BEYOND = {
-    "hd95": "pixels",
-    "hd95_infinite": "count",
-    "surface_dice": "fraction",
-    "mae_band": "fraction",
-    "mae_alpha": "fraction",
-    "gradient_error": "number",
-    "soft_dice": "fraction",
-    "brier": "fraction",
-    "ece": "fraction",
-}
+BEYOND = dict.fromkeys(
+    ("hd95", "hd95_infinite", "surface_dice", "mae_band", "mae_alpha", "gradient_error", "soft_dice", "brier", "ece"),
+    "fraction",
+) | {"hd95": "pixels", "hd95_infinite": "count", "gradient_error": "number"}
 """Measures that the papers do not print, with their units."""
-
 
 CONSENSUS = "dice_consensus"
 
-
 LARGEST = "lidc-largest"
 """The test images of LIDC, of each nodule the largest slice alone."""
-
 
 TERMS: Mapping[str, str] = MappingProxyType(
     {
@@ -64,51 +70,37 @@ TERMS: Mapping[str, str] = MappingProxyType(
 )
 """On what terms a profile compares networks, for captions."""
 
+OTHER = ("dsnet_averaged", "dsnet_full_features", "dsnet_enlarged_twice", "dsnet_squared", "all_losses_binary")
+"""Rows of the journal version beside the printed ones: the forms of its input, and other readings of two rows."""
 
 NOTHING = 0.05
 """Validation Dice below which a network is said to find nothing."""
 
 
-def values_of(runs: Sequence[Run], metric: str) -> np.ndarray:
-    """(seeds, N) of a measure.
-
-    Raises:
-        DataError: where the seeds were not measured on the same test images, or lack the measure.
-    """
-    for run in runs:
-        if run.record.ids != runs[0].record.ids:
-            raise DataError(f"{run.spec.name}: measured on other test images than {runs[0].spec.name}; train it again")
-        if metric not in run.record.measures:
-            raise DataError(f"{run.spec.name}: its record has no {metric}; it has {', '.join(run.record.measures)}")
-    return np.array([run.record.measures[metric] for run in runs], dtype=float)
-
-
-def scores(
-    fitted: Fitted, metrics: Sequence[str], known: Fitted = MappingProxyType({})
-) -> dict[tuple[str, str, str], Scores]:
-    """What :func:`softmask.analysis.claims.judge` compares, by (row, data set, metric), where it was measured.
+def scores(fitted: Fitted, metrics: Sequence[str], known: Fitted = MappingProxyType({})) -> dict[Key, Scores]:
+    """Return what :func:`softmask.analysis.claims.judge` compares, by (row, data set, metric), where it was measured.
 
     Args:
         known: further runs, whose networks some of ``fitted`` only test.
     """
-    made = {}
-    for (row, dataset), runs in fitted.items():
-        for metric in metrics:
-            if runs and metric in runs[0].record.measures:
-                made[row, dataset, metric] = scores_of(runs, partial(values_of, metric=metric), [fitted, known])
-    return made
+    return {
+        (row, dataset, metric): scores_of(runs, partial(values_of, metric=metric), [fitted, known])
+        for (row, dataset), runs in fitted.items()
+        for metric in metrics
+        if runs and metric in runs[0].record.measures
+    }
 
 
 def scores_of(
     runs: Sequence[Run], values: Callable[[Sequence[Run]], np.ndarray], known: Sequence[Fitted] = ()
 ) -> Scores:
-    """The scores of a row's runs. A run whose training failed to start is counted and enters no value.
+    """Return the scores of a row's runs. A run whose training failed to start is counted and enters no value.
 
     Args:
         values: gives (seeds, N) of runs.
         known: runs among which those are whose networks ``runs`` only test; their curves count.
     """
-    trained = {run.spec: run.record for of in known for other in of.values() for run in other}
+    trained = {run.spec: run.record for fitted in known for some in fitted.values() for run in some}
     specs = [run.spec if run.spec.learns else run.spec.prior for run in runs]
     records = [run.record if run.spec.learns else trained.get(spec) for run, spec in zip(runs, specs, strict=True)]
     failed = [record is not None and record.failed for record in records]
@@ -129,54 +121,36 @@ def scores_of(
 
 
 def table_cells(paper: str, table: str, fitted: Fitted, besides: Sequence[str] = ()) -> list[Cell]:
-    """The cells of a printed table that are run, but for the metrics ``besides``, which no run measures.
+    """Return the cells of a printed table that are run, but for the metrics ``besides``, which no run measures.
 
     Where the truth is not the readers' consensus and they marked the images, Dice with their consensus follows. The
     numbers on LIDC follow once more over the largest slice of each nodule alone: which slices the papers took is open.
+    The largest slice is the nodule's first test image, in the order of :mod:`softmask.data.selection`.
     """
     printed = papers.load(paper).table(table).cells()
-    cells = [
-        _cell(cell.row, cell.dataset, cell.metric, fitted)
+    keys = [
+        (cell.row, cell.dataset, cell.metric)
         for cell in printed
         if (cell.row, cell.dataset) in fitted and cell.metric not in besides
     ]
-    for row, dataset in dict.fromkeys((cell.row, cell.dataset) for cell in cells):
-        if CONSENSUS in fitted[row, dataset][0].record.measures:
-            cells.append(_cell(row, dataset, CONSENSUS, fitted, extra=True))
-    on_lidc = [cell for cell in cells if cell.dataset == "lidc"]
-    largest = {(row, "lidc"): [largest_slices(run) for run in fitted[row, "lidc"]] for row in {c.row for c in on_lidc}}
-    cells += [replace(_cell(cell.row, "lidc", cell.metric, largest, extra=True), dataset=LARGEST) for cell in on_lidc]
-    return cells
+    places = dict.fromkeys(key[:2] for key in keys)
+    readers = [(*place, CONSENSUS) for place in places if CONSENSUS in fitted[place][0].record.measures]
+    cells = summarise(of_runs(fitted, keys), remarks=_remarks(fitted), extra=False)
+    cells += summarise(of_runs(fitted, readers), remarks=_remarks(fitted))
+    lidc = of_runs(fitted, [key for key in [*keys, *readers] if key[1] == "lidc"])
+    nodule = lidc["image"].str.rpartition("/")[0] if len(lidc) else lidc["image"]
+    largest = lidc[~lidc.assign(nodule=nodule).duplicated(["row", "run", "metric", "nodule"])]
+    return cells + [replace(cell, dataset=LARGEST) for cell in summarise(largest, remarks=_remarks(dict(fitted)))]
 
 
 def extra_cells(places: Iterable[tuple[str, str]], metrics: Sequence[str], fitted: Fitted) -> list[Cell]:
-    """Cells of rows that the paper does not print, by (row, data set), where a run is finished."""
-    return [
-        _cell(row, dataset, metric, fitted, extra=True)
-        for row, dataset in places
-        if (row, dataset) in fitted
-        for metric in metrics
-    ]
-
-
-def largest_slices(run: Run) -> Run:
-    """The run as measured on the largest slice of each nodule of LIDC.
-
-    That is the nodule's first among the test images, which come in the order of :mod:`softmask.data.selection`.
-    """
-    record = run.record
-    nodules = [name.rsplit("/", 1)[0] for name in record.ids]
-    kept = [i for i, nodule in enumerate(nodules) if nodule not in nodules[:i]]
-
-    def of(values: Sequence) -> tuple:
-        return tuple(values[i] for i in kept)
-
-    measures = {name: of(values) for name, values in record.measures.items()}
-    return replace(run, record=replace(record, ids=of(record.ids), groups=of(record.groups), measures=measures))
+    """Return cells of rows that the paper does not print, by (row, data set), where a run is finished."""
+    keys = [(*place, metric) for place in places if place in fitted for metric in metrics]
+    return summarise(of_runs(fitted, keys), remarks=_remarks(fitted))
 
 
 def beyond_cells(fitted: Fitted) -> list[Cell]:
-    """Cells of the measures of :data:`BEYOND`, as far as they were taken, for every row and data set.
+    """Return cells of the measures of :data:`BEYOND`, as far as they were taken, for every row and data set.
 
     Rows that stand for the same runs are given once, under their first name.
 
@@ -184,82 +158,63 @@ def beyond_cells(fitted: Fitted) -> list[Cell]:
     found. ``ece`` is the calibration error of the probability of lesion over all pixels of all images; most are sure
     background, so that it is small.
     """
-    cells = []
+    cells, order = [], list(BEYOND)
     named: dict[RunSpec, str] = {}
     for (row, dataset), every in fitted.items():
         runs = succeeded(every)
         if not runs or named.setdefault(every[0].spec, row) != row:
             continue
-        for metric in BEYOND:
-            if metric == "hd95_infinite":
-                cells.append(_constant(row, dataset, metric, float(np.isinf(values_of(runs, "hd95")).sum()), runs))
-            elif metric == "ece":
-                cells.append(_constant(row, dataset, metric, calibration(runs).error, runs))
-            elif metric in runs[0].record.measures:
-                cells.append(_cell(row, dataset, metric, fitted, extra=True, use=np.isfinite))
+        keys = [(row, dataset, metric) for metric in BEYOND if metric in runs[0].record.measures]
+        of_images = summarise(of_runs(fitted, keys), defined=np.isfinite, remarks=_remarks(fitted))
+        pooled = {"hd95_infinite": np.isinf(values_of(runs, "hd95")).sum(), "ece": calibration(runs).error}
+        together = numbers(row, dataset, pooled, len(runs) * len(runs[0].record.ids), len(runs), kind_of(runs[0]))
+        cells += sorted([*of_images, *together], key=lambda cell: order.index(cell.metric))
     return cells
 
 
-def _cell(
-    row: str,
-    dataset: str,
-    metric: str,
-    fitted: Fitted,
-    *,
-    extra: bool = False,
-    use: Callable[[np.ndarray], np.ndarray] = lambda values: ~np.isnan(values),
-) -> Cell:
-    """Mean and spread (N - 1) over the values for which ``use`` is true, of trainings that did not fail to start."""
-    every = fitted[row, dataset]
-    runs = succeeded(every)
-    values = values_of(runs, metric).ravel()
-    kept, undefined = values[use(values)], int(np.isnan(values).sum())
-    mean = float(kept.mean()) if len(kept) else float("nan")
-    spread = float(kept.std(ddof=1)) if len(kept) > 1 and np.isfinite(kept).all() else float("nan")
-    name = papers.display("datasets", dataset)
-    notes = [note for note in [note_of(fitted, row, dataset)] if note]
-    if undefined:
-        notes.append(f"{name} {papers.display('metrics', metric)} is undefined on {undefined} of {len(values)} images")
-    if metric == "dice" and (blind := sum(map(marks_everything, runs))):
-        notes.append(f"{blind} of {len(runs)} networks on {name} call every pixel the object: they have learnt nothing")
-    note = "; ".join(notes)
-    return Cell(row, dataset, metric, mean, spread, len(kept), len(runs or every), kind_of(every[0]), note, extra)
+def _remarks(fitted: Fitted) -> Remarks:
+    """Remarks on runs, undefined values, and networks that predict foreground everywhere."""
+
+    def remarks(row: str, dataset: str, metric: str, values: np.ndarray) -> Iterable[str]:
+        name, undefined = display("datasets", dataset), int(np.isnan(values).sum())
+        yield note_of(fitted, row, dataset)
+        if undefined:
+            yield f"{name} {display('metrics', metric)} is undefined on {undefined} of {len(values)} images"
+        runs = succeeded(fitted[row, dataset])
+        if metric == "dice" and (blind := sum(map(marks_everything, runs))):
+            yield f"{blind} of {len(runs)} networks on {name} call every pixel the object: they have learnt nothing"
+
+    return remarks
 
 
-def _constant(row: str, dataset: str, metric: str, value: float, runs: Sequence[Run]) -> Cell:
-    """A number that belongs to all images together."""
-    n_images = len(runs) * len(runs[0].record.ids)
-    return Cell(row, dataset, metric, value, float("nan"), n_images, len(runs), kind_of(runs[0]), extra=True)
+def seed_spread(
+    keys: Iterable[Cell | Key], fitted: Fitted, values: Callable[[Sequence[Run], str], np.ndarray] = values_of
+) -> dict[str, Any]:
+    """Return, for a table's details, of each cell the mean of every seed, and their standard deviation (N - 1).
 
-
-def seed_spread(cells: Sequence[Cell], fitted: Fitted) -> dict[str, Any]:
-    """For a table's details: of each cell the mean of every seed, and their standard deviation (N - 1)."""
+    Args:
+        keys: cells, or (row, data set, metric); those that no run has measured are left out.
+        values: as of :func:`softmask.analysis.table.of_runs`.
+    """
     seeds = {}
-    for cell in cells:
-        runs = succeeded(fitted.get((cell.row, cell.dataset), []))
-        if not runs or cell.metric not in runs[0].record.measures:
-            continue
-        seeds[f"{cell.row} / {cell.dataset} / {cell.metric}"] = spread_of(runs, values_of(runs, cell.metric))
+    for row, dataset, metric in (key.key if isinstance(key, Cell) else key for key in keys):
+        runs = succeeded(fitted.get((row, dataset), []))
+        if runs and (values is not values_of or metric in runs[0].record.measures):
+            means, spread = statistics.seed_spread(values(runs, metric))
+            by_seed = {str(run.spec.seed): float(mean) for run, mean in zip(runs, means, strict=True)}
+            seeds[f"{row} / {dataset} / {metric}"] = {"means": by_seed, "spread": spread}
     return {"seeds": seeds}
 
 
-def spread_of(runs: Sequence[Run], values: np.ndarray) -> dict[str, Any]:
-    """For a table's details: the mean of ``values`` (S, N) for each seed of ``runs``, and their standard deviation."""
-    means, spread = statistics.seed_spread(values)
-    return {
-        "means": {str(run.spec.seed): float(mean) for run, mean in zip(runs, means, strict=True)},
-        "spread": spread,
-    }
-
-
 def marks_everything(run: Run) -> bool:
-    """Whether a trained network's kept predictions are the object all over, which scores well where most pixels are."""
+    """Whether a trained network's kept predictions are foreground everywhere, which scores well where most pixels
+    are."""
     kept = run.record.predictions.values()
     return run.spec.learns and bool(kept) and all((image >= 255 * run.record.threshold).all() for image in kept)
 
 
 def overview(fitted: Fitted) -> pd.DataFrame:
-    """One line for each run: size, training, and where it was trained.
+    """Return one line for each run: size, training, and where it was trained.
 
     ``failed starts`` counts the trainings that failed to start before the run's own, or instead of it.
     ``at the end`` says ``still rising`` where a pair with this training would be called undertrained
@@ -267,76 +222,147 @@ def overview(fitted: Fitted) -> pd.DataFrame:
     the best epoch's validation Dice is below :data:`NOTHING`, and ``marks everything`` where
     :func:`marks_everything`.
     """
-    runs = distinct(fitted)
-    return pd.DataFrame(
-        {
-            "parameters": [run.record.n_parameters for run in runs],
-            "best epoch": [f"{run.record.best_epoch} of {run.spec.settings.epochs}" for run in runs],
-            "validation Dice": [_validation(run)[run.record.best_epoch - 1] for run in runs],
-            "at the end": [_end(run) for run in runs],
-            "failed starts": [len(run.record.failures) for run in runs],
-            "seconds": [run.record.provenance.seconds for run in runs],
-            "device": [run.record.provenance.device for run in runs],
-            "from": ["record" if run.folder is None else "store" for run in runs],
-        },
-        index=pd.Index([run.spec.name for run in runs], name="run"),
-    ).round({"validation Dice": 3})
+    lines = []
+    for run in distinct(fitted):
+        record = run.record
+        curve = record.curves.get("validation_dice", [float("nan")])
+        if curve[record.best_epoch - 1] < NOTHING:
+            end = "finds nothing"
+        elif marks_everything(run):
+            end = "marks everything"
+        else:
+            end = "still rising" if run.spec.learns and last_gain(curve) > RISING else ""
+        line = {
+            "run": run.spec.name,
+            "parameters": record.n_parameters,
+            "best epoch": f"{record.best_epoch} of {run.spec.settings.epochs}",
+            "validation Dice": curve[record.best_epoch - 1],
+            "at the end": end,
+            "failed starts": len(record.failures),
+        }
+        lines.append(line | trained_where(run))
+    columns = ["run", "parameters", "best epoch", "validation Dice", "at the end", "failed starts"]
+    frame = pd.DataFrame(lines, columns=[*columns, "seconds", "device", "from"]).set_index("run")
+    return frame.round({"validation Dice": 3})
 
 
-def _validation(run: Run) -> Sequence[float]:
-    """Validation Dice of each epoch; one NaN where nothing was trained."""
-    return run.record.curves.get("validation_dice", [float("nan")])
-
-
-def _end(run: Run) -> str:
-    dice, best = _validation(run), run.record.best_epoch
-    if dice[best - 1] < NOTHING:
-        return "finds nothing"
-    if marks_everything(run):
-        return "marks everything"
-    return "still rising" if run.spec.learns and last_gain(dice) > RISING else ""
+def trained_where(run: Run) -> dict[str, Any]:
+    """Return the last columns of an overview: seconds, device, and whether the run comes from a record."""
+    about = run.record.provenance
+    return {"seconds": about.seconds, "device": about.device, "from": "record" if run.folder is None else "store"}
 
 
 def parameters_of(fitted: Fitted, rows: Iterable[str]) -> str:
-    """``U-Net 31,036,481, MedT 1,379,905``: trainable parameters of each row's network, for captions.
+    """Return trainable parameters of each row's network, for captions: ``U-Net 31,036,481, MedT 1,379,905``.
 
     A discriminator is not counted: it takes no part in a prediction.
     """
     counts = {row: runs[0].record.n_parameters for (row, _), runs in fitted.items()}
-    return ", ".join(f"{papers.display('rows', row)} {counts[row]:,}" for row in dict.fromkeys(rows) if row in counts)
+    return ", ".join(f"{display('rows', row)} {counts[row]:,}" for row in dict.fromkeys(rows) if row in counts)
 
 
 def curves_of(fitted: Fitted, rows: Sequence[str]) -> dict[str, dict[str, list[Mapping[str, Sequence[float]]]]]:
-    """The training curves of every seed, by data set and row; rows without a finished run, and trainings that failed to
-    start, are left out."""
-    return _by_dataset(fitted, rows, lambda runs: [run.record.curves for run in runs])
+    """Return the training curves of every seed, by data set and row."""
+    return by_dataset(fitted, rows, lambda runs: [run.record.curves for run in runs])
 
 
-def calibrations_of(fitted: Fitted, rows: Sequence[str]) -> dict[str, dict[str, Calibration]]:
-    """:func:`calibration` by data set and row; left out as in :func:`curves_of`."""
-    return _by_dataset(fitted, rows, calibration)
-
-
-def _by_dataset(fitted: Fitted, rows: Sequence[str], what: Callable[[Sequence[Run]], Any]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+def by_dataset(fitted: Fitted, rows: Sequence[str], use: Callable[[Sequence[Run]], Any]) -> dict[str, dict[str, Any]]:
+    """Return ``use`` of the runs, such as :func:`~softmask.analysis.finished.calibration`, by data set and row. Rows
+    without a finished run, and trainings that failed to start, are left out."""
+    made: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(dataset for _, dataset in fitted):
-        there = {row: succeeded(fitted.get((row, name), [])) for row in rows}
-        if any(there.values()):
-            found[name] = {row: what(runs) for row, runs in there.items() if runs}
-    return found
+        good = {row: succeeded(fitted.get((row, name), [])) for row in rows}
+        if any(good.values()):
+            made[name] = {row: use(runs) for row, runs in good.items() if runs}
+    return made
 
 
 def predictions_of(fitted: Fitted, rows: Sequence[str], dataset: str) -> dict[str, Mapping[str, np.ndarray]]:
-    """The first seed's kept predictions, (S, S) probabilities in [0, 1] by image, for each row; empty where no run is
-    finished."""
+    """Return the first seed's kept predictions, (S, S) probabilities in [0, 1] by image, for each row; empty where no
+    run is finished."""
     kept = {row: run.record.shown() for row, run in firsts(fitted, rows, dataset).items()}
     return {row: {name: image.astype(float) / 255 for name, image in kept.get(row, {}).items()} for row in rows}
 
 
 def pictures_of(data: Prepared | None, ids: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """(S, S) image and bool truth of those of ``ids`` that the test part has; none without data."""
+    """Return (S, S) image and bool truth of those of ``ids`` that the test part has; none without data."""
     if data is None:
         return {}
     places = {name: i for i, name in enumerate(data.test.ids)}
     images, masks = data.test.images[:, 0], data.test.masks[:, 0] > 0
     return {name: (images[places[name]], masks[places[name]]) for name in ids if name in places}
+
+
+def other_rows(config: Config) -> Wanted:
+    """Return the runs behind :data:`OTHER`; none in profiles that have no time for them."""
+    if not config.profile.long:
+        return {}
+    return {place: runs for name in NODULES for place, runs in rows_of(OTHER, name, config, "dsnet-v2").items()}
+
+
+def other_forms(fitted: Fitted) -> ResultTable | None:
+    """Return the workbook's table of :data:`OTHER`, with the best epoch's validation Dice, by which the main form is
+    chosen; None where none is finished."""
+    cells = extra_cells(list(fitted), ["dice", "sen", "ppv"], fitted)
+    for (row, dataset), every in fitted.items():
+        runs = succeeded(every)
+        best = [run.record.curves["validation_dice"][run.record.best_epoch - 1] for run in runs]
+        if best:
+            [cell] = numbers(row, dataset, {"validation_dice": np.mean(best)}, 0, len(best), kind_of(runs[0]))
+            cells.append(replace(cell, ours_std=float(np.std(best, ddof=1)) if len(best) > 1 else NAN))
+    title = "DSNet's other forms, and other readings of its rows"
+    caption = f"{sources_of(fitted)}; validation Dice: of the best epoch, mean and spread over seeds."
+    return ResultTable(WORKBOOK, "dsnet-forms", title, caption, cells) if cells else None
+
+
+def longer(paper: str, config: Config) -> ResultTable | None:
+    """Return the workbook's table of the rows of a paper that were also trained twice as long, with one seed.
+
+    ``dice`` and ``dice_doubled`` are means over test images; ``difference`` is of the two, image by image, with its
+    95 % bootstrap interval over patients; ``gain`` is the rise of the best validation Dice at the end of
+    training (:func:`softmask.measure.verdicts.last_gain`). None where no training is that long, or finished.
+    """
+    pairs = {
+        place: list(specs)
+        for group in GROUPS
+        if config.profile.long and paper in group.rows
+        for place, specs in doubled(group, config).items()
+    }
+    fitted = fit_rows(pairs, config, title="twice as long")
+    cells = []
+    for (row, dataset), runs in fitted.items():
+        good = {run.spec: run.record for run in succeeded(runs)}
+        once, twice = (good.get(spec) for spec in pairs[row, dataset])
+        if once is None or twice is None:
+            continue
+        curve = once.curves["validation_dice"]
+        test = statistics.paired_test(twice.measures["dice"], once.measures["dice"], BASE_SEED, once.groups)
+        values = {
+            "dice": sum(once.measures["dice"]) / len(once.ids),
+            "dice_doubled": sum(twice.measures["dice"]) / len(once.ids),
+            "difference": 100 * test.mean_difference,
+            "low": 100 * test.low,
+            "high": 100 * test.high,
+            "gain": 100 * last_gain(curve),
+            "epochs": len(curve),
+        }
+        cells += numbers(row, dataset, values, len(once.ids), 1, kind_of(runs[0]))
+    title = f"{display('papers', paper)}: what a training twice as long changes"
+    caption = (
+        f"{sources_of(fitted)}; one seed, test images; low and high: 95 % interval over patients; gain: of validation."
+    )
+    units = dict.fromkeys(("gain", "difference", "low", "high"), "percentage points") | {"epochs": "count"}
+    return ResultTable(WORKBOOK, f"{paper}-doubled", title, caption, cells, units) if cells else None
+
+
+def rates_tried(specs: list[RunSpec]) -> pd.DataFrame:
+    """Return validation Dice of every learning rate that was tried for the networks, losses and data sets of ``specs``:
+    a line for each of these and a column for each rate; the rate taken is in the last column."""
+    losses_of = {rates.what_of(spec): spec.losses for spec in specs}
+    lines = {}
+    for trial in rates.table():
+        if trial.what in losses_of:
+            line = lines.setdefault(f"{display('datasets', trial.dataset)}, {trial.network}, {trial.losses}", {})
+            line[f"{trial.rate:g}"] = trial.validation_dice
+            line["taken"] = rates.chosen(*trial.what[:-1], losses_of[trial.what])
+    return pd.DataFrame.from_dict(lines, orient="index", columns=[*(f"{rate:g}" for rate in rates.RATES), "taken"])

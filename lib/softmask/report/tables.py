@@ -9,7 +9,10 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from softmask import papers
 from softmask.config import Config
@@ -19,33 +22,13 @@ from softmask.papers.printed import VALUES
 from softmask.report import text
 from softmask.report.result import WORKBOOK, Cell, JoinedCell, ResultTable, join, title_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from softmask.measure.segmentation import DiceMatrix
-
-__all__ = ["COLUMNS", "Cell", "ResultTable", "matrix_cells", "read", "show", "show_cells", "to_frame", "write"]
-
-COLUMNS = (
-    "paper",
-    "table",
-    "row",
-    "dataset",
-    "metric",
-    "paper_mean",
-    "paper_std",
-    "ours_mean",
-    "ours_std",
-    "n_images",
-    "n_seeds",
-    "data",
-    "profile",
-)
-NOTEBOOK_VARIABLE = "SOFTMASK_NOTEBOOK"
-"""Environment variable with the name of the notebook that is running, so that the report can link it."""
+__all__ = ["COLUMNS", "Cell", "ResultTable", "read", "show", "show_cells", "to_frame", "write"]
 
 _NUMBERS = ("paper_mean", "paper_std", "ours_mean", "ours_std")
 _COUNTS = ("n_images", "n_seeds")
+COLUMNS = ("paper", "table", "row", "dataset", "metric", *_NUMBERS, *_COUNTS, "data", "profile")
+NOTEBOOK_VARIABLE = "SOFTMASK_NOTEBOOK"
+"""Environment variable with the name of the notebook that is running, so that the report can link it."""
 
 
 def write(result: ResultTable, config: Config, provenance: Mapping[str, Any]) -> Path:
@@ -57,17 +40,17 @@ def write(result: ResultTable, config: Config, provenance: Mapping[str, Any]) ->
     Raises:
         ConfigError: where the cells do not fit the table (see :func:`softmask.report.result.join`).
     """
-    joined = join(result)
-    folder = config.results / "tables" / result.paper
+    joined, profile = join(result), config.profile
+    path = config.results / "tables" / result.paper / f"{result.table}.csv"
     content = {
         "paper": result.paper,
         "table": result.table,
         "title": title_of(result),
         "caption": result.caption,
-        "profile": config.profile.name,
+        "profile": profile.name,
         "run": config.run,
-        "result": config.profile.is_result,
-        **({} if config.profile.is_result else {"warning": text.NOT_A_RESULT}),
+        "result": profile.is_result,
+        **({} if profile.is_result else {"warning": text.NOT_A_RESULT}),
         "measured": text.measured_on(joined),
         "notebook": os.environ.get(NOTEBOOK_VARIABLE, ""),
         "units": {cell.metric: cell.unit for cell in joined},
@@ -75,48 +58,15 @@ def write(result: ResultTable, config: Config, provenance: Mapping[str, Any]) ->
         "details": result.details,
         "provenance": provenance,
     }
-    write_atomic(folder / f"{result.table}.json", to_json(content))
-    write_atomic(folder / f"{result.table}.md", _markdown(result, joined, config))
-    return write_atomic(folder / f"{result.table}.csv", _csv(result, joined, config))
-
-
-def matrix_cells(
-    labels: Sequence[str],
-    matrix: DiceMatrix,
-    *,
-    dataset: str,
-    n_seeds: int,
-    source: str,
-    extra: Sequence[str] = (),
-    note: str = "",
-) -> list[Cell]:
-    """The cells of a symmetric table from a :class:`~softmask.measure.segmentation.DiceMatrix`.
-
-    Args:
-        labels: names of the matrix's rows, such as ``doctor1`` ... ``consensus50``.
-        extra: those of ``labels`` that the paper's matrix does not have; the whole of ``labels`` where the
-            paper prints no such ``dataset``.
-    """
-    return [
-        Cell(
-            row,
-            dataset,
-            f"dice_with_{column}",
-            float(matrix.mean[i, j]),
-            float(matrix.std[i, j]),
-            int(matrix.counts[i, j]),
-            n_seeds,
-            source,
-            note,
-            extra=row in extra or column in extra,
-        )
-        for i, row in enumerate(labels)
-        for j, column in enumerate(labels)
-    ]
+    numbers = to_frame(result).assign(profile=profile.name)[list(COLUMNS)]
+    numbers[list(_NUMBERS)] += 0.0  # turns -0 into 0
+    write_atomic(path.with_suffix(".json"), to_json(content))
+    write_atomic(path.with_suffix(".md"), _markdown(result, joined, config))
+    return write_atomic(path, numbers.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
 def read(path: str | Path) -> pd.DataFrame:
-    """The long table of a CSV: text columns, float columns (NaN where empty, inf), whole-number columns (NA).
+    """Read the long table of a CSV: text columns, float columns (NaN where empty, inf), whole-number columns (NA).
 
     Raises:
         DataError: names the file, and the line, that is missing, damaged, or not such a table.
@@ -125,47 +75,41 @@ def read(path: str | Path) -> pd.DataFrame:
 
 
 def parse(content: bytes, path: str | Path) -> pd.DataFrame:
-    """The long table that a CSV's ``content`` holds, as :func:`read` gives it; errors name ``path``."""
-    import pandas as pd
-
+    """Return the long table that a CSV's ``content`` holds, as :func:`read` gives it; errors name ``path``."""
+    again = "run its notebook again"
     try:
         lines = list(csv.reader(io.StringIO(content.decode()), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a table ({error}); run its notebook again") from error
+        raise DataError(f"{path}: cannot be read as a table ({error}); {again}") from error
     if not lines or tuple(lines[0]) != COLUMNS:
-        raise DataError(
-            f"{path}: not a table of results: its first line must be {','.join(COLUMNS)}; run its notebook again"
-        )
-    records, seen = [], set()
+        raise DataError(f"{path}: not a table of results: its first line must be {','.join(COLUMNS)}; {again}")
+    records: dict[tuple, dict[str, Any]] = {}
     for i, line in enumerate(lines[1:], start=2):
         if len(line) != len(COLUMNS):
-            raise DataError(f"{path}, line {i}: {len(line)} fields instead of {len(COLUMNS)}; run its notebook again")
+            raise DataError(f"{path}, line {i}: {len(line)} fields instead of {len(COLUMNS)}; {again}")
         record: dict[str, Any] = dict(zip(COLUMNS, line, strict=True))
         try:
             record |= {name: float(record[name] or "nan") for name in _NUMBERS}
             record |= {name: int(record[name]) if record[name] else None for name in _COUNTS}
         except ValueError as error:
-            raise DataError(f"{path}, line {i}: {error}; run its notebook again") from error
+            raise DataError(f"{path}, line {i}: {error}; {again}") from error
         key = (record["row"], record["dataset"], record["metric"])
-        if key in seen:
-            raise DataError(f"{path}, line {i}: {' / '.join(key)} stands there twice; run its notebook again")
-        seen.add(key)
-        records.append(record)
-    return pd.DataFrame(records, columns=list(COLUMNS)).astype({name: "Int64" for name in _COUNTS})
+        if key in records:
+            raise DataError(f"{path}, line {i}: {' / '.join(key)} stands there twice; {again}")
+        records[key] = record
+    return pd.DataFrame(list(records.values()), columns=list(COLUMNS)).astype(dict.fromkeys(_COUNTS, "Int64"))
 
 
 def to_frame(result: ResultTable) -> pd.DataFrame:
-    """The long table as a DataFrame: the CSV's columns but ``profile``, and ``unit`` and ``note``."""
-    import pandas as pd
-
-    joined = join(result)
-    columns = [name for name in COLUMNS if name != "profile"]
-    records = [{**_record(result, cell), "unit": cell.unit, "note": cell.note} for cell in joined]
-    return pd.DataFrame(records, columns=[*columns, "unit", "note"]).astype({name: "Int64" for name in _COUNTS})
+    """Return the long table as a DataFrame: the CSV's columns but ``profile``, and ``unit`` and ``note``."""
+    columns, about = [*COLUMNS[:-1], "unit", "note"], {"paper": result.paper, "table": result.table}
+    records = [{**vars(cell), **about, "data": cell.source} for cell in join(result)]
+    types = dict.fromkeys(_COUNTS, "Int64") | dict.fromkeys(_NUMBERS, float)
+    return pd.DataFrame(records, columns=columns).astype(types)
 
 
 def show(result: ResultTable) -> pd.DataFrame:
-    """The table for the eye, in words: rows by (metric, paper | ours); a symmetric matrix as a matrix.
+    """Return the table for the eye, in words: rows by (metric, paper | ours); a symmetric matrix as a matrix.
 
     A table with several grids (a matrix of two data sets) has them below one another, the data set in the index.
     """
@@ -174,36 +118,29 @@ def show(result: ResultTable) -> pd.DataFrame:
 
 def show_cells(paper: str, table: str, kind: str, joined: Sequence[JoinedCell]) -> pd.DataFrame:
     """As :func:`show`, of cells that are joined already (:class:`softmask.report.contents.TableEntry` has them)."""
-    import pandas as pd
-
-    found = text.grids(joined, kind)
+    grids = text.grids(joined, kind)
     frames = []
-    for grid in found:
+    for grid in grids:
         header, body = _words(paper, table, grid)
         frames.append(pd.DataFrame([line[1:] for line in body], index=[line[0] for line in body], columns=header[1:]))
-    if not frames:
-        return pd.DataFrame()
-    if len(frames) == 1:
-        return frames[0]
-    return pd.concat(frames, keys=[grid.heading or "more" for grid in found]).fillna("")
+    if len(frames) < 2:
+        return frames[0] if frames else pd.DataFrame()
+    return pd.concat(frames, keys=[grid.heading or "more" for grid in grids]).fillna("")
 
 
 def to_json(content: Mapping[str, Any]) -> str:
-    """``content`` as stable JSON: sorted keys, NaN and infinities as null and words, numpy numbers as numbers."""
+    """Return ``content`` as stable JSON: sorted keys, NaN and infinities as null and words, numpy numbers as
+    numbers."""
     return json.dumps(_plain(content), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:
-    import numpy as np
-
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return _plain(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else "inf" if value > 0 else "-inf"
     return value
@@ -213,38 +150,12 @@ def _kind(result: ResultTable) -> str:
     return VALUES if result.paper == WORKBOOK else papers.load(result.paper).table(result.table).kind
 
 
-def _record(result: ResultTable, cell: JoinedCell) -> dict[str, Any]:
-    values = (cell.row, cell.dataset, cell.metric, cell.paper_mean, cell.paper_std, cell.ours_mean, cell.ours_std)
-    return dict(
-        zip(COLUMNS, (result.paper, result.table, *values, cell.n_images, cell.n_seeds, cell.source), strict=False)
-    )
-
-
-def _csv(result: ResultTable, joined: Sequence[JoinedCell], config: Config) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for cell in joined:
-        record = _record(result, cell) | {"profile": config.profile.name}
-        writer.writerow([_field(record[name]) for name in COLUMNS])
-    return buffer.getvalue()
-
-
-def _field(value: Any) -> str:
-    """Six significant digits; NaN and None empty."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return f"{value + 0.0:.6g}" if isinstance(value, float) else str(value)  # + 0.0 turns -0 into 0
-
-
 def _words(paper: str, table: str, grid: text.Grid) -> tuple[list[str], list[list[str]]]:
     """Header and body of a grid, in words; the first column is the row's name."""
-    if grid.matrix:
-        header = [""] + [column.title for column in grid.columns]
-    else:
-        header = [""]
-        for column in grid.columns:
-            header += [f"{column.title}, paper", f"{column.title}, ours"] if column.printed else [column.title]
+    header = [""]
+    for column in grid.columns:
+        both = column.printed and not grid.matrix
+        header += [f"{column.title}, paper", f"{column.title}, ours"] if both else [column.title]
     body = []
     for row in grid.rows:
         line = [papers.display("rows", row)]
@@ -252,7 +163,7 @@ def _words(paper: str, table: str, grid: text.Grid) -> tuple[list[str], list[lis
             cell = grid.at(row, column)
             printed, ours = ("", "") if cell is None else words_of(paper, table, cell)
             if grid.matrix:
-                line.append("" if cell is None else f"{printed} / {ours}" if grid.printed else ours)
+                line.append(f"{printed} / {ours}" if cell is not None and grid.printed else ours)
             else:
                 line += [printed, ours] if column.printed else [ours]
         body.append(line)
@@ -260,7 +171,7 @@ def _words(paper: str, table: str, grid: text.Grid) -> tuple[list[str], list[lis
 
 
 def words_of(paper: str, table: str, cell: JoinedCell) -> tuple[str, str]:
-    """The printed number and ours, in words, with the paper's decimals."""
+    """Return the printed number and ours, in words, with the paper's decimals."""
     decimals = text.decimals_of(paper, table, cell)
     return text.paper_words(cell, decimals), text.our_words(cell, decimals)
 
@@ -270,9 +181,9 @@ def _markdown(result: ResultTable, joined: Sequence[JoinedCell], config: Config)
     if not config.profile.is_result:
         lines += [f"**{text.NOT_A_RESULT[0].upper()}{text.NOT_A_RESULT[1:]}.**", ""]
     lines += [result.caption, "", f"{text.measured_on(joined)} Profile {config.profile.name}.", ""]
-    found = text.grids(joined, _kind(result))
-    for grid in found:
-        if len(found) > 1 and grid.heading:
+    grids = text.grids(joined, _kind(result))
+    for grid in grids:
+        if len(grids) > 1 and grid.heading:
             lines += [f"## {grid.heading}", ""]
         if grid.matrix and grid.printed:
             lines += ["Each cell: paper / ours.", ""]
@@ -281,18 +192,16 @@ def _markdown(result: ResultTable, joined: Sequence[JoinedCell], config: Config)
     if any(cell.printed for cell in joined):
         lines += [f"{text.NOTHING_PRINTED}: no legible number is printed.", ""]
     notes = notes_of(joined)
-    lines += [*(f"- {note}" for note in notes), ""] if notes else []
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"- {note}" for note in notes), *([""] if notes else [])])
 
 
 def notes_of(joined: Sequence[JoinedCell]) -> list[str]:
-    """The cells' notes, each once, with the rows they belong to."""
+    """Return the cells' notes, each once, with the rows they belong to."""
     rows: dict[str, list[str]] = {}
     for cell in joined:
-        name = papers.display("rows", cell.row)
-        if cell.note and cell.unit != "text" and name not in rows.setdefault(cell.note, []):
-            rows[cell.note].append(name)
-    return [f"{', '.join(names)}: {note}" for note, names in rows.items()]
+        if cell.note and cell.unit != "text":
+            rows.setdefault(cell.note, []).append(papers.display("rows", cell.row))
+    return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in rows.items()]
 
 
 def _pipe(fields: Sequence[str]) -> str:

@@ -105,7 +105,7 @@ class GanLoss:
 
 @dataclass(frozen=True)
 class WassersteinLoss:
-    """The two sides of Wasserstein training (:mod:`softmask.train.wasserstein`), on a critic's numbers (B,).
+    """The two sides of Wasserstein training (:mod:`softmask.train.objectives`), on a critic's numbers (B,).
 
     Attributes:
         critic: name in :data:`softmask.nets.critics.CRITICS`.

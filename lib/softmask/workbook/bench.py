@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import ipywidgets as widgets
 import numpy as np
 
-from softmask.analysis import explore, explore_drawn
+from softmask.analysis import explore
 from softmask.analysis.explore import Setting, Step
 from softmask.data.sample import Sample
 from softmask.errors import SoftmaskError
@@ -44,7 +44,7 @@ class Bench(widgets.VBox):
 
     def __init__(self, nodules: Mapping[str, Sample]) -> None:
         self._nodules = dict(nodules)
-        self._strip = explore_drawn.Strip()
+        self._strip = explore.Strip()
         self._quiet = False
         # no drop-down list: JupyterLab takes the up and down keys for itself
         names = [(display("rows", name), name) for name in self._nodules]
@@ -70,7 +70,7 @@ class Bench(widgets.VBox):
         self.again.on_click(lambda button: self.reset())
         marks = [
             widgets.VBox([_heading(name, color), *(slider for end in axis for slider in end)])
-            for name, color, axis in zip(("long axis", "short axis"), explore_drawn.AXES, self.ends, strict=True)
+            for name, color, axis in zip(("long axis", "short axis"), explore.AXES, self.ends, strict=True)
         ]
         rest = widgets.VBox([_heading("trimap, matting, cut"), self.radius, self.epsilon, self.threshold])
         super().__init__(
@@ -134,7 +134,7 @@ class Bench(widgets.VBox):
             self.measured.value = _measures(self.sample, made)
         except SoftmaskError as error:
             self.measured.value = f"<b>No soft mask:</b> {html.escape(str(error))}"
-        self.picture.value = self._strip.png(explore_drawn.pictures(self.sample, setting, made))
+        self.picture.value = self._strip.png(explore.pictures(self.sample, setting, made))
         code = f"image = nodules[{self.nodule.value!r}].image\n{explore.code(setting)}"
         self.line.value = f"<pre>{html.escape(code)}</pre>"
 
@@ -157,7 +157,7 @@ def _heading(name: str, color: str = "inherit") -> widgets.HTML:
 
 def _measures(sample: Sample, made: Step) -> str:
     """Dice with everyone, in the colours of the outlines; the trimap's unknown pixels; the error where it is known."""
-    colors = [explore_drawn.CUT, *map(explore_drawn.color_of, np.flatnonzero(sample.present).tolist()), "transparent"]
+    colors = [explore.CUT, *map(explore.color_of, np.flatnonzero(sample.present).tolist()), "transparent"]
     names = ["Dice of the cut with", *made.dice]
     values = ["", *(f"{value:.3f}" for value in made.dice.values())]
     cells = [

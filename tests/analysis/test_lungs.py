@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from softmask import papers
-from softmask.analysis import claims, lungs, lungs_drawn, lungs_shown
+from softmask.analysis import claims, lungs, lungs_shown
 from softmask.config import Config
-from softmask.experiments import Record, Run, specs
+from softmask.experiments import Run, specs
+from softmask.experiments.methods import LUNGS_COMPARED
 from softmask.experiments.prepared import Part, Prepared
-from softmask.experiments.record import Provenance, WeightsFile
-from softmask.measure.soft import calibration
+from softmask.experiments.tables import rows_of
 from softmask.measure.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from softmask.nets import build
 from softmask.nets.critics import CRITICS
-from softmask.report import figures, lung_panels, tables
+from softmask.report import lung_panels, tables
 
 SCANS, EACH = 12, 2
 N = SCANS * EACH
@@ -37,39 +37,36 @@ def config(tmp_path, monkeypatch):
     return Config.from_parameters("smoke", "embedded", seeds=2)
 
 
-def record_of(spec, **measures):
-    random = np.random.default_rng([spec.seed, *map(ord, spec.name)])
-    true, common = random.integers(500, 900, N), random.integers(300, 500, N)
-    inside = np.where(np.arange(N) % 3 == 0, random.uniform(0.97, 1, N), np.nan)
-    made = {
-        "iou": random.uniform(0.5, 0.9, N),
-        "hausdorff": random.uniform(2, 9, N),
-        "pixels_true": true.astype(float),
-        "pixels_found": (common + 100).astype(float),
-        "pixels_common": common.astype(float),
-        "nodules_inside": inside,
-        "nodules_at_wall_inside": inside,
-    }
-    probabilities = random.uniform(size=(N, SIZE, SIZE))
-    return Record(
-        spec=spec, ids=IDS, groups=GROUPS, measures=made | measures,
-        curves={"validation_dice": [0.3, 0.3]}, best_epoch=2, n_parameters=100,
-        calibration=calibration(probabilities, probabilities > 0.4), predictions={},
-        provenance=Provenance(
-            data="d" * 8, numerics=1, origin="made by a test", weights=WeightsFile(9, "w"), seconds=1.0,
-            device="cpu", cpu="a cpu", packages={}, commit="abc", dirty=False,
-        ),
-    )  # fmt: skip
+@pytest.fixture
+def record_of(record):
+    def record_of(spec, **measures):
+        random = np.random.default_rng([spec.seed, *map(ord, spec.name)])
+        true, common = random.integers(500, 900, N), random.integers(300, 500, N)
+        inside = np.where(np.arange(N) % 3 == 0, random.uniform(0.97, 1, N), np.nan)
+        made = {
+            "iou": random.uniform(0.5, 0.9, N),
+            "hausdorff": random.uniform(2, 9, N),
+            "pixels_true": true,
+            "pixels_found": common + 100,
+            "pixels_common": common,
+            "nodules_inside": inside,
+            "nodules_at_wall_inside": inside,
+        }
+        curves = {"validation_dice": [0.3, 0.3]}
+        return record(spec, made | measures, ids=IDS, groups=GROUPS, curves=curves)
+
+    return record_of
 
 
 @pytest.fixture
-def fitted(config):
+def fitted(config, record_of):
     wanted = {place: some for n in (2, 3, 4) for place, some in specs(f"lgan/table-{n}", config).items()}
     return {place: [Run(spec, record_of(spec)) for spec in some] for place, some in wanted.items()}
 
 
 def again(runs, **measures):
-    return [Run(run.spec, record_of(run.spec, **measures)) for run in runs]
+    changed = {name: tuple(values) for name, values in measures.items()}
+    return [replace(run, record=replace(run.record, measures=run.record.measures | changed)) for run in runs]
 
 
 def test_every_printed_cell_of_the_tables_is_filled(fitted, config):
@@ -119,14 +116,7 @@ def test_a_scans_dice_counts_the_pixels_of_all_its_slices(fitted):
         fitted["lgan_basic", "lidc-lung"],
         pixels_true=[100.0, 300.0] * SCANS, pixels_found=[100.0, 100.0] * SCANS, pixels_common=[50.0, 100.0] * SCANS,
     )  # fmt: skip
-    assert lungs.dice3d_of(runs) == pytest.approx(np.full((2, SCANS), 2 * 150 / 600))
-
-
-def test_the_workbooks_table_holds_every_measure(fitted, config):
-    cells = lungs.all_cells(fitted)
-    assert len(cells) == len(fitted) * (len(lungs.BEYOND) + len(lungs.SHARES))
-    result = tables.ResultTable("workbook", "lgan-measures", "lungs", "a test", cells, lungs.UNITS)
-    tables.write(result, config, {})
+    assert lungs.measured(runs, lungs.DICE3D) == pytest.approx(np.full((2, SCANS), 2 * 150 / 600))
 
 
 def test_claims_compare_slices_and_scans(fitted):
@@ -136,13 +126,6 @@ def test_claims_compare_slices_and_scans(fitted):
     assert all(one.outcome.difference is not None for one in pairs)
     assert {one.outcome.difference.images for one in pairs if one.pair.metric.endswith("dice3d")} == {SCANS}
     assert {verdict.unit for verdict in judged.values()} == {"percentage points", "pixels"}
-
-
-def test_medians_are_compared_by_scores_whose_means_they_are(fitted):
-    scores = lungs.scores(fitted)
-    runs = fitted["lgan_basic", "lidc-lung"]
-    medians = [np.median(run.record.measures["iou"]) for run in runs]
-    assert scores["lgan_basic", "lidc-lung", "median_iou"].values.mean(axis=1) == pytest.approx(medians)
 
 
 def test_a_smaller_distance_is_the_better_one(fitted):
@@ -194,7 +177,7 @@ def test_records_give_no_slices(fitted, config, monkeypatch):
     monkeypatch.setattr(lungs_shown, "data_of", lambda run, config: None)
     for rows in (fitted, {}):
         assert lungs_shown.slices(rows, ["lgan_basic"], "lidc-lung", lungs_shown.spread_places, 1, config) == []
-        assert lungs_drawn.activations(rows, "lgan_basic", "lidc-lung", config) is None
+        assert lungs_shown.activation_figure(rows, "lgan_basic", "lidc-lung", config) is None
 
 
 class Trained:
@@ -228,7 +211,7 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
     assert maps["encoder5"].shape == (SIZE // 16, SIZE // 16)
     assert all(one.min() >= 0 and one.max() <= 1 for one in maps.values())
     np.testing.assert_array_equal(found[1].seen, images[5, 0])
-    lungs_drawn.activations(runs, "lgan_basic", "lidc-lung", config).canvas.draw()
+    lungs_shown.activation_figure(runs, "lgan_basic", "lidc-lung", config).canvas.draw()
     lung_panels.compared(*zip(*((one.image, one.lungs, one.masks) for one in found), strict=True)).canvas.draw()
     lung_panels.nodules(
         *zip(*((one.image, one.lungs, one.masks["lgan_basic"], one.nodules) for one in found), strict=True)
@@ -252,51 +235,34 @@ def test_the_signs_of_every_critic_and_of_the_generator_are_right(config):
     noise = np.random.default_rng(0).normal(0, 0.05, masks.shape)
     images = np.clip(0.7 - 0.5 * masks + noise, 0, 1).astype(np.float32)
     ids = tuple(map(str, range(4)))
-    frame = lungs.sign_frame(Part(ids, ids, images, masks), config)
+    frame = lungs_shown.sign_frame(Part(ids, ids, images, masks), config)
     assert len(frame) == len(CRITICS)
     assert frame["critic: risen"].all()
     assert frame["generator: risen"].all()
 
 
-def test_table_1_counts_what_it_describes():
-    for name in CRITICS:
-        assert lungs.INPUTS[name] in lungs.described(f"lgan_{name}")
-        assert "parameters" in lungs.described(f"lgan_{name}")
+def test_table_1_counts_what_it_describes(config):
+    cells = lungs_shown.description_cells("embedded")
+    assert [cell.note.split(";")[0] for cell in cells] == [lungs_shown.INPUTS[cell.row[5:]] for cell in cells]
+    assert all(cell.note.endswith(" parameters") for cell in cells)
+    tables.write(tables.ResultTable("lgan", "table-1", "", "a test", cells), config, {})
 
 
-def test_an_overlay_colours_areas_and_leaves_the_rest_grey():
-    image, area = np.full((4, 4), 0.5), np.eye(4, dtype=bool)
-    shown = lung_panels.overlay(image, [(area, figures.COLORS[5])])
-    assert (shown[~area] == 0.5).all()
-    assert len(np.unique(shown[area])) > 1
-
-
-@pytest.mark.parametrize("name", lungs_drawn.DRAWN)
+@pytest.mark.parametrize("name", lungs_shown.DRAWN)
 def test_critics_are_drawn_with_their_inputs(name):
-    fig = lungs_drawn.critic(name)
+    fig = lungs_shown.critic(name)
     fig.canvas.draw()
     words = {text.get_text() for text in fig.axes[0].texts}
-    assert set(lungs_drawn.DRAWN[name][1]) <= words
-
-
-def test_pipeline_and_generator_can_be_drawn():
-    for fig in (lungs_drawn.pipeline(), lungs_drawn.generator()):
-        fig.canvas.draw()
-
-
-def test_the_real_scans_are_one_line_for_each_run(fitted):
-    frame = lungs.transfer_frame({("lgan_basic", "lung-ct"): fitted["lgan_basic", "lidc-lung"]})
-    assert len(frame) == 2
-    assert frame["slices"].tolist() == [N, N]
+    assert set(lungs_shown.DRAWN[name][1]) <= words
 
 
 @pytest.fixture
-def real(config):
+def real(config, record_of):
     """Made-up runs of all methods on real slices, one of each scan."""
     groups = tuple(f"ID_{i:04d}" for i in range(N))
     shares = {"lgan_basic": [0.0, 0.02, 0.01], "lgan_basic_amplified": [0.0, 0.3, 0.2]}
     runs = {}
-    for (row, _), specs_ in lungs.rows_of(lungs.LUNGS_COMPARED, lungs.REAL, config, "lgan").items():
+    for (row, _), specs_ in rows_of(LUNGS_COMPARED, lungs.REAL, config, "lgan").items():
         records = [replace(record_of(spec), groups=groups) for spec in specs_]
         if row in shares:
             records = [replace(record, curves=record.curves | {"adversarial_share": shares[row]}) for record in records]
@@ -311,13 +277,6 @@ def test_real_slices_are_a_substitute_without_whole_scans(real, config):
     assert not [key for key in lungs.scores(real) if key[2].endswith("dice3d")]
     result = tables.ResultTable("workbook", "lgan-real-slices", "lungs", "a test", cells, lungs.UNITS)
     tables.write(result, config, {})
-
-
-def test_tables_of_slices_have_the_real_ones_as_further_columns(fitted, real, config):
-    for name, expected in (("table-2", 6 * 4), ("table-3", 6 * 4), ("table-4", 0)):
-        cells = lungs.table_cells(name, fitted | real)
-        assert sum(cell.dataset == lungs.REAL for cell in cells) == expected
-        tables.write(tables.ResultTable("lgan", name, "", "a test", cells), config, {})
 
 
 def test_claims_about_slices_are_judged_on_real_ones_each_pair_once(real):

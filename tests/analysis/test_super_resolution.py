@@ -10,7 +10,7 @@ import torch
 
 from softmask.analysis import super_resolution as study
 from softmask.config import Config
-from softmask.errors import DataError, MissingData
+from softmask.errors import DataError
 from softmask.experiments.prepared import Part
 from softmask.measure.resolution import interpolate, measure_upscaled
 from softmask.report import tables
@@ -84,16 +84,6 @@ def _prepared(monkeypatch):
     monkeypatch.setattr("softmask.analysis.finished.prepare", lambda spec, config: SimpleNamespace(test=part))
 
 
-def test_interpolations_come_from_one_record_and_rows_from_every_seed(fitted):
-    found = study.quality(fitted)
-    assert {row for row, _ in found} == {"bilinear", "bicubic", "content_only", "srgan"}
-    assert found["bicubic", "psnr"].values.shape == (1, N)
-    assert found["srgan", "psnr"].values.shape == (2, N)
-    first = fitted["content_only", "lnsm"][0].record
-    np.testing.assert_array_equal(found["bilinear", "texture"].values[0], first.measures["texture_bilinear"])
-    assert found["srgan", "ssim"].patients == GROUPS
-
-
 def test_a_record_without_interpolations_is_named(fitted):
     del fitted["content_only", "lnsm"][0].record.measures["psnr_bicubic"]
     with pytest.raises(DataError, match="content_only: its record has no psnr_bicubic"):
@@ -127,14 +117,6 @@ def test_cells_pool_seeds_and_make_a_table(fitted, config):
     assert "texture distance" in text
 
 
-def test_undefined_values_are_left_out(fitted):
-    found = study.quality(fitted)
-    found["srgan", "sharpness"].values[0, :5] = np.nan
-    [cell] = [c for c in study.cells(found, "lnsm") if (c.row, c.metric) == ("srgan", "sharpness")]
-    assert cell.n_images == 2 * N - 5
-    assert np.isfinite(cell.ours_mean)
-
-
 def test_differences_are_tested_over_patients(fitted):
     frame = study.differences(study.quality(fitted))
     assert len(frame) == 12
@@ -158,15 +140,6 @@ def test_examples_are_the_kept_images_beside_their_truth(fitted, config):
     np.testing.assert_allclose(first.upscaled["bicubic"], interpolate(first.low[None], "bicubic")[0])
     np.testing.assert_array_equal(first.upscaled["srgan"], (255 * pictures[0]).astype(np.uint8) / 255)
     assert list(first.upscaled) == ["bilinear", "bicubic", "content_only", "srgan"]
-
-
-def test_no_examples_without_data(fitted, config, monkeypatch):
-    def missing(spec, config):
-        raise MissingData("not there")
-
-    monkeypatch.setattr("softmask.analysis.finished.prepare", missing)
-    recorded = {place: [replace(run, folder=None) for run in runs] for place, runs in fitted.items()}
-    assert study.examples(recorded, config, 3) == []
 
 
 @pytest.fixture

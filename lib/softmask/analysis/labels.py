@@ -1,0 +1,347 @@
+"""How near each way of labelling comes: to the known alpha (embedded data), to the readers (real data).
+
+Every label is made from what one annotator has: the first present reader's mask, the RECIST mark measured on
+it, or (strategy 2 of the papers) the masks of all readers. Nothing of the true alpha or of the other readers
+enters a label that it is then compared with, except where the row's name says so.
+
+Then matting alone, from the same trimap (strategy 1, one reader's mask): other algorithms, other settings, and the time
+one label takes. At the end: how well soft labels can be learnt.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from softmask import label
+from softmask.analysis.finished import Fitted, data_of, kind_of
+from softmask.analysis.table import of_records, summarise
+from softmask.config import BASE_SEED, Config
+from softmask.data.sample import Sample
+from softmask.errors import ConfigError, LabelError
+from softmask.experiments.prepared import SOFT_LABELS, Prepared
+from softmask.label import consensus, recist, soft_labels, trimap
+from softmask.label.grabcut import grabcut_mask
+from softmask.label.matting import closed_form_alpha
+from softmask.machine import cpu_model
+from softmask.measure import segmentation, soft
+from softmask.measure.differences import Scores
+from softmask.measure.statistics import holm, paired_test
+from softmask.papers import display
+from softmask.report.result import Cell, Key
+
+PAIRS = (("mask_binary", "mask_soft"), ("readers_consensus", "readers_soft"), ("recist_grabcut", "recist_soft"))
+"""Binary mask and soft mask of the papers' three strategies: the comparison behind their claim."""
+
+ITERATIONS = 6
+"""Of GrabCut, which CasGAN (section 3.1.2) says are twice as many as are needed where matting follows."""
+
+EPSILONS = (1e-9, 1e-7, 1e-5, 1e-3, 1e-2)
+WINDOW_RADII = (1, 2)
+RADII = (1, 2, 3, 5, 8)
+
+PAPER_MILLISECONDS = {"trimap": 5.0, "matting": 15.0}
+"""What the papers state for one 256 x 256 image (CasGAN section 3.1, DSNet section III-A)."""
+
+CUTS = tuple(round(0.05 * i, 2) for i in range(1, 20))
+"""Where a soft label is cut in the search for the best cut."""
+
+CEILINGS = {"ceiling": "percent", "ceiling_best": "percent"}
+"""Metrics of :func:`ceiling_cells`, with their units."""
+
+
+def first_mask(sample: Sample) -> np.ndarray:
+    """Return the first present reader's mask, (H, W) bool; LabelError where no reader is present."""
+    if not sample.present.any():
+        raise LabelError(f"{sample.id}: no reader is present, only a RECIST mark: there is no mask to start from")
+    return sample.masks[0]
+
+
+def labels_of(sample: Sample) -> dict[str, np.ndarray]:
+    """Return every label for one sample, each (H, W) float in [0, 1].
+
+    Raises:
+        LabelError: when the mark or mask allows no label (a one-pixel lesion has no RECIST axes, say), or there is no
+            reader's mask.
+    """
+    mask, masks, image = first_mask(sample), sample.masks, sample.image
+    axes = recist.axes_from_mask(mask)
+    from_mask = label.soft_mask(image, mask=mask)
+    from_recist = label.soft_mask(image, recist=axes)
+    made = {
+        "mask_binary": mask,
+        "mask_soft": from_mask.alpha,
+        "readers_consensus": consensus.fifty_percent(masks),
+        "readers_mean": masks.mean(axis=0),
+        "readers_soft": label.soft_mask(image, readers=sample.readers, present=sample.present).alpha,
+        "recist_ellipse": recist.ellipse_mask(axes, mask.shape),
+        "recist_grabcut": from_recist.mask,
+        "recist_soft": from_recist.alpha,
+        "recist_soft_free": closed_form_alpha(image, trimap.from_mask(from_recist.mask)),
+        "kats_dilation": soft_labels.kats_dilation(mask),
+        "gros_interpolation": soft_labels.gros_interpolation(mask),
+        "softened": soft_labels.softened(mask, from_mask.alpha),
+    }
+    return {name: values.astype(float) if values.dtype == bool else values for name, values in made.items()}
+
+
+def against_alpha(sample: Sample) -> list[dict]:
+    """Return one record per label: its error against the true alpha of an embedded sample; ConfigError where that is
+    not known. ``mae_band`` and ``mse_band`` are taken inside :func:`softmask.measure.soft.edge_band`."""
+    if sample.alpha is None:
+        raise ConfigError(f"{sample.id}: real data has no true alpha; compare the labels with the readers instead")
+    band, truth = soft.edge_band(sample.alpha), sample.alpha.astype(float)
+    return [
+        {
+            "sample": sample.id,
+            "patient": sample.patient,
+            "kind": sample.kind,
+            "label": name,
+            "mae_band": float(soft.mae(values, truth, band)),
+            "mse_band": float(soft.mse(values, truth, band)),
+            "gradient_error": float(soft.gradient_error(values, truth)),
+            "soft_dice": float(soft.soft_dice(values, truth)),
+            "dice": float(segmentation.dice(values >= 0.5, truth >= 0.5)),
+        }
+        for name, values in labels_of(sample).items()
+    ]
+
+
+def against_readers(sample: Sample) -> list[dict]:
+    """Return one record per label: its agreement with the readers of a sample that several readers marked.
+
+    ``dice_consensus`` is between the label binarised at 0.5 and the 50 % consensus of all present readers (the
+    labelling reader among them, as in the papers), ``dice_others`` against the consensus of all but the first reader
+    (which the ``readers_*`` labels have seen, and no other label), ``mae_mean`` the mean absolute difference from the
+    mean of all readers' masks where some but not all of them marked the pixel (NaN where they agree everywhere).
+
+    Raises:
+        LabelError: as :func:`labels_of`, and with fewer than two readers.
+    """
+    labels, masks = labels_of(sample), sample.masks
+    everyone, others = consensus.fifty_percent(masks), consensus.leave_one_out(masks)[0]
+    mean = masks.mean(axis=0)
+    disputed = (mean > 0) & (mean < 1)
+    return [
+        {
+            "sample": sample.id,
+            "patient": sample.patient,
+            "nodule": f"{sample.patient}/{sample.nodule}",
+            "label": name,
+            "dice_consensus": float(segmentation.dice(values >= 0.5, everyone)),
+            "dice_others": float(segmentation.dice(values >= 0.5, others)),
+            "mae_mean": float(soft.mae(values, mean, disputed)),
+        }
+        for name, values in labels.items()
+    ]
+
+
+def halved(sample: Sample) -> list[dict]:
+    """Return one record per label from a RECIST mark on the first reader's mask, with its Dice with the 50 % consensus:
+    GrabCut's mask after :data:`ITERATIONS` and after half of them, and the soft mask from the latter, cut at 0.5."""
+    axes = recist.axes_from_mask(first_mask(sample))
+    everything, half = (grabcut_mask(sample.image, axes, n) for n in (ITERATIONS, ITERATIONS // 2))
+    soft_half = closed_form_alpha(sample.image, trimap.from_mask_and_axes(half, axes))
+    made = {"grabcut_all": everything, "grabcut_half": half, "soft_half": soft_half}
+    return [_score(sample, values, label=name) for name, values in made.items()]
+
+
+def _score(sample: Sample, alpha: np.ndarray, **names: object) -> dict:
+    """Agreement of ``alpha`` with the truth where it is known, and with the consensus of the readers."""
+    record = {"sample": sample.id, "patient": sample.patient, **names}
+    record["dice_consensus"] = float(segmentation.dice(alpha >= 0.5, consensus.fifty_percent(sample.masks)))
+    if sample.alpha is not None:
+        record["mae_band"] = float(soft.mae(alpha, sample.alpha, soft.edge_band(sample.alpha)))
+    return record
+
+
+def scores(records: pd.DataFrame, dataset: str, source: str, metric: str) -> dict[Key, Scores]:
+    """Return what :func:`softmask.analysis.claims.judge` compares, by (label, data set, metric), from records of every
+    sample with every label; labels have no seeds."""
+    return {
+        (str(name), dataset, metric): Scores(
+            tuple(lines["sample"]), tuple(lines["patient"]), lines[metric].to_numpy()[None], source, fixed=True
+        )
+        for name, lines in records.groupby("label", sort=False)
+    }
+
+
+def compare(
+    records: pd.DataFrame, metric: str, pairs: Sequence[tuple[str, str]], seed: int = BASE_SEED
+) -> pd.DataFrame:
+    """Return paired tests between labels: for each (a, b) of ``pairs`` the mean of b - a over the samples.
+
+    Columns: the two labels' means, ``difference`` with its 95 % bootstrap interval ``low`` .. ``high`` over patients,
+    the two-sided Wilcoxon signed-rank ``p`` over patients, also corrected for all lines of the table
+    (:func:`softmask.measure.statistics.holm`), ``n`` samples, and ``b is``: ``lower``, ``higher``, or ``no clear
+    difference`` where the interval holds 0. All of them over the samples on which both labels have a value.
+    """
+    wide = records.pivot(index=["sample", "patient"], columns="label", values=metric)
+    rows = []
+    for a, b in pairs:
+        both = wide[[a, b]].dropna()
+        patients = both.index.get_level_values("patient")
+        test = paired_test(both[b].to_numpy(), both[a].to_numpy(), seed, patients)
+        verdict = "lower" if test.high < 0 else "higher" if test.low > 0 else "no clear difference"
+        row = {
+            "a": display("rows", a),
+            "b": display("rows", b),
+            "mean of a": both[a].mean(),
+            "mean of b": both[b].mean(),
+        }
+        row |= {"difference": test.mean_difference, "low": test.low, "high": test.high, "p": test.p, "n": test.n}
+        rows.append(row | {"b is": verdict})
+    frame = pd.DataFrame(rows)
+    frame.insert(frame.columns.get_loc("p") + 1, "p (Holm)", holm(frame["p"]))
+    return frame
+
+
+def algorithms() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
+    """Return matting algorithms by name, each ``(image (H, W), trimap (H, W)) -> alpha (H, W)``.
+
+    ``closed_form`` is this package's; the others are pymatting's, on the grey image as three equal channels.
+    """
+    import pymatting
+
+    def on_colour(estimate: Callable, image: np.ndarray, known: np.ndarray) -> np.ndarray:
+        colour = np.repeat(np.asarray(image, dtype=np.float64)[..., None], 3, axis=2)
+        with np.errstate(divide="ignore", invalid="ignore"):  # pymatting's solver divides 0 by 0 once it is exact
+            return estimate(colour, np.asarray(known, dtype=np.float64))
+
+    others = {
+        "pymatting_closed_form": pymatting.estimate_alpha_cf,
+        "pymatting_knn": pymatting.estimate_alpha_knn,
+        "pymatting_learning_based": pymatting.estimate_alpha_lbdm,
+        "pymatting_large_kernel": pymatting.estimate_alpha_lkm,
+        "pymatting_random_walk": pymatting.estimate_alpha_rw,
+    }
+    return {"closed_form": closed_form_alpha} | {name: partial(on_colour, call) for name, call in others.items()}
+
+
+def compare_algorithms(sample: Sample) -> list[dict]:
+    """Return one record per algorithm of :func:`algorithms`, and one for the binary mask itself.
+
+    ``converged`` is 0, and the measures are missing, where pymatting's iterative solver gives up.
+    """
+    mask = first_mask(sample)
+    known = trimap.from_mask(mask)
+    records = [_score(sample, mask.astype(float), algorithm="binary_mask", converged=1.0)]
+    for name, estimate in algorithms().items():
+        try:
+            alpha = np.clip(estimate(sample.image, known), 0, 1)
+        except ValueError as error:
+            if "did not converge" not in str(error):
+                raise
+            records.append({"sample": sample.id, "patient": sample.patient, "algorithm": name, "converged": 0.0})
+        else:
+            records.append(_score(sample, alpha, algorithm=name, converged=1.0))
+    return records
+
+
+def compare_settings(sample: Sample) -> list[dict]:
+    """Return one record per regularisation, matting window and trimap radius, named in ``choice``;
+    ``trimap_radius=automatic`` is the package's own trimap."""
+    mask, image = first_mask(sample), sample.image
+    known = trimap.from_mask(mask)
+    alphas = {f"epsilon={value:g}": closed_form_alpha(image, known, epsilon=value) for value in EPSILONS}
+    alphas |= {f"window_radius={value}": closed_form_alpha(image, known, radius=value) for value in WINDOW_RADII}
+    alphas["trimap_radius=automatic"] = closed_form_alpha(image, known)
+    for value in RADII:
+        alphas[f"trimap_radius={value}"] = closed_form_alpha(image, trimap.from_mask(mask, radius=value))
+    return [_score(sample, alpha, choice=name) for name, alpha in alphas.items()]
+
+
+def measured(times: Mapping[str, float]) -> str:
+    """Return the times of :func:`time_labelling` beside the printed ones, in words."""
+    parts = [f"{name} {times[name]:.0f} ms (printed {printed:g})" for name, printed in PAPER_MILLISECONDS.items()]
+    return f"On one core of {cpu_model()}: {', '.join(parts)}"
+
+
+def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5) -> dict[str, float]:
+    """Return milliseconds for one image on one core: medians over samples of the best of ``repeats``.
+
+    Images and masks are enlarged to ``size`` first. Keys: ``trimap`` (from a mask), ``recist_trimap`` (from a RECIST
+    mark, GrabCut included), ``matting``, ``total`` (trimap from a mask, and matting) and, in the same run on the same
+    trimaps, ``pymatting`` (its closed form); and ``unknown_pixels``, the median size of the band, with which the time
+    grows.
+    """
+    import cv2
+    from threadpoolctl import threadpool_limits
+
+    def best(call: Callable[[], object]) -> float:
+        seconds = []
+        for _ in range(repeats):
+            begin = time.perf_counter()
+            call()
+            seconds.append(time.perf_counter() - begin)
+        return 1000 * min(seconds)
+
+    peer = algorithms()["pymatting_closed_form"]
+    times: list[dict[str, float]] = []
+    threads = cv2.getNumThreads()
+    with threadpool_limits(1):
+        cv2.setNumThreads(1)
+        for sample in samples:
+            image = cv2.resize(sample.image, (size, size), interpolation=cv2.INTER_LINEAR)
+            mask = cv2.resize(first_mask(sample).astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0
+            known, axes = trimap.from_mask(mask), recist.axes_from_mask(mask)
+            calls = {
+                "trimap": partial(trimap.from_mask, mask),
+                "recist_trimap": partial(trimap.from_recist, image, axes),
+                "matting": partial(closed_form_alpha, image, known),
+                "pymatting": partial(peer, image, known),
+            }
+            band = np.count_nonzero(known == 0.5)
+            times.append({name: best(call) for name, call in calls.items()} | {"unknown_pixels": band})
+        cv2.setNumThreads(threads)
+    medians = {name: statistics.median(line[name] for line in times) for name in times[0]}
+    return medians | {"total": medians["trimap"] + medians["matting"]}
+
+
+def ceiling(soft_label: np.ndarray, masks: np.ndarray, cut: float = 0.5) -> np.ndarray:
+    """Return (N,) Dice of soft labels, cut at and above ``cut``, with the binary truth.
+
+    A network that learns them without error reaches it.
+
+    Args:
+        soft_label: (N, S, S) in [0, 1].
+        masks: (N, S, S), the truth, above 0 inside; none empty.
+    """
+    lesion, truth = soft_label >= cut, masks > 0
+    shared = (lesion & truth).sum(axis=(1, 2))
+    return 2 * shared / (lesion.sum(axis=(1, 2)) + truth.sum(axis=(1, 2)))
+
+
+def ceiling_cells(places: Iterable[tuple[str, str]], fitted: Fitted, config: Config) -> list[Cell]:
+    """Return, for tables of soft labels, the mean :func:`ceiling` of each row's label over the test images.
+
+    It is given for the cut at 0.5, where predictions are cut, and for the best of :data:`CUTS`, which a note tells.
+    Rows without a soft label, and those whose data is missing, are left out.
+
+    Args:
+        places: (row, data set) of each.
+    """
+    made = []
+    opened: dict[str, Prepared | None] = {}
+    for row, dataset in places:
+        run = fitted[row, dataset][0]
+        if run.spec.label not in SOFT_LABELS:
+            continue
+        if dataset not in opened:
+            opened[dataset] = data_of(run.spec, config)
+        if (data := opened[dataset]) is None:
+            continue
+        soft_label, masks = data.test.soft[run.spec.label][:, 0], data.test.masks[:, 0]
+        by_cut = {cut: ceiling(soft_label, masks, cut) for cut in (0.5, *CUTS)}
+        best = max(by_cut, key=lambda cut: by_cut[cut].mean())
+        records = pd.DataFrame({"row": row, "ceiling": by_cut[0.5], "ceiling_best": by_cut[best]})
+        cells = summarise(of_records(records, "row", list(CEILINGS), dataset=dataset, source=kind_of(run)))
+        note = f"{display('rows', row)} on {display('datasets', dataset)}: best cut {best:g}"
+        made += [cells[0], replace(cells[1], note=note)]
+    return made

@@ -1,0 +1,330 @@
+"""Labels against the truth and the readers: what enters a label, and numbers worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from softmask.analysis import labels as study
+from softmask.config import Config
+from softmask.errors import ConfigError, LabelError
+from softmask.experiments import Run
+from softmask.experiments.prepared import Part, Prepared
+from softmask.experiments.tables import rows_of
+from softmask.label import trimap
+from softmask.label.matting import closed_form_alpha
+from softmask.label.soft_labels import gros_interpolation, kats_dilation
+from softmask.measure import soft
+from softmask.parallel import map_samples
+
+OTHERS = [
+    "pymatting_closed_form",
+    "pymatting_knn",
+    "pymatting_learning_based",
+    "pymatting_large_kernel",
+    "pymatting_random_walk",
+]
+READER_LABELS = {"readers_consensus", "readers_mean", "readers_soft"}
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+def by_label(records: list[dict], metric: str) -> dict[str, float]:
+    return {record["label"]: record[metric] for record in records}
+
+
+@pytest.fixture(scope="module")
+def sample(discs):
+    return discs(0)
+
+
+@pytest.fixture(scope="module")
+def labels(sample):
+    return study.labels_of(sample)
+
+
+def test_every_label_is_a_soft_mask_of_the_image(sample, labels) -> None:
+    assert len(labels) == 12
+    for name, values in labels.items():
+        assert values.shape == sample.image.shape, name
+        assert values.min() == 0, name
+        assert 0.5 <= values.max() <= 1, name
+    assert {name for pair in study.PAIRS for name in pair} <= set(labels)
+
+
+def test_labels_that_need_no_image_by_hand(sample, labels) -> None:
+    first, mean = sample.readers[0], sample.readers.sum(axis=0) / 4
+    np.testing.assert_array_equal(labels["mask_binary"], first)
+    np.testing.assert_array_equal(labels["readers_mean"], mean)
+    np.testing.assert_array_equal(labels["readers_consensus"], mean >= 0.5)
+    np.testing.assert_array_equal(labels["softened"], np.maximum(first, labels["mask_soft"]))
+    assert {0, 1} == set(np.unique(labels["recist_grabcut"])) == set(np.unique(labels["recist_ellipse"]))
+    assert dice(labels["recist_ellipse"] > 0, first) > 0.95  # the first reader drew a disc
+
+
+def test_half_of_the_iterations_beside_all_of_them(sample):
+    records = study.halved(sample)
+    found = by_label(records, "dice_consensus")
+    assert list(found) == ["grabcut_all", "grabcut_half", "soft_half"]
+    assert min(found.values()) > 0.8
+    scores = study.scores(pd.DataFrame(records), "lidc", "embedded", "dice_consensus")
+    [one] = [scores["soft_half", "lidc", "dice_consensus"]]
+    assert one.values.tolist() == [[found["soft_half"]]]
+    assert (one.ids, one.patients, one.fixed) == ((sample.id,), (sample.patient,), True)
+
+
+def test_labels_from_one_reader_know_nothing_of_the_others_or_the_truth(sample, labels) -> None:
+    readers = sample.readers.copy()
+    readers[1:] = np.roll(readers[1:], 4, axis=1)
+    other = study.labels_of(replace(sample, readers=readers, alpha=1 - sample.alpha))
+    changed = {name for name in labels if not np.array_equal(labels[name], other[name])}
+    assert changed == READER_LABELS
+
+
+def test_the_first_reader_who_was_present_is_the_one_who_labels(sample, labels) -> None:
+    readers = np.concatenate([np.zeros_like(sample.readers[:1]), sample.readers])
+    later = study.labels_of(replace(sample, readers=readers, present=np.arange(5) > 0))
+    for name in labels:
+        np.testing.assert_array_equal(later[name], labels[name], err_msg=name)
+
+
+def test_no_label_without_a_reader(sample) -> None:
+    axes = np.array([[[32, 23], [32, 41]], [[23, 32], [41, 32]]], float)
+    alone = replace(sample, readers=sample.readers[:0], present=sample.present[:0], recist=axes)
+    for compare in (study.against_alpha, study.against_readers):
+        with pytest.raises(LabelError, match="lidc/p0/n0/s0: no reader is present"):
+            compare(alone)
+
+
+def test_a_lesion_of_one_pixel_is_left_out_and_listed(dataset_of, sample) -> None:
+    dot = np.zeros_like(sample.readers)
+    dot[:, 32, 32] = True
+    dataset = dataset_of([replace(sample, patient="p1", slice="s1", readers=dot), sample])
+    records = map_samples(study.against_alpha, dataset, [0, 1], jobs=1)
+    assert {record["sample"] for record in records} == {sample.id}
+    assert [problem.where for problem in dataset.problems] == ["lidc/p1/n0/s1"]
+
+
+def test_errors_against_the_truth_by_hand(sample) -> None:
+    records = study.against_alpha(sample)
+    assert {(r["sample"], r["patient"], r["kind"]) for r in records} == {("lidc/p0/n0/s0", "p0", None)}
+    band, mask, truth = soft.edge_band(sample.alpha), sample.readers[0].astype(float), sample.alpha.astype(float)
+    error = np.abs(mask - truth)[band]
+    found = records[0]
+    assert found["mae_band"] == pytest.approx(error.mean())
+    assert found["mse_band"] == pytest.approx((error**2).mean())
+    assert found["soft_dice"] == pytest.approx(2 * np.minimum(mask, truth).sum() / (mask + truth).sum())
+    assert found["dice"] == pytest.approx(dice(mask > 0, truth >= 0.5))
+    assert all(found["gradient_error"] > 0 for found in records)
+
+
+def test_real_data_has_no_truth_to_compare_with(dataset_of, sample) -> None:
+    dataset = dataset_of([replace(sample, alpha=None)])
+    with pytest.raises(ConfigError, match="lidc/p0/n0/s0: real data has no true alpha"):
+        map_samples(study.against_alpha, dataset, [0], jobs=1)
+
+
+def test_agreement_with_the_readers_by_hand(sample) -> None:
+    records = study.against_readers(sample)
+    assert {record["nodule"] for record in records} == {"p0/n0"}
+    readers = sample.readers
+    first, votes = readers[0], readers.sum(axis=0)
+    consensus = by_label(records, "dice_consensus")
+    assert consensus["mask_binary"] == pytest.approx(dice(first, votes >= 2))
+    assert consensus["readers_consensus"] == 1
+    others = by_label(records, "dice_others")
+    assert others["mask_binary"] == pytest.approx(dice(first, readers[1:].sum(axis=0) >= 2))
+    mean = by_label(records, "mae_mean")
+    disputed = (votes > 0) & (votes < 4)
+    assert mean["mask_binary"] == pytest.approx(np.abs(first - votes / 4)[disputed].mean())
+    assert mean["readers_mean"] == 0
+
+
+def test_two_readers_are_each_others_reference_and_one_has_none(dataset_of, sample) -> None:
+    two = replace(sample, present=np.arange(4) < 2, readers=sample.readers * (np.arange(4) < 2)[:, None, None])
+    others = by_label(study.against_readers(two), "dice_others")
+    assert others["mask_binary"] == pytest.approx(dice(sample.readers[0], sample.readers[1]))
+    one = replace(sample, present=np.arange(4) < 1, readers=sample.readers * (np.arange(4) < 1)[:, None, None])
+    dataset = dataset_of([one])
+    assert map_samples(study.against_readers, dataset, [0], jobs=1) == []
+    assert "at least two readers" in dataset.problems[0].why
+
+
+def long(**columns: list[float]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"sample": f"s{i}", "patient": f"p{i}", "label": name, "m": v}
+            for name, values in columns.items()
+            for i, v in enumerate(values)
+        ]
+    )
+
+
+def test_paired_differences_by_hand() -> None:
+    records = long(mask_binary=[0.1, 0.2, 0.3], mask_soft=[0.2, 0.4, 0.6], x=[0.3, 0.2, 0.1])
+    table = study.compare(
+        records, "m", [("mask_binary", "mask_soft"), ("mask_soft", "mask_binary"), ("mask_binary", "x")]
+    )
+    up, down, none = table.to_dict("records")
+    assert (up["a"], up["b"], none["b"]) == ("one reader's mask", "soft mask from one reader's mask", "x")
+    assert (up["mean of a"], up["mean of b"], up["difference"]) == pytest.approx((0.2, 0.4, 0.2))
+    assert 0.1 <= up["low"] < 0.2 < up["high"] <= 0.3  # resamples of 0.1, 0.2, 0.3
+    assert up["p"] == pytest.approx(2 / 8)  # three differences of one sign: two of the 2^3 sign patterns
+    assert [row["p (Holm)"] for row in (up, down, none)] == pytest.approx([0.75, 0.75, 1])  # three lines
+    assert [row["n"] for row in (up, down, none)] == [3, 3, 3]
+    assert (down["difference"], down["low"]) == pytest.approx((-0.2, -up["high"]), abs=0.02)
+    assert [row["b is"] for row in (up, down, none)] == ["higher", "lower", "no clear difference"]
+
+
+def test_samples_of_one_patient_count_as_one() -> None:
+    records = long(a=[0.1] * 6, b=[0.2, 0.3, 0.4] * 2)
+    alone = study.compare(records, "m", [("a", "b")]).iloc[0]
+    grouped = study.compare(records.assign(patient="p0"), "m", [("a", "b")]).iloc[0]
+    assert alone["p"] == pytest.approx(2 / 2**6)
+    assert (grouped["p"], grouped["n"]) == (1, 6)  # one patient has but two signs
+    assert grouped["low"] == pytest.approx(grouped["difference"])
+
+
+@pytest.fixture(scope="module")
+def compared(sample):
+    return {record["algorithm"]: record for record in study.compare_algorithms(sample)}
+
+
+def test_matting_comes_nearer_than_the_mask_and_both_closed_forms_agree(compared) -> None:
+    for name in ("closed_form", "pymatting_closed_form", "pymatting_learning_based"):
+        assert compared[name]["mae_band"] < compared["binary_mask"]["mae_band"], name
+    assert compared["closed_form"]["mae_band"] == pytest.approx(
+        compared["pymatting_closed_form"]["mae_band"], abs=0.002
+    )
+
+
+def test_a_solver_that_gives_up_is_recorded_and_other_errors_are_raised(sample, monkeypatch) -> None:
+    def fails(message):
+        def estimate(image, known):
+            raise ValueError(message)
+
+        return estimate
+
+    monkeypatch.setattr(
+        study, "algorithms", lambda: {"closed_form": closed_form_alpha, "x": fails("CG did not converge.")}
+    )
+    records = study.compare_algorithms(sample)
+    assert [(record["algorithm"], record["converged"]) for record in records] == [
+        ("binary_mask", 1), ("closed_form", 1), ("x", 0)
+    ]  # fmt: skip
+    assert "mae_band" in records[1]
+    assert not {"mae_band", "dice_consensus"} & set(records[2])
+    monkeypatch.setattr(study, "algorithms", lambda: {"x": fails("not an image")})
+    with pytest.raises(ValueError, match="not an image"):
+        study.compare_algorithms(sample)
+
+
+def test_pymatting_still_says_that_it_did_not_converge() -> None:
+    """The words that compare_algorithms looks for are pymatting's own."""
+    import pymatting
+
+    hard = np.diag([1.0, 1e9, 3.0])
+    with pytest.raises(ValueError, match="did not converge"):
+        pymatting.cg(hard, np.ones(3), maxiter=1, rtol=1e-12, atol=0)
+
+
+def test_one_setting_varies_at_a_time_round_the_packages_own(sample) -> None:
+    records = study.compare_settings(sample)
+    found = {r["choice"]: r["mae_band"] for r in records}
+    values = {s: [c.partition("=")[2] for c in found if c.startswith(s)] for s in ("epsilon", "window_r", "trimap")}
+    assert values == {
+        "epsilon": ["1e-09", "1e-07", "1e-05", "0.001", "0.01"],
+        "window_r": ["1", "2"],
+        "trimap": ["automatic", "1", "2", "3", "5", "8"],
+    }
+    own = found["trimap_radius=automatic"]
+    assert found["epsilon=1e-07"] == own == found["window_radius=1"]
+    for setting in ("epsilon", "window_radius"):  # a value that changed nothing would not have been passed on
+        made = [value for choice, value in found.items() if choice.startswith(setting)]
+        assert len(set(made)) == len(made), setting
+    assert len({found[f"trimap_radius={radius}"] for radius in study.RADII}) == 5
+
+
+def test_no_matting_without_a_reader(sample) -> None:
+    axes = np.array([[[32, 23], [32, 41]], [[23, 32], [41, 32]]], float)
+    alone = replace(sample, readers=sample.readers[:0], present=sample.present[:0], recist=axes)
+    for compare in (study.compare_algorithms, study.compare_settings, lambda s: study.time_labelling([s], 64, 1)):
+        with pytest.raises(LabelError, match="lidc/p0/n0/s0"):
+            compare(alone)
+
+
+def test_times_are_medians_over_samples_of_the_best_repeat(sample, monkeypatch) -> None:
+    durations = iter([9, 2, 3, 4, 5, 6, 7, 8, 1, 1, 30, 20, 40, 50, 60, 70])  # seconds; 2 samples x 4 steps x 2 repeats
+    clock = [0.0]
+
+    def now() -> float:
+        now.calls += 1
+        if now.calls % 2 == 0:  # the end of a step
+            clock[0] += next(durations)
+        return clock[0]
+
+    now.calls = 0
+    monkeypatch.setattr("softmask.analysis.labels.time.perf_counter", now)
+    times = study.time_labelling([sample, sample], size=64, repeats=2)
+    expected = {
+        "trimap": (2 + 1) / 2,
+        "recist_trimap": (3 + 20) / 2,
+        "matting": (5 + 40) / 2,
+        "pymatting": (7 + 60) / 2,
+    }
+    band = np.count_nonzero(trimap.from_mask(sample.masks[0]) == 0.5)
+    assert times.pop("unknown_pixels") == band
+    assert times == {name: 1000 * s for name, s in expected.items()} | {"total": 1000 * (1.5 + 22.5)}
+
+
+ROWS = ("no_soft_label", "kats_dilation", "gros_interpolation", "soft_mask")
+
+
+def disc(radius: float) -> np.ndarray:
+    rows, columns = np.indices((32, 32)) - 16
+    return np.hypot(rows, columns) <= radius
+
+
+@pytest.fixture
+def masks() -> np.ndarray:
+    return np.stack([disc(radius) for radius in (4, 6, 9)])
+
+
+def test_a_cut_label_is_compared_with_the_truth(masks) -> None:
+    assert study.ceiling(masks.astype(float), masks).tolist() == [1, 1, 1]
+    half = np.where(np.stack([disc(radius + 1) for radius in (4, 6, 9)]), 0.5, 0)
+    assert study.ceiling(half, masks)[0] == 2 * disc(4).sum() / (disc(4).sum() + disc(5).sum())
+    assert study.ceiling(half, masks, 0.6).tolist() == [0, 0, 0]
+
+
+def test_rows_with_a_soft_label_have_its_own_dice(masks, record, monkeypatch) -> None:
+    config = Config.from_parameters("cpu", "embedded", seeds=1)
+    labels = {
+        "soft_mask": np.where(masks, 0.4, 0.0),
+        "kats_dilation": np.stack([kats_dilation(mask) for mask in masks]),
+        "gros_interpolation": np.stack([gros_interpolation(mask) for mask in masks]),
+    }
+    part = Part(
+        ("a", "b", "c"), ("p", "p", "q"), masks[:, None], masks[:, None], {k: v[:, None] for k, v in labels.items()}
+    )
+    data = [Prepared("lidc", "embedded", "discs", "d", part, part, part)]
+    monkeypatch.setattr(study, "data_of", lambda run, config: data[0])
+    fitted = {
+        place: [Run(spec, record(spec, n=3)) for spec in specs]
+        for place, specs in rows_of(ROWS, "lidc", config).items()
+    }
+    found = {(cell.row, cell.metric): cell for cell in study.ceiling_cells(fitted, fitted, config)}
+    assert {row for row, _ in found} == set(ROWS[1:])
+    assert found["kats_dilation", "ceiling"].ours_mean == 1
+    assert 0.9 < found["gros_interpolation", "ceiling"].ours_mean < 1
+    assert found["soft_mask", "ceiling"].ours_mean == 0
+    best = found["soft_mask", "ceiling_best"]
+    assert (best.ours_mean, best.n_images, best.n_seeds, best.extra) == (1, 3, 1, True)
+    assert best.note.endswith("on LIDC: best cut 0.05")
+    data[0] = None
+    assert study.ceiling_cells(fitted, fitted, config) == []
