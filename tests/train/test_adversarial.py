@@ -51,7 +51,7 @@ def same(module, before):
 @torch.no_grad()
 def judged(loop, batch, logits):
     """The discriminator's logits of real masks, and of the segmentor's."""
-    return [loop.adversary.judge(batch.images, masks) for masks in (2 * batch.soft - 1, torch.tanh(logits))]
+    return [loop.adversary.module(batch.images, masks) for masks in (2 * batch.soft - 1, torch.tanh(logits))]
 
 
 def gap(loop, batch, logits):

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softmask.train.augment import PERCENT, augment, draw
 from softmask.train.losses import Batch
+from softmask.train.segmentation import PERCENT, augment, draw
 
 SIZE = 64
 LARGEST = 4  # a sixteenth of it

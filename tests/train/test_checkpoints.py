@@ -73,7 +73,7 @@ def test_a_damaged_one_is_set_aside_with_a_warning(path, content, caplog):
 
 
 @pytest.mark.parametrize("field", ["fingerprint", "curves", "seconds", "best", "states"])
-def test_one_that_lacks_a_field_is_set_aside_and_said_which(path, field, caplog):
+def test_one_with_a_missing_field_is_set_aside_and_said_which(path, field, caplog):
     content = {"format": checkpoints.FORMAT, "fingerprint": FINGERPRINT, **vars(some())}
     del content[field]
     torch.save(content, path)

@@ -78,7 +78,7 @@ def test_curves(run):
 def validating(monkeypatch, *values: float):
     """Let the epochs have these validation Dice."""
     coming = iter(values)
-    monkeypatch.setattr(segmentation, "_validate", lambda *_, **__: next(coming))
+    monkeypatch.setattr(segmentation.SegmentationTask, "validate", lambda _: {"validation_dice": next(coming)})
 
 
 def test_warm_up_follows_the_dice_loss_alone(run, monkeypatch):
@@ -373,6 +373,7 @@ def test_whole_slices_are_validated_together():
     images[:, :, :2] = 1  # found: 8 pixels of each
     masks = np.zeros_like(images)
     masks[0, :, :2] = 1  # the second image holds nothing
-    part = SimpleNamespace(images=images, masks=masks)
-    assert segmentation._validate(Always(), part, together=False) == pytest.approx(0.5)
-    assert segmentation._validate(Always(), part, together=True) == pytest.approx(2 * 8 / (16 + 8))
+    network, part = Always(), SimpleNamespace(images=images, masks=masks)
+    for upright, expected in ((False, 0.5), (True, 2 * 8 / (16 + 8))):
+        task = SimpleNamespace(modules={"network": network}, validation=part, upright=upright)
+        assert segmentation.SegmentationTask.validate(task)["validation_dice"] == pytest.approx(expected)

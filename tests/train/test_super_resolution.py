@@ -78,9 +78,9 @@ def test_patches_come_from_everywhere_inside():
 
 
 def test_an_epoch_has_the_patches_that_cover_the_images(run):
-    assert sr._patches(torch.zeros(5, 1, 128, 128)) == 5 * 4
-    assert sr._patches(torch.zeros(5, 1, 32, 32)) == 5
-    assert sr._patches(torch.zeros(5, 1, 100, 100)) == 5
+    assert sr.patches_of(torch.zeros(5, 1, 128, 128)) == 5 * 4
+    assert sr.patches_of(torch.zeros(5, 1, 32, 32)) == 5
+    assert sr.patches_of(torch.zeros(5, 1, 100, 100)) == 5
 
 
 def test_losses_by_hand():
@@ -103,7 +103,7 @@ def test_the_discriminators_loss_by_hand():
     loop = objective(SRGAN)
     discriminator = loop.modules["discriminator"]
     real, made = (torch.sigmoid(discriminator(x)).detach() for x in (high, fake))
-    judged = loop.update_discriminator(high, fake)
+    judged = loop.adversary.turn([high], [fake])
     assert judged["discriminator_loss"].item() == pytest.approx(
         -(real.log() + (1 - made).log()).mean().item(), rel=1e-5
     )

@@ -127,7 +127,7 @@ class Kind:
 class Segment(Kind):
     """Training of a segmentation network.
 
-    A training that fails to start (:mod:`softmask.train.start`) is begun once more, with the seed that
+    A training that fails to start (:mod:`softmask.train.loop`) is begun once more, with the seed that
     :data:`ANOTHER_SEED` gives; what it left stays in the record.
     """
 

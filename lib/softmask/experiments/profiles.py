@@ -58,7 +58,7 @@ TRAINING: Mapping[str, Training] = MappingProxyType(
             scale=2,
             steps=3000,
         ),
-        # SoftGAN, section 3.3, but for the start (softmask.train.start)
+        # SoftGAN, section 3.3, but for the start (softmask.train.loop)
         "full": Training(Settings(epochs=60, batch_size=2, learning_rate=2e-4), n_train=None, size=64, own_rates=False),
     }
 )
@@ -164,7 +164,7 @@ START: Mapping[str, Mapping[str, int]] = MappingProxyType(
     }
 )
 """By profile, the most epochs of the Dice loss alone, and the steps in which the learning rate rises after them
-(:mod:`softmask.train.start`)."""
+(:mod:`softmask.train.loop`)."""
 
 
 _DSNET = ("dsnet-v1", "dsnet-v2")
