@@ -21,7 +21,7 @@ from softmask.cache import cached_arrays
 from softmask.config import ROOT, cache_root
 from softmask.errors import SoftmaskError
 from softmask.experiments import store
-from softmask.experiments.record import Record
+from softmask.experiments.store import Record
 from softmask.nets import perceptual
 from softmask.train import checkpoints
 

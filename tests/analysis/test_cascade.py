@@ -11,9 +11,9 @@ from softmask import papers
 from softmask.analysis import cascade, claims, finished
 from softmask.config import Config
 from softmask.experiments import Record, Run
-from softmask.experiments.prepared import Part, Prepared
-from softmask.experiments.record import Provenance
-from softmask.experiments.tables import rows_of, spec
+from softmask.experiments.prepare import Part, Prepared
+from softmask.experiments.rows import rows_of, spec
+from softmask.experiments.store import Provenance
 from softmask.measure import verdicts
 from softmask.measure.calibration import calibration
 from softmask.measure.images import DOCTORS

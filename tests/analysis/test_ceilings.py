@@ -8,9 +8,9 @@ import pytest
 from softmask.analysis import ceilings
 from softmask.config import Config
 from softmask.experiments import Record, Run
-from softmask.experiments.prepared import Part, Prepared
-from softmask.experiments.record import Provenance
-from softmask.experiments.tables import rows_of
+from softmask.experiments.prepare import Part, Prepared
+from softmask.experiments.rows import rows_of
+from softmask.experiments.store import Provenance
 from softmask.label.soft_labels import gros_interpolation, kats_dilation
 
 ROWS = ("no_soft_label", "kats_dilation", "gros_interpolation", "soft_mask")

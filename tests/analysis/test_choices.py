@@ -11,8 +11,8 @@ from softmask.analysis.choices import labels, readers, records
 from softmask.config import Config
 from softmask.errors import DataError
 from softmask.experiments.plan import records_folder
-from softmask.experiments.record import Provenance, Record
-from softmask.experiments.tables import spec
+from softmask.experiments.rows import spec
+from softmask.experiments.store import Provenance, Record
 from softmask.report import tables
 
 

@@ -11,9 +11,9 @@ from softmask.analysis import dsnet
 from softmask.analysis.finished import Fitted
 from softmask.config import Config
 from softmask.experiments import Record, Run, inputs
-from softmask.experiments.prepared import Part, Prepared
-from softmask.experiments.record import Provenance
-from softmask.experiments.tables import spec
+from softmask.experiments.prepare import Part, Prepared
+from softmask.experiments.rows import spec
+from softmask.experiments.store import Provenance
 from softmask.nets import build
 from softmask.nets.softgan import ImprovedBackbone
 from softmask.nets.srgan import TRANSFERRED, transferred

@@ -10,8 +10,8 @@ from softmask import papers
 from softmask.analysis import claims, lungs, lungs_drawn, lungs_shown
 from softmask.config import Config
 from softmask.experiments import Record, Run, specs
-from softmask.experiments.prepared import Part, Prepared
-from softmask.experiments.record import Provenance, WeightsFile
+from softmask.experiments.prepare import Part, Prepared
+from softmask.experiments.store import Provenance, WeightsFile
 from softmask.measure.calibration import calibration
 from softmask.measure.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from softmask.nets import build

@@ -4,8 +4,9 @@ import pytest
 
 from softmask.analysis import finished, schedules
 from softmask.config import Config
-from softmask.experiments import Record, Run, night, rates
-from softmask.experiments.record import Provenance
+from softmask.experiments import Record, Run, night
+from softmask.experiments import schedules as table
+from softmask.experiments.store import Provenance
 
 
 @pytest.fixture
@@ -36,9 +37,9 @@ def test_the_difference_is_of_the_same_images(config, monkeypatch):
 
 
 def test_every_rate_that_was_tried_has_a_column(config, monkeypatch, tmp_path):
-    monkeypatch.setattr(rates.table, "__defaults__", (tmp_path / "rates.csv",))
-    for rate, dice in zip(rates.RATES, (0.1, 0.9, 0.8, 0.0), strict=True):
-        rates._add(rates.Tried("embedded", "lidc", "unet", 16, "1dice", rate, dice, 1.0), tmp_path / "rates.csv")
+    monkeypatch.setattr(table, "TABLE", tmp_path / "rates.csv")
+    for rate, dice in zip(table.RATES, (0.1, 0.9, 0.8, 0.0), strict=True):
+        table.add(table.Trial("embedded", "lidc", "unet", 16, "1dice", rate, dice, 1.0))
     frame = schedules.tried(night.groups(config)["SoftGAN"])
     assert frame.columns.tolist() == ["0.0003", "0.001", "0.003", "0.01", "taken"]
     assert frame.loc["LIDC, unet, 1dice"].tolist() == [0.1, 0.9, 0.8, 0.0, 0.001]

@@ -12,9 +12,9 @@ from softmask.data.splits import SECTION_FOLDS
 from softmask.data.words import IN_PLACE
 from softmask.errors import DataError, MissingData
 from softmask.experiments import Record, Run, specs
-from softmask.experiments.prepared import Part, Prepared
-from softmask.experiments.record import Provenance, WeightsFile
-from softmask.experiments.tables import rows_of, spec
+from softmask.experiments.prepare import Part, Prepared
+from softmask.experiments.rows import rows_of, spec
+from softmask.experiments.store import Provenance, WeightsFile
 from softmask.measure.calibration import calibration
 from softmask.report import tables
 

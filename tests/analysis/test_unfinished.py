@@ -11,8 +11,8 @@ from softmask.analysis import cascade, claims, doctors, dsnet, finished, lungs, 
 from softmask.analysis.choices import records
 from softmask.config import Config
 from softmask.experiments import Record, Run, specs
-from softmask.experiments.record import Provenance
-from softmask.experiments.tables import CT, rows_of, spec
+from softmask.experiments.rows import CT, rows_of, spec
+from softmask.experiments.store import Provenance
 from softmask.measure.calibration import calibration
 from softmask.measure.resolution import INTERPOLATIONS
 from softmask.papers import display

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from softmask.experiments import plan
-from softmask.experiments.record import Record
+from softmask.experiments.store import Record
 
 SCRIPT = """
 import os, signal, sys
@@ -22,15 +22,15 @@ from conftest import DATA, blobs, tiny_spec
 
 from softmask import files
 from softmask.config import Config
-from softmask.experiments import fit, prepared
-from softmask.experiments.prepared import Prepared
+from softmask.experiments import fit, prepare
+from softmask.experiments.prepare import Prepared
 from softmask.train import checkpoints
 from softmask.train.loop import Settings
 
 log, moment = Path(sys.argv[2]), sys.argv[3]
 parts = {"train": blobs("a", 8, 0), "validation": blobs("b", 4, 1), "test": blobs("c", 10, 2)}
-prepared.prepare = lambda spec, config: Prepared(spec.dataset, spec.source, "blobs", DATA, **parts)
-prepared.digest_of = lambda spec, config: DATA
+prepare.prepare = lambda spec, config: Prepared(spec.dataset, spec.source, "blobs", DATA, **parts)
+prepare.digest_of = lambda spec, config: DATA
 save, replace_file = checkpoints.save, os.replace
 
 def counted(path, state, fingerprint):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softmask.errors import DataError
-from softmask.experiments.record import MOST_PIXELS, Provenance, Record, WeightsFile, significant
+from softmask.experiments.store import MOST_PIXELS, Provenance, Record, WeightsFile, significant
 from softmask.measure.calibration import Calibration
 
 NUMBERS = st.floats(width=64)  # NaN and infinities, too

@@ -16,10 +16,10 @@ from torch.nn import functional as F
 from softmask.analysis.finished import Fitted, data_of, distinct, example_of, firsts, needs_of
 from softmask.analysis.training import scores_of, values_of
 from softmask.config import Config
-from softmask.experiments.execute import Run
 from softmask.experiments.inputs import feed
-from softmask.experiments.prepared import Part, Prepared
+from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.spec import SOFTENED, RunSpec
+from softmask.experiments.store import Run
 from softmask.label import soft_mask
 from softmask.measure.differences import Scores
 from softmask.measure.images import DOCTORS

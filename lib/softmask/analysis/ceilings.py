@@ -8,7 +8,7 @@ import numpy as np
 
 from softmask.analysis.finished import Fitted, data_of, kind_of
 from softmask.config import Config
-from softmask.experiments.prepared import SOFT_LABELS, Prepared
+from softmask.experiments.prepare import SOFT_LABELS, Prepared
 from softmask.papers import display
 from softmask.report.result import Cell
 

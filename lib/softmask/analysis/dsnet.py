@@ -20,11 +20,11 @@ from softmask.analysis.finished import (
 )
 from softmask.analysis.training import extra_cells
 from softmask.config import BASE_SEED, Config
-from softmask.experiments.execute import Run
 from softmask.experiments.inputs import channels, seeing, super_resolved
 from softmask.experiments.night import NODULES
+from softmask.experiments.rows import rows_of
 from softmask.experiments.spec import RunSpec
-from softmask.experiments.tables import rows_of
+from softmask.experiments.store import Run
 from softmask.nets import build
 from softmask.nets.dsnet import OnEnlarged
 from softmask.nets.softgan import CBAMBlock

@@ -14,10 +14,10 @@ from softmask.config import Config
 from softmask.data.splits import SECTION_FOLDS, dataset_name
 from softmask.data.words import data_kind, data_words
 from softmask.errors import DataError, MissingData
-from softmask.experiments.execute import Run, fit
-from softmask.experiments.plan import Planned
-from softmask.experiments.prepared import Prepared, prepare
+from softmask.experiments.prepare import Prepared, prepare
+from softmask.experiments.run import fit
 from softmask.experiments.spec import RunSpec
+from softmask.experiments.store import Run
 from softmask.files import sha256_of
 from softmask.measure.calibration import Calibration
 from softmask.report import provenance
@@ -165,7 +165,7 @@ def calibration(runs: Sequence[Run]) -> Calibration:
     return Calibration(counts, mean_probability, observed, float(error))
 
 
-def needs_of(spec: RunSpec, fitted: Fitted) -> Sequence[Planned]:
+def needs_of(spec: RunSpec, fitted: Fitted) -> Sequence[Run]:
     """The trained runs that the run of ``spec`` builds on; none where it is recorded or not finished."""
     return next((run.needs for run in distinct(fitted) if run.spec == spec), ())
 

@@ -24,11 +24,10 @@ from softmask.config import BASE_SEED, Config
 from softmask.data import found
 from softmask.data.splits import SCANS
 from softmask.data.words import data_kind
-from softmask.experiments.execute import Run
-from softmask.experiments.methods import LUNGS_COMPARED
-from softmask.experiments.prepared import Part
+from softmask.experiments.prepare import Part
+from softmask.experiments.rows import LUNGS_COMPARED, rows_of
 from softmask.experiments.spec import RunSpec
-from softmask.experiments.tables import rows_of
+from softmask.experiments.store import Run
 from softmask.measure.differences import Scores, median_scores
 from softmask.measure.lungs import dice3d
 from softmask.nets import build

@@ -10,8 +10,8 @@ import torch
 
 from softmask.analysis.finished import Fitted, data_of, firsts
 from softmask.config import Config
-from softmask.experiments.execute import Run
 from softmask.experiments.inputs import soft_masks
+from softmask.experiments.store import Run
 from softmask.measure.lungs import enlarge
 
 

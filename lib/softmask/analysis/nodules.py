@@ -15,7 +15,7 @@ from softmask.analysis.training import values_of
 from softmask.data import annotations
 from softmask.data.kinds import PLEURAL_PLACE, TINY_MM, place_of_nodule
 from softmask.data.sample import Dataset
-from softmask.experiments.execute import Run
+from softmask.experiments.store import Run
 from softmask.measure.images import DOCTORS
 from softmask.report.result import Cell
 from softmask.report.summary import cells

@@ -6,8 +6,8 @@ import pandas as pd
 
 from softmask.analysis.finished import fit_rows, kind_of, sources_of, succeeded
 from softmask.config import BASE_SEED, Config
-from softmask.experiments import rates
 from softmask.experiments.night import GROUPS, doubled
+from softmask.experiments.schedules import RATES, chosen, subject_of, trials
 from softmask.experiments.spec import RunSpec
 from softmask.measure.statistics import paired_test
 from softmask.measure.verdicts import last_gain
@@ -61,11 +61,11 @@ def longer(paper: str, config: Config) -> ResultTable | None:
 def tried(specs: list[RunSpec]) -> pd.DataFrame:
     """Validation Dice of every learning rate that was tried for the networks, losses and data sets of ``specs``, a line
     for each of these and a column for each rate; the rate taken is in the last column."""
-    losses_of = {rates.what_of(spec): spec.losses for spec in specs}
+    subjects = {subject_of(spec.source, spec.dataset, spec.network, spec.width, spec.losses) for spec in specs}
     lines = {}
-    for one in rates.table():
-        if one.what in losses_of:
-            line = lines.setdefault(f"{display('datasets', one.dataset)}, {one.network}, {one.losses}", {})
-            line[f"{one.rate:g}"] = one.validation_dice
-            line["taken"] = rates.chosen(*one.what[:-1], losses_of[one.what])
-    return pd.DataFrame.from_dict(lines, orient="index", columns=[*(f"{rate:g}" for rate in rates.RATES), "taken"])
+    for trial in trials():
+        if trial.subject in subjects:
+            line = lines.setdefault(f"{display('datasets', trial.dataset)}, {trial.network}, {trial.losses}", {})
+            line[f"{trial.rate:g}"] = trial.validation_dice
+            line["taken"] = chosen(trial.subject)
+    return pd.DataFrame.from_dict(lines, orient="index", columns=[*(f"{rate:g}" for rate in RATES), "taken"])

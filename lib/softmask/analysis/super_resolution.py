@@ -23,7 +23,7 @@ from softmask.analysis.training import values_of
 from softmask.config import BASE_SEED, Config
 from softmask.data.simulated import open_simulated
 from softmask.data.words import SUBSTITUTE
-from softmask.experiments.execute import Run
+from softmask.experiments.store import Run
 from softmask.measure.differences import Scores
 from softmask.measure.resolution import INTERPOLATIONS, SCALE, interpolate, measure_upscaled
 from softmask.measure.statistics import holm, paired_test

@@ -19,9 +19,9 @@ from softmask import papers
 from softmask.analysis.finished import Fitted, calibration, distinct, firsts, kind_of, note_of, succeeded
 from softmask.data.words import SUBSTITUTE
 from softmask.errors import DataError
-from softmask.experiments.execute import Run
-from softmask.experiments.prepared import Prepared
+from softmask.experiments.prepare import Prepared
 from softmask.experiments.spec import RunSpec
+from softmask.experiments.store import Run
 from softmask.measure import statistics
 from softmask.measure.calibration import Calibration
 from softmask.measure.differences import Scores

@@ -18,7 +18,7 @@ from softmask.data.splits import Crop, crops
 from softmask.data.words import data_kind
 from softmask.errors import LabelError
 from softmask.experiments.plan import records_folder
-from softmask.experiments.record import Record
+from softmask.experiments.store import Record
 from softmask.label import consensus, soft_mask
 from softmask.measure import segmentation, soft
 from softmask.train.losses import by_tanh
