@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from softmask.errors import TrainingError
 from softmask.experiments.inputs import channels, feed, predicted, read, seeing, soft_masks
 from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.spec import NUMERICS, SOFTENED, UNCHANGED, RunSpec
-from softmask.experiments.store import AGAIN, Provenance, Record, Run, WeightsFile, surroundings
+from softmask.experiments.store import AGAIN, Provenance, Record, Run, save_weights, surroundings
 from softmask.measure.calibration import calibration
 from softmask.measure.images import DOCTORS, THRESHOLD, measure_images
 from softmask.measure.resolution import measure_interpolated, measure_upscaled
@@ -49,23 +49,37 @@ READER_MEASURES = (
 _UNTRAINED = Outcome({}, 0, 0.0, "cpu")
 
 
-def run_one(
-    spec: RunSpec,
-    data: Prepared,
-    folder: Path,
-    *,
-    save: Callable[[nn.Module], WeightsFile],
-    needs: Sequence[Run] = (),
-    progress: Progress | None = None,
-) -> Record:
-    """Train, measure on the test images, and return the record.
+class Made(NamedTuple):
+    """The trained network (None where nothing was trained), how training went, and the record's fields of the test
+    images, by name."""
 
-    Args:
-        folder: of the checkpoint, from which an interrupted training continues.
-        save: given the trained network, keeps its weights.
-        needs: the finished runs of ``spec.needs``.
-        progress: see :data:`softmask.train.loop.Progress`.
-    """
+    network: nn.Module | None
+    outcome: Outcome
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """A run of one kind, on the finished runs of ``spec.needs``."""
+
+    spec: RunSpec
+    data: Prepared
+    needs: Sequence[Run] = ()
+
+    @property
+    def keeps(self) -> int | None:
+        """Number of test images whose predictions the record keeps; None for all."""
+        return PROFILES[self.spec.profile].keeps
+
+    def run(self, folder: Path, progress: Progress | None) -> Made:
+        """Train, or fit, or test, and measure on the test images; continue from the checkpoint in ``folder``."""
+        raise NotImplementedError
+
+
+def run_one(
+    spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Run] = (), progress: Progress | None = None
+) -> Record:
+    """Train, measure on the test images, keep the weights in ``folder``, and return the record."""
     around = surroundings()  # of the code as it is when training starts
     network, outcome, fields = kind_of(spec)(spec, data, needs).run(folder, progress)
     origins = [data.origin, *(Perceptual(name).origin for name, _ in spec.losses if name in LAYERS)]
@@ -74,7 +88,7 @@ def run_one(
         numerics=NUMERICS,
         features=spec.features,
         origin="; ".join(origins),
-        weights=save(network) if network else None,
+        weights=save_weights(folder, network) if network else None,
         seconds=round(outcome.seconds, 1),
         needs=tuple(need.key for need in needs),
         **around,
@@ -89,33 +103,6 @@ def run_one(
         provenance=provenance,
         **fields,
     )
-
-
-class Made(NamedTuple):
-    """The trained network (None where nothing was trained), how training went, and the record's fields of the test
-    images, by name."""
-
-    network: nn.Module | None
-    outcome: Outcome
-    fields: Mapping[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Kind:
-    """A run of one kind. Arguments as of :func:`run_one`."""
-
-    spec: RunSpec
-    data: Prepared
-    needs: Sequence[Run] = ()
-
-    @property
-    def keeps(self) -> int | None:
-        """Number of test images whose predictions the record keeps; None for all."""
-        return PROFILES[self.spec.profile].keeps
-
-    def run(self, folder: Path, progress: Progress | None) -> Made:
-        """Train, or fit, or test, and measure on the test images."""
-        raise NotImplementedError
 
 
 class Segment(Kind):

@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -168,8 +167,7 @@ def rehearse(spec: RunSpec, scratch: str) -> Rehearsal:
 
     register_optimizer_step_post_hook(note)  # the segmentor's, and before it its adversary's
     folder, needs = Path(scratch), untrained(spec)
-    save = partial(store.save_weights, folder)
-    store.finish(folder, run_one(replace(spec, settings=short), data, folder, save=save, needs=needs, progress=note))
+    store.finish(folder, run_one(replace(spec, settings=short), data, folder, needs, note))
     *updates, end = moments
     step = (updates[-1] - updates[len(updates) // STEPS - 1]) * whole / batch
     memory = torch.cuda.max_memory_allocated() if cuda else 1e6 * peak_memory_mb()
