@@ -9,16 +9,11 @@ import pandas as pd
 import pytest
 
 from softmask import data as datasets
-from softmask.config import PROFILES, Config
+from softmask.config import Config
 from softmask.data.sample import Dataset, Sample
-from softmask.data.splits import LUNGS, SCANS
-from softmask.errors import DataError
 from softmask.experiments import kinds, prepare, rows
-from softmask.experiments.kinds import measured
-from softmask.experiments.schedules import schedule
 from softmask.measure.lungs import dice3d
-from softmask.measure.segmentation import dice, iou
-from softmask.nets.classical import CLASSICAL, ClassicalSegmentor
+from softmask.nets.classical import ClassicalSegmentor
 from softmask.nets.critics import CRITICS
 from softmask.train.loop import Settings
 
@@ -106,14 +101,6 @@ def test_slices_are_shown_whole_and_their_references_kept_as_stored(opened, smok
     assert sum(map(len, patients)) == len(set.union(*patients))
 
 
-def test_a_second_time_nothing_is_read(opened, smoke, tiny, monkeypatch) -> None:
-    first = prepare.prepare(spec(tiny), smoke)
-    monkeypatch.setattr(Chests, "read", lambda self, i: pytest.fail("read again"))
-    again = prepare.prepare(spec(tiny), smoke)
-    assert again.digest == first.digest
-    assert again.test.references["native"].dtype == bool
-
-
 def test_a_slice_of_another_size_is_left_out(opened, smoke, tiny, monkeypatch) -> None:
     read = Chests.read
 
@@ -179,17 +166,6 @@ def test_a_classical_segmentor_sees_the_stored_slices_where_it_wants_them(
     assert made.fields["calibration"].error < 0.05
 
 
-def test_a_perfect_answer_at_the_images_size_is_nearly_perfect_as_stored(opened, smoke, tiny) -> None:
-    data = prepare.prepare(spec(tiny), smoke)
-    found = measured(data.test, data.test.masks[:, 0], data.test.masks[:, 0], 0.5)["measures"]
-    assert found["iou"].min() > 0.9
-    native = data.test.references["native"][:, 0]
-    large = data.test.masks[:, 0].repeat(8, axis=1).repeat(8, axis=2) > 0
-    assert np.abs(found["iou"] - iou(large, native)).max() < 0.05
-    assert np.abs(found["dice"] - dice(large, native)).max() < 0.05
-    assert found["hausdorff"].max() < 12
-
-
 def test_scans_that_no_network_is_trained_on_are_tested_on(monkeypatch, smoke, tiny) -> None:
     whole = spec(tiny)
     one = spec(tiny, dataset="lung-ct", source="real", network="unchanged", width=0, losses=(), prior=whole)
@@ -227,16 +203,6 @@ def test_rows_of_lgans_tables() -> None:
     assert rows.spec("unet", "lidc", config).network == "unet"
 
 
-def test_the_profiles_train_lungs_alike() -> None:
-    for name, size, n_train in (("smoke", 64, 16), ("cpu", 112, 200), ("full", 224, None)):
-        found = {schedule(PROFILES[name], network, "lidc-lung") for network in ("lgan_generator", "fcn")}
-        assert {(one.size, one.n_train) for one in found} == {(size, n_train)}
-    full = schedule(PROFILES["full"], "segcaps", "qin-lung", "lgan")
-    assert full.settings.learning_rate == 1e-5
-    cpu = schedule(PROFILES["cpu"], "lgan_generator", "qin-lung", "lgan").settings
-    assert (cpu.batch_size, cpu.steps(200), cpu.warmup) == (4, 450, 0)
-
-
 def test_what_may_be_simulated_and_what_never_is(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr("softmask.data.found", lambda root: {})
     real = Config.from_parameters("cpu", "real", data_root=tmp_path)
@@ -251,17 +217,6 @@ def test_what_may_be_simulated_and_what_never_is(monkeypatch, tmp_path) -> None:
     assert (tested_on.network, tested_on.source, tested_on.prior.source) == ("unchanged", "real", "embedded")
     assert tested_on.prior == rows.spec("lgan_regression", "lidc-lung", embedded)
     assert rows.spec("morph", "lung-ct", embedded).network == "morph"
-
-
-def test_names_that_must_agree() -> None:
-    assert set(LUNGS) == {*SCANS, "lungs-2d"}
-    assert "morph" in CLASSICAL
-    assert set(rows.TESTED) & set(SCANS) == {"lung-ct", "lung-ct-body"}
-
-
-def test_a_slice_without_lungs_that_is_no_answer_is_an_error(smoke) -> None:
-    with pytest.raises(DataError, match="empty mask"):
-        Chests(blank=False)[0]
 
 
 def test_runs_that_test_one_network_after_different_critics_have_different_names():

@@ -101,15 +101,6 @@ def test_the_cap_counts_crops(opened, config) -> None:
     assert len(set(data.train.groups)) == 2
 
 
-def test_slices_are_shown_in_the_field_at_their_centre(opened, config) -> None:
-    opened.given[:] = [tiled(sample, "promise12") for sample in opened.given]
-    data = prepare.prepare(spec(dataset="promise12"), config)  # 160 of 192 pixels are 100 mm
-    sample = opened[8]
-    assert data.test.ids == (sample.id, opened[9].id)
-    expected = sample.image[16:176, 16:176].reshape(32, 5, 32, 5).mean(axis=(1, 3))
-    np.testing.assert_allclose(data.test.images[0, 0], expected, atol=1e-6)
-
-
 def test_119_lesions_are_read_from_lidc(opened, config, monkeypatch) -> None:
     asked = []
     monkeypatch.setattr(datasets, "open_dataset", lambda name, config: asked.append(name) or opened)
@@ -133,10 +124,6 @@ def test_a_fold_divides_what_lidc_has_and_labels_nothing_again(opened, config, m
     np.testing.assert_array_equal(fold.train.soft["soft_mask"][2], whole.train.soft["soft_mask"][0])
     np.testing.assert_array_equal(fold.test.masks, whole.test.masks)
     assert (fold.name, fold.digest == whole.digest) == ("lidc-fold2", False)
-
-
-def test_no_cap_takes_every_row(opened, config) -> None:
-    assert len(prepare.prepare(spec(n_train=None), config).train) == 6
 
 
 def test_second_time_nothing_is_read(opened, config, monkeypatch) -> None:

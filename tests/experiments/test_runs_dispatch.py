@@ -38,22 +38,6 @@ def test_two_processes_that_want_one_run_train_it_once(tiny, config, data_from, 
     assert store.read(run.folder, run.spec, run.key)
 
 
-def test_processes_that_trained_end_with_the_training(tiny, config, data_from, tmp_path):
-    log, parent = tmp_path / "log", os.getpid()
-
-    def told(spec):
-        if os.getpid() != parent:
-            with log.open("a") as file:
-                file.write(f"{os.getpid()}\n")
-
-    data_from(told)
-    fit([tiny(seed=seed) for seed in (1, 2)], config, jobs=2)
-    assert lines(log)
-    for process in lines(log):
-        with pytest.raises(ProcessLookupError):
-            os.kill(int(process), 0)
-
-
 def test_a_killed_process_is_told_and_all_other_runs_go_on(tiny, config, data_from):
     parent = os.getpid()
 
@@ -99,28 +83,18 @@ def test_a_cluster_that_is_not_there_or_has_threads_is_refused(tiny, config, dat
         fit([tiny()], config, dask=cluster.scheduler_address)
 
 
-def test_the_wait_for_another_process_is_told(tiny, config, data_from, monkeypatch, capsys):
+def test_a_lock_is_seen_and_told_and_threads_are_given_back(tiny, config, data_from, monkeypatch, capsys, tmp_path):
+    with store.locked(tmp_path / "run"):
+        assert store.is_locked(tmp_path / "run")
+    assert not store.is_locked(tmp_path / "run")
     data_from()
     monkeypatch.setattr(store, "is_locked", lambda folder: True)
-    fit([tiny()], config, jobs=1)
-    assert f"{tiny().name} is being trained by another process; waiting for it" in capsys.readouterr().err
-
-
-def test_a_lock_is_seen_and_let_go(tmp_path):
-    folder = tmp_path / "run"
-    assert not store.is_locked(folder)
-    with store.locked(folder):
-        assert store.is_locked(folder)
-    assert not store.is_locked(folder)
-
-
-def test_threads_are_given_back(tiny, config, data_from):
-    data_from()
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     fit([tiny()], config, jobs=1)
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
+    assert f"{tiny().name} is being trained by another process; waiting for it" in capsys.readouterr().err
 
 
 INTERRUPTED = """

@@ -164,16 +164,6 @@ def test_a_failed_run_lets_the_others_finish_and_is_named_with_its_cause(tiny, c
     assert (config.results / "records" / f"{specs[2].name}.json").exists()
 
 
-def test_what_a_failed_run_left_does_not_hide_why_it_failed(tiny, config, trained, monkeypatch):
-    def torn(folder, record):
-        (folder / "record.json").write_text("{")
-        raise OSError(errno.EIO, os.strerror(errno.EIO), str(folder))
-
-    monkeypatch.setattr(store, "finish", torn)
-    with pytest.raises(TrainingError, match=r"1 of 1 runs failed(?s:.*)Input/output error"):
-        fit([tiny()], config, jobs=1)
-
-
 def test_a_record_that_is_damaged_or_gone_though_its_run_went_well_is_told(tiny, config, trained, monkeypatch):
     monkeypatch.setattr(store, "finish", lambda folder, record: None)
     with pytest.raises(DataError, match=f"{tiny().name.replace('+', '.')}: .* has no record"):
@@ -222,14 +212,6 @@ def test_a_wrong_number_of_jobs_is_refused(tiny, config, trained, monkeypatch, j
         fit([tiny()], config)
     with pytest.raises(ConfigError, match="jobs must be at least 1"):
         fit([tiny()], config, jobs=0)
-
-
-def test_default_jobs(monkeypatch):
-    monkeypatch.setattr(running, "cores", lambda: 6)
-    monkeypatch.delenv("SOFTMASK_JOBS", raising=False)
-    assert running.default_jobs() == 6
-    monkeypatch.setenv("SOFTMASK_JOBS", "3")
-    assert running.default_jobs() == 3
 
 
 class TestRecorded:

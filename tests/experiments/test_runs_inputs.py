@@ -87,25 +87,22 @@ def test_parts_that_do_not_go_together_are_refused(tiny, changes, says):
         tiny(**changes)
 
 
-def test_a_segmentation_is_no_super_resolution_and_the_other_way_round(tiny, sr):
-    with pytest.raises(ConfigError, match="as a super-resolution network"):
-        tiny(channels=("super_resolved",), sr=tiny())
-    with pytest.raises(ConfigError, match="as a prior"):
-        tiny(channels=("image", "prior"), prior=sr)
-
-
-def test_features_at_full_size_are_brought_down_to_the_datas(tiny, sr):
-    fields = {"network": "dsnet", "channels": ("bilinear", "super_resolved", "detail"), "scale": 4, "sr": sr}
-    assert tiny(**fields, reduction=4).on_the_fly
-    with pytest.raises(ConfigError, match="the scale 4 and the reduction 2 cannot be combined"):
-        tiny(**fields, reduction=2)
-
-
-def test_a_discriminator_needs_the_image_as_it_was_measured(cascade):
+def test_runs_that_cannot_be_built_on_are_refused(tiny, sr, cascade):
+    features = {"network": "dsnet", "channels": ("bilinear", "super_resolved", "detail"), "scale": 4, "sr": sr}
     gan = (*CASGAN, ("gan_least_squares", 1.0))
+    assert tiny(**features, reduction=4).on_the_fly
     assert cascade(losses=gan).channels[0] == "bilinear"
-    with pytest.raises(ConfigError, match="a discriminator, and super_resolved as the first channel cannot"):
-        cascade(losses=gan, channels=("super_resolved", "bilinear"))
+    for says, make in (
+        ("as a super-resolution network", lambda: tiny(channels=("super_resolved",), sr=tiny())),
+        ("as a prior", lambda: tiny(channels=("image", "prior"), prior=sr)),
+        ("the scale 4 and the reduction 2 cannot be combined", lambda: tiny(**features, reduction=2)),
+        (
+            "a discriminator, and super_resolved as the first channel cannot",
+            lambda: cascade(losses=gan, channels=("super_resolved", "bilinear")),
+        ),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            make()
 
 
 def test_name_key_and_json_tell_what_a_run_builds_on(tiny, cascade):
@@ -185,16 +182,6 @@ def test_features_at_full_size_are_never_made_for_all_images(tiny, sr, config, d
     torch.testing.assert_close(found, wanted, atol=2e-3, rtol=0)  # kept in half precision there
     other = tiny(network="dsnet", channels=spec.channels, scale=2, reduction=2, sr=sr)
     assert inputs.seeing(other, segmentor, [run]) is segmentor
-
-
-def test_super_resolved_images_are_made_once(sr, config):
-    images = np.random.default_rng(0).random((2, 1, 16, 16), np.float32)
-    first = inputs.super_resolved(Done(sr, repeated), images)
-    again = inputs.super_resolved(Done(sr, lambda x: pytest.fail("made again")), images)
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(
-        inputs.super_resolved(Done(replace(sr, seed=1), lambda x: 0 * repeated(x)), images), first
-    )
 
 
 def test_detail_is_what_the_last_convolution_reads(tiny, sr, config):

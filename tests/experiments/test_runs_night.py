@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from softmask.config import PROFILES, Config
+from softmask.config import Config
 from softmask.errors import DataError
 from softmask.experiments import fit, kinds, night, plan, schedules, store
 from softmask.experiments import run as running
@@ -32,13 +32,6 @@ def test_a_committed_record_counts_as_a_finished_run_on_a_new_machine(tiny, long
     [again] = fit([tiny()], long, jobs=1)
     assert again.record.to_json() == run.record.to_json()
     assert again.folder is None
-
-
-def test_in_a_short_profile_it_does_not(tiny, config, data_from, new_machine):
-    data_from()
-    fit([tiny()], config, jobs=1)
-    new_machine()
-    assert [run.spec for run in plan.missing(plan.plan([tiny()], config))] == [tiny()]
 
 
 def test_of_recorded_runs_only_those_are_trained_again_whose_weights_a_missing_run_needs(
@@ -86,15 +79,6 @@ def test_each_record_is_published_when_its_run_ends(tiny, long, data_from, monke
     fit([tiny(seed=1), tiny(seed=2)], long, jobs=1)
     assert len(published) == 4  # each as it ends, and all once more
     assert publish
-
-
-def test_long_profiles_keep_every_prediction():
-    assert {name: profile.keeps for name, profile in PROFILES.items()} == {
-        "smoke": 8,
-        "cpu": 8,
-        "night": None,
-        "full": None,
-    }
 
 
 class TestFailedStart:

@@ -1,10 +1,7 @@
-from dataclasses import replace
-
 import pytest
 
-from softmask.errors import ConfigError
-from softmask.experiments import fit, plan, rows
-from softmask.experiments.cli import choose, listing
+from softmask.experiments import fit, plan
+from softmask.experiments.cli import listing
 from softmask.train.loop import Settings
 
 
@@ -62,17 +59,3 @@ def test_the_listing_says_what_is_there_and_what_is_missing(tiny, config, data_f
     ]
     fit(specs, config, jobs=1)
     assert listing(plan.plan(specs, config), 2).endswith("nothing is missing: all 2 runs are there")
-
-
-def test_the_chosen_rows_are_those_of_all_tables_once(config):
-    names = ("softgan/table-1", "softgan/table-2", "softgan/table-3")
-    chosen = choose(names, None, ["softgan", "gan_loss"], config)
-    assert [spec.dataset for spec in chosen] == ["lnsm", "lidc"]
-    assert {spec.network for spec in chosen} == {"improved_backbone"}
-    everything = choose(names, None, None, replace(config, seeds=2))
-    assert len(everything) == len(set(everything))
-    assert set(everything) == {
-        spec for name in names for some in rows.specs(name, replace(config, seeds=2)).values() for spec in some
-    }
-    with pytest.raises(ConfigError, match=r"no row 'gan' to train; choose from .*softgan.*gan_loss"):
-        choose(names, None, ["gan"], config)

@@ -9,36 +9,11 @@ from softmask.errors import ConfigError
 from softmask.experiments import rows
 from softmask.experiments.kinds import Test, kind_of
 from softmask.experiments.schedules import schedule
-from softmask.nets.registry import NETWORKS
 
 
 @pytest.fixture
 def config() -> Config:
     return Config.from_parameters("cpu", "embedded", 2)
-
-
-def test_specs_are_those_of_the_printed_rows_one_per_seed(config):
-    found = rows.specs("softgan/table-3", config)
-    assert list(found) == [
-        (row, dataset)
-        for row in ("unet", "improved_backbone", "soft_mask_loss", "gan_loss")
-        for dataset in ("lnsm", "lidc")
-        if row in rows.METHODS
-    ]
-    one, two = found["gan_loss", "lidc"]
-    assert (one.seed, two.seed) == (2020, 2021)
-    assert (one.dataset, one.source, one.profile, one.network) == ("lidc", "embedded", "cpu", "improved_backbone")
-    assert one.width == NETWORKS["improved_backbone"].cpu
-    assert one.losses == (("dice", 0.5), ("soft_l1", 100.0), ("gan", 1.0))
-    assert one.settings == schedule(config.profile, "improved_backbone", "lidc").settings
-
-
-def test_rows_that_are_the_same_method_are_the_same_run(config):
-    ablation, labels = rows.specs("softgan/table-3", config), rows.specs("softgan/table-4", config)
-    assert ablation["gan_loss", "lidc"] == labels["soft_mask", "lidc"]
-    assert ablation["gan_loss", "lidc"] == rows.specs("softgan/table-2", config)["softgan", "lidc"]
-    assert ablation["improved_backbone", "lidc"] == labels["no_soft_label", "lidc"]
-    assert labels["kats_dilation", "lidc"][0].label == "kats_dilation"
 
 
 @pytest.mark.parametrize("table", rows.TABLES)
@@ -47,24 +22,6 @@ def test_one_dice_loss_for_all_rows_of_a_table(table, config):
     assert "dice_squared" not in found
     squared = rows.spec("dsnet_squared", "lnsm", config, paper="dsnet-v2")
     assert squared.losses == (("dice_squared", 0.5), ("soft_l1", 100.0), ("gan", 1.0))
-
-
-def test_rows_that_two_papers_share_are_one_method():
-    def method(row, paper):
-        return rows.method(row, "lnsm", paper)
-
-    assert method("backbone", "dsnet-v2") == method("improved_backbone", "softgan")
-    assert method("without_transfer", "dsnet-v2") == method("softgan", "softgan")
-    assert method("sr_input", "dsnet-v2") == method("sr_input", "dsnet-v1")
-    assert method("unet", "dsnet-v2") == method("unet", "softgan")
-
-
-def test_without_soft_label_is_the_row_before_the_soft_loss(config):
-    ablation, labels = rows.specs("dsnet-v2/table-3", config), rows.specs("dsnet-v2/table-4", config)
-    assert labels["no_soft_label", "lnsm"] == ablation["drtm", "lnsm"]
-    assert labels["no_soft_label", "lnsm"][0].losses == (("dice", 1.0),)
-    other = rows.spec("all_losses_binary", "lnsm", config, paper="dsnet-v2")
-    assert (other.label, other.losses) == ("binary", labels["soft_mask", "lnsm"][0].losses)
 
 
 def test_dsnet_has_three_forms_and_the_profile_says_which_is_the_main_one():
@@ -113,11 +70,6 @@ def test_every_table_has_runs_in_every_profile(table, profile):
         assert len(specs) == (folds if dataset == "isbi2012" else config.seeds)
 
 
-def test_rows_without_a_method_are_left_out(config, monkeypatch):
-    monkeypatch.setattr(rows, "METHODS", {"softgan": rows.METHODS["softgan"]})
-    assert list(rows.specs("softgan/table-1", config)) == [("softgan", "lnsm")]
-
-
 def test_unknown_names_list_the_valid_ones(config):
     with pytest.raises(ConfigError, match=r"choose one of softgan/table-1, .*dsnet-v1/table-2"):
         rows.specs("softgan/table-9", config)
@@ -144,43 +96,6 @@ def test_auto_takes_real_data_where_it_is(config, monkeypatch, tmp_path):
     assert rows.source_of("lidc", config) == "embedded"
 
 
-def test_small_sets_train_for_more_epochs_in_the_cpu_profile(config):
-    def steps(dataset, n):
-        return schedule(config.profile, "unet", dataset).settings.steps(n)
-
-    assert [steps(*one) for one in (("lidc", 387), ("lidc-119", 60), ("isbi2012", 210), ("promise12", 400))] == [
-        576,
-        240,
-        208,
-        300,
-    ]
-
-
-def test_dsnets_tables_have_their_own_schedule_and_records_of_other_names(config):
-    ours, theirs = (rows.specs(f"{paper}/table-2", config)["unet", "lidc"][0] for paper in ("softgan", "dsnet-v2"))
-    assert (ours.settings.epochs, theirs.settings.epochs) == (12, 2)
-    assert ours.name != theirs.name
-    assert theirs.settings.learning_rate == ours.settings.learning_rate
-    assert theirs == rows.specs("dsnet-v1/table-2", config)["unet", "lidc"][0]
-    sr = rows.specs("dsnet-v2/table-2", config)["dsnet", "lidc"][0].sr
-    assert sr == rows.spec("srgan", rows.CT, config)
-    full = Config.from_parameters("full", "embedded", 1)
-    own = {"dsnet-v1": "dsnet_v1", "dsnet-v2": "dsnet"}
-    first, last = (rows.specs(f"{paper}/table-2", full)[row, "lidc"][0] for paper, row in own.items())
-    assert (first.settings.epochs, first.settings.batch_size) == (60, 1)
-    assert (last.settings.epochs, last.settings.batch_size) == (100, 4)
-
-
-def test_what_takes_an_account_may_be_simulated_though_real_data_is_asked_for(monkeypatch, tmp_path):
-    monkeypatch.setattr("softmask.data.found", lambda root: {"lidc": root})
-    real = Config.from_parameters("cpu", "real", data_root=tmp_path)
-    assert [rows.source_of(name, real) for name in ("lidc", "isbi2012", "promise12")] == [
-        "real",
-        "real",
-        "embedded",
-    ]
-
-
 def test_a_cascade_has_one_super_resolution_for_all_seeds_and_data_sets(config):
     first, second = (rows.spec("casgan_plusplus", "isbi2012", config, seed) for seed in (1, 2))
     assert first.sr == second.sr == first.prior.sr == rows.spec("srgan", rows.CT, config)
@@ -199,11 +114,35 @@ def test_beside_doctors_a_network_is_tested_as_its_papers_table_trains_it(config
     assert kind_of(tested) is Test
 
 
-def test_small_profiles_give_each_network_its_own_learning_rate_and_full_gives_all_the_papers_own(config):
-    def rates(profile):
-        return {name: schedule(PROFILES[profile], name, "lidc").settings.learning_rate for name in NETWORKS}
+@pytest.mark.parametrize(
+    ("rows_of_one_run", "dataset"),
+    [
+        (("softgan/table-3 gan_loss", "softgan/table-4 soft_mask", "softgan/table-2 softgan"), "lidc"),
+        (("softgan/table-3 improved_backbone", "softgan/table-4 no_soft_label"), "lidc"),
+        (("dsnet-v2/table-3 drtm", "dsnet-v2/table-4 no_soft_label"), "lnsm"),
+        (("dsnet-v1/table-2 unet", "dsnet-v2/table-2 unet"), "lidc"),
+    ],
+)
+def test_rows_that_are_the_same_method_are_the_same_run(config, rows_of_one_run, dataset):
+    pairs = [name.split() for name in rows_of_one_run]
+    assert len({tuple(rows.specs(table, config)[row, dataset]) for table, row in pairs}) == 1
 
-    assert rates("cpu") == rates("smoke") == {name: entry.rate for name, entry in NETWORKS.items()}
-    full = rates("full")
-    assert full.pop("softgan_2020") == 2e-3  # CasGAN's own
-    assert set(full.values()) == {2e-4}
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        (("cpu", "unet", "lidc", "softgan"), (12, 8, 3e-3)),
+        (("cpu", "unet", "lidc", "dsnet-v2"), (2, 8, 3e-3)),
+        (("cpu", "unet", "lidc-119", ""), (16, 4, 3e-3)),
+        (("cpu", "lgan_generator", "qin-lung", "lgan"), (9, 4, 3e-3)),
+        (("night", "improved_backbone", "lidc", "softgan"), (62, 8, 1e-3)),
+        (("full", "softgan_2020", "lnsm", "casgan"), (70, 4, 2e-3)),
+        (("full", "dsnet_v1", "lidc", "dsnet-v1"), (60, 1, 2e-4)),
+        (("full", "dsnet", "lidc", "dsnet-v2"), (100, 4, 2e-4)),
+        (("full", "segcaps", "qin-lung", "lgan"), (20, 8, 1e-5)),
+    ],
+)
+def test_epochs_batch_size_and_learning_rate(place, expected):
+    profile, network, dataset, paper = place
+    settings = schedule(PROFILES[profile], network, dataset, paper).settings
+    assert (settings.epochs, settings.batch_size, settings.learning_rate) == expected
