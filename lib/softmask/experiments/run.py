@@ -13,7 +13,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 
 import torch
 from tqdm import tqdm
@@ -175,60 +175,63 @@ def _train(runs: list[Run], config: Config, jobs: int | None, dask: str | None, 
 def perform_all(
     runs: Sequence[Run], config: Config, jobs: int, dask: str | None = None
 ) -> Iterator[tuple[Run, str | None]]:
-    """Perform ``runs`` in that order, ``jobs`` at a time or on a dask cluster; each with why it failed as it ends.
-
-    What a lost worker of a cluster was at continues from its checkpoint on another one. Where a process is killed (on a
-    cluster: again and again), all that ran beside it stop: those are performed one by one, to find out which.
-    """
+    """Perform ``runs`` in that order, ``jobs`` at a time or on a dask cluster; each with why it failed as it ends."""
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    killed: type[Exception] = TerminatedWorkerError
     if dask:
-        from distributed import KilledWorker as killed
+        yield from _on_cluster(runs, config, dask)
+        return
     waiting = dict.fromkeys(range(len(runs)))
     try:
-        for number, failure in _spread(list(enumerate(runs)), config, jobs, dask):
+        for number, failure in _in_processes(list(enumerate(runs)), config, jobs):
             del waiting[number]
             yield runs[number], failure
-    except killed:
+    except TerminatedWorkerError:  # one was killed, and all that ran beside it stopped: find out which, one by one
         for number in waiting:
             try:
-                [(_, failure)] = _spread([(number, runs[number])], config, 2, dask)
-            except killed:
+                [(_, failure)] = _in_processes([(number, runs[number])], config, 2)
+            except TerminatedWorkerError:
                 failure = KILLED
             yield runs[number], failure
 
 
-def _spread(
-    runs: Sequence[tuple[int, Run]], config: Config, jobs: int, dask: str | None = None
-) -> Iterator[tuple[int, str | None]]:
-    """Perform numbered runs in processes of loky's, or on the workers of dask."""
-    from joblib import Parallel, delayed, parallel_config
+def _on_cluster(runs: Sequence[Run], config: Config, address: str) -> Iterator[tuple[Run, str | None]]:
+    """Perform ``runs`` on the dask cluster at ``address``. What a lost worker was at continues from its checkpoint on
+    another one. Not by joblib's backend, which waits for ever for a run whose workers are killed again and again.
 
-    # Told when a process that has held much memory is replaced by a fresh one between two runs, which loses nothing.
-    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
-    work = [delayed(_numbered)(number, run, config, prepare.prepare) for number, run in runs]
-    with _client(dask) if dask else nullcontext():
-        own = {"inner_max_num_threads": 1, "initializer": end_with, "initargs": (os.getpid(),)}
-        backend = parallel_config("dask") if dask else parallel_config("loky", n_jobs=jobs, **own)
-        with backend:
-            yield from Parallel(return_as="generator_unordered", batch_size=1)(work)
-
-
-@contextmanager
-def _client(address: str) -> Iterator[None]:
-    """Connect to a dask scheduler. Raises ConfigError when nothing answers there, or its workers have more than one
-    thread: threads would share torch's random numbers."""
-    from distributed import Client
+    Raises:
+        ConfigError: when nothing answers there, or its workers have more than one thread.
+    """
+    from distributed import Client, KilledWorker, as_completed
 
     try:
         client = Client(address, timeout=ANSWER_WITHIN)
     except (OSError, ValueError) as error:
         raise ConfigError(f"no dask scheduler answers at {address!r} ({error}); is one running there?") from error
     with client:
-        if any(threads > 1 for threads in client.nthreads().values()):
+        if any(threads > 1 for threads in client.nthreads().values()):  # threads would share torch's random numbers
             raise ConfigError(f"the workers at {address} have several threads; start them with --nthreads 1")
-        yield
+        submit, work = client.submit, prepare.prepare
+        futures = {submit(perform, run, config, work, pure=False, priority=-i): run for i, run in enumerate(runs)}
+        try:
+            for future in as_completed(futures):
+                try:
+                    yield futures[future], future.result()
+                except KilledWorker:
+                    yield futures[future], KILLED
+        finally:
+            client.cancel(list(futures))
+
+
+def _in_processes(runs: Sequence[tuple[int, Run]], config: Config, jobs: int) -> Iterator[tuple[int, str | None]]:
+    from joblib import Parallel, delayed, parallel_config
+
+    # Told when a process that has held much memory is replaced by a fresh one between two runs, which loses nothing.
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
+    own = {"inner_max_num_threads": 1, "initializer": end_with, "initargs": (os.getpid(),)}
+    work = [delayed(_numbered)(number, run, config, prepare.prepare) for number, run in runs]
+    with parallel_config("loky", n_jobs=jobs, **own):
+        yield from Parallel(return_as="generator_unordered", batch_size=1)(work)
 
 
 def _numbered(number: int, *task) -> tuple[int, str | None]:
