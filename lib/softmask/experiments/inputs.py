@@ -2,9 +2,8 @@
 
 A network on enlarged images sees ``spec.scale`` times the data's size. It answers at that size, on labels enlarged by
 interpolation, and its soft mask is averaged over each pixel of the data and measured there; or it brings its images
-down by ``spec.reduction`` itself. The super-resolved image and its features have :data:`~softmask.nets.srgan.SCALE`
-times the size; where a run takes less, their pixels are averaged. Features at full size are made batch by batch, by the
-network that :func:`seeing` gives.
+down by ``spec.reduction`` itself. Features at full size are made batch by batch, by the network that :func:`seeing`
+gives.
 """
 
 from __future__ import annotations
@@ -104,8 +103,7 @@ def super_resolved(run: Run, images: np.ndarray, scale: int = SCALE) -> np.ndarr
 
 
 def detail(run: Run, images: np.ndarray, scale: int = SCALE) -> np.ndarray:
-    """Return what the last convolution of the run's network reads for ``images`` (N, 1, S, S): (N, width, s, s)
-    float16, s = scale S."""
+    """Return what the last convolution reads, as :func:`super_resolved`: (N, width, s, s) float16."""
     return _once("detail", run, images, scale, details)
 
 

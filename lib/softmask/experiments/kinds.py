@@ -199,13 +199,9 @@ def measured(
 ) -> dict[str, Any]:
     """Return the record's fields of a segmentation of the test images: every measure, calibration, predictions.
 
-    Where the test part holds masks at the size that the scanner stored, those of lungs are measured there.
-
-    Args:
-        probabilities, alphas: (N, S, S) in [0, 1]: of lesion, and the soft masks. Of lungs, which have no soft masks,
-            the probabilities may have the stored size.
-        threshold: where probabilities are cut.
-        keeps: see :attr:`softmask.config.Profile.keeps`.
+    ``probabilities`` of lesion, cut at ``threshold``, and ``alphas``, the soft masks, are (N, S, S) in [0, 1]. Lungs
+    are measured at the size that the scanner stored, which their probabilities may have. For ``keeps`` see
+    :attr:`softmask.config.Profile.keeps`.
     """
     masks = test.masks[:, 0] > 0
     if "native" in test.references:

@@ -1,9 +1,7 @@
 """``softmask run --profile night``: all trainings of the profile, the claims that matter most first.
 
-Everything that is finished is kept: a run whose record is in ``results/<run>/records`` is not trained again, on another
-machine neither, unless a missing run needs its weights. So the whole can be stopped at any time and started again. Of
-each network, loss and data set the learning rates are searched first (:mod:`softmask.experiments.schedules`); what is
-in the table is not tried again.
+It can be stopped at any time and started again, on another machine too: a run whose record is committed is not trained
+again, unless a missing run needs its weights. Learning rates are searched first.
 """
 
 from __future__ import annotations

@@ -104,8 +104,7 @@ def likeness(spec: RunSpec) -> tuple:
 
 
 def seconds_known(config: Config) -> Mapping[tuple, float]:
-    """Return the median seconds of training by :func:`likeness`, of the store's and the committed runs on a machine
-    like this."""
+    """Return the median seconds of training by :func:`likeness`, of known runs on a machine like this."""
     here = (device_name(), cpu_model())
     seconds: defaultdict[tuple, list[float]] = defaultdict(list)
     for path in (*store.root().glob(f"*/{store.RECORD}"), *records_folder(config).glob("*.json")):
@@ -117,8 +116,7 @@ def seconds_known(config: Config) -> Mapping[tuple, float]:
 
 
 def total_seconds(runs: Sequence[Run], jobs: int) -> float | None:
-    """Return how long ``runs`` take together, ``jobs`` at a time, each after its needs; None where that is not known of
-    one of them."""
+    """Return how long ``runs`` take together, ``jobs`` at a time, each after its needs; None where not known."""
     if any(run.seconds is None for run in runs):
         return None
     times = [[run.seconds for run in stage] for stage in stages(runs)]

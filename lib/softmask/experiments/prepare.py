@@ -2,11 +2,9 @@
 
 Every image is labelled whole and as it is stored; the crop is cut from image and labels alike
 (:mod:`softmask.data.splits`), so that where it is shown with fewer pixels, a soft mask's pixel is the mean of those it
-covers, and the binary truth's is lesion where at least half of it is. Slices whose lungs are sought have no soft label;
-of the test part's, what the scanner stored is kept beside. It is done once for each content of the data and of the code
-it passes through, and kept in the cache. A run, however, depends on :attr:`Prepared.digest` alone: on the source
-images, on which of them are in which part, and on the labels' settings, not on the labels' bytes, whose last digits
-another solver or machine may change.
+covers, and the binary truth's is lesion where at least half of it is. Slices whose lungs are sought have no soft label.
+It is done once for each content of the data and of the code it passes through, and kept in the cache. A run depends on
+:attr:`Prepared.digest` alone, not on the labels' bytes, whose last digits another solver or machine may change.
 """
 
 from __future__ import annotations
@@ -128,8 +126,7 @@ def prepare(spec: RunSpec, config: Config) -> Prepared:
 
 
 def digest_of(spec: RunSpec, config: Config) -> str:
-    """Return the :attr:`Prepared.digest` that :func:`prepare` would give; only where it is not known yet does it
-    prepare."""
+    """Return the :attr:`Prepared.digest` that :func:`prepare` would give; prepare only where it is not known yet."""
 
     def build() -> dict[str, np.ndarray]:
         return {"digest": np.array(prepare(spec, config).digest)}
@@ -146,8 +143,7 @@ def _open(spec: RunSpec, config: Config) -> Dataset:
 
 
 def _key(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> str:
-    """Return the hex digest of what the arrays come from; the fingerprint of simulated data covers the code that
-    simulates."""
+    """Return the hex digest of what the arrays come from."""
     code = sha256_of(code_digest("data", "label"), Path(__file__))
     return sha256_of(dataset.fingerprint, code, spec.dataset, dataset.source, repr((spec.size, spec.n_train)))
 
@@ -230,8 +226,7 @@ class Labels:
     size: int
 
     def __call__(self, sample: Sample) -> list[dict]:
-        """Return one record for each crop. Raises LabelError where no soft mask can be made, or the lesion lies outside
-        the crop."""
+        """Return one record for each crop. Raises LabelError where there is no soft mask, or no lesion in the crop."""
         from softmask import label
         from softmask.data.splits import crops
         from softmask.label import consensus, soft_labels

@@ -1,9 +1,8 @@
 """``softmask run --rehearse``: two training steps of every kind of run, to see what fails and how long the rest takes.
 
-Each kind is rehearsed by the longest of its trainings, cut to one epoch of two steps and otherwise as it is: network,
-width, size, losses, adversary, enlarged inputs; then validation, checkpoint, testing and record. The images are noise
-of the run's size, and the networks that it builds on are untrained, so that nothing has to be prepared. Every rehearsal
-has a process and a temporary folder of its own: a killed process is one failure, and nothing else is written to.
+Each kind is rehearsed by the longest of its trainings, cut to one epoch of two steps and otherwise as it is; then
+validation, checkpoint, testing and record. The images are noise, and the networks that it builds on are untrained.
+Every rehearsal has a process and a temporary folder of its own: a killed process is one failure.
 
 The second step is timed, on one thread as in training; on CUDA it is compiled where the training would be. On a CPU a
 step takes at most :data:`ON_A_CPU` images, and its processor time, which others that compute do not lengthen much, is

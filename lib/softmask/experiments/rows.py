@@ -24,7 +24,7 @@ DICE_AND_CROSS_ENTROPY = (*DICE, *CROSS_ENTROPY)
 the few pixels of the lung: with the cross entropy alone it found half of it."""
 SOFT_MASK_LOSS = (("dice", 0.5), ("soft_l1", 100.0))
 SOFTGAN = (*SOFT_MASK_LOSS, ("gan", 1.0))
-"""Weights of SoftGAN, section 3.3, and of both versions of DSNet."""
+"""SoftGAN, section 3.3, and both versions of DSNet."""
 SQUARED = (("dice_squared", 0.5), *SOFTGAN[1:])
 """DSNet (TNNLS 2023), equations 15 and 19, to the letter: the Dice loss has squares in its denominator. No row of a
 table is trained so: it would differ from its rivals in the Dice loss, too."""
@@ -157,8 +157,8 @@ PUBLISHED_SIZE: Mapping[str, Mapping[str, object]] = {
     "medt_sr": {"form": ENLARGED_TWICE},
 }
 """By network, what the profile ``full`` changes: MedT was published on images of 128 x 128 pixels, where a step costs
-nine times as much. In the other profiles both of its rows are reductions: it sees the data's size, and the pixels of
-the super-resolved image folded into channels (:class:`softmask.nets.medt.MedTSR`)."""
+nine times as much. Elsewhere it sees the data's size, and the pixels of the super-resolved image folded into channels.
+"""
 
 LUNGS_COMPARED = (
     *("morph", "baseline_unet"),
@@ -264,7 +264,7 @@ def name_of(row: str, paper: str = "") -> str:
 
 def method(row: str, dataset: str, paper: str = "") -> Method:
     """Return the method of a paper's row on a data set: on those of :data:`TESTED` a test of the trained network; where
-    the truth is a binary mask, CasGAN is trained on softened masks. Raises ConfigError for a row without a method."""
+    the truth is a binary mask, CasGAN is trained on softened masks."""
     name = name_of(row, paper)
     if name not in METHODS:
         raise ConfigError(f"row {row!r} has no method; choose one of {', '.join(METHODS)}")
@@ -277,12 +277,8 @@ def method(row: str, dataset: str, paper: str = "") -> Method:
 
 
 def source_of(dataset: str, config: Config) -> str:
-    """Return ``real`` or ``embedded``: what the configuration asks for; where it leaves that open, real data that is
-    there.
-
-    For :data:`ON_REQUEST` embedded data stands in for real data that is not there, and every table names the source.
-    Of :data:`softmask.data.REAL_ONLY` there is no embedded data.
-    """
+    """Return ``real`` or ``embedded``: what the configuration asks for; where it leaves that open, and for
+    :data:`ON_REQUEST`, real data where it is there. Every table names the source."""
     from softmask.data import REAL_ONLY, found
 
     dataset = dataset_name(dataset)

@@ -56,9 +56,8 @@ def fit(
     """Return the finished runs of ``specs``, in their order. What is missing is trained, each once, the longest first.
     With ``config.recorded``, nothing is trained: runs without a record of these settings are missing from the list.
 
-    Each record goes to ``results/<run>/records`` as its run ends; in a long profile one that is committed there counts
-    as finished. An interrupted call keeps what is finished, and a checkpoint of every run that was under way; the next
-    call continues from there.
+    Each record goes to ``results/<run>/records`` as its run ends. An interrupted call keeps what is finished, and a
+    checkpoint of every run that was under way; the next call continues from there.
 
     Args:
         jobs: runs trained at once, a process each (default: ``SOFTMASK_JOBS``, else :func:`default_jobs`).
@@ -88,8 +87,7 @@ def fit(
 
 
 def default_jobs() -> int:
-    """Return how many runs to train at once: ``SOFTMASK_JOBS``; else as many as the GPU's memory holds, 8 at most; else
-    the cores. Raises ConfigError where ``SOFTMASK_JOBS`` is no whole number of at least 1."""
+    """Return how many runs to train at once: ``SOFTMASK_JOBS``, else as the GPU's memory allows, else the cores."""
     given = os.environ.get("SOFTMASK_JOBS")
     if given:
         if not given.isdecimal() or int(given) < 1:
@@ -243,8 +241,8 @@ def _numbered(number: int, *task) -> tuple[int, str | None]:
 
 
 def perform(run: Run, config: Config, work: Callable[[RunSpec, Config], Prepared]) -> str | None:
-    """Train one run on the data that ``work`` prepares, alone among all processes, unless another has finished it
-    meanwhile. Returns why it failed, if it did. One thread, so that results do not depend on the number of cores."""
+    """Train one run on the data that ``work`` prepares, unless another process has finished it meanwhile. Returns why
+    it failed, if it did. One thread, so that results do not depend on the number of cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -292,8 +290,7 @@ def _data(run: Run, config: Config, work: Callable[[RunSpec, Config], Prepared])
 
 @contextmanager
 def _progress(runs: Sequence[Run], title: str) -> Iterator[set[Run]]:
-    """Show one bar over the epochs of all runs, from what their processes note in the store, while the block runs.
-    Gives the set to add each run to that has ended."""
+    """Show one bar over the epochs of all runs, as noted in the store. Gives the set to add each ended run to."""
     ended: set[Run] = set()
     over = threading.Event()
     bar = tqdm(total=sum(run.spec.settings.epochs for run in runs), desc=title, unit="epoch", mininterval=DRAW_EVERY)

@@ -1,7 +1,7 @@
 """How long and on how much each profile trains: one table, and the learning rates that were searched for ``night``.
 
-Rates are chosen by the same search for every network: the papers' own, the baselines, each loss and data set. Four
-rates are tried, in a short training with one seed, and the one with the best validation Dice is taken; no test image is
+Rates are chosen by the same search for every network, the papers' own and the baselines, each loss and data set: four
+are tried, in a short training with one seed, and the one with the best validation Dice is taken; no test image is
 looked at. What was tried is in ``rates.csv`` beside this file (:mod:`softmask.experiments.night` makes the search).
 """
 
@@ -26,14 +26,30 @@ from softmask.train.loop import Settings
 _COMPARED = ("lnsm", "lidc", *FOLDS)
 SCHEDULES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "smoke": {
-        "": {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "discriminator_width": 4}
-        | {"n_train": 16, "size": 64, "scale": 2, "start": {"warmup": 1}},
+        "": {
+            "epochs": 2,
+            "batch_size": 8,
+            "learning_rate": 1e-3,
+            "discriminator_width": 4,
+            "n_train": 16,
+            "size": 64,
+            "scale": 2,
+            "start": {"warmup": 1},
+        },
         "srgan": {"warmup": 1, "size": 128},
         "lungs": {"batch_size": 4, "scale": SCALE},
     },
     "cpu": {
-        "": {"epochs": 5, "batch_size": 4, "learning_rate": 1e-3, "discriminator_width": 8}
-        | {"n_train": 400, "size": 64, "scale": 2, "start": {"warmup": 2, "ramp": 50}},
+        "": {
+            "epochs": 5,
+            "batch_size": 4,
+            "learning_rate": 1e-3,
+            "discriminator_width": 8,
+            "n_train": 400,
+            "size": 64,
+            "scale": 2,
+            "start": {"warmup": 2, "ramp": 50},
+        },
         "srgan": {"epochs": 4, "learning_rate": 2e-3, "warmup": 3, "n_train": 200, "size": 128},
         "lungs": {"epochs": 9, "n_train": 200, "size": 112, "scale": SCALE},
         # LIDC, which most is compared on, has longest; the small sets 210 to 300 steps, of 60 images or of 400
@@ -45,8 +61,17 @@ SCHEDULES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         **{f"{paper}/{name}": {"epochs": 2} for paper in ("dsnet-v1", "dsnet-v2") for name in _COMPARED},
     },
     "night": {
-        "": {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "discriminator_width": 16, "steps": 3000}
-        | {"n_train": None, "size": 64, "scale": 2, "start": {"warmup": 5, "ramp": 200}},
+        "": {
+            "epochs": 1,
+            "batch_size": 8,
+            "learning_rate": 1e-3,
+            "discriminator_width": 16,
+            "steps": 3000,
+            "n_train": None,
+            "size": 64,
+            "scale": 2,
+            "start": {"warmup": 5, "ramp": 200},
+        },
         "srgan": {"epochs": 16, "learning_rate": 2e-3, "warmup": 8, "size": 128},
         "lungs": {"steps": 1200, "size": 112, "scale": SCALE},
         "isbi2012": {"steps": 2000},
@@ -55,8 +80,15 @@ SCHEDULES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "full": {
         # SoftGAN, section 3.3, but for the start
-        "": {"epochs": 60, "batch_size": 2, "learning_rate": 2e-4}
-        | {"n_train": None, "size": 64, "scale": SCALE, "start": {"warmup": 5, "ramp": 200}},
+        "": {
+            "epochs": 60,
+            "batch_size": 2,
+            "learning_rate": 2e-4,
+            "n_train": None,
+            "size": 64,
+            "scale": SCALE,
+            "start": {"warmup": 5, "ramp": 200},
+        },
         # CasGAN, section "Training details"; the batch size and how long the rate falls are not in the paper
         "srgan": {"epochs": 40, "batch_size": 16, "learning_rate": 1e-2, "warmup": 10, "size": 128},
         "softgan_2020": {"epochs": 70, "batch_size": 4, "learning_rate": 2e-3, "power": 1.0, "hold": 35},
@@ -78,8 +110,18 @@ few hundred steps leave no time for one rate to suit all, and in ``night`` the o
 """
 
 WIDTHS: Mapping[str, Mapping[str, int]] = {
-    "night": {"improved_backbone": 12, "unet": 16, "unetplusplus": 8, "unet3plus": 8, "cfcnn": 16, "dbresnet": 12}
-    | {"infnet": 16, "medt": 8, "medt_sr": 8, "srgan": 16}
+    "night": {
+        "improved_backbone": 12,
+        "unet": 16,
+        "unetplusplus": 8,
+        "unet3plus": 8,
+        "cfcnn": 16,
+        "dbresnet": 12,
+        "infnet": 16,
+        "medt": 8,
+        "medt_sr": 8,
+        "srgan": 16,
+    }
 }
 """By profile and network, widths other than the registry's (of ``cpu`` for ``night``); networks on enlarged images keep
 those."""

@@ -1,9 +1,7 @@
 """What one training run is: everything that decides its result, except the data's content and the code.
 
-A finished run is known by its key: a digest of its settings (those that have their default left out, so that a new one
-changes no key), of its data, of what it builds on, and of :data:`NUMERICS`, which stands for the code. As JSON it is
-plain values, read strictly: every field, no other, of its type; a field with a default may be missing, so that what was
-written before it came is still read.
+A finished run is known by its key: a digest of its settings (without those that have their default, so that a new one
+changes no key), of its data, of what it builds on, and of :data:`NUMERICS`, which stands for the code.
 """
 
 from __future__ import annotations
@@ -72,7 +70,7 @@ class RunSpec:
         sr: the run whose network gives the channels of :data:`BY_SR`.
         scale: how much larger than the data the input is, where a channel is enlarged.
         reduction: how much smaller than the input the network's answers are: ``scale`` where they have the data's size
-            (as they must where channels are made :attr:`on_the_fly`), 1 where a network answers at the enlarged one.
+            (as they must where channels are made :attr:`on_the_fly`).
         prior: the run whose soft mask is the channel ``prior``, the label ``teacher``, what a classical segmentor
             starts from, or that is tested.
 
@@ -133,9 +131,9 @@ class RunSpec:
 
     @property
     def name(self) -> str:
-        """Readable, and a file name: ``lidc-improved_backbone-soft_mask-0.5dice+100soft_l1+1gan-7x4-2020``, which is
-        trained for 7 epochs in batches of 4 from the seed 2020. After the channels of enlarged images stands how much
-        larger they are than the data, and then its answers, where those are smaller: ``..._x4to1-...``."""
+        """Readable, and a file name: ``lidc-improved_backbone-soft_mask-0.5dice+100soft_l1+1gan-7x4-2020`` is trained
+        for 7 epochs in batches of 4 from the seed 2020; ``_x4to1`` stands for enlarged channels, and smaller answers.
+        """
         losses = "+".join(f"{weight:g}{name}" for name, weight in self.losses)
         channels = "+".join(self.channels) if self.channels != ("image",) else ""
         if self.scale > 1:
@@ -158,8 +156,7 @@ class RunSpec:
 
     @property
     def on_the_fly(self) -> bool:
-        """Whether the channels are made anew for every batch: features at full size are too many to be kept, 8 MB for
-        an image of 64 x 64 and a super-resolution network of width 16 in half precision."""
+        """Whether the channels are made anew for every batch: features at full size take 8 MB an image."""
         return self.channels == TRANSFERRED and self.scale == SCALE
 
     @property
@@ -191,8 +188,7 @@ class RunSpec:
 
     @property
     def features(self) -> str:
-        """Hex digest of the weights of a perceptual loss, which are a file of the user's or made from a seed; empty
-        without such a loss."""
+        """Hex digest of the weights of a perceptual loss, which may be the user's; empty without such a loss."""
         layers = [name for name, _ in self.losses if name in perceptual.LAYERS]
         return sha256_of(*map(_features, layers)) if layers else ""
 
@@ -229,8 +225,8 @@ def _known(kind: str, name: str, names: Iterable[str]) -> None:
 
 
 def to_plain(value: Any, defaults: bool = True) -> Any:
-    """Return ``value`` as JSON has it: dataclasses as objects (``defaults``: with the fields that have their default),
-    tuples as lists, NaN and infinities as text."""
+    """Return ``value`` as JSON has it: dataclasses as objects, without fields that have their default where not
+    ``defaults``; NaN and infinities as text."""
     if is_dataclass(value):
         pairs = [(field, getattr(value, field.name)) for field in fields(value)]
         return {field.name: to_plain(item, defaults) for field, item in pairs if defaults or item != field.default}
@@ -246,8 +242,8 @@ def to_plain(value: Any, defaults: bool = True) -> Any:
 
 
 def from_plain(hint: Any, value: Any, where: str) -> Any:
-    """Return ``value``, as :func:`to_plain` gives it, as what the type ``hint`` asks for. Raises DataError with
-    ``where``, the file and field, that is missing, not known, or of another type."""
+    """Return ``value``, as :func:`to_plain` gives it, as what the type ``hint`` asks for, strictly. Raises DataError
+    with ``where``, the file and field."""
     if is_dataclass(hint):
         try:
             return hint(**read_fields(hint, value, where))
@@ -280,8 +276,8 @@ def from_plain(hint: Any, value: Any, where: str) -> Any:
 
 
 def read_fields(kind: type, value: Any, where: str, besides: str = "") -> dict[str, Any]:
-    """Return the fields of an object, each as the dataclass ``kind`` says, without the field ``besides``, and those
-    that are missing and have a default. Raises DataError as :func:`from_plain` does."""
+    """Return the fields of an object, each as the dataclass ``kind`` says, without the field ``besides``. Those with a
+    default may be missing, so that what was written before they came is still read."""
     hints, wanted = get_type_hints(kind), [field for field in fields(kind) if field.name != besides]
     names = [field.name for field in wanted]
     if not isinstance(value, dict):

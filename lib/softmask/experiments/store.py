@@ -10,10 +10,9 @@
 
 What is damaged counts as not there; training sets it aside under another name.
 
-A record is a JSON file of a hundred kilobytes or so, without weights, plain data that outlives this package: settings
-and numbers by name; the predictions as one block of bytes, images by rows by columns, packed by LZMA (``xz``) and
-written in base64. Numbers are kept to :data:`DIGITS` significant digits, and those are what tables are made of, so that
-a table from records is the table from runs, byte for byte.
+A record is plain JSON of a hundred kilobytes or so: settings and numbers by name; the predictions as one block of
+bytes, images by rows by columns, packed by LZMA (``xz``), in base64. Numbers are kept to :data:`DIGITS` significant
+digits, and tables are made of those: a table from records is the table from runs, byte for byte.
 """
 
 from __future__ import annotations
@@ -113,8 +112,8 @@ class Record:
         best_epoch: whose weights were measured: that with the best validation Dice; the last in super-resolution.
         n_parameters: of the network.
         calibration: of the probabilities of all pixels of the test images; None in super-resolution.
-        predictions: of test images, by id, (S, S) uint8: probability, or super-resolved image, times 255. Of every test
-            image, or of some in the small profiles (:attr:`softmask.config.Profile.keeps`).
+        predictions: by id of a test image, (S, S) uint8: probability, or super-resolved image, times 255; in the small
+            profiles of some images (:attr:`softmask.config.Profile.keeps`).
         threshold: at and above which a probability means lesion.
         failed: whether the training failed to start, with a second seed too; such a run enters no mean.
         failures: the curves of each training that failed to start, in order.
@@ -167,8 +166,7 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str | Path) -> Record:
-        """Return what :meth:`to_json` wrote. Raises DataError with the file (``where``) and the field that does not
-        fit."""
+        """Return what :meth:`to_json` wrote. Raises DataError with ``where`` and the field that does not fit."""
         try:
             content = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -297,8 +295,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def begin(folder: Path, spec: RunSpec) -> None:
-    """Write in ``folder`` what is trained there. What is left of a damaged run is renamed ``*.damaged``; what a kill
-    left half written is removed."""
+    """Write in ``folder`` what is trained there; rename what is left of a damaged run ``*.damaged``."""
     remove_parts(folder)
     for name in (RECORD, WEIGHTS):
         if (folder / name).exists():

@@ -7,9 +7,9 @@ equals, the warm-up's epochs aside (:class:`softmask.train.loop.Start`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,22 +33,6 @@ PERCENT, UPRIGHT_SHIFT = (70, 110), 1 / 8
 lies higher or lower by more than a crop around a lesion misses its middle."""
 
 
-class Part(Protocol):
-    """Images (N, C, S, S), masks and soft labels (N, 1, S, S), float32, as in
-    :class:`softmask.experiments.prepare.Part`."""
-
-    images: np.ndarray
-    masks: np.ndarray
-    soft: Mapping[str, np.ndarray]
-
-
-class Data(Protocol):
-    """What training needs of :class:`softmask.experiments.prepare.Prepared`."""
-
-    train: Part
-    validation: Part
-
-
 class SegmentationTask(Segmentation):
     """A segmentor, its losses and its data. Arguments as of :func:`train`."""
 
@@ -57,7 +41,7 @@ class SegmentationTask(Segmentation):
         network: SegmentationNet,
         losses: Weighted,
         label: str,
-        data: Data,
+        data: Any,
         settings: Settings,
         seed: int,
         upright: bool = False,
@@ -116,7 +100,7 @@ def train(
     network: SegmentationNet,
     losses: Weighted,
     label: str,
-    data: Data,
+    data: Any,
     settings: Settings,
     seed: int,
     folder: Path,
@@ -134,6 +118,8 @@ def train(
     Args:
         losses: names of :data:`~softmask.train.losses.LOSSES` with weights.
         label: soft label to train on, a name in ``data.train.soft``, or ``binary``.
+        data: whose parts ``train`` and ``validation`` have images (N, C, S, S), masks and soft labels (N, 1, S, S),
+            float32, as :class:`softmask.experiments.prepare.Part` has.
         name: of the run, for messages.
         upright: whether these are whole slices of a body, some of which hold nothing: augmentation leaves up where it
             is, and validation takes one Dice over the pixels of all images together.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from softmask.train.device import autocast, compiled, generator, pick, placed
 from softmask.train.loop import NotFinite, Outcome, Progress, Settings, Start, Task, digest, fit
 from softmask.train.losses import LOSSES, Weighted, check
 from softmask.train.objectives import Discriminator, Values
-from softmask.train.segmentation import Data, evaluate
+from softmask.train.segmentation import evaluate
 
 SR_LOSSES = ("content", "adversarial", "vgg22", "vgg54", "total_variation")
 """What a generator can be trained towards."""
@@ -110,7 +111,7 @@ class SuperResolution(Task):
 class PatchTask(SuperResolution):
     """A generator, its losses and its data. Arguments as of :func:`train_super_resolution`."""
 
-    def __init__(self, network: Generator, losses: Weighted, data: Data, settings: Settings, seed: int) -> None:
+    def __init__(self, network: Generator, losses: Weighted, data: Any, settings: Settings, seed: int) -> None:
         check_losses(losses)
         for name, part in (("training", data.train), ("validation", data.validation)):
             n, channels, height, width = part.images.shape
@@ -158,7 +159,7 @@ class PatchTask(SuperResolution):
 def train_super_resolution(
     network: Generator,
     losses: Weighted,
-    data: Data,
+    data: Any,
     settings: Settings,
     seed: int,
     folder: Path,
