@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from softmask.config import ROOT, Config
-from softmask.experiments.tables import spec
+from softmask.experiments.rows import spec
 from softmask.report import tables
 
 GUIDE = ROOT / "docs/extending.md"
@@ -30,7 +30,7 @@ import pytest, softmask
 from softmask import cli
 from softmask.config import Config
 from softmask.report import contents
-from softmask.experiments.tables import spec
+from softmask.experiments.rows import spec
 
 print(softmask.__file__)
 commands, cells = json.loads(sys.argv[1])

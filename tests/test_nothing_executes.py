@@ -21,7 +21,6 @@ from softmask.cache import cached_arrays
 from softmask.config import ROOT, cache_root
 from softmask.errors import SoftmaskError
 from softmask.experiments import store
-from softmask.experiments.record import Record
 from softmask.nets import perceptual
 from softmask.train import checkpoints
 
@@ -168,8 +167,9 @@ def test_a_model_with_a_pickle_for_weights(kind: str, mark: Path, tmp_path: Path
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_finished_run_with_a_pickle_for_weights(kind: str, mark: Path, tmp_path: Path):
     (tmp_path / store.WEIGHTS).write_bytes(pickles(mark)[kind])
+    record = store.Record.read(ROOT / "tests" / "record.json")
     with pytest.raises(SoftmaskError, match=r"weights\.safetensors: is damaged"):
-        store.network_of(tmp_path, Record.read(ROOT / "tests" / "record.json"))
+        store.Run(record.spec, record, tmp_path).network()
 
 
 @pytest.mark.parametrize("kind", KINDS)

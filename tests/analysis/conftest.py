@@ -8,7 +8,7 @@ import pytest
 
 from softmask.config import Config
 from softmask.experiments import Record
-from softmask.experiments.record import Provenance, WeightsFile
+from softmask.experiments.store import Provenance, WeightsFile
 
 PROVENANCE = Provenance(
     data="d" * 8, numerics=1, origin="made by a test", weights=WeightsFile(9, "w"), seconds=12.5, device="cpu",

@@ -10,8 +10,8 @@ import torch
 from softmask import papers
 from softmask.analysis import cascade, claims, finished
 from softmask.experiments import Run
-from softmask.experiments.prepared import Part, Prepared
-from softmask.experiments.tables import rows_of, spec
+from softmask.experiments.prepare import Part, Prepared
+from softmask.experiments.rows import rows_of, spec
 from softmask.measure import verdicts
 from softmask.measure.images import DOCTORS
 from softmask.nets import build

@@ -9,7 +9,7 @@ import pytest
 from softmask.analysis import choices, ledger
 from softmask.errors import DataError
 from softmask.experiments.plan import records_folder
-from softmask.experiments.tables import spec
+from softmask.experiments.rows import spec
 from softmask.report import tables
 
 

@@ -11,8 +11,8 @@ from softmask.analysis import cascade, training
 from softmask.analysis.finished import Fitted
 from softmask.config import Config
 from softmask.experiments import Run
-from softmask.experiments.prepared import Part, Prepared
-from softmask.experiments.tables import spec
+from softmask.experiments.prepare import Part, Prepared
+from softmask.experiments.rows import spec
 from softmask.nets import build
 from softmask.nets.dsnet import drtm, edrfm, sdrfm
 from softmask.nets.softgan import CBAMBlock, ImprovedBackbone

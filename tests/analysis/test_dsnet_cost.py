@@ -8,7 +8,7 @@ from torch import nn
 
 from softmask.analysis import dsnet_cost as cost
 from softmask.config import Config
-from softmask.experiments.tables import spec
+from softmask.experiments.rows import spec
 from softmask.nets import build
 from softmask.nets.srgan import Transferring
 

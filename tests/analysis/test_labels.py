@@ -12,8 +12,8 @@ from softmask.analysis import labels as study
 from softmask.config import Config
 from softmask.errors import ConfigError, LabelError
 from softmask.experiments import Run
-from softmask.experiments.prepared import Part, Prepared
-from softmask.experiments.tables import rows_of
+from softmask.experiments.prepare import Part, Prepared
+from softmask.experiments.rows import rows_of
 from softmask.label import trimap
 from softmask.label.matting import closed_form_alpha
 from softmask.label.soft_labels import gros_interpolation, kats_dilation

@@ -10,9 +10,8 @@ from softmask import papers
 from softmask.analysis import claims, lungs, lungs_shown
 from softmask.config import Config
 from softmask.experiments import Run, specs
-from softmask.experiments.methods import LUNGS_COMPARED
-from softmask.experiments.prepared import Part, Prepared
-from softmask.experiments.tables import rows_of
+from softmask.experiments.prepare import Part, Prepared
+from softmask.experiments.rows import LUNGS_COMPARED, rows_of
 from softmask.measure.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from softmask.nets import build
 from softmask.nets.critics import CRITICS

@@ -11,7 +11,7 @@ import torch
 from softmask.analysis import super_resolution as study
 from softmask.config import Config
 from softmask.errors import DataError
-from softmask.experiments.prepared import Part
+from softmask.experiments.prepare import Part
 from softmask.measure.resolution import interpolate, measure_upscaled
 from softmask.report import tables
 

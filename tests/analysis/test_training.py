@@ -12,9 +12,9 @@ from softmask.config import PROFILES, Config
 from softmask.data.sample import IN_PLACE
 from softmask.data.splits import SECTION_FOLDS
 from softmask.errors import DataError, MissingData
-from softmask.experiments import Run, night, rates, specs
-from softmask.experiments.prepared import Part, Prepared
-from softmask.experiments.tables import rows_of, spec
+from softmask.experiments import Run, night, schedules, specs
+from softmask.experiments.prepare import Part, Prepared
+from softmask.experiments.rows import rows_of, spec
 from softmask.measure.soft import calibration
 from softmask.report import tables
 
@@ -366,9 +366,9 @@ def test_trainings_twice_as_long_are_compared_on_the_same_images(record, monkeyp
 
 
 def test_every_rate_that_was_tried_has_a_column(monkeypatch, tmp_path):
-    monkeypatch.setattr(rates.table, "__defaults__", (tmp_path / "rates.csv",))
-    for rate, dice in zip(rates.RATES, (0.1, 0.9, 0.8, 0.0), strict=True):
-        rates._add(rates.Tried("embedded", "lidc", "unet", 16, "1dice", rate, dice, 1.0), tmp_path / "rates.csv")
+    monkeypatch.setattr(schedules, "TABLE", tmp_path / "rates.csv")
+    for rate, dice in zip(schedules.RATES, (0.1, 0.9, 0.8, 0.0), strict=True):
+        schedules.add(schedules.Trial("embedded", "lidc", "unet", 16, "1dice", rate, dice, 1.0))
     frame = training.rates_tried(night.groups(Config.from_parameters("night", "embedded"))["SoftGAN"])
     assert frame.columns.tolist() == ["0.0003", "0.001", "0.003", "0.01", "taken"]
     assert frame.loc["LIDC, unet, 1dice"].tolist() == [0.1, 0.9, 0.8, 0.0, 0.001]

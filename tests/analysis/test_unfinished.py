@@ -10,8 +10,8 @@ from softmask import papers
 from softmask.analysis import cascade, claims, doctors, finished, ledger, lungs, super_resolution, training
 from softmask.config import Config
 from softmask.experiments import Record, specs
-from softmask.experiments.record import Provenance
-from softmask.experiments.tables import CT, rows_of, spec
+from softmask.experiments.rows import CT, rows_of, spec
+from softmask.experiments.store import Provenance
 from softmask.measure.resolution import INTERPOLATIONS
 from softmask.measure.soft import calibration
 from softmask.papers import display

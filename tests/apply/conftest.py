@@ -16,13 +16,12 @@ import torch
 from PIL import Image
 
 from softmask import cli
-from softmask.apply import export
-from softmask.experiments import inputs, prepared, store
-from softmask.experiments.execute import Run
+from softmask.apply.exporting import export
+from softmask.experiments import inputs, prepare, store
 from softmask.experiments.kinds import measured
-from softmask.experiments.prepared import Part, Prepared
-from softmask.experiments.record import Provenance, Record
+from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.spec import RunSpec
+from softmask.experiments.store import Provenance, Record, Run
 from softmask.nets.registry import build
 from softmask.train.loop import Settings
 from softmask.train.segmentation import predict
@@ -175,7 +174,7 @@ def blobs(n: int) -> Part:
     alpha = np.clip(4.5 - np.hypot(rows - 8, columns - random.uniform(6, 10, (n, 1, 1, 1))), 0, 1).astype(np.float32)
     images = np.clip(0.2 + 0.6 * alpha + random.normal(0, 0.05, alpha.shape), 0, 1).astype(np.float32)
     ids = tuple(f"p{i}" for i in range(n))
-    soft = dict.fromkeys(prepared.SOFT_LABELS, alpha)
+    soft = dict.fromkeys(prepare.SOFT_LABELS, alpha)
     return Part(ids, ids[:1] * 2 + ids[2:], images, (alpha >= 0.5).astype(np.float32), soft)
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from softmask.apply import exporting, models
 from softmask.errors import ConfigError, DataError
-from softmask.experiments import inputs, prepared
+from softmask.experiments import inputs, prepare
 from softmask.experiments.spec import RunSpec
 from softmask.train.segmentation import predict
 
@@ -57,7 +57,7 @@ def test_dice_is_that_of_the_weights_that_are_shipped_and_can_be_measured_again(
 
 def test_data_is_prepared_where_none_is_given(run, data, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(prepared, "prepare", lambda spec, config: asked.append((spec, config.data)) or data)
+    monkeypatch.setattr(prepare, "prepare", lambda spec, config: asked.append((spec, config.data)) or data)
     assert exporting.export(run, tmp_path / "m").description.images == 6
     assert asked == [(run.spec, "real")]
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from softmask import cli
-from softmask.apply import load
+from softmask.apply.models import load
 from softmask.pictures import OUTLINE, overlay
 
 GREY = np.random.default_rng(5).integers(0, 256, (40, 24), np.uint8)

@@ -11,7 +11,7 @@ from softmask.apply.exporting import measure
 from softmask.config import Config
 from softmask.data import found
 from softmask.data.image_files import window_hu
-from softmask.experiments.prepared import prepare
+from softmask.experiments.prepare import prepare
 from softmask.measure.segmentation import dice
 
 OF_LUNGS = [name for name in models.names() if models.load(name).target == "lung"]

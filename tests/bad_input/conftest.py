@@ -25,7 +25,7 @@ from softmask.data.dicom import read_header, read_hu
 from softmask.data.image_files import FileStore, read_grey, read_grey_stack
 from softmask.data.masks import lung_mask
 from softmask.data.volume_files import Grid
-from softmask.experiments.record import Record
+from softmask.experiments.store import Record
 from softmask.report import tables, verdicts
 from softmask.workbook import notebook, state
 

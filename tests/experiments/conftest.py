@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from softmask.config import Config
-from softmask.experiments import prepared
-from softmask.experiments.prepared import Part, Prepared
+from softmask.experiments import prepare
+from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.spec import RunSpec
 from softmask.train.loop import Settings
 
@@ -44,13 +44,13 @@ def blobs(name: str, n: int, seed: int) -> Part:
     images = np.clip(0.2 + 0.6 * alpha + random.normal(0, 0.05, alpha.shape), 0, 1).astype(np.float32)
     ids = tuple(f"{name}{i}" for i in range(n))
     masks = (alpha >= 0.5).astype(np.float32)
-    return Part(ids, ids, images, masks, dict.fromkeys(prepared.SOFT_LABELS, alpha), {"alpha": alpha})
+    return Part(ids, ids, images, masks, dict.fromkeys(prepare.SOFT_LABELS, alpha), {"alpha": alpha})
 
 
 @pytest.fixture(autouse=True)
 def _nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test trains on the data that another one's runs have left in the process."""
-    monkeypatch.setattr("softmask.experiments.dispatch._held", {})
+    monkeypatch.setattr("softmask.experiments.run._held", [])
 
 
 @pytest.fixture(scope="session")
@@ -77,11 +77,11 @@ def data_from(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     parts = {"train": blobs("a", 8, 0), "validation": blobs("b", 4, 1), "test": blobs("c", 10, 2)}
 
     def use(before: Callable[[RunSpec], None] = lambda spec: None) -> None:
-        def prepare(spec: RunSpec, config: Config) -> Prepared:
+        def made(spec: RunSpec, config: Config) -> Prepared:
             before(spec)
             return Prepared(spec.dataset, spec.source, "blobs", DATA, **parts)
 
-        monkeypatch.setattr(prepared, "prepare", prepare)
-        monkeypatch.setattr(prepared, "digest_of", lambda spec, config: DATA)
+        monkeypatch.setattr(prepare, "prepare", made)
+        monkeypatch.setattr(prepare, "digest_of", lambda spec, config: DATA)
 
     return use

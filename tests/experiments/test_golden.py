@@ -29,9 +29,9 @@ from softmask.config import Config
 from softmask.data import open_dataset
 from softmask.data.outlines import recist_axes
 from softmask.experiments.inputs import feed, read
-from softmask.experiments.prepared import Part, Prepared
+from softmask.experiments.prepare import Part, Prepared
+from softmask.experiments.rows import spec as spec_of
 from softmask.experiments.spec import NUMERICS, RunSpec
-from softmask.experiments.tables import spec as spec_of
 from softmask.files import write_atomic
 from softmask.label import soft_labels
 from softmask.measure.images import measure_images

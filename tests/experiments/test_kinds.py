@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from softmask.experiments import kinds
-from softmask.experiments.prepared import Part
+from softmask.experiments.prepare import Part
 from softmask.measure.images import DOCTORS
 
 

@@ -5,17 +5,17 @@ import pytest
 
 from softmask import cli
 from softmask.config import Config
-from softmask.experiments import rehearsal, tables
+from softmask.experiments import rehearsal, rows
 from softmask.train.loop import Settings
 
 REHEARSE = ["run", "--profile", "smoke", "--data", "embedded", "--rehearse"]
 
 
 def test_a_failed_kind_is_named_the_others_go_on_and_nothing_is_written(config, tmp_path, capsys):
-    network = tables.spec("unet", "lnsm", config)
-    failing = tables.spec("segnet", "lnsm", config)
+    network = rows.spec("unet", "lnsm", config)
+    failing = rows.spec("segnet", "lnsm", config)
     failing = replace(failing, settings=replace(failing.settings, learning_rate=1e30))
-    assert rehearsal.run([failing, network, tables.spec("unet", "lidc", config)]) == 1
+    assert rehearsal.run([failing, network, rows.spec("unet", "lidc", config)]) == 1
     said = capsys.readouterr().out
     [measured] = [line for line in said.splitlines() if line.endswith(f"  {network.name}")]
     memory, step, steps, _, runs, _, _ = measured.split()
@@ -43,17 +43,17 @@ def test_the_command_takes_the_filters_of_trainings_and_its_status_is_that_of_th
 
 @pytest.mark.parametrize(("row", "dataset"), [("casgan_plusplus", "lidc"), ("lgan_regression", "lidc-lung")])
 def test_rows_that_build_on_others_and_rows_of_lungs_are_rehearsed(config, tmp_path, row, dataset):
-    measured = rehearsal.alone(rehearsal.rehearse, tables.spec(row, dataset, config), str(tmp_path))
+    measured = rehearsal.alone(rehearsal.rehearse, rows.spec(row, dataset, config), str(tmp_path))
     assert min(measured.memory, measured.step, measured.end) > 0
 
 
 def test_steps_are_those_of_the_whole_training_and_kinds_are_told_apart():
     full = Config.from_parameters("full", "embedded")
-    spec = tables.spec("dsnet", "lnsm", full, paper="dsnet-v2")
+    spec = rows.spec("dsnet", "lnsm", full, paper="dsnet-v2")
     assert rehearsal.steps(spec) == 100 * 1000 // 4
     assert rehearsal.steps(spec.sr) == 40 * (4 * 1000 // 16), "four patches of each image"
-    assert rehearsal.kind(tables.spec("unet", "lnsm", full)) == rehearsal.kind(tables.spec("unet", "lidc", full, 2021))
-    assert rehearsal.kind(spec) != rehearsal.kind(tables.spec("dsnet_v1", "lnsm", full, paper="dsnet-v1"))
+    assert rehearsal.kind(rows.spec("unet", "lnsm", full)) == rehearsal.kind(rows.spec("unet", "lidc", full, 2021))
+    assert rehearsal.kind(spec) != rehearsal.kind(rows.spec("dsnet_v1", "lnsm", full, paper="dsnet-v1"))
 
 
 def test_hours_are_of_all_steps_and_epochs(tiny):

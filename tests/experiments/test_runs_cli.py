@@ -3,8 +3,8 @@ import json
 import pytest
 
 from softmask import cli
-from softmask.experiments import tables
-from softmask.experiments.profiles import Training
+from softmask.experiments import rows
+from softmask.experiments.schedules import Schedule
 from softmask.train.loop import Settings
 
 HERE = ["run", "--profile", "smoke", "--data", "embedded"]
@@ -14,7 +14,7 @@ HERE = ["run", "--profile", "smoke", "--data", "embedded"]
 def small(config, data_from, monkeypatch):
     """Every run is one epoch on blobs."""
     data_from()
-    monkeypatch.setattr(tables, "training", lambda *_: Training(Settings(1, 4, 1e-2), 8, 16))
+    monkeypatch.setattr(rows, "schedule", lambda *_: Schedule(Settings(1, 4, 1e-2), 8, 16, 4))
     monkeypatch.setenv("SOFTMASK_JOBS", "1")
 
 
@@ -62,7 +62,7 @@ def test_what_cannot_be_done_exits_2_and_says_why(small, capsys, arguments, mess
 
 
 def test_failed_runs_exit_2_and_are_listed(small, capsys, monkeypatch):
-    monkeypatch.setattr("softmask.experiments.dispatch.run_one", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("softmask.experiments.run.run_one", lambda *_, **__: 1 / 0)
     assert cli.main([*HERE, "--table", "softgan/table-1", "--only", "softgan"]) == 2
     error = capsys.readouterr().err
     assert "softmask: 1 of 1 runs failed" in error
@@ -73,7 +73,7 @@ def test_an_interrupt_exits_130(small, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("softmask.experiments.dispatch.run_one", interrupted)
+    monkeypatch.setattr("softmask.experiments.run.run_one", interrupted)
     assert cli.main([*HERE, "--table", "softgan/table-1", "--only", "softgan"]) == 130
     assert "interrupted" in capsys.readouterr().err
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from softmask.errors import ConfigError, TrainingError
-from softmask.experiments import dispatch, fit, plan, prepared, store
-from softmask.experiments.record import Record
+from softmask.experiments import fit, plan, store
+from softmask.experiments import run as running
+from softmask.experiments.store import Record
 
 
 def lines(path: Path) -> list[str]:
@@ -30,28 +31,11 @@ def test_two_processes_that_want_one_run_train_it_once(tiny, config, data_from, 
         time.sleep(1.5)  # the other process comes meanwhile
 
     data_from(slow)
-    [run] = plan.plan([tiny()], config).runs
-    tasks = [dispatch.Task(run, config, prepared.prepare)] * 2
-    ends = list(dispatch.local(tasks, 2))
+    [run] = plan.plan([tiny()], config)
+    ends = list(running.perform_all([run, run], config, 2))
     assert [failure for _, failure in ends] == [None, None]
     assert lines(log) == ["trained"]
     assert store.read(run.folder, run.spec, run.key)
-
-
-def test_processes_that_trained_end_with_the_training(tiny, config, data_from, tmp_path):
-    log, parent = tmp_path / "log", os.getpid()
-
-    def told(spec):
-        if os.getpid() != parent:
-            with log.open("a") as file:
-                file.write(f"{os.getpid()}\n")
-
-    data_from(told)
-    fit([tiny(seed=seed) for seed in (1, 2)], config, jobs=2)
-    assert lines(log)
-    for process in lines(log):
-        with pytest.raises(ProcessLookupError):
-            os.kill(int(process), 0)
 
 
 def test_a_killed_process_is_told_and_all_other_runs_go_on(tiny, config, data_from):
@@ -91,7 +75,7 @@ def test_a_cluster_finishes_though_a_worker_is_lost(tiny, config, data_from, tmp
 def test_a_cluster_that_is_not_there_or_has_threads_is_refused(tiny, config, data_from, monkeypatch):
     distributed = pytest.importorskip("distributed")
     data_from()
-    monkeypatch.setattr(dispatch, "ANSWER_WITHIN", 1)
+    monkeypatch.setattr(running, "ANSWER_WITHIN", 1)
     with pytest.raises(ConfigError, match=r"no dask scheduler answers at 'tcp://127\.0\.0\.1:9'"):
         fit([tiny()], config, dask="tcp://127.0.0.1:9")
     options = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
@@ -99,28 +83,18 @@ def test_a_cluster_that_is_not_there_or_has_threads_is_refused(tiny, config, dat
         fit([tiny()], config, dask=cluster.scheduler_address)
 
 
-def test_the_wait_for_another_process_is_told(tiny, config, data_from, monkeypatch, capsys):
+def test_a_lock_is_seen_and_told_and_threads_are_given_back(tiny, config, data_from, monkeypatch, capsys, tmp_path):
+    with store.locked(tmp_path / "run"):
+        assert store.is_locked(tmp_path / "run")
+    assert not store.is_locked(tmp_path / "run")
     data_from()
     monkeypatch.setattr(store, "is_locked", lambda folder: True)
-    fit([tiny()], config, jobs=1)
-    assert f"{tiny().name} is being trained by another process; waiting for it" in capsys.readouterr().err
-
-
-def test_a_lock_is_seen_and_let_go(tmp_path):
-    folder = tmp_path / "run"
-    assert not store.is_locked(folder)
-    with store.locked(folder):
-        assert store.is_locked(folder)
-    assert not store.is_locked(folder)
-
-
-def test_threads_are_given_back(tiny, config, data_from):
-    data_from()
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     fit([tiny()], config, jobs=1)
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
+    assert f"{tiny().name} is being trained by another process; waiting for it" in capsys.readouterr().err
 
 
 INTERRUPTED = """
@@ -130,18 +104,19 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 import conftest
 from softmask.config import Config
-from softmask.experiments import fit, prepared
+from softmask.experiments import fit
+from softmask.experiments import prepare as module
 from softmask.train.loop import Settings
 
 data = conftest.DATA
-parts = {{part: conftest.blobs(part, 8, 0) for part in prepared.PARTS}}
+parts = {{part: conftest.blobs(part, 8, 0) for part in module.PARTS}}
 
 def prepare(spec, config):
     Path({pids!r}, str(os.getpid())).touch()
-    return prepared.Prepared(spec.dataset, spec.source, "blobs", data, **parts)
+    return module.Prepared(spec.dataset, spec.source, "blobs", data, **parts)
 
 def main():
-    prepared.prepare, prepared.digest_of = prepare, lambda spec, config: data
+    module.prepare, module.digest_of = prepare, lambda spec, config: data
     specs = [conftest.tiny_spec(seed=seed, settings=Settings(10**6, 4, 1e-2)) for seed in (1, 2)]
     try:
         fit(specs, Config.from_parameters("smoke", "embedded"), jobs=2)

@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from softmask.errors import ConfigError, DataError, TrainingError
-from softmask.experiments import dispatch, execute, fit, plan, store
-from softmask.experiments.record import Record
+from softmask.experiments import fit, plan, prepare, store
+from softmask.experiments import run as running
+from softmask.experiments.store import Record
 from softmask.train.loop import Settings
 
 
@@ -22,14 +23,14 @@ def trained(data_from) -> list[str]:
     """Names of the runs that were trained in this process, in order."""
     names: list[str] = []
     data_from()
-    run_one = dispatch.run_one
+    run_one = running.run_one
 
     def counted(spec, *arguments, **more):
         names.append(spec.name)
         return run_one(spec, *arguments, **more)
 
     patch = pytest.MonkeyPatch()
-    patch.setattr(dispatch, "run_one", counted)
+    patch.setattr(running, "run_one", counted)
     yield names
     patch.undo()
 
@@ -121,7 +122,7 @@ def other_run(path: Path) -> None:
 def test_a_damaged_run_is_set_aside_and_trained_again(tiny, config, trained, name, damage, why):
     [run] = fit([tiny()], config, jobs=1)
     damage(run.folder / name)
-    assert plan.plan([tiny()], config).missing[0].damage
+    assert plan.missing(plan.plan([tiny()], config))[0].damage
     with pytest.warns(UserWarning, match=f"set aside and trained again: .*{name}.*{why}"):
         [again] = fit([tiny()], config, jobs=1)
     assert len(trained) == 2
@@ -149,9 +150,9 @@ def test_a_failed_run_lets_the_others_finish_and_is_named_with_its_cause(tiny, c
 
     specs = [tiny(seed=seed) for seed in (1, 2, 3)]
     data_from(lambda spec: None)
-    data_in_parent = execute.prepared.prepare
+    data_in_parent = prepare.prepare
     data_from(broken)
-    monkeypatch.setattr(execute.prepared, "prepare", data_in_parent_first(data_in_parent, execute.prepared.prepare))
+    monkeypatch.setattr(prepare, "prepare", data_in_parent_first(data_in_parent, prepare.prepare))
     with pytest.raises(TrainingError) as failed:
         fit(specs, config, jobs=1)
     said = str(failed.value)
@@ -161,16 +162,6 @@ def test_a_failed_run_lets_the_others_finish_and_is_named_with_its_cause(tiny, c
     assert "in broken" in said  # the trace
     assert store.read(folder_of(specs[2]), specs[2], specs[2].key("da" * 32))
     assert (config.results / "records" / f"{specs[2].name}.json").exists()
-
-
-def test_what_a_failed_run_left_does_not_hide_why_it_failed(tiny, config, trained, monkeypatch):
-    def torn(folder, record):
-        (folder / "record.json").write_text("{")
-        raise OSError(errno.EIO, os.strerror(errno.EIO), str(folder))
-
-    monkeypatch.setattr(store, "finish", torn)
-    with pytest.raises(TrainingError, match=r"1 of 1 runs failed(?s:.*)Input/output error"):
-        fit([tiny()], config, jobs=1)
 
 
 def test_a_record_that_is_damaged_or_gone_though_its_run_went_well_is_told(tiny, config, trained, monkeypatch):
@@ -221,14 +212,6 @@ def test_a_wrong_number_of_jobs_is_refused(tiny, config, trained, monkeypatch, j
         fit([tiny()], config)
     with pytest.raises(ConfigError, match="jobs must be at least 1"):
         fit([tiny()], config, jobs=0)
-
-
-def test_default_jobs(monkeypatch):
-    monkeypatch.setattr(execute, "cores", lambda: 6)
-    monkeypatch.delenv("SOFTMASK_JOBS", raising=False)
-    assert execute.default_jobs() == 6
-    monkeypatch.setenv("SOFTMASK_JOBS", "3")
-    assert execute.default_jobs() == 3
 
 
 class TestRecorded:

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from softmask.errors import ConfigError, TrainingError
-from softmask.experiments import fit, inputs, plan, store
+from softmask.experiments import fit, inputs, plan, prepare, store
 from softmask.experiments.kinds import THRESHOLDS, best_threshold
-from softmask.experiments.prepared import Prepared
-from softmask.experiments.record import Record
+from softmask.experiments.prepare import Prepared
+from softmask.experiments.store import Record
 from softmask.nets import build
 from softmask.train.loop import Settings
 
@@ -69,15 +69,15 @@ def repeated(x):
     [
         ({"channels": ("image", "depth")}, "unknown channel 'depth'; choose one of image, bilinear"),
         ({"channels": ()}, "channels"),
-        ({"channels": ("image", "image")}, "do not go together"),
+        ({"channels": ("image", "image")}, "cannot be combined"),
         ({"channels": ("image", "bilinear"), "scale": 4}, "two sizes"),
         ({"channels": ("bilinear",), "scale": 3}, r"the scale 3 \(one of \[2, 4\]\)"),
         ({"scale": 2}, r"the scale 2 \(one of \[1\]\)"),
         ({"channels": ("bilinear",), "scale": 2, "reduction": 2}, "improved_backbone, the scale 2 and the reduction 2"),
         ({"network": "sr_input", "channels": ("bilinear",), "scale": 2, "reduction": 4}, "the reduction 4"),
-        ({"channels": ("super_resolved",)}, "sr None do not go together"),
-        ({"channels": ("image", "prior")}, "prior None do not go together"),
-        ({"label": "teacher"}, "prior None do not go together"),
+        ({"channels": ("super_resolved",)}, "sr None cannot be combined"),
+        ({"channels": ("image", "prior")}, "prior None cannot be combined"),
+        ({"label": "teacher"}, "prior None cannot be combined"),
         ({"label": "high_resolution"}, "improved_backbone and the label high_resolution"),
         ({"network": "srgan", "label": "high_resolution", "losses": (("dice", 1.0),)}, "content"),
     ],
@@ -87,25 +87,22 @@ def test_parts_that_do_not_go_together_are_refused(tiny, changes, says):
         tiny(**changes)
 
 
-def test_a_segmentation_is_no_super_resolution_and_the_other_way_round(tiny, sr):
-    with pytest.raises(ConfigError, match="as a super-resolution network"):
-        tiny(channels=("super_resolved",), sr=tiny())
-    with pytest.raises(ConfigError, match="as a prior"):
-        tiny(channels=("image", "prior"), prior=sr)
-
-
-def test_features_at_full_size_are_brought_down_to_the_datas(tiny, sr):
-    fields = {"network": "dsnet", "channels": ("bilinear", "super_resolved", "detail"), "scale": 4, "sr": sr}
-    assert tiny(**fields, reduction=4).on_the_fly
-    with pytest.raises(ConfigError, match="the scale 4 and the reduction 2 do not go together"):
-        tiny(**fields, reduction=2)
-
-
-def test_a_discriminator_needs_the_image_as_it_was_measured(cascade):
+def test_runs_that_cannot_be_built_on_are_refused(tiny, sr, cascade):
+    features = {"network": "dsnet", "channels": ("bilinear", "super_resolved", "detail"), "scale": 4, "sr": sr}
     gan = (*CASGAN, ("gan_least_squares", 1.0))
+    assert tiny(**features, reduction=4).on_the_fly
     assert cascade(losses=gan).channels[0] == "bilinear"
-    with pytest.raises(ConfigError, match="a discriminator, and super_resolved as the first channel do not go"):
-        cascade(losses=gan, channels=("super_resolved", "bilinear"))
+    for says, make in (
+        ("as a super-resolution network", lambda: tiny(channels=("super_resolved",), sr=tiny())),
+        ("as a prior", lambda: tiny(channels=("image", "prior"), prior=sr)),
+        ("the scale 4 and the reduction 2 cannot be combined", lambda: tiny(**features, reduction=2)),
+        (
+            "a discriminator, and super_resolved as the first channel cannot",
+            lambda: cascade(losses=gan, channels=("super_resolved", "bilinear")),
+        ),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            make()
 
 
 def test_name_key_and_json_tell_what_a_run_builds_on(tiny, cascade):
@@ -168,34 +165,23 @@ def test_every_form_of_the_transfer_trains_under_a_name_of_its_own(tiny, sr, con
 def test_features_at_full_size_are_never_made_for_all_images(tiny, sr, config, data_from, monkeypatch):
     """What trains and is tested on them holds the images alone, and sees what it would have been given."""
     data_from()
-    from softmask.experiments import prepared
 
     generator, segmentor = build("srgan", sr.width).eval(), build("dsnet", 2, 2 + sr.width, 4).eval()
     run = Done(sr, None)
     run.network = lambda: generator
     spec = tiny(network="dsnet", channels=("bilinear", "super_resolved", "detail"), scale=4, reduction=4, sr=sr)
-    data: Prepared = prepared.prepare(spec, config)
+    data: Prepared = prepare.prepare(spec, config)
     fed = inputs.feed(spec, data, [run])
     assert fed.train.images.shape == (8, 1, 16, 16)
     assert fed.train.masks.shape == (8, 1, 16, 16)
     images = data.test.images
-    expected = [inputs._enlarged(images, 4), inputs.super_resolved(run, images), inputs.detail(run, images)]
+    expected = [inputs.enlarged(images, 4), inputs.super_resolved(run, images), inputs.detail(run, images)]
     with torch.no_grad():
         found = inputs.seeing(spec, segmentor, [run])(torch.tensor(images))
         wanted = segmentor(torch.tensor(np.concatenate(expected, axis=1, dtype=np.float32)))
     torch.testing.assert_close(found, wanted, atol=2e-3, rtol=0)  # kept in half precision there
     other = tiny(network="dsnet", channels=spec.channels, scale=2, reduction=2, sr=sr)
     assert inputs.seeing(other, segmentor, [run]) is segmentor
-
-
-def test_super_resolved_images_are_made_once(sr, config):
-    images = np.random.default_rng(0).random((2, 1, 16, 16), np.float32)
-    first = inputs.super_resolved(Done(sr, repeated), images)
-    again = inputs.super_resolved(Done(sr, lambda x: pytest.fail("made again")), images)
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(
-        inputs.super_resolved(Done(replace(sr, seed=1), lambda x: 0 * repeated(x)), images), first
-    )
 
 
 def test_detail_is_what_the_last_convolution_reads(tiny, sr, config):
@@ -229,9 +215,8 @@ def test_an_answer_is_read_at_the_size_of_the_data(tiny, cascade):
 
 def test_training_labels_are_enlarged_softened_or_a_teachers(tiny, cascade, sr, config, data_from):
     data_from()
-    from softmask.experiments import prepared
 
-    data: Prepared = prepared.prepare(tiny(), config)
+    data: Prepared = prepare.prepare(tiny(), config)
     enlarger = Done(sr, repeated)
     fed = inputs.feed(cascade(label="softened"), data, [enlarger])
     soft = fed.train.soft["softened"]
@@ -264,8 +249,8 @@ def test_a_chain_of_runs_trains_in_order_and_once(cascade, tiny, config, data_fr
     last = cascade(label="binary", channels=("bilinear", "super_resolved", "prior"), prior=soft)
     beside = tiny(network="graph_cut_deep", width=0, losses=(), prior=soft, label="binary")
     planned = plan.plan([last, beside], config)
-    assert [run.spec for run in planned.runs] == [soft.sr, soft, last, beside]
-    assert [[run.spec for run in stage] for stage in plan.stages(planned.missing)] == [
+    assert [run.spec for run in planned] == [soft.sr, soft, last, beside]
+    assert [[run.spec for run in stage] for stage in plan.stages(plan.missing(planned))] == [
         [soft.sr],
         [soft],
         [last, beside],
@@ -277,15 +262,15 @@ def test_a_chain_of_runs_trains_in_order_and_once(cascade, tiny, config, data_fr
     assert len(first.measures["dice"]) == 10
     assert runs[0].network().inputs == 3
     assert inputs.soft_masks(runs[0], np.zeros((1, 1, 16, 16), np.float32)).shape == (1, 1, 16, 16)
-    enlarged = Record.read(store.folder_of(planned.runs[0].key) / "record.json")
+    enlarged = Record.read(store.folder_of(planned[0].key) / "record.json")
     assert enlarged.calibration is None
     assert len(enlarged.measures["psnr"]) == 10
-    assert Record.read(store.folder_of(planned.runs[1].key) / "record.json").threshold in THRESHOLDS.round(3)
+    assert Record.read(store.folder_of(planned[1].key) / "record.json").threshold in THRESHOLDS.round(3)
     assert runs[1].record.provenance.weights is None
     with pytest.raises(ConfigError, match="graph_cut_deep is not trained"):
         runs[1].network()
-    assert not plan.plan([last, beside], config).missing
-    assert plan.plan([replace(last, prior=replace(soft, seed=1))], config).missing[0].spec.seed == 1
+    assert not plan.missing(plan.plan([last, beside], config))
+    assert plan.missing(plan.plan([replace(last, prior=replace(soft, seed=1))], config))[0].spec.seed == 1
 
 
 def test_what_builds_on_a_failed_run_fails_with_it(sr, cascade, tiny, config, data_from, monkeypatch):

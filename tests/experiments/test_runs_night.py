@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from softmask.config import PROFILES, Config
+from softmask.config import Config
 from softmask.errors import DataError
-from softmask.experiments import execute, fit, kinds, night, plan, rates, store
-from softmask.experiments.record import Record
+from softmask.experiments import fit, kinds, night, plan, schedules, store
+from softmask.experiments import run as running
+from softmask.experiments.store import Record
 from softmask.train.loop import Settings
 
 
@@ -33,13 +34,6 @@ def test_a_committed_record_counts_as_a_finished_run_on_a_new_machine(tiny, long
     assert again.folder is None
 
 
-def test_in_a_short_profile_it_does_not(tiny, config, data_from, new_machine):
-    data_from()
-    fit([tiny()], config, jobs=1)
-    new_machine()
-    assert [run.spec for run in plan.plan([tiny()], config).missing] == [tiny()]
-
-
 def test_of_recorded_runs_only_those_are_trained_again_whose_weights_a_missing_run_needs(
     tiny, long, data_from, new_machine
 ):
@@ -48,8 +42,8 @@ def test_of_recorded_runs_only_those_are_trained_again_whose_weights_a_missing_r
     follower = tiny(seed=3, label="teacher", losses=(("soft_cross_entropy", 1.0),), prior=prior)
     fit([prior, other], long, jobs=1)
     new_machine()
-    assert not plan.plan([prior, other], long).missing
-    assert {run.spec for run in plan.plan([prior, other, follower], long).missing} == {prior, follower}
+    assert not plan.missing(plan.plan([prior, other], long))
+    assert {run.spec for run in plan.missing(plan.plan([prior, other, follower], long))} == {prior, follower}
     runs = fit([prior, other, follower], long, jobs=1)
     assert [run.folder is None for run in runs] == [False, True, False]
     new_machine()
@@ -62,38 +56,29 @@ def test_a_record_of_other_numerics_or_a_damaged_one_does_not_count(tiny, long, 
     path = plan.records_folder(long) / f"{tiny().name}.json"
     record = run.record
     path.write_text(replace(record, provenance=replace(record.provenance, numerics=0)).to_json())
-    assert plan.plan([tiny()], long).missing
+    assert plan.missing(plan.plan([tiny()], long))
     path.write_text(record.to_json()[:-20])
     with pytest.warns(UserWarning, match="no JSON"):
-        assert plan.plan([tiny()], long).missing
+        assert plan.missing(plan.plan([tiny()], long))
 
 
 def test_each_record_is_published_when_its_run_ends(tiny, long, data_from, monkeypatch):
     """So that a kill between two runs loses nothing."""
     data_from()
     published = []
-    publish = execute.publish
-    monkeypatch.setattr(execute, "publish", lambda record, config: published.append(record.spec.seed))
-    local = execute.local
+    publish = running.publish
+    monkeypatch.setattr(running, "publish", lambda record, config: published.append(record.spec.seed))
+    perform_all = running.perform_all
 
-    def watched(tasks, jobs):
-        for number, result in enumerate(local(tasks, jobs)):
+    def watched(*arguments):
+        for number, result in enumerate(perform_all(*arguments)):
             assert len(published) == number
             yield result
 
-    monkeypatch.setattr(execute, "local", watched)
+    monkeypatch.setattr(running, "perform_all", watched)
     fit([tiny(seed=1), tiny(seed=2)], long, jobs=1)
     assert len(published) == 4  # each as it ends, and all once more
     assert publish
-
-
-def test_long_profiles_keep_every_prediction():
-    assert {name: profile.keeps for name, profile in PROFILES.items()} == {
-        "smoke": 8,
-        "cpu": 8,
-        "night": None,
-        "full": None,
-    }
 
 
 class TestFailedStart:
@@ -159,9 +144,7 @@ class TestFailedStart:
 class TestRates:
     @pytest.fixture(autouse=True)
     def _table(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(rates, "TABLE", tmp_path / "rates.csv")
-        for function in (rates.table, rates._add):
-            monkeypatch.setattr(function, "__defaults__", (tmp_path / "rates.csv",))
+        monkeypatch.setattr(schedules, "TABLE", tmp_path / "rates.csv")
 
     def test_each_network_loss_and_data_set_is_tried_at_four_rates_once(self, tiny, config, data_from):
         data_from()
@@ -169,28 +152,28 @@ class TestRates:
         specs = [
             tiny(seed=seed, label=label, settings=settings) for seed in (1, 2) for label in ("soft_mask", "binary")
         ]
-        tried = list(rates.search(specs, config, jobs=1))
-        assert sorted(one.rate for one in tried) == sorted(rates.RATES)
-        assert not rates.missing(specs)
-        assert sorted(rates.table(), key=lambda one: one.rate) == sorted(tried, key=lambda one: one.rate)
+        tried = list(night.search(specs, config, jobs=1))
+        assert sorted(one.rate for one in tried) == sorted(schedules.RATES)
+        assert not night.untried(specs)
+        assert sorted(schedules.trials(), key=lambda one: one.rate) == sorted(tried, key=lambda one: one.rate)
         best = max(tried, key=lambda one: (one.validation_dice, -one.rate))
-        assert rates.chosen("embedded", "lidc", "improved_backbone", 2, specs[0].losses) == best.rate
-        assert rates.chosen("embedded", "lidc", "improved_backbone", 3, specs[0].losses) is None
-        assert rates.chosen("real", "lidc", "improved_backbone", 2, specs[0].losses) is None
-        assert len(rates.missing([tiny(losses=(("dice", 1.0),), label="binary")])) == 4
+        for source, width, rate in (("embedded", 2, best.rate), ("embedded", 3, None), ("real", 2, None)):
+            subject = schedules.subject_of(source, "lidc", "improved_backbone", width, specs[0].losses)
+            assert schedules.chosen(subject) == rate
+        assert len(night.untried([tiny(losses=(("dice", 1.0),), label="binary")])) == 4
 
     def test_a_rate_is_chosen_only_when_all_are_tried(self):
-        for rate in rates.RATES[:-1]:
-            rates._add(rates.Tried("real", "lidc", "unet", 16, "1dice", rate, 0.9, 1.0))
-        assert rates.chosen("real", "lidc", "unet", 16, (("dice", 1.0),)) is None
-        rates._add(rates.Tried("real", "lidc", "unet", 16, "1dice", rates.RATES[-1], 0.9, 1.0))
-        assert rates.chosen("real", "lidc", "unet", 16, (("dice", 1.0),)) == min(rates.RATES)
+        subject = schedules.subject_of("real", "lidc", "unet", 16, (("dice", 1.0),))
+        for rate in schedules.RATES:
+            assert schedules.chosen(subject) is None
+            schedules.add(schedules.Trial(*subject, rate, 0.9, 1.0))
+        assert schedules.chosen(subject) == min(schedules.RATES)
 
     def test_a_damaged_table_names_its_line(self):
-        rates._add(rates.Tried("real", "lidc", "unet", 16, "1dice", 0.001, 0.9, 1.0))
-        rates.TABLE.write_text(rates.TABLE.read_text().replace("0.001", "fast"))
+        schedules.add(schedules.Trial("real", "lidc", "unet", 16, "1dice", 0.001, 0.9, 1.0))
+        schedules.TABLE.write_text(schedules.TABLE.read_text().replace("0.001", "fast"))
         with pytest.raises(DataError, match=r"rates\.csv, line 2: not a line of tried rates .*fast"):
-            rates.table()
+            schedules.trials()
 
 
 def test_groups_come_in_order_and_each_run_once():

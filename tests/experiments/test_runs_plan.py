@@ -1,10 +1,7 @@
-from dataclasses import replace
-
 import pytest
 
-from softmask.errors import ConfigError
-from softmask.experiments import fit, plan, tables
-from softmask.experiments.cli import choose, listing
+from softmask.experiments import fit, plan
+from softmask.experiments.cli import listing
 from softmask.train.loop import Settings
 
 
@@ -19,11 +16,11 @@ def test_missing_runs_come_longest_first_and_unknown_ones_before(tiny, config, d
     known(monkeypatch, {"unet": 5.0, "improved_backbone": 9.0})
     specs = [tiny(network="unet"), tiny(), tiny(network="unetplusplus")]
     planned = plan.plan(specs, config)
-    assert [run.spec.network for run in planned.runs] == ["unet", "improved_backbone", "unetplusplus"]
-    assert [run.spec.network for run in planned.missing] == ["unetplusplus", "improved_backbone", "unet"]
-    assert plan.total_seconds(planned.missing, 2) is None
-    assert plan.total_seconds(planned.missing[1:], 2) == 9.0  # the longest one alone takes that
-    assert plan.total_seconds(planned.missing[1:], 1) == 14.0
+    assert [run.spec.network for run in planned] == ["unet", "improved_backbone", "unetplusplus"]
+    assert [run.spec.network for run in plan.missing(planned)] == ["unetplusplus", "improved_backbone", "unet"]
+    assert plan.total_seconds(plan.missing(planned), 2) is None
+    assert plan.total_seconds(plan.missing(planned)[1:], 2) == 9.0  # the longest one alone takes that
+    assert plan.total_seconds(plan.missing(planned)[1:], 1) == 14.0
 
 
 def test_time_is_known_from_like_runs_on_a_machine_like_this(tiny, config, data_from, monkeypatch):
@@ -33,20 +30,20 @@ def test_time_is_known_from_like_runs_on_a_machine_like_this(tiny, config, data_
     (run.folder.parent / "damaged").mkdir()
     (run.folder.parent / "damaged" / "record.json").write_text("{")  # tells no time, and is no hindrance
     like, other = tiny(seed=7), tiny(seed=7, settings=Settings(9, 4, 1e-2))
-    assert plan.plan([like], config).runs[0].seconds == seconds
-    assert plan.plan([other], config).runs[0].seconds is None
+    assert plan.plan([like], config)[0].seconds == seconds
+    assert plan.plan([other], config)[0].seconds is None
     (run.folder / "record.json").unlink()  # the committed record tells it, too
-    assert plan.plan([like], config).runs[0].seconds == seconds
+    assert plan.plan([like], config)[0].seconds == seconds
     monkeypatch.setattr(plan, "cpu_model", lambda: "another cpu")
-    assert plan.plan([like], config).runs[0].seconds is None
+    assert plan.plan([like], config)[0].seconds is None
 
 
 def test_planning_prepares_nothing_and_asks_for_each_data_set_once(tiny, config, data_from, monkeypatch):
     asked = []
     data_from(lambda spec: pytest.fail("data was read"))
-    monkeypatch.setattr(plan.prepared, "digest_of", lambda spec, config: asked.append(spec) or "da" * 32)
+    monkeypatch.setattr(plan.prepare, "digest_of", lambda spec, config: asked.append(spec) or "da" * 32)
     specs = [tiny(seed=1), tiny(seed=2), tiny(dataset="lnsm")]
-    assert len(plan.plan(specs, config).missing) == 3
+    assert len(plan.missing(plan.plan(specs, config))) == 3
     assert asked == [specs[0], specs[2]]
 
 
@@ -62,17 +59,3 @@ def test_the_listing_says_what_is_there_and_what_is_missing(tiny, config, data_f
     ]
     fit(specs, config, jobs=1)
     assert listing(plan.plan(specs, config), 2).endswith("nothing is missing: all 2 runs are there")
-
-
-def test_the_chosen_rows_are_those_of_all_tables_once(config):
-    names = ("softgan/table-1", "softgan/table-2", "softgan/table-3")
-    chosen = choose(names, ["softgan", "gan_loss"], config)
-    assert [spec.dataset for spec in chosen] == ["lnsm", "lidc"]
-    assert {spec.network for spec in chosen} == {"improved_backbone"}
-    everything = choose(names, None, replace(config, seeds=2))
-    assert len(everything) == len(set(everything))
-    assert set(everything) == {
-        spec for name in names for some in tables.specs(name, replace(config, seeds=2)).values() for spec in some
-    }
-    with pytest.raises(ConfigError, match=r"no row 'gan' to train; choose from .*softgan.*gan_loss"):
-        choose(names, ["gan"], config)

@@ -4,13 +4,12 @@ import lzma
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from softmask.errors import DataError
-from softmask.experiments.record import MOST_PIXELS, Provenance, Record, WeightsFile, significant
+from softmask.experiments.store import MOST_PIXELS, Provenance, Record, WeightsFile, significant
 from softmask.measure.soft import Calibration
 
 NUMBERS = st.floats(width=64)  # NaN and infinities, too
@@ -55,25 +54,6 @@ def test_numbers_are_rounded_once_and_for_all(value):
     assert significant(rounded) == rounded or math.isnan(value)
     if math.isfinite(rounded):  # the largest floats round to infinity
         assert math.isclose(rounded, value, rel_tol=5.1e-5, abs_tol=1e-320)
-
-
-def test_what_is_in_memory_is_rounded_already(tiny):
-    assert make(tiny(), [2 / 3]).measures["dice"] == (0.66667,)
-    assert make(tiny(), [2 / 3]).curves["train_loss"] == (1.0, 0.33333)
-
-
-def test_frame_has_a_row_for_each_image(tiny):
-    pd.testing.assert_frame_equal(
-        make(tiny(), [0.5, math.inf]).frame(),
-        pd.DataFrame(
-            {
-                "id": ["lidc/p0/n0/s0", "lidc/p1/n0/s1"],
-                "group": ["p0", "p1"],
-                "dice": [0.5, math.inf],
-                "hd95": [math.inf, 0.5],
-            }
-        ),
-    )
 
 
 def packed(n: int) -> str:

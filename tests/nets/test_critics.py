@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from softmask.experiments.methods import METHODS
+from softmask.experiments.rows import METHODS
 from softmask.nets.critics import CRITICS, STD, EarlyFusion, LateFusion, Product, Regression
 from softmask.train.losses import LOSSES, WassersteinLoss
 

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softmask.train.augment import PERCENT, augment, draw
 from softmask.train.losses import Batch
+from softmask.train.segmentation import PERCENT, augment, draw
 
 SIZE = 64
 LARGEST = 4  # a sixteenth of it
@@ -18,13 +18,6 @@ def batch_of(n):
     inner = torch.zeros(SIZE, SIZE)
     inner[LARGEST:-LARGEST, LARGEST:-LARGEST] = 1
     return Batch(images, (images > 0.5) * inner, images.square() * inner)
-
-
-def test_drawn_moves_cover_every_orientation_and_shift():
-    moves = draw(2000, SIZE, torch.Generator().manual_seed(0))
-    assert len(moves[:, :3].unique(dim=0)) == 8
-    for shifts in moves[:, 3:].T:
-        assert shifts.unique().tolist() == list(range(-LARGEST, LARGEST + 1))
 
 
 def test_the_eight_orientations_are_the_quarter_turns_and_their_mirror_images():
@@ -59,16 +52,6 @@ def test_a_shift_repeats_the_image_s_edge_and_brings_in_no_lesion(down, right):
     assert torch.equal(moved.images, images[:, :, rows][:, :, :, columns])
     assert moved.masks.sum() == (SIZE - abs(down)) * (SIZE - abs(right))
     assert torch.equal(moved.soft, moved.images * moved.masks)
-
-
-def test_each_image_moves_on_its_own():
-    batch = batch_of(5)
-    moves = draw(5, SIZE, torch.Generator().manual_seed(3))
-    together = augment(batch, moves)
-    for i in range(5):
-        alone = augment(Batch(*(x[i : i + 1] for x in batch)), moves[i : i + 1])
-        for one, all_of_them in zip(alone, together, strict=True):
-            assert torch.equal(one[0], all_of_them[i])
 
 
 def test_all_channels_of_an_image_move_alike():

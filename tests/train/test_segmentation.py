@@ -55,12 +55,6 @@ def test_learns_and_keeps_the_best_epoch(run, data, losses):
     assert outcome.seconds > 0
 
 
-def test_of_equally_good_epochs_the_earlier_one_is_kept(run):
-    _, outcome = run(settings=replace(SETTINGS, learning_rate=1e-12))
-    assert len(set(outcome.curves["validation_dice"])) == 1
-    assert outcome.best_epoch == 1
-
-
 def test_curves(run):
     _, outcome = run(losses=SOFTGAN)
     curves = outcome.curves
@@ -78,7 +72,7 @@ def test_curves(run):
 def validating(monkeypatch, *values: float):
     """Let the epochs have these validation Dice."""
     coming = iter(values)
-    monkeypatch.setattr(segmentation, "_validate", lambda *_, **__: next(coming))
+    monkeypatch.setattr(segmentation.SegmentationTask, "validate", lambda _: {"validation_dice": next(coming)})
 
 
 def test_warm_up_follows_the_dice_loss_alone(run, monkeypatch):
@@ -146,34 +140,12 @@ def test_the_segmentors_optimiser_starts_afresh_after_the_warm_up(run, monkeypat
     assert steps == {"network": {4}, "discriminator": {16}}  # 4 steps in each of 4 epochs
 
 
-def test_poly_schedule():
-    poly = Settings(epochs=5, batch_size=4, learning_rate=0.2)
-    assert poly.rate(0, 10) == 0.2
-    assert poly.rate(5, 10) == pytest.approx(0.2 * 0.5**0.9)
-    held = Settings(epochs=5, batch_size=4, learning_rate=0.2, power=1.0, hold=3)
-    assert [held.rate(step, 10) for step in (0, 5, 6)] == [0.2, 0.2, 0.2]
-    assert [held.rate(step, 10) for step in (7, 9)] == pytest.approx([0.15, 0.05])
-    with pytest.raises(ConfigError, match="5 of 5 epochs at a constant rate leave none"):
-        Settings(epochs=5, batch_size=4, learning_rate=0.2, hold=5)
-
-
 def test_batches_are_whole_shuffled_anew_and_hold_an_image_once():
     first, second = (loop._batches(18, SETTINGS, generator(1, "batches", epoch)) for epoch in (0, 1))
     assert first.shape == (4, 4)
     assert len(first.unique()) == 16
     assert not torch.equal(first, second)
     assert loop._batches(3, SETTINGS, generator(1, "batches", 0)).sort().values.tolist() == [[0, 1, 2]]
-
-
-@pytest.mark.parametrize("losses", [DICE, SOFTGAN])
-def test_the_same_seed_gives_the_same_weights_and_another_one_others(run, losses):
-    state = torch.random.get_rng_state()
-    (network, outcome), (again, outcome_again) = (run(losses=losses, folder=folder) for folder in ("a", "b"))
-    assert weights(network) == weights(again)
-    assert outcome.curves == outcome_again.curves
-    assert torch.equal(torch.random.get_rng_state(), state)
-    other, _ = run(losses=losses, seed=2, folder="c")
-    assert weights(network) != weights(other)
 
 
 @pytest.mark.parametrize("losses", [DICE, SOFTGAN])
@@ -200,14 +172,6 @@ def test_an_interrupted_training_goes_on_to_the_same_result(run, losses, epoch):
     assert outcome_again.best_epoch == outcome.best_epoch
 
 
-def test_a_finished_training_is_not_done_again(run, tmp_path, monkeypatch):
-    network, outcome = run()
-    monkeypatch.setattr(segmentation.Segmentation, "step", None)
-    again, outcome_again = run()
-    assert weights(again) == weights(network)
-    assert outcome_again == outcome
-
-
 @pytest.mark.parametrize(
     ("change", "what"),
     [
@@ -223,31 +187,6 @@ def test_a_checkpoint_of_another_training_is_not_used(run, tmp_path, caplog, cha
     assert f"with other {what}; it is kept as checkpoint.other" in caplog.text
     afresh, _ = run(**change, folder="afresh")
     assert weights(network) == weights(afresh)
-
-
-def test_a_damaged_checkpoint_is_set_aside_and_training_starts_over(run, tmp_path, caplog):
-    network, _ = run()
-    path = tmp_path / "run" / "checkpoint.pt"
-    path.write_bytes(path.read_bytes()[:-100])
-    again, _ = run()
-    assert weights(again) == weights(network)
-    assert f"{path} is damaged" in caplog.text
-    assert path.with_suffix(".damaged").exists()
-
-
-def test_an_image_with_nan_is_named(run, data):
-    data.train.images[5, 0, 3, 3] = np.nan
-    order = loop._batches(18, SETTINGS, generator(1, "batches", 0))
-    batch = next(i for i, chosen in enumerate(order) if 5 in chosen) + 1
-    message = rf"a-run: epoch 1, batch {batch} of 4: .* in training images \[5\] .*there is no checkpoint yet"
-    with pytest.raises(TrainingError, match=message):
-        run()
-
-
-def test_a_validation_image_with_nan_is_an_error(run, data):
-    data.validation.images[2, 0, 3, 3] = np.nan
-    with pytest.raises(TrainingError, match="a-run: epoch 1, validation: NaN"):
-        run()
 
 
 def test_a_loss_that_is_nan_is_named_and_the_last_good_checkpoint_stays(run, tiny, tmp_path):
@@ -280,15 +219,6 @@ def test_weights_that_are_nan_are_named(run, tiny):
         run(network, settings=one_batch)
 
 
-def test_a_full_disk_ends_training_with_a_message(run, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("softmask.train.checkpoints.write_atomic", full)
-    with pytest.raises(TrainingError, match="No space left on device"):
-        run()
-
-
 def test_binary_label_trains_soft_losses_on_the_masks(run, data):
     soft_l1 = (("soft_l1", 1.0),)
     network, _ = run(losses=soft_l1, label="binary", folder="binary")
@@ -308,22 +238,6 @@ def test_no_images_are_refused(run, data, which):
     part.images = part.images[:0]
     with pytest.raises(ConfigError, match=f"there are no {which}.* images"):
         run()
-
-
-def test_steps_of_a_training():
-    assert SETTINGS.steps(18) == 4 * 4
-    assert SETTINGS.steps(3) == 4
-
-
-def test_a_warm_up_must_end_before_training_does():
-    with pytest.raises(ConfigError, match="warmup of 4 epochs leaves none of 4"):
-        replace(SETTINGS, warmup=4)
-
-
-@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": -1}, {"learning_rate": math.nan}, {"warmup": -1}])
-def test_settings_must_be_positive(wrong):
-    with pytest.raises(ConfigError, match=f"{next(iter(wrong))} must be positive"):
-        replace(SETTINGS, **wrong)
 
 
 def test_predict(tiny, data):
@@ -373,6 +287,58 @@ def test_whole_slices_are_validated_together():
     images[:, :, :2] = 1  # found: 8 pixels of each
     masks = np.zeros_like(images)
     masks[0, :, :2] = 1  # the second image holds nothing
-    part = SimpleNamespace(images=images, masks=masks)
-    assert segmentation._validate(Always(), part, together=False) == pytest.approx(0.5)
-    assert segmentation._validate(Always(), part, together=True) == pytest.approx(2 * 8 / (16 + 8))
+    network, part = Always(), SimpleNamespace(images=images, masks=masks)
+    for upright, expected in ((False, 0.5), (True, 2 * 8 / (16 + 8))):
+        task = SimpleNamespace(modules={"network": network}, validation=part, upright=upright)
+        assert segmentation.SegmentationTask.validate(task)["validation_dice"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("part", "says"), [("train", "batch {} of 4: .* in training images .5."), ("validation", "validation: NaN")]
+)
+def test_an_image_with_nan_is_named(run, data, part, says):
+    getattr(data, part).images[5, 0, 3, 3] = np.nan
+    order = loop._batches(18, SETTINGS, generator(1, "batches", 0))
+    batch = next(i for i, chosen in enumerate(order) if 5 in chosen) + 1
+    with pytest.raises(TrainingError, match=f"a-run: epoch 1, {says.format(batch)} .*there is no checkpoint yet"):
+        run()
+
+
+@pytest.mark.parametrize("losses", [DICE, SOFTGAN])
+def test_the_same_seed_gives_the_same_weights_another_one_others_and_a_finished_training_is_not_done_again(
+    run, losses, monkeypatch
+):
+    state = torch.random.get_rng_state()
+    (network, outcome), (again, outcome_again) = (run(losses=losses, folder=folder) for folder in ("a", "b"))
+    assert weights(network) == weights(again)
+    assert outcome.curves == outcome_again.curves
+    assert torch.equal(torch.random.get_rng_state(), state)
+    other, _ = run(losses=losses, seed=2, folder="c")
+    assert weights(network) != weights(other)
+    monkeypatch.setattr(segmentation.Segmentation, "step", None)
+    again, outcome_again = run(losses=losses, folder="a")
+    assert weights(again) == weights(network)
+    assert outcome_again == outcome
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"epochs": 0}, "epochs must be positive"),
+        ({"batch_size": -1}, "batch_size must be positive"),
+        ({"learning_rate": math.nan}, "learning_rate must be positive"),
+        ({"warmup": -1}, "warmup must be positive"),
+        ({"warmup": 4}, "warmup of 4 epochs leaves none of 4"),
+        ({"hold": 4}, "4 of 4 epochs at a constant rate leave none"),
+    ],
+)
+def test_settings_that_make_no_training_are_refused(wrong, says):
+    with pytest.raises(ConfigError, match=says):
+        replace(SETTINGS, **wrong)
+
+
+def test_schedule():
+    assert (SETTINGS.steps(18), SETTINGS.steps(3)) == (4 * 4, 4)
+    assert SETTINGS.rate(8, 16) == pytest.approx(5e-3 * 0.5**0.9)
+    held = Settings(epochs=5, batch_size=4, learning_rate=0.2, power=1.0, hold=3)
+    assert [held.rate(step, 10) for step in (0, 5, 6, 7, 9)] == pytest.approx([0.2, 0.2, 0.2, 0.15, 0.05])

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from softmask.train.start import Start, baseline
+from softmask.train.loop import Start
+from softmask.train.segmentation import baseline
 
 
 def curves(values):

@@ -71,18 +71,6 @@ def test_a_patch_is_a_cut_in_one_of_eight_orientations(flips):
     np.testing.assert_array_equal(sr.patch(image, *flips, 7, 30)[0].numpy(), expected)
 
 
-def test_patches_come_from_everywhere_inside():
-    moves = sr.draw(2000, sr.PATCH + 2, torch.Generator().manual_seed(1))
-    assert [column.unique().tolist() for column in moves.T] == 3 * [[0, 1]] + 2 * [[0, 1, 2]]
-    assert sr.draw(5, 32, torch.Generator())[:, 3:].eq(0).all()  # smaller than a patch: the whole image
-
-
-def test_an_epoch_has_the_patches_that_cover_the_images(run):
-    assert sr._patches(torch.zeros(5, 1, 128, 128)) == 5 * 4
-    assert sr._patches(torch.zeros(5, 1, 32, 32)) == 5
-    assert sr._patches(torch.zeros(5, 1, 100, 100)) == 5
-
-
 def test_losses_by_hand():
     fake, high = torch.rand(2, 3, 1, 32, 32)
     losses = [(name, 2.0) for name in sr.SR_LOSSES if name != "vgg54"]  # deep, and the same but for its layer
@@ -103,7 +91,7 @@ def test_the_discriminators_loss_by_hand():
     loop = objective(SRGAN)
     discriminator = loop.modules["discriminator"]
     real, made = (torch.sigmoid(discriminator(x)).detach() for x in (high, fake))
-    judged = loop.update_discriminator(high, fake)
+    judged = loop.adversary.turn([high], [fake])
     assert judged["discriminator_loss"].item() == pytest.approx(
         -(real.log() + (1 - made).log()).mean().item(), rel=1e-5
     )
@@ -124,17 +112,6 @@ def test_a_step_with_the_content_alone_moves_the_generator_only():
         f"discriminator_{what}" for what in ("loss", "accuracy_real", "accuracy_fake")
     }
     assert weights(discriminator) != before[1]
-
-
-def test_learns_a_patch_batch_by_heart():
-    with seeded(3):
-        loop = sr.SuperResolution(Generator(4), CONTENT, torch.device("cpu"), 2, 3, 1)
-        low = torch.rand(2, 1, 8, 8)
-    loop.optimisers["network"].param_groups[0]["lr"] = 1e-2
-    high = F.interpolate(low, scale_factor=4, mode="nearest")
-    interpolated = (F.interpolate(low, scale_factor=4, mode="bilinear") - high).square().mean()
-    errors = [loop.step(high, ["content"])["loss_content"].item() for _ in range(150)]
-    assert errors[-1] < interpolated / 4 < errors[0]
 
 
 def test_curves(run, data):
@@ -162,22 +139,6 @@ def test_content_training_beats_interpolation(run, data):
     assert outcome.curves["validation_psnr"][-1] > psnr + 0.1
 
 
-def test_the_warm_up_is_the_training_without_the_other_losses(run):
-    _, content = run(CONTENT, folder="content")
-    _, outcome = run(folder="srgan")
-    assert outcome.curves["loss_content"][0] == content.curves["loss_content"][0]
-    assert outcome.curves["loss_content"][2] != content.curves["loss_content"][2]
-
-
-def test_the_same_seed_gives_the_same_weights_and_another_one_others(run):
-    state = torch.random.get_rng_state()
-    (network, outcome), (again, outcome_again) = (run(folder=folder) for folder in ("a", "b"))
-    assert weights(network) == weights(again)
-    assert outcome.curves == outcome_again.curves
-    assert torch.equal(torch.random.get_rng_state(), state)
-    assert weights(network) != weights(run(seed=2, folder="c")[0])
-
-
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_an_interrupted_training_goes_on_to_the_same_result(run, epoch):
     network, outcome = run()
@@ -197,29 +158,11 @@ def test_an_interrupted_training_goes_on_to_the_same_result(run, epoch):
 
 
 @pytest.mark.parametrize(
-    ("change", "what"),
-    [
-        ({"settings": replace(SETTINGS, warmup=2)}, "settings"),
-        ({"losses": CONTENT}, "losses"),
-        ({"seed": 2}, "seed, first weights"),
-    ],
+    ("part", "says"), [("train", r"batch \d of 2: .* training images \[2\]"), ("validation", "validation: NaN")]
 )
-def test_a_checkpoint_of_another_training_is_not_used(run, caplog, change, what):
-    run()
-    run(**change)
-    assert f"with other {what}; it is kept as checkpoint.other" in caplog.text
-
-
-def test_an_image_with_nan_is_named_with_run_and_epoch(run, data):
-    data.train.images[5, 0, 3, 3] = np.nan
-    message = r"a-run: epoch 1, batch \d of 2: .* in training images \[5\] .*there is no checkpoint yet"
-    with pytest.raises(TrainingError, match=message):
-        run()
-
-
-def test_a_validation_image_with_nan_is_an_error(run, data):
-    data.validation.images[2, 0, 3, 3] = np.nan
-    with pytest.raises(TrainingError, match="a-run: epoch 1, validation: NaN"):
+def test_an_image_with_nan_is_named_with_run_and_epoch(run, data, part, says):
+    getattr(data, part).images[2, 0, 3, 3] = np.nan
+    with pytest.raises(TrainingError, match=f"a-run: epoch 1, {says} .*there is no checkpoint yet"):
         run()
 
 

@@ -54,8 +54,9 @@ print(*(path.read_text() for path in sorted(results.rglob("*.csv"))))
 """
 TRAIN = """
 import numpy as np
-from softmask.experiments import fit, prepared
-from softmask.experiments.prepared import Part, Prepared
+from softmask.experiments import fit
+from softmask.experiments import prepare as module
+from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.spec import RunSpec
 from softmask.train.loop import Settings
 
@@ -63,12 +64,12 @@ def part(name, n, seed):
     images = np.random.default_rng(seed).random((n, 1, 32, 32), np.float32)
     masks = (images > 0.5).astype(np.float32)
     ids = tuple(f"{name}{i}" for i in range(n))
-    return Part(ids, ids, images, masks, dict.fromkeys(prepared.SOFT_LABELS, masks), {"alpha": masks})
+    return Part(ids, ids, images, masks, dict.fromkeys(module.SOFT_LABELS, masks), {"alpha": masks})
 
 def prepare(spec, config):
     return Prepared("lidc", "embedded", "noise", "da" * 32, part("a", 24, 0), part("b", 4, 1), part("c", 8, 2))
 
-prepared.prepare, prepared.digest_of = prepare, lambda spec, config: "da" * 32
+module.prepare, module.digest_of = prepare, lambda spec, config: "da" * 32
 settings = Settings(epochs=24, batch_size=4, learning_rate=1e-2)
 specs = [
     RunSpec("lidc", "embedded", "smoke", "improved_backbone", 2, "soft_mask", (("dice", 1.0),), seed, 32, 24, settings)

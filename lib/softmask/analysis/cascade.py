@@ -22,10 +22,10 @@ from softmask.analysis.finished import Fitted, data_of, distinct, example_of, fi
 from softmask.analysis.table import values_of
 from softmask.analysis.training import scores_of
 from softmask.config import BASE_SEED, Config
-from softmask.experiments.execute import Run
 from softmask.experiments.inputs import channels, feed, seeing, super_resolved
-from softmask.experiments.prepared import Prepared
+from softmask.experiments.prepare import Prepared
 from softmask.experiments.spec import SOFTENED, RunSpec
+from softmask.experiments.store import Run
 from softmask.label import soft_mask
 from softmask.measure.differences import Scores
 from softmask.measure.images import DOCTORS

@@ -21,7 +21,7 @@ from softmask.data.kinds import KINDS, PLEURAL_PLACE, TINY_MM, place_of_nodule
 from softmask.data.sample import Dataset, Sample
 from softmask.data.splits import crops, split_rows
 from softmask.errors import DataError, LabelError
-from softmask.experiments.execute import Run
+from softmask.experiments.store import Run
 from softmask.label import consensus
 from softmask.measure import segmentation
 from softmask.measure.images import DOCTORS

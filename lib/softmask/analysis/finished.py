@@ -13,10 +13,10 @@ from softmask.config import Config
 from softmask.data.sample import data_kind, data_words
 from softmask.data.splits import SECTION_FOLDS, dataset_name
 from softmask.errors import DataError, MissingData
-from softmask.experiments.execute import Run, fit
-from softmask.experiments.plan import Planned
-from softmask.experiments.prepared import Prepared, prepare
+from softmask.experiments.prepare import Prepared, prepare
+from softmask.experiments.run import fit
 from softmask.experiments.spec import RunSpec
+from softmask.experiments.store import Run
 from softmask.files import sha256_of
 from softmask.measure.soft import Calibration
 from softmask.papers import display
@@ -159,7 +159,7 @@ def calibration(runs: Sequence[Run]) -> Calibration:
     return Calibration(counts, mean_probability, observed, float(error))
 
 
-def needs_of(spec: RunSpec, fitted: Fitted) -> Sequence[Planned]:
+def needs_of(spec: RunSpec, fitted: Fitted) -> Sequence[Run]:
     """Return the trained runs that the run of ``spec`` builds on; none where it is recorded or not finished."""
     return next((run.needs for run in distinct(fitted) if run.spec == spec), ())
 

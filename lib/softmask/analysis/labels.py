@@ -25,7 +25,7 @@ from softmask.analysis.table import of_records, summarise
 from softmask.config import BASE_SEED, Config
 from softmask.data.sample import Sample
 from softmask.errors import ConfigError, LabelError
-from softmask.experiments.prepared import SOFT_LABELS, Prepared
+from softmask.experiments.prepare import SOFT_LABELS, Prepared
 from softmask.label import consensus, recist, soft_labels, trimap
 from softmask.label.grabcut import grabcut_mask
 from softmask.label.matting import closed_form_alpha

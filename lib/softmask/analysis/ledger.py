@@ -32,7 +32,7 @@ from softmask.data.sample import Dataset, Sample, data_kind
 from softmask.data.splits import crops
 from softmask.errors import LabelError, MissingData
 from softmask.experiments.plan import records_folder
-from softmask.experiments.record import Record
+from softmask.experiments.store import Record
 from softmask.label import consensus, soft_mask
 from softmask.measure import segmentation, soft
 from softmask.parallel import map_samples

@@ -23,10 +23,9 @@ from softmask.config import Config
 from softmask.data import found
 from softmask.data.sample import data_kind
 from softmask.data.splits import SCANS
-from softmask.experiments.execute import Run
-from softmask.experiments.methods import LUNGS_COMPARED
+from softmask.experiments.rows import LUNGS_COMPARED, rows_of
 from softmask.experiments.spec import RunSpec
-from softmask.experiments.tables import rows_of
+from softmask.experiments.store import Run
 from softmask.measure.differences import Scores, median_scores
 from softmask.measure.lungs import dice3d
 from softmask.papers import Claim, display

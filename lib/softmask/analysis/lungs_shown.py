@@ -17,10 +17,10 @@ from softmask import papers
 from softmask.analysis.finished import Fitted, data_of, firsts
 from softmask.analysis.table import NAN
 from softmask.config import BASE_SEED, Config
-from softmask.experiments.execute import Run
 from softmask.experiments.inputs import soft_masks
-from softmask.experiments.prepared import Part
-from softmask.experiments.tables import rows_of
+from softmask.experiments.prepare import Part
+from softmask.experiments.rows import rows_of
+from softmask.experiments.store import Run
 from softmask.measure.lungs import enlarge
 from softmask.nets import build
 from softmask.nets.critics import CRITICS, Critic

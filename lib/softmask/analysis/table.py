@@ -13,7 +13,7 @@ import pandas as pd
 
 from softmask.analysis.finished import Fitted, kind_of, succeeded
 from softmask.errors import DataError
-from softmask.experiments.execute import Run
+from softmask.experiments.store import Run
 from softmask.report.result import Cell, Key
 
 NAN = float("nan")

@@ -32,12 +32,12 @@ from softmask.analysis.finished import (
 from softmask.analysis.table import NAN, Remarks, numbers, of_runs, summarise, values_of
 from softmask.config import BASE_SEED, Config
 from softmask.data.sample import SUBSTITUTE
-from softmask.experiments import rates
-from softmask.experiments.execute import Run
 from softmask.experiments.night import GROUPS, NODULES, doubled
-from softmask.experiments.prepared import Prepared
+from softmask.experiments.prepare import Prepared
+from softmask.experiments.rows import rows_of
+from softmask.experiments.schedules import RATES, chosen, subject_of, trials
 from softmask.experiments.spec import RunSpec
-from softmask.experiments.tables import rows_of
+from softmask.experiments.store import Run
 from softmask.measure import statistics
 from softmask.measure.differences import Scores
 from softmask.measure.verdicts import RISING, last_gain
@@ -358,11 +358,11 @@ def longer(paper: str, config: Config) -> ResultTable | None:
 def rates_tried(specs: list[RunSpec]) -> pd.DataFrame:
     """Return validation Dice of every learning rate that was tried for the networks, losses and data sets of ``specs``:
     a line for each of these and a column for each rate; the rate taken is in the last column."""
-    losses_of = {rates.what_of(spec): spec.losses for spec in specs}
+    subjects = {subject_of(spec.source, spec.dataset, spec.network, spec.width, spec.losses) for spec in specs}
     lines = {}
-    for trial in rates.table():
-        if trial.what in losses_of:
+    for trial in trials():
+        if trial.subject in subjects:
             line = lines.setdefault(f"{display('datasets', trial.dataset)}, {trial.network}, {trial.losses}", {})
             line[f"{trial.rate:g}"] = trial.validation_dice
-            line["taken"] = rates.chosen(*trial.what[:-1], losses_of[trial.what])
-    return pd.DataFrame.from_dict(lines, orient="index", columns=[*(f"{rate:g}" for rate in rates.RATES), "taken"])
+            line["taken"] = chosen(trial.subject)
+    return pd.DataFrame.from_dict(lines, orient="index", columns=[*(f"{rate:g}" for rate in RATES), "taken"])

@@ -33,11 +33,10 @@ from softmask.apply.models import (
 )
 from softmask.config import Config
 from softmask.errors import ConfigError, DataError
-from softmask.experiments import inputs, prepared
-from softmask.experiments.execute import Run
+from softmask.experiments import inputs, prepare
 from softmask.experiments.kinds import measured
-from softmask.experiments.prepared import Part, Prepared
-from softmask.experiments.record import Record, significant
+from softmask.experiments.prepare import Part, Prepared
+from softmask.experiments.store import Record, Run, significant
 from softmask.files import write_atomic
 from softmask.measure.lungs import dice3d
 from softmask.train.segmentation import predict
@@ -94,7 +93,7 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
     if others:
         raise ConfigError(f"{folder}: holds {others[0]}, which is of no model; name another folder, or empty this one")
     if data is None:
-        data = prepared.prepare(spec, Config.from_parameters(spec.profile, spec.source))
+        data = prepare.prepare(spec, Config.from_parameters(spec.profile, spec.source))
     if data.digest != record.provenance.data:
         raise ConfigError(
             f"{spec.name} was tested on other data than is there now ({record.provenance.data[:12]}, not "
@@ -161,7 +160,7 @@ def measure(model: Model, test: Part) -> dict[str, Any]:
     return measured(test, *inputs.read(model.spec, answers), model.description.threshold)
 
 
-def upscaler(model: Model) -> inputs.Finished:
+def upscaler(model: Model) -> Run:
     """Return a model's super-resolution network as a finished run; its key is that of the weights."""
     return SimpleNamespace(spec=model.spec.sr, key=model.description.sha256, needs=(), network=lambda: model.sr)
 

@@ -21,8 +21,7 @@ from torch.nn import functional as F
 from softmask.data.splits import Crop
 from softmask.errors import ConfigError, DataError, brief
 from softmask.experiments import inputs
-from softmask.experiments.plain import from_plain, to_plain
-from softmask.experiments.spec import RunSpec
+from softmask.experiments.spec import RunSpec, from_plain, to_plain
 from softmask.files import read_bytes, read_json
 from softmask.measure import lungs as lung_measures
 from softmask.nets.registry import NETWORKS, build
@@ -61,7 +60,7 @@ class Description:
             many those are. Of lungs also ``dice3d``, over scans.
         trained_dice: mean Dice of the run itself, before its weights were rounded to float16.
         data, origin: digest of the data that it was trained and tested on, and where that is from, in words
-            (:class:`softmask.experiments.record.Provenance`).
+            (:class:`softmask.experiments.store.Provenance`).
         commit, dirty: of the checkout that trained it, and whether the code differed from it; None outside git.
 
     Raises:

@@ -1,17 +1,15 @@
 """What a network sees and how its answer is read: channels made from the images and from the runs that it builds on.
 
-A network on enlarged images (``bilinear``, ``super_resolved``) sees ``spec.scale`` times the data's size. It answers at
-that size, on labels enlarged by interpolation, and its soft mask is averaged over each pixel of the data and measured
-there; or it brings its images down by ``spec.reduction`` itself. The super-resolved image and its features have
-:data:`~softmask.nets.srgan.SCALE` times the size; where a run takes less, their pixels are averaged. Features at full
-size are made batch by batch, by the network that :func:`seeing` gives.
+A network on enlarged images sees ``spec.scale`` times the data's size. It answers at that size, on labels enlarged by
+interpolation, and its soft mask is averaged over each pixel of the data and measured there; or it brings its images
+down by ``spec.reduction`` itself. Features at full size are made batch by batch, by the network that :func:`seeing`
+gives.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,8 +17,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from softmask.cache import cached_arrays
-from softmask.experiments.prepared import Part, Prepared
+from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.spec import SOFTENED, TEACHER, RunSpec
+from softmask.experiments.store import Run
 from softmask.files import sha256_of
 from softmask.measure.soft import soft_head
 from softmask.nets.srgan import SCALE, Transferring
@@ -29,72 +28,64 @@ from softmask.train.segmentation import BINARY, predict
 from softmask.train.super_resolution import details, upscale
 
 
-class Finished(Protocol):
-    """A finished run: :class:`~softmask.experiments.execute.Run`, or a trained
-    :class:`~softmask.experiments.plan.Planned`."""
-
-    spec: RunSpec
-    needs: Sequence[Finished]
-
-    @property
-    def key(self) -> str: ...
-
-    @property
-    def failed(self) -> bool: ...
-
-    def network(self) -> nn.Module: ...
-
-
-def feed(spec: RunSpec, data: Prepared, needs: Sequence[Finished]) -> Prepared:
-    """``data`` as ``spec`` trains on it: images (N, C, s, s), masks and the wanted soft label (N, 1, s, s), with s the
-    data's size times ``spec.scale``; labels are smaller by ``spec.reduction``. The test part stays as it is; its
+def feed(spec: RunSpec, data: Prepared, needs: Sequence[Run]) -> Prepared:
+    """Return ``data`` as ``spec`` trains on it: images (N, C, s, s), masks and the wanted soft label (N, 1, s, s), with
+    s the data's size times ``spec.scale``; labels are smaller by ``spec.reduction``. The test part stays as it is; its
     :func:`channels` are made when training is over, since those of all parts together would take gigabytes."""
     scale = spec.scale // spec.reduction  # of what the network answers
 
     def part(part: Part) -> Part:
-        label = {} if spec.label == BINARY else {spec.label: _enlarged(_label(spec, part, needs), scale)}
-        masks = (_enlarged(part.masks, scale) >= 0.5).astype(np.float32)
-        return replace(part, images=channels(spec, part.images, needs), masks=masks, soft=label)
+        if spec.label == BINARY:
+            label = {}
+        elif spec.label == SOFTENED:
+            label = {SOFTENED: np.maximum(part.masks, part.soft["soft_mask"])}  # CasGAN, equation 6
+        elif spec.label == TEACHER:
+            label = {TEACHER: soft_masks(_of(spec.prior, needs), part.images)}
+        else:
+            label = {spec.label: part.soft[spec.label]}
+        soft = {name: enlarged(array, scale) for name, array in label.items()}
+        masks = (enlarged(part.masks, scale) >= 0.5).astype(np.float32)
+        return replace(part, images=channels(spec, part.images, needs), masks=masks, soft=soft)
 
     return replace(data, train=part(data.train), validation=part(data.validation))
 
 
-def channels(spec: RunSpec, images: np.ndarray, needs: Sequence[Finished]) -> np.ndarray:
-    """(N, C, s, s) float32: the channels of ``spec`` for ``images`` (N, 1, S, S), in [0, 1] but for ``detail``; the
-    images as they are where :func:`seeing` makes the channels."""
+def channels(spec: RunSpec, images: np.ndarray, needs: Sequence[Run]) -> np.ndarray:
+    """Return the channels of ``spec`` for ``images`` (N, 1, S, S), (N, C, s, s) float32 in [0, 1] but for ``detail``;
+    the images as they are where :func:`seeing` makes the channels."""
     if spec.on_the_fly:
         return images
     make: Mapping[str, Callable[[], np.ndarray]] = {
         "image": lambda: images,
-        "bilinear": lambda: _enlarged(images, spec.scale),
+        "bilinear": lambda: enlarged(images, spec.scale),
         "super_resolved": lambda: super_resolved(_of(spec.sr, needs), images, spec.scale),
         "detail": lambda: detail(_of(spec.sr, needs), images, spec.scale),
-        "prior": lambda: _enlarged(soft_masks(_of(spec.prior, needs), images), spec.scale),
+        "prior": lambda: enlarged(soft_masks(_of(spec.prior, needs), images), spec.scale),
     }
     return np.concatenate([make[name]() for name in spec.channels], axis=1, dtype=np.float32)
 
 
-def seeing(spec: RunSpec, network: nn.Module, needs: Sequence[Finished]) -> nn.Module:
-    """``network`` for what :func:`channels` gives: itself, or behind the frozen super-resolution network."""
+def seeing(spec: RunSpec, network: nn.Module, needs: Sequence[Run]) -> nn.Module:
+    """Return ``network`` for what :func:`channels` gives: itself, or behind the frozen super-resolution network."""
     if not spec.on_the_fly:
         return network
     return Transferring(_of(spec.sr, needs).network().requires_grad_(False), network, spec.scale)
 
 
-def soft_masks(run: Finished, images: np.ndarray) -> np.ndarray:
-    """(N, 1, S, S) float32 in [0, 1]: the soft masks that a finished run's network predicts for ``images``."""
+def soft_masks(run: Run, images: np.ndarray) -> np.ndarray:
+    """Return the soft masks (N, 1, S, S) float32 in [0, 1] that a finished run's network predicts for ``images``."""
     return predicted(run, images)[1][:, None]
 
 
-def predicted(run: Finished, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities and soft masks, each (N, S, S), that a finished run's network predicts for ``images``
+def predicted(run: Run, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities and soft masks, each (N, S, S), that a finished run's network predicts for ``images``
     (N, 1, S, S)."""
     network = seeing(run.spec, run.network(), run.needs)
     return read(run.spec, predict(network, channels(run.spec, images, run.needs)))
 
 
 def read(spec: RunSpec, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities and soft masks, each (N, S, S), from a network's sigmoid ``answers`` (N, 1, s, s).
+    """Return probabilities and soft masks, each (N, S, S), from a network's sigmoid ``answers`` (N, 1, s, s).
 
     The soft mask is (tanh(logits) + 1) / 2 where a loss read it so, else the probability; it stands for the probability
     where no loss asked for a binary mask.
@@ -105,50 +96,35 @@ def read(spec: RunSpec, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return _averaged(probabilities, scale)[:, 0], _averaged(alphas, scale)[:, 0]
 
 
-def super_resolved(run: Finished, images: np.ndarray, scale: int = SCALE) -> np.ndarray:
-    """(N, 1, s, s) float16 in [0, 1], s = scale S: ``images`` (N, 1, S, S) super-resolved by the run's network."""
+def super_resolved(run: Run, images: np.ndarray, scale: int = SCALE) -> np.ndarray:
+    """Return ``images`` (N, 1, S, S) super-resolved by the run's network: (N, 1, s, s) float16 in [0, 1], s = scale
+    S."""
     return _once("super-resolved", run, images, scale, upscale)
 
 
-def detail(run: Finished, images: np.ndarray, scale: int = SCALE) -> np.ndarray:
-    """(N, width, s, s) float16, s = scale S: what the last convolution of the run's network reads, for ``images``
-    (N, 1, S, S)."""
+def detail(run: Run, images: np.ndarray, scale: int = SCALE) -> np.ndarray:
+    """Return what the last convolution reads, as :func:`super_resolved`: (N, width, s, s) float16."""
     return _once("detail", run, images, scale, details)
 
 
 def _once(
-    kind: str, run: Finished, images: np.ndarray, scale: int, make: Callable[[nn.Module, np.ndarray], np.ndarray]
+    kind: str, run: Run, images: np.ndarray, scale: int, make: Callable[[nn.Module, np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """What ``make`` gives for a network and ``images``, averaged to the scale; made once for each, and kept.
-
-    Kept in half precision, about 0.0005 apart at 1: less than a grey level of the pictures.
-    """
+    """Return what ``make`` gives for a network and ``images``, averaged to the scale; made once for each, and kept in
+    half precision, about 0.0005 apart at 1: less than a grey level of the pictures."""
 
     def build() -> dict[str, np.ndarray]:
         network = run.network()
-        parts = [_averaged(make(network, part), SCALE // scale).astype(np.float16) for part in _chunks(images)]
-        return {"images": np.concatenate(parts)}
+        parts = [images[first : first + 32] for first in range(0, len(images), 32)]  # all at full size take too much
+        made = [_averaged(make(network, part), SCALE // scale).astype(np.float16) for part in parts]
+        return {"images": np.concatenate(made)}
 
     key = sha256_of(run.key, np.ascontiguousarray(images).tobytes(), str(scale))
     return cached_arrays(kind, key, build)["images"]
 
 
-def _chunks(images: np.ndarray, n: int = 32) -> list[np.ndarray]:
-    """``images``, ``n`` at a time: the features of all of them at full size would not fit into memory."""
-    return [images[first : first + n] for first in range(0, len(images), n)]
-
-
-def _label(spec: RunSpec, part: Part, needs: Sequence[Finished]) -> np.ndarray:
-    """(N, 1, S, S) in [0, 1]: what the network is trained towards, besides the masks."""
-    if spec.label == SOFTENED:
-        return np.maximum(part.masks, part.soft["soft_mask"])  # CasGAN, equation 6
-    if spec.label == TEACHER:
-        return soft_masks(_of(spec.prior, needs), part.images)
-    return part.soft[spec.label]
-
-
-def _enlarged(images: np.ndarray, scale: int) -> np.ndarray:
-    """(N, 1, H, W) to (N, 1, scale H, scale W), by bilinear interpolation."""
+def enlarged(images: np.ndarray, scale: int) -> np.ndarray:
+    """Return (N, 1, H, W) as (N, 1, scale H, scale W), by bilinear interpolation."""
     if scale == 1:
         return images
     batch = torch.from_numpy(np.ascontiguousarray(images))
@@ -156,11 +132,11 @@ def _enlarged(images: np.ndarray, scale: int) -> np.ndarray:
 
 
 def _averaged(images: np.ndarray, scale: int) -> np.ndarray:
-    """(N, C, scale H, scale W) to (N, C, H, W), by the mean over the pixels that become one."""
+    """Return (N, C, scale H, scale W) as (N, C, H, W), by the mean over the pixels that become one."""
     n, channels, height, width = images.shape
     blocks = images.reshape(n, channels, height // scale, scale, width // scale, scale)
     return blocks.mean(axis=(3, 5), dtype=np.float32)
 
 
-def _of(spec: RunSpec | None, needs: Sequence[Finished]) -> Finished:
+def _of(spec: RunSpec | None, needs: Sequence[Run]) -> Run:
     return next(run for run in needs if run.spec == spec)

@@ -1,12 +1,8 @@
-"""One run from first weights to its record: the kinds of run, and what a record holds of the test images.
-
-:class:`Segment` trains a segmentation network, :class:`SuperResolve` a super-resolution network, :class:`Test` tests
-another run's network on other data, and :class:`Classical` fits max-flow, level sets or morphology.
-"""
+"""One run from first weights to its record: a class for each kind of run, and what is measured on the test images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,11 +13,10 @@ from torch import nn
 
 from softmask.config import PROFILES
 from softmask.errors import TrainingError
-from softmask.experiments.inputs import Finished, channels, feed, predicted, read, seeing, soft_masks
-from softmask.experiments.prepared import Part, Prepared
-from softmask.experiments.record import Provenance, Record, WeightsFile, surroundings
+from softmask.experiments.inputs import channels, feed, predicted, read, seeing, soft_masks
+from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.spec import NUMERICS, SOFTENED, UNCHANGED, RunSpec
-from softmask.experiments.store import AGAIN
+from softmask.experiments.store import AGAIN, Provenance, Record, Run, save_weights, surroundings
 from softmask.measure.images import DOCTORS, THRESHOLD, measure_images
 from softmask.measure.resolution import measure_interpolated, measure_upscaled
 from softmask.measure.segmentation import dice
@@ -41,60 +36,17 @@ THRESHOLDS = np.concatenate([np.arange(0.05, 0.95, 0.05), np.arange(0.95, 0.996,
 """Tried on the validation images for a network trained on softened masks: CasGAN takes one "close to 255"."""
 
 KEPT = 48
-"""Test images marked by doctors whose predictions a record keeps at least: enough that most kinds of nodules are among
-them."""
+"""Test images marked by doctors whose predictions a record keeps at least, so that it has most kinds of nodules."""
 SHOWN = 8
 """Super-resolved test images that a record keeps: grey pictures do not pack as masks do."""
 
 READER_MEASURES = (
     "dice_staple",
-    *(f"dice_others_{doctor}" for doctor in DOCTORS),
-    *(f"others_{doctor}" for doctor in DOCTORS),
-    *(f"staple_{doctor}" for doctor in DOCTORS),
+    *(f"{prefix}_{doctor}" for prefix in ("dice_others", "others", "staple") for doctor in DOCTORS),
 )
 """What :func:`beside_readers` gives."""
 
 _UNTRAINED = Outcome({}, 0, 0.0, "cpu")
-
-
-def run_one(
-    spec: RunSpec,
-    data: Prepared,
-    folder: Path,
-    *,
-    save: Callable[[nn.Module], WeightsFile],
-    needs: Sequence[Finished] = (),
-    progress: Progress | None = None,
-) -> Record:
-    """Train, measure on the test images, and put the record together.
-
-    Args:
-        folder: of the checkpoint, from which an interrupted training goes on.
-        save: given the trained network, keeps its weights.
-        needs: the finished runs of ``spec.needs``.
-        progress: see :data:`softmask.train.loop.Progress`.
-    """
-    around = surroundings()  # of the code as it is when training starts
-    network, outcome, fields = kind_of(spec)(spec, data, needs).run(folder, progress)
-    return Record(
-        spec=spec,
-        ids=data.test.ids,
-        groups=data.test.groups,
-        curves=outcome.curves,
-        best_epoch=outcome.best_epoch,
-        n_parameters=n_parameters(network) if network else 0,
-        provenance=Provenance(
-            data=data.digest,
-            numerics=NUMERICS,
-            features=spec.features,
-            origin="; ".join([data.origin, *(Perceptual(name).origin for name, _ in spec.losses if name in LAYERS)]),
-            weights=save(network) if network else None,
-            seconds=round(outcome.seconds, 1),
-            **around,
-            needs=tuple(need.key for need in needs),
-        ),
-        **fields,
-    )
 
 
 class Made(NamedTuple):
@@ -108,28 +60,54 @@ class Made(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """A run of one kind. Arguments as of :func:`run_one`."""
+    """A run of one kind, on the finished runs of ``spec.needs``."""
 
     spec: RunSpec
     data: Prepared
-    needs: Sequence[Finished] = ()
+    needs: Sequence[Run] = ()
 
     @property
     def keeps(self) -> int | None:
-        """The number of test images whose predictions the record keeps; None for all."""
+        """Number of test images whose predictions the record keeps; None for all."""
         return PROFILES[self.spec.profile].keeps
 
     def run(self, folder: Path, progress: Progress | None) -> Made:
-        """Train, or fit, or test, and measure on the test images."""
+        """Train, or fit, or test, and measure on the test images; continue from the checkpoint in ``folder``."""
         raise NotImplementedError
 
 
-class Segment(Kind):
-    """Training of a segmentation network.
+def run_one(
+    spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Run] = (), progress: Progress | None = None
+) -> Record:
+    """Train, measure on the test images, keep the weights in ``folder``, and return the record."""
+    around = surroundings()  # of the code as it is when training starts
+    network, outcome, fields = kind_of(spec)(spec, data, needs).run(folder, progress)
+    origins = [data.origin, *(Perceptual(name).origin for name, _ in spec.losses if name in LAYERS)]
+    provenance = Provenance(
+        data=data.digest,
+        numerics=NUMERICS,
+        features=spec.features,
+        origin="; ".join(origins),
+        weights=save_weights(folder, network) if network else None,
+        seconds=round(outcome.seconds, 1),
+        needs=tuple(need.key for need in needs),
+        **around,
+    )
+    return Record(
+        spec=spec,
+        ids=data.test.ids,
+        groups=data.test.groups,
+        curves=outcome.curves,
+        best_epoch=outcome.best_epoch,
+        n_parameters=n_parameters(network) if network else 0,
+        provenance=provenance,
+        **fields,
+    )
 
-    A training that fails to start (:mod:`softmask.train.start`) is begun once more, with the seed that
-    :data:`ANOTHER_SEED` gives; what it left stays in the record.
-    """
+
+class Segment(Kind):
+    """Training of a segmentation network. One that fails to start (:class:`softmask.train.loop.Start`) is begun once
+    more, with the seed that :data:`ANOTHER_SEED` gives; what it left stays in the record."""
 
     def run(self, folder: Path, progress: Progress | None) -> Made:
         spec, test = self.spec, self.data.test
@@ -140,23 +118,12 @@ class Segment(Kind):
             with seeded(seed):
                 network = build(spec.network, spec.width, spec.inputs, spec.reduction)
             whole = seeing(spec, network, self.needs)
-            outcome = train(
-                whole,
-                spec.losses,
-                spec.label,
-                fed,
-                spec.settings,
-                seed,
-                place,
-                name=spec.name,
-                upright=spec.of_lungs,
-                progress=progress,
-            )
+            settings = (spec.losses, spec.label, fed, spec.settings, seed, place)
+            outcome = train(whole, *settings, name=spec.name, upright=spec.of_lungs, progress=progress)
             seconds += outcome.seconds
             if not outcome.failed:
                 break
             failures.append(outcome.curves)
-        outcome = replace(outcome, seconds=seconds)
         threshold = THRESHOLD
         if spec.label == SOFTENED and not outcome.failed:
             alphas = read(spec, predict(whole, fed.validation.images))[1]
@@ -165,7 +132,8 @@ class Segment(Kind):
         answers = predict(whole, channels(spec, test.images, self.needs))
         fields = measured(test, *read(spec, answers), threshold, self.keeps)
         failed = outcome.failed or any(need.failed for need in self.needs if need.spec == spec.prior)
-        return Made(network, outcome, fields | {"failed": failed, "failures": tuple(failures)})
+        fields |= {"failed": failed, "failures": tuple(failures)}
+        return Made(network, replace(outcome, seconds=seconds), fields)
 
 
 class SuperResolve(Kind):
@@ -181,16 +149,13 @@ class SuperResolve(Kind):
         images, masks = test.images[:, 0], test.masks[:, 0] > 0
         low = degrade(torch.from_numpy(test.images)).numpy()  # (N, 1, S/4, S/4)
         upscaled = upscale(network, low)[:, 0]  # (N, S, S)
-        fields = {
-            "measures": measure_upscaled(upscaled, images, masks) | measure_interpolated(low[:, 0], images, masks),
-            "calibration": None,
-            "predictions": kept(test, upscaled, SHOWN),
-        }
-        return Made(network, outcome, fields)
+        measures = measure_upscaled(upscaled, images, masks) | measure_interpolated(low[:, 0], images, masks)
+        predictions = kept(test, upscaled, SHOWN)
+        return Made(network, outcome, {"measures": measures, "calibration": None, "predictions": predictions})
 
 
 class Test(Kind):
-    """Test of another run's network on other data, and where readers marked that, beside them."""
+    """Test of another run's network on other data, and beside readers where they marked it."""
 
     __test__ = False  # nothing that pytest collects
 
@@ -212,10 +177,10 @@ class Classical(Kind):
         if segmentor.LEARNS:
             segmentor.fit(self.data.train.images, self.data.train.masks)
         starts = soft_masks(self.needs[0], test.images) if self.needs else None
-        seen = test.images
+        images = test.images
         if segmentor.NATIVE and "native_image" in test.references:  # as the scanner stored them
-            seen = test.references["native_image"] / np.float32(255)
-        masks = segmentor.predict(seen, starts)[:, 0]
+            images = test.references["native_image"] / np.float32(255)
+        masks = segmentor.predict(images, starts)[:, 0]
         fields = measured(test, masks, masks, THRESHOLD, self.keeps)
         return Made(None, _UNTRAINED, fields | {"failed": any(need.failed for need in self.needs)})
 
@@ -234,13 +199,9 @@ def measured(
 ) -> dict[str, Any]:
     """Return the record's fields of a segmentation of the test images: every measure, calibration, predictions.
 
-    Where the test part holds masks at the size that the scanner stored, those of lungs are measured there.
-
-    Args:
-        probabilities, alphas: (N, S, S) in [0, 1]: of lesion, and the soft masks. Of lungs, which have no soft masks,
-            the probabilities may have the stored size.
-        threshold: where probabilities are cut.
-        keeps: see :attr:`softmask.config.Profile.keeps`.
+    ``probabilities`` of lesion, cut at ``threshold``, and ``alphas``, the soft masks, are (N, S, S) in [0, 1]. Lungs
+    are measured at the size that the scanner stored, which their probabilities may have. For ``keeps`` see
+    :attr:`softmask.config.Profile.keeps`.
     """
     masks = test.masks[:, 0] > 0
     if "native" in test.references:
@@ -253,12 +214,8 @@ def measured(
         references = {name: reference[:, 0] for name, reference in test.references.items()}
         soft = test.soft["soft_mask"][:, 0]
         measures = measure_images(probabilities, masks, soft, references, alphas, threshold)
-    return {
-        "measures": measures,
-        "calibration": calibration(probabilities, masks),
-        "predictions": kept(test, probabilities, keeps),
-        "threshold": threshold,
-    }
+    predictions, reliability = kept(test, probabilities, keeps), calibration(probabilities, masks)
+    return {"measures": measures, "calibration": reliability, "predictions": predictions, "threshold": threshold}
 
 
 def kept(test: Part, predictions: np.ndarray, keeps: int | None) -> dict[str, np.ndarray]:
@@ -269,12 +226,8 @@ def kept(test: Part, predictions: np.ndarray, keeps: int | None) -> dict[str, np
 
 
 def best_threshold(alphas: np.ndarray, masks: np.ndarray, name: str) -> float:
-    """Of :data:`THRESHOLDS` that with the highest mean Dice of ``alphas`` (N, S, S), cut there, with ``masks``; the
-    highest among equals.
-
-    Raises:
-        TrainingError: where no image has a pixel at or above any of them; ``name`` is the run's.
-    """
+    """Return that of :data:`THRESHOLDS` with the highest mean Dice of ``alphas`` (N, S, S), cut there, with ``masks``;
+    the highest among equals. Raises TrainingError with the run's ``name`` where no pixel reaches any of them."""
     if alphas.max(initial=0) < THRESHOLDS[0]:
         raise TrainingError(
             f"{name}: no threshold fits: the highest value on all validation images is {alphas.max(initial=0):.3f}, "
@@ -285,14 +238,12 @@ def best_threshold(alphas: np.ndarray, masks: np.ndarray, name: str) -> float:
 
 
 def beside_readers(segmented: np.ndarray, test: Part) -> dict[str, np.ndarray]:
-    """Measures of references that the doctor who is compared is no part of, or is weighed in; each (N,), NaN where a
-    doctor's mask lies outside the crop.
+    """Return measures against references that the doctor who is compared is no part of, or is weighed in; each (N,),
+    NaN where a doctor's mask lies outside the crop.
 
     ``dice_others_doctor1`` is the network's Dice with the 50 % consensus of all but doctor 1, ``others_doctor1`` that
     doctor's own; ``dice_staple`` and ``staple_doctor1`` are with STAPLE of all four, cut at 0.5. So for each doctor.
-
-    Args:
-        segmented: (N, S, S) bool.
+    ``segmented`` is (N, S, S) bool.
     """
     from softmask.label import consensus
 

@@ -1,28 +1,39 @@
 """``softmask run --profile night``: all trainings of the profile, the claims that matter most first.
 
-Everything that is finished is kept: a run whose record is in ``results/<run>/records`` is not trained again, on another
-machine neither, unless a missing run needs its weights. So the whole can be stopped at any time and started again.
+It can be stopped at any time and started again, on another machine too: a run whose record is committed is not trained
+again, unless a missing run needs its weights. Learning rates are searched first.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from softmask.config import Config
 from softmask.data.splits import FOLDS
-from softmask.errors import SoftmaskError
-from softmask.experiments import rates
-from softmask.experiments.execute import default_jobs, fit
-from softmask.experiments.methods import LUNGS_COMPARED, METHODS, name_of
-from softmask.experiments.plan import distinct, likeness, recorded, records_folder, seconds_known
+from softmask.errors import SoftmaskError, TrainingError
+from softmask.experiments import prepare, store
+from softmask.experiments.inputs import feed, seeing
+from softmask.experiments.plan import distinct, likeness, plan, recorded, records_folder, seconds_known
+from softmask.experiments.rows import LUNGS_COMPARED, METHODS, TABLES, name_of, rows_of, specs
+from softmask.experiments.run import default_jobs, fit
+from softmask.experiments.schedules import RATES, Trial, add, subject_of, trials
 from softmask.experiments.spec import RunSpec
-from softmask.experiments.tables import TABLES, rows_of, specs
-from softmask.files import remove_parts
+from softmask.files import remove_parts, sha256_of
+from softmask.machine import end_with, keep_freed_memory
+from softmask.nets.registry import build
+from softmask.train.device import seeded
+from softmask.train.segmentation import train
 
 NODULES = ("lidc", "lnsm")
+LABELS = ("kats_dilation", "gros_interpolation")
+
+SHARE = 800 / 3000
+"""Steps of a short training that tries a rate, of those of a whole one."""
 
 
 @dataclass(frozen=True)
@@ -41,30 +52,18 @@ class Group:
     doubled: Sequence[str] = ()
 
 
-LABELS = ("kats_dilation", "gros_interpolation")
-
+_SOFTGAN = ("unet", "improved_backbone", "soft_mask_loss", "softgan", *LABELS)
+_CASGAN = ("casgan_bin", "casgan_without_sr", "casgan_soft", "segnet", "deeplabv3plus", "cenet")
+_CASGAN += ("casgan_without_gan", "unet_hard", "unet_student")
 GROUPS = (
-    Group(
-        "SoftGAN",
-        {"softgan": ("unet", "improved_backbone", "soft_mask_loss", "softgan", *LABELS)},
-        doubled=("unet", "softgan"),
-    ),
+    Group("SoftGAN", {"softgan": _SOFTGAN}, doubled=("unet", "softgan")),
     Group("lungs on real slices", {"lgan": LUNGS_COMPARED}, ("lungs-2d",)),
     Group("super-resolution", {"": ("srgan", "content_only")}, ("lnsm",)),
     Group("DSNet", {"dsnet-v2": ("sr_input", "drtm", "soft_mask_loss", "gan_loss", "neither", "dtm", *LABELS)}),
     Group("DSNet's other forms", {"dsnet-v2": ("dsnet_averaged", "dsnet_enlarged_twice", "dsnet_squared")}),
     Group("networks compared", {"dsnet-v2": ("unetplusplus", "cfcnn", "dbresnet", "infnet", "infnet_sr")}),
     Group("MedT", {"dsnet-v2": ("medt", "medt_sr")}),
-    Group(
-        "CasGAN",
-        {
-            "casgan": (
-                *("casgan_bin", "casgan_without_sr", "casgan_soft", "segnet", "deeplabv3plus", "cenet"),
-                *("casgan_without_gan", "unet_hard", "unet_student"),
-            )
-        },
-        ("lnsm",),
-    ),
+    Group("CasGAN", {"casgan": _CASGAN}, ("lnsm",)),
     Group("DSNet's first version", {"dsnet-v1": ("edrfm", "sdrfm", "soft_mask_loss", "dsnet_v1")}),
     Group("doctors", {"casgan": ("casgan",), "dsnet-v1": ("dsnet_v1",), "dsnet-v2": ("dsnet",)}, ("lidc-500",)),
     Group("folds of LIDC", {"dsnet-v1": ("dsnet_v1",)}, FOLDS),
@@ -76,30 +75,31 @@ EXTRA = (Group("all losses on binary labels", {"dsnet-v2": ("all_losses_binary",
 
 
 def groups(config: Config) -> dict[str, list[RunSpec]]:
-    """The runs of each group by its title, each run in the first group that has it; without data that is not there."""
+    """Return the runs of each group by its title, each run in the first group that has it."""
     wanted = {group.title: _specs(group, config) for group in GROUPS}
     for table in TABLES:
         wanted[table] = [spec for seeds in specs(table, config).values() for spec in seeds]
     wanted |= {group.title: _specs(group, config) for group in EXTRA}
-    seen: set[RunSpec] = set()
-    by_title = {}
-    for title, of in wanted.items():
-        by_title[title] = [spec for spec in dict.fromkeys(of) if spec not in seen]
-        seen.update(of)
-    return {title: of for title, of in by_title.items() if of}
+    first: dict[RunSpec, str] = {}
+    for title, runs in wanted.items():
+        for spec in runs:
+            first.setdefault(spec, title)
+    by_title = {title: [spec for spec in first if first[spec] == title] for title in wanted}
+    return {title: runs for title, runs in by_title.items() if runs}
 
 
 def _specs(group: Group, config: Config) -> list[RunSpec]:
-    chosen = []
-    for paper, rows in group.rows.items():
-        for dataset in group.datasets:
-            places = rows_of([row for row in rows if name_of(row, paper) in METHODS], dataset, config, paper)
-            chosen += [spec for seeds in places.values() for spec in seeds]
-    return chosen + [twice for _, twice in doubled(group, config).values()]
+    places = [
+        rows_of([row for row in rows if name_of(row, paper) in METHODS], dataset, config, paper)
+        for paper, rows in group.rows.items()
+        for dataset in group.datasets
+    ]
+    runs = [spec for rows in places for seeds in rows.values() for spec in seeds]
+    return runs + [twice for _, twice in doubled(group, config).values()]
 
 
 def doubled(group: Group, config: Config) -> dict[tuple[str, str], tuple[RunSpec, RunSpec]]:
-    """The run of the first seed and that which is trained twice as long, by (row, data set)."""
+    """Return the run of the first seed and that which is trained twice as long, by (row, data set)."""
     pairs = {}
     for paper, rows in group.rows.items():
         for dataset in group.datasets:
@@ -111,7 +111,7 @@ def doubled(group: Group, config: Config) -> dict[tuple[str, str], tuple[RunSpec
 
 
 def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int:
-    """Search the learning rates of each group and train it, one group after the other. The exit status.
+    """Search the learning rates of each group and train it, one group after the other. Returns the exit status.
 
     A group whose data is missing, or of which a run fails, is told and does not keep the others from their turn.
     """
@@ -131,18 +131,19 @@ def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int
 
 def _group(title: str, config: Config, jobs: int, dask: str | None) -> None:
     wanted = groups(config)[title]
-    needs = list(dict.fromkeys(need for trial in rates.missing(wanted) for need in trial.needs))
+    needs = list(dict.fromkeys(need for trial in untried(wanted) for need in trial.needs))
     if needs:  # a trial builds on their networks
         fit(needs, config, jobs=jobs, dask=dask, title=f"{title}, what it builds on", weights=True)
-    for tried in rates.search(wanted, config, jobs):
-        print(f"{title}: {tried.rate:g} gives {tried.validation_dice} ({', '.join(map(str, tried.what))})", flush=True)
+    for trial in search(wanted, config, jobs):
+        subject = ", ".join(map(str, trial.subject))
+        print(f"{title}: {trial.rate:g} gives {trial.validation_dice} ({subject})", flush=True)
     wanted = groups(config)[title]  # with the rates found
     print(f"{title}: {progress(wanted, config)}", flush=True)
     fit(wanted, config, jobs=jobs, dask=dask, title=title)
 
 
 def progress(specs: Iterable[RunSpec], config: Config) -> str:
-    """``12 of 36 runs finished; 2.1 core-hours done, about 4.2 left``, by the records beside the tables."""
+    """Return ``12 of 36 runs finished; 2.1 core-hours done, about 4.2 left``, by the records beside the tables."""
     records = {spec: recorded(spec, config) for spec in distinct(specs)}
     hours = [record.provenance.seconds / 3600 for record in records.values() if record]
     known = {like: seconds / 3600 for like, seconds in seconds_known(config).items()}
@@ -156,10 +157,68 @@ def progress(specs: Iterable[RunSpec], config: Config) -> str:
 
 
 def summary(config: Config) -> str:
-    """How far each group is, a line each, and all together."""
+    """Return how far each group is, a line each, and all together."""
     by_title = groups(config)
     lines = [
-        f"{title}: {progress(of, config)}; {len(rates.missing(of))} learning rates to try"
-        for title, of in by_title.items()
+        f"{title}: {progress(runs, config)}; {len(untried(runs))} learning rates to try"
+        for title, runs in by_title.items()
     ]
-    return "\n".join([*lines, f"all: {progress([spec for of in by_title.values() for spec in of], config)}"])
+    return "\n".join([*lines, f"all: {progress([spec for runs in by_title.values() for spec in runs], config)}"])
+
+
+def untried(specs: Iterable[RunSpec]) -> list[RunSpec]:
+    """Return, for each distinct network, loss and data set of ``specs`` and each rate that was not tried, the short
+    training that tries it; the start's share of the training stays what it is."""
+    there = {(*trial.subject, trial.rate) for trial in trials()}
+    short: dict[tuple, RunSpec] = {}
+    for spec in specs:
+        whole = spec.settings
+        for rate in RATES if spec.learns and not spec.upscales else ():
+            if (*_subject(spec), rate) not in there:
+                epochs, warmup = max(2, round(whole.epochs * SHARE)), max(1, round(whole.warmup * SHARE))
+                changes = {"epochs": epochs, "warmup": warmup, "ramp": round(whole.ramp * SHARE)}
+                settings = replace(whole, **changes, learning_rate=rate)
+                short.setdefault((*_subject(spec), rate), replace(spec, settings=settings))
+    return list(short.values())
+
+
+def _subject(spec: RunSpec) -> tuple[str, str, str, int, str]:
+    return subject_of(spec.source, spec.dataset, spec.network, spec.width, spec.losses)
+
+
+def search(specs: Iterable[RunSpec], config: Config, jobs: int) -> Iterator[Trial]:
+    """Try what is :func:`untried`, ``jobs`` at a time, and write each result to the table as it comes.
+
+    A trial that is interrupted continues from its checkpoint when the search is started again.
+    """
+    from joblib import Parallel, delayed, parallel_config
+
+    with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
+        work = (delayed(_trial)(spec, config, os.getpid()) for spec in untried(specs))
+        for trial in Parallel(return_as="generator_unordered", batch_size=1)(work):
+            add(trial)
+            yield trial
+
+
+def _trial(spec: RunSpec, config: Config, parent: int) -> Trial:
+    import torch
+
+    if os.getpid() != parent:
+        end_with(parent)
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    needs = plan(spec.needs, config) if spec.needs else ()
+    data = feed(spec, prepare.prepare(spec, config), needs)
+    folder = store.root() / "rates" / sha256_of(repr(spec))[:24]
+    begun = time.perf_counter()
+    try:
+        with seeded(spec.seed):
+            network = seeing(spec, build(spec.network, spec.width, spec.inputs, spec.reduction), needs)
+        what = (network, spec.losses, spec.label, data, spec.settings, spec.seed, folder)
+        outcome = train(*what, name=spec.name, upright=spec.of_lungs)
+        reached, seconds = outcome.curves["validation_dice"][outcome.best_epoch - 1], outcome.seconds
+    except TrainingError as error:  # a rate that is too high
+        print(f"{spec.name}: {error}", file=sys.stderr)
+        reached, seconds = 0.0, time.perf_counter() - begun
+    shutil.rmtree(folder, ignore_errors=True)
+    return Trial(*_subject(spec), spec.settings.learning_rate, round(reached, 4), round(seconds, 1))

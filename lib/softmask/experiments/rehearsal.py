@@ -1,9 +1,8 @@
 """``softmask run --rehearse``: two training steps of every kind of run, to see what fails and how long the rest takes.
 
-Each kind is rehearsed by the longest of its trainings, cut to one epoch of two steps and otherwise as it is: network,
-width, size, losses, adversary, enlarged inputs; then validation, checkpoint, testing and record. The images are noise
-of the run's size, and the networks that it builds on are untrained, so that nothing has to be prepared. Every rehearsal
-has a process and a temporary folder of its own: a killed process is one failure, and nothing else is written to.
+Each kind is rehearsed by the longest of its trainings, cut to one epoch of two steps and otherwise as it is; then
+validation, checkpoint, testing and record. The images are noise, and the networks that it builds on are untrained.
+Every rehearsal has a process and a temporary folder of its own: a killed process is one failure.
 
 The second step is timed, on one thread as in training; on CUDA it is compiled where the training would be. On a CPU a
 step takes at most :data:`ON_A_CPU` images, and its processor time, which others that compute do not lengthen much, is
@@ -20,7 +19,6 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,9 +35,9 @@ from softmask.errors import brief
 from softmask.experiments import store
 from softmask.experiments.kinds import run_one
 from softmask.experiments.plan import distinct, likeness
-from softmask.experiments.prepared import SOFT_LABELS, STORED, Part, Prepared
-from softmask.experiments.record import device_name
+from softmask.experiments.prepare import SOFT_LABELS, STORED, Part, Prepared
 from softmask.experiments.spec import RunSpec
+from softmask.experiments.store import Run, device_name
 from softmask.machine import end_with, keep_freed_memory, peak_memory_mb
 from softmask.nets.registry import build
 from softmask.train import device
@@ -55,37 +53,31 @@ COLUMNS = " memory GB    s/step    steps     hours  runs  all hours  run"
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a rehearsal measured.
-
-    Attributes:
-        memory: largest allocated GPU memory, or resident memory of the process on a CPU, in bytes.
-        step, end: seconds of the second step, of the whole batch, and of the end of an epoch: validation, checkpoint.
-    """
+    """Peak memory in bytes (allocated on the GPU, or resident on a CPU), and seconds of the second ``step``, of the
+    whole batch, and of the ``end`` of an epoch: validation, checkpoint."""
 
     memory: float
     step: float
     end: float
 
     def hours(self, spec: RunSpec) -> float:
-        """Hours of the whole training of ``spec``, which is of the rehearsed kind."""
+        """Return the hours of the whole training of ``spec``, which is of the rehearsed kind."""
         return (steps(spec) * self.step + spec.settings.epochs * self.end) / 3600
 
 
-@dataclass(frozen=True, eq=False)
-class Untrained:
-    """The run of ``spec`` as one that others build on, its network as it is before training."""
+class Untrained(Run):
+    """A run that others build on, its network as it is before training."""
 
-    spec: RunSpec
-    key: str = "0" * 64
-    failed: bool = False
-
-    @property
-    def needs(self) -> tuple[Untrained, ...]:
-        return tuple(map(Untrained, self.spec.needs))
+    key, failed = "0" * 64, False
 
     def network(self) -> nn.Module:
-        """The network with fresh weights, on the CPU, in evaluation mode."""
+        """Return the network with fresh weights, on the CPU, in evaluation mode."""
         return build(self.spec.network, self.spec.width, self.spec.inputs, self.spec.reduction).eval()
+
+
+def untrained(spec: RunSpec) -> tuple[Untrained, ...]:
+    """Return the runs that ``spec`` builds on, untrained."""
+    return tuple(Untrained(need, needs=untrained(need)) for need in spec.needs)
 
 
 def run(specs: Iterable[RunSpec]) -> int:
@@ -173,9 +165,8 @@ def rehearse(spec: RunSpec, scratch: str) -> Rehearsal:
         moments.append(time.perf_counter() if cuda else time.process_time())
 
     register_optimizer_step_post_hook(note)  # the segmentor's, and before it its adversary's
-    folder, needs = Path(scratch), tuple(map(Untrained, spec.needs))
-    save = partial(store.save_weights, folder)
-    store.finish(folder, run_one(replace(spec, settings=short), data, folder, save=save, needs=needs, progress=note))
+    folder, needs = Path(scratch), untrained(spec)
+    store.finish(folder, run_one(replace(spec, settings=short), data, folder, needs, note))
     *updates, end = moments
     step = (updates[-1] - updates[len(updates) // STEPS - 1]) * whole / batch
     memory = torch.cuda.max_memory_allocated() if cuda else 1e6 * peak_memory_mb()

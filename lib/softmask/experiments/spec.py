@@ -1,21 +1,24 @@
-"""What one training run is: everything that decides its result, but for the data's content and the code.
+"""What one training run is: everything that decides its result, except the data's content and the code.
 
-A finished run is known by its key: a digest of its settings (those that have their default left out, so that a new one
+A finished run is known by its key: a digest of its settings (without those that have their default, so that a new one
 changes no key), of its data, of what it builds on, and of :data:`NUMERICS`, which stands for the code.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import math
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from softmask.config import PROFILES
 from softmask.data.splits import LUNGS
-from softmask.errors import ConfigError
-from softmask.experiments.plain import from_plain, to_plain
+from softmask.errors import ConfigError, DataError
 from softmask.files import sha256_of
 from softmask.nets import perceptual
 from softmask.nets.classical import CLASSICAL
@@ -30,7 +33,6 @@ NUMERICS = 1
 where the results of a dozen runs have changed and the number has not."""
 
 HIGH_RESOLUTION, TEACHER, SOFTENED = "high_resolution", "teacher", "softened"
-
 LABELS = ("binary", "soft_mask", "kats_dilation", "gros_interpolation", SOFTENED, TEACHER, HIGH_RESOLUTION)
 """What a network is trained towards: the binary truth; one of the soft labels; the larger of mask and soft mask
 (CasGAN, equation 6); the soft mask that another network predicts (equation 5); in super-resolution the image."""
@@ -38,15 +40,14 @@ LABELS = ("binary", "soft_mask", "kats_dilation", "gros_interpolation", SOFTENED
 UNCHANGED = "unchanged"
 """In place of a network: that of the prior, tested on other data and not trained any further."""
 
-ENLARGED = ("bilinear", "super_resolved", "detail")
-"""The image enlarged by interpolation, or by a super-resolution network, and what that network's last convolution reads
+BY_SR = ("super_resolved", "detail")
+"""Channels that a super-resolution network gives: the image, and what its last convolution reads
 (:meth:`softmask.nets.srgan.Generator.features`): as many channels as it is wide."""
+ENLARGED = ("bilinear", *BY_SR)
 CHANNELS = ("image", *ENLARGED, "prior")
 """What a network sees: the image, or :data:`ENLARGED` forms of it; the soft mask that another network predicts."""
 MEASURED = ("image", "bilinear")
 """The channels that hold the image as it was measured: a discriminator sees the first channel, which is one of them."""
-BY_SR = ("super_resolved", "detail")
-"""The channels that a super-resolution network gives."""
 
 
 @dataclass(frozen=True)
@@ -64,18 +65,17 @@ class RunSpec:
         seed: of the first weights, the order of images and the augmentation.
         size: height and width of the images, in pixels.
         n_train: the most training images; None for all there are.
-        settings: epochs, batch size, learning rate and so on.
         channels: of the network's input, each one of :data:`CHANNELS`, each once; in adversarial training the first is
             one of :data:`MEASURED`.
         sr: the run whose network gives the channels of :data:`BY_SR`.
         scale: how much larger than the data the input is, where a channel is enlarged.
         reduction: how much smaller than the input the network's answers are: ``scale`` where they have the data's size
-            (as they must where channels are made :attr:`on_the_fly`), 1 where a network answers at the enlarged one.
+            (as they must where channels are made :attr:`on_the_fly`).
         prior: the run whose soft mask is the channel ``prior``, the label ``teacher``, what a classical segmentor
             starts from, or that is tested.
 
     Raises:
-        ConfigError: for a name that is not known, listing the valid ones, or parts that do not go together.
+        ConfigError: for a name that is not known, listing the valid ones, or parts that cannot be combined.
     """
 
     dataset: str
@@ -104,40 +104,44 @@ class RunSpec:
             _known("channel", channel, CHANNELS)
         if self.learns:
             (check_losses if self.upscales else split)(self.losses)
-        _together(self.upscales == (self.label == HIGH_RESOLUTION), f"{self.network} and the label {self.label}")
-        by_sr = bool(set(BY_SR) & set(self.channels))
-        _together(by_sr == (self.sr is not None), f"channels {self.channels}, sr {self.sr}")
-        _together(self.sr is None or self.sr.upscales, f"{self.sr} as a super-resolution network")
-        if self.learns:
-            wanted = "prior" in self.channels or self.label == TEACHER
-            _together(wanted == (self.prior is not None), f"channels {self.channels} and the prior {self.prior}")
-        else:
-            fits = self.prior is not None or self.network not in (UNCHANGED,)
-            _together(fits, f"{self.network} and the prior {self.prior}")
-        _together(self.prior is None or (self.prior.learns and not self.prior.upscales), f"{self.prior} as a prior")
-        _together(bool(self.channels) and len(set(self.channels)) == len(self.channels), f"channels {self.channels}")
-        if self.adversarial and not self.upscales:
-            _together(self.channels[0] in MEASURED, f"a discriminator, and {self.channels[0]} as the first channel")
-        enlarged = set(ENLARGED) & set(self.channels)
-        if enlarged and "image" in self.channels:
-            raise ConfigError(f"the channels {self.channels} have two sizes: enlarge the image (bilinear) or none")
+        channels, sr, prior = self.channels, self.sr, self.prior
+        enlarged = set(ENLARGED) & set(channels)
+        if enlarged and "image" in channels:
+            raise ConfigError(f"the channels {channels} have two sizes: enlarge the image (bilinear) or none")
         scales = [scale for scale in range(2, SCALE + 1) if SCALE % scale == 0] if enlarged else [1]
-        _together(self.scale in scales, f"channels {self.channels} and the scale {self.scale} (one of {scales})")
         able = self.learns and not self.upscales and NETWORKS[self.network].reduces
-        fits = self.reduction == 1 or (able and self.reduction > 1 and self.scale % self.reduction == 0)
-        fits &= self.reduction == self.scale or not self.on_the_fly
-        _together(fits, f"{self.network}, the scale {self.scale} and the reduction {self.reduction}")
+        reduces = self.reduction == 1 or (able and self.reduction > 1 and self.scale % self.reduction == 0)
+        reduces &= self.reduction == self.scale or not self.on_the_fly
+        needs_prior = "prior" in channels or self.label == TEACHER if self.learns else self.network == UNCHANGED
+        judged, first = self.adversarial and not self.upscales, "".join(channels[:1])
+        for fits, parts in (
+            (self.upscales == (self.label == HIGH_RESOLUTION), f"{self.network} and the label {self.label}"),
+            (bool(set(BY_SR) & set(channels)) == (sr is not None), f"channels {channels}, sr {sr}"),
+            (sr is None or sr.upscales, f"{sr} as a super-resolution network"),
+            (prior is not None or not needs_prior, f"{self.network}, channels {channels} and the prior {prior}"),
+            (prior is None or needs_prior or not self.learns, f"channels {channels} and the prior {prior}"),
+            (prior is None or (prior.learns and not prior.upscales), f"{prior} as a prior"),
+            (bool(channels) and len(set(channels)) == len(channels), f"channels {channels}"),
+            (not judged or first in MEASURED, f"a discriminator, and {first} as the first channel"),
+            (self.scale in scales, f"channels {channels} and the scale {self.scale} (one of {scales})"),
+            (reduces, f"{self.network}, the scale {self.scale} and the reduction {self.reduction}"),
+        ):
+            if not fits:
+                raise ConfigError(f"{parts} cannot be combined")
 
     @property
     def name(self) -> str:
-        """Readable, and a file name: ``lidc-improved_backbone-soft_mask-0.5dice+100soft_l1+1gan-7x4-2020``, which is
-        trained for 7 epochs in batches of 4 from the seed 2020. After the channels of enlarged images stands how much
-        larger they are than the data, and then its answers, where those are smaller: ``..._x4to1-...``."""
+        """Readable, and a file name: ``lidc-improved_backbone-soft_mask-0.5dice+100soft_l1+1gan-7x4-2020`` is trained
+        for 7 epochs in batches of 4 from the seed 2020; ``_x4to1`` stands for enlarged channels, and smaller answers.
+        """
         losses = "+".join(f"{weight:g}{name}" for name, weight in self.losses)
         channels = "+".join(self.channels) if self.channels != ("image",) else ""
         if self.scale > 1:
             channels += f"_x{self.scale}" + (f"to{self.scale // self.reduction}" if self.reduction > 1 else "")
-        prior = f"after_{self.prior.network}_{self.prior.label}{self.prior.critic}" if self.prior else ""
+        prior = ""
+        if self.prior:
+            critics = [name for name, _ in self.prior.losses if isinstance(LOSSES.get(name), WassersteinLoss)]
+            prior = "_".join([f"after_{self.prior.network}_{self.prior.label}", *critics])
         schedule = f"{self.settings.epochs}x{self.settings.batch_size}" if self.learns else ""
         parts = (self.dataset, self.network, self.label, channels, prior, losses, schedule, str(self.seed))
         return "-".join(part for part in parts if part)
@@ -147,18 +151,17 @@ class RunSpec:
 
     @property
     def inputs(self) -> int:
-        """How many channels the network's input has."""
+        """Number of channels of the network's input."""
         return len(self.channels) + (self.sr.width - 1 if self.sr and "detail" in self.channels else 0)
 
     @property
     def on_the_fly(self) -> bool:
-        """Whether the channels are made anew for every batch: features at full size are too many to be kept, 8 MB for
-        an image of 64 x 64 and a super-resolution network of width 16 in half precision."""
+        """Whether the channels are made anew for every batch: features at full size take 8 MB an image."""
         return self.channels == TRANSFERRED and self.scale == SCALE
 
     @property
     def upscales(self) -> bool:
-        """Whether it is a super-resolution network that is trained."""
+        """Whether a super-resolution network is trained."""
         return self.network in SR_NETWORKS
 
     @property
@@ -173,20 +176,10 @@ class RunSpec:
 
     @property
     def adversarial(self) -> bool:
-        """Whether a discriminator is trained, too, or a critic."""
+        """Whether a discriminator or a critic is trained, too."""
         if self.upscales:
-            return any(name == "adversarial" for name, _ in self.losses)
+            return "adversarial" in dict(self.losses)
         return self.learns and bool(split(self.losses)[1])
-
-    @property
-    def wasserstein(self) -> bool:
-        """Whether a critic is trained, too."""
-        return bool(self.critic)
-
-    @property
-    def critic(self) -> str:
-        """``_wasserstein_basic`` and so on, which runs on one network differ in; empty without a critic."""
-        return "".join(f"_{name}" for name, _ in self.losses if isinstance(LOSSES.get(name), WassersteinLoss))
 
     @property
     def of_lungs(self) -> bool:
@@ -195,31 +188,29 @@ class RunSpec:
 
     @property
     def features(self) -> str:
-        """Hex digest of the weights of a perceptual loss, which are a file of the user's or made from a seed; empty
-        without such a loss."""
+        """Hex digest of the weights of a perceptual loss, which may be the user's; empty without such a loss."""
         layers = [name for name, _ in self.losses if name in perceptual.LAYERS]
         return sha256_of(*map(_features, layers)) if layers else ""
 
     def key(self, data: str, needs: Sequence[str] = (), numerics: int = NUMERICS, features: str | None = None) -> str:
-        """Hex digest of the run.
+        """Return the hex digest of the run.
 
         Args:
-            data: digest of its data (:attr:`softmask.experiments.prepared.Prepared.digest`).
+            data: digest of its data (:attr:`softmask.experiments.prepare.Prepared.digest`).
             needs: keys of the runs it builds on.
             numerics, features: of a record; by default those of this code and machine.
         """
         features = self.features if features is None else features
-        return sha256_of(
-            json.dumps(to_plain(self, defaults=False), sort_keys=True), data, str(numerics), features, *needs
-        )
+        settings = json.dumps(to_plain(self, defaults=False), sort_keys=True)
+        return sha256_of(settings, data, str(numerics), features, *needs)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
+        """Return plain values."""
         return to_plain(self)
 
     @classmethod
     def from_json(cls, content: Any, where: str = "spec") -> RunSpec:
-        """What :meth:`to_json` gave. Raises DataError, naming ``where`` and the field, for anything else."""
+        """Return what :meth:`to_json` gave. Raises DataError, naming ``where`` and the field, for anything else."""
         return from_plain(cls, content, where)
 
 
@@ -228,11 +219,71 @@ def _features(layer: str) -> str:
     return perceptual.Perceptual(layer).digest()
 
 
-def _known(what: str, name: str, names: Iterable[str]) -> None:
+def _known(kind: str, name: str, names: Iterable[str]) -> None:
     if name not in names:
-        raise ConfigError(f"unknown {what} {name!r}; choose one of {', '.join(names)}")
+        raise ConfigError(f"unknown {kind} {name!r}; choose one of {', '.join(names)}")
 
 
-def _together(fits: bool, what: str) -> None:
-    if not fits:
-        raise ConfigError(f"{what} do not go together")
+def to_plain(value: Any, defaults: bool = True) -> Any:
+    """Return ``value`` as JSON has it: dataclasses as objects, without fields that have their default where not
+    ``defaults``; NaN and infinities as text."""
+    if is_dataclass(value):
+        pairs = [(field, getattr(value, field.name)) for field in fields(value)]
+        return {field.name: to_plain(item, defaults) for field, item in pairs if defaults or item != field.default}
+    if isinstance(value, Mapping):
+        return {str(name): to_plain(item, defaults) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item, defaults) for item in value]
+    if isinstance(value, np.ndarray):
+        return to_plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def from_plain(hint: Any, value: Any, where: str) -> Any:
+    """Return ``value``, as :func:`to_plain` gives it, as what the type ``hint`` asks for, strictly. Raises DataError
+    with ``where``, the file and field."""
+    if is_dataclass(hint):
+        try:
+            return hint(**read_fields(hint, value, where))
+        except ConfigError as error:
+            raise DataError(f"{where}: {error}") from error
+    if hint is np.ndarray and isinstance(value, list):
+        return np.array([item if type(item) is int else from_plain(float, item, where) for item in value])
+    kind, inner = get_origin(hint) or hint, get_args(hint)
+    if kind is Any:
+        return value
+    if kind in (Union, types.UnionType):
+        if value is None and type(None) in inner:
+            return None
+        return from_plain(next(each for each in inner if each is not type(None)), value, where)
+    if kind is tuple and isinstance(value, list):
+        hints = len(value) * inner[:1] if inner[-1] is Ellipsis else inner
+        if len(hints) == len(value):
+            pairs = enumerate(zip(hints, value, strict=True))
+            return tuple(from_plain(each, item, f"{where}[{i}]") for i, (each, item) in pairs)
+    if kind is float and (value in ("nan", "inf", "-inf") or type(value) in (int, float)):
+        try:
+            return float(value)
+        except OverflowError as error:  # JSON's whole numbers have no end
+            raise DataError(f"{where}: {len(str(value))} digits are too many") from error
+    if issubclass(kind, Mapping) and isinstance(value, dict):
+        return {name: from_plain(inner[1], item, f"{where}: {name}") for name, item in value.items()}
+    if type(value) is not kind:
+        raise DataError(f"{where}: {str(value)[:60]!r} is no {getattr(kind, '__name__', kind)}")
+    return value
+
+
+def read_fields(kind: type, value: Any, where: str, besides: str = "") -> dict[str, Any]:
+    """Return the fields of an object, each as the dataclass ``kind`` says, without the field ``besides``. Those with a
+    default may be missing, so that what was written before they came is still read."""
+    hints, wanted = get_type_hints(kind), [field for field in fields(kind) if field.name != besides]
+    names = [field.name for field in wanted]
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: is no object with the fields {', '.join(names)}")
+    for name in sorted({field.name for field in wanted if field.default is MISSING} - value.keys()):
+        raise DataError(f"{where}: {name}: is missing")
+    for name in sorted(value.keys() - set(names)):
+        raise DataError(f"{where}: {name}: is no field of it")
+    return {name: from_plain(hints[name], item, f"{where}: {name}") for name, item in value.items()}

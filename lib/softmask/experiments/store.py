@@ -1,4 +1,4 @@
-"""Finished runs on disk: a folder for each, found by its key.
+"""Finished runs and their records: a folder for each run, found by its key, and what a record holds.
 
 ::
 
@@ -8,48 +8,274 @@
         weights.safetensors  float32
         record.json          written last: a run is finished when it is there
 
-Nothing read from here is executed. What is damaged counts as not there; training sets it aside under another name.
+What is damaged counts as not there; training sets it aside under another name.
+
+A record is plain JSON of a hundred kilobytes or so: settings and numbers by name; the predictions as one block of
+bytes, images by rows by columns, packed by LZMA (``xz``), in base64. Numbers are kept to :data:`DIGITS` significant
+digits, and tables are made of those: a table from records is the table from runs, byte for byte.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import fcntl
 import json
+import lzma
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from safetensors.torch import load, save
 from torch import nn
 
 from softmask.config import ROOT
 from softmask.errors import ConfigError, DataError
-from softmask.experiments.record import Record, WeightsFile
-from softmask.experiments.spec import RunSpec
-from softmask.files import remove_parts, sha256_of, whole_path, write_atomic
+from softmask.experiments.spec import RunSpec, read_fields, to_plain
+from softmask.files import read_bytes, remove_parts, sha256_of, whole_path, write_atomic
+from softmask.machine import cpu_model, git_state, package_version
+from softmask.measure.soft import Calibration
 from softmask.nets.registry import build
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPEC, CHECKPOINT, WEIGHTS, RECORD = "spec.json", "checkpoint.pt", "weights.safetensors", "record.json"
 AGAIN = "again"
 """Folder of the checkpoint of a training that was begun once more (:mod:`softmask.experiments.kinds`)."""
 _LOCK, _PROGRESS = "lock", "progress"
 
+DIGITS = 5
+LARGEST = 8192
+"""Height and width of the largest predictions that are read."""
+MOST_PIXELS = 2**28
+"""Pixels of all predictions of the largest record that is read."""
+
+PACKAGES = ("softmask", "torch", "numpy", "scipy", "monai", "segmentation-models-pytorch")
+
+Numbers = Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file of weights by its size in bytes and the hex SHA-256 of its content."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a record comes from.
+
+    Attributes:
+        data: hex digest of the data (:attr:`softmask.experiments.prepare.Prepared.digest`).
+        numerics: :data:`softmask.experiments.spec.NUMERICS` of the code that trained it.
+        origin: of the data, in words.
+        weights: the file that the run's weights were written to; None where nothing was trained.
+        seconds: of training, over all its starts.
+        device, cpu: what it trained on: ``cpu`` or the GPU's name, and the processor's name.
+        packages: versions; None where not installed.
+        commit, dirty: of the checkout, and whether the code differed from it; None outside git.
+        needs: keys of the runs that it builds on (:attr:`RunSpec.needs`).
+        features: hex digest of the weights of a perceptual loss; empty without one.
+    """
+
+    data: str
+    numerics: int
+    origin: str
+    weights: WeightsFile | None
+    seconds: float
+    device: str
+    cpu: str
+    packages: Mapping[str, str | None]
+    commit: str | None
+    dirty: bool | None
+    needs: tuple[str, ...] = ()
+    features: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """A finished run, N test images.
+
+    Attributes:
+        ids, groups: of each test image, its id and its patient.
+        measures: by name, N numbers (:func:`softmask.measure.images.measure_images`).
+        curves: by name, one number for each epoch.
+        best_epoch: whose weights were measured: that with the best validation Dice; the last in super-resolution.
+        n_parameters: of the network.
+        calibration: of the probabilities of all pixels of the test images; None in super-resolution.
+        predictions: by id of a test image, (S, S) uint8: probability, or super-resolved image, times 255; in the small
+            profiles of some images (:attr:`softmask.config.Profile.keeps`).
+        threshold: at and above which a probability means lesion.
+        failed: whether the training failed to start, with a second seed too; such a run enters no mean.
+        failures: the curves of each training that failed to start, in order.
+    """
+
+    spec: RunSpec
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    measures: Numbers
+    curves: Numbers
+    best_epoch: int
+    n_parameters: int
+    calibration: Calibration | None
+    predictions: Mapping[str, np.ndarray]
+    provenance: Provenance
+    threshold: float = 0.5
+    failed: bool = False
+    failures: tuple[Numbers, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "measures", _rounded(self.measures))
+        object.__setattr__(self, "curves", _rounded(self.curves))
+        object.__setattr__(self, "failures", tuple(map(_rounded, self.failures)))
+
+    @property
+    def key(self) -> str:
+        """Key of the run (:meth:`RunSpec.key`)."""
+        around = self.provenance
+        return self.spec.key(around.data, around.needs, around.numerics, around.features)
+
+    def frame(self) -> pd.DataFrame:
+        """Return one row for each test image: ``id``, ``group`` and every measure."""
+        import pandas as pd
+
+        return pd.DataFrame({"id": self.ids, "group": self.groups, **self.measures})
+
+    def shown(self, most: int = 8) -> dict[str, np.ndarray]:
+        """Return at most ``most`` of the predictions, evenly spread, for figures."""
+        names = list(self.predictions)
+        rows = np.linspace(0, len(names) - 1, min(len(names), most)).round().astype(int)
+        return {names[row]: self.predictions[names[row]] for row in rows}
+
+    def to_json(self) -> str:
+        """Return the file's text; one line for each measure and curve."""
+        content = to_plain({name: value for name, value in vars(self).items() if name != "predictions"})
+        images = [np.ascontiguousarray(image, np.uint8).tobytes() for image in self.predictions.values()]
+        pixels = base64.b64encode(lzma.compress(b"".join(images), preset=9 | lzma.PRESET_EXTREME)).decode()
+        content["predictions"] = {"ids": list(self.predictions), "pixels": pixels}
+        return _lines(content) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str | Path) -> Record:
+        """Return what :meth:`to_json` wrote. Raises DataError with ``where`` and the field that does not fit."""
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{where}: no JSON ({error})") from error
+        packed = content.pop("predictions", None) if isinstance(content, dict) else None
+        if not isinstance(packed, dict) or not isinstance(packed.get("ids"), list):
+            raise DataError(f"{where}: predictions: is missing, or no object with ids and pixels")
+        fields = read_fields(cls, content, str(where), besides="predictions")
+        size = fields["spec"].size
+        if not 0 < size <= LARGEST:
+            raise DataError(f"{where}: spec: size: predictions of {size} x {size} pixels cannot be")
+        predictions = _unpacked(packed["ids"], packed.get("pixels"), size, f"{where}: predictions")
+        record = cls(**fields, predictions=predictions)
+        for name, values in {"groups": record.groups, **record.measures}.items():
+            if len(values) != len(record.ids):
+                raise DataError(f"{where}: {name}: {len(values)} values for {len(record.ids)} test images")
+        return record
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        """Return the record in the file at ``path``. Raises DataError where it cannot be read or does not fit."""
+        remedy = "delete it, and its run is trained again"
+        content = read_bytes(path, remedy)
+        try:
+            return cls.from_json(content, path)
+        except DataError as error:
+            raise DataError(f"{error}; {remedy}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run, finished or to be trained.
+
+    Attributes:
+        record: None where it is missing, or where only its weights are and a missing run needs them.
+        folder: its place in the store; None where its record is there without its weights.
+        needs: the runs that it builds on; recorded runs have none.
+        data: hex digest of its data.
+        damage: what is wrong with what lies in its place, where something is.
+        seconds: how long like runs took to train on a machine like this; None where none is known.
+    """
+
+    spec: RunSpec
+    record: Record | None = None
+    folder: Path | None = None
+    needs: tuple[Run, ...] = ()
+    data: str = ""
+    damage: str = ""
+    seconds: float | None = None
+
+    @property
+    def key(self) -> str:
+        """Key of the run (:meth:`RunSpec.key`)."""
+        return self.record.key if self.record else self.spec.key(self.data, [need.key for need in self.needs])
+
+    @property
+    def failed(self) -> bool:
+        """Whether its training failed to start; known once it is finished."""
+        return self.finished().record.failed
+
+    def finished(self) -> Run:
+        """Return it with its record, read where it was missing. Raises DataError where it is (still) missing."""
+        if self.record:
+            return self
+        record = read(self.folder, self.spec, self.key)
+        if record is None:
+            raise DataError(f"{self.spec.name}: {self.folder} has no record; have the workers another store?")
+        return replace(self, record=record)
+
+    def network(self) -> nn.Module:
+        """Return the trained network, on the CPU, in evaluation mode.
+
+        Raises:
+            ConfigError: for a run without weights of its own, or whose record alone is there.
+            DataError: where the weights cannot be read or are not those written with the record.
+        """
+        if self.folder is None:
+            raise ConfigError(
+                f"{self.spec.name} comes from its record, which holds no weights; run without SOFTMASK_RECORDED "
+                "(--recorded) and without the committed record to train it"
+            )
+        written = self.finished().record.provenance.weights
+        if written is None:
+            raise ConfigError(f"{self.spec.name} has no network of its own: {self.spec.network} is not trained")
+        path = self.folder / WEIGHTS
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        if sha256_of(content) != written.sha256:
+            raise DataError(f"{path}: is damaged; delete {self.folder} and the run is trained again")
+        network = build(self.spec.network, self.spec.width, self.spec.inputs, self.spec.reduction)
+        network.load_state_dict(load(content))
+        return network.eval()
+
 
 def root() -> Path:
-    """Where finished runs are kept: ``SOFTMASK_RUNS``, else ``runs`` in the checkout."""
+    """Return the folder of finished runs: ``SOFTMASK_RUNS``, else ``runs`` in the checkout."""
     return whole_path(os.environ.get("SOFTMASK_RUNS") or ROOT / "runs", "SOFTMASK_RUNS")
 
 
 def folder_of(key: str) -> Path:
-    """The folder of the run with that key."""
+    """Return the folder of the run with that key."""
     return root() / key[:24]
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """No other process trains the run of ``folder`` meanwhile; waits until none does. A process that ends lets go."""
+    """Wait until no other process trains the run of ``folder``, and keep others out. A process that ends lets go."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -57,7 +283,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether some process is training the run of ``folder``."""
+    """Return whether some process is training the run of ``folder``."""
     try:
         with (folder / _LOCK).open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -69,8 +295,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def begin(folder: Path, spec: RunSpec) -> None:
-    """Say in ``folder`` what is trained there. What is left of a damaged run is renamed ``*.damaged``; what a kill left
-    half written is removed."""
+    """Write in ``folder`` what is trained there; rename what is left of a damaged run ``*.damaged``."""
     remove_parts(folder)
     for name in (RECORD, WEIGHTS):
         if (folder / name).exists():
@@ -98,46 +323,18 @@ def finish(folder: Path, record: Record) -> None:
 
 
 def read(folder: Path, spec: RunSpec, key: str) -> Record | None:
-    """The record of the finished run in ``folder``; None where there is none.
-
-    Raises:
-        DataError: where it is damaged or of another run; says which file and why.
-    """
+    """Return the record of the finished run in ``folder``, if any. Raises DataError where it is damaged."""
     path = folder / RECORD
     if not path.exists():
         return None
     record = Record.read(path)
     if record.spec != spec or record.key != key:
         raise DataError(f"{path}: is the record of another run, {record.spec.name}")
-    written = record.provenance.weights
-    if written is not None:
-        weights = folder / WEIGHTS
-        size = weights.stat().st_size if weights.exists() else 0
-        if size != written.bytes:
-            raise DataError(f"{weights}: has {size} bytes of {written.bytes}: cut short, or of another run")
+    written, weights = record.provenance.weights, folder / WEIGHTS
+    size = weights.stat().st_size if weights.exists() else 0
+    if written is not None and size != written.bytes:
+        raise DataError(f"{weights}: has {size} bytes of {written.bytes}: cut short, or of another run")
     return record
-
-
-def network_of(folder: Path, record: Record) -> nn.Module:
-    """The trained network of a finished run, on the CPU, in evaluation mode.
-
-    Raises:
-        ConfigError: for a run without weights of its own.
-        DataError: where the weights cannot be read or are not those written with the record.
-    """
-    if record.provenance.weights is None:
-        raise ConfigError(f"{record.spec.name} has no network of its own: {record.spec.network} is not trained")
-    path = folder / WEIGHTS
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    if sha256_of(content) != record.provenance.weights.sha256:
-        raise DataError(f"{path}: is damaged; delete {folder} and the run is trained again")
-    spec = record.spec
-    network = build(spec.network, spec.width, spec.inputs, spec.reduction)
-    network.load_state_dict(load(content))
-    return network.eval()
 
 
 def write_progress(folder: Path, done: int) -> None:
@@ -146,8 +343,55 @@ def write_progress(folder: Path, done: int) -> None:
 
 
 def progress(folder: Path) -> int:
-    """How many epochs are behind the run that is trained in ``folder``."""
+    """Return how many epochs are behind the run that is trained in ``folder``."""
     try:
         return int((folder / _PROGRESS).read_text())
     except (OSError, ValueError):  # not begun
         return 0
+
+
+def surroundings() -> dict[str, Any]:
+    """Return the fields of :class:`Provenance` that this machine and checkout decide."""
+    commit, dirty = git_state(ROOT)
+    packages = {name: package_version(name) for name in PACKAGES}
+    return {"device": device_name(), "cpu": cpu_model(), "packages": packages, "commit": commit, "dirty": dirty}
+
+
+def device_name() -> str:
+    """Return the GPU's name, else ``cpu``: what training takes."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def significant(value: float) -> float:
+    """Return ``value`` to :data:`DIGITS` significant digits."""
+    return float(f"{value:.{DIGITS}g}")
+
+
+def _rounded(numbers: Mapping[str, Sequence[float]]) -> Numbers:
+    return {name: tuple(map(significant, values)) for name, values in numbers.items()}
+
+
+def _unpacked(ids: list, pixels: Any, size: int, where: str) -> dict[str, np.ndarray]:
+    wanted = len(ids) * size * size
+    if not all(isinstance(name, str) for name in ids) or len(set(ids)) < len(ids) or wanted > MOST_PIXELS:
+        raise DataError(f"{where}: ids: no list of distinct names, or too many of them")
+    try:
+        unpacked = lzma.LZMADecompressor().decompress(base64.b64decode(pixels, validate=True), wanted + 1)
+    except (TypeError, binascii.Error, ValueError, EOFError, lzma.LZMAError) as error:
+        raise DataError(f"{where}: pixels: no packed images ({error})") from error
+    if len(unpacked) != wanted:
+        raise DataError(f"{where}: pixels: are not {len(ids)} images of {size} x {size}")
+    images = np.frombuffer(unpacked, np.uint8).reshape(len(ids), size, size)
+    return dict(zip(ids, images, strict=True))
+
+
+def _lines(value: Any, depth: int = 2, indent: str = "") -> str:
+    """Return JSON with a line for each member of the outer ``depth`` objects, so that a change shows where it is."""
+    if not depth or not isinstance(value, dict) or not value:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    inner = indent + " "
+    members = (
+        f"{inner}{json.dumps(name, ensure_ascii=False)}: {_lines(item, depth - 1, inner)}"
+        for name, item in value.items()
+    )
+    return "{\n" + ",\n".join(members) + f"\n{indent}}}"

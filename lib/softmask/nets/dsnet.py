@@ -15,7 +15,7 @@ dense layer each, after the common one with ReLU; where the ablations have no se
 what the transfer gives is brought to the image's own size by the backbone's down-sampling blocks (4x4 convolution,
 stride 2, ReLU), where the backbone works as without a transfer: a backbone at the enlarged size could not cost the
 third more that the paper measures. With a reduction of 1 the backbone works, and answers, at the enlarged size
-(:data:`softmask.experiments.methods.FORMS`).
+(:data:`softmask.experiments.rows.FORMS`).
 """
 
 from __future__ import annotations

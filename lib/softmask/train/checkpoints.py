@@ -1,4 +1,4 @@
-"""Checkpoints: one file after each epoch, complete or not there, and nothing in it is executed."""
+"""Checkpoints: one file after each epoch, whole or not there, of which nothing is executed."""
 
 from __future__ import annotations
 
@@ -50,11 +50,7 @@ class Checkpoint:
 
 
 def save(path: Path, checkpoint: Checkpoint, fingerprint: Mapping[str, str]) -> None:
-    """Write ``checkpoint`` to ``path``, replacing the earlier one only when it is complete on disk.
-
-    Raises:
-        TrainingError: where it cannot be written (a full disk); the earlier one is untouched.
-    """
+    """Write ``checkpoint`` to ``path`` whole, or raise TrainingError (a full disk) and leave the earlier one."""
     content = io.BytesIO()
     torch.save({"format": FORMAT, "fingerprint": dict(fingerprint), **vars(checkpoint)}, content)
     try:
@@ -67,12 +63,9 @@ def save(path: Path, checkpoint: Checkpoint, fingerprint: Mapping[str, str]) -> 
 
 
 def load(path: Path, fingerprint: Mapping[str, str]) -> Checkpoint:
-    """What is at ``path``, or an empty checkpoint where there is none that fits.
-
-    A damaged file is renamed ``checkpoint.damaged``, one of another training ``checkpoint.other``, with a warning.
-
-    Args:
-        fingerprint: what the training depends on, by name; a checkpoint with another one is not used.
+    """Return the checkpoint at ``path``, or an empty one where there is none of this ``fingerprint``: what the training
+    depends on, by name. A damaged file is renamed ``checkpoint.damaged``, one of another training
+    ``checkpoint.other``, with a warning.
     """
     if not path.exists():
         return Checkpoint()
@@ -80,17 +73,20 @@ def load(path: Path, fingerprint: Mapping[str, str]) -> Checkpoint:
     try:
         content = _parse(data)
     except _DAMAGED as error:
-        _set_aside(path, "damaged", f"is damaged ({brief(error)})")
-        return Checkpoint()
-    differs = [name for name, value in fingerprint.items() if content["fingerprint"].get(name) != value]
-    if differs:
-        _set_aside(path, "other", f"is of a training with other {', '.join(differs)}")
-        return Checkpoint()
-    return Checkpoint(**{name: content[name] for name in vars(Checkpoint())})
+        suffix, why = "damaged", f"is damaged ({brief(error)})"
+    else:
+        differs = [name for name, value in fingerprint.items() if content["fingerprint"].get(name) != value]
+        if not differs:
+            return Checkpoint(**{name: content[name] for name in vars(Checkpoint())})
+        suffix, why = "other", f"is of a training with other {', '.join(differs)}"
+    aside = path.with_suffix(f".{suffix}")
+    path.replace(aside)
+    _log.warning("%s %s; it is kept as %s, and training starts over", path, why, aside.name)
+    return Checkpoint()
 
 
 def _parse(data: bytes) -> dict[str, Any]:
-    """The content of a checkpoint file, checked: a changed bit, which torch would not see, is an error."""
+    """Return the content of a checkpoint file, checked: a changed bit, which torch would not see, is an error."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         changed = archive.testzip()
     if changed is not None:
@@ -98,13 +94,7 @@ def _parse(data: bytes) -> dict[str, Any]:
     content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"not a checkpoint of format {FORMAT}")
-    lacking = {"fingerprint", *vars(Checkpoint())} - content.keys()
-    if lacking or not isinstance(content["fingerprint"], dict):
-        raise ValueError(f"no {', '.join(sorted(lacking)) or 'names in fingerprint'}")
+    missing = {"fingerprint", *vars(Checkpoint())} - content.keys()
+    if missing or not isinstance(content["fingerprint"], dict):
+        raise ValueError(f"no {', '.join(sorted(missing)) or 'names in fingerprint'}")
     return content
-
-
-def _set_aside(path: Path, suffix: str, what: str) -> None:
-    aside = path.with_suffix(f".{suffix}")
-    path.replace(aside)
-    _log.warning("%s %s; it is kept as %s, and training starts over", path, what, aside.name)

@@ -1,4 +1,4 @@
-"""Where training runs, and from which random numbers."""
+"""Device of a training, and the seeds of its random numbers."""
 
 from __future__ import annotations
 
@@ -13,27 +13,25 @@ from softmask.files import sha256_of
 
 COMPILE_STEPS = 10_000
 """Steps from which ``torch.compile`` is used, on CUDA only: compiling takes about a minute, so it has to save some
-6 ms a step to pay there."""
+6 ms a step to pay."""
 
 M = TypeVar("M", bound=nn.Module)
 
 
 def derived(seed: int, *purpose: str | int) -> int:
-    """A seed for one purpose of a run, e.g. ``("batches", epoch)``: the same for the same arguments, on every machine.
-
-    Random numbers that start afresh in each epoch need no state in the checkpoint.
-    """
+    """Return a seed for one purpose of a run, such as ``("batches", epoch)``, the same on every machine. Random numbers
+    that start afresh in each epoch need no state in the checkpoint."""
     return int(sha256_of(str(seed), *map(str, purpose))[:15], 16)
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """A generator on the CPU that starts from :func:`derived`."""
+    """Return a generator on the CPU that starts from :func:`derived`."""
     return torch.Generator().manual_seed(derived(seed, *purpose))
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """torch's global generators start from ``seed`` inside, and go on afterwards as if nothing had been drawn.
+    """Let torch's global generators start from ``seed`` inside, and continue afterwards as if nothing had been drawn.
 
     Build a network in it: ``with seeded(seed): network = build("unet", 8)``.
     """
@@ -44,7 +42,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
-    """On the CPU, algorithms that add up in another order from run to run are errors inside. CUDA stays fast."""
+    """Forbid, on the CPU, algorithms that add up in another order from run to run. CUDA stays fast."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(before or device.type == "cpu")
     try:
@@ -54,22 +52,22 @@ def deterministic(device: torch.device) -> Iterator[None]:
 
 
 def pick() -> torch.device:
-    """CUDA where there is a device, else the CPU."""
+    """Return CUDA where there is a device, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def placed(module: M, device: torch.device) -> M:
-    """``module`` on the device, its images in the order that convolutions are fastest in."""
+    """Return ``module`` on the device, its images in the order that convolutions are fastest in."""
     return module.to(device, memory_format=torch.channels_last)
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """bfloat16 on CUDA, float32 elsewhere."""
+    """Return a context of bfloat16 on CUDA, float32 elsewhere."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
 def compiled(module: M, device: torch.device, steps: int) -> M:
-    """``module``, compiled where that pays in so many ``steps``."""
+    """Return ``module``, compiled where that pays in so many ``steps``."""
     if device.type == "cuda" and steps >= COMPILE_STEPS:
         module.compile()
     return module

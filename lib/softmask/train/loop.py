@@ -1,20 +1,21 @@
-"""The training loop: epochs, batches, steps, validation, checkpoints. Every network goes through :func:`fit`.
+"""The training loop: epochs, batches, validation, checkpoints. Every network goes through :func:`fit`.
 
 Adam with the poly learning rate (SoftGAN and DSNet, section "Implementation"): lr (1 - step / steps)^0.9 at each step,
 after some epochs at a constant rate where the settings ask for it (CasGAN).
 
 What the papers leave open: an incomplete last batch is left out; batches are drawn anew in each epoch, so that no image
-is left out for long. Their order and dropout come from (seed, epoch). A training that was interrupted after some epochs
-goes on from its checkpoint to the same weights, bit for bit, as one that was not.
+is left out for long. Their order and dropout come from (seed, epoch). A training that was interrupted continues from
+its checkpoint to the same weights, bit for bit.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,14 +25,23 @@ from softmask.errors import ConfigError, TrainingError
 from softmask.files import sha256_of
 from softmask.nets.softgan import PixelDiscriminator
 from softmask.train import checkpoints
-from softmask.train.checkpoints import Checkpoint
 from softmask.train.device import derived, deterministic, generator, seeded
 from softmask.train.losses import Weighted
-from softmask.train.start import SLOW, Start
 
 Curves = Mapping[str, list[float]]
 Progress = Callable[[int, int, Curves], None]
 """Called with the number of epochs done, that of all epochs, and the curves so far."""
+
+LEARNT = 0.5
+"""Share of the way from the baseline to 1 at which all losses are followed."""
+FAILED_BELOW = 0.02
+"""Gain over the baseline in validation Dice that a training must have reached."""
+FAILED_AFTER = 0.2
+"""Share of all steps after which that is checked."""
+FEWEST_STEPS = 200
+"""Steps that a network is given before it is checked. Shorter trainings never fail: too few steps tell nothing."""
+SLOW = 0.1
+"""Share of the learning rate with which all losses begin."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +53,9 @@ class Settings:
         batch_size: images in a step; all of them where there are fewer.
         learning_rate: at the first step.
         power: of the poly schedule.
-        hold: epochs at the beginning in which the rate stays as it is (CasGAN: 35).
-        warmup: the most epochs at the beginning in which a network with a soft L1 or squared loss follows the Dice loss
-            of the binary mask alone (:mod:`softmask.train.start`; not in the papers). A discriminator learns from the
-            start. None of these epochs is chosen as the best, and the segmentor's optimiser starts afresh after them.
-            In super-resolution the number of epochs of the content loss alone.
+        hold: epochs at the beginning with a constant rate (CasGAN: 35).
+        warmup: the most epochs at the beginning that follow the Dice loss alone (:class:`Start`); in super-resolution
+            the number of epochs of the content loss alone.
         ramp: steps after the warm-up in which the learning rate rises from a tenth to its full value.
         discriminator_width: channels of the discriminator, or of the critic's first block, where there is one.
 
@@ -74,12 +82,12 @@ class Settings:
             raise ConfigError(f"a warmup of {self.warmup} epochs leaves none of {self.epochs} to follow all losses")
 
     def steps(self, n: int) -> int:
-        """Number of steps of the whole training on ``n`` images."""
+        """Return the number of steps of the whole training on ``n`` images."""
         return self.epochs * (n // min(self.batch_size, n))
 
     def rate(self, step: int, steps: int, since: int | None = None) -> float:
-        """Learning rate of ``step``, from 0, out of ``steps``: constant in the epochs of ``hold``, then poly. Where all
-        losses began at step ``since``, times a factor that rises from a tenth to 1 over ``ramp`` steps."""
+        """Return the learning rate of ``step``, from 0, out of ``steps``: constant in the epochs of ``hold``, then
+        poly. Where all losses began at step ``since``, it rises from a tenth of that over ``ramp`` steps."""
         held = steps * self.hold // self.epochs
         rate = self.learning_rate * (1 - max(step - held, 0) / (steps - held)) ** self.power
         if since is None or step >= since + self.ramp:
@@ -88,19 +96,71 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Start:
+    """The start of a training, and when it has failed: one rule for every network, fixed before the runs.
+
+    With SoftGAN's and CasGAN's weights a soft L1 loss is nearly all of the sum, and an empty mask is a minimum of it
+    that a fresh network falls into. So a network with a soft loss follows the Dice loss of the binary mask alone until
+    it has come half of the way from b to 1, then all losses, with a learning rate that rises from a tenth. A training
+    has failed when the best validation Dice of a fifth of its steps, counted from the first that follows all losses,
+    is below b + 0.02. It is begun once more with another seed (:mod:`softmask.experiments.kinds`); a run that fails
+    twice enters no mean. The papers say nothing of this.
+
+    Attributes:
+        baseline: b, in [0, 1]: the validation Dice that needs no network, the better of an empty mask and of foreground
+            everywhere (0.86 on ISBI 2012).
+        warmup: the most epochs of the warm-up.
+        epochs, steps: of the whole training; ``steps`` in each epoch.
+        losses: names of those that are followed in the warm-up.
+        restarts: whether the optimiser starts afresh, and the learning rate rises, after a warm-up.
+    """
+
+    baseline: float
+    warmup: int
+    epochs: int
+    steps: int
+    losses: Sequence[str] = ()
+    restarts: bool = True
+
+    @property
+    def ramps(self) -> bool:
+        """Whether there is a warm-up after which the learning rate rises."""
+        return self.restarts and self.warmup > 0
+
+    def first(self, curves: Curves) -> int | None:
+        """Return the first epoch, from 0, that follows all losses, from the ``curves`` of the epochs so far; None where
+        the next one is still warm-up."""
+        validation = curves.get("validation_dice", ())
+        learnt = self.baseline + LEARNT * (1 - self.baseline)
+        for epoch in range(max(map(len, curves.values()), default=0) + 1):
+            if epoch == self.warmup or (epoch and validation and validation[epoch - 1] > learnt):
+                return epoch
+        return None
+
+    def failed(self, curves: Curves) -> bool:
+        """Return whether the training has failed, after the epochs of these ``curves``."""
+        validation, first = curves.get("validation_dice", ()), self.first(curves)
+        if not validation or first is None or self.epochs * self.steps < FEWEST_STEPS:
+            return False
+        given = math.ceil(max(FAILED_AFTER * self.epochs * self.steps, FEWEST_STEPS) / self.steps)  # epochs
+        last = min(first + given, self.epochs)
+        return len(validation) >= last and max(validation[first:last]) < self.baseline + FAILED_BELOW
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a training leaves besides the network's weights.
 
     Attributes:
         curves: one number for each epoch, by name: ``train_loss`` and its parts ``loss_<name>`` (with their weights;
-            ``loss_gan`` is the segmentor's side), ``validation_dice``, ``learning_rate`` (at the epoch's first step);
-            in adversarial training ``discriminator_loss``, and ``discriminator_accuracy_real`` and ``..._fake``, the
-            shares of pixels judged correctly; with a critic ``critic_gap``, its numbers of real minus fake masks before
-            its steps, and ``adversarial_share``, the length of the gradient that it gives the logits over the sum of
-            its length and that of the pixels' losses. Those of training are means over the epoch's steps.
-            ``warmup`` is 1 in epochs that follow the Dice loss alone, where there are such.
+            ``loss_gan`` is the segmentor's side), ``validation_dice``, ``learning_rate`` (at the epoch's first step),
+            ``warmup`` (1 in epochs of the warm-up, where there is one); with a discriminator ``discriminator_loss`` and
+            ``discriminator_accuracy_real`` and ``..._fake``, the shares classified correctly; with a critic
+            ``critic_gap``, its numbers of real minus fake masks before its steps, and ``adversarial_share``, the length
+            of the gradient that it gives the logits over the sum of its length and that of the pixels' losses. Those of
+            training are means over the epoch's steps.
         best_epoch: whose weights the network holds, from 1.
-        seconds: of training, interruptions not counted.
+        seconds: of training, without interruptions.
         device: ``cpu`` or ``cuda``.
         failed: whether the training ended early because it had failed to start.
     """
@@ -112,79 +172,75 @@ class Outcome:
     failed: bool = False
 
 
-class Objective(Protocol):
-    """What is trained, step by step (:mod:`softmask.train.objectives`, :mod:`softmask.train.super_resolution`).
+class Task:
+    """What is trained on what, with which ``settings`` and ``seed``; a base class.
 
     Attributes:
         modules, optimisers: by name; their states make a checkpoint. The network that is kept is called ``network``.
+        losses: names and weights that the curves report.
+        images: (N, C, H, W), what the ``n`` examples of an epoch are made of: example i of image i modulo N.
+        depends_on: what the training depends on besides losses, settings, seed and first weights, by name.
+        keeps_best: whether the weights of the epoch with the best ``validation_dice`` are kept.
     """
 
     device: torch.device
-    modules: Mapping[str, nn.Module]
-    optimisers: Mapping[str, torch.optim.Optimizer]
+    modules: dict[str, nn.Module]
+    optimisers: dict[str, torch.optim.Optimizer]
+    losses: Weighted
+    settings: Settings
+    seed: int
+    images: torch.Tensor
+    n: int
+    start: Start
+    depends_on: Mapping[str, str]
+    keeps_best = True
 
     def step(self, batch: Any, followed: Collection[str]) -> dict[str, torch.Tensor]:
         """Update each module once, down the losses ``followed``. Returns scalars by name."""
+        raise NotImplementedError
+
+    def examples(self, epoch: int) -> Callable[[torch.Tensor], Any]:
+        """Draw the augmentation of ``epoch``, from 0; return what makes a batch of the numbers of its examples."""
+        raise NotImplementedError
+
+    def validate(self) -> dict[str, float]:
+        """Return numbers for the curves. Raises NotFinite."""
+        raise NotImplementedError
+
+    def parts(self) -> list[tuple[str, nn.Module | torch.optim.Optimizer]]:
+        """Return all that has a state, by name."""
+        modules = [(f"module {name}", module) for name, module in self.modules.items()]
+        return modules + [(f"optimiser {name}", optimiser) for name, optimiser in self.optimisers.items()]
 
 
 class NotFinite(Exception):
     """Numbers that are NaN or infinite: where."""
 
 
-def fit(
-    objective: Objective,
-    losses: Weighted,
-    settings: Settings,
-    seed: int,
-    folder: Path,
-    *,
-    name: str,
-    depends_on: Mapping[str, str],
-    images: torch.Tensor,
-    n: int,
-    draw: Callable[[int], Callable[[torch.Tensor], Any]],
-    validate: Callable[[], Mapping[str, float]],
-    start: Start,
-    keep_best: bool = True,
-    progress: Progress | None = None,
-) -> Checkpoint:
-    """Train for all epochs, or until the training has failed to start.
+def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None) -> Outcome:
+    """Train for all epochs, or until the training has failed to start; the network holds the kept weights then.
 
-    Goes on from ``folder/checkpoint.pt`` where there is one of the same training.
-
-    Args:
-        losses: with weights, which the curves tell of.
-        name: of the run, for messages.
-        depends_on: what the training depends on besides losses, settings, seed and first weights, by name.
-        images: (N, C, H, W), what the ``n`` examples of an epoch are made of: example i of image i modulo N.
-        draw: given an epoch's number, from 0, draws its augmentation, and returns what makes a batch of the numbers of
-            its examples, int64.
-        validate: returns numbers for the curves.
-        start: which losses are followed in an epoch, and when the training has failed.
-        keep_best: whether the weights of the epoch with the best ``validation_dice`` are kept.
-
-    Returns:
-        The state after the last epoch.
+    Continues from ``folder/checkpoint.pt`` where there is one of the same training. ``name`` is the run's.
 
     Raises:
         TrainingError: when numbers are no longer finite, or a checkpoint cannot be written.
     """
-    network = objective.modules["network"]
-    path = Path(folder) / "checkpoint.pt"
+    settings, seed = task.settings, task.seed
+    network, start, path = task.modules["network"], task.start, Path(folder) / "checkpoint.pt"
     fingerprint = {
         "name": name,
-        "losses": repr([(loss, float(weight)) for loss, weight in losses]),
+        "losses": repr([(loss, float(weight)) for loss, weight in task.losses]),
         "settings": repr(settings),
         "seed": str(seed),
         "first weights": digest(*network.state_dict().values()),
-        **depends_on,
+        **task.depends_on,
     }
     state = checkpoints.load(path, fingerprint)
-    for key, part in _parts(objective) if state.epochs else ():
+    for key, part in task.parts() if state.epochs else ():
         part.load_state_dict(state.states[key])
     if progress and state.epochs:
         progress(state.epochs, settings.epochs, state.curves)
-    with deterministic(objective.device):
+    with deterministic(task.device):
         for epoch in range(state.epochs, settings.epochs):
             if start.failed(state.curves):
                 break
@@ -193,29 +249,31 @@ def fit(
             if start.ramps and epoch == first:
                 # The soft losses' weights make gradients a hundred times as large now: divided by the root of what
                 # their squares were until here, Adam's first steps would throw the network far away.
-                objective.optimisers["network"].state.clear()
-            batches = _batches(n, settings, generator(seed, "batches", epoch)).to(objective.device)  # (steps, B)
+                task.optimisers["network"].state.clear()
+            batches = _batches(task.n, settings, generator(seed, "batches", epoch)).to(task.device)  # (steps, B)
             done, steps = epoch * len(batches), settings.epochs * len(batches)
             since = first * len(batches) if start.ramps and first is not None else None
-            followed = start.losses if first is None else [loss for loss, _ in losses]
-            examples = draw(epoch)
-            for module in objective.modules.values():
+            followed = start.losses if first is None else [loss for loss, _ in task.losses]
+            examples = task.examples(epoch)
+            for module in task.modules.values():
                 module.train()
             rows = []
             try:
                 with seeded(derived(seed, "dropout", epoch)):
                     for step, chosen in enumerate(batches, start=done):
-                        for optimiser in objective.optimisers.values():
+                        for optimiser in task.optimisers.values():
                             for group in optimiser.param_groups:
                                 group["lr"] = settings.rate(step, steps, since)
-                        values = objective.step(examples(chosen), followed)
+                        values = task.step(examples(chosen), followed)
                         rows.append(torch.stack(list(values.values())))
                 # All steps at once: asking each of them whether it is finite would make a GPU wait for every answer.
                 table = torch.stack(rows).cpu()  # (steps, values)
-                _check_finite(table, list(values), images, batches.cpu() % len(images), objective)
-                numbers = _means(table, list(values), losses) | {"learning_rate": settings.rate(done, steps, since)}
+                _check_finite(table, list(values), batches.cpu(), task)
+                numbers = _means(table, list(values), task.losses) | {
+                    "learning_rate": settings.rate(done, steps, since)
+                }
                 numbers |= {"warmup": float(first is None)} if start.ramps else {}
-                numbers |= validate()
+                numbers |= task.validate()
             except NotFinite as error:
                 kept = f"the last good checkpoint is kept at {path}" if epoch else "there is no checkpoint yet"
                 raise TrainingError(
@@ -223,63 +281,56 @@ def fit(
                 ) from error
             for key, value in numbers.items():
                 state.curves.setdefault(key, []).append(value)
-            if keep_best:
-                _keep_best(state, network)
+            if task.keeps_best:
+                # an epoch of the warm-up counts less than any that followed all losses
+                score = numbers["validation_dice"] - 2 * numbers.get("warmup", 0)
+                if not state.best or score > state.best_value:
+                    state.best_value = score
+                    state.best = {key: tensor.clone() for key, tensor in network.state_dict().items()}
             state.seconds += time.perf_counter() - began
-            state.states = {key: part.state_dict() for key, part in _parts(objective)}
+            state.states = {key: part.state_dict() for key, part in task.parts()}
             checkpoints.save(path, state, fingerprint)
             if progress:
                 progress(epoch + 1, settings.epochs, state.curves)
-    return state
-
-
-def _keep_best(state: Checkpoint, network: nn.Module) -> None:
-    """Keep the weights where the last epoch has the highest validation Dice so far, one that followed the Dice loss
-    alone counting less than any that did not."""
-    value = state.curves["validation_dice"][-1] - 2 * state.curves.get("warmup", [0])[-1]
-    if not state.best or value > state.best_value:
-        state.best_value = value
-        state.best = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    best = settings.epochs
+    if task.keeps_best:
+        network.load_state_dict(state.best)
+        first = start.first(state.curves)
+        best = first + int(np.argmax(state.curves["validation_dice"][first:])) + 1
+    return Outcome(state.curves, best, state.seconds, task.device.type, start.failed(state.curves))
 
 
 def digest(*tensors: torch.Tensor) -> str:
-    """Hex digest of what they hold."""
+    """Return the hex digest of the tensors' content."""
     arrays = (tensor.cpu().contiguous().numpy() for tensor in tensors)
-    return sha256_of(*(array.reshape(-1).view(np.uint8).data for array in arrays))  # not copied: gigabytes, some
+    return sha256_of(*(array.reshape(-1).view(np.uint8).data for array in arrays))  # not copied: they may be gigabytes
 
 
 def _batches(n: int, settings: Settings, source: torch.Generator) -> torch.Tensor:
-    """(steps, B) int64: a random order of ``n`` examples in whole batches."""
+    """Return (steps, B) int64: a random order of ``n`` examples in whole batches."""
     size = min(settings.batch_size, n)
     return torch.randperm(n, generator=source)[: n // size * size].view(-1, size)
 
 
 def _means(table: torch.Tensor, names: Sequence[str], losses: Weighted) -> dict[str, float]:
-    """Means over the steps of ``table`` (steps, values) by name, and the sum of the losses; without a loss that is only
-    followed in a warm-up."""
+    """Return means over the steps of ``table`` (steps, values) by name, and the sum of the losses; without a loss that
+    is followed in a warm-up alone."""
     means = dict(zip(names, table.double().mean(0).tolist(), strict=True))
     own = {f"loss_{name}" for name, _ in losses}
     means = {key: mean for key, mean in means.items() if key in own or not key.startswith("loss_")}
     return {"train_loss": sum(mean for key, mean in means.items() if key.startswith("loss_")), **means}
 
 
-def _check_finite(
-    table: torch.Tensor, names: Sequence[str], images: torch.Tensor, batches: torch.Tensor, objective: Objective
-) -> None:
-    """Raises NotFinite for the first row of ``table`` (steps, values) that is not finite, or for such weights."""
+def _check_finite(table: torch.Tensor, names: Sequence[str], batches: torch.Tensor, task: Task) -> None:
+    """Raise NotFinite for the first row of ``table`` (steps, values) that is not finite, or for such weights."""
     for step, row in enumerate(table):
         if not row.isfinite().all():
-            bad = [int(i) for i in batches[step] if not images[i].isfinite().all()]
+            chosen = batches[step] % len(task.images)
+            bad = [int(i) for i in chosen if not task.images[i].isfinite().all()]
             wrong = ", ".join(name for name, value in zip(names, row, strict=True) if not value.isfinite())
             culprit = f"training images {bad} (from 0)" if bad else wrong
             raise NotFinite(f"batch {step + 1} of {len(batches)}: NaN or infinite numbers in {culprit}")
-    for name, module in objective.modules.items():
+    for name, module in task.modules.items():
         for key, value in module.state_dict().items():
             if not value.isfinite().all():
                 raise NotFinite(f"after its last batch: NaN or infinite numbers in {key} of the {name}")
-
-
-def _parts(objective: Objective) -> list[tuple[str, nn.Module | torch.optim.Optimizer]]:
-    """All that has a state, by name."""
-    modules = [(f"module {key}", module) for key, module in objective.modules.items()]
-    return modules + [(f"optimiser {key}", optimiser) for key, optimiser in objective.optimisers.items()]

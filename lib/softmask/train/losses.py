@@ -26,7 +26,6 @@ from softmask.nets.critics import CRITICS
 EPSILON = 1e-6
 """In the denominator of the Dice loss: no 0 / 0 where image and prediction are empty (the loss is 1 there)."""
 
-
 AMPLIFIED = 1 / 3
 """Share of the gradient that an amplified critic has at the first step: it stays above a fifth in the next ones."""
 
@@ -40,11 +39,10 @@ class Batch(NamedTuple):
 
 
 def dice_loss(logits: torch.Tensor, target: torch.Tensor, squared: bool = False) -> torch.Tensor:
-    """1 - 2 sum(p y) / (sum p^k + sum y^k) with p = sigmoid(logits), the mean over images, in [0, 1].
+    """Return 1 - 2 sum(p y) / (sum p^k + sum y^k), in [0, 1], the mean over images, with p = sigmoid(logits).
 
-    Args:
-        logits, target: (B, 1, H, W); ``target`` in [0, 1].
-        squared: k = 2 (DSNet's journal version, equation 15) instead of k = 1 (SoftGAN, equation 2).
+    ``logits`` and ``target`` in [0, 1] are (B, 1, H, W). ``squared``: k = 2 (DSNet's journal version, equation 15)
+    instead of k = 1 (SoftGAN, equation 2).
     """
     p = torch.sigmoid(logits).flatten(1)  # (B, HW)
     y = target.flatten(1)
@@ -53,29 +51,22 @@ def dice_loss(logits: torch.Tensor, target: torch.Tensor, squared: bool = False)
 
 
 def soft_l1_loss(logits: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-    """Mean |tanh(logits) - (2 alpha - 1)|, in [0, 2], over pixels and images (SoftGAN, equation 3).
+    """Return the mean |tanh(logits) - (2 alpha - 1)|, in [0, 2], over pixels and images (SoftGAN, equation 3).
 
-    Args:
-        logits, alpha: (B, 1, H, W); ``alpha`` is the soft mask in [0, 1].
+    ``logits`` and the soft mask ``alpha`` in [0, 1] are (B, 1, H, W).
     """
     return (torch.tanh(logits) - (2 * alpha - 1)).abs().mean()
 
 
 def soft_mse_loss(logits: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-    """Mean (tanh(logits) - (2 alpha - 1))^2, in [0, 4], over pixels and images (CasGAN, equation 2).
-
-    Args:
-        logits, alpha: (B, 1, H, W); ``alpha`` is the soft mask in [0, 1].
-    """
+    """Return the mean (tanh(logits) - (2 alpha - 1))^2, in [0, 4] (CasGAN, equation 2), of the same arguments."""
     return (torch.tanh(logits) - (2 * alpha - 1)).square().mean()
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss of logits against what :class:`Batch` calls ``target``: ``masks`` or ``soft``.
-
-    ``tanh``: it reads the soft mask off the logits as tanh, in [-1, 1]; the others read a probability, sigmoid.
-    """
+    """A loss of logits against what :class:`Batch` calls ``target``, ``masks`` or ``soft``. ``tanh``: the soft mask is
+    the tanh of the logits, in [-1, 1]; of the others it is the sigmoid."""
 
     function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     target: str
@@ -95,21 +86,21 @@ class GanLoss:
     boundary: float
 
     def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-        """What the discriminator lowers: real masks called real, the segmentor's called fake."""
+        """Return what the discriminator lowers: real masks called real, the segmentor's called fake."""
         return self.distance(real, 1.0) + self.distance(fake, 0.0)
 
     def generator(self, fake: torch.Tensor) -> torch.Tensor:
-        """What the segmentor lowers: its masks called real."""
+        """Return what the segmentor lowers: its masks called real."""
         return self.distance(fake, 1.0)
 
 
 @dataclass(frozen=True)
 class WassersteinLoss:
-    """The two sides of Wasserstein training (:mod:`softmask.train.objectives`), on a critic's numbers (B,).
+    """The two sides of Wasserstein training, on a critic's numbers (B,).
 
     Attributes:
         critic: name in :data:`softmask.nets.critics.CRITICS`.
-        reverse: whether each side raises what it lowers else, as the sentence that closes LGAN's section 3.5 has the
+        reverse: whether each side raises what it otherwise lowers, as the last sentence of LGAN's section 3.5 has the
             players of the regression critic.
         share: in (0, 1), of the gradient that reaches the generator's output at the first step; None for the weight of
             the loss as it is.
@@ -120,11 +111,11 @@ class WassersteinLoss:
     share: float | None = None
 
     def discriminator(self, distance: torch.Tensor) -> torch.Tensor:
-        """What the critic lowers: E[D(fake)] - E[D(real)], or what stands for it (LGAN, equations 7 to 11)."""
+        """Return what the critic lowers: E[D(fake)] - E[D(real)], or what stands for it (LGAN, equations 7 to 11)."""
         return -distance.mean() if self.reverse else distance.mean()
 
     def generator(self, fake: torch.Tensor) -> torch.Tensor:
-        """What the generator lowers beside the loss of pixels: -E[D(fake)] (LGAN, equation 6)."""
+        """Return what the generator lowers beside the loss of pixels: -E[D(fake)] (LGAN, equation 6)."""
         return fake.mean() if self.reverse else -fake.mean()
 
 
@@ -142,7 +133,7 @@ LOSSES: Mapping[str, Loss | GanLoss | WassersteinLoss] = MappingProxyType(
         "dice_squared": Loss(partial(dice_loss, squared=True), "masks"),
         "soft_l1": Loss(soft_l1_loss, "soft", tanh=True),
         "soft_mse": Loss(soft_mse_loss, "soft", tanh=True),
-        # of a student: alpha L(soft) + (1 - alpha) L(hard), CasGAN, equation 5
+        # a student follows alpha L(soft) + (1 - alpha) L(hard), CasGAN, equation 5
         "soft_cross_entropy": Loss(F.binary_cross_entropy_with_logits, "soft"),
         "hard_cross_entropy": Loss(F.binary_cross_entropy_with_logits, "masks"),
         "gan": GanLoss(_cross_entropy, boundary=0.0),
@@ -159,7 +150,7 @@ Weighted = Sequence[tuple[str, float]]
 
 
 def check(losses: Weighted, known: Collection[str]) -> None:
-    """Raises ConfigError for a loss that is not ``known``, is named twice, or has no positive weight."""
+    """Raise ConfigError for a loss that is not ``known``, is named twice, or has no positive weight."""
     for name, weight in losses:
         if name not in known:
             raise ConfigError(f"unknown loss {name!r}; choose from {', '.join(sorted(known))}")
@@ -171,11 +162,9 @@ def check(losses: Weighted, known: Collection[str]) -> None:
 
 
 def split(losses: Weighted) -> tuple[Weighted, Weighted]:
-    """``losses`` of pixels, and the adversarial one (none or one).
+    """Return the ``losses`` of pixels, and the adversarial one (none or one).
 
-    Raises:
-        ConfigError: for an unknown or repeated name, a weight that is not positive, two adversarial losses, or no
-            loss of pixels.
+    Raises ConfigError as :func:`check`, and for two adversarial losses or no loss of pixels.
     """
     check(losses, LOSSES)
     pixel = [(name, weight) for name, weight in losses if isinstance(LOSSES[name], Loss)]
@@ -187,7 +176,8 @@ def split(losses: Weighted) -> tuple[Weighted, Weighted]:
 
 
 def weighted(outputs: Sequence[torch.Tensor], batch: Batch, losses: Weighted) -> dict[str, torch.Tensor]:
-    """For each loss of pixels by name: weight times its mean over ``outputs``, the main one and deep supervision's."""
+    """Return each loss of pixels by name: weight times its mean over ``outputs``, the main one and deep
+    supervision's."""
     terms = {}
     for name, weight in losses:
         loss = LOSSES[name]
@@ -197,10 +187,10 @@ def weighted(outputs: Sequence[torch.Tensor], batch: Batch, losses: Weighted) ->
 
 
 def by_tanh(losses: Weighted) -> bool:
-    """Whether the soft mask of a network trained with ``losses`` is tanh of its logits."""
+    """Return whether the soft mask of a network trained with ``losses`` is the tanh of its logits."""
     return any(getattr(LOSSES[name], "tanh", False) for name, _ in losses)
 
 
 def looking_at(target: str, losses: Weighted) -> list[str]:
-    """Names of those of ``losses`` that look at ``masks``, or at ``soft``."""
+    """Return the names of those of ``losses`` that compare with ``masks``, or with ``soft``."""
     return [name for name, _ in losses if getattr(LOSSES[name], "target", "") == target]

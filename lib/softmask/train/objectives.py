@@ -1,4 +1,4 @@
-"""Objectives: what one training step does to a network, and to the adversary that it is trained against.
+"""One training step of a segmentor, and of the adversary that it is trained against.
 
 Supervised. Adam (betas 0.9 and 0.999, the network's weight decay) on the weighted sum of losses of masks and soft
 labels, each the mean over the network's outputs, the main one and deep supervision's.
@@ -32,108 +32,58 @@ from softmask.nets.base import SegmentationNet
 from softmask.nets.critics import CLIP, CRITICS
 from softmask.nets.softgan import PixelDiscriminator
 from softmask.train.device import autocast, compiled, derived, placed, seeded
-from softmask.train.losses import LOSSES, Batch, WassersteinLoss, Weighted, split, weighted
+from softmask.train.loop import Task
+from softmask.train.losses import LOSSES, Batch, GanLoss, WassersteinLoss, Weighted, split, weighted
 
 FASTEST = 1e-4
-"""The highest learning rate of a critic, ten times the paper's: a step of Adam then moves a parameter by about a
-hundredth of :data:`~softmask.nets.critics.CLIP`. At the small profiles' 1e-3 parameters jump from bound to bound, and
-real and fake masks are told apart by chance (the gap had either sign)."""
+"""Highest learning rate of a critic, ten times the paper's: a step of Adam then moves a parameter by about a hundredth
+of :data:`~softmask.nets.critics.CLIP`. At the small profiles' 1e-3 parameters jump from bound to bound, and real and
+fake masks are told apart by chance (the gap had either sign)."""
 
 Values = dict[str, torch.Tensor]
 """Scalars by name, for the curves."""
 
 
-class Segmentation:
-    """A segmentor under its losses, taking turns with an adversary where one of them is adversarial.
+class Adversary:
+    """The other player: its network with first weights derived from ``seed``, and its Adam.
 
     Attributes:
-        modules, optimisers: what is trained and its optimisers, by name; their states make a checkpoint.
-        adversary: :class:`Discriminator` or :class:`Critic`; None without an adversarial loss.
-    """
-
-    def __init__(
-        self,
-        network: SegmentationNet,
-        losses: Weighted,
-        device: torch.device,
-        learning_rate: float,
-        *,
-        width: int = 0,
-        seed: int = 0,
-        steps: int = 1,
-    ) -> None:
-        """Make the optimisers, and the adversary that the losses name.
-
-        Args:
-            learning_rate: of the first step; the loop sets it for each.
-            width: of the adversary's first layer.
-            seed: of the training, from which the adversary's first weights are derived.
-            steps: of the whole training, which decide whether it is compiled.
-        """
-        self.pixel, adversarial = split(losses)
-        self.device = device
-        self.modules: dict[str, nn.Module] = {"network": network}
-        self.optimisers = {
-            "network": torch.optim.Adam(
-                network.parameters(), learning_rate, weight_decay=network.WEIGHT_DECAY, fused=True
-            )
-        }
-        self.outputs = compiled(_Outputs(network), device, steps)
-        self.adversary: Discriminator | Critic | None = None
-        if adversarial:
-            [(name, weight)] = adversarial
-            kind = Critic if isinstance(LOSSES[name], WassersteinLoss) else Discriminator
-            self.adversary = kind(name, weight, device, learning_rate, width, seed, steps)
-            self.modules[kind.NAME] = self.adversary.module
-            self.optimisers[kind.NAME] = self.adversary.optimiser
-
-    def step(self, batch: Batch, followed: Collection[str]) -> Values:
-        """Update each module once, the segmentor down the losses ``followed``.
-
-        Returns:
-            Each loss with its weight, ``loss_<name>``, and what the adversary reports of its turn.
-        """
-        with autocast(self.device):
-            outputs = self.outputs(batch.images)  # each (B, 1, H, W)
-        outputs = [logits.float() for logits in outputs]
-        judged = {}
-        if self.adversary:
-            batch = batch._replace(images=beside(outputs[0], batch.images))
-            judged = self.adversary.update(batch, outputs[0].detach())
-        terms = weighted(outputs, batch, self.pixel)
-        self.optimisers["network"].zero_grad()
-        if self.adversary:
-            judged = self.adversary.backward(batch, outputs, terms, followed) | judged
-        else:
-            sum(terms[name] for name in followed).backward()
-        self.optimisers["network"].step()
-        return {f"loss_{name}": term.detach() for name, term in terms.items()} | judged
-
-
-class Discriminator:
-    """Judge of pixels, which learns to tell soft labels from the segmentor's masks.
-
-    Attributes:
+        name, weight: of the loss, as the segmentor follows it.
         module, optimiser: the network and its Adam.
     """
 
-    NAME = "discriminator"
+    NAME = ""
 
     def __init__(
-        self, name: str, weight: float, device: torch.device, learning_rate: float, width: int, seed: int, steps: int
+        self,
+        name: str,
+        weight: float,
+        loss: GanLoss | WassersteinLoss,
+        network: type[nn.Module],
+        *,
+        width: int,
+        device: torch.device,
+        learning_rate: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        seed: int = 0,
+        steps: int = 1,
     ) -> None:
-        self.name, self.weight, self.loss, self.device = name, weight, LOSSES[name], device
+        self.name, self.weight, self.loss, self.device = name, weight, loss, device
         with seeded(derived(seed, self.NAME)):
-            self.module = placed(PixelDiscriminator(width), device)
-        self.optimiser = torch.optim.Adam(self.module.parameters(), learning_rate, betas=(0.5, 0.999), fused=True)
-        self.judge = compiled(self.module, device, steps)
+            self.module = compiled(placed(network(width), device), device, steps)
+        self.optimiser = torch.optim.Adam(self.module.parameters(), learning_rate, betas=betas, fused=True)
 
-    def update(self, batch: Batch, logits: torch.Tensor) -> Values:
-        """Take its turn, on the segmentor's ``logits`` (B, 1, H, W), which carry no gradient. Returns its loss and the
-        shares of pixels that it judges correctly, of real and of fake masks."""
+
+class Discriminator(Adversary):
+    """Judge that learns to tell real from generated images or masks."""
+
+    NAME = "discriminator"
+
+    def turn(self, real: Sequence[torch.Tensor], fake: Sequence[torch.Tensor]) -> Values:
+        """Take its turn on ``real`` and ``fake``, its inputs, without a gradient. Returns its loss and the shares of
+        its answers that are right."""
         with autocast(self.device):
-            on_real = self.judge(batch.images, 2 * batch.soft - 1)  # logits, (B, 1, H, W)
-            on_fake = self.judge(batch.images, torch.tanh(logits))
+            on_real, on_fake = self.module(*real), self.module(*fake)  # logits
         loss = self.loss.discriminator(on_real.float(), on_fake.float())
         self.optimiser.zero_grad()
         loss.backward()
@@ -144,45 +94,43 @@ class Discriminator:
             "discriminator_accuracy_fake": (on_fake <= self.loss.boundary).float().mean(),
         }
 
+    def judgement(self, *fake: torch.Tensor) -> torch.Tensor:
+        """Return the generator's side of the loss of ``fake``: a scalar, whose gradient spares the judge's weights."""
+        self.module.requires_grad_(False)
+        with autocast(self.device):
+            on_fake = self.module(*fake)
+        self.module.requires_grad_(True)
+        return self.loss.generator(on_fake.float())
+
+    def update(self, batch: Batch, logits: torch.Tensor) -> Values:
+        """Take its turn on soft labels and on the segmentor's ``logits`` (B, 1, H, W), which carry no gradient."""
+        return self.turn((batch.images, 2 * batch.soft - 1), (batch.images, torch.tanh(logits)))
+
     def backward(
         self, batch: Batch, outputs: Sequence[torch.Tensor], terms: Values, followed: Collection[str]
     ) -> Values:
         """Add the segmentor's side of the GAN loss to ``terms``, and take the gradient of those that are followed."""
-        self.module.requires_grad_(False)  # it only judges now
-        with autocast(self.device):
-            on_fake = self.module(batch.images, torch.tanh(outputs[0]))
-        terms[self.name] = self.weight * self.loss.generator(on_fake.float())
+        terms[self.name] = self.weight * self.judgement(batch.images, torch.tanh(outputs[0]))
         sum(terms[name] for name in followed).backward()
-        self.module.requires_grad_(True)
         return {}
 
 
-class Critic:
-    """Critic of lung masks, which learns how far predicted masks are from true ones.
-
-    Attributes:
-        module, optimiser: the network and its Adam.
-    """
+class Critic(Adversary):
+    """Critic of lung masks, which learns how far predicted masks are from true ones."""
 
     NAME = "critic"
 
-    def __init__(
-        self, name: str, weight: float, device: torch.device, learning_rate: float, width: int, seed: int, steps: int
-    ) -> None:
-        self.name, self.weight, self.loss, self.device = name, weight, LOSSES[name], device
-        with seeded(derived(seed, self.NAME)):
-            self.module = placed(CRITICS[self.loss.critic](width), device)
-        self.optimiser = torch.optim.Adam(self.module.parameters(), learning_rate, fused=True)
+    def __init__(self, *arguments, **more) -> None:
+        super().__init__(*arguments, **more)
         clip(self.module)
-        factor = torch.full((), 1.0 if self.loss.share is None else 0.0, device=device)
+        factor = torch.full((), 1.0 if self.loss.share is None else 0.0, device=self.device)
         self.module.register_buffer("factor", factor)  # of the weight; 0: not known yet. A checkpoint keeps it
-        self.distance = compiled(self.module, device, steps)
 
     def update(self, batch: Batch, logits: torch.Tensor) -> Values:
         """Take its turn, on the generator's ``logits`` (B, 1, H, W), which carry no gradient. Returns ``critic_gap``,
         E[D(real)] - E[D(fake)] before it."""
         with autocast(self.device):
-            distance = self.distance(batch.images, batch.masks, torch.sigmoid(logits))  # (B,)
+            distance = self.module(batch.images, batch.masks, torch.sigmoid(logits))  # (B,)
         loss = self.loss.discriminator(distance.float())
         for group in self.optimiser.param_groups:
             group["lr"] = min(group["lr"], FASTEST)
@@ -211,7 +159,9 @@ class Critic:
         pixels = _pull(terms, [name for name in followed if name != self.name], outputs)
         critic = _pull(printed, [name for name in followed if name == self.name], heads)
         lengths = torch.stack([torch.linalg.vector_norm(pull[0]) for pull in (pixels, critic)])
-        factor = self._factor(lengths)
+        factor = self.module.factor
+        if self.loss.share is not None and factor == 0 and (lengths > 0).all():  # the first step that follows both
+            factor.copy_(self.loss.share / (1 - self.loss.share) * lengths[0] / lengths[1])
         terms[self.name] = factor * printed[self.name]
         torch.autograd.backward(outputs, [ours + factor * its for ours, its in zip(pixels, critic, strict=True)])
         self.module.requires_grad_(True)
@@ -219,13 +169,71 @@ class Critic:
         share = adversarial / (pixel + adversarial).clamp_min(torch.finfo(lengths.dtype).tiny)
         return {"adversarial_share": share}
 
-    def _factor(self, lengths: torch.Tensor) -> torch.Tensor:
-        """What the critic's loss is multiplied by besides its weight: 1, or what gives it its share, computed at the
-        first step from the ``lengths`` (2,) of the gradients of the pixels' losses and of its own."""
-        factor = self.module.factor
-        if self.loss.share is not None and factor == 0 and (lengths > 0).all():  # both are followed
-            factor.copy_(self.loss.share / (1 - self.loss.share) * lengths[0] / lengths[1])
-        return factor
+
+class Segmentation(Task):
+    """A segmentor under its losses, taking turns with an adversary where one of them is adversarial.
+
+    Attributes:
+        adversary: None without an adversarial loss.
+    """
+
+    def __init__(
+        self,
+        network: SegmentationNet,
+        losses: Weighted,
+        device: torch.device,
+        learning_rate: float,
+        *,
+        width: int = 0,
+        seed: int = 0,
+        steps: int = 1,
+    ) -> None:
+        """Make the optimisers, and the adversary that the losses name.
+
+        Args:
+            learning_rate: of the first step; the loop sets it for each.
+            width: of the adversary's first layer.
+            seed: of the training, from which the adversary's first weights are derived.
+            steps: of the whole training, which decide whether it is compiled.
+        """
+        self.losses, self.device = losses, device
+        self.pixel, adversarial = split(losses)
+        self.modules = {"network": network}
+        adam = torch.optim.Adam(network.parameters(), learning_rate, weight_decay=network.WEIGHT_DECAY, fused=True)
+        self.optimisers = {"network": adam}
+        self.outputs = compiled(_Outputs(network), device, steps)
+        self.adversary: Discriminator | Critic | None = None
+        for name, weight in adversarial:
+            loss, around = LOSSES[name], {"width": width, "device": device, "seed": seed, "steps": steps}
+            if isinstance(loss, WassersteinLoss):
+                self.adversary = Critic(name, weight, loss, CRITICS[loss.critic], learning_rate=learning_rate, **around)
+            else:
+                around |= {"learning_rate": learning_rate, "betas": (0.5, 0.999)}
+                self.adversary = Discriminator(name, weight, loss, PixelDiscriminator, **around)
+            self.modules[self.adversary.NAME] = self.adversary.module
+            self.optimisers[self.adversary.NAME] = self.adversary.optimiser
+
+    def step(self, batch: Batch, followed: Collection[str]) -> Values:
+        """Update each module once, the segmentor down the losses ``followed``.
+
+        Returns:
+            Each loss with its weight, ``loss_<name>``, and what the adversary reports of its turn.
+        """
+        with autocast(self.device):
+            outputs = self.outputs(batch.images)  # each (B, 1, H, W)
+        outputs = [logits.float() for logits in outputs]
+        judged = {}
+        if self.adversary:
+            batch = batch._replace(images=beside(outputs[0], batch.images))
+            judged = self.adversary.update(batch, outputs[0].detach())
+        terms = weighted(outputs, batch, self.pixel)
+        self.optimisers["network"].zero_grad()
+        if self.adversary:
+            judged = self.adversary.backward(batch, outputs, terms, followed) | judged
+        else:
+            sum(terms[name] for name in followed).backward()
+        self.optimisers["network"].step()
+        return {f"loss_{name}": term.detach() for name, term in terms.items()} | judged
 
 
 class _Outputs(nn.Module):
@@ -243,9 +251,8 @@ def beside(masks: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     """Return what an adversary sees of ``images`` (B, C, S, S): their first channel, averaged to the size s of the
     ``masks``, (B, 1, s, s). It is the original image (SoftGAN, section 3.2; CasGAN, section 3.2.2), enlarged by
     interpolation where the network sees enlarged ones, and never what another network made of it."""
-    seen = images[:, :1]
     factor = images.shape[-1] // masks.shape[-1]
-    return F.avg_pool2d(seen, factor) if factor > 1 else seen
+    return F.avg_pool2d(images[:, :1], factor) if factor > 1 else images[:, :1]
 
 
 def clip(critic: nn.Module) -> None:
@@ -256,7 +263,7 @@ def clip(critic: nn.Module) -> None:
 
 
 def _pull(terms: Values, names: Collection[str], heads: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """The gradient at each of ``heads`` of the sum of the ``terms`` of these ``names``; 0 where it has none."""
+    """Return the gradient at each of ``heads`` of the sum of the ``terms`` of these ``names``; 0 where it has none."""
     if not names:
         return [torch.zeros_like(head) for head in heads]
     total = sum(terms[name] for name in names)

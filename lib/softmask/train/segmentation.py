@@ -1,15 +1,15 @@
-"""Training of segmentation networks: what they see, validation, the start, and which weights are kept.
+"""Training of segmentation networks: augmentation, validation, the warm-up, and which weights are kept.
 
-What the papers leave open: augmentation (orientations and small shifts); which epoch's weights are tested: those with
-the best mean Dice on the validation images, cut at 0.5, the earlier one of two equals, the warm-up's epochs aside. How
-a training starts, and when it has failed, is in :mod:`softmask.train.start`.
+What the papers leave open: augmentation (one of the eight orientations of a square, and a shift of a few pixels); which
+epoch's weights are tested: those with the best mean Dice on the validation images, cut at 0.5, the earlier one of two
+equals, the warm-up's epochs aside (:class:`softmask.train.loop.Start`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,38 +18,89 @@ from torch import nn
 from softmask.errors import ConfigError
 from softmask.measure.segmentation import dice
 from softmask.nets.base import SegmentationNet
-from softmask.train.augment import augment, draw
 from softmask.train.device import generator, pick, placed
-from softmask.train.loop import NotFinite, Outcome, Progress, Settings, digest, fit
+from softmask.train.loop import NotFinite, Outcome, Progress, Settings, Start, digest, fit
 from softmask.train.losses import Batch, Weighted, by_tanh
 from softmask.train.objectives import Segmentation
-from softmask.train.start import Start, baseline
 
 BINARY = "binary"
 """Label of a training without soft labels: the masks stand in for them."""
 
-
-class Part(Protocol):
-    """Images (N, C, S, S), masks and soft labels (N, 1, S, S), float32, as in
-    :class:`softmask.experiments.prepared.Part`."""
-
-    images: np.ndarray
-    masks: np.ndarray
-    soft: Mapping[str, np.ndarray]
+SHIFT = 1 / 16
+"""Largest shift up, down, left and right, as a share of the image's side."""
+PERCENT, UPRIGHT_SHIFT = (70, 110), 1 / 8
+"""Size at which an upright image is shown, at least and at most, and its largest shift: on a scanner's table a body
+lies higher or lower by more than a crop around a lesion misses its middle."""
 
 
-class Data(Protocol):
-    """What training needs of :class:`softmask.experiments.prepared.Prepared`."""
+class SegmentationTask(Segmentation):
+    """A segmentor, its losses and its data. Arguments as of :func:`train`."""
 
-    train: Part
-    validation: Part
+    def __init__(
+        self,
+        network: SegmentationNet,
+        losses: Weighted,
+        label: str,
+        data: Any,
+        settings: Settings,
+        seed: int,
+        upright: bool = False,
+    ) -> None:
+        for name, part in (("training", data.train), ("validation", data.validation)):
+            if not len(part.images):
+                raise ConfigError(f"there are no {name} images")
+        if label != BINARY and label not in data.train.soft:
+            raise ConfigError(f"unknown label {label!r}; choose one of {', '.join([BINARY, *data.train.soft])}")
+        self.settings, self.seed, self.upright, self.validation = settings, seed, upright, data.validation
+        device, n = pick(), len(data.train.images)
+        soft = data.train.masks if label == BINARY else data.train.soft[label]
+        arrays = (data.train.images, data.train.masks, soft)  # on the CPU the tensors share their memory
+        self.batch = Batch(
+            *(torch.as_tensor(array, dtype=torch.get_default_dtype(), device=device) for array in arrays)
+        )
+        self.images, self.n = self.batch.images, n
+        warm = [name for name, _ in losses if name.startswith("dice")] or ["dice"] if by_tanh(losses) else []
+        added = [(name, 1.0) for name in warm if name not in dict(losses)]  # a Dice loss of the warm-up alone
+        super().__init__(
+            placed(network, device),
+            [*losses, *added],
+            device,
+            settings.learning_rate,
+            width=settings.discriminator_width,
+            seed=seed,
+            steps=settings.steps(n),
+        )
+        self.losses = losses
+        base = baseline(data.validation.masks[:, 0] >= 0.5, upright)
+        self.start = Start(
+            base, settings.warmup if warm else 0, settings.epochs, settings.steps(n) // settings.epochs, warm
+        )
+        held = map(torch.as_tensor, (data.validation.images, data.validation.masks))
+        self.depends_on = {"label": label, "data": digest(*self.batch, *held)}
+
+    def examples(self, epoch: int) -> Callable[[torch.Tensor], Batch]:
+        """Draw the moves of the epoch's images; return what makes a batch of the numbers of its images."""
+        moves = draw(self.n, self.batch.masks.shape[-1], generator(self.seed, "moves", epoch), self.upright)
+        moves = moves.to(self.device)
+        return lambda chosen: augment(Batch(*(part[chosen] for part in self.batch)), moves[chosen])
+
+    def validate(self) -> dict[str, float]:
+        """Return the Dice of the predictions for the validation images, cut at 0.5, in [0, 1]: the mean over images, or
+        of all upright ones together."""
+        probabilities = predict(self.modules["network"], self.validation.images)
+        if not np.isfinite(probabilities).all():
+            raise NotFinite("validation: NaN or infinite numbers in the predictions")
+        predicted, masks = probabilities[:, 0] >= 0.5, self.validation.masks[:, 0] >= 0.5  # (N, S, S)
+        if self.upright:
+            predicted, masks = (np.concatenate(array)[None] for array in (predicted, masks))  # (1, N S, S)
+        return {"validation_dice": float(dice(predicted, masks).mean())}
 
 
 def train(
     network: SegmentationNet,
     losses: Weighted,
     label: str,
-    data: Data,
+    data: Any,
     settings: Settings,
     seed: int,
     folder: Path,
@@ -61,12 +112,14 @@ def train(
     """Train ``network``, fresh from :func:`~softmask.train.device.seeded`, until it holds the best epoch's weights, or
     has failed to start.
 
-    Goes on from ``folder/checkpoint.pt`` where there is one of the same training. A GAN or Wasserstein loss brings in
+    Continues from ``folder/checkpoint.pt`` where there is one of the same training. A GAN or Wasserstein loss brings in
     its adversary (:mod:`softmask.train.objectives`). The network stays on the device it was trained on.
 
     Args:
         losses: names of :data:`~softmask.train.losses.LOSSES` with weights.
         label: soft label to train on, a name in ``data.train.soft``, or ``binary``.
+        data: whose parts ``train`` and ``validation`` have images (N, C, S, S), masks and soft labels (N, 1, S, S),
+            float32, as :class:`softmask.experiments.prepare.Part` has.
         name: of the run, for messages.
         upright: whether these are whole slices of a body, some of which hold nothing: augmentation leaves up where it
             is, and validation takes one Dice over the pixels of all images together.
@@ -75,66 +128,24 @@ def train(
         ConfigError: for unknown losses or label, or no images.
         TrainingError: when images, a loss, or weights are no longer finite, or a checkpoint cannot be written.
     """
-    _check(data, label)
-    device = pick()
-    soft = data.train.masks if label == BINARY else data.train.soft[label]
-    arrays = (data.train.images, data.train.masks, soft)  # on the CPU the tensors share their memory
-    images = Batch(*(torch.as_tensor(array, dtype=torch.get_default_dtype(), device=device) for array in arrays))
-    n = len(images.images)
-    warm, added = _warm_up(losses)
-    truth = data.validation.masks[:, 0] >= 0.5  # (N, S, S)
-    steps = settings.steps(n)
-    start = Start(
-        baseline(truth, together=upright),
-        settings.warmup if warm else 0,
-        settings.epochs,
-        steps // settings.epochs,
-        warm,
-    )
-    objective = Segmentation(
-        placed(network, device),
-        [*losses, *added],
-        device,
-        settings.learning_rate,
-        width=settings.discriminator_width,
-        seed=seed,
-        steps=steps,
-    )
+    task = SegmentationTask(network, losses, label, data, settings, seed, upright)
+    return fit(task, folder, name=name, progress=progress)
 
-    def examples(epoch: int) -> Callable[[torch.Tensor], Batch]:
-        moves = draw(n, images.masks.shape[-1], generator(seed, "moves", epoch), upright).to(device)
-        return lambda chosen: augment(Batch(*(part[chosen] for part in images)), moves[chosen])
 
-    state = fit(
-        objective,
-        losses,
-        settings,
-        seed,
-        folder,
-        name=name,
-        depends_on={
-            "label": label,
-            "data": digest(*images, *map(torch.as_tensor, (data.validation.images, data.validation.masks))),
-        },
-        images=images.images,
-        n=n,
-        draw=examples,
-        validate=lambda: {"validation_dice": _validate(network, data.validation, together=upright)},
-        start=start,
-        progress=progress,
-    )
-    network.load_state_dict(state.best)
-    first = start.first(state.curves)
-    best = first + int(np.argmax(state.curves["validation_dice"][first:])) + 1
-    return Outcome(state.curves, best, state.seconds, device.type, start.failed(state.curves))
+def baseline(masks: np.ndarray, together: bool = False) -> float:
+    """Return the Dice of ``masks`` (N, S, S) bool with an empty mask or with foreground everywhere, whichever is
+    larger; the mean over images, or of all images ``together``."""
+    if together:
+        masks = masks.reshape(1, -1, masks.shape[-1])
+    return max(float(dice(np.full_like(masks, value), masks).mean()) for value in (False, True))
 
 
 @torch.inference_mode()
 def evaluate(
     network: nn.Module, call: Callable[[torch.Tensor], torch.Tensor], images: np.ndarray, batch_size: int
 ) -> np.ndarray:
-    """What ``call`` gives for ``images`` (N, C, H, W), ``batch_size`` at a time on the network's device, with the
-    ``network`` in evaluation mode meanwhile: (N, ...) float32."""
+    """Return what ``call`` gives for ``images`` (N, C, H, W), ``batch_size`` at a time on the network's device, with
+    the ``network`` in evaluation mode meanwhile: (N, ...) float32."""
     device = next(network.parameters()).device
     training = network.training
     network.eval()
@@ -146,32 +157,61 @@ def evaluate(
 
 
 def predict(network: SegmentationNet, images: np.ndarray, batch_size: int = 16) -> np.ndarray:
-    """Probabilities (N, 1, H, W) float32 in [0, 1] for ``images`` (N, C, H, W) in [0, 1], on the network's device."""
+    """Return probabilities (N, 1, H, W) float32 in [0, 1] for ``images`` (N, C, H, W) in [0, 1], computed on the
+    network's device."""
     return evaluate(network, lambda batch: torch.sigmoid(network(batch)), images, batch_size)
 
 
-def _warm_up(losses: Weighted) -> tuple[list[str], Weighted]:
-    """The losses followed in the warm-up, and the one that is added for it (none or one); none without a soft loss."""
-    if not by_tanh(losses):
-        return [], ()
-    dice_losses = [name for name, _ in losses if name.startswith("dice")]
-    return (dice_losses, ()) if dice_losses else (["dice"], (("dice", 1.0),))
+def draw(n: int, size: int, source: torch.Generator, upright: bool = False) -> torch.Tensor:
+    """Return moves of ``n`` images of ``size`` x ``size`` pixels, (n, 5) int64: transposed, flipped up-down, left-right
+    (0 or 1); rows, columns to shift.
+
+    With ``upright``, up stays up, for whole bodies lie on their backs, and a sixth column says how large they are
+    shown, in percent: how much of the image a body takes is the scanner operator's choice.
+    """
+    flips = torch.randint(0, 2, (n, 3), generator=source)
+    most = int(size * (UPRIGHT_SHIFT if upright else SHIFT))
+    shifts = torch.randint(-most, most + 1, (n, 2), generator=source)
+    if not upright:
+        return torch.cat([flips, shifts], dim=1)
+    flips[:, :2] = 0
+    percent = torch.randint(PERCENT[0], PERCENT[1] + 1, (n, 1), generator=source)
+    return torch.cat([flips, shifts, percent], dim=1)
 
 
-def _validate(network: SegmentationNet, part: Part, together: bool) -> float:
-    """Dice of the predictions for ``part``, cut at 0.5, in [0, 1]: the mean over images, or of all ``together``."""
-    probabilities = predict(network, part.images)
-    if not np.isfinite(probabilities).all():
-        raise NotFinite("validation: NaN or infinite numbers in the predictions")
-    predicted, masks = probabilities[:, 0] >= 0.5, part.masks[:, 0] >= 0.5  # (N, S, S)
-    if together:
-        predicted, masks = (np.concatenate(array)[None] for array in (predicted, masks))  # (1, N S, S)
-    return float(dice(predicted, masks).mean())
+def augment(batch: Batch, moves: torch.Tensor) -> Batch:
+    """Return ``batch`` (of square images) with each image, mask and soft label moved alike, as :func:`draw` said.
+
+    A transposition and two flips make all flips and quarter turns. What a shift brings in from outside repeats the
+    image's edge, and is no lesion: 0 in mask and soft label. Images may be a whole number of times larger than masks
+    and soft labels; shifts count pixels of the latter. ``moves`` are (B, 5) or (B, 6), on the batch's device.
+    """
+    size = batch.masks.shape[-1]
+    factor = batch.images.shape[-1] // size
+    source, inside = _source(moves, size, 1)
+    images = _source(moves, size, factor)[0] if factor > 1 else source
+    return Batch(
+        _gather(batch.images, images), _gather(batch.masks, source) * inside, _gather(batch.soft, source) * inside
+    )
 
 
-def _check(data: Data, label: str) -> None:
-    for name, part in (("training", data.train), ("validation", data.validation)):
-        if not len(part.images):
-            raise ConfigError(f"there are no {name} images")
-    if label != BINARY and label not in data.train.soft:
-        raise ConfigError(f"unknown label {label!r}; choose one of {', '.join([BINARY, *data.train.soft])}")
+def _source(moves: torch.Tensor, size: int, factor: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return where each pixel of a moved image of S = ``factor`` x ``size`` pixels a side comes from, (B, 1, S*S), and
+    whether that lies inside, (B, 1, S, S)."""
+    b, size = len(moves), factor * size
+    transposed, upside, mirrored, down, right, *percent = moves.view(b, -1, 1, 1).unbind(1)  # each (B, 1, 1)
+    row, column = torch.meshgrid(*2 * [torch.arange(size, device=moves.device)], indexing="ij")  # (S, S)
+    rows = torch.where(transposed == 1, column, row)  # (B, S, S)
+    columns = torch.where(transposed == 1, row, column)
+    rows = torch.where(upside == 1, size - 1 - rows, rows) + factor * down
+    columns = torch.where(mirrored == 1, size - 1 - columns, columns) + factor * right
+    for shown in percent:  # farther from the middle the smaller the image is shown
+        middle = (size - 1) / 2
+        rows, columns = (((at - middle) * (100 / shown) + middle).round().long() for at in (rows, columns))
+    inside = ((rows >= 0) & (rows < size) & (columns >= 0) & (columns < size)).unsqueeze(1)
+    return (rows.clamp(0, size - 1) * size + columns.clamp(0, size - 1)).view(b, 1, -1), inside
+
+
+def _gather(x: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    """Return the pixels of ``x`` (B, C, S, S) at ``source`` (B, 1, S*S)."""
+    return x.flatten(2).gather(2, source.expand(-1, x.shape[1], -1)).view_as(x)

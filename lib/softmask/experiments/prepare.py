@@ -1,14 +1,10 @@
-"""Data as training takes it: crops of one size, binary truth, every soft label, divided into parts.
+"""Data -> arrays: crops of one size with every label, divided into parts.
 
 Every image is labelled whole and as it is stored; the crop is cut from image and labels alike
 (:mod:`softmask.data.splits`), so that where it is shown with fewer pixels, a soft mask's pixel is the mean of those it
-covers, and the binary truth's is lesion where at least half of it is. Slices whose lungs are sought have no soft label;
-of the test part's, what the scanner stored is kept beside.
-
-Preparing takes the readers, the labelling and minutes at most; it is done once for each content of the data and of the
-code it passes through, and kept in the cache. What is kept needs numpy alone. A run, however, depends on
-:attr:`Prepared.digest` alone: on the source images, on which of them are in which part, and on the labels' settings,
-not on the labels' bytes, whose last digits another solver or machine may change.
+covers, and the binary truth's is lesion where at least half of it is. Slices whose lungs are sought have no soft label.
+It is done once for each content of the data and of the code it passes through, and kept in the cache. A run depends on
+:attr:`Prepared.digest` alone, not on the labels' bytes, whose last digits another solver or machine may change.
 """
 
 from __future__ import annotations
@@ -55,8 +51,7 @@ class Part:
         references: what a prediction can be compared with besides, (N, 1, S, S) float32: ``alpha``, the true lesion
             fraction (embedded data); ``consensus``, the readers' 50 % consensus where the truth is not made of it;
             ``doctor1`` to ``doctor4``, the readers' masks (``lidc-500``). Of lungs, at the size :data:`STORED`:
-            ``native``, the lung mask, and ``nodules``, both (N, 1, 512, 512) bool, and ``native_image``, the image as
-            (N, 1, 512, 512) uint8, 255 for 1.
+            ``native``, the lung mask, and ``nodules``, both bool, and ``native_image``, uint8, 255 for 1.
     """
 
     ids: tuple[str, ...]
@@ -92,9 +87,7 @@ class Prepared:
 
 
 def prepare(spec: RunSpec, config: Config) -> Prepared:
-    """The data that ``spec`` trains and tests on: ``dataset``, ``source``, ``size`` and ``n_train`` of it count.
-
-    ``dataset`` is one of :data:`softmask.data.splits.PAPER_SIZES`.
+    """Return the data that ``spec`` trains and tests on: its ``dataset``, ``source``, ``size`` and ``n_train`` count.
 
     ``n_train`` caps the training part, and twice as many the other two, so that a small profile stays small.
 
@@ -103,54 +96,60 @@ def prepare(spec: RunSpec, config: Config) -> Prepared:
         DataError: a part that is left without any image.
         ConfigError: a data set that is not known, or images that hold no crop of that size.
     """
-    from softmask.data import open_dataset
-    from softmask.data.splits import PAPER_SIZES, dataset_name
+    from softmask.data.splits import PAPER_SIZES
 
-    dataset = open_dataset(dataset_name(spec.dataset), replace(config, data=spec.source))
+    dataset = _open(spec, config)
     arrays = _cached(spec, dataset)
     left_out = tuple((str(where), str(why)) for where, why in arrays.pop("left_out"))
     parts = {}
     for part in PARTS:
-        mine = {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{part}/")}
+        own = {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{part}/")}
         if part not in PAPER_SIZES[spec.dataset]:
             none = np.zeros((0, 1, spec.size, spec.size), np.float32)
             parts[part] = Part((), (), none, none)
             continue
-        if not len(mine["id"]):
+        if not len(own["id"]):
             raise DataError(f"{spec.dataset}: no usable image is left for the {part} part ({dataset.origin})")
+        references = {name[10:]: array for name, array in own.items() if name.startswith("reference/")}
         parts[part] = Part(
-            ids=tuple(map(str, mine["id"])),
-            groups=tuple(map(str, mine["group"])),
-            images=mine["image"],
-            masks=mine["mask"].astype(np.float32),
-            soft={name: mine[f"soft/{name}"] for name in SOFT_LABELS if f"soft/{name}" in mine},
-            references={name[10:]: _reference(mine[name]) for name in mine if name.startswith("reference/")},
+            ids=tuple(map(str, own["id"])),
+            groups=tuple(map(str, own["group"])),
+            images=own["image"],
+            masks=own["mask"].astype(np.float32),
+            soft={name: own[f"soft/{name}"] for name in SOFT_LABELS if f"soft/{name}" in own},
+            references={
+                name: array if array.shape[-2:] == STORED else array.astype(np.float32)
+                for name, array in references.items()
+            },
         )
-    digest = _digest(spec, parts)
-    return Prepared(spec.dataset, spec.source, dataset.origin, digest, **parts, left_out=left_out)
+    return Prepared(spec.dataset, spec.source, dataset.origin, _digest(spec, parts), **parts, left_out=left_out)
 
 
 def digest_of(spec: RunSpec, config: Config) -> str:
-    """The :attr:`Prepared.digest` that :func:`prepare` would give; only where it is not known yet does it prepare."""
-    from softmask.data import open_dataset
-    from softmask.data.splits import dataset_name
-
-    dataset = open_dataset(dataset_name(spec.dataset), replace(config, data=spec.source))
+    """Return the :attr:`Prepared.digest` that :func:`prepare` would give; prepare only where it is not known yet."""
 
     def build() -> dict[str, np.ndarray]:
         return {"digest": np.array(prepare(spec, config).digest)}
 
-    return str(cached_arrays(f"digest-{spec.dataset}-{spec.source}", _key(spec, dataset), build)["digest"])
+    key = _key(spec, _open(spec, config))
+    return str(cached_arrays(f"digest-{spec.dataset}-{spec.source}", key, build)["digest"])
+
+
+def _open(spec: RunSpec, config: Config) -> Dataset:
+    from softmask.data import open_dataset
+    from softmask.data.splits import dataset_name
+
+    return open_dataset(dataset_name(spec.dataset), replace(config, data=spec.source))
 
 
 def _key(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> str:
-    """Hex digest of what the arrays come from; the fingerprint of simulated data covers the code that simulates."""
+    """Return the hex digest of what the arrays come from."""
     code = sha256_of(code_digest("data", "label"), Path(__file__))
     return sha256_of(dataset.fingerprint, code, spec.dataset, dataset.source, repr((spec.size, spec.n_train)))
 
 
 def _digest(spec: RunSpec, parts: Mapping[str, Part]) -> str:
-    """:attr:`Prepared.digest`."""
+    """Return :attr:`Prepared.digest`."""
     from softmask.label import SETTINGS
 
     content: list[str | bytes] = [repr((spec.dataset, spec.source, spec.size, SETTINGS))]
@@ -166,7 +165,7 @@ def _digest(spec: RunSpec, parts: Mapping[str, Part]) -> str:
 
 
 def _cached(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.ndarray]:
-    """Every part's arrays, named ``part/array``, and what was left out; from the cache where they are."""
+    """Return every part's arrays, named ``part/array``, and what was left out; from the cache where they are."""
     from softmask.data.splits import FOLDS
 
     make = _fold if spec.dataset in FOLDS else _arrays
@@ -174,7 +173,7 @@ def _cached(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.n
 
 
 def _fold(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.ndarray]:
-    """The arrays of one of DSNet's folds: those of ``lidc``, divided anew. Nothing is labelled again."""
+    """Return the arrays of one of DSNet's folds: those of ``lidc``, divided anew. Nothing is labelled again."""
     from softmask.data.splits import split_rows
 
     whole = _cached(SimpleNamespace(dataset="lidc", source=spec.source, size=spec.size, n_train=spec.n_train), dataset)
@@ -184,23 +183,18 @@ def _fold(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.nda
     places = {str(name): place for place, name in enumerate(joined["id"])}
     arrays = {"left_out": whole["left_out"]}
     for part, rows in split_rows(spec.dataset, dataset).items():
-        found = [places[name] for name in map(dataset.name_of, rows) if name in places]
-        arrays |= {f"{part}/{name}": array[found[: _cap(spec, part)]] for name, array in joined.items()}
+        own = [places[name] for name in map(dataset.name_of, rows) if name in places]
+        arrays |= {f"{part}/{name}": array[own[: _cap(spec, part)]] for name, array in joined.items()}
     return arrays
 
 
-def _reference(array: np.ndarray) -> np.ndarray:
-    """What the cache holds of a reference, as :class:`Part` has it."""
-    return array if array.shape[-2:] == STORED else array.astype(np.float32)
-
-
 def _cap(spec: RunSpec | SimpleNamespace, part: str) -> int | None:
-    """The most images of a part; None for all there are."""
+    """Return the most images of a part; None for all there are."""
     return None if spec.n_train is None else spec.n_train * (1 if part == "train" else 2)
 
 
 def _arrays(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.ndarray]:
-    """Every part's arrays, labelled."""
+    """Return every part's arrays, labelled."""
     from softmask.data.splits import CROPS, LUNGS, SCANS, scan_rows, split_rows
     from softmask.parallel import map_samples
 
@@ -216,7 +210,8 @@ def _arrays(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.n
         work = Lungs(spec.dataset, spec.size, part == "test") if sought else Labels(spec.dataset, spec.size)
         records = map_samples(work, dataset, rows, title=f"{spec.dataset} {part}")[:cap]
         # what only some images have (no readers, say) is no reference for the part
-        names = [name for name in (records[0] if records else ("id", "group")) if all(name in one for one in records)]
+        names = records[0] if records else ("id", "group")
+        names = [name for name in names if all(name in record for record in records)]
         arrays |= {f"{part}/{name}": np.array([record[name] for record in records]) for name in names}
     problems = [(problem.where, problem.why) for problem in dataset.problems[known:]]
     arrays["left_out"] = np.array(problems, dtype=str).reshape(-1, 2)
@@ -231,7 +226,7 @@ class Labels:
     size: int
 
     def __call__(self, sample: Sample) -> list[dict]:
-        """One record for each crop. LabelError where no soft mask can be made, or the lesion lies outside the crop."""
+        """Return one record for each crop. Raises LabelError where there is no soft mask, or no lesion in the crop."""
         from softmask import label
         from softmask.data.splits import crops
         from softmask.label import consensus, soft_labels
@@ -256,10 +251,10 @@ class Labels:
         if self.dataset == "lidc-500":
             record |= {f"reference/{name}": mask for name, mask in zip(DOCTORS, sample.readers, strict=True)}
         cropped = [{name: place.of(array, self.size)[None] for name, array in record.items()} for place in places]
-        if not all(one["mask"].any() for one in cropped):
+        if not all(crop["mask"].any() for crop in cropped):
             raise LabelError(f"{sample.id}: the {self.size} x {self.size} pixels of its crop hold no lesion")
         ids = [sample.id] if len(cropped) == 1 else [f"{sample.id}/{number}" for number in range(len(cropped))]
-        return [{"id": name, "group": sample.patient, **one} for name, one in zip(ids, cropped, strict=True)]
+        return [{"id": name, "group": sample.patient, **crop} for name, crop in zip(ids, cropped, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -271,7 +266,7 @@ class Lungs:
     stored: bool
 
     def __call__(self, sample: Sample) -> list[dict]:
-        """One record. DataError where the slice has another size than :data:`STORED`."""
+        """Return one record. Raises DataError where the slice has another size than :data:`STORED`."""
         from softmask.data.image_files import window_hu
         from softmask.data.splits import crops
         from softmask.nets.morph import without_surroundings

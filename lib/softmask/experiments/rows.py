@@ -1,0 +1,289 @@
+"""What every row of the papers' tables trains: network, label, losses, input; and the runs behind a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+from softmask.config import BASE_SEED, Config
+from softmask.data.splits import SECTION_FOLDS, dataset_name
+from softmask.errors import ConfigError
+from softmask.experiments.schedules import schedule, width
+from softmask.experiments.spec import BY_SR, ENLARGED, HIGH_RESOLUTION, SOFTENED, TEACHER, UNCHANGED, RunSpec
+from softmask.nets.classical import CLASSICAL
+from softmask.nets.critics import CRITICS
+from softmask.nets.registry import NETWORKS
+from softmask.nets.srgan import SCALE, TRANSFERRED
+
+DICE = (("dice", 1.0),)
+CROSS_ENTROPY = (("hard_cross_entropy", 1.0),)
+"""LGAN, equation 6, without its critic."""
+DICE_AND_CROSS_ENTROPY = (*DICE, *CROSS_ENTROPY)
+"""CE-Net's own: with the Dice loss alone it predicted cell everywhere on ISBI 2012. SegCaps' too, whose authors weigh
+the few pixels of the lung: with the cross entropy alone it found half of it."""
+SOFT_MASK_LOSS = (("dice", 0.5), ("soft_l1", 100.0))
+SOFTGAN = (*SOFT_MASK_LOSS, ("gan", 1.0))
+"""SoftGAN, section 3.3, and both versions of DSNet."""
+SQUARED = (("dice_squared", 0.5), *SOFTGAN[1:])
+"""DSNet (TNNLS 2023), equations 15 and 19, to the letter: the Dice loss has squares in its denominator. No row of a
+table is trained so: it would differ from its rivals in the Dice loss, too."""
+SOFTGAN_2020_PIXELS = (("soft_mse", 1.0), ("soft_l1", 100.0))
+SOFTGAN_2020 = (*SOFTGAN_2020_PIXELS, ("gan_least_squares", 1.0))
+"""CasGAN, equation 2 and the text after it."""
+STUDENT = (("hard_cross_entropy", 0.3), ("soft_cross_entropy", 0.7))
+"""CasGAN, equation 5, where the soft target weighs more; how much more is not said."""
+CONTENT = (("content", 1.0),)
+SRGAN = (*CONTENT, ("adversarial", 1e-3), ("vgg54", 8e-3), ("total_variation", 2e-8))
+"""CasGAN, section "Training details"."""
+SRGAN_SMALL = tuple(("vgg22", weight) if name == "vgg54" else (name, weight) for name, weight in SRGAN)
+"""In all profiles but ``full``: VGG19's second block, which costs a sixth of the fifth; both are Ledig et al.'s."""
+
+AVERAGED, FULL_FEATURES, ENLARGED_TWICE, MAIN = "averaged", "full_features", "enlarged_twice", "main"
+FORMS: Mapping[str, tuple[int, int]] = {AVERAGED: (2, 2), FULL_FEATURES: (SCALE, SCALE), ENLARGED_TWICE: (2, 1)}
+"""``scale`` and ``reduction`` (:class:`softmask.experiments.spec.RunSpec`) of the ways to see enlarged images: what
+super-resolution gives averaged to twice the data's size, and brought down to it by a strided convolution; as
+super-resolution gives it, brought down by two; averaged to twice the data's size, where the network answers, too."""
+SMALL = ("smoke", "cpu")
+"""Profiles in which the main form of DSNet is :data:`AVERAGED` (else :data:`FULL_FEATURES`, since averaging takes from
+the features what equation 9 looks for), and one super-resolution network serves all seeds and data sets."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A network with what it sees and what it is trained towards.
+
+    Attributes:
+        label, losses, channels: see :class:`softmask.experiments.spec.RunSpec`.
+        form: how it sees enlarged images, one of :data:`FORMS`; :data:`MAIN` for the profile's form of DSNet; None for
+            the profile's scale, brought down to the data's size by a network that does so.
+        prior: the row whose soft mask it takes, or that is tested.
+        trained_on: the data set of that row; None for the same.
+    """
+
+    network: str
+    label: str = "binary"
+    losses: tuple[tuple[str, float], ...] = DICE
+    channels: tuple[str, ...] = ("image",)
+    form: str | None = None
+    prior: str | None = None
+    trained_on: str | None = None
+
+
+_SR, _CASCADE = ("super_resolved",), ("bilinear", "super_resolved")
+_backbone = partial(Method, "improved_backbone")
+_cascade = partial(Method, "softgan_2020", channels=_CASCADE)
+_transfer = partial(Method, channels=TRANSFERRED, form=MAIN)
+_dsnet = partial(_transfer, "dsnet", losses=SOFTGAN)
+# Networks that were published on larger images: the finest map of Inf-Net has an eighth of the image's height and
+# width, the coarsest of CE-Net a 32nd.
+_twice = partial(Method, channels=("bilinear",), form=ENLARGED_TWICE)
+_cenet = partial(_twice, "cenet", losses=DICE_AND_CROSS_ENTROPY)
+
+READINGS = (*(f"{critic}_amplified" for critic in CRITICS), "regression_reversed", "regression_reversed_amplified")
+"""Readings of LGAN's critics that no printed table has: a weight at which the critic contributes a third of the
+gradient, and the players of the regression critic the other way round."""
+
+METHODS: Mapping[str, Method] = {name: Method(name) for name in NETWORKS} | {
+    # SoftGAN
+    "no_soft_label": _backbone(),
+    "soft_mask_loss": _backbone("soft_mask", SOFT_MASK_LOSS),
+    "gan_loss": _backbone("soft_mask", SOFTGAN),
+    "softgan": _backbone("soft_mask", SOFTGAN),
+    "soft_mask": _backbone("soft_mask", SOFTGAN),
+    "kats_dilation": _backbone("kats_dilation", SOFTGAN),
+    "gros_interpolation": _backbone("gros_interpolation", SOFTGAN),
+    # CasGAN
+    "casgan_bin": _cascade("binary", SOFTGAN_2020),
+    "casgan_without_sr": _cascade("soft_mask", SOFTGAN_2020, channels=("bilinear",)),
+    "casgan_soft": _cascade("soft_mask", SOFTGAN_2020),
+    "casgan_without_gan": _cascade("soft_mask", SOFTGAN_2020_PIXELS),
+    "casgan_plusplus": _cascade("binary", SOFTGAN_2020, channels=(*_CASCADE, "prior"), prior="casgan_soft"),
+    "cenet": _cenet(),
+    "cenet_plusplus": _cenet(channels=("bilinear", "prior"), prior="casgan_soft"),
+    "unet_student": Method("unet", TEACHER, STUDENT, prior="casgan_soft"),
+    "unet_hard": Method("unet", losses=CROSS_ENTROPY),
+    "graph_cut": Method("graph_cut", losses=()),
+    "graph_cut_deep": Method("graph_cut_deep", losses=(), prior="unet"),
+    "level_set_deep": Method("level_set_deep", losses=(), prior="unet"),
+    "casgan": Method(UNCHANGED, losses=(), prior="casgan_soft", trained_on="lnsm"),
+    # DSNet, and networks compared with it
+    "infnet": _twice("infnet"),
+    "infnet_sr": _twice("infnet", channels=_SR),
+    "medt_sr": Method("medt_sr", channels=_SR),
+    "sr_input": Method("sr_input", channels=_SR, form=MAIN),
+    "dsnet_v1": _transfer("dsnet_v1", "soft_mask", SOFTGAN),
+    "dsnet-v1/edrfm": _transfer("dsnet_v1_edrfm"),
+    "dsnet-v1/sdrfm": _transfer("dsnet_v1"),
+    "dsnet-v1/soft_mask_loss": _transfer("dsnet_v1", "soft_mask", SOFT_MASK_LOSS),
+    "dsnet-v1/gan_loss": _transfer("dsnet_v1", "soft_mask", SOFTGAN),
+    "dsnet": _dsnet("soft_mask"),
+    "dsnet_squared": _dsnet("soft_mask", losses=SQUARED),
+    **{f"dsnet_{form}": _dsnet("soft_mask", form=form) for form in FORMS},
+    "dsnet-v2/backbone": _backbone(),
+    "dsnet-v2/drtm": _transfer("dsnet"),
+    "dsnet-v2/soft_mask_loss": _dsnet("soft_mask", losses=SOFT_MASK_LOSS),
+    "dsnet-v2/gan_loss": _dsnet("soft_mask"),
+    "dsnet-v2/no_soft_label": _transfer("dsnet"),
+    "dsnet-v2/all_losses_binary": _dsnet("binary"),
+    "dsnet-v2/kats_dilation": _dsnet("kats_dilation"),
+    "dsnet-v2/gros_interpolation": _dsnet("gros_interpolation"),
+    "dsnet-v2/soft_mask": _dsnet("soft_mask"),
+    "dsnet-v2/neither": _transfer("dsnet_without_drtm", "soft_mask", SOFTGAN),
+    "dsnet-v2/dtm": _transfer("dsnet_dtm", "soft_mask", SOFTGAN),
+    "dsnet-v2/dtm_csf": _dsnet("soft_mask"),
+    "dsnet-v2/without_transfer": _backbone("soft_mask", SOFTGAN),
+    "dsnet-v2/with_transfer": _dsnet("soft_mask"),
+    # LGAN: its generator with one of the critics, equation 6, or a reading of one
+    "baseline_unet": Method("lgan_generator", losses=CROSS_ENTROPY),
+    "lgan/unet": Method("lgan_generator", losses=CROSS_ENTROPY),
+    **{
+        f"lgan_{critic}": Method("lgan_generator", losses=(*CROSS_ENTROPY, (f"wasserstein_{critic}", 1.0)))
+        for critic in (*CRITICS, *READINGS)
+    },
+    "fusion_gnet": Method("fcn", losses=(*CROSS_ENTROPY, ("gan", 1.0))),
+    "tiramisu": Method("tiramisu", losses=CROSS_ENTROPY),
+    "segcaps": Method("segcaps", losses=DICE_AND_CROSS_ENTROPY),
+    "morph": Method("morph", losses=()),
+    # super-resolution
+    "content_only": Method("srgan", HIGH_RESOLUTION, CONTENT),
+    "srgan": Method("srgan", HIGH_RESOLUTION, SRGAN),
+}
+"""By row, or by paper and row where a paper means its own. A row named after a network is that network, trained on
+binary masks, with the Dice loss if not said here."""
+
+PUBLISHED_SIZE: Mapping[str, Mapping[str, object]] = {
+    "medt": {"channels": ("bilinear",), "form": ENLARGED_TWICE},
+    "medt_sr": {"form": ENLARGED_TWICE},
+}
+"""By network, what the profile ``full`` changes: MedT was published on images of 128 x 128 pixels, where a step costs
+nine times as much. Elsewhere it sees the data's size, and the pixels of the super-resolved image folded into channels.
+"""
+
+LUNGS_COMPARED = (
+    *("morph", "baseline_unet"),
+    *(f"lgan_{critic}" for critic in (*CRITICS, *READINGS)),
+    *("fusion_gnet", "tiramisu", "segcaps"),
+)
+"""Rows that are compared on real slices of lungs (``lungs-2d``)."""
+
+TESTED: Mapping[str, str] = {"lidc-500": "lnsm", "lung-ct": "lidc-lung", "lung-ct-body": "lidc-lung"}
+"""Data sets that no network is trained on (``lidc-500``: networks beside four doctors), and where those were trained
+that are tested on them."""
+
+_PRINTED = {"softgan": (1, 2, 3, 4), "casgan": (1, 3, 4), "dsnet-v1": (1, 2, 3, 5)}
+_PRINTED |= {"dsnet-v2": (1, 2, 3, 4, 5, 7, 8), "lgan": (2, 3, 4)}
+TABLES = tuple(f"{paper}/table-{number}" for paper, numbers in _PRINTED.items() for number in numbers)
+"""Tables whose rows are trained here."""
+
+CT = "lnsm"
+"""The general CT that super-resolution is trained on."""
+
+FOLDS_TRAINED = {"night": len(SECTION_FOLDS), "full": len(SECTION_FOLDS)}
+"""By profile, how many folds of ISBI 2012 are trained; the other profiles have time for the first."""
+
+ON_REQUEST = ("promise12", "lidc-lung", "qin-lung")
+"""Data sets whose real data is large, and may be missing where the other data sets are real."""
+
+
+def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
+    """Return the runs behind each (row, data set) of a printed table such as ``softgan/table-1``, in print order, one
+    per seed. On ISBI 2012 it is one per fold (:data:`FOLDS_TRAINED`), all with the first seed. A row without a method
+    is left out.
+
+    Raises:
+        ConfigError: for a table that is not in :data:`TABLES`; it lists them.
+    """
+    from softmask import papers
+
+    if table not in TABLES:
+        raise ConfigError(f"no runs stand behind a table {table!r}; choose one of {', '.join(TABLES)}")
+    paper, _, name = table.partition("/")
+    places = dict.fromkeys((cell.row, cell.dataset) for cell in papers.load(paper).table(name).cells())
+    known = [(row, dataset) for row, dataset in places if name_of(row, paper) in METHODS]
+    return {place: runs for row, name in known for place, runs in rows_of([row], name, config, paper).items()}
+
+
+def rows_of(rows: Iterable[str], dataset: str, config: Config, paper: str = "") -> dict[tuple[str, str], list[RunSpec]]:
+    """Return the runs behind rows, whether a table prints them or not, as :func:`specs` does."""
+    trained = [(dataset, BASE_SEED + i) for i in range(config.seeds)]
+    if dataset == "isbi2012":
+        trained = [(fold, BASE_SEED) for fold in SECTION_FOLDS[: FOLDS_TRAINED.get(config.profile.name, 1)]]
+    return {(row, dataset): [spec(row, name, config, seed, paper) for name, seed in trained] for row in rows}
+
+
+def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: str = "") -> RunSpec:
+    """Return one run of a row's method on a data set (``isbi2012``: on its first fold), as the profile trains it.
+
+    ``paper``, such as ``dsnet-v2``, tells which one's row it is, where papers mean different things by a name. Raises
+    ConfigError for a row without a method; it lists those that have one.
+    """
+    dataset = SECTION_FOLDS[0] if dataset == "isbi2012" else dataset
+    row_method, profile, source = method(row, dataset, paper), config.profile, source_of(dataset, config)
+    if profile.name == "full":
+        row_method = replace(row_method, **PUBLISHED_SIZE.get(row_method.network, {}))
+    network, losses, channels = row_method.network, row_method.losses, row_method.channels
+    plan = schedule(profile, network, dataset, paper, losses, source)
+    form = row_method.form
+    if form == MAIN:
+        form = AVERAGED if profile.name in SMALL else FULL_FEATURES
+    scale, reduction = 1, 1
+    if set(ENLARGED) & set(channels):
+        scale, reduction = FORMS.get(form) or (plan.scale, plan.scale if NETWORKS[network].reduces else 1)
+    sr = prior = None
+    if set(BY_SR) & set(channels) and profile.name in SMALL:
+        sr = spec("srgan", CT, config)
+    elif set(BY_SR) & set(channels):  # CasGAN trains it anew for images that are no CT
+        sr = spec("srgan", dataset if dataset in (*SECTION_FOLDS, "promise12") else CT, config, seed)
+    if row_method.prior:
+        prior = spec(row_method.prior, row_method.trained_on or dataset, config, seed, paper)
+    return RunSpec(
+        dataset=dataset,
+        source=source,
+        profile=profile.name,
+        network=network,
+        width=width(profile, network) if losses else 0,
+        label=row_method.label,
+        losses=SRGAN_SMALL if losses == SRGAN and profile.name != "full" else losses,
+        seed=seed,
+        size=plan.size,
+        n_train=plan.n_train,
+        settings=plan.settings,
+        channels=channels,
+        scale=scale,
+        reduction=reduction,
+        sr=sr,
+        prior=prior,
+    )
+
+
+def name_of(row: str, paper: str = "") -> str:
+    """Return the name in :data:`METHODS` of a paper's row."""
+    return f"{paper}/{row}" if f"{paper}/{row}" in METHODS else row
+
+
+def method(row: str, dataset: str, paper: str = "") -> Method:
+    """Return the method of a paper's row on a data set: on those of :data:`TESTED` a test of the trained network; where
+    the truth is a binary mask, CasGAN is trained on softened masks."""
+    name = name_of(row, paper)
+    if name not in METHODS:
+        raise ConfigError(f"row {row!r} has no method; choose one of {', '.join(METHODS)}")
+    row_method = METHODS[name]
+    if dataset in TESTED and row_method.network not in (UNCHANGED, *CLASSICAL):
+        return Method(UNCHANGED, losses=(), prior=row, trained_on=TESTED[dataset])
+    if row_method.network == "softgan_2020" and row_method.label == "soft_mask" and dataset != "lnsm":
+        return replace(row_method, label=SOFTENED)
+    return row_method
+
+
+def source_of(dataset: str, config: Config) -> str:
+    """Return ``real`` or ``embedded``: what the configuration asks for; where it leaves that open, and for
+    :data:`ON_REQUEST`, real data where it is there. Every table names the source."""
+    from softmask.data import REAL_ONLY, found
+
+    dataset = dataset_name(dataset)
+    if dataset in REAL_ONLY:
+        return "real"
+    if config.data == "embedded" or (config.data == "real" and dataset not in ON_REQUEST):
+        return config.data
+    return "real" if dataset in found(config.data_root) else "embedded"

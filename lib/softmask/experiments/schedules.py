@@ -1,0 +1,246 @@
+"""How long and on how much each profile trains: one table, and the learning rates that were searched for ``night``.
+
+Rates are chosen by the same search for every network, the papers' own and the baselines, each loss and data set: four
+are tried, in a short training with one seed, and the one with the best validation Dice is taken; no test image is
+looked at. What was tried is in ``rates.csv`` beside this file (:mod:`softmask.experiments.night` makes the search).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from softmask.config import Profile
+from softmask.data.splits import FOLDS, LUNGS, PAPER_SIZES, SECTION_FOLDS
+from softmask.errors import ConfigError, DataError
+from softmask.files import read_text, write_atomic
+from softmask.nets.registry import NETWORKS, SR_NETWORKS, entry
+from softmask.nets.srgan import SCALE
+from softmask.train.loop import Settings
+
+_COMPARED = ("lnsm", "lidc", *FOLDS)
+SCHEDULES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "smoke": {
+        "": {
+            "epochs": 2,
+            "batch_size": 8,
+            "learning_rate": 1e-3,
+            "discriminator_width": 4,
+            "n_train": 16,
+            "size": 64,
+            "scale": 2,
+            "start": {"warmup": 1},
+        },
+        "srgan": {"warmup": 1, "size": 128},
+        "lungs": {"batch_size": 4, "scale": SCALE},
+    },
+    "cpu": {
+        "": {
+            "epochs": 5,
+            "batch_size": 4,
+            "learning_rate": 1e-3,
+            "discriminator_width": 8,
+            "n_train": 400,
+            "size": 64,
+            "scale": 2,
+            "start": {"warmup": 2, "ramp": 50},
+        },
+        "srgan": {"epochs": 4, "learning_rate": 2e-3, "warmup": 3, "n_train": 200, "size": 128},
+        "lungs": {"epochs": 9, "n_train": 200, "size": 112, "scale": SCALE},
+        # LIDC, which most is compared on, has longest; the small sets 210 to 300 steps, of 60 images or of 400
+        "lidc": {"epochs": 12, "batch_size": 8},
+        "lidc-119": {"epochs": 16},
+        "isbi2012": {"epochs": 4},
+        "promise12": {"epochs": 3},
+        # the two versions of DSNet have 70 runs for each seed: as short as it takes to end within minutes
+        **{f"{paper}/{name}": {"epochs": 2} for paper in ("dsnet-v1", "dsnet-v2") for name in _COMPARED},
+    },
+    "night": {
+        "": {
+            "epochs": 1,
+            "batch_size": 8,
+            "learning_rate": 1e-3,
+            "discriminator_width": 16,
+            "steps": 3000,
+            "n_train": None,
+            "size": 64,
+            "scale": 2,
+            "start": {"warmup": 5, "ramp": 200},
+        },
+        "srgan": {"epochs": 16, "learning_rate": 2e-3, "warmup": 8, "size": 128},
+        "lungs": {"steps": 1200, "size": 112, "scale": SCALE},
+        "isbi2012": {"steps": 2000},
+        "promise12": {"steps": 2000},
+        "lidc-119": {"steps": 2000},
+    },
+    "full": {
+        # SoftGAN, section 3.3, but for the start
+        "": {
+            "epochs": 60,
+            "batch_size": 2,
+            "learning_rate": 2e-4,
+            "n_train": None,
+            "size": 64,
+            "scale": SCALE,
+            "start": {"warmup": 5, "ramp": 200},
+        },
+        # CasGAN, section "Training details"; the batch size and how long the rate falls are not in the paper
+        "srgan": {"epochs": 40, "batch_size": 16, "learning_rate": 1e-2, "warmup": 10, "size": 128},
+        "softgan_2020": {"epochs": 70, "batch_size": 4, "learning_rate": 2e-3, "power": 1.0, "hold": 35},
+        # LGAN, section 4.2; epochs and batch size are not in the paper
+        "lungs": {"epochs": 20, "batch_size": 8, "learning_rate": 1e-5, "size": 224},
+        **{f"dsnet-v1/{name}": {"batch_size": 1} for name in PAPER_SIZES},
+        **{f"dsnet-v2/{name}": {"epochs": 100, "batch_size": 4} for name in PAPER_SIZES},
+    },
+}
+"""By profile, what holds for everything, and what replaces it for a network, for ``lungs``, for a data set, and for all
+that a paper's tables compare on a data set.
+
+Fields of :class:`softmask.train.loop.Settings`; ``n_train``, the most training images (None: all there are); ``size``
+of the images, in pixels; ``scale``, how much larger networks see them that take enlarged images; ``steps`` of the whole
+training, from which epochs follow; ``start`` of networks that segment nodules (:class:`softmask.train.loop.Start`).
+
+Learning rates are those of ``full``; in the other profiles every network has that of its entry in the registry, since a
+few hundred steps leave no time for one rate to suit all, and in ``night`` the one that was searched for it.
+"""
+
+WIDTHS: Mapping[str, Mapping[str, int]] = {
+    "night": {
+        "improved_backbone": 12,
+        "unet": 16,
+        "unetplusplus": 8,
+        "unet3plus": 8,
+        "cfcnn": 16,
+        "dbresnet": 12,
+        "infnet": 16,
+        "medt": 8,
+        "medt_sr": 8,
+        "srgan": 16,
+    }
+}
+"""By profile and network, widths other than the registry's (of ``cpu`` for ``night``); networks on enlarged images keep
+those."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a run is trained; the fields are those of :data:`SCHEDULES`."""
+
+    settings: Settings
+    n_train: int | None
+    size: int
+    scale: int
+
+
+def schedule(
+    profile: Profile,
+    network: str,
+    dataset: str,
+    paper: str = "",
+    losses: Sequence[tuple[str, float]] = (),
+    source: str = "real",
+) -> Schedule:
+    """Return how ``profile`` trains ``network`` on ``dataset`` (of that ``source``) under ``losses`` for a paper's
+    tables. Raises ConfigError for a profile that is not known."""
+    if profile.name not in SCHEDULES:
+        raise ConfigError(f"profile {profile.name!r} has no settings to train with; known: {', '.join(SCHEDULES)}")
+    table, segments, lungs = SCHEDULES[profile.name], network in NETWORKS, dataset in LUNGS
+    named = "isbi2012" if dataset in SECTION_FOLDS else dataset  # its folds are trained as it is
+    fields = dict(table[""]) | table.get("lungs" if lungs else network, {})
+    if segments:
+        fields |= table.get(f"{paper}/{named}", table.get(named, {}))
+    start, steps = fields.pop("start"), fields.pop("steps", None)
+    if segments and steps:
+        fields["epochs"] = round(steps / (PAPER_SIZES[dataset]["train"] // fields["batch_size"]))
+    if segments and not lungs:
+        fields |= start | {"warmup": min(start["warmup"], fields["epochs"] - 1)}
+    if profile.name != "full" and network in {*NETWORKS, *SR_NETWORKS}:
+        searched = profile.name == "night" and segments
+        subject = subject_of(source, dataset, network, width(profile, network), losses)
+        rate = chosen(subject) if searched else None
+        fields["learning_rate"] = rate or entry(network).rate
+    others = {name: fields.pop(name) for name in ("n_train", "size", "scale")}
+    return Schedule(Settings(**fields), **others)
+
+
+def width(profile: Profile, network: str) -> int:
+    """Return the channels of the first level of a network in ``profile``."""
+    name = "cpu" if profile.name == "night" else profile.name
+    return WIDTHS.get(profile.name, {}).get(network) or entry(network).width(name)
+
+
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+TABLE = Path(__file__).with_name("rates.csv")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One short training: the best validation Dice with a rate, of the epochs that follow all losses, and its seconds.
+    The Dice is 0 where numbers were no longer finite."""
+
+    source: str
+    dataset: str
+    network: str
+    width: int
+    losses: str
+    rate: float
+    validation_dice: float
+    seconds: float
+
+    @property
+    def subject(self) -> tuple[str, str, str, int, str]:
+        """What a rate is chosen for."""
+        return self.source, self.dataset, self.network, self.width, self.losses
+
+
+def subject_of(
+    source: str, dataset: str, network: str, width: int, losses: Sequence[tuple[str, float]]
+) -> tuple[str, str, str, int, str]:
+    """Return what a rate is chosen for. The forms of DSNet share one, and a network on plain and on super-resolved
+    images: that of the first that is trained. LGAN's critics are left out of the losses, so that rows differ in the
+    critic alone. Folds take the rate of the whole data set, from a search on the first of them, whose validation
+    images are test images of another fold of ISBI 2012 (docs/choices.md)."""
+    words = "+".join(f"{weight:g}{name}" for name, weight in losses if not name.startswith("wasserstein_"))
+    return source, dataset.partition("-fold")[0], network, width, words
+
+
+def trials() -> list[Trial]:
+    """Return what has been tried. Raises DataError with the file and line that does not fit."""
+    return list(_trials(TABLE, TABLE.stat().st_mtime_ns)) if TABLE.exists() else []
+
+
+@lru_cache(maxsize=4)
+def _trials(path: Path, _: int) -> tuple[Trial, ...]:
+    tried = []
+    for line, row in enumerate(csv.DictReader(io.StringIO(read_text(path))), start=2):
+        try:
+            numbers = (float(row[name]) for name in ("rate", "validation_dice", "seconds"))
+            words = (row[name] for name in ("source", "dataset", "network"))
+            tried.append(Trial(*words, int(row["width"]), row["losses"], *numbers))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}, line {line}: not a line of tried rates ({error!r})") from error
+    return tuple(tried)
+
+
+def add(trial: Trial) -> None:
+    """Write ``trial`` into the table, at its place."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(asdict(trial)), lineterminator="\n")
+    writer.writeheader()
+    for each in sorted([*trials(), trial], key=lambda each: (*each.subject, each.rate)):
+        writer.writerow(asdict(each) | {"rate": f"{each.rate:g}"})
+    write_atomic(TABLE, text.getvalue())
+
+
+def chosen(subject: tuple) -> float | None:
+    """Return the rate with the best validation Dice, the lowest of equals; None where not all of :data:`RATES` were
+    tried."""
+    tried = [trial for trial in trials() if trial.subject == subject]
+    if {trial.rate for trial in tried} < set(RATES):
+        return None
+    return min(tried, key=lambda trial: (-trial.validation_dice, trial.rate)).rate
