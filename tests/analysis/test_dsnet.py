@@ -15,8 +15,8 @@ from softmask.experiments.prepared import Part, Prepared
 from softmask.experiments.record import Provenance
 from softmask.experiments.tables import spec
 from softmask.nets import build
+from softmask.nets.cascade import TRANSFERRED, transferred
 from softmask.nets.softgan import ImprovedBackbone
-from softmask.nets.srgan import TRANSFERRED, transferred
 from softmask.report import dsnet_panels
 
 SIZE, N = 64, 5

@@ -26,9 +26,9 @@ from softmask.experiments.night import NODULES
 from softmask.experiments.spec import RunSpec
 from softmask.experiments.tables import rows_of
 from softmask.nets import build
+from softmask.nets.cascade import transferred
 from softmask.nets.dsnet import OnEnlarged
 from softmask.nets.softgan import CBAMBlock
-from softmask.nets.srgan import transferred
 from softmask.report.dsnet_panels import Look
 from softmask.report.result import WORKBOOK, Cell, ResultTable
 from softmask.train import seeded
@@ -64,7 +64,7 @@ def other_forms(fitted: Fitted) -> ResultTable | None:
 
 
 def example(spec: RunSpec, fitted: Fitted, config: Config) -> Fed:
-    """The first training image of a run on :data:`~softmask.nets.srgan.TRANSFERRED`. Without a trained network to
+    """The first training image of a run on :data:`~softmask.nets.cascade.TRANSFERRED`. Without a trained network to
     super-resolve it, as with recorded runs, one that has learnt nothing stands in."""
     data = example_of(spec, config)
     trained = next((need.network() for need in needs_of(spec, fitted) if need.spec == spec.sr), None)

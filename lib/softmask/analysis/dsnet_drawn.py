@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from softmask.nets import build
+from softmask.nets.cascade import Transferring
 from softmask.nets.dsnet import PICTURES, DetailTextureEnhancement, Transfer
 from softmask.nets.softgan import CBAMBlock
-from softmask.nets.srgan import SCALE, Generator, Transferring
+from softmask.nets.srgan import SCALE, Generator
 from softmask.report import diagrams
 
 if TYPE_CHECKING:

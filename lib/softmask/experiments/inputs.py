@@ -14,16 +14,16 @@ from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
-import torch
 from torch import nn
-from torch.nn import functional as F
 
 from softmask.cache import cached_arrays
 from softmask.experiments.prepared import Part, Prepared
 from softmask.experiments.spec import SOFTENED, TEACHER, RunSpec
 from softmask.files import sha256_of
 from softmask.measure.soft import soft_head
-from softmask.nets.srgan import SCALE, Transferring
+from softmask.nets.cascade import Transferring, interpolated
+from softmask.nets.cascade import channels as cascade_channels
+from softmask.nets.srgan import SCALE
 from softmask.train.losses import by_tanh, looking_at
 from softmask.train.segmentation import BINARY, predict
 from softmask.train.super_resolution import details, upscale
@@ -52,8 +52,8 @@ def feed(spec: RunSpec, data: Prepared, needs: Sequence[Finished]) -> Prepared:
     scale = spec.scale // spec.reduction  # of what the network answers
 
     def part(part: Part) -> Part:
-        label = {} if spec.label == BINARY else {spec.label: _enlarged(_label(spec, part, needs), scale)}
-        masks = (_enlarged(part.masks, scale) >= 0.5).astype(np.float32)
+        label = {} if spec.label == BINARY else {spec.label: interpolated(_label(spec, part, needs), scale)}
+        masks = (interpolated(part.masks, scale) >= 0.5).astype(np.float32)
         return replace(part, images=channels(spec, part.images, needs), masks=masks, soft=label)
 
     return replace(data, train=part(data.train), validation=part(data.validation))
@@ -65,13 +65,11 @@ def channels(spec: RunSpec, images: np.ndarray, needs: Sequence[Finished]) -> np
     if spec.on_the_fly:
         return images
     make: Mapping[str, Callable[[], np.ndarray]] = {
-        "image": lambda: images,
-        "bilinear": lambda: _enlarged(images, spec.scale),
         "super_resolved": lambda: super_resolved(_of(spec.sr, needs), images, spec.scale),
         "detail": lambda: detail(_of(spec.sr, needs), images, spec.scale),
-        "prior": lambda: _enlarged(soft_masks(_of(spec.prior, needs), images), spec.scale),
+        "prior": lambda: interpolated(soft_masks(_of(spec.prior, needs), images), spec.scale),
     }
-    return np.concatenate([make[name]() for name in spec.channels], axis=1, dtype=np.float32)
+    return cascade_channels(spec.channels, images, spec.scale, lambda name: make[name]())
 
 
 def seeing(spec: RunSpec, network: nn.Module, needs: Sequence[Finished]) -> nn.Module:
@@ -145,14 +143,6 @@ def _label(spec: RunSpec, part: Part, needs: Sequence[Finished]) -> np.ndarray:
     if spec.label == TEACHER:
         return soft_masks(_of(spec.prior, needs), part.images)
     return part.soft[spec.label]
-
-
-def _enlarged(images: np.ndarray, scale: int) -> np.ndarray:
-    """(N, 1, H, W) to (N, 1, scale H, scale W), by bilinear interpolation."""
-    if scale == 1:
-        return images
-    batch = torch.from_numpy(np.ascontiguousarray(images))
-    return F.interpolate(batch, scale_factor=scale, mode="bilinear", align_corners=False).numpy()
 
 
 def _averaged(images: np.ndarray, scale: int) -> np.ndarray:

@@ -9,10 +9,11 @@ from types import MappingProxyType
 
 from softmask.errors import ConfigError
 from softmask.experiments.spec import HIGH_RESOLUTION, SOFTENED, TEACHER, UNCHANGED
+from softmask.nets.cascade import TRANSFERRED
 from softmask.nets.classical import CLASSICAL
 from softmask.nets.critics import CRITICS
 from softmask.nets.registry import NETWORKS
-from softmask.nets.srgan import SCALE, TRANSFERRED
+from softmask.nets.srgan import SCALE
 
 DICE = (("dice", 1.0),)
 SOFT_MASK_LOSS = (("dice", 0.5), ("soft_l1", 100.0))
