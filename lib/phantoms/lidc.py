@@ -15,7 +15,7 @@ from phantoms import nodule as lesion
 from phantoms.embedded import Embedded, generator, simulation_digest
 from phantoms.geometry import SUPERSAMPLING, block_mean, support
 from phantoms.scanner import SETTINGS, Scanner, scan
-from phantoms.thorax import Patient, draw_surroundings
+from phantoms.thorax import Patient, Scene, draw_surroundings
 from softmask.cache import cached_arrays
 from softmask.data.annotations import Annotations, load
 from softmask.data.axes import long_axis, recist_axes
@@ -158,9 +158,7 @@ def draw(plan: lesion.Plan, draws: Draws, fineness: int = 1) -> tuple[np.ndarray
     patient = Patient(draws.patient)
     shape = lesion.draw_shape(plan, draws.slice)
     _, extent, _ = support(shape.distance, shape.window, plan.place.outward)
-    fraction = lesion.pixel_fraction(shape, plan.window, fineness)
-    hu = lesion.substance(shape, plan, draws.nodule)
-    hu = lesion.pixel_substance(shape, hu, plan.window, fineness)
+    fraction, hu = lesion.in_pixels(shape, lesion.substance(shape, plan, draws.nodule), plan.window, fineness)
     first = 0.5 - 0.5 / fineness  # centres of the first pixel and of its own first pixel, apart in pixels
     centre_mm = (shape.centre - plan.window[:2] + first) * plan.spacing
     radius_mm = shape.radius * plan.spacing
@@ -168,7 +166,8 @@ def draw(plan: lesion.Plan, draws: Draws, fineness: int = 1) -> tuple[np.ndarray
         wall_mm = extent * plan.spacing - draws.nodule.uniform(0.05, 0.3) * radius_mm
     else:
         wall_mm = extent * plan.spacing + 2.5 + (PLEURAL_PLACE - plan.place.radius) * draws.nodule.uniform(30, 55)
-    around = draw_surroundings(plan, fineness, patient, centre_mm, radius_mm, wall_mm, draws.slice, draws.nodule)
+    scene = Scene(plan, fineness, patient, centre_mm, radius_mm, wall_mm)
+    around = draw_surroundings(scene, draws.slice, draws.nodule)
     image = around.lung_hu + fraction * (hu - around.lung_hu)
     # vessels cross ground glass, not the lumen of a cavity
     vessel = around.vessel * (1 - fraction) if plan.kind == "cavitary" else around.vessel

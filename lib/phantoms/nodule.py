@@ -200,22 +200,17 @@ def _calcium(shape: Shape, ratings: Sequence[Mapping[str, float]], depth: np.nda
     return np.where(amount > 0, SOLID_HU + peak * np.clip(amount, 0, 1), np.float32(-2000))
 
 
-def pixel_fraction(shape: Shape, window: Window, fineness: int = 1) -> np.ndarray:
-    """Return the lesion fraction (f*H, f*W) float32 of each pixel of ``window``, or of its f x f parts (fineness)."""
-    return _placed(block_mean(shape.fraction, SUPERSAMPLING // fineness), shape.window, window, fineness)
+def in_pixels(shape: Shape, hu: np.ndarray, window: Window, fineness: int = 1) -> np.ndarray:
+    """Return lesion fraction and HU of the lesion's substance (2, f*H, f*W) float32 in each pixel of ``window``, or in
+    each of its f x f parts (``fineness``).
 
-
-def pixel_substance(shape: Shape, hu: np.ndarray, window: Window, fineness: int = 1) -> np.ndarray:
-    """Return the HU (f*H, f*W) float32 of each pixel's lesion substance, weighted by where in the pixel it is; 0 where
-    there is none."""
+    The HU (S*h, S*w) are weighted by where in the pixel the lesion is; both are 0 where there is none.
+    """
     factor = SUPERSAMPLING // fineness
     weight = block_mean(shape.fraction, factor)
     mean = block_mean(shape.fraction * hu, factor) / np.maximum(weight, np.float32(1e-6))
-    return _placed(np.where(weight > 0, mean, 0).astype(np.float32), shape.window, window, fineness)
-
-
-def _placed(part: np.ndarray, box: Window, window: Window, fineness: int) -> np.ndarray:
-    whole = np.zeros([fineness * pixels for pixels in window[2:]], np.float32)
-    row, column = (fineness * (box[i] - window[i]) for i in (0, 1))
-    whole[row : row + part.shape[0], column : column + part.shape[1]] = part
+    whole = np.zeros([2, *(fineness * pixels for pixels in window[2:])], np.float32)
+    row, column = (fineness * (shape.window[i] - window[i]) for i in (0, 1))
+    part = weight, np.where(weight > 0, mean, 0)
+    whole[:, row : row + weight.shape[0], column : column + weight.shape[1]] = part
     return whole

@@ -41,8 +41,9 @@ class Surroundings:
     wall_hu: np.ndarray
 
 
-class _Scene:
-    """The image's grid, the nodule in it, and the lung's ellipse, whose wall stands ``wall_mm`` from the nodule."""
+class Scene:
+    """The image's grid, ``fineness`` pixels for each of the slice's along an axis, a nodule of radius ``radius_mm`` at
+    (row, column) ``centre_mm``, and the lung's ellipse, whose wall stands ``wall_mm`` from there along the outward."""
 
     def __init__(self, plan: Plan, fineness: int, patient: Patient, centre_mm, radius_mm: float, wall_mm: float):
         self.patient, self.place, self.thickness = patient, plan.place, plan.thickness
@@ -75,47 +76,30 @@ class _Scene:
         return smooth_field(self.shape, scale_mm / self.spacing, rng)
 
 
-def draw_surroundings(
-    plan: Plan,
-    fineness: int,
-    patient: Patient,
-    centre_mm: np.ndarray,
-    radius_mm: float,
-    wall_mm: float,
-    slab: Generator,
-    nodule: Generator,
-) -> Surroundings:
-    """Draw the thorax around a nodule.
-
-    Args:
-        fineness: pixels of the result for each of the slice's, along each axis.
-        centre_mm, radius_mm: (row, column) of the nodule's centre, and its equivalent radius.
-        wall_mm: distance from that centre to the wall along ``plan.place.outward``.
-        slab, nodule: draw what differs between slices (vessels, texture), and what slices of a nodule share (wall).
-    """
-    scene = _Scene(plan, fineness, patient, centre_mm, radius_mm, wall_mm)
-    spacing = scene.spacing
+def draw_surroundings(scene: Scene, slab: Generator, nodule: Generator) -> Surroundings:
+    """Draw the thorax around a nodule; ``slab`` draws what differs between slices (vessels, texture), ``nodule`` what
+    slices of a nodule share (the wall)."""
     waves = scene.field(14, nodule)
-    away = np.hypot(scene.rows - centre_mm[0], scene.columns - centre_mm[1]) - radius_mm
+    away = np.hypot(scene.rows - scene.centre_mm[0], scene.columns - scene.centre_mm[1]) - scene.radius_mm
     scene.depth = scene.depth + np.float32(0.9) * waves * np.clip(away / np.float32(8), 0, 1)
     wall_hu = _wall(scene, nodule)
     wall, wall_hu = _dome(scene, scene.share(scene.depth), wall_hu, nodule)
 
     tissue = _parenchyma(scene, slab)
-    feeding = centre_mm + np.zeros((slab.poisson(0.7), 2))
-    tubes = vessels.grow(scene.extent_mm, plan.place.outward, slab, feeding)
+    feeding = scene.centre_mm + np.zeros((slab.poisson(0.7), 2))
+    tubes = vessels.grow(scene.extent_mm, scene.place.outward, slab, feeding)
     tubes = join([tubes, vessels.dots(scene.extent_mm, slab)])
     # the outermost centimetre of the lung has only the finest vessels
-    cells = np.clip((tubes.points / spacing).astype(int), 0, np.array(scene.shape) - 1)
+    cells = np.clip((tubes.points / scene.spacing).astype(int), 0, np.array(scene.shape) - 1)
     outer = np.clip(-scene.depth[tuple(cells.T)] / 12, 0.3, 1)
     tubes = vessels.Tubes(tubes.points, tubes.radius * outer, tubes.height)
-    share = vessels.share(tubes, scene.shape, spacing, plan.thickness)
-    vessel_hu = np.full(scene.shape, np.float32(vessels.VESSEL_HU + 0.35 * (patient.blood_hu - 42)))
+    share = vessels.share(tubes, scene.shape, scene.spacing, scene.thickness)
+    vessel_hu = np.full(scene.shape, np.float32(vessels.VESSEL_HU + 0.35 * (scene.patient.blood_hu - 42)))
     tissue, share = _airways(scene, tissue, share, slab)
     return Surroundings(tissue, share, vessel_hu, wall, wall_hu)
 
 
-def _parenchyma(scene: _Scene, rng: Generator) -> np.ndarray:
+def _parenchyma(scene: Scene, rng: Generator) -> np.ndarray:
     """Return the (H, W) HU of lung."""
     height, emphysema = scene.shape[0], scene.patient.emphysema
     hu = np.float32(scene.patient.parenchyma_hu) + np.float32(14) * scene.field(1.4, rng)
@@ -128,7 +112,7 @@ def _parenchyma(scene: _Scene, rng: Generator) -> np.ndarray:
     return np.maximum(hu, np.float32(-985))
 
 
-def _wall(scene: _Scene, rng: Generator) -> np.ndarray:
+def _wall(scene: Scene, rng: Generator) -> np.ndarray:
     """Return the (H, W) HU outside the lung: chest wall to the side, front and back, mediastinum in the middle."""
     patient, place = scene.patient, scene.place
     grain, fold = scene.field(5, rng), scene.field(16, rng)
@@ -163,7 +147,7 @@ def _wall(scene: _Scene, rng: Generator) -> np.ndarray:
     return np.where(outside > 0, np.float32(AIR_HU), tissue).astype(np.float32)
 
 
-def _body_distance(scene: _Scene) -> np.ndarray:
+def _body_distance(scene: Scene) -> np.ndarray:
     """Return the (H, W) mm outside the body, negative inside: an oval around both lungs."""
     patient = scene.patient
     layers = patient.muscle_mm + patient.fat_mm
@@ -176,7 +160,7 @@ def _body_distance(scene: _Scene) -> np.ndarray:
     return (level - 1) * np.float32(min(half_height, half_width))
 
 
-def _ribs(scene: _Scene, chest: np.ndarray, grain: np.ndarray, rng: Generator) -> np.ndarray:
+def _ribs(scene: Scene, chest: np.ndarray, grain: np.ndarray, rng: Generator) -> np.ndarray:
     """Return ``chest`` with ribs cut obliquely: flat ovals along the wall, cortex around marrow."""
     angle = np.arctan2(scene.row, scene.column)
     size = np.float32((scene.patient.half_width_mm + scene.patient.half_height_mm) / 2)
@@ -194,7 +178,7 @@ def _ribs(scene: _Scene, chest: np.ndarray, grain: np.ndarray, rng: Generator) -
     return chest
 
 
-def _dome(scene: _Scene, wall: np.ndarray, wall_hu: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
+def _dome(scene: Scene, wall: np.ndarray, wall_hu: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return the wall and its HU with heart or diaphragm, which bulges into the lung in four slices of ten.
 
     It never covers the nodule.
@@ -214,7 +198,7 @@ def _dome(scene: _Scene, wall: np.ndarray, wall_hu: np.ndarray, rng: Generator) 
     return np.maximum(wall, share), hu
 
 
-def _airways(scene: _Scene, tissue: np.ndarray, share: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
+def _airways(scene: Scene, tissue: np.ndarray, share: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return the parenchyma and the vessels' share with bronchi: rings of wall around air, next to a vessel.
 
     They keep off the nodule and off the wall.

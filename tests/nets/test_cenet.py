@@ -1,15 +1,9 @@
 """CE-Net's context module: shared dilated cascades, and pools that a small map cannot break."""
 
-import pytest
 import torch
 from torch.nn import functional as F
 
 from softmask.nets.cenet import DEPTHS, CENet, DenseAtrousConv
-
-
-@pytest.fixture(autouse=True)
-def _seeded():
-    torch.manual_seed(2020)
 
 
 def test_atrous_cascades_are_the_published_ones() -> None:

@@ -10,11 +10,6 @@ from softmask.train.losses import LOSSES, WassersteinLoss
 every_critic = pytest.mark.parametrize("name", CRITICS)
 
 
-@pytest.fixture(autouse=True)
-def _seeded():
-    torch.manual_seed(2020)
-
-
 def batch(side: int = 64) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Images, true masks and fake ones, each (4, 1, side, side)."""
     images = torch.rand(4, 1, side, side)

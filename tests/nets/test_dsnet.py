@@ -20,11 +20,6 @@ from softmask.nets.dsnet import (
 B, C, H, W = 2, 6, 20, 24
 
 
-@pytest.fixture(autouse=True)
-def _seeded():
-    torch.manual_seed(0)
-
-
 @pytest.fixture
 def image():
     return torch.randn(B, PICTURES + C, H, W)

@@ -7,11 +7,6 @@ from torch import nn
 from softmask.nets.infnet import InfNet, Res2NetBlock, ReverseAttention
 
 
-@pytest.fixture(autouse=True)
-def _seeded():
-    torch.manual_seed(2020)
-
-
 def test_reverse_attention_hides_what_is_already_found() -> None:
     module = ReverseAttention(inputs=6, edges=2, channels=4, depth=2, kernel=3, last=3).eval()
     edges = torch.randn(1, 2, 16, 16)

@@ -14,11 +14,6 @@ from softmask.nets.lgan import SLOPE
 from softmask.nets.segcaps import Capsules, squash
 
 
-@pytest.fixture(autouse=True)
-def _seeded():
-    torch.manual_seed(2020)
-
-
 @pytest.mark.parametrize("name", ["fcn", "tiramisu"])
 def test_any_size_will_do(name) -> None:
     network = build(name, NETWORKS[name].smoke).eval()

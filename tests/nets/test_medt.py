@@ -8,11 +8,6 @@ import torch
 from softmask.nets.medt import TRAINED, AxialAttention, MedT, join, split
 
 
-@pytest.fixture(autouse=True)
-def _seeded():
-    torch.manual_seed(2020)
-
-
 def gated_equation(module: AxialAttention, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """The gated attention of the publication, pixel by pixel, for one column of one head: (c, N) -> (c, N)."""
     gate_q, gate_k, gate_v1, gate_v2 = module.gates.tolist()

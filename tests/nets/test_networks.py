@@ -53,15 +53,6 @@ SEVERAL = sorted(name for name in NETWORKS if NETWORKS[name].several)
 every_network = pytest.mark.parametrize("name", sorted(NETWORKS))
 
 
-@pytest.fixture(autouse=True)
-def _seeded_on_one_core():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(2020)
-    yield
-    torch.set_num_threads(threads)
-
-
 def narrow(name: str, inputs: int | None = None) -> SegmentationNet:
     return build(name, NETWORKS[name].smoke, inputs)
 

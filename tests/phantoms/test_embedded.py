@@ -9,7 +9,7 @@ from phantoms.lidc import EmbeddedLidc
 from phantoms.membranes import EmbeddedIsbi2012
 from phantoms.prostate import SLICES, EmbeddedPromise12, draw_slice, signal_range
 from softmask.config import Config
-from softmask.data import NAMES, open_dataset
+from softmask.data import open_dataset
 from softmask.data.axes import recist_axes
 from softmask.data.kinds import KINDS
 from softmask.data.selection import LONG_AXES, four_reader_rows
@@ -126,10 +126,6 @@ def test_every_data_set_is_registered(name, dataset, tmp_path):
     assert data.source == "embedded"
     assert len(data) > 0
     assert data.problems == []
-
-
-def test_every_data_set_of_the_experiments_is_simulated():
-    assert set(DATASETS) == set(NAMES)
 
 
 def test_the_prostate_has_one_range_of_signal_per_patient():

@@ -223,7 +223,7 @@ def _dents(lung: np.ndarray, depth: np.ndarray, pixel: float) -> np.ndarray:
 def _closed(mask: np.ndarray, radius: float) -> np.ndarray:
     """(h, w) bool: closed with a disc, as if nothing ended at the border; holes are filled."""
     reach = int(np.ceil(radius)) + 1
-    (box,) = ndimage.find_objects(mask)
+    (box,) = ndimage.find_objects(mask.astype(int))
     wide = np.pad(mask[box], reach)
     closed = _depth(ndimage.distance_transform_edt(~wide) <= radius) > radius
     result = mask.copy()

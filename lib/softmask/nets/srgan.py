@@ -12,7 +12,6 @@ dense layers, so that it takes patches of any size, and the sigmoid at the end i
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from softmask.errors import ConfigError
 from softmask.nets.blocks import conv_bn
 
 SCALE = 4
@@ -71,15 +70,7 @@ class Generator(nn.Module):
 
     def features(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return the super-resolved image (B, 1, 4H, 4W), about [0, 1] but not cut, of grey images (B, 1, H, W) in
-        [0, 1], and what its last convolution reads: the detail representation F_SR (B, width, 4H, 4W) of DSNet.
-
-        Raises:
-            ConfigError: for another shape.
-        """
-        if image.ndim != 4 or image.shape[1] != 1:
-            raise ConfigError(
-                f"the generator takes grey images (B, 1, H, W), not a tensor of shape {tuple(image.shape)}"
-            )
+        [0, 1], and what its last convolution reads: the detail representation F_SR (B, width, 4H, 4W) of DSNet."""
         x = self.first(image)  # (B, w, H, W)
         detail = self.enlarge(x + self.blocks(x))  # (B, w, 4H, 4W)
         interpolated = F.interpolate(image, scale_factor=SCALE, mode="bilinear")
