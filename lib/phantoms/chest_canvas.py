@@ -88,8 +88,7 @@ class Canvas:
             marrow, cortex: (512, 512) HU of bone.
         rng: the slice's, for what neighbouring slices do not share.
         wall, outline, fluid, skin: (256, 256) mm to the rib cage's inside, to the lungs (not regarding the diaphragm),
-            to an effusion beside them, and to the skin; negative inside. Set while it is painted, as is the next.
-        above: (512, 512) share of each pixel above the diaphragm.
+            to an effusion, and to the skin; negative inside. above: (512, 512) share of each pixel above the diaphragm.
     """
 
     def __init__(self, chest, z_mm: float) -> None:

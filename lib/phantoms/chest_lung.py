@@ -1,8 +1,7 @@
 """What fills a simulated lung: parenchyma, vessels, airways, fissures, and the diseases that change its density.
 
-The leaves of a tree of vessels are spread evenly over the lung. The set of leaves is halved again and again, mostly
-across its longer sides; each half is fed by a branch from its parent's fork towards its own middle. Radii follow
-Murray's law, ``r^e ~ leaves``.
+The leaves of a tree of vessels are spread evenly over the lung, and halved again and again, mostly across the longer
+sides; each half is fed by a branch from its parent's fork towards its own middle. Radii follow Murray's law.
 """
 
 from dataclasses import dataclass
@@ -59,15 +58,6 @@ def grow(root: np.ndarray, leaves: np.ndarray, radius: float, rng: Generator) ->
         groups = np.take_along_axis(groups, order[..., None], axis=1).reshape(2 * len(groups), count // 2, 3)
         forks = np.repeat(nodes, 2, axis=0)
     return Branches(np.concatenate(begins), np.concatenate(ends), np.concatenate(radii))
-
-
-def _beside(arteries: Branches, rng: Generator) -> Branches:
-    """Return airways that accompany the wider arteries."""
-    wide = arteries.radius > 1.5
-    away = rng.normal(size=3)
-    away = 2.0 * away / np.linalg.norm(away)
-    shift = 0.9 * arteries.radius[wide, None] * away
-    return Branches(arteries.begin[wide] + shift, arteries.end[wide] + shift, 0.65 * arteries.radius[wide])
 
 
 def share_of(branches: Branches, canvas: Canvas) -> np.ndarray:
@@ -139,7 +129,10 @@ def fill(build: Build, person: Person, habits: Habits, largest: np.ndarray | Non
         arteries = grow(root, leaves[:LEAVES], rng.uniform(5.2, 6.6), rng)
         veins = grow(root - np.array([0, 8, 14]), leaves[LEAVES:], rng.uniform(4.6, 6.0), rng)
         trees += [arteries, veins, _lobar(build, side)]
-        airways.append(_beside(arteries, rng))
+        # airways accompany the wider arteries
+        away, wide = rng.normal(size=3), arteries.radius > 1.5
+        shift = 0.9 * arteries.radius[wide, None] * (2.0 * away / np.linalg.norm(away))
+        airways.append(Branches(arteries.begin[wide] + shift, arteries.end[wide] + shift, 0.65 * arteries.radius[wide]))
 
     spots: list[Spot] = []
     near, deep = points[(depth < -1) & (depth > -14)], points[depth < -1]

@@ -73,7 +73,7 @@ def outline_distance(outlines: Outlines, area: float, window: Window) -> np.ndar
 def with_area(distance: np.ndarray, area: float) -> np.ndarray:
     """Return ``distance`` shifted so that the inside covers ``area`` pixels, at least one sub-pixel, never all.
 
-    Sub-pixels at equal distance stay together, so that the area may be off by half of those at the outline.
+    Sub-pixels at equal distance stay together.
     """
     count = round(area * SUPERSAMPLING**2)
     count = min(max(count, 1), distance.size - 1)
@@ -102,7 +102,7 @@ def join(parts: Sequence):
 def smooth_field(shape: tuple[int, int], scale: float, rng: Generator) -> np.ndarray:
     """Return a smooth random field that varies over ``scale`` pixels: (H, W) float32, about zero mean, unit deviation.
 
-    White noise on a grid of ``scale`` pixels, interpolated cubically: cheap, and smooth enough for shapes and density.
+    White noise on a grid of ``scale`` pixels, interpolated cubically.
     """
     scale = max(scale, 1.0)
     coarse = [int(np.ceil(size / scale)) + 3 for size in shape]

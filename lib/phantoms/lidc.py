@@ -1,8 +1,7 @@
 """Embedded LIDC: the real readers' contours and ratings, on simulated CT with a known truth.
 
 A slice is drawn from the lung's bed outwards (:mod:`phantoms.thorax`), the lesion in it (:mod:`phantoms.nodule`), and
-scanned (:mod:`phantoms.scanner`). The object before the scan can also be drawn finer than it is scanned: no real scan
-has such a true high resolution, with which super-resolution can be compared.
+scanned (:mod:`phantoms.scanner`). Drawn finer than it is scanned, it is a truth for super-resolution.
 """
 
 from dataclasses import dataclass

@@ -69,9 +69,8 @@ class EmbeddedLungs(Embedded):
 def choose(name: str, annotations: Annotations) -> dict[str, Scan]:
     """Return the scans of a data set, by patient, in the order of their names.
 
-    Used are patients whose first annotated scan has evenly spaced slices of 1 to 3 mm over a whole chest. Those with a
-    nodule of at least :data:`TUMOUR_MM` come first for ``qin-lung``; ``lidc-lung`` takes from all others. Which of them
-    is decided by a hash of their names.
+    Used are patients whose first annotated scan has evenly spaced slices of 1 to 3 mm over a whole chest, in the order
+    of a hash of their names: ``qin-lung`` has those with a nodule of at least :data:`TUMOUR_MM`.
 
     Raises:
         MissingData: when the database is not installed.

@@ -1,7 +1,7 @@
 """One slice of one nodule: its true outline between the readers', its edge, and what it is made of.
 
-The truth is none of the readers' masks. It starts from their mean outline; roughness and lobes displace it, spicules
-grow out of it, a poorly defined margin and the slope of the surface through the thick slice make its edge gradual.
+The truth starts from the readers' mean outline; roughness and lobes displace it, spicules grow out of it, a poorly
+defined margin and the slope of the surface through the thick slice make its edge gradual.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,7 +65,12 @@ def mean_rating(ratings: Sequence[Mapping[str, float]], name: str) -> float:
 
 def draw_shape(plan: Plan, rng: Generator) -> Shape:
     """Return the true lesion of a slice; ``rng`` draws roughness, lobes and spicules."""
-    box = _drawing_window(plan)
+    # the part of the window around all contours that the lesion, its spicules and its edge can reach
+    points = np.concatenate([points for reader in plan.outlines for _, points in reader])
+    reach = int(np.ceil(_REACH_MM / plan.spacing))
+    low = np.maximum(points.min(axis=0) - reach, plan.window[:2])
+    high = np.minimum(points.max(axis=0) + reach + 1, np.add(plan.window[:2], plan.window[2:]))
+    box = int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
     distances = [outline_distance(o, area, box) for o, area in zip(plan.outlines, plan.areas, strict=True)]
     mean = mean_outline(distances, plan.areas)
     centre, _, radius = support(mean, box, np.array([0.0, 1.0]))
@@ -91,15 +96,6 @@ def draw_shape(plan: Plan, rng: Generator) -> Shape:
     for spicule in _spicules(shape, mean_rating(plan.ratings, "spiculation"), plan.spacing, rng):
         np.maximum(fraction, spicule, out=fraction)
     return shape
-
-
-def _drawing_window(plan: Plan) -> Window:
-    """Return the part of the window around all contours that a lesion, its spicules and its edge can reach."""
-    points = np.concatenate([points for reader in plan.outlines for _, points in reader])
-    reach = int(np.ceil(_REACH_MM / plan.spacing))
-    low = np.maximum(points.min(axis=0) - reach, plan.window[:2])
-    high = np.minimum(points.max(axis=0) + reach + 1, np.add(plan.window[:2], plan.window[2:]))
-    return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
 
 
 def surface_slope(areas: Sequence[float]) -> float:

@@ -10,10 +10,10 @@ from softmask.nets.dsnet import (
     ChannelSelectiveFusion,
     DetailTextureEnhancement,
     DSNet,
+    WithoutDRTM,
+    WithoutSelection,
     drtm,
     edrfm,
-    enhanced,
-    plain,
     sdrfm,
 )
 
@@ -47,7 +47,7 @@ def test_the_fusion_by_hand():
     torch.testing.assert_close(fusion(context, detail), a * context + (1 - a) * detail)
 
 
-@pytest.mark.parametrize("module", [drtm, enhanced, plain, sdrfm, edrfm])
+@pytest.mark.parametrize("module", [drtm, WithoutSelection.transfer, WithoutDRTM.transfer, sdrfm, edrfm])
 def test_every_transfer_keeps_the_size_and_reads_pictures_and_features(module, image):
     image.requires_grad_()
     transferred = module(C)(image)

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from torch import nn
 
-from softmask.nets.infnet import InfNet, Res2NetBlock, ReverseAttention
+from softmask.nets.infnet import Res2NetBlock, ReverseAttention
 
 
 def test_reverse_attention_hides_what_is_already_found() -> None:
@@ -14,21 +13,6 @@ def test_reverse_attention_hides_what_is_already_found() -> None:
     a, b = torch.randn(2, 1, 6, 8, 8)
     torch.testing.assert_close(module(a, edges, found), module(b, edges, found))
     assert not torch.allclose(module(a, edges, missed), module(b, edges, missed))
-
-
-def test_four_maps_of_the_images_size_the_finest_first() -> None:
-    network = InfNet(2).eval()
-    image = torch.rand(2, 1, 64, 96)
-    with torch.no_grad():
-        finest, _, _, decoded = network.outputs(image)
-        assert len(network.outputs(image)) == 4
-        for refinement in network.refinements:  # without refinements, every map is the partial decoder's
-            nn.init.zeros_(refinement.refine[-1].weight)
-            nn.init.zeros_(refinement.refine[-1].bias)
-        unrefined, *_, same = network.outputs(image)
-    assert finest.shape == decoded.shape == image.shape
-    assert torch.equal(decoded, same)
-    assert not torch.allclose(finest, unrefined)
 
 
 @pytest.mark.parametrize(("first", "reached"), [(False, [True, True, True]), (True, [True, False, False])])

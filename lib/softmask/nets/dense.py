@@ -76,10 +76,8 @@ class MaxPool(Window):
 
 
 class Shrink(Window):
-    """Mean over windows ``scale`` pixels apart: patches ``scale`` times as large become as large as the first ones.
-
-    Windows have an odd size, for the middle pixel to stay in the middle. It comes before any stride, at a rate of 1.
-    """
+    """Mean over windows ``scale`` pixels apart, of odd size, for the middle pixel to stay in the middle: patches that
+    many times as large become as large as the first ones. It comes before any stride."""
 
     def __init__(self, scale: int) -> None:
         super().__init__(scale // 2 * 2 + 1, scale)

@@ -105,16 +105,6 @@ def drtm(channels: int) -> Transfer:
     return Transfer(channels, DetailTextureEnhancement(channels), ChannelSelectiveFusion(channels))
 
 
-def enhanced(channels: int) -> Transfer:
-    """Detail texture enhancement alone (table 5, DTM)."""
-    return Transfer(channels, DetailTextureEnhancement(channels), EvenFusion())
-
-
-def plain(channels: int) -> Transfer:
-    """F_SR as it is (table 5, neither)."""
-    return Transfer(channels, nn.Identity(), EvenFusion())
-
-
 def sdrfm(channels: int) -> Transfer:
     """The earlier version's selective module: a convolution in the detail branch, the same selection (figure 4b)."""
     return Transfer(channels, context_branch(channels, channels), ChannelSelectiveFusion(channels))
@@ -174,15 +164,15 @@ class DSNet(OnEnlarged):
 
 
 class WithoutSelection(DSNet):
-    """DSNet with detail texture enhancement alone (table 5)."""
+    """DSNet with detail texture enhancement alone (table 5, DTM)."""
 
-    transfer = staticmethod(enhanced)
+    transfer = staticmethod(lambda channels: Transfer(channels, DetailTextureEnhancement(channels), EvenFusion()))
 
 
 class WithoutDRTM(DSNet):
-    """DSNet on the features as they are (table 5)."""
+    """DSNet on the features as they are (table 5, neither)."""
 
-    transfer = staticmethod(plain)
+    transfer = staticmethod(lambda channels: Transfer(channels, nn.Identity(), EvenFusion()))
 
 
 class DSNetV1(DSNet):

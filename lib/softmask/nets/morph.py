@@ -4,10 +4,10 @@ After Hu, Hoffman, Reinhardt, "Automatic Lung Segmentation for Accurate Quantita
 IEEE Transactions on Medical Imaging 20(6), 2001: an optimal threshold between air and tissue inside the body, the large
 airways tracked from slice to slice and taken out, the two lungs parted, and their outlines smoothed.
 
-What differs: the airways are found as chains of small dark regions through the slices instead of being grown from a
-seed; the lungs are parted by erosion instead of a search for the best line; dents where vessels and nodules touch the
-outline are closed with a disc, slice by slice. Which voxels are lung is decided on slices of about 256 pixels across;
-the outline itself is drawn on the original ones.
+What differs: the airways are found as chains of small dark regions instead of being grown from a seed; the lungs are
+parted by erosion instead of a search for the best line; dents where vessels and nodules touch the outline are closed
+with a disc. Which voxels are lung is decided on slices of about 256 pixels across; the outline itself is drawn on the
+original ones.
 """
 
 import numpy as np
@@ -144,9 +144,8 @@ def optimal_threshold(hu: np.ndarray) -> float:
 def airways(hu: np.ndarray, body: np.ndarray, factor: int, spacing: tuple[float, float]) -> np.ndarray:
     """Return the air of trachea and main bronchi, with the blurred rim of their walls, (D, H, W) bool.
 
-    Regions of air of an airway's size, parted from the lungs by a wall, are taken from each slice, and those that
-    follow one another from slice to slice for long enough, beginning near the middle, are airways. In a single slice a
-    round region near the middle is one.
+    Airways are regions of air of an airway's size, parted from the lungs by a wall, that follow one another from slice
+    to slice for long enough, beginning near the middle; in a single slice, a round region near the middle.
     """
     small = np.zeros(hu.shape, bool)
     pixel = spacing[1] ** 2

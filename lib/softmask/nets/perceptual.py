@@ -1,7 +1,7 @@
 """Perceptual loss: the distance of two images in the features of VGG19.
 
-Ledig et al., CVPR 2017, section 2.2.1, on Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale
-Image Recognition", ICLR 2015, as torchvision has it. Their factor 1/12.75 on the features is left to the loss's weight.
+Ledig et al., CVPR 2017, section 2.2.1, on torchvision's VGG19 (Simonyan and Zisserman, ICLR 2015). Their factor 1/12.75
+on the features is left to the loss's weight.
 
 The weights are ImageNet's where a file with them is found: the one that ``SOFTMASK_VGG19`` names, else that of torch's
 hub; nothing is downloaded. Elsewhere weights from a fixed seed stand in; :attr:`Perceptual.origin` says which it is.

@@ -101,8 +101,7 @@ def build(name: str, width: int | None = None, inputs: int | None = None, reduct
         reduction: how much larger they are than its logits.
 
     Raises:
-        ConfigError: for an unknown name, a width or number of channels that is not a whole number of at least 1,
-            several channels for a network that takes grey images only, or a reduction for one that has none.
+        ConfigError: for an unknown name, or a width, number of channels or reduction that the network cannot have.
     """
     known = entry(name)
     network = known.load()

@@ -1,8 +1,8 @@
 """The segmentor of CasGAN: the U-Net of pix2pix, from the super-resolved and the enlarged image to a soft mask.
 
-"Accurate 2D soft segmentation of medical image via SoftGAN network" (CasGAN), arXiv 2007.14556, 2020, section 3.2.2.
-It says: no pooling, and LeakyReLU in the encoder, as in Isola, Zhu, Zhou and Efros, "Image-to-Image Translation with
-Conditional Adversarial Networks" (pix2pix), CVPR 2017. What it leaves open is taken from there.
+"Accurate 2D soft segmentation of medical image via SoftGAN network" (CasGAN), arXiv 2007.14556, 2020, section 3.2.2:
+no pooling, and LeakyReLU in the encoder, as in Isola, Zhu, Zhou and Efros, "Image-to-Image Translation with Conditional
+Adversarial Networks" (pix2pix), CVPR 2017, from where the rest is taken.
 
 What differs from pix2pix: six levels instead of eight, so that images of 64x64 can be taken too; no dropout, by which
 results would vary by chance; one map of logits, whose tanh is left to the losses; torch's first weights, not
