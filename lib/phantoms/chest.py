@@ -1,11 +1,8 @@
 """Simulated chest CT: any slice of a patient's volume, with its lungs' exact mask and the real readers' nodules.
 
-A patient's anatomy is a set of functions of three coordinates (:mod:`~phantoms.chest_shape`), so that neighbouring
-slices agree. A slice is painted from the air inwards, each tissue over the ones before it by its share of every pixel;
-then the scanner blurs it and adds noise.
+Anatomy is a set of functions of three coordinates (:mod:`~phantoms.chest_shape`), so that neighbouring slices agree. A
+slice is painted from the air inwards, each tissue over the ones before; then the scanner blurs it and adds noise.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,8 +29,7 @@ class Chest:
     """One patient's volume, whose lungs hold given nodules, before any slice of it is made.
 
     Args:
-        dataset: ``lidc-lung`` or ``qin-lung``, the scanner's setting and the patients' diseases.
-        patient: name; with ``dataset`` it decides all draws.
+        dataset, patient: names that decide all draws; the former is of a scanner's setting and patients' diseases.
         spacing_mm, thickness: of the scan's pixels and slices.
         z_mm: (D,) positions of its slices, ascending.
         nodules: of this scan, contours in its frame and its z.
@@ -51,7 +47,8 @@ class Chest:
         names = self.names = (dataset, patient)
         self.nodules = tuple(nodules)
         boxes = np.array([extent(nodule) for nodule in nodules]).reshape(-1, 5)
-        pleural = np.array([at_wall(nodule) for nodule in nodules], bool)
+        # the place in the frame says which nodules touch the pleura (softmask.data.kinds)
+        pleural = np.array([place_of_nodule(nodule).radius >= PLEURAL_PLACE for nodule in nodules], bool)
         lungs = lung_extent(dataset, patient, z_mm, nodules)
         self.build = fit(generator(*names, "shape"), lungs, spacing_mm, boxes, pleural)
         self.person = Person(HABITS[dataset], generator(*names, "person"))
@@ -67,19 +64,12 @@ class Chest:
 
 @dataclass(frozen=True)
 class ChestSlice:
-    """One slice, (512, 512) arrays.
+    """One slice, (512, 512) arrays."""
 
-    Attributes:
-        hu: float32.
-        lungs: bool, the reference: ``anatomy`` and the nodules, which belong to the lung by definition.
-        anatomy: bool, the lungs as the body's shape has them: it need not hold every pixel of every nodule.
-        nodules: bool, what at least half of the readers enclose.
-    """
-
-    hu: np.ndarray
-    lungs: np.ndarray
-    anatomy: np.ndarray
-    nodules: np.ndarray
+    hu: np.ndarray  # float32
+    lungs: np.ndarray  # bool, the reference: anatomy and the nodules, which belong to the lung by definition
+    anatomy: np.ndarray  # bool, the lungs as the body's shape has them: not with every pixel of every nodule
+    nodules: np.ndarray  # bool, what at least half of the readers enclose
 
 
 def lung_extent(dataset: str, patient: str, z_mm: np.ndarray, nodules: Sequence[Nodule]) -> tuple[float, float]:
@@ -195,18 +185,9 @@ def extent(nodule: Nodule) -> tuple[float, float, float, float, float]:
     return (top + bottom) / 2, (left + right) / 2, (z[0] + z[-1]) / 2, max(radius, 1.0), tall
 
 
-def at_wall(nodule: Nodule) -> bool:
-    """Return whether the nodule's place in the frame says that it touches the pleura (:mod:`softmask.data.kinds`)."""
-    return place_of_nodule(nodule).radius >= PLEURAL_PLACE
-
-
 def _paint_nodule(canvas: Canvas, nodule: Nodule, names: tuple[str, str], masks: np.ndarray) -> None:
-    """Paint a nodule, and add to ``masks`` what at least half of the readers who marked the slice enclose.
-
-    Args:
-        names: of data set and patient, for the draws.
-        masks: (512, 512) bool.
-    """
+    """Paint a nodule, and add to ``masks`` (512, 512) what at least half of the readers who marked the slice enclose;
+    ``names`` of data set and patient are for the draws."""
     if canvas.z_mm not in nodule.slices():
         return
     top, left, bottom, right = nodule.box(canvas.z_mm)

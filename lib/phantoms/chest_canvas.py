@@ -1,43 +1,31 @@
 """The slice that a thorax is painted on, the patient it is painted of, and smooth fields continuous between slices."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 from phantoms.embedded import generator
 from phantoms.geometry import smooth_field
 from phantoms.thorax import CORTEX_HU, MARROW_HU
 from softmask.data.kinds import FRAME
 
-if TYPE_CHECKING:
-    from phantoms.chest import Chest
-
-COARSE = 2
-"""Pixels of the slice per cell of the grid that large surfaces are computed on."""
+COARSE = 2  # pixels of the slice per cell of the grid that large surfaces are computed on
 
 
-@dataclass(frozen=True)
-class Habits:
-    """How often a site's patients show what, as shares of patients.
+class Habits(NamedTuple):
+    """How often a site's patients show what, as shares of patients."""
 
-    Attributes:
-        contrast: contrast agent in the blood; opacity: ground glass or consolidation at the wall;
-        effusion: fluid beside a lung; dependent: dense lung at the back; emphysema: destroyed lung, often with bullae;
-        scar: scars at the apex; collapse: airless lung behind the largest nodule.
-    """
-
-    contrast: float
-    opacity: float
-    effusion: float
-    dependent: float
-    emphysema: float
-    scar: float
-    collapse: float
+    contrast: float  # contrast agent in the blood
+    opacity: float  # ground glass or consolidation at the wall
+    effusion: float  # fluid beside a lung
+    dependent: float  # dense lung at the back
+    emphysema: float  # destroyed lung, often with bullae
+    scar: float  # scars at the apex
+    collapse: float  # airless lung behind the largest nodule
 
 
 HABITS = {
@@ -49,7 +37,7 @@ HABITS = {
 class Person:
     """What one patient is like beside the shape of the thorax: tissues, disease, scanner's table. mm and HU."""
 
-    def __init__(self, habits: Habits, rng: np.random.Generator) -> None:
+    def __init__(self, habits: Habits, rng: Generator) -> None:
         def happens(share: float) -> bool:
             return bool(rng.uniform() < share)
 
@@ -88,7 +76,7 @@ class Person:
 
 
 class Canvas:
-    """One slice in the making: what is painted on it, and the surfaces and fields that it is painted by.
+    """One slice of a :class:`~phantoms.chest.Chest` in the making: what is painted on it, and by what.
 
     Attributes:
         build, person, thickness: of the patient.
@@ -100,17 +88,10 @@ class Canvas:
             marrow, cortex: (512, 512) HU of bone.
         rng: the slice's, for what neighbouring slices do not share.
         wall, outline, fluid, skin: (256, 256) mm to the rib cage's inside, to the lungs (not regarding the diaphragm),
-            to an effusion beside them, and to the skin; negative inside. Set while it is painted, as is the next.
-        above: (512, 512) share of each pixel above the diaphragm.
+            to an effusion, and to the skin; negative inside. above: (512, 512) share of each pixel above the diaphragm.
     """
 
-    wall: np.ndarray
-    outline: np.ndarray
-    fluid: np.ndarray
-    skin: np.ndarray
-    above: np.ndarray
-
-    def __init__(self, chest: Chest, z_mm: float) -> None:
+    def __init__(self, chest, z_mm: float) -> None:
         build = self.build = chest.build
         self.person, self.thickness = chest.person, chest.thickness
         self.hu = np.full((FRAME, FRAME), np.float32(-1000))
@@ -129,12 +110,8 @@ class Canvas:
         self.cortex = CORTEX_HU + self.person.bone + 60 * self.grain
 
     def share(self, distance: np.ndarray, width: np.ndarray | float | None = None) -> np.ndarray:
-        """Return the (512, 512) float32 share of each pixel inside a surface.
-
-        Args:
-            distance: mm, (256, 256) or (512, 512), negative inside.
-            width: mm over which the surface fades; a pixel when None.
-        """
+        """Return the (512, 512) float32 share of each pixel inside a surface, from the ``distance`` to it in mm,
+        (256, 256) or (512, 512), negative inside; it fades over ``width`` mm (a pixel when None)."""
         edge = distance / np.float32(self.spacing) if width is None else distance / width
         return np.clip(0.5 - enlarge(np.asarray(edge, np.float32)), 0, 1)
 
@@ -153,26 +130,20 @@ class Canvas:
         hu: np.ndarray | float,
         width: float | None = None,
     ) -> None:
-        """Paint something small.
+        """Paint something small: nothing of it is farther than ``reach`` from (x, y) along either axis, all in mm.
 
-        Args:
-            box: (x, y, reach) in mm: nothing of it is farther from there than ``reach`` along either axis.
-            distance: of (1, w) x and (h, 1) y in mm.
-            hu: a number or a (512, 512) field.
-            width: mm over which its surface fades; a pixel when None.
+        Its ``distance`` is a function of (1, w) x and (h, 1) y; ``hu`` a number or a (512, 512) field; ``width`` the mm
+        over which its surface fades (a pixel when None).
         """
         x, y, reach = box
-        columns, rows = _range(self.x[0], x - reach, x + reach), _range(self.y[:, 0], y - reach, y + reach)
-        if rows.start >= rows.stop or columns.start >= columns.stop:
-            return
+        columns, rows = (
+            slice(np.searchsorted(axis, at - reach), np.searchsorted(axis, at + reach, side="right"))
+            for axis, at in ((self.x[0], x), (self.y[:, 0], y))
+        )
         edge = distance(self.x[:, columns], self.y[rows])
         share = np.clip(0.5 - edge / np.float32(width or self.spacing), 0, 1).astype(np.float32)
         part = self.hu[rows, columns]
         part += share * ((hu[rows, columns] if isinstance(hu, np.ndarray) else np.float32(hu)) - part)
-
-
-def _range(axis: np.ndarray, low: float, high: float) -> slice:
-    return slice(int(np.searchsorted(axis, low)), int(np.searchsorted(axis, high, side="right")))
 
 
 def enlarge(coarse: np.ndarray) -> np.ndarray:
@@ -189,17 +160,15 @@ def smooth(coarse: np.ndarray, sigma: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Field:
-    """A smooth random function of the body, about normal, that varies over ``cell_mm`` in all directions.
-
-    White noise on a grid, interpolated cubically in a slice and with constant variance between the grid's layers.
-    """
+    """A smooth random function of the body, about normal: white noise on a grid of ``cell_mm``, interpolated cubically
+    in a slice and with constant variance between the grid's layers."""
 
     layers: np.ndarray  # (D, n, n)
     cell_mm: float
     lowest_mm: float
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, cell_mm: float, spacing_mm: float, low_mm: float, high_mm: float) -> Field:
+    def draw(cls, rng: Generator, cell_mm: float, spacing_mm: float, low_mm: float, high_mm: float) -> "Field":
         """Draw a field for the frame of a scan whose slices lie from ``low_mm`` to ``high_mm``."""
         size = int(np.ceil(FRAME * spacing_mm / cell_mm)) + 2
         count = int(np.ceil((high_mm - low_mm) / cell_mm)) + 2

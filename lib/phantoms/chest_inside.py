@@ -1,8 +1,7 @@
 """Painting what lies inside the rib cage beside the lungs: heart, great vessels, airways, and the organs below."""
 
-from __future__ import annotations
-
 import numpy as np
+from numpy.random import Generator
 
 from phantoms.chest_canvas import Canvas, enlarge
 from phantoms.chest_shape import AIRWAYS, CROSSING, TUBES, capsule, crossing, ellipse, heart, tube
@@ -12,7 +11,7 @@ GAS_HU = -960.0
 _VENOUS = ("right vein", "left vein", "cava", "lower cava", "azygos", "left vein across")
 
 
-def paint_middle(canvas: Canvas, rng: np.random.Generator) -> None:
+def paint_middle(canvas: Canvas, rng: Generator) -> None:
     """Paint the mediastinum's fat and organs, without its airways; ``rng`` is the patient's."""
     build, person, t, grain, waves = canvas.build, canvas.person, canvas.t, canvas.grain, canvas.waves
     strands = np.clip(np.abs(waves) * 6 - 0.7, 0, 1)
@@ -95,7 +94,7 @@ def paint_airways(canvas: Canvas) -> None:
                 _put_tube(canvas, name, wall, 26.0, hu)
 
 
-def paint_belly(canvas: Canvas, rng: np.random.Generator) -> None:
+def paint_belly(canvas: Canvas, rng: Generator) -> None:
     """Paint liver, spleen, stomach, colon, kidneys and bowel below the diaphragm; ``rng`` is the patient's."""
     below = (1 - canvas.above) * canvas.share(canvas.wall - 1)
     if not below.any():

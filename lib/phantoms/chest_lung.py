@@ -1,27 +1,22 @@
 """What fills a simulated lung: parenchyma, vessels, airways, fissures, and the diseases that change its density.
 
-The leaves of a tree of vessels are spread evenly over the lung. The set of leaves is halved again and again, mostly
-across its longer sides; each half is fed by a branch from its parent's fork towards its own middle. Radii follow
-Murray's law, ``r^e ~ leaves``.
+The leaves of a tree of vessels are spread evenly over the lung, and halved again and again, mostly across the longer
+sides; each half is fed by a branch from its parent's fork towards its own middle. Radii follow Murray's law.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 from phantoms.chest_canvas import Canvas, Habits, Person, enlarge
 from phantoms.chest_shape import HILUM, LEFT, LOBAR, RIGHT, Build, lung_distance
-from phantoms.geometry import smooth_field
+from phantoms.geometry import join, smooth_field
 from softmask.data.kinds import FRAME
 
-LEAVES = 2048
-"""Ends of each tree; a lung has one of arteries and one of veins."""
-
+LEAVES = 2048  # ends of each tree; a lung has one of arteries and one of veins
 DESTROYED_HU, AIR_HU = -965.0, -990.0
-
 _COLLAPSE_MM = 6.0  # a nodule of less radius closes no airway
 _FINE = 2  # sub-pixels per pixel and axis
 _SHIFT = 4  # binary digits of a drawn point's fraction
@@ -37,7 +32,7 @@ class Branches:
     radius: np.ndarray
 
 
-def grow(root: np.ndarray, leaves: np.ndarray, radius: float, rng: np.random.Generator) -> Branches:
+def grow(root: np.ndarray, leaves: np.ndarray, radius: float, rng: Generator) -> Branches:
     """Return a tree from ``root`` (3,) to ``leaves`` (2^k, 3), ``radius`` mm wide at its root."""
     groups, forks = leaves[None], np.asarray(root, float)[None]
     begins, ends, radii = [], [], []
@@ -63,20 +58,6 @@ def grow(root: np.ndarray, leaves: np.ndarray, radius: float, rng: np.random.Gen
         groups = np.take_along_axis(groups, order[..., None], axis=1).reshape(2 * len(groups), count // 2, 3)
         forks = np.repeat(nodes, 2, axis=0)
     return Branches(np.concatenate(begins), np.concatenate(ends), np.concatenate(radii))
-
-
-def join(trees: list[Branches]) -> Branches:
-    """Return all pieces of several trees."""
-    return Branches(*(np.concatenate([getattr(tree, name) for tree in trees]) for name in ("begin", "end", "radius")))
-
-
-def _beside(arteries: Branches, rng: np.random.Generator) -> Branches:
-    """Return airways that accompany the wider arteries."""
-    wide = arteries.radius > 1.5
-    away = rng.normal(size=3)
-    away = 2.0 * away / np.linalg.norm(away)
-    shift = 0.9 * arteries.radius[wide, None] * away
-    return Branches(arteries.begin[wide] + shift, arteries.end[wide] + shift, 0.65 * arteries.radius[wide])
 
 
 def share_of(branches: Branches, canvas: Canvas) -> np.ndarray:
@@ -111,37 +92,28 @@ def share_of(branches: Branches, canvas: Canvas) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Spot:
-    """A region of another density: ground glass, consolidation, a bulla, or the airless lung behind a tumour.
+    """A region of another density: ground glass, consolidation, a bulla, or the airless lung behind a tumour."""
 
-    Attributes:
-        centre: (3,) x, y, z in mm; half: (3,) half axes in mm; hu: its density; soft: how gradually it ends, as a
-            share of its size; away: (3,) unit vector along which it widens without end, or None for an ellipsoid.
-    """
-
-    centre: np.ndarray
-    half: np.ndarray
+    centre: np.ndarray  # (3,) x, y, z in mm
+    half: np.ndarray  # (3,) half axes in mm
     hu: float
-    soft: float
-    away: np.ndarray | None = None
+    soft: float  # how gradually it ends, as a share of its size
+    away: np.ndarray | None = None  # (3,) unit vector along which it widens without end; None for an ellipsoid
 
 
 @dataclass(frozen=True)
 class Filling:
-    """A patient's lungs: trees, spots, and (lung's side, height, slopes) of the fissures."""
+    """A patient's lungs."""
 
     vessels: Branches
     airways: Branches
     spots: list[Spot]
     bullae: list[Spot]
-    fissures: list[tuple[int, float, float, float]]
+    fissures: list[tuple[int, float, float, float]]  # lung's side, height, slopes
 
 
-def fill(build: Build, person: Person, habits: Habits, largest: np.ndarray | None, rng: np.random.Generator) -> Filling:
-    """Grow what a patient's lungs hold.
-
-    Args:
-        largest: (5,) row, column, z, radius in the slice, radius along z of the largest nodule, or None.
-    """
+def fill(build: Build, person: Person, habits: Habits, largest: np.ndarray | None, rng: Generator) -> Filling:
+    """Grow what a patient's lungs hold; ``largest`` is :func:`~phantoms.chest.extent` of the largest nodule."""
     half = np.array([1.02 * build.width_mm, 1.02 * build.depth_mm])
     points = rng.uniform((-half[0], -half[1], 0.005), (half[0], half[1], 1.0), (20000, 3))
     depth = lung_distance(build, *points.T)
@@ -157,7 +129,10 @@ def fill(build: Build, person: Person, habits: Habits, largest: np.ndarray | Non
         arteries = grow(root, leaves[:LEAVES], rng.uniform(5.2, 6.6), rng)
         veins = grow(root - np.array([0, 8, 14]), leaves[LEAVES:], rng.uniform(4.6, 6.0), rng)
         trees += [arteries, veins, _lobar(build, side)]
-        airways.append(_beside(arteries, rng))
+        # airways accompany the wider arteries
+        away, wide = rng.normal(size=3), arteries.radius > 1.5
+        shift = 0.9 * arteries.radius[wide, None] * (2.0 * away / np.linalg.norm(away))
+        airways.append(Branches(arteries.begin[wide] + shift, arteries.end[wide] + shift, 0.65 * arteries.radius[wide]))
 
     spots: list[Spot] = []
     near, deep = points[(depth < -1) & (depth > -14)], points[depth < -1]
@@ -194,7 +169,7 @@ def _lobar(build: Build, side: int) -> Branches:
     return Branches(points[:-1, :3], points[1:, :3], points[:-1, 3])
 
 
-def _collapse(build: Build, person: Person, largest: np.ndarray, rng: np.random.Generator) -> Spot:
+def _collapse(build: Build, person: Person, largest: np.ndarray, rng: Generator) -> Spot:
     """Return the airless lung between the largest nodule and the wall."""
     x, y, _ = build.points(*largest[:3])
     centre = np.array([x, y, largest[2]])

@@ -1,10 +1,8 @@
 """Painting what lies outside the rib cage: table, skin, fat, breasts, muscles, ribs, sternum, spine, shoulders.
 
-Between a round back and a flat table, and between a table's shells, lies air that something encloses, as the chest wall
-encloses the lungs. What tells them apart is the place, so tables must differ from one another as scanners' tables do.
+Between back and table, and between a table's shells, lies air that something encloses, as the chest wall encloses the
+lungs; so tables must differ from one another as scanners' tables do.
 """
-
-from __future__ import annotations
 
 import numpy as np
 

@@ -1,14 +1,12 @@
 """Shape of a simulated thorax: where lungs, mediastinum, diaphragm and skin are, continuous in all three directions.
 
-A body has its own axes in mm: ``x`` to the patient's left, ``y`` to the back, both from the middle of the chest, and
-``t``, the way down from the lungs' apex (0) to the deepest recess beside the diaphragm (1). Surfaces are level sets of
-functions that measure about the distance in mm, negative inside. All functions take arrays that broadcast: a slice's
-(1, W) ``x``, (H, 1) ``y`` and one ``t``, or (N,) points.
+A body has axes ``x`` to the patient's left and ``y`` to the back, in mm from the middle of the chest, and ``t`` down
+from the lungs' apex (0) to the deepest recess beside the diaphragm (1). Surfaces are level sets of functions that
+measure about the distance in mm, negative inside, of arrays that broadcast: (1, W), (H, 1) and one t, or (N,) points.
 """
 
-from __future__ import annotations
-
 import numpy as np
+from numpy.random import Generator
 
 from softmask.data.kinds import FRAME
 
@@ -64,14 +62,9 @@ HILUM = {RIGHT: (-43.0, 5.0, 0.45), LEFT: (46.0, 8.0, 0.455)}
 class Build:
     """One body, placed in a scan's frame. Lengths in mm, positions in frame pixels."""
 
-    def __init__(self, rng: np.random.Generator, extent_mm: tuple[float, float], spacing_mm: float) -> None:
-        """Draw a body that fits a scan.
-
-        Args:
-            rng: draws it.
-            extent_mm: z of the lungs' apex, and their height down to the lowest recess.
-            spacing_mm: pixel size; the field of view was set to the rib cage.
-        """
+    def __init__(self, rng: Generator, extent_mm: tuple[float, float], spacing_mm: float) -> None:
+        """Draw a body that fits a scan, whose field of view was set to the rib cage; ``extent_mm`` is z of the lungs'
+        apex, and their height down to the lowest recess."""
         self.apex_mm, self.height_mm = extent_mm
         self.spacing_mm = spacing_mm
         # half axes of the inside of the rib cage
@@ -238,16 +231,11 @@ def lung_distance(build: Build, x, y, t):
 
 
 def fit(
-    rng: np.random.Generator,
-    extent_mm: tuple[float, float],
-    spacing_mm: float,
-    nodules: np.ndarray,
-    pleural: np.ndarray,
+    rng: Generator, extent_mm: tuple[float, float], spacing_mm: float, nodules: np.ndarray, pleural: np.ndarray
 ) -> Build:
     """Return the best of some drawn bodies for a patient's nodules, its wall moved to where they need it.
 
     Args:
-        rng, extent_mm, spacing_mm: as for :class:`Build`.
         nodules: (K, 5) row, column (frame pixels), z (mm), radius in the slice and along z (mm).
         pleural: (K,) bool, whether the nodule touches the wall.
     """

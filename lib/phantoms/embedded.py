@@ -1,19 +1,18 @@
 """What all simulated data sets share: random generators by name, the digest of the code, and the making of samples."""
 
-from __future__ import annotations
-
 import hashlib
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.random import Generator
 
 from softmask.cache import code_digest, digest_of_code
 from softmask.data.sample import Dataset, Sample
 from softmask.files import sha256_of
 
 
-def generator(*names: object) -> np.random.Generator:
+def generator(*names: object) -> Generator:
     """Return a generator seeded by the SHA-256 of ``names`` (as text): same names, same draws, on every machine.
 
     It is named by what it draws for, so that a sample never depends on which others were read before.

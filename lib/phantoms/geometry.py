@@ -4,16 +4,14 @@ A window of H x W pixels is drawn on S*H x S*W sub-pixels; the mean over each pi
 the pixel that is covered. Distances are in pixels (not sub-pixels), negative inside.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 from softmask.data.outlines import fill
 from softmask.distance import distance_inside
-from softmask.errors import DataError
 
 SUPERSAMPLING = 4
 """Sub-pixels per pixel and axis of a lesion's geometry."""
@@ -42,20 +40,11 @@ def block_mean(fine: np.ndarray, factor: int = SUPERSAMPLING) -> np.ndarray:
 
 
 def signed_distance(inside: np.ndarray) -> np.ndarray:
-    """Return the distance of each pixel centre to the border between inside and outside pixels, negative inside.
-
-    Args:
-        inside: (H, W) bool.
-
-    Returns:
-        (H, W) float32; where all pixels are on one side, the distance is larger than the image.
-    """
-    far = np.float32(sum(inside.shape))
-    inside = np.asarray(inside, bool)
-    if not inside.any():
-        return np.full(inside.shape, far)
-    if inside.all():
-        return np.full(inside.shape, -far)
+    """Return the distance (H, W) float32 of each pixel centre to the border between ``inside`` (H, W) bool and outside
+    pixels, negative inside; where all pixels are on one side, it is larger than the image."""
+    if inside.all() or not inside.any():
+        far = np.float32(sum(inside.shape))
+        return np.full(inside.shape, -far if inside.all() else far)
     # the transform measures to pixel centres; the border runs half a pixel before them
     return distance_inside(~inside) - distance_inside(inside) + np.where(inside, np.float32(0.5), np.float32(-0.5))
 
@@ -63,17 +52,13 @@ def signed_distance(inside: np.ndarray) -> np.ndarray:
 def outline_distance(outlines: Outlines, area: float, window: Window) -> np.ndarray:
     """Return the signed distance to one reader's lesion.
 
-    Its outline runs between the contour and the pixels it encloses. LIDC contours are the first pixels outside, so the
-    polygon through them is up to a pixel too large. The distance is shifted so that the lesion has the area of the
-    reader's pixel mask.
+    LIDC contours are the first pixels outside, so the polygon through them is up to a pixel too large; the distance is
+    shifted so that the lesion has the area of the reader's pixel mask.
 
     Args:
         outlines: the reader's contours in this slice.
         area: number of pixels of the reader's mask.
-        window: where; distances are to the part of the lesion that lies in it.
-
-    Returns:
-        (S*H, S*W) float32, in pixels.
+        window: where; distances (S*H, S*W), float32, in pixels, are to the part of the lesion that lies in it.
     """
     row, column, height, width = window
     shape = (SUPERSAMPLING * height, SUPERSAMPLING * width)
@@ -88,7 +73,7 @@ def outline_distance(outlines: Outlines, area: float, window: Window) -> np.ndar
 def with_area(distance: np.ndarray, area: float) -> np.ndarray:
     """Return ``distance`` shifted so that the inside covers ``area`` pixels, at least one sub-pixel, never all.
 
-    Sub-pixels at equal distance stay together, so that the area may be off by half of those at the outline.
+    Sub-pixels at equal distance stay together.
     """
     count = round(area * SUPERSAMPLING**2)
     count = min(max(count, 1), distance.size - 1)
@@ -103,22 +88,21 @@ def with_area(distance: np.ndarray, area: float) -> np.ndarray:
 def mean_outline(distances: Sequence[np.ndarray], areas: Sequence[float]) -> np.ndarray:
     """Return the signed distance to the readers' mean outline: mean of the distances, at their geometric mean area.
 
-    The zero level of a plain mean of distances may be empty where readers hardly overlap; taking the level that gives
-    the mean area keeps the outline between the readers'.
-
-    Raises:
-        DataError: without readers.
+    The zero level of a plain mean of distances may be empty where readers hardly overlap.
     """
-    if not distances:
-        raise DataError("a mean outline needs at least one reader who marked the slice")
     mean = distances[0] if len(distances) == 1 else np.mean(distances, axis=0, dtype=np.float32)
     return with_area(mean, float(np.exp(np.mean(np.log(areas)))))
 
 
-def smooth_field(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> np.ndarray:
+def join(parts: Sequence):
+    """Return a dataclass of arrays that has those of all ``parts``, one after the other."""
+    return type(parts[0])(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
+
+
+def smooth_field(shape: tuple[int, int], scale: float, rng: Generator) -> np.ndarray:
     """Return a smooth random field that varies over ``scale`` pixels: (H, W) float32, about zero mean, unit deviation.
 
-    White noise on a grid of ``scale`` pixels, interpolated cubically: cheap, and smooth enough for shapes and density.
+    White noise on a grid of ``scale`` pixels, interpolated cubically.
     """
     scale = max(scale, 1.0)
     coarse = [int(np.ceil(size / scale)) + 3 for size in shape]
@@ -130,8 +114,7 @@ def smooth_field(shape: tuple[int, int], scale: float, rng: np.random.Generator)
     finally:
         cv2.setNumThreads(threads)
     row, column = (rng.integers(0, large.shape[k] - shape[k] + 1) for k in (0, 1))
-    # between independent grid values, cubic interpolation keeps this share of their variance along each axis (its
-    # squared weights, averaged over all places between two grid points)
+    # cubic interpolation between independent values keeps this share of their variance along each axis
     return large[row : row + shape[0], column : column + shape[1]] / np.float32(0.8571)
 
 
@@ -142,8 +125,6 @@ def support(distance: np.ndarray, window: Window, direction: np.ndarray) -> tupl
     """
     rows, columns = subpixel_centres(window)
     at_row, at_column = np.nonzero(distance < 0)
-    if not len(at_row):
-        raise DataError("the lesion's outline is empty in its window")
     points = np.column_stack([rows[at_row, 0], columns[0, at_column]])
     centre = points.mean(axis=0)
     extent = float(((points - centre) @ direction).max())

@@ -1,21 +1,20 @@
 """Embedded LIDC: the real readers' contours and ratings, on simulated CT with a known truth.
 
 A slice is drawn from the lung's bed outwards (:mod:`phantoms.thorax`), the lesion in it (:mod:`phantoms.nodule`), and
-scanned (:mod:`phantoms.scanner`). The object before the scan can also be drawn finer than it is scanned: no real scan
-has such a true high resolution, with which super-resolution can be compared.
+scanned (:mod:`phantoms.scanner`). Drawn finer than it is scanned, it is a truth for super-resolution.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 
 from phantoms import nodule as lesion
 from phantoms.embedded import Embedded, generator, simulation_digest
 from phantoms.geometry import SUPERSAMPLING, block_mean, support
 from phantoms.scanner import SETTINGS, Scanner, scan
-from phantoms.thorax import Patient, draw_surroundings
+from phantoms.thorax import Patient, Scene, draw_surroundings
 from softmask.cache import cached_arrays
 from softmask.data.annotations import Annotations, load
 from softmask.data.image_files import window_hu
@@ -25,46 +24,33 @@ from softmask.data.outlines import long_axis, recist_axes
 from softmask.data.sample import Sample
 from softmask.files import sha256_of
 
-SIZE = 128
-"""Rows and columns of an image, as in the LIDC-IDRI-slices set."""
-
-SCALE = SUPERSAMPLING
-"""Pixels of the high resolution for each of the low, along each axis: as many as a lesion is drawn with."""
+SIZE = 128  # rows and columns of an image, as in the LIDC-IDRI-slices set
+SCALE = SUPERSAMPLING  # pixels of the high resolution for each of the low, along each axis: a lesion's sub-pixels
 
 
-@dataclass(frozen=True)
-class Draws:
+class Draws(NamedTuple):
     """Scanner of a slice, and generators by what their draws belong to: slices of a nodule and of a patient agree."""
 
     scanner: Scanner
-    patient: np.random.Generator
-    nodule: np.random.Generator
-    slice: np.random.Generator
+    patient: Generator
+    nodule: Generator
+    slice: Generator
 
 
 @dataclass(frozen=True)
 class HighResolution:
-    """One slice at both resolutions, grey values in [0, 1] of the lung window.
+    """One slice at both resolutions, float32 grey values in [0, 1] of the lung window."""
 
-    Attributes:
-        low: (S, S) float32, as scanned: the object averaged over each pixel, blurred and noisy.
-        high: (4 S, 4 S) float32, the object averaged over each fine pixel.
-        alpha: (4 S, 4 S) float32 in [0, 1], the share of each fine pixel that is lesion.
-    """
-
-    low: np.ndarray
-    high: np.ndarray
-    alpha: np.ndarray
+    low: np.ndarray  # (S, S), as scanned: the object averaged over each pixel, blurred and noisy
+    high: np.ndarray  # (4 S, 4 S), the object averaged over each fine pixel
+    alpha: np.ndarray  # (4 S, 4 S) in [0, 1], the share of each fine pixel that is lesion
 
 
 class EmbeddedLidc(Embedded):
     """Every slice of every nodule of the annotation database that at least one reader marked.
 
     The readers' masks are their real contours; the CT is simulated on demand: 128 x 128 pixels of the scan's own
-    spacing around the nodule. Sample ``i`` depends on the data set's name, patient, nodule and slice alone. A reader
-    whose contour encloses no pixel, or who marked other slices only, is not present.
-
-    ``index`` has the columns of :data:`softmask.data.lidc.COLUMNS`.
+    spacing around the nodule. Sample ``i`` depends on the data set's name, patient, nodule and slice alone.
 
     Args:
         name: ``lidc`` or ``lnsm``: another scanner, and for ``lnsm`` RECIST axes measured on the first present reader.
@@ -91,24 +77,16 @@ class EmbeddedLidc(Embedded):
         plan, draws = self.plan(i)
         hu, alpha = draw(plan, draws)
         hu = scan(hu, plan.spacing, draws.scanner, draws.slice)
-        return self.sample(
-            i,
-            window_hu(hu),
-            readers,
-            present=present,
-            spacing=(nodule.spacing_mm, nodule.spacing_mm),
-            recist=recist_axes(readers[present][0]) if self.name == "lnsm" else None,
-            ratings=ratings_of(nodule, present),
-            hu=hu,
-            alpha=alpha,
-            kind=plan.kind,
-        )
+        fields = {"spacing": (plan.spacing, plan.spacing), "ratings": ratings_of(nodule, present), "kind": plan.kind}
+        if self.name == "lnsm":
+            fields["recist"] = recist_axes(readers[present][0])
+        return self.sample(i, window_hu(hu), readers, present=present, hu=hu, alpha=alpha, **fields)
 
     def high_resolution(self, i: int, size: int = 64) -> HighResolution:
         """Return the middle ``size`` x ``size`` pixels of sample ``i`` at both resolutions.
 
-        Lesion, vessels, walls and noise are those of the sample's own image; as textures are drawn on the fine grid,
-        they may lie up to a pixel elsewhere, so that ``low`` is very like that image and not the same.
+        Lesion, vessels, walls and noise are those of the sample's own image; textures are drawn on the fine grid, and
+        may lie up to a pixel elsewhere.
         """
         plan, draws = self.plan(i)
         hu, alpha = draw(plan, draws, SCALE)
@@ -166,23 +144,20 @@ def _build_rows(annotations: Annotations) -> dict[str, np.ndarray]:
 def draw(plan: lesion.Plan, draws: Draws, fineness: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Return ``(hu, alpha)`` of the object before the scan, without blur or noise.
 
-    ``alpha`` is the share of each pixel that is lesion substance, float32 in [0, 1]. A lesion of about one pixel may
-    lie across several, none of which it fills to a half. The lumen of a cavity, calcium and vessels that run through
-    the lesion count as lesion; chest wall does not.
+    ``alpha`` is the share of each pixel that is lesion substance, float32 in [0, 1]. The lumen of a cavity, calcium and
+    vessels that run through the lesion count as lesion; chest wall does not.
 
     Args:
         plan: the slice.
         draws: generators, which are used up; what the scan draws is left in them.
-        fineness: pixels of the result for each of the slice's, along each axis; 1, or another divisor of
-            :data:`~phantoms.geometry.SUPERSAMPLING`, the finest that a lesion is drawn. Whatever it is, the lesion is
-            the same, and so are vessels and walls, but for a shift of textures by less than a pixel.
+        fineness: pixels of the result for each of the slice's, along each axis; a divisor of
+            :data:`~phantoms.geometry.SUPERSAMPLING`. Whatever it is, the lesion is the same, and so are vessels and
+            walls, but for a shift of textures by less than a pixel.
     """
     patient = Patient(draws.patient)
     shape = lesion.draw_shape(plan, draws.slice)
     _, extent, _ = support(shape.distance, shape.window, plan.place.outward)
-    fraction = lesion.pixel_fraction(shape, plan.window, fineness)
-    hu = lesion.substance(shape, plan, draws.nodule)
-    hu = lesion.pixel_substance(shape, hu, plan.window, fineness)
+    fraction, hu = lesion.in_pixels(shape, lesion.substance(shape, plan, draws.nodule), plan.window, fineness)
     first = 0.5 - 0.5 / fineness  # centres of the first pixel and of its own first pixel, apart in pixels
     centre_mm = (shape.centre - plan.window[:2] + first) * plan.spacing
     radius_mm = shape.radius * plan.spacing
@@ -190,7 +165,8 @@ def draw(plan: lesion.Plan, draws: Draws, fineness: int = 1) -> tuple[np.ndarray
         wall_mm = extent * plan.spacing - draws.nodule.uniform(0.05, 0.3) * radius_mm
     else:
         wall_mm = extent * plan.spacing + 2.5 + (PLEURAL_PLACE - plan.place.radius) * draws.nodule.uniform(30, 55)
-    around = draw_surroundings(plan, fineness, patient, centre_mm, radius_mm, wall_mm, draws.slice, draws.nodule)
+    scene = Scene(plan, fineness, patient, centre_mm, radius_mm, wall_mm)
+    around = draw_surroundings(scene, draws.slice, draws.nodule)
     image = around.lung_hu + fraction * (hu - around.lung_hu)
     # vessels cross ground glass, not the lumen of a cavity
     vessel = around.vessel * (1 - fraction) if plan.kind == "cavitary" else around.vessel

@@ -1,7 +1,5 @@
 """Embedded lung CT: simulated chests that hold the real readers' nodules, with the lungs' exact masks."""
 
-from __future__ import annotations
-
 import hashlib
 from functools import lru_cache
 
@@ -17,12 +15,10 @@ from softmask.errors import DataError
 
 PATIENTS = {"lidc-lung": 220, "qin-lung": 47}
 """Patients of each data set, as many as the paper has (180 + 40 and 35 + 12)."""
-
 TUMOUR_MM = 25.0
-"""Every patient of ``qin-lung`` has a nodule at least this wide."""
+"""Least width of the largest nodule of each patient of ``qin-lung``."""
 
 _SPACING_MM, _SLICES, _EXTENT_MM = (0.9, 3.05), (110, 320), (250.0, 400.0)
-
 
 Scan = tuple[np.ndarray, tuple[Nodule, ...]]
 """What a simulated scan takes from a real one: (D,) slice positions in mm, and nodules."""
@@ -31,9 +27,8 @@ Scan = tuple[np.ndarray, tuple[Nodule, ...]]
 class EmbeddedLungs(Embedded):
     """Whole axial slices of simulated chests; sample ``i`` depends on the data set's name, patient and slice alone.
 
-    Patients, slices, pixel size and nodules are those of scans of the annotation database. ``index`` has the columns
-    patient, nodule (``lungs``), slice (``slice-0042``, counted from the feet up), n_readers, z_mm, and holds_lung:
-    whether the slice lies between the lungs' apex and their lowest recess. Patients of the two data sets differ.
+    Patients, slices, pixel size and nodules are those of scans of the annotation database. ``index`` also has z_mm, and
+    holds_lung: whether the slice lies between the lungs' apex and their lowest recess.
 
     Args:
         name: ``lidc-lung`` or ``qin-lung`` (one large tumour in each patient).
@@ -66,24 +61,16 @@ class EmbeddedLungs(Embedded):
     def _rows(self, patient: str) -> pd.DataFrame:
         z_mm, nodules = self._scans[patient]
         top, height = lung_extent(self.name, patient, z_mm, nodules)
-        return pd.DataFrame(
-            {
-                "patient": patient,
-                "nodule": "lungs",
-                "slice": [f"slice-{k:04d}" for k in range(len(z_mm))],
-                "n_readers": 1,
-                "z_mm": z_mm,
-                "holds_lung": (z_mm < top - 2) & (z_mm > top - 0.98 * height),
-            }
-        )
+        slices, holds = [f"slice-{k:04d}" for k in range(len(z_mm))], (z_mm < top - 2) & (z_mm > top - 0.98 * height)
+        index = pd.DataFrame({"patient": patient, "nodule": "lungs", "slice": slices, "n_readers": 1})
+        return index.assign(z_mm=z_mm, holds_lung=holds)
 
 
 def choose(name: str, annotations: Annotations) -> dict[str, Scan]:
     """Return the scans of a data set, by patient, in the order of their names.
 
-    Used are patients whose first annotated scan has evenly spaced slices of 1 to 3 mm over a whole chest. Those with a
-    nodule of at least :data:`TUMOUR_MM` come first for ``qin-lung``; ``lidc-lung`` takes from all others. Which of them
-    is decided by a hash of their names.
+    Used are patients whose first annotated scan has evenly spaced slices of 1 to 3 mm over a whole chest, in the order
+    of a hash of their names: ``qin-lung`` has those with a nodule of at least :data:`TUMOUR_MM`.
 
     Raises:
         MissingData: when the database is not installed.
@@ -95,10 +82,15 @@ def choose(name: str, annotations: Annotations) -> dict[str, Scan]:
     scans = {
         patient: (positions[nodule.scan_id], tuple(annotations.of_series(nodule.series_uid)))
         for patient, nodule in first.items()
-        if _usable(positions.get(nodule.scan_id))
+        if nodule.scan_id in positions and _usable(positions[nodule.scan_id])
     }
     patients = sorted(scans, key=lambda patient: hashlib.sha256(f"lungs/{patient}".encode()).digest())
-    large = [patient for patient in patients if max(map(_width, scans[patient][1])) >= TUMOUR_MM]
+
+    def width(nodule: Nodule) -> float:
+        top, left, bottom, right = nodule.box()
+        return max(bottom - top, right - left) * nodule.spacing_mm
+
+    large = [patient for patient in patients if max(map(width, scans[patient][1])) >= TUMOUR_MM]
     large = large[: PATIENTS["qin-lung"]]
     chosen = large if name == "qin-lung" else [patient for patient in patients if patient not in large]
     chosen = chosen[: PATIENTS[name]]
@@ -110,9 +102,7 @@ def choose(name: str, annotations: Annotations) -> dict[str, Scan]:
     return {patient: scans[patient] for patient in sorted(chosen)}
 
 
-def _usable(z_mm: np.ndarray | None) -> bool:
-    if z_mm is None:
-        return False
+def _usable(z_mm: np.ndarray) -> bool:
     steps = np.diff(z_mm)
     return bool(
         _SLICES[0] <= len(z_mm) <= _SLICES[1]
@@ -120,8 +110,3 @@ def _usable(z_mm: np.ndarray | None) -> bool:
         and _SPACING_MM[0] <= steps.mean() <= _SPACING_MM[1]
         and _EXTENT_MM[0] <= z_mm[-1] - z_mm[0] <= _EXTENT_MM[1]
     )
-
-
-def _width(nodule: Nodule) -> float:
-    top, left, bottom, right = nodule.box()
-    return max(bottom - top, right - left) * nodule.spacing_mm

@@ -1,14 +1,13 @@
 """Embedded ISBI 2012: simulated serial-section electron micrographs of neuropil, with a known truth.
 
-Cells are a Voronoi partition with seeds of uneven density, bent by a smooth displacement; membranes run between them.
-Where a membrane is cut obliquely it is wide and fades. Foreground is the cell interior, as in the real data set.
+Cells are a Voronoi partition with seeds of uneven density, bent by a smooth displacement; membranes run between them,
+wide and fading where they are cut obliquely. Foreground is the cell interior, as in the real data set.
 """
-
-from __future__ import annotations
 
 import cv2
 import numpy as np
 import pandas as pd
+from numpy.random import Generator
 
 from phantoms.embedded import Embedded, generator
 from phantoms.geometry import SUPERSAMPLING, block_mean, smooth_field
@@ -16,10 +15,7 @@ from phantoms.scanner import blur
 from softmask.data.sample import Sample
 
 SECTIONS, SIZE, SPACING_MM = 30, 256, (4e-6, 4e-6)
-
-MEMBRANE_HALF_PX = 1.9
-"""Half thickness of a membrane that is cut straight (about 15 nm)."""
-
+MEMBRANE_HALF_PX = 1.9  # half thickness of a membrane that is cut straight (about 15 nm)
 CELL_GREY, MEMBRANE_GREY, MITOCHONDRION_GREY = 0.60, 0.26, 0.40
 _POINT_SPREAD_PX = 0.9
 _HAND_WIDE_PX, _HAND_STRAY_PX = 0.7, 0.6  # how the annotator draws: wider than the membrane is, and not quite steadily
@@ -28,33 +24,31 @@ _HAND_WIDE_PX, _HAND_STRAY_PX = 0.7, 0.6  # how the annotator draws: wider than 
 class EmbeddedIsbi2012(Embedded):
     """Thirty sections of 256 x 256 pixels of 4 nm; each counts as a patient, as in the real data set.
 
-    ``alpha`` is the share of cell interior in each pixel. The one reader draws membranes somewhat wide and with a hand
-    that strays by about half a pixel.
+    ``alpha`` is the share of cell interior in each pixel; the one reader's hand strays by about half a pixel.
     """
 
     origin = "simulated electron micrographs"
 
     def __init__(self, name: str = "isbi2012") -> None:
         super().__init__(name)
-        self.index = pd.DataFrame(
-            {
-                "patient": [f"section-{number:02d}" for number in range(SECTIONS)],
-                "nodule": "cells",
-                "slice": [str(number) for number in range(SECTIONS)],
-                "n_readers": 1,
-            }
-        )
+        patients = [f"section-{number:02d}" for number in range(SECTIONS)]
+        slices = [str(number) for number in range(SECTIONS)]
+        self.index = pd.DataFrame({"patient": patients, "nodule": "cells", "slice": slices, "n_readers": 1})
 
     def read(self, i: int) -> Sample:
         image, alpha, mask = draw_section(generator(self.name, self.index["patient"][i]))
         return self.sample(i, image, mask[None], spacing=SPACING_MM, alpha=alpha)
 
 
-def draw_section(rng: np.random.Generator, size: int = SIZE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def draw_section(rng: Generator, size: int = SIZE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return ``(image, alpha, mask)`` of a section: (size, size) float32 in [0, 1] twice, and the annotator's bool."""
     shape, fine = (size, size), (SUPERSAMPLING * size, SUPERSAMPLING * size)
     cells = _cells(fine, rng)
-    to_border = _distance_to_border(cells)
+    inside = np.ones(fine, np.uint8)  # not at the border of two cells
+    inside[:, 1:] &= cells[:, 1:] == cells[:, :-1]
+    inside[1:] &= cells[1:] == cells[:-1]
+    # (S*H, S*W) pixels; the 5 x 5 mask errs by two per cent at most
+    to_border = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_5) / np.float32(SUPERSAMPLING)
     # a membrane that is oblique to the section is projected: wide, and fading on both sides
     oblique = np.clip(_large_field(fine, 45, rng) - np.float32(1.35), 0, 1.2)
     half = np.float32(MEMBRANE_HALF_PX) * (1 + np.float32(0.2) * _large_field(fine, 12, rng)) + 3 * oblique
@@ -67,13 +61,13 @@ def draw_section(rng: np.random.Generator, size: int = SIZE) -> tuple[np.ndarray
     return _micrograph(cells, to_border, alpha, rng), alpha, mask
 
 
-def _large_field(shape: tuple[int, int], scale_px: float, rng: np.random.Generator) -> np.ndarray:
+def _large_field(shape: tuple[int, int], scale_px: float, rng: Generator) -> np.ndarray:
     """Return a field smooth over ``scale_px`` pixels, on the sub-pixel grid (it has no detail finer than a pixel)."""
     coarse = smooth_field((shape[0] // SUPERSAMPLING, shape[1] // SUPERSAMPLING), scale_px, rng)
     return cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def _cells(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def _cells(shape: tuple[int, int], rng: Generator) -> np.ndarray:
     """Return the (S*H, S*W) int32 labels of cells: crowded in some places, large in others, drawn out in places."""
     reach = 40 * SUPERSAMPLING  # cells beyond the border, so that its cells are like any others
     wide = (shape[0] + 2 * reach, shape[1] + 2 * reach)
@@ -85,30 +79,19 @@ def _cells(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     free[tuple(seeds[keep].T)] = 0
     labels = cv2.distanceTransformWithLabels(free, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
     # bending: long waves shape the cells, short ones make their membranes uneven
-    bend = [
-        np.float32(26) * _large_field(shape, 28, rng) + np.float32(3.5) * _large_field(shape, 6.5, rng)
-        for _ in range(2)
-    ]
-    rows = np.arange(shape[0], dtype=np.float32)[:, None] + reach + bend[0]
-    columns = np.arange(shape[1], dtype=np.float32)[None, :] + reach + bend[1]
+    down, across = (
+        np.float32(26) * _large_field(shape, 28, rng) + np.float32(3.5) * _large_field(shape, 6.5, rng) for _ in "xy"
+    )
+    rows = np.arange(shape[0], dtype=np.float32)[:, None] + reach + down
+    columns = np.arange(shape[1], dtype=np.float32)[None, :] + reach + across
     # remap interpolates floats only; labels stay far below 2^24, where float32 is exact
     return cv2.remap(labels.astype(np.float32), columns, rows, cv2.INTER_NEAREST).astype(np.int32)
 
 
-def _distance_to_border(cells: np.ndarray) -> np.ndarray:
-    """Return the (S*H, S*W) float32 distance in pixels to the nearest border between two cells."""
-    inside = np.ones(cells.shape, np.uint8)
-    inside[:, 1:] &= cells[:, 1:] == cells[:, :-1]
-    inside[1:] &= cells[1:] == cells[:-1]
-    # the 5 x 5 mask errs by two per cent at most and is several times faster than the precise transform
-    return cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_5) / np.float32(SUPERSAMPLING)
-
-
-def _micrograph(cells: np.ndarray, to_border: np.ndarray, alpha: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _micrograph(cells: np.ndarray, to_border: np.ndarray, alpha: np.ndarray, rng: Generator) -> np.ndarray:
     """Return the image: stained membranes, cytoplasm with vesicles, mitochondria, uneven stain, noise."""
-    shape = alpha.shape
-    step = SUPERSAMPLING
-    cell, depth = cells[step // 2 :: step, step // 2 :: step], to_border[step // 2 :: step, step // 2 :: step]
+    shape, middle = alpha.shape, slice(SUPERSAMPLING // 2, None, SUPERSAMPLING)
+    cell, depth = cells[middle, middle], to_border[middle, middle]
     tone = rng.normal(0, 0.035, cells.max() + 1).astype(np.float32)[cell]
     cytoplasm = np.float32(CELL_GREY) + tone
     cytoplasm += np.float32(0.07) * smooth_field(shape, 2.2, rng) + np.float32(0.05) * smooth_field(shape, 6, rng)
@@ -128,7 +111,7 @@ def _micrograph(cells: np.ndarray, to_border: np.ndarray, alpha: np.ndarray, rng
     return np.clip(seen, 0, 1).astype(np.float32)
 
 
-def _vesicles(shape: tuple[int, int], depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _vesicles(shape: tuple[int, int], depth: np.ndarray, rng: Generator) -> np.ndarray:
     """Return the (H, W) darkness of small rings that crowd in the larger cells."""
     rows, columns = np.mgrid[-6:7, -6:7]
     at = rng.integers(0, shape, (rng.poisson(shape[0] * shape[1] / 260), 2))
@@ -141,7 +124,7 @@ def _vesicles(shape: tuple[int, int], depth: np.ndarray, rng: np.random.Generato
     return image[6:-6, 6:-6]
 
 
-def _mitochondria(cytoplasm: np.ndarray, cell: np.ndarray, depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _mitochondria(cytoplasm: np.ndarray, cell: np.ndarray, depth: np.ndarray, rng: Generator) -> np.ndarray:
     """Return ``cytoplasm`` with dark ovals in large cells: their cristae and membranes are no border between cells."""
     shape = cytoplasm.shape
     rows, columns = np.ogrid[: shape[0], : shape[1]]

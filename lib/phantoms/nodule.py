@@ -1,15 +1,14 @@
 """One slice of one nodule: its true outline between the readers', its edge, and what it is made of.
 
-The truth is none of the readers' masks. It starts from their mean outline; roughness and lobes displace it, spicules
-grow out of it, a poorly defined margin and the slope of the surface through the thick slice make its edge gradual.
+The truth starts from the readers' mean outline; roughness and lobes displace it, spicules grow out of it, a poorly
+defined margin and the slope of the surface through the thick slice make its edge gradual.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
 from phantoms.geometry import (
     SUPERSAMPLING,
@@ -25,12 +24,8 @@ from phantoms.geometry import (
 )
 from softmask.data.kinds import NO_CALCIUM, Place
 
-MARGIN_MM = (2.2, 1.5, 0.9, 0.4, 0.0)
-"""Width in mm over which the lesion fades, by ``margin`` rating 1 (poorly defined) to 5 (sharp)."""
-
-TEXTURE_HU = (-590.0, -510.0, -330.0, -60.0, 35.0)
-"""HU of the lesion's substance by ``texture`` rating 1 (ground glass) to 5 (solid)."""
-
+MARGIN_MM = (2.2, 1.5, 0.9, 0.4, 0.0)  # over which the lesion fades, by margin rating 1 (poorly defined) to 5 (sharp)
+TEXTURE_HU = (-590.0, -510.0, -330.0, -60.0, 35.0)  # by texture rating 1 (ground glass) to 5 (solid)
 SOLID_HU, FAT_HU, FLUID_HU, CAVITY_HU = 35.0, -80.0, 8.0, -960.0
 BED_HU = -860.0
 
@@ -39,47 +34,28 @@ _REACH_MM = 9.0  # farther out than this, a nodule leaves nothing
 
 @dataclass(frozen=True)
 class Plan:
-    """What is known of a slice: who drew what in it, and where it lies.
+    """What is known of a slice: who drew what in it, and where it lies."""
 
-    Attributes:
-        outlines: the present readers' (inclusion, (N, 2) points) contours in this slice, in frame pixels.
-        areas: pixels of each present reader's mask.
-        ratings: of all readers of the nodule.
-        kind: one of :data:`~softmask.data.kinds.KINDS`; it adds the cavity or the calcium.
-        place: where in the lung; it decides how far the wall is.
-        window: (first row, first column, height, width) of the image in the frame.
-        spacing, thickness: pixel size and slice thickness in mm.
-        slope_mm: how far the outline moves from the slice's lower to its upper face (:func:`surface_slope`).
-    """
-
-    outlines: Sequence[Outlines]
-    areas: Sequence[float]
-    ratings: Sequence[Mapping[str, float]]
-    kind: str
-    place: Place
-    window: Window
-    spacing: float
-    thickness: float
-    slope_mm: float
+    outlines: Sequence[Outlines]  # the present readers' contours in this slice, in frame pixels
+    areas: Sequence[float]  # pixels of each present reader's mask
+    ratings: Sequence[Mapping[str, float]]  # of all readers of the nodule
+    kind: str  # one of softmask.data.kinds.KINDS; it adds the cavity or the calcium
+    place: Place  # where in the lung; it decides how far the wall is
+    window: Window  # of the image in the frame
+    spacing: float  # mm
+    thickness: float  # mm
+    slope_mm: float  # how far the outline moves from the slice's lower to its upper face (surface_slope)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """True extent of a lesion in one slice.
+    """True extent of a lesion in one slice."""
 
-    Attributes:
-        window: the box it was drawn in, in frame pixels.
-        distance: (S*h, S*w) float32 signed distance to the outline in pixels, negative inside, spicules left out.
-        fraction: (S*h, S*w) float32 in [0, 1], lesion substance at each sub-pixel.
-        centre: (2,) centroid in frame pixels.
-        radius: equivalent radius in pixels.
-    """
-
-    window: Window
-    distance: np.ndarray
-    fraction: np.ndarray
-    centre: np.ndarray
-    radius: float
+    window: Window  # the box it was drawn in, in frame pixels
+    distance: np.ndarray  # (S*h, S*w) float32 to the outline in pixels, negative inside, spicules left out
+    fraction: np.ndarray  # (S*h, S*w) float32 in [0, 1], lesion substance at each sub-pixel
+    centre: np.ndarray  # (2,) centroid in frame pixels
+    radius: float  # equivalent radius in pixels
 
 
 def mean_rating(ratings: Sequence[Mapping[str, float]], name: str) -> float:
@@ -87,9 +63,14 @@ def mean_rating(ratings: Sequence[Mapping[str, float]], name: str) -> float:
     return float(np.mean([rating[name] for rating in ratings]))
 
 
-def draw_shape(plan: Plan, rng: np.random.Generator) -> Shape:
+def draw_shape(plan: Plan, rng: Generator) -> Shape:
     """Return the true lesion of a slice; ``rng`` draws roughness, lobes and spicules."""
-    box = _drawing_window(plan)
+    # the part of the window around all contours that the lesion, its spicules and its edge can reach
+    points = np.concatenate([points for reader in plan.outlines for _, points in reader])
+    reach = int(np.ceil(_REACH_MM / plan.spacing))
+    low = np.maximum(points.min(axis=0) - reach, plan.window[:2])
+    high = np.minimum(points.max(axis=0) + reach + 1, np.add(plan.window[:2], plan.window[2:]))
+    box = int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
     distances = [outline_distance(o, area, box) for o, area in zip(plan.outlines, plan.areas, strict=True)]
     mean = mean_outline(distances, plan.areas)
     centre, _, radius = support(mean, box, np.array([0.0, 1.0]))
@@ -117,23 +98,11 @@ def draw_shape(plan: Plan, rng: np.random.Generator) -> Shape:
     return shape
 
 
-def _drawing_window(plan: Plan) -> Window:
-    """Return the part of the window around all contours that a lesion, its spicules and its edge can reach."""
-    points = np.concatenate([points for reader in plan.outlines for _, points in reader])
-    reach = int(np.ceil(_REACH_MM / plan.spacing))
-    low = np.maximum(points.min(axis=0) - reach, plan.window[:2])
-    high = np.minimum(points.max(axis=0) + reach + 1, np.add(plan.window[:2], plan.window[2:]))
-    return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
-
-
 def surface_slope(areas: Sequence[float]) -> float:
     """Return how far (mm) the outline moves from one face of a slice to the other.
 
-    A surface whose cross-section changes by dA per slice moves ``dA / P`` there, with P the perimeter, taken of the
-    circle of the same area. It is never more than the radius of that circle.
-
-    Args:
-        areas: (below, here, above) in mm^2 of three neighbouring slices; 0 where the nodule has ended.
+    A surface whose cross-section changes by dA per slice moves ``dA / P``, P being the perimeter of the circle of the
+    same area, and never more than its radius. ``areas`` (mm^2) are of the slices below, here and above.
     """
     below, here, above = areas
     radius = np.sqrt(here / np.pi)
@@ -141,7 +110,7 @@ def surface_slope(areas: Sequence[float]) -> float:
     return float(min(change / (2 * np.pi * radius), radius))
 
 
-def _spicules(shape: Shape, rating: float, spacing: float, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def _spicules(shape: Shape, rating: float, spacing: float, rng: Generator) -> Iterator[np.ndarray]:
     """Yield the (S*h, S*w) coverage of each spicule: a tapering line from inside the outline outwards."""
     distance, centre, radius = shape.distance, shape.centre, shape.radius
     rows, columns = subpixel_centres(shape.window)
@@ -168,7 +137,7 @@ def _spicules(shape: Shape, rating: float, spacing: float, rng: np.random.Genera
         yield np.clip((half - across) * SUPERSAMPLING + 0.5, 0, 1) * (half > 0)
 
 
-def substance(shape: Shape, plan: Plan, rng: np.random.Generator) -> np.ndarray:
+def substance(shape: Shape, plan: Plan, rng: Generator) -> np.ndarray:
     """Return the (S*h, S*w) float32 HU of the lesion's substance: density, calcium, cavity, fluid or fat.
 
     The lumen of a cavity belongs to the lesion, as readers outline it, unless their mean outline leaves it out.
@@ -202,9 +171,7 @@ def substance(shape: Shape, plan: Plan, rng: np.random.Generator) -> np.ndarray:
     return hu.astype(np.float32)
 
 
-def _calcium(
-    shape: Shape, ratings: Sequence[Mapping[str, float]], depth: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def _calcium(shape: Shape, ratings: Sequence[Mapping[str, float]], depth: np.ndarray, rng: Generator) -> np.ndarray:
     """Return the (S*h, S*w) HU of calcium in the pattern that most readers named; -2000 where there is none."""
     codes = [int(rating["calcification"]) for rating in ratings if rating["calcification"] < NO_CALCIUM]
     pattern = int(np.argmax(np.bincount(codes)))
@@ -229,27 +196,17 @@ def _calcium(
     return np.where(amount > 0, SOLID_HU + peak * np.clip(amount, 0, 1), np.float32(-2000))
 
 
-def pixel_fraction(shape: Shape, window: Window, fineness: int = 1) -> np.ndarray:
-    """Return the lesion fraction of each pixel of ``window``, or of each of its f x f parts (``fineness``).
+def in_pixels(shape: Shape, hu: np.ndarray, window: Window, fineness: int = 1) -> np.ndarray:
+    """Return lesion fraction and HU of the lesion's substance (2, f*H, f*W) float32 in each pixel of ``window``, or in
+    each of its f x f parts (``fineness``).
 
-    (f*H, f*W) float32 in [0, 1].
-    """
-    return _placed(block_mean(shape.fraction, SUPERSAMPLING // fineness), shape.window, window, fineness)
-
-
-def pixel_substance(shape: Shape, hu: np.ndarray, window: Window, fineness: int = 1) -> np.ndarray:
-    """Return the HU of each pixel's lesion substance, weighted by where in the pixel it is; 0 where there is none.
-
-    (f*H, f*W) float32; pixels as in :func:`pixel_fraction`.
+    The HU (S*h, S*w) are weighted by where in the pixel the lesion is; both are 0 where there is none.
     """
     factor = SUPERSAMPLING // fineness
     weight = block_mean(shape.fraction, factor)
     mean = block_mean(shape.fraction * hu, factor) / np.maximum(weight, np.float32(1e-6))
-    return _placed(np.where(weight > 0, mean, 0).astype(np.float32), shape.window, window, fineness)
-
-
-def _placed(part: np.ndarray, box: Window, window: Window, fineness: int) -> np.ndarray:
-    whole = np.zeros([fineness * pixels for pixels in window[2:]], np.float32)
-    row, column = (fineness * (box[i] - window[i]) for i in (0, 1))
-    whole[row : row + part.shape[0], column : column + part.shape[1]] = part
+    whole = np.zeros([2, *(fineness * pixels for pixels in window[2:])], np.float32)
+    row, column = (fineness * (shape.window[i] - window[i]) for i in (0, 1))
+    part = weight, np.where(weight > 0, mean, 0)
+    whole[:, row : row + weight.shape[0], column : column + weight.shape[1]] = part
     return whole

@@ -1,16 +1,14 @@
 """Embedded PROMISE12: simulated transversal T2-weighted MR of the prostate, with a known truth.
 
-Each patient has one gland, cut by fourteen slices from base to apex. Signals follow what T2 weighting shows: a bright
-peripheral zone behind a mixed transition zone, dark muscle and capsule, bright fat, a rectum with gas or content, the
-bladder above the base. Lengths in mm, signals in arbitrary units; x grows to the patient's left, y to the back.
+Each patient has one gland, cut by fourteen slices from base to apex. Signals follow what T2 weighting shows. Lengths in
+mm, signals in arbitrary units; x grows to the patient's left, y to the back.
 """
-
-from __future__ import annotations
 
 from functools import lru_cache
 
 import numpy as np
 import pandas as pd
+from numpy.random import Generator
 
 from phantoms.embedded import Embedded, generator
 from phantoms.geometry import SUPERSAMPLING, block_mean, smooth_field
@@ -29,7 +27,7 @@ _HAND_MM = 0.7  # how far the annotator strays from the true outline
 class Gland:
     """One patient: a gland of 20 to 110 ml, scanner and surroundings. Lengths in mm."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: Generator) -> None:
         half_length = rng.uniform(17, 25)  # along the body
         self.half_width = rng.uniform(20, 29)  # left-right
         self.half_depth = rng.uniform(13, 21)  # front-back
@@ -47,25 +45,18 @@ class Gland:
 class EmbeddedPromise12(Embedded):
     """Fifty patients, as the challenge has for training, of fourteen slices, 256 x 256 pixels of 0.625 mm.
 
-    ``alpha`` is the share of each pixel's volume, through the slice's thickness, that is prostate: near apex and base
-    the outline fades over several pixels. The one reader marks what is at least half prostate with a hand that strays.
-    ``image`` is the slice with the patient's range of signal (:func:`signal_range`) stretched to [0, 1]: one range for
-    all slices, as the real volumes have.
+    ``alpha`` is the share of each pixel's volume, through the slice's thickness, that is prostate; the one reader marks
+    what is at least half prostate with a hand that strays. ``image`` is the slice with the patient's range of signal
+    (:func:`signal_range`) stretched to [0, 1].
     """
 
     origin = "simulated T2-weighted MR"
 
     def __init__(self, name: str = "promise12") -> None:
         super().__init__(name)
-        names = [f"Case{patient:02d}" for patient in range(PATIENTS)]
-        self.index = pd.DataFrame(
-            {
-                "patient": np.repeat(names, SLICES),
-                "nodule": "prostate",
-                "slice": [f"{z:03d}" for z in range(SLICES)] * PATIENTS,
-                "n_readers": 1,
-            }
-        )
+        patients = np.repeat([f"Case{patient:02d}" for patient in range(PATIENTS)], SLICES)
+        slices = [f"{z:03d}" for z in range(SLICES)] * PATIENTS
+        self.index = pd.DataFrame({"patient": patients, "nodule": "prostate", "slice": slices, "n_readers": 1})
 
     def read(self, i: int) -> Sample:
         patient = self.index["patient"][i]
@@ -80,9 +71,8 @@ def signal_range(patient: str) -> tuple[float, float]:
     """Return the 1st and 99th percentile of the patient's signal, which become 0 and 1 in its images.
 
     Real volumes are scaled by the percentiles of the whole volume (:mod:`softmask.data.promise12`). Here they are
-    those of the middle slice, so that one sample costs two slices at most and not all. That slice has no bladder,
-    the brightest there is: the upper end lies some hundredths to a tenth below the volume's, and more is clipped in
-    the slices at the base.
+    those of the middle slice, so that one sample costs two slices at most and not all. That slice has no bladder: the
+    upper end lies some hundredths to a tenth below the volume's.
     """
     signal, _, _ = draw_slice(patient, SLICES // 2)
     low, high = np.percentile(signal, PERCENTILES)
@@ -90,10 +80,8 @@ def signal_range(patient: str) -> tuple[float, float]:
 
 
 def draw_slice(patient: str, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return ``(signal, alpha, mask)`` of a patient's slice ``number`` (0 at the base), (256, 256) each.
-
-    The signal is float32 from 0 up in arbitrary units, alpha float32 in [0, 1], the mask bool.
-    """
+    """Return ``(signal, alpha, mask)`` of a patient's slice ``number`` (0 at the base), (256, 256) each: float32 from 0
+    up in arbitrary units, float32 in [0, 1], and bool."""
     names = ("promise12", patient)
     gland = Gland(generator(*names))
     # what all slices of the patient share, and the rest
@@ -157,7 +145,7 @@ def _outline(gland: Gland, height: float, x: np.ndarray, y: np.ndarray) -> np.nd
     return (level - 1) * np.float32(scale * np.sqrt(gland.half_width * gland.half_depth))
 
 
-def _gland_signal(gland: Gland, scale: float, x, y, distance, rng: np.random.Generator) -> np.ndarray:
+def _gland_signal(gland: Gland, scale: float, x, y, distance, rng: Generator) -> np.ndarray:
     """Return the signal of the gland: peripheral and transition zone, urethra, capsule; in one of three a lesion."""
     shape = distance.shape
     zone_depth, zone_width = gland.half_depth * gland.zone, gland.half_width * (0.45 + 0.4 * gland.zone)
@@ -184,7 +172,7 @@ def _gland_signal(gland: Gland, scale: float, x, y, distance, rng: np.random.Gen
     return (signal + 0.8 * stroma * (CAPSULE + 0.04 - signal)).astype(np.float32)
 
 
-def _pelvis(gland: Gland, height: float, scale: float, x, y, body, rng: np.random.Generator) -> np.ndarray:
+def _pelvis(gland: Gland, height: float, scale: float, x, y, body, rng: Generator) -> np.ndarray:
     """Return the signal of everything around the gland, from fat outwards."""
     shape = (y.shape[0], x.shape[1])
     soft = smooth_field(shape, 10, rng)

@@ -5,59 +5,47 @@ The point-spread function is Gaussian. The noise is Gaussian with the power spec
 (Riederer, Pelc and Chesler, "The noise power spectrum in computed X-ray tomography", Phys. Med. Biol. 23, 1978).
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 from scipy import fft, ndimage
 
 AIR_HU, LARGEST_HU = -1024.0, 3071.0
 """What 12 bits of CT hold; values beyond are clipped."""
 
 
-@dataclass(frozen=True)
-class Scanner:
-    """One acquisition.
+class Scanner(NamedTuple):
+    """One acquisition."""
 
-    Attributes:
-        psf_mm: standard deviation of the point-spread function.
-        noise_hu: standard deviation of the noise.
-        noise_frequency: ``f0`` of the noise spectrum in cycles per mm; the spectrum peaks at ``f0 / sqrt(2)``.
-    """
-
-    psf_mm: float
-    noise_hu: float
-    noise_frequency: float
+    psf_mm: float  # standard deviation of the point-spread function
+    noise_hu: float  # standard deviation of the noise
+    noise_frequency: float  # f0 of the noise spectrum in cycles per mm; the spectrum peaks at f0 / sqrt(2)
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """A site's range of acquisitions, from which each patient's scanner is drawn (uniformly)."""
 
     psf_mm: tuple[float, float]
     noise_hu: tuple[float, float]
     noise_frequency: tuple[float, float]
 
-    def draw(self, rng: np.random.Generator) -> Scanner:
+    def draw(self, rng: Generator) -> Scanner:
         """Return one patient's scanner: a smoother kernel goes with less noise of lower frequency, as in the clinic."""
-        smooth = rng.uniform()  # 0 sharp, 1 smooth
-        dose = rng.uniform()
-        psf = self.psf_mm[0] + smooth * (self.psf_mm[1] - self.psf_mm[0])
-        low, high = self.noise_frequency
-        mix = 0.6 * smooth + 0.4 * dose
-        return Scanner(
-            psf, self.noise_hu[1] - mix * (self.noise_hu[1] - self.noise_hu[0]), high - smooth * (high - low)
-        )
+        smooth, dose = rng.uniform(), rng.uniform()  # 0 sharp, 1 smooth; 0 low, 1 high
+        (sharpest, smoothest), (least, most), (low, high) = self
+        noise_hu = most - (0.6 * smooth + 0.4 * dose) * (most - least)
+        return Scanner(sharpest + smooth * (smoothest - sharpest), noise_hu, high - smooth * (high - low))
 
 
 SETTINGS = {
-    "lidc": Setting(psf_mm=(0.35, 0.65), noise_hu=(15.0, 45.0), noise_frequency=(0.35, 0.7)),
-    "lnsm": Setting(psf_mm=(0.55, 0.85), noise_hu=(15.0, 30.0), noise_frequency=(0.25, 0.45)),
-    "lidc-lung": Setting(psf_mm=(0.38, 0.75), noise_hu=(15.0, 45.0), noise_frequency=(0.3, 0.65)),
-    "qin-lung": Setting(psf_mm=(0.5, 0.8), noise_hu=(15.0, 28.0), noise_frequency=(0.25, 0.5)),
+    # psf_mm, noise_hu, noise_frequency
+    "lidc": Setting((0.35, 0.65), (15.0, 45.0), (0.35, 0.7)),
+    "lnsm": Setting((0.55, 0.85), (15.0, 30.0), (0.25, 0.45)),
+    "lidc-lung": Setting((0.38, 0.75), (15.0, 45.0), (0.3, 0.65)),
+    "qin-lung": Setting((0.5, 0.8), (15.0, 28.0), (0.25, 0.5)),
 }
-"""By data set: of nodules and of whole lungs two sites each, the second with smoother kernels and less noise."""
+"""Settings of each data set: of nodules and of whole lungs two sites each, the second smoother and with less noise."""
 
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -79,14 +67,14 @@ def noise_spectrum(shape: tuple[int, int], spacing: float, frequency: float) -> 
     return power / ((power * weight).sum() / (shape[0] * shape[1]))
 
 
-def noise(shape: tuple[int, int], spacing: float, scanner: Scanner, rng: np.random.Generator) -> np.ndarray:
+def noise(shape: tuple[int, int], spacing: float, scanner: Scanner, rng: Generator) -> np.ndarray:
     """Return (H, W) float32 noise in HU with the scanner's deviation and spectrum; ``spacing`` in mm."""
     white = fft.rfft2(rng.standard_normal(shape, dtype=np.float32))
     filtered = white * np.sqrt(noise_spectrum(shape, spacing, scanner.noise_frequency)).astype(np.float32)
     return fft.irfft2(filtered, s=shape).astype(np.float32) * np.float32(scanner.noise_hu)
 
 
-def scan(hu: np.ndarray, spacing: float, scanner: Scanner, rng: np.random.Generator) -> np.ndarray:
+def scan(hu: np.ndarray, spacing: float, scanner: Scanner, rng: Generator) -> np.ndarray:
     """Return the image of an object: blurred, noisy and clipped to what CT stores; (H, W) float32 HU."""
     seen = blur(hu.astype(np.float32), scanner.psf_mm / spacing) + noise(hu.shape, spacing, scanner, rng)
     return np.clip(seen, AIR_HU, LARGEST_HU).astype(np.float32)

@@ -3,14 +3,13 @@
 All lengths are in mm in the image's plane, all values in HU.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
 from phantoms import vessels
-from phantoms.geometry import smooth_field
+from phantoms.geometry import join, smooth_field
 from phantoms.nodule import Plan
 
 AIR_HU, FAT_HU, MUSCLE_HU, MARROW_HU, CORTEX_HU = -1000.0, -105.0, 50.0, 230.0, 560.0
@@ -19,7 +18,7 @@ AIR_HU, FAT_HU, MUSCLE_HU, MARROW_HU, CORTEX_HU = -1000.0, -105.0, 50.0, 230.0, 
 class Patient:
     """What all slices of one patient share: half have contrast agent, one in five has emphysema."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: Generator) -> None:
         self.parenchyma_hu = rng.normal(-862, 22)
         self.emphysema = rng.uniform(0.1, 0.4) if rng.uniform() < 0.2 else 0.0  # share of the lung that is destroyed
         # half axes of the lung's ellipse
@@ -33,29 +32,18 @@ class Patient:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """(H, W) float32 layers, from the lesion's bed outwards: each covers the ones before it.
+    """(H, W) float32 layers, from the lesion's bed outwards: each covers the ones before it."""
 
-    Attributes:
-        lung_hu: parenchyma.
-        vessel, vessel_hu: share of each pixel that is vessel or airway wall, and its HU.
-        wall, wall_hu: share of each pixel that is outside the lung, and its HU.
-    """
-
-    lung_hu: np.ndarray
-    vessel: np.ndarray
+    lung_hu: np.ndarray  # parenchyma
+    vessel: np.ndarray  # share of each pixel that is vessel or airway wall
     vessel_hu: np.ndarray
-    wall: np.ndarray
+    wall: np.ndarray  # share of each pixel that is outside the lung
     wall_hu: np.ndarray
 
 
-class _Scene:
-    """The image's grid, the nodule in it, and the lung's ellipse, whose wall stands ``wall_mm`` from the nodule.
-
-    Attributes:
-        rows, columns: (H, 1) and (1, W) mm from the first pixel.
-        row, column: (H, 1) and (1, W) position in the ellipse, in half axes.
-        depth: (H, W) mm outside the lung, negative inside.
-    """
+class Scene:
+    """The image's grid, ``fineness`` pixels for each of the slice's along an axis, a nodule of radius ``radius_mm`` at
+    (row, column) ``centre_mm``, and the lung's ellipse, whose wall stands ``wall_mm`` from there along the outward."""
 
     def __init__(self, plan: Plan, fineness: int, patient: Patient, centre_mm, radius_mm: float, wall_mm: float):
         self.patient, self.place, self.thickness = patient, plan.place, plan.thickness
@@ -63,16 +51,17 @@ class _Scene:
         self.shape = tuple(fineness * pixels for pixels in plan.window[2:])
         self.spacing = plan.spacing / fineness
         self.extent_mm = (self.shape[0] * self.spacing, self.shape[1] * self.spacing)
+        # (H, 1) and (1, W) mm from the first pixel
         self.rows = np.arange(self.shape[0], dtype=np.float32)[:, None] * np.float32(self.spacing)
         self.columns = np.arange(self.shape[1], dtype=np.float32)[None, :] * np.float32(self.spacing)
-        # the wall is met at a right angle
+        # the wall is met at a right angle; position in the ellipse, in half axes
         half, outward = np.array([patient.half_height_mm, patient.half_width_mm]), plan.place.outward
         middle = centre_mm + wall_mm * outward - half**2 * outward / np.linalg.norm(half * outward)
         y = self.row = (self.rows - np.float32(middle[0])) / np.float32(half[0])
         x = self.column = (self.columns - np.float32(middle[1])) / np.float32(half[1])
         level = np.hypot(y, x) + np.float32(1e-3)
         slope = np.hypot(y / np.float32(half[0]), x / np.float32(half[1])) / level
-        self.depth = (level - 1) / np.maximum(slope, np.float32(1e-4))
+        self.depth = (level - 1) / np.maximum(slope, np.float32(1e-4))  # (H, W) mm outside the lung, negative inside
 
     def distance_to(self, point_mm: np.ndarray) -> np.ndarray:
         """Return the (H, W) distance to a (row, column) point."""
@@ -82,55 +71,35 @@ class _Scene:
         """Return the (H, W) share of each pixel inside a surface, from the distance below it."""
         return np.clip(inside_mm / np.float32(self.spacing) + 0.5, 0, 1)
 
-    def field(self, scale_mm: float, rng: np.random.Generator) -> np.ndarray:
+    def field(self, scale_mm: float, rng: Generator) -> np.ndarray:
         """Return a smooth random field (H, W) that varies over ``scale_mm``."""
         return smooth_field(self.shape, scale_mm / self.spacing, rng)
 
 
-def draw_surroundings(
-    plan: Plan,
-    fineness: int,
-    patient: Patient,
-    centre_mm: np.ndarray,
-    radius_mm: float,
-    wall_mm: float,
-    slab: np.random.Generator,
-    nodule: np.random.Generator,
-) -> Surroundings:
-    """Draw the thorax around a nodule.
-
-    Args:
-        plan: the slice; of it count window, spacing, thickness and place.
-        fineness: pixels of the result for each of the slice's, along each axis.
-        patient: whose lung.
-        centre_mm: (row, column) of the nodule's centre; radius_mm: its equivalent radius.
-        wall_mm: distance from that centre to the wall along ``plan.place.outward``.
-        slab: draws what differs between slices (vessels, texture).
-        nodule: draws what slices of a nodule share (wall's waves, ribs, great vessels).
-    """
-    scene = _Scene(plan, fineness, patient, centre_mm, radius_mm, wall_mm)
-    spacing = scene.spacing
+def draw_surroundings(scene: Scene, slab: Generator, nodule: Generator) -> Surroundings:
+    """Draw the thorax around a nodule; ``slab`` draws what differs between slices (vessels, texture), ``nodule`` what
+    slices of a nodule share (the wall)."""
     waves = scene.field(14, nodule)
-    away = np.hypot(scene.rows - centre_mm[0], scene.columns - centre_mm[1]) - radius_mm
+    away = np.hypot(scene.rows - scene.centre_mm[0], scene.columns - scene.centre_mm[1]) - scene.radius_mm
     scene.depth = scene.depth + np.float32(0.9) * waves * np.clip(away / np.float32(8), 0, 1)
     wall_hu = _wall(scene, nodule)
     wall, wall_hu = _dome(scene, scene.share(scene.depth), wall_hu, nodule)
 
     tissue = _parenchyma(scene, slab)
-    feeding = centre_mm + np.zeros((slab.poisson(0.7), 2))
-    tubes = vessels.grow(scene.extent_mm, plan.place.outward, slab, feeding)
-    tubes = vessels.join([tubes, vessels.dots(scene.extent_mm, slab)])
+    feeding = scene.centre_mm + np.zeros((slab.poisson(0.7), 2))
+    tubes = vessels.grow(scene.extent_mm, scene.place.outward, slab, feeding)
+    tubes = join([tubes, vessels.dots(scene.extent_mm, slab)])
     # the outermost centimetre of the lung has only the finest vessels
-    cells = np.clip((tubes.points / spacing).astype(int), 0, np.array(scene.shape) - 1)
+    cells = np.clip((tubes.points / scene.spacing).astype(int), 0, np.array(scene.shape) - 1)
     outer = np.clip(-scene.depth[tuple(cells.T)] / 12, 0.3, 1)
     tubes = vessels.Tubes(tubes.points, tubes.radius * outer, tubes.height)
-    share = vessels.share(tubes, scene.shape, spacing, plan.thickness)
-    vessel_hu = np.full(scene.shape, np.float32(vessels.VESSEL_HU + 0.35 * (patient.blood_hu - 42)))
+    share = vessels.share(tubes, scene.shape, scene.spacing, scene.thickness)
+    vessel_hu = np.full(scene.shape, np.float32(vessels.VESSEL_HU + 0.35 * (scene.patient.blood_hu - 42)))
     tissue, share = _airways(scene, tissue, share, slab)
     return Surroundings(tissue, share, vessel_hu, wall, wall_hu)
 
 
-def _parenchyma(scene: _Scene, rng: np.random.Generator) -> np.ndarray:
+def _parenchyma(scene: Scene, rng: Generator) -> np.ndarray:
     """Return the (H, W) HU of lung."""
     height, emphysema = scene.shape[0], scene.patient.emphysema
     hu = np.float32(scene.patient.parenchyma_hu) + np.float32(14) * scene.field(1.4, rng)
@@ -143,7 +112,7 @@ def _parenchyma(scene: _Scene, rng: np.random.Generator) -> np.ndarray:
     return np.maximum(hu, np.float32(-985))
 
 
-def _wall(scene: _Scene, rng: np.random.Generator) -> np.ndarray:
+def _wall(scene: Scene, rng: Generator) -> np.ndarray:
     """Return the (H, W) HU outside the lung: chest wall to the side, front and back, mediastinum in the middle."""
     patient, place = scene.patient, scene.place
     grain, fold = scene.field(5, rng), scene.field(16, rng)
@@ -178,7 +147,7 @@ def _wall(scene: _Scene, rng: np.random.Generator) -> np.ndarray:
     return np.where(outside > 0, np.float32(AIR_HU), tissue).astype(np.float32)
 
 
-def _body_distance(scene: _Scene) -> np.ndarray:
+def _body_distance(scene: Scene) -> np.ndarray:
     """Return the (H, W) mm outside the body, negative inside: an oval around both lungs."""
     patient = scene.patient
     layers = patient.muscle_mm + patient.fat_mm
@@ -191,7 +160,7 @@ def _body_distance(scene: _Scene) -> np.ndarray:
     return (level - 1) * np.float32(min(half_height, half_width))
 
 
-def _ribs(scene: _Scene, chest: np.ndarray, grain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _ribs(scene: Scene, chest: np.ndarray, grain: np.ndarray, rng: Generator) -> np.ndarray:
     """Return ``chest`` with ribs cut obliquely: flat ovals along the wall, cortex around marrow."""
     angle = np.arctan2(scene.row, scene.column)
     size = np.float32((scene.patient.half_width_mm + scene.patient.half_height_mm) / 2)
@@ -209,9 +178,7 @@ def _ribs(scene: _Scene, chest: np.ndarray, grain: np.ndarray, rng: np.random.Ge
     return chest
 
 
-def _dome(
-    scene: _Scene, wall: np.ndarray, wall_hu: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _dome(scene: Scene, wall: np.ndarray, wall_hu: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return the wall and its HU with heart or diaphragm, which bulges into the lung in four slices of ten.
 
     It never covers the nodule.
@@ -231,9 +198,7 @@ def _dome(
     return np.maximum(wall, share), hu
 
 
-def _airways(
-    scene: _Scene, tissue: np.ndarray, share: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _airways(scene: Scene, tissue: np.ndarray, share: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return the parenchyma and the vessels' share with bronchi: rings of wall around air, next to a vessel.
 
     They keep off the nodule and off the wall.

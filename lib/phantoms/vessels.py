@@ -1,19 +1,17 @@
 """Branching vessels and airways of the lung, cut by a slice of finite thickness.
 
 A vessel is a chain of points on its centre line, each with a radius and a height above the slice's middle. A pixel at
-distance d from a horizontal cylinder of radius r sees the cylinder over a chord of ``2 sqrt(r^2 - d^2)``; what part
-of the slice's thickness that chord fills is the vessel's share of the pixel. Thin vessels are faint for that reason.
+distance d from a horizontal cylinder of radius r sees it over a chord of ``2 sqrt(r^2 - d^2)``; the part of the slice's
+thickness that the chord fills is the vessel's share of the pixel.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
-from phantoms.geometry import block_mean
+from phantoms.geometry import block_mean, join
 
 VESSEL_HU = 45.0
 _FACTOR = 2  # sub-pixels per pixel and axis
@@ -29,19 +27,9 @@ class Tubes:
     height: np.ndarray
 
 
-def join(tubes: Sequence[Tubes]) -> Tubes:
-    """Return the points of all ``tubes``."""
-    return Tubes(*(np.concatenate([getattr(part, name) for part in tubes]) for name in ("points", "radius", "height")))
-
-
-def grow(extent_mm: tuple[float, float], outward: np.ndarray, rng: np.random.Generator, starts: np.ndarray) -> Tubes:
-    """Return vessels that run mostly along ``outward``, thin out and branch.
-
-    Args:
-        extent_mm: size of the image; vessels start in it or up to 15 mm beside it.
-        outward: (2,) unit (row, column) vector from hilum to pleura.
-        starts: (K, 2) points in mm where a vessel is fed from, in addition to the random ones (it touches them).
-    """
+def grow(extent_mm: tuple[float, float], outward: np.ndarray, rng: Generator, starts: np.ndarray) -> Tubes:
+    """Return vessels that run mostly along ``outward`` (2,), a unit (row, column) vector from hilum to pleura, thin out
+    and branch. They start in the image or up to 15 mm beside it, and at ``starts`` (K, 2) in mm."""
     area = extent_mm[0] * extent_mm[1]
     count = rng.poisson(area / 130)
     begin = rng.uniform(-15, np.add(extent_mm, 15), (count, 2))
@@ -72,7 +60,7 @@ def grow(extent_mm: tuple[float, float], outward: np.ndarray, rng: np.random.Gen
     return join(chains)
 
 
-def _walk(begin, radius, heading, height, slope, rng: np.random.Generator) -> tuple[Tubes, np.ndarray]:
+def _walk(begin, radius, heading, height, slope, rng: Generator) -> tuple[Tubes, np.ndarray]:
     """Return random walks of all vessels, and the heading at each point; the radius tapers to two fifths."""
     length = np.clip(radius * rng.uniform(15, 60, len(radius)), 3, 60)
     steps = int(np.ceil(length.max(initial=2) / _STEP_MM))
@@ -87,7 +75,7 @@ def _walk(begin, radius, heading, height, slope, rng: np.random.Generator) -> tu
     return Tubes(np.stack([row[alive], column[alive]], axis=1), thickness[alive], level[alive]), angle[alive]
 
 
-def dots(extent_mm: tuple[float, float], rng: np.random.Generator) -> Tubes:
+def dots(extent_mm: tuple[float, float], rng: Generator) -> Tubes:
     """Return vessels that cross the slice steeply: discs that fill its thickness."""
     count = rng.poisson(extent_mm[0] * extent_mm[1] / 260)
     radius = np.exp(rng.normal(np.log(0.6), 0.4, count))

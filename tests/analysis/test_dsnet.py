@@ -14,9 +14,9 @@ from softmask.experiments import Run
 from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.rows import spec
 from softmask.nets import build
+from softmask.nets.cascade import transferred
 from softmask.nets.dsnet import drtm, edrfm, sdrfm
 from softmask.nets.softgan import CBAMBlock, ImprovedBackbone
-from softmask.nets.srgan import transferred
 from softmask.report import dsnet_panels
 
 SIZE, N = 64, 5

@@ -10,7 +10,7 @@ from softmask.analysis import dsnet_cost as cost
 from softmask.config import Config
 from softmask.experiments.rows import spec
 from softmask.nets import build
-from softmask.nets.srgan import Transferring
+from softmask.nets.cascade import Transferring
 
 
 @pytest.fixture(scope="module")

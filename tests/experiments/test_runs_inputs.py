@@ -175,7 +175,7 @@ def test_features_at_full_size_are_never_made_for_all_images(tiny, sr, config, d
     assert fed.train.images.shape == (8, 1, 16, 16)
     assert fed.train.masks.shape == (8, 1, 16, 16)
     images = data.test.images
-    expected = [inputs.enlarged(images, 4), inputs.super_resolved(run, images), inputs.detail(run, images)]
+    expected = [inputs.interpolated(images, 4), inputs.super_resolved(run, images), inputs.detail(run, images)]
     with torch.no_grad():
         found = inputs.seeing(spec, segmentor, [run])(torch.tensor(images))
         wanted = segmentor(torch.tensor(np.concatenate(expected, axis=1, dtype=np.float32)))

@@ -1,20 +1,13 @@
 """The five critics of LGAN: what each one sees, and that it can be moved by it."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 
 from softmask.experiments.rows import METHODS
-from softmask.nets.critics import CRITICS, STD, EarlyFusion, LateFusion, Product, Regression
+from softmask.nets.critics import CRITICS, STD
 from softmask.train.losses import LOSSES, WassersteinLoss
 
 every_critic = pytest.mark.parametrize("name", CRITICS)
-
-
-@pytest.fixture(autouse=True)
-def _seeded():
-    torch.manual_seed(2020)
 
 
 def batch(side: int = 64) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -47,17 +40,6 @@ def test_the_distance_is_of_fake_minus_real(name) -> None:
     torch.testing.assert_close(critic(images, truth, fake), expected)
 
 
-@every_critic
-def test_a_gradient_reaches_the_mask_and_every_parameter(name) -> None:
-    images, truth, fake = batch()
-    fake.requires_grad_()
-    critic = CRITICS[name](4)
-    critic(images, truth, fake).mean().backward()
-    assert (fake.grad.abs().sum((1, 2, 3)) > 0).all()
-    assert fake.grad.isfinite().all()
-    assert all(parameter.grad is not None for parameter in critic.parameters())
-
-
 @pytest.mark.parametrize(
     ("name", "image", "truth"),
     [
@@ -74,21 +56,6 @@ def test_what_else_than_the_mask_each_one_sees(name, image, truth) -> None:
     score = critic.score(images, fake, masks)
     assert torch.equal(critic.score(others, fake, masks), score) != image
     assert torch.equal(critic.score(images, fake, more), score) != truth
-
-
-def test_inputs_by_hand() -> None:
-    images, truth, _ = batch()
-    assert torch.equal(Product(2).seen(images, truth), torch.where(truth > 0, images, 0))
-    assert torch.equal(EarlyFusion(2).seen(images, truth), torch.cat([truth, images], 1))
-
-
-def test_branches_that_are_deeper() -> None:
-    def convolutions(module) -> int:
-        return sum(isinstance(layer, torch.nn.Conv2d) for layer in module.modules())
-
-    late, regression = LateFusion(2), Regression(2)
-    assert (convolutions(late.of_image), convolutions(late.of_mask)) == (4, 2)
-    assert convolutions(regression.of_mask) == convolutions(regression.of_truth) == 4
 
 
 def test_first_weights_are_dcgans() -> None:

@@ -1,7 +1,5 @@
 """Patch classifiers as dense networks: one pass says of every pixel what the classifier says of the patch around it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from softmask.nets import cascadedcnn, cfcnn, dbresnet, mccnn, mcroicnn, mvdcnn
-from softmask.nets.dense import Conv, Joined, MaxPool, Shrink, Summed, conv, dense, densify
+from softmask.nets.dense import Branches, Conv, MaxPool, Shrink, conv, densify
 
 
 def settled(build: Callable[[], nn.Sequential], seed: int = 0) -> nn.Sequential:
@@ -70,20 +68,12 @@ def test_a_published_classifier_and_its_dense_form_agree(build, channels: int, p
         pytest.param(lambda: nn.Sequential(MaxPool(4), Conv(1, 2, 3), MaxPool(2)), 7, id="even windows in pairs"),
         pytest.param(lambda: nn.Sequential(conv(1, 3, 5), MaxPool(2, 2), Conv(3, 2, 2)), 8, id="even patch"),
         pytest.param(lambda: nn.Sequential(Shrink(2), Conv(1, 2, 3)), 7, id="shrunk"),
-        pytest.param(lambda: nn.Sequential(Summed(Conv(1, 2, 5), Conv(1, 2, 3), Conv(1, 2, 1))), 5, id="sum"),
-        pytest.param(lambda: nn.Sequential(Joined(Conv(1, 2, 3), MaxPool(3)), Conv(3, 2, 3)), 5, id="join"),
+        pytest.param(lambda: nn.Sequential(Branches(Conv(1, 2, 5), Conv(1, 2, 1), summed=True)), 5, id="sum"),
+        pytest.param(lambda: nn.Sequential(Branches(Conv(1, 2, 3), MaxPool(3)), Conv(3, 2, 3)), 5, id="join"),
     ],
 )
 def test_the_pieces_and_their_dense_forms_agree(build, patch: int) -> None:
     agrees(build, 1, patch)
-
-
-def test_max_pooling_is_torchs() -> None:
-    x = torch.randn(2, 3, 14, 11, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(MaxPool(3, 2)(x), F.max_pool2d(x, 3, 2))
-    pool = MaxPool(2, 2)
-    assert pool.densify(reach=0, rate=3) == (3, 6)
-    torch.testing.assert_close(pool(x + 9), F.max_pool2d(F.pad(x + 9, (1, 2, 1, 2)), 2, 1, dilation=3))
 
 
 def test_central_pooling_takes_the_largest_of_each_window() -> None:
@@ -103,15 +93,6 @@ def test_convolution_by_fourier_transform_is_a_convolution() -> None:
     torch.testing.assert_close(layer(x), F.conv2d(x, layer.kernel.weight, layer.kernel.bias), rtol=1e-5, atol=1e-5)
 
 
-def test_a_layer_without_a_dense_form_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"Conv2d.*softmask\.nets\.dense"):
-        dense(nn.Sequential(conv(1, 2, 3), nn.Conv2d(2, 1, 3)))
-    with pytest.raises(TypeError, match="even"):
-        densify(Conv(1, 2, 2))
-    with pytest.raises(TypeError, match=r"Shrink.* after a stride"):
-        dense(nn.Sequential(MaxPool(2, 2), Shrink(2)))
-
-
 @pytest.mark.parametrize(("inputs", "published"), [(4, 651_488), (9, 802_368)])
 def test_two_pathways_have_the_published_kernels(inputs: int, published: int) -> None:
     """One kernel of each maxout unit, no biases, five classes: the counts in figures 2 and 3a of Havaei et al."""
@@ -119,31 +100,3 @@ def test_two_pathways_have_the_published_kernels(inputs: int, published: int) ->
     kernels = [m.weight.numel() for m in layers.modules() if isinstance(m, nn.Conv2d)]
     *maxout, output = kernels
     assert sum(maxout) // cascadedcnn.PIECES + 5 * output == published
-
-
-def test_the_second_network_sees_what_the_first_one_says() -> None:
-    torch.manual_seed(0)
-    network = cascadedcnn.CascadedCNN(2).eval()
-    image = torch.rand(1, 1, 40, 40)
-    second, first = network.outputs(image)
-    torch.testing.assert_close(second, network.second(torch.cat([image, first.sigmoid()], dim=1)))
-    nn.init.constant_(network.first[-1].kernel.bias, 3.0)
-    assert not torch.allclose(network(image), second)
-
-
-def test_central_intensities_are_means_around_each_pixel() -> None:
-    image = torch.rand(1, 1, 9, 8, generator=torch.Generator().manual_seed(0))
-    means = dbresnet.central_intensities(image)
-    assert torch.equal(means[:, :1], image)
-    torch.testing.assert_close(means[0, 1, 4, 4], image[0, 0, 3:6, 3:6].mean())
-    torch.testing.assert_close(means[0, 2, 4, 4], image[0, 0, 2:7, 2:7].mean())
-    even = torch.full((1, 1, 6, 6), 0.4)
-    torch.testing.assert_close(dbresnet.central_intensities(even), even.expand(1, 3, 6, 6))
-
-
-def test_channels_of_the_region_of_interest() -> None:
-    ramp = torch.arange(6.0).expand(1, 1, 6, 6) / 10
-    grey, mean, edge = mcroicnn.roi_channels(ramp)[0]
-    assert torch.equal(grey, ramp[0, 0])
-    torch.testing.assert_close(mean[:, 1:-1], grey[:, 1:-1])
-    torch.testing.assert_close(edge[:, 1:-1], torch.full((6, 4), 0.2))

@@ -1,7 +1,5 @@
 """The classical pipeline on a drawn chest: what belongs to the lungs, what does not, and what is refused."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -67,11 +65,6 @@ def test_both_lungs_are_found_in_a_volume(touching):
     assert not found[:, 220:].any()  # air between back and table
 
 
-def test_a_lung_beside_the_mediastinum_is_not_closed_across_it():
-    hu, _ = chest(touching=True)
-    assert not lungs(hu, SPACING)[10:14, 125:160, 124:132].any()
-
-
 def test_single_slices_and_their_grey_images_give_nearly_the_same():
     hu, truth = chest()
     middle = lungs(hu[12])
@@ -84,15 +77,6 @@ def test_single_slices_and_their_grey_images_give_nearly_the_same():
     assert not grey[0].any()
 
 
-def test_numbers_of_pixels_and_types_do_not_matter():
-    hu, truth = chest()
-    fine = hu[10:14].repeat(2, axis=1).repeat(2, axis=2)[:, :-3, :-5]
-    expected = truth[10:14].repeat(2, axis=1).repeat(2, axis=2)[:, :-3, :-5]
-    found = lungs(np.rint(fine).astype(np.int16), (2.5, 0.7, 0.7))
-    assert iou(found, expected) > 0.97
-    assert iou(lungs(hu[12, ::2, ::2]), truth[12, ::2, ::2]) > 0.93
-
-
 def test_what_surrounds_the_body_becomes_air_and_nothing_else_changes():
     hu, truth = chest(noise=0)
     body = ellipse(128, 128, 90, 115)
@@ -103,12 +87,6 @@ def test_what_surrounds_the_body_becomes_air_and_nothing_else_changes():
     assert shown.dtype == hu.dtype
     assert truth[5][body & ~rim].any()
     assert (without_surroundings(np.full((64, 64), -1000, np.int16)) == SURROUNDINGS).all()
-
-
-def test_what_scanners_store_outside_their_circle_is_no_lung():
-    hu, truth = chest()
-    hu[:, np.hypot(ROW - 128, COLUMN - 128) > 127] = -3024
-    assert iou(lungs(hu, SPACING), truth) > 0.97
 
 
 @pytest.mark.parametrize("value", [-2000, -1000, -850, 40])
@@ -130,10 +108,6 @@ def test_the_threshold_stays_between_lung_and_tissue(values):
     assert LOWEST <= optimal_threshold(np.array(values, np.float32)) <= HIGHEST
 
 
-def test_the_threshold_lies_half_way_between_two_values():
-    assert optimal_threshold(np.array([-900.0] * 7 + [40.0] * 3)) == pytest.approx(-430)
-
-
 @pytest.mark.parametrize(
     ("hu", "message"),
     [
@@ -146,15 +120,6 @@ def test_the_threshold_lies_half_way_between_two_values():
 def test_what_is_no_scan_is_refused(hu, message):
     with pytest.raises(DataError, match=message):
         lungs(hu)
-
-
-def test_three_hundred_slices_take_less_than_a_minute(benchmark):
-    """With ``--benchmark-enable``: a whole scan of 300 slices of 512 x 512."""
-    hu, truth = chest()
-    scan = np.repeat(hu, 13, axis=0)[:300].repeat(2, axis=1).repeat(2, axis=2).astype(np.int16)
-    found = benchmark.pedantic(lungs, args=(scan, (1.0, 0.7, 0.7)), rounds=1)
-    assert iou(found[150], truth[12].repeat(2, axis=0).repeat(2, axis=1)) > 0.95
-    assert benchmark.stats["max"] < 60
 
 
 def test_the_real_scan(real_data):

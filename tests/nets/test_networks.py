@@ -1,9 +1,5 @@
 """What every registered network must do, whatever it is."""
 
-from __future__ import annotations
-
-from inspect import signature
-
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -55,15 +51,6 @@ SEVERAL = sorted(name for name in NETWORKS if NETWORKS[name].several)
 """Networks of images with several channels."""
 
 every_network = pytest.mark.parametrize("name", sorted(NETWORKS))
-
-
-@pytest.fixture(autouse=True)
-def _seeded_on_one_core():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(2020)
-    yield
-    torch.set_num_threads(threads)
 
 
 def narrow(name: str, inputs: int | None = None) -> SegmentationNet:
@@ -165,13 +152,15 @@ def test_several_channels_all_count(name: str, more: int) -> None:
             network(torch.rand(2, wrong, SIZE, SIZE))
 
 
-@every_network
-def test_the_registry_knows_who_reduces_its_images(name: str) -> None:
-    assert NETWORKS[name].reduces == ("reduction" in signature(entry(name).load()).parameters)
-    if not NETWORKS[name].reduces:
-        with pytest.raises(ConfigError, match=f"{name} answers at the size of its images"):
-            build(name, NETWORKS[name].smoke, reduction=2)
-        return
+def test_what_a_network_cannot_take_is_refused() -> None:
+    with pytest.raises(ConfigError, match="unet answers at the size of its images"):
+        build("unet", 4, reduction=2)
+    with pytest.raises(ConfigError, match=f"unet takes grey images, not .* 2 channels.* {', '.join(SEVERAL)}"):
+        build("unet", 4, 2)
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if NETWORKS[name].reduces])
+def test_a_network_that_reduces_its_images(name: str) -> None:
     for reduction in (2, 4):
         network = build(name, NETWORKS[name].smoke, reduction=reduction)
         height = max(network.STRIDE, network.SMALLEST)
@@ -180,52 +169,12 @@ def test_the_registry_knows_who_reduces_its_images(name: str) -> None:
         assert network(image).shape == expected
 
 
-@every_network
-def test_the_registry_knows_who_takes_several_channels(name: str) -> None:
-    assert NETWORKS[name].several == ("inputs" in signature(entry(name).load()).parameters)
-    if not NETWORKS[name].several:
-        with pytest.raises(ConfigError, match=f"{name} takes grey images, not .* 2 channels.* {', '.join(SEVERAL)}"):
-            narrow(name, inputs=2)
-
-
-@every_network
-def test_takes_the_smallest_size(name: str) -> None:
-    network = narrow(name).train()
-    side = max(network.SMALLEST, network.STRIDE)
-    assert network(torch.rand(2, network.inputs, side, side)).shape == (2, 1, side, side)
-
-
-@every_network
-def test_widths_of_the_profiles(name: str) -> None:
-    with torch.device("meta"):
-        smoke, cpu, full = (n_parameters(build(name, entry(name).width(p))) for p in ("smoke", "cpu", "full"))
-    assert smoke < cpu < full
-
-
-@every_network
-def test_has_the_published_number_of_parameters(name: str) -> None:
-    published = entry(name).load().PARAMETERS
-    if published is None:
-        pytest.skip("none is published")
-    with torch.device("meta"):
-        network = build(name)
-    assert n_parameters(network) == pytest.approx(published, rel=0.1)
-
-
 @pytest.mark.parametrize("name", FULL_WIDTH_PARAMETERS)
-def test_has_its_own_number_of_parameters(name: str) -> None:
+def test_numbers_of_parameters(name: str) -> None:
     with torch.device("meta"):
-        assert n_parameters(build(name)) == FULL_WIDTH_PARAMETERS[name]
-
-
-@every_network
-def test_same_weights_from_the_same_seed(name: str) -> None:
-    first, other = narrow(name).state_dict(), narrow(name).state_dict()
-    torch.manual_seed(2020)
-    again = narrow(name).state_dict()
-    assert first.keys() == again.keys()
-    assert all(torch.equal(first[key], again[key]) for key in first)
-    assert any(not torch.equal(first[key], other[key]) for key in first)
+        number, published = n_parameters(build(name)), entry(name).load().PARAMETERS
+    assert number == FULL_WIDTH_PARAMETERS[name]
+    assert published is None or number == pytest.approx(published, rel=0.1)
 
 
 @every_network
@@ -238,17 +187,6 @@ def test_saved_and_loaded_it_is_the_same(name: str, tmp_path) -> None:
     loaded.load_state_dict(load_file(tmp_path / "weights.safetensors"))
     with torch.no_grad():
         assert torch.equal(network.eval()(image), loaded.eval()(image))
-
-
-@every_network
-def test_channels_last_gives_the_same(name: str) -> None:
-    network = narrow(name).eval()
-    image = torch.rand(2, network.inputs, SIZE, SIZE)
-    with torch.no_grad():
-        expected = network(image)
-        network.to(memory_format=torch.channels_last)
-        found = network(image.to(memory_format=torch.channels_last))
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
 @every_network
@@ -271,18 +209,11 @@ def test_an_unknown_name_is_answered_with_the_valid_ones() -> None:
         build("u-net")
 
 
-@pytest.mark.parametrize("width", [0, -4, 2.5, True, "8"])
-def test_a_width_is_a_whole_number_of_at_least_one(width) -> None:
+@pytest.mark.parametrize("number", [0, -4, 2.5, True, "8"])
+def test_widths_and_channels_are_whole_numbers_of_at_least_one(number) -> None:
     with pytest.raises(ConfigError, match="width of unet"):
-        build("unet", width)
-
-
-@pytest.mark.parametrize("inputs", [0, -1, 1.5, True])
-def test_a_number_of_channels_is_a_whole_number_of_at_least_one(inputs) -> None:
+        build("unet", number)
     with pytest.raises(ConfigError, match="number of input channels of cenet"):
-        build("cenet", 4, inputs)
-
-
-def test_attention_unet_says_how_narrow_it_can_be() -> None:
+        build("cenet", 4, number)
     with pytest.raises(ConfigError, match="at least 2"):
         build("attention_unet", 1)

@@ -76,15 +76,6 @@ def test_without_a_file_the_weights_are_those_of_a_fixed_seed():
     torch.random.set_rng_state(state)
 
 
-def test_no_weight_of_it_is_trained_but_the_image_gets_a_gradient():
-    perceptual = Perceptual("vgg22").train()
-    image, reference = torch.rand(2, 1, 1, 32, 32).requires_grad_().unbind(0)
-    image.retain_grad()
-    perceptual(image, reference).backward()
-    assert image.grad.abs().sum() > 0
-    assert not any(parameter.requires_grad for parameter in perceptual.parameters())
-
-
 def test_a_file_that_is_no_vgg19_is_named_with_its_first_wrong_tensor(weights, tmp_path, monkeypatch):
     path = tmp_path / "vgg.pth"
     monkeypatch.setenv("SOFTMASK_VGG19", str(path))

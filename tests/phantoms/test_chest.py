@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from phantoms.chest import Chest, at_wall, draw_slice, extent
-from phantoms.chest_canvas import Canvas, Field
-from phantoms.chest_lung import Branches, grow, share_of
-from phantoms.chest_shape import TUBES, Build, capsule, ellipse, fit, lung_distance
+from phantoms.chest import Chest, draw_slice
+from phantoms.chest_canvas import Canvas
+from phantoms.chest_lung import Branches, share_of
+from phantoms.chest_shape import TUBES, Build, fit, lung_distance
 from phantoms.embedded import generator
 
 Z_MM = np.arange(0.0, 321.0, 2.0)
@@ -55,15 +55,6 @@ def test_area_from_apex_to_base(name):
     assert area[1] < 60
 
 
-@pytest.mark.parametrize("t", [0.1, 0.35, 0.6, 0.85])
-def test_neighbouring_slices_nearly_agree(t):
-    body = chest("d")
-    here, above = draw_slice(body, z_at(body, t)), draw_slice(body, z_at(body, t) + 1)
-    common = (here.lungs & above.lungs).sum()
-    assert 2 * common / (here.lungs.sum() + above.lungs.sum()) > 0.94
-    assert not np.array_equal(here.hu, above.hu)
-
-
 @pytest.mark.parametrize("name", ["a", "b", "c", "d", "e"])
 def test_trachea_is_air_and_not_lung(name):
     body = chest(name)
@@ -99,14 +90,6 @@ def test_hu_of_tissues():
     assert 20 < np.min(solid) < np.max(solid) < 330
 
 
-def test_lung_has_two_parts_in_the_middle():
-    body = chest("b")
-    parts, count = ndimage.label(draw_slice(body, z_at(body, 0.5)).lungs)
-    sizes = np.sort(ndimage.sum_labels(np.ones_like(parts), parts, range(1, count + 1)))[::-1]
-    assert sizes[1] > 0.5 * sizes[0]
-    assert sizes[2:].sum() < 0.02 * sizes[0]
-
-
 @settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
@@ -129,30 +112,6 @@ def test_a_wall_is_moved_to_a_nodule_that_touches_it():
     assert lung_distance(found, *found.points(*nodule[:, :3].T)) == pytest.approx(-5.75, abs=1.5)
 
 
-def test_distances():
-    x, y = np.array([0.0, 3.0, 6.0]), np.array([0.0, 4.0, 0.0])
-    np.testing.assert_allclose(capsule(x, y, (0, 0), (3, 0)), [0, 4, 3], atol=1e-6)
-    np.testing.assert_allclose(ellipse(x, y, (0, 0), (5, 5)), [-5, 0, 1], atol=0.01)
-
-
-def test_field_is_continuous_with_unit_deviation():
-    field = Field.draw(generator("field"), 10.0, 0.7, 0.0, 300.0)
-    assert np.std([field.at(z).std() for z in (0, 33, 155, 299)]) < 0.2
-    assert np.mean([field.at(z).std() for z in range(0, 300, 7)]) == pytest.approx(1, abs=0.1)
-    step = [np.abs(field.at(z + 0.5) - field.at(z)).max() for z in np.arange(20, 60, 2.5)]
-    assert max(step) < 0.6
-
-
-def test_tree_reaches_its_leaves_and_thins_out():
-    leaves = generator("leaves").uniform(0, 100, (256, 3))
-    tree = grow(np.zeros(3), leaves, 6.0, generator("tree"))
-    ends = tree.end[np.argsort(tree.radius)[: 2 * 256]]
-    away = np.linalg.norm(leaves[:, None] - ends[None], axis=2).min(axis=1)
-    assert np.median(away) < 3
-    assert tree.radius.max() == 6
-    assert tree.radius.min() < 1
-
-
 @pytest.mark.parametrize(("height", "filled"), [(0.0, True), (6.0, False)])
 def test_only_vessels_in_the_slice_are_seen(height, filled):
     canvas = Canvas(Chest("lidc-lung", "canvas", 0.7, 2.0, Z_MM, ()), 150.0)
@@ -161,17 +120,3 @@ def test_only_vessels_in_the_slice_are_seen(height, filled):
     row, column = frame(canvas.build, 0, 10)
     assert share[row, column] == (pytest.approx(1, abs=0.01) if filled else 0)
     assert share.sum() * 0.7**2 == pytest.approx(80 * 6 + np.pi * 9 if filled else 0, rel=0.08)
-
-
-def test_extent_and_place_of_a_real_nodule():
-    from softmask.data.annotations import load
-
-    nodule = load().nodules[0]
-    row, column, z, radius, tall = extent(nodule)
-    top, left, bottom, right = nodule.box()
-    assert top <= row <= bottom
-    assert left <= column <= right
-    assert nodule.slices()[0] <= z <= nodule.slices()[-1]
-    assert radius > 0
-    assert tall > 0
-    assert isinstance(at_wall(nodule), bool)

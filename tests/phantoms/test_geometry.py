@@ -14,11 +14,9 @@ from phantoms.geometry import (
     outline_distance,
     signed_distance,
     smooth_field,
-    subpixel_centres,
     support,
     with_area,
 )
-from softmask.errors import DataError
 
 WINDOW = (100, 200, 40, 48)
 
@@ -28,22 +26,6 @@ def circle(centre, radius):
     angle = np.linspace(0, 2 * np.pi, max(16, int(12 * radius)), endpoint=False)
     points = np.rint(np.column_stack([np.sin(angle), np.cos(angle)]) * radius + centre).astype(int)
     return points[np.any(points != np.roll(points, 1, axis=0), axis=1)]
-
-
-def test_subpixels_tile_their_pixels():
-    rows, columns = subpixel_centres(WINDOW)
-    assert rows.shape == (40 * SUPERSAMPLING, 1)
-    assert columns.shape == (1, 48 * SUPERSAMPLING)
-    np.testing.assert_allclose(rows.reshape(40, -1).mean(axis=1), 100 + np.arange(40), atol=1e-4)
-    assert columns.min() > 199.5
-    assert columns.max() < 247.5
-
-
-@given(st.integers(0, 2**32 - 1))
-def test_block_mean_is_the_mean_of_blocks(seed):
-    fine = np.random.default_rng(seed).random((12, 20))
-    expected = fine.reshape(3, 4, 5, 4).mean(axis=(1, 3))
-    np.testing.assert_allclose(block_mean(fine, 4), expected)
 
 
 def test_signed_distance_of_a_disc():
@@ -71,14 +53,6 @@ def test_outline_has_the_area_of_the_readers_mask():
         assert radius == pytest.approx(np.sqrt(area / np.pi), rel=0.012)
 
 
-def test_exclusion_contours_leave_a_hole():
-    outlines = [(True, circle((120, 224), 10)), (False, circle((120, 224), 4))]
-    distance = outline_distance(outlines, 220.0, WINDOW)
-    at = SUPERSAMPLING * 20, SUPERSAMPLING * 24
-    assert distance[at] > 0
-    assert distance[at[0], at[1] + SUPERSAMPLING * 7] < 0
-
-
 def test_mean_outline_lies_between_the_readers():
     distances = [outline_distance([(True, circle((120, 224), r))], np.pi * r**2, WINDOW) for r in (5, 8, 11)]
     areas = [np.pi * r**2 for r in (5, 8, 11)]
@@ -87,13 +61,6 @@ def test_mean_outline_lies_between_the_readers():
     assert area == pytest.approx(np.exp(np.mean(np.log(areas))), rel=0.02)
     assert ((mean < 0) | ~(distances[0] < 0)).all()
     assert ((distances[2] < 0) | ~(mean < 0)).all()
-
-
-def test_mean_outline_of_readers_apart_is_not_empty():
-    far = [outline_distance([(True, circle(c, 4))], 50.0, WINDOW) for c in ((110, 210), (130, 238))]
-    assert (mean_outline(far, [50.0, 50.0]) < 0).sum() == pytest.approx(50 * SUPERSAMPLING**2, rel=0.02)
-    with pytest.raises(DataError):
-        mean_outline([], [])
 
 
 @given(st.floats(0, 400), st.integers(0, 2**32 - 1))
@@ -131,8 +98,3 @@ def test_smooth_field_has_unit_deviation_and_the_asked_scale():
     far = (fields[:, 18:] * fields[:, :-18]).mean() / fields.var()
     assert near > 0.93
     assert abs(far) < 0.08
-
-
-def test_support_of_an_empty_outline():
-    with pytest.raises(DataError, match="empty"):
-        support(np.ones((160, 192), np.float32), WINDOW, np.array([1.0, 0.0]))

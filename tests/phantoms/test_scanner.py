@@ -7,7 +7,7 @@ import pytest
 from scipy.special import erf
 
 from phantoms.embedded import generator
-from phantoms.scanner import SETTINGS, Scanner, blur, noise, noise_spectrum, scan
+from phantoms.scanner import Scanner, noise, noise_spectrum, scan
 
 SPACING = 0.7
 SHAPE = (128, 120)
@@ -23,25 +23,10 @@ def test_edge_spreads_as_the_point_spread_function_says():
     assert np.abs(profile - expected)[8:-8].max() < 15  # a pixel grid samples the edge coarsely
 
 
-def test_blur_has_the_width_and_keeps_the_mass():
-    point = np.zeros((41, 41), np.float32)
-    point[20, 20] = 1
-    seen = blur(point, 1.7)
-    offset = np.arange(41) - 20
-    assert seen.sum() == pytest.approx(1, abs=1e-4)
-    assert np.sqrt((seen.sum(axis=0) * offset**2).sum()) == pytest.approx(1.7, rel=0.02)
-
-
 @pytest.fixture(scope="module")
 def pictures():
     scanner = Scanner(psf_mm=0.5, noise_hu=30.0, noise_frequency=0.35)
     return scanner, np.stack([noise(SHAPE, SPACING, scanner, generator("noise", k)) for k in range(150)])
-
-
-def test_noise_has_the_asked_deviation(pictures):
-    scanner, images = pictures
-    assert images.mean() == pytest.approx(0, abs=0.1)
-    assert images.std() == pytest.approx(scanner.noise_hu, rel=0.01)
 
 
 def test_noise_power_spectrum(pictures):
@@ -62,29 +47,6 @@ def test_noise_power_spectrum(pictures):
 def _plane_mean(half):
     """Mean over the whole frequency plane of a spectrum given on the half that rfft2 keeps (even width)."""
     return (half.sum() + half[:, 1:-1].sum()) / (SHAPE[0] * SHAPE[1])
-
-
-def test_noise_is_correlated_as_its_spectrum_says(pictures):
-    scanner, images = pictures
-    power = noise_spectrum(SHAPE, SPACING, scanner.noise_frequency)
-    expected = np.fft.irfft2(power, s=SHAPE)
-    for lag in (1, 2, 3, 5):
-        measured = (images * np.roll(images, lag, axis=2)).mean() / images.var()
-        assert measured == pytest.approx(expected[0, lag] / expected[0, 0], abs=0.02)
-    assert expected[0, 1] / expected[0, 0] > 0.3  # neighbouring pixels are far from independent
-
-
-def test_settings_differ_and_drawn_scanners_stay_in_range():
-    assert SETTINGS["lidc"] != SETTINGS["lnsm"]
-    for name, setting in SETTINGS.items():
-        drawn = [setting.draw(generator(name, k)) for k in range(60)]
-        for field in ("psf_mm", "noise_hu", "noise_frequency"):
-            low, high = getattr(setting, field)
-            values = np.array([getattr(scanner, field) for scanner in drawn])
-            assert (values >= low).all()
-            assert (values <= high).all()
-            assert np.ptp(values) > 0.5 * (high - low)
-    assert all(15 <= bound <= 45 for setting in SETTINGS.values() for bound in setting.noise_hu)
 
 
 def test_scan_is_clipped_to_what_ct_stores():

@@ -6,7 +6,7 @@ import pytest
 from phantoms import vessels
 from phantoms.embedded import generator
 from phantoms.nodule import Plan
-from phantoms.thorax import Patient, draw_surroundings
+from phantoms.thorax import Patient, Scene, draw_surroundings
 from softmask.data.kinds import place_of
 
 
@@ -26,30 +26,10 @@ def test_share_of_a_horizontal_vessel_is_its_chord(height, thickness, expected):
     assert share.max() <= 1
 
 
-def test_steep_vessels_are_discs():
-    tubes = vessels.Tubes(np.array([[16.0, 16.0]]), np.array([3.0]), np.array([np.nan]))
-    share = vessels.share(tubes, (64, 64), 0.5, 2.0)
-    assert share.sum() * 0.25 == pytest.approx(np.pi * 9, rel=0.06)
-
-
-def test_thick_vessels_do_not_hide_behind_thin_ones():
-    thin = vessels.Tubes(np.array([[17.0, 16.0]]), np.array([0.3]), np.array([0.0]))
-    both = vessels.join([straight(0.0), thin])
-    alone = vessels.share(straight(0.0), (64, 64), 0.5, 8.0)
-    assert (vessels.share(both, (64, 64), 0.5, 8.0) >= alone - 1e-6).all()
-
-
 def surroundings(seed, row, column, wall_mm):
-    return draw_surroundings(
-        Plan([], [], [], "isolated", place_of(row, column), (0, 0, 128, 128), 0.7, 1.25, 0.0),
-        1,
-        Patient(generator("patient", seed)),
-        np.array([44.8, 44.8]),
-        5.0,
-        wall_mm,
-        generator("slice", seed),
-        generator("nodule", seed),
-    )
+    plan = Plan([], [], [], "isolated", place_of(row, column), (0, 0, 128, 128), 0.7, 1.25, 0.0)
+    scene = Scene(plan, 1, Patient(generator("patient", seed)), np.array([44.8, 44.8]), 5.0, wall_mm)
+    return draw_surroundings(scene, generator("slice", seed), generator("nodule", seed))
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -31,9 +31,10 @@ from softmask.measure.differences import Scores
 from softmask.measure.images import DOCTORS
 from softmask.nets import build
 from softmask.nets.base import SegmentationNet
+from softmask.nets.cascade import Transferring, transferred
 from softmask.nets.dsnet import PICTURES, DetailTextureEnhancement, OnEnlarged, Transfer
 from softmask.nets.softgan import CBAMBlock
-from softmask.nets.srgan import SCALE, Generator, Transferring, transferred
+from softmask.nets.srgan import SCALE, Generator
 from softmask.papers import display
 from softmask.report import diagrams
 from softmask.report.dsnet_panels import Look

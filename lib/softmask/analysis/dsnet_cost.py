@@ -28,9 +28,10 @@ from softmask.experiments.spec import RunSpec
 from softmask.files import sha256_of
 from softmask.machine import cores, cpu_model, package_version
 from softmask.nets import build
+from softmask.nets.cascade import Transferring, transferred
 from softmask.nets.dsnet import PICTURES
 from softmask.nets.registry import n_parameters
-from softmask.nets.srgan import SCALE, Transferring, transferred
+from softmask.nets.srgan import SCALE
 from softmask.papers import display
 from softmask.report.result import Cell
 from softmask.train import seeded

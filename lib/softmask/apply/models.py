@@ -16,7 +16,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as unpack
 from torch import nn
-from torch.nn import functional as F
 
 from softmask.data.splits import Crop
 from softmask.errors import ConfigError, DataError, brief
@@ -24,9 +23,9 @@ from softmask.experiments import inputs
 from softmask.experiments.spec import RunSpec, from_plain, to_plain
 from softmask.files import read_bytes, read_json
 from softmask.measure import lungs as lung_measures
+from softmask.nets import cascade
 from softmask.nets.registry import NETWORKS, build
 from softmask.nets.srgan import Generator
-from softmask.nets.tiles import enlarge
 from softmask.train.segmentation import predict
 
 FORMAT = 1
@@ -216,16 +215,11 @@ def channels(spec: RunSpec, image: np.ndarray, sr: Generator | None) -> np.ndarr
     That makes them at full size and keeps them in the cache folder: right for a data set that is trained on, not for a
     large image, nor for one of a patient that is segmented once.
     """
-    made = {"image": image[None]}
-    if "bilinear" in spec.channels:
-        batch = torch.from_numpy(np.ascontiguousarray(image))[None, None]
-        large = F.interpolate(batch, scale_factor=spec.scale, mode="bilinear", align_corners=False)
-        made["bilinear"] = large[0].numpy()
+    made = {}
     if sr is not None:
-        both = enlarge(sr, image, spec.scale)
-        both = both.astype(np.float16).astype(np.float32)  # as kept for training
-        made["super_resolved"], made["detail"] = both[:1], both[1:]
-    return np.concatenate([made[name] for name in spec.channels])[None]
+        both = cascade.enlarge(sr, image, spec.scale)[None, 1:].astype(np.float16)  # as kept for training
+        made = {"super_resolved": both[:, :1], "detail": both[:, 1:]}
+    return cascade.channels(spec.channels, image[None, None], spec.scale, made.get)
 
 
 def shown(image: np.ndarray, size: int) -> np.ndarray:

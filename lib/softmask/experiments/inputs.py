@@ -12,9 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from torch import nn
-from torch.nn import functional as F
 
 from softmask.cache import cached_arrays
 from softmask.experiments.prepare import Part, Prepared
@@ -22,7 +20,9 @@ from softmask.experiments.spec import SOFTENED, TEACHER, RunSpec
 from softmask.experiments.store import Run
 from softmask.files import sha256_of
 from softmask.measure.soft import soft_head
-from softmask.nets.srgan import SCALE, Transferring
+from softmask.nets.cascade import Transferring, interpolated
+from softmask.nets.cascade import channels as cascade_channels
+from softmask.nets.srgan import SCALE
 from softmask.train.losses import by_tanh, looking_at
 from softmask.train.segmentation import BINARY, predict
 from softmask.train.super_resolution import details, upscale
@@ -43,8 +43,8 @@ def feed(spec: RunSpec, data: Prepared, needs: Sequence[Run]) -> Prepared:
             label = {TEACHER: soft_masks(_of(spec.prior, needs), part.images)}
         else:
             label = {spec.label: part.soft[spec.label]}
-        soft = {name: enlarged(array, scale) for name, array in label.items()}
-        masks = (enlarged(part.masks, scale) >= 0.5).astype(np.float32)
+        soft = {name: interpolated(array, scale) for name, array in label.items()}
+        masks = (interpolated(part.masks, scale) >= 0.5).astype(np.float32)
         return replace(part, images=channels(spec, part.images, needs), masks=masks, soft=soft)
 
     return replace(data, train=part(data.train), validation=part(data.validation))
@@ -56,13 +56,11 @@ def channels(spec: RunSpec, images: np.ndarray, needs: Sequence[Run]) -> np.ndar
     if spec.on_the_fly:
         return images
     make: Mapping[str, Callable[[], np.ndarray]] = {
-        "image": lambda: images,
-        "bilinear": lambda: enlarged(images, spec.scale),
         "super_resolved": lambda: super_resolved(_of(spec.sr, needs), images, spec.scale),
         "detail": lambda: detail(_of(spec.sr, needs), images, spec.scale),
-        "prior": lambda: enlarged(soft_masks(_of(spec.prior, needs), images), spec.scale),
+        "prior": lambda: interpolated(soft_masks(_of(spec.prior, needs), images), spec.scale),
     }
-    return np.concatenate([make[name]() for name in spec.channels], axis=1, dtype=np.float32)
+    return cascade_channels(spec.channels, images, spec.scale, lambda name: make[name]())
 
 
 def seeing(spec: RunSpec, network: nn.Module, needs: Sequence[Run]) -> nn.Module:
@@ -121,14 +119,6 @@ def _once(
 
     key = sha256_of(run.key, np.ascontiguousarray(images).tobytes(), str(scale))
     return cached_arrays(kind, key, build)["images"]
-
-
-def enlarged(images: np.ndarray, scale: int) -> np.ndarray:
-    """Return (N, 1, H, W) as (N, 1, scale H, scale W), by bilinear interpolation."""
-    if scale == 1:
-        return images
-    batch = torch.from_numpy(np.ascontiguousarray(images))
-    return F.interpolate(batch, scale_factor=scale, mode="bilinear", align_corners=False).numpy()
 
 
 def _averaged(images: np.ndarray, scale: int) -> np.ndarray:

@@ -11,10 +11,11 @@ from softmask.data.splits import SECTION_FOLDS, dataset_name
 from softmask.errors import ConfigError
 from softmask.experiments.schedules import schedule, width
 from softmask.experiments.spec import BY_SR, ENLARGED, HIGH_RESOLUTION, SOFTENED, TEACHER, UNCHANGED, RunSpec
+from softmask.nets.cascade import TRANSFERRED
 from softmask.nets.classical import CLASSICAL
 from softmask.nets.critics import CRITICS
 from softmask.nets.registry import NETWORKS
-from softmask.nets.srgan import SCALE, TRANSFERRED
+from softmask.nets.srgan import SCALE
 
 DICE = (("dice", 1.0),)
 CROSS_ENTROPY = (("hard_cross_entropy", 1.0),)

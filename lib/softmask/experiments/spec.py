@@ -21,9 +21,10 @@ from softmask.data.splits import LUNGS
 from softmask.errors import ConfigError, DataError
 from softmask.files import sha256_of
 from softmask.nets import perceptual
+from softmask.nets.cascade import TRANSFERRED
 from softmask.nets.classical import CLASSICAL
 from softmask.nets.registry import NETWORKS, SR_NETWORKS
-from softmask.nets.srgan import SCALE, TRANSFERRED
+from softmask.nets.srgan import SCALE
 from softmask.train.loop import Settings
 from softmask.train.losses import LOSSES, WassersteinLoss, split
 from softmask.train.super_resolution import check_losses

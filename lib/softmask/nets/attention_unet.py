@@ -8,30 +8,21 @@ interpolation, gates at all levels that work at the skip's own resolution, one c
 normalisation and PReLU), no deep supervision.
 """
 
-from __future__ import annotations
-
-from typing import ClassVar
-
-import torch
+from torch import Tensor
 
 from softmask.errors import ConfigError
 from softmask.nets.base import SegmentationNet
-
-LEVELS = 5
+from softmask.nets.blocks import levels_of
 
 
 class AttentionUNet(SegmentationNet):
-    """A U-Net whose skips pass gates that the coarser level opens.
-
-    Args:
-        width: channels of the first level, doubled at each of the five levels.
+    """A U-Net of five levels whose skips pass gates that the coarser level opens.
 
     Raises:
         ConfigError: for a width of 1, which a gate cannot halve.
     """
 
-    STRIDE: ClassVar[int] = 2 ** (LEVELS - 1)
-    SMALLEST: ClassVar[int] = 2 ** (LEVELS - 1)
+    STRIDE = SMALLEST = 16
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -43,9 +34,9 @@ class AttentionUNet(SegmentationNet):
             spatial_dims=2,
             in_channels=1,
             out_channels=1,
-            channels=[width * 2**level for level in range(LEVELS)],
-            strides=[2] * (LEVELS - 1),
+            channels=levels_of(width, 5),
+            strides=[2] * 4,
         )
 
-    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         return (self.model(image),)

@@ -3,28 +3,22 @@
 Havaei, Davy, Warde-Farley, Biard, Courville, Bengio, Pal, Jodoin and Larochelle, "Brain tumor segmentation with deep
 neural networks", Medical Image Analysis 35, 2017: InputCascadeCNN (figure 3a), two TwoPathCNNs (figure 2).
 
-All its strides are 1, so the published form is dense already, but for the borders (:mod:`softmask.nets.dense`). What
-differs: one grey channel and one output map with a sigmoid, instead of four sequences and five classes; both networks
-are trained at once, and deep supervision of the first stands for its own training before; batch normalisation before
-maxout, and no dropout.
+What differs: one grey channel and one output map with a sigmoid, instead of four sequences and five classes; both
+networks are trained at once, and deep supervision of the first stands for its own training before; batch normalisation
+before maxout, and no dropout; dense at the borders, too (:mod:`softmask.nets.dense`).
 
-The figures print 651,488 parameters for TwoPathCNN and 802,368 for InputCascadeCNN. These count one of the two kernels
-of each maxout unit, no biases, and for the cascade its second network alone; the kernels here give the same numbers
-under that rule with the publication's inputs and classes. There is none to compare with for one channel and one map.
+The figures print 651,488 parameters for TwoPathCNN and 802,368 for InputCascadeCNN: one of the two kernels of each
+maxout unit, no biases, and for the cascade its second network alone. The kernels here give the same numbers under that
+rule with the publication's inputs and classes.
 """
 
-from __future__ import annotations
-
-from typing import ClassVar
-
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from softmask.nets.base import SegmentationNet
-from softmask.nets.dense import Conv, Joined, MaxPool, Window, dense, larger
+from softmask.nets.dense import Branches, Conv, MaxPool, Window, dense, larger
 
-PIECES = 2
-"""Linear pieces, each with its own kernel, of a maxout unit."""
+PIECES = 2  # linear pieces, each with its own kernel, of a maxout unit
 
 
 class Maxout(Window):
@@ -33,20 +27,18 @@ class Maxout(Window):
     def __init__(self) -> None:
         super().__init__(size=1)
 
-    def look(self, x: torch.Tensor) -> torch.Tensor:
+    def look(self, x: Tensor) -> Tensor:
         return larger(*x.chunk(PIECES, dim=1))
 
 
 class SpectralConv(Window):
-    """Convolution to one map through the Fourier transform: with a window of 21 x 21, many times faster."""
-
-    DILATES: ClassVar[bool] = False
+    """Convolution to one map through the Fourier transform, at a rate of 1: many times faster for 21 x 21 places."""
 
     def __init__(self, inputs: int, size: int) -> None:
         super().__init__(size)
         self.kernel = nn.Conv2d(inputs, 1, size)
 
-    def look(self, x: torch.Tensor) -> torch.Tensor:
+    def look(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         kernel = torch.fft.rfft2(self.kernel.weight, s=(height, width))  # (1, C, H, W/2 + 1)
         # The correlation theorem. It wraps around, but not where the window fits.
@@ -65,22 +57,18 @@ def two_pathways(width: int, inputs: int) -> nn.Sequential:
     """Logits (B, 1, 1, 1) of patches (B, inputs, 33, 33)."""
     context = width * 160 // 64
     local = nn.Sequential(maxout_conv(inputs, width, 7), MaxPool(4), maxout_conv(width, width, 3), MaxPool(2))
-    return nn.Sequential(Joined(local, maxout_conv(inputs, context, 13)), SpectralConv(width + context, 21))
+    return nn.Sequential(Branches(local, maxout_conv(inputs, context, 13)), SpectralConv(width + context, 21))
 
 
 class CascadedCNN(SegmentationNet):
-    """InputCascadeCNN.
-
-    Args:
-        width: channels of the local pathway; the global one has two and a half times as many.
-    """
+    """InputCascadeCNN; ``width`` channels in the local pathway, two and a half times as many in the global one."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first = dense(two_pathways(width, inputs=1))
         self.second = dense(two_pathways(width, inputs=2))
 
-    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         first = self.first(image)  # (B, 1, H, W)
         second = self.second(torch.cat([image, torch.sigmoid(first)], dim=1))  # (B, 1, H, W)
         return second, first

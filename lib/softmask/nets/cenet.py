@@ -3,26 +3,22 @@
 Gu et al., "CE-Net: Context Encoder Network for 2D Medical Image Segmentation", IEEE Transactions on Medical Imaging
 38(10), 2019.
 
-Different here: all convolutions start from He's random weights, not the encoder from ImageNet's; a convolution before a
-batch normalisation has no bias, which the normalisation would cancel; a pooling kernel larger than the map covers the
-whole map. The publication's images are 448x448 and reach the context module at 14x14. Images of 64x64 reach it at 2x2,
-where the four pools are one, and where the larger dilations see little but padding.
+Different here: all convolutions start from He's random weights, not the encoder from ImageNet's; a pooling kernel that
+is larger than the map covers the whole map. The publication's images reach the context module at 14x14; those of 64x64
+pixels at 2x2, where the four pools are one, and the larger dilations see little but padding.
 """
 
-from __future__ import annotations
-
-from typing import ClassVar
+from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from softmask.nets.base import SegmentationNet
+from softmask.nets.blocks import conv_bn, levels_of
 
-DEPTHS = (3, 4, 6, 3)
-"""Blocks in each stage of ResNet-34."""
-POOLS = (2, 3, 5, 6)
-"""Kernels of the residual multi-kernel pooling."""
+DEPTHS = (3, 4, 6, 3)  # blocks in each stage of ResNet-34
+POOLS = (2, 3, 5, 6)  # kernels of the residual multi-kernel pooling
 
 
 class ResidualBlock(nn.Module):
@@ -30,18 +26,12 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inputs: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.convs = nn.Sequential(
-            nn.Conv2d(inputs, channels, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-        )
+        self.convs = nn.Sequential(*conv_bn(inputs, channels, stride=stride), *conv_bn(channels, channels, relu=False))
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or inputs != channels:
-            self.shortcut = nn.Sequential(nn.Conv2d(inputs, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
+            self.shortcut = nn.Sequential(*conv_bn(inputs, channels, 1, stride, relu=False))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.convs(x) + self.shortcut(x))
 
 
@@ -58,7 +48,7 @@ class DenseAtrousConv(nn.Module):
         )
         self.point = nn.Conv2d(channels, channels, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         first, third, fifth = self.dilated
         one = first(x)  # (B, C, H, W), as all below
         one_three = third(one)
@@ -73,7 +63,7 @@ class MultiKernelPooling(nn.Module):
         super().__init__()
         self.reduce = nn.Conv2d(channels, 1, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         size = x.shape[-2:]
         pools = [F.max_pool2d(x, [min(kernel, side) for side in size]) for kernel in POOLS]  # (B, C, H / k, W / k)
         maps = [F.interpolate(self.reduce(pool), size, mode="bilinear") for pool in pools]  # (B, 1, H, W)
@@ -84,70 +74,41 @@ def decoder_block(inputs: int, channels: int) -> nn.Sequential:
     """(B, inputs, H, W) -> (B, channels, 2H, 2W) by 1x1, transposed 3x3 and 1x1 convolutions, narrow inside."""
     inner = max(inputs // 4, 1)
     return nn.Sequential(
-        nn.Conv2d(inputs, inner, 1, bias=False),
-        nn.BatchNorm2d(inner),
-        nn.ReLU(),
+        *conv_bn(inputs, inner, 1),
         nn.ConvTranspose2d(inner, inner, 3, stride=2, padding=1, output_padding=1, bias=False),
         nn.BatchNorm2d(inner),
-        nn.ReLU(),
-        nn.Conv2d(inner, channels, 1, bias=False),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
+        *conv_bn(inner, channels, 1),
     )
 
 
 class CENet(SegmentationNet):
-    """CE-Net.
+    """CE-Net."""
 
-    Args:
-        width: channels of the first stage of the encoder, doubled at each of its four stages.
-        inputs: channels of the images.
-    """
-
-    STRIDE: ClassVar[int] = 32
-    SMALLEST: ClassVar[int] = 64  # at 32 the last stage has one pixel: nothing to pool, nothing to normalise
-    FULL_WIDTH: ClassVar[int] = 64
-    PARAMETERS: ClassVar[int | None] = 28_996_821  # the authors' code
+    STRIDE = 32
+    SMALLEST = 64  # at 32 the last stage has one pixel: nothing to pool, nothing to normalise
+    PARAMETERS = 28_996_821  # the authors' code
 
     def __init__(self, width: int, inputs: int = 1) -> None:
         super().__init__()
         self.inputs = inputs
-        channels = [width * 2**stage for stage in range(len(DEPTHS))]
-        self.stem = nn.Sequential(
-            nn.Conv2d(inputs, width, 7, stride=2, padding=3, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.MaxPool2d(3, stride=2, padding=1),
-        )
+        channels = levels_of(width, len(DEPTHS))
+        self.stem = nn.Sequential(*conv_bn(inputs, width, 7, 2), nn.MaxPool2d(3, stride=2, padding=1))
         self.stages = nn.ModuleList()
-        before = width
-        for stage, (depth, outputs) in enumerate(zip(DEPTHS, channels, strict=True)):
-            first = ResidualBlock(before, outputs, stride=2 if stage else 1)
+        for (before, outputs), depth in zip(pairwise([width, *channels]), DEPTHS, strict=True):
+            first = ResidualBlock(before, outputs, stride=2 if outputs > before else 1)
             self.stages.append(nn.Sequential(first, *(ResidualBlock(outputs, outputs, 1) for _ in range(depth - 1))))
-            before = outputs
         self.context = nn.Sequential(DenseAtrousConv(channels[3]), MultiKernelPooling(channels[3]))
-        self.decoder = nn.ModuleList(
-            decoder_block(coarse, fine)
-            for coarse, fine in [
-                (channels[3] + len(POOLS), channels[2]),
-                (channels[2], channels[1]),
-                (channels[1], channels[0]),
-                (channels[0], channels[0]),
-            ]
-        )
+        coarse_to_fine = [channels[3] + len(POOLS), *channels[2::-1], channels[0]]
+        self.decoder = nn.ModuleList(decoder_block(coarse, fine) for coarse, fine in pairwise(coarse_to_fine))
         half = max(width // 2, 1)
-        self.head = nn.Sequential(
-            nn.ConvTranspose2d(width, half, 4, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(half, half, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(half, 1, 3, padding=1),
-        )
+        double, conv = nn.ConvTranspose2d(width, half, 4, stride=2, padding=1), nn.Conv2d(half, half, 3, padding=1)
+        self.head = nn.Sequential(double, nn.ReLU(), conv, nn.ReLU(), nn.Conv2d(half, 1, 3, padding=1))
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
-    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         x = self.stem(image)  # (B, w, H/4, W/4)
         skips = []
         for stage in self.stages:

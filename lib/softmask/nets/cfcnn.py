@@ -3,32 +3,24 @@
 Wang, Zhou, Liu, Liu, Gu, Zang, Dong, Gevaert and Tian, "Central focused convolutional neural networks: Developing a
 data-driven model for lung nodule segmentation", Medical Image Analysis 40, 2017.
 
-What differs: of the two branches (three slices; one slice at two scales) the two-dimensional one alone, as slices are
-two-dimensional here. It is dense (:mod:`softmask.nets.dense`), and that changes two things. A map whose windows depend
-on the place in the patch cannot be shared by patches, so central pooling is local: windows grow with the distance from
-the place that the next convolution looks at, not from the patch's centre. And the two scales, channels of one input in
-the publication, have layers of their own up to the fully connected ones, since their maps have different rates.
+What differs: of the two branches (three slices; one slice at two scales) the two-dimensional one alone. It is dense
+(:mod:`softmask.nets.dense`), so central pooling is local: windows grow with the distance from the place that the next
+convolution looks at, not from the patch's centre. And the two scales, channels of one input in the publication, have
+layers of their own up to the fully connected ones, since their maps have different rates.
 
-Chosen here: the sizes of the windows, 3, 1 and 3 places, which bring a patch of 35 x 35 to one place as six unpadded
-3x3 convolutions and two poolings by about two do; the channels, 36, 36, 48, 48, 68 and 68, and 136 hidden units; batch
-normalisation and ReLU; and the second scale: 71 x 71 pixels at half the resolution (published: 65 x 65, resized). No
-parameter count is known.
+Chosen here: the sizes of the windows, 3, 1 and 3 places; channels and hidden units; batch normalisation and ReLU; and
+the second scale: 71 x 71 pixels at half the resolution (published: 65 x 65, resized). No parameter count is known.
 """
 
-from __future__ import annotations
-
-from typing import ClassVar
-
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from softmask.nets.base import SegmentationNet
 from softmask.nets.dense import Conv, Window, conv, dense, largest, shrink
 
 SCALES = (1, 2)
-SIDE = 3
-"""Places in an outer window of central pooling; the inner one has a single place."""
+SIDE = 3  # places in an outer window of central pooling; the inner one has a single place
 
 
 class CentralPoolConv(Window):
@@ -42,7 +34,7 @@ class CentralPoolConv(Window):
         super().__init__(2 * SIDE + 1, stride=2)
         self.kernel = nn.Conv2d(inputs, channels, 3, bias=False)
 
-    def look(self, x: torch.Tensor) -> torch.Tensor:
+    def look(self, x: Tensor) -> Tensor:
         parts = []
         for rows, row_taps in self.windows(x, -2):
             for pooled, column_taps in self.windows(rows, -1):
@@ -51,8 +43,8 @@ class CentralPoolConv(Window):
                 parts.append(F.conv2d(pooled, weight, stride=self.stride, dilation=(SIDE + 1) * self.rate))
         return sum(parts[1:], start=parts[0])
 
-    def windows(self, x: torch.Tensor, axis: int) -> list[tuple[torch.Tensor, slice]]:
-        """The map pooled along ``axis`` for the kernel's two outer taps, then for its middle one, with these taps."""
+    def windows(self, x: Tensor, axis: int) -> list[tuple[Tensor, slice]]:
+        """Return the map pooled along ``axis`` for the kernel's outer taps, and for its middle one, with the taps."""
         inner = x.narrow(axis, SIDE * self.rate, x.shape[axis] - 2 * SIDE * self.rate)
         return [(largest(x, axis, SIDE, self.rate), slice(0, 3, 2)), (inner, slice(1, 2))]
 
@@ -76,13 +68,9 @@ def branch(width: int, scale: int) -> nn.Sequential:
 
 
 class CFCNN(SegmentationNet):
-    """Central focused CNN, its two-dimensional branch at two scales.
+    """Central focused CNN, its two-dimensional branch at two scales; ``width`` channels in the first convolutions."""
 
-    Args:
-        width: channels of the first convolutions (36 in full).
-    """
-
-    FULL_WIDTH: ClassVar[int] = 36
+    FULL_WIDTH = 36
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -90,6 +78,6 @@ class CFCNN(SegmentationNet):
         features = len(SCALES) * (width * 68 // 36)
         self.classifier = nn.Sequential(Conv(features, features, 1), nn.ReLU(), Conv(features, 1, 1))
 
-    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         features = torch.cat([branch(image) for branch in self.branches], dim=1)  # (B, 2 x 68/36 w, H, W)
         return (self.classifier(features),)

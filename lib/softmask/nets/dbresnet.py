@@ -7,25 +7,19 @@ What differs: the branches see three orthogonal slices and three scales in the p
 here, so one branch sees the patch and the other a patch of twice the size at half the resolution. It is dense
 (:mod:`softmask.nets.dense`): convolutions are unpadded, and a shortcut takes the middle of its map.
 
-Chosen here: a 5x5 convolution and four residual blocks, the second and fourth with stride 2, which bring a patch of
-35 x 35 to one place; channels w, w, 2w, 2w, 2w; central intensity pooling as the centre's grey level and the means of
-the 3 x 3 and 5 x 5 pixels around it, next to the convolutional features. No parameter count is known.
+Chosen here: the layers of a branch; central intensity pooling as the centre's grey level and the means of the 3 x 3 and
+5 x 5 pixels around it, next to the convolutional features. No parameter count is known.
 """
 
-from __future__ import annotations
-
-from typing import ClassVar
-
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from softmask.nets.base import SegmentationNet
-from softmask.nets.dense import Conv, Summed, conv, dense, shrink
+from softmask.nets.dense import Branches, Conv, conv, dense, shrink
 
 SCALES = (1, 2)
-CENTRES = (1, 3, 5)
-"""Sizes, in pixels, of the centre whose mean grey level is a feature."""
+CENTRES = (1, 3, 5)  # sizes, in pixels, of the centre whose mean grey level is a feature
 
 
 def residual(inputs: int, channels: int, stride: int = 1) -> nn.Sequential:
@@ -34,7 +28,8 @@ def residual(inputs: int, channels: int, stride: int = 1) -> nn.Sequential:
         conv(inputs, channels, 3, stride), Conv(channels, channels, 3, bias=False), nn.BatchNorm2d(channels)
     )
     strided = nn.Sequential(Conv(inputs, channels, 3, stride, bias=False), nn.BatchNorm2d(channels))
-    return nn.Sequential(Summed(body, nn.Identity() if stride == 1 else strided), nn.ReLU(inplace=True))
+    shortcut = nn.Identity() if stride == 1 else strided
+    return nn.Sequential(Branches(body, shortcut, summed=True), nn.ReLU(inplace=True))
 
 
 def branch(width: int, scale: int) -> nn.Sequential:
@@ -49,23 +44,16 @@ def branch(width: int, scale: int) -> nn.Sequential:
     )
 
 
-def central_intensities(image: torch.Tensor) -> torch.Tensor:
-    """(B, 3, H, W): mean grey level of the pixels around each pixel; image (B, 1, H, W), its border repeated."""
-    means = []
-    for size in CENTRES:
-        padded = F.pad(image, (size // 2,) * 4, mode="replicate")
-        means.append(F.avg_pool2d(padded, size, stride=1))
-    return torch.cat(means, dim=1)
+def central_intensities(image: Tensor) -> Tensor:
+    """Return (B, 3, H, W): mean grey levels around each pixel of ``image`` (B, 1, H, W), its border repeated."""
+    padded = [F.pad(image, (size // 2,) * 4, mode="replicate") for size in CENTRES]
+    return torch.cat([F.avg_pool2d(x, size, stride=1) for x, size in zip(padded, CENTRES, strict=True)], dim=1)
 
 
 class DBResNet(SegmentationNet):
-    """Dual-branch residual network with central intensity pooling.
+    """Dual-branch residual network with central intensity pooling."""
 
-    Args:
-        width: channels of the first convolution.
-    """
-
-    FULL_WIDTH: ClassVar[int] = 32
+    FULL_WIDTH = 32
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -73,6 +61,6 @@ class DBResNet(SegmentationNet):
         features = 2 * width * len(SCALES) + len(CENTRES)
         self.classifier = nn.Sequential(nn.Conv2d(features, 2 * width, 1), nn.ReLU(), nn.Conv2d(2 * width, 1, 1))
 
-    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         features = [branch(image) for branch in self.branches]  # each (B, 2w, H, W)
         return (self.classifier(torch.cat([*features, central_intensities(image)], dim=1)),)

@@ -3,47 +3,37 @@
 Chen, Zhu, Papandreou, Schroff and Adam, "Encoder-Decoder with Atrous Separable Convolution for Semantic Image
 Segmentation", ECCV 2018.
 
-Built as in section 4.1: ResNet-101 with output stride 16, atrous rates 6, 12 and 18, low-level features from stride 4.
-The stem is three 3x3 convolutions, as in the authors' code. A width other than the published 64 scales every stage of
-the encoder and the 256 channels of pyramid and decoder; the 48 channels of the low-level features stay. The publication
-counts multiply-adds and prints no number of parameters.
+Built as in section 4.1: ResNet-101 with output stride 16, atrous rates 6, 12 and 18, low-level features from stride 4;
+the stem is three 3x3 convolutions, as in the authors' code. A width other than 64 scales all channels but the 48 of the
+low-level features. The publication prints no number of parameters.
 
 Differs from the publication: separable convolutions in pyramid and decoder also with the ResNet (they belong to its
 best model), one of them instead of two in the decoder, its upsampling with aligned corners (all as in the package); no
-dropout; random weights instead of ImageNet's. A batch of one image leaves one number for each channel of the pyramid's
-image pooling, over which no batch normalisation can be taken: such batches are normalised with the running statistics,
-as outside training.
+dropout; random weights instead of ImageNet's; the image pooling of a batch of one image, which leaves one number for
+each channel, is normalised with the running statistics.
 """
 
-from __future__ import annotations
-
-from typing import ClassVar
-
-import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from softmask.nets.base import SegmentationNet
+from softmask.nets.blocks import levels_of
 
 
 class NormOfSeveral(nn.BatchNorm2d):
     """Batch normalisation that takes a batch with one number for each channel as it is taken outside training."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         if self.training and x.numel() == x.shape[1]:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
         return super().forward(x)
 
 
 class DeepLabV3Plus(SegmentationNet):
-    """ResNet-101 with dilation, an atrous spatial pyramid, and one skip from stride 4.
+    """ResNet-101 with dilation, an atrous spatial pyramid, and one skip from stride 4; ``width`` counts channels before
+    the bottleneck's factor of four."""
 
-    Args:
-        width: channels of the encoder's first stage, before the bottleneck's factor of four.
-    """
-
-    STRIDE: ClassVar[int] = 16
-    SMALLEST: ClassVar[int] = 16
+    STRIDE = SMALLEST = 16
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -57,12 +47,12 @@ class DeepLabV3Plus(SegmentationNet):
             decoder_atrous_rates=(6, 12, 18),
             decoder_aspp_dropout=0.0,
             in_channels=1,
-            channels=tuple(width * 2**stage for stage in range(4)),
+            channels=tuple(levels_of(width, 4)),
             stem_type="deep",
             stem_width=width,
         )
         pooling = self.model.decoder.aspp[0].convs[-1]  # average, convolution, normalisation, ReLU
         pooling[2] = NormOfSeveral(pooling[2].num_features)
 
-    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         return (self.model(image),)

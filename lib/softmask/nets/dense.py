@@ -1,39 +1,25 @@
 """From a classifier of patches to a network for whole images: what the networks of that kind share.
 
-A patch classifier says whether the centre pixel of a patch belongs to the lesion. Applying it around every pixel
-repeats nearly all the work; one pass over the image gives the same numbers (Giusti, Ciresan, Masci, Gambardella and
-Schmidhuber, "Fast image scanning with deep max-pooling convolutional neural networks", ICIP 2013; the "algorithme a
-trous").
+A patch classifier says whether the centre pixel of a patch belongs to the lesion. One pass over the image gives the
+same numbers for all pixels (Giusti, Ciresan, Masci, Gambardella and Schmidhuber, "Fast image scanning with deep
+max-pooling convolutional neural networks", ICIP 2013).
 
 Take a layer f with a window of k places and stride s on a map x of a patch. Patchwise it gives, for p = 0, 1, ...
-counted from the patch's corner, y[p] = f(x[s p + j], 0 <= j < k). Moving the patch by one pixel must move every map by
-one pixel, so the dense pass may skip no place. Give each map a *rate* r: the distance in pixels between its
-neighbouring places within one patch, 1 for the image. If a dense map X holds the map of the patch with corner c as
-x[p] = X[c + r p], then
+counted from the patch's corner, y[p] = f(x[s p + j], 0 <= j < k). Give each map a *rate* r: the distance in pixels
+between its neighbouring places within one patch, 1 for the image. If a dense map X holds the map of the patch with
+corner c as x[p] = X[c + r p], then
 
     y[p] = f(X[c + r (s p + j)]) = Y[c + r s p]    with    Y[q] = f(X[q + r j]):
 
-the dense layer has stride 1 and dilation r, and the rate after it is r s. By induction over the layers, what the
-classifier says of the patch with corner c is the dense output at c. A fully connected layer on n x n places is a
-convolution with an n x n window.
-
-The induction needs layers that do the same at every place of a patch: convolutions and pooling are unpadded there, and
-each shortens a dense map by its reach (k - 1) r. In the dense pass zeros around each map make up for that, before and
-after by equal parts, so that the output at a pixel is that of the patch around it. Both agree exactly wherever the
-patch lies inside the image; nearer to the border, or with patches larger than the image, a layer sees zeros where the
-patch classifier would need pixels that do not exist.
-
-In training, batch normalisation takes its statistics from all pixels, which is from the patches around all of them.
-
-Networks write their layers as published, with strides, and :func:`dense` turns them.
+the dense layer has stride 1 and dilation r, and the rate after it is r s. By induction, what the classifier says of the
+patch with corner c is the dense output at c. A fully connected layer on n x n places is a convolution with an n x n
+window. Layers are unpadded in a patch, and shorten a dense map by their reach (k - 1) r; zeros around each map make up
+for that, so that the output at a pixel is that of the patch around it, exactly wherever the patch lies inside the
+image. Networks write their layers as published, with strides, and :func:`dense` turns them.
 """
 
-from __future__ import annotations
-
-from typing import ClassVar
-
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 PIXELWISE = (nn.BatchNorm2d, nn.ReLU, nn.Identity)
@@ -49,46 +35,34 @@ class Window(nn.Module):
         stride: places from one window to the next.
     """
 
-    DILATES: ClassVar[bool] = True
-    """Whether :meth:`look` heeds ``rate``; a layer that does not may only come before the first stride."""
-
     def __init__(self, size: int, stride: int = 1) -> None:
         super().__init__()
         self.size, self.stride, self.rate, self.pads = size, stride, 1, (0, 0)
 
     def densify(self, reach: int, rate: int) -> tuple[int, int]:
         """See :func:`densify`."""
-        if rate > 1 and not self.DILATES:
-            raise TypeError(f"{type(self).__name__} has no dense form after a stride (at rate {rate})")
         reach_after, rate_after = reach + (self.size - 1) * rate, rate * self.stride
         # Even windows have no middle; half a pixel too few before one is made up for before the next.
         before = reach_after // 2 - reach // 2
         self.stride, self.rate, self.pads = 1, rate, (before, reach_after - reach - before)
         return reach_after, rate_after
 
-    def look(self, x: torch.Tensor) -> torch.Tensor:
-        """The layer on a padded map (B, C, H, W): every ``stride``-th window of places ``rate`` apart."""
+    def look(self, x: Tensor) -> Tensor:
+        """Return the result on a padded map (B, C, H, W): every ``stride``-th window of places ``rate`` apart."""
         raise NotImplementedError
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return self.look(F.pad(x, self.pads * 2))
 
 
 class Conv(Window):
-    """Convolution."""
+    """Convolution; ``(size - 1) rate`` must be even, for torch pads both sides alike."""
 
     def __init__(self, inputs: int, channels: int, size: int, stride: int = 1, bias: bool = True) -> None:
         super().__init__(size, stride)
         self.kernel = nn.Conv2d(inputs, channels, size, bias=bias)
 
-    def densify(self, reach: int, rate: int) -> tuple[int, int]:
-        """See :func:`densify`. Raises TypeError where the padding would not be even (torch pads both sides alike)."""
-        after = super().densify(reach, rate)
-        if self.pads[0] != self.pads[1]:
-            raise TypeError(f"a {self.size} x {self.size} convolution at rate {rate} has no even padding")
-        return after
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.kernel.weight, self.kernel.bias
         return F.conv2d(x, weight, bias, stride=self.stride, padding=self.pads[0], dilation=self.rate)
 
@@ -96,62 +70,45 @@ class Conv(Window):
 class MaxPool(Window):
     """Max pooling, one axis after the other: torch's own is slow where windows overlap."""
 
-    def look(self, x: torch.Tensor) -> torch.Tensor:
+    def look(self, x: Tensor) -> Tensor:
         x = largest(largest(x, -2, self.size, self.rate), -1, self.size, self.rate)
         return x[..., :: self.stride, :: self.stride]
 
 
 class Shrink(Window):
-    """Mean over windows ``scale`` pixels apart: patches ``scale`` times as large become as large as the first ones.
-
-    Windows have an odd size, for the middle pixel to stay in the middle.
-    """
-
-    DILATES: ClassVar[bool] = False
+    """Mean over windows ``scale`` pixels apart, of odd size, for the middle pixel to stay in the middle: patches that
+    many times as large become as large as the first ones. It comes before any stride."""
 
     def __init__(self, scale: int) -> None:
         super().__init__(scale // 2 * 2 + 1, scale)
 
-    def look(self, x: torch.Tensor) -> torch.Tensor:
+    def look(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, self.size, self.stride)
 
 
 class Branches(nn.Module):
-    """Layers side by side on one map. Patchwise, outputs are cropped to the middle of the smallest: centres meet."""
+    """Layers side by side on one map, whose outputs are joined as channels, or ``summed`` (a residual block, or a fully
+    connected layer on parts). Patchwise, outputs are cropped to the middle of the smallest: centres meet."""
 
-    def __init__(self, *branches: nn.Module) -> None:
+    def __init__(self, *branches: nn.Module, summed: bool = False) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(branches)
+        self.branches, self.summed = nn.ModuleList(branches), summed
 
     def densify(self, reach: int, rate: int) -> tuple[int, int]:
         """See :func:`densify`; the greatest reach and rate of all."""
         reaches, rates = zip(*(densify(branch, reach, rate) for branch in self.branches), strict=True)
         return max(reaches), max(rates)
 
-    def outputs(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """The cropped output of each branch."""
+    def forward(self, x: Tensor) -> Tensor:
         maps = [branch(x) for branch in self.branches]
         height, width = (min(m.shape[axis] for m in maps) for axis in (-2, -1))
-        return [middle(m, height, width) for m in maps]
-
-
-class Summed(Branches):
-    """The sum of the branches: a residual block, or a fully connected layer on parts."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        first, *others = self.outputs(x)
-        return sum(others, start=first)
-
-
-class Joined(Branches):
-    """The channels of all branches."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.cat(self.outputs(x), dim=1)
+        corners = [((m.shape[-2] - height) // 2, (m.shape[-1] - width) // 2) for m in maps]
+        maps = [m[..., top : top + height, left : left + width] for m, (top, left) in zip(maps, corners, strict=True)]
+        return sum(maps[1:], start=maps[0]) if self.summed else torch.cat(maps, dim=1)
 
 
 def densify(layer: nn.Module, reach: int = 0, rate: int = 1) -> tuple[int, int]:
-    """Turns strided layers into their dense form, in place.
+    """Turn strided layers into their dense form, in place.
 
     Args:
         layer: takes a map of ``rate``, each place of which depends on ``reach`` + 1 pixels along an axis.
@@ -160,7 +117,7 @@ def densify(layer: nn.Module, reach: int = 0, rate: int = 1) -> tuple[int, int]:
         Reach and rate of its output.
 
     Raises:
-        TypeError: for a layer that has no dense form, or none at this rate.
+        TypeError: for a layer that has no dense form.
     """
     if isinstance(layer, Window | Branches):
         return layer.densify(reach, rate)
@@ -173,7 +130,7 @@ def densify(layer: nn.Module, reach: int = 0, rate: int = 1) -> tuple[int, int]:
 
 
 def dense(classifier: nn.Sequential) -> nn.Sequential:
-    """``classifier`` of patches (B, C, P, P) -> (B, K, 1, 1), made to take images: (B, C, H, W) -> (B, K, H, W)."""
+    """Make a ``classifier`` of patches (B, C, P, P) -> (B, K, 1, 1) take images: (B, C, H, W) -> (B, K, H, W)."""
     densify(classifier)
     return classifier
 
@@ -186,12 +143,12 @@ def conv(inputs: int, channels: int, size: int, stride: int = 1) -> nn.Sequentia
 
 
 def shrink(scale: int) -> list[nn.Module]:
-    """What comes before the layers of a branch that looks at ``scale``."""
+    """Return the layer that comes before those of a branch that looks at ``scale``; none where that is 1."""
     return [] if scale == 1 else [Shrink(scale)]
 
 
-def largest(x: torch.Tensor, axis: int, size: int, rate: int) -> torch.Tensor:
-    """Largest of ``size`` places ``rate`` apart, along one axis, at every place where they fit."""
+def largest(x: Tensor, axis: int, size: int, rate: int) -> Tensor:
+    """Return the largest of ``size`` places ``rate`` apart, along one axis, at every place where they fit."""
     length = x.shape[axis] - (size - 1) * rate
     result = x.narrow(axis, 0, length)
     for place in range(1, size):
@@ -199,12 +156,6 @@ def largest(x: torch.Tensor, axis: int, size: int, rate: int) -> torch.Tensor:
     return result
 
 
-def larger(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """The larger of both at each place; torch.maximum spends far more on its gradient, for the sake of ties."""
+def larger(a: Tensor, b: Tensor) -> Tensor:
+    """Return the larger at each place; torch.maximum spends far more on its gradient, for the sake of ties."""
     return a + F.relu(b - a)
-
-
-def middle(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """The middle of a map (B, C, H, W)."""
-    top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
-    return x[..., top : top + height, left : left + width]

@@ -6,37 +6,28 @@ multi-instance and conditional adversary loss", ISBI 2018) and says of it: a ful
 original GAN loss. Their multi-instance loss is not described there, and left out.
 
 Differs from the publication: one input channel and one map of logits; batch normalisation after every 3x3 convolution
-and random first weights instead of VGG16's; padded convolutions, and pooling that keeps an odd last row and column,
-instead of a margin of 100 pixels that is cropped off, so that any size will do; no constant factors on the skips.
+and random first weights instead of VGG16's; padded convolutions, and pooling that keeps an odd last row and column, so
+that any size will do; no constant factors on the skips.
 """
 
-from __future__ import annotations
-
-from typing import ClassVar
-
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from softmask.nets.base import SegmentationNet
 from softmask.nets.blocks import conv_bn_relu
 
+# of VGG16, from fine to coarse: channels as a multiple of the width, number of convolutions
 STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
-"""Of VGG16, from fine to coarse: channels as a multiple of the width, number of convolutions."""
-DENSE = 64
-"""Channels of the two layers that were VGG16's dense ones, as a multiple of the width: 4096."""
+DENSE = 64  # channels of the two layers that were VGG16's dense ones, as a multiple of the width: 4096
 
 
 class FCN(SegmentationNet):
-    """VGG16 as convolutions, its answer at 1/32 of the image's size joined by those of stages 4 and 3.
+    """VGG16 as convolutions, its answer at 1/32 of the image's size joined by those of stages 4 and 3."""
 
-    Args:
-        width: channels of the first stage.
-    """
-
-    SMALLEST: ClassVar[int] = 2 ** len(STAGES)
-    PARAMETERS: ClassVar[int | None] = 134_000_000  # table 1
-    WEIGHT_DECAY: ClassVar[float] = 5e-4  # LGAN's, for all of its networks
+    SMALLEST = 2 ** len(STAGES)
+    PARAMETERS = 134_000_000  # table 1
+    WEIGHT_DECAY = 5e-4  # LGAN's, for all of its networks
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -55,7 +46,7 @@ class FCN(SegmentationNet):
         for layer in self.twice:
             layer.weight.data.copy_(bilinear())
 
-    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         x, pooled = image, []
         for stage in self.stages:
             x = stage(x)  # (B, C, H/2, W/2), last (B, 8w, H/32, W/32), rounded up
@@ -68,7 +59,7 @@ class FCN(SegmentationNet):
         return (F.interpolate(answer, image.shape[-2:], mode="bilinear", align_corners=False),)
 
 
-def bilinear() -> torch.Tensor:
-    """(1, 1, 4, 4): the kernel that doubles a map by bilinear interpolation."""
+def bilinear() -> Tensor:
+    """Return the kernel (1, 1, 4, 4) that doubles a map by bilinear interpolation."""
     line = torch.tensor([0.25, 0.75, 0.75, 0.25])
     return torch.outer(line, line)[None, None]

@@ -4,13 +4,10 @@ Boykov and Funka-Lea, "Graph Cuts and Efficient N-D Image Segmentation", IJCV 20
 Boykov and Kolmogorov, "An Experimental Comparison of Min-Cut/Max-Flow Algorithms for Energy Minimization in Vision",
 PAMI 2004 (PyMaxflow is a wrapper of Kolmogorov's implementation).
 
-What differs: the publication is interactive, and a user's strokes give the histograms of grey values and fix some
-pixels. Here the histograms come from training images, no pixel is fixed, and a prior of place (how often a training
-mask covers the pixel) says which of the bright things is meant. The weight of the edges is the one of a few that
-segments the training images best.
+What differs: instead of a user's strokes, training images give the histograms of grey values, and a prior of place (how
+often a training mask covers the pixel) says which of the bright things is meant. The weight of the edges is the one of
+a few that segments the training images best.
 """
-
-from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -19,19 +16,14 @@ from softmask.errors import DataError
 from softmask.measure.segmentation import dice
 from softmask.nets.classical import ClassicalSegmentor
 
-NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
-"""(row, column) steps to half of the eight neighbours, so that each pair of pixels occurs once."""
-
-SMOOTHNESS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Weights of the edges to choose from."""
-
+NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # half of the eight, so that each pair of pixels occurs once
+SMOOTHNESS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # weights of the edges to choose from
 BINS = 32
-PLACE_SIGMA = 2.0
-"""Width in pixels of the Gaussian that smooths the prior of place: few training masks leave it ragged."""
+PLACE_SIGMA = 2.0  # pixels; few training masks leave the prior of place ragged
 
 
 def contrast_of(images: np.ndarray) -> float:
-    """Root mean square difference of neighbouring pixels in ``images`` (N, H, W): the sigma of :func:`cut`.
+    """Return the root mean square difference of neighbouring pixels in ``images`` (N, H, W): the sigma of :func:`cut`.
 
     Raises:
         DataError: where all images are flat.
@@ -44,7 +36,7 @@ def contrast_of(images: np.ndarray) -> float:
 
 
 def cut(log_odds: np.ndarray, image: np.ndarray, contrast: float, smoothness: float) -> np.ndarray:
-    """(H, W) bool: the labelling L that minimises E(L), exactly.
+    """Return the labelling L (H, W) bool that minimises E(L), exactly.
 
     E(L) = sum over pixels p outside L of max(o_p, 0), and inside of max(-o_p, 0), + smoothness times the sum over
     neighbours p, q that L tells apart of exp(-(I_p - I_q)^2 / (2 contrast^2)) / |p - q|.
@@ -72,7 +64,7 @@ def cut(log_odds: np.ndarray, image: np.ndarray, contrast: float, smoothness: fl
 
 
 class GraphCut(ClassicalSegmentor):
-    """Max-flow with the likelihoods of grey values and places learned from training images of one size."""
+    """Max-flow with the likelihoods of grey values and places learned from training images, all of one size."""
 
     def learn(self, images: np.ndarray, masks: np.ndarray) -> None:
         grey = _bins(images)
@@ -82,22 +74,19 @@ class GraphCut(ClassicalSegmentor):
         place = gaussian_filter(covered, PLACE_SIGMA, mode="nearest")
         self.place_odds = np.log(place) - np.log1p(-place)
         self.contrast = contrast_of(images)
-        self.smoothness = max(SMOOTHNESS, key=lambda smoothness: self._training_dice(images, masks, smoothness))
 
-    def segment(self, image: np.ndarray, probability: np.ndarray | None) -> np.ndarray:
-        if image.shape != self.place_odds.shape:
-            raise DataError(
-                f"the graph cut has learned places in images of {self.place_odds.shape} and cannot tell them in one of "
-                f"{image.shape}; resample it"
-            )
-        return cut(self._log_odds(image), image, self.contrast, self.smoothness)
+        def training_dice(smoothness: float) -> float:
+            cuts = [cut(self.log_odds(image), image, self.contrast, smoothness) for image in images]
+            return float(dice(np.stack(cuts), masks).mean())
 
-    def _log_odds(self, image: np.ndarray) -> np.ndarray:
+        self.smoothness = max(SMOOTHNESS, key=training_dice)
+
+    def log_odds(self, image: np.ndarray) -> np.ndarray:
+        """Return the log odds (H, W) of lesion against background, from grey value and place."""
         return self.grey_odds[_bins(image)] + self.place_odds
 
-    def _training_dice(self, images: np.ndarray, masks: np.ndarray, smoothness: float) -> float:
-        found = [cut(self._log_odds(image), image, self.contrast, smoothness) for image in images]
-        return float(dice(np.stack(found), masks).mean())
+    def segment(self, image: np.ndarray, probability: np.ndarray | None) -> np.ndarray:
+        return cut(self.log_odds(image), image, self.contrast, self.smoothness)
 
 
 def _bins(images: np.ndarray) -> np.ndarray:

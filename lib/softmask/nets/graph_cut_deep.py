@@ -3,14 +3,9 @@
 Mukherjee, Huang and Bhagalia, "Lung nodule segmentation using deep learned prior based graph cut", ISBI 2017, as the
 CasGAN paper sums it up (graph cut and a probability map of deep learning). The publication works in 3D, on a map that
 its own network gives; here the map of whatever network was trained stands alone in the links to source and sink, and
-the links between pixels are those of :mod:`softmask.nets.graph_cut`. The contrast is learned from training images;
-the weight of the edges is fixed, since a network's probabilities on the images it was trained on are too good to
-choose by.
+the links between pixels are those of :mod:`softmask.nets.graph_cut`. The weight of the edges is fixed, since a
+network's probabilities on its training images are too good to choose by.
 """
-
-from __future__ import annotations
-
-from typing import ClassVar
 
 import numpy as np
 
@@ -26,7 +21,7 @@ CERTAINTY = 0.99
 class DeepGraphCut(ClassicalSegmentor):
     """Max-flow with the log odds of a network's probabilities."""
 
-    NEEDS_PROBABILITIES: ClassVar[bool] = True
+    NEEDS_PROBABILITIES = True
 
     def learn(self, images: np.ndarray, masks: np.ndarray) -> None:
         self.contrast = contrast_of(images)

@@ -6,36 +6,30 @@ Transactions on Pattern Analysis and Machine Intelligence 43(2), 2021 (26 channe
 
 Different here: the encoder starts from random weights, not from ImageNet's, and lacks ImageNet's classifier, so that it
 has 31.1 million parameters instead of 33.1; the edge features guide the reverse attention as published, but the edge
-map, which the authors also train with edges of the masks, is left out, because every network is trained with the same
-losses on its segmentations; the maps of logits come from plain convolutions, without batch normalisation after the
-last; semi-supervised training is not part of the network. The finest map has an eighth of the image's height and width
-and is enlarged, as published, where the images are 352x352.
+map, which the authors also train with edges of the masks, is left out; the maps of logits come from plain convolutions,
+without batch normalisation after the last. The finest map has an eighth of the image's height and width and is
+enlarged, as published, where the images are 352x352.
 """
 
-from __future__ import annotations
-
-from itertools import pairwise
-from typing import ClassVar
-
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from softmask.nets.base import SegmentationNet
+from softmask.nets.blocks import conv_bn
 
-DEPTHS = (3, 4, 6, 3)
-"""Blocks in each stage of Res2Net-50."""
-SCALES = 4
-"""Groups of channels in a Res2Net block."""
+DEPTHS = (3, 4, 6, 3)  # blocks in each stage of Res2Net-50
+EXPANSION = 4  # channels that a Res2Net block hands on, as a multiple of those inside it
+SCALES = 4  # groups of channels in a Res2Net block
 
 
-def resize(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """``x`` (B, C, H, W) bilinearly resized to the height and width of ``like``."""
+def resize(x: Tensor, like: Tensor) -> Tensor:
+    """Return ``x`` (B, C, H, W) bilinearly resized to the height and width of ``like``."""
     return F.interpolate(x, like.shape[-2:], mode="bilinear")
 
 
 def conv_norm(inputs: int, channels: int, kernel: int | tuple[int, int], dilation: int = 1) -> nn.Sequential:
-    """A convolution that keeps the size, and batch normalisation."""
+    """Return a convolution that keeps the size, and batch normalisation."""
     conv = nn.Conv2d(inputs, channels, kernel, padding="same", dilation=dilation, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(channels))
 
@@ -46,21 +40,14 @@ class Res2NetBlock(nn.Module):
     The first block of a stage does not pass results on, since they may have another size than the next group.
     """
 
-    EXPANSION: ClassVar[int] = 4
-
     def __init__(self, inputs: int, channels: int, stride: int, first: bool) -> None:
         super().__init__()
         self.first = first
         self.group = max(channels * 26 // 64, 1)
-        outputs = channels * self.EXPANSION
+        outputs = channels * EXPANSION
         self.enter = nn.Sequential(conv_norm(inputs, self.group * SCALES, 1), nn.ReLU())
         self.convs = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(self.group, self.group, 3, stride, padding=1, bias=False),
-                nn.BatchNorm2d(self.group),
-                nn.ReLU(),
-            )
-            for _ in range(SCALES - 1)
+            nn.Sequential(*conv_bn(self.group, self.group, stride=stride)) for _ in range(SCALES - 1)
         )
         self.rest = nn.AvgPool2d(3, stride, padding=1) if first else nn.Identity()
         self.leave = conv_norm(self.group * SCALES, outputs, 1)
@@ -68,9 +55,9 @@ class Res2NetBlock(nn.Module):
         if first:
             self.shortcut = nn.Sequential(nn.AvgPool2d(stride), conv_norm(inputs, outputs, 1))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         *groups, last = self.enter(x).split(self.group, dim=1)  # four of (B, g, H, W)
-        done: list[torch.Tensor] = []
+        done: list[Tensor] = []
         for conv, group in zip(self.convs, groups, strict=True):
             done.append(conv(group if self.first or not done else group + done[-1]))  # (B, g, H/s, W/s)
         return F.relu(self.leave(torch.cat([*done, self.rest(last)], dim=1)) + self.shortcut(x))
@@ -94,7 +81,7 @@ class ReceptiveField(nn.Module):
         self.merge = conv_norm(4 * channels, channels, 3)
         self.shortcut = conv_norm(inputs, channels, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         branches = [branch(x) for branch in self.branches]  # four of (B, channels, H, W)
         return F.relu(self.merge(torch.cat(branches, dim=1)) + self.shortcut(x))
 
@@ -110,14 +97,14 @@ class PartialDecoder(nn.Module):
         self.coarse_beside = conv_norm(channels, channels, 3)
         self.merge_middle = conv_norm(2 * channels, 2 * channels, 3)
         self.middle_beside = conv_norm(2 * channels, 2 * channels, 3)
+        joined = 3 * channels
         self.merge_fine = nn.Sequential(
-            conv_norm(3 * channels, 3 * channels, 3),
-            conv_norm(3 * channels, 3 * channels, 3),
-            nn.Conv2d(3 * channels, 1, 1),
+            conv_norm(joined, joined, 3), conv_norm(joined, joined, 3), nn.Conv2d(joined, 1, 1)
         )
 
-    def forward(self, fine: torch.Tensor, middle: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
-        """Logits (B, 1, H, W) of ``fine`` (B, C, H, W), ``middle`` (B, C, H/2, W/2) and ``coarse`` (B, C, H/4, W/4)."""
+    def forward(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
+        """Return logits (B, 1, H, W) of ``fine`` (B, C, H, W), ``middle`` (B, C, H/2, W/2) and ``coarse``
+        (B, C, H/4, W/4)."""
         coarse_2 = resize(coarse, middle)  # (B, C, H/2, W/2)
         products = (
             self.coarse_to_middle(coarse_2) * middle,
@@ -129,7 +116,8 @@ class PartialDecoder(nn.Module):
 
 
 class ReverseAttention(nn.Module):
-    """Refines a coarser map with the features that it has not taken for the target.
+    """Refines a coarser map with the features that it has not taken for the target: logits + refine([(1 -
+    sigmoid(logits)) x, edges]).
 
     Args:
         inputs, edges: channels of the encoder's features and of the edge features.
@@ -140,45 +128,33 @@ class ReverseAttention(nn.Module):
     def __init__(self, inputs: int, edges: int, channels: int, depth: int, kernel: int, last: int) -> None:
         super().__init__()
         self.reduce = conv_norm(inputs, channels, 1)
-        widths = [channels + edges, *[channels] * depth]
         layers: list[nn.Module] = []
-        for wide, narrow in pairwise(widths):
-            layers += [conv_norm(wide, narrow, kernel), nn.ReLU()]
+        for i in range(depth):
+            layers += [conv_norm(channels + (0 if i else edges), channels, kernel), nn.ReLU()]
         self.refine = nn.Sequential(*layers, nn.Conv2d(channels, 1, last, padding="same"))
 
-    @staticmethod
-    def weights(logits: torch.Tensor) -> torch.Tensor:
-        """The reverse attention 1 - sigmoid(logits), near 1 where the map sees background."""
-        return torch.sigmoid(-logits)
-
-    def forward(self, x: torch.Tensor, edges: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        """Refined logits (B, 1, H, W) from features ``x`` (B, C, H, W); ``edges`` and ``logits`` may be of any size."""
+    def forward(self, x: Tensor, edges: Tensor, logits: Tensor) -> Tensor:
+        """Return refined logits (B, 1, H, W) from features ``x`` (B, C, H, W); ``edges`` and ``logits`` may be of any
+        size."""
         logits = resize(logits, x)
-        features = self.reduce(self.weights(logits) * x)  # (B, channels, H, W)
+        features = self.reduce(torch.sigmoid(-logits) * x)  # (B, channels, H, W)
         return logits + self.refine(torch.cat([features, resize(edges, x)], dim=1))
 
 
 class InfNet(SegmentationNet):
     """Inf-Net. Its outputs are the maps after the third, second and first refinement, and the partial decoder's.
+    ``width`` counts channels inside the first stage of the encoder, which hands on four times as many."""
 
-    Args:
-        width: channels inside the first stage of the encoder (it hands on four times as many).
-        inputs: channels of the images.
-    """
-
-    STRIDE: ClassVar[int] = 32
-    SMALLEST: ClassVar[int] = 64  # at 32 the last stage has one pixel: nothing to normalise
-    FULL_WIDTH: ClassVar[int] = 64
-    PARAMETERS: ClassVar[int | None] = 31_072_145  # the authors' code without ImageNet's classifier
+    STRIDE = 32
+    SMALLEST = 64  # at 32 the last stage has one pixel: nothing to normalise
+    PARAMETERS = 31_072_145  # the authors' code without ImageNet's classifier
 
     def __init__(self, width: int, inputs: int = 1) -> None:
         super().__init__()
         self.inputs = inputs
         half = max(width // 2, 1)
         self.stem = nn.Sequential(
-            nn.Conv2d(inputs, half, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(half),
-            nn.ReLU(),
+            *conv_bn(inputs, half, stride=2),
             conv_norm(half, half, 3),
             nn.ReLU(),
             conv_norm(half, width, 3),
@@ -189,7 +165,7 @@ class InfNet(SegmentationNet):
         before, features = width, []
         for stage, depth in enumerate(DEPTHS):
             channels = width * 2**stage
-            outputs = channels * Res2NetBlock.EXPANSION
+            outputs = channels * EXPANSION
             blocks = [Res2NetBlock(before, channels, stride=2 if stage else 1, first=True)]
             blocks += [Res2NetBlock(outputs, channels, stride=1, first=False) for _ in range(depth - 1)]
             self.stages.append(nn.Sequential(*blocks))
@@ -207,13 +183,11 @@ class InfNet(SegmentationNet):
             ]
         )
 
-    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        x = self.stem(image)  # (B, w, H/4, W/4)
-        levels = []
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
+        levels = [self.stem(image)]  # (B, w, H/4, W/4)
         for stage in self.stages:
-            x = stage(x)
-            levels.append(x)
-        low, *high = levels  # (B, 4w, H/4, W/4); (B, 8w, H/8, W/8), (B, 16w, H/16, W/16), (B, 32w, H/32, W/32)
+            levels.append(stage(levels[-1]))
+        _, low, *high = levels  # (B, 4w, H/4, W/4); (B, 8w, H/8, W/8), (B, 16w, H/16, W/16), (B, 32w, H/32, W/32)
         edges = self.edges(low)  # (B, w, H/4, W/4)
         maps = [self.decoder(*(field(level) for field, level in zip(self.fields, high, strict=True)))]
         for refinement, level in zip(self.refinements, reversed(high), strict=True):

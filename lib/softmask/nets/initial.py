@@ -3,13 +3,9 @@
 He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", ICCV 2015, equation 15.
 """
 
-from __future__ import annotations
-
 import math
 
 from torch import nn
-
-CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 def gaussian(network: nn.Module, slope: float = 0.0, std: float | None = None) -> None:
@@ -21,7 +17,7 @@ def gaussian(network: nn.Module, slope: float = 0.0, std: float | None = None) -
             its own, so that the signal keeps its size through layers of any width.
     """
     for layer in network.modules():
-        if not isinstance(layer, CONVOLUTIONS):
+        if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             continue
         summed = layer.weight[0].numel()
         if isinstance(layer, nn.ConvTranspose2d):  # (in, out, k, k), of which each answer sees one in stride^2

@@ -5,15 +5,10 @@ Pattern Recognition Letters 2019, as the CasGAN paper sums it up (deep learning,
 coarse to fine). Chan and Vese, "Active Contours Without Edges", TIP 2001, evolved with the morphological operators of
 Márquez-Neila, Baumela and Álvarez, PAMI 2014 (scikit-image).
 
-The shape term here is this workbook's: the two-phase model of Chan and Vese divides not the image but a sum of its
-grey value, scaled to 0 outside and 1 inside the network's mask, and of a ramp that falls from 1 inside to 0 outside
-across that mask's contour. With the ramp counting twice the grey value, a neighbour as bright as the lesion is taken
-in only near the contour.
+The shape term here is this workbook's: the two-phase model divides the sum of the grey value, scaled to 0 outside and 1
+inside the network's mask, and of a ramp that falls from 1 to 0 across that mask's contour and counts twice as much, so
+that a neighbour as bright as the lesion is taken in only near the contour.
 """
-
-from __future__ import annotations
-
-from typing import ClassVar
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -24,31 +19,30 @@ REACH = 2
 """Half the width of the ramp, in pixels. Like the weight, chosen on simulated training nodules, on masks that were
 shifted and blurred in place of a network's."""
 
-SHAPE_WEIGHT = 2.0
-"""Of the ramp, against the grey value's 1."""
-
+SHAPE_WEIGHT = 2.0  # of the ramp, against the grey value's 1
 STEPS = 8
-"""Steps of about one pixel. Even: scikit-image's smoothing alternates between two operators from call to call, and an
-odd number would make a result depend on how many images came before."""
+"""Steps of about one pixel. Even: scikit-image's smoothing alternates between two operators from call to call."""
 
 
 class DeepLevelSet(ClassicalSegmentor):
     """Chan-Vese evolution with a shape term, from a network's mask (its probabilities cut at 0.5)."""
 
-    NEEDS_PROBABILITIES: ClassVar[bool] = True
-    LEARNS: ClassVar[bool] = False
+    NEEDS_PROBABILITIES = True
+    LEARNS = False
 
     def segment(self, image: np.ndarray, probability: np.ndarray | None) -> np.ndarray:
         mask = probability >= 0.5
         lesion = np.zeros_like(mask)
         if mask.any():
-            near = _box(mask, margin=2 * REACH)  # what lies farther away must not enter the mean of the background
+            # what lies farther away must not enter the mean of the background
+            rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+            near = tuple(slice(max(at[0] - 2 * REACH, 0), at[-1] + 1 + 2 * REACH) for at in (rows, columns))
             lesion[near] = evolve(image[near], mask[near])
         return lesion
 
 
 def evolve(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """(H, W) bool: the contour of ``mask`` (H, W) bool, not empty, after its evolution on ``image`` (H, W).
+    """Return ``mask`` (H, W) bool, not empty, after the evolution of its contour on ``image`` (H, W).
 
     Where there is no background, or smoothing leaves nothing of a lesion of a few pixels, ``mask`` itself.
     """
@@ -61,11 +55,5 @@ def evolve(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     # half a pixel less, since distances are to the nearest pixel's centre and the contour runs between pixels
     outwards = np.where(mask, 0.5 - distance_transform_edt(mask), distance_transform_edt(~mask) - 0.5)
     shape = np.clip(0.5 - outwards / (2 * REACH), 0, 1)
-    found = morphological_chan_vese(grey + SHAPE_WEIGHT * shape, STEPS, init_level_set=mask, smoothing=1) > 0
-    return found if found.any() else mask
-
-
-def _box(mask: np.ndarray, margin: int) -> tuple[slice, slice]:
-    """Rows and columns of ``mask``, with a margin of so many pixels where the image allows it."""
-    bounds = (np.nonzero(mask.any(axis=axis))[0] for axis in (1, 0))
-    return tuple(slice(max(found[0] - margin, 0), found[-1] + 1 + margin) for found in bounds)
+    evolved = morphological_chan_vese(grey + SHAPE_WEIGHT * shape, STEPS, init_level_set=mask, smoothing=1) > 0
+    return evolved if evolved.any() else mask

@@ -8,29 +8,25 @@ then of the same size. A fully connected layer on the three is the sum of one la
 dense form (:mod:`softmask.nets.dense`) at a rate of its own.
 
 What differs: the publication judges the malignancy of a nodule in a cube of 64 voxels; as in the papers that compare
-with it, it says here whether the centre pixel belongs to the nodule, from a patch of a slice. Chosen here: 45 x 45
-pixels, two 5x5 convolutions with a 3x3 max pooling of stride 2 between them, batch normalisation, as many channels in
-the second convolution as in the first (64), half as many hidden units (32). No parameter count is known for slices.
+with it, it says here whether the centre pixel of a patch belongs to the nodule. Chosen here: the patch and the layers
+below, batch normalisation, half as many hidden units as channels. No parameter count is known for slices.
 """
 
-from __future__ import annotations
-
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from softmask.nets.base import SegmentationNet
-from softmask.nets.dense import Conv, MaxPool, Summed, conv, dense
+from softmask.nets.dense import Branches, Conv, MaxPool, conv, dense
 
-CROP = 4
-"""Height and width of each crop after its pooling."""
+CROP = 4  # height and width of each crop after its pooling
 
 
-def multi_crop(channels: int, hidden: int) -> Summed:
+def multi_crop(channels: int, hidden: int) -> Branches:
     """Multi-crop pooling of maps (B, C, 16, 16) and the fully connected layer after it: (B, hidden, 1, 1)."""
-    return Summed(
+    return Branches(
         nn.Sequential(MaxPool(2, 2), MaxPool(2, 2), Conv(channels, hidden, CROP, bias=False)),  # all 16 x 16 places
         nn.Sequential(MaxPool(2, 2), Conv(channels, hidden, CROP, bias=False)),  # the middle 8 x 8
         Conv(channels, hidden, CROP, bias=False),  # the middle 4 x 4
+        summed=True,
     )
 
 
@@ -49,15 +45,11 @@ def classifier(width: int) -> nn.Sequential:
 
 
 class MCCNN(SegmentationNet):
-    """Multi-crop CNN.
-
-    Args:
-        width: channels of the convolutions.
-    """
+    """Multi-crop CNN, ``width`` channels in both convolutions."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.classifier = dense(classifier(width))
 
-    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         return (self.classifier(image),)

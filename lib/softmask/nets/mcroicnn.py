@@ -6,28 +6,21 @@ computerized lung cancer diagnosis", Computers in Biology and Medicine 89, 2017:
 What differs: the publication judges the malignancy of a nodule in a region of interest; as in the papers that compare
 with it, it says here whether the centre pixel belongs to the nodule. It is dense (:mod:`softmask.nets.dense`).
 
-Chosen here: the three channels (grey level, mean of 3 x 3 pixels, strength of the edge); 53 x 53 pixels; three 5x5
-convolutions of 12, 8 and 6 channels, each followed by batch normalisation, ReLU and max pooling (3x3, then 2x2, with
-stride 2), then one fully connected layer. No parameter count is known.
+Chosen here: the three channels (grey level, mean of 3 x 3 pixels, strength of the edge) and the layers, of 12, 8 and 6
+channels. No parameter count is known.
 """
 
-from __future__ import annotations
-
-from typing import ClassVar
-
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from softmask.nets.base import SegmentationNet
 from softmask.nets.dense import Conv, MaxPool, conv, dense
 
 
-def roi_channels(image: torch.Tensor) -> torch.Tensor:
-    """(B, 3, H, W): grey level, mean of 3 x 3 pixels, sum of the absolute differences across a pixel along both axes.
-
-    Image (B, 1, H, W), its border repeated.
-    """
+def roi_channels(image: Tensor) -> Tensor:
+    """Return (B, 3, H, W) of ``image`` (B, 1, H, W), its border repeated: grey level, mean of 3 x 3 pixels, sum of the
+    absolute differences across a pixel along both axes."""
     x = F.pad(image, (1, 1, 1, 1), mode="replicate")  # (B, 1, H + 2, W + 2)
     across = (x[..., 1:-1, 2:] - x[..., 1:-1, :-2]).abs()
     along = (x[..., 2:, 1:-1] - x[..., :-2, 1:-1]).abs()
@@ -49,17 +42,13 @@ def classifier(width: int) -> nn.Sequential:
 
 
 class MCROICNN(SegmentationNet):
-    """Multichannel-ROI CNN.
+    """Multichannel-ROI CNN."""
 
-    Args:
-        width: channels of the first convolution.
-    """
-
-    FULL_WIDTH: ClassVar[int] = 12
+    FULL_WIDTH = 12
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.classifier = dense(classifier(width))
 
-    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         return (self.classifier(roi_channels(image)),)

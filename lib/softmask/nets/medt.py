@@ -3,39 +3,34 @@
 Valanarasu, Oza, Hacihaliloglu and Patel, "Medical Transformer: Gated Axial-Attention for Medical Image Segmentation",
 MICCAI 2021.
 
-Different here: the attention is the gated equation as printed. The authors' code also normalises each term over the
-batch after its gate, which undoes the gate's scale; in the local branch it normalises the similarities before the
-softmax, and everywhere the parts of the result before they are added. Here one normalisation follows the sum. The
-gates are trained from the first epoch, not from the eleventh. The 16 patches pass the local branch as one batch, so
-that batch normalisation sees them together. The publication's images are 128x128; in those of 64x64 a patch is one
-pixel at the deepest level, and its bottom convolution has no more to halve. As in the authors' code, the local branch
-has no positional terms; unlike there, its stem is as narrow as the other branch's (8 channels, not 64), which leaves
-1.38 million parameters of 1.52. A narrow network has fewer heads, the greatest common divisor of 8 and its width.
-
-Positional embeddings are made for 64x64 (:data:`TRAINED`). In a larger image, pixels further apart than that take the
-embedding of the largest distance.
+Different here: the attention is the gated equation as printed, where the authors' code also normalises each term after
+its gate (which undoes the gate's scale); the gates are trained from the first epoch, not from the eleventh; the 16
+patches pass the local branch as one batch, so that batch normalisation sees them together; the local branch, which has
+no positional terms in the authors' code either, has a stem as narrow as the other's (8 channels, not 64), which leaves
+1.38 million parameters of 1.52. Positional embeddings are made for images of 64x64; pixels further apart than that take
+the embedding of the largest distance. In images of 64x64 a patch is one pixel at the deepest level.
 """
 
-from __future__ import annotations
-
 from math import gcd
-from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from softmask.nets.base import SegmentationNet
+from softmask.nets.blocks import conv_bn
 
 TRAINED = 64
 """Height and width of the images for which the positional embeddings are made."""
 HEADS = 8
-PATCHES = 4
-"""Patches along each side of the image."""
+PATCHES = 4  # along each side of the image
 
 
 class AxialAttention(nn.Module):
-    """Gated axial attention along one axis: each pixel attends to its column, or to its row.
+    """Gated axial attention along one axis: each pixel i attends to the pixels j of its column, or of its row.
+
+    y_i = sum over j of softmax_j(q_i k_j + G_Q q_i r^q_ij + G_K k_j r^k_ij) (G_V1 v_j + G_V2 r^v_ij), with embeddings
+    r of the distance from i to j.
 
     Args:
         channels: of input and output.
@@ -52,20 +47,20 @@ class AxialAttention(nn.Module):
         self.heads, self.axis, self.reach = heads, axis, reach
         value = channels // heads
         self.sizes = (value // 2, value // 2, value)  # of a head's query, key and value
-        self.project = nn.Sequential(nn.Conv2d(channels, 2 * channels, 1, bias=False), nn.BatchNorm2d(2 * channels))
+        self.project = nn.Sequential(*conv_bn(channels, 2 * channels, 1, relu=False))
         self.norm = nn.BatchNorm2d(channels)
         if reach:
             self.embeddings = nn.Parameter(torch.randn(2 * value, 2 * reach - 1) * value**-0.5)
             self.gates = nn.Parameter(torch.tensor([0.1, 0.1, 1.0, 0.1]))
 
-    def positions(self, length: int) -> tuple[torch.Tensor, ...]:
-        """Embeddings r^q, r^k and r^v of each pair of pixels on the axis: (c, length, length), [:, query, key]."""
+    def positions(self, length: int) -> tuple[Tensor, ...]:
+        """Return r^q, r^k and r^v of each pair of pixels on the axis: (c, length, length), [:, query, key]."""
         place = torch.arange(length, device=self.embeddings.device)
         offset = (place - place[:, None]).clamp(1 - self.reach, self.reach - 1)  # key - query
         return self.embeddings[:, offset + self.reach - 1].split(self.sizes)
 
-    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """The gated equation along dimension 3: all (B, heads, c, N, M), the result shaped as the values."""
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return the gated equation along dimension 3: all (B, heads, c, N, M), the result shaped as the values."""
         similarity = torch.einsum("bhcim,bhcjm->bhmij", q, k)  # (B, heads, M, N, N)
         if not self.reach:
             return torch.einsum("bhmij,bhcjm->bhcim", similarity.softmax(-1), v)
@@ -77,7 +72,7 @@ class AxialAttention(nn.Module):
         seen = torch.einsum("bhmij,bhcjm->bhcim", weights, gate_v * v)
         return seen + torch.einsum("bhmij,cij->bhcim", weights, gate_position * r_v)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         projected = self.project(x).unflatten(1, (self.heads, -1))  # (B, heads, 2C/heads, H, W)
         if self.axis == 3:
@@ -89,31 +84,25 @@ class AxialAttention(nn.Module):
 class AxialBlock(nn.Module):
     """Residual block: 1x1 convolution, attention along the height, along the width, 1x1 convolution.
 
-    Args:
-        inputs, channels: it attends with half of ``channels`` and hands on ``channels``.
-        heads, reach: as for :class:`AxialAttention`.
-        stride: 2 halves height and width after the attention.
+    It attends with half of ``channels``; a ``stride`` of 2 halves height and width after the attention.
     """
 
     def __init__(self, inputs: int, channels: int, heads: int, reach: int, stride: int) -> None:
         super().__init__()
         inner = channels // 2
         self.layers = nn.Sequential(
-            nn.Conv2d(inputs, inner, 1, bias=False),
-            nn.BatchNorm2d(inner),
-            nn.ReLU(),
+            *conv_bn(inputs, inner, 1),
             AxialAttention(inner, heads, 2, reach),
             AxialAttention(inner, heads, 3, reach),
             nn.AvgPool2d(stride) if stride > 1 else nn.Identity(),
             nn.ReLU(),
-            nn.Conv2d(inner, channels, 1, bias=False),
-            nn.BatchNorm2d(channels),
+            *conv_bn(inner, channels, 1, relu=False),
         )
         self.shortcut: nn.Module = nn.Identity()
         if inputs != channels:
-            self.shortcut = nn.Sequential(nn.Conv2d(inputs, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
+            self.shortcut = nn.Sequential(*conv_bn(inputs, channels, 1, stride, relu=False))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.layers(x) + self.shortcut(x))
 
 
@@ -123,7 +112,7 @@ class Branch(nn.Module):
     Args:
         width: channels of the stem; the branch hands on twice as many.
         depths: axial blocks in each stage.
-        reach: pixels along a side at the first stage for which there are positional embeddings, or 0.
+        reach: as for :class:`AxialAttention`, at the first stage.
         bottom: whether the decoder starts with one more level, a convolution with stride 2.
         images: channels of the images.
     """
@@ -131,17 +120,7 @@ class Branch(nn.Module):
     def __init__(self, width: int, depths: tuple[int, ...], reach: int, bottom: bool, images: int) -> None:
         super().__init__()
         inner = 16 * width
-        self.stem = nn.Sequential(
-            nn.Conv2d(images, width, 7, stride=2, padding=3, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.Conv2d(width, inner, 3, padding=1, bias=False),
-            nn.BatchNorm2d(inner),
-            nn.ReLU(),
-            nn.Conv2d(inner, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-        )
+        self.stem = nn.Sequential(*conv_bn(images, width, 7, 2), *conv_bn(width, inner), *conv_bn(inner, width))
         heads = gcd(HEADS, width)  # so that a head's query has a whole number of channels in a narrow network, too
         self.stages, self.decoder = nn.ModuleList(), nn.ModuleList()
         inputs = width
@@ -157,7 +136,7 @@ class Branch(nn.Module):
         if bottom:
             self.decoder.insert(0, nn.Conv2d(inputs, inputs, 3, stride=2, padding=1))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """(B, 1, H, W) -> (B, 2w, H, W)."""
         size = x.shape[-2:]
         x = self.stem(x)  # (B, w, H/2, W/2)
@@ -171,30 +150,24 @@ class Branch(nn.Module):
         return F.relu(F.interpolate(last(x), size, mode="bilinear"))
 
 
-def split(image: torch.Tensor) -> torch.Tensor:
-    """The patches of each image, as one batch: (B, C, H, W) -> (B * 16, C, H/4, W/4)."""
+def split(image: Tensor) -> Tensor:
+    """Return the patches of each image, as one batch: (B, C, H, W) -> (B * 16, C, H/4, W/4)."""
     grid = image.unflatten(3, (PATCHES, -1)).unflatten(2, (PATCHES, -1))  # (B, C, 4, H/4, 4, W/4)
     return grid.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
 
 
-def join(patches: torch.Tensor) -> torch.Tensor:
-    """Images of patches, the inverse of :func:`split`: (B * 16, C, H/4, W/4) -> (B, C, H, W)."""
+def join(patches: Tensor) -> Tensor:
+    """Return the images of patches, the inverse of :func:`split`: (B * 16, C, H/4, W/4) -> (B, C, H, W)."""
     grid = patches.unflatten(0, (-1, PATCHES, PATCHES))  # (B, 4, 4, C, H/4, W/4)
     return grid.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
 
 class MedT(SegmentationNet):
-    """MedT.
+    """MedT; ``width`` channels after the first convolution of each branch."""
 
-    Args:
-        width: channels after the first convolution of each branch.
-        inputs: channels of the images.
-    """
-
-    STRIDE: ClassVar[int] = 64  # four patches, halved four times
-    SMALLEST: ClassVar[int] = 64
-    FULL_WIDTH: ClassVar[int] = 8
-    PARAMETERS: ClassVar[int | None] = 1_515_449  # the authors' code for 64x64 images, less layers it never uses
+    STRIDE = SMALLEST = 64  # four patches, halved four times
+    FULL_WIDTH = 8
+    PARAMETERS = 1_515_449  # the authors' code for 64x64 images, less layers it never uses
 
     def __init__(self, width: int, inputs: int = 1) -> None:
         super().__init__()
@@ -203,7 +176,7 @@ class MedT(SegmentationNet):
         self.local = Branch(width, (1, 2, 4, 1), reach=0, bottom=True, images=inputs)
         self.head = nn.Sequential(nn.Conv2d(2 * width, 2 * width, 3, padding=1), nn.ReLU(), nn.Conv2d(2 * width, 1, 1))
 
-    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         return (self.head(self.whole(image) + join(self.local(split(image)))),)  # of (B, 2w, H, W)
 
 
@@ -212,15 +185,10 @@ class MedTSR(SegmentationNet):
     makes of one become channels of that one, so that it reads all of them at the cost that it has on the plain image.
 
     The paper does not say how the enlarged image is fed; MedT at the enlarged size costs nine times as much at r = 2.
-    With a reduction of 1 it is MedT itself.
-
-    Args:
-        width: of MedT.
-        inputs: channels of the images.
-        reduction: r, how much larger they are than the logits.
+    With a reduction r of 1 it is MedT itself.
     """
 
-    FULL_WIDTH: ClassVar[int] = MedT.FULL_WIDTH
+    FULL_WIDTH = MedT.FULL_WIDTH
 
     def __init__(self, width: int, inputs: int = 1, reduction: int = 1) -> None:
         super().__init__()
@@ -229,5 +197,5 @@ class MedTSR(SegmentationNet):
         self.fold = nn.PixelUnshuffle(reduction)
         self.network = MedT(width, inputs * reduction**2)
 
-    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         return self.network.outputs(self.fold(image))  # of (B, inputs r^2, H, W)

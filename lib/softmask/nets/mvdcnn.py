@@ -8,16 +8,11 @@ branches see three scales, the last two at a half and a third of the resolution.
 (:mod:`softmask.nets.dense`).
 
 Chosen here: a branch's seven layers are read as two convolutions and a max pooling, twice, and a fully connected one;
-patches of 35 x 35, 3x3 windows throughout; channels w, w, 2w, 2w and 2w; batch normalisation. No parameter count is
-known.
+patches of 35 x 35; channels; batch normalisation. No parameter count is known.
 """
 
-from __future__ import annotations
-
-from typing import ClassVar
-
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from softmask.nets.base import SegmentationNet
 from softmask.nets.dense import MaxPool, conv, dense, shrink
@@ -40,19 +35,15 @@ def branch(width: int, scale: int) -> nn.Sequential:
 
 
 class MVDCNN(SegmentationNet):
-    """Multi-view deep CNN, its views being scales.
+    """Multi-view deep CNN, its views being scales."""
 
-    Args:
-        width: channels of the first convolutions.
-    """
-
-    FULL_WIDTH: ClassVar[int] = 32
+    FULL_WIDTH = 32
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.branches = nn.ModuleList(dense(branch(width, scale)) for scale in SCALES)
         self.classifier = nn.Conv2d(2 * width * len(SCALES), 1, 1)
 
-    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         features = torch.cat([branch(image) for branch in self.branches], dim=1)  # (B, 3 x 2w, H, W)
         return (self.classifier(features),)

@@ -1,14 +1,11 @@
 """Perceptual loss: the distance of two images in the features of VGG19.
 
-Ledig et al., CVPR 2017, section 2.2.1, on Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale
-Image Recognition", ICLR 2015, as torchvision has it. Their factor 1/12.75 on the features is left to the loss's weight.
+Ledig et al., CVPR 2017, section 2.2.1, on torchvision's VGG19 (Simonyan and Zisserman, ICLR 2015). Their factor 1/12.75
+on the features is left to the loss's weight.
 
 The weights are ImageNet's where a file with them is found: the one that ``SOFTMASK_VGG19`` names, else that of torch's
-hub; nothing is downloaded. Elsewhere weights from a fixed seed stand in, whose features still compare patterns rather
-than pixels; :attr:`Perceptual.origin` says which it is.
+hub; nothing is downloaded. Elsewhere weights from a fixed seed stand in; :attr:`Perceptual.origin` says which it is.
 """
-
-from __future__ import annotations
 
 import os
 import pickle
@@ -17,30 +14,24 @@ from pathlib import Path
 from types import MappingProxyType
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from softmask.errors import DataError, brief
 from softmask.files import sha256_of
 
 LAYERS: Mapping[str, int] = MappingProxyType({"vgg22": 9, "vgg54": 36})
-"""By name, how many of VGG19's layers stand before the features: up to the ReLU after the second convolution before the
-second pooling, or after the fourth before the fifth."""
+"""Number of VGG19's layers before the features, by name: up to the ReLU after the second convolution before the second
+pooling, or after the fourth before the fifth."""
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's colours."""
+"""Mean and standard deviation of ImageNet's colours."""
 HUB_FILE = "vgg19-dcbb9e9d.pth"
 AGAIN = f"get torchvision's {HUB_FILE} again, or go without it: unset SOFTMASK_VGG19 and remove it from torch's hub"
 SEED = 19
 
 
 class Perceptual(nn.Module):
-    """Mean squared difference of features.
-
-    Args:
-        layer: of :data:`LAYERS`.
-
-    Attributes:
-        origin: of the weights, in words.
+    """Mean squared difference of the features of a ``layer`` of :data:`LAYERS`; ``origin`` is that of its weights.
 
     Raises:
         DataError: where the file of weights cannot be read, or is not VGG19's.
@@ -56,10 +47,9 @@ class Perceptual(nn.Module):
         path = weights_file()
         if path is None:
             source = torch.Generator().manual_seed(SEED)
-            for parameter in self.layers.parameters():
-                nn.init.kaiming_normal_(parameter, generator=source) if parameter.ndim > 1 else nn.init.zeros_(
-                    parameter
-                )
+            for convolution in filter(lambda layer: isinstance(layer, nn.Conv2d), self.layers):
+                nn.init.kaiming_normal_(convolution.weight, generator=source)
+                nn.init.zeros_(convolution.bias)
             self.origin = f"VGG19 with random weights from seed {SEED}: no file with ImageNet's was found"
         else:
             self.layers.load_state_dict(_read(path, self.layers.state_dict()))
@@ -69,22 +59,22 @@ class Perceptual(nn.Module):
         self.register_buffer("deviation", torch.tensor(DEVIATION).view(3, 1, 1))
 
     def digest(self) -> str:
-        """Hex digest of the weights in use."""
+        """Return the hex digest of the weights in use."""
         return sha256_of(*(value.cpu().numpy().tobytes() for value in self.layers.state_dict().values()))
 
-    def features(self, image: torch.Tensor) -> torch.Tensor:
-        """(B, C, H', W') of grey images (B, 1, H, W) in [0, 1]: C 128 at half the size, or 512 at a sixteenth."""
+    def features(self, image: Tensor) -> Tensor:
+        """Return (B, C, H', W') of images (B, 1, H, W) in [0, 1]: 128 channels at half the size, or 512 at 1/16."""
         return self.layers((image - self.mean) / self.deviation)  # (B, 3, H, W), then the layers
 
-    def forward(self, image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-        """Scalar, for images (B, 1, H, W) in [0, 1]; no gradient goes to ``reference``."""
+    def forward(self, image: Tensor, reference: Tensor) -> Tensor:
+        """Return a scalar, for images (B, 1, H, W) in [0, 1]; no gradient goes to ``reference``."""
         with torch.no_grad():
             expected = self.features(reference)
         return F.mse_loss(self.features(image), expected)
 
 
 def weights_file() -> Path | None:
-    """The file of VGG19's weights. Raises DataError where ``SOFTMASK_VGG19`` names one that is not there."""
+    """Return the file of VGG19's weights, if any. Raises DataError where ``SOFTMASK_VGG19`` names a missing one."""
     named = os.environ.get("SOFTMASK_VGG19")
     if named:
         if not Path(named).is_file():
@@ -94,20 +84,20 @@ def weights_file() -> Path | None:
     return hub if hub.is_file() else None
 
 
-def _read(path: Path, wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The weights ``wanted`` (their names and shapes) from a file of the whole of VGG19."""
+def _read(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights ``wanted`` (their names and shapes) from a file of the whole of VGG19."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         safe = path.suffix == ".safetensors"
-        found = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+        weights = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         raise DataError(f"{path}: cannot be read as weights ({brief(error)}); {AGAIN}") from error
     for name, value in wanted.items():
-        mine = found.get(f"features.{name}") if isinstance(found, dict) else None
-        if not isinstance(mine, torch.Tensor) or mine.shape != value.shape:
-            what = f"of shape {tuple(mine.shape)}" if isinstance(mine, torch.Tensor) else "missing"
-            wrong = f"features.{name} is {what}, not {tuple(value.shape)}"
+        tensor = weights.get(f"features.{name}") if isinstance(weights, dict) else None
+        if not isinstance(tensor, Tensor) or tensor.shape != value.shape:
+            state = f"of shape {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else "missing"
+            wrong = f"features.{name} is {state}, not {tuple(value.shape)}"
             raise DataError(f"{path}: no weights of VGG19: {wrong}; {AGAIN}")
-    return {name: found[f"features.{name}"].float() for name in wanted}
+    return {name: weights[f"features.{name}"].float() for name in wanted}

@@ -1,10 +1,9 @@
-"""The list of networks: one line each. A module is imported when its network is asked for."""
-
-from __future__ import annotations
+"""Table of the networks, one line each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import signature
 from types import MappingProxyType
 
 from softmask.errors import ConfigError
@@ -13,60 +12,61 @@ from softmask.nets.base import SegmentationNet
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a network is, and how wide it is in each profile.
+    """Place of a network and its width in each profile.
 
     Attributes:
         where: ``module:class`` below :mod:`softmask.nets`.
         smoke, cpu: widths in the small profiles; ``full`` takes the class's ``FULL_WIDTH``. The cpu widths give the
-            networks training steps of similar cost (see docs/choices.md).
-        rate: learning rate in the small profiles; for the networks of SoftGAN's tables chosen on
-            validation images (see docs/choices.md).
-        several: whether the class takes ``inputs``, the number of the images' channels; the others take grey images.
-        reduces: whether it also takes ``reduction``, how much smaller its logits are than its images.
+            networks training steps of similar cost (docs/choices.md).
+        rate: learning rate in the small profiles.
     """
 
     where: str
     smoke: int
     cpu: int
     rate: float = 1e-3
-    several: bool = False
-    reduces: bool = False
-
-    @property
-    def module(self) -> str:
-        """Full name of the module."""
-        return f"softmask.nets.{self.where.partition(':')[0]}"
 
     def load(self) -> type[SegmentationNet]:
-        """The network's class."""
-        return getattr(import_module(self.module), self.where.partition(":")[2])
+        """Return the network's class."""
+        module, _, name = self.where.partition(":")
+        return getattr(import_module(f"softmask.nets.{module}"), name)
 
     def width(self, profile: str) -> int:
-        """Channels of the first level in ``profile``."""
+        """Return the channels of the first level in ``profile``."""
         return {"smoke": self.smoke, "cpu": self.cpu}.get(profile) or self.load().FULL_WIDTH
+
+    @property
+    def several(self) -> bool:
+        """Whether the images may have several channels; other networks take grey images."""
+        return "inputs" in signature(self.load()).parameters
+
+    @property
+    def reduces(self) -> bool:
+        """Whether the logits can be smaller than the images."""
+        return "reduction" in signature(self.load()).parameters
 
 
 NETWORKS: Mapping[str, Entry] = MappingProxyType(
     {
         # name: Entry("file:class", width in smoke, width in cpu, learning rate)
-        "improved_backbone": Entry("softgan:ImprovedBackbone", 4, 8, several=True),
-        "sr_input": Entry("dsnet:SRInput", 4, 8, several=True, reduces=True),
-        "dsnet": Entry("dsnet:DSNet", 4, 8, several=True, reduces=True),
-        "dsnet_dtm": Entry("dsnet:WithoutSelection", 4, 8, several=True, reduces=True),
-        "dsnet_without_drtm": Entry("dsnet:WithoutDRTM", 4, 8, several=True, reduces=True),
-        "dsnet_v1": Entry("dsnet:DSNetV1", 4, 8, several=True, reduces=True),
-        "dsnet_v1_edrfm": Entry("dsnet:EfficientDSNetV1", 4, 8, several=True, reduces=True),
-        "softgan_2020": Entry("softgan_2020:SoftGAN2020", 4, 8, 2e-3, several=True),
+        "improved_backbone": Entry("softgan:ImprovedBackbone", 4, 8),
+        "sr_input": Entry("dsnet:SRInput", 4, 8),
+        "dsnet": Entry("dsnet:DSNet", 4, 8),
+        "dsnet_dtm": Entry("dsnet:WithoutSelection", 4, 8),
+        "dsnet_without_drtm": Entry("dsnet:WithoutDRTM", 4, 8),
+        "dsnet_v1": Entry("dsnet:DSNetV1", 4, 8),
+        "dsnet_v1_edrfm": Entry("dsnet:EfficientDSNetV1", 4, 8),
+        "softgan_2020": Entry("softgan_2020:SoftGAN2020", 4, 8, 2e-3),
         "unet": Entry("unet:UNet", 4, 16, 3e-3),
         "segnet": Entry("segnet:SegNet", 4, 8, 1e-2),
         "deeplabv3plus": Entry("deeplabv3plus:DeepLabV3Plus", 4, 8, 1e-2),
         "unetplusplus": Entry("unetplusplus:UNetPlusPlus", 3, 4, 1e-2),
         "attention_unet": Entry("attention_unet:AttentionUNet", 4, 8, 1e-2),
         "unet3plus": Entry("unet3plus:UNet3Plus", 1, 2, 1e-2),
-        "cenet": Entry("cenet:CENet", 16, 28, 3e-3, several=True),
-        "infnet": Entry("infnet:InfNet", 8, 16, 1e-2, several=True),
-        "medt": Entry("medt:MedT", 2, 3, 3e-3, several=True),
-        "medt_sr": Entry("medt:MedTSR", 2, 3, 3e-3, several=True, reduces=True),
+        "cenet": Entry("cenet:CENet", 16, 28, 3e-3),
+        "infnet": Entry("infnet:InfNet", 8, 16, 1e-2),
+        "medt": Entry("medt:MedT", 2, 3, 3e-3),
+        "medt_sr": Entry("medt:MedTSR", 2, 3, 3e-3),
         "cfcnn": Entry("cfcnn:CFCNN", 2, 4, 1e-2),
         "dbresnet": Entry("dbresnet:DBResNet", 2, 3, 1e-2),
         "mccnn": Entry("mccnn:MCCNN", 6, 12, 1e-2),
@@ -79,53 +79,46 @@ NETWORKS: Mapping[str, Entry] = MappingProxyType(
         "segcaps": Entry("segcaps:SegCaps", 1, 2, 1e-2),
     }
 )
-"""What segments."""
+"""Segmentation networks."""
 
 SR_NETWORKS: Mapping[str, Entry] = MappingProxyType({"srgan": Entry("srgan:Generator", 4, 8, 2e-3)})
-"""What super-resolves."""
+"""Super-resolution networks."""
 
 
 def entry(name: str) -> Entry:
-    """The entry of a network. Raises ConfigError, listing the valid names, for one that is not there."""
+    """Return the entry of a network. Raises ConfigError, listing the valid names, for an unknown one."""
     known = {**NETWORKS, **SR_NETWORKS}
     if name not in known:
-        valid = ", ".join([*sorted(NETWORKS), *SR_NETWORKS])
-        raise ConfigError(f"unknown network {name!r}; choose one of {valid}")
+        raise ConfigError(f"unknown network {name!r}; choose one of {', '.join([*sorted(NETWORKS), *SR_NETWORKS])}")
     return known[name]
 
 
 def build(name: str, width: int | None = None, inputs: int | None = None, reduction: int = 1) -> SegmentationNet:
-    """A network with fresh weights (from torch's generator), ``width`` channels wide (None: as published).
+    """Return a network with fresh weights (from torch's generator), ``width`` channels wide (None: as published).
 
     Args:
         inputs: channels of its images (None: as few as it can take).
         reduction: how much larger they are than its logits.
 
     Raises:
-        ConfigError: for an unknown name, a width or number of channels that is not a whole number of at least 1,
-            several channels for a network that takes grey images only, or a reduction for one that has none.
+        ConfigError: for an unknown name, or a width, number of channels or reduction that the network cannot have.
     """
-    found = entry(name)
-    network = found.load()
-    if width is None:
-        width = network.FULL_WIDTH
-    if inputs is None:
-        inputs = getattr(network, "CHANNELS", 1)
-    for what, number in {"width": width, "number of input channels": inputs}.items():
+    known = entry(name)
+    network = known.load()
+    width = network.FULL_WIDTH if width is None else width
+    inputs = getattr(network, "CHANNELS", 1) if inputs is None else inputs
+    for label, number in {"width": width, "number of input channels": inputs}.items():
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ConfigError(f"the {what} of {name} must be a whole number of at least 1, not {number!r}")
-    if reduction != 1 and not found.reduces:
+            raise ConfigError(f"the {label} of {name} must be a whole number of at least 1, not {number!r}")
+    if reduction != 1 and not known.reduces:
         raise ConfigError(f"{name} answers at the size of its images, not at 1 / {reduction} of it")
-    if found.reduces:
-        return network(width, inputs, reduction)
-    if found.several:
-        return network(width, inputs)
-    if inputs > 1:
+    if inputs > 1 and not known.several:
         able = ", ".join(sorted(other for other in NETWORKS if NETWORKS[other].several))
         raise ConfigError(f"{name} takes grey images, not images of {inputs} channels; choose one of {able}")
-    return network(width)
+    arguments = [width, *([inputs] if known.several else []), *([reduction] if known.reduces else [])]
+    return network(*arguments)
 
 
 def n_parameters(network: SegmentationNet) -> int:
-    """Number of trainable parameters."""
+    """Return the number of trainable parameters."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

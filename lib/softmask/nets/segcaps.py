@@ -3,54 +3,40 @@
 LaLonde and Bagci, "Capsules for Object Segmentation", arXiv 1804.04241, 2018; LaLonde, Xu, Irmakci, Jain and Bagci,
 "Capsules for biomedical image segmentation", Medical Image Analysis 2021.
 
-A capsule is a vector at a place of the map: its direction says what is there, its length, in [0, 1), whether it is. The
-capsules of one type around a place vote for those of the next layer through one convolution that all types share; three
-rounds of routing weigh the votes by how well they agree (locally constrained dynamic routing).
+A capsule is a vector at a place of the map: its direction says what is there, its length, in [0, 1), whether it is.
+Those of one type around a place vote for those of the next layer through one convolution that all types share; three
+rounds of routing weigh the votes by how well they agree.
 
 Differs from the publication: the reconstruction of the image from the capsules, a second loss of theirs, is left out
-(about 11,000 parameters); the answer is the logit of the last capsule's length. Squashing makes a length
-|s|^2 / (1 + |s|^2), so that its logit is log |s|^2, which is exact where the length is too near 1 to tell.
+(about 11,000 parameters); the answer is the logit of the last capsule's length |s|^2 / (1 + |s|^2), log |s|^2.
 """
 
-from __future__ import annotations
-
-from typing import ClassVar
-
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from softmask.nets.base import SegmentationNet
 from softmask.nets.initial import gaussian
 
-EPSILON = 1e-7
-"""Under the root: a vector of zeros has no direction."""
-
-SHORTEST = 1e-3
-"""Added to |s|^2 in the logarithm: the length of a vector of zeros has no logit, and near it a gradient without bound,
-after which narrow networks stayed at an empty mask."""
+EPSILON = 1e-7  # under the root: a vector of zeros has no direction
+SHORTEST = 1e-3  # added to |s|^2 in the logarithm: near 0 its gradient has no bound, and narrow networks stayed empty
 
 
-def squash(x: torch.Tensor) -> torch.Tensor:
-    """``x`` (B, T, A, H, W) with the length |x|^2 / (1 + |x|^2) in place of |x|."""
+def squash(x: Tensor) -> Tensor:
+    """Return ``x`` (B, T, A, H, W) with the length |x|^2 / (1 + |x|^2) in place of |x|."""
     square = x.square().sum(2, keepdim=True)  # (B, T, 1, H, W)
     return x * square / ((1 + square) * torch.sqrt(square + EPSILON))
 
 
 class Capsules(nn.Module):
-    """One layer of capsules, (B, S, A', H, W) to (B, T, A, H', W') before squashing.
-
-    Args:
-        conv: makes a layer's votes of one type's capsules: from A' channels to T A.
-        types, atoms: T capsule types of A numbers each.
-        rounds: of routing.
-    """
+    """One layer of capsules, (B, S, A', H, W) to (B, T, A, H', W') before squashing: T ``types`` of A ``atoms`` each.
+    ``conv`` makes the votes of one type's capsules, from A' channels to T A; ``rounds`` of routing weigh them."""
 
     def __init__(self, conv: nn.Module, types: int, atoms: int, rounds: int) -> None:
         super().__init__()
         self.conv, self.types, self.atoms, self.rounds = conv, types, atoms, rounds
         self.bias = nn.Parameter(torch.full((types, atoms, 1, 1), 0.1))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         b, sources = x.shape[:2]
         votes = self.conv(x.flatten(0, 1)).contiguous()  # (B S, T A, H, W); channels last would scatter a vote's maps
         votes = votes.reshape(b, sources, self.types, self.atoms, *votes.shape[-2:])  # (B, S, T, A, H, W)
@@ -75,17 +61,13 @@ def enlarged(atoms_in: int, types: int, atoms: int) -> Capsules:
 
 
 class SegCaps(SegmentationNet):
-    """Capsules at 1/2, 1/4 and 1/8 of the image's size and back, skips by more types of capsules.
+    """Capsules at 1/2, 1/4 and 1/8 of the image's size and back, skips by more types of capsules; ``width`` numbers in
+    the smallest capsules."""
 
-    Args:
-        width: numbers of the smallest capsules, and channels of the first convolution.
-    """
-
-    STRIDE: ClassVar[int] = 8
-    SMALLEST: ClassVar[int] = 8
-    FULL_WIDTH: ClassVar[int] = 16
-    PARAMETERS: ClassVar[int | None] = 1_400_000  # table 1
-    WEIGHT_DECAY: ClassVar[float] = 5e-4  # LGAN's, for all of its networks
+    STRIDE = SMALLEST = 8
+    FULL_WIDTH = 16
+    PARAMETERS = 1_400_000  # table 1
+    WEIGHT_DECAY = 5e-4  # LGAN's, for all of its networks
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -104,7 +86,7 @@ class SegCaps(SegmentationNet):
         self.last = level(a, 1, a, kernel=1)
         gaussian(self)
 
-    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         first = self.first(image)[:, None]  # (B, 1, a, H, W)
         x = squash(self.primary(first))  # (B, 2, a, H/2, W/2)
         skips = [first]

@@ -7,31 +7,19 @@ Differs from the publication: one input channel and one map of logits; the encod
 of VGG16's.
 """
 
-from __future__ import annotations
-
-from typing import ClassVar
-
-import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from softmask.nets.base import SegmentationNet
 from softmask.nets.blocks import conv_bn_relu
-
-STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
-"""Of VGG16, from fine to coarse: channels as a multiple of the width, number of convolutions."""
+from softmask.nets.fcn import STAGES
 
 
 class SegNet(SegmentationNet):
-    """VGG16's thirteen convolutions and their mirror image; the decoder puts values back where pooling found them.
+    """VGG16's thirteen convolutions and their mirror image; the decoder puts values back where pooling found them."""
 
-    Args:
-        width: channels of the first stage.
-    """
-
-    STRIDE: ClassVar[int] = 2 ** len(STAGES)
-    SMALLEST: ClassVar[int] = 2 ** len(STAGES)
-    PARAMETERS: ClassVar[int | None] = 29_400_000  # 14.7 million in the encoder (section 3), as many in its mirror
+    STRIDE = SMALLEST = 2 ** len(STAGES)
+    PARAMETERS = 29_400_000  # 14.7 million in the encoder (section 3), as many in its mirror
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -45,7 +33,7 @@ class SegNet(SegmentationNet):
             self.decoder.append(nn.Sequential(conv_bn_relu(channels, channels, count - 1), last))
             inputs = channels
 
-    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         x, places = image, []
         for stage in self.encoder:
             x, index = F.max_pool2d(stage(x), 2, return_indices=True)  # both (B, C, H/2, W/2)
@@ -55,8 +43,8 @@ class SegNet(SegmentationNet):
         return (x,)
 
 
-def unpool(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """(B, C, 2H, 2W): ``x`` (B, C, H, W) put back where its maxima were, zero elsewhere.
+def unpool(x: Tensor, places: Tensor) -> Tensor:
+    """Return (B, C, 2H, 2W): ``x`` (B, C, H, W) put back where its maxima were, zero elsewhere.
 
     As ``F.max_unpool2d``, which torch refuses in deterministic mode: its places could coincide. Those of 2x2 windows
     cannot.

@@ -1,21 +1,18 @@
 """The segmentor of CasGAN: the U-Net of pix2pix, from the super-resolved and the enlarged image to a soft mask.
 
-"Accurate 2D soft segmentation of medical image via SoftGAN network" (CasGAN), arXiv 2007.14556, 2020, section 3.2.2.
-It says: no pooling, and LeakyReLU in the encoder, as in Isola, Zhu, Zhou and Efros, "Image-to-Image Translation with
-Conditional Adversarial Networks" (pix2pix), CVPR 2017. What it leaves open is taken from there.
+"Accurate 2D soft segmentation of medical image via SoftGAN network" (CasGAN), arXiv 2007.14556, 2020, section 3.2.2:
+no pooling, and LeakyReLU in the encoder, as in Isola, Zhu, Zhou and Efros, "Image-to-Image Translation with Conditional
+Adversarial Networks" (pix2pix), CVPR 2017, from where the rest is taken.
 
-What differs from pix2pix: six levels instead of eight, so that images of 64x64 can be taken too, which reach the bottom
-as one pixel (those of 256x256 as 4x4); no dropout, which makes pix2pix's results vary by chance, as those of a
-segmentation should not; one map of logits, whose tanh is left to the losses; torch's first weights, not N(0, 0.02).
+What differs from pix2pix: six levels instead of eight, so that images of 64x64 can be taken too; no dropout, by which
+results would vary by chance; one map of logits, whose tanh is left to the losses; torch's first weights, not
+N(0, 0.02).
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
-from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from softmask.nets.base import SegmentationNet
 
@@ -39,16 +36,12 @@ class SoftGAN2020(SegmentationNet):
 
     Activations stand before the convolutions: a skip hands on what the encoder's LeakyReLU has not touched. Batch
     normalisation follows all convolutions but the encoder's first and last (which may give one pixel) and the head.
-
-    Args:
-        width: channels of the first level, doubled at each of the next three.
-        inputs: channels of the images: two, for the bilinearly enlarged and the super-resolved one.
+    Channels are doubled at each of the three levels after the first.
     """
 
-    LEVELS: ClassVar[int] = 6
-    STRIDE: ClassVar[int] = 2**LEVELS
-    SMALLEST: ClassVar[int] = 2**LEVELS
-    PARAMETERS: ClassVar[int | None] = 29_238_000  # pix2pix's code with six levels
+    LEVELS = 6
+    STRIDE = SMALLEST = 2**LEVELS
+    PARAMETERS = 29_238_000  # pix2pix's code with six levels
 
     def __init__(self, width: int, inputs: int = 2) -> None:
         super().__init__()
@@ -61,7 +54,7 @@ class SoftGAN2020(SegmentationNet):
         self.decoder.extend(up(2 * coarse, fine) for fine, coarse in reversed(steps))
         self.head = nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(2 * width, 1, 4, stride=2, padding=1))
 
-    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         x, skips = image, []
         for level in self.encoder:
             x = level(x)  # (B, w, H/2, W/2), (B, 2w, H/4, W/4), ..., (B, 8w, H/64, W/64)

@@ -4,24 +4,18 @@ Jegou, Drozdzal, Vazquez, Romero and Bengio, "The One Hundred Layers Tiramisu: F
 Semantic Segmentation", CVPR workshops 2017, table 2.
 
 Differs from the publication: one input channel and one map of logits; pooling keeps an odd last row and column, and the
-up-sampled map is cropped to the skip's size, so that any size will do. First weights are He's normal ones instead of
-his uniform ones (LGAN starts all networks from a Gaussian).
+up-sampled map is cropped to the skip's size, so that any size will do; first weights are He's normal ones, not uniform.
 """
 
-from __future__ import annotations
-
-from typing import ClassVar
-
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from softmask.nets.base import SegmentationNet
 from softmask.nets.initial import gaussian
 
+# layers of the dense blocks down to the bottom, and at the bottom; the way up mirrors the way down
 DOWN, BOTTOM = (4, 5, 7, 10, 12), 15
-"""Layers of the dense blocks down to the bottom, and at the bottom; the way up mirrors the way down."""
-FIRST = 3
-"""Channels of the first convolution, as a multiple of the growth rate: 48 of 16."""
+FIRST = 3  # channels of the first convolution, as a multiple of the growth rate: 48 of 16
 DROPOUT = 0.2
 
 
@@ -42,25 +36,22 @@ class DenseBlock(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(layer(inputs + i * growth, growth, 3) for i in range(count))
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The new maps (B, count growth, H, W), and the input (B, inputs, H, W) with them."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the new maps (B, count growth, H, W), and the input (B, inputs, H, W) with them."""
         maps = [x]
-        for one in self.layers:
-            maps.append(one(torch.cat(maps, dim=1)))
+        for layer in self.layers:
+            maps.append(layer(torch.cat(maps, dim=1)))
         return torch.cat(maps[1:], dim=1), torch.cat(maps, dim=1)
 
 
 class Tiramisu(SegmentationNet):
-    """Dense blocks down, at the bottom and up; of a block only the new maps are up-sampled.
+    """Dense blocks down, at the bottom and up; of a block only the new maps are up-sampled. ``width`` is the growth
+    rate, the maps that each layer adds."""
 
-    Args:
-        width: the growth rate, maps that each layer adds.
-    """
-
-    SMALLEST: ClassVar[int] = 2 ** len(DOWN)
-    FULL_WIDTH: ClassVar[int] = 16
-    PARAMETERS: ClassVar[int | None] = 9_400_000  # table 3
-    WEIGHT_DECAY: ClassVar[float] = 5e-4  # LGAN's, for all of its networks
+    SMALLEST = 2 ** len(DOWN)
+    FULL_WIDTH = 16
+    PARAMETERS = 9_400_000  # table 3
+    WEIGHT_DECAY = 5e-4  # LGAN's, for all of its networks
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -82,7 +73,7 @@ class Tiramisu(SegmentationNet):
         self.head = nn.Conv2d(channels + new, 1, 1)
         gaussian(self)
 
-    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         x, skips = self.first(image), []  # (B, 3g, H, W)
         for dense, pool in zip(self.down, self.pool, strict=True):
             skips.append(dense(x)[1])

@@ -3,38 +3,29 @@
 Huang et al., "UNet 3+: A Full-Scale Connected UNet for Medical Image Segmentation", ICASSP 2020.
 
 Differs from the publication: no classification-guided module, which says whether there is an organ at all (every image
-here has its lesion); one map of logits. The loss (focal, MS-SSIM and IoU in the publication) is the experiment's
-affair, not the network's.
+here has its lesion); one map of logits.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
-from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from softmask.nets.base import SegmentationNet
-from softmask.nets.blocks import conv_bn_relu
+from softmask.nets.blocks import conv_bn_relu, levels_of
 
 LEVELS = 5
 
 
-def upsample(x: torch.Tensor, factor: int) -> torch.Tensor:
-    """(B, C, H, W) to (B, C, factor H, factor W), bilinear."""
+def upsample(x: Tensor, factor: int) -> Tensor:
+    """(B, C, H, W) -> (B, C, factor H, factor W), bilinear."""
     return F.interpolate(x, scale_factor=factor, mode="bilinear") if factor > 1 else x
 
 
 class FullScaleSkips(nn.Module):
-    """One node of the decoder: features of every level, brought to its size and to equal channels, and merged.
-
-    Args:
-        level: of the node, 0 the finest.
-        inputs: channels of each level's features, from fine to coarse.
-        channels: that each level is reduced to.
-    """
+    """One node of the decoder, at a ``level`` (0 the finest): features of all levels, of so many ``inputs``, brought to
+    its size and to equal ``channels``, and merged."""
 
     def __init__(self, level: int, inputs: list[int], channels: int) -> None:
         super().__init__()
@@ -42,7 +33,7 @@ class FullScaleSkips(nn.Module):
         self.reduce = nn.ModuleList(conv_bn_relu(size, channels) for size in inputs)
         self.merge = conv_bn_relu(len(inputs) * channels, len(inputs) * channels)
 
-    def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
+    def forward(self, features: list[Tensor]) -> Tensor:
         """(B, LEVELS * channels, H, W) from features of every level, from fine to coarse."""
         same_size = [
             F.max_pool2d(x, 2 ** (self.level - level)) if level < self.level else upsample(x, 2 ** (level - self.level))
@@ -53,19 +44,15 @@ class FullScaleSkips(nn.Module):
 
 
 class UNet3Plus(SegmentationNet):
-    """A U-Net's encoder; every node of the decoder sees all finer levels of it and all coarser nodes.
+    """A U-Net's encoder; every node of the decoder sees all finer levels of it and all coarser nodes. ``width`` is also
+    what a skip is reduced to."""
 
-    Args:
-        width: channels of the first level, doubled at each of the five levels; also what a skip is reduced to.
-    """
-
-    STRIDE: ClassVar[int] = 2 ** (LEVELS - 1)
-    SMALLEST: ClassVar[int] = 2 ** (LEVELS - 1)
-    PARAMETERS: ClassVar[int | None] = 26_970_000  # table 1
+    STRIDE = SMALLEST = 2 ** (LEVELS - 1)
+    PARAMETERS = 26_970_000  # table 1
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        channels = [width * 2**level for level in range(LEVELS)]
+        channels = levels_of(width, LEVELS)
         wide = LEVELS * width  # of a node of the decoder
         self.encoder = nn.ModuleList(conv_bn_relu(inputs, outputs, 2) for inputs, outputs in pairwise([1, *channels]))
         self.decoder = nn.ModuleList(
@@ -74,7 +61,7 @@ class UNet3Plus(SegmentationNet):
         )
         self.heads = nn.ModuleList(nn.Conv2d(size, 1, 3, padding=1) for size in [wide] * (LEVELS - 1) + channels[-1:])
 
-    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         features = [self.encoder[0](image)]  # (B, w, H, W)
         for encode in self.encoder[1:]:
             features.append(encode(F.max_pool2d(features[-1], 2)))  # (B, 2C, H/2, W/2), last (B, 16w, H/16, W/16)

@@ -8,26 +8,18 @@ convolutions keep their channels instead of halving them (as in the package); no
 the deepest node counts.
 """
 
-from __future__ import annotations
-
-from typing import ClassVar
-
-import torch
+from torch import Tensor
 
 from softmask.nets.base import SegmentationNet
+from softmask.nets.blocks import levels_of
 
 
 class UNetPlusPlus(SegmentationNet):
-    """A U-Net whose skips are dense rows of convolution blocks; deep supervision of the top row's four nodes.
+    """A U-Net whose skips are dense rows of convolution blocks; deep supervision of the top row's four nodes."""
 
-    Args:
-        width: channels of the first level, doubled at each of the five levels.
-    """
-
-    STRIDE: ClassVar[int] = 16
-    SMALLEST: ClassVar[int] = 16
-    FULL_WIDTH: ClassVar[int] = 32
-    PARAMETERS: ClassVar[int | None] = 9_040_000  # table 3
+    STRIDE = SMALLEST = 16
+    FULL_WIDTH = 32
+    PARAMETERS = 9_040_000  # table 3
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -37,12 +29,12 @@ class UNetPlusPlus(SegmentationNet):
             spatial_dims=2,
             in_channels=1,
             out_channels=1,
-            features=(*(width * 2**level for level in range(5)), width),
+            features=(*levels_of(width, 5), width),
             deep_supervision=True,
             act=("relu", {"inplace": True}),
             norm="batch",
             bias=False,
         )
 
-    def outputs(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         return tuple(reversed(self.model(image)))  # the package names the shallowest node first

@@ -1,0 +1,116 @@
+"""Super-resolution and segmentation in cascade: the image interpolated, super-resolved, and F_SR, the features that the
+generator's last convolution reads, as channels of a segmentor's input.
+
+In training they are made once and kept (:mod:`softmask.experiments.inputs`) or, at full size, batch by batch
+(:class:`Transferring`); in use, tile by tile, so that memory is bounded whatever the image's size (:func:`enlarge`).
+"""
+
+from collections.abc import Callable, Sequence
+from math import gcd
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from softmask.errors import DataError
+from softmask.nets.base import SegmentationNet
+from softmask.nets.srgan import REACH, SCALE, Generator
+
+TRANSFERRED = ("bilinear", "super_resolved", "detail")
+"""Channels of :func:`transferred`, by the names of :data:`softmask.experiments.spec.CHANNELS`."""
+AT_ONCE = 1
+"""Images that a CPU enlarges at once: the maps of one, of 16 times its pixels, just fit into its caches."""
+
+
+def interpolated(images: np.ndarray, scale: int) -> np.ndarray:
+    """Return ``images`` (N, 1, H, W) ``scale`` times as high and wide, by bilinear interpolation."""
+    if scale == 1:
+        return images
+    batch = torch.from_numpy(np.ascontiguousarray(images))
+    return F.interpolate(batch, scale_factor=scale, mode="bilinear", align_corners=False).numpy()
+
+
+def channels(names: Sequence[str], images: np.ndarray, scale: int, made: Callable[[str], np.ndarray]) -> np.ndarray:
+    """Return a segmentor's input (N, C, s, s), float32, s = scale S, of ``images`` (N, 1, S, S).
+
+    Args:
+        names: of the channels: ``image``, ``bilinear``, and others, which ``made`` gives by name, (N, c, s, s) each.
+    """
+    own = {"image": lambda: images, "bilinear": lambda: interpolated(images, scale)}
+    parts = [own[name]() if name in own else made(name) for name in names]
+    return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def transferred(generator: Generator, images: Tensor, scale: int = SCALE) -> Tensor:
+    """Return the channels :data:`TRANSFERRED` of ``images`` (B, 1, S, S) in [0, 1]: (B, 2 + width, s, s), s = scale S.
+
+    One pass of the generator gives image and features together; they are averaged where ``scale`` is less than its own.
+    """
+    if not images.is_cuda and len(images) > AT_ONCE:
+        return torch.cat([transferred(generator, part, scale) for part in images.split(AT_ONCE)])
+    super_resolved, detail = generator.features(images)
+    super_resolved = super_resolved.clamp(0, 1)
+    if scale < SCALE:
+        super_resolved, detail = (F.avg_pool2d(x, SCALE // scale) for x in (super_resolved, detail))
+    enlarged = F.interpolate(images, scale_factor=scale, mode="bilinear", align_corners=False)
+    return torch.cat([enlarged, super_resolved, detail], dim=1)
+
+
+class Transferring(SegmentationNet):
+    """A segmentor on ``scale`` times enlarged :data:`TRANSFERRED` channels behind a frozen generator, as one network of
+    grey images."""
+
+    def __init__(self, generator: Generator, network: SegmentationNet, scale: int = SCALE) -> None:
+        super().__init__()
+        self.generator, self.network, self.scale = generator, network, scale
+        self.STRIDE = network.STRIDE // gcd(network.STRIDE, scale)
+        self.SMALLEST = -(-network.SMALLEST // scale)
+        self.WEIGHT_DECAY = network.WEIGHT_DECAY
+        self.train(network.training)
+
+    def train(self, mode: bool = True) -> nn.Module:
+        super().train(mode)
+        self.generator.eval()
+        return self
+
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
+        with torch.no_grad():
+            seen = transferred(self.generator, image, self.scale)  # (B, 2 + width, scale H, scale W)
+        return self.network.training_outputs(seen)
+
+
+@torch.inference_mode()
+def enlarge(generator: Generator, image: np.ndarray, scale: int = SCALE, tile: int = 128) -> np.ndarray:
+    """Return :func:`transferred` of ``image`` (H, W) in [0, 1], of any size: (2 + width, scale H, scale W) float32.
+
+    Every tile is cut out with a margin as wide as the network can see, which is dropped afterwards: the result does not
+    depend on ``tile``, height and width in pixels, but for rounding. At full width a tile of 128 takes about 1 GB.
+
+    Raises:
+        DataError: for an image that is not (H, W), empty, or holds NaN or values outside [0, 1].
+    """
+    image = np.asarray(image, dtype=np.float32)
+    if image.ndim != 2 or not image.size:
+        raise DataError(f"super-resolution takes a grey image (H, W), not an array of shape {image.shape}")
+    if not (image.min() >= 0 and image.max() <= 1):  # NaN fails both
+        raise DataError(
+            f"super-resolution takes values in [0, 1], not {image.min():g} to {image.max():g}; scale the image first"
+        )
+    (height, width), weight = image.shape, generator.last.weight
+    result = np.empty((2 + weight.shape[1], scale * height, scale * width), np.float32)
+    training = generator.training
+    generator.eval()
+    try:
+        for top in range(0, height, tile):
+            for left in range(0, width, tile):
+                # of the tile: pixels read, pixels kept of the result, and their place in the whole
+                margins = [(start, min(start, REACH)) for start in (top, left)]
+                read = tuple(slice(start - margin, start + tile + REACH) for start, margin in margins)
+                kept = tuple(slice(scale * margin, scale * (margin + tile)) for _, margin in margins)
+                place = tuple(slice(scale * start, scale * (start + tile)) for start, _ in margins)
+                piece = torch.tensor(image[read], device=weight.device)[None, None]  # (1, 1, h, w)
+                result[:, *place] = transferred(generator, piece, scale)[0][:, *kept].cpu().numpy()
+    finally:
+        generator.train(training)
+    return result
