@@ -17,7 +17,7 @@ from softmask.experiments.tables import spec
 from softmask.nets import build
 from softmask.nets.softgan import ImprovedBackbone
 from softmask.nets.srgan import TRANSFERRED, transferred
-from softmask.report import dsnet_panels
+from softmask.report import panels
 
 SIZE, N = 64, 5
 
@@ -116,7 +116,7 @@ def test_looks_of_two_runs_and_of_none(config, data):
     assert first.super_resolved.shape == (2 * SIZE, 2 * SIZE)
     assert first.without.shape == first.having.shape == (SIZE, SIZE)
     assert not np.allclose(first.without, first.having)
-    fig = dsnet_panels.attention([first, second], "DRTM")
+    fig = panels.attention([first, second], "DRTM")
     shown = [image for ax in fig.axes for image in ax.get_images() if image.get_cmap().name == "cividis"]
     assert len({image.get_clim() for image in shown}) == 1
     fig.canvas.draw()
@@ -124,7 +124,7 @@ def test_looks_of_two_runs_and_of_none(config, data):
     recorded = {("neither", "lnsm"): [Finished(neither.spec, names, folder=None)]}
     assert dsnet.looks(fitted | recorded, rows, "lnsm", config) == []
     assert dsnet.looks(recorded, rows, "lnsm", config) == dsnet.looks({}, rows, "lnsm", config) == []
-    assert dsnet_panels.attention([], "DRTM") is None
+    assert panels.attention([], "DRTM") is None
 
 
 def test_other_forms_are_trained_where_there_is_time():

@@ -16,7 +16,7 @@ from softmask.measure.calibration import calibration
 from softmask.measure.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from softmask.nets import build
 from softmask.nets.critics import CRITICS
-from softmask.report import figures, lung_panels, tables
+from softmask.report import figures, panels, tables
 
 SCANS, EACH = 12, 2
 N = SCANS * EACH
@@ -229,8 +229,8 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
     assert all(one.min() >= 0 and one.max() <= 1 for one in maps.values())
     np.testing.assert_array_equal(found[1].seen, images[5, 0])
     lungs_drawn.activations(runs, "lgan_basic", "lidc-lung", config).canvas.draw()
-    lung_panels.compared(*zip(*((one.image, one.lungs, one.masks) for one in found), strict=True)).canvas.draw()
-    lung_panels.nodules(
+    panels.lungs(*zip(*((one.image, one.lungs, one.masks) for one in found), strict=True)).canvas.draw()
+    panels.nodules_in_lungs(
         *zip(*((one.image, one.lungs, one.masks["lgan_basic"], one.nodules) for one in found), strict=True)
     ).canvas.draw()
 
@@ -266,7 +266,7 @@ def test_table_1_counts_what_it_describes():
 
 def test_an_overlay_colours_areas_and_leaves_the_rest_grey():
     image, area = np.full((4, 4), 0.5), np.eye(4, dtype=bool)
-    shown = lung_panels.overlay(image, [(area, figures.COLORS[5])])
+    shown = panels.overlay(image, [(area, figures.COLORS[5])])
     assert (shown[~area] == 0.5).all()
     assert len(np.unique(shown[area])) > 1
 

@@ -16,7 +16,7 @@ from softmask.experiments.tables import CT, rows_of, spec
 from softmask.measure.calibration import calibration
 from softmask.measure.resolution import INTERPOLATIONS
 from softmask.papers import display
-from softmask.report import contents, figures, sr_panels, tables, training_panels, verdicts
+from softmask.report import contents, figures, panels, plots, tables, verdicts
 
 N, SIZE = 24, 16
 IDS = tuple(f"lidc/p{i // 2}/n0/s{i}" for i in range(N))
@@ -77,7 +77,7 @@ def softgan(config, fitted, name="table-2"):
     result = tables.ResultTable("softgan", name, "", finished.sources_of(fitted), rows, units)
     written = tables.write(replace(result, details=training.seed_spread(rows, fitted)), config, {})
     tables.show(result)
-    [entry] = [one for one in contents.read(config).tables if (one.paper, one.name) == ("softgan", name)]
+    [entry] = [one for one in contents.read(config.run).tables if (one.paper, one.name) == ("softgan", name)]
     return written.with_suffix(".md").read_text(), entry
 
 
@@ -114,13 +114,13 @@ def everything(fitted, config):
     tables.write(verdicts.table("softgan-claims", "t", "c", judged), config, {})
     verdicts.write("softgan", judged, config)
     drawn = [
-        training_panels.curves(training.curves_of(fitted, ["unet", "gan_loss"])),
-        training_panels.gan_health(
+        plots.curves(training.curves_of(fitted, ["unet", "gan_loss"])),
+        plots.gan_health(
             {name: rows["softgan"] for name, rows in training.curves_of(fitted, ["softgan"]).items()}
         ),
-        training_panels.reliability(training.calibrations_of(fitted, ["unet", "softgan"])),
-        training_panels.differences(judged),
-        training_panels.compared({}, ("softgan", training.predictions_of(fitted, ["softgan"], "lidc")["softgan"]), {}),
+        plots.reliability(training.calibrations_of(fitted, ["unet", "softgan"])),
+        plots.differences(judged),
+        panels.predicted({}, ("softgan", training.predictions_of(fitted, ["softgan"], "lidc")["softgan"]), {}),
         cascade.side_by_side(fitted, "softgan", config),
     ]
     for fig in drawn:
@@ -245,7 +245,7 @@ def test_super_resolution(config, there):
     fig = sr_panels.curves({row: [run.record.curves for run in runs] for (row, _), runs in fitted.items()})
     assert len(fig.axes if fig else ()) == {0: 0, 1: 1, 2: 3}[len(there)]
     plt.close("all")
-    assert sr_panels.images([]) is sr_panels.spectra({}) is sr_panels.edges({}) is None
+    assert panels.enlarged([]) is plots.spectra({}) is plots.edges({}) is None
 
 
 def test_networks_beside_doctors(config):
@@ -259,7 +259,7 @@ def test_a_figure_without_content_is_not_written(config, capsys):
     assert figures.save(None, "softgan", "fig-5", config, caption="c") is None
     assert "softgan/fig-5 is not drawn: its runs are not finished" in capsys.readouterr().out
     assert not config.figures.exists()
-    assert {entry.status for entry in contents.read(config).figures} == {contents.NOT_RUN}
+    assert {entry.status for entry in contents.read(config.run).figures} == {contents.NOT_RUN}
 
 
 def test_rows_of_several_tables_share_their_runs(config, wanted):

@@ -1,9 +1,13 @@
+import base64
+import io
 import json
 import math
 from html.parser import HTMLParser
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+from PIL import Image
 
 from softmask import papers
 from softmask.config import Config
@@ -261,6 +265,36 @@ def test_citation_lines_say_what_is_known():
 
 
 def test_a_figure_that_lacks_something_is_partly_drawn(config):
-    fig, _ = figures.image_grid(1, 1)
-    figures.save(fig, "dsnet-v2", "fig-11", config, "Doctors side by side.", missing="the network's masks")
+    figures.save(plt.figure(figsize=(1, 1)), "dsnet-v2", "fig-11", config, "Doctors side by side.", missing="the network's masks")
     assert "0 of 38 printed figures drawn, 1 partly" in look(page.build(config)).words
+
+
+def png(array):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def opened(address):
+    head, _, data = address.partition(",")
+    assert head == "data:image/webp;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
+
+
+def test_a_wide_picture_becomes_as_wide_as_the_page_needs():
+    picture = png(np.random.default_rng(0).integers(0, 255, (300, 3 * page.WIDTH, 3), np.uint8))
+    address, *size = page.embedded(picture)
+    assert size == [page.WIDTH, 100]
+    assert opened(address).shape == (100, page.WIDTH, 3)
+    assert len(address) < len(picture) / 2
+    assert page.embedded(picture)[0] == address
+
+
+def test_a_small_picture_keeps_size_and_colours_and_what_is_see_through_becomes_white():
+    array = np.zeros((40, 60, 3), np.uint8)
+    array[:, 30:] = (230, 159, 0)
+    found = opened(page.embedded(png(array))[0])
+    assert found.shape == array.shape
+    assert np.abs(found[:, 40:].astype(int) - array[:, 40:]).max() < 8
+    assert found[:, :20].max() < 8
+    assert opened(page.embedded(png(np.zeros((20, 20, 4), np.uint8)))[0]).min() > 250

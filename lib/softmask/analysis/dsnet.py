@@ -29,7 +29,7 @@ from softmask.nets import build
 from softmask.nets.dsnet import OnEnlarged
 from softmask.nets.softgan import CBAMBlock
 from softmask.nets.srgan import transferred
-from softmask.report.dsnet_panels import Look
+from softmask.report.panels import Look
 from softmask.report.result import WORKBOOK, Cell, ResultTable
 from softmask.train import seeded
 from softmask.train.losses import Batch

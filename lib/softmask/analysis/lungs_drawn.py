@@ -12,7 +12,7 @@ from softmask.analysis.finished import Fitted, firsts
 from softmask.config import Config
 from softmask.nets import build
 from softmask.nets.critics import CRITICS, Critic
-from softmask.report import diagrams, lung_panels
+from softmask.report import diagrams, panels
 from softmask.report.diagrams import GROWS, INPUT, KEEPS, SHRINKS, Box
 
 if TYPE_CHECKING:
@@ -89,5 +89,5 @@ def activations(fitted: Fitted, row: str, dataset: str, config: Config) -> Figur
     """
     for one in lungs_shown.slices(fitted, [row], dataset, lungs_shown.spread_places, 1, config):
         maps = lungs_shown.activations(firsts(fitted, [row], dataset)[row], one.seen)
-        return lung_panels.activations(one.seen, maps, one.masks[row])
+        return panels.activations(one.seen, maps, one.masks[row])
     return None

@@ -175,7 +175,7 @@ def interval_cells(tests: Iterable[HeldOut]) -> list[Cell]:
 
 
 def drawn_areas(tests: Iterable[HeldOut]) -> dict[tuple[str, str, str], dict[str, float]]:
-    """For :func:`softmask.report.radiomics_panels.areas_under_curves`: AUC and interval by (data set, features,
+    """For :func:`softmask.report.plots.areas_under_curves`: AUC and interval by (data set, features,
     classifier)."""
     tests = list(tests)
     places = {row_of(*place): place for one in tests for place in one.found}

@@ -29,7 +29,7 @@ from softmask.measure.resolution import INTERPOLATIONS, SCALE, interpolate, meas
 from softmask.measure.statistics import holm, paired_test
 from softmask.papers import display
 from softmask.report.result import Cell
-from softmask.report.sr_panels import Example
+from softmask.report.panels import Example
 from softmask.train.super_resolution import upscale
 
 METRICS = {"psnr": "dB", "ssim": "number", "sharpness": "ratio", "texture": "decades"}
