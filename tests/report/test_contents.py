@@ -138,7 +138,12 @@ def test_a_figure_without_its_caption_is_damaged(config, damage):
 
 def test_notebooks_are_read_from_the_runners_state(config):
     config.results.mkdir(parents=True)
-    state = {"notebooks": [{"name": "01_data", "status": "ok", "seconds": 3.5}, {"name": "02", "status": "failed", "reason": "boom"}]}
+    state = {
+        "notebooks": [
+            {"name": "01_data", "status": "ok", "seconds": 3.5},
+            {"name": "02", "status": "failed", "reason": "boom"},
+        ]
+    }
     (config.results / "state.json").write_text(json.dumps(state))
     first, second = contents.read(config.run).notebooks
     assert first == {"name": "01_data", "status": "ok", "reason": ""}

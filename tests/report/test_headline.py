@@ -13,7 +13,8 @@ def changed_since_the_commit():
     """Whether tables, claims or figures here are not the committed ones, such as after a run of one's own."""
     if not (ROOT / ".git").exists():
         return True
-    command = "git status --porcelain --untracked-files=no -- results/*/tables results/*/claims figures".split()
+    places = ("results/*/tables", "results/*/claims", "figures")
+    command = ["git", "status", "--porcelain", "--untracked-files=no", "--", *places]
     return bool(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 
 

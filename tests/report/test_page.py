@@ -265,7 +265,9 @@ def test_citation_lines_say_what_is_known():
 
 
 def test_a_figure_that_lacks_something_is_partly_drawn(config):
-    figures.save(plt.figure(figsize=(1, 1)), "dsnet-v2", "fig-11", config, "Doctors side by side.", missing="the network's masks")
+    figures.save(
+        plt.figure(figsize=(1, 1)), "dsnet-v2", "fig-11", config, "Doctors side by side.", missing="the network's masks"
+    )
     assert "0 of 38 printed figures drawn, 1 partly" in look(page.build(config)).words
 
 

@@ -77,7 +77,8 @@ def grid(
 
 def draw(ax: Axes, panel: Panel) -> None:
     """Draw a panel on axes that are switched off, as :func:`grid` does."""
-    ax.set_title(panel.title, fontsize=12)
+    if panel.title:
+        ax.set_title(panel.title, fontsize=12)
     if panel.image is None:
         if panel.note:
             ax.text(0.5, 0.5, panel.note, ha="center", va="center", transform=ax.transAxes, fontsize=12, style="italic")
@@ -216,22 +217,20 @@ def predicted(
     pictures: Mapping[str, tuple[np.ndarray, np.ndarray]],
     own: tuple[str, Mapping[str, np.ndarray]],
     others: Mapping[str, Mapping[str, np.ndarray]],
-    most: int = 5,
 ) -> Figure | None:
-    """SoftGAN figure 5: nodules with the soft mask of one method, the truth's outline, and other methods' predictions.
+    """SoftGAN figure 5: five nodules, the soft mask of one method, the truth's outline, other methods' predictions.
 
     Args:
         pictures: by nodule, (S, S) image in [0, 1] and bool truth; a missing nodule is drawn without them.
         own: the method whose soft mask is shown: its row, and (S, S) probabilities by nodule.
         others: rows and their probabilities by nodule; empty where no run of a row is finished.
-        most: number of nodules drawn.
 
     Returns:
         None where ``own`` has no nodule.
     """
     row, predictions = own
     rows = []
-    for name in list(predictions)[:most]:
+    for name in list(predictions)[:5]:
         seen = outlined = Panel(None, note="image not\nat hand")
         if name in pictures:
             image, truth = pictures[name]
@@ -299,15 +298,15 @@ def nodules_in_lungs(
     return fig
 
 
-def activations(image: np.ndarray, maps: Mapping[str, np.ndarray], mask: np.ndarray, columns: int = 4) -> Figure:
+def activations(image: np.ndarray, maps: Mapping[str, np.ndarray], mask: np.ndarray) -> Figure:
     """LGAN figure 5: a slice, the most representative map of every block, and the mask, each (H, W) in [0, 1]."""
     panels = [Panel(image, title="image")]
     for name, values in maps.items():
         block = name.replace("encoder", "encoder, level ").replace("decoder", "decoder, level ")
         panels.append(Panel(values, title=f"{block}\n{values.shape[0]} × {values.shape[1]}", cmap="cividis"))
     panels.append(Panel(mask, title="mask"))
-    panels += [Panel(None)] * (-len(panels) % columns)
-    return grid([panels[i : i + columns] for i in range(0, len(panels), columns)], size=2.6)
+    panels += [Panel(None)] * (-len(panels) % 4)
+    return grid([panels[i : i + 4] for i in range(0, len(panels), 4)], size=2.6)
 
 
 class Look(NamedTuple):

@@ -69,7 +69,7 @@ def _marked(marker: str, face: str, edge: str) -> dict[str, Any]:
 
 
 _VERDICTS: Styles = {
-    HOLDS: _marked("o", DARK[3], DARK[3]),
+    HOLDS: _marked("o", DARK[2], DARK[2]),
     CONTRADICTED: _marked("X", DARK[1], DARK[1]),
     NO_GAIN: _marked("v", DARK[1], DARK[1]),
     INCONCLUSIVE: _marked("o", "white", "black"),
@@ -126,6 +126,9 @@ def curves(
                     lines[display("rows", row)] = _epochs(ax, values, **styles[row])
     for row, name in zip(axes, shown, strict=True):
         row[0].set_ylabel(SHOWN[name])
+        if name == "critic_gap":
+            for ax in row:
+                ax.axhline(0, color="0.5", linestyle=":")
     legend(fig, lines, columns=4)
     return fig
 
@@ -139,7 +142,7 @@ def gan_health(found: Mapping[str, Sequence[Curves]]) -> Figure:
             means over seeds.
     """
     fig, axes = _panels(found, 2, (6, 3.8), sharex="col", sharey="row")
-    looks = {"real": {"color": DARK[3], "marker": "o"}, "fake": {"color": DARK[1], "marker": "s"}}
+    looks = {"real": {"color": DARK[2], "marker": "o"}, "fake": {"color": DARK[1], "marker": "s"}}
     entries = {}
     for seeds, (top, bottom) in zip(found.values(), axes.T, strict=True):
         last = len(seeds[0]["train_loss"])
@@ -249,15 +252,12 @@ def _everyone(names: Iterable[str], linestyles: bool) -> Styles:
 
 
 @unless_empty
-def distributions(
-    found: Mapping[str, Mapping[str, np.ndarray]], references: Mapping[str, str], minimum: float = 0.0
-) -> Figure:
+def distributions(found: Mapping[str, Mapping[str, np.ndarray]], references: Mapping[str, str]) -> Figure:
     """Return Dice of every nodule: for each reference a panel, for everyone the share of nodules up to each Dice.
 
     Args:
         found: by name and reference, Dice (N,) in [0, 1].
         references: names of the panels, by reference.
-        minimum: where the axis begins.
     """
     lines: dict[str, dict[str, Any]] = {title: {} for title in references.values()}
     for name, by in found.items():
@@ -267,7 +267,7 @@ def distributions(
             lines[references[reference]][name] = steps
     fig, axes = _lines(lines, _everyone(found, linestyles=True), (4.2, 4), drawstyle="steps-post")
     for ax in axes:
-        ax.set(xlabel="Dice of a nodule", xlim=(minimum, 1))
+        ax.set(xlabel="Dice of a nodule", xlim=(0, 1))
         ax.grid(alpha=0.3)
     axes[0].set(ylabel="share of nodules\nwith at most this Dice")
     return fig
@@ -429,7 +429,7 @@ def label_errors(records: pd.DataFrame, labels: Sequence[str], metric: str, axis
     return fig
 
 
-def matrices(tables: Mapping[str, np.ndarray], names: Sequence[str], unit: str = "Dice") -> Figure:
+def matrices(tables: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
     """Return symmetric matrices side by side, numbers in the cells, one scale for all; NaN cells stay empty."""
     fig, [axes] = _panels(tables, 1, (4.6, 4.8))
     low = np.nanmin(np.concatenate([np.append(values, 1) for values in tables.values()]))
@@ -441,5 +441,5 @@ def matrices(tables: Mapping[str, np.ndarray], names: Sequence[str], unit: str =
         ax.set_xticks(range(len(names)), names, rotation=40, ha="right")
         ax.set_yticks(range(len(names)), names if ax is axes[0] else [])
         ax.spines[:].set_visible(False)
-    fig.colorbar(shown, ax=axes, shrink=0.7, label=unit)
+    fig.colorbar(shown, ax=axes, shrink=0.7, label="Dice")
     return fig
