@@ -145,7 +145,8 @@ def test_missing_and_added_tables_and_cells():
         ("workbook/made", "unet"): IDENTICAL,
     }
     assert found.differs
-    assert "missing   1 tables: workbook/only-there" in verify.summary(found)
+    assert "missing   1 tables workbook/only-there" in verify.text(found)
+    assert "missing   1 tables\n" in verify.summary(found)
 
 
 def test_what_differs_comes_first_the_biggest_on_top():

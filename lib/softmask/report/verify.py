@@ -22,19 +22,20 @@ import subprocess
 import tarfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from softmask.config import ROOT, output_root
 from softmask.data import configure
 from softmask.errors import ConfigError, DataError
+from softmask.files import read_json
 from softmask.machine import git_state
-from softmask.report import verdicts
-from softmask.report.contents import read_table
+from softmask.report.contents import AGAIN, read_table
 from softmask.report.provenance import what_moved
 from softmask.report.text import NOT_FINISHED
 
@@ -59,16 +60,10 @@ TOLERANCE = (
 MOST, WIDEST = 20, 60
 """Lines of a short list; characters of a column."""
 
-Key = tuple[str, str, str]
-Cell = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table's provenance, and its cells by (row, data set, metric): fields of the CSV, missing numbers as None."""
-
-    cells: Mapping[Key, Cell] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+_MEAN, _STD = "ours_mean", "ours_std"
+_NUMBERS = ["paper_mean", "paper_std", _MEAN, _STD, "n_images", "n_seeds"]
+_WORDS = ["data", "profile", "unit", "note"]
+_KEYS = ["table", "row", "dataset", "metric"]
 
 
 @dataclass(frozen=True)
@@ -117,28 +112,24 @@ def compare(name: str, against: str | None = None) -> Comparison:
     Raises:
         ConfigError: for a run, folder or commit that does not exist; lists the runs there are.
     """
-    folder = _folder(name)
+    if (here := _folder(name)) is None:
+        raise ConfigError(_unknown(name))
     with TemporaryDirectory() as unpacked:
-        try:
-            other, there = _folder(against or ""), against
-        except ConfigError as error:
-            try:
-                other, there = Path(unpacked), committed(Path(name).name, against or "HEAD", Path(unpacked))
-            except ConfigError as no_commit:
-                raise ConfigError(f"{error}; nor is it a commit: {no_commit}" if against else no_commit) from None
-        (ours, damaged), (theirs, damaged_there) = read(folder), read(other)
-    damaged = {table: f"{there}: {why}" for table, why in damaged_there.items()} | damaged
-    return _compare(name, there, ours, theirs, damaged)
+        there = _folder(against) if against else None
+        label = against if there else committed(Path(name).name, against, Path(unpacked))
+        return _compare(name, label, read(here), read(there or Path(unpacked)))
 
 
-def _folder(name: str) -> Path:
+def _folder(name: str) -> Path | None:
+    folders = (output_root() / "results" / name, Path(name))
+    return next((f for f in folders if (f / "tables").is_dir() or (f / "claims").is_dir()), None)
+
+
+def _unknown(name: str) -> str:
     results = output_root() / "results"
-    for folder in (results / name, Path(name)) if name else ():
-        if (folder / "tables").is_dir() or (folder / "claims").is_dir():
-            return folder
     runs = ", ".join(sorted(path.parent.name for path in results.glob("*/tables")))
     known = f"there are {runs}" if runs else "nothing has run yet: ./run_all.sh"
-    raise ConfigError(f"{name!r} is no run in {results} and no folder with tables; {known}")
+    return f"{name!r} is no run in {results} and no folder with tables; {known}"
 
 
 def has_committed(run: str) -> bool:
@@ -146,181 +137,168 @@ def has_committed(run: str) -> bool:
     return git_state(ROOT)[0] is not None and bool(_git("ls-tree", "HEAD", "--", f"results/{run}/tables"))
 
 
-def committed(run: str, commit: str, folder: Path) -> str:
-    """Unpack the tables and claims of ``run`` as a commit of the checkout has them, and return what they are called.
+def committed(run: str, commit: str | None, folder: Path) -> str:
+    """Unpack the tables and claims of ``run`` as a commit (None: the last) of the checkout has them; return its name.
 
     Raises:
         ConfigError: without a history (a downloaded archive), or for a commit without tables of that run.
     """
-    if git_state(ROOT)[0] is None:
+    if git_state(ROOT)[0] is None and commit is None:
         raise ConfigError(
             f"{ROOT} has no git history to compare with (it may be a downloaded archive); unpack a second copy and "
             f"name its folder: softmask verify {run} --against COPY/results/{run}"
         )
-    commit = _git("rev-parse", "--verify", "--short", "--end-of-options", f"{commit}^{{commit}}").decode().strip()
-    parts = [f"results/{run}/{part}" for part in ("tables", "claims")]
-    parts = _git("ls-tree", "--name-only", commit, "--", *parts).decode().split()
-    if not parts:
-        runs = ", ".join(
-            Path(path).name for path in _git("ls-tree", "--name-only", commit, "results/").decode().split()
-        )
-        raise ConfigError(f"commit {commit} holds no tables of {run}; it holds {runs or 'no results'}")
-    archive = _git("archive", f"{commit}:results/{run}", *(Path(part).name for part in parts))
+    try:
+        name = _git("rev-parse", "--verify", "--short", "--end-of-options", f"{commit or 'HEAD'}^{{commit}}").strip()
+    except ConfigError as error:
+        raise ConfigError(f"{_unknown(commit or 'HEAD')}; nor is it a commit") from error
+    parts = _git("ls-tree", "--name-only", f"{name}:results").split()
+    parts = _git("ls-tree", "--name-only", f"{name}:results/{run}").split() if run in parts else parts
+    wanted = [part for part in ("tables", "claims") if part in parts]
+    if not wanted:
+        raise ConfigError(f"commit {name} holds no tables of {run}; it holds {', '.join(parts) or 'no results'}")
+    archive = _git("archive", f"{name}:results/{run}", *wanted, text=False)
     with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
         packed.extractall(folder, filter="data")
-    return f"{run} of commit {commit}"
+    return f"{run} of commit {name}"
 
 
-def _git(*arguments: str) -> bytes:
-    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, check=False)
+def _git(*arguments: str, text: bool = True) -> Any:
+    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, check=False, text=text)
     if done.returncode:
-        raise ConfigError(f"git {arguments[0]} failed in {ROOT}: {done.stderr.decode(errors='replace').strip()}")
+        raise ConfigError(f"git {arguments[0]} failed in {ROOT}: {done.stderr}")
     return done.stdout
 
 
-def read(folder: Path) -> tuple[dict[str, Table], dict[str, str]]:
-    """Return the tables of a run by name, such as ``softgan/table-1``, and by name why others cannot be read.
+@dataclass(frozen=True)
+class Tables:
+    """A run's cells by table, row, data set and metric; its tables' provenance, and why others cannot be read."""
+
+    cells: pd.DataFrame
+    provenance: Mapping[str, Mapping[str, Any]]
+    damaged: Mapping[str, str]
+
+
+def read(folder: Path) -> Tables:
+    """Return the tables of a run, called such as ``softgan/table-1``.
 
     Verdicts on claims are a table ``<paper>/claims``, with the provenance of the table of their pairs.
     """
-    read_tables: dict[str, Table] = {}
-    damaged: dict[str, str] = {}
+    frames = [pd.DataFrame(columns=[*_KEYS, *_NUMBERS, *_WORDS])]
+    provenance: dict[str, Mapping[str, Any]] = {}
+    damaged = {}
     for path in (*sorted(folder.glob("tables/*/*.csv")), *sorted(folder.glob("claims/*.json"))):
         name = f"{path.parent.name}/{path.stem}" if path.suffix == ".csv" else f"{path.stem}/claims"
         try:
             if path.suffix == ".csv":
-                read_tables[name] = _table(path)
+                frame, about = read_table(path)
+                frame["note"] = frame["note"].where(frame["unit"] == "text", "")
+                frame = frame.astype({"n_images": float, "n_seeds": float})
+                provenance[name] = about["provenance"]
             else:
-                pairs = read_tables.get(f"workbook/{path.stem}-claims", Table())
-                read_tables[name] = Table(_claims(path), pairs.provenance)
+                content = read_json(path, AGAIN)
+                parts = (("verdict", "claims"), ("verdict_by_readers", "by_readers"))
+                lines = [(str(c["claim"]), metric, str(c["verdict"])) for metric, part in parts for c in content[part]]
+                frame = pd.DataFrame(lines, columns=["row", "metric", "note"]).assign(unit=VERDICT)
+                provenance[name] = provenance.get(f"workbook/{path.stem}-claims", {})
+            frames.append(frame.assign(table=name).astype(object))
         except DataError as error:
             damaged[name] = str(error).replace(f"{folder}/", "")
-    return read_tables, damaged
+        except (KeyError, TypeError) as error:
+            damaged[name] = f"claims/{path.name}: holds no verdicts ({error!r}); {AGAIN}"
+    cells = pd.concat(frames)
+    cells[[*_KEYS, *_WORDS]] = cells[[*_KEYS, *_WORDS]].fillna("")
+    return Tables(
+        cells.astype(dict.fromkeys(_NUMBERS, float)).set_index(_KEYS)[[*_NUMBERS, *_WORDS]], provenance, damaged
+    )
 
 
-def _table(path: Path) -> Table:
-    frame, about = read_table(path)
-    frame["note"] = frame["note"].where(frame["unit"] == "text", "")
-    cells = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    place = ("row", "dataset", "metric")
-    return Table({tuple(cell[name] for name in place): cell for cell in cells}, about["provenance"])
-
-
-def _claims(path: Path) -> dict[Key, Cell]:
-    empty = dict.fromkeys(("ours_mean", "ours_std", "data")) | {"unit": VERDICT}
-    cells = {}
-    for claim, words in verdicts.read(path).items():
-        cells[claim, "", "verdict"] = empty | {"note": words["verdict"]}
-        cells[claim, "", "verdict_by_readers"] = empty | {"note": words["by_readers"].partition(" (")[0] or "none"}
-    return cells
-
-
-def _compare(
-    name: str, against: str, ours: Mapping[str, Table], theirs: Mapping[str, Table], damaged: Mapping[str, str]
-) -> Comparison:
-    lines: list[dict[str, Any]] = []
-    moved = {}
-    for table in dict.fromkeys((*theirs, *ours)):
-        if table in damaged:
-            continue
-        here, there = ours.get(table, Table()), theirs.get(table, Table())
-        causes = what_moved(here.provenance, there.provenance)
-        judged = [_line(key, here, there, causes) for key in dict.fromkeys((*there.cells, *here.cells))]
-        lines += [{"table": table, **line} for line in judged]
-        if table in ours and table in theirs and any(line["state"] != IDENTICAL for line in judged):
-            moved[table] = causes
-    columns = ["table", "kind", "row", "dataset", "metric", "state", "there", "here", "difference", "tolerance", "size"]
-    cells = pd.DataFrame(lines, columns=columns)
+def _compare(name: str, against: str, ours: Tables, theirs: Tables) -> Comparison:
+    damaged = {table: f"{against}: {why}" for table, why in theirs.damaged.items()} | dict(ours.damaged)
+    index = theirs.cells.index.append(ours.cells.index.difference(theirs.cells.index, sort=False))
+    index = index[~index.get_level_values("table").isin(damaged)]
+    tables = index.get_level_values("table")
+    causes, exact = {}, {}
+    for table in dict.fromkeys(tables):
+        provenance = [of.provenance.get(table, {}) for of in (ours, theirs)]
+        causes[table] = what_moved(*provenance)
+        recorded = all(run["recorded"] for run in provenance[0].get("runs", ()))
+        exact[table] = recorded and "trainings" not in causes[table]
+    rounded = tables.map({table: bool({"packages", "machine"} & of.keys()) for table, of in causes.items()})
+    computed = tables.map(exact).to_numpy(bool)
+    here, there = ours.cells.reindex(index), theirs.cells.reindex(index)
+    missing, added = ~index.isin(ours.cells.index), ~index.isin(theirs.cells.index)
+    changed = (here != there) & ~(here.isna() & there.isna())
+    apart = (here[_MEAN] - there[_MEAN]).abs().where(changed[_MEAN], 0.0).fillna(math.inf)  # undefined on one side
+    allowed = tolerance(here, there).mask(computed)
+    numbers = np.isclose(here[[_MEAN, _STD]], there[[_MEAN, _STD]], rtol=ROUNDING, atol=0, equal_nan=True).all(axis=1)
+    near = numbers & rounded.to_numpy(bool) & ~changed.drop(columns=[_MEAN, _STD]).any(axis=1)
+    rules = (
+        (missing, MISSING),
+        (added, ADDED),
+        (~changed.any(axis=1), IDENTICAL),
+        (here["unit"] == VERDICT, DIFFERENT),
+        (changed.drop(columns=[_MEAN, _STD, "n_images", "note"]).any(axis=1), DIFFERENT),  # other data, seeds, print
+        (here["unit"].isin(["ms", "s"]), TIMED),
+        (computed & near, WITHIN),
+        (computed | (apart == math.inf), DIFFERENT),
+        (allowed.isna() | (here["unit"] == "text"), UNJUDGED),
+        (apart <= allowed, WITHIN),
+    )
+    state = np.select([condition for condition, _ in rules], [state for _, state in rules], DIFFERENT)
+    sizes = [measure.replace(0, math.nan) for measure in (allowed, there[_STD], there[_MEAN].abs())]
+    scale = sizes[0].fillna(sizes[1]).fillna(sizes[2])
+    cells = index.to_frame(index=False).assign(
+        kind=np.where(computed, COMPUTED, TRAINED),
+        state=state,
+        there=_shown(there),
+        here=_shown(here),
+        difference=apart.mask(missing | added).to_numpy(),
+        tolerance=allowed.to_numpy(),
+        size=(apart / scale).mask(there["unit"] == VERDICT, math.inf).mask(missing | added).to_numpy(),
+    )
     cells = cells.sort_values("size", ascending=False, kind="stable")
     cells = cells.sort_values("state", key=lambda states: states.map(STATES.index), kind="stable", ignore_index=True)
-    return Comparison(name, against, cells, moved, damaged)
+    unlike = set(cells.loc[cells["state"] != IDENTICAL, "table"]) & ours.provenance.keys() & theirs.provenance.keys()
+    return Comparison(name, against, cells, {table: causes[table] for table in causes if table in unlike}, damaged)
 
 
-def _line(key: Key, here: Table, there: Table, causes: Mapping[str, str]) -> dict[str, Any]:
-    """How a cell that either table has compares."""
-    exact = "trainings" not in causes and all(run["recorded"] for run in here.provenance.get("runs", ()))
-    ours, theirs = here.cells.get(key), there.cells.get(key)
-    allowed = None if exact else tolerance(key, here, there)
-    apart = size = math.nan
-    if ours is None or theirs is None:
-        state = MISSING if ours is None else ADDED
-    else:
-        apart = _apart(ours["ours_mean"], theirs["ours_mean"])
-        state = _state(ours, theirs, allowed, exact, rounded="packages" in causes or "machine" in causes)
-        scale = allowed or next((abs(theirs[name]) for name in ("ours_std", "ours_mean") if theirs[name]), math.nan)
-        size = math.inf if theirs["unit"] == VERDICT else apart / scale
-    return {
-        "kind": COMPUTED if exact else TRAINED,
-        **dict(zip(("row", "dataset", "metric"), key, strict=True)),
-        "state": state,
-        "there": _shown(theirs),
-        "here": _shown(ours),
-        "difference": apart,
-        "tolerance": math.nan if allowed is None else allowed,
-        "size": size,
-    }
-
-
-def tolerance(key: Key, here: Table, there: Table) -> float | None:
-    """Return by how much a trained cell's mean may differ, in its unit; None where there is no telling.
+def tolerance(here: pd.DataFrame, there: pd.DataFrame) -> pd.Series:
+    """Return by how much a trained cell's mean may differ, in its unit; NaN where there is no telling.
 
     :data:`SEEDS_APART` times the spread over images (root mean square of both), less by the root of the number of
     seeds that the mean is over. A median has the spread of its mean; a difference with an interval, and the ends of
     that, half the interval's width (mean of both).
     """
-    *place, metric = key
-    both = (here.cells, there.cells)
-    if metric in ("difference", "low", "high"):
-        ends = [cells.get((*place, end), {}).get("ours_mean") for cells in both for end in ("low", "high")]
-        return None if None in ends else (ends[1] - ends[0] + ends[3] - ends[2]) / 4
-    means = [cells.get((*place, metric.removeprefix("median_")), {}) for cells in both]
-    spreads = [cell.get("ours_std") for cell in means]
-    if None in spreads:
-        return None
-    return SEEDS_APART * math.hypot(*spreads) / math.sqrt(2 * min(cell["n_seeds"] for cell in means))
+    *place, metric = (here.index.get_level_values(key) for key in _KEYS)
+
+    def both(column: str, metrics: Any) -> list[np.ndarray]:
+        at = pd.MultiIndex.from_arrays([*place, metrics], names=_KEYS)
+        return [frame[column].reindex(at).to_numpy() for frame in (here, there)]
+
+    means = metric.str.removeprefix("median_")
+    spread = SEEDS_APART * np.hypot(*both(_STD, means)) / np.sqrt(2 * np.minimum(*both("n_seeds", means)))
+    ends = [sum(both(_MEAN, np.full(len(metric), end))) for end in ("low", "high")]
+    interval = metric.isin(["difference", "low", "high"])
+    return pd.Series(np.where(interval, (ends[1] - ends[0]) / 4, spread), here.index)
 
 
-def _state(here: Cell, there: Cell, allowed: float | None, exact: bool, rounded: bool) -> str:
-    changed = {name for name in here if here[name] != there[name]}
-    if not changed:
-        return IDENTICAL
-    if here["unit"] == VERDICT or changed - {"ours_mean", "ours_std", "n_images", "note"}:
-        return DIFFERENT  # other data, seeds, unit or printed number
-    if here["unit"] in ("ms", "s"):
-        return TIMED
-    if exact:
-        pairs = [(here[name], there[name]) for name in changed]
-        near = (
-            rounded and changed <= {"ours_mean", "ours_std"} and None not in (value for pair in pairs for value in pair)
-        )
-        return WITHIN if near and all(math.isclose(*pair, rel_tol=ROUNDING) for pair in pairs) else DIFFERENT
-    apart = _apart(here["ours_mean"], there["ours_mean"])
-    if apart == math.inf:  # undefined, or infinite, on one side only
-        return DIFFERENT
-    if allowed is None or here["unit"] == "text":
-        return UNJUDGED
-    return WITHIN if apart <= allowed else DIFFERENT
-
-
-def _apart(ours: float | None, theirs: float | None) -> float:
-    """Distance of two means; 0 where both are undefined or both infinite, infinite where one is."""
-    if ours == theirs:
-        return 0.0
-    return math.inf if ours is None or theirs is None else abs(ours - theirs)
-
-
-def _shown(cell: Cell | None) -> str:
-    if cell is None:
-        return ""
-    mean, spread = cell["ours_mean"], cell["ours_std"]
-    if cell["note"] or mean is None:
-        return cell["note"] or ("undefined" if cell["data"] else NOT_FINISHED)
-    return f"{mean:.6g}" if spread is None else f"{mean:.6g} ± {spread:.6g}"
+def _shown(cells: pd.DataFrame) -> list[str]:
+    """The numbers or words of cells."""
+    shown = []
+    for note, mean, spread, data in zip(cells["note"], cells[_MEAN], cells[_STD], cells["data"], strict=True):
+        if note != note:  # no such cell
+            shown.append("")
+        elif note or mean != mean:
+            shown.append(note or ("undefined" if data else NOT_FINISHED))
+        else:
+            shown.append(f"{mean:.6g}" if spread != spread else f"{mean:.6g} ± {spread:.6g}")
+    return shown
 
 
 def text(comparison: Comparison, everything: bool = False) -> str:
     """Return the summary and every cell that differs (:data:`MOST` of them), or with ``everything`` every cell."""
-    lines = [f"{comparison.here} here, beside {comparison.there}", "", *_counts(comparison)]
+    lines = [f"{comparison.here} here, beside {comparison.there}", "", *_counts(comparison, MOST)]
     lines += [f"damaged   {table}: {why}" for table, why in comparison.damaged.items()]
     causes = Counter(f"{kind}: {words}" for of in comparison.moved.values() for kind, words in of.items())
     if comparison.moved:
@@ -349,8 +327,8 @@ def summary(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _counts(comparison: Comparison) -> list[str]:
-    """A line for each kind of table."""
+def _counts(comparison: Comparison, most: int = 0) -> list[str]:
+    """A line for each kind of table; of tables that only one side has, the names of the first ``most``."""
     lines = []
     for kind, cells in comparison.cells.groupby("kind"):
         counts = Counter(cells["state"])
@@ -360,5 +338,5 @@ def _counts(comparison: Comparison) -> list[str]:
         lines.append(f"{kind:<8}  {len(states)} tables, {same} of them identical; cells: {said}")
         for state in (MISSING, ADDED):
             if names := [table for table, of in states.items() if of == {state}]:
-                lines.append(f"{state:<8}  {len(names)} tables: {', '.join(names[:MOST])}")
+                lines.append(f"{state:<8}  {len(names)} tables {', '.join(names[:most])}".rstrip())
     return lines or ["there is nothing to compare"]
