@@ -212,7 +212,8 @@ def test_lungs(config, there):
     rows = lungs.all_cells(fitted)
     tables.write(tables.ResultTable("workbook", "lgan", "t", "c", rows, lungs.UNITS), config, {})
     judge("lgan", lungs.scores(fitted))
-    assert (training_panels.critic_health(training.curves_of(fitted, ["lgan_basic"])) is None) == (there == ())
+    critics = plots.curves(training.curves_of(fitted, ["lgan_basic"]), ["critic_gap", "adversarial_share"])
+    assert (critics is None) == (there == ())
     plt.close("all")
 
 
@@ -242,8 +243,10 @@ def test_super_resolution(config, there):
     pairs = set(super_resolution.differences(measured)["comparison"])
     assert len(pairs) == sum({*pair} <= {*there, *INTERPOLATIONS} for pair in super_resolution.PAIRS) * bool(there)
     assert super_resolution.truth(fitted, 3) is None
-    fig = sr_panels.curves({row: [run.record.curves for run in runs] for (row, _), runs in fitted.items()})
-    assert len(fig.axes if fig else ()) == {0: 0, 1: 1, 2: 3}[len(there)]
+    seeds = {row: [run.record.curves for run in runs] for (row, _), runs in fitted.items()}
+    assert (plots.curves({CT: seeds} if seeds else {}, ["validation_psnr"]) is None) == (not there)
+    drawn = plots.gan_health({CT: seeds["srgan"]} if "srgan" in seeds else {})
+    assert (drawn is None) == ("srgan" not in there)
     plt.close("all")
     assert panels.enlarged([]) is plots.spectra({}) is plots.edges({}) is None
 

@@ -123,19 +123,15 @@ def test_provenance_stands_below_its_table(config):
     assert "torch" not in found
 
 
-def test_trained_runs_stand_in_the_provenance_together(config):
-    runs = [{"seconds": 1000.4, "device": "cpu", "recorded": i == 0} for i in range(3)]
-    cells = [Cell("unet", "lnsm", "dice", 0.5, 0.1, 9, 1, "real")]
-    tables.write(ResultTable("softgan", "table-1", "", "", cells), config, {**PROVENANCE, "runs": runs})
-    assert "3 runs, 3,001 s on cpu; 1 taken from records" in look(page.build(config)).words
-
-
-def test_a_long_list_of_what_was_left_out_is_cut(config):
+def test_trained_runs_stand_together_and_a_long_list_of_what_was_left_out_is_cut(config):
+    runs = [{"name": str(i), "key": "k", "seconds": 1000.4, "device": "cpu", "recorded": i == 0} for i in range(3)]
     problems = [{"where": f"lidc/{i:03}", "why": "bad"} for i in range(100)]
     data = {**PROVENANCE["datasets"][0], "problems": problems}
     cells = [Cell("unet", "lnsm", "dice", 0.5, 0.1, 9, 1, "real")]
-    tables.write(ResultTable("softgan", "table-1", "", "", cells), config, {**PROVENANCE, "datasets": [data]})
+    provenance = {**PROVENANCE, "datasets": [data], "runs": runs}
+    tables.write(ResultTable("softgan", "table-1", "", "", cells), config, provenance)
     found = look(page.build(config)).words
+    assert "3 runs, 3,001 s on cpu; 1 taken from records" in found
     assert "lidc/019: bad" in found
     assert "lidc/020" not in found
     assert "and 80 more, listed in table-1.json" in found
@@ -162,6 +158,7 @@ def test_nothing_needs_a_network_and_text_is_escaped(config):
 def test_the_same_files_give_the_same_page(config, monkeypatch):
     fill(config)
     first = page.build(config).read_bytes()
+    assert b"not a result" not in first
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     assert page.build(config).read_bytes() == first
 
@@ -176,11 +173,6 @@ def test_smoke_is_marked_everywhere(config):
     assert "Six kinds <here>. not a result" in found
     assert "Not a result: Soft masks, report of smoke-embedded" in found
     assert "This is not a result: the smoke profile only shows that everything runs." in found
-
-
-def test_a_result_is_not_marked(config):
-    fill(config)
-    assert "not a result" not in look(page.build(config)).words
 
 
 def test_notebooks_that_failed_are_named_but_not_the_one_that_builds_the_page(config, monkeypatch):
@@ -207,18 +199,12 @@ def test_a_damaged_table_is_named_on_top_and_the_page_stands(config):
     assert str(config.results) not in found
 
 
-def test_notes_and_links_to_notebooks(config, monkeypatch):
-    monkeypatch.setenv("SOFTMASK_NOTEBOOK", "05_softgan")
-    fill(config)
-    found = look(page.build(config))
-    assert "<b>mine</b>: a note & more" in found.words
-    assert "../../notebooks/05_softgan.ipynb" in found.addresses
-
-
-def test_a_figure_is_linked_to_the_cell_that_drew_it(config, monkeypatch):
+def test_notes_and_the_cell_that_drew_a_figure(config, monkeypatch):
     monkeypatch.setenv("SOFTMASK_NOTEBOOK", "01_data")
     fill(config)
     found = look(page.build(config))
+    assert "<b>mine</b>: a note & more" in found.words
+    assert "../../notebooks/01_data.ipynb" in found.addresses
     assert "Drawn in notebook 01_data, 1.3 The six nodule kinds, code cell 7 ." in found.words
     assert "../../notebooks/01_data.ipynb#1.3-The-six-nodule-kinds" in found.addresses
 
