@@ -115,9 +115,7 @@ def everything(fitted, config):
     verdicts.write("softgan", judged, config)
     drawn = [
         plots.curves(training.curves_of(fitted, ["unet", "gan_loss"])),
-        plots.gan_health(
-            {name: rows["softgan"] for name, rows in training.curves_of(fitted, ["softgan"]).items()}
-        ),
+        plots.gan_health({name: rows["softgan"] for name, rows in training.curves_of(fitted, ["softgan"]).items()}),
         plots.reliability(training.calibrations_of(fitted, ["unet", "softgan"])),
         plots.differences(judged),
         panels.predicted({}, ("softgan", training.predictions_of(fitted, ["softgan"], "lidc")["softgan"]), {}),
