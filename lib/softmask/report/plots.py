@@ -146,7 +146,7 @@ def gan_health(found: Mapping[str, Sequence[Curves]]) -> Figure:
     entries = {}
     for seeds, (top, bottom) in zip(found.values(), axes.T, strict=True):
         last = len(seeds[0]["train_loss"])
-        for kind, name in (("real", "real ones"), ("fake", "the network's own")):
+        for kind, name in (("real", "real"), ("fake", "made by the network")):
             for seed in seeds:
                 entries[name] = _epochs(top, seed[f"discriminator_accuracy_{kind}"], last, **looks[kind])
         entries["guessing"] = top.axhline(0.5, color="0.5", linestyle=":")
@@ -225,8 +225,7 @@ def edges(found: Mapping[str, Sequence[Example]]) -> Figure:
 
 @unless_empty
 def reliability(found: Mapping[str, Mapping[str, Calibration]]) -> Figure:
-    """Return the share of lesion pixels against their predicted probability: a panel for each data set, a line for each
-    row.
+    """Return the share of lesion pixels by predicted probability: a panel for each data set, a line for each row.
 
     On the diagonal, a probability can be taken at its word; below it, the method is too sure of seeing lesion.
     """
@@ -323,14 +322,11 @@ def differences(verdicts: Sequence[Verdict], measure: str = "Dice") -> Figure | 
     Returns:
         None where no pair has runs of both methods.
     """
-    pairs = [
-        (f"{n}. {one.pair}", one) for n, of in enumerate(verdicts, 1) for one in of.pairs if one.outcome.difference
-    ]
     points = []
-    for name, judged in pairs:
-        difference = judged.outcome.difference
-        ends = (difference.low, difference.high)
-        points.append(Interval(judged.pair.dataset, name, judged.outcome.verdict, difference.mean, ends))
+    for number, judged in ((n, judged) for n, verdict in enumerate(verdicts, 1) for judged in verdict.pairs):
+        if difference := judged.outcome.difference:
+            place = (judged.pair.dataset, f"{number}. {judged.pair}", judged.outcome.verdict)
+            points.append(Interval(*place, difference.mean, (difference.low, difference.high)))
     if not points:
         return None
     [unit] = {verdict.unit for verdict in verdicts if verdict.pairs}
@@ -362,8 +358,7 @@ def by_group(found: Mapping[str, np.ndarray], members: Mapping[str, np.ndarray],
 def areas_under_curves(
     found: Mapping[tuple[str, str, str], Mapping[str, float]], printed: Mapping[tuple[str, str, str], float]
 ) -> Figure:
-    """Return AUC with its interval: a panel for each data set, a line for each set of features, a colour for each
-    classifier.
+    """Return AUC with its interval: a panel for each data set, a line for each set of features, by classifier.
 
     Args:
         found: ``auc``, ``auc_low`` and ``auc_high`` by (data set, features, classifier).
