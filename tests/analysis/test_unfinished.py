@@ -117,7 +117,7 @@ def everything(fitted, config):
         plots.curves(training.curves_of(fitted, ["unet", "gan_loss"])),
         plots.gan_health({name: rows["softgan"] for name, rows in training.curves_of(fitted, ["softgan"]).items()}),
         plots.reliability(training.calibrations_of(fitted, ["unet", "softgan"])),
-        plots.differences(judged),
+        verdicts.figure(judged),
         panels.predicted({}, ("softgan", training.predictions_of(fitted, ["softgan"], "lidc")["softgan"]), {}),
         cascade.side_by_side(fitted, "softgan", config),
     ]

@@ -15,7 +15,7 @@ from softmask.measure.calibration import calibration
 from softmask.measure.differences import Scores
 from softmask.measure.resolution import edge_profile, spectrum
 from softmask.papers import Claim, Pair
-from softmask.report import figures, plots
+from softmask.report import figures, plots, verdicts
 from softmask.report.panels import Example
 
 
@@ -157,7 +157,7 @@ def test_groups_show_the_median_and_the_middle_half():
 
 
 def test_a_difference_shows_its_interval_and_its_verdict():
-    fig = plots.differences(judged())
+    fig = verdicts.figure(judged())
     [ax] = fig.axes
     assert rows_of(ax) == ["1. SoftGAN over U-Net", "1. SoftGAN over MedT", "1. SoftGAN over Inf-Net"]
     assert [line.get_marker() for line in points(ax)] == ["o", "v", "X"]
@@ -217,7 +217,7 @@ def test_matrices_share_a_scale_and_leave_undefined_cells_empty():
 
 
 def test_without_any_content_there_is_nothing_to_draw():
-    assert plots.differences([judge(Claim("c", (Pair("softgan", "unet", "lidc"),)), {})]) is None
+    assert verdicts.figure([judge(Claim("c", (Pair("softgan", "unet", "lidc"),)), {})]) is None
     assert plots.curves({}) is plots.gan_health({}) is plots.reliability({}) is plots.spectra({}) is None
 
 
@@ -226,7 +226,7 @@ def test_files_are_the_same_every_time(tmp_path, monkeypatch):
     for i in range(2):
         monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path / str(i)))
         config = Config.from_parameters("cpu", "embedded")
-        drawn = [plots.gan_health({"lidc": CURVES["lidc"]["gan_loss"]}), plots.differences(judged())]
+        drawn = [plots.gan_health({"lidc": CURVES["lidc"]["gan_loss"]}), verdicts.figure(judged())]
         paths = [figures.save(fig, "workbook", f"f{n}", config, "caption") for n, fig in enumerate(drawn)]
         files.append([(path.read_bytes(), path.with_suffix(".pdf").read_bytes()) for path in paths])
     assert files[0] == files[1]

@@ -16,12 +16,10 @@ from matplotlib.ticker import MaxNLocator
 from softmask.data.sample import Dataset
 from softmask.measure.calibration import Calibration
 from softmask.measure.resolution import SCALE, edge_profile, spectrum
-from softmask.measure.verdicts import CONTRADICTED, FAILED_TRAINING, HOLDS, INCONCLUSIVE, NO_GAIN, UNDERTRAINED
 from softmask.papers import display
 from softmask.report.figures import COLORS, legend, unless_empty
 from softmask.report.panels import BINARY, SOFT, Example
 from softmask.report.panels import legend as legend_of_colors
-from softmask.report.verdicts import Verdict
 
 Curves = Mapping[str, Sequence[float]]
 """One training's numbers, one for each epoch, by name (:class:`softmask.train.loop.Outcome`)."""
@@ -64,25 +62,11 @@ _LOSSES = {
 }
 
 
-def _marked(marker: str, face: str, edge: str) -> dict[str, Any]:
-    return {"marker": marker, "color": edge, "markerfacecolor": face, "markeredgecolor": edge, "markersize": 10}
-
-
-_VERDICTS: Styles = {
-    HOLDS: _marked("o", DARK[2], DARK[2]),
-    CONTRADICTED: _marked("X", DARK[1], DARK[1]),
-    NO_GAIN: _marked("v", DARK[1], DARK[1]),
-    INCONCLUSIVE: _marked("o", "white", "black"),
-    UNDERTRAINED: _marked("s", "white", "0.6"),
-    FAILED_TRAINING: _marked("s", "0.6", "0.6"),
-}
-
-
 def _panels(titles: Iterable[str], rows: int, size: tuple[float, float], **shared: Any) -> tuple[Figure, np.ndarray]:
-    """A figure with (rows, N) axes, each ``size`` inches, under the names of data sets or other titles."""
+    """A figure and its (rows, N) axes, each ``size`` inches, under the names of data sets or other titles."""
     titles = list(titles)
-    whole = (max(size[0] * len(titles), 8), size[1] * rows)
-    fig, axes = plt.subplots(rows, len(titles), figsize=whole, squeeze=False, **shared)
+    size = (max(size[0] * len(titles), 8), size[1] * rows)
+    fig, axes = plt.subplots(rows, len(titles), figsize=size, squeeze=False, **shared)
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(display("datasets", title))
     return fig, axes
@@ -138,8 +122,7 @@ def gan_health(found: Mapping[str, Sequence[Curves]]) -> Figure:
     """Return whether two players are in balance: the discriminator's accuracy over each loss's share, by epoch.
 
     Args:
-        found: by data set, the curves of every seed of an adversarial training, which may begin late; the shares are
-            means over seeds.
+        found: by data set, the curves of every seed, which may begin late; the shares are means over seeds.
     """
     fig, axes = _panels(found, 2, (6, 3.8), sharex="col", sharey="row")
     looks = {"real": {"color": DARK[2], "marker": "o"}, "fake": {"color": DARK[1], "marker": "s"}}
@@ -168,7 +151,7 @@ def gan_health(found: Mapping[str, Sequence[Curves]]) -> Figure:
 def _lines(
     found: Mapping[str, Mapping[str, Sequence[np.ndarray]]], styles: Styles, size: tuple[float, float], **style: Any
 ) -> tuple[Figure, np.ndarray]:
-    """Draw by panel and row a line through (x, y); return the figure and its axes."""
+    """Draw by panel and row a line through (x, y)."""
     fig, [axes] = _panels(found, 1, size, sharey=True)
     lines = {}
     for ax, rows in zip(axes, found.values(), strict=True):
@@ -273,7 +256,7 @@ def distributions(found: Mapping[str, Mapping[str, np.ndarray]], references: Map
 
 
 class Interval(NamedTuple):
-    """A point of :func:`_intervals`, and the ends of its line (or the values that are marked around it)."""
+    """A point of :func:`intervals`, and the ends of its line (or the values that are marked around it)."""
 
     panel: str
     row: str
@@ -282,7 +265,7 @@ class Interval(NamedTuple):
     spread: Sequence[float]
 
 
-def _intervals(
+def intervals(
     points: Sequence[Interval],
     styles: Styles,
     xlabel: str,
@@ -313,29 +296,6 @@ def _intervals(
     return fig, axes
 
 
-def differences(verdicts: Sequence[Verdict], measure: str = "Dice") -> Figure | None:
-    """Return every pair of every claim: its difference with the 95 % interval; a panel for each data set.
-
-    Args:
-        measure: of which the differences are, in words.
-
-    Returns:
-        None where no pair has runs of both methods.
-    """
-    points = []
-    for number, judged in ((n, judged) for n, verdict in enumerate(verdicts, 1) for judged in verdict.pairs):
-        if difference := judged.outcome.difference:
-            place = (judged.pair.dataset, f"{number}. {judged.pair}", judged.outcome.verdict)
-            points.append(Interval(*place, difference.mean, (difference.low, difference.high)))
-    if not points:
-        return None
-    [unit] = {verdict.unit for verdict in verdicts if verdict.pairs}
-    fig, axes = _intervals(points, _VERDICTS, f"difference in {measure}\n({unit})")
-    for ax in axes:
-        ax.axvline(0, color="0.5", linestyle=":")
-    return fig
-
-
 @unless_empty
 def by_group(found: Mapping[str, np.ndarray], members: Mapping[str, np.ndarray], label: str) -> Figure:
     """Return for each group of nodules everyone's Dice: the median, and the middle half of the nodules.
@@ -350,7 +310,7 @@ def by_group(found: Mapping[str, np.ndarray], members: Mapping[str, np.ndarray],
         for name, values in found.items() if inside.any() else ():
             low, middle, high = np.nanquantile(values[inside], (0.25, 0.5, 0.75))
             points.append(Interval("", f"{display('rows', group)} ({inside.sum()})", name, middle, (low, high)))
-    fig, [ax] = _intervals(points, _everyone(found, linestyles=False), label, apart=0.6 / max(len(found) - 1, 1))
+    fig, [ax] = intervals(points, _everyone(found, linestyles=False), label, apart=0.6 / max(len(found) - 1, 1))
     ax.set(xlim=(0, 1))
     return fig
 
@@ -365,7 +325,7 @@ def areas_under_curves(
         printed: the paper's AUC by the same, drawn as an open diamond.
     """
     points = [Interval(*key, auc["auc"], (auc["auc_low"], auc["auc_high"])) for key, auc in found.items()]
-    fig, axes = _intervals(points, _marked_series(points), "AUC", 0.26, printed)
+    fig, axes = intervals(points, _marked_series(points), "AUC", 0.26, printed)
     for ax in axes:
         ax.axvline(0.5, color="0.5", linestyle=":")
     return fig
@@ -391,7 +351,7 @@ def stability(found: Mapping[str, Mapping[str, pd.DataFrame]], families: Sequenc
                 points.append(Interval(dataset, family, region, float(np.median(icc)), icc))
     ticks = {"marker": "|", "linestyle": "none", "alpha": 0.6, "markersize": 11}
     styles = _marked_series(points, markeredgecolor="white")
-    return _intervals(points, styles, "ICC with the binary mask", apart=0.44, **ticks)[0]
+    return intervals(points, styles, "ICC with the binary mask", apart=0.44, **ticks)[0]
 
 
 def sizes_and_readers(dataset: Dataset) -> Figure:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -40,6 +40,9 @@ from softmask.report.result import WORKBOOK, Cell, ResultTable
 from softmask.report.tables import to_json
 from softmask.report.text import NOT_A_RESULT, NOTHING_PRINTED
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 VERDICTS = (HOLDS, FAILS, INCONCLUSIVE, UNDERTRAINED, FAILED_TRAINING, NOT_FINISHED, REPORTED, NOT_RUN)
 """Verdicts on a claim, in the order in which they are counted."""
 POINTS = UNITS["points"]
@@ -55,6 +58,16 @@ _COUNTED = {
     FAILED_TRAINING: "with failed training",
     NOT_RUN: "not run yet",
 }
+
+_MARKS = {
+    HOLDS: ("o", "#0072B2", "#0072B2"),
+    CONTRADICTED: ("X", "#D55E00", "#D55E00"),
+    NO_GAIN: ("v", "#D55E00", "#D55E00"),
+    INCONCLUSIVE: ("o", "white", "black"),
+    UNDERTRAINED: ("s", "white", "0.6"),
+    FAILED_TRAINING: ("s", "0.6", "0.6"),
+}
+"""Marker, face and edge of a pair in a figure."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +203,28 @@ def detectable_frame(verdicts: Iterable[Verdict], seeds: Sequence[int] = SEEDS) 
             line = {"claim": number, **place, "delta": pair.delta, **sizes, "unit": values["unit"]}
             hardest[number] = (excess, line)
     return pd.DataFrame([line for _, line in hardest.values()])
+
+
+def figure(verdicts: Iterable[Verdict], measure: str = "Dice") -> Figure | None:
+    """Return a figure of every pair that is run: its difference with the 95 % interval; a panel for each data set.
+
+    None where no pair is run. ``measure`` says of what the differences are.
+    """
+    from softmask.report.plots import Interval, intervals  # matplotlib takes its time
+
+    points, units = [], {}
+    for number, judged, difference, values in _run(verdicts):
+        place = (judged.pair.dataset, f"{number}. {judged.pair}", judged.outcome.verdict)
+        points.append(Interval(*place, difference.mean, (difference.low, difference.high)))
+        units[values["unit"]] = None
+    if not points:
+        return None
+    names = ("marker", "markerfacecolor", "color")
+    styles = {verdict: dict(zip(names, look, strict=True)) | {"markersize": 10} for verdict, look in _MARKS.items()}
+    fig, axes = intervals(points, styles, f"difference in {measure}\n({' or '.join(units)})")
+    for ax in axes:
+        ax.axvline(0, color="0.5", linestyle=":")
+    return fig
 
 
 def table(name: str, title: str, caption: str, verdicts: Iterable[Verdict]) -> ResultTable:
