@@ -46,7 +46,7 @@ for command in commands:
 for cell in cells:
     exec(cell)
 config = Config.from_parameters()
-print("on the page:", [(one.name, one.status) for one in contents.read(config).tables if one.paper == "workbook"])
+print("on the page:", [(one.name, one.status) for one in contents.read(config.run).tables if one.paper == "workbook"])
 print("key of the U-Net:", spec("unet", "lnsm", config).key("data"))
 """
 """One process for all commands, as importing torch takes seconds; ``softmask`` and ``run_tests.sh`` are what they call.

@@ -179,9 +179,9 @@ def _lungs(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from softmask.report import verify_cli
+    from softmask.report import verify
 
-    return verify_cli.run(arguments)
+    return verify.run(arguments)
 
 
 def _list(arguments: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from softmask.nets import build
 from softmask.nets.cascade import transferred
 from softmask.nets.dsnet import drtm, edrfm, sdrfm
 from softmask.nets.softgan import CBAMBlock, ImprovedBackbone
-from softmask.report import dsnet_panels
+from softmask.report import panels
 
 SIZE, N = 64, 5
 
@@ -105,7 +105,7 @@ def test_looks_of_two_runs_and_of_none(config, data):
     assert first.super_resolved.shape == (2 * SIZE, 2 * SIZE)
     assert first.without.shape == first.having.shape == (SIZE, SIZE)
     assert not np.allclose(first.without, first.having)
-    fig = dsnet_panels.attention([first, second], "DRTM")
+    fig = panels.attention([first, second], "DRTM")
     shown = [image for ax in fig.axes for image in ax.get_images() if image.get_cmap().name == "cividis"]
     assert len({image.get_clim() for image in shown}) == 1
     fig.canvas.draw()
@@ -113,7 +113,7 @@ def test_looks_of_two_runs_and_of_none(config, data):
     recorded = {("neither", "lnsm"): [Finished(neither.spec, names, folder=None)]}
     assert cascade.looks(fitted | recorded, rows, "lnsm", config) == []
     assert cascade.looks(recorded, rows, "lnsm", config) == cascade.looks({}, rows, "lnsm", config) == []
-    assert dsnet_panels.attention([], "DRTM") is None
+    assert panels.attention([], "DRTM") is None
 
 
 def test_other_forms_are_trained_where_there_is_time():

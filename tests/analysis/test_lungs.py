@@ -15,7 +15,7 @@ from softmask.experiments.rows import LUNGS_COMPARED, rows_of
 from softmask.measure.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from softmask.nets import build
 from softmask.nets.critics import CRITICS
-from softmask.report import lung_panels, tables
+from softmask.report import panels, tables
 
 SCANS, EACH = 12, 2
 N = SCANS * EACH
@@ -211,8 +211,8 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
     assert all(one.min() >= 0 and one.max() <= 1 for one in maps.values())
     np.testing.assert_array_equal(found[1].seen, images[5, 0])
     lungs_shown.activation_figure(runs, "lgan_basic", "lidc-lung", config).canvas.draw()
-    lung_panels.compared(*zip(*((one.image, one.lungs, one.masks) for one in found), strict=True)).canvas.draw()
-    lung_panels.nodules(
+    panels.lungs(*zip(*((one.image, one.lungs, one.masks) for one in found), strict=True)).canvas.draw()
+    panels.nodules_in_lungs(
         *zip(*((one.image, one.lungs, one.masks["lgan_basic"], one.nodules) for one in found), strict=True)
     ).canvas.draw()
 

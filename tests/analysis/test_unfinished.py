@@ -15,7 +15,7 @@ from softmask.experiments.store import Provenance
 from softmask.measure.resolution import INTERPOLATIONS
 from softmask.measure.soft import calibration
 from softmask.papers import display
-from softmask.report import contents, figures, sr_panels, tables, training_panels, verdicts
+from softmask.report import contents, figures, panels, plots, tables, verdicts
 
 N, SIZE = 24, 16
 IDS = tuple(f"lidc/p{i // 2}/n0/s{i}" for i in range(N))
@@ -68,7 +68,7 @@ def softgan(config, fitted, name="table-2"):
     result = tables.ResultTable("softgan", name, "", finished.sources_of(fitted), rows, units)
     written = tables.write(replace(result, details=training.seed_spread(rows, fitted)), config, {})
     tables.show(result)
-    [entry] = [one for one in contents.read(config).tables if (one.paper, one.name) == ("softgan", name)]
+    [entry] = [one for one in contents.read(config.run).tables if (one.paper, one.name) == ("softgan", name)]
     return written.with_suffix(".md").read_text(), entry
 
 
@@ -105,13 +105,11 @@ def everything(fitted, config):
     tables.write(verdicts.table("softgan-claims", "t", "c", judged), config, {})
     verdicts.write("softgan", judged, config)
     drawn = [
-        training_panels.curves(training.curves_of(fitted, ["unet", "gan_loss"])),
-        training_panels.gan_health(
-            {name: rows["softgan"] for name, rows in training.curves_of(fitted, ["softgan"]).items()}
-        ),
-        training_panels.reliability(training.by_dataset(fitted, ["unet", "softgan"], finished.calibration)),
-        training_panels.differences(judged),
-        training_panels.compared({}, ("softgan", training.predictions_of(fitted, ["softgan"], "lidc")["softgan"]), {}),
+        plots.curves(training.curves_of(fitted, ["unet", "gan_loss"])),
+        plots.gan_health({name: rows["softgan"] for name, rows in training.curves_of(fitted, ["softgan"]).items()}),
+        plots.reliability(training.by_dataset(fitted, ["unet", "softgan"], finished.calibration)),
+        verdicts.figure(judged),
+        panels.predicted({}, ("softgan", training.predictions_of(fitted, ["softgan"], "lidc")["softgan"]), {}),
         cascade.side_by_side(fitted, "softgan", config),
     ]
     for fig in drawn:
@@ -197,7 +195,8 @@ def test_lungs(config, there):
     rows = lungs.all_cells(fitted)
     tables.write(tables.ResultTable("workbook", "lgan", "t", "c", rows, lungs.UNITS), config, {})
     judge("lgan", lungs.scores(fitted))
-    assert (training_panels.critic_health(training.curves_of(fitted, ["lgan_basic"])) is None) == (there == ())
+    critics = plots.curves(training.curves_of(fitted, ["lgan_basic"]), ["critic_gap", "adversarial_share"])
+    assert (critics is None) == (there == ())
     plt.close("all")
 
 
@@ -227,10 +226,12 @@ def test_super_resolution(config, there):
     pairs = set(super_resolution.differences(measured)["comparison"])
     assert len(pairs) == sum({*pair} <= {*there, *INTERPOLATIONS} for pair in super_resolution.PAIRS) * bool(there)
     assert super_resolution.truth(fitted, 3) is None
-    fig = sr_panels.curves({row: [run.record.curves for run in runs] for (row, _), runs in fitted.items()})
-    assert len(fig.axes if fig else ()) == {0: 0, 1: 1, 2: 3}[len(there)]
+    seeds = {row: [run.record.curves for run in runs] for (row, _), runs in fitted.items()}
+    assert (plots.curves({CT: seeds} if seeds else {}, ["validation_psnr"]) is None) == (not there)
+    drawn = plots.gan_health({CT: seeds["srgan"]} if "srgan" in seeds else {})
+    assert (drawn is None) == ("srgan" not in there)
     plt.close("all")
-    assert sr_panels.images([]) is sr_panels.spectra({}) is sr_panels.edges({}) is None
+    assert panels.enlarged([]) is plots.spectra({}) is plots.edges({}) is None
 
 
 def test_networks_beside_doctors(config):

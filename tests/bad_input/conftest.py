@@ -253,7 +253,7 @@ FORMATS = {
     "table-csv": Format(table, tables.read),
     "claims-json": Format(
         in_run("claims/casgan.json", {"claims": [CLAIM], "by_readers": []}),
-        of_run(lambda: verdicts.read("casgan", RUN)),
+        of_run(lambda: verdicts.read(RUN.results / "claims" / "casgan.json")),
     ),
     "state-json": Format(in_run("state.json", {"notebooks": [ENTRY]}), of_run(lambda: state.load(RUN))),
     "notebook": Format(book, notebook.load),

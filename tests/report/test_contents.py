@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from softmask import papers
 from softmask.config import Config
 from softmask.errors import DataError
-from softmask.report import contents, figures, tables
+from softmask.report import contents, figures, tables, verdicts
 from softmask.report.tables import Cell, ResultTable
 
 
@@ -23,11 +24,11 @@ def cells(paper, table, n=None):
 
 
 def table_of(config, paper, name):
-    return next(entry for entry in contents.read(config).tables if (entry.paper, entry.name) == (paper, name))
+    return next(entry for entry in contents.read(config.run).tables if (entry.paper, entry.name) == (paper, name))
 
 
 def figure_of(config, paper, name):
-    return next(entry for entry in contents.read(config).figures if (entry.paper, entry.name) == (paper, name))
+    return next(entry for entry in contents.read(config.run).figures if (entry.paper, entry.name) == (paper, name))
 
 
 def draw(config, paper, name):
@@ -38,11 +39,11 @@ def draw(config, paper, name):
 
 
 def test_an_empty_run_has_all_tables_and_figures_not_run(config):
-    found = contents.read(config)
+    found = contents.read(config.run)
     assert len(found.tables) == 26
     assert len(found.figures) == 38
     assert {entry.status for entry in (*found.tables, *found.figures)} == {"not run yet"}
-    assert found.notebooks == ()
+    assert found.notebooks == []
     assert all(entry.cells for entry in found.tables)
 
 
@@ -79,7 +80,8 @@ def test_the_workbooks_own_tables_and_figures_come_last(config):
     for name in ("b-table", "a-table"):
         tables.write(ResultTable("workbook", name, name, "", [cell]), config, {})
         draw(config, "workbook", name)
-    own_tables, own_figures = contents.read(config).of("workbook")
+    found = contents.read(config.run)
+    own_tables, own_figures = found.tables[-2:], found.figures[-2:]
     assert [entry.name for entry in own_tables] == [entry.name for entry in own_figures] == ["a-table", "b-table"]
     assert own_tables[0].status == "filled"
     assert own_figures[0].pictures[0].caption == "caption of a-table"
@@ -98,13 +100,13 @@ def test_parts_of_a_figure_belong_to_it_and_fig_1_is_not_fig_10(config):
     ("suffix", "damage", "message"),
     [
         (".csv", lambda text: text[:300], "table-1.csv, line"),
-        (".csv", lambda text: "\n".join(text.splitlines()[:5]) + "\n", "lacks printed cells"),
+        (".csv", lambda text: "\n".join(text.splitlines()[:5]) + "\n", "printed cells are missing"),
         (".csv", lambda text: text.replace("87.88", "12.34"), "another printed number"),
-        (".csv", lambda text: text.replace(",9,1,", ",,,"), "run its notebook again"),
+        (".csv", lambda text: text.replace(",9,1,", ",,,"), "has no count of images or seeds"),
         (".json", lambda text: text[:50], "table-1.json: is no JSON"),
         (".json", lambda text: "[]", "table-1.json"),
-        (".json", lambda text: "{}", "lacks what it should hold"),
-        (".json", lambda text: text.replace('"units"', '"unit"'), "lacks what it should hold"),
+        (".json", lambda text: "{}", "does not hold what it should"),
+        (".json", lambda text: text.replace('"units"', '"unit"'), "does not hold what it should"),
         (".json", None, "table-1.json: there is no such file"),
     ],
 )
@@ -121,7 +123,7 @@ def test_a_damaged_table_is_named_and_the_others_stand(config, suffix, damage, m
     assert str(config.results) not in entry.why
     assert len(entry.cells) == 21
     assert not any(cell.run for cell in entry.cells)
-    assert sum(e.status == "damaged" for e in contents.read(config).tables) == 1
+    assert sum(e.status == "damaged" for e in contents.read(config.run).tables) == 1
 
 
 @pytest.mark.parametrize("damage", [None, "{}", "no json"])
@@ -136,12 +138,16 @@ def test_a_figure_without_its_caption_is_damaged(config, damage):
 
 def test_notebooks_are_read_from_the_runners_state(config):
     config.results.mkdir(parents=True)
-    state = {"notebooks": [{"name": "01_data", "status": "ok", "seconds": 3.5, "reason": "", "digest": "x"},
-                           {"name": "02", "status": "failed", "seconds": None, "reason": "cell 3: boom"}]}  # fmt: skip
+    state = {
+        "notebooks": [
+            {"name": "01_data", "status": "ok", "seconds": 3.5},
+            {"name": "02", "status": "failed", "reason": "boom"},
+        ]
+    }
     (config.results / "state.json").write_text(json.dumps(state))
-    first, second = contents.read(config).notebooks
-    assert (first.name, first.status, first.seconds, first.reason) == ("01_data", "ok", 3.5, "")
-    assert second.reason == "cell 3: boom"
+    first, second = contents.read(config.run).notebooks
+    assert first == {"name": "01_data", "status": "ok", "reason": ""}
+    assert second["reason"] == "boom"
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"notebooks": [1]}', '{"notebooks": [{"name": "a"}]}'])
@@ -149,4 +155,62 @@ def test_a_damaged_state_is_named(config, text):
     config.results.mkdir(parents=True)
     (config.results / "state.json").write_text(text)
     with pytest.raises(DataError, match=r"state\.json"):
-        contents.read(config)
+        contents.read(config.run)
+
+
+def test_rows_sources_and_claims_are_counted(config):
+    softgan = [replace(cell, source="substitute") for cell in cells("softgan", "table-1", 7)]  # two rows and a cell
+    tables.write(ResultTable("softgan", "table-1", "", "", softgan), config, {})
+    lgan = [replace(cell, source="embedded") for cell in cells("lgan", "table-1")]
+    tables.write(ResultTable("lgan", "table-1", "", "", lgan), config, {})
+    claim = papers.load("lgan").claims[0].words
+    verdicts.write("lgan", [verdicts.Verdict(claim, verdicts.HOLDS)], config)
+    found = contents.read(config.run)
+    one, other, whole = contents.state(found, ["softgan"]), contents.state(found, ["lgan"]), contents.state(found)
+    assert one.tables == {"partly filled": 1, "not run yet": 3}
+    assert (one.rows_measured, one.sources["substitute"]) == (2, 7)
+    assert one.on_real_data == f"7 of {one.cells} (7 on a substitute)"
+    assert other.on_real_data == f"0 of {other.cells}"
+    assert {name: count for name, count in other.claims.items() if count} == {"holds": 1, "not run yet": 8}
+    assert tuple(other.claims) == (*verdicts.VERDICTS, "damaged")
+    assert (whole.tables.total(), whole.figures.total()) == (26, 38)
+    assert whole.rows == sum(contents.state(found, [name]).rows for name in papers.NAMES)
+    shown = contents.frame(found)
+    assert list(shown.index) == [*(papers.display("papers", name) for name in papers.NAMES), "together"]
+    assert shown.loc["SoftGAN (2022)", "rows measured"] == f"2 of {one.rows}"
+    assert shown.loc["together", "claims: holds"] == 1
+
+
+def test_the_runs_beside_are_those_with_tables_that_are_results(config):
+    for name in ("cpu-embedded", "cpu-real", "full-real", "smoke-real", "notes"):
+        (config.results.parent / name / "tables").mkdir(parents=True)
+    (config.results.parent / "cpu-real-3seeds").mkdir()
+    assert contents.others("cpu-embedded") == ["cpu-real", "full-real"]
+
+
+def test_claims_are_written_for_people():
+    shown = [contents.claim_words(claim.words) for name in papers.NAMES for claim in papers.load(name).claims]
+    assert not any("_" in claim or "table-" in claim for claim in shown)
+    assert "CasGAN, soft masks > CasGAN, binary masks on LNSM (table 1)" in shown
+    assert "SDRFM > EDRFM (table 3)" in shown
+    assert contents.claim_words("all doctors, soft-mask ROI") == "all doctors, soft-mask ROI"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: b"no picture",
+        lambda data: data[:-20],
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:60] + bytes([data[60] ^ 255]) + data[61:],
+        lambda data: data[:16] + b"\xff" * 8 + data[24:],  # a width and height of four thousand million
+    ],
+    ids=["empty", "text", "end cut off", "half", "a flipped byte", "huge"],
+)
+def test_a_damaged_png_is_told(config, damage):
+    path = draw(config, "lgan", "fig-1")
+    path.write_bytes(damage(path.read_bytes()))
+    entry = figure_of(config, "lgan", "fig-1")
+    assert entry.status == "damaged"
+    assert "not a whole PNG file" in entry.why

@@ -7,7 +7,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from softmask.config import Config
-from softmask.errors import ConfigError
 from softmask.nets import NETWORKS, build
 from softmask.nets.softgan import PixelDiscriminator
 from softmask.report import diagrams, figures
@@ -95,8 +94,3 @@ def test_files_are_the_same_every_time(tmp_path, monkeypatch):
         files.append((path.read_bytes(), path.with_suffix(".pdf").read_bytes()))
         plt.close(fig)
     assert files[0] == files[1]
-
-
-def test_inputs_need_names():
-    with pytest.raises(ConfigError, match="1 names for 2 inputs"):
-        diagrams.trace(PixelDiscriminator(8), [IMAGE, IMAGE], ["image"])

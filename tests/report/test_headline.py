@@ -13,16 +13,8 @@ def changed_since_the_commit():
     """Whether tables, claims or figures here are not the committed ones, such as after a run of one's own."""
     if not (ROOT / ".git").exists():
         return True
-    command = [
-        "git",
-        "status",
-        "--porcelain",
-        "--untracked-files=no",
-        "--",
-        "results/*/tables",
-        "results/*/claims",
-        "figures",
-    ]
+    places = ("results/*/tables", "results/*/claims", "figures")
+    command = ["git", "status", "--porcelain", "--untracked-files=no", "--", *places]
     return bool(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 
 
@@ -35,9 +27,8 @@ def test_the_readmes_headline_is_that_of_the_committed_results(monkeypatch):
 
 def entry(numbers, metric="dice"):
     cells = [Cell(row, "lnsm", metric, value, 0.1, 9, 1, "real") for row, value in numbers.items()]
-    return TableEntry(
-        "casgan", "table-1", "", "values", "filled", tuple(join(ResultTable("casgan", "table-1", "", "", cells)))
-    )
+    joined = tuple(join(ResultTable("casgan", "table-1", "", "", cells)))
+    return TableEntry("casgan", "table-1", "", "values", "", "filled", joined)
 
 
 @pytest.mark.parametrize(
@@ -52,8 +43,8 @@ def entry(numbers, metric="dice"):
     ],
 )
 def test_the_method_stands_beside_the_best_other_network(numbers, words):
-    assert headline._compared(entry(numbers), "casgan_soft", "lnsm", "dice", printed=False) == words
-    shown = headline._compared(entry(numbers), "casgan_soft", "lnsm", "dice", printed=True)
+    assert headline.compared(entry(numbers), "casgan_soft", "lnsm", "dice", "ours_mean") == words
+    shown = headline.compared(entry(numbers), "casgan_soft", "lnsm", "dice", "paper_mean")
     assert shown == "**0.919**, CE-Net 0.913"
 
 

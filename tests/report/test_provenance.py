@@ -31,17 +31,13 @@ def collect(tmp_path, **more):
 
 def test_it_says_what_stands_behind_a_number(tmp_path):
     found = collect(tmp_path)
-    assert found["seeds"] == [2020]
-    assert found["profile"] == "full"
-    assert found["run"] == "full-real"
-    assert found["recorded"] is False
-    assert 3 <= found["seconds"] < 60
-    assert found["peak_memory_mb"] > 20
-    assert found["packages"]["numpy"].count(".") >= 1
+    expected = {"seeds": [2020], "profile": "full", "run": "full-real", "recorded": False}
+    assert {name: found[name] for name in expected} == expected
     assert found["python"] == platform.python_version()
-    assert found["cpu"]
-    assert found["cpu_count"] >= 1
-    data = found["datasets"][0]
+    assert 3 <= found["seconds"] < 60
+    assert found["packages"]["numpy"].count(".") >= 1
+    assert min(found["peak_memory_mb"], found["cpu_count"], len(found["cpu"])) >= 1
+    [data] = found["datasets"]
     assert (data["name"], data["source"], data["origin"], data["n"]) == ("lidc", "real", "LIDC-IDRI-slices.zip", 2)
     assert [problem["where"] for problem in data["problems"]] == ["lidc/a/1/2"]
     assert data["n_left_out"] == 1
@@ -49,14 +45,12 @@ def test_it_says_what_stands_behind_a_number(tmp_path):
     assert data["fingerprint"] == "ab" * 32
 
 
-def test_it_is_json_and_names_no_person_host_or_folder(tmp_path):
+def test_it_names_no_person_host_or_folder(tmp_path):
     text = json.dumps(collect(tmp_path), allow_nan=False)
-    assert "<data>/a.png is truncated" in text
+    assert "<data>/a.png is truncated; home is <home>/x" in text
     assert str(tmp_path) not in text
-    assert str(Path.home()) + "/" not in text
     assert platform.node() not in text or len(platform.node()) < 4
-    if getpass.getuser() != "root":
-        assert getpass.getuser() not in text
+    assert getpass.getuser() not in text or getpass.getuser() == "root"
 
 
 def test_a_wall_clock_start_is_refused(tmp_path):

@@ -125,13 +125,13 @@ class TestBesideTheCommitted:
         asked: list[str] = []
         monkeypatch.setattr("softmask.workbook.runner.run", lambda *_: [])
         monkeypatch.setattr(
-            "softmask.report.kept.has_committed", lambda run: asked.append(run) or run == "cpu-embedded"
+            "softmask.report.verify.has_committed", lambda run: asked.append(run) or run == "cpu-embedded"
         )
         return asked
 
     def test_is_told_at_the_end_and_does_not_decide_the_status(self, asked, folder, monkeypatch, capsys):
-        monkeypatch.setattr("softmask.report.verify_cli.comparison", lambda run: run)
-        monkeypatch.setattr("softmask.report.verify_cli.summary", lambda found: f"{found} differs")
+        monkeypatch.setattr("softmask.report.verify.compare", lambda run: run)
+        monkeypatch.setattr("softmask.report.verify.summary", lambda found: f"{found} differs")
         assert cli.main(["--data", "embedded"], folder) == 0
         assert capsys.readouterr().out.endswith("\ncpu-embedded differs\n")
 

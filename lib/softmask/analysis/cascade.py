@@ -37,8 +37,7 @@ from softmask.nets.softgan import CBAMBlock
 from softmask.nets.srgan import SCALE, Generator
 from softmask.papers import display
 from softmask.report import diagrams
-from softmask.report.dsnet_panels import Look
-from softmask.report.panels import Panel, grid
+from softmask.report.panels import Look, Panel, grid
 from softmask.report.result import Key
 from softmask.train import seeded
 from softmask.train.losses import Batch

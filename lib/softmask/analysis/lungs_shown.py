@@ -25,7 +25,7 @@ from softmask.measure.lungs import enlarge
 from softmask.nets import build
 from softmask.nets.critics import CRITICS, Critic
 from softmask.papers import display
-from softmask.report import diagrams, lung_panels
+from softmask.report import diagrams, panels
 from softmask.report.diagrams import GROWS, INPUT, KEEPS, SHRINKS, Box
 from softmask.report.result import Cell
 from softmask.train import seeded
@@ -236,7 +236,7 @@ def activation_figure(fitted: Fitted, row: str, dataset: str, config: Config) ->
     """
     for shown in slices(fitted, [row], dataset, spread_places, 1, config):
         maps = activations(firsts(fitted, [row], dataset)[row], shown.seen)
-        return lung_panels.activations(shown.seen, maps, shown.masks[row])
+        return panels.activations(shown.seen, maps, shown.masks[row])
     return None
 
 

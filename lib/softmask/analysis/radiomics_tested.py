@@ -190,7 +190,7 @@ def interval_cells(tests: Iterable[HeldOut]) -> list[Cell]:
 
 
 def drawn_areas(tests: Iterable[HeldOut]) -> dict[Key, dict[str, float]]:
-    """Return for :func:`softmask.report.radiomics_panels.areas_under_curves` AUC and interval by (data set, features,
+    """Return for :func:`softmask.report.plots.areas_under_curves` AUC and interval by (data set, features,
     classifier)."""
     return {(test.nodules.name, *place): intervals(said) for test in tests for place, said in test.predictions.items()}
 

@@ -27,8 +27,8 @@ from softmask.measure.differences import Scores
 from softmask.measure.resolution import INTERPOLATIONS, SCALE, interpolate, measure_upscaled
 from softmask.measure.statistics import holm, paired_test
 from softmask.papers import display
+from softmask.report.panels import Example
 from softmask.report.result import Cell
-from softmask.report.sr_panels import Example
 from softmask.train.super_resolution import upscale
 
 METRICS = {"psnr": "dB", "ssim": "number", "sharpness": "ratio", "texture": "decades"}

@@ -1,26 +1,32 @@
-"""What a run has produced so far: every printed table and figure, there or not, and how the notebooks went."""
+"""What a run has produced: every printed table and figure with its status, the claims, and how much there is of all."""
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from softmask import papers
-from softmask.config import Config
+from softmask.config import PROFILES, output_root
+from softmask.data.sample import SUBSTITUTE
 from softmask.errors import DataError
 from softmask.files import read_json
 from softmask.measure.verdicts import NOT_RUN
-from softmask.papers.printed import VALUES, PrintedTable
-from softmask.report import tables, verdicts
-from softmask.report.pictures import check
+from softmask.papers.printed import NAMES, VALUES
+from softmask.report import provenance, tables, verdicts
 from softmask.report.result import WORKBOOK, JoinedCell, ResultTable, join
 
 FILLED, PARTLY, DRAWN, PARTLY_DRAWN = "filled", "partly filled", "drawn", "partly drawn"
 DAMAGED = "damaged"
-_REMEDY = "run its notebook again"
+VERDICTS = (*verdicts.VERDICTS, DAMAGED)
+AGAIN = "run its notebook again"
 
 
 @dataclass(frozen=True)
@@ -28,9 +34,8 @@ class TableEntry:
     """A table as it stands in a run.
 
     Attributes:
-        status: ``filled`` (every printed cell is measured), ``partly filled``, ``not run yet`` or ``damaged``.
-        why: what is wrong with a damaged one.
         printed_note: what should be known about the print.
+        status: ``filled`` (all printed cells are measured), ``partly filled``, ``not run yet``, ``damaged`` (``why``).
         cells: every printed cell and our extra ones; ours is empty where not run or damaged.
         provenance: as :func:`softmask.report.provenance.collect` gave it; empty where not run.
     """
@@ -39,9 +44,9 @@ class TableEntry:
     name: str
     title: str
     kind: str
+    printed_note: str
     status: str
     cells: tuple[JoinedCell, ...]
-    printed_note: str = ""
     why: str = ""
     caption: str = ""
     measured: str = ""
@@ -49,9 +54,8 @@ class TableEntry:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Picture:
-    """One figure file: its PNG, caption, alternative text, and what it still lacks."""
+class Picture(NamedTuple):
+    """One figure file: its PNG, caption, alternative text, and what is still missing in it."""
 
     name: str
     png: bytes
@@ -63,38 +67,21 @@ class Picture:
 
 @dataclass(frozen=True)
 class FigureEntry:
-    """A printed figure (or one of the workbook's own) and the pictures that stand for it in a run.
+    """A printed figure (or one of the workbook's own) and its pictures in a run.
 
-    ``status`` is ``drawn``, ``partly drawn`` (a picture still lacks something), ``not run yet`` or ``damaged`` (``why``
-    says how).
+    ``status`` is ``drawn``, ``partly drawn`` (something is still missing), ``not run yet`` or ``damaged`` (``why``).
     """
 
     paper: str
     name: str
     shows: str
     status: str
-    pictures: tuple[Picture, ...]
+    pictures: tuple[Picture, ...] = ()
     why: str = ""
 
 
-@dataclass(frozen=True)
-class NotebookEntry:
-    """How one notebook went: ``status`` and ``reason`` as the runner wrote them."""
-
-    name: str
-    status: str
-    seconds: float | None
-    reason: str
-
-
-@dataclass(frozen=True)
-class ClaimEntry:
-    """A paper's claim and its verdict: one of :data:`softmask.report.verdicts.VERDICTS`, or ``damaged``.
-
-    Attributes:
-        why: in words.
-        by_readers: verdict and why where the readers' consensus on LNSM judges; empty where it does not.
-    """
+class ClaimEntry(NamedTuple):
+    """A paper's claim, its verdict (one of :data:`VERDICTS`), why, and both by the readers' consensus on LNSM."""
 
     paper: str
     claim: str
@@ -103,161 +90,232 @@ class ClaimEntry:
     by_readers: str = ""
 
 
-@dataclass(frozen=True)
-class Contents:
-    """All of a run; tables, figures and claims in the order of the papers, the workbook's own last."""
+class Contents(NamedTuple):
+    """All of a run in the order of the papers, the workbook's own last.
 
-    tables: tuple[TableEntry, ...]
-    figures: tuple[FigureEntry, ...]
-    notebooks: tuple[NotebookEntry, ...]
-    claims: tuple[ClaimEntry, ...]
+    ``notebooks`` have ``name``, ``status`` and ``reason`` as the runner wrote them.
+    """
 
-    def of(self, paper: str) -> tuple[list[TableEntry], list[FigureEntry]]:
-        """The tables and figures of one paper, or of ``workbook``."""
-        return [t for t in self.tables if t.paper == paper], [f for f in self.figures if f.paper == paper]
+    tables: Sequence[TableEntry]
+    figures: Sequence[FigureEntry]
+    claims: Sequence[ClaimEntry]
+    notebooks: Sequence[Mapping[str, str]]
 
 
-def read(config: Config) -> Contents:
-    """What lies in the run's ``results`` and ``figures`` folders, beside all that the papers print.
+def read(run: str) -> Contents:
+    """Return what lies in the ``results`` and ``figures`` folders of a run, beside all that the papers print.
 
     A file that cannot be read makes its own entry ``damaged``, with the reason, and nothing else.
 
     Raises:
         DataError: when the runner's ``state.json`` cannot be read.
     """
-    found_tables: list[TableEntry] = []
-    found_figures: list[FigureEntry] = []
-    claims: list[ClaimEntry] = []
-    for name in papers.NAMES:
+    results, drawn = output_root() / "results" / run, output_root() / "figures" / run
+    read = Contents([], [], [], _notebooks(results / "state.json"))
+    for name in NAMES:
         paper = papers.load(name)
-        found_tables += [_table(config, name, table) for table in paper.tables]
-        found_figures += [_figure(config, name, figure, shows) for figure, shows in paper.figures.items()]
-        claims += _claims(config, name)
-    own = sorted(path.stem for path in (config.results / "tables" / WORKBOOK).glob("*.csv"))
-    found_tables += [_table(config, WORKBOOK, table) for table in own]
-    drawn = sorted(path.stem for path in (config.figures / WORKBOOK).glob("*.png"))
-    found_figures += [_figure(config, WORKBOOK, figure, "") for figure in drawn]
-    notebooks = tuple(_notebooks(config.results / "state.json"))
-    return Contents(tuple(found_tables), tuple(found_figures), notebooks, tuple(claims))
+        read.tables.extend(_table(results, name, table) for table in paper.tables)
+        read.figures.extend(_figure(drawn, name, *figure) for figure in paper.figures.items())
+        read.claims.extend(_claims(results, name))
+    own, own_drawn = sorted((results / "tables" / WORKBOOK).glob("*.csv")), sorted((drawn / WORKBOOK).glob("*.png"))
+    read.tables.extend(_table(results, WORKBOOK, path.stem) for path in own)
+    read.figures.extend(_figure(drawn, WORKBOOK, path.stem) for path in own_drawn)
+    return read
 
 
-def _table(config: Config, paper: str, name: str) -> TableEntry:
-    printed = None if paper == WORKBOOK else papers.load(paper).table(name)
-    known = {
-        "paper": paper,
-        "name": name,
-        "title": printed.title if printed else name,
-        "kind": printed.kind if printed else VALUES,
-        "printed_note": printed.note if printed else "",
-    }
-    empty = tuple(join(ResultTable(paper, name, "", "", [])))
-    path = config.results / "tables" / paper / f"{name}.csv"
-    if not path.exists():
-        return TableEntry(**known, status=NOT_RUN, cells=empty)
+def read_table(path: Path) -> tuple[pd.DataFrame, Mapping[str, Any]]:
+    """Return the long table of a CSV with the columns ``unit`` and ``note``, and the content of the JSON beside it.
+
+    Raises:
+        DataError: naming the file that is missing, cannot be read, or does not hold what it should, and the remedy.
+    """
+    frame, beside = tables.read(path), path.with_suffix(".json")
+    about = read_json(beside, AGAIN)
+    if frame.loc[frame["data"] != "", ["n_images", "n_seeds"]].isna().any(axis=None):
+        raise DataError(f"{path}: a measured number has no count of images or seeds; {AGAIN}")
     try:
-        beside = read_json(path.with_suffix(".json"), _REMEDY)
-        cells = _joined(path, beside, printed)
-        words = {key: str(beside[key]) for key in ("caption", "measured", "notebook")}
-        known["title"] = str(beside["title"])
-        provenance = dict(beside["provenance"])
-    except (KeyError, TypeError, ValueError) as error:
-        why = f"{path.with_suffix('.json').name} lacks what it should hold ({error!r}); run its notebook again"
-        return TableEntry(**known, status=DAMAGED, cells=empty, why=why)
+        notes = {tuple(key): str(note) for *key, note in about["notes"]}
+        keys = zip(frame["row"], frame["dataset"], frame["metric"], strict=True)
+        frame["note"] = [notes.get(key, "") for key in keys]
+        frame["unit"] = [str(about["units"][metric]) for metric in frame["metric"]]
+        provenance.lines(about["provenance"])  # whether it can be read
+        for key in ("title", "caption", "measured", "notebook"):
+            about[key] = str(about[key])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{beside}: does not hold what it should ({error!r}); {AGAIN}") from error
+    return frame, about
+
+
+def _table(results: Path, paper: str, name: str) -> TableEntry:
+    printed = None if paper == WORKBOOK else papers.load(paper).table(name)
+    about = (printed.title, printed.kind, printed.note) if printed else (name, VALUES, "")
+    empty = tuple(join(ResultTable(paper, name, "", "", [])))
+    path = results / "tables" / paper / f"{name}.csv"
+    if not path.exists():
+        return TableEntry(paper, name, *about, NOT_RUN, empty)
+    try:
+        frame, beside = read_table(path)
+        cells = tuple(_joined(path, frame, printed.cells() if printed else ()))
     except DataError as error:
-        return TableEntry(**known, status=DAMAGED, cells=empty, why=_relative(error, config))
-    return TableEntry(**known, status=_status(cells), cells=cells, provenance=provenance, **words)
+        return TableEntry(paper, name, *about, DAMAGED, empty, str(error).replace(f"{results}/", ""))
+    run = [cell.run for cell in cells]
+    status = FILLED if all(run) else PARTLY if any(run) else NOT_RUN
+    words = {key: beside[key] for key in ("caption", "measured", "notebook", "provenance")}
+    return TableEntry(paper, name, beside["title"], *about[1:], status, cells, **words)
 
 
-def _joined(path: Path, beside: Mapping[str, Any], printed: PrintedTable | None) -> tuple[JoinedCell, ...]:
-    frame = tables.read(path)
-    prints = {(cell.row, cell.dataset, cell.metric): cell for cell in (printed.cells() if printed else ())}
-    notes = {tuple(key): note for *key, note in beside["notes"]}
-    cells = []
+def _joined(path: Path, frame: pd.DataFrame, printed: Sequence[papers.PrintedCell]) -> Iterator[JoinedCell]:
+    prints = {(cell.row, cell.dataset, cell.metric): cell for cell in printed}
     for line in frame.itertuples():
         key = (line.row, line.dataset, line.metric)
-        cell = prints.pop(key, None)
-        if cell is not None and not _same(cell.mean, line.paper_mean):
-            raise DataError(f"{path}: holds another printed number for {' / '.join(key)}; run its notebook again")
-        run = line.data != ""
-        cells.append(
-            JoinedCell(
-                *key,
-                unit=str(beside["units"][line.metric]),
-                printed=cell is not None,
-                paper_mean=line.paper_mean,
-                paper_std=line.paper_std,
-                paper_text=cell.text if cell else "",
-                ours_mean=line.ours_mean,
-                ours_std=line.ours_std,
-                n_images=int(line.n_images) if run else None,
-                n_seeds=int(line.n_seeds) if run else None,
-                source=line.data,
-                note=str(notes.get(key, "")),
-            )
+        cell, run = prints.pop(key, None), line.data != ""
+        same = cell is None or math.isclose(cell.mean, line.paper_mean, rel_tol=1e-5)
+        if not same and not (math.isnan(cell.mean) and math.isnan(line.paper_mean)):
+            raise DataError(f"{path}: holds another printed number for {' / '.join(key)}; {AGAIN}")
+        yield JoinedCell(
+            *key,
+            unit=line.unit,
+            printed=cell is not None,
+            paper_mean=line.paper_mean,
+            paper_std=line.paper_std,
+            paper_text=cell.text if cell else "",
+            ours_mean=line.ours_mean,
+            ours_std=line.ours_std,
+            n_images=int(line.n_images) if run else None,
+            n_seeds=int(line.n_seeds) if run else None,
+            source=line.data,
+            note=line.note,
         )
     if prints:
-        raise DataError(
-            f"{path}: lacks printed cells, such as {' / '.join(next(iter(prints)))}; run its notebook again"
-        )
-    return tuple(cells)
+        raise DataError(f"{path}: printed cells are missing, such as {' / '.join(next(iter(prints)))}; {AGAIN}")
 
 
-def _same(a: float, b: float) -> bool:
-    return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=1e-5)
-
-
-def _status(cells: tuple[JoinedCell, ...]) -> str:
-    if all(cell.run for cell in cells):
-        return FILLED
-    return PARTLY if any(cell.run for cell in cells) else NOT_RUN
-
-
-def _figure(config: Config, paper: str, name: str, shows: str) -> FigureEntry:
-    folder = config.figures / paper
-    parts = [] if paper == WORKBOOK else sorted(folder.glob(f"{name}-*.png"))
+def _figure(folder: Path, paper: str, name: str, shows: str = "") -> FigureEntry:
+    parts = [] if paper == WORKBOOK else sorted((folder / paper).glob(f"{name}-*.png"))
     pictures = []
-    for path in [folder / f"{name}.png", *parts]:
+    for path in [folder / paper / f"{name}.png", *parts]:
         if not path.exists():
             continue
         try:
-            beside = read_json(path.with_suffix(".json"), _REMEDY)
+            beside = read_json(path.with_suffix(".json"), AGAIN)
             words = {key: str(beside[key]) for key in ("caption", "alt", "missing", "notebook")}
-            png = path.read_bytes()
-            check(png)
-            pictures.append(Picture(path.stem, png, **words))
-        except (KeyError, TypeError, OSError) as error:
-            why = f"{path.stem}: its files cannot be used ({error!r}); run its notebook again"
-            return FigureEntry(paper, name, shows, DAMAGED, (), _relative(why, config))
-        except DataError as error:
-            return FigureEntry(paper, name, shows, DAMAGED, (), _relative(error, config))
+            pictures.append(Picture(path.stem, check_png(path.read_bytes()), **words))
+        except (KeyError, TypeError, OSError, DataError) as error:
+            why = f"{path.stem}: its files cannot be used ({error}); {AGAIN}".replace(f"{folder}/", "")
+            return FigureEntry(paper, name, shows, DAMAGED, why=why)
     status = PARTLY_DRAWN if any(picture.missing for picture in pictures) else DRAWN
     return FigureEntry(paper, name, shows, status if pictures else NOT_RUN, tuple(pictures))
 
 
-def _claims(config: Config, paper: str) -> list[ClaimEntry]:
-    claims = [claim.words for claim in papers.load(paper).claims]
+def check_png(png: bytes) -> bytes:
+    """Return ``png``; raise OSError where it is no whole PNG file: its chunks are not those that were written."""
+    from PIL import Image
+
     try:
-        known = verdicts.read(paper, config)
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
+            opened.verify()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # PIL's ways to say so
+        raise OSError(f"not a whole PNG file: {error}") from error
+    return png
+
+
+def _claims(results: Path, paper: str) -> list[ClaimEntry]:
+    path, claims = results / "claims" / f"{paper}.json", papers.load(paper).claims
+    try:
+        known = verdicts.read(path) if path.exists() else {}
     except DataError as error:
-        return [ClaimEntry(paper, claim, DAMAGED, _relative(error, config)) for claim in claims]
-    return [ClaimEntry(paper, claim, **known.get(claim, {"verdict": NOT_RUN})) for claim in claims]
+        why = str(error).replace(f"{results}/", "")
+        return [ClaimEntry(paper, claim.words, DAMAGED, why) for claim in claims]
+    return [ClaimEntry(paper, claim.words, **known.get(claim.words, {"verdict": NOT_RUN})) for claim in claims]
 
 
-def _notebooks(path: Path) -> list[NotebookEntry]:
+def _notebooks(path: Path) -> Sequence[Mapping[str, str]]:
     if not path.exists():
         return []
-    content = read_json(path, _REMEDY)
+    content = read_json(path, AGAIN)
     try:
         return [
-            NotebookEntry(str(one["name"]), str(one["status"]), one.get("seconds"), str(one.get("reason") or ""))
+            {"name": str(one["name"]), "status": str(one["status"]), "reason": str(one.get("reason") or "")}
             for one in content["notebooks"]
         ]
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: is no list of notebooks ({error!r}); run the notebooks again") from error
 
 
-def _relative(message: object, config: Config) -> str:
-    """The message without this machine's folders."""
-    for folder in (config.results, config.figures):
-        message = str(message).replace(f"{folder}/", "")
-    return str(message)
+class State(NamedTuple):
+    """How many tables, figures and claims have each status, and how many printed cells each source.
+
+    A row is measured where each of its printed cells is.
+    """
+
+    tables: Counter[str]
+    figures: Counter[str]
+    claims: Mapping[str, int]
+    rows: int
+    rows_measured: int
+    cells: int
+    sources: Counter[str]
+
+    @property
+    def on_real_data(self) -> str:
+        """``107 of 122``, and how many of them on a substitute."""
+        substitute = self.sources[SUBSTITUTE]
+        counted = f"{self.sources['real'] + substitute} of {self.cells}"
+        return f"{counted} ({substitute} on a substitute)" if substitute else counted
+
+
+def state(contents: Contents, names: Sequence[str] = NAMES) -> State:
+    """Return the state of the papers ``names`` together."""
+    entries = [entry for entry in contents.tables if entry.paper in names]
+    cells = [(entry, cell) for entry in entries for cell in entry.cells if cell.printed]
+    rows = {(entry.paper, entry.name, cell.row): True for entry, cell in cells}
+    for entry, cell in cells:
+        rows[entry.paper, entry.name, cell.row] &= cell.run
+    claims = Counter(claim.verdict for claim in contents.claims if claim.paper in names)
+    return State(
+        Counter(entry.status for entry in entries),
+        Counter(entry.status for entry in contents.figures if entry.paper in names),
+        {verdict: claims[verdict] for verdict in VERDICTS},
+        len(rows),
+        sum(rows.values()),
+        len(cells),
+        Counter(cell.source for _, cell in cells),
+    )
+
+
+def frame(contents: Contents) -> pd.DataFrame:
+    """Return one line for each paper and one for all together, in words: ``4 of 5``."""
+    states = {papers.display("papers", name): state(contents, [name]) for name in NAMES} | {"together": state(contents)}
+    lines = {
+        name: {
+            "tables filled": f"{counts.tables[FILLED]} of {counts.tables.total()}",
+            "figures drawn": f"{counts.figures[DRAWN]} of {counts.figures.total()}",
+            "rows measured": f"{counts.rows_measured} of {counts.rows}",
+            "cells on real data": counts.on_real_data,
+            **{f"claims: {verdict}": count for verdict, count in counts.claims.items()},
+        }
+        for name, counts in states.items()
+    }
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def others(run: str) -> list[str]:
+    """Return the names of the runs beside this one whose tables are results."""
+    names = sorted(path.parent.name for path in (output_root() / "results").glob("*/tables"))
+    results = {name for name, profile in PROFILES.items() if profile.is_result}
+    return [name for name in names if name != run and name.partition("-")[0] in results]
+
+
+def claim_words(claim: str) -> str:
+    """Return a claim as people write it: ``lgan_regression`` becomes ``LGAN regression``, ``table-1`` ``table 1``."""
+
+    def named(match: re.Match) -> str:
+        for kind in ("rows", "datasets"):
+            shown = papers.display(kind, match[0]).removeprefix("+ ")
+            # a word that is a row's name by chance, such as "all", stays as it is
+            if shown != match[0] and ("_" in match[0] or re.sub(r"\W", "", shown).lower() == match[0]):
+                return shown
+        return match[0]
+
+    words = re.sub(r"[a-z][a-z0-9]*(?:[_-][a-z0-9]+)*", named, claim)
+    return re.sub(r"\b(table|fig)-(\d+)", r"\1 \2", words)

@@ -1,28 +1,29 @@
 """Networks drawn from the modules themselves: one forward pass tells which layers there are, how large, and what joins.
 
-A box is a layer, or the largest part that keeps the image's size all the way through. Its height is the height of what
-it gives; above it stand its channels, below it its kernel and stride. Arrows that bow over boxes are skip connections.
+A box is a layer, or the largest part that keeps the image's size all the way through. Its height is the height of its
+output; above it stand its channels, below it its kernel and stride. Arrows that bow over boxes are skip connections.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
 
-from softmask.errors import ConfigError
-from softmask.report import figures
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
-if TYPE_CHECKING:
-    import torch
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from torch import nn
+from softmask.report.figures import COLORS
 
 INPUT, KEEPS, SHRINKS, GROWS = "input", "keeps the size", "makes smaller", "makes larger"
-_COLORS = {INPUT: "0.8", KEEPS: figures.COLORS[1], SHRINKS: figures.COLORS[0], GROWS: figures.COLORS[2]}
+_COLORS = {INPUT: "0.8", KEEPS: COLORS[1], SHRINKS: COLORS[0], GROWS: COLORS[2]}
 _WORDS = {
     "ConvTranspose": "transposed conv",
     "Conv": "conv",
@@ -30,8 +31,6 @@ _WORDS = {
     "Pool": "pool",
     "Linear": "dense layer",
 }
-LEAST_HEIGHT = 0.02
-"""Of the tallest box: what is pooled to one pixel can still be seen."""
 
 
 @dataclass
@@ -52,61 +51,84 @@ class Box:
     sources: tuple[int, ...] = ()
 
 
-@dataclass
-class _Trace:
-    """Which box each tensor comes from; tensors are kept, so that no other gets the address of one that is gone."""
-
-    boxes: list[Box] = field(default_factory=list)
-    origins: dict[int, frozenset[int]] = field(default_factory=dict)
-    kept: list[Any] = field(default_factory=list)
-    inside: bool = False
-
-    def of(self, *values: Any) -> frozenset[int]:
-        return frozenset().union(*(self.origins.get(id(tensor), ()) for tensor in _tensors(values)))
-
-    def set(self, value: Any, origin: frozenset[int]) -> None:
-        for tensor in _tensors(value):
-            self.origins[id(tensor)] = origin
-            self.kept.append(tensor)
-
-
 def _tensors(value: Any) -> list[torch.Tensor]:
     """All tensors in ``value``, which may be nested lists, tuples and mappings."""
-    import torch
-
     if isinstance(value, torch.Tensor):
         return [value]
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    return [tensor for one in value for tensor in _tensors(one)] if isinstance(value, list | tuple) else []
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return [tensor for part in parts for tensor in _tensors(part)]
+
+
+class _Trace(TorchFunctionMode):
+    """The boxes so far, and from which of them each tensor comes.
+
+    While it is entered, results of functions outside boxes (cat, +, ...) come from the same boxes as their arguments.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.boxes: list[Box] = []
+        self.origins: dict[int, tuple[torch.Tensor, set[int]]] = {}  # kept, so that no other tensor gets the address
+        self.inside = False
+
+    def of(self, *values: Any) -> set[int]:
+        """Return the boxes that ``values`` come from."""
+        return set().union(*(self.origins[id(t)][1] for t in _tensors(values) if id(t) in self.origins))
+
+    def set(self, value: Any, boxes: set[int]) -> None:
+        """Keep from which boxes ``value`` comes."""
+        self.origins |= {id(tensor): (tensor, boxes) for tensor in _tensors(value)}
+
+    def add(self, box: Box, value: Any) -> None:
+        """Add a box with its output."""
+        self.boxes.append(box)
+        self.set(value, {len(self.boxes) - 1})
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        """Call ``function``, and keep from where its result comes."""
+        result = function(*args, **(kwargs or {}))
+        if not self.inside and (origin := self.of(args, kwargs)):
+            self.set(result, origin)
+        return result
+
+    def enter(self, module: nn.Module, given: tuple) -> None:
+        """Begin a unit (a hook)."""
+        self.inside = True
+
+    def leave(self, module: nn.Module, given: tuple, named: dict, output: torch.Tensor) -> None:
+        """End a unit (a hook): add its box, or its words to the box before it."""
+        self.inside = False
+        sources, words, last = self.of(given, named), _describe(module), len(self.boxes) - 1
+        if _is_small(module) and not hasattr(module, "label") and self.boxes[-1].kind != INPUT and sources == {last}:
+            self.boxes[-1].label += f", {words}"  # what acts on single pixels belongs to the layer before it
+            self.set(output, sources)
+            return
+        before, after = (t.shape[2] if t.ndim == 4 else 1 for t in (_tensors([given, named])[0], output))
+        kind = KEEPS if before == after else SHRINKS if after < before else GROWS
+        self.add(Box(words, output.shape[1], after, kind, tuple(sorted(sources))), output)
 
 
 def trace(network: nn.Module, inputs: Sequence[torch.Tensor], names: Sequence[str], layers: bool = False) -> list[Box]:
-    """The boxes of ``network`` in the order in which it runs on ``inputs``, each (1, C, H, W), called ``names``.
+    """Return the boxes of ``network`` in the order in which it runs on ``inputs``, each (1, C, H, W), called ``names``.
 
     Args:
         layers: every layer its own box, for a network that never changes the size.
-
-    Raises:
-        ConfigError: for another number of names than of inputs.
     """
-    import torch
-
-    if len(names) != len(inputs):
-        raise ConfigError(f"{len(names)} names for {len(inputs)} inputs; give one for each")
-    found = _Trace()
+    traced = _Trace()
     for name, value in zip(names, inputs, strict=True):
-        found.boxes.append(Box(name, value.shape[1], value.shape[2], INPUT))
-        found.set(value, frozenset([len(found.boxes) - 1]))
+        traced.add(Box(name, value.shape[1], value.shape[2], INPUT), value)
     training = network.training
     network.eval()
     try:
-        units = _leaves(network) if layers else _units(network, inputs)
-        with torch.no_grad(), _hooked(units, found), _following(found):
+        with ExitStack() as stack, torch.no_grad():
+            for module in _leaves(network) if layers else _units(network, inputs):
+                stack.callback(module.register_forward_pre_hook(traced.enter).remove)
+                stack.callback(module.register_forward_hook(traced.leave, with_kwargs=True).remove)
+            stack.enter_context(traced)
             network(*inputs)
     finally:
         network.train(training)
-    return found.boxes
+    return traced.boxes
 
 
 def _leaves(network: nn.Module) -> list[nn.Module]:
@@ -115,15 +137,13 @@ def _leaves(network: nn.Module) -> list[nn.Module]:
 
 def _units(network: nn.Module, inputs: Sequence[torch.Tensor]) -> list[nn.Module]:
     """The largest parts of ``network`` within which nothing changes the size; below others, their layers."""
-    import torch
-
     sizes: dict[nn.Module, set[int]] = {}
 
     def look(module: nn.Module, given: tuple, named: dict, output: Any) -> None:
-        seen = sizes.setdefault(module, set())
-        seen.update(tensor.shape[2] for tensor in _tensors([given, named, output]) if tensor.ndim == 4)
+        heights = {tensor.shape[2] for tensor in _tensors([given, named, output]) if tensor.ndim == 4}
+        sizes.setdefault(module, set()).update(heights)
 
-    with ExitStack() as stack, torch.no_grad():
+    with ExitStack() as stack:
         for module in network.modules():
             stack.callback(module.register_forward_hook(look, with_kwargs=True).remove)
         network(*inputs)
@@ -141,57 +161,6 @@ def _units(network: nn.Module, inputs: Sequence[torch.Tensor]) -> list[nn.Module
     return list(largest(network))
 
 
-@contextmanager
-def _hooked(units: Sequence[nn.Module], found: _Trace) -> Iterator[None]:
-    """While it lasts, every call of a unit adds a box."""
-
-    def enter(module: nn.Module, given: tuple) -> None:
-        found.inside = True
-
-    def leave(module: nn.Module, given: tuple, named: dict, output: torch.Tensor) -> None:
-        found.inside = False
-        sources, words, last = found.of(given, named), _describe(module), found.boxes[-1]
-        before, after = _tensors([given, named])[0], output
-        labelled = hasattr(module, "label")
-        if _is_small(module) and not labelled and last.kind != INPUT and sources == {len(found.boxes) - 1}:
-            last.label += f", {words}"  # what acts on single pixels belongs to the layer before it
-            found.set(output, sources)
-            return
-        high, low = _height(before), _height(after)
-        kind = KEEPS if low == high else SHRINKS if low < high else GROWS
-        found.boxes.append(Box(words, after.shape[1], low, kind, tuple(sorted(sources))))
-        found.set(output, frozenset([len(found.boxes) - 1]))
-
-    with ExitStack() as stack:
-        for module in units:
-            stack.callback(module.register_forward_pre_hook(enter).remove)
-            stack.callback(module.register_forward_hook(leave, with_kwargs=True).remove)
-        yield
-
-
-@contextmanager
-def _following(found: _Trace) -> Iterator[None]:
-    """While it lasts, what functions outside boxes make of tensors (cat, +, ...) comes from the same boxes."""
-    from torch.overrides import TorchFunctionMode
-
-    class Follow(TorchFunctionMode):
-        def __torch_function__(self, function, types, args=(), kwargs=None):
-            result = function(*args, **(kwargs or {}))
-            if not found.inside:
-                origin = found.of(args, kwargs)
-                if origin:
-                    found.set(result, origin)
-            return result
-
-    with Follow():
-        yield
-
-
-def _height(tensor: torch.Tensor) -> int:
-    """In pixels; 1 of a vector (B, C)."""
-    return tensor.shape[2] if tensor.ndim == 4 else 1
-
-
 def _is_small(module: nn.Module) -> bool:
     """Whether it holds neither kernel nor full connection: activation, normalisation, dropout."""
     return not any(hasattr(part, "kernel_size") or hasattr(part, "in_features") for part in module.modules())
@@ -206,62 +175,22 @@ def _describe(module: nn.Module) -> str:
     if list(module.children()) and _is_small(module):
         return ", ".join(map(_describe, _leaves(module)))
     if list(module.children()):
-        kernels = [_size(part.kernel_size) for part in module.modules() if _is_conv(part)]
+        convs = [part for part in _leaves(module) if "Conv" in type(part).__name__]
+        kernels = ["×".join(map(str, part.kernel_size)) for part in convs]
         kernels = [kernel for kernel in kernels if kernel != "1×1"] or kernels
         named = kernels if len(kernels) <= 3 else [f"{len(kernels)} of {' and '.join(sorted(set(kernels)))}"]
         own = "convs" if name in ("Sequential", "ModuleList") else f"{name}:"
         return f"{own} {', '.join(named)}" if kernels else name
-    for key, words in _WORDS.items():
-        if key in name:
-            name = words
-            break
+    name = next((words for key, words in _WORDS.items() if key in name), name)
     if not hasattr(module, "kernel_size"):
         return name
-    stride, dilation = _pair(module.stride)[0], _pair(getattr(module, "dilation", 1))[0]
-    named = f"{name} {_size(module.kernel_size)}" + (f", stride {stride}" if stride > 1 else "")
-    return named + (f", dilation {dilation}" if dilation > 1 else "")
-
-
-def _is_conv(module: nn.Module) -> bool:
-    return "Conv" in type(module).__name__ and hasattr(module, "kernel_size")
+    kernel, stride, dilation = (_pair(getattr(module, key, 1)) for key in ("kernel_size", "stride", "dilation"))
+    name += f" {'×'.join(map(str, kernel))}" + (f", stride {stride[0]}" if stride[0] > 1 else "")
+    return name + (f", dilation {dilation[0]}" if dilation[0] > 1 else "")
 
 
 def _pair(value: int | Sequence[int]) -> Sequence[int]:
     return (value, value) if isinstance(value, int) else value
-
-
-def _size(kernel: int | Sequence[int]) -> str:
-    return "×".join(map(str, _pair(kernel)))
-
-
-def draw(ax: Axes, boxes: Sequence[Box]) -> None:
-    """Draw ``boxes`` from left to right; x counts boxes, y pixels from the middle."""
-    from matplotlib.patches import Rectangle
-
-    tallest, widest = max(box.size for box in boxes), max(box.channels for box in boxes)
-    half = [0.12 + 0.22 * math.log2(1 + box.channels) / math.log2(1 + widest) for box in boxes]  # of a box's width
-    for x, box in enumerate(boxes):
-        height = max(box.size, LEAST_HEIGHT * tallest)
-        low = (x - half[x], -height / 2)
-        ax.add_patch(Rectangle(low, 2 * half[x], height, facecolor=_COLORS[box.kind], edgecolor="black"))
-        ax.text(x, box.size / 2 + 0.02 * tallest, str(box.channels), ha="center", va="bottom", fontsize=12)
-        ax.text(x, -0.56 * tallest, box.label, ha="center", va="top", rotation=90, fontsize=12)
-    gap = 0.06 * tallest
-    skyline = [box.size / 2 + 2.5 * gap for box in boxes]  # the lowest free height above each box and its number
-    edges = [(source, x) for x, box in enumerate(boxes) for source in box.sources]
-    for source, x in sorted(edges, key=lambda edge: edge[1] - edge[0]):
-        left, right = source + half[source], x - half[x]
-        height = max(skyline[source + 1 : x], default=0)
-        if x - source == 1 or height + gap < min(boxes[source].size, boxes[x].size) / 2:  # straight on
-            _arrow(ax, [(left, height), (right, height)])
-            skyline[source + 1 : x] = [height + gap] * (x - source - 1)
-        else:
-            height = max(skyline[source : x + 1])
-            start, end = (boxes[place].size / 2 + 2.5 * gap for place in (source, x))
-            _arrow(ax, [(source, start), (source, height + gap), (x, height + gap), (x, end)])
-            skyline[source : x + 1] = [height + gap] * (x - source + 1)
-    ax.set(xlim=(-0.7, len(boxes) - 0.3), ylim=(-0.56 * tallest, max(skyline) + gap))
-    ax.set_axis_off()
 
 
 def _arrow(ax: Axes, points: Sequence[tuple[float, float]]) -> None:
@@ -274,26 +203,45 @@ def _arrow(ax: Axes, points: Sequence[tuple[float, float]]) -> None:
 def diagram(
     boxes: Sequence[Box], losses: Sequence[tuple[str, str]] = (), size: tuple[float, float] = (13, 6)
 ) -> Figure:
-    """A figure of ``boxes``, with what becomes of the output at its right: (what is made of it, the loss of that)."""
-    import matplotlib.pyplot as plt
-    from matplotlib.patches import Patch
+    """Return a figure of ``boxes`` from left to right, and at its right (result, its loss) for each use of the output.
 
+    x counts boxes, y pixels from the middle.
+    """
     fig, ax = plt.subplots(figsize=size)
-    draw(ax, boxes)
-    if losses:
-        _losses(ax, boxes, losses)
+    tallest, widest = max(box.size for box in boxes), max(box.channels for box in boxes)
+    half = [0.12 + 0.22 * math.log2(1 + box.channels) / math.log2(1 + widest) for box in boxes]  # of a box's width
+    for x, box in enumerate(boxes):
+        height = max(box.size, 0.02 * tallest)  # what is pooled to one pixel can still be seen
+        place = (x - half[x], -height / 2)
+        ax.add_patch(Rectangle(place, 2 * half[x], height, facecolor=_COLORS[box.kind], edgecolor="black"))
+        ax.text(x, box.size / 2 + 0.02 * tallest, str(box.channels), ha="center", va="bottom", fontsize=12)
+        ax.text(x, -0.56 * tallest, box.label, ha="center", va="top", rotation=90, fontsize=12)
+    top = _connections(ax, boxes, half, gap=0.06 * tallest)
+    frame = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": "black"}
+    for i, (made, loss) in enumerate(losses):
+        y = tallest * (0.5 - (i + 0.5) / len(losses))
+        _arrow(ax, [(len(boxes) - 0.7, 0), (len(boxes) + 0.2, y)])
+        ax.text(len(boxes) + 0.3, y, f"{made}\n{loss}", ha="left", va="center", fontsize=12, bbox=frame)
+    ax.set(xlim=(-0.7, len(boxes) + (4.8 if losses else -0.3)), ylim=(-0.56 * tallest, top))
+    ax.set_axis_off()
     kinds = [kind for kind in _COLORS if any(box.kind == kind for box in boxes)]
     patches = [Patch(facecolor=_COLORS[kind], edgecolor="black", label=kind) for kind in kinds]
     fig.legend(handles=patches, loc="outside lower center", ncols=len(patches))
     return fig
 
 
-def _losses(ax: Axes, boxes: Sequence[Box], losses: Sequence[tuple[str, str]]) -> None:
-    """What becomes of the last box's output, one below another, with arrows from the box."""
-    last, tallest = len(boxes) - 1, max(box.size for box in boxes)
-    frame = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": "black"}
-    for i, (made, loss) in enumerate(losses):
-        y = tallest * (0.5 - (i + 0.5) / len(losses))
-        _arrow(ax, [(last + 0.3, 0), (last + 1.2, y)])
-        ax.text(last + 1.3, y, f"{made}\n{loss}", ha="left", va="center", fontsize=12, bbox=frame)
-    ax.set_xlim(right=last + 5.8)
+def _connections(ax: Axes, boxes: Sequence[Box], half: Sequence[float], gap: float) -> float:
+    """Draw an arrow to every box from each of its sources, and return the height of the highest."""
+    skyline = [box.size / 2 + 2.5 * gap for box in boxes]  # the lowest free height above each box and its number
+    edges = [(source, x) for x, box in enumerate(boxes) for source in box.sources]
+    for source, x in sorted(edges, key=lambda edge: edge[1] - edge[0]):
+        height = max(skyline[source + 1 : x], default=0)
+        if x - source == 1 or height + gap < min(boxes[source].size, boxes[x].size) / 2:  # straight on
+            _arrow(ax, [(source + half[source], height), (x - half[x], height)])
+            skyline[source + 1 : x] = [height + gap] * (x - source - 1)
+        else:
+            height = max(skyline[source : x + 1])
+            start, end = (boxes[place].size / 2 + 2.5 * gap for place in (source, x))
+            _arrow(ax, [(source, start), (source, height + gap), (x, height + gap), (x, end)])
+            skyline[source : x + 1] = [height + gap] * (x - source + 1)
+    return max(skyline) + gap

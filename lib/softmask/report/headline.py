@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from softmask import papers
-from softmask.config import ROOT, Config
+from softmask.config import ROOT
 from softmask.errors import ConfigError, SoftmaskError
 from softmask.files import write_atomic
-from softmask.report import contents, overview, text, verdicts
+from softmask.report import contents, text, verdicts
 from softmask.report.contents import Contents, TableEntry
-from softmask.report.result import JoinedCell
 
 RUNS = ("cpu-real-3seeds", "cpu-embedded", "cpu-embedded-3seeds")
 """The runs whose results are committed."""
@@ -41,95 +40,73 @@ END = "<!-- end of the headline -->"
 
 
 def block() -> str:
-    """The headline in Markdown: a table of states by paper and run, and one of main numbers, printed beside ours.
+    """Return the headline in Markdown: a table of states by paper and run, and one of main numbers beside the printed.
 
     A run stands beside a paper of which it has a table.
 
     Raises:
         DataError: when a run's ``state.json`` cannot be read.
     """
-    base = Config.from_parameters("cpu", "embedded")
-    found = {run: contents.read(overview.config_of(run, base)) for run in RUNS}
-    return "\n".join([*_states(found), "", *_numbers(found)])
+    runs = {run: contents.read(run) for run in RUNS}
+    links = [f"[{run}](results/{run})" for run in RUNS]
+    states = ["paper", "run", "tables", "figures", "rows measured", "cells on real data"]
+    states += [f"{'claims: ' * (i == 0)}{column}" for i, column in enumerate(_VERDICTS)]
+    numbers = ["paper", "measure", "printed", *links]
+    return "\n".join([*_table(states, _states(runs)), "", *_table(numbers, _numbers(runs))])
 
 
-def _states(found: Mapping[str, Contents]) -> list[str]:
-    lines = [
-        f"| paper | run | tables | figures | rows measured | cells on real data | claims: {' | '.join(_VERDICTS)} |",
-        "|---|---|---|---|---|---|" + "---|" * len(_VERDICTS),
-    ]
-    for name in papers.NAMES:
-        for run, of in found.items():
-            state = overview.state(of, [name])
-            if not state.tables[contents.FILLED]:
-                continue
-            fields = [
-                papers.display("papers", name),
-                _run(run),
-                f"{state.tables[contents.FILLED]} of {sum(state.tables.values())}",
-                f"{state.figures[contents.DRAWN]} of {sum(state.figures.values())}",
-                f"{state.rows_measured} of {state.rows}",
-                overview.on_real_data(state),
-                *(str(sum(state.claims[verdict] for verdict in counted)) for counted in _VERDICTS.values()),
-            ]
-            lines.append(f"| {' | '.join(fields)} |")
-    return lines
+def _table(header: list[str], lines: Iterable[list[str]]) -> list[str]:
+    rows = [header, *lines]
+    return [f"| {' | '.join(rows[0])} |", "|" + "---|" * len(header), *(f"| {' | '.join(row)} |" for row in rows[1:])]
 
 
-def _run(run: str) -> str:
-    return f"[{run}](results/{run})"
+def _states(runs: Mapping[str, Contents]) -> Iterator[list[str]]:
+    frames = {run: contents.frame(read) for run, read in runs.items()}
+    for name in map(lambda paper: papers.display("papers", paper), papers.NAMES):
+        for run, frame in frames.items():
+            line = frame.loc[name]
+            counts = [sum(line[f"claims: {verdict}"] for verdict in of) for of in _VERDICTS.values()]
+            if not line["tables filled"].startswith("0 "):
+                yield [name, f"[{run}](results/{run})", *line.iloc[:4], *map(str, counts)]
 
 
-def _numbers(found: Mapping[str, Contents]) -> list[str]:
-    lines = [
-        f"| paper | measure | printed | {' | '.join(map(_run, RUNS))} |",
-        "|---|---|---|" + "---|" * len(RUNS),
-    ]
-    for name, (own, tables, metric) in PROPOSED.items():
+def _numbers(runs: Mapping[str, Contents]) -> Iterator[list[str]]:
+    for paper, (own, tables, metric) in PROPOSED.items():
         for table in tables:
-            entries = {run: _entry(found[run], name, table) for run in RUNS}
-            cells = [cell for cell in entries[RUNS[0]].cells if cell.printed]
-            for dataset in dict.fromkeys(cell.dataset for cell in cells if cell.metric == metric):
-                fields = [
-                    papers.display("papers", name),
+            entries = [next(t for t in run.tables if (t.paper, t.name) == (paper, table)) for run in runs.values()]
+            cells = [cell for cell in entries[0].cells if cell.printed and cell.metric == metric]
+            for dataset in dict.fromkeys(cell.dataset for cell in cells):
+                yield [
+                    papers.display("papers", paper),
                     f"{papers.display('metrics', metric)}, {papers.display('datasets', dataset)}",
-                    _compared(entries[RUNS[0]], own, dataset, metric, printed=True),
-                    *(_compared(entry, own, dataset, metric, printed=False) for entry in entries.values()),
+                    compared(entries[0], own, dataset, metric, "paper_mean"),
+                    *(compared(entry, own, dataset, metric, "ours_mean") for entry in entries),
                 ]
-                lines.append(f"| {' | '.join(fields)} |")
-    return lines
 
 
-def _entry(found: Contents, paper: str, table: str) -> TableEntry:
-    return next(entry for entry in found.tables if (entry.paper, entry.name) == (paper, table))
-
-
-def _compared(entry: TableEntry, own: str, dataset: str, metric: str, *, printed: bool) -> str:
-    """``0.919, U-Net++ 0.893``: the paper's method and the best other network, the higher one in bold.
+def compared(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) -> str:
+    """Return ``0.919, U-Net++ 0.893``: the paper's method and the best other network, the higher one in bold.
 
     Variants of the method itself (``casgan_bin``) are no other network.
+
+    Args:
+        mean: ``paper_mean`` or ``ours_mean``.
     """
-
-    def value(cell: JoinedCell) -> float:
-        return cell.paper_mean if printed else cell.ours_mean
-
     cells = [cell for cell in entry.cells if cell.printed and (cell.dataset, cell.metric) == (dataset, metric)]
-    there = {cell.row: cell for cell in cells if not math.isnan(value(cell))}
-    others = [cell for row, cell in there.items() if row.partition("_")[0] != own.partition("_")[0]]
-    if own not in there or not others:
+    means = {cell.row: getattr(cell, mean) for cell in cells if not math.isnan(getattr(cell, mean))}
+    others = {row: value for row, value in means.items() if row.partition("_")[0] != own.partition("_")[0]}
+    if own not in means or not others:
         return text.NOTHING_PRINTED
-    best = max(others, key=value)
-    decimals = text.decimals_of(entry.paper, entry.name, best)
-    ours, theirs = (text.number(value(cell), math.nan, decimals) for cell in (there[own], best))
-    if value(there[own]) > value(best):
-        ours = f"**{ours}**"
-    else:
-        theirs = f"**{theirs}**"
-    return f"{ours}, {papers.display('rows', best.row)} {theirs}"
+    best = max(others, key=others.get)
+    decimals = text.decimals_of(entry.paper, entry.name, cells[0])
+    ours, theirs = (text.number(means[row], math.nan, decimals) for row in (own, best))
+    if means[own] > means[best]:
+        return f"**{ours}**, {papers.display('rows', best)} {theirs}"
+    return f"{ours}, {papers.display('rows', best)} **{theirs}**"
 
 
 def inserted(readme: str, headline: str) -> str:
-    """``readme`` with ``headline`` between its markers.
+    """Return ``readme`` with ``headline`` between its markers.
 
     Raises:
         ConfigError: unless each marker stands there once, in order.
@@ -142,7 +119,7 @@ def inserted(readme: str, headline: str) -> str:
 
 
 def main(path: Path = ROOT / "README.md") -> int:
-    """Write the headline into the README; the exit status."""
+    """Write the headline into the README and return the exit status."""
     try:
         write_atomic(path, inserted(path.read_text(encoding="utf-8"), block()))
     except (SoftmaskError, OSError) as error:

@@ -7,10 +7,12 @@ verdicts on the same claims) and on the notebooks' sources (which cell drew a fi
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,39 +20,27 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from softmask import papers
-from softmask.config import Config
+from softmask.config import Config, output_root
 from softmask.errors import DataError
 from softmask.files import write_atomic
 from softmask.papers.printed import VALUES
-from softmask.report import contents, drawn_by, overview, tables, text, verdicts
-from softmask.report.pictures import embedded
+from softmask.report import contents, drawn_by, provenance, tables, text, verdicts
+from softmask.report.contents import Contents, FigureEntry, TableEntry
 from softmask.report.result import WORKBOOK, JoinedCell
 
-_SHOWN_PROBLEMS = 20  # of what was left out of a table; its JSON has them all
+WIDTH = 1280
+"""Of an embedded figure, in pixels; the page shows one 1088 wide at most."""
 _WIDEST = 14  # numbers side by side in a printed table
-_STATUS_CLASS = {
-    contents.FILLED: "filled",
-    contents.DRAWN: "filled",
-    contents.PARTLY: "partly",
-    contents.PARTLY_DRAWN: "partly",
-    contents.NOT_RUN: "none",
-    contents.DAMAGED: "damaged",
+_CLASSES = {
+    "filled": (contents.FILLED, contents.DRAWN, verdicts.HOLDS),
+    "partly": (contents.PARTLY, contents.PARTLY_DRAWN, verdicts.INCONCLUSIVE),
+    "damaged": (contents.DAMAGED, verdicts.FAILS),
 }
-_VERDICT_CLASS = {
-    verdicts.HOLDS: "filled",
-    verdicts.FAILS: "damaged",
-    verdicts.INCONCLUSIVE: "partly",
-    verdicts.UNDERTRAINED: "none",
-    verdicts.FAILED_TRAINING: "none",
-    verdicts.NOT_FINISHED: "none",
-    verdicts.REPORTED: "none",
-    contents.NOT_RUN: "none",
-    contents.DAMAGED: "damaged",
-}
+"""Of a status or verdict on the page; any other is ``none``."""
 
 
 def build(config: Config) -> Path:
-    """Write ``results/<run>/report.html`` from what the run has produced so far; returns its path.
+    """Write ``results/<run>/report.html`` from what the run has produced so far, and return its path.
 
     All 26 printed tables and 38 printed figures are on it, ours or not; what cannot be read is named there.
 
@@ -63,187 +53,129 @@ def build(config: Config) -> Path:
 
 
 def _context(config: Config) -> dict[str, Any]:
-    found = contents.read(config)
-    sections = [_section(found, name) for name in (*papers.NAMES, WORKBOOK)]
+    read = contents.read(config.run)
+    sections = [_section(read, name) for name in (*papers.NAMES, WORKBOOK)]
     own = os.environ.get(tables.NOTEBOOK_VARIABLE, "")
-    notebooks = [notebook for notebook in found.notebooks if notebook.name != own]  # the one that builds this page
-    entries = [*found.tables, *found.figures]
-    beside = [(other, _read(other)) for other in overview.others(config)]
+    notebooks = [notebook for notebook in read.notebooks if notebook["name"] != own]  # the one that builds this page
+    entries = [*read.tables, *read.figures]
+    beside = {run: _read(run) for run in contents.others(config.run)}
+    runs = {config.run: read} | {run: other for run, other in beside.items() if other}
+    claims = {papers.display("papers", name): _claims(runs, name) for name in papers.NAMES}
+    ways = [difference_of(entry, cell)[1] for entry in read.tables for cell in entry.cells if cell.printed]
     return {
         "run": config.run,
         "profile": config.profile.name,
-        "on_real_data": overview.on_real_data,
         "warning": "" if config.profile.is_result else text.NOT_A_RESULT,
         "sections": [section for section in sections if section["tables"] or section["figures"]],
-        "overview": [(section, overview.state(found, [section["name"]])) for section in sections[:-1]],
-        "total": overview.state(found),
-        "differences": _differences(found),
-        "runs": [_beside(other, contained) for other, contained in beside],
-        "claims": [(papers.display("papers", name), _claims(config.run, found, beside, name)) for name in papers.NAMES],
-        "status_class": _STATUS_CLASS | _VERDICT_CLASS,
+        "overview": [(section, contents.state(read, [section["name"]])) for section in sections[:-1]],
+        "total": contents.state(read),
+        "differences": Counter(ways),
+        "runs": [_beside(run, other) for run, other in beside.items()],
+        "claims": claims,
+        "class_of": {status: name for name, of in _CLASSES.items() for status in of}.get,
         "not_run": [entry for entry in entries if entry.status == contents.NOT_RUN],
         "damaged": [entry for entry in entries if entry.status == contents.DAMAGED],
         "notebooks": notebooks,
-        "unfinished": [notebook for notebook in notebooks if notebook.status != "ok"],
+        "unfinished": [notebook for notebook in notebooks if notebook["status"] != "ok"],
         "display": papers.display,
         "title": _title,
         "anchor": _anchor,
-        "shown_problems": _SHOWN_PROBLEMS,
+        "grids": _grids,
+        "words_of": tables.words_of,
+        "difference_of": difference_of,
+        "notes_of": tables.notes_of,
+        "provenance_of": provenance.lines,
+        "embedded": embedded,
+        "drawn_by": drawn_by.find,
+        "nothing_legible": _nothing_legible,
         "nothing_printed": text.NOTHING_PRINTED,
     }
 
 
 def _title(name: str) -> str:
     """``table-1`` as a heading says it; a table or figure of the workbook's own keeps its name."""
-    what, _, number = name.partition("-")
+    kind, _, number = name.partition("-")
     words = {"table": "Table", "fig": "Figure"}
-    return f"{words[what]} {number}" if what in words else name
+    return f"{words[kind]} {number}" if kind in words else name
 
 
-def _anchor(entry: contents.TableEntry | contents.FigureEntry) -> str:
+def _anchor(entry: TableEntry | FigureEntry) -> str:
     """The entry's id on the page; a table and a figure of the workbook's own may have one name."""
-    own_figure = entry.paper == WORKBOOK and isinstance(entry, contents.FigureEntry)
+    own_figure = entry.paper == WORKBOOK and isinstance(entry, FigureEntry)
     return f"{entry.paper}-{'figure-' if own_figure else ''}{entry.name}"
 
 
-def _differences(found: contents.Contents) -> dict[str, int]:
-    """How many of our numbers are higher than the printed ones, lower, and the same, as the tables say it."""
-    ways = Counter(
-        _difference(cell, text.decimals_of(entry.paper, entry.name, cell))[1]
-        for entry in found.tables
-        for cell in entry.cells
-        if cell.printed
-    )
-    return {way: ways[way] for way in ("higher", "lower", "same")}
-
-
-def _read(config: Config) -> contents.Contents | None:
+def _read(run: str) -> Contents | None:
     """Another run's contents; None where its ``state.json`` is damaged, which is no reason for this page to fail."""
     try:
-        return contents.read(config)
+        return contents.read(run)
     except DataError:
         return None
 
 
-def _beside(config: Config, found: contents.Contents | None) -> dict[str, Any]:
+def _beside(run: str, read: Contents | None) -> dict[str, Any]:
     """Another run: its state and the address of its page, or of its tables where it has no page."""
-    page = (config.results / "report.html").exists()
-    return {
-        "run": config.run,
-        "state": overview.state(found) if found else None,
-        "link": f"../{config.run}/{'report.html' if page else 'tables/'}",
-        "page": page,
-    }
+    page = (output_root() / "results" / run / "report.html").exists()
+    link = f"../{run}/{'report.html' if page else 'tables/'}"
+    return {"run": run, "state": contents.state(read) if read else None, "link": link, "page": page}
 
 
-def _claims(
-    run: str, found: contents.Contents, beside: Sequence[tuple[Config, contents.Contents | None]], paper: str
-) -> list[dict[str, Any]]:
-    """A paper's claims, each with its verdict in this run and in every other run that has one."""
-    everywhere = [(run, entry) for entry in found.claims] + [
-        (other.run, entry)
-        for other, contained in beside
-        for entry in (contained.claims if contained else ())
-        if entry.verdict not in (contents.NOT_RUN, contents.DAMAGED)
-    ]
+def _claims(runs: Mapping[str, Contents], paper: str) -> list[dict[str, Any]]:
+    """A paper's claims, each with its verdict in the first run and in every other run that has one."""
+    first, nothing = next(iter(runs)), (contents.NOT_RUN, contents.DAMAGED)
+    entries = [(run, claim) for run, read in runs.items() for claim in read.claims if claim.paper == paper]
+    entries = [(run, claim) for run, claim in entries if run == first or claim.verdict not in nothing]
     return [
         {
-            "words": overview.claim_words(claim.words),
-            "verdicts": [one for one in everywhere if one[1].claim == claim.words and one[1].paper == paper],
+            "words": contents.claim_words(claim.words),
+            "verdicts": [one for one in entries if one[1].claim == claim.words],
         }
         for claim in papers.load(paper).claims
     ]
 
 
-def _section(found: contents.Contents, name: str) -> dict[str, Any]:
-    own_tables, own_figures = found.of(name)
+def _section(read: Contents, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "title": papers.display("papers", name),
         "citation": "" if name == WORKBOOK else citation_line(papers.load(name).citation),
-        "tables": [_table(entry) for entry in own_tables],
-        "figures": [_figure(entry) for entry in own_figures],
+        "tables": [entry for entry in read.tables if entry.paper == name],
+        "figures": [entry for entry in read.figures if entry.paper == name],
     }
 
 
 def citation_line(citation: Mapping[str, Any]) -> str:
-    """Authors, title, venue, year and arXiv number in one line, as far as they are known."""
-    parts = [
-        ", ".join(citation["authors"]),
-        citation["title"],
-        ", ".join(str(citation[key]) for key in ("venue", "year") if citation[key]),
-    ]
-    if "arxiv" in citation:
-        parts.append(f"arXiv {citation['arxiv']}")
+    """Return authors, title, venue, year and arXiv number in one line, as far as they are known."""
+    venue = ", ".join(str(citation[key]) for key in ("venue", "year") if citation[key])
+    arxiv = f"arXiv {citation['arxiv']}" if "arxiv" in citation else ""
+    parts = (", ".join(citation["authors"]), citation["title"], venue, arxiv)
     return ". ".join(part for part in parts if part) + "."
 
 
-def _table(entry: contents.TableEntry) -> dict[str, Any]:
-    found = _grids(entry)
-    return {
-        "entry": entry,
-        "anchor": _anchor(entry),
-        "grids": [_grid(entry, grid, len(found) > 1) for grid in found],
-        "notes": tables.notes_of(entry.cells),
-        "provenance": _provenance(entry.provenance),
-        "problems": [
-            f"{problem['where']}: {problem['why']}"
-            for data in entry.provenance.get("datasets", [])
-            for problem in data["problems"]
-        ],
-        "dashes": any(cell.printed and not cell.paper_text and math.isnan(cell.paper_mean) for cell in entry.cells),
-    }
+def _nothing_legible(entry: TableEntry) -> bool:
+    """Whether a printed cell of the table has no legible number."""
+    return any(cell.printed and not cell.paper_text and math.isnan(cell.paper_mean) for cell in entry.cells)
 
 
-def _grids(entry: contents.TableEntry) -> list[text.Grid]:
+def _grids(entry: TableEntry) -> list[text.Grid]:
     """The table's grids; what is too wide for a sheet of paper has one for each data set."""
-    found = []
+    grids: list[text.Grid] = []
     for grid in text.grids(entry.cells, entry.kind):
-        names = list(dict.fromkeys(column.dataset for column in grid.columns))
-        if sum(1 + column.printed for column in grid.columns) > _WIDEST and len(names) > 1:
-            for name in names:
-                found += text.grids([cell for cell in grid.cells.values() if cell.dataset == name], VALUES)
+        datasets = dict.fromkeys(column.dataset for column in grid.columns)
+        if sum(1 + column.printed for column in grid.columns) > _WIDEST and len(datasets) > 1:
+            for name in datasets:
+                grids += text.grids([cell for cell in grid.cells.values() if cell.dataset == name], VALUES)
         else:
-            found.append(grid)
-    return found
+            grids.append(grid)
+    return grids
 
 
-def _grid(entry: contents.TableEntry, grid: text.Grid, several: bool) -> dict[str, Any]:
-    return {
-        "matrix": grid.matrix,
-        "printed": grid.printed,
-        "heading": grid.heading if several else "",
-        "columns": grid.columns,
-        "rows": [
-            {
-                "title": papers.display("rows", row),
-                "cells": [_cell(entry, grid.at(row, column), column) for column in grid.columns],
-            }
-            for row in grid.rows
-        ],
-    }
-
-
-def _cell(entry: contents.TableEntry, cell: JoinedCell | None, column: text.Column) -> dict[str, Any]:
-    if cell is None:
-        return {"printed": column.printed, "paper": "", "ours": "", "run": True, "difference": "", "way": ""}
-    paper, ours = tables.words_of(entry.paper, entry.name, cell)
-    difference, way = _difference(cell, text.decimals_of(entry.paper, entry.name, cell))
-    return {
-        "printed": column.printed,
-        "paper": paper if cell.printed else "",
-        "ours": ours,
-        "run": cell.run,
-        "difference": difference,
-        "way": way,
-    }
-
-
-def _difference(cell: JoinedCell, decimals: text.Decimals | None) -> tuple[str, str]:
-    """``1.20 higher`` and ``higher``; empty where one of the numbers is missing or infinite."""
-    difference = cell.ours_mean - cell.paper_mean
-    if not cell.run or not math.isfinite(difference):
+def difference_of(entry: TableEntry, cell: JoinedCell | None) -> tuple[str, str]:
+    """Return ``1.20 higher`` and ``higher``; empty where one of the numbers is missing or infinite."""
+    difference = cell.ours_mean - cell.paper_mean if cell and cell.run else math.nan
+    if not math.isfinite(difference):
         return "", ""
+    decimals = text.decimals_of(entry.paper, entry.name, cell)
     size = f"{abs(difference):.{decimals[0]}f}" if decimals is not None else f"{abs(difference):.4g}"
     if float(size) == 0:
         return "the same", "same"
@@ -251,49 +183,18 @@ def _difference(cell: JoinedCell, decimals: text.Decimals | None) -> tuple[str, 
     return f"{size} {way}", way
 
 
-def _figure(entry: contents.FigureEntry) -> dict[str, Any]:
-    return {
-        "entry": entry,
-        "anchor": _anchor(entry),
-        "pictures": [
-            {
-                "picture": picture,
-                "image": embedded(picture.png),
-                "cell": drawn_by.find(picture.notebook, entry.paper, picture.name) if picture.notebook else None,
-            }
-            for picture in entry.pictures
-        ],
-    }
+def embedded(png: bytes) -> tuple[str, int, int]:
+    """Return ``png`` as a ``data:`` address of WebP, at most :data:`WIDTH` pixels wide, on white, and its size.
 
+    The same bytes give the same address.
+    """
+    from PIL import Image
 
-def _provenance(content: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The provenance as (what, value) lines for people; what a table does not say is left out."""
-    lines: list[tuple[str, str]] = []
-    for data in content.get("datasets", []):
-        left_out = f", {len(data['problems'])} left out" if data["problems"] else ""
-        lines.append(
-            (
-                f"data {data['name']}",
-                f"{text.SOURCE_WORDS.get(data['source'], data['source'])}; {data['origin']}; "
-                f"{data['n']:,} images{left_out}; fingerprint {data['fingerprint']}",
-            )
-        )
-    if "runs" in content:
-        runs = content["runs"]
-        devices = ", ".join(sorted({run["device"] for run in runs}))
-        seconds = sum(run["seconds"] for run in runs)
-        recorded = sum(run["recorded"] for run in runs)
-        lines.append(("training", f"{len(runs)} runs, {seconds:,.0f} s on {devices}; {recorded} taken from records"))
-    if "git_commit" in content:
-        state = {True: ", with changes that are not committed", False: "", None: ""}[content["git_dirty"]]
-        lines.append(("code", f"{content['git_commit']}{state}" if content["git_commit"] else "not in a git checkout"))
-    if "seeds" in content:
-        lines.append(("seeds", ", ".join(str(seed) for seed in content["seeds"])))
-    if "cpu" in content:
-        lines.append(("machine", f"{content['cpu']}, {content['cpu_count']} cores; {content['platform']}"))
-    if "seconds" in content:
-        lines.append(("cost", f"{content['seconds']} s, {content['peak_memory_mb']} MB at most"))
-    if "packages" in content:
-        versions = [f"{name} {number}" for name, number in content["packages"].items() if number]
-        lines.append(("packages", ", ".join([f"python {content['python']}", *versions])))
-    return lines
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
+        image = opened.convert("RGBA")
+    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if image.width > WIDTH:
+        image = image.resize((WIDTH, max(1, round(image.height * WIDTH / image.width))), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=80, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}", *image.size

@@ -1,32 +1,38 @@
-"""The pictures the papers show, drawn from samples: rows of images with marks, outlines, trimaps and soft masks."""
+"""Grids of images with outlines, marks and captions: samples and their labels, predictions, lungs, super-resolution."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from softmask import label
 from softmask.data.sample import Dataset, Sample
 from softmask.data.selection import with_recist
 from softmask.errors import DataError
-from softmask.label import consensus
+from softmask.label import SoftMask, consensus
+from softmask.measure.resolution import SCALE
+from softmask.measure.soft import soft_head
 from softmask.papers import display
 from softmask.report import figures
+from softmask.report.figures import COLORS
 from softmask.report.text import NOT_FINISHED
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from softmask.measure.radiomics import Regions
-
-LONG, SHORT = figures.COLORS[5], figures.COLORS[1]
-BINARY, SOFT = figures.COLORS[0], figures.COLORS[1]
-DOCTORS = tuple(figures.COLORS[i] for i in (0, 1, 2, 6))
+LONG, SHORT = COLORS[5], COLORS[1]
+BINARY, SOFT = COLORS[0], COLORS[1]
+DOCTORS = tuple(COLORS[i] for i in (0, 1, 2, 6))
+OUTLINES = "readers 1–4"
+FOUND, MISSED, TOO_MUCH = (COLORS[i] for i in (1, 5, 3))
+SHADE = 0.55
+"""How strongly an area is coloured by :func:`overlay`."""
 
 
 @dataclass(frozen=True)
@@ -34,54 +40,53 @@ class Panel:
     """One picture of a grid.
 
     Attributes:
-        image: (H, W) in [0, 1], shown from black (0) to white (1), or (H, W, 3) in colours; None for a panel that says
-            only ``note``.
+        image: (H, W), shown from black to white, or (H, W, 3) in colours in [0, 1]; None for a panel of words.
         outlines: (mask, colour) pairs drawn on top.
         axes: RECIST axes (2, 2, 2), drawn on top.
         spacing: mm per pixel for a scale bar of 5 mm; None for none.
-        note: text in the middle of an empty panel.
+        note: text in the middle of a panel without an image; where empty, nothing is drawn.
+        limits: values shown as the darkest and the brightest colour of ``cmap``.
     """
 
     image: np.ndarray | None
-    outlines: Sequence[tuple[np.ndarray, str]] = field(default_factory=tuple)
+    outlines: Sequence[tuple[np.ndarray, str]] = ()
     axes: np.ndarray | None = None
     spacing: float | None = None
     note: str = ""
+    title: str = ""
+    cmap: str = "gray"
+    limits: tuple[float, float] = (0, 1)
 
 
 def grid(
-    rows: Sequence[Sequence[Panel]], columns: Sequence[str] = (), names: Sequence[str] = (), size: float = 2.2
+    rows: Sequence[Sequence[Panel]], columns: Iterable[str] = (), names: Iterable[str] = (), size: float = 2.2
 ) -> Figure:
-    """Panels in rows, with a title over each column and a name beside each row (either may be left out)."""
-    fig, axes = figures.image_grid(len(rows), len(rows[0]), size)
-    for i, row in enumerate(rows):
-        for j, panel in enumerate(row):
-            draw(axes[i, j], panel)
-            if columns and i == 0:
-                axes[i, j].set_title(columns[j])
-            if names and j == 0:
-                axes[i, j].text(
-                    -0.06,
-                    0.5,
-                    names[i],
-                    rotation=90,
-                    ha="right",
-                    va="center",
-                    transform=axes[i, j].transAxes,
-                    fontsize=13,
-                )
+    """Return panels in rows, each ``size`` inches wide, with titles over the columns and names beside the rows."""
+    shape = len(rows), len(rows[0])
+    fig, axes = plt.subplots(*shape, figsize=(shape[1] * size, shape[0] * size + 0.4), squeeze=False)
+    for ax, panel in zip(axes.flat, (panel for row in rows for panel in row), strict=True):
+        ax.set_axis_off()
+        draw(ax, panel)
+    for ax, title in zip(axes[0], columns, strict=False):
+        ax.set_title(title)
+    beside = {"rotation": 90, "ha": "right", "va": "center", "fontsize": 13}
+    for ax, name in zip(axes[:, 0], names, strict=False):
+        ax.text(-0.06, 0.5, name, transform=ax.transAxes, **beside)
     return fig
 
 
 def draw(ax: Axes, panel: Panel) -> None:
     """Draw a panel on axes that are switched off, as :func:`grid` does."""
+    if panel.title:
+        ax.set_title(panel.title, fontsize=12)
     if panel.image is None:
-        ax.text(0.5, 0.5, panel.note, ha="center", va="center", transform=ax.transAxes, fontsize=12, style="italic")
-        ax.set_axis_on()
-        ax.spines[:].set(visible=True, color="0.7")
-        ax.set(xticks=[], yticks=[], aspect="equal", xlim=(0, 1), ylim=(0, 1))
+        if panel.note:
+            ax.text(0.5, 0.5, panel.note, ha="center", va="center", transform=ax.transAxes, fontsize=12, style="italic")
+            ax.set_axis_on()
+            ax.spines[:].set(visible=True, color="0.7")
+            ax.set(xticks=[], yticks=[], aspect="equal", xlim=(0, 1), ylim=(0, 1))
         return
-    ax.imshow(panel.image, vmin=0, vmax=1)
+    ax.imshow(np.asarray(panel.image, float), vmin=panel.limits[0], vmax=panel.limits[1], cmap=panel.cmap)
     ax.autoscale(False)  # a mark that leaves the window must not shrink the image
     figures.mask_contours(ax, [mask for mask, _ in panel.outlines], [color for _, color in panel.outlines])
     if panel.axes is not None:
@@ -92,241 +97,280 @@ def draw(ax: Axes, panel: Panel) -> None:
 
 
 def crop(sample: Sample, size: int = 64) -> tuple[slice, slice]:
-    """Slices of a ``size`` x ``size`` window around the lesion, inside the image (all of it, where it is smaller)."""
+    """Return slices of a ``size`` x ``size`` window around the lesion, inside the image, or all of a smaller image."""
     if sample.present.any():
         where = np.argwhere(sample.masks.any(axis=0))
         middle = (where.min(axis=0) + where.max(axis=0)) / 2
     else:
         middle = sample.recist.mean(axis=(0, 1))
-    height, width = sample.image.shape
-    starts = [
-        int(np.clip(round(m - size / 2), 0, max(n - size, 0))) for m, n in zip(middle, (height, width), strict=True)
-    ]
-    return slice(starts[0], starts[0] + size), slice(starts[1], starts[1] + size)
+    room = np.maximum(np.subtract(sample.image.shape, size), 0)
+    row, column = np.clip(np.round(middle - size / 2), 0, room).astype(int).tolist()
+    return slice(row, row + size), slice(column, column + size)
 
 
-def _spacing(sample: Sample) -> float | None:
-    return sample.spacing[0] if sample.spacing else None
+def of_samples(
+    samples: Iterable[Sample],
+    views: Sequence[str],
+    titles: Iterable[str] = (),
+    *,
+    labels: str = "",
+    predictions: Mapping[str, np.ndarray] | None = None,
+    down: bool = False,
+    window: int = 64,
+    size: float = 2.2,
+) -> Figure:
+    """Return a grid with a row for each sample, or with ``down`` a column, and in it the sample's ``views``.
 
-
-def _axes(sample: Sample, window: tuple[slice, slice]) -> np.ndarray:
-    """The sample's RECIST axes, counted from the window's corner."""
-    return sample.recist - (window[0].start, window[1].start)
-
-
-def nodule_kinds(samples: Mapping[str, Sample]) -> Figure:
-    """CasGAN figure 1: one nodule of each kind over its binary mask (50 % consensus)."""
-    windows = {kind: crop(sample) for kind, sample in samples.items()}
-    images = [Panel(sample.image[windows[kind]], spacing=_spacing(sample)) for kind, sample in samples.items()]
-    masks = [Panel(consensus.fifty_percent(s.masks)[windows[kind]].astype(float)) for kind, s in samples.items()]
-    return grid([images, masks], columns=[kind.replace("_", " ") for kind in samples])
-
-
-def _reader_panels(sample: Sample, window: tuple[slice, slice]) -> list[Panel]:
-    """The masks of four readers, and words for each of them who was absent."""
-    there = np.zeros(4, dtype=bool)
-    there[: len(sample.present)] = sample.present[:4]
-    return [
-        Panel(sample.readers[i][window].astype(float)) if there[i] else Panel(None, note="not marked") for i in range(4)
-    ]
-
-
-def _predicted(masks: Mapping[str, np.ndarray], sample: Sample, window: tuple[slice, slice]) -> Panel:
-    """A network's soft mask of a sample, and words where there is none."""
-    return Panel(masks[sample.id][window]) if sample.id in masks else Panel(None, note=NOT_FINISHED)
-
-
-def kinds_and_labels(samples: Mapping[str, Sample]) -> Figure:
-    """SoftGAN figure 1: nodules, the four readers' binary masks, and the soft mask made from all of them."""
-    rows: list[list[Panel]] = [[] for _ in range(6)]
-    for sample in samples.values():
-        window = crop(sample)
-        soft = label.label_sample(sample, "readers")
-        image = Panel(sample.image[window], spacing=_spacing(sample))
-        for row, panel in zip(rows, [image, *_reader_panels(sample, window), Panel(soft.alpha[window])], strict=True):
-            row.append(panel)
-    names = ["image", "reader 1", "reader 2", "reader 3", "reader 4", "soft mask"]
-    return grid(rows, [kind.replace("_", " ") for kind in samples], names)
-
-
-def kinds_and_doctors(samples: Mapping[str, Sample], masks: Mapping[str, np.ndarray]) -> Figure:
-    """DSNet figure 1: nodule kinds with the readers' outlines, their consensus, and the network's soft masks (H, W) by
-    sample."""
-    rows: list[list[Panel]] = [[] for _ in range(4)]
-    for sample in samples.values():
-        window = crop(sample)
-        outlines = [(m[window], DOCTORS[i % 4]) for i, m in enumerate(sample.readers) if sample.present[i]]
-        rows[0].append(Panel(sample.image[window], spacing=_spacing(sample)))
-        rows[1].append(Panel(sample.image[window], outlines))
-        rows[2].append(Panel(consensus.fifty_percent(sample.masks)[window].astype(float)))
-        rows[3].append(_predicted(masks, sample, window))
-    names = ["image", "readers 1–4", "50 % consensus", "DSNet"]
-    fig = grid(rows, [kind.replace("_", " ") for kind in samples], names)
-    legend(fig, {f"reader {i}": color for i, color in enumerate(DOCTORS, start=1)})
+    Args:
+        views: ``image``, ``RECIST marks``, ``reader 1`` (or ``doctor 1``) to 4, ``readers 1–4`` (their outlines),
+            ``50 % consensus``; of the label ``mask`` or ``GrabCut``, ``trimap``, ``soft mask``, ``binary mask``; any
+            other name is a network's, whose prediction is shown.
+        titles: of the samples.
+        labels: strategy of :func:`softmask.label.label_sample`, where views of the label are among them.
+        predictions: soft masks (H, W) by sample.
+        window: height and width shown around the lesion, in pixels.
+    """
+    rows = []
+    for sample in map(with_recist, samples) if labels == "recist" else samples:
+        made = label.label_sample(sample, labels) if labels else None
+        at = crop(sample, window)
+        row = [_view(view, sample, made, at, predictions or {}) for view in views]
+        rows.append([replace(row[0], spacing=sample.spacing[0] if sample.spacing else None), *row[1:]])
+    titles = [title.replace("_", " ") for title in titles]
+    fig = grid(list(zip(*rows, strict=True)), titles, views, size) if down else grid(rows, views, titles, size)
+    if OUTLINES in views:
+        legend(fig, {f"reader {i}": color for i, color in enumerate(DOCTORS, start=1)})
     return fig
 
 
+def _view(
+    name: str,
+    sample: Sample,
+    made: SoftMask | None,
+    window: tuple[slice, slice],
+    predictions: Mapping[str, np.ndarray],
+) -> Panel:
+    image = sample.image[window]
+    kind, _, number = name.partition(" ")
+    if kind in ("reader", "doctor"):
+        there = int(number) <= len(sample.present) and sample.present[int(number) - 1]
+        return Panel(sample.readers[int(number) - 1][window]) if there else Panel(None, note="not marked")
+    if name == "image":
+        return Panel(image)
+    if name == "RECIST marks":
+        return Panel(image, axes=sample.recist - (window[0].start, window[1].start))
+    if name == OUTLINES:
+        readers = zip(sample.readers, sample.present, DOCTORS, strict=False)
+        return Panel(image, [(mask[window], color) for mask, present, color in readers if present])
+    if name == "50 % consensus":
+        return Panel(consensus.fifty_percent(sample.masks)[window])
+    parts = {"mask": "mask", "GrabCut": "mask", "trimap": "trimap", "soft mask": "alpha", "binary mask": "binary"}
+    if made and name in parts:
+        return Panel(getattr(made, parts[name])[window])
+    return Panel(predictions[sample.id][window]) if sample.id in predictions else Panel(None, note=NOT_FINISHED)
+
+
 def trimaps_and_alphas(sample: Sample, trimaps: Mapping[str, np.ndarray], alphas: Mapping[str, np.ndarray]) -> Figure:
-    """A sample's trimaps over the alphas they lead to, the image first, the true alpha below it where it is known."""
+    """Return a sample's trimaps over the alphas they lead to, the image first, and below it the true alpha if known."""
     window = crop(sample)
     true = Panel(sample.alpha[window]) if sample.alpha is not None else Panel(None, note="true alpha\nunknown")
-    top = [Panel(sample.image[window], spacing=_spacing(sample)), *(Panel(t[window]) for t in trimaps.values())]
+    top = [Panel(sample.image[window]), *(Panel(trimap[window]) for trimap in trimaps.values())]
     bottom = [true, *(Panel(alphas[name][window]) for name in trimaps)]
     return grid([top, bottom], ["image", *trimaps], ["trimap", "alpha"], size=2.8)
 
 
-def labelling_steps(samples: Sequence[Sample]) -> Figure:
-    """Figure 2 of CasGAN, SoftGAN and DSNet: RECIST marks, trimap, soft mask, and the soft mask binarised at 0.5."""
-    rows: list[list[Panel]] = [[] for _ in range(4)]
-    for sample in map(with_recist, samples):
-        window = crop(sample)
-        made = label.label_sample(sample, "recist")
-        rows[0].append(Panel(sample.image[window], axes=_axes(sample, window), spacing=_spacing(sample)))
-        rows[1].append(Panel(made.trimap[window]))
-        rows[2].append(Panel(made.alpha[window]))
-        rows[3].append(Panel(made.binary[window].astype(float)))
-    return grid(rows, names=["(a) RECIST marks", "(b) trimap", "(c) soft mask", "(d) binarised"])
-
-
-def pipeline_steps(samples: Sequence[Sample]) -> Figure:
-    """DSNet (journal version) figure 8: image, RECIST marks, GrabCut, trimap, soft mask, binary mask."""
-    rows = []
-    for sample in map(with_recist, samples):
-        window = crop(sample)
-        made = label.label_sample(sample, "recist")
-        image = sample.image[window]
-        rows.append(
-            [
-                Panel(image, spacing=_spacing(sample)),
-                Panel(image, axes=_axes(sample, window)),
-                Panel(made.mask[window].astype(float)),
-                Panel(made.trimap[window]),
-                Panel(made.alpha[window]),
-                Panel(made.binary[window].astype(float)),
-            ]
-        )
-    return grid(rows, ["image", "RECIST", "GrabCut", "trimap", "soft mask", "binary"])
-
-
-def regions_of_interest(samples: Sequence[Sample], regions: Sequence[Regions], titles: Sequence[str] = ()) -> Figure:
+def regions_of_interest(
+    samples: Sequence[Sample], regions: Sequence[Sequence[np.ndarray]], titles: Sequence[str] = ()
+) -> Figure:
     """CasGAN figure 6: outlines of the binary mask and of the soft mask's region, and the image inside either and in
-    between; a column for each sample with its ``regions``, under its title."""
-    rows: list[list[Panel]] = [[] for _ in range(4)]
-    for sample, found in zip(samples, regions, strict=True):
+    between; a column for each sample with its :class:`softmask.measure.radiomics.Regions`, under its title."""
+    columns = []
+    for sample, region in zip(samples, regions, strict=True):
         window = crop(sample, 48)
-        image = sample.image[window]
-        binary, soft, band = (region[window] for region in found)
-        rows[0].append(Panel(image, [(soft, SOFT), (binary, BINARY)], spacing=_spacing(sample)))
-        rows[1:] = [
-            [*row, Panel(np.where(inside, image, 0))]
-            for row, inside in zip(rows[1:], (binary, soft, band), strict=True)
-        ]
-    fig = grid(rows, titles, ["comparison", "binary mask", "soft mask", "between"])
+        image, inside = sample.image[window], [part[window] for part in region]
+        first = Panel(image, [(inside[1], SOFT), (inside[0], BINARY)], spacing=sample.spacing and sample.spacing[0])
+        columns.append([first, *(Panel(np.where(part, image, 0)) for part in inside)])
+    fig = grid(list(zip(*columns, strict=True)), titles, ["comparison", "binary mask", "soft mask", "between"])
     legend(fig, {"binary mask": BINARY, "region of the soft mask": SOFT})
     return fig
 
 
-def doctors_side_by_side(samples: Sequence[Sample], model: str, masks: Mapping[str, np.ndarray]) -> Figure:
-    """CasGAN figure 7, DSNet v1 figure 7, v2 figure 11: four doctors, their consensus, and the network's soft masks
-    (H, W) by sample, as far as it has been run."""
-    rows = []
-    for sample in samples:
-        window = crop(sample)
-        rows.append(
-            [
-                Panel(sample.image[window], spacing=_spacing(sample)),
-                *_reader_panels(sample, window),
-                Panel(consensus.fifty_percent(sample.masks)[window].astype(float)),
-                _predicted(masks, sample, window),
-            ]
-        )
-    return grid(rows, ["image", *(f"doctor {i}" for i in range(1, 5)), "50 % consensus", model], size=2.0)
-
-
-def sizes_and_readers(dataset: Dataset) -> Figure:
-    """Histogram of the areas of a data set's slices, and how many readers marked each."""
-    import matplotlib.pyplot as plt
-
-    fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
-    areas = dataset.index["area"].to_numpy()
-    left.hist(areas, bins=np.geomspace(max(areas.min(), 1), areas.max(), 40), color=SOFT)
-    left.set(xscale="log", xlabel="area in pixels", ylabel="slices")
-    counts = dataset.index["n_readers"].value_counts().sort_index()
-    right.bar(counts.index.astype(str), counts.to_numpy(), color=BINARY)
-    right.bar_label(right.containers[0])
-    right.set(xlabel="readers who marked the slice", ylabel="slices")
-    return fig
-
-
 def other_sets(datasets: Mapping[str, Dataset]) -> Figure:
-    """The middle image of each data set: image, reader's mask, trimap and soft mask from the mask.
+    """Return the middle image of each data set: image, reader's mask, trimap and soft mask from the mask.
 
     An unreadable one makes way for the next and is listed in ``dataset.problems``.
 
     Raises:
         DataError: for a data set without a readable image.
     """
-    rows = []
+    samples = []
     for dataset in datasets.values():
         middle = len(dataset) // 2
-        sample = next(dataset.samples([*range(middle, len(dataset)), *range(middle)]), None)
-        if sample is None:
+        samples += [next(dataset.samples([*range(middle, len(dataset)), *range(middle)]), None)]
+        if samples[-1] is None:
             raise DataError(f"{dataset.name}: none of its {len(dataset)} images can be read from {dataset.origin}")
-        made = label.soft_mask(sample.image, mask=sample.masks[0])
-        rows.append([Panel(sample.image), Panel(sample.masks[0].astype(float)), Panel(made.trimap), Panel(made.alpha)])
-    names = [display("datasets", name) for name in datasets]
-    return grid(rows, ["image", "mask", "trimap", "soft mask"], names, size=3.2)
+    views, names = ["image", "mask", "trimap", "soft mask"], [display("datasets", name) for name in datasets]
+    return of_samples(samples, views, names, labels="mask", window=max(max(s.image.shape) for s in samples), size=3.2)
 
 
-def legend(fig: Figure, entries: Mapping[str, str]) -> None:
-    """What the colours of lines mean, by name, below the panels."""
-    from matplotlib.lines import Line2D
+def predicted(
+    pictures: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    own: tuple[str, Mapping[str, np.ndarray]],
+    others: Mapping[str, Mapping[str, np.ndarray]],
+) -> Figure | None:
+    """SoftGAN figure 5: five nodules, the soft mask of one method, the truth's outline, other methods' predictions.
 
-    lines = [Line2D([], [], color=color, linewidth=3) for color in entries.values()]
-    fig.legend(lines, list(entries), loc="outside lower center", ncols=len(entries))
+    Args:
+        pictures: by nodule, (S, S) image in [0, 1] and bool truth; a missing nodule is drawn without them.
+        own: the method whose soft mask is shown: its row, and (S, S) probabilities by nodule.
+        others: rows and their probabilities by nodule; empty where no run of a row is finished.
+
+    Returns:
+        None where ``own`` has no nodule.
+    """
+    row, predictions = own
+    rows = []
+    for name in list(predictions)[:5]:
+        seen = outlined = Panel(None, note="image not\nat hand")
+        if name in pictures:
+            image, truth = pictures[name]
+            seen, outlined = Panel(image), Panel(image, [(truth, COLORS[0])])
+        rest = [Panel(found[name]) if name in found else Panel(None, note=NOT_FINISHED) for found in others.values()]
+        rows.append([seen, Panel(soft_head(predictions[name])), outlined, *rest])
+    titles = ["image", f"{display('rows', row)},\nsoft mask", "ground truth", *(display("rows", one) for one in others)]
+    return grid(rows, titles) if rows else None
 
 
-def label_errors(records: pd.DataFrame, labels: Sequence[str], metric: str, axis: str) -> Figure:
-    """Distribution of ``metric`` over the samples, one box for each of ``labels``: quartiles, median, mean."""
-    import matplotlib.pyplot as plt
+def legend(fig: Figure, entries: Mapping[str, str], areas: bool = False) -> None:
+    """Draw below the panels the meaning of the colours of lines, or of ``areas``, by name."""
+    mark = (lambda color: Patch(facecolor=color)) if areas else (lambda color: Line2D([], [], color=color, linewidth=3))
+    figures.legend(fig, {name: mark(color) for name, color in entries.items()}, columns=len(entries))
 
-    names = [name for name in labels if name in set(records["label"])]
-    values = [records.loc[records["label"] == name, metric].dropna().to_numpy() for name in names]
-    fig, ax = plt.subplots(figsize=(9, 0.5 * len(names) + 1.2))
-    boxes = ax.boxplot(
-        values,
-        orientation="horizontal",
-        whis=(5, 95),
-        showfliers=False,
-        showmeans=True,
-        patch_artist=True,
-        medianprops={"color": "black", "linewidth": 2},
-        meanprops={"marker": "o", "markerfacecolor": "white", "markeredgecolor": "black"},
-        widths=0.6,
-    )
-    for box, name in zip(boxes["boxes"], names, strict=True):
-        box.set(facecolor=SOFT if "soft" in name else BINARY, alpha=0.8)
-    ax.set(yticks=range(1, len(names) + 1), yticklabels=[display("rows", name) for name in names], xlabel=axis)
-    ax.invert_yaxis()
-    legend(fig, {"made by matting": SOFT, "not": BINARY})
+
+def overlay(image: np.ndarray, areas: Sequence[tuple[np.ndarray, str]]) -> np.ndarray:
+    """Return ``image`` (H, W) in [0, 1] as (H, W, 3) with each (H, W) bool area in its colour, later ones on top."""
+    shown = np.repeat(np.asarray(image, float)[..., None], 3, axis=2)
+    for area, color in areas:
+        shown[area] = (1 - SHADE) * shown[area] + SHADE * np.array(to_rgb(color))
+    return shown
+
+
+@figures.unless_empty
+def lungs(
+    images: Sequence[np.ndarray], truths: Sequence[np.ndarray], found: Sequence[Mapping[str, np.ndarray]]
+) -> Figure:
+    """LGAN figure 4: slices with the reference and the lungs that each method finds; where they differ is coloured.
+
+    Args:
+        images: (H, W) in [0, 1] each.
+        truths: (H, W) bool each.
+        found: by slice and row, (H, W) bool.
+    """
+    rows = []
+    for image, truth, masks in zip(images, truths, found, strict=True):
+        areas = [[(truth, FOUND)]]
+        areas += [[(m & truth, FOUND), (truth & ~m, MISSED), (m & ~truth, TOO_MUCH)] for m in masks.values()]
+        rows.append([Panel(overlay(image, of)) for of in areas])
+    fig = grid(rows, ["reference", *(display("rows", row).replace(" ", "\n", 1) for row in found[0])])
+    legend(fig, {"found": FOUND, "missed": MISSED, "found, and is no lung": TOO_MUCH}, areas=True)
     return fig
 
 
-def matrices(tables: Mapping[str, np.ndarray], names: Sequence[str], unit: str = "Dice") -> Figure:
-    """Symmetric matrices side by side, numbers in the cells, one grey scale for all; NaN cells stay empty."""
-    import matplotlib.pyplot as plt
+@figures.unless_empty
+def nodules_in_lungs(
+    images: Sequence[np.ndarray],
+    truths: Sequence[np.ndarray],
+    found: Sequence[np.ndarray],
+    marked: Sequence[np.ndarray],
+) -> Figure:
+    """LGAN figure 6: slices with the nodules that the readers marked; above with the reference lung, below with the
+    predicted one.
 
-    fig, axes = plt.subplots(1, len(tables), figsize=(4.6 * len(tables), 4.8), squeeze=False)
-    low = np.nanmin(np.concatenate([np.append(values, 1) for values in tables.values()]))
-    for ax, (title, values) in zip(axes[0], tables.items(), strict=True):
-        shown = ax.imshow(values, vmin=low, vmax=1, cmap="cividis")
-        for i, j in np.ndindex(values.shape):
-            if np.isfinite(values[i, j]):
-                color = "black" if shown.norm(values[i, j]) > 0.5 else "white"
-                ax.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=color, fontsize=12)
-        ax.set(title=title, xticks=range(len(names)), yticks=range(len(names)))
-        ax.set_xticklabels(names, rotation=40, ha="right")
-        ax.set_yticklabels(names if ax is axes[0, 0] else [])
-        ax.spines[:].set_visible(False)
-    fig.colorbar(shown, ax=axes, shrink=0.7, label=unit)
+    Args:
+        images: (H, W) in [0, 1] each; ``truths``, ``found``, ``marked``: (H, W) bool each.
+    """
+    rows = [
+        [Panel(overlay(*shown)) for shown in zip(images, [[(x, FOUND), (y, MISSED)] for x, y in pairs], strict=True)]
+        for pairs in (zip(truths, marked, strict=True), zip(found, marked, strict=True))
+    ]
+    fig = grid(rows, names=["reference", "predicted"], size=3.0)
+    legend(fig, {"lung": FOUND, "nodule": MISSED}, areas=True)
     return fig
+
+
+def activations(image: np.ndarray, maps: Mapping[str, np.ndarray], mask: np.ndarray) -> Figure:
+    """LGAN figure 5: a slice, the most representative map of every block, and the mask, each (H, W) in [0, 1]."""
+    panels = [Panel(image, title="image")]
+    for name, values in maps.items():
+        block = name.replace("encoder", "encoder, level ").replace("decoder", "decoder, level ")
+        panels.append(Panel(values, title=f"{block}\n{values.shape[0]} × {values.shape[1]}", cmap="cividis"))
+    panels.append(Panel(mask, title="mask"))
+    panels += [Panel(None)] * (-len(panels) % 4)
+    return grid([panels[i : i + 4] for i in range(0, len(panels), 4)], size=2.6)
+
+
+class Look(NamedTuple):
+    """An image (S, S), the same super-resolved (s, s), and the weights of its places, (S, S), without and with a module
+    that is compared; all in [0, 1]."""
+
+    image: np.ndarray
+    super_resolved: np.ndarray
+    without: np.ndarray
+    having: np.ndarray
+
+
+@figures.unless_empty
+def attention(looks: Sequence[Look], module: str) -> Figure:
+    """Return a row for each of ``looks``, the weights without and with ``module`` on one scale. It leaves out the
+    lowest and the highest hundredth: at the border, zeros beyond it decide.
+    """
+    low, high = np.percentile([[look.without, look.having] for look in looks], (1, 99))
+    weights = {"cmap": "cividis", "limits": (low, high)}
+    rows = [[*map(Panel, look[:2]), *(Panel(one, **weights) for one in look[2:])] for look in looks]
+    titles = ("image", "super-resolved", f"attention,\nwithout {module}", f"attention,\nwith {module}")
+    fig = grid(rows, titles, size=2.7)
+    bar = {"shrink": 0.8, "extend": "both", "label": "weight of the place (shared scale)"}
+    fig.colorbar(fig.axes[3].images[0], ax=fig.axes, **bar).outline.set_visible(False)
+    return fig
+
+
+class Example(NamedTuple):
+    """An image at low resolution and what becomes of it.
+
+    Attributes:
+        low: (s, s) in [0, 1].
+        upscaled: by row, (4 s, 4 s) in [0, 1].
+        truth: (4 s, 4 s) in [0, 1], the high resolution.
+        mask: (4 s, 4 s) bool, the lesion.
+    """
+
+    low: np.ndarray
+    upscaled: Mapping[str, np.ndarray]
+    truth: np.ndarray
+    mask: np.ndarray
+
+
+@figures.unless_empty
+def enlarged(examples: Sequence[Example]) -> Figure:
+    """Return two rows for each example: images whole, and the part around the lesion that the box shows.
+
+    The part is a square of three eighths of the image, or more where the lesion is larger, whose edges are those of
+    pixels of the low resolution.
+    """
+    rows = []
+    for example in examples:
+        where = np.argwhere(example.mask)
+        low, high, whole = where.min(axis=0), where.max(axis=0) + 1, len(example.mask)
+        size = min(max(3 * whole // 8, 1.3 * (high - low).max()) // SCALE * SCALE, whole)
+        first = np.clip(np.rint((low + high - size) / 2 / SCALE) * SCALE, 0, whole - size)
+        pair: tuple[list[Panel], list[Panel]] = ([], [])
+        for image in (example.low, *example.upscaled.values(), example.truth):
+            (top, left), extent = (first * len(image) / whole).astype(int), int(size * len(image) / whole)
+            window = slice(top, top + extent), slice(left, left + extent)
+            box = np.zeros(image.shape, bool)
+            box[window] = True
+            pair[0].append(Panel(image, [(box, COLORS[0])]))
+            pair[1].append(Panel(image[window]))
+        rows += pair
+    names = [display("rows", row).replace(", ", ",\n") for row in examples[0].upscaled]
+    return grid(rows, ["low resolution", *names, "truth"], size=2.3)

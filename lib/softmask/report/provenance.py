@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,40 +10,27 @@ from pathlib import Path
 from typing import Any
 
 from softmask.config import BASE_SEED, ROOT, Config, cache_root, output_root
-from softmask.data.sample import Dataset, Problem, data_kind
+from softmask.data.sample import Dataset, data_kind
 from softmask.errors import ConfigError
 from softmask.machine import cores, cpu_model, git_state, package_version, peak_memory_mb
+from softmask.report.text import SOURCE_WORDS
 
 PACKAGES = (
-    "softmask",
-    "numpy",
-    "scipy",
-    "pandas",
-    "scikit-image",
-    "scikit-learn",
-    "opencv-python-headless",
-    "pymatting",
-    "SimpleITK",
-    "pydicom",
-    "pylidc",
-    "matplotlib",
-    "torch",
+    *("softmask", "numpy", "scipy", "pandas", "scikit-image", "scikit-learn", "opencv-python-headless", "pymatting"),
+    *("SimpleITK", "pydicom", "pylidc", "matplotlib", "torch"),
 )
 
 
 def collect(
     config: Config, datasets: Iterable[Dataset], started: float, seeds: Sequence[int] = (BASE_SEED,)
 ) -> dict[str, Any]:
-    """What stands behind a table made from ``datasets``, as plain values for JSON.
+    """Return what stands behind a table made from ``datasets``, as plain values for JSON.
 
     Of each data set ``problems`` has what is damaged in the copy at hand, ``left_out`` what the published set itself
-    gets wrong.
+    gets wrong. Paths are written relative to the data root, the checkout or the home folder, by name.
 
     Args:
         started: ``time.perf_counter()`` when the work began.
-        seeds: those that were used.
-
-    Paths are written relative to the data root, the checkout or the home folder, by name.
 
     Raises:
         ConfigError: where ``started`` lies in the future (a wall-clock time, say).
@@ -70,31 +58,67 @@ def collect(
                 "origin": data.origin,
                 "fingerprint": data.fingerprint,
                 "n": len(data),
-                "problems": _listed(data.problems),
+                "problems": [{"where": problem.where, "why": problem.why} for problem in data.problems],
                 "n_left_out": len(data.left_out),
-                "left_out": _listed(data.left_out),
+                "left_out": [{"where": problem.where, "why": problem.why} for problem in data.left_out],
             }
             for data in datasets
         ],
         "seconds": round(seconds, 2),
         "peak_memory_mb": peak_memory_mb(),
     }
-    return _without_paths(content, config)
+    text = json.dumps(content)
+    folders = {config.data_root: "data", cache_root(): "cache", output_root(): "output", ROOT: "checkout"}
+    for folder in sorted({**folders, Path.home(): "home"}, key=lambda folder: -len(str(folder))):
+        if str(folder) != folder.anchor:
+            text = text.replace(json.dumps(str(folder))[1:-1], f"<{folders.get(folder, 'home')}>")
+    return json.loads(text)
 
 
-def _listed(problems: Iterable[Problem]) -> list[dict[str, str]]:
-    return [{"where": problem.where, "why": problem.why} for problem in problems]
+def lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the content of :func:`collect`, and of the ``runs`` of trained networks, for people: term and words."""
+    said: list[tuple[str, str]] = []
+    for data in content.get("datasets", ()):
+        left_out = f", {len(data['problems'])} left out" if data["problems"] else ""
+        source = SOURCE_WORDS.get(data["source"], data["source"])
+        images = f"{data['n']:,} images{left_out}; fingerprint {data['fingerprint']}"
+        said.append((f"data {data['name']}", f"{source}; {data['origin']}; {images}"))
+    if runs := content.get("runs"):
+        devices = ", ".join(sorted({run["device"] for run in runs}))
+        seconds, recorded = (sum(run[key] for run in runs) for key in ("seconds", "recorded"))
+        said.append(("training", f"{len(runs)} runs, {seconds:,.0f} s on {devices}; {recorded} taken from records"))
+    if "git_commit" in content:
+        changes = ", with changes that are not committed" if content["git_dirty"] else ""
+        said.append(("code", f"{content['git_commit'] or 'not in a git checkout'}{changes}"))
+    if "seeds" in content:
+        said.append(("seeds", ", ".join(map(str, content["seeds"]))))
+    if "cpu" in content:
+        said.append(("machine", f"{content['cpu']}, {content['cpu_count']} cores; {content['platform']}"))
+    if "seconds" in content:
+        said.append(("cost", f"{content['seconds']} s, {content['peak_memory_mb']} MB at most"))
+    if "packages" in content:
+        versions = {"python": content["python"], **content["packages"]}
+        said.append(("packages", ", ".join(f"{name} {version}" for name, version in versions.items() if version)))
+    return said
 
 
-def _without_paths(value: Any, config: Config) -> Any:
-    """``value`` with this machine's folders replaced by what they are."""
-    if isinstance(value, Mapping):
-        return {key: _without_paths(item, config) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_paths(item, config) for item in value]
-    if isinstance(value, str):
-        folders = {config.data_root: "data", cache_root(): "cache", output_root(): "output", ROOT: "checkout"}
-        for folder, name in sorted({**folders, Path.home(): "home"}.items(), key=lambda item: -len(str(item[0]))):
-            if str(folder) != folder.anchor:
-                value = value.replace(str(folder), f"<{name}>")
-    return value
+def what_moved(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, str]:
+    """Return what differs between two tables' provenance, by term: code, data, seeds, machine, packages, trainings.
+
+    Code with changes counts as different: nobody knows which.
+    """
+    parts: list[dict[str, list[str]]] = [{}, {}]
+    for content, of in zip((there, here), parts, strict=True):
+        for term, words in lines(content):
+            of.setdefault(term, []).extend(words.split(", "))
+    moved = {}
+    for term in dict.fromkeys(term for of in parts for term in of if term not in ("training", "cost")):
+        then, now = (of.get(term, ["nothing"]) for of in parts)
+        if then != now or "with changes that are not committed" in now:
+            gone, new = [part for part in then if part not in now], [part for part in now if part not in then]
+            moved[term] = f"{', '.join(gone or then[:1])} -> {', '.join(new or now[:1])}"
+    keys = [{run["name"]: run["key"] for run in content.get("runs", ())} for content in (there, here)]
+    if keys[0] != keys[1]:
+        same = len(keys[0].items() & keys[1].items())
+        moved["trainings"] = f"{len(keys[1]) - same} of {len(keys[1])} with other code, data or settings"
+    return moved

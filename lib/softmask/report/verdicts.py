@@ -5,18 +5,21 @@ The rule stands in :mod:`softmask.measure.verdicts`.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from softmask import papers
 from softmask.config import Config
 from softmask.data.sample import WORDS
 from softmask.errors import DataError
 from softmask.files import read_json, write_atomic
-from softmask.measure.differences import detectable
+from softmask.measure.differences import Difference, detectable
 from softmask.measure.verdicts import (
     CONTRADICTED,
     FAILED_TRAINING,
@@ -38,23 +41,33 @@ from softmask.report.tables import to_json
 from softmask.report.text import NOT_A_RESULT, NOTHING_PRINTED
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from matplotlib.figure import Figure
 
 VERDICTS = (HOLDS, FAILS, INCONCLUSIVE, UNDERTRAINED, FAILED_TRAINING, NOT_FINISHED, REPORTED, NOT_RUN)
 """Verdicts on a claim, in the order in which they are counted."""
 POINTS = UNITS["points"]
 SEEDS = (3, 5, 8)
-"""Numbers of seeds for which the smallest detectable difference is told."""
+"""Numbers of seeds for which :func:`detectable_frame` gives the smallest detectable difference."""
 
 _COUNTED = {
-    HOLDS: "{} hold",
-    CONTRADICTED: "{} contradicted",
-    NO_GAIN: "{} with no such gain",
-    INCONCLUSIVE: "{} inconclusive",
-    UNDERTRAINED: "{} undertrained",
-    FAILED_TRAINING: "{} with failed training",
-    NOT_RUN: "{} not run yet",
+    HOLDS: "hold",
+    CONTRADICTED: "contradicted",
+    NO_GAIN: "with no such gain",
+    INCONCLUSIVE: "inconclusive",
+    UNDERTRAINED: "undertrained",
+    FAILED_TRAINING: "with failed training",
+    NOT_RUN: "not run yet",
 }
+
+_MARKS = {
+    HOLDS: ("o", "#0072B2", "#0072B2"),
+    CONTRADICTED: ("X", "#D55E00", "#D55E00"),
+    NO_GAIN: ("v", "#D55E00", "#D55E00"),
+    INCONCLUSIVE: ("o", "white", "black"),
+    UNDERTRAINED: ("s", "white", "0.6"),
+    FAILED_TRAINING: ("s", "0.6", "0.6"),
+}
+"""Marker, face and edge of a pair in a figure."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,20 @@ class Judged:
 
     pair: Pair
     outcome: Outcome
+
+    @property
+    def inside(self) -> str:
+        """Whether the interval holds the printed difference: ``yes``, ``no``, or a dash where one is missing."""
+        printed, difference = self.pair.printed, self.outcome.difference
+        if difference is None or not difference.low <= difference.high or math.isnan(printed):
+            return NOTHING_PRINTED
+        return "yes" if difference.low <= printed <= difference.high else "no"
+
+    @property
+    def trainings(self) -> list[tuple[str, Any]]:
+        """Both methods, by name for people, with how their trainings went."""
+        names = [display("rows", row) for row in (self.pair.better, self.pair.worse)]
+        return list(zip(names, self.outcome.trainings, strict=False))
 
 
 @dataclass(frozen=True)
@@ -85,170 +112,140 @@ class Verdict:
 
 
 def sentence(verdict: str, pairs: Sequence[Judged], deciding: int | None, unit: str = POINTS) -> str:
-    """Why a claim has its verdict: the deciding pair with its interval and what is printed, how many pairs go which
-    way, and trainings that failed."""
+    """Return why a claim has its verdict: the deciding pair with its interval and what is printed, how many pairs go
+    which way, and trainings that failed."""
     if deciding is None:
         return ""
     parts = [_decided(pairs[deciding], unit)]
     if len(pairs) > 1:
-        counts = Counter(one.outcome.verdict for one in pairs)
-        parts.append(
-            f"Of {len(pairs)} comparisons {', '.join(t.format(counts[v]) for v, t in _COUNTED.items() if counts[v])}"
-        )
-    if verdict not in (FAILED_TRAINING, UNDERTRAINED):
-        parts += list(_failures(pairs))
-    return ". ".join(parts)
+        counts = Counter(judged.outcome.verdict for judged in pairs)
+        ways = [f"{counts[verdict]} {words}" for verdict, words in _COUNTED.items() if counts[verdict]]
+        parts.append(f"Of {len(pairs)} comparisons {', '.join(ways)}")
+    failures: dict[str, str] = {}  # by network, once
+    for judged in pairs if verdict not in (FAILED_TRAINING, UNDERTRAINED) else ():
+        for row, training in judged.trainings:
+            failed = [f"{training.failed} of {training.begun} trainings failed to start"] if training.failed else []
+            failed += [f"{training.restarts} of {training.begun} begun anew"] if training.restarts else []
+            if failed:
+                failures[f"{row} on {display('datasets', judged.pair.dataset)}"] = " and ".join(failed)
+    return ". ".join([*parts, *(f"{network}: {words}" for network, words in failures.items())])
 
 
 def _decided(judged: Judged, unit: str) -> str:
-    pair, outcome = judged.pair, judged.outcome
+    pair, outcome, difference = judged.pair, judged.outcome, judged.outcome.difference
     where = f"{display('datasets', pair.dataset)} ({outcome.data})"
-    if outcome.verdict == FAILED_TRAINING:
-        row, training = next(one for one in _trained(judged) if one[1].obstacle == FAILED_TRAINING)
-        return f"{row} on {where}: {training.failed} of {training.begun} trainings failed to start"
-    if outcome.verdict == UNDERTRAINED:
-        row, training = next(one for one in _trained(judged) if one[1].obstacle == UNDERTRAINED)
-        return f"{row} on {where} was still learning{_rise(training.gain)}"
-    difference = outcome.difference
+    if outcome.verdict in (FAILED_TRAINING, UNDERTRAINED):
+        row, training = next(of for of in judged.trainings if of[1].obstacle == outcome.verdict)
+        if outcome.verdict == FAILED_TRAINING:
+            return f"{row} on {where}: {training.failed} of {training.begun} trainings failed to start"
+        rise = f" when its training ended (validation Dice {training.gain:+.2g} over the last fifth)"
+        return f"{row} on {where} was still learning{rise if training.gain < 1 else ''}"
     if difference is None:
         return f"{pair} on {where}: undefined on every image"
     sentence = f"{pair} on {where}: {difference.mean:.2f} {unit}"
     if difference.patients < LEAST_PATIENTS:
         return f"{sentence}, on {difference.patients} patients, too few to decide"
     sentence += f" ({difference.low:.2f} to {difference.high:.2f})"
-    if pair.printed == pair.printed:  # not NaN
-        side = "inside" if _inside(judged) == "yes" else "outside"
-        sentence += f"; the printed {pair.printed:.2f} lie {side}"
+    if not math.isnan(pair.printed):
+        sentence += f"; the printed {pair.printed:.2f} lie {'inside' if judged.inside == 'yes' else 'outside'}"
     return sentence + ("; one seed: the variance between seeds is unknown" if difference.one_seed else "")
 
 
-def _rise(gain: float) -> str:
-    return f" when its training ended (validation Dice {gain:+.2g} over the last fifth)" if gain < 1 else ""
-
-
-def _trained(judged: Judged) -> list[tuple[str, object]]:
-    """Both methods of a pair, by name for people, with how their trainings went."""
-    names = [display("rows", row) for row in (judged.pair.better, judged.pair.worse)]
-    return list(zip(names, judged.outcome.trainings, strict=False))
-
-
-def _failures(pairs: Sequence[Judged]) -> Iterable[str]:
-    """Each network of which a training failed or was begun anew, once."""
-    told: dict[str, str] = {}
-    for judged in pairs:
-        for row, training in _trained(judged):
-            words = []
-            if training.failed:
-                words.append(f"{training.failed} of {training.begun} trainings failed to start")
-            if training.restarts:
-                words.append(f"{training.restarts} of {training.begun} begun anew")
-            if words:
-                told[f"{row} on {display('datasets', judged.pair.dataset)}"] = " and ".join(words)
-    return [f"{network}: {words}" for network, words in told.items()]
-
-
-def _inside(judged: Judged) -> str:
-    """Whether the interval holds the printed difference: ``yes``, ``no``, or a dash where one of them is missing."""
-    printed, difference = judged.pair.printed, judged.outcome.difference
-    if difference is None or not (difference.low <= difference.high and printed == printed):
-        return NOTHING_PRINTED
-    return "yes" if difference.low <= printed <= difference.high else "no"
-
-
 def frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
-    """One line for each claim: claim, verdict, why."""
-    import pandas as pd
-
+    """Return one line for each claim: claim, verdict, why."""
     return pd.DataFrame([(v.claim, v.verdict, v.why) for v in verdicts], columns=["claim", "verdict", "why"])
 
 
-def _seeds(judged: Judged) -> str:
-    """``3``, or ``3 and 2`` where the methods have different numbers of seeds."""
-    return " and ".join(map(str, dict.fromkeys(judged.outcome.difference.seeds)))
+def _run(verdicts: Iterable[Verdict]) -> Iterator[tuple[int, Judged, Difference, dict[str, Any]]]:
+    """Of every pair that is run the claim's number, and numbers and words by metric."""
+    for number, verdict in enumerate(verdicts, start=1):
+        for judged in verdict.pairs:
+            if (difference := judged.outcome.difference) is not None:
+                yield (
+                    number,
+                    judged,
+                    difference,
+                    {
+                        **{name: getattr(difference, name) for name in ("mean", "low", "high")},
+                        "unit": verdict.unit,
+                        "printed": judged.pair.printed,
+                        "inside": judged.inside,
+                        "patients": difference.patients,
+                        "seeds": " and ".join(map(str, dict.fromkeys(difference.seeds))),
+                        "verdict": judged.outcome.verdict,
+                    },
+                )
 
 
 def pairs_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
-    """One line for each pair that is run; differences in the claim's unit and in its favour, with 95 % intervals."""
-    import pandas as pd
-
+    """Return one line for each pair that is run; differences in the claim's unit and favour, with 95 % intervals."""
     lines = [
-        {
-            "claim": number,
-            "comparison": str(judged.pair),
-            "data set": display("datasets", judged.pair.dataset),
-            "difference": judged.outcome.difference.mean,
-            "low": judged.outcome.difference.low,
-            "high": judged.outcome.difference.high,
-            "unit": verdict.unit,
-            "printed": judged.pair.printed,
-            "inside": _inside(judged),
-            "patients": judged.outcome.difference.patients,
-            "seeds": _seeds(judged),
-            "verdict": judged.outcome.verdict,
-        }
-        for number, verdict in enumerate(verdicts, start=1)
-        for judged in verdict.pairs
-        if judged.outcome.difference
+        {"claim": n, "comparison": str(judged.pair), "data set": display("datasets", judged.pair.dataset), **values}
+        for n, judged, _, values in _run(verdicts)
     ]
-    return pd.DataFrame(lines).round(dict.fromkeys(("difference", "low", "high", "printed"), 2))
+    numbers = dict.fromkeys(("difference", "low", "high", "printed"), 2)
+    return pd.DataFrame(lines).rename(columns={"mean": "difference"}).round(numbers)
 
 
 def detectable_frame(verdicts: Iterable[Verdict], seeds: Sequence[int] = SEEDS) -> pd.DataFrame:
-    """One line for each claim: the smallest difference that would be detected with so many seeds of each network, in
-    the pair that is hardest to decide, beside that pair's delta.
+    """Return one line for each claim: the smallest difference that would be detected with so many seeds of each
+    network, in the pair that is hardest to decide, beside that pair's delta.
 
     A claim is not decidable where delta is the smaller one. Claims whose pairs have a single seed are left out: the
     variance between seeds is then unknown.
     """
-    import pandas as pd
+    hardest: dict[int, tuple[float, dict[str, Any]]] = {}
+    for number, judged, difference, values in _run(verdicts):
+        pair, sizes = judged.pair, {f"{n} seeds": round(detectable(difference, n), 2) for n in seeds}
+        excess = detectable(difference, seeds[0]) - pair.delta  # NaN with a single seed
+        if excess > hardest.get(number, (-math.inf,))[0]:
+            place = {"hardest comparison": str(pair), "data set": display("datasets", pair.dataset)}
+            line = {"claim": number, **place, "delta": pair.delta, **sizes, "unit": values["unit"]}
+            hardest[number] = (excess, line)
+    return pd.DataFrame([line for _, line in hardest.values()])
 
-    lines = []
-    for number, verdict in enumerate(verdicts, start=1):
-        known = [
-            judged
-            for judged in verdict.pairs
-            if judged.outcome.difference and detectable(judged.outcome.difference, seeds[0]) >= 0
-        ]
-        if known:
-            worst = max(known, key=lambda judged: detectable(judged.outcome.difference, seeds[0]) - judged.pair.delta)
-            sizes = {f"{n} seeds": round(detectable(worst.outcome.difference, n), 2) for n in seeds}
-            place = {
-                "claim": number,
-                "hardest comparison": str(worst.pair),
-                "data set": display("datasets", worst.pair.dataset),
-            }
-            lines.append(place | {"delta": worst.pair.delta, **sizes, "unit": verdict.unit})
-    return pd.DataFrame(lines)
+
+def figure(verdicts: Iterable[Verdict], measure: str = "Dice") -> Figure | None:
+    """Return a figure of every pair that is run: its difference with the 95 % interval; a panel for each data set.
+
+    None where no pair is run. ``measure`` says of what the differences are.
+    """
+    from softmask.report.plots import Interval, intervals  # matplotlib takes its time
+
+    points, units = [], {}
+    for number, judged, difference, values in _run(verdicts):
+        place = (judged.pair.dataset, f"{number}. {judged.pair}", judged.outcome.verdict)
+        points.append(Interval(*place, difference.mean, (difference.low, difference.high)))
+        units[values["unit"]] = None
+    if not points:
+        return None
+    names = ("marker", "markerfacecolor", "color")
+    styles = {verdict: dict(zip(names, look, strict=True)) | {"markersize": 10} for verdict, look in _MARKS.items()}
+    fig, axes = intervals(points, styles, f"difference in {measure}\n({' or '.join(units)})")
+    for ax in axes:
+        ax.axvline(0, color="0.5", linestyle=":")
+    return fig
 
 
 def table(name: str, title: str, caption: str, verdicts: Iterable[Verdict]) -> ResultTable:
-    """The workbook's table of all pairs that are run; a row begins with the number of its claim."""
-    cells, nothing = [], float("nan")
-    for number, verdict in enumerate(verdicts, start=1):
-        for judged in verdict.pairs:
-            pair, difference = judged.pair, judged.outcome.difference
-            if difference is None:
-                continue
-            numbers = {"difference": difference.mean, "low": difference.low, "high": difference.high}
-            numbers |= {"printed": pair.printed, "patients": float(difference.patients)}
-            words = {"inside": _inside(judged), "unit": verdict.unit, "seeds": _seeds(judged)}
-            words["verdict"] = judged.outcome.verdict
-            source = next(kind for kind, words in WORDS.items() if words == judged.outcome.data)
-            place, counts = (f"{number}. {pair}", pair.dataset), (difference.images, min(difference.seeds), source)
-            cells += [Cell(*place, metric, value, nothing, *counts) for metric, value in numbers.items()]
-            cells += [Cell(*place, metric, nothing, nothing, *counts, note) for metric, note in words.items()]
-    units = dict.fromkeys(("difference", "low", "high", "printed"), "number")
-    units |= {"patients": "count"} | dict.fromkeys(("inside", "unit", "seeds", "verdict"), "text")
+    """Return the workbook's table of all pairs that are run; a row begins with the number of its claim."""
+    units = {"difference": "number", "low": "number", "high": "number", "printed": "number", "patients": "count"}
+    units |= dict.fromkeys(("inside", "unit", "seeds", "verdict"), "text")
+    kinds = {words: kind for kind, words in WORDS.items()}
+    cells = []
+    for number, judged, difference, values in _run(verdicts):
+        values = {"difference": values["mean"], **values}
+        counts = (difference.images, min(difference.seeds), kinds[judged.outcome.data])
+        for metric, unit in units.items():
+            note = values[metric] if unit == "text" else ""
+            mean = math.nan if unit == "text" else float(values[metric])
+            row = f"{number}. {judged.pair}"
+            cells.append(Cell(row, judged.pair.dataset, metric, mean, math.nan, *counts, note))
     return ResultTable(WORKBOOK, name, title, caption, cells, units)
 
 
-def path_of(paper: str, config: Config) -> Path:
-    """Where the verdicts on a paper's claims are: ``results/<run>/claims/<paper>.json``."""
-    return config.results / "claims" / f"{paper}.json"
-
-
 def write(paper: str, verdicts: Sequence[Verdict], config: Config, by_readers: Sequence[Verdict] = ()) -> Path:
-    """Write the verdicts, with every pair's numbers, to :func:`path_of`; the report reads them there.
+    """Write the verdicts, with every pair's numbers, to ``results/<run>/claims/<paper>.json``, for the report.
 
     Of a paper whose claims several notebooks judge, each notebook writes its own: what the file has on other claims
     stays there. A damaged file is written anew.
@@ -256,58 +253,53 @@ def write(paper: str, verdicts: Sequence[Verdict], config: Config, by_readers: S
     Args:
         by_readers: the same claims, judged by the readers' consensus on LNSM.
     """
-    kept = _others(paper, {verdict.claim for verdict in verdicts}, config)
+    path = config.results / "claims" / f"{paper}.json"
+    order = [claim.words for claim in papers.load(paper).claims]
+    new = {verdict.claim for verdict in verdicts}
+    try:
+        before = read_json(path)
+        kept = {p: [c for c in before[p] if c["claim"] in order and c["claim"] not in new] for p in _PARTS}
+    except (DataError, LookupError, TypeError):  # not there yet, or damaged and written anew
+        kept = dict.fromkeys(_PARTS, ())
+
+    def place(claim: Mapping[str, Any]) -> int:
+        return order.index(claim["claim"]) if claim["claim"] in order else len(order)
+
     content = {
         "paper": paper,
         "profile": config.profile.name,
         "run": config.run,
         "result": config.profile.is_result,
         **({} if config.profile.is_result else {"warning": NOT_A_RESULT}),
-        "claims": _in_order(paper, [*map(asdict, verdicts), *kept["claims"]]),
-        "by_readers": _in_order(paper, [*map(asdict, by_readers), *kept["by_readers"]]),
     }
-    return write_atomic(path_of(paper, config), to_json(content))
+    for part, judged in zip(_PARTS, (verdicts, by_readers), strict=True):
+        content[part] = sorted([*map(asdict, judged), *kept[part]], key=place)
+    return write_atomic(path, to_json(content))
 
 
-def _others(paper: str, mine: Container[str], config: Config) -> dict[str, list[dict]]:
-    """What the file holds on claims of the paper that are not among ``mine``."""
-    others = [claim.words for claim in papers.load(paper).claims if claim.words not in mine]
-    try:
-        content = read_json(path_of(paper, config))
-        parts = {part: {str(one["claim"]): one for one in content[part]} for part in ("claims", "by_readers")}
-    except (DataError, LookupError, TypeError):  # not there yet, or damaged and written anew
-        return {"claims": [], "by_readers": []}
-    return {part: [of[claim] for claim in others if claim in of] for part, of in parts.items()}
+_PARTS = ("claims", "by_readers")
 
 
-def _in_order(paper: str, found: list[dict]) -> list[dict]:
-    order = [claim.words for claim in papers.load(paper).claims]
-    return sorted(found, key=lambda one: order.index(one["claim"]) if one["claim"] in order else len(order))
-
-
-def read(paper: str, config: Config) -> dict[str, dict[str, str]]:
-    """What :func:`write` wrote, by claim: ``verdict``, ``why``, and both ``by_readers`` in words (empty where the
-    readers do not judge it). Empty where nothing was written.
+def read(path: Path) -> dict[str, dict[str, str]]:
+    """Return what :func:`write` wrote, by claim: ``verdict``, ``why``, and both ``by_readers`` in words (empty where
+    the readers do not judge it).
 
     Raises:
         DataError: names the file that cannot be read or does not hold verdicts.
     """
-    path = path_of(paper, config)
-    if not path.exists():
-        return {}
     try:
         content = read_json(path, "run its notebook again")
-        if unknown := {str(one["verdict"]) for one in content["claims"]}.difference(VERDICTS):
-            raise LookupError(f"no verdict is called {min(unknown)!r}")
         readers = {
-            str(one["claim"]): f"{one['verdict']}{' (' + str(one['why']) + ')' if one['why'] else ''}"
-            for one in content["by_readers"]
-            if one["verdict"] != NOT_RUN
+            str(claim["claim"]): f"{claim['verdict']}{' (' + str(claim['why']) + ')' if claim['why'] else ''}"
+            for claim in content["by_readers"]
+            if claim["verdict"] != NOT_RUN
         }
-        return {
-            claim: {"verdict": str(one["verdict"]), "why": str(one["why"]), "by_readers": readers.get(claim, "")}
-            for one in content["claims"]
-            for claim in [str(one["claim"])]
+        verdicts = {
+            str(claim["claim"]): {"verdict": str(claim["verdict"]), "why": str(claim["why"])}
+            for claim in content["claims"]
         }
+        if unknown := {verdict["verdict"] for verdict in verdicts.values()}.difference(VERDICTS):
+            raise LookupError(f"no verdict is called {min(unknown)!r}")
+        return {claim: verdict | {"by_readers": readers.get(claim, "")} for claim, verdict in verdicts.items()}
     except (LookupError, TypeError) as error:
         raise DataError(f"{path}: holds no verdicts ({error!r}); run its notebook again") from error

@@ -1,4 +1,4 @@
-"""Whether two runs have the same tables, cell by cell, and what moved those that do not.
+"""Whether two runs have the same tables, cell by cell, and what moved those that do not: ``softmask verify``.
 
 The rule. A cell is *identical* where all that its CSV says of it is: our number, its spread, what they are over, the
 printed number; for words, the words. What is not identical is
@@ -15,304 +15,328 @@ Verdicts on the papers' claims are compared as words, and are different where th
 
 from __future__ import annotations
 
-import json
+import argparse
+import io
 import math
-from collections.abc import Mapping, Sequence
+import subprocess
+import tarfile
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from softmask.errors import DataError
-from softmask.report import tables
-from softmask.report.moved import unlike, what_moved
+import numpy as np
+import pandas as pd
+
+from softmask.config import ROOT, output_root
+from softmask.data import configure
+from softmask.errors import ConfigError, DataError
+from softmask.files import read_json
+from softmask.machine import git_state
+from softmask.report.contents import AGAIN, read_table
+from softmask.report.provenance import what_moved
 from softmask.report.text import NOT_FINISHED
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 IDENTICAL, WITHIN, DIFFERENT = "identical", "within tolerance", "different"
 TIMED, UNJUDGED, MISSING, ADDED = "measured time", "not judged", "missing", "added"
 STATES = (DIFFERENT, MISSING, ADDED, WITHIN, UNJUDGED, TIMED, IDENTICAL)
 DIFFERING = STATES[:3]
 COMPUTED, TRAINED = "computed", "trained"
+VERDICT = "verdict"
+"""Unit of a claim's verdict."""
 
 ROUNDING = 1e-5
-"""Of a number's size: what other versions or another processor may change in the sixth and last digit of a CSV."""
+"""Share of a number that other versions or another processor may change: its CSV's sixth and last digit."""
 SEEDS_APART = 0.3
 """Share of the spread over images by which the means of two trainings may differ. Of 3,063 pairs of seeds in the
 committed tables of three seeds 83 % are nearer; half are within 0.1, 95 % within 0.7."""
-TIMES = ("ms", "s")
-"""Units of measured times."""
-FIELDS = tables.COLUMNS[5:]
-"""Of a CSV, what it says of a cell."""
+TOLERANCE = (
+    f"Tolerance: computed tables identical, or within {ROUNDING:g} of a number where versions or hardware differ; "
+    f"trained ones within {SEEDS_APART:g} of the spread over images (over the root of the number of seeds), "
+    "differences within half their interval."
+)
+MOST, WIDEST = 20, 60
+"""Lines of a short list; characters of a column."""
 
-VERDICT = "verdict"
-"""The unit of a claim's verdict."""
-
-Key = tuple[str, str, str]
-Cell = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A table as a run has it.
-
-    Attributes:
-        cells: by (row, data set, metric): the CSV's fields, the ``unit``, and ``text``, the words where that is
-            the unit. Numbers that are not there are None.
-        provenance: as :func:`softmask.report.provenance.collect` gave it.
-        runs: by name, the trainings behind it: the key, and whether it was read from a committed record.
-    """
-
-    cells: Mapping[Key, Cell]
-    provenance: Mapping[str, Any]
-    runs: Mapping[str, tuple[str, bool]]
-
-
-@dataclass(frozen=True)
-class RunTables:
-    """All tables of a run by name, such as ``softgan/table-1``, and why others cannot be used."""
-
-    name: str
-    tables: Mapping[str, Kept]
-    damaged: Mapping[str, str]
+_MEAN, _STD = "ours_mean", "ours_std"
+_NUMBERS = ["paper_mean", "paper_std", _MEAN, _STD, "n_images", "n_seeds"]
+_WORDS = ["data", "profile", "unit", "note"]
+_KEYS = ["table", "row", "dataset", "metric"]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What :func:`compare` found.
+    """Result of :func:`compare`.
 
     Attributes:
+        here, there: names of the runs.
         cells: one line for each cell: table, kind (``computed`` or ``trained``), row, dataset, metric, state, there,
             here, difference, tolerance, and size (the difference over the tolerance, else over the spread or the
             number); what differs first, the biggest on top.
-        moved: by table that is not identical, what differs in its provenance, in words.
+        moved: by table that is not identical, what differs in its provenance.
         damaged: by table, what is wrong with its files.
-        missing, added: names of tables that only ``there`` has, and only ``here``.
     """
 
     here: str
     there: str
     cells: pd.DataFrame
-    moved: Mapping[str, Sequence[str]]
+    moved: Mapping[str, Mapping[str, str]]
     damaged: Mapping[str, str]
-    missing: Sequence[str]
-    added: Sequence[str]
 
     @property
     def differs(self) -> bool:
         """Whether anything is different, missing, added or damaged."""
-        whole = self.damaged or self.missing or self.added
-        return bool(whole) or bool(self.cells["state"].isin(DIFFERING).any())
+        return bool(self.damaged) or bool(self.cells["state"].isin(DIFFERING).any())
 
 
-def read(files: Mapping[str, bytes], name: str) -> RunTables:
-    """The tables and verdicts in ``files``, by path below a run's folder (:mod:`softmask.report.kept`).
+def run(arguments: argparse.Namespace) -> int:
+    """Print a comparison and return the exit status: 0 nothing differs, 1 something does.
 
-    Verdicts are tables ``<paper>/claims``. What cannot be read is listed as damaged, with the file and the remedy.
+    Raises:
+        ConfigError: for a run, folder or commit that does not exist.
     """
-    kept: dict[str, Kept] = {}
-    damaged: dict[str, str] = {}
-    for path in sorted(path for path in files if path.startswith("tables/") and path.endswith(".csv")):
-        table = path.removeprefix("tables/").removesuffix(".csv")
-        beside = f"{path.removesuffix('csv')}json"
-        try:
-            kept[table] = _table(files[path], path, files.get(beside), beside)
-        except DataError as error:
-            damaged[table] = str(error)
-    for path in sorted(path for path in files if path.startswith("claims/")):
-        paper = path.removeprefix("claims/").removesuffix(".json")
-        try:
-            kept[f"{paper}/claims"] = _claims(files[path], path, kept.get(f"workbook/{paper}-claims"))
-        except DataError as error:
-            damaged[f"{paper}/claims"] = str(error)
-    return RunTables(name, kept, damaged)
+    comparison = compare(arguments.name or configure().run, arguments.against)
+    print(text(comparison, arguments.all))
+    return 1 if comparison.differs else 0
 
 
-def _table(content: bytes, path: str, beside: bytes | None, beside_path: str) -> Kept:
-    import pandas as pd
+def compare(name: str, against: str | None = None) -> Comparison:
+    """Return every cell of a run beside that of ``against``, by the rule above.
 
-    frame = tables.parse(content, path)
-    if beside is None:
-        raise DataError(f"{beside_path}: is missing; run its notebook again")
-    about = _json(beside, beside_path)
-    try:
-        texts = {tuple(key): str(note) for *key, note in about["notes"]}
-        cells = {}
-        for line in frame.to_dict("records"):
-            key = (line["row"], line["dataset"], line["metric"])
-            unit = str(about["units"][line["metric"]])
-            words = texts.get(key, "") if unit == "text" else ""
-            numbers = {name: None if pd.isna(line[name]) else line[name] for name in FIELDS}
-            cells[key] = numbers | {"unit": unit, "text": words}
-        provenance = dict(about["provenance"])
-        what_moved(provenance, provenance)  # whether it can be read
-        return Kept(cells, provenance, _runs(provenance))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{beside_path}: lacks what it should hold ({error!r}); run its notebook again") from error
+    Args:
+        name: of the run, or a folder of results.
+        against: what should have come out: a run's name, a folder, or a commit; None for the checkout's last commit.
+
+    Raises:
+        ConfigError: for a run, folder or commit that does not exist; lists the runs there are.
+    """
+    if (here := _folder(name)) is None:
+        raise ConfigError(_unknown(name))
+    with TemporaryDirectory() as unpacked:
+        there = _folder(against) if against else None
+        label = against if there else committed(Path(name).name, against, Path(unpacked))
+        return _compare(name, label, read(here), read(there or Path(unpacked)))
 
 
-def _runs(provenance: Mapping[str, Any]) -> dict[str, tuple[str, bool]]:
-    return {str(run["name"]): (str(run["key"]), bool(run["recorded"])) for run in provenance.get("runs", ())}
+def _folder(name: str) -> Path | None:
+    folders = (output_root() / "results" / name, Path(name))
+    return next((f for f in folders if (f / "tables").is_dir() or (f / "claims").is_dir()), None)
 
 
-def _claims(content: bytes, path: str, behind: Kept | None) -> Kept:
-    """The verdicts on a paper's claims, with the provenance of the table of their pairs."""
-    about = _json(content, path)
-    empty = dict.fromkeys(FIELDS) | {"unit": VERDICT}
-    try:
-        cells = {
-            (str(one["claim"]), "", metric): empty | {"text": str(one["verdict"])}
-            for metric, of in (("verdict", "claims"), ("verdict_by_readers", "by_readers"))
-            for one in about[of]
-        }
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path}: holds no verdicts ({error!r}); run its notebook again") from error
-    return Kept(cells, behind.provenance if behind else {}, behind.runs if behind else {})
+def _unknown(name: str) -> str:
+    results = output_root() / "results"
+    runs = ", ".join(sorted(path.parent.name for path in results.glob("*/tables")))
+    known = f"there are {runs}" if runs else "nothing has run yet: ./run_all.sh"
+    return f"{name!r} is no run in {results} and no folder with tables; {known}"
 
 
-def _json(content: bytes, path: str) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); run its notebook again") from error
+def has_committed(run: str) -> bool:
+    """Return whether the checkout's commit holds tables of ``run``."""
+    return git_state(ROOT)[0] is not None and bool(_git("ls-tree", "HEAD", "--", f"results/{run}/tables"))
 
 
-def compare(here: RunTables, there: RunTables) -> Comparison:
-    """Every cell of ``here`` beside that of ``there``, by the rule above; ``there`` is what should have come out."""
-    import pandas as pd
+def committed(run: str, commit: str | None, folder: Path) -> str:
+    """Unpack the tables and claims of ``run`` as a commit (None: the last) of the checkout has them; return its name.
 
-    damaged = {name: f"{there.name}: {why}" for name, why in there.damaged.items()} | dict(here.damaged)
-    lines: list[dict[str, Any]] = []
-    moved: dict[str, tuple[str, ...]] = {}
-    for name, theirs in there.tables.items():
-        ours = here.tables.get(name)
-        if ours is None:
-            continue
-        found = _lines(ours, theirs)
-        lines += [{"table": name, **line} for line in found]
-        if any(line["state"] != IDENTICAL for line in found):
-            moved[name] = what_moved(ours.provenance, theirs.provenance)
-    missing, added = (
-        [name for name in one.tables if name not in other.tables and name not in damaged]
-        for one, other in ((there, here), (here, there))
-    )
-    columns = ["table", "kind", "row", "dataset", "metric", "state", "there", "here", "difference", "tolerance", "size"]
-    cells = pd.DataFrame(lines, columns=columns)
-    ranks = cells["state"].map(STATES.index)
-    cells = cells.assign(rank=ranks).sort_values(["rank", "size"], ascending=[True, False], kind="stable")
-    cells = cells.drop(columns="rank").reset_index(drop=True)
-    return Comparison(here.name, there.name, cells, moved, damaged, missing, added)
-
-
-def _lines(here: Kept, there: Kept) -> list[dict[str, Any]]:
-    """One for each cell that either has."""
-    exact = _exact(here, there)
-    rounding = ROUNDING if unlike(here.provenance, there.provenance) else 0.0
-    lines = []
-    for key in dict.fromkeys((*there.cells, *here.cells)):
-        ours, theirs = here.cells.get(key), there.cells.get(key)
-        allowed = None if exact else tolerance(key, here, there)
-        if ours is None or theirs is None:
-            state = MISSING if ours is None else ADDED
-        else:
-            state = _state(ours, theirs, rounding) if exact else _state_of_trained(ours, theirs, allowed)
-        apart = _apart(ours, theirs) if ours and theirs else math.nan
-        row, dataset, metric = key
-        scale = (allowed or _scale(theirs)) if theirs else math.nan
-        lines.append(
-            {
-                "kind": COMPUTED if exact else TRAINED,
-                "row": row,
-                "dataset": dataset,
-                "metric": metric,
-                "state": state,
-                "there": _shown(theirs),
-                "here": _shown(ours),
-                "difference": apart,
-                "tolerance": math.nan if allowed is None else allowed,
-                "size": math.inf if theirs and theirs["unit"] == VERDICT else apart / scale,
-            }
+    Raises:
+        ConfigError: without a history (a downloaded archive), or for a commit without tables of that run.
+    """
+    if git_state(ROOT)[0] is None and commit is None:
+        raise ConfigError(
+            f"{ROOT} has no git history to compare with (it may be a downloaded archive); unpack a second copy and "
+            f"name its folder: softmask verify {run} --against COPY/results/{run}"
         )
-    return lines
+    try:
+        name = _git("rev-parse", "--verify", "--short", "--end-of-options", f"{commit or 'HEAD'}^{{commit}}").strip()
+    except ConfigError as error:
+        raise ConfigError(f"{_unknown(commit or 'HEAD')}; nor is it a commit") from error
+    parts = _git("ls-tree", "--name-only", f"{name}:results").split()
+    parts = _git("ls-tree", "--name-only", f"{name}:results/{run}").split() if run in parts else parts
+    wanted = [part for part in ("tables", "claims") if part in parts]
+    if not wanted:
+        raise ConfigError(f"commit {name} holds no tables of {run}; it holds {', '.join(parts) or 'no results'}")
+    archive = _git("archive", f"{name}:results/{run}", *wanted, text=False)
+    with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
+        packed.extractall(folder, filter="data")
+    return f"{run} of commit {name}"
 
 
-def _exact(here: Kept, there: Kept) -> bool:
-    """Whether the table must be the same to the last digit: nothing trained, or what was trained read from records."""
-    keys = [{name: key for name, (key, _) in kept.runs.items()} for kept in (here, there)]
-    return keys[0] == keys[1] and all(recorded for _, recorded in here.runs.values())
+def _git(*arguments: str, text: bool = True) -> Any:
+    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, check=False, text=text)
+    if done.returncode:
+        raise ConfigError(f"git {arguments[0]} failed in {ROOT}: {done.stderr}")
+    return done.stdout
 
 
-def tolerance(key: Key, here: Kept, there: Kept) -> float | None:
-    """By how much a trained cell's mean may differ, in its unit; None where there is no telling.
+@dataclass(frozen=True)
+class Tables:
+    """A run's cells by table, row, data set and metric; its tables' provenance, and why others cannot be read."""
+
+    cells: pd.DataFrame
+    provenance: Mapping[str, Mapping[str, Any]]
+    damaged: Mapping[str, str]
+
+
+def read(folder: Path) -> Tables:
+    """Return the tables of a run, called such as ``softgan/table-1``.
+
+    Verdicts on claims are a table ``<paper>/claims``, with the provenance of the table of their pairs.
+    """
+    frames = [pd.DataFrame(columns=[*_KEYS, *_NUMBERS, *_WORDS])]
+    provenance: dict[str, Mapping[str, Any]] = {}
+    damaged = {}
+    for path in (*sorted(folder.glob("tables/*/*.csv")), *sorted(folder.glob("claims/*.json"))):
+        name = f"{path.parent.name}/{path.stem}" if path.suffix == ".csv" else f"{path.stem}/claims"
+        try:
+            if path.suffix == ".csv":
+                frame, about = read_table(path)
+                frame["note"] = frame["note"].where(frame["unit"] == "text", "")
+                frame = frame.astype({"n_images": float, "n_seeds": float})
+                provenance[name] = about["provenance"]
+            else:
+                content = read_json(path, AGAIN)
+                parts = (("verdict", "claims"), ("verdict_by_readers", "by_readers"))
+                lines = [(str(c["claim"]), metric, str(c["verdict"])) for metric, part in parts for c in content[part]]
+                frame = pd.DataFrame(lines, columns=["row", "metric", "note"]).assign(unit=VERDICT)
+                provenance[name] = provenance.get(f"workbook/{path.stem}-claims", {})
+            frames.append(frame.assign(table=name).astype(object))
+        except DataError as error:
+            damaged[name] = str(error).replace(f"{folder}/", "")
+        except (KeyError, TypeError) as error:
+            damaged[name] = f"claims/{path.name}: holds no verdicts ({error!r}); {AGAIN}"
+    cells = pd.concat(frames)
+    cells[[*_KEYS, *_WORDS]] = cells[[*_KEYS, *_WORDS]].fillna("")
+    return Tables(
+        cells.astype(dict.fromkeys(_NUMBERS, float)).set_index(_KEYS)[[*_NUMBERS, *_WORDS]], provenance, damaged
+    )
+
+
+def _compare(name: str, against: str, ours: Tables, theirs: Tables) -> Comparison:
+    damaged = {table: f"{against}: {why}" for table, why in theirs.damaged.items()} | dict(ours.damaged)
+    index = theirs.cells.index.append(ours.cells.index.difference(theirs.cells.index, sort=False))
+    index = index[~index.get_level_values("table").isin(damaged)]
+    tables = index.get_level_values("table")
+    causes, exact = {}, {}
+    for table in dict.fromkeys(tables):
+        provenance = [of.provenance.get(table, {}) for of in (ours, theirs)]
+        causes[table] = what_moved(*provenance)
+        recorded = all(run["recorded"] for run in provenance[0].get("runs", ()))
+        exact[table] = recorded and "trainings" not in causes[table]
+    rounded = tables.map({table: bool({"packages", "machine"} & of.keys()) for table, of in causes.items()})
+    computed = tables.map(exact).to_numpy(bool)
+    here, there = ours.cells.reindex(index), theirs.cells.reindex(index)
+    missing, added = ~index.isin(ours.cells.index), ~index.isin(theirs.cells.index)
+    changed = (here != there) & ~(here.isna() & there.isna())
+    apart = (here[_MEAN] - there[_MEAN]).abs().where(changed[_MEAN], 0.0).fillna(math.inf)  # undefined on one side
+    allowed = tolerance(here, there).mask(computed)
+    numbers = np.isclose(here[[_MEAN, _STD]], there[[_MEAN, _STD]], rtol=ROUNDING, atol=0, equal_nan=True).all(axis=1)
+    near = numbers & rounded.to_numpy(bool) & ~changed.drop(columns=[_MEAN, _STD]).any(axis=1)
+    rules = (
+        (missing, MISSING),
+        (added, ADDED),
+        (~changed.any(axis=1), IDENTICAL),
+        (here["unit"] == VERDICT, DIFFERENT),
+        (changed.drop(columns=[_MEAN, _STD, "n_images", "note"]).any(axis=1), DIFFERENT),  # other data, seeds, print
+        (here["unit"].isin(["ms", "s"]), TIMED),
+        (computed & near, WITHIN),
+        (computed | (apart == math.inf), DIFFERENT),
+        (allowed.isna() | (here["unit"] == "text"), UNJUDGED),
+        (apart <= allowed, WITHIN),
+    )
+    state = np.select([condition for condition, _ in rules], [state for _, state in rules], DIFFERENT)
+    sizes = [measure.replace(0, math.nan) for measure in (allowed, there[_STD], there[_MEAN].abs())]
+    scale = sizes[0].fillna(sizes[1]).fillna(sizes[2])
+    cells = index.to_frame(index=False).assign(
+        kind=np.where(computed, COMPUTED, TRAINED),
+        state=state,
+        there=_shown(there),
+        here=_shown(here),
+        difference=apart.mask(missing | added).to_numpy(),
+        tolerance=allowed.to_numpy(),
+        size=(apart / scale).mask(there["unit"] == VERDICT, math.inf).mask(missing | added).to_numpy(),
+    )
+    cells = cells.sort_values("size", ascending=False, kind="stable")
+    cells = cells.sort_values("state", key=lambda states: states.map(STATES.index), kind="stable", ignore_index=True)
+    unlike = set(cells.loc[cells["state"] != IDENTICAL, "table"]) & ours.provenance.keys() & theirs.provenance.keys()
+    return Comparison(name, against, cells, {table: causes[table] for table in causes if table in unlike}, damaged)
+
+
+def tolerance(here: pd.DataFrame, there: pd.DataFrame) -> pd.Series:
+    """Return by how much a trained cell's mean may differ, in its unit; NaN where there is no telling.
 
     :data:`SEEDS_APART` times the spread over images (root mean square of both), less by the root of the number of
     seeds that the mean is over. A median has the spread of its mean; a difference with an interval, and the ends of
     that, half the interval's width (mean of both).
     """
-    row, dataset, metric = key
-    both = (here.cells, there.cells)
-    if metric in ("difference", "low", "high"):
-        ends = [cells.get((row, dataset, end), {}).get("ours_mean") for cells in both for end in ("low", "high")]
-        return None if None in ends else (ends[1] - ends[0] + ends[3] - ends[2]) / 4
-    found = [cells.get((row, dataset, metric.removeprefix("median_")), {}) for cells in both]
-    spreads = [cell.get("ours_std") for cell in found]
-    if None in spreads:
-        return None
-    return SEEDS_APART * math.hypot(*spreads) / math.sqrt(2 * min(cell["n_seeds"] for cell in found))
+    *place, metric = (here.index.get_level_values(key) for key in _KEYS)
+
+    def both(column: str, metrics: Any) -> list[np.ndarray]:
+        at = pd.MultiIndex.from_arrays([*place, metrics], names=_KEYS)
+        return [frame[column].reindex(at).to_numpy() for frame in (here, there)]
+
+    means = metric.str.removeprefix("median_")
+    spread = SEEDS_APART * np.hypot(*both(_STD, means)) / np.sqrt(2 * np.minimum(*both("n_seeds", means)))
+    ends = [sum(both(_MEAN, np.full(len(metric), end))) for end in ("low", "high")]
+    interval = metric.isin(["difference", "low", "high"])
+    return pd.Series(np.where(interval, (ends[1] - ends[0]) / 4, spread), here.index)
 
 
-def _state(here: Cell, there: Cell, rounding: float) -> str:
-    changed = _changed(here, there)
-    if not changed:
-        return IDENTICAL
-    if here["unit"] in TIMES and changed <= {"ours_mean", "ours_std", "n_images"}:
-        return TIMED
-    near = changed <= {"ours_mean", "ours_std"} and all(
-        None not in (here[name], there[name]) and math.isclose(here[name], there[name], rel_tol=rounding)
-        for name in changed
-    )
-    return WITHIN if near else DIFFERENT
+def _shown(cells: pd.DataFrame) -> list[str]:
+    """The numbers or words of cells."""
+    shown = []
+    for note, mean, spread, data in zip(cells["note"], cells[_MEAN], cells[_STD], cells["data"], strict=True):
+        if note != note:  # no such cell
+            shown.append("")
+        elif note or mean != mean:
+            shown.append(note or ("undefined" if data else NOT_FINISHED))
+        else:
+            shown.append(f"{mean:.6g}" if spread != spread else f"{mean:.6g} ± {spread:.6g}")
+    return shown
 
 
-def _state_of_trained(here: Cell, there: Cell, allowed: float | None) -> str:
-    changed = _changed(here, there)
-    if not changed:
-        return IDENTICAL
-    if changed - {"ours_mean", "ours_std", "n_images", "text"}:  # other data, seeds, unit, or printed number
-        return DIFFERENT
-    if here["unit"] in TIMES:
-        return TIMED
-    if here["unit"] == VERDICT:
-        return DIFFERENT
-    apart = _apart(here, there)
-    if apart == math.inf:  # undefined, or infinite, on one side only
-        return DIFFERENT
-    if allowed is None or here["unit"] == "text":
-        return UNJUDGED
-    return WITHIN if apart <= allowed else DIFFERENT
+def text(comparison: Comparison, everything: bool = False) -> str:
+    """Return the summary and every cell that differs (:data:`MOST` of them), or with ``everything`` every cell."""
+    lines = [f"{comparison.here} here, beside {comparison.there}", "", *_counts(comparison, MOST)]
+    lines += [f"damaged   {table}: {why}" for table, why in comparison.damaged.items()]
+    causes = Counter(f"{kind}: {words}" for of in comparison.moved.values() for kind, words in of.items())
+    if comparison.moved:
+        lines += ["", "What may have moved them:"]
+        lines += [f"  {cause}  (tables: {number})" for cause, number in causes.most_common(MOST)]
+        lines += [] if causes else ["  nothing that the provenance names"]
+    cells = comparison.cells if everything else comparison.cells[comparison.cells["state"].isin(DIFFERING)]
+    if len(cells):
+        chosen = cells if everything else cells.head(MOST)
+        causes = [", ".join(comparison.moved.get(table, ())) for table in chosen["table"]]
+        shown = chosen.drop(columns=["kind", "size"]).assign(moved_by=causes)
+        for name in ("difference", "tolerance"):
+            shown[name] = ["" if math.isnan(value) else f"{value:.3g}" for value in shown[name]]
+        lines += ["", "Every cell:" if everything else "What differs, the biggest first:"]
+        lines += [shown.to_string(index=False, justify="left", max_colwidth=WIDEST)]
+        rest = len(cells) - len(chosen)
+        lines += [f"... and {rest:,} more; --all lists every cell"] if rest else []
+    return "\n".join([*lines, "", TOLERANCE])
 
 
-def _changed(here: Cell, there: Cell) -> set[str]:
-    return {name for name in here if here[name] != there[name]}
+def summary(comparison: Comparison) -> str:
+    """Return a few lines, for the end of a run."""
+    lines = [f"Beside {comparison.there}:", *_counts(comparison)]
+    lines += [f"damaged   {', '.join(comparison.damaged)}"] if comparison.damaged else []
+    lines += ["softmask verify tells what, and what may have moved it"] if comparison.differs else []
+    return "\n".join(lines)
 
 
-def _apart(here: Cell, there: Cell) -> float:
-    """Distance of the means; 0 where both are undefined or both infinite, infinite where one is."""
-    ours, theirs = here["ours_mean"], there["ours_mean"]
-    if ours == theirs:
-        return 0.0
-    return math.inf if ours is None or theirs is None else abs(ours - theirs)
-
-
-def _scale(cell: Cell) -> float:
-    """What a difference is measured by: the spread over images, else the number itself."""
-    return next((abs(cell[name]) for name in ("ours_std", "ours_mean") if cell[name]), math.nan)
-
-
-def _shown(cell: Cell | None) -> str:
-    if cell is None:
-        return ""
-    mean, spread = cell["ours_mean"], cell["ours_std"]
-    if cell["text"] or mean is None:
-        return cell["text"] or ("undefined" if cell["data"] else NOT_FINISHED)
-    return f"{mean:.6g}" if spread is None else f"{mean:.6g} ± {spread:.6g}"
+def _counts(comparison: Comparison, most: int = 0) -> list[str]:
+    """A line for each kind of table; of tables that only one side has, the names of the first ``most``."""
+    lines = []
+    for kind, cells in comparison.cells.groupby("kind"):
+        counts = Counter(cells["state"])
+        states = cells.groupby("table")["state"].agg(set)
+        said = ", ".join(f"{counts[state]:,} {state}" for state in reversed(STATES) if counts[state])
+        same = sum(states.map(lambda of: of == {IDENTICAL}))
+        lines.append(f"{kind:<8}  {len(states)} tables, {same} of them identical; cells: {said}")
+        for state in (MISSING, ADDED):
+            if names := [table for table, of in states.items() if of == {state}]:
+                lines.append(f"{state:<8}  {len(names)} tables {', '.join(names[:most])}".rstrip())
+    return lines or ["there is nothing to compare"]

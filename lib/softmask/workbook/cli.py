@@ -161,12 +161,12 @@ def beside_committed(config: Config) -> str:
     It does not decide the exit status: networks trained on another machine may well differ. ``softmask verify`` has
     one for scripts.
     """
-    from softmask.report import kept, verify_cli
+    from softmask.report import verify
 
-    if not config.profile.is_result or not kept.has_committed(config.run):
+    if not config.profile.is_result or not verify.has_committed(config.run):
         return ""
     try:
-        return verify_cli.summary(verify_cli.comparison(config.run))
+        return verify.summary(verify.compare(config.run))
     except SoftmaskError as error:
         return f"The tables were not compared with the committed ones: {error}"
 

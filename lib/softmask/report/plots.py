@@ -1,0 +1,400 @@
+"""Plots: curves of trainings, lines by row, intervals by row, and a few of their own kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from softmask.data.sample import Dataset
+from softmask.measure.resolution import SCALE, edge_profile, spectrum
+from softmask.measure.soft import Calibration
+from softmask.papers import display
+from softmask.report.figures import COLORS, legend, unless_empty
+from softmask.report.panels import BINARY, SOFT, Example
+from softmask.report.panels import legend as legend_of_colors
+
+Curves = Mapping[str, Sequence[float]]
+"""One training's numbers, one for each epoch, by name (:class:`softmask.train.loop.Outcome`)."""
+Styles = Mapping[str, Mapping[str, Any]]
+"""Matplotlib's properties of lines, by row."""
+
+DARK = tuple(COLORS[i] for i in (7, 5, 4, 2, 6, 0, 1))
+"""Colours of lines on white: all but the yellow."""
+MARKERS = "osD^vP*"
+FEW_PIXELS = 30
+"""Pixels below which a bin of the reliability curve is not drawn."""
+REACH = 10
+"""Pixels on each side of the outline in :func:`edges`."""
+LEAST_POWER = 1e-7
+"""Lower end of :func:`spectra`; rounding to 256 grey levels has ten times as much."""
+
+SHOWN = {
+    "train_loss": "training loss\n(first epoch = 1)",
+    "validation_dice": "validation Dice",
+    "validation_psnr": "PSNR, validation images (dB)",
+    "critic_gap": "gap between true and\npredicted masks (largest = 1)",
+    "adversarial_share": "critic's share\nof the gradient",
+}
+"""Labels of the numbers that :func:`curves` draws."""
+
+TRUTH = "truth"
+_RESOLUTION: Styles = {
+    TRUTH: {"color": "black", "linewidth": 3},
+    "bilinear": {"color": DARK[3], "linestyle": ":"},
+    "bicubic": {"color": DARK[2], "linestyle": "--"},
+    "content_only": {"color": DARK[4], "linestyle": "-."},
+    "srgan": {"color": DARK[1]},
+}
+_LOSSES = {
+    "loss_dice": "Dice (binary mask)",
+    "loss_soft_l1": "L1 (soft mask)",
+    "loss_gan": "GAN",
+    "loss_vgg22": "perceptual",
+    "loss_vgg54": "perceptual",
+}
+
+
+def _panels(titles: Iterable[str], rows: int, size: tuple[float, float], **shared: Any) -> tuple[Figure, np.ndarray]:
+    """A figure and its (rows, N) axes, each ``size`` inches, under the names of data sets or other titles."""
+    titles = list(titles)
+    size = (max(size[0] * len(titles), 8), size[1] * rows)
+    fig, axes = plt.subplots(rows, len(titles), figsize=size, squeeze=False, **shared)
+    for ax, title in zip(axes[0], titles, strict=True):
+        ax.set_title(display("datasets", title))
+    return fig, axes
+
+
+def _styles(found: Mapping[str, Iterable[str]]) -> Styles:
+    """Colour, marker and line of each row, the same in all panels; dashed ones after the last colour."""
+    looks = [(line, *look) for line in ("-", "--") for look in zip(DARK, MARKERS, strict=True)]
+    rows = dict.fromkeys(row for of in found.values() for row in of)
+    named = zip(rows, looks * (1 + len(rows) // len(looks)), strict=False)
+    return {row: {"linestyle": line, "color": color, "marker": marker} for row, (line, color, marker) in named}
+
+
+def _epochs(ax: Axes, values: Sequence[float], last: int = 0, **style: Any) -> Any:
+    """Draw a value for each epoch, up to the ``last`` where it begins late, and return the line."""
+    last, every = last or len(values), max(1, len(values) // 8)
+    [line] = ax.plot(np.arange(last - len(values) + 1, last + 1), values, markevery=every, **style)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="epoch" if ax.get_subplotspec().is_last_row() else "")
+    return line
+
+
+@unless_empty
+def curves(
+    found: Mapping[str, Mapping[str, Sequence[Curves]]], shown: Sequence[str] = ("train_loss", "validation_dice")
+) -> Figure:
+    """Return what is ``shown`` of trainings (:data:`SHOWN`), epoch by epoch: a column for each data set, a line for
+    each seed. A gap between a critic's true and predicted masks is a share of its largest absolute value.
+
+    Args:
+        found: by data set and row, the curves of every seed.
+    """
+    fig, axes = _panels(found, len(shown), (6, 3.7), sharex="col", sharey="row")
+    styles, lines = _styles(found), {}
+    for rows, column in zip(found.values(), axes.T, strict=True):
+        for row, seeds in rows.items():
+            for seed in seeds:
+                for ax, name in zip(column, shown, strict=True):
+                    values = np.asarray(seed[name])
+                    values = values / {"train_loss": values[0], "critic_gap": np.abs(values).max() or 1}.get(name, 1)
+                    lines[display("rows", row)] = _epochs(ax, values, **styles[row])
+    for row, name in zip(axes, shown, strict=True):
+        row[0].set_ylabel(SHOWN[name])
+        if name == "critic_gap":
+            for ax in row:
+                ax.axhline(0, color="0.5", linestyle=":")
+    legend(fig, lines, columns=4)
+    return fig
+
+
+@unless_empty
+def gan_health(found: Mapping[str, Sequence[Curves]]) -> Figure:
+    """Return whether two players are in balance: the discriminator's accuracy over each loss's share, by epoch.
+
+    Args:
+        found: by data set, the curves of every seed, which may begin late; the shares are means over seeds.
+    """
+    fig, axes = _panels(found, 2, (6, 3.8), sharex="col", sharey="row")
+    looks = {"real": {"color": DARK[2], "marker": "o"}, "fake": {"color": DARK[1], "marker": "s"}}
+    entries = {}
+    for seeds, (top, bottom) in zip(found.values(), axes.T, strict=True):
+        last = len(seeds[0]["train_loss"])
+        for kind, name in (("real", "real"), ("fake", "made by the network")):
+            for seed in seeds:
+                entries[name] = _epochs(top, seed[f"discriminator_accuracy_{kind}"], last, **looks[kind])
+        entries["guessing"] = top.axhline(0.5, color="0.5", linestyle=":")
+        top.set(ylim=(-0.03, 1.03))
+        losses = [name for name in seeds[0] if name.startswith("loss_")]
+        terms = [[np.pad(np.asarray(s[loss], float), (last - len(s[loss]), 0)) for loss in losses] for s in seeds]
+        shares = np.mean(terms, axis=0)  # (losses, epochs)
+        colors = [COLORS[i] for i in (0, 1, 6, 2)]
+        areas = bottom.stackplot(range(1, last + 1), shares / shares.sum(axis=0), colors=colors, edgecolor="white")
+        bottom.set(xlabel="epoch", ylim=(0, 1))
+        names = (_LOSSES.get(loss, loss.removeprefix("loss_").replace("_", " ")) for loss in losses)
+        entries |= dict(zip(names, areas, strict=True))
+    axes[0, 0].set(ylabel="discriminator:\nshare classified correctly")
+    axes[1, 0].set(ylabel="share of each\nweighted loss")
+    legend(fig, entries, columns=3)
+    return fig
+
+
+def _lines(
+    found: Mapping[str, Mapping[str, Sequence[np.ndarray]]], styles: Styles, size: tuple[float, float], **style: Any
+) -> tuple[Figure, np.ndarray]:
+    """Draw by panel and row a line through (x, y)."""
+    fig, [axes] = _panels(found, 1, size, sharey=True)
+    lines = {}
+    for ax, rows in zip(axes, found.values(), strict=True):
+        for row, (x, y) in rows.items():
+            [lines[display("rows", row)]] = ax.plot(x, y, **styles[row], **style)
+    legend(fig, lines, columns=5)
+    return fig, axes
+
+
+def _by_row(examples: Sequence[Example]) -> dict[str, np.ndarray]:
+    """The truth's images and those of every row, (N, H, W) each."""
+    found = {TRUTH: [example.truth for example in examples]}
+    found |= {row: [example.upscaled[row] for example in examples] for row in examples[0].upscaled}
+    return {row: np.stack(images) for row, images in found.items()}
+
+
+@unless_empty
+def spectra(found: Mapping[str, Sequence[Example]]) -> Figure:
+    """Return the mean power spectrum of every row and of the truth: a panel for each group of examples.
+
+    Right of the dotted line are the frequencies that the low resolution cannot hold.
+    """
+    lines: dict[str, dict[str, Any]] = {}
+    for title, examples in found.items():
+        measured = {row: spectrum(images) for row, images in _by_row(examples).items()}
+        lines[title] = {row: (frequencies, power.mean(axis=0)) for row, (frequencies, power) in measured.items()}
+    fig, axes = _lines(lines, _RESOLUTION, (6.2, 5.6))
+    for ax in axes:
+        ax.axvline(0.5 / SCALE, color="0.4", linestyle=":", linewidth=1.5)
+        ax.set(xscale="log", yscale="log", xlabel="frequency (cycles per pixel)", ylim=(LEAST_POWER, None))
+        ax.set_xticks([0.01, 0.03, 0.125, 0.5], ["0.01", "0.03", "0.125", "0.5"])
+        ax.minorticks_off()
+    axes[0].set(ylabel="power (grey values²)")
+    return fig
+
+
+@unless_empty
+def edges(found: Mapping[str, Sequence[Example]]) -> Figure:
+    """Return the mean grey value by distance from the lesion's outline; rows and panels as in :func:`spectra`."""
+    lines: dict[str, dict[str, Any]] = {title: {} for title in found}
+    for title, examples in found.items():
+        masks = np.stack([example.mask for example in examples])
+        for row, images in _by_row(examples).items():
+            distances, profiles = edge_profile(images, masks, REACH)
+            there = ~np.isnan(profiles).all(axis=0)  # no lesion may reach as far inwards
+            lines[title][row] = distances[there], np.nanmean(profiles[:, there], axis=0)
+    fig, axes = _lines(lines, _RESOLUTION, (6.2, 5.6))
+    for ax in axes:
+        ax.axvline(0, color="0.4", linestyle=":", linewidth=1.5)
+        ax.set(xlabel="distance from the outline (pixels)\n← inside      outside →")
+    axes[0].set(ylabel="mean grey value")
+    return fig
+
+
+@unless_empty
+def reliability(found: Mapping[str, Mapping[str, Calibration]]) -> Figure:
+    """Return the share of lesion pixels by predicted probability: a panel for each data set, a line for each row.
+
+    On the diagonal, a probability can be taken at its word; below it, the method is too sure of seeing lesion.
+    """
+    diagonal = "perfectly calibrated"
+    lines: dict[str, dict[str, Any]] = {dataset: {diagonal: ([0, 1], [0, 1])} for dataset in found}
+    for dataset, rows in found.items():
+        for row, bins in rows.items():
+            enough = bins.counts >= FEW_PIXELS
+            lines[dataset][row] = bins.mean_probability[enough], bins.observed[enough]
+    styles = {diagonal: {"color": "0.6", "linestyle": ":"}, **_styles(found)}
+    fig, axes = _lines(lines, styles, (6, 6.4), markeredgecolor="white")
+    for ax in axes:
+        ax.set(xlabel="predicted probability of lesion", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes[0].set(ylabel="share of pixels that are lesion")
+    return fig
+
+
+def _everyone(names: Iterable[str], linestyles: bool) -> Styles:
+    """Of doctors and networks, in colours that the two kinds of figure share."""
+    looks = zip((7, 5, 1, 2, 6), ("-", "--", "-.", ":", "-") if linestyles else "osD^v", strict=True)
+    kind = "linestyle" if linestyles else "marker"
+    return {name: {"color": COLORS[i], kind: look} for name, (i, look) in zip(names, looks, strict=False)}
+
+
+@unless_empty
+def distributions(found: Mapping[str, Mapping[str, np.ndarray]], references: Mapping[str, str]) -> Figure:
+    """Return Dice of every nodule: for each reference a panel, for everyone the share of nodules up to each Dice.
+
+    Args:
+        found: by name and reference, Dice (N,) in [0, 1].
+        references: names of the panels, by reference.
+    """
+    lines: dict[str, dict[str, Any]] = {title: {} for title in references.values()}
+    for name, by in found.items():
+        for reference in by.keys() & references:
+            values = np.sort(by[reference][~np.isnan(by[reference])])
+            steps = np.append(values[:1], values), np.linspace(0, 1, len(values) + 1)
+            lines[references[reference]][name] = steps
+    fig, axes = _lines(lines, _everyone(found, linestyles=True), (4.2, 4), drawstyle="steps-post")
+    for ax in axes:
+        ax.set(xlabel="Dice of a nodule", xlim=(0, 1))
+        ax.grid(alpha=0.3)
+    axes[0].set(ylabel="share of nodules\nwith at most this Dice")
+    return fig
+
+
+class Interval(NamedTuple):
+    """A point of :func:`intervals`, and the ends of its line (or the values that are marked around it)."""
+
+    panel: str
+    row: str
+    series: str
+    middle: float
+    spread: Sequence[float]
+
+
+def intervals(
+    points: Sequence[Interval],
+    styles: Styles,
+    xlabel: str,
+    apart: float = 0.0,
+    printed: Mapping[tuple[str, str, str], float] | None = None,
+    **spread: Any,
+) -> tuple[Figure, np.ndarray]:
+    """Draw a panel for each group, a line for each row and in it, ``apart``, each series: its point and its spread."""
+    titles, rows, series = (list(dict.fromkeys(point[i] for point in points)) for i in range(3))
+    height = (0.75 if apart else 0.5) * len(rows) + 2.2
+    fig, [axes] = _panels(titles, 1, (4.6 + 4 / len(titles), height), sharex=True, sharey=True)
+    for point in points:
+        ax, style = axes[titles.index(point.panel)], styles[point.series]
+        place = rows.index(point.row) + apart * (series.index(point.series) - (len(series) - 1) / 2)
+        around = {"color": style["color"]} | spread
+        ax.plot(point.spread, np.full(len(point.spread), place), **around)
+        ax.plot(point.middle, place, **style)
+        if printed and point[:3] in printed:
+            ax.plot(printed[point[:3]], place, "D", color="white", markeredgecolor=style["color"])
+    for ax in axes:
+        ax.set(xlabel=xlabel, ylim=(len(rows) - 0.4, -0.6))
+        ax.set_yticks(range(len(rows)), [display("rows", row) for row in rows])
+        ax.grid(axis="x", alpha=0.3)
+    entries = {display("rows", name): Line2D([], [], **styles[name]) for name in styles if name in series}
+    if printed:
+        entries["printed"] = Line2D([], [], color="none", marker="D", markerfacecolor="white", markeredgecolor="black")
+    legend(fig, entries, columns=4)
+    return fig, axes
+
+
+@unless_empty
+def by_group(found: Mapping[str, np.ndarray], members: Mapping[str, np.ndarray], label: str) -> Figure:
+    """Return for each group of nodules everyone's Dice: the median, and the middle half of the nodules.
+
+    Args:
+        found: by name, Dice (N,) in [0, 1].
+        members: by group, which nodules (N,) bool; those without any are left out.
+        label: of the axis.
+    """
+    points = []
+    for group, inside in members.items():
+        for name, values in found.items() if inside.any() else ():
+            low, middle, high = np.nanquantile(values[inside], (0.25, 0.5, 0.75))
+            points.append(Interval("", f"{display('rows', group)} ({inside.sum()})", name, middle, (low, high)))
+    fig, [ax] = intervals(points, _everyone(found, linestyles=False), label, apart=0.6 / max(len(found) - 1, 1))
+    ax.set(xlim=(0, 1))
+    return fig
+
+
+def areas_under_curves(
+    found: Mapping[tuple[str, str, str], Mapping[str, float]], printed: Mapping[tuple[str, str, str], float]
+) -> Figure:
+    """Return AUC with its interval: a panel for each data set, a line for each set of features, by classifier.
+
+    Args:
+        found: ``auc``, ``auc_low`` and ``auc_high`` by (data set, features, classifier).
+        printed: the paper's AUC by the same, drawn as an open diamond.
+    """
+    points = [Interval(*key, auc["auc"], (auc["auc_low"], auc["auc_high"])) for key, auc in found.items()]
+    fig, axes = intervals(points, _marked_series(points), "AUC", 0.26, printed)
+    for ax in axes:
+        ax.axvline(0.5, color="0.5", linestyle=":")
+    return fig
+
+
+def _marked_series(points: Iterable[Interval], **style: Any) -> Styles:
+    series = zip(dict.fromkeys(point.series for point in points), DARK, MARKERS, strict=False)
+    return {name: {"color": color, "marker": marker, **style} for name, color, marker in series}
+
+
+def stability(found: Mapping[str, Mapping[str, pd.DataFrame]], families: Sequence[str]) -> Figure:
+    """Return ICC of every feature between two regions: a panel for each data set, a row for each family of features.
+
+    Args:
+        found: by data set and name of the second region, a frame with the column ``icc`` over the features.
+        families: by which the features' names begin.
+    """
+    points = []
+    for dataset, tables in found.items():
+        for family in families:
+            for region, table in tables.items():
+                icc = table.loc[table.index.str.startswith(f"{family}_"), "icc"].dropna().to_numpy()
+                points.append(Interval(dataset, family, region, float(np.median(icc)), icc))
+    ticks = {"marker": "|", "linestyle": "none", "alpha": 0.6, "markersize": 11}
+    styles = _marked_series(points, markeredgecolor="white")
+    return intervals(points, styles, "ICC with the binary mask", apart=0.44, **ticks)[0]
+
+
+def sizes_and_readers(dataset: Dataset) -> Figure:
+    """Return a histogram of the areas of a data set's slices, and how many readers marked each."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
+    areas = dataset.index["area"].to_numpy()
+    left.hist(areas, bins=np.geomspace(max(areas.min(), 1), areas.max(), 40), color=SOFT)
+    left.set(xscale="log", xlabel="area in pixels", ylabel="slices")
+    counts = dataset.index["n_readers"].value_counts().sort_index()
+    right.bar_label(right.bar(counts.index.astype(str), counts.to_numpy(), color=BINARY))
+    right.set(xlabel="readers who marked the slice", ylabel="slices")
+    return fig
+
+
+def label_errors(records: pd.DataFrame, labels: Sequence[str], metric: str, axis: str) -> Figure:
+    """Return the distribution of ``metric`` over samples, a box for each of ``labels``: quartiles, median, mean."""
+    names = [name for name in labels if name in set(records["label"])]
+    values = [records.loc[records["label"] == name, metric].dropna().to_numpy() for name in names]
+    fig, ax = plt.subplots(figsize=(9, 0.5 * len(names) + 1.2))
+    style = {"orientation": "horizontal", "whis": (5, 95), "showfliers": False, "widths": 0.6, "patch_artist": True}
+    means = {"marker": "o", "markerfacecolor": "white", "markeredgecolor": "black"}
+    median = {"color": "black", "linewidth": 2}
+    shown = [display("rows", name) for name in names]
+    boxes = ax.boxplot(values, tick_labels=shown, showmeans=True, medianprops=median, meanprops=means, **style)
+    for box, name in zip(boxes["boxes"], names, strict=True):
+        box.set(facecolor=SOFT if "soft" in name else BINARY, alpha=0.8)
+    ax.set(xlabel=axis)
+    ax.invert_yaxis()
+    legend_of_colors(fig, {"made by matting": SOFT, "not": BINARY})
+    return fig
+
+
+def matrices(tables: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
+    """Return symmetric matrices side by side, numbers in the cells, one scale for all; NaN cells stay empty."""
+    fig, [axes] = _panels(tables, 1, (4.6, 4.8))
+    low = np.nanmin(np.concatenate([np.append(values, 1) for values in tables.values()]))
+    for ax, values in zip(axes, tables.values(), strict=True):
+        shown = ax.imshow(values, vmin=low, vmax=1, cmap="cividis")
+        for i, j in np.argwhere(np.isfinite(values)):
+            color = "black" if shown.norm(values[i, j]) > 0.5 else "white"
+            ax.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=color, fontsize=12)
+        ax.set_xticks(range(len(names)), names, rotation=40, ha="right")
+        ax.set_yticks(range(len(names)), names if ax is axes[0] else [])
+        ax.spines[:].set_visible(False)
+    fig.colorbar(shown, ax=axes, shrink=0.7, label="Dice")
+    return fig

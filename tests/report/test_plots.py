@@ -1,0 +1,232 @@
+"""Content of plots, drawn from numbers made up."""
+
+from types import SimpleNamespace
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from softmask.analysis.claims import judge
+from softmask.config import Config
+from softmask.measure.differences import Scores
+from softmask.measure.resolution import edge_profile, spectrum
+from softmask.measure.soft import calibration
+from softmask.papers import Claim, Pair
+from softmask.report import figures, plots, verdicts
+from softmask.report.panels import Example
+
+
+@pytest.fixture(autouse=True)
+def _style():
+    plt.switch_backend("agg")
+    with mpl.rc_context():
+        figures.style()
+        yield
+    plt.close("all")
+
+
+def training(seed=0, late=0):
+    falling = np.exp(-np.arange(20) / 6) + 0.02 * seed
+    return {
+        "train_loss": 90 * falling,
+        "validation_dice": 0.8 - 0.5 * falling,
+        "loss_dice": 5 * falling,
+        "loss_soft_l1": 80 * falling[late:],
+        "loss_gan": 5 * falling[late:],
+        "discriminator_accuracy_real": 0.6 + 0.1 * falling[late:],
+        "discriminator_accuracy_fake": 0.7 + 0.1 * falling[late:],
+    }
+
+
+def example(seed):
+    rows, columns = np.indices((64, 64))
+    mask = np.hypot(rows - 20, columns - 40) < 9
+    truth = np.clip(0.2 + 0.6 * mask + np.random.default_rng(seed).normal(0, 0.03, mask.shape), 0, 1)
+    low = truth.reshape(16, 4, 16, 4).mean(axis=(1, 3))
+    return Example(low, {row: np.kron(low, np.ones((4, 4))) for row in ("bilinear", "bicubic", "srgan")}, truth, mask)
+
+
+ROWS = ("unet", "improved_backbone", "soft_mask_loss", "gan_loss")
+CURVES = {name: {row: [training(i), training(i + 1)] for i, row in enumerate(ROWS)} for name in ("lnsm", "lidc")}
+EXAMPLES = [example(0), example(1)]
+NODULES = {
+    "any_doctor": {"a": np.array([0.2, 0.4, 0.6, np.nan])},
+    "dsnet": {"a": np.array([0.1, 0.3, 0.5, 0.9]), "b": np.array([0.5, 0.5, 0.7, 0.8])},
+}
+
+
+def judged():
+    random, ids = np.random.default_rng(0), tuple(map(str, range(40)))
+    means = {"softgan": 0.8, "unet": 0.7, "medt": 0.8, "infnet": 0.9}
+    scores = {
+        (row, "lidc", "dice"): Scores(ids, ids, random.normal(mean, 0.01, (5, 40)), "embedded")
+        for row, mean in means.items()
+    }
+    pairs = tuple(Pair("softgan", row, "lidc", delta=1) for row in ("unet", "medt", "infnet", "cfcnn"))
+    return [judge(Claim("c", pairs), scores)]
+
+
+def texts(fig) -> list[str]:
+    return [text.get_text() for text in fig.legends[0].texts]
+
+
+def rows_of(ax) -> list[str]:
+    return [text.get_text() for text in ax.get_yticklabels()]
+
+
+def test_every_seed_is_a_line_its_loss_begins_at_one_and_a_row_looks_the_same_everywhere():
+    fig = plots.curves({"lnsm": {"gan_loss": CURVES["lnsm"]["gan_loss"]}, "lidc": CURVES["lidc"]})
+    alone, top, _, bottom = fig.axes
+    assert len(top.lines) == len(bottom.lines) == 8
+    assert {line.get_ydata()[0] for line in top.lines} == {1.0}
+    assert bottom.lines[0].get_ydata() == pytest.approx(training()["validation_dice"])
+    assert texts(fig) == ["+ GAN loss", "U-Net", "improved backbone", "+ soft-mask loss"]
+    color = alone.lines[0].get_color()
+    assert [line for line in top.lines if line.get_color() == color] == [top.lines[6], top.lines[7]]
+    assert fig.legends[0].get_window_extent().width <= fig.bbox.width
+    many = plots._styles({"lidc": map(str, range(14))})
+    assert len({tuple(style.values()) for style in many.values()}) == 14
+
+
+def test_critics_gaps_are_shares_of_their_largest():
+    seeds = [{"critic_gap": [-1.0, 2.0, 4.0], "adversarial_share": [0.1, 0.2, 0.3]}] * 2
+    fig = plots.curves({"lidc-lung": {"lgan_basic": seeds}}, ["critic_gap", "adversarial_share"])
+    top, bottom = fig.axes
+    assert top.lines[0].get_ydata() == pytest.approx([-0.25, 0.5, 1.0])
+    assert bottom.lines[0].get_ydata() == pytest.approx([0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize("late", [0, 5])
+def test_shares_of_the_loss_fill_the_panel_and_what_begins_late_ends_with_the_rest(late):
+    fig = plots.gan_health({"lidc": [training(0, late), training(1, late)]})
+    top, bottom = fig.axes
+    assert [line.get_xdata()[[0, -1]].tolist() for line in top.lines[:4]] == [[1 + late, 20]] * 4
+    assert max(area.get_paths()[0].vertices[:, 1].max() for area in bottom.collections) == pytest.approx(1)
+    first = bottom.collections[0].get_paths()[0].vertices
+    assert first[first[:, 0] == 1][:, 1].max() == pytest.approx(1 if late else 5 / 90)
+    assert texts(fig)[3:] == ["Dice (binary mask)", "L1 (soft mask)", "GAN"]
+
+
+def test_bins_of_a_few_pixels_are_left_out_of_the_reliability_curve():
+    sure = calibration(np.array([0.05] * 100 + [0.95] * 5), np.array([0] * 95 + [1] * 10))
+    [_, line] = plots.reliability({"lidc": {"unet": sure}}).axes[0].lines  # after the diagonal
+    assert line.get_xydata() == pytest.approx(np.array([[0.05, 0.05]]))
+
+
+def test_spectra_and_edges_are_means_over_the_examples():
+    left, right = plots.spectra({"made small": EXAMPLES, "true": EXAMPLES[:1]}).axes
+    assert (left.get_title(), right.get_title()) == ("made small", "true")
+    assert len(left.lines) == len(right.lines) == 3 + 2  # and the truth, and the low resolution's limit
+    frequencies, power = spectrum(np.stack([one.truth for one in EXAMPLES]))
+    np.testing.assert_allclose(left.lines[0].get_xydata(), np.column_stack([frequencies, power.mean(axis=0)]))
+    assert left.lines[-1].get_xdata()[0] == 0.125
+    fig = plots.edges({"made small": EXAMPLES})
+    images, masks = (np.stack(of) for of in zip(*((e.upscaled["srgan"], e.mask) for e in EXAMPLES), strict=True))
+    distances, profiles = edge_profile(images, masks, plots.REACH)
+    there = distances > -9  # the lesion's radius
+    means = np.column_stack([distances[there], profiles[:, there].mean(axis=0)])
+    np.testing.assert_allclose(fig.axes[0].lines[3].get_xydata(), means)
+    assert texts(fig)[0] == "truth"
+
+
+def test_distributions_rise_to_one_and_leave_out_what_is_undefined():
+    fig = plots.distributions(NODULES, {"a": "with A", "b": "with B"})
+    first, second = fig.axes
+    assert [ax.get_title() for ax in fig.axes] == ["with A", "with B"]
+    assert [line.get_ydata().max() for line in first.lines] == [1, 1]
+    assert first.lines[0].get_xdata().max() == 0.6
+    assert len(second.lines) == 1
+    assert texts(fig) == ["mean over the doctors", "DSNet"]
+    assert len({(line.get_color(), line.get_linestyle()) for line in first.lines}) == 2
+
+
+def points(ax):
+    return [line for line in ax.lines if line.get_marker() not in ("None", "|")]
+
+
+def test_groups_show_the_median_and_the_middle_half():
+    members = {"all": np.ones(4, bool), "solid": np.array([1, 1, 0, 0], bool), "calcific": np.zeros(4, bool)}
+    [ax] = plots.by_group({name: by["a"] for name, by in NODULES.items()}, members, "Dice").axes
+    assert rows_of(ax) == ["all nodules (4)", "solid (2)"]
+    medians = [float(line.get_xdata()[0]) for line in points(ax)]
+    assert medians == pytest.approx([0.4, 0.4, 0.3, 0.2])
+    assert ax.lines[0].get_xdata() == pytest.approx([0.3, 0.5])
+
+
+def test_a_difference_shows_its_interval_and_its_verdict():
+    fig = verdicts.figure(judged())
+    [ax] = fig.axes
+    assert rows_of(ax) == ["1. SoftGAN over U-Net", "1. SoftGAN over MedT", "1. SoftGAN over Inf-Net"]
+    assert [line.get_marker() for line in points(ax)] == ["o", "v", "X"]
+    assert points(ax)[0].get_xdata()[0] == pytest.approx(10, abs=1)
+    assert texts(fig) == ["holds", "contradicted", "no such gain"]
+
+
+def test_areas_with_intervals_and_printed_values():
+    values = {"auc": 0.8, "auc_low": 0.7, "auc_high": 0.9}
+    places = [(d, f, c) for d in ("lnsm", "lidc") for f in ("binary_roi", "area") for c in ("knn", "svm")]
+    fig = plots.areas_under_curves(dict.fromkeys(places, values), {("lidc", "binary_roi", "svm"): 0.76})
+    lnsm, lidc = fig.axes
+    assert [ax.get_title() for ax in fig.axes] == ["LNSM", "LIDC"]
+    assert rows_of(lnsm) == ["binary mask", "area alone"]
+    assert len(lnsm.lines) == 1 + 2 * 4  # chance, and a line and a point for each
+    assert len(lidc.lines) == len(lnsm.lines) + 1
+    assert texts(fig) == ["k nearest neighbours", "SVM", "printed"]
+
+
+def test_stability_draws_every_feature_and_the_families_median():
+    table = pd.DataFrame({"icc": [0.5, 0.7, 0.9, float("nan")]}, index=["glcm_a", "glcm_b", "ngtdm_a", "ngtdm_b"])
+    fig = plots.stability({"lidc": {"soft_roi": table, "dilated_roi": table}}, ("glcm", "ngtdm"))
+    [ax] = fig.axes
+    assert [line.get_xdata().tolist() for line in points(ax)] == [[0.6]] * 2 + [[0.9]] * 2
+    assert ax.lines[0].get_xdata().tolist() == [0.5, 0.7]
+    assert texts(fig) == ["soft mask", "binary mask grown"]
+
+
+def test_sizes_and_readers_count_every_slice() -> None:
+    index = pd.DataFrame({"area": [3.0, 30.0, 300.0, 300.0, 40.0], "n_readers": [1, 4, 4, 3, 4]})
+    left, right = plots.sizes_and_readers(SimpleNamespace(index=index)).axes
+    assert sum(bar.get_height() for bar in left.patches) == 5
+    assert left.get_xscale() == "log"
+    assert [bar.get_height() for bar in right.patches] == [1, 1, 3]
+    assert [tick.get_text() for tick in right.get_xticklabels()] == ["1", "3", "4"]
+
+
+def test_errors_of_labels_one_box_each_and_a_legend() -> None:
+    values = {"mask_soft": [0.1, 0.2, 0.3], "mask_binary": [0.4, np.nan, 0.6], "other": [9.0] * 3}
+    records = pd.DataFrame([{"label": name, "mae": v} for name, column in values.items() for v in column])
+    fig = plots.label_errors(records, ["mask_binary", "mask_soft", "recist_soft"], "mae", "error")
+    (ax,) = fig.axes
+    assert rows_of(ax) == ["one reader's mask", "soft mask from one reader's mask"]
+    assert ax.get_xlabel() == "error"
+    colors = [to_hex(line.get_color()) for line in fig.legends[0].get_lines()]
+    assert texts(fig) == ["made by matting", "not"]
+    assert [to_hex(box.get_facecolor()) for box in ax.patches] == colors[::-1]
+
+
+def test_matrices_share_a_scale_and_leave_undefined_cells_empty():
+    one, other = np.array([[1, 0.5], [0.5, 1]]), np.array([[1, np.nan], [np.nan, 1]])
+    fig = plots.matrices({"printed": one, "ours": other}, ["a", "b"])
+    left, right, *_ = fig.axes
+    assert (left.get_title(), right.get_title()) == ("printed", "ours")
+    assert left.images[0].get_clim() == right.images[0].get_clim() == (0.5, 1)
+    assert [len(ax.texts) for ax in (left, right)] == [4, 2]
+
+
+def test_without_any_content_there_is_nothing_to_draw():
+    assert verdicts.figure([judge(Claim("c", (Pair("softgan", "unet", "lidc"),)), {})]) is None
+    assert plots.curves({}) is plots.gan_health({}) is plots.reliability({}) is plots.spectra({}) is None
+
+
+def test_files_are_the_same_every_time(tmp_path, monkeypatch):
+    files = []
+    for i in range(2):
+        monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path / str(i)))
+        config = Config.from_parameters("cpu", "embedded")
+        drawn = [plots.gan_health({"lidc": CURVES["lidc"]["gan_loss"]}), verdicts.figure(judged())]
+        paths = [figures.save(fig, "workbook", f"f{n}", config, "caption") for n, fig in enumerate(drawn)]
+        files.append([(path.read_bytes(), path.with_suffix(".pdf").read_bytes()) for path in paths])
+    assert files[0] == files[1]
