@@ -13,9 +13,10 @@ import SimpleITK
 from PIL import Image
 
 from softmask import cli
-from softmask.apply import lungs as scans
 from softmask.apply import models
+from softmask.apply import segment as scans
 from softmask.apply.exporting import measure
+from softmask.apply.outputs import OUTLINE
 from softmask.data.image_files import window_hu
 from softmask.data.volume_files import name_of
 from softmask.errors import ConfigError, DataError
@@ -23,7 +24,6 @@ from softmask.experiments import inputs
 from softmask.measure.lungs import dice3d, enlarge, measure_lungs
 from softmask.nets import morph
 from softmask.nets.morph import without_surroundings
-from softmask.pictures import OUTLINE
 from softmask.train.segmentation import predict
 
 SLICE = np.random.default_rng(1).random((64, 64), dtype=np.float32)
@@ -367,8 +367,8 @@ def test_without_a_model_it_takes_what_does_best_on_real_slices_and_says_so(
     series, tmp_path, capsys, monkeypatch, better
 ):
     taken = []
-    monkeypatch.setattr("softmask.apply.lungs.IOU", dict.fromkeys(("morph", "lungs"), 0.9) | {better: 0.98765})
-    monkeypatch.setattr("softmask.apply.lungs.load", lambda name: taken.append(name) or models.load(name))
+    monkeypatch.setattr("softmask.apply.segment.IOU", dict.fromkeys(("morph", "lungs"), 0.9) | {better: 0.98765})
+    monkeypatch.setattr("softmask.apply.segment.load", lambda name: taken.append(name) or models.load(name))
     folder = series(tmp_path / "ct", np.full((2, 96, 96), -1000, np.int16), (5.0, 4.0, 4.0))
     cli.main(["lungs", str(folder), "--out", str(tmp_path / "out")])
     said = capsys.readouterr().err
@@ -386,7 +386,7 @@ def test_an_interrupt_exits_130(lungs, tmp_path, capsys, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("softmask.apply.lungs.write_atomic", interrupted)
+    monkeypatch.setattr("softmask.apply.segment.write_atomic", interrupted)
     assert lungs(volume(tmp_path / "ct.nrrd")) == 130
     assert "interrupted" in capsys.readouterr().err
 

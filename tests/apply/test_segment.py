@@ -11,7 +11,7 @@ from PIL import Image
 
 from softmask import cli
 from softmask.apply import load
-from softmask.pictures import OUTLINE, overlay
+from softmask.apply.outputs import OUTLINE, overlay
 
 GREY = np.random.default_rng(5).integers(0, 256, (40, 24), np.uint8)
 

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from softmask.workbook.execute import Failed, check_executed, execute, memory_of
 
 from softmask.config import ROOT
-from softmask.workbook.execute import Failed, check_executed, execute, memory_of
 from softmask.workbook.notebook import NotebookError, load
 
 GIVEN = {"profile": "smoke", "data": "embedded", "seeds": 1}

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from softmask.workbook.execute import Failed
 
 from softmask.config import Config
 from softmask.errors import ConfigError
 from softmask.files import write_atomic
 from softmask.workbook import runner, state
-from softmask.workbook.execute import Failed
 from softmask.workbook.notebook import Notebook, choose, discover
 from softmask.workbook.state import Cost, Entry
 

@@ -122,7 +122,7 @@ BEYOND = (*(f"{statistic}_{measure}" for measure in ("iou", "hausdorff", DICE3D)
 
 def method_cells(measures: Mapping[str, Mapping[str, np.ndarray]]) -> list[Cell]:
     """Cells of methods that come with the package, from their measures of :data:`REAL`
-    (:func:`softmask.apply.lungs.compare_methods`); infinite distances are left out of means."""
+    (:func:`softmask.apply.segment.compare_methods`); infinite distances are left out of means."""
     cells = []
     for method, of in measures.items():
         for measure, values in of.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from torch.nn import functional as F
 from softmask.data.splits import Crop
 from softmask.errors import ConfigError, DataError, brief
 from softmask.experiments import inputs
-from softmask.experiments.plain import from_plain, to_plain
+from softmask.experiments.plain import from_plain
 from softmask.experiments.spec import RunSpec
 from softmask.files import read_bytes, read_json
 from softmask.measure import lungs as lung_measures
@@ -32,9 +31,6 @@ from softmask.train.segmentation import predict
 
 FORMAT = 1
 WEIGHTS, MODEL, CARD = "weights.safetensors", "model.json", "README.md"
-NETWORK, SR = "network.", "sr."
-"""How names of tensors begin: those of the segmentor, and of the super-resolution network that it builds on."""
-
 LARGEST_FILE = 5_000_000
 """Bytes of the largest file of weights."""
 
@@ -85,13 +81,9 @@ class Description:
         check_spec(self.spec)
         checked_threshold(self.threshold)
 
-    def to_json(self) -> str:
-        """Return the text of ``model.json``."""
-        return json.dumps(to_plain(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
     @classmethod
     def read(cls, path: Path) -> Description:
-        """Read what :meth:`to_json` wrote to ``path``. Raises DataError, naming the file and the field at fault."""
+        """Read ``model.json``. Raises DataError, naming the file and the field at fault."""
         content = read_json(path, _REMEDY)
         written = content.get("format") if isinstance(content, dict) else None
         if written != FORMAT:
@@ -212,19 +204,13 @@ class Model:
 
 def channels(spec: RunSpec, image: np.ndarray, sr: Generator | None) -> np.ndarray:
     """Return (1, C, s, s) float32: what :func:`softmask.experiments.inputs.channels` gives for one image (H, W), but
-    for rounding.
-
-    That makes them at full size and keeps them in the cache folder: right for a data set that is trained on, not for a
-    large image, nor for one of a patient that is segmented once.
-    """
+    for rounding; tile by tile, and nothing of a patient is kept in the cache folder."""
     made = {"image": image[None]}
     if "bilinear" in spec.channels:
         batch = torch.from_numpy(np.ascontiguousarray(image))[None, None]
-        large = F.interpolate(batch, scale_factor=spec.scale, mode="bilinear", align_corners=False)
-        made["bilinear"] = large[0].numpy()
+        made["bilinear"] = F.interpolate(batch, scale_factor=spec.scale, mode="bilinear", align_corners=False)[0]
     if sr is not None:
-        both = enlarge(sr, image, spec.scale)
-        both = both.astype(np.float16).astype(np.float32)  # as kept for training
+        both = enlarge(sr, image, spec.scale).astype(np.float16).astype(np.float32)  # as kept for training
         made["super_resolved"], made["detail"] = both[:1], both[1:]
     return np.concatenate([made[name] for name in spec.channels])[None]
 
@@ -273,55 +259,37 @@ def load(name_or_folder: str | Path) -> Model:
         raise ConfigError(f"unknown model {str(name_or_folder)!r}; {known}, or name the folder of a model")
     description, path = Description.read(folder / MODEL), folder / WEIGHTS
     weights = read_bytes(path, _REMEDY, LARGEST_FILE)
-    if digest(weights) != description.sha256:
+    if hashlib.sha256(weights).hexdigest() != description.sha256:
         raise DataError(f"{path}: is damaged, or of another model (its SHA-256 is not that of {MODEL}); {_REMEDY}")
-    return Model(folder.resolve().name, description, *networks(description.spec, weights, str(path)))
+    return Model(folder.resolve().name, description, **networks(description.spec, weights, str(path)))
 
 
-def digest(weights: bytes) -> str:
-    """Return the hex SHA-256, as ``sha256sum`` gives it for the file."""
-    return hashlib.sha256(weights).hexdigest()
-
-
-def networks(spec: RunSpec, weights: bytes, where: str) -> tuple[nn.Module, Generator | None]:
-    """Return the segmentor and the super-resolution network (None where ``spec`` has none), float32, in evaluation
-    mode.
+def networks(spec: RunSpec, weights: bytes, where: str) -> dict[str, nn.Module | None]:
+    """Return the ``network`` and the super-resolution network ``sr`` (None where ``spec`` has none), float32, in
+    evaluation mode, from the content of a safetensors file.
 
     Raises:
         DataError: names ``where`` and the fault: no safetensors, a tensor that is missing, too many, of another shape
             or type, or not finite.
     """
+
+    def made() -> nn.ModuleDict:
+        both = {"network": build(spec.network, spec.width, spec.inputs, spec.reduction)}
+        return nn.ModuleDict(both | ({"sr": build(spec.sr.network, spec.sr.width, 1, 1)} if spec.sr else {}))
+
     try:
         tensors = unpack(weights)
+        with torch.device("meta"):  # shapes without memory: a description may ask for anything
+            expected = made()
+        kinds = {name: tensor.dtype for name, tensor in expected.state_dict().items()}
+        expected.load_state_dict(tensors, assign=True)
     except SafetensorError as error:
         raise DataError(f"{where}: no safetensors file ({brief(error)}); {_REMEDY}") from error
-    arguments = {NETWORK: (spec.network, spec.width, spec.inputs, spec.reduction)}
-    if spec.sr is not None:
-        arguments[SR] = (spec.sr.network, spec.sr.width, 1, 1)
-    made = {}
-    for prefix, described in arguments.items():
-        own = {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
-        made[prefix] = _network(described, own, f"{where}: {prefix}")
-    if tensors:
-        raise DataError(f"{where}: {min(tensors)} belongs to no network of {spec.name}; {_REMEDY}")
-    return made[NETWORK], made.get(SR)
-
-
-def _network(described: tuple, tensors: dict[str, torch.Tensor], where: str) -> nn.Module:
-    try:
-        with torch.device("meta"):  # shapes without memory: a description may ask for anything
-            expected = build(*described).state_dict()
     except (ConfigError, RuntimeError) as error:
-        raise DataError(f"{where} cannot be built ({brief(error)}); {_REMEDY}") from error
-    for name in sorted(expected.keys() | tensors.keys()):
-        if name not in tensors or name not in expected:
-            raise DataError(f"{where}{name}: {'is missing' if name in expected else 'is not of it'}; {_REMEDY}")
-        own, target = tensors[name], expected[name]
-        if own.shape != target.shape or own.is_floating_point() != target.is_floating_point():
-            kinds = [f"{tuple(tensor.shape)} of {tensor.dtype}".replace("torch.", "") for tensor in (own, target)]
-            raise DataError(f"{where}{name}: is {kinds[0]}, not {kinds[1]}; {_REMEDY}")
-        if not torch.isfinite(own).all():
-            raise DataError(f"{where}{name}: has NaN or infinite numbers; {_REMEDY}")
-    network = build(*described)
-    network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
-    return network.eval()
+        raise DataError(f"{where}: {spec.name} cannot be made of it ({brief(error)}); {_REMEDY}") from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() != kinds[name].is_floating_point or not torch.isfinite(tensor).all():
+            raise DataError(f"{where}: {name} is {tensor.dtype}, not {kinds[name]}, or not finite; {_REMEDY}")
+    both = made()
+    both.load_state_dict(tensors)
+    return {"sr": None, **both.eval()}
