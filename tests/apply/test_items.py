@@ -232,7 +232,7 @@ def test_a_mark_on_another_series_is_named(tmp_path, slice_2, series, label, mad
     path = write_report(tmp_path / "sr.dcm", [group], slice_2)
     folder = series(tmp_path / "two", made.hu()[:2], made.spacing, made.origin)
     assert label(folder, "--report", path) == 1
-    assert f"SOPInstanceUID 1.2.3.2, which is not in {folder}" in capsys.readouterr().err
+    assert f"SOPInstanceUID 1.2.3.2, not in {folder}" in capsys.readouterr().err
 
 
 def test_what_is_no_report_is_named(tmp_path, slice_2, ct, label, capsys):

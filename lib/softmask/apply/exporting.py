@@ -99,11 +99,8 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
 
 
 def to_weights(network: nn.Module, sr: nn.Module | None) -> bytes:
-    """Return the file of weights: numbers with fractions in float16, others as they are.
-
-    Raises:
-        ConfigError: where the file would be too large, or a weight is too large for float16.
-    """
+    """Return the file of weights: numbers with fractions in float16, others as they are. Raises ConfigError where the
+    file would be too large, or a weight is too large for float16."""
     tensors = nn.ModuleDict({"network": network} | ({} if sr is None else {"sr": sr})).state_dict()
     for name, tensor in tensors.items():
         tensors[name] = (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()

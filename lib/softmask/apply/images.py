@@ -31,15 +31,12 @@ _PICTURES, _DICOM, _DICOM_AT = (b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*"), b"DIC
 
 @dataclass(frozen=True)
 class Grey:
-    """How stored values become grey levels.
+    """How stored values become grey levels. Raises ConfigError for a window that is not finite and rising.
 
     Attributes:
         window: Hounsfield units that become 0 and 1; None for :data:`~softmask.data.image_files.LUNG_WINDOW`, and then
             a NIfTI or nrrd file must look like Hounsfield units. PNG and TIFF have none.
         stretch: from the slice's own minimum to its own maximum instead, in files of every kind.
-
-    Raises:
-        ConfigError: for a window that is not finite and rising.
     """
 
     window: tuple[float, float] | None = None
@@ -87,10 +84,7 @@ class Slice:
                 return grey.levels(read_grey(self.path), hu=False)
             if self.kind == "ct":
                 if read_header(self.path) is None:
-                    raise DataError(
-                        f"{self.path}: is DICOM of another kind than CT, without Hounsfield units; export it as a grey "
-                        "PNG"
-                    )
+                    raise DataError(f"{self.path}: is DICOM of another kind than CT; export it as a grey PNG")
                 return grey.levels(read_hu(self.path), hu=True)
             stat = self.path.stat()
             volume, lowest = _read_volume(self.path, stat.st_mtime_ns, stat.st_size)
@@ -152,11 +146,8 @@ def stem_of(path: Path) -> str:
 
 
 def open_image(path: Path) -> Image:
-    """Return the image at ``path``: a file, or a folder with one CT series.
-
-    Raises:
-        DataError: as :func:`list_slices` and :func:`softmask.data.ct.read_grid`, naming the file.
-    """
+    """Return the image at ``path``: a file, or a folder with one CT series. Raises DataError as :func:`list_slices` and
+    :func:`softmask.data.ct.read_grid`."""
     if path.is_dir():
         series = one_series(path)
         return Image(path, tuple(_ct(ct.path) for ct in series.slices), grid_of_series(path, series), series)

@@ -50,9 +50,6 @@ class Mark:
         order: ``rc`` (row, column) or ``xy``; mm are ``xy``.
         units: ``px`` or ``mm``.
         uid: SOPInstanceUID of the slice it was drawn on; empty where that is not known.
-
-    Raises:
-        ConfigError: unknown units; mm that are not ``xy``; not eight finite numbers.
     """
 
     ends: tuple[tuple[float, float], ...]
@@ -64,9 +61,7 @@ class Mark:
         if self.units not in UNITS:
             raise ConfigError(f"unknown units {self.units!r} of RECIST ends; choose from {', '.join(UNITS)}")
         if self.units == "mm" and self.order != "xy":
-            raise ConfigError(
-                "RECIST ends in mm are x and y of the patient's axes: say --order xy (x0, y0, ... in lists)"
-            )
+            raise ConfigError("RECIST ends in mm are x and y of the patient: say --order xy (x0, y0, ... in lists)")
         if np.shape(self.ends) != (4, 2) or not np.isfinite(self.ends).all():
             raise ConfigError(f"a RECIST mark is eight finite numbers, two for each of four ends, not {self.ends}")
 
@@ -76,12 +71,8 @@ class Mark:
         return " ".join(f"{value:g}" for end in self.ends for value in end) + f" {self.order} {self.units}"
 
     def axes(self, shape: tuple[int, int], grid: Grid | None) -> np.ndarray:
-        """Return (2, 2, 2) float64 (axis, end, (row, column)) in pixels of an image (H, W), the long axis first.
-
-        Raises:
-            DataError: mm on an image without positions in mm.
-            LabelError: as :func:`softmask.label.recist.validate`.
-        """
+        """Return (2, 2, 2) float64 (axis, end, (row, column)) in pixels of an image (H, W), the long axis first. Raises
+        DataError for mm on an image without positions in mm, LabelError as :func:`softmask.label.recist.validate`."""
         from softmask.label.recist import validate  # image libraries take their time
 
         ends = np.array(self.ends, float)
@@ -103,14 +94,10 @@ class Mark:
         if self.uid:
             uids = [ct.uid for ct in image.series.slices] if image.series else []
             if self.uid not in uids:
-                raise DataError(
-                    f"the mark was drawn on SOPInstanceUID {self.uid}, which is not in {image.path}; get that series"
-                )
+                raise DataError(f"the mark lies on SOPInstanceUID {self.uid}, not in {image.path}; get that series")
             return uids.index(self.uid)
         if n > 1 and z is None:
-            raise DataError(
-                f"has {n} slices, 0 to {n - 1}; say which one the RECIST mark lies on (--slice, column slice)"
-            )
+            raise DataError(f"has {n} slices, 0 to {n - 1}; say which one the mark lies on (--slice, column slice)")
         return 0 if n == 1 else _checked_slice(z, n)
 
 
@@ -161,18 +148,15 @@ class Item:
                 "(--mask, --readers, --recist or --report)"
             )
         if not _NAME.fullmatch(self.name):
-            raise ConfigError(
-                f"{self.where}: {self.name[:200]!r} cannot be the name of a file; give another (--name, column name)"
-            )
+            name = f"{self.name[:200]!r} cannot be the name of a file"
+            raise ConfigError(f"{self.where}: {name}; give another (--name, column name)")
 
     @property
     def kind(self) -> str:
-        """``mask``, ``readers`` or ``recist``."""
         return "mask" if self.mask is not None else "readers" if self.readers else "recist"
 
     @property
     def masks(self) -> tuple[Path, ...]:
-        """The files or folders that hold masks."""
         return self.readers if self.mask is None else (self.mask,)
 
 
@@ -311,12 +295,9 @@ def _lines(group) -> Iterator[tuple[tuple[tuple[float, float], ...], str]]:
 
 
 def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
-    """Return masks (R, H, W) bool by slice, for the slices that any of the R readers (or the one mask) marks.
-
-    Raises:
-        DataError, LabelError: naming the mask's file, when it cannot be read, is empty or not binary, or lies on
-            another grid than the image; when the slice of the item is missing or not marked.
-    """
+    """Return masks (R, H, W) bool by slice, for the slices that any of the R readers (or the one mask) marks. Raises
+    DataError or LabelError, naming the mask's file, when it cannot be read, is empty or not binary, or lies on another
+    grid than the image; when the slice of the item is missing or not marked."""
     readers = [_read_mask(path, item, image) for path in item.masks]
     marked = sorted(set().union(*readers))
     if item.slice is not None and image.is_volume:
@@ -333,9 +314,7 @@ def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
     n = len(image.slices)
     if path.name.lower().endswith(_PICTURE_ENDINGS):
         if n > 1 and item.slice is None:
-            raise DataError(
-                f"{path}: is the mask of one slice of {n}; say of which (--slice, column slice), or give a volume"
-            )
+            raise DataError(f"{path}: is the mask of one slice of {n}; say of which (--slice, column slice)")
         return {_checked_slice(item.slice, n) if n > 1 else 0: _read_picture(path, image)}
     if image.grid is None:
         raise DataError(f"{path}: {image.path} has no place in mm, so its mask must be a PNG or TIFF file")

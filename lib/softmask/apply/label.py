@@ -185,14 +185,8 @@ def _items(arguments: argparse.Namespace) -> tuple[list[Item], list[Problem], li
 
 
 class Manifest:
-    """The rows of ``manifest.csv`` by name: those of ``names`` first, then those of earlier calls, unless they failed.
-
-    Attributes:
-        earlier: rows of earlier calls with status ``done``, by name.
-
-    Raises:
-        DataError: naming file or folder, when there is another ``manifest.csv``, or nothing can be written there.
-    """
+    """The rows of ``manifest.csv``: those of ``names`` first, then those of ``earlier`` calls with status ``done``, by
+    name. Raises DataError when there is another ``manifest.csv``, or nothing can be written there."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self._path = folder / MANIFEST
@@ -369,10 +363,7 @@ def label_slice(
         image: (H, W) in [0, 1].
         readers: (R, H, W) bool: one is a mask; of several, those that are empty are readers who were not there.
         axes: (2, 2, 2), valid (:func:`softmask.label.recist.validate`).
-        epsilon, radius: as in :func:`softmask.label.soft_mask`.
-
-    Raises:
-        LabelError: as :func:`softmask.label.soft_mask`.
+        epsilon, radius, and LabelError: as :func:`softmask.label.soft_mask`.
     """
     if axes is not None:
         low = np.floor(axes.min(axis=(0, 1))).astype(int)

@@ -59,9 +59,6 @@ class Description:
         data, origin: digest of the data that it was trained and tested on, and where that is from, in words
             (:class:`softmask.experiments.record.Provenance`).
         commit, dirty: of the checkout that trained it, and whether the code differed from it; None outside git.
-
-    Raises:
-        ConfigError: for a run that makes no such model, or a threshold outside (0, 1].
     """
 
     format: int
@@ -142,12 +139,10 @@ class Model:
 
     @property
     def spec(self) -> RunSpec:
-        """The run that trained it."""
         return self.description.spec
 
     @property
     def target(self) -> str:
-        """``lesion`` or ``lung``."""
         return "lung" if self.spec.of_lungs else "lesion"
 
     @property
@@ -169,10 +164,9 @@ class Model:
         enlarged to those of the slice.
 
         Args:
-            threshold: in (0, 1]; None for the model's own.
+            threshold: in (0, 1], else ConfigError; None for the model's own.
 
         Raises:
-            ConfigError: for another threshold.
             DataError: for an image that is not (H, W) in [0, 1], or is smaller or larger than what is segmented.
         """
         threshold = checked_threshold(self.description.threshold if threshold is None else threshold)
@@ -194,10 +188,8 @@ class Model:
     def check_size(self, height: int, width: int) -> None:
         """Raise DataError for an image smaller or larger than what is segmented."""
         if min(height, width) < self.least:
-            raise DataError(
-                f"{height} x {width} pixels are too few, {self.name} takes {self.least} x {self.least} or more; give "
-                "it what the scanner stored"
-            )
+            least = f"{self.name} takes {self.least} x {self.least} or more; give it what the scanner stored"
+            raise DataError(f"{height} x {width} pixels are too few, {least}")
         if height * width > LARGEST:
             raise DataError(f"{height} x {width} pixels are more than {LARGEST} at once; crop the image")
 
@@ -247,12 +239,8 @@ def names() -> list[str]:
 
 
 def load(name_or_folder: str | Path) -> Model:
-    """Return the model of that name, else in that folder.
-
-    Raises:
-        ConfigError: where there is none; lists the names.
-        DataError: names the damaged file, and what is wrong in it.
-    """
+    """Return the model of that name, else in that folder. Raises ConfigError where there is none, with the names, and
+    DataError, which names the damaged file and what is wrong in it."""
     folder = SHIPPED / name_or_folder if str(name_or_folder) in names() else Path(name_or_folder)
     if not os.path.isdir(folder):
         known = f"choose one of {', '.join(names())}" if names() else "none comes with this copy of softmask"
@@ -266,12 +254,8 @@ def load(name_or_folder: str | Path) -> Model:
 
 def networks(spec: RunSpec, weights: bytes, where: str) -> dict[str, nn.Module | None]:
     """Return the ``network`` and the super-resolution network ``sr`` (None where ``spec`` has none), float32, in
-    evaluation mode, from the content of a safetensors file.
-
-    Raises:
-        DataError: names ``where`` and the fault: no safetensors, a tensor that is missing, too many, of another shape
-            or type, or not finite.
-    """
+    evaluation mode, from the content of a safetensors file. Raises DataError, which names ``where`` and the fault: no
+    safetensors, a tensor that is missing, too many, of another shape or type, or not finite."""
 
     def made() -> nn.ModuleDict:
         both = {"network": build(spec.network, spec.width, spec.inputs, spec.reduction)}

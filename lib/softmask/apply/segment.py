@@ -178,14 +178,8 @@ def best() -> str:
 
 
 def compare_methods(config: Config) -> dict[str, dict[str, np.ndarray]]:
-    """Measure every method that comes with the package on the test slices of :data:`REAL_SLICES`.
-
-    Returns:
-        By method, ``iou`` in [0, 1] and ``hausdorff`` in pixels, (N,) each.
-
-    Raises:
-        MissingData: where the slices are missing; says how to get them.
-    """
+    """Measure every method that comes with the package on the test slices of :data:`REAL_SLICES`: by method, ``iou`` in
+    [0, 1] and ``hausdorff`` in pixels, (N,) each. Raises MissingData where the slices are missing."""
     from softmask.data import open_dataset
     from softmask.data.splits import split_rows
 
@@ -207,10 +201,7 @@ def compare_methods(config: Config) -> dict[str, dict[str, np.ndarray]]:
 
 def _check_model(model: Model) -> None:
     if not model.spec.of_lungs:
-        raise ConfigError(
-            f"the model {model.name} segments {model.target}s, not lungs; name one that was trained on lungs, or "
-            f"{MORPH}"
-        )
+        raise ConfigError(f"the model {model.name} segments {model.target}s, not lungs; name one of lungs, or {MORPH}")
 
 
 def find_lungs(
@@ -230,8 +221,7 @@ def find_lungs(
         progress: called with the number of slices that are done since the last call.
 
     Raises:
-        ConfigError: for a model that does not segment lungs.
-        DataError: for slices smaller or larger than the model takes.
+        ConfigError, DataError: for a model that does not segment lungs, slices smaller or larger than it takes.
     """
     _check_model(model)
     model.check_size(*hu.shape[1:])
