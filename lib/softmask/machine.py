@@ -105,9 +105,8 @@ def git_state(folder: Path) -> tuple[str | None, bool | None]:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    top = git("rev-parse", "--show-toplevel")
-    commit = git("rev-parse", "HEAD")
-    if top is None or commit is None or Path(top).resolve() != folder.resolve():
+    known = (git("rev-parse", "--show-toplevel", "HEAD") or "").splitlines()
+    if len(known) != 2 or Path(known[0]).resolve() != folder.resolve():
         return None, None
     status = git("status", "--porcelain", "--", ".", *(f":(exclude){name}" for name in _GENERATED))
-    return commit, None if status is None else bool(status)
+    return known[1], None if status is None else bool(status)

@@ -3,6 +3,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from softmask.errors import SoftmaskError
 from softmask.workbook.notebook import NotebookError, choose, discover, load
 
 
@@ -74,7 +75,7 @@ def test_what_is_not_understood_is_an_error(write, declared, message):
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"cells": [{}], "metadata": {}}', '{"cells": 1, "metadata": {}}'])
 def test_a_file_that_is_no_notebook_is_named(folder: Path, content: str):
     (folder / "01_data.ipynb").write_text(content)
-    with pytest.raises(NotebookError, match=r"01_data\.ipynb"):
+    with pytest.raises(SoftmaskError, match=r"01_data\.ipynb"):
         discover(folder)
 
 

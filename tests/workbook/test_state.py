@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from softmask.config import Config
+from softmask.errors import SoftmaskError
 from softmask.workbook import state
-from softmask.workbook.notebook import NotebookError
 from softmask.workbook.state import Cost, Entry
 
 
@@ -26,7 +26,7 @@ def test_what_is_saved_is_loaded(config: Config):
 def test_a_damaged_state_is_named(config: Config, content: str):
     state.save(config, [])
     state.state_path(config).write_text(content)
-    with pytest.raises(NotebookError, match=r"state\.json.* delete it and all notebooks run again"):
+    with pytest.raises(SoftmaskError, match=r"state\.json.* delete it and all notebooks run again"):
         state.load(config)
 
 

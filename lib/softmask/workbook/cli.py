@@ -15,7 +15,7 @@ from softmask.errors import SoftmaskError
 from softmask.files import whole_path, write_atomic
 from softmask.machine import clock
 from softmask.workbook import state
-from softmask.workbook.notebook import PATTERN, Notebook, NotebookError, choose, discover, load
+from softmask.workbook.notebook import PATTERN, Notebook, choose, discover, load
 
 USAGE = 2
 FAILURE = 1
@@ -216,7 +216,7 @@ def _row(path: Path, folder: Path, config: Config) -> str:
     link = path.relative_to(folder).as_posix()
     try:
         book = load(path)
-    except NotebookError as error:
+    except SoftmaskError as error:
         return f"| [{path.stem}]({link}) | {_cell(str(error))} | |"
     seconds = book.seconds.get(config.profile.name)
     time = "" if seconds is None else clock(seconds)

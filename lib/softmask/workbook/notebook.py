@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from softmask.errors import DataError, SoftmaskError
+from softmask.errors import SoftmaskError
 from softmask.files import read_json
 
 PATTERN = "[0-9][0-9]_*.ipynb"
@@ -60,7 +60,8 @@ class Notebook:
 
 
 def load(path: str | Path) -> Notebook:
-    """Read the notebook at ``path``. Raises NotebookError when it is none, or its declaration is not understood."""
+    """Read the notebook at ``path``. Raises DataError or NotebookError when it is none, or its declaration is not
+    understood."""
     path = Path(path)
     remedy = "get the notebook again"
     try:
@@ -69,8 +70,6 @@ def load(path: str | Path) -> Notebook:
         declared = dict(content["metadata"].get("softmask", {}))
         for cell in content["cells"]:
             iter(cell.get("metadata", {}).get("tags", []))  # papermill looks for the parameters there
-    except DataError as error:
-        raise NotebookError(str(error)) from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         kind = type(error).__name__
         raise NotebookError(f"{path} cannot be read as a notebook ({kind}: {error}); {remedy}") from error
@@ -86,8 +85,8 @@ def load(path: str | Path) -> Notebook:
     )
     if not valid:
         raise NotebookError(
-            f"{path.name}: metadata softmask is not understood ({declared}); it has a title, regenerates and needs "
-            "(lists of names), seconds (by profile) and after (only '*')"
+            f"{path.name}: metadata softmask is {declared}; expected are title, regenerates and needs (lists of names), "
+            "seconds (by profile) and after (only '*')"
         )
     goal = _GOAL.search(cells[0][1]) if cells and cells[0][0] == "markdown" else None
     return Notebook(
@@ -104,10 +103,7 @@ def load(path: str | Path) -> Notebook:
 
 def discover(folder: str | Path) -> list[Notebook]:
     """Return the numbered notebooks of ``folder`` in the order they run: by name, those ``after`` all others last.
-
-    Raises:
-        NotebookError: for an unreadable notebook, two of the same number, or a need that does not run earlier.
-    """
+    Raises NotebookError for two of the same number, or a need that does not run earlier."""
     books = sorted((load(path) for path in Path(folder).glob(PATTERN)), key=lambda book: (book.last, book.name))
     earlier: dict[str, str] = {}  # names by number
     for book in books:
@@ -124,11 +120,8 @@ def discover(folder: str | Path) -> list[Notebook]:
 
 
 def choose(books: Sequence[Notebook], only: str | None = None, start: str | None = None) -> list[Notebook]:
-    """Return the notebooks that ``--only 02,05`` and ``--from 04`` leave, in order; numbers or whole names.
-
-    Raises:
-        NotebookError: for a number or name that no notebook has, or where none is left.
-    """
+    """Return the notebooks that ``--only 02,05`` and ``--from 04`` leave, in order; numbers or whole names. Raises
+    NotebookError for a number or name that no notebook has, or where none is left."""
 
     def position(text: str) -> int:
         for index, book in enumerate(books):

@@ -61,11 +61,7 @@ class Failed(NotebookError):
 
 @contextlib.contextmanager
 def only_one(config: Config) -> Iterator[None]:
-    """Keep two runs from writing the same results at once, and remove what a kill left half written.
-
-    Raises:
-        ConfigError: when another one is running.
-    """
+    """Keep two runs from writing the same results at once (ConfigError), and remove what a kill left half written."""
     path = cache_root() / "locks" / f"{config.run}-{sha256_of(str(config.results))[:12]}"
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=0)

@@ -60,15 +60,13 @@ def state_path(config: Config) -> Path:
 
 
 def load(config: Config) -> dict[str, Entry]:
-    """Return the remembered notebooks by name; none where nothing has run yet. Raises NotebookError when the file is
-    damaged."""
+    """Return the remembered notebooks by name; none where nothing has run yet. Raises DataError or NotebookError when
+    the file is damaged."""
     path = state_path(config)
     remedy = "delete it and all notebooks run again"
     try:
         items = read_json(path, remedy)["notebooks"] if path.exists() else []
         return {entry.name: entry for entry in map(_entry, items)}
-    except DataError as error:
-        raise NotebookError(str(error)) from error
     except (ValueError, LookupError, TypeError) as error:
         raise NotebookError(f"{path} is damaged ({error!r}); {remedy}") from error
 
