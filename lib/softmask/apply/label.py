@@ -177,7 +177,7 @@ def _items(arguments: argparse.Namespace) -> tuple[list[Item], list[Problem], li
         path = Path(arguments.report)
         marks, problems = read_report(path)
         return [Item(f"{name}-{n}", image, mark=mark) for n, mark in enumerate(marks, 1)], problems, [path]
-    mask, mark = arguments.mask and Path(arguments.mask), None
+    mask, mark = None if arguments.mask is None else Path(arguments.mask), None
     if arguments.recist is not None:
         ends = tuple(zip(arguments.recist[::2], arguments.recist[1::2], strict=True))
         mark = Mark(ends, arguments.order or "rc", arguments.units or "px")
@@ -252,8 +252,13 @@ def _outcome(item: Item, folder: Path, settings: Settings, earlier: Row | None) 
     try:
         with reading(item.image):
             image = open_image(item.image)
-            formats = _formats(image, settings.formats)
-            digest = _digest(item, image, settings)
+            formats = ("png", *(["nifti"] if image.grid else []), *(["seg"] if image.series else []))
+            formats = settings.formats or formats
+            if "seg" in formats and image.series is None:
+                raise DataError("a DICOM SEG belongs to a DICOM image, which this is not; choose --format png nifti")
+            mark = [] if item.mark is None else [item.mark.text + item.mark.uid]
+            code = code_digest("data", "label", "apply")
+            digest = sha256_of(code, settings.text, item.kind, f"{item.slice}", *mark, *item.masks, *image.files)
         if earlier is not None and earlier["digest"] == digest:
             slices = [int(z) for z in re.findall(r"\d{1,8}", earlier["slices"])]
             paths = _paths(folder, item.name, slices, image.is_volume, formats)
@@ -271,20 +276,6 @@ def _outcome(item: Item, folder: Path, settings: Settings, earlier: Row | None) 
     except Exception as error:  # one image, or a lack of memory for it, must not end the work on a thousand
         why = f"{item.image}: could not be labelled ({type(error).__name__}: {brief(error)}); crop it, or leave it out"
     return row | {"message": why}, "failed"
-
-
-def _formats(image: Image, formats: tuple[str, ...] | None) -> tuple[str, ...]:
-    if formats is None:
-        return ("png", *(["nifti"] if image.grid else []), *(["seg"] if image.series else []))
-    if "seg" in formats and image.series is None:
-        raise DataError("a DICOM SEG belongs to a DICOM image, which this is not; choose --format png nifti")
-    return formats
-
-
-def _digest(item: Item, image: Image, settings: Settings) -> str:
-    parts: list[str | Path] = [code_digest("data", "label", "apply"), settings.text, item.kind, f"{item.slice}"]
-    parts += [item.mark.text + item.mark.uid] if item.mark is not None else []
-    return sha256_of(*parts, *item.masks, *image.files)
 
 
 def _paths(folder: Path, name: str, slices: Sequence[int], is_volume: bool, formats=tuple(_KINDS)) -> list[Path]:
