@@ -24,7 +24,10 @@ from softmask.config import ROOT
 from softmask.workbook.cli import parser
 
 SCRIPTS = ("run_all.sh", "run_tests.sh", ".ci/run", "tools/setup.sh", "tools/lock.sh")
-TOOLS = "bash basename cat cp cut dirname env flock mkdir mktemp mv readlink rm sed sha256sum sleep".split()
+TOOLS = (
+    "bash", "basename", "cat", "cp", "cut", "dirname", "env", "flock", "mkdir", "mktemp", "mv", "readlink", "rm", "sed",
+    "sha256sum", "sleep",
+)  # fmt: skip
 
 UV = """#!/bin/sh
 # stands for uv: notes what it is asked, and makes a venv whose Python is the one of the tests

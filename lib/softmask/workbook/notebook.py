@@ -85,8 +85,8 @@ def load(path: str | Path) -> Notebook:
     )
     if not valid:
         raise NotebookError(
-            f"{path.name}: metadata softmask is {declared}; expected are title, regenerates and needs (lists of names), "
-            "seconds (by profile) and after (only '*')"
+            f"{path.name}: metadata softmask is {declared}; expected are title, regenerates and needs (lists of "
+            "names), seconds (by profile) and after (only '*')"
         )
     goal = _GOAL.search(cells[0][1]) if cells and cells[0][0] == "markdown" else None
     return Notebook(
