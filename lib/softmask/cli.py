@@ -52,8 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add(commands, name: str, text: str, run: Callable | str, more: str = "", **options) -> argparse.ArgumentParser:
-    """Add the command ``name`` and return its parser; ``run`` is a function, or ``module:function``, imported when the
-    command runs: torch takes its time."""
+    """Add the command ``name`` and return its parser; ``run`` may be ``module:function``, which is imported late."""
     parser = commands.add_parser(name, help=text, description=f"{text}. {more}".strip(), **options)
     if isinstance(run, str):
         module, function = run.split(":")

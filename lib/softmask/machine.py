@@ -40,11 +40,7 @@ def cpu_model() -> str:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, for its next arrays, where the C library is glibc.
-
-    By default large blocks go back to the system when they are freed, and are cleared page by page when they are asked
-    for again. A training step frees and asks for the same ones every time: a tenth of its time.
-    """
+    """Let this process keep the memory that it frees (glibc): a training step asks for the same blocks every time."""
     if mallopt := _glibc("mallopt"):
         trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # of malloc.h
         mallopt(mmap_threshold, 32 << 20)  # the highest it takes
@@ -63,11 +59,7 @@ def _glibc(function: str) -> Callable[[int], int] | None:
 
 
 def end_with(parent: int) -> None:
-    """Let this process end within a second or so of ``parent``, the process that started it.
-
-    A process that is killed cannot end those it has started, and one that computes does not look whether anybody
-    still waits for it.
-    """
+    """Let this process end within a second or so of ``parent``, which started it and may be killed."""
 
     def watch() -> None:
         while os.getppid() == parent:

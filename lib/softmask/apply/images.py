@@ -146,8 +146,7 @@ def stem_of(path: Path) -> str:
 
 
 def open_image(path: Path) -> Image:
-    """Return the image at ``path``: a file, or a folder with one CT series. Raises DataError as :func:`list_slices` and
-    :func:`softmask.data.ct.read_grid`."""
+    """Return the image at ``path``: a file, or a folder with one CT series."""
     if path.is_dir():
         series = one_series(path)
         return Image(path, tuple(_ct(ct.path) for ct in series.slices), grid_of_series(path, series), series)
@@ -184,11 +183,7 @@ def list_slices(path: str | Path, numbers: tuple[int, ...] = ()) -> list[Slice]:
 
 
 def _slices_of_folder(folder: Path) -> list[Slice]:
-    """Return the slices of the DICOM files in ``folder``, from the feet up.
-
-    They need not be one whole series, as in :mod:`softmask.data.ct`: each is segmented by itself. Those without
-    a position come last, and are refused when they are read.
-    """
+    """Return the slices of the DICOM files in ``folder``, one whole series or not; those without a position last."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and is_dicom(path))
     if not files:
         raise DataError(f"{folder}: holds no DICOM file; name other files one by one")

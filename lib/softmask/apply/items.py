@@ -235,10 +235,9 @@ def _item_of(folder: Path, where: str, header: list[str], row: list[str]) -> Ite
 def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
     """Return the RECIST marks in a DICOM measurement report, in its order, and the groups whose diameters make none.
 
-    Each measurement group (TID 1501) in which two diameters are drawn is a mark: a diameter is a measurement inferred
-    from an SCOORD of two points (POLYLINE) on an image. The longer one is the long axis whatever the two are called:
-    vendors' codes differ. SCOORD counts columns and rows from the outer corner of the first pixel (PS3.3 C.18.6.1.2),
-    so half a pixel is taken off.
+    Each measurement group (TID 1501) with two diameters (SCOORD POLYLINE of two points) is a mark; vendors' codes
+    differ, so the longer one is the long axis. SCOORD counts columns and rows from the outer corner of the first
+    pixel (PS3.3 C.18.6.1.2), so half a pixel is taken off.
 
     Raises:
         DataError: naming the file, and the tag, when it is damaged, no structured report, or has no diameter.
@@ -295,9 +294,7 @@ def _lines(group) -> Iterator[tuple[tuple[tuple[float, float], ...], str]]:
 
 
 def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
-    """Return masks (R, H, W) bool by slice, for the slices that any of the R readers (or the one mask) marks. Raises
-    DataError or LabelError, naming the mask's file, when it cannot be read, is empty or not binary, or lies on another
-    grid than the image; when the slice of the item is missing or not marked."""
+    """Return masks (R, H, W) bool by slice, for the slices that any of the R readers (or the one mask) marks."""
     readers = [_read_mask(path, item, image) for path in item.masks]
     marked = sorted(set().union(*readers))
     if item.slice is not None and image.is_volume:

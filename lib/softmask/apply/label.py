@@ -1,7 +1,6 @@
 """``softmask label``: soft masks of people's images, many in parallel, into a folder; what is done is not repeated.
 
-``manifest.csv`` says what was done to each image: a call goes on from it, and passes over an item that it has as done
-with the same image, prior, settings and code (SHA-256 over all of them) and whose files are there.
+``manifest.csv`` says what was done to each image; a call goes on from it.
 """
 
 from __future__ import annotations
@@ -62,9 +61,7 @@ Row = dict[str, str]
 
 
 class Settings(NamedTuple):
-    """Settings of all images of a call: ``epsilon`` and ``radius`` as in :func:`softmask.label.soft_mask`; ``formats``
-    of ``png``, ``nifti``, ``seg``, None for all that the image's file allows: ``nifti`` where its voxels have positions
-    in mm, ``seg`` where it is DICOM."""
+    """Settings of all images of a call; ``formats`` are None for all that an image's file allows."""
 
     grey: Grey
     epsilon: float
@@ -84,13 +81,9 @@ class Settings(NamedTuple):
 def run(arguments: argparse.Namespace) -> int:
     """Label every image that can be labelled; return the exit status: 1 where one could not, else 0.
 
-    Results of the same names are replaced; other files are left alone.
-
     Raises:
-        ConfigError: options that cannot be combined, or results that overwrite one another or an input; nothing is
-            written.
-        DataError: a list or report that cannot be read, a folder that cannot be written to, or that has another
-            ``manifest.csv``.
+        ConfigError: options that cannot be combined, or results that overwrite one another or an input.
+        DataError: a list or report that cannot be read, a folder that cannot be written to.
     """
     grey = Grey(arguments.window and tuple(arguments.window), arguments.stretch)
     settings = Settings(grey, arguments.epsilon, arguments.radius, arguments.formats and tuple(arguments.formats))
@@ -344,11 +337,9 @@ def label_slice(
     """Return the soft mask of a slice from its mask or readers' masks, or from RECIST axes, and the part of the slice
     around the lesion that :func:`softmask.label.soft_mask` was given: a CT slice takes an eighth of the time.
 
-    The part is so large that nothing changes. Beyond the lesion's bounding box it has at least the longer side of the
-    box (for a RECIST mark twice the long axis) on each side, or ends with the image: all that the labelling looks at
-    lies nearer (bands of 0.15 radii, windows of three pixels, GrabCut's crop of 0.6 long axes), and the mask fills less
-    than half of the part where it fills less than half of the image, which :func:`softmask.label.trimap.radius_of`
-    asks. It begins at even rows and columns, so that ends at half a pixel round as they do in the whole image.
+    Nothing changes: beyond the lesion's box the part has the box's longer side (of a RECIST mark twice the long axis)
+    on each side, and all that the labelling looks at lies nearer. It begins at even rows and columns, so that ends at
+    half a pixel round as they do in the whole image.
 
     Args:
         image: (H, W) in [0, 1].

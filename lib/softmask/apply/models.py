@@ -160,9 +160,6 @@ class Model:
     def segment(self, image: np.ndarray, threshold: float | None = None) -> Segmentation:
         """Segment ``image`` (H, W) in [0, 1] whole; padding for the network repeats the edge, and is cut off.
 
-        Of lungs, the network is shown the slice with the pixels that it was trained on, and its probabilities are
-        enlarged to those of the slice.
-
         Args:
             threshold: in (0, 1], else ConfigError; None for the model's own.
 
@@ -195,8 +192,7 @@ class Model:
 
 
 def channels(spec: RunSpec, image: np.ndarray, sr: Generator | None) -> np.ndarray:
-    """Return (1, C, s, s) float32: what :func:`softmask.experiments.inputs.channels` gives for one image (H, W), but
-    for rounding; tile by tile, and nothing of a patient is kept in the cache folder."""
+    """Return (1, C, s, s) float32: what :func:`softmask.experiments.inputs.channels` gives, made tile by tile."""
     made = {"image": image[None]}
     if "bilinear" in spec.channels:
         batch = torch.from_numpy(np.ascontiguousarray(image))[None, None]
@@ -253,9 +249,8 @@ def load(name_or_folder: str | Path) -> Model:
 
 
 def networks(spec: RunSpec, weights: bytes, where: str) -> dict[str, nn.Module | None]:
-    """Return the ``network`` and the super-resolution network ``sr`` (None where ``spec`` has none), float32, in
-    evaluation mode, from the content of a safetensors file. Raises DataError, which names ``where`` and the fault: no
-    safetensors, a tensor that is missing, too many, of another shape or type, or not finite."""
+    """Return ``network`` and super-resolution network ``sr`` (None where ``spec`` has none), float32, to evaluate.
+    Raises DataError, which names ``where`` and the fault."""
 
     def made() -> nn.ModuleDict:
         both = {"network": build(spec.network, spec.width, spec.inputs, spec.reduction)}

@@ -98,10 +98,8 @@ def write_nifti(folder: Path, name: str, image: Image, alphas: dict[int, np.ndar
 def seg_bytes(image: Image, alphas: dict[int, np.ndarray], name: str, prior: str, epsilon: float) -> bytes:
     """Return a DICOM Segmentation object (PS3.3 A.51) with one segment, "Lesion", a frame for each of the slices.
 
-    It is FRACTIONAL, of type OCCUPANCY, "the proportion of the pixel occupied by the property": that is what alpha is,
-    the share of the lesion in a pixel that mixes lesion and surroundings. PROBABILITY would be the chance that the
-    whole pixel is lesion. Values are stored in 8 bit, 255 is 1. Patient, study, frame of reference and position are
-    those of the images; series and instance are new.
+    It is FRACTIONAL, of type OCCUPANCY, "the proportion of the pixel occupied by the property", which alpha is;
+    PROBABILITY would be the chance that the whole pixel is lesion. Values are stored in 8 bit, 255 is 1.
 
     Args:
         alphas: (H, W) in [0, 1] by slice.

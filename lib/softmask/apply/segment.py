@@ -158,8 +158,7 @@ def _for_each(inputs: Iterable[T], work: Callable[[T], str | None]) -> int:
 
 @contextmanager
 def _working(where: object, remedy: str = "", folder: Path | None = None) -> Iterator[None]:
-    """Raise DataError, naming the image, for what fails inside: of a lack of memory with the ``remedy``, and where
-    something is written, of a ``folder`` that takes nothing."""
+    """Raise DataError, naming the image, for what fails inside: lack of memory, or a ``folder`` that takes nothing."""
     try:
         yield
     except SoftmaskError as error:
@@ -212,9 +211,7 @@ def find_lungs(
 ) -> np.ndarray:
     """Return (D, H, W) bool: the lungs in the slices ``hu`` (D, H, W), Hounsfield units, each by itself.
 
-    What surrounds the patient is shown as air (:func:`softmask.nets.morph.without_surroundings`): couches are many, and
-    a network takes what lies between one and the back for lung. Otherwise the same as :meth:`Model.segment` of each
-    slice in the lung window, cut at the model's threshold.
+    What surrounds the patient is shown as air: a network takes what lies between couch and back for lung.
 
     Args:
         spacing_mm: (row, column) distance.

@@ -22,9 +22,8 @@ RADII = {"automatic": 0.0} | {f"{radius:g} px": radius for radius in (1.0, 1.5, 
 def is_interactive(asked: bool | None = None) -> bool:
     """Return whether a notebook should show sliders.
 
-    They need a page with a person before it, and a kernel cannot see one. But a Jupyter server, which JupyterLab and
-    Jupyter Notebook have behind them, names the session to each kernel that it starts (``JPY_SESSION_NAME``);
-    papermill, nbval and ``jupyter execute`` start kernels without one. Elsewhere ``asked`` has to decide.
+    A Jupyter server names the session to each kernel that it starts for a page (``JPY_SESSION_NAME``); papermill, nbval
+    and ``jupyter execute`` start kernels without one. Elsewhere ``asked`` has to decide.
     """
     return "JPY_SESSION_NAME" in os.environ if asked is None else asked
 

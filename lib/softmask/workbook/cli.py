@@ -194,11 +194,7 @@ def _cost(cost: state.Cost) -> str:
 
 
 def start_page(folder: Path, config: Config) -> str:
-    """Return the page for the notebooks of ``folder``, as Markdown.
-
-    Times are those that the notebooks declare for the profile. An unreadable notebook is listed with the reason; a
-    section without notebooks is left out.
-    """
+    """Return the page for the notebooks of ``folder``, as Markdown; an unreadable one is listed with the reason."""
     lines = ["# The soft-mask workbook", "", HOW]
     for title, sentence, pattern in SECTIONS:
         rows = [_row(path, folder, config) for path in sorted(folder.glob(pattern))]

@@ -172,8 +172,7 @@ def data_digest(root: Path, places: Iterable[Path]) -> str:
 
 
 def common_digest(config: Config) -> str:
-    """Return a digest of what all notebooks of a run depend on: :func:`code_digest`, the data, and the records where
-    those are the source. Embedded data is part of the locked packages."""
+    """Return a digest of what all notebooks of a run depend on; embedded data is part of the locked packages."""
     root = config.data_root
     data = "embedded" if config.data == "embedded" else data_digest(root, found(root).values())
     records = sorted((config.results / "records").glob("*.json")) if config.recorded else ["trained"]
@@ -181,14 +180,10 @@ def common_digest(config: Config) -> str:
 
 
 def execute(book: Notebook, parameters: Mapping[str, object], target: Path, title: str = "") -> int:
-    """Execute ``book`` with ``parameters``, in the checkout as working directory; the executed copy goes to ``target``.
+    """Execute ``book`` with ``parameters`` in the checkout, and return the most bytes of memory that were held.
 
-    The copy is written whole, also when the notebook fails (it then shows the error). papermill's progress bar bears
-    the ``title``. Returns the most bytes of memory that the kernel and its processes held.
-
-    Raises:
-        NotebookError: when the notebook does not declare the parameters; :class:`Failed` for an error output, a cell
-            that did not run or a kernel that died.
+    The executed copy goes to ``target``, also when the notebook fails (it then shows the error). Raises NotebookError
+    when the parameters are not declared; :class:`Failed` for an error, a cell that did not run or a kernel that died.
     """
     import nbformat
     import papermill
@@ -267,9 +262,7 @@ def check_executed(content: Mapping) -> None:
 
 
 def _kernel_manager(name: str, scratch: Path, log: IO[bytes]) -> type:
-    """Return a kernel manager that starts this interpreter, whatever kernels a user has installed under any name: no
-    user start-up files or packages, inline figures, a fixed hash seed, and as many threads as there are cores to use
-    unless the caller has chosen otherwise. What the kernel's process itself prints goes to ``log``."""
+    """Return a kernel manager that starts this interpreter, whatever a user has installed. ``log`` is its output."""
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
 

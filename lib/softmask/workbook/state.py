@@ -60,8 +60,7 @@ def state_path(config: Config) -> Path:
 
 
 def load(config: Config) -> dict[str, Entry]:
-    """Return the remembered notebooks by name; none where nothing has run yet. Raises DataError or NotebookError when
-    the file is damaged."""
+    """Return the remembered notebooks by name. Raises DataError or NotebookError when the file is damaged."""
     path = state_path(config)
     remedy = "delete it and all notebooks run again"
     try:
@@ -115,8 +114,7 @@ def hardware() -> tuple[str, int]:
 
 
 def load_times(config: Config) -> dict[tuple[str, int], dict[str, Cost]]:
-    """Return what notebooks cost by :func:`hardware`, that like this machine's first, as it is known where the run is
-    written, else in the checkout. A damaged file is as good as none, and is written again."""
+    """Return what notebooks cost by :func:`hardware`, this machine's first. A damaged file is as good as none."""
     places = (times_path(config), ROOT / "results" / config.run / "times.json")
     path = next((place for place in places if place.exists()), None)
     if path is None or not config.profile.is_result:
