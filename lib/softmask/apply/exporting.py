@@ -79,8 +79,11 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
     if spec.of_lungs:  # measures of all slices of a scan, not of each
         pixels = [measures.pop(f"pixels_{which}") for which in ("true", "found", "common")]
         measures["dice3d"] = np.array(list(dice3d(data.test.groups, *pixels).values()))
-    finite = {name: values[np.isfinite(values)] for name, values in measures.items()}
-    means = {name: (significant(float(v.mean())) if len(v) else float("nan"), len(v)) for name, v in finite.items()}
+    means = {}
+    for name, values in measures.items():
+        finite = values[np.isfinite(values)]
+        mean = significant(float(finite.mean())) if len(finite) else float("nan")
+        means[name] = mean, len(finite)
     model = replace(model, description=replace(description, measures=means))
     text = json.dumps(to_plain(model.description), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     contents = {WEIGHTS: weights, MODEL: text, CARD: card(model.name, model.description, record, len(weights))}

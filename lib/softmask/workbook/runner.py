@@ -96,7 +96,11 @@ def run(config: Config, books: Sequence[Notebook], chosen: Sequence[Notebook], f
         but its own ``outputs``, and what became of the others."""
         if not book.last:
             return digests[book.name]
-        others = [f"{e.name} {e.status} {e.digest} {e.finished}" for e in entries.values() if e.name != book.name]
+        others = [
+            f"{entry.name} {entry.status} {entry.digest} {entry.finished}"
+            for entry in entries.values()
+            if entry.name != book.name
+        ]
         files = [f"{path} {stat}" for path, stat in state.outputs_now(config).items() if path not in outputs]
         return sha256_of(digests[book.name], *sorted(others), *sorted(files))
 
