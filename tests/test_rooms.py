@@ -12,7 +12,7 @@ from softmask.config import ROOT
 
 PACKAGE = ROOT / "lib" / "softmask"
 ROOMS = (
-    *("errors", "files", "machine", "distance", "pictures", "config", "cache"),
+    *("errors", "files", "machine", "distance", "config", "cache"),
     *("data", "parallel", "label", "measure", "papers", "nets", "train", "experiments", "report", "analysis", "apply"),
     *("cli", "workbook"),
 )

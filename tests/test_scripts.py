@@ -25,21 +25,9 @@ from softmask.workbook.cli import parser
 
 SCRIPTS = ("run_all.sh", "run_tests.sh", ".ci/run", "tools/setup.sh", "tools/lock.sh")
 TOOLS = (
-    "bash",
-    "basename",
-    "cat",
-    "cut",
-    "dirname",
-    "env",
-    "flock",
-    "mkdir",
-    "mktemp",
-    "mv",
-    "readlink",
-    "rm",
-    "sed",
-    "sha256sum",
-)
+    "bash", "basename", "cat", "cp", "cut", "dirname", "env", "flock", "mkdir", "mktemp", "mv", "readlink", "rm", "sed",
+    "sha256sum", "sleep",
+)  # fmt: skip
 
 UV = """#!/bin/sh
 # stands for uv: notes what it is asked, and makes a venv whose Python is the one of the tests
@@ -94,7 +82,7 @@ class Checkout:
         self.log = folder / "log"
         self.bin = folder / "bin"
         self.bin.mkdir()
-        for tool in (*TOOLS, "cp", "sleep"):
+        for tool in TOOLS:
             place = shutil.which(tool)
             if place is None:
                 pytest.skip(f"this machine has no {tool}")

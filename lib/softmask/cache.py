@@ -1,18 +1,14 @@
 """Results that take seconds to compute, kept as arrays in the cache folder, and the digest of the code behind them.
 
-A cached result is only as good as its key. The key must cover the data *and the code* the result comes from
-(:func:`code_digest`): nobody has to remember to raise a version number.
+A cached result is only as good as its key: that must cover the data *and the code* behind it (:func:`code_digest`).
 """
 
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -21,7 +17,6 @@ from softmask.errors import ConfigError
 from softmask.files import sha256_of, write_atomic
 
 _KEY = "cache-key"
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error, struct.error, RuntimeError)
 
 
 def cached_arrays(name: str, key: str, build: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -35,14 +30,13 @@ def cached_arrays(name: str, key: str, build: Callable[[], Mapping[str, np.ndarr
         build: gives arrays of numbers or text by name.
     """
     path = cache_root() / f"{name}-{key[:24]}.npz"
-    if path.is_file():
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                arrays = {member: stored[member] for member in stored.files}
-            if str(arrays.pop(_KEY)) == key:
-                return arrays
-        except _DAMAGED:
-            pass  # a damaged cache file is worth nothing; it is written again below
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {member: stored[member] for member in stored.files}
+        if str(arrays.pop(_KEY)) == key:
+            return arrays
+    except Exception:  # of nearly any kind, where the file is damaged, or not there: it is written again below
+        pass
     arrays = {member: np.asarray(array) for member, array in build().items()}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays, **{_KEY: np.array(key)})
@@ -51,11 +45,8 @@ def cached_arrays(name: str, key: str, build: Callable[[], Mapping[str, np.ndarr
 
 
 def digest_of_code(*folders: Path) -> str:
-    """Return the hex digest over the names and content of all ``*.py`` files below ``folders``.
-
-    Raises:
-        ConfigError: when a folder has no such file: a digest of nothing would never change.
-    """
+    """Return the hex digest over the names and content of all ``*.py`` files below ``folders``. Raises ConfigError when
+    a folder has no such file: a digest of nothing would never change."""
     parts: list[str | Path] = []
     for folder in folders:
         files = sorted(folder.rglob("*.py"))

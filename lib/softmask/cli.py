@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from softmask.apply.cli import add_grey, add_label
+from softmask.apply.items import COLUMNS_HELP, ORDERS, UNITS
 from softmask.config import PROFILES
 from softmask.config import SOURCES as DATA_SOURCES
-from softmask.data import configure, status
+from softmask.data import configure
 from softmask.data.sources import NAMES, REAL_ONLY, SOURCES, found
 from softmask.errors import ConfigError, SoftmaskError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from softmask.data import Status
 
 _DATA_SETS = (*NAMES, *REAL_ONLY)
+_ENDS = ("R0", "C0", "R1", "C1", "R2", "C2", "R3", "C3")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,10 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"softmask: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # not of the data (readers name those): a cache or terminal that cannot be written
-        print(
-            f"softmask: {error.filename or 'output'}: {error.strerror}; check the path, its rights and the space left",
-            file=sys.stderr,
-        )
+        where = error.filename or "output"
+        print(f"softmask: {where}: {error.strerror}; check the path, its rights and the space left", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("softmask: interrupted", file=sys.stderr)
@@ -43,30 +43,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="softmask", description="Soft-mask segmentation workbook: data, runs, models."
-    )
+    text = "Soft-mask segmentation workbook: data, runs, models."
+    parser = argparse.ArgumentParser(prog="softmask", description=text)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_data(commands)
-    _add_run(commands)
-    _add_segment(commands)
-    _add_lungs(commands)
-    _add_verify(commands)
-    add_label(commands)
+    for add in (_add_data, _add_run, _add_segment, _add_lungs, _add_verify, _add_label):
+        add(commands)
     return parser
 
 
-def _add(commands, name: str, text: str, run: Callable, more: str = "", parents=()) -> argparse.ArgumentParser:
-    """Add the command ``name``, described by ``text``, which calls ``run``; its parser."""
-    parser = commands.add_parser(name, help=text, description=f"{text}. {more}".strip(), parents=parents)
-    parser.set_defaults(run=run)
+def _add(commands, name: str, text: str, run: Callable | str, more: str = "", **options) -> argparse.ArgumentParser:
+    """Add the command ``name`` and return its parser; ``run`` may be ``module:function``, which is imported late."""
+    parser = commands.add_parser(name, help=text, description=f"{text}. {more}".strip(), **options)
+    if isinstance(run, str):
+        module, function = run.split(":")
+        parser.set_defaults(run=lambda arguments: getattr(import_module(f"softmask.{module}"), function)(arguments))
+    else:
+        parser.set_defaults(run=run)
     return parser
-
-
-def _options(parser, several: dict[str, tuple[str, str]]) -> None:
-    """Add options that take one or more values, each with its metavar and help."""
-    for name, (metavar, text) in several.items():
-        parser.add_argument(name, nargs="+", action="extend", metavar=metavar, help=text)
 
 
 def _add_data(commands) -> None:
@@ -89,10 +82,14 @@ def _add_data(commands) -> None:
 def _add_run(commands) -> None:
     text = "train the runs behind the papers' tables; what has been trained already is not trained again"
     run = _add(commands, "run", text, _run)
-    tables = run.add_mutually_exclusive_group()
-    on = "the rows of --only on these data sets, such as lnsm, whether a table prints them or not"
-    _options(tables, {"--table": ("T", "such as softgan/table-1 (default: all that are trained)"), "--on": ("SET", on)})
-    _options(run, {"--only": ("ROW", "only these rows of them, such as softgan (default: all)")})
+    several = {"nargs": "+", "action": "extend"}
+    tables, instead = run.add_mutually_exclusive_group(), run.add_mutually_exclusive_group()
+    text = "such as softgan/table-1 (default: all that are trained)"
+    tables.add_argument("--table", metavar="T", help=text, **several)
+    text = "the rows of --only on these data sets, such as lnsm, whether a table prints them or not"
+    tables.add_argument("--on", metavar="SET", help=text, **several)
+    text = "only these rows of them, such as softgan (default: all)"
+    run.add_argument("--only", metavar="ROW", help=text, **several)
     run.add_argument("--profile", choices=list(PROFILES), help="how much is computed (default: cpu)")
     run.add_argument("--data", choices=DATA_SOURCES, help="which source to train on (default: auto)")
     run.add_argument("--data-root", metavar="FOLDER", help="data folder (default: SOFTMASK_DATA, else ./data)")
@@ -102,36 +99,32 @@ def _add_run(commands) -> None:
     text = "write a model for `softmask segment` and `softmask lungs` to this folder: the one with the best validation "
     text += "Dice of the runs that were asked for, which are of one row on one data set"
     run.add_argument("--export", metavar="FOLDER", help=text)
-    instead = run.add_mutually_exclusive_group()
     text = "say what is missing and how long it takes; train nothing"
     instead.add_argument("--dry-run", action="store_true", help=text)
-    text = (
-        "two training steps of every kind of run, on noise, for its memory and time on this machine; nothing is kept "
-    )
-    text += "(exit status 1 if any fails)"
+    text = "two training steps of every kind of run, on noise, for its memory and time on this machine; nothing is "
+    text += "kept (exit status 1 if any fails)"
     instead.add_argument("--rehearse", action="store_true", help=text)
 
 
 def _add_segment(commands) -> None:
     text = "segment images with a trained model: soft mask, mask, and its outline on the image (exit status 1 if any "
-    segment = _add(commands, "segment", f"{text}image could not be done)", _segment, "Not a medical device.")
+    text += "image could not be done)"
+    segment = _add(commands, "segment", text, "apply.segment:run_segment", "Not a medical device.")
     text = "grey PNG or TIFF, CT in DICOM (a file, or a folder of them), NIfTI or nrrd (every axial slice)"
     segment.add_argument("images", nargs="+", metavar="IMAGE", help=text)
     segment.add_argument("--model", required=True, metavar="NAME", help="such as dsnet, or the folder of a model")
     segment.add_argument("--out", metavar="FOLDER", help="where the results go (default: beside each image)")
     text = "probability from which a pixel is lesion, or lung (default: the model's)"
     segment.add_argument("--threshold", type=float, metavar="T", help=text)
-    add_grey(segment)
+    _add_grey(segment)
     text = "only these slices of a volume or series, from 0 at the feet (default: all)"
     segment.add_argument("--slice", dest="slices", nargs="+", type=int, action="extend", metavar="N", help=text)
 
 
 def _add_lungs(commands) -> None:
-    text = (
-        "find the lungs in whole CT scans: a mask in NIfTI on the scan's own voxels, and a picture of its outline on "
-    )
-    text += "some slices (exit status 1 if any scan could not be done)"
-    lungs = _add(commands, "lungs", text, _lungs, "Not a medical device.")
+    text = "find the lungs in whole CT scans: a mask in NIfTI on the scan's own voxels, and a picture of its outline "
+    text += "on some slices (exit status 1 if any scan could not be done)"
+    lungs = _add(commands, "lungs", text, "apply.segment:run_lungs", "Not a medical device.")
     text = "a folder with one CT series in DICOM, or a NIfTI or nrrd file of Hounsfield units"
     lungs.add_argument("scans", nargs="+", metavar="SCAN", help=text)
     lungs.add_argument("--out", required=True, metavar="FOLDER", help="where the results go; older ones are replaced")
@@ -144,12 +137,57 @@ def _add_lungs(commands) -> None:
 def _add_verify(commands) -> None:
     text = "compare a run's tables, cell by cell, with those that are committed (exit status 1 if any differs)"
     more = "It computes nothing: ./run_all.sh --force does that first, and ends with this comparison."
-    verify = _add(commands, "verify", text, _verify, more)
+    verify = _add(commands, "verify", text, "report.verify:run", more)
     text = "such as cpu-embedded, or a folder of results (default: as run_all.sh)"
     verify.add_argument("name", nargs="?", metavar="RUN", help=text)
     text = "another run, a folder of results, or a commit (default: what git has committed of the run)"
     verify.add_argument("--against", metavar="RUN", help=text)
     verify.add_argument("--all", action="store_true", help="list every cell, not only those that differ")
+
+
+def _add_label(commands) -> None:
+    text = "make soft masks from masks, several readers' masks or RECIST marks, by closed-form matting (exit status 1 "
+    text += "if any image could not be done)"
+    more = (
+        "Written for each image: NAME-soft.png (16 bit), NAME-mask.png, NAME-trimap.png, NAME-overlay.png, of a volume "
+        "NAME/012-soft.png and so on; NAME-soft.nii.gz and NAME-mask.nii.gz; of DICOM NAME-soft.dcm, a FRACTIONAL "
+        "segmentation; and manifest.csv, which says what was done to each. The same command again goes on where it was "
+        "ended, and passes over what is done."
+    )
+    label = _add(commands, "label", text, "apply.label:run", "Not a medical device.", epilog=more)
+    text = "grey PNG or TIFF, CT in DICOM (a file, or a folder with one series), NIfTI or nrrd"
+    label.add_argument("image", nargs="?", metavar="IMAGE", help=text)
+    label.add_argument("--list", metavar="CSV", help=f"many images instead; {COLUMNS_HELP}")
+    label.add_argument("--out", required=True, metavar="FOLDER", help="where the results go; older ones are replaced")
+    prior = label.add_mutually_exclusive_group()
+    text = "PNG or TIFF (with --slice for a volume), DICOM SEG of one segment, NIfTI or nrrd"
+    prior.add_argument("--mask", metavar="MASK", help=text)
+    prior.add_argument("--readers", nargs="+", metavar="MASK", help="the masks of several readers, each as --mask")
+    text = "rows and columns of the long axis' ends, then of the short axis', from 0 at the first pixel's centre"
+    prior.add_argument("--recist", nargs=8, type=float, metavar=_ENDS, help=text)
+    text = "a DICOM measurement report (TID 1500): each group of two diameters drawn on a slice is a RECIST mark"
+    prior.add_argument("--report", metavar="SR", help=text)
+    label.add_argument("--order", choices=ORDERS, help="of --recist: row, column (default), or x, y")
+    text = "of --recist: pixels (default), or mm of the patient's axes as in DICOM"
+    label.add_argument("--units", choices=UNITS, help=text)
+    label.add_argument("--slice", type=int, metavar="N", help="the slice of a volume, from 0 at the feet")
+    label.add_argument("--name", metavar="NAME", help="of what is written (default: the image's)")
+    text = "what to write (default: png; nifti where the file has a place in mm; seg for DICOM)"
+    label.add_argument("--format", dest="formats", nargs="+", choices=("png", "nifti", "seg"), help=text)
+    text = "of the matting; larger smooths more (default: 1e-7)"
+    label.add_argument("--epsilon", type=float, default=1e-7, help=text)
+    text = "half width of the unknown band (default: 0.15 of the lesion's)"
+    label.add_argument("--radius", type=float, metavar="PIXELS", help=text)
+    _add_grey(label)
+    label.add_argument("--jobs", type=int, metavar="N", help="images at once (default: one a core)")
+
+
+def _add_grey(command: argparse.ArgumentParser) -> None:
+    grey = command.add_mutually_exclusive_group()
+    text = "of DICOM, NIfTI and nrrd, the values that become black and white (default: -1000 400 HU)"
+    grey.add_argument("--window", nargs=2, type=float, metavar=("LOW", "HIGH"), help=text)
+    text = "grey levels from each slice's own minimum to its own maximum"
+    grey.add_argument("--stretch", action="store_true", help=text)
 
 
 def _known(names: Sequence[str], all_names: Iterable[str]) -> Sequence[str]:
@@ -166,25 +204,9 @@ def _run(arguments: argparse.Namespace) -> int:
     return cli.run(arguments, export)
 
 
-def _segment(arguments: argparse.Namespace) -> int:
-    from softmask.apply import segment  # torch takes its time
-
-    return segment.run(arguments)
-
-
-def _lungs(arguments: argparse.Namespace) -> int:
-    from softmask.apply import lungs  # torch takes its time
-
-    return lungs.run(arguments)
-
-
-def _verify(arguments: argparse.Namespace) -> int:
-    from softmask.report import verify
-
-    return verify.run(arguments)
-
-
 def _list(arguments: argparse.Namespace) -> int:
+    from softmask.data import status
+
     config = configure(data=arguments.data, data_root=arguments.data_root)
     states = [status(name, config) for name in _DATA_SETS]
     rows = [("name", "source", "images", "licence", "origin")]
@@ -199,6 +221,8 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from softmask.data import status
+
     config = configure(data="real", data_root=arguments.data_root)
     places = found(config.data_root)
     result = 0

@@ -6,13 +6,10 @@ import numpy as np
 
 
 def distance_inside(region: np.ndarray) -> np.ndarray:
-    """Return the distance of each pixel of ``region`` to the nearest pixel outside it, in pixels; 0 outside.
+    """Return the distance of each pixel of ``region`` (H, W) bool to the nearest pixel outside it; 0 outside.
 
     Felzenszwalb and Huttenlocher 2012 ("Distance transforms of sampled functions"), by OpenCV without Intel's IPP:
     with it, and one thread, square roots of a large image are rounded by where in memory the array happens to lie.
-
-    Args:
-        region: (H, W) bool.
 
     Returns:
         (H, W) float32: :func:`scipy.ndimage.distance_transform_edt` in single precision. Where ``region`` is the whole
@@ -23,8 +20,7 @@ def distance_inside(region: np.ndarray) -> np.ndarray:
     used = cv2.ipp.useIPP()
     cv2.ipp.setUseIPP(False)  # of this thread only
     try:
-        return cv2.distanceTransform(
-            np.ascontiguousarray(region, bool).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
-        )
+        pixels = np.ascontiguousarray(region, bool).view(np.uint8)
+        return cv2.distanceTransform(pixels, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     finally:
         cv2.ipp.setUseIPP(used)

@@ -40,11 +40,7 @@ def cpu_model() -> str:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, for its next arrays, where the C library is glibc.
-
-    By default large blocks go back to the system when they are freed, and are cleared page by page when they are asked
-    for again. A training step frees and asks for the same ones every time: a tenth of its time.
-    """
+    """Let this process keep the memory that it frees (glibc): a training step asks for the same blocks every time."""
     if mallopt := _glibc("mallopt"):
         trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # of malloc.h
         mallopt(mmap_threshold, 32 << 20)  # the highest it takes
@@ -63,11 +59,7 @@ def _glibc(function: str) -> Callable[[int], int] | None:
 
 
 def end_with(parent: int) -> None:
-    """Let this process end within a second or so of ``parent``, the process that started it.
-
-    A process that is killed cannot end those it has started, and one that computes does not look whether anybody
-    still waits for it.
-    """
+    """Let this process end within a second or so of ``parent``, which started it and may be killed."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -105,9 +97,8 @@ def git_state(folder: Path) -> tuple[str | None, bool | None]:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    top = git("rev-parse", "--show-toplevel")
-    commit = git("rev-parse", "HEAD")
-    if top is None or commit is None or Path(top).resolve() != folder.resolve():
+    known = (git("rev-parse", "--show-toplevel", "HEAD") or "").splitlines()
+    if len(known) != 2 or Path(known[0]).resolve() != folder.resolve():
         return None, None
     status = git("status", "--porcelain", "--", ".", *(f":(exclude){name}" for name in _GENERATED))
-    return commit, None if status is None else bool(status)
+    return known[1], None if status is None else bool(status)

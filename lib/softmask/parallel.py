@@ -27,12 +27,7 @@ def map_items(
 
 
 def map_samples(
-    work: Callable[[Sample], list[dict]],
-    dataset: Dataset,
-    rows: Iterable[int],
-    *,
-    title: str = "",
-    jobs: int | None = None,
+    work: Callable[[Sample], list[dict]], dataset: Dataset, rows: Iterable[int], *, title: str = "", jobs=None
 ) -> list[dict]:
     """Return ``work(sample)`` for every readable sample of ``rows``, flattened into one list of records.
 
@@ -59,6 +54,14 @@ def map_samples(
     return records
 
 
+def _work(work: Callable[[Any], Any], item: Any, name: str) -> tuple[str, Any]:
+    """Return the name and ``work(item)``, or in its place the message of why the item cannot be used."""
+    try:
+        return name, work(item)
+    except (LabelError, DataError) as error:
+        return name, str(error)
+
+
 def pool(jobs: int | None = None, batch: int | str = "auto") -> Parallel:
     """Return processes (default: one a core) that give what tasks return one by one, in the order of the tasks.
 
@@ -67,11 +70,3 @@ def pool(jobs: int | None = None, batch: int | str = "auto") -> Parallel:
     """
     with parallel_config("loky", inner_max_num_threads=1, initializer=end_with, initargs=(os.getpid(),)):
         return Parallel(n_jobs=jobs or cores(), return_as="generator", batch_size=batch, pre_dispatch="4*n_jobs")
-
-
-def _work(work: Callable[[Any], Any], item: Any, name: str) -> tuple[str, Any]:
-    """The name and what ``work(item)`` returns, or in its place the message of why the item cannot be used."""
-    try:
-        return name, work(item)
-    except (LabelError, DataError) as error:
-        return name, str(error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +12,9 @@ import SimpleITK
 from PIL import Image
 
 from softmask import cli
-from softmask.apply import lungs as scans
-from softmask.apply import models
-from softmask.apply.exporting import measure
+from softmask.apply import exporting, models
+from softmask.apply import segment as scans
+from softmask.apply.outputs import OUTLINE
 from softmask.data.image_files import window_hu
 from softmask.data.volume_files import name_of
 from softmask.errors import ConfigError, DataError
@@ -23,7 +22,6 @@ from softmask.experiments import inputs
 from softmask.measure.lungs import dice3d, enlarge, measure_lungs
 from softmask.nets import morph
 from softmask.nets.morph import without_surroundings
-from softmask.pictures import OUTLINE
 from softmask.train.segmentation import predict
 
 SLICE = np.random.default_rng(1).random((64, 64), dtype=np.float32)
@@ -100,7 +98,7 @@ def test_the_two_largest_parts_are_kept():
 
 def test_its_measures_are_those_of_whole_slices(lgan, chests, lung_run):
     about = models.load(lgan).description
-    again = measure(models.load(lgan), chests.test)["measures"]
+    again = exporting.measure(models.load(lgan), chests.test)["measures"]
     assert about.measures["iou"] == (pytest.approx(np.mean(again["iou"]), rel=1e-4), 4)
     finite = again["hausdorff"][np.isfinite(again["hausdorff"])]
     assert len(finite) < 4
@@ -117,7 +115,7 @@ def test_its_measures_are_those_of_whole_slices(lgan, chests, lung_run):
     np.testing.assert_allclose(exact["iou"], again["iou"], atol=0.02)
 
 
-def test_its_card_speaks_of_lungs(lgan):
+def test_its_card_speaks_of_lungs(lgan, lung_run):
     card, about = (lgan / "README.md").read_text(), models.load(lgan).description
     missing = 4 - about.measures["hausdorff"][1]
     for said in (
@@ -130,15 +128,9 @@ def test_its_card_speaks_of_lungs(lgan):
         assert said in card, said
     for wrong in ("lesion", "crop", "pixels_true", "nan", "soft mask"):
         assert wrong not in card, wrong
-
-
-def test_of_real_scans_the_card_does_not_say_simulated(lgan, lung_run):
-    from softmask.apply.exporting import card
-
-    about = models.load(lgan).description
     real = replace(about, spec=replace(about.spec, source="real"))
-    assert "no real scan" not in card("m", real, lung_run.record, 9)
-    assert "no promise" not in card("m", real, lung_run.record, 9)
+    for wrong in ("no real scan", "no promise"):
+        assert wrong not in exporting.card("m", real, lung_run.record, 9)
 
 
 @pytest.mark.parametrize(
@@ -252,17 +244,6 @@ def test_the_others_are_done_and_every_failure_is_a_line(lungs, series, tmp_path
     assert names(tmp_path / "out") == [f"{name}-{kind}" for name in ("one", "two") for kind in kinds]
 
 
-def test_older_results_are_replaced_and_nothing_else_is(lungs, tmp_path, found):
-    path, out = volume(tmp_path / "ct.nrrd"), tmp_path / "out"
-    out.mkdir()
-    for name in ("ct-lungs.nii.gz", "ct-overlay.png", "notes.txt"):
-        (out / name).write_text("old")
-    assert lungs(path) == 0
-    assert names(out) == ["ct-lungs.nii.gz", "ct-overlay.png", "notes.txt"]
-    assert (out / "notes.txt").read_text() == "old"
-    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(out / "ct-lungs.nii.gz"))), found)
-
-
 @pytest.mark.parametrize("broken", ["png", "nifti"])
 def test_a_full_disk_is_told_and_leaves_what_was_there(lungs, tmp_path, capsys, monkeypatch, broken):
     path, out = volume(tmp_path / "ct.nrrd"), tmp_path / "out"
@@ -279,12 +260,6 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(lungs, tmp_path, capsys, 
     assert f"{path}: {out} cannot be written to (" in said[0]
     assert (out / "ct-lungs.nii.gz").read_text() == "old"
     assert not [name for name in names(out) if "part" in name]
-
-
-def test_memory_that_is_short_is_told(lungs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("softmask.apply.models.predict", lambda *_: (_ for _ in ()).throw(RuntimeError("no memory")))
-    assert lungs(volume(tmp_path / "ct.nrrd")) == 1
-    assert "ct.nrrd: could not be segmented, memory may be short (no memory)" in capsys.readouterr().err
 
 
 def test_morph_needs_no_model_and_largest_leaves_two_parts(series, tmp_path):
@@ -367,33 +342,10 @@ def test_without_a_model_it_takes_what_does_best_on_real_slices_and_says_so(
     series, tmp_path, capsys, monkeypatch, better
 ):
     taken = []
-    monkeypatch.setattr("softmask.apply.lungs.IOU", dict.fromkeys(("morph", "lungs"), 0.9) | {better: 0.98765})
-    monkeypatch.setattr("softmask.apply.lungs.load", lambda name: taken.append(name) or models.load(name))
+    monkeypatch.setattr("softmask.apply.segment.IOU", dict.fromkeys(("morph", "lungs"), 0.9) | {better: 0.98765})
+    monkeypatch.setattr("softmask.apply.segment.load", lambda name: taken.append(name) or models.load(name))
     folder = series(tmp_path / "ct", np.full((2, 96, 96), -1000, np.int16), (5.0, 4.0, 4.0))
     cli.main(["lungs", str(folder), "--out", str(tmp_path / "out")])
     said = capsys.readouterr().err
     assert said.startswith(f"by {better}, which does best on real test slices (mean IoU: {better} 0.988")
     assert taken == ([] if better == "morph" else ["lungs"])
-
-
-@pytest.mark.parametrize("arguments", [["lungs"], ["lungs", "a"]])
-def test_a_scan_and_a_folder_must_be_named(arguments):
-    with pytest.raises(SystemExit, match="2"):
-        cli.main(arguments)
-
-
-def test_an_interrupt_exits_130(lungs, tmp_path, capsys, monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("softmask.apply.lungs.write_atomic", interrupted)
-    assert lungs(volume(tmp_path / "ct.nrrd")) == 130
-    assert "interrupted" in capsys.readouterr().err
-
-
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written_to(lungs, tmp_path, capsys):
-    scan = volume(tmp_path / "in" / "ct.nrrd")
-    (tmp_path / "out").mkdir(mode=0o500)
-    assert lungs(scan) == 1
-    assert f"{tmp_path / 'out'} cannot be written to" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from softmask.apply import exporting, models
 from softmask.errors import ConfigError, DataError
-from softmask.experiments import inputs, prepare
+from softmask.experiments import inputs
 from softmask.experiments.spec import RunSpec
 from softmask.train.segmentation import predict
 
@@ -53,13 +53,6 @@ def test_dice_is_that_of_the_weights_that_are_shipped_and_can_be_measured_again(
     assert np.mean(again["measures"]["dice"]) == pytest.approx(model.description.measures["dice"][0], rel=1e-4)
     assert model.description.measures["dice"][0] == pytest.approx(model.description.trained_dice, abs=0.05)
     assert again["threshold"] == 0.5
-
-
-def test_data_is_prepared_where_none_is_given(run, data, tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(prepare, "prepare", lambda spec, config: asked.append((spec, config.data)) or data)
-    assert exporting.export(run, tmp_path / "m").description.images == 6
-    assert asked == [(run.spec, "real")]
 
 
 def test_the_card_says_what_was_measured(shipped):
@@ -172,18 +165,21 @@ HEAD = "network.backbone.head.bias"
         (fields(threshold=0.0), "a threshold lies above 0"),
         (fields(threshold="nan"), "a threshold lies above 0"),
         (spec_of(network="gone"), "unknown network 'gone'"),
-        (spec_of(width=10**4), r"network\..*: is .* not"),
-        (spec_of(width=10**9), "cannot be built"),
-        (spec_of(width=0), "cannot be built"),
+        (spec_of(width=10**4), "cannot be made of it .*size mismatch"),
+        (spec_of(width=10**9), "cannot be made of it"),
+        (spec_of(width=0), "cannot be made of it"),
         (lambda d: (d / "weights.safetensors").unlink(), "weights.safetensors: there is no such file"),
         (lambda d: (d / "weights.safetensors").write_bytes(b"x"), "is damaged, or of another model"),
         (lambda d: (d / "weights.safetensors").write_bytes(b"x" * 5_000_001), "has 5000001 bytes"),
-        (tensors(lambda t: t.pop(HEAD)), f"{HEAD}: is missing"),
-        (tensors(lambda t: t.update({"sr.more": torch.zeros(1)})), r"sr\.more: is not of it"),
-        (tensors(lambda t: t.update({"other.bias": torch.zeros(1)})), r"other\.bias belongs to no network"),
-        (tensors(lambda t: t.update({HEAD: torch.zeros(2)})), r"\(2,\) of float32, not \(1,\) of float32"),
-        (tensors(lambda t: t.update({HEAD: torch.zeros(1, dtype=torch.int8)})), r"\(1,\) of int8, not"),
-        (tensors(lambda t: t.update({HEAD: torch.full((1,), torch.nan)})), "NaN or infinite"),
+        (tensors(lambda t: t.pop(HEAD)), f"Missing key.*{HEAD}"),
+        (tensors(lambda t: t.update({"sr.more": torch.zeros(1)})), r"Unexpected key.*sr\.more"),
+        (tensors(lambda t: t.update({"other.bias": torch.zeros(1)})), r"Unexpected key.*other\.bias"),
+        (tensors(lambda t: t.update({HEAD: torch.zeros(2)})), f"size mismatch for {HEAD}"),
+        (
+            tensors(lambda t: t.update({HEAD: torch.zeros(1, dtype=torch.int8)})),
+            HEAD,
+        ),
+        (tensors(lambda t: t.update({HEAD: torch.full((1,), torch.nan)})), "or not finite"),
     ],
 )
 def test_damaged_models_are_told_with_file_and_field(copied, damage, message):
@@ -245,8 +241,3 @@ def test_images_that_do_not_fit_are_refused(shipped, image, message):
 def test_thresholds_that_are_none_are_refused(shipped, threshold):
     with pytest.raises(ConfigError, match="above 0"):
         models.load(shipped).segment(NOISE, threshold)
-
-
-def test_every_shipped_model_can_be_read():
-    for name in models.names():
-        assert models.load(name).description.measures["dice"][0] > 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from phantoms.chest import Chest, draw_slice
-from softmask.apply import lungs, models
+from softmask.apply import models, segment
 from softmask.apply.exporting import measure
 from softmask.config import Config
 from softmask.data import found
@@ -66,10 +66,10 @@ def test_its_card_tells_what_its_weights_reach(name: str) -> None:
 
 def test_softmask_lungs_takes_what_does_best_on_real_slices() -> None:
     """The numbers by which it chooses are those of these methods on the slices that are there."""
-    assert set(lungs.IOU) == {lungs.MORPH, *OF_LUNGS}
+    assert set(segment.IOU) == {segment.MORPH, *OF_LUNGS}
     config = Config.from_parameters("cpu", "auto")
-    if lungs.REAL_SLICES not in found(config.data_root):
+    if segment.REAL_SLICES not in found(config.data_root):
         pytest.skip("the real slices are not there (softmask data fetch lungs)")
-    measured = {name: of["iou"].mean() for name, of in lungs.compare_methods(config).items()}
-    assert max(measured, key=measured.get) == lungs.best()
-    assert measured == pytest.approx(lungs.IOU, abs=0.003)
+    measured = {name: of["iou"].mean() for name, of in segment.compare_methods(config).items()}
+    assert max(measured, key=measured.get) == segment.best()
+    assert measured == pytest.approx(segment.IOU, abs=0.003)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from softmask.config import ROOT
-from softmask.workbook.execute import Failed, check_executed, execute, memory_of
 from softmask.workbook.notebook import NotebookError, load
+from softmask.workbook.runner import Failed, check_executed, execute, memory_of
 
 GIVEN = {"profile": "smoke", "data": "embedded", "seeds": 1}
 
@@ -74,10 +74,15 @@ def test_runs_in_this_interpreter_whatever_kernels_the_user_has(
     assert "[1/1] 01_data  cell 4/4" in capsys.readouterr().out
 
 
-def test_parameters_that_do_not_fit_start_nothing(write, output: Path):
-    book = load(write("01_data", ["1/0"], parameters="profile = None"))
-    with pytest.raises(NotebookError, match="does not declare the parameter data, seeds"):
-        execute(book, GIVEN, output / "01_data.ipynb")
+ALL = "profile, data, seeds"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "missing"), [("profile = None", "data, seeds"), ("print(1)", ALL), ("%matplotlib inline", ALL)]
+)
+def test_parameters_that_are_not_declared_start_nothing(write, output: Path, parameters: str, missing: str):
+    with pytest.raises(NotebookError, match=f"does not declare the parameter {missing}"):
+        execute(load(write("01_data", ["1/0"], parameters=parameters)), GIVEN, output / "01_data.ipynb")
     assert not output.exists()
 
 
@@ -86,12 +91,6 @@ def test_a_dead_kernel_is_a_failure(write, output: Path):
     with pytest.raises(Failed, match=r"[Kk]ernel died") as failed:
         execute(book, GIVEN, output / "01_data.ipynb")
     assert "last words" in failed.value.detail
-
-
-@pytest.mark.parametrize("source", ["print(1)", "%matplotlib inline"])
-def test_without_declared_parameters_nothing_starts(write, output: Path, source: str):
-    with pytest.raises(NotebookError, match="does not declare the parameter profile, data, seeds"):
-        execute(load(write("01_data", parameters=source)), GIVEN, output / "01_data.ipynb")
 
 
 def test_an_early_exit_is_a_failure(write, output: Path):

@@ -118,7 +118,7 @@ def test_committed_lessons_are_what_the_sources_give():
     assert len(made) == 8
     stale = [path.name for path, text in made.items() if path.read_text(encoding="utf-8") != text]
     assert not stale, f"run python -m softmask.workbook.lessons: {stale}"
-    folders = (lessons.TEACHING, lessons.TEACHING / lessons.SOLUTIONS)
+    folders = (lessons.TEACHING, lessons.TEACHING / "solutions")
     assert {path for folder in folders for path in folder.glob("*.ipynb")} == made.keys()
 
 
@@ -178,7 +178,7 @@ def ran() -> Iterator[Callable[[Path], Lesson]]:
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_a_lesson_runs_unsolved_and_solved(path: Path, ran):
     student = ran(lessons.TEACHING / path.name)
-    solution = ran(lessons.TEACHING / lessons.SOLUTIONS / path.name)
+    solution = ran(lessons.TEACHING / "solutions" / path.name)
     assert 4 <= len(student.checks) <= 6
     for number in student.checks:
         assert f"Exercise {number} is not solved yet. Hint: " in student.said
@@ -208,7 +208,7 @@ def test_other_right_answers_pass(path: Path, ran, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize("answer", ANSWERS["wrong"], ids=lambda answer: f"{answer['exercise']}: {answer['wrong']}")
 def test_a_wrong_answer_is_found_out(answer: dict, ran):
-    solved = ran(lessons.TEACHING / lessons.SOLUTIONS / lesson_of(answer).name)
+    solved = ran(lessons.TEACHING / "solutions" / lesson_of(answer).name)
     names = dict(solved.names)
     exec(answer["code"], names)
     with pytest.raises(AssertionError) as found:

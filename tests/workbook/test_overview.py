@@ -10,8 +10,7 @@ import nbformat
 import pytest
 
 from softmask.config import ROOT, Config
-from softmask.workbook.cli import main
-from softmask.workbook.overview import START, start_page
+from softmask.workbook.cli import START, main, start_page
 
 GOAL = "# 1 · Data\n\n**Goal.** See what\nthe papers | learn from.\n\n**Time:** long"
 

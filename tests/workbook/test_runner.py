@@ -1,6 +1,8 @@
 import json
+import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,8 @@ from softmask.config import Config
 from softmask.errors import ConfigError
 from softmask.files import write_atomic
 from softmask.workbook import runner, state
-from softmask.workbook.execute import Failed
 from softmask.workbook.notebook import Notebook, choose, discover
+from softmask.workbook.runner import Failed
 from softmask.workbook.state import Cost, Entry
 
 
@@ -236,9 +238,8 @@ def test_a_good_run_notes_time_and_memory(folder, ran, write, monkeypatch, outpu
     write("01_data", ["pass"])
     write("02_masks", ["1/0"])
     run(config, folder)
-    [known] = state.load_times(config)
-    assert known.is_this
-    assert {name: taken.memory_mb for name, taken in known.notebooks.items()} == {"01_data": 5}
+    [known] = state.load_times(config).values()
+    assert {name: cost.memory_mb for name, cost in known.items()} == {"01_data": 5}
 
 
 def test_two_runs_at_once_are_refused(config):
@@ -246,3 +247,57 @@ def test_two_runs_at_once_are_refused(config):
         pass
     with runner.only_one(config):
         pass
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    for name, text in (("page.py", "x = 1\n"), ("page.j2", "{{ x }}\n"), ("page.pyc", "compiled")):
+        write_atomic(tmp_path / "lib" / "softmask" / name, text)
+    write_atomic(tmp_path / "requirements.lock", "numpy==2.0\n")
+    return tmp_path
+
+
+def test_code_digest_changes_with_the_package_and_the_lock_alone(checkout: Path):
+    before = runner.code_digest(checkout)
+    (checkout / "lib/softmask/page.pyc").write_text("again")
+    assert runner.code_digest(checkout) == before
+    seen = {before}
+    for name in ("softmask/page.py", "softmask/page.j2", "softmask/more.yaml", "phantoms.py", "../requirements.lock"):
+        (checkout / "lib" / name).write_text("changed\n")
+        seen.add(runner.code_digest(checkout))
+    assert len(seen) == 6
+
+
+def test_data_digest_changes_with_names_sizes_and_times(tmp_path: Path):
+    data, image = tmp_path / "data", tmp_path / "data" / "slices" / "patient" / "1.png"
+    write_atomic(image, "one")
+    write_atomic(data / "flags.csv", "a\n")
+    changes = (
+        lambda: image.write_bytes(b"longer"),
+        lambda: os.utime(image, (1, 1)),
+        lambda: image.rename(image.with_name("2.png")),
+        lambda: (data / "flags.csv").write_text("a\nb\n"),
+    )
+    seen = [runner.data_digest(data, [data / "slices"])]
+    for change in changes:
+        change()
+        seen.append(runner.data_digest(data, [data / "slices"]))
+    assert len(set(seen)) == 5
+    write_atomic(data / "other" / "file", "not one of the data sets")
+    assert runner.data_digest(data, [data / "slices"]) == seen[-1]
+    assert runner.data_digest(tmp_path / "none", []) == runner.data_digest(tmp_path / "none", [])
+    config = Config.from_parameters("smoke", "embedded", data_root=data)
+    before = runner.common_digest(config)
+    (data / "flags.csv").write_text("changed\n")
+    assert runner.common_digest(config) == before, "embedded runs do not look at the data folder"
+
+
+def test_recorded_runs_depend_on_the_records(config: Config, monkeypatch):
+    monkeypatch.setattr(runner, "code_digest", lambda: "code")
+    recorded, record = replace(config, recorded=True), config.results / "records" / "a.json"
+    seen = [runner.common_digest(config), runner.common_digest(recorded)]
+    for text in ("{}", "[]"):
+        write_atomic(record, text)
+        seen.append(runner.common_digest(recorded))
+    assert len(set(seen)) == 4
+    assert runner.common_digest(config) == seen[0]  # records do not count where runs are trained

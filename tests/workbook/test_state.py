@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from softmask.config import Config
+from softmask.errors import SoftmaskError
 from softmask.workbook import state
-from softmask.workbook.notebook import NotebookError
 from softmask.workbook.state import Cost, Entry
 
 
@@ -26,7 +26,7 @@ def test_what_is_saved_is_loaded(config: Config):
 def test_a_damaged_state_is_named(config: Config, content: str):
     state.save(config, [])
     state.state_path(config).write_text(content)
-    with pytest.raises(NotebookError, match=r"state\.json.* delete it and all notebooks run again"):
+    with pytest.raises(SoftmaskError, match=r"state\.json.* delete it and all notebooks run again"):
         state.load(config)
 
 
@@ -60,31 +60,19 @@ def cpu(output: Path) -> Config:
     return Config.from_parameters("cpu", "embedded", 7)
 
 
-def on(monkeypatch: pytest.MonkeyPatch, cpu: str, cores: int) -> None:
-    monkeypatch.setattr(state, "cpu_model", lambda: cpu)
-    monkeypatch.setattr(state, "cores", lambda: cores)
-
-
 def test_the_most_of_each_hardware_is_kept_and_this_machines_comes_first(cpu: Config, monkeypatch):
-    assert state.load_times(cpu) == []
-    on(monkeypatch, "A", 2)
-    state.add_time(cpu, "02", Cost(30, 100))
-    state.add_time(cpu, "01", Cost(5, 10))
-    state.add_time(cpu, "02", Cost(3, 200))
-    on(monkeypatch, "A", 16)
+    assert state.load_times(cpu) == {}
+    monkeypatch.setattr(state, "hardware", lambda: ("A", 2))
+    for name, cost in (("02", Cost(30, 100)), ("01", Cost(5, 10)), ("02", Cost(3, 200))):
+        state.add_time(cpu, name, cost)
+    monkeypatch.setattr(state, "hardware", lambda: ("A", 16))
     state.add_time(cpu, "02", Cost(4, 300))
-    assert [
-        (hardware.cpu, hardware.cores, hardware.is_this, hardware.notebooks) for hardware in state.load_times(cpu)
-    ] == [
-        ("A", 16, True, {"02": Cost(4, 300)}),
-        ("A", 2, False, {"01": Cost(5, 10), "02": Cost(30, 200)}),
+    assert list(state.load_times(cpu).items()) == [
+        (("A", 16), {"02": Cost(4, 300)}),
+        (("A", 2), {"01": Cost(5, 10), "02": Cost(30, 200)}),
     ]
-
-
-def test_a_run_that_took_less_writes_nothing(cpu: Config):
-    state.add_time(cpu, "01", Cost(5, 10))
     before = state.times_path(cpu).stat().st_mtime_ns
-    state.add_time(cpu, "01", Cost(4, 10))
+    state.add_time(cpu, "02", Cost(3, 10))  # less: nothing is written
     assert state.times_path(cpu).stat().st_mtime_ns == before
 
 
@@ -93,20 +81,20 @@ def test_what_is_written_elsewhere_starts_from_the_checkouts(cpu: Config, monkey
     monkeypatch.setattr(state, "ROOT", tmp_path / "output")
     monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path / "elsewhere"))
     state.add_time(cpu, "02", Cost(6, 10))
-    assert list(state.load_times(cpu)[0].notebooks) == ["01", "02"]
+    assert list(state.load_times(cpu)[state.hardware()]) == ["01", "02"]
     assert len(list(tmp_path.rglob("times.json"))) == 2
 
 
 def test_smoke_and_recorded_runs_are_not_noted(cpu: Config):
     for other in (Config.from_parameters("smoke", "embedded"), replace(cpu, recorded=True)):
         state.add_time(other, "01", Cost(5, 10))
-        assert state.load_times(other) == []
+        assert state.load_times(other) == {}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"hardware": [{"cpu": "A"}]}', '{"hardware": 3}', "[" * 100_000])
 def test_a_damaged_file_tells_nothing_and_is_written_again(cpu: Config, content: str):
     state.add_time(cpu, "01", Cost(5, 10))
     state.times_path(cpu).write_text(content)
-    assert state.load_times(cpu) == []
+    assert state.load_times(cpu) == {}
     state.add_time(cpu, "02", Cost(6, 10))
     assert list(json.loads(state.times_path(cpu).read_text())["hardware"][0]["notebooks"]) == ["02"]

@@ -115,7 +115,7 @@ def table_cells(table: str, fitted: Fitted) -> list[Cell]:
 
 def method_cells(measures: Mapping[str, Mapping[str, np.ndarray]]) -> list[Cell]:
     """Return cells of methods that come with the package, from their measures of :data:`REAL`
-    (:func:`softmask.apply.lungs.compare_methods`); infinite distances are left out."""
+    (:func:`softmask.apply.segment.compare_methods`); infinite distances are left out."""
     table = pd.DataFrame(
         [
             {"row": f"shipped_{method}", "metric": f"{statistic}_{measure}", "value": value}

@@ -12,18 +12,14 @@ Nothing in it is executed. :func:`export` writes one from a finished run, :func:
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
+_PLACES = {"load": "softmask.apply.models", "export": "softmask.apply.exporting"}
 __all__ = ["export", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load":  # imported on demand: torch takes its time, and `softmask label` needs none of it
-        from softmask.apply.models import load
-
-        return load
-    if name == "export":
-        from softmask.apply.exporting import export
-
-        return export
+    if name in _PLACES:  # imported on demand: torch takes its time, and `softmask label` needs none of it
+        return getattr(import_module(_PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,10 +6,10 @@ published LIDC slices are stretched instead, each from its own minimum to its ow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -26,33 +26,26 @@ KINDS = (
 )
 
 _SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".png", ".tif", ".tiff", ".dcm", ".dicom", ".ima")
-_PNG, _TIFF, _DICOM = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*"), b"DICM"
-_COLOUR_TYPE, _DICOM_AT = 25, 128  # byte of a PNG's colour type (0: grey), and of DICOM's mark
+_PICTURES, _DICOM, _DICOM_AT = (b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*"), b"DICM", 128
 
 
 @dataclass(frozen=True)
 class Grey:
-    """How stored values become grey levels.
+    """How stored values become grey levels. Raises ConfigError for a window that is not finite and rising.
 
     Attributes:
         window: Hounsfield units that become 0 and 1; None for :data:`~softmask.data.image_files.LUNG_WINDOW`, and then
             a NIfTI or nrrd file must look like Hounsfield units. PNG and TIFF have none.
         stretch: from the slice's own minimum to its own maximum instead, in files of every kind.
-
-    Raises:
-        ConfigError: for a window that is not finite and rising, or both at once.
     """
 
     window: tuple[float, float] | None = None
     stretch: bool = False
 
     def __post_init__(self) -> None:
-        if self.window is not None:
-            if self.stretch:
-                raise ConfigError("a window and stretching exclude one another; choose one of --window and --stretch")
-            if not (np.isfinite(self.window).all() and self.window[0] < self.window[1]):
-                low, high = self.window
-                raise ConfigError(f"a window goes from a lower to a higher number of HU, not from {low:g} to {high:g}")
+        if self.window is not None and not (np.isfinite(self.window).all() and self.window[0] < self.window[1]):
+            low, high = self.window
+            raise ConfigError(f"a window goes from a lower to a higher number of HU, not from {low:g} to {high:g}")
 
     def levels(self, values: np.ndarray, hu: bool) -> np.ndarray:
         """Return (H, W) float32 in [0, 1] of Hounsfield units, else of the 8 or 16 bit values of a picture."""
@@ -64,71 +57,48 @@ class Grey:
         return values.astype(np.float32) / np.iinfo(values.dtype).max
 
 
+_LUNG_WINDOW = Grey()
+
+
 @dataclass(frozen=True)
 class Slice:
-    """One grey slice of a file.
+    """A grey slice of a file, which is not read yet.
 
     Attributes:
-        path: of the file.
+        kind: ``picture`` (PNG, TIFF), ``ct`` (DICOM) or ``volume`` (NIfTI, nrrd).
         where: its name in messages: the path, with the slice's number in a volume.
         stem: how names of results begin: the file's name without its ending, with the slice's number.
+        z: its number in a volume.
     """
 
     path: Path
+    kind: str
     where: str
     stem: str
-    load: Callable[[], np.ndarray] = field(repr=False)
+    z: int = 0
 
-    def read(self) -> np.ndarray:
+    def read(self, grey: Grey = _LUNG_WINDOW) -> np.ndarray:
         """Return (H, W) float32 in [0, 1]. Raises DataError, naming the file, where it is damaged or cannot be used."""
         with reading(self.where):
-            return self.load()
-
-
-@contextmanager
-def reading(where: object) -> Iterator[None]:
-    """Raise DataError, naming the file (else ``where``), for a file inside that the system does not let us read."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise DataError(f"{error.filename or where}: there is no such file; check the name") from error
-    except OSError as error:
-        raise DataError(
-            f"{error.filename or where}: cannot be read ({error.strerror}); check the file and its rights"
-        ) from error
-
-
-def list_slices(path: str | Path, grey: Grey | None = None, numbers: tuple[int, ...] = ()) -> list[Slice]:
-    """Return the grey slices at ``path``; pixels are read later.
-
-    Args:
-        path: a PNG, TIFF or DICOM file, which holds one; a NIfTI or nrrd file: its axial slices, from the feet up; a
-            folder: the CT slices of the DICOM files in it (not in folders below), from the feet up.
-        numbers: those to take of a volume or a folder, from 0; empty for all. A single image is always taken.
-
-    Raises:
-        DataError: naming the file or folder, when it is missing, of a kind that is not read, or has no such slice.
-    """
-    path, grey = Path(path), grey or Grey()
-    with reading(path):
-        slices = _slices_of_folder(path, grey) if path.is_dir() else _slices_of_file(path, grey)
-    if not numbers or len(slices) == 1:
-        return slices
-    missing = [number for number in numbers if not 0 <= number < len(slices)]
-    if missing:
-        raise DataError(f"{path}: has no slice {missing[0]}; its {len(slices)} slices are 0 to {len(slices) - 1}")
-    return [slices[number] for number in sorted(set(numbers))]
-
-
-def stem_of(path: Path) -> str:
-    """Return the file's name without the ending of its kind; a DICOM name such as ``1.2.840`` has none."""
-    ending = next((ending for ending in _SUFFIXES if path.name.lower().endswith(ending)), "")
-    return path.name[: len(path.name) - len(ending)] or path.name
+            if self.kind == "picture":
+                return grey.levels(read_grey(self.path), hu=False)
+            if self.kind == "ct":
+                if read_header(self.path) is None:
+                    raise DataError(f"{self.path}: is DICOM of another kind than CT; export it as a grey PNG")
+                return grey.levels(read_hu(self.path), hu=True)
+            stat = self.path.stat()
+            volume, lowest = _read_volume(self.path, stat.st_mtime_ns, stat.st_size)
+            if not grey.stretch and grey.window is None and lowest >= 0:
+                raise DataError(
+                    f"{self.path}: no value lies below 0, so these are not the Hounsfield units of a CT; choose "
+                    "--stretch, or name the values that become black and white with --window"
+                )
+            return grey.levels(volume[self.z], hu=True)
 
 
 @dataclass(frozen=True)
-class SourceImage:
-    """An image to label: its slices, from the feet up, none of them read yet.
+class Image:
+    """An image to label: its slices, from the feet up.
 
     Attributes:
         grid: positions of its voxels; None for PNG and TIFF, which have none.
@@ -147,7 +117,7 @@ class SourceImage:
 
     @cached_property
     def shape(self) -> tuple[int, int]:
-        """(H, W) of every slice. Raises DataError where that takes reading an image that cannot be read."""
+        """(H, W) of every slice."""
         return self.slices[0].read().shape if self.grid is None else self.grid.shape[1:]
 
     @property
@@ -156,58 +126,64 @@ class SourceImage:
         return (self.path,) if self.series is None else tuple(ct.path for ct in self.series.slices)
 
 
-def open_image(path: Path, grey: Grey) -> SourceImage:
-    """Return the image at ``path``.
+@contextmanager
+def reading(where: object) -> Iterator[None]:
+    """Raise DataError, naming the file (else ``where``), for a file inside that the system does not let us read."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename or where}: there is no such file; check the name") from error
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or where}: cannot be read ({error.strerror}); check the file and its rights"
+        ) from error
 
-    Raises:
-        DataError: as :func:`list_slices` and :func:`softmask.data.ct.read_grid`, naming the file.
-    """
+
+def stem_of(path: Path) -> str:
+    """Return the file's name without the ending of its kind; a DICOM name such as ``1.2.840`` has none."""
+    ending = next((ending for ending in _SUFFIXES if path.name.lower().endswith(ending)), "")
+    return path.name[: len(path.name) - len(ending)] or path.name
+
+
+def open_image(path: Path) -> Image:
+    """Return the image at ``path``: a file, or a folder with one CT series."""
     if path.is_dir():
         series = one_series(path)
-        slices = tuple(_ct_slice(ct.path, grey) for ct in series.slices)
-        return SourceImage(path, slices, grid_of_series(path, series), series)
-    slices = tuple(list_slices(path, grey))
-    if is_volume_file(path):
-        return SourceImage(path, slices, grid_of_file(path))
-    header = read_header(path) if is_dicom(path) else None
+        return Image(path, tuple(_ct(ct.path) for ct in series.slices), grid_of_series(path, series), series)
+    slices = tuple(list_slices(path))
+    if slices[0].kind == "volume":
+        return Image(path, slices, grid_of_file(path))
+    header = read_header(path) if slices[0].kind == "ct" else None
     if header is None:  # PNG, TIFF, or DICOM of another kind, which reading the slice refuses
-        return SourceImage(path, slices)
+        return Image(path, slices)
     series = Series(header.series_uid, header.patient, (header,))
-    return SourceImage(path, slices, grid_of_series(path, series), series)
+    return Image(path, slices, grid_of_series(path, series), series)
 
 
-def _slices_of_file(path: Path, grey: Grey) -> list[Slice]:
-    size_of(path, "check the name")
-    with path.open("rb") as file:
-        start = file.read(_DICOM_AT + len(_DICOM))
-    if start.startswith((_PNG, *_TIFF)):
-        if start.startswith(_PNG) and start[_COLOUR_TYPE : _COLOUR_TYPE + 1] not in (b"", b"\0"):
-            raise DataError(f"{path}: is a colour image, or has transparency; save it as plain grey, 8 or 16 bit")
-        return [Slice(path, str(path), stem_of(path), lambda: grey.levels(read_grey(path), hu=False))]
-    if start[_DICOM_AT:] == _DICOM:
-        return [_ct_slice(path, grey)]
-    if is_volume_file(path):
-        return _volume_slices(path, grey)
-    raise DataError(f"{path}: {'is empty' if not start else 'is of an unknown kind'}; {KINDS}")
+def list_slices(path: str | Path, numbers: tuple[int, ...] = ()) -> list[Slice]:
+    """Return the grey slices at ``path``; pixels are read later.
 
+    Args:
+        path: a PNG, TIFF or DICOM file, which holds one; a NIfTI or nrrd file: its axial slices, from the feet up; a
+            folder: the CT slices of the DICOM files in it (not in folders below), from the feet up.
+        numbers: those to take of a volume or a folder, from 0; empty for all. A single image is always taken.
 
-def _ct_slice(path: Path, grey: Grey) -> Slice:
-    def load() -> np.ndarray:
-        if read_header(path) is None:
-            raise DataError(
-                f"{path}: is DICOM of another kind than CT, without Hounsfield units; export it as a grey PNG"
-            )
-        return grey.levels(read_hu(path), hu=True)
-
-    return Slice(path, str(path), stem_of(path), load)
-
-
-def _slices_of_folder(folder: Path, grey: Grey) -> list[Slice]:
-    """Return the slices of the DICOM files in ``folder``, from the feet up.
-
-    They need not be one whole series, as in :mod:`softmask.data.ct`: each is segmented by itself. Those without
-    a position come last, and are refused when they are read.
+    Raises:
+        DataError: naming the file or folder, when it is missing, of a kind that is not read, or has no such slice.
     """
+    path = Path(path)
+    with reading(path):
+        slices = _slices_of_folder(path) if path.is_dir() else _slices_of_file(path)
+    if not numbers or len(slices) == 1:
+        return slices
+    for number in numbers:
+        if not 0 <= number < len(slices):
+            raise DataError(f"{path}: has no slice {number}; its {len(slices)} slices are 0 to {len(slices) - 1}")
+    return [slices[number] for number in sorted(set(numbers))]
+
+
+def _slices_of_folder(folder: Path) -> list[Slice]:
+    """Return the slices of the DICOM files in ``folder``, one whole series or not; those without a position last."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and is_dicom(path))
     if not files:
         raise DataError(f"{folder}: holds no DICOM file; name other files one by one")
@@ -216,14 +192,35 @@ def _slices_of_folder(folder: Path, grey: Grey) -> list[Slice]:
         try:
             header = read_header(path)
         except DataError:
-            header = None
+            return np.inf
         return np.inf if header is None else header.z_mm
 
-    return [_ct_slice(path, grey) for path in sorted(files, key=height)]
+    return [_ct(path) for path in sorted(files, key=height)]
 
 
-def _volume_slices(path: Path, grey: Grey) -> list[Slice]:
-    """Return the slices that the header declares."""
+def _ct(path: Path) -> Slice:
+    return Slice(path, "ct", str(path), stem_of(path))
+
+
+def _slices_of_file(path: Path) -> list[Slice]:
+    size_of(path, "check the name")
+    with path.open("rb") as file:
+        start = file.read(_DICOM_AT + len(_DICOM))
+    if start.startswith(_PICTURES):
+        return [Slice(path, "picture", str(path), stem_of(path))]
+    if start[_DICOM_AT:] == _DICOM:
+        return [_ct(path)]
+    if not is_volume_file(path):
+        raise DataError(f"{path}: {'is of an unknown kind' if start else 'is empty'}; {KINDS}")
+    n, stem = _count_axial_slices(path), stem_of(path)
+    if n == 1:
+        return [Slice(path, "volume", str(path), stem)]
+    digits = len(str(n - 1))
+    return [Slice(path, "volume", f"{path}, slice {z}", f"{stem}-{z:0{digits}d}", z) for z in range(n)]
+
+
+def _count_axial_slices(path: Path) -> int:
+    """Return how many axial slices the header declares; unlike a scan's, the axes may be oblique."""
     import SimpleITK
 
     if path.name.lower().endswith(".nrrd"):
@@ -236,39 +233,15 @@ def _volume_slices(path: Path, grey: Grey) -> list[Slice]:
     except RuntimeError as error:
         raise DataError(f"{path}: not a readable volume ({brief(error)}); get this file again") from error
     size, text = reader.GetSize(), " x ".join(map(str, reader.GetSize()))
-    if reader.GetNumberOfComponents() != 1 or "complex" in SimpleITK.GetPixelIDValueAsString(reader.GetPixelID()):
-        raise DataError(f"{path}: has several numbers at each voxel; save one grey volume")
-    if len(size) not in (2, 3):
-        raise DataError(f"{path}: is a series of volumes, {text}; save one of them")
+    several = reader.GetNumberOfComponents() != 1 or "complex" in SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())
+    if several or len(size) not in (2, 3):
+        raise DataError(f"{path}: {text} with several numbers at each voxel, or volumes; save one grey volume")
     if np.prod(size, dtype=float) > LARGEST_VOLUME:
         raise DataError(f"{path}: declares {text} voxels, more than is read; crop it")
-    n = 1
-    if len(size) == 3:
-        letters = SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(reader.GetDirection())
-        n = next(count for count, letter in zip(size, letters, strict=True) if letter in "SI")
-    if n == 1:
-        return [Slice(path, str(path), stem_of(path), partial(_read_slice, path, 0, grey))]
-    return [
-        Slice(
-            path,
-            f"{path}, slice {z}",
-            f"{stem_of(path)}-{z:0{len(str(n - 1))}d}",
-            partial(_read_slice, path, z, grey),
-        )
-        for z in range(n)
-    ]
-
-
-def _read_slice(path: Path, z: int, grey: Grey) -> np.ndarray:
-    """Return (H, W) float32 in [0, 1]: an axial slice, the patient's front up, as CT is shown."""
-    stat = path.stat()
-    volume, lowest = _read_volume(path, stat.st_mtime_ns, stat.st_size)
-    if not grey.stretch and grey.window is None and lowest >= 0:
-        raise DataError(
-            f"{path}: no value lies below 0, so these are not the Hounsfield units of a CT; choose --stretch, or name "
-            "the values that become black and white with --window"
-        )
-    return grey.levels(volume[z], hu=True)
+    if len(size) == 2:
+        return 1
+    letters = SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(reader.GetDirection())
+    return next(count for count, letter in zip(size, letters, strict=True) if letter in "SI")
 
 
 @lru_cache(maxsize=1)  # the slices of a volume are read one after the other

@@ -1,4 +1,4 @@
-"""An image and its prior (mask, readers' masks or RECIST mark): made one by one, or read from lists and DICOM reports.
+"""An image and its prior (mask, readers' masks or RECIST mark): from a list, from a DICOM report, and read by slice.
 
 Nothing is guessed about RECIST ends: they are pixels (row, column) unless said to be columns first, or millimetres.
 """
@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from softmask.apply.images import stem_of
-from softmask.data.dicom import dcmread, named
+from softmask.apply.images import Image, stem_of
+from softmask.data.dicom import dcmread, is_dicom, modality_of, named
+from softmask.data.image_files import read_grey
+from softmask.data.masks import label_volume_mask, lesion_mask
 from softmask.data.sample import Problem
-from softmask.data.volume_files import Grid
+from softmask.data.volume_files import Grid, is_volume_file
 from softmask.errors import ConfigError, DataError, LabelError, brief
 from softmask.files import read_text
 
@@ -31,12 +33,11 @@ COLUMNS_HELP = (
 )
 
 _ENDS = {order: tuple(f"{letter}{end}" for end in range(4) for letter in order) for order in ORDERS}
-_COLUMNS = ("image", "name", "mask", "readers", *_ENDS["rc"], *_ENDS["xy"], "units", "slice")
+_PRIORS = ("mask", "readers", *_ENDS["rc"], *_ENDS["xy"])
 _LARGEST_LIST = 1 << 28  # bytes
 _NAME = re.compile(r"[^\s./\\:*?\"<>|\x00-\x1f][^/\\:*?\"<>|\x00-\x1f]{0,150}")
-_SQUARE = 30.0  # degrees by which the axes' angle may differ from a right one without a doubt
 _GROUP = ("125007", "DCM")  # code of a Measurement Group
-_MOST_CONTENT = 100_000  # content items of the largest report
+_PICTURE_ENDINGS = (".png", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,6 @@ class Mark:
         order: ``rc`` (row, column) or ``xy``; mm are ``xy``.
         units: ``px`` or ``mm``.
         uid: SOPInstanceUID of the slice it was drawn on; empty where that is not known.
-
-    Raises:
-        ConfigError: unknown order or units; mm that are not ``xy``; not eight finite numbers.
     """
 
     ends: tuple[tuple[float, float], ...]
@@ -60,13 +58,10 @@ class Mark:
     uid: str = ""
 
     def __post_init__(self) -> None:
-        for name, value, known in (("order", self.order, ORDERS), ("units", self.units, UNITS)):
-            if value not in known:
-                raise ConfigError(f"unknown {name} {value!r} of RECIST ends; choose from {', '.join(known)}")
+        if self.units not in UNITS:
+            raise ConfigError(f"unknown units {self.units!r} of RECIST ends; choose from {', '.join(UNITS)}")
         if self.units == "mm" and self.order != "xy":
-            raise ConfigError(
-                "RECIST ends in mm are x and y of the patient's axes: say --order xy (x0, y0, ... in lists)"
-            )
+            raise ConfigError("RECIST ends in mm are x and y of the patient: say --order xy (x0, y0, ... in lists)")
         if np.shape(self.ends) != (4, 2) or not np.isfinite(self.ends).all():
             raise ConfigError(f"a RECIST mark is eight finite numbers, two for each of four ends, not {self.ends}")
 
@@ -76,12 +71,8 @@ class Mark:
         return " ".join(f"{value:g}" for end in self.ends for value in end) + f" {self.order} {self.units}"
 
     def axes(self, shape: tuple[int, int], grid: Grid | None) -> np.ndarray:
-        """Return (2, 2, 2) float64 (axis, end, (row, column)) in pixels of an image (H, W), the long axis first.
-
-        Raises:
-            DataError: mm on an image without positions in mm.
-            LabelError: as :func:`softmask.label.recist.validate`.
-        """
+        """Return (2, 2, 2) float64 (axis, end, (row, column)) in pixels of an image (H, W), the long axis first. Raises
+        DataError for mm on an image without positions in mm, LabelError as :func:`softmask.label.recist.validate`."""
         from softmask.label.recist import validate  # image libraries take their time
 
         ends = np.array(self.ends, float)
@@ -97,9 +88,21 @@ class Mark:
             hint = "; columns before rows must be said (--order xy; x0, y0, ... in lists), and so must mm (--units mm)"
             raise LabelError(f"{error}{hint if 'outside' in str(error) else ''}") from error
 
+    def slice_of(self, image: Image, z: int | None) -> int:
+        """Return the slice that it lies on, ``z`` where that was said. Raises DataError where it is not known."""
+        n = len(image.slices)
+        if self.uid:
+            uids = [ct.uid for ct in image.series.slices] if image.series else []
+            if self.uid not in uids:
+                raise DataError(f"the mark lies on SOPInstanceUID {self.uid}, not in {image.path}; get that series")
+            return uids.index(self.uid)
+        if n > 1 and z is None:
+            raise DataError(f"has {n} slices, 0 to {n - 1}; say which one the mark lies on (--slice, column slice)")
+        return 0 if n == 1 else _checked_slice(z, n)
+
 
 def doubts(axes: np.ndarray) -> str:
-    """Say that two axes (2, 2, 2) are not perpendicular, or do not cross; empty for neither.
+    """Return that two axes (2, 2, 2) are not perpendicular (30 degrees off), or do not cross; empty for neither.
 
     Readers who draw by hand make such marks, so they are labelled; but ends in a wrong order look like that, too.
     """
@@ -108,7 +111,7 @@ def doubts(axes: np.ndarray) -> str:
     if not lengths[1]:
         return ""
     angle = np.degrees(np.arccos(min(abs(long @ short) / lengths[0] / lengths[1], 1.0)))
-    if angle < 90 - _SQUARE:
+    if angle < 60:
         return f"the axes meet at {angle:.0f} degrees, not at about 90: check the order of the ends"
     shares = np.linalg.solve(np.stack([long, -short], axis=1), axes[1, 0] - axes[0, 0])  # of each axis, where they meet
     if (np.abs(shares - 0.5) > 0.5 + 1 / lengths).any():  # a pixel beside it is no doubt
@@ -123,9 +126,8 @@ class Item:
     Attributes:
         name: how names of results begin.
         image: a PNG, TIFF or DICOM file, a NIfTI or nrrd volume, or a folder with one CT series.
-        mask: PNG, TIFF, DICOM SEG, NIfTI or nrrd; for a volume also a folder of PNG or TIFF files, one a slice.
+        mask: PNG, TIFF, DICOM SEG, NIfTI or nrrd.
         readers: several of these.
-        mark: RECIST axes.
         slice: the slice to label, from 0 at the feet; None for all that a mask marks, or the only one.
         where: how messages begin.
     """
@@ -139,23 +141,22 @@ class Item:
     where: str = ""
 
     def __post_init__(self) -> None:
-        if not self.where:
-            object.__setattr__(self, "where", str(self.image))
+        object.__setattr__(self, "where", self.where or str(self.image))
         if (self.mask is not None) + bool(self.readers) + (self.mark is not None) != 1:
-            raise ConfigError(f"{self.where}: give exactly one of a mask, readers' masks and a RECIST mark")
-        if not _NAME.fullmatch(self.name):
             raise ConfigError(
-                f"{self.where}: {self.name[:200]!r} cannot be the name of a file; give another (--name, column name)"
+                f"{self.where}: say what to label from, exactly one of a mask, readers' masks and a RECIST mark "
+                "(--mask, --readers, --recist or --report)"
             )
+        if not _NAME.fullmatch(self.name):
+            name = f"{self.name[:200]!r} cannot be the name of a file"
+            raise ConfigError(f"{self.where}: {name}; give another (--name, column name)")
 
     @property
     def kind(self) -> str:
-        """``mask``, ``readers`` or ``recist``."""
         return "mask" if self.mask is not None else "readers" if self.readers else "recist"
 
     @property
     def masks(self) -> tuple[Path, ...]:
-        """The files or folders that hold masks."""
         return self.readers if self.mask is None else (self.mask,)
 
 
@@ -171,10 +172,11 @@ def read_list(path: Path) -> tuple[list[Item], list[Problem]]:
     items, problems = [], []
     try:
         header = [cell.strip() for cell in next(rows, [])]
-        if "image" not in header or set(header) - {*_COLUMNS} or len(set(header)) != len(header):
+        unknown = set(header) - {"image", "name", "units", "slice", *_PRIORS}
+        if "image" not in header or unknown or len(set(header)) != len(header):
             names = ", ".join(repr(name[:40]) for name in header[:40]) or "none"
             raise ConfigError(f"{path}: its first line names the columns {names} (separated by commas); {COLUMNS_HELP}")
-        if not {"mask", "readers", *_ENDS["rc"], *_ENDS["xy"]} & {*header}:
+        if not set(_PRIORS) & set(header):
             raise ConfigError(f"{path}: has no column to label from; {COLUMNS_HELP}")
         for row in rows:
             if not any(cell.strip() for cell in row):
@@ -199,48 +201,43 @@ def _item_of(folder: Path, where: str, header: list[str], row: list[str]) -> Ite
     cells = {name: cell.strip() for name, cell in zip(header, row, strict=True) if cell.strip()}
     if "image" not in cells:
         raise DataError("names no image")
+
+    def number(name: str, kind: type) -> float:
+        try:
+            return kind(cells[name])
+        except ValueError as error:
+            expected = "a whole number" if kind is int else "a number, with a point"
+            raise DataError(f"{name} = {cells[name][:40]!r} is not {expected}") from error
+
+    mark = None
+    orders = [order for order, names in _ENDS.items() if set(names) & cells.keys()]
+    if len(orders) == 2:
+        raise DataError("has RECIST ends both as rows and columns and as x and y; leave one of them")
+    if not orders and "units" in cells:
+        raise DataError("has units and no RECIST ends")
+    for order in orders:
+        if missing := [name for name in _ENDS[order] if name not in cells]:
+            raise DataError(f"has RECIST ends without {', '.join(missing)}")
+        values = [number(name, float) for name in _ENDS[order]]
+        mark = Mark(tuple(zip(values[::2], values[1::2], strict=True)), order, cells.get("units", "px"))
     image = folder / cells["image"]
     return Item(
         name=cells.get("name") or stem_of(image),
         image=image,
         mask=folder / cells["mask"] if "mask" in cells else None,
         readers=tuple(folder / path.strip() for path in cells.get("readers", "").split(";") if path.strip()),
-        mark=_mark_of(cells),
-        slice=int(_number(cells, "slice", int)) if "slice" in cells else None,
+        mark=mark,
+        slice=number("slice", int) if "slice" in cells else None,
         where=where,
     )
-
-
-def _mark_of(cells: dict[str, str]) -> Mark | None:
-    orders = [order for order, names in _ENDS.items() if set(names) & cells.keys()]
-    if not orders:
-        if "units" in cells:
-            raise DataError("has units and no RECIST ends")
-        return None
-    if len(orders) == 2:
-        raise DataError("has RECIST ends both as rows and columns and as x and y; leave one of them")
-    missing = [name for name in _ENDS[orders[0]] if name not in cells]
-    if missing:
-        raise DataError(f"has RECIST ends without {', '.join(missing)}")
-    values = [float(_number(cells, name, float)) for name in _ENDS[orders[0]]]
-    return Mark(tuple(zip(values[::2], values[1::2], strict=True)), orders[0], cells.get("units", "px"))
-
-
-def _number(cells: dict[str, str], name: str, kind: type) -> float:
-    try:
-        return kind(cells[name])
-    except ValueError as error:
-        expected = "a whole number" if kind is int else "a number, with a point"
-        raise DataError(f"{name} = {cells[name][:40]!r} is not {expected}") from error
 
 
 def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
     """Return the RECIST marks in a DICOM measurement report, in its order, and the groups whose diameters make none.
 
-    Each measurement group (TID 1501) in which two diameters are drawn is a mark: a diameter is a measurement inferred
-    from an SCOORD of two points (POLYLINE) on an image. The longer one is the long axis whatever the two are called:
-    vendors' codes differ. SCOORD counts columns and rows from the outer corner of the first pixel (PS3.3 C.18.6.1.2),
-    so half a pixel is taken off.
+    Each measurement group (TID 1501) with two diameters (SCOORD POLYLINE of two points) is a mark; vendors' codes
+    differ, so the longer one is the long axis. SCOORD counts columns and rows from the outer corner of the first
+    pixel (PS3.3 C.18.6.1.2), so half a pixel is taken off.
 
     Raises:
         DataError: naming the file, and the tag, when it is damaged, no structured report, or has no diameter.
@@ -248,7 +245,11 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
     dataset = dcmread(path, stop_before_pixels=True)
     try:
         modality = str(dataset.get("Modality"))
-        groups = [[*_lines(item)] for item in _content(dataset) if _code(item) == _GROUP]
+        groups = []
+        for item in _content(dataset):
+            name = (item.get("ConceptNameCodeSequence") or [{}])[0]
+            if (name.get("CodeValue"), name.get("CodingSchemeDesignator")) == _GROUP:
+                groups.append([*_lines(item)])
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except Exception as error:  # values are decoded only now, and on damaged bytes that raises nearly anything
@@ -274,19 +275,9 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
 
 def _content(parent) -> Iterator:
     """Yield all content items below one, in the report's order."""
-    stack = list(parent.get("ContentSequence") or ())[::-1]
-    for _ in range(_MOST_CONTENT):
-        if not stack:
-            return
-        item = stack.pop()
+    for item in parent.get("ContentSequence") or ():
         yield item
-        stack.extend(list(item.get("ContentSequence") or ())[::-1])
-    raise DataError(f"has more than {_MOST_CONTENT} content items, which no measurement report has")
-
-
-def _code(item) -> tuple[str, str]:
-    name = (item.get("ConceptNameCodeSequence") or [{}])[0]
-    return str(name.get("CodeValue")), str(name.get("CodingSchemeDesignator"))
+        yield from _content(item)
 
 
 def _lines(group) -> Iterator[tuple[tuple[tuple[float, float], ...], str]]:
@@ -300,3 +291,52 @@ def _lines(group) -> Iterator[tuple[tuple[tuple[float, float], ...], str]]:
                 raise DataError("a diameter is not drawn on one image; export the report again")
             uid = str(images[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
             yield ((values[0], values[1]), (values[2], values[3])), uid
+
+
+def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
+    """Return masks (R, H, W) bool by slice, for the slices that any of the R readers (or the one mask) marks."""
+    readers = [_read_mask(path, item, image) for path in item.masks]
+    marked = sorted(set().union(*readers))
+    if item.slice is not None and image.is_volume:
+        if item.slice not in marked:
+            hint = f"they mark {', '.join(map(str, marked[:20]))}" if marked else "they mark none"
+            raise DataError(f"the masks do not mark slice {item.slice}; {hint}")
+        marked = [item.slice]
+    empty = np.zeros(image.shape, bool)
+    return {z: np.stack([masks.get(z, empty) for masks in readers]) for z in marked}
+
+
+def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
+    """Return (H, W) bool for each slice that the mask at ``path`` marks."""
+    n = len(image.slices)
+    if path.name.lower().endswith(_PICTURE_ENDINGS):
+        if n > 1 and item.slice is None:
+            raise DataError(f"{path}: is the mask of one slice of {n}; say of which (--slice, column slice)")
+        return {_checked_slice(item.slice, n) if n > 1 else 0: _read_picture(path, image)}
+    if image.grid is None:
+        raise DataError(f"{path}: {image.path} has no place in mm, so its mask must be a PNG or TIFF file")
+    if is_volume_file(path):
+        stack = label_volume_mask(image.grid, path)
+    elif is_dicom(path):
+        if (modality := modality_of(path)) != "SEG":
+            raise DataError(f"{path}: {named('Modality')} = {modality}; a mask in DICOM is a SEG")
+        stack = lesion_mask(path, image.grid)
+    else:
+        raise DataError(f"{path}: is of an unknown kind; masks are PNG, TIFF, DICOM SEG, NIfTI or nrrd files")
+    return {int(z): stack[z] for z in np.flatnonzero(stack.any(axis=(1, 2)))}
+
+
+def _checked_slice(z: int, n: int) -> int:
+    if not 0 <= z < n:
+        raise DataError(f"there is no slice {z}; the image's {n} slices are 0 to {n - 1}")
+    return z
+
+
+def _read_picture(path: Path, image: Image) -> np.ndarray:
+    from softmask.label.common import checked_mask
+
+    stored = read_grey(path)
+    if stored.shape != image.shape:
+        size, expected = (" x ".join(map(str, shape)) for shape in (stored.shape, image.shape))
+        raise DataError(f"{path}: {size} pixels, and {expected} in {image.path}; draw the mask on the whole image")
+    return checked_mask(stored, f"{path}")

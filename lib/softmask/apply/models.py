@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from torch import nn
 from softmask.data.splits import Crop
 from softmask.errors import ConfigError, DataError, brief
 from softmask.experiments import inputs
-from softmask.experiments.spec import RunSpec, from_plain, to_plain
+from softmask.experiments.spec import RunSpec, from_plain
 from softmask.files import read_bytes, read_json
 from softmask.measure import lungs as lung_measures
 from softmask.nets import cascade
@@ -30,9 +29,6 @@ from softmask.train.segmentation import predict
 
 FORMAT = 1
 WEIGHTS, MODEL, CARD = "weights.safetensors", "model.json", "README.md"
-NETWORK, SR = "network.", "sr."
-"""How names of tensors begin: those of the segmentor, and of the super-resolution network that it builds on."""
-
 LARGEST_FILE = 5_000_000
 """Bytes of the largest file of weights."""
 
@@ -61,9 +57,6 @@ class Description:
         data, origin: digest of the data that it was trained and tested on, and where that is from, in words
             (:class:`softmask.experiments.store.Provenance`).
         commit, dirty: of the checkout that trained it, and whether the code differed from it; None outside git.
-
-    Raises:
-        ConfigError: for a run that makes no such model, or a threshold outside (0, 1].
     """
 
     format: int
@@ -83,13 +76,9 @@ class Description:
         check_spec(self.spec)
         checked_threshold(self.threshold)
 
-    def to_json(self) -> str:
-        """Return the text of ``model.json``."""
-        return json.dumps(to_plain(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
     @classmethod
     def read(cls, path: Path) -> Description:
-        """Read what :meth:`to_json` wrote to ``path``. Raises DataError, naming the file and the field at fault."""
+        """Read ``model.json``. Raises DataError, naming the file and the field at fault."""
         content = read_json(path, _REMEDY)
         written = content.get("format") if isinstance(content, dict) else None
         if written != FORMAT:
@@ -148,12 +137,10 @@ class Model:
 
     @property
     def spec(self) -> RunSpec:
-        """The run that trained it."""
         return self.description.spec
 
     @property
     def target(self) -> str:
-        """``lesion`` or ``lung``."""
         return "lung" if self.spec.of_lungs else "lesion"
 
     @property
@@ -171,14 +158,10 @@ class Model:
     def segment(self, image: np.ndarray, threshold: float | None = None) -> Segmentation:
         """Segment ``image`` (H, W) in [0, 1] whole; padding for the network repeats the edge, and is cut off.
 
-        Of lungs, the network is shown the slice with the pixels that it was trained on, and its probabilities are
-        enlarged to those of the slice.
-
         Args:
-            threshold: in (0, 1]; None for the model's own.
+            threshold: in (0, 1], else ConfigError; None for the model's own.
 
         Raises:
-            ConfigError: for another threshold.
             DataError: for an image that is not (H, W) in [0, 1], or is smaller or larger than what is segmented.
         """
         threshold = checked_threshold(self.description.threshold if threshold is None else threshold)
@@ -200,21 +183,14 @@ class Model:
     def check_size(self, height: int, width: int) -> None:
         """Raise DataError for an image smaller or larger than what is segmented."""
         if min(height, width) < self.least:
-            raise DataError(
-                f"{height} x {width} pixels are too few, {self.name} takes {self.least} x {self.least} or more; give "
-                "it what the scanner stored"
-            )
+            least = f"{self.name} takes {self.least} x {self.least} or more; give it what the scanner stored"
+            raise DataError(f"{height} x {width} pixels are too few, {least}")
         if height * width > LARGEST:
             raise DataError(f"{height} x {width} pixels are more than {LARGEST} at once; crop the image")
 
 
 def channels(spec: RunSpec, image: np.ndarray, sr: Generator | None) -> np.ndarray:
-    """Return (1, C, s, s) float32: what :func:`softmask.experiments.inputs.channels` gives for one image (H, W), but
-    for rounding.
-
-    That makes them at full size and keeps them in the cache folder: right for a data set that is trained on, not for a
-    large image, nor for one of a patient that is segmented once.
-    """
+    """Return (1, C, s, s) float32: what :func:`softmask.experiments.inputs.channels` gives, made tile by tile."""
     made = {}
     if sr is not None:
         both = cascade.enlarge(sr, image, spec.scale)[None, 1:].astype(np.float16)  # as kept for training
@@ -254,67 +230,40 @@ def names() -> list[str]:
 
 
 def load(name_or_folder: str | Path) -> Model:
-    """Return the model of that name, else in that folder.
-
-    Raises:
-        ConfigError: where there is none; lists the names.
-        DataError: names the damaged file, and what is wrong in it.
-    """
+    """Return the model of that name, else in that folder. Raises ConfigError where there is none, with the names, and
+    DataError, which names the damaged file and what is wrong in it."""
     folder = SHIPPED / name_or_folder if str(name_or_folder) in names() else Path(name_or_folder)
     if not os.path.isdir(folder):
         known = f"choose one of {', '.join(names())}" if names() else "none comes with this copy of softmask"
         raise ConfigError(f"unknown model {str(name_or_folder)!r}; {known}, or name the folder of a model")
     description, path = Description.read(folder / MODEL), folder / WEIGHTS
     weights = read_bytes(path, _REMEDY, LARGEST_FILE)
-    if digest(weights) != description.sha256:
+    if hashlib.sha256(weights).hexdigest() != description.sha256:
         raise DataError(f"{path}: is damaged, or of another model (its SHA-256 is not that of {MODEL}); {_REMEDY}")
-    return Model(folder.resolve().name, description, *networks(description.spec, weights, str(path)))
+    return Model(folder.resolve().name, description, **networks(description.spec, weights, str(path)))
 
 
-def digest(weights: bytes) -> str:
-    """Return the hex SHA-256, as ``sha256sum`` gives it for the file."""
-    return hashlib.sha256(weights).hexdigest()
+def networks(spec: RunSpec, weights: bytes, where: str) -> dict[str, nn.Module | None]:
+    """Return ``network`` and super-resolution network ``sr`` (None where ``spec`` has none), float32, to evaluate.
+    Raises DataError, which names ``where`` and the fault."""
 
+    def made() -> nn.ModuleDict:
+        both = {"network": build(spec.network, spec.width, spec.inputs, spec.reduction)}
+        return nn.ModuleDict(both | ({"sr": build(spec.sr.network, spec.sr.width, 1, 1)} if spec.sr else {}))
 
-def networks(spec: RunSpec, weights: bytes, where: str) -> tuple[nn.Module, Generator | None]:
-    """Return the segmentor and the super-resolution network (None where ``spec`` has none), float32, in evaluation
-    mode.
-
-    Raises:
-        DataError: names ``where`` and the fault: no safetensors, a tensor that is missing, too many, of another shape
-            or type, or not finite.
-    """
     try:
         tensors = unpack(weights)
+        with torch.device("meta"):  # shapes without memory: a description may ask for anything
+            expected = made()
+        kinds = {name: tensor.dtype for name, tensor in expected.state_dict().items()}
+        expected.load_state_dict(tensors, assign=True)
     except SafetensorError as error:
         raise DataError(f"{where}: no safetensors file ({brief(error)}); {_REMEDY}") from error
-    arguments = {NETWORK: (spec.network, spec.width, spec.inputs, spec.reduction)}
-    if spec.sr is not None:
-        arguments[SR] = (spec.sr.network, spec.sr.width, 1, 1)
-    made = {}
-    for prefix, described in arguments.items():
-        own = {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
-        made[prefix] = _network(described, own, f"{where}: {prefix}")
-    if tensors:
-        raise DataError(f"{where}: {min(tensors)} belongs to no network of {spec.name}; {_REMEDY}")
-    return made[NETWORK], made.get(SR)
-
-
-def _network(described: tuple, tensors: dict[str, torch.Tensor], where: str) -> nn.Module:
-    try:
-        with torch.device("meta"):  # shapes without memory: a description may ask for anything
-            expected = build(*described).state_dict()
     except (ConfigError, RuntimeError) as error:
-        raise DataError(f"{where} cannot be built ({brief(error)}); {_REMEDY}") from error
-    for name in sorted(expected.keys() | tensors.keys()):
-        if name not in tensors or name not in expected:
-            raise DataError(f"{where}{name}: {'is missing' if name in expected else 'is not of it'}; {_REMEDY}")
-        own, target = tensors[name], expected[name]
-        if own.shape != target.shape or own.is_floating_point() != target.is_floating_point():
-            kinds = [f"{tuple(tensor.shape)} of {tensor.dtype}".replace("torch.", "") for tensor in (own, target)]
-            raise DataError(f"{where}{name}: is {kinds[0]}, not {kinds[1]}; {_REMEDY}")
-        if not torch.isfinite(own).all():
-            raise DataError(f"{where}{name}: has NaN or infinite numbers; {_REMEDY}")
-    network = build(*described)
-    network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
-    return network.eval()
+        raise DataError(f"{where}: {spec.name} cannot be made of it ({brief(error)}); {_REMEDY}") from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() != kinds[name].is_floating_point or not torch.isfinite(tensor).all():
+            raise DataError(f"{where}: {name} is {tensor.dtype}, not {kinds[name]}, or not finite; {_REMEDY}")
+    both = made()
+    both.load_state_dict(tensors)
+    return {"sr": None, **both.eval()}

@@ -5,48 +5,45 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from PIL import Image as Picture
+from scipy.ndimage import binary_erosion
 
-from softmask.apply.images import SourceImage
+from softmask.apply.images import Image
 from softmask.data.dicom import dcmread, named
 from softmask.data.volume_files import Grid, image_of, nifti
 from softmask.errors import ConfigError, DataError, brief
 from softmask.files import write_atomic
-from softmask.label import SoftMask
 from softmask.machine import package_version
-from softmask.pictures import mask_png, overlay, png, soft_png
 
-FORMATS = ("png", "nifti", "seg")
-PICTURES = ("soft", "mask", "trimap", "overlay")
-"""PNG files of a labelled slice."""
+OUTLINE = (230, 159, 0)
+"""Red, green, blue: the first of ``softmask.report.figures.COLORS``, which draws the binary masks of the figures."""
 
-_VOLUMES = {"nifti": ("soft.nii.gz", "mask.nii.gz"), "seg": ("soft.dcm",)}
+SHOWN = 512
+"""Overlays are enlarged, each pixel to a square, until the longer side has at least this many pixels."""
+
 _TYPE_2 = ("PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime")
 _TYPE_1 = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
 _PRIORS = {"mask": "a binary mask", "readers": "the masks of several readers", "recist": "RECIST axes"}
 
 
-def check_outputs(
-    writers: Iterable[tuple[str, Iterable[Path]]], inputs: Iterable[Path], remedy: str, fold_case: bool = False
-) -> None:
-    """Raise ConfigError where two images would write the same file, or one would overwrite what is read.
+def check_outputs(writers: Iterable[tuple[str, Iterable[Path]]], inputs: Iterable[Path], remedy: str) -> None:
+    """Raise ConfigError where two images would write the same file, or one would overwrite what is read. Paths that
+    differ in upper and lower case alone are the same, as on some file systems.
 
     Args:
         writers: for each image its name in messages and the paths that it writes.
         remedy: what to do about two of the same path.
-        fold_case: whether paths that differ in upper and lower case alone are the same, as on some file systems.
     """
     read = {path.resolve(): path for path in inputs}
     writer_of: dict[str, tuple[int, str]] = {}
     for number, (where, paths) in enumerate(writers):
         for path in paths:
             place = path.resolve()
-            key = str(place).casefold() if fold_case else str(place)
-            first, other = writer_of.setdefault(key, (number, where))
+            first, other = writer_of.setdefault(str(place).casefold(), (number, where))
             if first != number:
                 raise ConfigError(f"{other} and {where} would both write {path}; nothing was written. {remedy}")
             if place in read:
@@ -56,80 +53,57 @@ def check_outputs(
                 )
 
 
-@contextmanager
-def writing(where: object, folder: Path) -> Iterator[None]:
-    """Raise DataError, naming the image and the folder, where a file inside cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(
-            f"{where}: {folder} cannot be written to ({error.strerror}); choose another folder with --out"
-        ) from error
+def overlay(image: np.ndarray, mask: np.ndarray, least: int = SHOWN) -> np.ndarray:
+    """Return ``image`` (H, W), in [0, 1], in grey with the outline of ``mask`` (H, W) in :data:`OUTLINE`, on the mask's
+    own pixels: (f H, f W, 3) uint8, where the factor f makes the longer side at least ``least`` pixels."""
+    factor = max(1, -(-least // max(image.shape)))
+    grey = np.rint(image * 255).astype(np.uint8).repeat(factor, 0).repeat(factor, 1)
+    large = mask.repeat(factor, 0).repeat(factor, 1)
+    picture = np.stack([grey] * 3, axis=-1)
+    picture[large & ~binary_erosion(large, np.ones((3, 3)), border_value=1)] = OUTLINE
+    return picture
 
 
-def choose_formats(image: SourceImage, asked: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Return those of :data:`FORMATS` to write. Raises DataError where one is impossible."""
-    if asked is None:
-        return ("png", *(["nifti"] if image.grid else []), *(["seg"] if image.series else []))
-    if "seg" in asked and image.series is None:
-        raise DataError("a DICOM SEG belongs to a DICOM image, which this is not; choose --format png nifti")
-    return asked
+def png(picture: np.ndarray) -> bytes:
+    """Return the content of a PNG file: (H, W) uint8 or uint16 in grey, (H, W, 3) uint8 in colour."""
+    content = io.BytesIO()
+    Picture.fromarray(picture).save(content, format="PNG")
+    return content.getvalue()
 
 
-def label_paths(
-    folder: Path, name: str, slices: Sequence[int], is_volume: bool, formats: Sequence[str]
-) -> dict[tuple[int, str] | str, Path]:
-    """Return the files of a labelled image: ``<name>-soft.png`` of an image, ``<name>/012-soft.png`` of a volume's
-    slice, by (slice, kind); ``<name>-soft.nii.gz`` and others by kind."""
-    paths: dict[tuple[int, str] | str, Path] = {}
-    for z in slices if "png" in formats else ():
-        begin = f"{name}/{z:03d}" if is_volume else name
-        paths |= {(z, kind): folder / f"{begin}-{kind}.png" for kind in PICTURES}
-    kinds = [kind for output, kinds in _VOLUMES.items() if output in formats for kind in kinds]
-    return paths | {kind: folder / f"{name}-{kind}" for kind in kinds}
-
-
-def label_pictures(image: np.ndarray, mask: SoftMask, part: tuple[slice, slice]) -> dict[str, bytes]:
-    """Return the content of the PNG files of a slice: ``soft`` (16 bit, 65535 is 1), ``mask`` (8 bit, 255 inside),
-    ``trimap`` (8 bit: 0, 128, 255) and ``overlay`` (the mask's outline on ``part`` of the image, enlarged)."""
+def pictures(image: np.ndarray, alpha: np.ndarray, mask: np.ndarray, part=(slice(None), slice(None))):
+    """Return the content of PNG files by kind: ``soft`` (16 bit, 65535 is 1), ``mask`` (8 bit, 255 inside) and
+    ``overlay`` (the mask's outline on ``part`` of the image, enlarged); arguments are (H, W)."""
     return {
-        "soft": soft_png(mask.alpha),
-        "mask": mask_png(mask.binary),
-        "trimap": png(np.rint(mask.trimap * 255).astype(np.uint8)),
-        "overlay": png(overlay(image[part], mask.binary[part])),
+        "soft": png(np.rint(alpha.astype(np.float64) * 65535).astype(np.uint16)),
+        "mask": png(mask.astype(np.uint8) * np.uint8(255)),
+        "overlay": png(overlay(image[part], mask[part])),
     }
 
 
-def write_nifti(paths: Mapping, folder: Path, image: SourceImage, alphas: dict[int, np.ndarray]) -> None:
-    """Write ``soft.nii.gz`` (float32) and ``mask.nii.gz`` (uint8) of ``paths`` on the voxels of the image; where it has
-    no positions, as one slice with voxels of 1 mm. ``alphas`` are (H, W) float32 by slice."""
+def write_nifti(folder: Path, name: str, image: Image, alphas: dict[int, np.ndarray]) -> None:
+    """Write ``soft.nii.gz`` (float32) and ``mask.nii.gz`` (uint8) on the voxels of the image; where it has no
+    positions, as one slice with voxels of 1 mm. ``alphas`` are (H, W) float32 by slice."""
     grid = image.grid or Grid(
-        shape=(1, *image.shape),
-        spacing_mm=(1.0, 1.0, 1.0),
-        z_mm=np.zeros(1),
-        origin=(0.0, 0.0, 0.0),
-        patient="",
-        path=image.path,
+        shape=(1, *image.shape), spacing_mm=(1.0,) * 3, z_mm=np.zeros(1), origin=(0.0,) * 3, patient="", path=image.path
     )
     volume = np.zeros(grid.shape, np.float32)
     for z, alpha in alphas.items():
         volume[z] = alpha
     folder.mkdir(parents=True, exist_ok=True)
-    for kind, values in (("soft.nii.gz", volume), ("mask.nii.gz", (volume >= 0.5).astype(np.uint8))):
-        write_atomic(paths[kind], nifti(image_of(values, grid), folder))
+    for kind, values in (("soft", volume), ("mask", (volume >= 0.5).astype(np.uint8))):
+        write_atomic(folder / f"{name}-{kind}.nii.gz", nifti(image_of(values, grid), folder))
 
 
-def seg_bytes(image: SourceImage, alphas: dict[int, np.ndarray], name: str, prior: str, epsilon: float) -> bytes:
+def seg_bytes(image: Image, alphas: dict[int, np.ndarray], name: str, prior: str, epsilon: float) -> bytes:
     """Return a DICOM Segmentation object (PS3.3 A.51) with one segment, "Lesion", a frame for each of the slices.
 
-    It is FRACTIONAL, of type OCCUPANCY, "the proportion of the pixel occupied by the property": that is what alpha is,
-    the share of the lesion in a pixel that mixes lesion and surroundings. PROBABILITY would be the chance that the
-    whole pixel is lesion. Values are stored in 8 bit, 255 is 1. Patient, study, frame of reference and position are
-    those of the images; series and instance are new.
+    It is FRACTIONAL, of type OCCUPANCY, "the proportion of the pixel occupied by the property", which alpha is;
+    PROBABILITY would be the chance that the whole pixel is lesion. Values are stored in 8 bit, 255 is 1.
 
     Args:
-        alphas: (H, W) in [0, 1] by slice of a DICOM image.
-        name, prior: of the item, its prior being ``mask``, ``readers`` or ``recist``.
+        alphas: (H, W) in [0, 1] by slice.
+        prior: ``mask``, ``readers`` or ``recist``.
 
     Raises:
         DataError: where something that a SEG must repeat is missing in the images' headers.

@@ -1,36 +1,60 @@
-"""``softmask segment``: images segmented by a trained network."""
+"""``softmask segment``: images segmented by a trained network; ``softmask lungs``: the lungs of whole scans, slice by
+slice by a network, or by threshold and morphology."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
+from PIL import Image, ImageDraw
+from scipy import ndimage
 from tqdm import tqdm
 
-from softmask.apply.images import Grey, Slice, list_slices
-from softmask.apply.models import Model, checked_threshold, load
-from softmask.apply.outputs import check_outputs, writing
-from softmask.errors import DataError, SoftmaskError, brief
+from softmask.apply.images import Grey, Slice, list_slices, reading
+from softmask.apply.models import Model, answer, checked_threshold, enlarged, load, names, shown
+from softmask.apply.outputs import check_outputs, overlay, pictures, png
+from softmask.config import Config
+from softmask.data.ct import read_volume
+from softmask.data.image_files import window_hu
+from softmask.data.volume_files import image_of, name_of, nifti
+from softmask.errors import ConfigError, DataError, SoftmaskError, brief
 from softmask.files import whole_path, write_atomic
-from softmask.pictures import mask_png, overlay, png, soft_png
+from softmask.measure import segmentation
+from softmask.measure.segmentation import hausdorff
+from softmask.nets import morph
 
-KINDS = ("soft", "mask", "overlay")
-"""PNG files of a segmented image."""
+SLICES = 16
+"""Slices that a network is shown at once. No more of a scan than these is ever held in float32."""
 
-REMEDY = "Rename one, or segment them apart with another --out each"
-"""What to do about two results of the same name."""
+TILES, COLUMNS, TILE = 12, 4, 384
+"""Slices in the picture of a scan, slices in a row, and pixels of each slice's longer side."""
+
+MORPH = "morph"
+"""Name of threshold and morphology (:func:`softmask.nets.morph.lungs`) among the methods."""
+
+REAL_SLICES = "lungs-2d"
+
+IOU: Mapping[str, float] = MappingProxyType({MORPH: 0.974, "lungs": 0.959})
+"""Mean IoU of the methods that come with the package, on the test slices of :data:`REAL_SLICES`.
+``tests/apply/test_shipped.py`` measures it again where the slices are at hand."""
+
+_REMEDY = "Rename one, or segment them apart with another --out each"
 
 T = TypeVar("T")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run_segment(arguments: argparse.Namespace) -> int:
     """Segment every image that can be segmented; return the exit status: 1 where one could not, else 0.
+
+    Written are the PNG files of :func:`~softmask.apply.outputs.pictures`, to ``--out`` or beside each image.
 
     Raises:
         ConfigError: an unknown model or option, or outputs that overwrite one another or an input; nothing is written.
@@ -41,15 +65,83 @@ def run(arguments: argparse.Namespace) -> int:
     folder = None if arguments.out is None else whole_path(arguments.out, "--out")
     model = load(arguments.model)
     images: list[Slice] = []
-    paths = {os.path.realpath(path): Path(path) for path in arguments.images}.values()  # each once
-    failed = for_each(paths, lambda path: images.extend(list_slices(path, grey, tuple(arguments.slices or ()))))
-    check_outputs(((image.where, _paths(image, folder).values()) for image in images), (i.path for i in images), REMEDY)
+
+    def paths(image: Slice) -> dict[str, Path]:
+        kinds = ("soft", "mask", "overlay")
+        return {kind: (folder or image.path.parent) / f"{image.stem}-{kind}.png" for kind in kinds}
+
+    def segment(image: Slice) -> str:
+        with _working(image.where, "crop the image"):
+            grey_levels = image.read(grey)
+            result = model.segment(grey_levels, arguments.threshold)
+        written = paths(image)
+        with _working(image.where, folder=written["soft"].parent):
+            for kind, content in pictures(grey_levels, result.alpha, result.mask).items():
+                write_atomic(written[kind], content)
+        n = int(np.count_nonzero(result.mask))
+        return f"{image.where}: {n} of {result.mask.size} pixels are {model.target}; {written['soft']} and others"
+
+    failed = _for_each(_each_once(arguments.images), lambda p: images.extend(list_slices(p, arguments.slices or ())))
+    check_outputs(((image.where, paths(image).values()) for image in images), (i.path for i in images), _REMEDY)
     with tqdm(images, desc=model.name, unit="image", disable=len(images) < 2) as bar:
-        failed += for_each(bar, lambda image: _segment(model, image, folder, arguments.threshold))
+        failed += _for_each(bar, segment)
     return 1 if failed else 0
 
 
-def for_each(inputs: Iterable[T], work: Callable[[T], str | None]) -> int:
+def run_lungs(arguments: argparse.Namespace) -> int:
+    """Segment every scan that can be segmented; return the exit status: 1 where one could not, else 0.
+
+    Written are ``*-lungs.nii.gz`` (uint8, 1 is lung, on the scan's voxels) and ``*-overlay.png``.
+
+    Raises:
+        ConfigError: an unknown model or option, or outputs that overwrite one another or an input; nothing is written.
+    """
+    folder = whole_path(arguments.out, "--out")
+    name = arguments.model or best()
+    if arguments.model is None:
+        measured = ", ".join(f"{method} {IOU[method]:.3f}" for method in sorted(IOU, key=IOU.__getitem__)[::-1])
+        print(
+            f"by {name}, which does best on real test slices (mean IoU: {measured}); --model takes another",
+            file=sys.stderr,
+        )
+    model = None if name == MORPH else load(name)
+    if model is not None:
+        _check_model(model)
+    scans = _each_once(arguments.scans)
+
+    def paths(scan: Path) -> tuple[Path, Path]:
+        return folder / f"{name_of(scan)}-lungs.nii.gz", folder / f"{name_of(scan)}-overlay.png"
+
+    def segment(scan: Path) -> str:
+        began = time.perf_counter()
+        with _working(scan, "close other programs, or take a scan of fewer slices"), reading(scan):
+            volume = read_volume(scan)
+            if model is None:
+                mask = morph.lungs(volume.hu, volume.spacing_mm)
+            else:
+                with tqdm(total=len(volume.hu), desc=name_of(scan), unit="slice", leave=False) as bar:
+                    mask = find_lungs(model, volume.hu, volume.spacing_mm[1:], bar.update)
+            mask = largest(mask) if arguments.largest else mask
+        lungs, picture = paths(scan)
+        with _working(scan, folder=folder):
+            write_atomic(picture, png(montage(volume.hu, mask)))
+            write_atomic(lungs, nifti(image_of(mask.astype(np.uint8), volume), folder))
+        ml = np.count_nonzero(mask) * float(np.prod(volume.spacing_mm)) / 1000
+        seconds = time.perf_counter() - began
+        return f"{scan}: {len(mask)} slices, {ml:.0f} ml of lung, {seconds:.1f} s; {lungs} and its overlay"
+
+    check_outputs(((str(scan), paths(scan)) for scan in scans), scans, _REMEDY)
+    return 1 if _for_each(scans, segment) else 0
+
+
+def _each_once(paths: Iterable[str]) -> list[Path]:
+    places: dict[str, Path] = {}
+    for path in paths:
+        places.setdefault(os.path.realpath(path), Path(path))
+    return list(places.values())
+
+
+def _for_each(inputs: Iterable[T], work: Callable[[T], str | None]) -> int:
     """Print what ``work`` returns of each input, or why it failed; return how many failed."""
     failed = 0
     for value in inputs:
@@ -65,35 +157,97 @@ def for_each(inputs: Iterable[T], work: Callable[[T], str | None]) -> int:
 
 
 @contextmanager
-def segmenting(where: object, remedy: str) -> Iterator[None]:
-    """Raise DataError, naming the image, for what fails inside; of a lack of memory with the ``remedy``."""
+def _working(where: object, remedy: str = "", folder: Path | None = None) -> Iterator[None]:
+    """Raise DataError, naming the image, for what fails inside: lack of memory, or a ``folder`` that takes nothing."""
     try:
         yield
     except SoftmaskError as error:
         raise DataError(str(error) if str(error).startswith(str(where)) else f"{where}: {error}") from error
     except (MemoryError, RuntimeError) as error:  # torch has no error of its own for it
         raise DataError(f"{where}: could not be segmented, memory may be short ({brief(error)}); {remedy}") from error
+    except OSError as error:
+        raise DataError(
+            f"{where}: {folder} cannot be written to ({error.strerror}); choose another folder with --out"
+        ) from error
 
 
-def _paths(image: Slice, folder: Path | None) -> dict[str, Path]:
-    """Return the files of an image by kind: in ``folder``, or beside it."""
-    return {kind: (folder or image.path.parent) / f"{image.stem}-{kind}.png" for kind in KINDS}
+def best() -> str:
+    """Return the method of the package that does best on real slices: a model's name, or :data:`MORPH`."""
+    return max(IOU, key=IOU.__getitem__)
 
 
-def _segment(model: Model, image: Slice, folder: Path | None, threshold: float | None) -> str:
-    """Write ``*-soft.png`` (16 bit, 65535 is 1), ``*-mask.png`` (8 bit, 255 inside) and ``*-overlay.png`` (the mask's
-    outline on the image); return the result in a line.
+def compare_methods(config: Config) -> dict[str, dict[str, np.ndarray]]:
+    """Measure every method that comes with the package on the test slices of :data:`REAL_SLICES`: by method, ``iou`` in
+    [0, 1] and ``hausdorff`` in pixels, (N,) each. Raises MissingData where the slices are missing."""
+    from softmask.data import open_dataset
+    from softmask.data.splits import split_rows
+
+    dataset = open_dataset(REAL_SLICES, config)
+    samples = [dataset[int(row)] for row in split_rows(REAL_SLICES, dataset)["test"]]
+    masks = {MORPH: [morph.lungs(sample.hu) for sample in samples]}
+    for model in map(load, names()):
+        if model.target == "lung":
+            masks[model.name] = [find_lungs(model, sample.hu[None])[0] for sample in samples]
+    lungs = [sample.masks[0] for sample in samples]
+    return {
+        name: {
+            "iou": np.array([float(segmentation.iou(*pair)) for pair in zip(predicted, lungs, strict=True)]),
+            "hausdorff": np.array([hausdorff(*pair) for pair in zip(predicted, lungs, strict=True)]),
+        }
+        for name, predicted in masks.items()
+    }
+
+
+def _check_model(model: Model) -> None:
+    if not model.spec.of_lungs:
+        raise ConfigError(f"the model {model.name} segments {model.target}s, not lungs; name one of lungs, or {MORPH}")
+
+
+def find_lungs(
+    model: Model,
+    hu: np.ndarray,
+    spacing_mm: tuple[float, float] | None = None,
+    progress: Callable[[int], object] = lambda n: None,
+) -> np.ndarray:
+    """Return (D, H, W) bool: the lungs in the slices ``hu`` (D, H, W), Hounsfield units, each by itself.
+
+    What surrounds the patient is shown as air: a network takes what lies between couch and back for lung.
+
+    Args:
+        spacing_mm: (row, column) distance.
+        progress: called with the number of slices that are done since the last call.
 
     Raises:
-        DataError: names the image or the file that cannot be written, and the remedy.
+        ConfigError, DataError: for a model that does not segment lungs, slices smaller or larger than it takes.
     """
-    with segmenting(image.where, "crop the image"):
-        grey = image.read()
-        result = model.segment(grey, threshold)
-    paths = _paths(image, folder)
-    with writing(image.where, paths["soft"].parent):
-        write_atomic(paths["soft"], soft_png(result.alpha))
-        write_atomic(paths["mask"], mask_png(result.mask))
-        write_atomic(paths["overlay"], png(overlay(grey, result.mask)))
-    n = int(np.count_nonzero(result.mask))
-    return f"{image.where}: {n} of {result.mask.size} pixels are {model.target}; {paths['soft']} and others"
+    _check_model(model)
+    model.check_size(*hu.shape[1:])
+    mask = np.empty(hu.shape, bool)
+    for first in range(0, len(hu), SLICES):
+        part = hu[first : first + SLICES]
+        slices = [window_hu(morph.without_surroundings(values, spacing_mm)) for values in part]
+        for z, probability in enumerate(answer(model, slices)[0], first):  # (S, S)
+            mask[z] = enlarged(probability[None], hu.shape[1:])[0] >= model.description.threshold
+        progress(len(slices))
+    return mask
+
+
+def largest(mask: np.ndarray, n: int = 2) -> np.ndarray:
+    """Return (D, H, W) bool: the ``n`` largest parts of ``mask`` (D, H, W); voxels connect through their faces."""
+    labels, count = ndimage.label(mask)
+    sizes = np.bincount(labels.ravel())[1:]
+    return mask if count <= n else np.isin(labels, 1 + np.argsort(-sizes, kind="stable")[:n])
+
+
+def montage(hu: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return (h, w, 3) uint8: at most :data:`TILES` slices, evenly spaced from the feet up, in the lung window, with
+    the outline of ``mask`` (D, H, W) bool; each with its number, from 0."""
+    size = min(TILE, max(hu.shape[1:]))
+    tiles = []
+    for z in np.linspace(0, len(hu) - 1, min(len(hu), TILES)).round().astype(int).tolist():
+        tile = Image.fromarray(overlay(shown(window_hu(hu[z]), size), shown(mask[z], size), TILE))
+        ImageDraw.Draw(tile).text((4, 2), str(z), fill=(255, 255, 255))
+        tiles.append(np.asarray(tile))
+    columns = min(COLUMNS, len(tiles))
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    return np.concatenate([np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import html
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import ipywidgets as widgets
 import numpy as np
@@ -19,18 +18,14 @@ from softmask.papers import display
 RADII = {"automatic": 0.0} | {f"{radius:g} px": radius for radius in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)}
 """Radii of the trimap to choose from; 0 stands for None, which a selection cannot hold."""
 
-_SESSION = "JPY_SESSION_NAME"
-
 
 def is_interactive(asked: bool | None = None) -> bool:
-    """Whether a notebook should show sliders.
+    """Return whether a notebook should show sliders.
 
-    They need a page with a person before it, and a kernel cannot see one. But a Jupyter server, which JupyterLab and
-    Jupyter Notebook have behind them, names the session to each kernel that it starts (``JPY_SESSION_NAME``);
-    papermill, nbval and ``jupyter execute`` start kernels without one. Other programs may show widgets, too: there,
-    and in a notebook that is run from another notebook's kernel, ``asked`` has to decide.
+    A Jupyter server names the session to each kernel that it starts for a page (``JPY_SESSION_NAME``); papermill, nbval
+    and ``jupyter execute`` start kernels without one. Elsewhere ``asked`` has to decide.
     """
-    return _SESSION in os.environ if asked is None else asked
+    return "JPY_SESSION_NAME" in os.environ if asked is None else asked
 
 
 class Bench(widgets.VBox):
@@ -43,45 +38,42 @@ class Bench(widgets.VBox):
     """
 
     def __init__(self, nodules: Mapping[str, Sample]) -> None:
-        self._nodules = dict(nodules)
-        self._strip = explore.Strip()
-        self._quiet = False
+        look = {"style": {"description_width": "7.5em"}, "layout": widgets.Layout(width="24em")}
+
+        def slider(name: str, low: float, high: float, step: float, readout: str) -> widgets.FloatSlider:
+            more = {"step": step, "description": name, "readout_format": readout, **look}
+            return widgets.FloatSlider(value=low, min=low, max=high, **more)
+
+        self._nodules, self._strip, self._quiet = dict(nodules), explore.Strip(), True
         # no drop-down list: JupyterLab takes the up and down keys for itself
         names = [(display("rows", name), name) for name in self._nodules]
         self.nodule = widgets.ToggleButtons(options=names, style={"button_width": "auto"})
-        self.ends = [
-            [
-                [_slider(f"end {end + 1}, {name}", 0, explore.SIZE - 1, 0.5) for name in ("row", "column")]
-                for end in range(2)
-            ]
+        self.again = widgets.Button(description="Reset", icon="undo", tooltip="the nodule's own mark, usual settings")
+        last = explore.SIZE - 1
+        self.ends = [  # axis, end, (row, column)
+            [[slider(f"end {end}, {name}", 0, last, 0.5, ".1f") for name in ("row", "column")] for end in (1, 2)]
             for _ in range(2)
         ]
-        self.radius = widgets.SelectionSlider(options=list(RADII.items()), description="trimap radius", **_look())
-        self.epsilon = widgets.FloatLogSlider(
-            value=1e-7, min=-9, max=0, step=0.5, description="epsilon", readout_format=".1e", **_look()
-        )
-        self.threshold = _slider("threshold", 0.05, 0.95, 0.05)
-        self.again = widgets.Button(description="Reset", icon="undo", tooltip="the nodule's own mark, usual settings")
+        self.radius = widgets.SelectionSlider(options=list(RADII.items()), description="trimap radius", **look)
+        more = {"step": 0.5, "description": "epsilon", "readout_format": ".1e", **look}
+        self.epsilon = widgets.FloatLogSlider(value=1e-7, min=-9, max=0, **more)
+        self.threshold = slider("threshold", 0.05, 0.95, 0.05, ".2f")
         self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", object_fit="contain"))
         self.measured, self.line = widgets.HTML(), widgets.HTML()
-        for control in self._sliders():
+        rest = [self.radius, self.epsilon, self.threshold]
+        axes = [[each for end in axis for each in end] for axis in self.ends]
+        for control in (*axes[0], *axes[1], *rest):
             control.observe(self._changed, "value")
         self.nodule.observe(lambda change: self.reset(), "value")
         self.again.on_click(lambda button: self.reset())
-        marks = [
-            widgets.VBox([_heading(name, color), *(slider for end in axis for slider in end)])
-            for name, color, axis in zip(("long axis", "short axis"), explore.AXES, self.ends, strict=True)
-        ]
-        rest = widgets.VBox([_heading("trimap, matting, cut"), self.radius, self.epsilon, self.threshold])
-        super().__init__(
-            [
-                widgets.HBox([self.nodule, self.again]),
-                self.picture,
-                self.measured,
-                widgets.HBox([*marks, rest], layout=widgets.Layout(flex_flow="row wrap")),
-                self.line,
-            ]
-        )
+        boxes = []
+        names = ("long axis", "short axis", "trimap, matting, cut")
+        for name, color, controls in zip(names, (*explore.AXES, "transparent"), (*axes, rest), strict=True):
+            bar = f"border-left: 0.4em solid {color}; padding-left: 0.4em"
+            boxes.append(widgets.VBox([widgets.HTML(f'<span style="{bar}"><b>{name}</b></span>'), *controls]))
+        columns = widgets.HBox(boxes, layout=widgets.Layout(flex_flow="row wrap"))
+        head = widgets.HBox([self.nodule, self.again])
+        super().__init__([head, self.picture, self.measured, columns, self.line])
         self.reset()
 
     @property
@@ -98,32 +90,18 @@ class Bench(widgets.VBox):
         return Setting(recist, self.radius.value or None, epsilon, threshold)
 
     def reset(self) -> None:
-        """Back to where the chosen nodule begins (:func:`softmask.analysis.explore.start`)."""
+        """Go back to where the chosen nodule begins (:func:`softmask.analysis.explore.start`)."""
         first = explore.start(self.sample)
-        with self._one_change():
-            for axis, marked in zip(self.ends, first.recist.tolist(), strict=True):
-                for end, place in zip(axis, marked, strict=True):
-                    for slider, value, pixels in zip(end, place, self.sample.image.shape, strict=True):
-                        slider.max = pixels - 1
-                        slider.value = value
-            self.radius.value = first.radius or 0.0
-            self.epsilon.value, self.threshold.value = first.epsilon, first.threshold
+        self._quiet = True  # what each of many sliders gives is not computed
+        for axis, marked in zip(self.ends, first.recist.tolist(), strict=True):
+            for end, place in zip(axis, marked, strict=True):
+                for slider, value, pixels in zip(end, place, self.sample.image.shape, strict=True):
+                    slider.max = pixels - 1
+                    slider.value = value
+        self.radius.value = first.radius or 0.0
+        self.epsilon.value, self.threshold.value = first.epsilon, first.threshold
+        self._quiet = False
         self._changed()
-
-    def _sliders(self) -> Iterator[widgets.Widget]:
-        for axis in self.ends:
-            for end in axis:
-                yield from end
-        yield from (self.radius, self.epsilon, self.threshold)
-
-    @contextlib.contextmanager
-    def _one_change(self) -> Iterator[None]:
-        """Many sliders are set; what they give is not computed for each."""
-        self._quiet = True
-        try:
-            yield
-        finally:
-            self._quiet = False
 
     def _changed(self, change: object = None) -> None:
         if self._quiet:
@@ -139,24 +117,8 @@ class Bench(widgets.VBox):
         self.line.value = f"<pre>{html.escape(code)}</pre>"
 
 
-def _look() -> dict:
-    return {"style": {"description_width": "7.5em"}, "layout": widgets.Layout(width="24em")}
-
-
-def _slider(name: str, low: float, high: float, step: float) -> widgets.FloatSlider:
-    readout = ".2f" if step < 0.1 else ".1f"
-    return widgets.FloatSlider(
-        value=low, min=low, max=high, step=step, description=name, readout_format=readout, **_look()
-    )
-
-
-def _heading(name: str, color: str = "inherit") -> widgets.HTML:
-    bar = f'<span style="border-left: 0.4em solid {color}; padding-left: 0.4em">' if color != "inherit" else "<span>"
-    return widgets.HTML(f"{bar}<b>{html.escape(name)}</b></span>")
-
-
 def _measures(sample: Sample, made: Step) -> str:
-    """Dice with everyone, in the colours of the outlines; the trimap's unknown pixels; the error where it is known."""
+    """Return Dice with everyone, in the colours of the outlines; the trimap's unknown pixels; the error where known."""
     colors = [explore.CUT, *map(explore.color_of, np.flatnonzero(sample.present).tolist()), "transparent"]
     names = ["Dice of the cut with", *made.dice]
     values = ["", *(f"{value:.3f}" for value in made.dice.values())]

@@ -7,18 +7,31 @@ import dataclasses
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from softmask.config import PROFILES, ROOT, SOURCES, Config, output_root
 from softmask.errors import SoftmaskError
 from softmask.files import whole_path, write_atomic
 from softmask.machine import clock
-from softmask.workbook import overview, state
-from softmask.workbook.notebook import choose, discover
+from softmask.workbook import state
+from softmask.workbook.notebook import PATTERN, Notebook, choose, discover, load
 
 USAGE = 2
 FAILURE = 1
+START = "START.md"
+"""Name of the page that JupyterLab opens on, beside the notebooks."""
+SECTIONS = (
+    ("The workbook", "The five papers, in this order.", PATTERN),
+    ("The bench", "The labelling under sliders.", "explore.ipynb"),
+    ("Lessons", "A course on soft-mask segmentation, with exercises.", "teaching/*.ipynb"),
+)
+"""Headings of the page, the sentence below each, and which notebooks are listed there."""
+HOW = (
+    "A click opens a notebook; *Run > Run All Cells* runs it, Shift-Enter runs cell by cell. Change what you like: "
+    "parameters stand in the first code cell, settings are the arguments of the calls, and what is called is in "
+    "`lib/softmask`.\n"
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,19 +92,16 @@ def main(argv: Sequence[str] | None = None, folder: Path = ROOT / "notebooks") -
 
 
 def _stop(number: int, frame: object) -> None:
-    """End at a signal, at once: an exception could be lost in the event loop that talks to the kernel.
-
-    What was being written is written anew at the next start.
-    """
-    if execute := sys.modules.get("softmask.workbook.execute"):
-        execute.end_kernels()
+    """End at a signal, at once: an exception could be lost in the event loop that talks to the kernel."""
+    if runner := sys.modules.get("softmask.workbook.runner"):
+        runner.end_kernels()
     name = signal.Signals(number).name
     os.write(2, f"\nrun_all.sh: stopped by {name}; the next start goes on from here\n".encode())
     os._exit(128 + number)
 
 
 def _configured(arguments: argparse.Namespace) -> Config:
-    """The settings; packages are needed only to tell which real data a data folder holds."""
+    """Return the settings; packages are needed only to tell which real data a data folder holds."""
     config = Config.from_parameters(arguments.profile, arguments.data, arguments.seeds)
     if config.data != "auto":
         return config
@@ -111,18 +121,18 @@ def _configured(arguments: argparse.Namespace) -> Config:
 def _run(arguments: argparse.Namespace, folder: Path) -> int:
     config = _configured(arguments)
     if arguments.start_page:
-        folder = arguments.start_page
-        write_atomic(folder / overview.START, overview.start_page(folder, config))
+        write_atomic(arguments.start_page / START, start_page(arguments.start_page, config))
         return 0
     books = discover(folder)
     selected = choose(books, arguments.only, arguments.start)
     if arguments.list:
-        print(overview.listing(config, selected, state.load(config)))
+        print(listing(config, selected, state.load(config)))
         return 0
     if not selected:
         print(f"run_all.sh: there are no notebooks in {folder}", file=sys.stderr)
         return USAGE
     from softmask.data import found, open_dataset
+    from softmask.report import verify
     from softmask.workbook import runner
 
     if arguments.fetch:
@@ -138,8 +148,12 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
     print(table(outcomes))
     where = config.results
     print(f"\nResults are in {where.relative_to(Path.cwd()) if where.is_relative_to(Path.cwd()) else where}")
-    if comparison := beside_committed(config):
-        print(f"\n{comparison}")
+    if config.profile.is_result and verify.has_committed(config.run):
+        # it does not decide the exit status: networks trained on another machine may well differ
+        try:
+            print(f"\n{verify.summary(verify.compare(config.run))}")
+        except SoftmaskError as error:
+            print(f"\nThe tables were not compared with the committed ones: {error}")
     return 0 if all(outcome.good for outcome in outcomes) else FAILURE
 
 
@@ -155,20 +169,60 @@ def table(outcomes: Sequence[state.Entry]) -> str:
     return "\n".join(lines)
 
 
-def beside_committed(config: Config) -> str:
-    """Return how the run's tables compare with the committed ones; empty where none are, and for smoke runs.
+def listing(config: Config, books: Sequence[Notebook], entries: Mapping[str, state.Entry]) -> str:
+    """Return the notebooks, what each regenerates, and the time and memory it takes from scratch, as text."""
+    lines, costs = [f"Notebooks of {config.run}", ""], [state.expected(book, config) for book in books]
+    for book, cost in zip(books, costs):  # noqa: B905 (Python 3.8 has no strict)
+        entry = entries.get(book.name)
+        last = f"last {clock(entry.seconds)}" if entry and entry.status == state.OK else ""
+        lines.append(f"{book.name:<22} {_cost(cost)}  {last:<12}  {book.title}")
+        if book.regenerates:
+            lines.append(f"{'':<22} regenerates {', '.join(book.regenerates)}")
+    together = state.Cost(sum(cost.seconds for cost in costs), max((cost.memory_mb for cost in costs), default=0.0))
+    lines += ["", f"{'together':<22} {_cost(together)}".rstrip()]
+    origin = "These are estimates: no earlier run is known."
+    for known in [*state.load_times(config)][:1]:
+        like = "hardware like this" if known == state.hardware() else "another than this machine"
+        origin = f"The longest of earlier runs on {known[0]}, cores: {known[1]} ({like})."
+    return "\n".join([*lines, f"{origin} Where all has been trained, it takes less."])
 
-    It does not decide the exit status: networks trained on another machine may well differ. ``softmask verify`` has
-    one for scripts.
-    """
-    from softmask.report import verify
 
-    if not config.profile.is_result or not verify.has_committed(config.run):
-        return ""
+def _cost(cost: state.Cost) -> str:
+    time = f"about {clock(cost.seconds)}" if cost.seconds else "time not known"
+    memory = f"{cost.memory_mb / 1000:.1f} GB" if cost.memory_mb else ""
+    return f"{time:<14}  {memory:<7}"
+
+
+def start_page(folder: Path, config: Config) -> str:
+    """Return the page for the notebooks of ``folder``, as Markdown; an unreadable one is listed with the reason."""
+    lines = ["# The soft-mask workbook", "", HOW]
+    for title, sentence, pattern in SECTIONS:
+        rows = [_row(path, folder, config) for path in sorted(folder.glob(pattern))]
+        if rows:
+            lines += [f"## {title}", "", sentence, "", f"| notebook | what it shows | time ({config.profile.name}) |"]
+            lines += ["|---|---|---|", *rows, ""]
+    reports = sorted((folder.parent / "results").glob("*/report.html"))
+    if reports:
+        lines += ["## Reports", "", "Every table and figure, printed and measured, of the runs that are there.", ""]
+        lines += [f"- [{path.parent.name}](../results/{path.parent.name}/report.html)" for path in reports]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _row(path: Path, folder: Path, config: Config) -> str:
+    link = path.relative_to(folder).as_posix()
     try:
-        return verify.summary(verify.compare(config.run))
+        book = load(path)
     except SoftmaskError as error:
-        return f"The tables were not compared with the committed ones: {error}"
+        return f"| [{path.stem}]({link}) | {_cell(str(error))} | |"
+    seconds = book.seconds.get(config.profile.name)
+    time = "" if seconds is None else clock(seconds)
+    number = f"{int(book.number)} · " if book.number.isdigit() else ""
+    return f"| [{number}{_cell(book.title)}]({link}) | {_cell(book.goal)} | {time} |"
+
+
+def _cell(text: str) -> str:
+    """Return text for one cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,6 @@ from softmask.files import write_atomic
 from softmask.workbook.notebook import PATTERN, NotebookError
 
 TEACHING = ROOT / "notebooks" / "teaching"
-SOURCE, SOLUTIONS = "source", "solutions"
 LINE = 120
 """Longest line of the code, as the formatter is set."""
 
@@ -56,9 +55,9 @@ def versions(source: Path) -> tuple[str, str]:
             continue
         if cell.outputs or cell.execution_count is not None:
             raise NotebookError(f"{source.name}, cell {number}: the source of a lesson has no outputs; clear them")
-        cell.source, found = _SOLUTION.subn(_stub, cell.source)
+        cell.source, n = _SOLUTION.subn(_stub, cell.source)
         solved.source = _SOLUTION.sub(lambda match: match["answer"].removesuffix("\n"), solved.source)
-        exercises += found
+        exercises += n
         if "BEGIN SOLUTION" in cell.source or "END SOLUTION" in cell.source:
             raise NotebookError(
                 f"{source.name}, cell {number}: a solution is not understood or not closed; it stands between "
@@ -71,7 +70,7 @@ def versions(source: Path) -> tuple[str, str]:
 
 
 def _stub(match: re.Match) -> str:
-    """What the student finds in place of a solution, broken as the formatter would."""
+    """Return what the student finds in place of a solution, broken as the formatter would."""
     indent, hint = match["indent"], match["hint"].replace("\\", "\\\\").replace('"', '\\"')
     line = f'{indent}raise NotImplementedError("{hint}")'
     if len(line) > LINE:
@@ -80,31 +79,20 @@ def _stub(match: re.Match) -> str:
 
 
 def make(folder: Path = TEACHING) -> dict[Path, str]:
-    """Return the text of every notebook that the sources in ``folder`` give, by the path it belongs to.
-
-    Raises:
-        NotebookError: no source, or one that is not understood (:func:`versions`).
-    """
-    sources = sorted((folder / SOURCE).glob(PATTERN))
-    if not sources:
-        raise NotebookError(f"there are no lessons {PATTERN} in {folder / SOURCE}")
+    """Return the text of every notebook that the sources in ``folder`` give, by the path it belongs to. Raises
+    NotebookError where there is no source, or one is not understood."""
     made = {}
-    for source in sources:
-        made[folder / source.name], made[folder / SOLUTIONS / source.name] = versions(source)
+    for source in sorted((folder / "source").glob(PATTERN)):
+        made[folder / source.name], made[folder / "solutions" / source.name] = versions(source)
+    if not made:
+        raise NotebookError(f"there are no lessons {PATTERN} in {folder / 'source'}")
     return made
 
 
-def main() -> int:
-    """Write the lessons and return the exit status."""
+if __name__ == "__main__":
     try:
         for path, text in make().items():
             write_atomic(path, text)
             print(path)
     except (SoftmaskError, OSError) as error:
-        print(f"the lessons cannot be written: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        sys.exit(f"the lessons cannot be written: {error}")

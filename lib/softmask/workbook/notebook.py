@@ -16,12 +16,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from softmask.errors import DataError, SoftmaskError
+from softmask.errors import SoftmaskError
 from softmask.files import read_json
 
 PATTERN = "[0-9][0-9]_*.ipynb"
 _GOAL = re.compile(r"^\*\*Goals?\.?\*\*\.?\s*(.+?)\s*(?:\n\s*\n|\Z)", re.DOTALL | re.MULTILINE)
-_KEYS = ("title", "regenerates", "needs", "seconds", "after")
 
 
 class NotebookError(SoftmaskError):
@@ -33,7 +32,7 @@ class Notebook:
     """One notebook as its file declares it.
 
     Attributes:
-        path: the ``.ipynb`` file; ``name`` is its stem, such as ``02_soft_masks``.
+        path: the ``.ipynb`` file; ``name`` is its stem, such as ``02_soft_masks``, which begins with its ``number``.
         goal: the paragraph that begins with ``**Goal.**`` in the first cell, without those words; empty without one.
         regenerates: the tables and figures it writes, as ``paper/table-or-figure``.
         needs: names of notebooks that must not have failed.
@@ -57,16 +56,12 @@ class Notebook:
 
     @property
     def number(self) -> str:
-        """The two digits that its name begins with."""
         return self.name[:2]
 
 
 def load(path: str | Path) -> Notebook:
-    """Read the notebook at ``path``.
-
-    Raises:
-        NotebookError: when the file is not a notebook or its declaration is not understood.
-    """
+    """Read the notebook at ``path``. Raises DataError or NotebookError when it is none, or its declaration is not
+    understood."""
     path = Path(path)
     remedy = "get the notebook again"
     try:
@@ -75,33 +70,31 @@ def load(path: str | Path) -> Notebook:
         declared = dict(content["metadata"].get("softmask", {}))
         for cell in content["cells"]:
             iter(cell.get("metadata", {}).get("tags", []))  # papermill looks for the parameters there
-    except DataError as error:
-        raise NotebookError(str(error)) from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         kind = type(error).__name__
         raise NotebookError(f"{path} cannot be read as a notebook ({kind}: {error}); {remedy}") from error
 
-    def check(valid: bool, message: str) -> None:
-        if not valid:
-            raise NotebookError(f"{path.name}: metadata softmask{message}")
-
-    unknown = ", ".join(sorted(set(declared) - set(_KEYS)))
-    check(not unknown, f" has {unknown}; known are {', '.join(sorted(_KEYS))}")
-    for key in ("regenerates", "needs"):
-        names = declared.get(key, [])
-        is_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
-        check(is_names, f".{key} must be a list of names, not {names!r}")
-    check(declared.get("after") in (None, "*"), f".after can only be '*', not {declared.get('after')!r}")
+    lists = [declared.get(key, []) for key in ("regenerates", "needs")]
     seconds = declared.get("seconds", {})
-    is_seconds = isinstance(seconds, dict) and all(isinstance(value, (int, float)) for value in seconds.values())
-    check(is_seconds, f".seconds must give seconds by profile, not {seconds!r}")
+    valid = (
+        set(declared) <= {"title", "regenerates", "needs", "seconds", "after"}
+        and all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists)
+        and isinstance(seconds, dict)
+        and all(isinstance(value, (int, float)) for value in seconds.values())
+        and declared.get("after") in (None, "*")
+    )
+    if not valid:
+        raise NotebookError(
+            f"{path.name}: metadata softmask is {declared}; expected are title, regenerates and needs (lists of "
+            "names), seconds (by profile) and after (only '*')"
+        )
     goal = _GOAL.search(cells[0][1]) if cells and cells[0][0] == "markdown" else None
     return Notebook(
         path=path,
         title=str(declared.get("title", path.stem)),
         goal=goal[1] if goal else "",
-        regenerates=tuple(declared.get("regenerates", ())),
-        needs=tuple(declared.get("needs", ())),
+        regenerates=tuple(lists[0]),
+        needs=tuple(lists[1]),
         seconds=seconds,
         last=declared.get("after") == "*",
         code=tuple(source for kind, source in cells if kind == "code"),
@@ -110,10 +103,7 @@ def load(path: str | Path) -> Notebook:
 
 def discover(folder: str | Path) -> list[Notebook]:
     """Return the numbered notebooks of ``folder`` in the order they run: by name, those ``after`` all others last.
-
-    Raises:
-        NotebookError: for an unreadable notebook, two of the same number, or a need that does not run earlier.
-    """
+    Raises NotebookError for two of the same number, or a need that does not run earlier."""
     books = sorted((load(path) for path in Path(folder).glob(PATTERN)), key=lambda book: (book.last, book.name))
     earlier: dict[str, str] = {}  # names by number
     for book in books:
@@ -130,11 +120,8 @@ def discover(folder: str | Path) -> list[Notebook]:
 
 
 def choose(books: Sequence[Notebook], only: str | None = None, start: str | None = None) -> list[Notebook]:
-    """Return the notebooks that ``--only 02,05`` and ``--from 04`` leave, in order; numbers or whole names.
-
-    Raises:
-        NotebookError: for a number or name that no notebook has.
-    """
+    """Return the notebooks that ``--only 02,05`` and ``--from 04`` leave, in order; numbers or whole names. Raises
+    NotebookError for a number or name that no notebook has, or where none is left."""
 
     def position(text: str) -> int:
         for index, book in enumerate(books):

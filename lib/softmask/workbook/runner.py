@@ -1,43 +1,80 @@
-"""All notebooks of a run: in order, unchanged ones skipped, and after a failure those that do not depend on it."""
+"""All notebooks of a run under papermill: in order, unchanged ones skipped, after a failure those that do not need it.
+
+Each runs in a kernel of this interpreter, which ends with the process that runs it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import logging
+import os
+import platform
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
 
 from filelock import FileLock, Timeout
 
-from softmask.config import Config, cache_root
+from softmask.config import ROOT, Config, cache_root
+from softmask.data import found
 from softmask.errors import ConfigError
-from softmask.files import remove_parts, sha256_of
-from softmask.machine import clock
+from softmask.files import remove_parts, sha256_of, write_atomic
+from softmask.machine import clock, cores
 from softmask.workbook import state
-from softmask.workbook.digest import common_digest, notebook_digest
-from softmask.workbook.execute import execute
 from softmask.workbook.notebook import Notebook, NotebookError
 from softmask.workbook.state import FAILED, NOT_RUN, OK, RUNNING, UNCHANGED, Cost, Entry
+
+LAST_LINES = 15
+MEMORY_EVERY = 1.0
+"""Seconds between two looks at the memory that a kernel and its processes hold."""
+
+# IPython's own watch misses a runner that is killed while the kernel is being started.
+_KERNEL = """\
+import os
+from softmask.machine import end_with
+end_with(int(os.environ["JPY_PARENT_PID"]))  # set by jupyter_client
+from ipykernel.kernelapp import launch_new_instance  # takes seconds, which are watched already
+launch_new_instance()
+"""
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_running: dict[Path, list[int]] = {}
+"""Scratch folder of each notebook that is being executed, with the process groups of its kernels."""
+
+
+class Failed(NotebookError):
+    """A notebook that did not run as it should: ``str()`` is the reason in a line, ``detail`` the last lines."""
+
+    def __init__(self, reason: str, detail: Sequence[str] = ()) -> None:
+        super().__init__(reason)
+        self.detail = "\n".join(detail[-LAST_LINES:])
 
 
 @contextlib.contextmanager
 def only_one(config: Config) -> Iterator[None]:
-    """Keep two runs from writing the same results at once, and remove what a kill left half written.
-
-    Raises:
-        ConfigError: when another one is running.
-    """
+    """Keep two runs from writing the same results at once (ConfigError), and remove what a kill left half written."""
     path = cache_root() / "locks" / f"{config.run}-{sha256_of(str(config.results))[:12]}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(FileLock(path, timeout=0))
-        except Timeout:
-            raise ConfigError(f"another start is already running the notebooks of {config.run}; wait for it") from None
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ConfigError(f"another start is already running the notebooks of {config.run}; wait for it") from None
+    try:
         for folder in (config.results, config.figures):
             remove_parts(folder)
         yield
+    finally:
+        lock.release()
 
 
 def run(config: Config, books: Sequence[Notebook], chosen: Sequence[Notebook], force: bool = False) -> list[Entry]:
@@ -47,27 +84,25 @@ def run(config: Config, books: Sequence[Notebook], chosen: Sequence[Notebook], f
     unchanged ones too.
     """
     parameters = {"profile": config.profile.name, "data": config.data, "seeds": config.seeds}
-    common = common_digest(config)
+    common = sha256_of(common_digest(config), repr(sorted(parameters.items())))
     entries = state.load(config)
     outcomes: dict[str, Entry] = {}
-    digests: dict[str, str] = {}
+    digests: dict[str, str] = {}  # of code, parameters, package and data, and of the notebooks needed
     for book in books:
-        if not book.last:
-            digests[book.name] = notebook_digest(book, parameters, common, {name: digests[name] for name in book.needs})
+        digests[book.name] = sha256_of(common, *(f"{name} {digests[name]}" for name in sorted(book.needs)), *book.code)
 
     def digest_of(book: Notebook, outputs: Sequence[str]) -> str:
-        """Of everything ``book`` depends on; for one that runs last, that is every file of the run but its own
-        ``outputs``."""
+        """Return the digest of everything ``book`` depends on; for one that runs last, that is every file of the run
+        but its own ``outputs``, and what became of the others."""
         if not book.last:
             return digests[book.name]
-        others = {
-            name: f"{entry.status} {entry.digest} {entry.finished}"
-            for name, entry in entries.items()
-            if name != book.name
-        }
-        files = state.outputs_now(config).items()
-        others |= {path: f"{stat}" for path, stat in files if path not in outputs}
-        return notebook_digest(book, parameters, common, others)
+        others = [
+            f"{entry.name} {entry.status} {entry.digest} {entry.finished}"
+            for entry in entries.values()
+            if entry.name != book.name
+        ]
+        files = [f"{path} {stat}" for path, stat in state.outputs_now(config).items() if path not in outputs]
+        return sha256_of(digests[book.name], *sorted(others), *sorted(files))
 
     def remember(entry: Entry) -> Entry:
         entries[entry.name] = entry
@@ -87,18 +122,17 @@ def run(config: Config, books: Sequence[Notebook], chosen: Sequence[Notebook], f
             expected = entry.seconds if entry and entry.status == OK else state.expected(book, config).seconds
             remember(Entry(book.name, RUNNING, reason="was stopped while it ran"))  # what a kill would leave
             before = state.outputs_now(config)
-            outcome = _execute(book, parameters, config, title, expected)
+            outcome = _run_one(book, parameters, config, title, expected)
             after = state.outputs_now(config)
             outputs = tuple(sorted(path for path, stat in after.items() if before.get(path) != stat))
             finished = datetime.now(UTC).isoformat(timespec="microseconds")
-            outcome = replace(outcome, digest=digest_of(book, outputs), finished=finished, outputs=outputs)
-            remember(outcome)
+            outcome = remember(replace(outcome, digest=digest_of(book, outputs), finished=finished, outputs=outputs))
         outcomes[book.name] = outcome
     return list(outcomes.values())
 
 
 def _hindrance(book: Notebook, entries: Mapping[str, Entry], outcomes: Mapping[str, Entry]) -> str:
-    """Which notebook that ``book`` needs has failed, in this run or, where it is not part of it, in its last."""
+    """Return which notebook that ``book`` needs has failed, in this run or, where it is not part of it, in its last."""
     for name in book.needs:
         if name in outcomes:
             if not outcomes[name].good:
@@ -108,13 +142,12 @@ def _hindrance(book: Notebook, entries: Mapping[str, Entry], outcomes: Mapping[s
     return ""
 
 
-def _execute(book: Notebook, parameters: Mapping, config: Config, title: str, expected: float) -> Entry:
+def _run_one(book: Notebook, parameters: Mapping, config: Config, title: str, expected: float) -> Entry:
     """Execute ``book``, say how it ended, and keep its time and memory."""
     about = f", about {clock(expected)}" if expected else ""
-    target = config.results / "notebooks" / book.path.name
     began = time.monotonic()
     try:
-        memory = execute(book, parameters, target, title + about)
+        memory = execute(book, parameters, config.results / "notebooks" / book.path.name, title + about)
     except NotebookError as error:
         seconds = round(time.monotonic() - began, 1)
         detail = "".join(f"\n    {line}" for line in getattr(error, "detail", "").splitlines())
@@ -124,3 +157,175 @@ def _execute(book: Notebook, parameters: Mapping, config: Config, title: str, ex
     print(f"{title}: ok, {clock(seconds)}", flush=True)
     state.add_time(config, book.name, Cost(seconds, round(memory / 1e6, 1)))
     return Entry(book.name, OK, seconds)
+
+
+def code_digest(root: Path = ROOT) -> str:
+    """Return a digest of the packages' sources and data files, ``requirements.lock`` and the Python version."""
+    files = sorted(path for path in (root / "lib").rglob("*") if path.suffix in (".py", ".yaml", ".j2"))
+    named = ((path.relative_to(root).as_posix(), path) for path in (*files, root / "requirements.lock"))
+    return sha256_of(platform.python_version(), *itertools.chain.from_iterable(named))
+
+
+def data_digest(root: Path, places: Iterable[Path]) -> str:
+    """Return a digest over names, sizes and modification times, not content: of the data sets at ``places``, and of the
+    plain files directly in ``root``, such as a flags file."""
+    beside = [path for path in root.iterdir() if path.is_file()] if root.is_dir() else []
+    files = [path for place in {*places, *beside} for path in (place, *place.rglob("*"))]  # follows no link
+    stats = ((path.relative_to(root), os.lstat(path)) for path in sorted(set(files)) if not path.is_dir())
+    return sha256_of("\n".join(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats))
+
+
+def common_digest(config: Config) -> str:
+    """Return a digest of what all notebooks of a run depend on; embedded data is part of the locked packages."""
+    root = config.data_root
+    data = "embedded" if config.data == "embedded" else data_digest(root, found(root).values())
+    records = sorted((config.results / "records").glob("*.json")) if config.recorded else ["trained"]
+    return sha256_of(code_digest(), data, *records)
+
+
+def execute(book: Notebook, parameters: Mapping[str, object], target: Path, title: str = "") -> int:
+    """Execute ``book`` with ``parameters`` in the checkout, and return the most bytes of memory that were held.
+
+    The executed copy goes to ``target``, also when the notebook fails (it then shows the error). Raises NotebookError
+    when the parameters are not declared; :class:`Failed` for an error, a cell that did not run or a kernel that died.
+    """
+    import nbformat
+    import papermill
+
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would log is said in the failure
+    declared = papermill.inspect_notebook(str(book.path))
+    unknown = [name for name in parameters if name not in declared]
+    if unknown:
+        raise NotebookError(
+            f"{book.path.name} does not declare the parameter {', '.join(unknown)}: assign profile, data and seeds in "
+            "a cell with the tag 'parameters'"
+        )
+    live = sys.stdout.isatty()
+    bar = {"desc": title, "bar_format": "{desc}  cell {n_fmt}/{total_fmt}  {elapsed}", "file": sys.stdout}
+    failure, peak = None, [0]
+    scratch = Path(tempfile.mkdtemp(prefix="softmask-"))
+    kernels = _running[scratch] = []
+    copy = scratch / target.name
+    try:
+        with open(scratch / "kernel.log", "w+b") as log, _peak_memory(kernels, peak):
+            try:
+                papermill.execute_notebook(
+                    book.path,
+                    copy,
+                    parameters=dict(parameters),
+                    kernel_name="python3",  # the name the copy carries; the manager decides what is started
+                    language="python",
+                    progress_bar={**bar, "leave": not live, "mininterval": 0.1 if live else 60},
+                    cwd=ROOT,
+                    start_timeout=120,
+                    kernel_manager_class=_kernel_manager(book.name, scratch, log),
+                )
+            except papermill.PapermillExecutionError:
+                pass  # the copy holds the error output, which check_executed reports
+            except Exception as error:  # a dead kernel, or one that did not start, comes as one of several types
+                log.seek(0)
+                last_words = log.read().decode(errors="replace").splitlines()
+                failure = Failed(f"{type(error).__name__}: {error}", last_words)
+        if copy.exists():
+            content = nbformat.read(copy, as_version=4)
+            content.metadata.get("papermill", {}).update(input_path=book.path.name, output_path=target.name)
+            write_atomic(target, nbformat.writes(content) + "\n")
+            if failure is None:
+                check_executed(content)
+        if failure is not None:
+            raise failure
+        return peak[0]
+    finally:
+        end_kernels()
+        del _running[scratch]
+
+
+def end_kernels() -> None:
+    """End the kernels that are running, with all processes they have started, and remove their scratch folders."""
+    for scratch, groups in _running.items():
+        for group in groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def check_executed(content: Mapping) -> None:
+    """Raise Failed unless every code cell of an executed notebook (its JSON) has run and none shows an error.
+
+    papermill lets an error pass that ``raises-exception`` allows for or that is ``sys.exit()``.
+    """
+    for cell in content["cells"]:
+        if cell["cell_type"] != "code" or not "".join(cell["source"]).strip():
+            continue
+        for output in cell.get("outputs", []):
+            if output["output_type"] == "error":
+                trace = _ANSI.sub("", "\n".join(output.get("traceback", []))).splitlines()
+                raise Failed(f"In [{cell['execution_count']}]: {output['ename']}: {output['evalue']}", trace)
+        if cell.get("execution_count") is None:
+            raise Failed(f"a cell did not run: {''.join(cell['source']).strip().splitlines()[0]}")
+
+
+def _kernel_manager(name: str, scratch: Path, log: IO[bytes]) -> type:
+    """Return a kernel manager that starts this interpreter, whatever a user has installed. ``log`` is its output."""
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec
+
+    # -P: no module is taken from the working directory
+    command = [sys.executable, "-P", "-c", _KERNEL, "-f", "{connection_file}"]
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    environment = os.environ | {
+        "SOFTMASK_NOTEBOOK": name,
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "IPYTHONDIR": str(scratch / "ipython"),
+        "PYTHONHASHSEED": "0",
+        "PYTHONNOUSERSITE": "1",
+        **{variable: os.environ.get(variable) or str(cores()) for variable in threads},
+    }
+
+    class ThisInterpreter(AsyncKernelManager):
+        kernel_spec = KernelSpec(argv=command, display_name="softmask", language="python")
+
+        def _transport_default(self) -> str:
+            # sockets in the private folder, unless their paths would be longer than a socket's may be
+            return "ipc" if len(str(scratch)) < 80 else "tcp"
+
+        def _connection_file_default(self) -> str:
+            return str(scratch / "kernel.json")
+
+        async def start_kernel(self, **options) -> None:
+            await super().start_kernel(env=environment, stdout=log, stderr=log, **options)
+            _running[scratch].append(self.provisioner.process.pid)  # it leads a process group
+
+    return ThisInterpreter
+
+
+def memory_of(pid: int) -> int:
+    """Return the bytes that a process and its descendants hold, what they share counted once where the system tells."""
+    import psutil
+
+    held = 0
+    with contextlib.suppress(psutil.Error):
+        parent = psutil.Process(pid)
+        for process in (parent, *parent.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                memory = process.memory_full_info()
+                held += getattr(memory, "pss", memory.rss)
+    return held
+
+
+@contextlib.contextmanager
+def _peak_memory(pids: Sequence[int], peak: list[int]) -> Iterator[None]:
+    """Keep in ``peak[0]`` the most bytes that ``pids``, to which others may be added, hold at once."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(MEMORY_EVERY):
+            peak[0] = max(peak[0], sum(map(memory_of, pids)))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -21,6 +21,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from softmask.config import ROOT, Config, output_root
 from softmask.errors import DataError
@@ -59,24 +60,18 @@ def state_path(config: Config) -> Path:
 
 
 def load(config: Config) -> dict[str, Entry]:
-    """Return the remembered notebooks by name; none where nothing has run yet.
-
-    Raises:
-        NotebookError: when the file is damaged.
-    """
+    """Return the remembered notebooks by name. Raises DataError or NotebookError when the file is damaged."""
     path = state_path(config)
     remedy = "delete it and all notebooks run again"
     try:
         items = read_json(path, remedy)["notebooks"] if path.exists() else []
         return {entry.name: entry for entry in map(_entry, items)}
-    except DataError as error:
-        raise NotebookError(str(error)) from error
     except (ValueError, LookupError, TypeError) as error:
         raise NotebookError(f"{path} is damaged ({error!r}); {remedy}") from error
 
 
 def _entry(item: dict) -> Entry:
-    """One notebook's entry. Raises TypeError or ValueError for unknown fields or values of another type."""
+    """Return an entry. Raises TypeError or ValueError for unknown fields or values of another type."""
     entry = replace(Entry(**item), outputs=tuple(item.get("outputs", ())))
     for name, value in vars(entry).items():
         if not isinstance(value, (int, float) if name == "seconds" else tuple if name == "outputs" else str):
@@ -87,10 +82,10 @@ def _entry(item: dict) -> Entry:
     return entry
 
 
-def save(config: Config, entries: Iterable[Entry]) -> Path:
+def save(config: Config, entries: Iterable[Entry]) -> None:
     """Write the state of the run, whole or not at all."""
     content = {"run": config.run, "notebooks": [asdict(entry) for entry in entries]}
-    return write_atomic(state_path(config), json.dumps(content, indent=1) + "\n")
+    write_atomic(state_path(config), json.dumps(content, indent=1) + "\n")
 
 
 def outputs_now(config: Config) -> dict[str, tuple[int, int]]:
@@ -101,26 +96,11 @@ def outputs_now(config: Config) -> dict[str, tuple[int, int]]:
     return {path: (stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(NamedTuple):
     """Longest time in seconds and most memory in megabytes (10^6 bytes) of a notebook's processes; 0 is unknown."""
 
     seconds: float
     memory_mb: float = 0.0
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """A processor by its name, the cores that may be used, and what the notebooks cost on it."""
-
-    cpu: str
-    cores: int
-    notebooks: dict[str, Cost]
-
-    @property
-    def is_this(self) -> bool:
-        """Whether it is like this machine's."""
-        return (self.cpu, self.cores) == (cpu_model(), cores())
 
 
 def times_path(config: Config) -> Path:
@@ -128,30 +108,27 @@ def times_path(config: Config) -> Path:
     return config.results / "times.json"
 
 
-def load_times(config: Config) -> list[Hardware]:
-    """Return what is known of the run, where it is written, else in the checkout; hardware like this machine's first.
+def hardware() -> tuple[str, int]:
+    """Return this machine's processor and the cores that may be used."""
+    return cpu_model(), cores()
 
-    A damaged file is as good as none, and is written again.
-    """
+
+def load_times(config: Config) -> dict[tuple[str, int], dict[str, Cost]]:
+    """Return what notebooks cost by :func:`hardware`, this machine's first. A damaged file is as good as none."""
     places = (times_path(config), ROOT / "results" / config.run / "times.json")
     path = next((place for place in places if place.exists()), None)
     if path is None or not config.profile.is_result:
-        return []
+        return {}
     try:
-        known = [
-            Hardware(
-                str(item["cpu"]),
-                int(item["cores"]),
-                {
-                    name: Cost(float(cost["seconds"]), float(cost["memory_mb"]))
-                    for name, cost in item["notebooks"].items()
-                },
-            )
+        known = {
+            (str(item["cpu"]), int(item["cores"])): {
+                name: Cost(float(cost["seconds"]), float(cost["memory_mb"])) for name, cost in item["notebooks"].items()
+            }
             for item in read_json(path)["hardware"]
-        ]
+        }
     except (DataError, ValueError, KeyError, TypeError, AttributeError):
-        return []
-    return sorted(known, key=lambda hardware: not hardware.is_this)
+        return {}
+    return dict(sorted(known.items(), key=lambda item: item[0] != hardware()))
 
 
 def add_time(config: Config, name: str, cost: Cost) -> None:
@@ -159,20 +136,20 @@ def add_time(config: Config, name: str, cost: Cost) -> None:
     if config.recorded or not config.profile.is_result:
         return
     known = load_times(config)
-    if not (known and known[0].is_this):
-        known.insert(0, Hardware(cpu_model(), cores(), {}))
-    notebooks = known[0].notebooks
-    before = notebooks.get(name, Cost(0.0))
-    most = Cost(max(before.seconds, cost.seconds), max(before.memory_mb, cost.memory_mb))
-    if most == before:
+    before = known.get(hardware(), {})
+    most = Cost(*map(max, cost, before.get(name, Cost(0.0))))
+    if most == before.get(name):
         return
-    known[0] = replace(known[0], notebooks=dict(sorted({**notebooks, name: most}.items())))
-    content = {"run": config.run, "hardware": [asdict(hardware) for hardware in known]}
-    write_atomic(times_path(config), json.dumps(content, indent=1) + "\n")
+    known = {hardware(): {}, **known, hardware(): {**before, name: most}}
+    items = [
+        {"cpu": cpu, "cores": n, "notebooks": {name: cost._asdict() for name, cost in sorted(costs.items())}}
+        for (cpu, n), costs in known.items()
+    ]
+    write_atomic(times_path(config), json.dumps({"run": config.run, "hardware": items}, indent=1) + "\n")
 
 
 def expected(book: Notebook, config: Config) -> Cost:
     """Return the most that earlier runs from scratch cost, on hardware like this machine's where there was one; else
     the time that the notebook declares for the profile."""
-    known = [hardware.notebooks[book.name] for hardware in load_times(config) if book.name in hardware.notebooks]
+    known = [costs[book.name] for costs in load_times(config).values() if book.name in costs]
     return known[0] if known else Cost(book.seconds.get(config.profile.name, 0.0))
