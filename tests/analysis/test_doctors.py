@@ -264,7 +264,7 @@ def test_groups_by_texture_place_kind_and_diameter(monkeypatch):
         return SimpleNamespace(readers=readers, name=name) if readers else None
 
     database = SimpleNamespace(find=lambda patient, name: nodule(name))
-    monkeypatch.setattr(doctors.annotations, "load", lambda: database)
+    monkeypatch.setattr(doctors, "load_annotations", lambda: database)
     monkeypatch.setattr(doctors, "place_of_nodule", lambda one: SimpleNamespace(radius=places[one.name]))
     index = pd.DataFrame(
         {

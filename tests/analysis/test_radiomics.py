@@ -31,7 +31,7 @@ def rate(monkeypatch):
             readers = [dict(zip(ratings, values, strict=True)) for values in zip(*ratings.values(), strict=True)]
             return SimpleNamespace(readers=[SimpleNamespace(ratings=one) for one in readers])
 
-        monkeypatch.setattr(radiomics.annotations, "load", lambda: SimpleNamespace(find=find))
+        monkeypatch.setattr(radiomics, "load_annotations", lambda: SimpleNamespace(find=find))
 
     return rate
 

@@ -196,9 +196,9 @@ def test_lidc_in_place_of_deeplesion_is_called_a_substitute(fitted):
 def test_the_calibration_of_all_seeds_is_that_of_all_their_pixels(fitted):
     random = np.random.default_rng(0)
     probabilities, masks = random.uniform(size=(2, 500)) ** 2, random.uniform(size=(2, 500)) > 0.5
-    parts = [calibration(p, m) for p, m in zip(probabilities, masks, strict=True)]
+    parts = [calibration(p[None], m[None]) for p, m in zip(probabilities, masks, strict=True)]
     runs = [changed(run, calibration=part) for run, part in zip(fitted[UNET], parts, strict=True)]
-    pooled, whole = finished.calibration(runs), calibration(probabilities.ravel(), masks.ravel())
+    pooled, whole = finished.calibration(runs), calibration(probabilities, masks)
     np.testing.assert_array_equal(pooled.counts, whole.counts)
     np.testing.assert_allclose(pooled.observed, whole.observed)
     assert pooled.error == pytest.approx(whole.error)

@@ -313,7 +313,7 @@ def test_the_mask_must_fit_the_image(label, made, ct, tmp_path, capsys):
         (image, volume, "its mask must be a PNG or TIFF file"),
         (image, tmp_path / "none.png", "there is no such file"),
         (ct, one, f"{one}: is the mask of one slice of 5; say of which"),
-        (ct, tmp_path, f"{tmp_path}: cannot be read (is a folder)"),
+        (ct, tmp_path, f"{tmp_path}: cannot be read (Is a directory)"),
         (ct, ct / "0001.dcm", "Modality (0008,0060) = CT; a mask in DICOM is a SEG"),
         (ct, made.write_volume(tmp_path / "cut.nrrd", made.volume_mask()[:3]), "resample the mask to the scan"),
     ):

@@ -111,7 +111,7 @@ def test_shares_of_the_loss_fill_the_panel_and_what_begins_late_ends_with_the_re
 
 
 def test_bins_of_a_few_pixels_are_left_out_of_the_reliability_curve():
-    sure = calibration(np.array([0.05] * 100 + [0.95] * 5), np.array([0] * 95 + [1] * 10))
+    sure = calibration(np.array([[0.05] * 100 + [0.95] * 5]), np.array([[0] * 95 + [1] * 10]))
     [_, line] = plots.reliability({"lidc": {"unet": sure}}).axes[0].lines  # after the diagonal
     assert line.get_xydata() == pytest.approx(np.array([[0.05, 0.05]]))
 
@@ -183,7 +183,7 @@ def test_stability_draws_every_feature_and_the_families_median():
     [ax] = fig.axes
     assert [line.get_xdata().tolist() for line in points(ax)] == [[0.6]] * 2 + [[0.9]] * 2
     assert ax.lines[0].get_xdata().tolist() == [0.5, 0.7]
-    assert texts(fig) == ["soft mask", "binary mask grown"]
+    assert texts(fig) == ["soft mask", "dilated binary mask"]
 
 
 def test_sizes_and_readers_count_every_slice() -> None:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from softmask import papers
 from softmask.analysis.table import numbers, of_records, summarise, values_of
-from softmask.data import annotations
+from softmask.data.annotations import load as load_annotations
 from softmask.data.kinds import KINDS, PLEURAL_PLACE, TINY_MM, place_of_nodule
 from softmask.data.sample import Dataset, Sample
 from softmask.data.splits import crops, split_rows
@@ -254,7 +254,7 @@ def groups(dataset: Dataset, rows: Sequence[int]) -> dict[str, np.ndarray]:
     nodule that the annotation database does not know is in no group but ``all`` and those of its diameter.
     """
     index = dataset.index.iloc[list(rows)]
-    database = annotations.load()
+    database = load_annotations()
     known = [database.find(*key) for key in index[["patient", "nodule"]].itertuples(index=False, name=None)]
     texture, place = np.full(len(known), np.nan), np.full(len(known), np.nan)
     for i, nodule in enumerate(known):

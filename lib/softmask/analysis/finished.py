@@ -137,7 +137,7 @@ def joined(runs: Sequence[Run], wanted: int) -> list[Run]:
         failed=any(record.failed for record in records),
         failures=tuple(curves for record in records for curves in record.failures),
     )
-    return [Joined(runs[0].spec, record, runs[0].folder, runs[0].needs, tuple(runs))]
+    return [Joined(runs[0].spec, record, runs[0].folder, runs[0].needs, folds=tuple(runs))]
 
 
 def kind_of(run: Run) -> str:

@@ -18,7 +18,8 @@ import pandas as pd
 from softmask import data as datasets
 from softmask import label
 from softmask.config import Config
-from softmask.data import annotations, selection
+from softmask.data import selection
+from softmask.data.annotations import load as load_annotations
 from softmask.data.sample import WORDS, Dataset, Problem, Sample, data_kind
 from softmask.errors import DataError
 from softmask.label import consensus
@@ -157,7 +158,7 @@ def rated(name: str, dataset: Dataset) -> pd.DataFrame:
     rows = {"lnsm": selection.lnsm_rows, "lidc": selection.lidc_rows}[name](dataset.index, None)
     index = dataset.index.iloc[rows].assign(row=rows).drop_duplicates(["patient", "nodule"])
     table = index[["row", "patient", "nodule"]].reset_index(drop=True)
-    database = annotations.load()
+    database = load_annotations()
     known = [database.find(*key) for key in table[["patient", "nodule"]].itertuples(index=False, name=None)]
     for rating in RATED:
         table[rating] = [

@@ -33,7 +33,7 @@ import pandas as pd
 from softmask.config import ROOT, output_root
 from softmask.data import configure
 from softmask.errors import ConfigError, DataError
-from softmask.files import read_json
+from softmask.files import read_json, write_atomic
 from softmask.machine import git_state
 from softmask.report.contents import AGAIN, read_table
 from softmask.report.provenance import what_moved
@@ -159,7 +159,9 @@ def committed(run: str, commit: str | None, folder: Path) -> str:
         raise ConfigError(f"commit {name} holds no tables of {run}; it holds {', '.join(parts) or 'no results'}")
     archive = _git("archive", f"{name}:results/{run}", *wanted, text=False)
     with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
-        packed.extractall(folder, filter="data")
+        for member in packed:
+            if member.isfile():  # git's own archive: names are those of the tree
+                write_atomic(folder / member.name, packed.extractfile(member).read())
     return f"{run} of commit {name}"
 
 
