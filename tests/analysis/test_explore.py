@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import cv2
@@ -18,19 +17,6 @@ from softmask.errors import ConfigError, DataError, LabelError
 from softmask.label import label_sample, soft_mask
 from softmask.measure import segmentation
 from softmask.report import figures
-
-LIMIT_MS = 100
-"""What a person takes for at once."""
-
-
-def milliseconds(work) -> float:
-    """The least time of several calls, of this process alone: other work on the machine does not count."""
-    spent = []
-    for _ in range(5):
-        began = time.process_time()
-        work()
-        spent.append(1000 * (time.process_time() - began))
-    return min(spent)
 
 
 def test_one_nodule_of_each_kind_in_a_window(dataset_of, discs):
@@ -100,17 +86,6 @@ def test_what_cannot_be_labelled(discs):
     for threshold in (0, 1.01, float("nan")):
         with pytest.raises(ConfigError, match="threshold"):
             explore.step(sample, replace(explore.start(sample), threshold=threshold))
-
-
-@pytest.mark.parametrize("radius", [3, 9, 18])
-def test_a_step_is_quick(discs, radius):
-    sample = discs(radius=radius)
-    setting = replace(explore.start(sample), radius=4)
-    made, strip = explore.step(sample, setting), explore.Strip()
-    computing = milliseconds(lambda: explore.step(sample, setting))
-    drawing = milliseconds(lambda: strip.png(explore.pictures(sample, setting, made)))
-    assert computing < LIMIT_MS / 3
-    assert computing + drawing < LIMIT_MS
 
 
 def test_fixed_settings_differ_in_one_thing(discs):
