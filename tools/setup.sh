@@ -115,7 +115,7 @@ install_environment() (
         lock
         is_set_up && return
     fi
-    say "Setting up the environment in $PREFIX; this takes a minute or so, and a download of about 3 GB the first time."
+    say "Setting up the environment in $PREFIX; this takes one to five minutes, and a download of about 3 GB the first time."
     find_uv
     [ -n "$CONDA" ] || make_venv
     rm -f "$STAMP"
