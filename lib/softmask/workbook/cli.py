@@ -141,7 +141,7 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
         if status := softmask(["data", "fetch"]):
             return status
         config = _configured(arguments)  # what has arrived counts
-    if config.data == "real" and "lidc" not in found(config.data_root):
+    if config.data == "real" and not config.recorded and "lidc" not in found(config.data_root):
         open_dataset("lidc", config)  # raises MissingData at once; the other data sets are each notebook's
     with runner.only_one(config):
         outcomes = runner.run(config, books, selected, arguments.force)
