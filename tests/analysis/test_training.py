@@ -339,7 +339,7 @@ def test_networks_that_predict_foreground_everywhere_are_told(fitted):
     runs = [changed(first, predictions=full), second]
     assert [training.marks_everything(run) for run in runs] == [True, False]
     cells = training.table_cells("softgan", "table-2", {**fitted, UNET: runs})
-    assert "1 of 2 networks on LIDC call every pixel" in cell_of(cells, *UNET, "dice").note
+    assert "1 of 2 networks on LIDC predict foreground everywhere" in cell_of(cells, *UNET, "dice").note
     assert cell_of(cells, *UNET, "sen").note == ""
     assert "marks everything" in training.overview({UNET: runs})["at the end"].tolist()
 

@@ -10,7 +10,7 @@ import SimpleITK
 from highdicom._standard_utils import get_iod_module_map, get_module_attribute_map
 
 from softmask.data import annotations
-from softmask.data.ct import read_grid
+from softmask.data.ct import read_volume
 from softmask.data.masks import lesion_mask, slice_at
 
 SHARED, EACH = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
@@ -112,7 +112,7 @@ def parents(dataset, path) -> list:
 
 
 def test_our_own_reader_cuts_it_at_one_half(labelled, ct):
-    mask = lesion_mask(labelled / "case-1-soft.dcm", read_grid(ct))
+    mask = lesion_mask(labelled / "case-1-soft.dcm", read_volume(ct))
     stored = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(labelled / "case-1-soft.nii.gz")))
     np.testing.assert_array_equal(mask, np.rint(stored * 255) >= 127.5)
 
@@ -135,7 +135,7 @@ def test_the_real_scans_four_readers(real_data, label, tmp_path):
     folder = real_data / "lidc-idri-0314"
     if not folder.is_dir():
         pytest.skip("lidc-idri-0314 is not there")
-    grid = read_grid(folder)
+    grid = read_volume(folder)
     [nodule] = annotations.load().of_series(grid.series_uid)
     masks = np.zeros((4, *grid.shape), np.uint8)
     for z in nodule.slices():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1
 
-from softmask.data.ct import Volume, read_grid, read_volume, sort_files
+from softmask.data.ct import Volume, read_volume, sort_files
 from softmask.errors import DataError
 
 
@@ -44,7 +44,7 @@ def test_a_file_gives_the_same_volume_however_it_is_turned(chest, tmp_path, endi
     path = chest.write_image(tmp_path / f"ct{ending}", chest.hu(), turned=turned)
     assert same(read_volume(path), chest)
     assert read_volume(path).patient == "ct"
-    grid = read_grid(path)
+    grid = read_volume(path)
     assert grid.shape == chest.shape
     np.testing.assert_allclose(grid.origin, chest.origin, atol=1e-4)
 
@@ -132,7 +132,7 @@ def test_more_voxels_than_are_read(chest, tmp_path, monkeypatch):
     for ending in (".nrrd", ".nii.gz"):
         path = chest.write_image(tmp_path / f"ct{ending}", chest.hu())
         with pytest.raises(DataError, match=r"ct\.n.*declares 32 x 24 x 6 voxels"):
-            read_grid(path)
+            read_volume(path)
 
 
 def nrrd(path, *lines, voxels=b"\0" * 64):
@@ -190,7 +190,7 @@ def test_what_is_no_scan(tmp_path):
         read_volume(tmp_path)
     (tmp_path / "ct.mhd").write_text("NDims = 3")
     with pytest.raises(DataError, match=r"ct\.mhd: a scan is a folder"):
-        read_grid(tmp_path / "ct.mhd")
+        read_volume(tmp_path / "ct.mhd")
 
 
 def test_the_real_scans(real_data):

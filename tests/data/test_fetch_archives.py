@@ -38,7 +38,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.redirects: dict[str, str] = {}
         self.cut: int | None = None  # bytes of a body after which the line is closed
         self.stall = threading.Event()  # set: after them it stays open instead
-        self.ranges, self.length, self.start_lie = True, True, 0
+        self.etag, self.ranges, self.length, self.start_lie = "", True, True, 0
         self.asked: list[tuple[str, str | None]] = []
 
     def url(self, path: str) -> str:
@@ -60,12 +60,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
             return
         body, start = server.contents[self.path], 0
-        if asked and server.ranges:
+        if asked and server.ranges and self.headers.get("If-Range") in (None, server.etag):
             start = int(asked.removeprefix("bytes=").removesuffix("-")) - server.start_lie
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         else:
             self.send_response(200)
+        if server.etag:
+            self.send_header("ETag", server.etag)
         if server.length:
             self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
@@ -157,7 +159,21 @@ def test_a_server_that_does_not_resume_begins_anew(server, tmp_path):
     assert arrived(tmp_path) == FILES
 
 
-def test_of_an_archive_without_a_digest_no_half_is_used_and_it_does_not_cost_the_first(server, tmp_path):
+@pytest.mark.parametrize(("after", "asked"), [('"v1"', NOISE), ('"v2"', NOISE[::-1])])
+def test_an_archive_without_a_digest_goes_on_while_the_server_has_the_same_version(server, tmp_path, after, asked):
+    source = promise12(server, test=zipped({"Case01.raw": NOISE + NOISE}))
+    server.etag = '"v1"'
+    break_off(server, source, tmp_path, 400_000)
+    server.etag, server.contents["/test.zip"] = after, zipped({"Case01.raw": NOISE + asked})
+    fetch(source, tmp_path)
+    assert server.asked[-1] == ("/test.zip", "bytes=400000-")
+    assert arrived(tmp_path)["test/Case01.raw"] == NOISE + asked
+    assert os.listdir(tmp_path) == ["promise12"]
+
+
+@pytest.mark.parametrize("etag", ["", 'W/"weak"'])
+def test_of_an_archive_without_a_digest_no_half_is_used_and_it_does_not_cost_the_first(server, tmp_path, etag):
+    server.etag = etag
     source = promise12(server, test=zipped({"Case01.raw": NOISE + NOISE}))
     break_off(server, source, tmp_path, 400_000)
     server.contents["/test.zip"] = zipped({"Case01.raw": NOISE[::-1]})

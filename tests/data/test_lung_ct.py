@@ -8,7 +8,7 @@ import pytest
 import softmask.data.annotations as annotations
 from softmask.config import Config
 from softmask.data import open_dataset
-from softmask.data.ct import read_grid
+from softmask.data.ct import read_volume
 from softmask.data.image_files import window_hu
 from softmask.data.lung_ct import LungCt
 from softmask.data.masks import lung_mask
@@ -52,7 +52,7 @@ def test_every_slice_of_every_scan_is_a_sample(chest, root):
     assert sample.nodules is None
     np.testing.assert_array_equal(sample.hu, chest.hu()[2])
     np.testing.assert_array_equal(sample.image, window_hu(chest.hu()[2]))
-    expected = lung_mask(read_grid(root / "b"), root / "b" / "study" / "rt" / "rt.dcm")
+    expected = lung_mask(read_volume(root / "b"), root / "b" / "study" / "rt" / "rt.dcm")
     np.testing.assert_array_equal([dataset[6 + z].readers[0] for z in range(6)], expected)
     np.testing.assert_array_equal([dataset.read_masks(6 + z)[0][0] for z in range(6)], expected)
     assert not dataset[6].readers.any()
@@ -102,7 +102,7 @@ def test_nodules_come_from_the_annotation_database(chest, tmp_path):
 
 
 def test_the_better_mask_is_taken(chest, root):
-    grid = read_grid(root / "b")
+    grid = read_volume(root / "b")
     lungs = lung_mask(grid, root / "b" / "study" / "rt" / "rt.dcm")
     other = np.zeros_like(lungs)
     other[2, 3, 4] = True

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydicom.uid import JPEGLosslessSV1
 from skimage.draw import polygon2mask
 
-from softmask.data.ct import read_grid, read_volume
+from softmask.data.ct import read_volume
 from softmask.data.masks import NoLung, lesion_mask, lung_mask, side_of
 from softmask.errors import DataError
 
@@ -255,14 +255,14 @@ def test_a_truncated_mask_is_never_another_mask(chest, scan, truth, sides, tmp_p
 
 def test_the_real_masks(real_data):
     folder = real_data / "lung-ct" / "LUNG1-001"
-    lungs = lung_mask(read_grid(folder), folder / "RTSTRUCT.dcm")
+    lungs = lung_mask(read_volume(folder), folder / "RTSTRUCT.dcm")
     assert lungs.shape == (67, 512, 512)
     assert np.flatnonzero(lungs.any(axis=(1, 2))).tolist() == list(range(11, 56))
     small = real_data / "lung-ct" / "chest-imaging-platform"
-    whole = lung_mask(read_grid(small / "ct-64.nrrd"), small / "wholeLung-64.nrrd")
+    whole = lung_mask(read_volume(small / "ct-64.nrrd"), small / "wholeLung-64.nrrd")
     assert whole.sum() == 65624
     with pytest.raises(DataError, match="names no lung"):
-        lung_mask(read_grid(folder), real_data / "lidc-dicom-seg" / "nodule_LIDC-IDRI-0001.dcm", read=False)
+        lung_mask(read_volume(folder), real_data / "lidc-dicom-seg" / "nodule_LIDC-IDRI-0001.dcm", read=False)
 
 
 # ---- one lesion: any name, the only segment ----

@@ -182,7 +182,7 @@ def _remarks(fitted: Fitted) -> Remarks:
             yield f"{name} {display('metrics', metric)} is undefined on {undefined} of {len(values)} images"
         runs = succeeded(fitted[row, dataset])
         if metric == "dice" and (blind := sum(map(marks_everything, runs))):
-            yield f"{blind} of {len(runs)} networks on {name} call every pixel the object: they have learnt nothing"
+            yield f"{blind} of {len(runs)} networks on {name} predict foreground everywhere: they have learnt nothing"
 
     return remarks
 

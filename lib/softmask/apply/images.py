@@ -17,8 +17,8 @@ import numpy as np
 from softmask.data.ct import Series, grid_of_file, grid_of_series, one_series
 from softmask.data.dicom import is_dicom, read_header, read_hu
 from softmask.data.image_files import LUNG_WINDOW, read_grey, window_hu
-from softmask.data.volume_files import LARGEST_VOLUME, Grid, image_io, is_volume_file, nrrd_header, read_turned
-from softmask.errors import ConfigError, DataError, brief
+from softmask.data.volume_files import LARGEST_VOLUME, Grid, header, is_volume_file, read_turned
+from softmask.errors import ConfigError, DataError
 from softmask.files import size_of
 
 KINDS = (
@@ -223,15 +223,7 @@ def _count_axial_slices(path: Path) -> int:
     """Return how many axial slices the header declares; unlike a scan's, the axes may be oblique."""
     import SimpleITK
 
-    if path.name.lower().endswith(".nrrd"):
-        nrrd_header(path)
-    reader = SimpleITK.ImageFileReader()
-    reader.SetImageIO(image_io(path))
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise DataError(f"{path}: not a readable volume ({brief(error)}); get this file again") from error
+    reader = header(path)
     size, text = reader.GetSize(), " x ".join(map(str, reader.GetSize()))
     several = reader.GetNumberOfComponents() != 1 or "complex" in SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())
     if several or len(size) not in (2, 3):

@@ -92,12 +92,6 @@ def one_series(folder: Path, listed: tuple[Series, ...] | None = None) -> Series
     return listed[0]
 
 
-def read_grid(path: str | Path) -> Grid:
-    """Return the grid of the scan at ``path``: all that :func:`read_volume` checks before it reads the values."""
-    path = Path(path)
-    return grid_of_series(path, one_series(path)) if path.is_dir() else grid_of_file(path)
-
-
 def read_volume(path: str | Path, series: Series | None = None) -> Volume:
     """Read the scan at ``path``.
 

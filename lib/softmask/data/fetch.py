@@ -1,7 +1,8 @@
 """Fetching of public data sets: a folder of a git repository at a pinned commit, or zip archives over https.
 
 Both are resumable and moved into place whole. A commit's id is a digest of everything below it, so git verifies what
-arrives; only the wanted folder's files are asked for. An archive whose digest is known goes on where it broke off.
+arrives; only the wanted folder's files are asked for. An archive goes on where it broke off, if its digest is known or
+the server names its version (ETag).
 """
 
 from __future__ import annotations
@@ -180,13 +181,13 @@ def _download(archive: ZipArchive, staging: Path, name: str) -> Path:
     path = staging / f"{archive.folder}.zip"
     if path.is_file():  # verified before it got this name
         return path
-    part = path.with_suffix(".zip.part")
-    # without a digest nothing could tell whether the rest belongs to the part
-    start = part.stat().st_size if part.is_file() and archive.sha256 else 0
+    part, version = path.with_suffix(".zip.part"), path.with_suffix(".zip.etag")
+    # without a digest or a version nothing could tell whether the rest belongs to the part
+    start = part.stat().st_size if part.is_file() and (archive.sha256 or version.is_file()) else 0
     total = archive.size
     if not (start and start == total):
         try:
-            total = _receive(archive, part, start if start < (total or MOST_BYTES) else 0)
+            total = _receive(archive, part, version, start if start < (total or MOST_BYTES) else 0)
         except (OSError, http.client.HTTPException) as error:
             raise DataError(
                 f"{name}: {archive.url} cannot be reached, or broke off after "
@@ -201,10 +202,11 @@ def _download(archive: ZipArchive, staging: Path, name: str) -> Path:
             f"`softmask data fetch {name}` again, or get it by hand"
         )
     os.replace(part, path)
+    version.unlink(missing_ok=True)
     return path
 
 
-def _receive(archive: ZipArchive, part: Path, start: int) -> int | None:
+def _receive(archive: ZipArchive, part: Path, version: Path, start: int) -> int | None:
     """Append to ``part`` what is missing behind ``start``; return the whole length where the server tells it.
 
     Raises:
@@ -212,6 +214,8 @@ def _receive(archive: ZipArchive, part: Path, start: int) -> int | None:
     """
     headers = {"User-Agent": "softmask", "Accept-Encoding": "identity"}
     headers |= {"Range": f"bytes={start}-"} if start else {}
+    if start and version.is_file():
+        headers["If-Range"] = version.read_text()  # of another version the server sends the whole
     opener = urllib.request.OpenerDirector()
     for handler in _HANDLERS:
         opener.add_handler(handler())
@@ -220,6 +224,9 @@ def _receive(archive: ZipArchive, part: Path, start: int) -> int | None:
             start = 0  # the server does not resume
             if response.status == http.HTTPStatus.PARTIAL_CONTENT:
                 raise http.client.HTTPException("the server sent other bytes than were asked for")
+            version.unlink(missing_ok=True)
+            if (tag := response.headers.get("ETag", "")).startswith('"'):  # a weak one says nothing about bytes
+                write_atomic(version, tag)
         length = response.headers.get("Content-Length", "")
         total = start + int(length) if length.isdigit() else None
         most = archive.size or MOST_BYTES

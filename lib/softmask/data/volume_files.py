@@ -88,7 +88,7 @@ def file_grid(path: Path) -> Grid:
         DataError: naming the file, when it is no readable volume of one number a voxel, is larger than
             :data:`LARGEST_VOLUME`, keeps its voxels in another file, or has axes that are not the patient's.
     """
-    reader = _header(path)
+    reader = header(path)
     size = reader.GetSize()
     if len(size) != 3 or reader.GetNumberOfComponents() != 1:
         raise DataError(f"{path}: {' x '.join(map(str, size))} with several numbers or images; save one grey volume")
@@ -112,7 +112,7 @@ def file_grid(path: Path) -> Grid:
     return Grid(shape=shape, spacing_mm=spacing_mm, z_mm=z, origin=tuple(origin), patient=name_of(path), path=path)
 
 
-def _header(path: Path) -> SimpleITK.ImageFileReader:
+def header(path: Path) -> SimpleITK.ImageFileReader:
     """Return SimpleITK's reader of the file, its header read."""
     import SimpleITK
 
@@ -158,12 +158,12 @@ def image_of(values: np.ndarray, grid: Grid) -> SimpleITK.Image:
         image.SetOrigin(grid.origin)
         image.SetSpacing(grid.spacing_mm[::-1])
         return image
-    header = _header(grid.path)
-    letters = SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(header.GetDirection())
+    own = header(grid.path)
+    letters = SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(own.GetDirection())
     image = SimpleITK.DICOMOrient(image, letters)
-    image.SetOrigin(header.GetOrigin())
-    image.SetSpacing(header.GetSpacing())
-    image.SetDirection(header.GetDirection())
+    image.SetOrigin(own.GetOrigin())
+    image.SetSpacing(own.GetSpacing())
+    image.SetDirection(own.GetDirection())
     return image
 
 

@@ -214,8 +214,8 @@ def _trial(spec: RunSpec, config: Config, parent: int) -> Trial:
     try:
         with seeded(spec.seed):
             network = seeing(spec, build(spec.network, spec.width, spec.inputs, spec.reduction), needs)
-        what = (network, spec.losses, spec.label, data, spec.settings, spec.seed, folder)
-        outcome = train(*what, name=spec.name, upright=spec.of_lungs)
+        arguments = (network, spec.losses, spec.label, data, spec.settings, spec.seed, folder)
+        outcome = train(*arguments, name=spec.name, upright=spec.of_lungs)
         reached, seconds = outcome.curves["validation_dice"][outcome.best_epoch - 1], outcome.seconds
     except TrainingError as error:  # a rate that is too high
         print(f"{spec.name}: {error}", file=sys.stderr)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 SPEC, CHECKPOINT, WEIGHTS, RECORD = "spec.json", "checkpoint.pt", "weights.safetensors", "record.json"
 AGAIN = "again"
-"""Folder of the checkpoint of a training that was begun once more (:mod:`softmask.experiments.kinds`)."""
+"""Folder of the checkpoint of a training that was restarted (:mod:`softmask.experiments.kinds`)."""
 _LOCK, _PROGRESS = "lock", "progress"
 
 DIGITS = 5

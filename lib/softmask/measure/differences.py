@@ -55,7 +55,7 @@ class Scores:
         source: a key of :data:`softmask.data.sample.WORDS`, such as ``real`` or ``embedded``.
         curves: validation Dice in [0, 1] by epoch, one curve for each of these seeds; empty where nothing was trained.
         failed: number of seeds whose training failed to start.
-        restarts: number of trainings that were begun anew and then went well.
+        restarts: number of trainings that succeeded after a restart.
         fixed: whether the method has no randomness, such as a reader.
         substitute: whether real images stand in for those that the paper measured on.
     """

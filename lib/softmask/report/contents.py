@@ -235,8 +235,8 @@ def _notebooks(path: Path) -> Sequence[Mapping[str, str]]:
     content = read_json(path, AGAIN)
     try:
         return [
-            {"name": str(one["name"]), "status": str(one["status"]), "reason": str(one.get("reason") or "")}
-            for one in content["notebooks"]
+            {"name": str(book["name"]), "status": str(book["status"]), "reason": str(book.get("reason") or "")}
+            for book in content["notebooks"]
         ]
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: is no list of notebooks ({error!r}); run the notebooks again") from error

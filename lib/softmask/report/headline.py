@@ -17,7 +17,7 @@ from softmask.files import write_atomic
 from softmask.report import contents, text, verdicts
 from softmask.report.contents import Contents, TableEntry
 
-RUNS = ("cpu-real-3seeds", "cpu-embedded", "cpu-embedded-3seeds")
+RUNS = ("night-real", "cpu-embedded", "cpu-real-3seeds", "cpu-embedded-3seeds")
 """The runs whose results are committed."""
 PROPOSED: Mapping[str, tuple[str, tuple[str, ...], str]] = {
     "casgan": ("casgan_soft", ("table-1",), "dice"),
@@ -65,8 +65,8 @@ def _states(runs: Mapping[str, Contents]) -> Iterator[list[str]]:
     for name in map(lambda paper: papers.display("papers", paper), papers.NAMES):
         for run, frame in frames.items():
             line = frame.loc[name]
-            counts = [sum(line[f"claims: {verdict}"] for verdict in of) for of in _VERDICTS.values()]
-            if not line["tables filled"].startswith("0 "):
+            counts = [sum(line[f"claims: {verdict}"] for verdict in verdicts) for verdicts in _VERDICTS.values()]
+            if not line["rows measured"].startswith("0 "):
                 yield [name, f"[{run}](results/{run})", *line.iloc[:4], *map(str, counts)]
 
 

@@ -128,7 +128,7 @@ def _claims(runs: Mapping[str, Contents], paper: str) -> list[dict[str, Any]]:
     return [
         {
             "words": contents.claim_words(claim.words),
-            "verdicts": [one for one in entries if one[1].claim == claim.words],
+            "verdicts": [entry for entry in entries if entry[1].claim == claim.words],
         }
         for claim in papers.load(paper).claims
     ]

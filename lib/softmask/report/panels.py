@@ -235,9 +235,14 @@ def predicted(
         if name in pictures:
             image, truth = pictures[name]
             seen, outlined = Panel(image), Panel(image, [(truth, COLORS[0])])
-        rest = [Panel(found[name]) if name in found else Panel(None, note=NOT_FINISHED) for found in others.values()]
+        rest = [Panel(masks[name]) if name in masks else Panel(None, note=NOT_FINISHED) for masks in others.values()]
         rows.append([seen, Panel(soft_head(predictions[name])), outlined, *rest])
-    titles = ["image", f"{display('rows', row)},\nsoft mask", "ground truth", *(display("rows", one) for one in others)]
+    titles = [
+        "image",
+        f"{display('rows', row)},\nsoft mask",
+        "ground truth",
+        *(display("rows", name) for name in others),
+    ]
     return grid(rows, titles) if rows else None
 
 
@@ -257,21 +262,21 @@ def overlay(image: np.ndarray, areas: Sequence[tuple[np.ndarray, str]]) -> np.nd
 
 @figures.unless_empty
 def lungs(
-    images: Sequence[np.ndarray], truths: Sequence[np.ndarray], found: Sequence[Mapping[str, np.ndarray]]
+    images: Sequence[np.ndarray], truths: Sequence[np.ndarray], predicted: Sequence[Mapping[str, np.ndarray]]
 ) -> Figure:
     """LGAN figure 4: slices with the reference and the lungs that each method finds; where they differ is coloured.
 
     Args:
         images: (H, W) in [0, 1] each.
         truths: (H, W) bool each.
-        found: by slice and row, (H, W) bool.
+        predicted: by slice and row, (H, W) bool.
     """
     rows = []
-    for image, truth, masks in zip(images, truths, found, strict=True):
+    for image, truth, masks in zip(images, truths, predicted, strict=True):
         areas = [[(truth, FOUND)]]
         areas += [[(m & truth, FOUND), (truth & ~m, MISSED), (m & ~truth, TOO_MUCH)] for m in masks.values()]
-        rows.append([Panel(overlay(image, of)) for of in areas])
-    fig = grid(rows, ["reference", *(display("rows", row).replace(" ", "\n", 1) for row in found[0])])
+        rows.append([Panel(overlay(image, shown)) for shown in areas])
+    fig = grid(rows, ["reference", *(display("rows", row).replace(" ", "\n", 1) for row in predicted[0])])
     legend(fig, {"found": FOUND, "missed": MISSED, "found, and is no lung": TOO_MUCH}, areas=True)
     return fig
 
@@ -280,18 +285,18 @@ def lungs(
 def nodules_in_lungs(
     images: Sequence[np.ndarray],
     truths: Sequence[np.ndarray],
-    found: Sequence[np.ndarray],
+    predicted: Sequence[np.ndarray],
     marked: Sequence[np.ndarray],
 ) -> Figure:
     """LGAN figure 6: slices with the nodules that the readers marked; above with the reference lung, below with the
     predicted one.
 
     Args:
-        images: (H, W) in [0, 1] each; ``truths``, ``found``, ``marked``: (H, W) bool each.
+        images: (H, W) in [0, 1] each; ``truths``, ``predicted``, ``marked``: (H, W) bool each.
     """
     rows = [
         [Panel(overlay(*shown)) for shown in zip(images, [[(x, FOUND), (y, MISSED)] for x, y in pairs], strict=True)]
-        for pairs in (zip(truths, marked, strict=True), zip(found, marked, strict=True))
+        for pairs in (zip(truths, marked, strict=True), zip(predicted, marked, strict=True))
     ]
     fig = grid(rows, names=["reference", "predicted"], size=3.0)
     legend(fig, {"lung": FOUND, "nodule": MISSED}, areas=True)
@@ -326,7 +331,7 @@ def attention(looks: Sequence[Look], module: str) -> Figure:
     """
     low, high = np.percentile([[look.without, look.having] for look in looks], (1, 99))
     weights = {"cmap": "cividis", "limits": (low, high)}
-    rows = [[*map(Panel, look[:2]), *(Panel(one, **weights) for one in look[2:])] for look in looks]
+    rows = [[*map(Panel, look[:2]), *(Panel(heat, **weights) for heat in look[2:])] for look in looks]
     titles = ("image", "super-resolved", f"attention,\nwithout {module}", f"attention,\nwith {module}")
     fig = grid(rows, titles, size=2.7)
     bar = {"shrink": 0.8, "extend": "both", "label": "weight of the place (shared scale)"}

@@ -72,10 +72,10 @@ def _panels(titles: Iterable[str], rows: int, size: tuple[float, float], **share
     return fig, axes
 
 
-def _styles(found: Mapping[str, Iterable[str]]) -> Styles:
+def _styles(by_dataset: Mapping[str, Iterable[str]]) -> Styles:
     """Colour, marker and line of each row, the same in all panels; dashed ones after the last colour."""
     looks = [(line, *look) for line in ("-", "--") for look in zip(DARK, MARKERS, strict=True)]
-    rows = dict.fromkeys(row for of in found.values() for row in of)
+    rows = dict.fromkeys(row for names in by_dataset.values() for row in names)
     named = zip(rows, looks * (1 + len(rows) // len(looks)), strict=False)
     return {row: {"linestyle": line, "color": color, "marker": marker} for row, (line, color, marker) in named}
 
@@ -91,17 +91,17 @@ def _epochs(ax: Axes, values: Sequence[float], last: int = 0, **style: Any) -> A
 
 @unless_empty
 def curves(
-    found: Mapping[str, Mapping[str, Sequence[Curves]]], shown: Sequence[str] = ("train_loss", "validation_dice")
+    by_dataset: Mapping[str, Mapping[str, Sequence[Curves]]], shown: Sequence[str] = ("train_loss", "validation_dice")
 ) -> Figure:
     """Return what is ``shown`` of trainings (:data:`SHOWN`), epoch by epoch: a column for each data set, a line for
     each seed. A gap between a critic's true and predicted masks is a share of its largest absolute value.
 
     Args:
-        found: by data set and row, the curves of every seed.
+        by_dataset: by data set and row, the curves of every seed.
     """
-    fig, axes = _panels(found, len(shown), (6, 3.7), sharex="col", sharey="row")
-    styles, lines = _styles(found), {}
-    for rows, column in zip(found.values(), axes.T, strict=True):
+    fig, axes = _panels(by_dataset, len(shown), (6, 3.7), sharex="col", sharey="row")
+    styles, lines = _styles(by_dataset), {}
+    for rows, column in zip(by_dataset.values(), axes.T, strict=True):
         for row, seeds in rows.items():
             for seed in seeds:
                 for ax, name in zip(column, shown, strict=True):
@@ -118,16 +118,16 @@ def curves(
 
 
 @unless_empty
-def gan_health(found: Mapping[str, Sequence[Curves]]) -> Figure:
+def gan_health(by_dataset: Mapping[str, Sequence[Curves]]) -> Figure:
     """Return whether two players are in balance: the discriminator's accuracy over each loss's share, by epoch.
 
     Args:
-        found: by data set, the curves of every seed, which may begin late; the shares are means over seeds.
+        by_dataset: by data set, the curves of every seed, which may begin late; the shares are means over seeds.
     """
-    fig, axes = _panels(found, 2, (6, 3.8), sharex="col", sharey="row")
+    fig, axes = _panels(by_dataset, 2, (6, 3.8), sharex="col", sharey="row")
     looks = {"real": {"color": DARK[2], "marker": "o"}, "fake": {"color": DARK[1], "marker": "s"}}
     entries = {}
-    for seeds, (top, bottom) in zip(found.values(), axes.T, strict=True):
+    for seeds, (top, bottom) in zip(by_dataset.values(), axes.T, strict=True):
         last = len(seeds[0]["train_loss"])
         for kind, name in (("real", "real"), ("fake", "made by the network")):
             for seed in seeds:
@@ -149,12 +149,12 @@ def gan_health(found: Mapping[str, Sequence[Curves]]) -> Figure:
 
 
 def _lines(
-    found: Mapping[str, Mapping[str, Sequence[np.ndarray]]], styles: Styles, size: tuple[float, float], **style: Any
+    panels: Mapping[str, Mapping[str, Sequence[np.ndarray]]], styles: Styles, size: tuple[float, float], **style: Any
 ) -> tuple[Figure, np.ndarray]:
     """Draw by panel and row a line through (x, y)."""
-    fig, [axes] = _panels(found, 1, size, sharey=True)
+    fig, [axes] = _panels(panels, 1, size, sharey=True)
     lines = {}
-    for ax, rows in zip(axes, found.values(), strict=True):
+    for ax, rows in zip(axes, panels.values(), strict=True):
         for row, (x, y) in rows.items():
             [lines[display("rows", row)]] = ax.plot(x, y, **styles[row], **style)
     legend(fig, lines, columns=5)
@@ -163,19 +163,19 @@ def _lines(
 
 def _by_row(examples: Sequence[Example]) -> dict[str, np.ndarray]:
     """The truth's images and those of every row, (N, H, W) each."""
-    found = {TRUTH: [example.truth for example in examples]}
-    found |= {row: [example.upscaled[row] for example in examples] for row in examples[0].upscaled}
-    return {row: np.stack(images) for row, images in found.items()}
+    by_row = {TRUTH: [example.truth for example in examples]}
+    by_row |= {row: [example.upscaled[row] for example in examples] for row in examples[0].upscaled}
+    return {row: np.stack(images) for row, images in by_row.items()}
 
 
 @unless_empty
-def spectra(found: Mapping[str, Sequence[Example]]) -> Figure:
+def spectra(by_dataset: Mapping[str, Sequence[Example]]) -> Figure:
     """Return the mean power spectrum of every row and of the truth: a panel for each group of examples.
 
     Right of the dotted line are the frequencies that the low resolution cannot hold.
     """
     lines: dict[str, dict[str, Any]] = {}
-    for title, examples in found.items():
+    for title, examples in by_dataset.items():
         measured = {row: spectrum(images) for row, images in _by_row(examples).items()}
         lines[title] = {row: (frequencies, power.mean(axis=0)) for row, (frequencies, power) in measured.items()}
     fig, axes = _lines(lines, _RESOLUTION, (6.2, 5.6))
@@ -189,10 +189,10 @@ def spectra(found: Mapping[str, Sequence[Example]]) -> Figure:
 
 
 @unless_empty
-def edges(found: Mapping[str, Sequence[Example]]) -> Figure:
+def edges(by_dataset: Mapping[str, Sequence[Example]]) -> Figure:
     """Return the mean grey value by distance from the lesion's outline; rows and panels as in :func:`spectra`."""
-    lines: dict[str, dict[str, Any]] = {title: {} for title in found}
-    for title, examples in found.items():
+    lines: dict[str, dict[str, Any]] = {title: {} for title in by_dataset}
+    for title, examples in by_dataset.items():
         masks = np.stack([example.mask for example in examples])
         for row, images in _by_row(examples).items():
             distances, profiles = edge_profile(images, masks, REACH)
@@ -207,18 +207,18 @@ def edges(found: Mapping[str, Sequence[Example]]) -> Figure:
 
 
 @unless_empty
-def reliability(found: Mapping[str, Mapping[str, Calibration]]) -> Figure:
+def reliability(by_dataset: Mapping[str, Mapping[str, Calibration]]) -> Figure:
     """Return the share of lesion pixels by predicted probability: a panel for each data set, a line for each row.
 
     On the diagonal, a probability can be taken at its word; below it, the method is too sure of seeing lesion.
     """
     diagonal = "perfectly calibrated"
-    lines: dict[str, dict[str, Any]] = {dataset: {diagonal: ([0, 1], [0, 1])} for dataset in found}
-    for dataset, rows in found.items():
+    lines: dict[str, dict[str, Any]] = {dataset: {diagonal: ([0, 1], [0, 1])} for dataset in by_dataset}
+    for dataset, rows in by_dataset.items():
         for row, bins in rows.items():
             enough = bins.counts >= FEW_PIXELS
             lines[dataset][row] = bins.mean_probability[enough], bins.observed[enough]
-    styles = {diagonal: {"color": "0.6", "linestyle": ":"}, **_styles(found)}
+    styles = {diagonal: {"color": "0.6", "linestyle": ":"}, **_styles(by_dataset)}
     fig, axes = _lines(lines, styles, (6, 6.4), markeredgecolor="white")
     for ax in axes:
         ax.set(xlabel="predicted probability of lesion", xlim=(0, 1), ylim=(0, 1), aspect="equal")
@@ -234,20 +234,20 @@ def _everyone(names: Iterable[str], linestyles: bool) -> Styles:
 
 
 @unless_empty
-def distributions(found: Mapping[str, Mapping[str, np.ndarray]], references: Mapping[str, str]) -> Figure:
+def distributions(dice: Mapping[str, Mapping[str, np.ndarray]], references: Mapping[str, str]) -> Figure:
     """Return Dice of every nodule: for each reference a panel, for everyone the share of nodules up to each Dice.
 
     Args:
-        found: by name and reference, Dice (N,) in [0, 1].
+        dice: by name and reference, Dice (N,) in [0, 1].
         references: names of the panels, by reference.
     """
     lines: dict[str, dict[str, Any]] = {title: {} for title in references.values()}
-    for name, by in found.items():
+    for name, by in dice.items():
         for reference in by.keys() & references:
             values = np.sort(by[reference][~np.isnan(by[reference])])
             steps = np.append(values[:1], values), np.linspace(0, 1, len(values) + 1)
             lines[references[reference]][name] = steps
-    fig, axes = _lines(lines, _everyone(found, linestyles=True), (4.2, 4), drawstyle="steps-post")
+    fig, axes = _lines(lines, _everyone(dice, linestyles=True), (4.2, 4), drawstyle="steps-post")
     for ax in axes:
         ax.set(xlabel="Dice of a nodule", xlim=(0, 1))
         ax.grid(alpha=0.3)
@@ -297,34 +297,34 @@ def intervals(
 
 
 @unless_empty
-def by_group(found: Mapping[str, np.ndarray], members: Mapping[str, np.ndarray], label: str) -> Figure:
+def by_group(dice: Mapping[str, np.ndarray], members: Mapping[str, np.ndarray], label: str) -> Figure:
     """Return for each group of nodules everyone's Dice: the median, and the middle half of the nodules.
 
     Args:
-        found: by name, Dice (N,) in [0, 1].
+        dice: by name, Dice (N,) in [0, 1].
         members: by group, which nodules (N,) bool; those without any are left out.
         label: of the axis.
     """
     points = []
     for group, inside in members.items():
-        for name, values in found.items() if inside.any() else ():
+        for name, values in dice.items() if inside.any() else ():
             low, middle, high = np.nanquantile(values[inside], (0.25, 0.5, 0.75))
             points.append(Interval("", f"{display('rows', group)} ({inside.sum()})", name, middle, (low, high)))
-    fig, [ax] = intervals(points, _everyone(found, linestyles=False), label, apart=0.6 / max(len(found) - 1, 1))
+    fig, [ax] = intervals(points, _everyone(dice, linestyles=False), label, apart=0.6 / max(len(dice) - 1, 1))
     ax.set(xlim=(0, 1))
     return fig
 
 
 def areas_under_curves(
-    found: Mapping[tuple[str, str, str], Mapping[str, float]], printed: Mapping[tuple[str, str, str], float]
+    areas: Mapping[tuple[str, str, str], Mapping[str, float]], printed: Mapping[tuple[str, str, str], float]
 ) -> Figure:
     """Return AUC with its interval: a panel for each data set, a line for each set of features, by classifier.
 
     Args:
-        found: ``auc``, ``auc_low`` and ``auc_high`` by (data set, features, classifier).
+        areas: ``auc``, ``auc_low`` and ``auc_high`` by (data set, features, classifier).
         printed: the paper's AUC by the same, drawn as an open diamond.
     """
-    points = [Interval(*key, auc["auc"], (auc["auc_low"], auc["auc_high"])) for key, auc in found.items()]
+    points = [Interval(*key, auc["auc"], (auc["auc_low"], auc["auc_high"])) for key, auc in areas.items()]
     fig, axes = intervals(points, _marked_series(points), "AUC", 0.26, printed)
     for ax in axes:
         ax.axvline(0.5, color="0.5", linestyle=":")
@@ -336,15 +336,15 @@ def _marked_series(points: Iterable[Interval], **style: Any) -> Styles:
     return {name: {"color": color, "marker": marker, **style} for name, color, marker in series}
 
 
-def stability(found: Mapping[str, Mapping[str, pd.DataFrame]], families: Sequence[str]) -> Figure:
+def stability(by_dataset: Mapping[str, Mapping[str, pd.DataFrame]], families: Sequence[str]) -> Figure:
     """Return ICC of every feature between two regions: a panel for each data set, a row for each family of features.
 
     Args:
-        found: by data set and name of the second region, a frame with the column ``icc`` over the features.
+        by_dataset: by data set and name of the second region, a frame with the column ``icc`` over the features.
         families: by which the features' names begin.
     """
     points = []
-    for dataset, tables in found.items():
+    for dataset, tables in by_dataset.items():
         for family in families:
             for region, table in tables.items():
                 icc = table.loc[table.index.str.startswith(f"{family}_"), "icc"].dropna().to_numpy()

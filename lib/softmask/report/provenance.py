@@ -108,12 +108,12 @@ def what_moved(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, s
     Code with changes counts as different: nobody knows which.
     """
     parts: list[dict[str, list[str]]] = [{}, {}]
-    for content, of in zip((there, here), parts, strict=True):
+    for content, terms in zip((there, here), parts, strict=True):
         for term, words in lines(content):
-            of.setdefault(term, []).extend(words.split(", "))
+            terms.setdefault(term, []).extend(words.split(", "))
     moved = {}
-    for term in dict.fromkeys(term for of in parts for term in of if term not in ("training", "cost")):
-        then, now = (of.get(term, ["nothing"]) for of in parts)
+    for term in dict.fromkeys(term for terms in parts for term in terms if term not in ("training", "cost")):
+        then, now = (terms.get(term, ["nothing"]) for terms in parts)
         if then != now or "with changes that are not committed" in now:
             gone, new = [part for part in then if part not in now], [part for part in now if part not in then]
             moved[term] = f"{', '.join(gone or then[:1])} -> {', '.join(new or now[:1])}"

@@ -125,7 +125,7 @@ def sentence(verdict: str, pairs: Sequence[Judged], deciding: int | None, unit: 
     for judged in pairs if verdict not in (FAILED_TRAINING, UNDERTRAINED) else ():
         for row, training in judged.trainings:
             failed = [f"{training.failed} of {training.begun} trainings failed to start"] if training.failed else []
-            failed += [f"{training.restarts} of {training.begun} begun anew"] if training.restarts else []
+            failed += [f"{training.restarts} of {training.begun} restarted"] if training.restarts else []
             if failed:
                 failures[f"{row} on {display('datasets', judged.pair.dataset)}"] = " and ".join(failed)
     return ". ".join([*parts, *(f"{network}: {words}" for network, words in failures.items())])
@@ -135,7 +135,7 @@ def _decided(judged: Judged, unit: str) -> str:
     pair, outcome, difference = judged.pair, judged.outcome, judged.outcome.difference
     where = f"{display('datasets', pair.dataset)} ({outcome.data})"
     if outcome.verdict in (FAILED_TRAINING, UNDERTRAINED):
-        row, training = next(of for of in judged.trainings if of[1].obstacle == outcome.verdict)
+        row, training = next(pair for pair in judged.trainings if pair[1].obstacle == outcome.verdict)
         if outcome.verdict == FAILED_TRAINING:
             return f"{row} on {where}: {training.failed} of {training.begun} trainings failed to start"
         rise = f" when its training ended (validation Dice {training.gain:+.2g} over the last fifth)"

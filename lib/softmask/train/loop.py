@@ -103,7 +103,7 @@ class Start:
     that a fresh network falls into. So a network with a soft loss follows the Dice loss of the binary mask alone until
     it has come half of the way from b to 1, then all losses, with a learning rate that rises from a tenth. A training
     has failed when the best validation Dice of a fifth of its steps, counted from the first that follows all losses,
-    is below b + 0.02. It is begun once more with another seed (:mod:`softmask.experiments.kinds`); a run that fails
+    is below b + 0.02. It is restarted once with another seed (:mod:`softmask.experiments.kinds`); a run that fails
     twice enters no mean. The papers say nothing of this.
 
     Attributes:

@@ -78,19 +78,19 @@ def triangles(papers: Papers) -> Iterator[Finding | None]:
 @check("equal matrices", TO_EXPLAIN)
 def equal_matrices(papers: Papers) -> Iterator[Finding | None]:
     """different networks differ in at least one of their Dice with the same raters"""
-    for one, other in combinations(_matrices(papers), 2):
-        networks = [table.rows[-1] for table, _ in (one, other)]
-        raters = [rater for rater in one[0].rows if rater in other[0].rows]
+    for first, second in combinations(_matrices(papers), 2):
+        networks = [table.rows[-1] for table, _ in (first, second)]
+        raters = [rater for rater in first[0].rows if rater in second[0].rows]
         if networks[0] == networks[1] or len(raters) < 2:
             continue
         sides = [
             [cells[network, rater] for rater in raters]
-            for (_, cells), network in zip((one, other), networks, strict=True)
+            for (_, cells), network in zip((first, second), networks, strict=True)
         ]
         if not all(_overlap(share(a), share(b)) for a, b in zip(*sides, strict=True)):
             yield None
             continue
-        places = tuple(f"{table.paper}/{table.name}, {display('rows', table.rows[-1])}" for table, _ in (one, other))
+        places = tuple(f"{table.paper}/{table.name}, {display('rows', table.rows[-1])}" for table, _ in (first, second))
         numbers = " and ".join(", ".join(as_printed(cell.mean) for cell in side) for side in sides)
         words = f"Dice with {', '.join(display('rows', rater) for rater in raters)}: {numbers}"
         reading = "one network's numbers stand in both papers"
@@ -117,24 +117,24 @@ def _numbers(row: Row) -> dict[tuple[str, str], float]:
     }
 
 
-def _side_by_side(one: Row, other: Row, metrics: Mapping[str, Any]) -> str:
+def _side_by_side(first: Row, second: Row, metrics: Mapping[str, Any]) -> str:
     def cell(row: Row, name: str) -> str:
         return row.words(name, spread=not math.isnan(row.cells[name].std))
 
-    return "; ".join(f"{display('metrics', name)} {cell(one, name)} and {cell(other, name)}" for name in metrics)
+    return "; ".join(f"{display('metrics', name)} {cell(first, name)} and {cell(second, name)}" for name in metrics)
 
 
 @check("equal rows", TO_EXPLAIN)
 def equal_rows(papers: Papers) -> Iterator[Finding | None]:
     """two networks on one data set differ in at least one of the means that are printed of both"""
     seen = set()
-    for one, other in combinations(rows(papers), 2):
-        if one.dataset != other.dataset or network(one) == network(other):
+    for first, second in combinations(rows(papers), 2):
+        if first.dataset != second.dataset or network(first) == network(second):
             continue
-        a, b = _numbers(one), _numbers(other)
+        a, b = _numbers(first), _numbers(second)
         shared = [key for key in a if key in b]
         means = [key for key in shared if key[1] == "mean"]
-        key = (network(one), one.numbers, network(other), other.numbers)
+        key = (network(first), first.numbers, network(second), second.numbers)
         if len(shared) < 2 or not means or key in seen:
             continue
         seen.add(key)
@@ -142,32 +142,33 @@ def equal_rows(papers: Papers) -> Iterator[Finding | None]:
         if len(equal) < 2 or not set(means) <= set(equal):
             yield None
             continue
-        words = _side_by_side(one, other, dict(shared))
+        words = _side_by_side(first, second, dict(shared))
         reading = "a row was printed twice under two names"
-        yield Finding((one.place, other.place), words, float(len(equal)), "equal numbers", reading)
+        yield Finding((first.place, second.place), words, float(len(equal)), "equal numbers", reading)
 
 
 def _changes(papers: Papers, reading: str, *, within: bool) -> Iterator[Finding | None]:
     """Of each network that two tables print on one data set: whether the same numbers stand there."""
     seen = set()
-    for one, other in combinations(rows(papers), 2):
-        same = (network(one), one.dataset) == (network(other), other.dataset)
-        if not same or (one.paper == other.paper) != within or one[:3] == other[:3]:
+    for first, second in combinations(rows(papers), 2):
+        same = (network(first), first.dataset) == (network(second), second.dataset)
+        if not same or (first.paper == second.paper) != within or first[:3] == second[:3]:
             continue
-        shared = [name for name in one.cells if one.has(name) and other.has(name)]
+        shared = [name for name in first.cells if first.has(name) and second.has(name)]
         # a paper that repeats its row is compared once, and so are papers that repeat one another's
-        key = (network(one), one.dataset, *sorted(tuple((n, row.words(n)) for n in shared) for row in (one, other)))
+        repeated = sorted(tuple((name, row.words(name)) for name in shared) for row in (first, second))
+        key = (network(first), first.dataset, *repeated)
         if not shared or key in seen:
             continue
         seen.add(key)
-        gaps = {name: _apart(one.cells[name], other.cells[name]) for name in shared}
+        gaps = {name: _apart(first.cells[name], second.cells[name]) for name in shared}
         apart = {name: gap for name, gap in gaps.items() if gap > 0}
         if not apart:
             yield None
             continue
-        unit = POINTS if {one.cells[name].unit for name in apart} <= set(SCALES) else "as printed"
-        words = _side_by_side(one, other, apart)
-        yield Finding((one.place, other.place), words, max(apart.values()), unit, reading)
+        unit = POINTS if {first.cells[name].unit for name in apart} <= set(SCALES) else "as printed"
+        words = _side_by_side(first, second, apart)
+        yield Finding((first.place, second.place), words, max(apart.values()), unit, reading)
 
 
 @check("one network in two tables", MUST_HOLD)
@@ -189,11 +190,11 @@ def rows_a_digit_apart(papers: Papers) -> Iterator[Finding | None]:
     for row in rows(papers):
         printed.setdefault(row[:3], []).append(row)
     seen = set()
-    for one, other in ((one, other) for one in printed.values() for other in printed.values()):
-        names = (network(one[0]), network(other[0]))
-        if one[0].paper != other[0].paper or names[0] >= names[1]:
+    for first, second in ((first, second) for first in printed.values() for second in printed.values()):
+        names = (network(first[0]), network(second[0]))
+        if first[0].paper != second[0].paper or names[0] >= names[1]:
             continue
-        same_data = [(a, b) for a in one for b in other if a.dataset == b.dataset]
+        same_data = [(a, b) for a in first for b in second if a.dataset == b.dataset]
         shared = [(a.cells[name], b.cells[name]) for a, b in same_data for name in a.cells if name in b.cells]
         cells = [(a, b) for a, b in shared if not math.isnan(a.std + b.std)]
         key = (*names, *((a.mean, a.std, b.mean, b.std) for a, b in cells))
@@ -206,7 +207,7 @@ def rows_a_digit_apart(papers: Papers) -> Iterator[Finding | None]:
         words = "; ".join(
             f"{as_printed(a.mean)} and {as_printed(b.mean)}, both ± {as_printed(a.std)}" for a, b in cells
         )
-        places, reading = (one[0].place, other[0].place), "one row, with a digit misread on each data set"
+        places, reading = (first[0].place, second[0].place), "one row, with a digit misread on each data set"
         yield Finding(places, words, float(len(cells)), "means a digit apart", reading)
 
 
