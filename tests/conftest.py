@@ -13,8 +13,10 @@ from hypothesis import settings
 
 from softmask.data.sample import Dataset, Sample
 
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("softmask", deadline=None)
+# How long an example takes says more about the machine than about the code. The examples are the same on every
+# machine; --hypothesis-profile search looks for new ones.
+settings.register_profile("softmask", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile("softmask")
 
 

@@ -1,8 +1,10 @@
 """Asking for runs: trained where missing, each once, kept, read again, and rebuilt from records."""
 
 import errno
+import itertools
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -198,6 +200,20 @@ def test_a_full_disk_is_told_and_leaves_the_store_as_it_was(tiny, config, traine
     assert fit([tiny(seed=1)], config)[0].record.to_json() == kept.record.to_json()
     fit([tiny()], config, jobs=1)  # goes on from the checkpoint
     assert not (folder / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("step", [-86_400, 86_400])
+def test_a_clock_that_jumps_changes_nothing(tiny, config, trained, monkeypatch, step):
+    [before] = fit([tiny(seed=1)], config, jobs=1)
+    folder_of(tiny(seed=1)).rename(config.results / "elsewhere")
+    jumps = itertools.count(time.time(), step)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: next(jumps))
+        [after] = fit([tiny(seed=1)], config, jobs=1)
+        assert fit([tiny(seed=1)], config, jobs=1)[0].record.to_json() == after.record.to_json()
+    assert trained == [before.spec.name] * 2
+    assert after.record.curves == before.record.curves
+    assert 0 <= after.record.provenance.seconds < 60
 
 
 def test_two_different_runs_of_one_name_are_refused(tiny, config, trained):

@@ -68,7 +68,9 @@ def test_any_two_masks_measure_as_in_scipy_and_monai(a, b):
     assert seg.hausdorff(a, b) == pytest.approx(max(directed_hausdorff(*pair)[0] for pair in pairs))
     x, y = (torch.from_numpy(mask[None, None].astype(np.float32)) for mask in (a, b))
     assert seg.dice(a, b) == pytest.approx(float(DiceMetric()(x, y)[0, 0]))
-    assert seg.hd95(a, b) == pytest.approx(float(compute_hausdorff_distance(x, y, True, percentile=95)[0, 0]))
+    # MONAI interpolates the percentile in single precision, which moves it by up to 1e-5 of the distances beside it
+    expected = float(compute_hausdorff_distance(x, y, True, percentile=95)[0, 0])
+    assert seg.hd95(a, b) == pytest.approx(expected, rel=1e-5, abs=1e-4)
     for tolerance in (0, 1, 1.5):
         expected = float(compute_surface_dice(x, y, [tolerance], True)[0, 0])
         assert seg.surface_dice(a, b, tolerance) == pytest.approx(expected)
