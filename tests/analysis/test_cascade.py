@@ -63,21 +63,12 @@ def test_the_cascade_as_one_module_gives_what_its_parts_give():
         torch.testing.assert_close(cascade.Cascade(generator, segmentor, 4)(image), expected)
 
 
-def test_thresholds_are_told_of_runs_on_softened_labels_alone(config, run_of):
-    softened = spec("casgan_soft", "isbi2012", config)
-    fitted = {
-        ("casgan_soft", "isbi2012"): [run_of(softened, 0.95)],
-        ("unet", "lnsm"): [run_of(spec("unet", "lnsm", config))],
-    }
-    assert cascade.thresholds(fitted) == {"thresholds": {softened.name: 0.95}}
-
-
 def test_the_network_is_compared_with_each_doctor_on_the_same_nodules(config, run_of):
     values = np.linspace(0.5, 0.9, N)
     measures = {"dice": values} | {f"truth_{doctor}": values - 0.1 * i for i, doctor in enumerate(DOCTORS, 1)}
     runs = [run_of(one, **measures) for one in rows_of(["casgan"], "lidc-500", config)["casgan", "lidc-500"]]
     scores = cascade.doctors({("casgan", "lidc-500"): runs})
-    doctor = scores["doctor2", "lidc-500", cascade.CONSENSUS50]
+    doctor = scores["doctor2", "lidc-500", "dice_consensus50"]
     assert (doctor.values.shape, doctor.fixed) == ((1, N), True)
     judged = claims.judge(claims.find("casgan", "every doctor"), scores)
     assert judged.verdict == verdicts.HOLDS

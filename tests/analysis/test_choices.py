@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from softmask.analysis import choices, ledger
+from softmask.analysis import choices
 from softmask.errors import DataError
 from softmask.experiments.plan import records_folder
 from softmask.experiments.rows import spec
@@ -79,18 +79,6 @@ def test_choices_about_labels(discs):
     assert all(0 <= one.chosen <= 1 and one.low <= one.other - one.chosen <= one.high for one in made.values())
 
 
-def test_labels_of_real_images_are_judged_by_the_other_readers(discs):
-    lines = pd.DataFrame(choices.label_lines(discs(alpha=None)))
-    made = choices.label_choices(lines, "real")
-    assert {one.measure for one in made} == {"Dice with the consensus of the other readers"}
-
-
-def test_masks_that_are_shrunk(discs):
-    lines = choices.shrunk_lines(discs(radius=14), "lidc", 64)
-    assert [line["b"] for line in lines] == [1]  # as many pixels as are stored
-    assert choices.shrunk_choice(lines, "lidc", "embedded").other == 1
-
-
 @pytest.fixture
 def record_of(config, record):
     def record_of(network="unet", **changes):
@@ -109,7 +97,7 @@ def record_of(config, record):
 
 
 def test_choices_about_testing(record_of):
-    made = by_name(ledger.lesion_choices([record_of()], "lidc"))
+    made = by_name(choices.lesion_choices([record_of()], "lidc"))
     empty = made["Dice where nothing was found", "left out"]
     assert (empty.chosen, empty.other) == pytest.approx((1.4 / 3, 0.7))
     assert made["PPV where nothing was found", "0"].other == pytest.approx(1.6 / 3)
@@ -121,27 +109,27 @@ def test_choices_about_testing(record_of):
     epoch = made["which epoch is tested", "last"]
     assert (epoch.chosen, epoch.other) == (0.7, 0.6)
     assert not any(where.startswith("truth of") for where, _ in made)
-    again = ledger.lesion_choices([record_of(dice_consensus=[0.7, 0.0, 0.5])], "lnsm")
+    again = choices.lesion_choices([record_of(dice_consensus=[0.7, 0.0, 0.5])], "lnsm")
     assert by_name(again)["truth of lnsm's test images", "the readers' 50 % consensus"].other == pytest.approx(0.4)
 
 
 def test_slices_without_lung(record_of):
     one = record_of(iou=[0.9, 0.0, 0.7], pixels_true=[5, 0, 5])
-    [choice] = ledger.lung_choices([one], "lidc-lung")
+    [choice] = choices.lung_choices([one], "lidc-lung")
     assert (choice.chosen, choice.other) == pytest.approx((0.8, 1.6 / 3))
 
 
 def test_predictions_that_a_record_keeps(record_of, discs):
     sample = discs(0)
     networks = [record_of(), record_of("softgan")]
-    lines = ledger.kept_lines(sample, networks)
+    lines = choices.kept_lines(sample, networks)
     assert [line["learnt"] for line in lines] == [False, True]
     assert lines[0]["0.5"] == lines[0]["0.3"] == lines[0]["0.7"] > lines[0]["0.9"] == 0
-    made = by_name(ledger.kept_choices(lines, "lidc", "embedded"))
+    made = by_name(choices.kept_choices(lines, "lidc", "embedded"))
     assert made["where a network's output is cut", "0.9"].other == 0
     assert len(made) == 4
-    assert len(ledger.kept_choices(lines[:1], "lidc", "embedded")) == 3  # nobody learnt a soft mask
-    assert ledger.kept_choices([], "lidc", "embedded") == []
+    assert len(choices.kept_choices(lines[:1], "lidc", "embedded")) == 3  # nobody learnt a soft mask
+    assert choices.kept_choices([], "lidc", "embedded") == []
 
 
 def test_records_are_read_by_data_set(config, record_of):
@@ -149,20 +137,20 @@ def test_records_are_read_by_data_set(config, record_of):
     folder.mkdir(parents=True)
     one = record_of()
     (folder / f"{one.spec.name}.json").write_text(one.to_json())
-    found = ledger.read_records(config, ("lidc", "lnsm"))
+    found = choices.read_records(config, ("lidc", "lnsm"))
     assert [len(found[name]) for name in ("lidc", "lnsm")] == [1, 0]
-    assert ledger.lesion_choices([], "lnsm") == ledger.lung_choices([], "lidc-lung") == []
+    assert choices.lesion_choices([], "lnsm") == choices.lung_choices([], "lidc-lung") == []
     (folder / "lidc-broken.json").write_text("{")
     with pytest.raises(DataError, match=r"lidc-broken\.json"):
-        ledger.read_records(config, ("lidc",))
+        choices.read_records(config, ("lidc",))
 
 
 def test_the_table_numbers_its_rows_and_names_what_needs_training():
     one = choices.compared(("here", "a", "b", "Dice"), [0.5, 0.7], [0.6, 0.9], "pq", "real")
-    result = ledger.table([one, one], "About.")
+    result = choices.table([one, one], "About.")
     shown = tables.show(result)
     assert list(shown.index) == ["1. here", "2. here"]
     frame = tables.to_frame(result).set_index(["row", "metric"])
     assert frame.loc[("1. here", "difference"), "ours_mean"] == pytest.approx(0.15)
     assert frame.loc[("1. here", "choice_and_alternative"), "note"] == "a / b"
-    assert ledger.NEEDS_TRAINING[0] in result.caption
+    assert choices.NEEDS_TRAINING in result.caption

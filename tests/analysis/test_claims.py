@@ -6,13 +6,13 @@ import pytest
 
 from softmask import papers
 from softmask.analysis import claims
+from softmask.config import Config
 from softmask.errors import ConfigError, DataError
 from softmask.measure.differences import Scores
-from softmask.measure.verdicts import FAILS, HOLDS, REPORTED
+from softmask.measure.verdicts import FAILS, HOLDS
 from softmask.papers import Claim, Pair
 from softmask.papers.audit import MUST_HOLD, Check, Finding
-from softmask.report import tables
-from softmask.report.text import measured_on
+from softmask.report import tables, verdicts
 
 N = 40
 IDS = tuple(map(str, range(N)))
@@ -50,12 +50,6 @@ def test_a_row_is_judged_against_a_bound():
         assert "at least 95" in verdict.why
 
 
-def test_a_claim_about_time_is_reported():
-    claim = claims.find("dsnet-v2", "inference time")
-    assert claims.judge(claim, {}).verdict == REPORTED
-    assert claims.reported(claim, "1.3").why == "1.3"
-
-
 def test_other_images_name_the_pair():
     given = measured("dice", softgan=0.8, unet=0.75)
     given["unet", "lidc", "dice"] = replace(given["unet", "lidc", "dice"], ids=IDS[::-1])
@@ -76,18 +70,18 @@ def test_a_claim_is_found_by_its_words():
         claims.find("softgan", "GrabCut")
 
 
-def test_a_figure_of_dice_leaves_other_measures_out():
-    pairs = [Pair("dsnet", "unet", "lnsm", metric) for metric in ("dice", "sen", "dice_consensus50")]
-    found = claims.by_dice(claims.judge(Claim("better", tuple(pairs)), {}))
-    assert [one.pair.metric for one in found.pairs] == ["dice", "dice_consensus50"]
-    assert len({str(pair) for pair in pairs}) == 3  # a table's rows
-
-
-def test_a_figure_of_points_leaves_pixels_out():
-    judged = [claims.judge(claim, {}) for claim in papers.load("lgan").claims]
-    assert [bool(one.pairs) for one in claims.of_unit(judged, "points")] == [
-        not c.lower for c in papers.load("lgan").claims
-    ]
+def test_a_claim_added_to_the_paper_is_judged_without_more(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
+    config = Config.from_parameters("smoke", "embedded")
+    paper = papers.load("softgan")
+    added = Claim("softgan > unet in IoU", (Pair("softgan", "unet", "lidc", "iou", delta=1),))
+    monkeypatch.setattr(papers, "load", lambda name: replace(paper, claims=(*paper.claims, added)))
+    assert "iou" in claims.metrics("softgan")
+    judged, by_readers = claims.judge_paper("softgan", measured("iou", softgan=0.8, unet=0.7), config)
+    assert (judged[-1].claim, judged[-1].verdict) == (added.words, HOLDS)
+    assert len(judged) == len(by_readers) == sum(claim.judged for claim in paper.claims) + 1
+    written = verdicts.read(config.results / "claims" / "softgan.json")
+    assert written[added.words]["verdict"] == HOLDS
 
 
 def nodules(mean, n=600, spread=0.05):
@@ -131,8 +125,3 @@ def test_the_tables_list_what_holds_and_what_does_not():
     found = tables.show(claims.finding_table(checks, "real", 600))
     assert list(found.index) == ["1. two of three", "2. two of three", "3. doctors"]
     assert list(found.iloc[0]) == ["here · there", "2 > 1", "1 points", "none known"]
-
-
-def test_a_table_of_printed_numbers_says_that_nothing_was_measured():
-    made = claims.check_table([Check("all well", "a <= b", MUST_HOLD, 7, ())], "real", 600)
-    assert measured_on(tables.join(made)) == "Ours: the papers' printed numbers."

@@ -83,15 +83,8 @@ def test_a_present_reader_with_an_empty_mask_leaves_the_image_out(dataset_of, st
     assert doctors.agreement(dataset, [0, 1]).ids == ["lidc/p0/n0/s0"]
     assert [problem.where for problem in dataset.problems] == ["lidc/p1/n0/s1"]
     assert "reader 2 is empty" in dataset.problems[0].why
-
-
-def test_nothing_left_is_an_error_that_names_the_data(dataset_of, strips) -> None:
-    dataset = dataset_of([strips(0, [0], [1]), DataError("truncated")])
     with pytest.raises(DataError, match=r"lidc: no image that all four readers marked .* from made by a test"):
-        doctors.agreement(dataset, [0, 1])
-    assert len(dataset.problems) == 2
-    with pytest.raises(DataError, match="lidc"):
-        doctors.agreement(dataset, [])
+        doctors.agreement(dataset, [1])
 
 
 def test_reference_cells_are_means_and_spreads_over_images(three) -> None:
@@ -120,14 +113,6 @@ def test_the_printed_matrix_is_in_fractions_and_empty_where_nothing_is_printed(p
     assert matrix[np.triu_indices(5, 1)].min() > 0.5
     assert matrix[0, 3] == pytest.approx(0.625, abs=0.001)
     assert matrix[2, 4] == pytest.approx(0.83, abs=0.001)
-
-
-def test_beside_the_printed_means(three) -> None:
-    found = doctors.agreement(three, range(3))
-    table = doctors.against_printed({"strips": found}, "casgan", "table-2")
-    assert table.loc["casgan/table-2, printed"].tolist() == [0.703, 0.783]  # 4.218 / 6, 3.131 / 4
-    pairs = np.mean([2.5 / 6, 1, 5 / 6])  # of the three images
-    assert table.loc["strips"].tolist() == [round(pairs, 3), round((0.7 + 1 + 11 / 12) / 3, 3)]
 
 
 def network(found, dice, predictions=None):
@@ -181,7 +166,7 @@ def test_a_network_tested_on_other_images_is_refused(three) -> None:
 
 def test_rows_are_found_by_name(three) -> None:
     assert doctors.rows_named(three, [three[2].id, three[0].id]) == [2, 0]
-    with pytest.raises(DataError, match=r"has no lidc/p9, .* \(1 lacking\)"):
+    with pytest.raises(DataError, match=r"has no lidc/p9, .* \(1 missing\)"):
         doctors.rows_named(three, [three[0].id, "lidc/p9"])
 
 
@@ -230,16 +215,6 @@ def test_a_network_against_every_reference_is_the_mean_over_seeds_and_doctors(ne
     }
 
 
-def test_doctors_are_averaged_for_each_nodule(networks):
-    found = doctors.everyone(networks)
-    assert list(found) == ["any_doctor", "casgan", "dsnet"]
-    assert {name: values.tolist() for name, values in found["any_doctor"].items()} == {
-        "dice_consensus50": pytest.approx([0.6] * N),
-        "dice_consensus_others": pytest.approx([0.15] * N),
-        "dice_staple": pytest.approx([0.8] * N),
-    }
-
-
 def test_cells_count_the_nodules_of_each_group_and_leave_out_empty_ones(networks):
     members = {"all": np.ones(N, bool), "solid": np.array([True, False, True]), "calcific": np.zeros(N, bool)}
     cells = doctors.group_cells(networks, members, "dice_consensus50", "lidc-500", "real")
@@ -248,11 +223,7 @@ def test_cells_count_the_nodules_of_each_group_and_leave_out_empty_ones(networks
     assert found["solid", "nodules"].ours_mean == found["solid", "dice_of_dsnet"].n_images == 2
     assert found["all", "dice_of_dsnet"].ours_mean == pytest.approx(0.55)
     assert found["all", "dice_of_any_doctor"].ours_mean == pytest.approx(0.6)
-
-
-def test_without_a_finished_network_there_is_nothing_to_compare():
-    assert doctors.everyone({"casgan": []}) == {}
-    assert doctors.group_cells({"casgan": []}, {"all": np.ones(N, bool)}, "dice_consensus50", "lidc-500", "real") == []
+    assert doctors.group_cells({"casgan": []}, members, "dice_consensus50", "lidc-500", "real") == []
 
 
 def test_groups_by_texture_place_kind_and_diameter(monkeypatch):

@@ -16,7 +16,7 @@ from softmask.experiments.rows import spec
 from softmask.nets import build
 from softmask.nets.cascade import transferred
 from softmask.nets.dsnet import drtm, edrfm, sdrfm
-from softmask.nets.softgan import CBAMBlock, ImprovedBackbone
+from softmask.nets.softgan import CBAMBlock
 from softmask.report import panels
 
 SIZE, N = 64, 5
@@ -79,19 +79,6 @@ def test_attention_behind_a_generator_is_that_of_the_segmentor(config, images):
         block, x = backbone.first, run.network().reduce(run.network().module(seen))
         expected = block.spatial_attention.weights(block.channel_attention(block.convs(x)))[:, 0]
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
-
-
-def test_attention_is_that_of_the_first_block(config, images):
-    run = Finished(spec("no_soft_label", "lnsm", config))
-    found = cascade.attention(run, images)
-    network = run.network()
-    block = network.first
-    assert isinstance(network, ImprovedBackbone)
-    with torch.inference_mode():
-        y = block.channel_attention(block.convs(torch.tensor(images)))
-        expected = block.spatial_attention.weights(y)[:, 0]
-    np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
-    assert not block.spatial_attention._forward_hooks
 
 
 def test_looks_of_two_runs_and_of_none(config, data):

@@ -50,7 +50,7 @@ def test_parts_add_up_to_the_whole(networks):
 
 def test_both_are_timed_alike_and_left_where_they_were(networks):
     threads = torch.get_num_threads()
-    found = cost.measure(networks, "smoke", batches=(1, 2), seconds=0.0, devices=("cpu",))
+    found = cost.measure(networks, "smoke", batches=(1, 2), seconds=0.0)
     assert torch.get_num_threads() == threads
     assert isinstance(networks[cost.HAVING], Transferring)
     assert found.times["milliseconds"].min() > 0
@@ -71,7 +71,7 @@ def test_times_are_kept_for_the_machine_the_networks_and_their_code(networks, tm
         return {row: np.full(7, len(measured)) for row in networks}
 
     def once(found=networks, **changes):
-        timing = {"batches": (1,), "seconds": 0.0, "devices": ("cpu",)} | changes
+        timing = {"batches": (1,), "seconds": 0.0} | changes
         return cost.measure(found, "smoke", **timing).times["milliseconds"].iloc[0]
 
     monkeypatch.setattr(cost, "_milliseconds", milliseconds)

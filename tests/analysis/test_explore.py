@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import cv2
-import matplotlib
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,10 +11,9 @@ from hypothesis import strategies as st
 
 from softmask.analysis import explore
 from softmask.data.kinds import KINDS
-from softmask.errors import ConfigError, DataError, LabelError
+from softmask.errors import ConfigError, LabelError
 from softmask.label import label_sample, soft_mask
 from softmask.measure import segmentation
-from softmask.report import figures
 
 
 def test_one_nodule_of_each_kind_in_a_window(dataset_of, discs):
@@ -26,11 +23,6 @@ def test_one_nodule_of_each_kind_in_a_window(dataset_of, discs):
         kind: f"p{5 - i}" for i, kind in enumerate(KINDS)
     }
     assert list(found) == list(KINDS)
-
-
-def test_without_a_nodule_of_a_known_kind(dataset_of, discs):
-    with pytest.raises(DataError, match="embedded"):
-        explore.nodules(dataset_of([discs()]))
 
 
 def test_cutting_moves_the_mark_along(discs):
@@ -88,17 +80,6 @@ def test_what_cannot_be_labelled(discs):
             explore.step(sample, replace(explore.start(sample), threshold=threshold))
 
 
-def test_fixed_settings_differ_in_one_thing(discs):
-    sample = discs(radius=6)
-    steps = {name: explore.step(sample, setting) for name, setting in explore.fixed(sample).items()}
-    first = steps.pop("as marked")
-    for name, made in steps.items():
-        same = np.array_equal(made.made.alpha, first.made.alpha) and np.array_equal(made.binary, first.binary)
-        assert not same, name
-    assert steps["threshold 0.1"].binary.sum() > first.binary.sum()
-    assert (steps["trimap radius 4 pixels"].made.trimap == 0.5).sum() > (first.made.trimap == 0.5).sum()
-
-
 class TestPictures:
     def test_a_strip_shows_each_row_as_if_it_were_the_first(self, discs):
         sample = discs()
@@ -109,19 +90,6 @@ class TestPictures:
         assert len(set(drawn)) == len(drawn)
         assert [strip.png(row) for row in rows] == drawn
         assert explore.Strip().png(rows[2]) == drawn[2]
-
-    def test_panels_lie_side_by_side_and_hold_what_they_should(self, discs):
-        sample = discs()
-        made = explore.step(sample, explore.start(sample))
-        row = explore.pictures(sample, explore.start(sample), made)
-        with matplotlib.rc_context():
-            figures.style()
-            image = cv2.imdecode(np.frombuffer(explore.Strip().png(row), np.uint8), cv2.IMREAD_COLOR)
-        height, width, _ = image.shape
-        assert (height, width) == (264, 960)
-        trimap, alpha = image[26:260, 244:476], image[26:260, 485:717]
-        assert set(np.unique(trimap)) in ({0, 127, 255}, {0, 128, 255})
-        assert abs(alpha.mean() / 255 - row[2].image.mean()) < 0.02
 
     def test_the_fixed_grid(self, discs):
         import matplotlib.pyplot as plt

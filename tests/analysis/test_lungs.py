@@ -153,12 +153,6 @@ def test_nodules_on_the_boundary_are_judged_over_scans(fitted, inside, verdict):
     assert found.pairs[0].outcome.difference.patients == SCANS
 
 
-def test_few_scans_with_such_nodules_decide_nothing(fitted):
-    nan = float("nan")
-    assert nodules(fitted, [1.0] * 4 + [nan] * (N - 4)).verdict == INCONCLUSIVE
-    assert "undefined on every image" in nodules(fitted, [nan] * N).why
-
-
 def test_the_hardest_slices_are_of_different_scans(fitted):
     iou = np.full(N, 0.9)
     iou[[0, 1, 7, 20]] = 0.1, 0.2, 0.3, 0.4
@@ -170,13 +164,6 @@ def test_places_with_nodules_are_of_different_scans_first(fitted):
     runs = again(fitted["lgan_basic", "lidc-lung"], nodules_at_wall_inside=[1.0] * 6 + [float("nan")] * (N - 6))
     assert lungs_shown.wall_places(runs, 3) == [0, 2, 4]
     assert lungs_shown.wall_places(runs, 5) == [0, 1, 2, 3, 4]
-
-
-def test_records_give_no_slices(fitted, config, monkeypatch):
-    monkeypatch.setattr(lungs_shown, "data_of", lambda run, config: None)
-    for rows in (fitted, {}):
-        assert lungs_shown.slices(rows, ["lgan_basic"], "lidc-lung", lungs_shown.spread_places, 1, config) == []
-        assert lungs_shown.activation_figure(rows, "lgan_basic", "lidc-lung", config) is None
 
 
 class Trained:
@@ -217,17 +204,6 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
     ).canvas.draw()
 
 
-def test_the_surroundings_of_a_nodule_stay_inside_the_image():
-    nodules = np.zeros((200, 200), bool)
-    nodules[5:9, 100:104] = True
-    one = lungs_shown.around_nodules(
-        lungs_shown.Slice("a", np.zeros((9, 9)), np.zeros((200, 200)), nodules, nodules, {"x": ~nodules}), reach=40
-    )
-    assert one.image.shape == one.masks["x"].shape == (80, 80)
-    assert one.nodules.sum() == 16
-    assert one.nodules[5:9, 38:42].all()
-
-
 def test_the_signs_of_every_critic_and_of_the_generator_are_right(config):
     rows, columns = np.indices((32, 32))
     masks = np.stack([np.hypot(rows - 16, columns - c) < 9 for c in (12, 14, 16, 18)])[:, None].astype(np.float32)
@@ -238,21 +214,6 @@ def test_the_signs_of_every_critic_and_of_the_generator_are_right(config):
     assert len(frame) == len(CRITICS)
     assert frame["critic: risen"].all()
     assert frame["generator: risen"].all()
-
-
-def test_table_1_counts_what_it_describes(config):
-    cells = lungs_shown.description_cells("embedded")
-    assert [cell.note.split(";")[0] for cell in cells] == [lungs_shown.INPUTS[cell.row[5:]] for cell in cells]
-    assert all(cell.note.endswith(" parameters") for cell in cells)
-    tables.write(tables.ResultTable("lgan", "table-1", "", "a test", cells), config, {})
-
-
-@pytest.mark.parametrize("name", lungs_shown.DRAWN)
-def test_critics_are_drawn_with_their_inputs(name):
-    fig = lungs_shown.critic(name)
-    fig.canvas.draw()
-    words = {text.get_text() for text in fig.axes[0].texts}
-    assert set(lungs_shown.DRAWN[name][1]) <= words
 
 
 @pytest.fixture

@@ -79,8 +79,3 @@ def test_a_missing_caption_and_a_missing_word_are_named(config):
         Results(config).table("workbook/none", [], [])
     with pytest.raises(ConfigError, match="casgan/fig-1: its caption has the word 'source', which the call does not"):
         Results(config).figure("casgan/fig-1", None)
-
-
-def test_a_figure_of_several_parts_has_one_caption(config, capsys):
-    Results(config).figure("casgan/fig-4-segmentor", None, part="segmentor")
-    assert "casgan/fig-4-segmentor is not drawn" in capsys.readouterr().out

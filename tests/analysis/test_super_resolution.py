@@ -10,7 +10,6 @@ import torch
 
 from softmask.analysis import super_resolution as study
 from softmask.config import Config
-from softmask.errors import DataError
 from softmask.experiments.prepare import Part
 from softmask.measure.resolution import interpolate, measure_upscaled
 from softmask.report import tables
@@ -82,25 +81,6 @@ def _prepared(monkeypatch):
     pictures, masks = images()
     part = Part(IDS, GROUPS, pictures[:, None], masks[:, None].astype(np.float32))
     monkeypatch.setattr("softmask.analysis.finished.prepare", lambda spec, config: SimpleNamespace(test=part))
-
-
-def test_a_record_without_interpolations_is_named(fitted):
-    del fitted["content_only", "lnsm"][0].record.measures["psnr_bicubic"]
-    with pytest.raises(DataError, match="content_only: its record has no psnr_bicubic"):
-        study.quality(fitted)
-
-
-def test_every_run_has_a_line(fitted):
-    for runs in fitted.values():
-        for run in runs:
-            run.spec.settings = SimpleNamespace(epochs=3)
-            run.record.n_parameters, run.record.curves = 7, {"validation_psnr": [20, 30, 25.004]}
-            run.record.provenance = SimpleNamespace(seconds=1.5, device="cpu")
-    frame = study.overview(fitted)
-    assert list(frame.index) == ["content_only", "content_only", "srgan", "srgan"]
-    assert frame.iloc[0].to_dict() == {
-        "parameters": 7, "epochs": 3, "validation PSNR": 25.0, "seconds": 1.5, "device": "cpu", "from": "store",
-    }  # fmt: skip
 
 
 def test_cells_pool_seeds_and_make_a_table(fitted, config):

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from softmask.analysis import finished, table, training
-from softmask.config import PROFILES, Config
+from softmask.config import Config
 from softmask.data.sample import IN_PLACE
 from softmask.data.splits import SECTION_FOLDS
-from softmask.errors import DataError, MissingData
+from softmask.errors import DataError
 from softmask.experiments import Run, night, schedules, specs
 from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.rows import rows_of, spec
@@ -71,20 +71,6 @@ def test_a_cell_is_over_images_pooled_over_seeds(fitted):
     assert not [c for c in training.table_cells("softgan", "table-1", without) if c.row == "medt"]
 
 
-def test_the_long_table_has_a_line_for_each_value(fitted):
-    first, second = fitted[UNET]
-    runs = [first, changed(second, failed=True)]
-    long = table.of_runs({UNET: runs}, [(*UNET, "dice"), (*UNET, "sen")])
-    assert tuple(sorted(long.columns)) == tuple(sorted(table.COLUMNS))
-    assert len(long) == 2 * (N + 1), "a failed training has one line without a value"
-    dice = long[(long["metric"] == "dice") & ~long["failed"]]
-    assert dice["value"].tolist() == list(first.record.measures["dice"])
-    assert (dice["image"].tolist(), dice["patient"].tolist()) == (list(IDS), list(first.record.groups))
-    assert set(dice["seed"]) == {2020}
-    assert table.of_runs({}, []).empty
-    assert table.summarise(table.of_runs({}, [])) == []
-
-
 def test_records_become_a_long_table_in_the_order_of_rows():
     records = pd.DataFrame({"label": ["b", "a", "b"], "dice": [0.5, 1, NAN], "value": "text", "mae": [1, INF, 2]})
     cells = table.summarise(table.of_records(records, "label", ["mae", "dice"], dataset="lidc", source="real"))
@@ -92,8 +78,6 @@ def test_records_become_a_long_table_in_the_order_of_rows():
     assert [(cell.ours_mean, cell.n_images) for cell in cells] == [(1.5, 2), (0.5, 1), (INF, 1), (1, 1)]
     assert cells[0].ours_std == pytest.approx(np.sqrt(0.5))
     assert np.isnan(cells[2].ours_std)
-    ordered = table.of_records(records, "label", ["dice"], dataset="lidc", source="real", order=("a", "b", "c"))
-    assert [cell.row for cell in table.summarise(ordered, np.median)] == ["a", "b"]
 
 
 def test_undefined_values_are_left_out_and_counted(fitted, record_of):
@@ -212,24 +196,6 @@ def test_seeds_of_other_images_or_without_the_measure_are_refused(fitted):
         table.values_of([first, second], "nonsense")
 
 
-def test_several_tables_are_fitted_in_one_call(config, fitted, record_of, monkeypatch):
-    calls = []
-
-    def fit(wanted, config, title):
-        calls.append((title, len(wanted)))
-        return [Run(spec, record_of(spec)) for spec in wanted]
-
-    monkeypatch.setattr(finished, "fit", fit)
-    every = {place: [run.spec for run in runs] for place, runs in fitted.items()}
-    asked = {"a": dict(list(every.items())[:1]), "b": every}
-    both = finished.fit_tables(asked, config, "both")
-    specs_of = {
-        name: {place: [run.spec for run in runs] for place, runs in made.items()} for name, made in both.items()
-    }
-    assert specs_of == asked
-    assert calls == [("both", 2 * (1 + len(every)))]
-
-
 def test_provenance_names_every_run_once(config, fitted):
     made = finished.provenance_of(fitted, config, time.perf_counter())
     assert len(made["runs"]) == len({run["key"] for run in made["runs"]}) == 36  # 40 less those that two rows share
@@ -288,11 +254,6 @@ def test_a_tested_network_has_the_curves_of_its_training(config, record_of):
     assert scores.fixed, "a classical method has no seeds"
 
 
-def test_captions_of_tables(fitted):
-    assert training.parameters_of(fitted, ["unet", "medt", "unet"]) == "U-Net 100, MedT 100"
-    assert set(training.TERMS) >= set(PROFILES)
-
-
 def test_pictures_and_predictions_are_found_by_their_ids(fitted):
     kept = training.predictions_of(fitted, ["unet", "nothing"], "lidc")
     assert kept["nothing"] == {}
@@ -318,19 +279,6 @@ def test_what_was_left_out_is_told_of_all_data_at_hand(config, fitted, monkeypat
     ]  # fmt: skip
     data["lnsm"] = None
     assert finished.left_out(fitted, config)["could not be used"].tolist() == ["lidc/p1"]
-
-
-def test_an_example_of_data_that_is_not_at_hand_is_embedded(config, fitted, monkeypatch):
-    def prepare(spec, config):
-        if spec.source == "real":
-            raise MissingData("nowhere")
-        return spec.source
-
-    monkeypatch.setattr(finished, "prepare", prepare)
-    spec = fitted[UNET][0].spec
-    real = replace(spec, source="real")
-    assert finished.data_of(real, config) is None
-    assert finished.example_of(real, config) == finished.data_of(spec, config) == "embedded"
 
 
 def test_networks_that_predict_foreground_everywhere_are_told(fitted):

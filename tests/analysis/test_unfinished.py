@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from softmask import papers
-from softmask.analysis import cascade, claims, doctors, finished, ledger, lungs, super_resolution, training
+from softmask.analysis import cascade, choices, claims, doctors, finished, lungs, super_resolution, training
 from softmask.config import Config
 from softmask.experiments import Record, specs
 from softmask.experiments.rows import CT, rows_of, spec
@@ -117,7 +117,7 @@ def everything(fitted, config):
         plt.close(fig)
     rows = training.beyond_cells(fitted)
     tables.write(tables.ResultTable("workbook", "m", "t", "c", rows, training.BEYOND), config, {})
-    ledger.read_records(config, ["lidc"])
+    choices.read_records(config, ["lidc"])
     return drawn
 
 
@@ -179,7 +179,7 @@ def test_failed_trainings_enter_no_mean_and_are_told(config, wanted):
     assert [len(rows) for rows in training.curves_of(fitted, ["unet", "infnet"])["lidc"].values()] == [2]
     assert not [cell for cell in training.beyond_cells(fitted) if cell.row == "infnet"]
     assert finished.firsts(fitted, ["unet", "infnet"], "lidc")["unet"].spec == wanted["unet", "lidc"][1]
-    assert all(not one.failed for one in ledger.read_records(config, ["lidc"])["lidc"])
+    assert all(not one.failed for one in choices.read_records(config, ["lidc"])["lidc"])
 
 
 @pytest.mark.parametrize("there", [(), ("lgan_basic", "baseline_unet"), None])

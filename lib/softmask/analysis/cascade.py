@@ -1,5 +1,4 @@
-"""What notebooks 4 and 6 show of CasGAN and DSNet, networks behind a super-resolution, besides tables: their input,
-thresholds, the doctors beside them, predictions side by side, where DSNet looks, and figures drawn from the modules.
+"""What notebooks 4 and 6 show of CasGAN and DSNet, networks behind a super-resolution, besides tables.
 
 What a module does between its layers (a product, a mean, a softmax) is a function call, which a diagram does not see:
 :class:`Drawn` makes every such call a box, with the module's own layers.
@@ -10,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +45,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-CONSENSUS50 = "dice_consensus50"
 BEYOND_NODULES = ("isbi2012", "promise12")
 
 
@@ -55,12 +52,8 @@ BEYOND_NODULES = ("isbi2012", "promise12")
 class Fed:
     """A training image as the network sees it, and the first four as a batch.
 
-    Attributes:
-        image: (S, S) in [0, 1].
-        channels: (C, s, s), pictures in [0, 1].
-        soft: the label in [0, 1], as large as the network's answers.
-        batch: channels (4, C, s, s), masks and soft labels, float32.
-        note: which super-resolution was used, in words.
+    ``image`` (S, S), ``channels`` (C, s, s) and the label ``soft`` are in [0, 1]; ``note`` says which super-resolution
+    was used. The batch has channels (4, C, s, s), masks and soft labels, float32.
     """
 
     name: str
@@ -102,8 +95,7 @@ def example(spec: RunSpec, fitted: Fitted, config: Config) -> Fed:
 
 
 class _Interpolating(nn.Module):
-    """In place of a finished super-resolution run whose network is missing, and of that network: its image is
-    interpolated, its features are random."""
+    """Stand-in for a super-resolution run without a network, and for the network: its features are random."""
 
     needs, failed = (), False
 
@@ -159,27 +151,26 @@ def thresholds(fitted: Fitted) -> dict[str, dict[str, float]]:
     return {"thresholds": {run.spec.name: run.record.threshold for run in runs}}
 
 
-def doctors(fitted: Fitted, network: str = "casgan", known: Fitted = MappingProxyType({})) -> dict[Key, Scores]:
+def doctors(fitted: Fitted, network: str = "casgan", known: Fitted | None = None) -> dict[Key, Scores]:
     """Return what the claim about doctors compares: Dice with the 50 % consensus, of the network (a row) and of each
     doctor, on the test images of its runs on ``lidc-500``; nothing without such a run.
 
-    Args:
-        known: runs among which the network's training is, whose curves count.
+    ``known`` are runs among which the network's training is, whose curves count.
     """
     runs = fitted.get((network, "lidc-500"))
     if not runs:
         return {}
-    made = {network: scores_of(runs, partial(values_of, metric="dice"), [fitted, known])}
+    made = {network: scores_of(runs, partial(values_of, metric="dice"), [fitted, known or {}])}
     for doctor in DOCTORS:
         same = scores_of(runs[:1], partial(values_of, metric=f"truth_{doctor}"))  # for every seed
         made[doctor] = replace(same, curves=(), fixed=True)
-    return {(row, "lidc-500", CONSENSUS50): scores for row, scores in made.items()}
+    return {(row, "lidc-500", "dice_consensus50"): scores for row, scores in made.items()}
 
 
-def pictured(run: Run, config: Config, most: int = 3) -> list[list[Panel]]:
+def pictured(run: Run, config: Config) -> list[list[Panel]]:
     """Return rows of CasGAN figure 8 for the first of a run's kept predictions; without data, the prediction alone."""
     data, rows = data_of(run.spec, config), []
-    for name, prediction in list(run.record.shown().items())[:most]:
+    for name, prediction in list(run.record.shown().items())[:3]:
         predicted, absent = Panel(prediction.astype(float) / 255), Panel(None, note="image not\nat hand")
         if data is None:
             rows.append([absent, absent, absent, predicted, absent])
@@ -208,11 +199,7 @@ SIZE = 64
 
 def attention(run: Run, images: np.ndarray) -> np.ndarray:
     """Return the weights of places in the first CBAM block of a run's network, (N, S, S) in [0, 1], for ``images``
-    (N, 1, S, S).
-
-    Raises:
-        ConfigError: for a recorded run, which has no weights.
-    """
+    (N, 1, S, S); ConfigError for a recorded run, which has no weights."""
     network = run.network()
     weights: list[torch.Tensor] = []
 
@@ -229,21 +216,15 @@ def attention(run: Run, images: np.ndarray) -> np.ndarray:
     return torch.cat(weights)[:, 0].cpu().numpy()
 
 
-def looks(fitted: Fitted, rows: tuple[str, str], dataset: str, config: Config, most: int = 3) -> list[Look]:
-    """Return where two rows' networks (first seed) look, on the first ``most`` test images whose predictions the
-    records keep.
-
-    Empty for runs that are not finished or recorded, which have no weights, and where the data is missing.
-
-    Args:
-        rows: without and with the module that is compared.
-    """
+def looks(fitted: Fitted, rows: tuple[str, str], dataset: str, config: Config) -> list[Look]:
+    """Return where the networks of two rows (first seed), without and with the module that is compared, look on the
+    first three test images whose predictions the records keep; nothing without weights or data."""
     runs = [run for run in firsts(fitted, rows, dataset).values() if run.folder is not None]
     data = data_of(runs[1].spec, config) if len(runs) == len(rows) else None
     if data is None:
         return []
     having = runs[1]
-    images = data.test.images[[data.test.ids.index(name) for name in list(having.record.shown())[:most]]]
+    images = data.test.images[[data.test.ids.index(name) for name in list(having.record.shown())[:3]]]
     generator = next(need for need in having.needs if need.spec == having.spec.sr)
     seen = super_resolved(generator, images, having.spec.scale)[:, 0].astype(np.float32)
     weights = (attention(run, images) for run in runs)
@@ -259,13 +240,8 @@ class Step(nn.Module):
 
 
 class Drawn(nn.Module):
-    """A module step by step.
-
-    Args:
-        module: what is drawn.
-        run: its forward pass, from the module, the steps and the inputs.
-        steps: the function calls in it, by name, each with its label.
-    """
+    """A module whose forward pass ``run`` takes the module, ``steps`` (its function calls by name, each with its label)
+    and the inputs."""
 
     def __init__(self, module: nn.Module, run: Callable[..., Any], steps: Mapping[str, tuple[str, Callable]]) -> None:
         super().__init__()
@@ -330,13 +306,7 @@ def drawn_transfer(transfer: Transfer) -> Drawn:
 
 
 def overview(network: str, module: str, heads: list[tuple[str, str]]) -> Figure:
-    """Draw DSNet's figure 3 (both versions): generator, transfer, backbone, at full width.
-
-    Args:
-        network: in :data:`softmask.nets.NETWORKS`.
-        module: what its transfer is called.
-        heads: what becomes of the output, as in :func:`softmask.report.diagrams.diagram`.
-    """
+    """Draw DSNet's figure 3 (both versions): generator, transfer (called ``module``), backbone, at full width."""
     with torch.device("meta"):  # shapes are enough: at full width, numbers would take seconds
         built = build(network, inputs=PICTURES + Generator.FULL_WIDTH, reduction=SCALE)
         built.module.label = module
@@ -353,13 +323,13 @@ def cbam() -> Figure:
     return diagrams.diagram(boxes, size=(13, 7))
 
 
-def transfer(module: Callable[[int], nn.Module], channels: int = Generator.FULL_WIDTH) -> Figure:
-    """Draw DSNet (TNNLS 2023) figure 5, its first version's figure 4: a module that transfers ``channels`` features,
-    such as :func:`softmask.nets.dsnet.drtm`."""
+def transfer(module: Callable[[int], nn.Module]) -> Figure:
+    """Draw DSNet (TNNLS 2023) figure 5, its first version's figure 4: a module such as
+    :func:`softmask.nets.dsnet.drtm`, which transfers as many features as it is given, at full width."""
     names = ["interpolated image", "super-resolved image", "features $F_{SR}$"]
     with torch.device("meta"):
-        made = module(channels)
-        inputs = [torch.zeros(1, n, SCALE * SIZE, SCALE * SIZE) for n in (1, 1, channels)]
+        made = module(Generator.FULL_WIDTH)
+        inputs = [torch.zeros(1, n, SCALE * SIZE, SCALE * SIZE) for n in (1, 1, Generator.FULL_WIDTH)]
         steps = isinstance(made, Transfer)
         drawn = drawn_transfer(made) if steps else Drawn(made, lambda made, _, *x: made(torch.cat(x, dim=1)), {})
         boxes = diagrams.trace(drawn, inputs, names, layers=True)

@@ -1,36 +1,52 @@
-"""What a choice changes that the papers leave open, about readers' masks and labels. Nothing is trained for it.
+"""The ledger of ambiguities: what a choice changes that the papers leave open. Nothing is trained for it.
 
 A choice is compared with its alternative on the same images: mean with the choice, mean with the alternative, and a
 95 % bootstrap interval of their difference that draws whole patients. A label is measured by its error against the true
-alpha where that is known, else by its Dice with the consensus of the readers whom it has not seen.
-:mod:`softmask.analysis.ledger` adds the choices about testing; ``docs/choices.md`` says why each was made.
+alpha where that is known, else by its Dice with the consensus of the readers whom it has not seen. Choices about how a
+network is tested come from the records of finished runs, in which every network counts alike.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.ndimage import binary_dilation
 
-from softmask.analysis.doctors import PAIRS, masks_of_four
+from softmask.analysis.doctors import PAIRS, masks_of_four, rows_named
+from softmask.analysis.examples import spread
 from softmask.analysis.labels import first_mask
-from softmask.config import BASE_SEED
-from softmask.data.sample import Dataset, Sample
+from softmask.analysis.table import numbers
+from softmask.config import BASE_SEED, Config
+from softmask.data import open_dataset, selection
+from softmask.data.sample import Dataset, Sample, data_kind
 from softmask.data.splits import crops
-from softmask.errors import DataError
-from softmask.label import closed_form_alpha, consensus, recist, soft_labels, trimap
+from softmask.errors import DataError, LabelError, MissingData
+from softmask.experiments.plan import records_folder
+from softmask.experiments.store import Record
+from softmask.label import closed_form_alpha, consensus, recist, soft_labels, soft_mask, trimap
 from softmask.label.grabcut import grabcut_mask
 from softmask.measure import segmentation, soft
 from softmask.measure.segmentation import dice_matrix
 from softmask.measure.statistics import mean_difference
-from softmask.parallel import progress
+from softmask.parallel import map_samples, progress
+from softmask.report.result import WORKBOOK, ResultTable
+from softmask.train.losses import by_tanh
 
-CROP = 64
-"""Side of what networks see."""
-LABEL_CUTS = (128 / 255, 0.3, 0.7, 0.9)
+NEEDS_TRAINING = (
+    "warm-up of SoftGAN's segmentor; one head or two, and their layers; turns of the adversary, its loss and Adam's "
+    "betas; loss of the baselines, and encoders trained before; augmentation, and features augmented with it; size of "
+    "the network's images (64, or super-resolved 256); what stands for the soft label where there is none; width, "
+    "epochs and learning rates of the small profiles; DSNet's Dice loss, with squares or without; LGAN's Lipschitz "
+    "bound, critic's layers and first weights"
+)
+"""Open points whose alternatives take a training each, so that they are not compared here."""
+
+CROP = 64  # side of what networks see
 
 
 class Choice(NamedTuple):
@@ -58,21 +74,15 @@ def compared(
         a, b: (N,) values with the choice and with the alternative, NaN for what is left out of either mean.
         groups: (N,) patients.
         weights: (N,) of the alternative's values.
-
-    Raises:
-        DataError: as :func:`softmask.measure.statistics.mean_difference`.
     """
     means = mean_difference(np.asarray(a, float), np.asarray(b, float), BASE_SEED, list(groups), weights)
     return Choice(*words, *means, len(groups), source)
 
 
 def read_slices(dataset: Dataset, rows: Iterable[int]) -> pd.DataFrame:
-    """Return one line for each slice that four readers marked, with the measures of :func:`reader_choices`.
+    """Return the measures of :func:`reader_choices` for each slice that four readers marked; DataError without any.
 
     A row that cannot be read, or that not all four marked, is left out and listed in ``dataset.problems``.
-
-    Raises:
-        DataError: when no row is left.
     """
     lines = []
     for row in progress([int(row) for row in rows], "readers' masks"):
@@ -117,8 +127,8 @@ def _slice(masks: np.ndarray) -> dict[str, float]:
 
 
 def by_nodule(slices: pd.DataFrame) -> pd.DataFrame:
-    """Return one line for each nodule: Dice of two doctors on its largest slice (the first of equals), on the middle
-    one of those that four readers marked (the lower of two), on the one on which it is least, and their mean."""
+    """Return for each nodule Dice of two doctors on its largest slice, on the middle one of those that four readers
+    marked, on the one on which it is least, and the mean of all."""
     lines = []
     for nodule, lines_of in slices.groupby("nodule", sort=False):
         pairs = lines_of["pairs"].to_numpy()
@@ -129,50 +139,34 @@ def by_nodule(slices: pd.DataFrame) -> pd.DataFrame:
 
 
 def reader_choices(slices: pd.DataFrame, source: str) -> list[Choice]:
-    """Return the choices about readers' masks: consensus, slices, contours, and how Dice is averaged.
-
-    Args:
-        slices: of :func:`read_slices`.
-        source: of the data set; its readers' masks are real in either case.
-    """
+    """Return the choices about readers' masks from :func:`read_slices`: consensus, slices, contours, and how Dice is
+    averaged."""
     doctors = "Dice of two doctors, mean over the six pairs"
     reference = "Dice of a doctor with the consensus, mean over four"
     share = "share of slices whose label could differ"
+    votes = ("50 % consensus", "at least half: 2 of 4", "more than half: 3 of 4")
     contour = ("the contour's own pixels", "outside the mask", "inside")
-    which, averaged = ("which slice of a nodule", "the largest"), ("mean of Dice", "over slices")
+    largest = ("which slice of a nodule", "the largest")
+    averaged = ("mean of Dice", "over slices")
+    database = ("who is doctor 1", "the first of the database", "any, mean over all orders")
+    core = ("readers who share no pixel", "the core of most votes is sure lesion", "any other")
+    band = ("readers who agree on every pixel", "a band of one pixel is unknown", "any other")
     each = slices.groupby("patient")["pairs"].transform("size")
     slices = slices.assign(zero=0.0, share_of_patient=1 / each)
     nodules = by_nodule(slices)
-    asked = [  # words, columns of choice and alternative, weights of the alternative
-        (
-            "50 % consensus",
-            "at least half: 2 of 4",
-            "more than half: 3 of 4",
-            reference,
-            "two_votes",
-            "three_votes",
-            "",
-        ),
-        (
-            *("who is doctor 1", "the first of the database", "any, mean over all orders"),
-            *("Dice of doctor 1 with the consensus", "doctor1", "two_votes", ""),
-        ),
-        (*which, "the middle one", doctors, "largest", "middle", ""),
-        (*which, "all, averaged", doctors, "largest", "every", ""),
-        (*which, "the one on which doctors agree least", doctors, "largest", "least", ""),
+    asked = [  # where, choice, instead, measure, columns of choice and alternative, weights of the alternative
+        (*votes, reference, "two_votes", "three_votes", ""),
+        (*database, "Dice of doctor 1 with the consensus", "doctor1", "two_votes", ""),
+        (*largest, "the middle one", doctors, "largest", "middle", ""),
+        (*largest, "all, averaged", doctors, "largest", "every", ""),
+        (*largest, "the one on which doctors agree least", doctors, "largest", "least", ""),
         (*contour, doctors, "pairs", "pairs_with_contour", ""),
         (*contour, "area of a doctor's mask, pixels", "mean_area", "mean_area_with_contour", ""),
         (f"{CROP} pixels at the centre", "the crop", "the whole image", doctors, "pairs_seen", "pairs", ""),
         (*averaged, "over patients, of each the mean of its slices", doctors, "pairs", "pairs", "share_of_patient"),
         (*averaged, "pooled: over the pixels of all slices", doctors, "pairs", "pairs_pooled", "pairs_size"),
-        (
-            *("readers who share no pixel", "the core of most votes is sure lesion", "any other", share),
-            *("zero", "no_common_pixel", ""),
-        ),
-        (
-            *("readers who agree on every pixel", "a band of one pixel is unknown", "any other", share),
-            *("zero", "all_agree", ""),
-        ),
+        (*core, share, "zero", "no_common_pixel", ""),
+        (*band, share, "zero", "all_agree", ""),
     ]
     made = []
     for *words, a, b, weights in asked:
@@ -186,12 +180,9 @@ def label_lines(sample: Sample) -> list[dict]:
     """Return one record for each alternative in the making of a label: ``where``, ``choice``, ``instead``, ``measure``,
     and the measure with the choice (``a``) and without (``b``).
 
-    The error of a label is its mean absolute error in the band around the true edge. What is about cutting is measured
-    by Dice with the consensus of all readers but the first, from whose mask or mark every label is made.
-    Regularisation, window and fixed trimap radii stand in ``workbook/matting-settings``.
-
-    Raises:
-        LabelError: where the sample allows no label, or has one reader only.
+    The error of a label is its mean absolute error in the band around the true edge. Cuts are measured by Dice with the
+    consensus of all readers but the first, from whose mask or mark every label is made. Regularisation, window and
+    fixed trimap radii stand in ``workbook/matting-settings``.
     """
     mask, image = first_mask(sample), sample.image
     axes = recist.axes_from_mask(mask)
@@ -212,22 +203,20 @@ def label_lines(sample: Sample) -> list[dict]:
     marked = closed_form_alpha(image, trimap.from_mask_and_axes(rough, axes))
     dilated, resampled = soft_labels.kats_dilation(mask), soft_labels.gros_interpolation(mask)
     stretched = (image - image.min()) / max(float(np.ptp(image)), 1e-6)
+    of_stretched = closed_form_alpha(stretched, trimap.from_mask(mask))
     grey, trimaps = "as the data set has them", f"{trimap.BAND:g} of the mask's radius"
     of_label = [  # where, choice, instead, the label with either
         *(("trimap from a mask", trimaps, f"{share:g} of it", alpha, band(share)) for share in (0.1, 0.2, 0.3)),
         ("Kats, radius of the band", "1 pixel", "2 pixels", dilated, soft_labels.kats_dilation(mask, radius=2)),
         ("Kats, probability of the band", "0.3", "0.5", dilated, soft_labels.kats_dilation(mask, probability=0.5)),
         ("Gros, factor", "2", "4", resampled, soft_labels.gros_interpolation(mask, 4)),
-        (
-            *("grey levels", grey, "stretched from minimum to maximum", alpha),
-            closed_form_alpha(stretched, trimap.from_mask(mask)),
-        ),
+        ("grey levels", grey, "stretched from minimum to maximum", alpha, of_stretched),
     ]
     dice = "Dice with the consensus of the other readers"
     by_error = dice if edge is None else "mean absolute error of alpha in the edge band"
     lines = [(*words, by_error, error(a), error(b)) for *words, a, b in of_label]
-    cuts = [("where a soft mask is cut", "0.5", f"{at:.3g}", dice, cut(marked), cut(marked, at)) for at in LABEL_CUTS]
-    lines[3:3] = cuts
+    cuts = (128 / 255, 0.3, 0.7, 0.9)
+    lines[3:3] = [("where a soft mask is cut", "0.5", f"{at:.3g}", dice, cut(marked), cut(marked, at)) for at in cuts]
     lines.append(("GrabCut", "5 iterations", "1 iteration", dice, cut(rough), cut(grabcut_mask(image, axes, 1))))
     names = ("where", "choice", "instead", "measure", "a", "b")
     return [{"sample": sample.id, "patient": sample.patient} | dict(zip(names, line, strict=True)) for line in lines]
@@ -261,3 +250,147 @@ def shrunk_choice(lines: Sequence[dict], dataset: str, source: str) -> Choice:
     words = (where, "lesion where half of a pixel is", instead, measure)
     other = [line["b"] for line in lines]
     return compared(words, np.ones(len(other)), other, [line["patient"] for line in lines], source)
+
+
+def table(choices: Iterable[Choice], about: str) -> ResultTable:
+    """Return the workbook's table of choices; ``about`` says in its caption what they were measured on."""
+    cells = []
+    for number, (where, choice, instead, measure, chosen, other, low, high, n, source) in enumerate(choices, start=1):
+        values = {"choice_and_alternative": f"{choice} / {instead}", "measure": measure, "chosen": chosen}
+        values |= {"alternative": other, "difference": other - chosen, "low": low, "high": high, "values": n}
+        cells += numbers(f"{number}. {where}", "", values, n, 1, source)
+    caption = (
+        f"{about} Difference: alternative minus choice, with a 95 % interval (low to high) that draws whole patients. "
+        f"Not here, because each takes a training: {NEEDS_TRAINING}."
+    )
+    units = {"choice_and_alternative": "text", "measure": "text", "values": "count"}
+    return ResultTable(WORKBOOK, "choices", "What open choices change", caption, cells, units)
+
+
+def measured(config: Config, lidc: Dataset, slices: pd.DataFrame) -> list[Choice]:
+    """Return every choice that can be compared without training: from readers' masks (``slices`` of
+    :func:`read_slices`), from labels, and from the run's records as far as there are any."""
+    four = selection.four_reader_rows(lidc.index)
+    few = spread(selection.largest_per_nodule(lidc.index, four), 2 * config.profile.cap("matting"))
+    lines = pd.DataFrame(map_samples(label_lines, lidc, few, title="choices about labels"))
+    made = reader_choices(slices, lidc.source) + label_choices(lines, lidc.source)
+    for name in ("isbi2012", "promise12"):  # shown with fewer pixels than are stored
+        try:
+            dataset = open_dataset(name, config)
+        except MissingData:
+            continue
+        rows = spread(range(len(dataset)), 20)
+        shrunk = map_samples(partial(shrunk_lines, dataset=name, size=CROP), dataset, rows, title=name)
+        made.append(shrunk_choice(shrunk, name, dataset.source))
+    records = read_records(config, ("lidc", "lnsm", "lidc-lung"))
+    made += [choice for name in ("lidc", "lnsm") for choice in lesion_choices(records[name], name)]
+    kept = [record for record in records["lidc"] if set(record.predictions) == set(records["lidc"][0].predictions)]
+    if kept:
+        rows = rows_named(lidc, kept[0].predictions)
+        lines = map_samples(partial(kept_lines, records=kept), lidc, rows, title="kept predictions")
+        made += kept_choices(lines, "lidc", lidc.source)
+    return made + lung_choices(records["lidc-lung"], "lidc-lung")
+
+
+def read_records(config: Config, datasets: Sequence[str]) -> dict[str, list[Record]]:
+    """Return the run's records of segmentations, by data set, without trainings that failed to start; DataError names
+    a record that cannot be read."""
+    kept: dict[str, list[Record]] = {}
+    for name in datasets:
+        records = [Record.read(path) for path in sorted(records_folder(config).glob(f"{name}-*.json"))]
+        good = [record for record in records if "dice" in record.measures and not record.failed]
+        kept[name] = [record for record in good if record.spec.dataset == name]
+    return kept
+
+
+def _values(records: Sequence[Record], metric: str) -> np.ndarray:
+    return np.concatenate([np.array(record.measures[metric], float) for record in records])  # (networks x N,)
+
+
+def lesion_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
+    """Return choices about testing networks on nodules: undefined and infinite values, averages, which Hausdorff
+    distance, and which epoch (on the validation images that chose it: the most that it can be worth)."""
+    if not records:
+        return []
+    made: list[Choice] = []
+    first, patients = records[0], [group for record in records for group in record.groups]
+    source, on = data_kind(dataset, first.spec.source, first.provenance.origin), f"{dataset}, {len(records)} networks"
+
+    def add(where: str, choice: str, instead: str, measure: str, a: np.ndarray, b: np.ndarray, weights=None) -> None:
+        made.append(compared((where, choice, instead, f"{measure} ({on})"), a, b, patients, source, weights))
+
+    dice, ppv, farthest, hd95 = (_values(records, name) for name in ("dice", "ppv", "hausdorff", "hd95"))
+    finite = np.isfinite(farthest)
+    seen, seen95 = np.where(finite, farthest, np.nan), np.where(finite, hd95, np.nan)
+    with_diagonal = np.where(finite, farthest, math.hypot(first.spec.size, first.spec.size))
+    each = 1 / pd.Series(patients).groupby(patients).transform("size").to_numpy()
+    nothing, found = "where nothing was found", "mean in pixels, where something was found"
+    farthest_words = ("left out and counted", "the image's diagonal", "mean in pixels")
+    add(f"Dice {nothing}", "0", "left out", "mean Dice", dice, np.where(np.isnan(ppv), np.nan, dice))
+    add(f"PPV {nothing}", "left out", "0", "mean PPV", ppv, np.nan_to_num(ppv))
+    add("Hausdorff distance", "largest distance, both ways", "its 95th percentile", found, seen, seen95)
+    add(f"Hausdorff distance {nothing}", *farthest_words, seen, with_diagonal)
+    of_patients = "over patients, of each the mean of its images"
+    add("mean of Dice", "over images", of_patients, "mean Dice", dice, dice, each)
+    if all("dice_consensus" in record.measures for record in records):
+        words = ("the label from the RECIST mark", "the readers' 50 % consensus", "mean Dice")
+        add(f"truth of {dataset}'s test images", *words, dice, _values(records, "dice_consensus"))
+    curves = [record.curves["validation_dice"] for record in records if record.curves.get("validation_dice")]
+    if curves:
+        measure = f"validation Dice, mean over networks ({on})"
+        words, names = ("which epoch is tested", "best on validation", "last", measure), map(str, range(len(curves)))
+        best, last = [max(curve) for curve in curves], [curve[-1] for curve in curves]
+        made.append(compared(words, best, last, list(names), source))
+    return made
+
+
+def lung_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
+    """Return whether slices without lung count in LGAN's means."""
+    if not records:
+        return []
+    patients = [group for record in records for group in record.groups]
+    iou, holds = _values(records, "iou"), _values(records, "pixels_true") > 0
+    measure = f"mean IoU of slices ({dataset}, {len(records)} networks)"
+    words = ("slices without lung", "left out of the mean", "counted: 1 where none is found, else 0", measure)
+    return [compared(words, np.where(holds, iou, np.nan), iou, patients, records[0].spec.source)]
+
+
+def kept_lines(sample: Sample, records: Sequence[Record]) -> list[dict]:
+    """Return, of a sample whose predictions the records keep, for each network Dice with the consensus at each cut, and
+    the soft mask's error read from either head; LabelError where no reader marked it."""
+    if sample.present.sum() < 1:
+        raise LabelError(f"{sample.id}: no reader marked it")
+    truth = consensus.fifty_percent(sample.masks)
+    alpha = soft_mask(sample.image, readers=sample.readers, present=sample.present).alpha
+    lines = []
+    for record in records:
+        [crop] = crops(record.spec.dataset, sample, record.spec.size)
+        top, left = int(crop.top), int(crop.left)
+        seen = slice(top, top + int(crop.height)), slice(left, left + int(crop.width))
+        probabilities, band = record.predictions[sample.id] / 255, soft.edge_band(alpha[seen])
+        line: dict = {"patient": sample.patient, "network": record.spec.name, "learnt": by_tanh(record.spec.losses)}
+        line |= {f"{at:g}": float(segmentation.dice(probabilities >= at, truth[seen])) for at in (0.5, 0.3, 0.7, 0.9)}
+        heads = {"sigmoid": probabilities, "tanh": soft.soft_head(probabilities)}
+        lines.append(line | {name: float(soft.mae(values, alpha[seen], band)) for name, values in heads.items()})
+    return lines
+
+
+def kept_choices(lines: Sequence[dict], dataset: str, source: str) -> list[Choice]:
+    """Return the choices behind the lines of :func:`kept_lines`; few images, many networks."""
+    if not lines:
+        return []
+    frame = pd.DataFrame(lines)
+    learnt, networks = frame[frame["learnt"]], frame["network"].nunique()
+    images = len(lines) // networks
+    cut, on = "where a network's output is cut", f"{dataset}, {networks} networks on {images} images"
+    dice = f"Dice with the consensus ({on})"
+    made = [
+        compared((cut, "0.5", f"{at:g}", dice), frame["0.5"], frame[f"{at:g}"], frame["patient"], source)
+        for at in (0.3, 0.7, 0.9)
+    ]
+    if len(learnt):
+        on = f"{dataset}, {learnt['network'].nunique()} networks on {images} images"
+        words = ("soft mask of a network that learnt one", "its tanh head", "the probabilities of its sigmoid head")
+        measure = f"mean absolute error in the edge band ({on})"
+        made.append(compared((*words, measure), learnt["tanh"], learnt["sigmoid"], learnt["patient"], source))
+    return made

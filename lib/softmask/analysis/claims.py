@@ -1,8 +1,4 @@
-"""The papers' claims judged by what was measured, questions of the workbook's own, and the audit of printed numbers.
-
-The audit holds two checks that need more than the print: what the public annotations say of the doctors, and whether
-the papers' own tables bear out their claims.
-"""
+"""The papers' claims judged by what was measured, questions of the workbook's own, and the audit of printed numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from softmask import papers
 from softmask.analysis.doctors import PAIRS, printed_matrix
 from softmask.analysis.table import numbers
 from softmask.analysis.training import CONSENSUS
-from softmask.config import BASE_SEED
+from softmask.config import BASE_SEED, Config
 from softmask.errors import ConfigError, DataError
 from softmask.measure.differences import Scores
 from softmask.measure.statistics import bootstrap_interval
@@ -24,8 +20,12 @@ from softmask.measure.verdicts import BETTER, REPORTED, Outcome, judge_claim, ju
 from softmask.papers import Claim, Pair, audit, display
 from softmask.papers.audit import MUST_HOLD, TO_EXPLAIN, Check, Finding
 from softmask.papers.claims import LARGEST_DELTA, UNITS
+from softmask.report import verdicts
 from softmask.report.result import PRINTED, WORKBOOK, Cell, Key, ResultTable
 from softmask.report.verdicts import POINTS, Judged, Verdict, sentence
+
+ELSEWHERE = ("soft_roi", "soft_half")
+"""Rows of claims that notebooks 9 and 2 judge."""
 
 
 def own(words: str, *pairs: tuple[str, str, str, str]) -> Claim:
@@ -73,6 +73,28 @@ def _outcome(pair: Pair, claim: Claim, scores: Mapping[Key, Scores]) -> Outcome:
         raise DataError(f"{pair} on {pair.dataset}: {error}") from error
 
 
+def metrics(paper: str, *questions: Claim) -> list[str]:
+    """Return what a paper's claims and further questions compare rows by, and Dice with the readers' consensus."""
+    asked = [*papers.load(paper).claims, *questions]
+    return list(dict.fromkeys([*(pair.metric for claim in asked for pair in claim.pairs), CONSENSUS]))
+
+
+def judge_paper(
+    paper: str, scores: Mapping[Key, Scores], config: Config, reported: Sequence[Verdict] = ()
+) -> tuple[list[Verdict], list[Verdict]]:
+    """Judge every claim in a paper's file by the scores of :func:`metrics`, and write the verdicts for the report.
+
+    Returns:
+        The verdicts, then those that are only ``reported``; and those by the readers' consensus on LNSM.
+    """
+    asked = [claim for claim in papers.load(paper).claims if claim.judged and claim.pairs[0].better not in ELSEWHERE]
+    judged = [*(judge(claim, scores) for claim in asked), *reported]
+    readers = [against_readers(claim) for claim in asked]
+    by_readers = [judge(claim, scores) for claim in readers] if any(claim.pairs for claim in readers) else []
+    verdicts.write(paper, judged, config, by_readers)
+    return judged, by_readers
+
+
 def find(paper: str, words: str) -> Claim:
     """Return the claim of a paper whose words contain ``words``; ConfigError unless it is one claim."""
     claims = [claim for claim in papers.load(paper).claims if words in claim.words]
@@ -99,11 +121,9 @@ def by_dice(verdict: Verdict) -> Verdict:
     return replace(verdict, pairs=pairs, deciding=None)
 
 
-def of_unit(verdicts: Sequence[Verdict], unit: str) -> list[Verdict]:
+def of_unit(judged: Sequence[Verdict], unit: str) -> list[Verdict]:
     """Return the verdicts whose differences are in ``unit``; the others, without pairs, keep their numbers."""
-    return [
-        verdict if verdict.unit == UNITS[unit] else replace(verdict, pairs=(), deciding=None) for verdict in verdicts
-    ]
+    return [verdict if verdict.unit == UNITS[unit] else replace(verdict, pairs=(), deciding=None) for verdict in judged]
 
 
 NODULES = 500
@@ -111,25 +131,21 @@ NODULES = 500
 
 DOCTORS = "doctors"
 
-MATRICES = (("casgan", "table-2"), ("dsnet-v1", "table-4"), ("dsnet-v2", "table-6"))
-
 
 def every_check(nodules: pd.DataFrame) -> list[Check]:
-    """Return the checks of :func:`softmask.papers.audit.run`, and the two made here.
-
-    Args:
-        nodules: of :func:`softmask.analysis.choices.by_nodule`.
-    """
+    """Return the checks of :func:`softmask.papers.audit.run`, and two that need more than the print: what the public
+    annotations say of the doctors (``nodules``: :func:`softmask.analysis.choices.by_nodule`), and whether the papers'
+    own tables bear out their claims."""
     return [*audit.run(), check_claims(), check_doctors(nodules)]
 
 
 def check_doctors(nodules: pd.DataFrame) -> Check:
-    """Check the printed mean Dice of two doctors against the annotations, and against the least that 500 nodules could
-    give. Args as of :func:`every_check`."""
+    """Check the printed mean Dice of two doctors against the annotations, and the least that 500 nodules could give."""
     largest = nodules["largest"].to_numpy()
     low, high = bootstrap_interval(largest, BASE_SEED, groups=nodules["patient"].tolist())
     least, worst = np.sort(largest)[:NODULES].mean(), nodules["least"].mean()
-    printed = {"/".join(place): float(printed_matrix(*place)[PAIRS].mean()) for place in MATRICES}
+    matrices = (("casgan", "table-2"), ("dsnet-v1", "table-4"), ("dsnet-v2", "table-6"))
+    printed = {"/".join(place): float(printed_matrix(*place)[PAIRS].mean()) for place in matrices}
     apart = {place: value for place, value in printed.items() if not low <= value <= high}
     findings = ()
     if apart:
@@ -166,9 +182,7 @@ def check_claims() -> Check:
 def check_table(checks: Sequence[Check], source: str, nodules: int) -> ResultTable:
     """Return one row for each check: what is expected, how many sets of numbers were looked at, and how many fail.
 
-    Args:
-        source, nodules: of the annotations that the doctors are held against, and how many there are.
-    """
+    ``source`` and ``nodules`` describe the annotations that the doctors are compared with."""
     cells: list[Cell] = []
     for check in checks:
         values = {"expected": f"{check.rule}. ({check.level})"}

@@ -1,9 +1,8 @@
 """How far four readers agree with one another, with a consensus of them, and with networks, nodule by nodule.
 
-The papers print one matrix: Dice between four doctors, their 50 % consensus and a model. A consensus that
-contains the doctor it is compared with flatters the doctor, so a leave-one-out consensus stands beside it, and
-STAPLE, which weighs the readers but contains them all; and since LIDC does not say which reader is "doctor 1", so
-does the mean over all orders of the readers, in which every pair of doctors has the same expected Dice.
+The papers print one matrix: Dice between four doctors, their 50 % consensus and a model. That consensus contains the
+doctor it is compared with, so a leave-one-out consensus and STAPLE stand beside it. LIDC does not say which reader is
+"doctor 1", so the mean over all orders of the readers (``any_doctor``) does, too.
 """
 
 from __future__ import annotations
@@ -37,11 +36,7 @@ RATERS = (*DOCTORS, CONSENSUS)
 REFERENCES = ("dice_any_other", "dice_consensus50", "dice_consensus_others", "dice_staple")
 
 EVERY_SLICE, LARGEST_SLICE, TESTED = "lidc-every-slice", "lidc-largest", "lidc-500"
-"""Names of the sets of slices: all that four readers marked; the largest of each nodule; of those, the 500 nodules that
-networks are tested on."""
-
-LARGE_MM = 10.0
-"""Smallest diameter of a large nodule."""
+"""Sets of slices: all that four readers marked; the largest of each nodule; of those, the 500 that are tested on."""
 
 PAIRS = np.triu_indices(4, 1)
 """Of doctors, in a matrix."""
@@ -49,14 +44,9 @@ PAIRS = np.triu_indices(4, 1)
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """Dice of every image, in [0, 1]; the tables are means and standard deviations over the images.
-
-    Attributes:
-        ids: (N,) sample names.
-        matrix: between all pairs of :data:`RATERS`; ``matrix.values`` is (N, 5, 5).
-        others: (N, 4) each doctor against the 50 % consensus of the other three.
-        staple: (N, 4) each doctor against STAPLE of all four, binarised at probability 0.5.
-    """
+    """Dice of every image, in [0, 1]: ``matrix`` between all pairs of :data:`RATERS` (values (N, 5, 5)); ``others``,
+    each doctor against the 50 % consensus of the other three, and ``staple``, against STAPLE of all four, binarised at
+    probability 0.5 (N, 4)."""
 
     ids: list[str]
     matrix: DiceMatrix = field(repr=False)
@@ -83,12 +73,9 @@ def masks_of_four(dataset: Dataset, row: int, purpose: str) -> np.ndarray:
 
 
 def agreement(dataset: Dataset, rows: Iterable[int], title: str = "") -> Agreement:
-    """Return the agreement of the four readers over ``rows`` of a data set.
+    """Return the agreement of the four readers over ``rows`` of a data set; DataError when no row is left.
 
     A row that cannot be read, or that not all four readers marked, is left out and listed in ``dataset.problems``.
-
-    Raises:
-        DataError: when no row is left.
     """
     images: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
     for row in progress([int(row) for row in rows], title or dataset.name):
@@ -112,29 +99,23 @@ def rows_named(dataset: Dataset, ids: Iterable[str]) -> list[int]:
     """Return the rows of samples by name; DataError for a name that is missing."""
     rows = {dataset.name_of(row): row for row in range(len(dataset))}
     ids = list(ids)
-    lacking = [name for name in ids if name not in rows]
-    if lacking:
-        raise DataError(f"{dataset.origin} has no {lacking[0]}, which networks were tested on ({len(lacking)} lacking)")
+    missing = [name for name in ids if name not in rows]
+    if missing:
+        raise DataError(f"{dataset.origin} has no {missing[0]}, which networks were tested on ({len(missing)} missing)")
     return [rows[name] for name in ids]
 
 
 def network_rows(dataset: Dataset, networks: Iterable[Sequence[Run]], part: str = "ids") -> list[int]:
-    """Return the rows of LIDC that networks (the runs of each) were tested on.
-
-    The first record names them: its ``ids``, or with ``part`` ``predictions`` those of which it keeps the prediction.
-    Without a finished run, they are the rows that the networks will be tested on.
-    """
+    """Return the rows of LIDC that networks (the runs of each) were, or else will be, tested on; with ``part``
+    ``predictions`` those whose prediction the first record keeps."""
     for run in (run for runs in networks for run in runs):
         return rows_named(dataset, getattr(run.record, part))
     return split_rows(TESTED, dataset)["test"].tolist()
 
 
 def with_network(agreed: Agreement, runs: Sequence[Run]) -> DiceMatrix:
-    """Return (6, 6): :data:`RATERS`, and the network of ``runs`` (its seeds; Dice averaged over them for each image).
-
-    Raises:
-        DataError: for runs that were tested on other images than ``agreed`` compares.
-    """
+    """Return (6, 6): :data:`RATERS`, and the network of ``runs`` (its seeds; Dice averaged over them for each image);
+    DataError for runs that were tested on other images."""
     if list(runs[0].record.ids) != agreed.ids:
         raise DataError(f"{runs[0].spec.name}: was not tested on the images that the doctors are compared on")
     values = np.ones((len(agreed), 6, 6))
@@ -148,21 +129,12 @@ def matrix_cells(
     labels: Sequence[str], matrix: DiceMatrix, *, dataset: str, n_seeds: int, source: str, extra: bool = False
 ) -> list[Cell]:
     """Return the cells of a symmetric table of means over images; ``labels`` names the matrix's rows."""
-    return [
-        Cell(
-            row,
-            dataset,
-            f"dice_with_{column}",
-            float(matrix.mean[i, j]),
-            float(matrix.std[i, j]),
-            int(matrix.counts[i, j]),
-            n_seeds,
-            source,
-            extra=extra,
-        )
-        for i, row in enumerate(labels)
-        for j, column in enumerate(labels)
-    ]
+    cells = []
+    for i, row in enumerate(labels):
+        for j, column in enumerate(labels):
+            values = float(matrix.mean[i, j]), float(matrix.std[i, j]), int(matrix.counts[i, j])
+            cells.append(Cell(row, dataset, f"dice_with_{column}", *values, n_seeds, source, extra=extra))
+    return cells
 
 
 def network_cells(agreed: Agreement, runs: Sequence[Run], name: str, source: str) -> list[Cell]:
@@ -248,10 +220,9 @@ def groups(dataset: Dataset, rows: Sequence[int]) -> dict[str, np.ndarray]:
     """Return kinds of nodules, and for each which of ``rows`` of a LIDC data set are of it, (N,) bool; one nodule is in
     several.
 
-    ``solid``, ``part_solid`` and ``ground_glass`` by the readers' median ``texture`` (LIDC: 5 is solid, 3 part-solid, 1
-    non-solid): from 4, between, and up to 2. ``juxtapleural`` by the place in the lung, ``cavitary`` and
-    ``calcific`` by :func:`softmask.data.kinds.kind_of`. The diameter is that of the disc with the consensus' area. A
-    nodule that the annotation database does not know is in no group but ``all`` and those of its diameter.
+    The first three by the readers' median ``texture`` (LIDC: 5 is solid, 3 part-solid, 1 non-solid), the diameter is
+    that of the disc with the consensus' area. A nodule that the annotation database does not know is in no other group
+    than ``all`` and those of its kind and diameter.
     """
     index = dataset.index.iloc[list(rows)]
     database = load_annotations()
@@ -271,14 +242,13 @@ def groups(dataset: Dataset, rows: Sequence[int]) -> dict[str, np.ndarray]:
         "cavitary": kind == "cavitary",
         "calcific": kind == "calcific",
         "up_to_5_mm": diameter <= TINY_MM,
-        "5_to_10_mm": (diameter > TINY_MM) & (diameter <= LARGE_MM),
-        "above_10_mm": diameter > LARGE_MM,
+        "5_to_10_mm": (diameter > TINY_MM) & (diameter <= 10),
+        "above_10_mm": diameter > 10,
     }
 
 
 def of_network(runs: Sequence[Run]) -> dict[str, np.ndarray]:
-    """Return, for each of :data:`REFERENCES`, a network's Dice of every nodule (N,), in [0, 1]: the mean over its
-    seeds, over the four doctors, and over the four consensuses of three doctors."""
+    """Return, for each of :data:`REFERENCES`, a network's Dice of every nodule (N,): means over seeds and doctors."""
 
     def mean(*measures: str) -> np.ndarray:
         return np.mean([values_of(runs, measure).mean(axis=0) for measure in measures], axis=0)
@@ -292,11 +262,7 @@ def of_network(runs: Sequence[Run]) -> dict[str, np.ndarray]:
 
 
 def everyone(networks: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, np.ndarray]]:
-    """Return, by name (``any_doctor``, then the networks') and reference, Dice of every nodule (N,).
-
-    ``any_doctor`` is the mean over the four, so that it depends on no order of the readers. Networks without runs are
-    left out; empty where none has any.
-    """
+    """Return, by name (``any_doctor``, then the networks that have runs) and reference, Dice of every nodule (N,)."""
     values = {name: of_network(runs) for name, runs in networks.items() if runs}
     if not values:
         return {}
@@ -317,8 +283,8 @@ def network_reference_cells(networks: Mapping[str, Sequence[Run]], dataset: str,
 def group_cells(
     networks: Mapping[str, Sequence[Run]], members: Mapping[str, np.ndarray], reference: str, dataset: str, source: str
 ) -> list[Cell]:
-    """Return mean and spread over the nodules of each group: a row for each group, ``dice_of_...`` for everyone's Dice
-    with one of :data:`REFERENCES`, and the number of its nodules. A group without any is left out."""
+    """Return for each group that has nodules their number, and mean and spread of everyone's Dice with ``reference``,
+    one of :data:`REFERENCES`."""
     values = {f"dice_of_{name}": by[reference] for name, by in everyone(networks).items()}
     made = []
     for group, inside in members.items():

@@ -1,8 +1,8 @@
 """What DSNet's transfer costs when a trained network is used: time per image, parameters, multiply-adds.
 
-DSNet (TNNLS 2023), table 8. Both networks are timed in turns in one run, so that what else the machine does meets both
-alike; super-resolution is part of DSNet's time. How long a network takes depends on its shape and not on what it has
-learnt, so that fresh weights are timed, of the profile's widths and of the publication's.
+DSNet (TNNLS 2023), table 8. Both networks are timed in turns in one run, so that other load meets both alike;
+super-resolution is part of DSNet's time. The time depends on a network's shape and not on its training, so fresh
+weights are timed, of the profile's widths and of the publication's.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ from softmask.report.result import Cell
 from softmask.train import seeded
 
 WITHOUT, HAVING = "without_transfer", "with_transfer"
-PRINTED_RATIO = 6.7 / 5.1
-"""Of the times with and without the transfer."""
 ROUNDS = (7, 200)
 """The fewest and the most measurements of each network; with fewer a median has no 95 % interval."""
 SECONDS: Mapping[str, float] = {"smoke": 1.0, "cpu": 5.0, "night": 5.0, "full": 10.0}
@@ -59,7 +57,7 @@ class Cost(NamedTuple):
 
 def ratio(times: pd.DataFrame) -> tuple[float, float, float]:
     """Return the median, over rounds, of the time with the transfer over that without, and its 95 % interval (by order
-    statistics, so that single slow rounds do not move it)."""
+    statistics)."""
     having, without = (times.loc[times["row"] == row, "milliseconds"].to_numpy() for row in (HAVING, WITHOUT))
     ratios = np.sort(having / without)
     first = max(int(binom.ppf(0.025, len(ratios), 0.5)) - 1, 0)
@@ -73,13 +71,8 @@ def chosen(cost: Cost) -> pd.DataFrame:
 
 
 def networks(without: RunSpec, having: RunSpec, full: bool = False) -> dict[str, nn.Module]:
-    """Return both networks of table 8 with fresh weights, in evaluation mode: images (B, 1, S, S) to logits
-    (B, 1, S, S).
-
-    Args:
-        without, having: specs of the two rows.
-        full: at the publication's widths and scale instead of the specs'.
-    """
+    """Return both networks of table 8, from the specs of its rows, with fresh weights, in evaluation mode: images
+    (B, 1, S, S) to logits; ``full`` takes the publication's widths and scale instead of the specs'."""
     with seeded(BASE_SEED):
         generator = build(having.sr.network, None if full else having.sr.width)
         scale, reduction = (SCALE, SCALE) if full else (having.scale, having.reduction)
@@ -121,19 +114,14 @@ def measure(
     size: int = 64,
     batches: Sequence[int] = BATCHES,
     seconds: float = 10.0,
-    devices: Sequence[str] | None = None,
 ) -> Cost:
-    """Return the cost of networks that :func:`networks` gave, on images of ``size`` x ``size``.
+    """Return the cost of networks that :func:`networks` gave, on images of ``size`` x ``size``, on one thread of the
+    CPU and on the GPU where there is one.
 
-    Times are measured once for a machine, the networks, and their code, and kept in the cache folder
-    (``dsnet-cost-*.npz``; without it they are measured again): tables of them do not change from run to run.
-
-    Args:
-        devices: ``cpu`` (one thread) and ``cuda``; None: those that are there.
-        seconds: see :data:`SECONDS`.
+    Times are measured once for a machine, the networks, and their code, and kept in the cache folder: tables of them do
+    not change from run to run.
     """
-    if devices is None:
-        devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+    devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
     layers = {type(layer) for network in pair.values() for layer in network.modules()}
     sources = {Path(inspect.getfile(layer)) for layer in layers if layer.__module__.startswith("softmask.")}
     code = sha256_of(
@@ -194,8 +182,8 @@ def device_name(device: str) -> str:
 
 
 def frame(costs: Sequence[Cost]) -> pd.DataFrame:
-    """Return one line for each width, device and batch: median milliseconds per image of both, and their ratio with
-    its 95 % interval."""
+    """Return for each width, device and batch median milliseconds per image of both, and their ratio with its 95 %
+    interval."""
     lines = []
     for cost in costs:
         for (device, batch), times in cost.times.groupby(["device", "batch"], sort=False):
@@ -208,20 +196,13 @@ def frame(costs: Sequence[Cost]) -> pd.DataFrame:
 
 
 def parts_frame(costs: Sequence[Cost]) -> pd.DataFrame:
-    """Return one line for each width, network and part: parameters, millions of multiply-adds for one image, and the
-    part's share of the network's."""
+    """Return for each width, network and part parameters, millions of multiply-adds for one image, and the part's share
+    of the network's."""
     frame = pd.concat([cost.parts.assign(width=cost.width) for cost in costs], ignore_index=True)
     total = frame.groupby(["width", "row"])["adds"].transform("sum")
-    return pd.DataFrame(
-        {
-            "width": frame["width"],
-            "network": [display("rows", row) for row in frame["row"]],
-            "part": frame["part"],
-            "parameters": frame["parameters"],
-            "multiply-adds (10⁶)": (frame["adds"] / 1e6).round(1),
-            "share": (frame["adds"] / total).round(3),
-        }
-    )
+    frame["network"] = [display("rows", row) for row in frame["row"]]
+    frame["multiply-adds (10⁶)"], frame["share"] = (frame["adds"] / 1e6).round(1), (frame["adds"] / total).round(3)
+    return frame[["width", "network", "part", "parameters", "multiply-adds (10⁶)", "share"]]
 
 
 def _time_cell(row: str, dataset: str, metric: str, values: pd.Series, source: str, note: str = "") -> Cell:
@@ -256,4 +237,4 @@ def measured(cost: Cost) -> str:
     times = chosen(cost)
     median, low, high = ratio(times)
     where = f"{device_name(times['device'].iloc[0])}, one image at a time, width of {cost.width}"
-    return f"Ratio of times {median:.2f} ({low:.2f} to {high:.2f}), printed {PRINTED_RATIO:.2f}; {where}"
+    return f"Ratio of times {median:.2f} ({low:.2f} to {high:.2f}), printed {6.7 / 5.1:.2f}; {where}"

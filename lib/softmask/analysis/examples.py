@@ -1,5 +1,5 @@
-"""What the data sets hold, how the experiments divide them, and which images to use and to show: the same ones every
-time, and none picked by how well it came out."""
+"""What the data sets hold, how the experiments divide them, and which images to use and to show: none is picked by how
+well it came out."""
 
 from __future__ import annotations
 
@@ -30,20 +30,15 @@ def spread(rows: Sequence[int], cap: int | None) -> np.ndarray:
 
 
 def examples(dataset: Dataset, rows: Sequence[int], n: int, *, area: tuple[float, float] = (60, 900)) -> list[Sample]:
-    """Return at most ``n`` samples, evenly spaced over those of ``rows`` whose area in pixels lies in ``area``.
-
-    An unreadable one makes way for the next and is listed in ``dataset.problems``; a small data set may give fewer.
-
-    Raises:
-        DataError: when there is none.
-    """
+    """Return at most ``n`` samples, evenly spaced over those of ``rows`` whose area in pixels lies in ``area``;
+    DataError when there is none. The next one takes the place of an unreadable one."""
     rows = np.asarray(rows, dtype=int)
     areas = dataset.index["area"].to_numpy()[rows]
     fitting = rows[(areas >= area[0]) & (areas <= area[1])]
     order = dict.fromkeys([*spread(fitting, n), *fitting])
     samples = list(islice(dataset.samples(list(order)), n))
     if n and not samples:
-        first = f", the first {dataset.problems[0].where}: {dataset.problems[0].why}" if dataset.problems else ""
+        first = "".join(f", the first {problem.where}: {problem.why}" for problem in dataset.problems[:1])
         raise DataError(
             f"{dataset.name}: none of {len(fitting)} images of {area[0]} to {area[1]} pixels can be shown; "
             f"{len(dataset.problems)} problems{first}; `softmask data check` lists them"
@@ -52,11 +47,8 @@ def examples(dataset: Dataset, rows: Sequence[int], n: int, *, area: tuple[float
 
 
 def one_of_each_kind(dataset: Dataset, rows: Sequence[int], kinds: Sequence[str]) -> dict[str, Sample]:
-    """Return one readable sample of each nodule kind: of the middle size among ``rows`` of that kind.
-
-    An unreadable one makes way for the next larger and is listed in ``dataset.problems``; after the largest come the
-    smaller ones. A kind that does not occur is left out.
-    """
+    """Return one sample of each nodule kind that occurs in ``rows``, of the middle size. The next larger one, then the
+    next smaller, takes the place of an unreadable one."""
     rows = np.asarray(rows, dtype=int)
     index = dataset.index.iloc[rows].assign(row=rows).sort_values("area", kind="stable")
     samples: dict[str, Sample] = {}
@@ -69,10 +61,8 @@ def one_of_each_kind(dataset: Dataset, rows: Sequence[int], kinds: Sequence[str]
 
 
 def open_all(config: Config) -> tuple[dict[str, Dataset], dict[str, str]]:
-    """Return every data set that the run's source offers, and for each of the others the message that says where to
-    get it."""
-    opened: dict[str, Dataset] = {}
-    missing: dict[str, str] = {}
+    """Return every data set that the run's source offers, and for each of the others where to get it."""
+    opened, missing = {}, {}
     for name in datasets.NAMES:
         try:
             opened[name] = datasets.open_dataset(name, config)

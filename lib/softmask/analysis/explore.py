@@ -24,10 +24,8 @@ from softmask.report.panels import Panel
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SIZE = 64
-"""Rows and columns of the window round a nodule, as in DSNet's crops."""
-VIEW = 40
-"""Least height and width of what is shown of an image: the edge of a small nodule is a few pixels wide."""
+SIZE = 64  # rows and columns of the window round a nodule, as in DSNet's crops
+VIEW = 40  # least height and width of what is shown: the edge of a small nodule is a few pixels wide
 CONSENSUS = "50 % consensus"
 TITLES = ("image, RECIST mark", "trimap", "alpha", "alpha cut, readers")
 AXES = (panels.LONG, panels.SHORT)
@@ -36,14 +34,9 @@ CUT = figures.COLORS[3]
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What a person sets.
-
-    Attributes:
-        recist: (2, 2, 2) axes (axis, end, (row, column)) in pixels.
-        radius: of the trimap's erosion and dilation in pixels; None: in proportion to the lesion.
-        epsilon: ridge term of the matting.
-        threshold: the soft mask is cut where alpha is at least this, in (0, 1].
-    """
+    """What a person sets: the ends of the axes ``recist`` (2, 2, 2) (axis, end, (row, column)) and the trimap's
+    ``radius`` in pixels (None: in proportion to the lesion), the ridge term ``epsilon`` of the matting, and where alpha
+    is cut, in (0, 1]."""
 
     recist: np.ndarray
     radius: float | None = None
@@ -53,15 +46,9 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What a setting gives on a nodule.
-
-    Attributes:
-        made: soft mask, trimap and GrabCut's mask.
-        binary: (H, W) bool, the soft mask cut at the threshold.
-        dice: Dice of ``binary`` with each reader who was present (``reader 1``, ...) and with :data:`CONSENSUS`.
-        error: mean absolute error of alpha inside the band round the true edge
-            (:func:`softmask.measure.soft.edge_band`); None where the true alpha is not known.
-    """
+    """What a setting gives on a nodule: the soft mask, cut at the threshold ``binary`` (H, W) bool, its Dice with each
+    reader who was present and with :data:`CONSENSUS`, and the mean absolute error of alpha in the band round the true
+    edge, None where the true alpha is not known."""
 
     made: SoftMask
     binary: np.ndarray
@@ -70,11 +57,8 @@ class Step:
 
 
 def nodules(dataset: Dataset) -> dict[str, Sample]:
-    """Return one nodule of each kind that four readers marked, of the middle size and cut by :func:`cut`, by kind.
-
-    Raises:
-        DataError: when the data set has no such nodule.
-    """
+    """Return one nodule of each kind that four readers marked, of the middle size and cut by :func:`cut`, by kind;
+    DataError when the data set has none."""
     rows = selection.largest_per_nodule(dataset.index, selection.four_reader_rows(dataset.index))
     samples = examples.one_of_each_kind(dataset, rows, KINDS)
     if not samples:
@@ -96,18 +80,13 @@ def cut(sample: Sample) -> Sample:
 
 def start(sample: Sample) -> Setting:
     """Return the setting to begin with: the sample's RECIST mark, or the one measured on its first reader's mask, with
-    ends at half pixels, which is as finely as the sliders move them; all else as :func:`softmask.label.soft_mask` has
-    it."""
+    ends at half pixels, which is as finely as the sliders move them."""
     return Setting(np.round(2 * selection.with_recist(sample).recist) / 2)
 
 
 def step(sample: Sample, setting: Setting) -> Step:
-    """Return what a setting gives on a nodule that at least one reader marked.
-
-    Raises:
-        LabelError: where no soft mask can be made, such as of a mark without length, or there is no reader's mask.
-        ConfigError: a threshold outside (0, 1].
-    """
+    """Return what a setting gives on a nodule; LabelError where no soft mask can be made, such as of a mark without
+    length, ConfigError for a threshold outside (0, 1]."""
     if not 0 < setting.threshold <= 1:
         raise ConfigError(f"the threshold must lie above 0 and be at most 1, not {setting.threshold!r}")
     made = soft_mask(sample.image, recist=setting.recist, radius=setting.radius, epsilon=setting.epsilon)
@@ -143,8 +122,8 @@ def fixed(sample: Sample) -> dict[str, Setting]:
 
 
 def pictures(sample: Sample, setting: Setting, made: Step | None) -> list[Panel]:
-    """Return the four panels of :data:`TITLES`, of twice the lesion's height or width, but at least :data:`VIEW`
-    pixels. Without a soft mask, all panels but the first hold only words."""
+    """Return the panels of :data:`TITLES`, of twice the lesion's extent but at least :data:`VIEW` pixels. Without a
+    soft mask, all but the first hold only words."""
     extent = np.ptp(np.argwhere(sample.masks.any(axis=0)), axis=0).max()
     view = panels.crop(sample, max(VIEW, 2 * int(extent)))
     spacing = sample.spacing[0] if sample.spacing else None
@@ -162,29 +141,23 @@ def color_of(reader: int) -> str:
 
 
 class Strip:
-    """A row of panels that is drawn again and again: one figure whose layout is computed once.
+    """A row of panels of :data:`TITLES` that is drawn again and again: one figure whose layout is computed once."""
 
-    Args:
-        titles: of the panels.
-        inches: height and width of a panel, at 80 pixels to the inch.
-    """
-
-    def __init__(self, titles: Sequence[str] = TITLES, inches: float = 3.0) -> None:
+    def __init__(self) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         # not by pyplot: a notebook would show the figure, and keep it
-        figure = Figure(figsize=(inches * len(titles), inches + 0.3), dpi=80, layout="none")
+        figure = Figure(figsize=(3 * len(TITLES), 3.3), dpi=80, layout="none")
         self._canvas = FigureCanvasAgg(figure)
-        self._axes = figure.subplots(1, len(titles), squeeze=False)[0]
-        figure.subplots_adjust(left=0.002, right=0.998, bottom=0.01, top=1 - 0.3 / (inches + 0.3), wspace=0.02)
-        self._titles = titles
+        self._axes = figure.subplots(1, len(TITLES))
+        figure.subplots_adjust(left=0.002, right=0.998, bottom=0.01, top=1 - 0.3 / 3.3, wspace=0.02)
 
     def png(self, row: Sequence[Panel]) -> bytes:
         """Return the panels as a PNG file."""
         import cv2
 
-        for ax, title, panel in zip(self._axes, self._titles, row, strict=True):
+        for ax, title, panel in zip(self._axes, TITLES, row, strict=True):
             ax.clear()
             ax.set_axis_off()
             ax.set(xticks=[], yticks=[])  # they are not shown, and would be measured

@@ -42,21 +42,21 @@ class Fitted(dict[tuple[str, str], list[Run]]):
 def fit_rows(wanted: Wanted, config: Config, title: str = "") -> Fitted:
     """Return the finished runs behind rows, from their specs (:func:`softmask.experiments.specs`).
 
-    What is missing is trained; with ``config.recorded``, it is left out. Runs on the folds of ISBI 2012 are joined
-    (:func:`joined`): a row has one run there.
+    Missing runs are trained; with ``config.recorded``, they are left out. Runs on the folds of ISBI 2012 are
+    :func:`joined`.
     """
     return fit_tables({"": wanted}, config, title)[""]
 
 
 def fit_tables(wanted: Mapping[str, Wanted], config: Config, title: str = "") -> dict[str, Fitted]:
-    """:func:`fit_rows` of several tables by name; missing runs are trained together, so that no process waits."""
+    """Return :func:`fit_rows` of several tables by name; missing runs of all are trained together."""
     specs = [spec for rows in wanted.values() for some in rows.values() for spec in some]
     runs = {run.spec: run for run in fit(specs, config, title=title)}
-    finished = {
-        name: {place: joined([runs[spec] for spec in some if spec in runs], len(some)) for place, some in rows.items()}
-        for name, rows in wanted.items()
-    }
-    return {name: Fitted(rows, wanted[name]) for name, rows in finished.items()}
+    tables = {}
+    for name, rows in wanted.items():
+        finished = {place: [runs[spec] for spec in some if spec in runs] for place, some in rows.items()}
+        tables[name] = Fitted({place: joined(some, len(rows[place])) for place, some in finished.items()}, rows)
+    return tables
 
 
 def succeeded(runs: Sequence[Run]) -> list[Run]:
@@ -91,21 +91,14 @@ def note_of(fitted: Fitted, row: str, dataset: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Joined(Run):
-    """Runs on the folds of one specimen as one run, in whose record are the test images of all.
-
-    Specification, place in the store and network are the first fold's.
-    """
+    """Runs on the folds of one specimen as one run with the test images of all; the network is the first fold's."""
 
     folds: tuple[Run, ...] = ()
 
 
 def joined(runs: Sequence[Run], wanted: int) -> list[Run]:
     """Return ``runs``; where ``wanted`` are on several folds of ISBI 2012, one :class:`Joined`, none until all are
-    finished.
-
-    The measures and predictions of the folds' test images are put together, and the calibration is that of all their
-    pixels; curves are averaged over folds. It failed if one of the folds did.
-    """
+    finished. Curves are averaged over folds, and it failed if one of the folds did."""
     if wanted < 2 or not runs or runs[0].spec.dataset not in SECTION_FOLDS:
         return list(runs)
     if len(runs) < wanted:
@@ -171,35 +164,25 @@ def distinct(fitted: Fitted) -> list[Run]:
 
 
 def provenance_of(fitted: Fitted, config: Config, started: float) -> dict[str, Any]:
-    """Return :func:`softmask.report.provenance.collect` of runs: their data as their records name it, and each run.
-
-    A data set is listed once for each content of it that a run was tested on.
-
-    Args:
-        started: ``time.perf_counter()`` when the work began.
-    """
-    runs = distinct(fitted)
-    tested = {(run.spec.dataset, run.record.provenance.data): run for run in runs}
-    datasets = [
-        {
-            "name": name,
+    """Return :func:`softmask.report.provenance.collect` of work that began at ``started`` (``time.perf_counter()``)
+    with its runs, and each content of a data set that they were tested on."""
+    datasets, trained, seeds = {}, [], set()
+    for run in distinct(fitted):
+        record, about = run.record, run.record.provenance
+        datasets[run.spec.dataset, about.data] = {
+            "name": run.spec.dataset,
             "source": kind_of(run),
-            "origin": f"{run.record.provenance.origin} (test part)",
-            "fingerprint": fingerprint,
-            "n": len(run.record.ids),
+            "origin": f"{about.origin} (test part)",
+            "fingerprint": about.data,
+            "n": len(record.ids),
             "problems": [],
         }
-        for (name, fingerprint), run in tested.items()
-    ]
-    about = ("seconds", "device", "commit", "dirty")
-    trained = [
-        {"name": run.spec.name, "key": run.record.key, "parameters": run.record.n_parameters}
-        | {name: getattr(run.record.provenance, name) for name in about}
-        | {"recorded": run.folder is None}
-        for run in runs
-    ]
-    seeds = sorted({run.spec.seed for run in runs})
-    return provenance.collect(config, [], started, seeds) | {"datasets": datasets, "runs": trained}
+        line = {"name": run.spec.name, "key": record.key, "parameters": record.n_parameters}
+        line |= {name: getattr(about, name) for name in ("seconds", "device", "commit", "dirty")}
+        trained.append(line | {"recorded": run.folder is None})
+        seeds.add(run.spec.seed)
+    made = provenance.collect(config, [], started, sorted(seeds))
+    return made | {"datasets": list(datasets.values()), "runs": trained}
 
 
 def data_of(spec: RunSpec, config: Config) -> Prepared | None:
@@ -211,10 +194,7 @@ def data_of(spec: RunSpec, config: Config) -> Prepared | None:
 
 
 def example_of(spec: RunSpec, config: Config) -> Prepared:
-    """Return :func:`data_of`, or a little embedded data of the same kind where that is missing.
-
-    Without training, whole simulated data is not made for an example.
-    """
+    """Return :func:`data_of`, or a little embedded data where that is missing or would be made for an example only."""
     if config.recorded and spec.source == "embedded" and spec.n_train is None:
         return prepare(replace(spec, n_train=8), config)
     return data_of(spec, config) or prepare(replace(spec, source="embedded", n_train=8), config)

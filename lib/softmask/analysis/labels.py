@@ -1,11 +1,8 @@
 """How near each way of labelling comes: to the known alpha (embedded data), to the readers (real data).
 
-Every label is made from what one annotator has: the first present reader's mask, the RECIST mark measured on
-it, or (strategy 2 of the papers) the masks of all readers. Nothing of the true alpha or of the other readers
-enters a label that it is then compared with, except where the row's name says so.
-
-Then matting alone, from the same trimap (strategy 1, one reader's mask): other algorithms, other settings, and the time
-one label takes. At the end: how well soft labels can be learnt.
+Every label is made from what one annotator has: the first present reader's mask, the RECIST mark measured on it, or
+(strategy 2 of the papers) the masks of all readers. Then matting alone, from the same trimap: other algorithms, other
+settings, and the time one label takes. At the end: how well soft labels can be learnt.
 """
 
 from __future__ import annotations
@@ -39,18 +36,12 @@ from softmask.report.result import Cell, Key
 PAIRS = (("mask_binary", "mask_soft"), ("readers_consensus", "readers_soft"), ("recist_grabcut", "recist_soft"))
 """Binary mask and soft mask of the papers' three strategies: the comparison behind their claim."""
 
-ITERATIONS = 6
-"""Of GrabCut, which CasGAN (section 3.1.2) says are twice as many as are needed where matting follows."""
-
 EPSILONS = (1e-9, 1e-7, 1e-5, 1e-3, 1e-2)
 WINDOW_RADII = (1, 2)
 RADII = (1, 2, 3, 5, 8)
 
 PAPER_MILLISECONDS = {"trimap": 5.0, "matting": 15.0}
 """What the papers state for one 256 x 256 image (CasGAN section 3.1, DSNet section III-A)."""
-
-CUTS = tuple(round(0.05 * i, 2) for i in range(1, 20))
-"""Where a soft label is cut in the search for the best cut."""
 
 CEILINGS = {"ceiling": "percent", "ceiling_best": "percent"}
 """Metrics of :func:`ceiling_cells`, with their units."""
@@ -64,12 +55,7 @@ def first_mask(sample: Sample) -> np.ndarray:
 
 
 def labels_of(sample: Sample) -> dict[str, np.ndarray]:
-    """Return every label for one sample, each (H, W) float in [0, 1].
-
-    Raises:
-        LabelError: when the mark or mask allows no label (a one-pixel lesion has no RECIST axes, say), or there is no
-            reader's mask.
-    """
+    """Return every label for one sample, each (H, W) float in [0, 1]; LabelError where its mark or mask allows none."""
     mask, masks, image = first_mask(sample), sample.masks, sample.image
     axes = recist.axes_from_mask(mask)
     from_mask = label.soft_mask(image, mask=mask)
@@ -93,7 +79,7 @@ def labels_of(sample: Sample) -> dict[str, np.ndarray]:
 
 def against_alpha(sample: Sample) -> list[dict]:
     """Return one record per label: its error against the true alpha of an embedded sample; ConfigError where that is
-    not known. ``mae_band`` and ``mse_band`` are taken inside :func:`softmask.measure.soft.edge_band`."""
+    not known."""
     if sample.alpha is None:
         raise ConfigError(f"{sample.id}: real data has no true alpha; compare the labels with the readers instead")
     band, truth = soft.edge_band(sample.alpha), sample.alpha.astype(float)
@@ -114,15 +100,11 @@ def against_alpha(sample: Sample) -> list[dict]:
 
 
 def against_readers(sample: Sample) -> list[dict]:
-    """Return one record per label: its agreement with the readers of a sample that several readers marked.
+    """Return one record per label: its agreement with the readers of a sample; LabelError with fewer than two.
 
-    ``dice_consensus`` is between the label binarised at 0.5 and the 50 % consensus of all present readers (the
-    labelling reader among them, as in the papers), ``dice_others`` against the consensus of all but the first reader
-    (which the ``readers_*`` labels have seen, and no other label), ``mae_mean`` the mean absolute difference from the
-    mean of all readers' masks where some but not all of them marked the pixel (NaN where they agree everywhere).
-
-    Raises:
-        LabelError: as :func:`labels_of`, and with fewer than two readers.
+    ``dice_consensus`` is Dice with the 50 % consensus of all present readers, the labelling one among them, as in the
+    papers; ``dice_others`` with that of all but the first, which only the ``readers_*`` labels have seen; ``mae_mean``
+    the difference from the mean of all masks where they disagree.
     """
     labels, masks = labels_of(sample), sample.masks
     everyone, others = consensus.fifty_percent(masks), consensus.leave_one_out(masks)[0]
@@ -143,10 +125,10 @@ def against_readers(sample: Sample) -> list[dict]:
 
 
 def halved(sample: Sample) -> list[dict]:
-    """Return one record per label from a RECIST mark on the first reader's mask, with its Dice with the 50 % consensus:
-    GrabCut's mask after :data:`ITERATIONS` and after half of them, and the soft mask from the latter, cut at 0.5."""
+    """Return Dice with the 50 % consensus of GrabCut's mask from a RECIST mark on the first reader's mask after six
+    iterations, after three, and of the soft mask from the latter: CasGAN (section 3.1.2) says that half is enough."""
     axes = recist.axes_from_mask(first_mask(sample))
-    everything, half = (grabcut_mask(sample.image, axes, n) for n in (ITERATIONS, ITERATIONS // 2))
+    everything, half = (grabcut_mask(sample.image, axes, n) for n in (6, 3))
     soft_half = closed_form_alpha(sample.image, trimap.from_mask_and_axes(half, axes))
     made = {"grabcut_all": everything, "grabcut_half": half, "soft_half": soft_half}
     return [_score(sample, values, label=name) for name, values in made.items()]
@@ -172,29 +154,19 @@ def scores(records: pd.DataFrame, dataset: str, source: str, metric: str) -> dic
     }
 
 
-def compare(
-    records: pd.DataFrame, metric: str, pairs: Sequence[tuple[str, str]], seed: int = BASE_SEED
-) -> pd.DataFrame:
-    """Return paired tests between labels: for each (a, b) of ``pairs`` the mean of b - a over the samples.
-
-    Columns: the two labels' means, ``difference`` with its 95 % bootstrap interval ``low`` .. ``high`` over patients,
-    the two-sided Wilcoxon signed-rank ``p`` over patients, also corrected for all lines of the table
-    (:func:`softmask.measure.statistics.holm`), ``n`` samples, and ``b is``: ``lower``, ``higher``, or ``no clear
-    difference`` where the interval holds 0. All of them over the samples on which both labels have a value.
-    """
+def compare(records: pd.DataFrame, metric: str, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """Return paired tests between labels: for each (a, b) of ``pairs`` the mean of b - a over the samples that have
+    both, its 95 % bootstrap interval and Wilcoxon's p over patients (:func:`softmask.measure.statistics.paired_test`),
+    also corrected for all lines (:func:`~softmask.measure.statistics.holm`)."""
     wide = records.pivot(index=["sample", "patient"], columns="label", values=metric)
     rows = []
     for a, b in pairs:
         both = wide[[a, b]].dropna()
         patients = both.index.get_level_values("patient")
-        test = paired_test(both[b].to_numpy(), both[a].to_numpy(), seed, patients)
+        test = paired_test(both[b].to_numpy(), both[a].to_numpy(), BASE_SEED, patients)
         verdict = "lower" if test.high < 0 else "higher" if test.low > 0 else "no clear difference"
-        row = {
-            "a": display("rows", a),
-            "b": display("rows", b),
-            "mean of a": both[a].mean(),
-            "mean of b": both[b].mean(),
-        }
+        row = {"a": display("rows", a), "b": display("rows", b)}
+        row |= {"mean of a": both[a].mean(), "mean of b": both[b].mean()}
         row |= {"difference": test.mean_difference, "low": test.low, "high": test.high, "p": test.p, "n": test.n}
         rows.append(row | {"b is": verdict})
     frame = pd.DataFrame(rows)
@@ -225,10 +197,8 @@ def algorithms() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
 
 
 def compare_algorithms(sample: Sample) -> list[dict]:
-    """Return one record per algorithm of :func:`algorithms`, and one for the binary mask itself.
-
-    ``converged`` is 0, and the measures are missing, where pymatting's iterative solver gives up.
-    """
+    """Return one record per algorithm of :func:`algorithms`, and one for the binary mask itself; ``converged`` is 0,
+    and the measures are missing, where pymatting's iterative solver gives up."""
     mask = first_mask(sample)
     known = trimap.from_mask(mask)
     records = [_score(sample, mask.astype(float), algorithm="binary_mask", converged=1.0)]
@@ -264,13 +234,8 @@ def measured(times: Mapping[str, float]) -> str:
 
 
 def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5) -> dict[str, float]:
-    """Return milliseconds for one image on one core: medians over samples of the best of ``repeats``.
-
-    Images and masks are enlarged to ``size`` first. Keys: ``trimap`` (from a mask), ``recist_trimap`` (from a RECIST
-    mark, GrabCut included), ``matting``, ``total`` (trimap from a mask, and matting) and, in the same run on the same
-    trimaps, ``pymatting`` (its closed form); and ``unknown_pixels``, the median size of the band, with which the time
-    grows.
-    """
+    """Return milliseconds for one image, enlarged to ``size``, on one core: medians over samples of the best of
+    ``repeats``. Beside them pymatting's closed form, and ``unknown_pixels``, the size of the band."""
     import cv2
     from threadpoolctl import threadpool_limits
 
@@ -305,13 +270,9 @@ def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5)
 
 
 def ceiling(soft_label: np.ndarray, masks: np.ndarray, cut: float = 0.5) -> np.ndarray:
-    """Return (N,) Dice of soft labels, cut at and above ``cut``, with the binary truth.
+    """Return (N,) Dice of soft labels (N, S, S), cut at and above ``cut``, with the truth (N, S, S), above 0 inside.
 
     A network that learns them without error reaches it.
-
-    Args:
-        soft_label: (N, S, S) in [0, 1].
-        masks: (N, S, S), the truth, above 0 inside; none empty.
     """
     lesion, truth = soft_label >= cut, masks > 0
     shared = (lesion & truth).sum(axis=(1, 2))
@@ -319,14 +280,8 @@ def ceiling(soft_label: np.ndarray, masks: np.ndarray, cut: float = 0.5) -> np.n
 
 
 def ceiling_cells(places: Iterable[tuple[str, str]], fitted: Fitted, config: Config) -> list[Cell]:
-    """Return, for tables of soft labels, the mean :func:`ceiling` of each row's label over the test images.
-
-    It is given for the cut at 0.5, where predictions are cut, and for the best of :data:`CUTS`, which a note tells.
-    Rows without a soft label, and those whose data is missing, are left out.
-
-    Args:
-        places: (row, data set) of each.
-    """
+    """Return the mean :func:`ceiling` of the soft label of each (row, data set) over the test images, for the cut at
+    0.5, where predictions are cut, and for the best cut, which a note tells."""
     made = []
     opened: dict[str, Prepared | None] = {}
     for row, dataset in places:
@@ -338,7 +293,8 @@ def ceiling_cells(places: Iterable[tuple[str, str]], fitted: Fitted, config: Con
         if (data := opened[dataset]) is None:
             continue
         soft_label, masks = data.test.soft[run.spec.label][:, 0], data.test.masks[:, 0]
-        by_cut = {cut: ceiling(soft_label, masks, cut) for cut in (0.5, *CUTS)}
+        cuts = (0.5, *(round(0.05 * i, 2) for i in range(1, 20)))
+        by_cut = {cut: ceiling(soft_label, masks, cut) for cut in cuts}
         best = max(by_cut, key=lambda cut: by_cut[cut].mean())
         records = pd.DataFrame({"row": row, "ceiling": by_cut[0.5], "ceiling_best": by_cut[best]})
         cells = summarise(of_records(records, "row", list(CEILINGS), dataset=dataset, source=kind_of(run)))

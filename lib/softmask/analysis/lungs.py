@@ -1,7 +1,7 @@
-"""What notebook 7 computes from runs on lungs: LGAN's tables, 3D Dice of scans, nodules at the wall, claims.
+"""What notebook 7 computes from runs on lungs (LGAN, CMIG 2021, tables 2 to 4 and section 5).
 
-LGAN (CMIG 2021), tables 2 to 4 and section 5. Every measure is taken at the size that the scanner stored
-(:mod:`softmask.measure.lungs`); the paper prints means and medians over slices, and 3D Dice over scans.
+Every measure is taken at the size that the scanner stored (:mod:`softmask.measure.lungs`); the paper prints means and
+medians over slices, and 3D Dice over scans.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 from softmask import papers
 from softmask.analysis import claims, training
 from softmask.analysis.finished import Fitted, kind_of, note_of, succeeded
-from softmask.analysis.table import NAN, numbers, of_runs, summarise, values_of
+from softmask.analysis.table import of_runs, seed_cells, summarise, values_of
 from softmask.analysis.training import scores_of
 from softmask.config import Config
 from softmask.data import found
@@ -40,19 +40,16 @@ LEFT_BLANK = "left_blank"
 """Whether nothing is found in a slice without lung; the mean of it is a share."""
 
 BEYOND = tuple(f"{statistic}_{name}" for name in ("iou", "hausdorff", DICE3D) for statistic in ("mean", "median"))
-"""What the workbook's own tables of lungs hold for every row."""
-
 SHARES = ("nodules_inside", "nodules_at_wall_inside", LEFT_BLANK)
 
-UNITS = {metric: "pixels" if "hausdorff" in metric else "fraction" for metric in BEYOND} | dict.fromkeys(
-    (*SHARES, "share_first", "share_mean"), "percent"
-)
-"""Of the workbook's own tables of lungs."""
+UNITS = {metric: "pixels" if "hausdorff" in metric else "fraction" for metric in BEYOND}
+UNITS |= dict.fromkeys((*SHARES, "share_first", "share_mean"), "percent")
+"""Metrics of the workbook's own tables of lungs."""
 
 
 def real_rows(config: Config) -> dict[tuple[str, str], list[RunSpec]]:
-    """Return the runs of all methods on :data:`REAL`; none where a run is to be of simulated data, or the slices are
-    missing and records are not asked for."""
+    """Return the runs of all methods on :data:`REAL`; none for simulated data, or where slices and records are
+    missing."""
     if config.data == "embedded" or not (config.recorded or REAL in found(config.data_root)):
         return {}
     return rows_of(LUNGS_COMPARED, REAL, config, "lgan")
@@ -65,15 +62,12 @@ def scans_of(run: Run) -> dict[str, float]:
 
 
 def measured(runs: Sequence[Run], metric: str) -> np.ndarray:
-    """Return, over all seeds, (seeds, N): 3D Dice of scans, or a measure of slices.
+    """Return a measure of slices, or 3D Dice of scans, over all seeds (seeds, N).
 
     It is NaN for slices without lung, on which one wrong pixel would weigh as much as a whole lung elsewhere
-    (:data:`LEFT_BLANK` tells of them).
-
-    Args:
-        metric: a measure, or its ``mean_`` or ``median_``.
+    (:data:`LEFT_BLANK` tells of them). A ``mean_`` or ``median_`` before the measure's name is ignored.
     """
-    metric = re.sub("^(mean|median)_", "", metric)
+    metric = metric.removeprefix("mean_").removeprefix("median_")
     if metric == DICE3D:
         return np.array([list(scans_of(run).values()) for run in runs])
     holds_lung = values_of(runs, "pixels_true") > 0
@@ -143,39 +137,36 @@ def share_cells(fitted: Fitted) -> list[Cell]:
     for (row, dataset), every in fitted.items():
         shares = [np.array(run.record.curves.get("adversarial_share", ())) for run in succeeded(every)]
         followed = [share[share > 0] for share in shares if np.any(share > 0)]
-        means = {"share_first": [share[0] for share in followed], "share_mean": [share.mean() for share in followed]}
-        for metric, values in means.items() if followed else ():
-            [cell] = numbers(
-                row, dataset, {metric: np.mean(values)}, len(every[0].record.ids), len(followed), kind_of(every[0])
-            )
-            cells.append(replace(cell, ours_std=float(np.std(values, ddof=1)) if len(values) > 1 else NAN))
+        if followed:
+            values = {"share_first": [s[0] for s in followed], "share_mean": [s.mean() for s in followed]}
+            cells += seed_cells(row, dataset, values, len(every[0].record.ids), kind_of(every[0]))
     return cells
 
 
 def seed_spread(fitted: Fitted) -> dict[str, object]:
     """Return, for a table's details, of each row mean IoU and mean 3D Dice of every seed, and their deviation."""
-    keys = [(*place, name) for place in fitted for name in (("iou", DICE3D) if place[1] in SCANS else ("iou",))]
+    keys = [(*place, "iou") for place in fitted] + [(*place, DICE3D) for place in fitted if place[1] in SCANS]
     return training.seed_spread(keys, fitted, measured)
 
 
 def scores(fitted: Fitted) -> dict[Key, Scores]:
-    """Return what :func:`softmask.analysis.claims.judge` compares, by row, data set and metric: ``iou`` and
-    ``hausdorff`` of slices, ``dice3d`` of scans, ``nodules_at_wall_inside``, and ``median_iou`` and so on, whose means
-    are the medians (:func:`softmask.measure.differences.median_scores`)."""
-    made = {}
+    """Return what :func:`softmask.analysis.claims.judge` compares, for every metric of LGAN's claims: of slices, of
+    scans (``dice3d``), and ``median_iou`` and so on, whose means are the medians
+    (:func:`softmask.measure.differences.median_scores`)."""
+    scores = {}
     for (row, dataset), runs in fitted.items():
-        if not runs:
-            continue
-        compared = ["iou", "hausdorff", *([DICE3D] if dataset in SCANS else ())]
-        for metric in (*compared, "nodules_at_wall_inside"):
-            made[row, dataset, metric] = scores_of(runs, partial(measured, metric=metric), [fitted])
-        if DICE3D in compared:
-            scans = tuple(scans_of(runs[0]))
-            made[row, dataset, DICE3D] = replace(made[row, dataset, DICE3D], ids=scans, patients=scans)
-        for metric in compared:
-            means = made[row, dataset, metric]
-            made[row, dataset, f"median_{metric}"] = replace(means, values=median_scores(means.values))
-    return made
+        known = {*runs[0].record.measures, *([DICE3D] if dataset in SCANS else ())}
+        for metric in claims.metrics("lgan"):
+            if metric.removeprefix("median_") not in known:
+                continue
+            made = scores_of(runs, partial(measured, metric=metric), [fitted])
+            if metric.endswith(DICE3D):
+                scans = tuple(scans_of(runs[0]))
+                made = replace(made, ids=scans, patients=scans)
+            if metric.startswith("median_"):
+                made = replace(made, values=median_scores(made.values))
+            scores[row, dataset, metric] = made
+    return scores
 
 
 def on_real(claim: Claim) -> Claim | None:
@@ -192,12 +183,10 @@ def on_real(claim: Claim) -> Claim | None:
 def against_morphology(rows: Sequence[str]) -> list[Claim]:
     """Return questions of the workbook's own: whether networks trained on real slices find more of the lungs than
     morphology does, and with outlines nearer to the reference."""
-    asked = {
-        "iou": "A network trained on real slices has a higher IoU than morphology",
-        "hausdorff": "A network trained on real slices has a smaller Hausdorff distance than morphology",
-    }
-    higher, nearer = (
-        claims.own(words, *((row, "morph", REAL, metric) for row in rows)) for metric, words in asked.items()
+    words = "A network trained on real slices has a {} than morphology"
+    higher = claims.own(words.format("higher IoU"), *((row, "morph", REAL, "iou") for row in rows))
+    nearer = claims.own(
+        words.format("smaller Hausdorff distance"), *((row, "morph", REAL, "hausdorff") for row in rows)
     )
     return [higher, replace(nearer, unit="pixels", lower=True)]
 

@@ -1,11 +1,9 @@
-"""What notebook 7 shows of LGAN: its critics in words and numbers, test slices, activations, and diagrams drawn from
-the modules (how generator and critic work together, their layers)."""
+"""What notebook 7 shows of LGAN: its critics, test slices, activations, and diagrams drawn from the modules."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,15 +37,13 @@ if TYPE_CHECKING:
 SIZE = 224
 """Height and width of a slice as the paper's networks see it."""
 
-INPUTS: Mapping[str, str] = MappingProxyType(
-    {
-        "basic": "one channel: a mask, predicted or true",
-        "product": "one channel: the image where the mask is, 0 elsewhere",
-        "early_fusion": "two channels: mask and image",
-        "late_fusion": "mask and image in a branch each",
-        "regression": "predicted and true mask in a branch each, one number for both",
-    }
-)
+INPUTS = {
+    "basic": "one channel: a mask, predicted or true",
+    "product": "one channel: the image where the mask is, 0 elsewhere",
+    "early_fusion": "two channels: mask and image",
+    "late_fusion": "mask and image in a branch each",
+    "regression": "predicted and true mask in a branch each, one number for both",
+}
 """What each critic is given."""
 
 
@@ -63,11 +59,9 @@ def description_cells(source: str) -> list[Cell]:
 
 
 def sign_frame(part: Part, config: Config) -> pd.DataFrame:
-    """Return one line for each critic: the gap E[D(true)] - E[D(predicted)] before and after one step of it on four
-    slices, and E[D(predicted)] before and after a step of the generator down the adversarial term alone.
-
-    Generator and critics are fresh, of the profile's widths. Of regression, the gap is minus its one number.
-    """
+    """Return for each critic, fresh, the gap E[D(true)] - E[D(predicted)] before and after one step of it on four
+    slices, and E[D(predicted)] before and after a step of the generator down the adversarial term alone. The gap of
+    regression is minus its one number."""
     spec = rows_of(["lgan_basic"], "lidc-lung", config, "lgan")["lgan_basic", "lidc-lung"][0]
     chosen = np.argsort(-part.masks.sum(axis=(1, 2, 3)))[:4]
     batch = Batch(*(torch.tensor(array[chosen]) for array in (part.images, part.masks, part.masks)))
@@ -107,14 +101,8 @@ def sign_frame(part: Part, config: Config) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """A test slice as stored, and what is known of it.
-
-    Attributes:
-        seen: (S, S) in [0, 1], as the networks see it.
-        image: (512, 512) in [0, 1].
-        lungs, nodules: (512, 512) bool, the reference.
-        masks: by row, (512, 512) bool, the predicted lungs.
-    """
+    """A test slice (S, S) in [0, 1] as the networks see it; stored (512, 512) its image in [0, 1], lungs and nodules of
+    the reference and, by row, the predicted lungs, all bool."""
 
     name: str
     seen: np.ndarray
@@ -134,19 +122,13 @@ def around_nodules(whole: Slice, reach: int = 72) -> Slice:
 
 
 Choose = Callable[[Sequence[Run], int], list[int]]
-"""A choice of so many test slices, by their places among all of them, from runs that were tested on the same."""
 
 
 def slices(
     fitted: Fitted, rows: Sequence[str], dataset: str, choose: Choose, count: int, config: Config
 ) -> list[Slice]:
-    """Return ``count`` test slices with the masks of the first seed's networks, at the stored size.
-
-    Empty where runs are not finished or come from records, which have no weights, or the data is missing.
-
-    Args:
-        choose: :func:`spread_places`, :func:`hardest_places` or :func:`wall_places`.
-    """
+    """Return ``count`` test slices with the masks of the first seed's networks, at the stored size; none without
+    weights or data. ``choose`` is :func:`spread_places`, :func:`hardest_places` or :func:`wall_places`."""
     runs = firsts(fitted, rows, dataset)
     if not runs or any(run.folder is None for run in runs.values()):
         return []
@@ -158,19 +140,13 @@ def slices(
     for row, run in runs.items():
         trained = run.needs[0] if run.spec.prior is not None and not run.spec.learns else run
         masks[row] = enlarge(soft_masks(trained, test.images[places])[:, 0], size) >= 0.5
-    image, lung, nodules = (test.references[name][places, 0] for name in ("native_image", "native", "nodules"))
-    image = image.astype(float) / 255
-    return [
-        Slice(
-            test.ids[place],
-            test.images[place, 0],
-            image[i],
-            lung[i] > 0,
-            nodules[i] > 0,
-            {row: predicted[i] for row, predicted in masks.items()},
-        )
-        for i, place in enumerate(places)
-    ]
+    stored = zip(*(test.references[name][places, 0] for name in ("native_image", "native", "nodules")), strict=True)
+    made = []
+    for i, (place, (image, lungs, nodules)) in enumerate(zip(places, stored, strict=True)):
+        predicted = {row: mask[i] for row, mask in masks.items()}
+        pixels = image.astype(float) / 255
+        made.append(Slice(test.ids[place], test.images[place, 0], pixels, lungs > 0, nodules > 0, predicted))
+    return made
 
 
 def spread_places(runs: Sequence[Run], count: int) -> list[int]:
@@ -204,15 +180,8 @@ def _of_different_scans(places: Sequence[int], runs: Sequence[Run]) -> list[int]
 
 
 def activations(run: Run, image: np.ndarray) -> dict[str, np.ndarray]:
-    """Return, of each of the generator's blocks, by name in the order in which they run, and of the logits, the most
-    representative map: the one that correlates most with the mean of the absolute maps, (h, w) stretched to [0, 1].
-
-    Args:
-        image: (S, S) in [0, 1].
-
-    Raises:
-        ConfigError: for a recorded run, which has no weights.
-    """
+    """Return for an ``image`` (S, S), of each of the generator's blocks in their order and of the logits, the map that
+    correlates most with the mean of the absolute maps, (h, w) stretched to [0, 1]."""
     with torch.inference_mode():
         levels = run.network().levels(torch.tensor(image, dtype=torch.float32)[None, None])
     return {name: _representative(maps[0].numpy()) for name, maps in levels.items()}
@@ -230,10 +199,8 @@ def _representative(maps: np.ndarray) -> np.ndarray:
 
 
 def activation_figure(fitted: Fitted, row: str, dataset: str, config: Config) -> Figure | None:
-    """Return LGAN figure 5: what a row's network (first seed) responds to in a test slice, and the mask it finds there.
-
-    None for a run that is not finished or recorded, which has no weights, and where the data is missing.
-    """
+    """Return LGAN figure 5: what a row's network (first seed) responds to in a test slice, and the mask it finds there;
+    None without weights or data."""
     for shown in slices(fitted, [row], dataset, spread_places, 1, config):
         maps = activations(firsts(fitted, [row], dataset)[row], shown.seen)
         return panels.activations(shown.seen, maps, shown.masks[row])

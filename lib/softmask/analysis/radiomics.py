@@ -1,9 +1,9 @@
 """Smooth and burr nodules of LNSM and LIDC, and the radiomics features of the regions that their masks give.
 
 CasGAN, section 4.3 (2): 93 features inside the binary mask or inside the soft mask, 200 nodules of LNSM and 60 of LIDC,
-as many smooth ones as burr ones. The soft masks are labels, not predictions (section 3.1), and so they are here. On
-LIDC the binary mask is the four readers' 50 % consensus and the soft mask made from all their masks, on LNSM the soft
-mask is made from the RECIST mark and the binary mask is the soft mask cut at 1/2, as in the paper.
+as many smooth ones as burr ones. The soft masks are labels, not predictions. On LIDC the binary mask is the four
+readers' 50 % consensus and the soft mask is made from all their masks; on LNSM the soft mask is made from the RECIST
+mark and the binary mask is the soft mask cut at 1/2, as in the paper.
 """
 
 from __future__ import annotations
@@ -41,27 +41,20 @@ poorly defined, to 5, sharp."""
 
 RATED = ["spiculation", "lobulation", "margin"]
 WHOLE = ("binary_roi", "soft_roi", "dilated_roi")
-"""Regions that every nodule used has: inside the binary mask, inside the soft mask, and the binary mask grown to the
-soft region's area, which has its size and knows nothing of it."""
+"""Regions that every nodule used has: inside either mask, and the binary mask grown to the soft region's area."""
 
 FIRST_ORDER = ("first_order_binary", "first_order_soft", "first_order_weighted")
 """The 18 first-order features alone: inside either mask, and of all pixels weighted by alpha."""
 
 FEATURE_SETS = (*WHOLE, "band_roi", "all_rois", *FIRST_ORDER, "area")
-"""Input of the classifiers. ``band_roi``: between the two masks; ``all_rois``: binary, soft and band together, as the
-paper suggests; ``area``: the binary mask's area alone, one number."""
+"""Input of the classifiers. ``band_roi``: between the two masks; ``all_rois``: binary, soft and band together;
+``area``: the binary mask's area alone."""
 
 
 @dataclass(frozen=True, eq=False)
 class Lesion:
-    """A nodule on its slice.
-
-    Attributes:
-        id, patient: of the sample.
-        values: (H, W) float32, in HU where the image is calibrated, else in [0, 1].
-        alpha: (H, W) float32 in [0, 1].
-        binary: (H, W) bool.
-    """
+    """A nodule on its slice: ``values`` (H, W) float32, in HU where the image is calibrated, else in [0, 1]; ``alpha``
+    (H, W) float32 in [0, 1]; ``binary`` (H, W) bool."""
 
     id: str
     patient: str
@@ -81,14 +74,11 @@ class Lesion:
 
 @dataclass(frozen=True, eq=False)
 class Nodules:
-    """Nodules with their class and features.
+    """Nodules of a data set with their class and features.
 
     Attributes:
-        name, source: of the data set.
-        ids, patients: (N,).
         burr: (N,) bool; the others are smooth.
-        features: by name of :data:`FEATURE_SETS`, (N, F) with named columns; rows of NaN where a nodule has no
-            features there (a band of too few pixels).
+        features: by name of :data:`FEATURE_SETS`, (N, F) with named columns; NaN where a nodule's band is too small.
         pixels: (N, 3) size of each of :class:`~softmask.measure.radiomics.Regions`.
         left_out: nodules without features in one of :data:`WHOLE`, or without a soft mask, and why.
     """
@@ -127,10 +117,8 @@ class Nodules:
 
 
 def open_sets(config: Config) -> dict[str, Dataset]:
-    """Return ``lnsm`` and ``lidc``, both of nodules that readers rated.
-
-    DeepLesion has no ratings. Where it stands for ``lnsm``, LIDC patients that ``lidc`` does not use take its place.
-    """
+    """Return ``lnsm`` and ``lidc``, both of nodules that readers rated. DeepLesion has no ratings: LIDC patients that
+    ``lidc`` does not use take its place."""
     opened = {name: datasets.open_dataset(name, config) for name in PAPER_NODULES}
     if not opened["lnsm"].index["n_readers"].any():
         opened["lnsm"] = opened["lidc"]
@@ -138,23 +126,17 @@ def open_sets(config: Config) -> dict[str, Dataset]:
 
 
 def class_of(spiculation: float, lobulation: float, margin: float) -> str:
-    """Return ``smooth``, ``burr``, or empty for what lies between, from the means of the readers' ratings.
-
-    Smooth: spiculation and lobulation at most 1.5 and margin at least 4. Burr: spiculation or lobulation at least 2.5,
-    whatever the margin. A nodule that was not rated (NaN) is neither.
-    """
+    """Return ``smooth`` (spiculation and lobulation at most 1.5, margin at least 4), ``burr`` (one of the first two at
+    least 2.5), or an empty string, from the means of the readers' ratings."""
     if max(spiculation, lobulation) <= SMOOTH_MOST and margin >= SMOOTH_MARGIN:
         return SMOOTH
     return BURR if max(spiculation, lobulation) >= BURR_LEAST else ""
 
 
 def rated(name: str, dataset: Dataset) -> pd.DataFrame:
-    """Return one line for each nodule of ``lnsm`` or ``lidc``, in the experiments' order: ``row`` of its largest slice
-    in the data set, ``patient``, ``nodule``, the mean over its readers of each of :data:`RATED`, and its ``class``.
-
-    Raises:
-        DataError: where no nodule was rated.
-    """
+    """Return for each nodule of ``lnsm`` or ``lidc``, in the experiments' order, the ``row`` of its largest slice,
+    ``patient``, ``nodule``, its readers' mean of each of :data:`RATED`, and its ``class``; DataError where none was
+    rated."""
     rows = {"lnsm": selection.lnsm_rows, "lidc": selection.lidc_rows}[name](dataset.index, None)
     index = dataset.index.iloc[rows].assign(row=rows).drop_duplicates(["patient", "nodule"])
     table = index[["row", "patient", "nodule"]].reset_index(drop=True)
@@ -181,11 +163,8 @@ def class_counts(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def lesion_of(sample: Sample, strategy: str) -> Lesion:
-    """Return the sample's soft and binary mask by one of :data:`STRATEGIES`' values.
-
-    Raises:
-        LabelError, DataError: where no soft mask can be made, or the binary mask is empty.
-    """
+    """Return the sample's soft and binary mask by one of :data:`STRATEGIES`' values; LabelError or DataError where no
+    soft mask can be made, or the binary mask is empty."""
     made = label.label_sample(sample, strategy)
     binary = made.binary if strategy == "recist" else consensus.fifty_percent(sample.masks)
     if not binary.any():
@@ -211,9 +190,9 @@ def nodules_of(name: str, dataset: Dataset, cap: int | None = None) -> Nodules:
     lesions = [record["lesion"] for record in records]
     if not lesions:
         raise DataError(f"{name}: no soft mask could be made of any of {len(table)} nodules")
-    features, lacking = features_of(lesions, bins_of(dataset, int(table["row"].iloc[0])))
-    problems = [*dataset.problems[before:], *(Problem(lesions[i].id, why) for i, why in sorted(lacking.items()))]
-    kept = [i for i in range(len(lesions)) if i not in lacking]
+    features, missing = features_of(lesions, bins_of(dataset, int(table["row"].iloc[0])))
+    problems = [*dataset.problems[before:], *(Problem(lesions[i].id, why) for i, why in sorted(missing.items()))]
+    kept = [i for i in range(len(lesions)) if i not in missing]
     if not kept:
         raise DataError(f"{name}: no nodule has features, the first because {problems[0].why}")
     kinds = {dataset.name_of(row): kind for row, kind in table[["row", "class"]].itertuples(index=False, name=None)}
@@ -234,13 +213,14 @@ def _records(sample: Sample, strategy: str) -> list[dict]:
 
 
 def features_of(lesions: Sequence[Lesion], bins: BinCount | BinWidth) -> tuple[dict[str, pd.DataFrame], dict[int, str]]:
-    """Return the tables of :data:`FEATURE_SETS`, a row for each lesion, and why a lesion lacks features in one of
-    :data:`WHOLE`, by its number."""
+    """Return the tables of :data:`FEATURE_SETS`, a row for each lesion, and by its number why a lesion has no features
+    in one of :data:`WHOLE`."""
     masks = {
-        f"{name}_roi": [getattr(lesion.regions, name) for lesion in lesions] for name in ("binary", "soft", "band")
+        "binary_roi": [lesion.regions.binary for lesion in lesions],
+        "soft_roi": [lesion.regions.soft for lesion in lesions],
+        "dilated_roi": [lesion.dilated for lesion in lesions],
+        "band_roi": [lesion.regions.band for lesion in lesions],
     }
-    masks["dilated_roi"] = [lesion.dilated for lesion in lesions]
-    masks = {name: masks[name] for name in (*WHOLE, "band_roi")}
     n = len(lesions)
     extracted = radiomics.extract(
         [lesion.values for lesion in lesions] * len(masks),
@@ -251,28 +231,28 @@ def features_of(lesions: Sequence[Lesion], bins: BinCount | BinWidth) -> tuple[d
     tables = {
         region: extracted.table.reindex(range(n * i, n * (i + 1))).set_axis(range(n)) for i, region in enumerate(masks)
     }
-    lacking: dict[int, str] = {}
+    missing: dict[int, str] = {}
     for position, _, reason in extracted.left_out.itertuples(index=False, name=None):
         region = list(masks)[position // n]
         if region in WHOLE:
-            lacking.setdefault(position % n, f"{display('rows', region)}: {reason}")
+            missing.setdefault(position % n, f"{display('rows', region)}: {reason}")
     first = [column for column in tables["binary_roi"] if column.startswith("firstorder_")]
     weighted = {}
     for i, lesion in enumerate(lesions):
-        if i not in lacking:
+        if i not in missing:
             try:
                 alpha = np.where(lesion.regions.soft, lesion.alpha, 0)
                 weighted[i] = radiomics.soft_first_order(lesion.values, alpha, bins=bins)
             except DataError as error:
-                lacking[i] = f"weighted by alpha: {error}"
+                missing[i] = f"weighted by alpha: {error}"
     together = [tables[region].add_prefix(f"{region}_") for region in ("binary_roi", "soft_roi", "band_roi")]
-    return tables | {
-        "all_rois": pd.concat(together, axis=1),
-        "first_order_binary": tables["binary_roi"][first],
-        "first_order_soft": tables["soft_roi"][first],
-        "first_order_weighted": pd.DataFrame.from_dict(weighted, orient="index", columns=first).reindex(range(n)),
-        "area": pd.DataFrame({"area": [np.count_nonzero(lesion.binary) for lesion in lesions]}, dtype=float),
-    }, lacking
+    tables["all_rois"] = pd.concat(together, axis=1)
+    tables["first_order_binary"] = tables["binary_roi"][first]
+    tables["first_order_soft"] = tables["soft_roi"][first]
+    frame = pd.DataFrame.from_dict(weighted, orient="index", columns=first)
+    tables["first_order_weighted"] = frame.reindex(range(n))
+    tables["area"] = pd.DataFrame({"area": [np.count_nonzero(lesion.binary) for lesion in lesions]}, dtype=float)
+    return tables, missing
 
 
 def described(nodules: Nodules) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,35 +26,23 @@ from softmask.parallel import map_items
 from softmask.report.result import Cell, Key
 
 FAMILIES = ("firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm")
-"""The families of pyradiomics' features, by which their names begin."""
+"""Of pyradiomics' features; their names begin with them."""
 
 GOOD_ICC = 0.75
 """From here an agreement is called good (Koo and Li, Journal of Chiropractic Medicine 15, 2016)."""
 
 
-@dataclass(frozen=True)
-class Effort:
-    """Repetitions of the cross-validation for each seed, and permutations of the labels."""
+REPETITIONS = {"smoke": 1, "cpu": 4, "night": 4, "full": 8}
+"""Of the cross-validation for each seed, by profile; powers of two: shares of them, and differences of shares, are then
+exact."""
 
-    repetitions: int
-    permutations: int
-
-
-EFFORTS: Mapping[str, Effort] = MappingProxyType(
-    {"smoke": Effort(1, 4), "cpu": Effort(4, 99), "night": Effort(4, 99), "full": Effort(8, 999)}
-)
-"""By profile. Repetitions are powers of two: shares of them, and differences of shares, are then exact."""
+PERMUTATIONS = {"smoke": 4, "cpu": 99, "night": 99, "full": 999}
+"""Of the labels, by profile."""
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Predictions of classifiers for nodules that were held out.
-
-    Attributes:
-        nodules: those that have every set of features but, maybe, those of the band.
-        predictions: by (features, classifier).
-        n_seeds: how many seeds the repetitions are of.
-    """
+    """Predictions of classifiers for nodules that were held out, by (features, classifier)."""
 
     nodules: Nodules
     predictions: Mapping[tuple[str, str], Predictions]
@@ -94,8 +81,7 @@ CONTROLS = (
 
 def seeds_of(config: Config) -> list[int]:
     """Return the seed of every repetition; those of one seed beside each other."""
-    each = EFFORTS[config.profile.name].repetitions
-    return [BASE_SEED + i for i in range(config.seeds * each)]
+    return [BASE_SEED + i for i in range(config.seeds * REPETITIONS[config.profile.name])]
 
 
 def held_out(nodules: Nodules, config: Config, sets: Sequence[str] = FEATURE_SETS) -> HeldOut:
@@ -112,13 +98,16 @@ def held_out(nodules: Nodules, config: Config, sets: Sequence[str] = FEATURE_SET
 
 def against_chance(nodules: Nodules, config: Config, sets: Sequence[str]) -> dict[tuple[str, str], Chance]:
     """Return the permutation test of every classifier, by (features, classifier)."""
-    permute = partial(_chance, nodules=nodules, n=EFFORTS[config.profile.name].permutations)
+    permute = partial(_chance, nodules=nodules, n=PERMUTATIONS[config.profile.name])
     return _by_place(permute, nodules, sets, "permuted labels of")
 
 
 def _by_place(work: Callable, nodules: Nodules, sets: Sequence[str], title: str) -> dict[tuple[str, str], Any]:
     places = [(features, classifier) for features in sets for classifier in CLASSIFIERS]
-    made = _named(nodules, map_items, work, places, title=f"{title} {nodules.name}", unit="table")
+    try:
+        made = map_items(work, places, title=f"{title} {nodules.name}", unit="table")
+    except DataError as error:
+        raise DataError(f"{nodules.name} (class 0 smooth, class 1 burr): {error}") from error
     return dict(zip(places, made, strict=True))
 
 
@@ -135,25 +124,18 @@ def _chance(place: tuple[str, str], nodules: Nodules, n: int) -> Chance:
     return classification.against_chance(values, nodules.burr, nodules.patients, classifier, n, BASE_SEED)
 
 
-def _named(nodules: Nodules, call: Callable, *args: Any, **options: Any) -> Any:
-    """Errors of the classification with the data set's name, and what its classes 0 and 1 are."""
-    try:
-        return call(*args, **options)
-    except DataError as error:
-        raise DataError(f"{nodules.name} (class 0 smooth, class 1 burr): {error}") from error
-
-
 def scores(tests: Iterable[HeldOut]) -> dict[Key, Scores]:
     """Return what :func:`softmask.analysis.claims.judge` compares: for each seed, in what share of its repetitions each
     nodule was classified rightly. Without the sets that only some nodules have."""
     made = {}
     for test in tests:
         nodules = test.nodules
-        for (features, classifier), said in test.predictions.items():
-            if len(said.labels) == len(nodules):
-                right = (said.called == said.labels).reshape(test.n_seeds, -1, len(nodules)).mean(axis=1)  # (seeds, N)
+        for (features, classifier), predicted in test.predictions.items():
+            if len(predicted.labels) == len(nodules):
+                right = predicted.called == predicted.labels  # (seeds x repetitions, N)
+                shares = right.reshape(test.n_seeds, -1, len(nodules)).mean(axis=1)  # (seeds, N)
                 key = (features, nodules.name, f"acc_{classifier}")
-                made[key] = Scores(nodules.ids, nodules.patients, right, nodules.source)
+                made[key] = Scores(nodules.ids, nodules.patients, shares, nodules.source)
     return made
 
 
@@ -163,20 +145,18 @@ def table_cells(tests: Iterable[HeldOut]) -> list[Cell]:
     for test in tests:
         for classifier in CLASSIFIERS:
             for column in ("binary", "soft", "dilated"):
-                said = test.predictions[f"{column}_roi", classifier]
-                values = {f"acc_{column}": said.correct.mean(), f"auc_{column}": said.auc()}
+                predicted = test.predictions[f"{column}_roi", classifier]
+                values = {f"acc_{column}": predicted.correct.mean(), f"auc_{column}": predicted.auc()}
                 cells += test.cells(classifier, f"{column}_roi", classifier, values)
     return [replace(cell, extra=cell.metric.endswith("_dilated")) for cell in cells]
 
 
-def intervals(said: Predictions) -> dict[str, float]:
+def intervals(predicted: Predictions) -> dict[str, float]:
     """Return ACC and AUC, each with its 95 % bootstrap interval over patients."""
-    acc, auc = (
-        bootstrap_interval(said.correct, BASE_SEED, groups=said.groups),
-        classification.auc_interval(said, BASE_SEED),
-    )
-    values = {"acc": said.correct.mean(), "acc_low": acc[0], "acc_high": acc[1]}
-    return values | {"auc": float(said.auc()), "auc_low": auc[0], "auc_high": auc[1]}
+    acc_low, acc_high = bootstrap_interval(predicted.correct, BASE_SEED, groups=predicted.groups)
+    auc_low, auc_high = classification.auc_interval(predicted, BASE_SEED)
+    values = {"acc": predicted.correct.mean(), "acc_low": acc_low, "acc_high": acc_high}
+    return values | {"auc": float(predicted.auc()), "auc_low": auc_low, "auc_high": auc_high}
 
 
 def interval_cells(tests: Iterable[HeldOut]) -> list[Cell]:
@@ -184,15 +164,19 @@ def interval_cells(tests: Iterable[HeldOut]) -> list[Cell]:
     return [
         cell
         for test in tests
-        for place, said in test.predictions.items()
-        for cell in test.cells(row_of(*place), *place, intervals(said))
+        for place, predicted in test.predictions.items()
+        for cell in test.cells(row_of(*place), *place, intervals(predicted))
     ]
 
 
 def drawn_areas(tests: Iterable[HeldOut]) -> dict[Key, dict[str, float]]:
     """Return for :func:`softmask.report.plots.areas_under_curves` AUC and interval by (data set, features,
     classifier)."""
-    return {(test.nodules.name, *place): intervals(said) for test in tests for place, said in test.predictions.items()}
+    return {
+        (test.nodules.name, *place): intervals(predicted)
+        for test in tests
+        for place, predicted in test.predictions.items()
+    }
 
 
 def printed_areas() -> dict[Key, float]:
@@ -232,7 +216,7 @@ def importance(nodules: Nodules, classifier: str, features: str) -> dict[str, fl
     columns = {family: [i for i, name in enumerate(table) if name.startswith(f"{family}_")] for family in FAMILIES}
     columns |= {name: [i] for i, name in enumerate(table)}
     data = (table.to_numpy(), nodules.burr, nodules.patients)
-    return _named(nodules, classification.importance, *data, classifier, columns, [BASE_SEED])
+    return classification.importance(*data, classifier, columns, [BASE_SEED])
 
 
 def stability(nodules: Nodules, a: str = "binary_roi", b: str = "soft_roi") -> pd.DataFrame:
@@ -246,11 +230,8 @@ def stability(nodules: Nodules, a: str = "binary_roi", b: str = "soft_roi") -> p
 
 
 def family_cells(nodules: Nodules, falls: Mapping[str, Mapping[str, float]]) -> list[Cell]:
-    """Return for each family its importance inside both masks, and how stable its features are between the regions.
-
-    Args:
-        falls: :func:`importance` by set of features.
-    """
+    """Return for each family its importance inside both masks (``falls``, :func:`importance` by set of features), and
+    how stable its features are between the regions."""
     cells = []
     tables = {b: stability(nodules, "binary_roi", b) for b in ("soft_roi", "dilated_roi")}
     for family in FAMILIES:
@@ -274,8 +255,8 @@ def patients_on_both_sides(tests: Iterable[HeldOut]) -> int:
     """Return how many patients were, in any repetition, in more than one fold: 0, or the folds leak."""
     leaking = set()
     for test in tests:
-        for said in test.predictions.values():
-            for folds in said.folds:
-                seen = pd.Series(folds).groupby(np.asarray(said.groups)).nunique()
+        for predicted in test.predictions.values():
+            for folds in predicted.folds:
+                seen = pd.Series(folds).groupby(np.asarray(predicted.groups)).nunique()
                 leaking |= set(seen.index[seen > 1])
     return len(leaking)

@@ -27,14 +27,11 @@ Behind = Mapping[tuple[str, str], Sequence[Any]] | Iterable[Dataset]
 
 
 class Results:
-    """Tables and figures of one notebook.
+    """Tables and figures of one notebook; ``seeds`` are those of what is drawn at random besides trainings.
 
     Captions, titles and units stand in ``captions.yaml``, by names such as ``softgan/table-1``. A caption's words in
     braces are given with the call, but for those of runs: ``{sources}`` (their data), ``{terms}`` (on what terms the
     profile compares) and ``{parameters}`` (of the table's rows).
-
-    Args:
-        seeds: of what is drawn at random besides trainings.
     """
 
     def __init__(self, config: Config, seeds: Sequence[int] = (BASE_SEED,)) -> None:
@@ -51,14 +48,10 @@ class Results:
         details: Mapping[str, Any] | None = None,
         **words: object,
     ) -> pd.DataFrame:
-        """Write a table and return it as people read it.
+        """Write a table and return it as people read it; ConfigError for a caption, or a word of it, that is missing.
 
-        Args:
-            units: of metrics that the paper does not print, besides those in ``captions.yaml``.
-            details: further content of the JSON beside it.
-
-        Raises:
-            ConfigError: for a table without a caption, or a caption's word that is missing.
+        ``units`` are those of metrics that the paper does not print, besides those in ``captions.yaml``; ``details``
+        go into the JSON beside it.
         """
         cells = list(cells)
         text, title, own = self._caption("tables", name, behind, words, [cell.row for cell in cells])
@@ -66,19 +59,13 @@ class Results:
         return self.write(ResultTable(paper, table, title, text, cells, own | (units or {}), details or {}), behind)
 
     def claims(self, name: str, judged: Sequence[Verdict], behind: Behind, **words: object) -> None:
-        """Write the table of every comparison behind verdicts. Arguments and errors as of :meth:`table`."""
+        """Write the table of every comparison behind verdicts."""
         text, title, _ = self._caption("tables", name, behind, words)
         self.write(verdicts.table(name.partition("/")[2], title, text, judged), behind)
 
     def figure(self, name: str, fig: Figure | None, behind: Behind = (), *, missing: str = "", **words: object) -> None:
-        """Write a figure and show it; without one, as where no run is finished, say so.
-
-        Args:
-            missing: what the paper's figure shows beyond this one, such as a network without a finished run.
-
-        Raises:
-            ConfigError: for a figure that no paper has, or without a caption, or a caption's word that is missing.
-        """
+        """Write a figure and show it; without one, as where no run is finished, say so. ``missing`` is what the paper's
+        figure shows beyond this one."""
         import matplotlib.pyplot as plt
 
         text, alt, _ = self._caption("figures", name, behind, words)

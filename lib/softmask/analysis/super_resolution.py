@@ -1,9 +1,8 @@
 """From finished super-resolution runs to tables and examples: against the images that were made small, and the truth.
 
-Two questions. *How well is a smaller image made large again?* The test images are averaged over 4 x 4 pixels, upscaled,
-and compared with themselves; the runs' records hold the answer. *Is what it adds to a whole image there?* Only
-simulated CT can tell: its true high resolution (``high_resolution`` of the simulated data set) is compared with what
-the networks make of the scanned image.
+*How well is a smaller image made large again?* The test images are averaged over 4 x 4 pixels, upscaled, and compared
+with themselves; the runs' records hold the answer. *Is what it adds to a whole image there?* Only simulated CT can
+tell: its true high resolution is compared with what the networks make of the scanned image.
 
 Rows are interpolations, which need no run, and runs of one network with different losses.
 """
@@ -37,11 +36,8 @@ METRICS = {"psnr": "dB", "ssim": "number", "sharpness": "ratio", "texture": "dec
 PAIRS = (("content_only", "bicubic"), ("srgan", "bicubic"), ("srgan", "content_only"))
 """Rows that are compared, the first less the second."""
 
-SIZE = 64
-"""Rows and columns of the scanned images that are compared with their truth: as many as segmentation takes."""
-
-MOST = 60
-"""Test images whose true high resolution is drawn."""
+SIZE = 64  # rows and columns of the scanned images that are compared with their truth
+MOST = 60  # test images whose true high resolution is drawn
 
 Measured = Mapping[tuple[str, str], Scores]
 """By row and measure, the values on the test images."""
@@ -49,20 +45,14 @@ Measured = Mapping[tuple[str, str], Scores]
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """How near the rows come to the true high resolution.
-
-    Attributes:
-        measured: on :data:`MOST` test images.
-        examples: some of these images.
-    """
+    """How near the rows come to the true high resolution of :data:`MOST` test images, and some of these images."""
 
     measured: Measured
     examples: list[Example]
 
 
 def quality(fitted: Fitted) -> dict[tuple[str, str], Scores]:
-    """Return the test images made small and large again, as the records have them: interpolations and every row of
-    runs; empty without a finished run."""
+    """Return the measures of test images made small and large again: of interpolations and of every row of runs."""
     asked = {}
     for first, *_ in list(fitted.values())[:1]:
         asked = {(name, metric): ([first], f"{metric}_{name}") for name, metric in product(INTERPOLATIONS, METRICS)}
@@ -93,10 +83,8 @@ def examples(fitted: Fitted, config: Config, n: int) -> list[Example]:
 
 
 def truth(fitted: Fitted, n: int) -> Truth | None:
-    """Return the scanned test images upscaled, against their true high resolution, with ``n`` of them as examples.
-
-    None on real data, which has no truth, and for runs that are not finished or recorded, which have no networks.
-    """
+    """Return the scanned test images upscaled, against their true high resolution, with ``n`` of them as examples; None
+    on real data, which has no truth, and without networks."""
     runs = [run for some in fitted.values() for run in some]
     if not runs or any(run.spec.source == "real" or run.folder is None for run in runs):
         return None

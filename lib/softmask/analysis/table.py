@@ -1,8 +1,4 @@
-"""The long table of results, one value a line, and its summary in the cells of printed and written tables.
-
-Every study gives its values as such a table and has :func:`summarise` average, spread and count them; a number that
-belongs to all images together is a cell at once (:func:`numbers`).
-"""
+"""The long table of results, one value a line, and its summary in the cells of printed and written tables."""
 
 from __future__ import annotations
 
@@ -19,8 +15,8 @@ from softmask.report.result import Cell, Key
 NAN = float("nan")
 
 COLUMNS = ("row", "dataset", "run", "seed", "image", "patient", "metric", "value", "source", "failed")
-"""Of the long table. ``run`` names a training; ``seed`` is its seed. A training that failed to start has one line for
-each metric, without a value."""
+"""Of the long table. ``run`` names a training. A training that failed to start has one line for each metric, without a
+value."""
 
 Remarks = Callable[[str, str, str, np.ndarray], Iterable[str]]
 """Notes on a cell, from its row, data set, metric and all its values."""
@@ -50,34 +46,31 @@ def of_runs(
         values: (seeds, N) of runs and a metric. Where N is not the number of test images, as for scans, the images
             are numbered.
     """
-    parts = [pd.DataFrame(columns=list(COLUMNS)).astype({"value": float, "failed": bool})]
+    parts = []
     for row, dataset, metric in keys:
         every = fitted[row, dataset]
         runs = succeeded(every)
-        for run, array in zip(runs, values(runs, metric), strict=True):
-            record = run.record
-            same = len(array) == len(record.ids)
-            images, patients = (record.ids, record.groups) if same else (range(len(array)),) * 2
-            parts.append(_part(row, dataset, run, metric, array, images, patients))
-        parts += [_part(row, dataset, run, metric, [NAN], [""], [""]) for run in every if run.record.failed]
-    return pd.concat(parts[1:] or parts, ignore_index=True)
+        arrays = iter(values(runs, metric))
+        for run in every:
+            images, patients, array = [""], [""], [NAN]
+            if not run.record.failed:
+                array = next(arrays)
+                same = len(array) == len(run.record.ids)
+                images, patients = (run.record.ids, run.record.groups) if same else (range(len(array)),) * 2
+            part = pd.DataFrame({"image": images, "patient": patients, "value": np.asarray(array, float)})
+            about = {"row": row, "dataset": dataset, "metric": metric, "run": run.spec.name, "seed": run.spec.seed}
+            parts.append(part.assign(**about, source=kind_of(run), failed=run.record.failed))
+    if not parts:
+        return pd.DataFrame(columns=list(COLUMNS)).astype({"value": float, "failed": bool})
+    return pd.concat(parts, ignore_index=True)
 
 
-def _part(row: str, dataset: str, run: Run, metric: str, values: Sequence, images: Sequence, patients: Sequence):
-    about = {"row": row, "dataset": dataset, "run": run.spec.name, "seed": run.spec.seed, "metric": metric}
-    about |= {"source": kind_of(run), "failed": run.record.failed}
-    return pd.DataFrame({"image": images, "patient": patients, "value": np.asarray(values, float)}).assign(**about)
+def of_records(records: pd.DataFrame, by: str, metrics: Sequence[str], *, dataset: str, source: str) -> pd.DataFrame:
+    """Return the long table of records of single images, with a column for each of ``metrics``.
 
-
-def of_records(
-    records: pd.DataFrame, by: str, metrics: Sequence[str], *, dataset: str, source: str, order: Sequence[str] = ()
-) -> pd.DataFrame:
-    """Return the long table of records of single images, one column for each of ``metrics``.
-
-    Args:
-        by: the column that names the row. Rows come in ``order``, then as they occur.
+    The column ``by`` names the row; rows come as they occur.
     """
-    names = {name: i for i, name in enumerate(dict.fromkeys([*order, *records[by]]))}
+    names = {name: i for i, name in enumerate(dict.fromkeys(records[by]))}
     long = records[[by, *metrics]].melt(by, var_name="metric")
     long = long.sort_values(by, key=lambda column: column.map(names), kind="stable").rename(columns={by: "row"})
     return long.assign(dataset=dataset, source=source, run="", failed=False)
@@ -95,7 +88,7 @@ def summarise(
     The values are pooled over images and seeds. A mean has its spread (N - 1) beside it, where all values are finite.
 
     Args:
-        defined: which of the values enter; ``np.isfinite`` leaves out infinite ones too.
+        defined: which of the values enter.
         remarks: on all values of a cell, also those left out; they become its note.
         extra: whether the paper does not print these cells.
     """
@@ -117,9 +110,18 @@ def numbers(
     row: str, dataset: str, values: Mapping[str, float | str], n_images: int, n_seeds: int, source: str
 ) -> list[Cell]:
     """Return a cell for each of ``values`` by metric that is no mean over images, such as a count; or a text."""
-    return [
-        Cell(row, dataset, metric, NAN, NAN, n_images, n_seeds, source, value, True)
-        if isinstance(value, str)
-        else Cell(row, dataset, metric, float(value), NAN, n_images, n_seeds, source, extra=True)
-        for metric, value in values.items()
-    ]
+    cells = []
+    for metric, value in values.items():
+        mean, note = (NAN, value) if isinstance(value, str) else (float(value), "")
+        cells.append(Cell(row, dataset, metric, mean, NAN, n_images, n_seeds, source, note, True))
+    return cells
+
+
+def seed_cells(row: str, dataset: str, values: Mapping[str, Sequence[float]], n_images: int, source: str) -> list[Cell]:
+    """Return a cell for each metric that has one value for each seed: mean and spread (N - 1) over seeds."""
+    cells = []
+    for metric, seeds in values.items():
+        spread = float(np.std(seeds, ddof=1)) if len(seeds) > 1 else NAN
+        mean = float(np.mean(seeds))
+        cells.append(Cell(row, dataset, metric, mean, spread, n_images, len(seeds), source, extra=True))
+    return cells

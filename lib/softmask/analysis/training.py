@@ -1,8 +1,7 @@
 """What notebooks compute from trainings of segmentation networks: tables, scores, curves, predictions.
 
 A cell's mean and spread are over test images pooled over seeds; the spread between seeds goes into the table's details.
-Undefined values (SEN of an empty truth, PPV of an empty prediction) are left out and counted. At the end: whether
-trainings were long enough and their learning rates fair.
+Undefined values (SEN of an empty truth, PPV of an empty prediction) are left out and counted.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -29,7 +27,7 @@ from softmask.analysis.finished import (
     sources_of,
     succeeded,
 )
-from softmask.analysis.table import NAN, Remarks, numbers, of_runs, summarise, values_of
+from softmask.analysis.table import Remarks, numbers, of_runs, seed_cells, summarise, values_of
 from softmask.config import BASE_SEED, Config
 from softmask.data.sample import SUBSTITUTE
 from softmask.experiments.night import GROUPS, NODULES, doubled
@@ -55,50 +53,43 @@ CONSENSUS = "dice_consensus"
 LARGEST = "lidc-largest"
 """The test images of LIDC, of each nodule the largest slice alone."""
 
-TERMS: Mapping[str, str] = MappingProxyType(
-    {
-        "smoke": "narrow networks and a few steps, which show that everything runs and compare nothing",
-        "cpu": "a training step of most networks costs about the same (of MedT nearly twice as much), so that networks "
-        "are of about equal cost, not of equal numbers of parameters; learning rates are by network, most chosen "
-        "on validation images of real data, some untried (docs/choices.md)",
-        "night": "a training step of most networks costs about the same, so that networks are of about equal cost, not "
-        "of equal numbers of parameters; about as many steps for each, until little is gained; learning rates are "
-        "chosen on validation images, for every network among the same (docs/choices.md)",
-        "full": "every network at its published width and with the paper's settings and a warm-up (docs/choices.md), "
-        "so that numbers of parameters and cost differ",
-    }
-)
+TERMS = {
+    "smoke": "narrow networks and a few steps, which show that everything runs and compare nothing",
+    "cpu": "a training step of most networks costs about the same (of MedT nearly twice as much), so that networks "
+    "are of about equal cost, not of equal numbers of parameters; learning rates are by network, most chosen "
+    "on validation images of real data, some untried (docs/choices.md)",
+    "night": "a training step of most networks costs about the same, so that networks are of about equal cost, not "
+    "of equal numbers of parameters; about as many steps for each, until little is gained; learning rates are "
+    "chosen on validation images, for every network among the same (docs/choices.md)",
+    "full": "every network at its published width and with the paper's settings and a warm-up (docs/choices.md), "
+    "so that numbers of parameters and cost differ",
+}
 """On what terms a profile compares networks, for captions."""
 
 OTHER = ("dsnet_averaged", "dsnet_full_features", "dsnet_enlarged_twice", "dsnet_squared", "all_losses_binary")
 """Rows of the journal version beside the printed ones: the forms of its input, and other readings of two rows."""
 
-NOTHING = 0.05
-"""Validation Dice below which a network is said to find nothing."""
 
-
-def scores(fitted: Fitted, metrics: Sequence[str], known: Fitted = MappingProxyType({})) -> dict[Key, Scores]:
+def scores(fitted: Fitted, metrics: Iterable[str], known: Fitted | None = None) -> dict[Key, Scores]:
     """Return what :func:`softmask.analysis.claims.judge` compares, by (row, data set, metric), where it was measured.
 
-    Args:
-        known: further runs, whose networks some of ``fitted`` only test.
+    ``metrics`` are those of :func:`softmask.analysis.claims.metrics`; ``known`` are further runs, whose networks some
+    of ``fitted`` only test.
     """
     return {
-        (row, dataset, metric): scores_of(runs, partial(values_of, metric=metric), [fitted, known])
+        (row, dataset, metric): scores_of(runs, partial(values_of, metric=metric), [fitted, known or {}])
         for (row, dataset), runs in fitted.items()
         for metric in metrics
-        if runs and metric in runs[0].record.measures
+        if metric in runs[0].record.measures
     }
 
 
 def scores_of(
     runs: Sequence[Run], values: Callable[[Sequence[Run]], np.ndarray], known: Sequence[Fitted] = ()
 ) -> Scores:
-    """Return the scores of a row's runs. A run whose training failed to start is counted and enters no value.
+    """Return the scores of a row's runs, ``values`` (seeds, N) of which did not fail to start; the others are counted.
 
-    Args:
-        values: gives (seeds, N) of runs.
-        known: runs among which those are whose networks ``runs`` only test; their curves count.
+    Where ``runs`` only test a network, the curves of its training count, which is one of ``known``.
     """
     trained = {run.spec: run.record for fitted in known for some in fitted.values() for run in some}
     specs = [run.spec if run.spec.learns else run.spec.prior for run in runs]
@@ -124,8 +115,8 @@ def table_cells(paper: str, table: str, fitted: Fitted, besides: Sequence[str] =
     """Return the cells of a printed table that are run, but for the metrics ``besides``, which no run measures.
 
     Where the truth is not the readers' consensus and they marked the images, Dice with their consensus follows. The
-    numbers on LIDC follow once more over the largest slice of each nodule alone: which slices the papers took is open.
-    The largest slice is the nodule's first test image, in the order of :mod:`softmask.data.selection`.
+    numbers on LIDC follow once more over the largest slice of each nodule (its first test image) alone: which slices
+    the papers took is open.
     """
     printed = papers.load(paper).table(table).cells()
     keys = [
@@ -152,11 +143,8 @@ def extra_cells(places: Iterable[tuple[str, str]], metrics: Sequence[str], fitte
 def beyond_cells(fitted: Fitted) -> list[Cell]:
     """Return cells of the measures of :data:`BEYOND`, as far as they were taken, for every row and data set.
 
-    Rows that stand for the same runs are given once, under their first name.
-
-    The mean of ``hd95`` is over images on which it is finite; ``hd95_infinite`` counts the others, where nothing was
-    found. ``ece`` is the calibration error of the probability of lesion over all pixels of all images; most are sure
-    background, so that it is small.
+    Rows with the same runs are given once. The mean of ``hd95`` is over images on which it is finite; ``hd95_infinite``
+    counts the others, where nothing was found. ``ece`` is over all pixels of all images.
     """
     cells, order = [], list(BEYOND)
     named: dict[RunSpec, str] = {}
@@ -190,12 +178,8 @@ def _remarks(fitted: Fitted) -> Remarks:
 def seed_spread(
     keys: Iterable[Cell | Key], fitted: Fitted, values: Callable[[Sequence[Run], str], np.ndarray] = values_of
 ) -> dict[str, Any]:
-    """Return, for a table's details, of each cell the mean of every seed, and their standard deviation (N - 1).
-
-    Args:
-        keys: cells, or (row, data set, metric); those that no run has measured are left out.
-        values: as of :func:`softmask.analysis.table.of_runs`.
-    """
+    """Return, for a table's details, of each cell or (row, data set, metric) that was measured the mean of every seed,
+    and their standard deviation (N - 1); ``values`` as of :func:`softmask.analysis.table.of_runs`."""
     seeds = {}
     for row, dataset, metric in (key.key if isinstance(key, Cell) else key for key in keys):
         runs = succeeded(fitted.get((row, dataset), []))
@@ -216,17 +200,15 @@ def marks_everything(run: Run) -> bool:
 def overview(fitted: Fitted) -> pd.DataFrame:
     """Return one line for each run: size, training, and where it was trained.
 
-    ``failed starts`` counts the trainings that failed to start before the run's own, or instead of it.
     ``at the end`` says ``still rising`` where a pair with this training would be called undertrained
-    (:mod:`softmask.measure.verdicts`): more epochs would have changed the result. It says ``finds nothing`` where even
-    the best epoch's validation Dice is below :data:`NOTHING`, and ``marks everything`` where
-    :func:`marks_everything`.
+    (:mod:`softmask.measure.verdicts`), and ``finds nothing`` where even the best epoch's validation Dice is below
+    0.05.
     """
     lines = []
     for run in distinct(fitted):
         record = run.record
         curve = record.curves.get("validation_dice", [float("nan")])
-        if curve[record.best_epoch - 1] < NOTHING:
+        if curve[record.best_epoch - 1] < 0.05:
             end = "finds nothing"
         elif marks_everything(run):
             end = "marks everything"
@@ -253,10 +235,7 @@ def trained_where(run: Run) -> dict[str, Any]:
 
 
 def parameters_of(fitted: Fitted, rows: Iterable[str]) -> str:
-    """Return trainable parameters of each row's network, for captions: ``U-Net 31,036,481, MedT 1,379,905``.
-
-    A discriminator is not counted: it takes no part in a prediction.
-    """
+    """Return each row's number of parameters that take part in a prediction: ``U-Net 31,036,481, MedT 1,379,905``."""
     counts = {row: runs[0].record.n_parameters for (row, _), runs in fitted.items()}
     return ", ".join(f"{display('rows', row)} {counts[row]:,}" for row in dict.fromkeys(rows) if row in counts)
 
@@ -305,23 +284,18 @@ def other_forms(fitted: Fitted) -> ResultTable | None:
     chosen; None where none is finished."""
     cells = extra_cells(list(fitted), ["dice", "sen", "ppv"], fitted)
     for (row, dataset), every in fitted.items():
-        runs = succeeded(every)
-        best = [run.record.curves["validation_dice"][run.record.best_epoch - 1] for run in runs]
-        if best:
-            [cell] = numbers(row, dataset, {"validation_dice": np.mean(best)}, 0, len(best), kind_of(runs[0]))
-            cells.append(replace(cell, ours_std=float(np.std(best, ddof=1)) if len(best) > 1 else NAN))
+        records = [run.record for run in succeeded(every)]
+        if records:
+            best = [record.curves["validation_dice"][record.best_epoch - 1] for record in records]
+            cells += seed_cells(row, dataset, {"validation_dice": best}, 0, kind_of(every[0]))
     title = "DSNet's other forms, and other readings of its rows"
     caption = f"{sources_of(fitted)}; validation Dice: of the best epoch, mean and spread over seeds."
     return ResultTable(WORKBOOK, "dsnet-forms", title, caption, cells) if cells else None
 
 
 def longer(paper: str, config: Config) -> ResultTable | None:
-    """Return the workbook's table of the rows of a paper that were also trained twice as long, with one seed.
-
-    ``dice`` and ``dice_doubled`` are means over test images; ``difference`` is of the two, image by image, with its
-    95 % bootstrap interval over patients; ``gain`` is the rise of the best validation Dice at the end of
-    training (:func:`softmask.measure.verdicts.last_gain`). None where no training is that long, or finished.
-    """
+    """Return the workbook's table of the rows of a paper that were also trained twice as long, with one seed; None
+    where none is finished. The difference in Dice, image by image, has a 95 % bootstrap interval over patients."""
     pairs = {
         place: list(specs)
         for group in GROUPS
@@ -348,16 +322,15 @@ def longer(paper: str, config: Config) -> ResultTable | None:
         }
         cells += numbers(row, dataset, values, len(once.ids), 1, kind_of(runs[0]))
     title = f"{display('papers', paper)}: what a training twice as long changes"
-    caption = (
-        f"{sources_of(fitted)}; one seed, test images; low and high: 95 % interval over patients; gain: of validation."
-    )
+    caption = f"{sources_of(fitted)}; one seed, test images; low and high: 95 % interval over patients; "
+    caption += "gain: of validation."
     units = dict.fromkeys(("gain", "difference", "low", "high"), "percentage points") | {"epochs": "count"}
     return ResultTable(WORKBOOK, f"{paper}-doubled", title, caption, cells, units) if cells else None
 
 
 def rates_tried(specs: list[RunSpec]) -> pd.DataFrame:
-    """Return validation Dice of every learning rate that was tried for the networks, losses and data sets of ``specs``:
-    a line for each of these and a column for each rate; the rate taken is in the last column."""
+    """Return validation Dice of every learning rate (a column each) that was tried for the networks, losses and data
+    sets of ``specs`` (a line each), and the rate taken."""
     subjects = {subject_of(spec.source, spec.dataset, spec.network, spec.width, spec.losses) for spec in specs}
     lines = {}
     for trial in trials():
