@@ -85,16 +85,7 @@ def _cells(keys: Iterable[Key], fitted: Fitted, extra: bool = True) -> list[Cell
             name = f"{display('datasets', dataset)} {display('metrics', metric)}"
             yield f"{name} is infinite on {infinite} of {len(values)} slices (one mask is empty), left out"
 
-    return _by_statistic(of_runs(fitted, keys, measured), remarks=remarks, extra=extra)
-
-
-def _by_statistic(table: pd.DataFrame, **options: object) -> list[Cell]:
-    """Cells of finite values by the statistic that a metric's name begins with, in the table's order."""
-    median = table["metric"].str.startswith("median_").astype(bool)
-    made = summarise(table[~median], defined=np.isfinite, **options)
-    made += summarise(table[median], np.median, np.isfinite, **options)
-    order = list(dict.fromkeys(table[["row", "dataset", "metric"]].itertuples(index=False, name=None)))
-    return sorted(made, key=lambda cell: order.index(cell.key))
+    return summarise(of_runs(fitted, keys, measured), np.isfinite, remarks, extra)
 
 
 def table_cells(table: str, fitted: Fitted) -> list[Cell]:
@@ -110,16 +101,15 @@ def table_cells(table: str, fitted: Fitted) -> list[Cell]:
 def method_cells(measures: Mapping[str, Mapping[str, np.ndarray]]) -> list[Cell]:
     """Return cells of methods that come with the package, from their measures of :data:`REAL`
     (:func:`softmask.apply.segment.compare_methods`); infinite distances are left out."""
-    table = pd.DataFrame(
-        [
-            {"row": f"shipped_{method}", "metric": f"{statistic}_{measure}", "value": value}
-            for method, by_measure in measures.items()
-            for measure, values in by_measure.items()
-            for statistic in ("mean", "median")
-            for value in values
-        ]
-    )
-    return _by_statistic(table.assign(dataset=REAL, source=data_kind(REAL, "real"), run="", failed=False))
+    parts = []
+    for method, by_measure in measures.items():
+        for measure, values in by_measure.items():
+            for statistic in ("mean", "median"):
+                about = {"row": f"shipped_{method}", "metric": f"{statistic}_{measure}"}
+                parts.append(pd.DataFrame({"value": values}).assign(**about))
+    table = pd.concat(parts, ignore_index=True)
+    table = table.assign(dataset=REAL, source=data_kind(REAL, "real"), run="", failed=False)
+    return summarise(table, np.isfinite)
 
 
 def all_cells(fitted: Fitted) -> list[Cell]:

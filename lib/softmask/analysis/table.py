@@ -78,14 +78,14 @@ def of_records(records: pd.DataFrame, by: str, metrics: Sequence[str], *, datase
 
 def summarise(
     table: pd.DataFrame,
-    statistic: Callable[[np.ndarray], float] = np.mean,
     defined: Callable[[np.ndarray], np.ndarray] = lambda values: ~np.isnan(values),
     remarks: Remarks = lambda *_: (),
     extra: bool = True,
 ) -> list[Cell]:
     """Return a cell for each row, data set and metric of a long table, in the order in which they occur.
 
-    The values are pooled over images and seeds. A mean has its spread (N - 1) beside it, where all values are finite.
+    The values are pooled over images and seeds: their mean with its spread (N - 1) where all are finite, or their
+    median for metrics called ``median_...``.
 
     Args:
         defined: which of the values enter.
@@ -97,8 +97,9 @@ def summarise(
         good = lines[~lines["failed"]]
         values = good["value"].to_numpy(float)
         kept = values[defined(values)]
-        mean = float(statistic(kept)) if len(kept) else NAN
-        spreads = statistic is np.mean and len(kept) > 1 and np.isfinite(kept).all()
+        median = metric.startswith("median_")
+        mean = float(np.median(kept) if median else np.mean(kept)) if len(kept) else NAN
+        spreads = not median and len(kept) > 1 and np.isfinite(kept).all()
         spread = float(kept.std(ddof=1)) if spreads else NAN
         counts = (len(kept), good["run"].nunique() or lines["run"].nunique(), lines["source"].iloc[0])
         note = "; ".join(filter(None, remarks(row, dataset, metric, values)))

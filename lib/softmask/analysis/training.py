@@ -15,18 +15,8 @@ import numpy as np
 import pandas as pd
 
 from softmask import papers
-from softmask.analysis.finished import (
-    Fitted,
-    Wanted,
-    calibration,
-    distinct,
-    firsts,
-    fit_rows,
-    kind_of,
-    note_of,
-    sources_of,
-    succeeded,
-)
+from softmask.analysis import finished
+from softmask.analysis.finished import Fitted, Wanted, kind_of, succeeded
 from softmask.analysis.table import Remarks, numbers, of_runs, seed_cells, summarise, values_of
 from softmask.config import BASE_SEED, Config
 from softmask.data.sample import SUBSTITUTE
@@ -154,7 +144,7 @@ def beyond_cells(fitted: Fitted) -> list[Cell]:
             continue
         keys = [(row, dataset, metric) for metric in BEYOND if metric in runs[0].record.measures]
         of_images = summarise(of_runs(fitted, keys), defined=np.isfinite, remarks=_remarks(fitted))
-        pooled = {"hd95_infinite": np.isinf(values_of(runs, "hd95")).sum(), "ece": calibration(runs).error}
+        pooled = {"hd95_infinite": np.isinf(values_of(runs, "hd95")).sum(), "ece": finished.calibration(runs).error}
         together = numbers(row, dataset, pooled, len(runs) * len(runs[0].record.ids), len(runs), kind_of(runs[0]))
         cells += sorted([*of_images, *together], key=lambda cell: order.index(cell.metric))
     return cells
@@ -165,7 +155,7 @@ def _remarks(fitted: Fitted) -> Remarks:
 
     def remarks(row: str, dataset: str, metric: str, values: np.ndarray) -> Iterable[str]:
         name, undefined = display("datasets", dataset), int(np.isnan(values).sum())
-        yield note_of(fitted, row, dataset)
+        yield finished.note_of(fitted, row, dataset)
         if undefined:
             yield f"{name} {display('metrics', metric)} is undefined on {undefined} of {len(values)} images"
         runs = succeeded(fitted[row, dataset])
@@ -205,7 +195,7 @@ def overview(fitted: Fitted) -> pd.DataFrame:
     0.05.
     """
     lines = []
-    for run in distinct(fitted):
+    for run in finished.distinct(fitted):
         record = run.record
         curve = record.curves.get("validation_dice", [float("nan")])
         if curve[record.best_epoch - 1] < 0.05:
@@ -259,7 +249,7 @@ def by_dataset(fitted: Fitted, rows: Sequence[str], use: Callable[[Sequence[Run]
 def predictions_of(fitted: Fitted, rows: Sequence[str], dataset: str) -> dict[str, Mapping[str, np.ndarray]]:
     """Return the first seed's kept predictions, (S, S) probabilities in [0, 1] by image, for each row; empty where no
     run is finished."""
-    kept = {row: run.record.shown() for row, run in firsts(fitted, rows, dataset).items()}
+    kept = {row: run.record.shown() for row, run in finished.firsts(fitted, rows, dataset).items()}
     return {row: {name: image.astype(float) / 255 for name, image in kept.get(row, {}).items()} for row in rows}
 
 
@@ -289,7 +279,7 @@ def other_forms(fitted: Fitted) -> ResultTable | None:
             best = [record.curves["validation_dice"][record.best_epoch - 1] for record in records]
             cells += seed_cells(row, dataset, {"validation_dice": best}, 0, kind_of(every[0]))
     title = "DSNet's other forms, and other readings of its rows"
-    caption = f"{sources_of(fitted)}; validation Dice: of the best epoch, mean and spread over seeds."
+    caption = f"{finished.sources_of(fitted)}; validation Dice: of the best epoch, mean and spread over seeds."
     return ResultTable(WORKBOOK, "dsnet-forms", title, caption, cells) if cells else None
 
 
@@ -302,7 +292,7 @@ def longer(paper: str, config: Config) -> ResultTable | None:
         if config.profile.long and paper in group.rows
         for place, specs in doubled(group, config).items()
     }
-    fitted = fit_rows(pairs, config, title="twice as long")
+    fitted = finished.fit_rows(pairs, config, title="twice as long")
     cells = []
     for (row, dataset), runs in fitted.items():
         good = {run.spec: run.record for run in succeeded(runs)}
@@ -322,7 +312,7 @@ def longer(paper: str, config: Config) -> ResultTable | None:
         }
         cells += numbers(row, dataset, values, len(once.ids), 1, kind_of(runs[0]))
     title = f"{display('papers', paper)}: what a training twice as long changes"
-    caption = f"{sources_of(fitted)}; one seed, test images; low and high: 95 % interval over patients; "
+    caption = f"{finished.sources_of(fitted)}; one seed, test images; low and high: 95 % interval over patients; "
     caption += "gain: of validation."
     units = dict.fromkeys(("gain", "difference", "low", "high"), "percentage points") | {"epochs": "count"}
     return ResultTable(WORKBOOK, f"{paper}-doubled", title, caption, cells, units) if cells else None
