@@ -10,7 +10,6 @@ from softmask.analysis import choices
 from softmask.errors import DataError
 from softmask.experiments.plan import records_folder
 from softmask.experiments.rows import spec
-from softmask.report import tables
 
 
 @pytest.fixture
@@ -145,12 +144,9 @@ def test_records_are_read_by_data_set(config, record_of):
         choices.read_records(config, ("lidc",))
 
 
-def test_the_table_numbers_its_rows_and_names_what_needs_training():
+def test_the_table_numbers_its_rows():
     one = choices.compared(("here", "a", "b", "Dice"), [0.5, 0.7], [0.6, 0.9], "pq", "real")
-    result = choices.table([one, one], "About.")
-    shown = tables.show(result)
-    assert list(shown.index) == ["1. here", "2. here"]
-    frame = tables.to_frame(result).set_index(["row", "metric"])
-    assert frame.loc[("1. here", "difference"), "ours_mean"] == pytest.approx(0.15)
-    assert frame.loc[("1. here", "choice_and_alternative"), "note"] == "a / b"
-    assert choices.NEEDS_TRAINING in result.caption
+    cells = {(cell.row, cell.metric): cell for cell in choices.cells([one, one])}
+    assert list(dict.fromkeys(row for row, _ in cells)) == ["1. here", "2. here"]
+    assert cells["1. here", "difference"].ours_mean == pytest.approx(0.15)
+    assert cells["1. here", "choice_and_alternative"].note == "a / b"

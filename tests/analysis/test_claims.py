@@ -12,7 +12,7 @@ from softmask.measure.differences import Scores
 from softmask.measure.verdicts import FAILS, HOLDS
 from softmask.papers import Claim, Pair
 from softmask.papers.audit import MUST_HOLD, Check, Finding
-from softmask.report import tables, verdicts
+from softmask.report import verdicts
 
 N = 40
 IDS = tuple(map(str, range(N)))
@@ -116,12 +116,12 @@ def test_the_tables_list_what_holds_and_what_does_not():
         Check("two of three", "a <= b", "to explain", 3, (Finding(("here", "there"), "2 > 1", 1.0, "points"),) * 2),
         claims.check_doctors(nodules(0.84)),
     ]
-    by_check = tables.to_frame(claims.check_table(checks, "real", 600)).set_index(["row", "metric"])
-    assert by_check.loc[("all well", "checked"), "ours_mean"] == 7
-    assert by_check.loc[("two of three", "not_as_expected"), "ours_mean"] == 2
-    assert by_check.loc[("two of three", "expected"), "note"] == "a <= b. (to explain)"
-    assert by_check.loc[("doctors", "checked"), "data"] == "real"
-    assert by_check.loc[("all well", "checked"), "data"] == "printed"
-    found = tables.show(claims.finding_table(checks, "real", 600))
-    assert list(found.index) == ["1. two of three", "2. two of three", "3. doctors"]
-    assert list(found.iloc[0]) == ["here · there", "2 > 1", "1 points", "none known"]
+    assert claims.counts(checks) == {"total": 11, "failing": 3, "hard": 0}
+    cells = {(cell.row, cell.metric): cell for cell in claims.check_cells(checks, "real", 600)}
+    assert cells["all well", "checked"].ours_mean == 7
+    assert cells["two of three", "not_as_expected"].ours_mean == 2
+    assert cells["two of three", "expected"].note == "a <= b. (to explain)"
+    assert [cells[name, "checked"].source for name in ("doctors", "all well")] == ["real", "printed"]
+    found = claims.finding_cells(checks, "real", 600)
+    assert list(dict.fromkeys(cell.row for cell in found)) == ["1. two of three", "2. two of three", "3. doctors"]
+    assert [cell.note for cell in found[:4]] == ["here · there", "2 > 1", "1 points", "none known"]

@@ -17,35 +17,21 @@ HALF = [0, 1, 2, 3], [2, 3, 4, 5], [0, 1, 2, 3], [4, 5, 6, 7]  # 50 %: 0..5; wit
 SAME = [[0, 1, 2, 3]] * 4
 NEAR = [0, 1], [0, 1], [0, 1], [0]
 
-HALF_MATRIX = [
-    [1, 0.5, 1, 0, 0.8],
-    [0.5, 1, 0.5, 0.5, 0.8],
-    [1, 0.5, 1, 0, 0.8],
-    [0, 0.5, 0, 1, 0.4],
-    [0.8, 0.8, 0.8, 0.4, 1],
-]
-NEAR_MATRIX = np.ones((5, 5))
-NEAR_MATRIX[3, [0, 1, 2, 4]] = NEAR_MATRIX[[0, 1, 2, 4], 3] = 2 / 3
-
 
 @pytest.fixture
 def three(dataset_of, strips):
     return dataset_of([strips(0, *HALF), strips(1, *SAME), strips(2, *NEAR)])
 
 
-def test_dice_of_every_pair_and_the_consensus(three) -> None:
-    found = doctors.agreement(three, range(3))
-    assert len(found) == 3
-    assert found.ids == [three[i].id for i in range(3)]
-    np.testing.assert_allclose(found.matrix.values, [HALF_MATRIX, np.ones((5, 5)), NEAR_MATRIX])
-    np.testing.assert_allclose(found.matrix.mean, (np.array(HALF_MATRIX) + 1 + NEAR_MATRIX) / 3)
-    assert found.matrix.std[0, 1] == pytest.approx(np.sqrt(1 / 12))  # of 1/2, 1, 1
-    assert (found.matrix.counts == 3).all()
-    assert three.problems == []
-
-
 def test_each_doctor_against_the_other_references(three) -> None:
-    found = doctors.agreement(three, range(3)).references()
+    agreed = doctors.agreement(three, range(3))
+    assert agreed.ids == [three[i].id for i in range(3)]
+    np.testing.assert_allclose(agreed.matrix.mean[0, 1], (0.5 + 1 + 1) / 3)
+    cells = {(c.row, c.metric): c for c in doctors.reference_cells(agreed, "lidc-largest", "real")}
+    any_doctor = cells["any_doctor", "dice_any_other"]
+    assert any_doctor.ours_mean == pytest.approx(0.75), "the mean of 5/12, 1 and 5/6"
+    assert (any_doctor.dataset, any_doctor.source, any_doctor.n_images) == ("lidc-largest", "real", 3)
+    found = agreed.references()
     assert tuple(found) == doctors.REFERENCES
     np.testing.assert_allclose(
         found["dice_any_other"], [[0.5, 0.5, 0.5, 1 / 6], [1, 1, 1, 1], [8 / 9, 8 / 9, 8 / 9, 2 / 3]]
@@ -85,20 +71,6 @@ def test_a_present_reader_with_an_empty_mask_leaves_the_image_out(dataset_of, st
     assert "reader 2 is empty" in dataset.problems[0].why
     with pytest.raises(DataError, match=r"lidc: no image that all four readers marked .* from made by a test"):
         doctors.agreement(dataset, [1])
-
-
-def test_reference_cells_are_means_and_spreads_over_images(three) -> None:
-    cells = doctors.reference_cells(doctors.agreement(three, range(3)), "lidc-largest", "real")
-    assert {(c.row, c.metric) for c in cells} == {
-        (row, metric) for row in (*doctors.DOCTORS, "any_doctor") for metric in doctors.REFERENCES
-    }
-    assert all(
-        (c.dataset, c.source, c.n_images, c.n_seeds, c.extra) == ("lidc-largest", "real", 3, 1, True) for c in cells
-    )
-    found = {(c.row, c.metric): (c.ours_mean, c.ours_std) for c in cells}
-    assert found["any_doctor", "dice_any_other"] == pytest.approx((0.75, np.sqrt(0.1805555556 / 2)))  # 5/12, 1, 5/6
-    assert found["doctor4", "dice_consensus_others"] == pytest.approx((5 / 9, np.sqrt(14 / 27 / 2)))  # 0, 1, 2/3
-    assert join(ResultTable("workbook", "doctors", "", "caption", cells))  # the table takes them
 
 
 @pytest.mark.parametrize(
@@ -148,14 +120,6 @@ def test_the_network_has_a_row_and_a_column_of_the_matrix(three) -> None:
     alone = doctors.network_cells(found, [], "casgan", "real")
     assert {cell.row for cell in alone} == set(doctors.RATERS)
     assert [cell for cell in cells.values() if cell.row != "casgan" and not cell.metric.endswith("_casgan")] == alone
-
-
-def test_how_often_the_network_is_nearer_to_the_consensus(three) -> None:
-    found = doctors.agreement(three, range(3))
-    frame = doctors.nearness(found, {"casgan": [network(found, [0, 0, 0, 0, 0.9])], "dsnet": []})
-    assert {name for name, _ in frame.index} == {"casgan"}
-    assert frame["network nearer"].tolist() == ["33%", "33%", "33%", "67%", ""]  # consensus: 0.8, 1, 1; 0.4, 1, 2/3
-    assert frame.iloc[-1, 0] == 0.9
 
 
 def test_a_network_tested_on_other_images_is_refused(three) -> None:

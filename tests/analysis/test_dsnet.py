@@ -124,11 +124,11 @@ def test_other_forms_have_their_validation_dice(record):
         measures = dict.fromkeys(("dice", "sen", "ppv"), (0.5, 0.6))
         curves = {"validation_dice": (0.1, best, 0.2)}
         runs.append(Run(one, record(one, measures, 2, curves=curves)))
-    table = training.other_forms(Fitted({place: runs}, wanted))
-    [cell] = [cell for cell in table.rows if cell.metric == "validation_dice"]
+    cells = training.other_forms(Fitted({place: runs}, wanted))
+    [cell] = [cell for cell in cells if cell.metric == "validation_dice"]
     assert (cell.ours_mean, cell.n_seeds) == (pytest.approx(0.8), 3)
     assert cell.ours_std == pytest.approx(0.1)
-    assert training.other_forms(Fitted({}, wanted)) is None
+    assert training.other_forms(Fitted({}, wanted)) == []
 
 
 @pytest.mark.parametrize("inputs", [6, 8])

@@ -89,11 +89,6 @@ def test_the_interval_is_of_the_median():
     assert cost.ratio(made_up([1.0] * 6 + [50.0]).times)[0] == 1
 
 
-def test_what_was_measured_for_the_claim_is_told_and_not_judged():
-    said = cost.measured(made_up([1.2] * 8))
-    assert said.startswith("Ratio of times 1.20 (1.20 to 1.20), printed 1.31; ")
-
-
 def test_the_gpu_is_preferred_and_cells_hold_medians():
     both = made_up([1.0, 1.0, 4.0] * 3)
     both = both._replace(times=pd.concat([both.times, made_up([2.0] * 9, device="cuda").times]))

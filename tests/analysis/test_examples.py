@@ -8,12 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softmask import data as datasets
 from softmask.analysis import examples
 from softmask.analysis.examples import one_of_each_kind, spread
-from softmask.config import Config
 from softmask.data.sample import Dataset
-from softmask.errors import DataError, MissingData
+from softmask.errors import DataError
 
 
 @given(st.lists(st.integers(0, 10**6), unique=True, max_size=300), st.integers(0, 400) | st.none())
@@ -114,16 +112,3 @@ def test_cells_of_the_parts_by_hand() -> None:
     cells = values(examples.split_cells({"lidc": parts}, opened))
     assert [cells["lidc_train", name] for name in ("images", "patients", "images_in_the_papers")] == [3, 1, 387]
     assert [cells["lidc_test", name] for name in ("images", "patients", "images_in_the_papers")] == [2, 2, 544]
-
-
-def test_what_is_not_there_is_left_out_with_its_message(tmp_path, monkeypatch) -> None:
-    def open_dataset(name, config):
-        if name == "lnsm":
-            raise MissingData("lnsm: get it there")
-        return Listed(name, SMALL)
-
-    config = Config.from_parameters("smoke", "embedded", data_root=tmp_path)
-    monkeypatch.setattr(datasets, "open_dataset", open_dataset)
-    opened, missing = examples.open_all(config)
-    assert list(opened) == [name for name in datasets.NAMES if name != "lnsm"]
-    assert missing == {"lnsm": "lnsm: get it there"}

@@ -90,22 +90,3 @@ class TestPictures:
         assert len(set(drawn)) == len(drawn)
         assert [strip.png(row) for row in rows] == drawn
         assert explore.Strip().png(rows[2]) == drawn[2]
-
-    def test_the_fixed_grid(self, discs):
-        import matplotlib.pyplot as plt
-
-        sample = discs()
-        chosen = explore.fixed(sample)
-        steps = {name: explore.step(sample, setting) for name, setting in chosen.items()}
-        fig = explore.fixed_settings(sample, chosen, steps)
-        try:
-            assert len(fig.axes) == 4 * len(chosen)
-            assert [ax.get_title() for ax in fig.axes[:4]] == list(explore.TITLES)
-            assert [text.get_text() for text in fig.legends[0].get_texts()][:4] == [
-                "long axis",
-                "short axis",
-                "alpha, cut",
-                "reader 1",
-            ]
-        finally:
-            plt.close(fig)

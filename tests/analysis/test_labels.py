@@ -51,17 +51,6 @@ def test_labels_that_need_no_image_by_hand(sample, labels) -> None:
     assert dice(labels["recist_ellipse"] > 0, first) > 0.95  # the first reader drew a disc
 
 
-def test_half_of_the_iterations_beside_all_of_them(sample):
-    records = study.halved(sample)
-    found = by_label(records, "dice_consensus")
-    assert list(found) == ["grabcut_all", "grabcut_half", "soft_half"]
-    assert min(found.values()) > 0.8
-    scores = study.scores(pd.DataFrame(records), "lidc", "embedded", "dice_consensus")
-    [one] = [scores["soft_half", "lidc", "dice_consensus"]]
-    assert one.values.tolist() == [[found["soft_half"]]]
-    assert (one.ids, one.patients, one.fixed) == ((sample.id,), (sample.patient,), True)
-
-
 def test_labels_from_one_reader_know_nothing_of_the_others_or_the_truth(sample, labels) -> None:
     readers = sample.readers.copy()
     readers[1:] = np.roll(readers[1:], 4, axis=1)
@@ -218,13 +207,6 @@ def disc(radius: float) -> np.ndarray:
 @pytest.fixture
 def masks() -> np.ndarray:
     return np.stack([disc(radius) for radius in (4, 6, 9)])
-
-
-def test_a_cut_label_is_compared_with_the_truth(masks) -> None:
-    assert study.ceiling(masks.astype(float), masks).tolist() == [1, 1, 1]
-    half = np.where(np.stack([disc(radius + 1) for radius in (4, 6, 9)]), 0.5, 0)
-    assert study.ceiling(half, masks)[0] == 2 * disc(4).sum() / (disc(4).sum() + disc(5).sum())
-    assert study.ceiling(half, masks, 0.6).tolist() == [0, 0, 0]
 
 
 def test_rows_with_a_soft_label_have_its_own_dice(masks, record, monkeypatch) -> None:

@@ -165,13 +165,6 @@ def test_balanced_takes_the_first_of_each_class(nodules):
     assert (shown["soft, pixels"] >= shown["binary, pixels"]).all()
 
 
-def test_having_leaves_out_nodules_without_the_features(nodules):
-    table = nodules.features["band_roi"].copy()
-    table.iloc[[2, 5]] = np.nan
-    found = replace(nodules, features={**nodules.features, "band_roi": table}).having("band_roi")
-    assert found.ids == tuple(name for i, name in enumerate(nodules.ids) if i not in (2, 5))
-
-
 def test_bins_are_of_25_hu_where_the_image_is_in_hu(dataset_of, discs):
     dataset = dataset_of([discs(), discs(hu=np.zeros((64, 64), np.float32))])
     assert radiomics.bins_of(dataset, 0) == BinCount(32)

@@ -97,14 +97,6 @@ def test_no_patient_is_on_both_sides_and_one_that_is_would_be_counted(found):
     assert study.patients_on_both_sides([replace(found[0], predictions={("area", "svm"): leaking})]) == 1
 
 
-def test_chance(config):
-    nodules = made()
-    found = study.against_chance(nodules, config, ["soft_roi"])
-    cells = study.chance_cells(nodules, found)
-    assert {cell.metric for cell in cells} == {"auc", "auc_permuted", "p"}
-    assert all(one.p >= 1 / (1 + study.PERMUTATIONS["smoke"]) for one in found.values())
-
-
 def test_importance_and_stability_by_family():
     nodules = made()
     same = replace(nodules, features=nodules.features | {"dilated_roi": nodules.features["binary_roi"]})

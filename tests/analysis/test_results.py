@@ -11,7 +11,7 @@ import pytest
 from softmask import papers
 from softmask.analysis import results
 from softmask.analysis.results import Results
-from softmask.config import ROOT, Config
+from softmask.config import PROFILES, ROOT, Config
 from softmask.errors import ConfigError
 from softmask.report.result import Cell
 
@@ -42,7 +42,7 @@ def calls() -> list[tuple[str, str]]:
 
 
 def test_every_caption_is_used_and_every_table_and_figure_has_one():
-    captions = {(kind, name) for kind, entries in results._captions().items() for name in entries}
+    captions = {(kind, name) for kind in ("tables", "figures") for name in results._captions()[kind]}
     used = set()
     for kind, text in calls():
         matching = {
@@ -56,8 +56,9 @@ def test_every_caption_is_used_and_every_table_and_figure_has_one():
 
 
 def test_printed_tables_and_figures_are_the_papers():
-    for kind, entries in results._captions().items():
-        for name in entries:
+    assert set(results._captions()["terms"]) == set(PROFILES)
+    for kind in ("tables", "figures"):
+        for name in results._captions()[kind]:
             paper, _, rest = name.partition("/")
             if paper != "workbook":
                 known = getattr(papers.load(paper), kind)

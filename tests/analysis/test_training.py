@@ -269,18 +269,6 @@ def test_pictures_and_predictions_are_found_by_their_ids(fitted):
     }  # fmt: skip
 
 
-def test_what_was_left_out_is_told_of_all_data_at_hand(config, fitted, monkeypatch):
-    part = Part((), (), np.zeros((0, 1, 1, 1)), np.zeros((0, 1, 1, 1)))
-    lost = {"lnsm": (("lnsm/p1", "no mark"), ("lnsm/p2", "empty")), "lidc": (("lidc/p1", "torn"),)}
-    data = {name: Prepared(name, "real", "o", "d", part, part, part, images) for name, images in lost.items()}
-    monkeypatch.setattr(finished, "data_of", lambda spec, config: data[spec.dataset])
-    assert finished.left_out(fitted, config).to_numpy().tolist() == [
-        ["LNSM", "lnsm/p1", "no mark"], ["LNSM", "lnsm/p2", "empty"], ["LIDC", "lidc/p1", "torn"],
-    ]  # fmt: skip
-    data["lnsm"] = None
-    assert finished.left_out(fitted, config)["could not be used"].tolist() == ["lidc/p1"]
-
-
 def test_networks_that_predict_foreground_everywhere_are_told(fitted):
     full = {IDS[0]: np.full((SIZE, SIZE), 255, np.uint8), IDS[3]: np.full((SIZE, SIZE), 140, np.uint8)}
     first, second = fitted[UNET]
@@ -304,9 +292,10 @@ def test_trainings_twice_as_long_are_compared_on_the_same_images(record, monkeyp
         return runs
 
     monkeypatch.setattr(finished, "fit", fit)
-    assert training.longer("softgan", Config.from_parameters("smoke", "embedded")) is None
-    longer = training.longer("softgan", Config.from_parameters("night", "embedded"))
-    cells = {cell.key: cell.ours_mean for cell in longer.rows}
+    assert training.longer_rows("softgan", Config.from_parameters("smoke", "embedded")) == {}
+    night = Config.from_parameters("night", "embedded")
+    longer = training.longer(finished.fit_rows(training.longer_rows("softgan", night), night))
+    cells = {cell.key: cell.ours_mean for cell in longer}
     assert {row for row, *_ in cells} == {"unet", "softgan"}
     assert cells[(*UNET, "difference")] == pytest.approx(1.0, abs=1e-3)
     assert cells[(*UNET, "gain")] == pytest.approx(10.0)

@@ -9,9 +9,8 @@ import pytest
 from softmask import papers
 from softmask.analysis import cascade, choices, claims, doctors, finished, lungs, super_resolution, training
 from softmask.config import Config
-from softmask.experiments import Record, specs
+from softmask.experiments import specs
 from softmask.experiments.rows import CT, rows_of, spec
-from softmask.experiments.store import Provenance
 from softmask.measure.resolution import INTERPOLATIONS
 from softmask.measure.soft import calibration
 from softmask.papers import display
@@ -26,7 +25,6 @@ MEASURES = (
     *super_resolution.METRICS,
     *(f"{metric}_{method}" for metric in super_resolution.METRICS for method in INTERPOLATIONS),
 )  # fmt: skip
-PROVENANCE = Provenance("d" * 8, 1, "made by a test", None, 1.0, "cpu", "a cpu", {}, None, None)
 
 
 @pytest.fixture
@@ -40,25 +38,32 @@ def wanted(config):
     return {place: of for n in (1, 2, 3, 4) for place, of in specs(f"softgan/table-{n}", config).items()}
 
 
-def record_of(one, **changes):
-    random = np.random.default_rng([one.seed, len(one.name)])
-    probabilities = random.uniform(size=(2, SIZE, SIZE))
-    curves = ("train_loss", "validation_dice", "validation_psnr", "loss_dice", "loss_soft_l1", "loss_gan")
-    curves += ("discriminator_accuracy_real", "discriminator_accuracy_fake", "critic_gap", "adversarial_share")
-    measures = {name: random.uniform(0.2, 0.9, N) for name in MEASURES}
-    measures["pixels_common"] = np.minimum(measures["pixels_true"], measures["pixels_found"])
-    fields = {"ids": IDS, "groups": tuple(f"p{i // 2}" for i in range(N)), "measures": measures, "best_epoch": 3}
-    fields |= {"curves": {name: (0.1, 0.2, 0.3) for name in curves}, "n_parameters": 100, "predictions": {}}
-    fields |= {"calibration": calibration(probabilities, probabilities > 0.4), "provenance": PROVENANCE}
-    return Record(one, **fields | changes)
+@pytest.fixture
+def record_of(record):
+    def record_of(one, **changes):
+        random = np.random.default_rng([one.seed, len(one.name)])
+        probabilities = random.uniform(size=(2, SIZE, SIZE))
+        curves = ("train_loss", "validation_dice", "validation_psnr", "loss_dice", "loss_soft_l1", "loss_gan")
+        curves += ("discriminator_accuracy_real", "discriminator_accuracy_fake", "critic_gap", "adversarial_share")
+        measures = {name: random.uniform(0.2, 0.9, N) for name in MEASURES}
+        measures["pixels_common"] = np.minimum(measures["pixels_true"], measures["pixels_found"])
+        fields = {"ids": IDS, "curves": {name: (0.1, 0.2, 0.3) for name in curves}, "best_epoch": 3}
+        fields |= {"calibration": calibration(probabilities, probabilities > 0.4)}
+        return record(one, measures | changes.pop("measures", {}), N, **fields | changes)
+
+    return record_of
 
 
-def keep(config, some, **changes):
-    """Put records of these specs where recorded runs are looked for."""
-    folder = config.results / "records"
-    folder.mkdir(parents=True, exist_ok=True)
-    for one in some:
-        (folder / f"{one.name}.json").write_text(record_of(one, **changes).to_json())
+@pytest.fixture
+def keep(config, record_of):
+    def keep(some, **changes):
+        """Put records of these specs where recorded runs are looked for."""
+        folder = config.results / "records"
+        folder.mkdir(parents=True, exist_ok=True)
+        for one in some:
+            (folder / f"{one.name}.json").write_text(record_of(one, **changes).to_json())
+
+    return keep
 
 
 def softgan(config, fitted, name="table-2"):
@@ -121,10 +126,10 @@ def everything(fitted, config):
     return drawn
 
 
-def test_rows_that_are_finished_stand_among_those_that_are_not(config, wanted, capsys):
-    keep(config, wanted["unet", "lidc"] + wanted["softgan", "lidc"][:2])
+def test_rows_that_are_finished_stand_among_those_that_are_not(config, wanted, capsys, keep):
+    keep(wanted["unet", "lidc"] + wanted["softgan", "lidc"][:2])
     other = wanted["infnet", "lidc"][0]
-    keep(config, [replace(other, width=other.width + 1)])  # of other settings
+    keep([replace(other, width=other.width + 1)])  # of other settings
     (config.results / "records" / f"{replace(other, width=other.width + 1).name}.json").rename(
         config.results / "records" / f"{other.name}.json"
     )
@@ -145,8 +150,8 @@ def test_rows_that_are_finished_stand_among_those_that_are_not(config, wanted, c
     assert (cells["softgan", "lidc", "dice"].n_seeds, cells["unet", "lidc", "dice"].n_seeds) == (2, 3)
 
 
-def test_with_every_record_nothing_is_said(config, wanted, capsys):
-    keep(config, {one for of in wanted.values() for one in of})
+def test_with_every_record_nothing_is_said(config, wanted, capsys, keep):
+    keep({one for of in wanted.values() for one in of})
     fitted = finished.fit_rows(wanted, config)
     assert capsys.readouterr().err == ""
     assert {place: [run.spec for run in runs] for place, runs in fitted.items()} == wanted
@@ -156,13 +161,13 @@ def test_with_every_record_nothing_is_said(config, wanted, capsys):
     everything(fitted, config)
 
 
-def test_failed_trainings_enter_no_mean_and_are_told(config, wanted):
+def test_failed_trainings_enter_no_mean_and_are_told(config, wanted, keep, record_of):
     curves = ({"train_loss": (1.0,)}, {"train_loss": (1.0,)})
     low = {name: [0.0] * N for name in MEASURES}
-    keep(config, wanted["unet", "lidc"])
-    keep(config, wanted["unet", "lidc"][:1], failed=True, failures=curves, measures=low, curves=curves[0], best_epoch=1)
-    keep(config, wanted["infnet", "lidc"], failed=True, failures=curves, measures=low, curves=curves[0], best_epoch=1)
-    keep(config, wanted["medt", "lidc"], failures=curves[:1])
+    keep(wanted["unet", "lidc"])
+    keep(wanted["unet", "lidc"][:1], failed=True, failures=curves, measures=low, curves=curves[0], best_epoch=1)
+    keep(wanted["infnet", "lidc"], failed=True, failures=curves, measures=low, curves=curves[0], best_epoch=1)
+    keep(wanted["medt", "lidc"], failures=curves[:1])
     fitted = finished.fit_rows(wanted, config)
     text, entry = softgan(config, fitted)
     cells = {cell.key: cell for cell in entry.cells}
@@ -183,9 +188,9 @@ def test_failed_trainings_enter_no_mean_and_are_told(config, wanted):
 
 
 @pytest.mark.parametrize("there", [(), ("lgan_basic", "baseline_unet"), None])
-def test_lungs(config, there):
+def test_lungs(config, there, keep):
     wanted = {place: of for n in (2, 3, 4) for place, of in specs(f"lgan/table-{n}", config).items()}
-    keep(config, [one for (row, _), of in wanted.items() if there is None or row in there for one in of])
+    keep([one for (row, _), of in wanted.items() if there is None or row in there for one in of])
     fitted = finished.fit_rows(wanted, config)
     for name in ("table-2", "table-3", "table-4"):
         rows = lungs.table_cells(name, fitted)
@@ -200,9 +205,9 @@ def test_lungs(config, there):
     plt.close("all")
 
 
-def test_failed_trainings_of_lungs_are_told(config):
+def test_failed_trainings_of_lungs_are_told(config, keep):
     wanted = specs("lgan/table-2", config)
-    keep(config, wanted["lgan_basic", "lidc-lung"], failed=True)
+    keep(wanted["lgan_basic", "lidc-lung"], failed=True)
     fitted = finished.fit_rows(wanted, config)
     assert lungs.seed_spread(fitted)["seeds"] == {}
     assert {(len(one.values), one.failed) for one in lungs.scores(fitted).values()} == {(0, 3)}
@@ -212,11 +217,11 @@ def test_failed_trainings_of_lungs_are_told(config):
 
 
 @pytest.mark.parametrize("there", [(), ("content_only",), ("content_only", "srgan")])
-def test_super_resolution(config, there):
+def test_super_resolution(config, there, keep, record_of):
     wanted = {(row, CT): [spec(row, CT, config, 2020 + i) for i in range(2)] for row in ("content_only", "srgan")}
     terms = {f"loss_{name}": (0.1, 0.2, 0.3) for name in ("content", "adversarial", "vgg22", "total_variation")}
     curves = record_of(wanted["srgan", CT][0]).curves | terms
-    keep(config, [one for (row, _), of in wanted.items() if row in there for one in of], curves=curves)
+    keep([one for (row, _), of in wanted.items() if row in there for one in of], curves=curves)
     fitted = finished.fit_rows(wanted, config)
     assert len(super_resolution.overview(fitted)) == 2 * len(there)
     measured = super_resolution.quality(fitted)

@@ -66,8 +66,7 @@ class Fed:
 
 
 def example(spec: RunSpec, fitted: Fitted, config: Config) -> Fed:
-    """Return the first training image of a run. Where the trained network to super-resolve it is missing, as with
-    recorded runs, interpolation stands in, and random features."""
+    """Return the first training image of a run; without its super-resolution network, interpolation stands in."""
     data = example_of(spec, config)
     whole = data.train
     four = replace(
@@ -217,8 +216,7 @@ def attention(run: Run, images: np.ndarray) -> np.ndarray:
 
 
 def looks(fitted: Fitted, rows: tuple[str, str], dataset: str, config: Config) -> list[Look]:
-    """Return where the networks of two rows (first seed), without and with the module that is compared, look on the
-    first three test images whose predictions the records keep; nothing without weights or data."""
+    """Return where the networks of two rows (without and with a module) look on three test images."""
     runs = [run for run in firsts(fitted, rows, dataset).values() if run.folder is not None]
     data = data_of(runs[1].spec, config) if len(runs) == len(rows) else None
     if data is None:
@@ -240,8 +238,7 @@ class Step(nn.Module):
 
 
 class Drawn(nn.Module):
-    """A module whose forward pass ``run`` takes the module, ``steps`` (its function calls by name, each with its label)
-    and the inputs."""
+    """A module whose forward pass is ``run(module, steps, *inputs)``; ``steps`` are its function calls, with labels."""
 
     def __init__(self, module: nn.Module, run: Callable[..., Any], steps: Mapping[str, tuple[str, Callable]]) -> None:
         super().__init__()
@@ -276,8 +273,7 @@ def drawn_cbam(block: CBAMBlock) -> Drawn:
 
 
 def drawn_transfer(transfer: Transfer) -> Drawn:
-    """Return a transfer with channel-wise selection step by step, on an interpolated and a super-resolved image
-    (B, 1, H, W) and features (B, C, H, W)."""
+    """Return a transfer step by step, on an interpolated and a super-resolved image (B, 1, H, W) and features."""
 
     def run(
         transfer: Transfer, steps: nn.ModuleDict, interpolated: torch.Tensor, fine: torch.Tensor, features: torch.Tensor
@@ -324,8 +320,7 @@ def cbam() -> Figure:
 
 
 def transfer(module: Callable[[int], nn.Module]) -> Figure:
-    """Draw DSNet (TNNLS 2023) figure 5, its first version's figure 4: a module such as
-    :func:`softmask.nets.dsnet.drtm`, which transfers as many features as it is given, at full width."""
+    """Draw DSNet (TNNLS 2023) figure 5, its first version's figure 4: a module such as ``drtm`` at full width."""
     names = ["interpolated image", "super-resolved image", "features $F_{SR}$"]
     with torch.device("meta"):
         made = module(Generator.FULL_WIDTH)

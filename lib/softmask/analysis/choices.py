@@ -34,17 +34,8 @@ from softmask.measure import segmentation, soft
 from softmask.measure.segmentation import dice_matrix
 from softmask.measure.statistics import mean_difference
 from softmask.parallel import map_samples, progress
-from softmask.report.result import WORKBOOK, ResultTable
+from softmask.report.result import Cell
 from softmask.train.losses import by_tanh
-
-NEEDS_TRAINING = (
-    "warm-up of SoftGAN's segmentor; one head or two, and their layers; turns of the adversary, its loss and Adam's "
-    "betas; loss of the baselines, and encoders trained before; augmentation, and features augmented with it; size of "
-    "the network's images (64, or super-resolved 256); what stands for the soft label where there is none; width, "
-    "epochs and learning rates of the small profiles; DSNet's Dice loss, with squares or without; LGAN's Lipschitz "
-    "bound, critic's layers and first weights"
-)
-"""Open points whose alternatives take a training each, so that they are not compared here."""
 
 CROP = 64  # side of what networks see
 
@@ -127,8 +118,7 @@ def _slice(masks: np.ndarray) -> dict[str, float]:
 
 
 def by_nodule(slices: pd.DataFrame) -> pd.DataFrame:
-    """Return for each nodule Dice of two doctors on its largest slice, on the middle one of those that four readers
-    marked, on the one on which it is least, and the mean of all."""
+    """Return Dice of two doctors of each nodule: on its largest, middle and least agreed slice, and over all."""
     lines = []
     for nodule, lines_of in slices.groupby("nodule", sort=False):
         pairs = lines_of["pairs"].to_numpy()
@@ -139,8 +129,7 @@ def by_nodule(slices: pd.DataFrame) -> pd.DataFrame:
 
 
 def reader_choices(slices: pd.DataFrame, source: str) -> list[Choice]:
-    """Return the choices about readers' masks from :func:`read_slices`: consensus, slices, contours, and how Dice is
-    averaged."""
+    """Return the choices about readers' masks from :func:`read_slices`."""
     doctors = "Dice of two doctors, mean over the six pairs"
     reference = "Dice of a doctor with the consensus, mean over four"
     share = "share of slices whose label could differ"
@@ -177,12 +166,10 @@ def reader_choices(slices: pd.DataFrame, source: str) -> list[Choice]:
 
 
 def label_lines(sample: Sample) -> list[dict]:
-    """Return one record for each alternative in the making of a label: ``where``, ``choice``, ``instead``, ``measure``,
-    and the measure with the choice (``a``) and without (``b``).
+    """Return one record for each alternative in the making of a label: its words, and the measure with the choice
+    (``a``) and without (``b``).
 
-    The error of a label is its mean absolute error in the band around the true edge. Cuts are measured by Dice with the
-    consensus of all readers but the first, from whose mask or mark every label is made. Regularisation, window and
-    fixed trimap radii stand in ``workbook/matting-settings``.
+    Cuts are measured by Dice with the consensus of all readers but the first, from whose mask every label is made.
     """
     mask, image = first_mask(sample), sample.image
     axes = recist.axes_from_mask(mask)
@@ -231,8 +218,7 @@ def label_choices(lines: pd.DataFrame, source: str) -> list[Choice]:
 
 
 def shrunk_lines(sample: Sample, dataset: str, size: int) -> list[dict]:
-    """Return, for each image that ``dataset``'s experiments cut from a sample, Dice between the truth as it is shown
-    with ``size`` pixels (at least half of a pixel is lesion) and the value at each pixel's centre."""
+    """Return Dice between the truth as it is shown with ``size`` pixels and the value at each pixel's centre."""
     mask, lines = first_mask(sample), []
     places = (np.arange(size) + 0.5) / size
     for crop in crops(dataset, sample, size):
@@ -252,19 +238,14 @@ def shrunk_choice(lines: Sequence[dict], dataset: str, source: str) -> Choice:
     return compared(words, np.ones(len(other)), other, [line["patient"] for line in lines], source)
 
 
-def table(choices: Iterable[Choice], about: str) -> ResultTable:
-    """Return the workbook's table of choices; ``about`` says in its caption what they were measured on."""
+def cells(choices: Iterable[Choice]) -> list[Cell]:
+    """Return a numbered row for each choice."""
     cells = []
     for number, (where, choice, instead, measure, chosen, other, low, high, n, source) in enumerate(choices, start=1):
         values = {"choice_and_alternative": f"{choice} / {instead}", "measure": measure, "chosen": chosen}
         values |= {"alternative": other, "difference": other - chosen, "low": low, "high": high, "values": n}
         cells += numbers(f"{number}. {where}", "", values, n, 1, source)
-    caption = (
-        f"{about} Difference: alternative minus choice, with a 95 % interval (low to high) that draws whole patients. "
-        f"Not here, because each takes a training: {NEEDS_TRAINING}."
-    )
-    units = {"choice_and_alternative": "text", "measure": "text", "values": "count"}
-    return ResultTable(WORKBOOK, "choices", "What open choices change", caption, cells, units)
+    return cells
 
 
 def measured(config: Config, lidc: Dataset, slices: pd.DataFrame) -> list[Choice]:
@@ -293,8 +274,7 @@ def measured(config: Config, lidc: Dataset, slices: pd.DataFrame) -> list[Choice
 
 
 def read_records(config: Config, datasets: Sequence[str]) -> dict[str, list[Record]]:
-    """Return the run's records of segmentations, by data set, without trainings that failed to start; DataError names
-    a record that cannot be read."""
+    """Return the run's records by data set, without failed trainings; DataError names a damaged one."""
     kept: dict[str, list[Record]] = {}
     for name in datasets:
         records = [Record.read(path) for path in sorted(records_folder(config).glob(f"{name}-*.json"))]
@@ -308,8 +288,7 @@ def _values(records: Sequence[Record], metric: str) -> np.ndarray:
 
 
 def lesion_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
-    """Return choices about testing networks on nodules: undefined and infinite values, averages, which Hausdorff
-    distance, and which epoch (on the validation images that chose it: the most that it can be worth)."""
+    """Return choices about testing networks on nodules. Which epoch: on the validation images that chose it."""
     if not records:
         return []
     made: list[Choice] = []

@@ -21,7 +21,7 @@ from softmask.papers import Claim, Pair, audit, display
 from softmask.papers.audit import MUST_HOLD, TO_EXPLAIN, Check, Finding
 from softmask.papers.claims import LARGEST_DELTA, UNITS
 from softmask.report import verdicts
-from softmask.report.result import PRINTED, WORKBOOK, Cell, Key, ResultTable
+from softmask.report.result import PRINTED, Cell, Key
 from softmask.report.verdicts import POINTS, Judged, Verdict, sentence
 
 ELSEWHERE = ("soft_roi", "soft_half")
@@ -46,9 +46,6 @@ ABLATION_SOFT = own("Every part adds to soft Dice on LNSM", *((*rows, "lnsm", "s
 
 def judge(claim: Claim, scores: Mapping[Key, Scores]) -> Verdict:
     """Return the verdict on a claim by the rule of :mod:`softmask.measure.verdicts`.
-
-    Args:
-        scores: a pair of which one of the two is missing is not run.
 
     Raises:
         DataError: two methods measured on different test images; names the pair.
@@ -109,8 +106,7 @@ def reported(claim: Claim, why: str) -> Verdict:
 
 
 def against_readers(claim: Claim) -> Claim:
-    """Return the claim with those of its pairs that compare Dice on LNSM, by Dice with the readers' consensus: LNSM's
-    own truth is what the labelling made."""
+    """Return the claim's comparisons of Dice on LNSM, by Dice with the readers' consensus."""
     pairs = [pair for pair in claim.pairs if (pair.dataset, pair.metric) == ("lnsm", "dice")]
     return replace(claim, pairs=tuple(replace(pair, metric=CONSENSUS) for pair in pairs))
 
@@ -133,9 +129,7 @@ DOCTORS = "doctors"
 
 
 def every_check(nodules: pd.DataFrame) -> list[Check]:
-    """Return the checks of :func:`softmask.papers.audit.run`, and two that need more than the print: what the public
-    annotations say of the doctors (``nodules``: :func:`softmask.analysis.choices.by_nodule`), and whether the papers'
-    own tables bear out their claims."""
+    """Return all checks of the printed numbers; ``nodules`` tell how far doctors agree."""
     return [*audit.run(), check_claims(), check_doctors(nodules)]
 
 
@@ -179,30 +173,25 @@ def check_claims() -> Check:
     return Check("claims and their own tables", rule, MUST_HOLD, checked, tuple(findings))
 
 
-def check_table(checks: Sequence[Check], source: str, nodules: int) -> ResultTable:
-    """Return one row for each check: what is expected, how many sets of numbers were looked at, and how many fail.
+def counts(checks: Sequence[Check]) -> dict[str, int]:
+    """Return how many sets of numbers were checked, how many fail, and how many of these a rule that must hold."""
+    hard = [check for check in checks if check.level == MUST_HOLD]
+    total, failing = sum(check.checked for check in checks), sum(len(check.findings) for check in checks)
+    return {"total": total, "failing": failing, "hard": sum(len(check.findings) for check in hard)}
 
-    ``source`` and ``nodules`` describe the annotations that the doctors are compared with."""
+
+def check_cells(checks: Sequence[Check], source: str, nodules: int) -> list[Cell]:
+    """Return one row for each check; ``source`` and ``nodules`` describe the annotations of the check of doctors."""
     cells: list[Cell] = []
     for check in checks:
         values = {"expected": f"{check.rule}. ({check.level})"}
         values |= {"checked": check.checked, "not_as_expected": len(check.findings)}
         cells += numbers(check.name, "", values, *_over(check, source, nodules))
-    total, failing = sum(check.checked for check in checks), sum(len(check.findings) for check in checks)
-    hard = sum(len(check.findings) for check in checks if check.level == MUST_HOLD)
-    caption = (
-        f"Arithmetic on the numbers as printed: {total:,} sets of them, {failing} not as expected, {hard} of these "
-        "against a rule that must hold. Rows that several tables repeat count once; that the last printed place is "
-        "rounded or cut off is allowed for. (must hold): true of whatever was measured, if it was measured as the "
-        "papers define it. (to explain): there can be a reason, which the paper does not give. Nothing here says how a "
-        "number came to be."
-    )
-    units = {"expected": "text", "checked": "count", "not_as_expected": "count"}
-    return ResultTable(WORKBOOK, "audit", "The audit of the printed numbers", caption, cells, units)
+    return cells
 
 
-def finding_table(checks: Sequence[Check], source: str, nodules: int) -> ResultTable:
-    """Return one row for each finding; arguments as of :func:`check_table`."""
+def finding_cells(checks: Sequence[Check], source: str, nodules: int) -> list[Cell]:
+    """Return one row for each finding; arguments as of :func:`check_cells`."""
     cells: list[Cell] = []
     findings = [(check, finding) for check in checks for finding in check.findings]
     for number, (check, finding) in enumerate(findings, start=1):
@@ -213,13 +202,7 @@ def finding_table(checks: Sequence[Check], source: str, nodules: int) -> ResultT
             "reading": finding.reading or "none known",
         }
         cells += numbers(f"{number}. {check.name}", "", texts, *_over(check, source, nodules))
-    caption = (
-        "Each set of printed numbers that is not as its check expects: where it stands, the formula with its numbers, "
-        "by how much it is outside once rounding and cutting off are allowed for, and, if one is known, a reading in "
-        "which the numbers are right or the reason is plain."
-    )
-    units = dict.fromkeys(("where", "inequality", "beyond", "reading"), "text")
-    return ResultTable(WORKBOOK, "audit-findings", "What the audit found", caption, cells, units)
+    return cells
 
 
 def _over(check: Check, source: str, nodules: int) -> tuple[int, int, str]:

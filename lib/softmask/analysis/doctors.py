@@ -106,16 +106,14 @@ def rows_named(dataset: Dataset, ids: Iterable[str]) -> list[int]:
 
 
 def network_rows(dataset: Dataset, networks: Iterable[Sequence[Run]], part: str = "ids") -> list[int]:
-    """Return the rows of LIDC that networks (the runs of each) were, or else will be, tested on; with ``part``
-    ``predictions`` those whose prediction the first record keeps."""
+    """Return the rows of LIDC that networks were, or will be, tested on, or whose ``predictions`` are kept."""
     for run in (run for runs in networks for run in runs):
         return rows_named(dataset, getattr(run.record, part))
     return split_rows(TESTED, dataset)["test"].tolist()
 
 
 def with_network(agreed: Agreement, runs: Sequence[Run]) -> DiceMatrix:
-    """Return (6, 6): :data:`RATERS`, and the network of ``runs`` (its seeds; Dice averaged over them for each image);
-    DataError for runs that were tested on other images."""
+    """Return (6, 6): :data:`RATERS`, and the network of ``runs``; DataError for other test images."""
     if list(runs[0].record.ids) != agreed.ids:
         raise DataError(f"{runs[0].spec.name}: was not tested on the images that the doctors are compared on")
     values = np.ones((len(agreed), 6, 6))
@@ -147,8 +145,7 @@ def network_cells(agreed: Agreement, runs: Sequence[Run], name: str, source: str
 
 
 def nearness(agreed: Agreement, networks: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
-    """Return, of each network that has runs and of the doctors, mean Dice with the 50 % consensus, and on what share of
-    the images the network is nearer to it than the doctor."""
+    """Return mean Dice with the 50 % consensus, and on what share of the images the network is nearer to it."""
     frames = {}
     for name, runs in networks.items():
         if runs:
@@ -160,8 +157,7 @@ def nearness(agreed: Agreement, networks: Mapping[str, Sequence[Run]]) -> pd.Dat
 
 
 def network_masks(runs: Sequence[Run], samples: Iterable[Sample]) -> dict[str, np.ndarray]:
-    """Return the soft masks (H, W) in [0, 1] that the first run's record keeps of ``samples``, by name; 0 outside what
-    the network saw of an image. Empty without runs."""
+    """Return the soft masks (H, W) that the first run's record keeps; 0 outside what the network saw."""
     masks = {}
     for run in runs[:1]:
         size, kept = run.spec.size, run.record.predictions
@@ -174,8 +170,7 @@ def network_masks(runs: Sequence[Run], samples: Iterable[Sample]) -> dict[str, n
 
 
 def one_of_each_kind(dataset: Dataset, rows: Sequence[int]) -> dict[str, Sample]:
-    """Return the first of ``rows`` of each nodule kind, in the order of :data:`softmask.data.kinds.KINDS`; a kind that
-    none of them is of is left out."""
+    """Return the first of ``rows`` of each nodule kind that occurs."""
     kinds = dataset.index["kind"].to_numpy()[list(rows)]
     return {kind: dataset[rows[int(np.argmax(kinds == kind))]] for kind in KINDS if (kinds == kind).any()}
 
@@ -205,24 +200,10 @@ def printed_matrix(paper: str, table: str) -> np.ndarray:
     return np.array([[printed.get((row, f"dice_with_{column}"), np.nan) for column in RATERS] for row in RATERS])
 
 
-def against_printed(agreements: Mapping[str, Agreement], paper: str, table: str) -> pd.DataFrame:
-    """Return mean Dice between two doctors, and between a doctor and the consensus: printed, and of ``agreements``."""
-    matrices = {f"{paper}/{table}, printed": printed_matrix(paper, table)}
-    matrices |= {name: agreed.matrix.mean for name, agreed in agreements.items()}
-    rows = {
-        name: {"doctor and doctor": matrix[PAIRS].mean(), "doctor and 50 % consensus": matrix[:4, 4].mean()}
-        for name, matrix in matrices.items()
-    }
-    return pd.DataFrame.from_dict(rows, orient="index").round(3)
-
-
 def groups(dataset: Dataset, rows: Sequence[int]) -> dict[str, np.ndarray]:
-    """Return kinds of nodules, and for each which of ``rows`` of a LIDC data set are of it, (N,) bool; one nodule is in
-    several.
+    """Return kinds of nodules, and which of ``rows`` of LIDC are of them, (N,) bool; one nodule is in several.
 
-    The first three by the readers' median ``texture`` (LIDC: 5 is solid, 3 part-solid, 1 non-solid), the diameter is
-    that of the disc with the consensus' area. A nodule that the annotation database does not know is in no other group
-    than ``all`` and those of its kind and diameter.
+    Readers' median ``texture`` (LIDC): 5 is solid, 3 part-solid, 1 non-solid.
     """
     index = dataset.index.iloc[list(rows)]
     database = load_annotations()
@@ -283,8 +264,7 @@ def network_reference_cells(networks: Mapping[str, Sequence[Run]], dataset: str,
 def group_cells(
     networks: Mapping[str, Sequence[Run]], members: Mapping[str, np.ndarray], reference: str, dataset: str, source: str
 ) -> list[Cell]:
-    """Return for each group that has nodules their number, and mean and spread of everyone's Dice with ``reference``,
-    one of :data:`REFERENCES`."""
+    """Return for each group the number of nodules, and mean and spread of Dice with ``reference``."""
     values = {f"dice_of_{name}": by[reference] for name, by in everyone(networks).items()}
     made = []
     for group, inside in members.items():

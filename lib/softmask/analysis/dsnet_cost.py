@@ -56,8 +56,7 @@ class Cost(NamedTuple):
 
 
 def ratio(times: pd.DataFrame) -> tuple[float, float, float]:
-    """Return the median, over rounds, of the time with the transfer over that without, and its 95 % interval (by order
-    statistics)."""
+    """Return the median ratio of times with and without the transfer, and its 95 % interval by order statistics."""
     having, without = (times.loc[times["row"] == row, "milliseconds"].to_numpy() for row in (HAVING, WITHOUT))
     ratios = np.sort(having / without)
     first = max(int(binom.ppf(0.025, len(ratios), 0.5)) - 1, 0)
@@ -115,11 +114,9 @@ def measure(
     batches: Sequence[int] = BATCHES,
     seconds: float = 10.0,
 ) -> Cost:
-    """Return the cost of networks that :func:`networks` gave, on images of ``size`` x ``size``, on one thread of the
-    CPU and on the GPU where there is one.
+    """Return the cost of networks on images of ``size`` x ``size``, on one core and on the GPU where there is one.
 
-    Times are measured once for a machine, the networks, and their code, and kept in the cache folder: tables of them do
-    not change from run to run.
+    Times are kept in the cache folder for a machine, the networks and their code: tables do not change between runs.
     """
     devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
     layers = {type(layer) for network in pair.values() for layer in network.modules()}
@@ -148,32 +145,32 @@ def _milliseconds(
     # the layout that training and testing use
     placed = {row: network.to(device, memory_format=torch.channels_last) for row, network in pair.items()}
     times: dict[str, list[float]] = {row: [] for row in placed}
+    wait = torch.cuda.synchronize if images.is_cuda else lambda: None
+
+    def timed(network: nn.Module) -> float:
+        wait()
+        began = perf_counter()
+        network(images)
+        wait()
+        return 1000 * (perf_counter() - began) / batch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=True):
             for network in placed.values():  # the first calls choose algorithms and take memory
-                _seconds(network, images)
+                timed(network)
             began = perf_counter()
             for i in range(ROUNDS[1]):
                 if i >= ROUNDS[0] and perf_counter() - began > seconds:
                     break
                 for row in sorted(placed, reverse=bool(i % 2)):  # neither is always the first
-                    times[row].append(1000 * _seconds(placed[row], images) / batch)
+                    times[row].append(timed(placed[row]))
     finally:
         torch.set_num_threads(threads)
     for network in pair.values():
         network.to("cpu")
     return {row: np.array(values) for row, values in times.items()}
-
-
-def _seconds(network: nn.Module, images: torch.Tensor) -> float:
-    wait = torch.cuda.synchronize if images.is_cuda else lambda: None
-    wait()
-    began = perf_counter()
-    network(images)
-    wait()
-    return perf_counter() - began
 
 
 def device_name(device: str) -> str:
@@ -182,8 +179,7 @@ def device_name(device: str) -> str:
 
 
 def frame(costs: Sequence[Cost]) -> pd.DataFrame:
-    """Return for each width, device and batch median milliseconds per image of both, and their ratio with its 95 %
-    interval."""
+    """Return median milliseconds per image of both networks, and their ratio with its 95 % interval."""
     lines = []
     for cost in costs:
         for (device, batch), times in cost.times.groupby(["device", "batch"], sort=False):
@@ -196,8 +192,7 @@ def frame(costs: Sequence[Cost]) -> pd.DataFrame:
 
 
 def parts_frame(costs: Sequence[Cost]) -> pd.DataFrame:
-    """Return for each width, network and part parameters, millions of multiply-adds for one image, and the part's share
-    of the network's."""
+    """Return parameters, millions of multiply-adds and share of each part of the networks."""
     frame = pd.concat([cost.parts.assign(width=cost.width) for cost in costs], ignore_index=True)
     total = frame.groupby(["width", "row"])["adds"].transform("sum")
     frame["network"] = [display("rows", row) for row in frame["row"]]

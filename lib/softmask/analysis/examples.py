@@ -47,8 +47,7 @@ def examples(dataset: Dataset, rows: Sequence[int], n: int, *, area: tuple[float
 
 
 def one_of_each_kind(dataset: Dataset, rows: Sequence[int], kinds: Sequence[str]) -> dict[str, Sample]:
-    """Return one sample of each nodule kind that occurs in ``rows``, of the middle size. The next larger one, then the
-    next smaller, takes the place of an unreadable one."""
+    """Return one sample of each nodule kind, of the middle size, or else the next larger, then smaller."""
     rows = np.asarray(rows, dtype=int)
     index = dataset.index.iloc[rows].assign(row=rows).sort_values("area", kind="stable")
     samples: dict[str, Sample] = {}

@@ -57,8 +57,7 @@ class Step:
 
 
 def nodules(dataset: Dataset) -> dict[str, Sample]:
-    """Return one nodule of each kind that four readers marked, of the middle size and cut by :func:`cut`, by kind;
-    DataError when the data set has none."""
+    """Return one nodule of each kind that four readers marked, cut by :func:`cut`; DataError without any."""
     rows = selection.largest_per_nodule(dataset.index, selection.four_reader_rows(dataset.index))
     samples = examples.one_of_each_kind(dataset, rows, KINDS)
     if not samples:
@@ -79,14 +78,12 @@ def cut(sample: Sample) -> Sample:
 
 
 def start(sample: Sample) -> Setting:
-    """Return the setting to begin with: the sample's RECIST mark, or the one measured on its first reader's mask, with
-    ends at half pixels, which is as finely as the sliders move them."""
+    """Return the setting to begin with: the RECIST mark, with ends at half pixels, as the sliders move them."""
     return Setting(np.round(2 * selection.with_recist(sample).recist) / 2)
 
 
 def step(sample: Sample, setting: Setting) -> Step:
-    """Return what a setting gives on a nodule; LabelError where no soft mask can be made, such as of a mark without
-    length, ConfigError for a threshold outside (0, 1]."""
+    """Return what a setting gives; LabelError for a mark without length, ConfigError for a bad threshold."""
     if not 0 < setting.threshold <= 1:
         raise ConfigError(f"the threshold must lie above 0 and be at most 1, not {setting.threshold!r}")
     made = soft_mask(sample.image, recist=setting.recist, radius=setting.radius, epsilon=setting.epsilon)
@@ -122,8 +119,7 @@ def fixed(sample: Sample) -> dict[str, Setting]:
 
 
 def pictures(sample: Sample, setting: Setting, made: Step | None) -> list[Panel]:
-    """Return the panels of :data:`TITLES`, of twice the lesion's extent but at least :data:`VIEW` pixels. Without a
-    soft mask, all but the first hold only words."""
+    """Return the panels of :data:`TITLES`; without a soft mask, all but the first hold only words."""
     extent = np.ptp(np.argwhere(sample.masks.any(axis=0)), axis=0).max()
     view = panels.crop(sample, max(VIEW, 2 * int(extent)))
     spacing = sample.spacing[0] if sample.spacing else None

@@ -27,11 +27,7 @@ Wanted = Mapping[tuple[str, str], Sequence[RunSpec]]
 
 
 class Fitted(dict[tuple[str, str], list[Run]]):
-    """Finished runs, one for each seed, by (row, data set). A place without a finished run is missing.
-
-    Attributes:
-        wanted: the specs that were asked for, by (row, data set).
-    """
+    """Finished runs, one for each seed, by (row, data set), and the specs that were ``wanted``."""
 
     def __init__(self, runs: Mapping[tuple[str, str], Sequence[Run]], wanted: Wanted | None = None) -> None:
         super().__init__({place: list(some) for place, some in runs.items() if some})
@@ -40,11 +36,7 @@ class Fitted(dict[tuple[str, str], list[Run]]):
 
 
 def fit_rows(wanted: Wanted, config: Config, title: str = "") -> Fitted:
-    """Return the finished runs behind rows, from their specs (:func:`softmask.experiments.specs`).
-
-    Missing runs are trained; with ``config.recorded``, they are left out. Runs on the folds of ISBI 2012 are
-    :func:`joined`.
-    """
+    """Return the finished runs behind rows; missing runs are trained, with ``config.recorded`` left out."""
     return fit_tables({"": wanted}, config, title)[""]
 
 
@@ -164,8 +156,7 @@ def distinct(fitted: Fitted) -> list[Run]:
 
 
 def provenance_of(fitted: Fitted, config: Config, started: float) -> dict[str, Any]:
-    """Return :func:`softmask.report.provenance.collect` of work that began at ``started`` (``time.perf_counter()``)
-    with its runs, and each content of a data set that they were tested on."""
+    """Return the provenance of work on runs that began at ``started`` (``time.perf_counter()``)."""
     datasets, trained, seeds = {}, [], set()
     for run in distinct(fitted):
         record, about = run.record, run.record.provenance
@@ -209,8 +200,7 @@ def left_out(fitted: Fitted, config: Config) -> pd.DataFrame:
 
 
 def sources_of(fitted: Fitted) -> str:
-    """Return, for captions, the data of runs, and how many runs are finished where some are not: ``lidc (simulated),
-    lnsm (real, substitute), isbi2012 (real; one specimen, 5 folds of neighbouring sections)``."""
+    """Return the data of runs for captions, such as ``lidc (simulated)``, and how many runs are finished."""
     runs = distinct(fitted)
     words: dict[str, str] = {}
     folds = {run.spec.dataset for run in runs} & set(SECTION_FOLDS)

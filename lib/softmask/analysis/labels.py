@@ -78,8 +78,7 @@ def labels_of(sample: Sample) -> dict[str, np.ndarray]:
 
 
 def against_alpha(sample: Sample) -> list[dict]:
-    """Return one record per label: its error against the true alpha of an embedded sample; ConfigError where that is
-    not known."""
+    """Return the errors of every label against the true alpha; ConfigError where that is not known."""
     if sample.alpha is None:
         raise ConfigError(f"{sample.id}: real data has no true alpha; compare the labels with the readers instead")
     band, truth = soft.edge_band(sample.alpha), sample.alpha.astype(float)
@@ -125,8 +124,7 @@ def against_readers(sample: Sample) -> list[dict]:
 
 
 def halved(sample: Sample) -> list[dict]:
-    """Return Dice with the 50 % consensus of GrabCut's mask from a RECIST mark on the first reader's mask after six
-    iterations, after three, and of the soft mask from the latter: CasGAN (section 3.1.2) says that half is enough."""
+    """Return Dice of GrabCut's mask after six iterations, three, and of the soft mask then (CasGAN, section 3.1.2)."""
     axes = recist.axes_from_mask(first_mask(sample))
     everything, half = (grabcut_mask(sample.image, axes, n) for n in (6, 3))
     soft_half = closed_form_alpha(sample.image, trimap.from_mask_and_axes(half, axes))
@@ -144,8 +142,7 @@ def _score(sample: Sample, alpha: np.ndarray, **names: object) -> dict:
 
 
 def scores(records: pd.DataFrame, dataset: str, source: str, metric: str) -> dict[Key, Scores]:
-    """Return what :func:`softmask.analysis.claims.judge` compares, by (label, data set, metric), from records of every
-    sample with every label; labels have no seeds."""
+    """Return what :func:`softmask.analysis.claims.judge` compares; labels have no seeds."""
     return {
         (str(name), dataset, metric): Scores(
             tuple(lines["sample"]), tuple(lines["patient"]), lines[metric].to_numpy()[None], source, fixed=True
@@ -197,8 +194,7 @@ def algorithms() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
 
 
 def compare_algorithms(sample: Sample) -> list[dict]:
-    """Return one record per algorithm of :func:`algorithms`, and one for the binary mask itself; ``converged`` is 0,
-    and the measures are missing, where pymatting's iterative solver gives up."""
+    """Return one record per matting algorithm; ``converged`` is 0 where pymatting's solver gives up."""
     mask = first_mask(sample)
     known = trimap.from_mask(mask)
     records = [_score(sample, mask.astype(float), algorithm="binary_mask", converged=1.0)]
@@ -215,8 +211,7 @@ def compare_algorithms(sample: Sample) -> list[dict]:
 
 
 def compare_settings(sample: Sample) -> list[dict]:
-    """Return one record per regularisation, matting window and trimap radius, named in ``choice``;
-    ``trimap_radius=automatic`` is the package's own trimap."""
+    """Return one record per regularisation, window and trimap radius; ``automatic`` is the default trimap."""
     mask, image = first_mask(sample), sample.image
     known = trimap.from_mask(mask)
     alphas = {f"epsilon={value:g}": closed_form_alpha(image, known, epsilon=value) for value in EPSILONS}
@@ -270,18 +265,14 @@ def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5)
 
 
 def ceiling(soft_label: np.ndarray, masks: np.ndarray, cut: float = 0.5) -> np.ndarray:
-    """Return (N,) Dice of soft labels (N, S, S), cut at and above ``cut``, with the truth (N, S, S), above 0 inside.
-
-    A network that learns them without error reaches it.
-    """
+    """Return (N,) Dice of soft labels (N, S, S), cut at and above ``cut``, with the truth (N, S, S)."""
     lesion, truth = soft_label >= cut, masks > 0
     shared = (lesion & truth).sum(axis=(1, 2))
     return 2 * shared / (lesion.sum(axis=(1, 2)) + truth.sum(axis=(1, 2)))
 
 
 def ceiling_cells(places: Iterable[tuple[str, str]], fitted: Fitted, config: Config) -> list[Cell]:
-    """Return the mean :func:`ceiling` of the soft label of each (row, data set) over the test images, for the cut at
-    0.5, where predictions are cut, and for the best cut, which a note tells."""
+    """Return the mean :func:`ceiling` of each row's soft label for the cut at 0.5, and for the best cut."""
     made = []
     opened: dict[str, Prepared | None] = {}
     for row, dataset in places:

@@ -48,8 +48,7 @@ UNITS |= dict.fromkeys((*SHARES, "share_first", "share_mean"), "percent")
 
 
 def real_rows(config: Config) -> dict[tuple[str, str], list[RunSpec]]:
-    """Return the runs of all methods on :data:`REAL`; none for simulated data, or where slices and records are
-    missing."""
+    """Return the runs of all methods on :data:`REAL`; none without slices or records, or for simulated data."""
     if config.data == "embedded" or not (config.recorded or REAL in found(config.data_root)):
         return {}
     return rows_of(LUNGS_COMPARED, REAL, config, "lgan")
@@ -99,8 +98,7 @@ def table_cells(table: str, fitted: Fitted) -> list[Cell]:
 
 
 def method_cells(measures: Mapping[str, Mapping[str, np.ndarray]]) -> list[Cell]:
-    """Return cells of methods that come with the package, from their measures of :data:`REAL`
-    (:func:`softmask.apply.segment.compare_methods`); infinite distances are left out."""
+    """Return cells of methods that come with the package; infinite distances are left out."""
     parts = []
     for method, by_measure in measures.items():
         for measure, values in by_measure.items():
@@ -113,16 +111,14 @@ def method_cells(measures: Mapping[str, Mapping[str, np.ndarray]]) -> list[Cell]
 
 
 def all_cells(fitted: Fitted) -> list[Cell]:
-    """Return the workbook's own table: every measure of every row, how many pixels of nodules lie in the lung, and how
-    many slices without lung are left blank."""
+    """Return the cells of the workbook's own table: every measure of every row."""
     of_slices = [metric for metric in BEYOND if not metric.endswith(DICE3D)]
     metrics = {True: [*BEYOND, *SHARES], False: of_slices}
     return _cells([(*place, metric) for place in fitted for metric in metrics[place[1] in SCANS]], fitted)
 
 
 def share_cells(fitted: Fitted) -> list[Cell]:
-    """Return, for each row with a critic, the critic's share of the gradient that reaches the generator's output,
-    averaged over seeds: in the first epoch in which it is followed, and over all of these."""
+    """Return the critics' share of the generator's gradient, in the first epoch it is followed, and over all."""
     cells = []
     for (row, dataset), every in fitted.items():
         shares = [np.array(run.record.curves.get("adversarial_share", ())) for run in succeeded(every)]
@@ -140,9 +136,7 @@ def seed_spread(fitted: Fitted) -> dict[str, object]:
 
 
 def scores(fitted: Fitted) -> dict[Key, Scores]:
-    """Return what :func:`softmask.analysis.claims.judge` compares, for every metric of LGAN's claims: of slices, of
-    scans (``dice3d``), and ``median_iou`` and so on, whose means are the medians
-    (:func:`softmask.measure.differences.median_scores`)."""
+    """Return what :func:`softmask.analysis.claims.judge` compares, for every metric of LGAN's claims."""
     scores = {}
     for (row, dataset), runs in fitted.items():
         known = {*runs[0].record.measures, *([DICE3D] if dataset in SCANS else ())}
@@ -160,8 +154,7 @@ def scores(fitted: Fitted) -> dict[Key, Scores]:
 
 
 def on_real(claim: Claim) -> Claim | None:
-    """Return the claim with its comparisons of slices on :data:`REAL`, each once, beside what is printed of LIDC; None
-    where it compares no slices."""
+    """Return the claim with its comparisons of slices on :data:`REAL`; None where it compares no slices."""
     pairs = {}
     for pair in claim.pairs:
         if pair.metric.removeprefix("median_") in ("iou", "hausdorff"):
@@ -171,8 +164,7 @@ def on_real(claim: Claim) -> Claim | None:
 
 
 def against_morphology(rows: Sequence[str]) -> list[Claim]:
-    """Return questions of the workbook's own: whether networks trained on real slices find more of the lungs than
-    morphology does, and with outlines nearer to the reference."""
+    """Return whether networks trained on real slices are better than morphology."""
     words = "A network trained on real slices has a {} than morphology"
     higher = claims.own(words.format("higher IoU"), *((row, "morph", REAL, "iou") for row in rows))
     nearer = claims.own(

@@ -121,11 +121,13 @@ def around_nodules(whole: Slice, reach: int = 72) -> Slice:
     return Slice(whole.name, whole.seen, whole.image[window], whole.lungs[window], whole.nodules[window], masks)
 
 
-Choose = Callable[[Sequence[Run], int], list[int]]
-
-
 def slices(
-    fitted: Fitted, rows: Sequence[str], dataset: str, choose: Choose, count: int, config: Config
+    fitted: Fitted,
+    rows: Sequence[str],
+    dataset: str,
+    choose: Callable[[Sequence[Run], int], list[int]],
+    count: int,
+    config: Config,
 ) -> list[Slice]:
     """Return ``count`` test slices with the masks of the first seed's networks, at the stored size; none without
     weights or data. ``choose`` is :func:`spread_places`, :func:`hardest_places` or :func:`wall_places`."""
@@ -164,8 +166,7 @@ def hardest_places(runs: Sequence[Run], count: int) -> list[int]:
 
 
 def wall_places(runs: Sequence[Run], count: int) -> list[int]:
-    """Return places of ``count`` test slices with a nodule on the lung's boundary, of different scans if there are
-    enough."""
+    """Return places of slices with a nodule on the lung's boundary, of different scans if there are enough."""
     values = np.array(runs[0].record.measures["nodules_at_wall_inside"], float)
     places = np.flatnonzero(~np.isnan(values)).tolist()
     return sorted([*dict.fromkeys([*_of_different_scans(places, runs), *places])][:count])
@@ -199,8 +200,7 @@ def _representative(maps: np.ndarray) -> np.ndarray:
 
 
 def activation_figure(fitted: Fitted, row: str, dataset: str, config: Config) -> Figure | None:
-    """Return LGAN figure 5: what a row's network (first seed) responds to in a test slice, and the mask it finds there;
-    None without weights or data."""
+    """Return LGAN figure 5: what a row's network responds to in a test slice; None without weights or data."""
     for shown in slices(fitted, [row], dataset, spread_places, 1, config):
         maps = activations(firsts(fitted, [row], dataset)[row], shown.seen)
         return panels.activations(shown.seen, maps, shown.masks[row])

@@ -117,8 +117,7 @@ class Nodules:
 
 
 def open_sets(config: Config) -> dict[str, Dataset]:
-    """Return ``lnsm`` and ``lidc``, both of nodules that readers rated. DeepLesion has no ratings: LIDC patients that
-    ``lidc`` does not use take its place."""
+    """Return ``lnsm`` and ``lidc``. DeepLesion has no ratings: other patients of LIDC take its place."""
     opened = {name: datasets.open_dataset(name, config) for name in PAPER_NODULES}
     if not opened["lnsm"].index["n_readers"].any():
         opened["lnsm"] = opened["lidc"]
@@ -126,17 +125,14 @@ def open_sets(config: Config) -> dict[str, Dataset]:
 
 
 def class_of(spiculation: float, lobulation: float, margin: float) -> str:
-    """Return ``smooth`` (spiculation and lobulation at most 1.5, margin at least 4), ``burr`` (one of the first two at
-    least 2.5), or an empty string, from the means of the readers' ratings."""
+    """Return ``smooth``, ``burr`` or an empty string, from the means of the readers' ratings."""
     if max(spiculation, lobulation) <= SMOOTH_MOST and margin >= SMOOTH_MARGIN:
         return SMOOTH
     return BURR if max(spiculation, lobulation) >= BURR_LEAST else ""
 
 
 def rated(name: str, dataset: Dataset) -> pd.DataFrame:
-    """Return for each nodule of ``lnsm`` or ``lidc``, in the experiments' order, the ``row`` of its largest slice,
-    ``patient``, ``nodule``, its readers' mean of each of :data:`RATED`, and its ``class``; DataError where none was
-    rated."""
+    """Return row, class and mean ratings of each nodule in the experiments' order; DataError where none was rated."""
     rows = {"lnsm": selection.lnsm_rows, "lidc": selection.lidc_rows}[name](dataset.index, None)
     index = dataset.index.iloc[rows].assign(row=rows).drop_duplicates(["patient", "nodule"])
     table = index[["row", "patient", "nodule"]].reset_index(drop=True)
@@ -163,8 +159,7 @@ def class_counts(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def lesion_of(sample: Sample, strategy: str) -> Lesion:
-    """Return the sample's soft and binary mask by one of :data:`STRATEGIES`' values; LabelError or DataError where no
-    soft mask can be made, or the binary mask is empty."""
+    """Return the sample's soft and binary mask; LabelError or DataError where one of them cannot be made."""
     made = label.label_sample(sample, strategy)
     binary = made.binary if strategy == "recist" else consensus.fifty_percent(sample.masks)
     if not binary.any():
@@ -178,8 +173,7 @@ def bins_of(dataset: Dataset, row: int) -> BinCount | BinWidth:
 
 
 def nodules_of(name: str, dataset: Dataset, cap: int | None = None) -> Nodules:
-    """Return nodules of ``lnsm`` or ``lidc`` that are smooth or burr, at most ``cap`` (half of each class), with their
-    features; DataError where none is left."""
+    """Return at most ``cap`` smooth and burr nodules with their features; DataError where none is left."""
     table = rated(name, dataset)
     table = table[table["class"] != ""]
     if cap is not None:
@@ -213,8 +207,7 @@ def _records(sample: Sample, strategy: str) -> list[dict]:
 
 
 def features_of(lesions: Sequence[Lesion], bins: BinCount | BinWidth) -> tuple[dict[str, pd.DataFrame], dict[int, str]]:
-    """Return the tables of :data:`FEATURE_SETS`, a row for each lesion, and by its number why a lesion has no features
-    in one of :data:`WHOLE`."""
+    """Return the tables of :data:`FEATURE_SETS`, and by its number why a lesion has no features."""
     masks = {
         "binary_roi": [lesion.regions.binary for lesion in lesions],
         "soft_roi": [lesion.regions.soft for lesion in lesions],

@@ -60,8 +60,7 @@ def row_of(features: str, classifier: str) -> str:
 
 
 def compared(words: str, better: str, worse: str) -> Claim:
-    """Return whether ``better`` features give a higher accuracy than ``worse`` ones, by every classifier, on both
-    sets."""
+    """Return whether ``better`` features give a higher accuracy, by every classifier, on both sets."""
     places = [(dataset, f"acc_{classifier}") for dataset in PAPER_NODULES for classifier in CLASSIFIERS]
     return claims.own(words, *((better, worse, *place) for place in places))
 
@@ -85,13 +84,7 @@ def seeds_of(config: Config) -> list[int]:
 
 
 def held_out(nodules: Nodules, config: Config, sets: Sequence[str] = FEATURE_SETS) -> HeldOut:
-    """Return cross-validated predictions for every set of features and every classifier.
-
-    Every set is tested on the nodules that have its features: those of the band may be fewer.
-
-    Raises:
-        DataError: where a class has too few patients for the folds.
-    """
+    """Return cross-validated predictions of every classifier, for the nodules that have each set of features."""
     predict = partial(_predicted, nodules=nodules, seeds=seeds_of(config))
     return HeldOut(nodules, _by_place(predict, nodules, sets, "classifiers on"), config.seeds)
 
@@ -125,8 +118,7 @@ def _chance(place: tuple[str, str], nodules: Nodules, n: int) -> Chance:
 
 
 def scores(tests: Iterable[HeldOut]) -> dict[Key, Scores]:
-    """Return what :func:`softmask.analysis.claims.judge` compares: for each seed, in what share of its repetitions each
-    nodule was classified rightly. Without the sets that only some nodules have."""
+    """Return what claims compare: for each seed, the share of repetitions that classify a nodule correctly."""
     made = {}
     for test in tests:
         nodules = test.nodules
@@ -170,8 +162,7 @@ def interval_cells(tests: Iterable[HeldOut]) -> list[Cell]:
 
 
 def drawn_areas(tests: Iterable[HeldOut]) -> dict[Key, dict[str, float]]:
-    """Return for :func:`softmask.report.plots.areas_under_curves` AUC and interval by (data set, features,
-    classifier)."""
+    """Return AUC and interval by (data set, features, classifier)."""
     return {
         (test.nodules.name, *place): intervals(predicted)
         for test in tests
@@ -210,8 +201,7 @@ def chance_cells(nodules: Nodules, tests: Mapping[tuple[str, str], Chance]) -> l
 
 
 def importance(nodules: Nodules, classifier: str, features: str) -> dict[str, float]:
-    """Return the fall in AUC when a family of features (:data:`FAMILIES`), or one feature, is shuffled among nodules
-    held out."""
+    """Return the fall in AUC when a family of features, or one feature, is shuffled."""
     table = nodules.features[features]
     columns = {family: [i for i, name in enumerate(table) if name.startswith(f"{family}_")] for family in FAMILIES}
     columns |= {name: [i] for i, name in enumerate(table)}
@@ -220,8 +210,7 @@ def importance(nodules: Nodules, classifier: str, features: str) -> dict[str, fl
 
 
 def stability(nodules: Nodules, a: str = "binary_roi", b: str = "soft_roi") -> pd.DataFrame:
-    """Return, of each feature (rows), how much it agrees between two regions of the same nodules: ``icc``, ICC(2,1),
-    and ``spearman``, the rank correlation. NaN for a feature that does not vary."""
+    """Return ICC(2,1) and rank correlation of each feature between two regions; NaN where it does not vary."""
     first, second = nodules.features[a], nodules.features[b]
     values = np.stack([first.to_numpy().T, second.to_numpy().T], axis=-1)  # (F, N, 2)
     varies = (np.ptp(values, axis=1) > 0).all(axis=1)  # (F,)
@@ -230,8 +219,7 @@ def stability(nodules: Nodules, a: str = "binary_roi", b: str = "soft_roi") -> p
 
 
 def family_cells(nodules: Nodules, falls: Mapping[str, Mapping[str, float]]) -> list[Cell]:
-    """Return for each family its importance inside both masks (``falls``, :func:`importance` by set of features), and
-    how stable its features are between the regions."""
+    """Return each family's importance (``falls``) and stability between the regions."""
     cells = []
     tables = {b: stability(nodules, "binary_roi", b) for b in ("soft_roi", "dilated_roi")}
     for family in FAMILIES:
@@ -245,8 +233,7 @@ def family_cells(nodules: Nodules, falls: Mapping[str, Mapping[str, float]]) -> 
 
 
 def most_important(falls: Mapping[str, Mapping[str, float]], n: int = 8) -> pd.DataFrame:
-    """Return the ``n`` single features with the largest mean fall in AUC (percentage points) over ``falls``'
-    columns."""
+    """Return the ``n`` single features with the largest mean fall in AUC, in percentage points."""
     frame = 100 * pd.DataFrame(falls).drop(index=list(FAMILIES))
     return frame.loc[frame.mean(axis=1).sort_values(ascending=False, kind="stable").index[:n]].round(2)
 

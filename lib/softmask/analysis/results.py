@@ -48,32 +48,31 @@ class Results:
         details: Mapping[str, Any] | None = None,
         **words: object,
     ) -> pd.DataFrame:
-        """Write a table and return it as people read it; ConfigError for a caption, or a word of it, that is missing.
+        """Write a table and return it as people read it; ``details`` go into the JSON beside it.
 
-        ``units`` are those of metrics that the paper does not print, besides those in ``captions.yaml``; ``details``
-        go into the JSON beside it.
+        Raises:
+            ConfigError: for a caption, or a word of it, that is missing.
         """
         cells = list(cells)
         text, title, own = self._caption("tables", name, behind, words, [cell.row for cell in cells])
         paper, _, table = name.partition("/")
-        return self.write(ResultTable(paper, table, title, text, cells, own | (units or {}), details or {}), behind)
+        return self._write(ResultTable(paper, table, title, text, cells, own | (units or {}), details or {}), behind)
 
     def claims(self, name: str, judged: Sequence[Verdict], behind: Behind, **words: object) -> None:
         """Write the table of every comparison behind verdicts."""
         text, title, _ = self._caption("tables", name, behind, words)
-        self.write(verdicts.table(name.partition("/")[2], title, text, judged), behind)
+        self._write(verdicts.table(name.partition("/")[2], title, text, judged), behind)
 
     def figure(self, name: str, fig: Figure | None, behind: Behind = (), *, missing: str = "", **words: object) -> None:
-        """Write a figure and show it; without one, as where no run is finished, say so. ``missing`` is what the paper's
-        figure shows beyond this one."""
+        """Write a figure and show it; ``missing`` is what the paper's figure shows beyond this one."""
         import matplotlib.pyplot as plt
 
         text, alt, _ = self._caption("figures", name, behind, words)
         figures.save(fig, *name.split("/"), self.config, text, alt, missing)
         plt.show()
 
-    def write(self, result: ResultTable, behind: Behind) -> pd.DataFrame:
-        """Write a table that has its caption already, and return it as people read it."""
+    def _write(self, result: ResultTable, behind: Behind) -> pd.DataFrame:
+        """Write a table with its caption, and return it as people read it."""
         if isinstance(behind, Mapping):
             record = finished.provenance_of(behind, self.config, self.started)
         else:
@@ -94,7 +93,7 @@ class Results:
         if isinstance(behind, Mapping):
             words = {
                 "sources": finished.sources_of(behind),
-                "terms": training.TERMS[self.config.profile.name],
+                "terms": _captions()["terms"][self.config.profile.name],
                 "parameters": training.parameters_of(behind, rows),
             } | words
         try:

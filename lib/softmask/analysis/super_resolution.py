@@ -64,8 +64,7 @@ def quality(fitted: Fitted) -> dict[tuple[str, str], Scores]:
 
 
 def examples(fitted: Fitted, config: Config, n: int) -> list[Example]:
-    """Return at most ``n`` of the test images whose super-resolved images the records keep, from the first seeds; none
-    where no run is finished or the data is missing."""
+    """Return at most ``n`` test images whose super-resolved images the records keep; none without data."""
     runs = {row: seeds[0] for (row, _), seeds in fitted.items()}
     first = next(iter(runs.values()), None)
     data = data_of(first.spec, config) if first else None
@@ -83,8 +82,7 @@ def examples(fitted: Fitted, config: Config, n: int) -> list[Example]:
 
 
 def truth(fitted: Fitted, n: int) -> Truth | None:
-    """Return the scanned test images upscaled, against their true high resolution, with ``n`` of them as examples; None
-    on real data, which has no truth, and without networks."""
+    """Return the test images upscaled, against their true high resolution; None without truth or networks."""
     runs = [run for some in fitted.values() for run in some]
     if not runs or any(run.spec.source == "real" or run.folder is None for run in runs):
         return None
@@ -114,8 +112,7 @@ def truth(fitted: Fitted, n: int) -> Truth | None:
 
 
 def overview(fitted: Fitted) -> pd.DataFrame:
-    """Return one line for each run: size, PSNR on the validation images after the last epoch, and where it was
-    trained."""
+    """Return size, final PSNR on the validation images and place of training of each run."""
     lines = [
         {
             "run": run.spec.name,
@@ -132,8 +129,7 @@ def overview(fitted: Fitted) -> pd.DataFrame:
 
 
 def cells(measured: Measured, dataset: str) -> list[Cell]:
-    """Return mean and spread (N - 1) of every row and measure, over images pooled over seeds; undefined values are left
-    out."""
+    """Return mean and spread of every row and measure; undefined values are left out."""
     columns = ["row", "metric", "run", "value", "source"]
     lines = [
         (row, metric, seed, value, scores.source)
@@ -145,9 +141,7 @@ def cells(measured: Measured, dataset: str) -> list[Cell]:
 
 
 def differences(measured: Measured) -> pd.DataFrame:
-    """Return one line for each of :data:`PAIRS` that is there and each measure: the mean difference over test images,
-    averaged over seeds, its 95 % bootstrap interval over patients, and Wilcoxon's p over patients, also corrected for
-    all lines (:func:`softmask.measure.statistics.paired_test`, :func:`~softmask.measure.statistics.holm`)."""
+    """Return each measure's mean difference between :data:`PAIRS`, with its interval and p over patients."""
     lines = []
     for (ours, theirs), metric in product(PAIRS, METRICS):
         if (ours, metric) in measured and (theirs, metric) in measured:

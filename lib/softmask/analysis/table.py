@@ -66,10 +66,7 @@ def of_runs(
 
 
 def of_records(records: pd.DataFrame, by: str, metrics: Sequence[str], *, dataset: str, source: str) -> pd.DataFrame:
-    """Return the long table of records of single images, with a column for each of ``metrics``.
-
-    The column ``by`` names the row; rows come as they occur.
-    """
+    """Return the long table of records of single images; ``by`` is the column that names the row."""
     names = {name: i for i, name in enumerate(dict.fromkeys(records[by]))}
     long = records[[by, *metrics]].melt(by, var_name="metric")
     long = long.sort_values(by, key=lambda column: column.map(names), kind="stable").rename(columns={by: "row"})

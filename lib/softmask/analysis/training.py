@@ -30,7 +30,7 @@ from softmask.measure import statistics
 from softmask.measure.differences import Scores
 from softmask.measure.verdicts import RISING, last_gain
 from softmask.papers import display
-from softmask.report.result import WORKBOOK, Cell, Key, ResultTable
+from softmask.report.result import Cell, Key
 
 BEYOND = dict.fromkeys(
     ("hd95", "hd95_infinite", "surface_dice", "mae_band", "mae_alpha", "gradient_error", "soft_dice", "brier", "ece"),
@@ -42,19 +42,6 @@ CONSENSUS = "dice_consensus"
 
 LARGEST = "lidc-largest"
 """The test images of LIDC, of each nodule the largest slice alone."""
-
-TERMS = {
-    "smoke": "narrow networks and a few steps, which show that everything runs and compare nothing",
-    "cpu": "a training step of most networks costs about the same (of MedT nearly twice as much), so that networks "
-    "are of about equal cost, not of equal numbers of parameters; learning rates are by network, most chosen "
-    "on validation images of real data, some untried (docs/choices.md)",
-    "night": "a training step of most networks costs about the same, so that networks are of about equal cost, not "
-    "of equal numbers of parameters; about as many steps for each, until little is gained; learning rates are "
-    "chosen on validation images, for every network among the same (docs/choices.md)",
-    "full": "every network at its published width and with the paper's settings and a warm-up (docs/choices.md), "
-    "so that numbers of parameters and cost differ",
-}
-"""On what terms a profile compares networks, for captions."""
 
 OTHER = ("dsnet_averaged", "dsnet_full_features", "dsnet_enlarged_twice", "dsnet_squared", "all_losses_binary")
 """Rows of the journal version beside the printed ones: the forms of its input, and other readings of two rows."""
@@ -77,10 +64,7 @@ def scores(fitted: Fitted, metrics: Iterable[str], known: Fitted | None = None) 
 def scores_of(
     runs: Sequence[Run], values: Callable[[Sequence[Run]], np.ndarray], known: Sequence[Fitted] = ()
 ) -> Scores:
-    """Return the scores of a row's runs, ``values`` (seeds, N) of which did not fail to start; the others are counted.
-
-    Where ``runs`` only test a network, the curves of its training count, which is one of ``known``.
-    """
+    """Return the scores of a row's runs; where they only test a network, its training is in ``known``."""
     trained = {run.spec: run.record for fitted in known for some in fitted.values() for run in some}
     specs = [run.spec if run.spec.learns else run.spec.prior for run in runs]
     records = [run.record if run.spec.learns else trained.get(spec) for run, spec in zip(runs, specs, strict=True)]
@@ -168,8 +152,7 @@ def _remarks(fitted: Fitted) -> Remarks:
 def seed_spread(
     keys: Iterable[Cell | Key], fitted: Fitted, values: Callable[[Sequence[Run], str], np.ndarray] = values_of
 ) -> dict[str, Any]:
-    """Return, for a table's details, of each cell or (row, data set, metric) that was measured the mean of every seed,
-    and their standard deviation (N - 1); ``values`` as of :func:`softmask.analysis.table.of_runs`."""
+    """Return for a table's details the mean of every seed of each cell, and their standard deviation."""
     seeds = {}
     for row, dataset, metric in (key.key if isinstance(key, Cell) else key for key in keys):
         runs = succeeded(fitted.get((row, dataset), []))
@@ -181,8 +164,7 @@ def seed_spread(
 
 
 def marks_everything(run: Run) -> bool:
-    """Whether a trained network's kept predictions are foreground everywhere, which scores well where most pixels
-    are."""
+    """Return whether a trained network's kept predictions are foreground everywhere."""
     kept = run.record.predictions.values()
     return run.spec.learns and bool(kept) and all((image >= 255 * run.record.threshold).all() for image in kept)
 
@@ -236,8 +218,7 @@ def curves_of(fitted: Fitted, rows: Sequence[str]) -> dict[str, dict[str, list[M
 
 
 def by_dataset(fitted: Fitted, rows: Sequence[str], use: Callable[[Sequence[Run]], Any]) -> dict[str, dict[str, Any]]:
-    """Return ``use`` of the runs, such as :func:`~softmask.analysis.finished.calibration`, by data set and row. Rows
-    without a finished run, and trainings that failed to start, are left out."""
+    """Return ``use`` of the successful runs by data set and row."""
     made: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(dataset for _, dataset in fitted):
         good = {row: succeeded(fitted.get((row, name), [])) for row in rows}
@@ -247,8 +228,7 @@ def by_dataset(fitted: Fitted, rows: Sequence[str], use: Callable[[Sequence[Run]
 
 
 def predictions_of(fitted: Fitted, rows: Sequence[str], dataset: str) -> dict[str, Mapping[str, np.ndarray]]:
-    """Return the first seed's kept predictions, (S, S) probabilities in [0, 1] by image, for each row; empty where no
-    run is finished."""
+    """Return the first seed's kept predictions, (S, S) probabilities by image, for each row."""
     kept = {row: run.record.shown() for row, run in finished.firsts(fitted, rows, dataset).items()}
     return {row: {name: image.astype(float) / 255 for name, image in kept.get(row, {}).items()} for row in rows}
 
@@ -269,34 +249,29 @@ def other_rows(config: Config) -> Wanted:
     return {place: runs for name in NODULES for place, runs in rows_of(OTHER, name, config, "dsnet-v2").items()}
 
 
-def other_forms(fitted: Fitted) -> ResultTable | None:
-    """Return the workbook's table of :data:`OTHER`, with the best epoch's validation Dice, by which the main form is
-    chosen; None where none is finished."""
+def other_forms(fitted: Fitted) -> list[Cell]:
+    """Return cells of :data:`OTHER`, with the best epoch's validation Dice, by which the main form is chosen."""
     cells = extra_cells(list(fitted), ["dice", "sen", "ppv"], fitted)
     for (row, dataset), every in fitted.items():
         records = [run.record for run in succeeded(every)]
         if records:
             best = [record.curves["validation_dice"][record.best_epoch - 1] for record in records]
             cells += seed_cells(row, dataset, {"validation_dice": best}, 0, kind_of(every[0]))
-    title = "DSNet's other forms, and other readings of its rows"
-    caption = f"{finished.sources_of(fitted)}; validation Dice: of the best epoch, mean and spread over seeds."
-    return ResultTable(WORKBOOK, "dsnet-forms", title, caption, cells) if cells else None
+    return cells
 
 
-def longer(paper: str, config: Config) -> ResultTable | None:
-    """Return the workbook's table of the rows of a paper that were also trained twice as long, with one seed; None
-    where none is finished. The difference in Dice, image by image, has a 95 % bootstrap interval over patients."""
-    pairs = {
-        place: list(specs)
-        for group in GROUPS
-        if config.profile.long and paper in group.rows
-        for place, specs in doubled(group, config).items()
-    }
-    fitted = finished.fit_rows(pairs, config, title="twice as long")
+def longer_rows(paper: str, config: Config) -> Wanted:
+    """Return the runs of a paper's rows that are trained once and twice as long; none in short profiles."""
+    groups = [group for group in GROUPS if config.profile.long and paper in group.rows]
+    return {place: specs for group in groups for place, specs in doubled(group, config).items()}
+
+
+def longer(fitted: Fitted) -> list[Cell]:
+    """Return what a training twice as long changes: the difference in Dice with its 95 % interval over patients."""
     cells = []
     for (row, dataset), runs in fitted.items():
         good = {run.spec: run.record for run in succeeded(runs)}
-        once, twice = (good.get(spec) for spec in pairs[row, dataset])
+        once, twice = (good.get(spec) for spec in fitted.wanted[row, dataset])
         if once is None or twice is None:
             continue
         curve = once.curves["validation_dice"]
@@ -311,16 +286,11 @@ def longer(paper: str, config: Config) -> ResultTable | None:
             "epochs": len(curve),
         }
         cells += numbers(row, dataset, values, len(once.ids), 1, kind_of(runs[0]))
-    title = f"{display('papers', paper)}: what a training twice as long changes"
-    caption = f"{finished.sources_of(fitted)}; one seed, test images; low and high: 95 % interval over patients; "
-    caption += "gain: of validation."
-    units = dict.fromkeys(("gain", "difference", "low", "high"), "percentage points") | {"epochs": "count"}
-    return ResultTable(WORKBOOK, f"{paper}-doubled", title, caption, cells, units) if cells else None
+    return cells
 
 
 def rates_tried(specs: list[RunSpec]) -> pd.DataFrame:
-    """Return validation Dice of every learning rate (a column each) that was tried for the networks, losses and data
-    sets of ``specs`` (a line each), and the rate taken."""
+    """Return validation Dice of every learning rate that was tried for ``specs``, and the rate taken."""
     subjects = {subject_of(spec.source, spec.dataset, spec.network, spec.width, spec.losses) for spec in specs}
     lines = {}
     for trial in trials():
