@@ -73,20 +73,6 @@ def test_a_present_reader_with_an_empty_mask_leaves_the_image_out(dataset_of, st
         doctors.agreement(dataset, [1])
 
 
-@pytest.mark.parametrize(
-    ("paper", "table", "diagonal"),
-    [("casgan", "table-2", 1), ("dsnet-v1", "table-4", np.nan), ("dsnet-v2", "table-6", np.nan)],
-)
-def test_the_printed_matrix_is_in_fractions_and_empty_where_nothing_is_printed(paper, table, diagonal) -> None:
-    matrix = doctors.printed_matrix(paper, table)
-    assert matrix.shape == (5, 5)
-    np.testing.assert_array_equal(matrix, matrix.T)
-    np.testing.assert_array_equal(np.diag(matrix), diagonal)
-    assert matrix[np.triu_indices(5, 1)].min() > 0.5
-    assert matrix[0, 3] == pytest.approx(0.625, abs=0.001)
-    assert matrix[2, 4] == pytest.approx(0.83, abs=0.001)
-
-
 def network(found, dice, predictions=None):
     """A run on the images of ``found``: Dice (6,) with doctors 1 to 4 and the consensus is that of every image."""
     measures = {f"dice_{doctor}": [value] * len(found) for doctor, value in zip(doctors.DOCTORS, dice, strict=False)}

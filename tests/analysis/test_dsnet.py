@@ -103,19 +103,6 @@ def test_looks_of_two_runs_and_of_none(config, data):
     assert panels.attention([], "DRTM") is None
 
 
-def test_other_forms_are_trained_where_there_is_time():
-    assert training.other_rows(Config.from_parameters("cpu", "embedded")) == {}
-    rows = training.other_rows(Config.from_parameters("night", "embedded"))
-    assert {row for row, _ in rows} == set(training.OTHER)
-    firsts = {row: seeds[0] for (row, dataset), seeds in rows.items() if dataset == "lnsm"}
-    sizes = {row: (one.scale, one.reduction) for row, one in firsts.items()}
-    assert [sizes[f"dsnet_{form}"] for form in ("averaged", "full_features", "enlarged_twice")] == [
-        (2, 2),
-        (4, 4),
-        (2, 1),
-    ]
-
-
 def test_other_forms_have_their_validation_dice(record):
     wanted = training.other_rows(Config.from_parameters("night", "embedded"))
     place = ("dsnet_averaged", "lnsm")

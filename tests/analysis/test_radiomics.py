@@ -60,13 +60,7 @@ def test_one_line_for_each_nodule_with_the_readers_means(rate, dataset_of, discs
     dataset.index["n_readers"] = 0  # all of them are LNSM's, whatever the patient's role
     found = radiomics.rated("lnsm", dataset).set_index("patient")
     assert len(found) == 3
-    assert found.loc["p0", ["row", "spiculation", "lobulation", "margin", "class"]].tolist() == [
-        3,
-        1,
-        1.5,
-        4.5,
-        "smooth",
-    ]
+    assert found.loc["p0", ["row", *radiomics.RATED, "class"]].tolist() == [3, 1, 1.5, 4.5, "smooth"]
     assert found.loc[["p1", "p2"], "class"].tolist() == ["burr", ""]
     counts = radiomics.class_counts({"lnsm": found})
     assert counts["LNSM"].to_dict() == {"smooth": 1, "burr": 1, "between": 0, "not rated": 1}
@@ -109,7 +103,7 @@ def lesions(discs):
 
 
 def test_features_of_every_set_and_what_has_none(lesions):
-    found, lacking = radiomics.features_of(lesions, BinCount())
+    found, missing = radiomics.features_of(lesions, BinCount())
     assert tuple(sorted(found)) == tuple(sorted(radiomics.FEATURE_SETS))
     assert {name: table.shape[1] for name, table in found.items()} == {
         **dict.fromkeys(("binary_roi", "soft_roi", "dilated_roi", "band_roi"), len(FEATURES)),
@@ -117,9 +111,9 @@ def test_features_of_every_set_and_what_has_none(lesions):
         **dict.fromkeys(radiomics.FIRST_ORDER, 18),
         "area": 1,
     }
-    assert set(lacking) == {1, 2}  # the constant one, the one of one pixel
-    assert "constant" in lacking[1]
-    assert "too small" in lacking[2]
+    assert set(missing) == {1, 2}  # the constant one, the one of one pixel
+    assert "constant" in missing[1]
+    assert "too small" in missing[2]
     assert found["band_roi"].notna().all(axis=1).tolist()[0]
     assert found["band_roi"].isna().all(axis=1).tolist()[3]  # alpha is 0 or 1: there is no band
     for name in ("binary_roi", "soft_roi", "first_order_weighted"):

@@ -1,6 +1,6 @@
 """From made-up records and networks to the tables and examples of super-resolution."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -162,10 +162,3 @@ def test_the_truth_judges_every_row_on_the_same_images(fitted):
     assert len(found.examples) == 2
     np.testing.assert_allclose(found.examples[0].upscaled["srgan"], np.clip(bicubic[0] + 0.05, 0, 1), atol=1e-5)
     assert len(study.differences(found.measured)) == 12
-
-
-def test_no_truth_on_real_data_and_without_networks(fitted):
-    real = {("srgan", "lnsm"): [finished("srgan", 0, 1, "real")]}
-    assert study.truth(real, 2) is None
-    recorded = {place: [replace(run, folder=None) for run in runs] for place, runs in fitted.items()}
-    assert study.truth(recorded, 2) is None

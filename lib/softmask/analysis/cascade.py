@@ -1,7 +1,6 @@
-"""What notebooks 4 and 6 show of CasGAN and DSNet, networks behind a super-resolution, besides tables.
+"""What notebooks 4 and 6 show of CasGAN and DSNet besides tables.
 
-What a module does between its layers (a product, a mean, a softmax) is a function call, which a diagram does not see:
-:class:`Drawn` makes every such call a box, with the module's own layers.
+Functions between a module's layers (a product, a mean) do not show in a diagram: :class:`Drawn` makes them boxes.
 """
 
 from __future__ import annotations
@@ -52,8 +51,7 @@ BEYOND_NODULES = ("isbi2012", "promise12")
 class Fed:
     """A training image as the network sees it, and the first four as a batch.
 
-    ``image`` (S, S), ``channels`` (C, s, s) and the label ``soft`` are in [0, 1]; ``note`` says which super-resolution
-    was used. The batch has channels (4, C, s, s), masks and soft labels, float32.
+    ``image`` (S, S), ``channels`` (C, s, s) and the label ``soft`` are in [0, 1].
     """
 
     name: str
@@ -66,7 +64,7 @@ class Fed:
 
 
 def example(spec: RunSpec, fitted: Fitted, config: Config) -> Fed:
-    """Return the first training image of a run; without its super-resolution network, interpolation stands in."""
+    """Return the first training image of a run, interpolated without a super-resolution network."""
     data = example_of(spec, config)
     whole = data.train
     four = replace(
@@ -94,7 +92,7 @@ def example(spec: RunSpec, fitted: Fitted, config: Config) -> Fed:
 
 
 class _Interpolating(nn.Module):
-    """Stand-in for a super-resolution run without a network, and for the network: its features are random."""
+    """Stand-in for a super-resolution run without a network, and for the network."""
 
     needs, failed = (), False
 
@@ -129,7 +127,7 @@ class Cascade(nn.Module):
 
 
 def prior_diagram(spec: RunSpec) -> Figure:
-    """Draw CasGAN figure 5: how the soft mask of ``spec.prior`` becomes a channel of ``spec``'s network."""
+    """Draw CasGAN figure 5: the soft mask of ``spec.prior`` becomes a channel."""
     prior, size, network = spec.prior, spec.size, display("rows", spec.network)
     large, seen = size * prior.scale, size * spec.scale
     boxes = [
@@ -151,10 +149,9 @@ def thresholds(fitted: Fitted) -> dict[str, dict[str, float]]:
 
 
 def doctors(fitted: Fitted, network: str = "casgan", known: Fitted | None = None) -> dict[Key, Scores]:
-    """Return what the claim about doctors compares: Dice with the 50 % consensus, of the network (a row) and of each
-    doctor, on the test images of its runs on ``lidc-500``; nothing without such a run.
+    """Return Dice with the 50 % consensus, of the network (a row) and of each doctor, on its images of ``lidc-500``.
 
-    ``known`` are runs among which the network's training is, whose curves count.
+    The curves of the network's training count, which is one of ``known``.
     """
     runs = fitted.get((network, "lidc-500"))
     if not runs:
@@ -167,7 +164,7 @@ def doctors(fitted: Fitted, network: str = "casgan", known: Fitted | None = None
 
 
 def pictured(run: Run, config: Config) -> list[list[Panel]]:
-    """Return rows of CasGAN figure 8 for the first of a run's kept predictions; without data, the prediction alone."""
+    """Return rows of CasGAN figure 8; without data, the predictions alone."""
     data, rows = data_of(run.spec, config), []
     for name, prediction in list(run.record.shown().items())[:3]:
         predicted, absent = Panel(prediction.astype(float) / 255), Panel(None, note="image not\nat hand")
@@ -182,7 +179,7 @@ def pictured(run: Run, config: Config) -> list[list[Panel]]:
 
 
 def side_by_side(fitted: Fitted, row: str, config: Config) -> Figure | None:
-    """Draw CasGAN figure 8: :func:`pictured` of a row's first seed, or None, on :data:`BEYOND_NODULES`."""
+    """Draw CasGAN figure 8 of a row's first seed, on :data:`BEYOND_NODULES`."""
     rows, names = [], []
     for dataset in BEYOND_NODULES:
         for run in firsts(fitted, [row], dataset).values():
@@ -197,8 +194,7 @@ SIZE = 64
 
 
 def attention(run: Run, images: np.ndarray) -> np.ndarray:
-    """Return the weights of places in the first CBAM block of a run's network, (N, S, S) in [0, 1], for ``images``
-    (N, 1, S, S); ConfigError for a recorded run, which has no weights."""
+    """Return the first CBAM block's weights of places (N, S, S) for ``images`` (N, 1, S, S)."""
     network = run.network()
     weights: list[torch.Tensor] = []
 
@@ -216,7 +212,7 @@ def attention(run: Run, images: np.ndarray) -> np.ndarray:
 
 
 def looks(fitted: Fitted, rows: tuple[str, str], dataset: str, config: Config) -> list[Look]:
-    """Return where the networks of two rows (without and with a module) look on three test images."""
+    """Return where the networks of two rows look on three test images."""
     runs = [run for run in firsts(fitted, rows, dataset).values() if run.folder is not None]
     data = data_of(runs[1].spec, config) if len(runs) == len(rows) else None
     if data is None:
@@ -238,7 +234,7 @@ class Step(nn.Module):
 
 
 class Drawn(nn.Module):
-    """A module whose forward pass is ``run(module, steps, *inputs)``; ``steps`` are its function calls, with labels."""
+    """A module with forward pass ``run(module, steps, *inputs)``; ``steps`` are function calls with labels."""
 
     def __init__(self, module: nn.Module, run: Callable[..., Any], steps: Mapping[str, tuple[str, Callable]]) -> None:
         super().__init__()
@@ -273,7 +269,7 @@ def drawn_cbam(block: CBAMBlock) -> Drawn:
 
 
 def drawn_transfer(transfer: Transfer) -> Drawn:
-    """Return a transfer step by step, on an interpolated and a super-resolved image (B, 1, H, W) and features."""
+    """Return a transfer step by step, on two images (B, 1, H, W) and features."""
 
     def run(
         transfer: Transfer, steps: nn.ModuleDict, interpolated: torch.Tensor, fine: torch.Tensor, features: torch.Tensor
@@ -302,7 +298,7 @@ def drawn_transfer(transfer: Transfer) -> Drawn:
 
 
 def overview(network: str, module: str, heads: list[tuple[str, str]]) -> Figure:
-    """Draw DSNet's figure 3 (both versions): generator, transfer (called ``module``), backbone, at full width."""
+    """Draw DSNet's figure 3 (both versions) at full width; ``module`` is the transfer."""
     with torch.device("meta"):  # shapes are enough: at full width, numbers would take seconds
         built = build(network, inputs=PICTURES + Generator.FULL_WIDTH, reduction=SCALE)
         built.module.label = module
@@ -311,7 +307,7 @@ def overview(network: str, module: str, heads: list[tuple[str, str]]) -> Figure:
 
 
 def cbam() -> Figure:
-    """Draw DSNet (TNNLS 2023) figure 4: the backbone's second CBAM block at full width, whose channels double."""
+    """Draw DSNet (TNNLS 2023) figure 4: the backbone's second CBAM block."""
     with torch.device("meta"):
         block = build("improved_backbone").down[0][-1]
         x = torch.zeros(1, block.convs[0].in_channels, SIZE // 2, SIZE // 2)
@@ -320,7 +316,7 @@ def cbam() -> Figure:
 
 
 def transfer(module: Callable[[int], nn.Module]) -> Figure:
-    """Draw DSNet (TNNLS 2023) figure 5, its first version's figure 4: a module such as ``drtm`` at full width."""
+    """Draw DSNet (TNNLS 2023) figure 5, or figure 4 of its first version, at full width."""
     names = ["interpolated image", "super-resolved image", "features $F_{SR}$"]
     with torch.device("meta"):
         made = module(Generator.FULL_WIDTH)

@@ -1,9 +1,8 @@
 """The ledger of ambiguities: what a choice changes that the papers leave open. Nothing is trained for it.
 
-A choice is compared with its alternative on the same images: mean with the choice, mean with the alternative, and a
-95 % bootstrap interval of their difference that draws whole patients. A label is measured by its error against the true
-alpha where that is known, else by its Dice with the consensus of the readers whom it has not seen. Choices about how a
-network is tested come from the records of finished runs, in which every network counts alike.
+Choice and alternative are compared on the same images, with a 95 % bootstrap interval that draws whole patients. A
+label is measured by its error against the true alpha, else by Dice with the readers whom it has not seen; tests of
+networks come from the records of finished runs.
 """
 
 from __future__ import annotations
@@ -118,12 +117,13 @@ def _slice(masks: np.ndarray) -> dict[str, float]:
 
 
 def by_nodule(slices: pd.DataFrame) -> pd.DataFrame:
-    """Return Dice of two doctors of each nodule: on its largest, middle and least agreed slice, and over all."""
+    """Return Dice of two doctors of each nodule on its largest, middle and worst slice."""
     lines = []
     for nodule, lines_of in slices.groupby("nodule", sort=False):
         pairs = lines_of["pairs"].to_numpy()
         line = {"nodule": nodule, "patient": lines_of["patient"].iloc[0]}
-        line |= {"largest": pairs[int(np.argmax(lines_of["area"].to_numpy()))], "middle": pairs[(len(pairs) - 1) // 2]}
+        largest = int(np.argmax(lines_of["area"].to_numpy()))
+        line |= {"largest": pairs[largest], "middle": pairs[(len(pairs) - 1) // 2]}
         lines.append(line | {"every": pairs.mean(), "least": pairs.min()})
     return pd.DataFrame(lines)
 
@@ -166,10 +166,9 @@ def reader_choices(slices: pd.DataFrame, source: str) -> list[Choice]:
 
 
 def label_lines(sample: Sample) -> list[dict]:
-    """Return one record for each alternative in the making of a label: its words, and the measure with the choice
-    (``a``) and without (``b``).
+    """Return a record for each alternative in the making of a label: words, measure with the choice (a) and without.
 
-    Cuts are measured by Dice with the consensus of all readers but the first, from whose mask every label is made.
+    Every label is made from the first reader's mask; Dice is with the consensus of the others.
     """
     mask, image = first_mask(sample), sample.image
     axes = recist.axes_from_mask(mask)
@@ -203,7 +202,8 @@ def label_lines(sample: Sample) -> list[dict]:
     by_error = dice if edge is None else "mean absolute error of alpha in the edge band"
     lines = [(*words, by_error, error(a), error(b)) for *words, a, b in of_label]
     cuts = (128 / 255, 0.3, 0.7, 0.9)
-    lines[3:3] = [("where a soft mask is cut", "0.5", f"{at:.3g}", dice, cut(marked), cut(marked, at)) for at in cuts]
+    chosen = cut(marked)
+    lines[3:3] = [("where a soft mask is cut", "0.5", f"{at:.3g}", dice, chosen, cut(marked, at)) for at in cuts]
     lines.append(("GrabCut", "5 iterations", "1 iteration", dice, cut(rough), cut(grabcut_mask(image, axes, 1))))
     names = ("where", "choice", "instead", "measure", "a", "b")
     return [{"sample": sample.id, "patient": sample.patient} | dict(zip(names, line, strict=True)) for line in lines]
@@ -218,7 +218,7 @@ def label_choices(lines: pd.DataFrame, source: str) -> list[Choice]:
 
 
 def shrunk_lines(sample: Sample, dataset: str, size: int) -> list[dict]:
-    """Return Dice between the truth as it is shown with ``size`` pixels and the value at each pixel's centre."""
+    """Return Dice between the truth as it is shown and the value at each pixel centre."""
     mask, lines = first_mask(sample), []
     places = (np.arange(size) + 0.5) / size
     for crop in crops(dataset, sample, size):
@@ -249,8 +249,7 @@ def cells(choices: Iterable[Choice]) -> list[Cell]:
 
 
 def measured(config: Config, lidc: Dataset, slices: pd.DataFrame) -> list[Choice]:
-    """Return every choice that can be compared without training: from readers' masks (``slices`` of
-    :func:`read_slices`), from labels, and from the run's records as far as there are any."""
+    """Return every choice that needs no training; ``slices`` are of :func:`read_slices`."""
     four = selection.four_reader_rows(lidc.index)
     few = spread(selection.largest_per_nodule(lidc.index, four), 2 * config.profile.cap("matting"))
     lines = pd.DataFrame(map_samples(label_lines, lidc, few, title="choices about labels"))
@@ -274,7 +273,7 @@ def measured(config: Config, lidc: Dataset, slices: pd.DataFrame) -> list[Choice
 
 
 def read_records(config: Config, datasets: Sequence[str]) -> dict[str, list[Record]]:
-    """Return the run's records by data set, without failed trainings; DataError names a damaged one."""
+    """Return the run's records by data set, without failed trainings."""
     kept: dict[str, list[Record]] = {}
     for name in datasets:
         records = [Record.read(path) for path in sorted(records_folder(config).glob(f"{name}-*.json"))]
@@ -288,12 +287,13 @@ def _values(records: Sequence[Record], metric: str) -> np.ndarray:
 
 
 def lesion_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
-    """Return choices about testing networks on nodules. Which epoch: on the validation images that chose it."""
+    """Return choices about testing networks on nodules."""
     if not records:
         return []
     made: list[Choice] = []
     first, patients = records[0], [group for record in records for group in record.groups]
-    source, on = data_kind(dataset, first.spec.source, first.provenance.origin), f"{dataset}, {len(records)} networks"
+    source = data_kind(dataset, first.spec.source, first.provenance.origin)
+    on = f"{dataset}, {len(records)} networks"
 
     def add(where: str, choice: str, instead: str, measure: str, a: np.ndarray, b: np.ndarray, weights=None) -> None:
         made.append(compared((where, choice, instead, f"{measure} ({on})"), a, b, patients, source, weights))
@@ -335,8 +335,7 @@ def lung_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
 
 
 def kept_lines(sample: Sample, records: Sequence[Record]) -> list[dict]:
-    """Return, of a sample whose predictions the records keep, for each network Dice with the consensus at each cut, and
-    the soft mask's error read from either head; LabelError where no reader marked it."""
+    """Return, for each network, Dice at each cut and the error of either head; LabelError without readers."""
     if sample.present.sum() < 1:
         raise LabelError(f"{sample.id}: no reader marked it")
     truth = consensus.fifty_percent(sample.masks)
@@ -348,7 +347,8 @@ def kept_lines(sample: Sample, records: Sequence[Record]) -> list[dict]:
         seen = slice(top, top + int(crop.height)), slice(left, left + int(crop.width))
         probabilities, band = record.predictions[sample.id] / 255, soft.edge_band(alpha[seen])
         line: dict = {"patient": sample.patient, "network": record.spec.name, "learnt": by_tanh(record.spec.losses)}
-        line |= {f"{at:g}": float(segmentation.dice(probabilities >= at, truth[seen])) for at in (0.5, 0.3, 0.7, 0.9)}
+        for at in (0.5, 0.3, 0.7, 0.9):
+            line[f"{at:g}"] = float(segmentation.dice(probabilities >= at, truth[seen]))
         heads = {"sigmoid": probabilities, "tanh": soft.soft_head(probabilities)}
         lines.append(line | {name: float(soft.mae(values, alpha[seen], band)) for name, values in heads.items()})
     return lines

@@ -1,4 +1,4 @@
-"""The papers' claims judged by what was measured, questions of the workbook's own, and the audit of printed numbers."""
+"""The papers' claims judged by what was measured, and the audit of printed numbers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ELSEWHERE = ("soft_roi", "soft_half")
 
 
 def own(words: str, *pairs: tuple[str, str, str, str]) -> Claim:
-    """Return a question of the workbook's own: ``better``, ``worse``, data set and metric (a share) of each pair."""
+    """Return a question of the workbook's own about pairs: better, worse, data set, metric."""
     return Claim(words, tuple(Pair(*names, delta=LARGEST_DELTA) for names in pairs))
 
 
@@ -71,7 +71,7 @@ def _outcome(pair: Pair, claim: Claim, scores: Mapping[Key, Scores]) -> Outcome:
 
 
 def metrics(paper: str, *questions: Claim) -> list[str]:
-    """Return what a paper's claims and further questions compare rows by, and Dice with the readers' consensus."""
+    """Return what claims and further questions compare, and Dice with the readers' consensus."""
     asked = [*papers.load(paper).claims, *questions]
     return list(dict.fromkeys([*(pair.metric for claim in asked for pair in claim.pairs), CONSENSUS]))
 
@@ -93,7 +93,7 @@ def judge_paper(
 
 
 def find(paper: str, words: str) -> Claim:
-    """Return the claim of a paper whose words contain ``words``; ConfigError unless it is one claim."""
+    """Return the claim of a paper that contains ``words``; ConfigError unless it is one."""
     claims = [claim for claim in papers.load(paper).claims if words in claim.words]
     if len(claims) != 1:
         raise ConfigError(f"{paper} has {len(claims)} claims with {words!r}, not one")
@@ -112,14 +112,18 @@ def against_readers(claim: Claim) -> Claim:
 
 
 def by_dice(verdict: Verdict) -> Verdict:
-    """Return the verdict with those of its comparisons that are of Dice, for a figure whose axis is Dice."""
+    """Return the verdict with its comparisons of Dice alone."""
     pairs = tuple(judged for judged in verdict.pairs if judged.pair.metric.startswith("dice"))
     return replace(verdict, pairs=pairs, deciding=None)
 
 
 def of_unit(judged: Sequence[Verdict], unit: str) -> list[Verdict]:
-    """Return the verdicts whose differences are in ``unit``; the others, without pairs, keep their numbers."""
-    return [verdict if verdict.unit == UNITS[unit] else replace(verdict, pairs=(), deciding=None) for verdict in judged]
+    """Return the verdicts, without the pairs of those in another unit."""
+    made = []
+    for verdict in judged:
+        other = verdict.unit != UNITS[unit]
+        made.append(replace(verdict, pairs=(), deciding=None) if other else verdict)
+    return made
 
 
 NODULES = 500
@@ -134,7 +138,7 @@ def every_check(nodules: pd.DataFrame) -> list[Check]:
 
 
 def check_doctors(nodules: pd.DataFrame) -> Check:
-    """Check the printed mean Dice of two doctors against the annotations, and the least that 500 nodules could give."""
+    """Check the printed mean Dice of two doctors against the annotations."""
     largest = nodules["largest"].to_numpy()
     low, high = bootstrap_interval(largest, BASE_SEED, groups=nodules["patient"].tolist())
     least, worst = np.sort(largest)[:NODULES].mean(), nodules["least"].mean()
@@ -156,7 +160,7 @@ def check_doctors(nodules: pd.DataFrame) -> Check:
 
 
 def check_claims() -> Check:
-    """Check whether the printed means of every pair that a claim compares are in the claim's order."""
+    """Check whether the printed means are in their claims' order."""
     checked, findings = 0, []
     for paper in papers.NAMES:
         for claim in papers.load(paper).claims:
@@ -174,14 +178,14 @@ def check_claims() -> Check:
 
 
 def counts(checks: Sequence[Check]) -> dict[str, int]:
-    """Return how many sets of numbers were checked, how many fail, and how many of these a rule that must hold."""
+    """Return how many sets of numbers were checked, fail, and fail a rule that must hold."""
     hard = [check for check in checks if check.level == MUST_HOLD]
     total, failing = sum(check.checked for check in checks), sum(len(check.findings) for check in checks)
     return {"total": total, "failing": failing, "hard": sum(len(check.findings) for check in hard)}
 
 
 def check_cells(checks: Sequence[Check], source: str, nodules: int) -> list[Cell]:
-    """Return one row for each check; ``source`` and ``nodules`` describe the annotations of the check of doctors."""
+    """Return one row for each check; ``source`` and ``nodules`` are of the annotations."""
     cells: list[Cell] = []
     for check in checks:
         values = {"expected": f"{check.rule}. ({check.level})"}
@@ -206,5 +210,5 @@ def finding_cells(checks: Sequence[Check], source: str, nodules: int) -> list[Ce
 
 
 def _over(check: Check, source: str, nodules: int) -> tuple[int, int, str]:
-    """Images, seeds and source of a check's cells: only that of the doctors has looked at any."""
+    """Images, seeds and source of a check; only that of doctors has looked at images."""
     return (nodules, 1, source) if check.name == DOCTORS else (0, 1, PRINTED)

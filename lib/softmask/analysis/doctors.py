@@ -1,8 +1,7 @@
 """How far four readers agree with one another, with a consensus of them, and with networks, nodule by nodule.
 
-The papers print one matrix: Dice between four doctors, their 50 % consensus and a model. That consensus contains the
-doctor it is compared with, so a leave-one-out consensus and STAPLE stand beside it. LIDC does not say which reader is
-"doctor 1", so the mean over all orders of the readers (``any_doctor``) does, too.
+The printed consensus contains the doctor it is compared with: a leave-one-out consensus and STAPLE stand beside it.
+LIDC does not say who is "doctor 1": neither does ``any_doctor``, the mean over all orders of the readers.
 """
 
 from __future__ import annotations
@@ -44,9 +43,8 @@ PAIRS = np.triu_indices(4, 1)
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """Dice of every image, in [0, 1]: ``matrix`` between all pairs of :data:`RATERS` (values (N, 5, 5)); ``others``,
-    each doctor against the 50 % consensus of the other three, and ``staple``, against STAPLE of all four, binarised at
-    probability 0.5 (N, 4)."""
+    """Dice of every image: ``matrix`` between :data:`RATERS`; each doctor (N, 4) against the consensus of the
+    ``others``, and against ``staple`` of all, binarised at 0.5."""
 
     ids: list[str]
     matrix: DiceMatrix = field(repr=False)
@@ -57,7 +55,7 @@ class Agreement:
         return len(self.ids)
 
     def references(self) -> dict[str, np.ndarray]:
-        """(N, 4) for each of :data:`REFERENCES`: every doctor against the mean of the other doctors, and the rest."""
+        """(N, 4) for each of :data:`REFERENCES`: every doctor against them."""
         doctors = self.matrix.values[:, :4, :4]
         any_other = (doctors.sum(axis=2) - 1) / 3  # without the doctor's own Dice with themselves
         values = (any_other, self.matrix.values[:, :4, 4], self.others, self.staple)
@@ -65,7 +63,7 @@ class Agreement:
 
 
 def masks_of_four(dataset: Dataset, row: int, purpose: str) -> np.ndarray:
-    """Return the masks (4, H, W) of a slice that four readers marked; DataError where another number did."""
+    """Return the masks (4, H, W) of a slice; DataError unless four readers marked it."""
     readers, present = dataset.read_masks(row)
     if present.sum() != 4:
         raise DataError(f"marked by {present.sum()} readers; {purpose} four")
@@ -106,7 +104,7 @@ def rows_named(dataset: Dataset, ids: Iterable[str]) -> list[int]:
 
 
 def network_rows(dataset: Dataset, networks: Iterable[Sequence[Run]], part: str = "ids") -> list[int]:
-    """Return the rows of LIDC that networks were, or will be, tested on, or whose ``predictions`` are kept."""
+    """Return the rows of LIDC that networks are tested on, or whose ``predictions`` are kept."""
     for run in (run for runs in networks for run in runs):
         return rows_named(dataset, getattr(run.record, part))
     return split_rows(TESTED, dataset)["test"].tolist()
@@ -126,7 +124,7 @@ def with_network(agreed: Agreement, runs: Sequence[Run]) -> DiceMatrix:
 def matrix_cells(
     labels: Sequence[str], matrix: DiceMatrix, *, dataset: str, n_seeds: int, source: str, extra: bool = False
 ) -> list[Cell]:
-    """Return the cells of a symmetric table of means over images; ``labels`` names the matrix's rows."""
+    """Return the cells of a symmetric table; ``labels`` names its rows."""
     cells = []
     for i, row in enumerate(labels):
         for j, column in enumerate(labels):
@@ -136,7 +134,7 @@ def matrix_cells(
 
 
 def network_cells(agreed: Agreement, runs: Sequence[Run], name: str, source: str) -> list[Cell]:
-    """Return the cells of the papers' whole matrix, with the network's row and column as ``name`` where it has runs."""
+    """Return the cells of the papers' matrix, with the network where it has runs."""
     raters, matrix = ((*RATERS, name), with_network(agreed, runs)) if runs else (RATERS, agreed.matrix)
     return [
         replace(cell, n_seeds=len(runs)) if name in (cell.row, cell.metric.removeprefix("dice_with_")) else cell
@@ -145,7 +143,7 @@ def network_cells(agreed: Agreement, runs: Sequence[Run], name: str, source: str
 
 
 def nearness(agreed: Agreement, networks: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
-    """Return mean Dice with the 50 % consensus, and on what share of the images the network is nearer to it."""
+    """Return Dice with the consensus, and how often the network is nearer to it than a doctor."""
     frames = {}
     for name, runs in networks.items():
         if runs:
@@ -157,7 +155,7 @@ def nearness(agreed: Agreement, networks: Mapping[str, Sequence[Run]]) -> pd.Dat
 
 
 def network_masks(runs: Sequence[Run], samples: Iterable[Sample]) -> dict[str, np.ndarray]:
-    """Return the soft masks (H, W) that the first run's record keeps; 0 outside what the network saw."""
+    """Return the kept soft masks (H, W); 0 outside what the network saw."""
     masks = {}
     for run in runs[:1]:
         size, kept = run.spec.size, run.record.predictions
@@ -176,7 +174,7 @@ def one_of_each_kind(dataset: Dataset, rows: Sequence[int]) -> dict[str, Sample]
 
 
 def reference_cells(agreed: Agreement, dataset: str, source: str) -> list[Cell]:
-    """Return each doctor, and ``any_doctor`` (the mean over all orders of the readers), against :data:`REFERENCES`."""
+    """Return each doctor, and ``any_doctor``, against :data:`REFERENCES`."""
     references = agreed.references()
     rows = {doctor: {name: values[:, i] for name, values in references.items()} for i, doctor in enumerate(DOCTORS)}
     rows["any_doctor"] = {name: values.mean(axis=1) for name, values in references.items()}
@@ -193,7 +191,7 @@ def _cells(rows: Mapping[str, Mapping[str, np.ndarray]], dataset: str, source: s
 
 
 def printed_matrix(paper: str, table: str) -> np.ndarray:
-    """Return (5, 5) Dice in [0, 1] between :data:`RATERS` as the paper prints it; NaN where it prints none."""
+    """Return the printed Dice in [0, 1] between :data:`RATERS` (5, 5), or NaN."""
     printed = {
         (cell.row, cell.metric): cell.mean / SCALES[cell.unit] for cell in papers.load(paper).table(table).cells()
     }
@@ -229,7 +227,7 @@ def groups(dataset: Dataset, rows: Sequence[int]) -> dict[str, np.ndarray]:
 
 
 def of_network(runs: Sequence[Run]) -> dict[str, np.ndarray]:
-    """Return, for each of :data:`REFERENCES`, a network's Dice of every nodule (N,): means over seeds and doctors."""
+    """Return a network's Dice of every nodule (N,) with each of :data:`REFERENCES`."""
 
     def mean(*measures: str) -> np.ndarray:
         return np.mean([values_of(runs, measure).mean(axis=0) for measure in measures], axis=0)
@@ -243,7 +241,7 @@ def of_network(runs: Sequence[Run]) -> dict[str, np.ndarray]:
 
 
 def everyone(networks: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, np.ndarray]]:
-    """Return, by name (``any_doctor``, then the networks that have runs) and reference, Dice of every nodule (N,)."""
+    """Return Dice of every nodule (N,) by name (``any_doctor`` first) and reference."""
     values = {name: of_network(runs) for name, runs in networks.items() if runs}
     if not values:
         return {}
@@ -257,14 +255,14 @@ def everyone(networks: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, np.nd
 
 
 def network_reference_cells(networks: Mapping[str, Sequence[Run]], dataset: str, source: str) -> list[Cell]:
-    """Return mean and spread over nodules of the networks' Dice with each of :data:`REFERENCES`."""
+    """Return means over nodules of the networks' Dice with :data:`REFERENCES`."""
     return _cells({name: of_network(runs) for name, runs in networks.items() if runs}, dataset, source)
 
 
 def group_cells(
     networks: Mapping[str, Sequence[Run]], members: Mapping[str, np.ndarray], reference: str, dataset: str, source: str
 ) -> list[Cell]:
-    """Return for each group the number of nodules, and mean and spread of Dice with ``reference``."""
+    """Return number of nodules and Dice with ``reference`` for each group."""
     values = {f"dice_of_{name}": by[reference] for name, by in everyone(networks).items()}
     made = []
     for group, inside in members.items():

@@ -1,8 +1,6 @@
-"""What DSNet's transfer costs when a trained network is used: time per image, parameters, multiply-adds.
+"""What DSNet's transfer costs when a trained network is used (DSNet, TNNLS 2023, table 8).
 
-DSNet (TNNLS 2023), table 8. Both networks are timed in turns in one run, so that other load meets both alike;
-super-resolution is part of DSNet's time. The time depends on a network's shape and not on its training, so fresh
-weights are timed, of the profile's widths and of the publication's.
+Both networks are timed in turns, with fresh weights, of the profile's widths and of the publication's.
 """
 
 from __future__ import annotations
@@ -56,7 +54,7 @@ class Cost(NamedTuple):
 
 
 def ratio(times: pd.DataFrame) -> tuple[float, float, float]:
-    """Return the median ratio of times with and without the transfer, and its 95 % interval by order statistics."""
+    """Return the median ratio of times, and its 95 % interval by order statistics."""
     having, without = (times.loc[times["row"] == row, "milliseconds"].to_numpy() for row in (HAVING, WITHOUT))
     ratios = np.sort(having / without)
     first = max(int(binom.ppf(0.025, len(ratios), 0.5)) - 1, 0)
@@ -64,14 +62,13 @@ def ratio(times: pd.DataFrame) -> tuple[float, float, float]:
 
 
 def chosen(cost: Cost) -> pd.DataFrame:
-    """Return the times that the paper's number is of: one image at a time, on the GPU where there is one."""
+    """Return the times of the paper's number: one image, on the GPU if there is one."""
     single = cost.times[cost.times["batch"] == 1]
     return single[single["device"] == ("cuda" if "cuda" in set(single["device"]) else "cpu")]
 
 
 def networks(without: RunSpec, having: RunSpec, full: bool = False) -> dict[str, nn.Module]:
-    """Return both networks of table 8, from the specs of its rows, with fresh weights, in evaluation mode: images
-    (B, 1, S, S) to logits; ``full`` takes the publication's widths and scale instead of the specs'."""
+    """Return both networks of table 8 with fresh weights; ``full``: at published widths and scale."""
     with seeded(BASE_SEED):
         generator = build(having.sr.network, None if full else having.sr.width)
         scale, reduction = (SCALE, SCALE) if full else (having.scale, having.reduction)
@@ -89,7 +86,7 @@ def multiply_adds(call: Callable[[], object]) -> int:
 
 
 def parts_of(network: nn.Module, size: int) -> dict[str, tuple[int, int]]:
-    """Return parameters and multiply-adds, for one image of ``size`` x ``size``, of each part of a network."""
+    """Return parameters and multiply-adds (of one image) of each part of a network."""
     image = torch.zeros(1, 1, size, size)
     if not isinstance(network, Transferring):
         return {"backbone": (n_parameters(network), multiply_adds(lambda: network(image)))}
@@ -179,7 +176,7 @@ def device_name(device: str) -> str:
 
 
 def frame(costs: Sequence[Cost]) -> pd.DataFrame:
-    """Return median milliseconds per image of both networks, and their ratio with its 95 % interval."""
+    """Return median milliseconds per image, and their ratio with its 95 % interval."""
     lines = []
     for cost in costs:
         for (device, batch), times in cost.times.groupby(["device", "batch"], sort=False):
@@ -215,7 +212,7 @@ def cells(cost: Cost, source: str) -> list[Cell]:
 
 
 def all_cells(costs: Sequence[Cost], source: str) -> list[Cell]:
-    """Return the workbook's own table: of each width and network parameters, millions of multiply-adds, every time."""
+    """Return the workbook's own table: parameters, multiply-adds, every time."""
     made = []
     for cost in costs:
         for row, parts in cost.parts.groupby("row", sort=False):

@@ -1,5 +1,4 @@
-"""What the data sets hold, how the experiments divide them, and which images to use and to show: none is picked by how
-well it came out."""
+"""What the data sets hold, how they are divided, and which images are shown: none picked by how well it came out."""
 
 from __future__ import annotations
 
@@ -30,8 +29,7 @@ def spread(rows: Sequence[int], cap: int | None) -> np.ndarray:
 
 
 def examples(dataset: Dataset, rows: Sequence[int], n: int, *, area: tuple[float, float] = (60, 900)) -> list[Sample]:
-    """Return at most ``n`` samples, evenly spaced over those of ``rows`` whose area in pixels lies in ``area``;
-    DataError when there is none. The next one takes the place of an unreadable one."""
+    """Return at most ``n`` readable samples spread over those of fitting area; DataError without any."""
     rows = np.asarray(rows, dtype=int)
     areas = dataset.index["area"].to_numpy()[rows]
     fitting = rows[(areas >= area[0]) & (areas <= area[1])]
@@ -47,7 +45,7 @@ def examples(dataset: Dataset, rows: Sequence[int], n: int, *, area: tuple[float
 
 
 def one_of_each_kind(dataset: Dataset, rows: Sequence[int], kinds: Sequence[str]) -> dict[str, Sample]:
-    """Return one sample of each nodule kind, of the middle size, or else the next larger, then smaller."""
+    """Return a sample of each nodule kind, of middle size or else the nearest readable."""
     rows = np.asarray(rows, dtype=int)
     index = dataset.index.iloc[rows].assign(row=rows).sort_values("area", kind="stable")
     samples: dict[str, Sample] = {}
@@ -60,7 +58,7 @@ def one_of_each_kind(dataset: Dataset, rows: Sequence[int], kinds: Sequence[str]
 
 
 def open_all(config: Config) -> tuple[dict[str, Dataset], dict[str, str]]:
-    """Return every data set that the run's source offers, and for each of the others where to get it."""
+    """Return every data set of the run, and where to get each of the others."""
     opened, missing = {}, {}
     for name in datasets.NAMES:
         try:
@@ -79,7 +77,7 @@ def _lesions(index: pd.DataFrame) -> int:
 
 
 def count_cells(opened: Mapping[str, Dataset]) -> list[Cell]:
-    """Return numbers of patients, lesions, images, and images that four readers marked, of each data set."""
+    """Return patients, lesions, images, and images of four readers, of each data set."""
     cells = []
     for name, dataset in opened.items():
         index = dataset.index
@@ -89,7 +87,7 @@ def count_cells(opened: Mapping[str, Dataset]) -> list[Cell]:
 
 
 def kind_cells(dataset: Dataset, kinds: Sequence[str]) -> list[Cell]:
-    """Return nodules of each kind, and those of them that four readers marked on at least one slice."""
+    """Return nodules of each kind, and those that four readers marked."""
     cells = []
     for kind in kinds:
         index = dataset.index[dataset.index["kind"] == kind]

@@ -1,7 +1,4 @@
-"""The interactive bench without its sliders: a nodule, a setting of the labelling, what that gives, and its pictures.
-
-The same :func:`softmask.label.soft_mask` that makes the papers' labels, called once for each position of the sliders.
-"""
+"""The interactive bench without its sliders: a nodule, a setting, what that gives, and its pictures."""
 
 from __future__ import annotations
 
@@ -34,9 +31,8 @@ CUT = figures.COLORS[3]
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What a person sets: the ends of the axes ``recist`` (2, 2, 2) (axis, end, (row, column)) and the trimap's
-    ``radius`` in pixels (None: in proportion to the lesion), the ridge term ``epsilon`` of the matting, and where alpha
-    is cut, in (0, 1]."""
+    """What a person sets: RECIST axes (axis, end, (row, column)), the trimap's ``radius`` in pixels (None: by the
+    lesion's size), the matting's ``epsilon``, and where alpha is cut."""
 
     recist: np.ndarray
     radius: float | None = None
@@ -46,9 +42,8 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What a setting gives on a nodule: the soft mask, cut at the threshold ``binary`` (H, W) bool, its Dice with each
-    reader who was present and with :data:`CONSENSUS`, and the mean absolute error of alpha in the band round the true
-    edge, None where the true alpha is not known."""
+    """What a setting gives: soft mask, its cut ``binary`` (H, W), Dice with the readers, and, if known, the error of
+    alpha in the band round the true edge."""
 
     made: SoftMask
     binary: np.ndarray
@@ -57,7 +52,7 @@ class Step:
 
 
 def nodules(dataset: Dataset) -> dict[str, Sample]:
-    """Return one nodule of each kind that four readers marked, cut by :func:`cut`; DataError without any."""
+    """Return one nodule of each kind that four readers marked; DataError without any."""
     rows = selection.largest_per_nodule(dataset.index, selection.four_reader_rows(dataset.index))
     samples = examples.one_of_each_kind(dataset, rows, KINDS)
     if not samples:
@@ -69,7 +64,7 @@ def nodules(dataset: Dataset) -> dict[str, Sample]:
 
 
 def cut(sample: Sample) -> Sample:
-    """Return the :data:`SIZE` x :data:`SIZE` pixels round the lesion of a sample (all of a smaller image)."""
+    """Return the :data:`SIZE` x :data:`SIZE` pixels round the lesion of a sample."""
     rows, columns = panels.crop(sample, SIZE)
     arrays = {name: getattr(sample, name) for name in ("image", "readers", "hu", "alpha", "nodules")}
     inside = {name: array[..., rows, columns] for name, array in arrays.items() if array is not None}
@@ -78,12 +73,12 @@ def cut(sample: Sample) -> Sample:
 
 
 def start(sample: Sample) -> Setting:
-    """Return the setting to begin with: the RECIST mark, with ends at half pixels, as the sliders move them."""
+    """Return the first setting: the RECIST mark, with ends at half pixels."""
     return Setting(np.round(2 * selection.with_recist(sample).recist) / 2)
 
 
 def step(sample: Sample, setting: Setting) -> Step:
-    """Return what a setting gives; LabelError for a mark without length, ConfigError for a bad threshold."""
+    """Return what a setting gives; LabelError for a mark without length."""
     if not 0 < setting.threshold <= 1:
         raise ConfigError(f"the threshold must lie above 0 and be at most 1, not {setting.threshold!r}")
     made = soft_mask(sample.image, recist=setting.recist, radius=setting.radius, epsilon=setting.epsilon)
@@ -106,7 +101,7 @@ def code(setting: Setting) -> str:
 
 
 def fixed(sample: Sample) -> dict[str, Setting]:
-    """Return settings that show what each slider does, by name: the one to begin with, then one change at a time."""
+    """Return settings by name: the first one, then one change at a time."""
     first = start(sample)
     middle = first.recist.mean(axis=1, keepdims=True)
     return {
@@ -119,7 +114,7 @@ def fixed(sample: Sample) -> dict[str, Setting]:
 
 
 def pictures(sample: Sample, setting: Setting, made: Step | None) -> list[Panel]:
-    """Return the panels of :data:`TITLES`; without a soft mask, all but the first hold only words."""
+    """Return the panels of :data:`TITLES`; without a soft mask, words."""
     extent = np.ptp(np.argwhere(sample.masks.any(axis=0)), axis=0).max()
     view = panels.crop(sample, max(VIEW, 2 * int(extent)))
     spacing = sample.spacing[0] if sample.spacing else None
@@ -137,7 +132,7 @@ def color_of(reader: int) -> str:
 
 
 class Strip:
-    """A row of panels of :data:`TITLES` that is drawn again and again: one figure whose layout is computed once."""
+    """A row of panels whose layout is computed once, to be drawn again and again."""
 
     def __init__(self) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -27,7 +27,7 @@ Wanted = Mapping[tuple[str, str], Sequence[RunSpec]]
 
 
 class Fitted(dict[tuple[str, str], list[Run]]):
-    """Finished runs, one for each seed, by (row, data set), and the specs that were ``wanted``."""
+    """Finished runs of every seed by (row, data set), and the specs that were ``wanted``."""
 
     def __init__(self, runs: Mapping[tuple[str, str], Sequence[Run]], wanted: Wanted | None = None) -> None:
         super().__init__({place: list(some) for place, some in runs.items() if some})
@@ -36,12 +36,12 @@ class Fitted(dict[tuple[str, str], list[Run]]):
 
 
 def fit_rows(wanted: Wanted, config: Config, title: str = "") -> Fitted:
-    """Return the finished runs behind rows; missing runs are trained, with ``config.recorded`` left out."""
+    """Return the finished runs behind rows; missing ones are trained unless ``config.recorded``."""
     return fit_tables({"": wanted}, config, title)[""]
 
 
 def fit_tables(wanted: Mapping[str, Wanted], config: Config, title: str = "") -> dict[str, Fitted]:
-    """Return :func:`fit_rows` of several tables by name; missing runs of all are trained together."""
+    """Return :func:`fit_rows` of several tables, with all trainings together."""
     specs = [spec for rows in wanted.values() for some in rows.values() for spec in some]
     runs = {run.spec: run for run in fit(specs, config, title=title)}
     tables = {}
@@ -57,19 +57,19 @@ def succeeded(runs: Sequence[Run]) -> list[Run]:
 
 
 def firsts(fitted: Fitted, rows: Iterable[str], dataset: str) -> dict[str, Run]:
-    """Return the run of the first seed that is finished and did not fail, for each of ``rows`` that has one."""
+    """Return the first seed of each of ``rows`` that is finished and did not fail."""
     runs = {row: succeeded(fitted.get((row, dataset), [])) for row in rows}
     return {row: some[0] for row, some in runs.items() if some}
 
 
 def unfinished(fitted: Fitted, rows: Iterable[str], datasets: Sequence[str]) -> str:
-    """Return, for figures, which of ``rows`` have no finished run on which data sets: ``CasGAN on PROMISE12``."""
+    """Return the rows without a finished run: ``CasGAN on PROMISE12``."""
     places = [(row, dataset) for row in rows for dataset in datasets if (row, dataset) not in fitted]
     return ", ".join(f"{display('rows', row)} on {display('datasets', dataset)}" for row, dataset in places)
 
 
 def note_of(fitted: Fitted, row: str, dataset: str) -> str:
-    """Return the note on a row's runs: some are not finished, trainings failed to start; else empty."""
+    """Return the note on a row's unfinished and failed runs, or an empty string."""
     runs, name = fitted[row, dataset], display("datasets", dataset)
     wanted = 0 if isinstance(runs[0], Joined) else len(getattr(fitted, "wanted", fitted)[row, dataset])
     failed = len(runs) - len(succeeded(runs))
@@ -83,7 +83,7 @@ def note_of(fitted: Fitted, row: str, dataset: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Joined(Run):
-    """Runs on the folds of one specimen as one run with the test images of all; the network is the first fold's."""
+    """Runs on the folds of one specimen as one run; its network is the first fold's."""
 
     folds: tuple[Run, ...] = ()
 
@@ -145,18 +145,18 @@ def calibration(runs: Sequence[Run]) -> Calibration:
 
 
 def needs_of(spec: RunSpec, fitted: Fitted) -> Sequence[Run]:
-    """Return the trained runs that the run of ``spec`` builds on; none where it is recorded or not finished."""
+    """Return the trained runs that ``spec`` builds on; none without weights."""
     return next((run.needs for run in distinct(fitted) if run.spec == spec), ())
 
 
 def distinct(fitted: Fitted) -> list[Run]:
-    """Return all runs, each once though several rows stand for it, and every fold of a :class:`Joined`."""
+    """Return all runs, each once, and every fold of a :class:`Joined`."""
     each = (fold for runs in fitted.values() for run in runs for fold in getattr(run, "folds", None) or (run,))
     return list({run.spec: run for run in each}.values())
 
 
 def provenance_of(fitted: Fitted, config: Config, started: float) -> dict[str, Any]:
-    """Return the provenance of work on runs that began at ``started`` (``time.perf_counter()``)."""
+    """Return the provenance of work that began at ``started`` (``perf_counter``)."""
     datasets, trained, seeds = {}, [], set()
     for run in distinct(fitted):
         record, about = run.record, run.record.provenance
@@ -177,7 +177,7 @@ def provenance_of(fitted: Fitted, config: Config, started: float) -> dict[str, A
 
 
 def data_of(spec: RunSpec, config: Config) -> Prepared | None:
-    """Return the data of a run; None where it is not on this machine, as may be where runs come from records."""
+    """Return the data of a run, or None where it is missing."""
     try:
         return prepare(spec, config)
     except MissingData:
@@ -185,14 +185,14 @@ def data_of(spec: RunSpec, config: Config) -> Prepared | None:
 
 
 def example_of(spec: RunSpec, config: Config) -> Prepared:
-    """Return :func:`data_of`, or a little embedded data where that is missing or would be made for an example only."""
+    """Return :func:`data_of`, or a little embedded data instead."""
     if config.recorded and spec.source == "embedded" and spec.n_train is None:
         return prepare(replace(spec, n_train=8), config)
     return data_of(spec, config) or prepare(replace(spec, source="embedded", n_train=8), config)
 
 
 def left_out(fitted: Fitted, config: Config) -> pd.DataFrame:
-    """Return one line for each image that could not be used: data set, image, why. Data that is missing has none."""
+    """Return each image that could not be used: data set, image, why."""
     specs = {run.spec.dataset: run.spec for run in distinct(fitted)}
     datasets = {display("datasets", name): data_of(spec, config) for name, spec in specs.items()}
     lines = [(name, *image) for name, data in datasets.items() if data for image in data.left_out]
@@ -200,7 +200,7 @@ def left_out(fitted: Fitted, config: Config) -> pd.DataFrame:
 
 
 def sources_of(fitted: Fitted) -> str:
-    """Return the data of runs for captions, such as ``lidc (simulated)``, and how many runs are finished."""
+    """Return data and number of runs for captions, such as ``lidc (simulated)``."""
     runs = distinct(fitted)
     words: dict[str, str] = {}
     folds = {run.spec.dataset for run in runs} & set(SECTION_FOLDS)

@@ -1,8 +1,7 @@
 """How near each way of labelling comes: to the known alpha (embedded data), to the readers (real data).
 
-Every label is made from what one annotator has: the first present reader's mask, the RECIST mark measured on it, or
-(strategy 2 of the papers) the masks of all readers. Then matting alone, from the same trimap: other algorithms, other
-settings, and the time one label takes. At the end: how well soft labels can be learnt.
+Every label is made from the first reader's mask, the RECIST mark measured on it, or all readers' masks. Then matting
+alone: other algorithms, other settings, and time; and how well soft labels can be learnt.
 """
 
 from __future__ import annotations
@@ -48,14 +47,14 @@ CEILINGS = {"ceiling": "percent", "ceiling_best": "percent"}
 
 
 def first_mask(sample: Sample) -> np.ndarray:
-    """Return the first present reader's mask, (H, W) bool; LabelError where no reader is present."""
+    """Return the first present reader's mask (H, W) bool, or raise LabelError."""
     if not sample.present.any():
         raise LabelError(f"{sample.id}: no reader is present, only a RECIST mark: there is no mask to start from")
     return sample.masks[0]
 
 
 def labels_of(sample: Sample) -> dict[str, np.ndarray]:
-    """Return every label for one sample, each (H, W) float in [0, 1]; LabelError where its mark or mask allows none."""
+    """Return every label (H, W) in [0, 1] for a sample; LabelError if none is possible."""
     mask, masks, image = first_mask(sample), sample.masks, sample.image
     axes = recist.axes_from_mask(mask)
     from_mask = label.soft_mask(image, mask=mask)
@@ -78,7 +77,7 @@ def labels_of(sample: Sample) -> dict[str, np.ndarray]:
 
 
 def against_alpha(sample: Sample) -> list[dict]:
-    """Return the errors of every label against the true alpha; ConfigError where that is not known."""
+    """Return errors of every label against the true alpha; ConfigError without it."""
     if sample.alpha is None:
         raise ConfigError(f"{sample.id}: real data has no true alpha; compare the labels with the readers instead")
     band, truth = soft.edge_band(sample.alpha), sample.alpha.astype(float)
@@ -99,11 +98,10 @@ def against_alpha(sample: Sample) -> list[dict]:
 
 
 def against_readers(sample: Sample) -> list[dict]:
-    """Return one record per label: its agreement with the readers of a sample; LabelError with fewer than two.
+    """Return agreement with the readers of every label; LabelError with fewer than two readers.
 
-    ``dice_consensus`` is Dice with the 50 % consensus of all present readers, the labelling one among them, as in the
-    papers; ``dice_others`` with that of all but the first, which only the ``readers_*`` labels have seen; ``mae_mean``
-    the difference from the mean of all masks where they disagree.
+    ``dice_consensus`` contains the labelling reader, as in the papers, ``dice_others`` does not; ``mae_mean`` is the
+    difference from the mean of all masks where they disagree.
     """
     labels, masks = labels_of(sample), sample.masks
     everyone, others = consensus.fifty_percent(masks), consensus.leave_one_out(masks)[0]
@@ -124,7 +122,7 @@ def against_readers(sample: Sample) -> list[dict]:
 
 
 def halved(sample: Sample) -> list[dict]:
-    """Return Dice of GrabCut's mask after six iterations, three, and of the soft mask then (CasGAN, section 3.1.2)."""
+    """Return Dice of GrabCut's mask after all and half of its iterations (CasGAN 3.1.2)."""
     axes = recist.axes_from_mask(first_mask(sample))
     everything, half = (grabcut_mask(sample.image, axes, n) for n in (6, 3))
     soft_half = closed_form_alpha(sample.image, trimap.from_mask_and_axes(half, axes))
@@ -133,7 +131,7 @@ def halved(sample: Sample) -> list[dict]:
 
 
 def _score(sample: Sample, alpha: np.ndarray, **names: object) -> dict:
-    """Agreement of ``alpha`` with the truth where it is known, and with the consensus of the readers."""
+    """Agreement of ``alpha`` with the truth, if known, and the consensus."""
     record = {"sample": sample.id, "patient": sample.patient, **names}
     record["dice_consensus"] = float(segmentation.dice(alpha >= 0.5, consensus.fifty_percent(sample.masks)))
     if sample.alpha is not None:
@@ -152,9 +150,8 @@ def scores(records: pd.DataFrame, dataset: str, source: str, metric: str) -> dic
 
 
 def compare(records: pd.DataFrame, metric: str, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
-    """Return paired tests between labels: for each (a, b) of ``pairs`` the mean of b - a over the samples that have
-    both, its 95 % bootstrap interval and Wilcoxon's p over patients (:func:`softmask.measure.statistics.paired_test`),
-    also corrected for all lines (:func:`~softmask.measure.statistics.holm`)."""
+    """Return for each (a, b) of ``pairs`` the mean of b - a over samples, with its 95 % bootstrap interval and
+    Wilcoxon's p over patients, also corrected for all lines."""
     wide = records.pivot(index=["sample", "patient"], columns="label", values=metric)
     rows = []
     for a, b in pairs:
@@ -194,7 +191,7 @@ def algorithms() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
 
 
 def compare_algorithms(sample: Sample) -> list[dict]:
-    """Return one record per matting algorithm; ``converged`` is 0 where pymatting's solver gives up."""
+    """Return one record per matting algorithm; ``converged`` is 0 if its solver gave up."""
     mask = first_mask(sample)
     known = trimap.from_mask(mask)
     records = [_score(sample, mask.astype(float), algorithm="binary_mask", converged=1.0)]
@@ -211,7 +208,7 @@ def compare_algorithms(sample: Sample) -> list[dict]:
 
 
 def compare_settings(sample: Sample) -> list[dict]:
-    """Return one record per regularisation, window and trimap radius; ``automatic`` is the default trimap."""
+    """Return one record per regularisation, window and trimap radius."""
     mask, image = first_mask(sample), sample.image
     known = trimap.from_mask(mask)
     alphas = {f"epsilon={value:g}": closed_form_alpha(image, known, epsilon=value) for value in EPSILONS}
@@ -229,8 +226,7 @@ def measured(times: Mapping[str, float]) -> str:
 
 
 def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5) -> dict[str, float]:
-    """Return milliseconds for one image, enlarged to ``size``, on one core: medians over samples of the best of
-    ``repeats``. Beside them pymatting's closed form, and ``unknown_pixels``, the size of the band."""
+    """Return milliseconds for one image on one core: medians over samples of the best repeat."""
     import cv2
     from threadpoolctl import threadpool_limits
 
@@ -265,14 +261,14 @@ def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5)
 
 
 def ceiling(soft_label: np.ndarray, masks: np.ndarray, cut: float = 0.5) -> np.ndarray:
-    """Return (N,) Dice of soft labels (N, S, S), cut at and above ``cut``, with the truth (N, S, S)."""
+    """Return (N,) Dice of soft labels, cut at ``cut``, with the truth, both (N, S, S)."""
     lesion, truth = soft_label >= cut, masks > 0
     shared = (lesion & truth).sum(axis=(1, 2))
     return 2 * shared / (lesion.sum(axis=(1, 2)) + truth.sum(axis=(1, 2)))
 
 
 def ceiling_cells(places: Iterable[tuple[str, str]], fitted: Fitted, config: Config) -> list[Cell]:
-    """Return the mean :func:`ceiling` of each row's soft label for the cut at 0.5, and for the best cut."""
+    """Return the mean :func:`ceiling` of each row's soft label at 0.5 and its best cut."""
     made = []
     opened: dict[str, Prepared | None] = {}
     for row, dataset in places:

@@ -1,7 +1,6 @@
 """What notebook 7 computes from runs on lungs (LGAN, CMIG 2021, tables 2 to 4 and section 5).
 
-Every measure is taken at the size that the scanner stored (:mod:`softmask.measure.lungs`); the paper prints means and
-medians over slices, and 3D Dice over scans.
+Every measure is taken at the size that the scanner stored (:mod:`softmask.measure.lungs`).
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ UNITS |= dict.fromkeys((*SHARES, "share_first", "share_mean"), "percent")
 
 
 def real_rows(config: Config) -> dict[tuple[str, str], list[RunSpec]]:
-    """Return the runs of all methods on :data:`REAL`; none without slices or records, or for simulated data."""
+    """Return the runs of all methods on :data:`REAL`, if there are slices or records."""
     if config.data == "embedded" or not (config.recorded or REAL in found(config.data_root)):
         return {}
     return rows_of(LUNGS_COMPARED, REAL, config, "lgan")
@@ -63,8 +62,8 @@ def scans_of(run: Run) -> dict[str, float]:
 def measured(runs: Sequence[Run], metric: str) -> np.ndarray:
     """Return a measure of slices, or 3D Dice of scans, over all seeds (seeds, N).
 
-    It is NaN for slices without lung, on which one wrong pixel would weigh as much as a whole lung elsewhere
-    (:data:`LEFT_BLANK` tells of them). A ``mean_`` or ``median_`` before the measure's name is ignored.
+    It is NaN for slices without lung, on which one wrong pixel would weigh as much as a whole lung elsewhere. A
+    ``mean_`` or ``median_`` before the measure's name is ignored.
     """
     metric = metric.removeprefix("mean_").removeprefix("median_")
     if metric == DICE3D:
@@ -76,7 +75,7 @@ def measured(runs: Sequence[Run], metric: str) -> np.ndarray:
 
 
 def _cells(keys: Iterable[Key], fitted: Fitted, extra: bool = True) -> list[Cell]:
-    """``mean_iou``, ``median_dice3d`` and so on: over slices or scans, pooled over seeds, on which it is finite."""
+    """``mean_iou`` and so on: over slices or scans with finite values, and seeds."""
 
     def remarks(row: str, dataset: str, metric: str, values: np.ndarray) -> Iterable[str]:
         yield note_of(fitted, row, dataset)
@@ -118,7 +117,7 @@ def all_cells(fitted: Fitted) -> list[Cell]:
 
 
 def share_cells(fitted: Fitted) -> list[Cell]:
-    """Return the critics' share of the generator's gradient, in the first epoch it is followed, and over all."""
+    """Return the critics' share of the generator's gradient: at first, and over all epochs."""
     cells = []
     for (row, dataset), every in fitted.items():
         shares = [np.array(run.record.curves.get("adversarial_share", ())) for run in succeeded(every)]
@@ -130,13 +129,13 @@ def share_cells(fitted: Fitted) -> list[Cell]:
 
 
 def seed_spread(fitted: Fitted) -> dict[str, object]:
-    """Return, for a table's details, of each row mean IoU and mean 3D Dice of every seed, and their deviation."""
+    """Return mean IoU and mean 3D Dice of every seed, and their deviation."""
     keys = [(*place, "iou") for place in fitted] + [(*place, DICE3D) for place in fitted if place[1] in SCANS]
     return training.seed_spread(keys, fitted, measured)
 
 
 def scores(fitted: Fitted) -> dict[Key, Scores]:
-    """Return what :func:`softmask.analysis.claims.judge` compares, for every metric of LGAN's claims."""
+    """Return the scores by every metric of LGAN's claims."""
     scores = {}
     for (row, dataset), runs in fitted.items():
         known = {*runs[0].record.measures, *([DICE3D] if dataset in SCANS else ())}
@@ -154,7 +153,7 @@ def scores(fitted: Fitted) -> dict[Key, Scores]:
 
 
 def on_real(claim: Claim) -> Claim | None:
-    """Return the claim with its comparisons of slices on :data:`REAL`; None where it compares no slices."""
+    """Return the claim about slices on :data:`REAL`, or None."""
     pairs = {}
     for pair in claim.pairs:
         if pair.metric.removeprefix("median_") in ("iou", "hausdorff"):
@@ -174,7 +173,7 @@ def against_morphology(rows: Sequence[str]) -> list[Claim]:
 
 
 def transfer_frame(fitted: Fitted) -> pd.DataFrame:
-    """Return one line for each method and seed on the real scans: median and mean IoU of slices, 3D Dice of scans."""
+    """Return IoU of slices and 3D Dice of scans of each method and seed."""
     lines = []
     for (row, dataset), runs in fitted.items():
         for run in runs:

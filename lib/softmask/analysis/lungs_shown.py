@@ -48,7 +48,7 @@ INPUTS = {
 
 
 def description_cells(source: str) -> list[Cell]:
-    """Return table 1: its words for each structure, and the parameters of its critic at full width."""
+    """Return table 1: words on each critic, and its parameters at full width."""
     cells = []
     for cell in papers.load("lgan").table("table-1").cells():
         name = cell.row.removeprefix("lgan_")
@@ -59,9 +59,10 @@ def description_cells(source: str) -> list[Cell]:
 
 
 def sign_frame(part: Part, config: Config) -> pd.DataFrame:
-    """Return for each critic, fresh, the gap E[D(true)] - E[D(predicted)] before and after one step of it on four
-    slices, and E[D(predicted)] before and after a step of the generator down the adversarial term alone. The gap of
-    regression is minus its one number."""
+    """Return for each critic the gap E[D(true)] - E[D(predicted)] before and after one step of it.
+
+    Then E[D(predicted)] before and after a step of the generator. The gap of regression is minus its one number.
+    """
     spec = rows_of(["lgan_basic"], "lidc-lung", config, "lgan")["lgan_basic", "lidc-lung"][0]
     chosen = np.argsort(-part.masks.sum(axis=(1, 2, 3)))[:4]
     batch = Batch(*(torch.tensor(array[chosen]) for array in (part.images, part.masks, part.masks)))
@@ -101,8 +102,8 @@ def sign_frame(part: Part, config: Config) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """A test slice (S, S) in [0, 1] as the networks see it; stored (512, 512) its image in [0, 1], lungs and nodules of
-    the reference and, by row, the predicted lungs, all bool."""
+    """A test slice (S, S) as the networks see it; as stored (512, 512) its image in [0, 1], true lungs and nodules,
+    and predicted lungs by row."""
 
     name: str
     seen: np.ndarray
@@ -113,9 +114,9 @@ class Slice:
 
 
 def around_nodules(whole: Slice, reach: int = 72) -> Slice:
-    """Return the part of a slice within ``reach`` pixels of its nodules' middle, moved to stay inside the slice."""
+    """Return the part of a slice within ``reach`` pixels of its nodules' middle."""
     middle = np.argwhere(whole.nodules).mean(axis=0).round().astype(int)
-    first = [int(np.clip(at - reach, 0, size - 2 * reach)) for at, size in zip(middle, whole.image.shape, strict=True)]
+    first = np.clip(middle - reach, 0, np.array(whole.image.shape) - 2 * reach)
     window = tuple(slice(at, at + 2 * reach) for at in first)
     masks = {row: mask[window] for row, mask in whole.masks.items()}
     return Slice(whole.name, whole.seen, whole.image[window], whole.lungs[window], whole.nodules[window], masks)
@@ -158,7 +159,7 @@ def spread_places(runs: Sequence[Run], count: int) -> list[int]:
 
 
 def hardest_places(runs: Sequence[Run], count: int) -> list[int]:
-    """Return places of ``count`` slices with lung, of different scans, with the least IoU averaged over ``runs``."""
+    """Return ``count`` slices of different scans with the least mean IoU."""
     iou = np.mean([run.record.measures["iou"] for run in runs], axis=0)
     true = np.array(runs[0].record.measures["pixels_true"])
     order = np.argsort(np.where(true > 0.2 * true.max(), iou, np.inf)).tolist()
@@ -166,7 +167,7 @@ def hardest_places(runs: Sequence[Run], count: int) -> list[int]:
 
 
 def wall_places(runs: Sequence[Run], count: int) -> list[int]:
-    """Return places of slices with a nodule on the lung's boundary, of different scans if there are enough."""
+    """Return slices with a nodule on the lung's boundary, of different scans first."""
     values = np.array(runs[0].record.measures["nodules_at_wall_inside"], float)
     places = np.flatnonzero(~np.isnan(values)).tolist()
     return sorted([*dict.fromkeys([*_of_different_scans(places, runs), *places])][:count])
@@ -181,15 +182,14 @@ def _of_different_scans(places: Sequence[int], runs: Sequence[Run]) -> list[int]
 
 
 def activations(run: Run, image: np.ndarray) -> dict[str, np.ndarray]:
-    """Return for an ``image`` (S, S), of each of the generator's blocks in their order and of the logits, the map that
-    correlates most with the mean of the absolute maps, (h, w) stretched to [0, 1]."""
+    """Return the most representative map (h, w) in [0, 1] of each block and of the logits."""
     with torch.inference_mode():
         levels = run.network().levels(torch.tensor(image, dtype=torch.float32)[None, None])
     return {name: _representative(maps[0].numpy()) for name, maps in levels.items()}
 
 
 def _representative(maps: np.ndarray) -> np.ndarray:
-    """Of maps (C, h, w) the one most like the mean of their absolute values, stretched to [0, 1]."""
+    """The map of (C, h, w) most like the mean of their absolute values."""
     flat = maps.reshape(len(maps), -1)
     mean = np.abs(flat).mean(axis=0)
     centred = flat - flat.mean(axis=1, keepdims=True)
@@ -200,7 +200,7 @@ def _representative(maps: np.ndarray) -> np.ndarray:
 
 
 def activation_figure(fitted: Fitted, row: str, dataset: str, config: Config) -> Figure | None:
-    """Return LGAN figure 5: what a row's network responds to in a test slice; None without weights or data."""
+    """Return LGAN figure 5: what a row's network responds to, or None."""
     for shown in slices(fitted, [row], dataset, spread_places, 1, config):
         maps = activations(firsts(fitted, [row], dataset)[row], shown.seen)
         return panels.activations(shown.seen, maps, shown.masks[row])
@@ -216,7 +216,7 @@ DRAWN = {
 
 
 class Scored(nn.Module):
-    """A critic as figure 3 has it, without the argument that it does not look at: inputs (B, 1, H, W) to (B, 1)."""
+    """A critic without the argument that it does not look at: (B, 1, H, W) to (B, 1)."""
 
     def __init__(self, critic: Critic, inputs: Sequence[str]) -> None:
         super().__init__()

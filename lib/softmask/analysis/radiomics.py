@@ -1,9 +1,7 @@
 """Smooth and burr nodules of LNSM and LIDC, and the radiomics features of the regions that their masks give.
 
-CasGAN, section 4.3 (2): 93 features inside the binary mask or inside the soft mask, 200 nodules of LNSM and 60 of LIDC,
-as many smooth ones as burr ones. The soft masks are labels, not predictions. On LIDC the binary mask is the four
-readers' 50 % consensus and the soft mask is made from all their masks; on LNSM the soft mask is made from the RECIST
-mark and the binary mask is the soft mask cut at 1/2, as in the paper.
+CasGAN, section 4.3 (2): 93 features inside the binary mask or the soft mask. The soft masks are labels. On LIDC both
+masks are made from all readers; on LNSM from the RECIST mark, the binary mask by a cut at 1/2.
 """
 
 from __future__ import annotations
@@ -53,8 +51,7 @@ FEATURE_SETS = (*WHOLE, "band_roi", "all_rois", *FIRST_ORDER, "area")
 
 @dataclass(frozen=True, eq=False)
 class Lesion:
-    """A nodule on its slice: ``values`` (H, W) float32, in HU where the image is calibrated, else in [0, 1]; ``alpha``
-    (H, W) float32 in [0, 1]; ``binary`` (H, W) bool."""
+    """A nodule on its slice: ``values`` (H, W) in HU or in [0, 1], ``alpha`` in [0, 1], ``binary`` bool."""
 
     id: str
     patient: str
@@ -107,9 +104,10 @@ class Nodules:
         )
 
     def balanced(self, count: int) -> Nodules:
-        """As many smooth nodules as burr ones, ``count`` at most together: the first of each class."""
+        """The first smooth and burr nodules, as many of each, ``count`` at most."""
         each = min(count // 2, int(self.burr.sum()), int((~self.burr).sum()))
-        return self.rows(np.sort(np.concatenate([np.flatnonzero(self.burr == burr)[:each] for burr in (True, False)])))
+        chosen = [np.flatnonzero(self.burr == burr)[:each] for burr in (True, False)]
+        return self.rows(np.sort(np.concatenate(chosen)))
 
     def having(self, features: str) -> Nodules:
         """The nodules that have these features."""
@@ -117,7 +115,7 @@ class Nodules:
 
 
 def open_sets(config: Config) -> dict[str, Dataset]:
-    """Return ``lnsm`` and ``lidc``. DeepLesion has no ratings: other patients of LIDC take its place."""
+    """Return ``lnsm`` and ``lidc``; LIDC's patients replace DeepLesion, which has no ratings."""
     opened = {name: datasets.open_dataset(name, config) for name in PAPER_NODULES}
     if not opened["lnsm"].index["n_readers"].any():
         opened["lnsm"] = opened["lidc"]
@@ -132,7 +130,7 @@ def class_of(spiculation: float, lobulation: float, margin: float) -> str:
 
 
 def rated(name: str, dataset: Dataset) -> pd.DataFrame:
-    """Return row, class and mean ratings of each nodule in the experiments' order; DataError where none was rated."""
+    """Return row, class and mean ratings of each nodule; DataError without ratings."""
     rows = {"lnsm": selection.lnsm_rows, "lidc": selection.lidc_rows}[name](dataset.index, None)
     index = dataset.index.iloc[rows].assign(row=rows).drop_duplicates(["patient", "nodule"])
     table = index[["row", "patient", "nodule"]].reset_index(drop=True)
@@ -150,7 +148,7 @@ def rated(name: str, dataset: Dataset) -> pd.DataFrame:
 
 
 def class_counts(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return how many nodules of each data set are smooth, burr, between, or were not rated, from :func:`rated`."""
+    """Return how many nodules of each data set are of each class."""
     counts = {}
     for name, table in tables.items():
         kinds = table["class"].replace("", "between").mask(table[RATED[0]].isna(), "not rated")
@@ -159,7 +157,7 @@ def class_counts(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def lesion_of(sample: Sample, strategy: str) -> Lesion:
-    """Return the sample's soft and binary mask; LabelError or DataError where one of them cannot be made."""
+    """Return the sample's soft and binary mask, or raise LabelError or DataError."""
     made = label.label_sample(sample, strategy)
     binary = made.binary if strategy == "recist" else consensus.fifty_percent(sample.masks)
     if not binary.any():
@@ -168,12 +166,12 @@ def lesion_of(sample: Sample, strategy: str) -> Lesion:
 
 
 def bins_of(dataset: Dataset, row: int) -> BinCount | BinWidth:
-    """Return 25 HU where the data set's images are calibrated, else 32 bins between a region's extremes."""
+    """Return 25 HU for calibrated images, else 32 bins between a region's extremes."""
     return BinCount() if dataset[row].hu is None else BinWidth()
 
 
 def nodules_of(name: str, dataset: Dataset, cap: int | None = None) -> Nodules:
-    """Return at most ``cap`` smooth and burr nodules with their features; DataError where none is left."""
+    """Return at most ``cap`` nodules with their features; DataError without any."""
     table = rated(name, dataset)
     table = table[table["class"] != ""]
     if cap is not None:
@@ -207,7 +205,7 @@ def _records(sample: Sample, strategy: str) -> list[dict]:
 
 
 def features_of(lesions: Sequence[Lesion], bins: BinCount | BinWidth) -> tuple[dict[str, pd.DataFrame], dict[int, str]]:
-    """Return the tables of :data:`FEATURE_SETS`, and by its number why a lesion has no features."""
+    """Return the tables of :data:`FEATURE_SETS`, and why a lesion has no features."""
     masks = {
         "binary_roi": [lesion.regions.binary for lesion in lesions],
         "soft_roi": [lesion.regions.soft for lesion in lesions],
@@ -221,9 +219,10 @@ def features_of(lesions: Sequence[Lesion], bins: BinCount | BinWidth) -> tuple[d
         bins=bins,
         names=[lesion.id for lesion in lesions] * len(masks),
     )
-    tables = {
-        region: extracted.table.reindex(range(n * i, n * (i + 1))).set_axis(range(n)) for i, region in enumerate(masks)
-    }
+    tables = {}
+    for i, region in enumerate(masks):
+        rows = extracted.table.reindex(range(n * i, n * (i + 1)))
+        tables[region] = rows.set_axis(range(n))
     missing: dict[int, str] = {}
     for position, _, reason in extracted.left_out.itertuples(index=False, name=None):
         region = list(masks)[position // n]
@@ -249,13 +248,13 @@ def features_of(lesions: Sequence[Lesion], bins: BinCount | BinWidth) -> tuple[d
 
 
 def described(nodules: Nodules) -> str:
-    """Return for a caption the data set, how many nodules and patients, and how many are burr."""
+    """Return data set, nodules, patients and burr nodules for a caption."""
     patients, burr, words = len(set(nodules.patients)), int(nodules.burr.sum()), WORDS[nodules.source]
     return f"{nodules.name} ({words}): {len(nodules)} nodules of {patients} patients, {burr} of them burr"
 
 
 def overview(sets: Mapping[str, Nodules]) -> pd.DataFrame:
-    """Return, of each data set and class, nodules, patients, and the median number of pixels of each region."""
+    """Return nodules, patients and median pixels of each region, by data set and class."""
     lines = {}
     for name, nodules in sets.items():
         for kind, chosen in ((SMOOTH, ~nodules.burr), (BURR, nodules.burr)):

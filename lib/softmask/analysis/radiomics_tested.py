@@ -1,4 +1,4 @@
-"""How well radiomics features tell smooth from burr nodules: table 5, its controls, chance, importance, stability."""
+"""How well radiomics features tell smooth from burr nodules: CasGAN's table 5 and its controls."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ GOOD_ICC = 0.75
 
 
 REPETITIONS = {"smoke": 1, "cpu": 4, "night": 4, "full": 8}
-"""Of the cross-validation for each seed, by profile; powers of two: shares of them, and differences of shares, are then
-exact."""
+"""Of the cross-validation for each seed, by profile; powers of two, so that shares of them are exact."""
 
 PERMUTATIONS = {"smoke": 4, "cpu": 99, "night": 99, "full": 999}
 """Of the labels, by profile."""
@@ -60,7 +59,7 @@ def row_of(features: str, classifier: str) -> str:
 
 
 def compared(words: str, better: str, worse: str) -> Claim:
-    """Return whether ``better`` features give a higher accuracy, by every classifier, on both sets."""
+    """Return the question whether ``better`` features are more accurate than ``worse``."""
     places = [(dataset, f"acc_{classifier}") for dataset in PAPER_NODULES for classifier in CLASSIFIERS]
     return claims.own(words, *((better, worse, *place) for place in places))
 
@@ -84,7 +83,7 @@ def seeds_of(config: Config) -> list[int]:
 
 
 def held_out(nodules: Nodules, config: Config, sets: Sequence[str] = FEATURE_SETS) -> HeldOut:
-    """Return cross-validated predictions of every classifier, for the nodules that have each set of features."""
+    """Return cross-validated predictions, for the nodules that have each set of features."""
     predict = partial(_predicted, nodules=nodules, seeds=seeds_of(config))
     return HeldOut(nodules, _by_place(predict, nodules, sets, "classifiers on"), config.seeds)
 
@@ -118,7 +117,7 @@ def _chance(place: tuple[str, str], nodules: Nodules, n: int) -> Chance:
 
 
 def scores(tests: Iterable[HeldOut]) -> dict[Key, Scores]:
-    """Return what claims compare: for each seed, the share of repetitions that classify a nodule correctly."""
+    """Return, for each seed, the share of repetitions that classify a nodule correctly."""
     made = {}
     for test in tests:
         nodules = test.nodules
@@ -178,7 +177,7 @@ def printed_areas() -> dict[Key, float]:
 
 
 def auc_cells(tests: Iterable[HeldOut], pairs: Sequence[tuple[str, str]]) -> list[Cell]:
-    """Return differences in AUC between two sets of features, in percentage points, with intervals over patients."""
+    """Return differences in AUC, in percentage points, with intervals over patients."""
     cells = []
     for test in tests:
         for better, worse in pairs:
@@ -210,7 +209,7 @@ def importance(nodules: Nodules, classifier: str, features: str) -> dict[str, fl
 
 
 def stability(nodules: Nodules, a: str = "binary_roi", b: str = "soft_roi") -> pd.DataFrame:
-    """Return ICC(2,1) and rank correlation of each feature between two regions; NaN where it does not vary."""
+    """Return ICC(2,1) and rank correlation of each feature between two regions."""
     first, second = nodules.features[a], nodules.features[b]
     values = np.stack([first.to_numpy().T, second.to_numpy().T], axis=-1)  # (F, N, 2)
     varies = (np.ptp(values, axis=1) > 0).all(axis=1)  # (F,)
@@ -233,13 +232,13 @@ def family_cells(nodules: Nodules, falls: Mapping[str, Mapping[str, float]]) -> 
 
 
 def most_important(falls: Mapping[str, Mapping[str, float]], n: int = 8) -> pd.DataFrame:
-    """Return the ``n`` single features with the largest mean fall in AUC, in percentage points."""
+    """Return the features with the largest mean fall in AUC, in percentage points."""
     frame = 100 * pd.DataFrame(falls).drop(index=list(FAMILIES))
     return frame.loc[frame.mean(axis=1).sort_values(ascending=False, kind="stable").index[:n]].round(2)
 
 
 def patients_on_both_sides(tests: Iterable[HeldOut]) -> int:
-    """Return how many patients were, in any repetition, in more than one fold: 0, or the folds leak."""
+    """Return how many patients were in more than one fold: 0, or the folds leak."""
     leaking = set()
     for test in tests:
         for predicted in test.predictions.values():

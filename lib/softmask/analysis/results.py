@@ -29,9 +29,8 @@ Behind = Mapping[tuple[str, str], Sequence[Any]] | Iterable[Dataset]
 class Results:
     """Tables and figures of one notebook; ``seeds`` are those of what is drawn at random besides trainings.
 
-    Captions, titles and units stand in ``captions.yaml``, by names such as ``softgan/table-1``. A caption's words in
-    braces are given with the call, but for those of runs: ``{sources}`` (their data), ``{terms}`` (on what terms the
-    profile compares) and ``{parameters}`` (of the table's rows).
+    Captions, titles and units stand in ``captions.yaml``. Words in braces are given with the call, but for those of
+    runs: ``{sources}`` (their data), ``{terms}`` (of the comparison) and ``{parameters}`` (of the rows).
     """
 
     def __init__(self, config: Config, seeds: Sequence[int] = (BASE_SEED,)) -> None:
@@ -64,7 +63,7 @@ class Results:
         self._write(verdicts.table(name.partition("/")[2], title, text, judged), behind)
 
     def figure(self, name: str, fig: Figure | None, behind: Behind = (), *, missing: str = "", **words: object) -> None:
-        """Write a figure and show it; ``missing`` is what the paper's figure shows beyond this one."""
+        """Write a figure and show it; ``missing`` is what the paper's shows beyond it."""
         import matplotlib.pyplot as plt
 
         text, alt, _ = self._caption("figures", name, behind, words)
@@ -83,7 +82,7 @@ class Results:
     def _caption(
         self, kind: str, name: str, behind: Behind, words: Mapping[str, object], rows: Iterable[str] = ()
     ) -> tuple[str, str, dict[str, str]]:
-        """The caption filled in; a table's title, or a figure's alternative text; a table's units."""
+        """The caption filled in; the title or alternative text; the units."""
         entries = _captions()[kind]
         whole = next((known for known in entries if name.startswith(f"{known}-")), "")  # of which name is a part
         entry = entries.get(name) or entries.get(whole)

@@ -1,10 +1,7 @@
-"""From finished super-resolution runs to tables and examples: against the images that were made small, and the truth.
+"""Super-resolution against the images that were made small, and against the true high resolution.
 
-*How well is a smaller image made large again?* The test images are averaged over 4 x 4 pixels, upscaled, and compared
-with themselves; the runs' records hold the answer. *Is what it adds to a whole image there?* Only simulated CT can
-tell: its true high resolution is compared with what the networks make of the scanned image.
-
-Rows are interpolations, which need no run, and runs of one network with different losses.
+Test images are averaged over 4 x 4 pixels, upscaled, and compared with themselves. Whether what is added to a whole
+image is there, only simulated CT can tell. Rows are interpolations, and runs of one network with different losses.
 """
 
 from __future__ import annotations
@@ -45,14 +42,14 @@ Measured = Mapping[tuple[str, str], Scores]
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """How near the rows come to the true high resolution of :data:`MOST` test images, and some of these images."""
+    """How near the rows come to the true high resolution, and some images."""
 
     measured: Measured
     examples: list[Example]
 
 
 def quality(fitted: Fitted) -> dict[tuple[str, str], Scores]:
-    """Return the measures of test images made small and large again: of interpolations and of every row of runs."""
+    """Return the measures of test images made small and large again."""
     asked = {}
     for first, *_ in list(fitted.values())[:1]:
         asked = {(name, metric): ([first], f"{metric}_{name}") for name, metric in product(INTERPOLATIONS, METRICS)}
@@ -64,7 +61,7 @@ def quality(fitted: Fitted) -> dict[tuple[str, str], Scores]:
 
 
 def examples(fitted: Fitted, config: Config, n: int) -> list[Example]:
-    """Return at most ``n`` test images whose super-resolved images the records keep; none without data."""
+    """Return test images whose super-resolved images the records keep; none without data."""
     runs = {row: seeds[0] for (row, _), seeds in fitted.items()}
     first = next(iter(runs.values()), None)
     data = data_of(first.spec, config) if first else None
@@ -82,7 +79,7 @@ def examples(fitted: Fitted, config: Config, n: int) -> list[Example]:
 
 
 def truth(fitted: Fitted, n: int) -> Truth | None:
-    """Return the test images upscaled, against their true high resolution; None without truth or networks."""
+    """Return test images upscaled, against their truth; None without truth or networks."""
     runs = [run for some in fitted.values() for run in some]
     if not runs or any(run.spec.source == "real" or run.folder is None for run in runs):
         return None
@@ -112,7 +109,7 @@ def truth(fitted: Fitted, n: int) -> Truth | None:
 
 
 def overview(fitted: Fitted) -> pd.DataFrame:
-    """Return size, final PSNR on the validation images and place of training of each run."""
+    """Return size, final validation PSNR and place of training of each run."""
     lines = [
         {
             "run": run.spec.name,
@@ -141,7 +138,7 @@ def cells(measured: Measured, dataset: str) -> list[Cell]:
 
 
 def differences(measured: Measured) -> pd.DataFrame:
-    """Return each measure's mean difference between :data:`PAIRS`, with its interval and p over patients."""
+    """Return mean differences between :data:`PAIRS`, with interval and p over patients."""
     lines = []
     for (ours, theirs), metric in product(PAIRS, METRICS):
         if (ours, metric) in measured and (theirs, metric) in measured:

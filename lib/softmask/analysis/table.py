@@ -15,8 +15,7 @@ from softmask.report.result import Cell, Key
 NAN = float("nan")
 
 COLUMNS = ("row", "dataset", "run", "seed", "image", "patient", "metric", "value", "source", "failed")
-"""Of the long table. ``run`` names a training. A training that failed to start has one line for each metric, without a
-value."""
+"""Of the long table. A training that failed to start has one line for each metric, without a value."""
 
 Remarks = Callable[[str, str, str, np.ndarray], Iterable[str]]
 """Notes on a cell, from its row, data set, metric and all its values."""
@@ -66,7 +65,7 @@ def of_runs(
 
 
 def of_records(records: pd.DataFrame, by: str, metrics: Sequence[str], *, dataset: str, source: str) -> pd.DataFrame:
-    """Return the long table of records of single images; ``by`` is the column that names the row."""
+    """Return the long table of records of images; the column ``by`` names the row."""
     names = {name: i for i, name in enumerate(dict.fromkeys(records[by]))}
     long = records[[by, *metrics]].melt(by, var_name="metric")
     long = long.sort_values(by, key=lambda column: column.map(names), kind="stable").rename(columns={by: "row"})
@@ -81,8 +80,8 @@ def summarise(
 ) -> list[Cell]:
     """Return a cell for each row, data set and metric of a long table, in the order in which they occur.
 
-    The values are pooled over images and seeds: their mean with its spread (N - 1) where all are finite, or their
-    median for metrics called ``median_...``.
+    Values are pooled over images and seeds: their mean with its spread (N - 1) where all are finite, or their median
+    for metrics called ``median_...``.
 
     Args:
         defined: which of the values enter.
@@ -107,7 +106,7 @@ def summarise(
 def numbers(
     row: str, dataset: str, values: Mapping[str, float | str], n_images: int, n_seeds: int, source: str
 ) -> list[Cell]:
-    """Return a cell for each of ``values`` by metric that is no mean over images, such as a count; or a text."""
+    """Return a cell for each value that is no mean over images, such as a count, or text."""
     cells = []
     for metric, value in values.items():
         mean, note = (NAN, value) if isinstance(value, str) else (float(value), "")
@@ -116,7 +115,7 @@ def numbers(
 
 
 def seed_cells(row: str, dataset: str, values: Mapping[str, Sequence[float]], n_images: int, source: str) -> list[Cell]:
-    """Return a cell for each metric that has one value for each seed: mean and spread (N - 1) over seeds."""
+    """Return the mean and spread (N - 1) of metrics with one value for each seed."""
     cells = []
     for metric, seeds in values.items():
         spread = float(np.std(seeds, ddof=1)) if len(seeds) > 1 else NAN

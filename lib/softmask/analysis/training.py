@@ -1,7 +1,7 @@
 """What notebooks compute from trainings of segmentation networks: tables, scores, curves, predictions.
 
-A cell's mean and spread are over test images pooled over seeds; the spread between seeds goes into the table's details.
-Undefined values (SEN of an empty truth, PPV of an empty prediction) are left out and counted.
+A cell's mean and spread are over test images pooled over seeds. Undefined values (SEN of an empty truth, PPV of an
+empty prediction) are left out and counted.
 """
 
 from __future__ import annotations
@@ -48,10 +48,9 @@ OTHER = ("dsnet_averaged", "dsnet_full_features", "dsnet_enlarged_twice", "dsnet
 
 
 def scores(fitted: Fitted, metrics: Iterable[str], known: Fitted | None = None) -> dict[Key, Scores]:
-    """Return what :func:`softmask.analysis.claims.judge` compares, by (row, data set, metric), where it was measured.
+    """Return what :func:`softmask.analysis.claims.judge` compares, by (row, data set, metric).
 
-    ``metrics`` are those of :func:`softmask.analysis.claims.metrics`; ``known`` are further runs, whose networks some
-    of ``fitted`` only test.
+    ``known`` are further runs, whose networks some of ``fitted`` only test.
     """
     return {
         (row, dataset, metric): scores_of(runs, partial(values_of, metric=metric), [fitted, known or {}])
@@ -64,7 +63,7 @@ def scores(fitted: Fitted, metrics: Iterable[str], known: Fitted | None = None) 
 def scores_of(
     runs: Sequence[Run], values: Callable[[Sequence[Run]], np.ndarray], known: Sequence[Fitted] = ()
 ) -> Scores:
-    """Return the scores of a row's runs; where they only test a network, its training is in ``known``."""
+    """Return the scores of a row's runs; a tested network's training is in ``known``."""
     trained = {run.spec: run.record for fitted in known for some in fitted.values() for run in some}
     specs = [run.spec if run.spec.learns else run.spec.prior for run in runs]
     records = [run.record if run.spec.learns else trained.get(spec) for run, spec in zip(runs, specs, strict=True)]
@@ -86,11 +85,10 @@ def scores_of(
 
 
 def table_cells(paper: str, table: str, fitted: Fitted, besides: Sequence[str] = ()) -> list[Cell]:
-    """Return the cells of a printed table that are run, but for the metrics ``besides``, which no run measures.
+    """Return the cells of a printed table that are run, but for the metrics ``besides``.
 
-    Where the truth is not the readers' consensus and they marked the images, Dice with their consensus follows. The
-    numbers on LIDC follow once more over the largest slice of each nodule (its first test image) alone: which slices
-    the papers took is open.
+    Dice with the readers' consensus follows where that is not the truth, and LIDC over the largest slice of each
+    nodule (its first test image): which slices the papers took is open.
     """
     printed = papers.load(paper).table(table).cells()
     keys = [
@@ -109,16 +107,15 @@ def table_cells(paper: str, table: str, fitted: Fitted, besides: Sequence[str] =
 
 
 def extra_cells(places: Iterable[tuple[str, str]], metrics: Sequence[str], fitted: Fitted) -> list[Cell]:
-    """Return cells of rows that the paper does not print, by (row, data set), where a run is finished."""
+    """Return cells of rows that the paper does not print."""
     keys = [(*place, metric) for place in places if place in fitted for metric in metrics]
     return summarise(of_runs(fitted, keys), remarks=_remarks(fitted))
 
 
 def beyond_cells(fitted: Fitted) -> list[Cell]:
-    """Return cells of the measures of :data:`BEYOND`, as far as they were taken, for every row and data set.
+    """Return cells of the measures of :data:`BEYOND`; rows with the same runs are given once.
 
-    Rows with the same runs are given once. The mean of ``hd95`` is over images on which it is finite; ``hd95_infinite``
-    counts the others, where nothing was found. ``ece`` is over all pixels of all images.
+    ``hd95`` is a mean of finite values, ``hd95_infinite`` counts the others; ``ece`` is over all pixels.
     """
     cells, order = [], list(BEYOND)
     named: dict[RunSpec, str] = {}
@@ -152,7 +149,7 @@ def _remarks(fitted: Fitted) -> Remarks:
 def seed_spread(
     keys: Iterable[Cell | Key], fitted: Fitted, values: Callable[[Sequence[Run], str], np.ndarray] = values_of
 ) -> dict[str, Any]:
-    """Return for a table's details the mean of every seed of each cell, and their standard deviation."""
+    """Return mean of every seed of each cell, and their deviation (N - 1)."""
     seeds = {}
     for row, dataset, metric in (key.key if isinstance(key, Cell) else key for key in keys):
         runs = succeeded(fitted.get((row, dataset), []))
@@ -164,7 +161,7 @@ def seed_spread(
 
 
 def marks_everything(run: Run) -> bool:
-    """Return whether a trained network's kept predictions are foreground everywhere."""
+    """Return whether a trained network predicts foreground everywhere."""
     kept = run.record.predictions.values()
     return run.spec.learns and bool(kept) and all((image >= 255 * run.record.threshold).all() for image in kept)
 
@@ -172,9 +169,7 @@ def marks_everything(run: Run) -> bool:
 def overview(fitted: Fitted) -> pd.DataFrame:
     """Return one line for each run: size, training, and where it was trained.
 
-    ``at the end`` says ``still rising`` where a pair with this training would be called undertrained
-    (:mod:`softmask.measure.verdicts`), and ``finds nothing`` where even the best epoch's validation Dice is below
-    0.05.
+    ``still rising``: called undertrained (:mod:`softmask.measure.verdicts`); ``finds nothing``: Dice below 0.05.
     """
     lines = []
     for run in finished.distinct(fitted):
@@ -201,13 +196,13 @@ def overview(fitted: Fitted) -> pd.DataFrame:
 
 
 def trained_where(run: Run) -> dict[str, Any]:
-    """Return the last columns of an overview: seconds, device, and whether the run comes from a record."""
+    """Return the last columns of an overview: seconds, device, record or store."""
     about = run.record.provenance
     return {"seconds": about.seconds, "device": about.device, "from": "record" if run.folder is None else "store"}
 
 
 def parameters_of(fitted: Fitted, rows: Iterable[str]) -> str:
-    """Return each row's number of parameters that take part in a prediction: ``U-Net 31,036,481, MedT 1,379,905``."""
+    """Return each row's number of parameters, without discriminators: ``MedT 1,379,905``."""
     counts = {row: runs[0].record.n_parameters for (row, _), runs in fitted.items()}
     return ", ".join(f"{display('rows', row)} {counts[row]:,}" for row in dict.fromkeys(rows) if row in counts)
 
@@ -228,13 +223,13 @@ def by_dataset(fitted: Fitted, rows: Sequence[str], use: Callable[[Sequence[Run]
 
 
 def predictions_of(fitted: Fitted, rows: Sequence[str], dataset: str) -> dict[str, Mapping[str, np.ndarray]]:
-    """Return the first seed's kept predictions, (S, S) probabilities by image, for each row."""
+    """Return the first seed's kept predictions (S, S) in [0, 1] by row and image."""
     kept = {row: run.record.shown() for row, run in finished.firsts(fitted, rows, dataset).items()}
     return {row: {name: image.astype(float) / 255 for name, image in kept.get(row, {}).items()} for row in rows}
 
 
 def pictures_of(data: Prepared | None, ids: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return (S, S) image and bool truth of those of ``ids`` that the test part has; none without data."""
+    """Return image (S, S) and bool truth of test images by name."""
     if data is None:
         return {}
     places = {name: i for i, name in enumerate(data.test.ids)}
@@ -250,7 +245,7 @@ def other_rows(config: Config) -> Wanted:
 
 
 def other_forms(fitted: Fitted) -> list[Cell]:
-    """Return cells of :data:`OTHER`, with the best epoch's validation Dice, by which the main form is chosen."""
+    """Return cells of :data:`OTHER`, with the best epoch's validation Dice."""
     cells = extra_cells(list(fitted), ["dice", "sen", "ppv"], fitted)
     for (row, dataset), every in fitted.items():
         records = [run.record for run in succeeded(every)]
@@ -261,13 +256,13 @@ def other_forms(fitted: Fitted) -> list[Cell]:
 
 
 def longer_rows(paper: str, config: Config) -> Wanted:
-    """Return the runs of a paper's rows that are trained once and twice as long; none in short profiles."""
+    """Return the runs of rows that are trained once and twice as long."""
     groups = [group for group in GROUPS if config.profile.long and paper in group.rows]
     return {place: specs for group in groups for place, specs in doubled(group, config).items()}
 
 
 def longer(fitted: Fitted) -> list[Cell]:
-    """Return what a training twice as long changes: the difference in Dice with its 95 % interval over patients."""
+    """Return the gain in Dice of a training twice as long, with its 95 % interval."""
     cells = []
     for (row, dataset), runs in fitted.items():
         good = {run.spec: run.record for run in succeeded(runs)}
@@ -290,7 +285,7 @@ def longer(fitted: Fitted) -> list[Cell]:
 
 
 def rates_tried(specs: list[RunSpec]) -> pd.DataFrame:
-    """Return validation Dice of every learning rate that was tried for ``specs``, and the rate taken."""
+    """Return validation Dice of every learning rate tried, and the rate taken."""
     subjects = {subject_of(spec.source, spec.dataset, spec.network, spec.width, spec.losses) for spec in specs}
     lines = {}
     for trial in trials():
