@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from softmask import papers
 from softmask.papers.audit import shares, spreads, tables
-from softmask.papers.audit.check import CHECKS, LEVELS, MUST_HOLD, TO_EXPLAIN, Check, Finding
+from softmask.papers.audit.check import CHECKS, MUST_HOLD, TO_EXPLAIN, Check, Finding
 
-__all__ = ["CHECKS", "LEVELS", "MUST_HOLD", "TO_EXPLAIN", "Check", "Finding", "run", "shares", "spreads", "tables"]
+__all__ = ["CHECKS", "MUST_HOLD", "TO_EXPLAIN", "Check", "Finding", "run", "shares", "spreads", "tables"]
 """The three modules are imported to register their checks, in the order of the report."""
 
 

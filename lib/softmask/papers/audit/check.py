@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -11,7 +11,6 @@ from softmask.papers.claims import display
 from softmask.papers.printed import VALUES, Paper, Printed, PrintedCell
 
 MUST_HOLD, TO_EXPLAIN = "must hold", "to explain"
-LEVELS = (MUST_HOLD, TO_EXPLAIN)
 """``must hold``: true of any numbers that were measured as the papers define them; ``to explain``: numbers may break it
 for a reason, which the paper does not give."""
 
@@ -23,12 +22,13 @@ POINTS = "points"
 
 @dataclass(frozen=True)
 class Finding:
-    """One set of printed numbers that a check does not find as it should.
+    """One set of printed numbers, and whether it is as a check expects.
 
     Attributes:
         places: where the numbers are printed, such as ``softgan/table-1, U-Net, LNSM``.
         inequality: the formula with the numbers in it.
-        beyond: how far outside it they are after rounding and truncation have been allowed for, in ``unit``.
+        beyond: how far outside it they are after rounding and truncation have been allowed for, in ``unit``; what is
+            not above 0 is as expected.
         reading: an innocent reading, or empty where none is known.
     """
 
@@ -45,8 +45,9 @@ class Check:
 
     Attributes:
         rule: what is expected, in words and as a formula.
-        level: one of :data:`LEVELS`.
+        level: :data:`MUST_HOLD` or :data:`TO_EXPLAIN`.
         checked: sets of numbers it was tried on; those that several tables repeat count once.
+        findings: the sets that are not as expected.
     """
 
     name: str
@@ -63,15 +64,14 @@ CHECKS: dict[str, Callable[[Papers], Check]] = {}
 
 
 def check(name: str, level: str) -> Callable:
-    """Register a function of the papers that gives a :class:`Finding`, or None, for each set of numbers it looks at.
+    """Register a function of the papers that gives a :class:`Finding` for each set of numbers; its docstring is the
+    rule."""
 
-    Its docstring is the rule.
-    """
-
-    def register(cases: Callable[[Papers], Iterable[Finding | None]]) -> Callable:
+    def register(cases: Callable[[Papers], Iterable[Finding]]) -> Callable:
         def run(papers: Papers) -> Check:
             results = list(cases(papers))
-            return Check(name, " ".join(cases.__doc__.split()), level, len(results), tuple(filter(None, results)))
+            broken = tuple(finding for finding in results if finding.beyond > 0)
+            return Check(name, " ".join(cases.__doc__.split()), level, len(results), broken)
 
         CHECKS[name] = run
         return cases
@@ -164,7 +164,7 @@ def rows(papers: Papers) -> list[Row]:
 def row_check(
     name: str, level: str, *needs: str, each: Callable[[Row, Sequence[Row]], Iterable[Row]] = lambda row, _: (row,)
 ) -> Callable:
-    """Register a function of a :class:`Row`, which gives a finding without places, or None; its docstring is the rule.
+    """Register a function of a :class:`Row`, which gives a finding without places; its docstring is the rule.
 
     Rows of equal numbers are judged once, their places named together.
 
@@ -173,19 +173,19 @@ def row_check(
         each: gives the rows to judge from one row and all rows; by default the row itself.
     """
 
-    def register(judge: Callable[[Row], Finding | None]) -> Callable:
-        def cases(papers: Papers) -> Iterator[Finding | None]:
+    def register(judge: Callable[[Row], Finding]) -> Callable:
+        def cases(papers: Papers) -> Iterable[Finding]:
             groups: dict[tuple, list[Row]] = {}
             every = rows(papers)
-            for part in (part for row in every for part in each(row, every) if part.has(*needs)):
-                groups.setdefault(part.numbers, []).append(part)
+            for row in every:
+                for part in each(row, every):
+                    if part.has(*needs):
+                        groups.setdefault(part.numbers, []).append(part)
             for same in groups.values():
                 finding = judge(same[0])
-                if finding is not None:
-                    notes = dict.fromkeys(row.note for row in same if row.note)
-                    reading = "; ".join([finding.reading, *(f"of the print: {note}" for note in notes)])
-                    finding = replace(finding, places=tuple(row.place for row in same), reading=reading)
-                yield finding
+                notes = dict.fromkeys(row.note for row in same if row.note)
+                reading = "; ".join([finding.reading, *(f"of the print: {note}" for note in notes)])
+                yield replace(finding, places=tuple(row.place for row in same), reading=reading)
 
         cases.__doc__ = judge.__doc__
         check(name, level)(cases)

@@ -29,13 +29,18 @@ _OTHER_IMAGES = (
 )
 
 
-def _beyond(words: str, share: float, reading: str = _OTHER_IMAGES) -> Finding | None:
-    """A finding, its places still to be filled in, where a share is positive: by how much a bound is broken."""
-    return Finding((), words, 100 * share, POINTS, reading) if share > 0 else None
+def _beyond(words: str, share: float, reading: str = _OTHER_IMAGES) -> Finding:
+    """A finding without places from the share by which a bound is broken."""
+    return Finding((), words, 100 * share, POINTS, reading)
+
+
+def _larger(*bounds: Finding) -> Finding:
+    """Of two bounds that cannot both be broken, the one that is."""
+    return max(bounds, key=lambda finding: finding.beyond)
 
 
 @row_check("Dice and IoU", MUST_HOLD, "dice", "iou")
-def dice_and_iou(row: Row) -> Finding | None:
+def dice_and_iou(row: Row) -> Finding:
     """mean J <= mean D <= 2 mean J / (1 + mean J): D = 2J / (1 + J) is concave in J"""
     dice, iou, scale = row.mean("dice"), row.mean("iou"), row.scale("dice")
     j = row.cells["iou"].mean
@@ -43,11 +48,11 @@ def dice_and_iou(row: Row) -> Finding | None:
     d = row.words("dice")
     words = f"2 x {of_iou} / ({scale:g} + {of_iou}) = {_bound(2 * j / (scale + j) * scale, scale)} < {d}"
     above = _beyond(words, dice.low - 2 * iou.high / (1 + iou.high))
-    return above or _beyond(f"{d} < {of_iou}", iou.low - dice.high)
+    return _larger(above, _beyond(f"{d} < {of_iou}", iou.low - dice.high))
 
 
 @row_check("Dice, SEN and PPV", MUST_HOLD, "dice", "sen", "ppv")
-def dice_sen_ppv(row: Row) -> Finding | None:
+def dice_sen_ppv(row: Row) -> Finding:
     """S + P - 1 <= mean D <= 2SP / (S + P), with S and P the means: the harmonic mean of two shares is concave. It
     holds, too, where images with nothing found count for Dice and SEN and not for PPV"""
     dice, sen, ppv, scale = row.mean("dice"), row.mean("sen"), row.mean("ppv"), row.scale("dice")
@@ -57,11 +62,11 @@ def dice_sen_ppv(row: Row) -> Finding | None:
     words = f"2 x {of_sen} x {of_ppv} / ({of_sen} + {of_ppv}) = {_bound(2 * s * p / (s + p), scale)} < {d}"
     above = _beyond(words, dice.low - 2 * sen.high * ppv.high / (sen.high + ppv.high))
     words = f"{of_sen} + {of_ppv} - {scale:g} = {_bound(s + p - scale, scale)} > {d}"
-    return above or _beyond(words, sen.low + ppv.low - 1 - dice.high)
+    return _larger(above, _beyond(words, sen.low + ppv.low - 1 - dice.high))
 
 
 @row_check("IoU and accuracy", MUST_HOLD, "iou", "acc")
-def iou_and_accuracy(row: Row) -> Finding | None:
+def iou_and_accuracy(row: Row) -> Finding:
     """mean J <= mean ACC: the lesion and what was found cover no more than the image"""
     return _beyond(f"{row.words('iou')} > {row.words('acc')}", row.mean("iou").low - row.mean("acc").high)
 
@@ -74,7 +79,7 @@ def _by_mask(row: Row, _: Sequence[Row]) -> Iterator[Row]:
 
 
 @row_check("AUC and accuracy", MUST_HOLD, "acc", "auc", each=_by_mask)
-def auc_and_accuracy(row: Row) -> Finding | None:
+def auc_and_accuracy(row: Row) -> Finding:
     """AUC >= 2 ACC - 1 for two classes of one size: one point of the ROC curve with the accuracy ACC"""
     a = row.cells["acc"].mean
     scale = row.scale("auc")
@@ -91,7 +96,7 @@ def _one_by_one(row: Row, _: Sequence[Row]) -> Iterator[Row]:
 
 
 @row_check("spread of a share", MUST_HOLD, each=_one_by_one)
-def spread_of_share(row: Row) -> Finding | None:
+def spread_of_share(row: Row) -> Finding:
     """standard deviation <= sqrt(2 m (1 - m)) for values in [0, 1] with mean m, whatever their number"""
     [metric] = row.cells
     mean, spread = row.mean(metric), row.spread(metric)
@@ -112,23 +117,21 @@ def _means_and_medians(row: Row, _: Sequence[Row]) -> Iterator[Row]:
 
 
 @row_check("mean and median", MUST_HOLD, "mean", "median", each=_means_and_medians)
-def mean_and_median(row: Row) -> Finding | None:
+def mean_and_median(row: Row) -> Finding:
     """median / 2 <= mean, and for shares mean <= (1 + median) / 2: half of the values lie on either side"""
     mean, median = row.cells["mean"], row.cells["median"]
-    below = printed_range(median.mean).low / 2 - printed_range(mean.mean).high
-    if below > 0:
-        return Finding((), f"{median.mean:g} / 2 > {mean.mean:g}", below, mean.unit, _OTHER_IMAGES)
+    low = printed_range(median.mean).low / 2 - printed_range(mean.mean).high
+    below = Finding((), f"{median.mean:g} / 2 > {mean.mean:g}", low, mean.unit, _OTHER_IMAGES)
     if mean.unit not in SCALES:
-        return None
-    return _beyond(
-        f"(1 + {median.mean:g}) / 2 < {mean.mean:g}", row.mean("mean").low - (1 + row.mean("median").high) / 2
-    )
+        return below
+    high = row.mean("mean").low - (1 + row.mean("median").high) / 2
+    return _larger(below, _beyond(f"(1 + {median.mean:g}) / 2 < {mean.mean:g}", high))
 
 
 def _with_unit_of_spread(row: Row, every: Sequence[Row]) -> Iterator[Row]:
     """As :func:`_means_and_medians`, with ``percent`` where a spread of the table cannot be in its mean's unit."""
     table = [part for other in every if other[:2] == row[:2] for part in _one_by_one(other, every)]
-    percent = any(spread_of_share(part) for part in table)
+    percent = any(spread_of_share(part).beyond > 0 for part in table)
     for part in _means_and_medians(row, every):
         if part.has("mean", spread=True):
             cells = part.cells | ({"percent": part.cells["mean"]} if percent else {})
@@ -136,7 +139,7 @@ def _with_unit_of_spread(row: Row, every: Sequence[Row]) -> Iterator[Row]:
 
 
 @row_check("mean, median and spread", MUST_HOLD, "mean", "median", each=_with_unit_of_spread)
-def mean_median_spread(row: Row) -> Finding | None:
+def mean_median_spread(row: Row) -> Finding:
     """|mean - median| <= standard deviation (Hotelling and Solomons 1932); a spread that cannot be in the unit of its
     mean, like the others of its table, is read as percent"""
     m, s = row.cells["mean"].mean, row.cells["mean"].std
@@ -150,8 +153,6 @@ def mean_median_spread(row: Row) -> Finding | None:
     if unit > 1:
         words += f" ({s:g} %)"
         reading = f"the printed spread is a variance in percent: its root is {math.sqrt(s / unit):.3g}"
-    if apart <= spread.high:
-        return None
     beyond = 100 * (apart - spread.high) / row.scale("mean")
     return Finding((), words, beyond, POINTS, reading)
 
@@ -161,7 +162,7 @@ def _in_pixels(row: Row, every: Sequence[Row]) -> Iterator[Row]:
 
 
 @row_check("medians of Hausdorff distances", TO_EXPLAIN, "median", each=_in_pixels)
-def hausdorff_median(row: Row) -> Finding | None:
+def hausdorff_median(row: Row) -> Finding:
     """a distance between two pixels of a slice is the root of a sum of two squares, and a median is one of them or lies
     midway between two that follow one another"""
     value = row.cells["median"].mean
@@ -169,9 +170,7 @@ def hausdorff_median(row: Row) -> Finding | None:
     squares = sorted({a * a + b * b for a in range(int(high) + 2) for b in range(int(high) + 2)})
     roots = [math.sqrt(n) for n in squares]
     beyond = min(max(low - x, x - high) for x in [*roots, *((a + b) / 2 for a, b in pairwise(roots))])
-    if beyond <= 0:
-        return None
-    nearest = min((n for n in range(1, int(high**2) + 3)), key=lambda n: abs(math.sqrt(n) - value))
+    nearest = min(range(1, int(high**2) + 3), key=lambda n: abs(math.sqrt(n) - value))
     if low <= math.sqrt(nearest) <= high:
         words = f"{value:g} = sqrt({nearest}), and {nearest} is no sum of two squares"
         three = any(nearest - c * c in squares for c in range(int(high) + 2))
@@ -193,7 +192,7 @@ def _slices_and_volumes(row: Row, every: Sequence[Row]) -> Iterator[Row]:
 
 
 @row_check("IoU of slices and 3D Dice", TO_EXPLAIN, each=_slices_and_volumes)
-def slices_and_volume(row: Row) -> Finding | None:
+def slices_and_volume(row: Row) -> Finding:
     """with 3D Dice D, IoU in the volume is D / (2 - D), a mean of the slices' IoU weighted by their size; with median m
     of the slices, the worse half holds at most (1 - D / (2 - D)) / (1 - m) of all pixels. Expected: half of them, or
     more possible. Scans are taken to be alike"""
