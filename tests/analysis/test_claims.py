@@ -12,7 +12,7 @@ from softmask.measure.verdicts import FAILS, HOLDS, REPORTED
 from softmask.papers import Claim, Pair
 from softmask.papers.audit import MUST_HOLD, Check, Finding
 from softmask.report import tables
-from softmask.report.text import measured_on
+from softmask.report.result import measured_on
 
 N = 40
 IDS = tuple(map(str, range(N)))

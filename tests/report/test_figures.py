@@ -90,7 +90,6 @@ def test_a_smoke_figure_says_so_and_is_left_as_it_was(config):
         ("casgan", "fig", "c", "no figure"),
         ("nobody", "fig-1", "c", "unknown paper"),
         ("workbook", "../up", "c", "cannot name"),
-        ("casgan", "fig-1", " ", "needs a caption"),
     ],
 )
 def test_a_figure_that_does_not_exist_is_refused(config, paper, name, caption, message):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from softmask import papers
-from softmask.config import Config
+from softmask.config import ROOT, Config
 from softmask.report import figures, page, tables, verdicts
 from softmask.report.tables import Cell, ResultTable
 
@@ -286,3 +286,64 @@ def test_a_small_picture_keeps_size_and_colours_and_what_is_see_through_becomes_
     assert np.abs(found[:, 40:].astype(int) - array[:, 40:]).max() < 8
     assert found[:, :20].max() < 8
     assert opened(page.embedded(png(np.zeros((20, 20, 4), np.uint8)))[0]).min() > 250
+
+
+CODE = """
+for paper, name in (("lgan", "fig-2"), ("softgan", "fig-3")):
+    results.figure(f"{paper}/{name}", fig)
+"""
+
+
+@pytest.fixture
+def notebook(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "ROOT", tmp_path)
+    page._drawing_cells.cache_clear()
+
+    def write(*cells, name="01_own"):
+        made = [
+            {"cell_type": "markdown" if c.startswith("#") else "code", "source": c.splitlines(keepends=True)}
+            for c in cells
+        ]
+        (tmp_path / "notebooks").mkdir(exist_ok=True)
+        (tmp_path / "notebooks" / f"{name}.ipynb").write_text(json.dumps({"cells": made}))
+
+    yield write
+    page._drawing_cells.cache_clear()
+
+
+def cell_of(paper, name):
+    return page.drawn_by("01_own", paper, name)[0].partition("code cell ")[2]
+
+
+def test_the_cell_its_section_and_its_link(notebook, tmp_path):
+    notebook(
+        "# 1 · Own",
+        "x = 1",
+        "",
+        "## 1.1 What's a figure?\n\nText.",
+        'results.figure("lgan/fig-1", fig)',
+        'results.figure(f"workbook/{paper}-curves", fig)',
+        CODE,
+    )
+    words, link = page.drawn_by("01_own", "lgan", "fig-1")
+    assert words == "01_own, 1.1 What's a figure?, code cell 2"
+    assert link == "../../notebooks/01_own.ipynb#1.1-What%27s-a-figure%3F"
+    assert cell_of("workbook", "dsnet-v1-curves") == "3"
+    assert cell_of("lgan", "fig-2") == "4"  # put together from variables
+    assert cell_of("softgan", "fig-1") == ""
+    (tmp_path / "notebooks" / "02_broken.ipynb").write_text("no notebook")
+    for where in ("02_broken", "99_none"):
+        assert page.drawn_by(where, "lgan", "fig-1") == (where, f"../../notebooks/{where}.ipynb")
+
+
+def test_a_name_is_not_part_of_another(notebook):
+    notebook('results.figure("lgan/fig-1", fig)', 'results.figure(f"lgan/fig-1{x}", fig)')
+    assert cell_of("lgan", "fig-10") == "2"
+
+
+def test_every_committed_figure_is_found():
+    paths = sorted((ROOT / "figures").glob("*/*/*.json"))
+    committed = [json.loads(path.read_text()) for path in paths]
+    for figure in committed:
+        if figure["notebook"]:
+            assert "code cell" in page.drawn_by(figure["notebook"], figure["paper"], figure["figure"])[0], figure

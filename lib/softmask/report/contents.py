@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import io
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
+from PIL import Image
 
 from softmask import papers
 from softmask.config import PROFILES, output_root
 from softmask.data.sample import SUBSTITUTE
-from softmask.errors import DataError
+from softmask.errors import DataError, brief
 from softmask.files import read_json
 from softmask.measure.verdicts import NOT_RUN
 from softmask.papers.printed import NAMES, VALUES
 from softmask.report import provenance, tables, verdicts
-from softmask.report.result import WORKBOOK, JoinedCell, ResultTable, join
+from softmask.report.result import WORKBOOK, JoinedCell, ResultTable, join, printed_table
 
 FILLED, PARTLY, DRAWN, PARTLY_DRAWN = "filled", "partly filled", "drawn", "partly drawn"
 DAMAGED = "damaged"
@@ -65,8 +66,7 @@ class Picture(NamedTuple):
     notebook: str
 
 
-@dataclass(frozen=True)
-class FigureEntry:
+class FigureEntry(NamedTuple):
     """A printed figure (or one of the workbook's own) and its pictures in a run.
 
     ``status`` is ``drawn``, ``partly drawn`` (something is still missing), ``not run yet`` or ``damaged`` (``why``).
@@ -76,7 +76,7 @@ class FigureEntry:
     name: str
     shows: str
     status: str
-    pictures: tuple[Picture, ...] = ()
+    pictures: Sequence[Picture] = ()
     why: str = ""
 
 
@@ -117,9 +117,10 @@ def read(run: str) -> Contents:
         read.tables.extend(_table(results, name, table) for table in paper.tables)
         read.figures.extend(_figure(drawn, name, *figure) for figure in paper.figures.items())
         read.claims.extend(_claims(results, name))
-    own, own_drawn = sorted((results / "tables" / WORKBOOK).glob("*.csv")), sorted((drawn / WORKBOOK).glob("*.png"))
-    read.tables.extend(_table(results, WORKBOOK, path.stem) for path in own)
-    read.figures.extend(_figure(drawn, WORKBOOK, path.stem) for path in own_drawn)
+    for path in sorted((results / "tables" / WORKBOOK).glob("*.csv")):
+        read.tables.append(_table(results, WORKBOOK, path.stem))
+    for path in sorted((drawn / WORKBOOK).glob("*.png")):
+        read.figures.append(_figure(drawn, WORKBOOK, path.stem))
     return read
 
 
@@ -147,21 +148,28 @@ def read_table(path: Path) -> tuple[pd.DataFrame, Mapping[str, Any]]:
 
 
 def _table(results: Path, paper: str, name: str) -> TableEntry:
-    printed = None if paper == WORKBOOK else papers.load(paper).table(name)
-    about = (printed.title, printed.kind, printed.note) if printed else (name, VALUES, "")
-    empty = tuple(join(ResultTable(paper, name, "", "", [])))
+    printed = printed_table(paper, name)
+    entry = TableEntry(
+        paper,
+        name,
+        printed.title if printed else name,
+        printed.kind if printed else VALUES,
+        printed.note if printed else "",
+        NOT_RUN,
+        tuple(join(ResultTable(paper, name, "", "", []))),
+    )
     path = results / "tables" / paper / f"{name}.csv"
     if not path.exists():
-        return TableEntry(paper, name, *about, NOT_RUN, empty)
+        return entry
     try:
         frame, beside = read_table(path)
         cells = tuple(_joined(path, frame, printed.cells() if printed else ()))
     except DataError as error:
-        return TableEntry(paper, name, *about, DAMAGED, empty, str(error).replace(f"{results}/", ""))
+        return replace(entry, status=DAMAGED, why=str(error).replace(f"{results}/", ""))
     run = [cell.run for cell in cells]
     status = FILLED if all(run) else PARTLY if any(run) else NOT_RUN
-    words = {key: beside[key] for key in ("caption", "measured", "notebook", "provenance")}
-    return TableEntry(paper, name, beside["title"], *about[1:], status, cells, **words)
+    words = {key: beside[key] for key in ("title", "caption", "measured", "notebook", "provenance")}
+    return replace(entry, status=status, cells=cells, **words)
 
 
 def _joined(path: Path, frame: pd.DataFrame, printed: Sequence[papers.PrintedCell]) -> Iterator[JoinedCell]:
@@ -169,8 +177,7 @@ def _joined(path: Path, frame: pd.DataFrame, printed: Sequence[papers.PrintedCel
     for line in frame.itertuples():
         key = (line.row, line.dataset, line.metric)
         cell, run = prints.pop(key, None), line.data != ""
-        same = cell is None or math.isclose(cell.mean, line.paper_mean, rel_tol=1e-5)
-        if not same and not (math.isnan(cell.mean) and math.isnan(line.paper_mean)):
+        if cell and not np.isclose(cell.mean, line.paper_mean, rtol=1e-5, atol=0, equal_nan=True):
             raise DataError(f"{path}: holds another printed number for {' / '.join(key)}; {AGAIN}")
         yield JoinedCell(
             *key,
@@ -199,24 +206,18 @@ def _figure(folder: Path, paper: str, name: str, shows: str = "") -> FigureEntry
         try:
             beside = read_json(path.with_suffix(".json"), AGAIN)
             words = {key: str(beside[key]) for key in ("caption", "alt", "missing", "notebook")}
-            pictures.append(Picture(path.stem, check_png(path.read_bytes()), **words))
-        except (KeyError, TypeError, OSError, DataError) as error:
-            why = f"{path.stem}: its files cannot be used ({error}); {AGAIN}".replace(f"{folder}/", "")
-            return FigureEntry(paper, name, shows, DAMAGED, why=why)
+            png = path.read_bytes()
+            with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+                image.verify()
+            pictures.append(Picture(path.stem, png, **words))
+        except (KeyError, TypeError, DataError) as error:
+            why = f"{path.stem}: its JSON cannot be used ({error}); {AGAIN}"
+            return FigureEntry(paper, name, shows, DAMAGED, why=why.replace(f"{folder}/", ""))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # PIL's ways to say so
+            why = f"{path.stem}: not a whole PNG file ({brief(error)}); {AGAIN}"
+            return FigureEntry(paper, name, shows, DAMAGED, why=why.replace(f"{folder}/", ""))
     status = PARTLY_DRAWN if any(picture.missing for picture in pictures) else DRAWN
-    return FigureEntry(paper, name, shows, status if pictures else NOT_RUN, tuple(pictures))
-
-
-def check_png(png: bytes) -> bytes:
-    """Return ``png``; raise OSError where it is no whole PNG file: its chunks are not those that were written."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
-            opened.verify()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # PIL's ways to say so
-        raise OSError(f"not a whole PNG file: {error}") from error
-    return png
+    return FigureEntry(paper, name, shows, status if pictures else NOT_RUN, pictures)
 
 
 def _claims(results: Path, paper: str) -> list[ClaimEntry]:

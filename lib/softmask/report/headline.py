@@ -14,8 +14,9 @@ from softmask import papers
 from softmask.config import ROOT
 from softmask.errors import ConfigError, SoftmaskError
 from softmask.files import write_atomic
-from softmask.report import contents, text, verdicts
+from softmask.report import contents, verdicts
 from softmask.report.contents import Contents, TableEntry
+from softmask.report.result import NOTHING_PRINTED, decimals_of, number
 
 RUNS = ("night-real", "cpu-embedded", "cpu-real-3seeds", "cpu-embedded-3seeds")
 """The runs whose results are committed."""
@@ -96,10 +97,10 @@ def compared(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) 
     means = {cell.row: getattr(cell, mean) for cell in cells if not math.isnan(getattr(cell, mean))}
     others = {row: value for row, value in means.items() if row.partition("_")[0] != own.partition("_")[0]}
     if own not in means or not others:
-        return text.NOTHING_PRINTED
+        return NOTHING_PRINTED
     best = max(others, key=others.get)
-    decimals = text.decimals_of(entry.paper, entry.name, cells[0])
-    ours, theirs = (text.number(means[row], math.nan, decimals) for row in (own, best))
+    decimals = decimals_of(entry.paper, entry.name, cells[0])
+    ours, theirs = (number(means[row], math.nan, decimals) for row in (own, best))
     if means[own] > means[best]:
         return f"**{ours}**, {papers.display('rows', best)} {theirs}"
     return f"{ours}, {papers.display('rows', best)} **{theirs}**"
@@ -113,7 +114,7 @@ def inserted(readme: str, headline: str) -> str:
     """
     head, _, rest = readme.partition(BEGIN)
     _, _, tail = rest.partition(END)
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1 or END not in rest:
+    if (readme.count(BEGIN), readme.count(END), rest.count(END)) != (1, 1, 1):
         raise ConfigError(f"README.md: the headline goes between two lines, {BEGIN} and {END}; put them back")
     return f"{head}{BEGIN}\n{headline}\n{END}{tail}"
 

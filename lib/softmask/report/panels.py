@@ -24,7 +24,7 @@ from softmask.measure.soft import soft_head
 from softmask.papers import display
 from softmask.report import figures
 from softmask.report.figures import COLORS
-from softmask.report.text import NOT_FINISHED
+from softmask.report.result import NOT_FINISHED
 
 LONG, SHORT = COLORS[5], COLORS[1]
 BINARY, SOFT = COLORS[0], COLORS[1]

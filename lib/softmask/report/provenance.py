@@ -13,7 +13,7 @@ from softmask.config import BASE_SEED, ROOT, Config, cache_root, output_root
 from softmask.data.sample import Dataset, data_kind
 from softmask.errors import ConfigError
 from softmask.machine import cores, cpu_model, git_state, package_version, peak_memory_mb
-from softmask.report.text import SOURCE_WORDS
+from softmask.report.result import SOURCE_WORDS
 
 PACKAGES = (
     *("softmask", "numpy", "scipy", "pandas", "scikit-image", "scikit-learn", "opencv-python-headless", "pymatting"),

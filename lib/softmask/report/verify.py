@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ from softmask.files import read_json, write_atomic
 from softmask.machine import git_state
 from softmask.report.contents import AGAIN, read_table
 from softmask.report.provenance import what_moved
-from softmask.report.text import NOT_FINISHED
+from softmask.report.result import NOT_FINISHED
 
 IDENTICAL, WITHIN, DIFFERENT = "identical", "within tolerance", "different"
 TIMED, UNJUDGED, MISSING, ADDED = "measured time", "not judged", "missing", "added"
@@ -92,11 +92,7 @@ class Comparison:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print a comparison and return the exit status: 0 nothing differs, 1 something does.
-
-    Raises:
-        ConfigError: for a run, folder or commit that does not exist.
-    """
+    """Print a comparison and return the exit status: 0 nothing differs, 1 something does."""
     comparison = compare(arguments.name or configure().run, arguments.against)
     print(text(comparison, arguments.all))
     return 1 if comparison.differs else 0
@@ -114,14 +110,15 @@ def compare(name: str, against: str | None = None) -> Comparison:
     """
     if (here := _folder(name)) is None:
         raise ConfigError(_unknown(name))
+    if there := _folder(against or ""):
+        return _compare(name, against, read(here), read(there))
     with TemporaryDirectory() as unpacked:
-        there = _folder(against) if against else None
-        label = against if there else committed(Path(name).name, against, Path(unpacked))
-        return _compare(name, label, read(here), read(there or Path(unpacked)))
+        label = _unpack(Path(name).name, against, Path(unpacked))
+        return _compare(name, label, read(here), read(Path(unpacked)))
 
 
 def _folder(name: str) -> Path | None:
-    folders = (output_root() / "results" / name, Path(name))
+    folders = (output_root() / "results" / name, Path(name)) if name else ()
     return next((f for f in folders if (f / "tables").is_dir() or (f / "claims").is_dir()), None)
 
 
@@ -137,7 +134,7 @@ def has_committed(run: str) -> bool:
     return git_state(ROOT)[0] is not None and bool(_git("ls-tree", "HEAD", "--", f"results/{run}/tables"))
 
 
-def committed(run: str, commit: str | None, folder: Path) -> str:
+def _unpack(run: str, commit: str | None, folder: Path) -> str:
     """Unpack the tables and claims of ``run`` as a commit (None: the last) of the checkout has them; return its name.
 
     Raises:
@@ -149,31 +146,31 @@ def committed(run: str, commit: str | None, folder: Path) -> str:
             f"name its folder: softmask verify {run} --against COPY/results/{run}"
         )
     try:
-        name = _git("rev-parse", "--verify", "--short", "--end-of-options", f"{commit or 'HEAD'}^{{commit}}").strip()
+        name = _git("rev-parse", "--verify", "--short", "--end-of-options", f"{commit or 'HEAD'}^{{commit}}")
     except ConfigError as error:
         raise ConfigError(f"{_unknown(commit or 'HEAD')}; nor is it a commit") from error
-    parts = _git("ls-tree", "--name-only", f"{name}:results").split()
-    parts = _git("ls-tree", "--name-only", f"{name}:results/{run}").split() if run in parts else parts
-    wanted = [part for part in ("tables", "claims") if part in parts]
-    if not wanted:
-        raise ConfigError(f"commit {name} holds no tables of {run}; it holds {', '.join(parts) or 'no results'}")
-    archive = _git("archive", f"{name}:results/{run}", *wanted, text=False)
-    with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
+    name = name.decode().strip()
+    places = [f"results/{run}/{part}/" for part in ("tables", "claims")]
+    if not (there := _git("ls-tree", "--name-only", name, "--", *(place.rstrip("/") for place in places)).split()):
+        runs = _git("ls-tree", "--name-only", name, "--", "results/").decode().split()
+        known = ", ".join(run.removeprefix("results/") for run in runs)
+        raise ConfigError(f"commit {name} holds no tables of {run}; it holds {known or 'no results'}")
+    with tarfile.open(fileobj=io.BytesIO(_git("archive", name, "--", *map(bytes.decode, there)))) as packed:
         for member in packed:
             if member.isfile():  # git's own archive: names are those of the tree
-                write_atomic(folder / member.name, packed.extractfile(member).read())
+                path = Path(member.name).relative_to(f"results/{run}")
+                write_atomic(folder / path, packed.extractfile(member).read())
     return f"{run} of commit {name}"
 
 
-def _git(*arguments: str, text: bool = True) -> Any:
-    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, check=False, text=text)
+def _git(*arguments: str) -> bytes:
+    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, check=False)
     if done.returncode:
-        raise ConfigError(f"git {arguments[0]} failed in {ROOT}: {done.stderr}")
+        raise ConfigError(f"git {arguments[0]} failed in {ROOT}: {done.stderr.decode()}")
     return done.stdout
 
 
-@dataclass(frozen=True)
-class Tables:
+class Tables(NamedTuple):
     """A run's cells by table, row, data set and metric; its tables' provenance, and why others cannot be read."""
 
     cells: pd.DataFrame
@@ -190,9 +187,10 @@ def read(folder: Path) -> Tables:
     provenance: dict[str, Mapping[str, Any]] = {}
     damaged = {}
     for path in (*sorted(folder.glob("tables/*/*.csv")), *sorted(folder.glob("claims/*.json"))):
-        name = f"{path.parent.name}/{path.stem}" if path.suffix == ".csv" else f"{path.stem}/claims"
+        table = path.suffix == ".csv"
+        name = f"{path.parent.name}/{path.stem}" if table else f"{path.stem}/claims"
         try:
-            if path.suffix == ".csv":
+            if table:
                 frame, about = read_table(path)
                 frame["note"] = frame["note"].where(frame["unit"] == "text", "")
                 frame = frame.astype({"n_images": float, "n_seeds": float})
@@ -210,9 +208,8 @@ def read(folder: Path) -> Tables:
             damaged[name] = f"claims/{path.name}: holds no verdicts ({error!r}); {AGAIN}"
     cells = pd.concat(frames)
     cells[[*_KEYS, *_WORDS]] = cells[[*_KEYS, *_WORDS]].fillna("")
-    return Tables(
-        cells.astype(dict.fromkeys(_NUMBERS, float)).set_index(_KEYS)[[*_NUMBERS, *_WORDS]], provenance, damaged
-    )
+    numbers = cells.astype(dict.fromkeys(_NUMBERS, float))
+    return Tables(numbers.set_index(_KEYS)[[*_NUMBERS, *_WORDS]], provenance, damaged)
 
 
 def _compare(name: str, against: str, ours: Tables, theirs: Tables) -> Comparison:
