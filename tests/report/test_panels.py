@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,9 +14,10 @@ from softmask.data.outlines import recist_axes
 from softmask.data.sample import Dataset, Sample
 from softmask.errors import DataError
 from softmask.measure import radiomics
-from softmask.report import figures, panels
+from softmask.report import panels
 from softmask.report.panels import Example, Panel
 
+pytestmark = pytest.mark.usefixtures("style")
 STEPS = ["image", "RECIST marks", "GrabCut", "trimap", "soft mask", "binary mask"]
 READERS = [f"reader {i}" for i in range(1, 5)]
 
@@ -63,18 +62,6 @@ class Given(Dataset):
         if isinstance(self.given[i], Exception):
             raise self.given[i]
         return self.given[i]
-
-
-@pytest.fixture(autouse=True)
-def _style():
-    """The workbook's style; every figure is drawn whole."""
-    plt.switch_backend("agg")
-    with mpl.rc_context():
-        figures.style()
-        yield
-        for number in plt.get_fignums():
-            plt.figure(number).canvas.draw()
-    plt.close("all")
 
 
 def shown(fig) -> list[list[np.ndarray | str | None]]:
@@ -181,12 +168,6 @@ def test_steps_of_labelling_start_from_the_mark(given) -> None:
     assert [len(ax.lines) for ax in fig.axes] == [0, 2, 0, 0, 0, 0]
     drawn = np.stack([line.get_xydata()[:, ::-1] for line in fig.axes[1].lines])
     np.testing.assert_allclose(drawn, axes - [window[0].start, window[1].start])
-
-
-def test_a_sample_that_cannot_be_labelled_is_named() -> None:
-    flat = replace(make(7), image=np.full((96, 100), 0.5, np.float32))
-    with pytest.raises(Exception, match="lidc/p7/n0/s7: the image is constant"):
-        panels.of_samples([flat], STEPS, labels="recist")
 
 
 def test_trimaps_and_the_alphas_they_lead_to() -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from softmask import papers
 from softmask.analysis.claims import judge
-from softmask.config import Config
 from softmask.measure.differences import Scores
 from softmask.measure.verdicts import FAILS, HOLDS, NOT_FINISHED, NOT_RUN, UNDERTRAINED
 from softmask.papers import Claim, Pair
@@ -85,12 +84,6 @@ def test_one_seed_and_few_patients_are_stated():
     )
     few = scores(tuple(f"p{i % 5}" for i in range(N)), softgan=0.05, unet=0)
     assert judge(asked(OVER_UNET), few).why.endswith("percentage points, on 5 patients, too few to decide")
-
-
-@pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
-    return Config.from_parameters("cpu", "embedded")
 
 
 def judged():

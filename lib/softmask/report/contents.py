@@ -174,25 +174,15 @@ def _table(results: Path, paper: str, name: str) -> TableEntry:
 
 def _joined(path: Path, frame: pd.DataFrame, printed: Sequence[papers.PrintedCell]) -> Iterator[JoinedCell]:
     prints = {(cell.row, cell.dataset, cell.metric): cell for cell in printed}
-    for line in frame.itertuples():
-        key = (line.row, line.dataset, line.metric)
-        cell, run = prints.pop(key, None), line.data != ""
-        if cell and not np.isclose(cell.mean, line.paper_mean, rtol=1e-5, atol=0, equal_nan=True):
+    for line in frame.rename(columns={"data": "source"}).to_dict("records"):
+        key = (line["row"], line["dataset"], line["metric"])
+        cell = prints.pop(key, None)
+        if cell and not np.isclose(cell.mean, line["paper_mean"], rtol=1e-5, atol=0, equal_nan=True):
             raise DataError(f"{path}: holds another printed number for {' / '.join(key)}; {AGAIN}")
-        yield JoinedCell(
-            *key,
-            unit=line.unit,
-            printed=cell is not None,
-            paper_mean=line.paper_mean,
-            paper_std=line.paper_std,
-            paper_text=cell.text if cell else "",
-            ours_mean=line.ours_mean,
-            ours_std=line.ours_std,
-            n_images=int(line.n_images) if run else None,
-            n_seeds=int(line.n_seeds) if run else None,
-            source=line.data,
-            note=line.note,
-        )
+        fields = {name: line[name] for name in JoinedCell.__dataclass_fields__ if name in line}
+        if not line["source"]:
+            fields |= {"n_images": None, "n_seeds": None}
+        yield JoinedCell(**fields, printed=cell is not None, paper_text=cell.text if cell else "")
     if prints:
         raise DataError(f"{path}: printed cells are missing, such as {' / '.join(next(iter(prints)))}; {AGAIN}")
 
@@ -269,16 +259,15 @@ def state(contents: Contents, names: Sequence[str] = NAMES) -> State:
     """Return the state of the papers ``names`` together."""
     entries = [entry for entry in contents.tables if entry.paper in names]
     cells = [(entry, cell) for entry in entries for cell in entry.cells if cell.printed]
-    rows = {(entry.paper, entry.name, cell.row): True for entry, cell in cells}
-    for entry, cell in cells:
-        rows[entry.paper, entry.name, cell.row] &= cell.run
+    rows = {(entry.paper, entry.name, cell.row) for entry, cell in cells}
+    unmeasured = {(entry.paper, entry.name, cell.row) for entry, cell in cells if not cell.run}
     claims = Counter(claim.verdict for claim in contents.claims if claim.paper in names)
     return State(
         Counter(entry.status for entry in entries),
         Counter(entry.status for entry in contents.figures if entry.paper in names),
         {verdict: claims[verdict] for verdict in VERDICTS},
         len(rows),
-        sum(rows.values()),
+        len(rows - unmeasured),
         len(cells),
         Counter(cell.source for _, cell in cells),
     )

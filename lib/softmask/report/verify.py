@@ -283,38 +283,33 @@ def tolerance(here: pd.DataFrame, there: pd.DataFrame) -> pd.Series:
 
 
 def _shown(cells: pd.DataFrame) -> list[str]:
-    """The numbers or words of cells."""
-    shown = []
-    for note, mean, spread, data in zip(cells["note"], cells[_MEAN], cells[_STD], cells["data"], strict=True):
-        if note != note:  # no such cell
-            shown.append("")
-        elif note or mean != mean:
-            shown.append(note or ("undefined" if data else NOT_FINISHED))
-        else:
-            shown.append(f"{mean:.6g}" if spread != spread else f"{mean:.6g} ± {spread:.6g}")
-    return shown
+    """The numbers or words of cells; empty for a cell that is missing."""
+    spreads = cells[_STD].map(" ± {:.6g}".format).where(cells[_STD].notna(), "")
+    numbers = cells[_MEAN].map("{:.6g}".format) + spreads
+    missing = np.where(cells["data"] != "", "undefined", NOT_FINISHED)
+    words = numbers.where(cells[_MEAN].notna(), missing)
+    return words.where(cells["note"] == "", cells["note"]).fillna("").tolist()
 
 
 def text(comparison: Comparison, everything: bool = False) -> str:
     """Return the summary and every cell that differs (:data:`MOST` of them), or with ``everything`` every cell."""
     lines = [f"{comparison.here} here, beside {comparison.there}", "", *_counts(comparison, MOST)]
     lines += [f"damaged   {table}: {why}" for table, why in comparison.damaged.items()]
-    causes = Counter(f"{kind}: {words}" for of in comparison.moved.values() for kind, words in of.items())
     if comparison.moved:
-        lines += ["", "What may have moved them:"]
-        lines += [f"  {cause}  (tables: {number})" for cause, number in causes.most_common(MOST)]
-        lines += [] if causes else ["  nothing that the provenance names"]
+        causes = Counter(f"{kind}: {words}" for by_kind in comparison.moved.values() for kind, words in by_kind.items())
+        named = [f"  {cause}  (tables: {number})" for cause, number in causes.most_common(MOST)]
+        lines += ["", "What may have moved them:", *(named or ["  nothing that the provenance names"])]
     cells = comparison.cells if everything else comparison.cells[comparison.cells["state"].isin(DIFFERING)]
     if len(cells):
-        chosen = cells if everything else cells.head(MOST)
-        causes = [", ".join(comparison.moved.get(table, ())) for table in chosen["table"]]
-        shown = chosen.drop(columns=["kind", "size"]).assign(moved_by=causes)
+        shown = cells if everything else cells.head(MOST)
+        shown = shown.drop(columns=["kind", "size"])
+        shown["moved_by"] = [", ".join(comparison.moved.get(table, ())) for table in shown["table"]]
         for name in ("difference", "tolerance"):
             shown[name] = ["" if math.isnan(value) else f"{value:.3g}" for value in shown[name]]
         lines += ["", "Every cell:" if everything else "What differs, the biggest first:"]
         lines += [shown.to_string(index=False, justify="left", max_colwidth=WIDEST)]
-        rest = len(cells) - len(chosen)
-        lines += [f"... and {rest:,} more; --all lists every cell"] if rest else []
+        if len(cells) > len(shown):
+            lines += [f"... and {len(cells) - len(shown):,} more; --all lists every cell"]
     return "\n".join([*lines, "", TOLERANCE])
 
 
@@ -332,10 +327,10 @@ def _counts(comparison: Comparison, most: int = 0) -> list[str]:
     for kind, cells in comparison.cells.groupby("kind"):
         counts = Counter(cells["state"])
         states = cells.groupby("table")["state"].agg(set)
-        said = ", ".join(f"{counts[state]:,} {state}" for state in reversed(STATES) if counts[state])
-        same = sum(states.map(lambda of: of == {IDENTICAL}))
-        lines.append(f"{kind:<8}  {len(states)} tables, {same} of them identical; cells: {said}")
+        words = ", ".join(f"{counts[state]:,} {state}" for state in reversed(STATES) if counts[state])
+        same = sum(states == {IDENTICAL})
+        lines.append(f"{kind:<8}  {len(states)} tables, {same} of them identical; cells: {words}")
         for state in (MISSING, ADDED):
-            if names := [table for table, of in states.items() if of == {state}]:
+            if names := list(states.index[states == {state}]):
                 lines.append(f"{state:<8}  {len(names)} tables {', '.join(names[:most])}".rstrip())
     return lines or ["there is nothing to compare"]
