@@ -170,10 +170,8 @@ def _by_row(examples: Sequence[Example]) -> dict[str, np.ndarray]:
 
 @unless_empty
 def spectra(by_dataset: Mapping[str, Sequence[Example]]) -> Figure:
-    """Return the mean power spectrum of every row and of the truth: a panel for each group of examples.
-
-    Right of the dotted line are the frequencies that the low resolution cannot hold.
-    """
+    """Return the mean power spectrum of every row and of the truth: a panel for each group of examples. Right of the
+    dotted line are the frequencies that the low resolution cannot hold."""
     lines: dict[str, dict[str, Any]] = {}
     for title, examples in by_dataset.items():
         measured = {row: spectrum(images) for row, images in _by_row(examples).items()}
@@ -208,10 +206,8 @@ def edges(by_dataset: Mapping[str, Sequence[Example]]) -> Figure:
 
 @unless_empty
 def reliability(by_dataset: Mapping[str, Mapping[str, Calibration]]) -> Figure:
-    """Return the share of lesion pixels by predicted probability: a panel for each data set, a line for each row.
-
-    On the diagonal, a probability can be taken at its word; below it, the method is too sure of seeing lesion.
-    """
+    """Return the share of lesion pixels by predicted probability: a panel for each data set, a line for each row. Below
+    the diagonal, the method is too sure of seeing lesion."""
     diagonal = "perfectly calibrated"
     lines: dict[str, dict[str, Any]] = {dataset: {diagonal: ([0, 1], [0, 1])} for dataset in by_dataset}
     for dataset, rows in by_dataset.items():

@@ -189,8 +189,8 @@ def pairs_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
     return pd.DataFrame(lines).round(dict.fromkeys(("difference", "low", "high", "printed"), 2))
 
 
-def detectable_frame(verdicts: Iterable[Verdict], seeds: Sequence[int] = SEEDS) -> pd.DataFrame:
-    """Return one line for each claim: the smallest difference that would be detected with so many seeds of each
+def detectable_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
+    """Return one line for each claim: the smallest difference that would be detected with :data:`SEEDS` of each
     network, in the pair that is hardest to decide, beside that pair's delta.
 
     A claim is not decidable where delta is the smaller one. Claims whose pairs have a single seed are left out: the
@@ -198,8 +198,8 @@ def detectable_frame(verdicts: Iterable[Verdict], seeds: Sequence[int] = SEEDS) 
     """
     hardest: dict[int, tuple[float, dict[str, Any]]] = {}
     for number, judged, difference, unit in _run(verdicts):
-        pair, sizes = judged.pair, {f"{n} seeds": round(detectable(difference, n), 2) for n in seeds}
-        excess = detectable(difference, seeds[0]) - pair.delta  # NaN with a single seed
+        pair, sizes = judged.pair, {f"{n} seeds": round(detectable(difference, n), 2) for n in SEEDS}
+        excess = detectable(difference, SEEDS[0]) - pair.delta  # NaN with a single seed
         if excess > hardest.get(number, (-math.inf,))[0]:
             place = {"hardest comparison": str(pair), "data set": display("datasets", pair.dataset)}
             hardest[number] = (excess, {"claim": number, **place, "delta": pair.delta, **sizes, "unit": unit})

@@ -9,11 +9,11 @@ and where a plain reading is known in which the numbers do hold, the finding nam
 from __future__ import annotations
 
 from softmask import papers
-from softmask.papers.audit import shares, spreads, tables
+from softmask.papers.audit import spreads, tables
 from softmask.papers.audit.check import CHECKS, MUST_HOLD, TO_EXPLAIN, Check, Finding
 
-__all__ = ["CHECKS", "MUST_HOLD", "TO_EXPLAIN", "Check", "Finding", "run", "shares", "spreads", "tables"]
-"""The three modules are imported to register their checks, in the order of the report."""
+__all__ = ["CHECKS", "MUST_HOLD", "TO_EXPLAIN", "Check", "Finding", "run", "spreads", "tables"]
+"""The modules are imported to register their checks, in the order of the report."""
 
 
 def run() -> list[Check]:

@@ -23,8 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softmask.papers.audit.check import POINTS, TO_EXPLAIN, Finding, Range, Row, as_printed, row_check
-from softmask.papers.audit.shares import dice_sen_ppv
+from softmask.papers.audit.check import POINTS, TO_EXPLAIN, Finding, Range, Row, as_printed, dice_sen_ppv, row_check
 
 IMAGES = 30
 """The fewest test images of any table with spreads; fewer make the spread with n - 1 larger."""
