@@ -65,12 +65,6 @@ def test_the_workbooks_own_tables_take_any_cell():
     assert [(cell.unit, cell.ours_mean) for cell in joined] == [("number", 7), ("percent", 80)]
 
 
-def test_undefined_is_not_the_same_as_not_run():
-    cell = join(table(replace(UNET, ours_mean=math.nan, ours_std=math.nan, n_images=0)))[0]
-    assert cell.run
-    assert math.isnan(cell.ours_mean)
-
-
 @pytest.mark.parametrize(
     ("result", "message"),
     [

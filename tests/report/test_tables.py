@@ -139,14 +139,6 @@ def test_a_second_data_set_gives_a_second_matrix_without_paper_values(config):
     assert "50.00 ± 10.00" in text
 
 
-def test_show_keeps_rows_in_order_and_a_workbook_table_has_no_paper_column():
-    cells = [Cell(row, "lidc", metric, 0.5, math.nan, 4, 1, "real") for row in ("b", "a") for metric in ("mae", "mse")]
-    shown = tables.show(ResultTable("workbook", "errors", "", "", cells))
-    assert list(shown.index) == ["b", "a"]
-    assert list(shown.columns) == ["mae", "mse"]
-    assert tables.show(ResultTable("workbook", "none", "", "", [])).empty
-
-
 def test_a_pipe_or_line_break_cannot_break_the_markdown(config):
     cells = [Cell("lgan_basic", "", "description", math.nan, math.nan, 0, 1, "real", "a | b\nc")]
     text = tables.write(ResultTable("lgan", "table-1", "", "", cells), config, {}).with_suffix(".md").read_text()

@@ -10,7 +10,7 @@ import pytest
 from softmask import papers
 from softmask.analysis.claims import judge
 from softmask.measure.differences import Scores
-from softmask.measure.verdicts import FAILS, HOLDS, NOT_FINISHED, NOT_RUN, UNDERTRAINED
+from softmask.measure.verdicts import FAILS, HOLDS, NOT_FINISHED, UNDERTRAINED
 from softmask.papers import Claim, Pair
 from softmask.report import contents, page, tables, verdicts
 
@@ -197,8 +197,3 @@ def test_what_is_reported_has_no_pairs_and_keeps_its_words(config):
         "by_readers": "",
     }
     assert "reported, not judged" in page.build(config).read_text()
-
-
-def test_a_claim_that_is_not_run_says_nothing_more():
-    verdict = judge(asked(OVER_UNET), {})
-    assert (verdict.verdict, verdict.why, verdict.deciding) == (NOT_RUN, "", None)

@@ -58,10 +58,7 @@ def _names() -> dict[str, dict[str, str]]:
 def display(kind: str, name: str) -> str:
     """Return a name as people write it: ``display("rows", "unetplusplus")`` is ``U-Net++``.
 
-    A name that is not listed is shown with spaces for underscores; ``dice_with_<row>`` becomes ``Dice with <row>``.
-
-    Args:
-        kind: ``papers``, ``datasets``, ``metrics`` or ``rows``.
+    A name that ``names.yaml`` does not list under its ``kind`` is shown with spaces for underscores.
     """
     for word in ("with", "of"):
         if kind == "metrics" and name.startswith(f"dice_{word}_"):
@@ -75,8 +72,6 @@ class Pair:
 
     Attributes:
         better, worse: rows; ``worse`` is empty where there is a bound.
-        metric: by which they are compared.
-        kind: ``better``, ``adds_little`` or ``suffices``.
         delta: smallest difference that counts, in the claim's unit.
         times: what the values of ``worse`` are multiplied by.
         at_least: the bound, in the claim's unit; None where two rows are compared.
@@ -107,7 +102,7 @@ class Claim:
     """What a paper concludes.
 
     Attributes:
-        words: in this project's words; they identify the claim within its paper.
+        words: identify the claim within its paper.
         unit: of differences (:data:`UNITS`).
         lower: whether low values are good ones.
         judged: False where what was measured is reported alone.

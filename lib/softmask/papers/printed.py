@@ -37,8 +37,7 @@ class PrintedCell(NamedTuple):
     """One printed number.
 
     Attributes:
-        row: method, doctor, or step.
-        dataset: the data set the number was measured on; empty where the table is about none.
+        dataset: empty where the table is about none.
         metric: ``dice``, ``sen``, ...; ``dice_with_<row>`` in a matrix; ``description`` for text.
         mean, std: as printed, in :attr:`unit` (:class:`Printed` where read from a file); NaN where nothing legible is.
         unit: ``percent``, ``fraction``, ``pixels``, ``ms`` or ``text``.
@@ -56,15 +55,7 @@ class PrintedCell(NamedTuple):
 
 @dataclass(frozen=True)
 class PrintedTable:
-    """One printed table.
-
-    Attributes:
-        paper, name: ``softgan``, ``table-1``.
-        title: in this project's words.
-        kind: ``values``, ``symmetric-matrix`` or ``description``.
-        note: what should be known when reading it, or empty.
-        rows: row names, in print order.
-    """
+    """One printed table, with title and note in this project's words, and its rows in print order."""
 
     paper: str
     name: str
@@ -82,11 +73,8 @@ class PrintedTable:
         return self._cells
 
     def decimals_of(self, metric: str) -> tuple[int, int] | None:
-        """The most decimals of the means and of the spreads printed for ``metric``.
-
-        In a matrix, those of all its cells. None for a metric that is not printed, or only as text; the means'
-        decimals stand in where no spread is printed.
-        """
+        """The most decimals of the means and of the spreads printed for ``metric``, in a matrix for all; the means'
+        where no spread is printed, None where nothing is."""
         cells = [cell for cell in self._cells if self.kind == MATRIX or cell.metric == metric]
         means, spreads = (
             [len(f"{value}".partition(".")[2]) for value in values if not math.isnan(value)]
@@ -100,11 +88,8 @@ class Paper:
     """What one paper prints.
 
     Attributes:
-        name: one of :data:`NAMES`.
         citation: title, authors (none where the text does not name them), year, venue, and arxiv where there is one.
-        tables: by name, ``table-1`` first.
         figures: ``fig-1``: what it shows, in this project's words.
-        claims: what the paper concludes from its tables.
     """
 
     name: str

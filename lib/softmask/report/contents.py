@@ -35,7 +35,6 @@ class TableEntry:
     """A table as it stands in a run.
 
     Attributes:
-        printed_note: what should be known about the print.
         status: ``filled`` (all printed cells are measured), ``partly filled``, ``not run yet``, ``damaged`` (``why``).
         cells: every printed cell and our extra ones; ours is empty where not run or damaged.
         provenance: as :func:`softmask.report.provenance.collect` gave it; empty where not run.
@@ -105,10 +104,8 @@ class Contents(NamedTuple):
 def read(run: str) -> Contents:
     """Return what lies in the ``results`` and ``figures`` folders of a run, beside all that the papers print.
 
-    A file that cannot be read makes its own entry ``damaged``, with the reason, and nothing else.
-
-    Raises:
-        DataError: when the runner's ``state.json`` cannot be read.
+    A file that cannot be read makes its own entry ``damaged``, with the reason; a damaged ``state.json`` raises
+    DataError.
     """
     results, drawn = output_root() / "results" / run, output_root() / "figures" / run
     read = Contents([], [], [], _notebooks(results / "state.json"))

@@ -53,7 +53,6 @@ class Box:
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:
-    """All tensors in ``value``, which may be nested lists, tuples and mappings."""
     if isinstance(value, torch.Tensor):
         return [value]
     parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
@@ -73,22 +72,18 @@ class _Trace(TorchFunctionMode):
         self.inside = False
 
     def of(self, *values: Any) -> set[int]:
-        """Return the boxes that ``values`` come from."""
         return set().union(*(self.origins[id(t)][1] for t in _tensors(values) if id(t) in self.origins))
 
     def set(self, value: Any, boxes: set[int]) -> None:
-        """Keep from which boxes ``value`` comes."""
         self.origins |= {id(tensor): (tensor, boxes) for tensor in _tensors(value)}
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        """Call ``function``, and keep from where its result comes."""
         result = function(*args, **(kwargs or {}))
         if not self.inside and (origin := self.of(args, kwargs)):
             self.set(result, origin)
         return result
 
     def enter(self, module: nn.Module, given: tuple) -> None:
-        """Begin a unit (a hook)."""
         self.inside = True
 
     def leave(self, module: nn.Module, given: tuple, named: dict, output: torch.Tensor) -> None:

@@ -42,9 +42,6 @@ def block() -> str:
     """Return the headline in Markdown: a table of states by paper and run, and one of main numbers beside the printed.
 
     A run stands beside a paper of which it has a table.
-
-    Raises:
-        DataError: when a run's ``state.json`` cannot be read.
     """
     runs = {run: contents.read(run) for run in RUNS}
     links = {run: f"[{run}](results/{run})" for run in RUNS}
@@ -80,10 +77,7 @@ def _table(rows: list[list[str]]) -> list[str]:
 def compared(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) -> str:
     """Return ``0.919, U-Net++ 0.893``: the paper's method and the best other network, the higher one in bold.
 
-    Variants of the method itself (``casgan_bin``) are no other network.
-
-    Args:
-        mean: ``paper_mean`` or ``ours_mean``.
+    Variants of the method itself (``casgan_bin``) are no other network. ``mean``: ``paper_mean`` or ``ours_mean``.
     """
     cells = [cell for cell in entry.cells if cell.printed and (cell.dataset, cell.metric) == (dataset, metric)]
     means = {cell.row: getattr(cell, mean) for cell in cells if not math.isnan(getattr(cell, mean))}

@@ -1,8 +1,7 @@
 """The report: one HTML file with every table and figure, printed beside ours, and where each number comes from.
 
-It needs no network and no other file to be viewed: figures are embedded, there is no script; its links lead to files
-of the checkout. What it says depends on the files of the run, on those of the runs beside it (their state, and their
-verdicts on the same claims) and on the notebooks' sources (which cell drew a figure).
+It needs no network and no other file to be viewed: figures are embedded, there is no script. It depends on the files
+of the run, on those of the runs beside it, and on the notebooks' sources (which cell drew a figure).
 """
 
 from __future__ import annotations
@@ -58,9 +57,6 @@ def build(config: Config) -> Path:
     """Write ``results/<run>/report.html`` from what the run has produced so far, and return its path.
 
     All 26 printed tables and 38 printed figures are on it, ours or not; what cannot be read is named there.
-
-    Raises:
-        DataError: when the runner's ``state.json`` cannot be read.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("softmask.report") / "page.html.j2").read_text(encoding="utf-8"))
@@ -124,7 +120,6 @@ def _anchor(entry: TableEntry | FigureEntry) -> str:
 
 
 def _beside(run: str, read: Contents | None) -> dict[str, Any]:
-    """Another run: its state and the address of its page, or of its tables where it has no page."""
     page = (output_root() / "results" / run / "report.html").exists()
     link = f"../{run}/{'report.html' if page else 'tables/'}"
     return {"run": run, "state": contents.state(read) if read else None, "link": link, "page": page}
@@ -203,9 +198,8 @@ def embedded(png: bytes) -> tuple[str, int, int]:
 def drawn_by(notebook: str, paper: str, name: str) -> tuple[str, str]:
     """Return the cell of ``notebook`` that draws a figure, in words, and its address relative to ``results/<run>/``.
 
-    That is the code cell (counted from 1, as in the runner's messages) that says ``"<paper>/<name>"``, where an
-    f-string's fields may be anything, and failing that one that puts paper and name together from variables and names
-    both; failing that, or where there is no such notebook, the notebook as a whole.
+    That is the code cell (counted from 1) that has ``"<paper>/<name>"``, where an f-string's fields may be anything,
+    else one that joins paper and name from variables, else the notebook as a whole.
     """
     words, section = notebook, ""
     for number, heading, texts in _drawing_cells(notebook):

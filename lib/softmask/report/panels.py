@@ -222,11 +222,8 @@ def predicted(
 
     Args:
         pictures: by nodule, (S, S) image in [0, 1] and bool truth; a missing nodule is drawn without them.
-        own: the method whose soft mask is shown: its row, and (S, S) probabilities by nodule.
+        own: the method whose soft mask is shown: its row, and (S, S) probabilities by nodule. Without any, no figure.
         others: rows and their probabilities by nodule; empty where no run of a row is finished.
-
-    Returns:
-        None where ``own`` has no nodule.
     """
     row, predictions = own
     rows = []
@@ -266,10 +263,7 @@ def lungs(
 ) -> Figure:
     """LGAN figure 4: slices with the reference and the lungs that each method finds; where they differ is coloured.
 
-    Args:
-        images: (H, W) in [0, 1] each.
-        truths: (H, W) bool each.
-        predicted: by slice and row, (H, W) bool.
+    ``images`` are (H, W) in [0, 1], ``truths`` and ``predicted`` (by row) (H, W) bool.
     """
     rows = []
     for image, truth, masks in zip(images, truths, predicted, strict=True):
@@ -288,12 +282,8 @@ def nodules_in_lungs(
     predicted: Sequence[np.ndarray],
     marked: Sequence[np.ndarray],
 ) -> Figure:
-    """LGAN figure 6: slices with the nodules that the readers marked; above with the reference lung, below with the
-    predicted one.
-
-    Args:
-        images: (H, W) in [0, 1] each; ``truths``, ``predicted``, ``marked``: (H, W) bool each.
-    """
+    """LGAN figure 6: slices with the nodules ``marked`` by readers; above with the reference lung, below with the
+    predicted one. Arguments as in :func:`lungs`."""
     rows = [
         [Panel(overlay(*shown)) for shown in zip(images, [[(x, FOUND), (y, MISSED)] for x, y in pairs], strict=True)]
         for pairs in (zip(truths, marked, strict=True), zip(predicted, marked, strict=True))
@@ -340,14 +330,8 @@ def attention(looks: Sequence[Look], module: str) -> Figure:
 
 
 class Example(NamedTuple):
-    """An image at low resolution and what becomes of it.
-
-    Attributes:
-        low: (s, s) in [0, 1].
-        upscaled: by row, (4 s, 4 s) in [0, 1].
-        truth: (4 s, 4 s) in [0, 1], the high resolution.
-        mask: (4 s, 4 s) bool, the lesion.
-    """
+    """An image at low resolution (s, s), the same enlarged by each row, and the true high resolution (4 s, 4 s), all in
+    [0, 1]; and the lesion's mask (4 s, 4 s) bool."""
 
     low: np.ndarray
     upscaled: Mapping[str, np.ndarray]

@@ -63,7 +63,6 @@ _LOSSES = {
 
 
 def _panels(titles: Iterable[str], rows: int, size: tuple[float, float], **shared: Any) -> tuple[Figure, np.ndarray]:
-    """A figure and its (rows, N) axes, each ``size`` inches, under the names of data sets or other titles."""
     titles = list(titles)
     size = (max(size[0] * len(titles), 8), size[1] * rows)
     fig, axes = plt.subplots(rows, len(titles), figsize=size, squeeze=False, **shared)
@@ -95,9 +94,6 @@ def curves(
 ) -> Figure:
     """Return what is ``shown`` of trainings (:data:`SHOWN`), epoch by epoch: a column for each data set, a line for
     each seed. A gap between a critic's true and predicted masks is a share of its largest absolute value.
-
-    Args:
-        by_dataset: by data set and row, the curves of every seed.
     """
     fig, axes = _panels(by_dataset, len(shown), (6, 3.7), sharex="col", sharey="row")
     styles, lines = _styles(by_dataset), {}
@@ -151,7 +147,6 @@ def gan_health(by_dataset: Mapping[str, Sequence[Curves]]) -> Figure:
 def _lines(
     panels: Mapping[str, Mapping[str, Sequence[np.ndarray]]], styles: Styles, size: tuple[float, float], **style: Any
 ) -> tuple[Figure, np.ndarray]:
-    """Draw by panel and row a line through (x, y)."""
     fig, [axes] = _panels(panels, 1, size, sharey=True)
     lines = {}
     for ax, rows in zip(axes, panels.values(), strict=True):
@@ -162,7 +157,6 @@ def _lines(
 
 
 def _by_row(examples: Sequence[Example]) -> dict[str, np.ndarray]:
-    """The truth's images and those of every row, (N, H, W) each."""
     by_row = {TRUTH: [example.truth for example in examples]}
     by_row |= {row: [example.upscaled[row] for example in examples] for row in examples[0].upscaled}
     return {row: np.stack(images) for row, images in by_row.items()}
@@ -233,9 +227,7 @@ def _everyone(names: Iterable[str], linestyles: bool) -> Styles:
 def distributions(dice: Mapping[str, Mapping[str, np.ndarray]], references: Mapping[str, str]) -> Figure:
     """Return Dice of every nodule: for each reference a panel, for everyone the share of nodules up to each Dice.
 
-    Args:
-        dice: by name and reference, Dice (N,) in [0, 1].
-        references: names of the panels, by reference.
+    ``dice`` is (N,) by name and reference; ``references`` names the panels.
     """
     lines: dict[str, dict[str, Any]] = {title: {} for title in references.values()}
     for name, by in dice.items():
@@ -296,10 +288,7 @@ def intervals(
 def by_group(dice: Mapping[str, np.ndarray], members: Mapping[str, np.ndarray], label: str) -> Figure:
     """Return for each group of nodules everyone's Dice: the median, and the middle half of the nodules.
 
-    Args:
-        dice: by name, Dice (N,) in [0, 1].
-        members: by group, which nodules (N,) bool; those without any are left out.
-        label: of the axis.
+    ``dice`` is (N,) by name; ``members`` (N,) bool by group, and empty groups are left out.
     """
     points = []
     for group, inside in members.items():
@@ -316,9 +305,7 @@ def areas_under_curves(
 ) -> Figure:
     """Return AUC with its interval: a panel for each data set, a line for each set of features, by classifier.
 
-    Args:
-        areas: ``auc``, ``auc_low`` and ``auc_high`` by (data set, features, classifier).
-        printed: the paper's AUC by the same, drawn as an open diamond.
+    Both arguments are by (data set, features, classifier): ``auc``, ``auc_low`` and ``auc_high``; the paper's AUC.
     """
     points = [Interval(*key, auc["auc"], (auc["auc_low"], auc["auc_high"])) for key, auc in areas.items()]
     fig, axes = intervals(points, _marked_series(points), "AUC", 0.26, printed)
@@ -335,9 +322,7 @@ def _marked_series(points: Iterable[Interval], **style: Any) -> Styles:
 def stability(by_dataset: Mapping[str, Mapping[str, pd.DataFrame]], families: Sequence[str]) -> Figure:
     """Return ICC of every feature between two regions: a panel for each data set, a row for each family of features.
 
-    Args:
-        by_dataset: by data set and name of the second region, a frame with the column ``icc`` over the features.
-        families: by which the features' names begin.
+    A frame, by data set and second region, has the column ``icc`` over features, whose names begin with their family.
     """
     points = []
     for dataset, tables in by_dataset.items():

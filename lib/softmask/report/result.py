@@ -43,7 +43,7 @@ class Cell:
     """One of our numbers.
 
     Attributes:
-        row, dataset, metric: as in the printed table (see :meth:`softmask.papers.PrintedTable.cells`).
+        row, dataset, metric: as in the printed table.
         ours_mean, ours_std: shares (Dice, SEN, accuracy, ...) in [0, 1] whatever the paper's unit; all else in the
             table's unit (pixels, ms). NaN: undefined. inf: infinite.
         n_images, n_seeds: what the mean is over; the spread is over images pooled over seeds.
@@ -75,7 +75,6 @@ class ResultTable:
     Attributes:
         paper, table: such as ``softgan``, ``table-1``; or ``workbook`` and a name of its own (a-z, 0-9, -).
         title: of the table; empty for the printed table's own title.
-        caption: what was measured on what, and what the reader must know.
         rows: our cells, in any order; a printed cell that is not among them is shown as not finished.
         units: of metrics that the paper does not print: ``percent``, ``fraction``, or any other unit by its name.
             In a table of the workbook's own, a metric without a unit is shown as it is.
@@ -175,7 +174,6 @@ def join(result: ResultTable) -> list[JoinedCell]:
 
 
 def _with_ours(joined: JoinedCell, cell: Cell, where: str) -> JoinedCell:
-    """``joined`` with our number, in the joined cell's unit."""
     mean, std, scale = float(cell.ours_mean), float(cell.ours_std), SCALES.get(joined.unit, 1.0)
     if joined.unit in SCALES and not (math.isnan(mean) or 0 <= mean <= 1):
         raise ConfigError(
@@ -203,11 +201,9 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells arranged for the eye, by row and column.
+    """Cells arranged for the eye, by row and column; in a symmetric ``matrix``, a cell holds paper and ours.
 
-    Attributes:
-        matrix: a symmetric matrix, whose cells hold paper and ours in one place.
-        heading: the data set, where a table has several grids; else empty.
+    ``heading`` is the data set, where there is one.
     """
 
     matrix: bool

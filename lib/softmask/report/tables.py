@@ -156,7 +156,6 @@ def _kind(result: ResultTable) -> str:
 
 
 def _header_and_body(paper: str, table: str, grid: Grid) -> tuple[list[str], list[list[str]]]:
-    """Header and body of a grid, in words; the first column is the row's name."""
     header = [""]
     for column in grid.columns:
         both = column.printed and not grid.matrix

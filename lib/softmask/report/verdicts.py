@@ -93,13 +93,9 @@ class Judged:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Verdict on a claim.
+    """Verdict on a claim, and why in one or two sentences without the last full stop; empty where nothing was run.
 
-    Attributes:
-        claim: its words.
-        why: one or two sentences, without the last full stop; empty where nothing was run.
-        deciding: number of the pair that decides it, counted from 0; None where there is none.
-        unit: of the differences, in words.
+    ``deciding`` is the place of the pair that decides it, ``unit`` that of the differences, in words.
     """
 
     claim: str
@@ -166,7 +162,6 @@ def _run(verdicts: Iterable[Verdict]) -> Iterator[tuple[int, Judged, Difference,
 
 
 def _values(judged: Judged, difference: Difference, unit: str) -> dict[str, Any]:
-    """Numbers and words about a pair that is run, by metric."""
     return {
         "difference": difference.mean,
         "low": difference.low,
@@ -193,8 +188,7 @@ def detectable_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
     """Return one line for each claim: the smallest difference that would be detected with :data:`SEEDS` of each
     network, in the pair that is hardest to decide, beside that pair's delta.
 
-    A claim is not decidable where delta is the smaller one. Claims whose pairs have a single seed are left out: the
-    variance between seeds is then unknown.
+    A claim is not decidable where delta is the smaller one. Claims with a single seed are left out.
     """
     hardest: dict[int, tuple[float, dict[str, Any]]] = {}
     for number, judged, difference, unit in _run(verdicts):
@@ -247,11 +241,8 @@ def table(name: str, title: str, caption: str, verdicts: Sequence[Verdict]) -> R
 def write(paper: str, verdicts: Sequence[Verdict], config: Config, by_readers: Sequence[Verdict] = ()) -> Path:
     """Write the verdicts, with every pair's numbers, to ``results/<run>/claims/<paper>.json``, for the report.
 
-    Of a paper whose claims several notebooks judge, each notebook writes its own: what the file has on other claims
-    stays there. A damaged file is written anew.
-
-    Args:
-        by_readers: the same claims, judged by the readers' consensus on LNSM.
+    What the file has on other claims stays there: several notebooks may judge one paper's. A damaged file is written
+    anew. ``by_readers`` has the same claims, judged by the readers' consensus on LNSM.
     """
     path = config.results / "claims" / f"{paper}.json"
     order = {claim.words: place for place, claim in enumerate(papers.load(paper).claims)}

@@ -72,9 +72,8 @@ class Comparison:
 
     Attributes:
         here, there: names of the runs.
-        cells: one line for each cell: table, kind (``computed`` or ``trained``), row, dataset, metric, state, there,
-            here, difference, tolerance, and size (the difference over the tolerance, else over the spread or the
-            number); what differs first, the biggest on top.
+        cells: one line for each cell; ``size`` is the difference over the tolerance, else over the spread or the
+            number. What differs comes first, the biggest on top.
         moved: by table that is not identical, what differs in its provenance.
         damaged: by table, what is wrong with its files.
     """
@@ -135,11 +134,7 @@ def has_committed(run: str) -> bool:
 
 
 def _unpack(run: str, commit: str | None, folder: Path) -> str:
-    """Unpack the tables and claims of ``run`` as a commit (None: the last) of the checkout has them; return its name.
-
-    Raises:
-        ConfigError: without a history (a downloaded archive), or for a commit without tables of that run.
-    """
+    """Unpack the tables and claims of ``run`` as a commit (None: the last) has them; return its name."""
     if git_state(ROOT)[0] is None and commit is None:
         raise ConfigError(
             f"{ROOT} has no git history to compare with (it may be a downloaded archive); unpack a second copy and "
@@ -283,7 +278,6 @@ def tolerance(here: pd.DataFrame, there: pd.DataFrame) -> pd.Series:
 
 
 def _shown(cells: pd.DataFrame) -> list[str]:
-    """The numbers or words of cells; empty for a cell that is missing."""
     spreads = cells[_STD].map(" ± {:.6g}".format).where(cells[_STD].notna(), "")
     numbers = cells[_MEAN].map("{:.6g}".format) + spreads
     missing = np.where(cells["data"] != "", "undefined", NOT_FINISHED)

@@ -2,9 +2,8 @@
 
 Means of shares are bounded by one another where they are made from the same pixel counts. With TP, FP and FN of one
 image, IoU J = TP / (TP + FP + FN), Dice D = 2J / (1 + J), sensitivity S = TP / (TP + FN), PPV P = TP / (TP + FP) and
-D = 2SP / (S + P). Each bound below follows from the sign of a second derivative (Jensen's
-inequality) or from a chord, so it holds where all numbers are means over images, where all are pooled over pixels, and
-for means over runs of either. Pairs of empty masks, of which nodules have none, are left aside.
+D = 2SP / (S + P). Each bound follows from Jensen's inequality or from a chord, so it holds for means over images, for
+numbers pooled over pixels, and for means over runs of either. Pairs of empty masks are left aside.
 """
 
 from __future__ import annotations
@@ -35,8 +34,7 @@ class Finding:
     Attributes:
         places: where the numbers are printed, such as ``softgan/table-1, U-Net, LNSM``.
         inequality: the formula with the numbers in it.
-        beyond: how far outside it they are after rounding and truncation have been allowed for, in ``unit``; what is
-            not above 0 is as expected.
+        beyond: how far outside it they are, rounded or truncated, in ``unit``; at most 0 is as expected.
         reading: an innocent reading, or empty where none is known.
     """
 
@@ -52,8 +50,6 @@ class Check:
     """One rule, and what came of it.
 
     Attributes:
-        rule: what is expected, in words and as a formula.
-        level: :data:`MUST_HOLD` or :data:`TO_EXPLAIN`.
         checked: sets of numbers it was tried on; those that several tables repeat count once.
         findings: the sets that are not as expected.
     """
@@ -212,7 +208,6 @@ def _beyond(words: str, share: float, reading: str = _OTHER_IMAGES) -> Finding:
 
 
 def _larger(*bounds: Finding) -> Finding:
-    """Of two bounds that cannot both be broken, the one that is."""
     return max(bounds, key=lambda finding: finding.beyond)
 
 
@@ -266,7 +261,6 @@ def auc_and_accuracy(row: Row) -> Finding:
 
 
 def _one_by_one(row: Row, _: Sequence[Row]) -> Iterator[Row]:
-    """A row for each metric that is a share with a spread."""
     for name, cell in row.cells.items():
         if cell.unit in SCALES and not math.isnan(cell.std):
             yield row._replace(cells={name: cell})

@@ -32,7 +32,6 @@ _READING = "± is over runs or folds, or the numbers are of different runs"
 
 
 def _complete(row: Row, _: Sequence[Row]) -> Iterator[Row]:
-    """The row, if it has all six numbers and its means fit."""
     if row.has("dice", "sen", "ppv", spread=True) and not dice_sen_ppv(row).beyond > 0:
         yield row
 
