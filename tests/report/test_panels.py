@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
 from softmask import label
 from softmask.data.outlines import recist_axes
-from softmask.data.sample import Dataset, Sample
+from softmask.data.sample import Sample
 from softmask.errors import DataError
 from softmask.measure import radiomics
 from softmask.report import panels
@@ -47,21 +46,6 @@ def absent(sample: Sample, *places: int) -> Sample:
 
 
 WHOLE, TINY = make(1), absent(make(2, radius=4), 1)
-
-
-class Given(Dataset):
-    origin, fingerprint, source = "made by a test", "0", "embedded"
-
-    def __init__(self, samples, name="promise12") -> None:
-        super().__init__()
-        self.given, self.name = samples, name
-        patients = [f"p{i}" for i in range(len(samples))]
-        self.index = pd.DataFrame({"patient": patients, "nodule": "n0", "slice": "s", "n_readers": 1})
-
-    def read(self, i):
-        if isinstance(self.given[i], Exception):
-            raise self.given[i]
-        return self.given[i]
 
 
 def shown(fig) -> list[list[np.ndarray | str | None]]:
@@ -193,18 +177,19 @@ def test_regions_of_interest_are_the_image_inside_the_masks() -> None:
     assert [to_hex(lines.get_color()[0]) for lines in fig.axes[0].collections] == list(colors.values())[::-1]
 
 
-def test_other_sets_show_their_middle_image_or_the_next_that_can_be_read() -> None:
+def test_other_sets_show_their_middle_image_or_the_next_that_can_be_read(dataset_of) -> None:
     middle = make(0, spacing=None, readers=make().readers[:1], present=np.ones(1, bool))
-    damaged = Given([middle, DataError("truncated"), DataError("truncated")])
-    fig = panels.other_sets({"isbi2012": Given([make(1), middle, make(2)], "isbi2012"), "promise12": damaged})
+    damaged = dataset_of([middle, DataError("truncated"), DataError("truncated")], "promise12")
+    whole = dataset_of([make(1), middle, make(2)], "isbi2012")
+    fig = panels.other_sets({"isbi2012": whole, "promise12": damaged})
     assert names(fig) == ["ISBI 2012", "PROMISE12"]
     made = label.soft_mask(middle.image, mask=middle.masks[0])
     for row in shown(fig):
         for found, expected in zip(row, (middle.image, middle.masks[0], made.trimap, made.alpha), strict=True):
             np.testing.assert_array_equal(found, expected)
-    assert [problem.where for problem in damaged.problems] == ["promise12/p1/n0/s", "promise12/p2/n0/s"]
+    assert [problem.where for problem in damaged.problems] == ["promise12/p1/n0/s1", "promise12/p2/n0/s2"]
     with pytest.raises(DataError, match="promise12: none of its 1 images can be read from made by a test"):
-        panels.other_sets({"promise12": Given([DataError("truncated")])})
+        panels.other_sets({"promise12": dataset_of([DataError("truncated")], "promise12")})
 
 
 def test_predictions_are_compared_row_by_row():

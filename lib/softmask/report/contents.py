@@ -272,7 +272,8 @@ def state(contents: Contents, names: Sequence[str] = NAMES) -> State:
 
 def frame(contents: Contents) -> pd.DataFrame:
     """Return one line for each paper and one for all together, in words: ``4 of 5``."""
-    states = {papers.display("papers", name): state(contents, [name]) for name in NAMES} | {"together": state(contents)}
+    states = {papers.display("papers", name): state(contents, [name]) for name in NAMES}
+    states["together"] = state(contents)
     lines = {
         name: {
             "tables filled": f"{counts.tables[FILLED]} of {counts.tables.total()}",

@@ -53,13 +53,18 @@ def block() -> str:
     for name in names.values():
         for run, frame in frames.items():
             line = frame.loc[name]
-            counts = [sum(line[f"claims: {verdict}"] for verdict in verdicts) for verdicts in _VERDICTS.values()]
+            counts = []
+            for judged in _VERDICTS.values():
+                count = sum(line[f"claims: {verdict}"] for verdict in judged)
+                counts.append(str(count))
             if not line["rows measured"].startswith("0 "):
-                states.append([name, links[run], *line.iloc[:4], *map(str, counts)])
+                states.append([name, links[run], *line.iloc[:4], *counts])
     numbers = [["paper", "measure", "printed", *links.values()]]
     for paper, (own, tables, metric) in PROPOSED.items():
         for table in tables:
-            entries = [next(t for t in run.tables if (t.paper, t.name) == (paper, table)) for run in runs.values()]
+            entries = []
+            for run in runs.values():
+                entries += [entry for entry in run.tables if (entry.paper, entry.name) == (paper, table)]
             cells = [cell for cell in entries[0].cells if cell.printed and cell.metric == metric]
             for dataset in dict.fromkeys(cell.dataset for cell in cells):
                 measure = f"{papers.display('metrics', metric)}, {papers.display('datasets', dataset)}"

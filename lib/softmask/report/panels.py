@@ -232,8 +232,11 @@ def predicted(
         if name in pictures:
             image, truth = pictures[name]
             seen, outlined = Panel(image), Panel(image, [(truth, COLORS[0])])
-        rest = [Panel(masks[name]) if name in masks else Panel(None, note=NOT_FINISHED) for masks in others.values()]
-        rows.append([seen, Panel(soft_head(predictions[name])), outlined, *rest])
+        row_of_name = [seen, Panel(soft_head(predictions[name])), outlined]
+        for masks in others.values():
+            finished = name in masks
+            row_of_name.append(Panel(masks[name]) if finished else Panel(None, note=NOT_FINISHED))
+        rows.append(row_of_name)
     titles = [
         "image",
         f"{display('rows', row)},\nsoft mask",
@@ -245,8 +248,11 @@ def predicted(
 
 def legend(fig: Figure, entries: Mapping[str, str], areas: bool = False) -> None:
     """Draw below the panels the meaning of the colours of lines, or of ``areas``, by name."""
-    mark = (lambda color: Patch(facecolor=color)) if areas else (lambda color: Line2D([], [], color=color, linewidth=3))
-    figures.legend(fig, {name: mark(color) for name, color in entries.items()}, columns=len(entries))
+    marks = {}
+    for name, color in entries.items():
+        line = Line2D([], [], color=color, linewidth=3)
+        marks[name] = Patch(facecolor=color) if areas else line
+    figures.legend(fig, marks, columns=len(entries))
 
 
 def overlay(image: np.ndarray, areas: Sequence[tuple[np.ndarray, str]]) -> np.ndarray:
@@ -284,10 +290,13 @@ def nodules_in_lungs(
 ) -> Figure:
     """LGAN figure 6: slices with the nodules ``marked`` by readers; above with the reference lung, below with the
     predicted one. Arguments as in :func:`lungs`."""
-    rows = [
-        [Panel(overlay(*shown)) for shown in zip(images, [[(x, FOUND), (y, MISSED)] for x, y in pairs], strict=True)]
-        for pairs in (zip(truths, marked, strict=True), zip(predicted, marked, strict=True))
-    ]
+    rows = []
+    for lungs_of_row in (truths, predicted):
+        row = []
+        for image, lung, nodule in zip(images, lungs_of_row, marked, strict=True):
+            shown = overlay(image, [(lung, FOUND), (nodule, MISSED)])
+            row.append(Panel(shown))
+        rows.append(row)
     fig = grid(rows, names=["reference", "predicted"], size=3.0)
     legend(fig, {"lung": FOUND, "nodule": MISSED}, areas=True)
     return fig

@@ -102,7 +102,10 @@ def curves(
             for seed in seeds:
                 for ax, name in zip(column, shown, strict=True):
                     values = np.asarray(seed[name])
-                    values = values / {"train_loss": values[0], "critic_gap": np.abs(values).max() or 1}.get(name, 1)
+                    if name == "train_loss":
+                        values = values / values[0]
+                    elif name == "critic_gap":
+                        values = values / (np.abs(values).max() or 1)
                     lines[display("rows", row)] = _epochs(ax, values, **styles[row])
     for row, name in zip(axes, shown, strict=True):
         row[0].set_ylabel(SHOWN[name])
@@ -131,8 +134,11 @@ def gan_health(by_dataset: Mapping[str, Sequence[Curves]]) -> Figure:
         entries["guessing"] = top.axhline(0.5, color="0.5", linestyle=":")
         top.set(ylim=(-0.03, 1.03))
         losses = [name for name in seeds[0] if name.startswith("loss_")]
-        terms = [[np.pad(np.asarray(s[loss], float), (last - len(s[loss]), 0)) for loss in losses] for s in seeds]
-        shares = np.mean(terms, axis=0)  # (losses, epochs)
+        terms = np.zeros((len(seeds), len(losses), last))
+        for i, seed in enumerate(seeds):
+            for j, loss in enumerate(losses):
+                terms[i, j, last - len(seed[loss]) :] = seed[loss]
+        shares = terms.mean(axis=0)  # (losses, epochs)
         colors = [COLORS[i] for i in (0, 1, 6, 2)]
         areas = bottom.stackplot(range(1, last + 1), shares / shares.sum(axis=0), colors=colors, edgecolor="white")
         bottom.set(xlabel="epoch", ylim=(0, 1))

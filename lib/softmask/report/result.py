@@ -254,11 +254,17 @@ def words_of(paper: str, table: str, cell: JoinedCell) -> tuple[str, str]:
     decimals = decimals_of(paper, table, cell)
     if cell.paper_text:
         printed = cell.paper_text
+    elif math.isnan(cell.paper_mean):
+        printed = NOTHING_PRINTED
     else:
-        printed = NOTHING_PRINTED if math.isnan(cell.paper_mean) else number(cell.paper_mean, cell.paper_std, decimals)
+        printed = number(cell.paper_mean, cell.paper_std, decimals)
     if not cell.run:
-        return printed, NOT_FINISHED
-    return printed, cell.note if cell.unit == "text" else number(cell.ours_mean, cell.ours_std, decimals)
+        ours = NOT_FINISHED
+    elif cell.unit == "text":
+        ours = cell.note
+    else:
+        ours = number(cell.ours_mean, cell.ours_std, decimals)
+    return printed, ours
 
 
 def number(mean: float, std: float, decimals: Decimals | None) -> str:

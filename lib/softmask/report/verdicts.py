@@ -214,8 +214,14 @@ def figure(verdicts: Iterable[Verdict], measure: str = "Dice") -> Figure | None:
         units[unit] = None
     if not points:
         return None
-    names = ("marker", "markerfacecolor", "color")
-    styles = {verdict: dict(zip(names, look, strict=True)) | {"markersize": 10} for verdict, look in _MARKS.items()}
+    styles = {}
+    for verdict, (marker, face, edge) in _MARKS.items():
+        styles[verdict] = {
+            "marker": marker,
+            "markerfacecolor": face,
+            "color": edge,
+            "markersize": 10,
+        }
     fig, axes = intervals(points, styles, f"difference in {measure}\n({' or '.join(units)})")
     for ax in axes:
         ax.axvline(0, color="0.5", linestyle=":")

@@ -192,8 +192,10 @@ def read(folder: Path) -> Tables:
                 provenance[name] = about["provenance"]
             else:
                 content = read_json(path, AGAIN)
-                parts = (("verdict", "claims"), ("verdict_by_readers", "by_readers"))
-                lines = [(str(c["claim"]), metric, str(c["verdict"])) for metric, part in parts for c in content[part]]
+                lines = []
+                for metric, part in (("verdict", "claims"), ("verdict_by_readers", "by_readers")):
+                    for claim in content[part]:
+                        lines.append((str(claim["claim"]), metric, str(claim["verdict"])))
                 frame = pd.DataFrame(lines, columns=["row", "metric", "note"]).assign(unit=VERDICT)
                 provenance[name] = provenance.get(f"workbook/{path.stem}-claims", {})
             frames.append(frame.assign(table=name).astype(object))
@@ -290,7 +292,9 @@ def text(comparison: Comparison, everything: bool = False) -> str:
     lines = [f"{comparison.here} here, beside {comparison.there}", "", *_counts(comparison, MOST)]
     lines += [f"damaged   {table}: {why}" for table, why in comparison.damaged.items()]
     if comparison.moved:
-        causes = Counter(f"{kind}: {words}" for by_kind in comparison.moved.values() for kind, words in by_kind.items())
+        causes = Counter()
+        for moved in comparison.moved.values():
+            causes.update(f"{kind}: {words}" for kind, words in moved.items())
         named = [f"  {cause}  (tables: {number})" for cause, number in causes.most_common(MOST)]
         lines += ["", "What may have moved them:", *(named or ["  nothing that the provenance names"])]
     cells = comparison.cells if everything else comparison.cells[comparison.cells["state"].isin(DIFFERING)]
