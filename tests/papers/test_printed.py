@@ -63,14 +63,11 @@ def test_every_layout_gives_its_cells(address, mean, std, unit):
     assert cell.unit == unit
 
 
-def test_a_description_table_has_text_cells():
-    table = papers.load("lgan").table("table-1")
-    assert table.kind == "description"
-    assert len(table.cells()) == 5
-    assert all(c.text and math.isnan(c.mean) and c.unit == "text" and c.metric == "description" for c in table.cells())
-
-
-def test_a_diagonal_that_is_not_printed_is_no_cell():
+def test_descriptions_are_text_and_a_diagonal_that_is_not_printed_is_no_cell():
+    cells = papers.load("lgan").table("table-1").cells()
+    assert [(bool(c.text), math.isnan(c.mean), c.unit, c.metric) for c in cells] == [
+        (True, True, "text", "description")
+    ] * 5
     assert len(papers.load("dsnet-v1").table("table-4").cells()) == 30
     assert len(papers.load("casgan").table("table-2").cells()) == 36
 
@@ -122,18 +119,18 @@ def change(paper, table, **changes):
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (change("softgan", "table-1", rows={"unet": [1.0]}), "softgan/table-1/unet: 1 values for 3 columns"),
+        (change("softgan", "table-1", rows={"unet": [1.0]}), "softgan/table-1: .*unet: 1 values for 3 columns"),
         (change("softgan", "table-1", rows={"unet": [1.0, "a", 2.0]}), "neither a number"),
         (change("softgan", "table-1", rows={"unet": [1.0, True, 2.0]}), "neither a number"),
         (change("softgan", "table-1", rows={"unet": [1.0, [1.0, -2.0], 2.0]}), "spread"),
         (change("softgan", "table-1", rows={"unet": [1.0, [None, 2.0], 2.0]}), "spread"),
         (change("softgan", "table-1", rows={"unet": [1.0, math.nan, 2.0]}), "neither a number"),
-        (change("softgan", "table-1", kind="pie"), "unknown kind 'pie'"),
+        (change("softgan", "table-1", kind="pie"), "softgan/table-1: .*'pie'"),
         (change("softgan", "table-3", rows={"unet": {"lnsm": [1.0]}}), "layout"),
-        (change("casgan", "table-2", matrix=[[1.0]]), "6 labels needs 6 rows"),
+        (change("casgan", "table-2", matrix=[[1.0]]), "6 labels is not square"),
         (change("casgan", "table-2", labels=["a", "b"], matrix=[[1, 2], [3, 1]]), "the other way round"),
         (change("lgan", "table-1", rows={"lgan_basic": 3}), "must be text"),
-        ({k: v for k, v in content("lgan").items() if k != "figures"}, "lgan: no figures"),
+        ({k: v for k, v in content("lgan").items() if k != "figures"}, "lgan: .*figures"),
     ],
 )
 def test_what_does_not_fit_its_layout_is_named(broken, message):

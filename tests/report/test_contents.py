@@ -1,21 +1,13 @@
 import json
-import math
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pytest
 
 from softmask import papers
-from softmask.config import Config
 from softmask.errors import DataError
 from softmask.report import contents, figures, tables, verdicts
 from softmask.report.tables import Cell, ResultTable
-
-
-@pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
-    return Config.from_parameters("cpu", "embedded")
 
 
 def cells(paper, table, n=None):
@@ -54,25 +46,6 @@ def test_the_status_counts_cells(config, n, status):
         entry = table_of(config, paper, name)
         assert entry.status == status
         assert (entry.caption, entry.provenance) == ("cap", {"seeds": [1]})
-
-
-def test_what_was_written_is_what_is_found(config):
-    extra = Cell("mine", "lnsm", "distance", math.inf, math.nan, 3, 1, "embedded", "far", extra=True)
-    result = ResultTable(
-        "softgan", "table-1", "T", "cap", [*cells("softgan", "table-1"), extra], {"distance": "pixels"}
-    )
-    tables.write(result, config, {})
-    entry = table_of(config, "softgan", "table-1")
-    assert entry.title == "T"
-    assert entry.cells[0].ours_mean == 50
-    last = entry.cells[-1]
-    assert (last.unit, last.ours_mean, last.note, last.printed, last.source) == (
-        "pixels",
-        math.inf,
-        "far",
-        False,
-        "embedded",
-    )
 
 
 def test_the_workbooks_own_tables_and_figures_come_last(config):

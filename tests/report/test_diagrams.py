@@ -6,10 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from softmask.config import Config
 from softmask.nets import NETWORKS, build
 from softmask.nets.softgan import PixelDiscriminator
-from softmask.report import diagrams, figures
+from softmask.report import diagrams
 from softmask.report.diagrams import GROWS, INPUT, KEEPS, SHRINKS, Box
 
 IMAGE = torch.zeros(1, 1, 64, 64)
@@ -62,7 +61,7 @@ def test_the_discriminator_takes_both_inputs_at_once():
     assert boxes[2].sources == (0, 1)
 
 
-@pytest.mark.parametrize("name", ["unet", "unet3plus", "segnet", "dbresnet"])
+@pytest.mark.parametrize("name", ["unet3plus", "dbresnet"])
 def test_other_networks_can_be_drawn(name):
     network = build(name, NETWORKS[name].smoke).train()
     boxes = diagrams.trace(network, [IMAGE], ["image"])
@@ -83,14 +82,3 @@ def test_every_connection_is_an_arrow_and_every_box_has_its_words():
     heights = {patch.get_height() for patch in fig.axes[0].patches if patch.get_height() >= 32}
     assert heights == {32, 64}
     plt.close(fig)
-
-
-def test_files_are_the_same_every_time(tmp_path, monkeypatch):
-    files = []
-    for i in range(2):
-        monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path / str(i)))
-        fig = diagrams.diagram(diagrams.trace(Skipping(), [IMAGE], ["image"]))
-        path = figures.save(fig, "softgan", "fig-3", Config.from_parameters("cpu", "embedded"), "caption")
-        files.append((path.read_bytes(), path.with_suffix(".pdf").read_bytes()))
-        plt.close(fig)
-    assert files[0] == files[1]

@@ -3,7 +3,6 @@ import os
 import subprocess
 import sys
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from softmask.config import Config
 from softmask.errors import ConfigError
 from softmask.report import figures
 
+pytestmark = pytest.mark.usefixtures("style")
 DRAW = """
 import numpy as np, matplotlib
 matplotlib.use("agg")
@@ -28,22 +28,7 @@ figures.save(fig, "casgan", "fig-2", Config.from_parameters("cpu", "embedded"), 
 """
 
 
-@pytest.fixture(autouse=True)
-def _clean_matplotlib():
-    plt.switch_backend("agg")
-    with mpl.rc_context():
-        yield
-    plt.close("all")
-
-
-@pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
-    return Config.from_parameters("cpu", "embedded")
-
-
 def draw():
-    figures.style()
     fig, ax = plt.subplots()
     ax.imshow(np.eye(5))
     return fig, ax
@@ -90,7 +75,6 @@ def test_a_smoke_figure_says_so_and_is_left_as_it_was(config):
         ("casgan", "fig", "c", "no figure"),
         ("nobody", "fig-1", "c", "unknown paper"),
         ("workbook", "../up", "c", "cannot name"),
-        ("casgan", "fig-1", " ", "needs a caption"),
     ],
 )
 def test_a_figure_that_does_not_exist_is_refused(config, paper, name, caption, message):
@@ -106,11 +90,6 @@ def test_outline_of_one_pixel_is_its_four_edges():
     assert segments == {
         ((1.5, 0.5), (2.5, 0.5)), ((1.5, 1.5), (2.5, 1.5)), ((1.5, 0.5), (1.5, 1.5)), ((2.5, 0.5), (2.5, 1.5))
     }  # fmt: skip
-
-
-def test_a_full_mask_is_closed_at_the_border_and_an_empty_one_has_no_outline():
-    assert len(figures.edge_segments(np.ones((3, 6), bool))) == 2 * 3 + 2 * 6
-    assert figures.edge_segments(np.zeros((3, 6), bool)).shape == (0, 2, 2)
 
 
 @given(hnp.arrays(bool, (5, 6), elements=st.booleans()))

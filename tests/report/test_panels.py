@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
 from softmask import label
 from softmask.data.outlines import recist_axes
-from softmask.data.sample import Dataset, Sample
+from softmask.data.sample import Sample
 from softmask.errors import DataError
 from softmask.measure import radiomics
-from softmask.report import figures, panels
+from softmask.report import panels
 from softmask.report.panels import Example, Panel
 
+pytestmark = pytest.mark.usefixtures("style")
 STEPS = ["image", "RECIST marks", "GrabCut", "trimap", "soft mask", "binary mask"]
 READERS = [f"reader {i}" for i in range(1, 5)]
 
@@ -48,33 +46,6 @@ def absent(sample: Sample, *places: int) -> Sample:
 
 
 WHOLE, TINY = make(1), absent(make(2, radius=4), 1)
-
-
-class Given(Dataset):
-    origin, fingerprint, source = "made by a test", "0", "embedded"
-
-    def __init__(self, samples, name="promise12") -> None:
-        super().__init__()
-        self.given, self.name = samples, name
-        patients = [f"p{i}" for i in range(len(samples))]
-        self.index = pd.DataFrame({"patient": patients, "nodule": "n0", "slice": "s", "n_readers": 1})
-
-    def read(self, i):
-        if isinstance(self.given[i], Exception):
-            raise self.given[i]
-        return self.given[i]
-
-
-@pytest.fixture(autouse=True)
-def _style():
-    """The workbook's style; every figure is drawn whole."""
-    plt.switch_backend("agg")
-    with mpl.rc_context():
-        figures.style()
-        yield
-        for number in plt.get_fignums():
-            plt.figure(number).canvas.draw()
-    plt.close("all")
 
 
 def shown(fig) -> list[list[np.ndarray | str | None]]:
@@ -183,12 +154,6 @@ def test_steps_of_labelling_start_from_the_mark(given) -> None:
     np.testing.assert_allclose(drawn, axes - [window[0].start, window[1].start])
 
 
-def test_a_sample_that_cannot_be_labelled_is_named() -> None:
-    flat = replace(make(7), image=np.full((96, 100), 0.5, np.float32))
-    with pytest.raises(Exception, match="lidc/p7/n0/s7: the image is constant"):
-        panels.of_samples([flat], STEPS, labels="recist")
-
-
 def test_trimaps_and_the_alphas_they_lead_to() -> None:
     trimaps = {"a": np.full(WHOLE.image.shape, 0.5), "b": np.zeros(WHOLE.image.shape)}
     alphas = {"b": np.full(WHOLE.image.shape, 0.2), "a": np.full(WHOLE.image.shape, 0.7)}
@@ -212,18 +177,19 @@ def test_regions_of_interest_are_the_image_inside_the_masks() -> None:
     assert [to_hex(lines.get_color()[0]) for lines in fig.axes[0].collections] == list(colors.values())[::-1]
 
 
-def test_other_sets_show_their_middle_image_or_the_next_that_can_be_read() -> None:
+def test_other_sets_show_their_middle_image_or_the_next_that_can_be_read(dataset_of) -> None:
     middle = make(0, spacing=None, readers=make().readers[:1], present=np.ones(1, bool))
-    damaged = Given([middle, DataError("truncated"), DataError("truncated")])
-    fig = panels.other_sets({"isbi2012": Given([make(1), middle, make(2)], "isbi2012"), "promise12": damaged})
+    damaged = dataset_of([middle, DataError("truncated"), DataError("truncated")], "promise12")
+    whole = dataset_of([make(1), middle, make(2)], "isbi2012")
+    fig = panels.other_sets({"isbi2012": whole, "promise12": damaged})
     assert names(fig) == ["ISBI 2012", "PROMISE12"]
     made = label.soft_mask(middle.image, mask=middle.masks[0])
     for row in shown(fig):
         for found, expected in zip(row, (middle.image, middle.masks[0], made.trimap, made.alpha), strict=True):
             np.testing.assert_array_equal(found, expected)
-    assert [problem.where for problem in damaged.problems] == ["promise12/p1/n0/s", "promise12/p2/n0/s"]
+    assert [problem.where for problem in damaged.problems] == ["promise12/p1/n0/s1", "promise12/p2/n0/s2"]
     with pytest.raises(DataError, match="promise12: none of its 1 images can be read from made by a test"):
-        panels.other_sets({"promise12": Given([DataError("truncated")])})
+        panels.other_sets({"promise12": dataset_of([DataError("truncated")], "promise12")})
 
 
 def test_predictions_are_compared_row_by_row():

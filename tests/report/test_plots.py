@@ -2,30 +2,20 @@
 
 from types import SimpleNamespace
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
 from softmask.analysis.claims import judge
-from softmask.config import Config
 from softmask.measure.differences import Scores
 from softmask.measure.resolution import edge_profile, spectrum
 from softmask.measure.soft import calibration
 from softmask.papers import Claim, Pair
-from softmask.report import figures, plots, verdicts
+from softmask.report import plots, verdicts
 from softmask.report.panels import Example
 
-
-@pytest.fixture(autouse=True)
-def _style():
-    plt.switch_backend("agg")
-    with mpl.rc_context():
-        figures.style()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("style")
 
 
 def training(seed=0, late=0):
@@ -219,14 +209,3 @@ def test_matrices_share_a_scale_and_leave_undefined_cells_empty():
 def test_without_any_content_there_is_nothing_to_draw():
     assert verdicts.figure([judge(Claim("c", (Pair("softgan", "unet", "lidc"),)), {})]) is None
     assert plots.curves({}) is plots.gan_health({}) is plots.reliability({}) is plots.spectra({}) is None
-
-
-def test_files_are_the_same_every_time(tmp_path, monkeypatch):
-    files = []
-    for i in range(2):
-        monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path / str(i)))
-        config = Config.from_parameters("cpu", "embedded")
-        drawn = [plots.gan_health({"lidc": CURVES["lidc"]["gan_loss"]}), verdicts.figure(judged())]
-        paths = [figures.save(fig, "workbook", f"f{n}", config, "caption") for n, fig in enumerate(drawn)]
-        files.append([(path.read_bytes(), path.with_suffix(".pdf").read_bytes()) for path in paths])
-    assert files[0] == files[1]

@@ -6,11 +6,9 @@ import time
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
 from softmask.config import Config
 from softmask.data.sample import Dataset, Problem
-from softmask.errors import ConfigError
 from softmask.report import provenance
 
 
@@ -51,11 +49,6 @@ def test_it_names_no_person_host_or_folder(tmp_path):
     assert str(tmp_path) not in text
     assert platform.node() not in text or len(platform.node()) < 4
     assert getpass.getuser() not in text or getpass.getuser() == "root"
-
-
-def test_a_wall_clock_start_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="perf_counter"):
-        collect(tmp_path, started=time.time())
 
 
 def git(folder, *arguments):

@@ -9,9 +9,8 @@ import pytest
 
 from softmask import papers
 from softmask.analysis.claims import judge
-from softmask.config import Config
 from softmask.measure.differences import Scores
-from softmask.measure.verdicts import FAILS, HOLDS, NOT_FINISHED, NOT_RUN, UNDERTRAINED
+from softmask.measure.verdicts import FAILS, HOLDS, NOT_FINISHED, UNDERTRAINED
 from softmask.papers import Claim, Pair
 from softmask.report import contents, page, tables, verdicts
 
@@ -85,12 +84,6 @@ def test_one_seed_and_few_patients_are_stated():
     )
     few = scores(tuple(f"p{i % 5}" for i in range(N)), softgan=0.05, unet=0)
     assert judge(asked(OVER_UNET), few).why.endswith("percentage points, on 5 patients, too few to decide")
-
-
-@pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
-    return Config.from_parameters("cpu", "embedded")
 
 
 def judged():
@@ -204,8 +197,3 @@ def test_what_is_reported_has_no_pairs_and_keeps_its_words(config):
         "by_readers": "",
     }
     assert "reported, not judged" in page.build(config).read_text()
-
-
-def test_a_claim_that_is_not_run_says_nothing_more():
-    verdict = judge(asked(OVER_UNET), {})
-    assert (verdict.verdict, verdict.why, verdict.deciding) == (NOT_RUN, "", None)

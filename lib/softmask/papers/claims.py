@@ -23,7 +23,7 @@ A claim with ``judged: false`` has no pairs: what was measured for it is reporte
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -31,7 +31,7 @@ from typing import Any
 
 import yaml
 
-from softmask.errors import ConfigError, DataError
+from softmask.errors import DataError
 from softmask.measure.verdicts import BETTER, KINDS
 
 UNITS = {"points": "percentage points", "pixels": "pixels", "ms": "ms"}
@@ -56,24 +56,14 @@ def _names() -> dict[str, dict[str, str]]:
 
 
 def display(kind: str, name: str) -> str:
-    """Return ``name`` as people write it: ``display("rows", "unetplusplus")`` is ``U-Net++``.
+    """Return a name as people write it: ``display("rows", "unetplusplus")`` is ``U-Net++``.
 
-    A name that is not listed is shown with spaces for underscores; ``dice_with_<row>`` becomes ``Dice with <row>``,
-    ``dice_of_<row>`` ``Dice of <row>``.
-
-    Args:
-        kind: ``papers``, ``datasets``, ``metrics`` or ``rows``.
-
-    Raises:
-        ConfigError: for another kind.
+    A name that ``names.yaml`` does not list under its ``kind`` is shown with spaces for underscores.
     """
-    names = _names()
-    if kind not in names:
-        raise ConfigError(f"unknown kind of name {kind!r}; choose one of {', '.join(names)}")
     for word in ("with", "of"):
         if kind == "metrics" and name.startswith(f"dice_{word}_"):
             return f"Dice {word} {display('rows', name.removeprefix(f'dice_{word}_'))}"
-    return names[kind].get(name, name.replace("_", " "))
+    return _names()[kind].get(name, name.replace("_", " "))
 
 
 @dataclass(frozen=True)
@@ -82,8 +72,6 @@ class Pair:
 
     Attributes:
         better, worse: rows; ``worse`` is empty where there is a bound.
-        metric: by which they are compared.
-        kind: ``better``, ``adds_little`` or ``suffices``.
         delta: smallest difference that counts, in the claim's unit.
         times: what the values of ``worse`` are multiplied by.
         at_least: the bound, in the claim's unit; None where two rows are compared.
@@ -114,7 +102,7 @@ class Claim:
     """What a paper concludes.
 
     Attributes:
-        words: in this project's words; they identify the claim within its paper.
+        words: identify the claim within its paper.
         unit: of differences (:data:`UNITS`).
         lower: whether low values are good ones.
         judged: False where what was measured is reported alone.
@@ -135,73 +123,72 @@ class Claim:
         return 100.0 if self.unit == "points" else 1.0
 
 
-def parse(paper: str, content: Iterable[Any], cells: Cells) -> tuple[Claim, ...]:
+def parse(paper: str, content: Iterable[Mapping[str, Any]], cells: Cells) -> tuple[Claim, ...]:
     """Return the claims of a paper's file.
 
     Raises:
         DataError: names the claim with a field, row, data set, metric or delta that does not fit.
     """
-    claims: dict[str, Claim] = {}
+    claims = {}
     for item in content:
-        if not isinstance(item, Mapping) or not isinstance(item.get("words"), str) or not item["words"]:
-            raise DataError(f"{paper}: a claim needs its words, not {item!r}")
-        where = f"{paper}, claim {item['words']!r}"
-        if item["words"] in claims:
-            raise DataError(f"{where}: is given twice")
-        claims[item["words"]] = _claim(item, cells, where)
+        try:
+            claim = _claim(**item, cells=cells)
+        except (TypeError, ValueError, AttributeError) as error:
+            words = item.get("words") if isinstance(item, Mapping) else item
+            raise DataError(f"{paper}, claim {words!r}: {error}; see papers/claims.py for its format") from error
+        if claim.words in claims:
+            raise DataError(f"{paper}, claim {claim.words!r}: is given twice; remove one")
+        claims[claim.words] = claim
     return tuple(claims.values())
 
 
-def _claim(item: Mapping[str, Any], cells: Cells, where: str) -> Claim:
-    _fields(item, {"words", "unit", "direction"}, {"pairs", "judged"}, where)
-    _known(item["unit"], UNITS, "unit", where)
-    _known(item["direction"], ("higher", "lower"), "direction", where)
-    judged, given = item.get("judged", True), item.get("pairs", [])
-    if not isinstance(judged, bool) or not isinstance(given, list) or judged != bool(given):
-        raise DataError(f"{where}: needs a list of pairs, or judged: false and none")
-    claim = Claim(item["words"], (), item["unit"], item["direction"] == "lower", judged)
-    pairs = tuple(pair for line in given for pair in _pairs(line, claim, cells, where))
-    if len({(p.better, p.worse, p.dataset, p.metric, p.times) for p in pairs}) < len(pairs):
-        raise DataError(f"{where}: gives a pair twice")
-    return replace(claim, pairs=pairs)
+def _claim(*, cells: Cells, words: str, unit: str, direction: str, pairs: Iterable = (), judged: bool = True) -> Claim:
+    _check_known("unit", unit, UNITS)
+    _check_known("direction", direction, ("higher", "lower"))
+    claim = Claim(str(words), (), unit, direction == "lower", judged)
+    compared = tuple(pair for line in pairs for pair in _pairs(claim, cells, **line))
+    if judged != bool(compared):
+        raise ValueError("needs pairs, or judged: false and none")
+    if len({replace(pair, delta=0.0) for pair in compared}) < len(compared):
+        raise ValueError("gives a pair twice")
+    return replace(claim, pairs=compared)
 
 
-def _pairs(item: Any, claim: Claim, cells: Cells, where: str) -> Iterator[Pair]:
-    """The pairs of one line."""
-    if not isinstance(item, Mapping):
-        raise DataError(f"{where}: {item!r} is no pair")
-    bounded = "at_least" in item
-    own = {"row", "at_least"} if bounded else {"better", "over"}
-    _fields(item, own | {"dataset", "metric"}, set() if bounded else {"kind", "times"}, where)
-    better, over = (item["row"], {"": 0}) if bounded else (item["better"], item["over"])
-    kind, times, at_least = item.get("kind", BETTER), item.get("times", 1), item.get("at_least", 0)
-    _known(kind, KINDS, "kind", where)
-    if not isinstance(over, Mapping) or not over:
-        raise DataError(f"{where}: over must give a delta for each row, not {over!r}")
+def _pairs(
+    claim: Claim,
+    cells: Cells,
+    *,
+    dataset: str,
+    metric: str,
+    better: str = "",
+    over: Mapping[str, float] | None = None,
+    kind: str = BETTER,
+    times: float = 1.0,
+    row: str = "",
+    at_least: float | None = None,
+) -> Iterator[Pair]:
+    """The pairs of one line of a claim, whose fields are the arguments."""
     rows, datasets, metrics = ({key[i] for key in cells} for i in range(3))
-    _known(item["dataset"], datasets | set(_names()["datasets"]), "data set", where)
-    _known(item["metric"], metrics | set(_names()["metrics"]), "metric", where)
-    for row in (better, *(() if bounded else over)):
-        _known(row, rows | set(_names()["rows"]), "row", where)
-    for name, value in {"times": times, "at_least": at_least, **over}.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-            raise DataError(f"{where}: {name} must be a number of at least 0, not {value!r}")
-    bound = float(at_least) if bounded else None
+    _check_known("data set", dataset, datasets | set(_names()["datasets"]))
+    _check_known("metric", metric, metrics | set(_names()["metrics"]))
+    _check_known("kind", kind, KINDS)
+    for name in (row,) if over is None else (better, *over):
+        _check_known("row", name, rows | set(_names()["rows"]))
+    if over is None:
+        yield Pair(row, "", dataset, metric, at_least=float(at_least))
+        return
     for worse, delta in over.items():
-        pair = Pair(better, worse, item["dataset"], item["metric"], kind, float(delta), float(times), bound)
-        if not bounded:
-            printed = [_cell(row, pair, claim.unit, cells) for row in (better, worse)]
-            gain = round((printed[0] - pair.times * printed[1]) * (-1 if claim.lower else 1), 6)
-            pair = replace(pair, printed=gain + 0.0)  # no -0
-        expected = round(min(max(pair.printed, 0.0), LARGEST_DELTA), 3)
-        if kind == BETTER and not math.isnan(pair.printed) and delta != expected:
-            raise DataError(
-                f"{where}: {pair} on {pair.dataset} prints a gain of {pair.printed:g}; its delta is {expected:g}"
-            )
+        pair = Pair(better, worse, dataset, metric, kind, float(delta), float(times))
+        printed = [_printed(name, pair, claim.unit, cells) for name in (better, worse)]
+        gain = round((printed[0] - pair.times * printed[1]) * (-1 if claim.lower else 1), 6)
+        pair = replace(pair, printed=gain + 0.0)  # no -0
+        expected = round(min(max(0.0, gain), LARGEST_DELTA), 3)
+        if not pair.delta >= 0 or (kind == BETTER and not math.isnan(gain) and delta != expected):
+            raise ValueError(f"{pair} on {dataset} prints a gain of {gain:g}; its delta is {expected:g}, not {delta}")
         yield pair
 
 
-def _cell(row: str, pair: Pair, unit: str, cells: Cells) -> float:
+def _printed(row: str, pair: Pair, unit: str, cells: Cells) -> float:
     """The printed mean of a row in the claim's unit; NaN where it is missing."""
     metric, dataset = _PRINTED_AS.get(pair.metric, pair.metric), pair.dataset
     if metric.startswith("dice_with_"):
@@ -212,13 +199,6 @@ def _cell(row: str, pair: Pair, unit: str, cells: Cells) -> float:
     return value * (100 if unit == "points" and printed == "fraction" else 1)
 
 
-def _fields(item: Mapping, need: set[str], may: set[str], where: str) -> None:
-    if missing := sorted(need.difference(item)):
-        raise DataError(f"{where}: {', '.join(missing)} missing")
-    if unknown := sorted(map(str, set(item).difference(need, may))):
-        raise DataError(f"{where}: unknown field {', '.join(unknown)}; known: {', '.join(sorted(need | may))}")
-
-
-def _known(value: Any, known: Iterable[str], name: str, where: str) -> None:
-    if not isinstance(value, str) or value not in known:
-        raise DataError(f"{where}: unknown {name} {value!r}")
+def _check_known(name: str, value: str, known: Container[str]) -> None:
+    if value not in known:
+        raise ValueError(f"unknown {name} {value!r}")

@@ -27,9 +27,9 @@ VALUES, MATRIX, DESCRIPTION = "values", "symmetric-matrix", "description"
 class Printed(float):
     """A number that knows how it was printed: 87.20 is 87.2 with two decimals."""
 
-    def __new__(cls, text: str | float) -> Printed:
+    def __new__(cls, text: str) -> Printed:
         number = super().__new__(cls, text)
-        number.decimals = _decimals(text)
+        number.decimals = len(text.partition(".")[2])
         return number
 
 
@@ -37,8 +37,7 @@ class PrintedCell(NamedTuple):
     """One printed number.
 
     Attributes:
-        row: method, doctor, or step.
-        dataset: the data set the number was measured on; empty where the table is about none.
+        dataset: empty where the table is about none.
         metric: ``dice``, ``sen``, ...; ``dice_with_<row>`` in a matrix; ``description`` for text.
         mean, std: as printed, in :attr:`unit` (:class:`Printed` where read from a file); NaN where nothing legible is.
         unit: ``percent``, ``fraction``, ``pixels``, ``ms`` or ``text``.
@@ -56,15 +55,7 @@ class PrintedCell(NamedTuple):
 
 @dataclass(frozen=True)
 class PrintedTable:
-    """One printed table.
-
-    Attributes:
-        paper, name: ``softgan``, ``table-1``.
-        title: in this project's words.
-        kind: ``values``, ``symmetric-matrix`` or ``description``.
-        note: what should be known when reading it, or empty.
-        rows: row names, in print order.
-    """
+    """One printed table, with title and note in this project's words, and its rows in print order."""
 
     paper: str
     name: str
@@ -82,14 +73,13 @@ class PrintedTable:
         return self._cells
 
     def decimals_of(self, metric: str) -> tuple[int, int] | None:
-        """The most decimals of the means and of the spreads printed for ``metric``.
-
-        In a matrix, those of all its cells. None for a metric that is not printed, or only as text; the means'
-        decimals stand in where no spread is printed.
-        """
+        """The most decimals of the means and of the spreads printed for ``metric``, in a matrix for all; the means'
+        where no spread is printed, None where nothing is."""
         cells = [cell for cell in self._cells if self.kind == MATRIX or cell.metric == metric]
-        means = [_decimals(cell.mean) for cell in cells if not math.isnan(cell.mean)]
-        spreads = [_decimals(cell.std) for cell in cells if not math.isnan(cell.std)]
+        means, spreads = (
+            [len(f"{value}".partition(".")[2]) for value in values if not math.isnan(value)]
+            for values in ([cell.mean for cell in cells], [cell.std for cell in cells])
+        )
         return (max(means), max(spreads or means)) if means else None
 
 
@@ -98,11 +88,8 @@ class Paper:
     """What one paper prints.
 
     Attributes:
-        name: one of :data:`NAMES`.
         citation: title, authors (none where the text does not name them), year, venue, and arxiv where there is one.
-        tables: by name, ``table-1`` first.
         figures: ``fig-1``: what it shows, in this project's words.
-        claims: what the paper concludes from its tables.
     """
 
     name: str
@@ -120,11 +107,7 @@ class Paper:
 
 @cache
 def load(paper: str) -> Paper:
-    """Return the paper of that name.
-
-    Raises:
-        ConfigError: for a name that is not in :data:`NAMES`.
-    """
+    """Return the paper of that name; raise ConfigError for a name that is not in :data:`NAMES`."""
     if paper not in NAMES:
         raise ConfigError(f"unknown paper {paper!r}; choose one of {', '.join(NAMES)}")
     text = (files("softmask.papers") / f"{paper}.yaml").read_text(encoding="utf-8")
@@ -150,89 +133,83 @@ def parse(content: Mapping[str, Any]) -> Paper:
     Raises:
         DataError: names the table and row, or the claim, that does not fit.
     """
-    missing = [key for key in ("paper", "citation", "units", "tables", "figures", "claims") if key not in content]
-    if missing:
-        raise DataError(f"printed numbers of {content.get('paper', 'a paper')}: no {', '.join(missing)}")
-    name = content["paper"]
-    tables = {key: _table(name, key, table, content["units"]) for key, table in content["tables"].items()}
-    printed = {(c.row, c.dataset, c.metric): (c.mean, c.unit) for table in tables.values() for c in table.cells()}
-    concluded = claims.parse(name, content["claims"], printed)
-    return Paper(name, content["citation"], tables, dict(content["figures"]), concluded)
+    where = "a paper"
+    try:
+        where = name = content["paper"]
+        tables = {}
+        for key, table in content["tables"].items():
+            where = f"{name}/{key}"
+            tables[key] = _table(name, key, table, content["units"])
+        where = name
+        cells = [cell for table in tables.values() for cell in table.cells()]
+        printed = {(cell.row, cell.dataset, cell.metric): (cell.mean, cell.unit) for cell in cells}
+        concluded = claims.parse(name, content["claims"], printed)
+        return Paper(name, content["citation"], tables, dict(content["figures"]), concluded)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{where}: does not have the layout of the other papers' files ({error!r})") from error
 
 
 def _table(paper: str, name: str, table: Mapping[str, Any], units: Mapping[str, str]) -> PrintedTable:
-    where, kind = f"{paper}/{name}", table.get("kind", VALUES)
-    layouts = {VALUES: _values, MATRIX: _matrix, DESCRIPTION: _description}
-    if not isinstance(kind, str) or kind not in layouts:
-        raise DataError(f"{where}: unknown kind {kind!r}; known: {', '.join(layouts)}")
-    try:
-        cells = tuple(
-            PrintedCell(*key, math.nan, math.nan, "text", value)
-            if kind == DESCRIPTION
-            else PrintedCell(*key, *_number(value, f"{where}/{key[0]}"), units.get(key[2], units["default"]))
-            for *key, value in layouts[kind](table, where)  # (row, data set, metric)
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{where}: does not have the layout of a {kind} table ({error!r})") from error
+    kind = table.get("kind", VALUES)
+    layout = {VALUES: _values, MATRIX: _matrix, DESCRIPTION: _description}[kind]
+    cells = []
+    for row, dataset, metric, value in layout(table):
+        if kind == DESCRIPTION:
+            cell = PrintedCell(row, dataset, metric, math.nan, math.nan, "text", value)
+        else:
+            cell = PrintedCell(row, dataset, metric, *_number(row, value), units.get(metric, units["default"]))
+        cells.append(cell)
     rows = tuple(dict.fromkeys(cell.row for cell in cells))
-    return PrintedTable(paper, name, str(table["title"]), kind, str(table.get("note", "")), rows, cells)
+    return PrintedTable(paper, name, str(table["title"]), kind, str(table.get("note", "")), rows, tuple(cells))
 
 
-def _values(table: Mapping[str, Any], where: str) -> Iterator[tuple[str, str, str, Any]]:
+def _values(table: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
     """Rows by columns; rows by data sets by columns; or data sets by rows by kinds of mask by columns."""
 
-    def columns(values: Sequence, place: str) -> Iterator[tuple[Any, Any]]:
-        if len(table["columns"]) != len(values):
-            raise DataError(f"{where}/{place}: {len(values)} values for {len(table['columns'])} columns")
+    def by_column(row: str, values: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+        if len(values) != len(table["columns"]):
+            raise ValueError(f"{row}: {len(values)} values for {len(table['columns'])} columns")
         return zip(table["columns"], values, strict=True)
 
     for row, values in table["rows"].items():
         if not isinstance(values, Mapping):
-            for column, value in columns(values, row):
+            for column, value in by_column(row, values):
                 dataset, metric = (table["dataset"], column) if isinstance(column, str) else column
                 yield row, dataset, metric, value
         elif "datasets" in table:
             for dataset in table["datasets"]:
-                for metric, value in columns(values[dataset], f"{row}/{dataset}"):
+                for metric, value in by_column(row, values[dataset]):
                     yield row, dataset, metric, value
         else:
             for method, by_kind in values.items():  # the outer key is the data set
                 for kind, numbers in by_kind.items():
-                    for metric, value in columns(numbers, f"{row}/{method}/{kind}"):
+                    for metric, value in by_column(method, numbers):
                         yield method, row, f"{metric}_{kind}", value
 
 
-def _matrix(table: Mapping[str, Any], where: str) -> Iterator[tuple[str, str, str, Any]]:
+def _matrix(table: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
     labels, matrix = table["labels"], table["matrix"]
-    if len(matrix) != len(labels) or any(len(row) != len(labels) for row in matrix):
-        raise DataError(f"{where}: a matrix over {len(labels)} labels needs {len(labels)} rows of as many values")
+    if matrix != [list(column) for column in zip(*matrix, strict=True)] or len(matrix) != len(labels):
+        raise ValueError(f"a matrix over {len(labels)} labels is not square, or not the same the other way round")
     for i, row in enumerate(labels):
         for j, column in enumerate(labels):
-            if matrix[i][j] != matrix[j][i]:
-                raise DataError(f"{where}: {row} with {column} is {matrix[i][j]}, the other way round {matrix[j][i]}")
             if i != j or matrix[i][j] is not None:  # a diagonal that is not printed is no gap
                 yield row, table["dataset"], f"dice_with_{column}", matrix[i][j]
 
 
-def _description(table: Mapping[str, Any], where: str) -> Iterator[tuple[str, str, str, Any]]:
+def _description(table: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
     for row, text in table["rows"].items():
         if not isinstance(text, str) or not text:
-            raise DataError(f"{where}/{row}: a description must be text, not {text!r}")
+            raise ValueError(f"{row}: a description must be text, not {text!r}")
         yield row, "", "description", text
 
 
-def _number(value: Any, where: str) -> tuple[float, float]:
+def _number(row: str, value: Any) -> tuple[float, float]:
     """(mean, std) of a number, a [mean, std] pair, or null."""
-    parts = value if isinstance(value, list) and len(value) == 2 else [value, None]
-    for part in parts:
-        number = isinstance(part, int | float) and not isinstance(part, bool) and math.isfinite(part)
-        if part is not None and not number:
-            raise DataError(f"{where}: {value!r} is neither a number, nor [mean, std], nor null")
-    if parts[1] is not None and (parts[0] is None or parts[1] < 0):
-        raise DataError(f"{where}: {value!r} has a spread that cannot be")
-    mean, std = (math.nan if part is None else part if isinstance(part, float) else float(part) for part in parts)
+    mean, std = value if isinstance(value, list) else (value, None)
+    if not all(part is None or (type(part) in (int, float, Printed) and math.isfinite(part)) for part in (mean, std)):
+        raise ValueError(f"{row}: {value!r} is neither a number, nor [mean, std], nor null")
+    if std is not None and (mean is None or std < 0):
+        raise ValueError(f"{row}: {value!r} has a spread that cannot be")
+    mean, std = (math.nan if part is None else part if isinstance(part, float) else float(part) for part in (mean, std))
     return mean, std
-
-
-def _decimals(value: str | float) -> int:
-    return len(f"{value}".partition(".")[2])

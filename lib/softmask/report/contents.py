@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import io
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
+from PIL import Image
 
 from softmask import papers
 from softmask.config import PROFILES, output_root
 from softmask.data.sample import SUBSTITUTE
-from softmask.errors import DataError
+from softmask.errors import DataError, brief
 from softmask.files import read_json
 from softmask.measure.verdicts import NOT_RUN
 from softmask.papers.printed import NAMES, VALUES
 from softmask.report import provenance, tables, verdicts
-from softmask.report.result import WORKBOOK, JoinedCell, ResultTable, join
+from softmask.report.result import WORKBOOK, JoinedCell, ResultTable, join, printed_table
 
 FILLED, PARTLY, DRAWN, PARTLY_DRAWN = "filled", "partly filled", "drawn", "partly drawn"
 DAMAGED = "damaged"
@@ -34,7 +35,6 @@ class TableEntry:
     """A table as it stands in a run.
 
     Attributes:
-        printed_note: what should be known about the print.
         status: ``filled`` (all printed cells are measured), ``partly filled``, ``not run yet``, ``damaged`` (``why``).
         cells: every printed cell and our extra ones; ours is empty where not run or damaged.
         provenance: as :func:`softmask.report.provenance.collect` gave it; empty where not run.
@@ -65,8 +65,7 @@ class Picture(NamedTuple):
     notebook: str
 
 
-@dataclass(frozen=True)
-class FigureEntry:
+class FigureEntry(NamedTuple):
     """A printed figure (or one of the workbook's own) and its pictures in a run.
 
     ``status`` is ``drawn``, ``partly drawn`` (something is still missing), ``not run yet`` or ``damaged`` (``why``).
@@ -76,7 +75,7 @@ class FigureEntry:
     name: str
     shows: str
     status: str
-    pictures: tuple[Picture, ...] = ()
+    pictures: Sequence[Picture] = ()
     why: str = ""
 
 
@@ -105,10 +104,8 @@ class Contents(NamedTuple):
 def read(run: str) -> Contents:
     """Return what lies in the ``results`` and ``figures`` folders of a run, beside all that the papers print.
 
-    A file that cannot be read makes its own entry ``damaged``, with the reason, and nothing else.
-
-    Raises:
-        DataError: when the runner's ``state.json`` cannot be read.
+    A file that cannot be read makes its own entry ``damaged``, with the reason; a damaged ``state.json`` raises
+    DataError.
     """
     results, drawn = output_root() / "results" / run, output_root() / "figures" / run
     read = Contents([], [], [], _notebooks(results / "state.json"))
@@ -117,9 +114,10 @@ def read(run: str) -> Contents:
         read.tables.extend(_table(results, name, table) for table in paper.tables)
         read.figures.extend(_figure(drawn, name, *figure) for figure in paper.figures.items())
         read.claims.extend(_claims(results, name))
-    own, own_drawn = sorted((results / "tables" / WORKBOOK).glob("*.csv")), sorted((drawn / WORKBOOK).glob("*.png"))
-    read.tables.extend(_table(results, WORKBOOK, path.stem) for path in own)
-    read.figures.extend(_figure(drawn, WORKBOOK, path.stem) for path in own_drawn)
+    for path in sorted((results / "tables" / WORKBOOK).glob("*.csv")):
+        read.tables.append(_table(results, WORKBOOK, path.stem))
+    for path in sorted((drawn / WORKBOOK).glob("*.png")):
+        read.figures.append(_figure(drawn, WORKBOOK, path.stem))
     return read
 
 
@@ -147,45 +145,41 @@ def read_table(path: Path) -> tuple[pd.DataFrame, Mapping[str, Any]]:
 
 
 def _table(results: Path, paper: str, name: str) -> TableEntry:
-    printed = None if paper == WORKBOOK else papers.load(paper).table(name)
-    about = (printed.title, printed.kind, printed.note) if printed else (name, VALUES, "")
-    empty = tuple(join(ResultTable(paper, name, "", "", [])))
+    printed = printed_table(paper, name)
+    entry = TableEntry(
+        paper,
+        name,
+        printed.title if printed else name,
+        printed.kind if printed else VALUES,
+        printed.note if printed else "",
+        NOT_RUN,
+        tuple(join(ResultTable(paper, name, "", "", []))),
+    )
     path = results / "tables" / paper / f"{name}.csv"
     if not path.exists():
-        return TableEntry(paper, name, *about, NOT_RUN, empty)
+        return entry
     try:
         frame, beside = read_table(path)
         cells = tuple(_joined(path, frame, printed.cells() if printed else ()))
     except DataError as error:
-        return TableEntry(paper, name, *about, DAMAGED, empty, str(error).replace(f"{results}/", ""))
+        return replace(entry, status=DAMAGED, why=str(error).replace(f"{results}/", ""))
     run = [cell.run for cell in cells]
     status = FILLED if all(run) else PARTLY if any(run) else NOT_RUN
-    words = {key: beside[key] for key in ("caption", "measured", "notebook", "provenance")}
-    return TableEntry(paper, name, beside["title"], *about[1:], status, cells, **words)
+    words = {key: beside[key] for key in ("title", "caption", "measured", "notebook", "provenance")}
+    return replace(entry, status=status, cells=cells, **words)
 
 
 def _joined(path: Path, frame: pd.DataFrame, printed: Sequence[papers.PrintedCell]) -> Iterator[JoinedCell]:
     prints = {(cell.row, cell.dataset, cell.metric): cell for cell in printed}
-    for line in frame.itertuples():
-        key = (line.row, line.dataset, line.metric)
-        cell, run = prints.pop(key, None), line.data != ""
-        same = cell is None or math.isclose(cell.mean, line.paper_mean, rel_tol=1e-5)
-        if not same and not (math.isnan(cell.mean) and math.isnan(line.paper_mean)):
+    for line in frame.rename(columns={"data": "source"}).to_dict("records"):
+        key = (line["row"], line["dataset"], line["metric"])
+        cell = prints.pop(key, None)
+        if cell and not np.isclose(cell.mean, line["paper_mean"], rtol=1e-5, atol=0, equal_nan=True):
             raise DataError(f"{path}: holds another printed number for {' / '.join(key)}; {AGAIN}")
-        yield JoinedCell(
-            *key,
-            unit=line.unit,
-            printed=cell is not None,
-            paper_mean=line.paper_mean,
-            paper_std=line.paper_std,
-            paper_text=cell.text if cell else "",
-            ours_mean=line.ours_mean,
-            ours_std=line.ours_std,
-            n_images=int(line.n_images) if run else None,
-            n_seeds=int(line.n_seeds) if run else None,
-            source=line.data,
-            note=line.note,
-        )
+        fields = {name: line[name] for name in JoinedCell.__dataclass_fields__ if name in line}
+        if not line["source"]:
+            fields |= {"n_images": None, "n_seeds": None}
+        yield JoinedCell(**fields, printed=cell is not None, paper_text=cell.text if cell else "")
     if prints:
         raise DataError(f"{path}: printed cells are missing, such as {' / '.join(next(iter(prints)))}; {AGAIN}")
 
@@ -199,24 +193,18 @@ def _figure(folder: Path, paper: str, name: str, shows: str = "") -> FigureEntry
         try:
             beside = read_json(path.with_suffix(".json"), AGAIN)
             words = {key: str(beside[key]) for key in ("caption", "alt", "missing", "notebook")}
-            pictures.append(Picture(path.stem, check_png(path.read_bytes()), **words))
-        except (KeyError, TypeError, OSError, DataError) as error:
-            why = f"{path.stem}: its files cannot be used ({error}); {AGAIN}".replace(f"{folder}/", "")
-            return FigureEntry(paper, name, shows, DAMAGED, why=why)
+            png = path.read_bytes()
+            with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+                image.verify()
+            pictures.append(Picture(path.stem, png, **words))
+        except (KeyError, TypeError, DataError) as error:
+            why = f"{path.stem}: its JSON cannot be used ({error}); {AGAIN}"
+            return FigureEntry(paper, name, shows, DAMAGED, why=why.replace(f"{folder}/", ""))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # PIL's ways to say so
+            why = f"{path.stem}: not a whole PNG file ({brief(error)}); {AGAIN}"
+            return FigureEntry(paper, name, shows, DAMAGED, why=why.replace(f"{folder}/", ""))
     status = PARTLY_DRAWN if any(picture.missing for picture in pictures) else DRAWN
-    return FigureEntry(paper, name, shows, status if pictures else NOT_RUN, tuple(pictures))
-
-
-def check_png(png: bytes) -> bytes:
-    """Return ``png``; raise OSError where it is no whole PNG file: its chunks are not those that were written."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
-            opened.verify()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # PIL's ways to say so
-        raise OSError(f"not a whole PNG file: {error}") from error
-    return png
+    return FigureEntry(paper, name, shows, status if pictures else NOT_RUN, pictures)
 
 
 def _claims(results: Path, paper: str) -> list[ClaimEntry]:
@@ -268,16 +256,15 @@ def state(contents: Contents, names: Sequence[str] = NAMES) -> State:
     """Return the state of the papers ``names`` together."""
     entries = [entry for entry in contents.tables if entry.paper in names]
     cells = [(entry, cell) for entry in entries for cell in entry.cells if cell.printed]
-    rows = {(entry.paper, entry.name, cell.row): True for entry, cell in cells}
-    for entry, cell in cells:
-        rows[entry.paper, entry.name, cell.row] &= cell.run
+    rows = {(entry.paper, entry.name, cell.row) for entry, cell in cells}
+    unmeasured = {(entry.paper, entry.name, cell.row) for entry, cell in cells if not cell.run}
     claims = Counter(claim.verdict for claim in contents.claims if claim.paper in names)
     return State(
         Counter(entry.status for entry in entries),
         Counter(entry.status for entry in contents.figures if entry.paper in names),
         {verdict: claims[verdict] for verdict in VERDICTS},
         len(rows),
-        sum(rows.values()),
+        len(rows - unmeasured),
         len(cells),
         Counter(cell.source for _, cell in cells),
     )
@@ -285,7 +272,8 @@ def state(contents: Contents, names: Sequence[str] = NAMES) -> State:
 
 def frame(contents: Contents) -> pd.DataFrame:
     """Return one line for each paper and one for all together, in words: ``4 of 5``."""
-    states = {papers.display("papers", name): state(contents, [name]) for name in NAMES} | {"together": state(contents)}
+    states = {papers.display("papers", name): state(contents, [name]) for name in NAMES}
+    states["together"] = state(contents)
     lines = {
         name: {
             "tables filled": f"{counts.tables[FILLED]} of {counts.tables.total()}",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -52,7 +53,6 @@ class Box:
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:
-    """All tensors in ``value``, which may be nested lists, tuples and mappings."""
     if isinstance(value, torch.Tensor):
         return [value]
     parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
@@ -72,27 +72,18 @@ class _Trace(TorchFunctionMode):
         self.inside = False
 
     def of(self, *values: Any) -> set[int]:
-        """Return the boxes that ``values`` come from."""
         return set().union(*(self.origins[id(t)][1] for t in _tensors(values) if id(t) in self.origins))
 
     def set(self, value: Any, boxes: set[int]) -> None:
-        """Keep from which boxes ``value`` comes."""
         self.origins |= {id(tensor): (tensor, boxes) for tensor in _tensors(value)}
 
-    def add(self, box: Box, value: Any) -> None:
-        """Add a box with its output."""
-        self.boxes.append(box)
-        self.set(value, {len(self.boxes) - 1})
-
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        """Call ``function``, and keep from where its result comes."""
         result = function(*args, **(kwargs or {}))
         if not self.inside and (origin := self.of(args, kwargs)):
             self.set(result, origin)
         return result
 
     def enter(self, module: nn.Module, given: tuple) -> None:
-        """Begin a unit (a hook)."""
         self.inside = True
 
     def leave(self, module: nn.Module, given: tuple, named: dict, output: torch.Tensor) -> None:
@@ -105,7 +96,8 @@ class _Trace(TorchFunctionMode):
             return
         before, after = (t.shape[2] if t.ndim == 4 else 1 for t in (_tensors([given, named])[0], output))
         kind = KEEPS if before == after else SHRINKS if after < before else GROWS
-        self.add(Box(words, output.shape[1], after, kind, tuple(sorted(sources))), output)
+        self.boxes.append(Box(words, output.shape[1], after, kind, tuple(sorted(sources))))
+        self.set(output, {last + 1})
 
 
 def trace(network: nn.Module, inputs: Sequence[torch.Tensor], names: Sequence[str], layers: bool = False) -> list[Box]:
@@ -115,8 +107,9 @@ def trace(network: nn.Module, inputs: Sequence[torch.Tensor], names: Sequence[st
         layers: every layer its own box, for a network that never changes the size.
     """
     traced = _Trace()
-    for name, value in zip(names, inputs, strict=True):
-        traced.add(Box(name, value.shape[1], value.shape[2], INPUT), value)
+    for place, (name, value) in enumerate(zip(names, inputs, strict=True)):
+        traced.boxes.append(Box(name, value.shape[1], value.shape[2], INPUT))
+        traced.set(value, {place})
     training = network.training
     network.eval()
     try:
@@ -184,13 +177,11 @@ def _describe(module: nn.Module) -> str:
     name = next((words for key, words in _WORDS.items() if key in name), name)
     if not hasattr(module, "kernel_size"):
         return name
-    kernel, stride, dilation = (_pair(getattr(module, key, 1)) for key in ("kernel_size", "stride", "dilation"))
-    name += f" {'×'.join(map(str, kernel))}" + (f", stride {stride[0]}" if stride[0] > 1 else "")
-    return name + (f", dilation {dilation[0]}" if dilation[0] > 1 else "")
-
-
-def _pair(value: int | Sequence[int]) -> Sequence[int]:
-    return (value, value) if isinstance(value, int) else value
+    sizes = [np.broadcast_to(getattr(module, key, 1), 2) for key in ("kernel_size", "stride", "dilation")]
+    name += f" {'×'.join(map(str, sizes[0]))}"
+    for word, size in zip(("stride", "dilation"), sizes[1:], strict=True):
+        name += f", {word} {size[0]}" if size[0] > 1 else ""
+    return name
 
 
 def _arrow(ax: Axes, points: Sequence[tuple[float, float]]) -> None:

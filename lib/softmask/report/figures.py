@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -23,9 +22,8 @@ from softmask import papers
 from softmask.config import Config
 from softmask.errors import ConfigError
 from softmask.files import write_atomic
-from softmask.report.result import WORKBOOK
-from softmask.report.tables import NOTEBOOK_VARIABLE, to_json
-from softmask.report.text import NOT_A_RESULT
+from softmask.report.result import NOT_A_RESULT, WORKBOOK, check_name
+from softmask.report.tables import NOTEBOOK_VARIABLE, about_run, to_json
 
 COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000")
 """Colours that colour-blind people can tell apart (Okabe and Ito 2008)."""
@@ -84,15 +82,12 @@ def save(
         missing: content of the printed figure that is missing here, such as a network without a finished run.
 
     Raises:
-        ConfigError: for a paper or figure that does not exist, or an empty caption.
+        ConfigError: for a paper or figure that does not exist.
     """
+    check_name(name)
     known = {} if paper == WORKBOOK else papers.load(paper).figures
     if paper != WORKBOOK and "-".join(name.split("-")[:2]) not in known:
         raise ConfigError(f"{paper} has no figure {name!r}; its figures are {', '.join(known)}")
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
-        raise ConfigError(f"{name!r} cannot name a figure; use a-z, 0-9 and -")
-    if not caption.strip():
-        raise ConfigError(f"{paper}/{name}: a figure needs a caption")
     if fig is None:
         print(f"{paper}/{name} is not drawn: its runs are not finished, or their weights or data are not here")
         return None
@@ -102,32 +97,17 @@ def save(
         "caption": caption,
         "alt": alt or caption,
         "missing": missing,
-        "profile": config.profile.name,
-        "run": config.run,
-        "result": config.profile.is_result,
         "notebook": os.environ.get(NOTEBOOK_VARIABLE, ""),
     }
-    marks = []
-    if not config.profile.is_result:
-        mark = fig.text(0.5, 0.5, NOT_A_RESULT.partition(":")[0], color="#D55E00", alpha=0.6, size=40, rotation=20)
-        mark.set(ha="center", va="center", in_layout=False)
-        marks.append(mark)
-    try:
-        pdf = _bytes(fig, "pdf", {"Creator": "softmask", "Producer": "matplotlib", "CreationDate": None})
-        png = _bytes(fig, "png", {"Software": None, "Title": f"{paper} {name}"})
-    finally:
-        for mark in marks:
-            mark.remove()
-    folder = config.figures / paper
-    write_atomic(folder / f"{name}.json", to_json(content))
-    write_atomic(folder / f"{name}.pdf", pdf)
-    return write_atomic(folder / f"{name}.png", png)
-
-
-def _bytes(fig: Figure, form: str, metadata: dict[str, str | None]) -> bytes:
-    buffer = io.BytesIO()
-    fig.savefig(buffer, format=form, metadata=metadata)
-    return buffer.getvalue()
+    mark = fig.text(0.5, 0.5, "" if config.profile.is_result else NOT_A_RESULT.partition(":")[0])
+    mark.set(color="#D55E00", alpha=0.6, size=40, rotation=20, ha="center", va="center", in_layout=False)
+    path, pdf, png = config.figures / paper / f"{name}.png", io.BytesIO(), io.BytesIO()
+    fig.savefig(pdf, format="pdf", metadata={"Creator": "softmask", "Producer": "matplotlib", "CreationDate": None})
+    fig.savefig(png, format="png", metadata={"Software": None, "Title": f"{paper} {name}"})
+    mark.remove()
+    write_atomic(path.with_suffix(".json"), to_json(content | about_run(config)))
+    write_atomic(path.with_suffix(".pdf"), pdf.getvalue())
+    return write_atomic(path, png.getvalue())
 
 
 def legend(fig: Figure, entries: Mapping[str, Any], columns: int) -> None:
@@ -152,13 +132,13 @@ def mask_contours(ax: Axes, masks: Sequence[np.ndarray], colors: Sequence[str]) 
 def edge_segments(mask: np.ndarray) -> np.ndarray:
     """Return the pixel edges between ``mask`` (H, W) and its outside: (N, 2, 2) ends as (x, y), pixel centres whole."""
     padded = np.pad(mask, 1)
-    return np.concatenate([_horizontal(padded), _horizontal(padded.T)[:, :, ::-1]])
-
-
-def _horizontal(padded: np.ndarray) -> np.ndarray:
     rows, columns = np.nonzero(padded[1:] != padded[:-1])
     left = np.stack([columns - 1.5, rows - 0.5], axis=1)  # padding moved pixels by 1, their edges are half-way
-    return np.stack([left, left + np.array([1, 0])], axis=1)
+    rows, columns = np.nonzero((padded[:, 1:] != padded[:, :-1]).T)[::-1]
+    top = np.stack([columns - 0.5, rows - 1.5], axis=1)
+    horizontal = np.stack([left, left + np.array([1, 0])], axis=1)
+    vertical = np.stack([top, top + np.array([0, 1])], axis=1)
+    return np.concatenate([horizontal, vertical])
 
 
 def scalebar(ax: Axes, spacing_mm: float, length_mm: float) -> None:

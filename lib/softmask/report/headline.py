@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 from softmask import papers
 from softmask.config import ROOT
-from softmask.errors import ConfigError, SoftmaskError
+from softmask.errors import ConfigError
 from softmask.files import write_atomic
-from softmask.report import contents, text, verdicts
-from softmask.report.contents import Contents, TableEntry
+from softmask.report import contents, verdicts
+from softmask.report.contents import TableEntry
+from softmask.report.result import NOTHING_PRINTED, decimals_of, number
 
 RUNS = ("night-real", "cpu-embedded", "cpu-real-3seeds", "cpu-embedded-3seeds")
 """The runs whose results are committed."""
@@ -43,90 +42,70 @@ def block() -> str:
     """Return the headline in Markdown: a table of states by paper and run, and one of main numbers beside the printed.
 
     A run stands beside a paper of which it has a table.
-
-    Raises:
-        DataError: when a run's ``state.json`` cannot be read.
     """
     runs = {run: contents.read(run) for run in RUNS}
-    links = [f"[{run}](results/{run})" for run in RUNS]
-    states = ["paper", "run", "tables", "figures", "rows measured", "cells on real data"]
-    states += [f"{'claims: ' * (i == 0)}{column}" for i, column in enumerate(_VERDICTS)]
-    numbers = ["paper", "measure", "printed", *links]
-    return "\n".join([*_table(states, _states(runs)), "", *_table(numbers, _numbers(runs))])
-
-
-def _table(header: list[str], lines: Iterable[list[str]]) -> list[str]:
-    rows = [header, *lines]
-    return [f"| {' | '.join(rows[0])} |", "|" + "---|" * len(header), *(f"| {' | '.join(row)} |" for row in rows[1:])]
-
-
-def _states(runs: Mapping[str, Contents]) -> Iterator[list[str]]:
+    links = {run: f"[{run}](results/{run})" for run in RUNS}
     frames = {run: contents.frame(read) for run, read in runs.items()}
-    for name in map(lambda paper: papers.display("papers", paper), papers.NAMES):
+    names = {paper: papers.display("papers", paper) for paper in papers.NAMES}
+    counted = list(_VERDICTS)
+    states = [["paper", "run", "tables", "figures", "rows measured", "cells on real data", f"claims: {counted[0]}"]]
+    states[0] += counted[1:]
+    for name in names.values():
         for run, frame in frames.items():
             line = frame.loc[name]
-            counts = [sum(line[f"claims: {verdict}"] for verdict in verdicts) for verdicts in _VERDICTS.values()]
+            counts = []
+            for judged in _VERDICTS.values():
+                count = sum(line[f"claims: {verdict}"] for verdict in judged)
+                counts.append(str(count))
             if not line["rows measured"].startswith("0 "):
-                yield [name, f"[{run}](results/{run})", *line.iloc[:4], *map(str, counts)]
-
-
-def _numbers(runs: Mapping[str, Contents]) -> Iterator[list[str]]:
+                states.append([name, links[run], *line.iloc[:4], *counts])
+    numbers = [["paper", "measure", "printed", *links.values()]]
     for paper, (own, tables, metric) in PROPOSED.items():
         for table in tables:
-            entries = [next(t for t in run.tables if (t.paper, t.name) == (paper, table)) for run in runs.values()]
+            entries = []
+            for run in runs.values():
+                entries += [entry for entry in run.tables if (entry.paper, entry.name) == (paper, table)]
             cells = [cell for cell in entries[0].cells if cell.printed and cell.metric == metric]
             for dataset in dict.fromkeys(cell.dataset for cell in cells):
-                yield [
-                    papers.display("papers", paper),
-                    f"{papers.display('metrics', metric)}, {papers.display('datasets', dataset)}",
-                    compared(entries[0], own, dataset, metric, "paper_mean"),
-                    *(compared(entry, own, dataset, metric, "ours_mean") for entry in entries),
-                ]
+                measure = f"{papers.display('metrics', metric)}, {papers.display('datasets', dataset)}"
+                printed = compared(entries[0], own, dataset, metric, "paper_mean")
+                ours = [compared(entry, own, dataset, metric, "ours_mean") for entry in entries]
+                numbers.append([names[paper], measure, printed, *ours])
+    return "\n".join([*_table(states), "", *_table(numbers)])
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return [lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]
 
 
 def compared(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) -> str:
     """Return ``0.919, U-Net++ 0.893``: the paper's method and the best other network, the higher one in bold.
 
-    Variants of the method itself (``casgan_bin``) are no other network.
-
-    Args:
-        mean: ``paper_mean`` or ``ours_mean``.
+    Variants of the method itself (``casgan_bin``) are no other network. ``mean``: ``paper_mean`` or ``ours_mean``.
     """
     cells = [cell for cell in entry.cells if cell.printed and (cell.dataset, cell.metric) == (dataset, metric)]
     means = {cell.row: getattr(cell, mean) for cell in cells if not math.isnan(getattr(cell, mean))}
     others = {row: value for row, value in means.items() if row.partition("_")[0] != own.partition("_")[0]}
     if own not in means or not others:
-        return text.NOTHING_PRINTED
+        return NOTHING_PRINTED
     best = max(others, key=others.get)
-    decimals = text.decimals_of(entry.paper, entry.name, cells[0])
-    ours, theirs = (text.number(means[row], math.nan, decimals) for row in (own, best))
+    decimals = decimals_of(entry.paper, entry.name, cells[0])
+    ours, theirs = (number(means[row], math.nan, decimals) for row in (own, best))
     if means[own] > means[best]:
         return f"**{ours}**, {papers.display('rows', best)} {theirs}"
     return f"{ours}, {papers.display('rows', best)} **{theirs}**"
 
 
 def inserted(readme: str, headline: str) -> str:
-    """Return ``readme`` with ``headline`` between its markers.
-
-    Raises:
-        ConfigError: unless each marker stands there once, in order.
-    """
+    """Return ``readme`` with ``headline`` between its markers. Raises ConfigError where these are not there."""
     head, _, rest = readme.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1 or END not in rest:
+    _, end, tail = rest.partition(END)
+    if not end:
         raise ConfigError(f"README.md: the headline goes between two lines, {BEGIN} and {END}; put them back")
     return f"{head}{BEGIN}\n{headline}\n{END}{tail}"
 
 
-def main(path: Path = ROOT / "README.md") -> int:
-    """Write the headline into the README and return the exit status."""
-    try:
-        write_atomic(path, inserted(path.read_text(encoding="utf-8"), block()))
-    except (SoftmaskError, OSError) as error:
-        print(f"headline: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    path = ROOT / "README.md"
+    write_atomic(path, inserted(path.read_text(encoding="utf-8"), block()))

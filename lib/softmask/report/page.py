@@ -1,32 +1,46 @@
 """The report: one HTML file with every table and figure, printed beside ours, and where each number comes from.
 
-It needs no network and no other file to be viewed: figures are embedded, there is no script; its links lead to files
-of the checkout. What it says depends on the files of the run, on those of the runs beside it (their state, and their
-verdicts on the same claims) and on the notebooks' sources (which cell drew a figure).
+It needs no network and no other file to be viewed: figures are embedded, there is no script. It depends on the files
+of the run, on those of the runs beside it, and on the notebooks' sources (which cell drew a figure).
 """
 
 from __future__ import annotations
 
 import base64
 import io
+import json
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
+from PIL import Image
 
 from softmask import papers
-from softmask.config import Config, output_root
+from softmask.config import ROOT, Config, output_root
 from softmask.errors import DataError
 from softmask.files import write_atomic
 from softmask.papers.printed import VALUES
-from softmask.report import contents, drawn_by, provenance, tables, text, verdicts
+from softmask.report import contents, provenance, tables, verdicts
 from softmask.report.contents import Contents, FigureEntry, TableEntry
-from softmask.report.result import WORKBOOK, JoinedCell
+from softmask.report.result import (
+    NOT_A_RESULT,
+    NOTHING_PRINTED,
+    WORKBOOK,
+    Grid,
+    JoinedCell,
+    decimals_of,
+    grids,
+    notes_of,
+    words_of,
+)
 
 WIDTH = 1280
 """Of an embedded figure, in pixels; the page shows one 1088 wide at most."""
@@ -43,9 +57,6 @@ def build(config: Config) -> Path:
     """Write ``results/<run>/report.html`` from what the run has produced so far, and return its path.
 
     All 26 printed tables and 38 printed figures are on it, ours or not; what cannot be read is named there.
-
-    Raises:
-        DataError: when the runner's ``state.json`` cannot be read.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("softmask.report") / "page.html.j2").read_text(encoding="utf-8"))
@@ -58,21 +69,25 @@ def _context(config: Config) -> dict[str, Any]:
     own = os.environ.get(tables.NOTEBOOK_VARIABLE, "")
     notebooks = [notebook for notebook in read.notebooks if notebook["name"] != own]  # the one that builds this page
     entries = [*read.tables, *read.figures]
-    beside = {run: _read(run) for run in contents.others(config.run)}
+    beside = {}
+    for run in contents.others(config.run):
+        try:
+            beside[run] = contents.read(run)
+        except DataError:  # no reason for this page to fail
+            beside[run] = None
     runs = {config.run: read} | {run: other for run, other in beside.items() if other}
-    claims = {papers.display("papers", name): _claims(runs, name) for name in papers.NAMES}
     ways = [difference_of(entry, cell)[1] for entry in read.tables for cell in entry.cells if cell.printed]
     return {
         "run": config.run,
         "profile": config.profile.name,
-        "warning": "" if config.profile.is_result else text.NOT_A_RESULT,
+        "warning": "" if config.profile.is_result else NOT_A_RESULT,
         "sections": [section for section in sections if section["tables"] or section["figures"]],
         "overview": [(section, contents.state(read, [section["name"]])) for section in sections[:-1]],
         "total": contents.state(read),
         "differences": Counter(ways),
         "runs": [_beside(run, other) for run, other in beside.items()],
-        "claims": claims,
-        "class_of": {status: name for name, of in _CLASSES.items() for status in of}.get,
+        "claims": {papers.display("papers", name): _claims(runs, name) for name in papers.NAMES},
+        "class_of": {status: name for name, statuses in _CLASSES.items() for status in statuses}.get,
         "not_run": [entry for entry in entries if entry.status == contents.NOT_RUN],
         "damaged": [entry for entry in entries if entry.status == contents.DAMAGED],
         "notebooks": notebooks,
@@ -81,14 +96,13 @@ def _context(config: Config) -> dict[str, Any]:
         "title": _title,
         "anchor": _anchor,
         "grids": _grids,
-        "words_of": tables.words_of,
+        "words_of": words_of,
         "difference_of": difference_of,
-        "notes_of": tables.notes_of,
+        "notes_of": notes_of,
         "provenance_of": provenance.lines,
         "embedded": embedded,
-        "drawn_by": drawn_by.find,
-        "nothing_legible": _nothing_legible,
-        "nothing_printed": text.NOTHING_PRINTED,
+        "drawn_by": drawn_by,
+        "nothing_printed": NOTHING_PRINTED,
     }
 
 
@@ -105,16 +119,7 @@ def _anchor(entry: TableEntry | FigureEntry) -> str:
     return f"{entry.paper}-{'figure-' if own_figure else ''}{entry.name}"
 
 
-def _read(run: str) -> Contents | None:
-    """Another run's contents; None where its ``state.json`` is damaged, which is no reason for this page to fail."""
-    try:
-        return contents.read(run)
-    except DataError:
-        return None
-
-
 def _beside(run: str, read: Contents | None) -> dict[str, Any]:
-    """Another run: its state and the address of its page, or of its tables where it has no page."""
     page = (output_root() / "results" / run / "report.html").exists()
     link = f"../{run}/{'report.html' if page else 'tables/'}"
     return {"run": run, "state": contents.state(read) if read else None, "link": link, "page": page}
@@ -123,15 +128,12 @@ def _beside(run: str, read: Contents | None) -> dict[str, Any]:
 def _claims(runs: Mapping[str, Contents], paper: str) -> list[dict[str, Any]]:
     """A paper's claims, each with its verdict in the first run and in every other run that has one."""
     first, nothing = next(iter(runs)), (contents.NOT_RUN, contents.DAMAGED)
-    entries = [(run, claim) for run, read in runs.items() for claim in read.claims if claim.paper == paper]
-    entries = [(run, claim) for run, claim in entries if run == first or claim.verdict not in nothing]
-    return [
-        {
-            "words": contents.claim_words(claim.words),
-            "verdicts": [entry for entry in entries if entry[1].claim == claim.words],
-        }
-        for claim in papers.load(paper).claims
-    ]
+    claims = {claim.words: [] for claim in papers.load(paper).claims}
+    for run, read in runs.items():
+        for entry in read.claims:
+            if entry.paper == paper and (run == first or entry.verdict not in nothing):
+                claims[entry.claim].append((run, entry))
+    return [{"words": contents.claim_words(words), "verdicts": entries} for words, entries in claims.items()]
 
 
 def _section(read: Contents, name: str) -> dict[str, Any]:
@@ -152,22 +154,17 @@ def citation_line(citation: Mapping[str, Any]) -> str:
     return ". ".join(part for part in parts if part) + "."
 
 
-def _nothing_legible(entry: TableEntry) -> bool:
-    """Whether a printed cell of the table has no legible number."""
-    return any(cell.printed and not cell.paper_text and math.isnan(cell.paper_mean) for cell in entry.cells)
-
-
-def _grids(entry: TableEntry) -> list[text.Grid]:
+def _grids(entry: TableEntry) -> list[Grid]:
     """The table's grids; what is too wide for a sheet of paper has one for each data set."""
-    grids: list[text.Grid] = []
-    for grid in text.grids(entry.cells, entry.kind):
+    parts: list[Grid] = []
+    for grid in grids(entry.cells, entry.kind):
         datasets = dict.fromkeys(column.dataset for column in grid.columns)
         if sum(1 + column.printed for column in grid.columns) > _WIDEST and len(datasets) > 1:
             for name in datasets:
-                grids += text.grids([cell for cell in grid.cells.values() if cell.dataset == name], VALUES)
+                parts += grids([cell for cell in grid.cells.values() if cell.dataset == name], VALUES)
         else:
-            grids.append(grid)
-    return grids
+            parts.append(grid)
+    return parts
 
 
 def difference_of(entry: TableEntry, cell: JoinedCell | None) -> tuple[str, str]:
@@ -175,7 +172,7 @@ def difference_of(entry: TableEntry, cell: JoinedCell | None) -> tuple[str, str]
     difference = cell.ours_mean - cell.paper_mean if cell and cell.run else math.nan
     if not math.isfinite(difference):
         return "", ""
-    decimals = text.decimals_of(entry.paper, entry.name, cell)
+    decimals = decimals_of(entry.paper, entry.name, cell)
     size = f"{abs(difference):.{decimals[0]}f}" if decimals is not None else f"{abs(difference):.4g}"
     if float(size) == 0:
         return "the same", "same"
@@ -188,8 +185,6 @@ def embedded(png: bytes) -> tuple[str, int, int]:
 
     The same bytes give the same address.
     """
-    from PIL import Image
-
     with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
         image = opened.convert("RGBA")
     image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -198,3 +193,43 @@ def embedded(png: bytes) -> tuple[str, int, int]:
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=80, method=4)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}", *image.size
+
+
+def drawn_by(notebook: str, paper: str, name: str) -> tuple[str, str]:
+    """Return the cell of ``notebook`` that draws a figure, in words, and its address relative to ``results/<run>/``.
+
+    That is the code cell (counted from 1) that has ``"<paper>/<name>"``, where an f-string's fields may be anything,
+    else one that joins paper and name from variables, else the notebook as a whole.
+    """
+    words, section = notebook, ""
+    for number, heading, texts in _drawing_cells(notebook):
+        named = any(text != _ANYTHING and re.fullmatch(text, f"{paper}/{name}") for text in texts)
+        if named or (words == notebook and {_ANYTHING, re.escape(paper), re.escape(name)} <= texts):
+            section, words = heading, ", ".join(part for part in (notebook, heading, f"code cell {number}") if part)
+        if named:
+            break
+    # the fragment is the heading's, as JupyterLab and GitHub spell it
+    return words, f"../../notebooks/{notebook}.ipynb{'#' + quote(section.replace(' ', '-')) if section else ''}"
+
+
+_ANYTHING = ".+/.+"
+
+
+@cache
+def _drawing_cells(notebook: str) -> list[tuple[int, str, set[str]]]:
+    """Number, heading and texts of the cells that draw figures; none where the notebook cannot be read."""
+    try:
+        content = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))
+        heading, number, drawing = "", 0, []
+        for cell in content["cells"]:
+            source = "".join(cell["source"])
+            if cell["cell_type"] == "markdown":
+                heading = (re.findall(r"^#{1,6} +(.+?)\s*$", source, re.MULTILINE) or [heading])[-1]
+            elif source.strip():
+                number += 1
+                if ".figure(" in source:
+                    texts = map(re.escape, re.findall(r'"([^"\n]*)"', source))
+                    drawing.append((number, heading, {re.sub(r"\\\{.*?\\\}", ".+", text) for text in texts}))
+        return drawing
+    except (OSError, ValueError, KeyError, TypeError):  # a link is not worth a failed report
+        return []

@@ -24,7 +24,7 @@ from softmask.measure.soft import soft_head
 from softmask.papers import display
 from softmask.report import figures
 from softmask.report.figures import COLORS
-from softmask.report.text import NOT_FINISHED
+from softmask.report.result import NOT_FINISHED
 
 LONG, SHORT = COLORS[5], COLORS[1]
 BINARY, SOFT = COLORS[0], COLORS[1]
@@ -222,11 +222,8 @@ def predicted(
 
     Args:
         pictures: by nodule, (S, S) image in [0, 1] and bool truth; a missing nodule is drawn without them.
-        own: the method whose soft mask is shown: its row, and (S, S) probabilities by nodule.
+        own: the method whose soft mask is shown: its row, and (S, S) probabilities by nodule. Without any, no figure.
         others: rows and their probabilities by nodule; empty where no run of a row is finished.
-
-    Returns:
-        None where ``own`` has no nodule.
     """
     row, predictions = own
     rows = []
@@ -235,8 +232,11 @@ def predicted(
         if name in pictures:
             image, truth = pictures[name]
             seen, outlined = Panel(image), Panel(image, [(truth, COLORS[0])])
-        rest = [Panel(masks[name]) if name in masks else Panel(None, note=NOT_FINISHED) for masks in others.values()]
-        rows.append([seen, Panel(soft_head(predictions[name])), outlined, *rest])
+        row_of_name = [seen, Panel(soft_head(predictions[name])), outlined]
+        for masks in others.values():
+            finished = name in masks
+            row_of_name.append(Panel(masks[name]) if finished else Panel(None, note=NOT_FINISHED))
+        rows.append(row_of_name)
     titles = [
         "image",
         f"{display('rows', row)},\nsoft mask",
@@ -248,8 +248,11 @@ def predicted(
 
 def legend(fig: Figure, entries: Mapping[str, str], areas: bool = False) -> None:
     """Draw below the panels the meaning of the colours of lines, or of ``areas``, by name."""
-    mark = (lambda color: Patch(facecolor=color)) if areas else (lambda color: Line2D([], [], color=color, linewidth=3))
-    figures.legend(fig, {name: mark(color) for name, color in entries.items()}, columns=len(entries))
+    marks = {}
+    for name, color in entries.items():
+        line = Line2D([], [], color=color, linewidth=3)
+        marks[name] = Patch(facecolor=color) if areas else line
+    figures.legend(fig, marks, columns=len(entries))
 
 
 def overlay(image: np.ndarray, areas: Sequence[tuple[np.ndarray, str]]) -> np.ndarray:
@@ -266,10 +269,7 @@ def lungs(
 ) -> Figure:
     """LGAN figure 4: slices with the reference and the lungs that each method finds; where they differ is coloured.
 
-    Args:
-        images: (H, W) in [0, 1] each.
-        truths: (H, W) bool each.
-        predicted: by slice and row, (H, W) bool.
+    ``images`` are (H, W) in [0, 1], ``truths`` and ``predicted`` (by row) (H, W) bool.
     """
     rows = []
     for image, truth, masks in zip(images, truths, predicted, strict=True):
@@ -288,16 +288,15 @@ def nodules_in_lungs(
     predicted: Sequence[np.ndarray],
     marked: Sequence[np.ndarray],
 ) -> Figure:
-    """LGAN figure 6: slices with the nodules that the readers marked; above with the reference lung, below with the
-    predicted one.
-
-    Args:
-        images: (H, W) in [0, 1] each; ``truths``, ``predicted``, ``marked``: (H, W) bool each.
-    """
-    rows = [
-        [Panel(overlay(*shown)) for shown in zip(images, [[(x, FOUND), (y, MISSED)] for x, y in pairs], strict=True)]
-        for pairs in (zip(truths, marked, strict=True), zip(predicted, marked, strict=True))
-    ]
+    """LGAN figure 6: slices with the nodules ``marked`` by readers; above with the reference lung, below with the
+    predicted one. Arguments as in :func:`lungs`."""
+    rows = []
+    for lungs_of_row in (truths, predicted):
+        row = []
+        for image, lung, nodule in zip(images, lungs_of_row, marked, strict=True):
+            shown = overlay(image, [(lung, FOUND), (nodule, MISSED)])
+            row.append(Panel(shown))
+        rows.append(row)
     fig = grid(rows, names=["reference", "predicted"], size=3.0)
     legend(fig, {"lung": FOUND, "nodule": MISSED}, areas=True)
     return fig
@@ -340,14 +339,8 @@ def attention(looks: Sequence[Look], module: str) -> Figure:
 
 
 class Example(NamedTuple):
-    """An image at low resolution and what becomes of it.
-
-    Attributes:
-        low: (s, s) in [0, 1].
-        upscaled: by row, (4 s, 4 s) in [0, 1].
-        truth: (4 s, 4 s) in [0, 1], the high resolution.
-        mask: (4 s, 4 s) bool, the lesion.
-    """
+    """An image at low resolution (s, s), the same enlarged by each row, and the true high resolution (4 s, 4 s), all in
+    [0, 1]; and the lesion's mask (4 s, 4 s) bool."""
 
     low: np.ndarray
     upscaled: Mapping[str, np.ndarray]

@@ -63,7 +63,6 @@ _LOSSES = {
 
 
 def _panels(titles: Iterable[str], rows: int, size: tuple[float, float], **shared: Any) -> tuple[Figure, np.ndarray]:
-    """A figure and its (rows, N) axes, each ``size`` inches, under the names of data sets or other titles."""
     titles = list(titles)
     size = (max(size[0] * len(titles), 8), size[1] * rows)
     fig, axes = plt.subplots(rows, len(titles), figsize=size, squeeze=False, **shared)
@@ -95,9 +94,6 @@ def curves(
 ) -> Figure:
     """Return what is ``shown`` of trainings (:data:`SHOWN`), epoch by epoch: a column for each data set, a line for
     each seed. A gap between a critic's true and predicted masks is a share of its largest absolute value.
-
-    Args:
-        by_dataset: by data set and row, the curves of every seed.
     """
     fig, axes = _panels(by_dataset, len(shown), (6, 3.7), sharex="col", sharey="row")
     styles, lines = _styles(by_dataset), {}
@@ -106,7 +102,10 @@ def curves(
             for seed in seeds:
                 for ax, name in zip(column, shown, strict=True):
                     values = np.asarray(seed[name])
-                    values = values / {"train_loss": values[0], "critic_gap": np.abs(values).max() or 1}.get(name, 1)
+                    if name == "train_loss":
+                        values = values / values[0]
+                    elif name == "critic_gap":
+                        values = values / (np.abs(values).max() or 1)
                     lines[display("rows", row)] = _epochs(ax, values, **styles[row])
     for row, name in zip(axes, shown, strict=True):
         row[0].set_ylabel(SHOWN[name])
@@ -135,8 +134,11 @@ def gan_health(by_dataset: Mapping[str, Sequence[Curves]]) -> Figure:
         entries["guessing"] = top.axhline(0.5, color="0.5", linestyle=":")
         top.set(ylim=(-0.03, 1.03))
         losses = [name for name in seeds[0] if name.startswith("loss_")]
-        terms = [[np.pad(np.asarray(s[loss], float), (last - len(s[loss]), 0)) for loss in losses] for s in seeds]
-        shares = np.mean(terms, axis=0)  # (losses, epochs)
+        terms = np.zeros((len(seeds), len(losses), last))
+        for i, seed in enumerate(seeds):
+            for j, loss in enumerate(losses):
+                terms[i, j, last - len(seed[loss]) :] = seed[loss]
+        shares = terms.mean(axis=0)  # (losses, epochs)
         colors = [COLORS[i] for i in (0, 1, 6, 2)]
         areas = bottom.stackplot(range(1, last + 1), shares / shares.sum(axis=0), colors=colors, edgecolor="white")
         bottom.set(xlabel="epoch", ylim=(0, 1))
@@ -151,7 +153,6 @@ def gan_health(by_dataset: Mapping[str, Sequence[Curves]]) -> Figure:
 def _lines(
     panels: Mapping[str, Mapping[str, Sequence[np.ndarray]]], styles: Styles, size: tuple[float, float], **style: Any
 ) -> tuple[Figure, np.ndarray]:
-    """Draw by panel and row a line through (x, y)."""
     fig, [axes] = _panels(panels, 1, size, sharey=True)
     lines = {}
     for ax, rows in zip(axes, panels.values(), strict=True):
@@ -162,7 +163,6 @@ def _lines(
 
 
 def _by_row(examples: Sequence[Example]) -> dict[str, np.ndarray]:
-    """The truth's images and those of every row, (N, H, W) each."""
     by_row = {TRUTH: [example.truth for example in examples]}
     by_row |= {row: [example.upscaled[row] for example in examples] for row in examples[0].upscaled}
     return {row: np.stack(images) for row, images in by_row.items()}
@@ -170,10 +170,8 @@ def _by_row(examples: Sequence[Example]) -> dict[str, np.ndarray]:
 
 @unless_empty
 def spectra(by_dataset: Mapping[str, Sequence[Example]]) -> Figure:
-    """Return the mean power spectrum of every row and of the truth: a panel for each group of examples.
-
-    Right of the dotted line are the frequencies that the low resolution cannot hold.
-    """
+    """Return the mean power spectrum of every row and of the truth: a panel for each group of examples. Right of the
+    dotted line are the frequencies that the low resolution cannot hold."""
     lines: dict[str, dict[str, Any]] = {}
     for title, examples in by_dataset.items():
         measured = {row: spectrum(images) for row, images in _by_row(examples).items()}
@@ -208,10 +206,8 @@ def edges(by_dataset: Mapping[str, Sequence[Example]]) -> Figure:
 
 @unless_empty
 def reliability(by_dataset: Mapping[str, Mapping[str, Calibration]]) -> Figure:
-    """Return the share of lesion pixels by predicted probability: a panel for each data set, a line for each row.
-
-    On the diagonal, a probability can be taken at its word; below it, the method is too sure of seeing lesion.
-    """
+    """Return the share of lesion pixels by predicted probability: a panel for each data set, a line for each row. Below
+    the diagonal, the method is too sure of seeing lesion."""
     diagonal = "perfectly calibrated"
     lines: dict[str, dict[str, Any]] = {dataset: {diagonal: ([0, 1], [0, 1])} for dataset in by_dataset}
     for dataset, rows in by_dataset.items():
@@ -237,9 +233,7 @@ def _everyone(names: Iterable[str], linestyles: bool) -> Styles:
 def distributions(dice: Mapping[str, Mapping[str, np.ndarray]], references: Mapping[str, str]) -> Figure:
     """Return Dice of every nodule: for each reference a panel, for everyone the share of nodules up to each Dice.
 
-    Args:
-        dice: by name and reference, Dice (N,) in [0, 1].
-        references: names of the panels, by reference.
+    ``dice`` is (N,) by name and reference; ``references`` names the panels.
     """
     lines: dict[str, dict[str, Any]] = {title: {} for title in references.values()}
     for name, by in dice.items():
@@ -300,10 +294,7 @@ def intervals(
 def by_group(dice: Mapping[str, np.ndarray], members: Mapping[str, np.ndarray], label: str) -> Figure:
     """Return for each group of nodules everyone's Dice: the median, and the middle half of the nodules.
 
-    Args:
-        dice: by name, Dice (N,) in [0, 1].
-        members: by group, which nodules (N,) bool; those without any are left out.
-        label: of the axis.
+    ``dice`` is (N,) by name; ``members`` (N,) bool by group, and empty groups are left out.
     """
     points = []
     for group, inside in members.items():
@@ -320,9 +311,7 @@ def areas_under_curves(
 ) -> Figure:
     """Return AUC with its interval: a panel for each data set, a line for each set of features, by classifier.
 
-    Args:
-        areas: ``auc``, ``auc_low`` and ``auc_high`` by (data set, features, classifier).
-        printed: the paper's AUC by the same, drawn as an open diamond.
+    Both arguments are by (data set, features, classifier): ``auc``, ``auc_low`` and ``auc_high``; the paper's AUC.
     """
     points = [Interval(*key, auc["auc"], (auc["auc_low"], auc["auc_high"])) for key, auc in areas.items()]
     fig, axes = intervals(points, _marked_series(points), "AUC", 0.26, printed)
@@ -339,9 +328,7 @@ def _marked_series(points: Iterable[Interval], **style: Any) -> Styles:
 def stability(by_dataset: Mapping[str, Mapping[str, pd.DataFrame]], families: Sequence[str]) -> Figure:
     """Return ICC of every feature between two regions: a panel for each data set, a row for each family of features.
 
-    Args:
-        by_dataset: by data set and name of the second region, a frame with the column ``icc`` over the features.
-        families: by which the features' names begin.
+    A frame, by data set and second region, has the column ``icc`` over features, whose names begin with their family.
     """
     points = []
     for dataset, tables in by_dataset.items():

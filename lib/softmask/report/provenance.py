@@ -11,9 +11,8 @@ from typing import Any
 
 from softmask.config import BASE_SEED, ROOT, Config, cache_root, output_root
 from softmask.data.sample import Dataset, data_kind
-from softmask.errors import ConfigError
 from softmask.machine import cores, cpu_model, git_state, package_version, peak_memory_mb
-from softmask.report.text import SOURCE_WORDS
+from softmask.report.result import SOURCE_WORDS
 
 PACKAGES = (
     *("softmask", "numpy", "scipy", "pandas", "scikit-image", "scikit-learn", "opencv-python-headless", "pymatting"),
@@ -31,13 +30,8 @@ def collect(
 
     Args:
         started: ``time.perf_counter()`` when the work began.
-
-    Raises:
-        ConfigError: where ``started`` lies in the future (a wall-clock time, say).
     """
     seconds = time.perf_counter() - started
-    if seconds < 0:
-        raise ConfigError("started must be the value of time.perf_counter() when the work began")
     commit, dirty = git_state(ROOT)
     content = {
         "run": config.run,
@@ -77,29 +71,30 @@ def collect(
 
 def lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the content of :func:`collect`, and of the ``runs`` of trained networks, for people: term and words."""
-    said: list[tuple[str, str]] = []
+    terms: list[tuple[str, str]] = []
     for data in content.get("datasets", ()):
         left_out = f", {len(data['problems'])} left out" if data["problems"] else ""
         source = SOURCE_WORDS.get(data["source"], data["source"])
         images = f"{data['n']:,} images{left_out}; fingerprint {data['fingerprint']}"
-        said.append((f"data {data['name']}", f"{source}; {data['origin']}; {images}"))
+        terms.append((f"data {data['name']}", f"{source}; {data['origin']}; {images}"))
     if runs := content.get("runs"):
         devices = ", ".join(sorted({run["device"] for run in runs}))
         seconds, recorded = (sum(run[key] for run in runs) for key in ("seconds", "recorded"))
-        said.append(("training", f"{len(runs)} runs, {seconds:,.0f} s on {devices}; {recorded} taken from records"))
+        terms.append(("training", f"{len(runs)} runs, {seconds:,.0f} s on {devices}; {recorded} taken from records"))
     if "git_commit" in content:
         changes = ", with changes that are not committed" if content["git_dirty"] else ""
-        said.append(("code", f"{content['git_commit'] or 'not in a git checkout'}{changes}"))
+        terms.append(("code", f"{content['git_commit'] or 'not in a git checkout'}{changes}"))
     if "seeds" in content:
-        said.append(("seeds", ", ".join(map(str, content["seeds"]))))
+        terms.append(("seeds", ", ".join(map(str, content["seeds"]))))
     if "cpu" in content:
-        said.append(("machine", f"{content['cpu']}, {content['cpu_count']} cores; {content['platform']}"))
+        terms.append(("machine", f"{content['cpu']}, {content['cpu_count']} cores; {content['platform']}"))
     if "seconds" in content:
-        said.append(("cost", f"{content['seconds']} s, {content['peak_memory_mb']} MB at most"))
+        terms.append(("cost", f"{content['seconds']} s, {content['peak_memory_mb']} MB at most"))
     if "packages" in content:
         versions = {"python": content["python"], **content["packages"]}
-        said.append(("packages", ", ".join(f"{name} {version}" for name, version in versions.items() if version)))
-    return said
+        known = [f"{name} {version}" for name, version in versions.items() if version]
+        terms.append(("packages", ", ".join(known)))
+    return terms
 
 
 def what_moved(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, str]:

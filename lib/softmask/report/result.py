@@ -1,4 +1,4 @@
-"""Tables of our results, and their join with what a paper prints."""
+"""Tables of our results, their join with what a paper prints, and how joined cells become words and grids."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from softmask import papers
-from softmask.data.sample import WORDS
+from softmask.data.sample import SUBSTITUTE
 from softmask.errors import ConfigError
 from softmask.papers.printed import MATRIX, PrintedCell
 
@@ -22,8 +20,22 @@ PRINTED = "printed"
 SCALES = {"percent": 100.0, "fraction": 1.0}
 """Factor from a share in [0, 1] to the unit; a value in any other unit is kept as it is."""
 
+NOT_FINISHED = "not finished"
+"""In place of our number, where none of its runs is finished."""
+NOTHING_PRINTED = "–"
+NOT_A_RESULT = "not a result: the smoke profile only shows that everything runs"
+SOURCE_WORDS = {
+    "real": "real data",
+    SUBSTITUTE: "real data in place of the paper's (real, substitute)",
+    "embedded": "embedded data (simulated images)",
+    PRINTED: "the papers' printed numbers",
+}
+_UNIT_WORDS = {"percent": "%", "fraction": "", "number": "", "count": "", "text": ""}
+
 Key = tuple[str, str, str]
 """Row, data set and metric of a cell."""
+Decimals = tuple[int, int]
+"""Places after the point of the mean and of the spread."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +43,11 @@ class Cell:
     """One of our numbers.
 
     Attributes:
-        row, dataset, metric: as in the printed table (see :meth:`softmask.papers.PrintedTable.cells`).
+        row, dataset, metric: as in the printed table.
         ours_mean, ours_std: shares (Dice, SEN, accuracy, ...) in [0, 1] whatever the paper's unit; all else in the
             table's unit (pixels, ms). NaN: undefined. inf: infinite.
         n_images, n_seeds: what the mean is over; the spread is over images pooled over seeds.
-        source: of the data, a key of :data:`softmask.data.sample.WORDS`; :data:`PRINTED` where nothing was measured.
+        source: of the data, a key of :data:`SOURCE_WORDS`.
         note: shown below the table; for a ``description`` cell, the text itself.
         extra: the paper does not print this cell, and that is meant (not needed in the workbook's own tables).
     """
@@ -63,7 +75,6 @@ class ResultTable:
     Attributes:
         paper, table: such as ``softgan``, ``table-1``; or ``workbook`` and a name of its own (a-z, 0-9, -).
         title: of the table; empty for the printed table's own title.
-        caption: what was measured on what, and what the reader must know.
         rows: our cells, in any order; a printed cell that is not among them is shown as not finished.
         units: of metrics that the paper does not print: ``percent``, ``fraction``, or any other unit by its name.
             In a table of the workbook's own, a metric without a unit is shown as it is.
@@ -107,16 +118,21 @@ class JoinedCell:
         """Whether we have measured this cell."""
         return self.n_images is not None
 
-
-def title_of(result: ResultTable) -> str:
-    """Return the table's own title, or the printed table's."""
-    return result.title or (papers.load(result.paper).table(result.table).title if result.paper != WORKBOOK else "")
+    @property
+    def illegible(self) -> bool:
+        """Whether the paper prints this cell, and no legible number in it."""
+        return self.printed and not self.paper_text and math.isnan(self.paper_mean)
 
 
 def check_name(name: str) -> None:
-    """Raise ConfigError where ``name`` cannot be a file name and an anchor: a-z, 0-9 and - only."""
+    """Raise ConfigError where ``name`` cannot be a file name and an anchor."""
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise ConfigError(f"{name!r} cannot name a table or figure: use a-z, 0-9 and - in between")
+
+
+def printed_table(paper: str, table: str) -> papers.PrintedTable | None:
+    """Return the printed table; None for a table of the workbook's own. Raises ConfigError for one that is neither."""
+    return None if paper == WORKBOOK else papers.load(paper).table(table)
 
 
 def join(result: ResultTable) -> list[JoinedCell]:
@@ -125,28 +141,21 @@ def join(result: ResultTable) -> list[JoinedCell]:
     In a symmetric matrix, our cell for (a, b) also stands for (b, a).
 
     Raises:
-        ConfigError: for an unknown paper or table, a cell given twice, one that is not printed and not declared
-            ``extra`` (or printed and declared so), a number outside its range, or a metric of unknown unit.
+        ConfigError: for an unknown paper or table, a cell given twice or not printed and not declared ``extra``, a
+            share outside [0, 1], or a metric of unknown unit.
     """
-    where, own = f"{result.paper}/{result.table}", result.paper == WORKBOOK
-    printed: dict[Key, PrintedCell] = {}
-    matrix = False
-    if own:
-        check_name(result.table)
-    else:
-        table = papers.load(result.paper).table(result.table)
-        printed, matrix = {(cell.row, cell.dataset, cell.metric): cell for cell in table.cells()}, table.kind == MATRIX
+    check_name(result.table)
+    where, table = f"{result.paper}/{result.table}", printed_table(result.paper, result.table)
+    printed: dict[Key, PrintedCell] = {(c.row, c.dataset, c.metric): c for c in table.cells()} if table else {}
     ours: dict[Key, Cell] = {}
     for cell in result.rows:
         if cell.key in ours:
-            raise ConfigError(f"{where}: cell {_name(cell.key)} is given twice")
+            raise ConfigError(f"{where}: cell {' / '.join(cell.key)} is given twice")
         ours[cell.key] = cell
+    matrix = table is not None and table.kind == MATRIX
     for cell in [cell for cell in ours.values() if matrix and cell.metric.startswith("dice_with_")]:
-        row = cell.metric.removeprefix("dice_with_")
-        twin = replace(cell, row=row, metric=f"dice_with_{cell.row}")
-        other = ours.setdefault(twin.key, twin).ours_mean
-        if not np.isclose(other, cell.ours_mean, rtol=1e-9, equal_nan=True):
-            raise ConfigError(f"{where}: {cell.row} with {row} is {cell.ours_mean}, the other way {other}")
+        twin = replace(cell, row=cell.metric.removeprefix("dice_with_"), metric=f"dice_with_{cell.row}")
+        ours.setdefault(twin.key, twin)
 
     units = {cell.metric: cell.unit for cell in printed.values()} | dict(result.units)
     joined = [
@@ -155,52 +164,148 @@ def join(result: ResultTable) -> list[JoinedCell]:
     ]
     for key, cell in ours.items():
         if key in printed:
-            if cell.extra:
-                raise ConfigError(f"{where}: cell {_name(key)} is declared extra, but the paper prints it")
             continue
-        if not (cell.extra or own or (matrix and cell.metric == f"dice_with_{cell.row}")):
-            raise ConfigError(
-                f"{where}: cell {_name(key)} is not printed in that table; declare it extra=True if it is meant"
-                f"{_hint(key, printed)}"
-            )
-        unit = units.get(cell.metric, "number" if own else "")
-        if not unit:
-            raise ConfigError(
-                f"{where}: the paper prints no metric {cell.metric!r} here; give its unit in ResultTable.units"
-            )
-        joined.append(JoinedCell(*key, unit, False))
-    return [_with(cell, ours[cell.key], where) if cell.key in ours else cell for cell in joined]
+        if table and not (cell.extra or (matrix and cell.metric == f"dice_with_{cell.row}")):
+            raise ConfigError(f"{where}: cell {' / '.join(key)} is not printed there; if it is meant, use extra=True")
+        if table and cell.metric not in units:
+            raise ConfigError(f"{where}: the paper prints no {cell.metric!r} here; give its unit in ResultTable.units")
+        joined.append(JoinedCell(*key, units.get(cell.metric, "number"), False))
+    return [_with_ours(cell, ours[cell.key], where) if cell.key in ours else cell for cell in joined]
 
 
-def _with(joined: JoinedCell, cell: Cell, where: str) -> JoinedCell:
-    """``joined`` with our number, in the joined cell's unit."""
-    name = f"{where}: cell {_name(joined.key)}"
-    mean, std = float(cell.ours_mean), float(cell.ours_std)
-    if cell.source not in (*WORDS, PRINTED):
-        raise ConfigError(
-            f"{name}: source must be {', '.join(WORDS)}, or {PRINTED} of printed numbers, not {cell.source!r}"
-        )
-    for field_, count, least in (("n_images", cell.n_images, 0), ("n_seeds", cell.n_seeds, 1)):
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < least:
-            raise ConfigError(f"{name}: {field_} must be a whole number of images or seeds, not {count!r}")
+def _with_ours(joined: JoinedCell, cell: Cell, where: str) -> JoinedCell:
+    mean, std, scale = float(cell.ours_mean), float(cell.ours_std), SCALES.get(joined.unit, 1.0)
     if joined.unit in SCALES and not (math.isnan(mean) or 0 <= mean <= 1):
-        raise ConfigError(f"{name}: {mean} is no share; give values in [0, 1], they are shown in {joined.unit}")
-    if std < 0:
-        raise ConfigError(f"{name}: a spread cannot be {std}")
-    if joined.unit == "text" and not cell.note:
-        raise ConfigError(f"{name}: a description needs its text in note")
-    scale, counts = SCALES.get(joined.unit, 1.0), {"n_images": int(cell.n_images), "n_seeds": int(cell.n_seeds)}
-    return replace(joined, ours_mean=mean * scale, ours_std=std * scale, source=cell.source, note=cell.note, **counts)
+        raise ConfigError(
+            f"{where}: cell {' / '.join(cell.key)}: {mean} is no share; give values in [0, 1], whatever the unit"
+        )
+    return replace(
+        joined,
+        ours_mean=mean * scale,
+        ours_std=std * scale,
+        n_images=int(cell.n_images),
+        n_seeds=int(cell.n_seeds),
+        source=cell.source,
+        note=cell.note,
+    )
 
 
-def _name(key: Key) -> str:
-    return " / ".join(part or "-" for part in key)
+class Column(NamedTuple):
+    """One column of a :class:`Grid`: a data set's metric, or in a matrix the row's partner."""
+
+    dataset: str
+    metric: str
+    title: str
+    printed: bool
 
 
-def _hint(key: Key, printed: Mapping[Key, PrintedCell]) -> str:
-    """Which part of the key is unknown, and what is known."""
-    for i, parts in enumerate(("rows", "data sets", "metrics")):
-        known = list(dict.fromkeys(other[i] or "-" for other in printed))
-        if (key[i] or "-") not in known and known:
-            return f" (its {parts}: {', '.join(known)})"
-    return ""
+@dataclass(frozen=True)
+class Grid:
+    """Cells arranged for the eye, by row and column; in a symmetric ``matrix``, a cell holds paper and ours.
+
+    ``heading`` is the data set, where there is one.
+    """
+
+    matrix: bool
+    heading: str
+    rows: tuple[str, ...]
+    columns: tuple[Column, ...]
+    cells: dict[tuple[str, Column], JoinedCell]
+
+    @property
+    def printed(self) -> bool:
+        """Whether the paper prints any of these cells."""
+        return any(column.printed for column in self.columns)
+
+
+def grids(joined: Sequence[JoinedCell], kind: str) -> list[Grid]:
+    """Return the grids of a table: one of rows by (data set, metric), or a matrix per data set and one of the rest."""
+    matrices: dict[str, list[JoinedCell]] = {}
+    rest = []
+    for cell in joined:
+        pair = kind == MATRIX and cell.metric.startswith("dice_with_")
+        (matrices.setdefault(cell.dataset, []) if pair else rest).append(cell)
+    return [_grid(cells, matrix=True) for cells in matrices.values()] + ([_grid(rest)] if rest else [])
+
+
+def _grid(joined: Sequence[JoinedCell], *, matrix: bool = False) -> Grid:
+    several = len({cell.dataset for cell in joined}) > 1
+    printed = {(cell.dataset, cell.metric) for cell in joined if cell.printed}
+    columns: dict[tuple[str, str], Column] = {}
+    for cell in joined:
+        place = cell.dataset, cell.metric
+        if place in columns:
+            continue
+        if matrix:
+            title = papers.display("rows", cell.metric.removeprefix("dice_with_"))
+        else:
+            title = papers.display("metrics", cell.metric)
+            title = f"{papers.display('datasets', cell.dataset)} {title}" if several else title
+            unit = _UNIT_WORDS.get(cell.unit, cell.unit)
+            title += f" ({unit})" if unit else ""
+        columns[place] = Column(*place, title, place in printed)
+    heading = "" if several else papers.display("datasets", joined[0].dataset)
+    cells = {(cell.row, columns[cell.dataset, cell.metric]): cell for cell in joined}
+    return Grid(matrix, heading, tuple(dict.fromkeys(cell.row for cell in joined)), tuple(columns.values()), cells)
+
+
+def words_of(paper: str, table: str, cell: JoinedCell) -> tuple[str, str]:
+    """Return the printed number (a dash where none is legible) and ours, in words, with the paper's decimals."""
+    decimals = decimals_of(paper, table, cell)
+    if cell.paper_text:
+        printed = cell.paper_text
+    elif math.isnan(cell.paper_mean):
+        printed = NOTHING_PRINTED
+    else:
+        printed = number(cell.paper_mean, cell.paper_std, decimals)
+    if not cell.run:
+        ours = NOT_FINISHED
+    elif cell.unit == "text":
+        ours = cell.note
+    else:
+        ours = number(cell.ours_mean, cell.ours_std, decimals)
+    return printed, ours
+
+
+def number(mean: float, std: float, decimals: Decimals | None) -> str:
+    """Return ``91.63 ± 3.2``, with ``decimals`` places (mean, spread), or four significant digits without them."""
+    if not math.isfinite(mean):
+        return "undefined" if math.isnan(mean) else "infinite"
+    forms = [f",.{places}f" for places in decimals] if decimals else [".4g", ".4g"]
+    return f"{mean:{forms[0]}}" + (f" ± {std:{forms[1]}}" if math.isfinite(std) else "")
+
+
+def decimals_of(paper: str, table: str, cell: JoinedCell) -> Decimals | None:
+    """Return places after the point in a table's cell: the paper's own where it prints the metric, else by unit."""
+    printed = printed_table(paper, table)
+    own = printed.decimals_of(cell.metric) if printed else None
+    return own or {"percent": (2, 2), "fraction": (4, 4), "count": (0, 0)}.get(cell.unit)
+
+
+def measured_on(joined: Sequence[JoinedCell]) -> str:
+    """Return in words on what our numbers of a table were measured: source, images, seeds."""
+    run = [cell for cell in joined if cell.run]
+    if not run:
+        return f"Ours: {NOT_FINISHED}."
+    sources = " and ".join(SOURCE_WORDS[name] for name in SOURCE_WORDS if any(cell.source == name for cell in run))
+    measured = [cell for cell in run if cell.unit != "text" and cell.source != PRINTED]
+    if not measured:
+        return f"Ours: {sources}."
+    images = _range([cell.n_images for cell in measured], "image")
+    seeds = _range([cell.n_seeds for cell in measured], "seed")
+    spread = any(math.isfinite(cell.ours_std) for cell in measured)
+    return f"Ours: {sources}; {'mean ± standard deviation ' if spread else ''}over {images}, {seeds}."
+
+
+def _range(counts: Sequence[int], unit: str) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:,} to {high:,} {unit}s" if low != high else f"{low:,} {unit}{'' if low == 1 else 's'}"
+
+
+def notes_of(joined: Sequence[JoinedCell]) -> list[str]:
+    """Return the cells' notes, each once, with the rows they belong to."""
+    rows: dict[str, list[str]] = {}
+    for cell in joined:
+        if cell.note and cell.unit != "text":
+            rows.setdefault(cell.note, []).append(papers.display("rows", cell.row))
+    return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in rows.items()]

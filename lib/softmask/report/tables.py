@@ -19,8 +19,8 @@ from softmask.config import Config
 from softmask.errors import DataError
 from softmask.files import read_bytes, write_atomic
 from softmask.papers.printed import VALUES
-from softmask.report import text
-from softmask.report.result import WORKBOOK, Cell, JoinedCell, ResultTable, join, title_of
+from softmask.report import result as words
+from softmask.report.result import NOT_A_RESULT, Cell, Grid, JoinedCell, ResultTable, join
 
 __all__ = ["COLUMNS", "Cell", "ResultTable", "read", "show", "show_cells", "to_frame", "write"]
 
@@ -40,29 +40,37 @@ def write(result: ResultTable, config: Config, provenance: Mapping[str, Any]) ->
     Raises:
         ConfigError: where the cells do not fit the table (see :func:`softmask.report.result.join`).
     """
-    joined, profile = join(result), config.profile
+    joined, printed = join(result), words.printed_table(result.paper, result.table)
+    title = result.title or (printed.title if printed else "")
     path = config.results / "tables" / result.paper / f"{result.table}.csv"
     content = {
         "paper": result.paper,
         "table": result.table,
-        "title": title_of(result),
+        "title": title,
         "caption": result.caption,
-        "profile": profile.name,
-        "run": config.run,
-        "result": profile.is_result,
-        **({} if profile.is_result else {"warning": text.NOT_A_RESULT}),
-        "measured": text.measured_on(joined),
+        "measured": words.measured_on(joined),
         "notebook": os.environ.get(NOTEBOOK_VARIABLE, ""),
         "units": {cell.metric: cell.unit for cell in joined},
         "notes": [[*cell.key, cell.note] for cell in joined if cell.note],
         "details": result.details,
         "provenance": provenance,
     }
-    numbers = to_frame(result).assign(profile=profile.name)[list(COLUMNS)]
+    numbers = to_frame(result).assign(profile=config.profile.name)[list(COLUMNS)]
     numbers[list(_NUMBERS)] += 0.0  # turns -0 into 0
-    write_atomic(path.with_suffix(".json"), to_json(content))
-    write_atomic(path.with_suffix(".md"), _markdown(result, joined, config))
+    write_atomic(path.with_suffix(".json"), to_json(content | about_run(config)))
+    write_atomic(path.with_suffix(".md"), _markdown(result, title, joined, config))
     return write_atomic(path, numbers.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def about_run(config: Config) -> dict[str, Any]:
+    """Return what the JSON beside every table and figure says of its run."""
+    warning = {} if config.profile.is_result else {"warning": NOT_A_RESULT}
+    return {
+        "profile": config.profile.name,
+        "run": config.run,
+        "result": config.profile.is_result,
+        **warning,
+    }
 
 
 def read(path: str | Path) -> pd.DataFrame:
@@ -71,14 +79,10 @@ def read(path: str | Path) -> pd.DataFrame:
     Raises:
         DataError: names the file, and the line, that is missing, damaged, or not such a table.
     """
-    return parse(read_bytes(path, "run the notebook that writes it"), path)
-
-
-def parse(content: bytes, path: str | Path) -> pd.DataFrame:
-    """Return the long table that a CSV's ``content`` holds, as :func:`read` gives it; errors name ``path``."""
     again = "run its notebook again"
     try:
-        lines = list(csv.reader(io.StringIO(content.decode()), strict=True))
+        content = read_bytes(path, "run the notebook that writes it").decode()
+        lines = list(csv.reader(io.StringIO(content), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a table ({error}); {again}") from error
     if not lines or tuple(lines[0]) != COLUMNS:
@@ -118,14 +122,14 @@ def show(result: ResultTable) -> pd.DataFrame:
 
 def show_cells(paper: str, table: str, kind: str, joined: Sequence[JoinedCell]) -> pd.DataFrame:
     """As :func:`show`, of cells that are joined already (:class:`softmask.report.contents.TableEntry` has them)."""
-    grids = text.grids(joined, kind)
-    frames = []
-    for grid in grids:
-        header, body = _words(paper, table, grid)
-        frames.append(pd.DataFrame([line[1:] for line in body], index=[line[0] for line in body], columns=header[1:]))
+    frames, headings = [], []
+    for grid in words.grids(joined, kind):
+        [_, *columns], body = _header_and_body(paper, table, grid)
+        frames.append(pd.DataFrame([line[1:] for line in body], [line[0] for line in body], columns))
+        headings.append(grid.heading or "more")
     if len(frames) < 2:
         return frames[0] if frames else pd.DataFrame()
-    return pd.concat(frames, keys=[grid.heading or "more" for grid in grids]).fillna("")
+    return pd.concat(frames, keys=headings).fillna("")
 
 
 def to_json(content: Mapping[str, Any]) -> str:
@@ -147,11 +151,11 @@ def _plain(value: Any) -> Any:
 
 
 def _kind(result: ResultTable) -> str:
-    return VALUES if result.paper == WORKBOOK else papers.load(result.paper).table(result.table).kind
+    printed = words.printed_table(result.paper, result.table)
+    return printed.kind if printed else VALUES
 
 
-def _words(paper: str, table: str, grid: text.Grid) -> tuple[list[str], list[list[str]]]:
-    """Header and body of a grid, in words; the first column is the row's name."""
+def _header_and_body(paper: str, table: str, grid: Grid) -> tuple[list[str], list[list[str]]]:
     header = [""]
     for column in grid.columns:
         both = column.printed and not grid.matrix
@@ -160,8 +164,8 @@ def _words(paper: str, table: str, grid: text.Grid) -> tuple[list[str], list[lis
     for row in grid.rows:
         line = [papers.display("rows", row)]
         for column in grid.columns:
-            cell = grid.at(row, column)
-            printed, ours = ("", "") if cell is None else words_of(paper, table, cell)
+            cell = grid.cells.get((row, column))
+            printed, ours = ("", "") if cell is None else words.words_of(paper, table, cell)
             if grid.matrix:
                 line.append(f"{printed} / {ours}" if cell is not None and grid.printed else ours)
             else:
@@ -170,38 +174,23 @@ def _words(paper: str, table: str, grid: text.Grid) -> tuple[list[str], list[lis
     return header, body
 
 
-def words_of(paper: str, table: str, cell: JoinedCell) -> tuple[str, str]:
-    """Return the printed number and ours, in words, with the paper's decimals."""
-    decimals = text.decimals_of(paper, table, cell)
-    return text.paper_words(cell, decimals), text.our_words(cell, decimals)
-
-
-def _markdown(result: ResultTable, joined: Sequence[JoinedCell], config: Config) -> str:
-    lines = [f"# {papers.display('papers', result.paper)}, {result.table}: {title_of(result)}", ""]
+def _markdown(result: ResultTable, title: str, joined: Sequence[JoinedCell], config: Config) -> str:
+    lines = [f"# {papers.display('papers', result.paper)}, {result.table}: {title}", ""]
     if not config.profile.is_result:
-        lines += [f"**{text.NOT_A_RESULT[0].upper()}{text.NOT_A_RESULT[1:]}.**", ""]
-    lines += [result.caption, "", f"{text.measured_on(joined)} Profile {config.profile.name}.", ""]
-    grids = text.grids(joined, _kind(result))
+        lines += [f"**{NOT_A_RESULT[0].upper()}{NOT_A_RESULT[1:]}.**", ""]
+    lines += [result.caption, "", f"{words.measured_on(joined)} Profile {config.profile.name}.", ""]
+    grids = words.grids(joined, _kind(result))
     for grid in grids:
         if len(grids) > 1 and grid.heading:
             lines += [f"## {grid.heading}", ""]
         if grid.matrix and grid.printed:
             lines += ["Each cell: paper / ours.", ""]
-        header, body = _words(result.paper, result.table, grid)
+        header, body = _header_and_body(result.paper, result.table, grid)
         lines += [_pipe(header), "|" + "---|" * len(header), *map(_pipe, body), ""]
     if any(cell.printed for cell in joined):
-        lines += [f"{text.NOTHING_PRINTED}: no legible number is printed.", ""]
-    notes = notes_of(joined)
+        lines += [f"{words.NOTHING_PRINTED}: no legible number is printed.", ""]
+    notes = words.notes_of(joined)
     return "\n".join([*lines, *(f"- {note}" for note in notes), *([""] if notes else [])])
-
-
-def notes_of(joined: Sequence[JoinedCell]) -> list[str]:
-    """Return the cells' notes, each once, with the rows they belong to."""
-    rows: dict[str, list[str]] = {}
-    for cell in joined:
-        if cell.note and cell.unit != "text":
-            rows.setdefault(cell.note, []).append(papers.display("rows", cell.row))
-    return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in rows.items()]
 
 
 def _pipe(fields: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,9 +36,8 @@ from softmask.measure.verdicts import (
 )
 from softmask.papers import Pair, display
 from softmask.papers.claims import UNITS
-from softmask.report.result import WORKBOOK, Cell, ResultTable
-from softmask.report.tables import to_json
-from softmask.report.text import NOT_A_RESULT, NOTHING_PRINTED
+from softmask.report.result import NOTHING_PRINTED, WORKBOOK, Cell, ResultTable
+from softmask.report.tables import about_run, to_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,13 +93,9 @@ class Judged:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Verdict on a claim.
+    """Verdict on a claim, and why in one or two sentences without the last full stop; empty where nothing was run.
 
-    Attributes:
-        claim: its words.
-        why: one or two sentences, without the last full stop; empty where nothing was run.
-        deciding: number of the pair that decides it, counted from 0; None where there is none.
-        unit: of the differences, in words.
+    ``deciding`` is the place of the pair that decides it, ``unit`` that of the differences, in words.
     """
 
     claim: str
@@ -121,14 +116,16 @@ def sentence(verdict: str, pairs: Sequence[Judged], deciding: int | None, unit: 
         counts = Counter(judged.outcome.verdict for judged in pairs)
         ways = [f"{counts[verdict]} {words}" for verdict, words in _COUNTED.items() if counts[verdict]]
         parts.append(f"Of {len(pairs)} comparisons {', '.join(ways)}")
-    failures: dict[str, str] = {}  # by network, once
-    for judged in pairs if verdict not in (FAILED_TRAINING, UNDERTRAINED) else ():
+    if verdict in (FAILED_TRAINING, UNDERTRAINED):
+        return ". ".join(parts)
+    for judged in pairs:
         for row, training in judged.trainings:
-            failed = [f"{training.failed} of {training.begun} trainings failed to start"] if training.failed else []
-            failed += [f"{training.restarts} of {training.begun} restarted"] if training.restarts else []
+            counts = {"failed to start": training.failed, "restarted": training.restarts}
+            failed = [f"{n} of {training.begun} {words}" for words, n in counts.items() if n]
             if failed:
-                failures[f"{row} on {display('datasets', judged.pair.dataset)}"] = " and ".join(failed)
-    return ". ".join([*parts, *(f"{network}: {words}" for network, words in failures.items())])
+                words = " and ".join(failed).replace(" failed", " trainings failed")
+                parts.append(f"{row} on {display('datasets', judged.pair.dataset)}: {words}")
+    return ". ".join(dict.fromkeys(parts))
 
 
 def _decided(judged: Judged, unit: str) -> str:
@@ -156,52 +153,50 @@ def frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
     return pd.DataFrame([(v.claim, v.verdict, v.why) for v in verdicts], columns=["claim", "verdict", "why"])
 
 
-def _run(verdicts: Iterable[Verdict]) -> Iterator[tuple[int, Judged, Difference, dict[str, Any]]]:
-    """Of every pair that is run the claim's number, and numbers and words by metric."""
+def _run(verdicts: Iterable[Verdict]) -> Iterator[tuple[int, Judged, Difference, str]]:
+    """Number and unit of the claim of every pair that is run, and the pair with its difference."""
     for number, verdict in enumerate(verdicts, start=1):
         for judged in verdict.pairs:
-            if (difference := judged.outcome.difference) is not None:
-                yield (
-                    number,
-                    judged,
-                    difference,
-                    {
-                        **{name: getattr(difference, name) for name in ("mean", "low", "high")},
-                        "unit": verdict.unit,
-                        "printed": judged.pair.printed,
-                        "inside": judged.inside,
-                        "patients": difference.patients,
-                        "seeds": " and ".join(map(str, dict.fromkeys(difference.seeds))),
-                        "verdict": judged.outcome.verdict,
-                    },
-                )
+            if judged.outcome.difference is not None:
+                yield number, judged, judged.outcome.difference, verdict.unit
+
+
+def _values(judged: Judged, difference: Difference, unit: str) -> dict[str, Any]:
+    return {
+        "difference": difference.mean,
+        "low": difference.low,
+        "high": difference.high,
+        "unit": unit,
+        "printed": judged.pair.printed,
+        "inside": judged.inside,
+        "patients": difference.patients,
+        "seeds": " and ".join(map(str, dict.fromkeys(difference.seeds))),
+        "verdict": judged.outcome.verdict,
+    }
 
 
 def pairs_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
     """Return one line for each pair that is run; differences in the claim's unit and favour, with 95 % intervals."""
-    lines = [
-        {"claim": n, "comparison": str(judged.pair), "data set": display("datasets", judged.pair.dataset), **values}
-        for n, judged, _, values in _run(verdicts)
-    ]
-    numbers = dict.fromkeys(("difference", "low", "high", "printed"), 2)
-    return pd.DataFrame(lines).rename(columns={"mean": "difference"}).round(numbers)
+    lines = []
+    for number, judged, difference, unit in _run(verdicts):
+        place = {"comparison": str(judged.pair), "data set": display("datasets", judged.pair.dataset)}
+        lines.append({"claim": number, **place, **_values(judged, difference, unit)})
+    return pd.DataFrame(lines).round(dict.fromkeys(("difference", "low", "high", "printed"), 2))
 
 
-def detectable_frame(verdicts: Iterable[Verdict], seeds: Sequence[int] = SEEDS) -> pd.DataFrame:
-    """Return one line for each claim: the smallest difference that would be detected with so many seeds of each
+def detectable_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
+    """Return one line for each claim: the smallest difference that would be detected with :data:`SEEDS` of each
     network, in the pair that is hardest to decide, beside that pair's delta.
 
-    A claim is not decidable where delta is the smaller one. Claims whose pairs have a single seed are left out: the
-    variance between seeds is then unknown.
+    A claim is not decidable where delta is the smaller one. Claims with a single seed are left out.
     """
     hardest: dict[int, tuple[float, dict[str, Any]]] = {}
-    for number, judged, difference, values in _run(verdicts):
-        pair, sizes = judged.pair, {f"{n} seeds": round(detectable(difference, n), 2) for n in seeds}
-        excess = detectable(difference, seeds[0]) - pair.delta  # NaN with a single seed
+    for number, judged, difference, unit in _run(verdicts):
+        pair, sizes = judged.pair, {f"{n} seeds": round(detectable(difference, n), 2) for n in SEEDS}
+        excess = detectable(difference, SEEDS[0]) - pair.delta  # NaN with a single seed
         if excess > hardest.get(number, (-math.inf,))[0]:
             place = {"hardest comparison": str(pair), "data set": display("datasets", pair.dataset)}
-            line = {"claim": number, **place, "delta": pair.delta, **sizes, "unit": values["unit"]}
-            hardest[number] = (excess, line)
+            hardest[number] = (excess, {"claim": number, **place, "delta": pair.delta, **sizes, "unit": unit})
     return pd.DataFrame([line for _, line in hardest.values()])
 
 
@@ -213,32 +208,37 @@ def figure(verdicts: Iterable[Verdict], measure: str = "Dice") -> Figure | None:
     from softmask.report.plots import Interval, intervals  # matplotlib takes its time
 
     points, units = [], {}
-    for number, judged, difference, values in _run(verdicts):
+    for number, judged, difference, unit in _run(verdicts):
         place = (judged.pair.dataset, f"{number}. {judged.pair}", judged.outcome.verdict)
         points.append(Interval(*place, difference.mean, (difference.low, difference.high)))
-        units[values["unit"]] = None
+        units[unit] = None
     if not points:
         return None
-    names = ("marker", "markerfacecolor", "color")
-    styles = {verdict: dict(zip(names, look, strict=True)) | {"markersize": 10} for verdict, look in _MARKS.items()}
+    styles = {}
+    for verdict, (marker, face, edge) in _MARKS.items():
+        styles[verdict] = {
+            "marker": marker,
+            "markerfacecolor": face,
+            "color": edge,
+            "markersize": 10,
+        }
     fig, axes = intervals(points, styles, f"difference in {measure}\n({' or '.join(units)})")
     for ax in axes:
         ax.axvline(0, color="0.5", linestyle=":")
     return fig
 
 
-def table(name: str, title: str, caption: str, verdicts: Iterable[Verdict]) -> ResultTable:
+def table(name: str, title: str, caption: str, verdicts: Sequence[Verdict]) -> ResultTable:
     """Return the workbook's table of all pairs that are run; a row begins with the number of its claim."""
     units = {"difference": "number", "low": "number", "high": "number", "printed": "number", "patients": "count"}
     units |= dict.fromkeys(("inside", "unit", "seeds", "verdict"), "text")
     kinds = {words: kind for kind, words in WORDS.items()}
     cells = []
-    for number, judged, difference, values in _run(verdicts):
-        values = {"difference": values["mean"], **values}
+    for number, judged, difference, unit in _run(verdicts):
+        values = _values(judged, difference, unit)
         counts = (difference.images, min(difference.seeds), kinds[judged.outcome.data])
-        for metric, unit in units.items():
-            note = values[metric] if unit == "text" else ""
-            mean = math.nan if unit == "text" else float(values[metric])
+        for metric, kind in units.items():
+            mean, note = (math.nan, values[metric]) if kind == "text" else (float(values[metric]), "")
             row = f"{number}. {judged.pair}"
             cells.append(Cell(row, judged.pair.dataset, metric, mean, math.nan, *counts, note))
     return ResultTable(WORKBOOK, name, title, caption, cells, units)
@@ -247,33 +247,21 @@ def table(name: str, title: str, caption: str, verdicts: Iterable[Verdict]) -> R
 def write(paper: str, verdicts: Sequence[Verdict], config: Config, by_readers: Sequence[Verdict] = ()) -> Path:
     """Write the verdicts, with every pair's numbers, to ``results/<run>/claims/<paper>.json``, for the report.
 
-    Of a paper whose claims several notebooks judge, each notebook writes its own: what the file has on other claims
-    stays there. A damaged file is written anew.
-
-    Args:
-        by_readers: the same claims, judged by the readers' consensus on LNSM.
+    What the file has on other claims stays there: several notebooks may judge one paper's. A damaged file is written
+    anew. ``by_readers`` has the same claims, judged by the readers' consensus on LNSM.
     """
     path = config.results / "claims" / f"{paper}.json"
-    order = [claim.words for claim in papers.load(paper).claims]
+    order = {claim.words: place for place, claim in enumerate(papers.load(paper).claims)}
     new = {verdict.claim for verdict in verdicts}
     try:
         before = read_json(path)
-        kept = {p: [c for c in before[p] if c["claim"] in order and c["claim"] not in new] for p in _PARTS}
+        kept = {part: [c for c in before[part] if c["claim"] in order.keys() - new] for part in _PARTS}
     except (DataError, LookupError, TypeError):  # not there yet, or damaged and written anew
         kept = dict.fromkeys(_PARTS, ())
-
-    def place(claim: Mapping[str, Any]) -> int:
-        return order.index(claim["claim"]) if claim["claim"] in order else len(order)
-
-    content = {
-        "paper": paper,
-        "profile": config.profile.name,
-        "run": config.run,
-        "result": config.profile.is_result,
-        **({} if config.profile.is_result else {"warning": NOT_A_RESULT}),
-    }
+    content = {"paper": paper, **about_run(config)}
     for part, judged in zip(_PARTS, (verdicts, by_readers), strict=True):
-        content[part] = sorted([*map(asdict, judged), *kept[part]], key=place)
+        claims = [*map(asdict, judged), *kept[part]]
+        content[part] = sorted(claims, key=lambda claim: order.get(claim["claim"], len(order)))
     return write_atomic(path, to_json(content))
 
 
@@ -287,19 +275,18 @@ def read(path: Path) -> dict[str, dict[str, str]]:
     Raises:
         DataError: names the file that cannot be read or does not hold verdicts.
     """
+    content = read_json(path, "run its notebook again")
     try:
-        content = read_json(path, "run its notebook again")
-        readers = {
-            str(claim["claim"]): f"{claim['verdict']}{' (' + str(claim['why']) + ')' if claim['why'] else ''}"
-            for claim in content["by_readers"]
-            if claim["verdict"] != NOT_RUN
-        }
         verdicts = {
-            str(claim["claim"]): {"verdict": str(claim["verdict"]), "why": str(claim["why"])}
+            str(claim["claim"]): {"verdict": str(claim["verdict"]), "why": str(claim["why"]), "by_readers": ""}
             for claim in content["claims"]
         }
-        if unknown := {verdict["verdict"] for verdict in verdicts.values()}.difference(VERDICTS):
+        if unknown := {claim["verdict"] for claim in verdicts.values()}.difference(VERDICTS):
             raise LookupError(f"no verdict is called {min(unknown)!r}")
-        return {claim: verdict | {"by_readers": readers.get(claim, "")} for claim, verdict in verdicts.items()}
+        for claim in content["by_readers"]:
+            if claim["verdict"] != NOT_RUN and str(claim["claim"]) in verdicts:
+                why = f" ({claim['why']})" if claim["why"] else ""
+                verdicts[str(claim["claim"])]["by_readers"] = f"{claim['verdict']}{why}"
+        return verdicts
     except (LookupError, TypeError) as error:
         raise DataError(f"{path}: holds no verdicts ({error!r}); run its notebook again") from error

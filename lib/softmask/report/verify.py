@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ from softmask.files import read_json, write_atomic
 from softmask.machine import git_state
 from softmask.report.contents import AGAIN, read_table
 from softmask.report.provenance import what_moved
-from softmask.report.text import NOT_FINISHED
+from softmask.report.result import NOT_FINISHED
 
 IDENTICAL, WITHIN, DIFFERENT = "identical", "within tolerance", "different"
 TIMED, UNJUDGED, MISSING, ADDED = "measured time", "not judged", "missing", "added"
@@ -72,9 +72,8 @@ class Comparison:
 
     Attributes:
         here, there: names of the runs.
-        cells: one line for each cell: table, kind (``computed`` or ``trained``), row, dataset, metric, state, there,
-            here, difference, tolerance, and size (the difference over the tolerance, else over the spread or the
-            number); what differs first, the biggest on top.
+        cells: one line for each cell; ``size`` is the difference over the tolerance, else over the spread or the
+            number. What differs comes first, the biggest on top.
         moved: by table that is not identical, what differs in its provenance.
         damaged: by table, what is wrong with its files.
     """
@@ -92,11 +91,7 @@ class Comparison:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print a comparison and return the exit status: 0 nothing differs, 1 something does.
-
-    Raises:
-        ConfigError: for a run, folder or commit that does not exist.
-    """
+    """Print a comparison and return the exit status: 0 nothing differs, 1 something does."""
     comparison = compare(arguments.name or configure().run, arguments.against)
     print(text(comparison, arguments.all))
     return 1 if comparison.differs else 0
@@ -114,14 +109,15 @@ def compare(name: str, against: str | None = None) -> Comparison:
     """
     if (here := _folder(name)) is None:
         raise ConfigError(_unknown(name))
+    if there := _folder(against or ""):
+        return _compare(name, against, read(here), read(there))
     with TemporaryDirectory() as unpacked:
-        there = _folder(against) if against else None
-        label = against if there else committed(Path(name).name, against, Path(unpacked))
-        return _compare(name, label, read(here), read(there or Path(unpacked)))
+        label = _unpack(Path(name).name, against, Path(unpacked))
+        return _compare(name, label, read(here), read(Path(unpacked)))
 
 
 def _folder(name: str) -> Path | None:
-    folders = (output_root() / "results" / name, Path(name))
+    folders = (output_root() / "results" / name, Path(name)) if name else ()
     return next((f for f in folders if (f / "tables").is_dir() or (f / "claims").is_dir()), None)
 
 
@@ -137,43 +133,39 @@ def has_committed(run: str) -> bool:
     return git_state(ROOT)[0] is not None and bool(_git("ls-tree", "HEAD", "--", f"results/{run}/tables"))
 
 
-def committed(run: str, commit: str | None, folder: Path) -> str:
-    """Unpack the tables and claims of ``run`` as a commit (None: the last) of the checkout has them; return its name.
-
-    Raises:
-        ConfigError: without a history (a downloaded archive), or for a commit without tables of that run.
-    """
+def _unpack(run: str, commit: str | None, folder: Path) -> str:
+    """Unpack the tables and claims of ``run`` as a commit (None: the last) has them; return its name."""
     if git_state(ROOT)[0] is None and commit is None:
         raise ConfigError(
             f"{ROOT} has no git history to compare with (it may be a downloaded archive); unpack a second copy and "
             f"name its folder: softmask verify {run} --against COPY/results/{run}"
         )
     try:
-        name = _git("rev-parse", "--verify", "--short", "--end-of-options", f"{commit or 'HEAD'}^{{commit}}").strip()
+        name = _git("rev-parse", "--verify", "--short", "--end-of-options", f"{commit or 'HEAD'}^{{commit}}")
     except ConfigError as error:
         raise ConfigError(f"{_unknown(commit or 'HEAD')}; nor is it a commit") from error
-    parts = _git("ls-tree", "--name-only", f"{name}:results").split()
-    parts = _git("ls-tree", "--name-only", f"{name}:results/{run}").split() if run in parts else parts
-    wanted = [part for part in ("tables", "claims") if part in parts]
-    if not wanted:
-        raise ConfigError(f"commit {name} holds no tables of {run}; it holds {', '.join(parts) or 'no results'}")
-    archive = _git("archive", f"{name}:results/{run}", *wanted, text=False)
-    with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
+    name = name.decode().strip()
+    places = [f"results/{run}/{part}/" for part in ("tables", "claims")]
+    if not (there := _git("ls-tree", "--name-only", name, "--", *(place.rstrip("/") for place in places)).split()):
+        runs = _git("ls-tree", "--name-only", name, "--", "results/").decode().split()
+        known = ", ".join(run.removeprefix("results/") for run in runs)
+        raise ConfigError(f"commit {name} holds no tables of {run}; it holds {known or 'no results'}")
+    with tarfile.open(fileobj=io.BytesIO(_git("archive", name, "--", *map(bytes.decode, there)))) as packed:
         for member in packed:
             if member.isfile():  # git's own archive: names are those of the tree
-                write_atomic(folder / member.name, packed.extractfile(member).read())
+                path = Path(member.name).relative_to(f"results/{run}")
+                write_atomic(folder / path, packed.extractfile(member).read())
     return f"{run} of commit {name}"
 
 
-def _git(*arguments: str, text: bool = True) -> Any:
-    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, check=False, text=text)
+def _git(*arguments: str) -> bytes:
+    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, check=False)
     if done.returncode:
-        raise ConfigError(f"git {arguments[0]} failed in {ROOT}: {done.stderr}")
+        raise ConfigError(f"git {arguments[0]} failed in {ROOT}: {done.stderr.decode()}")
     return done.stdout
 
 
-@dataclass(frozen=True)
-class Tables:
+class Tables(NamedTuple):
     """A run's cells by table, row, data set and metric; its tables' provenance, and why others cannot be read."""
 
     cells: pd.DataFrame
@@ -190,17 +182,20 @@ def read(folder: Path) -> Tables:
     provenance: dict[str, Mapping[str, Any]] = {}
     damaged = {}
     for path in (*sorted(folder.glob("tables/*/*.csv")), *sorted(folder.glob("claims/*.json"))):
-        name = f"{path.parent.name}/{path.stem}" if path.suffix == ".csv" else f"{path.stem}/claims"
+        table = path.suffix == ".csv"
+        name = f"{path.parent.name}/{path.stem}" if table else f"{path.stem}/claims"
         try:
-            if path.suffix == ".csv":
+            if table:
                 frame, about = read_table(path)
                 frame["note"] = frame["note"].where(frame["unit"] == "text", "")
                 frame = frame.astype({"n_images": float, "n_seeds": float})
                 provenance[name] = about["provenance"]
             else:
                 content = read_json(path, AGAIN)
-                parts = (("verdict", "claims"), ("verdict_by_readers", "by_readers"))
-                lines = [(str(c["claim"]), metric, str(c["verdict"])) for metric, part in parts for c in content[part]]
+                lines = []
+                for metric, part in (("verdict", "claims"), ("verdict_by_readers", "by_readers")):
+                    for claim in content[part]:
+                        lines.append((str(claim["claim"]), metric, str(claim["verdict"])))
                 frame = pd.DataFrame(lines, columns=["row", "metric", "note"]).assign(unit=VERDICT)
                 provenance[name] = provenance.get(f"workbook/{path.stem}-claims", {})
             frames.append(frame.assign(table=name).astype(object))
@@ -210,9 +205,8 @@ def read(folder: Path) -> Tables:
             damaged[name] = f"claims/{path.name}: holds no verdicts ({error!r}); {AGAIN}"
     cells = pd.concat(frames)
     cells[[*_KEYS, *_WORDS]] = cells[[*_KEYS, *_WORDS]].fillna("")
-    return Tables(
-        cells.astype(dict.fromkeys(_NUMBERS, float)).set_index(_KEYS)[[*_NUMBERS, *_WORDS]], provenance, damaged
-    )
+    numbers = cells.astype(dict.fromkeys(_NUMBERS, float))
+    return Tables(numbers.set_index(_KEYS)[[*_NUMBERS, *_WORDS]], provenance, damaged)
 
 
 def _compare(name: str, against: str, ours: Tables, theirs: Tables) -> Comparison:
@@ -286,38 +280,34 @@ def tolerance(here: pd.DataFrame, there: pd.DataFrame) -> pd.Series:
 
 
 def _shown(cells: pd.DataFrame) -> list[str]:
-    """The numbers or words of cells."""
-    shown = []
-    for note, mean, spread, data in zip(cells["note"], cells[_MEAN], cells[_STD], cells["data"], strict=True):
-        if note != note:  # no such cell
-            shown.append("")
-        elif note or mean != mean:
-            shown.append(note or ("undefined" if data else NOT_FINISHED))
-        else:
-            shown.append(f"{mean:.6g}" if spread != spread else f"{mean:.6g} ± {spread:.6g}")
-    return shown
+    spreads = cells[_STD].map(" ± {:.6g}".format).where(cells[_STD].notna(), "")
+    numbers = cells[_MEAN].map("{:.6g}".format) + spreads
+    missing = np.where(cells["data"] != "", "undefined", NOT_FINISHED)
+    words = numbers.where(cells[_MEAN].notna(), missing)
+    return words.where(cells["note"] == "", cells["note"]).fillna("").tolist()
 
 
 def text(comparison: Comparison, everything: bool = False) -> str:
     """Return the summary and every cell that differs (:data:`MOST` of them), or with ``everything`` every cell."""
     lines = [f"{comparison.here} here, beside {comparison.there}", "", *_counts(comparison, MOST)]
     lines += [f"damaged   {table}: {why}" for table, why in comparison.damaged.items()]
-    causes = Counter(f"{kind}: {words}" for of in comparison.moved.values() for kind, words in of.items())
     if comparison.moved:
-        lines += ["", "What may have moved them:"]
-        lines += [f"  {cause}  (tables: {number})" for cause, number in causes.most_common(MOST)]
-        lines += [] if causes else ["  nothing that the provenance names"]
+        causes = Counter()
+        for moved in comparison.moved.values():
+            causes.update(f"{kind}: {words}" for kind, words in moved.items())
+        named = [f"  {cause}  (tables: {number})" for cause, number in causes.most_common(MOST)]
+        lines += ["", "What may have moved them:", *(named or ["  nothing that the provenance names"])]
     cells = comparison.cells if everything else comparison.cells[comparison.cells["state"].isin(DIFFERING)]
     if len(cells):
-        chosen = cells if everything else cells.head(MOST)
-        causes = [", ".join(comparison.moved.get(table, ())) for table in chosen["table"]]
-        shown = chosen.drop(columns=["kind", "size"]).assign(moved_by=causes)
+        shown = cells if everything else cells.head(MOST)
+        shown = shown.drop(columns=["kind", "size"])
+        shown["moved_by"] = [", ".join(comparison.moved.get(table, ())) for table in shown["table"]]
         for name in ("difference", "tolerance"):
             shown[name] = ["" if math.isnan(value) else f"{value:.3g}" for value in shown[name]]
         lines += ["", "Every cell:" if everything else "What differs, the biggest first:"]
         lines += [shown.to_string(index=False, justify="left", max_colwidth=WIDEST)]
-        rest = len(cells) - len(chosen)
-        lines += [f"... and {rest:,} more; --all lists every cell"] if rest else []
+        if len(cells) > len(shown):
+            lines += [f"... and {len(cells) - len(shown):,} more; --all lists every cell"]
     return "\n".join([*lines, "", TOLERANCE])
 
 
@@ -335,10 +325,10 @@ def _counts(comparison: Comparison, most: int = 0) -> list[str]:
     for kind, cells in comparison.cells.groupby("kind"):
         counts = Counter(cells["state"])
         states = cells.groupby("table")["state"].agg(set)
-        said = ", ".join(f"{counts[state]:,} {state}" for state in reversed(STATES) if counts[state])
-        same = sum(states.map(lambda of: of == {IDENTICAL}))
-        lines.append(f"{kind:<8}  {len(states)} tables, {same} of them identical; cells: {said}")
+        words = ", ".join(f"{counts[state]:,} {state}" for state in reversed(STATES) if counts[state])
+        same = sum(states == {IDENTICAL})
+        lines.append(f"{kind:<8}  {len(states)} tables, {same} of them identical; cells: {words}")
         for state in (MISSING, ADDED):
-            if names := [table for table, of in states.items() if of == {state}]:
+            if names := list(states.index[states == {state}]):
                 lines.append(f"{state:<8}  {len(names)} tables {', '.join(names[:most])}".rstrip())
     return lines or ["there is nothing to compare"]

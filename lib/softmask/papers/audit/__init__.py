@@ -1,19 +1,17 @@
 """Arithmetic that must hold within and between the five papers, on the numbers as they are printed.
 
-Nothing is measured here. A check says what it holds the numbers against, how many sets of numbers it looked at, and
-what it found; checks that find nothing are reported like the others. A finding is a statement about printed numbers,
-not about anyone's conduct: a misprint, another definition, or a row carried from one table to another may be behind it,
-and where a plain reading is known in which the numbers do hold, the finding names it.
+Checks that find nothing are reported like the others. A finding is a statement about printed numbers, not about
+anyone's conduct: it may be a misprint, and where a benign reading is known, the finding names it.
 """
 
 from __future__ import annotations
 
 from softmask import papers
-from softmask.papers.audit import shares, spreads, tables
-from softmask.papers.audit.check import CHECKS, LEVELS, MUST_HOLD, TO_EXPLAIN, Check, Finding
+from softmask.papers.audit import spreads, tables
+from softmask.papers.audit.check import CHECKS, MUST_HOLD, TO_EXPLAIN, Check, Finding
 
-__all__ = ["CHECKS", "LEVELS", "MUST_HOLD", "TO_EXPLAIN", "Check", "Finding", "run", "shares", "spreads", "tables"]
-"""The three modules are imported to register their checks, in the order of the report."""
+__all__ = ["CHECKS", "MUST_HOLD", "TO_EXPLAIN", "Check", "Finding", "run", "spreads", "tables"]
+"""The modules are imported to register their checks, in the order of the report."""
 
 
 def run() -> list[Check]:

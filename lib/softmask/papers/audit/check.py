@@ -1,17 +1,23 @@
-"""What a check is, what it finds, and which values a printed number can stand for."""
+"""What a check is, and bounds between the numbers of one row.
+
+Means of shares are bounded by one another where they are made from the same pixel counts. With TP, FP and FN of one
+image, IoU J = TP / (TP + FP + FN), Dice D = 2J / (1 + J), sensitivity S = TP / (TP + FN), PPV P = TP / (TP + FP) and
+D = 2SP / (S + P). Each bound follows from Jensen's inequality or from a chord, so it holds for means over images, for
+numbers pooled over pixels, and for means over runs of either. Pairs of empty masks are left aside.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 from softmask.papers.claims import display
 from softmask.papers.printed import VALUES, Paper, Printed, PrintedCell
 
 MUST_HOLD, TO_EXPLAIN = "must hold", "to explain"
-LEVELS = (MUST_HOLD, TO_EXPLAIN)
 """``must hold``: true of any numbers that were measured as the papers define them; ``to explain``: numbers may break it
 for a reason, which the paper does not give."""
 
@@ -23,12 +29,12 @@ POINTS = "points"
 
 @dataclass(frozen=True)
 class Finding:
-    """One set of printed numbers that a check does not find as it should.
+    """One set of printed numbers, and whether it is as a check expects.
 
     Attributes:
         places: where the numbers are printed, such as ``softgan/table-1, U-Net, LNSM``.
         inequality: the formula with the numbers in it.
-        beyond: how far outside it they are after rounding and truncation have been allowed for, in ``unit``.
+        beyond: how far outside it they are, rounded or truncated, in ``unit``; at most 0 is as expected.
         reading: an innocent reading, or empty where none is known.
     """
 
@@ -44,9 +50,8 @@ class Check:
     """One rule, and what came of it.
 
     Attributes:
-        rule: what is expected, in words and as a formula.
-        level: one of :data:`LEVELS`.
         checked: sets of numbers it was tried on; those that several tables repeat count once.
+        findings: the sets that are not as expected.
     """
 
     name: str
@@ -63,15 +68,14 @@ CHECKS: dict[str, Callable[[Papers], Check]] = {}
 
 
 def check(name: str, level: str) -> Callable:
-    """Register a function of the papers that gives a :class:`Finding`, or None, for each set of numbers it looks at.
+    """Register a function of the papers that gives a :class:`Finding` for each set of numbers; its docstring is the
+    rule."""
 
-    Its docstring is the rule.
-    """
-
-    def register(cases: Callable[[Papers], Iterable[Finding | None]]) -> Callable:
+    def register(cases: Callable[[Papers], Iterable[Finding]]) -> Callable:
         def run(papers: Papers) -> Check:
             results = list(cases(papers))
-            return Check(name, " ".join(cases.__doc__.split()), level, len(results), tuple(filter(None, results)))
+            broken = tuple(finding for finding in results if finding.beyond > 0)
+            return Check(name, " ".join(cases.__doc__.split()), level, len(results), broken)
 
         CHECKS[name] = run
         return cases
@@ -100,7 +104,6 @@ def printed_range(value: float, scale: float = 1.0) -> Range:
 
 
 def as_printed(value: float) -> str:
-    """With its decimals."""
     return f"{value:.{decimals(value)}f}"
 
 
@@ -164,7 +167,7 @@ def rows(papers: Papers) -> list[Row]:
 def row_check(
     name: str, level: str, *needs: str, each: Callable[[Row, Sequence[Row]], Iterable[Row]] = lambda row, _: (row,)
 ) -> Callable:
-    """Register a function of a :class:`Row`, which gives a finding without places, or None; its docstring is the rule.
+    """Register a function of a :class:`Row`, which gives a finding without places; its docstring is the rule.
 
     Rows of equal numbers are judged once, their places named together.
 
@@ -173,22 +176,209 @@ def row_check(
         each: gives the rows to judge from one row and all rows; by default the row itself.
     """
 
-    def register(judge: Callable[[Row], Finding | None]) -> Callable:
-        def cases(papers: Papers) -> Iterator[Finding | None]:
+    def register(judge: Callable[[Row], Finding]) -> Callable:
+        def cases(papers: Papers) -> Iterable[Finding]:
             groups: dict[tuple, list[Row]] = {}
             every = rows(papers)
-            for part in (part for row in every for part in each(row, every) if part.has(*needs)):
-                groups.setdefault(part.numbers, []).append(part)
+            for row in every:
+                for part in each(row, every):
+                    if part.has(*needs):
+                        groups.setdefault(part.numbers, []).append(part)
             for same in groups.values():
                 finding = judge(same[0])
-                if finding is not None:
-                    notes = dict.fromkeys(row.note for row in same if row.note)
-                    reading = "; ".join([finding.reading, *(f"of the print: {note}" for note in notes)])
-                    finding = replace(finding, places=tuple(row.place for row in same), reading=reading)
-                yield finding
+                notes = dict.fromkeys(row.note for row in same if row.note)
+                reading = "; ".join([finding.reading, *(f"of the print: {note}" for note in notes)])
+                yield replace(finding, places=tuple(row.place for row in same), reading=reading)
 
         cases.__doc__ = judge.__doc__
         check(name, level)(cases)
         return judge
 
     return register
+
+
+_OTHER_IMAGES = (
+    "a misprint; numbers of different runs or images; or one is a mean over images and another over all pixels together"
+)
+
+
+def _beyond(words: str, share: float, reading: str = _OTHER_IMAGES) -> Finding:
+    """A finding without places from the share by which a bound is broken."""
+    return Finding((), words, 100 * share, POINTS, reading)
+
+
+def _larger(*bounds: Finding) -> Finding:
+    return max(bounds, key=lambda finding: finding.beyond)
+
+
+@row_check("Dice and IoU", MUST_HOLD, "dice", "iou")
+def dice_and_iou(row: Row) -> Finding:
+    """mean J <= mean D <= 2 mean J / (1 + mean J): D = 2J / (1 + J) is concave in J"""
+    dice, iou, scale = row.mean("dice"), row.mean("iou"), row.scale("dice")
+    j = row.cells["iou"].mean
+    of_iou = row.words("iou")
+    d = row.words("dice")
+    words = f"2 x {of_iou} / ({scale:g} + {of_iou}) = {_bound(2 * j / (scale + j) * scale, scale)} < {d}"
+    above = _beyond(words, dice.low - 2 * iou.high / (1 + iou.high))
+    return _larger(above, _beyond(f"{d} < {of_iou}", iou.low - dice.high))
+
+
+@row_check("Dice, SEN and PPV", MUST_HOLD, "dice", "sen", "ppv")
+def dice_sen_ppv(row: Row) -> Finding:
+    """S + P - 1 <= mean D <= 2SP / (S + P), with S and P the means: the harmonic mean of two shares is concave. It
+    holds, too, where images with nothing found count for Dice and SEN and not for PPV"""
+    dice, sen, ppv, scale = row.mean("dice"), row.mean("sen"), row.mean("ppv"), row.scale("dice")
+    s, p = row.cells["sen"].mean, row.cells["ppv"].mean
+    of_sen, of_ppv = row.words("sen"), row.words("ppv")
+    d = row.words("dice")
+    words = f"2 x {of_sen} x {of_ppv} / ({of_sen} + {of_ppv}) = {_bound(2 * s * p / (s + p), scale)} < {d}"
+    above = _beyond(words, dice.low - 2 * sen.high * ppv.high / (sen.high + ppv.high))
+    words = f"{of_sen} + {of_ppv} - {scale:g} = {_bound(s + p - scale, scale)} > {d}"
+    return _larger(above, _beyond(words, sen.low + ppv.low - 1 - dice.high))
+
+
+@row_check("IoU and accuracy", MUST_HOLD, "iou", "acc")
+def iou_and_accuracy(row: Row) -> Finding:
+    """mean J <= mean ACC: the lesion and what was found cover no more than the image"""
+    return _beyond(f"{row.words('iou')} > {row.words('acc')}", row.mean("iou").low - row.mean("acc").high)
+
+
+def _by_mask(row: Row, _: Sequence[Row]) -> Iterator[Row]:
+    """``acc_binary`` and ``auc_binary`` as ``acc`` and ``auc``, and so for the soft mask."""
+    for kind in dict.fromkeys(name.partition("_")[2] for name in row.cells if name.startswith(("acc_", "auc_"))):
+        cells = {name.partition("_")[0]: cell for name, cell in row.cells.items() if name.endswith(f"_{kind}")}
+        yield row._replace(row=f"{row.row}, {kind} mask", cells=cells)
+
+
+@row_check("AUC and accuracy", MUST_HOLD, "acc", "auc", each=_by_mask)
+def auc_and_accuracy(row: Row) -> Finding:
+    """AUC >= 2 ACC - 1 for two classes of one size: one point of the ROC curve with the accuracy ACC"""
+    a = row.cells["acc"].mean
+    scale = row.scale("auc")
+    words = f"2 x {a:g} - {scale:g} = {_bound(2 * a - scale, scale)} > {row.words('auc')}"
+    reading = "the AUC is of other scores than the decisions"
+    return _beyond(words, 2 * row.mean("acc").low - 1 - row.mean("auc").high, reading)
+
+
+def _one_by_one(row: Row, _: Sequence[Row]) -> Iterator[Row]:
+    for name, cell in row.cells.items():
+        if cell.unit in SCALES and not math.isnan(cell.std):
+            yield row._replace(cells={name: cell})
+
+
+@row_check("spread of a share", MUST_HOLD, each=_one_by_one)
+def spread_of_share(row: Row) -> Finding:
+    """standard deviation <= sqrt(2 m (1 - m)) for values in [0, 1] with mean m, whatever their number"""
+    [metric] = row.cells
+    mean, spread = row.mean(metric), row.spread(metric)
+    scale = row.scale(metric)
+    largest = min(max(0.5, mean.low), mean.high)  # of the means that the print can stand for, that of most spread
+    m = row.cells[metric].mean / scale
+    bound = _bound(math.sqrt(2 * m * (1 - m)) * scale, scale)
+    words = f"{row.words(metric, spread=True)}: sqrt(2 x {m:g} x {1 - m:.4g}) = {bound} < {row.cells[metric].std:g}"
+    reading = "the spread is in another unit than the mean: percent"
+    return _beyond(words, spread.low - math.sqrt(2 * largest * (1 - largest)), reading)
+
+
+def _means_and_medians(row: Row, _: Sequence[Row]) -> Iterator[Row]:
+    """``mean_iou`` and ``median_iou`` as ``mean`` and ``median``, and so for every metric with both."""
+    for name in (name.removeprefix("mean_") for name in row.cells if name.startswith("mean_")):
+        if f"median_{name}" in row.cells:
+            yield row._replace(cells={"mean": row.cells[f"mean_{name}"], "median": row.cells[f"median_{name}"]})
+
+
+@row_check("mean and median", MUST_HOLD, "mean", "median", each=_means_and_medians)
+def mean_and_median(row: Row) -> Finding:
+    """median / 2 <= mean, and for shares mean <= (1 + median) / 2: half of the values lie on either side"""
+    mean, median = row.cells["mean"], row.cells["median"]
+    low = printed_range(median.mean).low / 2 - printed_range(mean.mean).high
+    below = Finding((), f"{median.mean:g} / 2 > {mean.mean:g}", low, mean.unit, _OTHER_IMAGES)
+    if mean.unit not in SCALES:
+        return below
+    high = row.mean("mean").low - (1 + row.mean("median").high) / 2
+    return _larger(below, _beyond(f"(1 + {median.mean:g}) / 2 < {mean.mean:g}", high))
+
+
+def _with_unit_of_spread(row: Row, every: Sequence[Row]) -> Iterator[Row]:
+    """As :func:`_means_and_medians`, with ``percent`` where a spread of the table cannot be in its mean's unit."""
+    table = [part for other in every if other[:2] == row[:2] for part in _one_by_one(other, every)]
+    percent = any(spread_of_share(part).beyond > 0 for part in table)
+    for part in _means_and_medians(row, every):
+        if part.has("mean", spread=True):
+            cells = part.cells | ({"percent": part.cells["mean"]} if percent else {})
+            yield part._replace(cells=cells)
+
+
+@row_check("mean, median and spread", MUST_HOLD, "mean", "median", each=_with_unit_of_spread)
+def mean_median_spread(row: Row) -> Finding:
+    """|mean - median| <= standard deviation (Hotelling and Solomons 1932); a spread that cannot be in the unit of its
+    mean, like the others of its table, is read as percent"""
+    m, s = row.cells["mean"].mean, row.cells["mean"].std
+    half = row.cells["median"].mean
+    unit = 100.0 if "percent" in row.cells and row.cells["mean"].unit == "fraction" else 1.0
+    mean, median = printed_range(m), printed_range(half)
+    spread = printed_range(s, unit)
+    apart = max(mean.low - median.high, median.low - mean.high)
+    words = f"|{as_printed(m)} - {as_printed(half)}| = {abs(m - half):.4g} > {s / unit:g}"
+    reading = _OTHER_IMAGES
+    if unit > 1:
+        words += f" ({s:g} %)"
+        reading = f"the printed spread is a variance in percent: its root is {math.sqrt(s / unit):.3g}"
+    beyond = 100 * (apart - spread.high) / row.scale("mean")
+    return Finding((), words, beyond, POINTS, reading)
+
+
+def _in_pixels(row: Row, every: Sequence[Row]) -> Iterator[Row]:
+    return (part for part in _means_and_medians(row, every) if part.cells["median"].unit == "pixels")
+
+
+@row_check("medians of Hausdorff distances", TO_EXPLAIN, "median", each=_in_pixels)
+def hausdorff_median(row: Row) -> Finding:
+    """a distance between two pixels of a slice is the root of a sum of two squares, and a median is one of them or lies
+    midway between two that follow one another"""
+    value = row.cells["median"].mean
+    low, high = printed_range(value)
+    squares = sorted({a * a + b * b for a in range(int(high) + 2) for b in range(int(high) + 2)})
+    roots = [math.sqrt(n) for n in squares]
+    beyond = min(max(low - x, x - high) for x in [*roots, *((a + b) / 2 for a, b in pairwise(roots))])
+    nearest = min(range(1, int(high**2) + 3), key=lambda n: abs(math.sqrt(n) - value))
+    if low <= math.sqrt(nearest) <= high:
+        words = f"{value:g} = sqrt({nearest}), and {nearest} is no sum of two squares"
+        three = any(nearest - c * c in squares for c in range(int(high) + 2))
+        reading = "distances were taken in the volume, where three squares add up" if three else ""
+    else:
+        words = f"{value:g}² = {value**2:.3f}, and sqrt({nearest}) = {math.sqrt(nearest):.3f}"
+        reading = f"a misprint of {math.sqrt(nearest):.3f}"
+    return Finding((), words, beyond, "pixels", reading)
+
+
+def _slices_and_volumes(row: Row, every: Sequence[Row]) -> Iterator[Row]:
+    """A row with a median IoU over slices, with the 3D Dice that another table of the paper prints for the same
+    network: there a baseline's name says no more that it is one."""
+    for other in every if row.has("mean_iou", "median_iou") else ():
+        same = (row.row.removeprefix("baseline_"), row.paper, row.dataset) == (other.row, other.paper, other.dataset)
+        if same and other.has("mean_dice3d"):
+            cells = {"median": row.cells["median_iou"], "dice3d": other.cells["mean_dice3d"]}
+            yield row._replace(table=f"{row.table} and {other.table}", cells=cells)
+
+
+@row_check("IoU of slices and 3D Dice", TO_EXPLAIN, each=_slices_and_volumes)
+def slices_and_volume(row: Row) -> Finding:
+    """with 3D Dice D, IoU in the volume is D / (2 - D), a mean of the slices' IoU weighted by their size; with median m
+    of the slices, the worse half holds at most (1 - D / (2 - D)) / (1 - m) of all pixels. Expected: half of them, or
+    more possible. Scans are taken to be alike"""
+    volume = row.mean("dice3d")
+    share = (1 - volume.low / (2 - volume.low)) / (1 - row.mean("median").high)
+    d, m = row.cells["dice3d"].mean, row.cells["median"].mean
+    pooled = d / (2 - d)
+    exact = (1 - pooled) / (1 - m)
+    words = (
+        f"{d:g} / (2 - {d:g}) = {pooled:.3f}; (1 - {pooled:.3f}) / (1 - {m:g}) = {exact:.2f}: the half of the slices "
+        f"whose IoU is at most {m:g} would hold {exact:.0%} of the lung or less"
+    )
+    reading = "the two tables are of different trainings, or the poor slices are those that hold little lung"
+    return _beyond(words, 0.5 - share, reading)
+
+
+def _bound(value: float, scale: float) -> str:
+    return f"{value:.4f}" if scale == 1 else f"{value:.2f}"

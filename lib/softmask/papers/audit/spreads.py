@@ -23,8 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softmask.papers.audit.check import POINTS, TO_EXPLAIN, Finding, Range, Row, as_printed, row_check
-from softmask.papers.audit.shares import dice_sen_ppv
+from softmask.papers.audit.check import POINTS, TO_EXPLAIN, Finding, Range, Row, as_printed, dice_sen_ppv, row_check
 
 IMAGES = 30
 """The fewest test images of any table with spreads; fewer make the spread with n - 1 larger."""
@@ -33,21 +32,18 @@ _READING = "± is over runs or folds, or the numbers are of different runs"
 
 
 def _complete(row: Row, _: Sequence[Row]) -> Iterator[Row]:
-    """The row, if it has all six numbers and its means fit."""
-    if row.has("dice", "sen", "ppv", spread=True) and dice_sen_ppv(row) is None:
+    if row.has("dice", "sen", "ppv", spread=True) and not dice_sen_ppv(row).beyond > 0:
         yield row
 
 
 @row_check("Dice, and SEN and PPV with their spreads", TO_EXPLAIN, each=_complete)
-def mean_dice(row: Row) -> Finding | None:
+def mean_dice(row: Row) -> Finding:
     """Dice lies between the smallest and the largest mean of any images with these means and spreads of SEN and PPV, if
     ± is over images: where both vary little, it is near their harmonic mean. Rows that no images have whatever the
     spreads (above) are not asked again"""
     moments, dice = _moments(row, with_dice=False), row.mean("dice")
     least, most = (_optimum(moments, "dice", sign) for sign in (1, -1))
-    beyond = max(least - dice.high, dice.low - most)
-    if not beyond > 0:  # NaN: no shares have these means and spreads
-        return None
+    beyond = float(np.max([least - dice.high, dice.low - most]))  # NaN: no shares have these means and spreads
     sen, ppv = row.words("sen", spread=True), row.words("ppv", spread=True)
     words = (
         f"SEN {sen} and PPV {ppv} need a mean Dice of {100 * least:.2f} to {100 * most:.2f}, not {row.words('dice')}"
@@ -56,23 +52,19 @@ def mean_dice(row: Row) -> Finding | None:
 
 
 def _means_fit(row: Row, every: Sequence[Row]) -> Iterator[Row]:
-    return (part for part in _complete(row, every) if mean_dice(part) is None)
+    return (part for part in _complete(row, every) if not mean_dice(part).beyond > 0)
 
 
 @row_check("spread of Dice", TO_EXPLAIN, each=_means_fit)
-def spread_of_dice(row: Row) -> Finding | None:
+def spread_of_dice(row: Row) -> Finding:
     """it lies between the smallest and the largest of any images with these means, and these spreads of SEN and PPV, if
     ± is over images. Rows whose means do not fit are not asked again"""
     moments, dice, spread = _moments(row, with_dice=True), row.mean("dice"), row.spread("dice")
     least, most = (_optimum(moments, "dice squared", sign) for sign in (1, -1))
-    if math.isnan(least) or math.isnan(most):
-        return None
     # a printed spread divides by n - 1, which makes it larger than these by sqrt(n / (n - 1)) or less
-    low = math.sqrt(max(0.0, least - dice.high**2))
-    high = math.sqrt(max(0.0, most - dice.low**2) * IMAGES / (IMAGES - 1))
-    beyond = max(low - spread.high, spread.low - high)
-    if beyond <= 0:
-        return None
+    low = np.sqrt(np.maximum(0.0, least - dice.high**2))
+    high = np.sqrt(np.maximum(0.0, most - dice.low**2) * IMAGES / (IMAGES - 1))
+    beyond = float(np.max([low - spread.high, spread.low - high]))  # NaN as above
     given = f"Dice {row.words('dice')}, SEN {row.words('sen', spread=True)} and PPV {row.words('ppv', spread=True)}"
     words = (
         f"{given} need a spread of Dice of {100 * low:.1f} to {100 * high:.1f}, not {as_printed(row.cells['dice'].std)}"
@@ -80,23 +72,15 @@ def spread_of_dice(row: Row) -> Finding | None:
     return Finding((), words, 100 * beyond, POINTS, _READING)
 
 
-class _Moments(NamedTuple):
-    """Ranges of the means, and of the means of squares."""
+def _moments(row: Row, with_dice: bool) -> tuple[Range | None, ...]:
+    """Ranges of the mean of SEN and of its square, of PPV and of its square, and of Dice (None without)."""
 
-    sen: Range
-    sen_squared: Range
-    ppv: Range
-    ppv_squared: Range
-    dice: Range | None
-
-
-def _moments(row: Row, with_dice: bool) -> _Moments:
     def squared(metric: str) -> Range:
         mean, spread = row.mean(metric), row.spread(metric)
         return Range(mean.low**2 + spread.low**2 * (IMAGES - 1) / IMAGES, mean.high**2 + spread.high**2)
 
     dice = row.mean("dice") if with_dice else None
-    return _Moments(row.mean("sen"), squared("sen"), row.mean("ppv"), squared("ppv"), dice)
+    return row.mean("sen"), squared("sen"), row.mean("ppv"), squared("ppv"), dice
 
 
 class _Grid(NamedTuple):
@@ -129,7 +113,11 @@ def _grid() -> _Grid:
         of_squared = (high**2 * np.fmax(s**2, most * ss) + wide**2 * np.fmax(p**2, most * pp)) / 4
     of_dice = np.fmin(of_dice, most)
     of_squared = np.fmin(of_squared, most**2)
-    errors = [_at_nodes(cells) for cells in (of_dice, of_squared, high**2 / 4, wide**2 / 4)]
+    errors = []
+    for cells in (of_dice, of_squared, high**2 / 4, wide**2 / 4):  # at each node the largest of the cells around it
+        padded = np.pad(cells, 1)
+        around = [padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]]
+        errors.append(np.maximum.reduce(around).ravel())
     return _Grid(sen.ravel(), ppv.ravel(), _harmonic(sen, ppv).ravel(), *errors)
 
 
@@ -137,40 +125,33 @@ def _harmonic(s: np.ndarray, p: np.ndarray) -> np.ndarray:
     return np.divide(2 * s * p, s + p, out=np.zeros_like(s), where=s + p > 0)
 
 
-def _at_nodes(cells: np.ndarray) -> np.ndarray:
-    """(K,): at each node the largest value of the cells around it."""
-    padded = np.pad(cells, 1)
-    return np.maximum.reduce(
-        [padded[i : i + len(cells) + 1, j : j + len(cells) + 1] for i in (0, 1) for j in (0, 1)]
-    ).ravel()
-
-
 @cache
-def _optimum(moments: _Moments, goal: str, sign: int) -> float:
+def _optimum(moments: tuple[Range | None, ...], goal: str, sign: int) -> float:
     """The smallest (``sign`` 1) or largest (-1) mean of ``dice`` or ``dice squared``; NaN where no images fit."""
     from scipy.optimize import linprog  # takes a second to import, which every reader of printed numbers would pay
 
     grid = _grid()
+    sen, sen_squared, ppv, ppv_squared, dice = moments
     rows, bounds = [], []  # of conditions sum w row <= bound; the last column: images with nothing found
 
-    def column(values: np.ndarray) -> np.ndarray:
-        return np.append(values, 0.0)
+    def within(low: np.ndarray, high: np.ndarray, allowed: Range) -> None:
+        """Require sum w low <= allowed.high and sum w high >= allowed.low."""
+        rows.extend([np.append(low, 0.0), np.append(-high, 0.0)])
+        bounds.extend([allowed.high, -allowed.low])
 
-    def within(low: np.ndarray, high: np.ndarray, allowed: Range, *, positive: bool = False) -> None:
-        """sum w low <= allowed.high and sum w high >= allowed.low; of a mean over ``positive`` images, those in which
-        something was found, sum w (low - allowed.high) <= 0 and so on."""
-        most, least = (allowed.high, allowed.low) if positive else (0.0, 0.0)
-        rows.extend([column(low - most), column(least - high)])
-        bounds.extend([0.0, 0.0] if positive else [allowed.high, -allowed.low])
+    def within_found(low: np.ndarray, high: np.ndarray, allowed: Range) -> None:
+        """As :func:`within`, of a mean over the images in which something was found."""
+        rows.extend([np.append(low - allowed.high, 0.0), np.append(allowed.low - high, 0.0)])
+        bounds.extend([0.0, 0.0])
 
-    within(grid.sen, grid.sen, moments.sen)
-    within(grid.sen**2 - grid.of_sen_squared, grid.sen**2, moments.sen_squared)
-    within(grid.ppv, grid.ppv, moments.ppv, positive=True)
-    within(grid.ppv**2 - grid.of_ppv_squared, grid.ppv**2, moments.ppv_squared, positive=True)
-    if moments.dice is not None:
-        within(grid.dice - grid.of_dice, grid.dice + grid.of_dice, moments.dice)
+    within(grid.sen, grid.sen, sen)
+    within(grid.sen**2 - grid.of_sen_squared, grid.sen**2, sen_squared)
+    within_found(grid.ppv, grid.ppv, ppv)
+    within_found(grid.ppv**2 - grid.of_ppv_squared, grid.ppv**2, ppv_squared)
+    if dice is not None:
+        within(grid.dice - grid.of_dice, grid.dice + grid.of_dice, dice)
     values, error = (grid.dice, grid.of_dice) if goal == "dice" else (grid.dice**2, grid.of_dice_squared)
-    cost = column(sign * values - error)
+    cost = np.append(sign * values - error, 0.0)
     equal = {"A_eq": np.ones((1, len(cost))), "b_eq": [1.0]}
     solved = linprog(cost, np.array(rows), bounds, **equal, bounds=(0, None), method="highs-ds")
     return sign * solved.fun if solved.status == 0 else math.nan

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import Any
 
 import yaml
@@ -18,7 +18,6 @@ from softmask.papers.audit.check import (
     TO_EXPLAIN,
     Finding,
     Papers,
-    Range,
     Row,
     as_printed,
     check,
@@ -55,7 +54,7 @@ def _matrices(papers: Papers) -> list[tuple[PrintedTable, dict[tuple[str, str], 
 
 
 @check("triangles of raters", MUST_HOLD)
-def triangles(papers: Papers) -> Iterator[Finding | None]:
+def triangles(papers: Papers) -> Iterator[Finding]:
     """1 - IoU obeys the triangle inequality, so 1 - D13 <= 2 - D12 / (2 - D12) - D23 / (2 - D23) for mean Dice"""
     # 1 - IoU is a distance (Levandowsky and Winter 1971), and so is its mean; mean IoU lies in [D / (2 - D), D]
     for table, cells in _matrices(papers):
@@ -69,14 +68,11 @@ def triangles(papers: Papers) -> Iterator[Finding | None]:
                 d, e, f = (as_printed(cell.mean) for cell in sides)
                 words = f"Dice {d} between the first and the last, {e} and {f} by way of the second"
                 place = f"{table.paper}/{table.name}, {', '.join(display('rows', rater) for rater in (a, b, c))}"
-                if beyond > 0:
-                    yield Finding((place,), words, 100 * beyond)
-                else:
-                    yield None
+                yield Finding((place,), words, 100 * beyond)
 
 
 @check("equal matrices", TO_EXPLAIN)
-def equal_matrices(papers: Papers) -> Iterator[Finding | None]:
+def equal_matrices(papers: Papers) -> Iterator[Finding]:
     """different networks differ in at least one of their Dice with the same raters"""
     for first, second in combinations(_matrices(papers), 2):
         networks = [table.rows[-1] for table, _ in (first, second)]
@@ -87,18 +83,13 @@ def equal_matrices(papers: Papers) -> Iterator[Finding | None]:
             [cells[network, rater] for rater in raters]
             for (_, cells), network in zip((first, second), networks, strict=True)
         ]
-        if not all(_overlap(share(a), share(b)) for a, b in zip(*sides, strict=True)):
-            yield None
-            continue
+        ranges = [(share(a), share(b)) for a, b in zip(*sides, strict=True)]
+        same = all(a.low <= b.high and b.low <= a.high for a, b in ranges)
         places = tuple(f"{table.paper}/{table.name}, {display('rows', table.rows[-1])}" for table, _ in (first, second))
         numbers = " and ".join(", ".join(as_printed(cell.mean) for cell in side) for side in sides)
         words = f"Dice with {', '.join(display('rows', rater) for rater in raters)}: {numbers}"
         reading = "one network's numbers stand in both papers"
-        yield Finding(places, words, float(len(raters)), "equal numbers", reading)
-
-
-def _overlap(a: Range, b: Range) -> bool:
-    return a.low <= b.high and b.low <= a.high
+        yield Finding(places, words, float(len(raters)) if same else 0.0, "equal numbers", reading)
 
 
 def network(row: Row) -> str:
@@ -117,39 +108,38 @@ def _numbers(row: Row) -> dict[tuple[str, str], float]:
     }
 
 
-def _side_by_side(first: Row, second: Row, metrics: Mapping[str, Any]) -> str:
-    def cell(row: Row, name: str) -> str:
-        return row.words(name, spread=not math.isnan(row.cells[name].std))
-
-    return "; ".join(f"{display('metrics', name)} {cell(first, name)} and {cell(second, name)}" for name in metrics)
+def _side_by_side(first: Row, second: Row, metrics: Iterable[str]) -> str:
+    parts = []
+    for name in dict.fromkeys(metrics):
+        a, b = (row.words(name, spread=not math.isnan(row.cells[name].std)) for row in (first, second))
+        parts.append(f"{display('metrics', name)} {a} and {b}")
+    return "; ".join(parts)
 
 
 @check("equal rows", TO_EXPLAIN)
-def equal_rows(papers: Papers) -> Iterator[Finding | None]:
+def equal_rows(papers: Papers) -> Iterable[Finding]:
     """two networks on one data set differ in at least one of the means that are printed of both"""
-    seen = set()
+    cases = {}  # what several tables repeat counts once
     for first, second in combinations(rows(papers), 2):
         if first.dataset != second.dataset or network(first) == network(second):
             continue
         a, b = _numbers(first), _numbers(second)
         shared = [key for key in a if key in b]
-        means = [key for key in shared if key[1] == "mean"]
+        means = {key for key in shared if key[1] == "mean"}
         key = (network(first), first.numbers, network(second), second.numbers)
-        if len(shared) < 2 or not means or key in seen:
+        if len(shared) < 2 or not means or key in cases:
             continue
-        seen.add(key)
-        equal = [key for key in shared if a[key] == b[key]]
-        if len(equal) < 2 or not set(means) <= set(equal):
-            yield None
-            continue
-        words = _side_by_side(first, second, dict(shared))
+        equal = {key for key in shared if a[key] == b[key]}
+        beyond = float(len(equal)) if len(equal) >= 2 and means <= equal else 0.0
+        words = _side_by_side(first, second, [name for name, _ in shared])
         reading = "a row was printed twice under two names"
-        yield Finding((first.place, second.place), words, float(len(equal)), "equal numbers", reading)
+        cases[key] = Finding((first.place, second.place), words, beyond, "equal numbers", reading)
+    return cases.values()
 
 
-def _changes(papers: Papers, reading: str, *, within: bool) -> Iterator[Finding | None]:
+def _changes(papers: Papers, reading: str, *, within: bool) -> Iterable[Finding]:
     """Of each network that two tables print on one data set: whether the same numbers stand there."""
-    seen = set()
+    cases = {}
     for first, second in combinations(rows(papers), 2):
         same = (network(first), first.dataset) == (network(second), second.dataset)
         if not same or (first.paper == second.paper) != within or first[:3] == second[:3]:
@@ -158,39 +148,36 @@ def _changes(papers: Papers, reading: str, *, within: bool) -> Iterator[Finding 
         # a paper that repeats its row is compared once, and so are papers that repeat one another's
         repeated = sorted(tuple((name, row.words(name)) for name in shared) for row in (first, second))
         key = (network(first), first.dataset, *repeated)
-        if not shared or key in seen:
+        if not shared or key in cases:
             continue
-        seen.add(key)
         gaps = {name: _apart(first.cells[name], second.cells[name]) for name in shared}
-        apart = {name: gap for name, gap in gaps.items() if gap > 0}
-        if not apart:
-            yield None
-            continue
+        apart = [name for name, gap in gaps.items() if gap > 0]
         unit = POINTS if {first.cells[name].unit for name in apart} <= set(SCALES) else "as printed"
         words = _side_by_side(first, second, apart)
-        yield Finding((first.place, second.place), words, max(apart.values()), unit, reading)
+        cases[key] = Finding((first.place, second.place), words, max(gaps.values()), unit, reading)
+    return cases.values()
 
 
 @check("one network in two tables", MUST_HOLD)
-def one_network_in_two_tables(papers: Papers) -> Iterator[Finding | None]:
+def one_network_in_two_tables(papers: Papers) -> Iterable[Finding]:
     """a network that two tables of one paper print has the same means in both"""
     return _changes(papers, "a misprint", within=True)
 
 
 @check("baselines between papers", TO_EXPLAIN)
-def baselines_between_papers(papers: Papers) -> Iterator[Finding | None]:
+def baselines_between_papers(papers: Papers) -> Iterable[Finding]:
     """a network that two papers print on the same data set has the same means in both"""
     return _changes(papers, "trained anew, or on other images", within=False)
 
 
 @check("rows a digit apart", TO_EXPLAIN)
-def rows_a_digit_apart(papers: Papers) -> Iterator[Finding | None]:
+def rows_a_digit_apart(papers: Papers) -> Iterable[Finding]:
     """two networks in a paper differ in a spread, or in more than one digit of a mean"""
     printed: dict[tuple[str, str, str], list[Row]] = {}  # a row over all of its data sets
     for row in rows(papers):
         printed.setdefault(row[:3], []).append(row)
-    seen = set()
-    for first, second in ((first, second) for first in printed.values() for second in printed.values()):
+    cases = {}
+    for first, second in permutations(printed.values(), 2):
         names = (network(first[0]), network(second[0]))
         if first[0].paper != second[0].paper or names[0] >= names[1]:
             continue
@@ -198,17 +185,15 @@ def rows_a_digit_apart(papers: Papers) -> Iterator[Finding | None]:
         shared = [(a.cells[name], b.cells[name]) for a, b in same_data for name in a.cells if name in b.cells]
         cells = [(a, b) for a, b in shared if not math.isnan(a.std + b.std)]
         key = (*names, *((a.mean, a.std, b.mean, b.std) for a, b in cells))
-        if len(cells) < 2 or key in seen:
+        if len(cells) < 2 or key in cases:
             continue
-        seen.add(key)
-        if not all(a.std == b.std and _a_digit_apart(as_printed(a.mean), as_printed(b.mean)) for a, b in cells):
-            yield None
-            continue
-        words = "; ".join(
-            f"{as_printed(a.mean)} and {as_printed(b.mean)}, both ± {as_printed(a.std)}" for a, b in cells
-        )
+        means = [(as_printed(a.mean), as_printed(b.mean)) for a, b in cells]
+        alike = all(a.std == b.std for a, b in cells) and all(_a_digit_apart(a, b) for a, b in means)
+        spreads = [as_printed(a.std) for a, _ in cells]
+        words = "; ".join(f"{a} and {b}, both ± {spread}" for (a, b), spread in zip(means, spreads, strict=True))
         places, reading = (first[0].place, second[0].place), "one row, with a digit misread on each data set"
-        yield Finding(places, words, float(len(cells)), "means a digit apart", reading)
+        cases[key] = Finding(places, words, float(len(cells)) if alike else 0.0, "means a digit apart", reading)
+    return cases.values()
 
 
 def _a_digit_apart(a: str, b: str) -> bool:
@@ -229,38 +214,29 @@ def stated() -> Mapping[str, Any]:
 
 
 @check("parts and wholes", MUST_HOLD)
-def parts_and_wholes(papers: Papers) -> Iterator[Finding | None]:
+def parts_and_wholes(papers: Papers) -> Iterator[Finding]:
     """stated parts add up to the stated whole"""
     for item in stated()["sums"]:
         total, whole = sum(item["parts"]), item["whole"]
-        if total == whole:
-            yield None
-            continue
         words = f"{' + '.join(map(str, item['parts']))} = {total}, not {whole}"
         yield Finding((f"{item['paper']}, {item['what']}",), words, abs(total - whole), "count")
 
 
 @check("sizes of data sets", TO_EXPLAIN)
-def sizes_of_data_sets(papers: Papers) -> Iterator[Finding | None]:
+def sizes_of_data_sets(papers: Papers) -> Iterator[Finding]:
     """papers that name the same set of images state the same number of them"""
     for item in stated()["sizes"]:
         sums = {paper: sum(parts) for paper, parts in item["sizes"].items()}
         words = {paper: " + ".join(map(str, parts)) for paper, parts in item["sizes"].items()}
-        seen = set()
-        for a, b in combinations(sums, 2):
-            if (words[a], words[b]) in seen:
-                continue
-            seen.add((words[a], words[b]))
-            if sums[a] == sums[b]:
-                yield None
-                continue
-            text = f"{words[a]} = {sums[a]} in {a}, {words[b]} = {sums[b]} in {b}"
-            places = tuple(f"{paper}, {item['what']}" for paper in sums if words[paper] in (words[a], words[b]))
+        pairs = {(words[a], words[b]): (a, b) for a, b in reversed([*combinations(sums, 2)])}  # the first of equal ones
+        for pair, (a, b) in reversed(pairs.items()):
+            text = f"{pair[0]} = {sums[a]} in {a}, {pair[1]} = {sums[b]} in {b}"
+            places = tuple(f"{paper}, {item['what']}" for paper in sums if words[paper] in pair)
             yield Finding(places, text, abs(sums[a] - sums[b]), "count", "slices were chosen anew")
 
 
 @check("stated gains", MUST_HOLD)
-def stated_gains(papers: Papers) -> Iterator[Finding | None]:
+def stated_gains(papers: Papers) -> Iterator[Finding]:
     """what the text says a network leads by is what its table gives, as a difference or as a ratio"""
     for item in stated()["gains"]:
         printed = {(c.row, c.dataset, c.metric): c for c in papers[item["paper"]].table(item["table"]).cells()}
@@ -276,14 +252,11 @@ def stated_gains(papers: Papers) -> Iterator[Finding | None]:
             most = max(high.high - low.low, 100 * (high.high / low.low - 1))
             beyond = max(0.0, 100 * item["more_than"] - most)
             words = f"{better.mean:g} / {worse.mean:g} = {better.mean / worse.mean:.3f} < {1 + item['more_than']:g}"
-        if beyond > 0:
-            yield Finding((place,), words, beyond, POINTS, "rounding of other digits, or another row")
-        else:
-            yield None
+        yield Finding((place,), words, beyond, POINTS, "rounding of other digits, or another row")
 
 
 @check("counted nodules", TO_EXPLAIN)
-def counted_nodules(papers: Papers) -> Iterator[Finding | None]:
+def counted_nodules(papers: Papers) -> Iterator[Finding]:
     """an accuracy over n nodules is k / n with a whole k"""  # Brown and Heathers 2017
     for item in stated()["counted"]:
         n = item["of"]
@@ -291,12 +264,10 @@ def counted_nodules(papers: Papers) -> Iterator[Finding | None]:
             if cell.dataset != item["dataset"] or cell.metric not in item["metrics"]:
                 continue
             low, high = printed_range(cell.mean, SCALES[cell.unit])
-            if math.floor(high * n + 1e-9) >= math.ceil(low * n - 1e-9):
-                yield None
-                continue
+            possible = math.floor(high * n + 1e-9) >= math.ceil(low * n - 1e-9)
             k = int(cell.mean / SCALES[cell.unit] * n)
             near = " and ".join(f"{i} / {n} = {i / n:.{decimals(cell.mean) + 2}f}" for i in (k, k + 1))
             place = f"{item['paper']}/{item['table']}, {display('rows', cell.row)}, {display('metrics', cell.metric)}"
-            beyond = 100 * min(abs(i / n - x) for i in (k, k + 1) for x in (low, high))
+            beyond = 0.0 if possible else 100 * min(abs(i / n - x) for i in (k, k + 1) for x in (low, high))
             words = f"{cell.mean:g} lies between {near}"
             yield Finding((place,), words, beyond, POINTS, "a mean over repeated divisions")
