@@ -1,4 +1,4 @@
-"""What this machine is, as far as a result or its time depends on it. Nothing names a person or host."""
+"""Hardware, versions and memory of this machine. Nothing names a person or host."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-_GENERATED = ("results", "figures")
 
 
 def cores() -> int:
@@ -31,10 +29,8 @@ def clock(seconds: float) -> str:
 
 def cpu_model() -> str:
     """Return the processor's name, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # not Linux
-        lines = []
+    info = Path("/proc/cpuinfo")  # of Linux
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
     names = (line.partition(":")[2].strip() for line in lines if line.lower().startswith("model name"))
     return next(names, "") or platform.processor() or platform.machine()
 
@@ -86,9 +82,7 @@ def package_version(package: str) -> str | None:
 
 def git_state(folder: Path) -> tuple[str | None, bool | None]:
     """Return (commit, whether the code differs from it) of the checkout at ``folder``; (None, None) outside git.
-
-    What the workbook itself writes (results, figures) does not make it dirty.
-    """
+    Results and figures are not code."""
 
     def git(*arguments: str) -> str | None:
         try:
@@ -100,5 +94,5 @@ def git_state(folder: Path) -> tuple[str | None, bool | None]:
     known = (git("rev-parse", "--show-toplevel", "HEAD") or "").splitlines()
     if len(known) != 2 or Path(known[0]).resolve() != folder.resolve():
         return None, None
-    status = git("status", "--porcelain", "--", ".", *(f":(exclude){name}" for name in _GENERATED))
+    status = git("status", "--porcelain", "--", ".", ":(exclude)results", ":(exclude)figures")
     return known[1], None if status is None else bool(status)

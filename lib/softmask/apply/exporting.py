@@ -25,38 +25,33 @@ from softmask.experiments.kinds import measured
 from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.spec import to_plain
 from softmask.experiments.store import Record, Run, significant
-from softmask.files import write_atomic
+from softmask.files import whole_path, write_atomic
 from softmask.measure.lungs import dice3d
 from softmask.train.segmentation import predict
 
 
 def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
-    """Write the model of a finished run to ``folder``, whole or not at all, and return it.
-
-    Its measures are those of the rounded weights that are written, on the run's test part.
+    """Write the model of a finished run to ``folder``, whole or not at all, and return it. Its measures are those of
+    the rounded weights, on the run's test part.
 
     Args:
-        folder: is made; a model that is there is replaced, and nothing else is.
+        folder: is created; a model in it is replaced.
         data: data that the run was trained and tested on; None prepares it.
 
     Raises:
         ConfigError: for a run of which no model is made, weights larger than :data:`LARGEST_FILE`, data that the run
             was not tested on, or a folder that holds anything but a model.
-        DataError: where the run's weights or its data cannot be read.
+        DataError: where the run's weights or its data cannot be read, or the folder cannot be written.
     """
     spec, record, folder = run.spec, run.record, Path(folder).absolute()
     check_spec(spec)
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: is a file; name a folder")
+    whole_path(folder, "the model's folder")
     others = sorted({path.name for path in folder.glob("*")} - {WEIGHTS, MODEL, CARD})
     if others:
         raise ConfigError(f"{folder}: holds {others[0]}, which is of no model; name another folder, or empty this one")
     data = prepare.prepare(spec, Config.from_parameters(spec.profile, spec.source)) if data is None else data
     if data.digest != record.provenance.data:
-        raise ConfigError(
-            f"{spec.name} was tested on other data than is there now ({record.provenance.data[:12]}, not "
-            f"{data.digest[:12]}); train it again"
-        )
+        raise ConfigError(f"{spec.name} was tested on other data than is there now; train it again")
     sr = next((need for need in run.needs if need.spec == spec.sr), None)
     if spec.sr is not None and sr is None:
         raise ConfigError(f"{spec.name} comes without {spec.sr.name}, which it builds on; take the run that fit gives")
@@ -78,11 +73,11 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
     if spec.of_lungs:  # measures of all slices of a scan, not of each
         pixels = [measures.pop(f"pixels_{which}") for which in ("true", "found", "common")]
         measures["dice3d"] = np.array(list(dice3d(data.test.groups, *pixels).values()))
-    means = {}
-    for name, values in measures.items():
-        finite = values[np.isfinite(values)]
-        mean = significant(float(finite.mean())) if len(finite) else float("nan")
-        means[name] = mean, len(finite)
+    finite = {name: values[np.isfinite(values)] for name, values in measures.items()}
+    means = {
+        name: (significant(float(values.mean())) if len(values) else float("nan"), len(values))
+        for name, values in finite.items()
+    }
     model = replace(model, description=replace(description, measures=means))
     text = json.dumps(to_plain(model.description), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     contents = {WEIGHTS: weights, MODEL: text, CARD: card(model.name, model.description, record, len(weights))}
@@ -110,16 +105,13 @@ def to_weights(network: nn.Module, sr: nn.Module | None) -> bytes:
             raise ConfigError(f"{name} has numbers that float16 cannot hold; train the run again")
     content = pack(dict(tensors))
     if len(content) > LARGEST_FILE:
-        raise ConfigError(
-            f"the weights take {len(content) / 1e6:.1f} MB, and a model at most {LARGEST_FILE / 1e6:g}; "
-            "take a narrower network (another profile)"
-        )
+        size = f"{len(content) / 1e6:.1f} MB, and a model at most {LARGEST_FILE / 1e6:g}"
+        raise ConfigError(f"the weights take {size}; take a narrower network (another profile)")
     return content
 
 
 def measure(model: Model, test: Part) -> dict[str, Any]:
-    """Return what a record holds of a test part (:func:`softmask.experiments.kinds.measured`), for this model's
-    weights, through the code that runs are measured with."""
+    """Return :func:`softmask.experiments.kinds.measured` of a test part for this model's weights."""
     needs = [upscaler(model)] if model.sr is not None else []
     images = inputs.channels(model.spec, test.images, needs)
     answers = predict(inputs.seeing(model.spec, model.network, needs), images)
