@@ -7,25 +7,13 @@ from softmask.errors import SoftmaskError
 from softmask.workbook.notebook import NotebookError, choose, discover, load
 
 
-def test_reads_what_a_notebook_declares(write):
-    path = write(
-        "02_masks",
-        ["x = 1", "", "y = 2"],
-        title="Masks",
-        regenerates=["casgan/fig-2"],
-        needs=["01_data"],
-        seconds={"smoke": 20},
-    )
-    book = load(path)
+def test_declarations(write):
+    declared = {"title": "Masks", "regenerates": ["casgan/fig-2"], "needs": ["01_data"], "seconds": {"smoke": 20}}
+    book = load(write("02_masks", ["x = 1", "", "y = 2"], **declared))
     assert (book.name, book.number, book.title) == ("02_masks", "02", "Masks")
-    assert book.regenerates == ("casgan/fig-2",)
-    assert book.needs == ("01_data",)
-    assert book.seconds == {"smoke": 20}
+    assert (book.regenerates, book.needs, book.seconds) == (("casgan/fig-2",), ("01_data",), {"smoke": 20})
     assert not book.last
     assert book.code[1:] == ("x = 1", "", "y = 2")
-
-
-def test_a_notebook_that_declares_nothing_has_its_name_for_a_title(write):
     assert load(write("01_data")).title == "01_data"
 
 
@@ -79,17 +67,13 @@ def test_a_file_that_is_no_notebook_is_named(folder: Path, content: str):
         discover(folder)
 
 
-def test_a_need_must_run_before(write, folder: Path):
-    write("01_data", needs=["02_masks"])
-    write("02_masks")
-    with pytest.raises(NotebookError, match="02_masks"):
-        discover(folder)
-
-
-def test_two_notebooks_of_one_number(write, folder: Path):
-    write("01_data")
-    write("01_other")
-    with pytest.raises(NotebookError, match="same number"):
+@pytest.mark.parametrize(
+    ("names", "message"), [(("01_data", "02_masks"), "02_masks"), (("01_data", "01_other"), "same number")]
+)
+def test_needs_run_before_and_numbers_are_unique(write, folder: Path, names, message):
+    for name in names:
+        write(name, **({"needs": ["02_masks"]} if message == "02_masks" and name == "01_data" else {}))
+    with pytest.raises(NotebookError, match=message):
         discover(folder)
 
 

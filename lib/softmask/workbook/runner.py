@@ -108,9 +108,9 @@ def run(config: Config, books: Sequence[Notebook], chosen: Sequence[Notebook], f
         title = f"[{number}/{len(chosen)}] {book.name}"
         entry = entries.get(book.name)
         if bad := [entries[name] for name in book.needs if name in entries and entries[name].status != OK]:
-            reason = f"because {bad[0].name} {'failed' if bad[0].status == FAILED else 'was not run'}"
+            reason = f"{bad[0].name} {'failed' if bad[0].status == FAILED else 'was not run'}"
             outcome = remember(Entry(book.name, NOT_RUN, reason=reason))
-            print(f"{title}: not run, {reason}", flush=True)
+            print(f"{title}: not run, because {reason}", flush=True)
         elif entry and not force and entry.unchanged(digest_of(book, entry.outputs)):
             outcome = replace(entry, status=UNCHANGED)
             print(f"{title}: unchanged, skipped", flush=True)
