@@ -94,17 +94,12 @@ def soft(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path)).astype(float) / 65535
 
 
-class Made:
-    """What the functions above make, for the tests."""
-
-    size, spacing, origin, centres, radius = SIZE, SPACING, ORIGIN, CENTRES, RADIUS
-    disc, grey, ends, save, hu, volume_mask = map(staticmethod, (disc, grey, ends, save, hu, volume_mask))
-    write_volume, write_list, read_manifest, soft = map(staticmethod, (write_volume, write_list, read_manifest, soft))
-
-
 @pytest.fixture(scope="session")
-def made() -> type[Made]:
-    return Made
+def made() -> SimpleNamespace:
+    """The constants and functions above, for the tests."""
+    functions = (disc, grey, ends, save, hu, volume_mask, write_volume, write_list, read_manifest, soft)
+    by_name = {function.__name__: function for function in functions}
+    return SimpleNamespace(size=SIZE, spacing=SPACING, origin=ORIGIN, centres=CENTRES, **by_name)
 
 
 @pytest.fixture(scope="session")

@@ -182,9 +182,9 @@ def volume(path: Path, hu: np.ndarray = HU, letters: str = "LPS", spacing=SPACIN
 
 def same_geometry(written: SimpleITK.Image, scan: SimpleITK.Image) -> None:
     assert written.GetSize() == scan.GetSize()
-    for what in ("Origin", "Spacing", "Direction"):
-        mine, theirs = (getattr(image, f"Get{what}")() for image in (written, scan))
-        np.testing.assert_allclose(mine, theirs, atol=1e-5, err_msg=what)
+    for name in ("Origin", "Spacing", "Direction"):
+        own, expected = (getattr(image, f"Get{name}")() for image in (written, scan))
+        np.testing.assert_allclose(own, expected, atol=1e-5, err_msg=name)
 
 
 def names(folder: Path) -> list[str]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import signal
 import sqlite3
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ import SimpleITK
 from PIL import Image
 
 from softmask.apply import models
-from softmask.apply.images import list_slices
+from softmask.apply.images import Grey, list_slices
 from softmask.apply.models import MODEL, WEIGHTS
 from softmask.config import ROOT, Config
 from softmask.data import annotations, deeplesion, finding_lungs, isbi2012, lidc, lidc_dicom, promise12
@@ -37,11 +40,11 @@ GREY = np.random.default_rng(0).integers(0, 255, (16, 12), dtype=np.uint8)
 RUN = Config.from_parameters("smoke", "embedded")
 
 
-class Format:
-    """One kind of file: ``write(folder)`` makes a good one and returns its path, ``read(path)`` reads it."""
+class Format(NamedTuple):
+    """A kind of file: ``write(folder)`` makes a good one and returns its path, ``read(path)`` reads it."""
 
-    def __init__(self, write: Callable[[Path], Path], read: Callable[[Path], object]) -> None:
-        self.write, self.read = write, read
+    write: Callable[[Path], Path]
+    read: Callable[[Path], object]
 
 
 def image(kind: str, stack: bool = False) -> Callable[[Path], Path]:
@@ -233,8 +236,8 @@ FORMATS = {
     "nifti": Format(scan("ct.nii"), read_volume),
     "nifti-gz": Format(scan("ct.nii.gz"), read_volume),
     "nrrd": Format(scan("ct.nrrd"), read_volume),
-    "own-nifti": Format(scan("ct.nii"), lambda path: [one.read() for one in list_slices(path)]),
-    "own-png": Format(image("png"), lambda path: [one.read() for one in list_slices(path)]),
+    "own-nifti": Format(scan("ct.nii"), lambda path: [plane.read(Grey()) for plane in list_slices(path)]),
+    "own-png": Format(image("png"), lambda path: [plane.read(Grey()) for plane in list_slices(path)]),
     "dicom-ct": Format(lambda f: CHEST.write_slice(f / "ct.dcm", 0), lambda p: (read_header(p), read_hu(p))),
     "dicom-seg": Format(segmentation, lambda path: lung_mask(grid(), path)),
     "rtstruct": Format(lambda f: CHEST.write_rtstruct(f / "mask.dcm"), lambda path: lung_mask(grid(), path)),
@@ -263,3 +266,30 @@ FORMATS = {
 @pytest.fixture(scope="session")
 def formats() -> dict[str, Format]:
     return FORMATS
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test that takes a ``format`` with every one."""
+    if "format" in metafunc.fixturenames:
+        metafunc.parametrize("format", FORMATS.values(), ids=FORMATS)
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """Fail where what is done inside takes longer than half a minute."""
+
+    def too_long(*_: object) -> None:
+        raise TimeoutError("still reading after 30 s")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(30)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def limit() -> Callable[[], AbstractContextManager]:
+    return limited

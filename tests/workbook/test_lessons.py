@@ -60,7 +60,7 @@ def test_one_source_gives_two_notebooks(source, folder: Path):
     [
         ("x = 1", "has exercises"),
         ("### BEGIN SOLUTION\nx = 1\n### END SOLUTION", "not understood"),
-        ("### BEGIN SOLUTION: hint\nx = 1", "not closed"),
+        ("### BEGIN SOLUTION: hint\nx = 1", "not understood"),
         ("x = 1\n### END SOLUTION", "not understood"),
         ("### BEGIN SOLUTION: a\n### BEGIN SOLUTION: b\n### END SOLUTION", "not understood"),
     ],

@@ -178,19 +178,6 @@ def test_what_was_stopped_while_it_ran_runs_again(config, folder, ran, write, mo
     assert run(config, folder) == {"01": "ok"}
 
 
-def test_the_display_tells_what_to_expect(config, folder, ran, write, monkeypatch):
-    titles = []
-    monkeypatch.setattr(runner, "execute", lambda book, parameters, target, title: titles.append(title) or 0)
-    write("01_data", seconds={"smoke": 65})
-    run(config, folder)
-    state.save(config, [Entry("01_data", "ok", 7.0)])
-    run(config, folder)
-    state.save(config, [Entry("01_data", "failed", 7.0)])
-    run(config, folder)
-    head = "[1/1] 01_data, about "
-    assert titles == [f"{head}1:05", f"{head}0:07", f"{head}1:05"]
-
-
 @pytest.fixture
 def nothing_known(tmp_path, monkeypatch):
     """No times are committed."""

@@ -115,11 +115,9 @@ def run(config: Config, books: Sequence[Notebook], chosen: Sequence[Notebook], f
             outcome = replace(entry, status=UNCHANGED)
             print(f"{title}: unchanged, skipped", flush=True)
         else:
-            seconds = entry.seconds if entry and entry.status == OK else state.expected(book, config).seconds
-            about = f", about {clock(seconds)}" if seconds else ""
             remember(Entry(book.name, RUNNING, reason="was stopped while it ran"))  # what a kill would leave
             before = state.outputs_now(config)
-            outcome = _run_one(book, parameters, config, title, about)
+            outcome = _run_one(book, parameters, config, title)
             after = state.outputs_now(config)
             outputs = tuple(sorted(path for path, stat in after.items() if before.get(path) != stat))
             finished = datetime.now(UTC).isoformat(timespec="microseconds")
@@ -128,11 +126,11 @@ def run(config: Config, books: Sequence[Notebook], chosen: Sequence[Notebook], f
     return outcomes
 
 
-def _run_one(book: Notebook, parameters: Mapping, config: Config, title: str, about: str) -> Entry:
+def _run_one(book: Notebook, parameters: Mapping, config: Config, title: str) -> Entry:
     """Execute ``book``, print how it ended, and keep its time and memory."""
     began = time.monotonic()
     try:
-        memory = execute(book, parameters, config.results / "notebooks" / book.path.name, title + about)
+        memory = execute(book, parameters, config.results / "notebooks" / book.path.name, title)
     except NotebookError as error:
         seconds = round(time.monotonic() - began, 1)
         detail = "".join(f"\n    {line}" for line in getattr(error, "detail", "").splitlines())
