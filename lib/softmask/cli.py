@@ -76,9 +76,7 @@ def _add_data(commands) -> None:
 def _add_run(commands) -> None:
     run = _add(commands, "run", "cli:_run", "train the runs behind the papers' tables; finished runs are kept")
     tables, instead = run.add_mutually_exclusive_group(), run.add_mutually_exclusive_group()
-    tables.add_argument(
-        "--table", metavar="T", help="such as softgan/table-1 (default: all that are trained)", **_SEVERAL
-    )
+    tables.add_argument("--table", metavar="T", help="such as softgan/table-1 (default: all)", **_SEVERAL)
     text = "the rows of --only on these data sets, such as lnsm, whether a table prints them or not"
     tables.add_argument("--on", metavar="SET", help=text, **_SEVERAL)
     run.add_argument("--only", metavar="ROW", help="only these rows, such as softgan (default: all)", **_SEVERAL)
@@ -88,13 +86,10 @@ def _add_run(commands) -> None:
     run.add_argument("--seeds", type=int, metavar="N", help="number of seeds (default: the profile's own)")
     run.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: SOFTMASK_JOBS, else what fits)")
     run.add_argument("--dask", metavar="ADDRESS", help="train on the dask cluster of this scheduler")
-    text = (
-        "write a model for `softmask segment` and `softmask lungs` to this folder: of the selected runs, which are of "
-    )
-    text += "one row on one data set, the one with the best validation Dice"
+    text = "write a model for `softmask segment` and `softmask lungs` to this folder: of the selected runs (one row on "
+    text += "one data set), the one with the best validation Dice"
     run.add_argument("--export", metavar="FOLDER", help=text)
-    text = "list missing runs and their time; train nothing"
-    instead.add_argument("--dry-run", action="store_true", help=text)
+    instead.add_argument("--dry-run", action="store_true", help="list missing runs and their time; train nothing")
     text = "two training steps of every kind of run, on noise, for its memory and time on this machine; nothing is "
     text += "stored (exit status 1 if any fails)"
     instead.add_argument("--rehearse", action="store_true", help=text)
@@ -104,8 +99,7 @@ def _add_segment(commands) -> None:
     text = "segment images with a trained model: soft mask, mask, and its outline on the image (exit status 1 if an "
     text += "image failed). Not a medical device"
     segment = _add(commands, "segment", "apply.segment:run_segment", text)
-    text = "grey PNG or TIFF, CT in DICOM (a file, or a folder of them), NIfTI or nrrd (every axial slice)"
-    segment.add_argument("images", nargs="+", metavar="IMAGE", help=text)
+    segment.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, TIFF, DICOM CT (file or folder), NIfTI, nrrd")
     segment.add_argument("--model", required=True, metavar="NAME", help="such as dsnet, or the folder of a model")
     segment.add_argument("--out", metavar="FOLDER", help="folder of the results (default: beside each image)")
     text = "probability from which a pixel is lesion, or lung (default: the model's)"
@@ -116,18 +110,15 @@ def _add_segment(commands) -> None:
 
 
 def _add_lungs(commands) -> None:
-    text = (
-        "segment the lungs in whole CT scans: a mask in NIfTI on the scan's own voxels, and a picture of its outline "
-    )
-    text += "on some slices (exit status 1 if a scan failed). Not a medical device"
+    text = "segment the lungs in whole CT scans: a mask in NIfTI on the scan's own voxels, and its outline on some "
+    text += "slices (exit status 1 if a scan failed). Not a medical device"
     lungs = _add(commands, "lungs", "apply.segment:run_lungs", text)
     text = "a folder with one CT series in DICOM, or a NIfTI or nrrd file of Hounsfield units"
     lungs.add_argument("scans", nargs="+", metavar="SCAN", help=text)
     lungs.add_argument("--out", required=True, metavar="FOLDER", help="folder of the results; older ones are replaced")
     text = "morph (threshold and morphology), a model of lungs such as lungs, or its folder (default: the best on real "
     lungs.add_argument("--model", metavar="NAME", help=f"{text}slices, which is printed)")
-    text = "keep only the two largest components (default: all, as the models are measured)"
-    lungs.add_argument("--largest", action="store_true", help=text)
+    lungs.add_argument("--largest", action="store_true", help="keep only the two largest components")
 
 
 def _add_verify(commands) -> None:
@@ -136,8 +127,7 @@ def _add_verify(commands) -> None:
     verify = _add(commands, "verify", "report.verify:run", text)
     text = "such as cpu-embedded, or a folder of results (default: as run_all.sh)"
     verify.add_argument("name", nargs="?", metavar="RUN", help=text)
-    text = "another run, a folder of results, or a commit (default: the run as committed)"
-    verify.add_argument("--against", metavar="RUN", help=text)
+    verify.add_argument("--against", metavar="RUN", help="another run, a folder or a commit (default: as committed)")
     verify.add_argument("--all", action="store_true", help="list every cell, not only those that differ")
 
 
@@ -160,17 +150,14 @@ def _add_label(commands) -> None:
     prior.add_argument("--readers", nargs="+", metavar="MASK", help="the masks of several readers, each as --mask")
     text = "rows and columns of the long axis' ends, then of the short axis', from 0 at the first pixel's centre"
     prior.add_argument("--recist", nargs=8, type=float, metavar=_ENDS, help=text)
-    text = "a DICOM measurement report (TID 1500): each group of two diameters drawn on a slice is a RECIST mark"
-    prior.add_argument("--report", metavar="SR", help=text)
+    prior.add_argument("--report", metavar="SR", help="DICOM measurement report (TID 1500); two diameters are a mark")
     label.add_argument("--order", choices=ORDERS, help="of --recist: row, column (default), or x, y")
-    text = "of --recist: pixels (default), or mm of the patient's axes as in DICOM"
-    label.add_argument("--units", choices=UNITS, help=text)
+    label.add_argument("--units", choices=UNITS, help="of --recist: pixels (default), or mm as in DICOM")
     label.add_argument("--slice", type=int, metavar="N", help="the slice of a volume, from 0 at the feet")
     label.add_argument("--name", metavar="NAME", help="of the results (default: the image's)")
     text = "formats of the results (default: png; nifti where the file has positions in mm; seg for DICOM)"
     label.add_argument("--format", dest="formats", nargs="+", choices=("png", "nifti", "seg"), help=text)
-    text = "of the matting; larger smooths more (default: 1e-7)"
-    label.add_argument("--epsilon", type=float, default=1e-7, help=text)
+    label.add_argument("--epsilon", type=float, default=1e-7, help="of the matting (default: 1e-7)")
     text = "half width of the unknown band (default: 0.15 of the lesion's)"
     label.add_argument("--radius", type=float, metavar="PIXELS", help=text)
     _add_grey(label)
@@ -181,8 +168,7 @@ def _add_grey(command: argparse.ArgumentParser) -> None:
     grey = command.add_mutually_exclusive_group()
     text = "of DICOM, NIfTI and nrrd, the values that become black and white (default: -1000 400 HU)"
     grey.add_argument("--window", nargs=2, type=float, metavar=("LOW", "HIGH"), help=text)
-    text = "grey levels from each slice's own minimum to its own maximum"
-    grey.add_argument("--stretch", action="store_true", help=text)
+    grey.add_argument("--stretch", action="store_true", help="grey levels from each slice's own minimum to its maximum")
 
 
 def _known(names: Sequence[str], all_names: Iterable[str]) -> Sequence[str]:

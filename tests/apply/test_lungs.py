@@ -15,7 +15,7 @@ from softmask.apply import exporting, models
 from softmask.apply import segment as scans
 from softmask.apply.outputs import OUTLINE
 from softmask.data.image_files import window_hu
-from softmask.errors import ConfigError, DataError
+from softmask.errors import DataError
 from softmask.experiments import inputs
 from softmask.measure.lungs import dice3d, enlarge, measure_lungs
 from softmask.nets import morph
@@ -77,11 +77,6 @@ def test_a_scan_is_its_slices(lgan):
     for z in (0, scans.SLICES - 1, scans.SLICES, len(hu) - 1):
         shown = window_hu(without_surroundings(hu[z], (5.0, 4.0)))
         np.testing.assert_array_equal(mask[z], model.segment(shown).mask)
-
-
-def test_a_model_of_lesions_seeks_no_lungs(shipped):
-    with pytest.raises(ConfigError, match=r"tiny segments lesions, not lungs; .*morph"):
-        scans.find_lungs(models.load(shipped), np.zeros((1, 64, 64), np.int16))
 
 
 def test_the_two_largest_parts_are_kept():

@@ -266,11 +266,17 @@ def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
 
 def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
     """Return (H, W) bool for each slice that the mask at ``path`` marks."""
+    from softmask.label.common import checked_mask
+
     n = len(image.slices)
     if path.suffix.lower() in (".png", ".tif", ".tiff"):
         if n > 1 and item.slice is None:
             raise DataError(f"{path}: is the mask of one slice of {n}; say of which (--slice, column slice)")
-        return {_checked_slice(item.slice, n) if n > 1 else 0: _read_picture(path, image)}
+        stored = read_grey(path)
+        if stored.shape != image.shape:
+            size, expected = (" x ".join(map(str, shape)) for shape in (stored.shape, image.shape))
+            raise DataError(f"{path}: {size} pixels, and {expected} in {image.path}; draw the mask on the whole image")
+        return {_checked_slice(item.slice, n) if n > 1 else 0: checked_mask(stored, f"{path}")}
     if image.grid is None:
         raise DataError(f"{path}: {image.path} has no place in mm, so its mask must be a PNG or TIFF file")
     if is_volume_file(path):
@@ -288,13 +294,3 @@ def _checked_slice(z: int, n: int) -> int:
     if not 0 <= z < n:
         raise DataError(f"there is no slice {z}; the image's {n} slices are 0 to {n - 1}")
     return z
-
-
-def _read_picture(path: Path, image: Image) -> np.ndarray:
-    from softmask.label.common import checked_mask
-
-    stored = read_grey(path)
-    if stored.shape != image.shape:
-        size, expected = (" x ".join(map(str, shape)) for shape in (stored.shape, image.shape))
-        raise DataError(f"{path}: {size} pixels, and {expected} in {image.path}; draw the mask on the whole image")
-    return checked_mask(stored, f"{path}")

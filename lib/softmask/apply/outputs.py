@@ -12,12 +12,12 @@ import numpy as np
 from PIL import Image as Picture
 from scipy.ndimage import binary_erosion
 
+from softmask import __version__
 from softmask.apply.images import Image
 from softmask.data.dicom import dcmread, named
 from softmask.data.volume_files import image_of, nifti
 from softmask.errors import ConfigError, DataError, brief
 from softmask.files import write_atomic
-from softmask.machine import package_version
 
 OUTLINE = (230, 159, 0)
 """Red, green, blue: the first of ``softmask.report.figures.COLORS``, which draws the binary masks of the figures."""
@@ -110,12 +110,11 @@ def seg_bytes(image: Image, alphas: dict[int, np.ndarray], name: str, prior: str
     from pydicom.sr.codedict import codes
 
     headers = [_header(image.slices[z].path) for z in sorted(alphas)]
-    version = package_version("softmask") or "0"
     try:
         algorithm = hd.AlgorithmIdentificationSequence(
             name=f"closed-form matting from {_PRIORS[prior]}",
             family=codes.cid7162.NeighborhoodAnalysis,
-            version=version,
+            version=__version__,
             source="softmask",
             parameters={"epsilon": f"{epsilon:g}", "prior": prior},
         )
@@ -143,7 +142,7 @@ def seg_bytes(image: Image, alphas: dict[int, np.ndarray], name: str, prior: str
                 instance_number=1,
                 manufacturer="softmask",
                 manufacturer_model_name="softmask label",
-                software_versions=version,
+                software_versions=__version__,
                 device_serial_number="0",
                 content_label="SOFT_MASK",
                 content_description=f"soft mask from {_PRIORS[prior]}",

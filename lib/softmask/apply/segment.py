@@ -98,8 +98,8 @@ def run_lungs(arguments: argparse.Namespace) -> int:
         text = f"by {name}, which does best on real test slices (mean IoU: {measured}); --model takes another"
         print(text, file=sys.stderr)
     model = None if name == MORPH else load(name)
-    if model is not None:
-        _check_model(model)
+    if model is not None and not model.spec.of_lungs:
+        raise ConfigError(f"the model {model.name} segments {model.target}s, not lungs; name one of lungs, or {MORPH}")
     scans = [Path(path) for path in dict.fromkeys(arguments.scans)]
 
     def paths(scan: Path) -> tuple[Path, Path]:
@@ -172,11 +172,6 @@ def compare_methods(config: Config) -> dict[str, dict[str, np.ndarray]]:
     }
 
 
-def _check_model(model: Model) -> None:
-    if not model.spec.of_lungs:
-        raise ConfigError(f"the model {model.name} segments {model.target}s, not lungs; name one of lungs, or {MORPH}")
-
-
 def find_lungs(
     model: Model,
     hu: np.ndarray,
@@ -192,9 +187,8 @@ def find_lungs(
         progress: called with the number of slices that are done since the last call.
 
     Raises:
-        ConfigError, DataError: for a model that does not segment lungs, slices smaller or larger than it takes.
+        DataError: for slices smaller or larger than the model takes.
     """
-    _check_model(model)
     model.check_size(*hu.shape[1:])
     mask = np.empty(hu.shape, bool)
     for first in range(0, len(hu), SLICES):
