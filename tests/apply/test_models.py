@@ -176,12 +176,11 @@ def test_damaged_models_are_told_with_file_and_field(copied, damage, message):
     assert "\n" not in str(caught.value)
 
 
-def test_channels_are_those_that_runs_are_fed(shipped):
+def test_channels_are_those_that_runs_are_fed(shipped, run):
     model = models.load(shipped)
     image = NOISE[:32, :48]
-    needs = [exporting.upscaler(model)]
-    expected = inputs.channels(model.spec, image[None, None], needs)
-    np.testing.assert_allclose(models.channels(model.spec, image, model.sr), expected, rtol=0, atol=2e-3)
+    expected = inputs.channels(model.spec, image[None, None], run.needs)  # before weights were rounded
+    np.testing.assert_allclose(models.channels(model.spec, image, model.sr), expected, rtol=0, atol=5e-3)
 
 
 def test_an_image_is_segmented_as_a_run_does_and_its_padding_cut_off(shipped):

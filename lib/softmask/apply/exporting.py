@@ -8,7 +8,6 @@ import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from safetensors.torch import save as pack
 from torch import nn
 
-from softmask.apply.models import CARD, FORMAT, LARGEST_FILE, MODEL, WEIGHTS, Description, Model, check_spec, networks
+from softmask.apply import models
+from softmask.apply.models import CARD, LARGEST_FILE, MODEL, WEIGHTS, Description, Model, channels
 from softmask.config import Config
 from softmask.errors import ConfigError, DataError
 from softmask.experiments import inputs, prepare
 from softmask.experiments.kinds import measured
 from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.spec import to_plain
-from softmask.experiments.store import Record, Run, significant
+from softmask.experiments.store import Run, significant
 from softmask.files import whole_path, write_atomic
 from softmask.measure.lungs import dice3d
 from softmask.train.segmentation import predict
@@ -44,7 +44,7 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
         DataError: where the run's weights or its data cannot be read, or the folder cannot be written.
     """
     spec, record, folder = run.spec, run.record, Path(folder).absolute()
-    check_spec(spec)
+    models.check_spec(spec)
     whole_path(folder, "the model's folder")
     others = sorted({path.name for path in folder.glob("*")} - {WEIGHTS, MODEL, CARD})
     if others:
@@ -58,7 +58,7 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
     weights = to_weights(run.network(), sr and sr.network())
     provenance = record.provenance
     description = Description(
-        format=FORMAT,
+        format=models.FORMAT,
         spec=spec,
         threshold=record.threshold,
         sha256=hashlib.sha256(weights).hexdigest(),
@@ -68,7 +68,7 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
         trained_dice=significant(float(np.mean(record.measures["dice"]))),
         **{name: getattr(provenance, name) for name in ("data", "origin", "commit", "dirty")},
     )
-    model = Model(folder.resolve().name, description, **networks(spec, weights, WEIGHTS))
+    model = Model(folder.resolve().name, description, **models.networks(spec, weights, WEIGHTS))
     measures = dict(measure(model, data.test)["measures"])
     if spec.of_lungs:  # measures of all slices of a scan, not of each
         pixels = [measures.pop(f"pixels_{which}") for which in ("true", "found", "common")]
@@ -80,7 +80,12 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
     }
     model = replace(model, description=replace(description, measures=means))
     text = json.dumps(to_plain(model.description), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    contents = {WEIGHTS: weights, MODEL: text, CARD: card(model.name, model.description, record, len(weights))}
+    options = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    templates = Environment(undefined=StrictUndefined, loader=FileSystemLoader(Path(__file__).parent), **options)
+    card = templates.get_template("card.md.j2").render(
+        name=model.name, about=model.description, spec=spec, record=record, n_bytes=len(weights)
+    )
+    contents = {WEIGHTS: weights, MODEL: text, CARD: card}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part") as scratch:
@@ -111,21 +116,7 @@ def to_weights(network: nn.Module, sr: nn.Module | None) -> bytes:
 
 
 def measure(model: Model, test: Part) -> dict[str, Any]:
-    """Return :func:`softmask.experiments.kinds.measured` of a test part for this model's weights."""
-    needs = [upscaler(model)] if model.sr is not None else []
-    images = inputs.channels(model.spec, test.images, needs)
-    answers = predict(inputs.seeing(model.spec, model.network, needs), images)
-    return measured(test, *inputs.read(model.spec, answers), model.description.threshold)
-
-
-def upscaler(model: Model) -> Run:
-    """Return a model's super-resolution network as a finished run; its key is that of the weights."""
-    return SimpleNamespace(spec=model.spec.sr, key=model.description.sha256, needs=(), network=lambda: model.sr)
-
-
-def card(name: str, about: Description, record: Record, n_bytes: int) -> str:
-    """Return the model card in Markdown (``card.md.j2``). ``n_bytes`` is the size of the weights."""
-    options = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
-    templates = Environment(undefined=StrictUndefined, loader=FileSystemLoader(Path(__file__).parent), **options)
-    template = templates.get_template("card.md.j2")
-    return template.render(name=name, about=about, spec=about.spec, record=record, n_bytes=n_bytes)
+    """Return :func:`softmask.experiments.kinds.measured` of a test part, segmented as users' images are."""
+    images = np.concatenate([channels(model.spec, image, model.sr) for image in test.images[:, 0]])
+    answers = inputs.read(model.spec, predict(model.network, images))
+    return measured(test, *answers, model.description.threshold)
