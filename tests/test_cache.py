@@ -21,7 +21,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-def same(arrays) -> bool:
+def same(arrays):
     return arrays.keys() == ARRAYS.keys() and all(np.array_equal(arrays[name], ARRAYS[name]) for name in ARRAYS)
 
 

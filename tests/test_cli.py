@@ -17,7 +17,7 @@ def root(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_check_names_damaged_files_and_missing_data_that_was_asked_for(root, tmp_path_factory, capsys):
+def test_check_names_damaged_files_and_missing_data(root, tmp_path_factory, capsys):
     assert cli.main(["data", "check"]) == 0
     assert "isbi2012: 3 images read, 0 problems, 0 left out;" in capsys.readouterr().out
     assert cli.main(["data", "check", "promise12"]) == 1

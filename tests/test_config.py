@@ -24,7 +24,7 @@ def _bare(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_parameters_come_before_the_environment_and_that_before_the_defaults(monkeypatch, tmp_path) -> None:
+def test_parameters_environment_and_defaults(monkeypatch, tmp_path):
     defaults = Config(PROFILES["cpu"], "auto", 1, ROOT / "data")
     assert Config.from_parameters() == defaults
     for name in VARIABLES:
@@ -41,13 +41,13 @@ def test_parameters_come_before_the_environment_and_that_before_the_defaults(mon
 
 
 @pytest.mark.parametrize("seeds", [0, -1, True, 1.0, "2"])
-def test_seeds_must_be_a_positive_whole_number(seeds) -> None:
+def test_seeds_must_be_a_positive_whole_number(seeds):
     with pytest.raises(ConfigError, match=f"at least 1, not {seeds!r}"):
         Config.from_parameters("cpu", "embedded", seeds)
 
 
 @given(st.text(min_size=1).filter(lambda name: name not in PROFILES and name not in SOURCES))
-def test_unknown_names_are_refused_with_the_known_ones(name) -> None:
+def test_unknown_names_are_refused_with_the_known_ones(name):
     for parameters, known in (((name, "embedded"), "smoke, cpu, night, full"), (("cpu", name), "auto, embedded, real")):
         with pytest.raises(ConfigError) as refused:
             Config.from_parameters(*parameters)
@@ -56,13 +56,13 @@ def test_unknown_names_are_refused_with_the_known_ones(name) -> None:
 
 
 @pytest.mark.parametrize("variable", ["SOFTMASK_PROFILE", "SOFTMASK_SOURCE", "SOFTMASK_RECORDED"])
-def test_unknown_values_in_the_environment_are_refused(variable, monkeypatch) -> None:
+def test_unknown_values_in_the_environment_are_refused(variable, monkeypatch):
     monkeypatch.setenv(variable, "fast")
     with pytest.raises(ConfigError, match="'fast'"):
         Config.from_parameters()
 
 
-def test_every_profile_caps_the_same_purposes_and_a_larger_one_no_less() -> None:
+def test_profiles():
     assert len({frozenset(profile.samples) for profile in PROFILES.values()}) == 1
     assert {name for name, profile in PROFILES.items() if not profile.is_result} == {"smoke"}
     assert {name: profile.seeds for name, profile in PROFILES.items()} == {"smoke": 1, "cpu": 1, "night": 3, "full": 3}
@@ -72,8 +72,8 @@ def test_every_profile_caps_the_same_purposes_and_a_larger_one_no_less() -> None
         assert numbers == sorted(numbers), purpose
 
 
-def test_the_run_is_named_after_what_was_computed(tmp_path, monkeypatch) -> None:
-    def run(*parameters) -> str:
+def test_the_run_is_named_after_what_was_computed(tmp_path, monkeypatch):
+    def run(*parameters):
         return Config.from_parameters(*parameters).run
 
     assert run("smoke", "real") == "smoke-real"
@@ -85,13 +85,13 @@ def test_the_run_is_named_after_what_was_computed(tmp_path, monkeypatch) -> None
     assert configure("cpu", "real", data_root=tmp_path / "other").run == "cpu-real"
 
 
-def test_config_looks_at_no_disk_and_imports_no_reader() -> None:
+def test_config_looks_at_no_disk_and_imports_no_reader():
     code = "import sys, softmask.config; print([name for name in sys.modules if name[:5] in ('softm', 'numpy')])"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert sorted(ast.literal_eval(modules)) == ["softmask", "softmask.config", "softmask.errors"]
 
 
-def test_output_goes_to_the_checkout_or_where_the_environment_says(tmp_path, monkeypatch) -> None:
+def test_output_goes_to_the_checkout_or_where_the_environment_says(tmp_path, monkeypatch):
     config = Config.from_parameters("cpu", "embedded")
     assert config.results == ROOT / "results" / "cpu-embedded"
     monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
@@ -101,7 +101,7 @@ def test_output_goes_to_the_checkout_or_where_the_environment_says(tmp_path, mon
     assert cache_root() == tmp_path / "cache"
 
 
-def test_the_data_root_is_absolute_and_a_folder(tmp_path, monkeypatch) -> None:
+def test_the_data_root_is_absolute_and_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
     assert Config.from_parameters("cpu", "embedded", data_root="scans").data_root == tmp_path / "scans"

@@ -48,7 +48,7 @@ def sources() -> Iterator[tuple[str, str]]:
                 yield f"{path.name}, cell {i}", "".join(cell["source"])
 
 
-def called(node: ast.AST) -> str:
+def called(node: ast.AST):
     """``np.load`` of a call of that; empty for what is called by no name."""
     return ast.unparse(node.func) if isinstance(node, ast.Call) else ""
 
@@ -103,14 +103,14 @@ def test_no_source_calls_what_executes_what_it_reads():
         "import xml.dom.minidom",
     ],
 )
-def test_what_would_be_found(text: str):
+def test_what_would_be_found(text):
     assert list(faults("a.py", text))
 
 
 class Payload:
     """Makes the file ``mark`` when it is unpickled."""
 
-    def __init__(self, mark: Path) -> None:
+    def __init__(self, mark: Path):
         self.mark = mark
 
     def __reduce__(self) -> tuple:
@@ -139,7 +139,7 @@ def pickles(mark: Path) -> dict[str, bytes]:
 KINDS = ("pickle", "old", "new", "array", "arrays")
 
 
-def test_the_payloads_would_work(tmp_path: Path):
+def test_the_payloads_would_work(tmp_path):
     for i, kind in enumerate(KINDS):
         place = tmp_path / str(i)
         data = io.BytesIO(pickles(place)[kind])
@@ -153,7 +153,7 @@ def test_the_payloads_would_work(tmp_path: Path):
         assert place.exists()
 
 
-def load_model(data: bytes, folder: Path) -> None:
+def load_model(data: bytes, folder: Path):
     (folder / WEIGHTS).write_bytes(data)
     description = json.loads((models.SHIPPED / models.names()[0] / MODEL).read_text())
     description["sha256"] = hashlib.sha256(data).hexdigest()  # the weights are the described ones
@@ -162,14 +162,14 @@ def load_model(data: bytes, folder: Path) -> None:
         models.load(folder)
 
 
-def load_run(data: bytes, folder: Path) -> None:
+def load_run(data: bytes, folder: Path):
     (folder / store.WEIGHTS).write_bytes(data)
     record = store.Record.read(ROOT / "tests" / "record.json")
     with pytest.raises(SoftmaskError, match=r"weights\.safetensors: is damaged"):
         store.Run(record.spec, record, folder).network()
 
 
-def load_vgg(data: bytes, folder: Path) -> None:
+def load_vgg(data: bytes, folder: Path):
     for ending in (".pth", ".safetensors"):
         path = folder / f"vgg{ending}"
         path.write_bytes(data)
@@ -177,14 +177,14 @@ def load_vgg(data: bytes, folder: Path) -> None:
             perceptual._read(path, {"0.weight": torch.ones(1)})
 
 
-def load_checkpoint(data: bytes, folder: Path) -> None:
+def load_checkpoint(data: bytes, folder: Path):
     path = folder / "checkpoint.pt"
     path.write_bytes(data)
     assert checkpoints.load(path, {}).epochs == 0
     assert path.with_suffix(".damaged").exists()
 
 
-def load_cache(data: bytes, folder: Path) -> None:
+def load_cache(data: bytes, folder: Path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOFTMASK_CACHE", str(folder / "cache"))
         cached_arrays("name", "c" * 64, lambda: {"a": np.ones(2)})
@@ -195,11 +195,11 @@ def load_cache(data: bytes, folder: Path) -> None:
 
 @pytest.mark.parametrize("load", [load_model, load_run, load_vgg, load_checkpoint, load_cache])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_pickle_in_place_of_arrays_is_not_executed(load, kind: str, mark: Path, tmp_path: Path):
+def test_a_pickle_in_place_of_arrays_is_not_executed(load, kind, mark, tmp_path):
     load(pickles(mark)[kind], tmp_path)
 
 
-def test_an_archive_that_leads_out_of_its_folder_writes_nothing(tmp_path: Path):
+def test_an_archive_that_leads_out_of_its_folder_writes_nothing(tmp_path):
     from softmask.data.image_files import FileStore
 
     path = tmp_path / "in" / "slices.zip"

@@ -64,7 +64,7 @@ cp "$STUB_UV" "$2/bin/uv"
 """
 
 
-def executable(path: Path, content: str) -> Path:
+def executable(path: Path, content: str):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
@@ -74,7 +74,7 @@ def executable(path: Path, content: str) -> Path:
 class Checkout:
     """A copy of the scripts on a machine with little more than a shell."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path):
         self.root = folder / "checkout"
         (self.root / "tools").mkdir(parents=True)
         (self.root / "notebooks").mkdir()
@@ -92,7 +92,7 @@ class Checkout:
         self.python = executable(folder / "stubs" / "python", PYTHON)
         self.put("uv", UV)
 
-    def put(self, name: str, content: str) -> None:
+    def put(self, name: str, content: str):
         executable(self.bin / name, content)
 
     def start(self, script: str, *arguments: str, **variables: str) -> subprocess.Popen:
@@ -121,7 +121,7 @@ class Checkout:
         said, _ = process.communicate(timeout=600)
         return process.returncode, said
 
-    def asked(self) -> list[str]:
+    def asked(self):
         """What uv was asked since the last call, without paths."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         self.log.unlink(missing_ok=True)
@@ -142,13 +142,13 @@ REFUSED = "there is no notebook '99'"
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_syntax(script: str):
+def test_syntax(script):
     subprocess.run(["bash", "-n", ROOT / script], check=True)
     sourced = script == "tools/setup.sh"
     assert sourced or os.access(ROOT / script, os.X_OK)
 
 
-def test_help_names_every_option_and_sets_nothing_up(checkout: Checkout):
+def test_help_names_every_option_and_sets_nothing_up(checkout):
     for script in ("run_tests.sh", "run_all.sh"):
         status, said = checkout.run(script, "--help")
         assert status == 0
@@ -162,14 +162,14 @@ def test_help_names_every_option_and_sets_nothing_up(checkout: Checkout):
     ("options", "message"),
     [(["--colour"], "no option --colour"), (["--profile", "smoke", "--lab"], "--lab comes first")],
 )
-def test_wrong_options_set_nothing_up(checkout: Checkout, options: list[str], message: str):
+def test_wrong_options_set_nothing_up(checkout, options, message):
     status, said = checkout.run("run_all.sh", *options)
     assert status == 2
     assert message in said
     assert checkout.asked() == []
 
 
-def test_lab_opens_jupyterlab_on_the_start_page(checkout: Checkout):
+def test_lab_opens_jupyterlab_on_the_start_page(checkout):
     stub = checkout.root.parent / "jupyterlab"  # in the working folder, so that it is found before the real one
     executable(stub / "__main__.py", "import sys\nfor argument in sys.argv[1:]:\n    print('given', argument)\n")
     (stub / "__init__.py").touch()
@@ -193,7 +193,7 @@ class TestList:
     LIST = ("run_all.sh", "--list", "--data", "embedded")
 
     @pytest.mark.parametrize("data", ["embedded", "auto"])
-    def test_it_sets_nothing_up_and_says_what_is_missing(self, checkout: Checkout, tmp_path: Path, data: str):
+    def test_it_sets_nothing_up(self, checkout, tmp_path, data):
         checkout.put("python3", f'#!/bin/sh\nPYTHONPATH="{ROOT / "lib"}" exec "{sys.executable}" -S "$@"\n')
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         status, said = checkout.run("run_all.sh", "--list", "--data", data, SOFTMASK_DATA=str(tmp_path))
@@ -207,7 +207,7 @@ class TestList:
         assert checkout.asked() == []
         assert not (checkout.root / ".venv").exists()
 
-    def test_the_environment_is_used_where_it_is_there(self, checkout: Checkout):
+    def test_the_environment_is_used_where_it_is_there(self, checkout):
         status, said = checkout.run(*self.LIST)
         assert status == 1
         assert "python3 is missing" in said
@@ -220,7 +220,7 @@ class TestList:
 
 
 class TestSetup:
-    def test_the_first_start_installs_and_later_ones_do_nothing(self, checkout: Checkout):
+    def test_the_first_start_installs_and_later_ones_do_nothing(self, checkout):
         status, said = checkout.run(*START)
         assert status == 2, said
         assert "The environment stands, after" in said
@@ -231,7 +231,7 @@ class TestSetup:
         assert "environment" not in said
         assert checkout.asked() == []
 
-    def test_another_lock_is_installed_into_the_same_venv(self, checkout: Checkout):
+    def test_another_lock_is_installed_into_the_same_venv(self, checkout):
         checkout.run(*START)
         for name in ("requirements.lock", "pyproject.toml"):
             checkout.asked()
@@ -240,7 +240,7 @@ class TestSetup:
             assert checkout.run(*START)[0] == 2
             assert checkout.asked() == [SYNC, EDITABLE]
 
-    def test_a_moved_checkout_is_set_up_anew(self, checkout: Checkout):
+    def test_a_moved_checkout_is_set_up_anew(self, checkout):
         checkout.run(*START)
         checkout.asked()
         checkout.root = checkout.root.rename(checkout.root.with_name("moved"))
@@ -248,7 +248,7 @@ class TestSetup:
         assert checkout.asked() == [VENV, SYNC, EDITABLE]  # the old place stands in its programs
 
     @pytest.mark.parametrize("linked", [True, False])
-    def test_the_environment_of_another_checkout_is_refused_and_stays(self, checkout: Checkout, linked: bool):
+    def test_the_environment_of_another_checkout_is_refused(self, checkout, linked):
         checkout.run(*START)
         checkout.asked()
         other, venv = checkout.root, checkout.root / ".venv"
@@ -265,7 +265,7 @@ class TestSetup:
         assert (venv / "bin" / "python").exists()
 
     @pytest.mark.parametrize("killed", [False, True])
-    def test_a_failed_or_killed_set_up_starts_over(self, checkout: Checkout, killed: bool):
+    def test_a_failed_or_killed_set_up_starts_over(self, checkout, killed):
         if killed:
             process = checkout.start(*START, STUB_SECONDS="60")
             while not checkout.log.exists() or "pip sync" not in checkout.log.read_text():
@@ -281,21 +281,21 @@ class TestSetup:
         assert checkout.run(*START)[0] == 2
         assert checkout.asked() == [VENV, SYNC, EDITABLE]
 
-    def test_two_starts_at_once_install_once(self, checkout: Checkout):
+    def test_two_starts_at_once_install_once(self, checkout):
         both = [checkout.start(*START, STUB_SECONDS="0.5") for _ in range(2)]
         said = [process.communicate(timeout=600)[0] for process in both]
         assert [process.returncode for process in both] == [2, 2], said
         assert checkout.asked() == [VENV, SYNC, EDITABLE]
         assert sum("waiting for it" in text for text in said) == 1
 
-    def test_without_a_compiler_nothing_is_installed(self, checkout: Checkout):
+    def test_without_a_compiler_nothing_is_installed(self, checkout):
         status, said = checkout.run(*START, STUB_BARE="1", CC="/no/such/cc")
         assert status == 1
         assert "needs a C compiler; /no/such/cc is not there" in said
         assert checkout.asked() == [VENV]
 
     @pytest.mark.parametrize("old", [True, False])
-    def test_uv_is_got_where_there_is_none_new_enough(self, checkout: Checkout, old: bool):
+    def test_uv_is_got_where_there_is_none_new_enough(self, checkout, old):
         (checkout.bin / "uv").unlink()
         status, said = checkout.run(*START)
         assert status == 1
@@ -309,7 +309,7 @@ class TestSetup:
         assert re.fullmatch(r"python3 -m pip install .* --target ROOT/\.cache/uv\.part uv==[\d.]+", first)
         assert rest == [VENV, SYNC, EDITABLE]
 
-    def test_an_active_conda_environment_of_the_project_is_used(self, checkout: Checkout):
+    def test_an_active_conda_environment_of_the_project_is_used(self, checkout):
         prefix = checkout.root.parent / "conda" / "envs" / "softmask"
         executable(prefix / "bin" / "python", PYTHON)
         active = {"CONDA_PREFIX": str(prefix), "CONDA_DEFAULT_ENV": "softmask"}
@@ -337,7 +337,7 @@ class TestRunTests:
         (checkout.root / "tests" / "test_one.py").write_text("def test_one():\n    pass\n")
         return checkout
 
-    def test_every_stage_runs_and_failures_are_named(self, small: Checkout):
+    def test_every_stage_runs_and_failures_are_named(self, small):
         status, said = small.run("run_tests.sh")
         assert status == 0, said
         assert re.search("1 passed.*no notebooks yet.*All passed", said, re.DOTALL)
@@ -358,7 +358,7 @@ class TestRunTests:
         assert "1 failed, 2 passed" in said.split("== notebooks")[1]
         assert "no such mask" in said
 
-    def test_arguments_go_to_pytest(self, small: Checkout):
+    def test_arguments_go_to_pytest(self, small):
         status, said = small.run("run_tests.sh", "tests/test_one.py", "-k", "nothing")
         assert status == 5
         assert "1 deselected" in said
@@ -379,7 +379,7 @@ def pins() -> dict[str, str]:
     }
 
 
-def test_the_lock_pins_every_requirement_with_hashes_and_without_addresses():
+def test_the_lock_pins_every_requirement_with_hashes():
     assert len(ENTRIES) > 100
     for entry in ENTRIES:
         assert re.fullmatch(r"[a-z0-9._-]+==[^ ;*]+ ;[^;]*?( --hash=sha256:[0-9a-f]{64})+ ?", entry), entry
@@ -397,7 +397,7 @@ def test_the_lock_satisfies_pyproject_and_made_this_environment():
         assert version(name) == pinned[name]
 
 
-def test_the_conda_environment_has_its_name_the_lock_and_what_it_takes_to_build():
+def test_the_conda_environment():
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert f"ENVIRONMENT={conda['name']} " in (ROOT / "tools/setup.sh").read_text()
     (pip,) = [entry["pip"] for entry in conda["dependencies"] if isinstance(entry, dict)]

@@ -19,7 +19,7 @@ STACK = np.stack([RAMP, RAMP + 7, RAMP + 70])
 WINDOW, STRETCH = Grey(), Grey(stretch=True)
 
 
-def png(path: Path, array: np.ndarray, **options) -> Path:
+def png(path: Path, array: np.ndarray, **options):
     Image.fromarray(array, **options).save(path)
     return path
 
@@ -30,7 +30,7 @@ def dicom_bytes(series, tmp_path_factory) -> bytes:
     return (series(tmp_path_factory.mktemp("ct"), np.full((1, 20, 30), -300)) / "0001.dcm").read_bytes()
 
 
-def volume(path: Path, array: np.ndarray = STACK, direction=None, vector: bool = False) -> Path:
+def volume(path: Path, array: np.ndarray = STACK, direction=None, vector: bool = False):
     image = SimpleITK.GetImageFromArray(array, isVector=vector)
     if direction is not None:
         image.SetDirection(direction)
@@ -101,13 +101,13 @@ def test_values_that_are_no_hounsfield_units_must_be_explained(tmp_path):
         np.testing.assert_allclose(image.read(grey), (RAMP + 1000) / 599, atol=1e-6)
 
 
-def cut(path: Path, change) -> Path:
+def cut(path: Path, change):
     """A volume of nine slices in ``path``, whose bytes ``change`` replaces."""
     volume(path, np.stack([RAMP] * 9))
     return written(path, change(path.read_bytes()))
 
 
-def written(path: Path, content: bytes) -> Path:
+def written(path: Path, content: bytes):
     path.write_bytes(content)
     return path
 

@@ -21,7 +21,7 @@ RECIST = [f"{letter}{end}" for end in range(4) for letter in "rc"]
 PICTURES = ("mask", "overlay", "soft", "trimap")
 
 
-def files(folder) -> list[str]:
+def files(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
@@ -157,7 +157,7 @@ def test_bad_files_and_lines_among_many(label, many, made, tmp_path, capsys, job
 def test_finished_images_are_skipped(label, many, made, tmp_path, capsys):
     path, out = many(4, bad=(2,)), tmp_path / "out"
 
-    def printed() -> str:
+    def printed():
         return capsys.readouterr().out.partition(";")[0]
 
     assert label("--list", path) == 1
@@ -226,7 +226,7 @@ def test_an_interrupt_keeps_the_manifest_and_exits_130(label, many, made, tmp_pa
 
 
 @pytest.mark.parametrize("space", [0, 10])
-def test_a_full_disk_ends_the_work_and_keeps_what_is_done(label, many, made, tmp_path, monkeypatch, capsys, space):
+def test_a_full_disk_ends_the_work(label, many, made, tmp_path, monkeypatch, capsys, space):
     path, write, written = many(6), os.replace, []
 
     def full(source, target):

@@ -27,7 +27,7 @@ def slices(draw) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
     return image.astype(np.float32), mask, rng
 
 
-def same(labelled, whole) -> None:
+def same(labelled, whole):
     mask, part = labelled
     np.testing.assert_array_equal(mask.alpha, whole.alpha)
     np.testing.assert_array_equal(mask.trimap, whole.trimap)

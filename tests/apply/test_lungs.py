@@ -153,7 +153,7 @@ SPACING, ORIGIN = (2.5, 0.7, 0.8), (-20.5, -31.25, 100.0)
 
 @pytest.fixture
 def lungs(lgan, tmp_path):
-    def run(*arguments) -> int:
+    def run(*arguments):
         return cli.main(["lungs", *map(str, arguments), "--out", str(tmp_path / "out"), "--model", str(lgan)])
 
     return run
@@ -165,7 +165,7 @@ def found(lgan) -> np.ndarray:
     return scans.find_lungs(models.load(lgan), HU, SPACING[1:])
 
 
-def volume(path: Path, hu: np.ndarray = HU, letters: str = "LPS", spacing=SPACING) -> Path:
+def volume(path: Path, hu: np.ndarray = HU, letters: str = "LPS", spacing=SPACING):
     """A file of ``hu``, with its axes turned to ``letters``."""
     image = SimpleITK.GetImageFromArray(hu)
     image.SetSpacing(spacing[::-1])
@@ -175,14 +175,14 @@ def volume(path: Path, hu: np.ndarray = HU, letters: str = "LPS", spacing=SPACIN
     return path
 
 
-def same_geometry(written: SimpleITK.Image, scan: SimpleITK.Image) -> None:
+def same_geometry(written: SimpleITK.Image, scan: SimpleITK.Image):
     assert written.GetSize() == scan.GetSize()
     for name in ("Origin", "Spacing", "Direction"):
         own, expected = (getattr(image, f"Get{name}")() for image in (written, scan))
         np.testing.assert_allclose(own, expected, atol=1e-5, err_msg=name)
 
 
-def names(folder: Path) -> list[str]:
+def names(folder: Path):
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -264,7 +264,7 @@ def test_largest_is_an_option(lungs, tmp_path, found):
     np.testing.assert_array_equal(mask, scans.largest(found))
 
 
-def test_scans_that_would_write_the_same_file_are_refused_before_anything_is_written(lungs, tmp_path, capsys):
+def test_scans_that_would_write_the_same_file_are_refused(lungs, tmp_path, capsys):
     one, two = volume(tmp_path / "a" / "ct.nrrd"), volume(tmp_path / "b" / "ct.nii.gz")
     assert lungs(one, two) == 2
     assert f"{one} and {two} would both write" in capsys.readouterr().err
@@ -306,9 +306,7 @@ def test_wrong_options_exit_2(lgan, shipped, tmp_path, capsys, arguments, messag
 
 
 @pytest.mark.parametrize("better", ["morph", "lungs"])
-def test_without_a_model_it_takes_what_does_best_on_real_slices_and_says_so(
-    series, tmp_path, capsys, monkeypatch, better
-):
+def test_without_a_model_the_best_on_real_slices_is_used(series, tmp_path, capsys, monkeypatch, better):
     taken = []
     monkeypatch.setattr("softmask.apply.segment.IOU", dict.fromkeys(("morph", "lungs"), 0.9) | {better: 0.98765})
     monkeypatch.setattr("softmask.apply.segment.load", lambda name: taken.append(name) or models.load(name))

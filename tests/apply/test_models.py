@@ -23,7 +23,7 @@ NOISE = np.random.default_rng(3).random((40, 52), dtype=np.float32)
 
 
 @pytest.fixture
-def copied(shipped, tmp_path) -> Path:
+def copied(shipped, tmp_path):
     return Path(shutil.copytree(shipped, tmp_path / "copied"))
 
 
@@ -47,7 +47,7 @@ def test_what_is_written_is_read_back(shipped, run):
             assert torch.equal(tensor, expected.half().float() if tensor.is_floating_point() else expected)
 
 
-def test_dice_is_that_of_the_weights_that_are_shipped_and_can_be_measured_again(shipped, data):
+def test_dice_is_that_of_the_shipped_weights(shipped, data):
     model = models.load(shipped)
     again = exporting.measure(model, data.test)
     assert np.mean(again["measures"]["dice"]) == pytest.approx(model.description.measures["dice"][0], rel=1e-4)
@@ -62,7 +62,7 @@ def test_the_card_says_what_was_measured(shipped):
         assert said in card
 
 
-def test_a_model_that_is_there_is_replaced_whole_and_nothing_else_is(copied, run, data, simple, monkeypatch):
+def test_a_model_is_replaced_whole(copied, run, data, simple, monkeypatch):
     before = (copied / "model.json").read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr("softmask.apply.exporting.write_atomic", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
@@ -118,7 +118,7 @@ def test_unknown_names_list_those_there_are(shipped, monkeypatch, tmp_path):
 def tensors(change):
     """What changes the tensors of a model, and their digest with them."""
 
-    def apply(folder: Path) -> None:
+    def apply(folder: Path):
         path = folder / "weights.safetensors"
         content = load_file(path)
         change(content)
@@ -131,7 +131,7 @@ def tensors(change):
 
 
 def fields(spec=None, **changes):
-    def apply(folder: Path) -> None:
+    def apply(folder: Path):
         path = folder / "model.json"
         content = json.loads(path.read_text()) | changes
         content["spec"] |= spec or {}

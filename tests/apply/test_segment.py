@@ -21,11 +21,11 @@ def segment(shipped):
 
 
 @pytest.fixture
-def image(tmp_path, made) -> Path:
+def image(tmp_path, made):
     return made.save(tmp_path / "in" / "a.png", GREY)
 
 
-def names(folder: Path) -> list[str]:
+def names(folder: Path):
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -112,7 +112,7 @@ def test_wrong_options_exit_2(image, capsys, shipped, monkeypatch, arguments, me
     assert stderr.count("\n") == 1
 
 
-def test_the_outline_is_the_edge_of_the_mask_in_a_colour_of_the_figures():
+def test_the_outline_is_the_edge_of_the_mask():
     from softmask.report.figures import COLORS
 
     mask = np.zeros((600, 400), bool)

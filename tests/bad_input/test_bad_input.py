@@ -37,7 +37,7 @@ MEGABYTES = 200
 _opened: list[str] | None = None
 
 
-def _watch(event: str, arguments: tuple) -> None:
+def _watch(event: str, arguments: tuple):
     if _opened is not None and event in ("open", "os.listdir", "os.scandir"):
         _opened.append(str(arguments[0]))
 
@@ -68,7 +68,7 @@ def bounded(limit, outside: Path):
 
 
 @pytest.fixture
-def outside(tmp_path: Path) -> Path:
+def outside(tmp_path: Path):
     """A folder that nothing read from ``tmp_path / "in"`` may lead to."""
     folder = tmp_path / "outside"
     folder.mkdir()
@@ -87,7 +87,7 @@ def content(data: bytes | str) -> Spoil:
 def bytes_at(position: int, data: bytes) -> Spoil:
     """These bytes in place of what stands there."""
 
-    def spoil(path: Path) -> None:
+    def spoil(path: Path):
         whole = path.read_bytes()
         path.write_bytes(whole[:position] + data + whole[position + len(data) :])
 
@@ -95,7 +95,7 @@ def bytes_at(position: int, data: bytes) -> Spoil:
 
 
 def replaced(old: str, new: str) -> Spoil:
-    def spoil(path: Path) -> None:
+    def spoil(path: Path):
         whole = path.read_bytes()
         assert old.encode() in whole
         path.write_bytes(whole.replace(old.encode(), new.encode()))
@@ -106,21 +106,21 @@ def replaced(old: str, new: str) -> Spoil:
 def instead(make: Spoil) -> Spoil:
     """Something else in its place."""
 
-    def spoil(path: Path) -> None:
+    def spoil(path: Path):
         path.unlink()
         make(path)
 
     return spoil
 
 
-def huge(path: Path) -> None:
+def huge(path: Path):
     os.truncate(path, 1 << 36)  # zeros that take no space
 
 
 def field(*keys: str | int, value: object) -> Spoil:
     """Another value in a JSON file."""
 
-    def spoil(path: Path) -> None:
+    def spoil(path: Path):
         whole = json.loads(path.read_text())
         inner = whole
         for key in keys[:-1]:
@@ -132,7 +132,7 @@ def field(*keys: str | int, value: object) -> Spoil:
 
 
 def sql(*statements: str) -> Spoil:
-    def spoil(path: Path) -> None:
+    def spoil(path: Path):
         connection = sqlite3.connect(path)
         for statement in statements:
             connection.execute(statement)
@@ -143,7 +143,7 @@ def sql(*statements: str) -> Spoil:
 
 
 def dicom(**changes: object) -> Spoil:
-    def spoil(path: Path) -> None:
+    def spoil(path: Path):
         dataset = pydicom.dcmread(path)
         for name, value in changes.items():
             setattr(dataset, name, value)
@@ -153,7 +153,7 @@ def dicom(**changes: object) -> Spoil:
 
 
 def first_contour(**changes: object) -> Spoil:
-    def spoil(path: Path) -> None:
+    def spoil(path: Path):
         dataset = pydicom.dcmread(path)
         for name, value in changes.items():
             setattr(dataset.ROIContourSequence[0].ContourSequence[0], name, value)
@@ -185,7 +185,7 @@ def packed(damage: Callable[[bytes], bytes]) -> Spoil:
 def tiff(values: np.ndarray, signed: bool = False, pages: int = 1) -> Spoil:
     """Another TIFF image in its place."""
 
-    def spoil(path: Path) -> None:
+    def spoil(path: Path):
         image = Image.fromarray(values.view("<u2") if signed else values)
         more = {"save_all": True, "append_images": [image] * (pages - 1)} if pages > 1 else {}
         image.save(path, tiffinfo={339: 2} if signed else {}, **more)
@@ -196,7 +196,7 @@ def tiff(values: np.ndarray, signed: bool = False, pages: int = 1) -> Spoil:
 def member(name: str, data: bytes, lie: int | None = None) -> Spoil:
     """An archive with one member, which declares the size ``lie``."""
 
-    def spoil(path: Path) -> None:
+    def spoil(path: Path):
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
             file.writestr(name, data)
         whole = path.read_bytes()
@@ -206,14 +206,14 @@ def member(name: str, data: bytes, lie: int | None = None) -> Spoil:
     return spoil
 
 
-def elsewhere(path: Path) -> None:
+def elsewhere(path: Path):
     """The header's voxels are a link that leads out of the folder."""
     voxels = path.with_suffix(".raw")
     voxels.unlink()
     voxels.symlink_to(path.parents[1] / "outside" / "secret.raw")
 
 
-def huge_voxels(path: Path) -> None:
+def huge_voxels(path: Path):
     huge(path.with_suffix(".raw"))
 
 
@@ -372,7 +372,7 @@ for same in ("zip-folder", "nrrd-huge"):  # a folder is read as an archive is, a
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", KINDS)
-def test_is_named_with_a_remedy(kind: str, formats, tmp_path: Path, outside: Path, bounded):
+def test_is_named_with_a_remedy(kind, formats, tmp_path, outside, bounded):
     name, spoil = KINDS[kind]
     path = formats[name].write(tmp_path / "in")
     spoil(path)
@@ -391,6 +391,6 @@ def test_at_least_sixty_kinds_are_tried_and_no_format_is_left_out(formats):
     assert {name for name, _ in KINDS.values()} == set(formats)
 
 
-def test_a_good_file_is_read(format, tmp_path: Path, bounded):
+def test_a_good_file_is_read(format, tmp_path, bounded):
     with bounded():
         format.read(format.write(tmp_path / "in"))

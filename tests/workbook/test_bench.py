@@ -24,11 +24,11 @@ def bench(nodules) -> Bench:
     return Bench(nodules)
 
 
-def said(bench: Bench) -> str:
+def said(bench: Bench):
     return " ".join(html.unescape(re.sub("<[^>]*>", " ", bench.measured.value)).split())
 
 
-def line(bench: Bench) -> str:
+def line(bench: Bench):
     return html.unescape(re.sub("<[^>]*>", "", bench.line.value))
 
 

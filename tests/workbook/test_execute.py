@@ -74,7 +74,7 @@ def test_runs_in_this_interpreter_whatever_kernels_the_user_has(
     assert "[1/1] 01_data  cell 4/4" in capsys.readouterr().out
 
 
-def test_parameters_that_are_not_declared_start_nothing(write, output: Path):
+def test_parameters_that_are_not_declared_start_nothing(write, output):
     with pytest.raises(NotebookError, match="does not declare the parameter data, seeds"):
         execute(load(write("01_data", ["1/0"], parameters="profile = None")), GIVEN, output / "01_data.ipynb")
     assert not output.exists()
@@ -87,7 +87,7 @@ def test_parameters_that_are_not_declared_start_nothing(write, output: Path):
         ("import sys\nsys.exit()", "SystemExit", ""),
     ],
 )
-def test_a_dead_kernel_and_an_early_exit_are_failures(write, output: Path, source, message, detail):
+def test_a_dead_kernel_and_an_early_exit_are_failures(write, output, source, message, detail):
     with pytest.raises(Failed, match=message) as failed:
         execute(load(write("01_data", [source, "2"])), GIVEN, output / "01_data.ipynb")
     assert detail in failed.value.detail
@@ -103,7 +103,7 @@ time.sleep(60)
 """
 
 
-def test_memory_is_that_of_a_process_and_its_children(tmp_path: Path):
+def test_memory_is_that_of_a_process_and_its_children(tmp_path):
     (tmp_path / "holding.py").write_text(HOLDING)
     command = [sys.executable, tmp_path / "holding.py", "with a child"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)

@@ -29,7 +29,7 @@ SOURCE = """def twice(x):
 def source(write: Callable[..., Path], folder: Path) -> Callable[..., Path]:
     """``source(code, ...)`` makes a lesson's source in ``folder/source``."""
 
-    def source(*code: str, name: str = "01_one") -> Path:
+    def source(*code: str, name: str = "01_one"):
         path = write(name, code, title="One")
         (folder / "source").mkdir(exist_ok=True)
         return path.rename(folder / "source" / path.name)
@@ -37,11 +37,11 @@ def source(write: Callable[..., Path], folder: Path) -> Callable[..., Path]:
     return source
 
 
-def code_of(text: str) -> list[str]:
+def code_of(text: str):
     return ["".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
 
 
-def test_one_source_gives_two_notebooks(source, folder: Path):
+def test_one_source_gives_two_notebooks(source, folder):
     hint = 100 * "h"
     source(SOURCE, f"def f():\n    ### BEGIN SOLUTION: {hint}\n    return 1\n    ### END SOLUTION")
     texts = lessons.make(folder)
@@ -65,14 +65,14 @@ def test_one_source_gives_two_notebooks(source, folder: Path):
         ("### BEGIN SOLUTION: a\n### BEGIN SOLUTION: b\n### END SOLUTION", "not understood"),
     ],
 )
-def test_what_is_not_understood_is_an_error(source, folder: Path, code: str, message: str):
+def test_what_is_not_understood_is_an_error(source, folder, code, message):
     source(code)
     with pytest.raises(NotebookError, match=message) as error:
         lessons.make(folder)
     assert "01_one.ipynb" in str(error.value)
 
 
-def test_sources_with_outputs_missing_or_no_notebooks_are_errors(source, folder: Path):
+def test_sources_with_outputs_missing_or_no_notebooks_are_errors(source, folder):
     with pytest.raises(NotebookError, match="no lessons"):
         lessons.make(folder)
     path = source(SOURCE)
@@ -86,7 +86,7 @@ def test_sources_with_outputs_missing_or_no_notebooks_are_errors(source, folder:
         lessons.make(folder)
 
 
-def test_exercise_says_what_became_of_it(capsys: pytest.CaptureFixture):
+def test_exercise_says_what_became_of_it(capsys):
     with exercise("1.1"):
         raise NotImplementedError("think")
     with exercise("1.2"):
@@ -161,7 +161,7 @@ def ran() -> Iterator[Callable[[Path], Lesson]]:
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
-def test_a_lesson_runs_unsolved_and_solved(path: Path, ran):
+def test_a_lesson_runs_unsolved_and_solved(path, ran):
     student = ran(lessons.TEACHING / path.name)
     solution = ran(lessons.TEACHING / "solutions" / path.name)
     assert 4 <= len(student.checks) <= 6
@@ -174,12 +174,12 @@ def test_a_lesson_runs_unsolved_and_solved(path: Path, ran):
 ANSWERS = yaml.safe_load(Path(__file__).with_name("answers.yaml").read_text(encoding="utf-8"))
 
 
-def lesson_of(answer: dict) -> Path:
+def lesson_of(answer: dict):
     return LESSONS[int(answer["exercise"].partition(".")[0]) - 1]
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
-def test_other_right_answers_pass(path: Path, ran, capsys: pytest.CaptureFixture):
+def test_other_right_answers_pass(path, ran, capsys):
     """In the student's notebook, one exercise after the other."""
     student = ran(lessons.TEACHING / path.name)
     answers = [answer for answer in ANSWERS["right"] if lesson_of(answer) == path]
@@ -192,7 +192,7 @@ def test_other_right_answers_pass(path: Path, ran, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("answer", ANSWERS["wrong"], ids=lambda answer: f"{answer['exercise']}: {answer['wrong']}")
-def test_a_wrong_answer_is_found_out(answer: dict, ran):
+def test_a_wrong_answer_is_found_out(answer, ran):
     solved = ran(lessons.TEACHING / "solutions" / lesson_of(answer).name)
     names = dict(solved.names)
     exec(answer["code"], names)

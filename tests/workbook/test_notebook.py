@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import nbformat
 import pytest
 
@@ -35,7 +33,7 @@ def test_the_goal_is_the_first_cells(write, text, goal):
     assert load(write("01_data")).goal == ""
 
 
-def test_order_is_by_name_and_the_report_last(write, folder: Path):
+def test_order_is_by_name_and_the_report_last(write, folder):
     write("10_report", after="*")
     write("11_more")
     write("02_masks", needs=["01_data"])
@@ -61,7 +59,7 @@ def test_what_is_not_understood_is_an_error(write, declared, message):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"cells": [{}], "metadata": {}}', '{"cells": 1, "metadata": {}}'])
-def test_a_file_that_is_no_notebook_is_named(folder: Path, content: str):
+def test_a_file_that_is_no_notebook_is_named(folder, content):
     (folder / "01_data.ipynb").write_text(content)
     with pytest.raises(SoftmaskError, match=r"01_data\.ipynb"):
         discover(folder)
@@ -70,14 +68,14 @@ def test_a_file_that_is_no_notebook_is_named(folder: Path, content: str):
 @pytest.mark.parametrize(
     ("names", "message"), [(("01_data", "02_masks"), "02_masks"), (("01_data", "01_other"), "same number")]
 )
-def test_needs_run_before_and_numbers_are_unique(write, folder: Path, names, message):
+def test_needs_run_before_and_numbers_are_unique(write, folder, names, message):
     for name in names:
         write(name, **({"needs": ["02_masks"]} if message == "02_masks" and name == "01_data" else {}))
     with pytest.raises(NotebookError, match=message):
         discover(folder)
 
 
-def test_choose(write, folder: Path):
+def test_choose(write, folder):
     for name in ("01_data", "02_masks", "05_gan"):
         write(name)
     write("10_report", after="*")

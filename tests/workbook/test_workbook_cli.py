@@ -27,7 +27,7 @@ def start(folder: Path, *options: str) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def test_runs_fails_and_stops_cleanly(write, folder: Path, output: Path, tmp_path: Path):
+def test_runs_fails_and_stops_cleanly(write, folder, output, tmp_path):
     pid, table = tmp_path / "pid", output / "results" / "smoke-embedded" / "tables" / "a.csv"
     make = (
         "from softmask.config import Config\nfrom softmask.files import write_atomic\n"
@@ -71,7 +71,7 @@ def test_runs_fails_and_stops_cleanly(write, folder: Path, output: Path, tmp_pat
     assert table.stat().st_mtime_ns == table_time
 
 
-def gone(number: int) -> bool:
+def gone(number: int):
     """Whether process ``number`` has ended, at once or within seconds."""
     for _ in range(100):
         try:
@@ -85,7 +85,7 @@ def gone(number: int) -> bool:
     return False
 
 
-def test_list(write, folder: Path, output: Path, capsys):
+def test_list(write, folder, output, capsys):
     write("01_data", title="The data", regenerates=["casgan/fig-1", "softgan/fig-1"], seconds={"smoke": 65})
     write("02_masks")
     assert cli.main(["--list", "--profile", "smoke", "--data", "embedded"], folder) == 0
@@ -97,14 +97,14 @@ def test_list(write, folder: Path, output: Path, capsys):
     assert not output.exists()
 
 
-def test_list_tells_time_and_memory_of_earlier_runs_and_on_what(write, folder: Path, output: Path, capsys, monkeypatch):
+def test_list_has_time_and_memory_of_earlier_runs(write, folder, output, capsys, monkeypatch):
     write("01_data", title="The data", seconds={"cpu": 65})
     write("02_masks", title="Masks", seconds={"cpu": 10})
     config = Config.from_parameters("cpu", "embedded")
     state.add_time(config, "01_data", Cost(130, 1234))
     state.save(config, [state.Entry("01_data", "ok", 7.0)])
 
-    def said() -> str:
+    def said():
         assert cli.main(["--list", "--data", "embedded"], folder) == 0
         return " ".join(capsys.readouterr().out.split())
 
@@ -122,9 +122,7 @@ def test_list_tells_time_and_memory_of_earlier_runs_and_on_what(write, folder: P
         (["--profile", "smoke"], "results/smoke-embedded\n"),
     ],
 )
-def test_the_comparison_with_the_committed_tables_ends_the_run(
-    write, folder: Path, output: Path, monkeypatch, capsys, options, end
-):
+def test_the_comparison_ends_the_run(write, folder: Path, output: Path, monkeypatch, capsys, options, end):
     write("01_data")
     monkeypatch.setattr("softmask.workbook.runner.run", lambda *_: [])
     monkeypatch.setattr("softmask.report.verify.has_committed", lambda run: run == "cpu-embedded")
@@ -147,13 +145,13 @@ def test_the_comparison_with_the_committed_tables_ends_the_run(
         (["--prof", "smoke"], "--prof"),
     ],
 )
-def test_wrong_options(write, folder: Path, output: Path, capsys, options, message):
+def test_wrong_options(write, folder, output, capsys, options, message):
     write("01_data")
     assert cli.main(["--data", "embedded", *options], folder) == 2
     assert message in capsys.readouterr().err
 
 
-def test_missing_notebooks_and_real_data_end_at_once(write, folder: Path, output: Path, capsys):
+def test_missing_notebooks_and_real_data_end_at_once(write, folder, output, capsys):
     assert cli.main(["--data", "embedded"], folder) == 2
     assert "there are no notebooks" in capsys.readouterr().err
     write("01_data")
@@ -163,7 +161,7 @@ def test_missing_notebooks_and_real_data_end_at_once(write, folder: Path, output
     assert os.environ["SOFTMASK_DATA"] in stderr
 
 
-def test_fetch_comes_first_and_its_failure_ends_the_run(write, folder: Path, output: Path, monkeypatch):
+def test_fetch_comes_first_and_its_failure_ends_the_run(write, folder, output, monkeypatch):
     write("01_data")
     asked = []
     monkeypatch.setattr("softmask.cli.main", lambda argv: asked.append(argv) or 2)
@@ -171,7 +169,7 @@ def test_fetch_comes_first_and_its_failure_ends_the_run(write, folder: Path, out
     assert asked == [["data", "fetch"]]
 
 
-def test_an_output_folder_that_cannot_be_written_is_named(write, folder: Path, tmp_path: Path, monkeypatch, capsys):
+def test_an_output_folder_that_cannot_be_written_is_named(write, folder, tmp_path, monkeypatch, capsys):
     write("01_data")
     (tmp_path / "file").write_text("x")
     monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path / "file" / "out"))
@@ -181,7 +179,7 @@ def test_an_output_folder_that_cannot_be_written_is_named(write, folder: Path, t
     assert "Traceback" not in said
 
 
-def test_recorded_reaches_the_run_and_its_kernels(write, folder: Path, output: Path, monkeypatch):
+def test_recorded_reaches_the_run_and_its_kernels(write, folder, output, monkeypatch):
     write("01_data")
     monkeypatch.setenv("SOFTMASK_RECORDED", "0")
     asked = []

@@ -31,16 +31,15 @@ from softmask.train.segmentation import predict
 
 
 def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
-    """Write the model of a finished run to ``folder``, whole or not at all, and return it. Its measures are those of
-    the rounded weights, on the run's test part.
+    """Write the model of a finished run to ``folder``, whole or not at all, and return it.
 
     Args:
         folder: is created; a model in it is replaced.
         data: data that the run was trained and tested on; None prepares it.
 
     Raises:
-        ConfigError: for a run of which no model is made, weights larger than :data:`LARGEST_FILE`, data that the run
-            was not tested on, or a folder that holds anything but a model.
+        ConfigError: for a run of which no model is made, too large weights, data that the run was not tested on, or a
+            folder that holds anything but a model.
         DataError: where the run's weights or its data cannot be read, or the folder cannot be written.
     """
     spec, record, folder = run.spec, run.record, Path(folder).absolute()
@@ -48,13 +47,13 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
     whole_path(folder, "the model's folder")
     others = sorted({path.name for path in folder.glob("*")} - {WEIGHTS, MODEL, CARD})
     if others:
-        raise ConfigError(f"{folder}: holds {others[0]}, which is of no model; name another folder, or empty this one")
+        raise ConfigError(f"{folder}: holds {others[0]}, which is of no model; name another folder")
     data = prepare.prepare(spec, Config.from_parameters(spec.profile, spec.source)) if data is None else data
     if data.digest != record.provenance.data:
         raise ConfigError(f"{spec.name} was tested on other data than is there now; train it again")
     sr = next((need for need in run.needs if need.spec == spec.sr), None)
     if spec.sr is not None and sr is None:
-        raise ConfigError(f"{spec.name} comes without {spec.sr.name}, which it builds on; take the run that fit gives")
+        raise ConfigError(f"{spec.name} comes without {spec.sr.name}; take the run that fit returns")
     weights = to_weights(run.network(), sr and sr.network())
     provenance = record.provenance
     description = Description(
@@ -94,15 +93,13 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
             for name in contents:  # between two of these, SHA-256 tells that they are of two models
                 os.replace(Path(scratch, name), folder / name)
     except OSError as error:
-        raise DataError(
-            f"{error.filename or folder}: the model cannot be written ({error.strerror}); check the path and its rights"
-        ) from error
+        raise DataError(f"{folder}: the model cannot be written ({error.strerror}); check its rights") from error
     return model
 
 
 def to_weights(network: nn.Module, sr: nn.Module | None) -> bytes:
-    """Return the file of weights: numbers with fractions in float16, others as they are. Raises ConfigError where the
-    file would be too large, or a weight is too large for float16."""
+    """Return the file of weights, in float16 but for whole numbers. Raises ConfigError where the file is too large, or
+    a weight is too large for float16."""
     tensors = nn.ModuleDict({"network": network} | ({} if sr is None else {"sr": sr})).state_dict()
     for name, tensor in tensors.items():
         tensors[name] = (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()

@@ -31,9 +31,9 @@ class Grey:
     """Mapping of stored values to grey levels. Raises ConfigError for a window that is not finite and rising.
 
     Attributes:
-        window: Hounsfield units that become 0 and 1; None for :data:`~softmask.data.image_files.LUNG_WINDOW`, and then
-            a NIfTI or nrrd file must look like Hounsfield units. PNG and TIFF have none.
-        stretch: from the slice's own minimum to its own maximum instead, in files of every kind.
+        window: Hounsfield units that become 0 and 1, not of PNG and TIFF; None for the lung window, and then a NIfTI
+            or nrrd file must have values below 0.
+        stretch: from the slice's own minimum to its own maximum instead.
     """
 
     window: tuple[float, float] | None = None
@@ -72,7 +72,7 @@ class Slice:
     z: int = 0
 
     def read(self, grey: Grey) -> np.ndarray:
-        """Return (H, W) float32 in [0, 1]. Raises DataError, naming the file, where it is damaged or cannot be used."""
+        """Return (H, W) float32 in [0, 1]. Raises DataError, naming the file, where it cannot be used."""
         with reading(self.where):
             if self.kind == "picture":
                 return grey.levels(read_grey(self.path), hu=False)
@@ -82,10 +82,8 @@ class Slice:
                 return grey.levels(read_hu(self.path), hu=True)
             volume, lowest = _read_volume(self.path, self.path.stat().st_mtime_ns)
             if not grey.stretch and grey.window is None and lowest >= 0:
-                raise DataError(
-                    f"{self.path}: no value lies below 0, so these are not the Hounsfield units of a CT; choose "
-                    "--stretch, or name the values that become black and white with --window"
-                )
+                remedy = "choose --stretch, or name black and white with --window"
+                raise DataError(f"{self.path}: no value lies below 0, so these are no Hounsfield units; {remedy}")
             return grey.levels(volume[self.z], hu=True)
 
 
@@ -122,7 +120,7 @@ def reading(where: object) -> Iterator[None]:
 
 
 def stem_of(path: Path) -> str:
-    """Return a folder's name, or a file's without the ending of its kind; a DICOM name such as ``1.2.840`` has none."""
+    """Return a folder's name, or a file's without the ending of its kind (a DICOM name may have none)."""
     if path.is_dir():
         return name_of(path)
     ending = next((ending for ending in _SUFFIXES if path.name.lower().endswith(ending)), "")
@@ -130,8 +128,11 @@ def stem_of(path: Path) -> str:
 
 
 def open_image(path: Path) -> Image:
-    """Return the image at ``path``: a file, or a folder with one CT series. Raises DataError, naming the file or
-    folder, when it is missing, of a kind that is not read, or its voxels have no place on a grid."""
+    """Return the image at ``path``: a file, or a folder with one CT series.
+
+    Raises:
+        DataError: naming the file, when it is missing, of a kind that is not read, or its voxels are on no grid.
+    """
     with reading(path):
         if path.is_dir():
             return _image_of_series(path, one_series(path))
@@ -168,9 +169,8 @@ def list_slices(path: Path, numbers: Sequence[int] = ()) -> list[Slice]:
     """Return the grey slices at ``path``; pixels are read later.
 
     Args:
-        path: a PNG, TIFF or DICOM file, which holds one; a NIfTI or nrrd file: its axial slices, from the feet up; a
-            folder: its CT slices in DICOM, by series and from the feet up, whether or not they make a volume.
-        numbers: those to take of a volume or a folder, from 0; empty for all. A single image is always taken.
+        path: a file, or a folder of CT slices in DICOM, which need not make a volume.
+        numbers: those to take of several slices, from 0 at the feet; empty for all.
 
     Raises:
         DataError: as :func:`open_image`, and for a number of no slice.

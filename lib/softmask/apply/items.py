@@ -1,7 +1,4 @@
-"""An image and its prior (mask, readers' masks or RECIST mark): from a list, from a DICOM report, and read by slice.
-
-Nothing is guessed about RECIST ends: they are pixels (row, column) unless said to be columns first, or millimetres.
-"""
+"""An image and its prior (mask, readers' masks or RECIST mark): from a list or a DICOM report, and read by slice."""
 
 from __future__ import annotations
 
@@ -71,8 +68,12 @@ class Mark:
         return " ".join(f"{value:g}" for end in self.ends for value in end) + f" {self.order} {self.units}"
 
     def axes(self, shape: tuple[int, int], grid: Grid | None) -> np.ndarray:
-        """Return (2, 2, 2) float64 (axis, end, (row, column)) in pixels of an image (H, W), the long axis first. Raises
-        DataError for mm on an image without positions in mm, LabelError as :func:`softmask.label.recist.validate`."""
+        """Return (2, 2, 2) float64 (axis, end, (row, column)) in pixels of an image (H, W), the long axis first.
+
+        Raises:
+            DataError: for mm on an image without positions in mm.
+            LabelError: as :func:`softmask.label.recist.validate`.
+        """
         from softmask.label.recist import validate  # image libraries take their time
 
         ends = np.array(self.ends, float)
@@ -85,7 +86,7 @@ class Mark:
         return validate(ends.reshape(2, 2, 2), shape)
 
     def slice_of(self, image: Image, z: int | None) -> int:
-        """Return the slice that it lies on, ``z`` where that was said. Raises DataError where it is not known."""
+        """Return the slice that it lies on, of several ``z``. Raises DataError where it is not known."""
         n = len(image.slices)
         if self.uid:
             if self.uid not in image.uids:
@@ -196,11 +197,10 @@ def _item_of(folder: Path, where: str, header: list[str], row: list[str]) -> Ite
 
 
 def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
-    """Return the RECIST marks in a DICOM measurement report, in its order, and the groups whose diameters make none.
+    """Return the RECIST marks in a DICOM measurement report, and the groups whose diameters make none.
 
-    Each measurement group (TID 1501) with two diameters (SCOORD POLYLINE of two points) is a mark; vendors' codes
-    differ, so the longer one is the long axis. SCOORD counts columns and rows from the outer corner of the first
-    pixel (PS3.3 C.18.6.1.2), so half a pixel is taken off.
+    Each measurement group (TID 1501) with two diameters (SCOORD POLYLINE of two points) is a mark. SCOORD counts
+    from the outer corner of the first pixel (PS3.3 C.18.6.1.2), so half a pixel is taken off.
 
     Raises:
         DataError: naming the file, and the tag, when it is damaged, no structured report, or has no diameter.
@@ -227,10 +227,8 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
             why = f"{len(lines)} diameters on {len(uids)} images, and a RECIST mark is two on one; redraw it"
             problems.append(Problem(f"{path}, measurement group {number}", why))
     if not marks and not problems:
-        raise DataError(
-            f"{path}: none of its {len(groups)} measurement groups holds a diameter drawn as SCOORD POLYLINE of two "
-            "points; export the marks with their coordinates in the image"
-        )
+        remedy = "export the marks with their coordinates"
+        raise DataError(f"{path}: none of its {len(groups)} measurement groups holds a diameter (SCOORD); {remedy}")
     return marks, problems
 
 
@@ -253,7 +251,7 @@ def _lines(group) -> Iterator[tuple[tuple[tuple[float, float], ...], str]]:
 
 
 def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
-    """Return masks (R, H, W) bool by slice, for the slices that any of the R readers (or the one mask) marks."""
+    """Return masks (R, H, W) bool by slice, for the slices that any of R masks marks."""
     readers = [_read_mask(path, item, image) for path in item.masks]
     marked = sorted(set().union(*readers))
     if item.slice is not None and image.is_volume:

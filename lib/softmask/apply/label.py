@@ -41,9 +41,8 @@ COLUMNS = (
     "name", "image", "label", "prior", "slices", "rows", "columns", "row_mm", "column_mm", "soft_area_px",
     "mask_area_px", "settings", "status", "message", "digest",
 )  # fmt: skip
-"""``slices``: those labelled, from 0, separated by spaces. ``soft_area_px`` is the sum of alpha over them,
-``mask_area_px`` the pixels with alpha of at least 0.5. ``status`` is ``done`` or ``failed``, and ``digest`` the SHA-256
-of all that the result depends on."""
+"""``slices``: those labelled, from 0. ``soft_area_px`` is the sum of alpha over them, ``mask_area_px`` the pixels with
+alpha of at least 0.5. ``status`` is ``done`` or ``failed``, ``digest`` covers all that the result depends on."""
 
 LEAST = 16
 """Pixels around a lesion that are always looked at, and shown in its overlay."""
@@ -198,8 +197,7 @@ def _failed(name: str, why: str) -> Row:
 
 
 def _outcome(item: Item, folder: Path, settings: Settings, earlier: Row | None) -> tuple[Row, str]:
-    """Label an item; return its row of the manifest, and ``labelled``, ``skipped`` or ``failed``. Raises OSError where
-    it cannot write."""
+    """Return an item's row of the manifest, and ``labelled``, ``skipped`` or ``failed``."""
     row = _failed(item.name, "") | {
         "image": str(item.image),
         "label": item.kind,
@@ -249,15 +247,14 @@ def _outcome(item: Item, folder: Path, settings: Settings, earlier: Row | None) 
 
 
 def _paths(folder: Path, name: str, slices: Sequence[int], is_volume: bool, formats=tuple(_KINDS)) -> list[Path]:
-    """Return the files of a labelled image: ``<name>-soft.png`` of an image, ``<name>/012-soft.png`` of a volume's
-    slice, ``<name>-soft.nii.gz`` and others."""
+    """Return the files of a labelled image, such as ``<name>-soft.png``; of a volume ``<name>/012-soft.png``."""
     begins = [f"{name}/{z:03d}" if is_volume else name for z in slices if "png" in formats]
     paths = [folder / f"{begin}-{kind}.png" for begin in begins for kind in _KINDS["png"]]
     return paths + [folder / f"{name}-{kind}" for format in formats if format != "png" for kind in _KINDS[format]]
 
 
 def _label(item: Item, image: Image, folder: Path, settings: Settings, formats: Sequence[str]) -> dict[int, np.ndarray]:
-    """Write the files of an item and return alpha (H, W) by slice. Raises OSError where it cannot write."""
+    """Write the files of an item and return alpha (H, W) by slice."""
     if item.mark is not None:
         axes = item.mark.axes(image.shape, image.grid)
         priors = {item.mark.slice_of(image, item.slice): {"axes": axes}}

@@ -1,4 +1,4 @@
-"""Trained networks on people's images: read from a model's folder with suspicion, and applied to whole images."""
+"""Trained networks on users' images: read from a model's folder, and applied to whole images."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class Model:
             threshold: in (0, 1], else ConfigError; None for the model's own.
 
         Raises:
-            DataError: for an image that is not (H, W) in [0, 1], or is smaller or larger than what is segmented.
+            DataError: for an image that is not (H, W) in [0, 1], too small or too large.
         """
         threshold = self.description.threshold if threshold is None else threshold
         check_threshold(threshold)
@@ -197,10 +197,8 @@ def channels(spec: RunSpec, image: np.ndarray, sr: Generator | None) -> np.ndarr
 
 
 def shown(image: np.ndarray, size: int) -> np.ndarray:
-    """Return a slice (H, W), whole, with (size, size) pixels: each is the mean over the area that it covers, float32.
-
-    Of a bool array the pixels that are at least half True, bool. A slice that is not square is set into the middle of
-    a square of zeros (air), so that the chest keeps its proportions.
+    """Return a whole slice (H, W) with (size, size) pixels, means over the area that they cover (of bool: at least half
+    True). It is padded to a square with zeros (air).
     """
     side = max(image.shape)
     before = [(side - length) // 2 for length in image.shape]
@@ -209,8 +207,7 @@ def shown(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def answer(model: Model, slices: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities and soft masks, each (N, S, S) float32, for N whole slices (H, W) in [0, 1]; S is the size
-    of the run that trained the model of lungs."""
+    """Return probabilities and soft masks, each (N, S, S) float32, of N whole slices; S is the model's size."""
     batch = np.stack([shown(image, model.spec.size) for image in slices])[:, None]  # (N, 1, S, S)
     return inputs.read(model.spec, predict(model.network, batch))
 
@@ -228,8 +225,8 @@ def names() -> list[str]:
 
 
 def load(name_or_folder: str | Path) -> Model:
-    """Return the model of that name, else in that folder. Raises ConfigError where there is none, with the names, and
-    DataError, which names the damaged file and what is wrong in it."""
+    """Return the model of that name, else in that folder. Raises ConfigError where there is none, DataError for a
+    damaged file."""
     folder = SHIPPED / name_or_folder if str(name_or_folder) in names() else Path(name_or_folder)
     if not os.path.isdir(folder):
         known = f"choose one of {', '.join(names())}" if names() else "none comes with this copy of softmask"

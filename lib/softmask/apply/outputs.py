@@ -20,7 +20,7 @@ from softmask.errors import ConfigError, DataError, brief
 from softmask.files import write_atomic
 
 OUTLINE = (230, 159, 0)
-"""Red, green, blue: the first of ``softmask.report.figures.COLORS``, which draws the binary masks of the figures."""
+"""Red, green, blue: the first of ``softmask.report.figures.COLORS``."""
 
 SHOWN = 512
 """Overlays are enlarged, each pixel to a square, until the longer side has at least this many pixels."""
@@ -32,8 +32,7 @@ _PRIORS = {"mask": "a binary mask", "readers": "the masks of several readers", "
 
 
 def check_outputs(writers: Iterable[tuple[str, Iterable[Path]]], inputs: Iterable[Path], remedy: str) -> None:
-    """Raise ConfigError where two images would write the same file, or an image a file that is read. Paths that differ
-    in upper and lower case alone are the same, as on some file systems.
+    """Raise ConfigError where two images would write the same file, in upper or lower case, or one that is read.
 
     Args:
         writers: for each image its name in messages and the paths that it writes.
@@ -55,8 +54,8 @@ def check_outputs(writers: Iterable[tuple[str, Iterable[Path]]], inputs: Iterabl
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, least: int = SHOWN) -> np.ndarray:
-    """Return ``image`` (H, W), in [0, 1], in grey with the outline of ``mask`` (H, W) in :data:`OUTLINE`, on the mask's
-    own pixels: (f H, f W, 3) uint8, where the factor f makes the longer side at least ``least`` pixels."""
+    """Return ``image`` (H, W) in [0, 1] in grey with the outline of ``mask`` (H, W), on the mask's own pixels:
+    (f H, f W, 3) uint8, where the factor f makes the longer side at least ``least`` pixels."""
     factor = max(1, -(-least // max(image.shape)))
     grey = np.rint(image * 255).astype(np.uint8).repeat(factor, 0).repeat(factor, 1)
     large = mask.repeat(factor, 0).repeat(factor, 1)

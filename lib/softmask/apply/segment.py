@@ -54,7 +54,7 @@ def run_segment(arguments: argparse.Namespace) -> int:
     Written are the PNG files of :func:`~softmask.apply.outputs.pictures`, to ``--out`` or beside each image.
 
     Raises:
-        ConfigError: an unknown model or option, or outputs that overwrite one another or an input; nothing is written.
+        ConfigError: an unknown model or option, or outputs that overwrite one another or an input.
     """
     if arguments.threshold is not None:
         check_threshold(arguments.threshold)
@@ -89,7 +89,7 @@ def run_lungs(arguments: argparse.Namespace) -> int:
     Written are ``*-lungs.nii.gz`` (uint8, 1 is lung, on the scan's voxels) and ``*-overlay.png``.
 
     Raises:
-        ConfigError: an unknown model or option, or outputs that overwrite one another or an input; nothing is written.
+        ConfigError: an unknown model or option, or outputs that overwrite one another or an input.
     """
     folder = whole_path(arguments.out, "--out")
     name = arguments.model or best()
@@ -127,8 +127,7 @@ def run_lungs(arguments: argparse.Namespace) -> int:
 
 
 def _for_each(inputs: Iterable[T], where: Callable[[T], str], work: Callable[[T], str | None]) -> int:
-    """Print what ``work`` returns of each input, or why it failed; return how many failed. ``where`` gives the name of
-    an input in messages."""
+    """Print what ``work`` returns of each input, named ``where(input)``, or why it failed; return how many failed."""
     failed = 0
     for value in inputs:
         try:
@@ -166,10 +165,12 @@ def compare_methods(config: Config) -> dict[str, dict[str, np.ndarray]]:
             masks[model.name] = [find_lungs(model, sample.hu[None])[0] for sample in samples]
     lungs = [sample.masks[0] for sample in samples]
     metrics = {"iou": segmentation.iou, "hausdorff": segmentation.hausdorff}
-    return {
-        name: {metric: np.array(list(map(measure, predicted, lungs)), float) for metric, measure in metrics.items()}
-        for name, predicted in masks.items()
-    }
+    values: dict[str, dict[str, np.ndarray]] = {}
+    for name, predicted in masks.items():
+        values[name] = {
+            metric: np.array(list(map(measure, predicted, lungs)), float) for metric, measure in metrics.items()
+        }
+    return values
 
 
 def find_lungs(
