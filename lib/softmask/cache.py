@@ -38,8 +38,8 @@ def cached_arrays(name: str, key: str, build: Callable[[], Mapping[str, np.ndarr
 
 
 def digest_of_code(*folders: Path) -> str:
-    """Return the hex digest over the names and content of all ``*.py`` files below ``folders``. Raises ConfigError when
-    a folder has no such file: a digest of nothing would never change."""
+    """Return the hex digest over names and content of all ``*.py`` files below ``folders``. Raises ConfigError for a
+    folder without any."""
     parts: list[str | Path] = []
     for folder in folders:
         files = sorted(folder.rglob("*.py"))
@@ -52,5 +52,5 @@ def digest_of_code(*folders: Path) -> str:
 
 @cache
 def code_digest(*packages: str) -> str:
-    """:func:`digest_of_code` of subpackages of softmask (``data``, ``label``), taken once per process."""
+    """Return :func:`digest_of_code` of subpackages of softmask, taken once per process."""
     return digest_of_code(*(Path(__file__).parent / package for package in packages))

@@ -19,8 +19,8 @@ AGAIN = "get this file again"
 
 
 def size_of(path: str | Path, remedy: str = AGAIN) -> int:
-    """Return the number of bytes of a plain file. Raises DataError, naming it and the ``remedy``, when it is missing,
-    cannot be looked at, or is a folder, or a pipe or device, which might never end."""
+    """Return the number of bytes of a plain file. Raises DataError, naming it and the ``remedy``, for a missing file, a
+    folder, or a pipe or device, which might never end."""
     try:
         status = os.stat(path)
     except FileNotFoundError as error:
@@ -34,8 +34,8 @@ def size_of(path: str | Path, remedy: str = AGAIN) -> int:
 
 
 def read_bytes(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> bytes:
-    """Return the content of a plain file. Raises DataError as :func:`size_of`, for a file that cannot be read, and for
-    one of more than ``most`` bytes, of which nothing is read."""
+    """Return the content of a plain file. Raises DataError as :func:`size_of`, and for more than ``most`` bytes, of
+    which nothing is read."""
     size = size_of(path, remedy)
     if size > most:
         raise DataError(f"{path}: has {size} bytes, larger than {most}, and is refused; {remedy}")

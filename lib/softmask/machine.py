@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 def cores() -> int:
-    """Return the number of cores this process may use; a container's or scheduler's limit counts where it is known."""
+    """Return the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -36,7 +36,7 @@ def cpu_model() -> str:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees (glibc): a training step asks for the same blocks every time."""
+    """Let this process keep the memory that it frees (glibc): training steps ask for the same blocks."""
     if mallopt := _glibc("mallopt"):
         trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # of malloc.h
         mallopt(mmap_threshold, 32 << 20)  # the highest it takes
@@ -45,7 +45,7 @@ def keep_freed_memory() -> None:
 
 
 def release_freed_memory() -> None:
-    """Give back to the system what this process has freed and the C library still keeps, where that is glibc."""
+    """Give freed memory that glibc still keeps back to the system."""
     if trim := _glibc("malloc_trim"):
         trim(0)
 
@@ -55,7 +55,7 @@ def _glibc(function: str) -> Callable[[int], int] | None:
 
 
 def end_with(parent: int) -> None:
-    """Let this process end within a second or so of ``parent``, which started it and may be killed."""
+    """Let this process end within a second of ``parent``, which started it and may be killed."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -15,14 +15,14 @@ from softmask.machine import cores, end_with
 
 
 def progress(rows: Sequence, title: str, unit: str = "image", show: bool = True) -> Iterable:
-    """Return ``rows`` with a progress bar, redrawn every few seconds only: an executed notebook keeps every line."""
+    """Return ``rows`` with a progress bar, redrawn rarely: an executed notebook keeps every line."""
     return tqdm(rows, desc=title, unit=unit, mininterval=5.0, disable=not show)
 
 
 def map_items(
     work: Callable[[Any], Any], items: Sequence, *, title: str, unit: str, jobs: int | None = None, show: bool = True
 ) -> list:
-    """Return ``work(item)`` of each of ``items``, in their order, from ``jobs`` processes (default all cores)."""
+    """Return ``work(item)`` of all ``items``, in order, from ``jobs`` processes (default all cores)."""
     return list(pool(jobs, batch=8)(delayed(work)(item) for item in progress(items, title, unit, show)))
 
 
