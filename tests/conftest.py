@@ -32,7 +32,7 @@ def _own_output(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="session")
-def real_data() -> Path:
+def real_data():
     """The folder of real data (``SOFTMASK_DATA``); the test is skipped where there is none."""
     root = os.environ.get("SOFTMASK_DATA")
     if not root or not Path(root).is_dir():
@@ -47,7 +47,7 @@ class Given(Dataset):
     origin = "made by a test"
     fingerprint = "0"
 
-    def __init__(self, samples: Sequence[Sample | Exception], name: str = "lidc", areas=None) -> None:
+    def __init__(self, samples: Sequence[Sample | Exception], name: str = "lidc", areas=None):
         super().__init__()
         self.name, self.given = name, list(samples)
         rows = [
@@ -112,7 +112,7 @@ def strips() -> Callable[..., Sample]:
     return strip_sample
 
 
-def write_series(folder: Path, hu: np.ndarray, spacing=(2.5, 0.7, 0.8), origin=(-20.5, -31.25, 100.0)) -> Path:
+def write_series(folder: Path, hu: np.ndarray, spacing=(2.5, 0.7, 0.8), origin=(-20.5, -31.25, 100.0)):
     """A CT series in DICOM: ``hu`` (D, H, W), the slices from the feet up; names that sort against them."""
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian

@@ -8,7 +8,7 @@ import sys
 from softmask.config import ROOT
 
 
-def test_every_benchmark_runs() -> None:
+def test_every_benchmark_runs():
     files = sorted((ROOT / "benchmarks").glob("bench_*.py"))
     assert files
     options = ["-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib", "--benchmark-disable"]

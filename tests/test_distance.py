@@ -17,7 +17,7 @@ def threads():
 
 
 @given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=24)))
-def test_is_scipys_in_single_precision(region: np.ndarray):
+def test_is_scipys_in_single_precision(region):
     distance = distance_inside(region)
     assert distance.dtype == np.float32
     if not region.all():
@@ -25,7 +25,7 @@ def test_is_scipys_in_single_precision(region: np.ndarray):
 
 
 @pytest.mark.parametrize("size", [256, 400])
-def test_is_the_same_on_any_number_of_threads_wherever_memory_lies(size: int, threads):
+def test_is_the_same_on_any_number_of_threads_wherever_memory_lies(size, threads):
     # IPP takes images of this size on one thread, and then the sixth digit hangs on the address of the result
     coarse = np.random.default_rng(size).normal(size=(12, 12)).astype(np.float32)
     region = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC) > 0.3
@@ -40,7 +40,7 @@ def test_is_the_same_on_any_number_of_threads_wherever_memory_lies(size: int, th
 
 
 @given(st.booleans())
-def test_leaves_the_switch_as_it_was(used: bool):
+def test_leaves_the_switch_as_it_was(used):
     before = cv2.ipp.useIPP()
     try:
         cv2.ipp.setUseIPP(used)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from softmask.errors import brief
 
 
-def test_memory_addresses_and_line_ends_go() -> None:
+def test_memory_addresses_and_line_ends_go():
     assert brief(ValueError(f"cannot identify image file {io.BytesIO()!r}")) == "cannot identify image file _io.BytesIO"
     assert brief(RuntimeError("in file.hxx:77:\nITK ERROR: Image(0x561bae29f460): broken")) == (
         "in file.hxx:77: ITK ERROR: Image: broken"
@@ -16,7 +16,7 @@ def test_memory_addresses_and_line_ends_go() -> None:
 
 
 @given(st.text())
-def test_always_one_short_line(text) -> None:
+def test_always_one_short_line(text):
     said = brief(ValueError(text))
     assert len(said) <= 200
     assert len(said.splitlines()) <= 1

@@ -59,7 +59,7 @@ def blocks(section: str) -> list[re.Match]:
     return list(FENCED.finditer(body))
 
 
-def typed(block: re.Match) -> list[str]:
+def typed(block: re.Match):
     """The lines that a reader types of a block of code; none of a block of commands."""
     lines = block["text"].splitlines()
     if block["kind"] == "diff":
@@ -67,7 +67,7 @@ def typed(block: re.Match) -> list[str]:
     return lines if block["kind"] == "python" else []
 
 
-def apply(block: re.Match, checkout: Path) -> None:
+def apply(block: re.Match, checkout: Path):
     """Write the file that a block shows, or insert its lines below the one that it shows."""
     path = checkout / block["file"]
     if block["kind"] == "python":
@@ -81,7 +81,7 @@ def apply(block: re.Match, checkout: Path) -> None:
     path.write_text("\n".join([*lines[:place], *typed(block), *lines[place:], ""]))
 
 
-def write_pairs(folder: Path, patients: int = 12) -> int:
+def write_pairs(folder: Path, patients: int = 12):
     """Two noisy discs of every patient, 80 x 72 pixels, and their masks. How many images that makes."""
     random = np.random.default_rng(0)
     rows, columns = np.indices((80, 72))
@@ -97,13 +97,13 @@ def write_pairs(folder: Path, patients: int = 12) -> int:
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_a_section_takes_at_most_30_lines(section: str) -> None:
+def test_a_section_takes_at_most_30_lines(section):
     lines = [line for block in blocks(section) for line in typed(block)]
     assert 0 < len(lines) <= MOST
     assert max(map(len, lines)) <= 120
 
 
-def test_whoever_follows_the_guide_gets_a_network_a_data_set_and_a_table(tmp_path: Path) -> None:
+def test_the_guide_gives_a_network_a_data_set_and_a_table(tmp_path):
     found = [block for section in SECTIONS for block in blocks(section)]
     shutil.copytree(ROOT / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("__pycache__"))
     changed = [block for block in found if block["file"]]
@@ -136,7 +136,7 @@ def test_whoever_follows_the_guide_gets_a_network_a_data_set_and_a_table(tmp_pat
     assert f"key of the U-Net: {before}" in told
 
 
-def follow(commands: list[str], cells: list[str], checkout: Path) -> str:
+def follow(commands: list[str], cells: list[str], checkout: Path):
     """What the commands and cells print, on the copy in ``checkout``."""
     environment = os.environ | {
         "PYTHONPATH": str(checkout / "lib"),

@@ -48,7 +48,7 @@ def sources() -> Iterator[tuple[str, str]]:
                 yield f"{path.name}, cell {i}", "".join(cell["source"])
 
 
-def called(node: ast.AST) -> str:
+def called(node: ast.AST):
     """``np.load`` of a call of that; empty for what is called by no name."""
     return ast.unparse(node.func) if isinstance(node, ast.Call) else ""
 
@@ -81,9 +81,9 @@ def faults(name: str, text: str) -> Iterator[str]:
 
 
 def test_no_source_calls_what_executes_what_it_reads():
-    found = list(sources())
-    assert len(found) > 300
-    assert not [fault for name, text in found for fault in faults(name, text)]
+    texts = list(sources())
+    assert len(texts) > 200
+    assert not [fault for name, text in texts for fault in faults(name, text)]
 
 
 @pytest.mark.parametrize(
@@ -103,14 +103,14 @@ def test_no_source_calls_what_executes_what_it_reads():
         "import xml.dom.minidom",
     ],
 )
-def test_what_would_be_found(text: str):
+def test_what_would_be_found(text):
     assert list(faults("a.py", text))
 
 
 class Payload:
     """Makes the file ``mark`` when it is unpickled."""
 
-    def __init__(self, mark: Path) -> None:
+    def __init__(self, mark: Path):
         self.mark = mark
 
     def __reduce__(self) -> tuple:
@@ -139,7 +139,7 @@ def pickles(mark: Path) -> dict[str, bytes]:
 KINDS = ("pickle", "old", "new", "array", "arrays")
 
 
-def test_the_payloads_would_work(tmp_path: Path):
+def test_the_payloads_would_work(tmp_path):
     for i, kind in enumerate(KINDS):
         place = tmp_path / str(i)
         data = io.BytesIO(pickles(place)[kind])
@@ -153,56 +153,53 @@ def test_the_payloads_would_work(tmp_path: Path):
         assert place.exists()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_model_with_a_pickle_for_weights(kind: str, mark: Path, tmp_path: Path):
-    source, folder = models.SHIPPED / models.names()[0], tmp_path / "model"
-    folder.mkdir()
-    (folder / WEIGHTS).write_bytes(pickles(mark)[kind])
-    description = json.loads((source / MODEL).read_text())
-    description["sha256"] = hashlib.sha256(
-        (folder / WEIGHTS).read_bytes()
-    ).hexdigest()  # it is the one that is described
+def load_model(data: bytes, folder: Path):
+    (folder / WEIGHTS).write_bytes(data)
+    description = json.loads((models.SHIPPED / models.names()[0] / MODEL).read_text())
+    description["sha256"] = hashlib.sha256(data).hexdigest()  # the weights are the described ones
     (folder / MODEL).write_text(json.dumps(description))
     with pytest.raises(SoftmaskError, match=r"weights\.safetensors: no safetensors file.*get the model again"):
         models.load(folder)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_finished_run_with_a_pickle_for_weights(kind: str, mark: Path, tmp_path: Path):
-    (tmp_path / store.WEIGHTS).write_bytes(pickles(mark)[kind])
+def load_run(data: bytes, folder: Path):
+    (folder / store.WEIGHTS).write_bytes(data)
     record = store.Record.read(ROOT / "tests" / "record.json")
     with pytest.raises(SoftmaskError, match=r"weights\.safetensors: is damaged"):
-        store.Run(record.spec, record, tmp_path).network()
+        store.Run(record.spec, record, folder).network()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
-def test_vgg_that_is_a_pickle(kind: str, ending: str, mark: Path, tmp_path: Path):
-    path = tmp_path / f"vgg{ending}"
-    path.write_bytes(pickles(mark)[kind])
-    with pytest.raises(SoftmaskError, match=rf"vgg\{ending}: "):
-        perceptual._read(path, {"0.weight": torch.ones(1)})
+def load_vgg(data: bytes, folder: Path):
+    for ending in (".pth", ".safetensors"):
+        path = folder / f"vgg{ending}"
+        path.write_bytes(data)
+        with pytest.raises(SoftmaskError, match=rf"vgg\{ending}: "):
+            perceptual._read(path, {"0.weight": torch.ones(1)})
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_checkpoint_that_is_a_pickle(kind: str, mark: Path, tmp_path: Path):
-    path = tmp_path / "checkpoint.pt"
-    path.write_bytes(pickles(mark)[kind])
+def load_checkpoint(data: bytes, folder: Path):
+    path = folder / "checkpoint.pt"
+    path.write_bytes(data)
     assert checkpoints.load(path, {}).epochs == 0
     assert path.with_suffix(".damaged").exists()
 
 
+def load_cache(data: bytes, folder: Path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOFTMASK_CACHE", str(folder / "cache"))
+        cached_arrays("name", "c" * 64, lambda: {"a": np.ones(2)})
+        (path,) = cache_root().iterdir()
+        path.write_bytes(data)
+        assert cached_arrays("name", "c" * 64, lambda: {"a": np.zeros(2)})["a"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("load", [load_model, load_run, load_vgg, load_checkpoint, load_cache])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_cache_that_is_a_pickle(kind: str, mark: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.setenv("SOFTMASK_CACHE", str(tmp_path / "cache"))
-    key = "c" * 64
-    cached_arrays("name", key, lambda: {"a": np.ones(2)})
-    (path,) = cache_root().iterdir()
-    path.write_bytes(pickles(mark)[kind])
-    assert cached_arrays("name", key, lambda: {"a": np.zeros(2)})["a"].tolist() == [0, 0]
+def test_a_pickle_in_place_of_arrays_is_not_executed(load, kind, mark, tmp_path):
+    load(pickles(mark)[kind], tmp_path)
 
 
-def test_an_archive_that_leads_out_of_its_folder_writes_nothing(tmp_path: Path):
+def test_an_archive_that_leads_out_of_its_folder_writes_nothing(tmp_path):
     from softmask.data.image_files import FileStore
 
     path = tmp_path / "in" / "slices.zip"

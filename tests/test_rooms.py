@@ -41,7 +41,7 @@ def test_every_room_has_its_floor():
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_no_room_imports_one_above_it(room: str):
+def test_no_room_imports_one_above_it(room):
     folder = PACKAGE / room
     files: list[Path] = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
     for path in files:

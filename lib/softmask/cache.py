@@ -1,7 +1,4 @@
-"""Results that take seconds to compute, kept as arrays in the cache folder, and the digest of the code behind them.
-
-A cached result is only as good as its key: that must cover the data *and the code* behind it (:func:`code_digest`).
-"""
+"""Arrays that take seconds to compute, kept in the cache folder under a key that covers the data and the code."""
 
 from __future__ import annotations
 
@@ -20,14 +17,10 @@ _KEY = "cache-key"
 
 
 def cached_arrays(name: str, key: str, build: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return what ``build`` returns, from the cache folder when it was computed under the same ``key`` before.
+    """Return the arrays of numbers or text by name that ``build`` returns, from the cache folder where they were
+    computed under the same ``key`` (hex digest of all that they depend on) before.
 
     A file that is damaged or has another key inside is built again and replaced. Nothing in it is executed.
-
-    Args:
-        name: of the file, with the first digits of the key.
-        key: hex digest of all that the result depends on, code included.
-        build: gives arrays of numbers or text by name.
     """
     path = cache_root() / f"{name}-{key[:24]}.npz"
     try:
@@ -35,7 +28,7 @@ def cached_arrays(name: str, key: str, build: Callable[[], Mapping[str, np.ndarr
             arrays = {member: stored[member] for member in stored.files}
         if str(arrays.pop(_KEY)) == key:
             return arrays
-    except Exception:  # of nearly any kind, where the file is damaged, or not there: it is written again below
+    except Exception:  # of nearly any kind, where the file is damaged or missing
         pass
     arrays = {member: np.asarray(array) for member, array in build().items()}
     buffer = io.BytesIO()
@@ -45,8 +38,8 @@ def cached_arrays(name: str, key: str, build: Callable[[], Mapping[str, np.ndarr
 
 
 def digest_of_code(*folders: Path) -> str:
-    """Return the hex digest over the names and content of all ``*.py`` files below ``folders``. Raises ConfigError when
-    a folder has no such file: a digest of nothing would never change."""
+    """Return the hex digest over names and content of all ``*.py`` files below ``folders``. Raises ConfigError for a
+    folder without any."""
     parts: list[str | Path] = []
     for folder in folders:
         files = sorted(folder.rglob("*.py"))
@@ -59,5 +52,5 @@ def digest_of_code(*folders: Path) -> str:
 
 @cache
 def code_digest(*packages: str) -> str:
-    """:func:`digest_of_code` of subpackages of softmask (``data``, ``label``), taken once per process."""
+    """Return :func:`digest_of_code` of subpackages of softmask, taken once per process."""
     return digest_of_code(*(Path(__file__).parent / package for package in packages))

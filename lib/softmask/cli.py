@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -23,11 +23,18 @@ if TYPE_CHECKING:
 
 _DATA_SETS = (*NAMES, *REAL_ONLY)
 _ENDS = ("R0", "C0", "R1", "C1", "R2", "C2", "R3", "C3")
+_SEVERAL = {"nargs": "+", "action": "extend"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command (``sys.argv`` when ``argv`` is None) and return its exit status."""
-    arguments = _parser().parse_args(argv)
+    parser = argparse.ArgumentParser(
+        prog="softmask", description="Soft-mask segmentation workbook: data, runs, models."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_data, _add_run, _add_segment, _add_lungs, _add_verify, _add_label):
+        add(commands)
+    arguments = parser.parse_args(argv)
     try:
         return arguments.run(arguments)
     except SoftmaskError as error:
@@ -42,140 +49,115 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    text = "Soft-mask segmentation workbook: data, runs, models."
-    parser = argparse.ArgumentParser(prog="softmask", description=text)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_data, _add_run, _add_segment, _add_lungs, _add_verify, _add_label):
-        add(commands)
-    return parser
-
-
-def _add(commands, name: str, text: str, run: Callable | str, more: str = "", **options) -> argparse.ArgumentParser:
-    """Add the command ``name`` and return its parser; ``run`` may be ``module:function``, which is imported late."""
-    parser = commands.add_parser(name, help=text, description=f"{text}. {more}".strip(), **options)
-    if isinstance(run, str):
-        module, function = run.split(":")
-        parser.set_defaults(run=lambda arguments: getattr(import_module(f"softmask.{module}"), function)(arguments))
-    else:
-        parser.set_defaults(run=run)
+def _add(commands, name: str, run: str, text: str, **options) -> argparse.ArgumentParser:
+    """Add the command ``name`` and return its parser; ``run`` is ``module:function``, which is imported late."""
+    parser = commands.add_parser(name, help=text, description=f"{text}.", **options)
+    module, function = run.split(":")
+    parser.set_defaults(run=lambda arguments: getattr(import_module(f"softmask.{module}"), function)(arguments))
     return parser
 
 
 def _add_data(commands) -> None:
-    data = commands.add_parser("data", help="what data is there, whether it is whole, and how to get it")
+    data = commands.add_parser("data", help="list, check and fetch data sets")
     actions = data.add_subparsers(required=True, metavar="ACTION")
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--data-root", metavar="FOLDER", help="data folder (default: SOFTMASK_DATA, else ./data)")
-    text = "each data set: source, number of images, licence, where it is, what is missing"
-    action = _add(actions, "list", text, _list, parents=[root])
-    action.add_argument("--data", choices=DATA_SOURCES, help="which source to look at (default: auto)")
-    text = "read every image of real data and list what cannot be used, file by file (exit status 1 if anything)"
-    action = _add(actions, "check", text, _check, parents=[root])
-    text = f"{', '.join(_DATA_SETS)} (default: all that are there)"
-    action.add_argument("names", nargs="*", metavar="NAME", help=text)
-    text = "get what is public without registration; for the rest, say where to register and where it goes"
-    action = _add(actions, "fetch", text, _fetch, parents=[root])
+    text = "list each data set: source, number of images, licence, origin, what is missing"
+    action = _add(actions, "list", "cli:_list", text, parents=[root])
+    action.add_argument("--data", choices=DATA_SOURCES, help="source to look at (default: auto)")
+    text = "read every image of real data and list unusable files (exit status 1 if there are any)"
+    action = _add(actions, "check", "cli:_check", text, parents=[root])
+    action.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(_DATA_SETS)} (default: those available)")
+    text = "download what is public without registration; for the rest, say where to register and where it goes"
+    action = _add(actions, "fetch", "cli:_fetch", text, parents=[root])
     action.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(SOURCES)} (default: all)")
 
 
 def _add_run(commands) -> None:
-    text = "train the runs behind the papers' tables; what has been trained already is not trained again"
-    run = _add(commands, "run", text, _run)
-    several = {"nargs": "+", "action": "extend"}
+    run = _add(commands, "run", "cli:_run", "train the runs behind the papers' tables; finished runs are kept")
     tables, instead = run.add_mutually_exclusive_group(), run.add_mutually_exclusive_group()
-    text = "such as softgan/table-1 (default: all that are trained)"
-    tables.add_argument("--table", metavar="T", help=text, **several)
+    tables.add_argument("--table", metavar="T", help="such as softgan/table-1 (default: all)", **_SEVERAL)
     text = "the rows of --only on these data sets, such as lnsm, whether a table prints them or not"
-    tables.add_argument("--on", metavar="SET", help=text, **several)
-    text = "only these rows of them, such as softgan (default: all)"
-    run.add_argument("--only", metavar="ROW", help=text, **several)
-    run.add_argument("--profile", choices=list(PROFILES), help="how much is computed (default: cpu)")
-    run.add_argument("--data", choices=DATA_SOURCES, help="which source to train on (default: auto)")
+    tables.add_argument("--on", metavar="SET", help=text, **_SEVERAL)
+    run.add_argument("--only", metavar="ROW", help="only these rows, such as softgan (default: all)", **_SEVERAL)
+    run.add_argument("--profile", choices=list(PROFILES), help="size of the experiments (default: cpu)")
+    run.add_argument("--data", choices=DATA_SOURCES, help="source to train on (default: auto)")
     run.add_argument("--data-root", metavar="FOLDER", help="data folder (default: SOFTMASK_DATA, else ./data)")
-    run.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default: the profile's own)")
+    run.add_argument("--seeds", type=int, metavar="N", help="number of seeds (default: the profile's own)")
     run.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: SOFTMASK_JOBS, else what fits)")
     run.add_argument("--dask", metavar="ADDRESS", help="train on the dask cluster of this scheduler")
-    text = "write a model for `softmask segment` and `softmask lungs` to this folder: the one with the best validation "
-    text += "Dice of the runs that were asked for, which are of one row on one data set"
+    text = "write a model for `softmask segment` and `softmask lungs` to this folder: of the selected runs (one row on "
+    text += "one data set), the one with the best validation Dice"
     run.add_argument("--export", metavar="FOLDER", help=text)
-    text = "say what is missing and how long it takes; train nothing"
-    instead.add_argument("--dry-run", action="store_true", help=text)
+    instead.add_argument("--dry-run", action="store_true", help="list missing runs and their time; train nothing")
     text = "two training steps of every kind of run, on noise, for its memory and time on this machine; nothing is "
-    text += "kept (exit status 1 if any fails)"
+    text += "stored (exit status 1 if any fails)"
     instead.add_argument("--rehearse", action="store_true", help=text)
 
 
 def _add_segment(commands) -> None:
-    text = "segment images with a trained model: soft mask, mask, and its outline on the image (exit status 1 if any "
-    text += "image could not be done)"
-    segment = _add(commands, "segment", text, "apply.segment:run_segment", "Not a medical device.")
-    text = "grey PNG or TIFF, CT in DICOM (a file, or a folder of them), NIfTI or nrrd (every axial slice)"
-    segment.add_argument("images", nargs="+", metavar="IMAGE", help=text)
+    text = "segment images with a trained model: soft mask, mask, and its outline on the image (exit status 1 if an "
+    text += "image failed). Not a medical device"
+    segment = _add(commands, "segment", "apply.segment:run_segment", text)
+    segment.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, TIFF, DICOM CT (file or folder), NIfTI, nrrd")
     segment.add_argument("--model", required=True, metavar="NAME", help="such as dsnet, or the folder of a model")
-    segment.add_argument("--out", metavar="FOLDER", help="where the results go (default: beside each image)")
+    segment.add_argument("--out", metavar="FOLDER", help="folder of the results (default: beside each image)")
     text = "probability from which a pixel is lesion, or lung (default: the model's)"
     segment.add_argument("--threshold", type=float, metavar="T", help=text)
     _add_grey(segment)
     text = "only these slices of a volume or series, from 0 at the feet (default: all)"
-    segment.add_argument("--slice", dest="slices", nargs="+", type=int, action="extend", metavar="N", help=text)
+    segment.add_argument("--slice", dest="slices", type=int, metavar="N", help=text, **_SEVERAL)
 
 
 def _add_lungs(commands) -> None:
-    text = "find the lungs in whole CT scans: a mask in NIfTI on the scan's own voxels, and a picture of its outline "
-    text += "on some slices (exit status 1 if any scan could not be done)"
-    lungs = _add(commands, "lungs", text, "apply.segment:run_lungs", "Not a medical device.")
+    text = "segment the lungs in whole CT scans: a mask in NIfTI on the scan's own voxels, and its outline on some "
+    text += "slices (exit status 1 if a scan failed). Not a medical device"
+    lungs = _add(commands, "lungs", "apply.segment:run_lungs", text)
     text = "a folder with one CT series in DICOM, or a NIfTI or nrrd file of Hounsfield units"
     lungs.add_argument("scans", nargs="+", metavar="SCAN", help=text)
-    lungs.add_argument("--out", required=True, metavar="FOLDER", help="where the results go; older ones are replaced")
-    text = "morph (threshold and morphology), a model of lungs such as lungs, or the folder of one (default: what does "
-    lungs.add_argument("--model", metavar="NAME", help=f"{text}best on real slices, which is said)")
-    text = "keep only the two largest connected parts of the scan (default: all, as the models are measured)"
-    lungs.add_argument("--largest", action="store_true", help=text)
+    lungs.add_argument("--out", required=True, metavar="FOLDER", help="folder of the results; older ones are replaced")
+    text = "morph (threshold and morphology), a model of lungs such as lungs, or its folder (default: the best on real "
+    lungs.add_argument("--model", metavar="NAME", help=f"{text}slices, which is printed)")
+    lungs.add_argument("--largest", action="store_true", help="keep only the two largest components")
 
 
 def _add_verify(commands) -> None:
-    text = "compare a run's tables, cell by cell, with those that are committed (exit status 1 if any differs)"
-    more = "It computes nothing: ./run_all.sh --force does that first, and ends with this comparison."
-    verify = _add(commands, "verify", text, "report.verify:run", more)
+    text = "compare a run's tables, cell by cell, with the committed ones (exit status 1 if any differs). Nothing is "
+    text += "computed: ./run_all.sh --force does that first, and ends with this comparison"
+    verify = _add(commands, "verify", "report.verify:run", text)
     text = "such as cpu-embedded, or a folder of results (default: as run_all.sh)"
     verify.add_argument("name", nargs="?", metavar="RUN", help=text)
-    text = "another run, a folder of results, or a commit (default: what git has committed of the run)"
-    verify.add_argument("--against", metavar="RUN", help=text)
+    verify.add_argument("--against", metavar="RUN", help="another run, a folder or a commit (default: as committed)")
     verify.add_argument("--all", action="store_true", help="list every cell, not only those that differ")
 
 
 def _add_label(commands) -> None:
     text = "make soft masks from masks, several readers' masks or RECIST marks, by closed-form matting (exit status 1 "
-    text += "if any image could not be done)"
+    text += "if an image failed). Not a medical device"
     more = (
         "Written for each image: NAME-soft.png (16 bit), NAME-mask.png, NAME-trimap.png, NAME-overlay.png, of a volume "
         "NAME/012-soft.png and so on; NAME-soft.nii.gz and NAME-mask.nii.gz; of DICOM NAME-soft.dcm, a FRACTIONAL "
-        "segmentation; and manifest.csv, which says what was done to each. The same command again goes on where it was "
-        "ended, and passes over what is done."
+        "segmentation; and manifest.csv, the processing of each. The same command again skips finished images."
     )
-    label = _add(commands, "label", text, "apply.label:run", "Not a medical device.", epilog=more)
+    label = _add(commands, "label", "apply.label:run", text, epilog=more)
     text = "grey PNG or TIFF, CT in DICOM (a file, or a folder with one series), NIfTI or nrrd"
     label.add_argument("image", nargs="?", metavar="IMAGE", help=text)
     label.add_argument("--list", metavar="CSV", help=f"many images instead; {COLUMNS_HELP}")
-    label.add_argument("--out", required=True, metavar="FOLDER", help="where the results go; older ones are replaced")
+    label.add_argument("--out", required=True, metavar="FOLDER", help="folder of the results; older ones are replaced")
     prior = label.add_mutually_exclusive_group()
     text = "PNG or TIFF (with --slice for a volume), DICOM SEG of one segment, NIfTI or nrrd"
     prior.add_argument("--mask", metavar="MASK", help=text)
     prior.add_argument("--readers", nargs="+", metavar="MASK", help="the masks of several readers, each as --mask")
     text = "rows and columns of the long axis' ends, then of the short axis', from 0 at the first pixel's centre"
     prior.add_argument("--recist", nargs=8, type=float, metavar=_ENDS, help=text)
-    text = "a DICOM measurement report (TID 1500): each group of two diameters drawn on a slice is a RECIST mark"
-    prior.add_argument("--report", metavar="SR", help=text)
+    prior.add_argument("--report", metavar="SR", help="DICOM measurement report (TID 1500); two diameters are a mark")
     label.add_argument("--order", choices=ORDERS, help="of --recist: row, column (default), or x, y")
-    text = "of --recist: pixels (default), or mm of the patient's axes as in DICOM"
-    label.add_argument("--units", choices=UNITS, help=text)
+    label.add_argument("--units", choices=UNITS, help="of --recist: pixels (default), or mm as in DICOM")
     label.add_argument("--slice", type=int, metavar="N", help="the slice of a volume, from 0 at the feet")
-    label.add_argument("--name", metavar="NAME", help="of what is written (default: the image's)")
-    text = "what to write (default: png; nifti where the file has a place in mm; seg for DICOM)"
+    label.add_argument("--name", metavar="NAME", help="of the results (default: the image's)")
+    text = "formats of the results (default: png; nifti where the file has positions in mm; seg for DICOM)"
     label.add_argument("--format", dest="formats", nargs="+", choices=("png", "nifti", "seg"), help=text)
-    text = "of the matting; larger smooths more (default: 1e-7)"
-    label.add_argument("--epsilon", type=float, default=1e-7, help=text)
+    label.add_argument("--epsilon", type=float, default=1e-7, help="of the matting (default: 1e-7)")
     text = "half width of the unknown band (default: 0.15 of the lesion's)"
     label.add_argument("--radius", type=float, metavar="PIXELS", help=text)
     _add_grey(label)
@@ -186,8 +168,7 @@ def _add_grey(command: argparse.ArgumentParser) -> None:
     grey = command.add_mutually_exclusive_group()
     text = "of DICOM, NIfTI and nrrd, the values that become black and white (default: -1000 400 HU)"
     grey.add_argument("--window", nargs=2, type=float, metavar=("LOW", "HIGH"), help=text)
-    text = "grey levels from each slice's own minimum to its own maximum"
-    grey.add_argument("--stretch", action="store_true", help=text)
+    grey.add_argument("--stretch", action="store_true", help="grey levels from each slice's own minimum to its maximum")
 
 
 def _known(names: Sequence[str], all_names: Iterable[str]) -> Sequence[str]:
@@ -209,12 +190,12 @@ def _list(arguments: argparse.Namespace) -> int:
 
     config = configure(data=arguments.data, data_root=arguments.data_root)
     states = [status(name, config) for name in _DATA_SETS]
-    rows = [("name", "source", "images", "licence", "origin")]
-    rows += [(state.name, state.source, str(state.images), state.licence or "-", state.origin) for state in states]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     print(f"data folder: {config.data_root}" + ("" if config.data_root.is_dir() else " (does not exist)"))
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    width = max(len(state.licence) for state in states)
+    print(f"{'name':<10}  {'source':<8}  {'images':>6}  {'licence':<{width}}  origin")
+    for state in states:
+        licence = state.licence or "-"
+        print(f"{state.name:<10}  {state.source:<8}  {state.images:>6}  {licence:<{width}}  {state.origin}")
     for state in states:
         _print_remarks(state)
     return 0

@@ -1,7 +1,6 @@
 """Settings of a run: profile, source of the data, seeds, and where results go.
 
-Nothing here looks at the disk. :func:`softmask.data.configure` makes a :class:`Config` from the parameters of a
-notebook or a command line and finds out which data is there.
+Nothing here looks at the disk; :func:`softmask.data.configure` also finds out which data is there.
 """
 
 from __future__ import annotations
@@ -23,10 +22,9 @@ BASE_SEED = 2020
 
 @dataclass(frozen=True)
 class Profile:
-    """How much is computed: ``samples`` is the largest number of images that a step uses, by purpose, None for all.
+    """Size of the experiments: ``samples`` is the largest number of images that a step uses, by purpose, None for all.
 
-    A profile that is ``long`` trains for hours: a committed record counts as a finished run, on a new machine too, and
-    records keep the prediction of every test image.
+    In a ``long`` profile a committed record counts as a finished run, on a new machine too.
     """
 
     name: str
@@ -88,10 +86,8 @@ class Config:
         seeds: int | None = None,
         data_root: Path | None = None,
     ) -> Config:
-        """Return settings whose names and numbers are checked; whether there is any data is not looked at.
-
-        What is None comes from ``SOFTMASK_PROFILE``, ``SOFTMASK_SOURCE`` and ``SOFTMASK_DATA``, else from the
-        defaults ``cpu``, ``auto`` and ``./data``; ``recorded`` from ``SOFTMASK_RECORDED``.
+        """Return checked settings. None stands for ``SOFTMASK_PROFILE``, ``SOFTMASK_SOURCE`` and ``SOFTMASK_DATA``, or
+        ``cpu``, ``auto`` and ``./data``; ``recorded`` comes from ``SOFTMASK_RECORDED``.
 
         Raises:
             ConfigError: for an unknown name, a seed count below 1, or a ``SOFTMASK_RECORDED`` other than 0 and 1.

@@ -8,12 +8,12 @@ import numpy as np
 def distance_inside(region: np.ndarray) -> np.ndarray:
     """Return the distance of each pixel of ``region`` (H, W) bool to the nearest pixel outside it; 0 outside.
 
-    Felzenszwalb and Huttenlocher 2012 ("Distance transforms of sampled functions"), by OpenCV without Intel's IPP:
-    with it, and one thread, square roots of a large image are rounded by where in memory the array happens to lie.
+    Felzenszwalb and Huttenlocher 2012 ("Distance transforms of sampled functions"), by OpenCV without Intel's IPP,
+    whose rounding on one thread depends on where in memory a large array lies.
 
     Returns:
         (H, W) float32: :func:`scipy.ndimage.distance_transform_edt` in single precision. Where ``region`` is the whole
-        image there is nothing to measure to, and numbers are larger than the image.
+        image, numbers are larger than the image.
     """
     import cv2
 

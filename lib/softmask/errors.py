@@ -28,10 +28,8 @@ class TrainingError(SoftmaskError):
 
 
 def brief(error: BaseException) -> str:
-    """Return what a library's error says, on one line, at most 200 characters, without memory addresses.
-
-    An address differs from run to run, and messages go into tables' provenance.
-    """
+    """Return a library's message on one line of at most 200 characters, without memory addresses, which differ from run
+    to run."""
     text = " ".join(str(error).split())
     text = re.sub(r"<([\w.]+) object at 0x[0-9a-f]+>", r"\1", text)
     return re.sub(r"\s*\(?0x[0-9a-f]{6,}\)?", "", text)[:200]

@@ -13,14 +13,14 @@ from typing import Any
 from softmask.errors import ConfigError, DataError, brief
 
 MOST_BYTES = 64 * 1024 * 1024
-"""Largest file that :func:`read_bytes` reads unless it is told otherwise: what is read whole is far smaller."""
+"""Largest file that :func:`read_bytes` reads by default."""
 
 AGAIN = "get this file again"
 
 
 def size_of(path: str | Path, remedy: str = AGAIN) -> int:
-    """Return the number of bytes of a plain file. Raises DataError, naming it and the ``remedy``, when it is missing,
-    cannot be looked at, or is a folder, or a pipe or device, which might never end."""
+    """Return the number of bytes of a plain file. Raises DataError, naming it and the ``remedy``, for a missing file, a
+    folder, or a pipe or device, which might never end."""
     try:
         status = os.stat(path)
     except FileNotFoundError as error:
@@ -34,8 +34,8 @@ def size_of(path: str | Path, remedy: str = AGAIN) -> int:
 
 
 def read_bytes(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> bytes:
-    """Return the content of a plain file. Raises DataError as :func:`size_of`, for a file that cannot be read, and for
-    one of more than ``most`` bytes, of which nothing is read."""
+    """Return the content of a plain file. Raises DataError as :func:`size_of`, and for more than ``most`` bytes, of
+    which nothing is read."""
     size = size_of(path, remedy)
     if size > most:
         raise DataError(f"{path}: has {size} bytes, larger than {most}, and is refused; {remedy}")
@@ -80,11 +80,8 @@ def whole_path(path: str | Path, option: str) -> Path:
 
 
 def write_atomic(path: str | Path, content: bytes | memoryview | str) -> Path:
-    """Write ``content`` to ``path`` so that a reader, or a kill, never meets half a file.
-
-    The content goes to a temporary file in the same folder, which then replaces ``path``. Folders are made.
-    Text is written as UTF-8 with ``\\n`` line ends.
-    """
+    """Write ``content`` (text as UTF-8) to a temporary file in the same folder, which then replaces ``path``: a reader,
+    or a kill, never meets half a file. Folders are created."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
@@ -105,18 +102,15 @@ def write_atomic(path: str | Path, content: bytes | memoryview | str) -> Path:
 
 
 def remove_parts(folder: str | Path) -> None:
-    """Remove, below ``folder``, what a kill in the midst of :func:`write_atomic` left. Nobody may be writing there."""
+    """Remove what a kill during :func:`write_atomic` left below ``folder``. Nobody may be writing there."""
     for part in Path(folder).rglob(".*.part"):
         if part.is_file():
             part.unlink()
 
 
 def sha256_of(*parts: bytes | memoryview | str | Path) -> str:
-    """Return the hex SHA-256 over ``parts`` in order: bytes (or a memoryview of them) and text as they are, a
-    :class:`~pathlib.Path` by its file's content.
-
-    Each part is preceded by its length, so that moving a boundary changes the digest.
-    """
+    """Return the hex SHA-256 over ``parts`` in order: bytes and text as they are, a path by its file's content, each
+    preceded by its length, so that moving a boundary changes the digest."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.read_bytes() if isinstance(part, Path) else part.encode() if isinstance(part, str) else part

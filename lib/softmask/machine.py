@@ -1,4 +1,4 @@
-"""What this machine is, as far as a result or its time depends on it. Nothing names a person or host."""
+"""Hardware, versions and memory of this machine. Nothing names a person or host."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_GENERATED = ("results", "figures")
-
 
 def cores() -> int:
-    """Return the number of cores this process may use; a container's or scheduler's limit counts where it is known."""
+    """Return the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -31,16 +29,14 @@ def clock(seconds: float) -> str:
 
 def cpu_model() -> str:
     """Return the processor's name, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # not Linux
-        lines = []
+    info = Path("/proc/cpuinfo")  # of Linux
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
     names = (line.partition(":")[2].strip() for line in lines if line.lower().startswith("model name"))
     return next(names, "") or platform.processor() or platform.machine()
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees (glibc): a training step asks for the same blocks every time."""
+    """Let this process keep the memory that it frees (glibc): training steps ask for the same blocks."""
     if mallopt := _glibc("mallopt"):
         trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # of malloc.h
         mallopt(mmap_threshold, 32 << 20)  # the highest it takes
@@ -49,7 +45,7 @@ def keep_freed_memory() -> None:
 
 
 def release_freed_memory() -> None:
-    """Give back to the system what this process has freed and the C library still keeps, where that is glibc."""
+    """Give freed memory that glibc still keeps back to the system."""
     if trim := _glibc("malloc_trim"):
         trim(0)
 
@@ -59,7 +55,7 @@ def _glibc(function: str) -> Callable[[int], int] | None:
 
 
 def end_with(parent: int) -> None:
-    """Let this process end within a second or so of ``parent``, which started it and may be killed."""
+    """Let this process end within a second of ``parent``, which started it and may be killed."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -86,9 +82,7 @@ def package_version(package: str) -> str | None:
 
 def git_state(folder: Path) -> tuple[str | None, bool | None]:
     """Return (commit, whether the code differs from it) of the checkout at ``folder``; (None, None) outside git.
-
-    What the workbook itself writes (results, figures) does not make it dirty.
-    """
+    Results and figures are not code."""
 
     def git(*arguments: str) -> str | None:
         try:
@@ -100,5 +94,5 @@ def git_state(folder: Path) -> tuple[str | None, bool | None]:
     known = (git("rev-parse", "--show-toplevel", "HEAD") or "").splitlines()
     if len(known) != 2 or Path(known[0]).resolve() != folder.resolve():
         return None, None
-    status = git("status", "--porcelain", "--", ".", *(f":(exclude){name}" for name in _GENERATED))
+    status = git("status", "--porcelain", "--", ".", ":(exclude)results", ":(exclude)figures")
     return known[1], None if status is None else bool(status)

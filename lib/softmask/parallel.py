@@ -15,32 +15,29 @@ from softmask.machine import cores, end_with
 
 
 def progress(rows: Sequence, title: str, unit: str = "image", show: bool = True) -> Iterable:
-    """Return ``rows`` with a progress bar, redrawn every few seconds only: an executed notebook keeps every line."""
+    """Return ``rows`` with a progress bar, redrawn rarely: an executed notebook keeps every line."""
     return tqdm(rows, desc=title, unit=unit, mininterval=5.0, disable=not show)
 
 
 def map_items(
     work: Callable[[Any], Any], items: Sequence, *, title: str, unit: str, jobs: int | None = None, show: bool = True
 ) -> list:
-    """Return ``work(item)`` of each of ``items``, in their order, from ``jobs`` processes (default all cores)."""
+    """Return ``work(item)`` of all ``items``, in order, from ``jobs`` processes (default all cores)."""
     return list(pool(jobs, batch=8)(delayed(work)(item) for item in progress(items, title, unit, show)))
 
 
 def map_samples(
     work: Callable[[Sample], list[dict]], dataset: Dataset, rows: Iterable[int], *, title: str = "", jobs=None
 ) -> list[dict]:
-    """Return ``work(sample)`` for every readable sample of ``rows``, flattened into one list of records.
-
-    The order is that of ``rows`` whatever the number of ``jobs`` (processes; default all cores). A sample that
-    cannot be read or labelled is left out and listed in ``dataset.problems``, in that order too; any other error is
-    raised.
-    """
+    """Return the records ``work(sample)`` of every readable sample of ``rows`` in one list, in the order of ``rows``
+    whatever the number of ``jobs`` (processes; default all cores). A sample that cannot be read or labelled is left out
+    and listed in ``dataset.problems``, in that order too."""
 
     def tasks() -> Iterator[tuple]:
         for row in progress([int(row) for row in rows], title or dataset.name):
             try:
                 sample = dataset[row]
-            except DataError as error:  # goes the way of the results, so that problems are listed in order
+            except DataError as error:  # passed on like a result, so that problems are listed in order
                 yield delayed(_work)(str, str(error), dataset.name_of(row))
             else:
                 yield delayed(_work)(work, sample, sample.id)
@@ -63,10 +60,7 @@ def _work(work: Callable[[Any], Any], item: Any, name: str) -> tuple[str, Any]:
 
 
 def pool(jobs: int | None = None, batch: int | str = "auto") -> Parallel:
-    """Return processes (default: one a core) that give what tasks return one by one, in the order of the tasks.
-
-    One thread in each process, whatever the environment says: threads that wait for one another on a busy core made
-    small matrix products thirty times as slow.
-    """
+    """Return processes (default: one a core) that yield the tasks' results in order. Each has one thread: threads that
+    wait for one another on a busy core made small matrix products thirty times as slow."""
     with parallel_config("loky", inner_max_num_threads=1, initializer=end_with, initargs=(os.getpid(),)):
         return Parallel(n_jobs=jobs or cores(), return_as="generator", batch_size=batch, pre_dispatch="4*n_jobs")

@@ -52,7 +52,7 @@ def ends(centre=(19, 23), radius: int = RADIUS) -> tuple[float, ...]:
     return row - radius, column, row + radius, column, row, column - radius, row, column + radius
 
 
-def save(path: Path, picture: np.ndarray) -> Path:
+def save(path: Path, picture: np.ndarray):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture).save(path)
     return path
@@ -69,7 +69,7 @@ def volume_mask() -> np.ndarray:
     return np.stack([disc(CENTRES[z]) if z in CENTRES else np.zeros(SIZE, bool) for z in range(5)])
 
 
-def write_volume(path: Path, values: np.ndarray, letters: str = "LPS") -> Path:
+def write_volume(path: Path, values: np.ndarray, letters: str = "LPS"):
     image = SimpleITK.GetImageFromArray(values.astype(np.uint8) if values.dtype == bool else values)
     image.SetSpacing(SPACING[::-1])
     image.SetOrigin(ORIGIN)
@@ -78,7 +78,7 @@ def write_volume(path: Path, values: np.ndarray, letters: str = "LPS") -> Path:
     return path
 
 
-def write_list(path: Path, header: Sequence[str], rows: Sequence[Sequence]) -> Path:
+def write_list(path: Path, header: Sequence[str], rows: Sequence[Sequence]):
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
     return path
@@ -94,21 +94,16 @@ def soft(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path)).astype(float) / 65535
 
 
-class Made:
-    """What the functions above make, for the tests."""
-
-    size, spacing, origin, centres, radius = SIZE, SPACING, ORIGIN, CENTRES, RADIUS
-    disc, grey, ends, save, hu, volume_mask = map(staticmethod, (disc, grey, ends, save, hu, volume_mask))
-    write_volume, write_list, read_manifest, soft = map(staticmethod, (write_volume, write_list, read_manifest, soft))
+@pytest.fixture(scope="session")
+def made() -> SimpleNamespace:
+    """The constants and functions above, for the tests."""
+    functions = (disc, grey, ends, save, hu, volume_mask, write_volume, write_list, read_manifest, soft)
+    by_name = {function.__name__: function for function in functions}
+    return SimpleNamespace(size=SIZE, spacing=SPACING, origin=ORIGIN, centres=CENTRES, **by_name)
 
 
 @pytest.fixture(scope="session")
-def made() -> type[Made]:
-    return Made
-
-
-@pytest.fixture(scope="session")
-def ct(series, tmp_path_factory) -> Path:
+def ct(series, tmp_path_factory):
     """A CT series of five slices, in DICOM."""
     return series(tmp_path_factory.mktemp("ct") / "case-1", hu(), SPACING, ORIGIN)
 
@@ -117,7 +112,7 @@ def ct(series, tmp_path_factory) -> Path:
 def label(tmp_path) -> Callable[..., int]:
     """``softmask label ... --out <tmp_path>/out`` in this process."""
 
-    def run(*arguments, jobs: int = 1) -> int:
+    def run(*arguments, jobs: int = 1):
         return cli.main(["label", *map(str, arguments), "--out", str(tmp_path / "out"), "--jobs", str(jobs)])
 
     return run
@@ -204,7 +199,7 @@ def run(tmp_path_factory, data) -> Run:
 
 
 @pytest.fixture(scope="session")
-def shipped(tmp_path_factory, run, data) -> Path:
+def shipped(tmp_path_factory, run, data):
     """A model's folder; tests that change it copy it."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     export(run, folder, data)
@@ -240,7 +235,7 @@ def lung_run(tmp_path_factory, chests) -> Run:
 
 
 @pytest.fixture(scope="session")
-def lgan(tmp_path_factory, lung_run, chests) -> Path:
+def lgan(tmp_path_factory, lung_run, chests):
     """The folder of a model of lungs."""
     folder = tmp_path_factory.mktemp("models") / "lgan"
     export(lung_run, folder, chests)

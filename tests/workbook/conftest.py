@@ -12,7 +12,7 @@ PARAMETERS = "profile = None\ndata = None\nseeds = None"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path):
     """An empty folder of notebooks."""
     path = tmp_path / "notebooks"
     path.mkdir()
@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Where the notebooks of one test write, with a cache and data folder of its own."""
     path = tmp_path / "output"
     monkeypatch.setenv("SOFTMASK_OUTPUT", str(path))
@@ -33,7 +33,7 @@ def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write(folder: Path) -> Callable[..., Path]:
     """``write(name, [code, ...], parameters=..., **declared)`` makes ``folder/name.ipynb``."""
 
-    def write(name: str, code: Sequence[str] = (), parameters: str | None = PARAMETERS, **declared) -> Path:
+    def write(name: str, code: Sequence[str] = (), parameters: str | None = PARAMETERS, **declared):
         book = nbformat.v4.new_notebook()
         book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         if declared:

@@ -83,7 +83,7 @@ write("trained", {f"seed {run.spec.seed}": float(np.mean(run.record.measures["so
 class Workbook:
     """Notebooks that take seconds, run by a copy of ``run_all.sh`` into folders of their own below ``folder``."""
 
-    def __init__(self, checkout: Path, folder: Path) -> None:
+    def __init__(self, checkout: Path, folder: Path):
         self.script, self.folder, self.output = checkout / "run_all.sh", folder, folder / "output"
         self.results = self.output / "results" / "smoke-embedded"
         self.process: subprocess.Popen | None = None
@@ -102,13 +102,13 @@ class Workbook:
         )
         return self.process
 
-    def stop(self) -> None:
+    def stop(self):
         """End what a failed test has left running."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.communicate(timeout=60)
 
-    def finish(self) -> str:
+    def finish(self):
         process = self.start()
         said, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, said
@@ -117,14 +117,14 @@ class Workbook:
     def tables(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in sorted(self.results.rglob("*.csv"))}
 
-    def wait(self, epochs: int) -> None:
+    def wait(self, epochs: int):
         """Until that many epochs are behind the runs that are being trained, or the process has ended."""
         while self.process.poll() is None:
             if sum(int(path.read_text()) for path in (self.folder / "runs").glob("*/progress")) >= epochs:
                 return
             time.sleep(0.02)
 
-    def left(self) -> list[str]:
+    def left(self):
         """The processes that still run with this output folder, a moment later: they look twice a second whether who
         started them is still there, and may be starting themselves on a busy machine."""
         for _ in range(300):
@@ -134,14 +134,14 @@ class Workbook:
             time.sleep(0.1)
         return [(process / name).read_text().replace("\0", " ") for process in found for name in ("stat", "cmdline")]
 
-    def _is_mine(self, process: Path) -> bool:
+    def _is_mine(self, process: Path):
         try:
             ended = (process / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
             return not ended and f"SOFTMASK_OUTPUT={self.output}\0".encode() in (process / "environ").read_bytes()
         except OSError:  # ended meanwhile, or another user's
             return False
 
-    def check(self) -> None:
+    def check(self):
         """Nothing is half written: what is there can be read."""
         files = [path for path in self.output.rglob("*") if path.is_file()]
         for path in files:
@@ -168,7 +168,7 @@ def workbook(tmp_path: Path, checkout: Path) -> Iterator[Callable[[str], Workboo
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, write: Callable[..., Path], folder: Path) -> Path:
+def checkout(tmp_path: Path, write: Callable[..., Path], folder: Path):
     """A copy of the scripts whose environment stands: this interpreter, this package, and three small notebooks."""
     write("01_data", [DATA])
     write("04_train", [HEAD, TRAIN], needs=["01_data"])
@@ -190,7 +190,7 @@ def checkout(tmp_path: Path, write: Callable[..., Path], folder: Path) -> Path:
     return place
 
 
-def test_killed_at_random_moments_it_ends_with_the_tables_of_an_undisturbed_run(workbook: Callable[[str], Workbook]):
+def test_killed_at_random_moments_it_ends_with_the_same_tables(workbook):
     calm = workbook("calm")
     calm.finish()
     assert sorted(calm.tables()) == ["data.csv", "trained.csv"]

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import nbformat
 import pytest
 
@@ -7,25 +5,13 @@ from softmask.errors import SoftmaskError
 from softmask.workbook.notebook import NotebookError, choose, discover, load
 
 
-def test_reads_what_a_notebook_declares(write):
-    path = write(
-        "02_masks",
-        ["x = 1", "", "y = 2"],
-        title="Masks",
-        regenerates=["casgan/fig-2"],
-        needs=["01_data"],
-        seconds={"smoke": 20},
-    )
-    book = load(path)
+def test_declarations(write):
+    declared = {"title": "Masks", "regenerates": ["casgan/fig-2"], "needs": ["01_data"], "seconds": {"smoke": 20}}
+    book = load(write("02_masks", ["x = 1", "", "y = 2"], **declared))
     assert (book.name, book.number, book.title) == ("02_masks", "02", "Masks")
-    assert book.regenerates == ("casgan/fig-2",)
-    assert book.needs == ("01_data",)
-    assert book.seconds == {"smoke": 20}
+    assert (book.regenerates, book.needs, book.seconds) == (("casgan/fig-2",), ("01_data",), {"smoke": 20})
     assert not book.last
     assert book.code[1:] == ("x = 1", "", "y = 2")
-
-
-def test_a_notebook_that_declares_nothing_has_its_name_for_a_title(write):
     assert load(write("01_data")).title == "01_data"
 
 
@@ -47,7 +33,7 @@ def test_the_goal_is_the_first_cells(write, text, goal):
     assert load(write("01_data")).goal == ""
 
 
-def test_order_is_by_name_and_the_report_last(write, folder: Path):
+def test_order_is_by_name_and_the_report_last(write, folder):
     write("10_report", after="*")
     write("11_more")
     write("02_masks", needs=["01_data"])
@@ -73,27 +59,23 @@ def test_what_is_not_understood_is_an_error(write, declared, message):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"cells": [{}], "metadata": {}}', '{"cells": 1, "metadata": {}}'])
-def test_a_file_that_is_no_notebook_is_named(folder: Path, content: str):
+def test_a_file_that_is_no_notebook_is_named(folder, content):
     (folder / "01_data.ipynb").write_text(content)
     with pytest.raises(SoftmaskError, match=r"01_data\.ipynb"):
         discover(folder)
 
 
-def test_a_need_must_run_before(write, folder: Path):
-    write("01_data", needs=["02_masks"])
-    write("02_masks")
-    with pytest.raises(NotebookError, match="02_masks"):
+@pytest.mark.parametrize(
+    ("names", "message"), [(("01_data", "02_masks"), "02_masks"), (("01_data", "01_other"), "same number")]
+)
+def test_needs_run_before_and_numbers_are_unique(write, folder, names, message):
+    for name in names:
+        write(name, **({"needs": ["02_masks"]} if message == "02_masks" and name == "01_data" else {}))
+    with pytest.raises(NotebookError, match=message):
         discover(folder)
 
 
-def test_two_notebooks_of_one_number(write, folder: Path):
-    write("01_data")
-    write("01_other")
-    with pytest.raises(NotebookError, match="same number"):
-        discover(folder)
-
-
-def test_choose(write, folder: Path):
+def test_choose(write, folder):
     for name in ("01_data", "02_masks", "05_gan"):
         write(name)
     write("10_report", after="*")

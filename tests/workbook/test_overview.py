@@ -20,12 +20,6 @@ def config() -> Config:
     return Config.from_parameters("cpu", "embedded")
 
 
-def add_goal(path: Path, text: str = GOAL) -> None:
-    book = nbformat.read(path, as_version=4)
-    book.cells.insert(0, nbformat.v4.new_markdown_cell(text))
-    nbformat.write(book, path)
-
-
 def links(text: str) -> list[tuple[str, str]]:
     return re.findall(r"\[([^]]*)\]\(([^)]*)\)", text)
 
@@ -47,39 +41,28 @@ def test_numbered_notebooks_of_the_checkout_say_their_goal_and_time(config):
         assert re.fullmatch(r"\d+:\d\d", time.strip()), row
 
 
-def test_a_row(write, folder, config):
-    add_goal(write("01_data", title="Data: where from", seconds={"cpu": 90, "smoke": 5}))
+def test_rows_of_notebooks_lessons_bench_and_reports(write, folder, config):
+    path = write("01_data", title="Data: where from", seconds={"cpu": 90, "smoke": 5})
+    book = nbformat.read(path, as_version=4)
+    book.cells.insert(0, nbformat.v4.new_markdown_cell(GOAL))
+    nbformat.write(book, path)
+    (folder / "02_masks.ipynb").write_text("{")
     text = start_page(folder, config)
     assert "| [1 · Data: where from](01_data.ipynb) | See what the papers \\| learn from. | 1:30 |" in text
-    assert "The bench" not in text
-    assert "Lessons" not in text
-    assert "Reports" not in text
-
-
-def test_lessons_bench_and_reports_that_are_there(write, folder, config):
-    for name in ("01_data", "explore", "notes"):
+    assert "02_masks.ipynb: is no JSON" in text
+    assert not re.search("The bench|Lessons|Reports", text)
+    for name in ("explore", "notes"):
         write(name)
     (folder / "teaching").mkdir()
-    for number, lesson in enumerate(("02_matting", "01_masks"), 1):
-        write("lesson", title=f"Lesson {number}").rename(folder / "teaching" / f"{lesson}.ipynb")
+    for lesson in ("02_matting", "01_masks"):
+        write("lesson").rename(folder / "teaching" / f"{lesson}.ipynb")
     report = folder.parent / "results" / "cpu-embedded" / "report.html"
     report.parent.mkdir(parents=True)
     report.touch()
+    lessons = ["teaching/01_masks.ipynb", "teaching/02_matting.ipynb"]
     assert [place for _, place in links(start_page(folder, config))] == [
-        "01_data.ipynb",
-        "explore.ipynb",
-        "teaching/01_masks.ipynb",
-        "teaching/02_matting.ipynb",
-        "../results/cpu-embedded/report.html",
-    ]
-
-
-def test_a_damaged_notebook_does_not_hide_the_others(write, folder, config):
-    write("01_data")
-    (folder / "02_masks.ipynb").write_text("{")
-    text = start_page(folder, config)
-    assert [place for _, place in links(text)] == ["01_data.ipynb", "02_masks.ipynb"]
-    assert "02_masks.ipynb: is no JSON" in text
+        "01_data.ipynb", "02_masks.ipynb", "explore.ipynb", *lessons, "../results/cpu-embedded/report.html",
+    ]  # fmt: skip
 
 
 def test_it_is_written_beside_the_notebooks(write, folder, capsys, monkeypatch):

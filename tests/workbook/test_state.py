@@ -15,7 +15,7 @@ def config(output: Path) -> Config:
     return Config.from_parameters("smoke", "embedded")
 
 
-def test_what_is_saved_is_loaded(config: Config):
+def test_what_is_saved_is_loaded(config):
     assert state.load(config) == {}
     entries = [Entry("01_data", "ok", 1.5, "", "d", "now", ("results/a",)), Entry("02_masks", "failed", reason="why")]
     state.save(config, entries)
@@ -23,14 +23,14 @@ def test_what_is_saved_is_loaded(config: Config):
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", '{"notebooks": [{"nom": 1}]}', '{"notebooks": 3}'])
-def test_a_damaged_state_is_named(config: Config, content: str):
+def test_a_damaged_state_is_named(config, content):
     state.save(config, [])
     state.state_path(config).write_text(content)
     with pytest.raises(SoftmaskError, match=r"state\.json.* delete it and all notebooks run again"):
         state.load(config)
 
 
-def test_unchanged_needs_status_digest_and_outputs(output: Path):
+def test_unchanged_needs_status_digest_and_outputs(output):
     (output / "results").mkdir(parents=True)
     (output / "results" / "a").write_text("1")
     entry = Entry("01_data", "ok", digest="d", outputs=("results/a",))
@@ -42,7 +42,7 @@ def test_unchanged_needs_status_digest_and_outputs(output: Path):
     assert not entry.unchanged("d")
 
 
-def test_outputs_are_those_of_the_run_without_state_and_times(config: Config):
+def test_outputs_are_those_of_the_run_without_state_and_times(config):
     for path in (config.results / "tables" / "a.csv", config.figures / "b.png", config.results.parent / "other" / "c"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("1")
@@ -60,7 +60,7 @@ def cpu(output: Path) -> Config:
     return Config.from_parameters("cpu", "embedded", 7)
 
 
-def test_the_most_of_each_hardware_is_kept_and_this_machines_comes_first(cpu: Config, monkeypatch):
+def test_the_most_of_each_hardware_is_kept_and_this_machines_comes_first(cpu, monkeypatch):
     assert state.load_times(cpu) == {}
     monkeypatch.setattr(state, "hardware", lambda: ("A", 2))
     for name, cost in (("02", Cost(30, 100)), ("01", Cost(5, 10)), ("02", Cost(3, 200))):
@@ -76,7 +76,7 @@ def test_the_most_of_each_hardware_is_kept_and_this_machines_comes_first(cpu: Co
     assert state.times_path(cpu).stat().st_mtime_ns == before
 
 
-def test_what_is_written_elsewhere_starts_from_the_checkouts(cpu: Config, monkeypatch, tmp_path: Path):
+def test_what_is_written_elsewhere_starts_from_the_checkouts(cpu, monkeypatch, tmp_path):
     state.add_time(cpu, "01", Cost(5, 10))
     monkeypatch.setattr(state, "ROOT", tmp_path / "output")
     monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path / "elsewhere"))
@@ -85,14 +85,14 @@ def test_what_is_written_elsewhere_starts_from_the_checkouts(cpu: Config, monkey
     assert len(list(tmp_path.rglob("times.json"))) == 2
 
 
-def test_smoke_and_recorded_runs_are_not_noted(cpu: Config):
+def test_smoke_and_recorded_runs_are_not_noted(cpu):
     for other in (Config.from_parameters("smoke", "embedded"), replace(cpu, recorded=True)):
         state.add_time(other, "01", Cost(5, 10))
         assert state.load_times(other) == {}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"hardware": [{"cpu": "A"}]}', '{"hardware": 3}', "[" * 100_000])
-def test_a_damaged_file_tells_nothing_and_is_written_again(cpu: Config, content: str):
+def test_a_damaged_file_tells_nothing_and_is_written_again(cpu, content):
     state.add_time(cpu, "01", Cost(5, 10))
     state.times_path(cpu).write_text(content)
     assert state.load_times(cpu) == {}

@@ -1,5 +1,5 @@
-"""People's own files: soft masks from masks or marks (``softmask label``), and shipped networks that segment images
-(``softmask segment``) and find lungs in scans (``softmask lungs``).
+"""Users' own files: soft masks from masks or marks (``softmask label``), and shipped networks that segment images
+(``softmask segment``) and lungs in scans (``softmask lungs``).
 
 A model is a folder, of the package (``shipped``) or anywhere else::
 
@@ -15,11 +15,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_PLACES = {"load": "softmask.apply.models", "export": "softmask.apply.exporting"}
+_MODULES = {"load": "softmask.apply.models", "export": "softmask.apply.exporting"}
 __all__ = ["export", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PLACES:  # imported on demand: torch takes its time, and `softmask label` needs none of it
-        return getattr(import_module(_PLACES[name]), name)
+    if name in _MODULES:  # imported on demand: `softmask label` does not need torch
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,6 @@ import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,15 +16,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from safetensors.torch import save as pack
 from torch import nn
 
-from softmask.apply.models import CARD, FORMAT, LARGEST_FILE, MODEL, WEIGHTS, Description, Model, check_spec, networks
+from softmask.apply import models
+from softmask.apply.models import CARD, LARGEST_FILE, MODEL, WEIGHTS, Description, Model, channels
 from softmask.config import Config
 from softmask.errors import ConfigError, DataError
 from softmask.experiments import inputs, prepare
 from softmask.experiments.kinds import measured
 from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.spec import to_plain
-from softmask.experiments.store import Record, Run, significant
-from softmask.files import write_atomic
+from softmask.experiments.store import Run, significant
+from softmask.files import whole_path, write_atomic
 from softmask.measure.lungs import dice3d
 from softmask.train.segmentation import predict
 
@@ -33,37 +33,31 @@ from softmask.train.segmentation import predict
 def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
     """Write the model of a finished run to ``folder``, whole or not at all, and return it.
 
-    Its measures are those of the rounded weights that are written, on the run's test part.
-
     Args:
-        folder: is made; a model that is there is replaced, and nothing else is.
+        folder: is created; a model in it is replaced.
         data: data that the run was trained and tested on; None prepares it.
 
     Raises:
-        ConfigError: for a run of which no model is made, weights larger than :data:`LARGEST_FILE`, data that the run
-            was not tested on, or a folder that holds anything but a model.
-        DataError: where the run's weights or its data cannot be read.
+        ConfigError: for a run of which no model is made, too large weights, data that the run was not tested on, or a
+            folder that holds anything but a model.
+        DataError: where the run's weights or its data cannot be read, or the folder cannot be written.
     """
     spec, record, folder = run.spec, run.record, Path(folder).absolute()
-    check_spec(spec)
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: is a file; name a folder")
+    models.check_spec(spec)
+    whole_path(folder, "the model's folder")
     others = sorted({path.name for path in folder.glob("*")} - {WEIGHTS, MODEL, CARD})
     if others:
-        raise ConfigError(f"{folder}: holds {others[0]}, which is of no model; name another folder, or empty this one")
+        raise ConfigError(f"{folder}: holds {others[0]}, which is of no model; name another folder")
     data = prepare.prepare(spec, Config.from_parameters(spec.profile, spec.source)) if data is None else data
     if data.digest != record.provenance.data:
-        raise ConfigError(
-            f"{spec.name} was tested on other data than is there now ({record.provenance.data[:12]}, not "
-            f"{data.digest[:12]}); train it again"
-        )
+        raise ConfigError(f"{spec.name} was tested on other data than is there now; train it again")
     sr = next((need for need in run.needs if need.spec == spec.sr), None)
     if spec.sr is not None and sr is None:
-        raise ConfigError(f"{spec.name} comes without {spec.sr.name}, which it builds on; take the run that fit gives")
+        raise ConfigError(f"{spec.name} comes without {spec.sr.name}; take the run that fit returns")
     weights = to_weights(run.network(), sr and sr.network())
     provenance = record.provenance
     description = Description(
-        format=FORMAT,
+        format=models.FORMAT,
         spec=spec,
         threshold=record.threshold,
         sha256=hashlib.sha256(weights).hexdigest(),
@@ -73,19 +67,24 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
         trained_dice=significant(float(np.mean(record.measures["dice"]))),
         **{name: getattr(provenance, name) for name in ("data", "origin", "commit", "dirty")},
     )
-    model = Model(folder.resolve().name, description, **networks(spec, weights, WEIGHTS))
+    model = Model(folder.resolve().name, description, **models.networks(spec, weights, WEIGHTS))
     measures = dict(measure(model, data.test)["measures"])
     if spec.of_lungs:  # measures of all slices of a scan, not of each
         pixels = [measures.pop(f"pixels_{which}") for which in ("true", "found", "common")]
         measures["dice3d"] = np.array(list(dice3d(data.test.groups, *pixels).values()))
-    means = {}
-    for name, values in measures.items():
-        finite = values[np.isfinite(values)]
-        mean = significant(float(finite.mean())) if len(finite) else float("nan")
-        means[name] = mean, len(finite)
+    finite = {name: values[np.isfinite(values)] for name, values in measures.items()}
+    means = {
+        name: (significant(float(values.mean())) if len(values) else float("nan"), len(values))
+        for name, values in finite.items()
+    }
     model = replace(model, description=replace(description, measures=means))
     text = json.dumps(to_plain(model.description), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    contents = {WEIGHTS: weights, MODEL: text, CARD: card(model.name, model.description, record, len(weights))}
+    options = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    templates = Environment(undefined=StrictUndefined, loader=FileSystemLoader(Path(__file__).parent), **options)
+    card = templates.get_template("card.md.j2").render(
+        name=model.name, about=model.description, spec=spec, record=record, n_bytes=len(weights)
+    )
+    contents = {WEIGHTS: weights, MODEL: text, CARD: card}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part") as scratch:
@@ -94,15 +93,13 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
             for name in contents:  # between two of these, SHA-256 tells that they are of two models
                 os.replace(Path(scratch, name), folder / name)
     except OSError as error:
-        raise DataError(
-            f"{error.filename or folder}: the model cannot be written ({error.strerror}); check the path and its rights"
-        ) from error
+        raise DataError(f"{folder}: the model cannot be written ({error.strerror}); check its rights") from error
     return model
 
 
 def to_weights(network: nn.Module, sr: nn.Module | None) -> bytes:
-    """Return the file of weights: numbers with fractions in float16, others as they are. Raises ConfigError where the
-    file would be too large, or a weight is too large for float16."""
+    """Return the file of weights, in float16 but for whole numbers. Raises ConfigError where the file is too large, or
+    a weight is too large for float16."""
     tensors = nn.ModuleDict({"network": network} | ({} if sr is None else {"sr": sr})).state_dict()
     for name, tensor in tensors.items():
         tensors[name] = (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
@@ -110,30 +107,13 @@ def to_weights(network: nn.Module, sr: nn.Module | None) -> bytes:
             raise ConfigError(f"{name} has numbers that float16 cannot hold; train the run again")
     content = pack(dict(tensors))
     if len(content) > LARGEST_FILE:
-        raise ConfigError(
-            f"the weights take {len(content) / 1e6:.1f} MB, and a model at most {LARGEST_FILE / 1e6:g}; "
-            "take a narrower network (another profile)"
-        )
+        size = f"{len(content) / 1e6:.1f} MB, and a model at most {LARGEST_FILE / 1e6:g}"
+        raise ConfigError(f"the weights take {size}; take a narrower network (another profile)")
     return content
 
 
 def measure(model: Model, test: Part) -> dict[str, Any]:
-    """Return what a record holds of a test part (:func:`softmask.experiments.kinds.measured`), for this model's
-    weights, through the code that runs are measured with."""
-    needs = [upscaler(model)] if model.sr is not None else []
-    images = inputs.channels(model.spec, test.images, needs)
-    answers = predict(inputs.seeing(model.spec, model.network, needs), images)
-    return measured(test, *inputs.read(model.spec, answers), model.description.threshold)
-
-
-def upscaler(model: Model) -> Run:
-    """Return a model's super-resolution network as a finished run; its key is that of the weights."""
-    return SimpleNamespace(spec=model.spec.sr, key=model.description.sha256, needs=(), network=lambda: model.sr)
-
-
-def card(name: str, about: Description, record: Record, n_bytes: int) -> str:
-    """Return the model card in Markdown (``card.md.j2``). ``n_bytes`` is the size of the weights."""
-    options = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
-    templates = Environment(undefined=StrictUndefined, loader=FileSystemLoader(Path(__file__).parent), **options)
-    template = templates.get_template("card.md.j2")
-    return template.render(name=name, about=about, spec=about.spec, record=record, n_bytes=n_bytes)
+    """Return :func:`softmask.experiments.kinds.measured` of a test part, segmented as users' images are."""
+    images = np.concatenate([channels(model.spec, image, model.sr) for image in test.images[:, 0]])
+    answers = inputs.read(model.spec, predict(model.network, images))
+    return measured(test, *answers, model.description.threshold)

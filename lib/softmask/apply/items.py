@@ -1,7 +1,4 @@
-"""An image and its prior (mask, readers' masks or RECIST mark): from a list, from a DICOM report, and read by slice.
-
-Nothing is guessed about RECIST ends: they are pixels (row, column) unless said to be columns first, or millimetres.
-"""
+"""An image and its prior (mask, readers' masks or RECIST mark): from a list or a DICOM report, and read by slice."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ from softmask.data.image_files import read_grey
 from softmask.data.masks import label_volume_mask, lesion_mask
 from softmask.data.sample import Problem
 from softmask.data.volume_files import Grid, is_volume_file
-from softmask.errors import ConfigError, DataError, LabelError, brief
+from softmask.errors import ConfigError, DataError, brief
 from softmask.files import read_text
 
 ORDERS, UNITS = ("rc", "xy"), ("px", "mm")
@@ -34,10 +31,10 @@ COLUMNS_HELP = (
 
 _ENDS = {order: tuple(f"{letter}{end}" for end in range(4) for letter in order) for order in ORDERS}
 _PRIORS = ("mask", "readers", *_ENDS["rc"], *_ENDS["xy"])
+_EXACTLY_ONE = "say what to label from, exactly one of mask, readers, RECIST ends and --report"
 _LARGEST_LIST = 1 << 28  # bytes
 _NAME = re.compile(r"[^\s./\\:*?\"<>|\x00-\x1f][^/\\:*?\"<>|\x00-\x1f]{0,150}")
 _GROUP = ("125007", "DCM")  # code of a Measurement Group
-_PICTURE_ENDINGS = (".png", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -62,8 +59,8 @@ class Mark:
             raise ConfigError(f"unknown units {self.units!r} of RECIST ends; choose from {', '.join(UNITS)}")
         if self.units == "mm" and self.order != "xy":
             raise ConfigError("RECIST ends in mm are x and y of the patient: say --order xy (x0, y0, ... in lists)")
-        if np.shape(self.ends) != (4, 2) or not np.isfinite(self.ends).all():
-            raise ConfigError(f"a RECIST mark is eight finite numbers, two for each of four ends, not {self.ends}")
+        if not np.isfinite(self.ends).all():
+            raise ConfigError(f"a RECIST mark is eight finite numbers, not {self.ends}")
 
     @property
     def text(self) -> str:
@@ -71,8 +68,12 @@ class Mark:
         return " ".join(f"{value:g}" for end in self.ends for value in end) + f" {self.order} {self.units}"
 
     def axes(self, shape: tuple[int, int], grid: Grid | None) -> np.ndarray:
-        """Return (2, 2, 2) float64 (axis, end, (row, column)) in pixels of an image (H, W), the long axis first. Raises
-        DataError for mm on an image without positions in mm, LabelError as :func:`softmask.label.recist.validate`."""
+        """Return (2, 2, 2) float64 (axis, end, (row, column)) in pixels of an image (H, W), the long axis first.
+
+        Raises:
+            DataError: for mm on an image without positions in mm.
+            LabelError: as :func:`softmask.label.recist.validate`.
+        """
         from softmask.label.recist import validate  # image libraries take their time
 
         ends = np.array(self.ends, float)
@@ -82,82 +83,52 @@ class Mark:
             if grid is None:
                 raise DataError("RECIST ends in mm, but the image's file says nothing of mm; give them in pixels")
             ends = (ends - grid.origin[1::-1]) / grid.spacing_mm[1:]
-        try:
-            return validate(ends.reshape(2, 2, 2), shape)
-        except LabelError as error:
-            hint = "; columns before rows must be said (--order xy; x0, y0, ... in lists), and so must mm (--units mm)"
-            raise LabelError(f"{error}{hint if 'outside' in str(error) else ''}") from error
+        return validate(ends.reshape(2, 2, 2), shape)
 
     def slice_of(self, image: Image, z: int | None) -> int:
-        """Return the slice that it lies on, ``z`` where that was said. Raises DataError where it is not known."""
+        """Return the slice that it lies on, of several ``z``. Raises DataError where it is not known."""
         n = len(image.slices)
         if self.uid:
-            uids = [ct.uid for ct in image.series.slices] if image.series else []
-            if self.uid not in uids:
+            if self.uid not in image.uids:
                 raise DataError(f"the mark lies on SOPInstanceUID {self.uid}, not in {image.path}; get that series")
-            return uids.index(self.uid)
+            return image.uids.index(self.uid)
         if n > 1 and z is None:
             raise DataError(f"has {n} slices, 0 to {n - 1}; say which one the mark lies on (--slice, column slice)")
         return 0 if n == 1 else _checked_slice(z, n)
 
 
-def doubts(axes: np.ndarray) -> str:
-    """Return that two axes (2, 2, 2) are not perpendicular (30 degrees off), or do not cross; empty for neither.
-
-    Readers who draw by hand make such marks, so they are labelled; but ends in a wrong order look like that, too.
-    """
-    long, short = axes[0, 1] - axes[0, 0], axes[1, 1] - axes[1, 0]
-    lengths = np.linalg.norm([long, short], axis=1)
-    if not lengths[1]:
-        return ""
-    angle = np.degrees(np.arccos(min(abs(long @ short) / lengths[0] / lengths[1], 1.0)))
-    if angle < 60:
-        return f"the axes meet at {angle:.0f} degrees, not at about 90: check the order of the ends"
-    shares = np.linalg.solve(np.stack([long, -short], axis=1), axes[1, 0] - axes[0, 0])  # of each axis, where they meet
-    if (np.abs(shares - 0.5) > 0.5 + 1 / lengths).any():  # a pixel beside it is no doubt
-        return "the axes do not cross: check the order of the ends"
-    return ""
-
-
 @dataclass(frozen=True)
 class Item:
-    """An image, and exactly one of mask, readers and mark.
+    """An image, and either masks or a mark.
 
     Attributes:
-        name: how names of results begin.
+        where: its name in messages.
+        name: beginning of the names of results.
         image: a PNG, TIFF or DICOM file, a NIfTI or nrrd volume, or a folder with one CT series.
-        mask: PNG, TIFF, DICOM SEG, NIfTI or nrrd.
-        readers: several of these.
+        masks: a mask, or those of several readers: PNG, TIFF, DICOM SEG, NIfTI or nrrd.
         slice: the slice to label, from 0 at the feet; None for all that a mask marks, or the only one.
-        where: how messages begin.
     """
 
+    where: str
     name: str
     image: Path
-    mask: Path | None = None
-    readers: tuple[Path, ...] = ()
+    masks: tuple[Path, ...] = ()
     mark: Mark | None = None
     slice: int | None = None
-    where: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "where", self.where or str(self.image))
-        if (self.mask is not None) + bool(self.readers) + (self.mark is not None) != 1:
-            raise ConfigError(
-                f"{self.where}: say what to label from, exactly one of a mask, readers' masks and a RECIST mark "
-                "(--mask, --readers, --recist or --report)"
-            )
+        if bool(self.masks) == (self.mark is not None):
+            raise ConfigError(f"{self.where}: {_EXACTLY_ONE}")
         if not _NAME.fullmatch(self.name):
             name = f"{self.name[:200]!r} cannot be the name of a file"
             raise ConfigError(f"{self.where}: {name}; give another (--name, column name)")
 
     @property
     def kind(self) -> str:
-        return "mask" if self.mask is not None else "readers" if self.readers else "recist"
-
-    @property
-    def masks(self) -> tuple[Path, ...]:
-        return self.readers if self.mask is None else (self.mask,)
+        """``recist``, ``mask`` or ``readers``."""
+        if self.mark is not None:
+            return "recist"
+        return "mask" if len(self.masks) == 1 else "readers"
 
 
 def read_list(path: Path) -> tuple[list[Item], list[Problem]]:
@@ -173,11 +144,9 @@ def read_list(path: Path) -> tuple[list[Item], list[Problem]]:
     try:
         header = [cell.strip() for cell in next(rows, [])]
         unknown = set(header) - {"image", "name", "units", "slice", *_PRIORS}
-        if "image" not in header or unknown or len(set(header)) != len(header):
+        if "image" not in header or unknown or len(set(header)) != len(header) or not set(_PRIORS) & set(header):
             names = ", ".join(repr(name[:40]) for name in header[:40]) or "none"
             raise ConfigError(f"{path}: its first line names the columns {names} (separated by commas); {COLUMNS_HELP}")
-        if not set(_PRIORS) & set(header):
-            raise ConfigError(f"{path}: has no column to label from; {COLUMNS_HELP}")
         for row in rows:
             if not any(cell.strip() for cell in row):
                 continue
@@ -209,35 +178,29 @@ def _item_of(folder: Path, where: str, header: list[str], row: list[str]) -> Ite
             expected = "a whole number" if kind is int else "a number, with a point"
             raise DataError(f"{name} = {cells[name][:40]!r} is not {expected}") from error
 
-    mark = None
     orders = [order for order, names in _ENDS.items() if set(names) & cells.keys()]
-    if len(orders) == 2:
-        raise DataError("has RECIST ends both as rows and columns and as x and y; leave one of them")
+    if len(orders) + ("mask" in cells) + ("readers" in cells) != 1:
+        raise ConfigError(_EXACTLY_ONE)
     if not orders and "units" in cells:
         raise DataError("has units and no RECIST ends")
+    mark = None
     for order in orders:
         if missing := [name for name in _ENDS[order] if name not in cells]:
             raise DataError(f"has RECIST ends without {', '.join(missing)}")
         values = [number(name, float) for name in _ENDS[order]]
         mark = Mark(tuple(zip(values[::2], values[1::2], strict=True)), order, cells.get("units", "px"))
     image = folder / cells["image"]
-    return Item(
-        name=cells.get("name") or stem_of(image),
-        image=image,
-        mask=folder / cells["mask"] if "mask" in cells else None,
-        readers=tuple(folder / path.strip() for path in cells.get("readers", "").split(";") if path.strip()),
-        mark=mark,
-        slice=number("slice", int) if "slice" in cells else None,
-        where=where,
-    )
+    paths = [cells["mask"]] if "mask" in cells else cells.get("readers", "").split(";")
+    masks = tuple(folder / path.strip() for path in paths if path.strip())
+    z = number("slice", int) if "slice" in cells else None
+    return Item(where, cells.get("name") or stem_of(image), image, masks, mark, z)
 
 
 def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
-    """Return the RECIST marks in a DICOM measurement report, in its order, and the groups whose diameters make none.
+    """Return the RECIST marks in a DICOM measurement report, and the groups whose diameters make none.
 
-    Each measurement group (TID 1501) with two diameters (SCOORD POLYLINE of two points) is a mark; vendors' codes
-    differ, so the longer one is the long axis. SCOORD counts columns and rows from the outer corner of the first
-    pixel (PS3.3 C.18.6.1.2), so half a pixel is taken off.
+    Each measurement group (TID 1501) with two diameters (SCOORD POLYLINE of two points) is a mark. SCOORD counts
+    from the outer corner of the first pixel (PS3.3 C.18.6.1.2), so half a pixel is taken off.
 
     Raises:
         DataError: naming the file, and the tag, when it is damaged, no structured report, or has no diameter.
@@ -250,8 +213,6 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
             name = (item.get("ConceptNameCodeSequence") or [{}])[0]
             if (name.get("CodeValue"), name.get("CodingSchemeDesignator")) == _GROUP:
                 groups.append([*_lines(item)])
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
     except Exception as error:  # values are decoded only now, and on damaged bytes that raises nearly anything
         raise DataError(f"{path}: damaged ({brief(error)}); export the report again") from error
     if modality != "SR":
@@ -266,10 +227,8 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
             why = f"{len(lines)} diameters on {len(uids)} images, and a RECIST mark is two on one; redraw it"
             problems.append(Problem(f"{path}, measurement group {number}", why))
     if not marks and not problems:
-        raise DataError(
-            f"{path}: none of its {len(groups)} measurement groups holds a diameter drawn as SCOORD POLYLINE of two "
-            "points; export the marks with their coordinates in the image"
-        )
+        remedy = "export the marks with their coordinates"
+        raise DataError(f"{path}: none of its {len(groups)} measurement groups holds a diameter (SCOORD); {remedy}")
     return marks, problems
 
 
@@ -286,21 +245,18 @@ def _lines(group) -> Iterator[tuple[tuple[tuple[float, float], ...], str]]:
     for drawn in (child for number in numbers for child in number.get("ContentSequence") or ()):
         values = [float(value) for value in drawn.get("GraphicData") or ()]
         if drawn.get("ValueType") == "SCOORD" and drawn.get("GraphicType") == "POLYLINE" and len(values) == 4:
-            images = [item for item in drawn.get("ContentSequence") or () if item.get("ValueType") == "IMAGE"]
-            if len(images) != 1:
-                raise DataError("a diameter is not drawn on one image; export the report again")
-            uid = str(images[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
+            (image,) = (item for item in drawn.ContentSequence if item.get("ValueType") == "IMAGE")
+            uid = str(image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
             yield ((values[0], values[1]), (values[2], values[3])), uid
 
 
 def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
-    """Return masks (R, H, W) bool by slice, for the slices that any of the R readers (or the one mask) marks."""
+    """Return masks (R, H, W) bool by slice, for the slices that any of R masks marks."""
     readers = [_read_mask(path, item, image) for path in item.masks]
     marked = sorted(set().union(*readers))
     if item.slice is not None and image.is_volume:
         if item.slice not in marked:
-            hint = f"they mark {', '.join(map(str, marked[:20]))}" if marked else "they mark none"
-            raise DataError(f"the masks do not mark slice {item.slice}; {hint}")
+            raise DataError(f"the masks do not mark slice {item.slice}; they mark {marked[:20]}")
         marked = [item.slice]
     empty = np.zeros(image.shape, bool)
     return {z: np.stack([masks.get(z, empty) for masks in readers]) for z in marked}
@@ -308,11 +264,17 @@ def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
 
 def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
     """Return (H, W) bool for each slice that the mask at ``path`` marks."""
+    from softmask.label.common import checked_mask
+
     n = len(image.slices)
-    if path.name.lower().endswith(_PICTURE_ENDINGS):
+    if path.suffix.lower() in (".png", ".tif", ".tiff"):
         if n > 1 and item.slice is None:
             raise DataError(f"{path}: is the mask of one slice of {n}; say of which (--slice, column slice)")
-        return {_checked_slice(item.slice, n) if n > 1 else 0: _read_picture(path, image)}
+        stored = read_grey(path)
+        if stored.shape != image.shape:
+            size, expected = (" x ".join(map(str, shape)) for shape in (stored.shape, image.shape))
+            raise DataError(f"{path}: {size} pixels, and {expected} in {image.path}; draw the mask on the whole image")
+        return {_checked_slice(item.slice, n) if n > 1 else 0: checked_mask(stored, f"{path}")}
     if image.grid is None:
         raise DataError(f"{path}: {image.path} has no place in mm, so its mask must be a PNG or TIFF file")
     if is_volume_file(path):
@@ -330,13 +292,3 @@ def _checked_slice(z: int, n: int) -> int:
     if not 0 <= z < n:
         raise DataError(f"there is no slice {z}; the image's {n} slices are 0 to {n - 1}")
     return z
-
-
-def _read_picture(path: Path, image: Image) -> np.ndarray:
-    from softmask.label.common import checked_mask
-
-    stored = read_grey(path)
-    if stored.shape != image.shape:
-        size, expected = (" x ".join(map(str, shape)) for shape in (stored.shape, image.shape))
-        raise DataError(f"{path}: {size} pixels, and {expected} in {image.path}; draw the mask on the whole image")
-    return checked_mask(stored, f"{path}")

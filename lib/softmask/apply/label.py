@@ -1,21 +1,21 @@
-"""``softmask label``: soft masks of people's images, many in parallel, into a folder; what is done is not repeated.
+"""``softmask label``: soft masks of users' images, many in parallel, into a folder; finished images are skipped.
 
-``manifest.csv`` says what was done to each image; a call goes on from it.
+``manifest.csv`` lists the processing of each image; a call goes on from it.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import errno
 import io
 import math
-import re
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,13 +25,12 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from softmask.apply.images import Grey, Image, open_image, reading, stem_of
-from softmask.apply.items import Item, Mark, doubts, read_list, read_masks, read_report
+from softmask.apply.items import Item, Mark, read_list, read_masks, read_report
 from softmask.apply.outputs import check_outputs, pictures, png, seg_bytes, write_nifti
 from softmask.cache import code_digest
 from softmask.data.sample import Problem
-from softmask.data.volume_files import name_of
 from softmask.errors import ConfigError, DataError, SoftmaskError, brief
-from softmask.files import sha256_of, whole_path, write_atomic
+from softmask.files import read_text, sha256_of, whole_path, write_atomic
 from softmask.label import SoftMask, soft_mask
 from softmask.label.common import bounding_box, checked_readers
 from softmask.machine import cores
@@ -42,9 +41,8 @@ COLUMNS = (
     "name", "image", "label", "prior", "slices", "rows", "columns", "row_mm", "column_mm", "soft_area_px",
     "mask_area_px", "settings", "status", "message", "digest",
 )  # fmt: skip
-"""``slices``: those labelled, from 0, separated by spaces. ``soft_area_px`` is the sum of alpha over them,
-``mask_area_px`` the pixels with alpha of at least 0.5. ``status`` is ``done`` or ``failed``, and ``digest`` the SHA-256
-of all that the result depends on."""
+"""``slices``: those labelled, from 0. ``soft_area_px`` is the sum of alpha over them, ``mask_area_px`` the pixels with
+alpha of at least 0.5. ``status`` is ``done`` or ``failed``, ``digest`` covers all that the result depends on."""
 
 LEAST = 16
 """Pixels around a lesion that are always looked at, and shown in its overlay."""
@@ -53,9 +51,8 @@ EVERY = 2.0
 """Seconds between two writings of the manifest: what a kill takes from it is done again."""
 
 _KINDS = {"png": ("soft", "mask", "trimap", "overlay"), "nifti": ("soft.nii.gz", "mask.nii.gz"), "seg": ("soft.dcm",)}
-_NOTHING_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # the next image would fare no better
 _OF_ONE_IMAGE = ("mask", "readers", "recist", "report", "order", "units", "slice", "name")
-_MOST_BYTES = 1 << 28  # of a manifest
+_LARGEST_MANIFEST = 1 << 28  # bytes
 
 Row = dict[str, str]
 
@@ -98,59 +95,52 @@ def run(arguments: argparse.Namespace) -> int:
     items, problems, inputs = _items(arguments)
     inputs += [path for item in items for path in (item.image, *item.masks)]
     inputs += [path.resolve().parent for path in inputs]  # a volume's pictures lie in a folder of their own
-    writers = [(item.where, [*_paths(folder, item.name, [0], False), folder / item.name]) for item in items]
+    outputs = [(item.where, [*_paths(folder, item.name, [0], False), folder / item.name]) for item in items]
     remedy = "Give each its own name in a list's column name"
-    check_outputs([*writers, ("softmask label", [folder / MANIFEST])], inputs, remedy)
-    manifest = Manifest(folder, [*(problem.where for problem in problems), *(item.name for item in items)])
-    states: list[str] = []
-    full: list[str] = []  # why nothing more can be written, if so
-
-    def tasks() -> Iterator[tuple]:
-        for item in items:
-            if full:  # running tasks come to their end: processes that are broken off complain
-                return
-            yield delayed(_outcome)(item, folder, settings, manifest.earlier.get(item.name))
-
-    def note(row: Row, state: str, where: str) -> None:
-        states.append(state)
-        if message := row["message"]:
-            message = message if message.startswith(where) else f"{where}: {message}"
-            tqdm.write(f"softmask: {message}", file=sys.stderr)
-        try:
-            manifest.put(row)
-        except OSError as error:
-            full.append(str(_cannot_write(folder, error)))
-
-    results = pool(min(jobs, max(len(items), 1)))(tasks())
+    check_outputs([*outputs, ("softmask label", [folder / MANIFEST])], inputs, remedy)
+    done = _read_manifest(folder / MANIFEST)
+    names = [*(problem.where for problem in problems), *(item.name for item in items)]
+    rows: dict[str, Row | None] = dict.fromkeys([*names, *done]) | done
+    states: Counter[str] = Counter()
+    results: Iterator[tuple[Row, str]] = iter(())
     try:
-        with tqdm(total=len(items), desc="label", unit="image", disable=len(items) < 2) as bar:
-            for problem in problems:
-                note(_failed(problem.where, problem.why), "failed", problem.where)
-            for (row, state), item in zip(results, items, strict=False):  # fewer where the disk is full
-                if state == "full":
-                    full.append(row["message"])
-                else:
-                    note(row, state, item.where)
-                    bar.update()
-        if full:
-            raise DataError(full[0])
-        manifest.save()
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
+        _write_manifest(folder / MANIFEST, rows.values())
+        saved = time.monotonic()
+        tasks = (delayed(_outcome)(item, folder, settings, done.get(item.name)) for item in items)
+        results = pool(min(jobs, max(len(items), 1)))(tasks)
+        unusable = ((_failed(problem.where, problem.why), "failed") for problem in problems)
+        places = [*(problem.where for problem in problems), *(item.where for item in items)]
+        bar = tqdm(places, desc="label", unit="image", disable=len(items) < 2)
+        for where, (row, state) in zip(bar, chain(unusable, results), strict=True):
+            states[state] += 1
+            rows[row["name"]] = row
+            if message := row["message"]:
+                message = message if message.startswith(where) else f"{where}: {message}"
+                tqdm.write(f"softmask: {message}", file=sys.stderr)
+            if time.monotonic() - saved > EVERY:
+                _write_manifest(folder / MANIFEST, rows.values())
+                saved = time.monotonic()
+    except OSError as error:  # of writing: those of reading are DataErrors by now
+        raise DataError(
+            f"{folder}: cannot be written to ({error.strerror}); check its rights and the space left, or choose "
+            "another folder with --out. The same command then goes on from what manifest.csv lists as done"
+        ) from error
     except TerminatedWorkerError as error:
         raise DataError(f"{folder}: a process was ended from outside, memory may be short; try --jobs 1") from error
     finally:
-        with warnings.catch_warnings(), suppress(OSError):  # both repeat what has been said
+        with warnings.catch_warnings(), suppress(OSError):  # both repeat the error above
             warnings.simplefilter("ignore")
-            results.close()
-            manifest.save()
-    labelled, skipped, failed = map(states.count, ("labelled", "skipped", "failed"))
-    print(f"{labelled} labelled, {skipped} done before, {failed} failed; {folder / MANIFEST}")
-    return 1 if failed else 0
+            getattr(results, "close", bool)()
+            _write_manifest(folder / MANIFEST, rows.values())
+    print(
+        f"{states['labelled']} labelled, {states['skipped']} done before, {states['failed']} failed; "
+        f"{folder / MANIFEST}"
+    )
+    return 1 if states["failed"] else 0
 
 
 def _items(arguments: argparse.Namespace) -> tuple[list[Item], list[Problem], list[Path]]:
-    """Return the items, problems of those that cannot be made, and files that are read besides."""
+    """Return the items, the lines or groups that are none, and files that are read besides."""
     if (arguments.list is None) == (arguments.image is None):
         raise ConfigError("name one image, or many of them with --list")
     if arguments.list is not None:
@@ -163,71 +153,43 @@ def _items(arguments: argparse.Namespace) -> tuple[list[Item], list[Problem], li
         if getattr(arguments, option) is not None and arguments.recist is None:
             raise ConfigError(f"--{option} is an option of --recist; leave it out")
     image = Path(arguments.image)
-    name = arguments.name or (name_of(image) if image.is_dir() else stem_of(image))
+    name = arguments.name or stem_of(image)
     if arguments.report is not None:
         if arguments.slice is not None:
             raise ConfigError("--slice cannot be combined with --report, which names the slices itself")
         path = Path(arguments.report)
         marks, problems = read_report(path)
-        return [Item(f"{name}-{n}", image, mark=mark) for n, mark in enumerate(marks, 1)], problems, [path]
-    mask, mark = None if arguments.mask is None else Path(arguments.mask), None
+        items = [Item(str(image), f"{name}-{n}", image, mark=mark) for n, mark in enumerate(marks, 1)]
+        return items, problems, [path]
+    masks = arguments.readers if arguments.mask is None else [arguments.mask]
+    mark = None
     if arguments.recist is not None:
         ends = tuple(zip(arguments.recist[::2], arguments.recist[1::2], strict=True))
         mark = Mark(ends, arguments.order or "rc", arguments.units or "px")
-    return [Item(name, image, mask, tuple(map(Path, arguments.readers or ())), mark, arguments.slice)], [], []
+    return [Item(str(image), name, image, tuple(map(Path, masks or ())), mark, arguments.slice)], [], []
 
 
-class Manifest:
-    """The rows of ``manifest.csv``: those of ``names`` first, then those of ``earlier`` calls with status ``done``, by
-    name. Raises DataError when there is another ``manifest.csv``, or nothing can be written there."""
-
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        self._path = folder / MANIFEST
-        self.earlier = {row["name"]: row for row in self._read() if row["status"] == "done"}
-        self._rows: dict[str, Row | None] = dict.fromkeys([*names, *self.earlier]) | self.earlier
-        try:
-            self.save()
-        except OSError as error:
-            raise _cannot_write(folder, error) from error
-
-    def put(self, row: Row) -> None:
-        """Add a row; now and then the file is written."""
-        self._rows[row["name"]] = row
-        if time.monotonic() - self._saved > EVERY:
-            self.save()
-
-    def save(self) -> None:
-        """Write the file, whole. Raises OSError."""
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(filter(None, self._rows.values()))
-        write_atomic(self._path, text.getvalue())
-        self._saved = time.monotonic()
-
-    def _read(self) -> list[Row]:
-        if not self._path.exists():
-            return []
-        try:
-            with reading(self._path), self._path.open("rb") as file:
-                text = file.read(_MOST_BYTES).decode()
-            reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-            rows = list(reader)
-            if tuple(reader.fieldnames or ()) != COLUMNS or any(None in row or None in row.values() for row in rows):
-                raise ValueError("its columns are others")
-        except (ValueError, csv.Error) as error:
-            raise DataError(
-                f"{self._path}: is damaged, or no manifest of softmask label ({error}); move it away, or choose "
-                "another folder with --out"
-            ) from error
-        return rows
+def _read_manifest(path: Path) -> dict[str, Row]:
+    """Return the rows with status ``done`` by name. Raises DataError for another file of that name."""
+    if not path.exists():
+        return {}
+    remedy = "move it away, or choose another folder with --out"
+    try:
+        reader = csv.DictReader(io.StringIO(read_text(path, remedy, _LARGEST_MANIFEST), newline=""), strict=True)
+        rows = list(reader)
+        if tuple(reader.fieldnames or ()) != COLUMNS or any(None in row or None in row.values() for row in rows):
+            raise ValueError("its columns are others")
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path}: is damaged, or no manifest of softmask label ({error}); {remedy}") from error
+    return {row["name"]: row for row in rows if row["status"] == "done"}
 
 
-def _cannot_write(folder: Path, error: OSError) -> DataError:
-    return DataError(
-        f"{folder}: cannot be written to ({error.strerror}); check its rights and the space left, or choose another "
-        "folder with --out. The same command then goes on from what manifest.csv lists as done"
-    )
+def _write_manifest(path: Path, rows: Iterable[Row | None]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row for row in rows if row is not None)
+    write_atomic(path, text.getvalue())
 
 
 def _failed(name: str, why: str) -> Row:
@@ -235,7 +197,7 @@ def _failed(name: str, why: str) -> Row:
 
 
 def _outcome(item: Item, folder: Path, settings: Settings, earlier: Row | None) -> tuple[Row, str]:
-    """Label an item; return its row of the manifest, and ``labelled``, ``skipped``, ``failed`` or ``full``."""
+    """Return an item's row of the manifest, and ``labelled``, ``skipped`` or ``failed``."""
     row = _failed(item.name, "") | {
         "image": str(item.image),
         "label": item.kind,
@@ -245,47 +207,57 @@ def _outcome(item: Item, folder: Path, settings: Settings, earlier: Row | None) 
     try:
         with reading(item.image):
             image = open_image(item.image)
-            formats = ("png", *(["nifti"] if image.grid else []), *(["seg"] if image.series else []))
-            formats = settings.formats or formats
-            if "seg" in formats and image.series is None:
-                raise DataError("a DICOM SEG belongs to a DICOM image, which this is not; choose --format png nifti")
+            possible = ("png", *(["nifti"] if image.grid else []), *(["seg"] if image.uids else []))
+            formats = settings.formats or possible
+            if not set(formats) <= set(possible):
+                raise DataError(f"{item.image}: can be written as {', '.join(possible)} only; choose --format of these")
             mark = [] if item.mark is None else [item.mark.text + item.mark.uid]
             code = code_digest("data", "label", "apply")
-            digest = sha256_of(code, settings.text, item.kind, f"{item.slice}", *mark, *item.masks, *image.files)
-        if earlier is not None and earlier["digest"] == digest:
-            slices = [int(z) for z in re.findall(r"\d{1,8}", earlier["slices"])]
-            paths = _paths(folder, item.name, slices, image.is_volume, formats)
-            if slices and all(path.is_file() for path in paths):
-                return earlier, "skipped"
-        result = _label(item, image, folder, settings, formats, replaces=earlier is not None)
-        return row | result | {"digest": digest, "status": "done"}, "labelled"
-    except OSError as error:  # of writing: those of reading are DataErrors by now
-        row["message"] = str(_cannot_write(folder, error))
-        return row, "full" if error.errno in _NOTHING_MORE else "failed"
+            files = dict.fromkeys(plane.path for plane in image.slices)
+            digest = sha256_of(code, settings.text, item.kind, f"{item.slice}", *mark, *item.masks, *files)
+        before = [int(z) for z in earlier["slices"].split() if z.isdecimal()] if earlier else []
+        paths = _paths(folder, item.name, before, image.is_volume, formats)
+        if earlier is not None and earlier["digest"] == digest and all(path.is_file() for path in paths):
+            return earlier, "skipped"
+        alphas = _label(item, image, folder, settings, formats)
+        written = _paths(folder, item.name, list(alphas), image.is_volume, formats)
+        for path in {*_paths(folder, item.name, before, image.is_volume)} - {*written}:
+            path.unlink(missing_ok=True)  # of slices or formats that this labelling did not replace
+    except OSError:
+        raise
     except SoftmaskError as error:
         why = str(error)
         if not why.startswith(tuple(map(str, (item.image, *item.masks)))):
             why = f"{item.image}: {why}"
+        return row | {"message": why}, "failed"
     except Exception as error:  # one image, or a lack of memory for it, must not end the work on a thousand
         why = f"{item.image}: could not be labelled ({type(error).__name__}: {brief(error)}); crop it, or leave it out"
-    return row | {"message": why}, "failed"
+        return row | {"message": why}, "failed"
+    spacing = ("", "") if image.grid is None else tuple(f"{value:g}" for value in image.grid.spacing_mm[1:])
+    row |= {
+        "slices": " ".join(map(str, alphas)),
+        **dict(zip(("rows", "columns"), map(str, image.shape), strict=True)),
+        **dict(zip(("row_mm", "column_mm"), spacing, strict=True)),
+        "soft_area_px": f"{sum(float(alpha.sum(dtype=np.float64)) for alpha in alphas.values()):.3f}",
+        "mask_area_px": str(sum(int(np.count_nonzero(alpha >= 0.5)) for alpha in alphas.values())),
+        "digest": digest,
+        "status": "done",
+    }
+    return row, "labelled"
 
 
 def _paths(folder: Path, name: str, slices: Sequence[int], is_volume: bool, formats=tuple(_KINDS)) -> list[Path]:
-    """Return the files of a labelled image: ``<name>-soft.png`` of an image, ``<name>/012-soft.png`` of a volume's
-    slice, ``<name>-soft.nii.gz`` and others."""
+    """Return the files of a labelled image, such as ``<name>-soft.png``; of a volume ``<name>/012-soft.png``."""
     begins = [f"{name}/{z:03d}" if is_volume else name for z in slices if "png" in formats]
     paths = [folder / f"{begin}-{kind}.png" for begin in begins for kind in _KINDS["png"]]
     return paths + [folder / f"{name}-{kind}" for format in formats if format != "png" for kind in _KINDS[format]]
 
 
-def _label(item: Item, image: Image, folder: Path, settings: Settings, formats: tuple[str, ...], replaces: bool) -> Row:
-    """Write the files of an item and return its columns of the manifest. Raises OSError where it cannot write."""
-    message = ""
+def _label(item: Item, image: Image, folder: Path, settings: Settings, formats: Sequence[str]) -> dict[int, np.ndarray]:
+    """Write the files of an item and return alpha (H, W) by slice."""
     if item.mark is not None:
         axes = item.mark.axes(image.shape, image.grid)
         priors = {item.mark.slice_of(image, item.slice): {"axes": axes}}
-        message = doubts(axes)
     else:
         priors = {z: {"readers": masks} for z, masks in read_masks(item, image).items()}
     alphas: dict[int, np.ndarray] = {}
@@ -295,35 +267,14 @@ def _label(item: Item, image: Image, folder: Path, settings: Settings, formats: 
         alphas[z] = mask.alpha
         if "png" in formats:
             trimap = png(np.rint(mask.trimap * 255).astype(np.uint8))  # 0, 128, 255
+            begin = f"{item.name}/{z:03d}" if image.is_volume else item.name
             for kind, content in (pictures(grey, mask.alpha, mask.binary, part) | {"trimap": trimap}).items():
-                write_atomic(folder / f"{f'{item.name}/{z:03d}' if image.is_volume else item.name}-{kind}.png", content)
+                write_atomic(folder / f"{begin}-{kind}.png", content)
     if "nifti" in formats:
         write_nifti(folder, item.name, image, alphas)
     if "seg" in formats:
         write_atomic(folder / f"{item.name}-soft.dcm", seg_bytes(image, alphas, item.name, item.kind, settings.epsilon))
-    if replaces:
-        _remove_older(folder, item.name, set(_paths(folder, item.name, list(priors), image.is_volume, formats)))
-    spacing = ("", "") if image.grid is None else tuple(f"{value:g}" for value in image.grid.spacing_mm[1:])
-    return {
-        "slices": " ".join(map(str, alphas)),
-        **dict(zip(("rows", "columns"), map(str, image.shape), strict=True)),
-        **dict(zip(("row_mm", "column_mm"), spacing, strict=True)),
-        "soft_area_px": f"{sum(float(alpha.sum(dtype=np.float64)) for alpha in alphas.values()):.3f}",
-        "mask_area_px": str(sum(int(np.count_nonzero(alpha >= 0.5)) for alpha in alphas.values())),
-        "message": message and f"doubtful: {message}",
-    }
-
-
-def _remove_older(folder: Path, name: str, kept: set[Path]) -> None:
-    """Remove files of an earlier labelling that this one did not replace: of other slices or formats."""
-    older, inner = set(_paths(folder, name, [0], False)), folder / name
-    if inner.is_dir():
-        pattern = re.compile(rf"\d{{3,}}-({'|'.join(_KINDS['png'])})\.png")
-        older |= {path for path in inner.iterdir() if pattern.fullmatch(path.name)}
-    for path in older - kept:
-        path.unlink(missing_ok=True)
-    if inner.is_dir() and not any(inner.iterdir()):
-        inner.rmdir()
+    return alphas
 
 
 def label_slice(
@@ -337,15 +288,14 @@ def label_slice(
     """Return the soft mask of a slice from its mask or readers' masks, or from RECIST axes, and the part of the slice
     around the lesion that :func:`softmask.label.soft_mask` was given: a CT slice takes an eighth of the time.
 
-    Nothing changes: beyond the lesion's box the part has the box's longer side (of a RECIST mark twice the long axis)
-    on each side, and all that the labelling looks at lies nearer. It begins at even rows and columns, so that ends at
-    half a pixel round as they do in the whole image.
+    The result is that of the whole slice: beyond the lesion's box the part has the box's longer side (of a RECIST mark
+    twice the long axis) on each side, and begins at even rows and columns, so that half pixels round alike.
 
     Args:
         image: (H, W) in [0, 1].
-        readers: (R, H, W) bool: one is a mask; of several, those that are empty are readers who were not there.
+        readers: (R, H, W) bool: one is a mask; of several, those that are empty are absent readers.
         axes: (2, 2, 2), valid (:func:`softmask.label.recist.validate`).
-        epsilon, radius, and LabelError: as :func:`softmask.label.soft_mask`.
+        epsilon, radius: as :func:`softmask.label.soft_mask`, which raises LabelError.
     """
     if axes is not None:
         low = np.floor(axes.min(axis=(0, 1))).astype(int)

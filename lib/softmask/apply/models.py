@@ -1,4 +1,4 @@
-"""Trained networks on people's images: read from a model's folder with suspicion, and applied to whole images."""
+"""Trained networks on users' images: read from a model's folder, and applied to whole images."""
 
 from __future__ import annotations
 
@@ -47,16 +47,14 @@ class Description:
 
     Attributes:
         format: :data:`FORMAT`.
-        spec: the run that trained it; its data set, source and seed are there, and the run of the super-resolution.
-        threshold: in (0, 1]; at and above which a probability means lesion, or lung.
-        sha256: of the file of weights, in hex, as ``sha256sum`` prints it.
+        spec: the run that trained it.
+        threshold: in (0, 1]; probabilities from it up mean lesion, or lung.
+        sha256: hex digest of the file of weights.
         images, patients: size of the test part.
         measures: of these weights on the test part, by name: the mean over the images on which it is a number, and how
             many those are. Of lungs also ``dice3d``, over scans.
         trained_dice: mean Dice of the run itself, before its weights were rounded to float16.
-        data, origin: digest of the data that it was trained and tested on, and where that is from, in words
-            (:class:`softmask.experiments.store.Provenance`).
-        commit, dirty: of the checkout that trained it, and whether the code differed from it; None outside git.
+        data, origin, commit, dirty: as in :class:`softmask.experiments.store.Provenance`.
     """
 
     format: int
@@ -74,7 +72,7 @@ class Description:
 
     def __post_init__(self) -> None:
         check_spec(self.spec)
-        checked_threshold(self.threshold)
+        check_threshold(self.threshold)
 
     @classmethod
     def read(cls, path: Path) -> Description:
@@ -90,8 +88,8 @@ class Description:
 
 
 def check_spec(spec: RunSpec) -> None:
-    """Raise ConfigError for a run that is no segmentation network, or whose input is the soft mask of another one; of
-    lungs, for one whose input is not the slice alone, or has a size that the network does not take."""
+    """Raise ConfigError for a run of which no model is made: no segmentation network, or one whose input is the soft
+    mask of another; of lungs, one whose input is not the slice alone, or has a size that the network does not take."""
     if not spec.learns or spec.upscales:
         raise ConfigError(f"{spec.name} trains no segmentation network; a model is made of one that does")
     if "prior" in spec.channels:
@@ -101,16 +99,14 @@ def check_spec(spec: RunSpec) -> None:
         if spec.channels != ("image",):
             raise ConfigError(f"{spec.name} sees {', '.join(spec.channels)}; a model of lungs sees the slice alone")
         if spec.size < network.SMALLEST or spec.size % network.STRIDE:
-            raise ConfigError(
-                f"{spec.network} takes no images of {spec.size} x {spec.size} pixels, but multiples of {network.STRIDE}"
-            )
+            multiples = f"multiples of {network.STRIDE}"
+            raise ConfigError(f"{spec.network} takes no images of {spec.size} x {spec.size} pixels, but {multiples}")
 
 
-def checked_threshold(threshold: float) -> float:
-    """Return the threshold. Raises ConfigError unless it lies above 0 and is at most 1."""
+def check_threshold(threshold: float) -> None:
+    """Raise ConfigError unless the threshold lies above 0 and is at most 1."""
     if not 0 < threshold <= 1:
         raise ConfigError(f"a threshold lies above 0 and is at most 1, not {threshold:g}")
-    return threshold
 
 
 class Segmentation(NamedTuple):
@@ -141,16 +137,17 @@ class Model:
 
     @property
     def target(self) -> str:
+        """``lung`` or ``lesion``."""
         return "lung" if self.spec.of_lungs else "lesion"
 
     @property
     def multiple(self) -> int:
-        """Number whose multiples heights and widths of images are padded to; not those of lungs."""
+        """Number to whose multiples images of lesions are padded."""
         return self.network.STRIDE // gcd(self.network.STRIDE, self.spec.scale)
 
     @property
     def least(self) -> int:
-        """Least height and width of an image; of lungs, those that the network is shown: no pixel is invented."""
+        """Least height and width of an image."""
         if self.spec.of_lungs:
             return self.spec.size
         return max(self.multiple, -(-self.network.SMALLEST // self.spec.scale))
@@ -162,9 +159,10 @@ class Model:
             threshold: in (0, 1], else ConfigError; None for the model's own.
 
         Raises:
-            DataError: for an image that is not (H, W) in [0, 1], or is smaller or larger than what is segmented.
+            DataError: for an image that is not (H, W) in [0, 1], too small or too large.
         """
-        threshold = checked_threshold(self.description.threshold if threshold is None else threshold)
+        threshold = self.description.threshold if threshold is None else threshold
+        check_threshold(threshold)
         image = np.asarray(image, dtype=np.float32)
         if image.ndim != 2 or not image.size:
             raise DataError(f"a grey image (H, W) was expected, not an array of shape {image.shape}")
@@ -191,18 +189,16 @@ class Model:
 
 def channels(spec: RunSpec, image: np.ndarray, sr: Generator | None) -> np.ndarray:
     """Return (1, C, s, s) float32: what :func:`softmask.experiments.inputs.channels` gives, made tile by tile."""
-    made = {}
+    enlarged_by_sr = {}
     if sr is not None:
         both = cascade.enlarge(sr, image, spec.scale)[None, 1:].astype(np.float16)  # as kept for training
-        made = {"super_resolved": both[:, :1], "detail": both[:, 1:]}
-    return cascade.channels(spec.channels, image[None, None], spec.scale, made.get)
+        enlarged_by_sr = {"super_resolved": both[:, :1], "detail": both[:, 1:]}
+    return cascade.channels(spec.channels, image[None, None], spec.scale, enlarged_by_sr.get)
 
 
 def shown(image: np.ndarray, size: int) -> np.ndarray:
-    """Return a slice (H, W), whole, with (size, size) pixels: each is the mean over the area that it covers, float32.
-
-    Of a bool array the pixels that are at least half True, bool. A slice that is not square is set into the middle of
-    a square of zeros (air), so that the chest keeps its proportions.
+    """Return a whole slice (H, W) with (size, size) pixels, means over the area that they cover (of bool: at least half
+    True). It is padded to a square with zeros (air).
     """
     side = max(image.shape)
     before = [(side - length) // 2 for length in image.shape]
@@ -211,8 +207,7 @@ def shown(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def answer(model: Model, slices: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities and soft masks, each (N, S, S) float32, for N whole slices (H, W) in [0, 1]; S is the size
-    of the run that trained the model of lungs."""
+    """Return probabilities and soft masks, each (N, S, S) float32, of N whole slices; S is the model's size."""
     batch = np.stack([shown(image, model.spec.size) for image in slices])[:, None]  # (N, 1, S, S)
     return inputs.read(model.spec, predict(model.network, batch))
 
@@ -230,8 +225,8 @@ def names() -> list[str]:
 
 
 def load(name_or_folder: str | Path) -> Model:
-    """Return the model of that name, else in that folder. Raises ConfigError where there is none, with the names, and
-    DataError, which names the damaged file and what is wrong in it."""
+    """Return the model of that name, else in that folder. Raises ConfigError where there is none, DataError for a
+    damaged file."""
     folder = SHIPPED / name_or_folder if str(name_or_folder) in names() else Path(name_or_folder)
     if not os.path.isdir(folder):
         known = f"choose one of {', '.join(names())}" if names() else "none comes with this copy of softmask"
@@ -247,14 +242,14 @@ def networks(spec: RunSpec, weights: bytes, where: str) -> dict[str, nn.Module |
     """Return ``network`` and super-resolution network ``sr`` (None where ``spec`` has none), float32, to evaluate.
     Raises DataError, which names ``where`` and the fault."""
 
-    def made() -> nn.ModuleDict:
+    def untrained() -> nn.ModuleDict:
         both = {"network": build(spec.network, spec.width, spec.inputs, spec.reduction)}
         return nn.ModuleDict(both | ({"sr": build(spec.sr.network, spec.sr.width, 1, 1)} if spec.sr else {}))
 
     try:
         tensors = unpack(weights)
         with torch.device("meta"):  # shapes without memory: a description may ask for anything
-            expected = made()
+            expected = untrained()
         kinds = {name: tensor.dtype for name, tensor in expected.state_dict().items()}
         expected.load_state_dict(tensors, assign=True)
     except SafetensorError as error:
@@ -264,6 +259,6 @@ def networks(spec: RunSpec, weights: bytes, where: str) -> dict[str, nn.Module |
     for name, tensor in tensors.items():
         if tensor.is_floating_point() != kinds[name].is_floating_point or not torch.isfinite(tensor).all():
             raise DataError(f"{where}: {name} is {tensor.dtype}, not {kinds[name]}, or not finite; {_REMEDY}")
-    both = made()
-    both.load_state_dict(tensors)
-    return {"sr": None, **both.eval()}
+    trained = untrained()
+    trained.load_state_dict(tensors)
+    return {"sr": None, **trained.eval()}

@@ -12,50 +12,50 @@ import numpy as np
 from PIL import Image as Picture
 from scipy.ndimage import binary_erosion
 
+from softmask import __version__
 from softmask.apply.images import Image
 from softmask.data.dicom import dcmread, named
-from softmask.data.volume_files import Grid, image_of, nifti
+from softmask.data.volume_files import image_of, nifti
 from softmask.errors import ConfigError, DataError, brief
 from softmask.files import write_atomic
-from softmask.machine import package_version
 
 OUTLINE = (230, 159, 0)
-"""Red, green, blue: the first of ``softmask.report.figures.COLORS``, which draws the binary masks of the figures."""
+"""Red, green, blue: the first of ``softmask.report.figures.COLORS``."""
 
 SHOWN = 512
 """Overlays are enlarged, each pixel to a square, until the longer side has at least this many pixels."""
 
 _TYPE_2 = ("PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime")
 _TYPE_1 = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
+_REMEDY = "mend the header, or choose --format png nifti"
 _PRIORS = {"mask": "a binary mask", "readers": "the masks of several readers", "recist": "RECIST axes"}
 
 
 def check_outputs(writers: Iterable[tuple[str, Iterable[Path]]], inputs: Iterable[Path], remedy: str) -> None:
-    """Raise ConfigError where two images would write the same file, or one would overwrite what is read. Paths that
-    differ in upper and lower case alone are the same, as on some file systems.
+    """Raise ConfigError where two images would write the same file, in upper or lower case, or one that is read.
 
     Args:
         writers: for each image its name in messages and the paths that it writes.
-        remedy: what to do about two of the same path.
+        remedy: for two of the same path.
     """
-    read = {path.resolve(): path for path in inputs}
-    writer_of: dict[str, tuple[int, str]] = {}
-    for number, (where, paths) in enumerate(writers):
-        for path in paths:
-            place = path.resolve()
-            first, other = writer_of.setdefault(str(place).casefold(), (number, where))
-            if first != number:
-                raise ConfigError(f"{other} and {where} would both write {path}; nothing was written. {remedy}")
-            if place in read:
+    read = {path.resolve() for path in inputs}
+    writer_of: dict[str, str] = {}
+    for where, paths in writers:
+        resolved = [path.resolve() for path in paths]
+        for path in resolved:
+            if path in read:
                 raise ConfigError(
-                    f"{where} would write {read[place]}, which is to be read; nothing was written. Leave it out, or "
-                    "choose another folder with --out"
+                    f"{where} would write {path}, which is to be read; nothing was written. Leave it out, or choose "
+                    "another folder with --out"
                 )
+            if other := writer_of.get(str(path).casefold()):
+                raise ConfigError(f"{other} and {where} would both write {path}; nothing was written. {remedy}")
+        writer_of |= {str(path).casefold(): where for path in resolved}
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, least: int = SHOWN) -> np.ndarray:
-    """Return ``image`` (H, W), in [0, 1], in grey with the outline of ``mask`` (H, W) in :data:`OUTLINE`, on the mask's
-    own pixels: (f H, f W, 3) uint8, where the factor f makes the longer side at least ``least`` pixels."""
+    """Return ``image`` (H, W) in [0, 1] in grey with the outline of ``mask`` (H, W), on the mask's own pixels:
+    (f H, f W, 3) uint8, where the factor f makes the longer side at least ``least`` pixels."""
     factor = max(1, -(-least // max(image.shape)))
     grey = np.rint(image * 255).astype(np.uint8).repeat(factor, 0).repeat(factor, 1)
     large = mask.repeat(factor, 0).repeat(factor, 1)
@@ -82,17 +82,14 @@ def pictures(image: np.ndarray, alpha: np.ndarray, mask: np.ndarray, part=(slice
 
 
 def write_nifti(folder: Path, name: str, image: Image, alphas: dict[int, np.ndarray]) -> None:
-    """Write ``soft.nii.gz`` (float32) and ``mask.nii.gz`` (uint8) on the voxels of the image; where it has no
-    positions, as one slice with voxels of 1 mm. ``alphas`` are (H, W) float32 by slice."""
-    grid = image.grid or Grid(
-        shape=(1, *image.shape), spacing_mm=(1.0,) * 3, z_mm=np.zeros(1), origin=(0.0,) * 3, patient="", path=image.path
-    )
-    volume = np.zeros(grid.shape, np.float32)
+    """Write ``soft.nii.gz`` (float32) and ``mask.nii.gz`` (uint8) on the voxels of the image; ``alphas`` are (H, W)
+    float32 by slice."""
+    volume = np.zeros(image.grid.shape, np.float32)
     for z, alpha in alphas.items():
         volume[z] = alpha
     folder.mkdir(parents=True, exist_ok=True)
     for kind, values in (("soft", volume), ("mask", (volume >= 0.5).astype(np.uint8))):
-        write_atomic(folder / f"{name}-{kind}.nii.gz", nifti(image_of(values, grid), folder))
+        write_atomic(folder / f"{name}-{kind}.nii.gz", nifti(image_of(values, image.grid), folder))
 
 
 def seg_bytes(image: Image, alphas: dict[int, np.ndarray], name: str, prior: str, epsilon: float) -> bytes:
@@ -111,13 +108,12 @@ def seg_bytes(image: Image, alphas: dict[int, np.ndarray], name: str, prior: str
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
-    headers = [_header(image.files[z]) for z in sorted(alphas)]
-    version = package_version("softmask") or "0"
+    headers = [_header(image.slices[z].path) for z in sorted(alphas)]
     try:
         algorithm = hd.AlgorithmIdentificationSequence(
             name=f"closed-form matting from {_PRIORS[prior]}",
             family=codes.cid7162.NeighborhoodAnalysis,
-            version=version,
+            version=__version__,
             source="softmask",
             parameters={"epsilon": f"{epsilon:g}", "prior": prior},
         )
@@ -145,7 +141,7 @@ def seg_bytes(image: Image, alphas: dict[int, np.ndarray], name: str, prior: str
                 instance_number=1,
                 manufacturer="softmask",
                 manufacturer_model_name="softmask label",
-                software_versions=version,
+                software_versions=__version__,
                 device_serial_number="0",
                 content_label="SOFT_MASK",
                 content_description=f"soft mask from {_PRIORS[prior]}",
@@ -153,10 +149,7 @@ def seg_bytes(image: Image, alphas: dict[int, np.ndarray], name: str, prior: str
                 omit_empty_frames=False,
             ).save_as(content)
     except Exception as error:  # highdicom reports faults of other people's headers in nearly any way
-        raise DataError(
-            f"{image.path}: no DICOM SEG can be made for it ({brief(error)}); mend the header, or choose --format "
-            "png nifti"
-        ) from error
+        raise DataError(f"{image.path}: no DICOM SEG can be made for it ({brief(error)}); {_REMEDY}") from error
     return content.getvalue()
 
 
@@ -166,10 +159,7 @@ def _header(path: Path):
     header = dcmread(path, stop_before_pixels=True)
     for name in _TYPE_1:
         if not header.get(name):
-            raise DataError(
-                f"{path}: has no {named(name)}, which a DICOM SEG must repeat; mend the header, or choose --format "
-                "png nifti"
-            )
+            raise DataError(f"{path}: has no {named(name)}, which a DICOM SEG must repeat; {_REMEDY}")
     for name in _TYPE_2:
         if name not in header:
             setattr(header, name, None)

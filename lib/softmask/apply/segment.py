@@ -4,11 +4,9 @@ slice by a network, or by threshold and morphology."""
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
@@ -19,16 +17,15 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from softmask.apply.images import Grey, Slice, list_slices, reading
-from softmask.apply.models import Model, answer, checked_threshold, enlarged, load, names, shown
+from softmask.apply.models import Model, answer, check_threshold, enlarged, load, names, shown
 from softmask.apply.outputs import check_outputs, overlay, pictures, png
 from softmask.config import Config
 from softmask.data.ct import read_volume
 from softmask.data.image_files import window_hu
 from softmask.data.volume_files import image_of, name_of, nifti
-from softmask.errors import ConfigError, DataError, SoftmaskError, brief
+from softmask.errors import ConfigError, SoftmaskError, brief
 from softmask.files import whole_path, write_atomic
 from softmask.measure import segmentation
-from softmask.measure.segmentation import hausdorff
 from softmask.nets import morph
 
 SLICES = 16
@@ -57,10 +54,10 @@ def run_segment(arguments: argparse.Namespace) -> int:
     Written are the PNG files of :func:`~softmask.apply.outputs.pictures`, to ``--out`` or beside each image.
 
     Raises:
-        ConfigError: an unknown model or option, or outputs that overwrite one another or an input; nothing is written.
+        ConfigError: an unknown model or option, or outputs that overwrite one another or an input.
     """
     if arguments.threshold is not None:
-        checked_threshold(arguments.threshold)
+        check_threshold(arguments.threshold)
     grey = Grey(arguments.window and tuple(arguments.window), arguments.stretch)
     folder = None if arguments.out is None else whole_path(arguments.out, "--out")
     model = load(arguments.model)
@@ -71,20 +68,18 @@ def run_segment(arguments: argparse.Namespace) -> int:
         return {kind: (folder or image.path.parent) / f"{image.stem}-{kind}.png" for kind in kinds}
 
     def segment(image: Slice) -> str:
-        with _working(image.where, "crop the image"):
-            grey_levels = image.read(grey)
-            result = model.segment(grey_levels, arguments.threshold)
-        written = paths(image)
-        with _working(image.where, folder=written["soft"].parent):
-            for kind, content in pictures(grey_levels, result.alpha, result.mask).items():
-                write_atomic(written[kind], content)
+        levels = image.read(grey)
+        result = model.segment(levels, arguments.threshold)
+        for kind, content in pictures(levels, result.alpha, result.mask).items():
+            write_atomic(paths(image)[kind], content)
         n = int(np.count_nonzero(result.mask))
-        return f"{image.where}: {n} of {result.mask.size} pixels are {model.target}; {written['soft']} and others"
+        return f"{image.where}: {n} of {result.mask.size} pixels are {model.target}; {paths(image)['soft']} and others"
 
-    failed = _for_each(_each_once(arguments.images), lambda p: images.extend(list_slices(p, arguments.slices or ())))
+    inputs = [Path(path) for path in dict.fromkeys(arguments.images)]
+    failed = _for_each(inputs, str, lambda path: images.extend(list_slices(path, arguments.slices or ())))
     check_outputs(((image.where, paths(image).values()) for image in images), (i.path for i in images), _REMEDY)
     with tqdm(images, desc=model.name, unit="image", disable=len(images) < 2) as bar:
-        failed += _for_each(bar, segment)
+        failed += _for_each(bar, lambda image: image.where, segment)
     return 1 if failed else 0
 
 
@@ -94,81 +89,61 @@ def run_lungs(arguments: argparse.Namespace) -> int:
     Written are ``*-lungs.nii.gz`` (uint8, 1 is lung, on the scan's voxels) and ``*-overlay.png``.
 
     Raises:
-        ConfigError: an unknown model or option, or outputs that overwrite one another or an input; nothing is written.
+        ConfigError: an unknown model or option, or outputs that overwrite one another or an input.
     """
     folder = whole_path(arguments.out, "--out")
     name = arguments.model or best()
     if arguments.model is None:
         measured = ", ".join(f"{method} {IOU[method]:.3f}" for method in sorted(IOU, key=IOU.__getitem__)[::-1])
-        print(
-            f"by {name}, which does best on real test slices (mean IoU: {measured}); --model takes another",
-            file=sys.stderr,
-        )
+        text = f"by {name}, which does best on real test slices (mean IoU: {measured}); --model takes another"
+        print(text, file=sys.stderr)
     model = None if name == MORPH else load(name)
-    if model is not None:
-        _check_model(model)
-    scans = _each_once(arguments.scans)
+    if model is not None and not model.spec.of_lungs:
+        raise ConfigError(f"the model {model.name} segments {model.target}s, not lungs; name one of lungs, or {MORPH}")
+    scans = [Path(path) for path in dict.fromkeys(arguments.scans)]
 
     def paths(scan: Path) -> tuple[Path, Path]:
         return folder / f"{name_of(scan)}-lungs.nii.gz", folder / f"{name_of(scan)}-overlay.png"
 
     def segment(scan: Path) -> str:
         began = time.perf_counter()
-        with _working(scan, "close other programs, or take a scan of fewer slices"), reading(scan):
+        with reading(scan):
             volume = read_volume(scan)
-            if model is None:
-                mask = morph.lungs(volume.hu, volume.spacing_mm)
-            else:
-                with tqdm(total=len(volume.hu), desc=name_of(scan), unit="slice", leave=False) as bar:
-                    mask = find_lungs(model, volume.hu, volume.spacing_mm[1:], bar.update)
-            mask = largest(mask) if arguments.largest else mask
+        if model is None:
+            mask = morph.lungs(volume.hu, volume.spacing_mm)
+        else:
+            with tqdm(total=len(volume.hu), desc=name_of(scan), unit="slice", leave=False) as bar:
+                mask = find_lungs(model, volume.hu, volume.spacing_mm[1:], bar.update)
+        mask = largest(mask) if arguments.largest else mask
         lungs, picture = paths(scan)
-        with _working(scan, folder=folder):
-            write_atomic(picture, png(montage(volume.hu, mask)))
-            write_atomic(lungs, nifti(image_of(mask.astype(np.uint8), volume), folder))
+        write_atomic(picture, png(montage(volume.hu, mask)))
+        write_atomic(lungs, nifti(image_of(mask.astype(np.uint8), volume), folder))
         ml = np.count_nonzero(mask) * float(np.prod(volume.spacing_mm)) / 1000
         seconds = time.perf_counter() - began
         return f"{scan}: {len(mask)} slices, {ml:.0f} ml of lung, {seconds:.1f} s; {lungs} and its overlay"
 
     check_outputs(((str(scan), paths(scan)) for scan in scans), scans, _REMEDY)
-    return 1 if _for_each(scans, segment) else 0
+    return 1 if _for_each(scans, str, segment) else 0
 
 
-def _each_once(paths: Iterable[str]) -> list[Path]:
-    places: dict[str, Path] = {}
-    for path in paths:
-        places.setdefault(os.path.realpath(path), Path(path))
-    return list(places.values())
-
-
-def _for_each(inputs: Iterable[T], work: Callable[[T], str | None]) -> int:
-    """Print what ``work`` returns of each input, or why it failed; return how many failed."""
+def _for_each(inputs: Iterable[T], where: Callable[[T], str], work: Callable[[T], str | None]) -> int:
+    """Print what ``work`` returns of each input, named ``where(input)``, or why it failed; return how many failed."""
     failed = 0
     for value in inputs:
         try:
-            text, stream = work(value), sys.stdout
-        except DataError as error:
-            text, stream = f"softmask: {error}", sys.stderr
-            failed += 1
-        if text:
-            tqdm.write(text, file=stream)  # which leaves a progress bar whole
-            stream.flush()
+            if text := work(value):
+                tqdm.write(text)  # which leaves a progress bar whole
+                sys.stdout.flush()
+            continue
+        except SoftmaskError as error:
+            why = str(error).removeprefix(f"{where(value)}: ")
+        except (MemoryError, RuntimeError) as error:  # torch has no error of its own for a lack of memory
+            why = f"memory may be short ({brief(error)}); crop it, or close other programs"
+        except OSError as error:  # of writing: those of reading are DataErrors
+            why = f"the results cannot be written ({error.strerror}); choose another folder with --out"
+        failed += 1
+        tqdm.write(f"softmask: {where(value)}: {why}", file=sys.stderr)
     return failed
-
-
-@contextmanager
-def _working(where: object, remedy: str = "", folder: Path | None = None) -> Iterator[None]:
-    """Raise DataError, naming the image, for what fails inside: lack of memory, or a ``folder`` that takes nothing."""
-    try:
-        yield
-    except SoftmaskError as error:
-        raise DataError(str(error) if str(error).startswith(str(where)) else f"{where}: {error}") from error
-    except (MemoryError, RuntimeError) as error:  # torch has no error of its own for it
-        raise DataError(f"{where}: could not be segmented, memory may be short ({brief(error)}); {remedy}") from error
-    except OSError as error:
-        raise DataError(
-            f"{where}: {folder} cannot be written to ({error.strerror}); choose another folder with --out"
-        ) from error
 
 
 def best() -> str:
@@ -189,18 +164,13 @@ def compare_methods(config: Config) -> dict[str, dict[str, np.ndarray]]:
         if model.target == "lung":
             masks[model.name] = [find_lungs(model, sample.hu[None])[0] for sample in samples]
     lungs = [sample.masks[0] for sample in samples]
-    return {
-        name: {
-            "iou": np.array([float(segmentation.iou(*pair)) for pair in zip(predicted, lungs, strict=True)]),
-            "hausdorff": np.array([hausdorff(*pair) for pair in zip(predicted, lungs, strict=True)]),
+    metrics = {"iou": segmentation.iou, "hausdorff": segmentation.hausdorff}
+    values: dict[str, dict[str, np.ndarray]] = {}
+    for name, predicted in masks.items():
+        values[name] = {
+            metric: np.array(list(map(measure, predicted, lungs)), float) for metric, measure in metrics.items()
         }
-        for name, predicted in masks.items()
-    }
-
-
-def _check_model(model: Model) -> None:
-    if not model.spec.of_lungs:
-        raise ConfigError(f"the model {model.name} segments {model.target}s, not lungs; name one of lungs, or {MORPH}")
+    return values
 
 
 def find_lungs(
@@ -211,16 +181,15 @@ def find_lungs(
 ) -> np.ndarray:
     """Return (D, H, W) bool: the lungs in the slices ``hu`` (D, H, W), Hounsfield units, each by itself.
 
-    What surrounds the patient is shown as air: a network takes what lies between couch and back for lung.
+    Everything outside the body is shown as air: a network takes air between couch and back for lung.
 
     Args:
         spacing_mm: (row, column) distance.
         progress: called with the number of slices that are done since the last call.
 
     Raises:
-        ConfigError, DataError: for a model that does not segment lungs, slices smaller or larger than it takes.
+        DataError: for slices smaller or larger than the model takes.
     """
-    _check_model(model)
     model.check_size(*hu.shape[1:])
     mask = np.empty(hu.shape, bool)
     for first in range(0, len(hu), SLICES):
@@ -233,7 +202,7 @@ def find_lungs(
 
 
 def largest(mask: np.ndarray, n: int = 2) -> np.ndarray:
-    """Return (D, H, W) bool: the ``n`` largest parts of ``mask`` (D, H, W); voxels connect through their faces."""
+    """Return (D, H, W) bool: the ``n`` largest components of ``mask`` (D, H, W), connected through faces."""
     labels, count = ndimage.label(mask)
     sizes = np.bincount(labels.ravel())[1:]
     return mask if count <= n else np.isin(labels, 1 + np.argsort(-sizes, kind="stable")[:n])

@@ -1,5 +1,5 @@
 """Runs the notebooks in order: unchanged ones are skipped, failures are named, and the others still run.
 
-``./run_all.sh --help`` lists the options. ``--list`` must work before anything is installed: :mod:`.cli`,
-:mod:`.notebook` and :mod:`.state` import the standard library only, and run on Python 3.8.
+``./run_all.sh --list`` works before anything is installed: :mod:`.cli`, :mod:`.notebook` and :mod:`.state` import the
+standard library only, and run on Python 3.8.
 """

@@ -29,7 +29,7 @@ def is_interactive(asked: bool | None = None) -> bool:
 
 
 class Bench(widgets.VBox):
-    """Sliders for RECIST ends, trimap radius, epsilon and threshold; what they give is drawn and measured at once.
+    """Sliders for RECIST ends, trimap radius, epsilon and threshold; the result is drawn and measured at once.
 
     Every control can be reached with the Tab key, sliders moved with the left and right keys.
 
@@ -49,28 +49,27 @@ class Bench(widgets.VBox):
         names = [(display("rows", name), name) for name in self._nodules]
         self.nodule = widgets.ToggleButtons(options=names, style={"button_width": "auto"})
         self.again = widgets.Button(description="Reset", icon="undo", tooltip="the nodule's own mark, usual settings")
-        last = explore.SIZE - 1
-        self.ends = [  # axis, end, (row, column)
-            [[slider(f"end {end}, {name}", 0, last, 0.5, ".1f") for name in ("row", "column")] for end in (1, 2)]
-            for _ in range(2)
-        ]
+        names = [f"end {end}, {name}" for end in (1, 2) for name in ("row", "column")]
+        self.ends = [slider(name, 0, explore.SIZE - 1, 0.5, ".1f") for name in names * 2]  # axis, end, (row, column)
         self.radius = widgets.SelectionSlider(options=list(RADII.items()), description="trimap radius", **look)
         more = {"step": 0.5, "description": "epsilon", "readout_format": ".1e", **look}
         self.epsilon = widgets.FloatLogSlider(value=1e-7, min=-9, max=0, **more)
         self.threshold = slider("threshold", 0.05, 0.95, 0.05, ".2f")
         self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", object_fit="contain"))
         self.measured, self.line = widgets.HTML(), widgets.HTML()
-        rest = [self.radius, self.epsilon, self.threshold]
-        axes = [[each for end in axis for each in end] for axis in self.ends]
-        for control in (*axes[0], *axes[1], *rest):
-            control.observe(self._changed, "value")
-        self.nodule.observe(lambda change: self.reset(), "value")
-        self.again.on_click(lambda button: self.reset())
+        groups = {
+            "long axis": (explore.AXES[0], self.ends[:4]),
+            "short axis": (explore.AXES[1], self.ends[4:]),
+            "trimap, matting, cut": ("transparent", [self.radius, self.epsilon, self.threshold]),
+        }
         boxes = []
-        names = ("long axis", "short axis", "trimap, matting, cut")
-        for name, color, controls in zip(names, (*explore.AXES, "transparent"), (*axes, rest), strict=True):
+        for name, (color, controls) in groups.items():
+            for control in controls:
+                control.observe(self._changed, "value")
             bar = f"border-left: 0.4em solid {color}; padding-left: 0.4em"
             boxes.append(widgets.VBox([widgets.HTML(f'<span style="{bar}"><b>{name}</b></span>'), *controls]))
+        self.nodule.observe(lambda change: self.reset(), "value")
+        self.again.on_click(lambda button: self.reset())
         columns = widgets.HBox(boxes, layout=widgets.Layout(flex_flow="row wrap"))
         head = widgets.HBox([self.nodule, self.again])
         super().__init__([head, self.picture, self.measured, columns, self.line])
@@ -83,21 +82,20 @@ class Bench(widgets.VBox):
 
     @property
     def setting(self) -> Setting:
-        """What the sliders say, as numbers that can be read back from the line of code."""
+        """Values of the sliders, rounded so that the line of code gives the same."""
         # a page's sliders answer 34.99999999999999 where they stand at 35
-        recist = np.array([[[slider.value for slider in end] for end in axis] for axis in self.ends]).round(2)
+        recist = np.array([slider.value for slider in self.ends]).reshape(2, 2, 2).round(2)
         epsilon, threshold = float(f"{self.epsilon.value:.3g}"), round(self.threshold.value, 2)
         return Setting(recist, self.radius.value or None, epsilon, threshold)
 
     def reset(self) -> None:
         """Go back to where the chosen nodule begins (:func:`softmask.analysis.explore.start`)."""
         first = explore.start(self.sample)
-        self._quiet = True  # what each of many sliders gives is not computed
-        for axis, marked in zip(self.ends, first.recist.tolist(), strict=True):
-            for end, place in zip(axis, marked, strict=True):
-                for slider, value, pixels in zip(end, place, self.sample.image.shape, strict=True):
-                    slider.max = pixels - 1
-                    slider.value = value
+        self._quiet = True  # one drawing for many sliders
+        pixels = self.sample.image.shape * 4
+        for slider, value, size in zip(self.ends, first.recist.ravel().tolist(), pixels, strict=True):
+            slider.max = size - 1
+            slider.value = value
         self.radius.value = first.radius or 0.0
         self.epsilon.value, self.threshold.value = first.epsilon, first.threshold
         self._quiet = False

@@ -1,4 +1,4 @@
-"""The command line of the workbook: ``./run_all.sh`` and ``python -m softmask.workbook.cli``."""
+"""Command line of the workbook, behind ``./run_all.sh``, whose ``--help`` describes the options."""
 
 from __future__ import annotations
 
@@ -35,39 +35,27 @@ HOW = (
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the options, as ``--help`` tells them."""
-    options = argparse.ArgumentParser(
-        prog="run_all.sh",
-        description="Runs the notebooks in order and writes tables, figures and the report. The first start sets "
-        "the environment up. What has not changed since it last ran is skipped.",
-        epilog="Exit status: 0 all well, 1 a notebook failed, 2 a wrong option or missing data. "
-        "Real data is looked for in the folder that SOFTMASK_DATA names (default ./data).",
-        allow_abbrev=False,
-    )
-    options.add_argument("--profile", choices=list(PROFILES), help="how much is computed (default cpu)")
-    options.add_argument("--data", choices=SOURCES, help="real or embedded data; auto: real where found (default)")
-    options.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default: the profile's own)")
-    options.add_argument("--only", metavar="02,05", help="only these notebooks (numbers or names)")
-    options.add_argument("--from", dest="start", metavar="04", help="this notebook and those after it")
-    for name, text in (
-        ("--force", "run notebooks that have not changed, too"),
-        ("--recorded", "train nothing: tables and figures from the records there are"),
-        ("--fetch", "first get the real data that is public"),
-        ("--list", "list the notebooks, their outputs, time and memory"),
-    ):
-        options.add_argument(name, action="store_true", help=text)
-    options.add_argument("--start-page", type=Path, help=argparse.SUPPRESS)  # for run_all.sh --lab
+    """Return the parser of the options."""
+    usage = "./run_all.sh --help lists the options"
+    options = argparse.ArgumentParser(prog="run_all.sh", usage=usage, add_help=False, allow_abbrev=False)
+    options.add_argument("--profile", choices=list(PROFILES))
+    options.add_argument("--data", choices=SOURCES)
+    options.add_argument("--seeds", type=int)
+    options.add_argument("--only")
+    options.add_argument("--from", dest="start")
+    for name in ("--force", "--recorded", "--fetch", "--list"):
+        options.add_argument(name, action="store_true")
+    options.add_argument("--start-page", type=Path)  # for run_all.sh --lab
     return options
 
 
 def main(argv: Sequence[str] | None = None, folder: Path = ROOT / "notebooks") -> int:
-    """Run the workbook and return the exit status (see ``--help``)."""
+    """Run the workbook and return the exit status: 0 all well, 1 a notebook failed, 2 wrong option or missing data."""
     try:
         arguments = parser().parse_args(argv)
-    except SystemExit as end:  # argparse has printed what is wrong, or the help
+    except SystemExit as end:  # argparse has printed what is wrong
         return int(end.code or 0)
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    previous = {number: signal.signal(number, _stop) for number in signals}
+    previous = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         # kernels work in the checkout; a relative path of the caller's must mean the same there
         for name in ("SOFTMASK_DATA", "SOFTMASK_OUTPUT", "SOFTMASK_CACHE", "SOFTMASK_RUNS"):
@@ -140,12 +128,17 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
 
         if status := softmask(["data", "fetch"]):
             return status
-        config = _configured(arguments)  # what has arrived counts
+        config = _configured(arguments)  # with the new data
     if config.data == "real" and not config.recorded and "lidc" not in found(config.data_root):
         open_dataset("lidc", config)  # raises MissingData at once; the other data sets are each notebook's
     with runner.only_one(config):
         outcomes = runner.run(config, books, selected, arguments.force)
-    print(table(outcomes))
+    width = max((len(outcome.name) for outcome in outcomes), default=0)
+    print()
+    for outcome in outcomes:
+        seconds = clock(outcome.seconds) if outcome.status in (state.OK, state.FAILED) else ""
+        reason = "" if outcome.status == state.UNCHANGED else outcome.reason.partition("\n")[0]
+        print(f"{outcome.name:<{width}}  {outcome.status:<9}  {seconds:>7}  {reason}".rstrip())
     where = config.results
     print(f"\nResults are in {where.relative_to(Path.cwd()) if where.is_relative_to(Path.cwd()) else where}")
     if config.profile.is_result and verify.has_committed(config.run):
@@ -155,18 +148,6 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
         except SoftmaskError as error:
             print(f"\nThe tables were not compared with the committed ones: {error}")
     return 0 if all(outcome.good for outcome in outcomes) else FAILURE
-
-
-def table(outcomes: Sequence[state.Entry]) -> str:
-    """Return what became of each notebook, as text."""
-    width = max((len(outcome.name) for outcome in outcomes), default=0)
-    lines = [""]
-    for outcome in outcomes:
-        seconds = clock(outcome.seconds) if outcome.status in (state.OK, state.FAILED) else ""
-        reason = next(iter(outcome.reason.splitlines()), "") if outcome.status != state.UNCHANGED else ""
-        reason = f"because {reason}" if outcome.status == state.NOT_RUN else reason
-        lines.append(f"{outcome.name:<{width}}  {outcome.status:<9}  {seconds:>7}  {reason}".rstrip())
-    return "\n".join(lines)
 
 
 def listing(config: Config, books: Sequence[Notebook], entries: Mapping[str, state.Entry]) -> str:
@@ -209,20 +190,18 @@ def start_page(folder: Path, config: Config) -> str:
 
 
 def _row(path: Path, folder: Path, config: Config) -> str:
-    link = path.relative_to(folder).as_posix()
+    title, goal, time = path.stem, "", ""
     try:
         book = load(path)
     except SoftmaskError as error:
-        return f"| [{path.stem}]({link}) | {_cell(str(error))} | |"
-    seconds = book.seconds.get(config.profile.name)
-    time = "" if seconds is None else clock(seconds)
-    number = f"{int(book.number)} · " if book.number.isdigit() else ""
-    return f"| [{number}{_cell(book.title)}]({link}) | {_cell(book.goal)} | {time} |"
-
-
-def _cell(text: str) -> str:
-    """Return text for one cell of a Markdown table."""
-    return " ".join(text.split()).replace("|", "\\|")
+        goal = str(error)
+    else:
+        title = f"{int(book.number)} · {book.title}" if book.number.isdigit() else book.title
+        goal = book.goal
+        if config.profile.name in book.seconds:
+            time = clock(book.seconds[config.profile.name])
+    title, goal = (" ".join(text.split()).replace("|", "\\|") for text in (title, goal))
+    return f"| [{title}]({path.relative_to(folder).as_posix()}) | {goal} | {time} |"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the cells of a lesson call: checks of exercises, and guesses beside what was measured."""
+"""Functions that the cells of a lesson call: checks of exercises, and guesses beside measured values."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def exercise(number: str) -> Iterator[None]:
-    """The checks of an exercise stand inside; what became of them is printed.
+    """Print what became of the checks inside, of exercise ``number``, such as ``1.2``.
 
-    An unsolved exercise, one whose code raises NotImplementedError, is no error, so that a lesson runs through as it
-    is handed out. A wrong answer is one: its AssertionError says what is wrong and goes on to the reader.
-
-    Args:
-        number: as the lesson names it, such as ``1.2``.
+    An unsolved exercise (NotImplementedError) is no error, so that a lesson runs as it is handed out. The
+    AssertionError of a wrong answer goes on to the reader.
     """
     try:
         yield
@@ -24,11 +21,7 @@ def exercise(number: str) -> Iterator[None]:
         print(f"Exercise {number}: right.")
 
 
-def reveal(what: str, guess: object, measured: float, digits: int = 2) -> None:
-    """Print a guess beside what was measured, to ``digits`` decimals.
-
-    Args:
-        guess: a number, or None where the reader has not written one.
-    """
-    said = "you wrote no guess" if guess is None else f"you guessed {guess}"
-    print(f"{what}: {said}; measured {measured:.{digits}f}")
+def reveal(name: str, guess: object, measured: float, digits: int = 2) -> None:
+    """Print a guess (None where there is none) beside the measured value, to ``digits`` decimals."""
+    text = "you wrote no guess" if guess is None else f"you guessed {guess}"
+    print(f"{name}: {text}; measured {measured:.{digits}f}")

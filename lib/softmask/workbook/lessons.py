@@ -1,16 +1,14 @@
-"""Lessons for the student and with solutions, both made from one notebook.
+"""Lessons for students and with solutions, both made from one notebook.
 
 ``python -m softmask.workbook.lessons`` writes, for each ``notebooks/teaching/source/<lesson>.ipynb``, the student's
-``notebooks/teaching/<lesson>.ipynb`` and ``notebooks/teaching/solutions/<lesson>.ipynb``. Edit the source alone.
+``notebooks/teaching/<lesson>.ipynb`` and ``notebooks/teaching/solutions/<lesson>.ipynb``.
 
-A solution stands in the source between two lines, which nbgrader understands, too (Jupyter et al., "nbgrader: A tool
-for creating and grading assignments in the Jupyter notebook", Journal of Open Source Education 2 (2019) 32)::
+A solution stands in the source between nbgrader's markers (Journal of Open Source Education 2 (2019) 32), in whose
+place the student finds a NotImplementedError with the hint::
 
-    ### BEGIN SOLUTION: what helps a student who is stuck
+    ### BEGIN SOLUTION: hint for a student who is stuck
     return 2 * x
     ### END SOLUTION
-
-The student finds in their place a comment and a NotImplementedError that says the hint.
 """
 
 from __future__ import annotations
@@ -38,12 +36,8 @@ _SOLUTION = re.compile(
 
 
 def versions(source: Path) -> tuple[str, str]:
-    """Return the text of the student's notebook and of that with solutions, of the lesson at ``source``.
-
-    Raises:
-        NotebookError: for a file that is no notebook, outputs or counts in it, a solution that is not closed or has no
-            hint, or a lesson without any.
-    """
+    """Return the text of the student's notebook and of that with solutions, of the lesson at ``source``. Raises
+    NotebookError for no notebook, outputs in it, a solution not closed or without hint, or a lesson without any."""
     try:
         student = nbformat.read(source, as_version=4)
     except Exception as error:  # nbformat has an exception of its own for each way a file can be wrong
@@ -59,9 +53,9 @@ def versions(source: Path) -> tuple[str, str]:
         solved.source = _SOLUTION.sub(lambda match: match["answer"].removesuffix("\n"), solved.source)
         exercises += n
         if "BEGIN SOLUTION" in cell.source or "END SOLUTION" in cell.source:
+            markers = "'### BEGIN SOLUTION: <hint>' and '### END SOLUTION'"
             raise NotebookError(
-                f"{source.name}, cell {number}: a solution is not understood or not closed; it stands between "
-                "'### BEGIN SOLUTION: <hint>' and '### END SOLUTION'"
+                f"{source.name}, cell {number}: a solution is not understood; it stands between {markers}"
             )
     if not exercises:
         raise NotebookError(f"{source.name}: there is no ### BEGIN SOLUTION in it: a lesson has exercises")
@@ -79,14 +73,14 @@ def _stub(match: re.Match) -> str:
 
 
 def make(folder: Path = TEACHING) -> dict[Path, str]:
-    """Return the text of every notebook that the sources in ``folder`` give, by the path it belongs to. Raises
-    NotebookError where there is no source, or one is not understood."""
-    made = {}
+    """Return the text of every notebook that the sources in ``folder`` give, by path. Raises NotebookError where there
+    is no source, or one is not understood."""
+    texts = {}
     for source in sorted((folder / "source").glob(PATTERN)):
-        made[folder / source.name], made[folder / "solutions" / source.name] = versions(source)
-    if not made:
+        texts[folder / source.name], texts[folder / "solutions" / source.name] = versions(source)
+    if not texts:
         raise NotebookError(f"there are no lessons {PATTERN} in {folder / 'source'}")
-    return made
+    return texts
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""What a notebook declares about itself: title, what it regenerates, what it needs.
+"""Declarations of a notebook: title, what it regenerates, what it needs.
 
-The declaration is in the notebook's metadata, under ``softmask``::
+They are in the notebook's metadata, under ``softmask``::
 
     {"title": "Soft masks", "regenerates": ["casgan/fig-2"], "needs": ["01_data"],
      "seconds": {"smoke": 20, "cpu": 60}, "after": "*"}
 
-``needs`` names notebooks that must not have failed; ``"after": "*"`` puts a notebook behind all others, whatever
-became of them (the report).
+``needs`` names notebooks that must not have failed; ``"after": "*"`` puts a notebook (the report) behind all others,
+whatever became of them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from softmask.files import read_json
 
 PATTERN = "[0-9][0-9]_*.ipynb"
 _GOAL = re.compile(r"^\*\*Goals?\.?\*\*\.?\s*(.+?)\s*(?:\n\s*\n|\Z)", re.DOTALL | re.MULTILINE)
+_REMEDY = "get the notebook again"
 
 
 class NotebookError(SoftmaskError):
@@ -37,7 +38,7 @@ class Notebook:
         regenerates: the tables and figures it writes, as ``paper/table-or-figure``.
         needs: names of notebooks that must not have failed.
         seconds: expected time by profile name.
-        last: whether it runs behind all others, whatever became of them.
+        last: whether it runs behind all others.
         code: the sources of its code cells, in order.
     """
 
@@ -59,26 +60,25 @@ class Notebook:
         return self.name[:2]
 
 
-def load(path: str | Path) -> Notebook:
+def load(path: Path) -> Notebook:
     """Read the notebook at ``path``. Raises DataError or NotebookError when it is none, or its declaration is not
     understood."""
-    path = Path(path)
-    remedy = "get the notebook again"
     try:
-        content = read_json(path, remedy)
+        content = read_json(path, _REMEDY)
         cells = [(cell["cell_type"], "".join(cell["source"])) for cell in content["cells"]]
         declared = dict(content["metadata"].get("softmask", {}))
         for cell in content["cells"]:
             iter(cell.get("metadata", {}).get("tags", []))  # papermill looks for the parameters there
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         kind = type(error).__name__
-        raise NotebookError(f"{path} cannot be read as a notebook ({kind}: {error}); {remedy}") from error
-
-    lists = [declared.get(key, []) for key in ("regenerates", "needs")]
+        raise NotebookError(f"{path} cannot be read as a notebook ({kind}: {error}); {_REMEDY}") from error
+    regenerates, needs = declared.get("regenerates", []), declared.get("needs", [])
     seconds = declared.get("seconds", {})
     valid = (
         set(declared) <= {"title", "regenerates", "needs", "seconds", "after"}
-        and all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists)
+        and isinstance(regenerates, list)
+        and isinstance(needs, list)
+        and all(isinstance(name, str) for name in regenerates + needs)
         and isinstance(seconds, dict)
         and all(isinstance(value, (int, float)) for value in seconds.values())
         and declared.get("after") in (None, "*")
@@ -93,28 +93,25 @@ def load(path: str | Path) -> Notebook:
         path=path,
         title=str(declared.get("title", path.stem)),
         goal=goal[1] if goal else "",
-        regenerates=tuple(lists[0]),
-        needs=tuple(lists[1]),
+        regenerates=tuple(regenerates),
+        needs=tuple(needs),
         seconds=seconds,
         last=declared.get("after") == "*",
         code=tuple(source for kind, source in cells if kind == "code"),
     )
 
 
-def discover(folder: str | Path) -> list[Notebook]:
+def discover(folder: Path) -> list[Notebook]:
     """Return the numbered notebooks of ``folder`` in the order they run: by name, those ``after`` all others last.
     Raises NotebookError for two of the same number, or a need that does not run earlier."""
-    books = sorted((load(path) for path in Path(folder).glob(PATTERN)), key=lambda book: (book.last, book.name))
+    books = sorted(map(load, folder.glob(PATTERN)), key=lambda book: (book.last, book.name))
     earlier: dict[str, str] = {}  # names by number
     for book in books:
-        missing = [need for need in book.needs if need not in earlier.values()]
-        if missing:
-            raise NotebookError(
-                f"{book.path.name} needs {missing[0]!r}, which is not one of the notebooks that run before it: "
-                f"{', '.join(earlier.values()) or 'none'}"
-            )
+        for need in book.needs:
+            if need not in earlier.values():
+                raise NotebookError(f"{book.path.name} needs {need!r}, which does not run before it; correct its needs")
         if book.number in earlier:
-            raise NotebookError(f"{book.name} and {earlier[book.number]} have the same number")
+            raise NotebookError(f"{book.name} and {earlier[book.number]} have the same number; rename one")
         earlier[book.number] = book.name
     return books
 

@@ -66,15 +66,13 @@ def only_one(config: Config) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=0)
     try:
-        lock.acquire()
+        acquired = lock.acquire()
     except Timeout:
         raise ConfigError(f"another start is already running the notebooks of {config.run}; wait for it") from None
-    try:
-        for folder in (config.results, config.figures):
-            remove_parts(folder)
+    with acquired:
+        remove_parts(config.results)
+        remove_parts(config.figures)
         yield
-    finally:
-        lock.release()
 
 
 def run(config: Config, books: Sequence[Notebook], chosen: Sequence[Notebook], force: bool = False) -> list[Entry]:
@@ -86,7 +84,7 @@ def run(config: Config, books: Sequence[Notebook], chosen: Sequence[Notebook], f
     parameters = {"profile": config.profile.name, "data": config.data, "seeds": config.seeds}
     common = sha256_of(common_digest(config), repr(sorted(parameters.items())))
     entries = state.load(config)
-    outcomes: dict[str, Entry] = {}
+    outcomes: list[Entry] = []
     digests: dict[str, str] = {}  # of code, parameters, package and data, and of the notebooks needed
     for book in books:
         digests[book.name] = sha256_of(common, *(f"{name} {digests[name]}" for name in sorted(book.needs)), *book.code)
@@ -96,13 +94,10 @@ def run(config: Config, books: Sequence[Notebook], chosen: Sequence[Notebook], f
         but its own ``outputs``, and what became of the others."""
         if not book.last:
             return digests[book.name]
-        others = [
-            f"{entry.name} {entry.status} {entry.digest} {entry.finished}"
-            for entry in entries.values()
-            if entry.name != book.name
-        ]
-        files = [f"{path} {stat}" for path, stat in state.outputs_now(config).items() if path not in outputs]
-        return sha256_of(digests[book.name], *sorted(others), *sorted(files))
+        others = [entry for entry in entries.values() if entry.name != book.name]
+        lines = [f"{entry.name} {entry.status} {entry.digest} {entry.finished}" for entry in others]
+        lines += [f"{path} {stat}" for path, stat in state.outputs_now(config).items() if path not in outputs]
+        return sha256_of(digests[book.name], *sorted(lines))
 
     def remember(entry: Entry) -> Entry:
         entries[entry.name] = entry
@@ -112,42 +107,30 @@ def run(config: Config, books: Sequence[Notebook], chosen: Sequence[Notebook], f
     for number, book in enumerate(chosen, start=1):
         title = f"[{number}/{len(chosen)}] {book.name}"
         entry = entries.get(book.name)
-        if hindrance := _hindrance(book, entries, outcomes):
-            outcome = remember(Entry(book.name, NOT_RUN, reason=hindrance))
-            print(f"{title}: not run, because {hindrance}", flush=True)
+        if bad := [entries[name] for name in book.needs if name in entries and entries[name].status != OK]:
+            reason = f"{bad[0].name} {'failed' if bad[0].status == FAILED else 'was not run'}"
+            outcome = remember(Entry(book.name, NOT_RUN, reason=reason))
+            print(f"{title}: not run, because {reason}", flush=True)
         elif entry and not force and entry.unchanged(digest_of(book, entry.outputs)):
             outcome = replace(entry, status=UNCHANGED)
             print(f"{title}: unchanged, skipped", flush=True)
         else:
-            expected = entry.seconds if entry and entry.status == OK else state.expected(book, config).seconds
             remember(Entry(book.name, RUNNING, reason="was stopped while it ran"))  # what a kill would leave
             before = state.outputs_now(config)
-            outcome = _run_one(book, parameters, config, title, expected)
+            outcome = _run_one(book, parameters, config, title)
             after = state.outputs_now(config)
             outputs = tuple(sorted(path for path, stat in after.items() if before.get(path) != stat))
             finished = datetime.now(UTC).isoformat(timespec="microseconds")
             outcome = remember(replace(outcome, digest=digest_of(book, outputs), finished=finished, outputs=outputs))
-        outcomes[book.name] = outcome
-    return list(outcomes.values())
+        outcomes.append(outcome)
+    return outcomes
 
 
-def _hindrance(book: Notebook, entries: Mapping[str, Entry], outcomes: Mapping[str, Entry]) -> str:
-    """Return which notebook that ``book`` needs has failed, in this run or, where it is not part of it, in its last."""
-    for name in book.needs:
-        if name in outcomes:
-            if not outcomes[name].good:
-                return f"{name} failed" if outcomes[name].status == FAILED else f"{name} was not run"
-        elif name in entries and entries[name].status != OK:
-            return f"{name} failed when it last ran"
-    return ""
-
-
-def _run_one(book: Notebook, parameters: Mapping, config: Config, title: str, expected: float) -> Entry:
-    """Execute ``book``, say how it ended, and keep its time and memory."""
-    about = f", about {clock(expected)}" if expected else ""
+def _run_one(book: Notebook, parameters: Mapping, config: Config, title: str) -> Entry:
+    """Execute ``book``, print how it ended, and keep its time and memory."""
     began = time.monotonic()
     try:
-        memory = execute(book, parameters, config.results / "notebooks" / book.path.name, title + about)
+        memory = execute(book, parameters, config.results / "notebooks" / book.path.name, title)
     except NotebookError as error:
         seconds = round(time.monotonic() - began, 1)
         detail = "".join(f"\n    {line}" for line in getattr(error, "detail", "").splitlines())
@@ -192,14 +175,11 @@ def execute(book: Notebook, parameters: Mapping[str, object], target: Path, titl
     import nbformat
     import papermill
 
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would log is said in the failure
-    declared = papermill.inspect_notebook(str(book.path))
-    unknown = [name for name in parameters if name not in declared]
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # the failure says what it would log
+    unknown = [name for name in parameters if name not in papermill.inspect_notebook(str(book.path))]
     if unknown:
-        raise NotebookError(
-            f"{book.path.name} does not declare the parameter {', '.join(unknown)}: assign profile, data and seeds in "
-            "a cell with the tag 'parameters'"
-        )
+        remedy = "assign profile, data and seeds in a cell with the tag 'parameters'"
+        raise NotebookError(f"{book.path.name} does not declare the parameter {', '.join(unknown)}: {remedy}")
     live = sys.stdout.isatty()
     bar = {"desc": title, "bar_format": "{desc}  cell {n_fmt}/{total_fmt}  {elapsed}", "file": sys.stdout}
     failure, peak = None, [0]

@@ -1,4 +1,4 @@
-"""What is remembered of a run's notebooks: what became of them, and how long they take.
+"""State of a run's notebooks: what became of them, and their time and memory.
 
 ``results/<run>/state.json``, of this machine only, is written whole after every notebook. The report reads it too::
 
@@ -7,9 +7,8 @@
 
 ``status`` is ``ok``, ``failed``, ``not run`` (because one it needs failed) or ``running`` (after a kill: it was).
 
-``results/<run>/times.json``, committed, has the longest time and the most memory of each notebook by hardware, so that
-a fresh clone knows what to expect on a machine like one that ran before. The longest counts because what is trained is
-kept, and a later run is short; runs of the smoke profile and those from records are not noted::
+``results/<run>/times.json``, committed, has the longest time and the most memory of each notebook by hardware. The
+longest counts because trained runs are kept, and a later run is short; smoke and recorded runs are not noted::
 
     {"run": "cpu-embedded", "hardware": [{"cpu": "...", "cores": 2, "notebooks": {
       "01_data": {"seconds": 21.3, "memory_mb": 412.0}}}]}
@@ -46,10 +45,11 @@ class Entry:
 
     @property
     def good(self) -> bool:
+        """Whether it ended well, now or before."""
         return self.status in (OK, UNCHANGED)
 
     def unchanged(self, digest: str) -> bool:
-        """Whether it ended well with this digest and everything it wrote is still there."""
+        """Return whether it ended well with this digest and everything it wrote is still there."""
         root = output_root()
         return self.status == OK and self.digest == digest and all((root / path).is_file() for path in self.outputs)
 
@@ -59,10 +59,14 @@ def state_path(config: Config) -> Path:
     return config.results / "state.json"
 
 
+def times_path(config: Config) -> Path:
+    """Return ``results/<run>/times.json``."""
+    return config.results / "times.json"
+
+
 def load(config: Config) -> dict[str, Entry]:
     """Return the remembered notebooks by name. Raises DataError or NotebookError when the file is damaged."""
-    path = state_path(config)
-    remedy = "delete it and all notebooks run again"
+    path, remedy = state_path(config), "delete it and all notebooks run again"
     try:
         items = read_json(path, remedy)["notebooks"] if path.exists() else []
         return {entry.name: entry for entry in map(_entry, items)}
@@ -74,7 +78,7 @@ def _entry(item: dict) -> Entry:
     """Return an entry. Raises TypeError or ValueError for unknown fields or values of another type."""
     entry = replace(Entry(**item), outputs=tuple(item.get("outputs", ())))
     for name, value in vars(entry).items():
-        if not isinstance(value, (int, float) if name == "seconds" else tuple if name == "outputs" else str):
+        if not isinstance(value, {"seconds": (int, float), "outputs": tuple}.get(name, str)):
             raise ValueError(f"{name} is {value!r}")
     for path in map(PurePosixPath, entry.outputs):
         if path.is_absolute() or ".." in path.parts:
@@ -103,53 +107,45 @@ class Cost(NamedTuple):
     memory_mb: float = 0.0
 
 
-def times_path(config: Config) -> Path:
-    """Return ``results/<run>/times.json``."""
-    return config.results / "times.json"
-
-
 def hardware() -> tuple[str, int]:
     """Return this machine's processor and the cores that may be used."""
     return cpu_model(), cores()
 
 
 def load_times(config: Config) -> dict[tuple[str, int], dict[str, Cost]]:
-    """Return what notebooks cost by :func:`hardware`, this machine's first. A damaged file is as good as none."""
-    places = (times_path(config), ROOT / "results" / config.run / "times.json")
-    path = next((place for place in places if place.exists()), None)
-    if path is None or not config.profile.is_result:
+    """Return the notebooks' costs by :func:`hardware`, this machine's first; nothing of a damaged file."""
+    committed = ROOT / "results" / config.run / "times.json"
+    path = times_path(config) if times_path(config).exists() else committed
+    if not path.exists() or not config.profile.is_result:
         return {}
+    known = {}
     try:
-        known = {
-            (str(item["cpu"]), int(item["cores"])): {
-                name: Cost(float(cost["seconds"]), float(cost["memory_mb"])) for name, cost in item["notebooks"].items()
-            }
-            for item in read_json(path)["hardware"]
-        }
+        for item in read_json(path)["hardware"]:
+            costs = {name: Cost(float(c["seconds"]), float(c["memory_mb"])) for name, c in item["notebooks"].items()}
+            known[str(item["cpu"]), int(item["cores"])] = costs
     except (DataError, ValueError, KeyError, TypeError, AttributeError):
         return {}
     return dict(sorted(known.items(), key=lambda item: item[0] != hardware()))
 
 
 def add_time(config: Config, name: str, cost: Cost) -> None:
-    """Keep what notebook ``name`` cost on this machine, where it is more than was known."""
+    """Keep the cost of notebook ``name`` on this machine, where it is more than was known."""
     if config.recorded or not config.profile.is_result:
         return
     known = load_times(config)
-    before = known.get(hardware(), {})
+    before = known.pop(hardware(), {})
     most = Cost(*map(max, cost, before.get(name, Cost(0.0))))
     if most == before.get(name):
         return
-    known = {hardware(): {}, **known, hardware(): {**before, name: most}}
     items = [
         {"cpu": cpu, "cores": n, "notebooks": {name: cost._asdict() for name, cost in sorted(costs.items())}}
-        for (cpu, n), costs in known.items()
+        for (cpu, n), costs in {hardware(): {**before, name: most}, **known}.items()
     ]
     write_atomic(times_path(config), json.dumps({"run": config.run, "hardware": items}, indent=1) + "\n")
 
 
 def expected(book: Notebook, config: Config) -> Cost:
-    """Return the most that earlier runs from scratch cost, on hardware like this machine's where there was one; else
-    the time that the notebook declares for the profile."""
+    """Return the cost of earlier runs, on hardware like this machine's where there was one; else the time that the
+    notebook declares for the profile."""
     known = [costs[book.name] for costs in load_times(config).values() if book.name in costs]
     return known[0] if known else Cost(book.seconds.get(config.profile.name, 0.0))
