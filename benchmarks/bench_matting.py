@@ -11,8 +11,8 @@ import pytest
 from pymatting import estimate_alpha_cf
 from threadpoolctl import threadpool_limits
 
+from softmask.label import soft_mask
 from softmask.label.matting import closed_form_alpha
-from softmask.label.pipeline import soft_mask
 from softmask.label.recist import axes_from_mask
 from softmask.label.trimap import from_mask, from_recist
 

@@ -1,7 +1,5 @@
 """Consensus of readers."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -59,7 +57,7 @@ def test_staple_follows_the_reliable_readers() -> None:
     assert (probability[~masks.any(axis=0)] < 0.01).all()
 
 
-@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("count", [1, 4])
 def test_staple_of_readers_who_agree_is_their_mask(count: int) -> None:
     assert (staple(np.stack([square(5, 5)] * count)) == square(5, 5)).all()
 
@@ -70,8 +68,5 @@ def test_unusable_readers_are_refused(function) -> None:
         function(np.zeros((0, 5, 5), bool))
     with pytest.raises(LabelError, match="reader 1 is empty"):
         function(np.stack([square(1, 1), np.zeros((30, 30), bool)]))
-
-
-def test_one_reader_has_no_others() -> None:
     with pytest.raises(LabelError, match="at least two"):
         leave_one_out(square(1, 1)[None])

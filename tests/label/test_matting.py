@@ -1,6 +1,4 @@
-"""Closed-form matting against pymatting, the authors' MATLAB result, a dense solve of eq. 8, and what must hold."""
-
-from __future__ import annotations
+"""Closed-form matting against pymatting, the authors' MATLAB result and a dense solve of eq. 8; its invariances."""
 
 from pathlib import Path
 
@@ -175,13 +173,11 @@ def test_a_trimap_without_unknown_pixels_is_the_answer() -> None:
     assert (closed_form_alpha(image, trimap) == trimap).all()
 
 
-@pytest.mark.parametrize("solver", ["solveh_banded", "splu"])
-def test_a_singular_system_says_so(solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_singular_system_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_, **__):
-        raise np.linalg.LinAlgError("singular") if solver == "solveh_banded" else RuntimeError("singular")
+        raise np.linalg.LinAlgError("singular")
 
-    monkeypatch.setattr(matting, solver, fail)
-    monkeypatch.setattr(matting, "BAND_ENTRIES", matting.BAND_ENTRIES if solver == "solveh_banded" else 0)
+    monkeypatch.setattr(matting, "solveh_banded", fail)
     with pytest.raises(LabelError, match="raise epsilon"):
         closed_form_alpha(*scene(0))
 
@@ -191,21 +187,19 @@ def test_a_singular_system_says_so(solver: str, monkeypatch: pytest.MonkeyPatch)
     [
         ({"image": np.zeros((4, 4, 3, 1))}, "must be"),
         ({"image": np.full((16, 17), 0.5)}, "size"),
-        ({"image": np.full((16, 16), np.nan)}, "256 NaN"),
-        ({"image": np.full((16, 16), np.inf)}, "infinite"),
-        ({"image": np.full((16, 16), 255.0)}, r"\[0, 1\]"),
+        ({"image": np.full((16, 16), np.nan)}, "finite"),
+        ({"image": np.full((16, 16), 255.0)}, r"\[0, 1\].*rescale"),
         ({"image": np.full((16, 16), -0.1)}, "rescale"),
-        ({"trimap": np.full((16, 16), 128)}, "such as 128"),
-        ({"trimap": np.full((16, 16), np.nan)}, "such as nan"),
-        ({"trimap": np.pad(np.full((14, 14), 0.5), 1)}, "no foreground"),
-        ({"trimap": np.pad(np.full((14, 14), 0.5), 1, constant_values=1)}, "no background"),
-        ({"epsilon": 0}, "epsilon"),
-        ({"radius": 0}, "radius"),
-        ({"radius": 8}, "smaller than the 17-pixel window"),
+        ({"trimap": np.full((16, 16), 128)}, "its values are 128"),
+        ({"trimap": np.full((16, 16), np.nan)}, "its values are nan"),
+        ({"trimap": np.pad(np.full((14, 14), 0.5), 1)}, "must contain foreground"),
+        ({"trimap": np.pad(np.full((14, 14), 0.5), 1, constant_values=1)}, "and background"),
+        ({"epsilon": 0}, "epsilon above 0"),
+        ({"radius": 0}, "radius must be at least 1"),
+        ({"radius": 8}, "its window within the image"),
     ],
 )
 def test_bad_input_is_refused(change: dict, message: str) -> None:
     image, trimap = scene(0, shape=(16, 16), band=2)
-    arguments = {"image": image, "trimap": trimap, **change}
     with pytest.raises(LabelError, match=message):
-        closed_form_alpha(arguments.pop("image"), arguments.pop("trimap"), **arguments)
+        closed_form_alpha(**{"image": image, "trimap": trimap, **change})

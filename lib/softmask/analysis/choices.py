@@ -22,7 +22,6 @@ from softmask.data.sample import Dataset, Sample
 from softmask.data.splits import crops
 from softmask.errors import DataError
 from softmask.label import closed_form_alpha, consensus, recist, soft_labels, trimap
-from softmask.label.grabcut import grabcut_mask
 from softmask.measure import segmentation, soft
 from softmask.measure.segmentation import dice_matrix
 from softmask.measure.statistics import mean_difference
@@ -208,7 +207,7 @@ def label_lines(sample: Sample) -> list[dict]:
         return closed_form_alpha(image, trimap.from_mask(mask, max(1, round(share * trimap.radius_of(mask)))))
 
     alpha = closed_form_alpha(image, trimap.from_mask(mask))
-    rough = grabcut_mask(image, axes)
+    rough = recist.grabcut_mask(image, axes)
     marked = closed_form_alpha(image, trimap.from_mask_and_axes(rough, axes))
     dilated, resampled = soft_labels.kats_dilation(mask), soft_labels.gros_interpolation(mask)
     stretched = (image - image.min()) / max(float(np.ptp(image)), 1e-6)
@@ -228,7 +227,7 @@ def label_lines(sample: Sample) -> list[dict]:
     lines = [(*words, by_error, error(a), error(b)) for *words, a, b in of_label]
     cuts = [("where a soft mask is cut", "0.5", f"{at:.3g}", dice, cut(marked), cut(marked, at)) for at in LABEL_CUTS]
     lines[3:3] = cuts
-    lines.append(("GrabCut", "5 iterations", "1 iteration", dice, cut(rough), cut(grabcut_mask(image, axes, 1))))
+    lines.append(("GrabCut", "5 iterations", "1 iteration", dice, cut(rough), cut(recist.grabcut_mask(image, axes, 1))))
     names = ("where", "choice", "instead", "measure", "a", "b")
     return [{"sample": sample.id, "patient": sample.patient} | dict(zip(names, line, strict=True)) for line in lines]
 

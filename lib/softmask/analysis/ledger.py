@@ -199,7 +199,7 @@ def kept_lines(sample: Sample, records: Sequence[Record]) -> list[dict]:
     if sample.present.sum() < 1:
         raise LabelError(f"{sample.id}: no reader marked it")
     truth = consensus.fifty_percent(sample.masks)
-    alpha = soft_mask(sample.image, readers=sample.readers, present=sample.present).alpha
+    alpha = soft_mask(sample.image, readers=sample.masks).alpha
     lines = []
     for record in records:
         [crop] = crops(record.spec.dataset, sample, record.spec.size)
