@@ -26,12 +26,6 @@ def test_half_of_the_readers_are_enough(masks: np.ndarray) -> None:
     assert (agreed == (masks.mean(axis=0) >= 0.5)).all()
 
 
-def test_two_of_four_are_half_and_one_of_three_is_not() -> None:
-    masks = np.stack([square(5, 5), square(5, 5), square(15, 15), square(20, 2)])
-    assert (fifty_percent(masks) == square(5, 5)).all()
-    assert not fifty_percent(masks[1:]).any()
-
-
 @given(readers.filter(lambda masks: len(masks) > 1))
 def test_the_others_decide_without_the_reader(masks: np.ndarray) -> None:
     others = leave_one_out(masks)
