@@ -26,7 +26,7 @@ def lesion_image(noise: float = 0.04, axes: np.ndarray = AXES) -> tuple[np.ndarr
     return np.clip(image, 0, 1), truth
 
 
-def test_a_good_mark_passes_and_the_long_axis_comes_first() -> None:
+def test_a_good_mark_passes_and_the_long_axis_comes_first():
     assert (validate(AXES, (64, 64)) == AXES).all()
     assert (validate(AXES[::-1].tolist(), (64, 64)) == AXES).all()
 
@@ -41,12 +41,12 @@ def test_a_good_mark_passes_and_the_long_axis_comes_first() -> None:
         (np.full((2, 2, 2), 7.0), "row 7, column 7: label this lesion from its mask"),
     ],
 )
-def test_a_bad_mark_is_refused(axes: np.ndarray, message: str) -> None:
+def test_a_bad_mark_is_refused(axes, message):
     with pytest.raises(LabelError, match=message):
         validate(axes, (64, 64))
 
 
-def test_the_ellipse_has_the_extents_of_the_mark() -> None:
+def test_the_ellipse_has_the_extents_of_the_mark():
     mask = ellipse_mask(AXES, (64, 64))
     row, column = np.nonzero(mask)
     assert (column.min(), column.max()) == (20, 44)
@@ -55,12 +55,12 @@ def test_the_ellipse_has_the_extents_of_the_mark() -> None:
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (-24, -20), (23, 19), (-24, 19)])
-def test_an_ellipse_in_noise_is_found_also_at_the_border(shift: tuple[int, int]) -> None:
+def test_an_ellipse_in_noise_is_found_also_at_the_border(shift):
     image, truth = lesion_image(axes=AXES + shift)
     assert dice(grabcut_mask(image, AXES + shift), truth) > 0.95
 
 
-def test_a_lesion_one_pixel_wide_has_a_mark_and_is_labelled() -> None:
+def test_a_lesion_one_pixel_wide_has_a_mark_and_is_labelled():
     line = np.zeros((64, 64), bool)
     line[32, 30:35] = True
     axes = validate(axes_from_mask(line), line.shape)
@@ -69,7 +69,7 @@ def test_a_lesion_one_pixel_wide_has_a_mark_and_is_labelled() -> None:
     assert grabcut_mask(lesion_image()[0], axes)[line].all()
 
 
-def test_only_what_touches_the_mark_is_kept_and_holes_are_filled() -> None:
+def test_only_what_touches_the_mark_is_kept_and_holes_are_filled():
     image, truth = lesion_image(0.02)
     image[30:33, 28:31] = 0.2  # a cavity
     image[22:25, 20:23] = 0.7  # a vessel beside it, within the box
@@ -80,12 +80,12 @@ def test_only_what_touches_the_mark_is_kept_and_holes_are_filled() -> None:
     assert dice(mask, truth) > 0.95
 
 
-def test_the_axes_belong_to_the_result_whatever_the_image() -> None:
+def test_the_axes_belong_to_the_result_whatever_the_image():
     image = np.random.default_rng(1).random((64, 64))
     assert grabcut_mask(image, AXES)[axes_pixels(AXES, image.shape)].all()
 
 
-def test_every_call_gives_the_same_whatever_came_before() -> None:
+def test_every_call_gives_the_same_whatever_came_before():
     image, _ = lesion_image(0.2)
     first = grabcut_mask(image, AXES)
     cv2.setRNGSeed(12345)
@@ -104,12 +104,12 @@ def test_every_call_gives_the_same_whatever_came_before() -> None:
         (np.eye(3), np.array([[[0, 0], [2, 2]], [[0, 2], [2, 0]]]), "no background"),
     ],
 )
-def test_bad_input_is_refused(image: np.ndarray, axes: np.ndarray, message: str) -> None:
+def test_bad_input_is_refused(image, axes, message):
     with pytest.raises(LabelError, match=message):
         grabcut_mask(image, axes)
 
 
-def test_real_slices_from_one_readers_mark(real_data: Path) -> None:
+def test_real_slices_from_one_readers_mark(real_data: Path):
     """Every 24th slice, where four readers marked it: near the consensus, nearer than the RECIST ellipse."""
     archive = zipfile.ZipFile(real_data / "LIDC-IDRI-slices.zip")
 

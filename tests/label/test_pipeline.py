@@ -34,7 +34,7 @@ def sample(name: str = "0", **changes) -> Sample:
     return Sample("lidc", "embedded", "LIDC-IDRI-0001", "nodule-0", name, **fields)
 
 
-def test_each_prior_goes_through_its_trimap() -> None:
+def test_each_prior_goes_through_its_trimap():
     image, mask = picture(), READERS[0]
     axes = axes_from_mask(mask)
     for prior, trimap in (
@@ -52,7 +52,7 @@ def test_each_prior_goes_through_its_trimap() -> None:
 
 @settings(deadline=None, max_examples=15)
 @given(st.integers(0, 1000), st.sampled_from(STRATEGIES))
-def test_a_clear_lesion_is_found_from_every_prior(seed: int, strategy: str) -> None:
+def test_a_clear_lesion_is_found_from_every_prior(seed, strategy):
     binary = label_sample(sample(image=picture(seed)), strategy).binary
     truth = disc(11)
     assert 2 * (binary & truth).sum() / (binary.sum() + truth.sum()) > 0.93
@@ -71,12 +71,12 @@ def test_a_clear_lesion_is_found_from_every_prior(seed: int, strategy: str) -> N
         ({"readers": [disc(5), disc(5)[:40]]}, r"differ in size: \(64, 64\), \(40, 64\)"),
     ],
 )
-def test_an_unusable_prior_is_refused(prior: dict, message: str) -> None:
+def test_an_unusable_prior_is_refused(prior, message):
     with pytest.raises(LabelError, match=message):
         soft_mask(picture(), **prior)
 
 
-def test_a_sample_is_labelled_by_each_strategy() -> None:
+def test_a_sample_is_labelled_by_each_strategy():
     for strategy, trimap in (
         ("mask", from_mask(fifty_percent(READERS[PRESENT]))),
         ("readers", from_readers(READERS[PRESENT])),
@@ -85,14 +85,14 @@ def test_a_sample_is_labelled_by_each_strategy() -> None:
         assert (label_sample(sample(), strategy).trimap == trimap).all()
 
 
-def test_a_mark_without_readers_is_enough_for_recist_alone() -> None:
+def test_a_mark_without_readers_is_enough_for_recist_alone():
     only_mark = sample(readers=READERS[:0], present=PRESENT[:0], recist=axes_from_mask(READERS[1]))
     assert label_sample(only_mark, "recist").binary.any()
     with pytest.raises(LabelError, match="lidc/LIDC-IDRI-0001/nodule-0/0: no reader"):
         label_sample(only_mark, "mask")
 
 
-def test_a_bad_sample_is_named() -> None:
+def test_a_bad_sample_is_named():
     flat = sample("flat", image=np.full((64, 64), 0.5, np.float32))
     point = sample("point", readers=np.stack([disc(0)]), present=np.array([True]))
     with pytest.raises(LabelError, match=f"{flat.id}.*constant"):

@@ -21,7 +21,7 @@ def blobs(seed: int, level: float, shape=(40, 48)) -> np.ndarray:
     return noise >= np.quantile(noise, 1 - level)
 
 
-def test_erosion_and_dilation_by_a_disc() -> None:
+def test_erosion_and_dilation_by_a_disc():
     mask = disc(14)
     for radius in (1, 2, 3.5):
         reach = int(radius)
@@ -31,7 +31,7 @@ def test_erosion_and_dilation_by_a_disc() -> None:
         assert ((trimap == 0) == ~ndimage.binary_dilation(mask, footprint)).all()
 
 
-def test_the_radius_of_discs_and_strips_and_their_band() -> None:
+def test_the_radius_of_discs_and_strips_and_their_band():
     for size, radius in ((5, 1), (14, 2), (20, 3), (30, 4)):
         mask = disc(size, (40, 40), (81, 81))
         assert radius_of(mask) == pytest.approx(size, rel=0.08)
@@ -44,7 +44,7 @@ def test_the_radius_of_discs_and_strips_and_their_band() -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10**6), st.floats(0.005, 0.97), st.sampled_from([None, 1, 2.5, 6]))
-def test_every_part_keeps_a_core_and_background_stays(seed: int, level: float, radius: float | None) -> None:
+def test_every_part_keeps_a_core_and_background_stays(seed, level, radius):
     mask = blobs(seed, level)
     trimap = from_mask(mask, radius)
     assert set(np.unique(trimap)) <= {0, 0.5, 1}
@@ -57,7 +57,7 @@ def test_every_part_keeps_a_core_and_background_stays(seed: int, level: float, r
     assert (from_mask(mask.T, radius) == trimap.T).all()
 
 
-def test_the_border_does_not_erode_a_lesion_that_it_cuts() -> None:
+def test_the_border_does_not_erode_a_lesion_that_it_cuts():
     mask = disc(12, (0, 20))
     trimap = from_mask(mask, 3)
     assert trimap[0, 20] == 1
@@ -78,16 +78,16 @@ def test_the_border_does_not_erode_a_lesion_that_it_cuts() -> None:
         (disc(5), np.inf, "radius"),
     ],
 )
-def test_unusable_masks_and_radii_are_refused(mask: np.ndarray, radius: float | None, message: str) -> None:
+def test_unusable_masks_and_radii_are_refused(mask, radius, message):
     with pytest.raises(LabelError, match=message):
         from_mask(mask, radius)
 
 
-def test_masks_of_0_and_255_are_masks() -> None:
+def test_masks_of_0_and_255_are_masks():
     assert (from_mask(disc(9).astype(np.uint8) * 255) == from_mask(disc(9))).all()
 
 
-def test_readers_give_intersection_union_and_the_rest() -> None:
+def test_readers_give_intersection_union_and_the_rest():
     masks = np.stack([disc(8), disc(10, (33, 30)), disc(9, (32, 35)), disc(7, (30, 32))])
     trimap = from_readers(masks)
     assert ((trimap == 1) == masks.all(axis=0)).all()
@@ -96,7 +96,7 @@ def test_readers_give_intersection_union_and_the_rest() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10**6), st.integers(1, 4), st.floats(0.01, 0.4))
-def test_any_readers_give_a_trimap_that_can_be_solved(seed: int, count: int, level: float) -> None:
+def test_any_readers_give_a_trimap_that_can_be_solved(seed, count, level):
     masks = np.stack([blobs(seed + reader, level) for reader in range(count)])
     if masks.any(axis=0).all():
         return
@@ -107,7 +107,7 @@ def test_any_readers_give_a_trimap_that_can_be_solved(seed: int, count: int, lev
     assert (from_readers(masks[order]) == trimap).all()
 
 
-def test_without_a_common_pixel_the_most_voted_core_stands_in() -> None:
+def test_without_a_common_pixel_the_most_voted_core_stands_in():
     masks = np.stack([disc(8, (20, 20)), disc(8, (20, 24)), disc(3, (50, 50))])
     trimap = from_readers(masks)
     both = masks[0] & masks[1]
@@ -116,7 +116,7 @@ def test_without_a_common_pixel_the_most_voted_core_stands_in() -> None:
     assert (trimap[masks.any(axis=0) & ~both] == 0.5).all()
 
 
-def test_readers_who_agree_get_a_band_of_one_pixel_and_one_reader_the_mask_rule() -> None:
+def test_readers_who_agree_get_a_band_of_one_pixel_and_one_reader_the_mask_rule():
     mask = disc(20)
     assert (from_readers(np.stack([mask] * 3)) == from_mask(mask, 1)).all()
     assert (from_readers(mask[None]) == from_mask(mask)).all()
@@ -131,12 +131,12 @@ def test_readers_who_agree_get_a_band_of_one_pixel_and_one_reader_the_mask_rule(
         ([disc(5), disc(5, shape=(64, 65))], "differ in size"),
     ],
 )
-def test_unusable_readers_are_refused(masks: np.ndarray, message: str) -> None:
+def test_unusable_readers_are_refused(masks, message):
     with pytest.raises(LabelError, match=message):
         from_readers(masks)
 
 
-def test_from_recist_is_grabcut_then_the_mask_rule_with_the_axes_kept() -> None:
+def test_from_recist_is_grabcut_then_the_mask_rule_with_the_axes_kept():
     image = np.clip(0.2 + 0.5 * disc(11) + np.random.default_rng(0).normal(0, 0.03, (64, 64)), 0, 1)
     axes = axes_from_mask(disc(10))
     trimap = from_recist(image, axes)

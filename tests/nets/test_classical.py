@@ -92,11 +92,11 @@ def test_a_rough_network_is_improved(fitted, name):
     assert dice(predicted, masks).min() > 0.93
 
 
-@pytest.mark.parametrize("radius", [3.5, 5.4, 9.5, 14.4])  # without single pixels at their four ends
-def test_a_disc_stays_a_disc(radius):
-    assert dice(evolve(0.2 + 0.5 * disc(radius), disc(radius)), disc(radius)) > 0.97
-    assert dice(evolve(0.8 - 0.5 * disc(radius), disc(radius)), disc(radius)) > 0.97  # darker than its surroundings
-    assert dice(evolve(np.full(ROW.shape, 0.3), disc(radius)), disc(radius)) > 0.97  # the shape alone
+@pytest.mark.parametrize("radius", [3.5, 14.4])  # without single pixels at their four ends
+@pytest.mark.parametrize("contrast", [0.5, -0.5, 0.0], ids=["bright", "dark", "the shape alone"])
+def test_a_disc_stays_a_disc(radius, contrast):
+    mask = disc(radius)
+    assert dice(evolve(0.5 + contrast * mask, mask), mask) > 0.97
 
 
 def test_a_leak_into_a_vessel_ends_near_the_shape(monkeypatch):

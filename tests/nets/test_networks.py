@@ -77,7 +77,7 @@ def dice(logits: torch.Tensor, mask: torch.Tensor) -> float:
 
 
 @every_network
-def test_gives_one_map_of_logits_of_the_images_size_also_after_loading(name: str, tmp_path) -> None:
+def test_gives_one_map_of_logits_of_the_images_size_also_after_loading(name, tmp_path):
     network = narrow(name).train()
     network(torch.rand(2, network.inputs, SIZE, SIZE))  # moves the running means, which must be saved too
     save_file(network.state_dict(), tmp_path / "weights.safetensors")
@@ -95,7 +95,7 @@ def test_gives_one_map_of_logits_of_the_images_size_also_after_loading(name: str
 
 @every_network
 @pytest.mark.parametrize("batch", [1, 2])
-def test_every_parameter_gets_a_gradient(name: str, batch: int) -> None:
+def test_every_parameter_gets_a_gradient(name, batch):
     network = narrow(name).train()
     image = torch.rand(batch, network.inputs, SIZE, SIZE)
     outputs = network.training_outputs(image)
@@ -106,7 +106,7 @@ def test_every_parameter_gets_a_gradient(name: str, batch: int) -> None:
 
 
 @every_network
-def test_other_shapes_are_errors_that_name_those_that_fit(name: str) -> None:
+def test_other_shapes_are_errors_that_name_those_that_fit(name):
     network = narrow(name)
     inputs, stride, smallest = network.inputs, network.STRIDE, network.SMALLEST
     shapes = [(1, inputs + 2, SIZE, SIZE), (SIZE, SIZE)]
@@ -119,7 +119,7 @@ def test_other_shapes_are_errors_that_name_those_that_fit(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SEVERAL)
-def test_several_channels_all_count(name: str) -> None:
+def test_several_channels_all_count(name):
     inputs = entry(name).load().CHANNELS + 2
     network = narrow(name, inputs).train()
     image = torch.rand(2, inputs, SIZE, SIZE, requires_grad=True)
@@ -131,7 +131,7 @@ def test_several_channels_all_count(name: str) -> None:
 
 @pytest.mark.parametrize("reduction", [2, 4])
 @pytest.mark.parametrize("name", [name for name in NETWORKS if NETWORKS[name].reduces])
-def test_a_network_that_reduces_its_images(name: str, reduction: int) -> None:
+def test_a_network_that_reduces_its_images(name, reduction):
     network = build(name, NETWORKS[name].smoke, reduction=reduction)
     height = max(network.STRIDE, network.SMALLEST)
     image = torch.rand(2, network.inputs, height, height + network.STRIDE)
@@ -139,7 +139,7 @@ def test_a_network_that_reduces_its_images(name: str, reduction: int) -> None:
 
 
 @pytest.mark.parametrize("name", FULL_WIDTH_PARAMETERS)
-def test_numbers_of_parameters(name: str) -> None:
+def test_numbers_of_parameters(name):
     with torch.device("meta"):
         number, published = n_parameters(build(name)), entry(name).load().PARAMETERS
     assert number == FULL_WIDTH_PARAMETERS[name]
@@ -147,7 +147,7 @@ def test_numbers_of_parameters(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(NETWORKS) - {"medt_sr"}))  # MedT itself, where images are not reduced
-def test_learns_one_batch_by_heart(name: str) -> None:
+def test_learns_one_batch_by_heart(name):
     network = narrow(name).to(memory_format=torch.channels_last).train()
     image, mask = (x.to(memory_format=torch.channels_last) for x in blobs(network.inputs))
     optimiser = torch.optim.Adam(network.parameters(), lr=RATES.get(name, 0.01))
@@ -171,6 +171,6 @@ def test_learns_one_batch_by_heart(name: str) -> None:
         (("unet", 4, 1, 2), "reduced by 2"),
     ],
 )
-def test_networks_that_do_not_exist_are_refused(arguments: tuple, message: str) -> None:
+def test_networks_that_do_not_exist_are_refused(arguments, message):
     with pytest.raises(ConfigError, match=message):
         build(*arguments)

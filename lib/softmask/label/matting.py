@@ -24,8 +24,7 @@ from softmask.errors import LabelError
 from softmask.label.common import bounding_box, checked_image
 
 CHUNK = 1024
-"""Fewest windows gathered at a time. A chunk's temporaries are then small enough to stay in the cache (and the heap:
-twice the chunk costs a tenth more time in page faults); large regions are gathered in some sixteen chunks."""
+"""Fewest windows gathered at a time, so that temporaries stay in the cache; at most some sixteen chunks."""
 
 BAND_ENTRIES = 2_000_000
 """Largest band (unknowns x bandwidth) for which a banded Cholesky is faster than a sparse LU (measured: up to 3x)."""
@@ -146,10 +145,9 @@ def _solve(
 ) -> np.ndarray:
     """x of A x = right for a positive definite A, given its upper triangle and which entries are of adjacent pixels.
 
-    The unknown pixels mostly form a thin ring. Cuthill and McKee's ordering runs round it from one point both ways, so
-    the bandwidth is a few times the ring's width, and LAPACK's banded Cholesky is exact and fast. The ordering needs
-    only the graph of adjacent pixels, a third of the matrix. Large unknown regions go to a sparse LU with a
-    fill-reducing ordering: 512x512 pixels, nearly all unknown, take about 10 s and 2 GB.
+    The unknown pixels mostly form a thin ring. Cuthill and McKee's ordering of the graph of adjacent pixels runs round
+    it from one point both ways, so that the bandwidth is a few times the ring's width, and LAPACK's banded Cholesky is
+    fast. Large unknown regions go to a sparse LU: 512x512 pixels, nearly all unknown, take about 10 s and 2 GB.
     """
     n = right.size
     order = reverse_cuthill_mckee(_symmetric(row[adjacent], column[adjacent], value[adjacent], n), symmetric_mode=True)

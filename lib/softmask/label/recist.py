@@ -5,8 +5,8 @@ pixel. Source: Eisenhauer et al., "RECIST guideline (version 1.1)", European Jou
 
 GrabCut (Rother, Kolmogorov, Blake, ACM Transactions on Graphics 23 (2004) 309-314) is started from the axes as in DSNet
 and CasGAN, after Cai et al., "Accurate weakly-supervised deep lesion segmentation using large-scale clinical
-annotations", MICCAI 2018. The margins were examined on one half of the LIDC patients: there, between 0.07 and 0.15 for
-the box and 0.6 and 1.5 for the crop, the mean Dice moved by 0.001.
+annotations", MICCAI 2018. On one half of the LIDC patients, between 0.07 and 0.15 for the box
+and 0.6 and 1.5 for the crop, the mean Dice moved by 0.001.
 """
 
 import numpy as np
@@ -18,12 +18,9 @@ from softmask.label.common import checked_image
 
 __all__ = ["axes_from_mask", "axes_pixels", "ellipse_mask", "grabcut_mask", "validate"]
 
-BOX_MARGIN = 0.1
-"""Distance from the mark, as a share of the long axis (at least 2 pixels), beyond which pixels are background."""
-
-CROP_MARGIN = 0.6
-"""Distance from the mark, as a share of the long axis (at least 8 pixels), beyond which pixels are not used: the colour
-model is then that of the surroundings, and the cut takes a fifth of the time of a whole 128 x 128 image."""
+# distances from the mark, as shares of the long axis:
+BOX_MARGIN = 0.1  # (at least 2 pixels), beyond which pixels are background
+CROP_MARGIN = 0.6  # (at least 8 pixels), beyond which they are not used, so that colours are those of the surroundings
 
 
 def validate(axes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -21,7 +21,13 @@ class AttentionUNet(SegmentationNet):
         super().__init__()
         from monai.networks.nets import AttentionUnet
 
-        self.model = AttentionUnet(2, 1, 1, channels=levels_of(width, 5), strides=[2] * 4)
+        self.model = AttentionUnet(
+            spatial_dims=2,
+            in_channels=1,
+            out_channels=1,
+            channels=levels_of(width, 5),
+            strides=[2] * 4,
+        )
 
     def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         return (self.model(image),)

@@ -29,11 +29,8 @@ def interpolated(images: np.ndarray, scale: int) -> np.ndarray:
 
 
 def channels(names: Sequence[str], images: np.ndarray, scale: int, made: Callable[[str], np.ndarray]) -> np.ndarray:
-    """Return a segmentor's input (N, C, s, s), float32, s = scale S, of ``images`` (N, 1, S, S).
-
-    Args:
-        names: of the channels: ``image``, ``bilinear``, and others, which ``made`` returns by name, (N, c, s, s) each.
-    """
+    """Return a segmentor's input (N, C, s, s), float32, s = scale S, of ``images`` (N, 1, S, S), from channels by
+    name: ``image``, ``bilinear``, and others, which ``made`` returns, (N, c, s, s) each."""
     parts = []
     for name in names:
         if name == "image":
@@ -85,8 +82,8 @@ class Transferring(SegmentationNet):
 def enlarge(generator: Generator, image: np.ndarray, scale: int = SCALE, tile: int = 128) -> np.ndarray:
     """Return :func:`transferred` of ``image`` (H, W) in [0, 1], of any size: (2 + width, scale H, scale W) float32.
 
-    Every tile is read with a margin as wide as the network's receptive field, so that the result depends on ``tile``,
-    height and width in pixels, only by rounding. At full width a tile of 128 takes about 1 GB.
+    Every tile is read with a margin as wide as the receptive field: its size in pixels makes no difference but for
+    rounding.
     """
     image = np.asarray(image, dtype=np.float32)
     (height, width), weight = image.shape, generator.last.weight

@@ -8,8 +8,7 @@ networks are trained at once, with deep supervision of the first; batch normalis
 at the borders, too (:mod:`softmask.nets.dense`).
 
 The figures print 651,488 parameters for TwoPathCNN and 802,368 for InputCascadeCNN: one of the two kernels of each
-maxout unit, no biases, and for the cascade its second network alone. The kernels here, counted that way with the
-publication's inputs and classes, give the same numbers.
+maxout unit, no biases, and the cascade's second network alone. Counted that way, the kernels here are as many.
 """
 
 import torch

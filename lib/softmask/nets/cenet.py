@@ -4,8 +4,7 @@ Gu et al., "CE-Net: Context Encoder Network for 2D Medical Image Segmentation", 
 38(10), 2019.
 
 Differs from the publication: He's random weights instead of ImageNet's; a pooling kernel larger than the map covers the
-whole map. The publication's images reach the context module at 14x14; those of 64x64 pixels at 2x2, where the four
-pools are one.
+whole map (2x2 for images of 64x64, where the four pools are one).
 """
 
 from itertools import pairwise
@@ -97,8 +96,13 @@ class CENet(SegmentationNet):
         coarse_to_fine = [channels[3] + len(POOLS), *channels[2::-1], channels[0]]
         self.decoder = nn.ModuleList(decoder_block(coarse, fine) for coarse, fine in pairwise(coarse_to_fine))
         half = max(width // 2, 1)
-        double, conv = nn.ConvTranspose2d(width, half, 4, stride=2, padding=1), nn.Conv2d(half, half, 3, padding=1)
-        self.head = nn.Sequential(double, nn.ReLU(), conv, nn.ReLU(), nn.Conv2d(half, 1, 3, padding=1))
+        self.head = nn.Sequential(
+            nn.ConvTranspose2d(width, half, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(half, half, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(half, 1, 3, padding=1),
+        )
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

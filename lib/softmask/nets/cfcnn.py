@@ -5,8 +5,7 @@ data-driven model for lung nodule segmentation", Medical Image Analysis 40, 2017
 
 Differs from the publication: only the two-dimensional of its two branches; dense (:mod:`softmask.nets.dense`), so that
 the windows of central pooling grow with the distance from the place that the next convolution looks at, not from the
-patch's centre; separate layers for the two scales up to the fully connected ones, since their maps have different
-rates.
+patch's centre; separate layers for the two scales up to the fully connected ones.
 
 Chosen here: windows of 3, 1 and 3 places; channels and hidden units; batch normalisation and ReLU; the second scale,
 71 x 71 pixels at half the resolution (published: 65 x 65, resized). No parameter count is known.

@@ -1,9 +1,8 @@
 """Segmentors that are not networks: max-flow, level sets and morphology behind one interface, found by name.
 
-Graph cut: Boykov and Funka-Lea, "Graph Cuts and Efficient N-D Image Segmentation", IJCV 2006, with the max-flow
-algorithm of Boykov and Kolmogorov, PAMI 2004 (PyMaxflow wraps Kolmogorov's implementation). Differs from the
-publication: training images instead of a user's strokes give the histograms of grey values and a prior of place (how
-often a training mask covers the pixel); the weight of the edges is the one of a few that segments them best.
+Graph cut: Boykov and Funka-Lea, "Graph Cuts and Efficient N-D Image Segmentation", IJCV 2006, by PyMaxflow. Differs
+from the publication: training images instead of a user's strokes give the histograms of grey values and a prior of
+place (how often a training mask covers the pixel); the weight of the edges is the one of a few that segments them best.
 
 Deep graph cut: Mukherjee, Huang and Bhagalia, "Lung nodule segmentation using deep learned prior based graph cut", ISBI
 2017, as the CasGAN paper summarises it. Differs from the publication: two dimensions, and the map of any network alone
@@ -11,11 +10,10 @@ in the links to source and sink. The weight of the edges is fixed, since a netwo
 images are too good to choose by.
 
 Level set: Roy, Chakraborti and Chowdhury, "A deep learning-shape driven level set synergism for pulmonary nodule
-segmentation", Pattern Recognition Letters 2019, as the CasGAN paper summarises it; Chan and Vese, "Active Contours
-Without Edges", TIP 2001, evolved with the morphological operators of Márquez-Neila, Baumela and Álvarez, PAMI 2014
-(scikit-image). The shape term is this workbook's: the two-phase model divides the sum of the grey value, scaled to 0
-outside and 1 inside the network's mask, and of a ramp that falls from 1 to 0 across that mask's contour and counts
-twice as much, so that a neighbour as bright as the lesion is taken in only near the contour.
+segmentation", Pattern Recognition Letters 2019, as the CasGAN paper summarises it; morphological Chan-Vese evolution
+(Márquez-Neila, Baumela and Álvarez, PAMI 2014) by scikit-image. The shape term is this workbook's: the two-phase model
+divides the sum of the grey value, scaled to 0 outside and 1 inside the network's mask, and of a ramp that falls from 1
+to 0 across that mask's contour and counts twice as much, so that a bright neighbour is included only near the contour.
 """
 
 from collections.abc import Mapping
@@ -63,11 +61,8 @@ class ClassicalSegmentor:
         self.learn(_unit(images), masks[:, 0].astype(bool))
 
     def predict(self, images: np.ndarray, probabilities: np.ndarray | None = None) -> np.ndarray:
-        """Return the lesion (N, 1, H, W) float32 of {0, 1} in each of ``images`` (N, 1, H, W) in [0, 1].
-
-        Args:
-            probabilities: (N, 1, H, W) in [0, 1], a network's.
-        """
+        """Return the lesion (N, 1, H, W) float32 of {0, 1} in each of ``images`` (N, 1, H, W) in [0, 1], with a
+        network's ``probabilities`` (N, 1, H, W)."""
         starts = _unit(probabilities) if self.NEEDS_PROBABILITIES else [None] * len(images)
         lesions = [self.segment(image, start) for image, start in zip(_unit(images), starts, strict=True)]
         return np.stack(lesions)[:, None].astype(np.float32)
@@ -88,13 +83,8 @@ def cut(log_odds: np.ndarray, image: np.ndarray, contrast: float, smoothness: fl
     """Return the labelling L (H, W) bool that minimises E(L), exactly.
 
     E(L) = sum over pixels p outside L of max(o_p, 0), and inside of max(-o_p, 0), + smoothness times the sum over
-    neighbours p, q that L tells apart of exp(-(I_p - I_q)^2 / (2 contrast^2)) / |p - q|.
-
-    Args:
-        log_odds: (H, W), the o_p: log odds of lesion against background.
-        image: (H, W), the I_p.
-        contrast: difference in grey value between neighbours above which a cut between them is cheap.
-        smoothness: weight of the second sum, at least 0.
+    neighbours p, q that L separates of exp(-(I_p - I_q)^2 / (2 contrast^2)) / |p - q|, with the log odds of lesion
+    against background o and the image I, (H, W) each.
     """
     import maxflow
 

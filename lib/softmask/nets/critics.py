@@ -5,12 +5,11 @@ Arjovsky, Chintala and Bottou, "Wasserstein GAN", ICML 2017.
 
 Figure 3 is not legible. Blocks are DCGAN's, which the paper follows (4x4 convolution with stride 2, batch normalisation
 except in the block that sees images or masks, LeakyReLU); after four of them the dense layer reads the features' means
-over the map, so that a critic's number is a mean over places. Branches of two inputs are joined after two blocks;
-further convolutions of stride 1 make the image's branch in late fusion, and both in regression ("a long set of
-individual convolution layers"), deeper.
+over the map. Branches of two inputs are joined after two blocks; further convolutions of stride 1 make the image's
+branch in late fusion, and both in regression ("a long set of individual convolution layers"), deeper.
 
-Clipped parameters make every activation about c times as large; the constant that batch normalisation adds to a
-variance is c^2 times the usual one. With the usual one, narrow critics give 0 for all inputs.
+Clipped parameters make every activation about c times as large; so the constant that batch normalisation adds to a
+variance is c^2 times the usual one, with which narrow critics give 0 for all inputs.
 """
 
 from collections.abc import Mapping
@@ -107,7 +106,8 @@ class LateFusion(Critic):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.of_image, self.of_mask = branch(width, deep=True), branch(width, deep=False)
+        self.of_image = branch(width, deep=True)
+        self.of_mask = branch(width, deep=False)
         self.layers = judge(4 * width, width)
         gaussian(self, std=STD)
 
@@ -125,7 +125,8 @@ class Regression(Critic):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.of_mask, self.of_truth = branch(width, deep=True), branch(width, deep=True)
+        self.of_mask = branch(width, deep=True)
+        self.of_truth = branch(width, deep=True)
         self.layers = judge(4 * width, width)
         gaussian(self, std=STD)
 

@@ -10,11 +10,9 @@ dense map X holds the map of the patch with corner c as x[p] = X[c + r p], then
 
     y[p] = f(X[c + r (s p + j)]) = Y[c + r s p]    with    Y[q] = f(X[q + r j]):
 
-the dense layer has stride 1 and dilation r, and the rate after it is r s. By induction, the classifier's output for the
-patch with corner c is the dense output at c. A fully connected layer on n x n places is a convolution with an n x n
-window. Layers are unpadded in a patch, and shorten a dense map by their reach (k - 1) r; zeros around each map make up
-for that, so that the output at a pixel is that of the patch around it, exactly wherever the patch lies inside the
-image. Networks write their layers as published, with strides; :func:`dense` converts them.
+the dense layer has stride 1 and dilation r, and the rate after it is r s. A fully connected layer on n x n places is a
+convolution with an n x n window. Layers shorten a dense map by their reach (k - 1) r, which zeros around each map make
+up for: the output at a pixel is exactly that of the patch around it, if the patch lies inside the image.
 """
 
 import torch
@@ -23,12 +21,7 @@ from torch.nn import functional as F
 
 
 class Window(nn.Module):
-    """Layer with a square window, strided and unpadded at first; a subclass implements :meth:`look`.
-
-    Args:
-        size: height and width of the window, in places of the input map.
-        stride: places from one window to the next.
-    """
+    """Layer with a window of size x size places, strided and unpadded at first; a subclass implements :meth:`look`."""
 
     def __init__(self, size: int, stride: int = 1) -> None:
         super().__init__()
@@ -103,11 +96,8 @@ class Branches(nn.Module):
 
 
 def densify(layer: nn.Module, reach: int = 0, rate: int = 1) -> tuple[int, int]:
-    """Turn strided layers into their dense form, in place, and return reach and rate of their output.
-
-    Args:
-        layer: takes a map of ``rate``, each place of which depends on ``reach`` + 1 pixels along an axis.
-    """
+    """Turn strided layers into their dense form, in place, and return reach and rate of their output, for an input map
+    of ``rate``, each place of which depends on ``reach`` + 1 pixels along an axis."""
     if isinstance(layer, Window | Branches):
         return layer.densify(reach, rate)
     for child in layer.children():  # none in pixelwise layers

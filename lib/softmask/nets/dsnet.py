@@ -64,7 +64,8 @@ class ChannelSelectiveFusion(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.common = nn.Sequential(nn.Linear(2 * channels, channels), nn.ReLU())
-        self.of_context, self.of_detail = nn.Linear(channels, channels), nn.Linear(channels, channels)
+        self.of_context = nn.Linear(channels, channels)
+        self.of_detail = nn.Linear(channels, channels)
 
     def weights(self, context: Tensor, detail: Tensor) -> Tensor:
         """Return a and b (2, B, C), in [0, 1], a + b = 1."""
@@ -89,7 +90,9 @@ class Transfer(nn.Module):
 
     def __init__(self, channels: int, enhance: nn.Module, fuse: nn.Module) -> None:
         super().__init__()
-        self.context, self.enhance, self.fuse = context_branch(channels), enhance, fuse
+        self.context = context_branch(channels)
+        self.enhance = enhance
+        self.fuse = fuse
 
     def forward(self, image: Tensor) -> Tensor:
         pictures, features = image[:, :PICTURES], image[:, PICTURES:]  # (B, 2, H, W), F_SR (B, C, H, W)

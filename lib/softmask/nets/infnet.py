@@ -110,13 +110,7 @@ class PartialDecoder(nn.Module):
 
 class ReverseAttention(nn.Module):
     """Refinement of a coarser map by the features outside its foreground: logits + refine([(1 - sigmoid(logits)) x,
-    edges]).
-
-    Args:
-        inputs, edges: channels of the encoder's features and of the edge features.
-        channels, depth, kernel: width, number and size of the convolutions before the last.
-        last: size of the last convolution.
-    """
+    edges]), by ``depth`` convolutions of ``channels`` and one of the size ``last``."""
 
     def __init__(self, inputs: int, edges: int, channels: int, depth: int, kernel: int, last: int) -> None:
         super().__init__()

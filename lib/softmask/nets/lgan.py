@@ -5,9 +5,7 @@ critics are in :mod:`softmask.nets.critics`.
 
 Figure 2 is not legible: levels and channels are the U-Net's, so that no published parameter count can be compared;
 LeakyReLU's slope is DCGAN's, which the paper follows. The Gaussian of the first weights is He's: with DCGAN's standard
-deviation of 0.02, each convolution of 8 channels makes the signal six times smaller, and a narrow network without
-normalisation does not start to learn (docs/choices.md). At full width He's is 0.058 in the first level and 0.014 in the
-last.
+deviation of 0.02, a narrow network without normalisation does not start to learn (docs/choices.md).
 """
 
 from torch import nn

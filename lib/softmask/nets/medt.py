@@ -10,8 +10,7 @@ Differs from the publication: the equation as printed, where the authors' code a
 (which undoes the gate's scale); gates trained from the first epoch, not from the eleventh; the 16 patches are one
 batch, so that batch normalisation sees them together; the local branch, which has no positional terms in the authors'
 code either, has a stem of 8 channels, not 64, which leaves 1.38 million parameters of 1.52. Positional embeddings are
-made for images of 64x64; pixels further apart take the embedding of the largest distance. In images of 64x64 a patch is
-one pixel at the deepest level.
+made for images of 64x64; pixels further apart take the embedding of the largest distance.
 """
 
 from math import gcd
@@ -105,16 +104,8 @@ class AxialBlock(nn.Module):
 
 
 class Branch(nn.Module):
-    """Encoder of axial blocks and decoder of 3x3 convolutions, with the encoder's features added: (B, inputs, H, W) ->
-    (B, 2w, H, W).
-
-    Args:
-        width: channels of the stem.
-        inputs: channels of the images.
-        depths: axial blocks in each stage.
-        reach: as for :class:`AxialAttention`, at the first stage.
-        bottom: whether the decoder starts with one more level, a convolution with stride 2.
-    """
+    """Encoder of axial blocks, so many in each stage as ``depths``, and decoder of 3x3 convolutions, with the encoder's
+    features added: (B, inputs, H, W) -> (B, 2w, H, W). With a ``bottom`` the decoder starts one level lower."""
 
     def __init__(self, width: int, inputs: int, depths: tuple[int, ...], reach: int, bottom: bool) -> None:
         super().__init__()

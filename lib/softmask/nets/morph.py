@@ -78,14 +78,9 @@ def lungs(hu: np.ndarray, spacing_mm: tuple[float, ...] | None = None) -> np.nda
 
 
 def without_surroundings(hu: np.ndarray, spacing_mm: tuple[float, float] | None = None) -> np.ndarray:
-    """Return a slice with everything outside the body (couch, blankets) replaced by air.
+    """Return a slice ``hu`` (H, W) with everything outside the body (couch, blankets) replaced by air.
 
-    Args:
-        hu: (H, W) Hounsfield units.
-        spacing_mm: (row, column) distance; None for :data:`FIELD_MM` across.
-
-    Returns:
-        (H, W) of the type of ``hu``; all air if there is no body.
+    ``spacing_mm`` is the (row, column) distance; None for :data:`FIELD_MM` across.
     """
     factor = max(1, round(max(hu.shape) / COARSE))
     pixel = FIELD_MM / hu.shape[-1] if spacing_mm is None else float(np.sqrt(np.prod(spacing_mm)))
@@ -94,14 +89,8 @@ def without_surroundings(hu: np.ndarray, spacing_mm: tuple[float, float] | None 
 
 
 def optimal_threshold(hu: np.ndarray) -> float:
-    """Return the value half way between the means of the values below and above it (Ridler and Calvard, 1978).
-
-    Args:
-        hu: Hounsfield units inside the body, of any shape.
-
-    Returns:
-        A value from -600 to -300 HU; -500 if air or tissue is missing.
-    """
+    """Return the value half way between the means of the values below and above it (Ridler and Calvard, 1978), within
+    bounds, from Hounsfield units of any shape; :data:`START` if air or tissue is missing."""
     threshold = START
     values = np.sort(hu, axis=None)
     sums = np.concatenate([[0.0], np.cumsum(values, dtype=float)])

@@ -12,13 +12,9 @@ from softmask.nets.base import SegmentationNet
 
 @dataclass(frozen=True)
 class Entry:
-    """Class of a network, its widths and its learning rate.
+    """Class of a network (``module:class``), and its widths and learning rate in the small profiles.
 
-    Attributes:
-        where: ``module:class`` below :mod:`softmask.nets`.
-        smoke, cpu: widths in the small profiles; ``full`` takes the class's ``FULL_WIDTH``. The cpu widths give the
-            networks training steps of similar cost (docs/choices.md).
-        rate: learning rate in the small profiles.
+    The cpu widths give the networks training steps of similar cost (docs/choices.md).
     """
 
     where: str
@@ -32,7 +28,7 @@ class Entry:
         return getattr(import_module(f"softmask.nets.{module}"), name)
 
     def width(self, profile: str) -> int:
-        """Return the channels of the first level in ``profile``."""
+        """Return the channels of the first level in ``profile``; ``FULL_WIDTH`` in all but the small ones."""
         return {"smoke": self.smoke, "cpu": self.cpu}.get(profile) or self.load().FULL_WIDTH
 
     @property

@@ -81,7 +81,13 @@ class SegCaps(SegmentationNet):
             ]
         )
         self.bottom = level(4 * a, 8, 2 * a)
-        self.up = nn.ModuleList([enlarged(2 * a, 8, 2 * a), enlarged(2 * a, 4, a), enlarged(a, 2, a)])
+        self.up = nn.ModuleList(
+            [
+                enlarged(2 * a, 8, 2 * a),
+                enlarged(2 * a, 4, a),
+                enlarged(a, 2, a),
+            ]
+        )
         self.merge = nn.ModuleList([level(2 * a, 4, 2 * a), level(a, 4, a)])
         self.last = level(a, 1, a, kernel=1)
         gaussian(self)

@@ -17,7 +17,7 @@ from softmask.nets.base import SegmentationNet
 
 
 def down(inputs: int, channels: int) -> nn.Sequential:
-    """(B, inputs, H, W) -> (B, channels, H/2, W/2), not normalised."""
+    """(B, inputs, H, W) -> (B, channels, H/2, W/2)."""
     return nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(inputs, channels, 4, stride=2, padding=1, bias=False))
 
 
@@ -34,8 +34,7 @@ class SoftGAN2020(SegmentationNet):
     """Encoder and decoder of 4x4 convolutions with stride 2, joined by skips at every level.
 
     Activations precede the convolutions, so that skips are not rectified. Batch normalisation follows all convolutions
-    but the encoder's first and last (which may give one pixel) and the head. Channels are doubled at each of the three
-    levels after the first.
+    but the encoder's first and last and the head. Channels are doubled three times.
     """
 
     LEVELS = 6

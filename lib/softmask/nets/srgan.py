@@ -36,8 +36,7 @@ class ResidualBlock(nn.Module):
 class ToOneChannel(nn.Conv2d):
     """nn.Conv2d to one channel with an odd square kernel: (B, C, H, W) -> (B, 1, H, W), in a fifth of the time.
 
-    Convolution libraries compute many output channels at once. Here the kernel's k rows are the output channels of a
-    1 x k convolution, whose maps are then shifted and added: the same sums in another order.
+    The kernel's k rows are the output channels of a 1 x k convolution, whose maps are then shifted and added.
     """
 
     def __init__(self, channels: int, kernel: int) -> None:
@@ -94,7 +93,11 @@ class Discriminator(nn.Module):
             layers += [*conv_bn(inputs, channels * width, stride=stride, relu=False), nn.LeakyReLU(0.2)]
             inputs = channels * width
         self.layers = nn.Sequential(*layers)
-        self.head = nn.Sequential(nn.Linear(inputs, 2 * inputs), nn.LeakyReLU(0.2), nn.Linear(2 * inputs, 1))
+        self.head = nn.Sequential(
+            nn.Linear(inputs, 2 * inputs),
+            nn.LeakyReLU(0.2),
+            nn.Linear(2 * inputs, 1),
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (B, 1), above 0 for images (B, 1, H, W) that look like true high resolution."""
