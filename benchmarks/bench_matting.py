@@ -3,25 +3,15 @@
 Run with ``pytest benchmarks/bench_matting.py --benchmark-enable --benchmark-only``.
 """
 
-from __future__ import annotations
+from functools import partial
 
-import cv2
 import numpy as np
 import pytest
 from pymatting import estimate_alpha_cf
-from threadpoolctl import threadpool_limits
 
-from softmask.label.matting import closed_form_alpha
-from softmask.label.pipeline import soft_mask
+from softmask.label import closed_form_alpha, soft_mask
 from softmask.label.recist import axes_from_mask
 from softmask.label.trimap import from_mask, from_recist
-
-
-@pytest.fixture(autouse=True)
-def _one_core():
-    cv2.setNumThreads(1)
-    with threadpool_limits(1):
-        yield
 
 
 def nodule(size: int, radius: float) -> tuple[np.ndarray, np.ndarray]:
@@ -34,33 +24,29 @@ def nodule(size: int, radius: float) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(image, 0, 1), distance < 0
 
 
-def pymatting_soft_mask(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    return estimate_alpha_cf(np.stack([image] * 3, axis=-1), from_mask(mask).astype(float))
+IMAGE, MASK = nodule(256, 30)
+AXES, TRIMAP = axes_from_mask(MASK), from_mask(MASK)
+COLOUR = np.stack([IMAGE, IMAGE**2, 1 - IMAGE], axis=-1)
 
 
-@pytest.mark.benchmark(group="label 256x256 from a mask: trimap + matting")
-@pytest.mark.parametrize("method", ["softmask", "pymatting"])
-def test_label_from_mask(benchmark, method: str) -> None:
-    image, mask = nodule(256, 30)
-    if method == "softmask":
-        benchmark(lambda: soft_mask(image, mask=mask))
-    else:
-        benchmark(pymatting_soft_mask, image, mask)
+def pymatting_soft_mask() -> np.ndarray:
+    return estimate_alpha_cf(np.stack([IMAGE] * 3, axis=-1), from_mask(MASK).astype(float))
 
 
-@pytest.mark.benchmark(group="steps, 256x256")
-@pytest.mark.parametrize("step", ["trimap from mask", "trimap from RECIST", "matting grey", "matting colour"])
+STEPS = {
+    "trimap + matting": partial(soft_mask, IMAGE, mask=MASK),
+    "trimap + matting, pymatting": pymatting_soft_mask,
+    "trimap from mask": partial(from_mask, MASK),
+    "trimap from RECIST": partial(from_recist, IMAGE, AXES),
+    "matting grey": partial(closed_form_alpha, IMAGE, TRIMAP),
+    "matting colour": partial(closed_form_alpha, COLOUR, TRIMAP),
+}
+
+
+@pytest.mark.benchmark(group="labels and their steps, 256x256")
+@pytest.mark.parametrize("step", STEPS)
 def test_steps(benchmark, step: str) -> None:
-    image, mask = nodule(256, 30)
-    axes, trimap = axes_from_mask(mask), from_mask(mask)
-    colour = np.stack([image, image**2, 1 - image], axis=-1)
-    steps = {
-        "trimap from mask": lambda: from_mask(mask),
-        "trimap from RECIST": lambda: from_recist(image, axes),
-        "matting grey": lambda: closed_form_alpha(image, trimap),
-        "matting colour": lambda: closed_form_alpha(colour, trimap),
-    }
-    benchmark(steps[step])
+    benchmark(STEPS[step])
 
 
 @pytest.mark.benchmark(group="matting by unknown pixels")

@@ -3,8 +3,6 @@
 Run with ``pytest benchmarks/bench_radiomics.py --benchmark-enable --benchmark-only``.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import SimpleITK as sitk

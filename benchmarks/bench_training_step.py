@@ -1,16 +1,11 @@
 """A training step on one core: the U-Net beside MONAI's, every network, and SoftGAN's segmentor and discriminator.
 
 Eight images of 64 x 64, channels last. Run with ``pytest benchmarks/bench_training_step.py --benchmark-enable
---benchmark-only``. The first benchmark times both U-Nets in turn and keeps the ratio of their medians, ours by the
-peer's, in its ``extra_info``.
+--benchmark-only``.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from statistics import median
-from time import perf_counter
 
 import pytest
 import torch
@@ -22,35 +17,13 @@ from softmask.train.losses import Batch, Weighted, dice_loss
 from softmask.train.objectives import Segmentation
 
 BATCH, SIZE = 8, 64
-PAIRS = 30
 SOFTGAN: Weighted = [("dice", 0.5), ("soft_l1", 100.0), ("gan", 1.0)]
-
-
-@pytest.fixture(autouse=True)
-def _one_core():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(2020)
-    yield
-    torch.set_num_threads(threads)
 
 
 def batch(inputs: int = 1) -> Batch:
     """Noise in ``inputs`` channels, the bright pixels of the first as masks, and itself as soft labels."""
     images = torch.rand(BATCH, inputs, SIZE, SIZE).to(memory_format=torch.channels_last)
     return Batch(images, (images[:, :1] > 0.5).float(), images[:, :1])
-
-
-def unet_step(network: nn.Module) -> Callable[[], None]:
-    """Forward, Dice loss and backward of a network that gives logits."""
-    network.to(memory_format=torch.channels_last).train()
-    images, masks, _ = batch()
-
-    def step() -> None:
-        network.zero_grad()
-        dice_loss(network(images), masks).backward()
-
-    return step
 
 
 def monai_unet(width: int) -> nn.Module:
@@ -67,23 +40,18 @@ def trained(name: str, losses: Weighted) -> Callable[[], object]:
     return partial(objective.step, batch(network.inputs), [name for name, _ in losses])
 
 
-def seconds(step: Callable[[], None]) -> float:
-    start = perf_counter()
-    step()
-    return perf_counter() - start
-
-
 @pytest.mark.benchmark(group="training step, U-Net by MONAI's")
 @pytest.mark.parametrize("width", [8, 16])
-def test_unet_beside_monai(benchmark, width: int) -> None:
-    steps = unet_step(build("unet", width)), unet_step(monai_unet(width))
-    for step in steps:
-        step()
-    count = PAIRS if benchmark.enabled else 1
-    pairs = [tuple(seconds(step) for step in steps) for _ in range(count)]  # in turn, so that both meet the same load
-    unet, peer = (median(times) for times in zip(*pairs, strict=True))
-    benchmark.extra_info |= {"monai_ms": round(1000 * peer, 1), "ratio": round(unet / peer, 3)}
-    benchmark(steps[0])
+@pytest.mark.parametrize("make", [partial(build, "unet"), monai_unet], ids=["softmask", "MONAI"])
+def test_unet_beside_monai(benchmark, make: Callable[[int], nn.Module], width: int) -> None:
+    network = make(width).to(memory_format=torch.channels_last).train()
+    images, masks, _ = batch()
+
+    def step() -> None:
+        network.zero_grad()
+        dice_loss(network(images), masks).backward()
+
+    benchmark(step)
 
 
 @pytest.mark.benchmark(group="training step, every network at its width in cpu")

@@ -1,6 +1,4 @@
-"""Closed-form matting against pymatting, the authors' MATLAB result, a dense solve of eq. 8, and what must hold."""
-
-from __future__ import annotations
+"""Closed-form matting against pymatting, the authors' MATLAB result and a dense solve of eq. 8; its invariances."""
 
 from pathlib import Path
 
@@ -54,7 +52,7 @@ def dense_alpha(image: np.ndarray, trimap: np.ndarray, epsilon: float, radius: i
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_dense_solve_agrees(seed: int) -> None:
+def test_a_dense_solve_agrees(seed):
     small = np.random.default_rng(seed).random((5, 5)), np.full((5, 5), 0.5)
     small[1][0], small[1][4, 1:3] = 0, 1
     large = scene(seed, shape=(11, 12), band=1.5)
@@ -64,7 +62,7 @@ def test_a_dense_solve_agrees(seed: int) -> None:
 
 
 @pytest.mark.parametrize("channels", [None, 3])
-def test_pymatting_agrees_on_50_scenes(channels: int | None) -> None:
+def test_pymatting_agrees_on_50_scenes(channels):
     # 25 scenes each. pymatting solves by conjugate gradients: its tolerance is tightened, as the default leaves errors
     # of up to 1e-4. It wants three channels, and three equal ones with epsilon are one channel with epsilon / 3.
     pymatting = pytest.importorskip("pymatting")
@@ -83,7 +81,7 @@ def test_pymatting_agrees_on_50_scenes(channels: int | None) -> None:
     assert touching >= 8
 
 
-def test_the_authors_matlab_alpha_is_met(real_data: Path) -> None:
+def test_the_authors_matlab_alpha_is_met(real_data: Path):
     # Levin's own code: known pixels weighted by 100, epsilon 1e-7 on [0, 1]; the stored alpha has 8 bits (error 1/510).
     cv2 = pytest.importorskip("cv2")
     folder = real_data / "matting"
@@ -110,7 +108,7 @@ relaxed = settings(max_examples=25, deadline=None)
 
 @relaxed
 @given(scenes)
-def test_known_pixels_are_kept_and_alpha_is_bounded(case) -> None:
+def test_known_pixels_are_kept_and_alpha_is_bounded(case):
     image, trimap = case
     before = image.copy(), trimap.copy()
     alpha = closed_form_alpha(image, trimap)
@@ -124,7 +122,7 @@ def test_known_pixels_are_kept_and_alpha_is_bounded(case) -> None:
 
 @relaxed
 @given(scenes)
-def test_flips_transposes_and_complements_commute(case) -> None:
+def test_flips_transposes_and_complements_commute(case):
     image, trimap = case
     alpha = closed_form_alpha(image, trimap, epsilon=1e-4)
     for turn in (np.flipud, np.fliplr, lambda array: np.swapaxes(array, 0, 1)):
@@ -135,7 +133,7 @@ def test_flips_transposes_and_complements_commute(case) -> None:
 
 @relaxed
 @given(scenes, st.floats(0.1, 0.5), st.floats(0, 0.5))
-def test_brightness_and_contrast_do_not_matter(case, contrast: float, offset: float) -> None:
+def test_brightness_and_contrast_do_not_matter(case, contrast, offset):
     image, trimap = case
     alpha = closed_form_alpha(image, trimap, epsilon=1e-4)
     changed = closed_form_alpha(contrast * image + offset, trimap, epsilon=1e-4 * contrast**2)
@@ -144,7 +142,7 @@ def test_brightness_and_contrast_do_not_matter(case, contrast: float, offset: fl
 
 @relaxed
 @given(scenes)
-def test_all_solvers_and_chunkings_agree(case) -> None:
+def test_all_solvers_and_chunkings_agree(case):
     image, trimap = case
     expected = closed_form_alpha(image, trimap, epsilon=1e-5)
     with pytest.MonkeyPatch.context() as patch:
@@ -153,14 +151,14 @@ def test_all_solvers_and_chunkings_agree(case) -> None:
         np.testing.assert_allclose(closed_form_alpha(image, trimap, epsilon=1e-5), expected, atol=1e-7)
 
 
-def test_an_image_that_is_affine_in_alpha_gives_it_back() -> None:
+def test_an_image_that_is_affine_in_alpha_gives_it_back():
     row, column = np.indices((40, 40)) - 19.5
     truth = np.clip(0.5 - (np.hypot(row, column) - 11) / 5, 0, 1)
     trimap = np.where(truth == 1, 1, np.where(truth == 0, 0, 0.5))
     np.testing.assert_allclose(closed_form_alpha(0.2 + 0.5 * truth, trimap), truth, atol=1e-3)
 
 
-def test_a_constant_image_gives_a_ramp() -> None:
+def test_a_constant_image_gives_a_ramp():
     trimap = np.full((16, 16), 0.5)
     trimap[:3], trimap[13:] = 0, 1
     ramp = closed_form_alpha(np.full((16, 16), 0.4), trimap)
@@ -169,19 +167,17 @@ def test_a_constant_image_gives_a_ramp() -> None:
     np.testing.assert_allclose(ramp + ramp[::-1], 1, atol=1e-9)
 
 
-def test_a_trimap_without_unknown_pixels_is_the_answer() -> None:
+def test_a_trimap_without_unknown_pixels_is_the_answer():
     image, trimap = scene(1)
     trimap = np.round(trimap)
     assert (closed_form_alpha(image, trimap) == trimap).all()
 
 
-@pytest.mark.parametrize("solver", ["solveh_banded", "splu"])
-def test_a_singular_system_says_so(solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_singular_system_says_so(monkeypatch: pytest.MonkeyPatch):
     def fail(*_, **__):
-        raise np.linalg.LinAlgError("singular") if solver == "solveh_banded" else RuntimeError("singular")
+        raise np.linalg.LinAlgError("singular")
 
-    monkeypatch.setattr(matting, solver, fail)
-    monkeypatch.setattr(matting, "BAND_ENTRIES", matting.BAND_ENTRIES if solver == "solveh_banded" else 0)
+    monkeypatch.setattr(matting, "solveh_banded", fail)
     with pytest.raises(LabelError, match="raise epsilon"):
         closed_form_alpha(*scene(0))
 
@@ -191,21 +187,19 @@ def test_a_singular_system_says_so(solver: str, monkeypatch: pytest.MonkeyPatch)
     [
         ({"image": np.zeros((4, 4, 3, 1))}, "must be"),
         ({"image": np.full((16, 17), 0.5)}, "size"),
-        ({"image": np.full((16, 16), np.nan)}, "256 NaN"),
-        ({"image": np.full((16, 16), np.inf)}, "infinite"),
-        ({"image": np.full((16, 16), 255.0)}, r"\[0, 1\]"),
+        ({"image": np.full((16, 16), np.nan)}, "finite"),
+        ({"image": np.full((16, 16), 255.0)}, r"\[0, 1\].*rescale"),
         ({"image": np.full((16, 16), -0.1)}, "rescale"),
-        ({"trimap": np.full((16, 16), 128)}, "such as 128"),
-        ({"trimap": np.full((16, 16), np.nan)}, "such as nan"),
-        ({"trimap": np.pad(np.full((14, 14), 0.5), 1)}, "no foreground"),
-        ({"trimap": np.pad(np.full((14, 14), 0.5), 1, constant_values=1)}, "no background"),
-        ({"epsilon": 0}, "epsilon"),
-        ({"radius": 0}, "radius"),
-        ({"radius": 8}, "smaller than the 17-pixel window"),
+        ({"trimap": np.full((16, 16), 128)}, "its values are 128"),
+        ({"trimap": np.full((16, 16), np.nan)}, "its values are nan"),
+        ({"trimap": np.pad(np.full((14, 14), 0.5), 1)}, "must contain foreground"),
+        ({"trimap": np.pad(np.full((14, 14), 0.5), 1, constant_values=1)}, "and background"),
+        ({"epsilon": 0}, "epsilon above 0"),
+        ({"radius": 0}, "radius must be at least 1"),
+        ({"radius": 8}, "its window within the image"),
     ],
 )
-def test_bad_input_is_refused(change: dict, message: str) -> None:
+def test_bad_input_is_refused(change, message):
     image, trimap = scene(0, shape=(16, 16), band=2)
-    arguments = {"image": image, "trimap": trimap, **change}
     with pytest.raises(LabelError, match=message):
-        closed_form_alpha(arguments.pop("image"), arguments.pop("trimap"), **arguments)
+        closed_form_alpha(**{"image": image, "trimap": trimap, **change})

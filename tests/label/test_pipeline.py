@@ -1,7 +1,5 @@
 """Soft masks from any prior, and from samples."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -36,15 +34,13 @@ def sample(name: str = "0", **changes) -> Sample:
     return Sample("lidc", "embedded", "LIDC-IDRI-0001", "nodule-0", name, **fields)
 
 
-def test_each_prior_goes_through_its_trimap() -> None:
+def test_each_prior_goes_through_its_trimap():
     image, mask = picture(), READERS[0]
     axes = axes_from_mask(mask)
     for prior, trimap in (
         ({"mask": mask}, from_mask(mask)),
         ({"mask": mask, "radius": 3}, from_mask(mask, 3)),
         ({"readers": READERS}, from_readers(READERS[PRESENT])),
-        ({"readers": READERS, "present": PRESENT}, from_readers(READERS[PRESENT])),
-        ({"readers": READERS, "present": np.arange(4) == 1}, from_mask(READERS[1])),
         ({"recist": axes}, from_recist(image, axes)),
     ):
         soft = soft_mask(image, **prior)
@@ -56,20 +52,10 @@ def test_each_prior_goes_through_its_trimap() -> None:
 
 @settings(deadline=None, max_examples=15)
 @given(st.integers(0, 1000), st.sampled_from(STRATEGIES))
-def test_a_clear_lesion_is_found_from_every_prior(seed: int, strategy: str) -> None:
+def test_a_clear_lesion_is_found_from_every_prior(seed, strategy):
     binary = label_sample(sample(image=picture(seed)), strategy).binary
     truth = disc(11)
     assert 2 * (binary & truth).sum() / (binary.sum() + truth.sum()) > 0.93
-
-
-def test_epsilon_reaches_the_matting() -> None:
-    plain, smooth = (soft_mask(picture(), mask=disc(11), epsilon=epsilon).alpha for epsilon in (1e-7, 1))
-    assert np.abs(plain - smooth).max() > 0.01
-
-
-def test_a_colour_image_is_labelled_from_a_mask() -> None:
-    image = np.stack([picture(), 1 - picture(1), picture(2)], axis=-1)
-    assert soft_mask(image, mask=disc(11)).alpha.shape == (64, 64)
 
 
 @pytest.mark.parametrize(
@@ -77,52 +63,39 @@ def test_a_colour_image_is_labelled_from_a_mask() -> None:
     [
         ({}, "exactly one of mask, readers and recist, not none"),
         ({"mask": disc(5), "readers": READERS}, "not mask and readers"),
-        ({"mask": disc(5), "present": PRESENT}, "present"),
         ({"readers": READERS, "radius": 2}, "radius"),
-        ({"readers": READERS, "present": PRESENT[:3]}, "4 bools"),
-        ({"readers": READERS, "present": np.ones(4)}, "4 bools"),
-        ({"readers": READERS, "present": np.ones(4, bool)}, "reader 2 is empty"),
-        ({"readers": READERS, "present": np.zeros(4, bool)}, "no reader"),
-        ({"readers": READERS[0]}, "readers"),
+        ({"readers": READERS[0]}, r"the mask of reader 0 must be \(H, W\)"),
         ({"readers": np.zeros_like(READERS)}, "no reader"),
         ({"mask": disc(5)[:32]}, "size"),
         ({"recist": np.zeros((2, 2, 2))}, "from its mask"),
-        ({"recist": [[[1, 2], [3]], [[4, 5], [6, 7]]]}, "RECIST axes cannot be made an array"),
         ({"readers": [disc(5), disc(5)[:40]]}, r"differ in size: \(64, 64\), \(40, 64\)"),
-        ({"mask": [[1, 0], [1]]}, "the mask cannot be made an array"),
-        ({"mask": np.full((64, 64), "x")}, "the mask must be of bools or numbers"),
     ],
 )
-def test_an_unusable_prior_is_refused(prior: dict, message: str) -> None:
+def test_an_unusable_prior_is_refused(prior, message):
     with pytest.raises(LabelError, match=message):
         soft_mask(picture(), **prior)
 
 
-def test_a_sample_is_labelled_by_each_strategy() -> None:
-    one = sample()
-    for strategy, prior in (
-        ("mask", {"mask": fifty_percent(READERS[PRESENT])}),
-        ("readers", {"readers": READERS}),
-        ("recist", {"recist": axes_from_mask(READERS[0])}),
+def test_a_sample_is_labelled_by_each_strategy():
+    for strategy, trimap in (
+        ("mask", from_mask(fifty_percent(READERS[PRESENT]))),
+        ("readers", from_readers(READERS[PRESENT])),
+        ("recist", from_recist(picture(), axes_from_mask(READERS[0]))),
     ):
-        assert (label_sample(one, strategy).alpha == soft_mask(one.image, **prior).alpha).all()
-    marked = sample(recist=axes_from_mask(READERS[1]))
-    assert (label_sample(marked, "recist").trimap == from_recist(marked.image, marked.recist)).all()
+        assert (label_sample(sample(), strategy).trimap == trimap).all()
 
 
-def test_a_mark_without_readers_is_enough_for_recist_alone() -> None:
+def test_a_mark_without_readers_is_enough_for_recist_alone():
     only_mark = sample(readers=READERS[:0], present=PRESENT[:0], recist=axes_from_mask(READERS[1]))
     assert label_sample(only_mark, "recist").binary.any()
     with pytest.raises(LabelError, match="lidc/LIDC-IDRI-0001/nodule-0/0: no reader"):
         label_sample(only_mark, "mask")
 
 
-def test_a_bad_sample_is_named() -> None:
+def test_a_bad_sample_is_named():
     flat = sample("flat", image=np.full((64, 64), 0.5, np.float32))
     point = sample("point", readers=np.stack([disc(0)]), present=np.array([True]))
     with pytest.raises(LabelError, match=f"{flat.id}.*constant"):
         label_sample(flat, "recist")
     with pytest.raises(LabelError, match=f"{point.id}.*from its mask"):
         label_sample(point, "recist")
-    with pytest.raises(LabelError, match="mask, readers, recist"):
-        label_sample(sample(), "doctor")

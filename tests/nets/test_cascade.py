@@ -1,4 +1,4 @@
-"""What a segmentor is given of a generator: the same in one batch, behind it, and tile by tile."""
+"""Channels that a generator gives a segmentor: the same in one batch, behind it, and tile by tile."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from softmask.errors import DataError
 from softmask.nets import build
 from softmask.nets.cascade import Transferring, channels, enlarge, transferred
 from softmask.nets.srgan import Generator
@@ -38,14 +37,14 @@ def test_tiles_make_no_difference(generator, height, width, tile, scale):
     """The interpolated image, the super-resolved one and its features, averaged, as of the whole image."""
     tile = max(tile, height // 6, width // 6)  # at most some tens of tiles
     image = noise(height, width)
-    made = np.concatenate([make(generator, image[None, None])[0] for make in (upscale, details)])  # (1 + w, 4H, 4W)
+    whole = np.concatenate([make(generator, image[None, None])[0] for make in (upscale, details)])  # (1 + w, 4H, 4W)
     ratio = 4 // scale
-    expected = made.reshape(3, height * scale, ratio, width * scale, ratio).mean(axis=(2, 4))
-    found = enlarge(generator, image, scale, tile)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found[1:], expected, rtol=0, atol=1e-5)
+    expected = whole.reshape(3, height * scale, ratio, width * scale, ratio).mean(axis=(2, 4))
+    enlarged = enlarge(generator, image, scale, tile)
+    assert enlarged.dtype == np.float32
+    np.testing.assert_allclose(enlarged[1:], expected, rtol=0, atol=1e-5)
     interpolated = channels(["bilinear"], image[None, None], scale, {}.get)[0]
-    np.testing.assert_allclose(found[:1], interpolated, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(enlarged[:1], interpolated, rtol=0, atol=1e-6)
 
 
 def test_the_comparison_can_fail(generator, monkeypatch):
@@ -55,21 +54,6 @@ def test_the_comparison_can_fail(generator, monkeypatch):
     assert expected[1].std() > 0.1
     monkeypatch.setattr("softmask.nets.cascade.REACH", 4)
     assert np.abs(enlarge(generator, image, tile=30) - expected)[1].max() > 1e-5
-
-
-@pytest.mark.parametrize(
-    ("image", "message"),
-    [
-        (noise(4, 4) + 1, r"values in \[0, 1\], not 1\.\d+ to"),
-        (noise(4, 4) - 1, r"values in \[0, 1\]"),
-        (np.full((4, 4), np.nan), "nan"),
-        (noise(4, 4)[None], r"shape \(1, 4, 4\)"),
-        (np.zeros((0, 4)), r"shape \(0, 4\)"),
-    ],
-)
-def test_what_is_no_grey_image_is_refused(generator, image, message):
-    with pytest.raises(DataError, match=message):
-        enlarge(generator, image)
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -87,11 +71,10 @@ def test_a_segmentor_behind_a_generator_gives_what_its_parts_give(scale):
 def test_training_behind_a_generator_leaves_it_as_it_is():
     generator, network = Generator(4).eval(), build("dsnet", 4, 6, 4)
     frozen = {name: value.clone() for name, value in generator.state_dict().items()}
-    first = {name: value.clone() for name, value in network.named_parameters()}
     whole = Transferring(generator, network).train()
-    optimiser = torch.optim.Adam(whole.parameters(), lr=1e-2)
     whole(torch.rand(2, 1, 16, 16)).square().mean().backward()
-    optimiser.step()
     assert network.training
     assert all(torch.equal(value, frozen[name]) for name, value in generator.state_dict().items())
-    assert any(not torch.equal(value, first[name]) for name, value in network.named_parameters())
+    assert all(parameter.grad is None for parameter in generator.parameters())
+    for part in (network.module.context, network.module.enhance, network.module.fuse, network.reduce):
+        assert all(parameter.grad.abs().max() > 0 for parameter in part.parameters())

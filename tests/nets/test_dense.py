@@ -1,6 +1,6 @@
-"""Patch classifiers as dense networks: one pass says of every pixel what the classifier says of the patch around it."""
+"""Patch classifiers as dense networks: one pass gives for every pixel the output for the patch around it."""
 
-from collections.abc import Callable
+from copy import deepcopy
 
 import pytest
 import torch
@@ -11,12 +11,14 @@ from softmask.nets import cascadedcnn, cfcnn, dbresnet, mccnn, mcroicnn, mvdcnn
 from softmask.nets.dense import Branches, Conv, MaxPool, Shrink, conv, densify
 
 
-def settled(build: Callable[[], nn.Sequential], seed: int = 0) -> nn.Sequential:
-    """Strided layers in evaluation mode, with running statistics and biases that are not those of a new network."""
-    generator = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)
-    layers = build().eval()
+def settled(layers: nn.Sequential) -> nn.Sequential:
+    """The layers in evaluation mode, with running statistics and biases that are not those of a new network."""
+    layers = deepcopy(layers).eval()
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
     for module in layers.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.Conv2d):
+            module.reset_parameters()
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1, generator=generator)
             module.running_var.uniform_(0.1, 0.3, generator=generator)
@@ -24,9 +26,36 @@ def settled(build: Callable[[], nn.Sequential], seed: int = 0) -> nn.Sequential:
     return layers
 
 
-def agrees(build: Callable[[], nn.Sequential], channels: int, patch: int) -> None:
+LAYERS = {
+    "odd": (
+        nn.Sequential(conv(1, 3, 3), MaxPool(3, 2), conv(3, 2, 3), MaxPool(3, 2)),
+        1,
+        13,
+    ),
+    "even windows in pairs": (nn.Sequential(MaxPool(4), Conv(1, 2, 3), MaxPool(2)), 1, 7),
+    "even patch": (nn.Sequential(conv(1, 3, 5), MaxPool(2, 2), Conv(3, 2, 2)), 1, 8),
+    "shrunk": (nn.Sequential(Shrink(2), Conv(1, 2, 3)), 1, 7),
+    "sum": (nn.Sequential(Branches(Conv(1, 2, 5), Conv(1, 2, 1), summed=True)), 1, 5),
+    "join": (nn.Sequential(Branches(Conv(1, 2, 3), MaxPool(3)), Conv(3, 2, 3)), 1, 5),
+    "cfcnn": (cfcnn.branch(3, 1), 1, 35),
+    "cfcnn, coarse": (cfcnn.branch(3, 2), 1, 71),
+    "dbresnet": (dbresnet.branch(3, 1), 1, 35),
+    "dbresnet, coarse": (dbresnet.branch(3, 2), 1, 71),
+    "mccnn": (mccnn.classifier(4), 1, 45),
+    "mvdcnn": (mvdcnn.branch(3, 1), 1, 35),
+    "mvdcnn, coarse": (mvdcnn.branch(3, 3), 1, 105),
+    "mcroicnn": (mcroicnn.classifier(6), 3, 53),
+    "cascadedcnn": (cascadedcnn.two_pathways(2, 2), 2, 33),
+}
+"""Strided layers, published classifiers among them, their channels and the size of their patches."""
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_strided_layers_and_their_dense_form_agree(name):
     """The dense pass over an image is the strided classifier on each patch that lies inside of it."""
-    strided, passed = settled(build), settled(build)
+    layers, channels, patch = LAYERS[name]
+    strided = settled(layers)
+    passed = deepcopy(strided)
     reach, _ = densify(passed)
     assert reach + 1 == patch
     image = torch.rand(1, channels, patch + 3, patch + 2, generator=torch.Generator().manual_seed(1))
@@ -34,8 +63,7 @@ def agrees(build: Callable[[], nn.Sequential], channels: int, patch: int) -> Non
         whole = passed(image)
         assert whole.shape[-2:] == image.shape[-2:]
         patches = image.unfold(2, patch, 1).unfold(3, patch, 1)  # (1, C, 4, 3, P, P)
-        patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)  # (12, C, P, P)
-        single = strided(patches)
+        single = strided(patches.permute(0, 2, 3, 1, 4, 5).flatten(0, 2))  # of (12, C, P, P)
     assert single.shape[-2:] == (1, 1)
     centre = (patch - 1) // 2
     inside = whole[0, :, centre : centre + 4, centre : centre + 3]  # (K, 4, 3)
@@ -43,41 +71,7 @@ def agrees(build: Callable[[], nn.Sequential], channels: int, patch: int) -> Non
     assert single.std(0).max() > 1e-3  # the patches differ, so a shift by a pixel would show
 
 
-@pytest.mark.parametrize(
-    ("build", "channels", "patch"),
-    [
-        pytest.param(lambda: cfcnn.branch(3, 1), 1, 35, id="cfcnn"),
-        pytest.param(lambda: cfcnn.branch(3, 2), 1, 71, id="cfcnn, coarse"),
-        pytest.param(lambda: dbresnet.branch(3, 1), 1, 35, id="dbresnet"),
-        pytest.param(lambda: dbresnet.branch(3, 2), 1, 71, id="dbresnet, coarse"),
-        pytest.param(lambda: mccnn.classifier(4), 1, 45, id="mccnn"),
-        pytest.param(lambda: mvdcnn.branch(3, 1), 1, 35, id="mvdcnn"),
-        pytest.param(lambda: mvdcnn.branch(3, 3), 1, 105, id="mvdcnn, coarse"),
-        pytest.param(lambda: mcroicnn.classifier(6), 3, 53, id="mcroicnn"),
-        pytest.param(lambda: cascadedcnn.two_pathways(2, 2), 2, 33, id="cascadedcnn"),
-    ],
-)
-def test_a_published_classifier_and_its_dense_form_agree(build, channels: int, patch: int) -> None:
-    agrees(build, channels, patch)
-
-
-@pytest.mark.parametrize(
-    ("build", "patch"),
-    [
-        pytest.param(lambda: nn.Sequential(conv(1, 3, 3), MaxPool(3, 2), conv(3, 2, 3), MaxPool(3, 2)), 13, id="odd"),
-        pytest.param(lambda: nn.Sequential(MaxPool(4), Conv(1, 2, 3), MaxPool(2)), 7, id="even windows in pairs"),
-        pytest.param(lambda: nn.Sequential(conv(1, 3, 5), MaxPool(2, 2), Conv(3, 2, 2)), 8, id="even patch"),
-        pytest.param(lambda: nn.Sequential(Shrink(2), Conv(1, 2, 3)), 7, id="shrunk"),
-        pytest.param(lambda: nn.Sequential(Branches(Conv(1, 2, 5), Conv(1, 2, 1), summed=True)), 5, id="sum"),
-        pytest.param(lambda: nn.Sequential(Branches(Conv(1, 2, 3), MaxPool(3)), Conv(3, 2, 3)), 5, id="join"),
-    ],
-)
-def test_the_pieces_and_their_dense_forms_agree(build, patch: int) -> None:
-    agrees(build, 1, patch)
-
-
-def test_central_pooling_takes_the_largest_of_each_window() -> None:
-    torch.manual_seed(0)
+def test_central_pooling_takes_the_largest_of_each_window():
     layer = cfcnn.CentralPoolConv(2, 3)
     x = torch.randn(1, 2, 7, 7)
     edges = [slice(0, 3), slice(3, 4), slice(4, 7)]
@@ -86,15 +80,14 @@ def test_central_pooling_takes_the_largest_of_each_window() -> None:
     torch.testing.assert_close(layer(x), F.conv2d(pooled, layer.kernel.weight))
 
 
-def test_convolution_by_fourier_transform_is_a_convolution() -> None:
-    torch.manual_seed(0)
+def test_convolution_by_fourier_transform_is_a_convolution():
     layer = cascadedcnn.SpectralConv(3, 5)
     x = torch.randn(2, 3, 12, 9)
     torch.testing.assert_close(layer(x), F.conv2d(x, layer.kernel.weight, layer.kernel.bias), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("inputs", "published"), [(4, 651_488), (9, 802_368)])
-def test_two_pathways_have_the_published_kernels(inputs: int, published: int) -> None:
+def test_two_pathways_have_the_published_kernels(inputs, published):
     """One kernel of each maxout unit, no biases, five classes: the counts in figures 2 and 3a of Havaei et al."""
     layers = cascadedcnn.two_pathways(64, inputs)
     kernels = [m.weight.numel() for m in layers.modules() if isinstance(m, nn.Conv2d)]

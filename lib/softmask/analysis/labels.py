@@ -23,7 +23,6 @@ from softmask.data.sample import Sample
 from softmask.errors import ConfigError, LabelError
 from softmask.experiments.prepare import SOFT_LABELS, Prepared
 from softmask.label import consensus, recist, soft_labels, trimap
-from softmask.label.grabcut import grabcut_mask
 from softmask.label.matting import closed_form_alpha
 from softmask.machine import cpu_model
 from softmask.measure import segmentation, soft
@@ -64,7 +63,7 @@ def labels_of(sample: Sample) -> dict[str, np.ndarray]:
         "mask_soft": from_mask.alpha,
         "readers_consensus": consensus.fifty_percent(masks),
         "readers_mean": masks.mean(axis=0),
-        "readers_soft": label.soft_mask(image, readers=sample.readers, present=sample.present).alpha,
+        "readers_soft": label.soft_mask(image, readers=sample.masks).alpha,
         "recist_ellipse": recist.ellipse_mask(axes, mask.shape),
         "recist_grabcut": from_recist.mask,
         "recist_soft": from_recist.alpha,
@@ -124,7 +123,7 @@ def against_readers(sample: Sample) -> list[dict]:
 def halved(sample: Sample) -> list[dict]:
     """Return Dice of GrabCut's mask after all and half of its iterations (CasGAN 3.1.2)."""
     axes = recist.axes_from_mask(first_mask(sample))
-    everything, half = (grabcut_mask(sample.image, axes, n) for n in (6, 3))
+    everything, half = (recist.grabcut_mask(sample.image, axes, n) for n in (6, 3))
     soft_half = closed_form_alpha(sample.image, trimap.from_mask_and_axes(half, axes))
     made = {"grabcut_all": everything, "grabcut_half": half, "soft_half": soft_half}
     return [_score(sample, values, label=name) for name, values in made.items()]

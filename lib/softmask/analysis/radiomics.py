@@ -30,7 +30,7 @@ PAPER_NODULES: Mapping[str, int] = {"lnsm": 200, "lidc": 60}
 """Nodules of each data set in CasGAN's table 5, half of them smooth."""
 
 STRATEGIES: Mapping[str, str] = {"lnsm": "recist", "lidc": "readers"}
-"""How each data set's soft masks are labelled (:func:`softmask.label.pipeline.label_sample`)."""
+"""How each data set's soft masks are labelled (:func:`softmask.label.label_sample`)."""
 
 SMOOTH, BURR = "smooth", "burr"
 SMOOTH_MOST, SMOOTH_MARGIN, BURR_LEAST = 1.5, 4.0, 2.5

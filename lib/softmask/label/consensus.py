@@ -1,10 +1,8 @@
-"""What several readers agree on.
+"""Consensus of several readers.
 
-All functions take the masks of the readers who were present, (P, H, W) bool, and raise LabelError when there is none
-or an empty one among them: an absent reader is not a reader who saw no lesion.
+All functions take the masks of the readers who were present, (P, H, W) bool, and raise LabelError if there is none or
+an empty one among them.
 """
-
-from __future__ import annotations
 
 import numpy as np
 
@@ -31,7 +29,7 @@ def staple(masks: np.ndarray) -> np.ndarray:
 
     Warfield, Zou, Wells, "Simultaneous truth and performance level estimation (STAPLE)", IEEE Transactions on Medical
     Imaging 23 (2004) 903-921, as in SimpleITK. Its prior is the share of the image that the readers marked, so it
-    depends on the crop. One reader, or readers who agree on every pixel, give their own mask: nothing is estimated.
+    depends on the crop. One reader, or readers who agree on every pixel, give their own mask.
     """
     masks = checked_readers(masks)
     if (masks == masks[0]).all():

@@ -11,8 +11,6 @@ unknown pixels U. L_UU is positive definite for epsilon > 0: J = 0 forces a = 0,
 and windows overlap all the way to a known pixel.
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 import cv2
@@ -23,11 +21,10 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.sparse.linalg import splu
 
 from softmask.errors import LabelError
-from softmask.label.common import as_array, bounding_box, checked_image
+from softmask.label.common import bounding_box, checked_image
 
 CHUNK = 1024
-"""Fewest windows gathered at a time. A chunk's temporaries are then small enough to stay in the cache (and the heap:
-twice the chunk costs a tenth more time in page faults); large regions are gathered in some sixteen chunks."""
+"""Fewest windows gathered at a time, so that temporaries stay in the cache; at most some sixteen chunks."""
 
 BAND_ENTRIES = 2_000_000
 """Largest band (unknowns x bandwidth) for which a banded Cholesky is faster than a sparse LU (measured: up to 3x)."""
@@ -39,16 +36,16 @@ def closed_form_alpha(image: np.ndarray, trimap: np.ndarray, *, epsilon: float =
     Args:
         image: (H, W) or (H, W, channels), in [0, 1].
         trimap: (H, W), 0 background, 1 foreground, 0.5 unknown.
-        epsilon: ridge term, above 0; larger smooths more. Where a window is constant, its pixels are tied to their
-            common mean, so a constant image gives a smooth ramp between the known regions.
+        epsilon: ridge term, above 0; larger smooths more. A constant image gives a smooth ramp between the known
+            regions.
         radius: windows have (2 radius + 1)^2 pixels and lie wholly inside the image.
 
     Returns:
-        (H, W) float64 in [0, 1], equal to the trimap where that is known. The quadratic has no bounds, and where the
-        affine model extrapolates beyond the known intensities it overshoots (by 0.2 in noise): the solution is clipped.
+        (H, W) float64 in [0, 1], equal to the trimap where that is known. The quadratic has no bounds and overshoots
+        (by 0.2 in noise) where the affine model extrapolates beyond the known intensities: the solution is clipped.
 
     Raises:
-        LabelError: shapes that do not match, values outside the ranges above, NaN, an image smaller than a window, or a
+        LabelError: shapes that do not match, values outside the ranges above, NaN, an image smaller than a window, a
             trimap without foreground or background.
     """
     image, trimap = _checked(image, trimap, epsilon, radius)
@@ -63,24 +60,20 @@ def closed_form_alpha(image: np.ndarray, trimap: np.ndarray, *, epsilon: float =
 
 def _checked(image: np.ndarray, trimap: np.ndarray, epsilon: float, radius: int) -> tuple[np.ndarray, np.ndarray]:
     """Image as (H, W, channels) and trimap as (H, W), both float64, or LabelError."""
-    image, trimap = checked_image(image), as_array(trimap, "the trimap", float)
+    image, trimap = checked_image(image), np.asarray(trimap, float)
     if trimap.shape != image.shape[:2]:
         raise LabelError(f"trimap of size {trimap.shape} on an image of size {image.shape[:2]}: they must be the same")
-    if isinstance(radius, bool) or not isinstance(radius, int | np.integer) or radius < 1:
-        raise LabelError(f"the window radius must be a whole number of at least 1, not {radius!r}")
-    if min(trimap.shape) < 2 * radius + 1:
+    if not 1 <= radius <= (min(trimap.shape) - 1) // 2 or not 0 < epsilon < np.inf:
         raise LabelError(
-            f"an image of {trimap.shape} is smaller than the {2 * radius + 1}-pixel window: lower the radius"
+            f"the radius must be at least 1, its window within the image {trimap.shape}, and epsilon above 0, not "
+            f"{radius!r} and {epsilon!r}"
         )
-    if not (np.isfinite(epsilon) and epsilon > 0):
-        raise LabelError(f"epsilon must be above 0, not {epsilon!r}: it keeps windows of constant intensity solvable")
-    foreground, background, unknown = (trimap == value for value in (1, 0, 0.5))
-    wrong = ~(foreground | background | unknown)
-    if wrong.any():
-        raise LabelError(f"trimap values must be 0, 0.5 or 1, but {wrong.sum()} are not, such as {trimap[wrong][0]:g}")
-    for name, region in (("foreground (1)", foreground), ("background (0)", background)):
-        if not region.any():
-            raise LabelError(f"the trimap has no {name}: without it every unknown pixel gets the same alpha")
+    values = set(np.unique(trimap))
+    if not {0, 1} <= values <= {0, 0.5, 1}:
+        raise LabelError(
+            "the trimap must contain foreground (1) and background (0), and otherwise 0.5 alone; its values are "
+            f"{', '.join(f'{value:g}' for value in sorted(values)[:9])}"
+        )
     return image.reshape(*image.shape[:2], -1), trimap
 
 
@@ -152,10 +145,9 @@ def _solve(
 ) -> np.ndarray:
     """x of A x = right for a positive definite A, given its upper triangle and which entries are of adjacent pixels.
 
-    The unknown pixels mostly form a thin ring. Cuthill and McKee's ordering runs round it from one point both ways, so
-    the bandwidth is a few times the ring's width, and LAPACK's banded Cholesky is exact and fast. The ordering needs
-    only the graph of adjacent pixels, a third of the matrix. Large unknown regions go to a sparse LU with a
-    fill-reducing ordering: 512x512 pixels, nearly all unknown, take about 10 s and 2 GB.
+    The unknown pixels mostly form a thin ring. Cuthill and McKee's ordering of the graph of adjacent pixels runs round
+    it from one point both ways, so that the bandwidth is a few times the ring's width, and LAPACK's banded Cholesky is
+    fast. Large unknown regions go to a sparse LU: 512x512 pixels, nearly all unknown, take about 10 s and 2 GB.
     """
     n = right.size
     order = reverse_cuthill_mckee(_symmetric(row[adjacent], column[adjacent], value[adjacent], n), symmetric_mode=True)

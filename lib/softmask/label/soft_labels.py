@@ -1,9 +1,7 @@
-"""The soft labels that the papers compare with: made from a binary mask alone, without looking at the image.
+"""Soft labels that the papers compare with: made from a binary mask alone.
 
 Each takes a mask (H, W) and returns (H, W) float32 in [0, 1]; LabelError for an empty mask.
 """
-
-from __future__ import annotations
 
 import numpy as np
 
@@ -16,9 +14,8 @@ def kats_dilation(mask: np.ndarray, radius: float = 1, probability: float = 0.3)
 
     Kats, Goldberger, Greenspan, "Soft labeling by distilling anatomical knowledge for improved MS lesion segmentation",
     ISBI 2019: brain lesions are grown (to 110 % - 140 % of their size in the comparison there), and the added voxels
-    get one value below 1. The papers reproduced here print neither number for lung nodules; one pixel (117 % to 144 %
-    of the area at radii of 12 to 5 pixels) and 0.3 are this project's choice. A network that learns this label is cut
-    at 0.5, so that the band must lie below: at 0.5 the label itself, cut, is the dilated mask.
+    get one value below 1. The papers print neither number for lung nodules: one pixel (117 % to 144 % of the area at
+    radii of 12 to 5 pixels) and 0.3, below the threshold, are this project's choice.
 
     Args:
         radius: of the dilating disc in pixels, at least 1.
@@ -33,8 +30,7 @@ def gros_interpolation(mask: np.ndarray, factor: float = 2) -> np.ndarray:
 
     Gros, Lemay, Cohen-Adad, "SoftSeg: advantages of soft versus binary training for image segmentation", Medical Image
     Analysis 71 (2021) 102038, keep the values between 0 and 1 that resampling to the network's grid leaves. Here the
-    grid does not change, so the mask goes to one ``factor`` (above 1) times coarser and back, both bilinear. A lesion
-    smaller than the coarse pixels does not reach 1.
+    grid does not change, so the mask goes to one ``factor`` (above 1) times coarser and back, both bilinear.
     """
     import cv2
 

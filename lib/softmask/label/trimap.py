@@ -1,10 +1,8 @@
 """Trimaps: where a lesion is certain (1), where background is (0), and where matting decides (0.5).
 
 Sources: DSNet (Wang et al. 2023, section III-A, strategies 1 to 3, equations 2 to 4) and CasGAN (2020, section 3.1.2).
-What the papers leave open is decided here and said in the docstrings.
+All trimaps are (H, W) float32 in {0, 0.5, 1}, with foreground, background and unknown pixels.
 """
-
-from __future__ import annotations
 
 import math
 
@@ -13,27 +11,19 @@ import numpy as np
 from softmask.distance import distance_inside
 from softmask.errors import LabelError
 from softmask.label.common import bounding_box, checked_mask, checked_readers
-from softmask.label.grabcut import axes_pixels, grabcut_mask
-from softmask.label.recist import validate
+from softmask.label.recist import axes_pixels, grabcut_mask, validate
 
 BAND = 0.15
-"""Radius of erosion and dilation as a fraction of the mask's own radius (:func:`radius_of`).
-
-LIDC readers overlap with a Dice of about 0.8, so two outlines lie about a tenth of the radius to either side of their
-middle; the band reaches half as far again."""
+"""Radius of erosion and dilation as a fraction of the mask's own radius (:func:`radius_of`): half as far again as the
+outlines of LIDC readers, which overlap with a Dice of about 0.8, lie from their middle."""
 
 
 def radius_of(mask: np.ndarray) -> float:
-    """Return twice the area over the length of the outline, in pixels, of the mask or its outside, the smaller one.
-
-    For a disc that is its radius, for a long strip about its width. Unlike sqrt(area / pi) it does not grow with the
-    number of parts: membranes between hundreds of cells are thin however much of the image the cells fill.
+    """Return twice the area over the length of the outline, in pixels, of the mask (H, W) bool or its outside, the
+    smaller one: of a disc its radius, of a long strip about its width, whatever the number of parts.
 
     The outline's length is pi / 4 times its number of pixel edges, right on average over directions (Cauchy and
-    Crofton); where the image's border cuts the mask there is no outline.
-
-    Args:
-        mask: (H, W) bool with pixels of both kinds.
+    Crofton); the image's border is no outline.
     """
     edges = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
     area = min(np.count_nonzero(mask), mask.size - np.count_nonzero(mask))
@@ -48,16 +38,13 @@ def default_radius(mask: np.ndarray) -> int:
 def from_mask(mask: np.ndarray, radius: float | None = None) -> np.ndarray:
     """Return a trimap: the mask eroded is lesion, the outside of its dilation background, the band between unknown.
 
-    Both use a disc. Each connected part (8-neighbours) that the erosion would empty keeps its core, the pixels farthest
-    from its outline; where the dilation leaves no background, the pixels farthest from the lesion stay background. What
-    lies beyond the image is not background: a lesion that the border cuts is not eroded from there.
+    Each connected part (8-neighbours) that the erosion would empty keeps its core, the pixels farthest from its
+    outline; if the dilation leaves no background, the pixels farthest from the lesion stay background. A lesion that
+    the border cuts is not eroded from there.
 
     Args:
         mask: (H, W) bool.
         radius: of the disc, in pixels, at least 1; default :func:`default_radius`.
-
-    Returns:
-        (H, W) float32 in {0, 0.5, 1}, with foreground, background and unknown pixels.
 
     Raises:
         LabelError: an empty or full mask, or one that is not two-dimensional; a radius below 1.
@@ -77,21 +64,14 @@ def from_mask(mask: np.ndarray, radius: float | None = None) -> np.ndarray:
 
 
 def from_readers(masks: np.ndarray) -> np.ndarray:
-    """Return a trimap: what all readers marked is lesion, what none did background (DSNet, eq. 2 to 4).
+    """Return a trimap: marked by all readers is lesion, by none background (DSNet, eq. 2 to 4).
 
     - One reader: :func:`from_mask`.
-    - No pixel that all marked: the consensus core stands in, the erosion (as in :func:`from_mask`) of the pixels with
-      the most votes.
-    - Readers that agree on every pixel: a band of one pixel, since no outline is certain to the pixel.
+    - No pixel that all marked: the erosion, as in :func:`from_mask`, of the pixels with the most votes is lesion.
+    - Readers that agree on every pixel: a band of one pixel.
 
-    Args:
-        masks: (P, H, W) bool, the readers who were present.
-
-    Returns:
-        (H, W) float32 in {0, 0.5, 1}, with foreground, background and unknown pixels.
-
-    Raises:
-        LabelError: no reader, an empty mask, or readers who together marked the whole image.
+    ``masks`` (P, H, W) bool are those of the readers who were present. LabelError if there is none, an empty mask, or
+    no pixel that none marked.
     """
     masks = checked_readers(masks)
     if len(masks) == 1:
@@ -109,15 +89,15 @@ def from_readers(masks: np.ndarray) -> np.ndarray:
 
 
 def from_recist(image: np.ndarray, axes: np.ndarray, radius: float | None = None) -> np.ndarray:
-    """Return :func:`from_mask_and_axes` of the mask that :func:`softmask.label.grabcut.grabcut_mask` finds."""
+    """Return :func:`from_mask_and_axes` of GrabCut's mask (:func:`softmask.label.recist.grabcut_mask`)."""
     return from_mask_and_axes(grabcut_mask(image, axes), axes, radius)
 
 
 def from_mask_and_axes(mask: np.ndarray, axes: np.ndarray, radius: float | None = None) -> np.ndarray:
-    """Return :func:`from_mask` with the pixels on the RECIST axes lesion in any case, as a reader drew them through it.
+    """Return :func:`from_mask` with the pixels on the RECIST axes lesion, as a reader drew them through it.
 
-    Without that, matting takes some of the lesion away at their ends; notebook 02 shows what either does to the Dice.
-    Arguments and errors are those of :func:`from_mask` and :func:`softmask.label.recist.validate`.
+    Otherwise matting removes some of the lesion at their ends; notebook 02 shows the effect on the Dice. Arguments and
+    errors are those of :func:`from_mask` and :func:`softmask.label.recist.validate`.
     """
     trimap = from_mask(mask, radius)
     trimap[axes_pixels(validate(axes, trimap.shape), trimap.shape)] = 1

@@ -1,26 +1,31 @@
-"""Base of all networks: a module from images to one map of logits."""
+"""Base of all networks, and the building blocks and initial weights that several of them share."""
 
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
 from torch import Tensor, nn
 
 from softmask.errors import ConfigError
 
 
 class SegmentationNet(nn.Module):
-    """Module that checks the input's size, then calls :meth:`outputs`, which a subclass implements.
+    """Network from images to one map of logits; a subclass implements :meth:`outputs`.
 
-    A subclass takes ``width``, the channels of its first level or stage (doubled at each of the next ones where its
-    docstring does not say otherwise), and, where it can, ``inputs``, the channels of its images, and ``reduction``, how
-    much larger than its logits they are (:func:`softmask.nets.registry.build`).
+    A subclass takes ``width``, the channels of its first level or stage (doubled at each of the next ones unless its
+    docstring says otherwise), and, where it can, ``inputs``, the channels of its images, and ``reduction``, the ratio
+    of their size to that of its logits (:func:`softmask.nets.registry.build`).
 
     Attributes:
         STRIDE: number whose multiples the input's height and width must be.
         SMALLEST: least height and width.
         FULL_WIDTH: ``width`` of the publication.
         PARAMETERS: number of parameters of the publication (or its authors' code) at full width, for one input channel
-            and one output map; None where none is known (the file's head says why).
+            and one output map; None if unknown.
         CHANNELS: least number of channels of the images.
-        WEIGHT_DECAY: L2 penalty that Adam adds to the gradient, where the paper that trains the network says so.
-        inputs: channels of the images; the first is the image as it was measured, which a discriminator sees.
+        WEIGHT_DECAY: L2 penalty of Adam, where the paper that trains the network states one.
+        inputs: channels of the images. The first is the measured image, which a discriminator sees.
     """
 
     STRIDE: int = 1
@@ -29,12 +34,15 @@ class SegmentationNet(nn.Module):
     PARAMETERS: int | None = None
     CHANNELS: int = 1
     WEIGHT_DECAY: float = 0.0
-    inputs: int = 1
+
+    def __init__(self, inputs: int = 1) -> None:
+        super().__init__()
+        self.inputs = inputs
 
     def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Return the main logits (B, 1, H, W), then those of deep supervision, each (B, 1, H, W) too.
+        """Return the main logits (B, 1, H, W), then those of deep supervision, of the same shape.
 
-        Training takes the mean of the loss over all of them; outside training mode a network may give the first only.
+        Training takes the mean of the loss over all of them; in evaluation mode the first alone is enough.
         """
         raise NotImplementedError
 
@@ -43,23 +51,110 @@ class SegmentationNet(nn.Module):
         return self.training_outputs(image)[0]
 
     def training_outputs(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Return :meth:`outputs`.
-
-        Raises:
-            ConfigError: for a tensor of another shape, or a height or width that the network cannot take.
-        """
-        name, (height, width) = type(self).__name__, image.shape[-2:]
-        if image.ndim != 4 or image.shape[1] != self.inputs:
-            kind = "grey images" if self.inputs == 1 else f"images of {self.inputs} channels"
-            raise ConfigError(f"{name} takes {kind} (B, {self.inputs}, H, W), not a tensor of {tuple(image.shape)}")
-        if height % self.STRIDE or width % self.STRIDE:
-            fitting = " x ".join(str(-(-side // self.STRIDE) * self.STRIDE) for side in (height, width))
+        """Return :meth:`outputs`. Raises ConfigError for a shape that the network does not take."""
+        shape, stride, smallest = tuple(image.shape), self.STRIDE, self.SMALLEST
+        fits = len(shape) == 4 and shape[1] == self.inputs
+        if not fits or any(side % stride or side < smallest for side in shape[2:]):
             raise ConfigError(
-                f"{name} takes multiples of {self.STRIDE} as height and width, not {height} x {width}; crop or pad to "
-                f"{fitting}"
-            )
-        if min(height, width) < self.SMALLEST:
-            raise ConfigError(
-                f"{name} takes images of at least {self.SMALLEST} x {self.SMALLEST}, not {height} x {width}"
+                f"{type(self).__name__} takes images (B, {self.inputs}, H, W), H and W multiples of {stride} and at "
+                f"least {smallest}, not {shape}; crop or pad them"
             )
         return self.outputs(image)
+
+
+def conv_bn(inputs: int, channels: int, kernel: int = 3, stride: int = 1, *, relu: bool = True) -> list[nn.Module]:
+    """Return a convolution without bias, batch normalisation and ReLU."""
+    conv = nn.Conv2d(inputs, channels, kernel, stride, padding=kernel // 2, bias=False)
+    return [conv, nn.BatchNorm2d(channels), *([nn.ReLU(inplace=True)] if relu else [])]
+
+
+def conv_bn_relu(inputs: int, channels: int, count: int = 1) -> nn.Sequential:
+    """Return ``count`` 3x3 convolutions in a row, each with batch normalisation and ReLU."""
+    return nn.Sequential(*(layer for i in range(count) for layer in conv_bn(channels if i else inputs, channels)))
+
+
+def levels_of(width: int, count: int) -> list[int]:
+    """Return the channels of ``count`` levels, from fine to coarse, doubled at each."""
+    return [width * 2**level for level in range(count)]
+
+
+def max_pool(channels: int) -> list[nn.Module]:
+    """Return U-Net's layer that halves height and width."""
+    return [nn.MaxPool2d(2)]
+
+
+def transposed_conv(inputs: int, channels: int) -> nn.Module:
+    """Return U-Net's layer that doubles height and width."""
+    return nn.ConvTranspose2d(inputs, channels, 2, stride=2)
+
+
+class UShape(SegmentationNet):
+    """U-shaped encoder and decoder of five levels, with skips by concatenation (Ronneberger et al., figure 1).
+
+    Encoder: x_1 = first(image), x_l = down_l(x_(l-1)). Decoder: y_5 = x_5, y_l = merge_l([x_l, up_l(y_(l+1))]).
+    Logits: head(y_1).
+
+    Args:
+        block: makes the layers of a level, from its numbers of input and output channels.
+        halve: makes the layers that halve height and width, from their number of channels.
+        double: makes the layer that doubles them, from its numbers of input and output channels.
+        head: kernel size of the last convolution.
+    """
+
+    LEVELS = 5
+    STRIDE = SMALLEST = 16
+
+    def __init__(
+        self,
+        width: int,
+        inputs: int,
+        block: Callable[[int, int], nn.Module],
+        halve: Callable[[int], list[nn.Module]] = max_pool,
+        double: Callable[[int, int], nn.Module] = transposed_conv,
+        head: int = 1,
+    ) -> None:
+        super().__init__(inputs)
+        steps = list(pairwise(levels_of(width, self.LEVELS)))  # (finer, coarser)
+        self.first = block(inputs, width)
+        self.down = nn.ModuleList(nn.Sequential(*halve(fine), block(fine, coarse)) for fine, coarse in steps)
+        self.up = nn.ModuleList(double(coarse, fine) for fine, coarse in steps)
+        self.merge = nn.ModuleList(block(2 * fine, fine) for fine, _ in steps)
+        self.head = nn.Conv2d(width, 1, head, padding=head // 2)
+
+    def levels(self, image: Tensor) -> dict[str, Tensor]:
+        """Return the output of every block, in order, by name.
+
+        ``encoder1`` (B, w, H, W) to ``encoder5`` (B, 16w, H/16, W/16), ``decoder4`` to ``decoder1`` (B, w, H, W),
+        ``logits`` (B, 1, H, W).
+        """
+        maps = {"encoder1": self.first(image)}
+        for level, down in enumerate(self.down, start=2):
+            maps[f"encoder{level}"] = down(maps[f"encoder{level - 1}"])
+        x = maps[f"encoder{self.LEVELS}"]
+        for level in range(self.LEVELS - 1, 0, -1):
+            skip = maps[f"encoder{level}"]
+            x = maps[f"decoder{level}"] = self.merge[level - 1](torch.cat([skip, self.up[level - 1](x)], dim=1))
+        return {**maps, "logits": self.head(x)}
+
+    def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
+        return (self.levels(image)["logits"],)
+
+
+def gaussian(network: nn.Module, slope: float = 0.0, std: float | None = None) -> None:
+    """Draw the weights of all convolutions and dense layers from normal distributions, and set their biases to 0.
+
+    He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", ICCV 2015, equation 15.
+
+    Args:
+        slope: of the rectifier for negative values.
+        std: standard deviation; None for sqrt(2 / ((1 + slope^2) n)), n the number of terms that an output sums.
+    """
+    for layer in network.modules():
+        if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            continue
+        summed = layer.weight[0].numel()
+        if isinstance(layer, nn.ConvTranspose2d):  # (in, out, k, k), of which an output sees one in stride^2
+            summed = layer.weight[:, 0].numel() // math.prod(layer.stride)
+        nn.init.normal_(layer.weight, 0.0, std or math.sqrt(2 / ((1 + slope**2) * summed)))
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

@@ -1,8 +1,8 @@
-"""Super-resolution and segmentation in cascade: the image interpolated, super-resolved, and F_SR, the features that the
-generator's last convolution reads, as channels of a segmentor's input.
+"""Super-resolution and segmentation in cascade: the interpolated image, the super-resolved one, and F_SR, the features
+that the generator's last convolution reads, as channels of a segmentor's input.
 
 In training they are made once and kept (:mod:`softmask.experiments.inputs`) or, at full size, batch by batch
-(:class:`Transferring`); in use, tile by tile, so that memory is bounded whatever the image's size (:func:`enlarge`).
+(:class:`Transferring`); in use, tile by tile, so that memory is bounded (:func:`enlarge`).
 """
 
 from collections.abc import Callable, Sequence
@@ -13,14 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from softmask.errors import DataError
 from softmask.nets.base import SegmentationNet
 from softmask.nets.srgan import REACH, SCALE, Generator
 
 TRANSFERRED = ("bilinear", "super_resolved", "detail")
 """Channels of :func:`transferred`, by the names of :data:`softmask.experiments.spec.CHANNELS`."""
-AT_ONCE = 1
-"""Images that a CPU enlarges at once: the maps of one, of 16 times its pixels, just fit into its caches."""
 
 
 def interpolated(images: np.ndarray, scale: int) -> np.ndarray:
@@ -32,23 +29,24 @@ def interpolated(images: np.ndarray, scale: int) -> np.ndarray:
 
 
 def channels(names: Sequence[str], images: np.ndarray, scale: int, made: Callable[[str], np.ndarray]) -> np.ndarray:
-    """Return a segmentor's input (N, C, s, s), float32, s = scale S, of ``images`` (N, 1, S, S).
-
-    Args:
-        names: of the channels: ``image``, ``bilinear``, and others, which ``made`` gives by name, (N, c, s, s) each.
-    """
-    own = {"image": lambda: images, "bilinear": lambda: interpolated(images, scale)}
-    parts = [own[name]() if name in own else made(name) for name in names]
+    """Return a segmentor's input (N, C, s, s), float32, s = scale S, of ``images`` (N, 1, S, S), from channels by
+    name: ``image``, ``bilinear``, and others, which ``made`` returns, (N, c, s, s) each."""
+    parts = []
+    for name in names:
+        if name == "image":
+            parts.append(images)
+        else:
+            parts.append(interpolated(images, scale) if name == "bilinear" else made(name))
     return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
 def transferred(generator: Generator, images: Tensor, scale: int = SCALE) -> Tensor:
     """Return the channels :data:`TRANSFERRED` of ``images`` (B, 1, S, S) in [0, 1]: (B, 2 + width, s, s), s = scale S.
 
-    One pass of the generator gives image and features together; they are averaged where ``scale`` is less than its own.
+    One pass of the generator gives image and features, averaged if ``scale`` is less than its own.
     """
-    if not images.is_cuda and len(images) > AT_ONCE:
-        return torch.cat([transferred(generator, part, scale) for part in images.split(AT_ONCE)])
+    if not images.is_cuda and len(images) > 1:  # the maps of one image, of 16 times its pixels, just fit into caches
+        return torch.cat([transferred(generator, part, scale) for part in images.split(1)])
     super_resolved, detail = generator.features(images)
     super_resolved = super_resolved.clamp(0, 1)
     if scale < SCALE:
@@ -58,7 +56,7 @@ def transferred(generator: Generator, images: Tensor, scale: int = SCALE) -> Ten
 
 
 class Transferring(SegmentationNet):
-    """A segmentor on ``scale`` times enlarged :data:`TRANSFERRED` channels behind a frozen generator, as one network of
+    """Segmentor on ``scale`` times enlarged :data:`TRANSFERRED` channels behind a frozen generator, as one network of
     grey images."""
 
     def __init__(self, generator: Generator, network: SegmentationNet, scale: int = SCALE) -> None:
@@ -84,33 +82,22 @@ class Transferring(SegmentationNet):
 def enlarge(generator: Generator, image: np.ndarray, scale: int = SCALE, tile: int = 128) -> np.ndarray:
     """Return :func:`transferred` of ``image`` (H, W) in [0, 1], of any size: (2 + width, scale H, scale W) float32.
 
-    Every tile is cut out with a margin as wide as the network can see, which is dropped afterwards: the result does not
-    depend on ``tile``, height and width in pixels, but for rounding. At full width a tile of 128 takes about 1 GB.
-
-    Raises:
-        DataError: for an image that is not (H, W), empty, or holds NaN or values outside [0, 1].
+    Every tile is read with a margin as wide as the receptive field: its size in pixels makes no difference but for
+    rounding.
     """
     image = np.asarray(image, dtype=np.float32)
-    if image.ndim != 2 or not image.size:
-        raise DataError(f"super-resolution takes a grey image (H, W), not an array of shape {image.shape}")
-    if not (image.min() >= 0 and image.max() <= 1):  # NaN fails both
-        raise DataError(
-            f"super-resolution takes values in [0, 1], not {image.min():g} to {image.max():g}; scale the image first"
-        )
     (height, width), weight = image.shape, generator.last.weight
     result = np.empty((2 + weight.shape[1], scale * height, scale * width), np.float32)
     training = generator.training
     generator.eval()
-    try:
-        for top in range(0, height, tile):
-            for left in range(0, width, tile):
-                # of the tile: pixels read, pixels kept of the result, and their place in the whole
-                margins = [(start, min(start, REACH)) for start in (top, left)]
-                read = tuple(slice(start - margin, start + tile + REACH) for start, margin in margins)
-                kept = tuple(slice(scale * margin, scale * (margin + tile)) for _, margin in margins)
-                place = tuple(slice(scale * start, scale * (start + tile)) for start, _ in margins)
-                piece = torch.tensor(image[read], device=weight.device)[None, None]  # (1, 1, h, w)
-                result[:, *place] = transferred(generator, piece, scale)[0][:, *kept].cpu().numpy()
-    finally:
-        generator.train(training)
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            # of the tile: pixels read, pixels kept of the result, and their place in the whole
+            margins = [(start, min(start, REACH)) for start in (top, left)]
+            read = tuple(slice(start - margin, start + tile + REACH) for start, margin in margins)
+            kept = tuple(slice(scale * margin, scale * (margin + tile)) for _, margin in margins)
+            place = tuple(slice(scale * start, scale * (start + tile)) for start, _ in margins)
+            piece = torch.tensor(image[read], device=weight.device)[None, None]  # (1, 1, h, w)
+            result[:, *place] = transferred(generator, piece, scale)[0][:, *kept].cpu().numpy()
+    generator.train(training)
     return result

@@ -1,15 +1,14 @@
-"""Cascaded CNN: a classifier of two pathways, then another that also sees what the first one said nearby.
+"""Cascaded CNN: a classifier of two pathways, then another that also sees the output of the first.
 
 Havaei, Davy, Warde-Farley, Biard, Courville, Bengio, Pal, Jodoin and Larochelle, "Brain tumor segmentation with deep
 neural networks", Medical Image Analysis 35, 2017: InputCascadeCNN (figure 3a), two TwoPathCNNs (figure 2).
 
-What differs: one grey channel and one output map with a sigmoid, instead of four sequences and five classes; both
-networks are trained at once, and deep supervision of the first stands for its own training before; batch normalisation
-before maxout, and no dropout; dense at the borders, too (:mod:`softmask.nets.dense`).
+Differs from the publication: one grey channel and one output map instead of four sequences and five classes; both
+networks are trained at once, with deep supervision of the first; batch normalisation before maxout, no dropout; dense
+at the borders, too (:mod:`softmask.nets.dense`).
 
 The figures print 651,488 parameters for TwoPathCNN and 802,368 for InputCascadeCNN: one of the two kernels of each
-maxout unit, no biases, and for the cascade its second network alone. The kernels here give the same numbers under that
-rule with the publication's inputs and classes.
+maxout unit, no biases, and the cascade's second network alone. Counted that way, the kernels here are as many.
 """
 
 import torch
@@ -22,7 +21,7 @@ PIECES = 2  # linear pieces, each with its own kernel, of a maxout unit
 
 
 class Maxout(Window):
-    """The larger of the pieces: (B, 2C, H, W) -> (B, C, H, W)."""
+    """Maximum of the pieces: (B, 2C, H, W) -> (B, C, H, W)."""
 
     def __init__(self) -> None:
         super().__init__(size=1)
@@ -32,7 +31,7 @@ class Maxout(Window):
 
 
 class SpectralConv(Window):
-    """Convolution to one map through the Fourier transform, at a rate of 1: many times faster for 21 x 21 places."""
+    """Convolution to one map by the Fourier transform, at a rate of 1: many times faster for 21 x 21 places."""
 
     def __init__(self, inputs: int, size: int) -> None:
         super().__init__(size)
@@ -48,13 +47,13 @@ class SpectralConv(Window):
 
 
 def maxout_conv(inputs: int, channels: int, size: int) -> nn.Sequential:
-    """Convolution, batch normalisation, maxout."""
+    """Return a convolution, batch normalisation and maxout."""
     pieces = PIECES * channels
     return nn.Sequential(Conv(inputs, pieces, size, bias=False), nn.BatchNorm2d(pieces), Maxout())
 
 
 def two_pathways(width: int, inputs: int) -> nn.Sequential:
-    """Logits (B, 1, 1, 1) of patches (B, inputs, 33, 33)."""
+    """Return a classifier of patches (B, inputs, 33, 33)."""
     context = width * 160 // 64
     local = nn.Sequential(maxout_conv(inputs, width, 7), MaxPool(4), maxout_conv(width, width, 3), MaxPool(2))
     return nn.Sequential(Branches(local, maxout_conv(inputs, context, 13)), SpectralConv(width + context, 21))

@@ -3,9 +3,8 @@
 Gu et al., "CE-Net: Context Encoder Network for 2D Medical Image Segmentation", IEEE Transactions on Medical Imaging
 38(10), 2019.
 
-Different here: all convolutions start from He's random weights, not the encoder from ImageNet's; a pooling kernel that
-is larger than the map covers the whole map. The publication's images reach the context module at 14x14; those of 64x64
-pixels at 2x2, where the four pools are one, and the larger dilations see little but padding.
+Differs from the publication: He's random weights instead of ImageNet's; a pooling kernel larger than the map covers the
+whole map (2x2 for images of 64x64, where the four pools are one).
 """
 
 from itertools import pairwise
@@ -14,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from softmask.nets.base import SegmentationNet
-from softmask.nets.blocks import conv_bn, levels_of
+from softmask.nets.base import SegmentationNet, conv_bn, levels_of
 
 DEPTHS = (3, 4, 6, 3)  # blocks in each stage of ResNet-34
 POOLS = (2, 3, 5, 6)  # kernels of the residual multi-kernel pooling
@@ -36,10 +34,7 @@ class ResidualBlock(nn.Module):
 
 
 class DenseAtrousConv(nn.Module):
-    """DAC: four cascades of dilated convolutions (dilations 1; 3; 1-3; 1-3-5), added to the input.
-
-    The cascades share their convolutions, as in the authors' code.
-    """
+    """DAC: four cascades of dilated convolutions (1; 3; 1-3; 1-3-5), which share their weights, added to the input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -57,7 +52,7 @@ class DenseAtrousConv(nn.Module):
 
 
 class MultiKernelPooling(nn.Module):
-    """RMP: four max poolings, each reduced to one channel and enlarged, appended to the input."""
+    """RMP: four max poolings, each reduced to one channel and enlarged, before the input: (B, 4 + C, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -67,11 +62,11 @@ class MultiKernelPooling(nn.Module):
         size = x.shape[-2:]
         pools = [F.max_pool2d(x, [min(kernel, side) for side in size]) for kernel in POOLS]  # (B, C, H / k, W / k)
         maps = [F.interpolate(self.reduce(pool), size, mode="bilinear") for pool in pools]  # (B, 1, H, W)
-        return torch.cat([*maps, x], dim=1)  # (B, 4 + C, H, W)
+        return torch.cat([*maps, x], dim=1)
 
 
 def decoder_block(inputs: int, channels: int) -> nn.Sequential:
-    """(B, inputs, H, W) -> (B, channels, 2H, 2W) by 1x1, transposed 3x3 and 1x1 convolutions, narrow inside."""
+    """(B, inputs, H, W) -> (B, channels, 2H, 2W) by 1x1, transposed 3x3 and 1x1 convolutions."""
     inner = max(inputs // 4, 1)
     return nn.Sequential(
         *conv_bn(inputs, inner, 1),
@@ -86,12 +81,11 @@ class CENet(SegmentationNet):
     """CE-Net."""
 
     STRIDE = 32
-    SMALLEST = 64  # at 32 the last stage has one pixel: nothing to pool, nothing to normalise
+    SMALLEST = 64  # at 32 the last stage has one pixel: nothing to normalise
     PARAMETERS = 28_996_821  # the authors' code
 
     def __init__(self, width: int, inputs: int = 1) -> None:
-        super().__init__()
-        self.inputs = inputs
+        super().__init__(inputs)
         channels = levels_of(width, len(DEPTHS))
         self.stem = nn.Sequential(*conv_bn(inputs, width, 7, 2), nn.MaxPool2d(3, stride=2, padding=1))
         self.stages = nn.ModuleList()
@@ -102,8 +96,13 @@ class CENet(SegmentationNet):
         coarse_to_fine = [channels[3] + len(POOLS), *channels[2::-1], channels[0]]
         self.decoder = nn.ModuleList(decoder_block(coarse, fine) for coarse, fine in pairwise(coarse_to_fine))
         half = max(width // 2, 1)
-        double, conv = nn.ConvTranspose2d(width, half, 4, stride=2, padding=1), nn.Conv2d(half, half, 3, padding=1)
-        self.head = nn.Sequential(double, nn.ReLU(), conv, nn.ReLU(), nn.Conv2d(half, 1, 3, padding=1))
+        self.head = nn.Sequential(
+            nn.ConvTranspose2d(width, half, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(half, half, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(half, 1, 3, padding=1),
+        )
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

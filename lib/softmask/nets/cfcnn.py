@@ -3,13 +3,12 @@
 Wang, Zhou, Liu, Liu, Gu, Zang, Dong, Gevaert and Tian, "Central focused convolutional neural networks: Developing a
 data-driven model for lung nodule segmentation", Medical Image Analysis 40, 2017.
 
-What differs: of the two branches (three slices; one slice at two scales) the two-dimensional one alone. It is dense
-(:mod:`softmask.nets.dense`), so central pooling is local: windows grow with the distance from the place that the next
-convolution looks at, not from the patch's centre. And the two scales, channels of one input in the publication, have
-layers of their own up to the fully connected ones, since their maps have different rates.
+Differs from the publication: only the two-dimensional of its two branches; dense (:mod:`softmask.nets.dense`), so that
+the windows of central pooling grow with the distance from the place that the next convolution looks at, not from the
+patch's centre; separate layers for the two scales up to the fully connected ones.
 
-Chosen here: the sizes of the windows, 3, 1 and 3 places; channels and hidden units; batch normalisation and ReLU; and
-the second scale: 71 x 71 pixels at half the resolution (published: 65 x 65, resized). No parameter count is known.
+Chosen here: windows of 3, 1 and 3 places; channels and hidden units; batch normalisation and ReLU; the second scale,
+71 x 71 pixels at half the resolution (published: 65 x 65, resized). No parameter count is known.
 """
 
 import torch
@@ -26,8 +25,7 @@ SIDE = 3  # places in an outer window of central pooling; the inner one has a si
 class CentralPoolConv(Window):
     """Central max pooling of 7 x 7 places to 3 x 3, by windows of 3, 1 and 3, and the 3x3 convolution that follows.
 
-    Together, because only the convolution knows where its centre is. The windows at the corners are 3 x 3, those at
-    the edges 3 x 1 and 1 x 3, and the centre is kept as it is.
+    They are one layer, because only the convolution knows where its centre is.
     """
 
     def __init__(self, inputs: int, channels: int) -> None:
@@ -49,13 +47,14 @@ class CentralPoolConv(Window):
         return [(largest(x, axis, SIDE, self.rate), slice(0, 3, 2)), (inner, slice(1, 2))]
 
 
+def central(inputs: int, channels: int) -> nn.Sequential:
+    """Return central pooling with its convolution, batch normalisation and ReLU."""
+    return nn.Sequential(CentralPoolConv(inputs, channels), nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+
+
 def branch(width: int, scale: int) -> nn.Sequential:
-    """Features (B, 68/36 w, 1, 1) of patches (B, 1, 35, 35), or as many places ``scale`` pixels apart."""
+    """Return the features (B, 68/36 w, 1, 1) of patches (B, 1, 35, 35), or as many places ``scale`` pixels apart."""
     second, third = width * 48 // 36, width * 68 // 36
-
-    def central(inputs: int, channels: int) -> nn.Sequential:
-        return nn.Sequential(CentralPoolConv(inputs, channels), nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
-
     return nn.Sequential(
         *shrink(scale),
         conv(1, width, 3),  # 33 x 33 places

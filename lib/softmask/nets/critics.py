@@ -1,16 +1,15 @@
-"""LGAN's five critics: networks that tell true lung masks from the generator's by a number.
+"""LGAN's five critics: networks that rate lung masks with a number, higher for true ones than for the generator's.
 
 "LGAN: Lung Segmentation in CT Scans Using Generative Adversarial Network", CMIG 2021, table 1, section 3, figure 3;
 Arjovsky, Chintala and Bottou, "Wasserstein GAN", ICML 2017.
 
-Figure 3 is not legible: blocks are DCGAN's, which the paper follows (4x4 convolution with stride 2, batch normalisation
-but in the block that sees images or masks, LeakyReLU), four from an input to the features whose means over the map the
-dense layer reads: a critic's number is then a mean over places, as the binary cross entropy beside it is one over
-pixels. Branches of two inputs are joined after two blocks; further convolutions of stride 1 make the image's branch in
-late fusion, and both in regression ("a long set of individual convolution layers"), deeper.
+Figure 3 is not legible. Blocks are DCGAN's, which the paper follows (4x4 convolution with stride 2, batch normalisation
+except in the block that sees images or masks, LeakyReLU); after four of them the dense layer reads the features' means
+over the map. Branches of two inputs are joined after two blocks; further convolutions of stride 1 make the image's
+branch in late fusion, and both in regression ("a long set of individual convolution layers"), deeper.
 
-Clipped parameters make every activation about c times what it was; the constant that batch normalisation adds to a
-variance is c^2 times the usual one. With the usual one, narrow critics give 0 whatever they see.
+Clipped parameters make every activation about c times as large; so the constant that batch normalisation adds to a
+variance is c^2 times the usual one, with which narrow critics give 0 for all inputs.
 """
 
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from softmask.nets.initial import gaussian
+from softmask.nets.base import gaussian
 
 SLOPE = 0.2
 STD = 0.02
@@ -27,26 +26,24 @@ CLIP = 0.01  # bound of the parameters: c of the first WGAN
 EPSILON = CLIP**2 * 1e-5  # constant of batch normalisation
 
 
-def block(inputs: int, channels: int, *, norm: bool = True) -> list[nn.Module]:
-    """Return layers from (B, inputs, H, W) to (B, channels, H/2, W/2)."""
-    conv = nn.Conv2d(inputs, channels, 4, stride=2, padding=1, bias=not norm)
+def block(inputs: int, channels: int, kernel: int = 4, stride: int = 2, *, norm: bool = True) -> list[nn.Module]:
+    """Return layers (B, inputs, H, W) -> (B, channels, H/stride, W/stride)."""
+    conv = nn.Conv2d(inputs, channels, kernel, stride, padding=1, bias=not norm)
     return [conv, *([nn.BatchNorm2d(channels, EPSILON)] if norm else []), nn.LeakyReLU(SLOPE)]
 
 
 def branch(width: int, *, deep: bool) -> nn.Sequential:
-    """(B, 1, H, W) to (B, 2w, H/4, W/4): two blocks, each followed by a further convolution where ``deep``."""
-
-    def more(channels: int) -> list[nn.Module]:
-        if not deep:
-            return []
-        conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        return [conv, nn.BatchNorm2d(channels, EPSILON), nn.LeakyReLU(SLOPE)]
-
-    return nn.Sequential(*block(1, width, norm=False), *more(width), *block(width, 2 * width), *more(2 * width))
+    """(B, 1, H, W) -> (B, 2w, H/4, W/4): two blocks, each followed by a further convolution if ``deep``."""
+    layers: list[nn.Module] = []
+    for inputs, channels in ((1, width), (width, 2 * width)):
+        layers += block(inputs, channels, norm=channels > width)
+        if deep:
+            layers += block(channels, channels, 3, 1)
+    return nn.Sequential(*layers)
 
 
 def judge(inputs: int, width: int) -> nn.Sequential:
-    """(B, inputs, H, W) to (B, 1): two blocks of 4w and 8w channels and a dense layer."""
+    """(B, inputs, H, W) -> (B, 1): two blocks of 4w and 8w channels and a dense layer."""
     blocks = [*block(inputs, 4 * width), *block(4 * width, 8 * width)]
     return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8 * width, 1))
 
@@ -57,13 +54,13 @@ class Critic(nn.Module):
     FULL_WIDTH = 64
 
     def seen(self, images: Tensor, masks: Tensor, truth: Tensor) -> Tensor:
-        """Return what the critic's last layers are given, (B, C, H, W), or (B, C, H/4, W/4) of fused branches."""
+        """Return the input of the critic's last layers: (B, C, H, W), or (B, C, H/4, W/4) of fused branches."""
         raise NotImplementedError
 
     def score(self, images: Tensor, masks: Tensor, truth: Tensor) -> Tensor:
-        """Return (B,): how true ``masks`` (B, 1, H, W) in [0, 1] of ``images`` (B, 1, H, W) look, more for truer ones.
+        """Return the rating (B,) of ``masks`` (B, 1, H, W) in [0, 1] of ``images`` (B, 1, H, W).
 
-        Only :class:`Regression` looks at ``truth`` (B, 1, H, W), the true masks of the images.
+        Only :class:`Regression` uses ``truth`` (B, 1, H, W), the true masks of the images.
         """
         return self.layers(self.seen(images, masks, truth))[:, 0]
 
@@ -88,7 +85,7 @@ class Basic(Critic):
 
 
 class Product(Basic):
-    """Sees the image where the mask is, and 0 elsewhere. Of the truth, too: equation 8 leaves the image out there,
+    """Sees the image inside the mask, and 0 elsewhere; so for the true mask, too: equation 8 omits the image there,
     section 3.2 does not."""
 
     def seen(self, images: Tensor, masks: Tensor, truth: Tensor) -> Tensor:
@@ -109,7 +106,8 @@ class LateFusion(Critic):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.of_image, self.of_mask = branch(width, deep=True), branch(width, deep=False)
+        self.of_image = branch(width, deep=True)
+        self.of_mask = branch(width, deep=False)
         self.layers = judge(4 * width, width)
         gaussian(self, std=STD)
 
@@ -127,7 +125,8 @@ class Regression(Critic):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.of_mask, self.of_truth = branch(width, deep=True), branch(width, deep=True)
+        self.of_mask = branch(width, deep=True)
+        self.of_truth = branch(width, deep=True)
         self.layers = judge(4 * width, width)
         gaussian(self, std=STD)
 

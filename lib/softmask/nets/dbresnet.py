@@ -3,8 +3,8 @@
 Cao, Liu, Song, Hung, Ma, Xu, Jin and Lu, "Dual-branch residual network for lung nodule segmentation", Applied Soft
 Computing 86, 2020.
 
-What differs: the branches see three orthogonal slices and three scales in the publication; slices are two-dimensional
-here, so one branch sees the patch and the other a patch of twice the size at half the resolution. It is dense
+Differs from the publication: two-dimensional slices, so that one branch sees the patch and the other a patch of twice
+the size at half the resolution, instead of three orthogonal slices and three scales; dense
 (:mod:`softmask.nets.dense`): convolutions are unpadded, and a shortcut takes the middle of its map.
 
 Chosen here: the layers of a branch; central intensity pooling as the centre's grey level and the means of the 3 x 3 and
@@ -23,7 +23,7 @@ CENTRES = (1, 3, 5)  # sizes, in pixels, of the centre whose mean grey level is 
 
 
 def residual(inputs: int, channels: int, stride: int = 1) -> nn.Sequential:
-    """Basic block of two 3x3 convolutions; a strided one has a shortcut with windows of the same centres as its own."""
+    """Return a basic block of two 3x3 convolutions, with a strided shortcut whose windows have the same centres."""
     body = nn.Sequential(
         conv(inputs, channels, 3, stride), Conv(channels, channels, 3, bias=False), nn.BatchNorm2d(channels)
     )
@@ -33,7 +33,7 @@ def residual(inputs: int, channels: int, stride: int = 1) -> nn.Sequential:
 
 
 def branch(width: int, scale: int) -> nn.Sequential:
-    """Features (B, 2w, 1, 1) of patches (B, 1, 35, 35), or as many places ``scale`` pixels apart."""
+    """Return the features (B, 2w, 1, 1) of patches (B, 1, 35, 35), or as many places ``scale`` pixels apart."""
     return nn.Sequential(
         *shrink(scale),
         conv(1, width, 5),  # 31 x 31 places

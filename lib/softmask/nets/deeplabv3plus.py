@@ -1,27 +1,23 @@
 """DeepLabv3+, from segmentation_models_pytorch and timm.
 
 Chen, Zhu, Papandreou, Schroff and Adam, "Encoder-Decoder with Atrous Separable Convolution for Semantic Image
-Segmentation", ECCV 2018.
+Segmentation", ECCV 2018, built as in section 4.1: ResNet-101 with output stride 16, atrous rates 6, 12 and 18,
+low-level features from stride 4; a stem of three 3x3 convolutions, as in the authors' code. The publication prints no
+number of parameters.
 
-Built as in section 4.1: ResNet-101 with output stride 16, atrous rates 6, 12 and 18, low-level features from stride 4;
-the stem is three 3x3 convolutions, as in the authors' code. A width other than 64 scales all channels but the 48 of the
-low-level features. The publication prints no number of parameters.
-
-Differs from the publication: separable convolutions in pyramid and decoder also with the ResNet (they belong to its
-best model), one of them instead of two in the decoder, its upsampling with aligned corners (all as in the package); no
-dropout; random weights instead of ImageNet's; the image pooling of a batch of one image, which leaves one number for
-each channel, is normalised with the running statistics.
+Differs from the publication: separable convolutions in pyramid and decoder also with the ResNet, one of them instead of
+two in the decoder, its upsampling with aligned corners (all as in the package); no dropout; random weights instead of
+ImageNet's; in training on a single image, the pooled features are normalised with the running statistics.
 """
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from softmask.nets.base import SegmentationNet
-from softmask.nets.blocks import levels_of
+from softmask.nets.base import SegmentationNet, levels_of
 
 
 class NormOfSeveral(nn.BatchNorm2d):
-    """Batch normalisation that takes a batch with one number for each channel as it is taken outside training."""
+    """Batch normalisation that uses the running statistics if there is one number for each channel."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and x.numel() == x.shape[1]:
@@ -30,8 +26,8 @@ class NormOfSeveral(nn.BatchNorm2d):
 
 
 class DeepLabV3Plus(SegmentationNet):
-    """ResNet-101 with dilation, an atrous spatial pyramid, and one skip from stride 4; ``width`` counts channels before
-    the bottleneck's factor of four."""
+    """ResNet-101 with dilation, an atrous spatial pyramid, and one skip from stride 4. ``width`` counts channels before
+    the bottleneck's factor of four; a width other than 64 scales all channels but the 48 of the low-level features."""
 
     STRIDE = SMALLEST = 16
 

@@ -1,39 +1,27 @@
-"""From a classifier of patches to a network for whole images: what the networks of that kind share.
+"""From a classifier of patches to a network for whole images.
 
-A patch classifier says whether the centre pixel of a patch belongs to the lesion. One pass over the image gives the
+A patch classifier decides whether the centre pixel of a patch belongs to the lesion. One pass over the image gives the
 same numbers for all pixels (Giusti, Ciresan, Masci, Gambardella and Schmidhuber, "Fast image scanning with deep
 max-pooling convolutional neural networks", ICIP 2013).
 
-Take a layer f with a window of k places and stride s on a map x of a patch. Patchwise it gives, for p = 0, 1, ...
-counted from the patch's corner, y[p] = f(x[s p + j], 0 <= j < k). Give each map a *rate* r: the distance in pixels
-between its neighbouring places within one patch, 1 for the image. If a dense map X holds the map of the patch with
-corner c as x[p] = X[c + r p], then
+A layer f with a window of k places and stride s turns a map x of a patch into y[p] = f(x[s p + j], 0 <= j < k). Give
+each map a *rate* r, the distance in pixels between its neighbouring places within one patch; 1 for the image. If a
+dense map X holds the map of the patch with corner c as x[p] = X[c + r p], then
 
     y[p] = f(X[c + r (s p + j)]) = Y[c + r s p]    with    Y[q] = f(X[q + r j]):
 
-the dense layer has stride 1 and dilation r, and the rate after it is r s. By induction, what the classifier says of the
-patch with corner c is the dense output at c. A fully connected layer on n x n places is a convolution with an n x n
-window. Layers are unpadded in a patch, and shorten a dense map by their reach (k - 1) r; zeros around each map make up
-for that, so that the output at a pixel is that of the patch around it, exactly wherever the patch lies inside the
-image. Networks write their layers as published, with strides, and :func:`dense` turns them.
+the dense layer has stride 1 and dilation r, and the rate after it is r s. A fully connected layer on n x n places is a
+convolution with an n x n window. Layers shorten a dense map by their reach (k - 1) r, which zeros around each map make
+up for: the output at a pixel is exactly that of the patch around it, if the patch lies inside the image.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-PIXELWISE = (nn.BatchNorm2d, nn.ReLU, nn.Identity)
-
 
 class Window(nn.Module):
-    """A layer with a square window, strided and unpadded at first, as a patch needs it.
-
-    A subclass implements :meth:`look` with ``stride`` and ``rate``.
-
-    Args:
-        size: height and width of the window, in places of the input map.
-        stride: places from one window to the next.
-    """
+    """Layer with a window of size x size places, strided and unpadded at first; a subclass implements :meth:`look`."""
 
     def __init__(self, size: int, stride: int = 1) -> None:
         super().__init__()
@@ -42,7 +30,7 @@ class Window(nn.Module):
     def densify(self, reach: int, rate: int) -> tuple[int, int]:
         """See :func:`densify`."""
         reach_after, rate_after = reach + (self.size - 1) * rate, rate * self.stride
-        # Even windows have no middle; half a pixel too few before one is made up for before the next.
+        # Even windows have no middle: half a pixel missing before one is added before the next.
         before = reach_after // 2 - reach // 2
         self.stride, self.rate, self.pads = 1, rate, (before, reach_after - reach - before)
         return reach_after, rate_after
@@ -56,7 +44,7 @@ class Window(nn.Module):
 
 
 class Conv(Window):
-    """Convolution; ``(size - 1) rate`` must be even, for torch pads both sides alike."""
+    """Convolution; ``(size - 1) rate`` must be even, as torch pads both sides alike."""
 
     def __init__(self, inputs: int, channels: int, size: int, stride: int = 1, bias: bool = True) -> None:
         super().__init__(size, stride)
@@ -76,8 +64,8 @@ class MaxPool(Window):
 
 
 class Shrink(Window):
-    """Mean over windows ``scale`` pixels apart, of odd size, for the middle pixel to stay in the middle: patches that
-    many times as large become as large as the first ones. It comes before any stride."""
+    """Mean over windows ``scale`` pixels apart, before any stride: patches as many times as large become as large as
+    the first ones. The windows' size is odd, so that the middle pixel stays in the middle."""
 
     def __init__(self, scale: int) -> None:
         super().__init__(scale // 2 * 2 + 1, scale)
@@ -87,8 +75,8 @@ class Shrink(Window):
 
 
 class Branches(nn.Module):
-    """Layers side by side on one map, whose outputs are joined as channels, or ``summed`` (a residual block, or a fully
-    connected layer on parts). Patchwise, outputs are cropped to the middle of the smallest: centres meet."""
+    """Layers side by side on one map, whose outputs are joined as channels or ``summed``. Patchwise, outputs are
+    cropped to the middle of the smallest."""
 
     def __init__(self, *branches: nn.Module, summed: bool = False) -> None:
         super().__init__()
@@ -108,24 +96,12 @@ class Branches(nn.Module):
 
 
 def densify(layer: nn.Module, reach: int = 0, rate: int = 1) -> tuple[int, int]:
-    """Turn strided layers into their dense form, in place.
-
-    Args:
-        layer: takes a map of ``rate``, each place of which depends on ``reach`` + 1 pixels along an axis.
-
-    Returns:
-        Reach and rate of its output.
-
-    Raises:
-        TypeError: for a layer that has no dense form.
-    """
+    """Turn strided layers into their dense form, in place, and return reach and rate of their output, for an input map
+    of ``rate``, each place of which depends on ``reach`` + 1 pixels along an axis."""
     if isinstance(layer, Window | Branches):
         return layer.densify(reach, rate)
-    if isinstance(layer, nn.Sequential):
-        for child in layer:
-            reach, rate = densify(child, reach, rate)
-    elif not isinstance(layer, PIXELWISE):
-        raise TypeError(f"{layer} has no dense form; build it from softmask.nets.dense")
+    for child in layer.children():  # none in pixelwise layers
+        reach, rate = densify(child, reach, rate)
     return reach, rate
 
 
@@ -136,14 +112,14 @@ def dense(classifier: nn.Sequential) -> nn.Sequential:
 
 
 def conv(inputs: int, channels: int, size: int, stride: int = 1) -> nn.Sequential:
-    """Convolution, batch normalisation, ReLU."""
+    """Return a convolution, batch normalisation and ReLU."""
     return nn.Sequential(
         Conv(inputs, channels, size, stride, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
     )
 
 
 def shrink(scale: int) -> list[nn.Module]:
-    """Return the layer that comes before those of a branch that looks at ``scale``; none where that is 1."""
+    """Return the first layers of a branch that looks at ``scale``; none where that is 1."""
     return [] if scale == 1 else [Shrink(scale)]
 
 
@@ -157,5 +133,5 @@ def largest(x: Tensor, axis: int, size: int, rate: int) -> Tensor:
 
 
 def larger(a: Tensor, b: Tensor) -> Tensor:
-    """Return the larger at each place; torch.maximum spends far more on its gradient, for the sake of ties."""
+    """Return the larger at each place; the gradient of torch.maximum is slower, because of ties."""
     return a + F.relu(b - a)

@@ -1,12 +1,11 @@
-"""DSNet: what a super-resolution network knows of details, handed on to a segmentor.
+"""DSNet: transfer of the details that a super-resolution network represents to a segmentor.
 
 "Accurate Lung Nodule Segmentation with Detailed Representation Transfer and Soft Mask Supervision", IEEE TNNLS 2023,
 section III-B, figures 3 and 5, equations 9 to 14; and its earlier version (an update of arXiv 2007.14556), figure 4,
-with other modules in the place of the transfer.
+with other modules in place of the transfer.
 
-All of them see an image enlarged by interpolation, the same super-resolved, and the features F_SR that the last layer
-of the frozen super-resolution network reads, as channels of one input (:mod:`softmask.nets.cascade`). DRTM (figure 5)
-transfers them in two steps:
+The input is an image enlarged by interpolation, the same super-resolved, and the features F_SR that the last layer of
+the frozen super-resolution network reads (:mod:`softmask.nets.cascade`). DRTM (figure 5) transfers them in two steps:
 
     F_d = F_SR * sigmoid(C_h(F_SR) - C_l(F_SR))          detail texture enhancement (9, 10)
     v_z = [mean F_d, mean F_c],  z = ReLU(W v_z)          channel-wise selection (11)
@@ -14,11 +13,10 @@ transfers them in two steps:
 
 with C_h a 1x1 and C_l a dilated 3x3 convolution, and F_c the context branch's features of the two images.
 
-What the papers leave open, and what is done here: the context branch is one 3x3 convolution with ReLU, with as many
-channels as F_SR; where the ablations have no selection, the two branches count alike; what the transfer gives is
-brought to the image's own size by the backbone's down-sampling blocks: a backbone at the enlarged size could not cost
-the third more that the paper measures. With a reduction of 1 it works, and answers, at the enlarged size
-(:data:`softmask.experiments.rows.FORMS`).
+Chosen here: the context branch is one 3x3 convolution with ReLU, with as many channels as F_SR; the ablations without
+selection weigh both branches alike; down-sampling blocks as in the backbone bring the transfer's output to the image's
+size, since a backbone at the enlarged size would cost more than the third that the paper measures. With a reduction of
+1 the whole works at the enlarged size (:data:`softmask.experiments.rows.FORMS`).
 """
 
 from math import log2
@@ -27,7 +25,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from softmask.errors import ConfigError
 from softmask.nets.base import SegmentationNet
 from softmask.nets.softgan import ImprovedBackbone
 
@@ -41,7 +38,7 @@ def context_branch(channels: int, inputs: int = PICTURES) -> nn.Sequential:
 
 
 class DetailTextureEnhancement(nn.Module):
-    """DTM: F_SR weighted by what its fine neighbourhood has and its coarse one has not."""
+    """DTM: F_SR weighted by the difference of its fine and its coarse structure."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -51,7 +48,7 @@ class DetailTextureEnhancement(nn.Module):
     def gate(self, features: Tensor) -> Tensor:
         """Return F_h = sigmoid(C_h(F_SR) - C_l(F_SR)) (B, C, H, W) in [0, 1], of F_SR (B, C, H, W).
 
-        C_h is the dilated convolution C_l with a centre alone, so that one pass gives their difference.
+        C_h is a dilated convolution with a centre alone, so that one pass gives the difference.
         """
         kernel = F.pad(self.fine.weight, (1, 1, 1, 1)) - self.coarse.weight  # (C, C, 3, 3)
         difference = F.conv2d(features, kernel, self.fine.bias - self.coarse.bias, padding=2, dilation=2)
@@ -62,12 +59,13 @@ class DetailTextureEnhancement(nn.Module):
 
 
 class ChannelSelectiveFusion(nn.Module):
-    """CSF: for each channel a choice between context and detail, from both of their means."""
+    """CSF: context and detail, weighted for each channel by the means of both."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.common = nn.Sequential(nn.Linear(2 * channels, channels), nn.ReLU())
-        self.of_context, self.of_detail = nn.Linear(channels, channels), nn.Linear(channels, channels)
+        self.of_context = nn.Linear(channels, channels)
+        self.of_detail = nn.Linear(channels, channels)
 
     def weights(self, context: Tensor, detail: Tensor) -> Tensor:
         """Return a and b (2, B, C), in [0, 1], a + b = 1."""
@@ -81,19 +79,20 @@ class ChannelSelectiveFusion(nn.Module):
 
 
 class EvenFusion(nn.Module):
-    """In the ablations without a selection: both branches count alike."""
+    """Fusion without selection, in the ablations."""
 
     def forward(self, context: Tensor, detail: Tensor) -> Tensor:
         return 0.5 * context + 0.5 * detail
 
 
 class Transfer(nn.Module):
-    """Context and detail, fused: (B, 2 + C, H, W) -> (B, C, H, W), C = ``channels``. The detail branch is ``enhance``
-    of F_SR (B, C, H, W); ``fuse`` takes both branches to their result."""
+    """Fusion of context and detail: (B, 2 + C, H, W) -> (B, C, H, W), C = ``channels``; detail is ``enhance(F_SR)``."""
 
     def __init__(self, channels: int, enhance: nn.Module, fuse: nn.Module) -> None:
         super().__init__()
-        self.context, self.enhance, self.fuse = context_branch(channels), enhance, fuse
+        self.context = context_branch(channels)
+        self.enhance = enhance
+        self.fuse = fuse
 
     def forward(self, image: Tensor) -> Tensor:
         pictures, features = image[:, :PICTURES], image[:, PICTURES:]  # (B, 2, H, W), F_SR (B, C, H, W)
@@ -116,19 +115,14 @@ def edrfm(channels: int) -> nn.Module:
 
 
 class OnEnlarged(SegmentationNet):
-    """SoftGAN's backbone on what a ``module`` makes of enlarged images: (B, inputs, H, W) to (B, channels, H, W).
-
-    Raises:
-        ConfigError: for a reduction that is no power of 2.
-    """
+    """SoftGAN's backbone on the output of ``module``, (B, inputs, H, W) to (B, channels, H, W), for enlarged images,
+    which ``reduction``, a power of 2, reduces."""
 
     SMALLEST = ImprovedBackbone.SMALLEST
 
     def __init__(self, width: int, inputs: int, reduction: int, module: nn.Module, channels: int) -> None:
-        super().__init__()
-        if reduction < 1 or log2(reduction) % 1:
-            raise ConfigError(f"{type(self).__name__} reduces its images by a power of 2, not by {reduction}")
-        self.inputs, self.STRIDE = inputs, reduction * ImprovedBackbone.STRIDE
+        super().__init__(inputs)
+        self.STRIDE = reduction * ImprovedBackbone.STRIDE
         self.module = module
         self.reduce = nn.Sequential()
         for _ in range(int(log2(reduction))):
@@ -148,40 +142,39 @@ class SRInput(OnEnlarged):
 
 
 class DSNet(OnEnlarged):
-    """DSNet (TNNLS 2023): the backbone on what DRTM transfers."""
+    """DSNet (TNNLS 2023): the backbone on the features that DRTM transfers; subclasses use another module."""
 
     CHANNELS = PICTURES + 1
     transfer = staticmethod(drtm)
 
     def __init__(self, width: int, inputs: int = CHANNELS, reduction: int = 1) -> None:
-        if inputs < self.CHANNELS:
-            raise ConfigError(
-                f"{type(self).__name__} takes images of at least {self.CHANNELS} channels (interpolated, "
-                f"super-resolved, and features of the latter's network), not of {inputs}"
-            )
         channels = inputs - PICTURES
         super().__init__(width, inputs, reduction, self.transfer(channels), channels)
 
 
 class WithoutSelection(DSNet):
-    """DSNet with detail texture enhancement alone (table 5, DTM)."""
+    """Ablation: detail texture enhancement alone (table 5, DTM)."""
 
-    transfer = staticmethod(lambda channels: Transfer(channels, DetailTextureEnhancement(channels), EvenFusion()))
+    @staticmethod
+    def transfer(channels: int) -> Transfer:
+        return Transfer(channels, DetailTextureEnhancement(channels), EvenFusion())
 
 
 class WithoutDRTM(DSNet):
-    """DSNet on the features as they are (table 5, neither)."""
+    """Ablation: the features as they are (table 5, neither)."""
 
-    transfer = staticmethod(lambda channels: Transfer(channels, nn.Identity(), EvenFusion()))
+    @staticmethod
+    def transfer(channels: int) -> Transfer:
+        return Transfer(channels, nn.Identity(), EvenFusion())
 
 
 class DSNetV1(DSNet):
-    """The earlier version: the backbone on what SDRFM transfers."""
+    """The earlier version."""
 
     transfer = staticmethod(sdrfm)
 
 
 class EfficientDSNetV1(DSNet):
-    """The earlier version with EDRFM (its ablation)."""
+    """The earlier version's ablation."""
 
     transfer = staticmethod(edrfm)

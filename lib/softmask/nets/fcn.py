@@ -1,21 +1,19 @@
 """FCN-8s, the segmentor of fusion_gnet.
 
 Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015. LGAN's table 4 names
-"Fusion gNet" of Zhao et al. ("Lung segmentation in CT images using a fully convolutional neural network with
-multi-instance and conditional adversary loss", ISBI 2018) and says of it: a fully convolutional network under the
-original GAN loss. Their multi-instance loss is not described there, and left out.
+"Fusion gNet" of Zhao et al. (ISBI 2018) and describes it as a fully convolutional network under the original GAN loss;
+their multi-instance loss is not described there, and omitted.
 
 Differs from the publication: one input channel and one map of logits; batch normalisation after every 3x3 convolution
 and random first weights instead of VGG16's; padded convolutions, and pooling that keeps an odd last row and column, so
-that any size will do; no constant factors on the skips.
+that any size fits; no constant factors on the skips.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from softmask.nets.base import SegmentationNet
-from softmask.nets.blocks import conv_bn_relu
+from softmask.nets.base import SegmentationNet, conv_bn_relu
 
 # of VGG16, from fine to coarse: channels as a multiple of the width, number of convolutions
 STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
@@ -23,7 +21,7 @@ DENSE = 64  # channels of the two layers that were VGG16's dense ones, as a mult
 
 
 class FCN(SegmentationNet):
-    """VGG16 as convolutions, its answer at 1/32 of the image's size joined by those of stages 4 and 3."""
+    """VGG16 as convolutions; scores at 1/32 of the image's size are joined by those of stages 4 and 3."""
 
     SMALLEST = 2 ** len(STAGES)
     PARAMETERS = 134_000_000  # table 1
@@ -52,11 +50,11 @@ class FCN(SegmentationNet):
             x = stage(x)  # (B, C, H/2, W/2), last (B, 8w, H/32, W/32), rounded up
             pooled.append(x)
         last, *scores = self.scores
-        answer = last(self.dense(x))  # (B, 1, H/32, W/32)
+        logits = last(self.dense(x))  # (B, 1, H/32, W/32)
         for twice, score, skip in zip(self.twice, scores, (pooled[3], pooled[2]), strict=True):
             height, width = skip.shape[-2:]
-            answer = twice(answer)[..., :height, :width] + score(skip)  # (B, 1, H/16, W/16), then H/8, W/8
-        return (F.interpolate(answer, image.shape[-2:], mode="bilinear", align_corners=False),)
+            logits = twice(logits)[..., :height, :width] + score(skip)  # (B, 1, H/16, W/16), then H/8, W/8
+        return (F.interpolate(logits, image.shape[-2:], mode="bilinear", align_corners=False),)
 
 
 def bilinear() -> Tensor:

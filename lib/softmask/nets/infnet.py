@@ -4,22 +4,20 @@ Fan et al., "Inf-Net: Automatic COVID-19 Lung Infection Segmentation From CT Ima
 Imaging 39(8), 2020. The encoder is that of Gao et al., "Res2Net: A New Multi-Scale Backbone Architecture", IEEE
 Transactions on Pattern Analysis and Machine Intelligence 43(2), 2021 (26 channels, 4 scales; stem of 3x3 convolutions).
 
-Different here: the encoder starts from random weights, not from ImageNet's, and lacks ImageNet's classifier, so that it
-has 31.1 million parameters instead of 33.1; the edge features guide the reverse attention as published, but the edge
-map, which the authors also train with edges of the masks, is left out; the maps of logits come from plain convolutions,
-without batch normalisation after the last. The finest map has an eighth of the image's height and width and is
-enlarged, as published, where the images are 352x352.
+Differs from the publication: random first weights instead of ImageNet's, and no classifier, so that there are 31.1
+million parameters instead of 33.1; the edge features guide the reverse attention, but there is no edge map, which the
+authors also train; plain convolutions give the maps of logits. The finest map has an eighth of the image's height and
+width and is enlarged, as published, where the images are 352x352.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from softmask.nets.base import SegmentationNet
-from softmask.nets.blocks import conv_bn
+from softmask.nets.base import SegmentationNet, conv_bn
 
 DEPTHS = (3, 4, 6, 3)  # blocks in each stage of Res2Net-50
-EXPANSION = 4  # channels that a Res2Net block hands on, as a multiple of those inside it
+EXPANSION = 4  # output channels of a Res2Net block, as a multiple of those inside it
 SCALES = 4  # groups of channels in a Res2Net block
 
 
@@ -35,10 +33,8 @@ def conv_norm(inputs: int, channels: int, kernel: int | tuple[int, int], dilatio
 
 
 class Res2NetBlock(nn.Module):
-    """Bottleneck whose 3x3 convolutions pass their result on from one group of channels to the next.
-
-    The first block of a stage does not pass results on, since they may have another size than the next group.
-    """
+    """Bottleneck whose 3x3 convolutions pass their result on from one group of channels to the next, but in the first
+    block of a stage, where sizes may differ."""
 
     def __init__(self, inputs: int, channels: int, stride: int, first: bool) -> None:
         super().__init__()
@@ -87,7 +83,7 @@ class ReceptiveField(nn.Module):
 
 
 class PartialDecoder(nn.Module):
-    """Joins the three coarse levels by products and concatenations into a first map (Wu, Su and Huang, CVPR 2019)."""
+    """First map, from products and concatenations of the three coarse levels (Wu, Su and Huang, CVPR 2019)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -103,27 +99,18 @@ class PartialDecoder(nn.Module):
         )
 
     def forward(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
-        """Return logits (B, 1, H, W) of ``fine`` (B, C, H, W), ``middle`` (B, C, H/2, W/2) and ``coarse``
-        (B, C, H/4, W/4)."""
+        """Return logits (B, 1, H, W) of levels (B, C, H, W), (B, C, H/2, W/2) and (B, C, H/4, W/4)."""
         coarse_2 = resize(coarse, middle)  # (B, C, H/2, W/2)
-        products = (
-            self.coarse_to_middle(coarse_2) * middle,
-            self.coarse_to_fine(resize(coarse, fine)) * self.middle_to_fine(resize(middle, fine)) * fine,
-        )
-        beside = self.merge_middle(torch.cat([products[0], self.coarse_beside(coarse_2)], dim=1))  # (B, 2C, H/2, W/2)
+        product = self.coarse_to_middle(coarse_2) * middle
+        beside = self.merge_middle(torch.cat([product, self.coarse_beside(coarse_2)], dim=1))  # (B, 2C, H/2, W/2)
+        product = self.coarse_to_fine(resize(coarse, fine)) * self.middle_to_fine(resize(middle, fine)) * fine
         beside = self.middle_beside(resize(beside, fine))  # (B, 2C, H, W)
-        return self.merge_fine(torch.cat([products[1], beside], dim=1))
+        return self.merge_fine(torch.cat([product, beside], dim=1))
 
 
 class ReverseAttention(nn.Module):
-    """Refines a coarser map with the features that it has not taken for the target: logits + refine([(1 -
-    sigmoid(logits)) x, edges]).
-
-    Args:
-        inputs, edges: channels of the encoder's features and of the edge features.
-        channels, depth, kernel: width, number and size of the convolutions before the last.
-        last: size of the last convolution.
-    """
+    """Refinement of a coarser map by the features outside its foreground: logits + refine([(1 - sigmoid(logits)) x,
+    edges]), by ``depth`` convolutions of ``channels`` and one of the size ``last``."""
 
     def __init__(self, inputs: int, edges: int, channels: int, depth: int, kernel: int, last: int) -> None:
         super().__init__()
@@ -134,24 +121,22 @@ class ReverseAttention(nn.Module):
         self.refine = nn.Sequential(*layers, nn.Conv2d(channels, 1, last, padding="same"))
 
     def forward(self, x: Tensor, edges: Tensor, logits: Tensor) -> Tensor:
-        """Return refined logits (B, 1, H, W) from features ``x`` (B, C, H, W); ``edges`` and ``logits`` may be of any
-        size."""
+        """Return refined logits (B, 1, H, W) from features ``x`` (B, C, H, W); other sizes may differ."""
         logits = resize(logits, x)
         features = self.reduce(torch.sigmoid(-logits) * x)  # (B, channels, H, W)
         return logits + self.refine(torch.cat([features, resize(edges, x)], dim=1))
 
 
 class InfNet(SegmentationNet):
-    """Inf-Net. Its outputs are the maps after the third, second and first refinement, and the partial decoder's.
-    ``width`` counts channels inside the first stage of the encoder, which hands on four times as many."""
+    """Inf-Net, whose outputs are the maps after the third, second and first refinement, and the partial decoder's.
+    ``width`` counts channels inside the first stage of the encoder, whose output has four times as many."""
 
     STRIDE = 32
     SMALLEST = 64  # at 32 the last stage has one pixel: nothing to normalise
     PARAMETERS = 31_072_145  # the authors' code without ImageNet's classifier
 
     def __init__(self, width: int, inputs: int = 1) -> None:
-        super().__init__()
-        self.inputs = inputs
+        super().__init__(inputs)
         half = max(width // 2, 1)
         self.stem = nn.Sequential(
             *conv_bn(inputs, half, stride=2),
@@ -162,16 +147,14 @@ class InfNet(SegmentationNet):
             nn.MaxPool2d(3, stride=2, padding=1),
         )
         self.stages = nn.ModuleList()
-        before, features = width, []
+        before = width
         for stage, depth in enumerate(DEPTHS):
             channels = width * 2**stage
-            outputs = channels * EXPANSION
             blocks = [Res2NetBlock(before, channels, stride=2 if stage else 1, first=True)]
-            blocks += [Res2NetBlock(outputs, channels, stride=1, first=False) for _ in range(depth - 1)]
+            before = channels * EXPANSION
+            blocks += [Res2NetBlock(before, channels, stride=1, first=False) for _ in range(depth - 1)]
             self.stages.append(nn.Sequential(*blocks))
-            before = outputs
-            features.append(outputs)
-        low, *high = features  # 4w; 8w, 16w, 32w
+        low, *high = (width * 2**stage * EXPANSION for stage in range(len(DEPTHS)))  # 4w; 8w, 16w, 32w
         self.fields = nn.ModuleList(ReceptiveField(channels, half) for channels in high)
         self.decoder = PartialDecoder(half)
         self.edges = nn.Sequential(conv_norm(low, width, 1), conv_norm(width, width, 3), conv_norm(width, width, 3))

@@ -4,17 +4,13 @@
 critics are in :mod:`softmask.nets.critics`.
 
 Figure 2 is not legible: levels and channels are the U-Net's, so that no published parameter count can be compared;
-LeakyReLU's slope is DCGAN's, which the paper follows. The Gaussian of the first weights is He's: from DCGAN's standard
-deviation of 0.02 a narrow network without normalisation cannot start, since each convolution of 8 channels makes the
-signal six times smaller (docs/choices.md). At full width He's is 0.058 in the first level and 0.014 in the last.
+LeakyReLU's slope is DCGAN's, which the paper follows. The Gaussian of the first weights is He's: with DCGAN's standard
+deviation of 0.02, a narrow network without normalisation does not start to learn (docs/choices.md).
 """
-
-from functools import partial
 
 from torch import nn
 
-from softmask.nets.blocks import UShape
-from softmask.nets.initial import gaussian
+from softmask.nets.base import UShape, gaussian
 
 SLOPE = 0.2
 
@@ -32,12 +28,11 @@ def block(inputs: int, channels: int) -> nn.Sequential:
 class LGANGenerator(UShape):
     """Blocks of two 3x3 convolutions, 2x2 max pooling down, transposed convolutions of stride 2 up, skips, a 1x1 head.
 
-    :meth:`~softmask.nets.blocks.UShape.levels` gives the activation maps for figures.
+    :meth:`~softmask.nets.base.UShape.levels` gives the activation maps for figures.
     """
 
     WEIGHT_DECAY = 5e-4
 
     def __init__(self, width: int) -> None:
-        double = partial(nn.ConvTranspose2d, kernel_size=2, stride=2)
-        super().__init__(width, 1, block, lambda _: [nn.MaxPool2d(2)], double)
+        super().__init__(width, 1, block)
         gaussian(self, SLOPE)

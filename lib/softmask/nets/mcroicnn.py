@@ -3,11 +3,10 @@
 Sun, Zheng and Qian, "Automatic feature learning using multichannel ROI based on deep structured algorithms for
 computerized lung cancer diagnosis", Computers in Biology and Medicine 89, 2017: its convolutional network.
 
-What differs: the publication judges the malignancy of a nodule in a region of interest; as in the papers that compare
-with it, it says here whether the centre pixel belongs to the nodule. It is dense (:mod:`softmask.nets.dense`).
+Differs from the publication: it decides, as in the papers that compare with it, whether the centre pixel of a patch
+belongs to the nodule, not whether a nodule is malignant; dense (:mod:`softmask.nets.dense`).
 
-Chosen here: the three channels (grey level, mean of 3 x 3 pixels, strength of the edge) and the layers, of 12, 8 and 6
-channels. No parameter count is known.
+Chosen here: the three channels and the layers, of 12, 8 and 6 channels. No parameter count is known.
 """
 
 import torch
@@ -28,7 +27,7 @@ def roi_channels(image: Tensor) -> Tensor:
 
 
 def classifier(width: int) -> nn.Sequential:
-    """Logits (B, 1, 1, 1) of patches (B, 3, 53, 53)."""
+    """Return a classifier of patches (B, 3, 53, 53)."""
     second, third = max(width * 8 // 12, 1), max(width * 6 // 12, 1)
     return nn.Sequential(
         conv(3, width, 5),  # 49 x 49 places

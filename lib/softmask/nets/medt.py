@@ -1,14 +1,16 @@
 """MedT: gated axial attention in a shallow branch on the image and a deep branch on its patches.
 
 Valanarasu, Oza, Hacihaliloglu and Patel, "Medical Transformer: Gated Axial-Attention for Medical Image Segmentation",
-MICCAI 2021.
+MICCAI 2021. Along one axis, each pixel i attends to the pixels j of its column, or of its row, with embeddings r of the
+distance from i to j and gates G:
 
-Different here: the attention is the gated equation as printed, where the authors' code also normalises each term after
-its gate (which undoes the gate's scale); the gates are trained from the first epoch, not from the eleventh; the 16
-patches pass the local branch as one batch, so that batch normalisation sees them together; the local branch, which has
-no positional terms in the authors' code either, has a stem as narrow as the other's (8 channels, not 64), which leaves
-1.38 million parameters of 1.52. Positional embeddings are made for images of 64x64; pixels further apart than that take
-the embedding of the largest distance. In images of 64x64 a patch is one pixel at the deepest level.
+    y_i = sum over j of softmax_j(q_i k_j + G_Q q_i r^q_ij + G_K k_j r^k_ij) (G_V1 v_j + G_V2 r^v_ij)
+
+Differs from the publication: the equation as printed, where the authors' code also normalises each term after its gate
+(which undoes the gate's scale); gates trained from the first epoch, not from the eleventh; the 16 patches are one
+batch, so that batch normalisation sees them together; the local branch, which has no positional terms in the authors'
+code either, has a stem of 8 channels, not 64, which leaves 1.38 million parameters of 1.52. Positional embeddings are
+made for images of 64x64; pixels further apart take the embedding of the largest distance.
 """
 
 from math import gcd
@@ -17,8 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from softmask.nets.base import SegmentationNet
-from softmask.nets.blocks import conv_bn
+from softmask.nets.base import SegmentationNet, conv_bn
 
 TRAINED = 64
 """Height and width of the images for which the positional embeddings are made."""
@@ -27,10 +28,7 @@ PATCHES = 4  # along each side of the image
 
 
 class AxialAttention(nn.Module):
-    """Gated axial attention along one axis: each pixel i attends to the pixels j of its column, or of its row.
-
-    y_i = sum over j of softmax_j(q_i k_j + G_Q q_i r^q_ij + G_K k_j r^k_ij) (G_V1 v_j + G_V2 r^v_ij), with embeddings
-    r of the distance from i to j.
+    """Gated axial attention along one axis: (B, C, H, W) -> (B, C, H, W).
 
     Args:
         channels: of input and output.
@@ -39,7 +37,7 @@ class AxialAttention(nn.Module):
         reach: pixels along the axis for which there are positional embeddings; 0 for attention without positions.
 
     Attributes:
-        gates: G_Q, G_K, G_V1 and G_V2 of the publication's equation (only with positions).
+        gates: G_Q, G_K, G_V1 and G_V2 (only with positions).
     """
 
     def __init__(self, channels: int, heads: int, axis: int, reach: int) -> None:
@@ -73,7 +71,6 @@ class AxialAttention(nn.Module):
         return seen + torch.einsum("bhmij,cij->bhcim", weights, gate_position * r_v)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
         projected = self.project(x).unflatten(1, (self.heads, -1))  # (B, heads, 2C/heads, H, W)
         if self.axis == 3:
             projected = projected.transpose(3, 4)
@@ -107,37 +104,29 @@ class AxialBlock(nn.Module):
 
 
 class Branch(nn.Module):
-    """An encoder of axial blocks and a decoder of 3x3 convolutions; the encoder's features are added on the way up.
+    """Encoder of axial blocks, so many in each stage as ``depths``, and decoder of 3x3 convolutions, with the encoder's
+    features added: (B, inputs, H, W) -> (B, 2w, H, W). With a ``bottom`` the decoder starts one level lower."""
 
-    Args:
-        width: channels of the stem; the branch hands on twice as many.
-        depths: axial blocks in each stage.
-        reach: as for :class:`AxialAttention`, at the first stage.
-        bottom: whether the decoder starts with one more level, a convolution with stride 2.
-        images: channels of the images.
-    """
-
-    def __init__(self, width: int, depths: tuple[int, ...], reach: int, bottom: bool, images: int) -> None:
+    def __init__(self, width: int, inputs: int, depths: tuple[int, ...], reach: int, bottom: bool) -> None:
         super().__init__()
         inner = 16 * width
-        self.stem = nn.Sequential(*conv_bn(images, width, 7, 2), *conv_bn(width, inner), *conv_bn(inner, width))
-        heads = gcd(HEADS, width)  # so that a head's query has a whole number of channels in a narrow network, too
+        self.stem = nn.Sequential(*conv_bn(inputs, width, 7, 2), *conv_bn(width, inner), *conv_bn(inner, width))
+        heads = gcd(HEADS, width)  # a head's query needs at least one channel, in a narrow network, too
         self.stages, self.decoder = nn.ModuleList(), nn.ModuleList()
-        inputs = width
+        before = width
         for stage, depth in enumerate(depths):
             channels = 4 * width * 2**stage
             blocks = []
             for block in range(depth):
                 stride = 2 if stage and not block else 1  # the first block attends before it halves
-                blocks.append(AxialBlock(inputs, channels, heads, reach, stride))
-                inputs, reach = channels, reach // stride
+                blocks.append(AxialBlock(before, channels, heads, reach, stride))
+                before, reach = channels, reach // stride
             self.stages.append(nn.Sequential(*blocks))
             self.decoder.insert(0, nn.Conv2d(channels, channels // 2, 3, padding=1))
         if bottom:
-            self.decoder.insert(0, nn.Conv2d(inputs, inputs, 3, stride=2, padding=1))
+            self.decoder.insert(0, nn.Conv2d(before, before, 3, stride=2, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 1, H, W) -> (B, 2w, H, W)."""
         size = x.shape[-2:]
         x = self.stem(x)  # (B, w, H/2, W/2)
         skips = []
@@ -170,10 +159,9 @@ class MedT(SegmentationNet):
     PARAMETERS = 1_515_449  # the authors' code for 64x64 images, less layers it never uses
 
     def __init__(self, width: int, inputs: int = 1) -> None:
-        super().__init__()
-        self.inputs = inputs
-        self.whole = Branch(width, (1, 2), reach=TRAINED // 2, bottom=False, images=inputs)
-        self.local = Branch(width, (1, 2, 4, 1), reach=0, bottom=True, images=inputs)
+        super().__init__(inputs)
+        self.whole = Branch(width, inputs, (1, 2), reach=TRAINED // 2, bottom=False)
+        self.local = Branch(width, inputs, (1, 2, 4, 1), reach=0, bottom=True)
         self.head = nn.Sequential(nn.Conv2d(2 * width, 2 * width, 3, padding=1), nn.ReLU(), nn.Conv2d(2 * width, 1, 1))
 
     def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -181,18 +169,16 @@ class MedT(SegmentationNet):
 
 
 class MedTSR(SegmentationNet):
-    """MedT on the super-resolved image (the dagger of DSNet's tables), reduced: the r x r pixels that super-resolution
-    makes of one become channels of that one, so that it reads all of them at the cost that it has on the plain image.
+    """MedT on the super-resolved image (the dagger of DSNet's tables), reduced by r: the r x r pixels that
+    super-resolution makes of one become channels of that one, so that it reads all of them at the plain image's cost.
 
     The paper does not say how the enlarged image is fed; MedT at the enlarged size costs nine times as much at r = 2.
-    With a reduction r of 1 it is MedT itself.
     """
 
     FULL_WIDTH = MedT.FULL_WIDTH
 
     def __init__(self, width: int, inputs: int = 1, reduction: int = 1) -> None:
-        super().__init__()
-        self.inputs = inputs
+        super().__init__(inputs)
         self.STRIDE, self.SMALLEST = reduction * MedT.STRIDE, reduction * MedT.SMALLEST
         self.fold = nn.PixelUnshuffle(reduction)
         self.network = MedT(width, inputs * reduction**2)

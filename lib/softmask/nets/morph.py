@@ -1,80 +1,55 @@
-"""Morph: lungs by threshold and morphology, without anything learned.
+"""Lungs by threshold and morphology, without learning.
 
 After Hu, Hoffman, Reinhardt, "Automatic Lung Segmentation for Accurate Quantitation of Volumetric X-Ray CT Images",
 IEEE Transactions on Medical Imaging 20(6), 2001: an optimal threshold between air and tissue inside the body, the large
-airways tracked from slice to slice and taken out, the two lungs parted, and their outlines smoothed.
+airways tracked from slice to slice and removed, the two lungs separated, and their outlines smoothed.
 
-What differs: the airways are found as chains of small dark regions instead of being grown from a seed; the lungs are
-parted by erosion instead of a search for the best line; dents where vessels and nodules touch the outline are closed
-with a disc. Which voxels are lung is decided on slices of about 256 pixels across; the outline itself is drawn on the
-original ones.
+Differs from the publication: airways are chains of small dark regions instead of being grown from a seed; the lungs are
+separated by erosion instead of a search for the best line; dents at vessels and nodules are closed with a disc. Regions
+are classified on slices of about 256 pixels across; the outline is drawn on the original ones.
 """
 
 import numpy as np
 from scipy import ndimage
 from skimage.morphology import disk
 
-from softmask.errors import DataError
-from softmask.nets.classical import ClassicalSegmentor
-
 FIELD_MM = 360.0
-"""Width of the image where no pixel size is given: what chest CT is reconstructed to, give or take a fifth."""
+"""Width of the image if no pixel size is given: typical of chest CT, give or take a fifth."""
 
 COARSE = 256
-"""Pixels across of the slices on which the regions are told apart."""
+"""Pixels across of the slices on which regions are classified."""
 
 START, LOWEST, HIGHEST = -500.0, -600.0, -300.0  # HU: where the search for the threshold begins, and its bounds
-SKIN = -500.0  # HU: parts the body from air; at -300 an opening breaks through thin walls of the chest
-WALL = -750.0  # HU: lies between an airway's air and its wall, thin as the blurred wall may be
-LUMEN = -850.0  # HU: the mean over an airway's air, with its blurred rim, lies below
-AIR = -1024.0  # HU: what is stored below is no tissue
+SKIN = -500.0  # HU: between body and air; at -300 an opening breaks through thin walls of the chest
+WALL = -750.0  # HU: between an airway's air and its thin, blurred wall
+LUMEN = -850.0  # HU: upper bound of the mean over an airway's air, with its blurred rim
+AIR = -1024.0  # HU: stored values below are no tissue
 SURROUNDINGS = -1000.0  # HU of air around the patient
-GAS = -955.0  # HU: a region whose median is below is air without tissue: bowel gas, air outside
+GAS = -955.0  # HU: a region with a lower median is air without tissue, such as bowel gas
 AIRWAY_MM2 = (20.0, 900.0)  # area of a large airway in a slice; the trachea at its fork is the largest
 TRACHEA_MM2 = 60.0
-TRACHEA_MM = 25.0  # how far down a chain of regions goes before it counts as airway
+TRACHEA_MM = 25.0  # least height of a chain of regions that counts as airway
 MIDDLE = 0.2  # the trachea lies within this share of the body's width of its middle
-SMALLEST = 0.003  # a part of the lungs holds at least this share of all their voxels
+SMALLEST = 0.003  # least share of all lung voxels in a part of the lungs
 SMALLEST_MM2 = 80.0  # the same for a single slice
 CLOSING_MM = 6.0  # radius of the disc that closes dents; a larger one would close over the vessels at the lung's root
 WALL_CLOSING_MM = 14.0  # the same along the ribs, where a dent is a nodule
 RIBS_MM = 20.0  # the ribs' side of a lung: no deeper in the body than this below its point nearest to the skin
-SPLIT_MM = (2.0, 4.0, 6.0, 8.0)  # erosions tried, in this order, to part two lungs that touch
-SPLIT_SHARE = 0.15  # the smaller of two parted lungs holds at least this share of what the erosion left
-
-
-class Morph(ClassicalSegmentor):
-    """:func:`lungs` on grey images of the lung window; there is nothing to learn."""
-
-    LEARNS = False
-    NATIVE = True
-
-    def segment(self, image: np.ndarray, probability: np.ndarray | None) -> np.ndarray:
-        from softmask.data.image_files import LUNG_WINDOW  # a network's machine need not have what data needs
-
-        low, high = LUNG_WINDOW
-        return lungs(low + image * (high - low))
+SPLIT_MM = (2.0, 4.0, 6.0, 8.0)  # erosions tried, in this order, to separate two lungs that touch
+SPLIT_SHARE = 0.15  # least share of the smaller of two separated lungs in what the erosion left
 
 
 def lungs(hu: np.ndarray, spacing_mm: tuple[float, ...] | None = None) -> np.ndarray:
     """Return both lungs with their vessels, without trachea and main bronchi.
 
     Args:
-        hu: (H, W), or (D, H, W) slices from the feet up, in Hounsfield units; rows from front to back. In a volume the
-            slices help one another: single slices lose small parts of lung, and keep airways that are not round.
+        hu: (H, W), or (D, H, W) slices from the feet up, in Hounsfield units; rows from front to back. Single slices
+            lose small parts of lung, and keep airways that are not round.
         spacing_mm: ([slice,] row, column) distance; None for :data:`FIELD_MM` across, and slices 2.5 mm apart.
 
     Returns:
         bool of the shape of ``hu``; all False where there is no lung.
-
-    Raises:
-        DataError: for another number of dimensions, an empty array, NaN or infinite values.
     """
-    hu = np.asarray(hu)
-    if hu.ndim not in (2, 3) or not hu.size:
-        raise DataError(f"lungs are looked for in (H, W) or (D, H, W) Hounsfield units, not in shape {hu.shape}")
-    if not np.isfinite(hu).all():
-        raise DataError("the Hounsfield units hold NaN or infinite values; read the scan again")
     volume = hu if hu.ndim == 3 else hu[None]
     pixel = FIELD_MM / hu.shape[-1]
     z, row, column = (2.5, pixel, pixel) if spacing_mm is None else (2.5, *spacing_mm)[-3:]
@@ -88,7 +63,7 @@ def lungs(hu: np.ndarray, spacing_mm: tuple[float, ...] | None = None) -> np.nda
     lumen = airways(volume, body, factor, spacing)
     air = (coarse < threshold) & body
     air &= ~np.stack([_blocks(mask, factor).any(axis=(1, 3)) for mask in lumen])
-    sides = [side for part in _lung_parts(air, coarse, pixel) for side in _parted(part, pixel)]
+    sides = [side for part in _lung_parts(air, coarse, pixel) for side in _separated(part, pixel)]
     result = np.zeros(volume.shape, bool)
     for z, values in enumerate(volume):
         here = [side[z] for side in sides if side[z].any()]
@@ -103,14 +78,9 @@ def lungs(hu: np.ndarray, spacing_mm: tuple[float, ...] | None = None) -> np.nda
 
 
 def without_surroundings(hu: np.ndarray, spacing_mm: tuple[float, float] | None = None) -> np.ndarray:
-    """Return a slice with air in the place of what lies outside the body: the couch, blankets, and the air between.
+    """Return a slice ``hu`` (H, W) with everything outside the body (couch, blankets) replaced by air.
 
-    Args:
-        hu: (H, W) Hounsfield units.
-        spacing_mm: (row, column) distance; None for :data:`FIELD_MM` across.
-
-    Returns:
-        (H, W) of the type of ``hu``; all air where there is no body.
+    ``spacing_mm`` is the (row, column) distance; None for :data:`FIELD_MM` across.
     """
     factor = max(1, round(max(hu.shape) / COARSE))
     pixel = FIELD_MM / hu.shape[-1] if spacing_mm is None else float(np.sqrt(np.prod(spacing_mm)))
@@ -119,14 +89,8 @@ def without_surroundings(hu: np.ndarray, spacing_mm: tuple[float, float] | None 
 
 
 def optimal_threshold(hu: np.ndarray) -> float:
-    """Return the value half way between the means of what lies below and above it (Ridler and Calvard, 1978).
-
-    Args:
-        hu: Hounsfield units inside the body, of any shape.
-
-    Returns:
-        A value from -600 to -300 HU, whatever the body holds; -500 where air or tissue is missing.
-    """
+    """Return the value half way between the means of the values below and above it (Ridler and Calvard, 1978), within
+    bounds, from Hounsfield units of any shape; :data:`START` if air or tissue is missing."""
     threshold = START
     values = np.sort(hu, axis=None)
     sums = np.concatenate([[0.0], np.cumsum(values, dtype=float)])
@@ -144,8 +108,8 @@ def optimal_threshold(hu: np.ndarray) -> float:
 def airways(hu: np.ndarray, body: np.ndarray, factor: int, spacing: tuple[float, float]) -> np.ndarray:
     """Return the air of trachea and main bronchi, with the blurred rim of their walls, (D, H, W) bool.
 
-    Airways are regions of air of an airway's size, parted from the lungs by a wall, that follow one another from slice
-    to slice for long enough, beginning near the middle; in a single slice, a round region near the middle.
+    Airways are regions of air of an airway's size, separated from the lungs by a wall, that follow one another from
+    slice to slice for long enough, beginning near the middle; in a single slice, a round region near the middle.
     """
     small = np.zeros(hu.shape, bool)
     pixel = spacing[1] ** 2
@@ -191,8 +155,8 @@ def _lung_parts(air: np.ndarray, coarse: np.ndarray, pixel: float) -> list[np.nd
     return [part for part in parts if np.median(coarse[part]) > GAS]
 
 
-def _parted(part: np.ndarray, pixel: float) -> list[np.ndarray]:
-    """``part`` as one lung, or as two where it falls into two large pieces when it is eroded: lungs that touch."""
+def _separated(part: np.ndarray, pixel: float) -> list[np.ndarray]:
+    """``part`` as one lung, or as two if erosion breaks it into two large pieces: lungs that touch."""
     depth = np.stack([ndimage.distance_transform_edt(mask) if mask.any() else np.zeros(mask.shape) for mask in part])
     for radius in SPLIT_MM:
         labels, count = ndimage.label(depth > radius / pixel)
@@ -205,7 +169,7 @@ def _parted(part: np.ndarray, pixel: float) -> list[np.ndarray]:
 
 
 def _body(hu: np.ndarray, pixel: float) -> np.ndarray:
-    """(h, w) bool: the largest piece of tissue and what it encloses; the table and blankets are cut off by opening."""
+    """(h, w) bool: the largest piece of tissue and what it encloses, cut off from table and blankets by opening."""
     tissue = ndimage.binary_opening(hu > SKIN, disk(max(1, round(3 / pixel))))
     labels, count = ndimage.label(tissue)
     if not count:
@@ -231,7 +195,7 @@ def _closed(mask: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _depth(mask: np.ndarray) -> np.ndarray:
-    """(h, w): distance of each pixel of ``mask`` to the nearest one outside, as which the border counts, in pixels."""
+    """(h, w): distance of each pixel of ``mask`` to the nearest one outside it or the image, in pixels."""
     return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
 
 
@@ -242,7 +206,7 @@ def _blocks(image: np.ndarray, factor: int) -> np.ndarray:
 
 
 def _shrunk(image: np.ndarray, factor: int) -> np.ndarray:
-    """(h, w) float32: means of blocks. Values below air are no tissue and would darken the block's mean."""
+    """(h, w) float32: means of blocks, without values below air, which are no tissue."""
     return _blocks(np.maximum(image, AIR), factor).mean(axis=(1, 3), dtype=np.float32)
 
 

@@ -3,9 +3,8 @@
 Wang, Zhou, Gevaert, Tang, Dong, Liu and Tian, "A multi-view deep convolutional neural networks for lung nodule
 segmentation", EMBC 2017.
 
-What differs: the views are axial, coronal and sagittal in the publication; slices are two-dimensional here, so the
-branches see three scales, the last two at a half and a third of the resolution. It is dense
-(:mod:`softmask.nets.dense`).
+Differs from the publication: slices are two-dimensional, so that the views are three scales (the last two at a half and
+a third of the resolution), not planes; dense (:mod:`softmask.nets.dense`).
 
 Chosen here: a branch's seven layers are read as two convolutions and a max pooling, twice, and a fully connected one;
 patches of 35 x 35; channels; batch normalisation. No parameter count is known.
@@ -21,7 +20,7 @@ SCALES = (1, 2, 3)
 
 
 def branch(width: int, scale: int) -> nn.Sequential:
-    """Features (B, 2w, 1, 1) of patches (B, 1, 35, 35), or as many places ``scale`` pixels apart."""
+    """Return the features (B, 2w, 1, 1) of patches (B, 1, 35, 35), or as many places ``scale`` pixels apart."""
     return nn.Sequential(
         *shrink(scale),
         conv(1, width, 3),  # 33 x 33 places

@@ -1,10 +1,10 @@
 """Perceptual loss: the distance of two images in the features of VGG19.
 
 Ledig et al., CVPR 2017, section 2.2.1, on torchvision's VGG19 (Simonyan and Zisserman, ICLR 2015). Their factor 1/12.75
-on the features is left to the loss's weight.
+on the features is part of the loss's weight.
 
-The weights are ImageNet's where a file with them is found: the one that ``SOFTMASK_VGG19`` names, else that of torch's
-hub; nothing is downloaded. Elsewhere weights from a fixed seed stand in; :attr:`Perceptual.origin` says which it is.
+The weights are ImageNet's if a file with them exists: the one that ``SOFTMASK_VGG19`` names, else that of torch's hub;
+nothing is downloaded. Otherwise they are drawn from a fixed seed; :attr:`Perceptual.origin` says which.
 """
 
 import os
@@ -34,14 +34,14 @@ class Perceptual(nn.Module):
     """Mean squared difference of the features of a ``layer`` of :data:`LAYERS`; ``origin`` is that of its weights.
 
     Raises:
-        DataError: where the file of weights cannot be read, or is not VGG19's.
+        DataError: if the file of weights cannot be read, or is not VGG19's.
     """
 
     def __init__(self, layer: str) -> None:
         super().__init__()
         from torchvision.models import vgg19
 
-        with torch.device("meta"):  # 144 million weights, most of them of no use here
+        with torch.device("meta"):  # 144 million weights, most of them unused here
             self.layers = vgg19(weights=None).features[: LAYERS[layer]]
         self.layers.to_empty(device="cpu")
         path = weights_file()
@@ -67,21 +67,19 @@ class Perceptual(nn.Module):
         return self.layers((image - self.mean) / self.deviation)  # (B, 3, H, W), then the layers
 
     def forward(self, image: Tensor, reference: Tensor) -> Tensor:
-        """Return a scalar, for images (B, 1, H, W) in [0, 1]; no gradient goes to ``reference``."""
+        """Return a scalar, for images (B, 1, H, W) in [0, 1], without a gradient for ``reference``."""
         with torch.no_grad():
             expected = self.features(reference)
         return F.mse_loss(self.features(image), expected)
 
 
 def weights_file() -> Path | None:
-    """Return the file of VGG19's weights, if any. Raises DataError where ``SOFTMASK_VGG19`` names a missing one."""
+    """Return the file of VGG19's weights, if any. Raises DataError if ``SOFTMASK_VGG19`` names a missing one."""
     named = os.environ.get("SOFTMASK_VGG19")
-    if named:
-        if not Path(named).is_file():
-            raise DataError(f"SOFTMASK_VGG19 = {named!r} is no file; name VGG19's weights (.pth or .safetensors)")
-        return Path(named)
-    hub = Path(torch.hub.get_dir(), "checkpoints", HUB_FILE)
-    return hub if hub.is_file() else None
+    path = Path(named or Path(torch.hub.get_dir(), "checkpoints", HUB_FILE))
+    if named and not path.is_file():
+        raise DataError(f"SOFTMASK_VGG19 = {named!r} is no file; name VGG19's weights (.pth or .safetensors)")
+    return path if path.is_file() else None
 
 
 def _read(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -12,13 +12,9 @@ from softmask.nets.base import SegmentationNet
 
 @dataclass(frozen=True)
 class Entry:
-    """Place of a network and its width in each profile.
+    """Class of a network (``module:class``), and its widths and learning rate in the small profiles.
 
-    Attributes:
-        where: ``module:class`` below :mod:`softmask.nets`.
-        smoke, cpu: widths in the small profiles; ``full`` takes the class's ``FULL_WIDTH``. The cpu widths give the
-            networks training steps of similar cost (docs/choices.md).
-        rate: learning rate in the small profiles.
+    The cpu widths give the networks training steps of similar cost (docs/choices.md).
     """
 
     where: str
@@ -28,11 +24,11 @@ class Entry:
 
     def load(self) -> type[SegmentationNet]:
         """Return the network's class."""
-        module, _, name = self.where.partition(":")
+        module, name = self.where.split(":")
         return getattr(import_module(f"softmask.nets.{module}"), name)
 
     def width(self, profile: str) -> int:
-        """Return the channels of the first level in ``profile``."""
+        """Return the channels of the first level in ``profile``; ``FULL_WIDTH`` in all but the small ones."""
         return {"smoke": self.smoke, "cpu": self.cpu}.get(profile) or self.load().FULL_WIDTH
 
     @property
@@ -97,8 +93,8 @@ def build(name: str, width: int | None = None, inputs: int | None = None, reduct
     """Return a network with fresh weights (from torch's generator), ``width`` channels wide (None: as published).
 
     Args:
-        inputs: channels of its images (None: as few as it can take).
-        reduction: how much larger they are than its logits.
+        inputs: channels of its images (None: the least possible).
+        reduction: ratio of the images' size to that of the logits.
 
     Raises:
         ConfigError: for an unknown name, or a width, number of channels or reduction that the network cannot have.
@@ -107,14 +103,13 @@ def build(name: str, width: int | None = None, inputs: int | None = None, reduct
     network = known.load()
     width = network.FULL_WIDTH if width is None else width
     inputs = getattr(network, "CHANNELS", 1) if inputs is None else inputs
-    for label, number in {"width": width, "number of input channels": inputs}.items():
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ConfigError(f"the {label} of {name} must be a whole number of at least 1, not {number!r}")
-    if reduction != 1 and not known.reduces:
-        raise ConfigError(f"{name} answers at the size of its images, not at 1 / {reduction} of it")
-    if inputs > 1 and not known.several:
-        able = ", ".join(sorted(other for other in NETWORKS if NETWORKS[other].several))
-        raise ConfigError(f"{name} takes grey images, not images of {inputs} channels; choose one of {able}")
+    if min(width, inputs) < 1 or (inputs > 1 and not known.several) or (reduction > 1 and not known.reduces):
+        kind = "images of one or several channels" if known.several else "grey images"
+        ratio = "at or below their size" if known.reduces else "at their size"
+        raise ConfigError(
+            f"{name} segments {kind} {ratio}; it cannot be of width {width}, with {inputs} channels, reduced by "
+            f"{reduction}"
+        )
     arguments = [width, *([inputs] if known.several else []), *([reduction] if known.reduces else [])]
     return network(*arguments)
 

@@ -3,22 +3,22 @@
 LaLonde and Bagci, "Capsules for Object Segmentation", arXiv 1804.04241, 2018; LaLonde, Xu, Irmakci, Jain and Bagci,
 "Capsules for biomedical image segmentation", Medical Image Analysis 2021.
 
-A capsule is a vector at a place of the map: its direction says what is there, its length, in [0, 1), whether it is.
-Those of one type around a place vote for those of the next layer through one convolution that all types share; three
-rounds of routing weigh the votes by how well they agree.
+A capsule is a vector at a place of the map: its direction describes an object, its length, in [0, 1), the object's
+presence. Capsules of one type around a place vote for those of the next layer through one convolution that all types
+share; three rounds of routing weigh the votes by their agreement: b = 0; c = softmax(b); s = sum c u + bias;
+b = b + u . squash(s), with votes u.
 
-Differs from the publication: the reconstruction of the image from the capsules, a second loss of theirs, is left out
-(about 11,000 parameters); the answer is the logit of the last capsule's length |s|^2 / (1 + |s|^2), log |s|^2.
+Differs from the publication: no reconstruction of the image from the capsules, a second loss (about 11,000 parameters);
+the output is the logit of the last capsule's length |s|^2 / (1 + |s|^2), log |s|^2.
 """
 
 import torch
 from torch import Tensor, nn
 
-from softmask.nets.base import SegmentationNet
-from softmask.nets.initial import gaussian
+from softmask.nets.base import SegmentationNet, gaussian
 
 EPSILON = 1e-7  # under the root: a vector of zeros has no direction
-SHORTEST = 1e-3  # added to |s|^2 in the logarithm: near 0 its gradient has no bound, and narrow networks stayed empty
+SHORTEST = 1e-3  # added to |s|^2 in the logarithm: its gradient has no bound near 0, and narrow networks stayed empty
 
 
 def squash(x: Tensor) -> Tensor:
@@ -40,29 +40,29 @@ class Capsules(nn.Module):
         b, sources = x.shape[:2]
         votes = self.conv(x.flatten(0, 1)).contiguous()  # (B S, T A, H, W); channels last would scatter a vote's maps
         votes = votes.reshape(b, sources, self.types, self.atoms, *votes.shape[-2:])  # (B, S, T, A, H, W)
-        x = votes.sum(1) / self.types + self.bias  # (B, T, A, H, W); in the first round all types weigh the same
+        x = votes.sum(1) / self.types + self.bias  # (B, T, A, H, W); equal weights in the first round
         agreement = 0.0
-        for _ in range(self.rounds - 1 if self.types > 1 else 0):  # and in all, where there is one to vote for
+        for _ in range(self.rounds - 1 if self.types > 1 else 0):  # a single type has the weight 1 in all
             agreement = agreement + (votes * squash(x)[:, None]).sum(3, keepdim=True)  # (B, S, T, 1, H, W)
             x = (torch.softmax(agreement, dim=2) * votes).sum(1) + self.bias
         return x
 
 
 def level(atoms_in: int, types: int, atoms: int, stride: int = 1, kernel: int = 5, rounds: int = 3) -> Capsules:
-    """Capsules that a convolution votes for."""
+    """Return capsules that a convolution votes for."""
     conv = nn.Conv2d(atoms_in, types * atoms, kernel, stride=stride, padding=kernel // 2, bias=False)
     return Capsules(conv, types, atoms, rounds)
 
 
 def enlarged(atoms_in: int, types: int, atoms: int) -> Capsules:
-    """Capsules at twice the size."""
+    """Return capsules at twice the size."""
     conv = nn.ConvTranspose2d(atoms_in, types * atoms, 4, stride=2, padding=1, bias=False)
     return Capsules(conv, types, atoms, 3)
 
 
 class SegCaps(SegmentationNet):
-    """Capsules at 1/2, 1/4 and 1/8 of the image's size and back, skips by more types of capsules; ``width`` numbers in
-    the smallest capsules."""
+    """Capsules at 1/2, 1/4 and 1/8 of the image's size and back, skips by more types of capsules; ``width`` is the
+    number of atoms in the smallest capsules."""
 
     STRIDE = SMALLEST = 8
     FULL_WIDTH = 16
@@ -81,7 +81,13 @@ class SegCaps(SegmentationNet):
             ]
         )
         self.bottom = level(4 * a, 8, 2 * a)
-        self.up = nn.ModuleList([enlarged(2 * a, 8, 2 * a), enlarged(2 * a, 4, a), enlarged(a, 2, a)])
+        self.up = nn.ModuleList(
+            [
+                enlarged(2 * a, 8, 2 * a),
+                enlarged(2 * a, 4, a),
+                enlarged(a, 2, a),
+            ]
+        )
         self.merge = nn.ModuleList([level(2 * a, 4, 2 * a), level(a, 4, a)])
         self.last = level(a, 1, a, kernel=1)
         gaussian(self)

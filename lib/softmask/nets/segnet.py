@@ -3,20 +3,18 @@
 Badrinarayanan, Kendall and Cipolla, "SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image
 Segmentation", PAMI 2017.
 
-Differs from the publication: one input channel and one map of logits; the encoder starts from random weights instead
-of VGG16's.
+Differs from the publication: one input channel and one map of logits; random first weights instead of VGG16's.
 """
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from softmask.nets.base import SegmentationNet
-from softmask.nets.blocks import conv_bn_relu
+from softmask.nets.base import SegmentationNet, conv_bn_relu
 from softmask.nets.fcn import STAGES
 
 
 class SegNet(SegmentationNet):
-    """VGG16's thirteen convolutions and their mirror image; the decoder puts values back where pooling found them."""
+    """VGG16's thirteen convolutions and their mirror image; unpooling puts values where pooling found them."""
 
     STRIDE = SMALLEST = 2 ** len(STAGES)
     PARAMETERS = 29_400_000  # 14.7 million in the encoder (section 3), as many in its mirror
@@ -44,13 +42,9 @@ class SegNet(SegmentationNet):
 
 
 def unpool(x: Tensor, places: Tensor) -> Tensor:
-    """Return (B, C, 2H, 2W): ``x`` (B, C, H, W) put back where its maxima were, zero elsewhere.
+    """Return (B, C, 2H, 2W): ``x`` (B, C, H, W) at the ``places`` of ``F.max_pool2d``, flat positions; zero elsewhere.
 
-    As ``F.max_unpool2d``, which torch refuses in deterministic mode: its places could coincide. Those of 2x2 windows
-    cannot.
-
-    Args:
-        places: (B, C, H, W) int64, flat positions in the finer map, from ``F.max_pool2d``.
+    As ``F.max_unpool2d``, which torch refuses in deterministic mode, since places may coincide in general.
     """
     b, c, h, w = x.shape
     return x.new_zeros(b, c, 4 * h * w).scatter(2, places.flatten(2), x.flatten(2)).view(b, c, 2 * h, 2 * w)

@@ -2,44 +2,52 @@
 
 "SoftGAN: Towards Accurate Lung Nodule Segmentation via Soft Mask Supervision", ICME 2022, sections 3.2 and 3.3.
 The CBAM block is that of Woo, Park, Lee and Kweon, "CBAM: Convolutional Block Attention Module", ECCV 2018, drawn
-in figure 4 of the authors' later paper (DSNet, TNNLS 2023).
+in figure 4 of the authors' later paper (DSNet, TNNLS 2023):
 
-What the paper leaves open, and what is done here: channels and levels are the U-Net's, so that no published parameter
-count can be compared; attention comes before the shortcut is added, as in CBAM's residual network; one map of logits
-serves both heads, so that sigmoid at 0.5 and tanh at 0 cut it at the same place.
+    M_c(x) = sigmoid(MLP(mean over places) + MLP(maximum over places))         channel attention
+    M_s(x) = sigmoid(conv7x7([mean over channels, maximum over channels]))     spatial attention
+    block(x) = M_s(y) y + shortcut(x)  with  y = M_c(z) z,  z = convolutions of x
+
+Chosen here: channels and levels are the U-Net's, so that no published parameter count can be compared; attention comes
+before the shortcut is added, as in CBAM's residual network; one map of logits serves both heads, so that sigmoid at 0.5
+and tanh at 0 binarise it alike.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from softmask.nets.blocks import UShape
+from softmask.nets.base import UShape
 
-REDUCTION = 16  # reduction ratio of the channel attention's hidden layer (CBAM)
+REDUCTION = 16  # reduction ratio of the channel-attention MLP (CBAM)
 
 
 class ChannelAttention(nn.Module):
-    """M_c(x) = sigmoid(MLP(mean over places) + MLP(maximum over places)), with one MLP; gives M_c(x) x."""
+    """M_c(x) x of (B, C, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         hidden = max(channels // REDUCTION, 4)  # a narrow network must not squeeze through one number
-        self.perceptron = nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, channels, 1))
+        self.perceptron = nn.Sequential(
+            nn.Conv2d(channels, hidden, 1),
+            nn.ReLU(),
+            nn.Conv2d(hidden, channels, 1),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         mean, largest = F.adaptive_avg_pool2d(x, 1), F.adaptive_max_pool2d(x, 1)  # (B, C, 1, 1)
-        return x * torch.sigmoid(self.perceptron(mean) + self.perceptron(largest))  # (B, C, H, W)
+        return x * torch.sigmoid(self.perceptron(mean) + self.perceptron(largest))
 
 
 class SpatialAttention(nn.Module):
-    """M_s(x) = sigmoid(conv7x7([mean over channels, maximum over channels])); gives M_s(x) x."""
+    """M_s(x) x of (B, C, H, W)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(2, 1, 7, padding=3)
 
     def weights(self, x: Tensor) -> Tensor:
-        """Return M_s (B, 1, H, W) in [0, 1], the attention map that figures show."""
+        """Return M_s (B, 1, H, W) in [0, 1]."""
         pooled = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)  # (B, 2, H, W)
         return torch.sigmoid(self.conv(pooled))
 
@@ -84,8 +92,7 @@ class ImprovedBackbone(UShape):
 class PixelDiscriminator(nn.Module):
     """Conditional discriminator of every pixel of a soft mask: real, or made by the segmentor (figure 4).
 
-    Image and mask enter as channels of one input. The sigmoid at the end is left to the loss, which is exact in
-    floating point only on logits. The paper names no number of channels.
+    The final sigmoid is part of the loss. The paper states no number of channels.
     """
 
     FULL_WIDTH = 64

@@ -2,11 +2,10 @@
 
 "Accurate 2D soft segmentation of medical image via SoftGAN network" (CasGAN), arXiv 2007.14556, 2020, section 3.2.2:
 no pooling, and LeakyReLU in the encoder, as in Isola, Zhu, Zhou and Efros, "Image-to-Image Translation with Conditional
-Adversarial Networks" (pix2pix), CVPR 2017, from where the rest is taken.
+Adversarial Networks" (pix2pix), CVPR 2017, the source of everything else.
 
-What differs from pix2pix: six levels instead of eight, so that images of 64x64 can be taken too; no dropout, by which
-results would vary by chance; one map of logits, whose tanh is left to the losses; torch's first weights, not
-N(0, 0.02).
+Differs from pix2pix: six levels instead of eight, for images of 64x64; no dropout; one map of logits, whose tanh is
+part of the losses; torch's first weights, not N(0, 0.02).
 """
 
 from itertools import pairwise
@@ -18,7 +17,7 @@ from softmask.nets.base import SegmentationNet
 
 
 def down(inputs: int, channels: int) -> nn.Sequential:
-    """(B, inputs, H, W) -> (B, channels, H/2, W/2), not normalised."""
+    """(B, inputs, H, W) -> (B, channels, H/2, W/2)."""
     return nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(inputs, channels, 4, stride=2, padding=1, bias=False))
 
 
@@ -34,9 +33,8 @@ def up(inputs: int, channels: int) -> nn.Sequential:
 class SoftGAN2020(SegmentationNet):
     """Encoder and decoder of 4x4 convolutions with stride 2, joined by skips at every level.
 
-    Activations stand before the convolutions: a skip hands on what the encoder's LeakyReLU has not touched. Batch
-    normalisation follows all convolutions but the encoder's first and last (which may give one pixel) and the head.
-    Channels are doubled at each of the three levels after the first.
+    Activations precede the convolutions, so that skips are not rectified. Batch normalisation follows all convolutions
+    but the encoder's first and last and the head. Channels are doubled three times.
     """
 
     LEVELS = 6
@@ -44,8 +42,7 @@ class SoftGAN2020(SegmentationNet):
     PARAMETERS = 29_238_000  # pix2pix's code with six levels
 
     def __init__(self, width: int, inputs: int = 2) -> None:
-        super().__init__()
-        self.inputs = inputs
+        super().__init__(inputs)
         *steps, bottom = pairwise(width * 2 ** min(level, 3) for level in range(self.LEVELS))  # (finer, coarser)
         self.encoder = nn.ModuleList([nn.Conv2d(inputs, width, 4, stride=2, padding=1, bias=False)])
         self.encoder.extend(down(fine, coarse).append(nn.BatchNorm2d(coarse)) for fine, coarse in steps)

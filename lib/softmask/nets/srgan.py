@@ -3,22 +3,22 @@
 Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network", CVPR 2017,
 figure 4; with five residual blocks as in CasGAN, section "Training details".
 
-Different here: one grey channel. The generator adds to the bilinear interpolation of its input what is missing there,
-as in Kim, Lee and Lee, "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016: to learn to
-copy the image takes more steps than a small profile has. In the discriminator a mean over all places stands before the
-dense layers, so that it takes patches of any size, and the sigmoid at the end is left to the loss.
+Differs from the publication: one grey channel. The generator adds a residual to the bilinear interpolation of its input
+(Kim, Lee and Lee, "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016): to learn to
+copy the image takes more steps than a small profile has. The discriminator averages over the map before its dense
+layers, so that it takes patches of any size, and its final sigmoid is part of the loss.
 """
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from softmask.nets.blocks import conv_bn
+from softmask.nets.base import conv_bn
 
 SCALE = 4
 BLOCKS = 5
 REACH = 18
-"""How far a pixel of the output can see, in pixels of the input: 4 (9x9 convolution), 10 (two 3x3 in each block), 1, 1
-and 0.5 (3x3, the last one at twice the size), 1 (9x9 at four times the size)."""
+"""Receptive field of an output pixel to each side, in pixels of the input: 4 (9x9 convolution), 10 (two 3x3 in each
+block), 1, 1 and 0.5 (3x3, the last one at twice the size), 1 (9x9 at four times the size)."""
 
 
 class ResidualBlock(nn.Module):
@@ -33,16 +33,10 @@ class ResidualBlock(nn.Module):
         return x + self.layers(x)
 
 
-def _twice(channels: int) -> nn.Sequential:
-    """(B, C, H, W) -> (B, C, 2H, 2W) by sub-pixel convolution."""
-    return nn.Sequential(nn.Conv2d(channels, 4 * channels, 3, padding=1), nn.PixelShuffle(2), nn.PReLU())
-
-
 class ToOneChannel(nn.Conv2d):
-    """nn.Conv2d to one channel with a square kernel, odd k x k: (B, C, H, W) -> (B, 1, H, W), in a fifth of the time.
+    """nn.Conv2d to one channel with an odd square kernel: (B, C, H, W) -> (B, 1, H, W), in a fifth of the time.
 
-    Convolution libraries compute many output channels at once. Here the kernel's k rows are the output channels of a
-    1 x k convolution, whose maps are then shifted and added: the same sums in another order.
+    The kernel's k rows are the output channels of a 1 x k convolution, whose maps are then shifted and added.
     """
 
     def __init__(self, channels: int, kernel: int) -> None:
@@ -65,25 +59,29 @@ class Generator(nn.Module):
         self.first = nn.Sequential(nn.Conv2d(1, width, 9, padding=4), nn.PReLU())
         residual = [ResidualBlock(width) for _ in range(BLOCKS)]
         self.blocks = nn.Sequential(*residual, *conv_bn(width, width, relu=False))
-        self.enlarge = nn.Sequential(_twice(width), _twice(width))
+
+        def twice() -> nn.Sequential:  # sub-pixel convolution, (B, C, H, W) -> (B, C, 2H, 2W)
+            return nn.Sequential(nn.Conv2d(width, 4 * width, 3, padding=1), nn.PixelShuffle(2), nn.PReLU())
+
+        self.enlarge = nn.Sequential(twice(), twice())
         self.last = ToOneChannel(width, 9)
 
     def features(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the super-resolved image (B, 1, 4H, 4W), about [0, 1] but not cut, of grey images (B, 1, H, W) in
-        [0, 1], and what its last convolution reads: the detail representation F_SR (B, width, 4H, 4W) of DSNet."""
+        """Return the super-resolved image (B, 1, 4H, 4W), not clipped, of grey images (B, 1, H, W) in [0, 1], and the
+        input of the last convolution: the detail representation F_SR (B, width, 4H, 4W) of DSNet."""
         x = self.first(image)  # (B, w, H, W)
         detail = self.enlarge(x + self.blocks(x))  # (B, w, 4H, 4W)
         interpolated = F.interpolate(image, scale_factor=SCALE, mode="bilinear")
         return interpolated + self.last(detail), detail
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the first of :meth:`features`."""
+        """Return the super-resolved image of :meth:`features`."""
         return self.features(image)[0]
 
 
 class Discriminator(nn.Module):
-    """Judges patches of at least 32 x 32 pixels: true high resolution or super-resolved. The channels are doubled at
-    every second convolution, up to eight times."""
+    """Discriminator of patches of at least 32 x 32 pixels. The channels are doubled at every second convolution, up to
+    eight times ``width``."""
 
     FULL_WIDTH = 64
 
@@ -95,8 +93,12 @@ class Discriminator(nn.Module):
             layers += [*conv_bn(inputs, channels * width, stride=stride, relu=False), nn.LeakyReLU(0.2)]
             inputs = channels * width
         self.layers = nn.Sequential(*layers)
-        self.head = nn.Sequential(nn.Linear(inputs, 2 * inputs), nn.LeakyReLU(0.2), nn.Linear(2 * inputs, 1))
+        self.head = nn.Sequential(
+            nn.Linear(inputs, 2 * inputs),
+            nn.LeakyReLU(0.2),
+            nn.Linear(2 * inputs, 1),
+        )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return logits (B, 1), above 0 where ``image`` (B, 1, H, W) looks like a true one."""
+        """Return logits (B, 1), above 0 for images (B, 1, H, W) that look like true high resolution."""
         return self.head(self.layers(image).mean((2, 3)))  # (B, 8w, H/16, W/16) -> (B, 1)

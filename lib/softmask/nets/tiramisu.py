@@ -4,14 +4,13 @@ Jegou, Drozdzal, Vazquez, Romero and Bengio, "The One Hundred Layers Tiramisu: F
 Semantic Segmentation", CVPR workshops 2017, table 2.
 
 Differs from the publication: one input channel and one map of logits; pooling keeps an odd last row and column, and the
-up-sampled map is cropped to the skip's size, so that any size will do; first weights are He's normal ones, not uniform.
+up-sampled map is cropped to the skip's size, so that any size fits; He's normal first weights, not uniform ones.
 """
 
 import torch
 from torch import Tensor, nn
 
-from softmask.nets.base import SegmentationNet
-from softmask.nets.initial import gaussian
+from softmask.nets.base import SegmentationNet, gaussian
 
 # layers of the dense blocks down to the bottom, and at the bottom; the way up mirrors the way down
 DOWN, BOTTOM = (4, 5, 7, 10, 12), 15
@@ -20,7 +19,7 @@ DROPOUT = 0.2
 
 
 def layer(inputs: int, channels: int, kernel: int) -> nn.Sequential:
-    """Batch normalisation, ReLU, convolution, dropout: (B, inputs, H, W) to (B, channels, H, W)."""
+    """Return batch normalisation, ReLU, convolution and dropout."""
     return nn.Sequential(
         nn.BatchNorm2d(inputs),
         nn.ReLU(inplace=True),

@@ -2,16 +2,13 @@
 
 Ronneberger, Fischer and Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015.
 
-Differs from the publication: convolutions are padded, so that the map is as large as the image and skips need no
-cropping; batch normalisation follows every 3x3 convolution (the publication starts from He's initialisation alone);
-no dropout at the bottom; one map of logits instead of one per class.
+Differs from the publication: padded convolutions, so that skips need no cropping; batch normalisation after every 3x3
+convolution; no dropout; one map of logits.
 """
 
 from functools import partial
 
-from torch import nn
-
-from softmask.nets.blocks import UShape, conv_bn_relu
+from softmask.nets.base import UShape, conv_bn_relu
 
 
 class UNet(UShape):
@@ -20,6 +17,4 @@ class UNet(UShape):
     PARAMETERS = 31_030_593  # figure 1 with one input channel and one output map, biases included
 
     def __init__(self, width: int) -> None:
-        block = partial(conv_bn_relu, count=2)
-        double = partial(nn.ConvTranspose2d, kernel_size=2, stride=2)
-        super().__init__(width, 1, block, lambda _: [nn.MaxPool2d(2)], double)
+        super().__init__(width, 1, partial(conv_bn_relu, count=2))

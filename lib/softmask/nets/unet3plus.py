@@ -2,8 +2,7 @@
 
 Huang et al., "UNet 3+: A Full-Scale Connected UNet for Medical Image Segmentation", ICASSP 2020.
 
-Differs from the publication: no classification-guided module, which says whether there is an organ at all (every image
-here has its lesion); one map of logits.
+Differs from the publication: no classification-guided module, as every image contains a lesion; one map of logits.
 """
 
 from itertools import pairwise
@@ -12,20 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from softmask.nets.base import SegmentationNet
-from softmask.nets.blocks import conv_bn_relu, levels_of
+from softmask.nets.base import SegmentationNet, conv_bn_relu, levels_of
 
 LEVELS = 5
 
 
-def upsample(x: Tensor, factor: int) -> Tensor:
-    """(B, C, H, W) -> (B, C, factor H, factor W), bilinear."""
-    return F.interpolate(x, scale_factor=factor, mode="bilinear") if factor > 1 else x
+def resized(x: Tensor, level: int, target: int) -> Tensor:
+    """Return the features of a ``level`` (0 the finest) at the size of the level ``target``."""
+    if level < target:
+        return F.max_pool2d(x, 2 ** (target - level))
+    return F.interpolate(x, scale_factor=2 ** (level - target), mode="bilinear") if level > target else x
 
 
 class FullScaleSkips(nn.Module):
-    """One node of the decoder, at a ``level`` (0 the finest): features of all levels, of so many ``inputs``, brought to
-    its size and to equal ``channels``, and merged."""
+    """Node of the decoder: features of all levels, resized to its ``level``, reduced to ``channels`` and merged."""
 
     def __init__(self, level: int, inputs: list[int], channels: int) -> None:
         super().__init__()
@@ -34,18 +33,14 @@ class FullScaleSkips(nn.Module):
         self.merge = conv_bn_relu(len(inputs) * channels, len(inputs) * channels)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """(B, LEVELS * channels, H, W) from features of every level, from fine to coarse."""
-        same_size = [
-            F.max_pool2d(x, 2 ** (self.level - level)) if level < self.level else upsample(x, 2 ** (level - self.level))
-            for level, x in enumerate(features)
-        ]
-        reduced = [reduce(x) for reduce, x in zip(self.reduce, same_size, strict=True)]
+        """Return (B, LEVELS * channels, H, W) from the features of every level, from fine to coarse."""
+        reduced = [self.reduce[level](resized(x, level, self.level)) for level, x in enumerate(features)]
         return self.merge(torch.cat(reduced, dim=1))
 
 
 class UNet3Plus(SegmentationNet):
-    """A U-Net's encoder; every node of the decoder sees all finer levels of it and all coarser nodes. ``width`` is also
-    what a skip is reduced to."""
+    """U-Net's encoder; each node of the decoder sees all finer levels of it and all coarser nodes. Skips are reduced to
+    ``width`` channels."""
 
     STRIDE = SMALLEST = 2 ** (LEVELS - 1)
     PARAMETERS = 26_970_000  # table 1
@@ -66,7 +61,6 @@ class UNet3Plus(SegmentationNet):
         for encode in self.encoder[1:]:
             features.append(encode(F.max_pool2d(features[-1], 2)))  # (B, 2C, H/2, W/2), last (B, 16w, H/16, W/16)
         for node in reversed(self.decoder):
-            # From here on the level's features are the decoder's: nodes finer than this one see those.
-            features[node.level] = node(features)  # (B, 5w, H / 2^level, W / 2^level)
+            features[node.level] = node(features)  # (B, 5w, H / 2^level, W / 2^level), which finer nodes see
         maps = [head(x) for head, x in zip(self.heads, features, strict=True)]  # (B, 1, H / 2^level, W / 2^level)
-        return tuple(upsample(logits, 2**level) for level, logits in enumerate(maps))
+        return tuple(resized(logits, level, 0) for level, logits in enumerate(maps))

@@ -4,18 +4,17 @@ Zhou, Siddiquee, Tajbakhsh and Liang, "UNet++: A Nested U-Net Architecture for M
 DLMIA 2018.
 
 Differs from the publication: batch normalisation after every 3x3 convolution; in the top row the transposed
-convolutions keep their channels instead of halving them (as in the package); no pruning at test time, where the map of
-the deepest node counts.
+convolutions keep their channels instead of halving them (as in MONAI); no pruning: the deepest node's map is the
+result.
 """
 
 from torch import Tensor
 
-from softmask.nets.base import SegmentationNet
-from softmask.nets.blocks import levels_of
+from softmask.nets.base import SegmentationNet, levels_of
 
 
 class UNetPlusPlus(SegmentationNet):
-    """A U-Net whose skips are dense rows of convolution blocks; deep supervision of the top row's four nodes."""
+    """U-Net whose skips are dense rows of convolution blocks; deep supervision of the top row's four nodes."""
 
     STRIDE = SMALLEST = 16
     FULL_WIDTH = 32
@@ -37,4 +36,4 @@ class UNetPlusPlus(SegmentationNet):
         )
 
     def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
-        return tuple(reversed(self.model(image)))  # the package names the shallowest node first
+        return tuple(reversed(self.model(image)))  # MONAI returns the shallowest node first
