@@ -116,7 +116,7 @@ def test_decompression_bomb_is_refused_before_it_is_unpacked(side):
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
     data = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(10**6))) + chunk(b"IEND", b"")
-    with pytest.raises(DataError, match=r"bomb\.png: declares"):
+    with pytest.raises(DataError, match=r"bomb\.png: .*(declares more|decompression bomb|too large)"):
         read_grey(data, "bomb.png")
 
 
@@ -177,7 +177,7 @@ def test_a_damaged_member(archive):
     data[data.index(b"a/b/two.txt") + len("a/b/two.txt") + 2] ^= 0xFF
     archive.write_bytes(data)
     store = FileStore(archive)
-    with pytest.raises(DataError, match=r"set\.zip:a/b/two\.txt: damaged in the archive"):
+    with pytest.raises(DataError, match=r"set\.zip:a/b/two\.txt: missing, or damaged in the archive"):
         store.read("a/b/two.txt")
     assert store.read("a/one.txt") == b"one"
 

@@ -11,7 +11,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from softmask.data.annotations import RATINGS, load
-from softmask.data.dicom import read_header
+from softmask.data.ct import read_header
 from softmask.data.lidc_dicom import LidcDicom, read_xml
 from softmask.errors import DataError, MissingData
 

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from softmask.data.ct import Series, grid_of_file, grid_of_series, one_series
-from softmask.data.dicom import is_dicom, read_header, read_hu
+from softmask.data.ct import Series, grid_of_file, grid_of_series, is_dicom, one_series, read_header, read_hu
 from softmask.data.image_files import LUNG_WINDOW, read_grey, window_hu
 from softmask.data.volume_files import LARGEST_VOLUME, Grid, header, is_volume_file, read_turned
 from softmask.errors import ConfigError, DataError

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from softmask.apply.images import Image, stem_of
-from softmask.data.dicom import dcmread, is_dicom, modality_of, named
+from softmask.data.ct import dcmread, is_dicom, modality_of, named
 from softmask.data.image_files import read_grey
 from softmask.data.masks import label_volume_mask, lesion_mask
 from softmask.data.sample import Problem

@@ -13,7 +13,7 @@ from PIL import Image as Picture
 from scipy.ndimage import binary_erosion
 
 from softmask.apply.images import Image
-from softmask.data.dicom import dcmread, named
+from softmask.data.ct import dcmread, named
 from softmask.data.volume_files import Grid, image_of, nifti
 from softmask.errors import ConfigError, DataError, brief
 from softmask.files import write_atomic
