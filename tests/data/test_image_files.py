@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from softmask.data import image_files
-from softmask.data.image_files import FileStore, read_grey, read_grey_stack, window_hu
+from softmask.data.image_files import FileStore, read_grey, read_grey_stack
 from softmask.errors import DataError
 
 RNG = np.random.default_rng(1)
@@ -79,10 +79,10 @@ def test_stack_with_pages_of_two_sizes_is_refused():
         read_grey_stack(buffer.getvalue(), "volume.tif")
 
 
-@pytest.mark.parametrize("length", range(8, len(PNG8)))
-def test_truncated_png_is_named(length):
-    with pytest.raises(DataError, match=r"mask-0/slice-3\.png: truncated after"):
-        read_grey(PNG8[:length], "mask-0/slice-3.png")
+def test_truncated_png_is_named():
+    for length in range(8, len(PNG8)):
+        with pytest.raises(DataError, match=r"mask-0/slice-3\.png: truncated after"):
+            read_grey(PNG8[:length], "mask-0/slice-3.png")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -120,12 +120,6 @@ def test_decompression_bomb_is_refused_before_it_is_unpacked(side):
         read_grey(data, "bomb.png")
 
 
-def test_window_maps_minus_1000_to_0_and_400_to_1_and_clips():
-    result = window_hu(np.array([-3000, -1000, -300, 400, 3000], np.int16))
-    assert result.dtype == np.float32
-    np.testing.assert_allclose(result, [0, 0, 0.5, 1, 1])
-
-
 FILES = {"a/one.txt": b"one", "a/b/two.txt": b"two" * 100, "three.txt": b""}
 
 
@@ -151,13 +145,9 @@ def test_a_folder_and_its_archive_read_alike(folder, archive):
     assert one.names == other.names == tuple(sorted(FILES))
     assert all(one.read(name) == other.read(name) == content for name, content in FILES.items())
     assert one.fingerprint(list(one.names)) == other.fingerprint(list(other.names))
-
-
-def test_the_stamp_follows_the_content(folder):
-    before = FileStore(folder).stamp
-    assert FileStore(folder).stamp == before
+    assert FileStore(folder).stamp == one.stamp
     (folder / "three.txt").write_bytes(b"more")
-    assert FileStore(folder).stamp != before
+    assert FileStore(folder).stamp != one.stamp
 
 
 def test_an_archive_can_be_sent_to_another_process(archive):

@@ -66,11 +66,7 @@ def test_deeplesion_comes_before_lidc_for_lnsm_only_when_it_is_whole(tmp_path):
     touch(tmp_path / "deeplesion/Images_png/x")
     assert located("lnsm", tmp_path) == (SOURCES["deeplesion"], tmp_path / "deeplesion")
     assert located("lidc", tmp_path)[0].name == "lidc"
-
-
-def test_slices_come_before_dicom_and_the_folder_before_the_zip(tmp_path):
     touch(tmp_path / "LIDC-IDRI/x")
-    touch(tmp_path / "LIDC-IDRI-slices.zip")
     assert found(tmp_path)["lidc"].name == "LIDC-IDRI-slices.zip"
     touch(tmp_path / "LIDC-IDRI-slices/x")
     assert found(tmp_path)["lidc"].name == "LIDC-IDRI-slices"
@@ -160,12 +156,6 @@ def test_a_source_of_ones_own_takes_everything_from_its_name(tmp_path):
     assert own.locate(tmp_path) == tmp_path / "own"
 
 
-def test_importing_the_package_loads_no_heavy_module():
-    heavy = "{'torch', 'cv2', 'SimpleITK', 'pydicom', 'matplotlib', 'PIL', 'pymatting'}"
-    code = f"import sys, softmask.data, softmask.cli; print(sorted({heavy} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
-
-
 def test_a_registered_data_set_is_opened_by_its_name(monkeypatch):
     monkeypatch.setattr(sources, "_SIMULATED", dict(sources._SIMULATED))
     monkeypatch.setattr(sources, "PLUGIN", "json")  # any module: this one registers nothing
@@ -189,8 +179,9 @@ def test_no_module_of_softmask_imports_the_plug_in():
     assert not [text for text in sources if "import phantoms" in text or "from phantoms" in text]
 
 
-def test_softmask_alone_does_not_load_it():
-    code = "import sys, softmask.data, softmask.label; print([m for m in sys.modules if m.startswith('phantoms')])"
+def test_importing_softmask_loads_neither_the_plug_in_nor_a_heavy_module():
+    heavy = "{'torch', 'cv2', 'SimpleITK', 'pydicom', 'matplotlib', 'PIL', 'pymatting', 'phantoms'}"
+    code = f"import sys, softmask.data, softmask.cli; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
@@ -202,6 +193,16 @@ def root(tmp_path):
         for number in range(3):
             Image.fromarray(np.full((16, 16), value, np.uint8)).save(folder / f"{number}.png")
     return tmp_path
+
+
+def test_what_is_missing_is_said_with_how_to_get_it(root):
+    (root / "deeplesion").mkdir()
+    (root / "deeplesion/DL_info.csv").touch()
+    assert "what is expected in it is missing" in status("lnsm", config(root)).missing[0]
+    state = status("promise12", config(root))
+    assert (state.source, state.images, state.problems, state.where) == ("none", 0, (), None)
+    assert "softmask data fetch promise12" in state.missing[0]
+    assert str(root / "promise12") in state.missing[0]
 
 
 def test_whole_data_is_read_without_a_problem(root):
@@ -223,19 +224,6 @@ def test_damage_is_listed_file_by_file_only_by_reading(root):
     looked = status("isbi2012", config(root))
     assert looked.images == 2
     assert len(looked.problems) == 1
-
-
-def test_check_looks_at_real_data_alone_and_says_how_to_get_it(root):
-    state = status("promise12", config(root))
-    assert (state.source, state.images, state.problems, state.where) == ("none", 0, (), None)
-    assert "softmask data fetch promise12" in state.missing[0]
-    assert str(root / "promise12") in state.missing[0]
-
-
-def test_better_source_that_is_there_by_half_is_said(root):
-    (root / "deeplesion").mkdir()
-    (root / "deeplesion/DL_info.csv").touch()
-    assert "what is expected in it is missing" in status("lnsm", config(root)).missing[0]
 
 
 def test_what_the_published_set_gets_wrong_is_no_problem_of_the_copy(root, monkeypatch):

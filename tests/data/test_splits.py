@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softmask.config import BASE_SEED
-from softmask.data import NAMES, REAL_ONLY, selection
+from softmask.data import NAMES, REAL_ONLY
 from softmask.data.sample import Dataset
 from softmask.data.splits import (
     CROPS,
@@ -22,7 +21,6 @@ from softmask.data.splits import (
     SECTION_FOLDS,
     TAKEN,
     dataset_name,
-    experiment_rows,
     scan_rows,
     split_by_patient,
     split_rows,
@@ -116,16 +114,6 @@ def test_every_experiment_opens_a_data_set() -> None:
     assert all("test" in sizes for sizes in PAPER_SIZES.values())
 
 
-def test_119_lesions_are_the_first_of_lidc_each_with_its_largest_slice() -> None:
-    dataset = nodules(120)
-    rows = experiment_rows("lidc-119", dataset)
-    assert rows.tolist() == experiment_rows("lidc", dataset)[:119].tolist()
-    chosen = dataset.index.iloc[rows]
-    assert not chosen.duplicated(["patient", "nodule"]).any()
-    assert set(chosen["slice"]) == {"s0"}
-    assert {selection.role(patient) for patient in chosen["patient"]} == {"lidc"}
-
-
 def test_folds_divide_lidc_s_training_and_validation_patients_and_keep_the_test_part() -> None:
     dataset = nodules(300)
     patients, whole = dataset.index["patient"].to_numpy(), split_rows("lidc", dataset)
@@ -192,13 +180,6 @@ def test_few_test_cases_are_all_tested_on_and_training_cases_make_up_for_the_oth
     assert sum(patient.startswith("test-") for patient in patients[parts["test"]]) == 45
     owners = [set(patients[rows]) for rows in parts.values()]
     assert sum(map(len, owners)) == len(set.union(*owners))
-
-
-def test_prostates_without_test_cases_are_divided_as_ever() -> None:
-    dataset = prostates(50, 0)
-    expected = split_by_patient(dataset.index["patient"], PAPER_SIZES["promise12"], BASE_SEED)
-    for part, rows in split_rows("promise12", dataset).items():
-        np.testing.assert_array_equal(rows, expected[part])
 
 
 def scans(count: int, slices: int = SLICES) -> Dataset:
@@ -272,13 +253,3 @@ def test_scans_to_test_on_alone() -> None:
     assert len(parts["test"]) == 119
     with pytest.raises(DataError, match="2 patients cannot be split into 3 sets"):
         scan_rows("qin-lung", scans(2), None)
-
-
-def test_order_of_the_index_s_patients_does_not_matter() -> None:
-    dataset = scans(30)
-    other = scans(30)
-    other.index = pd.concat([group for _, group in reversed(list(dataset.index.groupby("patient")))], ignore_index=True)
-    for one, two in zip(
-        parts_of("qin-lung", dataset, 50).values(), parts_of("qin-lung", other, 50).values(), strict=True
-    ):
-        assert one.reset_index(drop=True).equals(two.reset_index(drop=True))

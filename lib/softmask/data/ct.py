@@ -10,29 +10,24 @@ import io
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pydicom
-from pydicom.datadict import tag_for_keyword
-from pydicom.filereader import read_dataset, read_preamble
-from pydicom.pixels import get_decoder
 from tqdm import tqdm
 
 from softmask.data.volume_files import LARGEST_VOLUME, Grid, grid_of_file, read_turned
 from softmask.errors import DataError, brief
 from softmask.files import AGAIN, size_of
 
+if TYPE_CHECKING:
+    from pydicom import FileDataset
+
 AIR = -1024.0
 """Hounsfield units of air. Scanners store less (-2000) outside the scanned circle, which is no tissue."""
 
-LARGEST = 2048 * 2048
-"""Most pixels of a CT slice."""
-
-LARGEST_FILE = 1 << 30
-"""Bytes of the largest DICOM file that is read, twice those of the largest fractional segmentation."""
-
-MOST_READS = 1_000_000
-"""Most reads from one file, ten times those of a structure set of ten thousand contours: endless empty elements end."""
+LARGEST = 2048 * 2048  # pixels of a CT slice
+LARGEST_FILE = 1 << 30  # bytes in DICOM, twice those of the largest fractional segmentation
+MOST_READS = 1_000_000  # ten times those of a structure set of 10,000 contours: endless empty elements end
 
 AXIAL = (1, 0, 0, 0, 1, 0)
 """ImageOrientationPatient of a slice whose columns go to the patient's left and whose rows go to the back."""
@@ -40,7 +35,6 @@ AXIAL = (1, 0, 0, 0, 1, 0)
 SAME_Z = 0.05
 """mm: positions nearer to one another are one position, rounded differently."""
 
-_SAME_CORNER = 0.05  # mm: the same for the corners of slices
 _SAME_TILT = 0.05  # degrees
 _UNEVEN = 0.1  # share of the usual distance of slices by which a distance may differ from it, for rounded positions
 _GAP = 1.5  # a distance this many times the usual one has room for a missing slice
@@ -113,8 +107,11 @@ class _Bounded(io.BufferedReader):
         return super().read(self._size if size is None or size < 0 else min(size, self._size))
 
 
-def dcmread(path: Path, **options) -> pydicom.FileDataset:
+def dcmread(path: Path, **options) -> FileDataset:
     """Return what ``pydicom.dcmread`` reads. Raises DataError, naming the file, for every failure of it."""
+    import pydicom
+    from pydicom.filereader import read_dataset, read_preamble
+
     if (size := size_of(path)) > LARGEST_FILE:
         raise DataError(f"{path}: has {size} bytes, larger than {LARGEST_FILE}, and is refused; {AGAIN}")
     try:
@@ -141,6 +138,8 @@ def is_dicom(path: Path) -> bool:
 
 def named(keyword: str) -> str:
     """Return a tag as messages name it: ``PixelSpacing (0028,0030)``."""
+    from pydicom.datadict import tag_for_keyword
+
     tag = tag_for_keyword(keyword)
     return f"{keyword} ({tag >> 16:04x},{tag & 0xFFFF:04x})"
 
@@ -227,9 +226,12 @@ def read_hu(path: Path) -> np.ndarray:
     return np.maximum(stored.astype(np.float32) * np.float32(slope) + np.float32(intercept), np.float32(AIR))
 
 
-def pixels_of(path: Path, dataset: pydicom.FileDataset) -> np.ndarray:
+def pixels_of(path: Path, dataset: FileDataset) -> np.ndarray:
     """Return the stored pixels. Raises DataError, naming file and tag, for no decoder, and for damaged pixels."""
-    syntax = pydicom.uid.UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import UID
+
+    syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
     try:
         readable = not (syntax.is_private or syntax.is_compressed) or get_decoder(syntax).is_available
     except (NotImplementedError, ValueError):  # no syntax of images, or one without any decoder
@@ -321,7 +323,7 @@ def grid_of_series(folder: Path, series: Series) -> Grid:
                     f"{ct.path}: {named(tag)} is {value}, and {expected} in {first.path} of the same series; remove "
                     "what does not belong to it"
                 )
-        if not np.allclose(ct.corner_mm, first.corner_mm, rtol=0, atol=_SAME_CORNER):
+        if not np.allclose(ct.corner_mm, first.corner_mm, rtol=0, atol=SAME_Z):
             raise DataError(
                 f"{ct.path}: {named('ImagePositionPatient')} begins with {ct.corner_mm}, and with {first.corner_mm} in "
                 f"{first.path}: the slices do not lie above one another (gantry tilt?); resample the series"

@@ -12,7 +12,6 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from softmask.errors import DataError, brief
 from softmask.files import AGAIN, read_bytes, sha256_of, size_of
@@ -61,6 +60,8 @@ def read_grey(source: str | Path | bytes, name: str | None = None, *, signed: bo
 
 def read_grey_stack(source: str | Path | bytes, name: str | None = None, *, signed: bool = False) -> np.ndarray:
     """Read all pages of a TIFF of one size and depth, (N, H, W); otherwise as :func:`read_grey`."""
+    from PIL import Image, UnidentifiedImageError
+
     name = name or ("image" if isinstance(source, bytes) else str(source))
     data = source if isinstance(source, bytes) else read_bytes(source, most=_MAX_FILE)
     if data.startswith(_PNG_SIGNATURE):
@@ -86,7 +87,7 @@ def read_grey_stack(source: str | Path | bytes, name: str | None = None, *, sign
     return np.stack(pages)
 
 
-def _array_of(image: Image.Image, name: str, signed: bool) -> np.ndarray:
+def _array_of(image, name: str, signed: bool) -> np.ndarray:
     if signed:
         # Pillow gives signed numbers of 16 and 32 bits, and unsigned ones of 32 bits, the same mode
         tags = getattr(image, "tag_v2", {})

@@ -14,12 +14,15 @@ import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK
 
 from softmask.errors import DataError, brief
 from softmask.files import AGAIN, size_of
+
+if TYPE_CHECKING:
+    import SimpleITK
 
 ENDINGS = (".nii.gz", ".nrrd", ".nii")
 
@@ -108,6 +111,8 @@ def grid_of_file(path: Path) -> Grid:
 
 def header(path: Path) -> SimpleITK.ImageFileReader:
     """Return SimpleITK's reader of the file, its header read and checked."""
+    import SimpleITK
+
     _file_size(path)
     if _is_nrrd(path):
         _nrrd_header(path)
@@ -125,6 +130,8 @@ def read_turned(path: Path) -> np.ndarray:
     """Return the voxels as stored, turned as :class:`Grid` says; a 2D image is one slice. Raises DataError, naming the
     file, when it is damaged or truncated.
     """
+    import SimpleITK
+
     if _is_nrrd(path):
         _check_nrrd(path)
     else:
@@ -141,6 +148,8 @@ def read_turned(path: Path) -> np.ndarray:
 
 def image_of(values: np.ndarray, grid: Grid) -> SimpleITK.Image:
     """Return ``values`` (D, H, W) with the axes, origin, spacing and direction of the scan's own file."""
+    import SimpleITK
+
     image = SimpleITK.GetImageFromArray(values)
     if not is_volume_file(grid.path) or grid.path.is_dir():  # DICOM has the axes of the grid
         image.SetOrigin(grid.origin)
@@ -157,6 +166,8 @@ def image_of(values: np.ndarray, grid: Grid) -> SimpleITK.Image:
 
 def nifti(image: SimpleITK.Image, folder: Path) -> bytes:
     """Return the content of a compressed NIfTI file; SimpleITK writes it to a temporary place in ``folder``."""
+    import SimpleITK
+
     with tempfile.TemporaryDirectory(dir=folder, prefix=".nifti.", suffix=".part") as scratch:
         path = Path(scratch, "volume.nii.gz")
         try:
