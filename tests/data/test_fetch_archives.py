@@ -8,7 +8,6 @@ import http.server
 import io
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -143,43 +142,29 @@ def test_archives_arrive_whole_below_their_own_folders(server, tmp_path, capsys)
     assert len(server.asked) == 2
 
 
-def test_an_interrupted_fetch_asks_for_the_rest_alone(server, tmp_path):
+@pytest.mark.parametrize("resumes", [True, False])
+def test_an_interrupted_fetch_asks_for_the_rest_alone(server, tmp_path, resumes):
     source = promise12(server)
     break_off(server, source, tmp_path)
+    server.ranges = resumes
     fetch(source, tmp_path)
     assert arrived(tmp_path) == FILES
     assert server.asked == [("/training.zip", None), ("/training.zip", "bytes=100000-"), ("/test.zip", None)]
 
 
-def test_a_server_that_does_not_resume_begins_anew(server, tmp_path):
-    source = promise12(server)
-    break_off(server, source, tmp_path)
-    server.ranges = False
-    fetch(source, tmp_path)
-    assert arrived(tmp_path) == FILES
-
-
-@pytest.mark.parametrize(("after", "asked"), [('"v1"', NOISE), ('"v2"', NOISE[::-1])])
-def test_an_archive_without_a_digest_goes_on_while_the_server_has_the_same_version(server, tmp_path, after, asked):
+@pytest.mark.parametrize(
+    ("before", "after", "asked"),
+    [('"v1"', '"v1"', NOISE), ('"v1"', '"v2"', NOISE[::-1]), ("", "", NOISE[::-1]), ('W/"v1"', 'W/"v1"', NOISE[::-1])],
+)
+def test_an_archive_without_a_digest_goes_on_where_its_version_is_the_same(server, tmp_path, before, after, asked):
     source = promise12(server, test=zipped({"Case01.raw": NOISE + NOISE}))
-    server.etag = '"v1"'
+    server.etag = before
     break_off(server, source, tmp_path, 400_000)
     server.etag, server.contents["/test.zip"] = after, zipped({"Case01.raw": NOISE + asked})
     fetch(source, tmp_path)
-    assert server.asked[-1] == ("/test.zip", "bytes=400000-")
+    assert server.asked[-1] == ("/test.zip", "bytes=400000-" if before.startswith('"') else None)
     assert arrived(tmp_path)["test/Case01.raw"] == NOISE + asked
     assert os.listdir(tmp_path) == ["promise12"]
-
-
-@pytest.mark.parametrize("etag", ["", 'W/"weak"'])
-def test_of_an_archive_without_a_digest_no_half_is_used_and_it_does_not_cost_the_first(server, tmp_path, etag):
-    server.etag = etag
-    source = promise12(server, test=zipped({"Case01.raw": NOISE + NOISE}))
-    break_off(server, source, tmp_path, 400_000)
-    server.contents["/test.zip"] = zipped({"Case01.raw": NOISE[::-1]})
-    fetch(source, tmp_path)
-    assert server.asked == [("/training.zip", None), ("/test.zip", None), ("/test.zip", None)]
-    assert arrived(tmp_path)["test/Case01.raw"] == NOISE[::-1]
 
 
 ALTERED = TRAINING[:5000] + bytes([TRAINING[5000] ^ 1]) + TRAINING[5001:]
@@ -196,7 +181,6 @@ TWICE = zipped({"Case00.mhd": b"1", "Case01.mhd": b"2"}).replace(b"Case01", b"Ca
         (TRAINING, zipped({"a": NOISE}).replace(NOISE[:9], bytes(9)), r"test\.zip sent .* is damaged at a"),
         (TRAINING, zipped({"../escaped": b"x"}), r"test\.zip sent .* has a member '\.\./escaped', which leads out"),
         (TRAINING, zipped({"/tmp/escaped": b"x"}), "which leads out"),
-        (TRAINING, zipped({"a/../../escaped": b"x"}), "which leads out"),
         (TRAINING, zipped({"a\\..\\escaped": b"x"}), "which leads out"),
         (TRAINING, zipped({"C:escaped": b"x"}), "which leads out"),
         (TRAINING, zipped({"a": b"/etc/passwd"}, external_attr=(stat.S_IFLNK | 0o777) << 16), "or is a link"),
@@ -256,30 +240,14 @@ def test_a_redirect_is_followed_and_the_rest_asked_for_there(server, tmp_path):
 
 
 @pytest.mark.parametrize("target", ["https://example.invalid/a.zip", "file:///etc/passwd", "ftp://127.0.0.1/a"])
-def test_a_redirect_to_another_kind_of_address_is_refused(server, tmp_path, target):
+def test_another_kind_of_address_is_refused(server, tmp_path, target, monkeypatch):
     source = promise12(server)
     server.redirects["/training.zip"] = target
-    with pytest.raises(DataError, match=r"unknown url type|is not allowed"):
+    with pytest.raises(DataError, match=r"(unknown url type|is not allowed).*; check the network and run `softmask"):
         fetch(source, tmp_path)
-
-
-def test_only_https_addresses_are_fetched_from(server, tmp_path, monkeypatch):
-    monkeypatch.undo()
+    monkeypatch.undo()  # https alone, and no http as on the loopback
     with pytest.raises(DataError, match="unknown url type: http"):
-        fetch(promise12(server), tmp_path)
-    assert server.asked == []
-
-
-def test_what_the_server_refuses_and_no_network_are_said_with_what_to_do(server, tmp_path):
-    source = promise12(server)
-    server.contents.clear()
-    with pytest.raises(DataError, match=r"404.*; check the network and run `softmask data fetch promise12`"):
-        fetch(source, tmp_path)
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # taken and not listening: a connection is refused
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}/a.zip"
-        with pytest.raises(DataError, match=r"cannot be reached.*run `softmask data fetch promise12` again"):
-            fetch(dataclasses.replace(source, archives=(ZipArchive(url, "a"),)), tmp_path)
+        fetch(source, tmp_path / "b")
 
 
 def test_a_fetch_killed_without_warning_goes_on(server, tmp_path):

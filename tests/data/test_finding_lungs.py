@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from softmask.data.finding_lungs import WRONG_MASKS, FindingLungs, levels_of, nominal_hu
+from softmask.data.finding_lungs import WRONG_MASKS, FindingLungs, nominal_hu
 from softmask.data.image_files import window_hu
 from softmask.data.sample import Dataset
 from softmask.data.splits import PAPER_SIZES, split_rows
@@ -86,7 +86,7 @@ def test_a_slice_is_a_sample_in_nominal_hu_with_both_lungs(tmp_path):
 
 
 @given(air=st.floats(-1010, -680), tissue=st.floats(0, 70), padding=st.sampled_from([None, -1805, -2619]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_air_and_tissue_of_any_level_come_to_lie_at_minus_1000_and_40(air, tissue, padding):
     hu = nominal_hu(chest(air, tissue, padding), "a.tif")
     radius = np.hypot(ROW, COLUMN)
@@ -96,21 +96,12 @@ def test_air_and_tissue_of_any_level_come_to_lie_at_minus_1000_and_40(air, tissu
     assert padding is None or (hu[radius > 46] == -1000).all()
 
 
-def test_the_table_and_what_is_in_the_lungs_do_not_decide_what_air_is():
-    slice_ = chest(noise=5)
-    slice_[(ROW > 36) & (slice_ > -1200)] = -650
-    slice_[LUNGS] = -1000
-    assert levels_of(slice_, "a.tif") == pytest.approx((-800, 30), abs=5)
-
-
 @pytest.mark.parametrize(
     ("values", "said"),
     [
         (np.zeros((SIDE, SIDE)), "0 to 0, too few are air around the body"),
-        (np.full((SIDE, SIDE), -2000), "too few are air"),
         (np.full((SIDE, SIDE), -800), "too few are soft tissue"),
         (chest() + 1024, "too few are air"),
-        (chest(air=-20, tissue=30), "too few are air"),
         (np.where(np.hypot(ROW, COLUMN) < 20, -800, 30), "too few are air"),
     ],
 )

@@ -130,7 +130,10 @@ class FindingLungs(Dataset):
 def nominal_hu(stored: np.ndarray, name: str) -> np.ndarray:
     """Return grey levels on a scale where air outside the body is -1000 and soft tissue +40, "nominal HU".
 
-    The levels of both (:func:`levels_of`) give a straight line. Outside the field of view is air.
+    The levels of both give a straight line. Outside the field of view is air. The noise is averaged over 5 x 5 pixels
+    first. Air is what is dark and connected with the border of the field of view; its level is the darkest peak of its
+    histogram that is at least half as high as the highest one, so that no table or clothes count. Soft tissue is the
+    median of what lies between fat and contrast medium.
 
     Args:
         stored: (H, W) whole numbers, about Hounsfield units; ``name`` is what messages call the image.
@@ -141,18 +144,6 @@ def nominal_hu(stored: np.ndarray, name: str) -> np.ndarray:
     Raises:
         DataError: when the values are not those of a CT slice with air around the body.
     """
-    air, tissue = levels_of(stored, name)
-    hu = AIR + (stored - air) * ((TISSUE - AIR) / (tissue - air))
-    return np.where(stored < _PADDING, AIR, hu).astype(np.float32)
-
-
-def levels_of(stored: np.ndarray, name: str) -> tuple[float, float]:
-    """Return the stored levels of air and soft tissue in one slice; arguments and errors as :func:`nominal_hu`.
-
-    The noise is averaged over 5 x 5 pixels first. Air is what is dark and connected with the border of the field of
-    view; its level is the darkest peak of its histogram that is at least half as high as the highest one, so that no
-    table or clothes count. Soft tissue is the median of what lies between fat and contrast medium.
-    """
     inside = stored >= _PADDING
     share = uniform_filter(inside.astype(np.float64), _WINDOW)
     mean = uniform_filter(np.where(inside, stored, 0).astype(np.float64), _WINDOW) / np.maximum(share, 1e-6)
@@ -162,10 +153,10 @@ def levels_of(stored: np.ndarray, name: str) -> tuple[float, float]:
     border = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
     outside = np.isin(regions, border[border > 0]) & whole
     counts, edges = np.histogram(mean[outside], np.arange(_AIR_RANGE[0], _AIR_RANGE[1] + _BIN, _BIN))
-    tissue = mean[whole & (mean > _TISSUE_RANGE[0]) & (mean < _TISSUE_RANGE[1])]
+    soft = mean[whole & (mean > _TISSUE_RANGE[0]) & (mean < _TISSUE_RANGE[1])]
     for part, count, (low, high) in (
         ("air around the body", counts.sum(), _AIR_RANGE),
-        ("soft tissue", len(tissue), _TISSUE_RANGE),
+        ("soft tissue", len(soft), _TISSUE_RANGE),
     ):
         if count < _FEWEST * stored.size:
             raise DataError(
@@ -174,4 +165,6 @@ def levels_of(stored: np.ndarray, name: str) -> tuple[float, float]:
             )
     heights = gaussian_filter1d(counts.astype(np.float64), _SMOOTH, mode="constant")
     peaks, _ = find_peaks(np.pad(heights, 1), height=heights.max() / 2)  # padded: a peak at the range's end is one
-    return float(edges[peaks[0] - 1] + _BIN / 2), float(np.median(tissue))
+    air, tissue = float(edges[peaks[0] - 1] + _BIN / 2), float(np.median(soft))
+    hu = AIR + (stored - air) * ((TISSUE - AIR) / (tissue - air))
+    return np.where(stored < _PADDING, AIR, hu).astype(np.float32)
