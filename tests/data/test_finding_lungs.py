@@ -111,14 +111,9 @@ def test_what_is_no_ct_slice_is_refused(values, said):
 
 
 BAD = {
-    "mask-values": ({"mask": LUNGS.astype(np.uint8) * 255 // 2}, r"masks/.*mask values must be .* not \[0, 127\]"),
     "mask-both": ({"mask": np.where(LUNGS, 255, np.eye(SIDE)).astype(np.uint8)}, r"masks/.* not \[0, 1, 255\]"),
-    "mask-empty": ({"mask": np.zeros((SIDE, SIDE), np.uint8)}, r"masks/.*mask values must be .* not \[0\]"),
     "mask-size": ({"mask": np.full((9, 9), 255, np.uint8)}, r"images/.*size \(96, 96\) with a mask of size \(9, 9\)"),
-    "image-unsigned": ({"image": (chest() + 3000).astype(np.uint16)}, "images/.*signed 16-bit"),
     "image-32-bit": ({"image": chest().astype(np.int32)}, "images/.*signed 16-bit"),
-    "image-colour": ({"image": np.zeros((SIDE, SIDE, 3), np.uint8)}, "images/.*signed 16-bit.* 'RGB'"),
-    "image-constant": ({"image": np.zeros((SIDE, SIDE), np.int16)}, "images/.*is no chest CT slice"),
 }
 
 
@@ -128,7 +123,7 @@ def test_a_bad_slice_is_named_and_the_others_are_read(tmp_path, kind):
     folder = tmp_path / "in"
     write_slice(folder)
     write_slice(folder, "ID_0002_Z_0162", **changes)
-    dataset = FindingLungs(pack(folder, tmp_path / "a.zip") if kind == "mask-empty" else folder)
+    dataset = FindingLungs(pack(folder, tmp_path / "a.zip") if kind == "mask-size" else folder)
     with pytest.raises(DataError, match=said):
         dataset[1]
     assert [sample.patient for sample in dataset.samples()] == ["ID_0001"]

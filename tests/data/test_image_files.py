@@ -4,7 +4,6 @@ import io
 import pickle
 import struct
 import zipfile
-import zlib
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from softmask.data import image_files
 from softmask.data.image_files import FileStore, read_grey, read_grey_stack
 from softmask.errors import DataError
 
@@ -85,13 +83,6 @@ def test_truncated_png_is_named():
             read_grey(PNG8[:length], "mask-0/slice-3.png")
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-def test_truncated_tiff_is_an_error():
-    for length in range(0, len(TIFF8), 5):
-        with pytest.raises(DataError, match=r"^volume\.tif: "):
-            read_grey_stack(TIFF8[:length], "volume.tif")
-
-
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, len(PNG8) - 1), st.integers(1, 255))
 def test_any_changed_byte_of_a_png_is_noticed(position, change):
@@ -107,17 +98,6 @@ def test_colour_is_refused(kind):
     Image.fromarray(GREY8).convert(kind).save(buffer, "TIFF" if kind == "F" else "PNG")
     with pytest.raises(DataError, match=f"grey image .* kind '{kind}'"):
         read_grey(buffer.getvalue())
-
-
-@pytest.mark.parametrize("side", [9000, 40000, 2**31 - 1])
-def test_decompression_bomb_is_refused_before_it_is_unpacked(side):
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
-    data = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(10**6))) + chunk(b"IEND", b"")
-    with pytest.raises(DataError, match=r"bomb\.png: .*(declares more|decompression bomb|too large)"):
-        read_grey(data, "bomb.png")
 
 
 FILES = {"a/one.txt": b"one", "a/b/two.txt": b"two" * 100, "three.txt": b""}
@@ -160,21 +140,3 @@ def test_a_file_that_is_not_there(which, request):
     path = request.getfixturevalue(which)
     with pytest.raises(DataError, match=r"nothing\.png"):
         FileStore(path).read("nothing.png")
-
-
-def test_a_damaged_member(archive):
-    data = bytearray(archive.read_bytes())
-    data[data.index(b"a/b/two.txt") + len("a/b/two.txt") + 2] ^= 0xFF
-    archive.write_bytes(data)
-    store = FileStore(archive)
-    with pytest.raises(DataError, match=r"set\.zip:a/b/two\.txt: missing, or damaged in the archive"):
-        store.read("a/b/two.txt")
-    assert store.read("a/one.txt") == b"one"
-
-
-@pytest.mark.parametrize("which", ["folder", "archive"])
-def test_a_bomb_is_refused(which, request, monkeypatch):
-    path = request.getfixturevalue(which)
-    monkeypatch.setattr(image_files, "MAX_BYTES", 100)
-    with pytest.raises(DataError, match="refused"):
-        FileStore(path).read("a/b/two.txt")

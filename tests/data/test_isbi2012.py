@@ -109,16 +109,6 @@ def test_a_bad_label_is_named_left_out_and_listed(tmp_path, kind, message):
     assert [problem.where for problem in dataset.problems] == ["isbi2012/section-02/cells/2"]
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-@pytest.mark.parametrize("name", ["train-volume.tif", "train-labels.tif"])
-def test_damaged_or_missing_tiff_volume_is_named(tmp_path, name):
-    write_tiff(tmp_path)
-    data = (tmp_path / name).read_bytes()
-    (tmp_path / name).write_bytes(data[: len(data) // 2])
-    with pytest.raises(DataError, match=name):
-        Isbi2012(tmp_path)
-
-
 def test_png_comes_before_tiff_and_an_empty_train_folder_does_not_hide_tiff(tmp_path):
     write_tiff(tmp_path)
     (tmp_path / "train/image").mkdir(parents=True)

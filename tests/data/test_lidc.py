@@ -202,7 +202,7 @@ def test_a_nodule_whose_masks_are_not_the_contours_is_left_out(tmp_path, monkeyp
     dataset = LidcSlices(path)
     assert dataset.index.patient.tolist() == ["LIDC-IDRI-0069"]
     assert dataset.problems == []
-    why = "mask-2 holds reader 3's contours, but not in the slices or places they belong to: "
+    why = "mask-2 is not reader 3's contours: "
     assert [(p.where, p.why) for p in dataset.left_out] == [
         (f"lidc/{NODULE}", why + "the published set is wrong here"),
         ("lidc/LIDC-IDRI-0069/nodule-0/slice-0", "no reader marked this slice"),

@@ -210,15 +210,13 @@ def _look_through(files: FileStore, database: annotations.Annotations) -> dict[s
     top = tops.pop() if tops else ""
     rows: list[tuple[tuple[str, str, str], int, float, float]] = []
     faults: list[tuple[str, str, str]] = []
-    missing: dict[str, list[str]] = {}
     for nodule, slices in groupby(sorted(parts, key=_natural), key=lambda key: key[:2]):
         published = []
         for key in slices:
-            absent = [_member(top, key, part) for part in _PARTS if part not in parts[key]]
-            if absent:
-                missing.setdefault("/".join(nodule), []).extend(absent)
-                continue
             try:
+                for part in _PARTS:
+                    if part not in parts[key]:
+                        raise DataError(f"{files.title(_member(top, key, part))}: is missing; {AGAIN}")
                 masks, present = _read_masks(files, top, key)
             except DataError as error:
                 problems.append(("/".join(key), str(error)))
@@ -229,9 +227,6 @@ def _look_through(files: FileStore, database: annotations.Annotations) -> dict[s
         annotated = database.find(*nodule)
         if annotated and (fault := fault_of(published, annotated)):
             faults.append((*nodule, fault))
-    for nodule, members in missing.items():
-        why = f"{len(members)} files are missing, such as {files.title(members[0])}; these slices are left out"
-        problems.append((nodule, why))
     return {
         "top": np.array(top),
         "keys": np.array([row[0] for row in rows], str).reshape(-1, 3),
@@ -296,14 +291,8 @@ def fault_of(published: Sequence[np.ndarray], nodule: annotations.Nodule) -> str
             others = [place for place in readers if place not in faults]
             rest = iter(_outlines(contours, others))
             if all(outline in rest for outline in _outlines(published, others)):  # `in` uses up what comes before it
-                return "; ".join(_fault(place, published, contours) for place in faults) or None
+                return "; ".join(f"mask-{place} is not reader {place + 1}'s contours" for place in faults) or None
     raise AssertionError("the last choice leaves nothing that could disagree")
-
-
-def _fault(place: int, published: Sequence[np.ndarray], contours: Sequence[np.ndarray]) -> str:
-    if set(_outlines(contours, [place])).issuperset(_outlines(published, [place])):
-        return f"mask-{place} holds reader {place + 1}'s contours, but not in the slices or places they belong to"
-    return f"mask-{place} holds other outlines than reader {place + 1}'s contours"
 
 
 def _outlines(slices: Sequence[np.ndarray], places: list[int]) -> list[tuple[tuple[int, ...], bytes]]:
