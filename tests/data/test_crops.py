@@ -26,13 +26,6 @@ def test_the_same_size_gives_the_pixels_themselves() -> None:
     np.testing.assert_array_equal(Crop(0, 0, 7, 7).of(mask, 7), mask[:7])
 
 
-def test_edges_between_pixels_by_hand() -> None:
-    row = np.array([[0.0, 0.4, 1.0, 0.8]], np.float32).repeat(4, axis=0)
-    shown = Crop(0.5, 0.5, 3, 3).of(row, 2)
-    # half of the first pixel and the second; the third and half of the last
-    np.testing.assert_allclose(shown, [[(0.5 * 0.0 + 0.4) / 1.5, (1.0 + 0.5 * 0.8) / 1.5]] * 2, atol=1e-6)
-
-
 def test_a_cell_is_lesion_from_one_half_on() -> None:
     mask = np.array([[1, 0, 1, 0, 1, 1], [0, 0, 0, 1, 0, 1]], bool).repeat(3, axis=1).repeat(3, axis=0)
     shares = np.array([1, 2, 3]) / 4

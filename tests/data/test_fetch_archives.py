@@ -7,13 +7,8 @@ import hashlib
 import http.server
 import io
 import os
-import signal
 import stat
-import subprocess
-import sys
-import textwrap
 import threading
-import time
 import urllib.request
 import zipfile
 
@@ -36,7 +31,6 @@ class Server(http.server.ThreadingHTTPServer):
         self.contents: dict[str, bytes] = {}
         self.redirects: dict[str, str] = {}
         self.cut: int | None = None  # bytes of a body after which the line is closed
-        self.stall = threading.Event()  # set: after them it stays open instead
         self.etag, self.ranges, self.length, self.start_lie = "", True, True, 0
         self.asked: list[tuple[str, str | None]] = []
 
@@ -72,9 +66,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         stop = len(body) if server.cut is None else min(server.cut, len(body))
         self.wfile.write(body[start:stop])
-        self.wfile.flush()
-        if server.stall.is_set():
-            time.sleep(30)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -211,16 +202,6 @@ def test_an_archive_without_end_or_length_is_bounded(server, tmp_path, monkeypat
         fetch(unpinned, tmp_path / "b")
 
 
-def test_a_part_that_is_whole_or_too_long_is_no_dead_end(server, tmp_path):
-    source = promise12(server)
-    for folder, content in (("a", TRAINING), ("b", TRAINING + b"more")):
-        (tmp_path / folder / STAGING).mkdir(parents=True)
-        (tmp_path / folder / STAGING / "training.zip.part").write_bytes(content)
-        fetch(source, tmp_path / folder)
-        assert arrived(tmp_path / folder) == FILES
-    assert [path for path, _ in server.asked] == ["/test.zip", "/training.zip", "/test.zip"]
-
-
 def test_bytes_from_another_place_than_asked_for_are_refused(server, tmp_path):
     source = promise12(server)
     break_off(server, source, tmp_path)
@@ -248,39 +229,3 @@ def test_another_kind_of_address_is_refused(server, tmp_path, target, monkeypatc
     monkeypatch.undo()  # https alone, and no http as on the loopback
     with pytest.raises(DataError, match="unknown url type: http"):
         fetch(source, tmp_path / "b")
-
-
-def test_a_fetch_killed_without_warning_goes_on(server, tmp_path):
-    source = promise12(server)
-    server.cut = 100_000
-    server.stall.set()
-    code = f"""
-        import dataclasses
-        import urllib.request
-        from softmask.data import fetch, sources
-        fetch._HANDLERS = (urllib.request.HTTPHandler, *fetch._HANDLERS[2:])
-        archive = sources.ZipArchive({source.archives[0].url!r}, "training", {len(TRAINING)},
-            {source.archives[0].sha256!r})
-        source = dataclasses.replace(sources.SOURCES["promise12"], archives=(archive,))
-        fetch.fetch(source, {str(tmp_path)!r})
-    """
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stderr=subprocess.DEVNULL)
-    part = tmp_path / STAGING / "training.zip.part"
-    try:
-        deadline = time.monotonic() + 60
-        while not (part.is_file() and part.stat().st_size) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        with pytest.raises(DataError, match="another fetch of it is running"):
-            fetch(source, tmp_path)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    kept = part.stat().st_size
-    assert 0 < kept <= 100_000
-    (tmp_path / STAGING / "tree/training").mkdir(parents=True)  # as a kill while unpacking leaves it
-    (tmp_path / STAGING / "tree/training/Case00.raw").write_bytes(b"half")
-    server.cut = None
-    server.stall.clear()
-    fetch(source, tmp_path)
-    assert server.asked[1][1] == f"bytes={kept}-"
-    assert arrived(tmp_path) == FILES

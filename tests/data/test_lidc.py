@@ -208,22 +208,14 @@ def test_a_nodule_whose_masks_are_not_the_contours_is_left_out(tmp_path, monkeyp
         ("lidc/LIDC-IDRI-0069/nodule-0/slice-0", "no reader marked this slice"),
     ]
     assert "left out: 1 nodules whose masks are not the annotated contours, 1 slices that" in dataset.origin
-    monkeypatch.setattr("softmask.data.lidc.fault_of", None)
-    again = LidcSlices(path)
-    assert again.left_out == dataset.left_out, "from the cache"
-    assert again.fingerprint == dataset.fingerprint
-
-
-def test_a_nodule_both_found_and_flagged_is_left_out_once(tmp_path):
-    path = write_folder(tmp_path, wrapped())
-    before = LidcSlices(path)
     flags = f"patient,nodule,flag\n{NODULE.replace('/', ',')},wrapped\n"
     path.with_name("LIDC-IDRI-slices.flags.csv").write_text(flags)
-    dataset = LidcSlices(path)
-    assert len(dataset.left_out) == 2
-    assert dataset.left_out[0].why.endswith("wrong here; LIDC-IDRI-slices.flags.csv: wrapped")
-    assert "1 nodules whose masks are not the annotated contours, 0 more" in dataset.origin
-    assert dataset.fingerprint == before.fingerprint, "the same slices are used"
+    monkeypatch.setattr("softmask.data.lidc.fault_of", None)  # from the cache
+    flagged = LidcSlices(path)
+    assert len(flagged.left_out) == 2
+    assert flagged.left_out[0].why.endswith("wrong here; LIDC-IDRI-slices.flags.csv: wrapped")
+    assert "1 nodules whose masks are not the annotated contours, 0 more" in flagged.origin
+    assert flagged.fingerprint == dataset.fingerprint, "the same slices are used"
 
 
 def test_a_nodule_unknown_to_the_database_is_kept_without_spacing(tmp_path, monkeypatch):
