@@ -63,7 +63,7 @@ def test_the_series_of_a_folder_are_listed_and_only_one_is_a_scan(chest, tmp_pat
     listed, others = sort_files(tmp_path)
     assert [(series.uid, len(series.slices)) for series in listed] == [("1.2.3", 1), (chest.series, 6)]
     assert others == (dose,)
-    with pytest.raises(DataError, match=r"2 CT series by SeriesInstanceUID \(0020,000e\).*1\.2\.3: 1 slices.*other"):
+    with pytest.raises(DataError, match=r"2 CT series by SeriesInstanceUID \(0020,000e\).*1\.2\.3: 1 slices"):
         read_volume(tmp_path)
 
 
@@ -71,8 +71,8 @@ def test_the_series_of_a_folder_are_listed_and_only_one_is_a_scan(chest, tmp_pat
     ("changes", "message"),
     [
         ({"ImagePositionPatient": [-20, -30, 107.51]}, r"ImagePositionPatient \(0020,0032\) is z = 107.51 mm as in "),
-        ({"ImagePositionPatient": [-20, -30, 111.2]}, "resample the series to even distances"),
-        ({"ImagePositionPatient": [-20, -29, 110.0]}, "do not lie above one another"),
+        ({"ImagePositionPatient": [-20, -30, 111.2]}, "apart; resample the series"),
+        ({"ImagePositionPatient": [-20, -29, 110.0]}, "does not lie above"),
         ({"ImageOrientationPatient": [1, 0, 0, 0, 0.966, -0.259]}, r"ImageOrientationPatient \(0020,0037\) .*tilt"),
         ({"GantryDetectorTilt": -12.5}, r"GantryDetectorTilt \(0018,1120\) = -12.5"),
         ({"PhotometricInterpretation": "MONOCHROME1"}, r"PhotometricInterpretation \(0028,0004\) = MONOCHROME1"),
@@ -157,7 +157,7 @@ def test_a_compressed_file_is_not_taken_for_its_twin(chest, tmp_path):
 
 
 def test_what_is_no_scan(tmp_path):
-    with pytest.raises(DataError, match=r"nothing: a scan is a folder"):
+    with pytest.raises(DataError, match="no such file or folder"):
         read_volume(tmp_path / "nothing")
     with pytest.raises(DataError, match="holds no CT slice"):
         read_volume(tmp_path)

@@ -166,7 +166,7 @@ def test_folders_without_a_scan(tmp_path):
         LungCt(tmp_path / "none")
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "License.txt").write_text("free")
-    with pytest.raises(DataError, match=r"no usable scan.*First of 1 problems: .*holds no CT series in DICOM, and 0"):
+    with pytest.raises(DataError, match=r"no usable scan.*First of 1 problems: .*no CT series in DICOM, and 0"):
         LungCt(tmp_path)
 
 

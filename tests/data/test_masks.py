@@ -157,7 +157,7 @@ def test_contours_that_are_none(chest, scan, tmp_path):
     path = chest.write_rtstruct(tmp_path / "rt.dcm")
     for field, value, message in (
         ("ContourGeometricType", "POINT", r"ContourGeometricType \(3006,0042\) = POINT"),
-        ("ContourData", ["1", "2"], r"ContourData \(3006,0050\) .*three a point"),
+        ("ContourData", ["1", "2"], r"ContourData \(3006,0050\) .*three numbers a point"),
         ("ContourData", list("123456789"), "leaves the axial plane"),
     ):
         dataset = pydicom.dcmread(path)
@@ -193,11 +193,11 @@ def test_a_segmentation_of_another_geometry(chest, scan, sides, tmp_path, change
 def test_a_file_of_another_geometry(chest, scan, truth, tmp_path, ending):
     labels = truth.astype(np.uint8)
     for changes, message in (
-        ({"origin": (-20.0, -30.0, 102.5)}, r"begins at \[-20. +-30. +102.5\] .*resample"),
+        ({"origin": (-20.0, -30.0, 102.5)}, r"begins at \[-20. +-30. +102.5\] mm .*resample"),
         ({"spacing": (2.5, 1.5, 1.3)}, r"voxels of \[1.3 1.5 2.5\]"),
     ):
         refused(scan, chest.write_image(tmp_path / f"lungs{ending}", labels, **changes), message)
-    refused(scan, chest.write_image(tmp_path / f"lungs{ending}", labels[:5]), r"5 x 24 x 32 voxels .* 6 x 24 x 32 in ")
+    refused(scan, chest.write_image(tmp_path / f"lungs{ending}", labels[:5]), r"\(5, 24, 32\) voxels, and \(6, ")
 
 
 def test_files_that_hold_no_labels(chest, scan, tmp_path):

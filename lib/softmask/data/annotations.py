@@ -112,8 +112,6 @@ class Nodule:
     def box(self, z: float | None = None) -> tuple[int, int, int, int]:
         """Return (first row, first column, last row, last column), inclusive, over all contours or those at ``z``."""
         contours = [c for reading in self.readers for c in reading.contours if z in (None, c.z_mm)]
-        if not contours:
-            raise DataError(f"{self.patient}/{self.name}: no contour at z = {z} mm; see slices()")
         points = np.concatenate([contour.points for contour in contours])
         return (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
 
@@ -125,14 +123,8 @@ class Nodule:
         return (top + bottom + 1) // 2 - size // 2, (left + right + 1) // 2 - size // 2, size, size
 
     def masks(self, z: float, window: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Return all readers' lesions in one slice.
-
-        Args:
-            z: position in mm, one of :meth:`slices`.
-            window: (first row, first column, height, width) in the 512 x 512 frame; it may reach beyond it.
-
-        Returns:
-            ``(readers, present)``: (4, H, W) bool masks, and (4,) bool: whose contours enclose a pixel of the window.
+        """Return all readers' lesions in the slice at ``z`` mm: (4, H, W) bool masks, and (4,) bool, whose contours
+        enclose a pixel of ``window`` (first row, first column, height, width), which may reach beyond the frame.
         """
         readers = np.zeros((READERS, *window[2:]), bool)
         for mask, reading in zip(readers, self.readers, strict=False):
@@ -288,9 +280,8 @@ def nodules_of_scan(
 ) -> list[Nodule]:
     """Return the nodules of one scan's readings, for annotations that are not from the database.
 
-    Args:
-        readings: of one scan, in the order that decides who is "doctor 1".
-        positions: (K,) z positions in mm of the scan's slices, ascending.
+    ``readings`` come in the order that decides who is "doctor 1"; ``positions`` (K,) are those of the scan's slices in
+    mm, ascending.
     """
     groups = _groups(readings, positions, thickness_mm) if readings else []
     members = [[readings[i] for i in group] for group in groups]

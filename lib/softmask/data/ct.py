@@ -185,23 +185,18 @@ def read_header(path: Path) -> CtSlice | None:
             tilt=tilt if np.isfinite(tilt) else 0.0,
         )
     except Exception as error:  # as above
-        raise DataError(
-            f"{path}: damaged, or its place is missing (position, spacing, size, series); {brief(error)}; {AGAIN}"
-        ) from error
+        raise DataError(f"{path}: damaged, or its place is missing ({brief(error)}); {AGAIN}") from error
     if len(position) != 3 or len(spacing) != 2 or not np.isfinite([*position, *spacing]).all() or min(spacing) <= 0:
         raise DataError(f"{path}: position {position} or pixel spacing {spacing} cannot be right; {AGAIN}")
     if not 0 < ct.shape[0] * ct.shape[1] <= LARGEST:
         raise DataError(f"{path}: declares {ct.shape[0]} x {ct.shape[1]} pixels, no size of a CT slice; {AGAIN}")
     if len(orientation) != 6 or not np.allclose(orientation, AXIAL, atol=1e-3):
         raise DataError(
-            f"{path}: not an axial slice ({named('ImageOrientationPatient')} = {orientation}: gantry tilt, or a "
-            "reformatted series); remove it, or resample the series to axial slices"
+            f"{path}: not an axial slice ({named('ImageOrientationPatient')} = {orientation}: gantry tilt?); "
+            "remove it, or resample the series"
         )
     if photometric == "MONOCHROME1":
-        raise DataError(
-            f"{path}: {named('PhotometricInterpretation')} = MONOCHROME1 shows high values dark, which CT does not; "
-            "export the series again as MONOCHROME2"
-        )
+        raise DataError(f"{path}: {named('PhotometricInterpretation')} = MONOCHROME1; export it as MONOCHROME2")
     return ct
 
 
@@ -239,7 +234,7 @@ def pixels_of(path: Path, dataset: FileDataset) -> np.ndarray:
     if not readable:
         raise DataError(
             f"{path}: {named('TransferSyntaxUID')} = {syntax.name}: there is no decoder for it here; decompress the "
-            "file (dcmtk: dcmdjpeg, gdcm: gdcmconv --raw), or install pylibjpeg with its plug-ins"
+            "file (dcmtk: dcmdjpeg, gdcm: gdcmconv --raw)"
         )
     try:
         return dataset.pixel_array
@@ -294,7 +289,7 @@ def one_series(folder: Path, listed: tuple[Series, ...] | None = None) -> Series
     if not listed:
         raise DataError(f"{folder}: holds no CT slice in DICOM; check that the series was unpacked into it")
     if len(listed) > 1:
-        several = "; ".join(f"{s.uid}: {len(s.slices)} slices, such as {s.slices[0].path}" for s in listed)
+        several = ", ".join(f"{series.uid}: {len(series.slices)} slices" for series in listed)
         raise DataError(
             f"{folder}: holds {len(listed)} CT series by {named('SeriesInstanceUID')} ({several}); put each into a "
             "folder of its own"
@@ -312,21 +307,17 @@ def grid_of_series(folder: Path, series: Series) -> Grid:
     slices, first = series.slices, series.slices[0]
     for ct in slices:
         if abs(ct.tilt) > _SAME_TILT:
-            raise DataError(
-                f"{ct.path}: {named('GantryDetectorTilt')} = {ct.tilt:g}: the slices of a tilted gantry do not lie "
-                "above one another; resample the series to axial slices"
-            )
+            raise DataError(f"{ct.path}: {named('GantryDetectorTilt')} = {ct.tilt:g}; resample to axial slices")
         for tag, name in _ONE_VALUE.items():
             value, expected = getattr(ct, name), getattr(first, name)
             if value != expected:
                 raise DataError(
-                    f"{ct.path}: {named(tag)} is {value}, and {expected} in {first.path} of the same series; remove "
-                    "what does not belong to it"
+                    f"{ct.path}: {named(tag)} is {value}, and {expected} in {first.path} of the same series; remove one"
                 )
         if not np.allclose(ct.corner_mm, first.corner_mm, rtol=0, atol=SAME_Z):
             raise DataError(
-                f"{ct.path}: {named('ImagePositionPatient')} begins with {ct.corner_mm}, and with {first.corner_mm} in "
-                f"{first.path}: the slices do not lie above one another (gantry tilt?); resample the series"
+                f"{ct.path}: {named('ImagePositionPatient')} begins with {ct.corner_mm}: it does not lie above "
+                f"{first.path} (gantry tilt?); resample the series"
             )
     shape = (len(slices), *first.shape)
     if np.prod(shape, dtype=float) > LARGEST_VOLUME:
@@ -340,13 +331,12 @@ def grid_of_series(folder: Path, series: Series) -> Grid:
             raise DataError(f"{position} as in {below.path} of the same series; remove one of them")
         if step > _GAP * usual:
             raise DataError(
-                f"{position}, the slice below it ({below.path}) lies at {below.z_mm:g} mm, and others are "
-                f"{usual:g} mm apart: slices are missing in between; get the series again"
+                f"{position}, {step:g} mm above {below.path}, and others are {usual:g} mm apart: slices are missing in "
+                "between; get the series again"
             )
         if abs(step - usual) > _UNEVEN * usual + SAME_Z:
             raise DataError(
-                f"{position}, {step:g} mm above {below.path}, and others are {usual:g} mm apart; resample "
-                "the series to even distances"
+                f"{position}, {step:g} mm above {below.path}, and others are {usual:g} mm apart; resample the series"
             )
     distance = float((slices[-1].z_mm - first.z_mm) / len(steps)) if len(steps) else first.thickness_mm
     return Grid(
@@ -386,9 +376,7 @@ def read_volume(path: str | Path, series: Series | None = None) -> Volume:
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise DataError(f"{path}: has NaN or infinite voxels; save it in Hounsfield units")
     if values.min() >= 0:
-        raise DataError(
-            f"{path}: no value lies below 0, so these are not the Hounsfield units of a CT; save it in Hounsfield units"
-        )
+        raise DataError(f"{path}: no value lies below 0; save it in Hounsfield units")
     # slice by slice: float64 takes four times as much memory
     return Volume(**vars(grid), hu=np.stack([_as_int16(np.maximum(plane, AIR)) for plane in values]))
 

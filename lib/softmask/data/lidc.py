@@ -80,8 +80,8 @@ class LidcSlices(Dataset):
         if not len(rows):
             raise self.none_usable(
                 self._files.path,
-                "no usable slice in it; expected <patient>/nodule-<n>/images/slice-<k>.png with mask-0 to mask-3 "
-                "beside images; `softmask data fetch lidc` gets the whole set",
+                "no usable slice; expected images/slice-<k>.png with mask-0 to mask-3 beside images, as "
+                "`softmask data fetch lidc` gets them",
             )
         self._top = str(content["top"])
         self._keys = [keys[row] for row in rows]
@@ -135,10 +135,9 @@ def index_frame(
     Args:
         keys: (patient, nodule, slice) of each row.
         n_readers: (N,) how many readers marked the slice.
-        area: (N,) pixels, by :func:`area_of`.
+        area, long_axis: (N,) pixels, by :func:`area_of`, and of the first present reader's mask.
         spacing_mm: (N,) pixel size in mm, NaN where unknown.
         nodules: the annotated nodule of each row, None where there is none.
-        long_axis: (N,) pixels: of the first present reader's mask.
 
     Returns:
         A frame with :data:`COLUMNS`; ``diameter_mm`` is that of the disc of that area, ``kind`` the nodule's, by the
@@ -262,8 +261,8 @@ def _read_masks(files: FileStore, top: str, key: tuple[str, str, str]) -> tuple[
     for mask, name in zip(masks, names, strict=True):
         if mask.shape != masks[0].shape or not ((mask == 0) | (mask == 255)).all():
             raise DataError(
-                f"{files.title(name)}: a mask of size {mask.shape}, beside one of size {masks[0].shape}, with the "
-                f"values {np.unique(mask)[:8].tolist()}; equal sizes, and 0 and 255 are expected"
+                f"{files.title(name)}: a mask of size {mask.shape} with the values {np.unique(mask)[:8].tolist()}; "
+                f"size {masks[0].shape}, and 0 and 255 are expected"
             )
     readers = np.stack(masks) > 0
     return readers, readers.any(axis=(1, 2))

@@ -76,8 +76,7 @@ class LungCt(Dataset):
         if not scans:
             raise self.none_usable(
                 self.path,
-                "no usable scan; expected a folder for each, with a CT series in DICOM or one .nrrd or .nii.gz file, "
-                "and its lung mask",
+                "no usable scan; expected a folder for each, with a CT series in DICOM or one .nrrd or .nii.gz file",
             )
         self._last: tuple[Scan, np.ndarray, np.ndarray] | None = None
         self._places = [(scan, z) for scan in scans for z in range(scan.grid.shape[0])]
@@ -128,10 +127,8 @@ class LungCt(Dataset):
             try:
                 scan = self._find_scan(folder)
                 if scan.patient in scans:
-                    raise DataError(
-                        f"{folder}: another scan of {scan.patient}, whose scan in {scans[scan.patient].grid.path} is "
-                        "used; one scan a patient is taken"
-                    )
+                    used = scans[scan.patient].grid.path
+                    raise DataError(f"{folder}: another scan of {scan.patient}, whose scan is {used}; keep one")
                 scans[scan.patient] = scan
             except DataError as error:
                 self.add_problem(f"{self.name}/{folder.name}", error)
@@ -148,8 +145,7 @@ class LungCt(Dataset):
             images = [path for path in files if read_turned(path).min() < 0]
             if len(images) != 1:
                 raise DataError(
-                    f"{folder}: holds no CT series in DICOM, and {len(images)} files with Hounsfield units; one scan "
-                    "is expected"
+                    f"{folder}: no CT series in DICOM, and {len(images)} files with Hounsfield units; one is expected"
                 )
             series, grid, patient = None, grid_of_file(images[0]), folder.name
             files.remove(images[0])

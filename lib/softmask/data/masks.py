@@ -80,25 +80,18 @@ def label_volume_mask(grid: Grid, path: Path, *, read: bool = True) -> np.ndarra
     """
     own = grid_of_file(path)
     if own.shape != grid.shape:
-        raise DataError(
-            f"{path}: {' x '.join(map(str, own.shape))} voxels (slices, rows, columns), and "
-            f"{' x '.join(map(str, grid.shape))} in {grid.path}; resample the mask to the scan"
-        )
+        raise DataError(f"{path}: {own.shape} voxels, and {grid.shape} in {grid.path}; resample the mask to the scan")
     spacing, expected = np.array(own.spacing_mm[::-1]), np.array(grid.spacing_mm[::-1])  # as x, y, z
     first = np.array(own.origin) - grid.origin
     last = first + (spacing - expected) * (np.array(grid.shape[::-1]) - 1)
     if (np.abs([first, last]) > _SAME_VOXEL * expected).any():
-        raise DataError(
-            f"{path}: begins at {np.round(own.origin, 3)} with voxels of {spacing.round(3)}, and {grid.path} at "
-            f"{np.round(grid.origin, 3)} with {expected.round(3)} (x, y, z in mm); resample the mask to the scan"
-        )
+        begins, voxels = np.round(own.origin, 3), spacing.round(3)
+        raise DataError(f"{path}: begins at {begins} mm with voxels of {voxels} mm; resample the mask to {grid.path}")
     if not read:
         return None
     values = read_turned(path)
     if not np.isfinite(values).all() or values.min() < 0 or (values.dtype.kind == "f" and (values % 1).any()):
-        raise DataError(
-            f"{path}: holds values such as {values.min():g} that are no labels; whole numbers from 0 up are expected"
-        )
+        raise DataError(f"{path}: its values are no labels; whole numbers from 0 up are expected")
     if not values.any():
         raise DataError(f"{path}: no voxel has another label than 0; get the mask of this scan")
     return values != 0
@@ -127,9 +120,7 @@ def _chosen(names: list[str], path: Path, tag: str, lungs: bool) -> list[str]:
     listed = ", ".join(names) or "it names nothing"
     if not lungs:
         if len(names) != 1:
-            raise DataError(
-                f"{path}: {len(names)} segments by {tag} ({listed}); save the one that is meant as a SEG alone"
-            )
+            raise DataError(f"{path}: {len(names)} segments by {tag} ({listed}); save the one that is meant alone")
         return names
     chosen = [name for name in names if side_of(name)]
     if not chosen:
@@ -143,15 +134,12 @@ def _need_unbroken(grid: Grid, marked: Iterable[int], path: Path, tag: str) -> N
     """Raise DataError unless all slices from the lowest to the highest marked one are marked: lungs have no gap."""
     slices = set(marked)
     if not slices:
-        raise DataError(
-            f"{path}: no plane of {tag} lies on a slice of {grid.path} (z = {grid.z_mm[0]:g} to {grid.z_mm[-1]:g} mm); "
-            "it belongs to another scan or series: get the mask of this one"
-        )
+        raise DataError(f"{path}: no plane of {tag} lies on a slice of {grid.path}; get the mask of this series")
     missing = sorted(set(range(min(slices), max(slices))) - slices)
     if missing:
         raise DataError(
             f"{path}: {tag} marks nothing in {len(missing)} slices between those it marks, such as z = "
-            f"{grid.z_mm[missing[0]]:g} mm of {grid.path}; get the mask that was drawn on this series"
+            f"{grid.z_mm[missing[0]]:g} mm; get the mask of this series"
         )
 
 
@@ -159,8 +147,7 @@ def _need_frame(grid: Grid, frame: str, path: Path, tag: str) -> None:
     """Raise DataError where both mask and scan name a frame of reference, and not the same."""
     if frame and grid.frame_of_reference and frame != grid.frame_of_reference:
         raise DataError(
-            f"{path}: {tag} = {frame}, but {grid.path} lies in {grid.frame_of_reference}: positions in one mean "
-            "nothing in the other; get the mask that was drawn on this scan"
+            f"{path}: {tag} = {frame}, but {grid.path} lies in {grid.frame_of_reference}; get the mask of this scan"
         )
 
 
@@ -214,9 +201,7 @@ def _in_pixels(path: Path, name: str, kind: str, values: np.ndarray, grid: Grid)
     if kind not in _CLOSED:
         raise DataError(f"{path}: {named('ContourGeometricType')} = {kind} in {name}; closed contours are expected")
     if not len(values) or len(values) % 3 or not np.isfinite(values).all():
-        raise DataError(
-            f"{path}: {named('ContourData')} of {name} holds {len(values)} numbers, not three a point; {AGAIN}"
-        )
+        raise DataError(f"{path}: {named('ContourData')} of {name} does not hold three numbers a point; {AGAIN}")
     points = values.reshape(-1, 3)
     if np.ptp(points[:, 2]) > _FLAT:
         raise DataError(f"{path}: {named('ContourData')} of {name} leaves the axial plane; redraw it on axial slices")
@@ -238,21 +223,17 @@ def _seg_mask(path: Path, grid: Grid, lungs: bool, read: bool) -> np.ndarray | N
         raise DataError(f"{path}: damaged, or a frame's place is missing ({brief(error)}); {AGAIN}") from error
     if modality != "SEG" or kind not in ("BINARY", "FRACTIONAL"):
         raise DataError(
-            f"{path}: {named('Modality')} = {modality}, {named('SegmentationType')} = {kind}; a SEG of type BINARY or "
-            "FRACTIONAL was expected"
+            f"{path}: {named('Modality')} = {modality}, {named('SegmentationType')} = {kind}; a BINARY or FRACTIONAL "
+            "SEG was expected"
         )
     if not 0 < shape[0] * shape[1] <= LARGEST or not 0 < count * shape[0] * shape[1] <= LARGEST_VOLUME:
-        raise DataError(
-            f"{path}: declares {count} frames of {shape[0]} x {shape[1]}, none or more than is read; {AGAIN}"
-        )
+        raise DataError(f"{path}: declares {count} frames of {shape} pixels, none or more than is read; {AGAIN}")
     if count != len(frames):
         raise DataError(f"{path}: {named('NumberOfFrames')} = {count}, but {len(frames)} are placed; {AGAIN}")
     chosen = _chosen(list(segments.values()), path, named("SegmentLabel"), lungs)
     _need_frame(grid, frame_of_reference, path, named("FrameOfReferenceUID"))
     if shape != grid.shape[1:]:
-        raise DataError(
-            f"{path}: {named('Rows')} and columns are {shape}, and {grid.shape[1:]} in {grid.path}; resample it"
-        )
+        raise DataError(f"{path}: {named('Rows')} and columns are {shape}, not {grid.shape[1:]}; resample the mask")
     tolerance = _SAME_VOXEL * min(grid.spacing_mm[1:])
     places: dict[int, int] = {}  # of each chosen frame on a slice
     for number, (segment, position, orientation, spacing) in enumerate(frames):
@@ -264,9 +245,7 @@ def _seg_mask(path: Path, grid: Grid, lungs: bool, read: bool) -> np.ndarray | N
             ("ImagePositionPatient", position[:2], grid.origin[:2], tolerance),
         ):
             if len(values) != len(expected) or not np.allclose(values, expected, rtol=0, atol=allowed):
-                raise DataError(
-                    f"{path}: {named(tag)} = {values}, and {list(expected)} in {grid.path}; resample the mask to it"
-                )
+                raise DataError(f"{path}: {named(tag)} = {values}, not {list(expected)}; resample the mask")
         z = slice_at(grid, position[2])
         if z is not None:
             places[number] = z

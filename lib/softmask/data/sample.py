@@ -177,7 +177,7 @@ class Dataset:
         return sample.readers, sample.present
 
     def name_of(self, i: int) -> str:
-        """Return the :attr:`Sample.id` of row ``i``, without reading it."""
+        """Return the :attr:`Sample.id` of row ``i``."""
         row = self.index.iloc[int(i)]
         return f"{self.name}/{row['patient']}/{row['nodule']}/{row['slice']}"
 

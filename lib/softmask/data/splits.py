@@ -88,12 +88,9 @@ PAPER_SIZES: Mapping[str, Mapping[str, int]] = {
     **{name: {part: TAKEN[part].each * scans for part, scans in parts.items()} for name, parts in SCANS.items()},
 }
 """Images in each part, as SoftGAN and DSNet state them (PROMISE12: after augmentation); of LGAN's scans those that are
-used (:data:`TAKEN`). ``lungs-2d`` is in no paper; its sizes are those of the whole set.
-
-``lidc-119`` and ``isbi2012`` are CasGAN's: 60 % and 40 % of 119 lesions, 240 and 60 images after augmentation. It names
-no validation part; here it is taken out of the training images. DSNet has 210, 60 and 30 images of ISBI 2012. Networks
-are trained on its folds, whose sizes are this project's. ``lidc-500`` is what the papers compare with four doctors;
-no network is trained on it."""
+used (:data:`TAKEN`). ``lidc-119`` and ``isbi2012`` are CasGAN's: 60 % and 40 % of 119 lesions, 240 and 60 images after
+augmentation; it names no validation part, which is taken out of the training images. The sizes of ISBI 2012's folds and
+of ``lungs-2d`` are this project's. ``lidc-500`` is what the papers compare with four doctors."""
 
 SELECTIONS: Mapping[str, str] = {
     "lidc-119": "lidc",
@@ -112,10 +109,9 @@ def dataset_name(name: str) -> str:
 
 
 def experiment_rows(name: str, dataset: Dataset) -> np.ndarray:
-    """Return the rows of a data set that the experiments use.
-
-    Of ``lidc`` and ``lnsm`` those of :mod:`softmask.data.selection` (of ``lnsm``, part by part); of ``lidc-119`` and
-    ``lidc-500`` the first of them, of distinct nodules, each with its largest slice; of others all.
+    """Return the rows of a data set that the experiments use: of ``lidc`` and ``lnsm`` those of
+    :mod:`softmask.data.selection`; of ``lidc-119`` and ``lidc-500`` the first of them, of distinct nodules, each with
+    its largest slice; of others all.
     """
     if name in ("lidc", *FOLDS):
         return selection.lidc_rows(dataset.index)

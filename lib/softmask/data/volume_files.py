@@ -83,6 +83,8 @@ def grid_of_file(path: Path) -> Grid:
         DataError: naming the file, when it is no readable volume of one number a voxel, is larger than
             :data:`LARGEST_VOLUME`, keeps its voxels in another file, or has axes that are not the patient's.
     """
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file or folder; check the name")
     if not is_volume_file(path):
         raise DataError(f"{path}: a scan is a folder with one CT series in DICOM, or a file {', '.join(ENDINGS)}")
     reader = header(path)
