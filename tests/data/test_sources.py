@@ -11,7 +11,7 @@ from softmask.config import ROOT, Config
 from softmask.data import NAMES, REAL_ONLY, found, open_dataset, sources, status
 from softmask.data.isbi2012 import Isbi2012
 from softmask.data.sample import Problem
-from softmask.data.sources import SOURCES, Source, located, sources_of
+from softmask.data.sources import SOURCES, located, sources_of
 from softmask.errors import ConfigError, DataError, MissingData
 
 
@@ -136,21 +136,6 @@ def test_commits_are_full_ids_and_every_name_has_a_source():
     assert {name for source in SOURCES.values() for name in source.serves} == {*NAMES, *REAL_ONLY}
     for name in (*NAMES, *REAL_ONLY):
         assert all(name in source.serves for source in sources_of(name))
-
-
-def test_a_source_of_ones_own_takes_everything_from_its_name(tmp_path):
-    own = Source("own", "images of one's own", "images/*.png", "own:Own")
-    assert (own.serves, own.folder, own.locate(tmp_path)) == (("own",), "own", None)
-    assert own.how_to_get(tmp_path) == f"put your own into {tmp_path / 'own'} (images/*.png)"
-    touch(tmp_path / "own/images/a.png")
-    assert own.locate(tmp_path) == tmp_path / "own"
-
-
-def test_a_registered_data_set_is_opened_by_its_name(monkeypatch):
-    monkeypatch.setattr(sources, "_SIMULATED", dict(sources._SIMULATED))
-    monkeypatch.setattr(sources, "PLUGIN", "json")  # any module: this one registers nothing
-    sources.register("own", lambda name: ["opened", name])
-    assert sources.open_simulated("own") == ["opened", "own"]
 
 
 def test_an_unknown_name_is_refused_with_those_there_are():

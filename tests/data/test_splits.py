@@ -84,11 +84,6 @@ def test_the_seed_decides_and_the_order_of_rows_does_not():
         assert Counter(patients[row] for row in rows) == Counter(turned[row] for row in other[name])
 
 
-def test_too_few_patients():
-    with pytest.raises(DataError, match=r"2 patients cannot be split into 3 sets \(train, validation, test\)"):
-        split_by_patient(["A", "A", "B"], SIZES, 0)
-
-
 class Listed(Dataset):
     """An index and nothing behind it."""
 
