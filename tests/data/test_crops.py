@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,19 +24,6 @@ def test_the_same_size_gives_the_pixels_themselves() -> None:
     assert Crop(2, 1, 5, 5).of(image, 5).dtype == np.float32
     mask = image > 0.5
     np.testing.assert_array_equal(Crop(0, 0, 7, 7).of(mask, 7), mask[:7])
-
-
-def test_half_the_size_gives_means_of_four() -> None:
-    image = sample(8, 8).image
-    expected = image[2:8, :6].reshape(3, 2, 3, 2).mean(axis=(1, 3))
-    np.testing.assert_allclose(Crop(2, 0, 6, 6).of(image, 3), expected, atol=1e-7)
-
-
-def test_edges_between_pixels_by_hand() -> None:
-    row = np.array([[0.0, 0.4, 1.0, 0.8]], np.float32).repeat(4, axis=0)
-    shown = Crop(0.5, 0.5, 3, 3).of(row, 2)
-    # half of the first pixel and the second; the third and half of the last
-    np.testing.assert_allclose(shown, [[(0.5 * 0.0 + 0.4) / 1.5, (1.0 + 0.5 * 0.8) / 1.5]] * 2, atol=1e-6)
 
 
 def test_a_cell_is_lesion_from_one_half_on() -> None:
@@ -85,11 +70,6 @@ def test_slices_give_the_same_field_around_their_centre(side, spacing) -> None:
     (crop,) = crops("promise12", sample(side, side, spacing), 64)
     np.testing.assert_allclose([crop.height * spacing, crop.width * spacing], FIELD_MM)
     np.testing.assert_allclose([crop.top + crop.height / 2, crop.left + crop.width / 2], side / 2)
-
-
-def test_the_field_follows_each_axis_own_spacing() -> None:
-    (crop,) = crops("promise12", replace(sample(256, 400), spacing=(0.5, 0.25)), 64)
-    assert crop == Crop(28, 0, 200, 400)
 
 
 @pytest.mark.parametrize(

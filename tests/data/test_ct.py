@@ -6,6 +6,7 @@ import gzip
 
 import numpy as np
 import pytest
+import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1
@@ -39,14 +40,11 @@ def test_files_in_any_order_and_of_any_name_give_the_same_volume(chest, tmp_path
 
 
 @pytest.mark.parametrize("ending", [".nrrd", ".nii", ".nii.gz"])
-@pytest.mark.parametrize("turned", ["", "RAS", "SAR", "LAI"])
+@pytest.mark.parametrize("turned", ["", "RAS", "SAR"])
 def test_a_file_gives_the_same_volume_however_it_is_turned(chest, tmp_path, ending, turned):
-    path = chest.write_image(tmp_path / f"ct{ending}", chest.hu(), turned=turned)
-    assert same(read_volume(path), chest)
-    assert read_volume(path).patient == "ct"
-    grid = read_volume(path)
-    assert grid.shape == chest.shape
-    np.testing.assert_allclose(grid.origin, chest.origin, atol=1e-4)
+    volume = read_volume(chest.write_image(tmp_path / f"ct{ending}", chest.hu(), turned=turned))
+    assert same(volume, chest)
+    assert volume.patient == "ct"
 
 
 def test_real_numbers_are_rounded_and_air_is_the_least(chest, tmp_path):
@@ -65,22 +63,16 @@ def test_the_series_of_a_folder_are_listed_and_only_one_is_a_scan(chest, tmp_pat
     listed, others = sort_files(tmp_path)
     assert [(series.uid, len(series.slices)) for series in listed] == [("1.2.3", 1), (chest.series, 6)]
     assert others == (dose,)
-    with pytest.raises(DataError, match=r"2 CT series by SeriesInstanceUID \(0020,000e\).*1\.2\.3: 1 slices.*other"):
+    with pytest.raises(DataError, match=r"2 CT series by SeriesInstanceUID \(0020,000e\).*1\.2\.3: 1 slices"):
         read_volume(tmp_path)
-
-
-def test_every_second_slice_is_a_volume_too(chest, tmp_path):
-    volume = read_volume(chest.write_series(tmp_path, (0, 2, 4)))
-    assert volume.spacing_mm == (5.0, 1.5, 1.25)
-    np.testing.assert_array_equal(volume.hu, chest.hu()[::2])
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"ImagePositionPatient": [-20, -30, 107.51]}, r"ImagePositionPatient \(0020,0032\) is z = 107.51 mm as in "),
-        ({"ImagePositionPatient": [-20, -30, 111.2]}, "resample the series to even distances"),
-        ({"ImagePositionPatient": [-20, -29, 110.0]}, "do not lie above one another"),
+        ({"ImagePositionPatient": [-20, -30, 111.2]}, "apart; resample the series"),
+        ({"ImagePositionPatient": [-20, -29, 110.0]}, "does not lie above"),
         ({"ImageOrientationPatient": [1, 0, 0, 0, 0.966, -0.259]}, r"ImageOrientationPatient \(0020,0037\) .*tilt"),
         ({"GantryDetectorTilt": -12.5}, r"GantryDetectorTilt \(0018,1120\) = -12.5"),
         ({"PhotometricInterpretation": "MONOCHROME1"}, r"PhotometricInterpretation \(0028,0004\) = MONOCHROME1"),
@@ -135,44 +127,25 @@ def test_more_voxels_than_are_read(chest, tmp_path, monkeypatch):
             read_volume(path)
 
 
-def nrrd(path, *lines, voxels=b"\0" * 64):
-    text = "\n".join(["NRRD0004", *lines])
-    path.write_bytes(text.encode() + b"\n\n" + voxels)
-    return path
-
-
-def test_a_compressed_nrrd_that_is_too_short_inside(chest, tmp_path):
-    lines = ["type: short", "dimension: 3", "sizes: 4 4 3", "endian: little", "encoding: gzip"]
-    path = nrrd(tmp_path / "ct.nrrd", *lines, voxels=gzip.compress(b"\xff" * 64))
-    with pytest.raises(DataError, match=r"truncated, 64 bytes of voxels of 96"):
-        read_volume(path)
-
-
 def test_files_that_are_no_ct(chest, tmp_path):
-    for values, message in (
-        (np.abs(chest.hu()), "no value lies below 0"),
-        (np.full(chest.shape, np.nan, np.float32), "NaN"),
-        (np.zeros((2, 3), np.int16) - 5, "three are expected"),
+    path = tmp_path / "ct.nrrd"
+    oblique = SimpleITK.GetImageFromArray(chest.hu())
+    oblique.SetDirection((1, 0, 0, 0, 0.966, -0.259, 0, 0.259, 0.966))
+    for image, message in (
+        (SimpleITK.GetImageFromArray(np.abs(chest.hu())), "no value lies below 0"),
+        (SimpleITK.GetImageFromArray(np.full(chest.shape, np.nan, np.float32)), "NaN"),
+        (SimpleITK.GetImageFromArray(np.zeros((2, 3), np.int16) - 5), "three are expected"),
+        (oblique, "gantry tilt, or an oblique volume"),
     ):
-        path = tmp_path / "ct.nrrd"
-        if values.ndim == 2:
-            import SimpleITK
-
-            SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values), str(path))
-        else:
-            chest.write_image(path, values)
+        SimpleITK.WriteImage(image, str(path))
         with pytest.raises(DataError, match=rf"ct\.nrrd: .*{message}"):
             read_volume(path)
-
-
-def test_an_oblique_file_is_refused(chest, tmp_path):
-    import SimpleITK
-
-    image = SimpleITK.GetImageFromArray(chest.hu())
-    image.SetDirection((1, 0, 0, 0, 0.966, -0.259, 0, 0.259, 0.966))
-    SimpleITK.WriteImage(image, str(tmp_path / "ct.nrrd"))
-    with pytest.raises(DataError, match="gantry tilt, or an oblique volume"):
-        read_volume(tmp_path / "ct.nrrd")
+    path.write_bytes(  # too short inside
+        b"NRRD0004\ntype: short\ndimension: 3\nsizes: 4 4 3\nendian: little\nencoding: gzip\n\n"
+        + gzip.compress(b"\xff" * 64)
+    )
+    with pytest.raises(DataError, match=r"truncated, 64 bytes of voxels of 96"):
+        read_volume(path)
 
 
 def test_a_compressed_file_is_not_taken_for_its_twin(chest, tmp_path):

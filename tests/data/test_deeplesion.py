@@ -59,16 +59,11 @@ def test_sample_is_the_crop_in_hu_with_the_mark_in_rows_and_columns(tmp_path):
     assert "axes" not in dataset.index
 
 
-def test_long_axis_comes_first_whatever_the_table_says(tmp_path):
-    write(tmp_path, [entry(long=6.0, short=30.0)])
-    lengths = np.hypot(*np.moveaxis(np.diff(DeepLesion(tmp_path)[0].recist, axis=1)[:, 0], -1, 0))
-    np.testing.assert_allclose(lengths, [30, 6])
-
-
-@pytest.mark.parametrize("at", [(5, 150), (506, 150), (200, 11), (200, 500), (5, 500)])
+@pytest.mark.parametrize("at", [(5, 150), (506, 11)])
 def test_crop_moves_inwards_at_the_border(tmp_path, at):
-    hu = write(tmp_path, [entry(at=at)])
+    hu = write(tmp_path, [entry(at=at, long=6.0, short=10.0)])
     sample = DeepLesion(tmp_path)[0]
+    np.testing.assert_allclose(np.linalg.norm(np.diff(sample.recist, axis=1)[:, 0], axis=-1), [10, 6])
     assert sample.image.shape == (CROP, CROP)
     row, column = sample.recist.mean(axis=(0, 1))
     assert sample.hu[int(row), int(column)] == hu[at]
@@ -96,38 +91,29 @@ def test_only_lung_lesions_that_are_not_noisy_are_taken_and_the_rest_is_counted(
     ("changes", "message"),
     [
         ({"Measurement_coordinates": "1, 2, 3"}, "are not 8 finite numbers"),
-        ({"Measurement_coordinates": "1, 2, 3, 4, 5, 6, 7, eight"}, "are not numbers"),
         ({"Measurement_coordinates": "1, 2, 3, 4, 5, 6, 7, nan"}, "are not 8 finite numbers"),
-        ({"Measurement_coordinates": "9, 9, 9, 9, 5, 6, 7, 8"}, "zero length"),
+        ({"Measurement_coordinates": "9, 9, 9, 9, 5, 6, 7, 8"}, "positive ones are expected"),
         ({"Coarse_lesion_type": "lung"}, "Coarse_lesion_type 'lung'"),
         ({"Possibly_noisy": ""}, "Possibly_noisy ''"),
-        ({"Spacing_mm_px_": "0, 0.8, 5"}, "is not positive"),
-        ({"Spacing_mm_px_": "x"}, "are not numbers"),
+        ({"Spacing_mm_px_": "0, 0.8, 5"}, "positive ones are expected"),
+        ({"Spacing_mm_px_": "x"}, "are not 3 finite numbers"),
         ({"File_name": "../../etc/passwd"}, "is not <patient>_<study>_<series>_<slice>.png"),
-        ({"File_name": "a_b_c_d.png"}, "is not <patient>_<study>_<series>_<slice>.png"),
     ],
 )
 def test_a_row_of_garbage_is_left_out_and_listed_with_its_line(tmp_path, changes, message):
     write(tmp_path, [entry()])
-    good = entry("000002_01_01_010.png")
-    write(tmp_path, [good])
+    write(tmp_path, [entry("000002_01_01_010.png")])
     with (tmp_path / "DL_info.csv").open("a", newline="") as stream:
         csv.DictWriter(stream, HEADING).writerow(entry() | changes)
+        stream.write("000001_01_01_109.png,1\n")
     dataset = DeepLesion(tmp_path)
     assert dataset.index["patient"].tolist() == ["000002"]
-    assert len(dataset.problems) == 1
-    assert dataset.problems[0].where.startswith("DL_info.csv, line 3")
+    assert [problem.where.partition(" (")[0] for problem in dataset.problems] == [
+        "DL_info.csv, line 3",
+        "DL_info.csv, line 4",
+    ]
     assert message in dataset.problems[0].why
-
-
-@pytest.mark.parametrize("line", ["000001_01_01_109.png,1", "a,b,c,d,e,f,g,h,i,j,k"])
-def test_a_line_with_more_or_fewer_fields_is_left_out_and_listed(tmp_path, line):
-    write(tmp_path, [entry()])
-    with (tmp_path / "DL_info.csv").open("a") as stream:
-        stream.write(line + "\n")
-    dataset = DeepLesion(tmp_path)
-    assert len(dataset) == 1
-    assert "more or fewer fields" in dataset.problems[0].why
+    assert "more or fewer fields" in dataset.problems[1].why
 
 
 def test_images_that_are_not_there_are_listed_a_folder_once(tmp_path):
@@ -147,15 +133,15 @@ def test_images_that_are_not_there_are_listed_a_folder_once(tmp_path):
 
 def test_no_usable_lesion_is_an_error(tmp_path):
     write(tmp_path, [entry()], images=False)
-    with pytest.raises(DataError, match=r"none is a usable lung lesion .*\n?.*this folder of DeepLesion is not there"):
+    with pytest.raises(DataError, match=r"none is a usable lung lesion .*First of 1 problems: named in DL_info"):
         DeepLesion(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("at", "long", "message"),
     [
-        ((200, 600), 20.0, "lies outside the image of 512 x 512"),
-        ((-8, 100), 20.0, "lies outside the image"),
+        ((200, 600), 20.0, "does not fit into a crop of 128 x 128 pixels of the image of 512 x 512"),
+        ((-8, 100), 20.0, "does not fit into a crop"),
         ((200, 200), 140.0, "does not fit into a crop"),
     ],
 )
@@ -175,10 +161,10 @@ def test_truncated_or_8_bit_or_small_image_is_named(tmp_path):
     with pytest.raises(DataError, match=r"109\.png: truncated"):
         DeepLesion(tmp_path)[0]
     Image.fromarray(np.zeros((512, 512), np.uint8)).save(path)
-    with pytest.raises(DataError, match="16-bit PNG"):
+    with pytest.raises(DataError, match=r"uint8 .*16-bit PNG"):
         DeepLesion(tmp_path)[0]
     Image.fromarray(np.zeros((100, 512), np.uint16)).save(path)
-    with pytest.raises(DataError, match="smaller than the crop"):
+    with pytest.raises(DataError, match=r"\(100, 512\).* at least 128 x 128 pixels"):
         DeepLesion(tmp_path)[0]
 
 

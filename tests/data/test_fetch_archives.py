@@ -7,14 +7,8 @@ import hashlib
 import http.server
 import io
 import os
-import signal
-import socket
 import stat
-import subprocess
-import sys
-import textwrap
 import threading
-import time
 import urllib.request
 import zipfile
 
@@ -37,7 +31,6 @@ class Server(http.server.ThreadingHTTPServer):
         self.contents: dict[str, bytes] = {}
         self.redirects: dict[str, str] = {}
         self.cut: int | None = None  # bytes of a body after which the line is closed
-        self.stall = threading.Event()  # set: after them it stays open instead
         self.etag, self.ranges, self.length, self.start_lie = "", True, True, 0
         self.asked: list[tuple[str, str | None]] = []
 
@@ -73,9 +66,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         stop = len(body) if server.cut is None else min(server.cut, len(body))
         self.wfile.write(body[start:stop])
-        self.wfile.flush()
-        if server.stall.is_set():
-            time.sleep(30)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -143,43 +133,29 @@ def test_archives_arrive_whole_below_their_own_folders(server, tmp_path, capsys)
     assert len(server.asked) == 2
 
 
-def test_an_interrupted_fetch_asks_for_the_rest_alone(server, tmp_path):
+@pytest.mark.parametrize("resumes", [True, False])
+def test_an_interrupted_fetch_asks_for_the_rest_alone(server, tmp_path, resumes):
     source = promise12(server)
     break_off(server, source, tmp_path)
+    server.ranges = resumes
     fetch(source, tmp_path)
     assert arrived(tmp_path) == FILES
     assert server.asked == [("/training.zip", None), ("/training.zip", "bytes=100000-"), ("/test.zip", None)]
 
 
-def test_a_server_that_does_not_resume_begins_anew(server, tmp_path):
-    source = promise12(server)
-    break_off(server, source, tmp_path)
-    server.ranges = False
-    fetch(source, tmp_path)
-    assert arrived(tmp_path) == FILES
-
-
-@pytest.mark.parametrize(("after", "asked"), [('"v1"', NOISE), ('"v2"', NOISE[::-1])])
-def test_an_archive_without_a_digest_goes_on_while_the_server_has_the_same_version(server, tmp_path, after, asked):
+@pytest.mark.parametrize(
+    ("before", "after", "asked"),
+    [('"v1"', '"v1"', NOISE), ('"v1"', '"v2"', NOISE[::-1]), ("", "", NOISE[::-1]), ('W/"v1"', 'W/"v1"', NOISE[::-1])],
+)
+def test_an_archive_without_a_digest_goes_on_where_its_version_is_the_same(server, tmp_path, before, after, asked):
     source = promise12(server, test=zipped({"Case01.raw": NOISE + NOISE}))
-    server.etag = '"v1"'
+    server.etag = before
     break_off(server, source, tmp_path, 400_000)
     server.etag, server.contents["/test.zip"] = after, zipped({"Case01.raw": NOISE + asked})
     fetch(source, tmp_path)
-    assert server.asked[-1] == ("/test.zip", "bytes=400000-")
+    assert server.asked[-1] == ("/test.zip", "bytes=400000-" if before.startswith('"') else None)
     assert arrived(tmp_path)["test/Case01.raw"] == NOISE + asked
     assert os.listdir(tmp_path) == ["promise12"]
-
-
-@pytest.mark.parametrize("etag", ["", 'W/"weak"'])
-def test_of_an_archive_without_a_digest_no_half_is_used_and_it_does_not_cost_the_first(server, tmp_path, etag):
-    server.etag = etag
-    source = promise12(server, test=zipped({"Case01.raw": NOISE + NOISE}))
-    break_off(server, source, tmp_path, 400_000)
-    server.contents["/test.zip"] = zipped({"Case01.raw": NOISE[::-1]})
-    fetch(source, tmp_path)
-    assert server.asked == [("/training.zip", None), ("/test.zip", None), ("/test.zip", None)]
-    assert arrived(tmp_path)["test/Case01.raw"] == NOISE[::-1]
 
 
 ALTERED = TRAINING[:5000] + bytes([TRAINING[5000] ^ 1]) + TRAINING[5001:]
@@ -196,7 +172,6 @@ TWICE = zipped({"Case00.mhd": b"1", "Case01.mhd": b"2"}).replace(b"Case01", b"Ca
         (TRAINING, zipped({"a": NOISE}).replace(NOISE[:9], bytes(9)), r"test\.zip sent .* is damaged at a"),
         (TRAINING, zipped({"../escaped": b"x"}), r"test\.zip sent .* has a member '\.\./escaped', which leads out"),
         (TRAINING, zipped({"/tmp/escaped": b"x"}), "which leads out"),
-        (TRAINING, zipped({"a/../../escaped": b"x"}), "which leads out"),
         (TRAINING, zipped({"a\\..\\escaped": b"x"}), "which leads out"),
         (TRAINING, zipped({"C:escaped": b"x"}), "which leads out"),
         (TRAINING, zipped({"a": b"/etc/passwd"}, external_attr=(stat.S_IFLNK | 0o777) << 16), "or is a link"),
@@ -227,16 +202,6 @@ def test_an_archive_without_end_or_length_is_bounded(server, tmp_path, monkeypat
         fetch(unpinned, tmp_path / "b")
 
 
-def test_a_part_that_is_whole_or_too_long_is_no_dead_end(server, tmp_path):
-    source = promise12(server)
-    for folder, content in (("a", TRAINING), ("b", TRAINING + b"more")):
-        (tmp_path / folder / STAGING).mkdir(parents=True)
-        (tmp_path / folder / STAGING / "training.zip.part").write_bytes(content)
-        fetch(source, tmp_path / folder)
-        assert arrived(tmp_path / folder) == FILES
-    assert [path for path, _ in server.asked] == ["/test.zip", "/training.zip", "/test.zip"]
-
-
 def test_bytes_from_another_place_than_asked_for_are_refused(server, tmp_path):
     source = promise12(server)
     break_off(server, source, tmp_path)
@@ -256,63 +221,11 @@ def test_a_redirect_is_followed_and_the_rest_asked_for_there(server, tmp_path):
 
 
 @pytest.mark.parametrize("target", ["https://example.invalid/a.zip", "file:///etc/passwd", "ftp://127.0.0.1/a"])
-def test_a_redirect_to_another_kind_of_address_is_refused(server, tmp_path, target):
+def test_another_kind_of_address_is_refused(server, tmp_path, target, monkeypatch):
     source = promise12(server)
     server.redirects["/training.zip"] = target
-    with pytest.raises(DataError, match=r"unknown url type|is not allowed"):
+    with pytest.raises(DataError, match=r"(unknown url type|is not allowed).*; check the network and run `softmask"):
         fetch(source, tmp_path)
-
-
-def test_only_https_addresses_are_fetched_from(server, tmp_path, monkeypatch):
-    monkeypatch.undo()
+    monkeypatch.undo()  # https alone, and no http as on the loopback
     with pytest.raises(DataError, match="unknown url type: http"):
-        fetch(promise12(server), tmp_path)
-    assert server.asked == []
-
-
-def test_what_the_server_refuses_and_no_network_are_said_with_what_to_do(server, tmp_path):
-    source = promise12(server)
-    server.contents.clear()
-    with pytest.raises(DataError, match=r"404.*; check the network and run `softmask data fetch promise12`"):
-        fetch(source, tmp_path)
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # taken and not listening: a connection is refused
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}/a.zip"
-        with pytest.raises(DataError, match=r"cannot be reached.*run `softmask data fetch promise12` again"):
-            fetch(dataclasses.replace(source, archives=(ZipArchive(url, "a"),)), tmp_path)
-
-
-def test_a_fetch_killed_without_warning_goes_on(server, tmp_path):
-    source = promise12(server)
-    server.cut = 100_000
-    server.stall.set()
-    code = f"""
-        import dataclasses
-        import urllib.request
-        from softmask.data import fetch, sources
-        fetch._HANDLERS = (urllib.request.HTTPHandler, *fetch._HANDLERS[2:])
-        archive = sources.ZipArchive({source.archives[0].url!r}, "training", {len(TRAINING)},
-            {source.archives[0].sha256!r})
-        source = dataclasses.replace(sources.SOURCES["promise12"], archives=(archive,))
-        fetch.fetch(source, {str(tmp_path)!r})
-    """
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stderr=subprocess.DEVNULL)
-    part = tmp_path / STAGING / "training.zip.part"
-    try:
-        deadline = time.monotonic() + 60
-        while not (part.is_file() and part.stat().st_size) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        with pytest.raises(DataError, match="another fetch of it is running"):
-            fetch(source, tmp_path)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    kept = part.stat().st_size
-    assert 0 < kept <= 100_000
-    (tmp_path / STAGING / "tree/training").mkdir(parents=True)  # as a kill while unpacking leaves it
-    (tmp_path / STAGING / "tree/training/Case00.raw").write_bytes(b"half")
-    server.cut = None
-    server.stall.clear()
-    fetch(source, tmp_path)
-    assert server.asked[1][1] == f"bytes={kept}-"
-    assert arrived(tmp_path) == FILES
+        fetch(source, tmp_path / "b")

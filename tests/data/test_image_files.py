@@ -4,7 +4,6 @@ import io
 import pickle
 import struct
 import zipfile
-import zlib
 
 import numpy as np
 import pytest
@@ -12,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from softmask.data import image_files
-from softmask.data.image_files import FileStore, read_grey, read_grey_stack, window_hu
+from softmask.data.image_files import FileStore, read_grey, read_grey_stack
 from softmask.errors import DataError
 
 RNG = np.random.default_rng(1)
@@ -79,17 +77,10 @@ def test_stack_with_pages_of_two_sizes_is_refused():
         read_grey_stack(buffer.getvalue(), "volume.tif")
 
 
-@pytest.mark.parametrize("length", range(8, len(PNG8)))
-def test_truncated_png_is_named(length):
-    with pytest.raises(DataError, match=r"mask-0/slice-3\.png: truncated after"):
-        read_grey(PNG8[:length], "mask-0/slice-3.png")
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-def test_truncated_tiff_is_an_error():
-    for length in range(0, len(TIFF8), 5):
-        with pytest.raises(DataError, match=r"^volume\.tif: "):
-            read_grey_stack(TIFF8[:length], "volume.tif")
+def test_truncated_png_is_named():
+    for length in range(8, len(PNG8)):
+        with pytest.raises(DataError, match=r"mask-0/slice-3\.png: truncated after"):
+            read_grey(PNG8[:length], "mask-0/slice-3.png")
 
 
 @settings(max_examples=200, deadline=None)
@@ -107,23 +98,6 @@ def test_colour_is_refused(kind):
     Image.fromarray(GREY8).convert(kind).save(buffer, "TIFF" if kind == "F" else "PNG")
     with pytest.raises(DataError, match=f"grey image .* kind '{kind}'"):
         read_grey(buffer.getvalue())
-
-
-@pytest.mark.parametrize("side", [9000, 40000, 2**31 - 1])
-def test_decompression_bomb_is_refused_before_it_is_unpacked(side):
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
-    data = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(10**6))) + chunk(b"IEND", b"")
-    with pytest.raises(DataError, match=r"bomb\.png: declares"):
-        read_grey(data, "bomb.png")
-
-
-def test_window_maps_minus_1000_to_0_and_400_to_1_and_clips():
-    result = window_hu(np.array([-3000, -1000, -300, 400, 3000], np.int16))
-    assert result.dtype == np.float32
-    np.testing.assert_allclose(result, [0, 0, 0.5, 1, 1])
 
 
 FILES = {"a/one.txt": b"one", "a/b/two.txt": b"two" * 100, "three.txt": b""}
@@ -151,13 +125,9 @@ def test_a_folder_and_its_archive_read_alike(folder, archive):
     assert one.names == other.names == tuple(sorted(FILES))
     assert all(one.read(name) == other.read(name) == content for name, content in FILES.items())
     assert one.fingerprint(list(one.names)) == other.fingerprint(list(other.names))
-
-
-def test_the_stamp_follows_the_content(folder):
-    before = FileStore(folder).stamp
-    assert FileStore(folder).stamp == before
+    assert FileStore(folder).stamp == one.stamp
     (folder / "three.txt").write_bytes(b"more")
-    assert FileStore(folder).stamp != before
+    assert FileStore(folder).stamp != one.stamp
 
 
 def test_an_archive_can_be_sent_to_another_process(archive):
@@ -170,21 +140,3 @@ def test_a_file_that_is_not_there(which, request):
     path = request.getfixturevalue(which)
     with pytest.raises(DataError, match=r"nothing\.png"):
         FileStore(path).read("nothing.png")
-
-
-def test_a_damaged_member(archive):
-    data = bytearray(archive.read_bytes())
-    data[data.index(b"a/b/two.txt") + len("a/b/two.txt") + 2] ^= 0xFF
-    archive.write_bytes(data)
-    store = FileStore(archive)
-    with pytest.raises(DataError, match=r"set\.zip:a/b/two\.txt: damaged in the archive"):
-        store.read("a/b/two.txt")
-    assert store.read("a/one.txt") == b"one"
-
-
-@pytest.mark.parametrize("which", ["folder", "archive"])
-def test_a_bomb_is_refused(which, request, monkeypatch):
-    path = request.getfixturevalue(which)
-    monkeypatch.setattr(image_files, "MAX_BYTES", 100)
-    with pytest.raises(DataError, match="refused"):
-        FileStore(path).read("a/b/two.txt")

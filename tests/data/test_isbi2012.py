@@ -47,10 +47,11 @@ def test_png_sections_come_in_number_order_with_cells_as_foreground(tmp_path):
 
 
 def test_tiff_volumes_give_the_same_samples_as_png(tmp_path):
-    pairs = write_tiff(tmp_path)
+    pairs = write_tiff(tmp_path, count=4, labels=3)
     dataset = Isbi2012(tmp_path)
     assert len(dataset) == 3
-    for sample, (image, label) in zip(dataset.samples(), pairs, strict=True):
+    assert "4 sections, train-labels.tif 3" in dataset.problems[0].why
+    for sample, (image, label) in zip(dataset.samples(), pairs[:3], strict=True):
         np.testing.assert_allclose(sample.image, image / 255, atol=1e-6)
         np.testing.assert_array_equal(sample.readers[0], label == 255)
 
@@ -59,30 +60,18 @@ def test_half_a_section_is_left_out_and_listed(tmp_path):
     write_png(tmp_path)
     (tmp_path / "train/label/2.png").unlink()
     (tmp_path / "train/image/10.png").unlink()
-    dataset = Isbi2012(tmp_path)
-    assert list(dataset.index["slice"]) == ["0"]
-    assert [problem.why.split(";")[0].rsplit("train/")[0] for problem in dataset.problems] == [
-        f"has no label {tmp_path}/",
-        f"has no image {tmp_path}/",
-    ]
-
-
-@pytest.mark.parametrize("lacking", ["image", "label"])
-def test_half_a_folder_is_an_error_that_says_what_is_expected(tmp_path, lacking):
-    write_png(tmp_path)
-    for path in (tmp_path / "train" / lacking).iterdir():
-        path.unlink()
-    with pytest.raises(DataError, match="softmask data fetch isbi2012"):
-        Isbi2012(tmp_path)
-
-
-def test_file_with_a_name_that_is_no_number_is_listed(tmp_path):
-    write_png(tmp_path)
     for name in ("0_predict", "01", "²"):
         Image.fromarray(section()[0]).save(tmp_path / f"train/image/{name}.png")
     dataset = Isbi2012(tmp_path)
-    assert len(dataset) == 3
-    assert len(dataset.problems) == 3
+    assert list(dataset.index["slice"]) == ["0"]
+    assert [problem.why.rpartition(" ")[0].split("/")[0] for problem in dataset.problems] == [
+        *["its name is not the number of a section (0.png, 1.png, ...); left"] * 3,
+        "has no label ",
+        "has no image ",
+    ]
+    (tmp_path / "train/label/0.png").unlink()
+    with pytest.raises(DataError, match="softmask data fetch isbi2012"):
+        Isbi2012(tmp_path)
 
 
 def damaged_label(path, kind):
@@ -104,7 +93,7 @@ def damaged_label(path, kind):
     [
         ("truncated", "truncated after"),
         ("size", r"label of size \(16, 32\) on an image of size \(32, 32\)"),
-        ("empty", "the label is empty"),
+        ("empty", r"found \[0\]"),
         ("values", r"found \[128, 255\]"),
     ],
 )
@@ -118,30 +107,6 @@ def test_a_bad_label_is_named_left_out_and_listed(tmp_path, kind, message):
     assert str(path) in str(caught.value)
     assert [sample.slice for sample in dataset.samples()] == ["0", "10"]
     assert [problem.where for problem in dataset.problems] == ["isbi2012/section-02/cells/2"]
-
-
-def test_sixteen_bit_image_is_refused(tmp_path):
-    write_png(tmp_path)
-    Image.fromarray(np.full((32, 32), 1000, np.uint16)).save(tmp_path / "train/image/0.png")
-    with pytest.raises(DataError, match=r"image/0\.png: an 8-bit image"):
-        Isbi2012(tmp_path)[0]
-
-
-def test_tiff_volumes_of_different_length_are_said(tmp_path):
-    write_tiff(tmp_path, count=4, labels=3)
-    dataset = Isbi2012(tmp_path)
-    assert len(dataset) == 3
-    assert "4 sections, train-labels.tif 3" in dataset.problems[0].why
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-@pytest.mark.parametrize("name", ["train-volume.tif", "train-labels.tif"])
-def test_damaged_or_missing_tiff_volume_is_named(tmp_path, name):
-    write_tiff(tmp_path)
-    data = (tmp_path / name).read_bytes()
-    (tmp_path / name).write_bytes(data[: len(data) // 2])
-    with pytest.raises(DataError, match=name):
-        Isbi2012(tmp_path)
 
 
 def test_png_comes_before_tiff_and_an_empty_train_folder_does_not_hide_tiff(tmp_path):

@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from softmask.data.annotations import RATINGS, load
-from softmask.data.dicom import read_header
+from softmask.data.ct import read_header
 from softmask.data.lidc_dicom import LidcDicom, read_xml
 from softmask.errors import DataError, MissingData
 
@@ -19,36 +17,28 @@ SERIES = "1.2.826.0.1.3680043.8.498.1"
 SIDE = 160
 
 
-def hounsfield(z: float) -> np.ndarray:
-    hu = np.full((SIDE, SIDE), -850, np.int16)
-    hu[40:60, 80:110] = int(z)
-    hu[30, 75] = -2000
-    return hu
+@pytest.fixture
+def write_slice(chest):
+    """Writes a slice of 160 x 160 pixels, with a box of ``z`` HU."""
 
+    def write(path: Path, z: float, **changes) -> Path:
+        hu = np.full((SIDE, SIDE), -850, np.int16)
+        hu[40:60, 80:110] = int(z)
+        hu[30, 75] = -2000
+        fields = {
+            "PatientID": "LIDC-IDRI-9999",
+            "SeriesInstanceUID": SERIES,
+            "ImagePositionPatient": [-100, -100, z],
+            "PixelSpacing": [0.5, 0.5],
+            "Rows": SIDE,
+            "Columns": SIDE,
+            "RescaleSlope": 2,
+            "RescaleIntercept": -24,
+            "PixelData": ((hu + 24) // 2).astype("<i2").tobytes(),
+        }
+        return chest.write_slice(path, 0, **(fields | changes))
 
-def write_slice(path: Path, z: float, *, series: str = SERIES, **changes) -> Path:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[series, str(z), path.name])
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
-    ds.Modality, ds.PatientID, ds.SeriesInstanceUID = "CT", "LIDC-IDRI-9999", series
-    ds.ImagePositionPatient, ds.ImageOrientationPatient = [-100, -100, z], [1, 0, 0, 0, 1, 0]
-    ds.PixelSpacing, ds.SliceThickness = [0.5, 0.5], 2.5
-    ds.Rows = ds.Columns = SIDE
-    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1
-    ds.RescaleSlope, ds.RescaleIntercept = 2, -24
-    ds.PixelData = ((hounsfield(z) + 24) // 2).astype("<i2").tobytes()
-    for name, value in changes.items():
-        if value is None:
-            delattr(ds, name)
-        else:
-            setattr(ds, name, value)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ds.save_as(path)
-    return path
+    return write
 
 
 def roi(z="-10.5", inclusion="TRUE", points=((5, 3), (7, 3), (7, 6), (5, 6))) -> str:
@@ -64,10 +54,10 @@ def mark(rois: str, value: str = "3") -> str:
     )
 
 
-def message(*sessions: str, series: str = "1.2.3", root: str = "LidcReadMessage", head: str = "") -> str:
+def message(*sessions: str, series: str = "1.2.3", root: str = "LidcReadMessage") -> str:
     body = "".join(f"<readingSession>{session}</readingSession>" for session in sessions)
     header = f"<ResponseHeader><SeriesInstanceUid>{series}</SeriesInstanceUid></ResponseHeader>"
-    return f'<?xml version="1.0" encoding="UTF-8"?>{head}<{root} xmlns="http://www.nih.gov">{header}{body}</{root}>'
+    return f'<?xml version="1.0" encoding="UTF-8"?><{root} xmlns="http://www.nih.gov">{header}{body}</{root}>'
 
 
 def xml_text(series: str = SERIES, zs=(0.0, 2.5, 5.0), readers: int = 3) -> str:
@@ -76,23 +66,18 @@ def xml_text(series: str = SERIES, zs=(0.0, 2.5, 5.0), readers: int = 3) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path):
-    root = tmp_path / "LIDC-IDRI"
+def folder(tmp_path, write_slice):
+    root = tmp_path / "LIDC-IDRI" / "series"
     # names that sort against the positions
     for name, z in (("c.dcm", 0.0), ("a.dcm", 2.5), ("b.dcm", 5.0), ("d.dcm", 7.5)):
-        write_slice(root / "LIDC-IDRI-9999" / "series" / name, z)
-    (root / "LIDC-IDRI-9999" / "series" / "069.xml").write_text(xml_text())
+        write_slice(root / name, z)
+    (root / "069.xml").write_text(xml_text())
     return root
 
 
-def file_of(folder: Path, name: str) -> Path:
-    return folder / "LIDC-IDRI-9999" / "series" / name
-
-
 def test_a_series_with_its_xml(folder):
-    dataset = LidcDicom(folder)
-    assert dataset.problems == []
-    assert dataset.left_out == []
+    dataset = LidcDicom(folder.parent)
+    assert (dataset.problems, dataset.left_out) == ([], [])
     assert dataset.index.slice.tolist() == ["z+0.00", "z+2.50", "z+5.00"]
     assert dataset.index.n_readers.tolist() == [3, 3, 3]
     assert dataset.index.area.tolist() == [600, 600, 600]
@@ -109,57 +94,48 @@ def test_a_series_with_its_xml(folder):
     assert np.isnan(sample.ratings["texture"][3])
 
 
-def test_the_fingerprint_names_the_images(folder):
+def test_a_marked_slice_that_is_not_there(folder):
     before = LidcDicom(folder).fingerprint
     assert LidcDicom(folder).fingerprint == before
-    file_of(folder, "a.dcm").unlink()
-    assert LidcDicom(folder).fingerprint != before
-
-
-def test_a_marked_slice_that_is_not_there(folder):
-    file_of(folder, "a.dcm").unlink()
+    (folder / "a.dcm").unlink()
     dataset = LidcDicom(folder)
+    assert dataset.fingerprint != before
     assert dataset.index.slice.tolist() == ["z+0.00", "z+5.00"]
     assert [problem.where for problem in dataset.left_out] == ["lidc/LIDC-IDRI-9999/nodule-0/z+2.50"]
-    assert dataset.origin.endswith(
-        "1 DICOM series in HU (left out: 1 marked slices whose DICOM file is not there, "
-        "0 whose contours enclose no pixel)"
-    )
+    assert "left out: 1 marked slices whose DICOM file is not there, 0 whose contours enclose" in dataset.origin
 
 
 def test_a_second_xml_of_a_series_is_listed(folder):
-    file_of(folder, "070.xml").write_text(xml_text(readers=2))
-    file_of(folder, "071.xml").write_text(xml_text(series="1.2.3"))
+    (folder / "070.xml").write_text(xml_text(readers=2))
+    (folder / "071.xml").write_text(xml_text(series="1.2.3"))
     dataset = LidcDicom(folder)
     assert dataset.index.n_readers.tolist() == [3, 3, 3]
     (problem,) = dataset.problems
-    assert problem.where == str(file_of(folder, "070.xml"))
-    assert f"series {SERIES} as {file_of(folder, '069.xml')} does" in problem.why
+    assert problem.where == str(folder / "070.xml")
+    assert f"series {SERIES} as {folder / '069.xml'} does" in problem.why
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"ImagePositionPatient": None}, "its place is missing"),
-        ({"PixelSpacing": None}, "its place is missing"),
         ({"PixelSpacing": [0, 0.5]}, "pixel spacing .* cannot be right"),
         ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "not an axial slice"),
         ({"ImagePositionPatient": [0, 0, 0.01]}, "lies at z = 0.01 mm as .*c.dcm does"),
         ({"Modality": None}, "names no modality"),
     ],
 )
-def test_a_bad_header_is_named_and_left_out(folder, changes, message):
-    write_slice(file_of(folder, "d.dcm"), 2.4, **changes)
+def test_a_bad_header_is_named_and_left_out(folder, write_slice, changes, message):
+    write_slice(folder / "d.dcm", 2.4, **changes)
     dataset = LidcDicom(folder)
     assert len(dataset) == 3
     (problem,) = dataset.problems
-    assert problem.where.endswith("d.dcm")
     with pytest.raises(DataError, match=rf"d\.dcm: .*{message}"):
         raise DataError(problem.why)
 
 
 def test_pixels_cut_off(folder):
-    path = file_of(folder, "a.dcm")
+    path = folder / "a.dcm"
     path.write_bytes(path.read_bytes()[:-1000])
     dataset = LidcDicom(folder)
     with pytest.raises(DataError, match=r"a\.dcm: the pixels cannot be read, the file may be truncated.*get this file"):
@@ -168,46 +144,37 @@ def test_pixels_cut_off(folder):
     assert [problem.where for problem in dataset.problems] == ["lidc/LIDC-IDRI-9999/nodule-0/z+2.50"]
 
 
-def test_a_deflated_file_is_refused_before_it_unpacks(tmp_path):
-    path = write_slice(tmp_path / "a.dcm", 0.0)
-    dataset = pydicom.dcmread(path)
+def test_a_deflated_file_is_refused_before_it_unpacks(folder):
+    dataset = pydicom.dcmread(folder / "a.dcm")
     dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
-    dataset.save_as(path)
+    dataset.save_as(folder / "a.dcm")
     with pytest.raises(DataError, match=r"a\.dcm: not a readable DICOM file \(deflated"):
-        read_header(path)
+        read_header(folder / "a.dcm")
 
 
-def test_a_damaged_xml(folder):
-    file_of(folder, "069.xml").write_text(xml_text()[:-30])
-    with pytest.raises(
-        DataError, match=r"no slice that a LIDC reader marked.*First of 1 problems: .*069\.xml: damaged"
-    ):
+def test_nothing_usable(folder):
+    (folder / "069.xml").write_text(xml_text()[:-30])
+    with pytest.raises(DataError, match=r"no slice that a LIDC reader marked.*1 problems: .*069\.xml: damaged"):
         LidcDicom(folder)
+    with pytest.raises(MissingData, match="nowhere: there is no such folder"):
+        LidcDicom(folder / "nowhere")
 
 
-def test_two_scans_of_one_patient(folder):
+def test_two_scans_of_one_patient(folder, write_slice):
     other = SERIES + ".77"
-    write_slice(folder / "other" / "x.dcm", 0.0, series=other)
+    write_slice(folder / "other" / "x.dcm", 0.0, SeriesInstanceUID=other)
     (folder / "other" / "070.xml").write_text(xml_text(series=other, zs=(0.0,)))
     dataset = LidcDicom(folder)
     assert len(dataset) == 4
     assert not dataset.index.duplicated(["patient", "nodule", "slice"]).any()
 
 
-def test_no_folder(tmp_path):
-    with pytest.raises(MissingData, match="nowhere: there is no such folder"):
-        LidcDicom(tmp_path / "nowhere")
-
-
-def test_a_series_of_the_database(tmp_path):
-    """A series that the database knows needs no XML."""
+def test_a_series_of_the_database_needs_no_xml(tmp_path, write_slice):
     nodule = load().find("LIDC-IDRI-0314", "nodule-0")
     z = nodule.slices()[9]
-    side = 512
-    pixels = np.zeros((side, side), "<i2").tobytes()
-    write_slice(
-        tmp_path / "x.dcm", z, series=nodule.series_uid, Rows=side, Columns=side, PixelData=pixels, PatientID="any"
-    )
+    pixels = np.zeros((512, 512), "<i2").tobytes()
+    series = {"SeriesInstanceUID": nodule.series_uid, "PatientID": "any"}
+    write_slice(tmp_path / "x.dcm", z, Rows=512, Columns=512, PixelData=pixels, **series)
     dataset = LidcDicom(tmp_path, name="lnsm")
     assert dataset[0].id == f"lnsm/LIDC-IDRI-0314/nodule-0/z{z:+.2f}"
     assert dataset[0].present.all()
@@ -235,19 +202,10 @@ def test_the_real_series(real_data):
 SMALL = f"<unblindedReadNodule><noduleID>tiny</noduleID>{roi(points=((1, 1),))}</unblindedReadNodule>"
 
 
-@pytest.fixture
-def write(tmp_path):
-    def _write(text: str | bytes):
-        path = tmp_path / "scan.xml"
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-
-    return _write
-
-
-def test_readings(write):
+def test_readings(tmp_path):
     hole = roi(inclusion="FALSE", points=((6, 4), (6, 5)))
-    scan = read_xml(write(message(mark(roi() + hole, "2"), SMALL, SMALL + mark(roi(z="8")))))
+    (tmp_path / "scan.xml").write_text(message(mark(roi() + hole, "2"), SMALL, SMALL + mark(roi(z="8"))))
+    scan = read_xml(tmp_path / "scan.xml")
     assert scan.series_uid == "1.2.3"
     assert [reading.annotation_id for reading in scan.readings] == [1, 2]
     first = scan.readings[0]
@@ -260,12 +218,9 @@ def test_readings(write):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "damaged XML"),
         (message(mark(roi()))[:-40], "damaged XML"),
-        (b"\x00\x01\x02", "damaged XML"),
-        (message().replace("UTF-8", "no-such-encoding"), "damaged XML"),
         (message(root="IdriReadMessage"), "'IdriReadMessage', not the LIDC reading of a CT scan"),
-        (message(series=" "), "names no SeriesInstanceUid"),
+        (message(series=" "), "SeriesInstanceUid is missing"),
         (message(mark(roi(), "many")), "nodule 'N1': .*many"),
         (message(mark(roi()).replace("<margin>3</margin>", "")), "nodule 'N1': margin is missing"),
         (message(mark("")), "nodule 'N1': has ratings and no contour"),
@@ -275,9 +230,10 @@ def test_readings(write):
         (message(mark(roi(points=((1, -1), (2, 2))))), "outside any image"),
     ],
 )
-def test_a_bad_file_is_named(write, text, expected):
-    with pytest.raises(DataError, match=rf"scan\.xml: .*{expected}.*(get|Get) this file again"):
-        read_xml(write(text))
+def test_a_bad_file_is_named(tmp_path, text, expected):
+    (tmp_path / "scan.xml").write_text(text)
+    with pytest.raises(DataError, match=rf"scan\.xml: .*{expected}.*get this file again"):
+        read_xml(tmp_path / "scan.xml")
 
 
 def test_real_files_hold_what_the_database_holds(real_data):

@@ -132,7 +132,6 @@ def test_outlines_of_other_things_are_left_out(chest, root):
         (lambda chest, scan: chest.write_slice(scan / "x.dcm", 1, SeriesInstanceUID="1.9"), "2 CT series"),
         (lambda chest, scan: (scan / "study" / "ct" / "7.dcm").write_bytes(b"short"), r"7\.dcm: not a readable"),
         (lambda chest, scan: chest.write_rtstruct(scan / "y.dcm"), r"2 lung masks \(rt.dcm, y.dcm\)"),
-        (lambda chest, scan: chest.write_rtstruct(scan / "y.dcm", frame="1.9"), "ReferencedFrameOfReferenceUID"),
         (lambda chest, scan: chest.write_image(scan.parent / "a" / "two.nrrd", chest.hu()), "2 files with Hounsfield"),
         (lambda chest, scan: (scan.parent / "a" / "scan.nrrd").unlink(), "0 files with Hounsfield"),
         (lambda chest, scan: chest.write_series(scan.parent / "d"), "another scan of P-1"),
@@ -167,7 +166,7 @@ def test_folders_without_a_scan(tmp_path):
         LungCt(tmp_path / "none")
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "License.txt").write_text("free")
-    with pytest.raises(DataError, match=r"no usable scan.*First of 1 problems: .*holds no CT series in DICOM, and 0"):
+    with pytest.raises(DataError, match=r"no usable scan.*First of 1 problems: .*no CT series in DICOM, and 0"):
         LungCt(tmp_path)
 
 

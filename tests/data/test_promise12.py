@@ -1,4 +1,5 @@
-import hashlib
+from __future__ import annotations
+
 import re
 
 import numpy as np
@@ -24,7 +25,6 @@ def header(array, data_file, **changes):
         "CompressedData": False,
         "TransformMatrix": "1 0 0 0 1 0 0 0 1",
         "Offset": "-1 -2 -3",
-        "CenterOfRotation": "0 0 0",
         "AnatomicalOrientation": "RAI",
         "ElementSpacing": "0.625 0.5 3.6",
         "DimSize": " ".join(map(str, array.shape[::-1])),
@@ -41,7 +41,7 @@ def write_volume(folder, stem, array, **changes):
 
 
 def write_case(folder, number=0, slices=(2, 3)):
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     image = RNG.integers(0, 2000, SHAPE, dtype=np.int16)
     mask = np.zeros(SHAPE, np.int8)
     for z in slices:
@@ -70,97 +70,78 @@ def test_slices_with_prostate_are_samples(tmp_path):
     assert dataset.problems == []
 
 
-def test_test_case_of_the_same_name_does_not_hide_a_training_case(tmp_path):
-    write_case(tmp_path / "train", 3)
-    (tmp_path / "TestData").mkdir()
-    write_volume(tmp_path / "TestData", "Case03", np.ones(SHAPE, np.int16))
-    dataset = Promise12(tmp_path)
-    assert len(dataset) == 2
-    assert dataset.problems == []
-
-
 def test_test_cases_with_a_segmentation_are_patients_of_their_own(tmp_path):
-    for folder in ("training", "test", "livechallenge_Test_data"):
-        (tmp_path / folder).mkdir()
     for number in (0, 1):
         write_case(tmp_path / "training", number)
+    (tmp_path / "test").mkdir()
+    write_volume(tmp_path / "test", "Case00", np.ones(SHAPE, np.int16))  # without one, the training case is used
     before = Promise12(tmp_path)
+    assert before.index["patient"].unique().tolist() == ["Case00", "Case01"]
     assert before.origin == "PROMISE12 training cases (promise12)"
     image, _ = write_case(tmp_path / "test", 0)
     write_case(tmp_path / "livechallenge_Test_data", 7)
     dataset = Promise12(tmp_path)
     assert dataset.index["patient"].unique().tolist() == ["Case00", "Case01", "test-Case00", "test-Case07"]
-    assert dataset.problems == []
+    assert before.problems == dataset.problems == []
     assert dataset.origin == "PROMISE12 training and test cases (promise12)"
     assert dataset.fingerprint != before.fingerprint
     tested = dataset[int(np.flatnonzero(dataset.index["patient"] == "test-Case00")[0])]
-    assert tested.id == "promise12/test-Case00/prostate/002"
     np.testing.assert_array_equal(tested.image, normalise(image, "")[2])
 
 
-def test_the_same_case_twice_is_left_out_and_listed(tmp_path):
-    for part in ("a", "b"):
-        write_case(tmp_path / part, 3)
-    write_case(tmp_path / "a", 4)
+def test_the_same_case_twice_and_a_segmentation_without_an_image_are_listed(tmp_path):
+    for folder, number in (("a", 3), ("b", 3), ("a", 4), ("a", 5)):
+        write_case(tmp_path / folder, number)
+    (tmp_path / "a/Case05.mhd").unlink()
     dataset = Promise12(tmp_path)
     assert dataset.index["patient"].unique().tolist() == ["Case04"]
-    assert "there again as" in dataset.problems[0].why
+    assert [problem.why.rpartition("/")[2] for problem in dataset.problems] == [
+        "its image is not there; left out",
+        "Case03.mhd; keep one of them",
+    ]
+
+
+HEADERS = {
+    "many digits": {"DimSize": "9" * 5000 + " 1 1"},
+    "zero": {"DimSize": "16 0 6"},
+    "negative": {"DimSize": "16 -20 6"},
+    "2D": {"NDims": "2", "DimSize": "16 20"},
+    "absolute": {"ElementDataFile": "/etc/passwd"},
+    "windows": {"ElementDataFile": r"..\secret.raw"},
+    "local": {"ElementDataFile": "LOCAL"},
+    "list": {"ElementDataFile": "LIST"},
+    "pattern": {"ElementDataFile": "slice%03d.raw"},
+    "header size": {"HeaderSize": "-1"},
+    "colour": {"ElementNumberOfChannels": "3"},
+    "type": {"ElementType": "MET_NOISE"},
+    "twice": {"DimSize ": "99999 99999 99999"},
+    "colon": {"DimSize: 99999 99999 99999\nx": "1"},
+}
 
 
 def spoil(folder, kind):
     """Damage Case01 and return what the message must say."""
     image, mask = folder / "Case01", folder / "Case01_segmentation"
-    empty = np.zeros(SHAPE, np.int8)
+    if kind in HEADERS:
+        image.with_suffix(".mhd").write_text(header(np.zeros(SHAPE, np.int16), "Case01.raw", **HEADERS[kind]))
+        if kind in ("twice", "colon"):
+            return r"Case01\.mhd: is no MetaImage header, or gives a field twice"
+        key, value = next(iter(HEADERS[kind].items()))
+        return rf"Case01\.mhd: .*{key} = {re.escape(str(value)[:40])}.* is refused"
     if kind == "no segmentation":
         mask.with_suffix(".mhd").unlink()
         return "has no Case01_segmentation.mhd"
     if kind == "no raw":
         image.with_suffix(".raw").unlink()
         return r"Case01\.raw: there is no such file"
-    if kind == "short raw":
-        raw = image.with_suffix(".raw")
-        raw.write_bytes(raw.read_bytes()[:-1])
-        return r"Case01\.raw: truncated, 3839 bytes where Case01\.mhd declares 3840"
-    if kind == "empty raw":
-        mask.with_suffix(".raw").write_bytes(b"")
-        return r"Case01_segmentation\.raw: truncated, 0 bytes"
     if kind == "empty segmentation":
-        write_volume(folder, mask.name, empty)
+        write_volume(folder, mask.name, np.zeros(SHAPE, np.int8))
         return "the segmentation is empty"
-    if kind == "other size":
-        write_volume(folder, mask.name, np.ones((6, 20, 15), np.int8))
-        return r"a mask of size \(6, 20, 15\) on an image of size \(6, 20, 16\)"
-    changes, message = {
-        "huge": ({"DimSize": "100000 100000 100000"}, "DimSize = 100000 100000 100000 is refused"),
-        "many digits": ({"DimSize": "9" * 5000 + " 1 1"}, "is refused"),
-        "zero": ({"DimSize": "16 0 6"}, "is refused"),
-        "negative": ({"DimSize": "16 -20 6"}, "three sizes are expected"),
-        "2D": ({"NDims": "2", "DimSize": "16 20"}, "NDims = 2"),
-        "parent": ({"ElementDataFile": "../secret.raw"}, r"ElementDataFile = '\.\./secret\.raw' is refused"),
-        "absolute": ({"ElementDataFile": "/etc/passwd"}, "'/etc/passwd' is refused"),
-        "windows": ({"ElementDataFile": r"..\secret.raw"}, "is refused"),
-        "local": ({"ElementDataFile": "LOCAL"}, "'LOCAL' is refused"),
-        "list": ({"ElementDataFile": "LIST"}, "'LIST' is refused"),
-        "pattern": ({"ElementDataFile": "slice%03d.raw"}, "is refused"),
-        "compressed": ({"CompressedData": "True"}, "CompressedData = True"),
-        "header size": ({"HeaderSize": "-1"}, "HeaderSize = -1"),
-        "colour": ({"ElementNumberOfChannels": "3"}, "one whole or real number a voxel"),
-        "type": ({"ElementType": "MET_NOISE"}, "ElementType = MET_NOISE"),
-        "twice": ({"DimSize ": "99999 99999 99999"}, "gives a field twice"),
-        "colon": ({"DimSize: 99999 99999 99999\nx": "1"}, "gives a field twice"),
-    }[kind]
-    image.with_suffix(".mhd").write_text(header(np.zeros(SHAPE, np.int16), "Case01.raw", **changes))
-    return message
+    write_volume(folder, mask.name, np.ones((6, 20, 15), np.int8))
+    return r"a mask of size \(6, 20, 15\) on an image of size \(6, 20, 16\)"
 
 
-SPOILT = [
-    *("no segmentation", "no raw", "short raw", "empty raw", "empty segmentation", "other size"),
-    *("huge", "many digits", "zero", "negative", "2D", "colour", "type", "twice", "colon"),
-    *("parent", "absolute", "windows", "local", "list", "pattern", "compressed", "header size"),
-]
-
-
-@pytest.mark.parametrize("kind", SPOILT)
+@pytest.mark.parametrize("kind", ["no segmentation", "no raw", "empty segmentation", "other size", *HEADERS])
 def test_a_bad_case_is_left_out_and_listed_and_the_others_are_used(tmp_path, kind):
     folder = tmp_path / "promise12"
     write_case(folder, 0)
@@ -173,17 +154,7 @@ def test_a_bad_case_is_left_out_and_listed_and_the_others_are_used(tmp_path, kin
     assert re.search(message, dataset.problems[0].why)
 
 
-def test_segmentation_without_an_image_is_listed(tmp_path):
-    write_case(tmp_path, 0)
-    write_case(tmp_path, 1)
-    (tmp_path / "Case01.mhd").unlink()
-    dataset = Promise12(tmp_path)
-    assert [(problem.where, problem.why) for problem in dataset.problems] == [
-        (str(tmp_path / "Case01_segmentation.mhd"), "its image is not there; left out")
-    ]
-
-
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(["NDims", "DimSize", "ElementType", "ElementDataFile", "CompressedData", "HeaderSize"]),
     st.text(max_size=30),
@@ -211,14 +182,11 @@ def test_a_file_that_became_damaged_after_opening_is_listed(tmp_path):
     assert len(dataset.problems) == 2
 
 
-def test_constant_or_nan_volume_is_an_error():
+def test_volumes_of_which_nothing_can_be_used(tmp_path):
     with pytest.raises(DataError, match=r"Case00\.mhd: the image is constant \(5 "):
         normalise(np.full(SHAPE, 5), "Case00.mhd")
     with pytest.raises(DataError, match="NaN"):
         normalise(np.full(SHAPE, np.nan), "Case00.mhd")
-
-
-def test_no_usable_case_is_an_error_that_says_why(tmp_path):
     write_case(tmp_path, 0, slices=())
     with pytest.raises(DataError, match=r"no usable case; .*the segmentation is empty"):
         Promise12(tmp_path)
@@ -233,6 +201,4 @@ def test_fingerprint_follows_content_not_place_and_notices_one_voxel(tmp_path):
     voxels = bytearray(raw.read_bytes())
     voxels[100] ^= 1
     raw.write_bytes(voxels)
-    after = Promise12(tmp_path / "b").fingerprint
-    assert after != before
-    assert len(after) == hashlib.sha256().digest_size * 2
+    assert Promise12(tmp_path / "b").fingerprint != before

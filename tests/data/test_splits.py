@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softmask.config import BASE_SEED
-from softmask.data import NAMES, REAL_ONLY, selection
+from softmask.data import NAMES, REAL_ONLY
 from softmask.data.sample import Dataset
 from softmask.data.splits import (
     CROPS,
@@ -22,7 +21,6 @@ from softmask.data.splits import (
     SECTION_FOLDS,
     TAKEN,
     dataset_name,
-    experiment_rows,
     scan_rows,
     split_by_patient,
     split_rows,
@@ -86,11 +84,6 @@ def test_the_seed_decides_and_the_order_of_rows_does_not():
         assert Counter(patients[row] for row in rows) == Counter(turned[row] for row in other[name])
 
 
-def test_too_few_patients():
-    with pytest.raises(DataError, match=r"2 patients cannot be split into 3 sets \(train, validation, test\)"):
-        split_by_patient(["A", "A", "B"], SIZES, 0)
-
-
 class Listed(Dataset):
     """An index and nothing behind it."""
 
@@ -114,16 +107,6 @@ def test_every_experiment_opens_a_data_set() -> None:
     assert set(SCANS) <= set(PAPER_SIZES)
     assert dataset_name("lidc-119") == "lidc"
     assert all("test" in sizes for sizes in PAPER_SIZES.values())
-
-
-def test_119_lesions_are_the_first_of_lidc_each_with_its_largest_slice() -> None:
-    dataset = nodules(120)
-    rows = experiment_rows("lidc-119", dataset)
-    assert rows.tolist() == experiment_rows("lidc", dataset)[:119].tolist()
-    chosen = dataset.index.iloc[rows]
-    assert not chosen.duplicated(["patient", "nodule"]).any()
-    assert set(chosen["slice"]) == {"s0"}
-    assert {selection.role(patient) for patient in chosen["patient"]} == {"lidc"}
 
 
 def test_folds_divide_lidc_s_training_and_validation_patients_and_keep_the_test_part() -> None:
@@ -172,33 +155,17 @@ def prostates(training: int, tested: int, slices: int = 15) -> Dataset:
     return Listed(pd.DataFrame({"patient": [name for name in names for _ in range(slices)]}))
 
 
-def test_prostates_are_tested_on_the_challenge_s_test_cases_which_never_train() -> None:
-    dataset = prostates(50, 30)
+@pytest.mark.parametrize("tested", [30, 3])
+def test_prostates_are_tested_on_the_challenge_s_test_cases_which_never_train(tested) -> None:
+    dataset = prostates(50, tested)  # three fill a part of the test part, and training cases the rest
     patients = dataset.index["patient"].to_numpy()
     parts = split_rows("promise12", dataset)
     assert {part: len(rows) for part, rows in parts.items()} == PAPER_SIZES["promise12"]
     assert list(parts) == ["train", "validation", "test"]
-    for part, rows in parts.items():
-        assert {patient.startswith("test-") for patient in patients[rows]} == {part == "test"}
+    assert sum(patient.startswith("test-") for patient in patients[parts["test"]]) == min(130, 15 * tested)
+    assert not any(patient.startswith("test-") for part in ("train", "validation") for patient in patients[parts[part]])
     owners = [set(patients[rows]) for rows in parts.values()]
     assert sum(map(len, owners)) == len(set.union(*owners))
-
-
-def test_few_test_cases_are_all_tested_on_and_training_cases_make_up_for_the_others() -> None:
-    dataset = prostates(50, 3)
-    patients = dataset.index["patient"].to_numpy()
-    parts = split_rows("promise12", dataset)
-    assert {part: len(rows) for part, rows in parts.items()} == PAPER_SIZES["promise12"]
-    assert sum(patient.startswith("test-") for patient in patients[parts["test"]]) == 45
-    owners = [set(patients[rows]) for rows in parts.values()]
-    assert sum(map(len, owners)) == len(set.union(*owners))
-
-
-def test_prostates_without_test_cases_are_divided_as_ever() -> None:
-    dataset = prostates(50, 0)
-    expected = split_by_patient(dataset.index["patient"], PAPER_SIZES["promise12"], BASE_SEED)
-    for part, rows in split_rows("promise12", dataset).items():
-        np.testing.assert_array_equal(rows, expected[part])
 
 
 def scans(count: int, slices: int = SLICES) -> Dataset:
@@ -211,20 +178,15 @@ def parts_of(name: str, dataset: Dataset, cap: int | None) -> dict[str, pd.DataF
 
 
 @pytest.mark.parametrize("name", ["lidc-lung", "qin-lung"])
-@pytest.mark.parametrize("cap", [None, 16, 200])
+@pytest.mark.parametrize("cap", [None, 16])
 def test_no_patient_is_in_two_parts_and_no_slice_twice(name, cap) -> None:
     parts = parts_of(name, scans(sum(SCANS[name].values())), cap)
     patients = [set(part["patient"]) for part in parts.values()]
     assert sum(map(len, patients)) == len(set.union(*patients))
     assert not any(part.index.duplicated().any() for part in parts.values())
-
-
-def test_the_papers_patients_train_and_test_in_full() -> None:
-    for name, train, test in (("lidc-lung", 180, 40), ("qin-lung", 35, 12)):
-        parts = parts_of(name, scans(train + test), None)
+    if cap is None:  # all scans, and the most slices of each
         counts = {part: rows["patient"].value_counts() for part, rows in parts.items()}
-        assert len(counts["train"]) + len(counts["validation"]) == train
-        assert len(counts["test"]) == test
+        assert {part: len(count) for part, count in counts.items()} == SCANS[name]
         assert all(set(count) == {TAKEN[part].each} for part, count in counts.items())
 
 
@@ -254,31 +216,9 @@ def test_slices_are_evenly_spaced_and_training_ones_lie_at_all_heights() -> None
     assert heights[-1] >= SLICES - 4
 
 
-def test_fewer_scans_keep_the_proportions() -> None:
-    parts = parts_of("lidc-lung", scans(22), 200)
-    assert {part: rows["patient"].nunique() for part, rows in parts.items()} == {
-        "train": 17,
-        "validation": 1,
-        "test": 4,
-    }
-    assert len(parts["train"]) == 200
-    assert parts["train"]["patient"].value_counts().max() == 12
-    assert len(parts["validation"]) == 40
-
-
 def test_scans_to_test_on_alone() -> None:
     parts = parts_of("lung-ct", scans(1, slices=119), 200)
     assert list(parts) == ["test"]
     assert len(parts["test"]) == 119
     with pytest.raises(DataError, match="2 patients cannot be split into 3 sets"):
         scan_rows("qin-lung", scans(2), None)
-
-
-def test_order_of_the_index_s_patients_does_not_matter() -> None:
-    dataset = scans(30)
-    other = scans(30)
-    other.index = pd.concat([group for _, group in reversed(list(dataset.index.groupby("patient")))], ignore_index=True)
-    for one, two in zip(
-        parts_of("qin-lung", dataset, 50).values(), parts_of("qin-lung", other, 50).values(), strict=True
-    ):
-        assert one.reset_index(drop=True).equals(two.reset_index(drop=True))

@@ -13,10 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from softmask.data.ct import Series, grid_of_file, grid_of_series, one_series, sort_files
-from softmask.data.dicom import is_dicom, read_header, read_hu
+from softmask.data.ct import (
+    Series,
+    grid_of_series,
+    is_dicom,
+    one_series,
+    read_header,
+    read_hu,
+    sort_files,
+)
 from softmask.data.image_files import LUNG_WINDOW, read_grey, window_hu
-from softmask.data.volume_files import Grid, is_volume_file, name_of, read_turned
+from softmask.data.volume_files import Grid, grid_of_file, is_volume_file, name_of, read_turned
 from softmask.errors import ConfigError, DataError
 from softmask.files import size_of
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from softmask.apply.images import Image, stem_of
-from softmask.data.dicom import dcmread, is_dicom, modality_of, named
+from softmask.data.ct import dcmread, is_dicom, modality_of, named
 from softmask.data.image_files import read_grey
 from softmask.data.masks import label_volume_mask, lesion_mask
 from softmask.data.sample import Problem
 from softmask.data.volume_files import Grid, is_volume_file
-from softmask.errors import ConfigError, DataError, brief
+from softmask.errors import ConfigError, DataError, LabelError, brief
 from softmask.files import read_text
 
 ORDERS, UNITS = ("rc", "xy"), ("px", "mm")
@@ -83,7 +83,11 @@ class Mark:
             if grid is None:
                 raise DataError("RECIST ends in mm, but the image's file says nothing of mm; give them in pixels")
             ends = (ends - grid.origin[1::-1]) / grid.spacing_mm[1:]
-        return validate(ends.reshape(2, 2, 2), shape)
+        try:
+            return validate(ends.reshape(2, 2, 2), shape)
+        except LabelError as error:
+            hint = "; columns before rows must be said (--order xy; x0, y0, ... in lists), and so must mm (--units mm)"
+            raise LabelError(f"{error}{hint if 'outside' in str(error) else ''}") from error
 
     def slice_of(self, image: Image, z: int | None) -> int:
         """Return the slice that it lies on, of several ``z``. Raises DataError where it is not known."""
@@ -95,6 +99,24 @@ class Mark:
         if n > 1 and z is None:
             raise DataError(f"has {n} slices, 0 to {n - 1}; say which one the mark lies on (--slice, column slice)")
         return 0 if n == 1 else _checked_slice(z, n)
+
+
+def doubts(axes: np.ndarray) -> str:
+    """Return that two axes (2, 2, 2) are not perpendicular (30 degrees off), or do not cross; empty for neither.
+
+    Readers who draw by hand make such marks, so they are labelled; but ends in a wrong order look like that, too.
+    """
+    long, short = axes[0, 1] - axes[0, 0], axes[1, 1] - axes[1, 0]
+    lengths = np.linalg.norm([long, short], axis=1)
+    if not lengths[1]:
+        return ""
+    angle = np.degrees(np.arccos(min(abs(long @ short) / lengths[0] / lengths[1], 1.0)))
+    if angle < 60:
+        return f"the axes meet at {angle:.0f} degrees, not at about 90: check the order of the ends"
+    shares = np.linalg.solve(np.stack([long, -short], axis=1), axes[1, 0] - axes[0, 0])  # of each axis, where they meet
+    if (np.abs(shares - 0.5) > 0.5 + 1 / lengths).any():  # within a pixel, they may cross
+        return "the axes do not cross: check the order of the ends"
+    return ""
 
 
 @dataclass(frozen=True)

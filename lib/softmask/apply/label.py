@@ -25,7 +25,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from softmask.apply.images import Grey, Image, open_image, reading, stem_of
-from softmask.apply.items import Item, Mark, read_list, read_masks, read_report
+from softmask.apply.items import Item, Mark, doubts, read_list, read_masks, read_report
 from softmask.apply.outputs import check_outputs, pictures, png, seg_bytes, write_nifti
 from softmask.cache import code_digest
 from softmask.data.sample import Problem
@@ -207,10 +207,9 @@ def _outcome(item: Item, folder: Path, settings: Settings, earlier: Row | None) 
     try:
         with reading(item.image):
             image = open_image(item.image)
-            possible = ("png", *(["nifti"] if image.grid else []), *(["seg"] if image.uids else []))
-            formats = settings.formats or possible
-            if not set(formats) <= set(possible):
-                raise DataError(f"{item.image}: can be written as {', '.join(possible)} only; choose --format of these")
+            formats = settings.formats or ("png", *(["nifti"] if image.grid else []), *(["seg"] if image.uids else []))
+            if "seg" in formats and not image.uids:
+                raise DataError("a DICOM SEG belongs to a DICOM image, which this is not; choose --format png nifti")
             mark = [] if item.mark is None else [item.mark.text + item.mark.uid]
             code = code_digest("data", "label", "apply")
             files = dict.fromkeys(plane.path for plane in image.slices)
@@ -219,7 +218,7 @@ def _outcome(item: Item, folder: Path, settings: Settings, earlier: Row | None) 
         paths = _paths(folder, item.name, before, image.is_volume, formats)
         if earlier is not None and earlier["digest"] == digest and all(path.is_file() for path in paths):
             return earlier, "skipped"
-        alphas = _label(item, image, folder, settings, formats)
+        alphas, doubt = _label(item, image, folder, settings, formats)
         written = _paths(folder, item.name, list(alphas), image.is_volume, formats)
         for path in {*_paths(folder, item.name, before, image.is_volume)} - {*written}:
             path.unlink(missing_ok=True)  # of slices or formats that this labelling did not replace
@@ -242,6 +241,7 @@ def _outcome(item: Item, folder: Path, settings: Settings, earlier: Row | None) 
         "mask_area_px": str(sum(int(np.count_nonzero(alpha >= 0.5)) for alpha in alphas.values())),
         "digest": digest,
         "status": "done",
+        "message": doubt and f"doubtful: {doubt}",
     }
     return row, "labelled"
 
@@ -253,10 +253,14 @@ def _paths(folder: Path, name: str, slices: Sequence[int], is_volume: bool, form
     return paths + [folder / f"{name}-{kind}" for format in formats if format != "png" for kind in _KINDS[format]]
 
 
-def _label(item: Item, image: Image, folder: Path, settings: Settings, formats: Sequence[str]) -> dict[int, np.ndarray]:
-    """Write the files of an item and return alpha (H, W) by slice."""
+def _label(
+    item: Item, image: Image, folder: Path, settings: Settings, formats: Sequence[str]
+) -> tuple[dict[int, np.ndarray], str]:
+    """Write the files of an item; return alpha (H, W) by slice, and what is doubtful about its mark."""
+    doubt = ""
     if item.mark is not None:
         axes = item.mark.axes(image.shape, image.grid)
+        doubt = doubts(axes)
         priors = {item.mark.slice_of(image, item.slice): {"axes": axes}}
     else:
         priors = {z: {"readers": masks} for z, masks in read_masks(item, image).items()}
@@ -274,7 +278,7 @@ def _label(item: Item, image: Image, folder: Path, settings: Settings, formats: 
         write_nifti(folder, item.name, image, alphas)
     if "seg" in formats:
         write_atomic(folder / f"{item.name}-soft.dcm", seg_bytes(image, alphas, item.name, item.kind, settings.epsilon))
-    return alphas
+    return alphas, doubt
 
 
 def label_slice(

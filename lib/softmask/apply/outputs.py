@@ -14,8 +14,8 @@ from scipy.ndimage import binary_erosion
 
 from softmask import __version__
 from softmask.apply.images import Image
-from softmask.data.dicom import dcmread, named
-from softmask.data.volume_files import image_of, nifti
+from softmask.data.ct import dcmread, named
+from softmask.data.volume_files import Grid, image_of, nifti
 from softmask.errors import ConfigError, DataError, brief
 from softmask.files import write_atomic
 
@@ -82,14 +82,17 @@ def pictures(image: np.ndarray, alpha: np.ndarray, mask: np.ndarray, part=(slice
 
 
 def write_nifti(folder: Path, name: str, image: Image, alphas: dict[int, np.ndarray]) -> None:
-    """Write ``soft.nii.gz`` (float32) and ``mask.nii.gz`` (uint8) on the voxels of the image; ``alphas`` are (H, W)
-    float32 by slice."""
-    volume = np.zeros(image.grid.shape, np.float32)
+    """Write ``soft.nii.gz`` (float32) and ``mask.nii.gz`` (uint8) on the voxels of the image, of PNG and TIFF on one
+    slice with voxels of 1 mm; ``alphas`` are (H, W) float32 by slice."""
+    grid = image.grid or Grid(
+        shape=(1, *image.shape), spacing_mm=(1.0,) * 3, z_mm=np.zeros(1), origin=(0.0,) * 3, patient="", path=image.path
+    )
+    volume = np.zeros(grid.shape, np.float32)
     for z, alpha in alphas.items():
         volume[z] = alpha
     folder.mkdir(parents=True, exist_ok=True)
     for kind, values in (("soft", volume), ("mask", (volume >= 0.5).astype(np.uint8))):
-        write_atomic(folder / f"{name}-{kind}.nii.gz", nifti(image_of(values, image.grid), folder))
+        write_atomic(folder / f"{name}-{kind}.nii.gz", nifti(image_of(values, grid), folder))
 
 
 def seg_bytes(image: Image, alphas: dict[int, np.ndarray], name: str, prior: str, epsilon: float) -> bytes:

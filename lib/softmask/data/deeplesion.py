@@ -26,10 +26,11 @@ from softmask.files import read_text, sha256_of
 HU_OFFSET = 32768
 LUNG = 5
 CROP = 128
+# fmt: off
 COLUMNS = (
-    *("File_name", "Key_slice_index", "Measurement_coordinates"),
-    *("Coarse_lesion_type", "Possibly_noisy", "Spacing_mm_px_"),
+    "File_name", "Key_slice_index", "Measurement_coordinates", "Coarse_lesion_type", "Possibly_noisy", "Spacing_mm_px_",
 )
+# fmt: on
 _CHECKSUM_BYTES = 32  # of a PNG's end: zlib's Adler-32 of all pixels, the last IDAT's CRC, and IEND
 _REMEDY = "get DeepLesion's DL_info.csv again"
 
@@ -55,13 +56,11 @@ class DeepLesion(Dataset):
         lesions, bad, counts = parse_table(table_path)
         for where, why in bad:
             self.add_problem(where, f"{why}; left out")
-        there = {file: (images / file).is_file() for file in lesions["file"].unique()}
-        for path in (images / file for file in there if not there[file]):
-            if path.parent.is_dir():
-                self.add_problem(path, "named in DL_info.csv and not there; left out")
-            else:  # once
-                self.add_problem(path.parent, "this folder of DeepLesion is not there; its lesions are left out")
-        self.index = lesions[lesions["file"].map(there).astype(bool)].reset_index(drop=True)
+        there = lesions["file"].map(lambda file: (images / file).is_file()).astype(bool)
+        for path in (images / file for file in lesions["file"][~there].unique()):
+            where = path if path.parent.is_dir() else path.parent  # a missing folder is listed once
+            self.add_problem(where, "named in DL_info.csv and not there; left out")
+        self.index = lesions[there].reset_index(drop=True)
         self.origin = (
             f"DeepLesion, {len(self.index)} lung lesions with RECIST axes "
             f"({counts['unknown']} of unknown type and {counts['noisy']} possibly noisy ones left out)"
@@ -75,21 +74,19 @@ class DeepLesion(Dataset):
         row, axes = self.index.iloc[i], self._axes[i]
         path = self.path / "Images_png" / row.file
         stored = read_grey(path)
-        if stored.dtype != np.uint16:
-            raise DataError(f"{path}: DeepLesion images are 16-bit PNG (HU + {HU_OFFSET}), this one has 8 bits")
-        if min(stored.shape) < CROP:
-            raise DataError(f"{path}: size {stored.shape} is smaller than the crop of {CROP} x {CROP}")
-        low, high = axes.min(axis=(0, 1)), axes.max(axis=(0, 1))
-        if (low < -0.5).any() or (high > np.array(stored.shape) - 0.5).any():  # the border pixels' outer edges
+        if stored.dtype != np.uint16 or min(stored.shape) < CROP:
             raise DataError(
-                f"{path}: the RECIST mark (rows {low[0]:.1f} to {high[0]:.1f}, columns {low[1]:.1f} to {high[1]:.1f}) "
-                f"lies outside the image of {stored.shape[0]} x {stored.shape[1]}"
+                f"{path}: {stored.dtype} of size {stored.shape}; 16-bit PNG (HU + {HU_OFFSET}) of at least {CROP} x "
+                f"{CROP} pixels is expected"
             )
         corner = np.rint(axes.mean(axis=(0, 1))).astype(int) - CROP // 2
         corner = np.clip(corner, 0, np.array(stored.shape) - CROP)
         recist = axes - corner
-        if (recist < -0.5).any() or (recist > CROP - 0.5).any():
-            raise DataError(f"{path}: the RECIST mark does not fit into a crop of {CROP} x {CROP} pixels")
+        if (recist < -0.5).any() or (recist > CROP - 0.5).any():  # the border pixels' outer edges
+            raise DataError(
+                f"{path}: the RECIST mark (row, column {axes.reshape(-1, 2).tolist()}) does not fit into a crop of "
+                f"{CROP} x {CROP} pixels of the image of {stored.shape[0]} x {stored.shape[1]}"
+            )
         top, left = corner
         hu = stored[top : top + CROP, left : left + CROP].astype(np.float32) - HU_OFFSET
         return self.sample(
@@ -118,7 +115,7 @@ class DeepLesion(Dataset):
         return sha256_of(*parts)
 
 
-def parse_table(path: str | Path) -> tuple[pd.DataFrame, list[tuple[str, str]], dict[str, int]]:
+def parse_table(path: Path) -> tuple[pd.DataFrame, list[tuple[str, str]], dict[str, int]]:
     """Read the usable lung lesions of a DeepLesion table (``DL_info.csv``, or one split of it).
 
     Returns:
@@ -129,7 +126,6 @@ def parse_table(path: str | Path) -> tuple[pd.DataFrame, list[tuple[str, str]], 
     Raises:
         DataError: when the table is missing, is no CSV, or a column is missing.
     """
-    path = Path(path)
     counts = {"rows": 0, "unknown": 0, "noisy": 0}
     rows, bad = [], []
     seen: dict[str, int] = {}
@@ -160,41 +156,31 @@ def parse_table(path: str | Path) -> tuple[pd.DataFrame, list[tuple[str, str]], 
     return lesions.sort_values(["file", "nodule"], kind="stable", ignore_index=True), bad, counts
 
 
-def _lesion(entry: dict[str, str], place: int) -> dict[str, object]:
-    """One row of the index from one row of the table; ValueError for an unusable field."""
+def _lesion(entry: dict[str, str], place: int) -> tuple:
+    """Return one row of the index from one row of the table. Raises ValueError for an unusable field."""
     name = re.fullmatch(r"([0-9]+)_([0-9]+)_([0-9]+)_([0-9]+)\.png", entry["File_name"])
     if name is None:
         raise ValueError(f"file name {entry['File_name']!r} is not <patient>_<study>_<series>_<slice>.png")
     patient, study, series, key_slice = name.groups()
-    axes = _numbers(entry["Measurement_coordinates"], 8, "Measurement_coordinates").reshape(2, 2, 2)
-    axes = axes[:, :, ::-1]  # x, y -> row, column
+    axes = _numbers(entry, "Measurement_coordinates", 8).reshape(2, 2, 2)[:, :, ::-1]  # x, y -> row, column
     lengths = np.hypot(*np.moveaxis(axes[:, 1] - axes[:, 0], -1, 0))
-    if not (lengths > 0).all():
+    spacing = _numbers(entry, "Spacing_mm_px_", 3)
+    if not (lengths > 0).all() or not (spacing > 0).all():
         raise ValueError(
-            f"a RECIST axis of zero length in Measurement_coordinates {entry['Measurement_coordinates']!r}"
+            f"axes of {lengths.tolist()} pixels, spacing {spacing.tolist()} mm: positive ones are expected"
         )
-    spacing = _numbers(entry["Spacing_mm_px_"], 3, "Spacing_mm_px_")
-    if not (spacing > 0).all():
-        raise ValueError(f"Spacing_mm_px_ {entry['Spacing_mm_px_']!r} is not positive")
-    return {
-        "patient": patient,
-        "nodule": f"{study}_{series}_{key_slice}-{place}",
-        "slice": key_slice,
-        "n_readers": 0,
-        "area": float(np.pi / 4 * lengths.prod()),
-        "long_axis": float(lengths.max()),
-        "file": f"{patient}_{study}_{series}/{key_slice}.png",
-        "row_spacing": spacing[1],
-        "column_spacing": spacing[0],
-        "axes": np.ascontiguousarray(axes[np.argsort(-lengths, kind="stable")]),
-    }
+    file = f"{patient}_{study}_{series}/{key_slice}.png"
+    area, long_axis = float(np.pi / 4 * lengths.prod()), float(lengths.max())
+    axes = np.ascontiguousarray(axes[np.argsort(-lengths, kind="stable")])
+    nodule = f"{study}_{series}_{key_slice}-{place}"
+    return patient, nodule, key_slice, 0, area, long_axis, file, spacing[1], spacing[0], axes
 
 
-def _numbers(text: str, count: int, column: str) -> np.ndarray:
+def _numbers(entry: dict[str, str], column: str, count: int) -> np.ndarray:
     try:
-        values = np.array([float(part) for part in text.split(",")])
-    except ValueError as error:
-        raise ValueError(f"{column} {text!r} are not numbers") from error
+        values = np.array([float(part) for part in entry[column].split(",")])
+    except ValueError:
+        values = np.zeros(0)
     if values.size != count or not np.isfinite(values).all():
-        raise ValueError(f"{column} {text!r} are not {count} finite numbers")
+        raise ValueError(f"{column} {entry[column]!r} are not {count} finite numbers")
     return values

@@ -14,10 +14,11 @@ from __future__ import annotations
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.ndimage import gaussian_filter1d, label, uniform_filter
+from scipy.signal import find_peaks
 
 from softmask.data.image_files import FileStore, read_grey, window_hu
 from softmask.data.sample import Dataset, Problem, Sample
@@ -46,15 +47,10 @@ _BIN, _SMOOTH = 5, 2  # width of the histogram's bins, and of the Gaussian over 
 _WINDOW = 5  # pixels a side over which the noise is averaged
 _FEWEST = 0.002  # share of the image that must be air, and tissue
 # one slice of the set lies in test_data in the repository that `softmask data fetch` reads
-_NAME = re.compile(r"(?:.*/)?(?P<folder>2d_images|2d_masks|test_data/image|test_data/mask)/(?P<file>[^/]+\.tiff?)")
-_SLICE = re.compile(r"(?P<patient>ID_[0-9]{4})_(?P<slice>Z_[0-9]{4})\.tiff?")
-
-
-class Levels(NamedTuple):
-    """Stored grey levels of air outside the body and of soft tissue in one slice."""
-
-    air: float
-    tissue: float
+_NAME = re.compile(
+    r"(?!__MACOSX)(?:[^./\\][^/\\]*/)*(?:2d_|test_data/)(?P<half>image|mask)s?/"
+    r"(?P<patient>ID_[0-9]{4})_(?P<slice>Z_[0-9]{4})\.tiff?"
+)
 
 
 class FindingLungs(Dataset):
@@ -98,10 +94,8 @@ class FindingLungs(Dataset):
         name = self._store.title(mask)
         values = read_grey(self._store.read(mask), name)
         levels = np.unique(values)
-        if not (np.isin(levels, (0, 255)).all() or np.isin(levels, (0, 1)).all()):
+        if levels[-1] not in (1, 255) or levels[:-1].any():
             raise DataError(f"{name}: mask values must be 0 and 255, or 0 and 1, not {levels[:8].tolist()}; {AGAIN}")
-        if levels[-1] == 0:
-            raise DataError(f"{name}: the mask is empty; {AGAIN}")
         return (values > 0)[None], np.ones(1, bool)
 
     @cached_property
@@ -110,39 +104,36 @@ class FindingLungs(Dataset):
         return sha256_of(self._store.fingerprint([name for pair in self._pairs for name in pair]))
 
     def _find_pairs(self) -> dict[tuple[str, str], tuple[str, str]]:
-        """Image and mask of each (patient, slice), in the order of scans."""
+        """Return image and mask of each (patient, slice), in the order of scans; other files are passed over."""
         halves: dict[str, dict[tuple[str, str], str]] = {"image": {}, "mask": {}}
-        for name in self._store.names:
-            match, parts = _NAME.fullmatch(name), name.split("/")
-            if match is None or "__MACOSX" in parts or parts[-1].startswith("."):
-                continue
-            key, half = _SLICE.fullmatch(match["file"]), halves["image" if "image" in match["folder"] else "mask"]
-            if name.startswith("/") or ".." in parts or "\\" in name:
-                self.add_problem(self._store.title(name), "its path leads out of the archive; get the archive again")
-            elif key is None:
-                self.add_problem(self._store.title(name), "its name is not like ID_0001_Z_0146.tif; rename the file")
-            elif key.groups() in half:
-                again = self._store.title(half[key.groups()])
-                self.add_problem(self._store.title(name), f"the same slice is there as {again}; remove one of them")
+        for match in filter(None, map(_NAME.fullmatch, self._store.names)):
+            half, key = halves[match["half"]], (match["patient"], match["slice"])
+            if key in half:
+                title = self._store.title(half[key])
+                why = f"the same slice is there as {title}; remove one of them"
+                self.add_problem(self._store.title(match[0]), why)
             else:
-                half[key.groups()] = name
+                half[key] = match[0]
         pairs = {}
         for key in sorted(halves["image"].keys() | halves["mask"].keys()):
+            image, mask = halves["image"].get(key), halves["mask"].get(key)
             if key[0] in WRONG_MASKS:
                 self.left_out.append(Problem(f"{self.name}/{key[0]}", WRONG_MASKS[key[0]]))
-                continue
-            for half, other in (("image", "mask"), ("mask", "image")):
-                if key not in halves[other]:
-                    self.add_problem(self._store.title(halves[half][key]), f"has no {other}; {AGAIN}, and its {other}")
-            if key in halves["image"] and key in halves["mask"]:
-                pairs[key] = halves["image"][key], halves["mask"][key]
+            elif image and mask:
+                pairs[key] = image, mask
+            else:
+                other = "mask" if image else "image"
+                self.add_problem(self._store.title(image or mask), f"has no {other}; {AGAIN}, and its {other}")
         return pairs
 
 
 def nominal_hu(stored: np.ndarray, name: str) -> np.ndarray:
     """Return grey levels on a scale where air outside the body is -1000 and soft tissue +40, "nominal HU".
 
-    The levels of both (:func:`levels_of`) give a straight line. Outside the field of view is air.
+    The levels of both give a straight line. Outside the field of view is air. The noise is averaged over 5 x 5 pixels
+    first. Air is what is dark and connected with the border of the field of view; its level is the darkest peak of its
+    histogram that is at least half as high as the highest one, so that no table or clothes count. Soft tissue is the
+    median of what lies between fat and contrast medium.
 
     Args:
         stored: (H, W) whole numbers, about Hounsfield units; ``name`` is what messages call the image.
@@ -153,21 +144,6 @@ def nominal_hu(stored: np.ndarray, name: str) -> np.ndarray:
     Raises:
         DataError: when the values are not those of a CT slice with air around the body.
     """
-    air, tissue = levels_of(stored, name)
-    hu = AIR + (stored - air) * ((TISSUE - AIR) / (tissue - air))
-    return np.where(stored < _PADDING, AIR, hu).astype(np.float32)
-
-
-def levels_of(stored: np.ndarray, name: str) -> Levels:
-    """Return the stored levels of air and soft tissue in one slice; arguments and errors as :func:`nominal_hu`.
-
-    The noise is averaged over 5 x 5 pixels first. Air is what is dark and connected with the border of the field of
-    view; its level is the darkest peak of its histogram that is at least half as high as the highest one, so that no
-    table or clothes count. Soft tissue is the median of what lies between fat and contrast medium.
-    """
-    from scipy.ndimage import gaussian_filter1d, label, uniform_filter
-    from scipy.signal import find_peaks
-
     inside = stored >= _PADDING
     share = uniform_filter(inside.astype(np.float64), _WINDOW)
     mean = uniform_filter(np.where(inside, stored, 0).astype(np.float64), _WINDOW) / np.maximum(share, 1e-6)
@@ -177,10 +153,10 @@ def levels_of(stored: np.ndarray, name: str) -> Levels:
     border = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
     outside = np.isin(regions, border[border > 0]) & whole
     counts, edges = np.histogram(mean[outside], np.arange(_AIR_RANGE[0], _AIR_RANGE[1] + _BIN, _BIN))
-    tissue = mean[whole & (mean > _TISSUE_RANGE[0]) & (mean < _TISSUE_RANGE[1])]
+    soft = mean[whole & (mean > _TISSUE_RANGE[0]) & (mean < _TISSUE_RANGE[1])]
     for part, count, (low, high) in (
         ("air around the body", counts.sum(), _AIR_RANGE),
-        ("soft tissue", len(tissue), _TISSUE_RANGE),
+        ("soft tissue", len(soft), _TISSUE_RANGE),
     ):
         if count < _FEWEST * stored.size:
             raise DataError(
@@ -189,4 +165,6 @@ def levels_of(stored: np.ndarray, name: str) -> Levels:
             )
     heights = gaussian_filter1d(counts.astype(np.float64), _SMOOTH, mode="constant")
     peaks, _ = find_peaks(np.pad(heights, 1), height=heights.max() / 2)  # padded: a peak at the range's end is one
-    return Levels(float(edges[peaks[0] - 1] + _BIN / 2), float(np.median(tissue)))
+    air, tissue = float(edges[peaks[0] - 1] + _BIN / 2), float(np.median(soft))
+    hu = AIR + (stored - air) * ((TISSUE - AIR) / (tissue - air))
+    return np.where(stored < _PADDING, AIR, hu).astype(np.float32)

@@ -51,22 +51,15 @@ def read_grey(source: str | Path | bytes, name: str | None = None, *, signed: bo
         DataError: naming the file, when it is missing, truncated, damaged, too large, not PNG or TIFF, not grey, or
             has more than one page.
     """
-    pages, name = _decode(source, name, signed)
+    pages = read_grey_stack(source, name, signed=signed)
     if len(pages) != 1:
+        name = name or (source if isinstance(source, str | Path) else "image")
         raise DataError(f"{name}: holds {len(pages)} images where one was expected; save it as one image")
     return pages[0]
 
 
-def read_grey_stack(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
-    """Read all pages of a multi-page TIFF, (N, H, W); otherwise as :func:`read_grey`."""
-    pages, name = _decode(source, name)
-    kinds = {(page.shape, page.dtype.name) for page in pages}
-    if len(kinds) != 1:
-        raise DataError(f"{name}: its pages differ in size or depth: {sorted(kinds)}; {AGAIN}")
-    return np.stack(pages)
-
-
-def _decode(source: str | Path | bytes, name: str | None, signed: bool = False) -> tuple[list[np.ndarray], str]:
+def read_grey_stack(source: str | Path | bytes, name: str | None = None, *, signed: bool = False) -> np.ndarray:
+    """Read all pages of a TIFF of one size and depth, (N, H, W); otherwise as :func:`read_grey`."""
     from PIL import Image, UnidentifiedImageError
 
     name = name or ("image" if isinstance(source, bytes) else str(source))
@@ -81,38 +74,33 @@ def _decode(source: str | Path | bytes, name: str | None, signed: bool = False) 
                 pixels += image.width * image.height
                 if pixels > MAX_PIXELS:
                     raise DataError(f"{name}: declares more than {MAX_PIXELS} pixels; refused. {AGAIN.capitalize()}")
-                pages.append(_signed_array(image, name) if signed else _grey_array(image, name))
+                pages.append(_array_of(image, name, signed))
     except DataError:
         raise
     except UnidentifiedImageError as error:  # its text is a memory address: it would differ from run to run
         begin = f"begins with {data[:8]!r}" if data else "0 bytes"
         raise DataError(f"{name}: not a readable PNG or TIFF image ({begin}); {AGAIN}") from error
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
-        huge = isinstance(error, Image.DecompressionBombError)
-        kind = "declares a huge size and is refused" if huge else "not a readable PNG or TIFF image"
-        raise DataError(f"{name}: {kind} ({brief(error)}); {AGAIN}") from error
-    return pages, name
+    except Exception as error:  # decoders raise nearly anything on damaged bytes, and for a bomb
+        raise DataError(f"{name}: not a readable PNG or TIFF image ({brief(error)}); {AGAIN}") from error
+    if len({(page.shape, page.dtype) for page in pages}) != 1:
+        raise DataError(f"{name}: its pages differ in size or depth; {AGAIN}")
+    return np.stack(pages)
 
 
-def _grey_array(image, name: str) -> np.ndarray:
-    if image.mode == "1":
+def _array_of(image, name: str, signed: bool) -> np.ndarray:
+    if signed:
+        # Pillow gives signed numbers of 16 and 32 bits, and unsigned ones of 32 bits, the same mode
+        tags = getattr(image, "tag_v2", {})
+        if image.mode == "I" and tags.get(_BITS) == (16,) and tags.get(_SAMPLE_FORMAT) == (_SIGNED,):
+            return np.array(image).astype(np.int16)
+    elif image.mode == "1":
         return np.asarray(image).astype(np.uint8) * np.uint8(255)
-    if image.mode == "L":
+    elif image.mode == "L":
         return np.array(image, dtype=np.uint8)
-    if image.mode in ("I;16", "I;16B", "I;16L"):
+    elif image.mode in ("I;16", "I;16B", "I;16L"):
         return np.array(image).astype(np.uint16)
-    raise DataError(f"{name}: a grey image of 8 or 16 bit was expected, this one is of kind {image.mode!r}; save it so")
-
-
-def _signed_array(image, name: str) -> np.ndarray:
-    # Pillow gives signed numbers of 16 and 32 bits, and unsigned ones of 32 bits, the same mode
-    tags = getattr(image, "tag_v2", {})
-    if image.mode != "I" or tags.get(_BITS) != (16,) or tags.get(_SAMPLE_FORMAT) != (_SIGNED,):
-        raise DataError(
-            f"{name}: a grey TIFF image of signed 16-bit numbers was expected, this one is of kind {image.mode!r} with "
-            f"{tags.get(_BITS, 'unknown')} bits; save it so"
-        )
-    return np.array(image).astype(np.int16)
+    expected = "TIFF image of signed 16-bit numbers" if signed else "image of 8 or 16 bit"
+    raise DataError(f"{name}: a grey {expected} was expected, this one is of kind {image.mode!r}; save it so")
 
 
 def _check_png(data: bytes, name: str) -> None:
@@ -189,8 +177,9 @@ class FileStore:
         except DataError:
             raise
         except Exception as error:  # zlib, bz2, lzma, text and struct errors: damaged bytes raise nearly anything
-            kind = "no such file" if name not in self._checks else f"damaged in the archive ({error})"
-            raise DataError(f"{self.title(name)}: {kind}; get the archive again") from error
+            raise DataError(
+                f"{self.title(name)}: missing, or damaged in the archive ({brief(error)}); get the archive again"
+            ) from error
 
     def _open(self) -> zipfile.ZipFile:
         if self._archive is None or self._process != os.getpid():

@@ -43,7 +43,7 @@ class Isbi2012(Dataset):
     def __init__(self, folder: str | Path, name: str = "isbi2012") -> None:
         super().__init__(name, folder)
         self._stacks: dict[str, np.ndarray] = {}
-        png = any(True for _ in self.path.glob("train/image/*.png")) or any(self.path.glob("train/label/*.png"))
+        png = any(self.path.glob("train/image/*.png")) or any(self.path.glob("train/label/*.png"))
         if png or not (self.path / "train-volume.tif").is_file():
             self.origin = "ISBI 2012 training sections, PNG (isbi2012/train)"
             self._sections = self._png_sections()
@@ -53,37 +53,26 @@ class Isbi2012(Dataset):
             images, labels = map(len, self._stacks.values())
             self._sections = list(range(min(images, labels)))
             if images != labels:
-                self.add_problem(
-                    self.path,
-                    f"train-volume.tif has {images} sections, train-labels.tif {labels}; those after the first "
-                    f"{min(images, labels)} are left out",
-                )
+                why = f"train-volume.tif has {images} sections, train-labels.tif {labels}; the last ones are left out"
+                self.add_problem(self.path, why)
         if not self._sections:
             raise self.none_usable(
                 self.path,
                 "no section has an image and a label; expected train/image/<i>.png with train/label/<i>.png, or "
                 "train-volume.tif with train-labels.tif; `softmask data fetch isbi2012` gets them",
             )
-        self.index = pd.DataFrame(
-            {
-                "patient": [f"section-{number:02d}" for number in self._sections],
-                "nodule": "cells",
-                "slice": [str(number) for number in self._sections],
-                "n_readers": 1,
-            }
-        )
+        rows = [(f"section-{number:02d}", "cells", str(number), 1) for number in self._sections]
+        self.index = pd.DataFrame(rows, columns=["patient", "nodule", "slice", "n_readers"])
 
     def read(self, i: int) -> Sample:
         (image, image_title), (label, title) = (self._read(half, self._sections[i]) for half in _VOLUMES)
         if label.shape != image.shape:
             raise DataError(f"{title}: a label of size {label.shape} on an image of size {image.shape}; {_REMEDY}")
         values = np.unique(label)
-        if not np.isin(values, (0, CELL)).all():
+        if not np.isin(values, (0, CELL)).all() or CELL not in values:
             raise DataError(
                 f"{title}: label values must be 0 (membrane) and 255 (cell), found {values[:8].tolist()}; {_REMEDY}"
             )
-        if CELL not in values:
-            raise DataError(f"{title}: the label is empty, there is no cell (255) in it; {_REMEDY}")
         if image.dtype != np.uint8:
             raise DataError(f"{image_title}: an 8-bit image was expected, not {image.dtype}; {_REMEDY}")
         return self.sample(
@@ -99,9 +88,10 @@ class Isbi2012(Dataset):
         """SHA-256 over the files used, by name and content."""
         if self._stacks:
             return sha256_of(*(self.path / file for file in _VOLUMES.values()))
-        return sha256_of(
-            *(part for n in self._sections for part in (str(n), self._png("image", n), self._png("label", n)))
-        )
+        parts: list[str | Path] = []
+        for number in self._sections:
+            parts += [str(number), self._png("image", number), self._png("label", number)]
+        return sha256_of(*parts)
 
     def _png(self, half: str, number: int) -> Path:
         return self.path / "train" / half / f"{number}.png"

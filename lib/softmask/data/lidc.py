@@ -12,8 +12,6 @@ number. Such files are whole: only the contours tell.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 from collections.abc import Sequence
@@ -30,7 +28,7 @@ from softmask.data.kinds import kind_of_nodule
 from softmask.data.outlines import long_axis
 from softmask.data.sample import Dataset, Problem, Sample
 from softmask.errors import DataError
-from softmask.files import read_text, sha256_of
+from softmask.files import AGAIN, read_text, sha256_of
 
 COLUMNS = (
     *("patient", "nodule", "slice", "n_readers", "area"),
@@ -82,8 +80,8 @@ class LidcSlices(Dataset):
         if not len(rows):
             raise self.none_usable(
                 self._files.path,
-                "no usable slice in it; expected <patient>/nodule-<n>/images/slice-<k>.png with mask-0 to mask-3 "
-                "beside images; `softmask data fetch lidc` gets the whole set",
+                "no usable slice; expected images/slice-<k>.png with mask-0 to mask-3 beside images, as "
+                "`softmask data fetch lidc` gets them",
             )
         self._top = str(content["top"])
         self._keys = [keys[row] for row in rows]
@@ -107,7 +105,7 @@ class LidcSlices(Dataset):
         if image.shape != readers.shape[1:]:
             raise DataError(
                 f"{self._files.title(member)}: an image of size {image.shape} with masks of size {readers.shape[1:]}; "
-                "get these files again"
+                f"{AGAIN}"
             )
         nodule = self._database.find(*self._keys[i][:2])
         return self.sample(
@@ -137,10 +135,9 @@ def index_frame(
     Args:
         keys: (patient, nodule, slice) of each row.
         n_readers: (N,) how many readers marked the slice.
-        area: (N,) pixels, by :func:`area_of`.
+        area, long_axis: (N,) pixels, by :func:`area_of`, and of the first present reader's mask.
         spacing_mm: (N,) pixel size in mm, NaN where unknown.
         nodules: the annotated nodule of each row, None where there is none.
-        long_axis: (N,) pixels: of the first present reader's mask.
 
     Returns:
         A frame with :data:`COLUMNS`; ``diameter_mm`` is that of the disc of that area, ``kind`` the nodule's, by the
@@ -184,27 +181,26 @@ def read_flags(path: Path) -> dict[tuple[str, str], str]:
     if not os.path.lexists(path):  # a link that leads nowhere is a file that is lost
         return {}
     remedy = "expected the columns patient, nodule and flag: get the file again, or remove it and do without"
-    try:
-        rows = list(csv.reader(io.StringIO(read_text(path, remedy)), strict=True))
-    except csv.Error as error:
-        raise DataError(f"{path}: not a readable csv table ({error}); {remedy}") from error
-    if not rows or rows[0] != ["patient", "nodule", "flag"]:
-        raise DataError(f"{path}: its first line is {','.join(rows[0]) if rows else 'missing'!r}; {remedy}")
-    for number, row in enumerate(rows[1:], 2):
-        if row and not re.fullmatch(r"LIDC-IDRI-\d{4},nodule-\d+,[^,]*", ",".join(row)):
-            raise DataError(f"{path}: line {number} is {','.join(row)!r}; {remedy}")
-    return {(row[0], row[1]): row[2] for row in rows[1:] if row}
+    heading, *lines = read_text(path, remedy).splitlines() or [""]
+    rows = [re.fullmatch(r"(LIDC-IDRI-\d{4}),(nodule-\d+),([^,]*)", line) for line in lines if line]
+    if heading != "patient,nodule,flag" or None in rows:
+        raise DataError(f"{path}: its heading is {heading[:80]!r}, or a line names no nodule; {remedy}")
+    return {(row[1], row[2]): row[3] for row in rows}
 
 
 def _look_through(files: FileStore, database: annotations.Annotations) -> dict[str, np.ndarray]:
     """Columns over the slices whose masks can be used; (patient, nodule, why) of faults, (where, why) of problems."""
     parts: dict[tuple[str, str, str], set[str]] = {}
-    matches = [match for match in map(_NAME.fullmatch, files.names) if match]
-    for match in matches:
-        parts.setdefault((match["patient"], match["nodule"], match["slice"]), set()).add(match["part"])
-    tops = {match["top"] for match in matches}
     problems: list[tuple[str, str]] = []
-    strange = [name for name in files.names if name.endswith(".png") and not _NAME.fullmatch(name)]
+    names, strange, tops = [], [], set()
+    for name in files.names:
+        match = _NAME.fullmatch(name)
+        if match:
+            parts.setdefault((match["patient"], match["nodule"], match["slice"]), set()).add(match["part"])
+            names.append(name)
+            tops.add(match["top"])
+        elif name.endswith(".png"):
+            strange.append(name)
     if strange:
         why = f"{len(strange)} PNG files with names that are not of this data set are ignored, such as {strange[0]!r}"
         problems.append((str(files.path), why))
@@ -213,15 +209,13 @@ def _look_through(files: FileStore, database: annotations.Annotations) -> dict[s
     top = tops.pop() if tops else ""
     rows: list[tuple[tuple[str, str, str], int, float, float]] = []
     faults: list[tuple[str, str, str]] = []
-    missing: dict[str, list[str]] = {}
     for nodule, slices in groupby(sorted(parts, key=_natural), key=lambda key: key[:2]):
         published = []
         for key in slices:
-            absent = [_member(top, key, part) for part in _PARTS if part not in parts[key]]
-            if absent:
-                missing.setdefault("/".join(nodule), []).extend(absent)
-                continue
             try:
+                for part in _PARTS:
+                    if part not in parts[key]:
+                        raise DataError(f"{files.title(_member(top, key, part))}: is missing; {AGAIN}")
                 masks, present = _read_masks(files, top, key)
             except DataError as error:
                 problems.append(("/".join(key), str(error)))
@@ -232,9 +226,6 @@ def _look_through(files: FileStore, database: annotations.Annotations) -> dict[s
         annotated = database.find(*nodule)
         if annotated and (fault := fault_of(published, annotated)):
             faults.append((*nodule, fault))
-    for nodule, members in missing.items():
-        more = f" and {len(members) - 1} more files of this nodule" if len(members) > 1 else ""
-        problems.append((nodule, f"missing: {files.title(members[0])}{more}; these slices are left out"))
     return {
         "top": np.array(top),
         "keys": np.array([row[0] for row in rows], str).reshape(-1, 3),
@@ -243,7 +234,7 @@ def _look_through(files: FileStore, database: annotations.Annotations) -> dict[s
         "long_axes": np.array([row[3] for row in rows], float),
         "faults": np.array(faults, str).reshape(-1, 3),
         "problems": np.array(problems, str).reshape(-1, 2),
-        "fingerprint": np.array(files.fingerprint([match[0] for match in matches], top)),
+        "fingerprint": np.array(files.fingerprint(names, top)),
     }
 
 
@@ -259,7 +250,7 @@ def _natural(key: tuple[str, str, str]) -> tuple[str, int, int]:
 def _read_8bit(files: FileStore, name: str) -> np.ndarray:
     array = read_grey(files.read(name), files.title(name))
     if array.dtype != np.uint8:
-        raise DataError(f"{files.title(name)}: an 8-bit image was expected, not {array.dtype}; get this file again")
+        raise DataError(f"{files.title(name)}: an 8-bit image was expected, not {array.dtype}; {AGAIN}")
     return array
 
 
@@ -268,10 +259,11 @@ def _read_masks(files: FileStore, top: str, key: tuple[str, str, str]) -> tuple[
     names = [_member(top, key, part) for part in _PARTS[1:]]
     masks = [_read_8bit(files, name) for name in names]
     for mask, name in zip(masks, names, strict=True):
-        if mask.shape != masks[0].shape:
-            raise DataError(f"{files.title(name)}: a mask of size {mask.shape} beside one of size {masks[0].shape}")
-        if not ((mask == 0) | (mask == 255)).all():
-            raise DataError(f"{files.title(name)}: mask values must be 0 and 255, found {np.unique(mask)[:8].tolist()}")
+        if mask.shape != masks[0].shape or not ((mask == 0) | (mask == 255)).all():
+            raise DataError(
+                f"{files.title(name)}: a mask of size {mask.shape} with the values {np.unique(mask)[:8].tolist()}; "
+                f"size {masks[0].shape}, and 0 and 255 are expected"
+            )
     readers = np.stack(masks) > 0
     return readers, readers.any(axis=(1, 2))
 
@@ -298,14 +290,8 @@ def fault_of(published: Sequence[np.ndarray], nodule: annotations.Nodule) -> str
             others = [place for place in readers if place not in faults]
             rest = iter(_outlines(contours, others))
             if all(outline in rest for outline in _outlines(published, others)):  # `in` uses up what comes before it
-                return "; ".join(_fault(place, published, contours) for place in faults) or None
+                return "; ".join(f"mask-{place} is not reader {place + 1}'s contours" for place in faults) or None
     raise AssertionError("the last choice leaves nothing that could disagree")
-
-
-def _fault(place: int, published: Sequence[np.ndarray], contours: Sequence[np.ndarray]) -> str:
-    if set(_outlines(contours, [place])).issuperset(_outlines(published, [place])):
-        return f"mask-{place} holds reader {place + 1}'s contours, but not in the slices or places they belong to"
-    return f"mask-{place} holds other outlines than reader {place + 1}'s contours"
 
 
 def _outlines(slices: Sequence[np.ndarray], places: list[int]) -> list[tuple[tuple[int, ...], bytes]]:

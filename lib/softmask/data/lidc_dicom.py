@@ -3,7 +3,6 @@
 A series is joined by its SeriesInstanceUID with the annotation database, or, where the database does not know it, with
 a LIDC XML file below the same folder. Contours and slices meet by z position. Of an XML file only nodules of 3 mm and
 more are read, which have contours (x the column, y the row of the first pixels outside the lesion) and nine ratings.
-A document type declaration, the place of entity bombs and references to other files, is refused.
 """
 
 from __future__ import annotations
@@ -19,8 +18,7 @@ from defusedxml import DefusedXmlException, ElementTree
 
 import softmask.data.annotations as annotations
 from softmask.data.annotations import RATINGS, Contour, Nodule, Reading
-from softmask.data.ct import SAME_Z, sort_files
-from softmask.data.dicom import CtSlice, read_hu
+from softmask.data.ct import SAME_Z, CtSlice, read_hu, sort_files
 from softmask.data.image_files import window_hu
 from softmask.data.lidc import area_of, index_frame, ratings_of
 from softmask.data.outlines import long_axis
@@ -30,9 +28,6 @@ from softmask.files import read_bytes, sha256_of
 
 SIZE = 128
 """Rows and columns of a sample: the crop centred on the nodule, moved inside the image where it would leave it."""
-
-MAX_XML_BYTES = 64 * 1024 * 1024
-"""Largest XML file that is read; LIDC's largest has a few million bytes."""
 
 _REMEDY = "get this file again, or remove it"
 
@@ -58,21 +53,23 @@ class LidcDicom(Dataset):
         rows, absent = [], 0
         for series, slices in stacks.items():
             positions = np.array([ct.z_mm for ct in slices])
-            for nodule in self._database.of_series(series) or extra.get(series, []):
-                for z in nodule.slices():
-                    ct = slices[np.abs(positions - z).argmin()]
-                    if abs(ct.z_mm - z) >= SAME_Z:
-                        absent += 1
-                        self._leave_out(nodule, z, "readers marked this slice and its DICOM file is not there")
-                        continue
-                    readers, present = nodule.masks(z, _window(nodule, ct.shape))
-                    if not present.any():
-                        self._leave_out(nodule, z, "the contours enclose no pixel")
-                        continue
-                    self._rows.append((nodule, z, ct))
-                    key = nodule.patient, nodule.name, f"z{z:+.2f}"
-                    sizes = area_of(readers, present), ct.spacing_mm[0], nodule, long_axis(readers[present][0])
-                    rows.append((key, present.sum(), *sizes))
+            nodules = self._database.of_series(series) or extra.get(series, [])
+            for nodule, z in ((marked, z) for marked in nodules for z in marked.slices()):
+                ct = slices[np.abs(positions - z).argmin()]
+                where = f"{self.name}/{nodule.patient}/{nodule.name}/z{z:+.2f}"
+                if abs(ct.z_mm - z) >= SAME_Z:
+                    absent += 1
+                    why = "readers marked this slice and its DICOM file is not there"
+                    self.left_out.append(Problem(where, why))
+                    continue
+                readers, present = nodule.masks(z, _window(nodule, ct.shape))
+                if not present.any():
+                    self.left_out.append(Problem(where, "the contours enclose no pixel"))
+                    continue
+                self._rows.append((nodule, z, ct))
+                key = nodule.patient, nodule.name, f"z{z:+.2f}"
+                sizes = area_of(readers, present), ct.spacing_mm[0], nodule, long_axis(readers[present][0])
+                rows.append((key, present.sum(), *sizes))
         if not rows:
             raise self.none_usable(
                 self.path,
@@ -113,9 +110,9 @@ class LidcDicom(Dataset):
         return sha256_of(self._database.fingerprint, *parts)
 
     def _stacks(self) -> dict[str, list[CtSlice]]:
-        """The CT slices of each series, one for each position, by position; series by name."""
+        """Return the CT slices of each series, one for each position, by position; series by name."""
         bad: list[tuple[Path, str]] = []
-        listed, _ = sort_files(self.path, bad=bad, title=f"{self.name}: DICOM headers")
+        listed, _ = sort_files(self.path, bad=bad)
         for path, why in bad:
             self.add_problem(path, why)
         stacks: dict[str, list[CtSlice]] = {}
@@ -130,17 +127,17 @@ class LidcDicom(Dataset):
         return stacks
 
     def _from_xml(self, stacks: dict[str, list[CtSlice]]) -> dict[str, list[Nodule]]:
-        """Nodules of series that the database does not know, from XML files below the folder."""
+        """Return the nodules of series that the database does not know, from XML files below the folder."""
         unknown = {series for series in stacks if not self._database.of_series(series)}
+        patients = [slices[0].patient for slices in stacks.values()]
         nodules_of: dict[str, list[Nodule]] = {}
         used: dict[str, Path] = {}
         for path in sorted(self.path.rglob("*.xml")) if unknown else []:
             try:
-                scan = read_xml(path)
+                series, readings = read_xml(path)
             except DataError as error:
                 self.add_problem(path, error)
                 continue
-            series, slices = scan.series_uid, stacks.get(scan.series_uid, [])
             if series not in unknown:
                 continue
             if series in used:
@@ -148,21 +145,17 @@ class LidcDicom(Dataset):
                 self.add_problem(path, f"{path}: {why}; remove one of them")
                 continue
             used[series] = path
-            marked = [contour.z_mm for reading in scan.readings for contour in reading.contours]
-            positions = np.unique([ct.z_mm for ct in slices] + marked)
-            ct = slices[0]
+            marked = [contour.z_mm for reading in readings for contour in reading.contours]
+            positions = np.unique([ct.z_mm for ct in stacks[series]] + marked)
+            ct = stacks[series][0]
             nodules = annotations.nodules_of_scan(
-                list(scan.readings), positions, ct.patient, series, ct.spacing_mm[0], ct.thickness_mm
+                readings, positions, ct.patient, series, ct.spacing_mm[0], ct.thickness_mm
             )
-            # several scans of one patient: their nodules need different names
-            if any(stack[0].patient == ct.patient for other, stack in stacks.items() if other != series):
+            if patients.count(ct.patient) > 1:  # the nodules of a patient's scans need different names
                 tail = series.rpartition(".")[2][-8:]
                 nodules = [replace(nodule, name=f"{nodule.name}-series-{tail}") for nodule in nodules]
             nodules_of[series] = nodules
         return nodules_of
-
-    def _leave_out(self, nodule: Nodule, z: float, why: str) -> None:
-        self.left_out.append(Problem(f"{self.name}/{nodule.patient}/{nodule.name}/z{z:+.2f}", why))
 
 
 def _window(nodule: Nodule, shape: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -175,48 +168,51 @@ class ScanReadings(NamedTuple):
     """SeriesInstanceUID of the scan of an XML file, and every reader's nodules of 3 mm and more, session by session."""
 
     series_uid: str
-    readings: tuple[Reading, ...]
+    readings: list[Reading]
 
 
-def read_xml(path: str | Path) -> ScanReadings:
+def read_xml(path: Path) -> ScanReadings:
     """Read one LIDC XML file.
 
     Raises:
-        DataError: naming the file, when it is damaged, too large, declares a document type or entities, is not a LIDC
-            reading of a CT scan, or holds a contour or rating that is not a number.
+        DataError: naming the file, when it is damaged, too large, declares a document type or entities (the place of
+            entity bombs and of references to other files), is not a LIDC reading of a CT scan, or holds a contour or
+            rating that is not a number.
     """
-    path = Path(path)
-    root = _parse(read_bytes(path, _REMEDY, MAX_XML_BYTES), path)
+    try:
+        root = ElementTree.fromstring(read_bytes(path, _REMEDY), forbid_dtd=True)
+    except DefusedXmlException as error:
+        raise DataError(f"{path}: declares a document type or entities, refused; {_REMEDY}") from error
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the latter two: an unknown encoding
+        raise DataError(f"{path}: damaged XML ({error}); {_REMEDY}") from error
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]  # without its namespace
     if root.tag != "LidcReadMessage":
         raise DataError(f"{path}: a {root.tag!r}, not the LIDC reading of a CT scan (LidcReadMessage); {_REMEDY}")
-    series = (root.findtext("ResponseHeader/SeriesInstanceUid") or "").strip()
-    if not series:
-        raise DataError(f"{path}: names no SeriesInstanceUid, so it fits no scan; {_REMEDY}")
     readings: list[Reading] = []
-    for mark in root.findall("readingSession/unblindedReadNodule"):
-        characteristics = mark.find("characteristics")
-        if characteristics is None or not len(characteristics):
-            continue  # smaller than 3 mm: marked as a point, without ratings
-        try:
+    number = ""
+    try:
+        series = _text(root, "ResponseHeader/SeriesInstanceUid")
+        for mark in root.findall("readingSession/unblindedReadNodule"):
+            characteristics = mark.find("characteristics")
+            if characteristics is None or not len(characteristics):
+                continue  # smaller than 3 mm: marked as a point, without ratings
+            number = f"nodule {mark.findtext('noduleID')!r}: "
             ratings = {name: int(_text(characteristics, name)) for name in RATINGS}
-            contours = tuple(map(_contour, mark.findall("roi")))
+            contours = tuple(_contour(roi) for roi in mark.findall("roi"))
             if not contours:
                 raise ValueError("has ratings and no contour")
-        except ValueError as error:
-            number = (mark.findtext("noduleID") or "?").strip()
-            raise DataError(f"{path}: nodule {number!r}: {error}; {_REMEDY}") from error
-        readings.append(Reading(len(readings) + 1, ratings, contours))
-    return ScanReadings(series, tuple(readings))
+            readings.append(Reading(len(readings) + 1, ratings, contours))
+    except ValueError as error:
+        raise DataError(f"{path}: {number}{error}; {_REMEDY}") from error
+    return ScanReadings(series, readings)
 
 
 def _contour(roi: Element) -> Contour:
-    z = float(_text(roi, "imageZposition"))
-    if not np.isfinite(z):
-        raise ValueError(f"imageZposition is {z}")
-    inclusion = _text(roi, "inclusion").upper()
-    if inclusion not in ("TRUE", "FALSE"):
-        raise ValueError(f"inclusion is {inclusion!r}, expected TRUE or FALSE")
+    z, inclusion = float(_text(roi, "imageZposition")), _text(roi, "inclusion").upper()
     points = [(int(_text(edge, "yCoord")), int(_text(edge, "xCoord"))) for edge in roi.findall("edgeMap")]
+    if not np.isfinite(z) or inclusion not in ("TRUE", "FALSE"):
+        raise ValueError(f"imageZposition is {z}, inclusion is {inclusion!r}; a number, and TRUE or FALSE are expected")
     if not points or not all(0 <= value < 2**15 for point in points for value in point):
         raise ValueError("a contour without points, or with points outside any image")
     return Contour(z, inclusion == "TRUE", np.array(points, np.int32))
@@ -227,18 +223,3 @@ def _text(element: Element, name: str) -> str:
     if not text:
         raise ValueError(f"{name} is missing")
     return text
-
-
-def _parse(data: bytes, path: Path) -> Element:
-    """The root element; tags lose their namespace."""
-    try:
-        root = ElementTree.fromstring(data, forbid_dtd=True)
-    except DefusedXmlException as error:
-        raise DataError(
-            f"{path}: declares a document type or entities, which no LIDC file does; refused. {_REMEDY.capitalize()}"
-        ) from error
-    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the latter two: an unknown encoding
-        raise DataError(f"{path}: damaged XML ({error}); {_REMEDY}") from error
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-    return root

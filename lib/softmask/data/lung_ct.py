@@ -12,17 +12,13 @@ from tqdm import tqdm
 
 import softmask.data.annotations as annotations
 from softmask.cache import cached_arrays
-from softmask.data.ct import Series, Volume, grid_of_file, grid_of_series, one_series, read_volume, sort_files
-from softmask.data.dicom import modality_of
+from softmask.data.ct import Series, grid_of_series, modality_of, one_series, read_volume, sort_files
 from softmask.data.image_files import window_hu
 from softmask.data.masks import MASKS_IN_DICOM, NoLung, lung_mask, slice_at
 from softmask.data.sample import Dataset, Problem, Sample
-from softmask.data.volume_files import Grid, is_volume_file, read_turned
+from softmask.data.volume_files import Grid, grid_of_file, is_volume_file, read_turned
 from softmask.errors import DataError
 from softmask.files import sha256_of
-
-NODULE = "lungs"
-"""``nodule`` of every sample: both lungs are one object."""
 
 CONTOUR, MORPH = "contour", "morph"
 """References: a mask that came with the scan, and the classical pipeline's where none did."""
@@ -30,7 +26,7 @@ CONTOUR, MORPH = "contour", "morph"
 _MORPH_FILE = Path(__file__).parents[1] / "nets" / "morph.py"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scan:
     """One scan: its grid, the series or the file (``grid.path``) it is in, and its mask's file."""
 
@@ -44,10 +40,18 @@ class Scan:
         """SHA-256 over the slices' SOPInstanceUIDs, each of which names one image for good, or the file's content."""
         return sha256_of(*(ct.uid for ct in self.series.slices)) if self.series else sha256_of(self.grid.path)
 
-    @cached_property
-    def volume(self) -> Volume:
-        """The scan's values; :class:`LungCt` forgets them with the next scan."""
-        return read_volume(self.grid.path, self.series)
+    def lungs(self, hu: np.ndarray) -> np.ndarray:
+        """Return both lungs (D, H, W) bool: the mask's, or those of the classical pipeline, which the cache keeps."""
+        if self.mask:
+            return lung_mask(self.grid, self.mask)
+
+        def build() -> dict[str, np.ndarray]:
+            from softmask.nets.morph import lungs  # networks build on data; this one stands in for data
+
+            return {"mask": np.packbits(lungs(hu, self.grid.spacing_mm))}
+
+        packed = cached_arrays("lungs-morph", sha256_of(self.fingerprint, _MORPH_FILE), build)["mask"]
+        return np.unpackbits(packed, count=hu.size).reshape(hu.shape).astype(bool)
 
 
 class LungCt(Dataset):
@@ -68,55 +72,51 @@ class LungCt(Dataset):
 
     def __init__(self, folder: str | Path, name: str = "lung-ct") -> None:
         super().__init__(name, folder)
-        self._scans = self._find_scans()
-        if not self._scans:
+        scans = self._find_scans()
+        if not scans:
             raise self.none_usable(
                 self.path,
-                "no usable scan; expected a folder for each, with a CT series in DICOM or one .nrrd or .nii.gz file, "
-                "and its lung mask",
+                "no usable scan; expected a folder for each, with a CT series in DICOM or one .nrrd or .nii.gz file",
             )
-        self._last: tuple[Scan, np.ndarray] | None = None
-        self._places = [(scan, z) for scan in self._scans for z in range(scan.grid.shape[0])]
-        rows = [
-            (scan.patient, NODULE, f"slice-{z:04d}", 1, scan.grid.z_mm[z], scan.grid.spacing_mm[1], _reference(scan))
-            for scan, z in self._places
-        ]
+        self._last: tuple[Scan, np.ndarray, np.ndarray] | None = None
+        self._places = [(scan, z) for scan in scans for z in range(scan.grid.shape[0])]
         columns = ["patient", "nodule", "slice", "n_readers", "z_mm", "spacing", "reference"]
+        rows = []
+        for scan, z in self._places:
+            reference = CONTOUR if scan.mask else MORPH
+            sizes = scan.grid.z_mm[z], scan.grid.spacing_mm[1]
+            rows.append((scan.patient, "lungs", f"slice-{z:04d}", 1, *sizes, reference))
         self.index = pd.DataFrame(rows, columns=columns)
-        outlined = sum(scan.mask is None for scan in self._scans)
-        self.origin = f"{self.path.name}: {len(self._scans)} CT scans in HU"
+        outlined = sum(scan.mask is None for scan in scans)
+        self.origin = f"{self.path.name}: {len(scans)} CT scans in HU"
         self.origin += f", {outlined} of them without lung contours, outlined by morph" if outlined else ""
 
     def read(self, i: int) -> Sample:
         scan, z = self._places[i]
-        readers, present = self.read_masks(i)
-        hu = scan.volume.hu[z].astype(np.float32)
+        if self._last is None or self._last[0] is not scan:  # the last scan is kept, for slices are read in order
+            volume = read_volume(scan.grid.path, scan.series).hu
+            self._last = scan, volume, scan.lungs(volume)
+        _, volume, lungs = self._last
+        hu = volume[z].astype(np.float32)
         return self.sample(
             i,
             image=window_hu(hu),
-            readers=readers,
-            present=present,
+            readers=lungs[z][None],
+            present=np.ones(1, bool),
             spacing=scan.grid.spacing_mm[1:],
             hu=hu,
             nodules=nodules_at(scan.grid, z),
             blank=True,
         )
 
-    def read_masks(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        scan, z = self._places[i]
-        if self._last is None or self._last[0] is not scan:  # the last scan is kept, for slices are read in order
-            if self._last is not None:
-                vars(self._last[0]).pop("volume", None)
-            self._last = scan, lung_mask(scan.grid, scan.mask) if scan.mask else _morph(scan)
-        return self._last[1][z][None], np.ones(1, bool)
-
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the scans and masks, the nodules' database, and the code behind ``morph``."""
+        scans = dict.fromkeys(scan for scan, _ in self._places)
         parts: list[str | Path] = ["None", _MORPH_FILE]
-        if any(scan.series for scan in self._scans):
+        if any(scan.series for scan in scans):
             parts.append(annotations.load().fingerprint)
-        for scan in self._scans:
+        for scan in scans:
             parts += [scan.patient, scan.fingerprint, scan.mask or MORPH]
         return sha256_of(*parts)
 
@@ -127,10 +127,8 @@ class LungCt(Dataset):
             try:
                 scan = self._find_scan(folder)
                 if scan.patient in scans:
-                    raise DataError(
-                        f"{folder}: another scan of {scan.patient}, whose scan in {scans[scan.patient].grid.path} is "
-                        "used; one scan a patient is taken"
-                    )
+                    used = scans[scan.patient].grid.path
+                    raise DataError(f"{folder}: another scan of {scan.patient}, whose scan is {used}; keep one")
                 scans[scan.patient] = scan
             except DataError as error:
                 self.add_problem(f"{self.name}/{folder.name}", error)
@@ -146,51 +144,30 @@ class LungCt(Dataset):
         else:
             images = [path for path in files if read_turned(path).min() < 0]
             if len(images) != 1:
-                names = f" ({', '.join(path.name for path in images)})" if images else ""
                 raise DataError(
-                    f"{folder}: holds no CT series in DICOM, and {len(images)} files with Hounsfield units{names}; "
-                    "one scan is expected"
+                    f"{folder}: no CT series in DICOM, and {len(images)} files with Hounsfield units; one is expected"
                 )
             series, grid, patient = None, grid_of_file(images[0]), folder.name
             files.remove(images[0])
-        ranked: dict[int, list[Path]] = {}
-        for path in (*others, *files):
-            if is_volume_file(path):
-                rank = 2 if "lung" in path.name.lower() else 3
-            elif (modality := modality_of(path)) in MASKS_IN_DICOM:
-                rank = MASKS_IN_DICOM.index(modality)
+        ranked: dict[int, list[Path]] = {}  # 0 is the best
+        for path in others:
+            modality = modality_of(path)
+            if modality in MASKS_IN_DICOM:
                 try:
                     lung_mask(grid, path, read=False)
+                    ranked.setdefault(MASKS_IN_DICOM.index(modality), []).append(path)
                 except NoLung as error:
                     self.left_out.append(Problem(f"{self.name}/{folder.name}", str(error)))
-                    continue
-            else:
-                continue
-            ranked.setdefault(rank, []).append(path)
+        for path in files:
+            ranked.setdefault(2 if "lung" in path.name.lower() else 3, []).append(path)
         best = ranked[min(ranked)] if ranked else [None]
         if len(best) > 1:
             raise DataError(
                 f"{folder}: holds {len(best)} lung masks ({', '.join(path.name for path in best)}); leave one of them"
             )
-        if best[0] and is_volume_file(best[0]):
+        if best[0] in files:
             lung_mask(grid, best[0], read=False)
         return Scan(patient, grid, series, best[0])
-
-
-def _reference(scan: Scan) -> str:
-    return CONTOUR if scan.mask else MORPH
-
-
-def _morph(scan: Scan) -> np.ndarray:
-    """(D, H, W) bool: the classical pipeline's lungs, from the cache when they were sought before."""
-
-    def build() -> dict[str, np.ndarray]:
-        from softmask.nets.morph import lungs  # networks build on data; this one stands in for data
-
-        return {"mask": np.packbits(lungs(scan.volume.hu, scan.grid.spacing_mm))}
-
-    packed = cached_arrays("lungs-morph", sha256_of(scan.fingerprint, _MORPH_FILE), build)["mask"]
-    return np.unpackbits(packed, count=int(np.prod(scan.grid.shape))).reshape(scan.grid.shape).astype(bool)
 
 
 def nodules_at(grid: Grid, z: int) -> np.ndarray | None:

@@ -8,16 +8,16 @@ compares no grid, and its errors name neither file nor tag; so pydicom's frames 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from softmask.data.dicom import AXIAL, LARGEST, check_decoder, dcmread, is_dicom, modality_of, named
+from softmask.data.ct import AXIAL, LARGEST, dcmread, is_dicom, modality_of, named, pixels_of
 from softmask.data.outlines import fill
-from softmask.data.volume_files import ENDINGS, LARGEST_VOLUME, Grid, file_grid, is_volume_file, read_turned
+from softmask.data.volume_files import ENDINGS, LARGEST_VOLUME, Grid, grid_of_file, is_volume_file, read_turned
 from softmask.errors import DataError, brief
-from softmask.files import size_of
+from softmask.files import AGAIN, size_of
 
 MASKS_IN_DICOM = ("RTSTRUCT", "SEG")
 """Modalities that hold masks, the preferred one first."""
@@ -48,8 +48,8 @@ def lung_mask(grid: Grid, path: str | Path, *, read: bool = True) -> np.ndarray 
         fractional SEG is cut at one half.
 
     Raises:
-        DataError: naming the file, and the tag in DICOM: when it is damaged, holds no lung or only one, leaves slices
-            out, or lies in another frame of reference or on another grid than the scan.
+        DataError: naming the file, and the tag in DICOM: when it is damaged, holds no lung (:class:`NoLung`) or only
+            one, leaves slices out, or lies in another frame of reference or on another grid than the scan.
     """
     path = Path(path)
     size_of(path, "check the name")
@@ -60,11 +60,7 @@ def lung_mask(grid: Grid, path: str | Path, *, read: bool = True) -> np.ndarray 
     modality = modality_of(path)
     if modality not in MASKS_IN_DICOM:
         raise DataError(f"{path}: {named('Modality')} = {modality}; RTSTRUCT or SEG was expected")
-    if modality == "RTSTRUCT":
-        return _rtstruct_mask(path, grid, read)
-    return _seg_mask(
-        path, grid, _lungs_among, "the frames of the lungs are empty on the slices of {}; get it again", read
-    )
+    return (_rtstruct_mask if modality == "RTSTRUCT" else _seg_mask)(path, grid, lungs=True, read=read)
 
 
 def lesion_mask(path: Path, grid: Grid) -> np.ndarray:
@@ -73,16 +69,7 @@ def lesion_mask(path: Path, grid: Grid) -> np.ndarray:
     Raises:
         DataError: naming file and tag, when it has several segments, is empty, or as :func:`lung_mask`.
     """
-
-    def only(names: list[str], path: Path, tag: str) -> list[str]:
-        if len(names) != 1:
-            listed = ", ".join(names) or "it names nothing"
-            raise DataError(
-                f"{path}: {len(names)} segments by {tag} ({listed}); save the one that is meant as a SEG alone"
-            )
-        return names
-
-    return _seg_mask(path, grid, only, "nothing of it lies on a slice of {}; get the SEG that was drawn on it")
+    return _seg_mask(path, grid, lungs=False, read=True)
 
 
 def label_volume_mask(grid: Grid, path: Path, *, read: bool = True) -> np.ndarray | None:
@@ -91,29 +78,20 @@ def label_volume_mask(grid: Grid, path: Path, *, read: bool = True) -> np.ndarra
     Raises:
         DataError: naming the file, when it is damaged, lies on another grid than the scan, or holds no such label.
     """
-    own = file_grid(path)
+    own = grid_of_file(path)
     if own.shape != grid.shape:
-        raise DataError(
-            f"{path}: {' x '.join(map(str, own.shape))} voxels (slices, rows, columns), and "
-            f"{' x '.join(map(str, grid.shape))} in {grid.path}; resample the mask to the scan"
-        )
-    spacing = np.array(own.spacing_mm[::-1]), np.array(grid.spacing_mm[::-1])  # as x, y, z
+        raise DataError(f"{path}: {own.shape} voxels, and {grid.shape} in {grid.path}; resample the mask to the scan")
+    spacing, expected = np.array(own.spacing_mm[::-1]), np.array(grid.spacing_mm[::-1])  # as x, y, z
     first = np.array(own.origin) - grid.origin
-    last = first + (spacing[0] - spacing[1]) * (np.array(grid.shape[::-1]) - 1)
-    if (np.abs([first, last]) > _SAME_VOXEL * spacing[1]).any():
-        places = [own.origin, own.spacing_mm[::-1], grid.origin, grid.spacing_mm[::-1]]
-        begin, voxels, expected, size = ("(" + ", ".join(f"{v:.3f}" for v in values) + ")" for values in places)
-        raise DataError(
-            f"{path}: begins at {begin} with voxels of {voxels}, and {grid.path} at {expected} with {size} (x, y, z in "
-            "mm); resample the mask to the scan"
-        )
+    last = first + (spacing - expected) * (np.array(grid.shape[::-1]) - 1)
+    if (np.abs([first, last]) > _SAME_VOXEL * expected).any():
+        begins, voxels = np.round(own.origin, 3), spacing.round(3)
+        raise DataError(f"{path}: begins at {begins} mm with voxels of {voxels} mm; resample the mask to {grid.path}")
     if not read:
         return None
     values = read_turned(path)
     if not np.isfinite(values).all() or values.min() < 0 or (values.dtype.kind == "f" and (values % 1).any()):
-        raise DataError(
-            f"{path}: holds values such as {values.min():g} that are no labels; whole numbers from 0 up are expected"
-        )
+        raise DataError(f"{path}: its values are no labels; whole numbers from 0 up are expected")
     if not values.any():
         raise DataError(f"{path}: no voxel has another label than 0; get the mask of this scan")
     return values != 0
@@ -137,34 +115,31 @@ def side_of(name: str) -> str | None:
     return "left" if left and not right else "right" if right and not left else "both"
 
 
-def _lungs_among(names: list[str], path: Path, tag: str) -> list[str]:
-    """Those of the file's ``names`` that mean a lung. Raises NoLung for none, DataError for only the left or right."""
-    lungs = [name for name in names if side_of(name)]
+def _chosen(names: list[str], path: Path, tag: str, lungs: bool) -> list[str]:
+    """Return those of the file's ``names`` that mean a lung, else the only one there must be."""
+    listed = ", ".join(names) or "it names nothing"
     if not lungs:
-        raise NoLung(
-            f"{path}: {tag} names no lung ({', '.join(names) or 'it names nothing'}); expected names such as "
-            "Lung-Left and Lung-Right, or Lungs"
-        )
-    if {side_of(name) for name in lungs} in ({"left"}, {"right"}):
-        raise DataError(
-            f"{path}: {tag} names one lung alone ({', '.join(lungs)}), and the reference must hold both; add the other"
-        )
-    return lungs
+        if len(names) != 1:
+            raise DataError(f"{path}: {len(names)} segments by {tag} ({listed}); save the one that is meant alone")
+        return names
+    chosen = [name for name in names if side_of(name)]
+    if not chosen:
+        raise NoLung(f"{path}: {tag} names no lung ({listed}); expected names such as Lung-Left and Lung-Right")
+    if {side_of(name) for name in chosen} in ({"left"}, {"right"}):
+        raise DataError(f"{path}: {tag} names one lung alone ({', '.join(chosen)}); add the other")
+    return chosen
 
 
 def _need_unbroken(grid: Grid, marked: Iterable[int], path: Path, tag: str) -> None:
     """Raise DataError unless all slices from the lowest to the highest marked one are marked: lungs have no gap."""
     slices = set(marked)
     if not slices:
-        raise DataError(
-            f"{path}: no plane of {tag} lies on a slice of {grid.path} (z = {grid.z_mm[0]:g} to {grid.z_mm[-1]:g} mm); "
-            "it belongs to another scan, or to another series of it"
-        )
+        raise DataError(f"{path}: no plane of {tag} lies on a slice of {grid.path}; get the mask of this series")
     missing = sorted(set(range(min(slices), max(slices))) - slices)
     if missing:
         raise DataError(
             f"{path}: {tag} marks nothing in {len(missing)} slices between those it marks, such as z = "
-            f"{grid.z_mm[missing[0]]:g} mm of {grid.path}; it was drawn on another series, or is not complete"
+            f"{grid.z_mm[missing[0]]:g} mm; get the mask of this series"
         )
 
 
@@ -172,75 +147,69 @@ def _need_frame(grid: Grid, frame: str, path: Path, tag: str) -> None:
     """Raise DataError where both mask and scan name a frame of reference, and not the same."""
     if frame and grid.frame_of_reference and frame != grid.frame_of_reference:
         raise DataError(
-            f"{path}: {tag} = {frame}, but {grid.path} lies in {grid.frame_of_reference}: positions in one mean "
-            "nothing in the other; get the mask that was drawn on this scan"
+            f"{path}: {tag} = {frame}, but {grid.path} lies in {grid.frame_of_reference}; get the mask of this scan"
         )
 
 
-def _rtstruct_mask(path: Path, grid: Grid, read: bool) -> np.ndarray | None:
+def _rtstruct_mask(path: Path, grid: Grid, lungs: bool, read: bool) -> np.ndarray | None:
     dataset = dcmread(path, **({} if read else {"specific_tags": ["StructureSetROISequence"]}))
+    contours: dict[int, list[tuple[str, np.ndarray]]] = {}
     try:
         structures = [
             (int(item.ROINumber), str(item.ROIName), str(item.get("ReferencedFrameOfReferenceUID") or ""))
             for item in dataset.get("StructureSetROISequence") or ()
         ]
+        names = {number: name for number, name, _ in structures}
+        for roi in dataset.get("ROIContourSequence") or ():
+            number = int(roi.ReferencedROINumber)
+            if side_of(names.get(number, "")):
+                drawn = contours.setdefault(number, [])
+                for item in roi.get("ContourSequence") or ():
+                    drawn.append((str(item.get("ContourGeometricType")), np.array(item.ContourData, float)))
     except Exception as error:  # values are decoded only now, and damaged bytes raise nearly anything
-        raise DataError(f"{path}: the list of structures cannot be read ({brief(error)}); get it again") from error
-    lungs = _lungs_among([name for _, name, _ in structures], path, named("ROIName"))
+        raise DataError(f"{path}: the structures cannot be read ({brief(error)}); {AGAIN}") from error
+    chosen = _chosen([name for _, name, _ in structures], path, named("ROIName"), lungs)
     for _, name, frame in structures:
-        if name in lungs:
+        if name in chosen:
             _need_frame(grid, frame, path, f"{named('ReferencedFrameOfReferenceUID')} of {name}")
     if not read:
         return None
     mask = np.zeros(grid.shape, bool)
-    marked: list[int] = []
-    for number, name in [(number, name) for number, name, _ in structures if name in lungs]:
-        try:
-            contours = [
-                (str(item.get("ContourGeometricType")), np.array(item.ContourData, float))
-                for roi in dataset.ROIContourSequence
-                if int(roi.ReferencedROINumber) == number
-                for item in roi.get("ContourSequence") or ()
-            ]
-        except Exception as error:  # as above
-            raise DataError(f"{path}: the contours of {name} cannot be read ({brief(error)}); get it again") from error
-        if not contours:
-            raise DataError(f"{path}: {named('ROIContourSequence')} has no contour of {name}; get it again")
+    marked: set[int] = set()
+    for number, name, _ in structures:
+        if name not in chosen:
+            continue
+        if not contours.get(number):
+            raise DataError(f"{path}: {named('ROIContourSequence')} has no contour of {name}; {AGAIN}")
         lung: dict[int, np.ndarray] = {}
-        for kind, values in contours:
+        for kind, values in contours[number]:
             z, points = _in_pixels(path, name, kind, values, grid)
             place = slice_at(grid, z)
             if place is not None:
                 lung[place] = lung.get(place, False) ^ fill(points, grid.shape[1:])
         for place, plane in lung.items():
             mask[place] |= plane
-        marked += lung
-    _need_unbroken(grid, marked, path, f"{named('ContourData')} of {', '.join(lungs)}")
+        marked |= lung.keys()
+    _need_unbroken(grid, marked, path, f"{named('ContourData')} of {', '.join(chosen)}")
     if not mask.any():
-        raise DataError(f"{path}: the contours of {', '.join(lungs)} enclose no pixel of {grid.path}; get it again")
+        raise DataError(f"{path}: the contours of {', '.join(chosen)} enclose no pixel of {grid.path}; {AGAIN}")
     return mask
 
 
 def _in_pixels(path: Path, name: str, kind: str, values: np.ndarray, grid: Grid) -> tuple[float, np.ndarray]:
-    """z in mm, and (N, 2) row and column of a contour's points."""
+    """Return z in mm, and (N, 2) row and column of a contour's points."""
     if kind not in _CLOSED:
         raise DataError(f"{path}: {named('ContourGeometricType')} = {kind} in {name}; closed contours are expected")
     if not len(values) or len(values) % 3 or not np.isfinite(values).all():
-        raise DataError(
-            f"{path}: {named('ContourData')} of {name} holds {len(values)} numbers, not three a point; get it again"
-        )
+        raise DataError(f"{path}: {named('ContourData')} of {name} does not hold three numbers a point; {AGAIN}")
     points = values.reshape(-1, 3)
     if np.ptp(points[:, 2]) > _FLAT:
         raise DataError(f"{path}: {named('ContourData')} of {name} leaves the axial plane; redraw it on axial slices")
-    corner, spacing = np.array(grid.origin[1::-1]), np.array(grid.spacing_mm[1:])
-    return float(points[0, 2]), (points[:, 1::-1] - corner) / spacing
+    return float(points[0, 2]), (points[:, 1::-1] - grid.origin[1::-1]) / grid.spacing_mm[1:]
 
 
-def _seg_mask(path: Path, grid: Grid, choose: Callable, empty: str, read: bool = True) -> np.ndarray | None:
-    """(D, H, W) bool: the frames of the segments that ``choose`` takes by their labels, on their slices.
-
-    ``empty`` is the error where they show nothing.
-    """
+def _seg_mask(path: Path, grid: Grid, lungs: bool, read: bool) -> np.ndarray | None:
+    """Return (D, H, W) bool: the frames of the chosen segments on their slices."""
     dataset = dcmread(path, stop_before_pixels=not read)
     try:
         modality, kind = dataset.get("Modality"), str(dataset.get("SegmentationType"))
@@ -249,54 +218,52 @@ def _seg_mask(path: Path, grid: Grid, choose: Callable, empty: str, read: bool =
         frame_of_reference = str(dataset.get("FrameOfReferenceUID") or "")
         half = int(dataset.get("MaximumFractionalValue") or 255) / 2 if kind == "FRACTIONAL" else 1
         shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
-        placed = [_frame_place(item, shared) for item in dataset.PerFrameFunctionalGroupsSequence]
+        frames = [_frame(item, shared) for item in dataset.PerFrameFunctionalGroupsSequence]
     except Exception as error:  # values are decoded only now, and damaged bytes raise nearly anything
-        raise DataError(f"{path}: damaged, or a frame's place is missing ({brief(error)}); get it again") from error
+        raise DataError(f"{path}: damaged, or a frame's place is missing ({brief(error)}); {AGAIN}") from error
     if modality != "SEG" or kind not in ("BINARY", "FRACTIONAL"):
         raise DataError(
-            f"{path}: {named('Modality')} = {modality}, {named('SegmentationType')} = {kind}; a SEG of type BINARY or "
-            "FRACTIONAL was expected"
+            f"{path}: {named('Modality')} = {modality}, {named('SegmentationType')} = {kind}; a BINARY or FRACTIONAL "
+            "SEG was expected"
         )
     if not 0 < shape[0] * shape[1] <= LARGEST or not 0 < count * shape[0] * shape[1] <= LARGEST_VOLUME:
-        raise DataError(
-            f"{path}: declares {count} frames of {shape[0]} x {shape[1]}, none or more than is read; get it again"
-        )
-    if count != len(placed):
-        raise DataError(f"{path}: {named('NumberOfFrames')} = {count}, but {len(placed)} are placed; get it again")
-    wanted = choose(list(segments.values()), path, named("SegmentLabel"))
+        raise DataError(f"{path}: declares {count} frames of {shape} pixels, none or more than is read; {AGAIN}")
+    if count != len(frames):
+        raise DataError(f"{path}: {named('NumberOfFrames')} = {count}, but {len(frames)} are placed; {AGAIN}")
+    chosen = _chosen(list(segments.values()), path, named("SegmentLabel"), lungs)
     _need_frame(grid, frame_of_reference, path, named("FrameOfReferenceUID"))
     if shape != grid.shape[1:]:
-        raise DataError(
-            f"{path}: {named('Rows')} and columns are {shape}, and {grid.shape[1:]} in {grid.path}; resample it"
-        )
-    frames = []
-    for number, (segment, *place) in enumerate(placed):
-        if segments.get(segment) in wanted:
-            _need_grid(path, grid, *place)
-            frames.append((number, slice_at(grid, place[0][2])))
-    frames = [(number, z) for number, z in frames if z is not None]
-    if choose is _lungs_among:
-        _need_unbroken(grid, (z for _, z in frames), path, f"{named('SegmentLabel')} of lungs")
+        raise DataError(f"{path}: {named('Rows')} and columns are {shape}, not {grid.shape[1:]}; resample the mask")
+    tolerance = _SAME_VOXEL * min(grid.spacing_mm[1:])
+    places: dict[int, int] = {}  # of each chosen frame on a slice
+    for number, (segment, position, orientation, spacing) in enumerate(frames):
+        if segments.get(segment) not in chosen:
+            continue
+        for tag, values, expected, allowed in (
+            ("ImageOrientationPatient", orientation, AXIAL, 1e-3),
+            ("PixelSpacing", spacing, grid.spacing_mm[1:], tolerance / max(grid.shape[1:])),
+            ("ImagePositionPatient", position[:2], grid.origin[:2], tolerance),
+        ):
+            if len(values) != len(expected) or not np.allclose(values, expected, rtol=0, atol=allowed):
+                raise DataError(f"{path}: {named(tag)} = {values}, not {list(expected)}; resample the mask")
+        z = slice_at(grid, position[2])
+        if z is not None:
+            places[number] = z
+    if lungs:
+        _need_unbroken(grid, places.values(), path, f"{named('SegmentLabel')} of lungs")
     if not read:
         return None
-    check_decoder(path, str(dataset.file_meta.get("TransferSyntaxUID", "")))
-    try:
-        stored = dataset.pixel_array
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise DataError(
-            f"{path}: the pixels cannot be read, the file may be truncated ({brief(error)}); get this file again"
-        ) from error
-    stored = stored.reshape(-1, *shape)
+    stored = pixels_of(path, dataset).reshape(-1, *shape)
     mask = np.zeros(grid.shape, bool)
-    for frame, place in frames:
-        mask[place] |= stored[frame] >= half
+    for number, z in places.items():
+        mask[z] |= stored[number] >= half
     if not mask.any():
-        raise DataError(f"{path}: {empty.format(grid.path)}")
+        raise DataError(f"{path}: nothing of it lies on a slice of {grid.path}; get the SEG that was drawn on it")
     return mask
 
 
-def _frame_place(item, shared) -> tuple[int, list[float], list[float], list[float]]:
-    """Segment number, position, orientation and pixel spacing of a frame; what frames share stands in ``shared``."""
+def _frame(item, shared) -> tuple[int, list[float], list[float], list[float]]:
+    """Return segment number, position, orientation and pixel spacing of a frame; ``shared`` has what all share."""
 
     def group(name: str):
         return (item.get(name) or shared.get(name))[0]
@@ -308,17 +275,3 @@ def _frame_place(item, shared) -> tuple[int, list[float], list[float], list[floa
     )
     segment = int(group("SegmentIdentificationSequence").ReferencedSegmentNumber)
     return segment, *([float(value) for value in values] for values in numbers)
-
-
-def _need_grid(path: Path, grid: Grid, position: list[float], orientation: list[float], spacing: list[float]) -> None:
-    """Raise DataError unless a frame lies on the grid of the scan."""
-    tolerance = _SAME_VOXEL * min(grid.spacing_mm[1:])
-    for tag, values, expected, allowed in (
-        ("ImageOrientationPatient", orientation, AXIAL, 1e-3),
-        ("PixelSpacing", spacing, grid.spacing_mm[1:], tolerance / max(grid.shape[1:])),
-        ("ImagePositionPatient", position[:2], grid.origin[:2], tolerance),
-    ):
-        if len(values) != len(expected) or not np.allclose(values, expected, rtol=0, atol=allowed):
-            raise DataError(
-                f"{path}: {named(tag)} = {values}, and {list(expected)} in {grid.path}; resample the mask to the scan"
-            )

@@ -36,6 +36,8 @@ _TYPE_BYTES = {
     **dict.fromkeys(("MET_INT", "MET_UINT", "MET_FLOAT"), 4),
     "MET_DOUBLE": 8,
 }
+_FIXED = {"NDims": "3", "CompressedData": "False", "HeaderSize": "0", "ElementNumberOfChannels": "1"}
+"""Fields with one value in the original files; they may be missing, but for the first."""
 
 
 class MetaHeader(NamedTuple):
@@ -115,7 +117,7 @@ class Promise12(Dataset):
         return dict(sorted(cases.items()))
 
     def _areas(self, case: str, path: Path) -> np.ndarray:
-        """Prostate pixels of each slice of a case, which is kept among the cases that can be used."""
+        """Return the prostate pixels of each slice of a case, which is kept among the cases that can be used."""
         segmentation = _segmentation_of(path)
         if not segmentation.is_file():
             raise DataError(f"{path}: has no {segmentation.name} beside it; test cases are not used")
@@ -129,6 +131,10 @@ class Promise12(Dataset):
         return areas
 
 
+def _segmentation_of(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_segmentation.mhd")
+
+
 def normalise(volume: np.ndarray, name: str) -> np.ndarray:
     """Return ``volume`` as float32, its 1st and 99th percentile at 0 and 1, clipped; DataError when it is constant."""
     if not np.isfinite(volume).all():
@@ -139,78 +145,53 @@ def normalise(volume: np.ndarray, name: str) -> np.ndarray:
     return np.clip((volume.astype(np.float32) - low) / (high - low), 0, 1).astype(np.float32)
 
 
-def read_header(path: str | Path) -> MetaHeader:
+def read_header(path: Path) -> MetaHeader:
     """Read and check a MetaImage header before any library follows it.
 
     Raises:
-        DataError: when it is no 3D single-channel header, declares too much, names a data file outside its own folder,
-            or that file is missing or shorter than declared.
+        DataError: when it is no 3D single-channel header as the challenge's, declares too much, or its voxels, in the
+            ``.raw`` file of the same name, are missing, lie elsewhere, or are fewer or more than declared.
     """
-    path = Path(path)
-    try:
-        text = read_bytes(path, _REMEDY, _HEADER_BYTES).decode("ascii")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not a MetaImage header (text with lines such as NDims = 3); {_REMEDY}") from error
+    data_file = path.with_suffix(".raw")
+    text = read_bytes(path, _REMEDY, _HEADER_BYTES).decode("ascii", errors="replace")
     # MetaIO takes "key = value" and "key: value"; a key given twice could mean one thing here and another there
     lines = [re.split("[=:]", line, maxsplit=1) for line in text.splitlines() if re.search("[=:]", line)]
     fields = {key.strip(): value.strip() for key, value in lines}
-    missing = [key for key in ("NDims", "DimSize", "ElementType", "ElementDataFile") if key not in fields]
-
-    def need(condition: bool, message: str) -> None:
-        if not condition:
-            raise DataError(f"{path}: {message}; {_REMEDY}")
-
-    need(len(fields) == len(lines), "the MetaImage header gives a field twice")
-    need(not missing, f"{', '.join(missing)} missing in the MetaImage header")
-    sizes, kind, name = fields["DimSize"], fields["ElementType"], fields["ElementDataFile"]
-    three = re.fullmatch(r"([0-9]+)\s+([0-9]+)\s+([0-9]+)", sizes) if fields["NDims"] == "3" else None
-    need(three is not None, f"NDims = {fields['NDims']}, DimSize = {sizes!r}; three sizes are expected")
-    columns, rows, slices = (int(size[:20]) for size in three.groups())
-    need(
-        0 < columns * rows * slices <= MAX_VOXELS,
-        f"DimSize = {sizes} is refused; 1 to {MAX_VOXELS} voxels are expected",
-    )
-    need(
-        kind in _TYPE_BYTES and fields.get("ElementNumberOfChannels", "1") == "1",
-        f"ElementType = {kind}: one whole or real number a voxel is expected",
-    )
-    for key, usual in (("CompressedData", "false"), ("HeaderSize", "0")):
-        value = fields.get(key, usual)
-        need(value.lower() == usual, f"{key} = {value} is not how PROMISE12 is stored; the original files are expected")
-    # a plain name beside the header, so that no header leads elsewhere on the disk
-    need(
-        name not in ("", ".", "..", "LOCAL", "LIST") and not re.search(r"[/\\:%]", name),
-        f"ElementDataFile = {name!r} is refused; the name of a file in the header's own folder is expected",
-    )
-    data_file = path.parent / name
-    if not data_file.is_file():
-        raise DataError(f"{data_file}: there is no such file, and {path.name} names it as its voxels; get it again")
-    if data_file.resolve().parent != path.parent.resolve():
-        raise DataError(f"{data_file}: leads to {data_file.resolve()}, outside the header's folder; refused: {_REMEDY}")
-    expected = math.prod((columns, rows, slices, _TYPE_BYTES[kind]))
-    size = data_file.stat().st_size
-    if not expected <= size <= expected + _HEADER_BYTES:
-        truncated = "truncated, " if size < expected else "has "
-        raise DataError(f"{data_file}: {truncated}{size} bytes where {path.name} declares {expected}; {_REMEDY}")
-    return MetaHeader(path, (slices, rows, columns), data_file)
-
-
-def _segmentation_of(path: Path) -> Path:
-    return path.with_name(f"{path.stem}_segmentation.mhd")
+    if len(fields) != len(lines) or "NDims" not in fields:
+        raise DataError(f"{path}: is no MetaImage header, or gives a field twice; {_REMEDY}")
+    for key, expected in {**_FIXED, "ElementDataFile": data_file.name}.items():
+        value = fields.get(key, _FIXED.get(key, "missing"))
+        if value != expected and (key == "ElementDataFile" or value.lower() != expected.lower()):
+            raise DataError(f"{path}: {key} = {value} is refused, {expected} was expected; {_REMEDY}")
+    kind, sizes = fields.get("ElementType"), fields.get("DimSize", "")
+    three = re.fullmatch(r"([0-9]{1,9})\s+([0-9]{1,9})\s+([0-9]{1,9})", sizes)
+    shape = tuple(int(size) for size in three.groups()[::-1]) if three else (0, 0, 0)
+    if not 0 < math.prod(shape) <= MAX_VOXELS or kind not in _TYPE_BYTES:
+        raise DataError(
+            f"{path}: DimSize = {sizes[:40]}, ElementType = {kind} is refused; three sizes of 1 to {MAX_VOXELS} voxels "
+            f"and one number a voxel are expected; {_REMEDY}"
+        )
+    if data_file.resolve().parent != path.parent.resolve() or not data_file.is_file():
+        raise DataError(f"{data_file}: there is no such file beside {path.name}, or it leads elsewhere; {_REMEDY}")
+    expected_size, size = math.prod(shape) * _TYPE_BYTES[kind], data_file.stat().st_size
+    if not expected_size <= size <= expected_size + _HEADER_BYTES:
+        raise DataError(f"{data_file}: {size} bytes where {path.name} declares {expected_size}; {_REMEDY}")
+    return MetaHeader(path, shape, data_file)
 
 
 def _voxels(header: MetaHeader) -> tuple[np.ndarray, tuple[float, float]]:
-    """(slices, rows, columns) array and (row, column) spacing in mm."""
+    """Return a (slices, rows, columns) array and (row, column) spacing in mm."""
     import SimpleITK
 
     try:
         image = SimpleITK.ReadImage(str(header.path), imageIO="MetaImageIO")
     except RuntimeError as error:
-        raise DataError(f"{header.path}: cannot be read as a MetaImage; get it again ({brief(error)})") from error
+        raise DataError(f"{header.path}: cannot be read as a MetaImage ({brief(error)}); {_REMEDY}") from error
     array = SimpleITK.GetArrayFromImage(image)
-    if array.shape != header.shape:
-        raise DataError(f"{header.path}: was read with size {array.shape} where the header declares {header.shape}")
     spacing = float(image.GetSpacing()[1]), float(image.GetSpacing()[0])
-    if not (np.isfinite(spacing).all() and min(spacing) > 0):
-        raise DataError(f"{header.path}: ElementSpacing {spacing} cannot be right; {_REMEDY}")
+    if array.shape != header.shape or not (np.isfinite(spacing).all() and min(spacing) > 0):
+        raise DataError(
+            f"{header.path}: was read with size {array.shape} and ElementSpacing {spacing}, which cannot be right; "
+            f"{_REMEDY}"
+        )
     return array, spacing

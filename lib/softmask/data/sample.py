@@ -88,28 +88,24 @@ class Sample:
             if not condition:
                 raise DataError(f"{self.id}: {message}")
 
-        image, readers, shape = self.image, self.readers, self.image.shape
-        need(self.source in ("real", "embedded"), f"source must be real or embedded, not {self.source!r}")
+        image, readers, present, shape = self.image, self.readers, self.present, self.image.shape
+        need(image.ndim == 2 and image.dtype == np.float32, f"image must be 2D float32, not {shape} {image.dtype}")
+        need(image.size > 0 and image.min() >= 0 and image.max() <= 1, "image must be finite and lie in [0, 1]")
         need(
-            image.ndim == 2 and image.dtype == np.float32,
-            f"image must be 2D float32, not {image.ndim}D {image.dtype}",
+            readers.dtype == bool and readers.ndim == 3 and readers.shape[1:] == shape,
+            f"readers must be bool masks (R, H, W) of size {shape}, not {readers.dtype} {readers.shape}",
         )
-        need(np.isfinite(image).all(), "image has NaN or infinite pixels")
-        need(image.size > 0 and image.min() >= 0 and image.max() <= 1, "image must lie in [0, 1]")
-        need(readers.ndim == 3 and readers.dtype == bool, "reader masks must be (R, H, W) bool")
-        need(readers.shape[1:] == shape, f"mask of size {readers.shape[1:]} on an image of size {shape}")
-        need(self.present.shape == readers.shape[:1] and self.present.dtype == bool, "present must be (R,) bool")
+        need(present.shape == readers.shape[:1] and present.dtype == bool, "present must be (R,) bool")
         marked = readers.any(axis=(1, 2))
-        need(self.blank or not (self.present & ~marked).any(), "a reader marked as present has an empty mask")
-        need(not (~self.present & marked).any(), "a reader marked as absent has a mask")
-        need(self.present.any() or self.recist is not None, "no reader present and no RECIST mark")
+        need(self.blank or not (present & ~marked).any(), "a reader marked as present has an empty mask")
+        need(not (~present & marked).any(), "a reader marked as absent has a mask")
+        need(present.any() or self.recist is not None, "no reader present and no RECIST mark")
         for name, kind in (("hu", "float32"), ("alpha", "float32"), ("nodules", "bool")):
             array = getattr(self, name)
             need(array is None or (array.shape, array.dtype) == (shape, kind), f"{name} must be {kind} of size {shape}")
-        need(self.hu is None or np.isfinite(self.hu).all(), "hu has NaN or infinite pixels")
-        need(self.alpha is None or ((self.alpha >= 0) & (self.alpha <= 1)).all(), "alpha must lie in [0, 1]")
-        need(self.recist is None or self.recist.shape == (2, 2, 2), "recist must be (axis, end, row/column)")
-        need(self.recist is None or np.isfinite(self.recist).all(), "recist has NaN or infinite ends")
+        recist = self.recist
+        fits = recist is None or (recist.shape == (2, 2, 2) and np.isfinite(recist).all())
+        need(fits, "recist must be finite (axis, end, row/column)")
         need(self.spacing is None or min(self.spacing) > 0, f"spacing must be above 0 mm, not {self.spacing}")
 
 
@@ -181,7 +177,7 @@ class Dataset:
         return sample.readers, sample.present
 
     def name_of(self, i: int) -> str:
-        """Return the :attr:`Sample.id` of row ``i``, without reading it."""
+        """Return the :attr:`Sample.id` of row ``i``."""
         row = self.index.iloc[int(i)]
         return f"{self.name}/{row['patient']}/{row['nodule']}/{row['slice']}"
 

@@ -55,8 +55,7 @@ _SHARES = {"train": 0.62, "validation": 0.12, "test": 0.26}
 def role(patient: str, seed: int = BASE_SEED) -> str:
     """Return ``lidc`` (three patients of four) or ``lnsm``: which experiments may use the patient.
 
-    The papers count nodules of LIDC, not slices, and compare doctors on 500 of them; any nodule can be in LNSM, but
-    only one with four readers in ``lidc``, and with fewer patients these are not enough.
+    Any nodule can be in LNSM, but only one with four readers in ``lidc``, of which the papers need 500.
     """
     return "lnsm" if _hash(seed, "role", patient) % 4 == 0 else "lidc"
 
@@ -64,16 +63,8 @@ def role(patient: str, seed: int = BASE_SEED) -> str:
 def lidc_rows(index: pd.DataFrame, count: int | None = LIDC_SLICES, seed: int = BASE_SEED) -> np.ndarray:
     """Return the rows of the LIDC experiments: :func:`four_reader_rows` of patients with the role ``lidc``.
 
-    Args:
-        index: of a LIDC data set (:data:`softmask.data.lidc.COLUMNS`).
-        count: the most rows to give; None for all there are.
-        seed: of roles and order.
-
-    Returns:
-        (N,) row numbers, N <= count, the largest consensus area of each nodule first, then the next.
-
-    Raises:
-        DataError: when no row fits.
+    ``index`` is that of a LIDC data set (:data:`softmask.data.lidc.COLUMNS`). At most ``count`` rows are returned, the
+    largest consensus area of each nodule first, then the next. Raises DataError when no row fits.
     """
     rows = four_reader_rows(index)
     own = index["patient"].iloc[rows].map(lambda patient: role(patient, seed) == "lidc").to_numpy(bool)
@@ -81,11 +72,8 @@ def lidc_rows(index: pd.DataFrame, count: int | None = LIDC_SLICES, seed: int = 
 
 
 def lnsm_rows(index: pd.DataFrame, count: int | None = None, seed: int = BASE_SEED) -> np.ndarray:
-    """Return the rows of LNSM's patients, as :func:`lidc_rows`: DeepLesion's, or those of LIDC that ``lidc`` does not
-    use.
-
-    Those are the patients with the role ``lnsm`` and all others without a slice that four readers marked
-    (:func:`four_reader_rows`; in DeepLesion, that is everyone). A slice may have any number of readers.
+    """Return the rows of LNSM's patients, as :func:`lidc_rows`, with any number of readers: of the patients with the
+    role ``lnsm``, and of all without a slice that four readers marked (in DeepLesion, that is everyone).
     """
     patients = index["patient"]
     own = patients.map(lambda patient: role(patient, seed) == "lnsm")
@@ -129,11 +117,8 @@ def drawn(index: pd.DataFrame, rows: np.ndarray, count: int, seed: int = BASE_SE
     """Return ``count`` of ``rows`` with :data:`LONG_AXES`, as far as they allow, or all where they are fewer.
 
     Between each two quantiles as many rows are taken as lie there in DeepLesion, in the order of :func:`lidc_rows`.
-    What is missing there is taken from the next shorter lesions, and what is missing in the end from the longest that
-    are left.
-
-    Returns:
-        (n,) row numbers, n <= count, such that the first of them, however many, have these long axes as nearly.
+    What is missing there is taken from the next shorter lesions, then from the longest that are left. The first of the
+    rows, however many, have these long axes as nearly.
     """
     ordered = _rounds(index, rows, None, seed, "slices to draw from")
     bins = _bins(index, ordered)
@@ -156,8 +141,7 @@ def drawn(index: pd.DataFrame, rows: np.ndarray, count: int, seed: int = BASE_SE
 def four_reader_rows(index: pd.DataFrame) -> np.ndarray:
     """Return the (N,) numbers of the rows that all four readers marked, ascending.
 
-    Rows of merged nodules (column ``merged`` of a LIDC index) are not among them: there the four masks are of several
-    nodules beside each other, and their differences are no disagreement of readers.
+    Rows of merged nodules (column ``merged`` of a LIDC index) are not among them: their masks are of several nodules.
     """
     rows = index["n_readers"].to_numpy() == 4
     if "merged" in index:

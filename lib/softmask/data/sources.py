@@ -99,13 +99,13 @@ class Source:
         return None
 
     def missing(self, root: Path) -> str | None:
-        """Return in words that it, or the expected content of its folder, is missing; None when it is there."""
+        """Return what is missing, and how to get it; None when it is there."""
         if self.locate(root) is not None:
             return None
         folder = root / self.folder
         if folder.is_dir() and any(folder.iterdir()):
-            return f"{folder} is there, and what is expected in it is missing: {self.layout}"
-        return f"{self.title} is not there"
+            return f"{folder} is there, and what is expected in it is missing: {self.layout}: {self.how_to_get(root)}"
+        return f"{self.title} is not there: {self.how_to_get(root)}"
 
     def how_to_get(self, root: Path) -> str:
         """Return one sentence: the command or the address, and the folder the files go to."""
@@ -198,28 +198,35 @@ SOURCES: dict[str, Source] = {
             serves=("lnsm",),
             needs=("deeplesion/Images_png/+deeplesion/DL_info.csv",),
         ),
-        *(
-            Source(
-                name,
-                title,
-                _SCANS,
-                "lung_ct:LungCt",
-                licence=licence,
-                place=f"{_TCIA}{collection}/",
-                steps=steps,
-                needs=(f"{name}/*/",),
-            )
-            for name, title, licence, collection, steps in (
-                ("lidc-lung", "LIDC-IDRI chest CT with lung masks", _LIDC, "lidc-idri", _RETRIEVE),
-                ("qin-lung", "QIN LUNG CT with lung masks", "CC BY 3.0 (QIN LUNG CT, TCIA)", "qin-lung-ct", _RETRIEVE),
-                (
-                    "lung-ct",
-                    "chest CT of your own, or of a public collection such as NSCLC-Radiomics",
-                    "that of the scans",
-                    "nsclc-radiomics",
-                    "put a few scans there, of your own or",
-                ),
-            )
+        Source(
+            "lidc-lung",
+            "LIDC-IDRI chest CT with lung masks",
+            _SCANS,
+            "lung_ct:LungCt",
+            licence=_LIDC,
+            place=f"{_TCIA}lidc-idri/",
+            steps=_RETRIEVE,
+            needs=("lidc-lung/*/",),
+        ),
+        Source(
+            "qin-lung",
+            "QIN LUNG CT with lung masks",
+            _SCANS,
+            "lung_ct:LungCt",
+            licence="CC BY 3.0 (QIN LUNG CT, TCIA)",
+            place=f"{_TCIA}qin-lung-ct/",
+            steps=_RETRIEVE,
+            needs=("qin-lung/*/",),
+        ),
+        Source(
+            "lung-ct",
+            "chest CT of your own, or of a public collection such as NSCLC-Radiomics",
+            _SCANS,
+            "lung_ct:LungCt",
+            licence="that of the scans",
+            place=f"{_TCIA}nsclc-radiomics/",
+            steps="put a few scans there, of your own or",
+            needs=("lung-ct/*/",),
         ),
         Source(
             "lungs",
@@ -253,20 +260,17 @@ def sources_of(name: str) -> tuple[Source, ...]:
 
 def located(name: str, root: Path) -> tuple[Source, Path] | None:
     """Return the source that serves data set ``name`` under ``root`` and its path; None when there is none."""
-    places = ((source, source.locate(root)) for source in sources_of(name))
-    return next(((source, path) for source, path in places if path is not None), None)
+    for source in sources_of(name):
+        path = source.locate(root)
+        if path is not None:
+            return source, path
+    return None
 
 
 def found(root: str | Path) -> dict[str, Path]:
     """Return the folder or archive of each data set with real data under ``root``."""
     places = {name: located(name, Path(root)) for name in (*NAMES, *REAL_ONLY)}
     return {name: place[1] for name, place in places.items() if place}
-
-
-def how_to_get(name: str, root: Path) -> str:
-    """Return for people: what of data set ``name`` is missing, every way to get it, and the folder it goes to."""
-    ways = [(source.missing(root), source.how_to_get(root)) for source in sources_of(name)]
-    return "; or ".join(f"{missing}: {way}" for missing, way in ways if missing)
 
 
 def register(name: str, dataset: Callable[[str], Dataset]) -> None:

@@ -88,12 +88,9 @@ PAPER_SIZES: Mapping[str, Mapping[str, int]] = {
     **{name: {part: TAKEN[part].each * scans for part, scans in parts.items()} for name, parts in SCANS.items()},
 }
 """Images in each part, as SoftGAN and DSNet state them (PROMISE12: after augmentation); of LGAN's scans those that are
-used (:data:`TAKEN`). ``lungs-2d`` is in no paper; its sizes are those of the whole set.
-
-``lidc-119`` and ``isbi2012`` are CasGAN's: 60 % and 40 % of 119 lesions, 240 and 60 images after augmentation. It names
-no validation part; here it is taken out of the training images. DSNet has 210, 60 and 30 images of ISBI 2012. Networks
-are trained on its folds, whose sizes are this project's. ``lidc-500`` is what the papers compare with four doctors;
-no network is trained on it."""
+used (:data:`TAKEN`). ``lidc-119`` and ``isbi2012`` are CasGAN's: 60 % and 40 % of 119 lesions, 240 and 60 images after
+augmentation; it names no validation part, which is taken out of the training images. The sizes of ISBI 2012's folds and
+of ``lungs-2d`` are this project's. ``lidc-500`` is what the papers compare with four doctors."""
 
 SELECTIONS: Mapping[str, str] = {
     "lidc-119": "lidc",
@@ -112,10 +109,9 @@ def dataset_name(name: str) -> str:
 
 
 def experiment_rows(name: str, dataset: Dataset) -> np.ndarray:
-    """Return the rows of a data set that the experiments use.
-
-    Of ``lidc`` and ``lnsm`` those of :mod:`softmask.data.selection` (of ``lnsm``, part by part); of ``lidc-119`` and
-    ``lidc-500`` the first of them, of distinct nodules, each with its largest slice; of others all.
+    """Return the rows of a data set that the experiments use: of ``lidc`` and ``lnsm`` those of
+    :mod:`softmask.data.selection`; of ``lidc-119`` and ``lidc-500`` the first of them, of distinct nodules, each with
+    its largest slice; of others all.
     """
     if name in ("lidc", *FOLDS):
         return selection.lidc_rows(dataset.index)
@@ -145,8 +141,14 @@ def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, 
         digits = dataset.index["patient"].str[-1].astype(int)
         masks = {"train": ~digits.isin((0, 1, 2, 5, 6)), "validation": digits == 2, "test": digits.isin((0, 1, 5, 6))}
         return {part: np.flatnonzero(mask) for part, mask in masks.items()}
-    if name in ("isbi2012", *SECTION_FOLDS):
-        return _section_fold(SECTION_FOLDS.index(name) if name in SECTION_FOLDS else 0, len(dataset))
+    if name in ("isbi2012", *SECTION_FOLDS):  # a block tests, the next, or the first, validates
+        if len(dataset) < len(SECTION_FOLDS):
+            raise DataError(f"{len(dataset)} sections cannot be divided into {len(SECTION_FOLDS)} blocks; use more")
+        number = SECTION_FOLDS.index(name) if name in SECTION_FOLDS else 0
+        blocks = np.array_split(np.arange(len(dataset)), len(SECTION_FOLDS))
+        following = (number + 1) % len(blocks)
+        train = [block for place, block in enumerate(blocks) if place not in (number, following)]
+        return {"train": np.concatenate(train), "validation": blocks[following], "test": blocks[number]}
     if name in FOLDS:  # the training and validation rows of ``lidc`` divided by patient anew
         parts, rows = split_rows("lidc", dataset, seed), experiment_rows("lidc", dataset)
         pool = rows[~np.isin(rows, parts["test"]) & np.isin(rows, np.concatenate(list(parts.values())))]
@@ -168,16 +170,6 @@ def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, 
 def _divide(dataset: Dataset, rows: np.ndarray, sizes: Mapping[str, int], seed: int) -> dict[str, np.ndarray]:
     parts = split_by_patient(dataset.index["patient"].to_numpy()[rows], sizes, seed)
     return {part: rows[chosen] for part, chosen in parts.items()}
-
-
-def _section_fold(number: int, sections: int) -> dict[str, np.ndarray]:
-    """One of as many folds as blocks of neighbouring sections: a block tests, the next, or the first, validates."""
-    if sections < len(SECTION_FOLDS):
-        raise DataError(f"{sections} sections cannot be divided into {len(SECTION_FOLDS)} blocks; use more of them")
-    blocks = np.array_split(np.arange(sections), len(SECTION_FOLDS))
-    following = (number + 1) % len(blocks)
-    train = [block for place, block in enumerate(blocks) if place not in (number, following)]
-    return {"train": np.concatenate(train), "validation": blocks[following], "test": blocks[number]}
 
 
 def scan_rows(name: str, dataset: Dataset, cap: int | None, seed: int = BASE_SEED) -> dict[str, np.ndarray]:
@@ -218,9 +210,9 @@ def split_by_patient(patients: Sequence[str], sizes: Mapping[str, int], seed: in
     rows does not matter. (scikit-learn's splitters by group meet no sizes in rows.)
 
     Args:
-        patients: (N,) the patient of each row. sizes: how many rows each set should have. When there are fewer, every
-        size is scaled down in the same proportion
-            (at least 1), and a warning is logged.
+        patients: (N,) the patient of each row.
+        sizes: how many rows each set should have. When there are fewer, every size is scaled down in the same
+            proportion (at least 1), and a warning is logged.
 
     Returns:
         For each name the (n,) row numbers, ascending; disjoint, and no patient in two of them.
@@ -299,7 +291,7 @@ def crops(dataset: str, sample: Sample, size: int) -> list[Crop]:
         DataError: an image smaller than what is shown of one.
     """
     shape = sample.image.shape
-    window: tuple[float, float] = (size, size)
+    window = (size, size)
     if dataset in CROPS:
         window = (SECTION_PX, SECTION_PX)
     elif dataset == "promise12":
@@ -318,9 +310,10 @@ def crops(dataset: str, sample: Sample, size: int) -> list[Crop]:
         random = np.random.default_rng([BASE_SEED, *sample.id.encode()])
         places = random.integers(0, np.subtract(shape, window), (CROPS[dataset], 2), endpoint=True)
         return [Crop(*place, *window) for place in places.tolist()]
+    top, left = (shape[0] - height) / 2, (shape[1] - width) / 2
     if dataset == "promise12" or dataset in LUNGS:
-        return [Crop((shape[0] - height) / 2, (shape[1] - width) / 2, height, width)]
-    return [Crop((shape[0] - size) // 2, (shape[1] - size) // 2, size, size)]
+        return [Crop(top, left, height, width)]
+    return [Crop(int(top), int(left), size, size)]  # whole pixels
 
 
 def _shares(n: int, start: float, length: float, size: int) -> np.ndarray:

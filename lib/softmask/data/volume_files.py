@@ -76,18 +76,17 @@ def name_of(path: Path) -> str:
     return (name if path.is_dir() else name[: len(name) - len(ending)]) or "scan"
 
 
-def image_io(path: Path) -> str:
-    """Return SimpleITK's name of the only decoder that may open the file."""
-    return "NrrdImageIO" if path.name.lower().endswith(".nrrd") else "NiftiImageIO"
-
-
-def file_grid(path: Path) -> Grid:
-    """Return the grid that the header declares, turned to the patient's axes; no voxel is read.
+def grid_of_file(path: Path) -> Grid:
+    """Return the grid that the header of an nrrd or NIfTI file declares, turned to the patient's axes.
 
     Raises:
         DataError: naming the file, when it is no readable volume of one number a voxel, is larger than
             :data:`LARGEST_VOLUME`, keeps its voxels in another file, or has axes that are not the patient's.
     """
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file or folder; check the name")
+    if not is_volume_file(path):
+        raise DataError(f"{path}: a scan is a folder with one CT series in DICOM, or a file {', '.join(ENDINGS)}")
     reader = header(path)
     size = reader.GetSize()
     if len(size) != 3 or reader.GetNumberOfComponents() != 1:
@@ -113,14 +112,14 @@ def file_grid(path: Path) -> Grid:
 
 
 def header(path: Path) -> SimpleITK.ImageFileReader:
-    """Return SimpleITK's reader of the file, its header read."""
+    """Return SimpleITK's reader of the file, its header read and checked."""
     import SimpleITK
 
-    if path.name.lower().endswith(".nrrd"):
-        nrrd_header(path)
     _file_size(path)
+    if _is_nrrd(path):
+        _nrrd_header(path)
     reader = SimpleITK.ImageFileReader()
-    reader.SetImageIO(image_io(path))
+    reader.SetImageIO("NrrdImageIO" if _is_nrrd(path) else "NiftiImageIO")
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
@@ -135,12 +134,12 @@ def read_turned(path: Path) -> np.ndarray:
     """
     import SimpleITK
 
-    if path.name.lower().endswith(".nrrd"):
+    if _is_nrrd(path):
         _check_nrrd(path)
     else:
         _check_nifti(path)
     try:
-        image = SimpleITK.ReadImage(str(path), imageIO=image_io(path))
+        image = header(path).Execute()
         if image.GetDimension() == 3:
             image = SimpleITK.DICOMOrient(image, "LPS")
     except RuntimeError as error:
@@ -200,7 +199,7 @@ def _check_nifti(path: Path) -> None:
 
 def _check_nrrd(path: Path) -> None:
     """Raise DataError unless the file holds as many voxels as its header declares."""
-    fields, start = nrrd_header(path)
+    fields, start = _nrrd_header(path)
     kind = fields.get("type", "missing")
     size = next((size for size, parts in _NRRD_TYPES if any(part in kind for part in parts)), None)
     if size is None:
@@ -231,8 +230,8 @@ def _unpacked(path: Path, start: int, packed: bool, most: int) -> tuple[bytes, i
     return head, length
 
 
-def nrrd_header(path: Path) -> tuple[dict[str, str], int]:
-    """Return the header's fields, lower case, and where the voxels begin. Raises DataError as :func:`file_grid`."""
+def _nrrd_header(path: Path) -> tuple[dict[str, str], int]:
+    """Return the header's fields, lower case, and where the voxels begin. Raises DataError as :func:`grid_of_file`."""
     _file_size(path)
     try:
         with path.open("rb") as file:
@@ -258,6 +257,10 @@ def nrrd_header(path: Path) -> tuple[dict[str, str], int]:
         raise DataError(f"{path}: sizes {fields.get('sizes', 'missing')!r}; three are expected: save one grey volume")
     _refuse_large(path, tuple(map(int, sizes)))
     return fields, min(ends)
+
+
+def _is_nrrd(path: Path) -> bool:
+    return path.name.lower().endswith(".nrrd")
 
 
 def _file_size(path: Path) -> int:
