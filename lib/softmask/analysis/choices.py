@@ -58,9 +58,6 @@ def compared(
         a, b: (N,) values with the choice and with the alternative, NaN for what is left out of either mean.
         groups: (N,) patients.
         weights: (N,) of the alternative's values.
-
-    Raises:
-        DataError: as :func:`softmask.measure.statistics.mean_difference`.
     """
     means = mean_difference(np.asarray(a, float), np.asarray(b, float), BASE_SEED, list(groups), weights)
     return Choice(*words, *means, len(groups), source)

@@ -242,17 +242,14 @@ def features_of(lesions: Sequence[Lesion], bins: BinCount | BinWidth) -> tuple[d
     masks["dilated_roi"] = [lesion.dilated for lesion in lesions]
     masks = {name: masks[name] for name in (*WHOLE, "band_roi")}
     n = len(lesions)
-    extracted = radiomics.extract(
+    extracted, reasons = radiomics.extract(
         [lesion.values for lesion in lesions] * len(masks),
         [mask for region in masks.values() for mask in region],
-        bins=bins,
-        names=[lesion.id for lesion in lesions] * len(masks),
+        bins,
     )
-    tables = {
-        region: extracted.table.reindex(range(n * i, n * (i + 1))).set_axis(range(n)) for i, region in enumerate(masks)
-    }
+    tables = {region: extracted.reindex(range(n * i, n * (i + 1))).set_axis(range(n)) for i, region in enumerate(masks)}
     lacking: dict[int, str] = {}
-    for position, _, reason in extracted.left_out.itertuples(index=False, name=None):
+    for position, reason in sorted(reasons.items()):
         region = list(masks)[position // n]
         if region in WHOLE:
             lacking.setdefault(position % n, f"{display('rows', region)}: {reason}")
