@@ -47,8 +47,8 @@ def verdict(better, worse=None, *rest, **more):
 
 
 def test_a_rising_pair_is_not_judged():
-    for pair in ((scores(5, curve=RISING), scores(number=2)), (scores(5), scores(number=2, curve=RISING))):
-        judged = judge_pair(*pair, delta=1)
+    for better, worse in ((RISING, FLAT), (FLAT, RISING)):
+        judged = judge_pair(scores(5, curve=better), scores(number=2, curve=worse), delta=1)
         assert judged.verdict == UNDERTRAINED
         assert judged.difference.low > 0  # shown all the same
         assert np.isnan(judged.p)
@@ -96,12 +96,6 @@ def test_more_than_half_of_the_seeds_failed():
     assert (judged.verdict, judged.difference) == (FAILED_TRAINING, None)
 
 
-def test_a_certain_gain_of_a_fifth_of_a_point_holds_and_the_printed_four_lie_outside():
-    judged = judge_pair(scores(0.2, noise=0.01), scores(noise=0.01, number=2), delta=1)
-    assert judged.verdict == HOLDS
-    assert 0.15 < judged.difference.low < 0.2 < judged.difference.high < 0.25 < 4
-
-
 def test_equal_networks_show_no_such_gain_only_where_delta_is_excluded():
     sure, unsure = ([scores(noise=noise, spread=noise, number=n) for n in (1, 2)] for noise in (0.02, 3))
     assert verdict(*sure, delta=1) == NO_GAIN
@@ -141,8 +135,8 @@ def test_adding_little_is_inside_delta_on_both_sides_and_sufficing_not_worse_by_
 
 
 def test_a_factor_asks_for_more_than_a_difference():
-    assert verdict(scores(5), None, "better", 1.0, 1.2) == CONTRADICTED
-    assert verdict(scores(20), None, "better", 1.0, 1.2) == HOLDS
+    assert verdict(scores(5), factor=1.2) == CONTRADICTED
+    assert verdict(scores(20), factor=1.2) == HOLDS
 
 
 def test_seeds_widen_the_interval_and_are_not_paired_by_number():
@@ -179,12 +173,9 @@ def test_other_images_are_refused():
         judge_pair(scores(), scores(ids=IDS[::-1]))
 
 
-@pytest.mark.parametrize(
-    ("more", "words"),
-    [({}, "real"), ({"substitute": True}, "real, substitute"), ({"source": "embedded"}, "simulated")],
-)
-def test_data_in_words(more, words):
-    assert judge_pair(scores(**more), scores()).data == words
+def test_data_in_words():
+    assert judge_pair(scores(substitute=True), scores()).data == "real, substitute"
+    assert judge_pair(scores(source="embedded"), scores()).data == "simulated"
 
 
 def outcome(said, p=float("nan")):

@@ -1,9 +1,8 @@
 """Two classes told apart from a table of features: nested cross-validation in which no patient is on both sides.
 
-The outer folds (scikit-learn's StratifiedGroupKFold) hold whole patients out. Scaling and the choice of
-hyper-parameters happen inside each training part, the choice in an inner cross-validation of the same kind (Varma and
-Simon, "Bias in error estimation when using cross-validation for model selection", BMC Bioinformatics 7, 2006). The
-whole is repeated with other folds. A score is always of an image whose patient the classifier has not seen.
+The outer folds hold whole patients out. Scaling and the choice of hyper-parameters happen inside each training part,
+the choice in an inner cross-validation of the same kind (Varma and Simon, BMC Bioinformatics 7, 2006). The whole is
+repeated with other folds. A score is always of an image whose patient the classifier has not seen.
 
 Arguments that all functions share:
 
@@ -124,7 +123,7 @@ def auc_interval(predictions: Predictions, seed: int) -> tuple[float, float]:
 
 
 def auc_difference(a: Predictions, b: Predictions, seed: int) -> tuple[float, float, float]:
-    """Return AUC of ``a`` minus that of ``b``, on the same images, with its 95 % bootstrap interval over patients."""
+    """Return AUC of ``a`` minus that of ``b``, with its 95 % bootstrap interval over patients."""
     weights = bootstrap_weights(a.groups, seed)
     low, high = percentile_interval(a.auc(weights) - b.auc(weights))
     return float(a.auc() - b.auc()), low, high
@@ -142,7 +141,7 @@ class Chance:
 def against_chance(
     features: np.ndarray, labels: np.ndarray, groups: Sequence[Hashable], classifier: str, n: int, seed: int
 ) -> Chance:
-    """Return the permutation test of the AUC of one repetition with the default setting, labels permuted ``n`` times.
+    """Return the permutation test of the AUC of one repetition with the default setting.
 
     p = (1 + number of permutations with at least this AUC) / (1 + n), which is never 0 (Phipson and Smyth 2010).
     The mean over permutations is 1/2 unless something leaks.
@@ -181,7 +180,7 @@ def importance(
     seed: int,
     n: int = 5,
 ) -> dict[str, float]:
-    """Return the mean fall of the AUC when columns are shuffled among held-out images (Breiman 2001), by name.
+    """Return the mean fall of the AUC when columns are shuffled among held-out images, by name.
 
     Args:
         columns: by name, which columns are shuffled together: one, or a family of features that can stand in for

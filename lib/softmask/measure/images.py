@@ -25,7 +25,7 @@ def measure_images(
     alphas: np.ndarray | None = None,
     threshold: float = THRESHOLD,
 ) -> dict[str, np.ndarray]:
-    """Return all measures of N predictions, each an array (N,), by name; each measure says where it is undefined.
+    """Return all measures of N predictions, each an array (N,), by name.
 
     Args:
         probabilities: (N, H, W) in [0, 1].

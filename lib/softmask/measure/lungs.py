@@ -23,13 +23,13 @@ WALL = 3
 
 
 def enlarge(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return (N, H, W) float32, probabilities (N, S, S) at the stored ``size``, by bilinear interpolation."""
+    """Return (N, H, W) float32, probabilities (N, S, S) interpolated linearly."""
     batch = torch.from_numpy(np.ascontiguousarray(probabilities, np.float32))[:, None]
     return F.interpolate(batch, size, mode="bilinear", align_corners=False)[:, 0].numpy()
 
 
 def reduced(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return (N, h, w) float32, probabilities (N, H, W) at a smaller ``size``, by the mean over each pixel's area."""
+    """Return (N, h, w) float32, the means of probabilities (N, H, W) over larger pixels."""
     batch = torch.from_numpy(np.ascontiguousarray(probabilities, np.float32))[:, None]
     return F.interpolate(batch, size, mode="area")[:, 0].numpy()
 

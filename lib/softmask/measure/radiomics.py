@@ -48,22 +48,17 @@ HU_SHIFT = 2000
 """Added to HU for energy and root mean square, which would take air for bright: pyradiomics' own setting for CT."""
 
 FEWEST_PIXELS = 5
-"""Least size of a region. In a round region of fewer pixels, filled with noise, some features are the same whatever the
-noise: two with four pixels, ten with three, 69 with two, of which the robust mean absolute deviation is undefined."""
+"""Least size of a region: with four pixels of noise, two features are the same whatever the noise; with two, 69."""
 
 LEAST_ALPHA = 0.5 / 255
-"""From here on alpha is more than 0 in an image of eight bits, as which the papers keep their soft masks."""
+"""Least alpha that is more than 0 in an image of eight bits, as the papers' soft masks are."""
 
 _FEW = 64  # regions that are done before a second process has started
 
 
 @dataclass(frozen=True)
 class BinCount:
-    """A fixed number of bins between a region's least and largest grey level, for images that are not in HU.
-
-    Such grey levels (LIDC-IDRI-slices stretches every slice to its own minimum and maximum) have no unit that a width
-    could be given in.
-    """
+    """A fixed number of bins between a region's least and largest grey level, for images that are not in HU."""
 
     count: int = 32
 
@@ -78,10 +73,7 @@ class BinCount:
 
 @dataclass(frozen=True)
 class BinWidth:
-    """Bins of a fixed width in HU, with an edge at 0: a bin means the same tissue in every CT image.
-
-    25 HU is pyradiomics' default and, with :data:`HU_SHIFT`, the setting behind its own baseline values.
-    """
+    """Bins of a fixed width in HU, with an edge at 0: a bin means the same tissue in every CT image."""
 
     width: float = 25
 
@@ -149,14 +141,10 @@ def _values(region: tuple[np.ndarray, np.ndarray], bins: Bins) -> list[float]:
 def feature_values(image: np.ndarray, mask: np.ndarray, settings: Mapping[str, object]) -> dict[str, float]:
     """Return all :data:`FEATURES` of one region; NaN or infinite where pyradiomics does not define one.
 
-    The region is cut out first, as pyradiomics' extractor does; what lies outside the mask enters no feature. With
-    spacing 1, ``firstorder_TotalEnergy`` equals ``firstorder_Energy``.
-
     Args:
         image: (D, H, W) of numbers.
         mask: (D, H, W) bool, not empty.
-        settings: pyradiomics' own, such as ``binWidth``, ``voxelArrayShift``, ``force2D`` (neighbours in the same slice
-            only).
+        settings: pyradiomics' own, such as ``binWidth`` and ``force2D`` (neighbours in the same slice only).
     """
     box = bounding_box(mask)
     voxels = sitk.GetImageFromArray(np.where(mask[box], image[box], 0).astype(float))
@@ -178,8 +166,6 @@ def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
 
 def checked_values(image: np.ndarray, mask: np.ndarray, bins: Bins) -> np.ndarray:
     """Return (N,) float, the grey levels of ``image`` (H, W) inside ``mask`` (H, W) bool, row by row.
-
-    Outside the mask the image may hold anything, NaN too, and a region may touch the border.
 
     Raises:
         DataError: for a region without features, or with constants in their place: of less than
@@ -252,10 +238,9 @@ def soft_first_order(image: np.ndarray, alpha: np.ndarray, bins: Bins) -> dict[s
 def quantile(x: np.ndarray, weights: np.ndarray, q: tuple[float, ...]) -> np.ndarray:
     """Return weighted quantiles (Q,) of x (N,), which are numpy's where all weights are equal.
 
-    Hyndman and Fan's type 7 with weights, after Akinshin ("Weighted quantile estimators", arXiv 2304.07265): with
-    Kish's effective sample size n = (sum w)^2 / sum w^2 and h = q (n - 1), the mean of the weighted quantile function
-    over [h / n, (h + 1) / n]. A pixel whose weight goes to 0 drops out without a jump, which interpolation between
-    the pixels' ranks does not give.
+    Hyndman and Fan's type 7 with weights, after Akinshin (arXiv 2304.07265): with Kish's effective sample size
+    n = (sum w)^2 / sum w^2 and h = q (n - 1), the mean of the weighted quantile function over [h / n, (h + 1) / n].
+    A pixel whose weight goes to 0 drops out without a jump.
 
     Args:
         weights: (N,), positive.
@@ -282,8 +267,7 @@ class Regions(NamedTuple):
 def regions(alpha: np.ndarray, binary: np.ndarray) -> Regions:
     """Return the binary mask, its union with {alpha > 0 in eight bits}, and what lies between the two.
 
-    The paper prints no threshold; in its figure 6 the soft mask's outline runs around the binary mask's. Equation 6
-    takes the maximum of both, so that no pixel of the binary mask is lost, and so does this region.
+    The paper prints no threshold; in its figure 6 the soft mask's outline runs around the binary mask's.
 
     Args:
         alpha: (H, W) in [0, 1].
@@ -294,7 +278,7 @@ def regions(alpha: np.ndarray, binary: np.ndarray) -> Regions:
 
 
 def dilated_to(binary: np.ndarray, area: int) -> np.ndarray:
-    """Return (H, W) bool, ``binary`` grown to exactly ``area`` pixels, the nearest first (Euclidean distance).
+    """Return (H, W) bool, ``binary`` grown to exactly ``area`` pixels, the nearest first.
 
     A control that has the soft region's size, but knows nothing of the soft mask. Of pixels at the same distance, a
     fixed shuffle decides: taken row by row, the last ring would fill up from above.

@@ -43,8 +43,7 @@ def ssim(images: np.ndarray, references: np.ndarray) -> np.ndarray:
 def sharpness(images: np.ndarray, region: np.ndarray) -> np.ndarray:
     """Return the root mean square length of the gradient (central differences) in ``region``, per pixel.
 
-    The square is what sees blur: across an edge, however wide, plain gradients add up to its height. Noise has a
-    gradient, too, so read :func:`psnr` beside it.
+    Plain gradients would not see blur: across an edge of any width they add up to its height.
 
     Args:
         region: (..., H, W) bool, the pixels that count; NaN where there are none.
@@ -77,9 +76,9 @@ def spectrum(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def texture_distance(images: np.ndarray, references: np.ndarray) -> np.ndarray:
     """Return the mean |log10 ratio| of the spectra of fine texture, in decades.
 
-    Over the frequencies above the low resolution's Nyquist frequency, 0.5 / :data:`SCALE` cycles per pixel: what was
-    lost when the image was made small, and can only be made up. 0 for the same power at every frequency, whatever the
-    phases; 1 for ten times too much or too little. Power below that of rounding to 256 grey levels counts as that.
+    Over the frequencies above the low resolution's Nyquist frequency, 0.5 / :data:`SCALE` cycles per pixel. 0 for the
+    same power, whatever the phases; 1 for ten times too much or too little. Power below that of rounding to 256 grey
+    levels counts as that.
     """
     frequencies, power = spectrum(np.stack([images, references]))
     enlarged, reference = np.log10(np.maximum(power[..., frequencies > 0.5 / SCALE], _ROUNDING))

@@ -59,7 +59,7 @@ def hausdorff(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """
 
     def farthest(pixels: np.ndarray, mask: np.ndarray) -> float:
-        # only pixels outside the mask have a distance from it, and the nearest pixel of the mask is on its outline
+        # the nearest pixel of the mask is on its outline
         outside = np.argwhere(pixels & ~mask)
         return cKDTree(np.argwhere(outline(mask))).query(outside)[0].max(initial=0)
 
@@ -67,11 +67,10 @@ def hausdorff(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def hd95(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return the Hausdorff distance of the two outlines with the worst 5 % of their pixels left out, in pixels.
+    """Return the Hausdorff distance of the outlines without their worst 5 % of pixels, in pixels.
 
-    The larger of the two directed 95th percentiles (linear between values) of the distances from each pixel of one
-    :func:`outline` to the nearest of the other: MONAI's ``compute_hausdorff_distance(percentile=95)``, in double
-    precision. 0 where both masks are empty, infinite where one is.
+    The larger directed 95th percentile of the distances from one :func:`outline` to the other: MONAI's
+    ``compute_hausdorff_distance(percentile=95)``. 0 where both masks are empty, infinite where one is.
     """
 
     def distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -81,7 +80,7 @@ def hd95(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def surface_dice(predicted: np.ndarray, truth: np.ndarray, tolerance: float = 1.0) -> np.ndarray:
-    """Return the share of both outlines that lies within ``tolerance`` pixels (at least 0) of the other one, in [0, 1].
+    """Return the share of both outlines that lies within ``tolerance`` pixels of the other one.
 
     Normalised surface Dice (Nikolov et al. 2021) with each pixel of :func:`outline` counting once: MONAI's
     ``compute_surface_dice``. 1 where both masks are empty, 0 where one is.
@@ -94,7 +93,7 @@ def surface_dice(predicted: np.ndarray, truth: np.ndarray, tolerance: float = 1.
 
 
 def outline(mask: np.ndarray) -> np.ndarray:
-    """Return (H, W) bool, the pixels of ``mask`` with one of their four neighbours outside it, or outside the image."""
+    """Return (H, W) bool, the pixels of ``mask`` with one of four neighbours outside it or the image."""
     return mask & ~binary_erosion(mask)
 
 
@@ -128,7 +127,7 @@ def dice_matrix(masks: Iterable[np.ndarray], extra: Iterable[np.ndarray] | None 
 
 
 def summary(values: np.ndarray) -> DiceMatrix:
-    """Return mean, spread and counts over the images of ``values`` (N, K, K), NaN where one of a pair is absent."""
+    """Return mean, spread and counts over the images of ``values`` (N, K, K)."""
     known = ~np.isnan(values)
     counts = known.sum(axis=0)
     mean = _ratio(np.where(known, values, 0).sum(axis=0), counts, empty=np.nan)
@@ -137,7 +136,7 @@ def summary(values: np.ndarray) -> DiceMatrix:
 
 
 def _surface_distances(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distance of each outline pixel of ``a`` from the outline of ``b``, and the other way round."""
+    """Return the distances of one outline's pixels from the other, and the other way round."""
     a, b = outline(a), outline(b)
     return distance_transform_edt(~b)[a], distance_transform_edt(~a)[b]
 
@@ -149,7 +148,7 @@ def _pairwise(
     both_empty: float,
     one_empty: float,
 ) -> np.ndarray:
-    """Return ``measure`` of each pair of masks (H, W), neither of them empty and both cropped to their pixels."""
+    """Return ``measure`` of each pair of masks (H, W), none of them empty, cropped to their pixels."""
     predicted, truth = np.broadcast_arrays(*_masks(predicted, truth))
     values = np.empty(predicted.shape[:-2])
     for i in np.ndindex(values.shape):

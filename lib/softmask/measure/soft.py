@@ -30,7 +30,7 @@ def mse(alpha: np.ndarray, truth: np.ndarray, band: np.ndarray | None = None) ->
 
 
 def soft_dice(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return the Dice of soft masks 2 sum min(a, b) / (sum a + sum b), in [0, 1]; 1 where both are zero everywhere.
+    """Return the Dice of soft masks 2 sum min(a, b) / (sum a + sum b); 1 where both are empty.
 
     With the minimum, unlike with the product of the usual training loss, it is 1 for two equal soft masks.
     """
@@ -41,14 +41,12 @@ def soft_dice(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def gradient_error(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return the gradient error of the alpha matting benchmark, sum of (|grad a| - |grad b|)^2 over pixels / 1000.
+    """Return the alpha matting benchmark's gradient error, sum (|grad a| - |grad b|)^2 / 1000.
 
-    The gradients are first-order Gaussian derivatives of sigma 1.4 pixels with edge pixels repeated, filters
-    of unit L2 norm, and |grad a| is their Euclidean length (Rhemann et al., "A perceptually motivated online
-    benchmark for image matting", CVPR 2009, with the exponent 2 of its evaluation code). Unlike that code,
-    alpha is not stretched to [0, 1] first, so that a faint mask stays faint.
+    Gradients are first-order Gaussian derivatives of sigma 1.4 pixels, filters of unit L2 norm with edge pixels
+    repeated (Rhemann et al., CVPR 2009, with the exponent 2 of its evaluation code, but alpha as it is).
     """
-    # a Gaussian and its derivative, cut where the Gaussian falls below 1 % of 1; their outer product has norm 1
+    # a Gaussian and its derivative, cut where it falls below 0.01; their outer product has norm 1
     height = np.sqrt(2 * np.pi) * GRADIENT_SIGMA
     half = int(np.ceil(GRADIENT_SIGMA * np.sqrt(-2 * np.log(0.01 * height))))
     x = np.arange(-half, half + 1, dtype=float)
@@ -105,11 +103,10 @@ class Calibration:
 
 
 def calibration(probabilities: np.ndarray, masks: np.ndarray, bins: int = 10) -> Calibration:
-    """Return the reliability of ``probabilities`` in [0, 1] against ``masks`` of bool or {0, 1}, (..., H, W) each.
+    """Return the reliability of ``probabilities`` against ``masks`` of bool or {0, 1}, (..., H, W).
 
-    The curve of Niculescu-Mizil and Caruana (ICML 2005), here over pixels, and an expected calibration error after
-    Guo et al. (ICML 2017). Theirs bins the confidence in the predicted class; this one bins the probability of lesion,
-    so that most pixels, surely background, lie in the first bin and keep the error small. scikit-learn's
+    The curve of Niculescu-Mizil and Caruana (ICML 2005) over pixels, and an expected calibration error after Guo et
+    al. (ICML 2017), of the probability of lesion: most pixels, surely background, keep it small. scikit-learn's
     ``calibration_curve`` has neither the counts nor the empty bins.
     """
     probabilities, lesion = np.asarray(probabilities, float), np.asarray(masks, float)
@@ -124,7 +121,7 @@ def calibration(probabilities: np.ndarray, masks: np.ndarray, bins: int = 10) ->
 
 
 def soft_head(probabilities: np.ndarray) -> np.ndarray:
-    """Return the predicted alpha (tanh(l) + 1) / 2 of logits l, from the probabilities sigmoid(l); both in [0, 1].
+    """Return the predicted alpha (tanh(l) + 1) / 2 of logits l, from their sigmoid.
 
     SoftGAN's two heads read one map of logits (ICME 2022, section 3.2); that of the soft mask is the steeper one,
     sigmoid(2 l).
@@ -134,10 +131,9 @@ def soft_head(probabilities: np.ndarray) -> np.ndarray:
 
 
 def edge_band(alpha: np.ndarray, pixels: int = BAND_PIXELS) -> np.ndarray:
-    """Return (..., H, W) bool, the edge (pixels that the lesion covers in part) and ``pixels`` more on each side of it.
+    """Return (..., H, W) bool, the pixels that the lesion covers in part and ``pixels`` on each side.
 
-    Where a pixel it covers wholly touches one it does not cover at all, both are edge. The band depends on the truth
-    ``alpha`` (..., H, W) alone, so that every label is judged on the same pixels.
+    Where a pixel it covers wholly touches one it does not cover at all, both are edge.
     """
     alpha = np.asarray(alpha)
     cross = generate_binary_structure(2, 1).reshape((1,) * (alpha.ndim - 2) + (3, 3))  # images do not touch each other

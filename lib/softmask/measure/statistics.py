@@ -39,7 +39,7 @@ class PairedTest:
 def bootstrap_interval(
     values: np.ndarray, seed: int, n: int = 2000, groups: Sequence[Hashable] | None = None
 ) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of the mean of ``values`` (N,), without NaN (Efron 1979).
+    """Return the 95 % percentile bootstrap interval of the mean of ``values`` (N,), without NaN.
 
     Args:
         n: number of resamples.
@@ -66,7 +66,7 @@ def bootstrap_weights(groups: Sequence[Hashable], seed: int, n: int = 2000) -> n
 
 
 def percentile_interval(resampled: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % percentile interval of a statistic's values (n,) in bootstrap resamples, without NaN."""
+    """Return the 95 % percentile interval of a statistic's values (n,) in resamples, without NaN."""
     low, high = np.nanquantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
@@ -97,7 +97,7 @@ def paired_test(a: np.ndarray, b: np.ndarray, seed: int, groups: Sequence[Hashab
 def mean_difference(
     a: np.ndarray, b: np.ndarray, seed: int, groups: Sequence[Hashable], weights: np.ndarray | None = None
 ) -> tuple[float, float, float, float]:
-    """Return mean a, mean b, and the 95 % percentile bootstrap interval of mean b - mean a over whole groups.
+    """Return mean a, mean b, and the 95 % bootstrap interval of mean b - mean a over groups.
 
     Unlike in :func:`paired_test` each mean is over its own defined values, so two ways of treating undefined values,
     or of weighting images, can be compared.
@@ -124,7 +124,7 @@ def mean_difference(
 def holm(p: Sequence[float]) -> np.ndarray:
     """Return ``p`` values (N,) adjusted for multiple tests by Holm's step-down method (1979); NaN does not count.
 
-    The chance of any false rejection at a level is at most that level, however the tests depend on one another.
+    The chance of any false rejection at a level is at most that level, for dependent tests, too.
     """
     p = np.asarray(p, dtype=float)
     order = np.argsort(p, kind="stable")[: np.count_nonzero(~np.isnan(p))]  # NaN comes last

@@ -85,8 +85,8 @@ def last_gain(curve: Sequence[float]) -> float:
     """Return the rise of the best value so far: its mean over the last fifth of the epochs less that over the fifth
     before.
 
-    A plain mean rises as the learning rate falls, though nothing more is learnt, and the best epoch's network is tested
-    (docs/choices.md). A fifth is rounded down, to at least one epoch; with fewer than two epochs the rise is infinite.
+    A plain mean rises as the learning rate falls, though nothing more is learnt (docs/choices.md). A fifth is rounded
+    down, to at least one epoch; with fewer than two epochs the rise is infinite.
     """
     length = max(1, len(curve) // 5)
     if len(curve) < 2:
@@ -143,7 +143,7 @@ def _decide(difference: Difference, kind: str, delta: float) -> tuple[str, float
 
 
 def judge_claim(outcomes: Sequence[Outcome]) -> tuple[str, list[Outcome], int | None]:
-    """Return the verdict on a claim by the module's rule, its pairs with corrected p values, and the deciding pair.
+    """Return the verdict on a claim, its pairs with corrected p values, and the deciding pair.
 
     The deciding pair, by its number, is the least certain one where the claim holds, and the most certain failure where
     it fails; None where no pair is run.
