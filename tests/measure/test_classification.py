@@ -31,15 +31,16 @@ def predictions(scores, folds, labels, groups=None) -> Predictions:
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
-def test_classes_that_differ_are_told_apart_by_images_held_out_with_their_patient(classifier):
+def test_different_classes_are_told_apart_by_whole_patients(classifier):
     features, labels, groups = images(each=3, shift=2.0)
-    found = cross_validate(features, labels, groups, classifier, [0, 1], inner=3 if classifier == "knn" else None)
-    assert found.auc() > 0.9
-    assert found.correct.mean() > 0.8
-    for folds in found.folds:
+    inner = 3 if classifier == "knn" else None
+    predicted = cross_validate(features, labels, groups, classifier, [0, 1], inner)
+    assert predicted.auc() > 0.9
+    assert predicted.correct.mean() > 0.8
+    for folds in predicted.folds:
         assert sorted(set(folds)) == list(range(classification.FOLDS))
         assert all(len({folds[i] for i in range(len(groups)) if groups[i] == name}) == 1 for name in groups)
-    assert not np.array_equal(found.folds[0], found.folds[1])  # another repetition, other folds
+    assert not np.array_equal(*predicted.folds)  # another repetition, other folds
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
@@ -55,14 +56,14 @@ def test_scaling_and_choice_see_no_image_that_is_held_out(classifier):
     assert not np.array_equal(after.scores[0, ~same_fold], before.scores[0, ~same_fold])
 
 
-def test_one_fold_is_scikit_learns_auc_also_with_equal_scores_and_weights():
+def test_one_fold_is_scikit_learns_auc():
     generator = np.random.default_rng(2)
     scores, labels = generator.integers(0, 6, 40), generator.random(40) < 0.4
     weights = generator.integers(0, 3, (5, 40))
-    found = predictions(scores, 0, labels)
-    assert found.auc() == pytest.approx(roc_auc_score(labels, scores))
+    result = predictions(scores, 0, labels)
+    assert result.auc() == pytest.approx(roc_auc_score(labels, scores))
     expected = [roc_auc_score(labels, scores, sample_weight=one) for one in weights]
-    np.testing.assert_allclose(found.auc(weights), expected)
+    np.testing.assert_allclose(result.auc(weights), expected)
 
 
 def test_only_scores_of_one_fold_are_compared():
@@ -73,14 +74,14 @@ def test_only_scores_of_one_fold_are_compared():
     assert np.isnan(repeated.auc(np.array([1, 0, 1, 0])))
 
 
-def test_intervals_hold_the_auc_and_equal_predictions_do_not_differ():
-    found = cross_validate(*images(shift=0.8), "svm", [0], inner=None)
-    low, high = classification.auc_interval(found, 0)
-    assert low < found.auc() < high
-    assert classification.auc_difference(found, found, 0) == (0, 0, 0)
+def test_intervals_hold_the_auc():
+    result = cross_validate(*images(shift=0.8), "svm", [0], inner=None)
+    low, high = classification.auc_interval(result, 0)
+    assert low < result.auc() < high
+    assert classification.auc_difference(result, result, 0) == (0, 0, 0)
 
 
-def test_the_inner_choice_takes_the_setting_that_is_right_more_often(monkeypatch):
+def test_the_inner_choice_takes_the_better_setting(monkeypatch):
     """A stump cannot tell an exclusive or; a deeper tree can."""
     generator = np.random.default_rng(3)
     features = generator.choice([-1.0, 1.0], (120, 2)) + generator.normal(0, 0.1, (120, 2))
@@ -93,9 +94,9 @@ def test_the_inner_choice_takes_the_setting_that_is_right_more_often(monkeypatch
 
 
 def test_permuted_labels_are_at_chance_and_true_ones_are_not():
-    found = classification.against_chance(*images(shift=1.5), "knn", 19, 0)
-    assert found.p == 0.05
-    assert 0.4 < found.chance < 0.6 < found.auc
+    result = classification.against_chance(*images(shift=1.5), "knn", 19, 0)
+    assert result.p == 0.05
+    assert 0.4 < result.chance < 0.6 < result.auc
     noise = classification.against_chance(*images(seed=5), "knn", 19, 0)
     assert noise.p > 0.05
 

@@ -93,7 +93,7 @@ def test_values_are_those_of_the_extractor(bins) -> None:
         assert value == pytest.approx(float(expected[f"original_{name}"]), rel=1e-12, abs=1e-12), name
 
 
-def test_what_lies_outside_the_region_and_where_it_lies_do_not_matter() -> None:
+def test_what_lies_outside_the_region_does_not_matter() -> None:
     image, mask = noise(), disc()
     elsewhere = np.where(mask, image, np.nan)
     box = np.s_[7:15, 9:]
@@ -222,7 +222,7 @@ def test_a_pixel_that_fades_out_is_gone() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(-100, 100), st.floats(0.01, 1)), min_size=1, max_size=12))
-def test_quantiles_rise_and_are_those_of_numpy_for_equal_weights(pairs) -> None:
+def test_quantiles_rise_and_are_those_of_numpy(pairs) -> None:
     x, weights = np.array(pairs).T
     q = tuple(np.linspace(0, 1, 11))
     np.testing.assert_allclose(quantile(x, np.full(len(x), 0.3), q), np.quantile(x, q), rtol=1e-9, atol=1e-9)
@@ -244,10 +244,10 @@ def test_weights_without_features_are_refused() -> None:
 def test_the_soft_region_is_where_eight_bits_are_not_zero() -> None:
     alpha = np.array([[0, 0.4 / 255, 0.6 / 255, 0.3], [0, 0, 0.7, 1]])
     binary = np.array([[0, 0, 0, 0], [1, 0, 1, 1]], bool)
-    made = regions(alpha, binary)
-    np.testing.assert_array_equal(made.binary, binary)
-    np.testing.assert_array_equal(made.soft, [[0, 0, 1, 1], [1, 0, 1, 1]])
-    np.testing.assert_array_equal(made.band, [[0, 0, 1, 1], [0, 0, 0, 0]])
+    region = regions(alpha, binary)
+    np.testing.assert_array_equal(region.binary, binary)
+    np.testing.assert_array_equal(region.soft, [[0, 0, 1, 1], [1, 0, 1, 1]])
+    np.testing.assert_array_equal(region.band, [[0, 0, 1, 1], [0, 0, 0, 0]])
 
 
 @given(hnp.arrays(bool, (7, 9)).filter(np.any), st.data())

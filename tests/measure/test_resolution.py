@@ -64,7 +64,7 @@ def test_white_noise_has_its_variance_at_every_frequency():
     assert power[:, 3:].mean() == pytest.approx(0.01, rel=0.01)
 
 
-def test_spectra_are_taken_image_by_image_and_a_blur_has_the_transfer_function_of_its_gaussian():
+def test_a_blur_has_the_transfer_function_of_its_gaussian():
     images, _ = pairs(n=20, size=64, noise=0.2)
     frequencies, power = resolution.spectrum(images)
     np.testing.assert_allclose(power[4], resolution.spectrum(images[4])[1])
@@ -88,11 +88,11 @@ def test_texture_distance_counts_decades_of_fine_power():
 def test_all_measures_of_upscaled_images():
     images, references = pairs()
     masks = np.stack([disc(), disc(radius=6), np.zeros((48, 48), bool)])
-    found = resolution.measure_upscaled(images, references, masks)
-    assert list(found) == ["psnr", "ssim", "sharpness", "texture"]
-    assert all(values.shape == (3,) for values in found.values())
+    measured = resolution.measure_upscaled(images, references, masks)
+    assert list(measured) == ["psnr", "ssim", "sharpness", "texture"]
+    assert all(values.shape == (3,) for values in measured.values())
     ratio = np.divide(*(resolution.sharpness(image, edge_band(masks[0])) for image in (images[0], references[0])))
-    assert found["sharpness"] == pytest.approx([ratio, found["sharpness"][1], np.nan], nan_ok=True)
+    assert measured["sharpness"] == pytest.approx([ratio, measured["sharpness"][1], np.nan], nan_ok=True)
     perfect = resolution.measure_upscaled(references, references, masks)
     assert [perfect[name][0] for name in perfect] == pytest.approx([np.inf, 1, 1, 0])
     assert np.isnan(resolution.measure_upscaled(images, np.full(images.shape, 0.5), masks)["sharpness"]).all()
@@ -105,20 +105,20 @@ def test_interpolations_are_those_of_opencv(order):
     low = np.random.default_rng(4).random((2, 12, 12)).astype(np.float32)
     flag = {1: cv2.INTER_LINEAR, 3: cv2.INTER_CUBIC}[order]
     expected = [np.clip(cv2.resize(one, None, fx=4, fy=4, interpolation=flag), 0, 1) for one in low]
-    found = resolution.interpolate(low, {1: "bilinear", 3: "bicubic"}[order])
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    measured = resolution.interpolate(low, {1: "bilinear", 3: "bicubic"}[order])
+    np.testing.assert_allclose(measured, expected, atol=1e-5)
 
 
 def test_interpolations_are_measured_by_name():
     _, references = pairs()
     low = references.reshape(3, 12, 4, 12, 4).mean(axis=(2, 4))
     masks = np.broadcast_to(disc(), references.shape)
-    found = resolution.measure_interpolated(low, references, masks)
-    assert len(found) == 8
+    measured = resolution.measure_interpolated(low, references, masks)
+    assert len(measured) == 8
     expected = resolution.measure_upscaled(resolution.interpolate(low, "bicubic"), references, masks)
     for name, values in expected.items():
-        np.testing.assert_array_equal(found[f"{name}_bicubic"], values)
-    assert (found["psnr_bicubic"] > found["psnr_bilinear"]).all()
+        np.testing.assert_array_equal(measured[f"{name}_bicubic"], values)
+    assert (measured["psnr_bicubic"] > measured["psnr_bilinear"]).all()
 
 
 def test_profile_of_a_blurred_edge_is_the_error_function():

@@ -137,12 +137,12 @@ def test_soft_head_is_the_tanh_of_the_logits():
 @given(st.one_of(ALPHAS, COARSE), MASKS, st.sampled_from([1, 2, 10]))
 @settings(max_examples=60, deadline=None)
 def test_the_curve_is_that_of_scikit_learn(probabilities, masks, bins):
-    found = soft.calibration(probabilities, masks, bins)
+    result = soft.calibration(probabilities, masks, bins)
     observed, mean_probability = calibration_curve(masks.ravel(), probabilities.ravel(), n_bins=bins)
-    filled = found.counts > 0
-    np.testing.assert_allclose(found.observed[filled], observed)
-    np.testing.assert_allclose(found.mean_probability[filled], mean_probability)
-    assert found.counts.sum() == 30
-    assert np.isnan(found.observed[~filled]).all()
-    assert found.error == pytest.approx((found.counts[filled] / 30 * abs(observed - mean_probability)).sum())
-    assert 0 <= found.error <= 1
+    filled = result.counts > 0
+    np.testing.assert_allclose(result.observed[filled], observed)
+    np.testing.assert_allclose(result.mean_probability[filled], mean_probability)
+    assert result.counts.sum() == 30
+    assert np.isnan(result.observed[~filled]).all()
+    assert result.error == pytest.approx((result.counts[filled] / 30 * abs(observed - mean_probability)).sum())
+    assert 0 <= result.error <= 1

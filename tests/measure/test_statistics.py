@@ -39,7 +39,7 @@ def test_bootstrap_interval_agrees_with_scipy(names):
 
 
 @pytest.mark.parametrize("each", [1, 4])
-def test_intervals_cover_the_true_mean_about_as_often_as_they_say(each):
+def test_intervals_cover_the_true_mean(each):
     generator, inside = np.random.default_rng(3), []
     for i in range(200):
         values = np.repeat(generator.normal(size=50), each) + generator.normal(0, 0.3, 50 * each)
@@ -83,7 +83,7 @@ def test_pairs_with_nan_and_their_groups_are_left_out_and_counted():
     assert paired_test(a, OTHERS, 0).p == stats.wilcoxon(a[3:], OTHERS[3:]).pvalue
 
 
-def test_images_seen_five_times_tell_no_more_than_once_when_they_are_of_one_group():
+def test_images_repeated_within_a_group_tell_no_more():
     repeated, names = np.repeat(VALUES, 5), np.repeat(np.arange(120), 5)
     grouped = bootstrap_interval(repeated, 4, groups=names)
     assert grouped == pytest.approx(bootstrap_interval(VALUES, 4), abs=1e-12)
@@ -141,7 +141,7 @@ def test_holm_by_hand(p, adjusted):
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 @settings(max_examples=40, deadline=None)
-def test_holm_lies_between_the_value_and_bonferroni_and_keeps_the_order(p):
+def test_holm_lies_between_the_value_and_bonferroni(p):
     adjusted = holm(p)
     assert (adjusted >= np.array(p)).all()
     assert (adjusted <= np.minimum(np.array(p) * len(p), 1) + 1e-12).all()

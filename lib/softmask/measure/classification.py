@@ -70,8 +70,8 @@ class Predictions:
         return (self.called == self.labels).mean(axis=0)
 
     def auc(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """Return the area under the ROC curve: of the pairs of an image of class 1 and one of class 0, the share in
-        which the first has the higher score, and half of those with equal scores.
+        """Return the area under the ROC curve: the share of pairs of an image of class 1 and one of class 0 in which
+        the first has the higher score, and half of those with equal scores.
 
             AUC = sum_r sum_{i in 1, j in 0, same fold in r} w_i w_j [s_i > s_j] / sum of w_i w_j over the same pairs
 
@@ -83,15 +83,15 @@ class Predictions:
         Returns:
             (...) in [0, 1]; NaN where the weights leave no pair.
         """
-        one, zero = self.labels, ~self.labels
-        wins, pairs = np.zeros((2, one.sum(), zero.sum()))  # how often ranked correctly, and held out together
+        positive, negative = self.labels, ~self.labels
+        wins, pairs = np.zeros((2, positive.sum(), negative.sum()))  # how often ranked correctly, and held out together
         for scores, folds in zip(self.scores, self.folds, strict=True):
-            together = folds[one, None] == folds[None, zero]
+            together = folds[positive, None] == folds[None, negative]
             pairs += together
-            wins += together * (np.sign(scores[one, None] - scores[None, zero]) + 1) / 2
+            wins += together * (np.sign(scores[positive, None] - scores[None, negative]) + 1) / 2
         weights = np.ones(len(self.labels)) if weights is None else np.asarray(weights, float)
-        total = ((weights[..., one] @ pairs) * weights[..., zero]).sum(axis=-1)
-        won = ((weights[..., one] @ wins) * weights[..., zero]).sum(axis=-1)
+        total = ((weights[..., positive] @ pairs) * weights[..., negative]).sum(axis=-1)
+        won = ((weights[..., positive] @ wins) * weights[..., negative]).sum(axis=-1)
         return np.divide(won, total, out=np.full(np.shape(total), np.nan), where=total > 0)
 
 
@@ -236,8 +236,7 @@ def _repeat(
 
 
 def _split(labels: np.ndarray, numbers: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return ``folds`` pairs of rows to train on and rows held out, of whole patients and as even in the classes as
-    they allow; :mod:`softmask.measure.classification` says when DataError is raised."""
+    """Return ``folds`` pairs of rows to train on and rows held out, of whole patients, stratified by class."""
     for name in (False, True):
         patients = len(set(numbers[labels == name]))
         if patients < folds:

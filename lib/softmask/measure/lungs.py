@@ -41,8 +41,8 @@ def measure_lungs(
 
     ``iou``, ``dice`` and ``hausdorff`` compare the enlarged probabilities, cut at the threshold, with the masks;
     ``pixels_true``, ``pixels_found`` and ``pixels_common`` are what :func:`dice3d` adds up; ``nodules_inside`` is the
-    share of the nodules' pixels that lie in the predicted lung, NaN in a slice without nodule;
-    ``nodules_at_wall_inside`` the same of the nodules :func:`at_wall`, inside the true lung or not.
+    share of the nodules' pixels in the predicted lung, NaN without nodule;
+    ``nodules_at_wall_inside`` the same of the nodules :func:`at_wall`.
 
     Args:
         probabilities: (N, S, S) in [0, 1] of lung.

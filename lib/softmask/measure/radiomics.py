@@ -1,8 +1,7 @@
 """Radiomics: pyradiomics' 93 features, without shape, of the pixels inside a binary or a soft mask.
 
-The features that CasGAN (2020, section 4.3) takes from pyradiomics, over many regions of interest, and the regions of
-one soft mask. The values are those of pyradiomics 3.0.1 (van Griethuysen et al., "Computational radiomics system to
-decode the radiographic phenotype", Cancer Research 2017), from its own feature classes, called without its extractor.
+The features that CasGAN (2020, section 4.3) takes, and the regions of one soft mask. The values are those of
+pyradiomics 3.0.1 (van Griethuysen et al., Cancer Research 2017), from its feature classes, without its extractor.
 """
 
 from __future__ import annotations
@@ -280,8 +279,8 @@ def regions(alpha: np.ndarray, binary: np.ndarray) -> Regions:
 def dilated_to(binary: np.ndarray, area: int) -> np.ndarray:
     """Return (H, W) bool, ``binary`` grown to exactly ``area`` pixels, the nearest first.
 
-    A control that has the soft region's size, but knows nothing of the soft mask. Of pixels at the same distance, a
-    fixed shuffle decides: taken row by row, the last ring would fill up from above.
+    A control of the soft region's size. Of pixels at the same distance, a fixed shuffle decides: taken row by row, the
+    last ring would fill up from above.
 
     Args:
         binary: (H, W) bool with at least one pixel, and at most ``area``.
