@@ -1,12 +1,11 @@
-"""What all simulated data sets share: random generators by name, the making of samples, geometry, and the scanner.
+"""What all simulated data sets share: random generators by name, geometry, and the scanner.
 
 Outlines are signed distances in pixels, negative inside. A window of H x W pixels is drawn on S*H x S*W sub-pixels; the
 mean over each pixel's sub-pixels is the fraction of the pixel that is covered.
 
 A scanner blurs the object with a Gaussian point-spread function and adds Gaussian noise with the power spectrum of
-filtered back-projection, ``NPS(f) ~ f exp(-(f / f0)^2)``: a ramp from the back-projection, rolled off by the
-reconstruction kernel (Riederer, Pelc and Chesler, "The noise power spectrum in computed X-ray tomography", Phys. Med.
-Biol. 23, 1978).
+filtered back-projection, ``NPS(f) ~ f exp(-(f / f0)^2)``: a ramp, rolled off by the reconstruction kernel (Riederer,
+Pelc and Chesler, Phys. Med. Biol. 23, 1978).
 """
 
 import hashlib
@@ -22,7 +21,7 @@ from scipy import fft, ndimage
 
 from softmask.cache import code_digest, digest_of_code
 from softmask.data.outlines import fill
-from softmask.data.sample import Dataset, Sample
+from softmask.data.sample import Dataset
 from softmask.distance import distance_inside
 from softmask.files import sha256_of
 
@@ -58,16 +57,8 @@ class Embedded(Dataset):
     source = "embedded"
 
     def __init__(self, name: str, *content: str) -> None:
-        super().__init__()
-        self.name = name
+        super().__init__(name)
         self.fingerprint = sha256_of(*content, name, simulation_digest())
-
-    def sample(self, i: int, image: np.ndarray, readers: np.ndarray, **fields) -> Sample:
-        """Return row ``i`` as a sample; all ``readers`` (R, H, W) are present unless ``fields`` differ."""
-        row = self.index.iloc[i]
-        fields.setdefault("present", np.ones(len(readers), bool))
-        names = row.patient, row.nodule, row.slice
-        return Sample(self.name, self.source, *names, image=image, readers=readers, **fields)
 
 
 def subpixel_centres(window: Window, factor: int = SUPERSAMPLING) -> tuple[np.ndarray, np.ndarray]:

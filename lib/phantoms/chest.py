@@ -68,9 +68,16 @@ class EmbeddedLungs(Embedded):
         row = self.index.iloc[i]
         chest = self.chest(row.patient)
         image = draw_slice(chest, float(row.z_mm))
-        spacing = (chest.build.spacing_mm, chest.build.spacing_mm)
-        grey, readers = window_hu(image.hu), image.lungs[None]
-        return self.sample(i, grey, readers, spacing=spacing, hu=image.hu, nodules=image.nodules, blank=True)
+        return self.sample(
+            i,
+            image=window_hu(image.hu),
+            readers=image.lungs[None],
+            present=np.ones(1, bool),
+            spacing=(chest.build.spacing_mm, chest.build.spacing_mm),
+            hu=image.hu,
+            nodules=image.nodules,
+            blank=True,
+        )
 
     def _chest(self, patient: str) -> "Chest":
         z_mm, nodules = self._scans[patient]

@@ -72,7 +72,7 @@ class EmbeddedLidc(Embedded):
         fields = {"spacing": (plan.spacing, plan.spacing), "ratings": ratings_of(nodule, present), "kind": plan.kind}
         if self.name == "lnsm":
             fields["recist"] = recist_axes(readers[present][0])
-        return self.sample(i, window_hu(hu), readers, present=present, hu=hu, alpha=alpha, **fields)
+        return self.sample(i, image=window_hu(hu), readers=readers, present=present, hu=hu, alpha=alpha, **fields)
 
     def high_resolution(self, i: int, size: int = 64) -> HighResolution:
         """Return the middle ``size`` x ``size`` pixels of sample ``i`` at both resolutions, textures within a pixel."""

@@ -20,10 +20,7 @@ _HAND_WIDE_PX, _HAND_STRAY_PX = 0.7, 0.6  # how the annotator draws: wider than 
 
 
 class EmbeddedIsbi2012(Embedded):
-    """Thirty sections of 256 x 256 pixels of 4 nm; each counts as a patient, as in the real data set.
-
-    ``alpha`` is the share of cell interior in each pixel; the one reader's hand strays by about half a pixel.
-    """
+    """Thirty sections of 256 x 256 pixels of 4 nm; each counts as a patient, as in the real data set."""
 
     origin = "simulated electron micrographs"
 
@@ -35,7 +32,8 @@ class EmbeddedIsbi2012(Embedded):
 
     def read(self, i: int) -> Sample:
         image, alpha, mask = draw_section(generator(self.name, self.index["patient"][i]))
-        return self.sample(i, image, mask[None], spacing=SPACING_MM, alpha=alpha)
+        present = np.ones(1, bool)
+        return self.sample(i, image=image, readers=mask[None], present=present, spacing=SPACING_MM, alpha=alpha)
 
 
 def draw_section(rng: Generator, size: int = SIZE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

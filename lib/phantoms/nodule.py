@@ -99,8 +99,7 @@ def draw_shape(plan: Plan, rng: Generator) -> Shape:
 
 def surface_slope(areas: Sequence[float]) -> float:
     """Return how far (mm) the outline moves from one face of a slice to the other, from the ``areas`` (mm^2) below,
-    here and above: the change per slice, divided by the perimeter of the circle of the same area, at most its
-    radius."""
+    here and above: their change, divided by the perimeter of the circle of the same area."""
     below, here, above = areas
     radius = np.sqrt(here / np.pi)
     change = abs(above - below) / 2 if below > 0 or above > 0 else here / 2

@@ -60,7 +60,8 @@ class EmbeddedPromise12(Embedded):
         signal, alpha, mask = draw_slice(patient, i % SLICES)
         low, high = signal_range(patient)
         image = np.clip((signal - low) / (high - low), 0, 1).astype(np.float32)
-        return self.sample(i, image, mask[None], spacing=(SPACING_MM, SPACING_MM), alpha=alpha)
+        spacing, present = (SPACING_MM, SPACING_MM), np.ones(1, bool)
+        return self.sample(i, image=image, readers=mask[None], present=present, spacing=spacing, alpha=alpha)
 
 
 @lru_cache(maxsize=PATIENTS)

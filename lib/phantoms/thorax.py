@@ -1,8 +1,7 @@
 """What surrounds a nodule: lung parenchyma with vessels and airways, pleura, chest wall with ribs, mediastinum.
 
 Lengths are in mm in the image's plane, values in HU. A vessel is a chain of points on its centre line. A pixel at
-distance d from a horizontal cylinder of radius r sees it over a chord of ``2 sqrt(r^2 - d^2)``; the part of the slice's
-thickness that the chord fills is the vessel's share of the pixel.
+distance d from it sees a chord of ``2 sqrt(r^2 - d^2)``, whose part of the slice's thickness is the vessel's share.
 """
 
 from dataclasses import dataclass
@@ -146,23 +145,17 @@ def _wall(scene: Scene, rng: Generator) -> np.ndarray:
     mix = mix * np.clip((1.02 - np.abs(scene.row) + 0.08 * grain) * 8, 0, 1)
     tissue = chest + mix * (middle - chest)
 
-    outside = _body_distance(scene)
-    tissue = np.where(outside > 2.5 * fold - np.float32(patient.fat_mm), np.float32(FAT_HU) + 8 * grain, tissue)
-    tissue = np.where(outside > -2, np.float32(MUSCLE_HU - 35), tissue)  # skin
-    return np.where(outside > 0, np.float32(AIR_HU), tissue).astype(np.float32)
-
-
-def _body_distance(scene: Scene) -> np.ndarray:
-    """Return the (H, W) mm outside the body, negative inside: an oval around both lungs."""
-    patient = scene.patient
+    # the body is an oval around both lungs, between an ellipse and a rectangle
     layers = patient.muscle_mm + patient.fat_mm
     half_height = patient.half_height_mm + layers + 4
     half_width = 2.25 * patient.half_width_mm + layers
     y = scene.row * np.float32(patient.half_height_mm / half_height)
-    x = (scene.column + np.float32(1.25 * scene.place.lateral)) * np.float32(patient.half_width_mm / half_width)
-    # between an ellipse and a rectangle, as a chest is
+    x = (scene.column + np.float32(1.25 * place.lateral)) * np.float32(patient.half_width_mm / half_width)
     level = (y**4 + x**4) ** np.float32(0.25) * np.float32(0.5) + np.hypot(y, x) * np.float32(0.5)
-    return (level - 1) * np.float32(min(half_height, half_width))
+    outside = (level - 1) * np.float32(min(half_height, half_width))  # (H, W) mm
+    tissue = np.where(outside > 2.5 * fold - np.float32(patient.fat_mm), np.float32(FAT_HU) + 8 * grain, tissue)
+    tissue = np.where(outside > -2, np.float32(MUSCLE_HU - 35), tissue)  # skin
+    return np.where(outside > 0, np.float32(AIR_HU), tissue).astype(np.float32)
 
 
 def _ribs(scene: Scene, chest: np.ndarray, grain: np.ndarray, rng: Generator) -> np.ndarray:

@@ -108,8 +108,8 @@ def test_a_nodule_gets_into_the_lung(seed, place, radius):
 def test_a_wall_is_moved_to_a_nodule_that_touches_it():
     build = Build(generator("wall"), (300.0, 260.0), 0.7)
     nodule = np.array([[255.5, 255.5 - 0.85 * build.width_mm / 0.7, 170.0, 5.0, 5.0]])
-    found = fit(generator("wall", 1), (300.0, 260.0), 0.7, nodule, np.array([True]))
-    assert lung_distance(found, *found.points(*nodule[:, :3].T)) == pytest.approx(-5.75, abs=1.5)
+    fitted = fit(generator("wall", 1), (300.0, 260.0), 0.7, nodule, np.array([True]))
+    assert lung_distance(fitted, *fitted.points(*nodule[:, :3].T)) == pytest.approx(-5.75, abs=1.5)
 
 
 @pytest.mark.parametrize(("height", "filled"), [(0.0, True), (6.0, False)])

@@ -143,14 +143,14 @@ def test_the_prostate_has_one_range_of_signal_per_patient():
         slope, offset = np.polyfit(signal[inner], image[inner], 1)
         ranges.setdefault(patient, []).append((-offset / slope, (1 - offset) / slope))
         assert 0.85 < inner.mean() < 0.999
-    for patient, found in ranges.items():
-        np.testing.assert_allclose(found, [signal_range(patient)] * len(found), atol=1e-3)
+    for patient, pairs in ranges.items():
+        np.testing.assert_allclose(pairs, [signal_range(patient)] * len(pairs), atol=1e-3)
     middle = dataset[SLICES // 2].image
     assert (middle == 0).mean() == pytest.approx(0.01, abs=0.001)
     assert (middle == 1).mean() == pytest.approx(0.01, abs=0.001)
 
 
-def test_lnsm_s_parts_have_deeplesion_s_long_axes_and_thirty_validation_patients(lidc):
+def test_parts_of_lnsm_have_long_axes_as_in_deeplesion(lidc):
     parts = split_rows("lnsm", lidc)
     assert {part: len(rows) for part, rows in parts.items()} == PAPER_SIZES["lnsm"]
     quartiles = [LONG_AXES[share] for share in (0.25, 0.5, 0.75)]
