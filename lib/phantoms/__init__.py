@@ -4,8 +4,8 @@ Importing this package registers its data sets with :mod:`softmask.data.sources`
 first of them is opened.
 """
 
+from phantoms.chest import EmbeddedLungs
 from phantoms.lidc import EmbeddedLidc
-from phantoms.lungs import EmbeddedLungs
 from phantoms.membranes import EmbeddedIsbi2012
 from phantoms.prostate import EmbeddedPromise12
 from softmask.data.sources import register

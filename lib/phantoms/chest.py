@@ -1,28 +1,131 @@
-"""Simulated chest CT: any slice of a patient's volume, with its lungs' exact mask and the real readers' nodules.
+"""Embedded lung CT: simulated chests that hold the real readers' nodules, with the lungs' exact masks.
 
 Anatomy is a set of functions of three coordinates (:mod:`~phantoms.chest_shape`), so that neighbouring slices agree. A
 slice is painted from the air inwards, each tissue over the ones before; then the scanner blurs it and adds noise.
 """
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+import pandas as pd
 
+from phantoms.base import LARGEST_HU, LEAST_HU, Embedded, Scanner, blur, generator, noise, signed_distance, smooth_field
 from phantoms.chest_canvas import HABITS, Canvas, Field, Person, enlarge, smooth
-from phantoms.chest_inside import paint_airways, paint_belly, paint_heart_tip, paint_middle
 from phantoms.chest_lung import density, fill
-from phantoms.chest_outside import paint_body, paint_bones, paint_spine, paint_table, skin_distance
 from phantoms.chest_shape import LEFT, RIGHT, bulge, diaphragm, fit, hemithorax, mediastinum
-from phantoms.embedded import generator
-from phantoms.geometry import signed_distance, smooth_field
+from phantoms.chest_tissues import (
+    paint_airways,
+    paint_belly,
+    paint_body,
+    paint_bones,
+    paint_heart_tip,
+    paint_middle,
+    paint_spine,
+    paint_table,
+    skin_distance,
+)
 from phantoms.nodule import BED_HU, CAVITY_HU, MARGIN_MM, TEXTURE_HU, mean_rating
-from phantoms.scanner import AIR_HU, LARGEST_HU, SETTINGS, blur, noise
-from softmask.data.annotations import Nodule
+from softmask.data.annotations import Nodule, database_path, load, opened, positions_of
+from softmask.data.image_files import window_hu
 from softmask.data.kinds import FRAME, PLEURAL_PLACE, kind_of_nodule, place_of_nodule
+from softmask.data.sample import Sample
 
+PATIENTS = {"lidc-lung": 220, "qin-lung": 47}
+"""Patients of each data set, as many as the paper has (180 + 40 and 35 + 12)."""
+TUMOUR_MM = 25.0
+"""Least width of the largest nodule of each patient of ``qin-lung``."""
+
+_SPACING_MM, _SLICES, _EXTENT_MM = (0.9, 3.05), (110, 320), (250.0, 400.0)
+
+Scan = tuple[np.ndarray, tuple[Nodule, ...]]
+"""What a simulated scan takes from a real one: (D,) slice positions in mm, and nodules."""
 _MARGIN = 10  # pixels around the contours that a nodule may still change
+
+
+class EmbeddedLungs(Embedded):
+    """Whole axial slices of simulated chests; samples depend on data set, patient and slice alone.
+
+    Patients, slices, pixel size and nodules are those of scans of the annotation database. ``index`` also has z_mm, and
+    holds_lung: whether the slice lies between the lungs' apex and their lowest recess. ``name`` is ``lidc-lung`` or
+    ``qin-lung`` (one large tumour in each patient).
+    """
+
+    reference = "simulated"
+
+    def __init__(self, name: str) -> None:
+        annotations = load()
+        super().__init__(name, annotations.fingerprint)
+        self.origin = f"simulated chest CT, setting {name}, on the scans of the {annotations.origin}"
+        self._scans = choose(name)
+        self.index = pd.concat([self._rows(patient) for patient in self._scans], ignore_index=True)
+        self.chest = lru_cache(maxsize=8)(self._chest)  # the last few patients are kept
+
+    def read(self, i: int) -> Sample:
+        row = self.index.iloc[i]
+        chest = self.chest(row.patient)
+        image = draw_slice(chest, float(row.z_mm))
+        return self.sample(
+            i,
+            image=window_hu(image.hu),
+            readers=image.lungs[None],
+            present=np.ones(1, bool),
+            spacing=(chest.build.spacing_mm, chest.build.spacing_mm),
+            hu=image.hu,
+            nodules=image.nodules,
+            blank=True,
+        )
+
+    def _chest(self, patient: str) -> "Chest":
+        z_mm, nodules = self._scans[patient]
+        return Chest(self.name, patient, nodules[0].spacing_mm, nodules[0].slice_thickness_mm, z_mm, nodules)
+
+    def _rows(self, patient: str) -> pd.DataFrame:
+        z_mm, nodules = self._scans[patient]
+        top, height = lung_extent(self.name, patient, z_mm, nodules)
+        slices = [f"slice-{k:04d}" for k in range(len(z_mm))]
+        index = pd.DataFrame({"patient": patient, "nodule": "lungs", "slice": slices, "n_readers": 1})
+        return index.assign(z_mm=z_mm, holds_lung=(z_mm < top - 2) & (z_mm > top - 0.98 * height))
+
+
+def choose(name: str) -> dict[str, Scan]:
+    """Return the scans of a data set, by patient, in the order of their names.
+
+    Used are patients whose first annotated scan has evenly spaced slices of 1 to 3 mm over a whole chest, in the order
+    of a hash of their names: ``qin-lung`` has those with a nodule of at least :data:`TUMOUR_MM`.
+    """
+    with opened(database_path()) as connection:
+        positions = positions_of(connection)
+    annotations = load()
+    first = {nodule.patient: nodule for nodule in reversed(annotations.nodules)}
+    scans = {
+        patient: (positions[nodule.scan_id], tuple(annotations.of_series(nodule.series_uid)))
+        for patient, nodule in first.items()
+        if nodule.scan_id in positions and _usable(positions[nodule.scan_id])
+    }
+    patients = sorted(scans, key=lambda patient: hashlib.sha256(f"lungs/{patient}".encode()).digest())
+
+    def width(nodule: Nodule) -> float:
+        top, left, bottom, right = nodule.box()
+        return max(bottom - top, right - left) * nodule.spacing_mm
+
+    large = [patient for patient in patients if max(map(width, scans[patient][1])) >= TUMOUR_MM]
+    large = large[: PATIENTS["qin-lung"]]
+    chosen = large if name == "qin-lung" else [patient for patient in patients if patient not in large]
+    return {patient: scans[patient] for patient in sorted(chosen[: PATIENTS[name]])}
+
+
+def _usable(z_mm: np.ndarray) -> bool:
+    steps = np.diff(z_mm)
+    return bool(
+        _SLICES[0] <= len(z_mm) <= _SLICES[1]
+        and np.ptp(steps) < 0.1
+        and _SPACING_MM[0] <= steps.mean() <= _SPACING_MM[1]
+        and _EXTENT_MM[0] <= z_mm[-1] - z_mm[0] <= _EXTENT_MM[1]
+    )
 
 
 class Chest:
@@ -44,7 +147,7 @@ class Chest:
         z_mm: np.ndarray,
         nodules: Sequence[Nodule],
     ) -> None:
-        names = self.names = (dataset, patient)
+        names = self.names = dataset, patient
         self.nodules = tuple(nodules)
         boxes = np.array([extent(nodule) for nodule in nodules]).reshape(-1, 5)
         # the place in the frame says which nodules touch the pleura (softmask.data.kinds)
@@ -58,12 +161,11 @@ class Chest:
         self.broad, self.waves, self.fine = (
             Field.draw(rng, cell_mm, spacing_mm, low, high) for cell_mm in (45.0, 15.0, 6.0)
         )
-        self.scanner = SETTINGS[dataset].draw(generator(*names, "scanner"))
+        self.scanner = Scanner.draw(dataset, generator(*names, "scanner"))
         self.thickness = float(np.clip(thickness, 0.6, 3.0))
 
 
-@dataclass(frozen=True)
-class ChestSlice:
+class ChestSlice(NamedTuple):
     """One slice, (512, 512) arrays."""
 
     hu: np.ndarray  # float32
@@ -73,7 +175,7 @@ class ChestSlice:
 
 
 def lung_extent(dataset: str, patient: str, z_mm: np.ndarray, nodules: Sequence[Nodule]) -> tuple[float, float]:
-    """Return z of the lungs' apex and their height to the deepest recess (mm), known without making the patient."""
+    """Return z of the lungs' apex and their height to the deepest recess, in mm."""
     rng = generator(dataset, patient, "extent")
     top = z_mm[-1] - rng.uniform(6, 45)
     height = float(np.clip(rng.normal(262, 20), 215, 315))
@@ -87,7 +189,7 @@ def lung_extent(dataset: str, patient: str, z_mm: np.ndarray, nodules: Sequence[
 
 
 def draw_slice(chest: Chest, z_mm: float) -> ChestSlice:
-    """Return the slice at ``z_mm``: it depends on the patient and ``z_mm`` alone."""
+    """Return the slice at ``z_mm``, which depends on the patient and ``z_mm`` alone."""
     canvas, person = Canvas(chest, z_mm), chest.person
     _set_surfaces(chest, canvas)
     paint_table(canvas)
@@ -172,12 +274,12 @@ def _scan(chest: Chest, canvas: Canvas) -> np.ndarray:
     seen += amount * grain * np.float32(1 + 0.6 * shoulders)
     if chest.person.round_field:
         x, y = canvas.x - canvas.x.mean(), canvas.y - canvas.y.mean()
-        seen = np.where(np.hypot(x, y) > 256 * spacing, np.float32(AIR_HU), seen)
-    return np.clip(seen, AIR_HU, LARGEST_HU).astype(np.float32)
+        seen = np.where(np.hypot(x, y) > 256 * spacing, np.float32(LEAST_HU), seen)
+    return np.clip(seen, LEAST_HU, LARGEST_HU).astype(np.float32)
 
 
 def extent(nodule: Nodule) -> tuple[float, float, float, float, float]:
-    """Return middle row and column (pixels) and z (mm), radius in the slice and along z (mm) of a nodule's box."""
+    """Return a nodule's middle row and column (pixels) and z, radius in the slice and along z (mm)."""
     top, left, bottom, right = nodule.box()
     z = nodule.slices()
     radius = 0.25 * (bottom - top + right - left) * nodule.spacing_mm
@@ -186,8 +288,7 @@ def extent(nodule: Nodule) -> tuple[float, float, float, float, float]:
 
 
 def _paint_nodule(canvas: Canvas, nodule: Nodule, names: tuple[str, str], masks: np.ndarray) -> None:
-    """Paint a nodule, and add to ``masks`` (512, 512) what at least half of the readers who marked the slice enclose;
-    ``names`` of data set and patient are for the draws."""
+    """Paint a nodule, and add to ``masks`` (512, 512) what at least half of the slice's readers enclose."""
     if canvas.z_mm not in nodule.slices():
         return
     top, left, bottom, right = nodule.box(canvas.z_mm)

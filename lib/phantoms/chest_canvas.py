@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from phantoms.embedded import generator
-from phantoms.geometry import smooth_field
+from phantoms.base import generator, smooth_field
 from phantoms.thorax import CORTEX_HU, MARROW_HU
 from softmask.data.kinds import FRAME
 
@@ -76,10 +75,9 @@ class Person:
 
 
 class Canvas:
-    """One slice of a :class:`~phantoms.chest.Chest` in the making: what is painted on it, and by what.
+    """One slice of a :class:`~phantoms.chest.Chest` in the making.
 
     Attributes:
-        build, person, thickness: of the patient.
         hu: (512, 512) float32.
         x, y: (1, 512) and (512, 1) mm in the body's axes; cx, cy: the same of the coarse grid's (1, 256), (256, 1).
         z_mm, t: height in the scan and level in the body.
@@ -110,13 +108,13 @@ class Canvas:
         self.cortex = CORTEX_HU + self.person.bone + 60 * self.grain
 
     def share(self, distance: np.ndarray, width: np.ndarray | float | None = None) -> np.ndarray:
-        """Return the (512, 512) float32 share of each pixel inside a surface, from the ``distance`` to it in mm,
-        (256, 256) or (512, 512), negative inside; it fades over ``width`` mm (a pixel when None)."""
+        """Return the (512, 512) float32 share of each pixel inside a surface, from the ``distance`` to it in mm, of
+        either size, negative inside; it fades over ``width`` mm (a pixel when None)."""
         edge = distance / np.float32(self.spacing) if width is None else distance / width
         return np.clip(0.5 - enlarge(np.asarray(edge, np.float32)), 0, 1)
 
     def cover(self, share: np.ndarray, hu: np.ndarray | float) -> None:
-        """Lay a tissue over what is there; ``share`` and ``hu`` are (512, 512), or ``hu`` one number."""
+        """Lay a tissue of (512, 512) ``share`` over what is there."""
         self.hu += share * (hu - self.hu)
 
     def paint(self, distance: np.ndarray, hu: np.ndarray | float, width: np.ndarray | float | None = None) -> None:
@@ -130,24 +128,22 @@ class Canvas:
         hu: np.ndarray | float,
         width: float | None = None,
     ) -> None:
-        """Paint something small: nothing of it is farther than ``reach`` from (x, y) along either axis, all in mm.
-
-        Its ``distance`` is a function of (1, w) x and (h, 1) y; ``hu`` a number or a (512, 512) field; ``width`` the mm
-        over which its surface fades (a pixel when None).
-        """
+        """Paint something small within ``box``, (x, y, reach along either axis) in mm, by the ``distance`` to it, a
+        function of (1, w) x and (h, 1) y; ``width`` as of :meth:`share`."""
         x, y, reach = box
-        columns, rows = (
-            slice(np.searchsorted(axis, at - reach), np.searchsorted(axis, at + reach, side="right"))
-            for axis, at in ((self.x[0], x), (self.y[:, 0], y))
-        )
-        edge = distance(self.x[:, columns], self.y[rows])
+
+        def near(axis: np.ndarray, middle: float) -> slice:
+            return slice(np.searchsorted(axis, middle - reach), np.searchsorted(axis, middle + reach, side="right"))
+
+        part = near(self.y[:, 0], y), near(self.x[0], x)
+        edge = distance(self.x[:, part[1]], self.y[part[0]])
         share = np.clip(0.5 - edge / np.float32(width or self.spacing), 0, 1).astype(np.float32)
-        part = self.hu[rows, columns]
-        part += share * ((hu[rows, columns] if isinstance(hu, np.ndarray) else np.float32(hu)) - part)
+        value = hu[part] if isinstance(hu, np.ndarray) else np.float32(hu)
+        self.hu[part] += share * (value - self.hu[part])
 
 
 def enlarge(coarse: np.ndarray) -> np.ndarray:
-    """Return (512, 512) from (256, 256), linearly interpolated; an array of full size as it is."""
+    """Return (512, 512), linearly interpolated from (256, 256), or of full size as it is."""
     if coarse.shape == (FRAME, FRAME):
         return coarse
     return cv2.resize(np.asarray(coarse, np.float32), (FRAME, FRAME), interpolation=cv2.INTER_LINEAR)
@@ -169,7 +165,6 @@ class Field:
 
     @classmethod
     def draw(cls, rng: Generator, cell_mm: float, spacing_mm: float, low_mm: float, high_mm: float) -> "Field":
-        """Draw a field for the frame of a scan whose slices lie from ``low_mm`` to ``high_mm``."""
         size = int(np.ceil(FRAME * spacing_mm / cell_mm)) + 2
         count = int(np.ceil((high_mm - low_mm) / cell_mm)) + 2
         return cls(rng.standard_normal((count, size, size), dtype=np.float32), cell_mm, low_mm)

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from phantoms.base import join, smooth_field
 from phantoms.chest_canvas import Canvas, Habits, Person, enlarge
 from phantoms.chest_shape import HILUM, LEFT, LOBAR, RIGHT, Build, lung_distance
-from phantoms.geometry import join, smooth_field
 from softmask.data.kinds import FRAME
 
 LEAVES = 2048  # ends of each tree; a lung has one of arteries and one of veins
@@ -61,7 +61,7 @@ def grow(root: np.ndarray, leaves: np.ndarray, radius: float, rng: Generator) ->
 
 
 def share_of(branches: Branches, canvas: Canvas) -> np.ndarray:
-    """Return the (512, 512) float32 share of each pixel's volume in the slice that the branches fill."""
+    """Return the (512, 512) float32 share of each pixel's volume that the branches fill."""
     fine = np.zeros((_FINE * FRAME, _FINE * FRAME), np.uint8)
     thickness = canvas.thickness
     low, high = canvas.z_mm - thickness / 2, canvas.z_mm + thickness / 2
@@ -220,7 +220,7 @@ def density(canvas: Canvas, filling: Filling) -> np.ndarray:
 
 
 def _disease(canvas: Canvas, filling: Filling) -> list[tuple[np.ndarray, float]]:
-    """Return the (256, 256) share and the HU of each kind of dense lung, from the most to the least usual."""
+    """Return the (256, 256) share and the HU of each kind of dense lung."""
     person, t, depth, waves, fine = canvas.person, canvas.t, canvas.outline, canvas.waves, canvas.fine
     dense = []
     if person.dependent:
@@ -242,7 +242,7 @@ def _disease(canvas: Canvas, filling: Filling) -> list[tuple[np.ndarray, float]]
 
 
 def _edge(spot: Spot, canvas: Canvas) -> np.ndarray | None:
-    """Return the (256, 256) mm below a spot's surface, negative outside; None where the slice misses it."""
+    """Return the (256, 256) mm below a spot's surface; None where the slice misses it."""
     dx, dy = canvas.cx - np.float32(spot.centre[0]), canvas.cy - np.float32(spot.centre[1])
     dz = canvas.z_mm - spot.centre[2]
     if spot.away is None:

@@ -118,7 +118,7 @@ def hemithorax(build: Build, side: int, x, y, t):
 
 
 def superellipse(u, v, a, b, n: float):
-    """Return about the distance to a superellipse of exponent ``n`` and half axes a, b at ``u``, ``v`` half axes."""
+    """Return about the distance to a superellipse at ``u``, ``v`` half axes."""
     level = (np.abs(u) ** n + np.abs(v) ** n + 1e-6) ** (1 / n)
     slope = np.hypot(u / a, v / b) / (np.hypot(u, v) + 1e-3)
     return (level - 1) / np.maximum(slope, 1e-3)
@@ -137,7 +137,7 @@ def diaphragm(build: Build, side: int, x, y, t, wall):
 
 
 def tube(build: Build, name: str, sx, sy, t):
-    """Return the distance (standard mm) to a vessel or airway of :data:`TUBES`; obliquely cut ones are longer."""
+    """Return the distance (standard mm) to a vessel or airway of :data:`TUBES`."""
     at, xs, ys, radii = TUBES[name]
     radius = np.interp(t, at, radii)
     half = 0.5 * np.max(radii) / build.height_mm
@@ -174,7 +174,7 @@ def ellipse(x, y, centre, half, turn=0.0):
 
 
 def heart(build: Build, sx, sy, t):
-    """Return the distances (standard mm) to the left side of the heart with its tip, and to the right side."""
+    """Return the distances (standard mm) to the left side of the heart and to the right."""
     k = build.heart
     height = (t - 0.655 - build.heart_t) / 0.205
     left = np.sqrt(np.clip(1 - height**2, 1e-4, 1))
@@ -190,7 +190,7 @@ def heart(build: Build, sx, sy, t):
 
 
 def mediastinum(build: Build, x, y, t):
-    """Return the distance in mm to all that parts the two lungs: fat, heart, great vessels, main airways, spine."""
+    """Return the distance in mm to all that lies between the two lungs."""
     sx, sy = build.standard(x, y)
     half = np.interp(t, (-0.2, 0.0, 0.15, 0.3, 0.42, 0.55, 0.7, 1.1), (40, 33, 28, 27, 26, 20, 16, 18)) * build.middle
     front = np.interp(t, (0.0, 0.12, 0.25, 0.5, 0.62, 0.8), (0.9, 0.75, 0.25, 0.18, 0.5, 0.8))
@@ -209,7 +209,7 @@ def mediastinum(build: Build, x, y, t):
 
 
 def bulge(build: Build, x, y, t):
-    """Return how far (mm) the lung reaches beyond the standard wall because a nodule lies there; negative: less far."""
+    """Return how far (mm) the lung reaches beyond the standard wall because a nodule lies there."""
     total = np.zeros(np.broadcast_shapes(np.shape(x), np.shape(y), np.shape(t)), np.float32)
     for cx, cy, ct, ex, ey, et, height in build.bumps:
         near = np.exp(-0.5 * ((t - ct) / et) ** 2)
@@ -220,7 +220,7 @@ def bulge(build: Build, x, y, t):
 
 
 def lung_distance(build: Build, x, y, t):
-    """Return the distance in mm to the lungs at (N,) points, negative inside: without waves and rounding."""
+    """Return the distance in mm to the lungs at (N,) points, without waves and rounding."""
     side = np.where(np.asarray(x) >= build.shift, LEFT, RIGHT)
     lung = np.full(np.broadcast_shapes(np.shape(x), np.shape(y), np.shape(t)), np.inf)
     for half in (LEFT, RIGHT):

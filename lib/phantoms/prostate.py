@@ -10,9 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.random import Generator
 
-from phantoms.embedded import Embedded, generator
-from phantoms.geometry import SUPERSAMPLING, block_mean, smooth_field
-from phantoms.scanner import blur
+from phantoms.base import SUPERSAMPLING, Embedded, block_mean, blur, generator, smooth_field
 from softmask.data.promise12 import PERCENTILES
 from softmask.data.sample import Sample
 
@@ -46,8 +44,7 @@ class EmbeddedPromise12(Embedded):
     """Fifty patients, as the challenge has for training, of fourteen slices, 256 x 256 pixels of 0.625 mm.
 
     ``alpha`` is the share of each pixel's volume, through the slice's thickness, that is prostate; the one reader marks
-    what is at least half prostate with a hand that strays. ``image`` is the slice with the patient's range of signal
-    (:func:`signal_range`) stretched to [0, 1].
+    what is at least half prostate with a hand that strays. ``image`` is scaled by :func:`signal_range`.
     """
 
     origin = "simulated T2-weighted MR"
@@ -63,16 +60,16 @@ class EmbeddedPromise12(Embedded):
         signal, alpha, mask = draw_slice(patient, i % SLICES)
         low, high = signal_range(patient)
         image = np.clip((signal - low) / (high - low), 0, 1).astype(np.float32)
-        return self.sample(i, image, mask[None], spacing=(SPACING_MM, SPACING_MM), alpha=alpha)
+        spacing, present = (SPACING_MM, SPACING_MM), np.ones(1, bool)
+        return self.sample(i, image=image, readers=mask[None], present=present, spacing=spacing, alpha=alpha)
 
 
 @lru_cache(maxsize=PATIENTS)
 def signal_range(patient: str) -> tuple[float, float]:
-    """Return the 1st and 99th percentile of the patient's signal, which become 0 and 1 in its images.
+    """Return the 1st and 99th percentile of the patient's middle slice, which become 0 and 1 in its images.
 
-    Real volumes are scaled by the percentiles of the whole volume (:mod:`softmask.data.promise12`). Here they are
-    those of the middle slice, so that one sample costs two slices at most and not all. That slice has no bladder: the
-    upper end lies some hundredths to a tenth below the volume's.
+    Real volumes are scaled by the percentiles of the whole volume (:mod:`softmask.data.promise12`), which would cost
+    all slices. The middle one has no bladder: the upper end lies some hundredths to a tenth below the volume's.
     """
     signal, _, _ = draw_slice(patient, SLICES // 2)
     low, high = np.percentile(signal, PERCENTILES)
@@ -80,8 +77,8 @@ def signal_range(patient: str) -> tuple[float, float]:
 
 
 def draw_slice(patient: str, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return ``(signal, alpha, mask)`` of a patient's slice ``number`` (0 at the base), (256, 256) each: float32 from 0
-    up in arbitrary units, float32 in [0, 1], and bool."""
+    """Return ``(signal, alpha, mask)`` of a patient's slice ``number`` (0 at the base), (256, 256) float32, float32 in
+    [0, 1], and bool."""
     names = ("promise12", patient)
     gland = Gland(generator(*names))
     # what all slices of the patient share, and the rest
@@ -109,7 +106,7 @@ def draw_slice(patient: str, number: int) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def _fraction(gland: Gland, height: float, distance: np.ndarray, fade: float, centre: np.ndarray) -> np.ndarray:
-    """Return the (256, 256) float32 share of each pixel's volume in the gland, supersampled around the gland."""
+    """Return the (256, 256) float32 share of each pixel's volume in the gland."""
     rows, columns = (np.flatnonzero((distance < fade + 3 * SPACING_MM).any(axis=k)) for k in (1, 0))
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     x, y = _coordinates(SUPERSAMPLING, centre)
@@ -128,12 +125,12 @@ def _coordinates(factor: int, centre: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _scale(height: float) -> float:
-    """Return the size of the cross-section relative to the largest, a little above the middle; at least a fifth."""
+    """Return the size of the cross-section relative to the largest; at least a fifth."""
     return max(np.sqrt(max(1 - ((height + 0.1) / 1.12) ** 2, 0.0)), 0.2)
 
 
 def _outline(gland: Gland, height: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the signed distance (mm, approximate) to the gland's outline in the slice, negative inside; float32."""
+    """Return about the signed distance to the gland's outline in mm, float32."""
     scale = np.float32(_scale(height))
     u, v = x / (np.float32(gland.half_width) * scale), y / (np.float32(gland.half_depth) * scale)
     v = v + np.float32(0.12) * np.exp(-((3 * u) ** 2)) * (v > 0)  # the rectum dents the back
@@ -146,7 +143,7 @@ def _outline(gland: Gland, height: float, x: np.ndarray, y: np.ndarray) -> np.nd
 
 
 def _gland_signal(gland: Gland, scale: float, x, y, distance, rng: Generator) -> np.ndarray:
-    """Return the signal of the gland: peripheral and transition zone, urethra, capsule; in one of three a lesion."""
+    """Return the signal of the gland: zones, urethra, capsule; in one of three a lesion."""
     shape = distance.shape
     zone_depth, zone_width = gland.half_depth * gland.zone, gland.half_width * (0.45 + 0.4 * gland.zone)
     zone = np.hypot(x / (zone_width * scale), (y + 0.32 * gland.half_depth * scale) / (zone_depth * scale))

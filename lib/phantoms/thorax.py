@@ -1,18 +1,23 @@
 """What surrounds a nodule: lung parenchyma with vessels and airways, pleura, chest wall with ribs, mediastinum.
 
-All lengths are in mm in the image's plane, all values in HU.
+Lengths are in mm in the image's plane, values in HU. A vessel is a chain of points on its centre line. A pixel at
+distance d from it sees a chord of ``2 sqrt(r^2 - d^2)``, whose part of the slice's thickness is the vessel's share.
 """
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.random import Generator
 
-from phantoms import vessels
-from phantoms.geometry import join, smooth_field
+from phantoms.base import block_mean, join, smooth_field
 from phantoms.nodule import Plan
 
 AIR_HU, FAT_HU, MUSCLE_HU, MARROW_HU, CORTEX_HU = -1000.0, -105.0, 50.0, 230.0, 560.0
+VESSEL_HU = 45.0
+
+_FACTOR = 2  # sub-pixels of vessels per pixel and axis
+_STEP_MM = 0.4
 
 
 class Patient:
@@ -42,8 +47,8 @@ class Surroundings:
 
 
 class Scene:
-    """The image's grid, ``fineness`` pixels for each of the slice's along an axis, a nodule of radius ``radius_mm`` at
-    (row, column) ``centre_mm``, and the lung's ellipse, whose wall stands ``wall_mm`` from there along the outward."""
+    """The image's grid, ``fineness`` pixels for each of the slice's along an axis, a nodule, and the lung's ellipse,
+    whose wall stands ``wall_mm`` outwards from the nodule's centre."""
 
     def __init__(self, plan: Plan, fineness: int, patient: Patient, centre_mm, radius_mm: float, wall_mm: float):
         self.patient, self.place, self.thickness = patient, plan.place, plan.thickness
@@ -77,8 +82,7 @@ class Scene:
 
 
 def draw_surroundings(scene: Scene, slab: Generator, nodule: Generator) -> Surroundings:
-    """Draw the thorax around a nodule; ``slab`` draws what differs between slices (vessels, texture), ``nodule`` what
-    slices of a nodule share (the wall)."""
+    """Draw the thorax around a nodule; ``slab`` draws what differs between slices, ``nodule`` what they share."""
     waves = scene.field(14, nodule)
     away = np.hypot(scene.rows - scene.centre_mm[0], scene.columns - scene.centre_mm[1]) - scene.radius_mm
     scene.depth = scene.depth + np.float32(0.9) * waves * np.clip(away / np.float32(8), 0, 1)
@@ -87,14 +91,14 @@ def draw_surroundings(scene: Scene, slab: Generator, nodule: Generator) -> Surro
 
     tissue = _parenchyma(scene, slab)
     feeding = scene.centre_mm + np.zeros((slab.poisson(0.7), 2))
-    tubes = vessels.grow(scene.extent_mm, scene.place.outward, slab, feeding)
-    tubes = join([tubes, vessels.dots(scene.extent_mm, slab)])
+    tubes = grow_vessels(scene.extent_mm, scene.place.outward, slab, feeding)
+    tubes = join([tubes, cross_vessels(scene.extent_mm, slab)])
     # the outermost centimetre of the lung has only the finest vessels
     cells = np.clip((tubes.points / scene.spacing).astype(int), 0, np.array(scene.shape) - 1)
     outer = np.clip(-scene.depth[tuple(cells.T)] / 12, 0.3, 1)
-    tubes = vessels.Tubes(tubes.points, tubes.radius * outer, tubes.height)
-    share = vessels.share(tubes, scene.shape, scene.spacing, scene.thickness)
-    vessel_hu = np.full(scene.shape, np.float32(vessels.VESSEL_HU + 0.35 * (scene.patient.blood_hu - 42)))
+    tubes = Tubes(tubes.points, tubes.radius * outer, tubes.height)
+    share = share_of_tubes(tubes, scene.shape, scene.spacing, scene.thickness)
+    vessel_hu = np.full(scene.shape, np.float32(VESSEL_HU + 0.35 * (scene.patient.blood_hu - 42)))
     tissue, share = _airways(scene, tissue, share, slab)
     return Surroundings(tissue, share, vessel_hu, wall, wall_hu)
 
@@ -113,7 +117,7 @@ def _parenchyma(scene: Scene, rng: Generator) -> np.ndarray:
 
 
 def _wall(scene: Scene, rng: Generator) -> np.ndarray:
-    """Return the (H, W) HU outside the lung: chest wall to the side, front and back, mediastinum in the middle."""
+    """Return the (H, W) HU outside the lung: chest wall, and mediastinum in the middle."""
     patient, place = scene.patient, scene.place
     grain, fold = scene.field(5, rng), scene.field(16, rng)
     muscle = np.float32(MUSCLE_HU) + np.float32(9) * grain
@@ -141,23 +145,17 @@ def _wall(scene: Scene, rng: Generator) -> np.ndarray:
     mix = mix * np.clip((1.02 - np.abs(scene.row) + 0.08 * grain) * 8, 0, 1)
     tissue = chest + mix * (middle - chest)
 
-    outside = _body_distance(scene)
-    tissue = np.where(outside > 2.5 * fold - np.float32(patient.fat_mm), np.float32(FAT_HU) + 8 * grain, tissue)
-    tissue = np.where(outside > -2, np.float32(MUSCLE_HU - 35), tissue)  # skin
-    return np.where(outside > 0, np.float32(AIR_HU), tissue).astype(np.float32)
-
-
-def _body_distance(scene: Scene) -> np.ndarray:
-    """Return the (H, W) mm outside the body, negative inside: an oval around both lungs."""
-    patient = scene.patient
+    # the body is an oval around both lungs, between an ellipse and a rectangle
     layers = patient.muscle_mm + patient.fat_mm
     half_height = patient.half_height_mm + layers + 4
     half_width = 2.25 * patient.half_width_mm + layers
     y = scene.row * np.float32(patient.half_height_mm / half_height)
-    x = (scene.column + np.float32(1.25 * scene.place.lateral)) * np.float32(patient.half_width_mm / half_width)
-    # between an ellipse and a rectangle, as a chest is
+    x = (scene.column + np.float32(1.25 * place.lateral)) * np.float32(patient.half_width_mm / half_width)
     level = (y**4 + x**4) ** np.float32(0.25) * np.float32(0.5) + np.hypot(y, x) * np.float32(0.5)
-    return (level - 1) * np.float32(min(half_height, half_width))
+    outside = (level - 1) * np.float32(min(half_height, half_width))  # (H, W) mm
+    tissue = np.where(outside > 2.5 * fold - np.float32(patient.fat_mm), np.float32(FAT_HU) + 8 * grain, tissue)
+    tissue = np.where(outside > -2, np.float32(MUSCLE_HU - 35), tissue)  # skin
+    return np.where(outside > 0, np.float32(AIR_HU), tissue).astype(np.float32)
 
 
 def _ribs(scene: Scene, chest: np.ndarray, grain: np.ndarray, rng: Generator) -> np.ndarray:
@@ -179,10 +177,7 @@ def _ribs(scene: Scene, chest: np.ndarray, grain: np.ndarray, rng: Generator) ->
 
 
 def _dome(scene: Scene, wall: np.ndarray, wall_hu: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return the wall and its HU with heart or diaphragm, which bulges into the lung in four slices of ten.
-
-    It never covers the nodule.
-    """
+    """Return the wall and its HU with heart or diaphragm, which bulges into the lung in four slices of ten."""
     if rng.uniform() > 0.4:
         return wall, wall_hu
     size = rng.uniform(28, 60)
@@ -199,10 +194,7 @@ def _dome(scene: Scene, wall: np.ndarray, wall_hu: np.ndarray, rng: Generator) -
 
 
 def _airways(scene: Scene, tissue: np.ndarray, share: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return the parenchyma and the vessels' share with bronchi: rings of wall around air, next to a vessel.
-
-    They keep off the nodule and off the wall.
-    """
+    """Return the parenchyma and the vessels' share with bronchi: rings of wall around air, next to a vessel."""
     for _ in range(rng.poisson(1.0)):
         point = rng.uniform(0, np.array(scene.shape) * scene.spacing)
         size = rng.uniform(1.0, 2.6)
@@ -218,3 +210,100 @@ def _airways(scene: Scene, tissue: np.ndarray, share: np.ndarray, rng: Generator
         tissue = tissue + lumen * (np.float32(-985) - tissue)
         share = np.maximum(share * (1 - lumen), np.maximum(ring, artery))
     return tissue, share
+
+
+@dataclass(frozen=True)
+class Tubes:
+    """Points on centre lines: (N, 2) (row, column) in mm from the image's first pixel, (N,) radius and height in mm."""
+
+    points: np.ndarray
+    radius: np.ndarray
+    height: np.ndarray
+
+
+def grow_vessels(extent_mm: tuple[float, float], outward: np.ndarray, rng: Generator, starts: np.ndarray) -> Tubes:
+    """Return vessels that run mostly along ``outward`` (2,), a unit vector from hilum to pleura, thin out and branch;
+    some start at ``starts`` (K, 2) in mm."""
+    area = extent_mm[0] * extent_mm[1]
+    count = rng.poisson(area / 130)
+    begin = rng.uniform(-15, np.add(extent_mm, 15), (count, 2))
+    radius = np.exp(rng.normal(np.log(0.62), 0.5, count))
+    heading = np.arctan2(outward[0], outward[1]) + rng.normal(0, 0.7, count)
+    slope = rng.normal(0, 0.35, count)
+    height = rng.normal(0, 0.8, count) - slope * rng.uniform(0, 25, count)  # most enter and leave the slice obliquely
+    if more := len(starts):
+        begin = np.concatenate([begin, starts])
+        radius = np.concatenate([radius, rng.uniform(0.7, 1.4, more)])
+        heading = np.concatenate([heading, rng.uniform(0, 2 * np.pi, more)])
+        height = np.concatenate([height, np.zeros(more)])
+        slope = np.concatenate([slope, rng.normal(0, 0.15, more)])
+    chains = []
+    for generation in range(3):
+        chain, angle = _walk(begin, radius, heading, height, slope, rng)
+        chains.append(chain)
+        if generation == 2:
+            break
+        # children leave anywhere along their parents, to either side, three quarters as wide
+        children = rng.integers(0, len(chain.radius), rng.poisson(0.9 * len(radius) + 0.1))
+        begin, height = chain.points[children], chain.height[children]
+        radius = 0.72 * chain.radius[children]
+        heading = angle[children] + rng.choice([-1, 1], len(children)) * rng.uniform(0.4, 1.1, len(children))
+        slope = rng.normal(0, 0.3, len(children))
+        if not len(children):
+            break
+    return join(chains)
+
+
+def _walk(begin, radius, heading, height, slope, rng: Generator) -> tuple[Tubes, np.ndarray]:
+    """Return random walks of all vessels, and the heading at each point; the radius tapers to two fifths."""
+    length = np.clip(radius * rng.uniform(15, 60, len(radius)), 3, 60)
+    steps = int(np.ceil(length.max(initial=2) / _STEP_MM))
+    turn = np.cumsum(rng.normal(0, 0.06, (len(radius), steps)), axis=1)
+    angle = heading[:, None] + turn
+    travelled = np.arange(1, steps + 1) * _STEP_MM
+    row = begin[:, :1] + np.cumsum(np.sin(angle), axis=1) * _STEP_MM
+    column = begin[:, 1:] + np.cumsum(np.cos(angle), axis=1) * _STEP_MM
+    alive = travelled[None] <= length[:, None]
+    thickness = radius[:, None] * (1 - 0.6 * travelled[None] / length[:, None])
+    level = height[:, None] + slope[:, None] * travelled[None]
+    return Tubes(np.stack([row[alive], column[alive]], axis=1), thickness[alive], level[alive]), angle[alive]
+
+
+def cross_vessels(extent_mm: tuple[float, float], rng: Generator) -> Tubes:
+    """Return vessels that cross the slice steeply: discs that fill its thickness."""
+    count = rng.poisson(extent_mm[0] * extent_mm[1] / 260)
+    radius = np.exp(rng.normal(np.log(0.6), 0.4, count))
+    return Tubes(rng.uniform(0, extent_mm, (count, 2)), radius, np.full(count, np.nan))
+
+
+def share_of_tubes(tubes: Tubes, shape: tuple[int, int], spacing: float, thickness: float) -> np.ndarray:
+    """Return the (H, W) float32 share of each pixel's volume that is vessel."""
+    total = np.zeros((_FACTOR * shape[0], _FACTOR * shape[1]), np.float32)
+    # each layer knows only the nearest centre line, so thick vessels must not hide behind thin neighbours
+    for layer in (tubes.radius >= 0.9, tubes.radius < 0.9):
+        np.maximum(total, _layer(tubes, layer, total.shape, spacing / _FACTOR, thickness), out=total)
+    return block_mean(total, _FACTOR)
+
+
+def _layer(tubes: Tubes, chosen: np.ndarray, shape: tuple[int, int], step: float, thickness: float) -> np.ndarray:
+    """Return the share of the ``chosen`` points: each cell sees the chord of the nearest one."""
+    cells = np.rint(tubes.points / step).astype(int)
+    chosen = chosen & (cells >= 0).all(axis=1) & (cells < shape).all(axis=1)
+    order = np.flatnonzero(chosen)[np.argsort(tubes.radius[chosen], kind="stable")]  # the widest point of a cell wins
+    if not len(order):
+        return np.zeros(shape, np.float32)
+    cell = tuple(cells[order].T)
+    free = np.ones(shape, np.uint8)
+    free[cell] = 0
+    distance, label = cv2.distanceTransformWithLabels(free, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    point_of = np.zeros(label.max() + 1, int)
+    point_of[label[cell]] = order
+    near = distance * step <= tubes.radius[order[-1]] + step
+    owner = point_of[label[near]]
+    radius, height, away = tubes.radius[owner], tubes.height[owner], distance[near] * step
+    half = np.sqrt(np.maximum(radius**2 - away**2, 0))
+    chord = np.minimum(height + half, thickness / 2) - np.maximum(height - half, -thickness / 2)
+    steep = np.clip((radius - away) / step + 0.5, 0, 1)
+    image = np.zeros(shape, np.float32)
+    image[near] = np.where(np.isnan(height), steep, np.clip(chord / thickness, 0, 1))
+    return image

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
-from softmask.errors import ConfigError, DataError
+from softmask.errors import DataError
 from softmask.measure import classification
 from softmask.measure.classification import CLASSIFIERS, Predictions, cross_validate
 
@@ -31,30 +31,16 @@ def predictions(scores, folds, labels, groups=None) -> Predictions:
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
-def test_classes_that_differ_are_told_apart_by_images_held_out_with_their_patient(classifier):
+def test_different_classes_are_told_apart_by_whole_patients(classifier):
     features, labels, groups = images(each=3, shift=2.0)
-    found = cross_validate(features, labels, groups, classifier, [0, 1], inner=3 if classifier == "knn" else None)
-    assert found.auc() > 0.9
-    assert found.correct.mean() > 0.8
-    for folds in found.folds:
+    inner = 3 if classifier == "knn" else None
+    predicted = cross_validate(features, labels, groups, classifier, [0, 1], inner)
+    assert predicted.auc() > 0.9
+    assert predicted.correct.mean() > 0.8
+    for folds in predicted.folds:
         assert sorted(set(folds)) == list(range(classification.FOLDS))
         assert all(len({folds[i] for i in range(len(groups)) if groups[i] == name}) == 1 for name in groups)
-    assert not np.array_equal(found.folds[0], found.folds[1])  # another repetition, other folds
-
-
-@pytest.mark.parametrize("classifier", CLASSIFIERS)
-def test_a_patients_own_noise_tells_nothing_of_other_patients(classifier):
-    """Eight near copies of each patient's image: with a copy on the other side, the class would be known."""
-    generator = np.random.default_rng(1)
-    aucs = []
-    for seed in range(5):
-        patients = generator.normal(size=(16, 12))
-        features = np.repeat(patients, 8, axis=0) + generator.normal(0, 0.01, (128, 12))
-        labels, groups = np.repeat(np.arange(16) % 2 == 0, 8), np.repeat(np.arange(16), 8).tolist()
-        aucs.append(cross_validate(features, labels, groups, classifier, [seed], inner=None).auc())
-        leaking = cross_validate(features, labels, list(range(128)), classifier, [seed], inner=None)
-        assert leaking.auc() > 0.8
-    assert 0.3 < np.mean(aucs) < 0.7
+    assert not np.array_equal(*predicted.folds)  # another repetition, other folds
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
@@ -70,14 +56,14 @@ def test_scaling_and_choice_see_no_image_that_is_held_out(classifier):
     assert not np.array_equal(after.scores[0, ~same_fold], before.scores[0, ~same_fold])
 
 
-def test_one_fold_is_scikit_learns_auc_also_with_equal_scores_and_weights():
+def test_one_fold_is_scikit_learns_auc():
     generator = np.random.default_rng(2)
     scores, labels = generator.integers(0, 6, 40), generator.random(40) < 0.4
     weights = generator.integers(0, 3, (5, 40))
-    found = predictions(scores, 0, labels)
-    assert found.auc() == pytest.approx(roc_auc_score(labels, scores))
+    result = predictions(scores, 0, labels)
+    assert result.auc() == pytest.approx(roc_auc_score(labels, scores))
     expected = [roc_auc_score(labels, scores, sample_weight=one) for one in weights]
-    np.testing.assert_allclose(found.auc(weights), expected)
+    np.testing.assert_allclose(result.auc(weights), expected)
 
 
 def test_only_scores_of_one_fold_are_compared():
@@ -88,17 +74,14 @@ def test_only_scores_of_one_fold_are_compared():
     assert np.isnan(repeated.auc(np.array([1, 0, 1, 0])))
 
 
-def test_intervals_hold_the_auc_and_equal_predictions_do_not_differ():
-    found = cross_validate(*images(shift=0.8), "svm", [0], inner=None)
-    low, high = classification.auc_interval(found, 0)
-    assert low < found.auc() < high
-    assert classification.auc_difference(found, found, 0) == (0, 0, 0)
-    other = cross_validate(*images(n=40), "svm", [0], inner=None)
-    with pytest.raises(DataError, match="same images"):
-        classification.auc_difference(found, other, 0)
+def test_intervals_hold_the_auc():
+    result = cross_validate(*images(shift=0.8), "svm", [0], inner=None)
+    low, high = classification.auc_interval(result, 0)
+    assert low < result.auc() < high
+    assert classification.auc_difference(result, result, 0) == (0, 0, 0)
 
 
-def test_the_inner_choice_takes_the_setting_that_is_right_more_often(monkeypatch):
+def test_the_inner_choice_takes_the_better_setting(monkeypatch):
     """A stump cannot tell an exclusive or; a deeper tree can."""
     generator = np.random.default_rng(3)
     features = generator.choice([-1.0, 1.0], (120, 2)) + generator.normal(0, 0.1, (120, 2))
@@ -111,9 +94,9 @@ def test_the_inner_choice_takes_the_setting_that_is_right_more_often(monkeypatch
 
 
 def test_permuted_labels_are_at_chance_and_true_ones_are_not():
-    found = classification.against_chance(*images(shift=1.5), "knn", 19, 0)
-    assert found.p == 0.05
-    assert 0.4 < found.chance < 0.6 < found.auc
+    result = classification.against_chance(*images(shift=1.5), "knn", 19, 0)
+    assert result.p == 0.05
+    assert 0.4 < result.chance < 0.6 < result.auc
     noise = classification.against_chance(*images(seed=5), "knn", 19, 0)
     assert noise.p > 0.05
 
@@ -133,31 +116,17 @@ def test_labels_move_between_patients_with_as_many_images(groups, seed):
 
 def test_only_the_features_that_differ_are_important():
     features, labels, groups = images(shift=1.5)
-    falls = classification.importance(
-        features, labels, groups, "svm", {"moved": range(4), "noise": range(4, 12), "one": [0]}, [0, 1]
-    )
+    columns = {"moved": range(4), "noise": range(4, 12), "one": [0]}
+    falls = classification.importance(features, labels, groups, "svm", columns, 0)
     assert falls["moved"] > 0.2
     assert abs(falls["noise"]) < 0.05
     assert falls["one"] < falls["moved"]
 
 
 def test_a_class_with_too_few_patients_is_told():
-    features, labels, groups = images()
+    features, _, groups = images()
     few = np.array([name in ("p0", "p1", "p2") for name in groups])
     with pytest.raises(DataError, match="class 1 has 3 patients, too few for 5 folds"):
         cross_validate(features, few, groups, "svm", [0])
-    with pytest.raises(DataError, match="class 1 has 1 patient,"):
-        classification.outer_splits(np.arange(33) >= 30, [*range(30), "a", "a", "a"], 2, 0)
-    with pytest.raises(DataError, match="class 1 has 0 patients"):
-        cross_validate(features, np.zeros(60, bool), groups, "svm", [0])
     with pytest.raises(DataError, match="fewer than 11 to train on"):
-        cross_validate(features[:12], labels[:12], groups[:6] + groups[12:18], "svm", [0], folds=3)
-
-
-def test_what_cannot_be_used_is_refused():
-    features, labels, groups = images()
-    with pytest.raises(ConfigError, match="decision_tree"):
-        cross_validate(features, labels, groups, "forest", [0])
-    features[3, 2] = np.nan
-    with pytest.raises(DataError, match="feature 2 of image 3 is nan"):
-        cross_validate(features, labels, groups, "svm", [0])
+        cross_validate(features[:12], np.arange(12) % 2 == 0, list(range(12)), "svm", [0])

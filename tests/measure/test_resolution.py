@@ -6,7 +6,6 @@ from scipy.ndimage import gaussian_filter
 from scipy.special import erf
 from skimage.metrics import peak_signal_noise_ratio
 
-from softmask.errors import DataError
 from softmask.measure import resolution
 from softmask.measure.soft import edge_band
 
@@ -40,19 +39,6 @@ def test_ssim_is_that_of_monai():
     np.testing.assert_allclose(resolution.ssim(images, references), expected[:, 0], atol=1e-5)
 
 
-def test_ssim_of_flat_images_compares_their_brightness():
-    a, b, c = 0.3, 0.6, 0.01**2
-    flat = [np.full((16, 16), value) for value in (a, b)]
-    assert resolution.ssim(*flat) == pytest.approx((2 * a * b + c) / (a * a + b * b + c))
-
-
-def test_sharpness_of_a_ramp_is_its_slope():
-    ramp = np.broadcast_to(np.linspace(0, 1, 41), (41, 41))
-    assert resolution.sharpness(ramp, disc(41)) == pytest.approx(1 / 40)
-    tilted = (ramp + ramp.T) / 2
-    assert resolution.sharpness(tilted, disc(41)) == pytest.approx(np.sqrt(2) / 80)
-
-
 def test_sharpness_of_an_edge_falls_with_the_root_of_its_width():
     """Of an edge of height h, blurred by a Gaussian of width s, the squared slopes add up to h^2 / (2 s sqrt(pi))."""
     edge = np.zeros((64, 64))
@@ -78,14 +64,7 @@ def test_white_noise_has_its_variance_at_every_frequency():
     assert power[:, 3:].mean() == pytest.approx(0.01, rel=0.01)
 
 
-def test_a_wave_has_its_power_at_its_frequency():
-    wave = 0.5 + 0.4 * np.sin(2 * np.pi * 0.25 * np.arange(64))
-    frequencies, power = resolution.spectrum(np.broadcast_to(wave, (64, 64)))
-    assert frequencies[np.argmax(power)] == 0.25
-    assert power[np.abs(frequencies - 0.25) > 2.5 / 64].max() < 1e-4 * power.max()
-
-
-def test_spectra_are_taken_image_by_image_and_a_blur_has_the_transfer_function_of_its_gaussian():
+def test_a_blur_has_the_transfer_function_of_its_gaussian():
     images, _ = pairs(n=20, size=64, noise=0.2)
     frequencies, power = resolution.spectrum(images)
     np.testing.assert_allclose(power[4], resolution.spectrum(images[4])[1])
@@ -106,38 +85,17 @@ def test_texture_distance_counts_decades_of_fine_power():
     assert resolution.texture_distance(0.5 + slow + noise[0], 0.5 + noise[0]) < 0.01
 
 
-def test_no_texture_at_all_is_as_little_as_256_grey_levels_can_show():
-    noise = 0.5 + 0.1 * np.random.default_rng(3).uniform(-1, 1, (256, 256))
-    flat, rounded = np.full(noise.shape, 0.5), np.rint(noise * 255) / 255
-    expected = np.log10(0.01 / 3 * 12 * 255**2)
-    assert resolution.texture_distance(flat, noise) == pytest.approx(expected, abs=0.02)
-    assert resolution.texture_distance(flat, flat + (rounded - noise)) < 0.1
-
-
 def test_all_measures_of_upscaled_images():
     images, references = pairs()
     masks = np.stack([disc(), disc(radius=6), np.zeros((48, 48), bool)])
-    found = resolution.measure_upscaled(images, references, masks)
-    assert list(found) == ["psnr", "ssim", "sharpness", "texture"]
-    assert all(values.shape == (3,) for values in found.values())
+    measured = resolution.measure_upscaled(images, references, masks)
+    assert list(measured) == ["psnr", "ssim", "sharpness", "texture"]
+    assert all(values.shape == (3,) for values in measured.values())
     ratio = np.divide(*(resolution.sharpness(image, edge_band(masks[0])) for image in (images[0], references[0])))
-    assert found["sharpness"] == pytest.approx([ratio, found["sharpness"][1], np.nan], nan_ok=True)
+    assert measured["sharpness"] == pytest.approx([ratio, measured["sharpness"][1], np.nan], nan_ok=True)
     perfect = resolution.measure_upscaled(references, references, masks)
     assert [perfect[name][0] for name in perfect] == pytest.approx([np.inf, 1, 1, 0])
     assert np.isnan(resolution.measure_upscaled(images, np.full(images.shape, 0.5), masks)["sharpness"]).all()
-
-
-@pytest.mark.parametrize(
-    ("images", "references", "said"),
-    [
-        (np.zeros((2, 16, 16)), np.zeros((2, 16, 17)), "shape"),
-        (np.full((2, 16, 16), 1.1), np.zeros((2, 16, 16)), r"\[0, 1\]"),
-        (np.zeros((2, 16, 16)), np.full((2, 16, 16), np.nan), "NaN"),
-    ],
-)
-def test_what_does_not_fit_is_said(images, references, said):
-    with pytest.raises(DataError, match=said):
-        resolution.measure_upscaled(images, references, np.zeros(np.shape(references)))
 
 
 @pytest.mark.parametrize("order", [1, 3])
@@ -147,20 +105,20 @@ def test_interpolations_are_those_of_opencv(order):
     low = np.random.default_rng(4).random((2, 12, 12)).astype(np.float32)
     flag = {1: cv2.INTER_LINEAR, 3: cv2.INTER_CUBIC}[order]
     expected = [np.clip(cv2.resize(one, None, fx=4, fy=4, interpolation=flag), 0, 1) for one in low]
-    found = resolution.interpolate(low, {1: "bilinear", 3: "bicubic"}[order])
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    measured = resolution.interpolate(low, {1: "bilinear", 3: "bicubic"}[order])
+    np.testing.assert_allclose(measured, expected, atol=1e-5)
 
 
 def test_interpolations_are_measured_by_name():
     _, references = pairs()
     low = references.reshape(3, 12, 4, 12, 4).mean(axis=(2, 4))
     masks = np.broadcast_to(disc(), references.shape)
-    found = resolution.measure_interpolated(low, references, masks)
-    assert len(found) == 8
+    measured = resolution.measure_interpolated(low, references, masks)
+    assert len(measured) == 8
     expected = resolution.measure_upscaled(resolution.interpolate(low, "bicubic"), references, masks)
     for name, values in expected.items():
-        np.testing.assert_array_equal(found[f"{name}_bicubic"], values)
-    assert (found["psnr_bicubic"] > found["psnr_bilinear"]).all()
+        np.testing.assert_array_equal(measured[f"{name}_bicubic"], values)
+    assert (measured["psnr_bicubic"] > measured["psnr_bilinear"]).all()
 
 
 def test_profile_of_a_blurred_edge_is_the_error_function():

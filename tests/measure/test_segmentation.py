@@ -24,16 +24,10 @@ SYMMETRIC = [seg.dice, seg.iou, seg.accuracy, seg.hausdorff, seg.hd95, seg.surfa
 FILLED = hnp.arrays(bool, (9, 8), elements=st.booleans()).filter(np.any)
 
 
-def random_pairs(n=200, seed=0):
-    generator = np.random.default_rng(seed)
+def random_pairs(n):
+    generator = np.random.default_rng(0)
     density = generator.random((n, 1, 1))
     return generator.random((n, 9, 11)) < density, generator.random((n, 9, 11)) < density[::-1]
-
-
-def filled_pairs(n):
-    a, b = random_pairs(n)
-    filled = a.any(axis=(1, 2)) & b.any(axis=(1, 2))
-    return a[filled], b[filled]
 
 
 @pytest.mark.parametrize(
@@ -47,15 +41,15 @@ def filled_pairs(n):
     ],
 )
 def test_overlap_measures_agree_with_scikit_learn(measure, reference):
-    a, b = filled_pairs(200)
+    a, b = random_pairs(200)
+    filled = a.any(axis=(1, 2)) & b.any(axis=(1, 2))
+    a, b = a[filled], b[filled]
     expected = [reference(y.ravel(), x.ravel()) for x, y in zip(a, b, strict=True)]
     np.testing.assert_allclose(measure(a, b), expected, atol=1e-12)
 
 
 def test_hausdorff_agrees_with_scikit_image():
     a, b = random_pairs(80)
-    b[:20] = False
-    b[np.arange(20), np.arange(20) % 9, np.arange(20) % 11] = True  # single pixels too
     a[40] = b[41] = False
     expected = [hausdorff_distance(x, y) for x, y in zip(a, b, strict=True)]
     np.testing.assert_array_equal(seg.hausdorff(a, b), expected)
@@ -74,39 +68,6 @@ def test_any_two_masks_measure_as_in_scipy_and_monai(a, b):
     for tolerance in (0, 1, 1.5):
         expected = float(compute_surface_dice(x, y, [tolerance], True)[0, 0])
         assert seg.surface_dice(a, b, tolerance) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(("shift", "within_1", "within_3"), [(1, 1.0, 1.0), (3, 38 / 76, 1.0), (40, 0.0, 0.0)])
-def test_surface_measures_of_a_shifted_square(shift, within_1, within_3):
-    """A square of side 20 has 76 surface pixels.
-
-    Shifted by 3, those within 1 of the other's surface are, on each of the two sides along the shift, the 17 that
-    overlap and 1 beside them, and on the side across that lies inside the other, 1 at each end: 38.
-    """
-    a = np.zeros((70, 70), bool)
-    a[10:30, 5:25] = True
-    b = np.roll(a, shift, axis=1)
-    assert seg.hd95(a, b) == shift
-    assert seg.surface_dice(a, b, 3) == within_3
-    assert seg.surface_dice(a, b, 1) == pytest.approx(within_1)
-
-
-def test_hd95_forgives_a_few_far_pixels_and_the_hausdorff_distance_none():
-    a = np.zeros((64, 64), bool)
-    a[10:40, 10:40] = True
-    b = a.copy()
-    b[25, 40:46] = True  # a spike of 6 pixels on a surface of 116
-    assert seg.hausdorff(a, b) == 6
-    assert seg.hd95(a, b) <= 1
-    assert 0.9 < seg.surface_dice(a, b) < 1
-
-
-def test_hand_made_example():
-    a, b = np.zeros((2, 5, 8), bool)
-    a[1, 1:5] = True  # 4 pixels
-    b[1, 3:7] = True  # 4 pixels, 2 shared
-    assert (seg.dice(a, b), seg.iou(a, b), seg.accuracy(a, b)) == (0.5, pytest.approx(1 / 3), 1 - 4 / 40)
-    assert (seg.sensitivity(a, b & a), seg.ppv(a, b & a), seg.hausdorff(a, b)) == (1, 0.5, 2)
 
 
 @pytest.mark.parametrize(
@@ -157,18 +118,10 @@ def test_leading_axes_are_images_and_broadcast(measure):
     assert np.ndim(measure(a[0], b[0])) == 0
 
 
-def test_zeros_and_ones_count_as_masks():
-    assert seg.dice(SQUARE.astype(np.uint8), SQUARE.astype(float)) == 1
-
-
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [(SQUARE * 0.5, "binarise"), (SQUARE * 255, "binarise"), (np.full(SHAPE, np.nan), "binarise"),
-     (np.ones(5, bool), r"\(\.\.\., H, W\)"), (np.ones((6, 6), bool), "different size")],
-)  # fmt: skip
-def test_what_is_no_mask_is_refused(bad, message):
+@pytest.mark.parametrize("bad", [SQUARE * 0.5, SQUARE * 255, np.full(SHAPE, np.nan)])
+def test_soft_masks_are_refused(bad):
     for measure in (seg.dice, seg.hausdorff, seg.accuracy):
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(DataError, match="binarise"):
             measure(bad, SQUARE)
 
 

@@ -5,17 +5,26 @@ import pytest
 from scipy import ndimage
 
 from phantoms import DATASETS
+from phantoms import lidc as simulated
+from phantoms.base import block_mean
 from phantoms.lidc import EmbeddedLidc
 from phantoms.membranes import EmbeddedIsbi2012
 from phantoms.prostate import SLICES, EmbeddedPromise12, draw_slice, signal_range
 from softmask.config import Config
 from softmask.data import open_dataset
+from softmask.data.image_files import window_hu
 from softmask.data.kinds import KINDS
 from softmask.data.outlines import recist_axes
 from softmask.data.selection import LONG_AXES, four_reader_rows
 from softmask.data.splits import PAPER_SIZES, split_rows
 
 PER_KIND = 10
+OWN = [  # data set, row, mean HU, standard deviation between neighbours, lesion in pixels
+    ("lidc", 0, -644.689, 79.794, 109.447),
+    ("lidc", 17, -786.718, 81.922, 762.523),
+    ("lidc", 14002, -649.883, 82.559, 5.518),
+    ("lnsm", 9999, -477.417, 74.105, 7.123),
+]
 
 
 def dice(a, b):
@@ -47,13 +56,6 @@ def test_index(lidc):
     assert set(shares.index) == set(KINDS)
     assert shares.min() > 0.02
     assert (index.groupby(["patient", "nodule"])["kind"].nunique() == 1).all()
-
-
-def test_index_comes_back_from_the_cache(lidc):
-    again = EmbeddedLidc("lidc")
-    assert again.index.equals(lidc.index)
-    assert again.fingerprint == lidc.fingerprint
-    assert EmbeddedLidc("lnsm").fingerprint != lidc.fingerprint
 
 
 def test_sample_depends_on_its_names_alone(lidc, chosen):
@@ -141,14 +143,14 @@ def test_the_prostate_has_one_range_of_signal_per_patient():
         slope, offset = np.polyfit(signal[inner], image[inner], 1)
         ranges.setdefault(patient, []).append((-offset / slope, (1 - offset) / slope))
         assert 0.85 < inner.mean() < 0.999
-    for patient, found in ranges.items():
-        np.testing.assert_allclose(found, [signal_range(patient)] * len(found), atol=1e-3)
+    for patient, pairs in ranges.items():
+        np.testing.assert_allclose(pairs, [signal_range(patient)] * len(pairs), atol=1e-3)
     middle = dataset[SLICES // 2].image
     assert (middle == 0).mean() == pytest.approx(0.01, abs=0.001)
     assert (middle == 1).mean() == pytest.approx(0.01, abs=0.001)
 
 
-def test_lnsm_s_parts_have_deeplesion_s_long_axes_and_thirty_validation_patients(lidc):
+def test_parts_of_lnsm_have_long_axes_as_in_deeplesion(lidc):
     parts = split_rows("lnsm", lidc)
     assert {part: len(rows) for part, rows in parts.items()} == PAPER_SIZES["lnsm"]
     quartiles = [LONG_AXES[share] for share in (0.25, 0.5, 0.75)]
@@ -168,3 +170,21 @@ def test_four_reader_slices_of_merged_nodules_are_not_selected(lidc):
     assert (lidc.index["n_readers"].to_numpy()[rows] == 4).all()
     assert len(rows) == (lidc.index["n_readers"] == 4).sum() - (merged["n_readers"] == 4).sum()
     assert not lidc.index["merged"].to_numpy()[rows].any()
+
+
+@pytest.mark.parametrize(("name", "row", "hu", "noise", "area"), OWN)
+def test_the_images_are_what_they_have_been(name, row, hu, noise, area):
+    """Committed results were measured on them."""
+    sample = EmbeddedLidc(name)[row]
+    assert sample.hu.mean() == pytest.approx(hu, abs=0.01)
+    assert np.diff(sample.hu).std() == pytest.approx(noise, abs=0.01)
+    assert sample.alpha.sum() == pytest.approx(area, abs=0.01)
+
+
+def test_the_low_resolution_is_the_averaged_high_one_as_scanned(monkeypatch):
+    lnsm = EmbeddedLidc("lnsm")
+    fine, _ = simulated.draw(*lnsm.plan(17), 4)
+    monkeypatch.setattr(simulated, "scan", lambda hu, *args: hu)
+    both = lnsm.high_resolution(17, 128)
+    np.testing.assert_array_equal(both.low, window_hu(block_mean(fine, 4)))
+    np.testing.assert_array_equal(both.high, window_hu(fine))

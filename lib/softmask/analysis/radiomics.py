@@ -213,18 +213,17 @@ def features_of(lesions: Sequence[Lesion], bins: BinCount | BinWidth) -> tuple[d
         "band_roi": [lesion.regions.band for lesion in lesions],
     }
     n = len(lesions)
-    extracted = radiomics.extract(
+    extracted, reasons = radiomics.extract(
         [lesion.values for lesion in lesions] * len(masks),
         [mask for region in masks.values() for mask in region],
-        bins=bins,
-        names=[lesion.id for lesion in lesions] * len(masks),
+        bins,
     )
     tables = {}
     for i, region in enumerate(masks):
-        rows = extracted.table.reindex(range(n * i, n * (i + 1)))
+        rows = extracted.reindex(range(n * i, n * (i + 1)))
         tables[region] = rows.set_axis(range(n))
     missing: dict[int, str] = {}
-    for position, _, reason in extracted.left_out.itertuples(index=False, name=None):
+    for position, reason in sorted(reasons.items()):
         region = list(masks)[position // n]
         if region in WHOLE:
             missing.setdefault(position % n, f"{display('rows', region)}: {reason}")

@@ -205,7 +205,7 @@ def importance(nodules: Nodules, classifier: str, features: str) -> dict[str, fl
     columns = {family: [i for i, name in enumerate(table) if name.startswith(f"{family}_")] for family in FAMILIES}
     columns |= {name: [i] for i, name in enumerate(table)}
     data = (table.to_numpy(), nodules.burr, nodules.patients)
-    return classification.importance(*data, classifier, columns, [BASE_SEED])
+    return classification.importance(*data, classifier, columns, BASE_SEED)
 
 
 def stability(nodules: Nodules, a: str = "binary_roi", b: str = "soft_roi") -> pd.DataFrame:

@@ -5,27 +5,23 @@ The value of A with seed s, averaged over the images of patient p, is::
 
     z_sp = patient effect + seed effect a_s + interaction g_sp,    Var(a_s) = sigma_A^2
 
-A difference D is the mean over images and seeds of A less that of B. Each image counts the same, so that patient p has
-the weight w_p = n_p / N. Patients are common to A and B; seeds are independent between networks and are never paired
-by their number. With d_p the difference at patient p of the means over seeds, and m_s = sum_p w_p z_sp the mean of a
-seed::
+A difference D is the mean over images and seeds of A less that of B. Patient p has the weight w_p = n_p / N; seeds are
+never paired by their number. With d_p the difference at patient p of the means over seeds, and m_s = sum_p w_p z_sp
+the mean of a seed::
 
     V_patients = sum_p c_p (d_p - D)^2,                     c_p = w_p^2 / (1 - 2 w_p + sum_q w_q^2)
     V_seeds    = Var_s(m_s) / S                             for A and for B
     V_both     = sum_p c_p sum_s r_sp^2 / (S (S - 1)),      r_sp = z_sp - z_p - (m_s - m)
     V          = V_patients + max(sum over A, B of (V_seeds - V_both), 0)
 
-V_patients and V_seeds each hold the interaction once, so it is taken out once: the two-way clustering of Cameron,
-Gelbach and Miller (J. Business & Economic Statistics 29, 2011). c_p makes V_patients unbiased for patients with unequal
-numbers of images (Bell and McCaffrey, Survey Methodology 28, 2002, with independent patients as working model). The
-interval is D +- t sqrt(V) at the two-sided 95 % level, with the degrees of freedom of Satterthwaite (Biometrics
-Bulletin 2, 1946), V^2 / sum_k (V_k^2 / df_k), over all variances in V: S - 1 for V_seeds, Bell and McCaffrey's number
-for V_patients, their product for V_both. Coverage in simulation: docs/choices.md.
+V_patients and V_seeds each hold the interaction, so it is taken out once: the two-way clustering of Cameron, Gelbach
+and Miller (2011). c_p makes V_patients unbiased for patients with unequal numbers of images (Bell and McCaffrey 2002).
+The interval is D +- t sqrt(V) at the two-sided 95 % level, with the degrees of freedom of Satterthwaite (1946),
+V^2 / sum_k (V_k^2 / df_k): S - 1 for V_seeds, Bell and McCaffrey's number for V_patients, their product for V_both.
+Coverage in simulation: docs/choices.md.
 
-A method without randomness (a reader, a classical segmentor) has no variance between seeds. Where one network has a
-single seed, the other's variance between seeds stands for it; where both have, the seeds' variance is unknown and the
-interval holds patients alone. Such a pair is judged all the same, and its verdict is about these two trained networks,
-which :attr:`Difference.one_seed` tells and every report says.
+A method without randomness (a reader) has no variance between seeds. Where one network has a single seed, the other's
+variance between seeds stands for it; where both have, the interval is over patients alone.
 """
 
 from __future__ import annotations
@@ -42,8 +38,6 @@ from softmask.measure.statistics import LEVEL
 POWER = 0.8
 """Of the smallest detectable difference."""
 
-_NAN = float("nan")
-
 
 @dataclass(frozen=True, eq=False)
 class Scores:
@@ -53,9 +47,8 @@ class Scores:
         ids, patients: (N,) of each image.
         values: (seeds, N) of the seeds whose training did not fail; NaN or infinite where undefined.
         source: a key of :data:`softmask.data.sample.WORDS`, such as ``real`` or ``embedded``.
-        curves: validation Dice in [0, 1] by epoch, one curve for each of these seeds; empty where nothing was trained.
-        failed: number of seeds whose training failed to start.
-        restarts: number of trainings that succeeded after a restart.
+        curves: validation Dice by epoch, one curve for each of these seeds; empty where nothing was trained.
+        failed, restarts: number of seeds whose training failed to start, and of those that succeeded when restarted.
         fixed: whether the method has no randomness, such as a reader.
         substitute: whether real images stand in for those that the paper measured on.
     """
@@ -72,7 +65,6 @@ class Scores:
 
     @property
     def begun(self) -> int:
-        """Number of seeds, failed ones included."""
         return len(self.values) + self.failed
 
 
@@ -86,8 +78,8 @@ class Difference:
         patients, images: compared.
         left_out: images on which a value of either method is undefined or infinite.
         seeds: of each method.
-        one_seed: whether the interval holds patients alone, since neither method has a second seed.
-        patient_variance, patient_df: what would be left of the error's square with very many seeds.
+        one_seed: whether the interval is over patients alone, since neither method has a second seed.
+        patient_variance, patient_df: the part of the variance that remains with very many seeds.
         seed_variance: of the mean of one seed, for each method; NaN where unknown.
     """
 
@@ -117,14 +109,11 @@ class Difference:
 
 
 def compare(better: Scores, worse: Scores, factor: float = 1.0, *, lower: bool = False) -> Difference | None:
-    """Difference of two methods with its interval, over the images on which both are defined with every seed.
+    """Return the difference of two methods over the images on which both are defined with every seed, or None.
 
     Args:
         factor: of the values of ``worse``: 1.2 asks whether ``better`` is 20 % above it.
-        lower: whether low values are good ones; the difference is then ``worse`` less ``better``.
-
-    Returns:
-        None where no seed or no image is left.
+        lower: whether low values are good; the difference is then ``worse`` less ``better``.
 
     Raises:
         DataError: for methods measured on different test images.
@@ -145,12 +134,12 @@ def compare(better: Scores, worse: Scores, factor: float = 1.0, *, lower: bool =
 def _difference(
     means: Sequence[np.ndarray], weights: np.ndarray, fixed: Sequence[bool], images: int, left_out: int
 ) -> Difference:
-    """By the module's formulas; ``means`` (S, P) of both methods, that of the worse one with a minus."""
+    """Return the difference; ``means`` (S, P) of both methods, of the worse one with a minus."""
     by_patient = sum(values.mean(axis=0) for values in means)  # (P,)
     mean = float(weights @ by_patient)
     patients, seeds = len(weights), (len(means[0]), len(means[1]))
     if patients < 2:
-        interval, unknown = (mean, _NAN, _NAN, _NAN, _NAN), (_NAN, _NAN, (_NAN, _NAN))
+        interval, unknown = (mean, *[np.nan] * 4), (np.nan, np.nan, (np.nan, np.nan))
         return Difference(*interval, patients, images, left_out, seeds, max(seeds) < 2, *unknown)
     corrected, patient_df = _patient_weights(weights)
     patient = float(corrected @ (by_patient - mean) ** 2)
@@ -178,7 +167,7 @@ def _difference(
 
 
 def _patient_weights(weights: np.ndarray) -> tuple[np.ndarray, float]:
-    """c_p of the module's formulas, and the degrees of freedom of V_patients (Bell and McCaffrey)."""
+    """Return c_p and the degrees of freedom of V_patients."""
     corrected = weights**2 / (1 - 2 * weights + weights @ weights)
     # of A = R' diag(c) R with R = I - 1 w', the matrix of the quadratic form: tr(A)^2 / tr(A A)
     total, square = corrected.sum(), weights @ weights
@@ -189,28 +178,28 @@ def _patient_weights(weights: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _seed_parts(means: np.ndarray, weights: np.ndarray, corrected: np.ndarray) -> tuple[float, float]:
-    """Variance between seeds of their means, and the part of it that is the interaction with patients; NaN for one."""
+    """Return the variance between seeds' means, and its part that is the interaction with patients; NaN for one."""
     if len(means) < 2:
-        return _NAN, _NAN
+        return np.nan, np.nan
     seed = means @ weights
     rest = means - means.mean(axis=0) - (seed - seed.mean())[:, None]
     return float(seed.var(ddof=1)), float(corrected @ (rest**2).sum(axis=0) / (len(means) - 1))
 
 
 def _satterthwaite(variance: float, terms: Sequence[tuple[float, float]]) -> float:
-    """Degrees of freedom of a variance that is the sum of ``terms``, (value, degrees of freedom) each."""
+    """Return the degrees of freedom of the sum of ``terms``, (value, degrees of freedom)."""
     spread = sum(value**2 / df for value, df in terms if value)
     return float(variance**2 / spread) if spread else float("inf")
 
 
 def detectable(difference: Difference, seeds: int) -> float:
-    """Smallest true difference that would be shown to lie above 0 with a power of 80 %, with so many seeds of each.
+    """Return the smallest true difference found with a power of 80 %, with ``seeds`` of each.
 
-    (t_0.975 + t_0.8) standard errors, from the estimated variances: that of patients stays, that of seeds is divided by
-    their number (at least 2: one has no spread). NaN where the seeds' variance is unknown.
+    (t_0.975 + t_0.8) standard errors, with the estimated variance of patients, and that of seeds divided by their
+    number (at least 2). NaN where the seeds' variance is unknown.
     """
     if difference.one_seed or np.isnan(difference.error):
-        return _NAN
+        return float("nan")
     terms = [(difference.patient_variance, difference.patient_df)]
     terms += [(variance / seeds, seeds - 1) for variance in difference.seed_variance]
     variance = sum(value for value, _ in terms)
@@ -221,11 +210,10 @@ def detectable(difference: Difference, seeds: int) -> float:
 
 
 def median_scores(values: np.ndarray) -> np.ndarray:
-    """Values (S, N) whose mean over images is each seed's median, so that medians are compared as means are.
+    """Return values (S, N) whose mean over images is each seed's median, to compare medians as means; NaN stays NaN.
 
-    Median plus influence function, sign(value - median) / (2 density), less its mean; the density at the median from
-    the quantiles at both sides of it (Siddiqui, J. Research NBS 64B, 1960, with Bofinger's bandwidth, Australian J.
-    Statistics 17, 1975). Undefined values stay so.
+    Median plus influence function, sign(value - median) / (2 density), less its mean; the density from the quantiles
+    at both sides of the median (Siddiqui 1960, with Bofinger's bandwidth, 1975).
     """
     scores = np.full(np.shape(values), np.nan)
     for seed, row in enumerate(np.asarray(values, dtype=float)):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from softmask.errors import DataError
 from softmask.measure import segmentation
 from softmask.measure.soft import auc, brier, edge_band, gradient_error, mae, mse, soft_dice
 
@@ -24,7 +25,7 @@ def measure_images(
     alphas: np.ndarray | None = None,
     threshold: float = THRESHOLD,
 ) -> dict[str, np.ndarray]:
-    """Return all measures of N predictions, each an array (N,), by name; each measure says where it is undefined.
+    """Return all measures of N predictions, each an array (N,), by name.
 
     Args:
         probabilities: (N, H, W) in [0, 1].
@@ -36,9 +37,11 @@ def measure_images(
         threshold: at and above which a probability means lesion.
 
     Raises:
-        DataError: for values that do not fit: probabilities outside [0, 1], NaN, masks of other values than 0 and 1.
+        DataError: for probabilities that are NaN, and masks of other values than 0 and 1.
     """
     probabilities = np.asarray(probabilities, dtype=float)
+    if np.isnan(probabilities).any():
+        raise DataError("the network predicts NaN: train it again with a lower learning rate")
     alphas = probabilities if alphas is None else np.asarray(alphas, dtype=float)
     predicted, band = probabilities >= threshold, edge_band(soft)
     measures = {

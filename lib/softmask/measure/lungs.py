@@ -7,7 +7,6 @@ its probabilities are enlarged to the stored size and cut there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,6 @@ from scipy.ndimage import label
 from scipy.spatial import cKDTree
 from torch.nn import functional as F
 
-from softmask.errors import DataError
 from softmask.measure import segmentation
 from softmask.measure.segmentation import outline
 
@@ -25,18 +23,15 @@ WALL = 3
 
 
 def enlarge(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(N, H, W) float32: probabilities (N, S, S) at the stored ``size``, by bilinear interpolation."""
-    return _resized(probabilities, size, mode="bilinear", align_corners=False)
+    """Return (N, H, W) float32, probabilities (N, S, S) interpolated linearly."""
+    batch = torch.from_numpy(np.ascontiguousarray(probabilities, np.float32))[:, None]
+    return F.interpolate(batch, size, mode="bilinear", align_corners=False)[:, 0].numpy()
 
 
 def reduced(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(N, h, w) float32: probabilities (N, H, W) at a smaller ``size``, by the mean over each pixel's area."""
-    return _resized(probabilities, size, mode="area")
-
-
-def _resized(probabilities: np.ndarray, size: tuple[int, int], **how: Any) -> np.ndarray:
+    """Return (N, h, w) float32, the means of probabilities (N, H, W) over larger pixels."""
     batch = torch.from_numpy(np.ascontiguousarray(probabilities, np.float32))[:, None]
-    return F.interpolate(batch, size, **how)[:, 0].numpy()
+    return F.interpolate(batch, size, mode="area")[:, 0].numpy()
 
 
 def measure_lungs(
@@ -44,22 +39,16 @@ def measure_lungs(
 ) -> dict[str, np.ndarray]:
     """Return all measures of N slices, each an array (N,), by name.
 
-    ``iou``, ``dice`` and ``hausdorff`` compare the enlarged probabilities, cut at the threshold, with the masks
-    (:mod:`softmask.measure.segmentation` says what they are where one or both are empty); ``pixels_true``,
-    ``pixels_found`` and ``pixels_common`` are what :func:`dice3d` adds up; ``nodules_inside`` is the share of the
-    nodules' pixels that lie in the predicted lung, NaN in a slice without nodule; ``nodules_at_wall_inside`` the
-    same of the nodules :func:`at_wall`, whether they lie inside the true lung or not.
+    ``iou``, ``dice`` and ``hausdorff`` compare the enlarged probabilities, cut at the threshold, with the masks;
+    ``pixels_true``, ``pixels_found`` and ``pixels_common`` are what :func:`dice3d` adds up; ``nodules_inside`` is the
+    share of the nodules' pixels in the predicted lung, NaN without nodule;
+    ``nodules_at_wall_inside`` the same of the nodules :func:`at_wall`.
 
     Args:
         probabilities: (N, S, S) in [0, 1] of lung.
         masks: (N, H, W) bool, the true lungs as stored.
         nodules: (N, H, W) bool.
-
-    Raises:
-        DataError: for another number of probabilities than masks.
     """
-    if len(probabilities) != len(masks):
-        raise DataError(f"{len(probabilities)} slices of probabilities for {len(masks)} masks")
     rows = []
     for probability, mask, nodule in zip(probabilities, masks, nodules, strict=True):
         predicted = enlarge(probability[None], mask.shape)[0] >= threshold  # (H, W): one slice at a time is large
@@ -78,8 +67,8 @@ def measure_lungs(
 
 
 def at_wall(nodules: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """(H, W) bool: those ``nodules`` (pixels that touch, corners included) that come within :data:`WALL` pixels of the
-    outline of ``mask``."""
+    """Return (H, W) bool, the ``nodules`` (pixels that touch, corners included) that come within :data:`WALL` pixels
+    of the outline of ``mask``."""
     numbers, count = label(nodules, structure=np.ones((3, 3), int))
     if not count or not mask.any():
         return np.zeros_like(nodules)
@@ -91,14 +80,11 @@ def at_wall(nodules: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def dice3d(
     groups: Sequence[str], true: Iterable[float], found: Iterable[float], common: Iterable[float]
 ) -> dict[str, float]:
-    """Dice of each scan, 2 sum(common) / (sum(true) + sum(found)) over its slices, in [0, 1]; 1 where both sums are 0.
+    """Return the Dice of each scan, 2 sum(common) / (sum(true) + sum(found)) over its slices; 1 where all are empty.
 
     Args:
-        groups: (N,) the scan of each slice.
+        groups: (N,) the scan of each slice; scans are returned in the order in which they first come.
         true, found, common: (N,) ``pixels_true``, ``pixels_found`` and ``pixels_common`` of :func:`measure_lungs`.
-
-    Returns:
-        By scan, in the order in which they first come.
     """
     pixels = pd.DataFrame({"true": true, "found": found, "common": common}, dtype=float)
     sums = pixels.groupby(np.asarray(groups), sort=False).sum()

@@ -11,7 +11,6 @@ from collections.abc import Callable
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from softmask.errors import DataError
 from softmask.measure.soft import edge_band
 
 SCALE = 4
@@ -24,16 +23,15 @@ _ROUNDING = 1 / 12 / 255**2  # power, at every frequency, of the error of roundi
 
 
 def psnr(images: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio 10 log10(1 / MSE) in dB, over all pixels; infinite for equal images."""
+    """Return the peak signal-to-noise ratio 10 log10(1 / MSE) in dB, over all pixels; infinite for equal images."""
     error = ((np.asarray(images, float) - np.asarray(references, float)) ** 2).mean(axis=(-2, -1))
     with np.errstate(divide="ignore"):
         return -10 * np.log10(error)[()]
 
 
 def ssim(images: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """Structural similarity, at most 1: the mean over all windows of a Gaussian of sigma 1.5 pixels in 11 x 11.
-
-    Wang et al. 2004, with their constants (K1 = 0.01, K2 = 0.03). Images have at least 11 pixels a side.
+    """Return the structural similarity of Wang et al. (2004), at most 1: the mean over all 11 x 11 windows, Gaussian
+    with sigma 1.5, K1 = 0.01, K2 = 0.03. Images have at least 11 pixels a side.
     """
     from skimage.metrics import structural_similarity
 
@@ -43,10 +41,9 @@ def ssim(images: np.ndarray, references: np.ndarray) -> np.ndarray:
 
 
 def sharpness(images: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """Root mean square length of the gradient (central differences) in ``region``, in grey levels per pixel.
+    """Return the root mean square length of the gradient (central differences) in ``region``, per pixel.
 
-    The square is what sees blur: across an edge, however wide, plain gradients add up to its height. Noise has a
-    gradient, too, so read :func:`psnr` beside it.
+    Plain gradients would not see blur: across an edge of any width they add up to its height.
 
     Args:
         region: (..., H, W) bool, the pixels that count; NaN where there are none.
@@ -58,13 +55,10 @@ def sharpness(images: np.ndarray, region: np.ndarray) -> np.ndarray:
 
 
 def spectrum(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Radially averaged power spectrum, less the mean and under a Hann window, so that the borders do not count.
+    """Return (K,) frequencies in cycles per pixel and the (..., K) radially averaged power there.
 
-    White noise has its variance at every frequency.
-
-    Returns:
-        (K,) frequencies in cycles per pixel, from two cycles over the smaller side (fewer lie in the window's mean) to
-        0.5, the Nyquist frequency; (..., K) power.
+    The mean is taken off, and a Hann window laid over the image. White noise has its variance at every frequency, from
+    two cycles over the smaller side (fewer lie in the window's mean) to 0.5, the Nyquist frequency.
     """
     images = np.asarray(images, float)
     height, width = images.shape[-2:]
@@ -80,15 +74,15 @@ def spectrum(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def texture_distance(images: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """How far the power of the fine texture is from the reference's: mean |log10 ratio| of the spectra, in decades.
+    """Return the mean |log10 ratio| of the spectra of fine texture, in decades.
 
-    Over the frequencies above the low resolution's Nyquist frequency, 0.5 / :data:`SCALE` cycles per pixel: what was
-    lost when the image was made small, and can only be made up. 0 for the same power at every frequency, whatever the
-    phases; 1 for ten times too much or too little. Power below that of rounding to 256 grey levels counts as that.
+    Over the frequencies above the low resolution's Nyquist frequency, 0.5 / :data:`SCALE` cycles per pixel. 0 for the
+    same power, whatever the phases; 1 for ten times too much or too little. Power below that of rounding to 256 grey
+    levels counts as that.
     """
     frequencies, power = spectrum(np.stack([images, references]))
-    ours, theirs = np.log10(np.maximum(power[..., frequencies > 0.5 / SCALE], _ROUNDING))
-    return np.abs(ours - theirs).mean(axis=-1)
+    enlarged, reference = np.log10(np.maximum(power[..., frequencies > 0.5 / SCALE], _ROUNDING))
+    return np.abs(enlarged - reference).mean(axis=-1)
 
 
 def measure_upscaled(upscaled: np.ndarray, reference: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
@@ -100,30 +94,22 @@ def measure_upscaled(upscaled: np.ndarray, reference: np.ndarray, masks: np.ndar
     Args:
         upscaled, reference: (N, H, W) in [0, 1].
         masks: (N, H, W) bool or in [0, 1], the lesion.
-
-    Raises:
-        DataError: for arrays of different shape, or grey values outside [0, 1].
     """
-    upscaled, reference = np.asarray(upscaled, float), np.asarray(reference, float)
-    if not upscaled.shape == reference.shape == np.shape(masks):
-        raise DataError(f"images of shape {upscaled.shape} for {reference.shape}, with masks of {np.shape(masks)}")
-    for images in (upscaled, reference):
-        if not ((images >= 0) & (images <= 1)).all():
-            raise DataError("images must have grey values in [0, 1], without NaN")
     band = edge_band(masks)
-    theirs = sharpness(reference, band)
+    sharpest = sharpness(reference, band)
+    relative = np.divide(sharpness(upscaled, band), sharpest, out=np.full(len(sharpest), np.nan), where=sharpest > 0)
     return {
         "psnr": psnr(upscaled, reference),
         "ssim": ssim(upscaled, reference),
-        "sharpness": np.divide(sharpness(upscaled, band), theirs, out=np.full(len(theirs), np.nan), where=theirs > 0),
+        "sharpness": relative,
         "texture": texture_distance(upscaled, reference),
     }
 
 
 def interpolate(low: np.ndarray, method: str) -> np.ndarray:
-    """``low`` (N, H, W) made :data:`SCALE` times as high and wide by one of :data:`INTERPOLATIONS`, clipped to [0, 1].
+    """Return ``low`` (N, H, W) enlarged :data:`SCALE` times by one of :data:`INTERPOLATIONS`, clipped to [0, 1].
 
-    As PyTorch does it: pixels are areas (``align_corners=False``), and the cubic's parameter is -0.75.
+    As in PyTorch, pixels are areas (``align_corners=False``), and the cubic's parameter is -0.75.
     """
     import torch
     from torch.nn.functional import interpolate as enlarged
@@ -133,8 +119,8 @@ def interpolate(low: np.ndarray, method: str) -> np.ndarray:
 
 
 def measure_interpolated(low: np.ndarray, reference: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
-    """:func:`measure_upscaled` of each of :data:`INTERPOLATIONS` of ``low`` (N, H / 4, W / 4), named ``psnr_bilinear``
-    and so on."""
+    """Return :func:`measure_upscaled` of each of :data:`INTERPOLATIONS` of ``low`` (N, H / 4, W / 4), named
+    ``psnr_bilinear`` and so on."""
     return {
         f"{name}_{method}": values
         for method in INTERPOLATIONS
@@ -143,7 +129,7 @@ def measure_interpolated(low: np.ndarray, reference: np.ndarray, masks: np.ndarr
 
 
 def edge_profile(images: np.ndarray, masks: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean grey value by distance from the outline of each image's mask.
+    """Return the mean grey value by distance from the outline of each image's mask.
 
     Args:
         masks: (..., H, W) bool.
@@ -159,14 +145,15 @@ def edge_profile(images: np.ndarray, masks: np.ndarray, reach: int) -> tuple[np.
         distance = np.where(mask, 0.5 - distance_transform_edt(mask), distance_transform_edt(~mask) - 0.5)
         place = np.floor(distance).astype(int) + reach
         near = (place >= 0) & (place < 2 * reach) & mask.any()
-        count, total = (np.bincount(place[near], weights, 2 * reach) for weights in (None, image[near]))
+        count = np.bincount(place[near], None, 2 * reach)
+        total = np.bincount(place[near], image[near], 2 * reach)
         return np.divide(total, count, out=np.full(2 * reach, np.nan), where=count > 0)
 
     return np.arange(-reach, reach) + 0.5, _each(profile, images, masks)
 
 
 def _each(measure: Callable[..., np.ndarray], images: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """``measure`` of every pair of images (..., H, W)."""
+    """Return ``measure`` of every pair of images (..., H, W)."""
     images, references = np.asarray(images, float), np.asarray(references)
     flat = [array.reshape(-1, *images.shape[-2:]) for array in (images, references)]
     values = np.array([measure(*pair) for pair in zip(*flat, strict=True)])

@@ -5,7 +5,7 @@ axes, and returns one number for each pair of images: shape (...), a scalar for 
 first, ``truth`` second; all but :func:`sensitivity` and :func:`ppv` are symmetric.
 
 With TP, FP, FN, TN the counts of pixels, two empty masks agree perfectly (Dice 1, IoU 1), and one empty mask
-shares nothing with the other (Dice 0, IoU 0).
+shares nothing with the other (Dice 0, IoU 0). Masks of other values raise DataError.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ from softmask.errors import DataError
 
 
 def dice(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Dice coefficient 2 TP / (2 TP + FP + FN), in [0, 1] (Dice 1945); 1 where both masks are empty."""
+    """Return the Dice coefficient 2 TP / (2 TP + FP + FN), in [0, 1] (Dice 1945); 1 where both masks are empty."""
     both, first, second = _counts(predicted, truth)
     return _ratio(2 * both, first + second, empty=1.0)
 
 
 def iou(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Intersection over union TP / (TP + FP + FN), in [0, 1] (Jaccard 1912); 1 where both masks are empty."""
+    """Return TP / (TP + FP + FN), the intersection over union (Jaccard 1912); 1 where both masks are empty."""
     both, first, second = _counts(predicted, truth)
     return _ratio(both, first + second - both, empty=1.0)
 
 
 def accuracy(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Share of pixels on which the masks agree, (TP + TN) / all, in [0, 1]."""
+    """Return the share of pixels on which the masks agree, (TP + TN) / all, in [0, 1]."""
     predicted, truth = _masks(predicted, truth)
     return (predicted == truth).mean(axis=(-2, -1))[()]
 
 
 def sensitivity(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Share of the foreground that was predicted, TP / (TP + FN), in [0, 1]; NaN where ``truth`` is empty."""
+    """Return TP / (TP + FN), the share of the foreground that was predicted; NaN where ``truth`` is empty."""
     both, _, true = _counts(predicted, truth)
     return _ratio(both, true, empty=np.nan)
 
 
 def ppv(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Share of the prediction that is foreground, TP / (TP + FP), in [0, 1]; NaN where ``predicted`` is empty."""
+    """Return TP / (TP + FP), the share of the prediction that is foreground; NaN where ``predicted`` is empty."""
     both, positive, _ = _counts(predicted, truth)
     return _ratio(both, positive, empty=np.nan)
 
 
 def hausdorff(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Symmetric Hausdorff distance between the two sets of pixels, in pixels.
+    """Return the symmetric Hausdorff distance between the two sets of pixels, in pixels.
 
     max(sup over x in A of inf over y in B of |x - y|, the same with A and B exchanged): equation 13 of the
     LGAN paper. 0 where both masks are empty, infinite where one is.
     """
 
     def farthest(pixels: np.ndarray, mask: np.ndarray) -> float:
-        # only pixels outside the mask have a distance from it, and the nearest pixel of the mask is on its outline
+        # the nearest pixel of the mask is on its outline
         outside = np.argwhere(pixels & ~mask)
         return cKDTree(np.argwhere(outline(mask))).query(outside)[0].max(initial=0)
 
@@ -67,12 +67,10 @@ def hausdorff(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def hd95(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Hausdorff distance of the two outlines with the worst 5 % of their pixels left out, in pixels.
+    """Return the Hausdorff distance of the outlines without their worst 5 % of pixels, in pixels.
 
-    The larger of the two directed 95th percentiles (linear between values) of the distances from each pixel of one
-    :func:`outline` to the nearest of the other: MONAI's ``compute_hausdorff_distance(percentile=95)``, which rounds to
-    single precision. Others take one percentile of both directions together, which is smaller or equal. 0 where both
-    masks are empty, infinite where one is.
+    The larger directed 95th percentile of the distances from one :func:`outline` to the other: MONAI's
+    ``compute_hausdorff_distance(percentile=95)``. 0 where both masks are empty, infinite where one is.
     """
 
     def distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -82,7 +80,7 @@ def hd95(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def surface_dice(predicted: np.ndarray, truth: np.ndarray, tolerance: float = 1.0) -> np.ndarray:
-    """Share of both outlines that lies within ``tolerance`` pixels (at least 0) of the other one, in [0, 1].
+    """Return the share of both outlines that lies within ``tolerance`` pixels of the other one.
 
     Normalised surface Dice (Nikolov et al. 2021) with each pixel of :func:`outline` counting once: MONAI's
     ``compute_surface_dice``. 1 where both masks are empty, 0 where one is.
@@ -95,7 +93,7 @@ def surface_dice(predicted: np.ndarray, truth: np.ndarray, tolerance: float = 1.
 
 
 def outline(mask: np.ndarray) -> np.ndarray:
-    """(H, W) bool: the pixels of ``mask`` with one of their four neighbours outside it, or outside the image."""
+    """Return (H, W) bool, the pixels of ``mask`` with one of four neighbours outside it or the image."""
     return mask & ~binary_erosion(mask)
 
 
@@ -129,7 +127,7 @@ def dice_matrix(masks: Iterable[np.ndarray], extra: Iterable[np.ndarray] | None 
 
 
 def summary(values: np.ndarray) -> DiceMatrix:
-    """Mean, spread and counts over the images of ``values`` (N, K, K), NaN where one of a pair is absent."""
+    """Return mean, spread and counts over the images of ``values`` (N, K, K)."""
     known = ~np.isnan(values)
     counts = known.sum(axis=0)
     mean = _ratio(np.where(known, values, 0).sum(axis=0), counts, empty=np.nan)
@@ -138,7 +136,7 @@ def summary(values: np.ndarray) -> DiceMatrix:
 
 
 def _surface_distances(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distances from each outline pixel of ``a`` to the outline of ``b``, and from each of ``b`` to that of ``a``."""
+    """Return the distances of one outline's pixels from the other, and the other way round."""
     a, b = outline(a), outline(b)
     return distance_transform_edt(~b)[a], distance_transform_edt(~a)[b]
 
@@ -147,11 +145,10 @@ def _pairwise(
     predicted: np.ndarray,
     truth: np.ndarray,
     measure: Callable[[np.ndarray, np.ndarray], float],
-    *,
     both_empty: float,
     one_empty: float,
 ) -> np.ndarray:
-    """``measure`` of each pair of masks (H, W), neither of them empty and both cropped to their pixels."""
+    """Return ``measure`` of each pair of masks (H, W), none of them empty, cropped to their pixels."""
     predicted, truth = np.broadcast_arrays(*_masks(predicted, truth))
     values = np.empty(predicted.shape[:-2])
     for i in np.ndindex(values.shape):
@@ -167,21 +164,17 @@ def _pairwise(
 
 
 def _masks(predicted: np.ndarray, truth: np.ndarray) -> list[np.ndarray]:
-    """Both as bool. Soft masks are refused: where to cut them is the caller's to say."""
+    """Return both as bool. Soft masks are refused: where to cut them is the caller's choice."""
     masks = [np.asarray(predicted), np.asarray(truth)]
     for i, (name, mask) in enumerate(zip(("predicted", "truth"), masks, strict=True)):
         masks[i] = mask.astype(bool, copy=False)
         if mask.dtype != bool and not np.array_equal(masks[i], mask):
             raise DataError(f"the {name} mask must hold 0 and 1 only; binarise it first (soft masks at 0.5)")
-        if mask.ndim < 2:
-            raise DataError(f"the {name} mask must be (..., H, W), not of shape {mask.shape}")
-    if masks[0].shape[-2:] != masks[1].shape[-2:]:
-        raise DataError(f"masks of different size: {masks[0].shape[-2:]} and {masks[1].shape[-2:]}")
     return masks
 
 
 def _counts(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pixels in both, in ``predicted`` and in ``truth``."""
+    """Return the pixels in both, in ``predicted`` and in ``truth``."""
     predicted, truth = _masks(predicted, truth)
     return tuple(np.count_nonzero(mask, axis=(-2, -1)) for mask in (predicted & truth, predicted, truth))
 

@@ -1,7 +1,8 @@
 """Errors of soft masks, alpha in [0, 1] against alpha in [0, 1], and of probabilities against binary masks.
 
 Every measure but :func:`calibration` takes two arrays (..., H, W) of one shape and returns shape (...), a scalar for
-(H, W). All but those of probabilities are symmetric; errors are 0, and :func:`soft_dice` is 1, for equal masks.
+(H, W). All but those of probabilities, whose truth is bool or {0, 1}, are symmetric. Errors are 0, and
+:func:`soft_dice` is 1, for equal masks.
 """
 
 from __future__ import annotations
@@ -11,50 +12,41 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import binary_dilation, correlate1d, generate_binary_structure
 
-from softmask.errors import DataError
-
 GRADIENT_SIGMA = 1.4
 """Width of the Gaussian derivative of :func:`gradient_error`, in pixels: that of Rhemann et al. 2009."""
 
 BAND_PIXELS = 3
 """Width of :func:`edge_band` on each side of the edge."""
 
-_ROUNDING = 1e-6  # what filtering and solving in float32 may leave outside [0, 1]
-
 
 def mae(alpha: np.ndarray, truth: np.ndarray, band: np.ndarray | None = None) -> np.ndarray:
-    """Mean absolute error, in [0, 1], over all pixels or those of ``band`` (..., H, W) bool; NaN for an empty band."""
-    alpha, truth = _alphas(alpha, truth)
-    return _mean(np.abs(alpha - truth), band)
+    """Return the mean absolute error over all pixels or those of ``band`` (..., H, W) bool; NaN for an empty band."""
+    return _mean(np.abs(_difference(alpha, truth)), band)
 
 
 def mse(alpha: np.ndarray, truth: np.ndarray, band: np.ndarray | None = None) -> np.ndarray:
-    """Mean squared error, in [0, 1], over all pixels or those of ``band`` (..., H, W) bool; NaN for an empty band."""
-    alpha, truth = _alphas(alpha, truth)
-    return _mean((alpha - truth) ** 2, band)
+    """Return the mean squared error over all pixels or those of ``band`` (..., H, W) bool; NaN for an empty band."""
+    return _mean(_difference(alpha, truth) ** 2, band)
 
 
 def soft_dice(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Dice of soft masks 2 sum min(a, b) / (sum a + sum b), in [0, 1]; 1 where both are zero everywhere.
+    """Return the Dice of soft masks 2 sum min(a, b) / (sum a + sum b); 1 where both are empty.
 
-    The minimum, and not the product of the usual training loss, is used because it is the one that is 1 for two
-    equal soft masks; on binary masks both are Dice.
+    With the minimum, unlike with the product of the usual training loss, it is 1 for two equal soft masks.
     """
-    alpha, truth = _alphas(alpha, truth)
+    alpha, truth = np.asarray(alpha, float), np.asarray(truth, float)
     total = (alpha + truth).sum(axis=(-2, -1))
     shared = 2 * np.minimum(alpha, truth).sum(axis=(-2, -1))
     return np.divide(shared, total, out=np.ones_like(total), where=total > 0)[()]
 
 
 def gradient_error(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Gradient error of the alpha matting benchmark: sum of (|grad a| - |grad b|)^2 over the pixels, divided by 1000.
+    """Return the alpha matting benchmark's gradient error, sum (|grad a| - |grad b|)^2 / 1000.
 
-    The gradients are first-order Gaussian derivatives of sigma 1.4 pixels with edge pixels repeated, filters
-    of unit L2 norm, and |grad a| is their Euclidean length (Rhemann et al., "A perceptually motivated online
-    benchmark for image matting", CVPR 2009, with the exponent 2 of its evaluation code). Unlike that code,
-    alpha is not stretched to [0, 1] first, so that a faint mask stays faint.
+    Gradients are first-order Gaussian derivatives of sigma 1.4 pixels, filters of unit L2 norm with edge pixels
+    repeated (Rhemann et al., CVPR 2009, with the exponent 2 of its evaluation code, but alpha as it is).
     """
-    # a Gaussian and its derivative, cut where the Gaussian falls below 1 % of 1; their outer product has norm 1
+    # a Gaussian and its derivative, cut where it falls below 0.01; their outer product has norm 1
     height = np.sqrt(2 * np.pi) * GRADIENT_SIGMA
     half = int(np.ceil(GRADIENT_SIGMA * np.sqrt(-2 * np.log(0.01 * height))))
     x = np.arange(-half, half + 1, dtype=float)
@@ -67,28 +59,26 @@ def gradient_error(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
         columns = correlate1d(correlate1d(image, smooth, axis=-2, mode="nearest"), derivative, axis=-1, mode="nearest")
         return np.hypot(rows, columns)
 
-    alpha, truth = _alphas(alpha, truth)
+    alpha, truth = np.asarray(alpha, float), np.asarray(truth, float)
     return ((length(alpha) - length(truth)) ** 2).sum(axis=(-2, -1))[()] / 1000.0
 
 
 def brier(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Brier score, the mean of (p - y)^2 over the pixels, in [0, 1] (Brier 1950); ``truth`` holds 0 and 1 only."""
-    probabilities, truth = _probabilities(probabilities, truth)
-    return ((probabilities - truth) ** 2).mean(axis=(-2, -1))[()]
+    """Return the Brier score, the mean of (p - y)^2 over the pixels, in [0, 1] (Brier 1950)."""
+    return (_difference(probabilities, truth) ** 2).mean(axis=(-2, -1))[()]
 
 
 def auc(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve, in [0, 1]; ``truth`` holds 0 and 1 only, and NaN is returned where only one of them.
+    """Return the area under the ROC curve, in [0, 1]; NaN where ``truth`` has one value only.
 
     The share of pairs of a foreground and a background pixel in which the first has the larger probability, equal
     ones counting half (Hanley and McNeil 1982), from the ranks of the pixels.
     """
     from scipy.stats import rankdata  # takes seconds to import, which every training process would pay
 
-    probabilities, truth = _probabilities(probabilities, truth)
-    pixels = (*truth.shape[:-2], -1)
-    inside = truth.reshape(pixels)
-    ranks = rankdata(probabilities.reshape(pixels), axis=-1)
+    pixels = (*np.shape(truth)[:-2], -1)
+    inside = np.asarray(truth, bool).reshape(pixels)
+    ranks = rankdata(np.asarray(probabilities, float).reshape(pixels), axis=-1)
     n_inside = np.count_nonzero(inside, axis=-1)
     n_pairs = n_inside * (inside.shape[-1] - n_inside)
     wins = np.where(inside, ranks, 0).sum(axis=-1) - n_inside * (n_inside + 1) / 2
@@ -113,14 +103,13 @@ class Calibration:
 
 
 def calibration(probabilities: np.ndarray, masks: np.ndarray, bins: int = 10) -> Calibration:
-    """Return the reliability of ``probabilities`` in [0, 1] against ``masks`` of bool or {0, 1}, (..., H, W) each.
+    """Return the reliability of ``probabilities`` against ``masks`` of bool or {0, 1}, (..., H, W).
 
-    The curve of Niculescu-Mizil and Caruana (ICML 2005), here over pixels, and an expected calibration error after
-    Guo et al. (ICML 2017). Theirs bins the confidence in the predicted class; this one bins the probability of lesion,
-    so that most pixels, surely background, lie in the first bin and keep the error small. scikit-learn's
+    The curve of Niculescu-Mizil and Caruana (ICML 2005) over pixels, and an expected calibration error after Guo et
+    al. (ICML 2017), of the probability of lesion: most pixels, surely background, keep it small. scikit-learn's
     ``calibration_curve`` has neither the counts nor the empty bins.
     """
-    probabilities, lesion = _probabilities(probabilities, masks)
+    probabilities, lesion = np.asarray(probabilities, float), np.asarray(masks, float)
     which = np.digitize(probabilities.ravel(), np.linspace(0, 1, bins + 1)[1:-1], right=True)
     counts = np.bincount(which, minlength=bins)
     mean_probability, observed = (
@@ -132,7 +121,7 @@ def calibration(probabilities: np.ndarray, masks: np.ndarray, bins: int = 10) ->
 
 
 def soft_head(probabilities: np.ndarray) -> np.ndarray:
-    """The predicted alpha (tanh(l) + 1) / 2 of logits l, from the probabilities sigmoid(l); both in [0, 1].
+    """Return the predicted alpha (tanh(l) + 1) / 2 of logits l, from their sigmoid.
 
     SoftGAN's two heads read one map of logits (ICME 2022, section 3.2); that of the soft mask is the steeper one,
     sigmoid(2 l).
@@ -142,10 +131,9 @@ def soft_head(probabilities: np.ndarray) -> np.ndarray:
 
 
 def edge_band(alpha: np.ndarray, pixels: int = BAND_PIXELS) -> np.ndarray:
-    """(..., H, W) bool: the edge, that is pixels the lesion covers in part, and ``pixels`` more on each side of it.
+    """Return (..., H, W) bool, the pixels that the lesion covers in part and ``pixels`` on each side.
 
-    Where a pixel it covers wholly touches one it does not cover at all, both are edge. The band depends on the truth
-    ``alpha`` (..., H, W) alone, so that every label is judged on the same pixels. ``pixels`` is at least 1.
+    Where a pixel it covers wholly touches one it does not cover at all, both are edge.
     """
     alpha = np.asarray(alpha)
     cross = generate_binary_structure(2, 1).reshape((1,) * (alpha.ndim - 2) + (3, 3))  # images do not touch each other
@@ -154,23 +142,8 @@ def edge_band(alpha: np.ndarray, pixels: int = BAND_PIXELS) -> np.ndarray:
     return binary_dilation(edge, cross, iterations=pixels)
 
 
-def _alphas(alpha: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    alpha, truth = np.asarray(alpha, dtype=float), np.asarray(truth, dtype=float)
-    if alpha.shape != truth.shape or alpha.ndim < 2:
-        raise DataError(f"soft masks must be (..., H, W) of one shape, not {alpha.shape} and {truth.shape}")
-    for name, values in (("first", alpha), ("second", truth)):
-        if not (values.min(initial=0) >= -_ROUNDING and values.max(initial=0) <= 1 + _ROUNDING):
-            raise DataError(f"the {name} soft mask has values outside [0, 1] or NaN")
-    return alpha, truth
-
-
-def _probabilities(probabilities: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities as float, and the binary truth as bool."""
-    probabilities, values = _alphas(probabilities, truth)
-    truth = values.astype(bool)
-    if not np.array_equal(truth, values):
-        raise DataError("probabilities are compared with masks of 0 and 1 only; binarise the soft mask first (at 0.5)")
-    return probabilities, truth
+def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.asarray(a, float) - np.asarray(b, float)
 
 
 def _mean(values: np.ndarray, band: np.ndarray | None) -> np.ndarray:

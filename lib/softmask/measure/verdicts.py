@@ -2,7 +2,7 @@
 
 The interval of a difference is that of :mod:`softmask.measure.differences`.
 
-**Pair.** :func:`judge_pair` gives one of
+**Pair.** :func:`judge_pair` returns one of
 
 - *not judged: failed training*: more than half of a network's seeds failed to start;
 - *not judged: undertrained*: a network was still learning (:func:`last_gain` over :data:`RISING`, averaged over seeds);
@@ -14,10 +14,10 @@ The interval of a difference is that of :mod:`softmask.measure.differences`.
 "Adds little" is an equivalence: *holds* where the interval lies inside +-delta, *contradicted* where it lies wholly
 outside. "Suffices" *holds* where the interval lies above -delta and is *contradicted* below it.
 
-**Claim.** :func:`judge_claim`: it holds if all of its pairs do, without a correction (an intersection-union test). It
+**Claim.** By :func:`judge_claim`, it holds if all of its pairs do, without correction (an intersection-union test). It
 fails if a pair is contradicted or shows no such gain after Holm's correction of the one-sided p values over the claim's
-pairs, whatever the others are. Otherwise one pair that is not judged leaves the claim not judged, one that is not run
-leaves it not finished, and the rest is inconclusive.
+pairs, whatever the others are. Otherwise, it is not judged if a pair is not judged, else not finished if a pair is not
+run, else inconclusive.
 """
 
 from __future__ import annotations
@@ -43,16 +43,11 @@ LEAST_PATIENTS = 10
 RISING = 0.005
 """Rise of the best validation Dice (:func:`last_gain`) above which a training counts as undertrained."""
 
-_NAN = float("nan")
-
 
 @dataclass(frozen=True)
 class Training:
-    """How a method's trainings went.
-
-    Attributes:
-        gain: rise in validation Dice at the end, averaged over seeds; NaN where nothing was trained.
-    """
+    """Trainings of a method: number begun, failed and restarted, and the rise in validation Dice at the end, averaged
+    over seeds (NaN where nothing was trained)."""
 
     begun: int
     failed: int
@@ -61,7 +56,6 @@ class Training:
 
     @property
     def obstacle(self) -> str:
-        """:data:`FAILED_TRAINING`, :data:`UNDERTRAINED`, or empty."""
         if 2 * self.failed > self.begun:
             return FAILED_TRAINING
         return UNDERTRAINED if self.gain > RISING else ""
@@ -81,18 +75,18 @@ class Outcome:
 
     verdict: str
     difference: Difference | None = None
-    p: float = _NAN
-    p_holm: float = _NAN
+    p: float = np.nan
+    p_holm: float = np.nan
     trainings: tuple[Training, ...] = ()
     data: str = ""
 
 
 def last_gain(curve: Sequence[float]) -> float:
-    """Rise of the best value so far: its mean over the last fifth of the epochs less that over the fifth before.
+    """Return the rise of the best value so far: its mean over the last fifth of the epochs less that over the fifth
+    before.
 
-    Of the best so far, since the best epoch's network is tested, and since epochs fall below it less and less as the
-    learning rate falls, which lifts a plain mean though nothing more is learnt (docs/choices.md). A fifth has at least
-    one epoch, and is rounded down; with less than two epochs the rise is infinite.
+    A plain mean rises as the learning rate falls, though nothing more is learnt (docs/choices.md). A fifth is rounded
+    down, to at least one epoch; with fewer than two epochs the rise is infinite.
     """
     length = max(1, len(curve) // 5)
     if len(curve) < 2:
@@ -110,7 +104,7 @@ def judge_pair(
     *,
     lower: bool = False,
 ) -> Outcome:
-    """Verdict on one pair by the module's rule; ``p_holm`` is that of a claim of one pair.
+    """Return the verdict on one pair by the module's rule; ``p_holm`` is that of a claim of one pair.
 
     Args:
         better, worse: None where not run.
@@ -120,22 +114,21 @@ def judge_pair(
     """
     if better is None or worse is None:
         return Outcome(NOT_RUN)
-    gains = [[last_gain(curve) for curve in scores.curves] or [_NAN] for scores in (better, worse)]
-    trainings = tuple(
-        Training(scores.begun, scores.failed, scores.restarts, float(np.mean(gain)))
-        for scores, gain in zip((better, worse), gains, strict=True)
-    )
+    trainings = []
+    for scores in (better, worse):
+        gains = [last_gain(curve) for curve in scores.curves] or [np.nan]
+        trainings.append(Training(scores.begun, scores.failed, scores.restarts, float(np.mean(gains))))
     difference = compare(better, worse, factor, lower=lower)
-    obstacles = {training.obstacle for training in trainings}
-    verdict = next((obstacle for obstacle in (FAILED_TRAINING, UNDERTRAINED) if obstacle in obstacles), INCONCLUSIVE)
-    p = _NAN
+    obstacles = sorted(training.obstacle for training in trainings)  # a failed training before an undertrained one
+    verdict, p = next(filter(None, obstacles), INCONCLUSIVE), np.nan
     if verdict == INCONCLUSIVE and difference is not None and difference.patients >= LEAST_PATIENTS:
         verdict, p = _decide(difference, kind, delta)
-    return Outcome(verdict, difference, p, p, trainings, WORDS["substitute" if better.substitute else better.source])
+    data = WORDS["substitute" if better.substitute else better.source]
+    return Outcome(verdict, difference, p, p, tuple(trainings), data)
 
 
 def _decide(difference: Difference, kind: str, delta: float) -> tuple[str, float]:
-    """Verdict by the interval, and the one-sided p value against the pair."""
+    """Return the verdict by the interval, and the one-sided p value against the pair."""
     low, high, p_below = difference.low, difference.high, difference.p_below
     if kind == ADDS_LITTLE:
         holds, contradicted = -delta < low and high < delta, low > delta or high < -delta
@@ -150,11 +143,10 @@ def _decide(difference: Difference, kind: str, delta: float) -> tuple[str, float
 
 
 def judge_claim(outcomes: Sequence[Outcome]) -> tuple[str, list[Outcome], int | None]:
-    """Verdict on a claim from those on its pairs, by the module's rule.
+    """Return the verdict on a claim, its pairs with corrected p values, and the deciding pair.
 
-    Returns:
-        Verdict; the pairs, with p values corrected for the claim; and the number of the pair that decides it (the least
-        certain one where the claim holds, the most certain failure where it fails), None where none is run.
+    The deciding pair, by its number, is the least certain one where the claim holds, and the most certain failure where
+    it fails; None where no pair is run.
     """
     corrected = holm([outcome.p for outcome in outcomes])
     outcomes = [replace(outcome, p_holm=float(p)) for outcome, p in zip(outcomes, corrected, strict=True)]

@@ -1,17 +1,23 @@
-"""Signed distances, coverage and outlines against shapes whose values are known."""
+"""Geometry and scanner of simulated images against shapes, distances and spectra whose values are known."""
+
+from itertools import pairwise
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import erf
 
-from phantoms.embedded import generator
-from phantoms.geometry import (
+from phantoms.base import (
     SUPERSAMPLING,
+    Scanner,
     block_mean,
+    generator,
     mean_outline,
+    noise,
     outline_distance,
+    scan,
     signed_distance,
     smooth_field,
     support,
@@ -19,6 +25,8 @@ from phantoms.geometry import (
 )
 
 WINDOW = (100, 200, 40, 48)
+SPACING = 0.7
+SHAPE = (128, 120)
 
 
 def circle(centre, radius):
@@ -34,12 +42,8 @@ def test_signed_distance_of_a_disc():
     distance = signed_distance(away <= 25)
     assert np.abs(distance - (away - 25))[away > 2].max() < 1.0
     assert ((distance < 0) == (away <= 25)).all()
-
-
-@pytest.mark.parametrize("value", [True, False])
-def test_signed_distance_without_a_border(value):
-    distance = signed_distance(np.full((6, 9), value))
-    assert (distance < -6).all() if value else (distance > 6).all()
+    assert (signed_distance(np.ones((6, 9), bool)) < -6).all()  # without a border
+    assert (signed_distance(np.zeros((6, 9), bool)) > 6).all()
 
 
 def test_outline_has_the_area_of_the_readers_mask():
@@ -98,3 +102,44 @@ def test_smooth_field_has_unit_deviation_and_the_asked_scale():
     far = (fields[:, 18:] * fields[:, :-18]).mean() / fields.var()
     assert near > 0.93
     assert abs(far) < 0.08
+
+
+def test_edge_spreads_as_the_point_spread_function_says():
+    hu = np.full((64, 64), -800.0, np.float32)
+    hu[:, 32:] = 0
+    scanner = Scanner(psf_mm=0.9, noise_hu=0.0, noise_frequency=0.4)
+    profile = scan(hu, SPACING, scanner, generator("edge"))[32]
+    distance = (np.arange(64) - 31.5) * SPACING
+    expected = -400 + 400 * erf(distance / (np.sqrt(2) * 0.9))
+    assert np.abs(profile - expected)[8:-8].max() < 15  # a pixel grid samples the edge coarsely
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    scanner = Scanner(psf_mm=0.5, noise_hu=30.0, noise_frequency=0.35)
+    return scanner, np.stack([noise(SHAPE, SPACING, scanner, generator("noise", k)) for k in range(150)])
+
+
+def test_noise_power_spectrum(pictures):
+    images = pictures[1]
+    measured = (np.abs(np.fft.rfft2(images)) ** 2).mean(axis=0) / (SHAPE[0] * SHAPE[1])
+    f = np.hypot(np.fft.fftfreq(SHAPE[0], SPACING)[:, None], np.fft.rfftfreq(SHAPE[1], SPACING)[None])
+    edges = np.linspace(0.02, 0.6, 13)
+    for low, high in pairwise(edges):
+        ring = (f >= low) & (f < high)
+        # the ramp with its roll-off, written out, scaled to the whole
+        expected = (f * np.exp(-((f / 0.35) ** 2)))[ring].mean()
+        scale = 30.0**2 / _plane_mean(f * np.exp(-((f / 0.35) ** 2)))
+        assert measured[ring].mean() == pytest.approx(scale * expected, rel=0.06)
+
+
+def _plane_mean(half):
+    """Mean over the whole frequency plane of a spectrum given on the half that rfft2 keeps (even width)."""
+    return (half.sum() + half[:, 1:-1].sum()) / (SHAPE[0] * SHAPE[1])
+
+
+def test_scan_is_clipped_to_what_ct_stores():
+    scanner = Scanner(psf_mm=0.4, noise_hu=45.0, noise_frequency=0.5)
+    air = scan(np.full((32, 32), -1000.0, np.float32), SPACING, scanner, generator("air"))
+    assert air.min() == -1024
+    assert air.dtype == np.float32
