@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
 import pytest
 import torch
 
-from softmask.errors import TrainingError
 from softmask.nets import build
 from softmask.nets.critics import CRITICS
 from softmask.train import Settings, train
@@ -137,18 +133,6 @@ def test_what_a_step_against_a_discriminator_reports(gan, batch):
     assert not any(value.requires_grad for value in values.values())
 
 
-def test_only_the_losses_followed_move_the_segmentor(gan, batch):
-    """A step down no part of the GAN loss is the step of a training without it, the discriminator learning aside."""
-    with seeded(3):
-        network = type(gan.modules["network"])(dropout=0.0)
-    alone = Segmentation(network, [("soft_l1", 1.0)], CPU, 1e-2)
-    alone.step(batch, ["soft_l1"])
-    discriminator = state(gan.modules["discriminator"])
-    gan.step(batch, ["soft_l1"])
-    assert same(gan.modules["network"], state(network))
-    assert not same(gan.modules["discriminator"], discriminator)
-
-
 def test_the_discriminator_sees_the_first_channel_alone_at_the_size_of_the_masks(batch):
     images = torch.cat([batch.images, 1 - batch.images], dim=1)
     large = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
@@ -245,16 +229,6 @@ def test_without_the_critics_term_a_step_is_that_of_the_control(loop, tiny, batc
     assert kinds[0]["betas"][0] == 0.9
 
 
-def test_the_generators_weight_decay_is_lgans_with_a_critic_and_without():
-    network = build("lgan_generator", 2)
-    losses = [*PIXELS, ("wasserstein_basic", 1.0)]
-    with_critic = Segmentation(network, losses, CPU, 1e-3, width=2)
-    without = Segmentation(network, PIXELS, CPU, 1e-3)
-    for loop in (with_critic, without):
-        assert loop.optimisers["network"].param_groups[0]["weight_decay"] == 5e-4
-    assert with_critic.optimisers["critic"].param_groups[0]["weight_decay"] == 0
-
-
 def test_the_reversed_reading_turns_both_players_round(tiny, batch):
     loop = loop_of(tiny, *PIXELS, ("wasserstein_regression_reversed", 1.0))
     logits = logits_of(loop, batch)
@@ -292,7 +266,7 @@ def trained(folder, data, losses, settings=SETTINGS, progress=None):
     return network.state_dict(), outcome
 
 
-@pytest.mark.parametrize("critic", [*CRITICS, "regression_reversed_amplified"])
+@pytest.mark.parametrize("critic", ["basic", "regression_reversed_amplified"])
 def test_a_training_that_was_interrupted_ends_as_one_that_was_not(tmp_path, data, critic):
     losses = [*PIXELS, (f"wasserstein_{critic}", 1.0)]
 
@@ -311,10 +285,3 @@ def test_a_training_that_was_interrupted_ends_as_one_that_was_not(tmp_path, data
     assert resumed.curves == whole.curves
     assert {len(curve) for curve in whole.curves.values()} == {4}
     assert {"critic_gap", "adversarial_share", f"loss_wasserstein_{critic}", "validation_dice"} <= set(whole.curves)
-
-
-def test_numbers_that_are_not_finite_end_it(tmp_path, data):
-    data.train.images = data.train.images.copy()
-    data.train.images[3] = np.nan
-    with pytest.raises(TrainingError, match=r"epoch 1, batch .* training images \[3\]"):
-        trained(tmp_path, data, [*PIXELS, ("wasserstein_basic", 1.0)], replace(SETTINGS, batch_size=18))

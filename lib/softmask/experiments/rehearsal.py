@@ -33,7 +33,7 @@ from tqdm import tqdm
 from softmask.data.splits import PAPER_SIZES
 from softmask.errors import brief
 from softmask.experiments import store
-from softmask.experiments.kinds import run_one
+from softmask.experiments.kinds import kind_of
 from softmask.experiments.plan import distinct, likeness
 from softmask.experiments.prepare import SOFT_LABELS, STORED, Part, Prepared
 from softmask.experiments.spec import RunSpec
@@ -41,7 +41,7 @@ from softmask.experiments.store import Run, device_name
 from softmask.machine import end_with, keep_freed_memory, peak_memory_mb
 from softmask.nets.registry import build
 from softmask.train import device
-from softmask.train.super_resolution import PATCH
+from softmask.train.super_resolution import patches_in
 
 STEPS = 2
 ON_A_CPU = 2
@@ -166,7 +166,8 @@ def rehearse(spec: RunSpec, scratch: str) -> Rehearsal:
 
     register_optimizer_step_post_hook(note)  # the segmentor's, and before it its adversary's
     folder, needs = Path(scratch), untrained(spec)
-    store.finish(folder, run_one(replace(spec, settings=short), data, folder, needs, note))
+    record = kind_of(spec)(replace(spec, settings=short), data, needs).run(folder, note)
+    store.finish(folder, record)
     *updates, end = moments
     step = (updates[-1] - updates[len(updates) // STEPS - 1]) * whole / batch
     memory = torch.cuda.max_memory_allocated() if cuda else 1e6 * peak_memory_mb()
@@ -174,8 +175,8 @@ def rehearse(spec: RunSpec, scratch: str) -> Rehearsal:
 
 
 def _examples(spec: RunSpec) -> int:
-    """Examples that an epoch takes of an image: patches in super-resolution."""
-    return max(spec.size // PATCH, 1) ** 2 if spec.upscales else 1
+    """Return how many examples an epoch takes of an image: patches in super-resolution."""
+    return patches_in(spec.size) if spec.upscales else 1
 
 
 def _noise(spec: RunSpec, n: int) -> Part:

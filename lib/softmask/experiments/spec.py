@@ -209,11 +209,6 @@ class RunSpec:
         """Return plain values."""
         return to_plain(self)
 
-    @classmethod
-    def from_json(cls, content: Any, where: str = "spec") -> RunSpec:
-        """Return what :meth:`to_json` gave. Raises DataError, naming ``where`` and the field, for anything else."""
-        return from_plain(cls, content, where)
-
 
 @lru_cache
 def _features(layer: str) -> str:

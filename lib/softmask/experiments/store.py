@@ -24,6 +24,7 @@ import json
 import lzma
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -205,8 +206,6 @@ class Run:
         folder: its place in the store; None where its record is there without its weights.
         needs: the runs that it builds on; recorded runs have none.
         data: hex digest of its data.
-        damage: what is wrong with what lies in its place, where something is.
-        seconds: how long like runs took to train on a machine like this; None where none is known.
     """
 
     spec: RunSpec
@@ -214,8 +213,6 @@ class Run:
     folder: Path | None = None
     needs: tuple[Run, ...] = ()
     data: str = ""
-    damage: str = ""
-    seconds: float | None = None
 
     @property
     def key(self) -> str:
@@ -278,20 +275,12 @@ def locked(folder: Path) -> Iterator[None]:
     """Wait until no other process trains the run of ``folder``, and keep others out. A process that ends lets go."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{folder} is being trained by another process; waiting for it", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def is_locked(folder: Path) -> bool:
-    """Return whether some process is training the run of ``folder``."""
-    try:
-        with (folder / _LOCK).open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def begin(folder: Path, spec: RunSpec) -> None:

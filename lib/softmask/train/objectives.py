@@ -31,8 +31,7 @@ from torch.nn import functional as F
 from softmask.nets.base import SegmentationNet
 from softmask.nets.critics import CLIP, CRITICS
 from softmask.nets.softgan import PixelDiscriminator
-from softmask.train.device import autocast, compiled, derived, placed, seeded
-from softmask.train.loop import Task
+from softmask.train.device import autocast, compiled, derived, seeded
 from softmask.train.losses import LOSSES, Batch, GanLoss, WassersteinLoss, Weighted, split, weighted
 
 FASTEST = 1e-4
@@ -45,7 +44,7 @@ Values = dict[str, torch.Tensor]
 
 
 class Adversary:
-    """The other player: its network with first weights derived from ``seed``, and its Adam.
+    """The other player: its network, ``width`` channels wide, with first weights derived from ``seed``, and its Adam.
 
     Attributes:
         name, weight: of the loss, as the segmentor follows it.
@@ -56,13 +55,13 @@ class Adversary:
 
     def __init__(
         self,
-        name: str,
-        weight: float,
         loss: GanLoss | WassersteinLoss,
         network: type[nn.Module],
-        *,
         width: int,
         device: torch.device,
+        *,
+        name: str = "",
+        weight: float = 1.0,
         learning_rate: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         seed: int = 0,
@@ -70,7 +69,8 @@ class Adversary:
     ) -> None:
         self.name, self.weight, self.loss, self.device = name, weight, loss, device
         with seeded(derived(seed, self.NAME)):
-            self.module = compiled(placed(network(width), device), device, steps)
+            module = network(width).to(device, memory_format=torch.channels_last)
+        self.module = compiled(module, device, steps)
         self.optimiser = torch.optim.Adam(self.module.parameters(), learning_rate, betas=betas, fused=True)
 
 
@@ -170,7 +170,7 @@ class Critic(Adversary):
         return {"adversarial_share": share}
 
 
-class Segmentation(Task):
+class Segmentation:
     """A segmentor under its losses, taking turns with an adversary where one of them is adversarial.
 
     Attributes:
@@ -196,20 +196,20 @@ class Segmentation(Task):
             seed: of the training, from which the adversary's first weights are derived.
             steps: of the whole training, which decide whether it is compiled.
         """
-        self.losses, self.device = losses, device
+        self.device = device
         self.pixel, adversarial = split(losses)
-        self.modules = {"network": network}
+        self.modules: dict[str, nn.Module] = {"network": network}
         adam = torch.optim.Adam(network.parameters(), learning_rate, weight_decay=network.WEIGHT_DECAY, fused=True)
         self.optimisers = {"network": adam}
         self.outputs = compiled(_Outputs(network), device, steps)
         self.adversary: Discriminator | Critic | None = None
         for name, weight in adversarial:
-            loss, around = LOSSES[name], {"width": width, "device": device, "seed": seed, "steps": steps}
+            loss = LOSSES[name]
+            about = {"name": name, "weight": weight, "learning_rate": learning_rate, "seed": seed, "steps": steps}
             if isinstance(loss, WassersteinLoss):
-                self.adversary = Critic(name, weight, loss, CRITICS[loss.critic], learning_rate=learning_rate, **around)
+                self.adversary = Critic(loss, CRITICS[loss.critic], width, device, **about)
             else:
-                around |= {"learning_rate": learning_rate, "betas": (0.5, 0.999)}
-                self.adversary = Discriminator(name, weight, loss, PixelDiscriminator, **around)
+                self.adversary = Discriminator(loss, PixelDiscriminator, width, device, betas=(0.5, 0.999), **about)
             self.modules[self.adversary.NAME] = self.adversary.module
             self.optimisers[self.adversary.NAME] = self.adversary.optimiser
 
