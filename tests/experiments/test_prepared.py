@@ -94,13 +94,6 @@ def test_sections_are_labelled_whole_and_shown_in_crops(opened, spec, config) ->
     assert set(data.test.references) == {"alpha"}
 
 
-def test_the_cap_counts_crops(opened, spec, config) -> None:
-    opened.given[:] = [tiled(sample, "isbi2012") for sample in opened.given]
-    data = prepare.prepare(spec(dataset="isbi2012", n_train=12), config)
-    assert [len(part) for part in (data.train, data.validation, data.test)] == [12, 20, 20]
-    assert len(set(data.train.groups)) == 2
-
-
 def test_119_lesions_are_read_from_lidc(opened, spec, config, monkeypatch) -> None:
     asked = []
     monkeypatch.setattr(datasets, "open_dataset", lambda name, config: asked.append(name) or opened)

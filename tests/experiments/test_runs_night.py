@@ -184,3 +184,11 @@ def test_groups_come_in_order_and_each_run_once():
     assert len(softgan) == 6 * 2 * 3 + 4  # rows, data sets, seeds; and four that are trained twice as long
     epochs = {(spec.dataset, spec.settings.epochs) for spec in softgan}
     assert epochs == {("lidc", 62), ("lidc", 124), ("lnsm", 24), ("lnsm", 48)}
+
+
+def test_progress_in_words(tiny, long, data_from):
+    data_from()
+    before = night.progress([tiny(seed=1), tiny(seed=2)], long)
+    assert before == "0 of 2 runs finished; 0.0 core-hours done, time left not known yet"
+    fit([tiny(seed=1)], long, jobs=1)
+    assert night.progress([tiny(seed=1), tiny(seed=2)], long).startswith("1 of 2 runs finished; 0.0 core-hours")

@@ -55,20 +55,6 @@ def test_learns_and_keeps_the_best_epoch(run, data, losses):
     assert outcome.seconds > 0
 
 
-def test_curves(run):
-    _, outcome = run(losses=SOFTGAN)
-    curves = outcome.curves
-    assert set(curves) == {
-        *("train_loss", "loss_dice", "loss_soft_l1", "loss_gan", "validation_dice", "learning_rate"),
-        *("discriminator_loss", "discriminator_accuracy_real", "discriminator_accuracy_fake"),
-    }
-    assert all(len(curve) == 4 for curve in curves.values())
-    shares = np.sum([curves[f"loss_{name}"] for name, _ in SOFTGAN], axis=0)
-    np.testing.assert_allclose(curves["train_loss"], shares)
-    # 18 images in batches of 4: 4 steps in each of 4 epochs.
-    np.testing.assert_allclose(curves["learning_rate"], [5e-3 * (1 - step / 16) ** 0.9 for step in (0, 4, 8, 12)])
-
-
 def validating(monkeypatch, *values: float):
     """Let the epochs have these validation Dice."""
     coming = iter(values)
@@ -101,16 +87,6 @@ def test_rate_rises_after_the_warm_up(run, monkeypatch):
     _, outcome = run(losses=SOFTGAN, settings=settings)
     poly = [5e-3 * (1 - step / 16) ** 0.9 for step in (0, 4, 8, 12)]
     np.testing.assert_allclose(outcome.curves["learning_rate"], np.multiply(poly, [1, 0.1, 0.55, 1]))
-
-
-def test_the_best_epoch_is_none_of_the_warm_up(run, monkeypatch):
-    validating(monkeypatch, 0.1, 0.8, 0.3, 0.4)
-    _, outcome = run(losses=SOFTGAN, settings=replace(SETTINGS, warmup=3))
-    assert outcome.best_epoch == 4
-    validating(monkeypatch, 0.9, 0.8, 0.3, 0.4)
-    _, outcome = run(settings=replace(SETTINGS, warmup=2), folder="dice")  # no soft loss: no warm-up
-    assert outcome.best_epoch == 1
-    assert "warmup" not in outcome.curves
 
 
 def test_a_training_that_finds_nothing_in_a_fifth_of_its_steps_ends_there(run, monkeypatch):
