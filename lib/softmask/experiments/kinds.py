@@ -236,8 +236,7 @@ def best_threshold(alphas: np.ndarray, masks: np.ndarray, name: str) -> float:
 
 
 def beside_readers(segmented: np.ndarray, test: Part) -> dict[str, np.ndarray]:
-    """Return measures against references that the doctor who is compared is no part of, or is weighed in; each (N,),
-    NaN where a doctor's mask lies outside the crop.
+    """Return measures beside readers, each (N,), NaN where a doctor's mask lies outside the crop.
 
     ``dice_others_doctor1`` is the network's Dice with the 50 % consensus of all but doctor 1, ``others_doctor1`` that
     doctor's own; ``dice_staple`` and ``staple_doctor1`` are with STAPLE of all four, cut at 0.5. So for each doctor.

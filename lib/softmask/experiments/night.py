@@ -1,7 +1,6 @@
 """``softmask run --profile night``: all trainings of the profile, the claims that matter most first.
 
-It can be stopped at any time and started again, on another machine too: a run whose record is committed is not trained
-again, unless a missing run needs its weights. Learning rates are searched first.
+Learning rates are searched first. ``docs/night.md`` tells how to start, stop and continue it.
 """
 
 from __future__ import annotations

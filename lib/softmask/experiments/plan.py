@@ -23,8 +23,7 @@ def plan(specs: Iterable[RunSpec], config: Config, weights: Iterable[RunSpec] = 
     nothing is trained. A run without a record is missing; a damaged one is, too, with a warning.
 
     In a profile that trains for hours, a committed record counts as a finished run on a machine whose store has none;
-    its network is trained again only where a missing run builds on it, or where it is one of ``weights``. Data that is
-    not prepared yet is prepared, once.
+    its network is trained again only where a missing run builds on it, or where it is one of ``weights``.
 
     Raises:
         ConfigError: where two different runs have one name.

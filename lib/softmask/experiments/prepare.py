@@ -1,10 +1,8 @@
 """Data -> arrays: crops of one size with every label, divided into parts.
 
 Every image is labelled whole and as it is stored; the crop is cut from image and labels alike
-(:mod:`softmask.data.splits`), so that where it is shown with fewer pixels, a soft mask's pixel is the mean of those it
-covers, and the binary truth's is lesion where at least half of it is. Slices whose lungs are sought have no soft label.
-It is done once for each content of the data and of the code it passes through, and kept in the cache. A run depends on
-:attr:`Prepared.digest` alone, not on the labels' bytes, whose last digits another solver or machine may change.
+(:mod:`softmask.data.splits`). Slices whose lungs are sought have no soft label. The arrays are kept in the cache. A run
+depends on :attr:`Prepared.digest` alone, not on the labels' bytes, whose last digits another solver may change.
 """
 
 from __future__ import annotations

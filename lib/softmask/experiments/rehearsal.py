@@ -1,12 +1,8 @@
 """``softmask run --rehearse``: two training steps of every kind of run, to see what fails and how long the rest takes.
 
-Each kind is rehearsed by the longest of its trainings, cut to one epoch of two steps and otherwise as it is; then
-validation, checkpoint, testing and record. The images are noise, and the networks that it builds on are untrained.
-Every rehearsal has a process and a temporary folder of its own: a killed process is one failure.
-
-The second step is timed, on one thread as in training; on CUDA it is compiled where the training would be. On a CPU a
-step takes at most :data:`ON_A_CPU` images, and its processor time, which others that compute do not lengthen much, is
-multiplied by the batch size over that. Hours follow from each run's own number of steps.
+Each kind is rehearsed by the longest of its trainings, cut to one epoch of two steps; then validation, checkpoint,
+testing and record. The images are noise, and the networks that it builds on are untrained. Every rehearsal has a
+process and a temporary folder of its own: a killed process is one failure. The second step is timed.
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ FORMS: Mapping[str, tuple[int, int]] = {AVERAGED: (2, 2), FULL_FEATURES: (SCALE,
 super-resolution gives averaged to twice the data's size, and brought down to it by a strided convolution; as
 super-resolution gives it, brought down by two; averaged to twice the data's size, where the network answers, too."""
 SMALL = ("smoke", "cpu")
-"""Profiles in which the main form of DSNet is :data:`AVERAGED` (else :data:`FULL_FEATURES`, since averaging takes from
-the features what equation 9 looks for), and one super-resolution network serves all seeds and data sets."""
+"""Profiles in which the main form of DSNet is :data:`AVERAGED` (else :data:`FULL_FEATURES`), and one super-resolution
+network serves all seeds and data sets."""
 
 
 @dataclass(frozen=True)

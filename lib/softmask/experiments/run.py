@@ -61,8 +61,7 @@ def fit(
     """Return the finished runs of ``specs``, in their order. What is missing is trained, each once. With
     ``config.recorded``, nothing is trained: runs without a record of these settings are missing from the list.
 
-    Each record goes to ``results/<run>/records`` as its run ends. An interrupted call keeps what is finished, and a
-    checkpoint of every run that was under way; the next call continues from there.
+    Each record goes to ``results/<run>/records`` as its run ends. An interrupted call is continued by the next one.
 
     Args:
         jobs: runs trained at once, a process each (default: ``SOFTMASK_JOBS``, else :func:`default_jobs`).
@@ -73,8 +72,7 @@ def fit(
 
     Raises:
         ConfigError: two runs of one name that differ, a wrong number of jobs, or no scheduler at the address.
-        DataError: data that cannot be used, or a record that cannot be read; with ``config.recorded``, records that
-            were measured on different data.
+        DataError: data or a record that cannot be read; with ``config.recorded``, records of different data.
         TrainingError: runs that failed, each with its cause, after all others have finished.
     """
     specs = list(specs)

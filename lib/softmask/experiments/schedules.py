@@ -1,8 +1,7 @@
 """How long and on how much each profile trains: one table, and the learning rates that were searched for ``night``.
 
-Rates are chosen by the same search for every network, the papers' own and the baselines, each loss and data set: four
-are tried, in a short training with one seed, and the one with the best validation Dice is taken; no test image is
-looked at. What was tried is in ``rates.csv`` beside this file (:mod:`softmask.experiments.night` makes the search).
+Rates are chosen by the same search for every network, loss and data set (:mod:`softmask.experiments.night`): four are
+tried, in a short training with one seed, and that with the best validation Dice is taken; see ``rates.csv``.
 """
 
 from __future__ import annotations
@@ -163,9 +162,8 @@ def subject_of(
     source: str, dataset: str, network: str, width: int, losses: Sequence[tuple[str, float]]
 ) -> tuple[str, str, str, int, str]:
     """Return what a rate is chosen for. The forms of DSNet share one, and a network on plain and on super-resolved
-    images: that of the first that is trained. LGAN's critics are left out of the losses, so that rows differ in the
-    critic alone. Folds take the rate of the whole data set, from a search on the first of them, whose validation
-    images are test images of another fold of ISBI 2012 (docs/choices.md)."""
+    images. LGAN's critics are left out of the losses, so that rows differ in the critic alone. Folds take the rate of
+    the whole data set, from a search on the first of them (docs/choices.md)."""
     words = "+".join(f"{weight:g}{name}" for name, weight in losses if not name.startswith("wasserstein_"))
     return source, dataset.partition("-fold")[0], network, width, words
 

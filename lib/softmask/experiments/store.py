@@ -10,9 +10,8 @@
 
 What is damaged counts as not there; training sets it aside under another name.
 
-A record is plain JSON of a hundred kilobytes or so: settings and numbers by name; the predictions as one block of
-bytes, images by rows by columns, packed by LZMA (``xz``), in base64. Numbers are kept to :data:`DIGITS` significant
-digits, and tables are made of those: a table from records is the table from runs, byte for byte.
+A record is plain JSON: settings and numbers by name, and the predictions as one block of bytes, images by rows by
+columns, packed by LZMA (``xz``), in base64. Tables are made of its numbers, of :data:`DIGITS` significant digits.
 """
 
 from __future__ import annotations

@@ -11,11 +11,10 @@ same learning rate. The discriminator's Adam has betas 0.5 and 0.999, as is cust
 Against a critic. LGAN (CMIG 2021), equations 6 to 11; Arjovsky, Chintala and Bottou, "Wasserstein GAN", ICML 2017,
 algorithm 1: a critic has to be Lipschitz, so that all of its parameters, those of batch normalisation too, are clipped
 to [-c, c] after its step. The critic lowers the distance of fake from real masks, E[D(fake)] - E[D(real)]; the
-generator lowers BCE - E[D(fake)]. The one number of the regression critic, which is given both masks, is that distance
-and stands for E[D(fake)], too (:class:`softmask.nets.critics.Regression`). With the printed weight of 1 the clipped
-critic's gradient is about a hundredth of the pixels', or less. An amplified loss has its weight set at the first step
-such that the critic has the share :attr:`softmask.train.losses.WassersteinLoss.share` of the gradient at the
-generator's output; it stays so. What the paper leaves open: c is 0.01, as in the first WGAN; one critic step for each
+generator lowers BCE - E[D(fake)]. With the printed weight of 1 the clipped critic's gradient is about a hundredth of
+the pixels', or less. An amplified loss has its weight set at the first step such that the critic has
+:attr:`softmask.train.losses.WassersteinLoss.share` of the gradient at the generator's output.
+What the paper leaves open: c is 0.01, as in the first WGAN; one critic step for each
 of the generator's, the critic's first; both have the same learning rate, the critic :data:`FASTEST` at most; the critic
 sees the generator's probabilities, not cut. Adam's beta1 is 0.9 for both ("momentum 0.9").
 """
@@ -35,9 +34,8 @@ from softmask.train.device import autocast, compiled, derived, seeded
 from softmask.train.losses import LOSSES, Batch, GanLoss, WassersteinLoss, Weighted, split, weighted
 
 FASTEST = 1e-4
-"""Highest learning rate of a critic, ten times the paper's: a step of Adam then moves a parameter by about a hundredth
-of :data:`~softmask.nets.critics.CLIP`. At the small profiles' 1e-3 parameters jump from bound to bound, and real and
-fake masks are told apart by chance (the gap had either sign)."""
+"""Highest learning rate of a critic, ten times the paper's. At the small profiles' 1e-3 its parameters jump from bound
+to bound, and real and fake masks are told apart by chance (the gap had either sign)."""
 
 Values = dict[str, torch.Tensor]
 """Scalars by name, for the curves."""
@@ -143,14 +141,9 @@ class Critic(Adversary):
     def backward(
         self, batch: Batch, outputs: Sequence[torch.Tensor], terms: Values, followed: Collection[str]
     ) -> Values:
-        """Add the generator's side of the loss to ``terms``, and take the gradient of those that are followed.
-
-        The gradients are taken at the outputs and only their sum is carried on, so that the length of the critic's
-        beside that of the pixels' costs nothing to know.
-
-        Returns:
-            ``adversarial_share``, in [0, 1], of the two lengths.
-        """
+        """Add the generator's side of the loss to ``terms``, and take the gradient of those that are followed. Returns
+        ``adversarial_share``, in [0, 1]: the length of the critic's gradient at the outputs over the sum of its length
+        and that of the pixels'."""
         self.module.requires_grad_(False)  # it only judges now
         heads = [logits.detach().requires_grad_() for logits in outputs]
         with autocast(self.device):
@@ -188,14 +181,8 @@ class Segmentation:
         seed: int = 0,
         steps: int = 1,
     ) -> None:
-        """Make the optimisers, and the adversary that the losses name.
-
-        Args:
-            learning_rate: of the first step; the loop sets it for each.
-            width: of the adversary's first layer.
-            seed: of the training, from which the adversary's first weights are derived.
-            steps: of the whole training, which decide whether it is compiled.
-        """
+        """Make the optimisers, and the adversary that the losses name, ``width`` channels wide, its first weights
+        derived from ``seed``. The loop sets the rate; ``steps`` of the training decide whether it is compiled."""
         self.device = device
         self.pixel, adversarial = split(losses)
         self.modules: dict[str, nn.Module] = {"network": network}

@@ -1,8 +1,7 @@
 """Training of segmentation networks: augmentation, validation, the warm-up, and which weights are kept.
 
-What the papers leave open: augmentation (one of the eight orientations of a square, and a shift of a few pixels); which
-epoch's weights are tested: those with the best mean Dice on the validation images, cut at 0.5, the earlier one of two
-equals, the warm-up's epochs aside (:class:`softmask.train.loop.Start`).
+What the papers leave open: augmentation (one of the eight orientations of a square, and a shift of a few pixels), and
+which epoch's weights are tested: those with the best mean Dice on the validation images, the warm-up's epochs aside.
 """
 
 from __future__ import annotations

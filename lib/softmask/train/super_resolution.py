@@ -3,12 +3,12 @@
 Ledig et al., CVPR 2017, section 2.2, with the losses and weights of CasGAN, section "Training details": 1 content (mean
 squared error), 0.001 adversarial, 0.008 of VGG19's features, 2e-8 total variation.
 
-What the papers leave open, and what is done here: the low resolution is the area average of 4 x 4 pixels, which is what
-a detector of larger pixels sees. A step takes patches of 64 x 64 pixels from anywhere in the training images, in one of
+What the papers leave open: the low resolution is the mean of 4 x 4 pixels, as a detector of larger pixels sees it.
+A step takes patches of 64 x 64 pixels from anywhere in the training images, in one of
 eight orientations; in an epoch there are as many of them as would cover all training images once. Adam's betas are 0.9
-and 0.999 for both; the rate follows the settings' schedule over all epochs. Content and adversarial training are one
-training: the first ``warmup`` epochs are the former. The last epoch's weights are kept, not the best ones: what an
-adversarial training improves is not what the validation's PSNR measures.
+and 0.999 for both; the rate follows the settings' schedule over all epochs. The first
+``warmup`` epochs follow the content alone. The last epoch's weights are kept: what an adversarial training improves is
+not what the validation's PSNR measures.
 """
 
 from __future__ import annotations
