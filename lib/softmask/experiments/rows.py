@@ -21,8 +21,8 @@ DICE = (("dice", 1.0),)
 CROSS_ENTROPY = (("hard_cross_entropy", 1.0),)
 """LGAN, equation 6, without its critic."""
 DICE_AND_CROSS_ENTROPY = (*DICE, *CROSS_ENTROPY)
-"""CE-Net's own: with the Dice loss alone it predicted cell everywhere on ISBI 2012. SegCaps' too, whose authors weigh
-the few pixels of the lung: with the cross entropy alone it found half of it."""
+"""CE-Net's own: with the Dice loss alone it predicted cell everywhere on ISBI 2012. SegCaps' too: with cross entropy
+alone it found half of the lung."""
 SOFT_MASK_LOSS = (("dice", 0.5), ("soft_l1", 100.0))
 SOFTGAN = (*SOFT_MASK_LOSS, ("gan", 1.0))
 """SoftGAN, section 3.3, and both versions of DSNet."""
@@ -151,8 +151,7 @@ PUBLISHED_SIZE: Mapping[str, Mapping[str, object]] = {
     "medt_sr": {"form": ENLARGED_TWICE},
 }
 """By network, what the profile ``full`` changes: MedT was published on images of 128 x 128 pixels, where a step costs
-nine times as much. Elsewhere it sees the data's size, and the pixels of the super-resolved image folded into channels.
-"""
+nine times as much."""
 
 LUNGS_COMPARED = (
     *("morph", "baseline_unet"),

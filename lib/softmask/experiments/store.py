@@ -109,7 +109,7 @@ class Record:
         ids, groups: of each test image, its id and its patient.
         measures: by name, N numbers (:func:`softmask.measure.images.measure_images`).
         curves: by name, one number for each epoch.
-        best_epoch: whose weights were measured: that with the best validation Dice; the last in super-resolution.
+        best_epoch: whose weights were measured.
         n_parameters: of the network.
         calibration: of the probabilities of all pixels of the test images; None in super-resolution.
         predictions: by id of a test image, (S, S) uint8: probability, or super-resolved image, times 255; in the small
