@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from softmask.apply import exporting, models
 from softmask.errors import ConfigError, DataError
 from softmask.experiments import inputs
-from softmask.experiments.spec import RunSpec
+from softmask.experiments.spec import RunSpec, from_plain
 from softmask.train.segmentation import predict
 
 NOISE = np.random.default_rng(3).random((40, 52), dtype=np.float32)
@@ -32,7 +32,7 @@ def test_what_is_written_is_read_back(shipped, run):
     weights = (shipped / "weights.safetensors").read_bytes()
     content = json.loads((shipped / "model.json").read_text())
     assert content["sha256"] == hashlib.sha256(weights).hexdigest()
-    assert RunSpec.from_json(content["spec"]) == run.spec
+    assert from_plain(RunSpec, content["spec"], "spec") == run.spec
     assert (content["images"], content["patients"], content["commit"]) == (6, 5, "c0ffee")
     stored = load_file(shipped / "weights.safetensors")
     assert {name.partition(".")[0] for name in stored} == {"network", "sr"}

@@ -50,7 +50,7 @@ def blobs(name: str, n: int, seed: int) -> Part:
 @pytest.fixture(autouse=True)
 def _nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test trains on the data that another one's runs have left in the process."""
-    monkeypatch.setattr("softmask.experiments.run._held", [])
+    monkeypatch.setattr("softmask.experiments.run._held", {})
 
 
 @pytest.fixture(scope="session")

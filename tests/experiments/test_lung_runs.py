@@ -12,7 +12,6 @@ from softmask import data as datasets
 from softmask.config import Config
 from softmask.data.sample import Dataset, Sample
 from softmask.experiments import kinds, prepare, rows
-from softmask.measure.lungs import dice3d
 from softmask.nets.classical import ClassicalSegmentor
 from softmask.nets.critics import CRITICS
 from softmask.train.loop import Settings
@@ -120,25 +119,16 @@ def test_a_slice_of_another_size_is_left_out(opened, smoke, tiny, monkeypatch) -
 def test_a_run_is_measured_as_stored(opened, smoke, tiny, tmp_path) -> None:
     one = spec(tiny)
     data = prepare.prepare(one, smoke)
-    made = kinds.Segment(one, data).run(tmp_path, None)
-    measures = made.fields["measures"]
-    n = len(data.test)
-    assert {len(values) for values in measures.values()} == {n}
-    assert set(measures) == {
-        "iou",
-        "dice",
-        "hausdorff",
-        "pixels_true",
-        "pixels_found",
-        "pixels_common",
-        "nodules_inside",
-        "nodules_at_wall_inside",
+    record = kinds.Segment(one, data).run(tmp_path, None)
+    assert {len(values) for values in record.measures.values()} == {len(data.test)}
+    assert set(record.measures) == {
+        *("iou", "dice", "hausdorff", "pixels_true", "pixels_found", "pixels_common"),
+        *("nodules_inside", "nodules_at_wall_inside"),
     }
-    np.testing.assert_array_equal(measures["pixels_true"], data.test.references["native"].sum(axis=(1, 2, 3)))
-    assert {"critic_gap", "adversarial_share"} <= set(made.outcome.curves)
-    assert all(image.shape == (SIZE, SIZE) for image in made.fields["predictions"].values())
-    scans = dice3d(data.test.groups, *(measures[f"pixels_{name}"] for name in ("true", "found", "common")))
-    assert set(scans) == set(data.test.groups)
+    pixels = data.test.references["native"].sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(record.measures["pixels_true"], pixels, rtol=5e-5)
+    assert {"critic_gap", "adversarial_share"} <= set(record.curves)
+    assert all(image.shape == (SIZE, SIZE) for image in record.predictions.values())
 
 
 class Dark(ClassicalSegmentor):
@@ -158,12 +148,12 @@ def test_a_classical_segmentor_sees_the_stored_slices_where_it_wants_them(
     monkeypatch.setattr(kinds, "classical", lambda name: type("One", (Dark,), {"NATIVE": native})())
     one = spec(tiny, network="morph", width=0, losses=())
     data = prepare.prepare(one, smoke)
-    made = kinds.Classical(one, data).run(tmp_path, None)
-    found = made.fields["measures"]["iou"]
-    assert (found.min() == 1) == native
-    assert np.median(found) > 0.7
-    assert all(image.shape == (SIZE, SIZE) for image in made.fields["predictions"].values())
-    assert made.fields["calibration"].error < 0.05
+    record = kinds.Classical(one, data).run(tmp_path, None)
+    iou = record.measures["iou"]
+    assert (min(iou) == 1) == native
+    assert np.median(iou) > 0.7
+    assert all(image.shape == (SIZE, SIZE) for image in record.predictions.values())
+    assert record.calibration.error < 0.05
 
 
 def test_scans_that_no_network_is_trained_on_are_tested_on(monkeypatch, smoke, tiny) -> None:
@@ -177,8 +167,7 @@ def test_scans_that_no_network_is_trained_on_are_tested_on(monkeypatch, smoke, t
     from softmask.nets import build
 
     prior = SimpleNamespace(spec=whole, needs=(), network=lambda: build("lgan_generator", 2), key="k", failed=False)
-    made = kinds.Test(one, data, [prior]).run(None, None)
-    assert len(made.fields["measures"]["iou"]) == 9
+    assert len(kinds.Test(one, data, [prior]).run(None, None).measures["iou"]) == 9
 
 
 def test_rows_of_lgans_tables() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,8 +16,9 @@ from softmask.experiments import prepare
 from softmask.label import consensus, label_sample, soft_labels
 
 
-def spec(**changes) -> SimpleNamespace:
-    return SimpleNamespace(**{"dataset": "lidc", "source": "embedded", "size": 32, "n_train": 4} | changes)
+@pytest.fixture
+def spec(tiny):
+    return lambda **changes: tiny(**{"size": 32, "n_train": 4} | changes)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def config() -> Config:
     return Config.from_parameters("smoke", "embedded")
 
 
-def test_parts_hold_what_labelling_gives_cropped_at_the_centre(opened, config) -> None:
+def test_parts_hold_what_labelling_gives_cropped_at_the_centre(opened, spec, config) -> None:
     data = prepare.prepare(spec(), config)
     assert [len(part) for part in (data.train, data.validation, data.test)] == [4, 2, 2]
     sample = opened[8]
@@ -55,7 +55,7 @@ def test_parts_hold_what_labelling_gives_cropped_at_the_centre(opened, config) -
         assert array.dtype == np.float32
 
 
-def test_truth_of_lnsm_is_the_binarised_soft_mask_of_its_mark(opened, config) -> None:
+def test_truth_of_lnsm_is_the_binarised_soft_mask_of_its_mark(opened, spec, config) -> None:
     data = prepare.prepare(spec(dataset="lnsm"), config)
     made = label_sample(opened[8], "recist")
     np.testing.assert_array_equal(data.test.soft["soft_mask"][0, 0], made.alpha[16:48, 16:48])
@@ -72,7 +72,7 @@ def tiled(sample, dataset: str):
     return replace(sample, dataset=dataset, **changes)
 
 
-def test_sections_are_labelled_whole_and_shown_in_crops(opened, config) -> None:
+def test_sections_are_labelled_whole_and_shown_in_crops(opened, spec, config) -> None:
     opened.given[:] = [tiled(sample, "isbi2012") for sample in opened.given]
     data = prepare.prepare(spec(dataset="isbi2012", n_train=None), config)
     assert [len(part) for part in (data.train, data.validation, data.test)] == [60, 20, 20]
@@ -94,14 +94,7 @@ def test_sections_are_labelled_whole_and_shown_in_crops(opened, config) -> None:
     assert set(data.test.references) == {"alpha"}
 
 
-def test_the_cap_counts_crops(opened, config) -> None:
-    opened.given[:] = [tiled(sample, "isbi2012") for sample in opened.given]
-    data = prepare.prepare(spec(dataset="isbi2012", n_train=12), config)
-    assert [len(part) for part in (data.train, data.validation, data.test)] == [12, 20, 20]
-    assert len(set(data.train.groups)) == 2
-
-
-def test_119_lesions_are_read_from_lidc(opened, config, monkeypatch) -> None:
+def test_119_lesions_are_read_from_lidc(opened, spec, config, monkeypatch) -> None:
     asked = []
     monkeypatch.setattr(datasets, "open_dataset", lambda name, config: asked.append(name) or opened)
     data = prepare.prepare(spec(dataset="lidc-119"), config)
@@ -111,7 +104,7 @@ def test_119_lesions_are_read_from_lidc(opened, config, monkeypatch) -> None:
     assert data.digest != prepare.prepare(spec(), config).digest
 
 
-def test_a_fold_divides_what_lidc_has_and_labels_nothing_again(opened, config, monkeypatch) -> None:
+def test_a_fold_divides_what_lidc_has_and_labels_nothing_again(opened, spec, config, monkeypatch) -> None:
     whole = prepare.prepare(spec(), config)
     rows = {"train": np.array([7, 2, 0, 5]), "validation": np.array([1, 6, 3]), "test": np.array([8, 9])}
     monkeypatch.setattr(splits, "split_rows", lambda name, dataset: rows)
@@ -126,7 +119,7 @@ def test_a_fold_divides_what_lidc_has_and_labels_nothing_again(opened, config, m
     assert (fold.name, fold.digest == whole.digest) == ("lidc-fold2", False)
 
 
-def test_second_time_nothing_is_read(opened, config, monkeypatch) -> None:
+def test_second_time_nothing_is_read(opened, spec, config, monkeypatch) -> None:
     first = prepare.prepare(spec(), config)
     monkeypatch.setattr(type(opened), "read", lambda self, i: pytest.fail("read again"))
     again = prepare.prepare(spec(), config)
@@ -136,7 +129,7 @@ def test_second_time_nothing_is_read(opened, config, monkeypatch) -> None:
     np.testing.assert_array_equal(again.train.images, first.train.images)
 
 
-def test_digest_is_of_images_parts_and_settings_not_of_labels(opened, config, discs, monkeypatch) -> None:
+def test_digest_is_of_images_parts_and_settings_not_of_labels(opened, spec, config, discs, monkeypatch) -> None:
     real = spec(source="real")
     base = prepare.prepare(real, config).digest
     assert prepare.prepare(spec(source="real", size=48), config).digest != base
@@ -156,7 +149,7 @@ def test_digest_is_of_images_parts_and_settings_not_of_labels(opened, config, di
     assert prepare.prepare(real, config).digest != base, "one test image has changed"
 
 
-def test_what_cannot_be_used_is_left_out_and_listed(opened, config, discs) -> None:
+def test_what_cannot_be_used_is_left_out_and_listed(opened, spec, config, discs) -> None:
     opened.given[1] = DataError("lidc/p1/n0/s1: truncated")
     readers = np.zeros((4, 64, 64), bool)
     readers[:, 2:8, 2:8] = True  # in a corner, outside the crop
@@ -168,13 +161,13 @@ def test_what_cannot_be_used_is_left_out_and_listed(opened, config, discs) -> No
     assert "hold no lesion" in data.left_out[1][1]
 
 
-def test_a_part_without_any_image_is_an_error(opened, config) -> None:
+def test_a_part_without_any_image_is_an_error(opened, spec, config) -> None:
     opened.given[8:10] = [DataError("broken"), DataError("broken")]
     with pytest.raises(DataError, match="test part"):
         prepare.prepare(spec(), config)
     assert Problem("lidc/p8/n0/s8", "broken") in opened.problems
 
 
-def test_a_crop_larger_than_the_image_is_an_error(opened, config) -> None:
+def test_a_crop_larger_than_the_image_is_an_error(opened, spec, config) -> None:
     with pytest.raises(ConfigError, match=r"p./n0/s.: 64 x 64 pixels hold no crop of 65 x 65"):
         prepare.prepare(spec(size=65), config)

@@ -6,7 +6,6 @@ import pytest
 from softmask import cli
 from softmask.config import Config
 from softmask.experiments import rehearsal, rows
-from softmask.train.loop import Settings
 
 REHEARSE = ["run", "--profile", "smoke", "--data", "embedded", "--rehearse"]
 
@@ -54,11 +53,6 @@ def test_steps_are_those_of_the_whole_training_and_kinds_are_told_apart():
     assert rehearsal.steps(spec.sr) == 40 * (4 * 1000 // 16), "four patches of each image"
     assert rehearsal.kind(rows.spec("unet", "lnsm", full)) == rehearsal.kind(rows.spec("unet", "lidc", full, 2021))
     assert rehearsal.kind(spec) != rehearsal.kind(rows.spec("dsnet_v1", "lnsm", full, paper="dsnet-v1"))
-
-
-def test_hours_are_of_all_steps_and_epochs(tiny):
-    spec = tiny(settings=Settings(epochs=3, batch_size=4, learning_rate=1e-2))  # two steps an epoch
-    assert rehearsal.Rehearsal(0, step=600, end=1200).hours(spec) == pytest.approx((6 * 600 + 3 * 1200) / 3600)
 
 
 def test_a_killed_process_is_a_failure_in_words():

@@ -22,17 +22,17 @@ def test_a_dry_run_lists_trains_nothing_and_then_finds_nothing_missing(small, co
     arguments = [*HERE, "--table", "softgan/table-1", "--only", "softgan", "--seeds", "2"]
     assert cli.main([*arguments, "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "lnsm-improved_backbone-soft_mask-0.5dice+100soft_l1+1gan-1x4-2021  missing  time not known" in said
+    assert "lnsm-improved_backbone-soft_mask-0.5dice+100soft_l1+1gan-1x4-2021  missing, time not known" in said
     assert "2 of 2 runs are missing; 1 at a time: time not known" in said
     assert not config.results.exists()
 
     assert cli.main(arguments) == 0
     said = capsys.readouterr().out
-    assert "2 runs are there" in said
+    assert "2 runs are finished" in said
     assert "gan-1x4-2021  Dice 0." in said
 
     assert cli.main([*arguments, "--dry-run"]) == 0
-    assert "nothing is missing: all 2 runs are there" in capsys.readouterr().out
+    assert "0 of 2 runs are missing" in capsys.readouterr().out
 
 
 def test_rows_that_no_table_prints_are_trained_where_they_are_asked_for(small, capsys):
@@ -62,7 +62,7 @@ def test_what_cannot_be_done_exits_2_and_says_why(small, capsys, arguments, mess
 
 
 def test_failed_runs_exit_2_and_are_listed(small, capsys, monkeypatch):
-    monkeypatch.setattr("softmask.experiments.run.run_one", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("softmask.experiments.store.begin", lambda *_: 1 / 0)
     assert cli.main([*HERE, "--table", "softgan/table-1", "--only", "softgan"]) == 2
     error = capsys.readouterr().err
     assert "softmask: 1 of 1 runs failed" in error
@@ -70,10 +70,10 @@ def test_failed_runs_exit_2_and_are_listed(small, capsys, monkeypatch):
 
 
 def test_an_interrupt_exits_130(small, capsys, monkeypatch):
-    def interrupted(*_, **__):
+    def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("softmask.experiments.run.run_one", interrupted)
+    monkeypatch.setattr("softmask.experiments.store.begin", interrupted)
     assert cli.main([*HERE, "--table", "softgan/table-1", "--only", "softgan"]) == 130
     assert "interrupted" in capsys.readouterr().err
 

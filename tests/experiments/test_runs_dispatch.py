@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
+from joblib import delayed
 
 from softmask.errors import ConfigError, TrainingError
-from softmask.experiments import fit, plan, store
+from softmask.experiments import fit, plan, prepare, store
 from softmask.experiments import run as running
 from softmask.experiments.store import Record
 
@@ -32,8 +32,8 @@ def test_two_processes_that_want_one_run_train_it_once(tiny, config, data_from, 
 
     data_from(slow)
     [run] = plan.plan([tiny()], config)
-    ends = list(running.perform_all([run, run], config, 2))
-    assert [failure for _, failure in ends] == [None, None]
+    both = [delayed(running.perform)(run, config, prepare.prepare)] * 2
+    assert list(running.processes(2)(both)) == [(run.spec.name, None)] * 2
     assert lines(log) == ["trained"]
     assert store.read(run.folder, run.spec, run.key)
 
@@ -81,20 +81,6 @@ def test_a_cluster_that_is_not_there_or_has_threads_is_refused(tiny, config, dat
     options = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
     with distributed.LocalCluster(**options) as cluster, pytest.raises(ConfigError, match="--nthreads 1"):
         fit([tiny()], config, dask=cluster.scheduler_address)
-
-
-def test_a_lock_is_seen_and_told_and_threads_are_given_back(tiny, config, data_from, monkeypatch, capsys, tmp_path):
-    with store.locked(tmp_path / "run"):
-        assert store.is_locked(tmp_path / "run")
-    assert not store.is_locked(tmp_path / "run")
-    data_from()
-    monkeypatch.setattr(store, "is_locked", lambda folder: True)
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    fit([tiny()], config, jobs=1)
-    assert torch.get_num_threads() == 2
-    torch.set_num_threads(before)
-    assert f"{tiny().name} is being trained by another process; waiting for it" in capsys.readouterr().err
 
 
 INTERRUPTED = """

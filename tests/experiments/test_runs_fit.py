@@ -11,30 +11,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from softmask.errors import ConfigError, DataError, TrainingError
-from softmask.experiments import fit, plan, prepare, store
-from softmask.experiments import run as running
+from softmask.experiments import fit, prepare, store
 from softmask.experiments.store import Record
 from softmask.train.loop import Settings
 
 
 @pytest.fixture
-def trained(data_from) -> list[str]:
+def trained(data_from, monkeypatch) -> list[str]:
     """Names of the runs that were trained in this process, in order."""
     names: list[str] = []
     data_from()
-    run_one = running.run_one
+    begin = store.begin
 
-    def counted(spec, *arguments, **more):
+    def counted(folder, spec):
         names.append(spec.name)
-        return run_one(spec, *arguments, **more)
+        begin(folder, spec)
 
-    patch = pytest.MonkeyPatch()
-    patch.setattr(running, "run_one", counted)
-    yield names
-    patch.undo()
+    monkeypatch.setattr(store, "begin", counted)
+    return names
 
 
 def folder_of(spec) -> Path:
@@ -71,16 +68,12 @@ def test_a_run_holds_what_it_should(tiny, config, trained):
         "weights.safetensors",
     ]
     assert json.loads((run.folder / "spec.json").read_text()) == spec.to_json()
-    beside = config.results / "records" / f"{spec.name}.json"
-    assert beside.read_bytes() == (run.folder / "record.json").read_bytes()
-
-
-def test_no_path_or_host_is_in_a_record(tiny, config, trained, tmp_path):
-    [run] = fit([tiny()], config, jobs=1)
-    text = run.record.to_json()
-    assert str(tmp_path) not in text
+    text = record.to_json()
+    assert str(run.folder.parent) not in text
     assert str(Path.home()) + "/" not in text
     assert os.uname().nodename not in text or len(os.uname().nodename) < 4
+    beside = config.results / "records" / f"{spec.name}.json"
+    assert beside.read_bytes() == (run.folder / "record.json").read_bytes()
 
 
 def test_a_committed_record_is_written_only_when_it_changes(tiny, config, trained, monkeypatch):
@@ -115,7 +108,6 @@ def other_run(path: Path) -> None:
     [
         ("record.json", cut, "no JSON"),
         ("record.json", other_run, "another run"),
-        ("record.json", lambda path: path.write_text("{}"), "predictions"),
         ("weights.safetensors", cut, "bytes"),
         ("weights.safetensors", other_weights, "bytes"),
         ("weights.safetensors", Path.unlink, "bytes"),
@@ -124,7 +116,6 @@ def other_run(path: Path) -> None:
 def test_a_damaged_run_is_set_aside_and_trained_again(tiny, config, trained, name, damage, why):
     [run] = fit([tiny()], config, jobs=1)
     damage(run.folder / name)
-    assert plan.missing(plan.plan([tiny()], config))[0].damage
     with pytest.warns(UserWarning, match=f"set aside and trained again: .*{name}.*{why}"):
         [again] = fit([tiny()], config, jobs=1)
     assert len(trained) == 2
@@ -132,15 +123,6 @@ def test_a_damaged_run_is_set_aside_and_trained_again(tiny, config, trained, nam
     assert (run.folder / "record.json.damaged").exists()
     assert fit([tiny()], config, jobs=1)[0].record.measures == run.record.measures
     assert len(trained) == 2
-
-
-def test_weights_with_changed_values_are_refused_when_they_are_loaded(tiny, config, trained):
-    [run] = fit([tiny()], config, jobs=1)
-    path = run.folder / "weights.safetensors"
-    weights = load_file(path)
-    save_file({name: tensor + 1 for name, tensor in weights.items()}, path)
-    with pytest.raises(DataError, match=r"weights\.safetensors: is damaged; delete"):
-        run.network()
 
 
 def test_a_failed_run_lets_the_others_finish_and_is_named_with_its_cause(tiny, config, data_from, monkeypatch):
@@ -151,10 +133,11 @@ def test_a_failed_run_lets_the_others_finish_and_is_named_with_its_cause(tiny, c
             raise ZeroDivisionError("by nought")
 
     specs = [tiny(seed=seed) for seed in (1, 2, 3)]
-    data_from(lambda spec: None)
-    data_in_parent = prepare.prepare
     data_from(broken)
-    monkeypatch.setattr(prepare, "prepare", data_in_parent_first(data_in_parent, prepare.prepare))
+    broken_data = prepare.prepare
+    data_from()
+    calls = iter([prepare.prepare])  # the data of all runs is prepared once before they begin
+    monkeypatch.setattr(prepare, "prepare", lambda spec, config: next(calls, broken_data)(spec, config))
     with pytest.raises(TrainingError) as failed:
         fit(specs, config, jobs=1)
     said = str(failed.value)
@@ -164,21 +147,6 @@ def test_a_failed_run_lets_the_others_finish_and_is_named_with_its_cause(tiny, c
     assert "in broken" in said  # the trace
     assert store.read(folder_of(specs[2]), specs[2], specs[2].key("da" * 32))
     assert (config.results / "records" / f"{specs[2].name}.json").exists()
-
-
-def test_a_record_that_is_damaged_or_gone_though_its_run_went_well_is_told(tiny, config, trained, monkeypatch):
-    monkeypatch.setattr(store, "finish", lambda folder, record: None)
-    with pytest.raises(DataError, match=f"{tiny().name.replace('+', '.')}: .* has no record"):
-        fit([tiny()], config, jobs=1)
-    monkeypatch.setattr(store, "finish", lambda folder, record: (folder / "record.json").write_text("{"))
-    with pytest.raises(DataError, match=r"record\.json: no JSON"):
-        fit([tiny()], config, jobs=1)
-
-
-def data_in_parent_first(first, then):
-    """The function that gives data: ``first`` when it is called for the first time, ``then`` ever after."""
-    calls = iter([first])
-    return lambda spec, config: next(calls, then)(spec, config)
 
 
 def test_a_full_disk_is_told_and_leaves_the_store_as_it_was(tiny, config, trained, monkeypatch):
@@ -221,7 +189,7 @@ def test_two_different_runs_of_one_name_are_refused(tiny, config, trained):
         fit([tiny(), tiny(width=3)], config)
 
 
-@pytest.mark.parametrize("jobs", ["0", "-1", "two", "1.5"])
+@pytest.mark.parametrize("jobs", ["0", "1.5"])
 def test_a_wrong_number_of_jobs_is_refused(tiny, config, trained, monkeypatch, jobs):
     monkeypatch.setenv("SOFTMASK_JOBS", jobs)
     with pytest.raises(ConfigError, match="SOFTMASK_JOBS must be"):
@@ -252,8 +220,6 @@ class TestRecorded:
         said = capsys.readouterr().err
         names = f"{tiny(seed=3).name}, {other.name}"
         assert said == f"2 of 3 runs are not finished; without a record: {names}\n"
-        assert fit([tiny(seed=seed) for seed in range(3, 8)], replace(config, recorded=True)) == []
-        assert "None of 5 runs is finished; without" in capsys.readouterr().err
 
     def test_records_of_different_data_are_refused(self, tiny, config, trained):
         fit([tiny(seed=1), tiny(seed=2), tiny(seed=3, n_train=4)], config, jobs=1)
@@ -275,9 +241,3 @@ class TestRecorded:
         cut(config.results / "records" / f"{tiny().name}.json")
         with pytest.warns(UserWarning, match=r"2020\.json: no JSON"):
             assert fit([tiny()], replace(config, recorded=True)) == []
-
-    def test_one_of_other_numerics_is_not_finished(self, tiny, config, trained):
-        [run] = fit([tiny()], config, jobs=1)
-        older = replace(run.record, provenance=replace(run.record.provenance, numerics=0))
-        (config.results / "records" / f"{tiny().name}.json").write_text(older.to_json())
-        assert fit([tiny()], replace(config, recorded=True)) == []

@@ -16,14 +16,6 @@ def config() -> Config:
     return Config.from_parameters("cpu", "embedded", 2)
 
 
-@pytest.mark.parametrize("table", rows.TABLES)
-def test_one_dice_loss_for_all_rows_of_a_table(table, config):
-    found = {name for specs in rows.specs(table, config).values() for name, _ in specs[0].losses}
-    assert "dice_squared" not in found
-    squared = rows.spec("dsnet_squared", "lnsm", config, paper="dsnet-v2")
-    assert squared.losses == (("dice_squared", 0.5), ("soft_l1", 100.0), ("gan", 1.0))
-
-
 def test_dsnet_has_three_forms_and_the_profile_says_which_is_the_main_one():
     forms = {"averaged": (2, 2), "full_features": (4, 4), "enlarged_twice": (2, 1)}
     for profile, main in (("smoke", "averaged"), ("cpu", "averaged"), ("full", "full_features")):
@@ -35,28 +27,6 @@ def test_dsnet_has_three_forms_and_the_profile_says_which_is_the_main_one():
         assert table["gan_loss", "lnsm"] == [found[main]]
         [sr_input] = table["sr_input", "lnsm"]
         assert (sr_input.scale, sr_input.reduction) == forms[main]
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_networks_of_larger_images_see_twice_the_datas_size_in_every_profile(profile):
-    config = Config.from_parameters(profile, "embedded", 1)
-    large = {row: rows.spec(row, "lidc-119", config) for row in ("infnet", "infnet_sr", "cenet", "cenet_plusplus")}
-    assert {(spec.network, spec.scale, spec.reduction) for spec in large.values()} == {
-        ("infnet", 2, 1),
-        ("cenet", 2, 1),
-    }
-    assert [spec.channels for spec in large.values()] == [
-        ("bilinear",),
-        ("super_resolved",),
-        ("bilinear",),
-        ("bilinear", "prior"),
-    ]
-    plain, enlarged = (rows.spec(row, "lidc", config) for row in ("medt", "medt_sr"))
-    if profile == "full":
-        assert [(spec.scale, spec.reduction) for spec in (plain, enlarged)] == [(2, 1), (2, 1)]
-    else:
-        assert plain.channels == ("image",)
-        assert enlarged.scale == enlarged.reduction > 1
 
 
 @pytest.mark.parametrize("table", rows.TABLES)

@@ -54,14 +54,6 @@ def test_a_shift_repeats_the_image_s_edge_and_brings_in_no_lesion(down, right):
     assert torch.equal(moved.soft, moved.images * moved.masks)
 
 
-def test_all_channels_of_an_image_move_alike():
-    batch = batch_of(3)
-    moves = draw(3, SIZE, torch.Generator().manual_seed(4))
-    several = augment(Batch(torch.cat([batch.images, 1 - batch.images], dim=1), *batch[1:]), moves).images
-    alone = augment(batch, moves).images
-    assert torch.equal(several, torch.cat([alone, 1 - alone], dim=1))
-
-
 @given(st.integers(0, 2**32))
 def test_larger_images_move_with_their_masks(seed):
     batch = batch_of(6)

@@ -1,7 +1,6 @@
 """Checkpoints: whole or not there, never executed, and only used for the training they are of."""
 
 import errno
-import io
 import logging
 import os
 
@@ -11,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from softmask.errors import TrainingError
-from softmask.train import checkpoints
 from softmask.train.checkpoints import Checkpoint, load, save
 
 FINGERPRINT = {"name": "run", "seed": "1"}
@@ -65,33 +63,6 @@ def test_a_damaged_one_is_set_aside_with_a_warning(path, content, caplog):
     assert "is damaged" in caplog.text
     assert "kept as checkpoint.damaged" in caplog.text
     assert (path.parent / "checkpoint.damaged").read_bytes() == content
-
-
-@pytest.mark.parametrize("field", ["fingerprint", "curves", "seconds", "best", "states"])
-def test_one_with_a_missing_field_is_set_aside_and_said_which(path, field, caplog):
-    content = {"format": checkpoints.FORMAT, "fingerprint": FINGERPRINT, **vars(some())}
-    del content[field]
-    torch.save(content, path)
-    assert load(path, FINGERPRINT).epochs == 0
-    assert f"is damaged (no {field}); it is kept as checkpoint.damaged" in caplog.text
-
-
-class Payload:
-    def __init__(self, target):
-        self.target = target
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.target),)
-
-
-def test_code_in_a_checkpoint_is_not_executed(path, caplog):
-    target = path.parent / "executed"
-    content = io.BytesIO()
-    torch.save({"format": checkpoints.FORMAT, "fingerprint": FINGERPRINT, "states": Payload(target)}, content)
-    path.write_bytes(content.getvalue())
-    assert load(path, FINGERPRINT).epochs == 0
-    assert not target.exists()
-    assert "is damaged" in caplog.text
 
 
 def test_one_of_another_training_is_set_aside_and_said_why(path, caplog):

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
 import pytest
 import torch
 
-from softmask.errors import TrainingError
 from softmask.nets import build
 from softmask.nets.critics import CRITICS
 from softmask.train import Settings, train
@@ -119,36 +115,6 @@ def test_the_discriminator_sees_masks_between_minus_one_and_one(gan, batch):
     assert not fake.requires_grad
 
 
-def test_what_a_step_against_a_discriminator_reports(gan, batch):
-    real, fake = judged(gan, batch, logits_of(gan, batch))
-    values = gan.step(batch, ["soft_l1", gan.adversary.name])
-    assert set(values) == {
-        "loss_soft_l1",
-        f"loss_{gan.adversary.name}",
-        "discriminator_loss",
-        "discriminator_accuracy_real",
-        "discriminator_accuracy_fake",
-    }
-    # The discriminator judges before its move, so its numbers are those of the logits above.
-    torch.testing.assert_close(values["discriminator_loss"], gan.adversary.loss.discriminator(real, fake))
-    boundary = {"gan": 0.0, "gan_least_squares": 0.5}[gan.adversary.name]
-    torch.testing.assert_close(values["discriminator_accuracy_real"], (real > boundary).float().mean())
-    torch.testing.assert_close(values["discriminator_accuracy_fake"], (fake < boundary).float().mean())
-    assert not any(value.requires_grad for value in values.values())
-
-
-def test_only_the_losses_followed_move_the_segmentor(gan, batch):
-    """A step down no part of the GAN loss is the step of a training without it, the discriminator learning aside."""
-    with seeded(3):
-        network = type(gan.modules["network"])(dropout=0.0)
-    alone = Segmentation(network, [("soft_l1", 1.0)], CPU, 1e-2)
-    alone.step(batch, ["soft_l1"])
-    discriminator = state(gan.modules["discriminator"])
-    gan.step(batch, ["soft_l1"])
-    assert same(gan.modules["network"], state(network))
-    assert not same(gan.modules["discriminator"], discriminator)
-
-
 def test_the_discriminator_sees_the_first_channel_alone_at_the_size_of_the_masks(batch):
     images = torch.cat([batch.images, 1 - batch.images], dim=1)
     large = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
@@ -217,16 +183,6 @@ def test_the_critic_sees_probabilities_and_the_binary_masks(tiny, batch):
     assert not fake.requires_grad
 
 
-def test_what_a_step_reports(loop, batch):
-    values = loop.step(batch, ["hard_cross_entropy", loop.adversary.name])
-    assert set(values) == {"loss_hard_cross_entropy", f"loss_{loop.adversary.name}", "critic_gap", "adversarial_share"}
-    assert 0 < values["adversarial_share"] < 1
-    assert not any(value.requires_grad for value in values.values())
-    alone = loop.step(batch, [loop.adversary.name])
-    assert alone["adversarial_share"] == 1
-    assert loop.step(batch, ["hard_cross_entropy"])["adversarial_share"] == 0
-
-
 def test_without_the_critics_term_a_step_is_that_of_the_control(loop, tiny, batch):
     """The generator's losses aside from the critic's, its optimiser and its first weights are those of a run without
     critic: the row without it differs in nothing else."""
@@ -243,16 +199,6 @@ def test_without_the_critics_term_a_step_is_that_of_the_control(loop, tiny, batc
     for key in ("betas", "weight_decay", "eps", "lr"):
         assert kinds[0][key] == kinds[1][key]
     assert kinds[0]["betas"][0] == 0.9
-
-
-def test_the_generators_weight_decay_is_lgans_with_a_critic_and_without():
-    network = build("lgan_generator", 2)
-    losses = [*PIXELS, ("wasserstein_basic", 1.0)]
-    with_critic = Segmentation(network, losses, CPU, 1e-3, width=2)
-    without = Segmentation(network, PIXELS, CPU, 1e-3)
-    for loop in (with_critic, without):
-        assert loop.optimisers["network"].param_groups[0]["weight_decay"] == 5e-4
-    assert with_critic.optimisers["critic"].param_groups[0]["weight_decay"] == 0
 
 
 def test_the_reversed_reading_turns_both_players_round(tiny, batch):
@@ -292,7 +238,7 @@ def trained(folder, data, losses, settings=SETTINGS, progress=None):
     return network.state_dict(), outcome
 
 
-@pytest.mark.parametrize("critic", [*CRITICS, "regression_reversed_amplified"])
+@pytest.mark.parametrize("critic", ["basic", "regression_reversed_amplified"])
 def test_a_training_that_was_interrupted_ends_as_one_that_was_not(tmp_path, data, critic):
     losses = [*PIXELS, (f"wasserstein_{critic}", 1.0)]
 
@@ -311,10 +257,3 @@ def test_a_training_that_was_interrupted_ends_as_one_that_was_not(tmp_path, data
     assert resumed.curves == whole.curves
     assert {len(curve) for curve in whole.curves.values()} == {4}
     assert {"critic_gap", "adversarial_share", f"loss_wasserstein_{critic}", "validation_dice"} <= set(whole.curves)
-
-
-def test_numbers_that_are_not_finite_end_it(tmp_path, data):
-    data.train.images = data.train.images.copy()
-    data.train.images[3] = np.nan
-    with pytest.raises(TrainingError, match=r"epoch 1, batch .* training images \[3\]"):
-        trained(tmp_path, data, [*PIXELS, ("wasserstein_basic", 1.0)], replace(SETTINGS, batch_size=18))

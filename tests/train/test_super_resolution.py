@@ -1,6 +1,5 @@
 """Super-resolution: what is trained towards what, in which order, and how it goes on after an interruption."""
 
-import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -86,19 +85,6 @@ def test_losses_by_hand():
     assert found["adversarial"] == pytest.approx(-torch.sigmoid(discriminator(fake)).log().mean().item(), rel=1e-5)
 
 
-def test_the_discriminators_loss_by_hand():
-    fake, high = torch.rand(2, 3, 1, 32, 32)
-    loop = objective(SRGAN)
-    discriminator = loop.modules["discriminator"]
-    real, made = (torch.sigmoid(discriminator(x)).detach() for x in (high, fake))
-    judged = loop.adversary.turn([high], [fake])
-    assert judged["discriminator_loss"].item() == pytest.approx(
-        -(real.log() + (1 - made).log()).mean().item(), rel=1e-5
-    )
-    assert judged["discriminator_accuracy_real"] == (real > 0.5).float().mean()
-    assert judged["discriminator_accuracy_fake"] == (made <= 0.5).float().mean()
-
-
 def test_a_step_with_the_content_alone_moves_the_generator_only():
     loop = objective(SRGAN)
     network, discriminator = loop.modules.values()
@@ -139,9 +125,8 @@ def test_content_training_beats_interpolation(run, data):
     assert outcome.curves["validation_psnr"][-1] > psnr + 0.1
 
 
-@pytest.mark.parametrize("epoch", [1, 2])
-def test_an_interrupted_training_goes_on_to_the_same_result(run, epoch):
-    network, outcome = run()
+def test_an_interrupted_training_goes_on_to_the_same_result(run):
+    epoch, (network, outcome) = 2, run()
 
     def interrupt(done, epochs, _):
         assert epochs == 3
@@ -166,17 +151,6 @@ def test_an_image_with_nan_is_named_with_run_and_epoch(run, data, part, says):
         run()
 
 
-def test_an_image_that_is_met_exactly_has_a_finite_psnr(run, data):
-    class Empty(Generator):
-        def forward(self, image):
-            return 0 * super().forward(image)
-
-    data.validation.images[:] = 0
-    with seeded(1):
-        network = Empty(2)
-    assert math.isclose(run(network=network)[1].curves["validation_psnr"][-1], 100)
-
-
 @pytest.mark.parametrize(
     ("losses", "message"),
     [
@@ -193,11 +167,12 @@ def test_losses_that_do_not_go_together_are_refused(run, losses, message):
 
 @pytest.mark.parametrize("part", ["train", "validation"])
 @pytest.mark.parametrize(
-    ("shape", "message"), [((0, 1, 32, 32), "there are no"), ((2, 1, 30, 30), "1 x 30 x 30"), ((2, 3, 32, 32), "grey")]
+    ("shape", "message"),
+    [((0, 1, 32, 32), "0 x 1 x 32"), ((2, 1, 30, 30), "2 x 1 x 30 x 30"), ((2, 3, 32, 32), "2 x 3 x 32")],
 )
 def test_images_that_do_not_fit_are_refused(run, data, part, shape, message):
     setattr(data, part, SimpleNamespace(images=np.zeros(shape, np.float32)))
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=f"{part}.* images are {message}"):
         run()
 
 

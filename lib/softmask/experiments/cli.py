@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from softmask.data import configure
 from softmask.data.splits import PAPER_SIZES
 from softmask.errors import ConfigError
 from softmask.experiments import night, rehearsal
-from softmask.experiments.plan import missing, plan, records_folder, total_seconds
+from softmask.experiments.plan import likeness, plan, records_folder, seconds_known
 from softmask.experiments.rows import TABLES, rows_of, specs
 from softmask.experiments.run import default_jobs, fit
 from softmask.experiments.spec import RunSpec
@@ -20,8 +21,8 @@ from softmask.machine import clock
 
 
 def run(arguments: argparse.Namespace, export: Callable[[Run, str], Any]) -> int:
-    """Train what the store lacks of the chosen runs, or with ``--dry-run`` say what that is, or with ``--rehearse`` try
-    each kind of run. Returns the exit status. ``export`` writes the model of a run to a folder, for ``--export``."""
+    """Train the chosen runs that are missing, or with ``--dry-run`` list them, or with ``--rehearse`` try each kind of
+    run. Returns the exit status. ``export`` writes the model of a run to a folder, for ``--export``."""
     config = configure(arguments.profile, arguments.data, arguments.seeds, arguments.data_root)
     some = arguments.table or arguments.on or arguments.only
     if config.profile.name == "night" and not some and not arguments.rehearse:
@@ -37,11 +38,11 @@ def run(arguments: argparse.Namespace, export: Callable[[Run, str], Any]) -> int
             raise ConfigError("--rehearse measures this machine; leave out --dask, and rehearse where a worker runs")
         return rehearsal.run(chosen)
     if arguments.dry_run:
-        print(listing(plan(chosen, config), arguments.jobs or default_jobs()))
+        print(listing(plan(chosen, config), config, arguments.jobs or default_jobs()))
         return 0
     weights = bool(arguments.export)
     runs = fit(chosen, config, jobs=arguments.jobs, dask=arguments.dask, title=config.run, weights=weights)
-    print(f"{len(set(chosen))} runs are there; their records are in {records_folder(config)}")
+    print(f"{len(runs)} runs are finished; their records are in {records_folder(config)}")
     for done in runs:
         dice = done.record.frame()["dice"].mean()
         print(f"{done.spec.name}  Dice {dice:.4f} over {len(done.record.ids)} test images")
@@ -58,16 +59,17 @@ def choose(
     them or not; each once.
 
     Raises:
-        ConfigError: for an unknown table or data set, or a row that is not there; it lists the valid ones.
+        ConfigError: for an unknown table, data set or row; it lists the valid ones.
     """
     if datasets and not rows:
         raise ConfigError("--on needs --only and the rows to train, such as --only unet")
+    places = []
     for dataset in datasets or ():
         if dataset not in PAPER_SIZES:
             raise ConfigError(f"unknown data set {dataset!r}; choose one of {', '.join(PAPER_SIZES)}")
-    places = (
-        [rows_of(rows, name, config) for name in datasets] if datasets else [specs(name, config) for name in tables]
-    )
+        places.append(rows_of(rows, dataset, config))
+    if not datasets:
+        places = [specs(table, config) for table in tables]
     by_row: dict[str, list[RunSpec]] = {}
     for place in places:
         for (row, _), runs in place.items():
@@ -78,17 +80,18 @@ def choose(
     return list(dict.fromkeys(spec for row in rows or by_row for spec in by_row[row]))
 
 
-def listing(runs: Sequence[Run], jobs: int) -> str:
-    """Return which runs are there and which are missing, and how long those may take, as text."""
-    width = max(len(run.spec.name) for run in runs)
-    lines = []
+def listing(runs: Sequence[Run], config: Config, jobs: int) -> str:
+    """Return which runs are finished and which are missing, and how long those may take, as text."""
+    known, ahead, lines = seconds_known(config), [], []
     for run in runs:
-        state = "there" if run.record else "damaged" if run.damage else "missing"
-        known = "" if run.record else "time not known" if run.seconds is None else f"about {clock(run.seconds)}"
-        lines.append(f"{run.spec.name:<{width}}  {state:<7}  {known}".rstrip())
-    ahead = missing(runs)
-    if not ahead:
-        return "\n".join([*lines, f"nothing is missing: all {len(runs)} runs are there"])
-    seconds = total_seconds(ahead, jobs)
-    known = "time not known" if seconds is None else f"about {clock(seconds)}"
-    return "\n".join([*lines, f"{len(ahead)} of {len(runs)} runs are missing; {jobs} at a time: {known}"])
+        if run.record:
+            lines.append(f"{run.spec.name}  finished")
+            continue
+        ahead.append(known.get(likeness(run.spec), math.nan))
+        lines.append(f"{run.spec.name}  missing, {_about(ahead[-1])}")
+    lines.append(f"{len(ahead)} of {len(runs)} runs are missing; {jobs} at a time: {_about(sum(ahead) / jobs)}")
+    return "\n".join(lines)
+
+
+def _about(seconds: float) -> str:
+    return "time not known" if math.isnan(seconds) else f"about {clock(seconds)}"

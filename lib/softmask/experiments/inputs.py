@@ -1,9 +1,7 @@
 """What a network sees and how its answer is read: channels made from the images and from the runs that it builds on.
 
-A network on enlarged images sees ``spec.scale`` times the data's size. It answers at that size, on labels enlarged by
-interpolation, and its soft mask is averaged over each pixel of the data and measured there; or it brings its images
-down by ``spec.reduction`` itself. Features at full size are made batch by batch, by the network that :func:`seeing`
-gives.
+A network on enlarged images answers at their size, ``spec.scale`` times the data's, and its soft mask is averaged over
+each pixel of the data; or it brings them down by ``spec.reduction`` itself.
 """
 
 from __future__ import annotations
@@ -30,8 +28,7 @@ from softmask.train.super_resolution import details, upscale
 
 def feed(spec: RunSpec, data: Prepared, needs: Sequence[Run]) -> Prepared:
     """Return ``data`` as ``spec`` trains on it: images (N, C, s, s), masks and the wanted soft label (N, 1, s, s), with
-    s the data's size times ``spec.scale``; labels are smaller by ``spec.reduction``. The test part stays as it is; its
-    :func:`channels` are made when training is over, since those of all parts together would take gigabytes."""
+    s the data's size times ``spec.scale``; labels are smaller by ``spec.reduction``. The test part stays as it is."""
     scale = spec.scale // spec.reduction  # of what the network answers
 
     def part(part: Part) -> Part:

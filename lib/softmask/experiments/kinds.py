@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,78 +46,66 @@ READER_MEASURES = (
 )
 """What :func:`beside_readers` gives."""
 
-_UNTRAINED = Outcome({}, 0, 0.0, "cpu")
-
-
-class Made(NamedTuple):
-    """The trained network (None where nothing was trained), how training went, and the record's fields of the test
-    images, by name."""
-
-    network: nn.Module | None
-    outcome: Outcome
-    fields: Mapping[str, Any]
+_UNTRAINED = Outcome({}, 0, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """A run of one kind, on the finished runs of ``spec.needs``."""
+    """A run of one kind, on the finished runs of ``spec.needs``; ``around``: of the code as it is when it starts."""
 
     spec: RunSpec
     data: Prepared
     needs: Sequence[Run] = ()
+    around: Mapping[str, Any] = field(default_factory=surroundings)
 
     @property
     def keeps(self) -> int | None:
         """Number of test images whose predictions the record keeps; None for all."""
         return PROFILES[self.spec.profile].keeps
 
-    def run(self, folder: Path, progress: Progress | None) -> Made:
-        """Train, or fit, or test, and measure on the test images; continue from the checkpoint in ``folder``."""
+    def run(self, folder: Path, progress: Progress | None) -> Record:
+        """Train, or fit, or test, and measure on the test images; continue from the checkpoint in ``folder``, and keep
+        the weights there. Returns the record."""
         raise NotImplementedError
 
-
-def run_one(
-    spec: RunSpec, data: Prepared, folder: Path, needs: Sequence[Run] = (), progress: Progress | None = None
-) -> Record:
-    """Train, measure on the test images, keep the weights in ``folder``, and return the record."""
-    around = surroundings()  # of the code as it is when training starts
-    network, outcome, fields = kind_of(spec)(spec, data, needs).run(folder, progress)
-    origins = [data.origin, *(Perceptual(name).origin for name, _ in spec.losses if name in LAYERS)]
-    provenance = Provenance(
-        data=data.digest,
-        numerics=NUMERICS,
-        features=spec.features,
-        origin="; ".join(origins),
-        weights=save_weights(folder, network) if network else None,
-        seconds=round(outcome.seconds, 1),
-        needs=tuple(need.key for need in needs),
-        **around,
-    )
-    return Record(
-        spec=spec,
-        ids=data.test.ids,
-        groups=data.test.groups,
-        curves=outcome.curves,
-        best_epoch=outcome.best_epoch,
-        n_parameters=n_parameters(network) if network else 0,
-        provenance=provenance,
-        **fields,
-    )
+    def record(self, folder: Path, network: nn.Module | None, outcome: Outcome, **fields: Any) -> Record:
+        """Return the record of how training went (``network`` is None where nothing was trained), with the ``fields``
+        of the test images, and keep the weights in ``folder``."""
+        spec, data = self.spec, self.data
+        origins = [data.origin, *(Perceptual(name).origin for name, _ in spec.losses if name in LAYERS)]
+        provenance = Provenance(
+            data=data.digest,
+            numerics=NUMERICS,
+            features=spec.features,
+            origin="; ".join(origins),
+            weights=save_weights(folder, network) if network else None,
+            seconds=round(outcome.seconds, 1),
+            needs=tuple(need.key for need in self.needs),
+            **self.around,
+        )
+        return Record(
+            spec=spec,
+            ids=data.test.ids,
+            groups=data.test.groups,
+            curves=outcome.curves,
+            best_epoch=outcome.best_epoch,
+            n_parameters=n_parameters(network) if network else 0,
+            provenance=provenance,
+            **fields,
+        )
 
 
 class Segment(Kind):
     """Training of a segmentation network. One that fails to start (:class:`softmask.train.loop.Start`) is begun once
     more, with the seed that :data:`ANOTHER_SEED` gives; what it left stays in the record."""
 
-    def run(self, folder: Path, progress: Progress | None) -> Made:
+    def run(self, folder: Path, progress: Progress | None) -> Record:
         spec, test = self.spec, self.data.test
         fed = feed(spec, self.data, self.needs)
         failures: list[Curves] = []
         seconds = 0.0
         for seed, place in ((spec.seed, folder), (spec.seed + ANOTHER_SEED, folder / AGAIN)):
-            with seeded(seed):
-                network = build(spec.network, spec.width, spec.inputs, spec.reduction)
-            whole = seeing(spec, network, self.needs)
+            whole = fresh(spec, self.needs, seed)
             settings = (spec.losses, spec.label, fed, spec.settings, seed, place)
             outcome = train(whole, *settings, name=spec.name, upright=spec.of_lungs, progress=progress)
             seconds += outcome.seconds
@@ -133,13 +121,14 @@ class Segment(Kind):
         fields = measured(test, *read(spec, answers), threshold, self.keeps)
         failed = outcome.failed or any(need.failed for need in self.needs if need.spec == spec.prior)
         fields |= {"failed": failed, "failures": tuple(failures)}
-        return Made(network, replace(outcome, seconds=seconds), fields)
+        network = whole.network if spec.on_the_fly else whole  # the weights that are kept are the segmentor's alone
+        return self.record(folder, network, replace(outcome, seconds=seconds), **fields)
 
 
 class SuperResolve(Kind):
     """Training of a super-resolution network. Made small and upscaled, test images are compared with themselves."""
 
-    def run(self, folder: Path, progress: Progress | None) -> Made:
+    def run(self, folder: Path, progress: Progress | None) -> Record:
         spec, test = self.spec, self.data.test
         with seeded(spec.seed):
             network = build(spec.network, spec.width)
@@ -151,7 +140,8 @@ class SuperResolve(Kind):
         upscaled = upscale(network, low)[:, 0]  # (N, S, S)
         measures = measure_upscaled(upscaled, images, masks) | measure_interpolated(low[:, 0], images, masks)
         predictions = kept(test, upscaled, SHOWN)
-        return Made(network, outcome, {"measures": measures, "calibration": None, "predictions": predictions})
+        fields = {"measures": measures, "calibration": None, "predictions": predictions}
+        return self.record(folder, network, outcome, **fields)
 
 
 class Test(Kind):
@@ -159,20 +149,20 @@ class Test(Kind):
 
     __test__ = False  # nothing that pytest collects
 
-    def run(self, folder: Path, progress: Progress | None) -> Made:
+    def run(self, folder: Path, progress: Progress | None) -> Record:
         [prior], test = self.needs, self.data.test
         probabilities, alphas = predicted(prior, test.images)
         fields = measured(test, probabilities, alphas, THRESHOLD, self.keeps) | {"failed": prior.failed}
         if set(DOCTORS) <= set(test.references):
             fields["measures"] |= beside_readers(probabilities >= THRESHOLD, test)
             fields["predictions"] = kept(test, probabilities, self.keeps and KEPT)
-        return Made(None, _UNTRAINED, fields)
+        return self.record(folder, None, _UNTRAINED, **fields)
 
 
 class Classical(Kind):
     """Fit of a segmentor that is no network, which may start from the soft masks of another run's network."""
 
-    def run(self, folder: Path, progress: Progress | None) -> Made:
+    def run(self, folder: Path, progress: Progress | None) -> Record:
         test, segmentor = self.data.test, classical(self.spec.network)
         if segmentor.LEARNS:
             segmentor.fit(self.data.train.images, self.data.train.masks)
@@ -182,7 +172,15 @@ class Classical(Kind):
             images = test.references["native_image"] / np.float32(255)
         masks = segmentor.predict(images, starts)[:, 0]
         fields = measured(test, masks, masks, THRESHOLD, self.keeps)
-        return Made(None, _UNTRAINED, fields | {"failed": any(need.failed for need in self.needs)})
+        fields |= {"failed": any(need.failed for need in self.needs)}
+        return self.record(folder, None, _UNTRAINED, **fields)
+
+
+def fresh(spec: RunSpec, needs: Sequence[Run], seed: int) -> nn.Module:
+    """Return the network of a run with its first weights, as it sees the run's channels."""
+    with seeded(seed):
+        network = build(spec.network, spec.width, spec.inputs, spec.reduction)
+    return seeing(spec, network, needs)
 
 
 def kind_of(spec: RunSpec) -> type[Kind]:
@@ -238,8 +236,7 @@ def best_threshold(alphas: np.ndarray, masks: np.ndarray, name: str) -> float:
 
 
 def beside_readers(segmented: np.ndarray, test: Part) -> dict[str, np.ndarray]:
-    """Return measures against references that the doctor who is compared is no part of, or is weighed in; each (N,),
-    NaN where a doctor's mask lies outside the crop.
+    """Return measures beside readers, each (N,), NaN where a doctor's mask lies outside the crop.
 
     ``dice_others_doctor1`` is the network's Dice with the 50 % consensus of all but doctor 1, ``others_doctor1`` that
     doctor's own; ``dice_staple`` and ``staple_doctor1`` are with STAPLE of all four, cut at 0.5. So for each doctor.

@@ -1,7 +1,6 @@
 """``softmask run --profile night``: all trainings of the profile, the claims that matter most first.
 
-It can be stopped at any time and started again, on another machine too: a run whose record is committed is not trained
-again, unless a missing run needs its weights. Learning rates are searched first.
+Learning rates are searched first. ``docs/night.md`` tells how to start, stop and continue it.
 """
 
 from __future__ import annotations
@@ -10,23 +9,26 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from joblib import delayed
 
 from softmask.config import Config
 from softmask.data.splits import FOLDS
 from softmask.errors import SoftmaskError, TrainingError
 from softmask.experiments import prepare, store
-from softmask.experiments.inputs import feed, seeing
+from softmask.experiments.inputs import feed
+from softmask.experiments.kinds import fresh
 from softmask.experiments.plan import distinct, likeness, plan, recorded, records_folder, seconds_known
 from softmask.experiments.rows import LUNGS_COMPARED, METHODS, TABLES, name_of, rows_of, specs
-from softmask.experiments.run import default_jobs, fit
+from softmask.experiments.run import default_jobs, fit, processes
 from softmask.experiments.schedules import RATES, Trial, add, subject_of, trials
 from softmask.experiments.spec import RunSpec
 from softmask.files import remove_parts, sha256_of
-from softmask.machine import end_with, keep_freed_memory
-from softmask.nets.registry import build
-from softmask.train.device import seeded
+from softmask.machine import keep_freed_memory
 from softmask.train.segmentation import train
 
 NODULES = ("lidc", "lnsm")
@@ -77,24 +79,25 @@ EXTRA = (Group("all losses on binary labels", {"dsnet-v2": ("all_losses_binary",
 def groups(config: Config) -> dict[str, list[RunSpec]]:
     """Return the runs of each group by its title, each run in the first group that has it."""
     wanted = {group.title: _specs(group, config) for group in GROUPS}
-    for table in TABLES:
-        wanted[table] = [spec for seeds in specs(table, config).values() for spec in seeds]
+    wanted |= {table: [spec for seeds in specs(table, config).values() for spec in seeds] for table in TABLES}
     wanted |= {group.title: _specs(group, config) for group in EXTRA}
-    first: dict[RunSpec, str] = {}
+    by_title: dict[str, list[RunSpec]] = {}
+    seen: set[RunSpec] = set()
     for title, runs in wanted.items():
-        for spec in runs:
-            first.setdefault(spec, title)
-    by_title = {title: [spec for spec in first if first[spec] == title] for title in wanted}
-    return {title: runs for title, runs in by_title.items() if runs}
+        new = [spec for spec in dict.fromkeys(runs) if spec not in seen]
+        seen.update(new)
+        if new:
+            by_title[title] = new
+    return by_title
 
 
 def _specs(group: Group, config: Config) -> list[RunSpec]:
-    places = [
-        rows_of([row for row in rows if name_of(row, paper) in METHODS], dataset, config, paper)
-        for paper, rows in group.rows.items()
-        for dataset in group.datasets
-    ]
-    runs = [spec for rows in places for seeds in rows.values() for spec in seeds]
+    runs = []
+    for paper, rows in group.rows.items():
+        own = [row for row in rows if name_of(row, paper) in METHODS]
+        for dataset in group.datasets:
+            for seeds in rows_of(own, dataset, config, paper).values():
+                runs += seeds
     return runs + [twice for _, twice in doubled(group, config).values()]
 
 
@@ -113,7 +116,7 @@ def doubled(group: Group, config: Config) -> dict[tuple[str, str], tuple[RunSpec
 def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int:
     """Search the learning rates of each group and train it, one group after the other. Returns the exit status.
 
-    A group whose data is missing, or of which a run fails, is told and does not keep the others from their turn.
+    A group whose data is missing, or of which a run fails, is reported; the others are trained all the same.
     """
     jobs = default_jobs() if jobs is None else jobs
     os.nice(max(0, 19 - os.nice(0)))  # others on this machine come first
@@ -121,7 +124,17 @@ def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int
     failed = 0
     for title in groups(config):
         try:
-            _group(title, config, jobs, dask)
+            trials_ahead = untried(groups(config)[title])
+            needs = list(dict.fromkeys(need for trial in trials_ahead for need in trial.needs))
+            if needs:  # a trial builds on their networks
+                fit(needs, config, jobs=jobs, dask=dask, title=f"{title}, what it builds on", weights=True)
+            for trial in processes(jobs)(delayed(try_rate)(spec, config) for spec in trials_ahead):
+                add(trial)
+                subject = ", ".join(map(str, trial.subject))
+                print(f"{title}: {trial.rate:g} gives {trial.validation_dice} ({subject})", flush=True)
+            wanted = groups(config)[title]  # with the rates found
+            print(f"{title}: {progress(wanted, config)}", flush=True)
+            fit(wanted, config, jobs=jobs, dask=dask, title=title)
         except SoftmaskError as error:
             failed += 1
             print(f"{title}: {error}", file=sys.stderr)
@@ -129,30 +142,17 @@ def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int
     return 1 if failed else 0
 
 
-def _group(title: str, config: Config, jobs: int, dask: str | None) -> None:
-    wanted = groups(config)[title]
-    needs = list(dict.fromkeys(need for trial in untried(wanted) for need in trial.needs))
-    if needs:  # a trial builds on their networks
-        fit(needs, config, jobs=jobs, dask=dask, title=f"{title}, what it builds on", weights=True)
-    for trial in search(wanted, config, jobs):
-        subject = ", ".join(map(str, trial.subject))
-        print(f"{title}: {trial.rate:g} gives {trial.validation_dice} ({subject})", flush=True)
-    wanted = groups(config)[title]  # with the rates found
-    print(f"{title}: {progress(wanted, config)}", flush=True)
-    fit(wanted, config, jobs=jobs, dask=dask, title=title)
-
-
 def progress(specs: Iterable[RunSpec], config: Config) -> str:
-    """Return ``12 of 36 runs finished; 2.1 core-hours done, about 4.2 left``, by the records beside the tables."""
+    """Return ``12 of 36 runs finished; 2.1 core-hours done, about 4.2 left``, by the records beside the tables. The
+    mean over known runs stands for those of which none like them is finished."""
     records = {spec: recorded(spec, config) for spec in distinct(specs)}
     hours = [record.provenance.seconds / 3600 for record in records.values() if record]
-    known = {like: seconds / 3600 for like, seconds in seconds_known(config).items()}
-    left = [known.get(likeness(spec)) for spec, record in records.items() if record is None]
-    times = [time for time in left if time is not None] + hours
-    mean = sum(times) / len(times) if times else None  # stands for runs of which none like them is finished
+    seconds = seconds_known(config)
+    left = [seconds.get(likeness(spec), np.nan) / 3600 for spec, record in records.items() if record is None]
+    known = [time for time in left if time == time] + hours
     ahead = "time left not known yet"
-    if mean is not None or not left:
-        ahead = f"about {sum(mean if time is None else time for time in left):.1f} left"
+    if known or not left:
+        ahead = f"about {np.nan_to_num(left, nan=np.mean(known)).sum():.1f} left"
     return f"{len(hours)} of {len(records)} runs finished; {sum(hours):.1f} core-hours done, {ahead}"
 
 
@@ -163,21 +163,26 @@ def summary(config: Config) -> str:
         f"{title}: {progress(runs, config)}; {len(untried(runs))} learning rates to try"
         for title, runs in by_title.items()
     ]
-    return "\n".join([*lines, f"all: {progress([spec for runs in by_title.values() for spec in runs], config)}"])
+    every = [spec for runs in by_title.values() for spec in runs]
+    return "\n".join([*lines, f"all: {progress(every, config)}"])
 
 
 def untried(specs: Iterable[RunSpec]) -> list[RunSpec]:
     """Return, for each distinct network, loss and data set of ``specs`` and each rate that was not tried, the short
     training that tries it; the start's share of the training stays what it is."""
-    there = {(*trial.subject, trial.rate) for trial in trials()}
+    tried = {(*trial.subject, trial.rate) for trial in trials()}
     short: dict[tuple, RunSpec] = {}
     for spec in specs:
         whole = spec.settings
         for rate in RATES if spec.learns and not spec.upscales else ():
-            if (*_subject(spec), rate) not in there:
-                epochs, warmup = max(2, round(whole.epochs * SHARE)), max(1, round(whole.warmup * SHARE))
-                changes = {"epochs": epochs, "warmup": warmup, "ramp": round(whole.ramp * SHARE)}
-                settings = replace(whole, **changes, learning_rate=rate)
+            if (*_subject(spec), rate) not in tried:
+                settings = replace(
+                    whole,
+                    epochs=max(2, round(whole.epochs * SHARE)),
+                    warmup=max(1, round(whole.warmup * SHARE)),
+                    ramp=round(whole.ramp * SHARE),
+                    learning_rate=rate,
+                )
                 short.setdefault((*_subject(spec), rate), replace(spec, settings=settings))
     return list(short.values())
 
@@ -186,25 +191,9 @@ def _subject(spec: RunSpec) -> tuple[str, str, str, int, str]:
     return subject_of(spec.source, spec.dataset, spec.network, spec.width, spec.losses)
 
 
-def search(specs: Iterable[RunSpec], config: Config, jobs: int) -> Iterator[Trial]:
-    """Try what is :func:`untried`, ``jobs`` at a time, and write each result to the table as it comes.
-
-    A trial that is interrupted continues from its checkpoint when the search is started again.
-    """
-    from joblib import Parallel, delayed, parallel_config
-
-    with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
-        work = (delayed(_trial)(spec, config, os.getpid()) for spec in untried(specs))
-        for trial in Parallel(return_as="generator_unordered", batch_size=1)(work):
-            add(trial)
-            yield trial
-
-
-def _trial(spec: RunSpec, config: Config, parent: int) -> Trial:
-    import torch
-
-    if os.getpid() != parent:
-        end_with(parent)
+def try_rate(spec: RunSpec, config: Config) -> Trial:
+    """Train ``spec`` and return the validation Dice that it reached. An interrupted trial continues from its
+    checkpoint."""
     torch.set_num_threads(1)
     keep_freed_memory()
     needs = plan(spec.needs, config) if spec.needs else ()
@@ -212,10 +201,8 @@ def _trial(spec: RunSpec, config: Config, parent: int) -> Trial:
     folder = store.root() / "rates" / sha256_of(repr(spec))[:24]
     begun = time.perf_counter()
     try:
-        with seeded(spec.seed):
-            network = seeing(spec, build(spec.network, spec.width, spec.inputs, spec.reduction), needs)
-        arguments = (network, spec.losses, spec.label, data, spec.settings, spec.seed, folder)
-        outcome = train(*arguments, name=spec.name, upright=spec.of_lungs)
+        settings = (spec.losses, spec.label, data, spec.settings, spec.seed, folder)
+        outcome = train(fresh(spec, needs, spec.seed), *settings, name=spec.name, upright=spec.of_lungs)
         reached, seconds = outcome.curves["validation_dice"][outcome.best_epoch - 1], outcome.seconds
     except TrainingError as error:  # a rate that is too high
         print(f"{spec.name}: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Which runs are there, which are missing, and how long those may take."""
+"""Which runs are finished and which are missing, and how long those may take."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ from softmask.machine import cpu_model
 
 def plan(specs: Iterable[RunSpec], config: Config, weights: Iterable[RunSpec] = ()) -> list[Run]:
     """Look up ``specs`` and what they need in the store and among the committed records, each once, after its needs;
-    nothing is trained.
+    nothing is trained. A run without a record is missing; a damaged one is, too, with a warning.
 
     In a profile that trains for hours, a committed record counts as a finished run on a machine whose store has none;
-    its network is trained again only where a missing run builds on it, or where it is one of ``weights``. Data that is
-    not prepared yet is prepared, once.
+    its network is trained again only where a missing run builds on it, or where it is one of ``weights``.
 
     Raises:
         ConfigError: where two different runs have one name.
@@ -32,41 +31,33 @@ def plan(specs: Iterable[RunSpec], config: Config, weights: Iterable[RunSpec] = 
     """
     digests: dict[tuple, str] = {}
     runs: dict[RunSpec, Run] = {}
-    wanted = distinct(specs)
-    for spec in wanted:
+    for spec in distinct(specs):
         if data_of(spec) not in digests:
             digests[data_of(spec)] = prepare.digest_of(spec, config)
         run = Run(spec, needs=tuple(runs[need] for need in spec.needs), data=digests[data_of(spec)])
-        folder, damage, record = store.folder_of(run.key), "", None
+        folder, record = store.folder_of(run.key), None
         try:
             record = store.read(folder, spec, run.key)
         except DataError as error:
-            damage = str(error)
-        runs[spec] = replace(run, record=record, folder=folder, damage=damage)
-    committed = {}
-    for spec, run in runs.items() if config.profile.long else ():
-        if run.record is None and not run.damage and (record := recorded(spec, config)) and record.key == run.key:
-            committed[spec] = record
-    retrained, lacking = set(weights), set()
-    for spec in reversed(wanted):  # every run after those that need it
-        if runs[spec].record is None and (spec not in committed or spec in retrained):
-            lacking.add(spec)
+            warnings.warn(f"{spec.name} is set aside and trained again: {error}", stacklevel=3)
+        runs[spec] = replace(run, folder=folder, record=record)
+    retrained = set(weights)
+    for spec in reversed(list(runs)):  # every run before those that it needs
+        run = runs[spec]
+        if run.record is None and config.profile.long and spec not in retrained:
+            committed = recorded(spec, config)
+            if committed and committed.key == run.key:
+                runs[spec] = run = replace(run, record=committed, folder=None)
+        if run.record is None:
             retrained.update(spec.needs)
-    known = seconds_known(config) if lacking else {}  # reading all records takes some time
-    for spec in wanted:
-        run = replace(runs[spec], needs=tuple(runs[need] for need in spec.needs))
-        if spec in lacking:
-            run = replace(run, seconds=known.get(likeness(spec)))
-        elif run.record is None:
-            run = replace(run, record=committed[spec], folder=None)
-        runs[spec] = run
+    for spec, run in runs.items():
+        runs[spec] = replace(run, needs=tuple(runs[need] for need in spec.needs))
     return list(runs.values())
 
 
 def missing(runs: Iterable[Run]) -> list[Run]:
-    """Return the runs to train, the longest first; those of unknown length before all others."""
-    without = [run for run in runs if run.record is None]
-    return sorted(without, key=lambda run: float("inf") if run.seconds is None else run.seconds, reverse=True)
+    """Return the runs to train."""
+    return [run for run in runs if run.record is None]
 
 
 def stages(runs: Sequence[Run]) -> list[list[Run]]:
@@ -108,19 +99,11 @@ def seconds_known(config: Config) -> Mapping[tuple, float]:
     here = (device_name(), cpu_model())
     seconds: defaultdict[tuple, list[float]] = defaultdict(list)
     for path in (*store.root().glob(f"*/{store.RECORD}"), *records_folder(config).glob("*.json")):
-        with suppress(DataError):  # what cannot be read tells no time; fit and plan say so of the runs they want
+        with suppress(DataError):  # a damaged record tells no time
             record = Record.read(path)
             if (record.provenance.device, record.provenance.cpu) == here:
                 seconds[likeness(record.spec)].append(record.provenance.seconds)
     return {like: statistics.median(values) for like, values in seconds.items()}
-
-
-def total_seconds(runs: Sequence[Run], jobs: int) -> float | None:
-    """Return how long ``runs`` take together, ``jobs`` at a time, each after its needs; None where not known."""
-    if any(run.seconds is None for run in runs):
-        return None
-    times = [[run.seconds for run in stage] for stage in stages(runs)]
-    return sum(max(sum(seconds) / jobs, max(seconds)) for seconds in times)
 
 
 def records_folder(config: Config) -> Path:

@@ -1,10 +1,8 @@
 """Data -> arrays: crops of one size with every label, divided into parts.
 
 Every image is labelled whole and as it is stored; the crop is cut from image and labels alike
-(:mod:`softmask.data.splits`), so that where it is shown with fewer pixels, a soft mask's pixel is the mean of those it
-covers, and the binary truth's is lesion where at least half of it is. Slices whose lungs are sought have no soft label.
-It is done once for each content of the data and of the code it passes through, and kept in the cache. A run depends on
-:attr:`Prepared.digest` alone, not on the labels' bytes, whose last digits another solver or machine may change.
+(:mod:`softmask.data.splits`). Slices whose lungs are sought have no soft label. The arrays are kept in the cache. A run
+depends on :attr:`Prepared.digest` alone, not on the labels' bytes, whose last digits another solver may change.
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,24 +100,25 @@ def prepare(spec: RunSpec, config: Config) -> Prepared:
     left_out = tuple((str(where), str(why)) for where, why in arrays.pop("left_out"))
     parts = {}
     for part in PARTS:
-        own = {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{part}/")}
         if part not in PAPER_SIZES[spec.dataset]:
             none = np.zeros((0, 1, spec.size, spec.size), np.float32)
             parts[part] = Part((), (), none, none)
             continue
+        own = {name.removeprefix(f"{part}/"): array for name, array in arrays.items() if name.startswith(f"{part}/")}
         if not len(own["id"]):
             raise DataError(f"{spec.dataset}: no usable image is left for the {part} part ({dataset.origin})")
-        references = {name[10:]: array for name, array in own.items() if name.startswith("reference/")}
+        references = {}
+        for name, array in own.items():
+            if name.startswith("reference/"):
+                stored = array.shape[-2:] == STORED
+                references[name.removeprefix("reference/")] = array if stored else array.astype(np.float32)
         parts[part] = Part(
             ids=tuple(map(str, own["id"])),
             groups=tuple(map(str, own["group"])),
             images=own["image"],
             masks=own["mask"].astype(np.float32),
             soft={name: own[f"soft/{name}"] for name in SOFT_LABELS if f"soft/{name}" in own},
-            references={
-                name: array if array.shape[-2:] == STORED else array.astype(np.float32)
-                for name, array in references.items()
-            },
+            references=references,
         )
     return Prepared(spec.dataset, spec.source, dataset.origin, _digest(spec, parts), **parts, left_out=left_out)
 
@@ -142,7 +140,7 @@ def _open(spec: RunSpec, config: Config) -> Dataset:
     return open_dataset(dataset_name(spec.dataset), replace(config, data=spec.source))
 
 
-def _key(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> str:
+def _key(spec: RunSpec, dataset: Dataset) -> str:
     """Return the hex digest of what the arrays come from."""
     code = sha256_of(code_digest("data", "label"), Path(__file__))
     return sha256_of(dataset.fingerprint, code, spec.dataset, dataset.source, repr((spec.size, spec.n_train)))
@@ -164,7 +162,7 @@ def _digest(spec: RunSpec, parts: Mapping[str, Part]) -> str:
     return sha256_of(*content)
 
 
-def _cached(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.ndarray]:
+def _cached(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
     """Return every part's arrays, named ``part/array``, and what was left out; from the cache where they are."""
     from softmask.data.splits import FOLDS
 
@@ -172,12 +170,12 @@ def _cached(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.n
     return cached_arrays(f"prepared-{spec.dataset}-{spec.source}", _key(spec, dataset), lambda: make(spec, dataset))
 
 
-def _fold(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.ndarray]:
+def _fold(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
     """Return the arrays of one of DSNet's folds: those of ``lidc``, divided anew. Nothing is labelled again."""
     from softmask.data.splits import split_rows
 
-    whole = _cached(SimpleNamespace(dataset="lidc", source=spec.source, size=spec.size, n_train=spec.n_train), dataset)
-    names = [name.partition("/")[2] for name in whole if name.startswith("test/")]
+    whole = _cached(replace(spec, dataset="lidc"), dataset)
+    names = [name.removeprefix("test/") for name in whole if name.startswith("test/")]
     names = [name for name in names if all(f"{part}/{name}" in whole for part in PARTS)]
     joined = {name: np.concatenate([whole[f"{part}/{name}"] for part in PARTS]) for name in names}
     places = {str(name): place for place, name in enumerate(joined["id"])}
@@ -188,12 +186,12 @@ def _fold(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.nda
     return arrays
 
 
-def _cap(spec: RunSpec | SimpleNamespace, part: str) -> int | None:
+def _cap(spec: RunSpec, part: str) -> int | None:
     """Return the most images of a part; None for all there are."""
     return None if spec.n_train is None else spec.n_train * (1 if part == "train" else 2)
 
 
-def _arrays(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.ndarray]:
+def _arrays(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
     """Return every part's arrays, labelled."""
     from softmask.data.splits import CROPS, LUNGS, SCANS, scan_rows, split_rows
     from softmask.parallel import map_samples
@@ -206,8 +204,9 @@ def _arrays(spec: RunSpec | SimpleNamespace, dataset: Dataset) -> dict[str, np.n
         cap = None if whole else _cap(spec, part)
         if cap is not None:
             rows = rows[: math.ceil(cap / CROPS.get(spec.dataset, 1))]
-        sought = spec.dataset in LUNGS
-        work = Lungs(spec.dataset, spec.size, part == "test") if sought else Labels(spec.dataset, spec.size)
+        work = Labels(spec.dataset, spec.size)
+        if spec.dataset in LUNGS:
+            work = Lungs(spec.dataset, spec.size, stored=part == "test")
         records = map_samples(work, dataset, rows, title=f"{spec.dataset} {part}")[:cap]
         # what only some images have (no readers, say) is no reference for the part
         names = records[0] if records else ("id", "group")

@@ -1,12 +1,8 @@
 """``softmask run --rehearse``: two training steps of every kind of run, to see what fails and how long the rest takes.
 
-Each kind is rehearsed by the longest of its trainings, cut to one epoch of two steps and otherwise as it is; then
-validation, checkpoint, testing and record. The images are noise, and the networks that it builds on are untrained.
-Every rehearsal has a process and a temporary folder of its own: a killed process is one failure.
-
-The second step is timed, on one thread as in training; on CUDA it is compiled where the training would be. On a CPU a
-step takes at most :data:`ON_A_CPU` images, and its processor time, which others that compute do not lengthen much, is
-multiplied by the batch size over that. Hours follow from each run's own number of steps.
+Each kind is rehearsed by the longest of its trainings, cut to one epoch of two steps; then validation, checkpoint,
+testing and record. The images are noise, and the networks that it builds on are untrained. Every rehearsal has a
+process and a temporary folder of its own: a killed process is one failure. The second step is timed.
 """
 
 from __future__ import annotations
@@ -33,7 +29,7 @@ from tqdm import tqdm
 from softmask.data.splits import PAPER_SIZES
 from softmask.errors import brief
 from softmask.experiments import store
-from softmask.experiments.kinds import run_one
+from softmask.experiments.kinds import kind_of
 from softmask.experiments.plan import distinct, likeness
 from softmask.experiments.prepare import SOFT_LABELS, STORED, Part, Prepared
 from softmask.experiments.spec import RunSpec
@@ -41,7 +37,7 @@ from softmask.experiments.store import Run, device_name
 from softmask.machine import end_with, keep_freed_memory, peak_memory_mb
 from softmask.nets.registry import build
 from softmask.train import device
-from softmask.train.super_resolution import PATCH
+from softmask.train.super_resolution import patches_in
 
 STEPS = 2
 ON_A_CPU = 2
@@ -166,7 +162,8 @@ def rehearse(spec: RunSpec, scratch: str) -> Rehearsal:
 
     register_optimizer_step_post_hook(note)  # the segmentor's, and before it its adversary's
     folder, needs = Path(scratch), untrained(spec)
-    store.finish(folder, run_one(replace(spec, settings=short), data, folder, needs, note))
+    record = kind_of(spec)(replace(spec, settings=short), data, needs).run(folder, note)
+    store.finish(folder, record)
     *updates, end = moments
     step = (updates[-1] - updates[len(updates) // STEPS - 1]) * whole / batch
     memory = torch.cuda.max_memory_allocated() if cuda else 1e6 * peak_memory_mb()
@@ -174,8 +171,8 @@ def rehearse(spec: RunSpec, scratch: str) -> Rehearsal:
 
 
 def _examples(spec: RunSpec) -> int:
-    """Examples that an epoch takes of an image: patches in super-resolution."""
-    return max(spec.size // PATCH, 1) ** 2 if spec.upscales else 1
+    """Return how many examples an epoch takes of an image: patches in super-resolution."""
+    return patches_in(spec.size) if spec.upscales else 1
 
 
 def _noise(spec: RunSpec, n: int) -> Part:

@@ -21,8 +21,8 @@ DICE = (("dice", 1.0),)
 CROSS_ENTROPY = (("hard_cross_entropy", 1.0),)
 """LGAN, equation 6, without its critic."""
 DICE_AND_CROSS_ENTROPY = (*DICE, *CROSS_ENTROPY)
-"""CE-Net's own: with the Dice loss alone it predicted cell everywhere on ISBI 2012. SegCaps' too, whose authors weigh
-the few pixels of the lung: with the cross entropy alone it found half of it."""
+"""CE-Net's own: with the Dice loss alone it predicted cell everywhere on ISBI 2012. SegCaps' too: with cross entropy
+alone it found half of the lung."""
 SOFT_MASK_LOSS = (("dice", 0.5), ("soft_l1", 100.0))
 SOFTGAN = (*SOFT_MASK_LOSS, ("gan", 1.0))
 """SoftGAN, section 3.3, and both versions of DSNet."""
@@ -46,8 +46,8 @@ FORMS: Mapping[str, tuple[int, int]] = {AVERAGED: (2, 2), FULL_FEATURES: (SCALE,
 super-resolution gives averaged to twice the data's size, and brought down to it by a strided convolution; as
 super-resolution gives it, brought down by two; averaged to twice the data's size, where the network answers, too."""
 SMALL = ("smoke", "cpu")
-"""Profiles in which the main form of DSNet is :data:`AVERAGED` (else :data:`FULL_FEATURES`, since averaging takes from
-the features what equation 9 looks for), and one super-resolution network serves all seeds and data sets."""
+"""Profiles in which the main form of DSNet is :data:`AVERAGED` (else :data:`FULL_FEATURES`), and one super-resolution
+network serves all seeds and data sets."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,7 @@ METHODS: Mapping[str, Method] = {name: Method(name) for name in NETWORKS} | {
     # SoftGAN
     "no_soft_label": _backbone(),
     "soft_mask_loss": _backbone("soft_mask", SOFT_MASK_LOSS),
-    "gan_loss": _backbone("soft_mask", SOFTGAN),
-    "softgan": _backbone("soft_mask", SOFTGAN),
-    "soft_mask": _backbone("soft_mask", SOFTGAN),
+    **dict.fromkeys(("gan_loss", "softgan", "soft_mask"), _backbone("soft_mask", SOFTGAN)),
     "kats_dilation": _backbone("kats_dilation", SOFTGAN),
     "gros_interpolation": _backbone("gros_interpolation", SOFTGAN),
     # CasGAN
@@ -105,39 +103,34 @@ METHODS: Mapping[str, Method] = {name: Method(name) for name in NETWORKS} | {
     "unet_student": Method("unet", TEACHER, STUDENT, prior="casgan_soft"),
     "unet_hard": Method("unet", losses=CROSS_ENTROPY),
     "graph_cut": Method("graph_cut", losses=()),
-    "graph_cut_deep": Method("graph_cut_deep", losses=(), prior="unet"),
-    "level_set_deep": Method("level_set_deep", losses=(), prior="unet"),
+    **{name: Method(name, losses=(), prior="unet") for name in ("graph_cut_deep", "level_set_deep")},
     "casgan": Method(UNCHANGED, losses=(), prior="casgan_soft", trained_on="lnsm"),
     # DSNet, and networks compared with it
     "infnet": _twice("infnet"),
     "infnet_sr": _twice("infnet", channels=_SR),
     "medt_sr": Method("medt_sr", channels=_SR),
     "sr_input": Method("sr_input", channels=_SR, form=MAIN),
-    "dsnet_v1": _transfer("dsnet_v1", "soft_mask", SOFTGAN),
+    **dict.fromkeys(("dsnet_v1", "dsnet-v1/gan_loss"), _transfer("dsnet_v1", "soft_mask", SOFTGAN)),
     "dsnet-v1/edrfm": _transfer("dsnet_v1_edrfm"),
     "dsnet-v1/sdrfm": _transfer("dsnet_v1"),
     "dsnet-v1/soft_mask_loss": _transfer("dsnet_v1", "soft_mask", SOFT_MASK_LOSS),
-    "dsnet-v1/gan_loss": _transfer("dsnet_v1", "soft_mask", SOFTGAN),
-    "dsnet": _dsnet("soft_mask"),
+    **dict.fromkeys(
+        ("dsnet", *(f"dsnet-v2/{row}" for row in ("gan_loss", "soft_mask", "dtm_csf", "with_transfer"))),
+        _dsnet("soft_mask"),
+    ),
     "dsnet_squared": _dsnet("soft_mask", losses=SQUARED),
     **{f"dsnet_{form}": _dsnet("soft_mask", form=form) for form in FORMS},
     "dsnet-v2/backbone": _backbone(),
-    "dsnet-v2/drtm": _transfer("dsnet"),
+    **dict.fromkeys(("dsnet-v2/drtm", "dsnet-v2/no_soft_label"), _transfer("dsnet")),
     "dsnet-v2/soft_mask_loss": _dsnet("soft_mask", losses=SOFT_MASK_LOSS),
-    "dsnet-v2/gan_loss": _dsnet("soft_mask"),
-    "dsnet-v2/no_soft_label": _transfer("dsnet"),
     "dsnet-v2/all_losses_binary": _dsnet("binary"),
     "dsnet-v2/kats_dilation": _dsnet("kats_dilation"),
     "dsnet-v2/gros_interpolation": _dsnet("gros_interpolation"),
-    "dsnet-v2/soft_mask": _dsnet("soft_mask"),
     "dsnet-v2/neither": _transfer("dsnet_without_drtm", "soft_mask", SOFTGAN),
     "dsnet-v2/dtm": _transfer("dsnet_dtm", "soft_mask", SOFTGAN),
-    "dsnet-v2/dtm_csf": _dsnet("soft_mask"),
     "dsnet-v2/without_transfer": _backbone("soft_mask", SOFTGAN),
-    "dsnet-v2/with_transfer": _dsnet("soft_mask"),
     # LGAN: its generator with one of the critics, equation 6, or a reading of one
-    "baseline_unet": Method("lgan_generator", losses=CROSS_ENTROPY),
-    "lgan/unet": Method("lgan_generator", losses=CROSS_ENTROPY),
+    **dict.fromkeys(("baseline_unet", "lgan/unet"), Method("lgan_generator", losses=CROSS_ENTROPY)),
     **{
         f"lgan_{critic}": Method("lgan_generator", losses=(*CROSS_ENTROPY, (f"wasserstein_{critic}", 1.0)))
         for critic in (*CRITICS, *READINGS)
@@ -158,8 +151,7 @@ PUBLISHED_SIZE: Mapping[str, Mapping[str, object]] = {
     "medt_sr": {"form": ENLARGED_TWICE},
 }
 """By network, what the profile ``full`` changes: MedT was published on images of 128 x 128 pixels, where a step costs
-nine times as much. Elsewhere it sees the data's size, and the pixels of the super-resolved image folded into channels.
-"""
+nine times as much."""
 
 LUNGS_COMPARED = (
     *("morph", "baseline_unet"),

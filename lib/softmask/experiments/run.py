@@ -16,12 +16,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import torch
+from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor, process_executor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from softmask.config import Config
 from softmask.errors import ConfigError, DataError, SoftmaskError, TrainingError
 from softmask.experiments import prepare, store
-from softmask.experiments.kinds import run_one
+from softmask.experiments.kinds import kind_of
 from softmask.experiments.plan import data_of, missing, plan, recorded, records_folder, stages
 from softmask.experiments.prepare import Prepared
 from softmask.experiments.spec import RunSpec
@@ -41,8 +44,10 @@ ANSWER_WITHIN = 20
 
 KILLED = "its process was killed, perhaps for want of memory; try fewer jobs"
 
-Failures = dict[str, str]
-"""Why runs failed, by name."""
+Work = Callable[[RunSpec, Config], Prepared]
+"""What prepares the data of a run."""
+Ended = tuple[Run, str | None]
+"""A run, and why it failed, if it did."""
 
 
 def fit(
@@ -53,11 +58,10 @@ def fit(
     title: str = "",
     weights: bool = False,
 ) -> list[Run]:
-    """Return the finished runs of ``specs``, in their order. What is missing is trained, each once, the longest first.
-    With ``config.recorded``, nothing is trained: runs without a record of these settings are missing from the list.
+    """Return the finished runs of ``specs``, in their order. What is missing is trained, each once. With
+    ``config.recorded``, nothing is trained: runs without a record of these settings are missing from the list.
 
-    Each record goes to ``results/<run>/records`` as its run ends. An interrupted call keeps what is finished, and a
-    checkpoint of every run that was under way; the next call continues from there.
+    Each record goes to ``results/<run>/records`` as its run ends. An interrupted call is continued by the next one.
 
     Args:
         jobs: runs trained at once, a process each (default: ``SOFTMASK_JOBS``, else :func:`default_jobs`).
@@ -68,15 +72,37 @@ def fit(
 
     Raises:
         ConfigError: two runs of one name that differ, a wrong number of jobs, or no scheduler at the address.
-        DataError: data that cannot be used, or a record that cannot be read; with ``config.recorded``, records that
-            were measured on different data.
+        DataError: data or a record that cannot be read; with ``config.recorded``, records of different data.
         TrainingError: runs that failed, each with its cause, after all others have finished.
     """
     specs = list(specs)
     if config.recorded:
         return _recorded(specs, config)
     runs = plan(specs, config, specs if weights else ())
-    failures = _train(missing(runs), config, jobs, dask, title)
+    ahead = missing(runs)
+    jobs = default_jobs() if ahead and jobs is None else jobs
+    if ahead and jobs < 1:
+        raise ConfigError(f"jobs must be at least 1, not {jobs}")
+    for spec in {data_of(run.spec): run.spec for run in ahead}.values():
+        prepare.prepare(spec, config)  # once here, or every process would
+    release_freed_memory()
+    failures: dict[str, str] = {}
+    with _progress(ahead, title) as ended:
+        for stage in stages(ahead):
+            for run in stage:
+                needed = [need.name for need in run.spec.needs if need.name in failures]
+                if needed:
+                    failures[run.spec.name] = f"it needs {needed[0]}, which failed"
+            ready = [run for run in stage if run.spec.name not in failures]
+            ready.sort(key=lambda run: run.data)  # a process holds one data set at a time
+            for run, failure in perform_all(ready, config, jobs, dask):
+                ended.add(run)
+                if failure:
+                    failures[run.spec.name] = failure
+                else:
+                    publish(run.finished().record, config)
+    if ahead and not dask:  # each process still holds a data set: gigabytes together
+        get_reusable_executor(reuse=True).shutdown(wait=True)
     finished = {run.spec: run.finished() for run in runs if run.spec.name not in failures}
     for run in finished.values():
         publish(run.record, config)
@@ -116,84 +142,48 @@ def _recorded(specs: Sequence[RunSpec], config: Config) -> list[Run]:
     runs = {spec: Run(spec, record) for spec, record in records.items() if record}
     unfinished = [spec.name for spec in records if spec not in runs]
     if unfinished:
-        count = f"{len(unfinished)} of {len(records)} runs" if runs else f"None of {len(records)} runs"
-        state = "are not finished" if runs else "is finished"
         more = f" and {len(unfinished) - 3} more" if len(unfinished) > 3 else ""
-        print(f"{count} {state}; without a record: {', '.join(unfinished[:3])}{more}", file=sys.stderr)
+        names = ", ".join(unfinished[:3]) + more
+        print(f"{len(unfinished)} of {len(records)} runs are not finished; without a record: {names}", file=sys.stderr)
     first: dict[tuple, Run] = {}
     for run in runs.values():
         other = first.setdefault(data_of(run.spec), run)
-        if run.record.provenance.data != other.record.provenance.data:
+        digests = [each.record.provenance.data[:12] for each in (run, other)]
+        if digests[0] != digests[1]:
             raise DataError(
                 f"{run.spec.name} and {other.spec.name} were trained and tested on different data "
-                f"({run.record.provenance.data[:12]} and {other.record.provenance.data[:12]}); run without "
-                "SOFTMASK_RECORDED (--recorded) to train what is out of date"
+                f"({' and '.join(digests)}); run without SOFTMASK_RECORDED (--recorded) to train what is out of date"
             )
     return [runs[spec] for spec in specs if spec in runs]
 
 
-def _train(runs: list[Run], config: Config, jobs: int | None, dask: str | None, title: str) -> Failures:
-    """Train ``runs``, stage by stage, and publish each record as its run ends. Returns those that failed."""
-    failures: Failures = {}
-    if not runs:
-        return failures
-    jobs = default_jobs() if jobs is None else jobs
-    if jobs < 1:
-        raise ConfigError(f"jobs must be at least 1, not {jobs}")
-    for run in runs:
-        if run.damage:
-            warnings.warn(f"{run.spec.name} is set aside and trained again: {run.damage}", stacklevel=3)
-        if store.is_locked(run.folder):
-            print(f"{run.spec.name} is being trained by another process; waiting for it", file=sys.stderr)
-    for spec in {data_of(run.spec): run.spec for run in runs}.values():
-        prepare.prepare(spec, config)  # once here, or every process would
-    release_freed_memory()
-    with _progress(runs, title) as ended:
-        for stage in stages(runs):
-            for run in stage:
-                lacking = [need.name for need in run.spec.needs if need.name in failures]
-                if lacking:
-                    failures[run.spec.name] = f"it needs {lacking[0]}, which failed"
-            data = list(dict.fromkeys(run.data for run in stage))
-            ready = [run for run in stage if run.spec.name not in failures]
-            ready.sort(key=lambda run: data.index(run.data))  # a process holds one data set at a time
-            for run, failure in perform_all(ready, config, jobs, dask):
-                ended.add(run)
-                if failure is None:
-                    publish(run.finished().record, config)
-                else:
-                    failures[run.spec.name] = failure
-    if not dask:
-        from joblib.externals.loky import get_reusable_executor
-
-        get_reusable_executor(reuse=True).shutdown(wait=True)  # each process still holds a data set: gigabytes together
-    return failures
+def processes(jobs: int) -> Parallel:
+    """Return processes of one thread each, which give results as they come, and end with this process."""
+    # Told when a process that has held much memory is replaced by a fresh one between two runs, which loses nothing.
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
+    with parallel_config("loky", inner_max_num_threads=1, initializer=end_with, initargs=(os.getpid(),)):
+        return Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
 
 
-def perform_all(
-    runs: Sequence[Run], config: Config, jobs: int, dask: str | None = None
-) -> Iterator[tuple[Run, str | None]]:
+def perform_all(runs: Sequence[Run], config: Config, jobs: int, dask: str | None = None) -> Iterator[Ended]:
     """Perform ``runs`` in that order, ``jobs`` at a time or on a dask cluster; each with why it failed as it ends."""
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
     if dask:
         yield from _on_cluster(runs, config, dask)
         return
-    waiting = dict.fromkeys(range(len(runs)))
+    waiting = {run.spec.name: run for run in runs}
     try:
-        for number, failure in _in_processes(list(enumerate(runs)), config, jobs):
-            del waiting[number]
-            yield runs[number], failure
+        for name, failure in processes(jobs)(delayed(perform)(run, config, prepare.prepare) for run in runs):
+            yield waiting.pop(name), failure
     except TerminatedWorkerError:  # one was killed, and all that ran beside it stopped: find out which, one by one
-        for number in waiting:
+        for run in waiting.values():
             try:
-                [(_, failure)] = _in_processes([(number, runs[number])], config, 2)
+                [(_, failure)] = processes(2)([delayed(perform)(run, config, prepare.prepare)])
             except TerminatedWorkerError:
                 failure = KILLED
-            yield runs[number], failure
+            yield run, failure
 
 
-def _on_cluster(runs: Sequence[Run], config: Config, address: str) -> Iterator[tuple[Run, str | None]]:
+def _on_cluster(runs: Sequence[Run], config: Config, address: str) -> Iterator[Ended]:
     """Perform ``runs`` on the dask cluster at ``address``. What a lost worker was at continues from its checkpoint on
     another one. Not by joblib's backend, which waits for ever for a run whose workers are killed again and again.
 
@@ -209,40 +199,30 @@ def _on_cluster(runs: Sequence[Run], config: Config, address: str) -> Iterator[t
     with client:
         if any(threads > 1 for threads in client.nthreads().values()):  # threads would share torch's random numbers
             raise ConfigError(f"the workers at {address} have several threads; start them with --nthreads 1")
-        submit, work = client.submit, prepare.prepare
-        futures = {submit(perform, run, config, work, pure=False, priority=-i): run for i, run in enumerate(runs)}
+        futures = {
+            client.submit(perform, run, config, prepare.prepare, pure=False, priority=-i): run
+            for i, run in enumerate(runs)
+        }
         try:
             for future in as_completed(futures):
                 try:
-                    yield futures[future], future.result()
+                    _, failure = future.result()
                 except KilledWorker:
-                    yield futures[future], KILLED
+                    failure = KILLED
+                yield futures[future], failure
         finally:
             client.cancel(list(futures))
 
 
-def _in_processes(runs: Sequence[tuple[int, Run]], config: Config, jobs: int) -> Iterator[tuple[int, str | None]]:
-    from joblib import Parallel, delayed, parallel_config
-
-    # Told when a process that has held much memory is replaced by a fresh one between two runs, which loses nothing.
-    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
-    own = {"inner_max_num_threads": 1, "initializer": end_with, "initargs": (os.getpid(),)}
-    work = [delayed(_numbered)(number, run, config, prepare.prepare) for number, run in runs]
-    with parallel_config("loky", n_jobs=jobs, **own):
-        yield from Parallel(return_as="generator_unordered", batch_size=1)(work)
+_held: dict[tuple[Work, str], Prepared] = {}
+"""Data that this process trained on last: opening it takes seconds, and a run may take ten."""
 
 
-def _numbered(number: int, *task) -> tuple[int, str | None]:
-    """Perform in a process of loky's, which takes data that is held for the next run for a leak."""
-    from joblib.externals.loky import process_executor
-
-    process_executor._MAX_MEMORY_LEAK_SIZE = MEMORY
-    return number, perform(*task)
-
-
-def perform(run: Run, config: Config, work: Callable[[RunSpec, Config], Prepared]) -> str | None:
-    """Train one run on the data that ``work`` prepares, unless another process has finished it meanwhile. Returns why
-    it failed, if it did. One thread, so that results do not depend on the number of cores."""
+def perform(run: Run, config: Config, work: Work) -> tuple[str, str | None]:
+    """Train one run on the data that ``work`` prepares, unless another process has finished it meanwhile. Returns its
+    name, and why it failed, if it did. One thread, so that results do not depend on the number of cores."""
+    name, place = run.spec.name, (work, run.data)
+    process_executor._MAX_MEMORY_LEAK_SIZE = MEMORY  # loky takes data that is held for the next run for a leak
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -250,42 +230,31 @@ def perform(run: Run, config: Config, work: Callable[[RunSpec, Config], Prepared
         with store.locked(run.folder):
             with suppress(DataError):  # the plan has said so; it is trained again
                 if store.read(run.folder, run.spec, run.key):
-                    return None
-            data = _data(run, config, work)
+                    return name, None
+            if place not in _held:
+                _held.clear()
+                data = work(run.spec, config)
+                if data.digest != run.data:
+                    raise DataError(f"the data of {run.spec.dataset} has changed since this was started; start again")
+                _held[place] = data
             store.begin(run.folder, run.spec)
-            record = run_one(
-                run.spec, data, run.folder, run.needs, lambda done, *_: store.write_progress(run.folder, done)
-            )
+            kind = kind_of(run.spec)(run.spec, _held[place], run.needs)
+            record = kind.run(run.folder, lambda done, *_: store.write_progress(run.folder, done))
             store.finish(run.folder, record)
     except SoftmaskError as error:
-        return str(error)
+        return name, str(error)
     except OSError as error:
         why = f"{error.filename or run.folder}: {error.strerror or error}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             why += "; free some space, or name another folder in SOFTMASK_RUNS"
-        return f"{why}; training goes on from the last checkpoint"
+        return name, f"{why}; training goes on from the last checkpoint"
     except Exception as error:  # a mistake in a network, say: the other runs go on, and this one's trace is told
         trace = "".join(traceback.format_exception(error)).rstrip().splitlines()[-LAST_LINES:]
-        return "\n    ".join([f"{type(error).__name__}: {error}", *trace])
+        return name, "\n    ".join([f"{type(error).__name__}: {error}", *trace])
     finally:
         torch.set_num_threads(threads)
         release_freed_memory()  # the next run, of another network, asks for other arrays
-    return None
-
-
-_held: list[tuple[Callable, str, Prepared]] = []
-"""Data that this process trained on last: opening it takes seconds, and a run may take ten."""
-
-
-def _data(run: Run, config: Config, work: Callable[[RunSpec, Config], Prepared]) -> Prepared:
-    """Return the data of a run. Raises DataError where it is no longer what was planned with."""
-    if not _held or _held[0][:2] != (work, run.data):
-        _held.clear()
-        data = work(run.spec, config)
-        if data.digest != run.data:
-            raise DataError(f"the data of {run.spec.dataset} has changed since this was started; start again")
-        _held.append((work, run.data, data))
-    return _held[0][2]
+    return name, None
 
 
 @contextmanager
@@ -293,7 +262,8 @@ def _progress(runs: Sequence[Run], title: str) -> Iterator[set[Run]]:
     """Show one bar over the epochs of all runs, as noted in the store. Gives the set to add each ended run to."""
     ended: set[Run] = set()
     over = threading.Event()
-    bar = tqdm(total=sum(run.spec.settings.epochs for run in runs), desc=title, unit="epoch", mininterval=DRAW_EVERY)
+    total = sum(run.spec.settings.epochs for run in runs)
+    bar = tqdm(total=total, desc=title, unit="epoch", mininterval=DRAW_EVERY, disable=not runs)
 
     def look() -> None:
         epochs = sum(run.spec.settings.epochs if run in ended else store.progress(run.folder) for run in runs)

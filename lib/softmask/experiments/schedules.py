@@ -1,8 +1,7 @@
 """How long and on how much each profile trains: one table, and the learning rates that were searched for ``night``.
 
-Rates are chosen by the same search for every network, the papers' own and the baselines, each loss and data set: four
-are tried, in a short training with one seed, and the one with the best validation Dice is taken; no test image is
-looked at. What was tried is in ``rates.csv`` beside this file (:mod:`softmask.experiments.night` makes the search).
+Rates are chosen by the same search for every network, loss and data set (:mod:`softmask.experiments.night`): four are
+tried, in a short training with one seed, and that with the best validation Dice is taken; see ``rates.csv``.
 """
 
 from __future__ import annotations
@@ -23,33 +22,18 @@ from softmask.nets.registry import NETWORKS, SR_NETWORKS, entry
 from softmask.nets.srgan import SCALE
 from softmask.train.loop import Settings
 
+NODULES = {"learning_rate": 1e-3, "size": 64, "scale": 2}
 _COMPARED = ("lnsm", "lidc", *FOLDS)
 SCHEDULES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "smoke": {
-        "": {
-            "epochs": 2,
-            "batch_size": 8,
-            "learning_rate": 1e-3,
-            "discriminator_width": 4,
-            "n_train": 16,
-            "size": 64,
-            "scale": 2,
-            "start": {"warmup": 1},
-        },
+        "": NODULES | {"epochs": 2, "batch_size": 8, "discriminator_width": 4, "n_train": 16},
+        "start": {"warmup": 1},
         "srgan": {"warmup": 1, "size": 128},
         "lungs": {"batch_size": 4, "scale": SCALE},
     },
     "cpu": {
-        "": {
-            "epochs": 5,
-            "batch_size": 4,
-            "learning_rate": 1e-3,
-            "discriminator_width": 8,
-            "n_train": 400,
-            "size": 64,
-            "scale": 2,
-            "start": {"warmup": 2, "ramp": 50},
-        },
+        "": NODULES | {"epochs": 5, "batch_size": 4, "discriminator_width": 8, "n_train": 400},
+        "start": {"warmup": 2, "ramp": 50},
         "srgan": {"epochs": 4, "learning_rate": 2e-3, "warmup": 3, "n_train": 200, "size": 128},
         "lungs": {"epochs": 9, "n_train": 200, "size": 112, "scale": SCALE},
         # LIDC, which most is compared on, has longest; the small sets 210 to 300 steps, of 60 images or of 400
@@ -61,17 +45,8 @@ SCHEDULES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         **{f"{paper}/{name}": {"epochs": 2} for paper in ("dsnet-v1", "dsnet-v2") for name in _COMPARED},
     },
     "night": {
-        "": {
-            "epochs": 1,
-            "batch_size": 8,
-            "learning_rate": 1e-3,
-            "discriminator_width": 16,
-            "steps": 3000,
-            "n_train": None,
-            "size": 64,
-            "scale": 2,
-            "start": {"warmup": 5, "ramp": 200},
-        },
+        "": NODULES | {"epochs": 1, "batch_size": 8, "discriminator_width": 16, "steps": 3000, "n_train": None},
+        "start": {"warmup": 5, "ramp": 200},
         "srgan": {"epochs": 16, "learning_rate": 2e-3, "warmup": 8, "size": 128},
         "lungs": {"steps": 1200, "size": 112, "scale": SCALE},
         "isbi2012": {"steps": 2000},
@@ -80,15 +55,8 @@ SCHEDULES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "full": {
         # SoftGAN, section 3.3, but for the start
-        "": {
-            "epochs": 60,
-            "batch_size": 2,
-            "learning_rate": 2e-4,
-            "n_train": None,
-            "size": 64,
-            "scale": SCALE,
-            "start": {"warmup": 5, "ramp": 200},
-        },
+        "": {"epochs": 60, "batch_size": 2, "learning_rate": 2e-4, "n_train": None, "size": 64, "scale": SCALE},
+        "start": {"warmup": 5, "ramp": 200},
         # CasGAN, section "Training details"; the batch size and how long the rate falls are not in the paper
         "srgan": {"epochs": 40, "batch_size": 16, "learning_rate": 1e-2, "warmup": 10, "size": 128},
         "softgan_2020": {"epochs": 70, "batch_size": 4, "learning_rate": 2e-3, "power": 1.0, "hold": 35},
@@ -99,32 +67,23 @@ SCHEDULES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
 }
 """By profile, what holds for everything, and what replaces it for a network, for ``lungs``, for a data set, and for all
-that a paper's tables compare on a data set.
+that a paper's tables compare on a data set; ``start`` is added for networks that segment nodules
+(:class:`softmask.train.loop.Start`).
 
 Fields of :class:`softmask.train.loop.Settings`; ``n_train``, the most training images (None: all there are); ``size``
 of the images, in pixels; ``scale``, how much larger networks see them that take enlarged images; ``steps`` of the whole
-training, from which epochs follow; ``start`` of networks that segment nodules (:class:`softmask.train.loop.Start`).
+training, from which epochs follow.
 
 Learning rates are those of ``full``; in the other profiles every network has that of its entry in the registry, since a
 few hundred steps leave no time for one rate to suit all, and in ``night`` the one that was searched for it.
 """
 
-WIDTHS: Mapping[str, Mapping[str, int]] = {
-    "night": {
-        "improved_backbone": 12,
-        "unet": 16,
-        "unetplusplus": 8,
-        "unet3plus": 8,
-        "cfcnn": 16,
-        "dbresnet": 12,
-        "infnet": 16,
-        "medt": 8,
-        "medt_sr": 8,
-        "srgan": 16,
-    }
+NIGHT_WIDTHS: Mapping[str, int] = {
+    **dict.fromkeys(("unetplusplus", "unet3plus", "medt", "medt_sr"), 8),
+    **dict.fromkeys(("improved_backbone", "dbresnet"), 12),
+    **dict.fromkeys(("unet", "cfcnn", "infnet", "srgan"), 16),
 }
-"""By profile and network, widths other than the registry's (of ``cpu`` for ``night``); networks on enlarged images keep
-those."""
+"""Widths of ``night`` by network; others, and networks on enlarged images, have those of ``cpu``."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +113,7 @@ def schedule(
     fields = dict(table[""]) | table.get("lungs" if lungs else network, {})
     if segments:
         fields |= table.get(f"{paper}/{named}", table.get(named, {}))
-    start, steps = fields.pop("start"), fields.pop("steps", None)
+    start, steps = table["start"], fields.pop("steps", None)
     if segments and steps:
         fields["epochs"] = round(steps / (PAPER_SIZES[dataset]["train"] // fields["batch_size"]))
     if segments and not lungs:
@@ -170,8 +129,9 @@ def schedule(
 
 def width(profile: Profile, network: str) -> int:
     """Return the channels of the first level of a network in ``profile``."""
-    name = "cpu" if profile.name == "night" else profile.name
-    return WIDTHS.get(profile.name, {}).get(network) or entry(network).width(name)
+    if profile.name == "night":
+        return NIGHT_WIDTHS.get(network) or entry(network).width("cpu")
+    return entry(network).width(profile.name)
 
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
@@ -202,9 +162,8 @@ def subject_of(
     source: str, dataset: str, network: str, width: int, losses: Sequence[tuple[str, float]]
 ) -> tuple[str, str, str, int, str]:
     """Return what a rate is chosen for. The forms of DSNet share one, and a network on plain and on super-resolved
-    images: that of the first that is trained. LGAN's critics are left out of the losses, so that rows differ in the
-    critic alone. Folds take the rate of the whole data set, from a search on the first of them, whose validation
-    images are test images of another fold of ISBI 2012 (docs/choices.md)."""
+    images. LGAN's critics are left out of the losses, so that rows differ in the critic alone. Folds take the rate of
+    the whole data set, from a search on the first of them (docs/choices.md)."""
     words = "+".join(f"{weight:g}{name}" for name, weight in losses if not name.startswith("wasserstein_"))
     return source, dataset.partition("-fold")[0], network, width, words
 
@@ -214,14 +173,13 @@ def trials() -> list[Trial]:
     return list(_trials(TABLE, TABLE.stat().st_mtime_ns)) if TABLE.exists() else []
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)
 def _trials(path: Path, _: int) -> tuple[Trial, ...]:
     tried = []
-    for line, row in enumerate(csv.DictReader(io.StringIO(read_text(path))), start=2):
+    for line, row in enumerate(csv.DictReader(read_text(path).splitlines()), start=2):
         try:
-            numbers = (float(row[name]) for name in ("rate", "validation_dice", "seconds"))
-            words = (row[name] for name in ("source", "dataset", "network"))
-            tried.append(Trial(*words, int(row["width"]), row["losses"], *numbers))
+            numbers = {name: float(row[name]) for name in ("rate", "validation_dice", "seconds")}
+            tried.append(Trial(**row | numbers | {"width": int(row["width"])}))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}, line {line}: not a line of tried rates ({error!r})") from error
     return tuple(tried)

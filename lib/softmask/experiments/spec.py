@@ -1,7 +1,7 @@
 """What one training run is: everything that decides its result, except the data's content and the code.
 
-A finished run is known by its key: a digest of its settings (without those that have their default, so that a new one
-changes no key), of its data, of what it builds on, and of :data:`NUMERICS`, which stands for the code.
+A finished run is known by its key: a digest of its settings (without those that have their default), of its data, of
+what it builds on, and of :data:`NUMERICS`, which stands for the code.
 """
 
 from __future__ import annotations
@@ -208,11 +208,6 @@ class RunSpec:
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         return to_plain(self)
-
-    @classmethod
-    def from_json(cls, content: Any, where: str = "spec") -> RunSpec:
-        """Return what :meth:`to_json` gave. Raises DataError, naming ``where`` and the field, for anything else."""
-        return from_plain(cls, content, where)
 
 
 @lru_cache

@@ -10,9 +10,8 @@
 
 What is damaged counts as not there; training sets it aside under another name.
 
-A record is plain JSON of a hundred kilobytes or so: settings and numbers by name; the predictions as one block of
-bytes, images by rows by columns, packed by LZMA (``xz``), in base64. Numbers are kept to :data:`DIGITS` significant
-digits, and tables are made of those: a table from records is the table from runs, byte for byte.
+A record is plain JSON: settings and numbers by name, and the predictions as one block of bytes, images by rows by
+columns, packed by LZMA (``xz``), in base64. Tables are made of its numbers, of :data:`DIGITS` significant digits.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ import json
 import lzma
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -109,7 +109,7 @@ class Record:
         ids, groups: of each test image, its id and its patient.
         measures: by name, N numbers (:func:`softmask.measure.images.measure_images`).
         curves: by name, one number for each epoch.
-        best_epoch: whose weights were measured: that with the best validation Dice; the last in super-resolution.
+        best_epoch: whose weights were measured.
         n_parameters: of the network.
         calibration: of the probabilities of all pixels of the test images; None in super-resolution.
         predictions: by id of a test image, (S, S) uint8: probability, or super-resolved image, times 255; in the small
@@ -205,8 +205,6 @@ class Run:
         folder: its place in the store; None where its record is there without its weights.
         needs: the runs that it builds on; recorded runs have none.
         data: hex digest of its data.
-        damage: what is wrong with what lies in its place, where something is.
-        seconds: how long like runs took to train on a machine like this; None where none is known.
     """
 
     spec: RunSpec
@@ -214,8 +212,6 @@ class Run:
     folder: Path | None = None
     needs: tuple[Run, ...] = ()
     data: str = ""
-    damage: str = ""
-    seconds: float | None = None
 
     @property
     def key(self) -> str:
@@ -278,20 +274,12 @@ def locked(folder: Path) -> Iterator[None]:
     """Wait until no other process trains the run of ``folder``, and keep others out. A process that ends lets go."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{folder} is being trained by another process; waiting for it", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def is_locked(folder: Path) -> bool:
-    """Return whether some process is training the run of ``folder``."""
-    try:
-        with (folder / _LOCK).open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def begin(folder: Path, spec: RunSpec) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-import pickle
-import struct
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +18,6 @@ from softmask.files import write_atomic
 FORMAT = 2
 
 _log = logging.getLogger(__name__)
-# What zipfile and torch raise for bytes that are not, or no longer, what was written.
-_DAMAGED = (RuntimeError, ValueError, KeyError, EOFError, OSError, zlib.error, struct.error)
-_DAMAGED += (zipfile.BadZipFile, pickle.UnpicklingError)
 
 
 @dataclass
@@ -58,7 +52,7 @@ def save(path: Path, checkpoint: Checkpoint, fingerprint: Mapping[str, str]) -> 
     except OSError as error:
         raise TrainingError(
             f"{path}: the checkpoint of epoch {checkpoint.epochs} could not be written ({error.strerror or error}); "
-            "an earlier one is untouched. Make room and start again: training goes on from there"
+            "make room and start again: training continues from the earlier one"
         ) from error
 
 
@@ -69,32 +63,29 @@ def load(path: Path, fingerprint: Mapping[str, str]) -> Checkpoint:
     """
     if not path.exists():
         return Checkpoint()
-    data = path.read_bytes()
     try:
-        content = _parse(data)
-    except _DAMAGED as error:
-        suffix, why = "damaged", f"is damaged ({brief(error)})"
+        written, checkpoint = _parse(path.read_bytes())
+    except Exception as error:  # of nearly any kind, where bytes have changed
+        suffix, reason = "damaged", f"is damaged ({brief(error)})"
     else:
-        differs = [name for name, value in fingerprint.items() if content["fingerprint"].get(name) != value]
+        differs = [name for name, value in fingerprint.items() if written.get(name) != value]
         if not differs:
-            return Checkpoint(**{name: content[name] for name in vars(Checkpoint())})
-        suffix, why = "other", f"is of a training with other {', '.join(differs)}"
+            return checkpoint
+        suffix, reason = "other", f"is of a training with other {', '.join(differs)}"
     aside = path.with_suffix(f".{suffix}")
     path.replace(aside)
-    _log.warning("%s %s; it is kept as %s, and training starts over", path, why, aside.name)
+    _log.warning("%s %s; it is kept as %s, and training starts over", path, reason, aside.name)
     return Checkpoint()
 
 
-def _parse(data: bytes) -> dict[str, Any]:
-    """Return the content of a checkpoint file, checked: a changed bit, which torch would not see, is an error."""
+def _parse(data: bytes) -> tuple[dict[str, str], Checkpoint]:
+    """Return fingerprint and checkpoint of a file; a changed bit, which torch would not notice, is an error."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         changed = archive.testzip()
     if changed is not None:
         raise ValueError(f"wrong checksum of {changed}")
     content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"not a checkpoint of format {FORMAT}")
-    missing = {"fingerprint", *vars(Checkpoint())} - content.keys()
-    if missing or not isinstance(content["fingerprint"], dict):
-        raise ValueError(f"no {', '.join(sorted(missing)) or 'names in fingerprint'}")
-    return content
+    if content.pop("format") != FORMAT:
+        raise ValueError(f"not of format {FORMAT}")
+    fingerprint = dict(content.pop("fingerprint"))
+    return fingerprint, Checkpoint(**content)

@@ -12,8 +12,8 @@ from torch import nn
 from softmask.files import sha256_of
 
 COMPILE_STEPS = 10_000
-"""Steps from which ``torch.compile`` is used, on CUDA only: compiling takes about a minute, so it has to save some
-6 ms a step to pay."""
+"""Steps from which ``torch.compile`` is used, on CUDA only: compiling takes about a minute and saves some 6 ms a step.
+"""
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -54,11 +54,6 @@ def deterministic(device: torch.device) -> Iterator[None]:
 def pick() -> torch.device:
     """Return CUDA where there is a device, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def placed(module: M, device: torch.device) -> M:
-    """Return ``module`` on the device, its images in the order that convolutions are fastest in."""
-    return module.to(device, memory_format=torch.channels_last)
 
 
 def autocast(device: torch.device) -> torch.autocast:

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from softmask.errors import ConfigError, TrainingError
 from softmask.files import sha256_of
@@ -60,7 +59,7 @@ class Settings:
         discriminator_width: channels of the discriminator, or of the critic's first block, where there is one.
 
     Raises:
-        ConfigError: for a value that is not positive (``warmup``: negative, or that leaves no epoch after it).
+        ConfigError: for a value that is not positive, or a start that leaves no epoch after it.
     """
 
     epochs: int
@@ -74,12 +73,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if not (value > 0 or (name in ("warmup", "hold", "ramp") and value == 0)):
+            may_be_zero = name in ("warmup", "hold", "ramp")
+            if not (value > 0 or (may_be_zero and value == 0)):
                 raise ConfigError(f"{name} must be positive, not {value!r}")
-        if self.hold >= self.epochs:
-            raise ConfigError(f"{self.hold} of {self.epochs} epochs at a constant rate leave none to lower it in")
-        if self.warmup >= self.epochs:
-            raise ConfigError(f"a warmup of {self.warmup} epochs leaves none of {self.epochs} to follow all losses")
+        for name in ("hold", "warmup"):
+            if getattr(self, name) >= self.epochs:
+                raise ConfigError(f"{name} must be below the number of epochs, {self.epochs}, and leave some after it")
 
     def steps(self, n: int) -> int:
         """Return the number of steps of the whole training on ``n`` images."""
@@ -154,63 +153,47 @@ class Outcome:
     Attributes:
         curves: one number for each epoch, by name: ``train_loss`` and its parts ``loss_<name>`` (with their weights;
             ``loss_gan`` is the segmentor's side), ``validation_dice``, ``learning_rate`` (at the epoch's first step),
-            ``warmup`` (1 in epochs of the warm-up, where there is one); with a discriminator ``discriminator_loss`` and
-            ``discriminator_accuracy_real`` and ``..._fake``, the shares classified correctly; with a critic
-            ``critic_gap``, its numbers of real minus fake masks before its steps, and ``adversarial_share``, the length
-            of the gradient that it gives the logits over the sum of its length and that of the pixels' losses. Those of
-            training are means over the epoch's steps.
+            ``warmup`` (1 in epochs of the warm-up, where there is one), and what an adversary reports
+            (:mod:`softmask.train.objectives`). Those of training are means over the epoch's steps.
         best_epoch: whose weights the network holds, from 1.
         seconds: of training, without interruptions.
-        device: ``cpu`` or ``cuda``.
         failed: whether the training ended early because it had failed to start.
     """
 
     curves: Curves
     best_epoch: int
     seconds: float
-    device: str
     failed: bool = False
 
 
+@dataclass(frozen=True, eq=False)
 class Task:
-    """What is trained on what, with which ``settings`` and ``seed``; a base class.
+    """What is trained on what.
 
     Attributes:
-        modules, optimisers: by name; their states make a checkpoint. The network that is kept is called ``network``.
+        objective: has ``modules`` (the network that is kept is called ``network``) and ``optimisers`` by name, and
+            ``step(batch, followed)``, which updates each module once, down the losses ``followed``, and returns scalars
+            by name.
         losses: names and weights that the curves report.
-        images: (N, C, H, W), what the ``n`` examples of an epoch are made of: example i of image i modulo N.
+        images: (N, C, H, W), on the device of training: example i of an epoch is made of image i modulo N.
+        n: number of examples in an epoch.
+        examples: draws the augmentation of an epoch, from 0; gives what makes a batch of the numbers of its examples.
+        validate: gives numbers for the curves. Raises NotFinite.
         depends_on: what the training depends on besides losses, settings, seed and first weights, by name.
         keeps_best: whether the weights of the epoch with the best ``validation_dice`` are kept.
     """
 
-    device: torch.device
-    modules: dict[str, nn.Module]
-    optimisers: dict[str, torch.optim.Optimizer]
+    objective: Any
     losses: Weighted
     settings: Settings
     seed: int
+    start: Start
     images: torch.Tensor
     n: int
-    start: Start
+    examples: Callable[[int], Callable[[torch.Tensor], Any]]
+    validate: Callable[[], dict[str, float]]
     depends_on: Mapping[str, str]
-    keeps_best = True
-
-    def step(self, batch: Any, followed: Collection[str]) -> dict[str, torch.Tensor]:
-        """Update each module once, down the losses ``followed``. Returns scalars by name."""
-        raise NotImplementedError
-
-    def examples(self, epoch: int) -> Callable[[torch.Tensor], Any]:
-        """Draw the augmentation of ``epoch``, from 0; return what makes a batch of the numbers of its examples."""
-        raise NotImplementedError
-
-    def validate(self) -> dict[str, float]:
-        """Return numbers for the curves. Raises NotFinite."""
-        raise NotImplementedError
-
-    def parts(self) -> list[tuple[str, nn.Module | torch.optim.Optimizer]]:
-        """Return all that has a state, by name."""
-        modules = [(f"module {name}", module) for name, module in self.modules.items()]
-        return modules + [(f"optimiser {name}", optimiser) for name, optimiser in self.optimisers.items()]
+    keeps_best: bool = True
 
 
 class NotFinite(Exception):
@@ -225,8 +208,11 @@ def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None
     Raises:
         TrainingError: when numbers are no longer finite, or a checkpoint cannot be written.
     """
-    settings, seed = task.settings, task.seed
-    network, start, path = task.modules["network"], task.start, Path(folder) / "checkpoint.pt"
+    settings, seed, start, device = task.settings, task.seed, task.start, task.images.device
+    modules, optimisers = task.objective.modules, task.objective.optimisers
+    network, path = modules["network"], Path(folder) / "checkpoint.pt"
+    parts = {f"module {key}": module for key, module in modules.items()}
+    parts |= {f"optimiser {key}": optimiser for key, optimiser in optimisers.items()}
     fingerprint = {
         "name": name,
         "losses": repr([(loss, float(weight)) for loss, weight in task.losses]),
@@ -236,11 +222,11 @@ def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None
         **task.depends_on,
     }
     state = checkpoints.load(path, fingerprint)
-    for key, part in task.parts() if state.epochs else ():
+    for key, part in parts.items() if state.epochs else ():
         part.load_state_dict(state.states[key])
     if progress and state.epochs:
         progress(state.epochs, settings.epochs, state.curves)
-    with deterministic(task.device):
+    with deterministic(device):
         for epoch in range(state.epochs, settings.epochs):
             if start.failed(state.curves):
                 break
@@ -249,30 +235,29 @@ def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None
             if start.ramps and epoch == first:
                 # The soft losses' weights make gradients a hundred times as large now: divided by the root of what
                 # their squares were until here, Adam's first steps would throw the network far away.
-                task.optimisers["network"].state.clear()
-            batches = _batches(task.n, settings, generator(seed, "batches", epoch)).to(task.device)  # (steps, B)
+                optimisers["network"].state.clear()
+            batches = _batches(task.n, settings, generator(seed, "batches", epoch)).to(device)  # (steps, B)
             done, steps = epoch * len(batches), settings.epochs * len(batches)
             since = first * len(batches) if start.ramps and first is not None else None
             followed = start.losses if first is None else [loss for loss, _ in task.losses]
             examples = task.examples(epoch)
-            for module in task.modules.values():
+            for module in modules.values():
                 module.train()
             rows = []
             try:
                 with seeded(derived(seed, "dropout", epoch)):
                     for step, chosen in enumerate(batches, start=done):
-                        for optimiser in task.optimisers.values():
-                            for group in optimiser.param_groups:
-                                group["lr"] = settings.rate(step, steps, since)
-                        values = task.step(examples(chosen), followed)
+                        for optimiser in optimisers.values():
+                            optimiser.param_groups[0]["lr"] = settings.rate(step, steps, since)
+                        values = task.objective.step(examples(chosen), followed)
                         rows.append(torch.stack(list(values.values())))
                 # All steps at once: asking each of them whether it is finite would make a GPU wait for every answer.
                 table = torch.stack(rows).cpu()  # (steps, values)
                 _check_finite(table, list(values), batches.cpu(), task)
-                numbers = _means(table, list(values), task.losses) | {
-                    "learning_rate": settings.rate(done, steps, since)
-                }
-                numbers |= {"warmup": float(first is None)} if start.ramps else {}
+                numbers = _means(table, list(values), task.losses)
+                numbers["learning_rate"] = settings.rate(done, steps, since)
+                if start.ramps:
+                    numbers["warmup"] = float(first is None)
                 numbers |= task.validate()
             except NotFinite as error:
                 kept = f"the last good checkpoint is kept at {path}" if epoch else "there is no checkpoint yet"
@@ -288,7 +273,7 @@ def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None
                     state.best_value = score
                     state.best = {key: tensor.clone() for key, tensor in network.state_dict().items()}
             state.seconds += time.perf_counter() - began
-            state.states = {key: part.state_dict() for key, part in task.parts()}
+            state.states = {key: part.state_dict() for key, part in parts.items()}
             checkpoints.save(path, state, fingerprint)
             if progress:
                 progress(epoch + 1, settings.epochs, state.curves)
@@ -297,7 +282,7 @@ def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None
         network.load_state_dict(state.best)
         first = start.first(state.curves)
         best = first + int(np.argmax(state.curves["validation_dice"][first:])) + 1
-    return Outcome(state.curves, best, state.seconds, task.device.type, start.failed(state.curves))
+    return Outcome(state.curves, best, state.seconds, start.failed(state.curves))
 
 
 def digest(*tensors: torch.Tensor) -> str:
@@ -318,7 +303,7 @@ def _means(table: torch.Tensor, names: Sequence[str], losses: Weighted) -> dict[
     means = dict(zip(names, table.double().mean(0).tolist(), strict=True))
     own = {f"loss_{name}" for name, _ in losses}
     means = {key: mean for key, mean in means.items() if key in own or not key.startswith("loss_")}
-    return {"train_loss": sum(mean for key, mean in means.items() if key.startswith("loss_")), **means}
+    return {"train_loss": sum(mean for key, mean in means.items() if key in own), **means}
 
 
 def _check_finite(table: torch.Tensor, names: Sequence[str], batches: torch.Tensor, task: Task) -> None:
@@ -330,7 +315,7 @@ def _check_finite(table: torch.Tensor, names: Sequence[str], batches: torch.Tens
             wrong = ", ".join(name for name, value in zip(names, row, strict=True) if not value.isfinite())
             culprit = f"training images {bad} (from 0)" if bad else wrong
             raise NotFinite(f"batch {step + 1} of {len(batches)}: NaN or infinite numbers in {culprit}")
-    for name, module in task.modules.items():
+    for name, module in task.objective.modules.items():
         for key, value in module.state_dict().items():
             if not value.isfinite().all():
                 raise NotFinite(f"after its last batch: NaN or infinite numbers in {key} of the {name}")

@@ -11,11 +11,10 @@ same learning rate. The discriminator's Adam has betas 0.5 and 0.999, as is cust
 Against a critic. LGAN (CMIG 2021), equations 6 to 11; Arjovsky, Chintala and Bottou, "Wasserstein GAN", ICML 2017,
 algorithm 1: a critic has to be Lipschitz, so that all of its parameters, those of batch normalisation too, are clipped
 to [-c, c] after its step. The critic lowers the distance of fake from real masks, E[D(fake)] - E[D(real)]; the
-generator lowers BCE - E[D(fake)]. The one number of the regression critic, which is given both masks, is that distance
-and stands for E[D(fake)], too (:class:`softmask.nets.critics.Regression`). With the printed weight of 1 the clipped
-critic's gradient is about a hundredth of the pixels', or less. An amplified loss has its weight set at the first step
-such that the critic has the share :attr:`softmask.train.losses.WassersteinLoss.share` of the gradient at the
-generator's output; it stays so. What the paper leaves open: c is 0.01, as in the first WGAN; one critic step for each
+generator lowers BCE - E[D(fake)]. With the printed weight of 1 the clipped critic's gradient is about a hundredth of
+the pixels', or less. An amplified loss has its weight set at the first step such that the critic has
+:attr:`softmask.train.losses.WassersteinLoss.share` of the gradient at the generator's output.
+What the paper leaves open: c is 0.01, as in the first WGAN; one critic step for each
 of the generator's, the critic's first; both have the same learning rate, the critic :data:`FASTEST` at most; the critic
 sees the generator's probabilities, not cut. Adam's beta1 is 0.9 for both ("momentum 0.9").
 """
@@ -31,21 +30,19 @@ from torch.nn import functional as F
 from softmask.nets.base import SegmentationNet
 from softmask.nets.critics import CLIP, CRITICS
 from softmask.nets.softgan import PixelDiscriminator
-from softmask.train.device import autocast, compiled, derived, placed, seeded
-from softmask.train.loop import Task
+from softmask.train.device import autocast, compiled, derived, seeded
 from softmask.train.losses import LOSSES, Batch, GanLoss, WassersteinLoss, Weighted, split, weighted
 
 FASTEST = 1e-4
-"""Highest learning rate of a critic, ten times the paper's: a step of Adam then moves a parameter by about a hundredth
-of :data:`~softmask.nets.critics.CLIP`. At the small profiles' 1e-3 parameters jump from bound to bound, and real and
-fake masks are told apart by chance (the gap had either sign)."""
+"""Highest learning rate of a critic, ten times the paper's. At the small profiles' 1e-3 its parameters jump from bound
+to bound, and real and fake masks are told apart by chance (the gap had either sign)."""
 
 Values = dict[str, torch.Tensor]
 """Scalars by name, for the curves."""
 
 
 class Adversary:
-    """The other player: its network with first weights derived from ``seed``, and its Adam.
+    """The other player: its network, ``width`` channels wide, with first weights derived from ``seed``, and its Adam.
 
     Attributes:
         name, weight: of the loss, as the segmentor follows it.
@@ -56,13 +53,13 @@ class Adversary:
 
     def __init__(
         self,
-        name: str,
-        weight: float,
         loss: GanLoss | WassersteinLoss,
         network: type[nn.Module],
-        *,
         width: int,
         device: torch.device,
+        *,
+        name: str = "",
+        weight: float = 1.0,
         learning_rate: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         seed: int = 0,
@@ -70,7 +67,8 @@ class Adversary:
     ) -> None:
         self.name, self.weight, self.loss, self.device = name, weight, loss, device
         with seeded(derived(seed, self.NAME)):
-            self.module = compiled(placed(network(width), device), device, steps)
+            module = network(width).to(device, memory_format=torch.channels_last)
+        self.module = compiled(module, device, steps)
         self.optimiser = torch.optim.Adam(self.module.parameters(), learning_rate, betas=betas, fused=True)
 
 
@@ -143,14 +141,9 @@ class Critic(Adversary):
     def backward(
         self, batch: Batch, outputs: Sequence[torch.Tensor], terms: Values, followed: Collection[str]
     ) -> Values:
-        """Add the generator's side of the loss to ``terms``, and take the gradient of those that are followed.
-
-        The gradients are taken at the outputs and only their sum is carried on, so that the length of the critic's
-        beside that of the pixels' costs nothing to know.
-
-        Returns:
-            ``adversarial_share``, in [0, 1], of the two lengths.
-        """
+        """Add the generator's side of the loss to ``terms``, and take the gradient of those that are followed. Returns
+        ``adversarial_share``, in [0, 1]: the length of the critic's gradient at the outputs over the sum of its length
+        and that of the pixels'."""
         self.module.requires_grad_(False)  # it only judges now
         heads = [logits.detach().requires_grad_() for logits in outputs]
         with autocast(self.device):
@@ -170,7 +163,7 @@ class Critic(Adversary):
         return {"adversarial_share": share}
 
 
-class Segmentation(Task):
+class Segmentation:
     """A segmentor under its losses, taking turns with an adversary where one of them is adversarial.
 
     Attributes:
@@ -188,28 +181,22 @@ class Segmentation(Task):
         seed: int = 0,
         steps: int = 1,
     ) -> None:
-        """Make the optimisers, and the adversary that the losses name.
-
-        Args:
-            learning_rate: of the first step; the loop sets it for each.
-            width: of the adversary's first layer.
-            seed: of the training, from which the adversary's first weights are derived.
-            steps: of the whole training, which decide whether it is compiled.
-        """
-        self.losses, self.device = losses, device
+        """Make the optimisers, and the adversary that the losses name, ``width`` channels wide, its first weights
+        derived from ``seed``. The loop sets the rate; ``steps`` of the training decide whether it is compiled."""
+        self.device = device
         self.pixel, adversarial = split(losses)
-        self.modules = {"network": network}
+        self.modules: dict[str, nn.Module] = {"network": network}
         adam = torch.optim.Adam(network.parameters(), learning_rate, weight_decay=network.WEIGHT_DECAY, fused=True)
         self.optimisers = {"network": adam}
         self.outputs = compiled(_Outputs(network), device, steps)
         self.adversary: Discriminator | Critic | None = None
         for name, weight in adversarial:
-            loss, around = LOSSES[name], {"width": width, "device": device, "seed": seed, "steps": steps}
+            loss = LOSSES[name]
+            about = {"name": name, "weight": weight, "learning_rate": learning_rate, "seed": seed, "steps": steps}
             if isinstance(loss, WassersteinLoss):
-                self.adversary = Critic(name, weight, loss, CRITICS[loss.critic], learning_rate=learning_rate, **around)
+                self.adversary = Critic(loss, CRITICS[loss.critic], width, device, **about)
             else:
-                around |= {"learning_rate": learning_rate, "betas": (0.5, 0.999)}
-                self.adversary = Discriminator(name, weight, loss, PixelDiscriminator, **around)
+                self.adversary = Discriminator(loss, PixelDiscriminator, width, device, betas=(0.5, 0.999), **about)
             self.modules[self.adversary.NAME] = self.adversary.module
             self.optimisers[self.adversary.NAME] = self.adversary.optimiser
 

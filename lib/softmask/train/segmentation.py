@@ -1,8 +1,7 @@
 """Training of segmentation networks: augmentation, validation, the warm-up, and which weights are kept.
 
-What the papers leave open: augmentation (one of the eight orientations of a square, and a shift of a few pixels); which
-epoch's weights are tested: those with the best mean Dice on the validation images, cut at 0.5, the earlier one of two
-equals, the warm-up's epochs aside (:class:`softmask.train.loop.Start`).
+What the papers leave open: augmentation (one of the eight orientations of a square, and a shift of a few pixels), and
+which epoch's weights are tested: those with the best mean Dice on the validation images, the warm-up's epochs aside.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from torch import nn
 from softmask.errors import ConfigError
 from softmask.measure.segmentation import dice
 from softmask.nets.base import SegmentationNet
-from softmask.train.device import generator, pick, placed
-from softmask.train.loop import NotFinite, Outcome, Progress, Settings, Start, digest, fit
+from softmask.train.device import generator, pick
+from softmask.train.loop import NotFinite, Outcome, Progress, Settings, Start, Task, digest, fit
 from softmask.train.losses import Batch, Weighted, by_tanh
 from softmask.train.objectives import Segmentation
 
@@ -31,69 +30,6 @@ SHIFT = 1 / 16
 PERCENT, UPRIGHT_SHIFT = (70, 110), 1 / 8
 """Size at which an upright image is shown, at least and at most, and its largest shift: on a scanner's table a body
 lies higher or lower by more than a crop around a lesion misses its middle."""
-
-
-class SegmentationTask(Segmentation):
-    """A segmentor, its losses and its data. Arguments as of :func:`train`."""
-
-    def __init__(
-        self,
-        network: SegmentationNet,
-        losses: Weighted,
-        label: str,
-        data: Any,
-        settings: Settings,
-        seed: int,
-        upright: bool = False,
-    ) -> None:
-        for name, part in (("training", data.train), ("validation", data.validation)):
-            if not len(part.images):
-                raise ConfigError(f"there are no {name} images")
-        if label != BINARY and label not in data.train.soft:
-            raise ConfigError(f"unknown label {label!r}; choose one of {', '.join([BINARY, *data.train.soft])}")
-        self.settings, self.seed, self.upright, self.validation = settings, seed, upright, data.validation
-        device, n = pick(), len(data.train.images)
-        soft = data.train.masks if label == BINARY else data.train.soft[label]
-        arrays = (data.train.images, data.train.masks, soft)  # on the CPU the tensors share their memory
-        self.batch = Batch(
-            *(torch.as_tensor(array, dtype=torch.get_default_dtype(), device=device) for array in arrays)
-        )
-        self.images, self.n = self.batch.images, n
-        warm = [name for name, _ in losses if name.startswith("dice")] or ["dice"] if by_tanh(losses) else []
-        added = [(name, 1.0) for name in warm if name not in dict(losses)]  # a Dice loss of the warm-up alone
-        super().__init__(
-            placed(network, device),
-            [*losses, *added],
-            device,
-            settings.learning_rate,
-            width=settings.discriminator_width,
-            seed=seed,
-            steps=settings.steps(n),
-        )
-        self.losses = losses
-        base = baseline(data.validation.masks[:, 0] >= 0.5, upright)
-        self.start = Start(
-            base, settings.warmup if warm else 0, settings.epochs, settings.steps(n) // settings.epochs, warm
-        )
-        held = map(torch.as_tensor, (data.validation.images, data.validation.masks))
-        self.depends_on = {"label": label, "data": digest(*self.batch, *held)}
-
-    def examples(self, epoch: int) -> Callable[[torch.Tensor], Batch]:
-        """Draw the moves of the epoch's images; return what makes a batch of the numbers of its images."""
-        moves = draw(self.n, self.batch.masks.shape[-1], generator(self.seed, "moves", epoch), self.upright)
-        moves = moves.to(self.device)
-        return lambda chosen: augment(Batch(*(part[chosen] for part in self.batch)), moves[chosen])
-
-    def validate(self) -> dict[str, float]:
-        """Return the Dice of the predictions for the validation images, cut at 0.5, in [0, 1]: the mean over images, or
-        of all upright ones together."""
-        probabilities = predict(self.modules["network"], self.validation.images)
-        if not np.isfinite(probabilities).all():
-            raise NotFinite("validation: NaN or infinite numbers in the predictions")
-        predicted, masks = probabilities[:, 0] >= 0.5, self.validation.masks[:, 0] >= 0.5  # (N, S, S)
-        if self.upright:
-            predicted, masks = (np.concatenate(array)[None] for array in (predicted, masks))  # (1, N S, S)
-        return {"validation_dice": float(dice(predicted, masks).mean())}
 
 
 def train(
@@ -128,8 +64,60 @@ def train(
         ConfigError: for unknown losses or label, or no images.
         TrainingError: when images, a loss, or weights are no longer finite, or a checkpoint cannot be written.
     """
-    task = SegmentationTask(network, losses, label, data, settings, seed, upright)
+    for part_name, part in (("training", data.train), ("validation", data.validation)):
+        if not len(part.images):
+            raise ConfigError(f"there are no {part_name} images")
+    if label != BINARY and label not in data.train.soft:
+        raise ConfigError(f"unknown label {label!r}; choose one of {', '.join([BINARY, *data.train.soft])}")
+    device, n = pick(), len(data.train.images)
+    soft = data.train.masks if label == BINARY else data.train.soft[label]
+    arrays = (data.train.images, data.train.masks, soft)  # on the CPU the tensors share their memory
+    batch = Batch(*(torch.as_tensor(array, dtype=torch.get_default_dtype(), device=device) for array in arrays))
+
+    warm = []  # losses of the warm-up: a network with a soft loss has one
+    if by_tanh(losses):
+        warm = [loss for loss, _ in losses if loss.startswith("dice")] or ["dice"]
+    added = [(loss, 1.0) for loss in warm if loss not in dict(losses)]
+    objective = Segmentation(
+        network.to(device, memory_format=torch.channels_last),
+        [*losses, *added],
+        device,
+        settings.learning_rate,
+        width=settings.discriminator_width,
+        seed=seed,
+        steps=settings.steps(n),
+    )
+    start = Start(
+        baseline(data.validation.masks[:, 0] >= 0.5, upright),
+        settings.warmup if warm else 0,
+        settings.epochs,
+        settings.steps(n) // settings.epochs,
+        warm,
+    )
+
+    def examples(epoch: int) -> Callable[[torch.Tensor], Batch]:
+        moves = draw(n, batch.masks.shape[-1], generator(seed, "moves", epoch), upright).to(device)
+        return lambda chosen: augment(Batch(*(part[chosen] for part in batch)), moves[chosen])
+
+    def validate() -> dict[str, float]:
+        return {"validation_dice": validation_dice(network, data.validation, upright)}
+
+    held = map(torch.as_tensor, (data.validation.images, data.validation.masks))
+    depends_on = {"label": label, "data": digest(*batch, *held)}
+    task = Task(objective, losses, settings, seed, start, batch.images, n, examples, validate, depends_on)
     return fit(task, folder, name=name, progress=progress)
+
+
+def validation_dice(network: SegmentationNet, part: Any, together: bool) -> float:
+    """Return the Dice of the predictions for the images of ``part``, cut at 0.5, in [0, 1]: the mean over images, or of
+    all images ``together``. Raises NotFinite."""
+    probabilities = predict(network, part.images)
+    if not np.isfinite(probabilities).all():
+        raise NotFinite("validation: NaN or infinite numbers in the predictions")
+    predicted, masks = probabilities[:, 0] >= 0.5, part.masks[:, 0] >= 0.5  # (N, S, S)
+    if together:
+        predicted, masks = (np.concatenate(array)[None] for array in (predicted, masks))  # (1, N S, S)
+    return float(dice(predicted, masks).mean())
 
 
 def baseline(masks: np.ndarray, together: bool = False) -> float:

@@ -3,12 +3,12 @@
 Ledig et al., CVPR 2017, section 2.2, with the losses and weights of CasGAN, section "Training details": 1 content (mean
 squared error), 0.001 adversarial, 0.008 of VGG19's features, 2e-8 total variation.
 
-What the papers leave open, and what is done here: the low resolution is the area average of 4 x 4 pixels, which is what
-a detector of larger pixels sees. A step takes patches of 64 x 64 pixels from anywhere in the training images, in one of
+What the papers leave open: the low resolution is the mean of 4 x 4 pixels, as a detector of larger pixels sees it.
+A step takes patches of 64 x 64 pixels from anywhere in the training images, in one of
 eight orientations; in an epoch there are as many of them as would cover all training images once. Adam's betas are 0.9
-and 0.999 for both; the rate follows the settings' schedule over all epochs. Content and adversarial training are one
-training: the first ``warmup`` epochs are the former. The last epoch's weights are kept, not the best ones: what an
-adversarial training improves is not what the validation's PSNR measures.
+and 0.999 for both; the rate follows the settings' schedule over all epochs. The first
+``warmup`` epochs follow the content alone. The last epoch's weights are kept: what an adversarial training improves is
+not what the validation's PSNR measures.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from softmask.errors import ConfigError
 from softmask.nets.perceptual import LAYERS, Perceptual
 from softmask.nets.srgan import SCALE, Generator
 from softmask.nets.srgan import Discriminator as PatchDiscriminator
-from softmask.train.device import autocast, compiled, generator, pick, placed
+from softmask.train.device import autocast, compiled, generator, pick
 from softmask.train.loop import NotFinite, Outcome, Progress, Settings, Start, Task, digest, fit
 from softmask.train.losses import LOSSES, Weighted, check
 from softmask.train.objectives import Discriminator, Values
@@ -61,11 +61,9 @@ def details(network: Generator, images: np.ndarray, batch_size: int = 16) -> np.
     return evaluate(network, lambda batch: network.features(batch)[1], images, batch_size)
 
 
-class SuperResolution(Task):
+class SuperResolution:
     """A generator under its losses, taking turns with a discriminator of patches, ``width`` channels wide, where one of
     them is adversarial."""
-
-    keeps_best = False
 
     def __init__(
         self, network: Generator, losses: Weighted, device: torch.device, width: int, seed: int, steps: int
@@ -81,8 +79,7 @@ class SuperResolution(Task):
             **self.perceptual,
         }
         if "adversarial" in dict(losses):
-            around = {"width": width, "device": device, "seed": seed, "steps": steps}
-            self.adversary = Discriminator("adversarial", 1.0, LOSSES["gan"], PatchDiscriminator, **around)
+            self.adversary = Discriminator(LOSSES["gan"], PatchDiscriminator, width, device, seed=seed, steps=steps)
             self.modules["discriminator"] = self.adversary.module
             self.optimisers["discriminator"] = self.adversary.optimiser
             self.distances["adversarial"] = lambda fake, _: self.adversary.judgement(fake)
@@ -106,54 +103,6 @@ class SuperResolution(Task):
         sum(terms.values()).backward()
         self.optimisers["network"].step()
         return {f"loss_{name}": term.detach() for name, term in terms.items()} | judged
-
-
-class PatchTask(SuperResolution):
-    """A generator, its losses and its data. Arguments as of :func:`train_super_resolution`."""
-
-    def __init__(self, network: Generator, losses: Weighted, data: Any, settings: Settings, seed: int) -> None:
-        check_losses(losses)
-        for name, part in (("training", data.train), ("validation", data.validation)):
-            n, channels, height, width = part.images.shape
-            if not n:
-                raise ConfigError(f"there are no {name} images")
-            if channels != 1 or height != width or height % SCALE:
-                raise ConfigError(
-                    f"the {name} images are {channels} x {height} x {width}; super-resolution learns from grey square "
-                    f"images, 1 x S x S, with an S that {SCALE} divides"
-                )
-        device = pick()
-        self.images = torch.as_tensor(data.train.images, dtype=torch.get_default_dtype(), device=device)
-        self.n = patches_of(self.images)
-        super().__init__(
-            placed(network, device), losses, device, settings.discriminator_width, seed, settings.steps(self.n)
-        )
-        self.settings, self.seed, self.high = settings, seed, data.validation.images
-        # a baseline of 1: nothing but the warm-up's length ends it
-        self.start = Start(1.0, settings.warmup, settings.epochs, 1, ["content"], restarts=False)
-        self.depends_on = {
-            "data": digest(self.images, torch.as_tensor(self.high)),
-            "features": repr([perceptual.digest() for perceptual in self.perceptual.values()]),
-        }
-
-    def examples(self, epoch: int) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Draw the epoch's patches; return what cuts a batch of their numbers, (B, 1, P, P)."""
-        images, moves = self.images, draw(self.n, self.images.shape[-1], generator(self.seed, "moves", epoch)).tolist()
-
-        def batch(chosen: torch.Tensor) -> torch.Tensor:
-            cut = [patch(images[i % len(images)], *moves[i]) for i in chosen.tolist()]
-            return torch.stack(cut).contiguous(memory_format=torch.channels_last)
-
-        return batch
-
-    def validate(self) -> dict[str, float]:
-        """Return the PSNR in dB of the validation images, degraded and super-resolved again: the mean over images."""
-        low = degrade(torch.tensor(self.high)).numpy()
-        upscaled = upscale(self.modules["network"], low, self.settings.batch_size)
-        if not np.isfinite(upscaled).all():
-            raise NotFinite("validation: NaN or infinite numbers in the super-resolved images")
-        errors = np.square(upscaled - self.high, dtype=np.float64).mean((1, 2, 3))
-        return {"validation_psnr": float(-10 * np.log10(np.maximum(errors, PERFECT)).mean())}
 
 
 def train_super_resolution(
@@ -181,7 +130,51 @@ def train_super_resolution(
         ConfigError: for losses that are unknown or cannot be combined, or images that do not fit.
         TrainingError: when images, a loss, or weights are no longer finite, or a checkpoint cannot be written.
     """
-    return fit(PatchTask(network, losses, data, settings, seed), folder, name=name, progress=progress)
+    check_losses(losses)
+    for part_name, part in (("training", data.train), ("validation", data.validation)):
+        n, channels, height, width = part.images.shape
+        if not n or channels != 1 or height != width or height % SCALE:
+            raise ConfigError(
+                f"the {part_name} images are {n} x {channels} x {height} x {width}; super-resolution needs grey square "
+                f"images, N x 1 x S x S, with an S that {SCALE} divides"
+            )
+    device, high = pick(), data.validation.images
+    images = torch.as_tensor(data.train.images, dtype=torch.get_default_dtype(), device=device)
+    size = images.shape[-1]
+    n = len(images) * patches_in(size)
+    network = network.to(device, memory_format=torch.channels_last)
+    objective = SuperResolution(network, losses, device, settings.discriminator_width, seed, settings.steps(n))
+    # a baseline of 1: nothing but the warm-up's length ends it
+    start = Start(1.0, settings.warmup, settings.epochs, 1, ["content"], restarts=False)
+
+    def examples(epoch: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        moves = draw(n, size, generator(seed, "moves", epoch)).tolist()
+
+        def batch(chosen: torch.Tensor) -> torch.Tensor:
+            patches = [patch(images[i % len(images)], *moves[i]) for i in chosen.tolist()]
+            return torch.stack(patches).contiguous(memory_format=torch.channels_last)  # (B, 1, P, P)
+
+        return batch
+
+    def validate() -> dict[str, float]:
+        return {"validation_psnr": psnr(network, high, settings.batch_size)}
+
+    depends_on = {
+        "data": digest(images, torch.as_tensor(high)),
+        "features": repr([perceptual.digest() for perceptual in objective.perceptual.values()]),
+    }
+    task = Task(objective, losses, settings, seed, start, images, n, examples, validate, depends_on, keeps_best=False)
+    return fit(task, folder, name=name, progress=progress)
+
+
+def psnr(network: Generator, images: np.ndarray, batch_size: int) -> float:
+    """Return the PSNR in dB of ``images`` (N, 1, S, S), degraded and super-resolved again: the mean over images. Raises
+    NotFinite."""
+    upscaled = upscale(network, degrade(torch.tensor(images)).numpy(), batch_size)
+    if not np.isfinite(upscaled).all():
+        raise NotFinite("validation: NaN or infinite numbers in the super-resolved images")
+    errors = np.square(upscaled - images, dtype=np.float64).mean((1, 2, 3))
+    return float(-10 * np.log10(np.maximum(errors, PERFECT)).mean())
 
 
 def check_losses(losses: Weighted) -> None:
@@ -193,10 +186,9 @@ def check_losses(losses: Weighted) -> None:
         raise ConfigError(f"the losses {names} of super-resolution must name content, which training begins with")
 
 
-def patches_of(images: torch.Tensor) -> int:
-    """Return how many patches cover ``images`` (N, 1, S, S): those of an epoch."""
-    n, _, size, _ = images.shape
-    return n * max(size // PATCH, 1) ** 2
+def patches_in(size: int) -> int:
+    """Return how many patches cover an image of ``size`` x ``size`` pixels: an epoch takes as many of each."""
+    return max(size // PATCH, 1) ** 2
 
 
 def draw(n: int, size: int, source: torch.Generator) -> torch.Tensor:
