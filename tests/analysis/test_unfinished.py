@@ -85,7 +85,7 @@ def line_of(text, row):
 def test_without_any_record_the_printed_numbers_stand_beside_not_finished(config, wanted, capsys):
     fitted = finished.fit_rows(wanted, config)
     assert fitted == {}
-    assert capsys.readouterr().err.count("is finished") == 1
+    assert capsys.readouterr().err.count("are not finished") == 1
     text, entry = softgan(config, fitted)
     assert text.count("not finished") == 1 + 3 * 7  # the summary, and every printed number
     assert f"none of {len({one for of in wanted.values() for one in of})} runs is finished" in text
