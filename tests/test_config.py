@@ -79,7 +79,7 @@ def test_the_run_is_named_after_what_was_computed(tmp_path, monkeypatch):
     assert run("smoke", "real") == "smoke-real"
     assert run("cpu", "embedded", 4) == "cpu-embedded-4seeds"
     assert run("full", "embedded", 3) == "full-embedded"
-    monkeypatch.setattr("softmask.data.found", lambda root: {"lidc": root / "lidc"} if root == tmp_path else {})
+    monkeypatch.setattr("softmask.data.real_paths", lambda root: {"lidc": root / "lidc"} if root == tmp_path else {})
     assert configure("cpu", "auto", data_root=tmp_path).run == "cpu-auto"
     assert configure("cpu", "auto", data_root=tmp_path / "other").run == "cpu-embedded"
     assert configure("cpu", "real", data_root=tmp_path / "other").run == "cpu-real"

@@ -15,7 +15,7 @@ from softmask.apply.items import COLUMNS_HELP, ORDERS, UNITS
 from softmask.config import PROFILES
 from softmask.config import SOURCES as DATA_SOURCES
 from softmask.data import configure
-from softmask.data.sources import NAMES, REAL_ONLY, SOURCES, found
+from softmask.data.sources import NAMES, REAL_ONLY, SOURCES, real_paths
 from softmask.errors import ConfigError, SoftmaskError
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from softmask.data import status
 
     config = configure(data="real", data_root=arguments.data_root)
-    places = found(config.data_root)
+    places = real_paths(config.data_root)
     result = 0
     for name in _known(arguments.names, _DATA_SETS):
         if not arguments.names and name == "lnsm" and name in places and places[name] == places.get("lidc"):

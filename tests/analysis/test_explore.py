@@ -37,7 +37,7 @@ def test_cutting_moves_the_mark_along(discs):
     )
     sample = explore.cut(padded)
     assert sample.image.shape == sample.alpha.shape == sample.readers.shape[1:] == (64, 64)
-    ends, were = (made.recist.reshape(-1, 2).T.astype(int) for made in (sample, padded))
+    ends, were = (step.recist.reshape(-1, 2).T.astype(int) for step in (sample, padded))
     assert np.array_equal(sample.readers[:, *ends], padded.readers[:, *were])
     assert np.array_equal(sample.image[tuple(ends)], padded.image[tuple(were)])
     assert np.array_equal(explore.cut(sample).image, sample.image)
@@ -45,12 +45,12 @@ def test_cutting_moves_the_mark_along(discs):
 
 def test_it_starts_as_a_sample_is_labelled(discs):
     sample = discs()
-    made = explore.step(sample, explore.start(sample))
-    assert np.array_equal(made.made.alpha, label_sample(sample, "recist").alpha)  # this mark's ends are whole pixels
-    assert np.array_equal(made.binary, made.made.binary)
-    assert list(made.dice) == ["reader 1", "reader 2", "reader 3", "reader 4", explore.CONSENSUS]
-    assert made.dice["reader 2"] == segmentation.dice(made.binary, sample.readers[1])
-    assert 0 < made.error < 0.2
+    step = explore.step(sample, explore.start(sample))
+    assert np.array_equal(step.result.alpha, label_sample(sample, "recist").alpha)  # this mark's ends are whole pixels
+    assert np.array_equal(step.binary, step.result.binary)
+    assert list(step.dice) == ["reader 1", "reader 2", "reader 3", "reader 4", explore.CONSENSUS]
+    assert step.dice["reader 2"] == segmentation.dice(step.binary, sample.readers[1])
+    assert 0 < step.error < 0.2
 
 
 @settings(max_examples=40)
@@ -64,11 +64,11 @@ def test_the_line_of_code_gives_the_mask(discs, ends, radius, epsilon, threshold
     sample = discs()
     setting = explore.Setting(np.reshape(ends, (2, 2, 2)), radius, epsilon, threshold)
     try:
-        made = explore.step(sample, setting)
+        step = explore.step(sample, setting)
     except LabelError:
         return  # a mark without length
     mask = eval(explore.code(setting), {"soft_mask": soft_mask, "image": sample.image})
-    assert np.array_equal(mask, made.binary)
+    assert np.array_equal(mask, step.binary)
 
 
 def test_what_cannot_be_labelled(discs):

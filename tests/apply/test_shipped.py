@@ -9,7 +9,7 @@ from phantoms.chest import Chest, draw_slice
 from softmask.apply import models, segment
 from softmask.apply.exporting import measure
 from softmask.config import Config
-from softmask.data import found
+from softmask.data import real_paths
 from softmask.data.image_files import window_hu
 from softmask.experiments.prepare import prepare
 from softmask.measure.segmentation import dice
@@ -49,7 +49,7 @@ def test_a_bright_disc_on_a_dark_lung_is_found(name):
 def test_its_card_tells_what_its_weights_reach(name):
     config = Config.from_parameters("cpu", "auto")
     model = models.load(name)
-    if "lidc" not in found(config.data_root):
+    if "lidc" not in real_paths(config.data_root):
         pytest.skip("real LIDC is not there")
     data = prepare(model.spec, config)
     assert data.digest == model.description.data
@@ -61,7 +61,7 @@ def test_softmask_lungs_takes_what_does_best_on_real_slices():
     """The numbers by which it chooses are those of these methods on the slices that are there."""
     assert set(segment.IOU) == {segment.MORPH, *OF_LUNGS}
     config = Config.from_parameters("cpu", "auto")
-    if segment.REAL_SLICES not in found(config.data_root):
+    if segment.REAL_SLICES not in real_paths(config.data_root):
         pytest.skip("the real slices are not there (softmask data fetch lungs)")
     measured = {name: of["iou"].mean() for name, of in segment.compare_methods(config).items()}
     assert max(measured, key=measured.get) == segment.best()

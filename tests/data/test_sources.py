@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from softmask.config import ROOT, Config
-from softmask.data import NAMES, REAL_ONLY, found, open_dataset, sources, status
+from softmask.data import NAMES, REAL_ONLY, open_dataset, real_paths, sources, status
 from softmask.data.isbi2012 import Isbi2012
 from softmask.data.sample import Problem
 from softmask.data.sources import SOURCES, located, sources_of
@@ -27,7 +27,7 @@ def touch(path):
 def test_nothing_is_found_in_an_empty_a_missing_and_a_file_root(tmp_path):
     touch(tmp_path / "file")
     for root in (tmp_path, tmp_path / "missing", tmp_path / "file", str(tmp_path)):
-        assert found(root) == {}
+        assert real_paths(root) == {}
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_nothing_is_found_in_an_empty_a_missing_and_a_file_root(tmp_path):
 )
 def test_what_is_found_is_told_by_its_layout(tmp_path, file, expected):
     touch(tmp_path / file)
-    assert found(tmp_path) == {name: tmp_path / place for name, place in expected.items()}
+    assert real_paths(tmp_path) == {name: tmp_path / place for name, place in expected.items()}
 
 
 def test_deeplesion_comes_before_lidc_for_lnsm_only_when_it_is_whole(tmp_path):
@@ -63,18 +63,18 @@ def test_deeplesion_comes_before_lidc_for_lnsm_only_when_it_is_whole(tmp_path):
     assert located("lnsm", tmp_path) == (SOURCES["deeplesion"], tmp_path / "deeplesion")
     assert located("lidc", tmp_path)[0].name == "lidc"
     touch(tmp_path / "LIDC-IDRI/x")
-    assert found(tmp_path)["lidc"].name == "LIDC-IDRI-slices.zip"
+    assert real_paths(tmp_path)["lidc"].name == "LIDC-IDRI-slices.zip"
     touch(tmp_path / "LIDC-IDRI-slices/x")
-    assert found(tmp_path)["lidc"].name == "LIDC-IDRI-slices"
+    assert real_paths(tmp_path)["lidc"].name == "LIDC-IDRI-slices"
 
 
 def test_no_folder_of_a_single_scan_is_passed_over(tmp_path):
     touch(tmp_path / "lidc-idri-0314/x")
-    assert found(tmp_path)["lidc"] == tmp_path / "lidc-idri-0314"
+    assert real_paths(tmp_path)["lidc"] == tmp_path / "lidc-idri-0314"
     touch(tmp_path / "lidc-idri-0001/x")
-    assert found(tmp_path)["lidc"] == tmp_path
+    assert real_paths(tmp_path)["lidc"] == tmp_path
     touch(tmp_path / "LIDC-IDRI/x")
-    assert found(tmp_path)["lidc"] == tmp_path / "LIDC-IDRI"
+    assert real_paths(tmp_path)["lidc"] == tmp_path / "LIDC-IDRI"
 
 
 @pytest.mark.parametrize(

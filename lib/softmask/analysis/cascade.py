@@ -156,11 +156,11 @@ def doctors(fitted: Fitted, network: str = "casgan", known: Fitted | None = None
     runs = fitted.get((network, "lidc-500"))
     if not runs:
         return {}
-    made = {network: scores_of(runs, partial(values_of, metric="dice"), [fitted, known or {}])}
+    by_row = {network: scores_of(runs, partial(values_of, metric="dice"), [fitted, known or {}])}
     for doctor in DOCTORS:
         same = scores_of(runs[:1], partial(values_of, metric=f"truth_{doctor}"))  # for every seed
-        made[doctor] = replace(same, curves=(), fixed=True)
-    return {(row, "lidc-500", "dice_consensus50"): scores for row, scores in made.items()}
+        by_row[doctor] = replace(same, curves=(), fixed=True)
+    return {(row, "lidc-500", "dice_consensus50"): scores for row, scores in by_row.items()}
 
 
 def pictured(run: Run, config: Config) -> list[list[Panel]]:
@@ -319,9 +319,9 @@ def transfer(module: Callable[[int], nn.Module]) -> Figure:
     """Draw DSNet (TNNLS 2023) figure 5, or figure 4 of its first version, at full width."""
     names = ["interpolated image", "super-resolved image", "features $F_{SR}$"]
     with torch.device("meta"):
-        made = module(Generator.FULL_WIDTH)
+        built = module(Generator.FULL_WIDTH)
         inputs = [torch.zeros(1, n, SCALE * SIZE, SCALE * SIZE) for n in (1, 1, Generator.FULL_WIDTH)]
-        steps = isinstance(made, Transfer)
-        drawn = drawn_transfer(made) if steps else Drawn(made, lambda made, _, *x: made(torch.cat(x, dim=1)), {})
+        steps = isinstance(built, Transfer)
+        drawn = drawn_transfer(built) if steps else Drawn(built, lambda built, _, *x: built(torch.cat(x, dim=1)), {})
         boxes = diagrams.trace(drawn, inputs, names, layers=True)
     return diagrams.diagram(boxes, size=(13, 7) if steps else (8, 6))

@@ -156,12 +156,12 @@ def reader_choices(slices: pd.DataFrame, source: str) -> list[Choice]:
         (*core, share, "zero", "no_common_pixel", ""),
         (*band, share, "zero", "all_agree", ""),
     ]
-    made = []
+    choices = []
     for *words, a, b, weights in asked:
         frame = slices if a in slices else nodules
         weighted = frame[weights].to_numpy() if weights else None
-        made.append(compared(words, frame[a], frame[b], frame["patient"], source, weighted))
-    return made
+        choices.append(compared(words, frame[a], frame[b], frame["patient"], source, weighted))
+    return choices
 
 
 def label_lines(sample: Sample) -> list[dict]:
@@ -252,7 +252,7 @@ def measured(config: Config, lidc: Dataset, slices: pd.DataFrame) -> list[Choice
     four = selection.four_reader_rows(lidc.index)
     few = spread(selection.largest_per_nodule(lidc.index, four), 2 * config.profile.cap("matting"))
     lines = pd.DataFrame(map_samples(label_lines, lidc, few, title="choices about labels"))
-    made = reader_choices(slices, lidc.source) + label_choices(lines, lidc.source)
+    choices = reader_choices(slices, lidc.source) + label_choices(lines, lidc.source)
     for name in ("isbi2012", "promise12"):  # shown with fewer pixels than are stored
         try:
             dataset = open_dataset(name, config)
@@ -260,15 +260,15 @@ def measured(config: Config, lidc: Dataset, slices: pd.DataFrame) -> list[Choice
             continue
         rows = spread(range(len(dataset)), 20)
         shrunk = map_samples(partial(shrunk_lines, dataset=name, size=CROP), dataset, rows, title=name)
-        made.append(shrunk_choice(shrunk, name, dataset.source))
+        choices.append(shrunk_choice(shrunk, name, dataset.source))
     records = read_records(config, ("lidc", "lnsm", "lidc-lung"))
-    made += [choice for name in ("lidc", "lnsm") for choice in lesion_choices(records[name], name)]
+    choices += [choice for name in ("lidc", "lnsm") for choice in lesion_choices(records[name], name)]
     kept = [record for record in records["lidc"] if set(record.predictions) == set(records["lidc"][0].predictions)]
     if kept:
         rows = rows_named(lidc, kept[0].predictions)
         lines = map_samples(partial(kept_lines, records=kept), lidc, rows, title="kept predictions")
-        made += kept_choices(lines, "lidc", lidc.source)
-    return made + lung_choices(records["lidc-lung"], "lidc-lung")
+        choices += kept_choices(lines, "lidc", lidc.source)
+    return choices + lung_choices(records["lidc-lung"], "lidc-lung")
 
 
 def read_records(config: Config, datasets: Sequence[str]) -> dict[str, list[Record]]:
@@ -289,13 +289,13 @@ def lesion_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
     """Return choices about testing networks on nodules."""
     if not records:
         return []
-    made: list[Choice] = []
+    choices: list[Choice] = []
     first, patients = records[0], [group for record in records for group in record.groups]
     source = data_kind(dataset, first.spec.source, first.provenance.origin)
     on = f"{dataset}, {len(records)} networks"
 
     def add(where: str, choice: str, instead: str, measure: str, a: np.ndarray, b: np.ndarray, weights=None) -> None:
-        made.append(compared((where, choice, instead, f"{measure} ({on})"), a, b, patients, source, weights))
+        choices.append(compared((where, choice, instead, f"{measure} ({on})"), a, b, patients, source, weights))
 
     dice, ppv, farthest, hd95 = (_values(records, name) for name in ("dice", "ppv", "hausdorff", "hd95"))
     finite = np.isfinite(farthest)
@@ -318,8 +318,8 @@ def lesion_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
         measure = f"validation Dice, mean over networks ({on})"
         words, names = ("which epoch is tested", "best on validation", "last", measure), map(str, range(len(curves)))
         best, last = [max(curve) for curve in curves], [curve[-1] for curve in curves]
-        made.append(compared(words, best, last, list(names), source))
-    return made
+        choices.append(compared(words, best, last, list(names), source))
+    return choices
 
 
 def lung_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
@@ -362,7 +362,7 @@ def kept_choices(lines: Sequence[dict], dataset: str, source: str) -> list[Choic
     images = len(lines) // networks
     cut, on = "where a network's output is cut", f"{dataset}, {networks} networks on {images} images"
     dice = f"Dice with the consensus ({on})"
-    made = [
+    choices = [
         compared((cut, "0.5", f"{at:g}", dice), frame["0.5"], frame[f"{at:g}"], frame["patient"], source)
         for at in (0.3, 0.7, 0.9)
     ]
@@ -370,5 +370,5 @@ def kept_choices(lines: Sequence[dict], dataset: str, source: str) -> list[Choic
         on = f"{dataset}, {learnt['network'].nunique()} networks on {images} images"
         words = ("soft mask of a network that learnt one", "its tanh head", "the probabilities of its sigmoid head")
         measure = f"mean absolute error in the edge band ({on})"
-        made.append(compared((*words, measure), learnt["tanh"], learnt["sigmoid"], learnt["patient"], source))
-    return made
+        choices.append(compared((*words, measure), learnt["tanh"], learnt["sigmoid"], learnt["patient"], source))
+    return choices

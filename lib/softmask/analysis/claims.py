@@ -119,11 +119,11 @@ def by_dice(verdict: Verdict) -> Verdict:
 
 def of_unit(judged: Sequence[Verdict], unit: str) -> list[Verdict]:
     """Return the verdicts, without the pairs of those in another unit."""
-    made = []
+    kept = []
     for verdict in judged:
         other = verdict.unit != UNITS[unit]
-        made.append(replace(verdict, pairs=(), deciding=None) if other else verdict)
-    return made
+        kept.append(replace(verdict, pairs=(), deciding=None) if other else verdict)
+    return kept
 
 
 NODULES = 500

@@ -183,11 +183,11 @@ def reference_cells(agreed: Agreement, dataset: str, source: str) -> list[Cell]:
 
 def _cells(rows: Mapping[str, Mapping[str, np.ndarray]], dataset: str, source: str) -> list[Cell]:
     """Mean and spread over images of values (N,) by row and metric."""
-    made = []
+    cells = []
     for row, values in rows.items():
         records = pd.DataFrame(values).assign(row=row)
-        made += summarise(of_records(records, "row", list(values), dataset=dataset, source=source))
-    return made
+        cells += summarise(of_records(records, "row", list(values), dataset=dataset, source=source))
+    return cells
 
 
 def printed_matrix(paper: str, table: str) -> np.ndarray:
@@ -264,9 +264,9 @@ def group_cells(
 ) -> list[Cell]:
     """Return number of nodules and Dice with ``reference`` for each group."""
     values = {f"dice_of_{name}": by[reference] for name, by in everyone(networks).items()}
-    made = []
+    cells = []
     for group, inside in members.items():
         if inside.any() and values:
-            made += numbers(group, dataset, {"nodules": inside.sum()}, 1, 1, source)
-            made += _cells({group: {name: dice[inside] for name, dice in values.items()}}, dataset, source)
-    return made
+            cells += numbers(group, dataset, {"nodules": inside.sum()}, 1, 1, source)
+            cells += _cells({group: {name: dice[inside] for name, dice in values.items()}}, dataset, source)
+    return cells

@@ -204,24 +204,24 @@ def _time_cell(row: str, dataset: str, metric: str, values: pd.Series, source: s
 
 def cells(cost: Cost, source: str) -> list[Cell]:
     """Return table 8's times: the median and the spread over rounds of :func:`chosen`."""
-    made = []
+    table = []
     for (row, device), times in chosen(cost).groupby(["row", "device"], sort=False)["milliseconds"]:
         note = f"median of {len(times)} measurements in turns, {device_name(device)}, one image at a time"
-        made.append(_time_cell(row, "lnsm", "milliseconds", times, source, note))
-    return made
+        table.append(_time_cell(row, "lnsm", "milliseconds", times, source, note))
+    return table
 
 
 def all_cells(costs: Sequence[Cost], source: str) -> list[Cell]:
     """Return the workbook's own table: parameters, multiply-adds, every time."""
-    made = []
+    cells = []
     for cost in costs:
         for row, parts in cost.parts.groupby("row", sort=False):
             name = f"{display('rows', row)}, width of {cost.width}"
             counts = {"parameters": parts["parameters"].sum(), "multiply_adds": parts["adds"].sum() / 1e6}
-            made += numbers(name, "", counts, 1, 1, source)
+            cells += numbers(name, "", counts, 1, 1, source)
             by_batch = cost.times[cost.times["row"] == row].groupby(["device", "batch"], sort=False)["milliseconds"]
-            made += [_time_cell(name, "", f"{device}_{batch}", times, source) for (device, batch), times in by_batch]
-    return made
+            cells += [_time_cell(name, "", f"{device}_{batch}", times, source) for (device, batch), times in by_batch]
+    return cells
 
 
 def measured(cost: Cost) -> str:

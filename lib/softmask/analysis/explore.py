@@ -45,7 +45,7 @@ class Step:
     """What a setting gives: soft mask, its cut ``binary`` (H, W), Dice with the readers, and, if known, the error of
     alpha in the band round the true edge."""
 
-    made: SoftMask
+    result: SoftMask
     binary: np.ndarray
     dice: Mapping[str, float]
     error: float | None
@@ -81,15 +81,15 @@ def step(sample: Sample, setting: Setting) -> Step:
     """Return what a setting gives; LabelError for a mark without length."""
     if not 0 < setting.threshold <= 1:
         raise ConfigError(f"the threshold must lie above 0 and be at most 1, not {setting.threshold!r}")
-    made = soft_mask(sample.image, recist=setting.recist, radius=setting.radius, epsilon=setting.epsilon)
-    binary = made.alpha >= setting.threshold
+    result = soft_mask(sample.image, recist=setting.recist, radius=setting.radius, epsilon=setting.epsilon)
+    binary = result.alpha >= setting.threshold
     references = {f"reader {i + 1}": sample.readers[i] for i in np.flatnonzero(sample.present)}
     references[CONSENSUS] = consensus.fifty_percent(sample.masks)
     dice = {name: float(segmentation.dice(binary, mask)) for name, mask in references.items()}
     error = None
     if sample.alpha is not None:
-        error = float(soft.mae(made.alpha, sample.alpha, soft.edge_band(sample.alpha)))
-    return Step(made, binary, dice, error)
+        error = float(soft.mae(result.alpha, sample.alpha, soft.edge_band(sample.alpha)))
+    return Step(result, binary, dice, error)
 
 
 def code(setting: Setting) -> str:
@@ -113,17 +113,17 @@ def fixed(sample: Sample) -> dict[str, Setting]:
     }
 
 
-def pictures(sample: Sample, setting: Setting, made: Step | None) -> list[Panel]:
+def pictures(sample: Sample, setting: Setting, step: Step | None) -> list[Panel]:
     """Return the panels of :data:`TITLES`; without a soft mask, words."""
     extent = np.ptp(np.argwhere(sample.masks.any(axis=0)), axis=0).max()
     view = panels.crop(sample, max(VIEW, 2 * int(extent)))
     spacing = sample.spacing[0] if sample.spacing else None
     image = Panel(sample.image[view], axes=setting.recist - [window.start for window in view], spacing=spacing)
-    if made is None:
+    if step is None:
         return [image, *(Panel(None, note="no soft mask") for _ in TITLES[1:])]
     readers = [(mask[view], color_of(i)) for i, mask in enumerate(sample.readers) if sample.present[i]]
-    outlines = Panel(sample.image[view], [*readers, (made.binary[view], CUT)])
-    return [image, Panel(made.made.trimap[view]), Panel(made.made.alpha[view]), outlines]
+    outlines = Panel(sample.image[view], [*readers, (step.binary[view], CUT)])
+    return [image, Panel(step.result.trimap[view]), Panel(step.result.alpha[view]), outlines]
 
 
 def color_of(reader: int) -> str:
@@ -161,7 +161,7 @@ class Strip:
 
 def fixed_settings(sample: Sample, settings: Mapping[str, Setting], steps: Mapping[str, Step]) -> Figure:
     """Draw for each setting a row of :data:`TITLES`, with its name beside it."""
-    rows = [pictures(sample, settings[name], made) for name, made in steps.items()]
+    rows = [pictures(sample, settings[name], step) for name, step in steps.items()]
     fig = panels.grid(rows, TITLES, list(steps), size=3.0)
     colors = {f"reader {i + 1}": color_of(i) for i in np.flatnonzero(sample.present)}
     panels.legend(fig, {"long axis": AXES[0], "short axis": AXES[1], "alpha, cut": CUT} | colors)

@@ -172,8 +172,8 @@ def provenance_of(fitted: Fitted, config: Config, started: float) -> dict[str, A
         line |= {name: getattr(about, name) for name in ("seconds", "device", "commit", "dirty")}
         trained.append(line | {"recorded": run.folder is None})
         seeds.add(run.spec.seed)
-    made = provenance.collect(config, [], started, sorted(seeds))
-    return made | {"datasets": list(datasets.values()), "runs": trained}
+    collected = provenance.collect(config, [], started, sorted(seeds))
+    return collected | {"datasets": list(datasets.values()), "runs": trained}
 
 
 def data_of(spec: RunSpec, config: Config) -> Prepared | None:

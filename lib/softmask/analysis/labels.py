@@ -58,7 +58,7 @@ def labels_of(sample: Sample) -> dict[str, np.ndarray]:
     axes = recist.axes_from_mask(mask)
     from_mask = label.soft_mask(image, mask=mask)
     from_recist = label.soft_mask(image, recist=axes)
-    made = {
+    labels = {
         "mask_binary": mask,
         "mask_soft": from_mask.alpha,
         "readers_consensus": consensus.fifty_percent(masks),
@@ -72,7 +72,7 @@ def labels_of(sample: Sample) -> dict[str, np.ndarray]:
         "gros_interpolation": soft_labels.gros_interpolation(mask),
         "softened": soft_labels.softened(mask, from_mask.alpha),
     }
-    return {name: values.astype(float) if values.dtype == bool else values for name, values in made.items()}
+    return {name: values.astype(float) if values.dtype == bool else values for name, values in labels.items()}
 
 
 def against_alpha(sample: Sample) -> list[dict]:
@@ -125,8 +125,8 @@ def halved(sample: Sample) -> list[dict]:
     axes = recist.axes_from_mask(first_mask(sample))
     everything, half = (recist.grabcut_mask(sample.image, axes, n) for n in (6, 3))
     soft_half = closed_form_alpha(sample.image, trimap.from_mask_and_axes(half, axes))
-    made = {"grabcut_all": everything, "grabcut_half": half, "soft_half": soft_half}
-    return [_score(sample, values, label=name) for name, values in made.items()]
+    masks = {"grabcut_all": everything, "grabcut_half": half, "soft_half": soft_half}
+    return [_score(sample, values, label=name) for name, values in masks.items()]
 
 
 def _score(sample: Sample, alpha: np.ndarray, **names: object) -> dict:
@@ -268,7 +268,7 @@ def ceiling(soft_label: np.ndarray, masks: np.ndarray, cut: float = 0.5) -> np.n
 
 def ceiling_cells(places: Iterable[tuple[str, str]], fitted: Fitted, config: Config) -> list[Cell]:
     """Return the mean :func:`ceiling` of each row's soft label at 0.5 and its best cut."""
-    made = []
+    rows = []
     opened: dict[str, Prepared | None] = {}
     for row, dataset in places:
         run = fitted[row, dataset][0]
@@ -285,5 +285,5 @@ def ceiling_cells(places: Iterable[tuple[str, str]], fitted: Fitted, config: Con
         records = pd.DataFrame({"row": row, "ceiling": by_cut[0.5], "ceiling_best": by_cut[best]})
         cells = summarise(of_records(records, "row", list(CEILINGS), dataset=dataset, source=kind_of(run)))
         note = f"{display('rows', row)} on {display('datasets', dataset)}: best cut {best:g}"
-        made += [cells[0], replace(cells[1], note=note)]
-    return made
+        rows += [cells[0], replace(cells[1], note=note)]
+    return rows

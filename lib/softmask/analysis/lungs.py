@@ -19,7 +19,7 @@ from softmask.analysis.finished import Fitted, kind_of, note_of, succeeded
 from softmask.analysis.table import of_runs, seed_cells, summarise, values_of
 from softmask.analysis.training import scores_of
 from softmask.config import Config
-from softmask.data import found
+from softmask.data import real_paths
 from softmask.data.sample import data_kind
 from softmask.data.splits import SCANS
 from softmask.experiments.rows import LUNGS_COMPARED, rows_of
@@ -48,7 +48,7 @@ UNITS |= dict.fromkeys((*SHARES, "share_first", "share_mean"), "percent")
 
 def real_rows(config: Config) -> dict[tuple[str, str], list[RunSpec]]:
     """Return the runs of all methods on :data:`REAL`, if there are slices or records."""
-    if config.data == "embedded" or not (config.recorded or REAL in found(config.data_root)):
+    if config.data == "embedded" or not (config.recorded or REAL in real_paths(config.data_root)):
         return {}
     return rows_of(LUNGS_COMPARED, REAL, config, "lgan")
 
@@ -142,13 +142,13 @@ def scores(fitted: Fitted) -> dict[Key, Scores]:
         for metric in claims.metrics("lgan"):
             if metric.removeprefix("median_") not in known:
                 continue
-            made = scores_of(runs, partial(measured, metric=metric), [fitted])
+            score = scores_of(runs, partial(measured, metric=metric), [fitted])
             if metric.endswith(DICE3D):
                 scans = tuple(scans_of(runs[0]))
-                made = replace(made, ids=scans, patients=scans)
+                score = replace(score, ids=scans, patients=scans)
             if metric.startswith("median_"):
-                made = replace(made, values=median_scores(made.values))
-            scores[row, dataset, metric] = made
+                score = replace(score, values=median_scores(score.values))
+            scores[row, dataset, metric] = score
     return scores
 
 

@@ -144,12 +144,12 @@ def slices(
         trained = run.needs[0] if run.spec.prior is not None and not run.spec.learns else run
         masks[row] = enlarge(soft_masks(trained, test.images[places])[:, 0], size) >= 0.5
     stored = zip(*(test.references[name][places, 0] for name in ("native_image", "native", "nodules")), strict=True)
-    made = []
+    slices = []
     for i, (place, (image, lungs, nodules)) in enumerate(zip(places, stored, strict=True)):
         predicted = {row: mask[i] for row, mask in masks.items()}
         pixels = image.astype(float) / 255
-        made.append(Slice(test.ids[place], test.images[place, 0], pixels, lungs > 0, nodules > 0, predicted))
-    return made
+        slices.append(Slice(test.ids[place], test.images[place, 0], pixels, lungs > 0, nodules > 0, predicted))
+    return slices
 
 
 def spread_places(runs: Sequence[Run], count: int) -> list[int]:

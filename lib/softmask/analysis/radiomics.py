@@ -158,11 +158,11 @@ def class_counts(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def lesion_of(sample: Sample, strategy: str) -> Lesion:
     """Return the sample's soft and binary mask, or raise LabelError or DataError."""
-    made = label.label_sample(sample, strategy)
-    binary = made.binary if strategy == "recist" else consensus.fifty_percent(sample.masks)
+    labelled = label.label_sample(sample, strategy)
+    binary = labelled.binary if strategy == "recist" else consensus.fifty_percent(sample.masks)
     if not binary.any():
         raise DataError(f"{sample.id}: no pixel is in the binary mask")
-    return Lesion(sample.id, sample.patient, sample.image if sample.hu is None else sample.hu, made.alpha, binary)
+    return Lesion(sample.id, sample.patient, sample.image if sample.hu is None else sample.hu, labelled.alpha, binary)
 
 
 def bins_of(dataset: Dataset, row: int) -> BinCount | BinWidth:

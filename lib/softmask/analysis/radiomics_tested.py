@@ -97,10 +97,10 @@ def against_chance(nodules: Nodules, config: Config, sets: Sequence[str]) -> dic
 def _by_place(work: Callable, nodules: Nodules, sets: Sequence[str], title: str) -> dict[tuple[str, str], Any]:
     places = [(features, classifier) for features in sets for classifier in CLASSIFIERS]
     try:
-        made = map_items(work, places, title=f"{title} {nodules.name}", unit="table")
+        tables = map_items(work, places, title=f"{title} {nodules.name}", unit="table")
     except DataError as error:
         raise DataError(f"{nodules.name} (class 0 smooth, class 1 burr): {error}") from error
-    return dict(zip(places, made, strict=True))
+    return dict(zip(places, tables, strict=True))
 
 
 def _predicted(place: tuple[str, str], nodules: Nodules, seeds: Sequence[int]) -> Predictions:
@@ -118,7 +118,7 @@ def _chance(place: tuple[str, str], nodules: Nodules, n: int) -> Chance:
 
 def scores(tests: Iterable[HeldOut]) -> dict[Key, Scores]:
     """Return, for each seed, the share of repetitions that classify a nodule correctly."""
-    made = {}
+    scores = {}
     for test in tests:
         nodules = test.nodules
         for (features, classifier), predicted in test.predictions.items():
@@ -126,8 +126,8 @@ def scores(tests: Iterable[HeldOut]) -> dict[Key, Scores]:
                 right = predicted.called == predicted.labels  # (seeds x repetitions, N)
                 shares = right.reshape(test.n_seeds, -1, len(nodules)).mean(axis=1)  # (seeds, N)
                 key = (features, nodules.name, f"acc_{classifier}")
-                made[key] = Scores(nodules.ids, nodules.patients, shares, nodules.source)
-    return made
+                scores[key] = Scores(nodules.ids, nodules.patients, shares, nodules.source)
+    return scores
 
 
 def table_cells(tests: Iterable[HeldOut]) -> list[Cell]:

@@ -11,11 +11,11 @@ from tqdm import tqdm
 
 from softmask.config import ROOT, Config
 from softmask.data.sample import IN_PLACE, Dataset, Problem, Sample
-from softmask.data.sources import NAMES, REAL_ONLY, Source, found, located, open_simulated, sources_of
+from softmask.data.sources import NAMES, REAL_ONLY, Source, located, open_simulated, real_paths, sources_of
 from softmask.errors import ConfigError, DataError, MissingData
 from softmask.files import whole_path
 
-__all__ = ["NAMES", "REAL_ONLY", "Dataset", "Problem", "Sample", "configure", "found", "open_dataset", "status"]
+__all__ = ["NAMES", "REAL_ONLY", "Dataset", "Problem", "Sample", "configure", "open_dataset", "real_paths", "status"]
 
 
 def configure(
@@ -32,7 +32,7 @@ def configure(
     """
     root = whole_path(data_root or os.environ.get("SOFTMASK_DATA") or ROOT / "data", "SOFTMASK_DATA")
     config = Config.from_parameters(profile, data, seeds, root)
-    return config if config.data != "auto" or found(root) else replace(config, data="embedded")
+    return config if config.data != "auto" or real_paths(root) else replace(config, data="embedded")
 
 
 def open_dataset(name: str, config: Config) -> Dataset:

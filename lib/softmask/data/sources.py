@@ -267,7 +267,7 @@ def located(name: str, root: Path) -> tuple[Source, Path] | None:
     return None
 
 
-def found(root: str | Path) -> dict[str, Path]:
+def real_paths(root: str | Path) -> dict[str, Path]:
     """Return the folder or archive of each data set with real data under ``root``."""
     places = {name: located(name, Path(root)) for name in (*NAMES, *REAL_ONLY)}
     return {name: place[1] for name, place in places.items() if place}

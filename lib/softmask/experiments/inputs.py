@@ -111,8 +111,8 @@ def _once(
     def build() -> dict[str, np.ndarray]:
         network = run.network()
         parts = [images[first : first + 32] for first in range(0, len(images), 32)]  # all at full size take too much
-        made = [_averaged(make(network, part), SCALE // scale).astype(np.float16) for part in parts]
-        return {"images": np.concatenate(made)}
+        averaged = [_averaged(make(network, part), SCALE // scale).astype(np.float16) for part in parts]
+        return {"images": np.concatenate(averaged)}
 
     key = sha256_of(run.key, np.ascontiguousarray(images).tobytes(), str(scale))
     return cached_arrays(kind, key, build)["images"]

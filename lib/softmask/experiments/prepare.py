@@ -232,8 +232,8 @@ class Labels:
 
         places = crops(self.dataset, sample, self.size)
         if self.dataset == "lnsm":
-            made = label.label_sample(sample, "recist")
-            alpha, mask = made.alpha, made.binary
+            labelled = label.label_sample(sample, "recist")
+            alpha, mask = labelled.alpha, labelled.binary
         else:
             alpha, mask = label.label_sample(sample, "readers").alpha, consensus.fifty_percent(sample.masks)
         record = {

@@ -132,9 +132,9 @@ def of_samples(
     """
     rows = []
     for sample in map(with_recist, samples) if labels == "recist" else samples:
-        made = label.label_sample(sample, labels) if labels else None
+        labelled = label.label_sample(sample, labels) if labels else None
         at = crop(sample, window)
-        row = [_view(view, sample, made, at, predictions or {}) for view in views]
+        row = [_view(view, sample, labelled, at, predictions or {}) for view in views]
         rows.append([replace(row[0], spacing=sample.spacing[0] if sample.spacing else None), *row[1:]])
     titles = [title.replace("_", " ") for title in titles]
     fig = grid(list(zip(*rows, strict=True)), titles, views, size) if down else grid(rows, views, titles, size)
@@ -146,7 +146,7 @@ def of_samples(
 def _view(
     name: str,
     sample: Sample,
-    made: SoftMask | None,
+    labelled: SoftMask | None,
     window: tuple[slice, slice],
     predictions: Mapping[str, np.ndarray],
 ) -> Panel:
@@ -165,8 +165,8 @@ def _view(
     if name == "50 % consensus":
         return Panel(consensus.fifty_percent(sample.masks)[window])
     parts = {"mask": "mask", "GrabCut": "mask", "trimap": "trimap", "soft mask": "alpha", "binary mask": "binary"}
-    if made and name in parts:
-        return Panel(getattr(made, parts[name])[window])
+    if labelled and name in parts:
+        return Panel(getattr(labelled, parts[name])[window])
     return Panel(predictions[sample.id][window]) if sample.id in predictions else Panel(None, note=NOT_FINISHED)
 
 

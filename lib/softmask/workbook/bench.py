@@ -104,27 +104,27 @@ class Bench(widgets.VBox):
     def _changed(self, change: object = None) -> None:
         if self._quiet:
             return
-        setting, made = self.setting, None
+        setting, step = self.setting, None
         try:
-            made = explore.step(self.sample, setting)
-            self.measured.value = _measures(self.sample, made)
+            step = explore.step(self.sample, setting)
+            self.measured.value = _measures(self.sample, step)
         except SoftmaskError as error:
             self.measured.value = f"<b>No soft mask:</b> {html.escape(str(error))}"
-        self.picture.value = self._strip.png(explore.pictures(self.sample, setting, made))
+        self.picture.value = self._strip.png(explore.pictures(self.sample, setting, step))
         code = f"image = nodules[{self.nodule.value!r}].image\n{explore.code(setting)}"
         self.line.value = f"<pre>{html.escape(code)}</pre>"
 
 
-def _measures(sample: Sample, made: Step) -> str:
+def _measures(sample: Sample, step: Step) -> str:
     """Return Dice with everyone, in the colours of the outlines; the trimap's unknown pixels; the error where known."""
     colors = [explore.CUT, *map(explore.color_of, np.flatnonzero(sample.present).tolist()), "transparent"]
-    names = ["Dice of the cut with", *made.dice]
-    values = ["", *(f"{value:.3f}" for value in made.dice.values())]
+    names = ["Dice of the cut with", *step.dice]
+    values = ["", *(f"{value:.3f}" for value in step.dice.values())]
     cells = [
         f'<td style="border-left: 0.5em solid {color}; padding: 0 1.2em 0 0.4em">{name}<br><b>{value}</b></td>'
         for name, value, color in zip(names, values, colors, strict=True)
     ]
-    words = [f"{int((made.made.trimap == 0.5).sum())} pixels of the trimap are unknown"]
-    if made.error is not None:
-        words.append(f"mean absolute error of alpha round the true edge {made.error:.3f}")
+    words = [f"{int((step.result.trimap == 0.5).sum())} pixels of the trimap are unknown"]
+    if step.error is not None:
+        words.append(f"mean absolute error of alpha round the true edge {step.error:.3f}")
     return f"<table><tr>{''.join(cells)}</tr></table>{'; '.join(words)}. {html.escape(sample.id)}"

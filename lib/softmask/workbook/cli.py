@@ -119,7 +119,7 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
     if not selected:
         print(f"run_all.sh: there are no notebooks in {folder}", file=sys.stderr)
         return USAGE
-    from softmask.data import found, open_dataset
+    from softmask.data import open_dataset, real_paths
     from softmask.report import verify
     from softmask.workbook import runner
 
@@ -129,7 +129,7 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
         if status := softmask(["data", "fetch"]):
             return status
         config = _configured(arguments)  # with the new data
-    if config.data == "real" and not config.recorded and "lidc" not in found(config.data_root):
+    if config.data == "real" and not config.recorded and "lidc" not in real_paths(config.data_root):
         open_dataset("lidc", config)  # raises MissingData at once; the other data sets are each notebook's
     with runner.only_one(config):
         outcomes = runner.run(config, books, selected, arguments.force)

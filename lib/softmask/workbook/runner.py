@@ -26,7 +26,7 @@ from typing import IO
 from filelock import FileLock, Timeout
 
 from softmask.config import ROOT, Config, cache_root
-from softmask.data import found
+from softmask.data import real_paths
 from softmask.errors import ConfigError
 from softmask.files import remove_parts, sha256_of, write_atomic
 from softmask.machine import clock, cores
@@ -161,7 +161,7 @@ def data_digest(root: Path, places: Iterable[Path]) -> str:
 def common_digest(config: Config) -> str:
     """Return a digest of what all notebooks of a run depend on; embedded data is part of the locked packages."""
     root = config.data_root
-    data = "embedded" if config.data == "embedded" else data_digest(root, found(root).values())
+    data = "embedded" if config.data == "embedded" else data_digest(root, real_paths(root).values())
     records = sorted((config.results / "records").glob("*.json")) if config.recorded else ["trained"]
     return sha256_of(code_digest(), data, *records)
 
