@@ -193,7 +193,7 @@ def test_rows_of_lgans_tables() -> None:
 
 
 def test_what_may_be_simulated_and_what_never_is(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr("softmask.data.found", lambda root: {})
+    monkeypatch.setattr("softmask.data.real_paths", lambda root: {})
     real = Config.from_parameters("cpu", "real", data_root=tmp_path)
     assert [rows.source_of(name, real) for name in ("lidc-lung", "qin-lung", "lung-ct")] == [
         "embedded",

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from softmask.errors import ConfigError, DataError, TrainingError
 from softmask.experiments import fit, prepare, store
@@ -116,7 +116,7 @@ def other_run(path: Path) -> None:
 def test_a_damaged_run_is_set_aside_and_trained_again(tiny, config, trained, name, damage, why):
     [run] = fit([tiny()], config, jobs=1)
     damage(run.folder / name)
-    with pytest.warns(UserWarning, match=f"set aside and trained again: .*{name}.*{why}"):
+    with pytest.warns(UserWarning, match=f"is damaged; training sets it aside and begins again: .*{name}.*{why}"):
         [again] = fit([tiny()], config, jobs=1)
     assert len(trained) == 2
     assert again.record.measures == run.record.measures
@@ -241,3 +241,20 @@ class TestRecorded:
         cut(config.results / "records" / f"{tiny().name}.json")
         with pytest.warns(UserWarning, match=r"2020\.json: no JSON"):
             assert fit([tiny()], replace(config, recorded=True)) == []
+
+
+def test_no_path_or_host_is_in_a_record(tiny, config, trained, tmp_path):
+    [run] = fit([tiny()], config, jobs=1)
+    text = run.record.to_json()
+    assert str(tmp_path) not in text
+    assert str(Path.home()) + "/" not in text
+    assert os.uname().nodename not in text or len(os.uname().nodename) < 4
+
+
+def test_weights_with_changed_values_are_refused_when_they_are_loaded(tiny, config, trained):
+    [run] = fit([tiny()], config, jobs=1)
+    path = run.folder / "weights.safetensors"
+    weights = load_file(path)
+    save_file({name: tensor + 1 for name, tensor in weights.items()}, path)
+    with pytest.raises(DataError, match=r"weights\.safetensors: is damaged; delete"):
+        run.network()

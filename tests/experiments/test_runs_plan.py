@@ -37,5 +37,5 @@ def test_the_listing_says_what_is_finished_and_what_is_missing(tiny, config, dat
     assert listing(plan.plan(specs, config), config, 2).splitlines() == [
         f"{specs[0].name}  finished",
         f"{specs[1].name}  missing, about 2:10",
-        "1 of 2 runs are missing; 2 at a time: about 1:05",
+        "1 of 2 runs are missing; 2 at a time: about 2:10",
     ]

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from softmask.errors import ConfigError, DataError
 from softmask.experiments.spec import RunSpec, from_plain
 from softmask.train.loop import Settings
 
@@ -43,3 +44,39 @@ def test_json_round_trip(tiny, changes):
 def test_key_depends_on_every_field_the_data_and_the_code(tiny, changes):
     keys = {tiny().key("d", "c"), tiny(**changes).key("d", "c"), tiny().key("e", "c"), tiny().key("d", "e")}
     assert len(keys) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "valid"),
+    [
+        ({"network": "u-net"}, "improved_backbone"),
+        ({"label": "soft"}, "kats_dilation"),
+        ({"losses": (("dise", 1.0),)}, "soft_l1"),
+        ({"profile": "tiny"}, "smoke"),
+        ({"source": "auto"}, "embedded"),
+    ],
+)
+def test_wrong_name_answers_with_the_valid_ones(tiny, changes, valid):
+    with pytest.raises(ConfigError, match=valid):
+        tiny(**changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda spec: spec.pop("seed"), "f.json: seed: is missing"),
+        (lambda spec: spec.update(colour=1), "f.json: colour: is no field"),
+        (lambda spec: spec.update(seed="1"), "f.json: seed: '1' is no int"),
+        (lambda spec: spec.update(seed=True), "f.json: seed: 'True' is no int"),
+        (lambda spec: spec.update(network="gone"), "f.json: unknown network 'gone'"),
+        (lambda spec: spec.update(losses=[["dice"]]), "f.json: losses"),
+        (lambda spec: spec["settings"].update(epochs=1.5), "f.json: settings: epochs"),
+        (lambda spec: spec.update(settings=3), "f.json: settings"),
+    ],
+)
+def test_reading_is_strict_and_names_the_field(tiny, change, message):
+    content = tiny().to_json()
+    content = json.loads(json.dumps(content))
+    change(content)
+    with pytest.raises(DataError, match=f"^{message}"):
+        from_plain(RunSpec, content, "f.json")

@@ -60,7 +60,7 @@ def test_the_folds_of_isbi_2012_are_trained_as_it_is_each_with_the_first_seed(co
 
 
 def test_auto_takes_real_data_where_it_is(config, monkeypatch, tmp_path):
-    monkeypatch.setattr("softmask.data.found", lambda root: {"lidc": root})
+    monkeypatch.setattr("softmask.data.real_paths", lambda root: {"lidc": root})
     auto = Config.from_parameters("cpu", "auto", data_root=tmp_path)
     assert (rows.source_of("lidc", auto), rows.source_of("lnsm", auto)) == ("real", "embedded")
     assert rows.source_of("lidc", config) == "embedded"
@@ -116,3 +116,33 @@ def test_epochs_batch_size_and_learning_rate(place, expected):
     profile, network, dataset, paper = place
     settings = schedule(PROFILES[profile], network, dataset, paper).settings
     assert (settings.epochs, settings.batch_size, settings.learning_rate) == expected
+
+
+@pytest.mark.parametrize("table", rows.TABLES)
+def test_one_dice_loss_for_all_rows_of_a_table(table, config):
+    names = {name for specs in rows.specs(table, config).values() for name, _ in specs[0].losses}
+    assert "dice_squared" not in names
+    squared = rows.spec("dsnet_squared", "lnsm", config, paper="dsnet-v2")
+    assert squared.losses == (("dice_squared", 0.5), ("soft_l1", 100.0), ("gan", 1.0))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_networks_of_larger_images_see_twice_the_datas_size_in_every_profile(profile):
+    config = Config.from_parameters(profile, "embedded", 1)
+    large = {row: rows.spec(row, "lidc-119", config) for row in ("infnet", "infnet_sr", "cenet", "cenet_plusplus")}
+    assert {(spec.network, spec.scale, spec.reduction) for spec in large.values()} == {
+        ("infnet", 2, 1),
+        ("cenet", 2, 1),
+    }
+    assert [spec.channels for spec in large.values()] == [
+        ("bilinear",),
+        ("super_resolved",),
+        ("bilinear",),
+        ("bilinear", "prior"),
+    ]
+    plain, enlarged = (rows.spec(row, "lidc", config) for row in ("medt", "medt_sr"))
+    if profile == "full":
+        assert [(spec.scale, spec.reduction) for spec in (plain, enlarged)] == [(2, 1), (2, 1)]
+    else:
+        assert plain.channels == ("image",)
+        assert enlarged.scale == enlarged.reduction > 1

@@ -46,6 +46,12 @@ def test_the_method_stands_beside_the_best_other_network(numbers, words):
 def test_only_what_is_between_the_markers_changes():
     new = headline.inserted(f"before\n{headline.BEGIN}\nold\n{headline.END}\nafter\n", "| new |")
     assert new == f"before\n{headline.BEGIN}\n| new |\n{headline.END}\nafter\n"
-    for readme in ("", headline.BEGIN, headline.END, f"{headline.END}{headline.BEGIN}"):
+    for readme in (
+        "",
+        headline.BEGIN,
+        headline.END,
+        f"{headline.END}{headline.BEGIN}",
+        f"{headline.BEGIN}{headline.END}" * 2,
+    ):
         with pytest.raises(ConfigError, match="put them back"):
             headline.inserted(readme, "x")

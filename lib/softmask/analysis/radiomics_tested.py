@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -94,12 +95,18 @@ def against_chance(nodules: Nodules, config: Config, sets: Sequence[str]) -> dic
     return _by_place(permute, nodules, sets, "permuted labels of")
 
 
-def _by_place(work: Callable, nodules: Nodules, sets: Sequence[str], title: str) -> dict[tuple[str, str], Any]:
-    places = [(features, classifier) for features in sets for classifier in CLASSIFIERS]
+@contextmanager
+def _named(nodules: Nodules) -> Iterator[None]:
     try:
-        tables = map_items(work, places, title=f"{title} {nodules.name}", unit="table")
+        yield
     except DataError as error:
         raise DataError(f"{nodules.name} (class 0 smooth, class 1 burr): {error}") from error
+
+
+def _by_place(work: Callable, nodules: Nodules, sets: Sequence[str], title: str) -> dict[tuple[str, str], Any]:
+    places = [(features, classifier) for features in sets for classifier in CLASSIFIERS]
+    with _named(nodules):
+        tables = map_items(work, places, title=f"{title} {nodules.name}", unit="table")
     return dict(zip(places, tables, strict=True))
 
 
@@ -205,7 +212,8 @@ def importance(nodules: Nodules, classifier: str, features: str) -> dict[str, fl
     columns = {family: [i for i, name in enumerate(table) if name.startswith(f"{family}_")] for family in FAMILIES}
     columns |= {name: [i] for i, name in enumerate(table)}
     data = (table.to_numpy(), nodules.burr, nodules.patients)
-    return classification.importance(*data, classifier, columns, BASE_SEED)
+    with _named(nodules):
+        return classification.importance(*data, classifier, columns, BASE_SEED)
 
 
 def stability(nodules: Nodules, a: str = "binary_roi", b: str = "soft_roi") -> pd.DataFrame:

@@ -114,6 +114,6 @@ def to_weights(network: nn.Module, sr: nn.Module | None) -> bytes:
 
 def measure(model: Model, test: Part) -> dict[str, Any]:
     """Return :func:`softmask.experiments.kinds.measured` of a test part, segmented as users' images are."""
-    images = np.concatenate([channels(model.spec, image, model.sr) for image in test.images[:, 0]])
-    answers = inputs.read(model.spec, predict(model.network, images))
-    return measured(test, *answers, model.description.threshold)
+    images = (channels(model.spec, image, model.sr) for image in test.images[:, 0])  # enlarged ones take 8 MB each
+    answers = np.concatenate([predict(model.network, image) for image in images])
+    return measured(test, *inputs.read(model.spec, answers), model.description.threshold)

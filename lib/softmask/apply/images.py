@@ -1,46 +1,41 @@
 """Users' images as grey slices in [0, 1]: PNG, TIFF, CT slices and series in DICOM, NIfTI and nrrd volumes.
 
-Hounsfield units go through the lung window, PNG and TIFF are taken as stored, as networks trained on CT expect.
+Hounsfield units go through the lung window, PNG and TIFF are taken as stored, as networks trained on CT expect. The
+published LIDC slices are stretched instead, each from its own minimum to its own maximum: :class:`Grey` does that too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from softmask.data.ct import (
-    Series,
-    grid_of_series,
-    is_dicom,
-    one_series,
-    read_header,
-    read_hu,
-    sort_files,
-)
+from softmask.data.ct import Series, grid_of_series, is_dicom, one_series, read_header, read_hu
 from softmask.data.image_files import LUNG_WINDOW, read_grey, window_hu
-from softmask.data.volume_files import Grid, grid_of_file, is_volume_file, name_of, read_turned
+from softmask.data.volume_files import LARGEST_VOLUME, Grid, grid_of_file, header, is_volume_file, read_turned
 from softmask.errors import ConfigError, DataError
 from softmask.files import size_of
 
+KINDS = (
+    "save it as one of those that are read: PNG or TIFF (grey, 8 or 16 bit), CT in DICOM, NIfTI (.nii, .nii.gz), nrrd"
+)
+
 _SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".png", ".tif", ".tiff", ".dcm", ".dicom", ".ima")
-_PICTURES = (b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*")
-_NO_CT = "is DICOM of another kind than CT; export it as a grey PNG"
-_KINDS = "save it as PNG or TIFF (grey, 8 or 16 bit), CT in DICOM, NIfTI (.nii, .nii.gz) or nrrd"
+_PICTURES, _DICOM, _DICOM_AT = (b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*"), b"DICM", 128
 
 
 @dataclass(frozen=True)
 class Grey:
-    """Mapping of stored values to grey levels. Raises ConfigError for a window that is not finite and rising.
+    """How stored values become grey levels. Raises ConfigError for a window that is not finite and rising.
 
     Attributes:
-        window: Hounsfield units that become 0 and 1, not of PNG and TIFF; None for the lung window, and then a NIfTI
-            or nrrd file must have values below 0.
-        stretch: from the slice's own minimum to its own maximum instead.
+        window: Hounsfield units that become 0 and 1; None for :data:`~softmask.data.image_files.LUNG_WINDOW`, and then
+            a NIfTI or nrrd file must look like Hounsfield units. PNG and TIFF have none.
+        stretch: from the slice's own minimum to its own maximum instead, in files of every kind.
     """
 
     window: tuple[float, float] | None = None
@@ -61,6 +56,9 @@ class Grey:
         return values.astype(np.float32) / np.iinfo(values.dtype).max
 
 
+_LUNG_WINDOW = Grey()
+
+
 @dataclass(frozen=True)
 class Slice:
     """A grey slice of a file, which is not read yet.
@@ -68,7 +66,7 @@ class Slice:
     Attributes:
         kind: ``picture`` (PNG, TIFF), ``ct`` (DICOM) or ``volume`` (NIfTI, nrrd).
         where: its name in messages: the path, with the slice's number in a volume.
-        stem: beginning of the names of results.
+        stem: how names of results begin: the file's name without its ending, with the slice's number.
         z: its number in a volume.
     """
 
@@ -78,19 +76,22 @@ class Slice:
     stem: str
     z: int = 0
 
-    def read(self, grey: Grey) -> np.ndarray:
-        """Return (H, W) float32 in [0, 1]. Raises DataError, naming the file, where it cannot be used."""
+    def read(self, grey: Grey = _LUNG_WINDOW) -> np.ndarray:
+        """Return (H, W) float32 in [0, 1]. Raises DataError, naming the file, where it is damaged or cannot be used."""
         with reading(self.where):
             if self.kind == "picture":
                 return grey.levels(read_grey(self.path), hu=False)
             if self.kind == "ct":
                 if read_header(self.path) is None:
-                    raise DataError(f"{self.path}: {_NO_CT}")
+                    raise DataError(f"{self.path}: is DICOM of another kind than CT; export it as a grey PNG")
                 return grey.levels(read_hu(self.path), hu=True)
-            volume, lowest = _read_volume(self.path, self.path.stat().st_mtime_ns)
+            stat = self.path.stat()
+            volume, lowest = _read_volume(self.path, stat.st_mtime_ns, stat.st_size)
             if not grey.stretch and grey.window is None and lowest >= 0:
-                remedy = "choose --stretch, or name black and white with --window"
-                raise DataError(f"{self.path}: no value lies below 0, so these are no Hounsfield units; {remedy}")
+                raise DataError(
+                    f"{self.path}: no value lies below 0, so these are not the Hounsfield units of a CT; choose "
+                    "--stretch, or name the values that become black and white with --window"
+                )
             return grey.levels(volume[self.z], hu=True)
 
 
@@ -99,96 +100,79 @@ class Image:
     """An image to label: its slices, from the feet up.
 
     Attributes:
-        shape: (H, W) of every slice.
-        grid: positions of its voxels; None for PNG and TIFF.
-        uids: SOPInstanceUID of each slice of DICOM, else empty.
+        grid: positions of its voxels; None for PNG and TIFF, which have none.
+        series: of DICOM, else None.
     """
 
     path: Path
     slices: tuple[Slice, ...]
-    shape: tuple[int, int]
     grid: Grid | None = None
-    uids: tuple[str, ...] = ()
+    series: Series | None = None
 
     @property
     def is_volume(self) -> bool:
         """Whether it is a series or volume, and not a file of one slice."""
         return self.path.is_dir() or is_volume_file(self.path)
 
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of every slice."""
+        return self.slices[0].read().shape if self.grid is None else self.grid.shape[1:]
+
+    @property
+    def uids(self) -> tuple[str, ...]:
+        """SOPInstanceUID of each slice of DICOM, else empty."""
+        return () if self.series is None else tuple(ct.uid for ct in self.series.slices)
+
 
 @contextmanager
 def reading(where: object) -> Iterator[None]:
-    """Raise DataError, naming the file (else ``where``), for a file inside that cannot be read."""
+    """Raise DataError, naming the file (else ``where``), for a file inside that the system does not let us read."""
     try:
         yield
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename or where}: there is no such file; check the name") from error
     except OSError as error:
-        path = error.filename or where
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check its name and rights") from error
+        raise DataError(
+            f"{error.filename or where}: cannot be read ({error.strerror}); check the file and its rights"
+        ) from error
 
 
 def stem_of(path: Path) -> str:
-    """Return a folder's name, or a file's without the ending of its kind (a DICOM name may have none)."""
-    if path.is_dir():
-        return name_of(path)
+    """Return the file's name without the ending of its kind; a DICOM name such as ``1.2.840`` has none."""
     ending = next((ending for ending in _SUFFIXES if path.name.lower().endswith(ending)), "")
     return path.name[: len(path.name) - len(ending)] or path.name
 
 
 def open_image(path: Path) -> Image:
-    """Return the image at ``path``: a file, or a folder with one CT series.
-
-    Raises:
-        DataError: naming the file, when it is missing, of a kind that is not read, or its voxels are on no grid.
-    """
-    with reading(path):
-        if path.is_dir():
-            return _image_of_series(path, one_series(path))
-        size_of(path, "check the name")
-        if is_dicom(path):
-            ct = read_header(path)
-            if ct is None:
-                raise DataError(f"{path}: {_NO_CT}")
-            return _image_of_series(path, Series(ct.series_uid, ct.patient, (ct,)))
-        if is_volume_file(path):
-            grid, stem = grid_of_file(path), stem_of(path)
-            n = grid.shape[0]
-            digits = len(str(n - 1))
-            slices = [Slice(path, "volume", f"{path}, slice {z}", f"{stem}-{z:0{digits}d}", z) for z in range(n)]
-            return Image(path, tuple(slices), grid.shape[1:], grid)
-        with path.open("rb") as file:
-            start = file.read(max(map(len, _PICTURES)))
-        if not start.startswith(_PICTURES):
-            raise DataError(f"{path}: {'is of an unknown kind' if start else 'is empty'}; {_KINDS}")
-        return Image(path, (Slice(path, "picture", str(path), stem_of(path)),), read_grey(path).shape)
+    """Return the image at ``path``: a file, or a folder with one CT series."""
+    if path.is_dir():
+        series = one_series(path)
+        return Image(path, tuple(_ct(ct.path) for ct in series.slices), grid_of_series(path, series), series)
+    slices = tuple(list_slices(path))
+    if slices[0].kind == "volume":
+        return Image(path, slices, grid_of_file(path))
+    header = read_header(path) if slices[0].kind == "ct" else None
+    if header is None:  # PNG, TIFF, or DICOM of another kind, which reading the slice refuses
+        return Image(path, slices)
+    series = Series(header.series_uid, header.patient, (header,))
+    return Image(path, slices, grid_of_series(path, series), series)
 
 
-def _image_of_series(path: Path, series: Series) -> Image:
-    grid = grid_of_series(path, series)
-    slices = tuple(_ct_slice(ct.path) for ct in series.slices)
-    return Image(path, slices, grid.shape[1:], grid, tuple(ct.uid for ct in series.slices))
-
-
-def _ct_slice(path: Path) -> Slice:
-    return Slice(path, "ct", str(path), stem_of(path))
-
-
-def list_slices(path: Path, numbers: Sequence[int] = ()) -> list[Slice]:
+def list_slices(path: str | Path, numbers: tuple[int, ...] = ()) -> list[Slice]:
     """Return the grey slices at ``path``; pixels are read later.
 
     Args:
-        path: a file, or a folder of CT slices in DICOM, which need not make a volume.
-        numbers: those to take of several slices, from 0 at the feet; empty for all.
+        path: a PNG, TIFF or DICOM file, which holds one; a NIfTI or nrrd file: its axial slices, from the feet up; a
+            folder: the CT slices of the DICOM files in it (not in folders below), from the feet up.
+        numbers: those to take of a volume or a folder, from 0; empty for all. A single image is always taken.
 
     Raises:
-        DataError: as :func:`open_image`, and for a number of no slice.
+        DataError: naming the file or folder, when it is missing, of a kind that is not read, or has no such slice.
     """
-    if path.is_dir():
-        slices = [_ct_slice(ct.path) for series in sort_files(path)[0] for ct in series.slices]
-        if not slices:
-            raise DataError(f"{path}: holds no CT slice in DICOM; name other files one by one")
-    else:
-        size_of(path, "check the name")
-        slices = [_ct_slice(path)] if is_dicom(path) else list(open_image(path).slices)
+    path = Path(path)
+    with reading(path):
+        slices = _slices_of_folder(path) if path.is_dir() else _slices_of_file(path)
     if not numbers or len(slices) == 1:
         return slices
     for number in numbers:
@@ -197,8 +181,63 @@ def list_slices(path: Path, numbers: Sequence[int] = ()) -> list[Slice]:
     return [slices[number] for number in sorted(set(numbers))]
 
 
+def _slices_of_folder(folder: Path) -> list[Slice]:
+    """Return the slices of the DICOM files in ``folder``, one whole series or not; those without a position last."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and is_dicom(path))
+    if not files:
+        raise DataError(f"{folder}: holds no DICOM file; name other files one by one")
+
+    def height(path: Path) -> float:
+        try:
+            header = read_header(path)
+        except DataError:
+            return np.inf
+        return np.inf if header is None else header.z_mm
+
+    return [_ct(path) for path in sorted(files, key=height)]
+
+
+def _ct(path: Path) -> Slice:
+    return Slice(path, "ct", str(path), stem_of(path))
+
+
+def _slices_of_file(path: Path) -> list[Slice]:
+    size_of(path, "check the name")
+    with path.open("rb") as file:
+        start = file.read(_DICOM_AT + len(_DICOM))
+    if start.startswith(_PICTURES):
+        return [Slice(path, "picture", str(path), stem_of(path))]
+    if start[_DICOM_AT:] == _DICOM:
+        return [_ct(path)]
+    if not is_volume_file(path):
+        raise DataError(f"{path}: {'is of an unknown kind' if start else 'is empty'}; {KINDS}")
+    n, stem = _count_axial_slices(path), stem_of(path)
+    if n == 1:
+        return [Slice(path, "volume", str(path), stem)]
+    digits = len(str(n - 1))
+    return [Slice(path, "volume", f"{path}, slice {z}", f"{stem}-{z:0{digits}d}", z) for z in range(n)]
+
+
+def _count_axial_slices(path: Path) -> int:
+    """Return how many axial slices the header declares; unlike a scan's, the axes may be oblique."""
+    import SimpleITK
+
+    reader = header(path)
+    size, text = reader.GetSize(), " x ".join(map(str, reader.GetSize()))
+    several = reader.GetNumberOfComponents() != 1 or "complex" in SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())
+    if several or len(size) not in (2, 3):
+        raise DataError(f"{path}: {text} with several numbers at each voxel, or volumes; save one grey volume")
+    if np.prod(size, dtype=float) > LARGEST_VOLUME:
+        raise DataError(f"{path}: declares {text} voxels, more than is read; crop it")
+    if len(size) == 2:
+        return 1
+    letters = SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(reader.GetDirection())
+    return next(count for count, letter in zip(size, letters, strict=True) if letter in "SI")
+
+
 @lru_cache(maxsize=1)  # the slices of a volume are read one after the other
-def _read_volume(path: Path, mtime_ns: int) -> tuple[np.ndarray, float]:
-    """Return (slices, H, W), as stored but turned to the patient's axes, and its least value."""
+def _read_volume(path: Path, mtime_ns: int, size: int) -> tuple[np.ndarray, float]:
+    """Return (slices, H, W), as stored but turned (slices from the feet up, rows from front to back, columns to the
+    left), and its least value."""
     volume = read_turned(path)
     return volume, float(volume.min())

@@ -267,8 +267,10 @@ def _lines(group) -> Iterator[tuple[tuple[tuple[float, float], ...], str]]:
     for drawn in (child for number in numbers for child in number.get("ContentSequence") or ()):
         values = [float(value) for value in drawn.get("GraphicData") or ()]
         if drawn.get("ValueType") == "SCOORD" and drawn.get("GraphicType") == "POLYLINE" and len(values) == 4:
-            (image,) = (item for item in drawn.ContentSequence if item.get("ValueType") == "IMAGE")
-            uid = str(image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
+            images = [item for item in drawn.get("ContentSequence") or () if item.get("ValueType") == "IMAGE"]
+            if len(images) != 1:
+                raise ValueError("a diameter is not drawn on one image")
+            uid = str(images[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
             yield ((values[0], values[1]), (values[2], values[3])), uid
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import errno
 import io
 import math
 import sys
@@ -51,6 +52,7 @@ EVERY = 2.0
 """Seconds between two writings of the manifest: what a kill takes from it is done again."""
 
 _KINDS = {"png": ("soft", "mask", "trimap", "overlay"), "nifti": ("soft.nii.gz", "mask.nii.gz"), "seg": ("soft.dcm",)}
+_NOTHING_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # the next image would fare no better
 _OF_ONE_IMAGE = ("mask", "readers", "recist", "report", "order", "units", "slice", "name")
 _LARGEST_MANIFEST = 1 << 28  # bytes
 
@@ -220,10 +222,16 @@ def _outcome(item: Item, folder: Path, settings: Settings, earlier: Row | None) 
             return earlier, "skipped"
         alphas, doubt = _label(item, image, folder, settings, formats)
         written = _paths(folder, item.name, list(alphas), image.is_volume, formats)
-        for path in {*_paths(folder, item.name, before, image.is_volume)} - {*written}:
+        older = {path for is_volume in (True, False) for path in _paths(folder, item.name, before, is_volume)}
+        for path in older - {*written}:
             path.unlink(missing_ok=True)  # of slices or formats that this labelling did not replace
-    except OSError:
-        raise
+        with suppress(OSError):
+            (folder / item.name).rmdir()  # where nothing is left in it
+    except OSError as error:  # of writing: those of reading are DataErrors by now
+        if error.errno in _NOTHING_MORE:
+            raise
+        why = f"{item.image}: {error.filename or folder} cannot be written ({error.strerror}); give it another --name"
+        return row | {"message": why}, "failed"
     except SoftmaskError as error:
         why = str(error)
         if not why.startswith(tuple(map(str, (item.image, *item.masks)))):

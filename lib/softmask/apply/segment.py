@@ -4,6 +4,7 @@ slice by a network, or by threshold and morphology."""
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -75,8 +76,9 @@ def run_segment(arguments: argparse.Namespace) -> int:
         n = int(np.count_nonzero(result.mask))
         return f"{image.where}: {n} of {result.mask.size} pixels are {model.target}; {paths(image)['soft']} and others"
 
-    inputs = [Path(path) for path in dict.fromkeys(arguments.images)]
-    failed = _for_each(inputs, str, lambda path: images.extend(list_slices(path, arguments.slices or ())))
+    failed = _for_each(
+        _each_once(arguments.images), str, lambda path: images.extend(list_slices(path, arguments.slices or ()))
+    )
     check_outputs(((image.where, paths(image).values()) for image in images), (i.path for i in images), _REMEDY)
     with tqdm(images, desc=model.name, unit="image", disable=len(images) < 2) as bar:
         failed += _for_each(bar, lambda image: image.where, segment)
@@ -100,7 +102,7 @@ def run_lungs(arguments: argparse.Namespace) -> int:
     model = None if name == MORPH else load(name)
     if model is not None and not model.spec.of_lungs:
         raise ConfigError(f"the model {model.name} segments {model.target}s, not lungs; name one of lungs, or {MORPH}")
-    scans = [Path(path) for path in dict.fromkeys(arguments.scans)]
+    scans = _each_once(arguments.scans)
 
     def paths(scan: Path) -> tuple[Path, Path]:
         return folder / f"{name_of(scan)}-lungs.nii.gz", folder / f"{name_of(scan)}-overlay.png"
@@ -126,21 +128,32 @@ def run_lungs(arguments: argparse.Namespace) -> int:
     return 1 if _for_each(scans, str, segment) else 0
 
 
+def _each_once(paths: Iterable[str]) -> list[Path]:
+    """Return the paths without those that lead to the same file as one before."""
+    by_place: dict[str, Path] = {}
+    for path in paths:
+        by_place.setdefault(os.path.realpath(path), Path(path))
+    return list(by_place.values())
+
+
 def _for_each(inputs: Iterable[T], where: Callable[[T], str], work: Callable[[T], str | None]) -> int:
     """Print what ``work`` returns of each input, named ``where(input)``, or why it failed; return how many failed."""
     failed = 0
     for value in inputs:
         try:
-            if text := work(value):
-                tqdm.write(text)  # which leaves a progress bar whole
-                sys.stdout.flush()
-            continue
+            text = work(value)
         except SoftmaskError as error:
             why = str(error).removeprefix(f"{where(value)}: ")
         except (MemoryError, RuntimeError) as error:  # torch has no error of its own for a lack of memory
             why = f"memory may be short ({brief(error)}); crop it, or close other programs"
         except OSError as error:  # of writing: those of reading are DataErrors
-            why = f"the results cannot be written ({error.strerror}); choose another folder with --out"
+            place = error.filename or "the results"
+            why = f"{place} cannot be written ({error.strerror}); choose another folder with --out"
+        else:
+            if text:
+                tqdm.write(text)  # which leaves a progress bar whole
+                sys.stdout.flush()
+            continue
         failed += 1
         tqdm.write(f"softmask: {where(value)}: {why}", file=sys.stderr)
     return failed

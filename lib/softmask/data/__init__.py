@@ -95,8 +95,8 @@ def status(name: str, config: Config, *, read: bool = False) -> Status:
     root, sources = config.data_root, sources_of(name)
     place = None if config.data == "embedded" else located(name, root)
     where, licence = (place[1], place[0].licence) if place else (None, "")
-    better = sources[: sources.index(place[0])] if place else sources  # none of these is there
-    missing = tuple(source.missing(root) for source in better)
+    better = sources[: sources.index(place[0])] if place else sources
+    missing = tuple(text for source in better if (text := source.missing(root)))
     try:
         dataset = open_dataset(name, config)
     except (DataError, ConfigError) as error:  # the latter for embedded data that there is none of

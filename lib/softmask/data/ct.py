@@ -41,14 +41,10 @@ _GAP = 1.5  # a distance this many times the usual one has room for a missing sl
 _TAGS = [
     *("Modality", "SeriesInstanceUID", "SOPInstanceUID", "PatientID", "FrameOfReferenceUID", "GantryDetectorTilt"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
-    *("Rows", "Columns", "PhotometricInterpretation"),
+    *("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation"),
 ]
-_ONE_VALUE = {
-    "Rows": "shape",
-    "PixelSpacing": "spacing_mm",
-    "FrameOfReferenceUID": "frame_of_reference",
-    "PatientID": "patient",
-}
+_ONE_VALUE = {"Rows": "shape", "PixelSpacing": "spacing_mm", "PatientID": "patient"}
+_ONE_VALUE |= {"FrameOfReferenceUID": "frame_of_reference"}
 """Tags that all slices of a series share, and the attributes of :class:`CtSlice` that hold them."""
 
 
@@ -62,6 +58,7 @@ class CtSlice:
         uid: SOPInstanceUID.
         frame_of_reference: FrameOfReferenceUID; empty where the file names none.
         tilt: of the gantry, in degrees.
+        syntax: TransferSyntaxUID; ``pixel_bytes`` are those of the pixels, 0 where they are compressed.
     """
 
     path: Path
@@ -75,6 +72,8 @@ class CtSlice:
     uid: str
     frame_of_reference: str
     tilt: float
+    syntax: str
+    pixel_bytes: int
 
 
 @dataclass(frozen=True)
@@ -171,6 +170,8 @@ def read_header(path: Path) -> CtSlice | None:
         orientation = [float(value) for value in header.get("ImageOrientationPatient") or AXIAL]
         tilt = float(header.get("GantryDetectorTilt") or 0)
         photometric = header.get("PhotometricInterpretation")
+        syntax = header.file_meta.get("TransferSyntaxUID")
+        compressed = syntax is not None and syntax.is_compressed
         ct = CtSlice(
             path=path,
             series_uid=str(header.SeriesInstanceUID),
@@ -183,6 +184,8 @@ def read_header(path: Path) -> CtSlice | None:
             corner_mm=(position[0], position[1]),
             frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
             tilt=tilt if np.isfinite(tilt) else 0.0,
+            syntax=str(syntax or ""),
+            pixel_bytes=0 if compressed else header.Rows * header.Columns * int(header.get("BitsAllocated") or 16) // 8,
         )
     except Exception as error:  # as above
         raise DataError(f"{path}: damaged, or its place is missing ({brief(error)}); {AGAIN}") from error
@@ -223,10 +226,21 @@ def read_hu(path: Path) -> np.ndarray:
 
 def pixels_of(path: Path, dataset: FileDataset) -> np.ndarray:
     """Return the stored pixels. Raises DataError, naming file and tag, for no decoder, and for damaged pixels."""
+    check_decoder(path, str(dataset.file_meta.get("TransferSyntaxUID", "")))
+    try:
+        return dataset.pixel_array
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
+        raise DataError(
+            f"{path}: the pixels cannot be read, the file may be truncated ({brief(error)}); {AGAIN}"
+        ) from error
+
+
+def check_decoder(path: Path, uid: str) -> None:
+    """Raise DataError, naming file and tag, where there is no decoder for the pixels."""
     from pydicom.pixels import get_decoder
     from pydicom.uid import UID
 
-    syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
+    syntax = UID(uid)
     try:
         readable = not (syntax.is_private or syntax.is_compressed) or get_decoder(syntax).is_available
     except (NotImplementedError, ValueError):  # no syntax of images, or one without any decoder
@@ -236,12 +250,6 @@ def pixels_of(path: Path, dataset: FileDataset) -> np.ndarray:
             f"{path}: {named('TransferSyntaxUID')} = {syntax.name}: there is no decoder for it here; decompress the "
             "file (dcmtk: dcmdjpeg, gdcm: gdcmconv --raw)"
         )
-    try:
-        return dataset.pixel_array
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise DataError(
-            f"{path}: the pixels cannot be read, the file may be truncated ({brief(error)}); {AGAIN}"
-        ) from error
 
 
 def sort_files(
@@ -289,7 +297,7 @@ def one_series(folder: Path, listed: tuple[Series, ...] | None = None) -> Series
     if not listed:
         raise DataError(f"{folder}: holds no CT slice in DICOM; check that the series was unpacked into it")
     if len(listed) > 1:
-        several = ", ".join(f"{series.uid}: {len(series.slices)} slices" for series in listed)
+        several = ", ".join(f"{s.uid}: {len(s.slices)} slices, such as {s.slices[0].path}" for s in listed)
         raise DataError(
             f"{folder}: holds {len(listed)} CT series by {named('SeriesInstanceUID')} ({several}); put each into a "
             "folder of its own"
@@ -306,6 +314,9 @@ def grid_of_series(folder: Path, series: Series) -> Grid:
     """
     slices, first = series.slices, series.slices[0]
     for ct in slices:
+        check_decoder(ct.path, ct.syntax)
+        if (size := ct.path.stat().st_size) < ct.pixel_bytes:
+            raise DataError(f"{ct.path}: truncated, {size} bytes of {ct.pixel_bytes} and a header; {AGAIN}")
         if abs(ct.tilt) > _SAME_TILT:
             raise DataError(f"{ct.path}: {named('GantryDetectorTilt')} = {ct.tilt:g}; resample to axial slices")
         for tag, name in _ONE_VALUE.items():

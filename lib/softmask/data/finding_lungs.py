@@ -51,6 +51,7 @@ _NAME = re.compile(
     r"(?!__MACOSX)(?:[^./\\][^/\\]*/)*(?:2d_|test_data/)(?P<half>image|mask)s?/"
     r"(?P<patient>ID_[0-9]{4})_(?P<slice>Z_[0-9]{4})\.tiff?"
 )
+_MISNAMED = re.compile(r"(?!.*__MACOSX).*2d_(?:image|mask)s/[^/.][^/]*\.tiff?")
 
 
 class FindingLungs(Dataset):
@@ -104,9 +105,15 @@ class FindingLungs(Dataset):
         return sha256_of(self._store.fingerprint([name for pair in self._pairs for name in pair]))
 
     def _find_pairs(self) -> dict[tuple[str, str], tuple[str, str]]:
-        """Return image and mask of each (patient, slice), in the order of scans; other files are passed over."""
+        """Return image and mask of each (patient, slice), in the order of scans."""
         halves: dict[str, dict[tuple[str, str], str]] = {"image": {}, "mask": {}}
-        for match in filter(None, map(_NAME.fullmatch, self._store.names)):
+        for name in self._store.names:
+            match = _NAME.fullmatch(name)
+            if match is None:
+                if _MISNAMED.fullmatch(name):
+                    why = "its name is not like ID_0001_Z_0146.tif; rename the file"
+                    self.add_problem(self._store.title(name), why)
+                continue
             half, key = halves[match["half"]], (match["patient"], match["slice"])
             if key in half:
                 title = self._store.title(half[key])

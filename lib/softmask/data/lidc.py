@@ -182,10 +182,16 @@ def read_flags(path: Path) -> dict[tuple[str, str], str]:
         return {}
     remedy = "expected the columns patient, nodule and flag: get the file again, or remove it and do without"
     heading, *lines = read_text(path, remedy).splitlines() or [""]
-    rows = [re.fullmatch(r"(LIDC-IDRI-\d{4}),(nodule-\d+),([^,]*)", line) for line in lines if line]
-    if heading != "patient,nodule,flag" or None in rows:
-        raise DataError(f"{path}: its heading is {heading[:80]!r}, or a line names no nodule; {remedy}")
-    return {(row[1], row[2]): row[3] for row in rows}
+    if heading != "patient,nodule,flag":
+        raise DataError(f"{path}: its heading is {heading[:80]!r}; {remedy}")
+    flags = {}
+    for number, line in enumerate(lines, 2):
+        row = re.fullmatch(r"(LIDC-IDRI-\d{4}),(nodule-\d+),([^,]*)", line)
+        if line and not row:
+            raise DataError(f"{path}: line {number} is {line[:80]!r}; {remedy}")
+        if row:
+            flags[row[1], row[2]] = row[3]
+    return flags
 
 
 def _look_through(files: FileStore, database: annotations.Annotations) -> dict[str, np.ndarray]:
@@ -209,13 +215,14 @@ def _look_through(files: FileStore, database: annotations.Annotations) -> dict[s
     top = tops.pop() if tops else ""
     rows: list[tuple[tuple[str, str, str], int, float, float]] = []
     faults: list[tuple[str, str, str]] = []
+    missing: dict[str, list[str]] = {}
     for nodule, slices in groupby(sorted(parts, key=_natural), key=lambda key: key[:2]):
         published = []
         for key in slices:
+            if absent := [_member(top, key, part) for part in _PARTS if part not in parts[key]]:
+                missing.setdefault("/".join(nodule), []).extend(absent)
+                continue
             try:
-                for part in _PARTS:
-                    if part not in parts[key]:
-                        raise DataError(f"{files.title(_member(top, key, part))}: is missing; {AGAIN}")
                 masks, present = _read_masks(files, top, key)
             except DataError as error:
                 problems.append(("/".join(key), str(error)))
@@ -226,6 +233,9 @@ def _look_through(files: FileStore, database: annotations.Annotations) -> dict[s
         annotated = database.find(*nodule)
         if annotated and (fault := fault_of(published, annotated)):
             faults.append((*nodule, fault))
+    for name, members in missing.items():
+        more = f" and {len(members) - 1} more files of this nodule" if len(members) > 1 else ""
+        problems.append((name, f"missing: {files.title(members[0])}{more}; these slices are left out"))
     return {
         "top": np.array(top),
         "keys": np.array([row[0] for row in rows], str).reshape(-1, 3),

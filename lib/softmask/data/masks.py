@@ -91,7 +91,8 @@ def label_volume_mask(grid: Grid, path: Path, *, read: bool = True) -> np.ndarra
         return None
     values = read_turned(path)
     if not np.isfinite(values).all() or values.min() < 0 or (values.dtype.kind == "f" and (values % 1).any()):
-        raise DataError(f"{path}: its values are no labels; whole numbers from 0 up are expected")
+        span = f"{values.min():g} to {values.max():g}"
+        raise DataError(f"{path}: its values, {span}, are no labels; whole numbers from 0 up are expected")
     if not values.any():
         raise DataError(f"{path}: no voxel has another label than 0; get the mask of this scan")
     return values != 0
@@ -201,7 +202,7 @@ def _in_pixels(path: Path, name: str, kind: str, values: np.ndarray, grid: Grid)
     if kind not in _CLOSED:
         raise DataError(f"{path}: {named('ContourGeometricType')} = {kind} in {name}; closed contours are expected")
     if not len(values) or len(values) % 3 or not np.isfinite(values).all():
-        raise DataError(f"{path}: {named('ContourData')} of {name} does not hold three numbers a point; {AGAIN}")
+        raise DataError(f"{path}: {named('ContourData')} of {name} has {len(values)} numbers, not 3 a point; {AGAIN}")
     points = values.reshape(-1, 3)
     if np.ptp(points[:, 2]) > _FLAT:
         raise DataError(f"{path}: {named('ContourData')} of {name} leaves the axial plane; redraw it on axial slices")

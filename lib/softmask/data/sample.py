@@ -103,6 +103,9 @@ class Sample:
         for name, kind in (("hu", "float32"), ("alpha", "float32"), ("nodules", "bool")):
             array = getattr(self, name)
             need(array is None or (array.shape, array.dtype) == (shape, kind), f"{name} must be {kind} of size {shape}")
+        need(self.source in ("real", "embedded"), f"source must be real or embedded, not {self.source!r}")
+        need(self.hu is None or np.isfinite(self.hu).all(), "hu must be finite")
+        need(self.alpha is None or (self.alpha.min() >= 0 and self.alpha.max() <= 1), "alpha must lie in [0, 1]")
         recist = self.recist
         fits = recist is None or (recist.shape == (2, 2, 2) and np.isfinite(recist).all())
         need(fits, "recist must be finite (axis, end, row/column)")

@@ -7,12 +7,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from softmask.config import Config
 from softmask.data import configure
 from softmask.data.splits import PAPER_SIZES
 from softmask.errors import ConfigError
 from softmask.experiments import night, rehearsal
-from softmask.experiments.plan import likeness, plan, records_folder, seconds_known
+from softmask.experiments.plan import likeness, missing, plan, records_folder, seconds_known, stages
 from softmask.experiments.rows import TABLES, rows_of, specs
 from softmask.experiments.run import default_jobs, fit
 from softmask.experiments.spec import RunSpec
@@ -82,14 +84,18 @@ def choose(
 
 def listing(runs: Sequence[Run], config: Config, jobs: int) -> str:
     """Return which runs are finished and which are missing, and how long those may take, as text."""
-    known, ahead, lines = seconds_known(config), [], []
-    for run in runs:
-        if run.record:
-            lines.append(f"{run.spec.name}  finished")
-            continue
-        ahead.append(known.get(likeness(run.spec), math.nan))
-        lines.append(f"{run.spec.name}  missing, {_about(ahead[-1])}")
-    lines.append(f"{len(ahead)} of {len(runs)} runs are missing; {jobs} at a time: {_about(sum(ahead) / jobs)}")
+    known, ahead = seconds_known(config), missing(runs)
+
+    def seconds(run: Run) -> float:
+        return known.get(likeness(run.spec), math.nan)
+
+    states = ["finished" if run.record else f"missing, {_about(seconds(run))}" for run in runs]
+    lines = [f"{run.spec.name}  {state}" for run, state in zip(runs, states, strict=True)]
+    total = 0.0  # the longest run of a stage may take longer than its share of all
+    for stage in stages(ahead):
+        times = np.array([seconds(run) for run in stage])
+        total += np.maximum(times.sum() / jobs, times.max())  # NaN where one is not known
+    lines.append(f"{len(ahead)} of {len(runs)} runs are missing; {jobs} at a time: {_about(total)}")
     return "\n".join(lines)
 
 

@@ -31,6 +31,7 @@ def plan(specs: Iterable[RunSpec], config: Config, weights: Iterable[RunSpec] = 
     """
     digests: dict[tuple, str] = {}
     runs: dict[RunSpec, Run] = {}
+    retrained = set(weights)
     for spec in distinct(specs):
         if data_of(spec) not in digests:
             digests[data_of(spec)] = prepare.digest_of(spec, config)
@@ -39,9 +40,9 @@ def plan(specs: Iterable[RunSpec], config: Config, weights: Iterable[RunSpec] = 
         try:
             record = store.read(folder, spec, run.key)
         except DataError as error:
-            warnings.warn(f"{spec.name} is set aside and trained again: {error}", stacklevel=3)
+            warnings.warn(f"{spec.name} is damaged; training sets it aside and begins again: {error}", stacklevel=3)
+            retrained.add(spec)
         runs[spec] = replace(run, folder=folder, record=record)
-    retrained = set(weights)
     for spec in reversed(list(runs)):  # every run before those that it needs
         run = runs[spec]
         if run.record is None and config.profile.long and spec not in retrained:

@@ -7,6 +7,7 @@ that it needs, with one lock file per run.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import sys
 import threading
@@ -25,7 +26,7 @@ from softmask.config import Config
 from softmask.errors import ConfigError, DataError, SoftmaskError, TrainingError
 from softmask.experiments import prepare, store
 from softmask.experiments.kinds import kind_of
-from softmask.experiments.plan import data_of, missing, plan, recorded, records_folder, stages
+from softmask.experiments.plan import data_of, likeness, missing, plan, recorded, records_folder, seconds_known, stages
 from softmask.experiments.prepare import Prepared
 from softmask.experiments.spec import RunSpec
 from softmask.experiments.store import Record, Run
@@ -83,6 +84,8 @@ def fit(
     jobs = default_jobs() if ahead and jobs is None else jobs
     if ahead and jobs < 1:
         raise ConfigError(f"jobs must be at least 1, not {jobs}")
+    known = seconds_known(config) if ahead else {}
+    ahead.sort(key=lambda run: known.get(likeness(run.spec), math.inf), reverse=True)  # so that none is left alone
     for spec in {data_of(run.spec): run.spec for run in ahead}.values():
         prepare.prepare(spec, config)  # once here, or every process would
     release_freed_memory()
@@ -94,7 +97,8 @@ def fit(
                 if needed:
                     failures[run.spec.name] = f"it needs {needed[0]}, which failed"
             ready = [run for run in stage if run.spec.name not in failures]
-            ready.sort(key=lambda run: run.data)  # a process holds one data set at a time
+            data = list(dict.fromkeys(run.data for run in ready))
+            ready.sort(key=lambda run: data.index(run.data))  # a process holds one data set at a time
             for run, failure in perform_all(ready, config, jobs, dask):
                 ended.add(run)
                 if failure:
@@ -227,7 +231,7 @@ def perform(run: Run, config: Config, work: Work) -> tuple[str, str | None]:
     torch.set_num_threads(1)
     keep_freed_memory()
     try:
-        with store.locked(run.folder):
+        with store.locked(run.folder, name):
             with suppress(DataError):  # the plan has said so; it is trained again
                 if store.read(run.folder, run.spec, run.key):
                     return name, None

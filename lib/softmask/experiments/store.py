@@ -270,14 +270,15 @@ def folder_of(key: str) -> Path:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Wait until no other process trains the run of ``folder``, and keep others out. A process that ends lets go."""
+def locked(folder: Path, name: str = "") -> Iterator[None]:
+    """Wait until no other process trains the run of ``folder``, called ``name``, and keep others out. A
+    process that ends lets go."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"{folder} is being trained by another process; waiting for it", file=sys.stderr)
+            print(f"{name or folder} is being trained by another process; waiting for it", file=sys.stderr)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -100,6 +100,8 @@ def label_sample(sample: Sample, strategy: str) -> SoftMask:
     Raises:
         LabelError, DataError: naming the sample.
     """
+    if strategy not in STRATEGIES:
+        raise LabelError(f"unknown labelling strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
     try:
         if strategy == "mask":
             return soft_mask(sample.image, mask=fifty_percent(sample.masks))

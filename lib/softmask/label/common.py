@@ -5,9 +5,17 @@ import numpy as np
 from softmask.errors import LabelError
 
 
+def as_array(value: object, name: str, dtype: type | None = None) -> np.ndarray:
+    """Return ``value`` as an array; LabelError where it is ragged, text, or no numbers."""
+    try:
+        return np.asarray(value, dtype)
+    except (TypeError, ValueError) as error:
+        raise LabelError(f"{name} cannot be made an array of numbers ({error})") from error
+
+
 def checked_image(image: np.ndarray) -> np.ndarray:
     """Return the image as float64; LabelError unless it is (H, W) or (H, W, channels), finite and within [0, 1]."""
-    image = np.asarray(image, float)
+    image = as_array(image, "the image", float)
     if image.ndim not in (2, 3) or image.size == 0:
         raise LabelError(f"the image must be (H, W) or (H, W, channels) with pixels in it, not {image.shape}")
     low, high = image.min(), image.max()
@@ -18,7 +26,7 @@ def checked_image(image: np.ndarray) -> np.ndarray:
 
 def checked_mask(mask: np.ndarray, name: str = "the mask") -> np.ndarray:
     """Return the mask as bool; LabelError unless it is (H, W), of bools, 0 and 1 or 0 and 255, and not empty."""
-    mask = np.asarray(mask)
+    mask = as_array(mask, name)
     if mask.ndim != 2:
         raise LabelError(f"{name} must be (H, W), not {mask.shape}")
     if mask.dtype != bool:

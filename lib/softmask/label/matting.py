@@ -21,7 +21,7 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.sparse.linalg import splu
 
 from softmask.errors import LabelError
-from softmask.label.common import bounding_box, checked_image
+from softmask.label.common import as_array, bounding_box, checked_image
 
 CHUNK = 1024
 """Fewest windows gathered at a time, so that temporaries stay in the cache; at most some sixteen chunks."""
@@ -60,7 +60,7 @@ def closed_form_alpha(image: np.ndarray, trimap: np.ndarray, *, epsilon: float =
 
 def _checked(image: np.ndarray, trimap: np.ndarray, epsilon: float, radius: int) -> tuple[np.ndarray, np.ndarray]:
     """Image as (H, W, channels) and trimap as (H, W), both float64, or LabelError."""
-    image, trimap = checked_image(image), np.asarray(trimap, float)
+    image, trimap = checked_image(image), as_array(trimap, "the trimap", float)
     if trimap.shape != image.shape[:2]:
         raise LabelError(f"trimap of size {trimap.shape} on an image of size {image.shape[:2]}: they must be the same")
     if not 1 <= radius <= (min(trimap.shape) - 1) // 2 or not 0 < epsilon < np.inf:

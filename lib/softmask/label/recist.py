@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from softmask.data.outlines import recist_axes as axes_from_mask
 from softmask.errors import LabelError
-from softmask.label.common import checked_image
+from softmask.label.common import as_array, checked_image
 
 __all__ = ["axes_from_mask", "axes_pixels", "ellipse_mask", "grabcut_mask", "validate"]
 
@@ -32,7 +32,7 @@ def validate(axes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         LabelError: not of shape (2, 2, 2), NaN, an end outside the image of ``shape`` (H, W), a long axis of zero
             length.
     """
-    axes = np.asarray(axes, float)
+    axes = as_array(axes, "RECIST axes", float)
     if axes.shape != (2, 2, 2) or not np.isfinite(axes).all():
         raise LabelError(f"RECIST axes must be finite and (2, 2, 2) = (axis, end, (row, column)), not {axes.tolist()}")
     outside = ((axes < -0.5) | (axes > np.array(shape) - 0.5)).any(axis=2)

@@ -210,20 +210,22 @@ def _repeat(
     settings: Sequence[BaseEstimator],
     seed: int,
     inner: int | None,
-    folds: int = FOLDS,
+    splits: list[tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> tuple[Predictions, list[tuple[np.ndarray, Pipeline]]]:
-    """Return the predictions (R = 1) of one cross-validation, and of each fold the held-out rows and what was fitted.
+    """Return the predictions (R = 1) of one cross-validation, over ``splits`` (None: :data:`FOLDS`), and of each fold
+    the held-out rows and what was fitted.
 
     The first of ``settings`` is fitted, or the best in ``inner`` folds of each training part.
     """
     numbers = group_numbers(groups)
     scores, called, fold_of = np.empty((3, 1, len(labels)))
     fitted = []
-    for fold, (train, held_out) in enumerate(_split(labels, numbers, folds, seed)):
+    for fold, (train, held_out) in enumerate(splits or _split(labels, numbers, FOLDS, seed)):
         inside = features[train], labels[train], numbers[train]
+        parts = None if inner is None else _split(labels[train], group_numbers(numbers[train]), inner, seed)
 
-        def merit(setting: BaseEstimator, inside: tuple = inside) -> tuple[float, float]:
-            tried, _ = _repeat(*inside, [setting], seed, None, inner)
+        def merit(setting: BaseEstimator, inside: tuple = inside, parts: list | None = parts) -> tuple[float, float]:
+            tried, _ = _repeat(*inside, [setting], seed, None, splits=parts)
             return tried.correct.mean(), float(tried.auc())
 
         setting = settings[0] if inner is None else max(settings, key=merit)  # the first of equals

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import binary_dilation, correlate1d, generate_binary_structure
 
+from softmask.errors import DataError
+
 GRADIENT_SIGMA = 1.4
 """Width of the Gaussian derivative of :func:`gradient_error`, in pixels: that of Rhemann et al. 2009."""
 
@@ -63,9 +65,15 @@ def gradient_error(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return ((length(alpha) - length(truth)) ** 2).sum(axis=(-2, -1))[()] / 1000.0
 
 
+def _binary(truth: np.ndarray) -> np.ndarray:
+    if not np.isin(truth, (0, 1)).all():
+        raise DataError("probabilities are compared with masks of 0 and 1 only; binarise the soft mask first (at 0.5)")
+    return np.asarray(truth, bool)
+
+
 def brier(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the Brier score, the mean of (p - y)^2 over the pixels, in [0, 1] (Brier 1950)."""
-    return (_difference(probabilities, truth) ** 2).mean(axis=(-2, -1))[()]
+    return (_difference(probabilities, _binary(truth)) ** 2).mean(axis=(-2, -1))[()]
 
 
 def auc(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -77,7 +85,7 @@ def auc(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
     from scipy.stats import rankdata  # takes seconds to import, which every training process would pay
 
     pixels = (*np.shape(truth)[:-2], -1)
-    inside = np.asarray(truth, bool).reshape(pixels)
+    inside = _binary(truth).reshape(pixels)
     ranks = rankdata(np.asarray(probabilities, float).reshape(pixels), axis=-1)
     n_inside = np.count_nonzero(inside, axis=-1)
     n_pairs = n_inside * (inside.shape[-1] - n_inside)
@@ -109,7 +117,7 @@ def calibration(probabilities: np.ndarray, masks: np.ndarray, bins: int = 10) ->
     al. (ICML 2017), of the probability of lesion: most pixels, surely background, keep it small. scikit-learn's
     ``calibration_curve`` has neither the counts nor the empty bins.
     """
-    probabilities, lesion = np.asarray(probabilities, float), np.asarray(masks, float)
+    probabilities, lesion = np.asarray(probabilities, float), _binary(masks).astype(float)
     which = np.digitize(probabilities.ravel(), np.linspace(0, 1, bins + 1)[1:-1], right=True)
     counts = np.bincount(which, minlength=bins)
     mean_probability, observed = (

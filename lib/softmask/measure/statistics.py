@@ -86,6 +86,8 @@ def paired_test(a: np.ndarray, b: np.ndarray, seed: int, groups: Sequence[Hashab
     from scipy.stats import wilcoxon  # a slow import
 
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if np.isinf(a).any() or np.isinf(b).any():  # the difference of two would count as undefined
+        raise DataError("values must be finite; count infinite ones and leave them out")
     differences, numbers = _defined(a - b, groups)
     low, high = bootstrap_interval(differences, seed, groups=numbers)
     means = np.bincount(numbers, weights=differences) / np.bincount(numbers)  # of each group
@@ -177,6 +179,8 @@ def _draws(size: int, seed: int, n: int) -> np.ndarray:
 def _defined(values: np.ndarray, groups: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:
     """Return ``values`` without NaN, and the number of each one's group."""
     values = np.asarray(values, dtype=float)
+    if np.isinf(values).any():
+        raise DataError("values must be finite; count infinite ones and leave them out")
     defined = ~np.isnan(values)
     if not defined.any():
         raise DataError("no value is defined on any image: nothing is left to compare")

@@ -22,7 +22,7 @@ from types import MappingProxyType
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from softmask.errors import ConfigError
+from softmask.errors import ConfigError, DataError
 from softmask.measure.segmentation import dice
 
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # half of the eight, so that each pair of pixels occurs once
@@ -74,9 +74,13 @@ def _unit(values: np.ndarray) -> np.ndarray:
 
 
 def contrast_of(images: np.ndarray) -> float:
-    """Return the root mean square difference of neighbouring pixels in ``images`` (N, H, W), not all flat."""
+    """Return the root mean square difference of neighbouring pixels in ``images`` (N, H, W). Raises DataError where all
+    are flat."""
     rows, columns = np.diff(images, axis=-2), np.diff(images, axis=-1)
-    return float(np.sqrt((np.sum(rows**2) + np.sum(columns**2)) / (rows.size + columns.size)))
+    contrast = float(np.sqrt((np.sum(rows**2) + np.sum(columns**2)) / (rows.size + columns.size)))
+    if not contrast:
+        raise DataError("the training images are flat: there is no contrast to learn from")
+    return contrast
 
 
 def cut(log_odds: np.ndarray, image: np.ndarray, contrast: float, smoothness: float) -> np.ndarray:

@@ -100,7 +100,10 @@ def densify(layer: nn.Module, reach: int = 0, rate: int = 1) -> tuple[int, int]:
     of ``rate``, each place of which depends on ``reach`` + 1 pixels along an axis."""
     if isinstance(layer, Window | Branches):
         return layer.densify(reach, rate)
-    for child in layer.children():  # none in pixelwise layers
+    children = list(layer.children())
+    if not children and not isinstance(layer, nn.BatchNorm2d | nn.ReLU | nn.Identity | nn.Sequential):
+        raise TypeError(f"{layer} has no dense form; build it from softmask.nets.dense")
+    for child in children:
         reach, rate = densify(child, reach, rate)
     return reach, rate
 

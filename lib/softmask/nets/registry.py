@@ -103,9 +103,14 @@ def build(name: str, width: int | None = None, inputs: int | None = None, reduct
     network = known.load()
     width = network.FULL_WIDTH if width is None else width
     inputs = getattr(network, "CHANNELS", 1) if inputs is None else inputs
-    if min(width, inputs) < 1 or (inputs > 1 and not known.several) or (reduction > 1 and not known.reduces):
+    least = getattr(network, "CHANNELS", 1)
+    for label, number, lowest in (("width", width, 1), ("number of channels", inputs, least)):
+        if type(number) is not int or number < lowest:
+            raise ConfigError(f"the {label} of {name} must be a whole number of at least {lowest}, not {number!r}")
+    powers = reduction >= 1 and not reduction & (reduction - 1)
+    if not powers or (inputs > 1 and not known.several) or (reduction > 1 and not known.reduces):
         kind = "images of one or several channels" if known.several else "grey images"
-        ratio = "at or below their size" if known.reduces else "at their size"
+        ratio = "at their size, a half, a quarter ..." if known.reduces else "at their size"
         raise ConfigError(
             f"{name} segments {kind} {ratio}; it cannot be of width {width}, with {inputs} channels, reduced by "
             f"{reduction}"

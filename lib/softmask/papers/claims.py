@@ -149,7 +149,7 @@ def _claim(*, cells: Cells, words: str, unit: str, direction: str, pairs: Iterab
     compared = tuple(pair for line in pairs for pair in _pairs(claim, cells, **line))
     if judged != bool(compared):
         raise ValueError("needs pairs, or judged: false and none")
-    if len({replace(pair, delta=0.0) for pair in compared}) < len(compared):
+    if len({(pair.better, pair.worse, pair.dataset, pair.metric, pair.times) for pair in compared}) < len(compared):
         raise ValueError("gives a pair twice")
     return replace(claim, pairs=compared)
 
@@ -168,6 +168,13 @@ def _pairs(
     at_least: float | None = None,
 ) -> Iterator[Pair]:
     """The pairs of one line of a claim, whose fields are the arguments."""
+    compares = bool(better) and isinstance(over, Mapping) and bool(over) and not row and at_least is None
+    bounds = bool(row) and at_least is not None and not better and over is None and kind == BETTER and times == 1
+    if not (compares or bounds):
+        raise ValueError("a pair needs better and over (a delta for each row), or row and at_least")
+    for name, value in {"times": times, "at_least": at_least or 0, **(over or {})}.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise ValueError(f"{name} must be a number of at least 0, not {value!r}")
     rows, datasets, metrics = ({key[i] for key in cells} for i in range(3))
     _check_known("data set", dataset, datasets | set(_names()["datasets"]))
     _check_known("metric", metric, metrics | set(_names()["metrics"]))
@@ -183,7 +190,7 @@ def _pairs(
         gain = round((printed[0] - pair.times * printed[1]) * (-1 if claim.lower else 1), 6)
         pair = replace(pair, printed=gain + 0.0)  # no -0
         expected = round(min(max(0.0, gain), LARGEST_DELTA), 3)
-        if not pair.delta >= 0 or (kind == BETTER and not math.isnan(gain) and delta != expected):
+        if kind == BETTER and not math.isnan(gain) and delta != expected:
             raise ValueError(f"{pair} on {dataset} prints a gain of {gain:g}; its delta is {expected:g}, not {delta}")
         yield pair
 

@@ -151,9 +151,11 @@ def parse(content: Mapping[str, Any]) -> Paper:
 
 def _table(paper: str, name: str, table: Mapping[str, Any], units: Mapping[str, str]) -> PrintedTable:
     kind = table.get("kind", VALUES)
-    layout = {VALUES: _values, MATRIX: _matrix, DESCRIPTION: _description}[kind]
+    layouts = {VALUES: _values, MATRIX: _matrix, DESCRIPTION: _description}
+    if kind not in layouts:
+        raise ValueError(f"unknown kind {kind!r}; known: {', '.join(layouts)}")
     cells = []
-    for row, dataset, metric, value in layout(table):
+    for row, dataset, metric, value in layouts[kind](table):
         if kind == DESCRIPTION:
             cell = PrintedCell(row, dataset, metric, math.nan, math.nan, "text", value)
         else:
@@ -178,21 +180,23 @@ def _values(table: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
                 yield row, dataset, metric, value
         elif "datasets" in table:
             for dataset in table["datasets"]:
-                for metric, value in by_column(row, values[dataset]):
+                for metric, value in by_column(f"{row}, {dataset}", values[dataset]):
                     yield row, dataset, metric, value
         else:
             for method, by_kind in values.items():  # the outer key is the data set
                 for kind, numbers in by_kind.items():
-                    for metric, value in by_column(method, numbers):
+                    for metric, value in by_column(f"{row}, {method}, {kind}", numbers):
                         yield method, row, f"{metric}_{kind}", value
 
 
 def _matrix(table: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
     labels, matrix = table["labels"], table["matrix"]
-    if matrix != [list(column) for column in zip(*matrix, strict=True)] or len(matrix) != len(labels):
-        raise ValueError(f"a matrix over {len(labels)} labels is not square, or not the same the other way round")
+    if {len(matrix), *map(len, matrix)} != {len(labels)}:
+        raise ValueError(f"a matrix over {len(labels)} labels needs {len(labels)} rows and columns")
     for i, row in enumerate(labels):
         for j, column in enumerate(labels):
+            if matrix[i][j] != matrix[j][i]:
+                raise ValueError(f"{row} with {column} is {matrix[i][j]}, the other way round {matrix[j][i]}")
             if i != j or matrix[i][j] is not None:  # a diagonal that is not printed is no gap
                 yield row, table["dataset"], f"dice_with_{column}", matrix[i][j]
 

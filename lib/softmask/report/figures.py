@@ -88,6 +88,8 @@ def save(
     known = {} if paper == WORKBOOK else papers.load(paper).figures
     if paper != WORKBOOK and "-".join(name.split("-")[:2]) not in known:
         raise ConfigError(f"{paper} has no figure {name!r}; its figures are {', '.join(known)}")
+    if not caption.strip():
+        raise ConfigError(f"{paper}/{name}: a figure needs a caption; see report/captions.yaml")
     if fig is None:
         print(f"{paper}/{name} is not drawn: its runs are not finished, or their weights or data are not here")
         return None
@@ -102,9 +104,11 @@ def save(
     mark = fig.text(0.5, 0.5, "" if config.profile.is_result else NOT_A_RESULT.partition(":")[0])
     mark.set(color="#D55E00", alpha=0.6, size=40, rotation=20, ha="center", va="center", in_layout=False)
     path, pdf, png = config.figures / paper / f"{name}.png", io.BytesIO(), io.BytesIO()
-    fig.savefig(pdf, format="pdf", metadata={"Creator": "softmask", "Producer": "matplotlib", "CreationDate": None})
-    fig.savefig(png, format="png", metadata={"Software": None, "Title": f"{paper} {name}"})
-    mark.remove()
+    try:
+        fig.savefig(pdf, format="pdf", metadata={"Creator": "softmask", "Producer": "matplotlib", "CreationDate": None})
+        fig.savefig(png, format="png", metadata={"Software": None, "Title": f"{paper} {name}"})
+    finally:
+        mark.remove()
     write_atomic(path.with_suffix(".json"), to_json(content | about_run(config)))
     write_atomic(path.with_suffix(".pdf"), pdf.getvalue())
     return write_atomic(path, png.getvalue())

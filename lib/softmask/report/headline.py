@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 
 from softmask import papers
 from softmask.config import ROOT
-from softmask.errors import ConfigError
+from softmask.errors import ConfigError, SoftmaskError
 from softmask.files import write_atomic
 from softmask.report import contents, verdicts
 from softmask.report.contents import TableEntry
@@ -101,11 +102,14 @@ def inserted(readme: str, headline: str) -> str:
     """Return ``readme`` with ``headline`` between its markers. Raises ConfigError where these are not there."""
     head, _, rest = readme.partition(BEGIN)
     _, end, tail = rest.partition(END)
-    if not end:
+    if not end or readme.count(BEGIN) != 1 or readme.count(END) != 1:
         raise ConfigError(f"README.md: the headline goes between two lines, {BEGIN} and {END}; put them back")
     return f"{head}{BEGIN}\n{headline}\n{END}{tail}"
 
 
 if __name__ == "__main__":
     path = ROOT / "README.md"
-    write_atomic(path, inserted(path.read_text(encoding="utf-8"), block()))
+    try:
+        write_atomic(path, inserted(path.read_text(encoding="utf-8"), block()))
+    except (SoftmaskError, OSError) as error:
+        sys.exit(f"headline: {error}")

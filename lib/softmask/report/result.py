@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from softmask import papers
 from softmask.data.sample import SUBSTITUTE
 from softmask.errors import ConfigError
@@ -155,7 +157,9 @@ def join(result: ResultTable) -> list[JoinedCell]:
     matrix = table is not None and table.kind == MATRIX
     for cell in [cell for cell in ours.values() if matrix and cell.metric.startswith("dice_with_")]:
         twin = replace(cell, row=cell.metric.removeprefix("dice_with_"), metric=f"dice_with_{cell.row}")
-        ours.setdefault(twin.key, twin)
+        means = [ours.setdefault(twin.key, twin).ours_mean, cell.ours_mean]
+        if not np.isclose(*means, rtol=1e-9, atol=0, equal_nan=True):
+            raise ConfigError(f"{where}: cell {' / '.join(cell.key)} is {means[1]}, the other way round {means[0]}")
 
     units = {cell.metric: cell.unit for cell in printed.values()} | dict(result.units)
     joined = [
@@ -174,6 +178,9 @@ def join(result: ResultTable) -> list[JoinedCell]:
 
 
 def _with_ours(joined: JoinedCell, cell: Cell, where: str) -> JoinedCell:
+    if cell.source not in SOURCE_WORDS:
+        known = ", ".join(SOURCE_WORDS)
+        raise ConfigError(f"{where}: cell {' / '.join(cell.key)}: source must be {known}, not {cell.source!r}")
     mean, std, scale = float(cell.ours_mean), float(cell.ours_std), SCALES.get(joined.unit, 1.0)
     if joined.unit in SCALES and not (math.isnan(mean) or 0 <= mean <= 1):
         raise ConfigError(

@@ -63,8 +63,11 @@ def load(path: Path, fingerprint: Mapping[str, str]) -> Checkpoint:
     """
     if not path.exists():
         return Checkpoint()
+    data = path.read_bytes()  # what cannot be read now may be sound
     try:
-        written, checkpoint = _parse(path.read_bytes())
+        written, checkpoint = _parse(data)
+    except MemoryError:
+        raise
     except Exception as error:  # of nearly any kind, where bytes have changed
         suffix, reason = "damaged", f"is damaged ({brief(error)})"
     else:
@@ -88,4 +91,6 @@ def _parse(data: bytes) -> tuple[dict[str, str], Checkpoint]:
     if content.pop("format") != FORMAT:
         raise ValueError(f"not of format {FORMAT}")
     fingerprint = dict(content.pop("fingerprint"))
+    if content.keys() != vars(Checkpoint()).keys():
+        raise ValueError("it has other fields")
     return fingerprint, Checkpoint(**content)

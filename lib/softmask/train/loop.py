@@ -76,9 +76,9 @@ class Settings:
             may_be_zero = name in ("warmup", "hold", "ramp")
             if not (value > 0 or (may_be_zero and value == 0)):
                 raise ConfigError(f"{name} must be positive, not {value!r}")
-        for name in ("hold", "warmup"):
-            if getattr(self, name) >= self.epochs:
-                raise ConfigError(f"{name} must be below the number of epochs, {self.epochs}, and leave some after it")
+        for name, epochs in (("hold", self.hold), ("warmup", self.warmup)):
+            if epochs >= self.epochs:
+                raise ConfigError(f"{name} must be below the number of epochs, {self.epochs}, not {epochs}")
 
     def steps(self, n: int) -> int:
         """Return the number of steps of the whole training on ``n`` images."""

@@ -133,7 +133,9 @@ def train_super_resolution(
     check_losses(losses)
     for part_name, part in (("training", data.train), ("validation", data.validation)):
         n, channels, height, width = part.images.shape
-        if not n or channels != 1 or height != width or height % SCALE:
+        if not n:
+            raise ConfigError(f"there are no {part_name} images")
+        if channels != 1 or height != width or height % SCALE:
             raise ConfigError(
                 f"the {part_name} images are {n} x {channels} x {height} x {width}; super-resolution needs grey square "
                 f"images, N x 1 x S x S, with an S that {SCALE} divides"
