@@ -113,6 +113,7 @@ def test_x_before_y_and_mm_are_said_by_the_columns(tmp_path):
         (f",,m.png{',' * 11}", "names no image"),
         ("a.png,m.png", "2 cells where 14"),
         (f"a.png,../../up,m.png{',' * 11}", "cannot be the name of a file"),
+        (f"a.png,.hidden,m.png{',' * 11}", "cannot be the name of a file"),
         (f"a.png,\0,m.png{',' * 11}", "NUL"),
     ],
 )

@@ -70,6 +70,7 @@ def repeated(x):
     [
         ({"channels": ("image", "depth")}, "unknown channel 'depth'; choose one of image, bilinear"),
         ({"channels": ("image", "image")}, "cannot be combined"),
+        ({"channels": ()}, "channels .* cannot be combined"),
         ({"channels": ("image", "bilinear"), "scale": 4}, "two sizes"),
         ({"channels": ("bilinear",), "scale": 3}, r"the scale 3 \(one of \[2, 4\]\)"),
         ({"scale": 2}, r"the scale 2 \(one of \[1\]\)"),
@@ -184,6 +185,10 @@ def test_features_at_full_size_are_never_made_for_all_images(tiny, sr, config, d
     with torch.no_grad():
         found = inputs.seeing(spec, segmentor, [run])(torch.tensor(images))
         wanted = segmentor(torch.tensor(np.concatenate(expected, axis=1, dtype=np.float32)))
+        generator.last.register_forward_pre_hook(
+            lambda _, read: np.testing.assert_allclose(expected[2], *read, atol=2e-3)
+        )
+        generator(torch.tensor(images))  # F_SR is what its last convolution reads
     torch.testing.assert_close(found, wanted, atol=2e-3, rtol=0)  # kept in half precision there
     other = tiny(network="dsnet", channels=spec.channels, scale=2, reduction=2, sr=sr)
     assert inputs.seeing(other, segmentor, [run]) is segmentor

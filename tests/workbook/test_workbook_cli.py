@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from softmask.config import Config
+from softmask.errors import DataError
 from softmask.workbook import cli, state
 from softmask.workbook.state import Cost
 
@@ -120,14 +121,20 @@ def test_list_has_time_and_memory_of_earlier_runs(write, folder, output, capsys,
         ([], "\ncpu-embedded differs\n"),
         (["--seeds", "5"], "results/cpu-embedded-5seeds\n"),  # of which nothing is committed
         (["--profile", "smoke"], "results/smoke-embedded\n"),
+        (["--profile", "full"], "not compared with the committed ones: damaged\n"),
     ],
 )
 def test_the_comparison_ends_the_run(write, folder: Path, output: Path, monkeypatch, capsys, options, end):
+    def summary(run):
+        if run == "full-embedded":
+            raise DataError("damaged")
+        return f"{run} differs"
+
     write("01_data")
     monkeypatch.setattr("softmask.workbook.runner.run", lambda *_: [])
-    monkeypatch.setattr("softmask.report.verify.has_committed", lambda run: run == "cpu-embedded")
+    monkeypatch.setattr("softmask.report.verify.has_committed", ["cpu-embedded", "full-embedded"].__contains__)
     monkeypatch.setattr("softmask.report.verify.compare", lambda run: run)
-    monkeypatch.setattr("softmask.report.verify.summary", lambda run: f"{run} differs")
+    monkeypatch.setattr("softmask.report.verify.summary", summary)
     assert cli.main(["--data", "embedded", *options], folder) == 0
     assert capsys.readouterr().out.endswith(end)
 
