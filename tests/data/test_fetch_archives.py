@@ -138,6 +138,8 @@ def test_an_interrupted_fetch_asks_for_the_rest_alone(server, tmp_path, resumes)
     source = promise12(server)
     break_off(server, source, tmp_path)
     server.ranges = resumes
+    (tmp_path / STAGING / "tree/training").mkdir(parents=True)  # as a kill while unpacking leaves it
+    (tmp_path / STAGING / "tree/training/Case00.raw").write_bytes(b"half")
     fetch(source, tmp_path)
     assert arrived(tmp_path) == FILES
     assert server.asked == [("/training.zip", None), ("/training.zip", "bytes=100000-"), ("/test.zip", None)]
@@ -202,6 +204,18 @@ def test_an_archive_without_end_or_length_is_bounded(server, tmp_path, monkeypat
         fetch(unpinned, tmp_path / "b")
 
 
+@pytest.mark.parametrize(
+    ("part", "asked"), [(TRAINING, ["/test.zip"]), (TRAINING + b"+", ["/training.zip", "/test.zip"])]
+)
+def test_a_part_that_is_whole_or_too_long_is_no_dead_end(server, tmp_path, part, asked):
+    source = promise12(server)
+    (tmp_path / STAGING).mkdir()
+    (tmp_path / STAGING / "training.zip.part").write_bytes(part)
+    fetch(source, tmp_path)
+    assert arrived(tmp_path) == FILES
+    assert [path for path, _ in server.asked] == asked
+
+
 def test_bytes_from_another_place_than_asked_for_are_refused(server, tmp_path):
     source = promise12(server)
     break_off(server, source, tmp_path)
@@ -220,11 +234,15 @@ def test_a_redirect_is_followed_and_the_rest_asked_for_there(server, tmp_path):
     assert arrived(tmp_path) == FILES
 
 
-@pytest.mark.parametrize("target", ["https://example.invalid/a.zip", "file:///etc/passwd", "ftp://127.0.0.1/a"])
-def test_another_kind_of_address_is_refused(server, tmp_path, target, monkeypatch):
+@pytest.mark.parametrize(
+    "target", ["https://example.invalid/a.zip", "file:///etc/passwd", "ftp://127.0.0.1/a", "/nothing.zip"]
+)
+def test_another_kind_of_address_is_refused_and_nothing_there_is_said(server, tmp_path, target, monkeypatch):
     source = promise12(server)
     server.redirects["/training.zip"] = target
-    with pytest.raises(DataError, match=r"(unknown url type|is not allowed).*; check the network and run `softmask"):
+    with pytest.raises(
+        DataError, match=r"(unknown url type|is not allowed|404).*; check the network and run `softmask"
+    ):
         fetch(source, tmp_path)
     monkeypatch.undo()  # https alone, and no http as on the loopback
     with pytest.raises(DataError, match="unknown url type: http"):

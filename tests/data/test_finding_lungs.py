@@ -130,16 +130,18 @@ def test_a_bad_slice_is_named_and_the_others_are_read(tmp_path, kind):
     assert [problem.where for problem in dataset.problems] == ["lungs-2d/ID_0002/lungs/Z_0162"]
 
 
-def test_missing_halves_and_wrong_masks_are_listed(tmp_path):
+def test_missing_halves_odd_names_and_wrong_masks_are_listed(tmp_path):
     for stem in ("ID_0001_Z_0001", "ID_0002_Z_0001", "ID_0003_Z_0001", "ID_0079_Z_0001"):
         write_slice(tmp_path, stem)
     (tmp_path / "2d_masks/ID_0002_Z_0001.tif").unlink()
     (tmp_path / "2d_images/ID_0003_Z_0001.tif").unlink()
     (tmp_path / "2d_masks/ID_0079_Z_0001.tif").unlink()  # of what is not used nothing can be missing
+    write_tiff(tmp_path / "2d_images/lungs.tif", chest())
     (tmp_path / "2d_images/._ID_0001_Z_0001.tif").touch()
     dataset = FindingLungs(tmp_path)
     assert dataset.index["patient"].tolist() == ["ID_0001"]
     assert [(Path(problem.where).name, problem.why.partition(";")[0]) for problem in dataset.problems] == [
+        ("lungs.tif", "its name is not like ID_0001_Z_0146.tif"),
         ("ID_0002_Z_0001.tif", "has no mask"),
         ("ID_0003_Z_0001.tif", "has no image"),
     ]
@@ -180,7 +182,9 @@ def test_an_archive_is_read_where_it_lies_and_no_name_leads_out_of_it(tmp_path):
     dataset = FindingLungs(path)
     assert len(list(dataset.samples())) == 1
     assert dataset.fingerprint == same
-    assert dataset.problems == []
+    assert [problem.why for problem in dataset.problems] == [
+        "its name is not like ID_0001_Z_0146.tif; rename the file"
+    ] * 4
     assert sorted(tmp_path.rglob("*")) == before
 
 

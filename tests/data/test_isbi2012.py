@@ -69,6 +69,9 @@ def test_half_a_section_is_left_out_and_listed(tmp_path):
         "has no label ",
         "has no image ",
     ]
+    Image.fromarray(np.full((32, 32), 1000, np.uint16)).save(tmp_path / "train/image/0.png")
+    with pytest.raises(DataError, match=r"image/0\.png: an 8-bit image"):
+        dataset[0]
     (tmp_path / "train/label/0.png").unlink()
     with pytest.raises(DataError, match="softmask data fetch isbi2012"):
         Isbi2012(tmp_path)

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softmask.data import annotations
-from softmask.data.annotations import RATINGS, Contour, Nodule, Reading
+from softmask.data.annotations import RATINGS, Contour, Nodule, Reading, load
 from softmask.data.lidc import LidcSlices, fault_of, read_flags
 
 WRONG = "mask-{} is not reader {}'s contours"
@@ -59,6 +58,12 @@ def test_two_slices_in_one():
 def test_slices_of_another_nodule_behind_the_last():
     masks = published_of(HEIGHTS) + published_of(np.array([[11, 0, 12, 0]]))
     assert fault_of(masks, nodule_of(HEIGHTS)) == f"{WRONG.format(0, 1)}; {WRONG.format(2, 3)}"
+
+
+def test_a_shift_that_keeps_the_order_of_one_mask_and_a_mask_without_a_reader():
+    heights = np.array([[0, 4, 5], [3, 5, 6], [4, 6, 0]])  # mask-0 moved up; alone it is in order
+    assert fault_of(rolled(published_of(heights), 0, -1), nodule_of(heights)) == WRONG.format(0, 1)
+    assert fault_of(published_of(HEIGHTS), nodule_of(HEIGHTS * [1, 1, 0, 1])) == WRONG.format(2, 3)
 
 
 def test_readers_moved_against_one_another_within_the_slice():
@@ -130,7 +135,7 @@ def test_real_masks_are_the_database_contours(real_data):
     assert len(dataset) == 11550
     assert (dataset.index.n_readers == 4).sum() == 3488
     assert dataset.index.spacing_mm.notna().all()
-    database = annotations.load()
+    database = load()
 
     def trimmed(mask):
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

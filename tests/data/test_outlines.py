@@ -93,12 +93,16 @@ def lengths(axes):
 
 @pytest.mark.parametrize("degrees", [0, 17, 133])
 def test_ellipse(degrees):
-    axes = recist_axes(ellipse((128, 128), (60.3, 64.2), 30, 14, degrees))
+    mask = ellipse((128, 128), (60.3, 64.2), 30, 14, degrees)
+    axes = recist_axes(mask)
     assert lengths(axes) == pytest.approx([60, 28], abs=1.6)
     direction = axes[0, 1] - axes[0, 0]
     expected = np.array([np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))])
     assert abs(direction @ expected) / np.linalg.norm(direction) > np.cos(np.deg2rad(6))
     assert axes.mean(axis=(0, 1)) == pytest.approx([60.3, 64.2], abs=1.5)
+    mask[120:124, 3] = True  # another part, and a hole: neither counts
+    mask[59:63, 62:67] = False
+    np.testing.assert_array_equal(recist_axes(mask), axes)
 
 
 def test_rectangle_is_exact():

@@ -56,6 +56,7 @@ def test_no_patient_has_two_roles(index):
     assert not set(index.patient[ours]) & set(index.patient[theirs])
     assert len(set(ours)) == len(ours)
     assert len(ours) == ((index.n_readers == 4) & (index.patient.map(selection.role) == "lidc")).sum()
+    assert 700 < [selection.role(f"LIDC-IDRI-{number:04}") for number in range(1000)].count("lidc") < 800
     never_four = ~index.patient.isin(set(index.patient[index.n_readers == 4]))
     assert never_four.any()
     assert len(theirs) == ((index.patient.map(selection.role) == "lnsm") | never_four).sum()

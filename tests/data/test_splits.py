@@ -21,6 +21,7 @@ from softmask.data.splits import (
     SECTION_FOLDS,
     TAKEN,
     dataset_name,
+    experiment_rows,
     scan_rows,
     split_by_patient,
     split_rows,
@@ -109,6 +110,15 @@ def test_every_experiment_opens_a_data_set() -> None:
     assert all("test" in sizes for sizes in PAPER_SIZES.values())
 
 
+def test_119_lesions_are_the_first_of_lidc_each_with_its_largest_slice() -> None:
+    dataset = nodules(120)
+    rows = experiment_rows("lidc-119", dataset)
+    assert rows.tolist() == experiment_rows("lidc", dataset)[:119].tolist()
+    chosen = dataset.index.iloc[rows]
+    assert not chosen.duplicated(["patient", "nodule"]).any()
+    assert set(chosen["slice"]) == {"s0"}
+
+
 def test_folds_divide_lidc_s_training_and_validation_patients_and_keep_the_test_part() -> None:
     dataset = nodules(300)
     patients, whole = dataset.index["patient"].to_numpy(), split_rows("lidc", dataset)
@@ -155,7 +165,7 @@ def prostates(training: int, tested: int, slices: int = 15) -> Dataset:
     return Listed(pd.DataFrame({"patient": [name for name in names for _ in range(slices)]}))
 
 
-@pytest.mark.parametrize("tested", [30, 3])
+@pytest.mark.parametrize("tested", [30, 3, 0])
 def test_prostates_are_tested_on_the_challenge_s_test_cases_which_never_train(tested) -> None:
     dataset = prostates(50, tested)  # three fill a part of the test part, and training cases the rest
     patients = dataset.index["patient"].to_numpy()

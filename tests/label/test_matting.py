@@ -173,11 +173,13 @@ def test_a_trimap_without_unknown_pixels_is_the_answer():
     assert (closed_form_alpha(image, trimap) == trimap).all()
 
 
-def test_a_singular_system_says_so(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("solver", "error"), [("solveh_banded", np.linalg.LinAlgError), ("splu", RuntimeError)])
+def test_a_singular_system_says_so(solver, error, monkeypatch: pytest.MonkeyPatch):
     def fail(*_, **__):
-        raise np.linalg.LinAlgError("singular")
+        raise error("singular")
 
-    monkeypatch.setattr(matting, "solveh_banded", fail)
+    monkeypatch.setattr(matting, solver, fail)
+    monkeypatch.setattr(matting, "BAND_ENTRIES", 0 if solver == "splu" else matting.BAND_ENTRIES)
     with pytest.raises(LabelError, match="raise epsilon"):
         closed_form_alpha(*scene(0))
 

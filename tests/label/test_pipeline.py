@@ -40,12 +40,14 @@ def test_each_prior_goes_through_its_trimap():
     for prior, trimap in (
         ({"mask": mask}, from_mask(mask)),
         ({"mask": mask, "radius": 3}, from_mask(mask, 3)),
+        ({"mask": mask, "epsilon": 1.0}, from_mask(mask)),
         ({"readers": READERS}, from_readers(READERS[PRESENT])),
         ({"recist": axes}, from_recist(image, axes)),
     ):
         soft = soft_mask(image, **prior)
         assert (soft.trimap == trimap).all()
-        assert (soft.alpha == closed_form_alpha(image, trimap).astype(np.float32)).all()
+        alpha = closed_form_alpha(image, trimap, epsilon=prior.get("epsilon", 1e-7))
+        assert (soft.alpha == alpha.astype(np.float32)).all()
         assert soft.alpha.dtype == soft.trimap.dtype == np.float32
         assert (soft.binary == (soft.alpha >= 0.5)).all()
 
@@ -68,6 +70,8 @@ def test_a_clear_lesion_is_found_from_every_prior(seed, strategy):
         ({"readers": np.zeros_like(READERS)}, "no reader"),
         ({"mask": disc(5)[:32]}, "size"),
         ({"recist": np.zeros((2, 2, 2))}, "from its mask"),
+        ({"recist": [[[1, 2], [3]], [[4, 5], [6, 7]]]}, "RECIST axes cannot be made an array"),
+        ({"mask": [[1, 0], [1]]}, "the mask cannot be made an array"),
         ({"readers": [disc(5), disc(5)[:40]]}, r"differ in size: \(64, 64\), \(40, 64\)"),
     ],
 )
@@ -99,3 +103,5 @@ def test_a_bad_sample_is_named():
         label_sample(flat, "recist")
     with pytest.raises(LabelError, match=f"{point.id}.*from its mask"):
         label_sample(point, "recist")
+    with pytest.raises(LabelError, match="'doctor'; choose one of mask, readers, recist"):
+        label_sample(sample(), "doctor")

@@ -29,7 +29,8 @@ def test_kats_keeps_the_mask_and_adds_one_value(mask, probability):
     assert label.dtype == np.float32
 
 
-def test_kats_band_has_the_radius_asked_for():
+def test_kats_band_has_the_radius_asked_for_and_lies_below_the_cut_of_predictions():
+    assert ((kats_dilation(disc(8)) >= 0.5) == disc(8)).all()
     assert ((kats_dilation(disc(8), radius=4) > 0) & ~disc(12.5)).sum() == 0
     assert (kats_dilation(disc(8), radius=4)[disc(11.4)] > 0).all()
 
