@@ -9,7 +9,7 @@ import pytest
 import SimpleITK
 from highdicom._standard_utils import get_iod_module_map, get_module_attribute_map
 
-from softmask.data import annotations
+from softmask.data.annotations import load as load_annotations
 from softmask.data.ct import read_volume
 from softmask.data.masks import lesion_mask, slice_at
 
@@ -136,7 +136,7 @@ def test_the_real_scans_four_readers(real_data, label, tmp_path):
     if not folder.is_dir():
         pytest.skip("lidc-idri-0314 is not there")
     grid = read_volume(folder)
-    [nodule] = annotations.load().of_series(grid.series_uid)
+    [nodule] = load_annotations().of_series(grid.series_uid)
     masks = np.zeros((4, *grid.shape), np.uint8)
     for z in nodule.slices():
         place = slice_at(grid, z)
