@@ -92,6 +92,9 @@ def test_the_network_has_a_row_and_a_column_of_the_matrix(three) -> None:
     np.testing.assert_allclose(matrix.mean[5], [0.2, 0.3, 0.4, 0.5, 0.6, 1])
     np.testing.assert_allclose(matrix.mean[:, 5], matrix.mean[5])
     np.testing.assert_array_equal(matrix.mean[:5, :5], found.matrix.mean)
+    nearer = doctors.nearness(found, {"casgan": [network(found, [0, 0, 0, 0, 0.9])], "dsnet": []})["network nearer"]
+    assert nearer.tolist() == ["33%", "33%", "33%", "67%", ""]  # consensus: 0.8, 1, 1; 0.4, 1, 2/3
+    np.testing.assert_allclose(doctors.printed_matrix("dsnet-v1", "table-4")[0, [0, 3]], [np.nan, 0.625], atol=0.001)
     cells = {(cell.row, cell.metric): cell for cell in doctors.network_cells(found, runs, "casgan", "real")}
     assert cells["casgan", "dice_with_consensus50"].ours_mean == pytest.approx(0.6)
     assert [cells[place].n_seeds for place in (("casgan", "dice_with_doctor1"), ("doctor1", "dice_with_casgan"))] == [

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from softmask.analysis import examples
 from softmask.analysis.examples import one_of_each_kind, spread
 from softmask.data.sample import Dataset
-from softmask.errors import DataError
+from softmask.errors import DataError, MissingData
 
 
 @given(st.lists(st.integers(0, 10**6), unique=True, max_size=300), st.integers(0, 400) | st.none())
@@ -104,6 +104,21 @@ def test_counts_by_hand() -> None:
     kinds = values(examples.kind_cells(Listed("lidc", SMALL), ("isolated", "tiny", "cavitary")))
     assert [kinds[kind, "nodules"] for kind in ("isolated", "tiny", "cavitary")] == [2, 2, 0]
     assert [kinds[kind, "four_readers"] for kind in ("isolated", "tiny", "cavitary")] == [2, 1, 0]
+
+
+def test_missing_data_is_left_out_with_its_message_and_damaged_data_is_not(config, monkeypatch) -> None:
+    def open_dataset(name, config):
+        if name == "lnsm":
+            raise errors.pop()
+        return Listed(name, SMALL)
+
+    errors = [DataError("lnsm.zip is truncated"), MissingData("lnsm: get it there")]
+    monkeypatch.setattr(examples.datasets, "open_dataset", open_dataset)
+    opened, missing = examples.open_all(config)
+    assert list(opened) == [name for name in examples.datasets.NAMES if name != "lnsm"]
+    assert missing == {"lnsm": "lnsm: get it there"}
+    with pytest.raises(DataError, match="truncated"):
+        examples.open_all(config)
 
 
 def test_cells_of_the_parts_by_hand() -> None:

@@ -135,6 +135,8 @@ def test_paired_differences_by_hand() -> None:
     assert [row["n"] for row in (up, down, none)] == [3, 3, 3]
     assert (down["difference"], down["low"]) == pytest.approx((-0.2, -up["high"]), abs=0.02)
     assert [row["b is"] for row in (up, down, none)] == ["higher", "lower", "no clear difference"]
+    [one] = study.compare(records.assign(patient="p0"), "m", [("mask_binary", "mask_soft")]).to_dict("records")
+    assert (one["p"], one["n"]) == (1, 3)  # one patient has but two signs
 
 
 @pytest.fixture(scope="module")

@@ -88,6 +88,9 @@ def test_intervals_hold_their_values_and_rows_are_told_apart(found):
     drawn = study.drawn_areas(found)
     assert set(study.printed_areas()) <= set(drawn)
     assert drawn["lidc", "area", "knn"]["auc"] == cells["k nearest neighbours, area alone", "lidc", "auc"]
+    points = {(cell.row, cell.metric): cell.ours_mean for cell in study.auc_cells(found[:1], [("soft_roi", "area")])}
+    soft, area = (found[0].predictions[name, "svm"].auc() for name in ("soft_roi", "area"))
+    assert points["SVM, soft mask over area alone", "difference"] == pytest.approx(100 * (soft - area))
 
 
 def test_no_patient_is_on_both_sides_and_one_that_is_would_be_counted(found):

@@ -81,6 +81,9 @@ def test_texture_distance_counts_decades_of_fine_power():
     assert resolution.texture_distance(0.5 + noise, 0.5 + noise / 10) == pytest.approx([2, 2])
     # the same texture elsewhere is as good; a slow change of brightness is no texture
     assert resolution.texture_distance(0.5 + noise[0].T, 0.5 + noise[0]) == pytest.approx(0)
+    # no texture at all is as little as 256 grey levels can show
+    ideal, flat = np.log10(0.16 / 3 * 12 * 255**2), np.full((64, 64), 0.5)
+    assert resolution.texture_distance(flat, 0.5 + noise[0]) == pytest.approx(ideal, abs=0.1)
     slow = 0.1 * np.sin(2 * np.pi * np.arange(64) / 32)
     assert resolution.texture_distance(0.5 + slow + noise[0], 0.5 + noise[0]) < 0.01
 

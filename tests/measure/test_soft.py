@@ -7,6 +7,7 @@ from scipy.ndimage import convolve
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
+from softmask.errors import DataError
 from softmask.measure import segmentation, soft
 
 ALPHAS = hnp.arrays(float, (5, 6), elements=st.floats(0, 1))
@@ -65,6 +66,11 @@ def test_gradient_error_is_that_of_the_benchmark():
     assert soft.gradient_error(a, b) == pytest.approx(expected, rel=1e-10)
 
 
+def test_two_empty_soft_masks_agree():
+    empty = np.zeros((4, 4))
+    assert (soft.soft_dice(empty, empty), soft.soft_dice(empty, empty + 0.5)) == (1, 0)
+
+
 def test_leading_axes_are_images():
     a, b = random_alphas(6)
     for measure in (soft.mae, soft.mse, soft.gradient_error, soft.soft_dice):
@@ -91,6 +97,12 @@ def test_auc_depends_on_the_order_alone_and_turns_with_the_truth(probabilities, 
     np.testing.assert_equal(soft.auc(probabilities**2, truth), area)
     np.testing.assert_allclose(soft.auc(1 - probabilities, truth), 1 - area)
     np.testing.assert_allclose(soft.auc(probabilities, ~truth), 1 - area)
+
+
+@pytest.mark.parametrize("measure", [soft.auc, soft.brier, soft.calibration])
+def test_probabilities_are_compared_with_binary_masks_only(measure):
+    with pytest.raises(DataError, match="binarise"):
+        measure(np.full((4, 4), 0.5), np.full((4, 4), 0.5))
 
 
 def test_auc_image_by_image_is_undefined_without_both_classes():

@@ -55,9 +55,13 @@ def test_an_interval_lies_within_the_values(values, seed):
     assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
 
 
-def test_undefined_values_alone_are_refused():
-    with pytest.raises(DataError, match="no value is defined"):
-        bootstrap_interval([np.nan], 0)
+@pytest.mark.parametrize(("values", "message"), [([np.nan], "no value is defined"), ([np.inf], "must be finite")])
+def test_what_cannot_be_compared_is_refused(values, message):
+    for call in (lambda: bootstrap_interval(values, 0), lambda: paired_test(values, values, 0)):
+        with pytest.raises(DataError, match=message):
+            call()
+    with pytest.raises(DataError, match="not 2 with 1"):
+        paired_test([1, 2], [1], 0)
 
 
 def test_paired_test_agrees_with_scipy():

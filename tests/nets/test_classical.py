@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.ndimage import gaussian_filter
 
-from softmask.errors import ConfigError
+from softmask.errors import ConfigError, DataError
 from softmask.measure.segmentation import dice
 from softmask.nets.classical import CLASSICAL, REACH, classical, contrast_of, cut, evolve
 
@@ -75,6 +75,8 @@ def test_no_labelling_has_less_energy_than_the_cut(log_odds, image, contrast, sm
 def test_contrast_is_the_difference_between_neighbours():
     stripes = np.broadcast_to([0.0, 0.4], (2, 5, 2))  # 10 steps of 0.4 across, 16 of nothing down
     assert contrast_of(stripes) == pytest.approx(np.sqrt(10 * 0.4**2 / 26))
+    with pytest.raises(DataError, match="flat"):
+        contrast_of(np.full((2, 4, 4), 0.3))
 
 
 def test_the_graph_cut_finds_the_disc_and_not_the_wall(training, fitted):

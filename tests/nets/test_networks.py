@@ -165,10 +165,14 @@ def test_learns_one_batch_by_heart(name):
     ("arguments", "message"),
     [
         (("u-net",), r"'u-net'.*" + ", ".join(sorted(NETWORKS))),
-        (("unet", 0), "unet segments grey images at their size; it cannot be of width 0"),
-        (("cenet", 4, -4), "cenet segments images of one or several channels at their size; .* with -4 channels"),
+        (("unet", 0), "width of unet must be a whole number of at least 1, not 0"),
+        (("cenet", 4, -4), "number of channels of cenet must be a whole number of at least 1, not -4"),
         (("unet", 4, 2), "with 2 channels"),
         (("unet", 4, 1, 2), "reduced by 2"),
+        (("unet", "8"), "width of unet must be a whole number of at least 1, not '8'"),
+        (("attention_unet", 1), "width of attention_unet must be a whole number of at least 2, not 1"),
+        (("dsnet", 4, 2), "number of channels of dsnet must be a whole number of at least 3, not 2"),
+        (("dsnet", 4, 3, 3), "reduced by 3"),
     ],
 )
 def test_networks_that_do_not_exist_are_refused(arguments, message):

@@ -12,6 +12,8 @@ from softmask.report.result import Cell, ResultTable, join
 
 UNET = Cell("unet", "lnsm", "dice", 0.8, 0.1, 400, 1, "embedded")
 
+ONE_PAIR = [Cell(f"doctor{a}", "lidc", f"dice_with_doctor{b}", a / 4, 0.1, 9, 1, "real") for a, b in ((1, 2), (2, 1))]
+
 
 def table(*cells, paper="softgan", name="table-1", **more):
     return ResultTable(paper, name, "", "caption", cells, **more)
@@ -72,6 +74,8 @@ def test_the_workbooks_own_tables_take_any_cell():
         (table(name="table-7"), "no 'table-7'"),
         (table(paper="workbook", name="../up"), "cannot name"),
         (table(UNET, UNET), "given twice"),
+        (table(replace(UNET, source="mixed")), "source must be real, .*, not 'mixed'"),
+        (table(*ONE_PAIR, paper="casgan", name="table-2"), "the other way"),
         (table(replace(UNET, row="unett")), "unett / lnsm / dice is not printed"),
         (table(replace(UNET, metric="mae", extra=True)), "give its unit"),
         (table(replace(UNET, ours_mean=88.0)), "is no share"),

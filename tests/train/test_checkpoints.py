@@ -1,6 +1,7 @@
 """Checkpoints: whole or not there, never executed, and only used for the training they are of."""
 
 import errno
+import io
 import logging
 import os
 
@@ -54,13 +55,26 @@ def test_any_changed_byte_or_lost_end_is_noticed(path, data):
         assert not path.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
-def test_a_damaged_one_is_set_aside_with_a_warning(path, content, caplog):
+def saved(**content) -> bytes:
+    torch.save(content, buffer := io.BytesIO())
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", ""),
+        (b"not a checkpoint", ""),
+        (saved(format=1), "not of format 2"),
+        (saved(format=2, fingerprint=FINGERPRINT, curves={}, seconds=1.0), "it has other fields"),
+    ],
+)
+def test_a_damaged_one_is_set_aside_with_a_warning(path, content, why, caplog):
     path.write_bytes(content)
     with caplog.at_level(logging.WARNING):
         assert load(path, FINGERPRINT).epochs == 0
     assert str(path) in caplog.text
-    assert "is damaged" in caplog.text
+    assert f"is damaged ({why}" in caplog.text
     assert "kept as checkpoint.damaged" in caplog.text
     assert (path.parent / "checkpoint.damaged").read_bytes() == content
 

@@ -102,9 +102,15 @@ def test_the_adversary_s_turn_widens_the_gap_between_real_and_fake_and_the_segme
 
 
 def test_the_discriminator_sees_masks_between_minus_one_and_one(gan, batch):
+    on_real, on_fake = judged(gan, batch, logits_of(gan, batch))
     seen = []
     gan.modules["discriminator"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
-    gan.step(batch, ["soft_l1", gan.adversary.name])
+    values = gan.step(batch, ["soft_l1", gan.adversary.name])
+    # its numbers are those before its move
+    boundary = {"gan": 0.0, "gan_least_squares": 0.5}[gan.adversary.name]
+    torch.testing.assert_close(values["discriminator_loss"], gan.adversary.loss.discriminator(on_real, on_fake))
+    assert values["discriminator_accuracy_real"] == (on_real > boundary).float().mean()
+    assert values["discriminator_accuracy_fake"] == (on_fake < boundary).float().mean()
     (image, real), (_, fake), (_, again) = seen
     assert torch.equal(image, batch.images)
     assert torch.equal(real, 2 * batch.soft - 1)

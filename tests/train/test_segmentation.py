@@ -194,6 +194,12 @@ def test_weights_that_are_nan_are_named(run, tiny):
         run(network, settings=one_batch)
 
 
+def test_binary_label_trains_soft_losses_on_the_masks(run, data):
+    network, _ = run(losses=(("soft_l1", 1.0),), label="binary", folder="binary")
+    data.train.soft["soft_mask"] = data.train.masks
+    assert weights(network) == weights(run(losses=(("soft_l1", 1.0),))[0])
+
+
 def test_unknown_label_is_refused_with_the_valid_ones(run):
     with pytest.raises(ConfigError, match="unknown label 'softmask'; choose one of binary, soft_mask"):
         run(label="softmask")
@@ -230,6 +236,8 @@ def test_without_a_loss_of_masks_the_dice_loss_warms_up_and_is_not_reported(run)
     assert outcome.best_epoch == 2
     cold, _ = run(losses=soft, settings=replace(settings, warmup=0), folder="cold")
     assert weights(cold) != weights(network)
+    student = (("hard_cross_entropy", 0.3), ("soft_cross_entropy", 0.7))  # without a soft loss there is no warm-up
+    assert "warmup" not in run(losses=student, settings=settings, folder="student")[1].curves
 
 
 @pytest.mark.parametrize(

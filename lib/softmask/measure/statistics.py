@@ -81,11 +81,13 @@ def paired_test(a: np.ndarray, b: np.ndarray, seed: int, groups: Sequence[Hashab
             groups' mean differences; None: every pair for itself.
 
     Raises:
-        DataError: when each pair has a NaN.
+        DataError: when each pair has a NaN, or there are not as many of both.
     """
     from scipy.stats import wilcoxon  # a slow import
 
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if a.shape != b.shape:  # numpy would repeat a single value
+        raise DataError(f"two methods are compared image by image, one value each, not {len(a)} with {len(b)}")
     if np.isinf(a).any() or np.isinf(b).any():  # the difference of two would count as undefined
         raise DataError("values must be finite; count infinite ones and leave them out")
     differences, numbers = _defined(a - b, groups)

@@ -16,6 +16,8 @@ class AttentionUNet(SegmentationNet):
     """U-Net of five levels whose skips pass gates that the coarser level opens."""
 
     STRIDE = SMALLEST = 16
+    NARROWEST = 2
+    """Its gates halve the width."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

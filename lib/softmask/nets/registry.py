@@ -104,7 +104,8 @@ def build(name: str, width: int | None = None, inputs: int | None = None, reduct
     width = network.FULL_WIDTH if width is None else width
     inputs = getattr(network, "CHANNELS", 1) if inputs is None else inputs
     least = getattr(network, "CHANNELS", 1)
-    for label, number, lowest in (("width", width, 1), ("number of channels", inputs, least)):
+    narrowest = getattr(network, "NARROWEST", 1)
+    for label, number, lowest in (("width", width, narrowest), ("number of channels", inputs, least)):
         if type(number) is not int or number < lowest:
             raise ConfigError(f"the {label} of {name} must be a whole number of at least {lowest}, not {number!r}")
     powers = reduction >= 1 and not reduction & (reduction - 1)
