@@ -22,7 +22,8 @@ from softmask.apply import models
 from softmask.apply.images import Grey, list_slices
 from softmask.apply.models import MODEL, WEIGHTS
 from softmask.config import ROOT, Config
-from softmask.data import annotations, deeplesion, finding_lungs, isbi2012, lidc, lidc_dicom, promise12
+from softmask.data import deeplesion, finding_lungs, isbi2012, lidc, lidc_dicom, promise12
+from softmask.data.annotations import load as load_annotations
 from softmask.data.ct import read_header, read_hu, read_volume
 from softmask.data.image_files import FileStore, read_grey, read_grey_stack
 from softmask.data.masks import lung_mask
