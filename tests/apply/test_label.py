@@ -287,7 +287,7 @@ def test_masks_and_marks_that_do_not_fit_are_named(label, made, ct, tmp_path, ca
         (image, ["--mask", empty], f"{empty} is empty"),
         (image, ["--mask", soft], f"{soft} must be binary"),
         (image, ["--mask", made.write_volume(tmp_path / "m.nrrd", made.volume_mask())], "must be a PNG or TIFF file"),
-        (image, ["--mask", tmp_path / "none.png"], f"{tmp_path / 'none.png'}: cannot be read (No such file"),
+        (image, ["--mask", tmp_path / "none.png"], f"{tmp_path / 'none.png'}: there is no such file"),
         (ct, ["--mask", single], f"{single}: is the mask of one slice of 5; say of which"),
         (ct, ["--mask", tmp_path], f"{tmp_path}: cannot be read (Is a directory)"),
         (ct, ["--mask", ct / "0001.dcm"], "Modality (0008,0060) = CT; a mask in DICOM is a SEG"),

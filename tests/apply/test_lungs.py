@@ -241,7 +241,8 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(lungs, tmp_path, capsys, 
     monkeypatch.setattr(*(("os.replace", full) if broken == "png" else (SimpleITK, "WriteImage", full)))
     assert lungs(path) == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("softmask")]
-    assert f"{path}: the results cannot be written (" in line
+    assert f"{path}: " in line
+    assert "cannot be written (" in line
     assert (out / "ct-lungs.nii.gz").read_text() == "old"
     assert not [name for name in names(out) if "part" in name]
 

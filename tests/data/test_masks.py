@@ -157,7 +157,7 @@ def test_contours_that_are_none(chest, scan, tmp_path):
     path = chest.write_rtstruct(tmp_path / "rt.dcm")
     for field, value, message in (
         ("ContourGeometricType", "POINT", r"ContourGeometricType \(3006,0042\) = POINT"),
-        ("ContourData", ["1", "2"], r"ContourData \(3006,0050\) .*three numbers a point"),
+        ("ContourData", ["1", "2"], r"ContourData \(3006,0050\) .* has 2 numbers, not 3 a point"),
         ("ContourData", list("123456789"), "leaves the axial plane"),
     ):
         dataset = pydicom.dcmread(path)

@@ -151,7 +151,7 @@ class TestFailing:
         assert run(config, folder, only="02") == {"02": "ok"}
         run(config, folder, only="01")
         books = discover(folder)
-        expected = [Entry("02_masks", "not run", reason="01_data failed")]
+        expected = [Entry("02_masks", "not run", reason="01_data did not end well when it last ran")]
         assert runner.run(config, books, choose(books, "02")) == expected
 
     def test_the_report_can_read_the_state(self, config, folder, ran, write):
