@@ -104,9 +104,9 @@ def test_a_section_takes_at_most_30_lines(section):
 
 
 def test_the_guide_gives_a_network_a_data_set_and_a_table(tmp_path):
-    found = [block for section in SECTIONS for block in blocks(section)]
+    result = [block for section in SECTIONS for block in blocks(section)]
     shutil.copytree(ROOT / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("__pycache__"))
-    changed = [block for block in found if block["file"]]
+    changed = [block for block in result if block["file"]]
     for block in changed:
         apply(block, tmp_path)
     files = [tmp_path / block["file"] for block in changed]
@@ -116,8 +116,8 @@ def test_the_guide_gives_a_network_a_data_set_and_a_table(tmp_path):
         assert told.returncode == 0, told.stdout
     n = write_pairs(tmp_path / "data/own-png")
 
-    commands = [line for block in found if block["kind"] == "sh" for line in block["text"].splitlines()]
-    cells = [block["text"] for block in found if block["kind"] == "python" and not block["file"]]
+    commands = [line for block in result if block["kind"] == "sh" for line in block["text"].splitlines()]
+    cells = [block["text"] for block in result if block["kind"] == "python" and not block["file"]]
     told = follow(commands, cells, tmp_path)
 
     assert told.startswith(str(tmp_path / "lib/softmask"))

@@ -213,4 +213,4 @@ def test_an_archive_that_leads_out_of_its_folder_writes_nothing(tmp_path):
     files = FileStore(path)
     assert files.read("link.png") == b"/etc/passwd"  # the text, not where it leads
     assert [files.read(name) for name in files.names if "escaped" in name] == [b"x", b"x"]
-    assert sorted(one.name for one in tmp_path.rglob("*")) == ["in", "slices.zip"]
+    assert sorted(item.name for item in tmp_path.rglob("*")) == ["in", "slices.zip"]

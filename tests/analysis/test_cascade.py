@@ -38,10 +38,10 @@ def data(monkeypatch):
     images = np.stack([0.2 + 0.6 * mask] * N)[:, None].astype(np.float32)
     masks = np.stack([mask] * N)[:, None]
     part = Part(IDS, IDS, images, masks, {"soft_mask": 0.9 * masks})
-    found = [Prepared("lnsm", "embedded", "discs", "d", part, part, part)]
-    monkeypatch.setattr(finished, "data_of", lambda run, config: found[0] if found else None)
-    monkeypatch.setattr(cascade, "data_of", lambda run, config: found[0] if found else None)
-    return found
+    result = [Prepared("lnsm", "embedded", "discs", "d", part, part, part)]
+    monkeypatch.setattr(finished, "data_of", lambda run, config: result[0] if result else None)
+    monkeypatch.setattr(cascade, "data_of", lambda run, config: result[0] if result else None)
+    return result
 
 
 def test_a_recorded_example_is_interpolated_and_says_so(config, data):
@@ -66,13 +66,13 @@ def test_the_cascade_as_one_module_gives_what_its_parts_give():
 def test_the_network_is_compared_with_each_doctor_on_the_same_nodules(config, run_of):
     values = np.linspace(0.5, 0.9, N)
     measures = {"dice": values} | {f"truth_{doctor}": values - 0.1 * i for i, doctor in enumerate(DOCTORS, 1)}
-    runs = [run_of(one, **measures) for one in rows_of(["casgan"], "lidc-500", config)["casgan", "lidc-500"]]
+    runs = [run_of(item, **measures) for item in rows_of(["casgan"], "lidc-500", config)["casgan", "lidc-500"]]
     scores = cascade.doctors({("casgan", "lidc-500"): runs})
     doctor = scores["doctor2", "lidc-500", "dice_consensus50"]
     assert (doctor.values.shape, doctor.fixed) == ((1, N), True)
     judged = claims.judge(claims.find("casgan", "every doctor"), scores)
     assert judged.verdict == verdicts.HOLDS
-    assert [round(one.outcome.difference.mean, 1) for one in judged.pairs] == [10, 20, 30, 40]
+    assert [round(pair.outcome.difference.mean, 1) for pair in judged.pairs] == [10, 20, 30, 40]
     assert cascade.doctors({}) == {}
 
 

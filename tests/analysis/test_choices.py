@@ -23,25 +23,25 @@ def slices(dataset_of, strips):
 
 
 def by_name(made):
-    return {(one.where, one.instead): one for one in made}
+    return {(item.where, item.instead): item for item in made}
 
 
 def test_readers_masks_slice_by_slice(slices):
-    found = choices.read_slices(slices, range(3))
-    np.testing.assert_allclose(found["pairs"], [(0.5 + 1 + 0 + 0.5 + 0.5 + 0) / 6, 1, (3 + 3 * 2 / 3) / 6])
-    np.testing.assert_allclose(found["two_votes"], [0.7, 1, (3 + 2 / 3) / 4])
+    result = choices.read_slices(slices, range(3))
+    np.testing.assert_allclose(result["pairs"], [(0.5 + 1 + 0 + 0.5 + 0.5 + 0) / 6, 1, (3 + 3 * 2 / 3) / 6])
+    np.testing.assert_allclose(result["two_votes"], [0.7, 1, (3 + 2 / 3) / 4])
     # three votes: columns 2 and 3; all; 0 and 1
-    np.testing.assert_allclose(found["three_votes"], [(3 * 2 / 3 + 0) / 4, 1, (3 + 2 / 3) / 4])
-    assert list(found["no_common_pixel"]) == [1, 0, 0]
-    assert list(found["all_agree"]) == [0, 1, 0]
-    np.testing.assert_allclose(found["pairs_pooled"] * found["pairs_size"], [2 * 10 / 6, 8, 2 * (3 * 2 + 3 * 1) / 6])
+    np.testing.assert_allclose(result["three_votes"], [(3 * 2 / 3 + 0) / 4, 1, (3 + 2 / 3) / 4])
+    assert list(result["no_common_pixel"]) == [1, 0, 0]
+    assert list(result["all_agree"]) == [0, 1, 0]
+    np.testing.assert_allclose(result["pairs_pooled"] * result["pairs_size"], [2 * 10 / 6, 8, 2 * (3 * 2 + 3 * 1) / 6])
 
 
 def test_choices_about_readers(slices):
-    found = choices.read_slices(slices, range(3))
-    made = by_name(choices.reader_choices(found, "real"))
+    result = choices.read_slices(slices, range(3))
+    made = by_name(choices.reader_choices(result, "real"))
     votes = made["50 % consensus", "more than half: 3 of 4"]
-    assert (votes.chosen, votes.other) == pytest.approx((found["two_votes"].mean(), found["three_votes"].mean()))
+    assert (votes.chosen, votes.other) == pytest.approx((result["two_votes"].mean(), result["three_votes"].mean()))
     pooled = made["mean of Dice", "pooled: over the pixels of all slices"]
     assert pooled.other == pytest.approx((10 / 3 + 8 + 3) / (8 + 8 + 3.5))
     none = made["readers who share no pixel", "any other"]
@@ -50,9 +50,9 @@ def test_choices_about_readers(slices):
 
 
 def test_slices_of_a_nodule():
-    found = pd.DataFrame({"nodule": "abbb", "patient": "pqqq", "pairs": [0.9, 0.5, 0.7, 0.6], "area": [4, 9, 9, 2]})
-    found["nodule"], found["patient"] = list("abbb"), list("pqqq")
-    nodules = choices.by_nodule(found).set_index("nodule")
+    result = pd.DataFrame({"nodule": "abbb", "patient": "pqqq", "pairs": [0.9, 0.5, 0.7, 0.6], "area": [4, 9, 9, 2]})
+    result["nodule"], result["patient"] = list("abbb"), list("pqqq")
+    nodules = choices.by_nodule(result).set_index("nodule")
     assert list(nodules.loc["b", ["largest", "middle", "least"]]) == [0.5, 0.7, 0.5]
     assert nodules.loc["b", "every"] == pytest.approx(0.6)
     assert list(nodules.loc["a", ["largest", "middle", "least", "every"]]) == [0.9] * 4
@@ -75,7 +75,7 @@ def test_choices_about_labels(discs):
     )  # a wider band errs more
     grey = made["grey levels", "stretched from minimum to maximum"]
     assert grey.other == pytest.approx(grey.chosen, abs=1e-3)
-    assert all(0 <= one.chosen <= 1 and one.low <= one.other - one.chosen <= one.high for one in made.values())
+    assert all(0 <= item.chosen <= 1 and item.low <= item.other - item.chosen <= item.high for item in made.values())
 
 
 @pytest.fixture
@@ -136,8 +136,8 @@ def test_records_are_read_by_data_set(config, record_of):
     folder.mkdir(parents=True)
     one = record_of()
     (folder / f"{one.spec.name}.json").write_text(one.to_json())
-    found = choices.read_records(config, ("lidc", "lnsm"))
-    assert [len(found[name]) for name in ("lidc", "lnsm")] == [1, 0]
+    records = choices.read_records(config, ("lidc", "lnsm"))
+    assert [len(records[name]) for name in ("lidc", "lnsm")] == [1, 0]
     assert choices.lesion_choices([], "lnsm") == choices.lung_choices([], "lidc-lung") == []
     (folder / "lidc-broken.json").write_text("{")
     with pytest.raises(DataError, match=r"lidc-broken\.json"):

@@ -122,6 +122,6 @@ def test_the_tables_list_what_holds_and_what_does_not():
     assert cells["two of three", "not_as_expected"].ours_mean == 2
     assert cells["two of three", "expected"].note == "a <= b. (to explain)"
     assert [cells[name, "checked"].source for name in ("doctors", "all well")] == ["real", "printed"]
-    found = claims.finding_cells(checks, "real", 600)
-    assert list(dict.fromkeys(cell.row for cell in found)) == ["1. two of three", "2. two of three", "3. doctors"]
-    assert [cell.note for cell in found[:4]] == ["here · there", "2 > 1", "1 points", "none known"]
+    cells = claims.finding_cells(checks, "real", 600)
+    assert list(dict.fromkeys(cell.row for cell in cells)) == ["1. two of three", "2. two of three", "3. doctors"]
+    assert [cell.note for cell in cells[:4]] == ["here · there", "2 > 1", "1 points", "none known"]

@@ -31,14 +31,14 @@ def test_each_doctor_against_the_other_references(three) -> None:
     any_doctor = cells["any_doctor", "dice_any_other"]
     assert any_doctor.ours_mean == pytest.approx(0.75), "the mean of 5/12, 1 and 5/6"
     assert (any_doctor.dataset, any_doctor.source, any_doctor.n_images) == ("lidc-largest", "real", 3)
-    found = agreed.references()
-    assert tuple(found) == doctors.REFERENCES
+    values = agreed.references()
+    assert tuple(values) == doctors.REFERENCES
     np.testing.assert_allclose(
-        found["dice_any_other"], [[0.5, 0.5, 0.5, 1 / 6], [1, 1, 1, 1], [8 / 9, 8 / 9, 8 / 9, 2 / 3]]
+        values["dice_any_other"], [[0.5, 0.5, 0.5, 1 / 6], [1, 1, 1, 1], [8 / 9, 8 / 9, 8 / 9, 2 / 3]]
     )
-    np.testing.assert_allclose(found["dice_consensus50"], [[0.8, 0.8, 0.8, 0.4], [1, 1, 1, 1], [1, 1, 1, 2 / 3]])
-    np.testing.assert_allclose(found["dice_consensus_others"], [[0.5, 0.5, 0.5, 0], [1, 1, 1, 1], [1, 1, 1, 2 / 3]])
-    np.testing.assert_allclose(found["dice_staple"][1:], [[1, 1, 1, 1], [1, 1, 1, 2 / 3]], atol=1e-12)
+    np.testing.assert_allclose(values["dice_consensus50"], [[0.8, 0.8, 0.8, 0.4], [1, 1, 1, 1], [1, 1, 1, 2 / 3]])
+    np.testing.assert_allclose(values["dice_consensus_others"], [[0.5, 0.5, 0.5, 0], [1, 1, 1, 1], [1, 1, 1, 2 / 3]])
+    np.testing.assert_allclose(values["dice_staple"][1:], [[1, 1, 1, 1], [1, 1, 1, 2 / 3]], atol=1e-12)
 
 
 def test_rows_that_not_four_readers_marked_or_that_cannot_be_read_are_left_out_and_listed(dataset_of, strips) -> None:
@@ -51,8 +51,8 @@ def test_rows_that_not_four_readers_marked_or_that_cannot_be_read_are_left_out_a
             strips(4, *SAME),
         ]
     )
-    found = doctors.agreement(dataset, [4, 0, 1, 2, 3])
-    assert found.ids == ["lidc/p4/n0/s4", "lidc/p2/n0/s2"]
+    result = doctors.agreement(dataset, [4, 0, 1, 2, 3])
+    assert result.ids == ["lidc/p4/n0/s4", "lidc/p2/n0/s2"]
     assert [(problem.where, problem.why) for problem in dataset.problems] == [
         ("lidc/p0/n0/s0", "marked by 3 readers; the comparison of doctors needs four"),
         ("lidc/p1/n0/s1", "truncated"),
@@ -86,16 +86,16 @@ def network(found, dice, predictions=None):
 
 
 def test_the_network_has_a_row_and_a_column_of_the_matrix(three) -> None:
-    found = doctors.agreement(three, range(3))
-    runs = [network(found, [0.1, 0.2, 0.3, 0.4, 0.5]), network(found, [0.3, 0.4, 0.5, 0.6, 0.7])]
-    matrix = doctors.with_network(found, runs)
+    outcome = doctors.agreement(three, range(3))
+    runs = [network(outcome, [0.1, 0.2, 0.3, 0.4, 0.5]), network(outcome, [0.3, 0.4, 0.5, 0.6, 0.7])]
+    matrix = doctors.with_network(outcome, runs)
     np.testing.assert_allclose(matrix.mean[5], [0.2, 0.3, 0.4, 0.5, 0.6, 1])
     np.testing.assert_allclose(matrix.mean[:, 5], matrix.mean[5])
-    np.testing.assert_array_equal(matrix.mean[:5, :5], found.matrix.mean)
-    nearer = doctors.nearness(found, {"casgan": [network(found, [0, 0, 0, 0, 0.9])], "dsnet": []})["network nearer"]
+    np.testing.assert_array_equal(matrix.mean[:5, :5], outcome.matrix.mean)
+    nearer = doctors.nearness(outcome, {"casgan": [network(outcome, [0, 0, 0, 0, 0.9])], "dsnet": []})["network nearer"]
     assert nearer.tolist() == ["33%", "33%", "33%", "67%", ""]  # consensus: 0.8, 1, 1; 0.4, 1, 2/3
     np.testing.assert_allclose(doctors.printed_matrix("dsnet-v1", "table-4")[0, [0, 3]], [np.nan, 0.625], atol=0.001)
-    cells = {(cell.row, cell.metric): cell for cell in doctors.network_cells(found, runs, "casgan", "real")}
+    cells = {(cell.row, cell.metric): cell for cell in doctors.network_cells(outcome, runs, "casgan", "real")}
     assert cells["casgan", "dice_with_consensus50"].ours_mean == pytest.approx(0.6)
     assert [cells[place].n_seeds for place in (("casgan", "dice_with_doctor1"), ("doctor1", "dice_with_casgan"))] == [
         2,
@@ -106,15 +106,15 @@ def test_the_network_has_a_row_and_a_column_of_the_matrix(three) -> None:
     assert not any(cell.extra for cell in cells.values())
     result = ResultTable("casgan", "table-2", title="", caption="", rows=list(cells.values()))
     assert len(join(result)) == 36
-    alone = doctors.network_cells(found, [], "casgan", "real")
+    alone = doctors.network_cells(outcome, [], "casgan", "real")
     assert {cell.row for cell in alone} == set(doctors.RATERS)
     assert [cell for cell in cells.values() if cell.row != "casgan" and not cell.metric.endswith("_casgan")] == alone
 
 
 def test_a_network_tested_on_other_images_is_refused(three) -> None:
-    found = doctors.agreement(three, range(3))
+    result = doctors.agreement(three, range(3))
     with pytest.raises(DataError, match="a-run: was not tested on the images"):
-        doctors.with_network(found, [network(doctors.agreement(three, range(2)), [1] * 5)])
+        doctors.with_network(result, [network(doctors.agreement(three, range(2)), [1] * 5)])
 
 
 def test_rows_are_found_by_name(three) -> None:
@@ -125,19 +125,19 @@ def test_rows_are_found_by_name(three) -> None:
 
 def test_kept_predictions_lie_where_the_network_looked(dataset_of, discs) -> None:
     dataset = dataset_of([discs(0), discs(1)])
-    found = doctors.agreement(dataset, [0, 1])
+    result = doctors.agreement(dataset, [0, 1])
     kept = np.arange(16, dtype=np.uint8).reshape(4, 4)
-    run = network(found, [1] * 5, {found.ids[0]: kept})
+    run = network(result, [1] * 5, {result.ids[0]: kept})
     masks = doctors.network_masks([run], [dataset[0], dataset[1]])
-    assert list(masks) == [found.ids[0]]
+    assert list(masks) == [result.ids[0]]
     assert doctors.network_masks([], [dataset[0]]) == {}
     assert doctors.network_rows(dataset, [[], [run]]) == [0, 1]
     assert doctors.network_rows(dataset, [[], [run]], "predictions") == [0]
     height, width = dataset[0].image.shape
-    assert masks[found.ids[0]].shape == (height, width)
+    assert masks[result.ids[0]].shape == (height, width)
     top, left = (height - 4) // 2, (width - 4) // 2
-    np.testing.assert_allclose(masks[found.ids[0]][top : top + 4, left : left + 4], kept / 255)
-    assert masks[found.ids[0]].sum() == pytest.approx(kept.sum() / 255)
+    np.testing.assert_allclose(masks[result.ids[0]][top : top + 4, left : left + 4], kept / 255)
+    assert masks[result.ids[0]].sum() == pytest.approx(kept.sum() / 255)
 
 
 N = 3
@@ -161,9 +161,9 @@ def networks():
 
 
 def test_a_network_against_every_reference_is_the_mean_over_seeds_and_doctors(networks):
-    found = doctors.of_network(networks["dsnet"])
-    assert tuple(found) == doctors.REFERENCES
-    assert {name: values.tolist() for name, values in found.items()} == {
+    result = doctors.of_network(networks["dsnet"])
+    assert tuple(result) == doctors.REFERENCES
+    assert {name: values.tolist() for name, values in result.items()} == {
         name: pytest.approx([value] * N) for name, value in zip(doctors.REFERENCES, (0.2, 0.55, 0.4, 0.45), strict=True)
     }
 
@@ -171,11 +171,11 @@ def test_a_network_against_every_reference_is_the_mean_over_seeds_and_doctors(ne
 def test_cells_count_the_nodules_of_each_group_and_leave_out_empty_ones(networks):
     members = {"all": np.ones(N, bool), "solid": np.array([True, False, True]), "calcific": np.zeros(N, bool)}
     cells = doctors.group_cells(networks, members, "dice_consensus50", "lidc-500", "real")
-    found = {(cell.row, cell.metric): cell for cell in cells}
-    assert {row for row, _ in found} == {"all", "solid"}
-    assert found["solid", "nodules"].ours_mean == found["solid", "dice_of_dsnet"].n_images == 2
-    assert found["all", "dice_of_dsnet"].ours_mean == pytest.approx(0.55)
-    assert found["all", "dice_of_any_doctor"].ours_mean == pytest.approx(0.6)
+    result = {(cell.row, cell.metric): cell for cell in cells}
+    assert {row for row, _ in result} == {"all", "solid"}
+    assert result["solid", "nodules"].ours_mean == result["solid", "dice_of_dsnet"].n_images == 2
+    assert result["all", "dice_of_dsnet"].ours_mean == pytest.approx(0.55)
+    assert result["all", "dice_of_any_doctor"].ours_mean == pytest.approx(0.6)
     assert doctors.group_cells({"casgan": []}, members, "dice_consensus50", "lidc-500", "real") == []
 
 
@@ -198,8 +198,8 @@ def test_groups_by_texture_place_kind_and_diameter(monkeypatch):
             "diameter_mm": [1.0, 5.0, 5.1, 10.1, np.nan],
         }
     )
-    found = doctors.groups(SimpleNamespace(index=index), [1, 2, 3, 4])
-    assert {name: np.flatnonzero(inside).tolist() for name, inside in found.items()} == {
+    result = doctors.groups(SimpleNamespace(index=index), [1, 2, 3, 4])
+    assert {name: np.flatnonzero(inside).tolist() for name, inside in result.items()} == {
         "all": [0, 1, 2, 3],
         "solid": [0],
         "part_solid": [1],

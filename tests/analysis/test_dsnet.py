@@ -54,10 +54,10 @@ def data(monkeypatch, images):
     part = Part(
         tuple(f"i{i}" for i in range(N)), tuple(f"p{i}" for i in range(N)), images, images > 0.5, {"soft_mask": images}
     )
-    found = Prepared("lnsm", "embedded", "noise", "d", part, part, part)
-    monkeypatch.setattr(cascade, "data_of", lambda run, config: found)
-    monkeypatch.setattr(cascade, "example_of", lambda run, config: found)
-    return found
+    result = Prepared("lnsm", "embedded", "noise", "d", part, part, part)
+    monkeypatch.setattr(cascade, "data_of", lambda run, config: result)
+    monkeypatch.setattr(cascade, "example_of", lambda run, config: result)
+    return result
 
 
 @pytest.mark.parametrize(("folder", "note"), [("somewhere", "by the trained"), (None, "has learnt nothing")])
@@ -72,13 +72,13 @@ def test_an_example_is_what_the_network_trains_on(config, data, folder, note):
 
 def test_attention_behind_a_generator_is_that_of_the_segmentor(config, images):
     run = Finished(spec("dsnet_full_features", "lnsm", config))
-    found = cascade.attention(run, images)
+    result = cascade.attention(run, images)
     with torch.inference_mode():
         seen = transferred(run.needs[0].network(), torch.tensor(images))
         backbone = run.network().backbone
         block, x = backbone.first, run.network().reduce(run.network().module(seen))
         expected = block.spatial_attention.weights(block.channel_attention(block.convs(x)))[:, 0]
-    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+    np.testing.assert_allclose(result, expected.numpy(), atol=1e-5)
 
 
 def test_looks_of_two_runs_and_of_none(config, data):

@@ -50,15 +50,15 @@ def test_parts_add_up_to_the_whole(networks):
 
 def test_both_are_timed_alike_and_left_where_they_were(networks):
     threads = torch.get_num_threads()
-    found = cost.measure(networks, "smoke", batches=(1, 2), seconds=0.0)
+    measured = cost.measure(networks, "smoke", batches=(1, 2), seconds=0.0)
     assert torch.get_num_threads() == threads
     assert isinstance(networks[cost.HAVING], Transferring)
-    assert found.times["milliseconds"].min() > 0
-    assert set(found.times.groupby(["batch", "row"]).size()) == {cost.ROUNDS[0]}
-    lines = cost.frame([found])
+    assert measured.times["milliseconds"].min() > 0
+    assert set(measured.times.groupby(["batch", "row"]).size()) == {cost.ROUNDS[0]}
+    lines = cost.frame([measured])
     assert (list(lines["batch"]), set(lines["rounds"])) == ([1, 2], {cost.ROUNDS[0]})
     assert ((lines["low"] <= lines["ratio"]) & (lines["ratio"] <= lines["high"])).all()
-    shares = cost.parts_frame([found]).groupby("network")["share"].sum()
+    shares = cost.parts_frame([measured]).groupby("network")["share"].sum()
     assert shares.to_numpy() == pytest.approx(1, abs=0.01)
 
 
@@ -97,6 +97,6 @@ def test_the_gpu_is_preferred_and_cells_hold_medians():
     assert (without.row, without.dataset, without.metric) == ("without_transfer", "lnsm", "milliseconds")
     assert (without.ours_mean, having.ours_mean, having.n_images) == (2.0, 2.0, 9)
     assert having.note.startswith("median of 9 measurements")
-    totals = {(one.row, one.metric): one.ours_mean for one in cost.all_cells([both], "embedded")}
+    totals = {(cell.row, cell.metric): cell.ours_mean for cell in cost.all_cells([both], "embedded")}
     assert totals["with transfer, width of cpu", "parameters"] == 15
     assert {metric for _, metric in totals} <= set(cost.UNITS)

@@ -18,11 +18,11 @@ from softmask.measure import segmentation
 
 def test_one_nodule_of_each_kind_in_a_window(dataset_of, discs):
     samples = [discs(i, kind=kind) for i, kind in enumerate([*reversed(KINDS), "isolated"])]
-    found = explore.nodules(dataset_of(samples, areas=[50, 60, 70, 80, 90, 100, 10]))
-    assert {kind: sample.patient for kind, sample in found.items()} == {
+    result = explore.nodules(dataset_of(samples, areas=[50, 60, 70, 80, 90, 100, 10]))
+    assert {kind: sample.patient for kind, sample in result.items()} == {
         kind: f"p{5 - i}" for i, kind in enumerate(KINDS)
     }
-    assert list(found) == list(KINDS)
+    assert list(result) == list(KINDS)
 
 
 def test_cutting_moves_the_mark_along(discs):
@@ -83,7 +83,7 @@ def test_what_cannot_be_labelled(discs):
 class TestPictures:
     def test_a_strip_shows_each_row_as_if_it_were_the_first(self, discs):
         sample = discs()
-        rows = [explore.pictures(sample, one, explore.step(sample, one)) for one in explore.fixed(sample).values()]
+        rows = [explore.pictures(sample, item, explore.step(sample, item)) for item in explore.fixed(sample).values()]
         rows.append(explore.pictures(sample, explore.start(sample), None))
         strip = explore.Strip()
         drawn = [strip.png(row) for row in rows]

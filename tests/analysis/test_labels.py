@@ -75,12 +75,12 @@ def test_errors_against_the_truth_by_hand(sample) -> None:
     assert {(r["sample"], r["patient"], r["kind"]) for r in records} == {("lidc/p0/n0/s0", "p0", None)}
     band, mask, truth = soft.edge_band(sample.alpha), sample.readers[0].astype(float), sample.alpha.astype(float)
     error = np.abs(mask - truth)[band]
-    found = records[0]
-    assert found["mae_band"] == pytest.approx(error.mean())
-    assert found["mse_band"] == pytest.approx((error**2).mean())
-    assert found["soft_dice"] == pytest.approx(2 * np.minimum(mask, truth).sum() / (mask + truth).sum())
-    assert found["dice"] == pytest.approx(dice(mask > 0, truth >= 0.5))
-    assert all(found["gradient_error"] > 0 for found in records)
+    record = records[0]
+    assert record["mae_band"] == pytest.approx(error.mean())
+    assert record["mse_band"] == pytest.approx((error**2).mean())
+    assert record["soft_dice"] == pytest.approx(2 * np.minimum(mask, truth).sum() / (mask + truth).sum())
+    assert record["dice"] == pytest.approx(dice(mask > 0, truth >= 0.5))
+    assert all(record["gradient_error"] > 0 for record in records)
     with pytest.raises(ConfigError, match="lidc/p0/n0/s0: real data has no true alpha"):
         study.against_alpha(replace(sample, alpha=None))
 
@@ -183,12 +183,12 @@ def test_pymatting_still_says_that_it_did_not_converge() -> None:
 
 
 def test_one_setting_varies_at_a_time_round_the_packages_own(sample) -> None:
-    found = {record["choice"]: record["mae_band"] for record in study.compare_settings(sample)}
-    own = found["trimap_radius=automatic"]
-    assert found["epsilon=1e-07"] == own == found["window_radius=1"]
+    errors = {record["choice"]: record["mae_band"] for record in study.compare_settings(sample)}
+    own = errors["trimap_radius=automatic"]
+    assert errors["epsilon=1e-07"] == own == errors["window_radius=1"]
     names = (("epsilon", study.EPSILONS), ("window_radius", study.WINDOW_RADII), ("trimap_radius", study.RADII))
     for setting, values in names:  # a value that changed nothing would not have been passed on
-        assert len({found[f"{setting}={value:g}"] for value in values}) == len(values), setting
+        assert len({errors[f"{setting}={value:g}"] for value in values}) == len(values), setting
 
 
 def test_times_are_medians_over_samples(sample) -> None:
@@ -227,12 +227,12 @@ def test_rows_with_a_soft_label_have_its_own_dice(masks, record, monkeypatch) ->
         place: [Run(spec, record(spec, n=3)) for spec in specs]
         for place, specs in rows_of(ROWS, "lidc", config).items()
     }
-    found = {(cell.row, cell.metric): cell for cell in study.ceiling_cells(fitted, fitted, config)}
-    assert {row for row, _ in found} == set(ROWS[1:])
-    assert found["kats_dilation", "ceiling"].ours_mean == 1
-    assert 0.9 < found["gros_interpolation", "ceiling"].ours_mean < 1
-    assert found["soft_mask", "ceiling"].ours_mean == 0
-    best = found["soft_mask", "ceiling_best"]
+    result = {(cell.row, cell.metric): cell for cell in study.ceiling_cells(fitted, fitted, config)}
+    assert {row for row, _ in result} == set(ROWS[1:])
+    assert result["kats_dilation", "ceiling"].ours_mean == 1
+    assert 0.9 < result["gros_interpolation", "ceiling"].ours_mean < 1
+    assert result["soft_mask", "ceiling"].ours_mean == 0
+    best = result["soft_mask", "ceiling_best"]
     assert (best.ours_mean, best.n_images, best.n_seeds, best.extra) == (1, 3, 1, True)
     assert best.note.endswith("on LIDC: best cut 0.05")
     data[0] = None

@@ -71,27 +71,27 @@ def again(runs, **measures):
 def test_means_and_medians_are_over_slices_pooled_over_seeds(fitted):
     runs = fitted["lgan_basic", "lidc-lung"]
     values = np.concatenate([run.record.measures["iou"] for run in runs])
-    found = {cell.metric: cell for cell in lungs.table_cells("table-2", {("lgan_basic", "lidc-lung"): runs})}
-    assert found["mean_iou"].ours_mean == pytest.approx(values.mean())
-    assert found["mean_iou"].ours_std == pytest.approx(values.std(ddof=1))
-    assert found["median_iou"].ours_mean == pytest.approx(np.median(values))
-    assert np.isnan(found["median_iou"].ours_std)
-    assert (found["mean_iou"].n_images, found["mean_iou"].n_seeds) == (2 * N, 2)
+    result = {cell.metric: cell for cell in lungs.table_cells("table-2", {("lgan_basic", "lidc-lung"): runs})}
+    assert result["mean_iou"].ours_mean == pytest.approx(values.mean())
+    assert result["mean_iou"].ours_std == pytest.approx(values.std(ddof=1))
+    assert result["median_iou"].ours_mean == pytest.approx(np.median(values))
+    assert np.isnan(result["median_iou"].ours_std)
+    assert (result["mean_iou"].n_images, result["mean_iou"].n_seeds) == (2 * N, 2)
 
 
 def test_infinite_distances_are_left_out_and_counted(fitted):
     runs = again(fitted["lgan_basic", "lidc-lung"], hausdorff=[float("inf")] * 3 + [4.0] * (N - 3))
-    found = {cell.metric: cell for cell in lungs.table_cells("table-2", {("lgan_basic", "lidc-lung"): runs})}
-    assert found["mean_hausdorff"].ours_mean == pytest.approx(4)
-    assert "infinite on 6 of 48 slices" in found["mean_hausdorff"].note
+    result = {cell.metric: cell for cell in lungs.table_cells("table-2", {("lgan_basic", "lidc-lung"): runs})}
+    assert result["mean_hausdorff"].ours_mean == pytest.approx(4)
+    assert "infinite on 6 of 48 slices" in result["mean_hausdorff"].note
 
 
 def test_slices_without_lung_count_as_blank_or_not_and_in_no_mean(fitted):
-    true, found = np.full(N, 500.0), np.full(N, 400.0)
-    true[:4], found[:3] = 0, 0
+    true, result = np.full(N, 500.0), np.full(N, 400.0)
+    true[:4], result[:3] = 0, 0
     iou = np.where(true > 0, 0.8, 0.0)
     place = ("lgan_basic", "lidc-lung")
-    runs = again(fitted[place], pixels_true=true, pixels_found=found, iou=iou)
+    runs = again(fitted[place], pixels_true=true, pixels_found=result, iou=iou)
     cells = {cell.metric: cell for cell in lungs.all_cells({place: runs})}
     assert cells["mean_iou"].ours_mean == pytest.approx(0.8)
     assert cells["mean_iou"].n_images == 2 * (N - 4)
@@ -110,9 +110,9 @@ def test_a_scans_dice_counts_the_pixels_of_all_its_slices(fitted):
 def test_claims_compare_slices_and_scans(fitted):
     scores = lungs.scores(fitted)
     judged = {str(claim): claims.judge(claim, scores) for claim in papers.load("lgan").claims}
-    pairs = [one for verdict in judged.values() for one in verdict.pairs]
-    assert all(one.outcome.difference is not None for one in pairs)
-    assert {one.outcome.difference.images for one in pairs if one.pair.metric.endswith("dice3d")} == {SCANS}
+    pairs = [pair for verdict in judged.values() for pair in verdict.pairs]
+    assert all(pair.outcome.difference is not None for pair in pairs)
+    assert {pair.outcome.difference.images for pair in pairs if pair.pair.metric.endswith("dice3d")} == {SCANS}
     assert {verdict.unit for verdict in judged.values()} == {"percentage points", "pixels"}
 
 
@@ -126,9 +126,9 @@ def nodules(fitted, values):
     ("inside", "verdict"), [([1.0, 0.99], HOLDS), ([0.5, 0.55], FAILS), ([0.85, 1.0], INCONCLUSIVE)]
 )
 def test_nodules_on_the_boundary_are_judged_over_scans(fitted, inside, verdict):
-    found = nodules(fitted, np.repeat(np.resize(inside, SCANS), EACH))
-    assert found.verdict == verdict
-    assert found.pairs[0].outcome.difference.patients == SCANS
+    result = nodules(fitted, np.repeat(np.resize(inside, SCANS), EACH))
+    assert result.verdict == verdict
+    assert result.pairs[0].outcome.difference.patients == SCANS
 
 
 def test_places_with_nodules_are_of_different_scans_first(fitted):
@@ -159,19 +159,19 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
         lungs_shown, "data_of", lambda run, config: Prepared("lidc-lung", "embedded", "", "", test, test, test)
     )
     runs = {("lgan_basic", "lidc-lung"): [Trained(fitted["lgan_basic", "lidc-lung"][0])]}
-    found = lungs_shown.slices(runs, ["lgan_basic"], "lidc-lung", lambda runs, count: [3, 5], 2, config)
-    assert [one.name for one in found] == [IDS[3], IDS[5]]
-    assert found[0].lungs.shape == found[0].masks["lgan_basic"].shape == STORED
-    assert (found[1].nodules == ~stored[5, 0]).all()
+    result = lungs_shown.slices(runs, ["lgan_basic"], "lidc-lung", lambda runs, count: [3, 5], 2, config)
+    assert [item.name for item in result] == [IDS[3], IDS[5]]
+    assert result[0].lungs.shape == result[0].masks["lgan_basic"].shape == STORED
+    assert (result[1].nodules == ~stored[5, 0]).all()
     maps = lungs_shown.activations(runs["lgan_basic", "lidc-lung"][0], images[0, 0])
     assert maps["encoder1"].shape == (SIZE, SIZE)
     assert maps["encoder5"].shape == (SIZE // 16, SIZE // 16)
-    assert all(one.min() >= 0 and one.max() <= 1 for one in maps.values())
-    np.testing.assert_array_equal(found[1].seen, images[5, 0])
+    assert all(item.min() >= 0 and item.max() <= 1 for item in maps.values())
+    np.testing.assert_array_equal(result[1].seen, images[5, 0])
     lungs_shown.activation_figure(runs, "lgan_basic", "lidc-lung", config).canvas.draw()
-    panels.lungs(*zip(*((one.image, one.lungs, one.masks) for one in found), strict=True)).canvas.draw()
+    panels.lungs(*zip(*((item.image, item.lungs, item.masks) for item in result), strict=True)).canvas.draw()
     panels.nodules_in_lungs(
-        *zip(*((one.image, one.lungs, one.masks["lgan_basic"], one.nodules) for one in found), strict=True)
+        *zip(*((item.image, item.lungs, item.masks["lgan_basic"], item.nodules) for item in result), strict=True)
     ).canvas.draw()
 
 

@@ -29,7 +29,7 @@ def rate(monkeypatch):
             if ratings is None:
                 return None
             readers = [dict(zip(ratings, values, strict=True)) for values in zip(*ratings.values(), strict=True)]
-            return SimpleNamespace(readers=[SimpleNamespace(ratings=one) for one in readers])
+            return SimpleNamespace(readers=[SimpleNamespace(ratings=reader) for reader in readers])
 
         monkeypatch.setattr(radiomics, "load_annotations", lambda: SimpleNamespace(find=find))
 
@@ -58,11 +58,11 @@ def test_one_line_for_each_nodule_with_the_readers_means(rate, dataset_of, discs
     larger = replace(discs(0, radius=12), slice="s9")
     dataset = dataset_of([discs(0), discs(1), discs(2), larger], name="lnsm")
     dataset.index["n_readers"] = 0  # all of them are LNSM's, whatever the patient's role
-    found = radiomics.rated("lnsm", dataset).set_index("patient")
-    assert len(found) == 3
-    assert found.loc["p0", ["row", *radiomics.RATED, "class"]].tolist() == [3, 1, 1.5, 4.5, "smooth"]
-    assert found.loc[["p1", "p2"], "class"].tolist() == ["burr", ""]
-    counts = radiomics.class_counts({"lnsm": found})
+    result = radiomics.rated("lnsm", dataset).set_index("patient")
+    assert len(result) == 3
+    assert result.loc["p0", ["row", *radiomics.RATED, "class"]].tolist() == [3, 1, 1.5, 4.5, "smooth"]
+    assert result.loc[["p1", "p2"], "class"].tolist() == ["burr", ""]
+    counts = radiomics.class_counts({"lnsm": result})
     assert counts["LNSM"].to_dict() == {"smooth": 1, "burr": 1, "between": 0, "not rated": 1}
     rate(dict.fromkeys(("p0", "p1", "p2")))
     with pytest.raises(DataError, match="no nodule in it was rated"):
@@ -103,9 +103,9 @@ def lesions(discs):
 
 
 def test_features_of_every_set_and_what_has_none(lesions):
-    found, missing = radiomics.features_of(lesions, BinCount())
-    assert tuple(sorted(found)) == tuple(sorted(radiomics.FEATURE_SETS))
-    assert {name: table.shape[1] for name, table in found.items()} == {
+    result, missing = radiomics.features_of(lesions, BinCount())
+    assert tuple(sorted(result)) == tuple(sorted(radiomics.FEATURE_SETS))
+    assert {name: table.shape[1] for name, table in result.items()} == {
         **dict.fromkeys(("binary_roi", "soft_roi", "dilated_roi", "band_roi"), len(FEATURES)),
         "all_rois": 3 * len(FEATURES),
         **dict.fromkeys(radiomics.FIRST_ORDER, 18),
@@ -114,14 +114,14 @@ def test_features_of_every_set_and_what_has_none(lesions):
     assert set(missing) == {1, 2}  # the constant one, the one of one pixel
     assert "constant" in missing[1]
     assert "too small" in missing[2]
-    assert found["band_roi"].notna().all(axis=1).tolist()[0]
-    assert found["band_roi"].isna().all(axis=1).tolist()[3]  # alpha is 0 or 1: there is no band
+    assert result["band_roi"].notna().all(axis=1).tolist()[0]
+    assert result["band_roi"].isna().all(axis=1).tolist()[3]  # alpha is 0 or 1: there is no band
     for name in ("binary_roi", "soft_roi", "first_order_weighted"):
-        assert found[name].loc[3].notna().all()
+        assert result[name].loc[3].notna().all()
     pd.testing.assert_series_equal(
-        found["first_order_weighted"].loc[3], found["first_order_binary"].loc[3], check_exact=False
+        result["first_order_weighted"].loc[3], result["first_order_binary"].loc[3], check_exact=False
     )
-    assert found["area"]["area"].tolist() == [lesion.binary.sum() for lesion in lesions]
+    assert result["area"]["area"].tolist() == [lesion.binary.sum() for lesion in lesions]
 
 
 @pytest.fixture
@@ -147,14 +147,14 @@ def test_nodules_with_class_and_features(nodules):
 
 
 def test_balanced_takes_the_first_of_each_class(nodules):
-    found = nodules.balanced(12)
-    assert (len(found), found.burr.sum()) == (12, 6)
-    kept = [name for name in nodules.ids if name in found.ids]
-    assert list(found.ids) == kept
+    result = nodules.balanced(12)
+    assert (len(result), result.burr.sum()) == (12, 6)
+    kept = [name for name in nodules.ids if name in result.ids]
+    assert list(result.ids) == kept
     smooth = [name for name, burr in zip(nodules.ids, nodules.burr, strict=True) if not burr]
-    assert set(smooth[:6]) <= set(found.ids)
+    assert set(smooth[:6]) <= set(result.ids)
     assert len(nodules.balanced(200)) == 16  # eight burr ones are all there are
-    shown = radiomics.overview({"lnsm": found})
+    shown = radiomics.overview({"lnsm": result})
     assert shown["nodules"].tolist() == [6, 6]
     assert (shown["soft, pixels"] >= shown["binary, pixels"]).all()
 

@@ -110,10 +110,10 @@ def test_differences_are_tested_over_patients(fitted):
 
 @pytest.mark.usefixtures("_prepared")
 def test_examples_are_the_kept_images_beside_their_truth(fitted, config):
-    found = study.examples(fitted, config, 3)
-    assert len(found) == 3
+    result = study.examples(fitted, config, 3)
+    assert len(result) == 3
     pictures, masks = images()
-    first = found[0]
+    first = result[0]
     np.testing.assert_array_equal(first.truth, pictures[0])
     np.testing.assert_array_equal(first.mask, masks[0])
     np.testing.assert_allclose(first.low, pictures[0].reshape(8, 4, 8, 4).mean(axis=(1, 3)), rtol=1e-6)
@@ -147,9 +147,9 @@ def _drawn(monkeypatch):
 
 @pytest.mark.usefixtures("_drawn")
 def test_the_truth_judges_every_row_on_the_same_images(fitted):
-    found = study.truth(fitted, 2)
-    assert {row for row, _ in found.measured} == {"bilinear", "bicubic", "content_only", "srgan"}
-    scores = found.measured["srgan", "psnr"]
+    result = study.truth(fitted, 2)
+    assert {row for row, _ in result.measured} == {"bilinear", "bicubic", "content_only", "srgan"}
+    scores = result.measured["srgan", "psnr"]
     assert scores.values.shape == (2, 4)
     assert scores.ids == (IDS[0], IDS[8], IDS[15], IDS[23])
     dataset = study.open_simulated("lnsm")
@@ -158,7 +158,7 @@ def test_the_truth_judges_every_row_on_the_same_images(fitted):
     bicubic = interpolate(low, "bicubic")
     high, masks = (np.stack([array] * 4) for array in (made.high, made.alpha))
     expected = measure_upscaled(bicubic, high, masks)["psnr"]
-    np.testing.assert_allclose(found.measured["bicubic", "psnr"].values[0], expected)
-    assert len(found.examples) == 2
-    np.testing.assert_allclose(found.examples[0].upscaled["srgan"], np.clip(bicubic[0] + 0.05, 0, 1), atol=1e-5)
-    assert len(study.differences(found.measured)) == 12
+    np.testing.assert_allclose(result.measured["bicubic", "psnr"].values[0], expected)
+    assert len(result.examples) == 2
+    np.testing.assert_allclose(result.examples[0].upscaled["srgan"], np.clip(bicubic[0] + 0.05, 0, 1), atol=1e-5)
+    assert len(study.differences(result.measured)) == 12

@@ -122,8 +122,8 @@ def test_measures_beyond_the_papers(fitted, record_of):
 def on_folds(record_of, n=5):
     full = Config.from_parameters("full", "embedded", seeds=2)
     specs_of = rows_of(["unet"], "isbi2012", full)["unet", "isbi2012"]
-    assert [one.dataset for one in specs_of] == list(SECTION_FOLDS)
-    assert {one.seed for one in specs_of} == {2020}
+    assert [item.dataset for item in specs_of] == list(SECTION_FOLDS)
+    assert {item.seed for item in specs_of} == {2020}
     runs = []
     for number, fold in enumerate(specs_of[:n]):
         made = record_of(fold)
@@ -138,20 +138,20 @@ def test_the_folds_of_a_specimen_are_one_run_with_all_test_images(config, record
     monkeypatch.setattr(finished, "fit", lambda specs, config, title: runs)
     fitted = finished.fit_rows({place: [run.spec for run in runs]}, config)
     [run] = fitted[place]
-    assert run.record.ids == tuple(name for one in runs for name in one.record.ids)
+    assert run.record.ids == tuple(name for item in runs for name in item.record.ids)
     assert len(set(run.record.groups)) == 30
-    dice = np.concatenate([one.record.measures["dice"] for one in runs])
+    dice = np.concatenate([item.record.measures["dice"] for item in runs])
     assert run.record.measures["dice"] == tuple(dice)
-    assert run.record.calibration.counts.sum() == sum(one.record.calibration.counts.sum() for one in runs)
+    assert run.record.calibration.counts.sum() == sum(item.record.calibration.counts.sum() for item in runs)
     assert (len(run.record.predictions), run.record.failed) == (5, False)
-    assert run.record.provenance.needs == tuple(one.key for one in runs)
+    assert run.record.provenance.needs == tuple(item.key for item in runs)
     assert training.scores(fitted, ["dice"])[(*place, "dice")].values.shape == (1, 30)
     [cell] = training.extra_cells([place], ["dice"], fitted)
     assert (cell.n_images, cell.n_seeds, cell.note) == (30, 1, "")
     assert cell.ours_mean == pytest.approx(dice.mean())
     assert finished.sources_of(fitted) == "isbi2012 (simulated; one specimen, 5 folds of neighbouring sections)"
     listed = finished.provenance_of(fitted, config, time.perf_counter())["runs"]
-    assert [line["name"] for line in listed] == [one.spec.name for one in runs]
+    assert [line["name"] for line in listed] == [item.spec.name for item in runs]
 
 
 def test_a_fold_that_failed_fails_the_row_and_one_fold_is_no_joining(record_of):
@@ -285,10 +285,10 @@ def test_trainings_twice_as_long_are_compared_on_the_same_images(record, monkeyp
 
     def fit(specs, config, title):
         runs = []
-        for one in specs:
-            dice = [0.7 + i / 100 + 0.01 * (one.settings.epochs in (124, 48)) for i in range(20)]
+        for item in specs:
+            dice = [0.7 + i / 100 + 0.01 * (item.settings.epochs in (124, 48)) for i in range(20)]
             curves = {"validation_dice": [0.5] * 8 + [0.6] * 2}
-            runs.append(Run(one, record(one, {"dice": dice}, 20, curves=curves, best_epoch=9)))
+            runs.append(Run(item, record(item, {"dice": dice}, 20, curves=curves, best_epoch=9)))
         return runs
 
     monkeypatch.setattr(finished, "fit", fit)

@@ -60,8 +60,8 @@ def keep(config, record_of):
         """Put records of these specs where recorded runs are looked for."""
         folder = config.results / "records"
         folder.mkdir(parents=True, exist_ok=True)
-        for one in some:
-            (folder / f"{one.name}.json").write_text(record_of(one, **changes).to_json())
+        for item in some:
+            (folder / f"{item.name}.json").write_text(record_of(item, **changes).to_json())
 
     return keep
 
@@ -73,7 +73,7 @@ def softgan(config, fitted, name="table-2"):
     result = tables.ResultTable("softgan", name, "", finished.sources_of(fitted), rows, units)
     written = tables.write(replace(result, details=training.seed_spread(rows, fitted)), config, {})
     tables.show(result)
-    [entry] = [one for one in contents.read(config.run).tables if (one.paper, one.name) == ("softgan", name)]
+    [entry] = [table for table in contents.read(config.run).tables if (table.paper, table.name) == ("softgan", name)]
     return written.with_suffix(".md").read_text(), entry
 
 
@@ -88,7 +88,7 @@ def test_without_any_record_the_printed_numbers_stand_beside_not_finished(config
     assert capsys.readouterr().err.count("are not finished") == 1
     text, entry = softgan(config, fitted)
     assert text.count("not finished") == 1 + 3 * 7  # the summary, and every printed number
-    assert f"none of {len({one for of in wanted.values() for one in of})} runs is finished" in text
+    assert f"none of {len({item for of in wanted.values() for item in of})} runs is finished" in text
     assert entry.status == contents.NOT_RUN
     assert training.overview(fitted).empty
     assert training.beyond_cells(fitted) == training.extra_cells(wanted, ["dice"], fitted) == []
@@ -137,7 +137,7 @@ def test_rows_that_are_finished_stand_among_those_that_are_not(config, wanted, c
     places = {place for place, of in wanted.items() if of in (wanted["unet", "lidc"], wanted["softgan", "lidc"])}
     assert set(fitted) == places
     assert [len(fitted[row, "lidc"]) for row in ("unet", "softgan")] == [3, 2]
-    total = len({one for of in wanted.values() for one in of})
+    total = len({item for of in wanted.values() for item in of})
     assert f"{total - 5} of {total} runs are not finished" in capsys.readouterr().err
     text, entry = softgan(config, fitted)
     assert "not finished" not in line_of(text, "unet") + line_of(text, "softgan")
@@ -151,7 +151,7 @@ def test_rows_that_are_finished_stand_among_those_that_are_not(config, wanted, c
 
 
 def test_with_every_record_nothing_is_said(config, wanted, capsys, keep):
-    keep({one for of in wanted.values() for one in of})
+    keep({item for of in wanted.values() for item in of})
     fitted = finished.fit_rows(wanted, config)
     assert capsys.readouterr().err == ""
     assert {place: [run.spec for run in runs] for place, runs in fitted.items()} == wanted
@@ -171,7 +171,7 @@ def test_failed_trainings_enter_no_mean_and_are_told(config, wanted, keep, recor
     fitted = finished.fit_rows(wanted, config)
     text, entry = softgan(config, fitted)
     cells = {cell.key: cell for cell in entry.cells}
-    good = [record_of(one).measures["dice"] for one in wanted["unet", "lidc"][1:]]
+    good = [record_of(item).measures["dice"] for item in wanted["unet", "lidc"][1:]]
     assert cells["unet", "lidc", "dice"].ours_mean == pytest.approx(100 * np.mean(good), abs=1e-3)
     assert (cells["unet", "lidc", "dice"].n_seeds, cells["unet", "lidc", "dice"].n_images) == (2, 2 * N)
     assert np.isnan(cells["infnet", "lidc", "dice"].ours_mean)
@@ -179,18 +179,18 @@ def test_failed_trainings_enter_no_mean_and_are_told(config, wanted, keep, recor
     assert "- Inf-Net: training on LIDC failed (3 of 3)" in text
     assert "MedT:" not in text
     starts = training.overview(fitted)["failed starts"]
-    assert [starts[one.name] for one in wanted["unet", "lidc"]] == [2, 0, 0]
+    assert [starts[item.name] for item in wanted["unet", "lidc"]] == [2, 0, 0]
     assert starts[wanted["medt", "lidc"][0].name] == 1
     assert [len(rows) for rows in training.curves_of(fitted, ["unet", "infnet"])["lidc"].values()] == [2]
     assert not [cell for cell in training.beyond_cells(fitted) if cell.row == "infnet"]
     assert finished.firsts(fitted, ["unet", "infnet"], "lidc")["unet"].spec == wanted["unet", "lidc"][1]
-    assert all(not one.failed for one in choices.read_records(config, ["lidc"])["lidc"])
+    assert all(not record.failed for record in choices.read_records(config, ["lidc"])["lidc"])
 
 
 @pytest.mark.parametrize("there", [(), ("lgan_basic", "baseline_unet"), None])
 def test_lungs(config, there, keep):
     wanted = {place: of for n in (2, 3, 4) for place, of in specs(f"lgan/table-{n}", config).items()}
-    keep([one for (row, _), of in wanted.items() if there is None or row in there for one in of])
+    keep([item for (row, _), of in wanted.items() if there is None or row in there for item in of])
     fitted = finished.fit_rows(wanted, config)
     for name in ("table-2", "table-3", "table-4"):
         rows = lungs.table_cells(name, fitted)
@@ -210,7 +210,7 @@ def test_failed_trainings_of_lungs_are_told(config, keep):
     keep(wanted["lgan_basic", "lidc-lung"], failed=True)
     fitted = finished.fit_rows(wanted, config)
     assert lungs.seed_spread(fitted)["seeds"] == {}
-    assert {(len(one.values), one.failed) for one in lungs.scores(fitted).values()} == {(0, 3)}
+    assert {(len(score.values), score.failed) for score in lungs.scores(fitted).values()} == {(0, 3)}
     [note] = {cell.note.partition(";")[0] for cell in lungs.table_cells("table-2", fitted)}
     assert note.endswith("failed (3 of 3)")
     assert all(np.isnan(cell.ours_mean) for cell in lungs.all_cells(fitted))
@@ -221,7 +221,7 @@ def test_super_resolution(config, there, keep, record_of):
     wanted = {(row, CT): [spec(row, CT, config, 2020 + i) for i in range(2)] for row in ("content_only", "srgan")}
     terms = {f"loss_{name}": (0.1, 0.2, 0.3) for name in ("content", "adversarial", "vgg22", "total_variation")}
     curves = record_of(wanted["srgan", CT][0]).curves | terms
-    keep([one for (row, _), of in wanted.items() if row in there for one in of], curves=curves)
+    keep([item for (row, _), of in wanted.items() if row in there for item in of], curves=curves)
     fitted = finished.fit_rows(wanted, config)
     assert len(super_resolution.overview(fitted)) == 2 * len(there)
     measured = super_resolution.quality(fitted)

@@ -182,12 +182,12 @@ def data() -> Prepared:
 def finished(spec: RunSpec, folder: Path, data: Prepared, needs=()) -> Run:
     network = network_of(spec)
     provenance = replace(PROVENANCE, weights=store.save_weights(folder, network), needs=tuple(n.key for n in needs))
-    found = {"measures": {}, "calibration": None, "predictions": {}}
+    result = {"measures": {}, "calibration": None, "predictions": {}}
     if not spec.upscales:
         answers = predict(network, inputs.channels(spec, data.test.images, needs))
-        found = measured(data.test, *inputs.read(spec, answers), 0.5)
+        result = measured(data.test, *inputs.read(spec, answers), 0.5)
     ids, groups = data.test.ids, data.test.groups
-    record = Record(spec, ids, groups, curves={}, best_epoch=1, n_parameters=9, provenance=provenance, **found)
+    record = Record(spec, ids, groups, curves={}, best_epoch=1, n_parameters=9, provenance=provenance, **result)
     store.finish(folder, record)
     return Run(spec, record, folder, needs)
 

@@ -28,14 +28,14 @@ SLICE = np.random.default_rng(1).random((64, 64), dtype=np.float32)
 def test_a_slice_is_answered_as_a_run_is_measured(lgan):
     model = models.load(lgan)
     assert (model.target, model.least, model.spec.of_lungs) == ("lung", 32, True)
-    found = model.segment(SLICE)
+    result = model.segment(SLICE)
     means = SLICE.reshape(32, 2, 32, 2).mean(axis=(1, 3))[None, None]
     probabilities, _ = inputs.read(model.spec, predict(model.network, means))
-    np.testing.assert_allclose(found.probability, enlarge(probabilities, (64, 64))[0], atol=1e-5)
-    np.testing.assert_array_equal(found.alpha, found.probability)
-    np.testing.assert_array_equal(found.mask, found.probability >= 0.5)
-    assert 0 < found.mask.sum() < found.mask.size
-    np.testing.assert_array_equal(model.segment(SLICE, 0.3).mask, found.probability >= np.float32(0.3))
+    np.testing.assert_allclose(result.probability, enlarge(probabilities, (64, 64))[0], atol=1e-5)
+    np.testing.assert_array_equal(result.alpha, result.probability)
+    np.testing.assert_array_equal(result.mask, result.probability >= 0.5)
+    assert 0 < result.mask.sum() < result.mask.size
+    np.testing.assert_array_equal(model.segment(SLICE, 0.3).mask, result.probability >= np.float32(0.3))
 
 
 @pytest.mark.parametrize("shape", [(40, 64), (64, 41)])

@@ -186,15 +186,15 @@ def test_channels_are_those_that_runs_are_fed(shipped, run):
 def test_an_image_is_segmented_as_a_run_does_and_its_padding_cut_off(shipped):
     model = models.load(shipped)
     assert (model.multiple, model.least) == (16, 16)
-    found = model.segment(NOISE)  # 40 x 52, padded to 48 x 64
-    assert found.probability.shape == found.alpha.shape == found.mask.shape == NOISE.shape
-    assert found.mask.dtype == bool
+    result = model.segment(NOISE)  # 40 x 52, padded to 48 x 64
+    assert result.probability.shape == result.alpha.shape == result.mask.shape == NOISE.shape
+    assert result.mask.dtype == bool
     padded = np.pad(NOISE, ((0, 8), (0, 12)), mode="edge")
     answers = predict(model.network, models.channels(model.spec, padded, model.sr))
     probability, alpha = inputs.read(model.spec, answers)
-    np.testing.assert_array_equal(found.probability, probability[0, :40, :52])
-    np.testing.assert_array_equal(found.alpha, alpha[0, :40, :52])
-    np.testing.assert_array_equal(model.segment(NOISE, 0.3).mask, found.probability >= np.float32(0.3))
+    np.testing.assert_array_equal(result.probability, probability[0, :40, :52])
+    np.testing.assert_array_equal(result.alpha, alpha[0, :40, :52])
+    np.testing.assert_array_equal(model.segment(NOISE, 0.3).mask, result.probability >= np.float32(0.3))
 
 
 def test_a_network_without_super_resolution_segments_too(simple, tmp_path, data):

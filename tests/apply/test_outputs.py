@@ -65,8 +65,9 @@ def test_three_libraries_read_the_same_values_at_the_same_place(labelled, made):
 def test_it_belongs_to_its_images_and_says_what_it_is(labelled, ct):
     dataset = pydicom.dcmread(labelled / "case-1-soft.dcm")
     assert (dataset.SegmentationType, dataset.SegmentationFractionalType) == ("FRACTIONAL", "OCCUPANCY")
-    images = {one.SOPInstanceUID: one for one in map(pydicom.dcmread, ct.iterdir())}
-    referred = {one.ReferencedSOPInstanceUID for one in dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence}
+    images = {element.SOPInstanceUID: element for element in map(pydicom.dcmread, ct.iterdir())}
+    instances = dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    referred = {item.ReferencedSOPInstanceUID for item in instances}
     assert referred == {"1.2.3.1", "1.2.3.2", "1.2.3.3"}
     for item in dataset.PerFrameFunctionalGroupsSequence:
         source = item.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
@@ -84,7 +85,7 @@ def test_nothing_is_missing_that_the_standard_asks_for(labelled):
     """
     dataset = pydicom.dcmread(labelled / "case-1-soft.dcm")
     checked = 0
-    modules = [one["key"] for one in get_iod_module_map()["segmentation"] if one["usage"] == "M"]
+    modules = [element["key"] for element in get_iod_module_map()["segmentation"] if element["usage"] == "M"]
     for module in (*modules, "frame-of-reference", "common-instance-reference"):
         for attribute in get_module_attribute_map()[module]:
             if attribute["path"] in ([SHARED], [EACH]):
@@ -105,10 +106,10 @@ def test_nothing_is_missing_that_the_standard_asks_for(labelled):
 
 
 def parents(dataset, path) -> list:
-    found = [dataset]
+    result = [dataset]
     for name in path:
-        found = [item for one in found for item in one.get(name) or ()]
-    return found
+        result = [item for element in result for item in element.get(name) or ()]
+    return result
 
 
 def test_the_packages_own_reader_cuts_it_at_one_half(labelled, ct):

@@ -173,7 +173,7 @@ def png_of(side: int, colour: int = 0) -> bytes:
 
 def nrrd(*lines: str) -> Spoil:
     fields = ["type: short", "dimension: 3", "sizes: 4 4 2", "endian: little", "encoding: raw"]
-    kept = [one for one in fields if one.partition(":")[0] not in {line.partition(":")[0] for line in lines}]
+    kept = [item for item in fields if item.partition(":")[0] not in {line.partition(":")[0] for line in lines}]
     return content("\n".join(["NRRD0004", *kept, *lines]).encode() + b"\n\n" + b"\xff" * 64)
 
 

@@ -126,7 +126,7 @@ def test_clusters_are_those_of_the_rule_written_out(database):
 def test_clusters_of_random_annotations(places):
     square = np.array([(0, 0, 0), (0, 1, 0), (1, 1, 0), (1, 0, 0)])
     voxels = [square + np.array(place) for place in places]
-    found, expected = cluster(voxels, 2.5), _written_out(voxels, 2.5)
-    assert sorted(map(tuple, found)) == sorted(map(tuple, expected))
-    heights = [np.mean([voxels[i][:, 2].mean() for i in group]) for group in found]
+    result, expected = cluster(voxels, 2.5), _written_out(voxels, 2.5)
+    assert sorted(map(tuple, result)) == sorted(map(tuple, expected))
+    heights = [np.mean([voxels[i][:, 2].mean() for i in group]) for group in result]
     assert heights == sorted(heights)

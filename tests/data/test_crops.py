@@ -38,8 +38,8 @@ def test_edges_between_pixels_by_hand() -> None:
 def test_a_cell_is_lesion_from_one_half_on() -> None:
     mask = np.array([[1, 0, 1, 0, 1, 1], [0, 0, 0, 1, 0, 1]], bool).repeat(3, axis=1).repeat(3, axis=0)
     shares = np.array([1, 2, 3]) / 4
-    found = Crop(0, 0, 6, 18).of(mask, 3)  # cells of 2 x 6 pixels; the middle row is half one, half the other
-    np.testing.assert_array_equal(found[1], shares >= 0.5)
+    result = Crop(0, 0, 6, 18).of(mask, 3)  # cells of 2 x 6 pixels; the middle row is half one, half the other
+    np.testing.assert_array_equal(result[1], shares >= 0.5)
 
 
 @given(st.integers(2, 30), st.integers(1, 12), st.floats(0, 5), st.floats(0, 5), st.integers(0, 99))
@@ -62,16 +62,16 @@ def test_lidc_is_its_centre() -> None:
 
 @pytest.mark.parametrize("side", [256, 512, SECTION_PX])
 def test_sections_give_seeded_crops_of_one_extent(side) -> None:
-    found = crops("isbi2012", sample(side, side), 64)
-    assert len(found) == CROPS["isbi2012"]
-    for crop in found:
+    result = crops("isbi2012", sample(side, side), 64)
+    assert len(result) == CROPS["isbi2012"]
+    for crop in result:
         assert (crop.height, crop.width) == (SECTION_PX, SECTION_PX)
         assert 0 <= crop.top <= side - SECTION_PX
         assert 0 <= crop.left <= side - SECTION_PX
-    assert found == crops("isbi2012", sample(side, side), 32), "the size says how finely, not which part"
+    assert result == crops("isbi2012", sample(side, side), 32), "the size says how finely, not which part"
     if side > SECTION_PX:
-        assert len(set(found)) == len(found)
-        assert found != crops("isbi2012", sample(side, side, patient="p1"), 64)
+        assert len(set(result)) == len(result)
+        assert result != crops("isbi2012", sample(side, side, patient="p1"), 64)
 
 
 @pytest.mark.parametrize(("side", "spacing"), [(256, 0.625), (320, 0.6), (512, 0.39)])

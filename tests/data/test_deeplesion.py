@@ -35,8 +35,8 @@ def write(folder, entries, size=(512, 512), images=True):
         table.writeheader()
         table.writerows(entries)
     hu = RNG.integers(-1024, 1500, size).astype(np.int32)
-    for one in entries if images else ():
-        patient_study_series, _, slice_name = one["File_name"].rpartition("_")
+    for item in entries if images else ():
+        patient_study_series, _, slice_name = item["File_name"].rpartition("_")
         path = folder / "Images_png" / patient_study_series / slice_name
         path.parent.mkdir(exist_ok=True)
         Image.fromarray((hu + 32768).astype(np.uint16)).save(path)

@@ -145,7 +145,7 @@ def test_missing_halves_odd_names_and_wrong_masks_are_listed(tmp_path):
         ("ID_0002_Z_0001.tif", "has no mask"),
         ("ID_0003_Z_0001.tif", "has no image"),
     ]
-    assert [(one.where, one.why) for one in dataset.left_out] == [
+    assert [(item.where, item.why) for item in dataset.left_out] == [
         ("lungs-2d/ID_0079", "its mask leaves out one of the two lungs")
     ]
 

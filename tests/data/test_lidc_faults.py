@@ -115,12 +115,12 @@ def test_the_wrong_nodules_of_the_real_set_are_found_without_the_flags_file(real
         pytest.skip("no LIDC-IDRI-slices.zip with flags")
     (tmp_path / path.name).symlink_to(path)
     dataset = LidcSlices(tmp_path / path.name)
-    found = {tuple(p.where.split("/")[1:]) for p in dataset.left_out if p.where.count("/") == 2}
+    result = {tuple(p.where.split("/")[1:]) for p in dataset.left_out if p.where.count("/") == 2}
     flags = read_flags(flags_path)
     assert len(flags) == 50
-    assert len(found) == 48
-    assert set(flags) - found == {("LIDC-IDRI-0098", "nodule-0"), ("LIDC-IDRI-0415", "nodule-7")}
-    assert not found - set(flags)
+    assert len(result) == 48
+    assert set(flags) - result == {("LIDC-IDRI-0098", "nodule-0"), ("LIDC-IDRI-0415", "nodule-7")}
+    assert not result - set(flags)
     assert len(dataset) == 11583
     assert "left out: 48 nodules whose masks are not the annotated contours, 45 slices" in dataset.origin
 

@@ -120,7 +120,7 @@ def test_outlines_of_other_things_are_left_out(chest, root):
     chest.write_slice(root / "c" / "dose.dcm", 1, Modality="RTDOSE")
     dataset = LungCt(root)
     assert dataset.index.reference[0] == "morph"
-    ((where, why),) = [(one.where, one.why) for one in dataset.left_out]
+    ((where, why),) = [(item.where, item.why) for item in dataset.left_out]
     assert where == "lung-ct/c"
     assert "names no lung (GTV-1)" in why
 

@@ -143,9 +143,9 @@ def test_largest_per_nodule(index):
     best = selection.largest_per_nodule(index, rows)
     part = index.iloc[rows]
     expected = part.groupby(["patient", "nodule"]).area.max().sort_index()
-    found = index.iloc[best].set_index(["patient", "nodule"]).area.sort_index()
-    assert found.index.is_unique
-    assert found.tolist() == expected.tolist()
+    result = index.iloc[best].set_index(["patient", "nodule"]).area.sort_index()
+    assert result.index.is_unique
+    assert result.tolist() == expected.tolist()
     assert len(selection.largest_per_nodule(index, [])) == 0
 
 

@@ -122,7 +122,7 @@ def labels() -> list[float]:
     marked = label.soft_mask(image, recist=axes)
     made = [label.soft_mask(image, mask=mask).alpha, marked.alpha, marked.mask]
     made += [soft_labels.kats_dilation(mask), soft_labels.gros_interpolation(mask)]
-    return [float(np.mean(one, dtype=float)) for one in made]
+    return [float(np.mean(item, dtype=float)) for item in made]
 
 
 def marks() -> list[float]:
@@ -138,7 +138,7 @@ def enlarged() -> list[float]:
     fed = feed(spec, Prepared("lnsm", "embedded", "", "", whole, whole, whole), ())
     probabilities, alphas = read(spec, fed.train.masks * 0.9)
     return [
-        float(np.mean(one, dtype=float)) for one in (fed.train.images**2, fed.train.masks, probabilities**2, alphas)
+        float(np.mean(item, dtype=float)) for item in (fed.train.images**2, fed.train.masks, probabilities**2, alphas)
     ]
 
 

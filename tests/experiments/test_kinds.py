@@ -27,16 +27,16 @@ def part(*readers):
 def test_the_consensus_of_the_others_leaves_one_doctor_out():
     test = part([(0, 1)], [(0, 1)], [(0, 1)], [(0, 1, 2, 3)])
     predicted = masks((0, 1, 2))[:, 0] > 0
-    found = kinds.beside_readers(predicted, test)
-    assert set(found) == set(kinds.READER_MEASURES)
-    assert found["others_doctor4"] == pytest.approx([2 / 3])  # (0..3) with (0, 1)
-    assert found["others_doctor1"] == pytest.approx([1.0])
-    assert [float(found[f"dice_others_{doctor}"][0]) for doctor in DOCTORS] == pytest.approx([0.8] * 4)
-    assert found["dice_staple"] == pytest.approx([0.8])
-    assert found["staple_doctor4"] == pytest.approx([2 / 3])
+    result = kinds.beside_readers(predicted, test)
+    assert set(result) == set(kinds.READER_MEASURES)
+    assert result["others_doctor4"] == pytest.approx([2 / 3])  # (0..3) with (0, 1)
+    assert result["others_doctor1"] == pytest.approx([1.0])
+    assert [float(result[f"dice_others_{doctor}"][0]) for doctor in DOCTORS] == pytest.approx([0.8] * 4)
+    assert result["dice_staple"] == pytest.approx([0.8])
+    assert result["staple_doctor4"] == pytest.approx([2 / 3])
 
 
 def test_a_reader_outside_the_crop_leaves_nothing_to_compare():
     test = part([(0,), (0,)], [(0,), ()], [(0,), (0,)], [(0,), (0,)])
-    found = kinds.beside_readers(masks((0,), (0,))[:, 0] > 0, test)
-    assert all(values[0] == 1 and np.isnan(values[1]) for values in found.values())
+    result = kinds.beside_readers(masks((0,), (0,))[:, 0] > 0, test)
+    assert all(values[0] == 1 and np.isnan(values[1]) for values in result.values())

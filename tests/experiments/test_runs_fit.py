@@ -57,7 +57,7 @@ def test_a_run_holds_what_it_should(tiny, config, trained, tmp_path):
     assert len(record.curves["validation_dice"]) == record.best_epoch == 1
     assert list(record.predictions) == ["c0", "c1", "c3", "c4", "c5", "c6", "c8", "c9"]  # evenly spread
     network = run.network()
-    assert record.n_parameters == sum(one.numel() for one in network.parameters())
+    assert record.n_parameters == sum(parameter.numel() for parameter in network.parameters())
     images = torch.from_numpy(np.stack([np.zeros((1, 16, 16), np.float32)]))
     assert network(images).shape == (1, 1, 16, 16)
     assert (record.provenance.device, record.provenance.data) == ("cpu", "da" * 32)

@@ -73,6 +73,6 @@ def test_after_a_kill_training_continues_and_nothing_is_trained_twice(config, tm
     epochs = [tuple(map(int, line.split())) for line in log.read_text().splitlines()]
     assert sorted(set(epochs)) == [(seed, epoch) for seed in (1, 2) for epoch in (0, 1, 2)]
     assert len(epochs) == 6 + (moment == "half"), "only an epoch whose checkpoint was not written is trained again"
-    found = sorted(records.glob("*.json"))
-    assert [Record.read(path).spec.seed for path in found] == [1, 2]
-    assert all(len(json.loads(path.read_text())["curves"]["validation_dice"]) == 3 for path in found)
+    result = sorted(records.glob("*.json"))
+    assert [Record.read(path).spec.seed for path in result] == [1, 2]
+    assert all(len(json.loads(path.read_text())["curves"]["validation_dice"]) == 3 for path in result)

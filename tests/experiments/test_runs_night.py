@@ -152,7 +152,7 @@ class TestRates:
         tried = [night.try_rate(spec, config) for spec in night.untried(specs)]
         for trial in tried:
             schedules.add(trial)
-        assert sorted(one.rate for one in tried) == sorted(schedules.RATES)
+        assert sorted(item.rate for item in tried) == sorted(schedules.RATES)
         assert not night.untried(specs)
         assert sorted(schedules.trials(), key=lambda one: one.rate) == sorted(tried, key=lambda one: one.rate)
         best = max(tried, key=lambda one: (one.validation_dice, -one.rate))
@@ -176,11 +176,11 @@ class TestRates:
 
 
 def test_groups_come_in_order_and_each_run_once():
-    found = night.groups(Config.from_parameters("night", "embedded"))
-    assert list(found)[:3] == ["SoftGAN", "lungs on real slices", "super-resolution"]
-    specs = [spec for of in found.values() for spec in of]
+    result = night.groups(Config.from_parameters("night", "embedded"))
+    assert list(result)[:3] == ["SoftGAN", "lungs on real slices", "super-resolution"]
+    specs = [spec for of in result.values() for spec in of]
     assert len(set(specs)) == len(specs)
-    softgan = found["SoftGAN"]
+    softgan = result["SoftGAN"]
     assert len(softgan) == 6 * 2 * 3 + 4  # rows, data sets, seeds; and four that are trained twice as long
     epochs = {(spec.dataset, spec.settings.epochs) for spec in softgan}
     assert epochs == {("lidc", 62), ("lidc", 124), ("lnsm", 24), ("lnsm", 48)}

@@ -20,11 +20,11 @@ def test_dsnet_has_three_forms_and_the_profile_says_which_is_the_main_one():
     forms = {"averaged": (2, 2), "full_features": (4, 4), "enlarged_twice": (2, 1)}
     for profile, main in (("smoke", "averaged"), ("cpu", "averaged"), ("full", "full_features")):
         config = Config.from_parameters(profile, "embedded", 1)
-        found = {form: rows.spec(f"dsnet_{form}", "lnsm", config, paper="dsnet-v2") for form in forms}
-        assert {form: (spec.scale, spec.reduction) for form, spec in found.items()} == forms
-        assert len({spec.name for spec in found.values()}) == 3
+        result = {form: rows.spec(f"dsnet_{form}", "lnsm", config, paper="dsnet-v2") for form in forms}
+        assert {form: (spec.scale, spec.reduction) for form, spec in result.items()} == forms
+        assert len({spec.name for spec in result.values()}) == 3
         table = rows.specs("dsnet-v2/table-3", config)
-        assert table["gan_loss", "lnsm"] == [found[main]]
+        assert table["gan_loss", "lnsm"] == [result[main]]
         [sr_input] = table["sr_input", "lnsm"]
         assert (sr_input.scale, sr_input.reduction) == forms[main]
 
@@ -33,10 +33,10 @@ def test_dsnet_has_three_forms_and_the_profile_says_which_is_the_main_one():
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_table_has_runs_in_every_profile(table, profile):
     config = Config.from_parameters(profile, "embedded")
-    found = rows.specs(table, config)
-    assert found
+    result = rows.specs(table, config)
+    assert result
     folds = rows.FOLDS_TRAINED.get(profile, 1)
-    for (_, dataset), specs in found.items():
+    for (_, dataset), specs in result.items():
         assert len(specs) == (folds if dataset == "isbi2012" else config.seeds)
 
 
@@ -55,8 +55,8 @@ def test_the_folds_of_isbi_2012_are_trained_as_it_is_each_with_the_first_seed(co
     assert (first.dataset, first.prior.dataset, first.seed) == ("isbi2012-fold1", "isbi2012-fold1", BASE_SEED)
     full = Config.from_parameters("full", "embedded")
     folds = rows.rows_of(["unet"], "isbi2012", full, "dsnet-v1")["unet", "isbi2012"]
-    assert [(one.dataset, one.seed) for one in folds] == [(name, BASE_SEED) for name in SECTION_FOLDS]
-    assert {one.settings for one in folds} == {schedule(full.profile, "unet", "isbi2012", "dsnet-v1").settings}
+    assert [(fold.dataset, fold.seed) for fold in folds] == [(name, BASE_SEED) for name in SECTION_FOLDS]
+    assert {fold.settings for fold in folds} == {schedule(full.profile, "unet", "isbi2012", "dsnet-v1").settings}
 
 
 def test_auto_takes_real_data_where_it_is(config, monkeypatch, tmp_path):

@@ -62,7 +62,7 @@ def test_one_fold_is_scikit_learns_auc():
     weights = generator.integers(0, 3, (5, 40))
     result = predictions(scores, 0, labels)
     assert result.auc() == pytest.approx(roc_auc_score(labels, scores))
-    expected = [roc_auc_score(labels, scores, sample_weight=one) for one in weights]
+    expected = [roc_auc_score(labels, scores, sample_weight=weight) for weight in weights]
     np.testing.assert_allclose(result.auc(weights), expected)
 
 

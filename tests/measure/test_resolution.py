@@ -107,7 +107,7 @@ def test_interpolations_are_those_of_opencv(order):
 
     low = np.random.default_rng(4).random((2, 12, 12)).astype(np.float32)
     flag = {1: cv2.INTER_LINEAR, 3: cv2.INTER_CUBIC}[order]
-    expected = [np.clip(cv2.resize(one, None, fx=4, fy=4, interpolation=flag), 0, 1) for one in low]
+    expected = [np.clip(cv2.resize(item, None, fx=4, fy=4, interpolation=flag), 0, 1) for item in low]
     measured = resolution.interpolate(low, {1: "bilinear", 3: "bicubic"}[order])
     np.testing.assert_allclose(measured, expected, atol=1e-5)
 

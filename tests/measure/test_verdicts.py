@@ -263,8 +263,8 @@ def test_scores_of_medians_have_them_as_means_and_their_spread():
     random = np.random.default_rng(1)
     samples = random.exponential(size=(400, 1, 101))
     medians = [differences.median_scores(values) for values in samples]
-    assert [one.mean() for one in medians] == pytest.approx(np.median(samples, axis=(1, 2)))
-    claimed = np.sqrt(np.mean([one.var(ddof=1) / 101 for one in medians]))
+    assert [median.mean() for median in medians] == pytest.approx(np.median(samples, axis=(1, 2)))
+    claimed = np.sqrt(np.mean([median.var(ddof=1) / 101 for median in medians]))
     assert claimed == pytest.approx(np.median(samples, axis=(1, 2)).std(), rel=0.15)
     holed = samples[0].copy()
     holed[0, :50] = np.nan

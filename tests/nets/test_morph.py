@@ -53,15 +53,15 @@ def iou(found: np.ndarray, truth: np.ndarray) -> float:
 @pytest.mark.parametrize("touching", [False, True])
 def test_both_lungs_are_found_in_a_volume(touching):
     hu, truth = chest(touching=touching)
-    found = lungs(hu, SPACING)
-    assert found.dtype == bool
-    assert iou(found, truth) > 0.97
-    assert found[6:, VESSEL].all()
-    assert found[6:, NODULE & (LEFT | RIGHT)].mean() > 0.75  # a nodule at the wall is no dent, but for a thin rim
-    assert not found[6:, TRACHEA].any()
-    assert not found[:3].any()  # bowel gas
-    assert not found[:, :30].any()  # air outside
-    assert not found[:, 220:].any()  # air between back and table
+    predicted = lungs(hu, SPACING)
+    assert predicted.dtype == bool
+    assert iou(predicted, truth) > 0.97
+    assert predicted[6:, VESSEL].all()
+    assert predicted[6:, NODULE & (LEFT | RIGHT)].mean() > 0.75  # a nodule at the wall is no dent, but for a thin rim
+    assert not predicted[6:, TRACHEA].any()
+    assert not predicted[:3].any()  # bowel gas
+    assert not predicted[:, :30].any()  # air outside
+    assert not predicted[:, 220:].any()  # air between back and table
 
 
 def test_single_slices_and_their_grey_images_give_nearly_the_same():
@@ -96,9 +96,9 @@ def test_flat_images_have_no_lungs(value):
 @given(hnp.arrays(np.int16, hnp.array_shapes(min_dims=2, max_dims=3, max_side=9), elements=st.integers(-3024, 3071)))
 @settings(max_examples=40)
 def test_anything_gives_a_mask(hu):
-    found = lungs(hu)
-    assert found.shape == hu.shape
-    assert found.dtype == bool
+    predicted = lungs(hu)
+    assert predicted.shape == hu.shape
+    assert predicted.dtype == bool
 
 
 @given(st.lists(st.floats(-1024, 3071, width=32), min_size=1, max_size=50))
@@ -111,9 +111,9 @@ def test_the_real_scan(real_data):
     edge, where morph's do. The bounds are what is reached now, and no measure of other scans."""
     folder = real_data / "lung-ct" / "LUNG1-001"
     scan = read_volume(folder)
-    truth, found = lung_mask(scan, folder / "RTSTRUCT.dcm"), lungs(scan.hu, scan.spacing_mm)
-    common, either = (found & truth).sum(axis=(1, 2)), (found | truth).sum(axis=(1, 2))
+    truth, predicted = lung_mask(scan, folder / "RTSTRUCT.dcm"), lungs(scan.hu, scan.spacing_mm)
+    common, either = (predicted & truth).sum(axis=(1, 2)), (predicted | truth).sum(axis=(1, 2))
     each = (common / np.maximum(either, 1))[either > 0]
     assert np.median(each) > 0.94
     assert each.mean() > 0.88
-    assert 2 * common.sum() / (found.sum() + truth.sum()) > 0.97
+    assert 2 * common.sum() / (predicted.sum() + truth.sum()) > 0.97

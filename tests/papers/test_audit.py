@@ -283,7 +283,7 @@ def test_decimals_are_those_that_were_printed():
 
 def test_the_five_papers():
     checks = audit.run()
-    counts = {one.name: (one.checked, len(one.findings)) for one in checks}
+    counts = {item.name: (item.checked, len(item.findings)) for item in checks}
     assert counts == {
         "Dice and IoU": (18, 1),
         "Dice, SEN and PPV": (35, 8),
@@ -307,5 +307,5 @@ def test_the_five_papers():
         "stated gains": (8, 0),
         "counted nodules": (12, 0),
     }
-    assert all(one.level in (audit.MUST_HOLD, audit.TO_EXPLAIN) and one.rule for one in checks)
-    assert all(f.beyond > 0 and f.places and f.inequality for one in checks for f in one.findings)
+    assert all(item.level in (audit.MUST_HOLD, audit.TO_EXPLAIN) and item.rule for item in checks)
+    assert all(f.beyond > 0 and f.places and f.inequality for item in checks for f in item.findings)

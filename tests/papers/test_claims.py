@@ -58,7 +58,7 @@ def test_a_small_distance_is_a_gain():
 def test_printed_names_of_measures_are_found():
     consensus = {"better": "casgan", "over": {"doctor1": 1}, "dataset": "lidc-500", "metric": "dice_consensus50"}
     radiomics = {"better": "soft_roi", "over": {"binary_roi": 1}, "dataset": "lidc", "metric": "acc_svm"}
-    assert [one.printed for one in parsed(claim(consensus, radiomics))[0].pairs] == [8.8, 11]
+    assert [item.printed for item in parsed(claim(consensus, radiomics))[0].pairs] == [8.8, 11]
 
 
 def test_what_is_not_printed_has_the_delta_that_is_given():
@@ -131,14 +131,14 @@ def test_every_claim_of_the_papers():
         "casgan": 10, "softgan": 5, "dsnet-v1": 7, "dsnet-v2": 9, "lgan": 9
     }  # fmt: skip
     for claims in loaded.values():
-        for one in claims:
-            assert one.judged == bool(one.pairs)
-            assert all(0 <= pair.delta <= 1 for pair in one.pairs)
+        for item in claims:
+            assert item.judged == bool(item.pairs)
+            assert all(0 <= pair.delta <= 1 for pair in item.pairs)
 
 
 def of(paper, words):
-    [found] = [claim for claim in papers.load(paper).claims if words in claim.words]
-    return found
+    [result] = [claim for claim in papers.load(paper).claims if words in claim.words]
+    return result
 
 
 @pytest.mark.parametrize(

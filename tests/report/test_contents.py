@@ -31,12 +31,12 @@ def draw(config, paper, name):
 
 
 def test_an_empty_run_has_all_tables_and_figures_not_run(config):
-    found = contents.read(config.run)
-    assert len(found.tables) == 26
-    assert len(found.figures) == 38
-    assert {entry.status for entry in (*found.tables, *found.figures)} == {"not run yet"}
-    assert found.notebooks == []
-    assert all(entry.cells for entry in found.tables)
+    content = contents.read(config.run)
+    assert len(content.tables) == 26
+    assert len(content.figures) == 38
+    assert {entry.status for entry in (*content.tables, *content.figures)} == {"not run yet"}
+    assert content.notebooks == []
+    assert all(entry.cells for entry in content.tables)
 
 
 @pytest.mark.parametrize(("n", "status"), [(None, "filled"), (1, "partly filled"), (0, "not run yet")])
@@ -53,8 +53,8 @@ def test_the_workbooks_own_tables_and_figures_come_last(config):
     for name in ("b-table", "a-table"):
         tables.write(ResultTable("workbook", name, name, "", [cell]), config, {})
         draw(config, "workbook", name)
-    found = contents.read(config.run)
-    own_tables, own_figures = found.tables[-2:], found.figures[-2:]
+    content = contents.read(config.run)
+    own_tables, own_figures = content.tables[-2:], content.figures[-2:]
     assert [entry.name for entry in own_tables] == [entry.name for entry in own_figures] == ["a-table", "b-table"]
     assert own_tables[0].status == "filled"
     assert own_figures[0].pictures[0].caption == "caption of a-table"
@@ -138,8 +138,8 @@ def test_rows_sources_and_claims_are_counted(config):
     tables.write(ResultTable("lgan", "table-1", "", "", lgan), config, {})
     claim = papers.load("lgan").claims[0].words
     verdicts.write("lgan", [verdicts.Verdict(claim, verdicts.HOLDS)], config)
-    found = contents.read(config.run)
-    one, other, whole = contents.state(found, ["softgan"]), contents.state(found, ["lgan"]), contents.state(found)
+    content = contents.read(config.run)
+    one, other, whole = contents.state(content, ["softgan"]), contents.state(content, ["lgan"]), contents.state(content)
     assert one.tables == {"partly filled": 1, "not run yet": 3}
     assert (one.rows_measured, one.sources["substitute"]) == (2, 7)
     assert one.on_real_data == f"7 of {one.cells} (7 on a substitute)"
@@ -147,8 +147,8 @@ def test_rows_sources_and_claims_are_counted(config):
     assert {name: count for name, count in other.claims.items() if count} == {"holds": 1, "not run yet": 8}
     assert tuple(other.claims) == (*verdicts.VERDICTS, "damaged")
     assert (whole.tables.total(), whole.figures.total()) == (26, 38)
-    assert whole.rows == sum(contents.state(found, [name]).rows for name in papers.NAMES)
-    shown = contents.frame(found)
+    assert whole.rows == sum(contents.state(content, [name]).rows for name in papers.NAMES)
+    shown = contents.frame(content)
     assert list(shown.index) == [*(papers.display("papers", name) for name in papers.NAMES), "together"]
     assert shown.loc["SoftGAN (2022)", "rows measured"] == f"2 of {one.rows}"
     assert shown.loc["together", "claims: holds"] == 1

@@ -69,36 +69,36 @@ def fill(config):
 
 
 def test_an_empty_run_shows_all_that_is_printed(config):
-    found = look(page.build(config))
+    parsed = look(page.build(config))
     assert page.build(config) == config.results / "report.html"
     for name in papers.NAMES:
         paper = papers.load(name)
         for item in (*paper.tables, *paper.figures):
-            assert f"{name}-{item}" in found.ids
-    assert len(found.ids) == len(set(found.ids)) == 2 + 5 + 26 + 38  # 2: at a glance, claims
-    assert "0 of 26 printed tables filled" in found.words
-    assert "0 of 38 printed figures drawn" in found.words
-    assert "Not run yet: 64 tables and figures" in found.words
+            assert f"{name}-{item}" in parsed.ids
+    assert len(parsed.ids) == len(set(parsed.ids)) == 2 + 5 + 26 + 38  # 2: at a glance, claims
+    assert "0 of 26 printed tables filled" in parsed.words
+    assert "0 of 38 printed figures drawn" in parsed.words
+    assert "Not run yet: 64 tables and figures" in parsed.words
     for value in ("91.63 ± 3.2", "0.831", "3.367", "6.7", "89.0"):
-        assert value in found.words
-    assert found.words.count("not finished") > 500
+        assert value in parsed.words
+    assert parsed.words.count("not finished") > 500
 
 
 def test_the_state_stands_on_top(config):
     fill(config)
-    found = look(page.build(config))
-    assert "1 of 26 printed tables filled, 1 partly" in found.words
-    assert "1 of 38 printed figures drawn" in found.words
-    assert "7 of 154 printed rows measured" in found.words
-    assert "2 real, 21 simulated of 516 printed cells" in found.words
-    assert "0 of 40 claims holds" in found.words
-    assert "40 of 40 claims not run yet" in found.words
-    assert "Numbers are from real data and, where there is none, from embedded data" in found.words
+    parsed = look(page.build(config))
+    assert "1 of 26 printed tables filled, 1 partly" in parsed.words
+    assert "1 of 38 printed figures drawn" in parsed.words
+    assert "7 of 154 printed rows measured" in parsed.words
+    assert "2 real, 21 simulated of 516 printed cells" in parsed.words
+    assert "0 of 40 claims holds" in parsed.words
+    assert "40 of 40 claims not run yet" in parsed.words
+    assert "Numbers are from real data and, where there is none, from embedded data" in parsed.words
 
 
 def test_paper_stands_beside_ours_and_provenance_below(config):
     fill(config)
-    found = look(page.build(config)).words
+    parsed = look(page.build(config)).words
     for words in (
         "87.88 ± 1.1 90.00 ± 10.0 2.12 higher 86.62 ± 3.2 undefined 89.04 ± 5.7 89.04 ± 10.0 the same",
         "38.98 lower",
@@ -111,8 +111,8 @@ def test_paper_stands_beside_ours_and_provenance_below(config):
         "lnsm/p1/n1/3: slice is <truncated>",
         "python 3.11.7, numpy 2.0",
     ):
-        assert words in found
-    assert "torch" not in found
+        assert words in parsed
+    assert "torch" not in parsed
 
 
 def test_trained_runs_stand_together_and_a_long_list_of_what_was_left_out_is_cut(config):
@@ -122,41 +122,41 @@ def test_trained_runs_stand_together_and_a_long_list_of_what_was_left_out_is_cut
     cells = [Cell("unet", "lnsm", "dice", 0.5, 0.1, 9, 1, "real")]
     provenance = {**PROVENANCE, "datasets": [data], "runs": runs}
     tables.write(ResultTable("softgan", "table-1", "", "", cells), config, provenance)
-    found = look(page.build(config)).words
-    assert "3 runs, 3,001 s on cpu; 1 taken from records" in found
-    assert "lidc/019: bad" in found
-    assert "lidc/020" not in found
-    assert "and 80 more, listed in table-1.json" in found
+    parsed = look(page.build(config)).words
+    assert "3 runs, 3,001 s on cpu; 1 taken from records" in parsed
+    assert "lidc/019: bad" in parsed
+    assert "lidc/020" not in parsed
+    assert "and 80 more, listed in table-1.json" in parsed
 
 
 def test_nothing_needs_a_network_and_text_is_escaped(config):
     fill(config)
     path = page.build(config)
-    found = look(path)
+    parsed = look(path)
     text = path.read_text()
-    assert all(address.startswith(("#", "data:", "../../notebooks/", "../../figures/")) for address in found.addresses)
+    assert all(address.startswith(("#", "data:", "../../notebooks/", "../../figures/")) for address in parsed.addresses)
     assert "url(" not in text
     assert "@import" not in text
     assert "<b>mine" not in text
     assert "&lt;b&gt;mine" in text
     assert "Caption &lt;i&gt;" in text
-    assert found.images[0]["alt"] == 'six "pictures"'
-    assert found.images[0]["src"].startswith("data:image/webp;base64,UklGR")
-    assert "../../figures/cpu-embedded/casgan/fig-1.png" in found.addresses
-    anchors = [address[1:] for address in found.addresses if address.startswith("#")]
-    assert set(anchors) <= set(found.ids)
+    assert parsed.images[0]["alt"] == 'six "pictures"'
+    assert parsed.images[0]["src"].startswith("data:image/webp;base64,UklGR")
+    assert "../../figures/cpu-embedded/casgan/fig-1.png" in parsed.addresses
+    anchors = [address[1:] for address in parsed.addresses if address.startswith("#")]
+    assert set(anchors) <= set(parsed.ids)
 
 
 @pytest.mark.parametrize("config", ["smoke"], indirect=True)
 def test_smoke_is_marked_everywhere(config):
     fill(config)
-    found = look(page.build(config)).words
+    parsed = look(page.build(config)).words
     for heading in ("At a glance", "Claims", *(papers.display("papers", name) for name in papers.NAMES)):
-        assert f"{heading} not a result" in found
-    assert found.count("not a result") >= 26 + 26 + 38 + 40 + 1  # headings, the tables themselves, figures, claims
-    assert "Six kinds <here>. not a result" in found
-    assert "Not a result: Soft masks, report of smoke-embedded" in found
-    assert "This is not a result: the smoke profile only shows that everything runs." in found
+        assert f"{heading} not a result" in parsed
+    assert parsed.count("not a result") >= 26 + 26 + 38 + 40 + 1  # headings, the tables themselves, figures, claims
+    assert "Six kinds <here>. not a result" in parsed
+    assert "Not a result: Soft masks, report of smoke-embedded" in parsed
+    assert "This is not a result: the smoke profile only shows that everything runs." in parsed
 
 
 def test_notebooks_that_failed_are_named_but_not_the_one_that_builds_the_page(config, monkeypatch):
@@ -166,10 +166,10 @@ def test_notebooks_that_failed_are_named_but_not_the_one_that_builds_the_page(co
              {"name": "10_report", "status": "running"}]  # fmt: skip
     (config.results / "state.json").write_text(json.dumps({"notebooks": state}))
     monkeypatch.setenv("SOFTMASK_NOTEBOOK", "10_report")
-    found = look(page.build(config)).words
-    assert "02_soft: failed (cell 3: <boom>)" in found
-    assert "08_doctors: not run (needs 02_soft)" in found
-    assert "10_report" not in found
+    parsed = look(page.build(config)).words
+    assert "02_soft: failed (cell 3: <boom>)" in parsed
+    assert "08_doctors: not run (needs 02_soft)" in parsed
+    assert "10_report" not in parsed
     (config.results / "state.json").write_text(json.dumps({"notebooks": state[:1]}))
     assert "Every notebook before this report ended well (1)." in look(page.build(config)).words
 
@@ -178,19 +178,19 @@ def test_a_damaged_table_is_named_on_top_and_the_page_stands(config):
     fill(config)
     path = config.results / "tables" / "softgan" / "table-1.csv"
     path.write_text(path.read_text()[:200])
-    found = look(page.build(config)).words
-    assert "Cannot be read: softgan/table-1 : tables/softgan/table-1.csv, line" in found
-    assert str(config.results) not in found
+    parsed = look(page.build(config)).words
+    assert "Cannot be read: softgan/table-1 : tables/softgan/table-1.csv, line" in parsed
+    assert str(config.results) not in parsed
 
 
 def test_notes_and_the_cell_that_drew_a_figure(config, monkeypatch):
     monkeypatch.setenv("SOFTMASK_NOTEBOOK", "01_data")
     fill(config)
-    found = look(page.build(config))
-    assert "<b>mine</b>: a note & more" in found.words
-    assert "../../notebooks/01_data.ipynb" in found.addresses
-    assert "Drawn in notebook 01_data, 1.3 The six nodule kinds, code cell 7 ." in found.words
-    assert "../../notebooks/01_data.ipynb#1.3-The-six-nodule-kinds" in found.addresses
+    parsed = look(page.build(config))
+    assert "<b>mine</b>: a note & more" in parsed.words
+    assert "../../notebooks/01_data.ipynb" in parsed.addresses
+    assert "Drawn in notebook 01_data, 1.3 The six nodule kinds, code cell 7 ." in parsed.words
+    assert "../../notebooks/01_data.ipynb#1.3-The-six-nodule-kinds" in parsed.addresses
 
 
 def test_other_runs_and_their_verdicts_stand_on_the_page(config):
@@ -201,16 +201,16 @@ def test_other_runs_and_their_verdicts_stand_on_the_page(config):
     for other in (seeds, Config.from_parameters("smoke", "embedded")):
         tables.write(ResultTable("softgan", "table-1", "", "", cells), other, {})
         verdicts.write("softgan", [verdicts.Verdict(claim, verdicts.HOLDS, "1 comparison")], other)
-    found = look(page.build(config))
-    assert "../cpu-real-3seeds/tables/" in found.addresses
+    parsed = look(page.build(config))
+    assert "../cpu-real-3seeds/tables/" in parsed.addresses
     line = "soft mask > every other soft label, on LNSM and LIDC (table 4) "
-    assert f"{line}fails cpu-embedded 1 comparison. holds cpu-real-3seeds 1 comparison." in found.words
-    assert "smoke" not in found.words  # no result stands behind it
+    assert f"{line}fails cpu-embedded 1 comparison. holds cpu-real-3seeds 1 comparison." in parsed.words
+    assert "smoke" not in parsed.words  # no result stands behind it
     page.build(seeds)
     (seeds.results / "state.json").write_text("[]")
-    found = look(page.build(config))
-    assert "../cpu-real-3seeds/report.html" in found.addresses
-    assert "cpu-real-3seeds cannot be read" in found.words
+    parsed = look(page.build(config))
+    assert "../cpu-real-3seeds/report.html" in parsed.addresses
+    assert "cpu-real-3seeds cannot be read" in parsed.words
 
 
 def test_a_table_too_wide_for_paper_is_shown_by_data_set(config):
@@ -218,9 +218,9 @@ def test_a_table_too_wide_for_paper_is_shown_by_data_set(config):
     cells = [Cell("a", d, m, 0.5, 0.1, 9, 1, "real") for d in ("lnsm", "lidc") for m in metrics]
     for wide in (True, False):
         tables.write(ResultTable("workbook", "wide", "W", "", cells if wide else cells[4:12]), config, {})
-        found = look(page.build(config)).words
-        assert ("measure 7 a 0.5 ± 0.1" in found) == wide
-        assert ("LNSM measure 7" in found) != wide
+        parsed = look(page.build(config)).words
+        assert ("measure 7 a 0.5 ± 0.1" in parsed) == wide
+        assert ("LNSM measure 7" in parsed) != wide
 
 
 def png(array):
@@ -247,10 +247,10 @@ def test_a_wide_picture_becomes_as_wide_as_the_page_needs():
 def test_a_small_picture_keeps_size_and_colours_and_what_is_see_through_becomes_white():
     array = np.zeros((40, 60, 3), np.uint8)
     array[:, 30:] = (230, 159, 0)
-    found = opened(page.embedded(png(array))[0])
-    assert found.shape == array.shape
-    assert np.abs(found[:, 40:].astype(int) - array[:, 40:]).max() < 8
-    assert found[:, :20].max() < 8
+    parsed = opened(page.embedded(png(array))[0])
+    assert parsed.shape == array.shape
+    assert np.abs(parsed[:, 40:].astype(int) - array[:, 40:]).max() < 8
+    assert parsed[:, :20].max() < 8
     assert opened(page.embedded(png(np.zeros((20, 20, 4), np.uint8)))[0]).min() > 250
 
 

@@ -73,11 +73,11 @@ def test_the_page_fits_a_phone_and_a_desk_and_is_legible(report, tmp_path):
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--timeout=60000", "--dump-dom"]
     done = subprocess.run([*command, probe.as_uri()], capture_output=True, text=True, timeout=120, check=True)
     phone, desk = json.loads(html.unescape(re.search(r'<pre id="found">(.+?)</pre>', done.stdout)[1]))
-    for found in (phone, desk):
-        assert found["texts"] > 2000
-        assert found["scroll"] <= found["asked"]  # wide tables scroll in their own boxes
-        assert found["contrast"] >= 4.5  # WCAG 2, level AA
-        assert found["size"] >= 10
-        assert found["ids"] == found["names"] > 26 + 38
+    for result in (phone, desk):
+        assert result["texts"] > 2000
+        assert result["scroll"] <= result["asked"]  # wide tables scroll in their own boxes
+        assert result["contrast"] >= 4.5  # WCAG 2, level AA
+        assert result["size"] >= 10
+        assert result["ids"] == result["names"] > 26 + 38
     assert phone["boxes"] > 10
     assert desk["boxes"] < phone["boxes"]

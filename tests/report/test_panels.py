@@ -69,8 +69,8 @@ def names(fig) -> list[str]:
 
 
 def legend(fig) -> dict[str, str]:
-    (found,) = fig.legends
-    lines = zip(found.get_texts(), found.get_lines(), strict=True)
+    (texts,) = fig.legends
+    lines = zip(texts.get_texts(), texts.get_lines(), strict=True)
     return {text.get_text(): to_hex(line.get_color()) for text, line in lines}
 
 
@@ -115,12 +115,12 @@ def test_readers_consensus_and_a_soft_mask_of_them() -> None:
     views = ["image", *READERS, "50 % consensus", "soft mask"]
     fig = panels.of_samples([WHOLE, TINY], views, ["ground_glass", "tiny"], labels="readers", down=True)
     assert (titles(fig), names(fig)) == (["ground glass", "tiny"], views)
-    found = shown(fig)
-    assert [row[1] if isinstance(row[1], str) else "" for row in found] == ["", "", "not marked", "", "", "", ""]
+    texts = shown(fig)
+    assert [row[1] if isinstance(row[1], str) else "" for row in texts] == ["", "", "not marked", "", "", "", ""]
     window = panels.crop(WHOLE)
     soft = label.soft_mask(WHOLE.image, readers=WHOLE.readers).alpha
     consensus = 2 * WHOLE.masks.sum(axis=0) >= len(WHOLE.masks)
-    for row, expected in zip(found, [WHOLE.image, *WHOLE.readers, consensus, soft], strict=True):
+    for row, expected in zip(texts, [WHOLE.image, *WHOLE.readers, consensus, soft], strict=True):
         np.testing.assert_array_equal(row[0], expected[window])
     three = replace(WHOLE, readers=WHOLE.readers[:3], present=WHOLE.present[:3])
     assert shown(panels.of_samples([three], READERS))[0][3] == "not marked"
@@ -147,8 +147,8 @@ def test_steps_of_labelling_start_from_the_mark(given) -> None:
     made, window = label.soft_mask(sample.image, recist=axes), panels.crop(sample)
     assert titles(fig) == STEPS
     expected = (sample.image, sample.image, made.mask, made.trimap, made.alpha, made.binary)
-    for found, whole in zip(shown(fig)[0], expected, strict=True):
-        np.testing.assert_array_equal(found, whole[window])
+    for texts, whole in zip(shown(fig)[0], expected, strict=True):
+        np.testing.assert_array_equal(texts, whole[window])
     assert [len(ax.lines) for ax in fig.axes] == [0, 2, 0, 0, 0, 0]
     drawn = np.stack([line.get_xydata()[:, ::-1] for line in fig.axes[1].lines])
     np.testing.assert_allclose(drawn, axes - [window[0].start, window[1].start])
@@ -171,8 +171,8 @@ def test_regions_of_interest_are_the_image_inside_the_masks() -> None:
     regions = radiomics.regions(made.alpha, made.binary)
     fig = panels.regions_of_interest([WHOLE], [regions])
     assert names(fig) == ["comparison", "binary mask", "soft mask", "between"]
-    for (found,), region in zip(shown(fig)[1:], regions, strict=True):
-        np.testing.assert_array_equal(found, np.where(region, WHOLE.image, 0)[window])
+    for (texts,), region in zip(shown(fig)[1:], regions, strict=True):
+        np.testing.assert_array_equal(texts, np.where(region, WHOLE.image, 0)[window])
     colors = legend(fig)
     assert [to_hex(lines.get_color()[0]) for lines in fig.axes[0].collections] == list(colors.values())[::-1]
 
@@ -185,8 +185,8 @@ def test_other_sets_show_their_middle_image_or_the_next_that_can_be_read(dataset
     assert names(fig) == ["ISBI 2012", "PROMISE12"]
     made = label.soft_mask(middle.image, mask=middle.masks[0])
     for row in shown(fig):
-        for found, expected in zip(row, (middle.image, middle.masks[0], made.trimap, made.alpha), strict=True):
-            np.testing.assert_array_equal(found, expected)
+        for texts, expected in zip(row, (middle.image, middle.masks[0], made.trimap, made.alpha), strict=True):
+            np.testing.assert_array_equal(texts, expected)
     assert [problem.where for problem in damaged.problems] == ["promise12/p1/n0/s1", "promise12/p2/n0/s2"]
     with pytest.raises(DataError, match="promise12: none of its 1 images can be read from made by a test"):
         panels.other_sets({"promise12": dataset_of([DataError("truncated")], "promise12")})
@@ -217,8 +217,8 @@ def example(seed=0, size=64, mask=None):
 def test_every_enlarged_image_is_shown_whole_and_around_the_lesion():
     examples = [example(0), example(1)]
     fig = panels.enlarged(examples)
-    found = [title.replace("\n", " ") for title in titles(fig)]
-    assert found == ["low resolution", "bilinear", "SRGAN, content loss alone", "SRGAN", "truth"]
+    texts = [title.replace("\n", " ") for title in titles(fig)]
+    assert texts == ["low resolution", "bilinear", "SRGAN, content loss alone", "SRGAN", "truth"]
     for whole, part, one in zip(shown(fig)[::2], shown(fig)[1::2], examples, strict=True):
         np.testing.assert_array_equal(whole[3], one.upscaled["srgan"])
         np.testing.assert_array_equal(part[4], one.truth[8:32, 28:52])

@@ -110,7 +110,7 @@ def test_spectra_and_edges_are_means_over_the_examples():
     left, right = plots.spectra({"made small": EXAMPLES, "true": EXAMPLES[:1]}).axes
     assert (left.get_title(), right.get_title()) == ("made small", "true")
     assert len(left.lines) == len(right.lines) == 3 + 2  # and the truth, and the low resolution's limit
-    frequencies, power = spectrum(np.stack([one.truth for one in EXAMPLES]))
+    frequencies, power = spectrum(np.stack([item.truth for item in EXAMPLES]))
     np.testing.assert_allclose(left.lines[0].get_xydata(), np.column_stack([frequencies, power.mean(axis=0)]))
     assert left.lines[-1].get_xdata()[0] == 0.125
     fig = plots.edges({"made small": EXAMPLES})

@@ -28,14 +28,14 @@ def collect(tmp_path, **more):
 
 
 def test_it_says_what_stands_behind_a_number(tmp_path):
-    found = collect(tmp_path)
+    result = collect(tmp_path)
     expected = {"seeds": [2020], "profile": "full", "run": "full-real", "recorded": False}
-    assert {name: found[name] for name in expected} == expected
-    assert found["python"] == platform.python_version()
-    assert 3 <= found["seconds"] < 60
-    assert found["packages"]["numpy"].count(".") >= 1
-    assert min(found["peak_memory_mb"], found["cpu_count"], len(found["cpu"])) >= 1
-    [data] = found["datasets"]
+    assert {name: result[name] for name in expected} == expected
+    assert result["python"] == platform.python_version()
+    assert 3 <= result["seconds"] < 60
+    assert result["packages"]["numpy"].count(".") >= 1
+    assert min(result["peak_memory_mb"], result["cpu_count"], len(result["cpu"])) >= 1
+    [data] = result["datasets"]
     assert (data["name"], data["source"], data["origin"], data["n"]) == ("lidc", "real", "LIDC-IDRI-slices.zip", 2)
     assert [problem["where"] for problem in data["problems"]] == ["lidc/a/1/2"]
     assert data["n_left_out"] == 1

@@ -181,7 +181,7 @@ def test_reading_anything_gives_a_table_or_a_named_error(tmp_path, text, keep):
     path = tmp_path / "any.csv"
     path.write_text((",".join(tables.COLUMNS) + "\n" if keep else "") + text, encoding="utf-8", errors="replace")
     try:
-        found = tables.read(path)
+        result = tables.read(path)
     except DataError as error:
-        found = error
-    assert isinstance(found, pd.DataFrame) or "any.csv" in str(found)
+        result = error
+    assert isinstance(result, pd.DataFrame) or "any.csv" in str(result)

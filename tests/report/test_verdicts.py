@@ -122,8 +122,8 @@ def test_notebooks_that_judge_one_papers_claims_keep_each_others(config):
     verdicts.write("softgan", [judge(asked(words=third), {})], config, [judge(asked(words=third), {})])
     path = verdicts.write("softgan", [judge(asked(words=second), {}), judge(asked(words=first), {})], config)
     content = json.loads(path.read_text())
-    assert [one["claim"] for one in content["claims"]] == [first, second, third]
-    assert [one["claim"] for one in content["by_readers"]] == [third]
+    assert [item["claim"] for item in content["claims"]] == [first, second, third]
+    assert [item["claim"] for item in content["by_readers"]] == [third]
     again = verdicts.write("softgan", [judge(asked(words=third), {})], config)
     assert json.loads(again.read_text())["by_readers"] == []
     path.write_text("damaged")

@@ -59,16 +59,16 @@ def compared(here, there, ours=PROVENANCE, theirs=None) -> verify.Comparison:
 
 
 def state_of(here: Cell, there: Cell, ours=PROVENANCE, theirs=None) -> str:
-    found = compared([here], [there], ours, theirs)
-    [state] = found.cells["state"]
-    assert found.differs == (state == DIFFERENT)
+    comparison = compared([here], [there], ours, theirs)
+    [state] = comparison.cells["state"]
+    assert comparison.differs == (state == DIFFERENT)
     return state
 
 
 def test_the_same_files_are_identical():
     cells = [cell(), cell("says", math.nan, math.nan, note="why"), cell("hd95", math.inf, math.nan)]
-    found = compared(cells, cells)
-    assert (set(found.cells["state"]), found.differs, found.moved) == ({IDENTICAL}, False, {})
+    comparison = compared(cells, cells)
+    assert (set(comparison.cells["state"]), comparison.differs, comparison.moved) == ({IDENTICAL}, False, {})
 
 
 class TestComputed:
@@ -135,8 +135,8 @@ class TestTrained:
 def test_missing_and_added_tables_and_cells():
     table("embedded", cell(), name="only-there")
     table("real", cell(), name="only-here")
-    found = compared([cell(), cell(row="new")], [cell(), cell(row="gone")])
-    states = {(line.table, line.row): line.state for line in found.cells.itertuples()}
+    comparison = compared([cell(), cell(row="new")], [cell(), cell(row="gone")])
+    states = {(line.table, line.row): line.state for line in comparison.cells.itertuples()}
     assert states == {
         ("workbook/made", "gone"): "missing",
         ("workbook/only-there", "unet"): "missing",
@@ -144,9 +144,9 @@ def test_missing_and_added_tables_and_cells():
         ("workbook/only-here", "unet"): "added",
         ("workbook/made", "unet"): IDENTICAL,
     }
-    assert found.differs
-    assert "missing   1 tables workbook/only-there" in verify.text(found)
-    assert "missing   1 tables\n" in verify.summary(found)
+    assert comparison.differs
+    assert "missing   1 tables workbook/only-there" in verify.text(comparison)
+    assert "missing   1 tables\n" in verify.summary(comparison)
 
 
 def test_what_differs_comes_first_the_biggest_on_top():
@@ -175,12 +175,12 @@ def test_damaged_files_are_named_and_the_others_compared(results, damage):
     else:
         changes = {"units": {"units": {}}, "runs": {"provenance": {"runs": [{}]}}, "provenance": {"provenance": [3]}}
         about.write_text("{" if damage == "json" else json.dumps(content | changes[damage]))
-    found = verify.compare("cpu-real", "cpu-embedded")
-    [(name, why)] = found.damaged.items()
+    comparison = verify.compare("cpu-real", "cpu-embedded")
+    [(name, why)] = comparison.damaged.items()
     assert why.startswith(("tables/workbook/made.", "claims/casgan.json"))
     assert "run its notebook again" in why or "its first line must be" in why
-    assert found.differs
-    assert "workbook/whole" in set(found.cells["table"])
+    assert comparison.differs
+    assert "workbook/whole" in set(comparison.cells["table"])
     assert verify.compare("cpu-embedded", "cpu-real").damaged[name].startswith("cpu-real: ")
 
 
@@ -217,9 +217,9 @@ def test_verdicts_are_compared_as_words():
     ],
 )
 def test_each_cause_is_named(change, moved):
-    found = what_moved(TRAINED | change, TRAINED)
-    assert found.keys() == moved.keys()
-    assert all(found[term].startswith(words) for term, words in moved.items())
+    comparison = what_moved(TRAINED | change, TRAINED)
+    assert comparison.keys() == moved.keys()
+    assert all(comparison[term].startswith(words) for term, words in moved.items())
     assert list(what_moved(PROVENANCE | {"datasets": [DATA | {"fingerprint": "g"}]}, PROVENANCE)) == ["data lidc"]
 
 

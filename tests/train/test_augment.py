@@ -26,7 +26,7 @@ def test_the_eight_orientations_are_the_quarter_turns_and_their_mirror_images():
     moved = augment(Batch(*3 * [image.expand(8, -1, -1, -1)]), moves).images
     turned = [torch.rot90(x, k, (2, 3)) for x in (image, image.flip(3)) for k in range(4)]
     for expected in turned:
-        assert sum(torch.equal(one[None], expected) for one in moved) == 1
+        assert sum(torch.equal(item[None], expected) for item in moved) == 1
 
 
 @given(st.integers(0, 2**32))

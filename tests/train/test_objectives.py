@@ -135,15 +135,15 @@ def test_the_generators_gradient_is_that_of_the_sum_of_its_losses(loop, batch):
     for followed in ([loop.adversary.name], ["hard_cross_entropy", loop.adversary.name]):
         loop.optimisers["network"].step = lambda: None
         generator_step(loop, batch, followed)
-        found = [parameter.grad.clone() for parameter in network.parameters()]
+        result = [parameter.grad.clone() for parameter in network.parameters()]
         outputs = outputs_of(loop, batch)
         total = -2.0 * critic.score(batch.images, torch.sigmoid(outputs[0]), batch.masks).mean()
         if len(followed) > 1:
             cross_entropy = LOSSES["hard_cross_entropy"].function
             total = total + torch.stack([cross_entropy(logits, batch.masks) for logits in outputs]).mean()
         expected = torch.autograd.grad(total, list(network.parameters()))
-        torch.testing.assert_close(found, list(expected), atol=1e-8, rtol=1e-4)
-        assert all(gradient.abs().sum() > 0 for gradient in found)
+        torch.testing.assert_close(result, list(expected), atol=1e-8, rtol=1e-4)
+        assert all(gradient.abs().sum() > 0 for gradient in result)
 
 
 def test_every_parameter_of_the_critic_is_clipped_from_the_start_and_after_each_step(loop, batch):
@@ -201,7 +201,7 @@ def test_without_the_critics_term_a_step_is_that_of_the_control(loop, tiny, batc
     for name, value in loop.modules["network"].named_parameters():
         torch.testing.assert_close(value, network.get_parameter(name), atol=1e-7, rtol=1e-5)
     assert not same(loop.modules["critic"], critic)
-    kinds = [one.optimisers["network"].param_groups[0] for one in (alone, loop)]
+    kinds = [item.optimisers["network"].param_groups[0] for item in (alone, loop)]
     for key in ("betas", "weight_decay", "eps", "lr"):
         assert kinds[0][key] == kinds[1][key]
     assert kinds[0]["betas"][0] == 0.9
@@ -258,8 +258,8 @@ def test_a_training_that_was_interrupted_ends_as_one_that_was_not(tmp_path, data
     expected, whole = trained(tmp_path / "whole", data, losses)
     with pytest.raises(Killed):
         trained(tmp_path / "killed", data, losses, progress=kill)
-    found, resumed = trained(tmp_path / "killed", data, losses)
-    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    result, resumed = trained(tmp_path / "killed", data, losses)
+    assert all(torch.equal(result[name], value) for name, value in expected.items())
     assert resumed.curves == whole.curves
     assert {len(curve) for curve in whole.curves.values()} == {4}
     assert {"critic_gap", "adversarial_share", f"loss_wasserstein_{critic}", "validation_dice"} <= set(whole.curves)

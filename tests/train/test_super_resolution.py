@@ -75,14 +75,14 @@ def test_losses_by_hand():
     losses = [(name, 2.0) for name in sr.SR_LOSSES if name != "vgg54"]  # deep, and the same but for its layer
     loop = objective(losses)
     discriminator = loop.modules["discriminator"]
-    found = {name: distance(fake, high).item() for name, distance in loop.distances.items()}
+    result = {name: distance(fake, high).item() for name, distance in loop.distances.items()}
     steps = [
         np.square(np.diff(fake[:, 0].numpy(), axis=axis)).sum() / (3 * 31 * 32) for axis in (1, 2)
     ]  # of 31 pairs in each of 32 columns, and rows
-    assert found["content"] == pytest.approx(((fake - high) ** 2).mean().item())
-    assert found["total_variation"] == pytest.approx(sum(steps), rel=1e-5)
-    assert found["vgg22"] == pytest.approx(Perceptual("vgg22")(fake, high).item())
-    assert found["adversarial"] == pytest.approx(-torch.sigmoid(discriminator(fake)).log().mean().item(), rel=1e-5)
+    assert result["content"] == pytest.approx(((fake - high) ** 2).mean().item())
+    assert result["total_variation"] == pytest.approx(sum(steps), rel=1e-5)
+    assert result["vgg22"] == pytest.approx(Perceptual("vgg22")(fake, high).item())
+    assert result["adversarial"] == pytest.approx(-torch.sigmoid(discriminator(fake)).log().mean().item(), rel=1e-5)
 
 
 def test_a_step_with_the_content_alone_moves_the_generator_only():
@@ -180,13 +180,13 @@ def test_upscaled_images_stay_in_range_and_the_generator_as_it_was():
     generator = Generator(2).train()
     generator.last.bias.data.fill_(0.9)
     images = np.random.default_rng(1).random((5, 1, 8, 12), dtype=np.float32)
-    found = sr.upscale(generator, images, batch_size=2)
-    assert found.shape == (5, 1, 32, 48)
-    assert found.dtype == np.float32
-    assert found.min() >= 0
-    assert found.max() <= 1
+    result = sr.upscale(generator, images, batch_size=2)
+    assert result.shape == (5, 1, 32, 48)
+    assert result.dtype == np.float32
+    assert result.min() >= 0
+    assert result.max() <= 1
     assert generator.training
-    np.testing.assert_allclose(found[3:4], sr.upscale(generator, images[3:4]), atol=1e-6)
+    np.testing.assert_allclose(result[3:4], sr.upscale(generator, images[3:4]), atol=1e-6)
     for parameter in generator.last.parameters():
         parameter.data.zero_()
     assert sr.psnr(generator, np.zeros((1, 1, 8, 8), np.float32), 1) == pytest.approx(100)  # met exactly, and finite

@@ -128,11 +128,11 @@ class Workbook:
         """The processes that still run with this output folder, a moment later: they look twice a second whether who
         started them is still there, and may be starting themselves on a busy machine."""
         for _ in range(300):
-            found = [process for process in Path("/proc").glob("[0-9]*") if self._is_mine(process)]
-            if not found:
+            result = [process for process in Path("/proc").glob("[0-9]*") if self._is_mine(process)]
+            if not result:
                 return []
             time.sleep(0.1)
-        return [(process / name).read_text().replace("\0", " ") for process in found for name in ("stat", "cmdline")]
+        return [(process / name).read_text().replace("\0", " ") for process in result for name in ("stat", "cmdline")]
 
     def _is_mine(self, process: Path):
         try:
@@ -163,8 +163,8 @@ def workbook(tmp_path: Path, checkout: Path) -> Iterator[Callable[[str], Workboo
         return made[-1]
 
     yield make
-    for one in made:
-        one.stop()
+    for item in made:
+        item.stop()
 
 
 @pytest.fixture

@@ -196,6 +196,6 @@ def test_a_wrong_answer_is_found_out(answer, ran):
     solved = ran(lessons.TEACHING / "solutions" / lesson_of(answer).name)
     names = dict(solved.names)
     exec(answer["code"], names)
-    with pytest.raises(AssertionError) as found:
+    with pytest.raises(AssertionError) as result:
         exec(solved.checks[answer["exercise"]], names)
-    assert str(found.value), "a student must be told what is wrong"
+    assert str(result.value), "a student must be told what is wrong"

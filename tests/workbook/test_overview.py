@@ -26,9 +26,9 @@ def links(text: str) -> list[tuple[str, str]]:
 
 def test_every_notebook_of_the_checkout_is_linked_once(config):
     folder = ROOT / "notebooks"
-    found = [place for _, place in links(start_page(folder, config)) if place.endswith(".ipynb")]
+    result = [place for _, place in links(start_page(folder, config)) if place.endswith(".ipynb")]
     there = [*sorted(folder.glob("[0-9]*.ipynb")), folder / "explore.ipynb", *sorted(folder.glob("teaching/*.ipynb"))]
-    assert found == [path.relative_to(folder).as_posix() for path in there]
+    assert result == [path.relative_to(folder).as_posix() for path in there]
 
 
 def test_numbered_notebooks_of_the_checkout_say_their_goal_and_time(config):

@@ -302,11 +302,11 @@ def lesion_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
     seen, seen95 = np.where(finite, farthest, np.nan), np.where(finite, hd95, np.nan)
     with_diagonal = np.where(finite, farthest, math.hypot(first.spec.size, first.spec.size))
     each = 1 / pd.Series(patients).groupby(patients).transform("size").to_numpy()
-    nothing, found = "where nothing was found", "mean in pixels, where something was found"
+    nothing, something = "where nothing was found", "mean in pixels, where something was found"
     farthest_words = ("left out and counted", "the image's diagonal", "mean in pixels")
     add(f"Dice {nothing}", "0", "left out", "mean Dice", dice, np.where(np.isnan(ppv), np.nan, dice))
     add(f"PPV {nothing}", "left out", "0", "mean PPV", ppv, np.nan_to_num(ppv))
-    add("Hausdorff distance", "largest distance, both ways", "its 95th percentile", found, seen, seen95)
+    add("Hausdorff distance", "largest distance, both ways", "its 95th percentile", something, seen, seen95)
     add(f"Hausdorff distance {nothing}", *farthest_words, seen, with_diagonal)
     of_patients = "over patients, of each the mean of its images"
     add("mean of Dice", "over images", of_patients, "mean Dice", dice, dice, each)

@@ -54,10 +54,8 @@ def block() -> str:
     for name in names.values():
         for run, frame in frames.items():
             line = frame.loc[name]
-            counts = []
-            for judged in _VERDICTS.values():
-                count = sum(line[f"claims: {verdict}"] for verdict in judged)
-                counts.append(str(count))
+            counts = [sum(line[f"claims: {verdict}"] for verdict in judged) for judged in _VERDICTS.values()]
+            counts = [str(count) if any(counts) else NOTHING_PRINTED for count in counts]  # of another rule: none
             if not line["rows measured"].startswith("0 "):
                 states.append([name, links[run], *line.iloc[:4], *counts])
     numbers = [["paper", "measure", "printed", *links.values()]]
