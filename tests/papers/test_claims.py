@@ -146,7 +146,7 @@ def of(paper, words):
     [
         ("casgan", "every other network", ("table-1",), "casgan_soft", {"dice"}),
         ("softgan", "in Dice, on lnsm and lidc (tables", ("table-1", "table-2"), "softgan", {"dice"}),
-        ("softgan", "every other soft label", ("table-4",), "soft_mask", {"dice"}),
+        ("softgan", "every other label", ("table-4",), "soft_mask", {"dice"}),
         ("dsnet-v1", "in Dice and PPV, on lnsm", ("table-1", "table-2"), "dsnet_v1", {"dice", "ppv"}),
         ("dsnet-v1", "in SEN", ("table-1", "table-2"), "dsnet_v1", {"sen"}),
         ("dsnet-v1", "on isbi2012", ("table-5",), "dsnet_v1", {"dice", "ppv"}),

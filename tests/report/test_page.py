@@ -203,7 +203,7 @@ def test_other_runs_and_their_verdicts_stand_on_the_page(config):
         verdicts.write("softgan", [verdicts.Verdict(claim, verdicts.HOLDS, "1 comparison")], other)
     parsed = look(page.build(config))
     assert "../cpu-real-3seeds/tables/" in parsed.addresses
-    line = "soft mask > every other soft label, on LNSM and LIDC (table 4) "
+    line = "soft mask > every other label, on LNSM and LIDC (table 4) "
     assert f"{line}fails cpu-embedded 1 comparison. holds cpu-real-3seeds 1 comparison." in parsed.words
     assert "smoke" not in parsed.words  # no result stands behind it
     page.build(seeds)
