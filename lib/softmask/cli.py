@@ -145,7 +145,7 @@ def _add_label(commands) -> None:
     label.add_argument("--list", metavar="CSV", help=f"many images instead; {COLUMNS_HELP}")
     label.add_argument("--out", required=True, metavar="FOLDER", help="folder of the results; older ones are replaced")
     prior = label.add_mutually_exclusive_group()
-    text = "PNG or TIFF (with --slice for a volume), DICOM SEG of one segment, NIfTI or nrrd"
+    text = "PNG or TIFF (with --slice for a volume), DICOM SEG or RTSTRUCT, NIfTI or nrrd"
     prior.add_argument("--mask", metavar="MASK", help=text)
     prior.add_argument("--readers", nargs="+", metavar="MASK", help="the masks of several readers, each as --mask")
     text = "rows and columns of the long axis' ends, then of the short axis', from 0 at the first pixel's centre"
@@ -153,6 +153,9 @@ def _add_label(commands) -> None:
     prior.add_argument("--report", metavar="SR", help="DICOM measurement report (TID 1500); two diameters are a mark")
     label.add_argument("--order", choices=ORDERS, help="of --recist: row, column (default), or x, y")
     label.add_argument("--units", choices=UNITS, help="of --recist: pixels (default), or mm as in DICOM")
+    label.add_argument(
+        "--label", metavar="NAME", help="of the mask's structures, number or name of the one that is meant"
+    )
     label.add_argument("--slice", type=int, metavar="N", help="the slice of a volume, from 0 at the feet")
     label.add_argument("--name", metavar="NAME", help="of the results (default: the image's)")
     text = "formats of the results (default: png; nifti where the file has positions in mm; seg for DICOM)"

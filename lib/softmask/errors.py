@@ -27,6 +27,14 @@ class TrainingError(SoftmaskError):
     """A training that cannot go on: numbers that are no longer finite, a checkpoint that cannot be written."""
 
 
+class Remark(UserWarning):
+    """Something about a file that is used all the same; the command line prints it and the manifest lists it."""
+
+
+class Doubt(Remark):
+    """A sign that the result of a file that is used may not be what was wanted."""
+
+
 def brief(error: BaseException) -> str:
     """Return a library's message on one line of at most 200 characters, without memory addresses, which differ from run
     to run."""

@@ -280,7 +280,7 @@ def test_masks_and_marks_that_do_not_fit_are_named(label, made, ct, tmp_path, ca
     soft = made.save(tmp_path / "grey.png", made.grey())
     small = made.save(tmp_path / "small.png", made.disc(size=(40, 40)).astype(np.uint8))
     single = made.save(tmp_path / "single.png", made.disc().astype(np.uint8))
-    short = made.write_volume(tmp_path / "cut.nrrd", made.volume_mask()[:3])
+    long = made.write_volume(tmp_path / "long.nrrd", np.repeat(made.volume_mask(), 2, axis=0))
     recist = ["--recist", *made.ends()]
     for path, options, message in (
         (image, ["--mask", small], f"{small}: 40 x 40 pixels, and 40 x 48 in {image}"),
@@ -290,8 +290,8 @@ def test_masks_and_marks_that_do_not_fit_are_named(label, made, ct, tmp_path, ca
         (image, ["--mask", tmp_path / "none.png"], f"{tmp_path / 'none.png'}: there is no such file"),
         (ct, ["--mask", single], f"{single}: is the mask of one slice of 5; say of which"),
         (ct, ["--mask", tmp_path], f"{tmp_path}: cannot be read (Is a directory)"),
-        (ct, ["--mask", ct / "0001.dcm"], "Modality (0008,0060) = CT; a mask in DICOM is a SEG"),
-        (ct, ["--mask", short], "resample the mask to the scan"),
+        (ct, ["--mask", ct / "0001.dcm"], "Modality (0008,0060) = CT; RTSTRUCT or SEG was expected"),
+        (ct, ["--mask", long], "resample the mask to the scan"),
         (image, ["--recist", *range(0, 400, 50)], "outside the image of 40 x 48"),
         (image, [*recist, "--order", "xy", "--units", "mm"], "says nothing of mm"),
         (ct, recist, "has 5 slices, 0 to 4; say which one"),

@@ -113,7 +113,7 @@ def parents(dataset, path) -> list:
 
 
 def test_the_packages_own_reader_cuts_it_at_one_half(labelled, ct):
-    mask = lesion_mask(labelled / "case-1-soft.dcm", read_volume(ct))
+    mask = lesion_mask(read_volume(ct), labelled / "case-1-soft.dcm")
     stored = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(labelled / "case-1-soft.nii.gz")))
     np.testing.assert_array_equal(mask, np.rint(stored * 255) >= 127.5)
 

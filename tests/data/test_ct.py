@@ -83,7 +83,7 @@ def test_the_series_of_a_folder_are_listed_and_only_one_is_a_scan(chest, tmp_pat
         ({"PatientID": "P-2"}, r"PatientID \(0010,0020\) is P-2"),
         ({"Rows": 23}, r"Rows \(0028,0010\) is \(23, 32\)"),
         ({"Rows": 60000, "Columns": 60000}, "60000 x 60000 pixels, no size of a CT slice"),
-        ({"RescaleSlope": None}, "the pixels cannot be read"),
+        ({"RescaleSlope": None}, r"has no RescaleSlope \(0028,1053\)"),
         ({"ImagePositionPatient": None}, "its place is missing"),
     ],
 )

@@ -25,12 +25,12 @@ from joblib import delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
-from softmask.apply.images import Grey, Image, open_image, reading, stem_of
+from softmask.apply.images import Grey, Image, open_image, reading, remarks, stem_of
 from softmask.apply.items import Item, Mark, doubts, read_list, read_masks, read_report
 from softmask.apply.outputs import check_outputs, pictures, png, seg_bytes, write_nifti
 from softmask.cache import code_digest
 from softmask.data.sample import Problem
-from softmask.errors import ConfigError, DataError, SoftmaskError, brief
+from softmask.errors import ConfigError, DataError, Doubt, SoftmaskError, brief
 from softmask.files import read_text, sha256_of, whole_path, write_atomic
 from softmask.label import SoftMask, soft_mask
 from softmask.label.common import bounding_box, checked_readers
@@ -53,7 +53,7 @@ EVERY = 2.0
 
 _KINDS = {"png": ("soft", "mask", "trimap", "overlay"), "nifti": ("soft.nii.gz", "mask.nii.gz"), "seg": ("soft.dcm",)}
 _NOTHING_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # the next image would fare no better
-_OF_ONE_IMAGE = ("mask", "readers", "recist", "report", "order", "units", "slice", "name")
+_OF_ONE_IMAGE = ("mask", "readers", "recist", "report", "order", "units", "slice", "label", "name")
 _LARGEST_MANIFEST = 1 << 28  # bytes
 
 Row = dict[str, str]
@@ -168,7 +168,11 @@ def _items(arguments: argparse.Namespace) -> tuple[list[Item], list[Problem], li
     if arguments.recist is not None:
         ends = tuple(zip(arguments.recist[::2], arguments.recist[1::2], strict=True))
         mark = Mark(ends, arguments.order or "rc", arguments.units or "px")
-    return [Item(str(image), name, image, tuple(map(Path, masks or ())), mark, arguments.slice)], [], []
+    return (
+        [Item(str(image), name, image, tuple(map(Path, masks or ())), mark, arguments.slice, arguments.label or "")],
+        [],
+        [],
+    )
 
 
 def _read_manifest(path: Path) -> dict[str, Row]:
@@ -200,6 +204,12 @@ def _failed(name: str, why: str) -> Row:
 
 def _outcome(item: Item, folder: Path, settings: Settings, earlier: Row | None) -> tuple[Row, str]:
     """Return an item's row of the manifest, and ``labelled``, ``skipped`` or ``failed``."""
+    with remarks() as texts:
+        row, state = _processed(item, folder, settings, earlier)
+    return (row | {"message": "; ".join(texts)} if state == "labelled" else row), state
+
+
+def _processed(item: Item, folder: Path, settings: Settings, earlier: Row | None) -> tuple[Row, str]:
     row = _failed(item.name, "") | {
         "image": str(item.image),
         "label": item.kind,
@@ -215,12 +225,12 @@ def _outcome(item: Item, folder: Path, settings: Settings, earlier: Row | None) 
             mark = [] if item.mark is None else [item.mark.text + item.mark.uid]
             code = code_digest("data", "label", "apply")
             files = dict.fromkeys(plane.path for plane in image.slices)
-            digest = sha256_of(code, settings.text, item.kind, f"{item.slice}", *mark, *item.masks, *files)
+            digest = sha256_of(code, settings.text, item.kind, f"{item.slice}{item.label}", *mark, *item.masks, *files)
         before = [int(z) for z in earlier["slices"].split() if z.isdecimal()] if earlier else []
         paths = _paths(folder, item.name, before, image.is_volume, formats)
         if earlier is not None and earlier["digest"] == digest and all(path.is_file() for path in paths):
             return earlier, "skipped"
-        alphas, doubt = _label(item, image, folder, settings, formats)
+        alphas = _label(item, image, folder, settings, formats)
         written = _paths(folder, item.name, list(alphas), image.is_volume, formats)
         older = {path for is_volume in (True, False) for path in _paths(folder, item.name, before, is_volume)}
         for path in older - {*written}:
@@ -249,7 +259,6 @@ def _outcome(item: Item, folder: Path, settings: Settings, earlier: Row | None) 
         "mask_area_px": str(sum(int(np.count_nonzero(alpha >= 0.5)) for alpha in alphas.values())),
         "digest": digest,
         "status": "done",
-        "message": doubt and f"doubtful: {doubt}",
     }
     return row, "labelled"
 
@@ -261,15 +270,15 @@ def _paths(folder: Path, name: str, slices: Sequence[int], is_volume: bool, form
     return paths + [folder / f"{name}-{kind}" for format in formats if format != "png" for kind in _KINDS[format]]
 
 
-def _label(
-    item: Item, image: Image, folder: Path, settings: Settings, formats: Sequence[str]
-) -> tuple[dict[int, np.ndarray], str]:
-    """Write the files of an item; return alpha (H, W) by slice, and what is doubtful about its mark."""
-    doubt = ""
+def _label(item: Item, image: Image, folder: Path, settings: Settings, formats: Sequence[str]) -> dict[int, np.ndarray]:
+    """Write the files of an item; return alpha (H, W) by slice."""
     if item.mark is not None:
-        axes = item.mark.axes(image.shape, image.grid)
-        doubt = doubts(axes)
-        priors = {item.mark.slice_of(image, item.slice): {"axes": axes}}
+        z = item.mark.slice_of(image, item.slice)
+        drawn_on_stored = image.series if item.mark.uid else None
+        axes = item.mark.axes(image.shape, image.grid, drawn_on_stored and drawn_on_stored.slices[z].turn)
+        if doubt := doubts(axes, image.grid.spacing_mm[1:] if image.grid else (1, 1)):
+            warnings.warn(Doubt(doubt), stacklevel=2)
+        priors = {z: {"axes": axes}}
     else:
         priors = {z: {"readers": masks} for z, masks in read_masks(item, image).items()}
     alphas: dict[int, np.ndarray] = {}
@@ -286,7 +295,7 @@ def _label(
         write_nifti(folder, item.name, image, alphas)
     if "seg" in formats:
         write_atomic(folder / f"{item.name}-soft.dcm", seg_bytes(image, alphas, item.name, item.kind, settings.epsilon))
-    return alphas, doubt
+    return alphas
 
 
 def label_slice(

@@ -14,7 +14,7 @@ from scipy.ndimage import binary_erosion
 
 from softmask import __version__
 from softmask.apply.images import Image
-from softmask.data.ct import dcmread, named
+from softmask.data.dicom import dcmread, named
 from softmask.data.volume_files import Grid, image_of, nifti
 from softmask.errors import ConfigError, DataError, brief
 from softmask.files import write_atomic

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from tqdm import tqdm
 
-from softmask.apply.images import Grey, Slice, list_slices, reading
+from softmask.apply.images import Grey, Slice, list_slices, reading, remarks
 from softmask.apply.models import Model, answer, check_threshold, enlarged, load, names, shown
 from softmask.apply.outputs import check_outputs, overlay, pictures, png
 from softmask.config import Config
@@ -140,22 +140,23 @@ def _for_each(inputs: Iterable[T], where: Callable[[T], str], work: Callable[[T]
     """Print what ``work`` returns of each input, named ``where(input)``, or why it failed; return how many failed."""
     failed = 0
     for value in inputs:
-        try:
-            text = work(value)
-        except SoftmaskError as error:
-            why = str(error).removeprefix(f"{where(value)}: ")
-        except (MemoryError, RuntimeError) as error:  # torch has no error of its own for a lack of memory
-            why = f"memory may be short ({brief(error)}); crop it, or close other programs"
-        except OSError as error:  # of writing: those of reading are DataErrors
-            place = error.filename or "the results"
-            why = f"{place} cannot be written ({error.strerror}); choose another folder with --out"
-        else:
-            if text:
-                tqdm.write(text)  # which leaves a progress bar whole
-                sys.stdout.flush()
-            continue
-        failed += 1
-        tqdm.write(f"softmask: {where(value)}: {why}", file=sys.stderr)
+        text, why = None, ""
+        with remarks() as texts:
+            try:
+                text = work(value)
+            except SoftmaskError as error:
+                why = str(error).removeprefix(f"{where(value)}: ")
+            except (MemoryError, RuntimeError) as error:  # torch has no error of its own for a lack of memory
+                why = f"memory may be short ({brief(error)}); crop it, or close other programs"
+            except OSError as error:  # of writing: those of reading are DataErrors
+                place = error.filename or "the results"
+                why = f"{place} cannot be written ({error.strerror}); choose another folder with --out"
+        if text:
+            tqdm.write(text)  # which leaves a progress bar whole
+            sys.stdout.flush()
+        failed += bool(why)
+        for remark in (*texts, *([why] if why else [])):
+            tqdm.write(f"softmask: {where(value)}: {remark.replace(f'{where(value)}: ', '')}", file=sys.stderr)
     return failed
 
 
