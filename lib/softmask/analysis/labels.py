@@ -68,8 +68,7 @@ def labels_of(sample: Sample) -> dict[str, np.ndarray]:
         "recist_grabcut": from_recist.mask,
         "recist_soft": from_recist.alpha,
         "recist_soft_free": closed_form_alpha(image, trimap.from_mask(from_recist.mask)),
-        "kats_dilation": soft_labels.kats_dilation(mask),
-        "gros_interpolation": soft_labels.gros_interpolation(mask),
+        **{name: soften(mask) for name, soften in soft_labels.FROM_MASK.items()},
         "softened": soft_labels.softened(mask, from_mask.alpha),
     }
     return {name: values.astype(float) if values.dtype == bool else values for name, values in labels.items()}

@@ -19,13 +19,14 @@ from softmask.cache import cached_arrays, code_digest
 from softmask.config import Config
 from softmask.errors import DataError, LabelError
 from softmask.files import sha256_of
+from softmask.label.soft_labels import FROM_MASK
 from softmask.measure.images import DOCTORS
 
 if TYPE_CHECKING:
     from softmask.data.sample import Dataset, Sample
     from softmask.experiments.spec import RunSpec
 
-SOFT_LABELS = ("soft_mask", "kats_dilation", "gros_interpolation")
+SOFT_LABELS = ("soft_mask", *FROM_MASK)
 PARTS = ("train", "validation", "test")
 NOT_MASKS = {"alpha", "native_image"}
 """References that are images."""
@@ -228,7 +229,7 @@ class Labels:
         """Return one record for each crop. Raises LabelError where there is no soft mask, or no lesion in the crop."""
         from softmask import label
         from softmask.data.splits import crops
-        from softmask.label import consensus, soft_labels
+        from softmask.label import consensus
 
         places = crops(self.dataset, sample, self.size)
         if self.dataset == "lnsm":
@@ -240,8 +241,7 @@ class Labels:
             "image": sample.image,
             "mask": mask,
             "soft/soft_mask": alpha,
-            "soft/kats_dilation": soft_labels.kats_dilation(mask),
-            "soft/gros_interpolation": soft_labels.gros_interpolation(mask),
+            **{f"soft/{name}": soften(mask) for name, soften in FROM_MASK.items()},
         }
         if sample.alpha is not None:
             record["reference/alpha"] = sample.alpha

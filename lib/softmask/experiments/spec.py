@@ -20,6 +20,7 @@ from softmask.config import PROFILES
 from softmask.data.splits import LUNGS
 from softmask.errors import ConfigError, DataError
 from softmask.files import sha256_of
+from softmask.label.soft_labels import FROM_MASK
 from softmask.nets import perceptual
 from softmask.nets.cascade import TRANSFERRED
 from softmask.nets.classical import CLASSICAL
@@ -34,7 +35,7 @@ NUMERICS = 1
 where the results of a dozen runs have changed and the number has not."""
 
 HIGH_RESOLUTION, TEACHER, SOFTENED = "high_resolution", "teacher", "softened"
-LABELS = ("binary", "soft_mask", "kats_dilation", "gros_interpolation", SOFTENED, TEACHER, HIGH_RESOLUTION)
+LABELS = ("binary", "soft_mask", *FROM_MASK, SOFTENED, TEACHER, HIGH_RESOLUTION)
 """What a network is trained towards: the binary truth; one of the soft labels; the larger of mask and soft mask
 (CasGAN, equation 6); the soft mask that another network predicts (equation 5); in super-resolution the image."""
 

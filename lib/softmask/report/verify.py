@@ -135,6 +135,8 @@ def has_committed(run: str) -> bool:
 
 def _unpack(run: str, commit: str | None, folder: Path) -> str:
     """Unpack the tables and claims of ``run`` as a commit (None: the last) has them; return its name."""
+    if (ROOT / ".git").exists():
+        _git("rev-parse", "--git-dir")  # git says so itself where the checkout belongs to another user
     if git_state(ROOT)[0] is None and commit is None:
         raise ConfigError(
             f"{ROOT} has no git history to compare with (it may be a downloaded archive); unpack a second copy and "

@@ -101,9 +101,9 @@ class Start:
     With SoftGAN's and CasGAN's weights a soft L1 loss is nearly all of the sum, and an empty mask is a minimum of it
     that a fresh network falls into. So a network with a soft loss follows the Dice loss of the binary mask alone until
     it has come half of the way from b to 1, then all losses, with a learning rate that rises from a tenth. A training
-    has failed when the best validation Dice of a fifth of its steps, counted from the first that follows all losses,
-    is below b + 0.02. It is restarted once with another seed (:mod:`softmask.experiments.kinds`); a run that fails
-    twice enters no mean. The papers say nothing of this.
+    has failed when the validation Dice stays below b + 0.02 for a fifth of its steps, at the first that follow all
+    losses or later. It is restarted once with another seed (:mod:`softmask.experiments.kinds`); a run that fails twice
+    enters no mean. The papers say nothing of this.
 
     Attributes:
         baseline: b, in [0, 1]: the validation Dice that needs no network, the better of an empty mask and of foreground
@@ -142,8 +142,9 @@ class Start:
         if not validation or first is None or self.epochs * self.steps < FEWEST_STEPS:
             return False
         given = math.ceil(max(FAILED_AFTER * self.epochs * self.steps, FEWEST_STEPS) / self.steps)  # epochs
-        last = min(first + given, self.epochs)
-        return len(validation) >= last and max(validation[first:last]) < self.baseline + FAILED_BELOW
+        given = min(given, self.epochs - first)
+        windows = (validation[start : start + given] for start in range(first, len(validation) - given + 1))
+        return any(max(window) < self.baseline + FAILED_BELOW for window in windows)
 
 
 @dataclass(frozen=True)
