@@ -462,6 +462,30 @@ def deflate(path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    "kind", ["JPEGLosslessProcess14_1", "JPEGLosslessProcess14", "JPEG2000Lossless", "JPEGLSLossless", "RLELossless"]
+)
+def test_a_series_whose_pixels_are_compressed_without_loss_gives_the_same_alpha(
+    folder, mask, alpha, label, tmp_path, kind
+):
+    import gdcm
+
+    for path in sorted(folder.iterdir()):
+        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+        reader.SetFileName(str(path))
+        assert reader.Read()
+        change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, kind)))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer.SetFileName(str(path))
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        assert writer.Write()
+        assert pydicom.dcmread(path).file_meta.TransferSyntaxUID.is_compressed
+    assert label(folder, "--mask", mask, *FORMATS) == 0
+    np.testing.assert_array_equal(read_alpha(tmp_path / "out"), alpha)
+
+
 def test_a_deflated_file_is_read_within_a_bound(folder, mask, alpha, label, tmp_path, monkeypatch):
     deflate(folder / MIDDLE)
     assert label(folder, "--mask", mask, *FORMATS) == 0
