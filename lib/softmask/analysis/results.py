@@ -96,10 +96,10 @@ class Results:
                 "parameters": training.parameters_of(behind, rows),
             } | words
         try:
-            text = entry["caption"].format_map(words)
+            texts = [part.format_map(words) for part in (entry["caption"], entry.get("title", entry.get("alt", "")))]
         except KeyError as error:
             raise ConfigError(f"{name}: its caption has the word {error}, which the call does not give") from None
-        return text, entry.get("title", entry.get("alt", "")), entry.get("units", {})
+        return *texts, entry.get("units", {})
 
 
 @cache

@@ -138,7 +138,7 @@ def _remarks(fitted: Fitted) -> Remarks:
         name, undefined = display("datasets", dataset), int(np.isnan(values).sum())
         yield finished.note_of(fitted, row, dataset)
         if undefined:
-            yield f"{name} {display('metrics', metric)} is undefined on {undefined} of {len(values)} images"
+            yield f"{display('metrics', metric)} on {name} is undefined for {undefined:,} of {len(values):,} predictions"
         runs = succeeded(fitted[row, dataset])
         if metric == "dice" and (blind := sum(map(marks_everything, runs))):
             yield f"{blind} of {len(runs)} networks on {name} predict foreground everywhere: they have learnt nothing"
@@ -187,10 +187,10 @@ def overview(fitted: Fitted) -> pd.DataFrame:
             "best epoch": f"{record.best_epoch} of {run.spec.settings.epochs}",
             "validation Dice": curve[record.best_epoch - 1],
             "at the end": end,
-            "failed starts": len(record.failures),
+            "failed attempts": len(record.failures),
         }
         lines.append(line | trained_where(run))
-    columns = ["run", "parameters", "best epoch", "validation Dice", "at the end", "failed starts"]
+    columns = ["run", "parameters", "best epoch", "validation Dice", "at the end", "failed attempts"]
     frame = pd.DataFrame(lines, columns=[*columns, "seconds", "device", "from"]).set_index("run")
     return frame.round({"validation Dice": 3})
 
