@@ -162,7 +162,7 @@ def test_a_fold_that_failed_fails_the_row_and_one_fold_is_no_joining(record_of):
     assert finished.joined(runs[:3], 5) == [], "not all folds are finished"
     said = finished.sources_of({("unet", "isbi2012"): runs[:1]})
     assert said == "isbi2012 (simulated; one specimen, the first of 5 folds of neighbouring sections)"
-    with pytest.raises(DataError, match="different metrics"):
+    with pytest.raises(DataError, match="its metrics differ"):
         finished.joined([runs[0], changed(runs[1], measures={"dice": (0.5,) * N})], 2)
 
 

@@ -73,9 +73,7 @@ def test_the_sentence_says_what_is_not_judged_and_why():
 
 def test_failures_that_leave_a_verdict_are_stated():
     given = changed(scores(seeds=3, softgan=0.05, unet=0), "softgan", failed=1, restarts=2)
-    assert judge(asked(OVER_UNET), given).why.endswith(
-        ". SoftGAN on LIDC: of 4 training runs 1 failed and 2 restarted"
-    )
+    assert judge(asked(OVER_UNET), given).why.endswith(". SoftGAN on LIDC: of 4 training runs 1 failed and 2 restarted")
 
 
 def test_one_seed_and_few_patients_are_stated():

@@ -99,9 +99,7 @@ def joined(runs: Sequence[Run], wanted: int) -> list[Run]:
     first = records[0]
     for record in records:
         if record.measures.keys() != first.measures.keys():
-            raise DataError(
-                f"{record.spec.name}: its record contains different metrics from that of {first.spec.name}; train it again"
-            )
+            raise DataError(f"{record.spec.name}: its metrics differ from those of {first.spec.name}; train it again")
     record = replace(
         first,
         ids=sum((record.ids for record in records), ()),

@@ -138,7 +138,8 @@ def _remarks(fitted: Fitted) -> Remarks:
         name, undefined = display("datasets", dataset), int(np.isnan(values).sum())
         yield finished.note_of(fitted, row, dataset)
         if undefined:
-            yield f"{display('metrics', metric)} on {name} is undefined for {undefined:,} of {len(values):,} predictions"
+            where = f"{display('metrics', metric)} on {name}"
+            yield f"{where} is undefined for {undefined:,} of {len(values):,} predictions"
         runs = succeeded(fitted[row, dataset])
         if metric == "dice" and (blind := sum(map(marks_everything, runs))):
             yield f"{blind} of {len(runs)} networks on {name} predict foreground everywhere: they have learnt nothing"

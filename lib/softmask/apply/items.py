@@ -297,7 +297,9 @@ def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
         stored = read_grey(path)
         if stored.shape != image.shape:
             size, expected = (" x ".join(map(str, shape)) for shape in (stored.shape, image.shape))
-            raise DataError(f"{path}: {size} pixels, and {expected} in {image.path}; draw the mask on the whole image")
+            raise DataError(
+                f"{path}: the mask is {size} pixels, but {image.path} is {expected}; save the mask at the image's size"
+            )
         return {_checked_slice(item.slice, n) if n > 1 else 0: checked_mask(stored, f"{path}")}
     if image.grid is None:
         raise DataError(f"{path}: {image.path} has no place in mm, so its mask must be a PNG or TIFF file")

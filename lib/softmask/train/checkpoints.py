@@ -92,5 +92,6 @@ def _parse(data: bytes) -> tuple[dict[str, str], Checkpoint]:
         raise ValueError(f"not of format {FORMAT}")
     fingerprint = dict(content.pop("fingerprint"))
     if content.keys() != vars(Checkpoint()).keys():
-        raise ValueError("it has other fields")
+        odd = sorted(map(str, content.keys() ^ vars(Checkpoint()).keys()))
+        raise ValueError(f"missing or unexpected checkpoint fields: {', '.join(odd)}")
     return fingerprint, Checkpoint(**content)

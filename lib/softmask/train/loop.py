@@ -262,7 +262,8 @@ def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None
             except NotFinite as error:
                 kept = f"the last good checkpoint is kept at {path}" if epoch else "there is no checkpoint yet"
                 raise TrainingError(
-                    f"{name}: epoch {epoch + 1}, {error}; {kept}. Check those numbers, or lower the learning rate"
+                    f"{name}: epoch {epoch + 1}, {error}; {kept}. Check the named images or losses, or lower the "
+                    "learning rate"
                 ) from error
             for key, value in numbers.items():
                 state.curves.setdefault(key, []).append(value)

@@ -186,8 +186,8 @@ def row_check(
                         groups.setdefault(part.numbers, []).append(part)
             for same in groups.values():
                 finding = judge(same[0])
-                notes = dict.fromkeys(row.note for row in same if row.note)
-                explanation = "; ".join([finding.explanation, *(f"note on the published table: {note}" for note in notes)])
+                notes = dict.fromkeys(f"note on the published table: {row.note}" for row in same if row.note)
+                explanation = "; ".join([finding.explanation, *notes])
                 yield replace(finding, places=tuple(row.place for row in same), explanation=explanation)
 
         cases.__doc__ = judge.__doc__
