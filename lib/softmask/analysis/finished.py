@@ -41,7 +41,7 @@ def fit_rows(wanted: Wanted, config: Config, title: str = "") -> Fitted:
 
 
 def fit_tables(wanted: Mapping[str, Wanted], config: Config, title: str = "") -> dict[str, Fitted]:
-    """Return :func:`fit_rows` of several tables, with all trainings together."""
+    """Return :func:`fit_rows` of several tables, with all training runs together."""
     specs = [spec for rows in wanted.values() for some in rows.values() for spec in some]
     runs = {run.spec: run for run in fit(specs, config, title=title)}
     tables = {}

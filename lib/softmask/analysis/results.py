@@ -27,7 +27,7 @@ Behind = Mapping[tuple[str, str], Sequence[Any]] | Iterable[Dataset]
 
 
 class Results:
-    """Tables and figures of one notebook; ``seeds`` are those of what is drawn at random besides trainings.
+    """Tables and figures of one notebook; ``seeds`` are those of what is drawn at random besides training.
 
     Captions, titles and units stand in ``captions.yaml``. Words in braces are given with the call, but for those of
     runs: ``{sources}`` (their data), ``{terms}`` (of the comparison) and ``{parameters}`` (of the rows).

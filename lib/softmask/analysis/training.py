@@ -1,4 +1,4 @@
-"""What notebooks compute from trainings of segmentation networks: tables, scores, curves, predictions.
+"""What notebooks compute from training runs of segmentation networks: tables, scores, curves, predictions.
 
 A cell's mean and spread are over test images pooled over seeds. Undefined values (SEN of an empty truth, PPV of an
 empty prediction) are left out and counted.
@@ -263,7 +263,7 @@ def longer_rows(paper: str, config: Config) -> Wanted:
 
 
 def longer(fitted: Fitted) -> list[Cell]:
-    """Return the gain in Dice of a training twice as long, with its 95 % interval."""
+    """Return the gain in Dice of training twice as long, with its 95 % interval."""
     cells = []
     for (row, dataset), runs in fitted.items():
         good = {run.spec: run.record for run in succeeded(runs)}

@@ -23,7 +23,7 @@ START = "START.md"
 """Name of the page that JupyterLab opens on, beside the notebooks."""
 SECTIONS = (
     ("The workbook", "The five papers, in this order.", PATTERN),
-    ("The bench", "The labelling under sliders.", "explore.ipynb"),
+    ("Interactive labelling", "The soft mask of a nodule under sliders.", "explore.ipynb"),
     ("Lessons", "A course on soft-mask segmentation, with exercises.", "teaching/*.ipynb"),
 )
 """Headings of the page, the sentence below each, and which notebooks are listed there."""
