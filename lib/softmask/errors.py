@@ -24,7 +24,7 @@ class LabelError(SoftmaskError):
 
 
 class TrainingError(SoftmaskError):
-    """A training that cannot go on: numbers that are no longer finite, a checkpoint that cannot be written."""
+    """A training run that cannot go on: numbers that are no longer finite, a checkpoint that cannot be written."""
 
 
 class Remark(UserWarning):

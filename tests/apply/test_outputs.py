@@ -127,7 +127,7 @@ def test_a_header_without_what_a_seg_repeats_is_named(label, series, made, tmp_p
     mask = made.write_volume(tmp_path / "mask.nrrd", made.volume_mask())
     assert label(folder, "--mask", mask) == 1
     said = capsys.readouterr().err
-    assert "StudyInstanceUID (0020,000d), which a DICOM SEG must repeat; mend the header" in said
+    assert "StudyInstanceUID (0020,000d), which a DICOM SEG must repeat; correct the header" in said
     assert label(folder, "--mask", mask, "--format", "png", "nifti") == 0
 
 

@@ -135,7 +135,7 @@ def test_files_that_are_no_ct(chest, tmp_path):
         (SimpleITK.GetImageFromArray(np.abs(chest.hu())), "no value lies below 0"),
         (SimpleITK.GetImageFromArray(np.full(chest.shape, np.nan, np.float32)), "NaN"),
         (SimpleITK.GetImageFromArray(np.zeros((2, 3), np.int16) - 5), "three are expected"),
-        (oblique, "gantry tilt, or an oblique volume"),
+        (oblique, "gantry tilt or oblique acquisition"),
     ):
         SimpleITK.WriteImage(image, str(path))
         with pytest.raises(DataError, match=rf"ct\.nrrd: .*{message}"):
@@ -144,7 +144,7 @@ def test_files_that_are_no_ct(chest, tmp_path):
         b"NRRD0004\ntype: short\ndimension: 3\nsizes: 4 4 3\nendian: little\nencoding: gzip\n\n"
         + gzip.compress(b"\xff" * 64)
     )
-    with pytest.raises(DataError, match=r"truncated, 64 bytes of voxels of 96"):
+    with pytest.raises(DataError, match=r"truncated: 64 of 96 bytes of voxel data"):
         read_volume(path)
 
 

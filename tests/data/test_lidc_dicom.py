@@ -232,7 +232,7 @@ def test_readings(tmp_path):
 )
 def test_a_bad_file_is_named(tmp_path, text, expected):
     (tmp_path / "scan.xml").write_text(text)
-    with pytest.raises(DataError, match=rf"scan\.xml: .*{expected}.*get this file again"):
+    with pytest.raises(DataError, match=rf"scan\.xml: .*{expected}.*copy this file again"):
         read_xml(tmp_path / "scan.xml")
 
 

@@ -158,7 +158,7 @@ def test_contours_that_are_none(chest, scan, tmp_path):
     for field, value, message in (
         ("ContourGeometricType", "POINT", r"ContourGeometricType \(3006,0042\) = POINT"),
         ("ContourData", ["1", "2"], r"ContourData \(3006,0050\) .* has 2 numbers, not 3 a point"),
-        ("ContourData", list("123456789"), "leaves the axial plane"),
+        ("ContourData", list("123456789"), "is not confined to one axial plane"),
     ):
         dataset = pydicom.dcmread(path)
         setattr(dataset.ROIContourSequence[0].ContourSequence[1], field, value)

@@ -266,7 +266,7 @@ def ceiling(soft_label: np.ndarray, masks: np.ndarray, cut: float = 0.5) -> np.n
 
 
 def ceiling_cells(places: Iterable[tuple[str, str]], fitted: Fitted, config: Config) -> list[Cell]:
-    """Return the mean :func:`ceiling` of each row's soft label at 0.5 and its best cut."""
+    """Return the mean :func:`ceiling` of each row's soft label at 0.5 and its best threshold."""
     rows = []
     opened: dict[str, Prepared | None] = {}
     for row, dataset in places:
@@ -283,6 +283,6 @@ def ceiling_cells(places: Iterable[tuple[str, str]], fitted: Fitted, config: Con
         best = max(by_cut, key=lambda cut: by_cut[cut].mean())
         records = pd.DataFrame({"row": row, "ceiling": by_cut[0.5], "ceiling_best": by_cut[best]})
         cells = summarise(of_records(records, "row", list(CEILINGS), dataset=dataset, source=kind_of(run)))
-        note = f"{display('rows', row)} on {display('datasets', dataset)}: best cut {best:g}"
+        note = f"best threshold on {display('datasets', dataset)} {best:g}"
         rows += [cells[0], replace(cells[1], note=note)]
     return rows

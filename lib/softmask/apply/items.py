@@ -339,7 +339,9 @@ def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
         stored = read_grey(path)
         if stored.shape != image.shape:
             size, expected = (" x ".join(map(str, shape)) for shape in (stored.shape, image.shape))
-            raise DataError(f"{path}: {size} pixels, and {expected} in {image.path}; draw the mask on the whole image")
+            raise DataError(
+                f"{path}: the mask is {size} pixels, but {image.path} is {expected}; save the mask at the image's size"
+            )
         if item.label:
             raise DataError(f"{path}: PNG and TIFF masks have no labels, so --label has no effect; leave it out")
         return {_checked_slice(item.slice, n) if n > 1 else 0: checked_mask(stored, f"{path}")}

@@ -257,8 +257,10 @@ def networks(spec: RunSpec, weights: bytes, where: str) -> dict[str, nn.Module |
     except (ConfigError, RuntimeError) as error:
         raise DataError(f"{where}: {spec.name} cannot be made of it ({brief(error)}); {_REMEDY}") from error
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() != kinds[name].is_floating_point or not torch.isfinite(tensor).all():
-            raise DataError(f"{where}: {name} is {tensor.dtype}, not {kinds[name]}, or not finite; {_REMEDY}")
+        if tensor.is_floating_point() != kinds[name].is_floating_point:
+            raise DataError(f"{where}: {name} has dtype {tensor.dtype}, expected {kinds[name]}; {_REMEDY}")
+        if not torch.isfinite(tensor).all():
+            raise DataError(f"{where}: {name} contains NaN or infinite values; {_REMEDY}")
     trained = untrained()
     trained.load_state_dict(tensors)
     return {"sr": None, **trained.eval()}

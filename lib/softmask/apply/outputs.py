@@ -27,7 +27,7 @@ SHOWN = 512
 
 _TYPE_2 = ("PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime")
 _TYPE_1 = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
-_REMEDY = "mend the header, or choose --format png nifti"
+_REMEDY = "correct the header, or choose --format png nifti"
 _PRIORS = {"mask": "a binary mask", "readers": "the masks of several readers", "recist": "RECIST axes"}
 
 
@@ -82,8 +82,8 @@ def pictures(image: np.ndarray, alpha: np.ndarray, mask: np.ndarray, part=(slice
 
 
 def write_nifti(folder: Path, name: str, image: Image, alphas: dict[int, np.ndarray]) -> None:
-    """Write ``soft.nii.gz`` (float32) and ``mask.nii.gz`` (uint8) on the voxels of the image, of PNG and TIFF on one
-    slice with voxels of 1 mm; ``alphas`` are (H, W) float32 by slice."""
+    """Write ``soft.nii.gz`` (float32) and ``mask.nii.gz`` (uint8) on the voxel grid of the image. PNG and TIFF images
+    become a single slice with 1 mm voxels. ``alphas`` are (H, W) float32 by slice."""
     grid = image.grid or Grid(
         shape=(1, *image.shape), spacing_mm=(1.0,) * 3, z_mm=np.zeros(1), origin=(0.0,) * 3, patient="", path=image.path
     )
@@ -152,7 +152,7 @@ def seg_bytes(image: Image, alphas: dict[int, np.ndarray], name: str, prior: str
                 omit_empty_frames=False,
             ).save_as(content)
     except Exception as error:  # highdicom reports faults of other people's headers in nearly any way
-        raise DataError(f"{image.path}: no DICOM SEG can be made for it ({brief(error)}); {_REMEDY}") from error
+        raise DataError(f"{image.path}: cannot create a DICOM SEG ({brief(error)}); {_REMEDY}") from error
     return content.getvalue()
 
 

@@ -50,9 +50,9 @@ T = TypeVar("T")
 
 
 def run_segment(arguments: argparse.Namespace) -> int:
-    """Segment every image that can be segmented; return the exit status: 1 where one could not, else 0.
+    """Segment every image that can be segmented; return exit status 1 if any image failed, otherwise 0.
 
-    Written are the PNG files of :func:`~softmask.apply.outputs.pictures`, to ``--out`` or beside each image.
+    Writes the PNG files of :func:`~softmask.apply.outputs.pictures`, to ``--out`` or beside each image.
 
     Raises:
         ConfigError: an unknown model or option, or outputs that overwrite one another or an input.
@@ -86,9 +86,9 @@ def run_segment(arguments: argparse.Namespace) -> int:
 
 
 def run_lungs(arguments: argparse.Namespace) -> int:
-    """Segment every scan that can be segmented; return the exit status: 1 where one could not, else 0.
+    """Segment every scan that can be segmented; return exit status 1 if any scan failed, otherwise 0.
 
-    Written are ``*-lungs.nii.gz`` (uint8, 1 is lung, on the scan's voxels) and ``*-overlay.png``.
+    Writes ``*-lungs.nii.gz`` (uint8, 1 is lung, on the scan's voxels) and ``*-overlay.png``.
 
     Raises:
         ConfigError: an unknown model or option, or outputs that overwrite one another or an input.
@@ -97,7 +97,7 @@ def run_lungs(arguments: argparse.Namespace) -> int:
     name = arguments.model or best()
     if arguments.model is None:
         measured = ", ".join(f"{method} {IOU[method]:.3f}" for method in sorted(IOU, key=IOU.__getitem__)[::-1])
-        text = f"by {name}, which does best on real test slices (mean IoU: {measured}); --model takes another"
+        text = f"by {name}, which does best on real test slices (mean IoU: {measured}); use --model to choose another"
         print(text, file=sys.stderr)
     model = None if name == MORPH else load(name)
     if model is not None and not model.spec.of_lungs:

@@ -106,7 +106,7 @@ def _array_of(image, name: str, signed: bool) -> np.ndarray:
         values = np.array(image).astype(np.uint16)
         return ~values if inverted else values
     expected = "TIFF image of signed 16-bit numbers" if signed else "image of 8 or 16 bit"
-    raise DataError(f"{name}: a grey {expected} was expected, this one is of kind {image.mode!r}; save it so")
+    raise DataError(f"{name}: expected a grey {expected}, found mode {image.mode!r}; convert the file")
 
 
 def _check_png(data: bytes, name: str) -> None:
@@ -193,7 +193,7 @@ class FileStore:
                 self._archive, self._process = zipfile.ZipFile(self.path), os.getpid()
             except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
                 raise DataError(
-                    f"{self.path}: not a whole zip archive ({error}); it may be truncated: get it again"
+                    f"{self.path}: not a whole zip archive ({error}); it may be truncated: download or copy it again"
                 ) from error
         return self._archive
 

@@ -29,7 +29,7 @@ from softmask.files import read_bytes, sha256_of
 SIZE = 128
 """Rows and columns of a sample: the crop centred on the nodule, moved inside the image where it would leave it."""
 
-_REMEDY = "get this file again, or remove it"
+_REMEDY = "download or copy this file again, or remove it"
 
 
 class LidcDicom(Dataset):

@@ -261,7 +261,9 @@ def _in_pixels(path: Path, name: str, kind: str, values: np.ndarray, grid: Grid)
         raise DataError(f"{path}: {named('ContourData')} of {name} has {len(values)} numbers, not 3 a point; {AGAIN}")
     points = values.reshape(-1, 3)
     if np.ptp(points[:, 2]) > _FLAT:
-        raise DataError(f"{path}: {named('ContourData')} of {name} leaves the axial plane; redraw it on axial slices")
+        raise DataError(
+            f"{path}: {named('ContourData')} of {name} is not confined to one axial plane; redraw it on axial slices"
+        )
     return float(points[0, 2]), (points[:, 1::-1] - grid.origin[1::-1]) / grid.spacing_mm[1:]
 
 

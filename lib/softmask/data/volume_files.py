@@ -109,8 +109,8 @@ def grid_of_file(path: Path) -> Grid:
     turned = np.rint(direction)
     if not np.allclose(direction, turned, atol=1e-3) or not (np.abs(turned).sum(axis=0) == 1).all():
         raise DataError(
-            f"{path}: its axes are not the patient's (direction {np.round(direction, 4).tolist()}: gantry tilt, or an "
-            "oblique volume); resample it to axial slices"
+            f"{path}: the image axes are not aligned with the patient axes (direction "
+            f"{np.round(direction, 4).tolist()}; gantry tilt or oblique acquisition); resample it to axial slices"
         )
     order = np.abs(turned).argmax(axis=1)  # the image axis of each world axis
     backwards = turned[np.arange(3), order] < 0
@@ -236,9 +236,9 @@ def _check_nifti(path: Path) -> None:
     start, end, real = _nifti_header(path)
     _, length = _unpacked(path, 0, _is_packed(path), _LARGEST_FILE)
     if length > _LARGEST_FILE:
-        raise DataError(f"{path}: holds more than is read; crop it")
+        raise DataError(f"{path}: larger than the limit of {_LARGEST_FILE:,} bytes; crop the volume")
     if not length >= end:
-        raise DataError(f"{path}: truncated, {length} bytes of {end:.0f}; {AGAIN}")
+        raise DataError(f"{path}: truncated: {length} of {end:.0f} bytes; {AGAIN}")
     if real:  # SimpleITK's reader makes 0 of NaN and infinity
         with path.open("rb") as file:
             content = gzip.GzipFile(fileobj=file) if _is_packed(path) else file
@@ -272,7 +272,7 @@ def _check_nrrd(path: Path) -> None:
     expected = size * math.prod(int(side) for side in fields["sizes"].split())
     _, length = _unpacked(path, start, fields["encoding"] != "raw", expected)
     if length < expected:
-        raise DataError(f"{path}: truncated, {length} bytes of voxels of {expected}; {AGAIN}")
+        raise DataError(f"{path}: truncated: {length} of {expected} bytes of voxel data; {AGAIN}")
 
 
 def _unpacked(path: Path, start: int, packed: bool, most: int) -> tuple[bytes, int]:
@@ -281,7 +281,7 @@ def _unpacked(path: Path, start: int, packed: bool, most: int) -> tuple[bytes, i
     """
     size = _file_size(path)
     if size > _LARGEST_FILE:
-        raise DataError(f"{path}: holds more than is read; crop it")
+        raise DataError(f"{path}: larger than the limit of {_LARGEST_FILE:,} bytes; crop the volume")
     try:
         with path.open("rb") as file:
             file.seek(start)

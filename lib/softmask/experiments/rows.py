@@ -190,7 +190,7 @@ def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
     from softmask import papers
 
     if table not in TABLES:
-        raise ConfigError(f"no runs stand behind a table {table!r}; choose one of {', '.join(TABLES)}")
+        raise ConfigError(f"table {table!r} has no training runs; choose one of {', '.join(TABLES)}")
     paper, _, name = table.partition("/")
     places = dict.fromkeys((cell.row, cell.dataset) for cell in papers.load(paper).table(name).cells())
     known = [(row, dataset) for row, dataset in places if name_of(row, paper) in METHODS]
@@ -256,8 +256,11 @@ def name_of(row: str, paper: str = "") -> str:
 
 
 def method(row: str, dataset: str, paper: str = "") -> Method:
-    """Return the method of a paper's row on a data set: on those of :data:`TESTED` a test of the trained network; where
-    the truth is a binary mask, CasGAN is trained on softened masks."""
+    """Return the method of a paper's row on a data set.
+
+    For data sets in :data:`TESTED`, it only evaluates an already trained network. Where the reference is a binary mask,
+    CasGAN is trained on softened masks.
+    """
     name = name_of(row, paper)
     if name not in METHODS:
         raise ConfigError(f"row {row!r} has no method; choose one of {', '.join(METHODS)}")
