@@ -45,7 +45,10 @@ def gros_interpolation(mask: np.ndarray, factor: float = 2) -> np.ndarray:
 
 
 FROM_MASK: Mapping[str, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
-    {"kats_dilation": kats_dilation, "gros_interpolation": gros_interpolation}
+    {
+        "kats_dilation": kats_dilation,
+        "gros_interpolation": gros_interpolation,
+    }
 )
 """By name: rows of experiments can be trained on these labels, and notebook 2 compares them with the true alpha."""
 
