@@ -293,6 +293,8 @@ def test_an_option_without_effect_is_refused(made, ct, mask, label, tmp_path, ca
         (("--mask", drawn, "--window", -1000, 400), "--window has no effect"),
         (("--mask", drawn, "--label", 1), "--label has no effect"),
         (("--recist", *made.ends(), "--label", 1), "a label is one of a mask's"),
+        (("--mask", drawn, "--slice", 3), "there is no slice 3"),
+        (("--recist", *made.ends(), "--slice", 3), "there is no slice 3"),
     ):
         assert label(picture, *options) != 0
         assert message in capsys.readouterr().err

@@ -283,7 +283,7 @@ def test_masks_and_marks_that_do_not_fit_are_named(label, made, ct, tmp_path, ca
     long = made.write_volume(tmp_path / "long.nrrd", np.repeat(made.volume_mask(), 2, axis=0))
     recist = ["--recist", *made.ends()]
     for path, options, message in (
-        (image, ["--mask", small], f"{small}: 40 x 40 pixels, and 40 x 48 in {image}"),
+        (image, ["--mask", small], f"{small}: the mask is 40 x 40 pixels, but {image} is 40 x 48"),
         (image, ["--mask", empty], f"{empty} is empty"),
         (image, ["--mask", soft], f"{soft} must be binary"),
         (image, ["--mask", made.write_volume(tmp_path / "m.nrrd", made.volume_mask())], "must be a PNG or TIFF file"),

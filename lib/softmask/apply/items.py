@@ -114,7 +114,7 @@ class Mark:
             return found
         if n > 1 and z is None:
             raise DataError(f"has {n} slices, 0 to {n - 1}; say which one the mark lies on (--slice, column slice)")
-        return 0 if n == 1 else _checked_slice(z, n)
+        return _checked_slice(z or 0, n)
 
 
 def doubts(axes: np.ndarray, spacing: Sequence[float] = (1, 1)) -> str:
@@ -344,7 +344,7 @@ def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
             )
         if item.label:
             raise DataError(f"{path}: PNG and TIFF masks have no labels, so --label has no effect; leave it out")
-        return {_checked_slice(item.slice, n) if n > 1 else 0: checked_mask(stored, f"{path}")}
+        return {_checked_slice(item.slice or 0, n): checked_mask(stored, f"{path}")}
     if image.grid is None:
         raise DataError(f"{path}: {image.path} has no place in mm, so its mask must be a PNG or TIFF file")
     stack = lesion_mask(image.grid, path, item.label)
