@@ -1,4 +1,4 @@
-"""What becomes of tables and figures when none, some or all of the runs have a record, and when training runs failed."""
+"""What becomes of tables and figures when none, some or all of the runs have a record, and when runs failed."""
 
 from dataclasses import replace
 

@@ -138,7 +138,7 @@ def test_pixels_cut_off(folder):
     path = folder / "a.dcm"
     path.write_bytes(path.read_bytes()[:-1000])
     dataset = LidcDicom(folder)
-    with pytest.raises(DataError, match=r"a\.dcm: the pixels cannot be read, the file may be truncated.*copy this file"):
+    with pytest.raises(DataError, match=r"a\.dcm: the pixels cannot be read.*truncated.*copy this file"):
         dataset[1]
     assert len(list(dataset.samples())) == 2
     assert [problem.where for problem in dataset.problems] == ["lidc/LIDC-IDRI-9999/nodule-0/z+2.50"]
