@@ -288,7 +288,7 @@ def test_masks_and_marks_that_do_not_fit_are_named(label, made, ct, tmp_path, ca
         (image, ["--mask", soft], f"{soft} must be binary"),
         (image, ["--mask", made.write_volume(tmp_path / "m.nrrd", made.volume_mask())], "must be a PNG or TIFF file"),
         (image, ["--mask", tmp_path / "none.png"], f"{tmp_path / 'none.png'}: there is no such file"),
-        (ct, ["--mask", single], f"{single}: is the mask of one slice of 5; say of which"),
+        (ct, ["--mask", single], f"{single}: is the mask of one slice, but the scan has 5"),
         (ct, ["--mask", tmp_path], f"{tmp_path}: cannot be read (Is a directory)"),
         (ct, ["--mask", ct / "0001.dcm"], "Modality (0008,0060) = CT; RTSTRUCT or SEG was expected"),
         (ct, ["--mask", long], "resample the mask to the scan"),

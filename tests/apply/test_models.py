@@ -85,7 +85,7 @@ def test_what_is_no_model_is_not_exported(tmp_path, run, data, monkeypatch):
     first = replace(run.spec, channels=("image",), scale=1, reduction=1, sr=None, network="cenet", width=16)
     with pytest.raises(ConfigError, match="two segmentors"):
         models.check_spec(replace(first, channels=("image", "prior"), prior=first))
-    with pytest.raises(ConfigError, match="other data than is there now"):
+    with pytest.raises(ConfigError, match="data other than those now available"):
         exporting.export(run, tmp_path / "m", replace(data, digest="other"))
     with pytest.raises(ConfigError, match="comes without"):
         exporting.export(replace(run, needs=()), tmp_path / "m", data)

@@ -207,7 +207,7 @@ def test_files_that_hold_no_labels(chest, scan, tmp_path):
     for values, message in (
         (chest.hu(), "no labels"),
         (soft, "no labels"),
-        (np.zeros(chest.shape, np.uint8), "no voxel has another label than 0"),
+        (np.zeros(chest.shape, np.uint8), "every voxel has label 0"),
     ):
         refused(scan, chest.write_image(tmp_path / "lungs.nrrd", values), message, early=False)
     (tmp_path / "lungs.png").write_bytes(b"\x89PNG")

@@ -335,7 +335,8 @@ def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
     n = len(image.slices)
     if path.suffix.lower() in (".png", ".tif", ".tiff"):
         if n > 1 and item.slice is None:
-            raise DataError(f"{path}: is the mask of one slice of {n}; say of which (--slice, column slice)")
+            why = f"is the mask of one slice, but the scan has {n}"
+            raise DataError(f"{path}: {why}; give its number (--slice, column slice)")
         stored = read_grey(path)
         if stored.shape != image.shape:
             size, expected = (" x ".join(map(str, shape)) for shape in (stored.shape, image.shape))

@@ -133,7 +133,7 @@ def parse_table(path: Path) -> tuple[pd.DataFrame, list[tuple[str, str]], dict[s
     try:
         missing = [column for column in COLUMNS if column not in (table.fieldnames or ())]
         if missing:
-            raise DataError(f"{path}: misses the columns {', '.join(missing)}; {_REMEDY}")
+            raise DataError(f"{path}: lacks the columns {', '.join(missing)}; {_REMEDY}")
         for entry in table:
             counts["rows"] += 1
             try:

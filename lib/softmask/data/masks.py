@@ -125,7 +125,7 @@ def _volume_mask(grid: Grid, path: Path, choose: _Choice, *, read: bool) -> np.n
         raise DataError(f"{path}: its values, {span}, are no labels; whole numbers from 0 up are expected")
     labels = [int(value) for value in np.unique(values) if value]
     if not labels:
-        raise DataError(f"{path}: no voxel has another label than 0; get the mask of this scan")
+        raise DataError(f"{path}: every voxel has label 0; get the mask of this scan")
     names = label_names(path)
     chosen = choose({label: names.get(label, "") for label in labels}, path, "its voxels")
     mask = np.zeros(grid.shape, bool)

@@ -343,4 +343,5 @@ def _file_size(path: Path) -> int:
 
 def _refuse_large(path: Path, size: tuple[int, ...]) -> None:
     if not 0 < math.prod(size) <= LARGEST_VOLUME:
-        raise DataError(f"{path}: declares {' x '.join(map(str, size))} voxels, none or more than is read; crop it")
+        text = " x ".join(map(str, size))
+        raise DataError(f"{path}: declares {text} voxels; between 1 and {LARGEST_VOLUME:,} are read; crop it")

@@ -13,7 +13,7 @@ from softmask.label.common import checked_mask
 
 
 def kats_dilation(mask: np.ndarray, radius: float = 1, probability: float = 0.3) -> np.ndarray:
-    """Return the mask at 1, and round it a band that a dilation adds, at a fixed probability.
+    """Return 1 in the mask, ``probability`` in the band that a dilation adds around it, and 0 elsewhere.
 
     Kats, Goldberger, Greenspan, "Soft labeling by distilling anatomical knowledge for improved MS lesion segmentation",
     ISBI 2019: brain lesions are grown (to 110 % - 140 % of their size in the comparison there), and the added voxels
