@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from softmask.apply.images import Image, stem_of
+from softmask.apply.images import Image, Slice, stem_of
 from softmask.data.ct import dcmread, is_dicom, modality_of, named
 from softmask.data.image_files import read_grey
 from softmask.data.masks import label_volume_mask, lesion_mask
@@ -23,15 +23,18 @@ from softmask.files import read_text
 ORDERS, UNITS = ("rc", "xy"), ("px", "mm")
 """Orders and units of RECIST ends."""
 
-COLUMNS_HELP = (
-    "columns: image; mask, or readers (paths separated by ;), or the ends of the RECIST axes as r0 c0 r1 c1 (long) r2 "
-    "c2 r3 c3 (short) or x0 y0 ... y3, in pixels from 0, or in mm where units is mm; slice, of a volume; name, of what "
-    "is written. Paths are relative to the list"
+_COLUMNS = (
+    "the ends of the RECIST axes as r0 c0 r1 c1 (long) r2 c2 r3 c3 (short) or x0 y0 ... y3, in pixels from 0, or in mm "
+    "where units is mm; slice, of a volume; name, of what is written. Paths are relative to the list"
 )
+COLUMNS_HELP = f"columns: image; mask, or readers (paths separated by ;), or {_COLUMNS}"
+POINTS_HELP = f"columns: image; row and column of a point in the lesion (or x and y), or {_COLUMNS}"
+"""What a list of ``softmask label`` holds, and one of ``softmask segment``."""
 
 _ENDS = {order: tuple(f"{letter}{end}" for end in range(4) for letter in order) for order in ORDERS}
-_PRIORS = ("mask", "readers", *_ENDS["rc"], *_ENDS["xy"])
-_EXACTLY_ONE = "say what to label from, exactly one of mask, readers, RECIST ends and --report"
+_POINTS = {"rc": ("row", "column"), "xy": ("x", "y")}
+_PRIORS = ("mask", "readers", *_ENDS["rc"], *_ENDS["xy"], *_POINTS["rc"], *_POINTS["xy"])
+_EXACTLY_ONE = "say what to start from, exactly one of mask, readers, point, RECIST ends and --report"
 _LARGEST_LIST = 1 << 28  # bytes
 _NAME = re.compile(r"[^\s./\\:*?\"<>|\x00-\x1f][^/\\:*?\"<>|\x00-\x1f]{0,150}")
 _GROUP = ("125007", "DCM")  # code of a Measurement Group
@@ -39,11 +42,11 @@ _GROUP = ("125007", "DCM")  # code of a Measurement Group
 
 @dataclass(frozen=True)
 class Mark:
-    """A RECIST mark: the ends of the long axis, then those of the short one, as they were given.
+    """A RECIST mark: the ends of the long axis, then those of the short one, as they were given; or one point.
 
     Attributes:
-        ends: (4, 2) numbers. Pixels count from 0 at the centre of the first one. Millimetres are the x (to the
-            patient's left) and y (to the back) of DICOM, as viewers that know the patient's axes show them.
+        ends: (4, 2) or (1, 2) numbers. Pixels count from 0 at the centre of the first one. Millimetres are the x (to
+            the patient's left) and y (to the back) of DICOM, as viewers that know the patient's axes show them.
         order: ``rc`` (row, column) or ``xy``; mm are ``xy``.
         units: ``px`` or ``mm``.
         uid: SOPInstanceUID of the slice it was drawn on; empty where that is not known.
@@ -60,22 +63,15 @@ class Mark:
         if self.units == "mm" and self.order != "xy":
             raise ConfigError("RECIST ends in mm are x and y of the patient: say --order xy (x0, y0, ... in lists)")
         if not np.isfinite(self.ends).all():
-            raise ConfigError(f"a RECIST mark is eight finite numbers, not {self.ends}")
+            raise ConfigError(f"a RECIST mark is eight finite numbers, a point is two, not {self.ends}")
 
     @property
     def text(self) -> str:
         """The ends, order and units in a line."""
         return " ".join(f"{value:g}" for end in self.ends for value in end) + f" {self.order} {self.units}"
 
-    def axes(self, shape: tuple[int, int], grid: Grid | None) -> np.ndarray:
-        """Return (2, 2, 2) float64 (axis, end, (row, column)) in pixels of an image (H, W), the long axis first.
-
-        Raises:
-            DataError: for mm on an image without positions in mm.
-            LabelError: as :func:`softmask.label.recist.validate`.
-        """
-        from softmask.label.recist import validate  # image libraries take their time
-
+    def pixels(self, grid: Grid | None) -> np.ndarray:
+        """Return the ends, (N, 2) float64 (row, column) in pixels. Raises DataError for mm on an image without."""
         ends = np.array(self.ends, float)
         if self.order == "xy":
             ends = ends[:, ::-1]
@@ -83,8 +79,19 @@ class Mark:
             if grid is None:
                 raise DataError("RECIST ends in mm, but the image's file says nothing of mm; give them in pixels")
             ends = (ends - grid.origin[1::-1]) / grid.spacing_mm[1:]
+        return ends
+
+    def axes(self, shape: tuple[int, int], grid: Grid | None) -> np.ndarray:
+        """Return (2, 2, 2) float64 (axis, end, (row, column)) in pixels of an image (H, W), the long axis first.
+
+        Raises:
+            DataError: as :meth:`pixels`.
+            LabelError: as :func:`softmask.label.recist.validate`.
+        """
+        from softmask.label.recist import validate  # image libraries take their time
+
         try:
-            return validate(ends.reshape(2, 2, 2), shape)
+            return validate(self.pixels(grid).reshape(2, 2, 2), shape)
         except LabelError as error:
             hint = "; columns before rows must be said (--order xy; x0, y0, ... in lists), and so must mm (--units mm)"
             raise LabelError(f"{error}{hint if 'outside' in str(error) else ''}") from error
@@ -121,7 +128,7 @@ def doubts(axes: np.ndarray) -> str:
 
 @dataclass(frozen=True)
 class Item:
-    """An image, and either masks or a mark.
+    """An image, and either masks, or a mark, or slices that are segmented whole.
 
     Attributes:
         where: its name in messages.
@@ -129,6 +136,7 @@ class Item:
         image: a PNG, TIFF or DICOM file, a NIfTI or nrrd volume, or a folder with one CT series.
         masks: a mask, or those of several readers: PNG, TIFF, DICOM SEG, NIfTI or nrrd.
         slice: the slice to label, from 0 at the feet; None for all that a mask marks, or the only one.
+        planes: the slices to segment whole.
     """
 
     where: str
@@ -137,9 +145,10 @@ class Item:
     masks: tuple[Path, ...] = ()
     mark: Mark | None = None
     slice: int | None = None
+    planes: tuple[Slice, ...] = ()
 
     def __post_init__(self) -> None:
-        if bool(self.masks) == (self.mark is not None):
+        if bool(self.masks) + (self.mark is not None) + bool(self.planes) != 1:
             raise ConfigError(f"{self.where}: {_EXACTLY_ONE}")
         if not _NAME.fullmatch(self.name):
             name = f"{self.name[:200]!r} cannot be the name of a file"
@@ -147,9 +156,11 @@ class Item:
 
     @property
     def kind(self) -> str:
-        """``recist``, ``mask`` or ``readers``."""
+        """``recist``, ``point``, ``mask``, ``readers`` or ``whole``."""
+        if self.planes:
+            return "whole"
         if self.mark is not None:
-            return "recist"
+            return "recist" if len(self.mark.ends) == 4 else "point"
         return "mask" if len(self.masks) == 1 else "readers"
 
 
@@ -200,16 +211,16 @@ def _item_of(folder: Path, where: str, header: list[str], row: list[str]) -> Ite
             expected = "a whole number" if kind is int else "a number, with a point"
             raise DataError(f"{name} = {cells[name][:40]!r} is not {expected}") from error
 
-    orders = [order for order, names in _ENDS.items() if set(names) & cells.keys()]
-    if len(orders) + ("mask" in cells) + ("readers" in cells) != 1:
+    marks = [(order, names) for kinds in (_ENDS, _POINTS) for order, names in kinds.items() if {*names} & cells.keys()]
+    if len(marks) + ("mask" in cells) + ("readers" in cells) != 1:
         raise ConfigError(_EXACTLY_ONE)
-    if not orders and "units" in cells:
-        raise DataError("has units and no RECIST ends")
+    if not marks and "units" in cells:
+        raise DataError("has units and no mark")
     mark = None
-    for order in orders:
-        if missing := [name for name in _ENDS[order] if name not in cells]:
-            raise DataError(f"has RECIST ends without {', '.join(missing)}")
-        values = [number(name, float) for name in _ENDS[order]]
+    for order, names in marks:
+        if missing := [name for name in names if name not in cells]:
+            raise DataError(f"has a mark without {', '.join(missing)}")
+        values = [number(name, float) for name in names]
         mark = Mark(tuple(zip(values[::2], values[1::2], strict=True)), order, cells.get("units", "px"))
     image = folder / cells["image"]
     paths = [cells["mask"]] if "mask" in cells else cells.get("readers", "").split(";")
