@@ -183,7 +183,7 @@ def test_a_slice_is_never_taken_from_another_series(folder, shipped, tmp_path, c
     arguments = ["segment", str(folder), "--model", str(shipped), "--slice", "2", "--out", str(tmp_path / "out")]
     assert cli.main(arguments) == 1
     assert "holds 2 CT series" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    assert not list((tmp_path / "out").rglob("*.png"))
 
 
 def nifti(path: Path, values: np.ndarray, made, **keys) -> Path:
@@ -418,7 +418,8 @@ def test_diameters_in_3d_are_marks_as_those_on_an_image(made, folder, label, tmp
         [line("SCOORD3D", in_mm(ends, bottom + 1), frame="1.2.5") for ends in (long, short)],  # between slices
         [line("SCOORD3D", in_mm(ends), frame="1.2.9") for ends in (long, short)],  # of another scan
         [line("SCOORD", long, uid)],
-        [],
+        [line("SCOORD3D", [*in_mm(long)[:5], bottom], frame="1.2.5")],  # not in one slice
+        [],  # of an area, perhaps
     ]
     path = report(tmp_path / "sr.dcm", groups)
     assert label(folder, "--report", path, "--format", "png") == 1
@@ -431,6 +432,7 @@ def test_diameters_in_3d_are_marks_as_those_on_an_image(made, folder, label, tmp
     assert "was drawn in frame of reference 1.2.9" in messages
     assert "measurement group 5: 1 diameters on 1 images" in messages
     assert "measurement group 6: 0 diameters" in messages
+    assert "measurement group 7" not in messages
 
 
 def test_a_mark_on_a_turned_slice_is_one_on_its_stored_pixels(made, folder, label, tmp_path):

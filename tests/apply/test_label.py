@@ -296,7 +296,7 @@ def test_masks_and_marks_that_do_not_fit_are_named(label, made, ct, tmp_path, ca
         (image, [*recist, "--order", "xy", "--units", "mm"], "says nothing of mm"),
         (ct, recist, "has 5 slices, 0 to 4; say which one"),
         (ct, [*recist, "--slice", 5], "there is no slice 5"),
-        (image, [*recist, "--format", "seg"], "a DICOM SEG belongs to a DICOM image"),
+        (image, [*recist, "--format", "seg"], "DICOM outputs (seg) belong to a DICOM image"),
     ):
         assert label(path, *options) == 1
         stderr = capsys.readouterr().err
@@ -320,7 +320,7 @@ def test_a_picture_as_nifti_has_voxels_of_one_millimetre(label, made, tmp_path):
         ([], "name one image, or many"),
         (["a.png", "--list", "l.csv"], "name one image, or many"),
         (["--list", "l.csv", "--mask", "m.png"], "--mask cannot be combined with --list"),
-        (["a.png"], "say what to label from"),
+        (["a.png"], "say what to start from"),
         (["a.png", "--mask", "m.png", "--order", "xy"], "--order is an option of --recist"),
         (["a.png", "--recist", *"12345678", "--units", "mm"], "say --order xy"),
         (["a.png", "--mask", "m.png", "--epsilon", "0"], "--epsilon must be a number above 0"),

@@ -54,6 +54,13 @@ class Grey:
             low, high = self.window
             raise ConfigError(f"a window goes from a lower to a higher number of HU, not from {low:g} to {high:g}")
 
+    @property
+    def text(self) -> str:
+        """Both in a few words."""
+        if self.window is not None:
+            return f"window {self.window[0]:g} {self.window[1]:g}"
+        return "stretch" if self.stretch else "lung window"
+
     def levels(self, values: np.ndarray, hu: bool, where: object = "image") -> np.ndarray:
         """Return (H, W) float32 in [0, 1] of Hounsfield units, else of the 8 or 16 bit values of a picture.
 

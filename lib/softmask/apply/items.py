@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softmask.apply.images import Image, stem_of
+from softmask.apply.images import Image, Slice, stem_of
 from softmask.data.ct import SAME_Z, Turn
 from softmask.data.dicom import dcmread, named
 from softmask.data.image_files import read_grey
@@ -26,15 +26,19 @@ from softmask.files import read_text
 ORDERS, UNITS = ("rc", "xy"), ("px", "mm")
 """Orders and units of RECIST ends."""
 
-COLUMNS_HELP = (
-    "columns: image; mask, or readers (paths separated by ;), or the ends of the RECIST axes as r0 c0 r1 c1 (long) r2 "
-    "c2 r3 c3 (short) or x0 y0 ... y3, in pixels from 0, or in mm where units is mm; slice, of a volume; label, number "
-    "or name of one of a mask's; name, of what is written. Paths are relative to the list"
+_COLUMNS = (
+    "the ends of the RECIST axes as r0 c0 r1 c1 (long) r2 c2 r3 c3 (short) or x0 y0 ... y3, in pixels from 0, or in mm "
+    "where units is mm; slice, of a volume; label, number or name of one of a mask's; name, of what is written. Paths "
+    "are relative to the list"
 )
+COLUMNS_HELP = f"columns: image; mask, or readers (paths separated by ;), or {_COLUMNS}"
+POINTS_HELP = f"columns: image; row and column of a point in the lesion (or x and y), or {_COLUMNS}"
+"""What a list of ``softmask label`` holds, and one of ``softmask segment``."""
 
 _ENDS = {order: tuple(f"{letter}{end}" for end in range(4) for letter in order) for order in ORDERS}
-_PRIORS = ("mask", "readers", *_ENDS["rc"], *_ENDS["xy"])
-_EXACTLY_ONE = "say what to label from, exactly one of mask, readers, RECIST ends and --report"
+_POINTS = {"rc": ("row", "column"), "xy": ("x", "y")}
+_PRIORS = ("mask", "readers", *_ENDS["rc"], *_ENDS["xy"], *_POINTS["rc"], *_POINTS["xy"])
+_EXACTLY_ONE = "say what to start from, exactly one of mask, readers, point, RECIST ends and --report"
 _LARGEST_LIST = 1 << 28  # bytes
 _NAME = re.compile(r"[^\s./\\:*?\"<>|\x00-\x1f][^/\\:*?\"<>|\x00-\x1f]{0,150}")
 _GROUP = ("125007", "DCM")  # code of a Measurement Group
@@ -42,11 +46,11 @@ _GROUP = ("125007", "DCM")  # code of a Measurement Group
 
 @dataclass(frozen=True)
 class Mark:
-    """A RECIST mark: the ends of the long axis, then those of the short one, as they were given.
+    """A RECIST mark: the ends of the long axis, then those of the short one, as they were given; or one point.
 
     Attributes:
-        ends: (4, 2) numbers. Pixels count from 0 at the centre of the first one. Millimetres are the x (to the
-            patient's left) and y (to the back) of DICOM, as viewers that know the patient's axes show them.
+        ends: (4, 2) or (1, 2) numbers. Pixels count from 0 at the centre of the first one. Millimetres are the x (to
+            the patient's left) and y (to the back) of DICOM, as viewers that know the patient's axes show them.
         order: ``rc`` (row, column) or ``xy``; mm are ``xy``.
         units: ``px`` or ``mm``.
         uid: SOPInstanceUID of the slice it was drawn on; empty where that is not known.
@@ -66,23 +70,16 @@ class Mark:
         if self.units == "mm" and self.order != "xy":
             raise ConfigError("RECIST ends in mm are x and y of the patient: say --order xy (x0, y0, ... in lists)")
         if not np.isfinite(self.ends).all():
-            raise ConfigError(f"a RECIST mark is eight finite numbers, not {self.ends}")
+            raise ConfigError(f"a RECIST mark is eight finite numbers, a point is two, not {self.ends}")
 
     @property
     def text(self) -> str:
         """The ends, order and units in a line."""
         return " ".join(f"{value:g}" for end in self.ends for value in end) + f" {self.order} {self.units}"
 
-    def axes(self, shape: tuple[int, int], grid: Grid | None, turn: Turn | None = None) -> np.ndarray:
-        """Return (2, 2, 2) float64 (axis, end, (row, column)) in pixels of an image (H, W), the long axis first;
-        ``turn`` is that of the stored pixels that a mark in pixels counts.
-
-        Raises:
-            DataError: for mm on an image without positions in mm.
-            LabelError: as :func:`softmask.label.recist.validate`.
-        """
-        from softmask.label.recist import validate  # image libraries take their time
-
+    def pixels(self, shape: tuple[int, int], grid: Grid | None, turn: Turn | None = None) -> np.ndarray:
+        """Return the ends, (N, 2) float64 (row, column) in pixels of an image (H, W); ``turn`` is that of the stored
+        pixels that a mark in pixels counts. Raises DataError for mm on an image without positions in mm."""
         ends = np.array(self.ends, float)
         if self.order == "xy":
             ends = ends[:, ::-1]
@@ -92,11 +89,26 @@ class Mark:
             ends = (ends - grid.origin[1::-1]) / grid.spacing_mm[1:]
         elif turn is not None:
             ends = turn.points(ends, shape)
+        return ends
+
+    def axes(self, shape: tuple[int, int], grid: Grid | None, turn: Turn | None = None) -> np.ndarray:
+        """Return (2, 2, 2) float64 (axis, end, (row, column)), the long axis first; arguments as :meth:`pixels`.
+
+        Raises:
+            DataError: as :meth:`pixels`.
+            LabelError: as :func:`softmask.label.recist.validate`.
+        """
+        from softmask.label.recist import validate  # image libraries take their time
+
         try:
-            return validate(ends.reshape(2, 2, 2), shape)
+            return validate(self.pixels(shape, grid, turn).reshape(2, 2, 2), shape)
         except LabelError as error:
             hint = "; columns before rows must be said (--order xy; x0, y0, ... in lists), and so must mm (--units mm)"
             raise LabelError(f"{error}{hint if 'outside' in str(error) else ''}") from error
+
+    def turn_of(self, image: Image, z: int) -> Turn | None:
+        """Return the turn of slice ``z`` where the mark counts stored pixels: that of a report does."""
+        return image.series.slices[z].turn if self.uid and image.series is not None else None
 
     def slice_of(self, image: Image, z: int | None) -> int:
         """Return the slice that it lies on, of several ``z``. Raises DataError where it is not known."""
@@ -137,9 +149,15 @@ def doubts(axes: np.ndarray, spacing: Sequence[float] = (1, 1)) -> str:
     return ""
 
 
+def warn_of(axes: np.ndarray, grid: Grid | None) -> None:
+    """Warn of the :func:`doubts` about a mark on an image."""
+    if doubt := doubts(axes, grid.spacing_mm[1:] if grid else (1, 1)):
+        warnings.warn(Doubt(doubt), stacklevel=2)
+
+
 @dataclass(frozen=True)
 class Item:
-    """An image, and either masks or a mark.
+    """An image, and either masks, or a mark, or slices that are segmented whole.
 
     Attributes:
         where: its name in messages.
@@ -148,6 +166,7 @@ class Item:
         masks: a mask, or those of several readers: PNG, TIFF, DICOM SEG or RTSTRUCT, NIfTI or nrrd.
         slice: the slice to label, from 0 at the feet; None for all that a mask marks, or the only one.
         label: number or name of the structure that is meant, in masks with several.
+        planes: the slices to segment whole.
     """
 
     where: str
@@ -157,11 +176,12 @@ class Item:
     mark: Mark | None = None
     slice: int | None = None
     label: str = ""
+    planes: tuple[Slice, ...] = ()
 
     def __post_init__(self) -> None:
         if self.label and not self.masks:
             raise ConfigError(f"{self.where}: a label is one of a mask's; leave out --label (column label)")
-        if bool(self.masks) == (self.mark is not None):
+        if bool(self.masks) + (self.mark is not None) + bool(self.planes) != 1:
             raise ConfigError(f"{self.where}: {_EXACTLY_ONE}")
         if not _NAME.fullmatch(self.name):
             name = f"{self.name[:200]!r} cannot be the name of a file"
@@ -169,9 +189,11 @@ class Item:
 
     @property
     def kind(self) -> str:
-        """``recist``, ``mask`` or ``readers``."""
+        """``recist``, ``point``, ``mask``, ``readers`` or ``whole``."""
+        if self.planes:
+            return "whole"
         if self.mark is not None:
-            return "recist"
+            return "recist" if len(self.mark.ends) == 4 else "point"
         return "mask" if len(self.masks) == 1 else "readers"
 
 
@@ -222,16 +244,16 @@ def _item_of(folder: Path, where: str, header: list[str], row: list[str]) -> Ite
             expected = "a whole number" if kind is int else "a number, with a point"
             raise DataError(f"{name} = {cells[name][:40]!r} is not {expected}") from error
 
-    orders = [order for order, names in _ENDS.items() if set(names) & cells.keys()]
-    if len(orders) + ("mask" in cells) + ("readers" in cells) != 1:
+    marks = [(order, names) for kinds in (_ENDS, _POINTS) for order, names in kinds.items() if {*names} & cells.keys()]
+    if len(marks) + ("mask" in cells) + ("readers" in cells) != 1:
         raise ConfigError(_EXACTLY_ONE)
-    if not orders and "units" in cells:
-        raise DataError("has units and no RECIST ends")
+    if not marks and "units" in cells:
+        raise DataError("has units and no mark")
     mark = None
-    for order in orders:
-        if missing := [name for name in _ENDS[order] if name not in cells]:
-            raise DataError(f"has RECIST ends without {', '.join(missing)}")
-        values = [number(name, float) for name in _ENDS[order]]
+    for order, names in marks:
+        if missing := [name for name in names if name not in cells]:
+            raise DataError(f"has a mark without {', '.join(missing)}")
+        values = [number(name, float) for name in names]
         mark = Mark(tuple(zip(values[::2], values[1::2], strict=True)), order, cells.get("units", "px"))
     image = folder / cells["image"]
     paths = [cells["mask"]] if "mask" in cells else cells.get("readers", "").split(";")
@@ -252,11 +274,12 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
     dataset = dcmread(path, stop_before_pixels=True)
     try:
         modality = str(dataset.get("Modality"))
-        groups = []
+        groups, drawn = [], []  # lines of each measurement group, and whether it holds any
         for item in _content(dataset):
             name = (item.get("ConceptNameCodeSequence") or [{}])[0]
             if (name.get("CodeValue"), name.get("CodingSchemeDesignator")) == _GROUP:
                 groups.append([*_lines(item)])
+                drawn.append(any(part.get("GraphicType") == "POLYLINE" for part in _content(item)))
     except Exception as error:  # values are decoded only now, and on damaged bytes that raises nearly anything
         raise DataError(f"{path}: damaged ({brief(error)}); export the report again") from error
     if modality != "SR":
@@ -267,7 +290,7 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
         if len(lines) == 2 and len(planes) == 1:
             ends = tuple(end for line in lines for end in line.ends)
             marks.append(Mark(ends, "xy", "px" if lines[0].uid else "mm", *planes.pop()))
-        else:
+        elif lines or drawn[number - 1]:
             why = f"{len(lines)} diameters on {len(planes)} images, and a RECIST mark is two on one; redraw it"
             problems.append(Problem(f"{path}, measurement group {number}", why))
     if not any(groups):

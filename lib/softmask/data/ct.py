@@ -70,8 +70,13 @@ class Turn:
         pixels = pixels[..., :: -1 if self.rows else 1, :: -1 if self.columns else 1]
         return pixels.swapaxes(-1, -2) if self.transposed else pixels
 
+    def stored(self, points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Return the inverse of :meth:`points`."""
+        points = np.where([self.rows, self.columns], np.array(shape) - 1 - points, points)
+        return points[:, :: -1 if self.transposed else 1]
+
     def points(self, points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """Return (N, 2) row and column of points in stored pixels as those in the turned image of ``shape`` (H, W)."""
+        """Return points (N, 2), row and column in stored pixels, as in the turned image of ``shape`` (H, W)."""
         points = np.array(points, float)[:, :: -1 if self.transposed else 1]
         return np.where([self.rows, self.columns], np.array(shape) - 1 - points, points)
 
@@ -100,8 +105,7 @@ def plane_of(
         return None
     transposed = bool(whole[0, 1])
     (sizes, steps, axes) = (shape[::-1], spacing[::-1], whole) if transposed else (shape, spacing, whole[::-1])
-    # now [0] is of the image axis that runs along y, [1] of that along x
-    backwards = [bool(axes[0, 1] < 0), bool(axes[1, 0] < 0)]
+    backwards = [bool(axes[0, 1] < 0), bool(axes[1, 0] < 0)]  # of the image axes along y and x
     far = [(size - 1) * step if back else 0 for size, step, back in zip(sizes, steps, backwards, strict=True)]
     corner = (position[0] - far[1], position[1] - far[0])
     return Plane(Turn(transposed, *backwards), corner, position[2], tuple(steps), tuple(sizes))

@@ -187,12 +187,13 @@ def image_of(values: np.ndarray, grid: Grid) -> SimpleITK.Image:
     return image
 
 
-def nifti(image: SimpleITK.Image, folder: Path) -> bytes:
-    """Return the content of a compressed NIfTI file; SimpleITK writes it to a temporary place in ``folder``."""
+def packed(image: SimpleITK.Image, folder: Path, ending: str = ".nii.gz") -> bytes:
+    """Return the content of a compressed file of one of :data:`ENDINGS`; SimpleITK writes it to a temporary place in
+    ``folder``."""
     import SimpleITK
 
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".nifti.", suffix=".part") as scratch:
-        path = Path(scratch, "volume.nii.gz")
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".volume.", suffix=".part") as scratch:
+        path = Path(scratch, f"volume{ending}")
         try:
             SimpleITK.WriteImage(image, str(path), useCompression=True)
         except RuntimeError as error:  # which says nothing of why
