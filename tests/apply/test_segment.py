@@ -129,7 +129,7 @@ def test_the_models_are_listed(capsys, shipped, monkeypatch, tmp_path):
     [
         (["--threshold", "2"], "a threshold lies above 0"),
         (["--name", "b"], "--name goes with a lesion"),
-        (["b.png", "--at", "1", "2"], "a lesion lies in one image"),
+        (["--slice", "1", "2", "--at", "1", "2"], "a lesion lies in one image, and in one slice"),
         (["--list", "l.csv"], "--list needs --out"),
         (["--list", "l.csv", "--out", "o"], "name one image, or many"),
         (["--window", "400", "-1000"], "a window goes from a lower"),
