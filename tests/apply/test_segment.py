@@ -134,6 +134,7 @@ def test_a_lesion_lies_in_one_image(image, capsys, shipped):
     [
         (["--threshold", "2"], "a threshold lies above 0"),
         (["--name", "b"], "--name goes with a lesion"),
+        (["--slice", "1", "2", "--at", "1", "2"], "a lesion lies in one image, and in one slice"),
         (["--list", "l.csv"], "--list needs --out"),
         (["--list", "l.csv", "--out", "o"], "name one image, or many"),
         (["--window", "400", "-1000"], "a window goes from a lower"),
