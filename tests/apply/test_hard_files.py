@@ -14,9 +14,14 @@ import tifffile
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from softmask.apply.images import open_image
+from softmask.apply.items import read_report
+from softmask.data.ct import read_volume
 from softmask.data.dicom import dcmread
 from softmask.data.image_files import read_grey
+from softmask.data.masks import lesion_mask
 from softmask.errors import DataError, Doubt
+from softmask.measure.size import size_of
 
 MIDDLE = "0003.dcm"  # slice 2 of 5, which the mask marks
 FORMATS = ("--format", "png", "nifti")
@@ -498,3 +503,21 @@ def test_a_deflated_file_is_read_within_a_bound(folder, mask, alpha, label, tmp_
     assert (folder / MIDDLE).stat().st_size < 3_000
     with pytest.raises(DataError, match="it unpacks to more than 3000 bytes; dcmtk's dcmconv"):
         dcmread(folder / MIDDLE)
+
+
+@pytest.mark.parametrize("turned", [{}, {"rows": True, "columns": True}, {"rows": True, "transposed": True}])
+def test_dicom_outputs_lie_on_the_stored_pixels(folder, mask, alpha, label, tmp_path, turned):
+    for path in folder.iterdir():
+        turn(path, **{"rows": False, "columns": False, **turned})
+    assert label(folder, "--mask", mask, "--format", "nifti", "seg", "seg-binary", "report", "rtstruct") == 0
+    np.testing.assert_array_equal(read_alpha(tmp_path / "out"), alpha)
+    scan = read_volume(folder)
+    for ending in ("soft.dcm", "mask.dcm", "rtstruct.dcm"):
+        np.testing.assert_array_equal(lesion_mask(scan, tmp_path / "out" / f"ct-{ending}"), alpha >= 0.5)
+    image = open_image(folder)
+    [mark], problems = read_report(tmp_path / "out" / "ct-report.dcm")
+    assert not problems
+    z = mark.slice_of(image, None)
+    axes = mark.axes(image.shape, image.grid, mark.turn_of(image, z))
+    expected = size_of({z: alpha[z]}, {z: alpha[z] >= 0.5}, image.grid.spacing_mm).axes
+    np.testing.assert_allclose(axes, expected, atol=1e-3)
