@@ -62,7 +62,7 @@ def _add(commands, name: str, run: str, text: str, **options) -> argparse.Argume
 
 
 def _add_data(commands) -> None:
-    data = commands.add_parser("data", help="list, check and fetch data sets")
+    data = commands.add_parser("data", help="list, check, fetch and export data sets")
     actions = data.add_subparsers(required=True, metavar="ACTION")
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--data-root", metavar="FOLDER", help="data folder (default: SOFTMASK_DATA, else ./data)")
@@ -75,6 +75,17 @@ def _add_data(commands) -> None:
     text = "download what is public without registration; for the rest, say where to register and where it goes"
     action = _add(actions, "fetch", "cli:_fetch", text, parents=[root])
     action.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(SOURCES)} (default: all)")
+    text = (
+        "write every slice of LIDC with readers' masks and soft masks to a folder of PNG and CSV files, a data set to "
+    )
+    text += "publish and to train on; its README.md describes it (exit status 1 if a slice could not be used)"
+    more = "The folder appears when it is whole; after an interruption, the same command goes on."
+    action = _add(actions, "export", "apply.soft_lidc:run", text, parents=[root], epilog=more)
+    action.add_argument("name", choices=["soft-lidc"], metavar="NAME", help="soft-lidc")
+    action.add_argument("--out", required=True, metavar="FOLDER", help="a new or empty folder")
+    text = "images: real (default), or embedded, which are simulated and have the true alpha"
+    action.add_argument("--data", choices=("real", "embedded"), default="real", help=text)
+    action.add_argument("--jobs", type=int, metavar="N", help="slices at once (default: one a core)")
 
 
 def _add_run(commands) -> None:

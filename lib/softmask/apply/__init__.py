@@ -1,5 +1,5 @@
 """Users' own files: soft masks from masks or marks (``softmask label``), and shipped networks that segment images
-(``softmask segment``) and lungs in scans (``softmask lungs``).
+(``softmask segment``) and lungs in scans (``softmask lungs``). And a data set to publish (``softmask data export``).
 
 A model is a folder, of the package (``shipped``) or anywhere else::
 

@@ -276,10 +276,11 @@ def source_of(dataset: str, config: Config) -> str:
     """Return ``real`` or ``embedded``: what the configuration asks for; where it leaves that open, and for
     :data:`ON_REQUEST`, real data where it is there. Every table names the source."""
     from softmask.data import REAL_ONLY, real_paths
+    from softmask.data.sources import located
 
     dataset = dataset_name(dataset)
     if dataset in REAL_ONLY:
-        return "real"
+        return "embedded" if located(dataset, config.data_root, "embedded") else "real"
     if config.data == "embedded" or (config.data == "real" and dataset not in ON_REQUEST):
         return config.data
     return "real" if dataset in real_paths(config.data_root) else "embedded"
