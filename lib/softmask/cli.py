@@ -12,8 +12,8 @@ from importlib import import_module
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+from softmask.apply import KINDS
 from softmask.apply.items import COLUMNS_HELP, ORDERS, POINTS_HELP, UNITS
-from softmask.apply.outputs import KINDS
 from softmask.config import PROFILES
 from softmask.config import SOURCES as DATA_SOURCES
 from softmask.data import configure

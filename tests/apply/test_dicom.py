@@ -14,8 +14,8 @@ import SimpleITK
 from highdicom._standard_utils import get_iod_module_map, get_module_attribute_map
 from pydicom.sr.codedict import codes
 
+from softmask.apply import IN_DICOM, KINDS
 from softmask.apply.items import read_report
-from softmask.apply.outputs import IN_DICOM, KINDS
 from softmask.data.outlines import fill
 
 SHARED, EACH = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"

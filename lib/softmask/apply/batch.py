@@ -25,10 +25,11 @@ import numpy as np
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
+from softmask.apply import IN_DICOM, KINDS, REFERRED
 from softmask.apply.dicom import dicom_files
 from softmask.apply.images import Image, open_image, reading, remarks, stem_of
 from softmask.apply.items import Item, Mark, read_list, read_report
-from softmask.apply.outputs import IN_DICOM, KINDS, REFERRED, Result, check_outputs, file_names, write_volumes
+from softmask.apply.outputs import Result, check_outputs, file_names, write_volumes
 from softmask.data.sample import Problem
 from softmask.errors import ConfigError, DataError, Doubt, SoftmaskError, brief
 from softmask.files import read_text, sha256_of, write_atomic
@@ -64,7 +65,7 @@ class Settings(Protocol):
 
     Attributes:
         command: ``label`` or ``segment``.
-        formats: keys of :data:`~softmask.apply.outputs.KINDS`, or None for PNG, NIfTI where the file has positions in
+        formats: keys of :data:`~softmask.apply.KINDS`, or None for PNG, NIfTI where the file has positions in
             mm, and SEG for DICOM.
         text: all settings in a line.
         code: digest of the code and the model that the results depend on.
@@ -86,7 +87,7 @@ class Task:
 
     Attributes:
         folder: of its files.
-        formats: keys of :data:`~softmask.apply.outputs.KINDS`.
+        formats: keys of :data:`~softmask.apply.KINDS`.
         row: its row of the manifest so far.
         older: its files of before.
     """

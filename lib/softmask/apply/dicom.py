@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from softmask import __version__
-from softmask.apply.outputs import IN_DICOM, OUTLINE, REFERRED, SEGS, Result
+from softmask.apply import IN_DICOM, REFERRED, SEGS
+from softmask.apply.outputs import OUTLINE, Result
 from softmask.data.dicom import dcmread, named
 from softmask.errors import DataError, brief
 from softmask.measure.size import outlines
@@ -35,8 +36,8 @@ def dicom_files(result: Result, formats: Iterable[str]) -> tuple[dict[str, bytes
     """Return the content of files by format, and in words which of the ``formats`` cannot be made, or are doubtful.
 
     Args:
-        formats: of :data:`~softmask.apply.outputs.IN_DICOM`; a report comes with one of
-            :data:`~softmask.apply.outputs.REFERRED`.
+        formats: of :data:`~softmask.apply.IN_DICOM`; a report comes with one of
+            :data:`~softmask.apply.REFERRED`.
     """
     import highdicom as hd
 

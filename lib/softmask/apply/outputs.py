@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 from PIL import Image as Picture
 from scipy.ndimage import binary_erosion
 
+from softmask.apply import KINDS
 from softmask.apply.images import Image
 from softmask.data.volume_files import Grid, image_of, packed
 from softmask.errors import ConfigError
@@ -24,24 +24,6 @@ OUTLINE = (230, 159, 0)
 
 SHOWN = 512
 """Overlays are enlarged, each pixel to a square, until the longer side has at least this many pixels."""
-
-KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
-    "png": ("soft.png", "mask.png", "trimap.png", "overlay.png"),
-    "nifti": ("soft.nii.gz", "mask.nii.gz"),
-    "nrrd": ("soft.nrrd", "mask.seg.nrrd"),
-    "seg": ("soft.dcm",),
-    "seg-binary": ("mask.dcm",),
-    "seg-labelmap": ("labelmap.dcm",),
-    "map": ("map.dcm",),
-    "report": ("report.dcm",),
-    "rtstruct": ("rtstruct.dcm",),
-})  # fmt: skip
-"""By format, how the names of its files end."""
-
-IN_DICOM = tuple(KINDS)[3:]
-SEGS = tuple(KINDS)[3:6]
-REFERRED = SEGS[:2]
-"""Formats in DICOM; the segmentations among them; those that a report refers to, as any reader knows them."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from softmask.errors import DataError, brief
 from softmask.files import AGAIN, size_of
@@ -257,6 +256,8 @@ def _need_finite(path: Path, values: np.ndarray) -> None:
 
 def _rotation(quaternion: Sequence[float]) -> np.ndarray:
     """Return (3, 3) of the last three numbers of a unit quaternion, as NIfTI stores it."""
+    from scipy.spatial.transform import Rotation  # takes its time
+
     b, c, d = quaternion
     rest = 1 - (b * b + c * c + d * d)
     scalar = math.sqrt(rest) if rest > 1e-7 else 0.0  # NIfTI's own tolerance, of single precision
