@@ -87,6 +87,7 @@ def test_the_parametric_map_holds_alpha_itself(results, made):
     dataset = pydicom.dcmread(path)
     for z, frame in by_slice(dataset, dataset.pixel_array, made).items():
         np.testing.assert_array_equal(frame, alpha[z])
+    np.testing.assert_array_equal(dataset.pixel_array, alpha[1:4])  # from the feet up
     volume = hd.imread(path).get_volume().to_patient_orientation("HPL")
     np.testing.assert_allclose(volume.array, alpha[1:4], atol=1e-7)
 

@@ -186,7 +186,15 @@ def _map(result: Result, headers: list[Dataset], common: dict[str, Any]) -> SOPC
         content_description=f"alpha {result.origin}"[:_LONGEST],
         **common,
     )
-    dataset.Laterality = None  # of type 2C, of a side of the body that nobody named
+    body = _item(CodeValue="38266002", CodingSchemeDesignator="SCT", CodeMeaning="Entire body")
+    anatomy = _item(FrameLaterality="U", AnatomicRegionSequence=[body])  # dcmqi ends without it
+    dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy]
+    # from the feet up: dcmqi lays the frames on top of one another in their order, which highdicom has from the head
+    frames = dataset.PerFrameFunctionalGroupsSequence
+    order = np.argsort([frame.PlanePositionSequence[0].ImagePositionPatient[2] for frame in frames])
+    values = np.frombuffer(dataset.FloatPixelData, "<f4").reshape(len(frames), -1)
+    dataset.FloatPixelData = values[order].tobytes()
+    dataset.PerFrameFunctionalGroupsSequence = [frames[n] for n in order]
     return dataset
 
 
