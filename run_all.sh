@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets the environment up where that is needed, then runs the notebooks in order.
 set -euo pipefail
-ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)" # through a link, the environment is the same
 . "$ROOT/tools/setup.sh"
 
 usage() {

@@ -1,3 +1,8 @@
+import shlex
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -87,3 +92,23 @@ def test_wrong_usage_exits_2_with_the_usage(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(arguments)
     assert "usage: softmask" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["label", "segment", "lungs"])
+def test_help_has_three_examples_that_are_valid(command, capsys, monkeypatch):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([command, "--help"])
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    examples = [shlex.split(line)[1:] for line in lines if line.startswith(f"softmask {command} ")]
+    assert len(examples) == 3
+    accepted = []
+    functions = dict.fromkeys(("run", "run_segment", "run_lungs"), lambda arguments: accepted.append(arguments) or 0)
+    monkeypatch.setattr(cli, "import_module", lambda name: SimpleNamespace(**functions))
+    assert [cli.main(example) for example in examples] == [0, 0, 0]
+    assert all(arguments.out for arguments in accepted)
+
+
+def test_python_m_softmask_is_the_command():
+    command = [sys.executable, "-m", "softmask", "label", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: softmask label")

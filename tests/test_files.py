@@ -61,7 +61,7 @@ def test_what_is_read_is_a_plain_file_of_a_bounded_size(tmp_path):
     (tmp_path / "bytes").write_bytes(b"\xff")
     for name, why in (("gone", "no such file"), ("", "is a folder"), ("pipe", "no plain file"), ("device", "no plain"),
                       ("bytes", "as text"), ("a\0b", "null byte"), ("x" * 300, "too long")):  # fmt: skip
-        with pytest.raises(DataError, match=rf"{why}.*; get this file again"):
+        with pytest.raises(DataError, match=rf"{why}.*; download or copy this file again"):
             files.read_json(tmp_path / name)
 
 

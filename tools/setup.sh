@@ -161,6 +161,10 @@ find_environment() {
     PYTHON="$PREFIX/bin/python"
     STAMP="$PREFIX/.softmask-made-from"
     UNFINISHED="$PREFIX/.softmask-unfinished"
+    # an editable install writes the checkout's path, and cannot where letters outside ASCII have no encoding
+    if [ "$(locale charmap 2>/dev/null || echo UTF-8)" != UTF-8 ]; then
+        export LC_ALL=C.UTF-8
+    fi
     # nothing of the user's own Python set-up gets in
     unset PYTHONPATH PYTHONHOME JUPYTER_PATH
     export PYTHONNOUSERSITE=1 JUPYTER_PREFER_ENV_PATH=1

@@ -9,9 +9,11 @@ import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
+from textwrap import fill
 from typing import TYPE_CHECKING
 
-from softmask.apply.items import COLUMNS_HELP, ORDERS, UNITS
+from softmask.apply import KINDS
+from softmask.apply.items import COLUMNS_HELP, ORDERS, POINTS_HELP, UNITS
 from softmask.config import PROFILES
 from softmask.config import SOURCES as DATA_SOURCES
 from softmask.data import configure
@@ -51,14 +53,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _add(commands, name: str, run: str, text: str, **options) -> argparse.ArgumentParser:
     """Add the command ``name`` and return its parser; ``run`` is ``module:function``, which is imported late."""
-    parser = commands.add_parser(name, help=text, description=f"{text}.", **options)
+    if "epilog" in options:  # examples keep their lines
+        options["formatter_class"] = argparse.RawDescriptionHelpFormatter
+    parser = commands.add_parser(name, help=text, description=fill(f"{text}.", 100), **options)
     module, function = run.split(":")
     parser.set_defaults(run=lambda arguments: getattr(import_module(f"softmask.{module}"), function)(arguments))
     return parser
 
 
 def _add_data(commands) -> None:
-    data = commands.add_parser("data", help="list, check and fetch data sets")
+    data = commands.add_parser("data", help="list, check, fetch and export data sets")
     actions = data.add_subparsers(required=True, metavar="ACTION")
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--data-root", metavar="FOLDER", help="data folder (default: SOFTMASK_DATA, else ./data)")
@@ -71,6 +75,17 @@ def _add_data(commands) -> None:
     text = "download what is public without registration; for the rest, say where to register and where it goes"
     action = _add(actions, "fetch", "cli:_fetch", text, parents=[root])
     action.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(SOURCES)} (default: all)")
+    text = (
+        "write every slice of LIDC with readers' masks and soft masks to a folder of PNG and CSV files, a data set to "
+    )
+    text += "publish and to train on; its README.md describes it (exit status 1 if a slice could not be used)"
+    more = "The folder appears when it is whole; after an interruption, the same command goes on."
+    action = _add(actions, "export", "apply.soft_lidc:run", text, parents=[root], epilog=more)
+    action.add_argument("name", choices=["soft-lidc"], metavar="NAME", help="soft-lidc")
+    action.add_argument("--out", required=True, metavar="FOLDER", help="a new or empty folder")
+    text = "images: real (default), or embedded, which are simulated and have the true alpha"
+    action.add_argument("--data", choices=("real", "embedded"), default="real", help=text)
+    action.add_argument("--jobs", type=int, metavar="N", help="slices at once (default: one a core)")
 
 
 def _add_run(commands) -> None:
@@ -96,28 +111,49 @@ def _add_run(commands) -> None:
 
 
 def _add_segment(commands) -> None:
-    text = "segment images with a trained model: soft mask, mask, and its outline on the image (exit status 1 if an "
-    text += "image failed). Not a medical device"
-    segment = _add(commands, "segment", "apply.segment:run_segment", text)
-    segment.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, TIFF, DICOM CT (file or folder), NIfTI, nrrd")
-    segment.add_argument("--model", required=True, metavar="NAME", help="such as dsnet, or the folder of a model")
+    text = "segment images with a trained model, whole or around lesions: soft mask, mask, and its outline on the "
+    text += "image (exit status 1 if an image failed). Not a medical device"
+    more = """\
+examples:
+  softmask segment scan.png ct-series/ --model dsnet --out results
+  softmask segment ct-series/ --slice 9 --at 240 184 --model dsnet --out results --format png seg report
+  softmask segment --list lesions.csv --model dsnet --out results
+
+Whole slices are written as PNG, and in other formats with --format. Around a lesion the model sees the crop that it was
+trained on, with the lesion in its middle; the rest of the image is no lesion. With --out, manifest.csv lists the
+processing and the sizes of each; the same command again skips finished images."""
+    segment = _add(commands, "segment", "apply.segment:run_segment", text, epilog=more)
+    segment.add_argument("images", nargs="*", metavar="IMAGE", help="PNG, TIFF, DICOM CT (file or folder), NIfTI, nrrd")
+    _add_model(segment, "such as dsnet, or the folder of a model")
     segment.add_argument("--out", metavar="FOLDER", help="folder of the results (default: beside each image)")
+    lesion = segment.add_mutually_exclusive_group()
+    text = "row and column of a point in the lesion, from 0 at the first pixel's centre"
+    lesion.add_argument("--at", nargs=2, type=float, metavar=("ROW", "COL"), help=text)
+    _add_marks(lesion)
+    lesion.add_argument("--list", metavar="CSV", help=f"many lesions; {POINTS_HELP}")
+    _add_item(segment, "of --at and --recist")
     text = "probability from which a pixel is lesion, or lung (default: the model's)"
     segment.add_argument("--threshold", type=float, metavar="T", help=text)
     _add_grey(segment)
     text = "only these slices of a volume or series, from 0 at the feet (default: all)"
     segment.add_argument("--slice", dest="slices", type=int, metavar="N", help=text, **_SEVERAL)
+    _add_formats(segment, "png; around lesions also nifti where the file has positions in mm, and seg for DICOM")
 
 
 def _add_lungs(commands) -> None:
     text = "segment the lungs in whole CT scans: a mask in NIfTI on the scan's own voxels, and its outline on some "
     text += "slices (exit status 1 if a scan failed). Not a medical device"
-    lungs = _add(commands, "lungs", "apply.segment:run_lungs", text)
+    more = """\
+examples:
+  softmask lungs ct-series/ --out results
+  softmask lungs ct-series/ scan.nii.gz --out results --model lungs
+  softmask lungs scan.nrrd --out results --model morph --largest"""
+    lungs = _add(commands, "lungs", "apply.segment:run_lungs", text, epilog=more)
     text = "a folder with one CT series in DICOM, or a NIfTI or nrrd file of Hounsfield units"
-    lungs.add_argument("scans", nargs="+", metavar="SCAN", help=text)
-    lungs.add_argument("--out", required=True, metavar="FOLDER", help="folder of the results; older ones are replaced")
+    lungs.add_argument("scans", nargs="*", metavar="SCAN", help=text)
+    lungs.add_argument("--out", metavar="FOLDER", help="folder of the results; older ones are replaced")
     text = "morph (threshold and morphology), a model of lungs such as lungs, or its folder (default: the best on real "
-    lungs.add_argument("--model", metavar="NAME", help=f"{text}slices, which is printed)")
+    _add_model(lungs, f"{text}slices, which is printed)")
     lungs.add_argument("--largest", action="store_true", help="keep only the two largest components")
 
 
@@ -134,34 +170,59 @@ def _add_verify(commands) -> None:
 def _add_label(commands) -> None:
     text = "make soft masks from masks, several readers' masks or RECIST marks, by closed-form matting (exit status 1 "
     text += "if an image failed). Not a medical device"
-    more = (
-        "Written for each image: NAME-soft.png (16 bit), NAME-mask.png, NAME-trimap.png, NAME-overlay.png, of a volume "
-        "NAME/012-soft.png and so on; NAME-soft.nii.gz and NAME-mask.nii.gz; of DICOM NAME-soft.dcm, a FRACTIONAL "
-        "segmentation; and manifest.csv, the processing of each. The same command again skips finished images."
-    )
+    more = """\
+examples:
+  softmask label scan.png --mask mask.png --out labels
+  softmask label ct-series/ --recist 236 174 251 192 237 188 249 178 --slice 9 --out labels --format png seg report
+  softmask label --list nodules.csv --out labels
+
+Written for each image: NAME-soft.png (16 bit), NAME-mask.png, NAME-trimap.png, NAME-overlay.png, of a volume
+NAME/012-soft.png and so on; NAME-soft.nii.gz and NAME-mask.nii.gz; of DICOM NAME-soft.dcm, a FRACTIONAL segmentation;
+and manifest.csv, the processing and the sizes of each. The same command again skips finished images."""
     label = _add(commands, "label", "apply.label:run", text, epilog=more)
     text = "grey PNG or TIFF, CT in DICOM (a file, or a folder with one series), NIfTI or nrrd"
     label.add_argument("image", nargs="?", metavar="IMAGE", help=text)
     label.add_argument("--list", metavar="CSV", help=f"many images instead; {COLUMNS_HELP}")
     label.add_argument("--out", required=True, metavar="FOLDER", help="folder of the results; older ones are replaced")
     prior = label.add_mutually_exclusive_group()
-    text = "PNG or TIFF (with --slice for a volume), DICOM SEG of one segment, NIfTI or nrrd"
+    text = "PNG or TIFF (with --slice for a volume), DICOM SEG or RTSTRUCT, NIfTI or nrrd"
     prior.add_argument("--mask", metavar="MASK", help=text)
     prior.add_argument("--readers", nargs="+", metavar="MASK", help="the masks of several readers, each as --mask")
-    text = "rows and columns of the long axis' ends, then of the short axis', from 0 at the first pixel's centre"
-    prior.add_argument("--recist", nargs=8, type=float, metavar=_ENDS, help=text)
-    prior.add_argument("--report", metavar="SR", help="DICOM measurement report (TID 1500); two diameters are a mark")
-    label.add_argument("--order", choices=ORDERS, help="of --recist: row, column (default), or x, y")
-    label.add_argument("--units", choices=UNITS, help="of --recist: pixels (default), or mm as in DICOM")
+    _add_marks(prior)
+    _add_item(label, "of --recist")
+    text = "of the mask's structures, number or name of the one that is meant"
+    label.add_argument("--label", metavar="NAME", help=text)
     label.add_argument("--slice", type=int, metavar="N", help="the slice of a volume, from 0 at the feet")
-    label.add_argument("--name", metavar="NAME", help="of the results (default: the image's)")
-    text = "formats of the results (default: png; nifti where the file has positions in mm; seg for DICOM)"
-    label.add_argument("--format", dest="formats", nargs="+", choices=("png", "nifti", "seg"), help=text)
+    _add_formats(label, "png; nifti where the file has positions in mm; seg for DICOM")
     label.add_argument("--epsilon", type=float, default=1e-7, help="of the matting (default: 1e-7)")
     text = "half width of the unknown band (default: 0.15 of the lesion's)"
     label.add_argument("--radius", type=float, metavar="PIXELS", help=text)
     _add_grey(label)
     label.add_argument("--jobs", type=int, metavar="N", help="images at once (default: one a core)")
+
+
+def _add_model(command: argparse.ArgumentParser, text: str) -> None:
+    text += "; without a name, or with list: the models are listed"
+    command.add_argument("--model", nargs="?", const="list", metavar="NAME", help=text)
+
+
+def _add_marks(group) -> None:
+    text = "rows and columns of the long axis' ends, then of the short axis', from 0 at the first pixel's centre"
+    group.add_argument("--recist", nargs=8, type=float, metavar=_ENDS, help=text)
+    group.add_argument("--report", metavar="SR", help="DICOM measurement report (TID 1500); two diameters are a mark")
+
+
+def _add_item(command: argparse.ArgumentParser, of: str) -> None:
+    command.add_argument("--order", choices=ORDERS, help=f"{of}: row, column (default), or x, y")
+    command.add_argument("--units", choices=UNITS, help=f"{of}: pixels (default), or mm as in DICOM")
+    command.add_argument("--name", metavar="NAME", help="of the results (default: the image's)")
+
+
+def _add_formats(command: argparse.ArgumentParser, default: str) -> None:
+    text = "formats of the results: png; nifti; nrrd (and .seg.nrrd for 3D Slicer); of DICOM also seg (FRACTIONAL), "
+    text += "seg-binary, seg-labelmap, map (parametric map of alpha), report (TID 1500: diameters, areas, volumes; "
+    text += f"with a seg) and rtstruct (default: {default})"
+    command.add_argument("--format", dest="formats", nargs="+", choices=tuple(KINDS), metavar="FORMAT", help=text)
 
 
 def _add_grey(command: argparse.ArgumentParser) -> None:

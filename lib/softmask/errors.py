@@ -24,7 +24,15 @@ class LabelError(SoftmaskError):
 
 
 class TrainingError(SoftmaskError):
-    """A training that cannot go on: numbers that are no longer finite, a checkpoint that cannot be written."""
+    """A training run that cannot go on: numbers that are no longer finite, a checkpoint that cannot be written."""
+
+
+class Remark(UserWarning):
+    """Something about a file that is used all the same; the command line prints it and the manifest lists it."""
+
+
+class Doubt(Remark):
+    """A sign that the result of a file that is used may not be what was wanted."""
 
 
 def brief(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from softmask.errors import ConfigError, DataError, brief
 MOST_BYTES = 64 * 1024 * 1024
 """Largest file that :func:`read_bytes` reads by default."""
 
-AGAIN = "get this file again"
+AGAIN = "download or copy this file again"
 
 
 def size_of(path: str | Path, remedy: str = AGAIN) -> int:

@@ -53,7 +53,7 @@ def test_a_row_is_judged_against_a_bound():
 def test_other_images_name_the_pair():
     given = measured("dice", softgan=0.8, unet=0.75)
     given["unet", "lidc", "dice"] = replace(given["unet", "lidc", "dice"], ids=IDS[::-1])
-    with pytest.raises(DataError, match="SoftGAN over U-Net on lidc: measured on different test images"):
+    with pytest.raises(DataError, match="SoftGAN vs U-Net on lidc: measured on different test images"):
         claims.judge(Claim("c", (Pair("softgan", "unet", "lidc"),)), given)
 
 
@@ -96,7 +96,7 @@ def test_doctors_whose_printed_agreement_the_annotations_do_not_give():
     assert (
         "mean Dice of two doctors 0.703; over the largest slices of 600 nodules annotations give 0.83" in one.inequality
     )
-    assert one.beyond == pytest.approx(13, abs=0.7)
+    assert one.violation == pytest.approx(13, abs=0.7)
     assert "0.73" in one.inequality.rsplit("agree least", 1)[1]  # the least agreed slices of each nodule
 
 
@@ -119,7 +119,7 @@ def test_the_tables_list_what_holds_and_what_does_not():
     assert claims.counts(checks) == {"total": 11, "failing": 3, "hard": 0}
     cells = {(cell.row, cell.metric): cell for cell in claims.check_cells(checks, "real", 600)}
     assert cells["all well", "checked"].ours_mean == 7
-    assert cells["two of three", "not_as_expected"].ours_mean == 2
+    assert cells["two of three", "failed"].ours_mean == 2
     assert cells["two of three", "expected"].note == "a <= b. (to explain)"
     assert [cells[name, "checked"].source for name in ("doctors", "all well")] == ["real", "printed"]
     cells = claims.finding_cells(checks, "real", 600)

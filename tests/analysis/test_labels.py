@@ -234,6 +234,6 @@ def test_rows_with_a_soft_label_have_its_own_dice(masks, record, monkeypatch) ->
     assert result["soft_mask", "ceiling"].ours_mean == 0
     best = result["soft_mask", "ceiling_best"]
     assert (best.ours_mean, best.n_images, best.n_seeds, best.extra) == (1, 3, 1, True)
-    assert best.note.endswith("on LIDC: best cut 0.05")
+    assert best.note == "best threshold on LIDC 0.05"
     data[0] = None
     assert study.ceiling_cells(fitted, fitted, config) == []

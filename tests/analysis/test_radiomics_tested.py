@@ -75,7 +75,7 @@ def test_the_claim_is_the_papers_over_every_classifier_and_both_data_sets(found)
     assert len(pairs) == 2 * len(CLASSIFIERS)
     verdict = claims.judge(study.CLAIM, study.scores(found))
     assert all(item.outcome.difference.images == N for item in verdict.pairs)
-    assert str(pairs[2]) == "soft mask over binary mask, SVM"
+    assert str(pairs[2]) == "soft mask vs binary mask in accuracy of the SVM"
     assert {pair.better for asked in study.CONTROLS for pair in asked.pairs} <= set(FEATURE_SETS)
 
 

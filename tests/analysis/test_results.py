@@ -75,6 +75,12 @@ def test_a_table_is_written_under_its_caption_and_shown(config):
     assert beside["provenance"]["seconds"] >= 0
 
 
+def test_the_words_of_a_title_are_filled_in(config):
+    Results(config).claims("workbook/dsnet-v1-claims", [], {}, paper="DSNet, first version")
+    beside = json.loads((config.results / "tables" / "workbook" / "dsnet-v1-claims.json").read_text())
+    assert beside["title"] == "Comparisons behind the claims of DSNet, first version"
+
+
 def test_a_missing_caption_and_a_missing_word_are_named(config):
     with pytest.raises(ConfigError, match=r"workbook/none has no caption: add one to tables in report/captions.yaml"):
         Results(config).table("workbook/none", [], [])

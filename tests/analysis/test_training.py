@@ -85,7 +85,7 @@ def test_undefined_values_are_left_out_and_counted(fitted, record_of):
     runs = [Run(run.spec, record_of(run.spec, ppv=ppv)) for run, ppv in zip(fitted[UNET], values, strict=True)]
     cell = cell_of(training.table_cells("softgan", "table-2", fitted | {UNET: runs}), *UNET, "ppv")
     assert cell.ours_mean == pytest.approx((4 * 0.5 + 6 * 0.8) / 10)
-    assert (cell.n_images, cell.note) == (10, "LIDC PPV is undefined on 2 of 12 images")
+    assert (cell.n_images, cell.note) == (10, "PPV on LIDC is undefined for 2 of 12 predictions")
 
 
 def test_readers_stand_beside_a_truth_that_is_not_theirs(fitted, config):
@@ -162,7 +162,7 @@ def test_a_fold_that_failed_fails_the_row_and_one_fold_is_no_joining(record_of):
     assert finished.joined(runs[:3], 5) == [], "not all folds are finished"
     said = finished.sources_of({("unet", "isbi2012"): runs[:1]})
     assert said == "isbi2012 (simulated; one specimen, the first of 5 folds of neighbouring sections)"
-    with pytest.raises(DataError, match="other measures"):
+    with pytest.raises(DataError, match="its metrics differ"):
         finished.joined([runs[0], changed(runs[1], measures={"dice": (0.5,) * N})], 2)
 
 

@@ -1,4 +1,4 @@
-"""What becomes of tables and figures when none, some or all of the runs have a record, and when trainings failed."""
+"""What becomes of tables and figures when none, some or all of the runs have a record, and when runs failed."""
 
 from dataclasses import replace
 
@@ -175,10 +175,10 @@ def test_failed_trainings_enter_no_mean_and_are_told(config, wanted, keep, recor
     assert cells["unet", "lidc", "dice"].ours_mean == pytest.approx(100 * np.mean(good), abs=1e-3)
     assert (cells["unet", "lidc", "dice"].n_seeds, cells["unet", "lidc", "dice"].n_images) == (2, 2 * N)
     assert np.isnan(cells["infnet", "lidc", "dice"].ours_mean)
-    assert "- U-Net: 1 of 3 trainings on LIDC failed to start" in text
+    assert "- U-Net: 1 of 3 training runs on LIDC failed" in text
     assert "- Inf-Net: training on LIDC failed (3 of 3)" in text
     assert "MedT:" not in text
-    starts = training.overview(fitted)["failed starts"]
+    starts = training.overview(fitted)["failed attempts"]
     assert [starts[item.name] for item in wanted["unet", "lidc"]] == [2, 0, 0]
     assert starts[wanted["medt", "lidc"][0].name] == 1
     assert [len(rows) for rows in training.curves_of(fitted, ["unet", "infnet"])["lidc"].values()] == [2]

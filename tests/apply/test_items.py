@@ -108,7 +108,7 @@ def test_x_before_y_and_mm_are_said_by_the_columns(tmp_path):
         ("a.png,,,,1,2,3,4,5,6,7,nan,,", "eight finite numbers"),
         (f"a.png,,,,{RC},mm,", "--order xy"),
         (f"a.png,,,,{RC},inch,", "unknown units 'inch'"),
-        (f"a.png,,m.png,{',' * 9}px,", "units and no RECIST ends"),
+        (f"a.png,,m.png,{',' * 9}px,", "units and no mark"),
         (f"a.png,,m.png,{',' * 10}2.5", "slice = '2.5' is not a whole number"),
         (f",,m.png{',' * 11}", "names no image"),
         ("a.png,m.png", "2 cells where 14"),

@@ -280,23 +280,23 @@ def test_masks_and_marks_that_do_not_fit_are_named(label, made, ct, tmp_path, ca
     soft = made.save(tmp_path / "grey.png", made.grey())
     small = made.save(tmp_path / "small.png", made.disc(size=(40, 40)).astype(np.uint8))
     single = made.save(tmp_path / "single.png", made.disc().astype(np.uint8))
-    short = made.write_volume(tmp_path / "cut.nrrd", made.volume_mask()[:3])
+    long = made.write_volume(tmp_path / "long.nrrd", np.repeat(made.volume_mask(), 2, axis=0))
     recist = ["--recist", *made.ends()]
     for path, options, message in (
-        (image, ["--mask", small], f"{small}: 40 x 40 pixels, and 40 x 48 in {image}"),
+        (image, ["--mask", small], f"{small}: the mask is 40 x 40 pixels, but {image} is 40 x 48"),
         (image, ["--mask", empty], f"{empty} is empty"),
         (image, ["--mask", soft], f"{soft} must be binary"),
         (image, ["--mask", made.write_volume(tmp_path / "m.nrrd", made.volume_mask())], "must be a PNG or TIFF file"),
         (image, ["--mask", tmp_path / "none.png"], f"{tmp_path / 'none.png'}: there is no such file"),
-        (ct, ["--mask", single], f"{single}: is the mask of one slice of 5; say of which"),
+        (ct, ["--mask", single], f"{single}: is the mask of one slice, but the scan has 5"),
         (ct, ["--mask", tmp_path], f"{tmp_path}: cannot be read (Is a directory)"),
-        (ct, ["--mask", ct / "0001.dcm"], "Modality (0008,0060) = CT; a mask in DICOM is a SEG"),
-        (ct, ["--mask", short], "resample the mask to the scan"),
+        (ct, ["--mask", ct / "0001.dcm"], "Modality (0008,0060) = CT; RTSTRUCT or SEG was expected"),
+        (ct, ["--mask", long], "resample the mask to the scan"),
         (image, ["--recist", *range(0, 400, 50)], "outside the image of 40 x 48"),
         (image, [*recist, "--order", "xy", "--units", "mm"], "says nothing of mm"),
         (ct, recist, "has 5 slices, 0 to 4; say which one"),
         (ct, [*recist, "--slice", 5], "there is no slice 5"),
-        (image, [*recist, "--format", "seg"], "a DICOM SEG belongs to a DICOM image"),
+        (image, [*recist, "--format", "seg"], "DICOM outputs (seg) belong to a DICOM image"),
     ):
         assert label(path, *options) == 1
         stderr = capsys.readouterr().err
@@ -320,7 +320,7 @@ def test_a_picture_as_nifti_has_voxels_of_one_millimetre(label, made, tmp_path):
         ([], "name one image, or many"),
         (["a.png", "--list", "l.csv"], "name one image, or many"),
         (["--list", "l.csv", "--mask", "m.png"], "--mask cannot be combined with --list"),
-        (["a.png"], "say what to label from"),
+        (["a.png"], "say what to start from"),
         (["a.png", "--mask", "m.png", "--order", "xy"], "--order is an option of --recist"),
         (["a.png", "--recist", *"12345678", "--units", "mm"], "say --order xy"),
         (["a.png", "--mask", "m.png", "--epsilon", "0"], "--epsilon must be a number above 0"),

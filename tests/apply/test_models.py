@@ -85,7 +85,7 @@ def test_what_is_no_model_is_not_exported(tmp_path, run, data, monkeypatch):
     first = replace(run.spec, channels=("image",), scale=1, reduction=1, sr=None, network="cenet", width=16)
     with pytest.raises(ConfigError, match="two segmentors"):
         models.check_spec(replace(first, channels=("image", "prior"), prior=first))
-    with pytest.raises(ConfigError, match="other data than is there now"):
+    with pytest.raises(ConfigError, match="data other than those now available"):
         exporting.export(run, tmp_path / "m", replace(data, digest="other"))
     with pytest.raises(ConfigError, match="comes without"):
         exporting.export(replace(run, needs=()), tmp_path / "m", data)
@@ -165,7 +165,7 @@ HEAD = "network.backbone.head.bias"
         (tensors(lambda t: t.update({"other.bias": torch.zeros(1)})), r"Unexpected key.*other\.bias"),
         (tensors(lambda t: t.update({HEAD: torch.zeros(2)})), f"size mismatch for {HEAD}"),
         (tensors(lambda t: t.update({HEAD: torch.zeros(1, dtype=torch.int8)})), HEAD),
-        (tensors(lambda t: t.update({HEAD: torch.full((1,), torch.nan)})), "or not finite"),
+        (tensors(lambda t: t.update({HEAD: torch.full((1,), torch.nan)})), "contains NaN or infinite values"),
     ],
 )
 def test_damaged_models_are_told_with_file_and_field(copied, damage, message):

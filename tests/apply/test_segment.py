@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+import SimpleITK
 from PIL import Image
 
 from softmask import cli
@@ -47,7 +49,7 @@ def test_out_and_threshold(segment, image, tmp_path):
     out = tmp_path / "new" / "out"
     assert segment(image, "--out", out, "--threshold", "1") == 0
     assert names(image.parent) == ["a.png"]
-    assert names(out) == ["a-mask.png", "a-overlay.png", "a-soft.png"]
+    assert names(out) == ["a-mask.png", "a-overlay.png", "a-soft.png", "manifest.csv"]
     assert not np.array(Image.open(out / "a-mask.png")).any()
 
 
@@ -67,9 +69,10 @@ def test_the_others_are_done_and_every_failure_is_a_line(segment, image, made, t
 @pytest.mark.parametrize(
     ("function", "error", "status", "message"),
     [
-        ("segment.write_atomic", OSError(28, "full"), 1, "cannot be written (full); choose another folder"),
-        ("models.predict", RuntimeError("can't allocate"), 1, "memory may be short (can't allocate); crop it"),
-        ("segment.write_atomic", KeyboardInterrupt(), 130, "interrupted"),
+        ("lesions.write_atomic", OSError(28, "full"), 2, "the results: cannot be written to (full); check its rights"),
+        ("lesions.write_atomic", OSError(13, "not yours"), 1, "cannot be written (not yours); give it another --name"),
+        ("models.predict", RuntimeError("can't allocate"), 1, "can't allocate); memory may be short: crop it"),
+        ("lesions.write_atomic", KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
 def test_a_full_disk_short_memory_and_interrupts(segment, image, capsys, monkeypatch, function, error, status, message):
@@ -77,7 +80,7 @@ def test_a_full_disk_short_memory_and_interrupts(segment, image, capsys, monkeyp
     assert segment(image) == status
     stderr = capsys.readouterr().err
     assert message in stderr
-    assert status == 130 or stderr.startswith(f"softmask: {image}: ")
+    assert status != 1 or stderr.startswith(f"softmask: {image}: ")
     assert stderr.count("\n") == 1
 
 
@@ -94,10 +97,46 @@ def test_nothing_is_overwritten(segment, image, made, tmp_path, capsys):
     assert soft.read_bytes() == before
 
 
+@pytest.mark.parametrize("formats", [("png",), ("png", "nifti", "seg", "report")])
+def test_whole_slices_of_a_series_in_any_format(segment, shipped, ct, made, tmp_path, formats, capsys):
+    out = tmp_path / "out"
+    arguments = [ct, "--slice", 1, 3, "--out", out, "--format", *formats]
+    assert segment(*arguments) == 0
+    row = made.read_manifest(out)["case-1" if len(formats) > 1 else "0004"]
+    assert row["label"] == "whole"
+    if len(formats) > 1:
+        assert row["slices"] == "1 3"
+        alpha = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(out / "case-1-soft.nii.gz")))
+        for z, name in ((1, "0004"), (3, "0002")):
+            np.testing.assert_allclose(made.soft(out / f"{name}-soft.png"), alpha[z], atol=1e-5)
+        assert pydicom.dcmread(out / "case-1-soft.dcm").SegmentSequence[0].SegmentAlgorithmType == "AUTOMATIC"
+        assert float(row["soft_volume_mm3"]) == pytest.approx(alpha.sum() * np.prod(made.spacing), rel=1e-4)
+    assert float(row["long_mm"]) > 0
+    capsys.readouterr()
+    assert segment(*arguments) == 0
+    assert "0 segmented, " in capsys.readouterr().out
+
+
+def test_the_models_are_listed(capsys, shipped, monkeypatch, tmp_path):
+    monkeypatch.setattr("softmask.apply.models.SHIPPED", shipped.parent)
+    for command in (["segment", "--model"], ["segment", "a.png", "--model", "list"], ["lungs", "--model"]):
+        assert cli.main(command) == 0
+        assert capsys.readouterr().out.startswith("tiny       lesions  mean Dice 0.")
+
+
+def test_a_lesion_lies_in_one_image(image, capsys, shipped):
+    assert cli.main(["segment", str(image), "b.png", "--model", str(shipped), "--at", "1", "2"]) == 2
+    assert "a lesion lies in one image" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--threshold", "2"], "a threshold lies above 0"),
+        (["--name", "b"], "--name goes with a lesion"),
+        (["--slice", "1", "2", "--at", "1", "2"], "a lesion lies in one image, and in one slice"),
+        (["--list", "l.csv"], "--list needs --out"),
+        (["--list", "l.csv", "--out", "o"], "name one image, or many"),
         (["--window", "400", "-1000"], "a window goes from a lower"),
         (["--out", "{image}"], "is a file; name a folder"),
         (["--model", "gone"], "unknown model 'gone'; choose one of tiny"),

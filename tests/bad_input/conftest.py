@@ -239,7 +239,7 @@ FORMATS = {
     "nrrd": Format(scan("ct.nrrd"), read_volume),
     "own-nifti": Format(scan("ct.nii"), lambda path: [plane.read(Grey()) for plane in list_slices(path)]),
     "own-png": Format(image("png"), lambda path: [plane.read(Grey()) for plane in list_slices(path)]),
-    "dicom-ct": Format(lambda f: CHEST.write_slice(f / "ct.dcm", 0), lambda p: (read_header(p), read_hu(p))),
+    "dicom-ct": Format(lambda f: CHEST.write_slice(f / "ct.dcm", 0), lambda p: (ct := read_header(p)) and read_hu(ct)),
     "dicom-seg": Format(segmentation, lambda path: lung_mask(grid(), path)),
     "rtstruct": Format(lambda f: CHEST.write_rtstruct(f / "mask.dcm"), lambda path: lung_mask(grid(), path)),
     "lidc-xml": Format(readings, lidc_dicom.read_xml),

@@ -92,10 +92,10 @@ def test_only_lung_lesions_that_are_not_noisy_are_taken_and_the_rest_is_counted(
     [
         ({"Measurement_coordinates": "1, 2, 3"}, "are not 8 finite numbers"),
         ({"Measurement_coordinates": "1, 2, 3, 4, 5, 6, 7, nan"}, "are not 8 finite numbers"),
-        ({"Measurement_coordinates": "9, 9, 9, 9, 5, 6, 7, 8"}, "positive ones are expected"),
+        ({"Measurement_coordinates": "9, 9, 9, 9, 5, 6, 7, 8"}, "must be positive"),
         ({"Coarse_lesion_type": "lung"}, "Coarse_lesion_type 'lung'"),
         ({"Possibly_noisy": ""}, "Possibly_noisy ''"),
-        ({"Spacing_mm_px_": "0, 0.8, 5"}, "positive ones are expected"),
+        ({"Spacing_mm_px_": "0, 0.8, 5"}, "must be positive"),
         ({"Spacing_mm_px_": "x"}, "are not 3 finite numbers"),
         ({"File_name": "../../etc/passwd"}, "is not <patient>_<study>_<series>_<slice>.png"),
     ],

@@ -80,7 +80,7 @@ def test_what_is_there_is_left_alone_and_an_empty_folder_is_filled(origin, tmp_p
     assert "is there already" in fetch(source(folder.as_uri(), commit), tmp_path)
     assert files_below(tmp_path / "LIDC-IDRI-slices") == {"LIDC-IDRI-slices/mine": b"mine"}
     other = source(folder.as_uri(), commit, name="isbi2012")
-    with pytest.raises(DataError, match=r"isbi2012: is there and is not ISBI 2012 .*; move it away"):
+    with pytest.raises(DataError, match=r"isbi2012 exists but does not contain ISBI 2012 .*; move it"):
         fetch(other, tmp_path)
     (tmp_path / "isbi2012/mine").unlink()
     fetch(other, tmp_path)

@@ -106,7 +106,7 @@ def test_air_and_tissue_of_any_level_come_to_lie_at_minus_1000_and_40(air, tissu
     ],
 )
 def test_what_is_no_ct_slice_is_refused(values, said):
-    with pytest.raises(DataError, match=rf"^a\.tif: is no chest CT slice.*{said}.*get this file again"):
+    with pytest.raises(DataError, match=rf"^a\.tif: is no chest CT slice.*{said}.*copy this file again"):
         nominal_hu(values.astype(np.int16), "a.tif")
 
 

@@ -96,7 +96,7 @@ def test_any_changed_byte_of_a_png_is_noticed(position, change):
 def test_colour_is_refused(kind):
     buffer = io.BytesIO()
     Image.fromarray(GREY8).convert(kind).save(buffer, "TIFF" if kind == "F" else "PNG")
-    with pytest.raises(DataError, match=f"grey image .* kind '{kind}'"):
+    with pytest.raises(DataError, match=f"grey image .* mode '{kind}'"):
         read_grey(buffer.getvalue())
 
 

@@ -210,7 +210,7 @@ def test_a_nodule_whose_masks_are_not_the_contours_is_left_out(tmp_path, monkeyp
     assert "left out: 1 nodules whose masks are not the annotated contours, 1 slices that" in dataset.origin
     flags = f"patient,nodule,flag\n{NODULE.replace('/', ',')},wrapped\n"
     path.with_name("LIDC-IDRI-slices.flags.csv").write_text(flags)
-    monkeypatch.setattr("softmask.data.lidc.fault_of", None)  # from the cache
+    monkeypatch.setattr("softmask.data.lidc.describe_mask_errors", None)  # from the cache
     flagged = LidcSlices(path)
     assert len(flagged.left_out) == 2
     assert flagged.left_out[0].why.endswith("wrong here; LIDC-IDRI-slices.flags.csv: wrapped")

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import pytest
 
 from softmask.data.annotations import RATINGS, load
-from softmask.data.ct import read_header
 from softmask.data.lidc_dicom import LidcDicom, read_xml
 from softmask.errors import DataError, MissingData
 
@@ -138,18 +136,10 @@ def test_pixels_cut_off(folder):
     path = folder / "a.dcm"
     path.write_bytes(path.read_bytes()[:-1000])
     dataset = LidcDicom(folder)
-    with pytest.raises(DataError, match=r"a\.dcm: the pixels cannot be read, the file may be truncated.*get this file"):
+    with pytest.raises(DataError, match=r"a\.dcm: the pixels cannot be read.*truncated.*copy this file"):
         dataset[1]
     assert len(list(dataset.samples())) == 2
     assert [problem.where for problem in dataset.problems] == ["lidc/LIDC-IDRI-9999/nodule-0/z+2.50"]
-
-
-def test_a_deflated_file_is_refused_before_it_unpacks(folder):
-    dataset = pydicom.dcmread(folder / "a.dcm")
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
-    dataset.save_as(folder / "a.dcm")
-    with pytest.raises(DataError, match=r"a\.dcm: not a readable DICOM file \(deflated"):
-        read_header(folder / "a.dcm")
 
 
 def test_nothing_usable(folder):
@@ -232,7 +222,7 @@ def test_readings(tmp_path):
 )
 def test_a_bad_file_is_named(tmp_path, text, expected):
     (tmp_path / "scan.xml").write_text(text)
-    with pytest.raises(DataError, match=rf"scan\.xml: .*{expected}.*get this file again"):
+    with pytest.raises(DataError, match=rf"scan\.xml: .*{expected}.*copy this file again"):
         read_xml(tmp_path / "scan.xml")
 
 

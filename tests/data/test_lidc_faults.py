@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softmask.data.annotations import RATINGS, Contour, Nodule, Reading, load
-from softmask.data.lidc import LidcSlices, fault_of, read_flags
+from softmask.data.lidc import LidcSlices, describe_mask_errors, read_flags
 
 WRONG = "mask-{} is not reader {}'s contours"
 
@@ -46,31 +46,31 @@ def rolled(masks: list[np.ndarray], place: int, by: int) -> list[np.ndarray]:
 
 
 def test_the_contours_themselves_are_right():
-    assert fault_of(published_of(HEIGHTS), nodule_of(HEIGHTS)) is None
+    assert describe_mask_errors(published_of(HEIGHTS), nodule_of(HEIGHTS)) is None
 
 
 def test_two_slices_in_one():
     masks = published_of(HEIGHTS)
     masks[3][1] |= np.roll(masks[0][1], 1, axis=1)
-    assert fault_of(masks, nodule_of(HEIGHTS)) == WRONG.format(1, 2)
+    assert describe_mask_errors(masks, nodule_of(HEIGHTS)) == WRONG.format(1, 2)
 
 
 def test_slices_of_another_nodule_behind_the_last():
     masks = published_of(HEIGHTS) + published_of(np.array([[11, 0, 12, 0]]))
-    assert fault_of(masks, nodule_of(HEIGHTS)) == f"{WRONG.format(0, 1)}; {WRONG.format(2, 3)}"
+    assert describe_mask_errors(masks, nodule_of(HEIGHTS)) == f"{WRONG.format(0, 1)}; {WRONG.format(2, 3)}"
 
 
 def test_a_shift_that_keeps_the_order_of_one_mask_and_a_mask_without_a_reader():
     heights = np.array([[0, 4, 5], [3, 5, 6], [4, 6, 0]])  # mask-0 moved up; alone it is in order
-    assert fault_of(rolled(published_of(heights), 0, -1), nodule_of(heights)) == WRONG.format(0, 1)
-    assert fault_of(published_of(HEIGHTS), nodule_of(HEIGHTS * [1, 1, 0, 1])) == WRONG.format(2, 3)
+    assert describe_mask_errors(rolled(published_of(heights), 0, -1), nodule_of(heights)) == WRONG.format(0, 1)
+    assert describe_mask_errors(published_of(HEIGHTS), nodule_of(HEIGHTS * [1, 1, 0, 1])) == WRONG.format(2, 3)
 
 
 def test_readers_moved_against_one_another_within_the_slice():
     masks = published_of(HEIGHTS)
     for mask in masks:
         mask[1] = np.roll(mask[1], 1, axis=1)
-    assert fault_of(masks, nodule_of(HEIGHTS)) == WRONG.format(1, 2)
+    assert describe_mask_errors(masks, nodule_of(HEIGHTS)) == WRONG.format(1, 2)
 
 
 @st.composite
@@ -86,7 +86,7 @@ def test_any_shift_is_found_and_its_mask_named(heights, data):
     slices, readers = heights.shape
     place = data.draw(st.integers(0, readers - 1))
     masks = rolled(published_of(heights), place, data.draw(st.integers(1, slices - 1)))
-    assert fault_of(masks, nodule_of(heights)) == WRONG.format(place, place + 1)
+    assert describe_mask_errors(masks, nodule_of(heights)) == WRONG.format(place, place + 1)
 
 
 @given(distinct_heights(), st.data())
@@ -101,7 +101,7 @@ def test_absent_readers_missing_slices_unmarked_slices_and_the_crop_are_no_fault
     kept = sorted(data.draw(st.sets(st.integers(0, slices - 1))))
     masks = published_of(published[kept], row, column)
     masks.insert(data.draw(st.integers(0, len(masks))), np.zeros((4, 64, 64), bool))
-    assert fault_of(masks, nodule_of(heights)) is None
+    assert describe_mask_errors(masks, nodule_of(heights)) is None
 
 
 def test_the_wrong_nodules_of_the_real_set_are_found_without_the_flags_file(real_data, tmp_path):

@@ -130,7 +130,7 @@ def spoil(folder, kind):
         return rf"Case01\.mhd: .*{key} = {re.escape(str(value)[:40])}.* is refused"
     if kind == "no segmentation":
         mask.with_suffix(".mhd").unlink()
-        return "has no Case01_segmentation.mhd"
+        return "Case01_segmentation.mhd is missing from the same folder"
     if kind == "no raw":
         image.with_suffix(".raw").unlink()
         return r"Case01\.raw: there is no such file"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from softmask import data as datasets
+from softmask.apply.soft_lidc import export
 from softmask.config import Config
 from softmask.data import splits
 from softmask.data.sample import Problem
@@ -171,3 +175,33 @@ def test_a_part_without_any_image_is_an_error(opened, spec, config) -> None:
 def test_a_crop_larger_than_the_image_is_an_error(opened, spec, config) -> None:
     with pytest.raises(ConfigError, match=r"p./n0/s.: 64 x 64 pixels hold no crop of 65 x 65"):
         prepare.prepare(spec(size=65), config)
+
+
+def test_soft_lidc_has_the_parts_and_the_soft_masks_of_its_folder(dataset_of, discs, spec, tmp_path) -> None:
+    samples = [replace(discs(i, radius=6 + i), source="real", alpha=None) for i in range(8)]
+    lidc = dataset_of(samples)
+    lidc.source, lidc.path, lidc.index["merged"] = "real", tmp_path / "LIDC-IDRI-slices.zip", False
+
+    def prepared(name: str) -> prepare.Prepared:
+        config = Config.from_parameters("smoke", "real", data_root=tmp_path / name)
+        return prepare.prepare(spec(dataset="soft-lidc", source="real", n_train=8), config)
+
+    export(lidc, tmp_path / "one/soft-lidc", 1)
+    data = prepared("one")
+    assert (len(data.train), data.validation.groups, set(data.test.groups)) == (4, ("p7",), {"p0", "p4", "p6"})
+    stored = np.rint(65535 * label_sample(samples[7], "readers").alpha.astype(float)) / 65535
+    # the image was rounded to 8 bits before it was labelled
+    np.testing.assert_allclose(data.validation.soft["soft_mask"][0, 0], stored[16:48, 16:48], atol=0.05)
+    steps = 65535 * data.validation.soft["soft_mask"].astype(float)
+    np.testing.assert_allclose(steps, np.rint(steps), atol=0.01)
+
+    # another soft mask is other data: what was trained on the first is trained again
+    name = "soft-readers/p1_n0_s1.png"
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    changed, sums = tmp_path / "two/soft-lidc" / name, tmp_path / "two/soft-lidc/SHA256SUMS"
+    before = hashlib.sha256(changed.read_bytes()).hexdigest()
+    Image.fromarray(np.zeros((64, 64), np.uint16)).save(changed)
+    sums.write_text(sums.read_text().replace(before, hashlib.sha256(changed.read_bytes()).hexdigest()))
+    other = prepared("two")
+    np.testing.assert_array_equal(other.train.masks, data.train.masks)
+    assert other.digest != data.digest

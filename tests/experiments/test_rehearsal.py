@@ -34,7 +34,7 @@ def test_the_command_takes_the_filters_of_trainings_and_its_status_is_that_of_th
     monkeypatch.setattr(rehearsal, "alone", lambda _, spec, __: rehearsal.Rehearsal(2e9, 900, 4500))
     assert cli.main([*REHEARSE, "--on", "lnsm", "--only", "unet", "softgan"]) == 0
     said = capsys.readouterr().out
-    assert "All 2 trainings (2 kinds)" in said
+    assert "All 2 training runs (2 kinds)" in said
     assert "0 of 2 kinds failed." in said
     assert "      2.00  900.0000        4      3.50 " in said, "(4 steps of 900 s + 2 epochs that end in 4500 s) / 3600"
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The long training: committed records count, rates are searched once, failed starts begin anew, groups in order."""
+"""The long training: committed records count, rates are searched once, failed runs are restarted, groups in order."""
 
 from dataclasses import replace
 

@@ -94,5 +94,5 @@ def test_a_file_that_is_damaged_or_missing_is_named(tmp_path, monkeypatch, name,
     with pytest.raises(DataError, match=rf"{name}: cannot be read as weights .*; get torchvision's {HUB_FILE} again"):
         Perceptual("vgg22")
     path.unlink()
-    with pytest.raises(DataError, match=rf"{name}' is no file"):
+    with pytest.raises(DataError, match=rf"{name}' is not a file"):
         Perceptual("vgg22")

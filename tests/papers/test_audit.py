@@ -111,7 +111,7 @@ def test_means_medians_and_spreads_of_any_shares_hold(values, decimals):
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(3, 4))
 def test_a_distance_between_two_pixels_is_one(a, b, decimals):
     cell = papers.PrintedCell("unet", "", "x", round(math.hypot(a, b), decimals), math.nan, "pixels")
-    assert check.hausdorff_median(check.Row("lgan", "table-2", "unet", "", {"median": cell})).beyond <= 0
+    assert check.hausdorff_median(check.Row("lgan", "table-2", "unet", "", {"median": cell})).violation <= 0
 
 
 PLANTED = [
@@ -127,8 +127,8 @@ PLANTED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "columns", "values", "words", "beyond"), PLANTED)
-def test_what_is_planted_is_found_and_nothing_else(name, columns, values, words, beyond):
+@pytest.mark.parametrize(("name", "columns", "values", "words", "violation"), PLANTED)
+def test_what_is_planted_is_found_and_nothing_else(name, columns, values, words, violation):
     if "acc_soft" in columns:
         rows = {"lidc": {"svm": {"soft": values, "binary": [0.8, 0.8]}}}
         table = one_table(rows, ["acc", "auc"], "fraction")
@@ -138,7 +138,7 @@ def test_what_is_planted_is_found_and_nothing_else(name, columns, values, words,
     [one] = audit.CHECKS[name](table).findings
     assert words in one.inequality
     assert one.places[0].startswith("softgan/table-1, ")
-    assert one.beyond > beyond - 0.005
+    assert one.violation > violation - 0.005
 
 
 def test_a_spread_that_fits_no_unit_is_asked_again_in_percent():
@@ -235,7 +235,7 @@ def test_a_baseline_that_changes_between_papers_but_not_by_rounding():
 
     assert found(ROWS, both(0.879)) == found(ROWS, both(0.878)) == {}  # rounded, and cut off
     assert found(ROWS, both(0.831)) == {"baselines between papers": 1}
-    assert audit.CHECKS["baselines between papers"](both(0.831)).findings[0].beyond == pytest.approx(4.675)
+    assert audit.CHECKS["baselines between papers"](both(0.831)).findings[0].violation == pytest.approx(4.675)
 
 
 def test_equal_matrices_of_two_networks_and_a_triangle_that_cannot_be():
@@ -308,4 +308,4 @@ def test_the_five_papers():
         "counted nodules": (12, 0),
     }
     assert all(item.level in (audit.MUST_HOLD, audit.TO_EXPLAIN) and item.rule for item in checks)
-    assert all(f.beyond > 0 and f.places and f.inequality for item in checks for f in item.findings)
+    assert all(f.violation > 0 and f.places and f.inequality for item in checks for f in item.findings)

@@ -71,8 +71,8 @@ def test_adding_little_has_its_own_margin_and_a_bound_has_no_other_row():
     bound = {"row": "softgan", "at_least": 95, "dataset": "lnsm", "metric": "dice"}
     little, least = parsed(claim(pair(kind="adds_little"), bound))[0].pairs
     assert (little.delta, str(little)) == (1, "SoftGAN adds little to U-Net")
-    assert (least.at_least, least.worse, str(least)) == (95, "", "SoftGAN, at least 95")
-    assert str(Pair("lgan_basic", "unet", "lnsm", "iou", times=1.2)) == "LGAN basic over 1.2 x U-Net, IoU"
+    assert (least.at_least, least.worse, str(least)) == (95, "", "Dice of SoftGAN (claimed: at least 95)")
+    assert str(Pair("lgan_basic", "unet", "lnsm", "iou", times=1.2)) == "LGAN basic vs 1.2 x U-Net in IoU"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_adding_little_has_its_own_margin_and_a_bound_has_no_other_row():
         (claim(pair(kind="worse")), "unknown kind 'worse'"),
         (claim(unit="parsecs"), "unknown unit 'parsecs'"),
         (claim(direction="up"), "unknown direction 'up'"),
-        (claim(pair(over={"unet": 2})), "SoftGAN over U-Net on lnsm prints a gain of 3.75; its delta is 1"),
+        (claim(pair(over={"unet": 2})), "SoftGAN vs U-Net on lnsm prints a gain of 3.75; its delta is 1"),
         (claim(pair(over={"medt": 1})), "its delta is 0.23"),
         (claim(pair(over={"unet": -1})), "unet must be a number of at least 0"),
         (claim(pair(over={"unet": True})), "unet must be a number"),

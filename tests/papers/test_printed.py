@@ -106,7 +106,7 @@ def test_decimals_of_a_table():
 def test_unknown_names_are_answered_with_the_known_ones():
     with pytest.raises(ConfigError, match="casgan, softgan"):
         papers.load("unet")
-    with pytest.raises(ConfigError, match=r"no 'table-9'.*table-1"):
+    with pytest.raises(ConfigError, match=r"no table 'table-9'.*table-1"):
         papers.load("lgan").table("table-9")
 
 

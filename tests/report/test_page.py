@@ -171,7 +171,7 @@ def test_notebooks_that_failed_are_named_but_not_the_one_that_builds_the_page(co
     assert "08_doctors: not run (needs 02_soft)" in parsed
     assert "10_report" not in parsed
     (config.results / "state.json").write_text(json.dumps({"notebooks": state[:1]}))
-    assert "Every notebook before this report ended well (1)." in look(page.build(config)).words
+    assert "Notebooks run before this report: 1; all completed without errors." in look(page.build(config)).words
 
 
 def test_a_damaged_table_is_named_on_top_and_the_page_stands(config):

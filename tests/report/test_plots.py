@@ -149,10 +149,10 @@ def test_groups_show_the_median_and_the_middle_half():
 def test_a_difference_shows_its_interval_and_its_verdict():
     fig = verdicts.figure(judged())
     [ax] = fig.axes
-    assert rows_of(ax) == ["1. SoftGAN over U-Net", "1. SoftGAN over MedT", "1. SoftGAN over Inf-Net"]
+    assert rows_of(ax) == ["1. SoftGAN vs U-Net", "1. SoftGAN vs MedT", "1. SoftGAN vs Inf-Net"]
     assert [line.get_marker() for line in points(ax)] == ["o", "v", "X"]
     assert points(ax)[0].get_xdata()[0] == pytest.approx(10, abs=1)
-    assert texts(fig) == ["holds", "contradicted", "no such gain"]
+    assert texts(fig) == ["holds", "contradicted", "gain ruled out"]
 
 
 def test_areas_with_intervals_and_printed_values():

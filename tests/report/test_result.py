@@ -71,7 +71,7 @@ def test_the_workbooks_own_tables_take_any_cell():
     ("result", "message"),
     [
         (table(paper="unet"), "unknown paper"),
-        (table(name="table-7"), "no 'table-7'"),
+        (table(name="table-7"), "no table 'table-7'"),
         (table(paper="workbook", name="../up"), "cannot name"),
         (table(UNET, UNET), "given twice"),
         (table(replace(UNET, source="mixed")), "source must be real, .*, not 'mixed'"),

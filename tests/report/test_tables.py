@@ -132,7 +132,7 @@ def test_a_second_data_set_gives_a_second_matrix_without_paper_values(config):
     result = ResultTable("dsnet-v2", "table-6", "", "", cells, units={"leave_one_out": "percent"})
     shown = tables.show(result)
     assert "/" in shown.loc[("LIDC", "doctor 1"), "doctor 2"].iloc[0]
-    largest = "LIDC, the largest slice of each nodule"
+    largest = "LIDC, largest slice per nodule"
     assert "/" not in shown.loc[(largest, "doctor 1"), "doctor 2"]
     text = tables.write(result, config, {}).with_suffix(".md").read_text()
     assert text.count(f"## {largest}") == 1

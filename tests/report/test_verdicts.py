@@ -46,17 +46,18 @@ def test_the_sentence_has_the_deciding_pair_its_interval_and_the_print():
     assert (verdict.verdict, verdict.deciding) == (HOLDS, 1)
     difference = verdict.pairs[1].outcome.difference
     assert verdict.why == (
-        f"SoftGAN over U-Net on LIDC (simulated): {difference.mean:.2f} percentage points ({difference.low:.2f} to "
-        f"{difference.high:.2f}); the printed 5.37 lie outside. Of 2 comparisons 2 hold"
+        f"SoftGAN vs U-Net on LIDC (simulated): {difference.mean:.2f} percentage points ({difference.low:.2f} to "
+        f"{difference.high:.2f}); the interval does not include the published difference of 5.37. "
+        "Of 2 comparisons 2 hold"
     )
 
 
 def test_the_sentence_says_whether_the_print_lies_inside():
     unsure = scores(groups=tuple(f"p{i // 4}" for i in range(N)), softgan=0.05, unet=0)
     why = judge(asked(replace(OVER_UNET, printed=5.0)), unsure).why
-    assert "the printed 5.00 lie inside" in why
+    assert "the interval includes the published difference of 5.00" in why
     assert ". " not in why
-    assert "printed" not in judge(asked(replace(OVER_UNET, printed=math.nan)), unsure).why
+    assert "published" not in judge(asked(replace(OVER_UNET, printed=math.nan)), unsure).why
 
 
 def test_the_sentence_says_what_is_not_judged_and_why():
@@ -64,18 +65,15 @@ def test_the_sentence_says_what_is_not_judged_and_why():
     verdict = judge(asked(OVER_UNET), rising)
     assert (verdict.verdict, verdict.why) == (
         UNDERTRAINED,
-        "U-Net on LIDC (simulated) was still learning when its training ended (validation Dice +0.021 over the last "
-        "fifth)",
+        "U-Net on LIDC (simulated) was undertrained (validation Dice +0.021 in the last fifth of training)",
     )
     fallen = changed(scores(softgan=0.05, unet=0), "softgan", failed=3)
-    assert judge(asked(OVER_UNET), fallen).why == "SoftGAN on LIDC (simulated): 3 of 5 trainings failed to start"
+    assert judge(asked(OVER_UNET), fallen).why == "SoftGAN on LIDC (simulated): 3 of 5 training runs failed"
 
 
 def test_failures_that_leave_a_verdict_are_stated():
     given = changed(scores(seeds=3, softgan=0.05, unet=0), "softgan", failed=1, restarts=2)
-    assert judge(asked(OVER_UNET), given).why.endswith(
-        ". SoftGAN on LIDC: 1 of 4 trainings failed to start and 2 of 4 restarted"
-    )
+    assert judge(asked(OVER_UNET), given).why.endswith(". SoftGAN on LIDC: of 4 training runs 1 failed and 2 restarted")
 
 
 def test_one_seed_and_few_patients_are_stated():
@@ -110,7 +108,7 @@ def test_verdicts_by_the_readers_stand_beside_the_first_ones(config):
     assert verdicts.read(path)["b"]["by_readers"] == ""
     entry, other, *_ = [entry for entry in contents.read(config.run).claims if entry.paper == "softgan"]
     assert entry.verdict == NOT_FINISHED
-    assert entry.by_readers.startswith(f"{FAILS} (SoftGAN over U-Net on LIDC (simulated): -5")
+    assert entry.by_readers.startswith(f"{FAILS} (SoftGAN vs U-Net on LIDC (simulated): -5")
     assert other.by_readers == ""
     html = page.build(config).read_text()
     said = "By the readers' consensus on LNSM: "
@@ -156,7 +154,7 @@ def test_the_table_shows_every_pair_that_is_run(config):
     result = verdicts.table("softgan-claims", "T", "caption", judged())
     tables.write(result, config, {})
     shown = tables.show(result)
-    assert list(shown.index) == ["1. SoftGAN over U-Net"]
+    assert list(shown.index) == ["1. SoftGAN vs U-Net"]
     assert "holds" in shown.iloc[0].tolist()
     [entry] = [entry for entry in contents.read(config.run).tables if entry.name == "softgan-claims"]
     assert entry.status == "filled"
@@ -172,9 +170,10 @@ def test_the_table_shows_every_pair_that_is_run(config):
 def test_frames_say_the_same_in_words():
     assert verdicts.frame(judged())["verdict"].tolist() == [NOT_FINISHED]
     [line] = verdicts.pairs_frame(judged()).to_dict("records")
-    assert (line["claim"], line["comparison"], line["data set"]) == (1, "SoftGAN over U-Net", "LIDC")
+    assert (line["claim"], line["comparison"], line["data set"]) == (1, "SoftGAN vs U-Net", "LIDC")
     assert line["low"] < line["difference"] < line["high"]
-    assert (line["printed"], line["inside"], line["patients"], line["seeds"]) == (5.37, "no", N // 2, "2")
+    assert (line["printed"], line["printed difference in interval"]) == (5.37, "no")
+    assert (line["patients"], line["seeds"]) == (N // 2, "2")
     assert verdicts.pairs_frame([judge(asked(), {})]).empty
 
 
@@ -182,7 +181,7 @@ def test_the_detectable_difference_is_that_of_the_hardest_pair():
     given = scores(softgan=0.05, unet=0, medt=0)
     given["medt", "lidc", "dice"].values[0] -= 0.1
     [line] = verdicts.detectable_frame([judge(asked(OVER_UNET, OVER_MEDT), given)]).to_dict("records")
-    assert line["hardest comparison"] == "SoftGAN over MedT"
+    assert line["hardest comparison"] == "SoftGAN vs MedT"
     assert line["3 seeds"] > line["5 seeds"] > line["8 seeds"] > line["delta"] == 1
     assert verdicts.detectable_frame([judge(asked(OVER_UNET), scores(seeds=1, softgan=0.05, unet=0))]).empty
 

@@ -212,8 +212,8 @@ def test_verdicts_are_compared_as_words():
         ({"python": "3.12.0"}, {"packages": "python 3.11.7 -> python 3.12.0"}),
         ({"packages": {"numpy": "2.4.6"}}, {"packages": "torch 2.15.0 -> python 3.11.7"}),
         ({"cpu": "B", "cpu_count": 4}, {"machine": "A, 2 cores; Linux -> B, 4 cores; Linux"}),
-        ({"runs": [TRAINED["runs"][0] | {"key": "m"}, TRAINED["runs"][1]]}, {"trainings": "1 of 2 with other"}),
-        ({"runs": [*TRAINED["runs"], RUN | {"name": "new"}]}, {"trainings": "1 of 3 with other"}),
+        ({"runs": [TRAINED["runs"][0] | {"key": "m"}, TRAINED["runs"][1]]}, {"training runs": "1 of 2 with other"}),
+        ({"runs": [*TRAINED["runs"], RUN | {"name": "new"}]}, {"training runs": "1 of 3 with other"}),
     ],
 )
 def test_each_cause_is_named(change, moved):

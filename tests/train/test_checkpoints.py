@@ -66,7 +66,7 @@ def saved(**content) -> bytes:
         (b"", ""),
         (b"not a checkpoint", ""),
         (saved(format=1), "not of format 2"),
-        (saved(format=2, fingerprint=FINGERPRINT, curves={}, seconds=1.0), "it has other fields"),
+        (saved(format=2, fingerprint=FINGERPRINT, curves={}, seconds=1.0), "missing or unexpected checkpoint fields"),
     ],
 )
 def test_a_damaged_one_is_set_aside_with_a_warning(path, content, why, caplog):
@@ -82,7 +82,7 @@ def test_a_damaged_one_is_set_aside_with_a_warning(path, content, why, caplog):
 def test_one_of_another_training_is_set_aside_and_said_why(path, caplog):
     save(path, some(), FINGERPRINT)
     assert load(path, {"name": "run", "seed": "2"}).epochs == 0
-    assert "is of a training with other seed; it is kept as checkpoint.other" in caplog.text
+    assert "is of a training run with other seed; it is kept as checkpoint.other" in caplog.text
     assert not path.exists()
     assert (path.parent / "checkpoint.other").exists()
 

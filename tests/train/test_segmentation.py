@@ -98,10 +98,14 @@ def test_a_training_that_finds_nothing_in_a_fifth_of_its_steps_ends_there(run, m
     _, again = run(settings=long)  # from its checkpoint: nothing is trained
     assert again.failed
     assert again.curves == outcome.curves
-    validating(monkeypatch, *49 * [0.0], 0.9, *100 * [0.0])
+    validating(monkeypatch, *49 * [0.0], 0.9, *49 * [0.0], 0.9)
     _, outcome = run(settings=long, folder="late")
     assert not outcome.failed
     assert len(outcome.curves["validation_dice"]) == 100
+    validating(monkeypatch, *20 * [0.9], *100 * [0.0])  # a later collapse
+    _, outcome = run(settings=long, folder="collapse")
+    assert outcome.failed
+    assert len(outcome.curves["validation_dice"]) == 70
 
 
 def test_the_segmentors_optimiser_starts_afresh_after_the_warm_up(run, monkeypatch):

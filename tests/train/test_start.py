@@ -40,6 +40,8 @@ def test_failure_is_seen_after_a_fifth_of_the_steps_with_all_losses():
     assert start.failed(curves([*warm, 0, 0, 0, 0.119]))
     assert start.failed(curves([*warm, 0, 0, 0, 0.119, 0.9])), "what comes after is not looked at"
     assert not start.failed(curves([*warm, 0.121, 0, 0, 0]))
+    assert start.failed(curves([*warm, 0.121, 0, 0, 0, 0])), "a later collapse is a failure as well"
+    assert not start.failed(curves([*warm, 0.121, 0, 0, 0, 0.2, 0, 0, 0]))
     assert not start.failed(curves([]))
 
 

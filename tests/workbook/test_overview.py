@@ -50,7 +50,7 @@ def test_rows_of_notebooks_lessons_bench_and_reports(write, folder, config):
     text = start_page(folder, config)
     assert "| [1 · Data: where from](01_data.ipynb) | See what the papers \\| learn from. | 1:30 |" in text
     assert "02_masks.ipynb: is no JSON" in text
-    assert not re.search("The bench|Lessons|Reports", text)
+    assert not re.search("Interactive labelling|Lessons|Reports", text)
     for name in ("explore", "notes"):
         write(name)
     (folder / "teaching").mkdir()

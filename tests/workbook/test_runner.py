@@ -135,7 +135,7 @@ class TestFailing:
             ("not run", "01_data failed"),
             ("not run", "02_masks was not run"),
         ]
-        assert [outcome.good for outcome in outcomes] == [False, False, False, True, True]
+        assert [outcome.succeeded for outcome in outcomes] == [False, False, False, True, True]
         assert ran == ["01_data", "05_other", "10_report"]
         said = capsys.readouterr().out
         assert "01_data: FAILED after 0:00, In [2]: ZeroDivisionError" in said
@@ -151,7 +151,7 @@ class TestFailing:
         assert run(config, folder, only="02") == {"02": "ok"}
         run(config, folder, only="01")
         books = discover(folder)
-        expected = [Entry("02_masks", "not run", reason="01_data did not end well when it last ran")]
+        expected = [Entry("02_masks", "not run", reason="01_data failed when it last ran")]
         assert runner.run(config, books, choose(books, "02")) == expected
 
     def test_the_report_can_read_the_state(self, config, folder, ran, write):

@@ -272,7 +272,7 @@ def measured(config: Config, lidc: Dataset, slices: pd.DataFrame) -> list[Choice
 
 
 def read_records(config: Config, datasets: Sequence[str]) -> dict[str, list[Record]]:
-    """Return the run's records by data set, without failed trainings."""
+    """Return the run's records by data set, without failed training runs."""
     kept: dict[str, list[Record]] = {}
     for name in datasets:
         records = [Record.read(path) for path in sorted(records_folder(config).glob(f"{name}-*.json"))]

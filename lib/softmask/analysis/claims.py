@@ -153,8 +153,8 @@ def check_doctors(nodules: pd.DataFrame) -> Check:
             f"{largest.mean():.3f} ({low:.3f} to {high:.3f}), over the {min(NODULES, len(nodules))} of these on which "
             f"doctors agree least {least:.3f}; on the slice of each nodule on which they agree least {worst:.3f}"
         )
-        reading = "other slices than the largest, on which doctors agree less, or masks drawn in another way"
-        findings = (Finding(tuple(apart), words, 100 * max(low - value, value - high), POINTS, reading),)
+        explanation = "other slices than the largest, on which doctors agree less, or masks drawn in another way"
+        findings = (Finding(tuple(apart), words, 100 * max(low - value, value - high), POINTS, explanation),)
     rule = "the printed agreement of doctors is inside the 95 % interval (patients drawn) of what the annotations give"
     return Check(DOCTORS, rule, TO_EXPLAIN, len({round(value, 2) for value in printed.values()}), findings)
 
@@ -189,7 +189,7 @@ def check_cells(checks: Sequence[Check], source: str, nodules: int) -> list[Cell
     cells: list[Cell] = []
     for check in checks:
         values = {"expected": f"{check.rule}. ({check.level})"}
-        values |= {"checked": check.checked, "not_as_expected": len(check.findings)}
+        values |= {"checked": check.checked, "failed": len(check.findings)}
         cells += numbers(check.name, "", values, *_over(check, source, nodules))
     return cells
 
@@ -202,8 +202,8 @@ def finding_cells(checks: Sequence[Check], source: str, nodules: int) -> list[Ce
         texts = {
             "where": " · ".join(finding.places),
             "inequality": finding.inequality,
-            "beyond": f"{finding.beyond:.3g} {finding.unit}",
-            "reading": finding.reading or "none known",
+            "violation": f"{finding.violation:.3g} {finding.unit}",
+            "explanation": finding.explanation or "none known",
         }
         cells += numbers(f"{number}. {check.name}", "", texts, *_over(check, source, nodules))
     return cells

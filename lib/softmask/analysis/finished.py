@@ -41,7 +41,7 @@ def fit_rows(wanted: Wanted, config: Config, title: str = "") -> Fitted:
 
 
 def fit_tables(wanted: Mapping[str, Wanted], config: Config, title: str = "") -> dict[str, Fitted]:
-    """Return :func:`fit_rows` of several tables, with all trainings together."""
+    """Return :func:`fit_rows` of several tables, with all training runs together."""
     specs = [spec for rows in wanted.values() for some in rows.values() for spec in some]
     runs = {run.spec: run for run in fit(specs, config, title=title)}
     tables = {}
@@ -77,7 +77,7 @@ def note_of(fitted: Fitted, row: str, dataset: str) -> str:
     if failed == len(runs):
         notes.append(f"training on {name} failed ({failed} of {failed})")
     elif failed:
-        notes.append(f"{failed} of {len(runs)} trainings on {name} failed to start")
+        notes.append(f"{failed} of {len(runs)} training runs on {name} failed")
     return "; ".join(notes)
 
 
@@ -99,7 +99,7 @@ def joined(runs: Sequence[Run], wanted: int) -> list[Run]:
     first = records[0]
     for record in records:
         if record.measures.keys() != first.measures.keys():
-            raise DataError(f"{record.spec.name}: has other measures than {first.spec.name}; train it again")
+            raise DataError(f"{record.spec.name}: its metrics differ from those of {first.spec.name}; train it again")
     record = replace(
         first,
         ids=sum((record.ids for record in records), ()),

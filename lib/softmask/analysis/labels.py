@@ -68,8 +68,7 @@ def labels_of(sample: Sample) -> dict[str, np.ndarray]:
         "recist_grabcut": from_recist.mask,
         "recist_soft": from_recist.alpha,
         "recist_soft_free": closed_form_alpha(image, trimap.from_mask(from_recist.mask)),
-        "kats_dilation": soft_labels.kats_dilation(mask),
-        "gros_interpolation": soft_labels.gros_interpolation(mask),
+        **{name: soften(mask) for name, soften in soft_labels.FROM_MASK.items()},
         "softened": soft_labels.softened(mask, from_mask.alpha),
     }
     return {name: values.astype(float) if values.dtype == bool else values for name, values in labels.items()}
@@ -267,7 +266,7 @@ def ceiling(soft_label: np.ndarray, masks: np.ndarray, cut: float = 0.5) -> np.n
 
 
 def ceiling_cells(places: Iterable[tuple[str, str]], fitted: Fitted, config: Config) -> list[Cell]:
-    """Return the mean :func:`ceiling` of each row's soft label at 0.5 and its best cut."""
+    """Return the mean :func:`ceiling` of each row's soft label at 0.5 and its best threshold."""
     rows = []
     opened: dict[str, Prepared | None] = {}
     for row, dataset in places:
@@ -284,6 +283,6 @@ def ceiling_cells(places: Iterable[tuple[str, str]], fitted: Fitted, config: Con
         best = max(by_cut, key=lambda cut: by_cut[cut].mean())
         records = pd.DataFrame({"row": row, "ceiling": by_cut[0.5], "ceiling_best": by_cut[best]})
         cells = summarise(of_records(records, "row", list(CEILINGS), dataset=dataset, source=kind_of(run)))
-        note = f"{display('rows', row)} on {display('datasets', dataset)}: best cut {best:g}"
+        note = f"best threshold on {display('datasets', dataset)} {best:g}"
         rows += [cells[0], replace(cells[1], note=note)]
     return rows

@@ -27,7 +27,7 @@ Behind = Mapping[tuple[str, str], Sequence[Any]] | Iterable[Dataset]
 
 
 class Results:
-    """Tables and figures of one notebook; ``seeds`` are those of what is drawn at random besides trainings.
+    """Tables and figures of one notebook; ``seeds`` are those of what is drawn at random besides training.
 
     Captions, titles and units stand in ``captions.yaml``. Words in braces are given with the call, but for those of
     runs: ``{sources}`` (their data), ``{terms}`` (of the comparison) and ``{parameters}`` (of the rows).
@@ -96,10 +96,10 @@ class Results:
                 "parameters": training.parameters_of(behind, rows),
             } | words
         try:
-            text = entry["caption"].format_map(words)
+            texts = [part.format_map(words) for part in (entry["caption"], entry.get("title", entry.get("alt", "")))]
         except KeyError as error:
             raise ConfigError(f"{name}: its caption has the word {error}, which the call does not give") from None
-        return text, entry.get("title", entry.get("alt", "")), entry.get("units", {})
+        return *texts, entry.get("units", {})
 
 
 @cache

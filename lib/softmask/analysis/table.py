@@ -15,7 +15,7 @@ from softmask.report.result import Cell, Key
 NAN = float("nan")
 
 COLUMNS = ("row", "dataset", "run", "seed", "image", "patient", "metric", "value", "source", "failed")
-"""Of the long table. A training that failed to start has one line for each metric, without a value."""
+"""Of the long table. A failed training run has one line for each metric, without a value."""
 
 Remarks = Callable[[str, str, str, np.ndarray], Iterable[str]]
 """Notes on a cell, from its row, data set, metric and all its values."""

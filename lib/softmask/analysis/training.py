@@ -1,4 +1,4 @@
-"""What notebooks compute from trainings of segmentation networks: tables, scores, curves, predictions.
+"""What notebooks compute from training runs of segmentation networks: tables, scores, curves, predictions.
 
 A cell's mean and spread are over test images pooled over seeds. Undefined values (SEN of an empty truth, PPV of an
 empty prediction) are left out and counted.
@@ -138,7 +138,8 @@ def _remarks(fitted: Fitted) -> Remarks:
         name, undefined = display("datasets", dataset), int(np.isnan(values).sum())
         yield finished.note_of(fitted, row, dataset)
         if undefined:
-            yield f"{name} {display('metrics', metric)} is undefined on {undefined} of {len(values)} images"
+            where = f"{display('metrics', metric)} on {name}"
+            yield f"{where} is undefined for {undefined:,} of {len(values):,} predictions"
         runs = succeeded(fitted[row, dataset])
         if metric == "dice" and (blind := sum(map(marks_everything, runs))):
             yield f"{blind} of {len(runs)} networks on {name} predict foreground everywhere: they have learnt nothing"
@@ -187,10 +188,10 @@ def overview(fitted: Fitted) -> pd.DataFrame:
             "best epoch": f"{record.best_epoch} of {run.spec.settings.epochs}",
             "validation Dice": curve[record.best_epoch - 1],
             "at the end": end,
-            "failed starts": len(record.failures),
+            "failed attempts": len(record.failures),
         }
         lines.append(line | trained_where(run))
-    columns = ["run", "parameters", "best epoch", "validation Dice", "at the end", "failed starts"]
+    columns = ["run", "parameters", "best epoch", "validation Dice", "at the end", "failed attempts"]
     frame = pd.DataFrame(lines, columns=[*columns, "seconds", "device", "from"]).set_index("run")
     return frame.round({"validation Dice": 3})
 
@@ -262,7 +263,7 @@ def longer_rows(paper: str, config: Config) -> Wanted:
 
 
 def longer(fitted: Fitted) -> list[Cell]:
-    """Return the gain in Dice of a training twice as long, with its 95 % interval."""
+    """Return the gain in Dice of training twice as long, with its 95 % interval."""
     cells = []
     for (row, dataset), runs in fitted.items():
         good = {run.spec: run.record for run in succeeded(runs)}

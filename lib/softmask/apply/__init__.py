@@ -1,5 +1,5 @@
 """Users' own files: soft masks from masks or marks (``softmask label``), and shipped networks that segment images
-(``softmask segment``) and lungs in scans (``softmask lungs``).
+(``softmask segment``) and lungs in scans (``softmask lungs``). And a data set to publish (``softmask data export``).
 
 A model is a folder, of the package (``shipped``) or anywhere else::
 
@@ -12,11 +12,31 @@ Nothing in it is executed. :func:`export` writes one from a finished run, :func:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any
 
 _MODULES = {"load": "softmask.apply.models", "export": "softmask.apply.exporting"}
 __all__ = ["export", "load"]
+
+KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "png": ("soft.png", "mask.png", "trimap.png", "overlay.png"),
+    "nifti": ("soft.nii.gz", "mask.nii.gz"),
+    "nrrd": ("soft.nrrd", "mask.seg.nrrd"),
+    "seg": ("soft.dcm",),
+    "seg-binary": ("mask.dcm",),
+    "seg-labelmap": ("labelmap.dcm",),
+    "map": ("map.dcm",),
+    "report": ("report.dcm",),
+    "rtstruct": ("rtstruct.dcm",),
+})  # fmt: skip
+"""By format, how the names of its files end."""
+
+IN_DICOM = tuple(KINDS)[3:]
+SEGS = tuple(KINDS)[3:6]
+REFERRED = SEGS[:2]
+"""Formats in DICOM; the segmentations among them; those that a report refers to, as any reader knows them."""
 
 
 def __getattr__(name: str) -> Any:

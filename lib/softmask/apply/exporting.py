@@ -50,7 +50,7 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
         raise ConfigError(f"{folder}: holds {others[0]}, which is of no model; name another folder")
     data = prepare.prepare(spec, Config.from_parameters(spec.profile, spec.source)) if data is None else data
     if data.digest != record.provenance.data:
-        raise ConfigError(f"{spec.name} was tested on other data than is there now; train it again")
+        raise ConfigError(f"{spec.name} was tested on data other than those now available; train it again")
     sr = next((need for need in run.needs if need.spec == spec.sr), None)
     if spec.sr is not None and sr is None:
         raise ConfigError(f"{spec.name} comes without {spec.sr.name}; take the run that fit returns")

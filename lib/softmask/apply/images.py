@@ -6,6 +6,7 @@ published LIDC slices are stretched instead, each from its own minimum to its ow
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from softmask.data.ct import Series, grid_of_series, is_dicom, one_series, read_header, read_hu
+from softmask.data.ct import Series, by_series, grid_of_series, one_series, pass_over, read_header, read_hu
+from softmask.data.dicom import is_dicom
 from softmask.data.image_files import LUNG_WINDOW, read_grey, window_hu
 from softmask.data.volume_files import LARGEST_VOLUME, Grid, grid_of_file, header, is_volume_file, read_turned
-from softmask.errors import ConfigError, DataError
+from softmask.errors import ConfigError, DataError, Doubt, Remark
 from softmask.files import size_of
 
 KINDS = (
@@ -25,7 +27,12 @@ KINDS = (
 )
 
 _SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".png", ".tif", ".tiff", ".dcm", ".dicom", ".ima")
-_PICTURES, _DICOM, _DICOM_AT = (b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*"), b"DICM", 128
+_PICTURES = (b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+HU_OFFSET = 32768
+"""Added to the Hounsfield units of 16 bit PNG files of DeepLesion."""
+
+_LEAST_OFFSET = HU_OFFSET - 3072  # padding of GE's scanners; a photograph has darker pixels
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,8 @@ class Grey:
 
     Attributes:
         window: Hounsfield units that become 0 and 1; None for :data:`~softmask.data.image_files.LUNG_WINDOW`, and then
-            a NIfTI or nrrd file must look like Hounsfield units. PNG and TIFF have none.
+            a NIfTI or nrrd file must look like Hounsfield units. PNG and TIFF have none, but for 16 bit files of
+            Hounsfield units with :data:`HU_OFFSET` added, as those of DeepLesion.
         stretch: from the slice's own minimum to its own maximum instead, in files of every kind.
     """
 
@@ -46,8 +54,32 @@ class Grey:
             low, high = self.window
             raise ConfigError(f"a window goes from a lower to a higher number of HU, not from {low:g} to {high:g}")
 
-    def levels(self, values: np.ndarray, hu: bool) -> np.ndarray:
-        """Return (H, W) float32 in [0, 1] of Hounsfield units, else of the 8 or 16 bit values of a picture."""
+    @property
+    def text(self) -> str:
+        """Both in a few words."""
+        if self.window is not None:
+            return f"window {self.window[0]:g} {self.window[1]:g}"
+        return "stretch" if self.stretch else "lung window"
+
+    def levels(self, values: np.ndarray, hu: bool, where: object = "image") -> np.ndarray:
+        """Return (H, W) float32 in [0, 1] of Hounsfield units, else of the 8 or 16 bit values of a picture.
+
+        Raises:
+            DataError: for a window where there are no Hounsfield units.
+        """
+        offset = not hu and values.dtype == np.uint16 and values.min() >= _LEAST_OFFSET
+        if not hu and self.window is not None and not offset:
+            raise DataError(f"{where}: PNG and TIFF have no Hounsfield units, so --window has no effect; leave it out")
+        if offset and self.window is not None:
+            values, hu = values.astype(np.float32) - HU_OFFSET, True
+        if not hu and not self.stretch and values.dtype == np.uint16:
+            low, high = int(values.min()), int(values.max())
+            if offset:
+                doubt = f"looks like Hounsfield units + {HU_OFFSET} (DeepLesion); choose --window -1000 400"
+                warnings.warn(Doubt(f"{where}: {doubt}"), stacklevel=2)
+            elif (high - low) * 8 < _MOST:
+                doubt = f"uses {low} to {high} of 0 to {_MOST} grey levels; should it look dark, choose --stretch"
+                warnings.warn(Doubt(f"{where}: {doubt}"), stacklevel=2)
         if self.stretch:  # a constant image becomes 0
             low, high = float(values.min()), float(values.max())
             return ((values.astype(np.float64) - low) / ((high - low) or 1.0)).astype(np.float32)
@@ -57,6 +89,7 @@ class Grey:
 
 
 _LUNG_WINDOW = Grey()
+_MOST = np.iinfo(np.uint16).max
 
 
 @dataclass(frozen=True)
@@ -80,11 +113,12 @@ class Slice:
         """Return (H, W) float32 in [0, 1]. Raises DataError, naming the file, where it is damaged or cannot be used."""
         with reading(self.where):
             if self.kind == "picture":
-                return grey.levels(read_grey(self.path), hu=False)
+                return grey.levels(read_grey(self.path), hu=False, where=self.where)
             if self.kind == "ct":
-                if read_header(self.path) is None:
-                    raise DataError(f"{self.path}: is DICOM of another kind than CT; export it as a grey PNG")
-                return grey.levels(read_hu(self.path), hu=True)
+                header = read_header(self.path)
+                if header is None:
+                    raise DataError(f"{self.path}: is DICOM, but no slice of a CT scan; export it as a grey PNG")
+                return grey.levels(read_hu(header), hu=True)
             stat = self.path.stat()
             volume, lowest = _read_volume(self.path, stat.st_mtime_ns, stat.st_size)
             if not grey.stretch and grey.window is None and lowest >= 0:
@@ -117,12 +151,30 @@ class Image:
     @cached_property
     def shape(self) -> tuple[int, int]:
         """(H, W) of every slice."""
-        return self.slices[0].read().shape if self.grid is None else self.grid.shape[1:]
+        if self.grid is not None:
+            return self.grid.shape[1:]
+        first = self.slices[0]
+        return (read_grey(first.path) if first.kind == "picture" else first.read()).shape
 
     @property
     def uids(self) -> tuple[str, ...]:
         """SOPInstanceUID of each slice of DICOM, else empty."""
         return () if self.series is None else tuple(ct.uid for ct in self.series.slices)
+
+
+@contextmanager
+def remarks() -> Iterator[list[str]]:
+    """Yield a list to which the remarks on files that are read inside are added, at the end; doubts say so."""
+    texts: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", Remark)
+        yield texts
+    for warning in caught:
+        if isinstance(warning.message, Remark):
+            text = f"{'doubtful: ' if isinstance(warning.message, Doubt) else ''}{warning.message}"
+            texts += [] if text in texts else [text]
+        else:
+            warnings.warn_explicit(warning.message, None, warning.filename, warning.lineno)
 
 
 @contextmanager
@@ -182,19 +234,17 @@ def list_slices(path: str | Path, numbers: tuple[int, ...] = ()) -> list[Slice]:
 
 
 def _slices_of_folder(folder: Path) -> list[Slice]:
-    """Return the slices of the DICOM files in ``folder``, one whole series or not; those without a position last."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and is_dicom(path))
+    """Return the slices of the one series in ``folder``, whole or not; files that cannot be used last. Raises DataError
+    for several series."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("._"))
+    files = [path for path in files if is_dicom(path)]
     if not files:
         raise DataError(f"{folder}: holds no DICOM file; name other files one by one")
-
-    def height(path: Path) -> float:
-        try:
-            header = read_header(path)
-        except DataError:
-            return np.inf
-        return np.inf if header is None else header.z_mm
-
-    return [_ct(path) for path in sorted(files, key=height)]
+    bad: list[tuple[Path, str]] = []
+    listed, others = by_series(files, bad)
+    slices = [ct.path for ct in one_series(folder, listed).slices] if listed or not bad else []
+    pass_over(others)
+    return [_ct(path) for path in (*slices, *(path for path, _ in bad))]
 
 
 def _ct(path: Path) -> Slice:
@@ -204,10 +254,10 @@ def _ct(path: Path) -> Slice:
 def _slices_of_file(path: Path) -> list[Slice]:
     size_of(path, "check the name")
     with path.open("rb") as file:
-        start = file.read(_DICOM_AT + len(_DICOM))
+        start = file.read(8)
     if start.startswith(_PICTURES):
         return [Slice(path, "picture", str(path), stem_of(path))]
-    if start[_DICOM_AT:] == _DICOM:
+    if is_dicom(path):
         return [_ct(path)]
     if not is_volume_file(path):
         raise DataError(f"{path}: {'is of an unknown kind' if start else 'is empty'}; {KINDS}")

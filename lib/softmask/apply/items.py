@@ -5,33 +5,40 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from softmask.apply.images import Image, stem_of
-from softmask.data.ct import dcmread, is_dicom, modality_of, named
+from softmask.apply.images import Image, Slice, stem_of
+from softmask.data.ct import SAME_Z, Turn
+from softmask.data.dicom import dcmread, named
 from softmask.data.image_files import read_grey
-from softmask.data.masks import label_volume_mask, lesion_mask
+from softmask.data.masks import lesion_mask, slice_at
 from softmask.data.sample import Problem
-from softmask.data.volume_files import Grid, is_volume_file
-from softmask.errors import ConfigError, DataError, LabelError, brief
+from softmask.data.volume_files import Grid
+from softmask.errors import ConfigError, DataError, Doubt, LabelError, brief
 from softmask.files import read_text
 
 ORDERS, UNITS = ("rc", "xy"), ("px", "mm")
 """Orders and units of RECIST ends."""
 
-COLUMNS_HELP = (
-    "columns: image; mask, or readers (paths separated by ;), or the ends of the RECIST axes as r0 c0 r1 c1 (long) r2 "
-    "c2 r3 c3 (short) or x0 y0 ... y3, in pixels from 0, or in mm where units is mm; slice, of a volume; name, of what "
-    "is written. Paths are relative to the list"
+_COLUMNS = (
+    "the ends of the RECIST axes as r0 c0 r1 c1 (long) r2 c2 r3 c3 (short) or x0 y0 ... y3, in pixels from 0, or in mm "
+    "where units is mm; slice, of a volume; label, number or name of one of a mask's; name, of what is written. Paths "
+    "are relative to the list"
 )
+COLUMNS_HELP = f"columns: image; mask, or readers (paths separated by ;), or {_COLUMNS}"
+POINTS_HELP = f"columns: image; row and column of a point in the lesion (or x and y), or {_COLUMNS}"
+"""What a list of ``softmask label`` holds, and one of ``softmask segment``."""
 
 _ENDS = {order: tuple(f"{letter}{end}" for end in range(4) for letter in order) for order in ORDERS}
-_PRIORS = ("mask", "readers", *_ENDS["rc"], *_ENDS["xy"])
-_EXACTLY_ONE = "say what to label from, exactly one of mask, readers, RECIST ends and --report"
+_POINTS = {"rc": ("row", "column"), "xy": ("x", "y")}
+_PRIORS = ("mask", "readers", *_ENDS["rc"], *_ENDS["xy"], *_POINTS["rc"], *_POINTS["xy"])
+_EXACTLY_ONE = "say what to start from, exactly one of mask, readers, point, RECIST ends and --report"
 _LARGEST_LIST = 1 << 28  # bytes
 _NAME = re.compile(r"[^\s./\\:*?\"<>|\x00-\x1f][^/\\:*?\"<>|\x00-\x1f]{0,150}")
 _GROUP = ("125007", "DCM")  # code of a Measurement Group
@@ -39,20 +46,23 @@ _GROUP = ("125007", "DCM")  # code of a Measurement Group
 
 @dataclass(frozen=True)
 class Mark:
-    """A RECIST mark: the ends of the long axis, then those of the short one, as they were given.
+    """A RECIST mark: the ends of the long axis, then those of the short one, as they were given; or one point.
 
     Attributes:
-        ends: (4, 2) numbers. Pixels count from 0 at the centre of the first one. Millimetres are the x (to the
-            patient's left) and y (to the back) of DICOM, as viewers that know the patient's axes show them.
+        ends: (4, 2) or (1, 2) numbers. Pixels count from 0 at the centre of the first one. Millimetres are the x (to
+            the patient's left) and y (to the back) of DICOM, as viewers that know the patient's axes show them.
         order: ``rc`` (row, column) or ``xy``; mm are ``xy``.
         units: ``px`` or ``mm``.
         uid: SOPInstanceUID of the slice it was drawn on; empty where that is not known.
+        z_mm: height of that slice in the frame of reference ``frame``, of a mark in mm that was drawn in 3D.
     """
 
     ends: tuple[tuple[float, float], ...]
     order: str = "rc"
     units: str = "px"
     uid: str = ""
+    z_mm: float | None = None
+    frame: str = ""
 
     def __post_init__(self) -> None:
         if self.units not in UNITS:
@@ -60,22 +70,16 @@ class Mark:
         if self.units == "mm" and self.order != "xy":
             raise ConfigError("RECIST ends in mm are x and y of the patient: say --order xy (x0, y0, ... in lists)")
         if not np.isfinite(self.ends).all():
-            raise ConfigError(f"a RECIST mark is eight finite numbers, not {self.ends}")
+            raise ConfigError(f"a RECIST mark is eight finite numbers, a point is two, not {self.ends}")
 
     @property
     def text(self) -> str:
         """The ends, order and units in a line."""
         return " ".join(f"{value:g}" for end in self.ends for value in end) + f" {self.order} {self.units}"
 
-    def axes(self, shape: tuple[int, int], grid: Grid | None) -> np.ndarray:
-        """Return (2, 2, 2) float64 (axis, end, (row, column)) in pixels of an image (H, W), the long axis first.
-
-        Raises:
-            DataError: for mm on an image without positions in mm.
-            LabelError: as :func:`softmask.label.recist.validate`.
-        """
-        from softmask.label.recist import validate  # image libraries take their time
-
+    def pixels(self, shape: tuple[int, int], grid: Grid | None, turn: Turn | None = None) -> np.ndarray:
+        """Return the ends, (N, 2) float64 (row, column) in pixels of an image (H, W); ``turn`` is that of the stored
+        pixels that a mark in pixels counts. Raises DataError for mm on an image without positions in mm."""
         ends = np.array(self.ends, float)
         if self.order == "xy":
             ends = ends[:, ::-1]
@@ -83,11 +87,28 @@ class Mark:
             if grid is None:
                 raise DataError("RECIST ends in mm, but the image's file says nothing of mm; give them in pixels")
             ends = (ends - grid.origin[1::-1]) / grid.spacing_mm[1:]
+        elif turn is not None:
+            ends = turn.points(ends, shape)
+        return ends
+
+    def axes(self, shape: tuple[int, int], grid: Grid | None, turn: Turn | None = None) -> np.ndarray:
+        """Return (2, 2, 2) float64 (axis, end, (row, column)), the long axis first; arguments as :meth:`pixels`.
+
+        Raises:
+            DataError: as :meth:`pixels`.
+            LabelError: as :func:`softmask.label.recist.validate`.
+        """
+        from softmask.label.recist import validate  # image libraries take their time
+
         try:
-            return validate(ends.reshape(2, 2, 2), shape)
+            return validate(self.pixels(shape, grid, turn).reshape(2, 2, 2), shape)
         except LabelError as error:
             hint = "; columns before rows must be said (--order xy; x0, y0, ... in lists), and so must mm (--units mm)"
             raise LabelError(f"{error}{hint if 'outside' in str(error) else ''}") from error
+
+    def turn_of(self, image: Image, z: int) -> Turn | None:
+        """Return the turn of slice ``z`` where the mark counts stored pixels: that of a report does."""
+        return image.series.slices[z].turn if self.uid and image.series is not None else None
 
     def slice_of(self, image: Image, z: int | None) -> int:
         """Return the slice that it lies on, of several ``z``. Raises DataError where it is not known."""
@@ -96,16 +117,25 @@ class Mark:
             if self.uid not in image.uids:
                 raise DataError(f"the mark lies on SOPInstanceUID {self.uid}, not in {image.path}; get that series")
             return image.uids.index(self.uid)
+        if self.z_mm is not None:
+            if image.grid is None or self.frame != image.grid.frame_of_reference:
+                raise DataError(f"the mark was drawn in frame of reference {self.frame}, not on {image.path}")
+            found = slice_at(image.grid, self.z_mm)
+            if found is None:
+                raise DataError(f"the mark lies at z = {self.z_mm:g} mm, between the slices of {image.path}")
+            return found
         if n > 1 and z is None:
             raise DataError(f"has {n} slices, 0 to {n - 1}; say which one the mark lies on (--slice, column slice)")
-        return 0 if n == 1 else _checked_slice(z, n)
+        return _checked_slice(z or 0, n)
 
 
-def doubts(axes: np.ndarray) -> str:
+def doubts(axes: np.ndarray, spacing: Sequence[float] = (1, 1)) -> str:
     """Return that two axes (2, 2, 2) are not perpendicular (30 degrees off), or do not cross; empty for neither.
 
     Readers who draw by hand make such marks, so they are labelled; but ends in a wrong order look like that, too.
+    ``spacing`` is (row, column) size of a pixel: angles are those in the patient.
     """
+    axes = axes * spacing
     long, short = axes[0, 1] - axes[0, 0], axes[1, 1] - axes[1, 0]
     lengths = np.linalg.norm([long, short], axis=1)
     if not lengths[1]:
@@ -114,21 +144,29 @@ def doubts(axes: np.ndarray) -> str:
     if angle < 60:
         return f"the axes meet at {angle:.0f} degrees, not at about 90: check the order of the ends"
     shares = np.linalg.solve(np.stack([long, -short], axis=1), axes[1, 0] - axes[0, 0])  # of each axis, where they meet
-    if (np.abs(shares - 0.5) > 0.5 + 1 / lengths).any():  # within a pixel, they may cross
+    if (np.abs(shares - 0.5) > 0.5 + max(spacing) / lengths).any():  # within a pixel, they may cross
         return "the axes do not cross: check the order of the ends"
     return ""
 
 
+def warn_of(axes: np.ndarray, grid: Grid | None) -> None:
+    """Warn of the :func:`doubts` about a mark on an image."""
+    if doubt := doubts(axes, grid.spacing_mm[1:] if grid else (1, 1)):
+        warnings.warn(Doubt(doubt), stacklevel=2)
+
+
 @dataclass(frozen=True)
 class Item:
-    """An image, and either masks or a mark.
+    """An image, and either masks, or a mark, or slices that are segmented whole.
 
     Attributes:
         where: its name in messages.
         name: beginning of the names of results.
         image: a PNG, TIFF or DICOM file, a NIfTI or nrrd volume, or a folder with one CT series.
-        masks: a mask, or those of several readers: PNG, TIFF, DICOM SEG, NIfTI or nrrd.
+        masks: a mask, or those of several readers: PNG, TIFF, DICOM SEG or RTSTRUCT, NIfTI or nrrd.
         slice: the slice to label, from 0 at the feet; None for all that a mask marks, or the only one.
+        label: number or name of the structure that is meant, in masks with several.
+        planes: the slices to segment whole.
     """
 
     where: str
@@ -137,9 +175,13 @@ class Item:
     masks: tuple[Path, ...] = ()
     mark: Mark | None = None
     slice: int | None = None
+    label: str = ""
+    planes: tuple[Slice, ...] = ()
 
     def __post_init__(self) -> None:
-        if bool(self.masks) == (self.mark is not None):
+        if self.label and not self.masks:
+            raise ConfigError(f"{self.where}: a label is one of a mask's; leave out --label (column label)")
+        if bool(self.masks) + (self.mark is not None) + bool(self.planes) != 1:
             raise ConfigError(f"{self.where}: {_EXACTLY_ONE}")
         if not _NAME.fullmatch(self.name):
             name = f"{self.name[:200]!r} cannot be the name of a file"
@@ -147,9 +189,11 @@ class Item:
 
     @property
     def kind(self) -> str:
-        """``recist``, ``mask`` or ``readers``."""
+        """``recist``, ``point``, ``mask``, ``readers`` or ``whole``."""
+        if self.planes:
+            return "whole"
         if self.mark is not None:
-            return "recist"
+            return "recist" if len(self.mark.ends) == 4 else "point"
         return "mask" if len(self.masks) == 1 else "readers"
 
 
@@ -165,7 +209,7 @@ def read_list(path: Path) -> tuple[list[Item], list[Problem]]:
     items, problems = [], []
     try:
         header = [cell.strip() for cell in next(rows, [])]
-        unknown = set(header) - {"image", "name", "units", "slice", *_PRIORS}
+        unknown = set(header) - {"image", "name", "units", "slice", "label", *_PRIORS}
         if "image" not in header or unknown or len(set(header)) != len(header) or not set(_PRIORS) & set(header):
             names = ", ".join(repr(name[:40]) for name in header[:40]) or "none"
             raise ConfigError(f"{path}: its first line names the columns {names} (separated by commas); {COLUMNS_HELP}")
@@ -200,29 +244,29 @@ def _item_of(folder: Path, where: str, header: list[str], row: list[str]) -> Ite
             expected = "a whole number" if kind is int else "a number, with a point"
             raise DataError(f"{name} = {cells[name][:40]!r} is not {expected}") from error
 
-    orders = [order for order, names in _ENDS.items() if set(names) & cells.keys()]
-    if len(orders) + ("mask" in cells) + ("readers" in cells) != 1:
+    marks = [(order, names) for kinds in (_ENDS, _POINTS) for order, names in kinds.items() if {*names} & cells.keys()]
+    if len(marks) + ("mask" in cells) + ("readers" in cells) != 1:
         raise ConfigError(_EXACTLY_ONE)
-    if not orders and "units" in cells:
-        raise DataError("has units and no RECIST ends")
+    if not marks and "units" in cells:
+        raise DataError("has units and no mark")
     mark = None
-    for order in orders:
-        if missing := [name for name in _ENDS[order] if name not in cells]:
-            raise DataError(f"has RECIST ends without {', '.join(missing)}")
-        values = [number(name, float) for name in _ENDS[order]]
+    for order, names in marks:
+        if missing := [name for name in names if name not in cells]:
+            raise DataError(f"has a mark without {', '.join(missing)}")
+        values = [number(name, float) for name in names]
         mark = Mark(tuple(zip(values[::2], values[1::2], strict=True)), order, cells.get("units", "px"))
     image = folder / cells["image"]
     paths = [cells["mask"]] if "mask" in cells else cells.get("readers", "").split(";")
     masks = tuple(folder / path.strip() for path in paths if path.strip())
     z = number("slice", int) if "slice" in cells else None
-    return Item(where, cells.get("name") or stem_of(image), image, masks, mark, z)
+    return Item(where, cells.get("name") or stem_of(image), image, masks, mark, z, cells.get("label", ""))
 
 
 def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
     """Return the RECIST marks in a DICOM measurement report, and the groups whose diameters make none.
 
-    Each measurement group (TID 1501) with two diameters (SCOORD POLYLINE of two points) is a mark. SCOORD counts
-    from the outer corner of the first pixel (PS3.3 C.18.6.1.2), so half a pixel is taken off.
+    Each measurement group (TID 1501) with two diameters (SCOORD or SCOORD3D POLYLINE of two points) is a mark. SCOORD
+    counts from the outer corner of the first pixel (PS3.3 C.18.6.1.2), so half a pixel is taken off; SCOORD3D is in mm.
 
     Raises:
         DataError: naming the file, and the tag, when it is damaged, no structured report, or has no diameter.
@@ -230,25 +274,26 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
     dataset = dcmread(path, stop_before_pixels=True)
     try:
         modality = str(dataset.get("Modality"))
-        groups = []
+        groups, drawn = [], []  # lines of each measurement group, and whether it holds any
         for item in _content(dataset):
             name = (item.get("ConceptNameCodeSequence") or [{}])[0]
             if (name.get("CodeValue"), name.get("CodingSchemeDesignator")) == _GROUP:
                 groups.append([*_lines(item)])
+                drawn.append(any(part.get("GraphicType") == "POLYLINE" for part in _content(item)))
     except Exception as error:  # values are decoded only now, and on damaged bytes that raises nearly anything
         raise DataError(f"{path}: damaged ({brief(error)}); export the report again") from error
     if modality != "SR":
         raise DataError(f"{path}: {named('Modality')} = {modality}; a measurement report (SR) was expected")
     marks, problems = [], []
     for number, lines in enumerate(groups, 1):
-        uids = {uid for _, uid in lines}
-        if len(lines) == 2 and len(uids) == 1:
-            ends = tuple((x - 0.5, y - 0.5) for points, _ in lines for x, y in points)
-            marks.append(Mark(ends, order="xy", uid=uids.pop()))
-        elif lines:
-            why = f"{len(lines)} diameters on {len(uids)} images, and a RECIST mark is two on one; redraw it"
+        planes = {line[1:] for line in lines}
+        if len(lines) == 2 and len(planes) == 1:
+            ends = tuple(end for line in lines for end in line.ends)
+            marks.append(Mark(ends, "xy", "px" if lines[0].uid else "mm", *planes.pop()))
+        elif lines or drawn[number - 1]:
+            why = f"{len(lines)} diameters on {len(planes)} images, and a RECIST mark is two on one; redraw it"
             problems.append(Problem(f"{path}, measurement group {number}", why))
-    if not marks and not problems:
+    if not any(groups):
         remedy = "export the marks with their coordinates"
         raise DataError(f"{path}: none of its {len(groups)} measurement groups holds a diameter (SCOORD); {remedy}")
     return marks, problems
@@ -261,17 +306,32 @@ def _content(parent) -> Iterator:
         yield from _content(item)
 
 
-def _lines(group) -> Iterator[tuple[tuple[tuple[float, float], ...], str]]:
-    """Yield the ends (column, row) and the image of each line of two points below the numbers of a group."""
+class _Line(NamedTuple):
+    """A line of two points (column, row) in pixels of the image ``uid``, or (x, y) in mm at height ``z_mm`` of
+    ``frame``."""
+
+    ends: tuple[tuple[float, float], ...]
+    uid: str = ""
+    z_mm: float | None = None
+    frame: str = ""
+
+
+def _lines(group) -> Iterator[_Line]:
+    """Yield the lines of two points below the numbers of a group."""
     numbers = (item for item in _content(group) if item.get("ValueType") == "NUM")
     for drawn in (child for number in numbers for child in number.get("ContentSequence") or ()):
         values = [float(value) for value in drawn.get("GraphicData") or ()]
-        if drawn.get("ValueType") == "SCOORD" and drawn.get("GraphicType") == "POLYLINE" and len(values) == 4:
+        if drawn.get("GraphicType") != "POLYLINE":
+            continue
+        if drawn.get("ValueType") == "SCOORD" and len(values) == 4:
             images = [item for item in drawn.get("ContentSequence") or () if item.get("ValueType") == "IMAGE"]
             if len(images) != 1:
                 raise ValueError("a diameter is not drawn on one image")
-            uid = str(images[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
-            yield ((values[0], values[1]), (values[2], values[3])), uid
+            ends = tuple((x - 0.5, y - 0.5) for x, y in zip(values[::2], values[1::2], strict=True))
+            yield _Line(ends, str(images[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID))
+        elif drawn.get("ValueType") == "SCOORD3D" and len(values) == 6 and abs(values[2] - values[5]) < SAME_Z:
+            ends = (values[0], values[1]), (values[3], values[4])
+            yield _Line(ends, z_mm=values[2], frame=str(drawn.get("ReferencedFrameOfReferenceUID") or ""))
 
 
 def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
@@ -282,6 +342,11 @@ def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
         if item.slice not in marked:
             raise DataError(f"the masks do not mark slice {item.slice}; they mark {marked[:20]}")
         marked = [item.slice]
+    for path, masks in zip(item.masks, readers, strict=True):
+        if large := [z for z in marked if z in masks and masks[z].mean() > 0.5]:
+            where = f" in slice {large[0]}" if image.is_volume else ""
+            doubt = f"covers {masks[large[0]].mean():.0%} of the image{where}; should it be inverted, invert it"
+            warnings.warn(Doubt(f"{path}: {doubt}"), stacklevel=2)
     empty = np.zeros(image.shape, bool)
     return {z: np.stack([masks.get(z, empty) for masks in readers]) for z in marked}
 
@@ -293,22 +358,20 @@ def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
     n = len(image.slices)
     if path.suffix.lower() in (".png", ".tif", ".tiff"):
         if n > 1 and item.slice is None:
-            raise DataError(f"{path}: is the mask of one slice of {n}; say of which (--slice, column slice)")
+            why = f"is the mask of one slice, but the scan has {n}"
+            raise DataError(f"{path}: {why}; give its number (--slice, column slice)")
         stored = read_grey(path)
         if stored.shape != image.shape:
             size, expected = (" x ".join(map(str, shape)) for shape in (stored.shape, image.shape))
-            raise DataError(f"{path}: {size} pixels, and {expected} in {image.path}; draw the mask on the whole image")
-        return {_checked_slice(item.slice, n) if n > 1 else 0: checked_mask(stored, f"{path}")}
+            raise DataError(
+                f"{path}: the mask is {size} pixels, but {image.path} is {expected}; save the mask at the image's size"
+            )
+        if item.label:
+            raise DataError(f"{path}: PNG and TIFF masks have no labels, so --label has no effect; leave it out")
+        return {_checked_slice(item.slice or 0, n): checked_mask(stored, f"{path}")}
     if image.grid is None:
         raise DataError(f"{path}: {image.path} has no place in mm, so its mask must be a PNG or TIFF file")
-    if is_volume_file(path):
-        stack = label_volume_mask(image.grid, path)
-    elif is_dicom(path):
-        if (modality := modality_of(path)) != "SEG":
-            raise DataError(f"{path}: {named('Modality')} = {modality}; a mask in DICOM is a SEG")
-        stack = lesion_mask(path, image.grid)
-    else:
-        raise DataError(f"{path}: is of an unknown kind; masks are PNG, TIFF, DICOM SEG, NIfTI or nrrd files")
+    stack = lesion_mask(image.grid, path, item.label)
     return {int(z): stack[z] for z in np.flatnonzero(stack.any(axis=(1, 2)))}
 
 

@@ -38,6 +38,9 @@ LARGEST = 1024 * 1024
 SHIPPED = Path(__file__).resolve().parent / "shipped"
 """Folder of the models that come with the package."""
 
+LIST = "list"
+"""In place of a model's name: the models are listed."""
+
 _REMEDY = "get the model again"
 
 
@@ -161,22 +164,28 @@ class Model:
         Raises:
             DataError: for an image that is not (H, W) in [0, 1], too small or too large.
         """
+        return self.segment_all([image], threshold)[0]
+
+    def segment_all(self, images: Sequence[np.ndarray], threshold: float | None = None) -> list[Segmentation]:
+        """Segment images of one size (H, W) together. Args, Raises: as :meth:`segment`."""
         threshold = self.description.threshold if threshold is None else threshold
         check_threshold(threshold)
-        image = np.asarray(image, dtype=np.float32)
-        if image.ndim != 2 or not image.size:
-            raise DataError(f"a grey image (H, W) was expected, not an array of shape {image.shape}")
-        if not (image.min() >= 0 and image.max() <= 1):  # NaN fails both
-            raise DataError(f"values in [0, 1] were expected, not {image.min():g} to {image.max():g}")
-        self.check_size(*image.shape)
+        images = [np.asarray(image, dtype=np.float32) for image in images]
+        for image in images:
+            if image.ndim != 2 or not image.size:
+                raise DataError(f"a grey image (H, W) was expected, not an array of shape {image.shape}")
+            if not (image.min() >= 0 and image.max() <= 1):  # NaN fails both
+                raise DataError(f"values in [0, 1] were expected, not {image.min():g} to {image.max():g}")
+            self.check_size(*image.shape)
+        height, width = images[0].shape
         if self.spec.of_lungs:
-            probability, alpha = (enlarged(values, image.shape)[0] for values in answer(self, [image]))
+            found = [enlarged(values, (height, width)) for values in answer(self, images)]
         else:
-            height, width = image.shape
-            padded = np.pad(image, ((0, -height % self.multiple), (0, -width % self.multiple)), mode="edge")
-            answers = predict(self.network, channels(self.spec, padded, self.sr))  # (1, 1, s, s)
-            probability, alpha = (values[0, :height, :width].copy() for values in inputs.read(self.spec, answers))
-        return Segmentation(probability, alpha, probability >= threshold)
+            pad = ((0, -height % self.multiple), (0, -width % self.multiple))
+            seen = [channels(self.spec, np.pad(image, pad, mode="edge"), self.sr) for image in images]
+            answers = predict(self.network, np.concatenate(seen))  # (N, 1, s, s)
+            found = [values[:, :height, :width].copy() for values in inputs.read(self.spec, answers)]
+        return [Segmentation(*both, both[0] >= threshold) for both in zip(*found, strict=True)]
 
     def check_size(self, height: int, width: int) -> None:
         """Raise DataError for an image smaller or larger than what is segmented."""
@@ -224,6 +233,18 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in SHIPPED.glob(f"*/{MODEL}"))
 
 
+def listed() -> str:
+    """Return a line for each model that comes with the package: its name, what it segments, how well, and on what."""
+    lines = []
+    for name in names():
+        about = Description.read(SHIPPED / name / MODEL)
+        target = "lungs" if about.spec.of_lungs else "lesions"
+        measure = "dice3d" if about.spec.of_lungs else "dice"
+        dice = f"mean Dice {about.measures[measure][0]:.3f}" if measure in about.measures else ""
+        lines.append(f"{name:<10} {target:<8} {dice}, {about.images} test images of {about.spec.dataset}")
+    return "\n".join([*lines, "Any other model is named by its folder."])
+
+
 def load(name_or_folder: str | Path) -> Model:
     """Return the model of that name, else in that folder. Raises ConfigError where there is none, DataError for a
     damaged file."""
@@ -257,8 +278,10 @@ def networks(spec: RunSpec, weights: bytes, where: str) -> dict[str, nn.Module |
     except (ConfigError, RuntimeError) as error:
         raise DataError(f"{where}: {spec.name} cannot be made of it ({brief(error)}); {_REMEDY}") from error
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() != kinds[name].is_floating_point or not torch.isfinite(tensor).all():
-            raise DataError(f"{where}: {name} is {tensor.dtype}, not {kinds[name]}, or not finite; {_REMEDY}")
+        if tensor.is_floating_point() != kinds[name].is_floating_point:
+            raise DataError(f"{where}: {name} has dtype {tensor.dtype}, expected {kinds[name]}; {_REMEDY}")
+        if not torch.isfinite(tensor).all():
+            raise DataError(f"{where}: {name} contains NaN or infinite values; {_REMEDY}")
     trained = untrained()
     trained.load_state_dict(tensors)
     return {"sr": None, **trained.eval()}

@@ -1,23 +1,23 @@
-"""Files that are written for people's images: PNG, NIfTI on the image's own voxels, DICOM SEG."""
+"""Pictures and volumes that are written for people's images, and the names of all files that are."""
 
 from __future__ import annotations
 
 import io
-import logging
-import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as Picture
 from scipy.ndimage import binary_erosion
 
-from softmask import __version__
+from softmask.apply import KINDS
 from softmask.apply.images import Image
-from softmask.data.ct import dcmread, named
-from softmask.data.volume_files import Grid, image_of, nifti
-from softmask.errors import ConfigError, DataError, brief
+from softmask.data.volume_files import Grid, image_of, packed
+from softmask.errors import ConfigError
 from softmask.files import write_atomic
+from softmask.measure.size import Size, size_of
 
 OUTLINE = (230, 159, 0)
 """Red, green, blue: the first of ``softmask.report.figures.COLORS``."""
@@ -25,10 +25,50 @@ OUTLINE = (230, 159, 0)
 SHOWN = 512
 """Overlays are enlarged, each pixel to a square, until the longer side has at least this many pixels."""
 
-_TYPE_2 = ("PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime")
-_TYPE_1 = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
-_REMEDY = "mend the header, or choose --format png nifti"
-_PRIORS = {"mask": "a binary mask", "readers": "the masks of several readers", "recist": "RECIST axes"}
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What was found on an image, and how.
+
+    Attributes:
+        name: beginning of the files' names.
+        alphas: (H, W) float32 in [0, 1] by slice, one at least; ``masks``: (H, W) bool of the same slices.
+        command: ``label`` or ``segment``.
+        method, origin: in words: ``closed-form matting``, ``from RECIST axes``.
+        parameters: of the method, by name.
+        by_network: whether a network made it, or matting; ``automatic``: whether nobody said where the lesion is.
+    """
+
+    image: Image
+    name: str
+    alphas: Mapping[int, np.ndarray]
+    masks: Mapping[int, np.ndarray]
+    command: str
+    method: str
+    origin: str
+    parameters: Mapping[str, str]
+    by_network: bool = False
+    automatic: bool = False
+
+    @cached_property
+    def size(self) -> Size | None:
+        """Size of the lesion; None where the image's file says nothing of mm."""
+        grid = self.image.grid
+        return None if grid is None else size_of(self.alphas, self.masks, grid.spacing_mm)
+
+
+def file_names(name: str, pictures: Iterable[str], formats: Sequence[str], command: str) -> list[str]:
+    """Return the names of an item's files.
+
+    Args:
+        name: beginning of their names, ``pictures`` those of the PNG files, with a folder in front or not.
+        formats: keys of :data:`KINDS`.
+        command: ``label``, or ``segment``, which has no trimap.
+    """
+    drawn = [kind for kind in KINDS["png"] if command == "label" or not kind.startswith("trimap")]
+    endings = [ending for format in formats if format != "png" for ending in KINDS[format]]
+    begins = pictures if "png" in formats else ()
+    return [f"{begin}-{kind}" for begin in begins for kind in drawn] + [f"{name}-{ending}" for ending in endings]
 
 
 def check_outputs(writers: Iterable[tuple[str, Iterable[Path]]], inputs: Iterable[Path], remedy: str) -> None:
@@ -81,89 +121,35 @@ def pictures(image: np.ndarray, alpha: np.ndarray, mask: np.ndarray, part=(slice
     }
 
 
-def write_nifti(folder: Path, name: str, image: Image, alphas: dict[int, np.ndarray]) -> None:
-    """Write ``soft.nii.gz`` (float32) and ``mask.nii.gz`` (uint8) on the voxels of the image, of PNG and TIFF on one
-    slice with voxels of 1 mm; ``alphas`` are (H, W) float32 by slice."""
+def write_volumes(folder: Path, result: Result, formats: Sequence[str]) -> None:
+    """Write soft mask (float32) and mask (uint8) as NIfTI and nrrd, those of the ``formats``, on the voxels of the
+    image, of PNG and TIFF on one slice with voxels of 1 mm."""
+    image = result.image
     grid = image.grid or Grid(
         shape=(1, *image.shape), spacing_mm=(1.0,) * 3, z_mm=np.zeros(1), origin=(0.0,) * 3, patient="", path=image.path
     )
-    volume = np.zeros(grid.shape, np.float32)
-    for z, alpha in alphas.items():
-        volume[z] = alpha
-    folder.mkdir(parents=True, exist_ok=True)
-    for kind, values in (("soft", volume), ("mask", (volume >= 0.5).astype(np.uint8))):
-        write_atomic(folder / f"{name}-{kind}.nii.gz", nifti(image_of(values, grid), folder))
+    endings = [ending for format in ("nifti", "nrrd") if format in formats for ending in KINDS[format]]
+    for ending in endings:
+        soft = ending.startswith("soft")
+        values = np.zeros(grid.shape, np.float32 if soft else np.uint8)
+        for z, found in (result.alphas if soft else result.masks).items():
+            values[z] = found
+        volume = image_of(values, grid)
+        if ending.endswith(".seg.nrrd"):
+            for key, text in _segment_of_slicer(volume.GetSize()).items():
+                volume.SetMetaData(key, text)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / f"{result.name}-{ending}", packed(volume, folder, ending[ending.index(".") :]))
 
 
-def seg_bytes(image: Image, alphas: dict[int, np.ndarray], name: str, prior: str, epsilon: float) -> bytes:
-    """Return a DICOM Segmentation object (PS3.3 A.51) with one segment, "Lesion", a frame for each of the slices.
-
-    It is FRACTIONAL, of type OCCUPANCY, "the proportion of the pixel occupied by the property", which alpha is;
-    PROBABILITY would be the chance that the whole pixel is lesion. Values are stored in 8 bit, 255 is 1.
-
-    Args:
-        alphas: (H, W) in [0, 1] by slice.
-        prior: ``mask``, ``readers`` or ``recist``.
-
-    Raises:
-        DataError: where something that a SEG must repeat is missing in the images' headers.
-    """
-    import highdicom as hd
-    from pydicom.sr.codedict import codes
-
-    headers = [_header(image.slices[z].path) for z in sorted(alphas)]
-    try:
-        algorithm = hd.AlgorithmIdentificationSequence(
-            name=f"closed-form matting from {_PRIORS[prior]}",
-            family=codes.cid7162.NeighborhoodAnalysis,
-            version=__version__,
-            source="softmask",
-            parameters={"epsilon": f"{epsilon:g}", "prior": prior},
-        )
-        segment = hd.seg.SegmentDescription(
-            segment_number=1,
-            segment_label="Lesion",
-            segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
-            segmented_property_type=codes.SCT.Lesion,
-            algorithm_type=hd.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
-            algorithm_identification=algorithm,
-        )
-        content = io.BytesIO()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values in the images' headers, which are repeated as they are
-            hd.seg.Segmentation(
-                source_images=headers,
-                pixel_array=np.stack([alphas[z] for z in sorted(alphas)]).astype(np.float32),
-                segmentation_type=hd.seg.SegmentationTypeValues.FRACTIONAL,
-                fractional_type=hd.seg.SegmentationFractionalTypeValues.OCCUPANCY,
-                max_fractional_value=255,
-                segment_descriptions=[segment],
-                series_instance_uid=hd.UID(),
-                series_number=1000,
-                sop_instance_uid=hd.UID(),
-                instance_number=1,
-                manufacturer="softmask",
-                manufacturer_model_name="softmask label",
-                software_versions=__version__,
-                device_serial_number="0",
-                content_label="SOFT_MASK",
-                content_description=f"soft mask from {_PRIORS[prior]}",
-                series_description=f"Soft mask: {name}"[:64],
-                omit_empty_frames=False,
-            ).save_as(content)
-    except Exception as error:  # highdicom reports faults of other people's headers in nearly any way
-        raise DataError(f"{image.path}: no DICOM SEG can be made for it ({brief(error)}); {_REMEDY}") from error
-    return content.getvalue()
-
-
-def _header(path: Path):
-    """Return the header of an image, checked for what a SEG must repeat; what may be empty is added."""
-    logging.getLogger("highdicom").setLevel(logging.ERROR)
-    header = dcmread(path, stop_before_pixels=True)
-    for name in _TYPE_1:
-        if not header.get(name):
-            raise DataError(f"{path}: has no {named(name)}, which a DICOM SEG must repeat; {_REMEDY}")
-    for name in _TYPE_2:
-        if name not in header:
-            setattr(header, name, None)
-    return header
+def _segment_of_slicer(size: Sequence[int]) -> dict[str, str]:
+    """Return what 3D Slicer reads of the only segment of a ``.seg.nrrd`` file of that size."""
+    color = " ".join(f"{value / 255:.6f}" for value in OUTLINE)
+    segment = {
+        "ID": "Lesion", "Name": "Lesion", "NameAutoGenerated": "0", "Color": color, "ColorAutoGenerated": "0",
+        "LabelValue": "1", "Layer": "0", "Extent": " ".join(f"0 {length - 1}" for length in size),
+    }  # fmt: skip
+    whole = {"MasterRepresentation": "Binary labelmap", "ContainedRepresentationNames": "Binary labelmap|"}
+    whole["ReferenceImageExtentOffset"] = "0 0 0"
+    named = {f"Segment0_{key}": text for key, text in segment.items()}
+    return named | {f"Segmentation_{key}": text for key, text in whole.items()}

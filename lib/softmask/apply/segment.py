@@ -7,7 +7,8 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
@@ -17,15 +18,30 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from tqdm import tqdm
 
-from softmask.apply.images import Grey, Slice, list_slices, reading
-from softmask.apply.models import Model, answer, check_threshold, enlarged, load, names, shown
-from softmask.apply.outputs import check_outputs, overlay, pictures, png
+from softmask.apply.batch import Outcome, Row, Task, attempt, begin, complete, items_of, work_through
+from softmask.apply.images import Grey, list_slices, reading, remarks, stem_of
+from softmask.apply.items import Item
+from softmask.apply.lesions import Settings, around_lesions, result_of, write_pictures
+from softmask.apply.models import (
+    LIST,
+    Model,
+    Segmentation,
+    answer,
+    check_threshold,
+    enlarged,
+    listed,
+    load,
+    names,
+    shown,
+)
+from softmask.apply.outputs import check_outputs, overlay, png
 from softmask.config import Config
 from softmask.data.ct import read_volume
 from softmask.data.image_files import window_hu
-from softmask.data.volume_files import image_of, name_of, nifti
+from softmask.data.sample import Problem
+from softmask.data.volume_files import image_of, name_of, packed
 from softmask.errors import ConfigError, SoftmaskError, brief
-from softmask.files import whole_path, write_atomic
+from softmask.files import sha256_of, whole_path, write_atomic
 from softmask.measure import segmentation
 from softmask.nets import morph
 
@@ -50,54 +66,125 @@ T = TypeVar("T")
 
 
 def run_segment(arguments: argparse.Namespace) -> int:
-    """Segment every image that can be segmented; return the exit status: 1 where one could not, else 0.
+    """Segment every image that can be segmented, whole or around lesions; return the exit status: 1 where one could
+    not, else 0.
 
-    Written are the PNG files of :func:`~softmask.apply.outputs.pictures`, to ``--out`` or beside each image.
+    Files are written to ``--out``, with a manifest, or beside each image, without.
 
     Raises:
         ConfigError: an unknown model or option, or outputs that overwrite one another or an input.
+        DataError: a list or report that cannot be read, a folder that cannot be written to.
     """
+    if arguments.model == LIST:
+        print(listed())
+        return 0
+    if arguments.model is None:
+        raise ConfigError(f"say by which model, with --model: one of {', '.join(names())}, or the folder of another")
     if arguments.threshold is not None:
         check_threshold(arguments.threshold)
     grey = Grey(arguments.window and tuple(arguments.window), arguments.stretch)
     folder = None if arguments.out is None else whole_path(arguments.out, "--out")
+    formats = arguments.formats and tuple(arguments.formats)
+    around = any(getattr(arguments, name) is not None for name in ("at", "recist", "report", "list"))
+    if not around and not arguments.images:
+        raise ConfigError("name the images to segment, or lesions with --list")
     model = load(arguments.model)
-    images: list[Slice] = []
+    threshold = model.description.threshold if arguments.threshold is None else arguments.threshold
+    digest = sha256_of(model.description.sha256, repr(model.spec))
+    settings = Settings(grey, model.name, digest, threshold, formats if around else formats or ("png",))
+    if around:
+        items, problems, inputs = _lesions(arguments, model)
+    else:
+        items, problems = _whole_images(arguments, settings)
+        inputs = []
 
-    def paths(image: Slice) -> dict[str, Path]:
-        kinds = ("soft", "mask", "overlay")
-        return {kind: (folder or image.path.parent) / f"{image.stem}-{kind}.png" for kind in kinds}
+    def say(item: Item, row: Row) -> str:
+        n = len(row["slices"].split()) * int(row["rows"]) * int(row["columns"])
+        long = f", {row['long_mm']} x {row['short_mm']} mm" if row["long_mm"] and around else ""
+        found = f"{row['mask_area_px']} of {n} pixels are {model.target}{long}"
+        return f"{item.where}: {found}; written to {folder or item.image.parent} as {item.name}"
 
-    def segment(image: Slice) -> str:
-        levels = image.read(grey)
-        result = model.segment(levels, arguments.threshold)
-        for kind, content in pictures(levels, result.alpha, result.mask).items():
-            write_atomic(paths(image)[kind], content)
-        n = int(np.count_nonzero(result.mask))
-        return f"{image.where}: {n} of {result.mask.size} pixels are {model.target}; {paths(image)['soft']} and others"
+    def outcomes(done: Mapping[str, Row]) -> Iterator[Outcome]:
+        def beginning(item: Item) -> Callable[[Row], Task | Outcome]:
+            return partial(begin, item, settings, folder or item.image.parent, done.get(item.name))
 
-    failed = _for_each(
-        _each_once(arguments.images), str, lambda path: images.extend(list_slices(path, arguments.slices or ()))
-    )
-    check_outputs(((image.where, paths(image).values()) for image in images), (i.path for i in images), _REMEDY)
-    with tqdm(images, desc=model.name, unit="image", disable=len(images) < 2) as bar:
-        failed += _for_each(bar, lambda image: image.where, segment)
-    return 1 if failed else 0
+        if around:
+            for first in range(0, len(items), SLICES):
+                yield from around_lesions(items[first : first + SLICES], settings, model, beginning)
+            return
+        for item in items:
+
+            def work(row: Row, item: Item = item) -> Outcome:
+                task = beginning(item)(row)
+                return _segment_whole(task, settings, model) if isinstance(task, Task) else task
+
+            yield attempt(item, settings, work)
+
+    return work_through("segment", items, outcomes, folder=folder, problems=problems, inputs=inputs, say=say)
+
+
+def _lesions(arguments: argparse.Namespace, model: Model) -> tuple[list[Item], list[Problem], list[Path]]:
+    """Return the lesions that the command line names, the lines that name none, and files read besides."""
+    if model.spec.of_lungs:
+        raise ConfigError(f"the model {model.name} segments whole slices; name one of lesions, or no lesion")
+    if arguments.list is not None and arguments.out is None:
+        raise ConfigError("--list needs --out, the folder of the results")
+    if len(arguments.images) > 1 or len(arguments.slices or ()) > 1:
+        raise ConfigError("a lesion lies in one image, and in one slice of it; name many with --list")
+    one = {"image": next(iter(arguments.images), None), "slice": next(iter(arguments.slices or ()), None)}
+    return items_of(argparse.Namespace(**vars(arguments) | one), ("point", "recist"))
+
+
+def _whole_images(arguments: argparse.Namespace, settings: Settings) -> tuple[list[Item], list[Problem]]:
+    """Return what is segmented whole, the slices one by one where only pictures are written, and what cannot be."""
+    for option in ("order", "units", "name"):
+        if getattr(arguments, option) is not None:
+            raise ConfigError(f"--{option} goes with a lesion (--at, --recist); leave it out")
+    items, problems = [], []
+    for path in _each_once(arguments.images):
+        try:
+            with remarks() as texts:
+                planes = list_slices(path, tuple(arguments.slices or ()))
+        except SoftmaskError as error:
+            problems.append(Problem(str(path), str(error).removeprefix(f"{path}: ")))
+            continue
+        for text in texts:
+            print(f"softmask: {path}: {text}", file=sys.stderr)
+        if settings.formats == ("png",):
+            items += [Item(plane.where, plane.stem, plane.path, planes=(plane,)) for plane in planes]
+        else:
+            items.append(Item(str(path), stem_of(path), path, planes=tuple(planes)))
+    return items, problems
+
+
+def _segment_whole(task: Task, settings: Settings, model: Model) -> Outcome:
+    found: dict[int, Segmentation] = {}
+    for plane in task.item.planes:
+        z = task.image.slices.index(plane)
+        levels = plane.read(settings.grey)
+        found[z] = model.segment(levels, settings.threshold)
+        write_pictures(task, z, levels, found[z])
+    return complete(task, result_of(task, settings, found))
 
 
 def run_lungs(arguments: argparse.Namespace) -> int:
-    """Segment every scan that can be segmented; return the exit status: 1 where one could not, else 0.
+    """Segment every scan that can be segmented; return exit status 1 if any scan failed, otherwise 0.
 
-    Written are ``*-lungs.nii.gz`` (uint8, 1 is lung, on the scan's voxels) and ``*-overlay.png``.
+    Writes ``*-lungs.nii.gz`` (uint8, 1 is lung, on the scan's voxels) and ``*-overlay.png``.
 
     Raises:
         ConfigError: an unknown model or option, or outputs that overwrite one another or an input.
     """
+    if arguments.model == LIST:
+        print(f"{listed()} {MORPH} is threshold and morphology.")
+        return 0
+    if not arguments.scans or arguments.out is None:
+        raise ConfigError("name the scans, and with --out the folder of the results")
     folder = whole_path(arguments.out, "--out")
     name = arguments.model or best()
     if arguments.model is None:
         measured = ", ".join(f"{method} {IOU[method]:.3f}" for method in sorted(IOU, key=IOU.__getitem__)[::-1])
-        text = f"by {name}, which does best on real test slices (mean IoU: {measured}); --model takes another"
+        text = f"by {name}, which does best on real test slices (mean IoU: {measured}); use --model to choose another"
         print(text, file=sys.stderr)
     model = None if name == MORPH else load(name)
     if model is not None and not model.spec.of_lungs:
@@ -119,7 +206,7 @@ def run_lungs(arguments: argparse.Namespace) -> int:
         mask = largest(mask) if arguments.largest else mask
         lungs, picture = paths(scan)
         write_atomic(picture, png(montage(volume.hu, mask)))
-        write_atomic(lungs, nifti(image_of(mask.astype(np.uint8), volume), folder))
+        write_atomic(lungs, packed(image_of(mask.astype(np.uint8), volume), folder))
         ml = np.count_nonzero(mask) * float(np.prod(volume.spacing_mm)) / 1000
         seconds = time.perf_counter() - began
         return f"{scan}: {len(mask)} slices, {ml:.0f} ml of lung, {seconds:.1f} s; {lungs} and its overlay"
@@ -140,22 +227,23 @@ def _for_each(inputs: Iterable[T], where: Callable[[T], str], work: Callable[[T]
     """Print what ``work`` returns of each input, named ``where(input)``, or why it failed; return how many failed."""
     failed = 0
     for value in inputs:
-        try:
-            text = work(value)
-        except SoftmaskError as error:
-            why = str(error).removeprefix(f"{where(value)}: ")
-        except (MemoryError, RuntimeError) as error:  # torch has no error of its own for a lack of memory
-            why = f"memory may be short ({brief(error)}); crop it, or close other programs"
-        except OSError as error:  # of writing: those of reading are DataErrors
-            place = error.filename or "the results"
-            why = f"{place} cannot be written ({error.strerror}); choose another folder with --out"
-        else:
-            if text:
-                tqdm.write(text)  # which leaves a progress bar whole
-                sys.stdout.flush()
-            continue
-        failed += 1
-        tqdm.write(f"softmask: {where(value)}: {why}", file=sys.stderr)
+        text, why = None, ""
+        with remarks() as texts:
+            try:
+                text = work(value)
+            except SoftmaskError as error:
+                why = str(error).removeprefix(f"{where(value)}: ")
+            except (MemoryError, RuntimeError) as error:  # torch has no error of its own for a lack of memory
+                why = f"memory may be short ({brief(error)}); crop it, or close other programs"
+            except OSError as error:  # of writing: those of reading are DataErrors
+                place = error.filename or "the results"
+                why = f"{place} cannot be written ({error.strerror}); choose another folder with --out"
+        if text:
+            tqdm.write(text)  # which leaves a progress bar whole
+            sys.stdout.flush()
+        failed += bool(why)
+        for remark in (*texts, *([why] if why else [])):
+            tqdm.write(f"softmask: {where(value)}: {remark.replace(f'{where(value)}: ', '')}", file=sys.stderr)
     return failed
 
 

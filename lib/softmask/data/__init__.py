@@ -40,15 +40,19 @@ def open_dataset(name: str, config: Config) -> Dataset:
     (under ``config.data_root``), or ``auto``: real where found, else embedded.
 
     Raises:
-        ConfigError: for a name that is not known.
+        ConfigError: for a name that is not known, or stored images of the other kind.
         MissingData: when real data is asked for and missing; says where to get it and which folder it goes to.
         DataError: when it is there and nothing of it can be used.
     """
-    place = located(name, config.data_root)
-    if name in REAL_ONLY and config.data == "embedded":
-        raise ConfigError(f"{name}: is made of real scans only, there is no embedded version; ask for --data real")
-    if place and config.data != "embedded":
+    place = located(name, config.data_root, config.data)
+    if place:
         return open_source(*place, name)
+    stored = located(name, config.data_root) if name in REAL_ONLY else None
+    if stored:
+        words = (
+            "real images; ask for --data real" if config.data == "embedded" else "simulated ones; ask for --data auto"
+        )
+        raise ConfigError(f"{name}: {config.data} images are asked for, and {stored[1]} holds {words}")
     if config.data == "real" or name in REAL_ONLY:
         ways = "; or ".join(source.missing(config.data_root) for source in sources_of(name))
         raise MissingData(
@@ -93,7 +97,7 @@ class Status:
 def status(name: str, config: Config, *, read: bool = False) -> Status:
     """Return the status of the data set that ``config`` gives; with ``read`` every sample is read."""
     root, sources = config.data_root, sources_of(name)
-    place = None if config.data == "embedded" else located(name, root)
+    place = located(name, root, config.data)
     where, licence = (place[1], place[0].licence) if place else (None, "")
     better = sources[: sources.index(place[0])] if place else sources
     missing = tuple(text for source in better if (text := source.missing(root)))

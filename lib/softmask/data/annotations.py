@@ -232,7 +232,7 @@ def _nodules(connection: sqlite3.Connection, digest: str) -> list[Nodule]:
     ).fetchall()
     for _, patient, series, *sizes in scans:
         if not (isinstance(patient, str) and isinstance(series, str) and all(0 < float(size) < 1e4 for size in sizes)):
-            raise ValueError(f"a scan of {patient!r} with spacing and thickness {sizes}")
+            raise ValueError(f"patient {patient!r}: invalid pixel spacing or slice thickness {sizes}")
     thickness, positions = {scan[0]: scan[4] for scan in scans}, positions_of(connection)
 
     def build() -> dict[str, np.ndarray]:

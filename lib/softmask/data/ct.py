@@ -1,33 +1,28 @@
 """CT: DICOM files and series, and a scan, in DICOM, nrrd or NIfTI, as one volume in Hounsfield units.
 
-pydicom reads; :func:`dcmread` bounds what it reads. The readers of series in SimpleITK and highdicom name neither file
-nor tag of a slice that does not fit, and SimpleITK reads a series with a missing slice; so slices are compared here.
+The readers of series in SimpleITK and highdicom name neither file nor tag of a slice that does not fit, and SimpleITK
+reads a series with a missing slice; so slices are compared here.
 """
 
 from __future__ import annotations
 
-import io
-import os
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
+from softmask.data.dicom import check_decoder, dcmread, is_dicom, named, pixels_of
 from softmask.data.volume_files import LARGEST_VOLUME, Grid, grid_of_file, read_turned
-from softmask.errors import DataError, brief
-from softmask.files import AGAIN, size_of
-
-if TYPE_CHECKING:
-    from pydicom import FileDataset
+from softmask.errors import DataError, Remark, brief
+from softmask.files import AGAIN
 
 AIR = -1024.0
 """Hounsfield units of air. Scanners store less (-2000) outside the scanned circle, which is no tissue."""
 
 LARGEST = 2048 * 2048  # pixels of a CT slice
-LARGEST_FILE = 1 << 30  # bytes in DICOM, twice those of the largest fractional segmentation
-MOST_READS = 1_000_000  # ten times those of a structure set of 10,000 contours: endless empty elements end
 
 AXIAL = (1, 0, 0, 0, 1, 0)
 """ImageOrientationPatient of a slice whose columns go to the patient's left and whose rows go to the back."""
@@ -38,7 +33,11 @@ SAME_Z = 0.05
 _SAME_TILT = 0.05  # degrees
 _UNEVEN = 0.1  # share of the usual distance of slices by which a distance may differ from it, for rounded positions
 _GAP = 1.5  # a distance this many times the usual one has room for a missing slice
+_CT = "1.2.840.10008.5.1.4.1.1.2"
+_ENHANCED = (f"{_CT}.1", f"{_CT}.2")
+"""SOP classes: CT Image, and (Legacy Converted) Enhanced CT Image, which holds many slices in a file."""
 _TAGS = [
+    *("SOPClassUID", "ImageType"),
     *("Modality", "SeriesInstanceUID", "SOPInstanceUID", "PatientID", "FrameOfReferenceUID", "GantryDetectorTilt"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
     *("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation"),
@@ -48,13 +47,75 @@ _ONE_VALUE |= {"FrameOfReferenceUID": "frame_of_reference"}
 """Tags that all slices of a series share, and the attributes of :class:`CtSlice` that hold them."""
 
 
+@dataclass(frozen=True)
+class Turn:
+    """How the pixels of an axial image, as they are stored, become rows from front to back and columns to the left.
+
+    Attributes:
+        transposed: whether rows and columns change places, before anything else.
+        rows, columns: whether their order is reversed.
+    """
+
+    transposed: bool = False
+    rows: bool = False
+    columns: bool = False
+
+    def turn(self, pixels: np.ndarray) -> np.ndarray:
+        """Return ``pixels`` (..., rows, columns) as stored, turned to the patient's axes."""
+        pixels = pixels.swapaxes(-1, -2) if self.transposed else pixels
+        return pixels[..., :: -1 if self.rows else 1, :: -1 if self.columns else 1]
+
+    def back(self, pixels: np.ndarray) -> np.ndarray:
+        """Return ``pixels`` (..., H, W) on the patient's axes as they are stored."""
+        pixels = pixels[..., :: -1 if self.rows else 1, :: -1 if self.columns else 1]
+        return pixels.swapaxes(-1, -2) if self.transposed else pixels
+
+    def stored(self, points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Return the inverse of :meth:`points`."""
+        points = np.where([self.rows, self.columns], np.array(shape) - 1 - points, points)
+        return points[:, :: -1 if self.transposed else 1]
+
+    def points(self, points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Return points (N, 2), row and column in stored pixels, as in the turned image of ``shape`` (H, W)."""
+        points = np.array(points, float)[:, :: -1 if self.transposed else 1]
+        return np.where([self.rows, self.columns], np.array(shape) - 1 - points, points)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Where an axial image lies once it is turned: (x, y) in mm of its first pixel, its height, (row, column) size of a
+    pixel, and (rows, columns)."""
+
+    turn: Turn
+    corner_mm: tuple[float, float]
+    z_mm: float
+    spacing_mm: tuple[float, float]
+    shape: tuple[int, int]
+
+
+def plane_of(
+    position: Sequence[float], orientation: Sequence[float], spacing: Sequence[float], shape: tuple[int, int]
+) -> Plane | None:
+    """Return where an image lies that DICOM places by ImagePositionPatient, ImageOrientationPatient and PixelSpacing;
+    ``shape`` is (rows, columns) as stored. None for an image that is not axial.
+    """
+    axes = np.reshape(orientation, (2, 3))  # of a row (along columns), and of a column (along rows)
+    whole = np.rint(axes)
+    if not np.allclose(axes, whole, atol=1e-3) or whole[:, 2].any() or (np.abs(whole).sum(axis=0)[:2] != 1).any():
+        return None
+    transposed = bool(whole[0, 1])
+    (sizes, steps, axes) = (shape[::-1], spacing[::-1], whole) if transposed else (shape, spacing, whole[::-1])
+    backwards = [bool(axes[0, 1] < 0), bool(axes[1, 0] < 0)]  # of the image axes along y and x
+    far = [(size - 1) * step if back else 0 for size, step, back in zip(sizes, steps, backwards, strict=True)]
+    corner = (position[0] - far[1], position[1] - far[0])
+    return Plane(Turn(transposed, *backwards), corner, position[2], tuple(steps), tuple(sizes))
+
+
 @dataclass(frozen=True, kw_only=True)
-class CtSlice:
+class CtSlice(Plane):
     """Header of one CT slice.
 
     Attributes:
-        z_mm: position of the slice; ``corner_mm`` is (x, y) of the first pixel's centre, left and back counting up.
-        spacing_mm: (row, column) size of a pixel; ``shape`` is (rows, columns).
         uid: SOPInstanceUID.
         frame_of_reference: FrameOfReferenceUID; empty where the file names none.
         tilt: of the gantry, in degrees.
@@ -64,11 +125,7 @@ class CtSlice:
     path: Path
     series_uid: str
     patient: str
-    z_mm: float
-    corner_mm: tuple[float, float]
-    spacing_mm: tuple[float, float]
     thickness_mm: float
-    shape: tuple[int, int]
     uid: str
     frame_of_reference: str
     tilt: float
@@ -92,108 +149,63 @@ class Volume(Grid):
     hu: np.ndarray = field(repr=False)
 
 
-class _Bounded(io.BufferedReader):
-    """File of which no more is read than it holds, whatever lengths it declares."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path))
-        self._size, self._reads = os.fstat(self.fileno()).st_size, 0
-
-    def read(self, size: int | None = -1) -> bytes:
-        self._reads += 1
-        if self._reads > MOST_READS:
-            raise ValueError(f"it has more than {MOST_READS} pieces")
-        return super().read(self._size if size is None or size < 0 else min(size, self._size))
-
-
-def dcmread(path: Path, **options) -> FileDataset:
-    """Return what ``pydicom.dcmread`` reads. Raises DataError, naming the file, for every failure of it."""
-    import pydicom
-    from pydicom.filereader import read_dataset, read_preamble
-
-    if (size := size_of(path)) > LARGEST_FILE:
-        raise DataError(f"{path}: has {size} bytes, larger than {LARGEST_FILE}, and is refused; {AGAIN}")
-    try:
-        with _Bounded(path) as file:
-            read_preamble(file, force=False)
-            meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
-            if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
-                raise ValueError("deflated as a whole, which no CT archive does: it could unpack to any size")
-            file.seek(0)
-            return pydicom.dcmread(file, **options)
-    except Exception as error:  # pydicom raises nearly anything on damaged bytes
-        raise DataError(f"{path}: not a readable DICOM file ({brief(error)}); {AGAIN}") from error
-
-
-def is_dicom(path: Path) -> bool:
-    """Return whether the file has DICOM's mark. Raises DataError where it cannot be opened, or is no plain file."""
-    size_of(path)
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
-
-
-def named(keyword: str) -> str:
-    """Return a tag as messages name it: ``PixelSpacing (0028,0030)``."""
-    from pydicom.datadict import tag_for_keyword
-
-    tag = tag_for_keyword(keyword)
-    return f"{keyword} ({tag >> 16:04x},{tag & 0xFFFF:04x})"
-
-
-def modality_of(path: Path) -> str:
-    """Return the Modality that a DICOM file names, such as ``SEG``. Raises DataError for a damaged file."""
-    header = dcmread(path, stop_before_pixels=True, specific_tags=["Modality"])
-    try:
-        return str(header.get("Modality"))
-    except Exception as error:  # values are decoded only now, and damaged bytes raise nearly anything
-        raise DataError(f"{path}: {named('Modality')} cannot be read ({brief(error)}); {AGAIN}") from error
+class _Unsupported(Exception):
+    """A sound file of a kind that is not read."""
 
 
 def read_header(path: Path) -> CtSlice | None:
-    """Return the checked header of a CT slice; None for DICOM of another modality.
+    """Return the checked header of a CT slice; None for DICOM that is no part of a scan: another modality, a directory
+    (DICOMDIR), a localizer, or a picture such as a dose report.
 
     Raises:
-        DataError: naming the file, when it is no readable DICOM, has no position, or is not an axial slice.
+        DataError: naming the file, when it is no readable DICOM, has no position, is not an axial slice, or holds many
+            slices (enhanced CT).
     """
     header = dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
     try:
-        modality = header.get("Modality")
+        modality, kind = header.get("Modality"), header.get("SOPClassUID", _CT)
+        if header.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
+            return None
         if modality in (None, "", "C"):  # or the part of it before the file breaks off
             raise ValueError("it names no modality")
-        if modality != "CT":
+        if modality != "CT" or "LOCALIZER" in (header.get("ImageType") or ()):
             return None
+        if kind != _CT and kind not in _ENHANCED and "ImagePositionPatient" not in header:
+            return None
+        if kind in _ENHANCED:
+            raise _Unsupported("an enhanced CT image with many slices; convert it to single slices (dcm4che: emf2sf)")
         position = [float(value) for value in header.ImagePositionPatient]
         spacing = [float(value) for value in header.PixelSpacing]
         orientation = [float(value) for value in header.get("ImageOrientationPatient") or AXIAL]
         tilt = float(header.get("GantryDetectorTilt") or 0)
         photometric = header.get("PhotometricInterpretation")
         syntax = header.file_meta.get("TransferSyntaxUID")
-        compressed = syntax is not None and syntax.is_compressed
-        ct = CtSlice(
+        compressed = syntax is not None and (syntax.is_compressed or syntax.is_deflated)
+        shape = (int(header.Rows), int(header.Columns))
+        if len(position) != 3 or len(spacing) != 2 or len(orientation) != 6:
+            raise ValueError("position, orientation or pixel spacing of another length")
+        plane = plane_of(position, orientation, spacing, shape)
+        ct = plane and CtSlice(
+            **vars(plane),
             path=path,
             series_uid=str(header.SeriesInstanceUID),
             patient=str(header.get("PatientID") or "unnamed"),
-            z_mm=position[-1],
-            spacing_mm=(spacing[0], spacing[-1]),
             thickness_mm=float(header.get("SliceThickness") or 0) or 1.0,
-            shape=(int(header.Rows), int(header.Columns)),
             uid=str(header.SOPInstanceUID),
-            corner_mm=(position[0], position[1]),
             frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
             tilt=tilt if np.isfinite(tilt) else 0.0,
             syntax=str(syntax or ""),
             pixel_bytes=0 if compressed else header.Rows * header.Columns * int(header.get("BitsAllocated") or 16) // 8,
         )
-    except Exception as error:  # as above
+    except _Unsupported as error:
+        raise DataError(f"{path}: {error}") from error
+    except Exception as error:  # values are decoded only now, and on damaged bytes that raises nearly anything
         raise DataError(f"{path}: damaged, or its place is missing ({brief(error)}); {AGAIN}") from error
-    if len(position) != 3 or len(spacing) != 2 or not np.isfinite([*position, *spacing]).all() or min(spacing) <= 0:
+    if not np.isfinite([*position, *spacing]).all() or min(spacing) <= 0:
         raise DataError(f"{path}: position {position} or pixel spacing {spacing} cannot be right; {AGAIN}")
-    if not 0 < ct.shape[0] * ct.shape[1] <= LARGEST:
-        raise DataError(f"{path}: declares {ct.shape[0]} x {ct.shape[1]} pixels, no size of a CT slice; {AGAIN}")
-    if len(orientation) != 6 or not np.allclose(orientation, AXIAL, atol=1e-3):
+    if not 0 < shape[0] * shape[1] <= LARGEST:
+        raise DataError(f"{path}: declares {shape[0]} x {shape[1]} pixels, no size of a CT slice; {AGAIN}")
+    if ct is None:
         raise DataError(
             f"{path}: not an axial slice ({named('ImageOrientationPatient')} = {orientation}: gantry tilt?); "
             "remove it, or resample the series"
@@ -203,14 +215,18 @@ def read_header(path: Path) -> CtSlice | None:
     return ct
 
 
-def read_hu(path: Path) -> np.ndarray:
-    """Return the (H, W) float32 Hounsfield units of one CT slice, at least :data:`AIR`.
+def read_hu(ct: CtSlice) -> np.ndarray:
+    """Return the (H, W) float32 Hounsfield units of one CT slice, at least :data:`AIR`, on the patient's axes.
 
     Raises:
         DataError: naming the file, when it is truncated, compressed with no decoder here, no CT slice by its size, or
             without the scale of Hounsfield units.
     """
+    path = ct.path
     dataset = dcmread(path)
+    for tag in ("RescaleSlope", "RescaleIntercept"):
+        if dataset.get(tag) is None and "PixelData" in dataset:
+            raise DataError(f"{path}: has no {named(tag)}, the scale of Hounsfield units; export the series again")
     try:
         pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
         if not 0 < pixels <= LARGEST:  # before anything is decompressed
@@ -221,42 +237,16 @@ def read_hu(path: Path) -> np.ndarray:
     stored = pixels_of(path, dataset)
     if stored.ndim != 2 or not np.isfinite([slope, intercept]).all() or slope == 0:
         raise DataError(f"{path}: pixels of shape {stored.shape}, scale {slope}, {intercept}: not a CT slice; {AGAIN}")
+    stored = ct.turn.turn(stored)
     return np.maximum(stored.astype(np.float32) * np.float32(slope) + np.float32(intercept), np.float32(AIR))
-
-
-def pixels_of(path: Path, dataset: FileDataset) -> np.ndarray:
-    """Return the stored pixels. Raises DataError, naming file and tag, for no decoder, and for damaged pixels."""
-    check_decoder(path, str(dataset.file_meta.get("TransferSyntaxUID", "")))
-    try:
-        return dataset.pixel_array
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise DataError(
-            f"{path}: the pixels cannot be read, the file may be truncated ({brief(error)}); {AGAIN}"
-        ) from error
-
-
-def check_decoder(path: Path, uid: str) -> None:
-    """Raise DataError, naming file and tag, where there is no decoder for the pixels."""
-    from pydicom.pixels import get_decoder
-    from pydicom.uid import UID
-
-    syntax = UID(uid)
-    try:
-        readable = not (syntax.is_private or syntax.is_compressed) or get_decoder(syntax).is_available
-    except (NotImplementedError, ValueError):  # no syntax of images, or one without any decoder
-        readable = not syntax
-    if not readable:
-        raise DataError(
-            f"{path}: {named('TransferSyntaxUID')} = {syntax.name}: there is no decoder for it here; decompress the "
-            "file (dcmtk: dcmdjpeg, gdcm: gdcmconv --raw)"
-        )
 
 
 def sort_files(
     folder: Path, *, bad: list[tuple[Path, str]] | None = None
 ) -> tuple[tuple[Series, ...], tuple[Path, ...]]:
-    """Return the CT series of the DICOM files in ``folder`` and below, by SeriesInstanceUID, and the DICOM files of
-    other modalities by path. Headers alone are read.
+    """Return the CT series of the DICOM files in ``folder`` and below, by SeriesInstanceUID, and by path the DICOM
+    files that are no slices of a scan (:func:`read_header`). Headers alone are read. Files that begin with ``._``,
+    which macOS puts beside others on foreign disks, are passed over.
 
     Args:
         bad: takes path and error of each unusable file in place of an exception; files not named ``*.dcm`` are then
@@ -265,14 +255,20 @@ def sort_files(
     Raises:
         DataError: naming a file that is damaged, has no position or is not axial: any series could miss it.
     """
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("._"))
+    if bad is None:
+        return by_series([path for path in files if path.suffix.lower() == ".dcm" or is_dicom(path)])
+    files = [path for path in files if path.suffix.lower() == ".dcm"]
+    return by_series(tqdm(files, desc=f"{folder.name}: DICOM headers", unit=" files"), bad)
+
+
+def by_series(
+    files: Iterable[Path], bad: list[tuple[Path, str]] | None = None
+) -> tuple[tuple[Series, ...], tuple[Path, ...]]:
+    """Return what :func:`sort_files` returns, of DICOM files."""
     stacks: dict[str, list[CtSlice]] = {}
     others = []
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    if bad is not None:
-        files = [path for path in files if path.suffix.lower() == ".dcm"]
-    for path in tqdm(files, desc=f"{folder.name}: DICOM headers", unit=" files", disable=bad is None):
-        if path.suffix.lower() != ".dcm" and not is_dicom(path):  # *.dcm that is no DICOM is damaged
-            continue
+    for path in files:
         try:
             ct = read_header(path)
         except DataError as error:
@@ -293,7 +289,9 @@ def sort_files(
 
 def one_series(folder: Path, listed: tuple[Series, ...] | None = None) -> Series:
     """Return the only CT series of ``folder``, or of those ``listed``. Raises DataError for none or several."""
-    listed = sort_files(folder)[0] if listed is None else listed
+    if listed is None:
+        listed, others = sort_files(folder)
+        pass_over(others)
     if not listed:
         raise DataError(f"{folder}: holds no CT slice in DICOM; check that the series was unpacked into it")
     if len(listed) > 1:
@@ -303,6 +301,13 @@ def one_series(folder: Path, listed: tuple[Series, ...] | None = None) -> Series
             "folder of its own"
         )
     return listed[0]
+
+
+def pass_over(files: Sequence[Path]) -> None:
+    """Warn (:class:`~softmask.errors.Remark`) that DICOM files beside those of a scan are not used."""
+    if files:
+        names = ", ".join(path.name for path in files[:3]) + (", ..." if len(files) > 3 else "")
+        warnings.warn(Remark(f"passed over {len(files)} DICOM files that are no CT slices ({names})"), stacklevel=2)
 
 
 def grid_of_series(folder: Path, series: Series) -> Grid:
@@ -380,12 +385,10 @@ def read_volume(path: str | Path, series: Series | None = None) -> Volume:
         grid = grid_of_series(path, series)
         hu = np.empty(grid.shape, np.int16)
         for z, ct in enumerate(series.slices):
-            hu[z] = _as_int16(read_hu(ct.path))
+            hu[z] = _as_int16(read_hu(ct))
         return Volume(**vars(grid), hu=hu)
     grid = grid_of_file(path)
     values = read_turned(path)
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise DataError(f"{path}: has NaN or infinite voxels; save it in Hounsfield units")
     if values.min() >= 0:
         raise DataError(f"{path}: no value lies below 0; save it in Hounsfield units")
     # slice by slice: float64 takes four times as much memory

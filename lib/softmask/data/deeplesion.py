@@ -133,7 +133,7 @@ def parse_table(path: Path) -> tuple[pd.DataFrame, list[tuple[str, str]], dict[s
     try:
         missing = [column for column in COLUMNS if column not in (table.fieldnames or ())]
         if missing:
-            raise DataError(f"{path}: misses the columns {', '.join(missing)}; {_REMEDY}")
+            raise DataError(f"{path}: lacks the columns {', '.join(missing)}; {_REMEDY}")
         for entry in table:
             counts["rows"] += 1
             try:
@@ -167,7 +167,7 @@ def _lesion(entry: dict[str, str], place: int) -> tuple:
     spacing = _numbers(entry, "Spacing_mm_px_", 3)
     if not (lengths > 0).all() or not (spacing > 0).all():
         raise ValueError(
-            f"axes of {lengths.tolist()} pixels, spacing {spacing.tolist()} mm: positive ones are expected"
+            f"RECIST axes ({lengths.tolist()} pixels) and spacing ({spacing.tolist()} mm) must be positive"
         )
     file = f"{patient}_{study}_{series}/{key_slice}.png"
     area, long_axis = float(np.pi / 4 * lengths.prod()), float(lengths.max())

@@ -69,7 +69,9 @@ def fetch(source: Source, root: str | Path) -> str:
     if place is not None:
         return f"{source.name}: is there already ({place}); nothing done"
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DataError(f"{target}: is there and is not {source.title}; move it away, or set SOFTMASK_DATA elsewhere")
+        raise DataError(
+            f"{target} exists but does not contain {source.title}; move it, or set SOFTMASK_DATA to another folder"
+        )
     if source.git is not None and shutil.which("git") is None:
         raise DataError(
             f"{source.name}: git is needed to fetch it and was not found; install git, or get the folder "
@@ -96,7 +98,7 @@ def fetch(source: Source, root: str | Path) -> str:
     except OSError as error:
         raise DataError(
             f"{source.name}: cannot write {error.filename or staging} ({error.strerror}); "
-            "make the data folder writable, or set SOFTMASK_DATA elsewhere"
+            "make the data folder writable, or set SOFTMASK_DATA to another folder"
         ) from error
     return f"{source.name}: {count} files of {source.title} are now in {target}"
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from softmask.errors import DataError, brief
+from softmask.errors import DataError, Doubt, brief
 from softmask.files import AGAIN, read_bytes, sha256_of, size_of
 
 MAX_PIXELS = 64 * 1024 * 1024
@@ -26,7 +27,7 @@ LUNG_WINDOW = (-1000.0, 400.0)
 """Hounsfield units that become 0 and 1."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_BITS, _SAMPLE_FORMAT, _SIGNED = 258, 339, 2  # TIFF tags BitsPerSample and SampleFormat
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _SIGNED = 258, 262, 339, 2  # tags of TIFF; 2 is a value of the last
 _MAX_FILE = 3 * MAX_PIXELS  # 16 bits a pixel that nothing was saved of, and some more
 
 
@@ -88,9 +89,13 @@ def read_grey_stack(source: str | Path | bytes, name: str | None = None, *, sign
 
 
 def _array_of(image, name: str, signed: bool) -> np.ndarray:
+    tags = getattr(image, "tag_v2", {})
+    inverted = tags.get(_PHOTOMETRIC) == 0  # MinIsWhite; Pillow inverts 1 and 8 bits, and not 16
+    if inverted:
+        text = f"{name}: stored with 0 as white (MinIsWhite, ImageJ's inverting LUT); 0 was made black"
+        warnings.warn(Doubt(text), stacklevel=3)
     if signed:
         # Pillow gives signed numbers of 16 and 32 bits, and unsigned ones of 32 bits, the same mode
-        tags = getattr(image, "tag_v2", {})
         if image.mode == "I" and tags.get(_BITS) == (16,) and tags.get(_SAMPLE_FORMAT) == (_SIGNED,):
             return np.array(image).astype(np.int16)
     elif image.mode == "1":
@@ -98,9 +103,10 @@ def _array_of(image, name: str, signed: bool) -> np.ndarray:
     elif image.mode == "L":
         return np.array(image, dtype=np.uint8)
     elif image.mode in ("I;16", "I;16B", "I;16L"):
-        return np.array(image).astype(np.uint16)
+        values = np.array(image).astype(np.uint16)
+        return ~values if inverted else values
     expected = "TIFF image of signed 16-bit numbers" if signed else "image of 8 or 16 bit"
-    raise DataError(f"{name}: a grey {expected} was expected, this one is of kind {image.mode!r}; save it so")
+    raise DataError(f"{name}: expected a grey {expected}, found mode {image.mode!r}; convert the file")
 
 
 def _check_png(data: bytes, name: str) -> None:
@@ -187,7 +193,7 @@ class FileStore:
                 self._archive, self._process = zipfile.ZipFile(self.path), os.getpid()
             except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
                 raise DataError(
-                    f"{self.path}: not a whole zip archive ({error}); it may be truncated: get it again"
+                    f"{self.path}: not a whole zip archive ({error}); it may be truncated: download or copy it again"
                 ) from error
         return self._archive
 

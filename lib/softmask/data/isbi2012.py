@@ -25,7 +25,7 @@ SPACING_MM = (4e-6, 4e-6)
 CELL = 255
 
 _VOLUMES = {"image": "train-volume.tif", "label": "train-labels.tif"}
-_REMEDY = "get this file again (`softmask data fetch isbi2012`)"
+_REMEDY = "download this file again (`softmask data fetch isbi2012`)"
 
 
 class Isbi2012(Dataset):

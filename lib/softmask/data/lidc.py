@@ -48,7 +48,7 @@ class LidcSlices(Dataset):
 
     A slice is a sample when its image and its four masks can be read and fit one another, and at least one reader
     marked it. Damaged and incomplete slices go to ``problems``. Faults of the published set go to ``left_out``: nodules
-    whose masks are not the annotation database's contours (:func:`fault_of`), or that a file
+    whose masks are not the annotation database's contours (:func:`describe_mask_errors`), or that a file
     ``LIDC-IDRI-slices.flags.csv`` beside the folder names, and slices that no reader marked. A nodule unknown to the
     database is kept, without spacing and ratings. The first opening compares all masks; the cache keeps the result.
 
@@ -231,7 +231,7 @@ def _look_through(files: FileStore, database: annotations.Annotations) -> dict[s
             rows.append((key, present.sum(), area_of(masks, present), axis))
             published.append(masks)
         annotated = database.find(*nodule)
-        if annotated and (fault := fault_of(published, annotated)):
+        if annotated and (fault := describe_mask_errors(published, annotated)):
             faults.append((*nodule, fault))
     for name, members in missing.items():
         more = f" and {len(members) - 1} more files of this nodule" if len(members) > 1 else ""
@@ -278,16 +278,16 @@ def _read_masks(files: FileStore, top: str, key: tuple[str, str, str]) -> tuple[
     return readers, readers.any(axis=(1, 2))
 
 
-def fault_of(published: Sequence[np.ndarray], nodule: annotations.Nodule) -> str | None:
-    """Return in words the fault of a nodule's published masks; None when they are the nodule's contours.
+def describe_mask_errors(published: Sequence[np.ndarray], nodule: annotations.Nodule) -> str | None:
+    """Describe the error in a nodule's published masks, or return None if they match its contours.
 
-    Compared is what lies inside the masks' common bounding box, for the crop's place in the frame is not published.
-    Two things are not faults: a reader whose masks are all empty though the database has contours of that reader, and
-    slices that are in the database and not published: the others must be in the database's order.
+    Only the masks' common bounding box is compared, because the position of the crop in the image is not published.
+    Two things are no errors: a reader whose masks are all empty although the database has that reader's contours, and
+    slices in the database that are not published. The others must be in the database's order.
 
     Args:
-        published: the nodule's (4, H, W) bool masks, by ascending slice number. Slices that no reader marked count
-            neither here nor in the database.
+        published: the nodule's (4, H, W) bool masks, by ascending slice number. Slices that no reader marked are
+            ignored in both.
         nodule: the database's nodule of the same name.
     """
     readers = [place for place in range(annotations.READERS) if any(masks[place].any() for masks in published)]

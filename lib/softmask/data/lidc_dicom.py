@@ -18,7 +18,7 @@ from defusedxml import DefusedXmlException, ElementTree
 
 import softmask.data.annotations as annotations
 from softmask.data.annotations import RATINGS, Contour, Nodule, Reading
-from softmask.data.ct import SAME_Z, CtSlice, read_hu, sort_files
+from softmask.data.ct import SAME_Z, CtSlice, Turn, read_hu, sort_files
 from softmask.data.image_files import window_hu
 from softmask.data.lidc import area_of, index_frame, ratings_of
 from softmask.data.outlines import long_axis
@@ -29,7 +29,7 @@ from softmask.files import read_bytes, sha256_of
 SIZE = 128
 """Rows and columns of a sample: the crop centred on the nodule, moved inside the image where it would leave it."""
 
-_REMEDY = "get this file again, or remove it"
+_REMEDY = "download or copy this file again, or remove it"
 
 
 class LidcDicom(Dataset):
@@ -86,7 +86,7 @@ class LidcDicom(Dataset):
         nodule, _, ct = self._rows[i]
         readers, present = self.read_masks(i)
         top, left, height, width = _window(nodule, ct.shape)
-        hu = read_hu(ct.path)[top : top + height, left : left + width]
+        hu = read_hu(ct)[top : top + height, left : left + width]
         return self.sample(
             i,
             image=window_hu(hu),
@@ -119,7 +119,9 @@ class LidcDicom(Dataset):
         for series in listed:
             kept = stacks.setdefault(series.uid, [])
             for ct in series.slices:
-                if kept and ct.z_mm - kept[-1].z_mm < SAME_Z:
+                if ct.turn != Turn():  # the readers' pixels are those of LIDC's own files, none of which is turned
+                    self.add_problem(ct.path, f"{ct.path}: its rows and columns are turned; get the file of LIDC-IDRI")
+                elif kept and ct.z_mm - kept[-1].z_mm < SAME_Z:
                     why = f"lies at z = {ct.z_mm} mm as {kept[-1].path} does, in the same series; the latter is used"
                     self.add_problem(ct.path, f"{ct.path}: {why}; remove one of them")
                 else:

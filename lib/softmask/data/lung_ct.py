@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 import softmask.data.annotations as annotations
 from softmask.cache import cached_arrays
-from softmask.data.ct import Series, grid_of_series, modality_of, one_series, read_volume, sort_files
+from softmask.data.ct import Series, grid_of_series, one_series, read_volume, sort_files
+from softmask.data.dicom import modality_of
 from softmask.data.image_files import window_hu
 from softmask.data.masks import MASKS_IN_DICOM, NoLung, lung_mask, slice_at
 from softmask.data.sample import Dataset, Problem, Sample

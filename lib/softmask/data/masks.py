@@ -1,21 +1,32 @@
 """Masks on the slices of a scan: RTSTRUCT, DICOM SEG, and label volumes in NIfTI or nrrd.
 
-A pixel belongs to a contour when its centre lies inside. Contours of one structure in one slice cut holes into one
-another where they are nested (even-odd rule); structures are joined. highdicom bounds no declared size of a SEG and
-compares no grid, and its errors name neither file nor tag; so pydicom's frames are placed here.
+A pixel belongs to a contour when its centre lies inside. Contours of one structure in one slice cut holes where they
+lie inside others, and are joined where they overlap; structures are joined. highdicom bounds no declared size of a SEG
+and compares no grid, and its errors name neither file nor tag; so pydicom's frames are placed here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from softmask.data.ct import AXIAL, LARGEST, dcmread, is_dicom, modality_of, named, pixels_of
+from softmask.data.ct import LARGEST, Plane, plane_of
+from softmask.data.dicom import dcmread, is_dicom, modality_of, named, pixels_of
 from softmask.data.outlines import fill
-from softmask.data.volume_files import ENDINGS, LARGEST_VOLUME, Grid, grid_of_file, is_volume_file, read_turned
+from softmask.data.volume_files import (
+    ENDINGS,
+    LARGEST_VOLUME,
+    Grid,
+    grid_of_file,
+    is_volume_file,
+    label_names,
+    read_turned,
+)
 from softmask.errors import DataError, brief
 from softmask.files import AGAIN, size_of
 
@@ -32,6 +43,12 @@ _NAME = re.compile(rf"({_LEFT}|{_RIGHT}|{_BOTH})?lungs?({_LEFT}|{_RIGHT}|{_BOTH}
 
 class NoLung(DataError):
     """The structures or segments of a file are others than lungs."""
+
+
+class _Choice(Protocol):
+    """Return the numbers of the structures that are meant, of their names by number."""
+
+    def __call__(self, names: Mapping[int, str], path: Path, tag: str) -> list[int]: ...
 
 
 def lung_mask(grid: Grid, path: str | Path, *, read: bool = True) -> np.ndarray | None:
@@ -51,51 +68,69 @@ def lung_mask(grid: Grid, path: str | Path, *, read: bool = True) -> np.ndarray 
         DataError: naming the file, and the tag in DICOM: when it is damaged, holds no lung (:class:`NoLung`) or only
             one, leaves slices out, or lies in another frame of reference or on another grid than the scan.
     """
-    path = Path(path)
+    return _mask(grid, Path(path), _lungs, unbroken=True, read=read)
+
+
+def lesion_mask(grid: Grid, path: str | Path, label: str = "") -> np.ndarray:
+    """Read one structure of an RTSTRUCT, segment of a SEG, or label of a ``.nrrd``, ``.nii`` or ``.nii.gz`` file.
+
+    Args:
+        label: its number or name; not needed where there is only one.
+
+    Returns:
+        (D, H, W) bool on the slices of ``grid``.
+
+    Raises:
+        DataError: naming the file, and the tag in DICOM, when it holds several and ``label`` names none of them, is
+            empty, or as :func:`lung_mask`.
+    """
+    return _mask(grid, Path(path), partial(_labelled, label=label), unbroken=False, read=True)
+
+
+def _mask(grid: Grid, path: Path, choose: _Choice, *, unbroken: bool, read: bool) -> np.ndarray | None:
     size_of(path, "check the name")
     if is_volume_file(path):
-        return label_volume_mask(grid, path, read=read)
+        return _volume_mask(grid, path, choose, read=read)
     if not is_dicom(path):
-        raise DataError(f"{path}: is no lung mask; name a DICOM RTSTRUCT or SEG, or a file {', '.join(ENDINGS)}")
+        raise DataError(
+            f"{path}: is of an unknown kind; DICOM RTSTRUCT or SEG, or a file {', '.join(ENDINGS)} was expected"
+        )
     modality = modality_of(path)
     if modality not in MASKS_IN_DICOM:
         raise DataError(f"{path}: {named('Modality')} = {modality}; RTSTRUCT or SEG was expected")
-    return (_rtstruct_mask if modality == "RTSTRUCT" else _seg_mask)(path, grid, lungs=True, read=read)
+    return (_rtstruct_mask if modality == "RTSTRUCT" else _seg_mask)(path, grid, choose, unbroken, read)
 
 
-def lesion_mask(path: Path, grid: Grid) -> np.ndarray:
-    """Read the only segment of a SEG, of any name: (D, H, W) bool on the slices of ``grid``.
-
-    Raises:
-        DataError: naming file and tag, when it has several segments, is empty, or as :func:`lung_mask`.
-    """
-    return _seg_mask(path, grid, lungs=False, read=True)
-
-
-def label_volume_mask(grid: Grid, path: Path, *, read: bool = True) -> np.ndarray | None:
-    """Read the voxels whose label is any but 0: (D, H, W) bool; None unless ``read``, where the header is checked.
-
-    Raises:
-        DataError: naming the file, when it is damaged, lies on another grid than the scan, or holds no such label.
-    """
+def _volume_mask(grid: Grid, path: Path, choose: _Choice, *, read: bool) -> np.ndarray | None:
+    """Return the voxels of the chosen labels: (D, H, W) bool; None unless ``read``, where the header is checked. A
+    file that covers a part of the scan's own voxels, as 3D Slicer saves segments, is padded."""
     own = grid_of_file(path)
-    if own.shape != grid.shape:
-        raise DataError(f"{path}: {own.shape} voxels, and {grid.shape} in {grid.path}; resample the mask to the scan")
-    spacing, expected = np.array(own.spacing_mm[::-1]), np.array(grid.spacing_mm[::-1])  # as x, y, z
-    first = np.array(own.origin) - grid.origin
-    last = first + (spacing - expected) * (np.array(grid.shape[::-1]) - 1)
-    if (np.abs([first, last]) > _SAME_VOXEL * expected).any():
-        begins, voxels = np.round(own.origin, 3), spacing.round(3)
-        raise DataError(f"{path}: begins at {begins} mm with voxels of {voxels} mm; resample the mask to {grid.path}")
+    voxel = np.array(grid.spacing_mm)
+    first = (np.array(own.origin[::-1]) - grid.origin[::-1]) / voxel  # in voxels of the scan
+    start = np.rint(first).astype(int)
+    last = first + (np.array(own.shape) - 1) * (np.array(own.spacing_mm) / voxel)
+    stop = start + own.shape
+    beside = (np.abs([first - start, last - (stop - 1)]) > _SAME_VOXEL).any()
+    if beside or (start < 0).any() or (stop > grid.shape).any():
+        begins, voxels = np.round(own.origin, 3), np.round(own.spacing_mm[::-1], 3)
+        raise DataError(
+            f"{path}: {own.shape} voxels of {voxels} mm that begin at {begins} mm are not among the {grid.shape} of "
+            f"{grid.path}; resample the mask to the scan"
+        )
     if not read:
         return None
     values = read_turned(path)
-    if not np.isfinite(values).all() or values.min() < 0 or (values.dtype.kind == "f" and (values % 1).any()):
+    if values.min() < 0 or (values.dtype.kind == "f" and (values % 1).any()):
         span = f"{values.min():g} to {values.max():g}"
         raise DataError(f"{path}: its values, {span}, are no labels; whole numbers from 0 up are expected")
-    if not values.any():
-        raise DataError(f"{path}: no voxel has another label than 0; get the mask of this scan")
-    return values != 0
+    labels = [int(value) for value in np.unique(values) if value]
+    if not labels:
+        raise DataError(f"{path}: every voxel has label 0; get the mask of this scan")
+    names = label_names(path)
+    chosen = choose({label: names.get(label, "") for label in labels}, path, "its voxels")
+    mask = np.zeros(grid.shape, bool)
+    mask[tuple(map(slice, start, stop))] = np.isin(values, chosen)
+    return mask
 
 
 def slice_at(grid: Grid, z: float) -> int | None:
@@ -116,18 +151,28 @@ def side_of(name: str) -> str | None:
     return "left" if left and not right else "right" if right and not left else "both"
 
 
-def _chosen(names: list[str], path: Path, tag: str, lungs: bool) -> list[str]:
-    """Return those of the file's ``names`` that mean a lung, else the only one there must be."""
-    listed = ", ".join(names) or "it names nothing"
-    if not lungs:
-        if len(names) != 1:
-            raise DataError(f"{path}: {len(names)} segments by {tag} ({listed}); save the one that is meant alone")
-        return names
-    chosen = [name for name in names if side_of(name)]
-    if not chosen:
-        raise NoLung(f"{path}: {tag} names no lung ({listed}); expected names such as Lung-Left and Lung-Right")
-    if {side_of(name) for name in chosen} in ({"left"}, {"right"}):
-        raise DataError(f"{path}: {tag} names one lung alone ({', '.join(chosen)}); add the other")
+def _listed(names: Mapping[int, str]) -> str:
+    return ", ".join(f"{number} {name}".strip() for number, name in names.items()) or "it names nothing"
+
+
+def _lungs(names: Mapping[int, str], path: Path, tag: str) -> list[int]:
+    """Return the numbers of those that mean a lung; all where they have no names."""
+    if names and not any(names.values()):
+        return list(names)
+    sides = {number: side_of(name) for number, name in names.items() if side_of(name)}
+    if not sides:
+        raise NoLung(f"{path}: {tag} names no lung ({_listed(names)}); expected names such as Lung-Left and Lung-Right")
+    if set(sides.values()) in ({"left"}, {"right"}):
+        raise DataError(f"{path}: {tag} names one lung alone ({_listed(names)}); add the other")
+    return list(sides)
+
+
+def _labelled(names: Mapping[int, str], path: Path, tag: str, label: str) -> list[int]:
+    """Return the number of that with this number or name, or of the only one."""
+    chosen = [number for number, name in names.items() if label in (f"{number}", name)] if label else list(names)
+    if len(chosen) != 1:
+        why = f"{len(chosen)} of the {len(names)} structures of {tag} are meant"
+        raise DataError(f"{path}: {why} ({_listed(names)}); name one with --label (column label): number or name")
     return chosen
 
 
@@ -152,48 +197,59 @@ def _need_frame(grid: Grid, frame: str, path: Path, tag: str) -> None:
         )
 
 
-def _rtstruct_mask(path: Path, grid: Grid, lungs: bool, read: bool) -> np.ndarray | None:
+def _rtstruct_mask(path: Path, grid: Grid, choose: _Choice, unbroken: bool, read: bool) -> np.ndarray | None:
     dataset = dcmread(path, **({} if read else {"specific_tags": ["StructureSetROISequence"]}))
     contours: dict[int, list[tuple[str, np.ndarray]]] = {}
     try:
-        structures = [
-            (int(item.ROINumber), str(item.ROIName), str(item.get("ReferencedFrameOfReferenceUID") or ""))
-            for item in dataset.get("StructureSetROISequence") or ()
-        ]
-        names = {number: name for number, name, _ in structures}
+        structures = dataset.get("StructureSetROISequence") or ()
+        names = {int(item.ROINumber): str(item.ROIName) for item in structures}
+        frames = {int(item.ROINumber): str(item.get("ReferencedFrameOfReferenceUID") or "") for item in structures}
+    except Exception as error:  # values are decoded only now, and damaged bytes raise nearly anything
+        raise DataError(f"{path}: the structures cannot be read ({brief(error)}); {AGAIN}") from error
+    chosen = choose(names, path, named("ROIName"))
+    for number in chosen:
+        _need_frame(grid, frames[number], path, f"{named('ReferencedFrameOfReferenceUID')} of {names[number]}")
+    if not read:
+        return None
+    try:
         for roi in dataset.get("ROIContourSequence") or ():
-            number = int(roi.ReferencedROINumber)
-            if side_of(names.get(number, "")):
+            if (number := int(roi.ReferencedROINumber)) in chosen:
                 drawn = contours.setdefault(number, [])
                 for item in roi.get("ContourSequence") or ():
                     drawn.append((str(item.get("ContourGeometricType")), np.array(item.ContourData, float)))
-    except Exception as error:  # values are decoded only now, and damaged bytes raise nearly anything
-        raise DataError(f"{path}: the structures cannot be read ({brief(error)}); {AGAIN}") from error
-    chosen = _chosen([name for _, name, _ in structures], path, named("ROIName"), lungs)
-    for _, name, frame in structures:
-        if name in chosen:
-            _need_frame(grid, frame, path, f"{named('ReferencedFrameOfReferenceUID')} of {name}")
-    if not read:
-        return None
+    except Exception as error:  # as above
+        raise DataError(f"{path}: the contours cannot be read ({brief(error)}); {AGAIN}") from error
     mask = np.zeros(grid.shape, bool)
-    marked: set[int] = set()
-    for number, name, _ in structures:
-        if name not in chosen:
-            continue
+    for number in chosen:
+        name = names[number]
         if not contours.get(number):
             raise DataError(f"{path}: {named('ROIContourSequence')} has no contour of {name}; {AGAIN}")
-        lung: dict[int, np.ndarray] = {}
+        filled: dict[int, list[np.ndarray]] = {}  # by slice
         for kind, values in contours[number]:
             z, points = _in_pixels(path, name, kind, values, grid)
             place = slice_at(grid, z)
             if place is not None:
-                lung[place] = lung.get(place, False) ^ fill(points, grid.shape[1:])
-        for place, plane in lung.items():
-            mask[place] |= plane
-        marked |= lung.keys()
-    _need_unbroken(grid, marked, path, f"{named('ContourData')} of {', '.join(chosen)}")
+                filled.setdefault(place, []).append(fill(points, grid.shape[1:]))
+        if unbroken:
+            _need_unbroken(grid, filled, path, f"{named('ContourData')} of {name}")
+        for place, planes in filled.items():
+            mask[place] |= _joined(planes)
     if not mask.any():
-        raise DataError(f"{path}: the contours of {', '.join(chosen)} enclose no pixel of {grid.path}; {AGAIN}")
+        listed = ", ".join(names[number] for number in chosen)
+        raise DataError(f"{path}: the contours of {listed} enclose no pixel of {grid.path}; {AGAIN}")
+    return mask
+
+
+def _joined(planes: list[np.ndarray]) -> np.ndarray:
+    """Return (H, W) bool of the contours of a structure in a slice: one that lies inside an odd number of others is a
+    hole in them (an island in a hole lies inside two); others are joined, whether they overlap or not."""
+    mask = np.zeros_like(planes[0])
+    planes = sorted(planes, key=np.count_nonzero, reverse=True)
+    for i, plane in enumerate(planes):
+        if any(np.array_equal(plane, larger) for larger in planes[:i]):  # drawn twice
+            continue
+        depth = sum(not (plane & ~larger).any() for larger in planes[:i])
+        mask = mask & ~plane if depth % 2 else mask | plane
     return mask
 
 
@@ -205,66 +261,67 @@ def _in_pixels(path: Path, name: str, kind: str, values: np.ndarray, grid: Grid)
         raise DataError(f"{path}: {named('ContourData')} of {name} has {len(values)} numbers, not 3 a point; {AGAIN}")
     points = values.reshape(-1, 3)
     if np.ptp(points[:, 2]) > _FLAT:
-        raise DataError(f"{path}: {named('ContourData')} of {name} leaves the axial plane; redraw it on axial slices")
+        raise DataError(
+            f"{path}: {named('ContourData')} of {name} is not confined to one axial plane; redraw it on axial slices"
+        )
     return float(points[0, 2]), (points[:, 1::-1] - grid.origin[1::-1]) / grid.spacing_mm[1:]
 
 
-def _seg_mask(path: Path, grid: Grid, lungs: bool, read: bool) -> np.ndarray | None:
+def _seg_mask(path: Path, grid: Grid, choose: _Choice, unbroken: bool, read: bool) -> np.ndarray | None:
     """Return (D, H, W) bool: the frames of the chosen segments on their slices."""
     dataset = dcmread(path, stop_before_pixels=not read)
     try:
-        modality, kind = dataset.get("Modality"), str(dataset.get("SegmentationType"))
+        kind = str(dataset.get("SegmentationType"))
         segments = {int(item.SegmentNumber): str(item.SegmentLabel) for item in dataset.get("SegmentSequence") or ()}
         shape, count = (int(dataset.Rows), int(dataset.Columns)), int(dataset.get("NumberOfFrames") or 1)
         frame_of_reference = str(dataset.get("FrameOfReferenceUID") or "")
         half = int(dataset.get("MaximumFractionalValue") or 255) / 2 if kind == "FRACTIONAL" else 1
         shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
-        frames = [_frame(item, shared) for item in dataset.PerFrameFunctionalGroupsSequence]
+        frames = [_frame(item, shared, shape) for item in dataset.PerFrameFunctionalGroupsSequence]
     except Exception as error:  # values are decoded only now, and damaged bytes raise nearly anything
         raise DataError(f"{path}: damaged, or a frame's place is missing ({brief(error)}); {AGAIN}") from error
-    if modality != "SEG" or kind not in ("BINARY", "FRACTIONAL"):
-        raise DataError(
-            f"{path}: {named('Modality')} = {modality}, {named('SegmentationType')} = {kind}; a BINARY or FRACTIONAL "
-            "SEG was expected"
-        )
+    if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
+        raise DataError(f"{path}: {named('SegmentationType')} = {kind}; BINARY, FRACTIONAL or LABELMAP was expected")
     if not 0 < shape[0] * shape[1] <= LARGEST or not 0 < count * shape[0] * shape[1] <= LARGEST_VOLUME:
         raise DataError(f"{path}: declares {count} frames of {shape} pixels, none or more than is read; {AGAIN}")
     if count != len(frames):
         raise DataError(f"{path}: {named('NumberOfFrames')} = {count}, but {len(frames)} are placed; {AGAIN}")
-    chosen = _chosen(list(segments.values()), path, named("SegmentLabel"), lungs)
+    chosen = choose(segments, path, named("SegmentLabel"))
     _need_frame(grid, frame_of_reference, path, named("FrameOfReferenceUID"))
-    if shape != grid.shape[1:]:
-        raise DataError(f"{path}: {named('Rows')} and columns are {shape}, not {grid.shape[1:]}; resample the mask")
     tolerance = _SAME_VOXEL * min(grid.spacing_mm[1:])
-    places: dict[int, int] = {}  # of each chosen frame on a slice
-    for number, (segment, position, orientation, spacing) in enumerate(frames):
-        if segments.get(segment) not in chosen:
+    places: dict[int, tuple[int, Plane]] = {}  # of each frame that may show a chosen segment on a slice
+    for number, (segment, plane) in enumerate(frames):
+        if segment not in (*chosen, None):
             continue
+        if plane is None:
+            raise DataError(f"{path}: {named('ImageOrientationPatient')} is not axial; resample the mask")
         for tag, values, expected, allowed in (
-            ("ImageOrientationPatient", orientation, AXIAL, 1e-3),
-            ("PixelSpacing", spacing, grid.spacing_mm[1:], tolerance / max(grid.shape[1:])),
-            ("ImagePositionPatient", position[:2], grid.origin[:2], tolerance),
+            ("Rows", plane.shape, grid.shape[1:], 0),
+            ("PixelSpacing", plane.spacing_mm, grid.spacing_mm[1:], tolerance / max(grid.shape[1:])),
+            ("ImagePositionPatient", plane.corner_mm, grid.origin[:2], tolerance),
         ):
-            if len(values) != len(expected) or not np.allclose(values, expected, rtol=0, atol=allowed):
-                raise DataError(f"{path}: {named(tag)} = {values}, not {list(expected)}; resample the mask")
-        z = slice_at(grid, position[2])
+            if not np.allclose(values, expected, rtol=0, atol=allowed):
+                raise DataError(f"{path}: {named(tag)} = {list(values)}, not {list(expected)}; resample the mask")
+        z = slice_at(grid, plane.z_mm)
         if z is not None:
-            places[number] = z
-    if lungs:
-        _need_unbroken(grid, places.values(), path, f"{named('SegmentLabel')} of lungs")
+            places[number] = z, plane
+    if unbroken:
+        _need_unbroken(grid, {z for z, _ in places.values()}, path, f"{named('SegmentLabel')} of lungs")
     if not read:
         return None
     stored = pixels_of(path, dataset).reshape(-1, *shape)
     mask = np.zeros(grid.shape, bool)
-    for number, z in places.items():
-        mask[z] |= stored[number] >= half
+    for number, (z, plane) in places.items():
+        pixels = plane.turn.turn(stored[number])
+        mask[z] |= np.isin(pixels, chosen) if kind == "LABELMAP" else pixels >= half
     if not mask.any():
         raise DataError(f"{path}: nothing of it lies on a slice of {grid.path}; get the SEG that was drawn on it")
     return mask
 
 
-def _frame(item, shared) -> tuple[int, list[float], list[float], list[float]]:
-    """Return segment number, position, orientation and pixel spacing of a frame; ``shared`` has what all share."""
+def _frame(item, shared, shape: tuple[int, int]) -> tuple[int | None, Plane | None]:
+    """Return the segment's number of a frame, None in a label map, and where it lies, None if it is not axial;
+    ``shared`` has what all share."""
 
     def group(name: str):
         return (item.get(name) or shared.get(name))[0]
@@ -274,5 +331,9 @@ def _frame(item, shared) -> tuple[int, list[float], list[float], list[float]]:
         group("PlaneOrientationSequence").ImageOrientationPatient,
         group("PixelMeasuresSequence").PixelSpacing,
     )
-    segment = int(group("SegmentIdentificationSequence").ReferencedSegmentNumber)
-    return segment, *([float(value) for value in values] for values in numbers)
+    position, orientation, spacing = ([float(value) for value in values] for values in numbers)
+    if (len(position), len(orientation), len(spacing)) != (3, 6, 2):
+        raise ValueError("position, orientation or pixel spacing of another length")
+    name = "SegmentIdentificationSequence"
+    segment = int(group(name).ReferencedSegmentNumber) if name in item or name in shared else None
+    return segment, plane_of(position, orientation, spacing, shape)

@@ -120,7 +120,9 @@ class Promise12(Dataset):
         """Return the prostate pixels of each slice of a case, which is kept among the cases that can be used."""
         segmentation = _segmentation_of(path)
         if not segmentation.is_file():
-            raise DataError(f"{path}: has no {segmentation.name} beside it; test cases are not used")
+            raise DataError(
+                f"{path}: {segmentation.name} is missing from the same folder; test cases without a mask are not used"
+            )
         image, mask = read_header(path), read_header(segmentation)
         if image.shape != mask.shape:
             raise DataError(f"{segmentation}: a mask of size {mask.shape} on an image of size {image.shape}; {_REMEDY}")

@@ -53,6 +53,7 @@ class Sample:
         alpha: (H, W) float32 in [0, 1], the true lesion fraction of each pixel: embedded data only, else None.
         kind: nodule kind, where known (see :data:`softmask.data.kinds.KINDS`).
         nodules: (H, W) bool, the nodules inside an organ that the readers outlined (lung CT), or None.
+        soft: (H, W) float32 in [0, 1], the soft masks that come with the data set, by labelling strategy.
         blank: whether a present reader's empty mask is an answer: a slice of a scan that the organ does not reach.
     """
 
@@ -71,6 +72,7 @@ class Sample:
     alpha: np.ndarray | None = None
     kind: str | None = None
     nodules: np.ndarray | None = None
+    soft: Mapping[str, np.ndarray] = field(default_factory=dict)
     blank: bool = False
 
     @property
@@ -100,8 +102,9 @@ class Sample:
         need(self.blank or not (present & ~marked).any(), "a reader marked as present has an empty mask")
         need(not (~present & marked).any(), "a reader marked as absent has a mask")
         need(present.any() or self.recist is not None, "no reader present and no RECIST mark")
-        for name, kind in (("hu", "float32"), ("alpha", "float32"), ("nodules", "bool")):
-            array = getattr(self, name)
+        others = {"hu": self.hu, "alpha": self.alpha, "nodules": self.nodules, **self.soft}
+        for name, array in others.items():
+            kind = "bool" if name == "nodules" else "float32"
             need(array is None or (array.shape, array.dtype) == (shape, kind), f"{name} must be {kind} of size {shape}")
         need(self.source in ("real", "embedded"), f"source must be real or embedded, not {self.source!r}")
         need(self.hu is None or np.isfinite(self.hu).all(), "hu must be finite")

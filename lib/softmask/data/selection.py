@@ -71,6 +71,11 @@ def lidc_rows(index: pd.DataFrame, count: int | None = LIDC_SLICES, seed: int = 
     return _rounds(index, rows[own], count, seed, "lidc slices that four readers marked")
 
 
+def all_rows(index: pd.DataFrame, seed: int = BASE_SEED) -> np.ndarray:
+    """Return all rows of an index with ``area``, in the order of :func:`lidc_rows`."""
+    return _rounds(index, np.arange(len(index)), None, seed, "slices")
+
+
 def lnsm_rows(index: pd.DataFrame, count: int | None = None, seed: int = BASE_SEED) -> np.ndarray:
     """Return the rows of LNSM's patients, as :func:`lidc_rows`, with any number of readers: of the patients with the
     role ``lnsm``, and of all without a slice that four readers marked (in DeepLesion, that is everyone).

@@ -61,6 +61,7 @@ class Source:
         needs: patterns below the data root, of which one must match; all parts of it that a ``+`` joins. Where none is
             given, anything in the folder.
         git, archives: where `softmask data fetch` gets it from, one or the other; None and empty where it cannot.
+        simulated: what lies in the folder if its images are simulated ones; empty where none ever are.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Source:
     needs: tuple[str, ...] = ()
     git: GitFolder | None = None
     archives: tuple[ZipArchive, ...] = ()
+    simulated: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "serves", self.serves or (self.name,))
@@ -240,13 +242,24 @@ SOURCES: dict[str, Source] = {
             needs=tuple(f"finding-lungs-in-ct/{x}" for x in ("2d_images/", "2d_masks/", "finding-lungs-in-ct.zip")),
             git=GitFolder(f"{_GITHUB}lizoyu/Lung-CT-segmentation", "58860fd2a8944fc6c1fb95fe24c387151f3d37f8", "data"),
         ),
+        Source(
+            "soft-lidc",
+            "Soft-LIDC",
+            "the exported folder, with slices.csv and SHA256SUMS",
+            "soft_lidc:SoftLidc",
+            licence=_LIDC,
+            place="the data set lidc, real or embedded",
+            steps="make it with `softmask data export soft-lidc --out FOLDER`",
+            needs=("soft-lidc/slices.csv",),
+            simulated="soft-true",
+        ),
     )
 }
 """Where real images come from, and who reads them."""
 
 REAL_ONLY = tuple(name for source in SOURCES.values() for name in source.serves if name not in NAMES)
-"""Data sets of real images only, in no table: scans to try a network on that was trained on others, and what a source
-for :data:`SOURCES` of one's own adds."""
+"""Data sets of stored images only, in no table: scans to try a network on that was trained on others, Soft-LIDC (whose
+images may be simulated ones), and what a source for :data:`SOURCES` of one's own adds."""
 
 
 def sources_of(name: str) -> tuple[Source, ...]:
@@ -258,18 +271,20 @@ def sources_of(name: str) -> tuple[Source, ...]:
     return tuple(sorted((s for s in SOURCES.values() if name in s.serves), key=lambda source: len(source.serves)))
 
 
-def located(name: str, root: Path) -> tuple[Source, Path] | None:
-    """Return the source that serves data set ``name`` under ``root`` and its path; None when there is none."""
+def located(name: str, root: Path, data: str = "auto") -> tuple[Source, Path] | None:
+    """Return the source that serves data set ``name`` under ``root`` and its path; None when there is none with images
+    of the kind ``data``: ``real``, ``embedded`` (simulated), or ``auto``, either."""
     for source in sources_of(name):
         path = source.locate(root)
         if path is not None:
-            return source, path
+            kind = "embedded" if source.simulated and (path / source.simulated).is_dir() else "real"
+            return (source, path) if data in ("auto", kind) else None
     return None
 
 
 def real_paths(root: str | Path) -> dict[str, Path]:
     """Return the folder or archive of each data set with real data under ``root``."""
-    places = {name: located(name, Path(root)) for name in (*NAMES, *REAL_ONLY)}
+    places = {name: located(name, Path(root), "real") for name in (*NAMES, *REAL_ONLY)}
     return {name: place[1] for name, place in places.items() if place}
 
 

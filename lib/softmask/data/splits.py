@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from softmask.config import BASE_SEED
-from softmask.data import selection
+from softmask.data import selection, soft_lidc
 from softmask.data.promise12 import TEST
 from softmask.data.sample import Dataset, Sample
 from softmask.data.sources import REAL_ONLY
@@ -85,12 +85,13 @@ PAPER_SIZES: Mapping[str, Mapping[str, int]] = {
     "promise12": {"train": 460, "validation": 65, "test": 130},
     **{name: {"train": 700, "validation": 100, "test": 200} for name in REAL_ONLY},
     "lungs-2d": {"train": 129, "validation": 26, "test": 108},
+    soft_lidc.NAME: {"train": 8085, "validation": 1155, "test": 2310},
     **{name: {part: TAKEN[part].each * scans for part, scans in parts.items()} for name, parts in SCANS.items()},
 }
 """Images in each part, as SoftGAN and DSNet state them (PROMISE12: after augmentation); of LGAN's scans those that are
 used (:data:`TAKEN`). ``lidc-119`` and ``isbi2012`` are CasGAN's: 60 % and 40 % of 119 lesions, 240 and 60 images after
-augmentation; it names no validation part, which is taken out of the training images. The sizes of ISBI 2012's folds and
-of ``lungs-2d`` are this project's. ``lidc-500`` is what the papers compare with four doctors."""
+augmentation; it names no validation part, which is taken out of the training images. The sizes of ISBI 2012's folds, of
+``lungs-2d`` and of ``soft-lidc`` are this project's. ``lidc-500`` is what the papers compare with four doctors."""
 
 SELECTIONS: Mapping[str, str] = {
     "lidc-119": "lidc",
@@ -111,7 +112,7 @@ def dataset_name(name: str) -> str:
 def experiment_rows(name: str, dataset: Dataset) -> np.ndarray:
     """Return the rows of a data set that the experiments use: of ``lidc`` and ``lnsm`` those of
     :mod:`softmask.data.selection`; of ``lidc-119`` and ``lidc-500`` the first of them, of distinct nodules, each with
-    its largest slice; of others all.
+    its largest slice; of others all, of ``soft-lidc`` the largest slices of each nodule first.
     """
     if name in ("lidc", *FOLDS):
         return selection.lidc_rows(dataset.index)
@@ -120,6 +121,8 @@ def experiment_rows(name: str, dataset: Dataset) -> np.ndarray:
         return rows[~dataset.index.iloc[rows].duplicated(["patient", "nodule"]).to_numpy()]
     if name == "lnsm":
         return np.concatenate(list(split_rows(name, dataset).values()))
+    if name == soft_lidc.NAME:
+        return selection.all_rows(dataset.index)
     return np.arange(len(dataset))
 
 
@@ -129,7 +132,8 @@ def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, 
     Within a part the rows keep the order of :func:`experiment_rows`. ISBI 2012 is one specimen, whose neighbouring
     sections show the same cells: it is divided into blocks of neighbours (:data:`SECTION_FOLDS`). A row of several
     crops (:data:`CROPS`) counts as that many images. ``lungs-2d`` is divided by the number of the scan, whatever the
-    seed. ``promise12`` is tested on the challenge's test cases where they have segmentations; they never train.
+    seed; ``soft-lidc`` has parts of its own. ``promise12`` is tested on the challenge's test cases where they have
+    segmentations; they never train.
     """
     if name in SCANS:
         return scan_rows(name, dataset, None, seed)
@@ -137,6 +141,9 @@ def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, 
         parts = selection.lnsm_parts(dataset.index, PAPER_SIZES[name], seed)
         _warn_if_short("the slices of LNSM's patients do not fill the parts", parts, PAPER_SIZES[name])
         return parts
+    if name == soft_lidc.NAME:
+        rows = experiment_rows(name, dataset)
+        return {part: rows[dataset.index["split"].to_numpy()[rows] == part] for part in PAPER_SIZES[name]}
     if name == "lungs-2d":  # ID_<number>: by its last digit
         digits = dataset.index["patient"].str[-1].astype(int)
         masks = {"train": ~digits.isin((0, 1, 2, 5, 6)), "validation": digits == 2, "test": digits.isin((0, 1, 5, 6))}

@@ -9,9 +9,11 @@ from __future__ import annotations
 import gzip
 import math
 import os
+import re
 import struct
 import tempfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,9 +33,16 @@ LARGEST_VOLUME = 1 << 29
 
 _LARGEST_FILE = 16 * LARGEST_VOLUME  # bytes; no type of voxel takes more than 16
 _CHUNK = 1 << 20
-_NIFTI = {348: (("8h", 40), ("h", 72), ("3f", 80), ("f", 108)), 540: (("8q", 16), ("h", 14), ("3d", 112), ("q", 168))}
-"""By the size of the header: format and place of dimensions, bits a voxel, spacing and start of the voxels."""
-_NRRD_HEADER = 1 << 16
+_SAME_PLACE = 0.1  # of a voxel: further apart, two accounts of a voxel's place contradict one another
+_NIFTI = {
+    348: (("8h", 40), ("2h", 70), ("4f", 76), ("f", 108), ("2h", 252), ("6f", 256), ("12f", 280)),
+    540: (("8q", 16), ("2h", 12), ("4d", 104), ("q", 168), ("2i", 344), ("6d", 352), ("12d", 400)),
+}
+"""By the size of the header: format and place of dimensions, type and bits of a voxel, handedness and spacing, start of
+the voxels, codes of qform and sform, quaternion and offset, and rows of the sform."""
+_NIFTI_REAL = {16: "f4", 64: "f8"}  # types of real numbers
+_NRRD_HEADER = 1 << 20  # 3D Slicer keeps terminology and colours of all segments in it
+_SEGMENT = re.compile(r"segment\d+_")  # beginning of the keys with what 3D Slicer says of a segment
 _NRRD_TYPES = ((8, ("long", "64", "double")), (2, ("short", "16")), (1, ("char", "8")), (4, ("int", "float")))
 """Bytes of a voxel, and parts of the names of such types: ``unsigned short int``, ``uint16_t``."""
 
@@ -99,8 +108,8 @@ def grid_of_file(path: Path) -> Grid:
     turned = np.rint(direction)
     if not np.allclose(direction, turned, atol=1e-3) or not (np.abs(turned).sum(axis=0) == 1).all():
         raise DataError(
-            f"{path}: its axes are not the patient's (direction {np.round(direction, 4).tolist()}: gantry tilt, or an "
-            "oblique volume); resample it to axial slices"
+            f"{path}: the image axes are not aligned with the patient axes (direction "
+            f"{np.round(direction, 4).tolist()}; gantry tilt or oblique acquisition); resample it to axial slices"
         )
     order = np.abs(turned).argmax(axis=1)  # the image axis of each world axis
     backwards = turned[np.arange(3), order] < 0
@@ -116,8 +125,7 @@ def header(path: Path) -> SimpleITK.ImageFileReader:
     import SimpleITK
 
     _file_size(path)
-    if _is_nrrd(path):
-        _nrrd_header(path)
+    (_nrrd_header if _is_nrrd(path) else _nifti_header)(path)
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO("NrrdImageIO" if _is_nrrd(path) else "NiftiImageIO")
     reader.SetFileName(str(path))
@@ -126,6 +134,17 @@ def header(path: Path) -> SimpleITK.ImageFileReader:
     except RuntimeError as error:
         raise DataError(f"{path}: not a readable volume ({brief(error)}); {AGAIN}") from error
     return reader
+
+
+def label_names(path: Path) -> dict[int, str]:
+    """Return the names of the labels of a ``.seg.nrrd`` file of 3D Slicer by their values, unless they are its default
+    names (``Segment_1``); of other files none."""
+    if not _is_nrrd(path):
+        return {}
+    fields, _ = _nrrd_header(path)
+    values = {key.removesuffix("_labelvalue"): value for key, value in fields.items() if key.endswith("_labelvalue")}
+    names = {int(value): fields.get(f"{key}_name", "") for key, value in values.items() if value.isdigit()}
+    return {value: name for value, name in names.items() if not re.fullmatch(r"Segment_\d+", name)}
 
 
 def read_turned(path: Path) -> np.ndarray:
@@ -145,6 +164,7 @@ def read_turned(path: Path) -> np.ndarray:
     except RuntimeError as error:
         raise DataError(f"{path}: the voxels cannot be read ({brief(error)}); {AGAIN}") from error
     array = SimpleITK.GetArrayFromImage(image)
+    _need_finite(path, array)
     return array if array.ndim == 3 else array[None]
 
 
@@ -166,12 +186,13 @@ def image_of(values: np.ndarray, grid: Grid) -> SimpleITK.Image:
     return image
 
 
-def nifti(image: SimpleITK.Image, folder: Path) -> bytes:
-    """Return the content of a compressed NIfTI file; SimpleITK writes it to a temporary place in ``folder``."""
+def packed(image: SimpleITK.Image, folder: Path, ending: str = ".nii.gz") -> bytes:
+    """Return the content of a compressed file of one of :data:`ENDINGS`; SimpleITK writes it to a temporary place in
+    ``folder``."""
     import SimpleITK
 
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".nifti.", suffix=".part") as scratch:
-        path = Path(scratch, "volume.nii.gz")
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".volume.", suffix=".part") as scratch:
+        path = Path(scratch, f"volume{ending}")
         try:
             SimpleITK.WriteImage(image, str(path), useCompression=True)
         except RuntimeError as error:  # which says nothing of why
@@ -179,22 +200,68 @@ def nifti(image: SimpleITK.Image, folder: Path) -> bytes:
         return path.read_bytes()
 
 
-def _check_nifti(path: Path) -> None:
-    """Raise DataError unless the file holds as many voxels as its header declares, at a finite spacing."""
-    head, length = _unpacked(path, 0, path.name.lower().endswith(".gz"), _LARGEST_FILE)
-    if length > _LARGEST_FILE:
-        raise DataError(f"{path}: holds more than is read; crop it")
+def _nifti_header(path: Path) -> tuple[float, float, str]:
+    """Return where the voxels begin and end, in bytes, and numpy's type of real voxels (empty for whole ones).
+
+    Raises:
+        DataError: naming the file, for a spacing that is not finite, and for two accounts of the voxels' place (sform
+            and qform) that contradict one another: programs follow one or the other.
+    """
+    head, _ = _unpacked(path, 0, _is_packed(path), 0)
     order = "<" if int.from_bytes(head[:4], "little") in _NIFTI else ">"
-    layout = _NIFTI.get(int.from_bytes(head[:4], "little" if order == "<" else "big"), _NIFTI[540])
+    size = int.from_bytes(head[:4], "little" if order == "<" else "big")
+    layout = _NIFTI.get(size, _NIFTI[540])
     try:
-        dims, (bits,), spacing, (start,) = (struct.unpack_from(order + kind, head, place) for kind, place in layout)
+        parts = [struct.unpack_from(order + kind, head, place) for kind, place in layout]
     except struct.error as error:
         raise DataError(f"{path}: damaged ({brief(error)}); {AGAIN}") from error
+    dims, (kind, bits), (hand, *spacing), (start,), codes, quaternion, rows = parts
     if not np.isfinite(spacing).all():
         raise DataError(f"{path}: spacing {spacing} cannot be right; {AGAIN}")
-    expected = start + np.prod(dims[1 : 1 + dims[0]], dtype=float) * bits / 8
-    if not length >= expected:
-        raise DataError(f"{path}: truncated, {length} bytes of {expected:.0f}; {AGAIN}")
+    if min(codes) > 0 and size in _NIFTI:
+        scaled = _rotation(quaternion[:3]) * np.array([*spacing[:2], spacing[2] * (-1 if hand < 0 else 1)])
+        apart = np.reshape(rows, (3, 4)) - np.column_stack([scaled, quaternion[3:]])
+        corners = np.array([*np.ndindex(2, 2, 2)]) * (np.maximum(dims[1:4], 1) - 1)
+        if not np.abs(corners @ apart[:, :3].T + apart[:, 3]).max() <= _SAME_PLACE * min(spacing):
+            raise DataError(
+                f"{path}: its sform and its qform lay the voxels on different places; remove the wrong one (nibabel: "
+                "image.set_qform(image.affine))"
+            )
+    end = start + np.prod(dims[1 : 1 + dims[0]], dtype=float) * bits / 8
+    return start, end, order + _NIFTI_REAL[kind] if kind in _NIFTI_REAL else ""
+
+
+def _check_nifti(path: Path) -> None:
+    """Raise DataError unless the file holds as many voxels as its header declares, and finite ones."""
+    start, end, real = _nifti_header(path)
+    _, length = _unpacked(path, 0, _is_packed(path), _LARGEST_FILE)
+    if length > _LARGEST_FILE:
+        raise DataError(f"{path}: larger than the limit of {_LARGEST_FILE:,} bytes; crop the volume")
+    if not length >= end:
+        raise DataError(f"{path}: truncated: {length} of {end:.0f} bytes; {AGAIN}")
+    if real:  # SimpleITK's reader makes 0 of NaN and infinity
+        with path.open("rb") as file:
+            content = gzip.GzipFile(fileobj=file) if _is_packed(path) else file
+            content.seek(int(start))
+            left = int(end - start)
+            while left and (piece := content.read(min(_CHUNK, left))):
+                _need_finite(path, np.frombuffer(piece, real))
+                left -= len(piece)
+
+
+def _need_finite(path: Path, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise DataError(f"{path}: has voxels that are NaN or infinite; give them a value, such as that of air")
+
+
+def _rotation(quaternion: Sequence[float]) -> np.ndarray:
+    """Return (3, 3) of the last three numbers of a unit quaternion, as NIfTI stores it."""
+    from scipy.spatial.transform import Rotation  # takes its time
+
+    b, c, d = quaternion
+    rest = 1 - (b * b + c * c + d * d)
+    scalar = math.sqrt(rest) if rest > 1e-7 else 0.0  # NIfTI's own tolerance, of single precision
+    return Rotation.from_quat([b, c, d, scalar]).as_matrix() if any(quaternion) else np.eye(3)
 
 
 def _check_nrrd(path: Path) -> None:
@@ -207,7 +274,7 @@ def _check_nrrd(path: Path) -> None:
     expected = size * math.prod(int(side) for side in fields["sizes"].split())
     _, length = _unpacked(path, start, fields["encoding"] != "raw", expected)
     if length < expected:
-        raise DataError(f"{path}: truncated, {length} bytes of voxels of {expected}; {AGAIN}")
+        raise DataError(f"{path}: truncated: {length} of {expected} bytes of voxel data; {AGAIN}")
 
 
 def _unpacked(path: Path, start: int, packed: bool, most: int) -> tuple[bytes, int]:
@@ -216,7 +283,7 @@ def _unpacked(path: Path, start: int, packed: bool, most: int) -> tuple[bytes, i
     """
     size = _file_size(path)
     if size > _LARGEST_FILE:
-        raise DataError(f"{path}: holds more than is read; crop it")
+        raise DataError(f"{path}: larger than the limit of {_LARGEST_FILE:,} bytes; crop the volume")
     try:
         with path.open("rb") as file:
             file.seek(start)
@@ -242,10 +309,11 @@ def _nrrd_header(path: Path) -> tuple[dict[str, str], int]:
     if not start.startswith(b"NRRD000") or not ends:
         raise DataError(f"{path}: not a readable nrrd file, its header does not begin or end as one; {AGAIN}")
     lines = start[: min(ends)].decode("latin-1").splitlines()[1:]
-    # "key:=value" is no field; "data file: a:=b" is one
     pairs = [line.partition(":") for line in lines if not line.startswith("#")]
+    # "key:=value" is no field of the format, but one of a program; "data file: a:=b" is one
+    names = {key.strip().lower(): value[1:].strip() for key, _, value in pairs if _SEGMENT.match(key.lower())}
     pairs = [(key, colon, value) for key, colon, value in pairs if colon and not value.startswith("=")]
-    fields = {key.strip().lower(): value.strip().lower() for key, _, value in pairs}
+    fields = names | {key.strip().lower(): value.strip().lower() for key, _, value in pairs}
     if "data file" in fields or "datafile" in fields:
         raise DataError(f"{path}: keeps its voxels in another file; save it as one nrrd file")
     if fields.get("encoding") not in ("raw", "gzip", "gz"):
@@ -257,6 +325,10 @@ def _nrrd_header(path: Path) -> tuple[dict[str, str], int]:
         raise DataError(f"{path}: sizes {fields.get('sizes', 'missing')!r}; three are expected: save one grey volume")
     _refuse_large(path, tuple(map(int, sizes)))
     return fields, min(ends)
+
+
+def _is_packed(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")
 
 
 def _is_nrrd(path: Path) -> bool:
@@ -273,4 +345,5 @@ def _file_size(path: Path) -> int:
 
 def _refuse_large(path: Path, size: tuple[int, ...]) -> None:
     if not 0 < math.prod(size) <= LARGEST_VOLUME:
-        raise DataError(f"{path}: declares {' x '.join(map(str, size))} voxels, none or more than is read; crop it")
+        text = " x ".join(map(str, size))
+        raise DataError(f"{path}: declares {text} voxels; between 1 and {LARGEST_VOLUME:,} are read; crop it")

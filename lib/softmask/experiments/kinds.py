@@ -30,7 +30,7 @@ from softmask.train.segmentation import predict, train
 from softmask.train.super_resolution import degrade, train_super_resolution, upscale
 
 ANOTHER_SEED = 1000
-"""Added to the seed of a training that has failed to start."""
+"""Added to the seed of a failed training run."""
 
 THRESHOLDS = np.concatenate([np.arange(0.05, 0.95, 0.05), np.arange(0.95, 0.996, 0.005)])
 """Tried on the validation images for a network trained on softened masks: CasGAN takes one "close to 255"."""
@@ -96,8 +96,8 @@ class Kind:
 
 
 class Segment(Kind):
-    """Training of a segmentation network. One that fails to start (:class:`softmask.train.loop.Start`) is begun once
-    more, with the seed that :data:`ANOTHER_SEED` gives; what it left stays in the record."""
+    """Training of a segmentation network. A run that fails (:class:`softmask.train.loop.Start`) is restarted once with
+    the seed increased by :data:`ANOTHER_SEED`; the curves of the failed attempt are kept in the record."""
 
     def run(self, folder: Path, progress: Progress | None) -> Record:
         spec, test = self.spec, self.data.test

@@ -1,4 +1,4 @@
-"""``softmask run --profile night``: all trainings of the profile, the claims that matter most first.
+"""``softmask run --profile night``: all training runs of the profile, the claims that matter most first.
 
 Learning rates are searched first. ``docs/night.md`` tells how to start, stop and continue it.
 """

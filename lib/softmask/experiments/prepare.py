@@ -1,7 +1,8 @@
 """Data -> arrays: crops of one size with every label, divided into parts.
 
 Every image is labelled whole and as it is stored; the crop is cut from image and labels alike
-(:mod:`softmask.data.splits`). Slices whose lungs are sought have no soft label. The arrays are kept in the cache. A run
+(:mod:`softmask.data.splits`). Soft masks that come with a data set are taken as they are. Slices whose lungs are sought
+have no soft label. The arrays are kept in the cache. A run
 depends on :attr:`Prepared.digest` alone, not on the labels' bytes, whose last digits another solver may change.
 """
 
@@ -19,13 +20,14 @@ from softmask.cache import cached_arrays, code_digest
 from softmask.config import Config
 from softmask.errors import DataError, LabelError
 from softmask.files import sha256_of
+from softmask.label.soft_labels import FROM_MASK
 from softmask.measure.images import DOCTORS
 
 if TYPE_CHECKING:
     from softmask.data.sample import Dataset, Sample
     from softmask.experiments.spec import RunSpec
 
-SOFT_LABELS = ("soft_mask", "kats_dilation", "gros_interpolation")
+SOFT_LABELS = ("soft_mask", *FROM_MASK)
 PARTS = ("train", "validation", "test")
 NOT_MASKS = {"alpha", "native_image"}
 """References that are images."""
@@ -69,8 +71,8 @@ class Prepared:
     Attributes:
         left_out: for each image that could not be used, its id and why.
         digest: hex digest of what decides a result: the parts, the source's images in 8 bits with its masks and readers
-            (of simulated data, which the annotation database and the code decide, the names of the images alone), and
-            :data:`softmask.label.SETTINGS`.
+            (of data simulated when it is opened, which the annotation database and the code decide, the names of the
+            images alone), soft masks that come with the data set, and :data:`softmask.label.SETTINGS`.
     """
 
     name: str
@@ -148,12 +150,15 @@ def _key(spec: RunSpec, dataset: Dataset) -> str:
 
 def _digest(spec: RunSpec, parts: Mapping[str, Part]) -> str:
     """Return :attr:`Prepared.digest`."""
+    from softmask.data.soft_lidc import NAME
     from softmask.label import SETTINGS
 
     content: list[str | bytes] = [repr((spec.dataset, spec.source, spec.size, SETTINGS))]
     for name, part in parts.items():
         content.append(repr((name, part.ids, part.groups)))
-        if spec.source == "real":
+        if spec.dataset == NAME:
+            content.append(np.rint(65535 * part.soft["soft_mask"]).astype(np.uint16).tobytes())
+        if spec.source == "real" or spec.dataset == NAME:
             content.append(np.rint(255 * part.images).astype(np.uint8).tobytes())
             if spec.dataset != "lnsm":  # whose masks are made by labelling
                 content.append(np.packbits(part.masks > 0).tobytes())
@@ -228,20 +233,20 @@ class Labels:
         """Return one record for each crop. Raises LabelError where there is no soft mask, or no lesion in the crop."""
         from softmask import label
         from softmask.data.splits import crops
-        from softmask.label import consensus, soft_labels
+        from softmask.label import consensus
 
         places = crops(self.dataset, sample, self.size)
         if self.dataset == "lnsm":
             labelled = label.label_sample(sample, "recist")
             alpha, mask = labelled.alpha, labelled.binary
         else:
-            alpha, mask = label.label_sample(sample, "readers").alpha, consensus.fifty_percent(sample.masks)
+            alpha = sample.soft["readers"] if "readers" in sample.soft else label.label_sample(sample, "readers").alpha
+            mask = consensus.fifty_percent(sample.masks)
         record = {
             "image": sample.image,
             "mask": mask,
             "soft/soft_mask": alpha,
-            "soft/kats_dilation": soft_labels.kats_dilation(mask),
-            "soft/gros_interpolation": soft_labels.gros_interpolation(mask),
+            **{f"soft/{name}": soften(mask) for name, soften in FROM_MASK.items()},
         }
         if sample.alpha is not None:
             record["reference/alpha"] = sample.alpha

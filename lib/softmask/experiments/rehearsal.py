@@ -1,6 +1,6 @@
 """``softmask run --rehearse``: two training steps of every kind of run, to see what fails and how long the rest takes.
 
-Each kind is rehearsed by the longest of its trainings, cut to one epoch of two steps; then validation, checkpoint,
+Each kind is rehearsed by the longest of its training runs, cut to one epoch of two steps; then validation, checkpoint,
 testing and record. The images are noise, and the networks that it builds on are untrained. Every rehearsal has a
 process and a temporary folder of its own: a killed process is one failure. The second step is timed.
 """
@@ -105,16 +105,16 @@ def run(specs: Iterable[RunSpec]) -> int:
         )
     count = sum(map(len, kinds.values()))
     print(
-        f"All {count} trainings ({len(kinds)} kinds), one after the other: {total:.1f} hours, {memory / 1e9:.2f} GB at "
-        f"most. {len(wanted) - count} runs train nothing: not rehearsed. {failed} of {len(kinds)} kinds failed"
-        + ("; the hours are without them." if failed else ".")
+        f"All {count} training runs ({len(kinds)} kinds), one after the other: {total:.1f} hours, "
+        f"{memory / 1e9:.2f} GB at most. {len(wanted) - count} runs train nothing: not rehearsed. "
+        f"{failed} of {len(kinds)} kinds failed" + ("; the hours are without them." if failed else ".")
     )
     return 1 if failed else 0
 
 
 def kind(spec: RunSpec) -> tuple:
     """Return what two runs have in common whose steps do the same: of :func:`likeness` all but the data, its number of
-    images, and the length and rate of the training."""
+    images, and the length and learning rate of training."""
     _, *same, _, settings = likeness(spec)
     compiled = torch.cuda.is_available() and steps(spec) >= device.COMPILE_STEPS
     return *same, settings.batch_size, settings.discriminator_width, spec.label, spec.of_lungs, compiled

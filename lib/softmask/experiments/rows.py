@@ -190,7 +190,7 @@ def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
     from softmask import papers
 
     if table not in TABLES:
-        raise ConfigError(f"no runs stand behind a table {table!r}; choose one of {', '.join(TABLES)}")
+        raise ConfigError(f"table {table!r} has no training runs; choose one of {', '.join(TABLES)}")
     paper, _, name = table.partition("/")
     places = dict.fromkeys((cell.row, cell.dataset) for cell in papers.load(paper).table(name).cells())
     known = [(row, dataset) for row, dataset in places if name_of(row, paper) in METHODS]
@@ -256,8 +256,11 @@ def name_of(row: str, paper: str = "") -> str:
 
 
 def method(row: str, dataset: str, paper: str = "") -> Method:
-    """Return the method of a paper's row on a data set: on those of :data:`TESTED` a test of the trained network; where
-    the truth is a binary mask, CasGAN is trained on softened masks."""
+    """Return the method of a paper's row on a data set.
+
+    For data sets in :data:`TESTED`, it only evaluates an already trained network. Where the reference is a binary mask,
+    CasGAN is trained on softened masks.
+    """
     name = name_of(row, paper)
     if name not in METHODS:
         raise ConfigError(f"row {row!r} has no method; choose one of {', '.join(METHODS)}")
@@ -273,10 +276,11 @@ def source_of(dataset: str, config: Config) -> str:
     """Return ``real`` or ``embedded``: what the configuration asks for; where it leaves that open, and for
     :data:`ON_REQUEST`, real data where it is there. Every table names the source."""
     from softmask.data import REAL_ONLY, real_paths
+    from softmask.data.sources import located
 
     dataset = dataset_name(dataset)
     if dataset in REAL_ONLY:
-        return "real"
+        return "embedded" if located(dataset, config.data_root, "embedded") else "real"
     if config.data == "embedded" or (config.data == "real" and dataset not in ON_REQUEST):
         return config.data
     return "real" if dataset in real_paths(config.data_root) else "embedded"

@@ -20,6 +20,7 @@ from softmask.config import PROFILES
 from softmask.data.splits import LUNGS
 from softmask.errors import ConfigError, DataError
 from softmask.files import sha256_of
+from softmask.label.soft_labels import FROM_MASK
 from softmask.nets import perceptual
 from softmask.nets.cascade import TRANSFERRED
 from softmask.nets.classical import CLASSICAL
@@ -34,7 +35,7 @@ NUMERICS = 1
 where the results of a dozen runs have changed and the number has not."""
 
 HIGH_RESOLUTION, TEACHER, SOFTENED = "high_resolution", "teacher", "softened"
-LABELS = ("binary", "soft_mask", "kats_dilation", "gros_interpolation", SOFTENED, TEACHER, HIGH_RESOLUTION)
+LABELS = ("binary", "soft_mask", *FROM_MASK, SOFTENED, TEACHER, HIGH_RESOLUTION)
 """What a network is trained towards: the binary truth; one of the soft labels; the larger of mask and soft mask
 (CasGAN, equation 6); the soft mask that another network predicts (equation 5); in super-resolution the image."""
 
@@ -106,6 +107,12 @@ class RunSpec:
         if self.learns:
             (check_losses if self.upscales else split)(self.losses)
         channels, sr, prior = self.channels, self.sr, self.prior
+        if not channels or len(set(channels)) < len(channels):
+            raise ConfigError(f"the channels {channels} must be distinct and non-empty")
+        if sr and not sr.upscales:
+            raise ConfigError(f"{sr} is not a super-resolution network")
+        if prior and (prior.upscales or not prior.learns):
+            raise ConfigError(f"{prior} cannot serve as a prior")
         enlarged = set(ENLARGED) & set(channels)
         if enlarged and "image" in channels:
             raise ConfigError(f"the channels {channels} have two sizes: enlarge the image (bilinear) or none")
@@ -118,11 +125,8 @@ class RunSpec:
         for fits, parts in (
             (self.upscales == (self.label == HIGH_RESOLUTION), f"{self.network} and the label {self.label}"),
             (bool(set(BY_SR) & set(channels)) == (sr is not None), f"channels {channels}, sr {sr}"),
-            (sr is None or sr.upscales, f"{sr} as a super-resolution network"),
             (prior is not None or not needs_prior, f"{self.network}, channels {channels} and the prior {prior}"),
             (prior is None or needs_prior or not self.learns, f"channels {channels} and the prior {prior}"),
-            (prior is None or (prior.learns and not prior.upscales), f"{prior} as a prior"),
-            (bool(channels) and len(set(channels)) == len(channels), f"channels {channels}"),
             (not judged or first in MEASURED, f"a discriminator, and {first} as the first channel"),
             (self.scale in scales, f"channels {channels} and the scale {self.scale} (one of {scales})"),
             (reduces, f"{self.network}, the scale {self.scale} and the reduction {self.reduction}"),

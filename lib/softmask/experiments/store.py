@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 SPEC, CHECKPOINT, WEIGHTS, RECORD = "spec.json", "checkpoint.pt", "weights.safetensors", "record.json"
 AGAIN = "again"
-"""Folder of the checkpoint of a training that was restarted (:mod:`softmask.experiments.kinds`)."""
+"""Folder of the checkpoint of a restarted training run (:mod:`softmask.experiments.kinds`)."""
 _LOCK, _PROGRESS = "lock", "progress"
 
 DIGITS = 5
@@ -115,8 +115,8 @@ class Record:
         predictions: by id of a test image, (S, S) uint8: probability, or super-resolved image, times 255; in the small
             profiles of some images (:attr:`softmask.config.Profile.keeps`).
         threshold: at and above which a probability means lesion.
-        failed: whether the training failed to start, with a second seed too; such a run enters no mean.
-        failures: the curves of each training that failed to start, in order.
+        failed: whether the training run failed, with a second seed too; such a run enters no mean.
+        failures: the curves of each failed attempt, in order.
     """
 
     spec: RunSpec
@@ -220,7 +220,7 @@ class Run:
 
     @property
     def failed(self) -> bool:
-        """Whether its training failed to start; known once it is finished."""
+        """Whether its training failed; known once it is finished."""
         return self.finished().record.failed
 
     def finished(self) -> Run:

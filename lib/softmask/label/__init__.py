@@ -82,7 +82,9 @@ def soft_mask(
     if len(given) != 1:
         raise LabelError(f"give exactly one of mask, readers and recist, not {' and '.join(given) or 'none'}")
     if radius is not None and readers is not None:
-        raise LabelError("radius goes with mask or recist: the readers' own disagreement is the unknown band")
+        raise LabelError(
+            "radius can be used only with mask or recist; with readers, the unknown band is where the readers disagree"
+        )
     if mask is not None:
         trimap = trimaps.from_mask(mask, radius)
     elif readers is not None:

@@ -3,6 +3,9 @@
 Each takes a mask (H, W) and returns (H, W) float32 in [0, 1]; LabelError for an empty mask.
 """
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 import numpy as np
 
 from softmask.distance import distance_inside
@@ -10,7 +13,7 @@ from softmask.label.common import checked_mask
 
 
 def kats_dilation(mask: np.ndarray, radius: float = 1, probability: float = 0.3) -> np.ndarray:
-    """Return the mask at 1, and round it a band that a dilation adds, at a fixed probability.
+    """Return 1 in the mask, ``probability`` in the band that a dilation adds around it, and 0 elsewhere.
 
     Kats, Goldberger, Greenspan, "Soft labeling by distilling anatomical knowledge for improved MS lesion segmentation",
     ISBI 2019: brain lesions are grown (to 110 % - 140 % of their size in the comparison there), and the added voxels
@@ -39,6 +42,15 @@ def gros_interpolation(mask: np.ndarray, factor: float = 2) -> np.ndarray:
     coarse = (max(1, round(width / factor)), max(1, round(height / factor)))
     resampled = cv2.resize(mask.astype(np.float32), coarse, interpolation=cv2.INTER_LINEAR)
     return np.clip(cv2.resize(resampled, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)
+
+
+FROM_MASK: Mapping[str, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
+    {
+        "kats_dilation": kats_dilation,
+        "gros_interpolation": gros_interpolation,
+    }
+)
+"""By name: rows of experiments can be trained on these labels, and notebook 2 compares them with the true alpha."""
 
 
 def softened(mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ class Scores:
         values: (seeds, N) of the seeds whose training did not fail; NaN or infinite where undefined.
         source: a key of :data:`softmask.data.sample.WORDS`, such as ``real`` or ``embedded``.
         curves: validation Dice by epoch, one curve for each of these seeds; empty where nothing was trained.
-        failed, restarts: number of seeds whose training failed to start, and of those that succeeded when restarted.
+        failed, restarts: number of seeds whose training failed, and of those that succeeded when restarted.
         fixed: whether the method has no randomness, such as a reader.
         substitute: whether real images stand in for those that the paper measured on.
     """

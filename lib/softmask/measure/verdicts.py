@@ -4,18 +4,18 @@ The interval of a difference is that of :mod:`softmask.measure.differences`.
 
 **Pair.** :func:`judge_pair` returns one of
 
-- *not judged: failed training*: more than half of a network's seeds failed to start;
-- *not judged: undertrained*: a network was still learning (:func:`last_gain` over :data:`RISING`, averaged over seeds);
+- *not judged: failed training*: more than half of a network's training runs failed;
+- *not judged: undertrained*: a network is (:func:`last_gain` over :data:`RISING`, averaged over seeds);
 - *holds*: the interval lies above 0;
 - *contradicted*: it lies below 0;
-- *no such gain*: it lies below delta;
+- *gain ruled out*: it lies below delta;
 - *inconclusive*: otherwise, and with fewer than :data:`LEAST_PATIENTS` patients.
 
 "Adds little" is an equivalence: *holds* where the interval lies inside +-delta, *contradicted* where it lies wholly
 outside. "Suffices" *holds* where the interval lies above -delta and is *contradicted* below it.
 
 **Claim.** By :func:`judge_claim`, it holds if all of its pairs do, without correction (an intersection-union test). It
-fails if a pair is contradicted or shows no such gain after Holm's correction of the one-sided p values over the claim's
+fails if a pair is contradicted or its gain ruled out after Holm's correction of the one-sided p values over the claim's
 pairs, whatever the others are. Otherwise, it is not judged if a pair is not judged, else not finished if a pair is not
 run, else inconclusive.
 """
@@ -32,7 +32,7 @@ from softmask.measure.differences import Difference, Scores, compare
 from softmask.measure.statistics import LEVEL, holm
 
 HOLDS, INCONCLUSIVE, FAILS = "holds", "inconclusive", "fails"
-CONTRADICTED, NO_GAIN = "contradicted", "no such gain"
+CONTRADICTED, NO_GAIN = "contradicted", "gain ruled out"
 UNDERTRAINED, FAILED_TRAINING = "not judged: undertrained", "not judged: failed training"
 NOT_RUN, NOT_FINISHED, REPORTED = "not run yet", "not finished", "reported, not judged"
 KINDS = BETTER, ADDS_LITTLE, SUFFICES = "better", "adds_little", "suffices"
@@ -41,13 +41,13 @@ ALPHA = (1 - LEVEL) / 2
 LEAST_PATIENTS = 10
 """Number of patients below which a pair is inconclusive."""
 RISING = 0.005
-"""Rise of the best validation Dice (:func:`last_gain`) above which a training counts as undertrained."""
+"""Rise of the best validation Dice (:func:`last_gain`) above which a training run counts as undertrained."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """Trainings of a method: number begun, failed and restarted, and the rise in validation Dice at the end, averaged
-    over seeds (NaN where nothing was trained)."""
+    """Training runs of a method: number begun, failed and restarted, and the rise in validation Dice at the end,
+    averaged over seeds (NaN where nothing was trained)."""
 
     begun: int
     failed: int

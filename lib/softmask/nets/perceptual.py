@@ -78,7 +78,7 @@ def weights_file() -> Path | None:
     named = os.environ.get("SOFTMASK_VGG19")
     path = Path(named or Path(torch.hub.get_dir(), "checkpoints", HUB_FILE))
     if named and not path.is_file():
-        raise DataError(f"SOFTMASK_VGG19 = {named!r} is no file; name VGG19's weights (.pth or .safetensors)")
+        raise DataError(f"SOFTMASK_VGG19 = {named!r} is not a file; set it to the VGG19 weights (.pth or .safetensors)")
     return path if path.is_file() else None
 
 

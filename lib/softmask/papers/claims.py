@@ -89,12 +89,14 @@ class Pair:
     printed: float = math.nan
 
     def __str__(self) -> str:
-        measure = "" if self.metric == "dice" else f", {display('metrics', self.metric)}"
+        better, measure = display("rows", self.better), display("metrics", self.metric)
         if self.at_least is not None:
-            return f"{display('rows', self.better)}, at least {self.at_least:g}{measure}"
-        between = {"adds_little": "adds little to", "suffices": "suffices in place of"}.get(self.kind, "over")
+            return f"{measure} of {better} (claimed: at least {self.at_least:g})"
+        between = {"adds_little": "adds little to", "suffices": "is not worse than"}.get(self.kind, "vs")
         times = f"{self.times:g} x " if self.times != 1 else ""
-        return f"{display('rows', self.better)} {between} {times}{display('rows', self.worse)}{measure}"
+        return f"{better} {between} {times}{display('rows', self.worse)}" + (
+            "" if self.metric == "dice" else f" in {measure}"
+        )
 
 
 @dataclass(frozen=True)

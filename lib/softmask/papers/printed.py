@@ -101,7 +101,7 @@ class Paper:
     def table(self, name: str) -> PrintedTable:
         """Return the table of that name. Raises ConfigError, with the known names, for any other."""
         if name not in self.tables:
-            raise ConfigError(f"{self.name} prints no {name!r}; its tables are {', '.join(self.tables)}")
+            raise ConfigError(f"{self.name} has no table {name!r}; its tables are {', '.join(self.tables)}")
         return self.tables[name]
 
 

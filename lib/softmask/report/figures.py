@@ -30,7 +30,9 @@ COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC
 
 
 def style() -> None:
-    """Set matplotlib up for every figure of the workbook: legible at half size, colour-blind-safe, fonts embedded."""
+    """Set matplotlib up for every figure of the workbook: legible at half size, colour-blind-safe, fonts embedded. What
+    a user's own ``matplotlibrc`` sets has no effect."""
+    mpl.rcdefaults()
     mpl.rcParams.update(
         {
             "figure.dpi": 80,

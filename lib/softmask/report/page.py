@@ -1,4 +1,4 @@
-"""The report: one HTML file with every table and figure, printed beside ours, and where each number comes from.
+"""The report: one HTML file with every table and figure, published and ours, and where each number comes from.
 
 It needs no network and no other file to be viewed: figures are embedded, there is no script. It depends on the files
 of the run, on those of the runs beside it, and on the notebooks' sources (which cell drew a figure).

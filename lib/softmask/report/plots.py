@@ -1,4 +1,4 @@
-"""Plots: curves of trainings, lines by row, intervals by row, and a few of their own kind."""
+"""Plots: curves of training runs, lines by row, intervals by row, and a few of their own kind."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def _epochs(ax: Axes, values: Sequence[float], last: int = 0, **style: Any) -> A
 def curves(
     by_dataset: Mapping[str, Mapping[str, Sequence[Curves]]], shown: Sequence[str] = ("train_loss", "validation_dice")
 ) -> Figure:
-    """Return what is ``shown`` of trainings (:data:`SHOWN`), epoch by epoch: a column for each data set, a line for
-    each seed. A gap between a critic's true and predicted masks is a share of its largest absolute value.
+    """Plot the quantities ``shown`` (:data:`SHOWN`) for each training run: a column for each data set, a line for each
+    seed. The critic's gap between true and predicted masks is normalised by its largest absolute value.
     """
     fig, axes = _panels(by_dataset, len(shown), (6, 3.7), sharex="col", sharey="row")
     styles, lines = _styles(by_dataset), {}

@@ -98,7 +98,7 @@ def lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def what_moved(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, str]:
-    """Return what differs between two tables' provenance, by term: code, data, seeds, machine, packages, trainings.
+    """Return what differs between two tables' provenance, by term: code, data, seeds, machine, packages, training.
 
     Code with changes counts as different: nobody knows which.
     """
@@ -115,5 +115,5 @@ def what_moved(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, s
     keys = [{run["name"]: run["key"] for run in content.get("runs", ())} for content in (there, here)]
     if keys[0] != keys[1]:
         same = len(keys[0].items() & keys[1].items())
-        moved["trainings"] = f"{len(keys[1]) - same} of {len(keys[1])} with other code, data or settings"
+        moved["training runs"] = f"{len(keys[1]) - same} of {len(keys[1])} with other code, data or settings"
     return moved

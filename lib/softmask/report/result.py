@@ -246,10 +246,9 @@ def _grid(joined: Sequence[JoinedCell], *, matrix: bool = False) -> Grid:
         if matrix:
             title = papers.display("rows", cell.metric.removeprefix("dice_with_"))
         else:
-            title = papers.display("metrics", cell.metric)
-            title = f"{papers.display('datasets', cell.dataset)} {title}" if several else title
-            unit = _UNIT_WORDS.get(cell.unit, cell.unit)
-            title += f" ({unit})" if unit else ""
+            unit, dataset = _UNIT_WORDS.get(cell.unit, cell.unit), papers.display("datasets", cell.dataset)
+            title = papers.display("metrics", cell.metric) + (f" ({unit})" if unit else "")
+            title += f", {dataset}" if several and dataset else ""
         columns[place] = Column(*place, title, place in printed)
     heading = "" if several else papers.display("datasets", joined[0].dataset)
     cells = {(cell.row, columns[cell.dataset, cell.metric]): cell for cell in joined}
@@ -300,8 +299,11 @@ def measured_on(joined: Sequence[JoinedCell]) -> str:
         return f"Ours: {sources}."
     images = _range([cell.n_images for cell in measured], "image")
     seeds = _range([cell.n_seeds for cell in measured], "seed")
-    spread = any(math.isfinite(cell.ours_std) for cell in measured)
-    return f"Ours: {sources}; {'mean ± standard deviation ' if spread else ''}over {images}, {seeds}."
+    over = f"over {images}, {seeds}."
+    if any(math.isfinite(cell.ours_std) for cell in measured):
+        pooled = any(cell.n_seeds > 1 for cell in measured)
+        over = f"mean ± standard deviation over {images}{' pooled over' if pooled else ','} {seeds}."
+    return f"Ours: {sources}; {over}"
 
 
 def _range(counts: Sequence[int], unit: str) -> str:

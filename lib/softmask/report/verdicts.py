@@ -51,7 +51,7 @@ SEEDS = (3, 5, 8)
 _COUNTED = {
     HOLDS: "hold",
     CONTRADICTED: "contradicted",
-    NO_GAIN: "with no such gain",
+    NO_GAIN: "with the gain ruled out",
     INCONCLUSIVE: "inconclusive",
     UNDERTRAINED: "undertrained",
     FAILED_TRAINING: "with failed training",
@@ -86,7 +86,7 @@ class Judged:
 
     @property
     def trainings(self) -> list[tuple[str, Any]]:
-        """Both methods, by name for people, with how their trainings went."""
+        """Both methods, by name for people, with their training runs."""
         names = [display("rows", row) for row in (self.pair.better, self.pair.worse)]
         return list(zip(names, self.outcome.trainings, strict=False))
 
@@ -108,7 +108,7 @@ class Verdict:
 
 def sentence(verdict: str, pairs: Sequence[Judged], deciding: int | None, unit: str = POINTS) -> str:
     """Return why a claim has its verdict: the deciding pair with its interval and what is printed, how many pairs go
-    which way, and trainings that failed."""
+    which way, and training runs that failed."""
     if deciding is None:
         return ""
     parts = [_decided(pairs[deciding], unit)]
@@ -120,11 +120,10 @@ def sentence(verdict: str, pairs: Sequence[Judged], deciding: int | None, unit: 
         return ". ".join(parts)
     for judged in pairs:
         for row, training in judged.trainings:
-            counts = {"failed to start": training.failed, "restarted": training.restarts}
-            failed = [f"{n} of {training.begun} {words}" for words, n in counts.items() if n]
-            if failed:
-                words = " and ".join(failed).replace(" failed", " trainings failed")
-                parts.append(f"{row} on {display('datasets', judged.pair.dataset)}: {words}")
+            counts = {"failed": training.failed, "restarted": training.restarts}
+            if failed := [f"{n} {words}" for words, n in counts.items() if n]:
+                place = f"{row} on {display('datasets', judged.pair.dataset)}"
+                parts.append(f"{place}: of {training.begun} training runs {' and '.join(failed)}")
     return ". ".join(dict.fromkeys(parts))
 
 
@@ -134,9 +133,9 @@ def _decided(judged: Judged, unit: str) -> str:
     if outcome.verdict in (FAILED_TRAINING, UNDERTRAINED):
         row, training = next(pair for pair in judged.trainings if pair[1].obstacle == outcome.verdict)
         if outcome.verdict == FAILED_TRAINING:
-            return f"{row} on {where}: {training.failed} of {training.begun} trainings failed to start"
-        rise = f" when its training ended (validation Dice {training.gain:+.2g} over the last fifth)"
-        return f"{row} on {where} was still learning{rise if training.gain < 1 else ''}"
+            return f"{row} on {where}: {training.failed} of {training.begun} training runs failed"
+        rise = f" (validation Dice {training.gain:+.2g} in the last fifth of training)"
+        return f"{row} on {where} was undertrained{rise if training.gain < 1 else ''}"
     if difference is None:
         return f"{pair} on {where}: undefined on every image"
     sentence = f"{pair} on {where}: {difference.mean:.2f} {unit}"
@@ -144,7 +143,8 @@ def _decided(judged: Judged, unit: str) -> str:
         return f"{sentence}, on {difference.patients} patients, too few to decide"
     sentence += f" ({difference.low:.2f} to {difference.high:.2f})"
     if not math.isnan(pair.printed):
-        sentence += f"; the printed {pair.printed:.2f} lie {'inside' if judged.inside == 'yes' else 'outside'}"
+        includes = "includes" if judged.inside == "yes" else "does not include"
+        sentence += f"; the interval {includes} the published difference of {pair.printed:.2f}"
     return sentence + ("; one seed: the variance between seeds is unknown" if difference.one_seed else "")
 
 
@@ -181,7 +181,8 @@ def pairs_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
     for number, judged, difference, unit in _run(verdicts):
         place = {"comparison": str(judged.pair), "data set": display("datasets", judged.pair.dataset)}
         lines.append({"claim": number, **place, **_values(judged, difference, unit)})
-    return pd.DataFrame(lines).round(dict.fromkeys(("difference", "low", "high", "printed"), 2))
+    frame = pd.DataFrame(lines).round(dict.fromkeys(("difference", "low", "high", "printed"), 2))
+    return frame.rename(columns={"inside": display("metrics", "inside")})
 
 
 def detectable_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:

@@ -3,9 +3,9 @@
 The rule. A cell is *identical* where all that its CSV says of it is: our number, its spread, what they are over, the
 printed number; for words, the words. What is not identical is
 
-- in a table that is computed (nothing was trained, or every training was read from a record of the same key):
+- in a table that is computed (nothing was trained, or every training run was read from a record of the same key):
   *different*; where versions or hardware differ, *within tolerance* up to :data:`ROUNDING` of its size.
-- in a table of trained networks *within tolerance* up to what two seeds of one training usually differ by
+- in a table of trained networks *within tolerance* up to what two seeds of one run usually differ by
   (:func:`tolerance`), else *different*. On like hardware, with the same code, training gives identical numbers.
 - a *measured time*: told, never compared. Or *not judged*: p values, counts of failures and other numbers of trained
   networks that have no spread to hold them against.
@@ -50,7 +50,7 @@ VERDICT = "verdict"
 ROUNDING = 1e-5
 """Share of a number that other versions or another processor may change: its CSV's sixth and last digit."""
 SEEDS_APART = 0.3
-"""Share of the spread over images by which the means of two trainings may differ. Of 3,063 pairs of seeds in the
+"""Share of the spread over images by which the means of two runs may differ. Of 3,063 pairs of seeds in the
 committed tables of three seeds 83 % are nearer; half are within 0.1, 95 % within 0.7."""
 TOLERANCE = (
     f"Tolerance: computed tables identical, or within {ROUNDING:g} of a number where versions or hardware differ; "
@@ -135,6 +135,8 @@ def has_committed(run: str) -> bool:
 
 def _unpack(run: str, commit: str | None, folder: Path) -> str:
     """Unpack the tables and claims of ``run`` as a commit (None: the last) has them; return its name."""
+    if (ROOT / ".git").exists():
+        _git("rev-parse", "--git-dir")  # git says so itself where the checkout belongs to another user
     if git_state(ROOT)[0] is None and commit is None:
         raise ConfigError(
             f"{ROOT} has no git history to compare with (it may be a downloaded archive); unpack a second copy and "
@@ -219,7 +221,7 @@ def _compare(name: str, against: str, ours: Tables, theirs: Tables) -> Compariso
         provenance = [of.provenance.get(table, {}) for of in (ours, theirs)]
         causes[table] = what_moved(*provenance)
         recorded = all(run["recorded"] for run in provenance[0].get("runs", ()))
-        exact[table] = recorded and "trainings" not in causes[table]
+        exact[table] = recorded and "training runs" not in causes[table]
     rounded = tables.map({table: bool({"packages", "machine"} & of.keys()) for table, of in causes.items()})
     computed = tables.map(exact).to_numpy(bool)
     here, there = ours.cells.reindex(index), theirs.cells.reindex(index)

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Checkpoint:
-    """A training after some epochs.
+    """A training run after some epochs.
 
     Attributes:
         curves: one number for each epoch done, by name.
@@ -74,7 +74,7 @@ def load(path: Path, fingerprint: Mapping[str, str]) -> Checkpoint:
         differs = [name for name, value in fingerprint.items() if written.get(name) != value]
         if not differs:
             return checkpoint
-        suffix, reason = "other", f"is of a training with other {', '.join(differs)}"
+        suffix, reason = "other", f"is of a training run with other {', '.join(differs)}"
     aside = path.with_suffix(f".{suffix}")
     path.replace(aside)
     _log.warning("%s %s; it is kept as %s, and training starts over", path, reason, aside.name)
@@ -92,5 +92,6 @@ def _parse(data: bytes) -> tuple[dict[str, str], Checkpoint]:
         raise ValueError(f"not of format {FORMAT}")
     fingerprint = dict(content.pop("fingerprint"))
     if content.keys() != vars(Checkpoint()).keys():
-        raise ValueError("it has other fields")
+        odd = sorted(map(str, content.keys() ^ vars(Checkpoint()).keys()))
+        raise ValueError(f"missing or unexpected checkpoint fields: {', '.join(odd)}")
     return fingerprint, Checkpoint(**content)

@@ -34,11 +34,11 @@ Progress = Callable[[int, int, Curves], None]
 LEARNT = 0.5
 """Share of the way from the baseline to 1 at which all losses are followed."""
 FAILED_BELOW = 0.02
-"""Gain over the baseline in validation Dice that a training must have reached."""
+"""Gain over the baseline in validation Dice that a training run must have reached."""
 FAILED_AFTER = 0.2
 """Share of all steps after which that is checked."""
 FEWEST_STEPS = 200
-"""Steps that a network is given before it is checked. Shorter trainings never fail: too few steps tell nothing."""
+"""Steps that a network is given before it is checked. Shorter runs never fail: too few steps tell nothing."""
 SLOW = 0.1
 """Share of the learning rate with which all losses begin."""
 
@@ -96,14 +96,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Start:
-    """The start of a training, and when it has failed: one rule for every network, fixed before the runs.
+    """The start of training, and when a run has failed: one rule for every network, fixed before the runs.
 
     With SoftGAN's and CasGAN's weights a soft L1 loss is nearly all of the sum, and an empty mask is a minimum of it
     that a fresh network falls into. So a network with a soft loss follows the Dice loss of the binary mask alone until
-    it has come half of the way from b to 1, then all losses, with a learning rate that rises from a tenth. A training
-    has failed when the best validation Dice of a fifth of its steps, counted from the first that follows all losses,
-    is below b + 0.02. It is restarted once with another seed (:mod:`softmask.experiments.kinds`); a run that fails
-    twice enters no mean. The papers say nothing of this.
+    it has come half of the way from b to 1, then all losses, with a learning rate that rises from a tenth. A run
+    has failed when the validation Dice stays below b + 0.02 for a fifth of its steps, at the first that follow all
+    losses or later. It is restarted once with another seed (:mod:`softmask.experiments.kinds`); a run that fails twice
+    enters no mean. The papers say nothing of this.
 
     Attributes:
         baseline: b, in [0, 1]: the validation Dice that needs no network, the better of an empty mask and of foreground
@@ -142,8 +142,9 @@ class Start:
         if not validation or first is None or self.epochs * self.steps < FEWEST_STEPS:
             return False
         given = math.ceil(max(FAILED_AFTER * self.epochs * self.steps, FEWEST_STEPS) / self.steps)  # epochs
-        last = min(first + given, self.epochs)
-        return len(validation) >= last and max(validation[first:last]) < self.baseline + FAILED_BELOW
+        given = min(given, self.epochs - first)
+        windows = (validation[start : start + given] for start in range(first, len(validation) - given + 1))
+        return any(max(window) < self.baseline + FAILED_BELOW for window in windows)
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class Outcome:
             (:mod:`softmask.train.objectives`). Those of training are means over the epoch's steps.
         best_epoch: whose weights the network holds, from 1.
         seconds: of training, without interruptions.
-        failed: whether the training ended early because it had failed to start.
+        failed: whether training ended early because it had failed (:class:`Start`).
     """
 
     curves: Curves
@@ -201,7 +202,7 @@ class NotFinite(Exception):
 
 
 def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None) -> Outcome:
-    """Train for all epochs, or until the training has failed to start; the network holds the kept weights then.
+    """Train for all epochs, or until training has failed; the network holds the kept weights then.
 
     Continues from ``folder/checkpoint.pt`` where there is one of the same training. ``name`` is the run's.
 
@@ -262,7 +263,8 @@ def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None
             except NotFinite as error:
                 kept = f"the last good checkpoint is kept at {path}" if epoch else "there is no checkpoint yet"
                 raise TrainingError(
-                    f"{name}: epoch {epoch + 1}, {error}; {kept}. Check those numbers, or lower the learning rate"
+                    f"{name}: epoch {epoch + 1}, {error}; {kept}. Check the named images or losses, or lower the "
+                    "learning rate"
                 ) from error
             for key, value in numbers.items():
                 state.curves.setdefault(key, []).append(value)

@@ -65,8 +65,8 @@ def soft_mse_loss(logits: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss of logits against what :class:`Batch` calls ``target``, ``masks`` or ``soft``. ``tanh``: the soft mask is
-    the tanh of the logits, in [-1, 1]; of the others it is the sigmoid."""
+    """A loss of logits against the field of :class:`Batch` that ``target`` names, ``masks`` or ``soft``. If ``tanh``,
+    the network's soft mask is the tanh of the logits, in [-1, 1]; otherwise their sigmoid."""
 
     function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     target: str

@@ -46,7 +46,7 @@ def train(
     progress: Progress | None = None,
 ) -> Outcome:
     """Train ``network``, fresh from :func:`~softmask.train.device.seeded`, until it holds the best epoch's weights, or
-    has failed to start.
+    has failed.
 
     Continues from ``folder/checkpoint.pt`` where there is one of the same training. A GAN or Wasserstein loss brings in
     its adversary (:mod:`softmask.train.objectives`). The network stays on the device it was trained on.

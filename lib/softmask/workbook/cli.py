@@ -23,7 +23,7 @@ START = "START.md"
 """Name of the page that JupyterLab opens on, beside the notebooks."""
 SECTIONS = (
     ("The workbook", "The five papers, in this order.", PATTERN),
-    ("The bench", "The labelling under sliders.", "explore.ipynb"),
+    ("Interactive labelling", "The soft mask of a nodule under sliders.", "explore.ipynb"),
     ("Lessons", "A course on soft-mask segmentation, with exercises.", "teaching/*.ipynb"),
 )
 """Headings of the page, the sentence below each, and which notebooks are listed there."""
@@ -147,7 +147,7 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
             print(f"\n{verify.summary(verify.compare(config.run))}")
         except SoftmaskError as error:
             print(f"\nThe tables were not compared with the committed ones: {error}")
-    return 0 if all(outcome.good for outcome in outcomes) else FAILURE
+    return 0 if all(outcome.succeeded for outcome in outcomes) else FAILURE
 
 
 def listing(config: Config, books: Sequence[Notebook], entries: Mapping[str, state.Entry]) -> str:

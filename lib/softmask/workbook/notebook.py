@@ -117,7 +117,7 @@ def discover(folder: Path) -> list[Notebook]:
 
 
 def choose(books: Sequence[Notebook], only: str | None = None, start: str | None = None) -> list[Notebook]:
-    """Return the notebooks that ``--only 02,05`` and ``--from 04`` leave, in order; numbers or whole names. Raises
+    """Return, in order, the notebooks selected by ``--only`` and ``--from``, given as numbers or full names. Raises
     NotebookError for a number or name that no notebook has, or where none is left."""
 
     def position(text: str) -> int:

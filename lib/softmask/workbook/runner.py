@@ -110,7 +110,7 @@ def run(config: Config, books: Sequence[Notebook], chosen: Sequence[Notebook], f
         if bad := [entries[name] for name in book.needs if name in entries and entries[name].status != OK]:
             state_of = "failed" if bad[0].status == FAILED else "was not run"
             earlier = bad[0].name not in {outcome.name for outcome in outcomes}
-            reason = f"{bad[0].name} {'did not end well when it last ran' if earlier else state_of}"
+            reason = f"{bad[0].name} {'failed when it last ran' if earlier else state_of}"
             outcome = remember(Entry(book.name, NOT_RUN, reason=reason))
             print(f"{title}: not run, because {reason}", flush=True)
         elif entry and not force and entry.unchanged(digest_of(book, entry.outputs)):

@@ -33,7 +33,7 @@ OK, FAILED, NOT_RUN, RUNNING, UNCHANGED = "ok", "failed", "not run", "running", 
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of one notebook. ``outputs`` are paths below the output root."""
+    """Outcome of one notebook. ``outputs`` are paths below the output root."""
 
     name: str
     status: str
@@ -44,12 +44,12 @@ class Entry:
     outputs: tuple[str, ...] = ()
 
     @property
-    def good(self) -> bool:
-        """Whether it ended well, now or before."""
+    def succeeded(self) -> bool:
+        """Whether it succeeded in this or an earlier run."""
         return self.status in (OK, UNCHANGED)
 
     def unchanged(self, digest: str) -> bool:
-        """Return whether it ended well with this digest and everything it wrote is still there."""
+        """Return whether it succeeded with this digest and everything it wrote is still there."""
         root = output_root()
         return self.status == OK and self.digest == digest and all((root / path).is_file() for path in self.outputs)
 

@@ -1,7 +1,7 @@
 """Arithmetic that must hold within and between the five papers, on the numbers as they are printed.
 
 Checks that find nothing are reported like the others. A finding is a statement about printed numbers, not about
-anyone's conduct: it may be a misprint, and where a benign reading is known, the finding names it.
+anyone's conduct: it may be a misprint, and where a benign explanation is known, the finding names it.
 """
 
 from __future__ import annotations

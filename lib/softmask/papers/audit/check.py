@@ -29,20 +29,20 @@ POINTS = "points"
 
 @dataclass(frozen=True)
 class Finding:
-    """One set of printed numbers, and whether it is as a check expects.
+    """One set of printed numbers, and whether it passes a check.
 
     Attributes:
         places: where the numbers are printed, such as ``softgan/table-1, U-Net, LNSM``.
         inequality: the formula with the numbers in it.
-        beyond: how far outside it they are, rounded or truncated, in ``unit``; at most 0 is as expected.
-        reading: an innocent reading, or empty where none is known.
+        violation: its size in ``unit``, after allowing for rounding or truncation; 0 or less if the check passes.
+        explanation: a benign explanation, or empty where none is known.
     """
 
     places: tuple[str, ...]
     inequality: str
-    beyond: float
+    violation: float
     unit: str = POINTS
-    reading: str = ""
+    explanation: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Check:
 
     Attributes:
         checked: sets of numbers it was tried on; those that several tables repeat count once.
-        findings: the sets that are not as expected.
+        findings: the sets that fail.
     """
 
     name: str
@@ -74,7 +74,7 @@ def check(name: str, level: str) -> Callable:
     def register(cases: Callable[[Papers], Iterable[Finding]]) -> Callable:
         def run(papers: Papers) -> Check:
             results = list(cases(papers))
-            broken = tuple(finding for finding in results if finding.beyond > 0)
+            broken = tuple(finding for finding in results if finding.violation > 0)
             return Check(name, " ".join(cases.__doc__.split()), level, len(results), broken)
 
         CHECKS[name] = run
@@ -186,9 +186,9 @@ def row_check(
                         groups.setdefault(part.numbers, []).append(part)
             for same in groups.values():
                 finding = judge(same[0])
-                notes = dict.fromkeys(row.note for row in same if row.note)
-                reading = "; ".join([finding.reading, *(f"of the print: {note}" for note in notes)])
-                yield replace(finding, places=tuple(row.place for row in same), reading=reading)
+                notes = dict.fromkeys(f"note on the published table: {row.note}" for row in same if row.note)
+                explanation = "; ".join([finding.explanation, *notes])
+                yield replace(finding, places=tuple(row.place for row in same), explanation=explanation)
 
         cases.__doc__ = judge.__doc__
         check(name, level)(cases)
@@ -202,13 +202,13 @@ _OTHER_IMAGES = (
 )
 
 
-def _beyond(words: str, share: float, reading: str = _OTHER_IMAGES) -> Finding:
+def _violation(words: str, share: float, explanation: str = _OTHER_IMAGES) -> Finding:
     """A finding without places from the share by which a bound is broken."""
-    return Finding((), words, 100 * share, POINTS, reading)
+    return Finding((), words, 100 * share, POINTS, explanation)
 
 
 def _larger(*bounds: Finding) -> Finding:
-    return max(bounds, key=lambda finding: finding.beyond)
+    return max(bounds, key=lambda finding: finding.violation)
 
 
 @row_check("Dice and IoU", MUST_HOLD, "dice", "iou")
@@ -219,8 +219,8 @@ def dice_and_iou(row: Row) -> Finding:
     of_iou = row.words("iou")
     d = row.words("dice")
     words = f"2 x {of_iou} / ({scale:g} + {of_iou}) = {_bound(2 * j / (scale + j) * scale, scale)} < {d}"
-    above = _beyond(words, dice.low - 2 * iou.high / (1 + iou.high))
-    return _larger(above, _beyond(f"{d} < {of_iou}", iou.low - dice.high))
+    above = _violation(words, dice.low - 2 * iou.high / (1 + iou.high))
+    return _larger(above, _violation(f"{d} < {of_iou}", iou.low - dice.high))
 
 
 @row_check("Dice, SEN and PPV", MUST_HOLD, "dice", "sen", "ppv")
@@ -232,15 +232,15 @@ def dice_sen_ppv(row: Row) -> Finding:
     of_sen, of_ppv = row.words("sen"), row.words("ppv")
     d = row.words("dice")
     words = f"2 x {of_sen} x {of_ppv} / ({of_sen} + {of_ppv}) = {_bound(2 * s * p / (s + p), scale)} < {d}"
-    above = _beyond(words, dice.low - 2 * sen.high * ppv.high / (sen.high + ppv.high))
+    above = _violation(words, dice.low - 2 * sen.high * ppv.high / (sen.high + ppv.high))
     words = f"{of_sen} + {of_ppv} - {scale:g} = {_bound(s + p - scale, scale)} > {d}"
-    return _larger(above, _beyond(words, sen.low + ppv.low - 1 - dice.high))
+    return _larger(above, _violation(words, sen.low + ppv.low - 1 - dice.high))
 
 
 @row_check("IoU and accuracy", MUST_HOLD, "iou", "acc")
 def iou_and_accuracy(row: Row) -> Finding:
     """mean J <= mean ACC: the lesion and what was found cover no more than the image"""
-    return _beyond(f"{row.words('iou')} > {row.words('acc')}", row.mean("iou").low - row.mean("acc").high)
+    return _violation(f"{row.words('iou')} > {row.words('acc')}", row.mean("iou").low - row.mean("acc").high)
 
 
 def _by_mask(row: Row, _: Sequence[Row]) -> Iterator[Row]:
@@ -256,8 +256,8 @@ def auc_and_accuracy(row: Row) -> Finding:
     a = row.cells["acc"].mean
     scale = row.scale("auc")
     words = f"2 x {a:g} - {scale:g} = {_bound(2 * a - scale, scale)} > {row.words('auc')}"
-    reading = "the AUC is of other scores than the decisions"
-    return _beyond(words, 2 * row.mean("acc").low - 1 - row.mean("auc").high, reading)
+    explanation = "the AUC is of other scores than the decisions"
+    return _violation(words, 2 * row.mean("acc").low - 1 - row.mean("auc").high, explanation)
 
 
 def _one_by_one(row: Row, _: Sequence[Row]) -> Iterator[Row]:
@@ -276,8 +276,8 @@ def spread_of_share(row: Row) -> Finding:
     m = row.cells[metric].mean / scale
     bound = _bound(math.sqrt(2 * m * (1 - m)) * scale, scale)
     words = f"{row.words(metric, spread=True)}: sqrt(2 x {m:g} x {1 - m:.4g}) = {bound} < {row.cells[metric].std:g}"
-    reading = "the spread is in another unit than the mean: percent"
-    return _beyond(words, spread.low - math.sqrt(2 * largest * (1 - largest)), reading)
+    explanation = "the spread is in another unit than the mean: percent"
+    return _violation(words, spread.low - math.sqrt(2 * largest * (1 - largest)), explanation)
 
 
 def _means_and_medians(row: Row, _: Sequence[Row]) -> Iterator[Row]:
@@ -296,13 +296,13 @@ def mean_and_median(row: Row) -> Finding:
     if mean.unit not in SCALES:
         return below
     high = row.mean("mean").low - (1 + row.mean("median").high) / 2
-    return _larger(below, _beyond(f"(1 + {median.mean:g}) / 2 < {mean.mean:g}", high))
+    return _larger(below, _violation(f"(1 + {median.mean:g}) / 2 < {mean.mean:g}", high))
 
 
 def _with_unit_of_spread(row: Row, every: Sequence[Row]) -> Iterator[Row]:
     """As :func:`_means_and_medians`, with ``percent`` where a spread of the table cannot be in its mean's unit."""
     table = [part for other in every if other[:2] == row[:2] for part in _one_by_one(other, every)]
-    percent = any(spread_of_share(part).beyond > 0 for part in table)
+    percent = any(spread_of_share(part).violation > 0 for part in table)
     for part in _means_and_medians(row, every):
         if part.has("mean", spread=True):
             cells = part.cells | ({"percent": part.cells["mean"]} if percent else {})
@@ -320,12 +320,12 @@ def mean_median_spread(row: Row) -> Finding:
     spread = printed_range(s, unit)
     apart = max(mean.low - median.high, median.low - mean.high)
     words = f"|{as_printed(m)} - {as_printed(half)}| = {abs(m - half):.4g} > {s / unit:g}"
-    reading = _OTHER_IMAGES
+    explanation = _OTHER_IMAGES
     if unit > 1:
         words += f" ({s:g} %)"
-        reading = f"the printed spread is a variance in percent: its root is {math.sqrt(s / unit):.3g}"
-    beyond = 100 * (apart - spread.high) / row.scale("mean")
-    return Finding((), words, beyond, POINTS, reading)
+        explanation = f"the printed spread is a variance in percent: its root is {math.sqrt(s / unit):.3g}"
+    violation = 100 * (apart - spread.high) / row.scale("mean")
+    return Finding((), words, violation, POINTS, explanation)
 
 
 def _in_pixels(row: Row, every: Sequence[Row]) -> Iterator[Row]:
@@ -340,16 +340,16 @@ def hausdorff_median(row: Row) -> Finding:
     low, high = printed_range(value)
     squares = sorted({a * a + b * b for a in range(int(high) + 2) for b in range(int(high) + 2)})
     roots = [math.sqrt(n) for n in squares]
-    beyond = min(max(low - x, x - high) for x in [*roots, *((a + b) / 2 for a, b in pairwise(roots))])
+    violation = min(max(low - x, x - high) for x in [*roots, *((a + b) / 2 for a, b in pairwise(roots))])
     nearest = min(range(1, int(high**2) + 3), key=lambda n: abs(math.sqrt(n) - value))
     if low <= math.sqrt(nearest) <= high:
         words = f"{value:g} = sqrt({nearest}), and {nearest} is no sum of two squares"
         three = any(nearest - c * c in squares for c in range(int(high) + 2))
-        reading = "distances were taken in the volume, where three squares add up" if three else ""
+        explanation = "distances were taken in the volume, where three squares add up" if three else ""
     else:
         words = f"{value:g}² = {value**2:.3f}, and sqrt({nearest}) = {math.sqrt(nearest):.3f}"
-        reading = f"a misprint of {math.sqrt(nearest):.3f}"
-    return Finding((), words, beyond, "pixels", reading)
+        explanation = f"a misprint of {math.sqrt(nearest):.3f}"
+    return Finding((), words, violation, "pixels", explanation)
 
 
 def _slices_and_volumes(row: Row, every: Sequence[Row]) -> Iterator[Row]:
@@ -376,8 +376,8 @@ def slices_and_volume(row: Row) -> Finding:
         f"{d:g} / (2 - {d:g}) = {pooled:.3f}; (1 - {pooled:.3f}) / (1 - {m:g}) = {exact:.2f}: the half of the slices "
         f"whose IoU is at most {m:g} would hold {exact:.0%} of the lung or less"
     )
-    reading = "the two tables are of different trainings, or the poor slices are those that hold little lung"
-    return _beyond(words, 0.5 - share, reading)
+    explanation = "the two tables are of different training runs, or the poor slices are those that hold little lung"
+    return _violation(words, 0.5 - share, explanation)
 
 
 def _bound(value: float, scale: float) -> str:

@@ -28,11 +28,11 @@ from softmask.papers.audit.check import POINTS, TO_EXPLAIN, Finding, Range, Row,
 IMAGES = 30
 """The fewest test images of any table with spreads; fewer make the spread with n - 1 larger."""
 
-_READING = "± is over runs or folds, or the numbers are of different runs"
+_EXPLANATION = "± is over runs or folds, or the numbers are of different runs"
 
 
 def _complete(row: Row, _: Sequence[Row]) -> Iterator[Row]:
-    if row.has("dice", "sen", "ppv", spread=True) and not dice_sen_ppv(row).beyond > 0:
+    if row.has("dice", "sen", "ppv", spread=True) and not dice_sen_ppv(row).violation > 0:
         yield row
 
 
@@ -43,16 +43,16 @@ def mean_dice(row: Row) -> Finding:
     spreads (above) are not asked again"""
     moments, dice = _moments(row, with_dice=False), row.mean("dice")
     least, most = (_optimum(moments, "dice", sign) for sign in (1, -1))
-    beyond = float(np.max([least - dice.high, dice.low - most]))  # NaN: no shares have these means and spreads
+    violation = float(np.max([least - dice.high, dice.low - most]))  # NaN: no shares have these means and spreads
     sen, ppv = row.words("sen", spread=True), row.words("ppv", spread=True)
     words = (
         f"SEN {sen} and PPV {ppv} need a mean Dice of {100 * least:.2f} to {100 * most:.2f}, not {row.words('dice')}"
     )
-    return Finding((), words, 100 * beyond, POINTS, _READING)
+    return Finding((), words, 100 * violation, POINTS, _EXPLANATION)
 
 
 def _means_fit(row: Row, every: Sequence[Row]) -> Iterator[Row]:
-    return (part for part in _complete(row, every) if not mean_dice(part).beyond > 0)
+    return (part for part in _complete(row, every) if not mean_dice(part).violation > 0)
 
 
 @row_check("spread of Dice", TO_EXPLAIN, each=_means_fit)
@@ -64,12 +64,12 @@ def spread_of_dice(row: Row) -> Finding:
     # a printed spread divides by n - 1, which makes it larger than these by sqrt(n / (n - 1)) or less
     low = np.sqrt(np.maximum(0.0, least - dice.high**2))
     high = np.sqrt(np.maximum(0.0, most - dice.low**2) * IMAGES / (IMAGES - 1))
-    beyond = float(np.max([low - spread.high, spread.low - high]))  # NaN as above
+    violation = float(np.max([low - spread.high, spread.low - high]))  # NaN as above
     given = f"Dice {row.words('dice')}, SEN {row.words('sen', spread=True)} and PPV {row.words('ppv', spread=True)}"
     words = (
         f"{given} need a spread of Dice of {100 * low:.1f} to {100 * high:.1f}, not {as_printed(row.cells['dice'].std)}"
     )
-    return Finding((), words, 100 * beyond, POINTS, _READING)
+    return Finding((), words, 100 * violation, POINTS, _EXPLANATION)
 
 
 def _moments(row: Row, with_dice: bool) -> tuple[Range | None, ...]:

@@ -64,11 +64,11 @@ def triangles(papers: Papers) -> Iterator[Finding]:
                 if any(cell is None or math.isnan(cell.mean) for cell in sides):
                     continue
                 direct, *others = (share(cell) for cell in sides)
-                beyond = 1 - direct.high - sum(1 - side.low / (2 - side.low) for side in others)
+                violation = 1 - direct.high - sum(1 - side.low / (2 - side.low) for side in others)
                 d, e, f = (as_printed(cell.mean) for cell in sides)
                 words = f"Dice {d} between the first and the last, {e} and {f} by way of the second"
                 place = f"{table.paper}/{table.name}, {', '.join(display('rows', rater) for rater in (a, b, c))}"
-                yield Finding((place,), words, 100 * beyond)
+                yield Finding((place,), words, 100 * violation)
 
 
 @check("equal matrices", TO_EXPLAIN)
@@ -88,8 +88,8 @@ def equal_matrices(papers: Papers) -> Iterator[Finding]:
         places = tuple(f"{table.paper}/{table.name}, {display('rows', table.rows[-1])}" for table, _ in (first, second))
         numbers = " and ".join(", ".join(as_printed(cell.mean) for cell in side) for side in sides)
         words = f"Dice with {', '.join(display('rows', rater) for rater in raters)}: {numbers}"
-        reading = "one network's numbers stand in both papers"
-        yield Finding(places, words, float(len(raters)) if same else 0.0, "equal numbers", reading)
+        explanation = "one network's numbers stand in both papers"
+        yield Finding(places, words, float(len(raters)) if same else 0.0, "equal numbers", explanation)
 
 
 def network(row: Row) -> str:
@@ -130,14 +130,14 @@ def equal_rows(papers: Papers) -> Iterable[Finding]:
         if len(shared) < 2 or not means or key in cases:
             continue
         equal = {key for key in shared if a[key] == b[key]}
-        beyond = float(len(equal)) if len(equal) >= 2 and means <= equal else 0.0
+        violation = float(len(equal)) if len(equal) >= 2 and means <= equal else 0.0
         words = _side_by_side(first, second, [name for name, _ in shared])
-        reading = "a row was printed twice under two names"
-        cases[key] = Finding((first.place, second.place), words, beyond, "equal numbers", reading)
+        explanation = "a row was printed twice under two names"
+        cases[key] = Finding((first.place, second.place), words, violation, "equal numbers", explanation)
     return cases.values()
 
 
-def _changes(papers: Papers, reading: str, *, within: bool) -> Iterable[Finding]:
+def _changes(papers: Papers, explanation: str, *, within: bool) -> Iterable[Finding]:
     """Of each network that two tables print on one data set: whether the same numbers stand there."""
     cases = {}
     for first, second in combinations(rows(papers), 2):
@@ -154,7 +154,7 @@ def _changes(papers: Papers, reading: str, *, within: bool) -> Iterable[Finding]
         apart = [name for name, gap in gaps.items() if gap > 0]
         unit = POINTS if {first.cells[name].unit for name in apart} <= set(SCALES) else "as printed"
         words = _side_by_side(first, second, apart)
-        cases[key] = Finding((first.place, second.place), words, max(gaps.values()), unit, reading)
+        cases[key] = Finding((first.place, second.place), words, max(gaps.values()), unit, explanation)
     return cases.values()
 
 
@@ -191,8 +191,8 @@ def rows_a_digit_apart(papers: Papers) -> Iterable[Finding]:
         alike = all(a.std == b.std for a, b in cells) and all(_a_digit_apart(a, b) for a, b in means)
         spreads = [as_printed(a.std) for a, _ in cells]
         words = "; ".join(f"{a} and {b}, both ± {spread}" for (a, b), spread in zip(means, spreads, strict=True))
-        places, reading = (first[0].place, second[0].place), "one row, with a digit misread on each data set"
-        cases[key] = Finding(places, words, float(len(cells)) if alike else 0.0, "means a digit apart", reading)
+        places, explanation = (first[0].place, second[0].place), "one row, with a digit misread on each data set"
+        cases[key] = Finding(places, words, float(len(cells)) if alike else 0.0, "means a digit apart", explanation)
     return cases.values()
 
 
@@ -246,13 +246,13 @@ def stated_gains(papers: Papers) -> Iterator[Finding]:
         place = f"{item['paper']}/{item['table']}, {names}, {display('metrics', item['metric'])}"
         if "points" in item:
             gain = printed_range(item["points"])
-            beyond = max(0.0, high.low - low.high - gain.high, gain.low - (high.high - low.low))
+            violation = max(0.0, high.low - low.high - gain.high, gain.low - (high.high - low.low))
             words = f"{better.mean:g} - {worse.mean:g} = {better.mean - worse.mean:.4g}, not {item['points']:g}"
         else:
             most = max(high.high - low.low, 100 * (high.high / low.low - 1))
-            beyond = max(0.0, 100 * item["more_than"] - most)
+            violation = max(0.0, 100 * item["more_than"] - most)
             words = f"{better.mean:g} / {worse.mean:g} = {better.mean / worse.mean:.3f} < {1 + item['more_than']:g}"
-        yield Finding((place,), words, beyond, POINTS, "rounding of other digits, or another row")
+        yield Finding((place,), words, violation, POINTS, "rounding of other digits, or another row")
 
 
 @check("counted nodules", TO_EXPLAIN)
@@ -268,6 +268,6 @@ def counted_nodules(papers: Papers) -> Iterator[Finding]:
             k = int(cell.mean / SCALES[cell.unit] * n)
             near = " and ".join(f"{i} / {n} = {i / n:.{decimals(cell.mean) + 2}f}" for i in (k, k + 1))
             place = f"{item['paper']}/{item['table']}, {display('rows', cell.row)}, {display('metrics', cell.metric)}"
-            beyond = 0.0 if possible else 100 * min(abs(i / n - x) for i in (k, k + 1) for x in (low, high))
+            violation = 0.0 if possible else 100 * min(abs(i / n - x) for i in (k, k + 1) for x in (low, high))
             words = f"{cell.mean:g} lies between {near}"
-            yield Finding((place,), words, beyond, POINTS, "a mean over repeated divisions")
+            yield Finding((place,), words, violation, POINTS, "a mean over repeated divisions")

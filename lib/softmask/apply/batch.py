@@ -1,0 +1,383 @@
+"""Many images in one call, of ``softmask label`` and ``softmask segment``: what the command line names, its manifest,
+and the work on each, which one failure does not end; finished images are skipped.
+
+``manifest.csv`` lists the processing of each image, with the sizes of its lesion; a call goes on from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import errno
+import io
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from tqdm import tqdm
+
+from softmask.apply import IN_DICOM, KINDS, REFERRED
+from softmask.apply.dicom import dicom_files
+from softmask.apply.images import Image, open_image, reading, remarks, stem_of
+from softmask.apply.items import Item, Mark, read_list, read_report
+from softmask.apply.outputs import Result, check_outputs, file_names, write_volumes
+from softmask.data.sample import Problem
+from softmask.errors import ConfigError, DataError, Doubt, SoftmaskError, brief
+from softmask.files import read_text, sha256_of, write_atomic
+
+MANIFEST = "manifest.csv"
+COLUMNS = (
+    "name", "image", "label", "prior", "slices", "rows", "columns", "row_mm", "column_mm", "soft_area_px",
+    "mask_area_px", "measured_slice", "long_mm", "short_mm", "area_mm2", "soft_area_mm2", "volume_mm3",
+    "soft_volume_mm3", "settings", "formats", "status", "message", "digest",
+)  # fmt: skip
+"""``slices``: those with a mask, from 0. ``soft_area_px`` is the sum of alpha over them, ``mask_area_px`` the pixels of
+their masks. From ``measured_slice`` on as in :class:`~softmask.measure.size.Size`, of images with positions in mm, the
+volumes of series and volumes. ``formats`` are those written; ``status`` is ``done`` or ``failed``; ``digest`` covers
+all that the result depends on."""
+
+EVERY = 2.0
+"""Seconds between two writings of the manifest: what a kill takes from it is done again."""
+
+_DONE = {"label": "labelled", "segment": "segmented"}
+_NOTHING_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # the next image would fare no better
+_OF_ONE_IMAGE = ("mask", "readers", "recist", "at", "report", "order", "units", "label", "slice", "slices", "name")
+_LARGEST_MANIFEST = 1 << 28  # bytes
+
+Row = dict[str, str]
+Outcome = tuple[Row, str]
+"""An item's row of the manifest, and ``done``, ``skipped`` or ``failed``."""
+
+T = TypeVar("T")
+
+
+class Settings(Protocol):
+    """Settings of all images of a call.
+
+    Attributes:
+        command: ``label`` or ``segment``.
+        formats: keys of :data:`~softmask.apply.KINDS`, or None for PNG, NIfTI where the file has positions in
+            mm, and SEG for DICOM.
+        text: all settings in a line.
+        code: digest of the code and the model that the results depend on.
+    """
+
+    command: str
+    formats: tuple[str, ...] | None
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def code(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """An item on its way.
+
+    Attributes:
+        folder: of its files.
+        formats: keys of :data:`~softmask.apply.KINDS`.
+        row: its row of the manifest so far.
+        older: its files of before.
+    """
+
+    item: Item
+    image: Image
+    folder: Path
+    formats: tuple[str, ...]
+    row: Row
+    older: frozenset[Path]
+
+    def picture(self, z: int) -> str:
+        """Return how the names of the PNG files of a slice begin: ``<name>``, of a volume ``<name>/012``; of a whole
+        slice the slice's own name."""
+        if self.item.planes:
+            return self.image.slices[z].stem
+        return f"{self.item.name}/{z:03d}" if self.image.is_volume else self.item.name
+
+
+def items_of(arguments: argparse.Namespace, kinds: Sequence[str]) -> tuple[list[Item], list[Problem], list[Path]]:
+    """Return what the command line names: the items, the lines or groups that are none, and files read besides.
+
+    Args:
+        kinds: those of items (:attr:`Item.kind`) that the command takes.
+    """
+    if (arguments.list is None) == (arguments.image is None):
+        raise ConfigError("name one image, or many of them with --list")
+    options = vars(arguments)
+    if arguments.list is not None:
+        for option in _OF_ONE_IMAGE:
+            if options.get(option) is not None:
+                raise ConfigError(f"--{option.rstrip('s')} cannot be combined with --list, where it is a column")
+        path = Path(arguments.list)
+        items, problems = read_list(path)
+        other = [item for item in items if item.kind not in kinds]
+        problems += [
+            Problem(item.where, f"{item.kind} is not among what is taken: {', '.join(kinds)}") for item in other
+        ]
+        return [item for item in items if item.kind in kinds], problems, [path]
+    ends = next((options[name] for name in ("recist", "at") if options.get(name) is not None), None)
+    for option in ("order", "units"):
+        if options[option] is not None and ends is None:
+            raise ConfigError(f"--{option} is an option of --recist; leave it out")
+    image = Path(arguments.image)
+    name = arguments.name or stem_of(image)
+    if arguments.report is not None:
+        if arguments.slice is not None:
+            raise ConfigError("--slice cannot be combined with --report, which names the slices itself")
+        path = Path(arguments.report)
+        marks, problems = read_report(path)
+        items = [Item(str(image), f"{name}-{n}", image, mark=mark) for n, mark in enumerate(marks, 1)]
+        return items, problems, [path]
+    mask, readers = options.get("mask"), options.get("readers")
+    masks = tuple(map(Path, readers if mask is None else [mask])) if readers or mask is not None else ()
+    mark = None
+    if ends is not None:
+        points = tuple(zip(ends[::2], ends[1::2], strict=True))
+        mark = Mark(points, arguments.order or "rc", arguments.units or "px")
+    label = options.get("label") or ""
+    return [Item(str(image), name, image, masks, mark, arguments.slice, label)], [], []
+
+
+def work_through(
+    command: str,
+    items: Sequence[Item],
+    outcomes: Callable[[Mapping[str, Row]], Iterator[Outcome]],
+    *,
+    folder: Path | None,
+    problems: Sequence[Problem] = (),
+    inputs: Iterable[Path] = (),
+    say: Callable[[Item, Row], str] | None = None,
+) -> int:
+    """Do the items; return the exit status: 1 where one of them failed, or there are problems, else 0.
+
+    Args:
+        command: ``label`` or ``segment``.
+        outcomes: returns those of the items, in order, from the rows of the items that are done already, by name.
+        folder: of the results and the manifest; None for results beside each image, and no manifest.
+        problems: lines or groups that are no items.
+        inputs: files read besides those of the items.
+        say: what is printed of an item that was done.
+
+    Raises:
+        ConfigError: results that overwrite one another or an input.
+        DataError: a folder that cannot be written to.
+    """
+    read = [*inputs, *(path for item in items for path in (item.image, *item.masks))]
+    read += [path.resolve().parent for path in read]  # a volume's pictures lie in a folder of their own
+    writers = [(item.where, _all_paths(item, folder)) for item in items]
+    manifest = None if folder is None else folder / MANIFEST
+    done: dict[str, Row] = {}
+    if manifest is not None:
+        writers.append((f"softmask {command}", [manifest]))
+    check_outputs(writers, read, "Give each its own name in a list's column name, or its own --out")
+    if manifest is not None:
+        done = _read_manifest(manifest)
+    names = [*(problem.where for problem in problems), *(item.name for item in items)]
+    rows: dict[str, Row | None] = dict.fromkeys([*names, *done]) | done
+    states: Counter[str] = Counter()
+    results: Iterator[Outcome] = iter(())
+    try:
+        _write_manifest(manifest, rows.values())
+        saved = time.monotonic()
+        results = outcomes(done)
+        unusable = ((_failed(problem.where, problem.why), "failed") for problem in problems)
+        bar = tqdm([*problems, *items], desc=command, unit="image", disable=len(items) < 2)
+        for item, (row, state) in zip(bar, chain(unusable, results), strict=True):
+            states[state] += 1
+            rows[row["name"]] = row
+            if message := row["message"]:
+                message = message if message.startswith(item.where) else f"{item.where}: {message}"
+                tqdm.write(f"softmask: {message}", file=sys.stderr)
+            if say is not None and state == "done":
+                tqdm.write(say(item, row))  # which leaves the progress bar whole
+            if time.monotonic() - saved > EVERY:
+                _write_manifest(manifest, rows.values())
+                saved = time.monotonic()
+    except OSError as error:  # of writing: those of reading are DataErrors by now
+        why = f"cannot be written to ({error.strerror}); check its rights and the space left, or choose another folder "
+        why += "with --out"
+        if manifest is not None:
+            why += f". The same command then goes on from what {MANIFEST} lists as done"
+        raise DataError(f"{folder or error.filename or 'the results'}: {why}") from error
+    except TerminatedWorkerError as error:
+        raise DataError(f"{folder}: a process was ended from outside, memory may be short; try --jobs 1") from error
+    finally:
+        with warnings.catch_warnings(), suppress(OSError):  # both repeat the error above
+            warnings.simplefilter("ignore")
+            getattr(results, "close", bool)()
+            _write_manifest(manifest, rows.values())
+    if manifest is not None:
+        counts = f"{states['done']} {_DONE[command]}, {states['skipped']} done before, {states['failed']} failed"
+        print(f"{counts}; {manifest}")
+    return 1 if states["failed"] else 0
+
+
+def _read_manifest(path: Path) -> dict[str, Row]:
+    """Return the rows with status ``done`` by name. Raises DataError for another file of that name."""
+    if not path.exists():
+        return {}
+    remedy = "move it away, or choose another folder with --out"
+    try:
+        reader = csv.DictReader(io.StringIO(read_text(path, remedy, _LARGEST_MANIFEST), newline=""), strict=True)
+        rows = list(reader)
+        if tuple(reader.fieldnames or ()) != COLUMNS or any(None in row or None in row.values() for row in rows):
+            raise ValueError("its columns are others")
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path}: is damaged, or no manifest of this softmask ({error}); {remedy}") from error
+    return {row["name"]: row for row in rows if row["status"] == "done"}
+
+
+def _write_manifest(path: Path | None, rows: Iterable[Row | None]) -> None:
+    if path is None:
+        return
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row for row in rows if row is not None)
+    write_atomic(path, text.getvalue())
+
+
+def _failed(name: str, why: str) -> Row:
+    return dict.fromkeys(COLUMNS, "") | {"name": name, "status": "failed", "message": why}
+
+
+def attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Outcome:
+    """Return what ``work`` makes of the beginning of the item's row; where it fails, the outcome that says why.
+    Remarks on files are added to the message of the row."""
+    with remarks() as texts:
+        made = _attempt(item, settings, work)
+    if hasattr(made, "task"):
+        texts = [*filter(None, [made.task.row["message"]]), *texts]
+        made.task.row["message"] = "; ".join(texts)
+    elif made[1] != "skipped":
+        row, state = made
+        made = row | {"message": "; ".join([*filter(None, [row["message"]]), *texts])}, state
+    return made
+
+
+def _attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Outcome:
+    row = _failed(item.name, "") | {
+        "image": str(item.image),
+        "label": item.kind,
+        "prior": "; ".join(map(str, item.masks)) if item.mark is None else item.mark.text,
+        "settings": settings.text,
+    }
+    try:
+        return work(row)
+    except OSError as error:  # of writing: those of reading are DataErrors by now
+        if error.errno in _NOTHING_MORE:
+            raise
+        place = error.filename or "the results"
+        why = f"{item.image}: {place} cannot be written ({error.strerror}); give it another --name"
+    except SoftmaskError as error:
+        why = str(error)
+        if not why.startswith(tuple(map(str, (item.image, *item.masks)))):
+            why = f"{item.image}: {why}"
+    except Exception as error:  # one image, or a lack of memory for it, must not end the work on a thousand
+        cause = f"{type(error).__name__}: {brief(error)}"
+        why = f"{item.image}: could not be done ({cause}); memory may be short: crop it, or leave it out"
+    return row | {"message": why}, "failed"
+
+
+def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row: Row) -> Task | Outcome:
+    """Return the item with its image opened, or its outcome where it was done before.
+
+    Args:
+        earlier: its row of before; None where it was not done.
+        row: the beginning of its row.
+    """
+    with reading(item.image):
+        if item.planes and settings.formats == ("png",):  # pictures alone, of any slice: on a patient's axes or not
+            grid = None
+            with suppress(DataError):
+                grid = open_image(item.image).grid
+            image = Image(item.image, item.planes, grid)
+        else:
+            image = open_image(item.image)
+        usual = ("png", *(["nifti"] if image.grid else []), *(["seg"] if image.uids else []))
+        formats = settings.formats or usual
+        if not image.uids and (asked := ", ".join(format for format in formats if format in IN_DICOM)):
+            why = f"DICOM outputs ({asked}) belong to a DICOM image, which this is not"
+            raise DataError(f"{why}; choose --format png nifti nrrd")
+        if "report" in formats and not {*formats} & {*REFERRED}:
+            formats = (*formats, "seg")
+        mark = [] if item.mark is None else [item.mark.text + item.mark.uid]
+        files = dict.fromkeys(plane.path for plane in image.slices)
+        planes = " ".join(plane.where for plane in item.planes)
+        what = f"{item.slice}{item.label}{planes}"
+        digest = sha256_of(settings.code, settings.text, item.kind, what, *mark, *item.masks, *files)
+    task = Task(item, image, folder, formats, row | {"digest": digest}, frozenset())
+    if earlier is None:
+        return task
+    before = [int(z) for z in earlier["slices"].split() if z.isdecimal() and int(z) < len(image.slices)]
+    drawn = [*(plane.stem for plane in item.planes), *map(task.picture, before)]
+    names = file_names(item.name, drawn, earlier["formats"].split(), settings.command)
+    if earlier["digest"] == digest and all((folder / name).is_file() for name in names):
+        return earlier, "skipped"
+    older = file_names(item.name, [*drawn, item.name], tuple(KINDS), settings.command)
+    return replace(task, older=frozenset(folder / name for name in older))
+
+
+def complete(task: Task, result: Result) -> Outcome:
+    """Write the volumes and DICOM files of an item, whose pictures are written; return its outcome.
+
+    Raises:
+        DataError: where none of the formats can be made.
+    """
+    item, image, folder = task.item, task.image, task.folder
+    write_volumes(folder, result, task.formats)
+    asked = [format for format in task.formats if format in IN_DICOM]
+    contents, doubts = dicom_files(result, asked) if asked else ({}, [])
+    for format, content in contents.items():
+        write_atomic(folder / f"{item.name}-{KINDS[format][0]}", content)
+    formats = [format for format in task.formats if format not in asked or format in contents]
+    if not formats:
+        raise DataError("; ".join(doubts))
+    written = file_names(item.name, map(task.picture, result.alphas), formats, result.command)
+    for path in task.older - {folder / name for name in written}:
+        path.unlink(missing_ok=True)  # of slices or formats that this result did not replace
+    with suppress(OSError):
+        (folder / item.name).rmdir()  # where nothing is left in it
+    spacing = ("", "") if image.grid is None else tuple(f"{value:g}" for value in image.grid.spacing_mm[1:])
+    for doubt in doubts:
+        warnings.warn(Doubt(doubt), stacklevel=2)
+    row = task.row | _sizes(result) | {
+        "slices": " ".join(f"{image.slices[z].z or z}" for z in result.alphas),
+        **dict(zip(("rows", "columns"), map(str, image.shape), strict=True)),
+        **dict(zip(("row_mm", "column_mm"), spacing, strict=True)),
+        "soft_area_px": f"{sum(float(alpha.sum(dtype=np.float64)) for alpha in result.alphas.values()):.3f}",
+        "mask_area_px": str(sum(int(np.count_nonzero(mask)) for mask in result.masks.values())),
+        "formats": " ".join(formats),
+        "status": "done",
+    }  # fmt: skip
+    return row, "done"
+
+
+def _sizes(result: Result) -> Row:
+    """Return the cells of a row that hold lengths, areas and volumes."""
+    size = result.size
+    if size is None:
+        return {}
+    names = ["area_mm2", "soft_area_mm2"]
+    names += ["long_mm", "short_mm"] if size.axes is not None else []
+    names += ["volume_mm3", "soft_volume_mm3"] if len(result.image.slices) > 1 else []
+    return {"measured_slice": str(size.slice)} | {name: f"{getattr(size, name):.3f}" for name in names}
+
+
+def _all_paths(item: Item, folder: Path | None) -> list[Path]:
+    """Return all files that an item might write, and the folder of a volume's pictures."""
+    place = folder or item.image.parent
+    names = file_names(item.name, [plane.stem for plane in item.planes] or [item.name], tuple(KINDS), "label")
+    return [place / name for name in (names if item.planes else [*names, item.name])]

@@ -1,0 +1,345 @@
+"""DICOM files that are written for people's CT: segmentations, the parametric map of alpha, the measurement report, and
+the structure set. They belong to the images' study and repeat its patient."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from softmask import __version__
+from softmask.apply import IN_DICOM, REFERRED, SEGS
+from softmask.apply.outputs import OUTLINE, Result
+from softmask.data.dicom import dcmread, named
+from softmask.errors import DataError, brief
+from softmask.measure.size import outlines
+
+if TYPE_CHECKING:
+    from highdicom.base import SOPClass
+    from highdicom.seg import Segmentation
+    from pydicom import Dataset
+    from pydicom.sr.coding import Code
+
+_TYPE_2 = ("PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime")
+_TYPE_1 = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
+_REMEDY = "correct the header, or choose --format png nifti"
+_TITLES = ("Soft mask", "Mask", "Label map", "Alpha", "Measurements", "Structure set")
+_LONGEST = 64  # characters of a text (LO)
+
+
+def dicom_files(result: Result, formats: Iterable[str]) -> tuple[dict[str, bytes], list[str]]:
+    """Return the content of files by format, and in words which of the ``formats`` cannot be made, or are doubtful.
+
+    Args:
+        formats: of :data:`~softmask.apply.IN_DICOM`; a report comes with one of
+            :data:`~softmask.apply.REFERRED`.
+    """
+    import highdicom as hd
+
+    logging.getLogger("highdicom").setLevel(logging.ERROR)
+    contents: dict[str, bytes] = {}
+    segmentation = None
+    formats = sorted(formats, key=IN_DICOM.index)  # the segmentation before the report
+    try:
+        headers, doubts = _headers(result)
+    except DataError as error:
+        return {}, [str(error)]
+    for format in formats:
+        common: dict[str, Any] = {
+            "series_instance_uid": hd.UID(),
+            "series_number": 1000 + IN_DICOM.index(format),
+            "sop_instance_uid": hd.UID(),
+            "instance_number": 1,
+            "manufacturer": "softmask",
+            "manufacturer_model_name": f"softmask {result.command}",
+            "software_versions": __version__,
+            "device_serial_number": "0",
+            "series_description": f"{_TITLES[IN_DICOM.index(format)]}: {result.name}"[:_LONGEST],
+        }
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of values in the images' headers, which are repeated as they are
+                if format in SEGS:
+                    dataset = _segmentation(result, headers, format, common)
+                    segmentation = segmentation or (dataset if format in REFERRED else None)
+                elif format == "map":
+                    dataset = _map(result, headers, common)
+                elif result.size.axes is None:
+                    raise ValueError("the mask is empty")
+                elif format == "report":
+                    if segmentation is None:
+                        raise ValueError("there is no segmentation that it could refer to")
+                    dataset = _report(result, headers, segmentation, common)
+                else:
+                    dataset = _structure_set(result, headers, common)
+                content = io.BytesIO()
+                dataset.save_as(content)
+            contents[format] = content.getvalue()
+        except Exception as error:  # highdicom reports faults of other people's headers in nearly any way
+            why = f"no DICOM {format} can be made for it ({brief(error)})"
+            doubts.append(f"{result.image.path}: {why}; {_REMEDY}")
+    return contents, doubts
+
+
+def _headers(result: Result) -> tuple[list[Dataset], list[str]]:
+    """Return the headers of the result's images, by slice, and what is doubtful about them. What may be empty is added,
+    the slices' distance stands for a missing thickness, and text that highdicom cannot copy is turned to UTF-8.
+
+    Raises:
+        DataError: where something that must be repeated is missing.
+    """
+    from highdicom.enum import SpecificCharacterSetValues
+
+    known = {value.value for value in SpecificCharacterSetValues}
+    headers, doubts = [], {}
+    for z in sorted(result.alphas):
+        path = result.image.slices[z].path
+        header = dcmread(path, stop_before_pixels=True)
+        for name in _TYPE_1:
+            if not header.get(name):
+                raise DataError(f"{path}: has no {named(name)}, which a DICOM SEG must repeat; {_REMEDY}")
+        for name in _TYPE_2:
+            if name not in header:
+                setattr(header, name, None)
+        if not header.get("SliceThickness"):
+            header.SliceThickness = result.image.grid.spacing_mm[0]
+            taken = "the slices' distance" if len(result.image.slices) > 1 else "assumed"
+            doubts["SliceThickness"] = f"is missing; the DICOM outputs say {header.SliceThickness:g} mm, {taken}"
+        sets = header.get("SpecificCharacterSet") or ()
+        sets = [sets] if isinstance(sets, str) else list(sets)
+        unknown = not {*sets} <= known
+        if unknown or not result.name.isascii():
+            header.decode()
+            header.SpecificCharacterSet = "ISO_IR 192"
+        if unknown:
+            doubts["SpecificCharacterSet"] = f"is {chr(92).join(sets)}; the DICOM outputs are in ISO_IR 192"
+        headers.append(header)
+    return headers, [f"{named(name)} {text}" for name, text in doubts.items()]
+
+
+def _segmentation(result: Result, headers: list[Dataset], format: str, common: dict[str, Any]) -> Segmentation:
+    """Return a DICOM segmentation (PS3.3 A.51) with one segment, "Lesion", a frame for each of the slices.
+
+    A FRACTIONAL one is of type OCCUPANCY, "the proportion of the pixel occupied by the property", which alpha is;
+    PROBABILITY would be the chance that the whole pixel is lesion. Values are stored in 8 bit, 255 is 1.
+    """
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
+    family = codes.cid7162.ArtificialIntelligence if result.by_network else codes.cid7162.NeighborhoodAnalysis
+    algorithm = hd.AlgorithmIdentificationSequence(
+        name=f"{result.method} {result.origin}"[:_LONGEST],
+        family=family,
+        version=__version__,
+        source="softmask",
+        parameters=dict(result.parameters),
+    )
+    kinds = hd.seg.SegmentAlgorithmTypeValues
+    segment = hd.seg.SegmentDescription(
+        segment_number=1,
+        segment_label="Lesion",
+        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+        segmented_property_type=codes.SCT.Lesion,
+        algorithm_type=kinds.AUTOMATIC if result.automatic else kinds.SEMIAUTOMATIC,
+        algorithm_identification=algorithm,
+    )
+    soft = format == "seg"
+    values = _stack(result, result.alphas, np.float32) if soft else _stack(result, result.masks, np.uint8)
+    fractional = {"fractional_type": hd.seg.SegmentationFractionalTypeValues.OCCUPANCY, "max_fractional_value": 255}
+    return hd.seg.Segmentation(
+        source_images=headers,
+        pixel_array=values,
+        segmentation_type={"seg": "FRACTIONAL", "seg-binary": "BINARY", "seg-labelmap": "LABELMAP"}[format],
+        segment_descriptions=[segment],
+        content_label="SOFT_MASK" if soft else "MASK",
+        content_description=f"{'soft mask' if soft else 'mask'} {result.origin}"[:_LONGEST],
+        omit_empty_frames=False,
+        **(fractional if soft else {}),
+        **common,
+    )
+
+
+def _map(result: Result, headers: list[Dataset], common: dict[str, Any]) -> SOPClass:
+    """Return the parametric map (PS3.3 A.75) of alpha, float32, a frame for each of the slices."""
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
+    alpha = hd.pm.RealWorldValueMapping(
+        lut_label="ALPHA",
+        lut_explanation="Fraction of the pixel that is lesion",
+        unit=codes.UCUM.NoUnits,
+        value_range=(0.0, 1.0),
+        quantity_definition=codes.DCM.FractionalOccupancySegmentation,
+    )
+    dataset = hd.pm.ParametricMap(
+        source_images=headers,
+        pixel_array=_stack(result, result.alphas, np.float32),
+        contains_recognizable_visual_features=False,
+        real_world_value_mappings=[alpha],
+        voi_lut_transformations=[hd.VOILUTTransformation(window_center=0.5, window_width=1.0)],
+        content_label="ALPHA",
+        content_description=f"alpha {result.origin}"[:_LONGEST],
+        **common,
+    )
+    body = _item(CodeValue="38266002", CodingSchemeDesignator="SCT", CodeMeaning="Entire body")
+    anatomy = _item(FrameLaterality="U", AnatomicRegionSequence=[body])  # dcmqi ends without it
+    dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy]
+    # from the feet up: dcmqi lays the frames on top of one another in their order, which highdicom has from the head
+    frames = dataset.PerFrameFunctionalGroupsSequence
+    order = np.argsort([frame.PlanePositionSequence[0].ImagePositionPatient[2] for frame in frames])
+    values = np.frombuffer(dataset.FloatPixelData, "<f4").reshape(len(frames), -1)
+    dataset.FloatPixelData = values[order].tobytes()
+    dataset.PerFrameFunctionalGroupsSequence = [frames[n] for n in order]
+    return dataset
+
+
+def _report(result: Result, headers: list[Dataset], segmentation: Segmentation, common: dict[str, Any]) -> SOPClass:
+    """Return the measurement report (TID 1500): the axes, drawn on the measured slice (TID 1501); the areas there (TID
+    1410), and of series the volumes (TID 1411), of the binary and of the soft mask, with the segmentation. All groups
+    are of one lesion, by their tracking identifier."""
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
+    size, source = result.size, headers[sorted(result.alphas).index(result.size.slice)]
+    frames = [item.DerivationImageSequence[0] for item in segmentation.PerFrameFunctionalGroupsSequence]
+    drawn_from = [item.SourceImageSequence[0].ReferencedSOPInstanceUID for item in frames]  # in an order of their own
+    segment = (segmentation.SOPClassUID, segmentation.SOPInstanceUID)
+    turn = result.image.series.slices[size.slice].turn
+    sources = list(map(hd.sr.SourceImageForSegmentation.from_source_image, [source, *headers]))
+    frame = hd.sr.ReferencedSegmentationFrame(*segment, drawn_from.index(source.SOPInstanceUID) + 1, 1, sources[0])
+    del frame[0].ReferencedSOPSequence[0].ReferencedSegmentNumber  # not beside that of a frame, says PS3.3 10.3.1.1
+    tracking = {"uid": hd.UID(), "identifier": result.name[:_LONGEST]}
+
+    def length(name: Code, ends: np.ndarray, mm: float) -> hd.sr.Measurement:
+        drawn = hd.sr.CoordinatesForMeasurement(
+            graphic_type=hd.sr.GraphicTypeValues.POLYLINE,
+            graphic_data=turn.stored(ends, result.image.shape)[:, ::-1] + 0.5,  # (column, row) from the outer corner
+            source_image=hd.sr.SourceImageForRegion.from_source_image(source),
+        )
+        unit = codes.UCUM.Millimeter
+        return hd.sr.Measurement(name=name, value=round(mm, 3), unit=unit, referenced_coordinates=[drawn])
+
+    def group(kind: type, *measurements: hd.sr.Measurement, **options: Any) -> Any:
+        identifier = hd.sr.TrackingIdentifier(**tracking)
+        finding = codes.SCT.Lesion
+        return kind(tracking_identifier=identifier, finding_type=finding, measurements=measurements, **options)
+
+    groups = [
+        group(
+            hd.sr.MeasurementsAndQualitativeEvaluations,
+            length(codes.SCT.LongAxis, size.axes[0], size.long_mm),
+            length(codes.SCT.ShortAxis, size.axes[1], size.short_mm),
+        )
+    ]
+    for method, area, volume in (
+        (codes.DCM.BinarySegmentation, size.area_mm2, size.volume_mm3),
+        (codes.DCM.FractionalOccupancySegmentation, size.soft_area_mm2, size.soft_volume_mm3),
+    ):
+        number = hd.sr.Measurement(name=codes.SCT.Area, value=round(area, 3), unit=codes.UCUM.SquareMillimeter)
+        planar = hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations
+        groups.append(group(planar, number, referenced_segment=frame, method=method))
+        if len(result.image.slices) > 1:
+            number = hd.sr.Measurement(name=codes.SCT.Volume, value=round(volume, 3), unit=codes.UCUM.CubicMillimeter)
+            whole = hd.sr.ReferencedSegment(*segment, 1, source_images=sources[1:])
+            volumetric = hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations
+            groups.append(group(volumetric, number, referenced_segment=whole, method=method))
+    device = hd.sr.DeviceObserverIdentifyingAttributes(uid=hd.UID(), name="softmask", model_name=f"{__version__}")
+    observer = hd.sr.ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
+    content = hd.sr.MeasurementReport(
+        observation_context=hd.sr.ObservationContext(observer_device_context=observer),
+        procedure_reported=codes.LN.CTUnspecifiedBodyRegion,
+        imaging_measurements=groups,
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+    return hd.sr.ComprehensiveSR(evidence=[*headers, segmentation], content=content[0], is_complete=True, **common)
+
+
+def _structure_set(result: Result, headers: list[Dataset], common: dict[str, Any]) -> SOPClass:
+    """Return the RT structure set (PS3.3 A.19) with the mask's outlines as one structure, "Lesion"."""
+    from highdicom.base import SOPClass
+    from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage
+
+    first = headers[0]
+    dataset = SOPClass(
+        study_instance_uid=first.StudyInstanceUID,
+        sop_class_uid=RTStructureSetStorage,
+        modality="RTSTRUCT",
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        specific_character_set=first.get("SpecificCharacterSet"),
+        patient_id=first.get("PatientID"),
+        **{re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower(): first[name].value for name in _TYPE_2},
+        **common,
+    )
+    dataset.copy_patient_and_study_information(first)
+    dataset.OperatorsName = dataset.PositionReferenceIndicator = None
+    dataset.FrameOfReferenceUID = first.FrameOfReferenceUID
+    dataset.StructureSetLabel = "MASK"
+    dataset.StructureSetDate, dataset.StructureSetTime = dataset.InstanceCreationDate, dataset.InstanceCreationTime
+    images = [
+        _item(ReferencedSOPClassUID=header.SOPClassUID, ReferencedSOPInstanceUID=header.SOPInstanceUID)
+        for header in headers
+    ]
+    series = _item(SeriesInstanceUID=first.SeriesInstanceUID, ContourImageSequence=images)
+    study = _item(
+        ReferencedSOPClassUID="1.2.840.10008.3.1.2.3.1",  # detached study management, retired, but asked for
+        ReferencedSOPInstanceUID=first.StudyInstanceUID,
+        RTReferencedSeriesSequence=[series],
+    )
+    dataset.ReferencedFrameOfReferenceSequence = [
+        _item(FrameOfReferenceUID=first.FrameOfReferenceUID, RTReferencedStudySequence=[study])
+    ]
+    dataset.StructureSetROISequence = [
+        _item(
+            ROINumber=1,
+            ReferencedFrameOfReferenceUID=first.FrameOfReferenceUID,
+            ROIName="Lesion",
+            ROIGenerationAlgorithm="AUTOMATIC" if result.automatic else "SEMIAUTOMATIC",
+        )
+    ]
+    grid, contours = result.image.grid, []
+    for z, image in zip(sorted(result.alphas), images, strict=True):
+        drawn = outlines(result.masks[z], result.alphas[z])
+        kind = "CLOSEDPLANAR_XOR" if any(map(_is_hole, drawn)) else "CLOSED_PLANAR"
+        for points in drawn:
+            x, y = (points[:-1, ::-1] * grid.spacing_mm[:0:-1] + grid.origin[:2]).T
+            mm = np.stack([x, y, np.full_like(x, grid.z_mm[z])], axis=1)
+            data = [f"{value:.4f}" for value in mm.ravel()]
+            contours.append(
+                _item(
+                    ContourImageSequence=[image],
+                    ContourGeometricType=kind,
+                    NumberOfContourPoints=len(mm),
+                    ContourData=data,
+                )
+            )
+    dataset.ROIContourSequence = [_item(ROIDisplayColor=list(OUTLINE), ReferencedROINumber=1, ContourSequence=contours)]
+    dataset.RTROIObservationsSequence = [
+        _item(ObservationNumber=1, ReferencedROINumber=1, RTROIInterpretedType=None, ROIInterpreter=None)
+    ]
+    return dataset
+
+
+def _item(**values: Any) -> Dataset:
+    from pydicom import Dataset
+
+    item = Dataset()
+    for name, value in values.items():
+        setattr(item, name, value)
+    return item
+
+
+def _is_hole(outline: np.ndarray) -> bool:
+    """Return whether a closed outline (N, 2) runs round a hole: the mask lies on the same side of all outlines."""
+    (row, column), (next_row, next_column) = outline[:-1].T, outline[1:].T
+    return bool((column * next_row - next_column * row).sum() < 0)
+
+
+def _stack(result: Result, slices: Mapping[int, np.ndarray], dtype: type) -> np.ndarray:
+    """Return (N, H, W): the slices in order, in the directions of their images' stored pixels."""
+    turns = {z: result.image.series.slices[z].turn for z in slices}
+    return np.stack([turns[z].back(slices[z]) for z in sorted(slices)]).astype(dtype)

@@ -1,0 +1,150 @@
+"""Images segmented around lesions by a trained network: what it sees of each, and its answer laid back on the image."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import repeat
+from typing import NamedTuple
+
+import numpy as np
+
+from softmask.apply.batch import Outcome, Row, Task, attempt, complete
+from softmask.apply.images import Grey
+from softmask.apply.items import Item, warn_of
+from softmask.apply.models import Model, Segmentation
+from softmask.apply.outputs import Result, pictures
+from softmask.cache import code_digest
+from softmask.errors import DataError, Doubt
+from softmask.files import sha256_of, write_atomic
+
+
+class Settings(NamedTuple):
+    """Settings of all images of a call, :class:`softmask.apply.batch.Settings`; ``model_digest`` is that of the weights
+    and of the model's description."""
+
+    grey: Grey
+    model: str
+    model_digest: str
+    threshold: float
+    formats: tuple[str, ...] | None
+    command: str = "segment"
+
+    @property
+    def text(self) -> str:
+        """All of them in a line."""
+        formats = " ".join(self.formats or ("all formats",))
+        return f"{self.grey.text}; model {self.model}; threshold {self.threshold:g}; {formats}"
+
+    @property
+    def code(self) -> str:
+        code = code_digest("data", "measure", "nets", "train", "experiments", "apply")
+        return sha256_of(code, self.model_digest)
+
+
+class Crop(NamedTuple):
+    """What the network sees of a lesion: the ``part`` of slice ``z``, whose grey ``levels`` are (H, W), repeated at its
+    edge where the slice is smaller."""
+
+    task: Task
+    z: int
+    levels: np.ndarray
+    part: tuple[slice, slice]
+
+
+def around_lesions(
+    items: Sequence[Item],
+    settings: Settings,
+    model: Model,
+    beginning: Callable[[Item], Callable[[Row], Task | Outcome]],
+) -> list[Outcome]:
+    """Return the outcomes of some lesions, whose crops the network sees together."""
+    size = model.spec.size
+
+    def cut(item: Item, row: Row) -> Crop | Outcome:
+        task = beginning(item)(row)
+        return crop_of(task, settings.grey, size) if isinstance(task, Task) else task
+
+    def seen(crop: Crop) -> np.ndarray:
+        levels = crop.levels[crop.part]
+        return np.pad(levels, [(0, size - length) for length in levels.shape], mode="edge")
+
+    crops = [attempt(item, settings, partial(cut, item)) for item in items]
+    begun = [crop for crop in crops if isinstance(crop, Crop)]
+    try:
+        found = iter(model.segment_all([seen(crop) for crop in begun], settings.threshold) if begun else ())
+    except (MemoryError, RuntimeError) as error:  # torch has no error of its own for a lack of memory
+        found = repeat(error)
+
+    def finish(crop: Crop, row: Row) -> Outcome:
+        answer = next(found)
+        if isinstance(answer, Exception):
+            raise answer
+        return _lay_back(crop, answer, settings)
+
+    return [
+        attempt(item, settings, partial(finish, crop)) if isinstance(crop, Crop) else crop
+        for item, crop in zip(items, crops, strict=True)
+    ]
+
+
+def crop_of(task: Task, grey: Grey, size: int) -> Crop:
+    """Return the crop of ``size`` x ``size`` pixels with the lesion in its middle, as networks are trained on; moved
+    inside where it would leave the image."""
+    mark, image = task.item.mark, task.image
+    z = mark.slice_of(image, task.item.slice)
+    levels = image.slices[z].read(grey)
+    turn = mark.turn_of(image, z)
+    ends = mark.pixels(levels.shape, image.grid, turn)
+    if task.item.kind == "recist":
+        axes = mark.axes(levels.shape, image.grid, turn)
+        ends = axes.reshape(-1, 2)
+        warn_of(axes, image.grid)
+    elif (ends < -0.5).any() or (ends > np.array(levels.shape) - 0.5).any():
+        point, shape = ", ".join(f"{value:g}" for value in ends[0]), " x ".join(map(str, levels.shape))
+        raise DataError(f"row and column {point} lie outside the image of {shape} pixels; check their order and units")
+    corner = np.rint(ends.mean(axis=0)).astype(int) - size // 2
+    low = np.clip(corner, 0, np.maximum(np.array(levels.shape) - size, 0)).tolist()
+    part = tuple(slice(first, min(first + size, length)) for first, length in zip(low, levels.shape, strict=True))
+    return Crop(task, z, levels, part)
+
+
+def _lay_back(crop: Crop, found: Segmentation, settings: Settings) -> Outcome:
+    """Write what was found in a crop, on the whole image; return the item's outcome."""
+    inside = tuple(slice(0, side.stop - side.start) for side in crop.part)
+    whole = Segmentation(*(np.zeros(crop.levels.shape, values.dtype) for values in found))
+    for values, part in zip(whole, found, strict=True):
+        values[crop.part] = part[inside]
+    mask = found.mask[inside]
+    if not mask.any():
+        warnings.warn(Doubt("no pixel reaches the threshold"), stacklevel=2)
+    elif mask[[0, -1]].any() or mask[:, [0, -1]].any():
+        seen = f"{mask.shape[0]} x {mask.shape[1]} pixels"
+        warnings.warn(Doubt(f"the mask reaches the edge of the {seen} that the model saw"), stacklevel=2)
+    write_pictures(crop.task, crop.z, crop.levels, whole, crop.part)
+    return complete(crop.task, result_of(crop.task, settings, {crop.z: whole}))
+
+
+def write_pictures(
+    task: Task, z: int, levels: np.ndarray, found: Segmentation, part=(slice(None), slice(None))
+) -> None:
+    if "png" in task.formats:
+        for kind, content in pictures(levels, found.alpha, found.mask, part).items():
+            write_atomic(task.folder / f"{task.picture(z)}-{kind}.png", content)
+
+
+def result_of(task: Task, settings: Settings, found: Mapping[int, Segmentation]) -> Result:
+    whole = task.item.kind == "whole"
+    return Result(
+        task.image,
+        task.item.name,
+        alphas={z: each.alpha for z, each in found.items()},
+        masks={z: each.mask for z, each in found.items()},
+        command="segment",
+        method="convolutional network",
+        origin=f"by the network {settings.model}",
+        parameters={"threshold": f"{settings.threshold:g}", "prior": task.item.kind},
+        by_network=True,
+        automatic=whole,
+    )

@@ -1,0 +1,225 @@
+"""``softmask data export soft-lidc``: writes the data set that :mod:`softmask.data.soft_lidc` reads.
+
+It is written slice by slice into a hidden folder beside its own, and moved there when it is whole. A slice counts as
+done if its record is there and its files have the record's checksums; so an export goes on after a kill. The same data
+and code give the same bytes: no date, no path of this machine is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from softmask import __version__, label
+from softmask.apply.outputs import png
+from softmask.cache import code_digest
+from softmask.data import configure, open_dataset
+from softmask.data.sample import Dataset, Sample
+from softmask.data.selection import with_recist
+from softmask.data.soft_lidc import AXES, COLUMNS, FOLDERS, NAME, PRIORS, READERS, SUMS, TABLE, TRUE, split_of
+from softmask.errors import ConfigError, DataError, LabelError
+from softmask.files import read_text, sha256_of, whole_path
+from softmask.label.consensus import fifty_percent
+from softmask.measure.segmentation import dice
+from softmask.parallel import map_samples
+
+CROISSANT, LEFT_OUT = "croissant.json", "left-out.csv"
+TEXTS = {"README.md": "soft_lidc.md.j2", "LICENSE.md": "soft_lidc_licence.md.j2", CROISSANT: "soft_lidc.json.j2"}
+"""Files that describe the data set, and their templates."""
+
+DISK_PER_SLICE = 80_000
+"""Bytes on disk that the small files of a slice need, its record included."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export; return the exit status: 1 where slices could not be read or labelled, else 0."""
+    folder = whole_path(arguments.out, "--out")
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise ConfigError(f"--jobs must be at least 1, not {arguments.jobs}")
+    config = configure(data=arguments.data, data_root=arguments.data_root)
+    dataset = open_dataset("lidc", config)
+    print(export(dataset, folder, arguments.jobs))
+    print(f"to train on it, have it in {config.data_root / NAME}: softmask run --on {NAME} --only unet")
+    for problem in dataset.problems:
+        print(f"left out: {problem.where}: {problem.why}")
+    return 1 if dataset.problems else 0
+
+
+def export(dataset: Dataset, folder: Path, jobs: int | None = None) -> str:
+    """Write the slices of ``dataset`` (LIDC, real or embedded) with their soft masks to ``folder``; return the outcome
+    in one line for people. Slices that cannot be used are added to its problems.
+
+    Raises:
+        ConfigError: for a folder that holds anything but this export.
+        DataError: when another export to the folder is running, it cannot be written, or there is too little space.
+    """
+    key = sha256_of(dataset.fingerprint, dataset.source, code_digest("data", "label", "apply"))
+    staging = folder.with_name(f".{folder.name}.exporting")
+    if folder.is_dir() and (names := sorted(os.listdir(folder))):
+        about = folder / CROISSANT
+        if about.is_file() and key in read_text(about):
+            shutil.rmtree(staging, ignore_errors=True)  # of a kill just after the move
+            return f"{folder}: this export is there already, finished; nothing done"
+        what = f"an export of other data, or by another version of {NAME}" if about.is_file() else names[0]
+        raise ConfigError(
+            f"{folder}: holds {what}; nothing was written. Remove it, or choose another folder with --out"
+        )
+    try:
+        staging.mkdir(parents=True, exist_ok=True)
+        with FileLock(staging / "lock", timeout=0):
+            result = _export(dataset, staging, key, jobs)
+            os.sync()  # on disk before it has its name
+            if folder.is_dir():
+                folder.rmdir()  # empty, seen above
+            os.rename(staging / "tree", folder)
+            shutil.rmtree(staging)
+    except Timeout as error:
+        raise DataError(f"{folder}: another export to it is running (it holds {staging / 'lock'})") from error
+    except (OSError, TerminatedWorkerError) as error:
+        why = getattr(error, "strerror", None) or "a process was ended from outside, memory may be short"
+        raise DataError(
+            f"{folder}: cannot be written ({why}); check its rights and the space left, or choose another folder with "
+            f"--out. What is done is kept in {staging}, and the same command goes on"
+        ) from error
+    return f"{folder}: {result}"
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes the files of one slice below ``staging``; its record last."""
+
+    staging: Path
+
+    def __call__(self, sample: Sample) -> list[dict]:
+        """Return the record: ``row`` of the table, ``sha256`` of each file, ``gaps``, which soft masks there are not.
+        Raises LabelError where there is none."""
+        levels = np.rint(255 * sample.image).astype(np.uint8)
+        # labelled as it is stored, so that others can make the same soft masks from the files
+        sample = with_recist(replace(sample, image=levels.astype(np.float32) / np.float32(255)))
+        consensus = fifty_percent(sample.masks)
+        images = {"image": levels, "consensus": consensus}
+        images |= {f"reader-{k}": mask for k, mask in zip(READERS, sample.readers, strict=True)}
+        alphas, gaps = {} if sample.alpha is None else {"true": sample.alpha}, {}
+        for prior in PRIORS:
+            try:
+                labelled = label.label_sample(sample, prior)
+            except LabelError as error:
+                gaps[prior] = str(error).removeprefix(f"{sample.id}: ")
+                continue
+            images[f"trimap-{prior}"] = np.rint(255 * labelled.trimap).astype(np.uint8)
+            alphas[prior] = labelled.alpha
+        if len(gaps) == len(PRIORS):
+            raise LabelError(f"{sample.id}: {'; '.join(gaps.values())}")
+        soft = {prior: np.rint(65535 * alpha.astype(float)).astype(np.uint16) for prior, alpha in alphas.items()}
+        images |= {f"soft-{prior}": alpha for prior, alpha in soft.items()}
+        agreement = [dice(*pair) for pair in combinations(sample.masks, 2)]
+        row = {
+            "name": file_name(sample.patient, sample.nodule, sample.slice),
+            **{column: getattr(sample, column) for column in ("patient", "nodule", "slice")},
+            "split": split_of(sample.patient),
+            "source": "real" if sample.source == "real" else "simulated",
+            **dict(zip(("rows", "columns"), levels.shape, strict=True)),
+            **dict(zip(("row_mm", "column_mm"), sample.spacing or (None, None), strict=True)),
+            "n_readers": int(sample.present.sum()),
+            **{f"reader_{k}": int(there) for k, there in zip(READERS, sample.present, strict=True)},
+            **dict(zip(AXES, sample.recist.ravel().tolist(), strict=True)),
+            "dice_readers": round(float(np.mean(agreement)), 4) if agreement else None,
+            "area_consensus": int(consensus.sum()),
+            **{f"area_{prior}": round(float(alpha.sum() / 65535), 3) for prior, alpha in soft.items()},
+        }
+        digests = {}
+        for kind, image in images.items():
+            content = png(image.astype(np.uint8) * np.uint8(255) if image.dtype == bool else image)
+            digests[f"{kind}/{row['name']}.png"] = hashlib.sha256(content).hexdigest()
+            (self.staging / "tree" / kind / f"{row['name']}.png").write_bytes(content)
+        record = {"row": row, "sha256": digests, "gaps": gaps}
+        self.path(row["name"]).write_text(json.dumps(record))
+        return [record]
+
+    def path(self, name: str) -> Path:
+        """Return the path of a slice's record."""
+        return self.staging / "records" / f"{name}.json"
+
+    def done(self, name: str) -> dict | None:
+        """Return the record of a slice if it is there and its files are as it says, else None."""
+        try:
+            record = json.loads(self.path(name).read_bytes())
+            contents = {file: (self.staging / "tree" / file).read_bytes() for file in record["sha256"]}
+        except (OSError, ValueError):  # not written, or not to the end
+            return None
+        whole = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
+        return record if whole == record["sha256"] else None
+
+
+def file_name(patient: str, nodule: str, slice_name: str) -> str:
+    """Return the name of a slice's files, without ``.png``."""
+    return f"{patient}_{nodule}_{slice_name}"
+
+
+def _export(dataset: Dataset, staging: Path, key: str, jobs: int | None) -> str:
+    """Write the whole folder as ``staging/tree``; return what it holds, in words."""
+    if not (staging / "key").is_file() or (staging / "key").read_text() != key:
+        for old in ("tree", "records"):  # of other data or code
+            shutil.rmtree(staging / old, ignore_errors=True)
+    tree, writer = staging / "tree", Writer(staging)
+    folders = {kind: text for kind, text in FOLDERS.items() if dataset.source == "embedded" or kind != TRUE}
+    for made in (staging / "records", *(tree / kind for kind in folders)):
+        made.mkdir(parents=True, exist_ok=True)
+    (staging / "key").write_text(key)
+
+    names = [file_name(row.patient, row.nodule, row.slice) for row in dataset.index.itertuples()]
+    records = {name: record for name in names if (record := writer.done(name))}
+    missing = [i for i, name in enumerate(names) if name not in records]
+    need, free = DISK_PER_SLICE * len(missing) / 1e6, shutil.disk_usage(staging).free / 1e6
+    if free < need:
+        raise DataError(f"{staging}: {len(missing)} slices need {need:.0f} MB and {free:.0f} MB are free; make room")
+    for record in map_samples(writer, dataset, missing, title=NAME, jobs=jobs):
+        records[record["row"]["name"]] = record
+    if not records:
+        raise dataset.none_usable(dataset.name, "no slice of it has a soft mask")
+
+    merged = dict(zip(names, dataset.index["merged"].astype(int).tolist(), strict=True))
+    for name, record in records.items():
+        record["row"]["merged"] = merged[name]
+    return _describe(tree, dataset, [records[name] for name in names if name in records], folders, key)
+
+
+def _describe(tree: Path, dataset: Dataset, records: list[dict], folders: dict[str, str], key: str) -> str:
+    """Write the table and all other texts beside the images; return what there is, in words."""
+    rows, simulated = [record["row"] for record in records], TRUE in folders
+    columns = {name: of for name, of in COLUMNS.items() if simulated or name != "area_true"}
+    table = pd.DataFrame(rows, columns=list(columns))
+    here = "" if simulated else f"{dataset.path.parent}{os.sep}"  # a path of this machine says nothing to others
+    left_out = [(p.where.replace(here, ""), p.why.replace(here, "")) for p in dataset.left_out + dataset.problems]
+    gaps = [(f"{each['row']['name']}: soft-{prior}", why) for each in records for prior, why in each["gaps"].items()]
+    digests = {file: digest for record in records for file, digest in record["sha256"].items()}
+
+    def add(name: str, text: str) -> None:
+        (tree / name).write_bytes(text.encode())
+        digests[name] = hashlib.sha256(text.encode()).hexdigest()
+
+    add(TABLE, table.to_csv(index=False, lineterminator="\n"))
+    add(LEFT_OUT, pd.DataFrame(left_out + gaps, columns=["where", "why"]).to_csv(index=False, lineterminator="\n"))
+    options = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    templates = Environment(undefined=StrictUndefined, loader=FileSystemLoader(Path(__file__).parent), **options)
+    parts = table.groupby("split")["patient"].agg(["size", "nunique"]).to_dict("index")
+    about = {"folders": folders, "columns": columns, "table": table, "parts": parts, "gaps": gaps, "left_out": left_out}
+    about |= {"simulated": simulated, "origin": dataset.origin, "key": key, "digests": digests}
+    about |= {"version": __version__, "settings": label.SETTINGS}
+    for name, template in TEXTS.items():
+        add(name, templates.get_template(template).render(about))
+    add(SUMS, "".join(f"{digest}  {file}\n" for file, digest in sorted(digests.items())))
+    patients = table["patient"].nunique()
+    return f"{len(table)} slices of {patients} patients; {len(gaps)} soft masks are missing ({LEFT_OUT})"

@@ -1,0 +1,142 @@
+"""DICOM files read within bounds: datasets, and their pixels. pydicom reads; :func:`dcmread` bounds what it reads."""
+
+from __future__ import annotations
+
+import io
+import os
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from softmask.errors import DataError, brief
+from softmask.files import AGAIN, size_of
+
+if TYPE_CHECKING:
+    from pydicom import FileDataset
+
+LARGEST_FILE = 1 << 30  # bytes, twice those of the largest fractional segmentation
+MOST_READS = 1_000_000  # ten times those of a structure set of 10,000 contours: endless empty elements end
+
+_PREAMBLE = 132  # bytes: 128, and DICM
+_CHUNK = 1 << 20
+
+
+class _Bounded(io.BufferedReader):
+    """File of which no more is read than it holds, whatever lengths it declares."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size, self._reads = os.fstat(self.fileno()).st_size, 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self._reads += 1
+        if self._reads > MOST_READS:
+            raise ValueError(f"it has more than {MOST_READS} pieces")
+        return super().read(self._size if size is None or size < 0 else min(size, self._size))
+
+
+def dcmread(path: Path, **options) -> FileDataset:
+    """Return what ``pydicom.dcmread`` reads, also of a file without preamble and file meta information.
+
+    Raises:
+        DataError: naming the file, for every failure of pydicom, and for more than :data:`LARGEST_FILE` bytes.
+    """
+    import pydicom
+    from pydicom.filereader import read_dataset, read_preamble
+
+    if (size := size_of(path)) > LARGEST_FILE:
+        raise DataError(f"{path}: has {size} bytes, larger than {LARGEST_FILE}, and is refused; {AGAIN}")
+    try:
+        with _Bounded(path) as file:
+            bare = _is_bare(file.read(_PREAMBLE))
+            file.seek(0)
+            read_preamble(file, force=bare)
+            meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
+            if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
+                _check_deflated(file)
+            file.seek(0)
+            dataset = pydicom.dcmread(file, force=bare, **options)
+            if "TransferSyntaxUID" not in dataset.file_meta and bare:
+                implicit, _ = dataset.original_encoding
+                syntax = pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
+                dataset.file_meta.TransferSyntaxUID = syntax
+            return dataset
+    except Exception as error:  # pydicom raises nearly anything on damaged bytes
+        raise DataError(f"{path}: not a readable DICOM file ({brief(error)}); {AGAIN}") from error
+
+
+def _check_deflated(file: io.BufferedReader) -> None:
+    """Raise ValueError where the deflated rest of the file holds more than :data:`LARGEST_FILE` bytes."""
+    inflate, length = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    content = file.read()
+    while content and not inflate.eof:
+        length += len(inflate.decompress(content, _CHUNK))
+        content = inflate.unconsumed_tail
+        if length > LARGEST_FILE:
+            raise ValueError(f"it unpacks to more than {LARGEST_FILE} bytes; dcmtk's dcmconv +te unpacks it")
+
+
+def is_dicom(path: Path) -> bool:
+    """Return whether the file begins as DICOM does, with a preamble or with the first group of a data set. Raises
+    DataError where it cannot be opened, or is no plain file."""
+    size_of(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(_PREAMBLE)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
+    return start[128:] == b"DICM" or _is_bare(start)
+
+
+def _is_bare(start: bytes) -> bool:
+    """Return whether these are the first bytes of a data set, or of file meta information, without preamble."""
+    group, element = (int.from_bytes(start[place : place + 2], "little") for place in (0, 2))
+    length = start[6:8] if start[4:6].isalpha() and start[4:6].isupper() else start[4:8]  # explicit or implicit VR
+    return group in (2, 8) and element < 0x20 and len(start) == _PREAMBLE and int.from_bytes(length, "little") < 1 << 10
+
+
+def named(keyword: str) -> str:
+    """Return a tag as messages name it: ``PixelSpacing (0028,0030)``."""
+    from pydicom.datadict import tag_for_keyword
+
+    tag = tag_for_keyword(keyword)
+    return f"{keyword} ({tag >> 16:04x},{tag & 0xFFFF:04x})"
+
+
+def modality_of(path: Path) -> str:
+    """Return the Modality that a DICOM file names, such as ``SEG``. Raises DataError for a damaged file."""
+    header = dcmread(path, stop_before_pixels=True, specific_tags=["Modality"])
+    try:
+        return str(header.get("Modality"))
+    except Exception as error:  # values are decoded only now, and damaged bytes raise nearly anything
+        raise DataError(f"{path}: {named('Modality')} cannot be read ({brief(error)}); {AGAIN}") from error
+
+
+def pixels_of(path: Path, dataset: FileDataset) -> np.ndarray:
+    """Return the stored pixels. Raises DataError, naming file and tag, for no decoder, and for damaged pixels."""
+    check_decoder(path, str(dataset.file_meta.get("TransferSyntaxUID", "")))
+    try:
+        return dataset.pixel_array
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
+        raise DataError(
+            f"{path}: the pixels cannot be read, the file may be truncated ({brief(error)}); {AGAIN}"
+        ) from error
+
+
+def check_decoder(path: Path, uid: str) -> None:
+    """Raise DataError, naming file and tag, where there is no decoder for the pixels."""
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import UID
+
+    syntax = UID(uid)
+    try:
+        readable = not (syntax.is_private or syntax.is_compressed) or get_decoder(syntax).is_available
+    except (NotImplementedError, ValueError):  # no syntax of images, or one without any decoder
+        readable = not syntax
+    if not readable:
+        raise DataError(
+            f"{path}: {named('TransferSyntaxUID')} = {syntax.name}: there is no decoder for it here; decompress the "
+            "file (dcmtk: dcmdjpeg, gdcm: gdcmconv --raw)"
+        )

@@ -1,0 +1,116 @@
+"""Size of a lesion in millimetres: RECIST axes of the binary mask's outline; area and volume of binary and soft mask.
+
+The outline runs between the centres of neighbouring pixels inside and outside the mask, where alpha passes one half. On
+ellipses with the alpha of their pixels the axes are right to half a pixel; of a mask alone they may be a pixel off.
+Marks and labels use the axes between pixel centres instead (:func:`softmask.data.outlines.recist_axes`, in pixels),
+about one pixel shorter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+MARGIN = 0.02
+"""Pixels between the outline and any pixel's centre, at least: rounded points enclose the same pixels."""
+
+_STEP = 0.1  # pixels between the lines along which the short axis is sought
+
+
+@dataclass(frozen=True, eq=False)
+class Size:
+    """Size of a lesion, of its binary and its soft mask.
+
+    Attributes:
+        slice: the slice that is measured, with the longest long axis (of empty masks: the largest soft area).
+        axes: (2, 2, 2) (axis, end, (row, column)) in pixels, long axis first; None where the mask is empty.
+        long_mm, short_mm: lengths of ``axes``; NaN where the mask is empty.
+        area_mm2, soft_area_mm2: of the measured slice; the soft area is the sum of alpha.
+        volume_mm3, soft_volume_mm3: of all slices.
+    """
+
+    slice: int
+    axes: np.ndarray | None
+    long_mm: float
+    short_mm: float
+    area_mm2: float
+    soft_area_mm2: float
+    volume_mm3: float
+    soft_volume_mm3: float
+
+
+def size_of(
+    alphas: Mapping[int, np.ndarray], masks: Mapping[int, np.ndarray], spacing_mm: tuple[float, float, float]
+) -> Size:
+    """Return the size of a lesion.
+
+    Args:
+        alphas: (H, W) in [0, 1] by slice, one at least.
+        masks: (H, W) bool of the same slices.
+        spacing_mm: distance of slices, rows and columns.
+    """
+    pixel = spacing_mm[1] * spacing_mm[2]
+    area = {z: pixel * int(np.count_nonzero(mask)) for z, mask in masks.items()}
+    soft = {z: pixel * float(alpha.sum(dtype=np.float64)) for z, alpha in alphas.items()}
+    axes = {z: recist_axes(masks[z], alphas[z], spacing_mm[1:]) for z in masks if area[z]}
+    lengths = {z: np.linalg.norm((ends[:, 1] - ends[:, 0]) * spacing_mm[1:], axis=1) for z, ends in axes.items()}
+    z = max(lengths, key=lambda z: lengths[z][0]) if lengths else max(soft, key=soft.__getitem__)
+    long, short = lengths.get(z, (math.nan, math.nan))
+    volumes = (spacing_mm[0] * sum(areas.values()) for areas in (area, soft))
+    return Size(z, axes.get(z), float(long), float(short), area[z], soft[z], *volumes)
+
+
+def outlines(mask: np.ndarray, alpha: np.ndarray) -> list[np.ndarray]:
+    """Return the outlines of a mask, of its holes too: (N, 2) (row, column) each, closed (the last point is the first).
+
+    By the even-odd rule they enclose exactly the mask's pixels. Parts that touch at a corner are one.
+
+    Args:
+        mask: (H, W) bool.
+        alpha: (H, W) in [0, 1]; where it is not on the mask's side of one half, the outline passes by that pixel.
+    """
+    from skimage.measure import find_contours  # image libraries take their time
+
+    sides = np.where(mask, np.clip(alpha, 0.5 + MARGIN, 1), np.clip(alpha, 0, 0.5 - MARGIN))
+    return [points - 1 for points in find_contours(np.pad(sides, 1), 0.5, fully_connected="high")]
+
+
+def recist_axes(mask: np.ndarray, alpha: np.ndarray, spacing_mm: Sequence[float] = (1, 1)) -> np.ndarray:
+    """Return the RECIST axes of the outline of a lesion: (2, 2, 2) (axis, end, (row, column)), in pixels.
+
+    The lesion is the largest 8-connected part of the mask, with its holes filled. The long axis is the largest distance
+    between two points of its outline; the short axis, the longest chord perpendicular to it that stays inside, the one
+    nearest the long axis' middle. Lengths and right angles are those in millimetres.
+
+    Args:
+        mask, alpha: as :func:`outlines`; the mask is not empty.
+        spacing_mm: distance of rows and columns.
+    """
+    from scipy.spatial import ConvexHull
+    from scipy.spatial.distance import pdist, squareform
+
+    parts, _ = ndimage.label(mask, np.ones((3, 3)))
+    part = ndimage.binary_fill_holes(parts == 1 + np.argmax(np.bincount(parts.ravel())[1:]))
+    outline = max(outlines(part, alpha), key=len) * spacing_mm
+    corners = outline[ConvexHull(outline).vertices]
+    long = corners[list(np.unravel_index(squareform(pdist(corners)).argmax(), 2 * (len(corners),)))]
+    length = np.linalg.norm(long[1] - long[0])
+    along = (long[1] - long[0]) / length
+    across = np.array([along[1], -along[0]])
+    middle = long.mean(axis=0)
+    u, v = (outline - middle) @ along, (outline - middle) @ across
+    n = 2 * math.ceil(length / (2 * _STEP * min(spacing_mm))) + 1  # lines, one through the middle, none at an end
+    best, ends = 0.0, np.zeros((2, 2))
+    for line in sorted((np.arange(n) + 0.5) * length / n - length / 2, key=abs):
+        crossed = np.flatnonzero((u[:-1] <= line) != (u[1:] <= line))
+        share = (line - u[crossed]) / (u[crossed + 1] - u[crossed])
+        chords = np.sort(v[crossed] + share * (v[crossed + 1] - v[crossed])).reshape(-1, 2)
+        longest = chords[np.argmax(chords[:, 1] - chords[:, 0])]
+        if longest[1] - longest[0] > best + 1e-9:
+            best, ends = longest[1] - longest[0], middle + line * along + longest[:, None] * across
+    axes = np.stack([long, ends]) / spacing_mm
+    return np.stack([axis[np.lexsort((axis[:, 1], axis[:, 0]))] for axis in axes])

@@ -1,0 +1,278 @@
+"""The DICOM outputs: the same masks, areas and diameters in several libraries, linked to one another and to the images,
+with all that the standard asks for; and headers that lack something."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import highdicom as hd
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK
+from highdicom._standard_utils import get_iod_module_map, get_module_attribute_map
+from pydicom.sr.codedict import codes
+
+from softmask.apply import IN_DICOM, KINDS
+from softmask.apply.items import read_report
+from softmask.data.outlines import fill
+
+SHARED, EACH = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, ct, made):
+    """Folder of all formats, named after case-1: soft and binary mask of three slices with pixels of 0.7 x 0.8 mm."""
+    from softmask import cli
+
+    folder = tmp_path_factory.mktemp("results")
+    mask = made.write_volume(folder / "mask.nii.gz", made.volume_mask())
+    arguments = [ct, "--mask", mask, "--out", folder / "out", "--jobs", 1, "--format", *KINDS]
+    assert cli.main(["label", *map(str, arguments)]) == 0
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def row(results, made):
+    return made.read_manifest(results)["case-1"]
+
+
+def voxels(path) -> np.ndarray:
+    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+
+
+def by_slice(dataset, frames, made) -> dict[int, np.ndarray]:
+    """Frames by the number of the slice that they lie on."""
+    places = [item.PlanePositionSequence[0].ImagePositionPatient for item in dataset[EACH]]
+    assert all(tuple(place[:2]) == made.origin[:2] for place in places)
+    return {
+        round((place[2] - made.origin[2]) / made.spacing[0]): frame for place, frame in zip(places, frames, strict=True)
+    }
+
+
+def test_every_format_is_there_and_done_without_a_doubt(results, row):
+    assert row["formats"] == " ".join(KINDS)
+    assert row["message"] == ""
+    assert all((results / f"case-1-{kind}").is_file() for name in KINDS for kind in KINDS[name] if name != "png")
+
+
+def test_the_masks_are_the_same_in_all_files_and_libraries(results, made):
+    mask = voxels(results / "case-1-mask.nii.gz") > 0
+    assert [mask[z].any() for z in range(5)] == [False, True, True, True, False]
+    np.testing.assert_array_equal(voxels(results / "case-1-mask.seg.nrrd") > 0, mask)
+    for name in ("mask", "labelmap"):
+        path = results / f"case-1-{name}.dcm"
+        dataset = pydicom.dcmread(path)
+        for z, frame in by_slice(dataset, dataset.pixel_array, made).items():
+            np.testing.assert_array_equal(frame > 0, mask[z])
+        volume = hd.seg.segread(path).get_volume(combine_segments=True).to_patient_orientation("HPL")
+        np.testing.assert_array_equal(volume.array > 0, mask[1:4])
+    np.testing.assert_array_equal(voxels(results / "case-1-mask.dcm")[::-1] > 0, mask[1:4])  # from the head down
+    drawn = np.zeros(mask.shape, bool)
+    structures = pydicom.dcmread(results / "case-1-rtstruct.dcm")
+    for contour in structures.ROIContourSequence[0].ContourSequence:
+        x, y, z = np.reshape(contour.ContourData, (-1, 3)).astype(float).T
+        points = np.stack([(y - made.origin[1]) / made.spacing[1], (x - made.origin[0]) / made.spacing[2]], axis=1)
+        place = round((z[0] - made.origin[2]) / made.spacing[0])
+        assert contour.ContourImageSequence[0].ReferencedSOPInstanceUID == f"1.2.3.{place}"
+        drawn[place] ^= fill(points, mask.shape[1:])
+    np.testing.assert_array_equal(drawn, mask)
+
+
+def test_the_parametric_map_holds_alpha_itself(results, made):
+    alpha = voxels(results / "case-1-soft.nii.gz")
+    np.testing.assert_array_equal(voxels(results / "case-1-soft.nrrd"), alpha)
+    path = results / "case-1-map.dcm"
+    dataset = pydicom.dcmread(path)
+    for z, frame in by_slice(dataset, dataset.pixel_array, made).items():
+        np.testing.assert_array_equal(frame, alpha[z])
+    np.testing.assert_array_equal(dataset.pixel_array, alpha[1:4])  # from the feet up
+    volume = hd.imread(path).get_volume().to_patient_orientation("HPL")
+    np.testing.assert_allclose(volume.array, alpha[1:4], atol=1e-7)
+
+
+def test_slicers_segment_covers_the_volume(results):
+    reader = SimpleITK.ReadImage(str(results / "case-1-mask.seg.nrrd"))
+    assert reader.GetMetaData("Segment0_Extent") == "0 47 0 39 0 4"
+    assert reader.GetMetaData("Segment0_LabelValue") == "1"
+    scan = SimpleITK.ReadImage(str(results / "case-1-soft.nii.gz"))
+    np.testing.assert_allclose(reader.GetOrigin(), scan.GetOrigin(), atol=1e-4)
+
+
+def groups(report, kind: str):
+    found = getattr(report.content, f"get_{kind}_measurement_groups")()
+    return {str(group.method and group.method.meaning): group for group in found}
+
+
+def number(group, name) -> float:
+    [measurement] = group.get_measurements(name=name)
+    return float(measurement.value)
+
+
+def test_the_report_says_what_the_manifest_and_the_files_say(results, row, made):
+    report = hd.sr.srread(results / "case-1-report.dcm")
+    alpha, mask = (voxels(results / f"case-1-{kind}.nii.gz") for kind in ("soft", "mask"))
+    z, pixel = int(row["measured_slice"]), made.spacing[1] * made.spacing[2]
+    [linear] = report.content.get_image_measurement_groups()
+    planar, volumetric = groups(report, "planar_roi"), groups(report, "volumetric_roi")
+    segmentation = pydicom.dcmread(results / "case-1-soft.dcm")
+    for prefix, method, values in (
+        ("", "Binary Segmentation", mask),
+        ("soft_", "Fractional Occupancy Segmentation", alpha.astype(float)),
+    ):
+        area, volume = number(planar[method], codes.SCT.Area), number(volumetric[method], codes.SCT.Volume)
+        assert area == float(row[f"{prefix}area_mm2"]) == pytest.approx(values[z].sum() * pixel, abs=1e-3)
+        assert volume == float(row[f"{prefix}volume_mm3"]) == pytest.approx(values.sum() * pixel * 2.5, abs=1e-3)
+        frame, _ = planar[method].referenced_segmentation_frame
+        reference = frame.ReferencedSOPSequence[0]
+        assert reference.ReferencedSOPInstanceUID == segmentation.SOPInstanceUID
+        item = segmentation[EACH][reference.ReferencedFrameNumber - 1]
+        assert item.PlanePositionSequence[0].ImagePositionPatient[2] == made.origin[2] + z * made.spacing[0]
+        segment = volumetric[method].referenced_segment[0].ReferencedSOPSequence[0]
+        assert segment.ReferencedSOPInstanceUID == segmentation.SOPInstanceUID
+        assert planar[method].tracking_uid == volumetric[method].tracking_uid == linear.tracking_uid
+    assert number(linear, codes.SCT.LongAxis) == float(row["long_mm"])
+    assert number(linear, codes.SCT.ShortAxis) == float(row["short_mm"])
+    # the disc is 14 pixels and a soft edge wide, a pixel 0.7 x 0.8 mm
+    assert float(row["long_mm"]) == pytest.approx(15 * 0.8, abs=0.8)
+    assert float(row["short_mm"]) == pytest.approx(15 * 0.7, abs=0.7)
+
+
+def test_our_own_reader_finds_the_same_mark(results, row, ct, label, tmp_path, made):
+    path = results / "case-1-report.dcm"
+    [mark], problems = read_report(path)
+    assert not problems
+    assert mark.uid == f"1.2.3.{row['measured_slice']}"
+    ends = mark.axes(made.size, None)
+    lengths = np.linalg.norm((ends[:, 1] - ends[:, 0]) * made.spacing[1:], axis=1)
+    np.testing.assert_allclose(lengths, [float(row["long_mm"]), float(row["short_mm"])], atol=2e-3)
+    assert label(ct, "--report", path, "--format", "png", "report", "seg") == 0
+    again = made.read_manifest(tmp_path / "out")["case-1-1"]
+    assert again["slices"] == row["measured_slice"]
+    assert float(again["long_mm"]) == pytest.approx(float(row["long_mm"]), rel=0.15)
+
+
+MODULES = {
+    "seg": "segmentation",
+    "seg-binary": "segmentation",
+    "map": "parametric-map",
+    "report": "comprehensive-sr",
+    "rtstruct": "rt-structure-set",
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_is_missing_that_the_standard_asks_for(results, name):
+    """Type 1 is there and has a value, type 2 is there, in every mandatory module (PS3.3 A) that has no macro.
+
+    The tables are the standard's own, as highdicom ships them.
+    """
+    dataset = pydicom.dcmread(results / f"case-1-{KINDS[name][0]}")
+    checked = 0
+    mandatory = {item["key"] for item in get_iod_module_map()[MODULES[name]] if item["usage"] == "M"}
+    for module in mandatory - {"sr-document-content"}:  # whose rules are those of a tree
+        for attribute in get_module_attribute_map()[module]:
+            path = attribute["path"]
+            if path[:1] in ([SHARED], [EACH]):
+                continue  # a macro stands in one of the two
+            parents = [dataset]
+            for keyword in path:
+                parents = [item for parent in parents for item in parent.get(keyword) or ()]
+            for parent in parents:
+                where = f"{module}: {'.'.join([*path, attribute['keyword']])}"
+                if attribute["type"] in ("1", "2"):
+                    assert attribute["keyword"] in parent, where
+                    checked += 1
+                if attribute["type"] == "1":
+                    assert parent[attribute["keyword"]].value not in (None, "", []), where
+    assert checked > 30
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is not installed")
+def test_dciodvfy_has_no_error(results):
+    for name in IN_DICOM:
+        path = results / f"case-1-{KINDS[name][0]}"
+        said = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
+        lines = (said.stdout + said.stderr).splitlines()
+        assert not [line for line in lines if line.startswith("Error")], name
+
+
+@pytest.fixture
+def changed(series, made, tmp_path):
+    """``changed(change)`` writes the series with ``change(dataset, n)`` done to each slice; its mask lies beside."""
+    made.write_volume(tmp_path / "mask.nrrd", made.volume_mask())
+
+    def write(change):
+        folder = series(tmp_path / "case", made.hu(), made.spacing, made.origin)
+        for path in folder.iterdir():
+            dataset = pydicom.dcmread(path)
+            change(dataset)
+            dataset.save_as(path)
+        return folder, "--mask", tmp_path / "mask.nrrd"
+
+    return write
+
+
+def japanese(dataset):
+    dataset.SpecificCharacterSet = ["", "ISO 2022 IR 87"]
+    dataset.PatientName = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+
+
+def without_thickness(dataset):
+    del dataset.SliceThickness
+
+
+@pytest.mark.parametrize("change", [japanese, without_thickness])
+def test_a_legal_header_that_highdicom_does_not_take_is_done_with_a_doubt(
+    label, changed, made, tmp_path, capsys, change
+):
+    out = tmp_path / "out"
+    assert label(*changed(change), "--format", *KINDS) == 0
+    row = made.read_manifest(out)["case"]
+    assert row["status"] == "done"
+    assert row["formats"] == " ".join(KINDS)
+    for name in IN_DICOM:
+        dataset = pydicom.dcmread(out / f"case-{KINDS[name][0]}")
+        if change is japanese:
+            assert dataset.SpecificCharacterSet == "ISO_IR 192"
+            assert str(dataset.PatientName) == "Yamada^Tarou=山田^太郎=やまだ^たろう"
+        elif name in ("seg", "seg-binary", "seg-labelmap", "map"):
+            assert dataset[SHARED][0].PixelMeasuresSequence[0].SliceThickness == 2.5
+    tag = "SpecificCharacterSet" if change is japanese else "SliceThickness"
+    assert f"doubtful: {tag}" in row["message"]
+    assert row["message"] in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_made_does_not_fail_the_others(label, changed, made, tmp_path, capsys):
+    def without_study(dataset):
+        del dataset.StudyInstanceUID
+
+    arguments, out = changed(without_study), tmp_path / "out"
+    assert label(*arguments) == 0
+    row = made.read_manifest(out)["case"]
+    assert row["formats"] == "png nifti"
+    assert "StudyInstanceUID (0020,000d), which a DICOM SEG must repeat; correct the header" in row["message"]
+    assert "doubtful" in capsys.readouterr().err
+    assert not list(out.glob("*.dcm"))
+    assert label(*arguments) == 0
+    assert "0 labelled, 1 done before" in capsys.readouterr().out
+    assert label(*arguments, "--format", "seg") == 1  # and there is no other
+    assert "StudyInstanceUID" in made.read_manifest(out)["case"]["message"]
+
+
+def test_a_hole_is_a_hole_in_the_structure_set(label, series, made, tmp_path):
+    ring = made.disc(radius=9) & ~made.disc(radius=4)
+    hu = np.where(ring, 0, -900).astype(np.int16)[None].repeat(2, axis=0)
+    folder = series(tmp_path / "ring", hu, made.spacing, made.origin)
+    mask = made.write_volume(tmp_path / "ring.nrrd", np.stack([ring, ring]))
+    assert label(folder, "--mask", mask, "--format", "rtstruct", "nifti") == 0
+    structures = pydicom.dcmread(tmp_path / "out" / "ring-rtstruct.dcm")
+    contours = structures.ROIContourSequence[0].ContourSequence
+    assert [contour.ContourGeometricType for contour in contours] == ["CLOSEDPLANAR_XOR"] * 4
+
+
+def test_a_name_outside_ascii(label, ct, made, tmp_path):
+    mask = made.write_volume(tmp_path / "mask.nrrd", made.volume_mask())
+    assert label(ct, "--mask", mask, "--name", "Knoten-ä", "--format", "seg") == 0
+    assert pydicom.dcmread(tmp_path / "out" / "Knoten-ä-soft.dcm").SeriesDescription == "Soft mask: Knoten-ä"

@@ -1,0 +1,523 @@
+"""Files that scanners, archives and programs write in unusual ways: the same alpha, voxel by voxel, or refused with the
+cause."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK
+import tifffile
+from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from softmask.apply.images import open_image
+from softmask.apply.items import read_report
+from softmask.data.ct import read_volume
+from softmask.data.dicom import dcmread
+from softmask.data.image_files import read_grey
+from softmask.data.masks import lesion_mask
+from softmask.errors import DataError, Doubt
+from softmask.measure.size import size_of
+
+MIDDLE = "0003.dcm"  # slice 2 of 5, which the mask marks
+FORMATS = ("--format", "png", "nifti")
+
+
+@pytest.fixture(scope="module")
+def mask(made, tmp_path_factory) -> Path:
+    return made.write_volume(tmp_path_factory.mktemp("mask") / "mask.nii.gz", made.volume_mask())
+
+
+@pytest.fixture(scope="module")
+def alpha(ct, mask, tmp_path_factory) -> np.ndarray:
+    """(5, H, W) float32: the soft mask of the series as it is."""
+    from softmask import cli
+
+    out = tmp_path_factory.mktemp("reference")
+    assert cli.main(["label", str(ct), "--mask", str(mask), "--out", str(out), *FORMATS]) == 0
+    return read_alpha(out)
+
+
+def read_alpha(out: Path) -> np.ndarray:
+    (path,) = out.glob("*-soft.nii.gz")
+    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+
+
+@pytest.fixture
+def folder(ct, tmp_path) -> Path:
+    """A copy of the series that may be changed."""
+    return Path(shutil.copytree(ct, tmp_path / "ct"))
+
+
+def change(path: Path, **changes) -> None:
+    """Set tags of a DICOM file, or delete those that are None."""
+    dataset = pydicom.dcmread(path)
+    for name, value in changes.items():
+        if value is None:
+            delattr(dataset, name)
+        else:
+            setattr(dataset, name, value)
+    dataset.save_as(path)
+
+
+def turn(path: Path, rows: bool, columns: bool, transposed: bool = False) -> None:
+    """Store a slice in other directions, at the same place."""
+    dataset = pydicom.dcmread(path)
+    pixels = dataset.pixel_array
+    x, y, z = map(float, dataset.ImagePositionPatient)
+    height, width = map(float, dataset.PixelSpacing)
+    if rows:
+        pixels, y = pixels[::-1], y + height * (len(pixels) - 1)
+    if columns:
+        pixels, x = pixels[:, ::-1], x + width * (pixels.shape[1] - 1)
+    along_row, along_column = [-1 if columns else 1, 0, 0], [0, -1 if rows else 1, 0]
+    if transposed:
+        pixels, height, width = pixels.T, width, height
+        along_row, along_column = along_column, along_row
+    dataset.ImagePositionPatient, dataset.ImageOrientationPatient = [x, y, z], [*along_row, *along_column]
+    dataset.PixelSpacing, (dataset.Rows, dataset.Columns) = [height, width], pixels.shape
+    dataset.PixelData = np.ascontiguousarray(pixels).tobytes()
+    dataset.save_as(path)
+
+
+def without_preamble(path: Path, syntax=ImplicitVRLittleEndian) -> None:
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta, dataset.preamble = pydicom.dataset.FileMetaDataset(), None
+    explicit = syntax != ImplicitVRLittleEndian
+    dataset.save_as(path, implicit_vr=not explicit, little_endian=True, enforce_file_format=False)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda folder: turn(folder / MIDDLE, rows=True, columns=True),  # prone
+        lambda folder: turn(folder / MIDDLE, rows=True, columns=False),
+        lambda folder: turn(folder / MIDDLE, rows=False, columns=True, transposed=True),
+        lambda folder: [turn(path, rows=True, columns=True) for path in folder.iterdir()],
+        lambda folder: [turn(path, rows=False, columns=False, transposed=True) for path in folder.iterdir()],
+        lambda folder: without_preamble(folder / MIDDLE),
+        lambda folder: without_preamble(folder / MIDDLE, ExplicitVRLittleEndian),
+        lambda folder: (folder / "._0003.dcm").write_bytes(b"\0\5\x16\7" + bytes(200)),
+        lambda folder: change(folder / MIDDLE, SpecificCharacterSet=["", "ISO 2022 IR 87"], PatientName="山田^太郎"),
+        lambda folder: change(folder / MIDDLE, SliceThickness=None),
+    ],
+)  # fmt: skip
+def test_a_series_that_is_stored_otherwise_gives_the_same_alpha(folder, mask, alpha, label, tmp_path, spoil):
+    spoil(folder)
+    assert label(folder, "--mask", mask, *FORMATS) == 0
+    np.testing.assert_array_equal(read_alpha(tmp_path / "out"), alpha)
+
+
+def dicomdir(folder: Path) -> Path:
+    path = Path(shutil.copy(folder / MIDDLE, folder / "DICOMDIR"))
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = "1.2.840.10008.1.3.10"
+    del dataset.Modality, dataset.PixelData, dataset.ImagePositionPatient
+    dataset.save_as(path)
+    return path
+
+
+def beside(folder: Path, name: str, **changes) -> None:
+    change(Path(shutil.copy(folder / MIDDLE, folder / name)), **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "put"),
+    [
+        ("DICOMDIR", dicomdir),
+        (
+            "report.dcm",  # of the dose, as a picture with the modality of the scan
+            lambda folder: beside(
+                folder, "report.dcm", SOPClassUID="1.2.840.10008.5.1.4.1.1.7", ImagePositionPatient=None
+            ),
+        ),
+        ("dose.dcm", lambda folder: beside(folder, "dose.dcm", Modality="RTDOSE")),
+        (
+            "scout.dcm",
+            lambda folder: beside(
+                folder, "scout.dcm", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"],
+                ImageOrientationPatient=[1, 0, 0, 0, 0, -1],
+            ),
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_no_part_of_the_scan_is_passed_over_and_counted(
+    folder, mask, alpha, label, made, tmp_path, capsys, name, put
+):
+    put(folder)
+    assert label(folder, "--mask", mask, *FORMATS) == 0
+    np.testing.assert_array_equal(read_alpha(tmp_path / "out"), alpha)
+    message = f"passed over 1 DICOM files that are no CT slices ({name})"
+    assert made.read_manifest(tmp_path / "out")["ct"]["message"] == message
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"RescaleSlope": None}, r"has no RescaleSlope (0028,1053)"),
+        ({"RescaleIntercept": None}, r"has no RescaleIntercept (0028,1052)"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.1"}, "an enhanced CT image with many slices; convert it"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.2"}, "emf2sf"),
+        ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, "not an axial slice"),
+        ({"ImageOrientationPatient": [0.97, 0.24, 0, -0.24, 0.97, 0]}, "not an axial slice"),
+        ({"SeriesInstanceUID": "1.2.9"}, "holds 2 CT series"),
+    ],
+)
+def test_a_slice_of_another_kind_is_named_with_its_cause(
+    folder, mask, label, shipped, tmp_path, capsys, changes, message
+):
+    from softmask import cli
+
+    change(folder / MIDDLE, **changes)
+    assert label(folder, "--mask", mask) == 1
+    assert message in capsys.readouterr().err
+    # the same file is refused alike where a network is to segment it
+    assert cli.main(["segment", str(folder), "--model", str(shipped), "--out", str(tmp_path / "segmented")]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_slice_is_never_taken_from_another_series(folder, shipped, tmp_path, capsys):
+    from softmask import cli
+
+    beside(folder, "other.dcm", SeriesInstanceUID="1.2.9", SOPInstanceUID="1.2.9.1")
+    arguments = ["segment", str(folder), "--model", str(shipped), "--slice", "2", "--out", str(tmp_path / "out")]
+    assert cli.main(arguments) == 1
+    assert "holds 2 CT series" in capsys.readouterr().err
+    assert not list((tmp_path / "out").rglob("*.png"))
+
+
+def nifti(path: Path, values: np.ndarray, made, **keys) -> Path:
+    made.write_volume(path, values)
+    if keys:
+        image = SimpleITK.ReadImage(str(path))
+        for key, value in keys.items():
+            image.SetMetaData(key, value)
+        SimpleITK.WriteImage(image, str(path))
+    return path
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("ending", ["nii", "nii.gz", "nrrd"])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_a_volume_with_voxels_that_are_no_numbers_is_refused(made, mask, label, tmp_path, capsys, dtype, ending, value):
+    values = made.hu().astype(dtype)
+    path = made.write_volume(tmp_path / f"scan.{ending}", values)
+    assert label(path, "--mask", mask) == 0
+    values[4, -1, -1] = value  # in a slice that is not looked at
+    made.write_volume(path, values)
+    assert label(path, "--mask", mask) == 1
+    assert "has voxels that are NaN or infinite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["mirrored", "shifted"])
+def test_a_nifti_file_that_contradicts_itself_is_refused(made, mask, label, tmp_path, capsys, kind):
+    path = made.write_volume(tmp_path / "scan.nii", made.hu())
+    content = bytearray(path.read_bytes())
+    codes, rows = np.frombuffer(content, "<i2", 2, 252).copy(), np.frombuffer(content, "<f4", 12, 280).copy()
+    assert (codes > 0).all()
+    if kind == "mirrored":
+        rows[:4] *= -1
+    else:
+        rows[7] += 1
+    content[280:328] = rows.tobytes()
+    path.write_bytes(content)
+    assert label(path, "--mask", mask) == 1
+    assert "its sform and its qform lay the voxels on different places" in capsys.readouterr().err
+    content[254:256] = bytes(2)  # of the sform: the other account alone
+    path.write_bytes(content)
+    assert label(path, "--mask", mask) == 0
+
+
+def labels(made) -> np.ndarray:
+    """(5, H, W) uint8: 1 around the lesion, 2 is the lesion."""
+    values = np.zeros((5, *made.size), np.uint8)
+    values[:, 5:35, 5:40] = 1
+    values[made.volume_mask()] = 2
+    return values
+
+
+def segments(made, path: Path, names=("lung", "nodule"), padding: int = 0) -> Path:
+    """A file of 3D Slicer; ``padding``: bytes that are added to its header."""
+    image = SimpleITK.ReadImage(str(made.write_volume(path.with_suffix(".nii"), labels(made))))
+    for n, name in enumerate(names):
+        image.SetMetaData(f"Segment{n}_LabelValue", str(n + 1))
+        image.SetMetaData(f"Segment{n}_Name", name)
+    image.SetMetaData("Segment0_Tags", "x" * padding)
+    SimpleITK.WriteImage(image, str(path))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["nii.gz", "seg.nrrd"])
+def test_one_label_of_several_is_taken_and_it_must_be_named(made, ct, alpha, label, tmp_path, capsys, kind):
+    path = tmp_path / f"labels.{kind}"
+    path = segments(made, path) if kind == "seg.nrrd" else made.write_volume(path, labels(made))
+    assert label(ct, "--mask", path, *FORMATS) == 1
+    listed = "1 lung, 2 nodule" if kind == "seg.nrrd" else "1, 2"
+    assert f"2 of the 2 structures of its voxels are meant ({listed}); name one with --label" in capsys.readouterr().err
+    assert label(ct, "--mask", path, "--label", "3") == 1
+    for name in ["2", *(["nodule"] if kind == "seg.nrrd" else [])]:
+        assert label(ct, "--mask", path, "--label", name, *FORMATS) == 0
+        np.testing.assert_array_equal(read_alpha(tmp_path / "out"), alpha)
+
+
+def test_the_label_of_a_list_is_a_column(made, ct, alpha, label, tmp_path):
+    path = made.write_volume(tmp_path / "labels.nii.gz", labels(made))
+    rows = [[str(ct), str(path), "2"]]
+    assert label("--list", made.write_list(tmp_path / "list.csv", ["image", "mask", "label"], rows), *FORMATS) == 0
+    np.testing.assert_array_equal(read_alpha(tmp_path / "out"), alpha)
+
+
+@pytest.mark.parametrize("size", [70_000, 900_000])
+def test_a_long_header_of_3d_slicer_is_read(made, ct, alpha, label, tmp_path, size):
+    assert label(ct, "--mask", segments(made, tmp_path / "a.seg.nrrd", padding=size), "--label", "2", *FORMATS) == 0
+    np.testing.assert_array_equal(read_alpha(tmp_path / "out"), alpha)
+
+
+@pytest.mark.parametrize("ending", ["seg.nrrd", "nii.gz"])
+@pytest.mark.parametrize("shift", [0, 0.4])
+def test_a_mask_that_was_cropped_on_the_voxels_of_the_scan_is_padded(made, ct, alpha, label, tmp_path, ending, shift):
+    cropped = made.volume_mask()[1:4, 6:34, 9:40].astype(np.uint8)
+    image = SimpleITK.GetImageFromArray(cropped)
+    image.SetSpacing(made.spacing[::-1])
+    image.SetOrigin(np.array(made.origin) + np.array([9 + shift, 6, 1]) * made.spacing[::-1])
+    SimpleITK.WriteImage(image, str(tmp_path / f"mask.{ending}"))
+    assert label(ct, "--mask", tmp_path / f"mask.{ending}", *FORMATS) == (1 if shift else 0)
+    if not shift:
+        np.testing.assert_array_equal(read_alpha(tmp_path / "out"), alpha)
+
+
+def test_an_option_without_effect_is_refused(made, ct, mask, label, tmp_path, capsys):
+    picture = made.save(tmp_path / "a.png", made.grey())
+    drawn = made.save(tmp_path / "m.png", made.disc().astype(np.uint8) * 255)
+    for options, message in (
+        (("--mask", drawn, "--window", -1000, 400), "--window has no effect"),
+        (("--mask", drawn, "--label", 1), "--label has no effect"),
+        (("--recist", *made.ends(), "--label", 1), "a label is one of a mask's"),
+        (("--mask", drawn, "--slice", 3), "there is no slice 3"),
+        (("--recist", *made.ends(), "--slice", 3), "there is no slice 3"),
+    ):
+        assert label(picture, *options) != 0
+        assert message in capsys.readouterr().err
+
+
+def test_a_16_bit_picture_that_uses_few_grey_levels_is_a_doubt(made, label, tmp_path):
+    drawn = made.save(tmp_path / "m.png", made.disc().astype(np.uint8) * 255)
+    values = {
+        "twelve": made.grey().astype(np.uint16) << 4,
+        "sixteen": made.grey().astype(np.uint16) << 8,
+        "hounsfield": (made.grey().astype(np.int32) * 5 - 1000 + 32768).astype(np.uint16),
+    }
+    messages = {}
+    for name, picture in values.items():
+        assert label(made.save(tmp_path / f"{name}.png", picture), "--mask", drawn) == 0
+        messages = {name: row["message"] for name, row in made.read_manifest(tmp_path / "out").items()}
+    assert "uses 592 to 3120 of 0 to 65535 grey levels" in messages["twelve"]
+    assert "--stretch" in messages["twelve"]
+    assert messages["sixteen"] == ""
+    assert "looks like Hounsfield units + 32768 (DeepLesion); choose --window" in messages["hounsfield"]
+
+
+def test_the_offset_of_deeplesion_is_known(made, label, tmp_path):
+    hu = made.grey().astype(np.int32) * 5 - 1000
+    drawn = made.save(tmp_path / "m.png", made.disc().astype(np.uint8) * 255)
+    picture = made.save(tmp_path / "a.png", (hu + 32768).astype(np.uint16))
+    assert label(picture, "--mask", drawn, "--window", -1000, 275) == 0
+    windowed = made.save(tmp_path / "b.png", np.rint((hu + 1000) / 1275 * 65535).astype(np.uint16))
+    assert label(windowed, "--mask", drawn) == 0
+    one, other = (made.soft(tmp_path / "out" / f"{name}-soft.png") for name in "ab")
+    np.testing.assert_allclose(one, other, atol=2e-3)
+    assert made.read_manifest(tmp_path / "out")["a"]["message"] == ""
+
+
+@pytest.mark.parametrize("kind", ["png", "nii.gz"])
+def test_a_mask_of_most_of_the_image_is_a_doubt(made, ct, label, tmp_path, kind):
+    if kind == "png":
+        image = made.save(tmp_path / "ct.png", made.grey())
+        drawn = made.save(tmp_path / "m.png", (~made.disc()).astype(np.uint8) * 255)
+    else:
+        mask = made.volume_mask()
+        image, drawn = ct, made.write_volume(tmp_path / "m.nii.gz", ~mask & mask.any(axis=(1, 2), keepdims=True))
+    assert label(image, "--mask", drawn, *FORMATS) == 0
+    (row,) = made.read_manifest(tmp_path / "out").values()
+    assert row["message"].startswith("doubtful: ")
+    assert "of the image" in row["message"]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_white_as_zero_is_turned_alike_in_8_and_16_bits(made, tmp_path, dtype):
+    values = made.grey().astype(dtype) * (np.iinfo(dtype).max // 255)
+    tifffile.imwrite(tmp_path / "white.tif", ~values, photometric="miniswhite")
+    with pytest.warns(Doubt, match=r"white.tif: stored with 0 as white \(MinIsWhite"):
+        np.testing.assert_array_equal(read_grey(tmp_path / "white.tif"), values)
+
+
+def test_a_mask_with_the_inverting_table_of_imagej_is_a_doubt(made, label, tmp_path):
+    image = made.save(tmp_path / "a.png", made.grey())
+    tifffile.imwrite(tmp_path / "m.tif", made.disc().astype(np.uint8) * 255, photometric="miniswhite")
+    assert label(image, "--mask", tmp_path / "m.tif") == 0
+    message = made.read_manifest(tmp_path / "out")["a"]["message"]
+    assert "stored with 0 as white (MinIsWhite, ImageJ's inverting LUT)" in message
+    assert "of the image; should it be inverted" in message
+
+
+def test_a_bigtiff_image_is_read_as_a_tiff_image(made, label, tmp_path):
+    drawn = made.save(tmp_path / "m.png", made.disc().astype(np.uint8) * 255)
+    for big in (False, True):
+        path = tmp_path / f"{big}.tif"
+        tifffile.imwrite(path, made.grey(), bigtiff=big)
+        assert path.read_bytes()[2] == (43 if big else 42)
+        assert label(path, "--mask", drawn) == 0
+    one, other = (made.soft(tmp_path / "out" / f"{big}-soft.png") for big in (False, True))
+    np.testing.assert_array_equal(one, other)
+
+
+def line(kind: str, ends: list[float], uid: str = "", frame: str = "") -> Dataset:
+    drawn, number = Dataset(), Dataset()
+    drawn.ValueType, drawn.GraphicType, drawn.GraphicData = kind, "POLYLINE", ends
+    if uid:
+        image, reference = Dataset(), Dataset()
+        reference.ReferencedSOPInstanceUID = uid
+        image.ValueType, image.ReferencedSOPSequence = "IMAGE", [reference]
+        drawn.ContentSequence = [image]
+    else:
+        drawn.ReferencedFrameOfReferenceUID = frame
+    number.ValueType, number.ContentSequence = "NUM", [drawn]
+    return number
+
+
+def report(path: Path, groups: list[list[Dataset]]) -> Path:
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = pydicom.dataset.FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.Modality, dataset.ContentSequence = "SR", []
+    for lines in groups:
+        group, name = Dataset(), Dataset()
+        name.CodeValue, name.CodingSchemeDesignator = "125007", "DCM"
+        group.ConceptNameCodeSequence, group.ContentSequence = [name], lines
+        dataset.ContentSequence.append(group)
+    dataset.save_as(path)
+    return path
+
+
+def test_diameters_in_3d_are_marks_as_those_on_an_image(made, folder, label, tmp_path, capsys):
+    (row, column), z = made.centres[2], 2
+    (height, width), (x, y, bottom) = made.spacing[1:], made.origin
+    long = [column + 0.5, row - 6.5, column + 0.5, row + 7.5]
+    short = [column - 6.5, row + 0.5, column + 7.5, row + 0.5]
+    uid = "1.2.3.2"
+
+    def in_mm(ends: list[float], z_mm: float = bottom + z * made.spacing[0]) -> list[float]:
+        points = [
+            (x + (a - 0.5) * width, y + (b - 0.5) * height, z_mm) for a, b in zip(ends[::2], ends[1::2], strict=True)
+        ]
+        return [value for point in points for value in point]
+
+    groups = [
+        [line("SCOORD", ends, uid) for ends in (long, short)],
+        [line("SCOORD3D", in_mm(ends), frame="1.2.5") for ends in (long, short)],
+        [line("SCOORD3D", in_mm(ends, bottom + 1), frame="1.2.5") for ends in (long, short)],  # between slices
+        [line("SCOORD3D", in_mm(ends), frame="1.2.9") for ends in (long, short)],  # of another scan
+        [line("SCOORD", long, uid)],
+        [line("SCOORD3D", [*in_mm(long)[:5], bottom], frame="1.2.5")],  # not in one slice
+        [],  # of an area, perhaps
+    ]
+    path = report(tmp_path / "sr.dcm", groups)
+    assert label(folder, "--report", path, "--format", "png") == 1
+    rows = made.read_manifest(tmp_path / "out")
+    assert [rows[f"ct-{n}"]["status"] for n in (1, 2, 3, 4)] == ["done", "done", "failed", "failed"]
+    images = [made.soft(tmp_path / "out" / f"ct-{n}" / "002-soft.png") for n in (1, 2)]
+    np.testing.assert_allclose(*images, atol=1e-3)
+    messages = capsys.readouterr().err
+    assert "lies at z = 101 mm, between the slices" in messages
+    assert "was drawn in frame of reference 1.2.9" in messages
+    assert "measurement group 5: 1 diameters on 1 images" in messages
+    assert "measurement group 6: 0 diameters" in messages
+    assert "measurement group 7" not in messages
+
+
+def test_a_mark_on_a_turned_slice_is_one_on_its_stored_pixels(made, folder, label, tmp_path):
+    row, column = made.centres[2]
+    ends = [column + 0.5, row - 6.5, column + 0.5, row + 7.5], [column - 6.5, row + 0.5, column + 7.5, row + 0.5]
+    path = report(tmp_path / "sr.dcm", [[line("SCOORD", list(values), "1.2.3.2") for values in ends]])
+    assert label(folder, "--report", path, "--format", "png") == 0
+    expected = made.soft(tmp_path / "out" / "ct-1" / "002-soft.png")
+    turn(folder / MIDDLE, rows=True, columns=True)
+    height, width = made.size
+    turned = [[width - a, height - b, width - c, height - d] for a, b, c, d in ends]
+    report(path, [[line("SCOORD", values, "1.2.3.2") for values in turned]])
+    assert label(folder, "--report", path, "--format", "png") == 0
+    np.testing.assert_array_equal(made.soft(tmp_path / "out" / "ct-1" / "002-soft.png"), expected)
+
+
+def test_the_angle_of_a_mark_is_that_in_the_patient():
+    from softmask.apply.items import doubts
+
+    # perpendicular on pixels three times as high as wide, and the other way round
+    axes = np.array([[[10.0, 0], [20, 30]], [[10, 30], [20, 0]]])
+    assert "the axes meet at 37 degrees" in doubts(axes)
+    assert doubts(axes, (3, 1)) == ""
+
+
+def deflate(path: Path) -> Path:
+    """Pack a file as a whole, as Deflated Explicit VR Little Endian does."""
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    dataset.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind", ["JPEGLosslessProcess14_1", "JPEGLosslessProcess14", "JPEG2000Lossless", "JPEGLSLossless", "RLELossless"]
+)
+def test_a_series_whose_pixels_are_compressed_without_loss_gives_the_same_alpha(
+    folder, mask, alpha, label, tmp_path, kind
+):
+    import gdcm
+
+    for path in sorted(folder.iterdir()):
+        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+        reader.SetFileName(str(path))
+        assert reader.Read()
+        change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, kind)))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer.SetFileName(str(path))
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        assert writer.Write()
+        assert pydicom.dcmread(path).file_meta.TransferSyntaxUID.is_compressed
+    assert label(folder, "--mask", mask, *FORMATS) == 0
+    np.testing.assert_array_equal(read_alpha(tmp_path / "out"), alpha)
+
+
+def test_a_deflated_file_is_read_within_a_bound(folder, mask, alpha, label, tmp_path, monkeypatch):
+    deflate(folder / MIDDLE)
+    assert label(folder, "--mask", mask, *FORMATS) == 0
+    np.testing.assert_array_equal(read_alpha(tmp_path / "out"), alpha)
+    monkeypatch.setattr("softmask.data.dicom.LARGEST_FILE", 3_000)
+    assert (folder / MIDDLE).stat().st_size < 3_000
+    with pytest.raises(DataError, match="it unpacks to more than 3000 bytes; dcmtk's dcmconv"):
+        dcmread(folder / MIDDLE)
+
+
+@pytest.mark.parametrize("turned", [{}, {"rows": True, "columns": True}, {"rows": True, "transposed": True}])
+def test_dicom_outputs_lie_on_the_stored_pixels(folder, mask, alpha, label, tmp_path, turned):
+    for path in folder.iterdir():
+        turn(path, **{"rows": False, "columns": False, **turned})
+    assert label(folder, "--mask", mask, "--format", "nifti", "seg", "seg-binary", "report", "rtstruct") == 0
+    np.testing.assert_array_equal(read_alpha(tmp_path / "out"), alpha)
+    scan = read_volume(folder)
+    for ending in ("soft.dcm", "mask.dcm", "rtstruct.dcm"):
+        np.testing.assert_array_equal(lesion_mask(scan, tmp_path / "out" / f"ct-{ending}"), alpha >= 0.5)
+    image = open_image(folder)
+    [mark], problems = read_report(tmp_path / "out" / "ct-report.dcm")
+    assert not problems
+    z = mark.slice_of(image, None)
+    axes = mark.axes(image.shape, image.grid, mark.turn_of(image, z))
+    expected = size_of({z: alpha[z]}, {z: alpha[z] >= 0.5}, image.grid.spacing_mm).axes
+    np.testing.assert_allclose(axes, expected, atol=1e-3)
