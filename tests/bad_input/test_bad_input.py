@@ -28,8 +28,8 @@ from PIL import Image
 from softmask.errors import SoftmaskError
 
 ADVICE = re.compile(
-    r"(?i)\b(get|download|convert|correct|check|remove|delete|save|export|resample|redraw|crop|install|run|name|choose|move|make|give|put|set|"
-    r"decompress|train) |expected|`softmask "
+    r"(?i)\b(get|download|convert|correct|check|remove|delete|save|export|resample|redraw|crop|install|run|name|choose|"
+    r"move|make|give|put|set|decompress|train) |expected|`softmask "
 )
 """How a remedy is told: by a verb that asks for something, by what was expected instead, or by a command."""
 MEGABYTES = 200

@@ -6,33 +6,33 @@ a ridge term epsilon |a|^2. Eliminating a and b leaves the quadratic J(alpha) = 
     L_w = Id - 1 / |w| - X (X'X + epsilon Id)^-1 X' = Id - 1 / |w| - Q Q'
 
 where X, (|w|, channels), holds the intensities minus their mean (Levin et al., eq. 12; for one channel eq. 8 of DSNet),
-and Q = X R^-1 with R'R = X'X + epsilon Id, found column by column: Q R = X.
+and Q R = X with R'R = X'X + epsilon Id.
 The known pixels K of the trimap are hard constraints: dJ/dalpha_U = 0 gives L_UU alpha_U = -L_UK alpha_K for the
 unknown pixels U. L_UU is positive definite for epsilon > 0: J = 0 forces a = 0, so alpha is constant in each window,
 and windows overlap all the way to a known pixel.
 
-The unknown pixels mostly form a ring. They are numbered along it, so that each shares windows with only a few of lower
-number: row i of the lower triangle of L_UU begins near its diagonal. So does row i of Cholesky's factor F, L_UU = F F'.
-Rows are held from there on, the profile, and F replaces L_UU. The right side is held as a row n below the n rows of
-L_UU: in its place, the factor has the solution of F y = -L_UK alpha_K.
+The unknown pixels mostly form a ring. They are numbered along it, so that pixels of one window have similar numbers:
+every row of L_UU begins close to its diagonal, and so does every row of its Cholesky factor F, L_UU = F F'. Rows of
+the lower triangle are held from there on, as the profile: entry (i, j) is ``profile[row[i] + j]``, j >= ``first[i]``.
+F replaces them. The right side b = -L_UK alpha_K is one more row, n, which the same elimination turns into F^-1 b.
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import cv2
 import numpy as np
-from numba import njit
 
 from softmask.errors import LabelError
 from softmask.label.common import as_array, bounding_box, checked_image
 
-LEAST_PIVOT = 1e-13
-"""Pivots of L_UU, whose diagonal is some 8 for windows of 3 x 3, are rounding errors below this."""
 
-
+@cache
 def compiled(function: Callable) -> Callable:
-    """Return the function, compiled at its first call, which takes seconds. Later processes find the code in
-    ``__pycache__`` or the user's cache, unless neither can be written."""
+    """Return the function compiled by numba: in seconds at the first call, afterwards from ``__pycache__`` or the
+    user's cache folder (each time anew only where neither can be written)."""
+    from numba import njit  # takes a third of a second: not before an alpha is computed
+
     options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "reassoc"}}
     try:
         return njit(cache=True, **options)(function)
@@ -61,20 +61,9 @@ def closed_form_alpha(image: np.ndarray, trimap: np.ndarray, *, epsilon: float =
     image, trimap = _checked(image, trimap, epsilon, radius)
     alpha = trimap.copy()
     unknown = trimap == 0.5
-    if not unknown.any():
-        return alpha
-    box = bounding_box(unknown, 2 * radius)  # no window that holds an unknown pixel reaches further
-    inside = unknown[box].copy()  # copies are contiguous and writable: another kind of array is compiled for anew
-    width = inside.shape[1]
-    touching = cv2.dilate(inside.view(np.uint8), np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)).view(bool)
-    number = _numbered(inside.ravel(), touching.ravel(), width)
-    touching[:radius] = touching[-radius:] = touching[:, :radius] = touching[:, -radius:] = False  # windows lie inside
-    centres = np.flatnonzero(touching)
-    offsets = range(-radius, radius + 1)
-    shifts = tuple(down * width + across for down in offsets for across in offsets)  # its length is compiled in
-
-    pixels, known = image[box].copy().reshape(number.size, -1), np.where(inside, 0, trimap[box]).ravel()
-    alpha[unknown] = _solve(*_system(pixels, known, number, centres, shifts, float(epsilon)))[number[inside.ravel()]]
+    if unknown.any():
+        box = bounding_box(unknown, 2 * radius)  # no window that holds an unknown pixel reaches further
+        alpha[box] = _solution(image[box], trimap[box], unknown[box], epsilon, radius)
     return np.clip(alpha, 0, 1, out=alpha)
 
 
@@ -97,17 +86,35 @@ def _checked(image: np.ndarray, trimap: np.ndarray, epsilon: float, radius: int)
     return image.reshape(*image.shape[:2], -1), trimap
 
 
-@compiled
-def _numbered(unknown: np.ndarray, touching: np.ndarray, width: int) -> np.ndarray:
-    """Return the unknown pixels' numbers from 0, and -1 elsewhere; all pixels in raster order.
-
-    The order is that of a breadth-first walk over neighbouring windows that touch unknown pixels (Cuthill and McKee).
-    """
+def _solution(image: np.ndarray, trimap: np.ndarray, unknown: np.ndarray, epsilon: float, radius: int) -> np.ndarray:
+    """Alpha, not yet clipped. Compiled functions get flat images, always contiguous and writable: they are compiled for
+    each type of array."""
+    _, width, channels = image.shape
+    touching = cv2.dilate(unknown.astype(np.uint8), np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)).astype(bool)
+    walk = compiled(_walk)(touching.flatten(), width)
+    pixels = walk[unknown.ravel()[walk]]
     number = np.full(unknown.size, -1)
-    walk = np.empty(unknown.size, np.int64)
-    ahead = touching.copy()
-    numbered = done = found = 0
-    for start in np.flatnonzero(touching):
+    number[pixels] = np.arange(pixels.size)
+    touching[:radius] = touching[-radius:] = touching[:, :radius] = touching[:, -radius:] = False  # windows lie inside
+    offsets = range(-radius, radius + 1)
+    windows = number, np.flatnonzero(touching), tuple(y * width + x for y in offsets for x in offsets)
+
+    first = np.minimum.accumulate(compiled(_first)(*windows, pixels.size)[::-1])[::-1]
+    first[-1] = 0  # the right side has all columns
+    first, end = np.repeat(first, 4), np.repeat(4 * np.arange(first.size) + 4, 4)
+    length = np.cumsum(end - first)
+    row, profile = length - end, np.zeros(length[-1])
+    alpha = np.where(unknown, 0, trimap).ravel()
+    compiled(_add_windows)(*windows, image.reshape(-1, channels).copy(), alpha, float(epsilon), row, profile)
+    alpha[pixels] = compiled(_solve)(first, row, profile, pixels.size)
+    return alpha.reshape(unknown.shape)
+
+
+def _walk(ahead: np.ndarray, width: int) -> np.ndarray:
+    """Pixels of ``ahead``, which is used up, breadth first: round a ring it runs both ways (Cuthill and McKee)."""
+    walk = np.empty(ahead.sum(), np.int64)
+    done = found = 0
+    for start in np.flatnonzero(ahead):
         if ahead[start]:
             ahead[start] = False
             walk[found] = start
@@ -115,59 +122,41 @@ def _numbered(unknown: np.ndarray, touching: np.ndarray, width: int) -> np.ndarr
         while done < found:
             pixel = walk[done]
             done += 1
-            if unknown[pixel]:
-                number[pixel] = numbered
-                numbered += 1
             for dy, dx in ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)):
                 near = pixel + dy * width + dx
                 if 0 <= pixel % width + dx < width and 0 <= near < ahead.size and ahead[near]:
                     ahead[near] = False
                     walk[found] = near
                     found += 1
-    return number
+    return walk
 
 
-@compiled
-def _rows(number: np.ndarray, centres: np.ndarray, shifts: tuple) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``first`` and ``row``: entry (i, j) is ``profile[row[i] + j]``, for j from ``first[i]`` to the end of i's
-    block. Rows go in blocks of four, filled up with rows of no meaning, and ``row[-1]`` is the length of the profile.
-    """
-    n = number.max() + 1
-    first = np.arange(n + 4 - n % 4) // 4 * 4
+def _first(number: np.ndarray, centres: np.ndarray, shifts: tuple[int, ...], n: int) -> np.ndarray:
+    """For every four rows (:func:`_solve` goes by fours), the first column of the windows that end there."""
+    first = 4 * np.arange(n // 4 + 1)
     for centre in centres:
-        least = n
+        low, high = n, 0
         for shift in shifts:
-            if 0 <= number[centre + shift] < least:
-                least = number[centre + shift]
-        for shift in shifts:
-            i = number[centre + shift] // 4 * 4
+            i = number[centre + shift]
             if i >= 0:
-                first[i : i + 4] = min(first[i], least // 4 * 4)
-    first[-4:] = 0  # the right side has all columns
-    row = np.zeros(first.size + 1, np.int64)
-    for i in range(first.size):
-        row[i] -= first[i]
-        row[i + 1] = row[i] + i // 4 * 4 + 4
-    return first, row
+                low, high = min(low, i), max(high, i)
+        first[high // 4] = min(first[high // 4], low // 4 * 4)
+    return first
 
 
-@compiled
-def _system(
-    pixels: np.ndarray, known: np.ndarray, number: np.ndarray, centres: np.ndarray, shifts: tuple, epsilon: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Return L_UU and the right side -L_UK alpha_K, summed over windows: ``first``, ``row``, the profile and n.
+def _add_windows(number, centres, shifts, pixels, alpha, epsilon, row, profile) -> None:
+    """Add L_UU and b to the profile, window by window.
 
-    Windows are given by their central pixels and the shifts from there. ``known`` is alpha, and 0 where it is unknown.
+    Args:
+        number: (P,) of the unknown pixels; -1 for the known ones.
+        centres, shifts: central pixels of the windows, and steps from there to all their pixels.
+        pixels: (P, channels) intensities.
+        alpha: (P,), 0 where it is unknown.
     """
-    first, row = _rows(number, centres, shifts)
-    n = number.max() + 1
-    profile = np.zeros(row[-1])
-    for i in range(n, first.size):
-        profile[row[i] + i] = np.inf  # a pivot that is no LEAST_PIVOT
-    area, channels = len(shifts), pixels.shape[1]
-    q, x, weight = np.empty((channels, area)), np.empty(area), np.empty(area)
+    area, channels, n = len(shifts), pixels.shape[1], number.max() + 1
+    x, q, weight = np.empty(area), np.empty((channels, area)), np.empty(area)
     for centre in centres:
-        for c in range(channels):
+        for c in range(channels):  # Q R = X, column by column
             mean = 0.0
             for p in range(area):
                 x[p] = pixels[centre + shifts[p], c]
@@ -191,29 +180,28 @@ def _system(
             i = number[centre + shifts[p]]
             if i < 0:
                 continue
-            for other in range(area):  # row p of Id - L_w
-                weight[other] = 1 / area
+            for s in range(area):  # row p of Id - L_w
+                weight[s] = 1 / area
             for c in range(channels):
-                for other in range(area):
-                    weight[other] += q[c, p] * q[c, other]
+                for s in range(area):
+                    weight[s] += q[c, p] * q[c, s]
             profile[row[i] + i] += 1
-            for other in range(area):
-                j = number[centre + shifts[other]]
+            for s in range(area):
+                j = number[centre + shifts[s]]
                 if j < 0:
-                    profile[row[n] + i] += weight[other] * known[centre + shifts[other]]
+                    profile[row[n] + i] += weight[s] * alpha[centre + shifts[s]]
                 elif j <= i:
-                    profile[row[i] + j] -= weight[other]
-    return first, row, profile, n
+                    profile[row[i] + j] -= weight[s]
 
 
-@compiled
 def _solve(first: np.ndarray, row: np.ndarray, profile: np.ndarray, n: int) -> np.ndarray:
-    """Return the solution x of F' x = y, after Cholesky's factorisation in the profile; LabelError if that fails.
+    """Replace the profile by F, with 1 / F_ii on its diagonal, and F^-1 b; return F'^-1 F^-1 b.
 
-    The factor's entries come in blocks of 4 x 4, whose 16 products of rows are summed at once: each number read is used
-    four times, which is what makes it fast. Its diagonal is kept as 1 / F_ii.
+    F is made in blocks of 4 x 4. Their 16 products of rows are summed together: each number loaded is used four times.
     """
-    for i in range(0, first.size, 4):
+    for i in range(n, row.size):  # from the right side on, pivots are without meaning, and rows stay 0
+        profile[row[i] + i] = np.inf
+    for i in range(0, row.size, 4):
         for j in range(first[i], i + 4, 4):
             left = max(first[i], first[j])
             i0, i1 = profile[row[i] + left : row[i] + j], profile[row[i + 1] + left : row[i + 1] + j]
@@ -237,14 +225,14 @@ def _solve(first: np.ndarray, row: np.ndarray, profile: np.ndarray, n: int) -> n
                         value -= profile[here + k] * profile[there + k]
                     if here != there:
                         profile[here + q] = value * profile[there + q]
-                    elif value > LEAST_PIVOT:
+                    elif value > 1e-13:  # the diagonal of L_UU is about 8, and less than this is a rounding error
                         profile[here + q] = 1 / np.sqrt(value)
                     else:
                         raise LabelError("the matting system is numerically singular: raise epsilon")
     x = profile[row[n] : row[n] + n]
     for i in range(n - 1, -1, -1):
         x[i] *= profile[row[i] + i]
-        factor, value, above = profile[row[i] + first[i] : row[i] + i], x[i], x[first[i] : i]
+        factor, value, before = profile[row[i] + first[i] : row[i] + i], x[i], x[first[i] : i]
         for k in range(factor.size):
-            above[k] -= factor[k] * value
+            before[k] -= factor[k] * value
     return x
