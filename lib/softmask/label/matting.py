@@ -3,31 +3,41 @@
 In every window w of the image, alpha is taken to be an affine function of the intensities, alpha_i = a . I_i + b, with
 a ridge term epsilon |a|^2. Eliminating a and b leaves the quadratic J(alpha) = alpha' L alpha with, per window,
 
-    L_w = Id - (1 + X (X'X / |w| + epsilon / |w| Id)^-1 X') / |w|
+    L_w = Id - 1 / |w| - X (X'X + epsilon Id)^-1 X' = Id - 1 / |w| - Q Q'
 
-where X, (|w|, channels), holds the intensities minus their mean (Levin et al., eq. 12; for one channel eq. 8 of DSNet).
+where X, (|w|, channels), holds the intensities minus their mean (Levin et al., eq. 12; for one channel eq. 8 of DSNet),
+and Q R = X with R'R = X'X + epsilon Id.
 The known pixels K of the trimap are hard constraints: dJ/dalpha_U = 0 gives L_UU alpha_U = -L_UK alpha_K for the
 unknown pixels U. L_UU is positive definite for epsilon > 0: J = 0 forces a = 0, so alpha is constant in each window,
 and windows overlap all the way to a known pixel.
+
+The unknown pixels mostly form a ring. They are numbered along it, so that pixels of one window have similar numbers:
+every row of L_UU begins close to its diagonal, and so does every row of its Cholesky factor F, L_UU = F F'. Rows of
+the lower triangle are held from there on, as the profile: entry (i, j) is ``profile[row[i] + j]``, j >= ``first[i]``.
+F replaces them. The right side b = -L_UK alpha_K is one more row, n, which the same elimination turns into F^-1 b.
 """
 
+from collections.abc import Callable
 from functools import cache
 
 import cv2
 import numpy as np
-import scipy.sparse
-from scipy.linalg import solveh_banded
-from scipy.sparse.csgraph import reverse_cuthill_mckee
-from scipy.sparse.linalg import splu
 
 from softmask.errors import LabelError
 from softmask.label.common import as_array, bounding_box, checked_image
 
-CHUNK = 1024
-"""Fewest windows gathered at a time, so that temporaries stay in the cache; at most some sixteen chunks."""
 
-BAND_ENTRIES = 2_000_000
-"""Largest band (unknowns x bandwidth) for which a banded Cholesky is faster than a sparse LU (measured: up to 3x)."""
+@cache
+def compiled(function: Callable) -> Callable:
+    """Return the function compiled by numba: in seconds at the first call, afterwards from ``__pycache__`` or the
+    user's cache folder (each time anew only where neither can be written)."""
+    from numba import njit  # takes a third of a second: not before an alpha is computed
+
+    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "reassoc"}}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:
+        return njit(**options)(function)
 
 
 def closed_form_alpha(image: np.ndarray, trimap: np.ndarray, *, epsilon: float = 1e-7, radius: int = 1) -> np.ndarray:
@@ -51,10 +61,9 @@ def closed_form_alpha(image: np.ndarray, trimap: np.ndarray, *, epsilon: float =
     image, trimap = _checked(image, trimap, epsilon, radius)
     alpha = trimap.copy()
     unknown = trimap == 0.5
-    if not unknown.any():
-        return alpha
-    box = bounding_box(unknown, 2 * radius)  # no window that holds an unknown pixel reaches further
-    alpha[unknown] = _solve(*_system(image[box], trimap[box], unknown[box], epsilon, radius))
+    if unknown.any():
+        box = bounding_box(unknown, 2 * radius)  # no window that holds an unknown pixel reaches further
+        alpha[box] = _solution(image[box], trimap[box], unknown[box], epsilon, radius)
     return np.clip(alpha, 0, 1, out=alpha)
 
 
@@ -77,101 +86,153 @@ def _checked(image: np.ndarray, trimap: np.ndarray, epsilon: float, radius: int)
     return image.reshape(*image.shape[:2], -1), trimap
 
 
-def _system(
-    image: np.ndarray, trimap: np.ndarray, unknown: np.ndarray, epsilon: float, radius: int
-) -> tuple[np.ndarray, ...]:
-    """Upper triangle of L_UU as row, column, value and "these two pixels are adjacent"; right side -L_UK alpha_K.
-
-    Unknown pixels are numbered in raster order. Two pixels share a window when they are at most 2 radius apart, so row
-    i is held as a stencil: ``stencil[i, code]`` with ``code = dy (4 radius + 1) + dx`` >= 0, the shift from i to its
-    later neighbour. The overlapping windows then add up in one bincount.
-    """
+def _solution(image: np.ndarray, trimap: np.ndarray, unknown: np.ndarray, epsilon: float, radius: int) -> np.ndarray:
+    """Alpha, not yet clipped. Compiled functions get flat images, always contiguous and writable: they are compiled for
+    each type of array."""
     _, width, channels = image.shape
-    n = np.count_nonzero(unknown)
-    number = np.full(unknown.shape, n)  # n stands for "known"
-    number[unknown] = np.arange(n)
-    number = number.ravel()
+    touching = cv2.dilate(unknown.astype(np.uint8), np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)).astype(bool)
+    walk = compiled(_walk)(touching.flatten(), width)
+    pixels = walk[unknown.ravel()[walk]]
+    number = np.full(unknown.size, -1)
+    number[pixels] = np.arange(pixels.size)
+    touching[:radius] = touching[-radius:] = touching[:, :radius] = touching[:, -radius:] = False  # windows lie inside
+    offsets = range(-radius, radius + 1)
+    windows = number, np.flatnonzero(touching), tuple(y * width + x for y in offsets for x in offsets)
 
-    touching = cv2.dilate(unknown.view(np.uint8), np.ones((2 * radius + 1, 2 * radius + 1), np.uint8))
-    touching[:radius] = touching[-radius:] = touching[:, :radius] = touching[:, -radius:] = 0  # windows lie inside
-    centres = np.flatnonzero(touching)
-
-    dy, dx, first, second, code = _window(radius)
-    area, codes = dy.size, code.max() + 1
-    pixels = np.ascontiguousarray(image.reshape(-1, channels).T)
-    known_alpha = np.where(unknown, 0, trimap).ravel()
-    stencil = np.zeros((n + 1) * codes)  # row n gathers what belongs to known pixels, and is dropped
-    right = np.zeros(n + 1)
-    chunk = max(CHUNK, centres.size // 16)
-    for start in range(0, centres.size, chunk):
-        window = (dy * width + dx)[:, None] + centres[start : start + chunk]  # (area, windows)
-        row = number[window]
-        x = pixels[:, window]  # (channels, area, windows)
-        x -= x.mean(axis=1, keepdims=True)
-        covariance = np.einsum("ipw,jpw->wij", x, x) / area + np.eye(channels) * (epsilon / area)
-        precision = 1 / covariance if channels == 1 else np.linalg.inv(covariance)
-        y = np.einsum("wij,jpw->ipw", precision / area, x)
-
-        weight = np.einsum("ipw,ipw->pw", x[:, first], y[:, second])
-        np.subtract((first == second)[:, None] - 1 / area, weight, out=weight)
-        place = (row * codes)[first] + code[:, None]
-        place[row[second] == n] = n * codes
-        stencil += np.bincount(place.ravel(), weight.ravel(), stencil.size)
-
-        a = known_alpha[window]
-        fitted = a.mean(axis=0) + np.einsum("ipw,iw->pw", x, np.einsum("ipw,pw->iw", y, a))
-        right += np.bincount(row.ravel(), (fitted - a).ravel(), n + 1)
-
-    stencil = stencil.reshape(n + 1, codes)[:n]
-    row, shift = np.nonzero(stencil)
-    down = (shift + 2 * radius) // (4 * radius + 1)
-    across = shift - down * (4 * radius + 1)
-    column = number[np.flatnonzero(unknown)[row] + down * width + across]
-    adjacent = (down <= 1) & (np.abs(across) <= 1)
-    return row, column, stencil[row, shift], adjacent, right[:n]
+    first = np.minimum.accumulate(compiled(_first)(*windows, pixels.size)[::-1])[::-1]
+    first[-1] = 0  # the right side has all columns
+    first, end = np.repeat(first, 4), np.repeat(4 * np.arange(first.size) + 4, 4)
+    length = np.cumsum(end - first)
+    row, profile = length - end, np.zeros(length[-1])
+    alpha = np.where(unknown, 0, trimap).ravel()
+    compiled(_add_windows)(*windows, image.reshape(-1, channels).copy(), alpha, float(epsilon), row, profile)
+    alpha[pixels] = compiled(_solve)(first, row, profile, pixels.size)
+    return alpha.reshape(unknown.shape)
 
 
-@cache
-def _window(radius: int) -> tuple[np.ndarray, ...]:
-    """Rows and columns of a window's pixels; first and second pixel of its pairs, in raster order, and their code."""
-    dy, dx = (grid.ravel() for grid in np.mgrid[-radius : radius + 1, -radius : radius + 1])
-    first, second = np.triu_indices(dy.size)
-    code = (dy[second] - dy[first]) * (4 * radius + 1) + dx[second] - dx[first]
-    return dy, dx, first, second, code
+def _walk(ahead: np.ndarray, width: int) -> np.ndarray:
+    """Pixels of ``ahead``, which is used up, breadth first: round a ring it runs both ways (Cuthill and McKee)."""
+    walk = np.empty(ahead.sum(), np.int64)
+    done = found = 0
+    for start in np.flatnonzero(ahead):
+        if ahead[start]:
+            ahead[start] = False
+            walk[found] = start
+            found += 1
+        while done < found:
+            pixel = walk[done]
+            done += 1
+            for dy, dx in ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)):
+                near = pixel + dy * width + dx
+                if 0 <= pixel % width + dx < width and 0 <= near < ahead.size and ahead[near]:
+                    ahead[near] = False
+                    walk[found] = near
+                    found += 1
+    return walk
 
 
-def _solve(
-    row: np.ndarray, column: np.ndarray, value: np.ndarray, adjacent: np.ndarray, right: np.ndarray
-) -> np.ndarray:
-    """x of A x = right for a positive definite A, given its upper triangle and which entries are of adjacent pixels.
+def _first(number: np.ndarray, centres: np.ndarray, shifts: tuple[int, ...], n: int) -> np.ndarray:
+    """For every four rows (:func:`_solve` goes by fours), the first column of the windows that end there."""
+    first = 4 * np.arange(n // 4 + 1)
+    for centre in centres:
+        low, high = n, 0
+        for shift in shifts:
+            i = number[centre + shift]
+            if i >= 0:
+                low, high = min(low, i), max(high, i)
+        first[high // 4] = min(first[high // 4], low // 4 * 4)
+    return first
 
-    The unknown pixels mostly form a thin ring. Cuthill and McKee's ordering of the graph of adjacent pixels runs round
-    it from one point both ways, so that the bandwidth is a few times the ring's width, and LAPACK's banded Cholesky is
-    fast. Large unknown regions go to a sparse LU: 512x512 pixels, nearly all unknown, take about 10 s and 2 GB.
+
+def _add_windows(number, centres, shifts, pixels, alpha, epsilon, row, profile) -> None:
+    """Add L_UU and b to the profile, window by window.
+
+    Args:
+        number: (P,) of the unknown pixels; -1 for the known ones.
+        centres, shifts: central pixels of the windows, and steps from there to all their pixels.
+        pixels: (P, channels) intensities.
+        alpha: (P,), 0 where it is unknown.
     """
-    n = right.size
-    order = reverse_cuthill_mckee(_symmetric(row[adjacent], column[adjacent], value[adjacent], n), symmetric_mode=True)
-    place = np.empty_like(order)
-    place[order] = np.arange(n)
-    first, second = place[row], place[column]
-    distance = np.abs(first - second)
-    bandwidth = int(distance.max())
-    try:
-        if n * bandwidth <= BAND_ENTRIES:
-            band = np.zeros(n * (bandwidth + 1))  # column by column, from the diagonal down
-            band[np.minimum(first, second) * (bandwidth + 1) + distance] = value
-            band = band.reshape(n, bandwidth + 1).T
-            return solveh_banded(band, right[order], lower=True, overwrite_ab=True, check_finite=False)[place]
-        matrix = _symmetric(row, column, value, n).tocsc()
-        options = {"SymmetricMode": True}
-        return splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options).solve(right)
-    except (np.linalg.LinAlgError, RuntimeError) as error:
-        raise LabelError(f"the matting system is numerically singular ({error}): raise epsilon") from error
+    area, channels, n = len(shifts), pixels.shape[1], number.max() + 1
+    x, q, weight = np.empty(area), np.empty((channels, area)), np.empty(area)
+    for centre in centres:
+        for c in range(channels):  # Q R = X, column by column
+            mean = 0.0
+            for p in range(area):
+                x[p] = pixels[centre + shifts[p], c]
+                mean += x[p] / area
+            square = epsilon
+            for p in range(area):
+                x[p] -= mean
+                q[c, p] = x[p]
+                square += x[p] * x[p]
+            for d in range(c):
+                product = 0.0
+                for p in range(area):
+                    product += x[p] * q[d, p]
+                for p in range(area):
+                    q[c, p] -= product * q[d, p]
+                square -= product * product
+            scale = 1 / np.sqrt(square)
+            for p in range(area):
+                q[c, p] *= scale
+        for p in range(area):
+            i = number[centre + shifts[p]]
+            if i < 0:
+                continue
+            for s in range(area):  # row p of Id - L_w
+                weight[s] = 1 / area
+            for c in range(channels):
+                for s in range(area):
+                    weight[s] += q[c, p] * q[c, s]
+            profile[row[i] + i] += 1
+            for s in range(area):
+                j = number[centre + shifts[s]]
+                if j < 0:
+                    profile[row[n] + i] += weight[s] * alpha[centre + shifts[s]]
+                elif j <= i:
+                    profile[row[i] + j] -= weight[s]
 
 
-def _symmetric(row: np.ndarray, column: np.ndarray, value: np.ndarray, n: int) -> scipy.sparse.csr_array:
-    """(n, n) matrix with these entries, in raster order, on and above the diagonal, and their mirror images below."""
-    start = np.searchsorted(row, np.arange(n + 1))
-    upper = scipy.sparse.csr_array((value, column, start), shape=(n, n))
-    above = scipy.sparse.csr_array((np.where(row == column, 0, value), column, start), shape=(n, n))
-    return upper + above.T
+def _solve(first: np.ndarray, row: np.ndarray, profile: np.ndarray, n: int) -> np.ndarray:
+    """Replace the profile by F, with 1 / F_ii on its diagonal, and F^-1 b; return F'^-1 F^-1 b.
+
+    F is made in blocks of 4 x 4. Their 16 products of rows are summed together: each number loaded is used four times.
+    """
+    for i in range(n, row.size):  # from the right side on, pivots are without meaning, and rows stay 0
+        profile[row[i] + i] = np.inf
+    for i in range(0, row.size, 4):
+        for j in range(first[i], i + 4, 4):
+            left = max(first[i], first[j])
+            i0, i1 = profile[row[i] + left : row[i] + j], profile[row[i + 1] + left : row[i + 1] + j]
+            i2, i3 = profile[row[i + 2] + left : row[i + 2] + j], profile[row[i + 3] + left : row[i + 3] + j]
+            j0, j1 = profile[row[j] + left : row[j] + j], profile[row[j + 1] + left : row[j + 1] + j]
+            j2, j3 = profile[row[j + 2] + left : row[j + 2] + j], profile[row[j + 3] + left : row[j + 3] + j]
+            a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = 0.0
+            for k in range(j - left):
+                a, b, c, d = i0[k], i1[k], i2[k], i3[k]
+                e, f, g, h = j0[k], j1[k], j2[k], j3[k]
+                a0, a1, a2, a3 = a0 + a * e, a1 + a * f, a2 + a * g, a3 + a * h
+                b0, b1, b2, b3 = b0 + b * e, b1 + b * f, b2 + b * g, b3 + b * h
+                c0, c1, c2, c3 = c0 + c * e, c1 + c * f, c2 + c * g, c3 + c * h
+                d0, d1, d2, d3 = d0 + d * e, d1 + d * f, d2 + d * g, d3 + d * h
+            products = ((a0, a1, a2, a3), (b0, b1, b2, b3), (c0, c1, c2, c3), (d0, d1, d2, d3))
+            for p in range(4):
+                for q in range(min(4, i + p - j + 1)):
+                    here, there = row[i + p] + j, row[j + q] + j
+                    value = profile[here + q] - products[p][q]
+                    for k in range(q):
+                        value -= profile[here + k] * profile[there + k]
+                    if here != there:
+                        profile[here + q] = value * profile[there + q]
+                    elif value > 1e-13:  # the diagonal of L_UU is about 8, and less than this is a rounding error
+                        profile[here + q] = 1 / np.sqrt(value)
+                    else:
+                        raise LabelError("the matting system is numerically singular: raise epsilon")
+    x = profile[row[n] : row[n] + n]
+    for i in range(n - 1, -1, -1):
+        x[i] *= profile[row[i] + i]
+        factor, value, before = profile[row[i] + first[i] : row[i] + i], x[i], x[first[i] : i]
+        for k in range(factor.size):
+            before[k] -= factor[k] * value
+    return x
