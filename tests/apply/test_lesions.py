@@ -97,6 +97,16 @@ def test_what_is_doubtful_is_said(segment, image, made, tmp_path, capsys):
     assert "the axes meet at" in made.read_manifest(tmp_path / "out")["c"]["message"]
 
 
+def test_a_mask_beside_the_point_is_doubtful(segment, image, made, shipped, capsys):
+    levels = made.grey().astype(np.float32) / 255
+    probability = load(shipped).segment(levels[11:27, 15:31]).probability  # the crop around (19, 23)
+    at_point, highest = float(probability[8, 8]), float(probability.max())
+    assert at_point < highest
+    for threshold, doubted in ((at_point, False), ((at_point + highest) / 2, True)):
+        assert segment(image, "--at", 19, 23, "--threshold", threshold) == 0
+        assert ("doubtful: the mask does not contain the point" in capsys.readouterr().err) == doubted
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -207,8 +207,8 @@ def read_header(path: Path) -> CtSlice | None:
         raise DataError(f"{path}: declares {shape[0]} x {shape[1]} pixels, no size of a CT slice; {AGAIN}")
     if ct is None:
         raise DataError(
-            f"{path}: not an axial slice ({named('ImageOrientationPatient')} = {orientation}: gantry tilt?); "
-            "remove it, or resample the series"
+            f"{path}: not an axial slice along the patient's axes ({named('ImageOrientationPatient')} = {orientation}: "
+            "gantry tilt, or turned in its plane?); remove it, or resample the series"
         )
     if photometric == "MONOCHROME1":
         raise DataError(f"{path}: {named('PhotometricInterpretation')} = MONOCHROME1; export it as MONOCHROME2")
