@@ -245,7 +245,7 @@ def _write_manifest(path: Path | None, rows: Iterable[Row | None]) -> None:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(row for row in rows if row is not None)
-    write_atomic(path, text.getvalue())
+    write_atomic(path, text.getvalue().encode(errors="backslashreplace"))  # a file's name need not be text
 
 
 def _failed(name: str, why: str) -> Row:

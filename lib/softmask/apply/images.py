@@ -17,7 +17,7 @@ import numpy as np
 
 from softmask.data.ct import Series, by_series, grid_of_series, one_series, pass_over, read_header, read_hu
 from softmask.data.dicom import is_dicom
-from softmask.data.image_files import LUNG_WINDOW, read_grey, window_hu
+from softmask.data.image_files import LUNG_WINDOW, doubt_units, read_grey, window_hu
 from softmask.data.volume_files import LARGEST_VOLUME, Grid, grid_of_file, header, is_volume_file, read_turned
 from softmask.errors import ConfigError, DataError, Doubt, Remark
 from softmask.files import size_of
@@ -118,7 +118,9 @@ class Slice:
                 header = read_header(self.path)
                 if header is None:
                     raise DataError(f"{self.path}: is DICOM, but no slice of a CT scan; export it as a grey PNG")
-                return grey.levels(read_hu(header), hu=True)
+                hu = read_hu(header)
+                doubt_units(hu, self.where)
+                return grey.levels(hu, hu=True)
             stat = self.path.stat()
             volume, lowest = _read_volume(self.path, stat.st_mtime_ns, stat.st_size)
             if not grey.stretch and grey.window is None and lowest >= 0:
@@ -126,6 +128,8 @@ class Slice:
                     f"{self.path}: no value lies below 0, so these are not the Hounsfield units of a CT; choose "
                     "--stretch, or name the values that become black and white with --window"
                 )
+            if not grey.stretch and grey.window is None:
+                doubt_units(volume[self.z], self.where)
             return grey.levels(volume[self.z], hu=True)
 
 

@@ -131,11 +131,11 @@ def _volume_mask(grid: Grid, path: Path, choose: _Choice, *, read: bool) -> np.n
     stop = start + own.shape
     beside = (np.abs([first - start, last - (stop - 1)]) > _SAME_VOXEL).any()
     if beside or (start < 0).any() or (stop > grid.shape).any():
-        begins, voxels = np.round(own.origin, 3), np.round(own.spacing_mm[::-1], 3)
-        raise DataError(
-            f"{path}: {own.shape} voxels of {voxels} mm that begin at {begins} mm are not among the {grid.shape} of "
-            f"{grid.path}; resample the mask to the scan"
+        ours, theirs = (
+            f"{g.shape} voxels of {np.round(g.spacing_mm[::-1], 3)} mm that begin at {np.round(g.origin, 3)} mm"
+            for g in (own, grid)
         )
+        raise DataError(f"{path}: {ours} are not among the {theirs} of {grid.path}; resample the mask to the scan")
     if not read:
         return None
     values = read_turned(path)
