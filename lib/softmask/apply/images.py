@@ -119,7 +119,7 @@ class Slice:
                 if header is None:
                     raise DataError(f"{self.path}: is DICOM, but no slice of a CT scan; export it as a grey PNG")
                 hu = read_hu(header)
-                doubt_units(hu, self.where)
+                doubt_units(hu)
                 return grey.levels(hu, hu=True)
             stat = self.path.stat()
             volume, lowest = _read_volume(self.path, stat.st_mtime_ns, stat.st_size)
@@ -129,7 +129,7 @@ class Slice:
                     "--stretch, or name the values that become black and white with --window"
                 )
             if not grey.stretch and grey.window is None:
-                doubt_units(volume[self.z], self.where)
+                doubt_units(volume[self.z])
             return grey.levels(volume[self.z], hu=True)
 
 

@@ -199,7 +199,7 @@ def run_lungs(arguments: argparse.Namespace) -> int:
         began = time.perf_counter()
         with reading(scan):
             volume = read_volume(scan)
-            doubt_units(volume.hu, scan)
+            doubt_units(volume.hu)
         if model is None:
             mask = morph.lungs(volume.hu, volume.spacing_mm)
         else:

@@ -39,13 +39,13 @@ def window_hu(hu: np.ndarray, window: tuple[float, float] = LUNG_WINDOW) -> np.n
     return np.clip((np.asarray(hu, np.float32) - low) / (high - low), 0, 1).astype(np.float32, copy=False)
 
 
-def doubt_units(hu: np.ndarray, where: object) -> None:
+def doubt_units(hu: np.ndarray) -> None:
     """Warn (:class:`~softmask.errors.Doubt`) of values that look like Hounsfield units with 1024 added: a twentieth of
     them lie where soft tissue and blood would, and where a CT has dense bone alone."""
     low, high = _TISSUE
     if np.mean((hu >= low + _ADDED) & (hu <= high + _ADDED)) >= _MUCH:
         doubt = f"many values lie between {low + _ADDED} and {high + _ADDED}, as if {_ADDED} were added to HU"
-        warnings.warn(Doubt(f"{where}: {doubt}: check the scale of the values"), stacklevel=2)
+        warnings.warn(Doubt(f"{doubt}: check the scale of the values"), stacklevel=2)
 
 
 def read_grey(source: str | Path | bytes, name: str | None = None, *, signed: bool = False) -> np.ndarray:
