@@ -56,7 +56,7 @@ def test_ends_outside_the_image_are_refused():
     [
         (AXES, ""),
         ([[(10, 10), (30, 10)], [(15, 5), (24, 15)]], ""),  # 48 degrees from the long axis is not square, 65 is
-        ([[(10, 10), (30, 10)], [(20, 10), (20, 10)]], ""),  # as wide as a pixel
+        ([[(10, 10), (30, 10)], [(20, 10), (20, 10)]], "short axis are the same point"),
         ([[(10, 10), (30, 10)], [(12, 8), (28, 12)]], "meet at 14 degrees"),
         ([[(10, 10), (30, 10)], [(20, 14), (20, 24)]], "do not cross"),
         ([[(10, 10), (30, 10)], [(20, 10.5), (20, 24)]], ""),  # half a pixel beside

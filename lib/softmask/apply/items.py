@@ -132,7 +132,8 @@ class Mark:
 
 
 def doubts(axes: np.ndarray, spacing: Sequence[float] = (1, 1)) -> str:
-    """Return that two axes (2, 2, 2) are not perpendicular (30 degrees off), or do not cross; empty for neither.
+    """Return that two axes (2, 2, 2) are not perpendicular (30 degrees off), do not cross, or that one has no length;
+    empty for none of these.
 
     Readers who draw by hand make such marks, so they are labelled; but ends in a wrong order look like that, too.
     ``spacing`` is (row, column) size of a pixel: angles are those in the patient.
@@ -141,7 +142,7 @@ def doubts(axes: np.ndarray, spacing: Sequence[float] = (1, 1)) -> str:
     long, short = axes[0, 1] - axes[0, 0], axes[1, 1] - axes[1, 0]
     lengths = np.linalg.norm([long, short], axis=1)
     if not lengths[1]:
-        return ""
+        return "both ends of the short axis are the same point: check the ends"
     angle = np.degrees(np.arccos(min(abs(long @ short) / lengths[0] / lengths[1], 1.0)))
     if angle < 60:
         return f"the axes meet at {angle:.0f} degrees, not at about 90: check the order of the ends"
