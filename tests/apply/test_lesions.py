@@ -69,6 +69,7 @@ def test_a_slice_of_a_series_with_millimetres(segment, ct, made, shipped, tmp_pa
     row = made.read_manifest(out)["case-1"]
     assert row["formats"] == "png nifti seg"
     assert float(row["area_mm2"]) == pytest.approx(mask.sum() * 0.7 * 0.8, abs=1e-3)
+    assert row["volume_mm3"] == row["soft_volume_mm3"] == ""  # the other slices were not looked at
 
 
 def test_a_report_of_labels_leads_to_the_same_lesions(segment, label, ct, made, tmp_path):

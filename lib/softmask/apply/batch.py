@@ -371,7 +371,7 @@ def _sizes(result: Result) -> Row:
         return {}
     names = ["area_mm2", "soft_area_mm2"]
     names += ["long_mm", "short_mm"] if size.axes is not None else []
-    names += ["volume_mm3", "soft_volume_mm3"] if len(result.image.slices) > 1 else []
+    names += ["volume_mm3", "soft_volume_mm3"] if result.has_volume else []
     return {"measured_slice": str(size.slice)} | {name: f"{getattr(size, name):.3f}" for name in names}
 
 
