@@ -298,6 +298,16 @@ def test_a_signed_8_bit_picture_is_refused(made, label, tmp_path, capsys):
     assert "found mode 'L', signed" in capsys.readouterr().err
 
 
+def test_files_of_another_purpose_are_named(made, ct, mask, label, tmp_path, capsys):
+    assert label(ct, "--mask", mask, "--format", "seg") == 0
+    (segmentation,) = (tmp_path / "out").glob("*-soft.dcm")
+    assert label(segmentation, "--mask", mask) == 1
+    assert "is DICOM, but no slice of a CT scan" in capsys.readouterr().err
+    picture = made.save(tmp_path / "mask.jpg", made.volume_mask()[2].astype(np.uint8) * 255)
+    assert label(made.save(tmp_path / "a.png", made.grey()), "--mask", picture) == 1
+    assert "JPEG changes pixels; save the mask as PNG" in capsys.readouterr().err
+
+
 def test_a_name_that_is_no_text_is_a_name(made, label, shipped, tmp_path, capsys):
     from softmask import cli
 

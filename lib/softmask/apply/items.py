@@ -392,6 +392,8 @@ def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
         if item.label:
             raise DataError(f"{path}: PNG and TIFF masks have no labels, so --label has no effect; leave it out")
         return {_checked_slice(item.slice or 0, n): checked_mask(stored, f"{path}")}
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        raise DataError(f"{path}: JPEG changes pixels; save the mask as PNG where it was drawn")
     if image.grid is None:
         raise DataError(f"{path}: {image.path} has no place in mm, so its mask must be a PNG or TIFF file")
     stack = lesion_mask(image.grid, path, item.label)
