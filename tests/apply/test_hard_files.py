@@ -305,7 +305,7 @@ def test_files_of_another_purpose_are_named(made, ct, mask, label, tmp_path, cap
     assert "is DICOM, but no slice of a CT scan" in capsys.readouterr().err
     picture = made.save(tmp_path / "mask.jpg", made.volume_mask()[2].astype(np.uint8) * 255)
     assert label(made.save(tmp_path / "a.png", made.grey()), "--mask", picture) == 1
-    assert "JPEG changes pixels; save the mask as PNG" in capsys.readouterr().err
+    assert "its mask must be PNG or TIFF (JPEG alters it)" in capsys.readouterr().err
 
 
 def test_a_name_that_is_no_text_is_a_name(made, label, shipped, tmp_path, capsys):

@@ -133,10 +133,8 @@ class Mark:
 
 def doubts(axes: np.ndarray, spacing: Sequence[float] = (1, 1)) -> str:
     """Return that two axes (2, 2, 2) are not perpendicular (30 degrees off), do not cross, or that one has no length;
-    empty for none of these.
-
-    Readers who draw by hand make such marks, so they are labelled; but ends in a wrong order look like that, too.
-    ``spacing`` is (row, column) size of a pixel: angles are those in the patient.
+    else nothing. Readers who draw by hand make such marks, so they are labelled; but ends in a wrong order look like
+    that, too. ``spacing`` is (row, column) size of a pixel: angles are those in the patient.
     """
     axes = axes * spacing
     long, short = axes[0, 1] - axes[0, 0], axes[1, 1] - axes[1, 0]
@@ -153,15 +151,13 @@ def doubts(axes: np.ndarray, spacing: Sequence[float] = (1, 1)) -> str:
 
 
 def warn_of(axes: np.ndarray, grid: Grid | None, stated_mm: Sequence[float] = ()) -> None:
-    """Warn of the :func:`doubts` about a mark on an image, and of lengths stated (:attr:`Mark.stated_mm`) that are a
-    tenth and a pixel off those of its axes there."""
+    """Warn of :func:`doubts` about a mark, and of stated lengths that are a tenth and a pixel off those of its axes."""
     spacing = grid.spacing_mm[1:] if grid else (1, 1)
     if doubt := doubts(axes, spacing):
         warnings.warn(Doubt(doubt), stacklevel=2)
-    drawn = np.sort(np.linalg.norm((axes[:, 1] - axes[:, 0]) * spacing, axis=1))
     if grid and len(stated_mm) == 2 and all(stated_mm):
-        off = np.abs(drawn - np.sort(stated_mm))
-        if (off > np.maximum(drawn / 10, max(spacing))).any():
+        drawn = np.sort(np.linalg.norm((axes[:, 1] - axes[:, 0]) * spacing, axis=1))
+        if (np.abs(drawn - np.sort(stated_mm)) > np.maximum(drawn / 10, max(spacing))).any():
             stated, lengths = (" and ".join(f"{value:.1f}" for value in pair) for pair in (sorted(stated_mm), drawn))
             doubt = f"the report states diameters of {stated} mm, but those drawn are {lengths} mm on this image"
             warnings.warn(Doubt(f"{doubt}: check its units and pixel size"), stacklevel=2)
@@ -320,8 +316,8 @@ def _content(parent) -> Iterator:
 
 
 class _Line(NamedTuple):
-    """A line of two points (column, row) in pixels of the image ``uid``, or (x, y) in mm at height ``z_mm`` of
-    ``frame``, and its length as stated; 0 in units of no length."""
+    """A line of two points (column, row) in pixels of image ``uid``, or (x, y) in mm at ``z_mm`` in ``frame``; its
+    length as stated, 0 in units of no length."""
 
     ends: tuple[tuple[float, float], ...]
     stated_mm: float
@@ -346,7 +342,7 @@ def _lines(group) -> Iterator[_Line]:
         elif drawn.get("ValueType") == "SCOORD3D" and len(values) == 6 and abs(values[2] - values[5]) < SAME_Z:
             ends = (values[0], values[1]), (values[3], values[4])
             frame = str(drawn.get("ReferencedFrameOfReferenceUID") or "")
-            yield _Line(ends, _millimetres(measured), z_mm=values[2], frame=frame)
+            yield _Line(ends, _millimetres(measured), "", values[2], frame)
 
 
 def _millimetres(number) -> float:
@@ -392,10 +388,8 @@ def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
         if item.label:
             raise DataError(f"{path}: PNG and TIFF masks have no labels, so --label has no effect; leave it out")
         return {_checked_slice(item.slice or 0, n): checked_mask(stored, f"{path}")}
-    if path.suffix.lower() in (".jpg", ".jpeg"):
-        raise DataError(f"{path}: JPEG changes pixels; save the mask as PNG where it was drawn")
     if image.grid is None:
-        raise DataError(f"{path}: {image.path} has no place in mm, so its mask must be a PNG or TIFF file")
+        raise DataError(f"{path}: {image.path} has no place in mm, so its mask must be PNG or TIFF (JPEG alters it)")
     stack = lesion_mask(image.grid, path, item.label)
     return {int(z): stack[z] for z in np.flatnonzero(stack.any(axis=(1, 2)))}
 
