@@ -112,6 +112,10 @@ class _Interpolating(nn.Module):
         return self(image), self.generator.features(image)[1]
 
 
+PARTS = {"generator": "super-resolution network, frozen", "segmentor": "segmentor"}
+"""The parts of :class:`Cascade` as diagrams name them."""
+
+
 class Cascade(nn.Module):
     """Generator and segmentor as one module, for diagrams: (B, 1, H, W) to logits (B, 1, scale H, scale W)."""
 
@@ -302,8 +306,10 @@ def overview(network: str, module: str, heads: list[tuple[str, str]]) -> Figure:
     with torch.device("meta"):  # shapes are enough: at full width, numbers would take seconds
         built = build(network, inputs=PICTURES + Generator.FULL_WIDTH, reduction=SCALE)
         built.module.label = module
-        boxes = diagrams.trace(Transferring(build("srgan"), built), [torch.zeros(1, 1, SIZE, SIZE)], ["image"])
-    return diagrams.diagram(boxes, heads, size=(19, 8))
+        parts = {"generator": PARTS["generator"], "network": PARTS["segmentor"]}
+        drawn = Transferring(build("srgan"), built)
+        boxes = diagrams.trace(drawn, [torch.zeros(1, 1, SIZE, SIZE)], ["image"], parts=parts)
+    return diagrams.diagram(boxes, heads, size=(16, 6))
 
 
 def cbam() -> Figure:
@@ -312,7 +318,7 @@ def cbam() -> Figure:
         block = build("improved_backbone").down[0][-1]
         x = torch.zeros(1, block.convs[0].in_channels, SIZE // 2, SIZE // 2)
         boxes = diagrams.trace(drawn_cbam(block), [x], ["features"], layers=True)
-    return diagrams.diagram(boxes, size=(13, 7))
+    return diagrams.diagram(boxes)
 
 
 def transfer(module: Callable[[int], nn.Module]) -> Figure:
@@ -324,4 +330,4 @@ def transfer(module: Callable[[int], nn.Module]) -> Figure:
         steps = isinstance(built, Transfer)
         drawn = drawn_transfer(built) if steps else Drawn(built, lambda built, _, *x: built(torch.cat(x, dim=1)), {})
         boxes = diagrams.trace(drawn, inputs, names, layers=True)
-    return diagrams.diagram(boxes, size=(13, 7) if steps else (8, 6))
+    return diagrams.diagram(boxes, size=(13, 5) if steps else (8, 4.5))

@@ -240,14 +240,15 @@ def pipeline() -> Figure:
         Box("a number:\nthe distance", 1, 1, SHRINKS, (5,)),
     ]
     losses = [("critic lowers", "E[D(predicted)] − E[D(true)]"), ("generator lowers", "BCE − E[D(predicted)]")]
-    return diagrams.diagram(boxes, losses, size=(13, 6))
+    return diagrams.diagram(boxes, losses)
 
 
 def generator() -> Figure:
     """Draw figure 2: the generator's layers at full width."""
     with torch.device("meta"):  # shapes are enough
         boxes = diagrams.trace(build("lgan_generator"), [torch.zeros(1, 1, SIZE, SIZE)], ["CT slice"])
-    return diagrams.diagram(boxes, [("sigmoid → lung mask", "BCE"), ("to the critic", "− E[D(.)]")], size=(15, 7))
+    judged = ("sigmoid → lung mask", "− E[D(.)]", "critic:\nhow far from\ntrue masks?")
+    return diagrams.diagram(boxes, [("sigmoid → lung mask", "BCE"), judged])
 
 
 def critic(name: str) -> Figure:
@@ -256,4 +257,4 @@ def critic(name: str) -> Figure:
     with torch.device("meta"):
         scored = Scored(CRITICS[name](Critic.FULL_WIDTH), names)
         boxes = diagrams.trace(scored, [torch.zeros(1, 1, SIZE, SIZE) for _ in names], list(names))
-    return diagrams.diagram(boxes, size=(11, 9))
+    return diagrams.diagram(boxes, size=(11, 5))
