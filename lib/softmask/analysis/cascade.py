@@ -34,7 +34,7 @@ from softmask.nets.softgan import CBAMBlock
 from softmask.nets.srgan import SCALE, Generator
 from softmask.papers import display
 from softmask.report import diagrams
-from softmask.report.panels import Look, Panel, grid
+from softmask.report.panels import SOFT_MASK, Look, Panel, grid
 from softmask.report.result import Key
 from softmask.train import seeded
 from softmask.train.losses import Batch
@@ -171,14 +171,14 @@ def pictured(run: Run, config: Config) -> list[list[Panel]]:
     """Return rows of CasGAN figure 8; without data, the predictions alone."""
     data, rows = data_of(run.spec, config), []
     for name, prediction in list(run.record.shown().items())[:3]:
-        predicted, absent = Panel(prediction.astype(float) / 255), Panel(None, note="image not\nat hand")
+        predicted, absent = Panel(prediction / 255.0, bar=SOFT_MASK), Panel(None, note="image not\nat hand")
         if data is None:
             rows.append([absent, absent, absent, predicted, absent])
             continue
         i = data.test.ids.index(name)
         image, mask, soft = data.test.images[i, 0], data.test.masks[i, 0] > 0, data.test.soft["soft_mask"][i, 0]
         trimap = soft_mask(image, mask=mask).trimap
-        rows.append([Panel(image), Panel(trimap), Panel(soft), predicted, Panel(mask.astype(float))])
+        rows.append([Panel(image), Panel(trimap), Panel(soft, bar=SOFT_MASK), predicted, Panel(mask.astype(float))])
     return rows
 
 
