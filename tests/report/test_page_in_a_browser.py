@@ -1,4 +1,5 @@
-"""The page in headless Chromium, where that is on the machine: nothing is wider than a phone, colours are legible."""
+"""The page in headless Chromium, where that is on the machine: nothing is wider than a phone, colours are legible, the
+page is short before anything is unfolded, numbers open onto images, and no script fails."""
 
 import html
 import json
@@ -7,10 +8,13 @@ import shutil
 import subprocess
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
 from softmask.config import ROOT, Config
+from softmask.measure.differences import Scores
 from softmask.report import figures, page
+from softmask.report.evidence import Evidence, Pictures
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -34,12 +38,24 @@ const contrast = node => {
   const [a, b] = [node.ownerDocument.defaultView.getComputedStyle(node).color, ground(node)].map(luminance);
   return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
 };
-window.onload = () => {
+window.onload = () => setTimeout(() => {
   const found = [...document.querySelectorAll("iframe")].map(frame => {
     const page = frame.contentDocument, root = page.documentElement;
-    const texts = [...page.body.querySelectorAll("*")].filter(node =>
+    const height = root.scrollHeight;
+    const dialog = page.querySelector("dialog"), button = page.querySelector("button.number");
+    button.click();
+    const opened = dialog.textContent, canvases = dialog.querySelectorAll("canvas").length;
+    const sort = () => [...dialog.querySelectorAll("tbody tr")].map(row => row.cells[2].textContent);
+    const ascending = sort();
+    dialog.querySelector("[data-sort='2']").click();
+    const descending = sort();
+    dialog.close();
+    page.querySelectorAll("details").forEach(fold => { fold.open = true; });
+    const texts = [...page.body.querySelectorAll("*")].filter(node => !node.closest("dialog, script, style") &&
       [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim()));
     return {
+      height, opened, canvases, ascending, descending, errors: frame.contentWindow.errors,
+      again: page.getElementById("recomputed").textContent,
       asked: frame.clientWidth, scroll: root.scrollWidth,
       boxes: [...page.querySelectorAll(".scroll")].filter(box => box.scrollWidth > box.clientWidth).length,
       ids: page.querySelectorAll("[id]").length, names: new Set([...page.querySelectorAll("[id]")].map(n => n.id)).size,
@@ -48,8 +64,9 @@ window.onload = () => {
     };
   });
   document.getElementById("found").textContent = JSON.stringify(found);
-};
+}, 5000);
 </script>"""
+TELL = "<head><script>var errors = []; onerror = message => { errors.push(message); };</script>"
 
 
 @pytest.fixture
@@ -62,7 +79,17 @@ def report(tmp_path, monkeypatch):
     fig = plt.figure(figsize=(20, 2))
     figures.save(fig, "workbook", "labels-against-alpha", config, "A figure of the same name as a table.")
     plt.close(fig)
-    return page.build(config).read_text()
+    ids = tuple(f"lnsm/p{i}/n0/s0" for i in range(4))
+    values = {"softgan": [[0.9, 0.7, 0.8, 0.6]], "unet": [[0.5, 0.6, 0.7, 0.8]]}
+    mask = np.zeros((64, 64), bool)
+    mask[20:40, 20:40] = True
+    behind = Evidence(
+        {("softgan", row, "lnsm", "dice"): Scores(ids, ids, np.array(own), "embedded") for row, own in values.items()},
+        {},
+        {("softgan", "softgan", "lnsm"): dict.fromkeys(ids, mask)},
+        {"lnsm": Pictures(ids, np.full((4, 64, 64), 90, np.uint8), np.stack([mask] * 4), "Simulated")},
+    )
+    return page.build(config, behind).read_text().replace("<head>", TELL)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -79,5 +106,10 @@ def test_the_page_fits_a_phone_and_a_desk_and_is_legible(report, tmp_path):
         assert result["contrast"] >= 4.5  # WCAG 2, level AA
         assert result["size"] >= 10
         assert result["ids"] == result["names"] > 26 + 38
+        assert result["errors"] == []
+        assert "Dice of U-Net on LNSM" in result["opened"]
+        assert result["canvases"] == 3
+        assert result["ascending"] == ["50.00", "60.00", "70.00", "80.00"] == result["descending"][::-1]
+    assert desk["height"] < 11 * 900  # some ten screens
     assert phone["boxes"] > 10
     assert desk["boxes"] < phone["boxes"]

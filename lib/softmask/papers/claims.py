@@ -89,6 +89,11 @@ class Pair:
     at_least: float | None = None
     printed: float = math.nan
 
+    @property
+    def keys(self) -> list[tuple[str, str, str]]:
+        """Row, data set and metric of what is compared; of one where there is a bound."""
+        return [(row, self.dataset, self.metric) for row in (self.better, self.worse) if row]
+
     def __str__(self) -> str:
         better, measure = display("rows", self.better), display("metrics", self.metric)
         if self.at_least is not None:
