@@ -112,7 +112,7 @@ def test_main_numbers_data_and_training_stand_on_the_first_screen(config):
         "The proposed method has the highest Dice of its table in 1 of 1 comparisons in print and in 0 of 1 here; for "
         "example SoftGAN (2022), LIDC (real): 80.00; U-Net 85.00 (printed 83.21; DB-ResNet 82.74)."
     ) in parsed
-    said = "LIDC, real 62 epochs, 2,976 steps of 8, 3 seeds (1 failed), 1.5 h on cpu 60 Dice "
+    said = "LIDC, real 62 (60) 2,976 x 8 3 (1 failed) 1.5 h Dice "
     assert f"{said}83.21 DB-ResNet 82.74 80.00 U-Net 85.00" in parsed
     assert "Real LIDC (100 test images of 60 patients)." in parsed
     assert "2,976 steps each, 2.0 h of training in all, on cpu (A CPU)." in parsed

@@ -37,14 +37,17 @@ _OPEN = {
 
 
 class Comparison(NamedTuple):
-    """A paper's own method beside the best other network of the same table, in words, in print and here."""
+    """A paper's own method beside the best other network of the same table, in print and here; both also in words.
+
+    ``kind`` is that of the data (empty where not run), ``epochs`` how long the paper trains.
+    """
 
     entry: TableEntry
     dataset: str
     metric: str
     kind: str
-    trained: str
-    epochs: str
+    trained: Trained | None
+    epochs: int | None
     printed: str
     ours: str
     in_print: Rivals | None
@@ -60,7 +63,6 @@ def comparisons(contents: Contents, evidence: Evidence) -> list[Comparison]:
             cells = [cell for cell in entry.cells if cell.printed and cell.metric == metric]
             for dataset in dict.fromkeys(cell.dataset for cell in cells):
                 both = [rivals(entry, own, dataset, metric, mean) for mean in ("paper_mean", "ours_mean")]
-                trained = evidence.trained.get((paper, own, dataset))
                 kinds = {WORDS.get(cell.source, cell.source) for cell in cells if cell.dataset == dataset and cell.run}
                 found.append(
                     Comparison(
@@ -68,8 +70,8 @@ def comparisons(contents: Contents, evidence: Evidence) -> list[Comparison]:
                         dataset,
                         metric,
                         " and ".join(sorted(kinds)),
-                        trained_words(trained) if trained else NOTHING_PRINTED,
-                        str(papers.load(paper).epochs or NOTHING_PRINTED),
+                        evidence.trained.get((paper, own, dataset)),
+                        papers.load(paper).epochs,
                         *(_words(entry, metric, pair) for pair in both),
                         *both,
                     )
@@ -152,7 +154,9 @@ def sentences(contents: Contents, state: State, compared: Sequence[Comparison]) 
 
 
 def _verdicts(claims: Mapping[str, int]) -> str:
-    decided = f"{claims[HOLDS]} hold, {claims[FAILS]} fail and {claims[INCONCLUSIVE]} are inconclusive"
+    counts = [(claims[HOLDS], "hold"), (claims[FAILS], "fail")]
+    words = ", ".join(f"{n} {verb}{'s' if n == 1 else ''}" for n, verb in counts)
+    decided = f"{words} and {claims[INCONCLUSIVE]} {'is' if claims[INCONCLUSIVE] == 1 else 'are'} inconclusive"
     undecided = [f"{claims[verdict]} {why}" for verdict, why in _OPEN.items() if claims[verdict]]
     return f"Of the papers' {sum(claims.values())} claims, {'; '.join([decided, *undecided])}."
 
@@ -163,7 +167,7 @@ def _numbers(compared: Sequence[Comparison]) -> str:
         return "None of the papers' own methods is measured beside another network yet."
     first = sum(one.in_print.own > one.in_print.best for one in both)
     here = sum(one.here.own > one.here.best for one in both)
-    shown = next((c for c in reversed(both) if c.kind != WORDS["embedded"] and c.dataset == "lidc"), both[-1])
+    shown = next((one for one in reversed(both) if one.dataset == "lidc"), both[-1])
     where = f"{display('papers', shown.entry.paper)}, {display('datasets', shown.dataset)} ({shown.kind})"
     return (
         f"The proposed method has the highest {display('metrics', 'dice')} of its table in {first} of {len(both)} "
@@ -175,13 +179,9 @@ def _numbers(compared: Sequence[Comparison]) -> str:
 def _clearest(contents: Contents) -> str:
     parts = []
     for verdict, words in ((FAILS, "Clearest against a claim"), (HOLDS, "clearest in favour of one")):
-        deciding = [
-            (entry, entry.pairs[entry.deciding])
-            for entry in contents.claims
-            if entry.verdict == verdict
-            and entry.deciding is not None
-            and entry.pairs[entry.deciding].outcome.difference
-        ]
+        decided = [entry for entry in contents.claims if entry.verdict == verdict and entry.deciding is not None]
+        deciding = [(entry, entry.pairs[entry.deciding]) for entry in decided]
+        deciding = [pair for pair in deciding if _certainty(pair[1]) > 0]
         if deciding:
             entry, judged = max(deciding, key=lambda pair: _certainty(pair[1]))
             parts.append(f"{words}: {_difference(judged, entry.unit)}")
@@ -190,8 +190,9 @@ def _clearest(contents: Contents) -> str:
 
 
 def _certainty(judged: Judged) -> float:
+    """The difference in standard errors; 0 where methods predict the same and nothing varies."""
     difference = judged.outcome.difference
-    return abs(difference.mean) / difference.error if difference.error else math.inf
+    return abs(difference.mean) / difference.error if difference and difference.error > 0 else 0.0
 
 
 def _difference(judged: Judged, unit: str) -> str:
