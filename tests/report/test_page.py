@@ -14,7 +14,7 @@ from softmask.config import ROOT, Config
 from softmask.measure.differences import Scores
 from softmask.papers import Pair
 from softmask.report import figures, page, tables, verdicts
-from softmask.report.evidence import Evidence, Pictures, Trained, sheet
+from softmask.report.evidence import WIDTH, Evidence, Pictures, Trained, embedded, sheet
 from softmask.report.tables import Cell, ResultTable
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -118,6 +118,15 @@ def test_main_numbers_data_and_training_stand_on_the_first_screen(config):
     assert "2,976 steps each, 2.0 h of training in all, on cpu (A CPU)." in parsed
 
 
+def test_what_a_substitute_is_stands_beside_it(config):
+    cells = [Cell("unet", "lnsm", "dice", 0.8, 0.1, 1200, 3, "substitute"),
+             Cell("unet", "lidc-500", "dice", 0.8, 0.1, 10, 1, "real", extra=True)]  # fmt: skip
+    tables.write(ResultTable("softgan", "table-1", "", "", cells), config, {})
+    parsed = look(page.build(config)).words
+    assert "Real, substitute LNSM (400 test images): LIDC patients, with RECIST axes measured" in parsed
+    assert "in place of DeepLesion's. Training" in parsed  # extra cells of nothing trained are not listed
+
+
 def test_paper_stands_beside_ours_and_provenance_below(config):
     fill(config)
     parsed = look(page.build(config)).words
@@ -194,6 +203,9 @@ def test_notebooks_that_failed_are_named_but_not_the_one_that_builds_the_page(co
     assert "02_soft: failed (cell 3: <boom>)" in parsed
     assert "08_doctors: not run (needs 02_soft)" in parsed
     assert "10_report" not in parsed
+    (config.results / "notebooks").mkdir()
+    (config.results / "notebooks" / "01_data.html").write_text("")
+    assert "notebooks/01_data.html" in look(page.build(config)).addresses
     (config.results / "state.json").write_text(json.dumps({"notebooks": state[:1]}))
     assert "Notebooks run before this report: 1; all completed without errors." in look(page.build(config)).words
 
@@ -261,22 +273,22 @@ def opened(address):
 
 
 def test_a_wide_picture_becomes_as_wide_as_the_page_needs():
-    picture = png(np.random.default_rng(0).integers(0, 255, (300, 3 * page.WIDTH, 3), np.uint8))
-    address, *size = page.embedded(picture)
-    assert size == [page.WIDTH, 100]
-    assert opened(address).shape == (100, page.WIDTH, 3)
+    picture = png(np.random.default_rng(0).integers(0, 255, (300, 3 * WIDTH, 3), np.uint8))
+    address, *size = embedded(picture)
+    assert size == [WIDTH, 100]
+    assert opened(address).shape == (100, WIDTH, 3)
     assert len(address) < len(picture) / 2
-    assert page.embedded(picture)[0] == address
+    assert embedded(picture)[0] == address
 
 
 def test_a_small_picture_keeps_size_and_colours_and_what_is_see_through_becomes_white():
     array = np.zeros((40, 60, 3), np.uint8)
     array[:, 30:] = (230, 159, 0)
-    parsed = opened(page.embedded(png(array))[0])
+    parsed = opened(embedded(png(array))[0])
     assert parsed.shape == array.shape
     assert np.abs(parsed[:, 40:].astype(int) - array[:, 40:]).max() < 8
     assert parsed[:, :20].max() < 8
-    assert opened(page.embedded(png(np.zeros((20, 20, 4), np.uint8)))[0]).min() > 250
+    assert opened(embedded(png(np.zeros((20, 20, 4), np.uint8)))[0]).min() > 250
 
 
 def evidence(shown=True):

@@ -16,6 +16,8 @@ from PIL import Image
 
 from softmask.measure.differences import Scores
 
+WIDTH = 1280
+"""Of an embedded figure, in pixels; the page shows one 1216 wide at most."""
 Place = tuple[str, str, str]
 """Paper, row and data set."""
 
@@ -191,3 +193,18 @@ def sheet(images: np.ndarray) -> tuple[int, str]:
 def address(kind: str, buffer: io.BytesIO) -> str:
     """Return a picture's bytes as a ``data:`` address."""
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def embedded(png: bytes, width: int = WIDTH) -> tuple[str, int, int]:
+    """Return ``png`` as a ``data:`` address of WebP, at most ``width`` pixels wide, on white, and its size.
+
+    The same bytes give the same address.
+    """
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
+        image = opened.convert("RGBA")
+    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if image.width > width:
+        image = image.resize((width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=80, method=4)
+    return address("webp", buffer), *image.size

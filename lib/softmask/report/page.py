@@ -6,19 +6,18 @@ scripts. It depends on the files of the run, on those of the runs beside it, and
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
 
 from softmask import papers
 from softmask.config import Config, output_root
@@ -29,7 +28,7 @@ from softmask.measure.statistics import LEVEL
 from softmask.papers.printed import VALUES
 from softmask.report import contents, notebooks, provenance, summary, tables, verdicts
 from softmask.report.contents import ClaimEntry, Contents, FigureEntry, TableEntry
-from softmask.report.evidence import Evidence, address, packed
+from softmask.report.evidence import Evidence, embedded, packed
 from softmask.report.headline import PROPOSED
 from softmask.report.result import (
     NOT_A_RESULT,
@@ -45,8 +44,6 @@ from softmask.report.result import (
 )
 from softmask.report.summary import signed, trained_words
 
-WIDTH = 1280
-"""Of an embedded figure, in pixels; the page shows one 1216 wide at most."""
 _WIDEST = 14  # numbers side by side in a printed table
 _CLASSES = {
     "filled": (contents.FILLED, contents.DRAWN, verdicts.HOLDS),
@@ -83,7 +80,8 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         except DataError:  # no reason for this page to fail
             beside[run] = None
     others = {run: other for run, other in beside.items() if other}
-    sections = [_section(read, others, evidence, name) for name in (*papers.NAMES, WORKBOOK)]
+    executed = notebooks.as_html(config)
+    sections = [_section(read, others, evidence, executed, name) for name in (*papers.NAMES, WORKBOOK)]
     entries = [*read.tables, *read.figures]
     ways = [difference_of(entry, cell)[1] for entry in read.tables for cell in entry.cells if cell.printed]
     total, compared = contents.state(read), summary.comparisons(read, evidence)
@@ -124,7 +122,9 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         "notes_of": notes_of,
         "provenance_of": provenance.lines,
         "embedded": embedded,
-        "drawn_by": notebooks.drawn_by,
+        "drawn_by": partial(notebooks.drawn_by, executed),
+        "notebook_address": partial(notebooks.address, executed),
+        "executed": executed,
         "nothing_printed": NOTHING_PRINTED,
     }
 
@@ -153,14 +153,16 @@ def _beside(run: str, read: Contents | None) -> dict[str, Any]:
     return {"run": run, "state": contents.state(read) if read else None, "link": link, "page": page}
 
 
-def _section(read: Contents, others: Mapping[str, Contents], evidence: Evidence, name: str) -> dict[str, Any]:
+def _section(
+    read: Contents, others: Mapping[str, Contents], evidence: Evidence, executed: Collection[str], name: str
+) -> dict[str, Any]:
     return {
         "name": name,
         "title": papers.display("papers", name),
         "citation": "" if name == WORKBOOK else citation_line(papers.load(name).citation),
         "tables": [entry for entry in read.tables if entry.paper == name],
         "figures": [entry for entry in read.figures if entry.paper == name],
-        "claims": [] if name == WORKBOOK else list(_claims(read, others, evidence, name)),
+        "claims": [] if name == WORKBOOK else list(_claims(read, others, evidence, executed, name)),
     }
 
 
@@ -195,7 +197,9 @@ def _claim_id(paper: str, number: int) -> str:
     return f"claim-{paper}-{number}"
 
 
-def _claims(read: Contents, others: Mapping[str, Contents], evidence: Evidence, paper: str) -> Iterator[dict[str, Any]]:
+def _claims(
+    read: Contents, others: Mapping[str, Contents], evidence: Evidence, executed: Collection[str], paper: str
+) -> Iterator[dict[str, Any]]:
     """A paper's claims, each with the comparison that decides it, its verdict in other runs, and links."""
     nothing = (contents.NOT_RUN, contents.DAMAGED)
     printed = {claim.words: claim for claim in papers.load(paper).claims}
@@ -217,7 +221,7 @@ def _claims(read: Contents, others: Mapping[str, Contents], evidence: Evidence, 
             "wide": Axis.of(entry.pairs),
             "others": run,
             "trained": list(_trained(entry, evidence)),
-            "links": list(_links(entry, read, evidence)),
+            "links": list(_links(entry, read, evidence, executed)),
         }
 
 
@@ -229,7 +233,9 @@ def _trained(entry: ClaimEntry, evidence: Evidence) -> Iterator[str]:
                 yield f"{papers.display('rows', row)} {trained_words(trained)}"
 
 
-def _links(entry: ClaimEntry, read: Contents, evidence: Evidence) -> Iterator[tuple[str, str]]:
+def _links(
+    entry: ClaimEntry, read: Contents, evidence: Evidence, executed: Collection[str]
+) -> Iterator[tuple[str, str]]:
     """Links of a claim, in words: its tables and figures on the page, curves, the notebook's cell, and the code."""
     entries = {(found.paper, found.name): found for found in [*read.figures, *read.tables]}
     named = []
@@ -247,7 +253,7 @@ def _links(entry: ClaimEntry, read: Contents, evidence: Evidence) -> Iterator[tu
             yield words, f"#{_anchor(own[name])}"
     books = [found.notebook for found in named if isinstance(found, TableEntry) and found.notebook]
     if books:
-        words, link = notebooks.judged_in(books[0])
+        words, link = notebooks.judged_in(executed, books[0])
         yield f"notebook {words}", link
     if entry.pairs:
         rows = dict.fromkeys((row, dataset) for judged in entry.pairs for row, dataset, _ in judged.pair.keys)
@@ -346,18 +352,3 @@ def difference_of(entry: TableEntry, cell: JoinedCell | None) -> tuple[str, str]
         return "the same", "same"
     way = "higher" if difference > 0 else "lower"
     return f"{size} {way}", way
-
-
-def embedded(png: bytes) -> tuple[str, int, int]:
-    """Return ``png`` as a ``data:`` address of WebP, at most :data:`WIDTH` pixels wide, on white, and its size.
-
-    The same bytes give the same address.
-    """
-    with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
-        image = opened.convert("RGBA")
-    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    if image.width > WIDTH:
-        image = image.resize((WIDTH, max(1, round(image.height * WIDTH / image.width))), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=80, method=4)
-    return address("webp", buffer), *image.size

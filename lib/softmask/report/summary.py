@@ -12,7 +12,7 @@ from softmask.papers import display
 from softmask.report.contents import DAMAGED, Contents, State, TableEntry
 from softmask.report.evidence import Evidence, Trained
 from softmask.report.headline import PROPOSED, Rivals, rivals
-from softmask.report.result import NOTHING_PRINTED, decimals_of, number
+from softmask.report.result import NOTHING_PRINTED, WORKBOOK, decimals_of, number
 from softmask.report.verdicts import (
     FAILED_TRAINING,
     FAILS,
@@ -34,6 +34,11 @@ _OPEN = {
     DAMAGED: "damaged",
 }
 """Why a claim has no verdict."""
+_IN_PLACE = {
+    "lnsm": "LIDC patients, with RECIST axes measured on one reader's outline, in place of DeepLesion's",
+    "lungs-2d": "slices, one of each scan, in place of the lungs of LIDC-IDRI and QIN",
+}
+"""What a substitute is, and what it stands for."""
 
 
 class Comparison(NamedTuple):
@@ -122,15 +127,15 @@ def training(evidence: Evidence, short: bool) -> str:
 
 
 def data(contents: Contents, evidence: Evidence) -> list[tuple[str, str]]:
-    """Return the kinds of data behind the printed cells, such as ``Real, substitute``, and the data sets of each."""
+    """Return the kinds of data behind the papers' tables, such as ``Real, substitute``, and the data sets of each."""
+    patients = {dataset: trained.patients for (_, _, dataset), trained in evidence.trained.items()}
     images: dict[str, dict[str, int]] = {}
-    for entry in contents.tables:
+    for entry in (entry for entry in contents.tables if entry.paper != WORKBOOK):
         for cell in entry.cells:
-            if cell.printed and cell.run and cell.dataset and cell.source in WORDS:
+            if cell.run and cell.dataset and cell.source in WORDS and (cell.printed or cell.dataset in patients):
                 sets = images.setdefault(cell.source, {})
                 # an undefined value leaves an image out
                 sets[cell.dataset] = max(sets.get(cell.dataset, 0), (cell.n_images or 0) // max(cell.n_seeds or 1, 1))
-    patients = {dataset: trained.patients for (_, _, dataset), trained in evidence.trained.items()}
     lines = []
     for kind, words in WORDS.items():
         if kind not in images:
@@ -139,10 +144,10 @@ def data(contents: Contents, evidence: Evidence) -> list[tuple[str, str]]:
         for dataset, n in images[kind].items():
             of = f" of {patients[dataset]} patients" if dataset in patients else ""
             counted.append(f"{display('datasets', dataset)} ({n:,} test images{of})")
+            if kind == "substitute" and dataset in _IN_PLACE:
+                counted[-1] += f": {_IN_PLACE[dataset]}"
         said = "; ".join(counted)
-        if kind == "substitute":
-            said += ". LIDC patients, with RECIST axes measured on one reader's outline, in place of DeepLesion's"
-        elif kind == "embedded":
+        if kind == "embedded":
             said += ". Simulated images with readers' outlines: not the papers' experiments repeated"
         lines.append((words[0].upper() + words[1:], f"{said}."))
     return lines
