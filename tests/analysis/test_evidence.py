@@ -55,6 +55,13 @@ def test_records_give_scores_trainings_masks_and_images(published):
     assert ("softgan", "medt", "lnsm", "dice") not in found.scores
 
 
+def test_lungs_on_real_slices_are_among_the_runs_unless_data_is_simulated(config):
+    real = replace(config, data="real", recorded=True)
+    assert ("lgan_regression", "lungs-2d") in evidence._wanted("lgan", real)
+    assert ("lgan_regression", "lungs-2d") not in evidence._wanted("lgan", config)
+    assert ("lgan_regression", "lungs-2d") not in evidence._wanted("softgan", real)
+
+
 def test_an_empty_run_has_nothing(config):
     found = evidence.collect(config)
     assert not any((found.scores, found.trained, found.masks, found.pictures, found.seconds))

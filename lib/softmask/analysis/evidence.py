@@ -55,12 +55,12 @@ def collect(config: Config) -> Evidence:
 
 
 def _wanted(paper: str, config: Config) -> Wanted:
-    """The runs behind a paper's tables, and of its network beside four doctors."""
+    """The runs behind a paper's tables, of its network beside four doctors, and of lungs on real slices."""
     tables = [name for name in TABLES if name.startswith(f"{paper}/")]
     wanted = {place: runs for name in tables for place, runs in specs(name, config).items()}
     if paper in BESIDE_DOCTORS:
         wanted |= rows_of([BESIDE_DOCTORS[paper]], "lidc-500", config, paper)
-    return wanted
+    return wanted | lungs.real_rows(config) if paper == "lgan" else wanted
 
 
 def _scores(paper: str, fitted: Fitted, config: Config) -> dict[Key, Scores]:
