@@ -8,7 +8,7 @@ const Images = (() => {
   const escaped = text => String(text).replace(/[&<>"]/g, sign => `&#${sign.charCodeAt(0)};`);
   const bounded = metric => !/hausdorff|hd95/.test(metric);
   const number = (value, digits = 3, signed = false) => !Number.isFinite(value) ? "–"
-    : ((signed && value > 0 ? "+" : "") + value.toFixed(digits)).replace("-", "−");
+    : ((signed && Number(value.toFixed(digits)) > 0 ? "+" : "") + value.toFixed(digits)).replace("-", "−");
   /* A value in the unit in which the paper prints the measure. */
   function inUnit(key, value, signed) {
     const parts = key.split("|"), own = Page.data().scales;
@@ -46,7 +46,8 @@ const Images = (() => {
 
   /* Charts: plain SVG. */
 
-  function histogram(first, second, metric, names) {
+  function histogram(key, [first, second], names) {
+    const metric = key.split("|")[3];
     const all = [...first, ...(second || [])].filter(Number.isFinite);
     const low = bounded(metric) ? Math.min(0, ...all) : 0;
     const high = bounded(metric) ? Math.max(1, ...all) : Math.max(...all);
@@ -72,8 +73,8 @@ const Images = (() => {
     }).join("");
     return `<figure><svg class="chart" viewBox="0 0 ${width} ${height}" role="img" aria-label="Distribution over images">
       ${bars}${steps}${marks}<line class="axis" x1="10" x2="${width - 10}" y1="${base}" y2="${base}"/>
-      <text x="10" y="${base + 14}">${low.toFixed(1)}</text>
-      <text x="${width - 10}" y="${base + 14}" text-anchor="end">${high.toFixed(1)}</text>
+      <text x="10" y="${base + 14}">${inUnit(key, low)}</text>
+      <text x="${width - 10}" y="${base + 14}" text-anchor="end">${inUnit(key, high)}</text>
       <text x="${width / 2}" y="${base + 14}" text-anchor="middle">${escaped(names.metric)}, mean over seeds</text>
       </svg><figcaption>Images by ${escaped(names.metric)}; dashed: mean.</figcaption></figure>`;
   }
@@ -234,16 +235,16 @@ const Images = (() => {
     const patients = new Set(first.patients).size, seeds = first.values.length;
     dialog.innerHTML = `<div class="dialog-top"><h2 id="images-title">${escaped(names.metric)} of ${escaped(nameOf(first.key))} on ${escaped(names.dataset)}</h2>
       <button type="button" data-close>Close</button></div><div class="dialog-body">
-      <p>${first.images.length} test images of ${patients} patients, ${escaped(own.kinds[paper + "|" + dataset] || "")}; ${seeds} seed${seeds > 1 ? "s" : ""}.
+      <p>${[`${first.images.length} test images of ${patients} patients`, escaped(own.kinds[paper + "|" + dataset] || ""),
+        `${seeds} seed${seeds > 1 ? "s" : ""}`].filter(Boolean).join("; ")}.
       <span class="key-line first-line"></span>${escaped(nameOf(first.key))} ${average(first)}${printed ? ` (printed ${escaped(printed)})` : ""}
       ${second ? `<span class="key-line second-line"></span>${escaped(nameOf(second.key))} ${average(second)}` : ""}</p>
       ${others(first.key).length ? `<p><label>Compare with <select>${others(first.key).map(other =>
         `<option value="${escaped(other)}"${second && other === second.key ? " selected" : ""}>${escaped(nameOf(other))}</option>`).join("")}</select></label></p>` : ""}
       <div class="pictures"></div>
-      <p class="quiet"><span class="key-line truth-line"></span>truth<span class="key-line first-line"></span>${escaped(nameOf(first.key))}
-      ${second ? `<span class="key-line second-line"></span>${escaped(nameOf(second.key))}` : ""}: outlines of the first seed; values are means over seeds.
-      ${view.pictures && view.pictures.credit ? `Images: ${escaped(view.pictures.credit)}.` : ""}</p>
-      <div class="charts">${histogram(...[values[0], values[1]], metric, names)}${curves(first, second)}</div></div>`;
+      <p class="quiet">Values are means over seeds.${view.pictures && view.pictures.sheet
+        ? ` Outlines, of the first seed: <span class="key-line truth-line"></span>truth, and as above. Images: ${escaped(view.pictures.credit)}.` : ""}</p>
+      <div class="charts">${histogram(first.key, values, names)}${curves(first, second)}</div></div>`;
     const pictures = dialog.querySelector(".pictures");
     if (defined.length) {
       const [worst, median, best] = [defined[0], defined[Math.floor((defined.length - 1) / 2)], defined[defined.length - 1]];
@@ -264,7 +265,9 @@ const Images = (() => {
     dialog.querySelector("[data-close]").addEventListener("click", () => dialog.close());
     const select = dialog.querySelector("select");
     if (select) select.addEventListener("change", () => { show(first.key, select.value.split("|")[1], printed); byId("images").querySelector("select").focus(); });
-    if (!dialog.open) dialog.showModal();
+    if (dialog.open) return;
+    dialog.showModal();
+    dialog.scrollTop = 0;
   }
 
   return { show };

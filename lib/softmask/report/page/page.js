@@ -34,11 +34,11 @@ const Page = (() => {
     };
     input.addEventListener("input", () => {
       const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
-      const hit = part => words.every(word => text(part).includes(word));
-      parts.forEach(part => part.classList.toggle("hidden", !hit(part)));
+      const found = parts.filter(part => words.every(word => text(part).includes(word)));
+      parts.forEach(part => part.classList.toggle("hidden", !found.includes(part)));
       document.querySelectorAll("details.own").forEach(own => { own.open = words.length > 0; });
-      const count = parts.filter(part => !part.classList.contains("hidden")).length;
-      said.textContent = words.length ? `${count} of ${parts.length}` : "";
+      said.textContent = words.length ? `${found.length} of ${parts.length}` : "";
+      if (words.length && found.length) found[0].scrollIntoView();
     });
     document.addEventListener("keydown", event => {
       if (event.key === "/" && !/^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) {
