@@ -190,7 +190,7 @@ const Images = (() => {
     const columns = [["Image", i => first.images[i]], ["Patient", i => first.patients[i]],
       [nameOf(first.key), i => values[0][i]]];
     if (second) columns.push([nameOf(second.key), i => values[1][i]], ["Difference", i => values[0][i] - values[1][i]]);
-    let [by, down, whole] = [2, false, false];
+    let [by, down, whole] = [2, !bounded(first.key), false]; // the worst on top
     const box = document.createElement("div");
     const render = () => {
       const of = columns[by][1], text = by < 2;
@@ -222,8 +222,7 @@ const Images = (() => {
 
   function show(key, row, printed) {
     const dialog = byId("images"), own = Page.data();
-    let first = Page.scores(key);
-    if (/\|median_/.test(key) && Page.scores(key.replace("|median_", "|"))) first = Page.scores(key.replace("|median_", "|"));
+    const first = Page.scores(key);
     if (!first) return;
     const second = Page.scores(partner(first.key, row) || "");
     const [paper, , dataset, metric] = first.key.split("|");
@@ -246,15 +245,11 @@ const Images = (() => {
         ? ` Outlines, of the first seed: <span class="key-line truth-line"></span>truth, and as above. Images: ${escaped(view.pictures.credit)}.` : ""}</p>
       <div class="charts">${histogram(first.key, values, names)}${curves(first, second)}</div></div>`;
     const pictures = dialog.querySelector(".pictures");
-    if (defined.length) {
-      const [worst, median, best] = [defined[0], defined[Math.floor((defined.length - 1) / 2)], defined[defined.length - 1]];
-      pictures.append(card("Worst", worst, view), card("Median", median, view), card("Best", best, view));
-      const kept = defined.filter(i => layer(first.key, view.pictures ? view.pictures.ids.indexOf(first.images[i]) : -1, "", 0));
-      if (kept.length && kept.length < defined.length && kept.length <= 100) { // a short run: outlines of a few images
-        const ends = [["Worst", kept[0]], ["Median", kept[Math.floor((kept.length - 1) / 2)]], ["Best", kept[kept.length - 1]]];
-        ends.forEach(([words, i]) => pictures.append(card(`${words} of the ${kept.length} images with a kept prediction`, i, view)));
-      }
-    }
+    const ends = (images, of = "") => [["Worst", 0], ["Median", (images.length - 1) >> 1], ["Best", images.length - 1]]
+      .forEach(([words, place]) => pictures.append(card(words + of, images[place], view)));
+    if (defined.length) ends(defined);
+    const kept = defined.filter(i => layer(first.key, view.pictures ? view.pictures.ids.indexOf(first.images[i]) : -1, "", 0));
+    if (kept.length && kept.length < defined.length) ends(kept, ` of the ${kept.length} images with a kept prediction`);
     const choose = image => {
       const chosen = card("Chosen", image, view), before = pictures.querySelector("[data-chosen]");
       chosen.dataset.chosen = "";
