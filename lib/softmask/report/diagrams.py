@@ -33,7 +33,7 @@ _JUDGE = "#F3D9E8"
 DISCRIMINATOR = "discriminator:\nimage and mask,\nlabel or predicted?"
 """What a discriminator sees and says, where it judges what is made in a diagram."""
 
-_USE, _CHARACTER = 2.6, 0.105  # widths of the words about a use, and of a character, in inches
+_USE, _CHARACTER = 2.8, 0.105  # widths of the words about a use, and of a character, in inches
 _WORDS = {
     "ConvTranspose": "transposed conv",
     "Conv": "conv",
