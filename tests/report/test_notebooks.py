@@ -130,7 +130,7 @@ def test_a_notebook_is_written_again_where_it_is_newer_and_html_alone_is_enough(
     notebooks.as_html(config)
     assert "a &lt; b" in target.read_text()
     source.write_text("cut off")
-    with pytest.raises(DataError, match="05_own.ipynb: is no notebook .* run it again"):
+    with pytest.raises(DataError, match=r"05_own\.ipynb: is no notebook"):
         notebooks.as_html(config)
     source.unlink()
     assert notebooks.as_html(config) == ["05_own"]
