@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from softmask import papers
 from softmask.config import ROOT
@@ -78,8 +79,16 @@ def _table(rows: list[list[str]]) -> list[str]:
     return [lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]
 
 
-def compared(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) -> str:
-    """Return ``0.919, U-Net++ 0.893``: the paper's method and the best other network, the higher one in bold.
+class Rivals(NamedTuple):
+    """Mean of a paper's own method, and the best other network of its table with its mean."""
+
+    own: float
+    row: str
+    best: float
+
+
+def rivals(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) -> Rivals | None:
+    """Return the method ``own`` and the best other network; None where one is missing.
 
     Variants of the method itself (``casgan_bin``) are no other network. ``mean``: ``paper_mean`` or ``ours_mean``.
     """
@@ -87,13 +96,21 @@ def compared(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) 
     means = {cell.row: getattr(cell, mean) for cell in cells if not math.isnan(getattr(cell, mean))}
     others = {row: value for row, value in means.items() if row.partition("_")[0] != own.partition("_")[0]}
     if own not in means or not others:
-        return NOTHING_PRINTED
+        return None
     best = max(others, key=others.get)
-    decimals = decimals_of(entry.paper, entry.name, cells[0])
-    ours, theirs = (number(means[row], math.nan, decimals) for row in (own, best))
-    if means[own] > means[best]:
-        return f"**{ours}**, {papers.display('rows', best)} {theirs}"
-    return f"{ours}, {papers.display('rows', best)} **{theirs}**"
+    return Rivals(means[own], best, means[best])
+
+
+def compared(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) -> str:
+    """Return ``0.919, U-Net++ 0.893``: what :func:`rivals` gives, the higher mean in bold."""
+    pair = rivals(entry, own, dataset, metric, mean)
+    if pair is None:
+        return NOTHING_PRINTED
+    decimals = decimals_of(entry.paper, entry.name, next(cell for cell in entry.cells if cell.metric == metric))
+    ours, theirs = (number(value, math.nan, decimals) for value in (pair.own, pair.best))
+    if pair.own > pair.best:
+        return f"**{ours}**, {papers.display('rows', pair.row)} {theirs}"
+    return f"{ours}, {papers.display('rows', pair.row)} **{theirs}**"
 
 
 def inserted(readme: str, headline: str) -> str:
