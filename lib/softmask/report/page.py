@@ -29,7 +29,6 @@ from softmask.papers.printed import VALUES
 from softmask.report import contents, notebooks, provenance, summary, tables, verdicts
 from softmask.report.contents import ClaimEntry, Contents, FigureEntry, TableEntry
 from softmask.report.evidence import Evidence, embedded, packed
-from softmask.report.headline import PROPOSED
 from softmask.report.result import (
     NOT_A_RESULT,
     NOTHING_PRINTED,
@@ -324,7 +323,7 @@ def _constants(evidence: Evidence) -> dict[str, Any]:
         "datasets": {dataset: papers.display("datasets", dataset) for _, _, dataset, _ in keys},
         "kinds": {f"{paper}|{dataset}": trained.kind for (paper, _, dataset), trained in evidence.trained.items()},
         "scales": {name: SCALES[unit] for name, unit in units.items() if unit in SCALES},
-        "own": {paper: row for paper, (row, *_) in PROPOSED.items()},
+        "own": {paper: row for paper, (row, *_) in summary.PROPOSED.items()},
     }
 
 

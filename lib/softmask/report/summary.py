@@ -11,7 +11,6 @@ from softmask.data.sample import WORDS
 from softmask.papers import display
 from softmask.report.contents import DAMAGED, Contents, State, TableEntry
 from softmask.report.evidence import Evidence, Trained
-from softmask.report.headline import PROPOSED, Rivals, rivals
 from softmask.report.result import NOTHING_PRINTED, WORKBOOK, decimals_of, number
 from softmask.report.verdicts import (
     FAILED_TRAINING,
@@ -25,6 +24,14 @@ from softmask.report.verdicts import (
     Judged,
 )
 
+PROPOSED: Mapping[str, tuple[str, tuple[str, ...], str]] = {
+    "casgan": ("casgan_soft", ("table-1",), "dice"),
+    "softgan": ("softgan", ("table-1", "table-2"), "dice"),
+    "dsnet-v1": ("dsnet_v1", ("table-1", "table-2"), "dice"),
+    "dsnet-v2": ("dsnet", ("table-1", "table-2"), "dice"),
+    "lgan": ("lgan_regression", ("table-4",), "mean_dice3d"),
+}
+"""Each paper's own method, the tables that compare it with other networks, and the measure."""
 _OPEN = {
     UNDERTRAINED: "not judged because a network was still improving when its training ended",
     FAILED_TRAINING: "not judged because most training runs of a network failed",
@@ -39,6 +46,28 @@ _IN_PLACE = {
     "lungs-2d": "slices, one of each scan, in place of the lungs of LIDC-IDRI and QIN",
 }
 """What a substitute is, and what it stands for."""
+
+
+class Rivals(NamedTuple):
+    """Mean of a paper's own method, and the best other network of its table with its mean."""
+
+    own: float
+    row: str
+    best: float
+
+
+def rivals(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) -> Rivals | None:
+    """Return the method ``own`` and the best other network; None where one is missing.
+
+    Variants of the method itself (``casgan_bin``) are no other network. ``mean``: ``paper_mean`` or ``ours_mean``.
+    """
+    cells = [cell for cell in entry.cells if cell.printed and (cell.dataset, cell.metric) == (dataset, metric)]
+    means = {cell.row: getattr(cell, mean) for cell in cells if not math.isnan(getattr(cell, mean))}
+    others = {row: value for row, value in means.items() if row.partition("_")[0] != own.partition("_")[0]}
+    if own not in means or not others:
+        return None
+    best = max(others, key=others.get)
+    return Rivals(means[own], best, means[best])
 
 
 class Comparison(NamedTuple):
