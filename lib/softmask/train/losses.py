@@ -88,8 +88,8 @@ def adaptive_wing_loss(
     With d = |p - y| and k = ``power`` - y, w is omega log(1 + (d / epsilon)^k) below ``theta``, and a line from there,
     which continues value and slope. Wang, Bo and Li, "Adaptive Wing Loss for Robust Face Alignment via Heatmap
     Regression", ICCV 2019, equation 3, with their numbers; SoftSeg (Gros et al. 2021) trains with it. Their weighted
-    map is left out, as in ivadomed, SoftSeg's code, where it is 1 everywhere and the sum is taken. ``logits`` and ``alpha`` in [0, 1] are
-    (B, 1, H, W).
+    map is left out, as in ivadomed, SoftSeg's code, where it is 1 everywhere; the sum there is a mean here. ``logits``
+    and ``alpha`` in [0, 1] are (B, 1, H, W).
     """
     d, k = (torch.sigmoid(logits) - alpha).abs(), power - alpha
     joint = (theta / epsilon) ** k
