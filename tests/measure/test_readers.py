@@ -141,7 +141,7 @@ def test_reliability_is_the_share_of_readers(prediction, readers):
     error = 0.0
     for i in range(4):
         inside = (prediction > i / 4) & (prediction <= (i + 1) / 4) | ((prediction == 0) & (i == 0))
-        assert result.counts[i] == inside.sum() * len(readers)
+        assert result.counts[i] == inside.sum()
         if inside.any():
             assert result.observed[i] == pytest.approx(vote[inside].mean())
             assert result.mean_probability[i] == pytest.approx(prediction[inside].mean())

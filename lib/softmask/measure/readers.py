@@ -26,7 +26,7 @@ import numpy as np
 
 from softmask.errors import DataError
 from softmask.measure.segmentation import dice, iou
-from softmask.measure.soft import Calibration, calibration
+from softmask.measure.soft import Calibration, frequencies
 
 MEASURES = ("ged", "matched_iou", "vote_dice", "crps_area", "ece_vote")
 """Names of what :func:`against_readers` gives."""
@@ -51,7 +51,7 @@ def ged(prediction: np.ndarray, readers: np.ndarray) -> float:
     prediction and one reader. Time and memory grow with the square of the number of distinct values of a prediction.
     """
     predictions, readers = _checked(prediction, readers)
-    ours, theirs = [_family(p) for p in predictions], [_family(reader.astype(float)) for reader in readers]
+    ours, theirs = [_family(p) for p in predictions], [_family(reader) for reader in readers]
     across = np.mean([_distance(s, y) for s, y in product(ours, theirs)])
     return max(0.0, float(2 * across - _diversity(ours) - _diversity(theirs)))  # but for rounding never below 0
 
@@ -107,17 +107,19 @@ def crps_area(prediction: np.ndarray, readers: np.ndarray) -> float:
 def reliability(predictions: Iterable[np.ndarray], readers: Iterable[np.ndarray], bins: int = 10) -> Calibration:
     """Return the calibration of soft masks against the votes, over the pixels of N images.
 
-    As :func:`softmask.measure.soft.calibration`, but the observed frequency is the share of readers who marked the
-    pixels of a bin, and no consensus: a probability of 0.25 is right where one of four readers marked it. Each answer
-    of a reader about a pixel counts once.
+    As :func:`softmask.measure.soft.calibration`, but the observed frequency is the share of the readers who marked a
+    pixel, and no consensus: a probability of 0.25 is right where one of four readers marked it. Each pixel counts once,
+    whatever the number of its readers.
 
     Args:
         predictions: N of (H, W) or (K, H, W), in [0, 1]; of several the mean is taken.
         readers: N of (R, H, W) bool or {0, 1}.
     """
     checked = [_checked(*pair) for pair in zip(predictions, readers, strict=True)]
-    means = [np.broadcast_to(several.mean(axis=0), masks.shape).ravel() for several, masks in checked]
-    return calibration(np.concatenate(means), np.concatenate([masks.ravel() for _, masks in checked]), bins)
+    means, votes = zip(
+        *((several.mean(axis=0).ravel(), masks.mean(axis=0).ravel()) for several, masks in checked), strict=True
+    )
+    return frequencies(np.concatenate(means), np.concatenate(votes), bins)
 
 
 def against_readers(prediction: np.ndarray, readers: np.ndarray) -> dict[str, float]:
@@ -149,6 +151,8 @@ def _checked(prediction: np.ndarray, readers: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _family(prediction: np.ndarray) -> Family:
+    if prediction.dtype == bool:
+        return prediction.ravel().astype(int), np.array([0, 1, 0]), np.array([prediction.size, prediction.sum(), 0])
     values, numbers = np.unique(prediction, return_inverse=True)
     areas = np.bincount(numbers.ravel())[::-1].cumsum()[::-1]
     return numbers.ravel(), np.diff(values, prepend=0, append=1), np.append(areas, 0)
@@ -169,7 +173,7 @@ def _spread(family: Family) -> float:
     the smaller area over the larger one."""
     _, shares, areas = family  # areas fall from the first to the last, which is 0
     smaller = (shares * areas)[::-1].cumsum()[-2::-1]  # of each mask but the empty one, over those inside it
-    return float(1 - (shares**2).sum() - 2 * (shares[:-1] / areas[:-1] * smaller).sum())
+    return float(1 - (shares**2).sum() - 2 * (shares[:-1] / np.maximum(areas[:-1], 1) * smaller).sum())
 
 
 def _diversity(families: list[Family]) -> float:

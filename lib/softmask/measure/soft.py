@@ -118,15 +118,21 @@ def calibration(probabilities: np.ndarray, masks: np.ndarray, bins: int = 10) ->
     al. (ICML 2017), of the probability of lesion: most pixels, surely background, keep it small. scikit-learn's
     ``calibration_curve`` has neither the counts nor the empty bins.
     """
-    probabilities, lesion = np.asarray(probabilities, float), _binary(masks).astype(float)
+    return frequencies(probabilities, _binary(masks), bins)
+
+
+def frequencies(probabilities: np.ndarray, observed: np.ndarray, bins: int = 10) -> Calibration:
+    """Return :func:`calibration` against a share ``observed`` of each pixel, (..., H, W) in [0, 1], such as that of the
+    readers who marked it."""
+    probabilities, observed = np.asarray(probabilities, float), np.asarray(observed, float)
     which = np.digitize(probabilities.ravel(), np.linspace(0, 1, bins + 1)[1:-1], right=True)
     counts = np.bincount(which, minlength=bins)
-    mean_probability, observed = (
+    mean_probability, mean_observed = (
         np.divide(np.bincount(which, values.ravel(), bins), counts, out=np.full(bins, np.nan), where=counts > 0)
-        for values in (probabilities, lesion)
+        for values in (probabilities, observed)
     )
-    error = np.nansum(counts * np.abs(mean_probability - observed)) / counts.sum()
-    return Calibration(counts, mean_probability, observed, float(error))
+    error = np.nansum(counts * np.abs(mean_probability - mean_observed)) / counts.sum()
+    return Calibration(counts, mean_probability, mean_observed, float(error))
 
 
 def soft_head(probabilities: np.ndarray) -> np.ndarray:
