@@ -96,8 +96,8 @@ _twice = partial(Method, channels=("bilinear",), form=ENLARGED_TWICE)
 _cenet = partial(_twice, "cenet", losses=DICE_AND_CROSS_ENTROPY)
 
 RIVALS = ("label_smoothing", "svls", "signed_distance", GEODESIC)
-"""Soft labels that are trained under cross entropy, as their authors do; beside them the same loss with binary masks
-and with the soft mask, so that rows differ in the label alone."""
+"""Soft labels that are trained under cross entropy, as label smoothing, SVLS and GeoLS were; beside them the same loss
+with binary masks and with the soft mask, so that rows differ in the label alone."""
 BEYOND = ("soft_mask_cross_entropy", "soft_mask_dice_semimetric", "binary_cross_entropy", *RIVALS)
 BEYOND += ("softseg", "temperature_scaling")
 """Rows of "soft labels beyond the papers" that no table of theirs has; the U-Net's are called ``unet_<row>``."""

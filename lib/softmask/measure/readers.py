@@ -46,7 +46,7 @@ def ged(prediction: np.ndarray, readers: np.ndarray) -> float:
     """Return the generalised energy distance 2 E d(S, Y) - E d(S, S') - E d(Y, Y') with d = 1 - IoU, in [0, 2].
 
     S and S' are independent masks of the prediction, Y and Y' independently chosen readers (Kohl et al., "A
-    Probabilistic U-Net for Segmentation of Ambiguous Images", NeurIPS 2018, the squared distance of their equation 6).
+    Probabilistic U-Net for Segmentation of Ambiguous Images", NeurIPS 2018, where it is called the squared distance).
     The expectations are exact, over all thresholds. 0 where both distributions are the same; 2 (1 - IoU) of a binary
     prediction and one reader. Time and memory grow with the square of the number of distinct values of a prediction.
     """
