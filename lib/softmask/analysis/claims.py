@@ -21,7 +21,7 @@ from softmask.papers import Claim, Pair, audit, display
 from softmask.papers.audit import MUST_HOLD, TO_EXPLAIN, Check, Finding
 from softmask.papers.audit.gains import Gain
 from softmask.papers.claims import LARGEST_DELTA, UNITS
-from softmask.report import verdicts
+from softmask.report import contents, verdicts
 from softmask.report.result import PRINTED, Cell, Key
 from softmask.report.verdicts import POINTS, Judged, Verdict, sentence
 
@@ -220,7 +220,7 @@ def gain_cells(gains: Sequence[Gain]) -> list[Cell]:
         )
         values: dict[str, float | str] = {
             "in_paper": display("papers", gain.paper),
-            "in_claim": str(gain.claim),
+            "in_claim": contents.claim_words(gain.claim.words),
             "on_data": display("datasets", gain.pair.dataset),
             "printed_better": better,
             "printed_worse": worse,

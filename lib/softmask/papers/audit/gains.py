@@ -210,8 +210,8 @@ def sentence(gains: Sequence[Gain]) -> str:
 
 def _hidden(part: Mapping[str, int]) -> str:
     hidden = part["paired"] + part[NO]
-    share = f" ({hidden / part['gains']:.0%})" if part["gains"] else ""
+    share = f" ({100 * hidden / part['gains']:.0f} %)" if part["gains"] else ""
     return (
         f"{hidden} of these{share} are within the 95 % interval of independent images, "
-        f"{part[NO]} of them whatever the correlation between the two methods"
+        f"{part[NO] or 'none'} of them whatever the correlation between the two methods"
     )
