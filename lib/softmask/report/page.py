@@ -27,6 +27,7 @@ from softmask import papers
 from softmask.config import ROOT, Config, output_root
 from softmask.errors import DataError
 from softmask.files import write_atomic
+from softmask.papers.audit import gains
 from softmask.papers.printed import VALUES
 from softmask.report import contents, provenance, tables, verdicts
 from softmask.report.contents import Contents, FigureEntry, TableEntry
@@ -87,6 +88,8 @@ def _context(config: Config) -> dict[str, Any]:
         "differences": Counter(ways),
         "runs": [_beside(run, other) for run, other in beside.items()],
         "claims": {papers.display("papers", name): _claims(runs, name) for name in papers.NAMES},
+        "gains": gains.sentence(gains.run()),
+        "seen": next((entry for entry in read.tables if entry.name == "could-be-seen"), None),
         "class_of": {status: name for name, statuses in _CLASSES.items() for status in statuses}.get,
         "not_run": [entry for entry in entries if entry.status == contents.NOT_RUN],
         "damaged": [entry for entry in entries if entry.status == contents.DAMAGED],
