@@ -13,12 +13,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softmask.analysis import finished, medsam
+from softmask.analysis import medsam
+from softmask.analysis.results import Results
 from softmask.config import Config
 from softmask.data.sample import Dataset, Sample
 from softmask.errors import ConfigError, DataError, LabelError
 from softmask.experiments import rows
 from softmask.experiments.store import Run
+from softmask.files import write_atomic
 
 MODELING = """
 import torch
@@ -204,7 +206,6 @@ def test_what_has_no_reader_or_no_contrast_has_no_dice(wheel):
 @pytest.fixture
 def config(tmp_path, monkeypatch) -> Config:
     monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path / "out"))
-    monkeypatch.setattr(medsam, "_recorded", lambda dataset, config: finished.Fitted({}))
     return Config.from_parameters("smoke", "embedded")
 
 
@@ -222,26 +223,51 @@ class Three(Dataset):
         return replace(lesion(), **dict(self.index.iloc[i, :3]))
 
 
-def test_the_study_is_of_the_recorded_test_images(wheel, config, record, monkeypatch, capsys):
+@pytest.fixture
+def done(config, record) -> Run:
+    """A U-Net whose record stands beside the tables."""
     spec = rows.spec("unet", "lidc", config)
-    ids = ("lidc/LIDC-1/1/4", "lidc/LIDC-2/1/3")
-    done = Run(spec, record(spec, {"dice": (0.7, 0.9)}, ids=ids, groups=("LIDC-1", "LIDC-2")))
-    only = {"lidc": finished.Fitted({("unet", "lidc"): [done]}), "lnsm": finished.Fitted({})}
-    monkeypatch.setattr(medsam, "_recorded", lambda dataset, config: only[dataset])
+    ids, groups = ("lidc/LIDC-1/1/4", "lidc/LIDC-2/1/3"), ("LIDC-1", "LIDC-2")
+    run = Run(spec, record(spec, {"dice": (0.7, 0.9)}, ids=ids, groups=groups))
+    write_atomic(config.results / "records" / f"{spec.name}.json", run.record.to_json())
+    return run
+
+
+def test_the_study_from_records_to_the_table(wheel, config, done, monkeypatch, capsys):
+    """The command, end to end: record and data are made here; the second data set has no record and is left out."""
     monkeypatch.setattr(medsam, "open_dataset", lambda name, config: Three())
-    assert medsam.main(["--profile", "smoke", "--data", "embedded", "--images", "1"]) == 0
+    command = ["--profile", "smoke", "--data", "embedded"]
+    assert medsam.main([*command, "--images", "1"]) == 0
     assert not medsam.records_file(config).exists()
-    assert medsam.main(["--profile", "smoke", "--data", "embedded"]) == 0
+    assert medsam.main(command) == 0
     assert "written: " in capsys.readouterr().out
     found = medsam.read(config)
+    ids = done.record.ids
     assert found["image"].tolist() == [*np.repeat(ids, 3), ""]
     assert found["patient"].tolist() == [*["LIDC-1"] * 3, *["LIDC-2"] * 3, ""]
     assert found["row"].tolist() == [*["litemedsam", "recist_grabcut", "recist_soft"] * 2, "unet"]
     assert (found["milliseconds"] > 0).all()
-    shown = medsam.table(config)
-    assert shown.loc["U-Net"].iloc[0] == "80.00 ± 14.14"
-    assert shown.loc["U-Net"].iloc[1] != ""
-    only["lidc"]["unet", "lidc"] = [replace(done, record=replace(done.record, ids=("lidc/none/1/1", ids[1])))]
+    made = medsam.cells(found, medsam.recorded(config))
+    dice = {cell.row: (cell.ours_mean, cell.n_images) for cell in made if cell.metric == "dice_consensus"}
+    assert dice["unet"] == (pytest.approx(0.8), 2)
+    assert set(dice) == {"unet", "litemedsam", "recist_grabcut", "recist_soft"}
+    assert {cell.row for cell in made if cell.metric == "median_milliseconds"} == set(dice)
+
+
+def test_networks_are_compared_on_the_images_of_the_study_alone(wheel, config, done, monkeypatch):
+    monkeypatch.setattr(medsam, "open_dataset", lambda name, config: Three())
+    [unet] = [
+        cell
+        for cell in medsam.cells(medsam.study(config, most=1), medsam.recorded(config))
+        if (cell.row, cell.metric) == ("unet", "dice_consensus")
+    ]
+    assert (unet.ours_mean, unet.n_images) == (0.7, 1)
+
+
+def test_a_test_image_that_the_data_lacks_is_named(wheel, config, done, monkeypatch):
+    monkeypatch.setattr(medsam, "open_dataset", lambda name, config: Three())
+    other = replace(done.record, ids=("lidc/none/1/1", done.record.ids[1]))
+    write_atomic(config.results / "records" / f"{done.spec.name}.json", other.to_json())
     with pytest.raises(DataError, match=r"lidc: test image lidc/none/1/1 of lidc-unet-.* is not in made by a test"):
         medsam.study(config)
 
@@ -261,11 +287,17 @@ def test_the_table_is_made_from_the_records_alone(config):
     path = medsam.records_file(config)
     path.parent.mkdir(parents=True)
     records().to_csv(path, index=False)
-    shown = medsam.table(config)
+    fitted = medsam.recorded(config)
+    made = medsam.cells(medsam.read(config), fitted)
+    shown = Results(config).table("workbook/litemedsam", made, fitted, machine=medsam.machine(config))
     assert shown.loc["LiteMedSAM from the box of RECIST"].tolist() == ["85.00 ± 7.07", "1000"]
     text = (config.results / "tables" / "workbook" / "litemedsam.md").read_text()
     assert "public CTs may be in its training data" in text
     assert "2 threads" in text
+    said = medsam.sentence(made, config)
+    assert "On LIDC (simulated), 2 test images, Dice with the consensus: LiteMedSAM from the box of RECIST 85.0" in said
+    assert "(1,000 ms)" in said
+    assert "not run (python -m softmask.analysis.medsam --profile smoke" in medsam.sentence([], config)
 
 
 def test_missing_and_damaged_records_name_the_command(config):

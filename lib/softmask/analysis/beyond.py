@@ -1,4 +1,5 @@
-"""Soft labels beyond the papers: predictions against the readers themselves, not against one mask cut at 0.5.
+"""Soft labels beyond the papers: predictions against the readers themselves, not against one mask cut at 0.5; and the
+soft mask compared with every other label.
 
 Everything is computed from the predictions that records keep and the readers' masks of the data set, so that runs of
 any age are measured alike; nothing is trained, and no network is needed.
@@ -6,30 +7,86 @@ any age are measured alike; nothing is trained, and no network is needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from softmask.analysis.doctors import rows_named
-from softmask.analysis.finished import Fitted
-from softmask.analysis.table import of_runs
+from softmask.analysis.finished import Fitted, Wanted, kind_of, note_of
+from softmask.analysis.table import numbers, of_runs, summarise, values_of
+from softmask.analysis.training import CONSENSUS, scores_of, with_consensus
 from softmask.cache import cached_arrays, code_digest
 from softmask.config import Config
 from softmask.data.splits import crops, dataset_name
 from softmask.errors import DataError
 from softmask.experiments.inputs import recorded_soft_masks
+from softmask.experiments.night import NODULES
+from softmask.experiments.rows import ILLUSTRATED, RIVALS, labels_compared, rows_of
 from softmask.experiments.spec import RunSpec
 from softmask.experiments.store import Run
 from softmask.files import sha256_of
+from softmask.label.soft_labels import READERS_MEAN
 from softmask.measure import readers as measures
+from softmask.measure.differences import Scores
 from softmask.measure.soft import Calibration
+from softmask.measure.statistics import LEVEL, holm
+from softmask.measure.verdicts import judge_pair
+from softmask.papers import Pair, display
 from softmask.parallel import map_items
+from softmask.report.result import NOT_FINISHED, Cell, Key
+from softmask.report.verdicts import Judged
 
-UNITS = dict.fromkeys(measures.MEASURES, "fraction") | {"ged": "number", "crps_area": "pixels"}
-"""Units of the measures against readers."""
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NETWORKS = ("improved_backbone", "unet")
+
+IN_THE_PAPERS = ("no_soft_label", "soft_mask_loss", "softgan", "kats_dilation", "gros_interpolation", "unet")
+"""Rows that the papers' tables have, too."""
+
+LOW = {CONSENSUS: False, "ged": True, "ece_vote": True}
+"""Measures in which the soft mask is compared with other labels, and whether low values are good ones."""
+
+SOFT = (*RIVALS, "kats_dilation", "gros_interpolation", "softseg")
+BINARY = ("no_soft_label", "binary_cross_entropy")
+_PAIRS = {
+    "soft_mask_cross_entropy": ("binary_cross_entropy", *RIVALS, READERS_MEAN),
+    "softgan": ("kats_dilation", "gros_interpolation"),
+    "soft_mask_loss": ("no_soft_label", "temperature_scaling", "softseg"),
+}
+PAIRS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "improved_backbone": _PAIRS,
+    "unet": {
+        "unet_soft_mask_cross_entropy": [f"unet_{row}" for row in _PAIRS["soft_mask_cross_entropy"]],
+        "unet_soft_mask_loss": [
+            "unet",
+            *(f"unet_{row}" for row in ("kats_dilation", "gros_interpolation", "temperature_scaling", "softseg")),
+        ],
+    },
+}
+"""By network, a row of the soft mask and the rows compared with it: those under its loss; and the binary mask under the
+Dice loss, this one's temperature scaling, and SoftSeg, which has a loss of its own, with the soft-mask loss."""
+
+BETTER, WORSE, OPEN = "better", "worse", "not shown"
+
+
+def wanted(config: Config) -> Wanted:
+    """Return the runs that are compared. In the small profiles they are those that the papers' tables have anyway, and
+    the pair :data:`~softmask.experiments.rows.ILLUSTRATED` on LIDC."""
+    runs: dict[tuple[str, str], Sequence[RunSpec]] = {}
+    for network in NETWORKS:
+        for dataset in NODULES:
+            rows = list(labels_compared(network, dataset))
+            if not config.profile.long:
+                shown = ILLUSTRATED if dataset == "lidc" else ()
+                rows = [row for row in rows if row in (*shown, *IN_THE_PAPERS)]
+            runs |= rows_of(rows, dataset, config)
+    return runs
 
 
 class AgainstReaders:
@@ -108,3 +165,177 @@ class AgainstReaders:
 
 def _measures(pair: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
     return measures.against_readers(*pair)
+
+
+def judged_by_readers(fitted: Fitted) -> Fitted:
+    """Return the finished runs whose test images have readers."""
+    known = {place: runs for place, runs in fitted.items() if _consensus(place[1]) in runs[0].record.measures}
+    return Fitted(known, fitted.wanted)
+
+
+def _consensus(dataset: str) -> str:
+    return "dice" if dataset == "lidc" else CONSENSUS
+
+
+def run_cells(fitted: Fitted) -> list[Cell]:
+    """Return how many runs of each label and network are finished, in words."""
+    found: list[Cell] = []
+    for (row, dataset), specs in fitted.wanted.items():
+        runs = fitted.get((row, dataset), [])
+        words = (note_of(fitted, row, dataset) or f"{len(runs)} of {len(specs)} finished") if runs else NOT_FINISHED
+        source = kind_of(runs[0]) if runs else specs[0].source
+        found += numbers(row, dataset, {"runs": words}, 0, len(runs), source)
+    return found
+
+
+def cells(fitted: Fitted, against: AgainstReaders) -> list[Cell]:
+    """Return the measures against readers, and in simulated images the error against the true alpha."""
+    alphas = [(*place, "mae_alpha") for place, runs in fitted.items() if "mae_alpha" in runs[0].record.measures]
+    readable = judged_by_readers(fitted)
+    parts = [with_consensus(readable), against.table(readable), of_runs(fitted, alphas)]
+    return summarise(pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True))
+
+
+def scores(fitted: Fitted, against: AgainstReaders) -> dict[Key, Scores]:
+    """Return the values of :data:`LOW`, times 100."""
+    found = {}
+    for (row, dataset), runs in judged_by_readers(fitted).items():
+        for metric in LOW:
+            name, source = (_consensus(dataset), values_of) if metric == CONSENSUS else (metric, against)
+            one = scores_of(runs, partial(source, metric=name), [fitted])
+            found[row, dataset, metric] = replace(one, values=100 * one.values)
+    return found
+
+
+def compared(found: Mapping[Key, Scores]) -> list[Judged]:
+    """Return every pair of :data:`PAIRS` that is run, on each data set and in each measure.
+
+    Differences are in favour of the soft mask, with their intervals over patients and seeds. ``p_holm`` of an outcome
+    is two-sided and corrected for all of these pairs together; NaN for pairs that are not judged.
+    """
+    pairs = [
+        Pair(better, worse, dataset, metric)
+        for metric in LOW
+        for dataset in NODULES
+        for by_row in PAIRS.values()
+        for better, rivals in by_row.items()
+        for worse in rivals
+        if {(better, dataset, metric), (worse, dataset, metric)} <= found.keys()
+    ]
+    judged = []
+    for pair in pairs:
+        rows = (found[row, pair.dataset, pair.metric] for row in (pair.better, pair.worse))
+        judged.append(Judged(pair, judge_pair(*rows, lower=LOW[pair.metric])))
+    both_sided = [np.nan if np.isnan(each.outcome.p) else _both_sided(each) for each in judged]
+    corrected = holm(both_sided)
+    return [
+        replace(each, outcome=replace(each.outcome, p_holm=float(p)))
+        for each, p in zip(judged, corrected, strict=True)
+        if each.outcome.difference is not None
+    ]
+
+
+def _both_sided(judged: Judged) -> float:
+    difference = judged.outcome.difference
+    return min(1.0, 2 * min(difference.p_below(0), difference.p_above(0)))
+
+
+def shown(judged: Judged) -> str:
+    """Return what a pair shows at the corrected level of 5 %: that the soft mask is better, worse, or neither; or why
+    it is not judged."""
+    p, difference = judged.outcome.p_holm, judged.outcome.difference
+    if np.isnan(p):
+        return judged.outcome.verdict
+    return OPEN if p > 1 - LEVEL else BETTER if difference.mean > 0 else WORSE
+
+
+def difference_cells(judged: Iterable[Judged], fitted: Fitted) -> list[Cell]:
+    """Return one row for each comparison and measure."""
+    found: list[Cell] = []
+    for each in judged:
+        pair, difference = each.pair, each.outcome.difference
+        values = {"difference": difference.mean, "low": difference.low, "high": difference.high}
+        values |= {"p_holm": each.outcome.p_holm, "shown": shown(each)}
+        counts = difference.images, min(difference.seeds), kind_of(fitted[pair.better, pair.dataset][0])
+        found += numbers(str(pair), pair.dataset, values, *counts)
+    return found
+
+
+def figure(judged: Sequence[Judged], dataset: str) -> Figure | None:
+    """Return a figure of the differences on a data set: a panel for each measure, a line for each comparison."""
+    from softmask.report.plots import Interval, intervals  # matplotlib takes its time
+
+    points = [
+        Interval(
+            display("metrics", each.pair.metric),
+            f"{display('rows', each.pair.better)} vs {display('rows', each.pair.worse)}",
+            shown(each),
+            each.outcome.difference.mean,
+            (each.outcome.difference.low, each.outcome.difference.high),
+        )
+        for each in judged
+        if each.pair.dataset == dataset
+    ]
+    if not points:
+        return None
+    looks = {BETTER: ("o", "#0072B2", "#0072B2"), WORSE: ("X", "#D55E00", "#D55E00"), OPEN: ("o", "white", "black")}
+    styles = {
+        name: dict(zip(("marker", "markerfacecolor", "color"), looks.get(name, ("s", "white", "0.6")), strict=True))
+        for name in dict.fromkeys([*looks, *(point.series for point in points)])
+    }
+    fig, axes = intervals(points, styles, "difference in favour\nof the soft mask, times 100")
+    for ax in axes:
+        ax.axvline(0, color="0.5", linestyle=":")
+    return fig
+
+
+QUESTIONS = {
+    "the other soft label that does best": SOFT,
+    "the readers' mean": (READERS_MEAN,),
+    "the binary mask that does best": BINARY,
+    "temperature scaling of the binary mask's network": ("temperature_scaling",),
+}
+"""What the soft mask is compared with in :func:`conclusions`, and the rows of the improved backbone behind it."""
+
+
+def conclusions(judged: Sequence[Judged], fitted: Fitted) -> list[str]:
+    """Return in plain sentences how the soft mask compares, on each data set and with each network, with each of
+    :data:`QUESTIONS`: in every measure, with the row that does best against it."""
+    unfinished = [place for place in fitted.wanted if place not in fitted]
+    sentences = [
+        f"Of {len(fitted.wanted)} rows on a data set, {len(unfinished)} are not finished."
+        if unfinished
+        else f"All {len(fitted.wanted)} rows on a data set have finished runs."
+    ]
+    for network in NETWORKS:
+        prefix = "unet_" if network == "unet" else ""
+        for question, rows in QUESTIONS.items():
+            names = {"unet" if prefix and row == "no_soft_label" else prefix + row for row in rows}
+            for dataset in NODULES:
+                asked = [(row, dataset) for row in names if (row, dataset) in fitted.wanted]
+                own = [each for each in judged if each.pair.worse in names and each.pair.dataset == dataset]
+                where = f"On {display('datasets', dataset)} with the {display('rows', network)}"
+                if own:
+                    hardest = [min(some, key=_mean) for some in _by_metric(own)]
+                    data = hardest[0].outcome.data
+                    told = "; ".join(map(_words, hardest))
+                    sentences.append(f"{where} ({data}), the soft mask against {question}: {told}.")
+                elif asked:
+                    sentences.append(f"{where}, the soft mask against {question}: {NOT_FINISHED}.")
+    return sentences
+
+
+def _mean(judged: Judged) -> float:
+    return judged.outcome.difference.mean
+
+
+def _by_metric(judged: Sequence[Judged]) -> list[list[Judged]]:
+    return [some for metric in LOW if (some := [each for each in judged if each.pair.metric == metric])]
+
+
+def _words(judged: Judged) -> str:
+    pair, difference = judged.pair, judged.outcome.difference
+    return (
+        f"{display('metrics', pair.metric)} {difference.mean:+.2f} ({difference.low:+.2f} to {difference.high:+.2f}; "
+        f"{display('rows', pair.worse)}: {shown(judged)})"
+    )

