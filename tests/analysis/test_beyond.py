@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from softmask import data as datasets
+from softmask import papers
 from softmask.analysis import beyond
 from softmask.analysis.finished import Fitted
 from softmask.analysis.table import COLUMNS
@@ -17,7 +18,10 @@ from softmask.config import Config
 from softmask.errors import DataError
 from softmask.experiments import Run
 from softmask.experiments.inputs import recorded_soft_masks
-from softmask.experiments.rows import rows_of
+from softmask.experiments.rows import METHODS, TABLES, labels_compared, rows_of
+from softmask.experiments.rows import specs as specs_of
+from softmask.experiments.spec import UNCHANGED
+from softmask.measure.differences import Scores
 from softmask.measure.readers import MEASURES, against_readers, reliability
 from softmask.measure.soft import soft_head
 
@@ -151,3 +155,108 @@ def test_a_test_of_a_network_is_read_as_that_network(record) -> None:
     image = np.arange(256, dtype=np.uint8).reshape(16, 16)
     soft = recorded_soft_masks(record(spec, n=1, predictions={"a": image}))["a"]
     np.testing.assert_allclose(soft, soft_head(image / 255))
+
+
+def test_a_small_profile_trains_one_pair_that_no_table_has() -> None:
+    config = Config.from_parameters("cpu", "embedded")
+    printed = {spec for table in TABLES for runs in specs_of(table, config).values() for spec in runs}
+    new = {place for place, runs in beyond.wanted(config).items() if not set(runs) <= printed}
+    assert new == {("readers_mean", "lidc"), ("soft_mask_cross_entropy", "lidc")}
+    night = Config.from_parameters("night", "real")
+    rows = {(row, dataset) for network in beyond.NETWORKS for dataset in ("lidc", "lnsm") for row in
+            labels_compared(network, dataset)}  # fmt: skip
+    assert set(beyond.wanted(night)) == rows
+    paired = {row for by_row in beyond.PAIRS.values() for better, rivals in by_row.items() for row in (better, *rivals)}
+    assert paired <= {row for row, _ in rows}
+
+
+def test_pairs_have_the_same_network_and_those_of_labels_the_same_loss() -> None:
+    methods = {}
+    for network, by_row in beyond.PAIRS.items():
+        for better, rivals in by_row.items():
+            assert METHODS[better].label == "soft_mask"
+            for worse in rivals:
+                methods[worse] = METHODS[worse].losses == METHODS[better].losses
+                assert METHODS[worse].network in (network, UNCHANGED, "softseg", "unet_softseg")
+    other = {row.removeprefix("unet_") for row, same in methods.items() if not same}
+    assert other == {"no_soft_label", "unet", "binary_cross_entropy", "temperature_scaling", "softseg"}
+
+
+def made_scores(mean: float, seed: int, curve: tuple[float, ...] = (0.8, 0.8, 0.8)) -> Scores:
+    """Two seeds on 40 images of 20 patients."""
+    values = mean + np.random.default_rng(seed).normal(0, 1, (2, 40))
+    ids, patients = (tuple(f"{name}{i // n}" for i in range(40)) for name, n in (("i", 1), ("p", 2)))
+    return Scores(ids, patients, values, "real", curves=(curve, curve))
+
+
+@pytest.fixture
+def found() -> dict:
+    """The soft mask is better than label smoothing in all measures, and as good as the readers' mean and SVLS."""
+    means = {"soft_mask_cross_entropy": 0, "label_smoothing": 5, "readers_mean": 0, "svls": 0}
+    values = {}
+    for seed, (row, mean) in enumerate(means.items()):
+        for metric, low in beyond.LOW.items():
+            values[row, "lidc", metric] = made_scores(mean if low else -mean, seed)
+    rising = tuple(np.linspace(0, 0.9, 10))
+    values["svls", "lidc", "ged"] = made_scores(0, 3, rising)
+    return values
+
+
+def test_differences_are_in_favour_of_the_soft_mask_and_corrected_over_the_table(found) -> None:
+    judged = beyond.compared(found)
+    assert len(judged) == 9
+    told = {(each.pair.worse, each.pair.metric): beyond.shown(each) for each in judged}
+    assert {told["label_smoothing", metric] for metric in beyond.LOW} == {"better"}
+    assert {told["readers_mean", metric] for metric in beyond.LOW} == {"not shown"}
+    assert told["svls", "ged"] == "not judged: undertrained"
+    by_pair = {(each.pair.worse, each.pair.metric): each.outcome for each in judged}
+    for (worse, metric), outcome in by_pair.items():
+        sign = -1 if beyond.LOW[metric] else 1
+        ours, theirs = (found[row, "lidc", metric].values.mean() for row in ("soft_mask_cross_entropy", worse))
+        assert outcome.difference.mean == pytest.approx(sign * (ours - theirs))
+    p = [outcome.p_holm for outcome in by_pair.values()]
+    alone = [each.outcome.p_holm for each in beyond.compared({key: found[key] for key in found if key[2] == "ged"})]
+    assert np.nansum(np.array(p)) > np.nansum(alone), "more comparisons, larger p values"
+    assert np.isnan(by_pair["svls", "ged"].p_holm)
+    swapped = {("readers_mean" if k[0] == "soft_mask_cross_entropy" else "soft_mask_cross_entropy", *k[1:]): v
+               for k, v in found.items() if k[0] in ("soft_mask_cross_entropy", "label_smoothing")}  # fmt: skip
+    assert {beyond.shown(each) for each in beyond.compared(swapped)} == {"worse"}
+
+
+def test_conclusions_name_the_hardest_row_and_what_is_not_finished(found, record) -> None:
+    config = Config.from_parameters("night", "real")
+    wanted = beyond.wanted(config)
+    done = {place: [Run(runs[0], record(runs[0]))] for place, runs in wanted.items() if (*place, "ged") in found}
+    sentences = beyond.conclusions(beyond.compared(found), Fitted(done, wanted))
+    assert sentences[0] == (
+        "Against other soft labels, in 6 comparisons: the soft mask is better in 3 and worse in 0; 2 show no difference; "
+        "1 are not judged."
+    )
+    assert sentences[1].startswith("On LIDC with the improved backbone (real), the soft mask against other soft labels")
+    assert "SVLS: not shown" in sentences[1]
+    assert "label smoothing" not in sentences[1]
+    assert sentences[-1].startswith("Not finished: other soft labels on LNSM with the improved backbone; ")
+    assert "the readers' mean on LIDC with the U-Net" in sentences[-1]
+    assert "the readers' mean on LNSM" not in sentences[-1], "which is not asked for"
+
+
+def test_the_tables_have_every_row_and_the_figure_every_comparison(fitted, opened, against, found) -> None:
+    wanted = dict(fitted.wanted) | {("svls", "lidc"): fitted.wanted["softgan", "lidc"]}
+    unfinished = Fitted(fitted, wanted)
+    words = {cell.row: cell.note for cell in beyond.run_cells(unfinished)}
+    assert words == {"softgan": "2 of 2 finished", "soft_mask_cross_entropy": "2 of 2 finished", "svls": "not finished"}
+    cells = {(cell.row, cell.metric): cell for cell in beyond.cells(unfinished, against)}
+    ged = against(fitted["softgan", "lidc"], "ged")
+    assert cells["softgan", "ged"].ours_mean == pytest.approx(np.nanmean(ged))
+    assert cells["softgan", "ged"].n_images == np.count_nonzero(~np.isnan(ged))
+    dice = [run.record.measures["dice"] for run in fitted["softgan", "lidc"]]
+    assert cells["softgan", "dice_consensus"].ours_mean == pytest.approx(np.mean(dice))
+    scores = beyond.scores(fitted, against)
+    np.testing.assert_allclose(scores["softgan", "lidc", "ged"].values, 100 * ged)
+    np.testing.assert_allclose(scores["softgan", "lidc", "dice_consensus"].values, 100 * np.array(dice))
+    judged = beyond.compared(found)
+    rows = beyond.difference_cells(judged, fitted)
+    assert len(rows) == 5 * len(judged)
+    fig = beyond.figure(judged, "lidc")
+    assert [ax.get_title() for ax in fig.axes] == [papers.display("metrics", metric) for metric in beyond.LOW]
+    assert beyond.figure(judged, "lnsm") is None

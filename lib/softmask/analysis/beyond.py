@@ -7,6 +7,7 @@ any age are measured alike; nothing is trained, and no network is needed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -290,39 +291,48 @@ def figure(judged: Sequence[Judged], dataset: str) -> Figure | None:
 
 
 QUESTIONS = {
-    "the other soft label that does best": SOFT,
+    "other soft labels": SOFT,
     "the readers' mean": (READERS_MEAN,),
-    "the binary mask that does best": BINARY,
+    "binary masks": BINARY,
     "temperature scaling of the binary mask's network": ("temperature_scaling",),
 }
 """What the soft mask is compared with in :func:`conclusions`, and the rows of the improved backbone behind it."""
 
 
 def conclusions(judged: Sequence[Judged], fitted: Fitted) -> list[str]:
-    """Return in plain sentences how the soft mask compares, on each data set and with each network, with each of
-    :data:`QUESTIONS`: in every measure, with the row that does best against it."""
-    unfinished = [place for place in fitted.wanted if place not in fitted]
-    sentences = [
-        f"Of {len(fitted.wanted)} rows on a data set, {len(unfinished)} are not finished."
-        if unfinished
-        else f"All {len(fitted.wanted)} rows on a data set have finished runs."
-    ]
-    for network in NETWORKS:
-        prefix = "unet_" if network == "unet" else ""
-        for question, rows in QUESTIONS.items():
-            names = {"unet" if prefix and row == "no_soft_label" else prefix + row for row in rows}
+    """Return in plain sentences how the soft mask compares with each of :data:`QUESTIONS`: how many comparisons go
+    which way; on each data set and with each network, in every measure, the row that does best against it; and what is
+    not finished."""
+    sentences, waiting = [], []
+    for question, rows in QUESTIONS.items():
+        places = []
+        counts: Counter[str] = Counter()
+        for network in NETWORKS:
+            names = {_row(row, network) for row in rows}
             for dataset in NODULES:
-                asked = [(row, dataset) for row in names if (row, dataset) in fitted.wanted]
-                own = [each for each in judged if each.pair.worse in names and each.pair.dataset == dataset]
-                where = f"On {display('datasets', dataset)} with the {display('rows', network)}"
-                if own:
+                where = f"{display('datasets', dataset)} with the {display('rows', network)}"
+                if own := [each for each in judged if each.pair.worse in names and each.pair.dataset == dataset]:
                     hardest = [min(some, key=_mean) for some in _by_metric(own)]
-                    data = hardest[0].outcome.data
                     told = "; ".join(map(_words, hardest))
-                    sentences.append(f"{where} ({data}), the soft mask against {question}: {told}.")
-                elif asked:
-                    sentences.append(f"{where}, the soft mask against {question}: {NOT_FINISHED}.")
-    return sentences
+                    places.append(f"On {where} ({own[0].outcome.data}), the soft mask against {question}: {told}.")
+                    counts.update(map(shown, own))
+                elif {(row, dataset) for row in names} & fitted.wanted.keys():
+                    waiting.append(f"{question} on {where}")
+        if places:
+            others = counts.total() - sum(counts[way] for way in (BETTER, WORSE, OPEN))
+            sentences.append(
+                f"Against {question}, in {counts.total()} comparisons: the soft mask is better in {counts[BETTER]} and "
+                f"worse in {counts[WORSE]}; {counts[OPEN]} show no difference; {others} are not judged."
+            )
+        sentences += places
+    return [*sentences, *([f"Not finished: {'; '.join(waiting)}."] if waiting else [])]
+
+
+def _row(row: str, network: str) -> str:
+    """The row of a network that corresponds to one of the improved backbone."""
+    if network != "unet":
+        return row
+    return "unet" if row == "no_soft_label" else f"unet_{row}"
 
 
 def _mean(judged: Judged) -> float:
