@@ -229,8 +229,8 @@ def test_conclusions_name_the_hardest_row_and_what_is_not_finished(found, record
     done = {place: [Run(runs[0], record(runs[0]))] for place, runs in wanted.items() if (*place, "ged") in found}
     sentences = beyond.conclusions(beyond.compared(found), Fitted(done, wanted))
     assert sentences[0] == (
-        "Against other soft labels, in 6 comparisons: the soft mask is better in 3 and worse in 0; 2 show no difference; "
-        "1 are not judged."
+        "Against other soft labels, in 6 comparisons: the soft mask is better in 3 and worse in 0; "
+        "2 show no difference; 1 are not judged."
     )
     assert sentences[1].startswith("On LIDC with the improved backbone (real), the soft mask against other soft labels")
     assert "SVLS: not shown" in sentences[1]
