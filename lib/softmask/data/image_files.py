@@ -10,6 +10,7 @@ import os
 import warnings
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,9 @@ def read_grey_stack(source: str | Path | bytes, name: str | None = None, *, sign
         raise
     except UnidentifiedImageError as error:  # its text is a memory address: it would differ from run to run
         begin = f"begins with {data[:8]!r}" if data else "0 bytes"
-        remedy = f"{AGAIN}, or save it with 8 or 16 bit" if data.startswith(_TIFF) else AGAIN
+        remedy = AGAIN
+        if data.startswith(_TIFF):
+            begin, remedy = _numbers_of_tiff(data) or begin, f"{AGAIN}, or save it with 8 or 16 bit"
         raise DataError(f"{name}: not a readable PNG or TIFF image ({begin}); {remedy}") from error
     except Exception as error:  # decoders raise nearly anything on damaged bytes, and for a bomb
         raise DataError(f"{name}: not a readable PNG or TIFF image ({brief(error)}); {AGAIN}") from error
@@ -120,6 +123,15 @@ def _array_of(image, name: str, signed: bool) -> np.ndarray:
     expected = "TIFF image of signed 16-bit numbers" if signed else "image of unsigned 8 or 16 bit"
     sign = ", signed" if tags.get(_SAMPLE_FORMAT) == (_SIGNED,) else ""
     raise DataError(f"{name}: expected a grey {expected}, found mode {image.mode!r}{sign}; convert the file")
+
+
+def _numbers_of_tiff(data: bytes) -> str:
+    """Return what numbers a TIFF holds that Pillow cannot read; empty where it is damaged."""
+    import tifffile  # takes its time
+
+    with suppress(Exception), tifffile.TiffFile(io.BytesIO(data)) as file:
+        return f"its pixels are {file.pages[0].dtype} numbers"
+    return ""
 
 
 def _check_png(data: bytes, name: str) -> None:

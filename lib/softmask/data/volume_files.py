@@ -364,6 +364,8 @@ def _is_nrrd(path: Path) -> bool:
 
 def _file_size(path: Path) -> int:
     size = size_of(path, "check the name")
+    if not size:
+        raise DataError(f"{path}: is empty; {AGAIN}")
     twin = path.with_name(path.name[:-3])
     if path.name.lower().endswith(".nii.gz") and twin.is_file():  # SimpleITK would open the other one
         raise DataError(f"{path}: lies beside {twin.name}, and the two cannot be told apart; move one of them away")
