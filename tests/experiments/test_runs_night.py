@@ -197,7 +197,7 @@ def test_soft_labels_beyond_the_papers_come_last_and_share_runs_with_their_table
     assert all(len(result[title]) == len(specs) + 3 for title, specs in zip(titles, trained, strict=True))
     shared = {"0.5dice+100soft_l1+1gan", "1dice"}
     names = [spec.name for specs in trained for spec in specs]
-    assert not any(f"improved_backbone-{label}-{losses}" in name for name in names for label in ("soft_mask", "binary")
+    assert not any(f"improved_backbone-{label}-{losses}-" in name for name in names for label in ("soft_mask", "binary")
                    for losses in shared)  # fmt: skip
 
 
