@@ -183,10 +183,10 @@ def test_pairs_have_the_same_network_and_those_of_labels_the_same_loss() -> None
 
 
 def made_scores(mean: float, seed: int, curve: tuple[float, ...] = (0.8, 0.8, 0.8)) -> Scores:
-    """Two seeds on 40 images of 20 patients."""
-    values = mean + np.random.default_rng(seed).normal(0, 1, (2, 40))
+    """Four seeds on 40 images of 20 patients."""
+    values = mean + np.random.default_rng(seed).normal(0, 0.2, (4, 40))
     ids, patients = (tuple(f"{name}{i // n}" for i in range(40)) for name, n in (("i", 1), ("p", 2)))
-    return Scores(ids, patients, values, "real", curves=(curve, curve))
+    return Scores(ids, patients, values, "real", curves=4 * (curve,))
 
 
 @pytest.fixture
