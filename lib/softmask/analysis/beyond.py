@@ -194,7 +194,8 @@ def cells(fitted: Fitted, against: AgainstReaders) -> list[Cell]:
     alphas = [(*place, "mae_alpha") for place, runs in fitted.items() if "mae_alpha" in runs[0].record.measures]
     readable = judged_by_readers(fitted)
     parts = [with_consensus(readable), against.table(readable), of_runs(fitted, alphas)]
-    return summarise(pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True))
+    found = summarise(pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True))
+    return sorted(found, key=lambda cell: NODULES.index(cell.dataset))  # the columns of a data set side by side
 
 
 def scores(fitted: Fitted, against: AgainstReaders) -> dict[Key, Scores]:
@@ -256,7 +257,7 @@ def difference_cells(judged: Iterable[Judged], fitted: Fitted) -> list[Cell]:
     for each in judged:
         pair, difference = each.pair, each.outcome.difference
         values = {"difference": difference.mean, "low": difference.low, "high": difference.high}
-        values |= {"p_holm": each.outcome.p_holm, "shown": shown(each)}
+        values |= {"shown": shown(each)} | ({} if np.isnan(each.outcome.p_holm) else {"p_holm": each.outcome.p_holm})
         counts = difference.images, min(difference.seeds), kind_of(fitted[pair.better, pair.dataset][0])
         found += numbers(str(pair), pair.dataset, values, *counts)
     return found
