@@ -285,7 +285,7 @@ def figure(judged: Sequence[Judged], dataset: str) -> Figure | None:
         name: dict(zip(("marker", "markerfacecolor", "color"), looks.get(name, ("s", "white", "0.6")), strict=True))
         for name in dict.fromkeys([*looks, *(point.series for point in points)])
     }
-    fig, axes = intervals(points, styles, "difference in favour\nof the soft mask, times 100")
+    fig, axes = intervals(points, styles, "difference in favour\nof the soft mask, times 100", sharex=False)
     for ax in axes:
         ax.axvline(0, color="0.5", linestyle=":")
     return fig

@@ -278,12 +278,13 @@ def intervals(
     xlabel: str,
     apart: float = 0.0,
     printed: Mapping[tuple[str, str, str], float] | None = None,
+    sharex: bool = True,
     **spread: Any,
 ) -> tuple[Figure, np.ndarray]:
     """Draw a panel for each group, a line for each row and in it, ``apart``, each series: its point and its spread."""
     titles, rows, series = (list(dict.fromkeys(point[i] for point in points)) for i in range(3))
     height = (0.75 if apart else 0.5) * len(rows) + 2.2
-    fig, [axes] = _panels(titles, 1, (4.6 + 4 / len(titles), height), sharex=True, sharey=True)
+    fig, [axes] = _panels(titles, 1, (4.6 + 4 / len(titles), height), sharex=sharex, sharey=True)
     for point in points:
         ax, style = axes[titles.index(point.panel)], styles[point.series]
         place = rows.index(point.row) + apart * (series.index(point.series) - (len(series) - 1) / 2)
