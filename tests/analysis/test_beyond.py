@@ -221,6 +221,8 @@ def test_differences_are_in_favour_of_the_soft_mask_and_corrected_over_the_table
     swapped = {("readers_mean" if k[0] == "soft_mask_cross_entropy" else "soft_mask_cross_entropy", *k[1:]): v
                for k, v in found.items() if k[0] in ("soft_mask_cross_entropy", "label_smoothing")}  # fmt: skip
     assert {beyond.shown(each) for each in beyond.compared(swapped)} == {"worse"}
+    few = {key: replace(one, patients=("a",) * 20 + ("b",) * 20) for key, one in swapped.items()}
+    assert {beyond.shown(each) for each in beyond.compared(few)} == {"not judged: fewer than 10 patients"}
 
 
 def test_conclusions_name_the_hardest_row_and_what_is_not_finished(found, record) -> None:

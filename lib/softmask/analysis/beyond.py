@@ -36,7 +36,7 @@ from softmask.measure import readers as measures
 from softmask.measure.differences import Scores
 from softmask.measure.soft import Calibration
 from softmask.measure.statistics import LEVEL, holm
-from softmask.measure.verdicts import judge_pair
+from softmask.measure.verdicts import INCONCLUSIVE, LEAST_PATIENTS, judge_pair
 from softmask.papers import Pair, display
 from softmask.parallel import map_items
 from softmask.report.result import NOT_FINISHED, Cell, Key
@@ -247,7 +247,8 @@ def shown(judged: Judged) -> str:
     it is not judged."""
     p, difference = judged.outcome.p_holm, judged.outcome.difference
     if np.isnan(p):
-        return judged.outcome.verdict
+        few = judged.outcome.verdict == INCONCLUSIVE
+        return f"not judged: fewer than {LEAST_PATIENTS} patients" if few else judged.outcome.verdict
     return OPEN if p > 1 - LEVEL else BETTER if difference.mean > 0 else WORSE
 
 
