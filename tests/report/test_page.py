@@ -196,13 +196,13 @@ def test_notebooks_that_failed_are_named_but_not_the_one_that_builds_the_page(co
     config.results.mkdir(parents=True)
     state = [{"name": "01_data", "status": "ok"}, {"name": "02_soft", "status": "failed", "reason": "cell 3: <boom>"},
              {"name": "08_doctors", "status": "not run", "reason": "needs 02_soft"},
-             {"name": "10_report", "status": "running"}]  # fmt: skip
+             {"name": "11_report", "status": "running"}]  # fmt: skip
     (config.results / "state.json").write_text(json.dumps({"notebooks": state}))
-    monkeypatch.setenv("SOFTMASK_NOTEBOOK", "10_report")
+    monkeypatch.setenv("SOFTMASK_NOTEBOOK", "11_report")
     parsed = look(page.build(config)).words
     assert "02_soft: failed (cell 3: <boom>)" in parsed
     assert "08_doctors: not run (needs 02_soft)" in parsed
-    assert "10_report" not in parsed
+    assert "11_report" not in parsed
     (config.results / "notebooks").mkdir()
     (config.results / "notebooks" / "01_data.html").write_text("")
     assert "notebooks/01_data.html" in look(page.build(config)).addresses

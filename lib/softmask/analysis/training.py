@@ -113,6 +113,13 @@ def extra_cells(places: Iterable[tuple[str, str]], metrics: Sequence[str], fitte
     return summarise(of_runs(fitted, keys), remarks=_remarks(fitted))
 
 
+def with_consensus(fitted: Fitted) -> pd.DataFrame:
+    """Return the long table of Dice with the readers' consensus, which is the truth on LIDC, as :data:`CONSENSUS`."""
+    measures = {place: "dice" if place[1] == "lidc" else CONSENSUS for place in fitted}
+    known = [(*place, name) for place, name in measures.items() if name in fitted[place][0].record.measures]
+    return of_runs(fitted, known).assign(metric=CONSENSUS)
+
+
 def beyond_cells(fitted: Fitted) -> list[Cell]:
     """Return cells of the measures of :data:`BEYOND`; rows with the same runs are given once.
 

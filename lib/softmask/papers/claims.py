@@ -214,14 +214,19 @@ def _pairs(
         yield pair
 
 
-def _printed(row: str, pair: Pair, unit: str, cells: Cells) -> float:
-    """The printed mean of a row in the claim's unit; NaN where it is missing."""
+def printed_place(row: str, pair: Pair) -> tuple[str, str, str]:
+    """Return (row, data set, metric) of the printed cell that a pair compares for one of its rows."""
     metric, dataset = _PRINTED_AS.get(pair.metric, pair.metric), pair.dataset
     if metric.startswith("dice_with_"):
         dataset = "lidc"  # where the matrices of doctors are
     if metric.startswith("acc_") and row.endswith("_roi"):  # radiomics prints a row for each classifier
         row, metric = metric.removeprefix("acc_"), f"acc_{row.removesuffix('_roi')}"
-    value, printed = cells.get((row, dataset, metric), (math.nan, ""))
+    return row, dataset, metric
+
+
+def _printed(row: str, pair: Pair, unit: str, cells: Cells) -> float:
+    """The printed mean of a row in the claim's unit; NaN where it is missing."""
+    value, printed = cells.get(printed_place(row, pair), (math.nan, ""))
     return value * (100 if unit == "points" and printed == "fraction" else 1)
 
 

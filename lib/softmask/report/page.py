@@ -25,6 +25,7 @@ from softmask.errors import DataError
 from softmask.files import write_atomic
 from softmask.measure import verdicts as rule
 from softmask.measure.statistics import LEVEL
+from softmask.papers.audit import gains
 from softmask.papers.printed import VALUES
 from softmask.report import contents, notebooks, provenance, summary, tables, verdicts
 from softmask.report.contents import ClaimEntry, Contents, FigureEntry, TableEntry
@@ -103,6 +104,8 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         "total": total,
         "differences": Counter(ways),
         "runs": [_beside(run, other) for run, other in beside.items()],
+        "gains": gains.sentence(gains.run()),
+        "seen": next((entry for entry in read.tables if entry.name == "could-be-seen"), None),
         "class_of": {status: name for name, statuses in _CLASSES.items() for status in statuses}.get,
         "not_run": [entry for entry in entries if entry.status == contents.NOT_RUN],
         "damaged": [entry for entry in entries if entry.status == contents.DAMAGED],

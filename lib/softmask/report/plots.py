@@ -82,8 +82,7 @@ def _styles(by_dataset: Mapping[str, Iterable[str]]) -> Styles:
 
 def _epochs(ax: Axes, curves: Curves, values: Sequence[float], **style: Any) -> Any:
     """Draw a value for each of the last epochs of ``curves``, and return the line."""
-    places, every = _places(curves)[-len(values) :], max(1, len(values) // 8)
-    [line] = ax.plot(places, values, markevery=every, **style)
+    [line] = ax.plot(_places(curves)[-len(values) :], values, markevery=max(1, len(values) // 8), **style)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.set(xlabel="step" if "steps" in curves else "epoch")
     ax.label_outer()
@@ -278,12 +277,13 @@ def intervals(
     xlabel: str,
     apart: float = 0.0,
     printed: Mapping[tuple[str, str, str], float] | None = None,
+    sharex: bool = True,
     **spread: Any,
 ) -> tuple[Figure, np.ndarray]:
     """Draw a panel for each group, a line for each row and in it, ``apart``, each series: its point and its spread."""
     titles, rows, series = (list(dict.fromkeys(point[i] for point in points)) for i in range(3))
     height = (0.75 if apart else 0.5) * len(rows) + 2.2
-    fig, [axes] = _panels(titles, 1, (4.6 + 4 / len(titles), height), sharex=True, sharey=True)
+    fig, [axes] = _panels(titles, 1, (4.6 + 4 / len(titles), height), sharex=sharex, sharey=True)
     for point in points:
         ax, style = axes[titles.index(point.panel)], styles[point.series]
         place = rows.index(point.row) + apart * (series.index(point.series) - (len(series) - 1) / 2)
