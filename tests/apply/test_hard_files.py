@@ -13,6 +13,7 @@ import pydicom
 import pytest
 import SimpleITK
 import tifffile
+from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -162,6 +163,8 @@ def test_what_is_no_part_of_the_scan_is_passed_over_and_counted(
     ("changes", "message"),
     [
         ({"RescaleSlope": None}, r"has no RescaleSlope (0028,1053)"),
+        ({"RescaleType": "Z_EFF"}, "RescaleType (0028,1054) = Z_EFF, no Hounsfield units"),
+        ({"HighBit": 15, "BitsStored": 12}, "HighBit (0028,0102) = 15 with 12 bits stored"),
         ({"RescaleIntercept": None}, r"has no RescaleIntercept (0028,1052)"),
         ({"ImagePositionPatient": None}, "has no ImagePositionPatient (0020,0032), which a CT slice has"),
         ({"PixelSpacing": None}, "has no PixelSpacing (0028,0030), which a CT slice has"),
@@ -301,6 +304,54 @@ def test_real_numbers_in_a_tiff_are_named(made, label, tmp_path, capsys, dtype):
     stderr = capsys.readouterr().err
     assert f"its pixels are {dtype} numbers" in stderr
     assert "save it with 8 or 16 bit" in stderr
+
+
+def test_a_mark_on_a_slice_that_is_stored_turned_is_a_doubt(made, folder, label, tmp_path):
+    """A mark in pixels may have been drawn on the pixels as they are stored."""
+    row, column = made.centres[2]
+    mark = made.ends((row, column))
+    arguments = (folder, "--recist", *mark, "--slice", 2, "--format", "png")
+    assert label(*arguments, "--name", "upright") == 0
+    for path in folder.iterdir():
+        turn(path, rows=True, columns=False)
+    assert label(*arguments, "--name", "turned") == 0
+    rows = made.read_manifest(tmp_path / "out")
+    assert "is the mark or mask turned likewise?" in rows["turned"]["message"]
+    assert not rows["upright"]["message"]
+
+
+def test_one_grey_level_a_filled_outline_and_padding_are_doubts(made, label, tmp_path):
+    flat = made.save(tmp_path / "flat.png", np.full(made.size, 90, np.uint8))
+    image = made.save(tmp_path / "a.png", made.grey())
+    ring = made.disc() & ~made.disc(radius=6)
+    outline = made.save(tmp_path / "ring.png", ring.astype(np.uint8) * 255)
+    padded = made.hu()
+    padded[:, 0] = -3024
+    scan = made.write_volume(tmp_path / "padded.nii.gz", padded)
+    mark = ("--recist", *made.ends())
+    for arguments, name, doubt in (
+        ((flat, *mark), "flat", "have one grey level in this window"),
+        ((image, "--mask", outline), "ring", "looks like an outline"),
+        ((scan, *mark, "--slice", 2, "--stretch"), "padded", "its least value, -3024, is padding"),
+        ((image, *mark), "plain", ""),
+    ):
+        assert label(*arguments, "--name", name, "--format", "png") == 0
+        message = made.read_manifest(tmp_path / "out")[name]["message"]
+        assert doubt in message if doubt else not message
+
+
+def test_the_orientation_of_a_png_is_heeded(made, tmp_path):
+    exif = Image.Exif()
+    exif[274] = 3  # turned by half
+    Image.fromarray(made.grey()).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_grey(tmp_path / "a.png"), made.grey()[::-1, ::-1])
+
+
+def test_instances_of_one_name_are_a_doubt(made, folder, mask, label, tmp_path):
+    for path in folder.iterdir():
+        change(path, SOPInstanceUID="1.2.3.4")
+    assert label(folder, "--mask", mask, "--format", "nifti") == 0
+    assert "is the same in several slices" in made.read_manifest(tmp_path / "out")["ct"]["message"]
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.png", "a.dcm", "a.tif"])

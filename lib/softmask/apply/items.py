@@ -106,7 +106,10 @@ class Mark:
             raise LabelError(f"{error}{hint if 'outside' in str(error) else ''}") from error
 
     def turn_of(self, image: Image, z: int) -> Turn | None:
-        """Return the turn of slice ``z`` where the mark counts stored pixels: that of a report does."""
+        """Return the turn of slice ``z`` where the mark counts stored pixels: that of a report does. Warn where another
+        mark in pixels is one on a slice that is stored turned."""
+        if self.units == "px" and not self.uid:
+            _doubt_turned(image, z)
         return image.series.slices[z].turn if self.uid and image.series is not None else None
 
     def slice_of(self, image: Image, z: int | None) -> int:
@@ -218,7 +221,8 @@ def read_list(path: Path) -> tuple[list[Item], list[Problem]]:
         if "image" not in header or unknown or len(set(header)) != len(header) or not set(_PRIORS) & set(header):
             names = ", ".join(repr(name[:40]) for name in header[:40]) or "none"
             found = [sign for sign in (";", "\t") if sign in names or repr(sign)[1:-1] in names]
-            remedy = f"save it with commas between cells, not with {found[0]!r}" if found else COLUMNS_HELP
+            extra = f"unknown are {', '.join(map(repr, sorted(unknown)))}; " if unknown and "image" in header else ""
+            remedy = f"save it with commas between cells, not with {found[0]!r}" if found else f"{extra}{COLUMNS_HELP}"
             raise ConfigError(f"{path}: its first line names the columns {names} (separated by commas); {remedy}")
         for row in rows:
             if not any(cell.strip() for cell in row):
@@ -284,8 +288,17 @@ def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
             where = f" in slice {large[0]}" if image.is_volume else ""
             doubt = f"covers {masks[large[0]].mean():.0%} of the image{where}; should it be inverted, invert it"
             warnings.warn(Doubt(f"{path}: {doubt}"), stacklevel=2)
+        if drawn := [z for z in marked if z in masks and _is_outline(masks[z])]:
+            warnings.warn(Doubt(f"{path}: looks like an outline in slice {drawn[0]}; fill it, if so"), stacklevel=2)
     empty = np.zeros(image.shape, bool)
     return {z: np.stack([masks.get(z, empty) for masks in readers]) for z in marked}
+
+
+def _is_outline(mask: np.ndarray) -> bool:
+    """Return whether what a mask encloses is more than what it marks."""
+    from scipy.ndimage import binary_fill_holes  # takes its time
+
+    return np.count_nonzero(binary_fill_holes(mask)) > 2 * np.count_nonzero(mask)
 
 
 def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
@@ -305,11 +318,20 @@ def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
             )
         if item.label:
             raise DataError(f"{path}: PNG and TIFF masks have no labels, so --label has no effect; leave it out")
-        return {_checked_slice(item.slice or 0, n): checked_mask(stored, f"{path}")}
+        z = _checked_slice(item.slice or 0, n)
+        _doubt_turned(image, z)
+        return {z: checked_mask(stored, f"{path}")}
     if image.grid is None:
         raise DataError(f"{path}: {image.path} has no place in mm, so its mask must be PNG or TIFF (JPEG alters it)")
     stack = lesion_mask(image.grid, path, item.label)
     return {int(z): stack[z] for z in np.flatnonzero(stack.any(axis=(1, 2)))}
+
+
+def _doubt_turned(image: Image, z: int) -> None:
+    ct = None if image.series is None else image.series.slices[z]
+    if ct is not None and ct.turn != Turn():
+        how = "rows count from the patient's front and columns from the right, and its pixels are stored otherwise"
+        warnings.warn(Doubt(f"{ct.path}: {how}; is the mark or mask turned likewise?"), stacklevel=3)
 
 
 def _checked_slice(z: int, n: int) -> int:

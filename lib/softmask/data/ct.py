@@ -144,9 +144,11 @@ def read_header(path: Path) -> CtSlice | None:
     if not 0 < shape[0] * shape[1] <= LARGEST:
         raise DataError(f"{path}: declares {shape[0]} x {shape[1]} pixels, no size of a CT slice; {AGAIN}")
     if ct is None:
+        along = np.allclose(orientation, np.rint(orientation), atol=1e-3)
+        why = "a coronal or sagittal slice" if along else "gantry tilt, or turned in its plane?"
         raise DataError(
             f"{path}: not an axial slice along the patient's axes ({named('ImageOrientationPatient')} = {orientation}: "
-            "gantry tilt, or turned in its plane?); remove it, or resample the series"
+            f"{why}); remove it, or resample the series"
         )
     if photometric == "MONOCHROME1":
         raise DataError(f"{path}: {named('PhotometricInterpretation')} = MONOCHROME1; export it as MONOCHROME2")
@@ -161,6 +163,13 @@ def read_hu(ct: CtSlice) -> np.ndarray:
     """
     path = ct.path
     dataset = dcmread(path)
+    if (kind := dataset.get("RescaleType")) not in (None, "", "HU", "US"):
+        raise DataError(f"{path}: {named('RescaleType')} = {kind}, no Hounsfield units; get the images in HU")
+    if "ModalityLUTSequence" in dataset:
+        raise DataError(f"{path}: {named('ModalityLUTSequence')} in place of a scale; export it with RescaleSlope")
+    if (bits := dataset.get("BitsStored")) and dataset.get("HighBit", bits - 1) != bits - 1:
+        high = f"{named('HighBit')} = {dataset.HighBit} with {bits} bits stored"
+        raise DataError(f"{path}: {high}: values that do not begin at bit 0 are not read; export it again")
     for tag in ("RescaleSlope", "RescaleIntercept"):
         if dataset.get(tag) is None and "PixelData" in dataset:
             raise DataError(f"{path}: has no {named(tag)}, the scale of Hounsfield units; export the series again")
@@ -273,6 +282,9 @@ def grid_of_series(folder: Path, series: Series) -> Grid:
                 f"{ct.path}: {named('ImagePositionPatient')} begins with {ct.corner_mm}: it does not lie above "
                 f"{first.path} (gantry tilt?); resample the series"
             )
+    if len({ct.uid for ct in slices}) < len(slices):
+        text = f"{named('SOPInstanceUID')} is the same in several slices, so that DICOM outputs cannot name them"
+        warnings.warn(Doubt(f"{first.path.parent}: {text}"), stacklevel=2)
     if lossy := [ct.path for ct in slices if ct.lossy]:
         text = f"{lossy[0]}: {len(lossy)} of {len(slices)} slices were compressed with loss; edges may have changed"
         warnings.warn(Doubt(text), stacklevel=2)

@@ -141,8 +141,8 @@ def _volume_mask(grid: Grid, path: Path, choose: _Choice, *, read: bool) -> np.n
         return None
     values = read_turned(path)
     if values.min() < 0 or (values.dtype.kind == "f" and (values % 1).any()):
-        span = f"{values.min():g} to {values.max():g}"
-        raise DataError(f"{path}: its values, {span}, are no labels; whole numbers from 0 up are expected")
+        wrong = values[(values < 0) | (values % 1 != 0)][0]
+        raise DataError(f"{path}: has the value {wrong:.9g}, which is no label; whole numbers from 0 up are expected")
     labels = [int(value) for value in np.unique(values) if value]
     if not labels:
         raise DataError(f"{path}: every voxel has label 0; get the mask of this scan")
@@ -189,7 +189,11 @@ def _lungs(names: Mapping[int, str], path: Path, tag: str) -> list[int]:
 
 def _labelled(names: Mapping[int, str], path: Path, tag: str, label: str) -> list[int]:
     """Return the number of that with this number or name, or of the only one."""
-    chosen = [number for number, name in names.items() if label in (f"{number}", name)] if label else list(names)
+    chosen = (
+        [number for number, name in names.items() if label in (f"{number}", f"{number}.0", name)]
+        if label
+        else list(names)
+    )
     if len(chosen) != 1:
         why = f"{len(chosen)} of the {len(names)} structures of {tag} are meant"
         raise DataError(f"{path}: {why} ({_listed(names)}); name one with --label (column label): number or name")
@@ -266,7 +270,8 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: _Choice, unbroken: bool, read
             mask[place] |= _joined(planes)
     if not mask.any():
         listed = ", ".join(names[number] for number in chosen)
-        raise DataError(f"{path}: the contours of {listed} enclose no pixel of {grid.path}; get those drawn on it")
+        why = "enclose no pixel" if not beside else "lie between the slices or beyond them, and enclose no pixel"
+        raise DataError(f"{path}: the contours of {listed} {why} of {grid.path}; get those drawn on it")
     if not unbroken:
         _doubt_left_out(path, grid, beside)
     return mask
