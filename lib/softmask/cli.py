@@ -6,6 +6,7 @@ Exit status: 0 done; 1 done, and what was asked about is damaged or not there; 2
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
@@ -37,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for add in (_add_data, _add_run, _add_segment, _add_lungs, _add_verify, _add_label):
         add(commands)
     arguments = parser.parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name need not be text in any encoding
+            stream.reconfigure(errors="backslashreplace")
     try:
         return arguments.run(arguments)
     except SoftmaskError as error:

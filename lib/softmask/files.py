@@ -113,7 +113,9 @@ def sha256_of(*parts: bytes | memoryview | str | Path) -> str:
     preceded by its length, so that moving a boundary changes the digest."""
     digest = hashlib.sha256()
     for part in parts:
-        data = part.read_bytes() if isinstance(part, Path) else part.encode() if isinstance(part, str) else part
+        if isinstance(part, str):  # which may be the name of a file in another encoding
+            part = part.encode(errors="surrogateescape")
+        data = part.read_bytes() if isinstance(part, Path) else part
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
     return digest.hexdigest()

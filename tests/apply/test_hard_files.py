@@ -3,7 +3,9 @@ cause."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -231,6 +233,90 @@ def test_a_nifti_file_that_contradicts_itself_is_refused(made, mask, label, tmp_
     content[254:256] = bytes(2)  # of the sform: the other account alone
     path.write_bytes(content)
     assert label(path, "--mask", mask) == 0
+
+
+@pytest.mark.parametrize(
+    ("place", "content", "message", "status"),
+    [
+        (112, struct.pack("<2f", 0, -1024), "scl_slope 0 means no scale, but scl_inter is -1024", 1),
+        (80, struct.pack("<3f", 1, 1, 1), "0.8 x 0.7 x 2.5 by its sform, and 1 x 1 x 1 by pixdim", 1),
+        (252, bytes(4), "doubtful: {path}: has neither sform nor qform", 0),
+        (123, bytes([1]), "doubtful: {path}: its voxels are 800 x 700 x 2500 mm", 0),
+        (123, bytes([3]), "doubtful: {path}: its voxels are 0.0008 x 0.0007 x 0.0025 mm", 0),
+        (0, b"\x1f\x8b", "is compressed, and its name does not say so; rename it to end with .nii.gz", 1),
+    ],
+)
+def test_a_nifti_header_that_cannot_be_right(made, label, tmp_path, capsys, place, content, message, status):
+    path = made.write_volume(tmp_path / "scan.nii", made.hu())
+    header = bytearray(path.read_bytes())
+    if place == 80:
+        header[252:254] = bytes(2)  # the qform would contradict pixdim as well
+    header[place : place + len(content)] = content
+    path.write_bytes(header)
+    assert label(path, "--recist", *made.ends(), "--slice", 2) == status
+    assert message.format(path=path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("lines", "message", "status"),
+    [
+        ('space directions: (0.8,0,0) (0,0.7,0) (0,0,2.5)\nspace units: "mm" "mm" "mm"\n\n', "", 0),
+        (
+            'space directions: (0.8,0,0) (0,0.7,0) (0,0,2.5)\nspace units: "cm" "cm" "cm"\n\n',
+            "is in units of cm; save it in mm",
+            1,
+        ),
+        ("\n", "doubtful: {path}: states no size of its voxels; 1 mm is taken", 0),
+        ("data file: scan.raw\n", "keeps its voxels in another file", 1),
+    ],
+)
+def test_the_size_of_voxels_in_nrrd(made, label, tmp_path, capsys, lines, message, status):
+    path = tmp_path / "scan.nrrd"
+    start = "NRRD0004\ntype: short\ndimension: 3\nsizes: 48 40 5\nendian: little\nencoding: raw\n"
+    start += "space: left-posterior-superior\n" if "units" in lines else ""
+    path.write_bytes((start + lines).encode() + made.hu().astype("<i2").tobytes() * ("file" not in lines))
+    assert label(path, "--recist", *made.ends(), "--slice", 2) == status
+    err = capsys.readouterr().err
+    assert message.format(path=path) in err if message else not err
+
+
+def test_values_that_are_no_hounsfield_units(made, folder, mask, label, tmp_path, capsys):
+    hu = made.hu()
+    hu[0, 0, 0] = -2000  # what is outside the scanned circle
+    for offset, doubted in ((0, False), (1024, True)):
+        path = made.write_volume(tmp_path / f"{offset}.nii.gz", hu + np.int16(offset) * (hu > -2000))
+        assert label(path, "--mask", mask) == 0
+        assert ("as if 1024 were added to HU: check the scale" in capsys.readouterr().err) == doubted
+    change(folder / MIDDLE, PixelRepresentation=0, PixelData=np.full((40, 48), -900, "<i2").tobytes())
+    assert label(folder, "--mask", mask) == 1
+    assert "HU; is PixelRepresentation (0028,0103) wrong?" in capsys.readouterr().err
+
+
+def test_a_signed_8_bit_picture_is_refused(made, label, tmp_path, capsys):
+    tifffile.imwrite(tmp_path / "a.tif", (made.grey().astype(int) - 128).astype(np.int8))
+    assert label(tmp_path / "a.tif", "--recist", *made.ends()) == 1
+    assert "found mode 'L', signed" in capsys.readouterr().err
+
+
+def test_files_of_another_purpose_are_named(made, ct, mask, label, tmp_path, capsys):
+    assert label(ct, "--mask", mask, "--format", "seg") == 0
+    (segmentation,) = (tmp_path / "out").glob("*-soft.dcm")
+    assert label(segmentation, "--mask", mask) == 1
+    assert "is DICOM, but no slice of a CT scan" in capsys.readouterr().err
+    picture = made.save(tmp_path / "mask.jpg", made.volume_mask()[2].astype(np.uint8) * 255)
+    assert label(made.save(tmp_path / "a.png", made.grey()), "--mask", picture) == 1
+    assert "its mask must be PNG or TIFF (JPEG alters it)" in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_text_is_a_name(made, label, shipped, tmp_path, capsys):
+    from softmask import cli
+
+    path = made.save(tmp_path / os.fsdecode(b"gr\xf6\xdfe.png"), made.grey())
+    assert label(path, "--recist", *made.ends()) == 0
+    assert b"gr\xf6\xdfe-soft.png" in os.listdir(os.fsencode(tmp_path / "out"))
+    out = tmp_path / "segmented"
+    assert cli.main(["segment", str(path), "--at", "19", "23", "--model", str(shipped), "--out", str(out)]) == 0
+    assert [*made.read_manifest(out)] == [r"gr\udcf6\udcdfe"]
 
 
 def labels(made) -> np.ndarray:

@@ -56,7 +56,7 @@ def test_ends_outside_the_image_are_refused():
     [
         (AXES, ""),
         ([[(10, 10), (30, 10)], [(15, 5), (24, 15)]], ""),  # 48 degrees from the long axis is not square, 65 is
-        ([[(10, 10), (30, 10)], [(20, 10), (20, 10)]], ""),  # as wide as a pixel
+        ([[(10, 10), (30, 10)], [(20, 10), (20, 10)]], "short axis are the same point"),
         ([[(10, 10), (30, 10)], [(12, 8), (28, 12)]], "meet at 14 degrees"),
         ([[(10, 10), (30, 10)], [(20, 14), (20, 24)]], "do not cross"),
         ([[(10, 10), (30, 10)], [(20, 10.5), (20, 24)]], ""),  # half a pixel beside
@@ -163,16 +163,16 @@ def slice_2(ct):
 def report(tmp_path, slice_2):
     """``report(group, ...)`` writes a report; a group is its diameters."""
 
-    def diameter(ends):
+    def diameter(ends, value=9.0, unit=codes.UCUM.Millimeter):
         drawn = hd.sr.CoordinatesForMeasurement(
             graphic_type=hd.sr.GraphicTypeValues.POLYLINE,
             graphic_data=np.array(ends, float),
             source_image=hd.sr.SourceImageForMeasurement.from_source_image(slice_2),
         )
-        mm, name = codes.UCUM.Millimeter, codes.SCT.LongAxis
-        return hd.sr.Measurement(name=name, value=9.0, unit=mm, referenced_coordinates=[drawn])
+        name = codes.SCT.LongAxis
+        return hd.sr.Measurement(name=name, value=value, unit=unit, referenced_coordinates=[drawn])
 
-    def write(*groups):
+    def write(*groups, **stated):
         observer = hd.sr.ObserverContext(
             observer_type=codes.DCM.Device,
             observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(uid=hd.UID()),
@@ -180,7 +180,7 @@ def report(tmp_path, slice_2):
         measured = [
             hd.sr.MeasurementsAndQualitativeEvaluations(
                 tracking_identifier=hd.sr.TrackingIdentifier(uid=hd.UID(), identifier=f"lesion {number}"),
-                measurements=list(map(diameter, group)),
+                measurements=[diameter(ends, **stated) for ends in group],
             )
             for number, group in enumerate(groups, 1)
         ]
@@ -219,6 +219,25 @@ def test_a_report_labels_the_slice_it_was_drawn_on(tmp_path, report, series, ct,
     another = series(tmp_path / "two", made.hu()[:2], made.spacing, made.origin)
     assert label(another, "--report", path) == 1
     assert f"SOPInstanceUID 1.2.3.2, not in {another}" in capsys.readouterr().err
+
+
+def test_diameters_that_are_stated_and_not_drawn_are_doubted(report, tmp_path, ct, label, made):
+    for name, value, unit, doubted in (
+        ("mm", 7.5, codes.UCUM.Millimeter, False),  # 10 pixels of 0.7 or 0.8 mm
+        ("cm", 0.75, codes.UCUM.Centimeter, False),
+        ("wrong", 7.5, codes.UCUM.Centimeter, True),
+        ("none", 10, codes.UCUM.NoUnits, False),
+    ):
+        square = [(10.5, 20.5), (20.5, 20.5)], [(15.5, 15.5), (15.5, 25.5)]
+        path = report([*square], value=value, unit=unit)
+        assert label(ct, "--report", path, "--name", name, "--format", "png") == 0
+        message = made.read_manifest(tmp_path / "out")[f"{name}-1"]["message"]
+        assert ("the report states diameters of" in message) == doubted
+
+
+def test_an_option_without_effect_on_a_report_is_refused(report, ct, label, capsys):
+    assert label(ct, "--report", report([LONG, SHORT]), "--label", "lesion 1") == 2
+    assert "leave out --label" in capsys.readouterr().err
 
 
 def test_unusable_reports_are_named(tmp_path, report, ct, label, capsys):

@@ -286,7 +286,7 @@ def test_masks_and_marks_that_do_not_fit_are_named(label, made, ct, tmp_path, ca
         (image, ["--mask", small], f"{small}: the mask is 40 x 40 pixels, but {image} is 40 x 48"),
         (image, ["--mask", empty], f"{empty} is empty"),
         (image, ["--mask", soft], f"{soft} must be binary"),
-        (image, ["--mask", made.write_volume(tmp_path / "m.nrrd", made.volume_mask())], "must be a PNG or TIFF file"),
+        (image, ["--mask", made.write_volume(tmp_path / "m.nrrd", made.volume_mask())], "must be PNG or TIFF"),
         (image, ["--mask", tmp_path / "none.png"], f"{tmp_path / 'none.png'}: there is no such file"),
         (ct, ["--mask", single], f"{single}: is the mask of one slice, but the scan has 5"),
         (ct, ["--mask", tmp_path], f"{tmp_path}: cannot be read (Is a directory)"),

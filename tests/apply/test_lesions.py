@@ -69,6 +69,7 @@ def test_a_slice_of_a_series_with_millimetres(segment, ct, made, shipped, tmp_pa
     row = made.read_manifest(out)["case-1"]
     assert row["formats"] == "png nifti seg"
     assert float(row["area_mm2"]) == pytest.approx(mask.sum() * 0.7 * 0.8, abs=1e-3)
+    assert row["volume_mm3"] == row["soft_volume_mm3"] == ""  # the other slices were not looked at
 
 
 def test_a_report_of_labels_leads_to_the_same_lesions(segment, label, ct, made, tmp_path):
@@ -95,6 +96,16 @@ def test_what_is_doubtful_is_said(segment, image, made, tmp_path, capsys):
     assert "doubtful: the mask reaches the edge of the 16 x 16 pixels" in capsys.readouterr().err
     assert segment(image, "--recist", 12, 23, 26, 23, 13, 21, 25, 25, "--name", "c") == 0
     assert "the axes meet at" in made.read_manifest(tmp_path / "out")["c"]["message"]
+
+
+def test_a_mask_beside_the_point_is_doubtful(segment, image, made, shipped, capsys):
+    levels = made.grey().astype(np.float32) / 255
+    probability = load(shipped).segment(levels[11:27, 15:31]).probability  # the crop around (19, 23)
+    at_point, highest = float(probability[8, 8]), float(probability.max())
+    assert at_point < highest
+    for threshold, doubted in ((at_point, False), ((at_point + highest) / 2, True)):
+        assert segment(image, "--at", 19, 23, "--threshold", threshold) == 0
+        assert ("doubtful: the mask does not contain the point" in capsys.readouterr().err) == doubted
 
 
 @pytest.mark.parametrize(

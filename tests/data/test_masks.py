@@ -12,7 +12,7 @@ from skimage.draw import polygon2mask
 
 from softmask.data.ct import read_volume
 from softmask.data.masks import NoLung, lesion_mask, lung_mask, side_of
-from softmask.errors import DataError
+from softmask.errors import DataError, Doubt
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +250,7 @@ def test_the_real_masks(real_data):
 @pytest.fixture
 def nodule(chest) -> np.ndarray:
     mask = np.zeros(chest.shape, bool)
-    mask[1, 5:9, 6:12] = mask[4, 6:8, 7:11] = True  # slices between need not be marked
+    mask[1, 5:9, 6:12] = mask[4, 6:8, 17:21] = True  # slices between two parts need not be marked
     return mask
 
 
@@ -275,3 +275,49 @@ def test_several_segments_and_a_scan_that_is_another_are_named(chest, scan, nodu
         with pytest.raises(DataError, match=message) as caught:
             lesion_mask(scan, path)
         assert str(path) in str(caught.value)
+
+
+def test_what_is_left_out_is_said(chest, scan, nodule, tmp_path):
+    nodule[:] = False
+    nodule[1:4, 5:9, 6:12] = True
+    skipped = nodule.copy()
+    skipped[2] = False
+    sparse = read_volume(chest.write_series(tmp_path / "sparse", (0, 2, 4)))
+    square = np.array([(4.5, 5.5), (4.5, 11.5), (8.5, 11.5), (8.5, 5.5)])
+    contours = chest.write_rtstruct(tmp_path / "rt.dcm", {"Nodule": square}, slices=[1, 2, 3])
+    for grid, path, expected, doubt in (
+        (scan, chest.write_seg(tmp_path / "skipped.dcm", {"Nodule": skipped}), skipped, "no mark in slices 2, between"),
+        (sparse, chest.write_seg(tmp_path / "seg.dcm", {"Nodule": nodule}), nodule[::2], "marks 2 planes that lie on"),
+        (sparse, contours, nodule[::2], "marks 2 planes that lie on"),
+    ):
+        with pytest.warns(Doubt, match=doubt) as warned:
+            np.testing.assert_array_equal(lesion_mask(grid, path), expected)
+        assert len(warned) == 1
+        assert str(path) in str(warned[0].message)
+    one = read_volume(chest.write_series(tmp_path / "one", (2,)))
+    for path in (contours, tmp_path / "seg.dcm"):
+        np.testing.assert_array_equal(lesion_mask(one, path), nodule[2:3])
+
+
+def test_two_frames_of_a_segment_on_a_slice_are_joined_and_doubted(chest, scan, nodule, tmp_path):
+    path = chest.write_seg(tmp_path / "seg.dcm", {"Nodule": nodule, "again": np.roll(nodule, 1, axis=2)})
+    dataset = pydicom.dcmread(path)
+    dataset.SegmentSequence.pop()
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber = 1
+    dataset.save_as(path)
+    with pytest.warns(Doubt, match="two frames of a segment lie on slice [14] and differ"):
+        np.testing.assert_array_equal(lesion_mask(scan, path), nodule | np.roll(nodule, 1, axis=2))
+
+
+def test_the_background_of_a_labelmap_is_no_structure(chest, scan, nodule, tmp_path):
+    dataset = pydicom.dcmread(chest.write_seg(tmp_path / "seg.dcm", {"Nodule": nodule * 1.0}, fractional=True))
+    dataset.SegmentationType = "LABELMAP"
+    background = pydicom.Dataset()
+    background.SegmentNumber, background.SegmentLabel = 0, "Background"
+    dataset.SegmentSequence.insert(0, background)
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        del frame.SegmentIdentificationSequence
+    dataset.PixelData = nodule[[1, 4]].astype(np.uint8).tobytes()
+    dataset.save_as(tmp_path / "seg.dcm")
+    np.testing.assert_array_equal(lesion_mask(scan, tmp_path / "seg.dcm"), nodule)

@@ -132,13 +132,13 @@ def items_of(arguments: argparse.Namespace, kinds: Sequence[str]) -> tuple[list[
         if options[option] is not None and ends is None:
             raise ConfigError(f"--{option} is an option of --recist; leave it out")
     image = Path(arguments.image)
-    name = arguments.name or stem_of(image)
+    name, label = arguments.name or stem_of(image), options.get("label") or ""
     if arguments.report is not None:
         if arguments.slice is not None:
             raise ConfigError("--slice cannot be combined with --report, which names the slices itself")
         path = Path(arguments.report)
         marks, problems = read_report(path)
-        items = [Item(str(image), f"{name}-{n}", image, mark=mark) for n, mark in enumerate(marks, 1)]
+        items = [Item(str(image), f"{name}-{n}", image, mark=mark, label=label) for n, mark in enumerate(marks, 1)]
         return items, problems, [path]
     mask, readers = options.get("mask"), options.get("readers")
     masks = tuple(map(Path, readers if mask is None else [mask])) if readers or mask is not None else ()
@@ -146,7 +146,6 @@ def items_of(arguments: argparse.Namespace, kinds: Sequence[str]) -> tuple[list[
     if ends is not None:
         points = tuple(zip(ends[::2], ends[1::2], strict=True))
         mark = Mark(points, arguments.order or "rc", arguments.units or "px")
-    label = options.get("label") or ""
     return [Item(str(image), name, image, masks, mark, arguments.slice, label)], [], []
 
 
@@ -246,7 +245,7 @@ def _write_manifest(path: Path | None, rows: Iterable[Row | None]) -> None:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(row for row in rows if row is not None)
-    write_atomic(path, text.getvalue())
+    write_atomic(path, text.getvalue().encode(errors="backslashreplace"))  # a file's name need not be text
 
 
 def _failed(name: str, why: str) -> Row:
@@ -372,7 +371,7 @@ def _sizes(result: Result) -> Row:
         return {}
     names = ["area_mm2", "soft_area_mm2"]
     names += ["long_mm", "short_mm"] if size.axes is not None else []
-    names += ["volume_mm3", "soft_volume_mm3"] if len(result.image.slices) > 1 else []
+    names += ["volume_mm3", "soft_volume_mm3"] if result.has_volume else []
     return {"measured_slice": str(size.slice)} | {name: f"{getattr(size, name):.3f}" for name in names}
 
 

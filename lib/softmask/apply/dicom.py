@@ -200,8 +200,8 @@ def _map(result: Result, headers: list[Dataset], common: dict[str, Any]) -> SOPC
 
 def _report(result: Result, headers: list[Dataset], segmentation: Segmentation, common: dict[str, Any]) -> SOPClass:
     """Return the measurement report (TID 1500): the axes, drawn on the measured slice (TID 1501); the areas there (TID
-    1410), and of series the volumes (TID 1411), of the binary and of the soft mask, with the segmentation. All groups
-    are of one lesion, by their tracking identifier."""
+    1410), and of several slices the volumes (TID 1411), of the binary and of the soft mask, with the segmentation. All
+    groups are of one lesion, by their tracking identifier."""
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
@@ -243,7 +243,7 @@ def _report(result: Result, headers: list[Dataset], segmentation: Segmentation, 
         number = hd.sr.Measurement(name=codes.SCT.Area, value=round(area, 3), unit=codes.UCUM.SquareMillimeter)
         planar = hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations
         groups.append(group(planar, number, referenced_segment=frame, method=method))
-        if len(result.image.slices) > 1:
+        if result.has_volume:
             number = hd.sr.Measurement(name=codes.SCT.Volume, value=round(volume, 3), unit=codes.UCUM.CubicMillimeter)
             whole = hd.sr.ReferencedSegment(*segment, 1, source_images=sources[1:])
             volumetric = hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from softmask.data.ct import Series, by_series, grid_of_series, one_series, pass_over, read_header, read_hu
+from softmask.data.ct import CtSlice, Series, by_series, grid_of_series, one_series, pass_over, read_header, read_hu
 from softmask.data.dicom import is_dicom
-from softmask.data.image_files import LUNG_WINDOW, read_grey, window_hu
+from softmask.data.image_files import LUNG_WINDOW, doubt_units, read_grey, window_hu
 from softmask.data.volume_files import LARGEST_VOLUME, Grid, grid_of_file, header, is_volume_file, read_turned
 from softmask.errors import ConfigError, DataError, Doubt, Remark
 from softmask.files import size_of
@@ -115,10 +115,9 @@ class Slice:
             if self.kind == "picture":
                 return grey.levels(read_grey(self.path), hu=False, where=self.where)
             if self.kind == "ct":
-                header = read_header(self.path)
-                if header is None:
-                    raise DataError(f"{self.path}: is DICOM, but no slice of a CT scan; export it as a grey PNG")
-                return grey.levels(read_hu(header), hu=True)
+                hu = read_hu(_ct_header(self.path))
+                doubt_units(hu)
+                return grey.levels(hu, hu=True)
             stat = self.path.stat()
             volume, lowest = _read_volume(self.path, stat.st_mtime_ns, stat.st_size)
             if not grey.stretch and grey.window is None and lowest >= 0:
@@ -126,6 +125,8 @@ class Slice:
                     f"{self.path}: no value lies below 0, so these are not the Hounsfield units of a CT; choose "
                     "--stretch, or name the values that become black and white with --window"
                 )
+            if not grey.stretch and grey.window is None:
+                doubt_units(volume[self.z])
             return grey.levels(volume[self.z], hu=True)
 
 
@@ -204,9 +205,9 @@ def open_image(path: Path) -> Image:
     slices = tuple(list_slices(path))
     if slices[0].kind == "volume":
         return Image(path, slices, grid_of_file(path))
-    header = read_header(path) if slices[0].kind == "ct" else None
-    if header is None:  # PNG, TIFF, or DICOM of another kind, which reading the slice refuses
+    if slices[0].kind == "picture":
         return Image(path, slices)
+    header = _ct_header(path)
     series = Series(header.series_uid, header.patient, (header,))
     return Image(path, slices, grid_of_series(path, series), series)
 
@@ -245,6 +246,13 @@ def _slices_of_folder(folder: Path) -> list[Slice]:
     slices = [ct.path for ct in one_series(folder, listed).slices] if listed or not bad else []
     pass_over(others)
     return [_ct(path) for path in (*slices, *(path for path, _ in bad))]
+
+
+def _ct_header(path: Path) -> CtSlice:
+    header = read_header(path)
+    if header is None:
+        raise DataError(f"{path}: is DICOM, but no slice of a CT scan; export it as a grey PNG")
+    return header
 
 
 def _ct(path: Path) -> Slice:

@@ -55,6 +55,7 @@ class Mark:
         units: ``px`` or ``mm``.
         uid: SOPInstanceUID of the slice it was drawn on; empty where that is not known.
         z_mm: height of that slice in the frame of reference ``frame``, of a mark in mm that was drawn in 3D.
+        stated_mm: lengths of the axes that a report states beside their ends; 0 where it states none.
     """
 
     ends: tuple[tuple[float, float], ...]
@@ -63,6 +64,7 @@ class Mark:
     uid: str = ""
     z_mm: float | None = None
     frame: str = ""
+    stated_mm: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.units not in UNITS:
@@ -130,16 +132,15 @@ class Mark:
 
 
 def doubts(axes: np.ndarray, spacing: Sequence[float] = (1, 1)) -> str:
-    """Return that two axes (2, 2, 2) are not perpendicular (30 degrees off), or do not cross; empty for neither.
-
-    Readers who draw by hand make such marks, so they are labelled; but ends in a wrong order look like that, too.
-    ``spacing`` is (row, column) size of a pixel: angles are those in the patient.
+    """Return that two axes (2, 2, 2) are not perpendicular (30 degrees off), do not cross, or that one has no length;
+    else nothing. Readers who draw by hand make such marks, so they are labelled; but ends in a wrong order look like
+    that, too. ``spacing`` is (row, column) size of a pixel: angles are those in the patient.
     """
     axes = axes * spacing
     long, short = axes[0, 1] - axes[0, 0], axes[1, 1] - axes[1, 0]
     lengths = np.linalg.norm([long, short], axis=1)
     if not lengths[1]:
-        return ""
+        return "both ends of the short axis are the same point: check the ends"
     angle = np.degrees(np.arccos(min(abs(long @ short) / lengths[0] / lengths[1], 1.0)))
     if angle < 60:
         return f"the axes meet at {angle:.0f} degrees, not at about 90: check the order of the ends"
@@ -149,10 +150,17 @@ def doubts(axes: np.ndarray, spacing: Sequence[float] = (1, 1)) -> str:
     return ""
 
 
-def warn_of(axes: np.ndarray, grid: Grid | None) -> None:
-    """Warn of the :func:`doubts` about a mark on an image."""
-    if doubt := doubts(axes, grid.spacing_mm[1:] if grid else (1, 1)):
+def warn_of(axes: np.ndarray, grid: Grid | None, stated_mm: Sequence[float] = ()) -> None:
+    """Warn of :func:`doubts` about a mark, and of stated lengths that are a tenth and a pixel off those of its axes."""
+    spacing = grid.spacing_mm[1:] if grid else (1, 1)
+    if doubt := doubts(axes, spacing):
         warnings.warn(Doubt(doubt), stacklevel=2)
+    if grid and len(stated_mm) == 2 and all(stated_mm):
+        drawn = np.sort(np.linalg.norm((axes[:, 1] - axes[:, 0]) * spacing, axis=1))
+        if (np.abs(drawn - np.sort(stated_mm)) > np.maximum(drawn / 10, max(spacing))).any():
+            stated, lengths = (" and ".join(f"{value:.1f}" for value in pair) for pair in (sorted(stated_mm), drawn))
+            doubt = f"the report states diameters of {stated} mm, but those drawn are {lengths} mm on this image"
+            warnings.warn(Doubt(f"{doubt}: check its units and pixel size"), stacklevel=2)
 
 
 @dataclass(frozen=True)
@@ -286,10 +294,11 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
         raise DataError(f"{path}: {named('Modality')} = {modality}; a measurement report (SR) was expected")
     marks, problems = [], []
     for number, lines in enumerate(groups, 1):
-        planes = {line[1:] for line in lines}
+        planes = {(line.uid, line.z_mm, line.frame) for line in lines}
         if len(lines) == 2 and len(planes) == 1:
             ends = tuple(end for line in lines for end in line.ends)
-            marks.append(Mark(ends, "xy", "px" if lines[0].uid else "mm", *planes.pop()))
+            stated = tuple(line.stated_mm for line in lines)
+            marks.append(Mark(ends, "xy", "px" if lines[0].uid else "mm", *planes.pop(), stated))
         elif lines or drawn[number - 1]:
             why = f"{len(lines)} diameters on {len(planes)} images, and a RECIST mark is two on one; redraw it"
             problems.append(Problem(f"{path}, measurement group {number}", why))
@@ -307,10 +316,11 @@ def _content(parent) -> Iterator:
 
 
 class _Line(NamedTuple):
-    """A line of two points (column, row) in pixels of the image ``uid``, or (x, y) in mm at height ``z_mm`` of
-    ``frame``."""
+    """A line of two points (column, row) in pixels of image ``uid``, or (x, y) in mm at ``z_mm`` in ``frame``; its
+    length as stated, 0 in units of no length."""
 
     ends: tuple[tuple[float, float], ...]
+    stated_mm: float
     uid: str = ""
     z_mm: float | None = None
     frame: str = ""
@@ -319,7 +329,7 @@ class _Line(NamedTuple):
 def _lines(group) -> Iterator[_Line]:
     """Yield the lines of two points below the numbers of a group."""
     numbers = (item for item in _content(group) if item.get("ValueType") == "NUM")
-    for drawn in (child for number in numbers for child in number.get("ContentSequence") or ()):
+    for measured, drawn in ((number, child) for number in numbers for child in number.get("ContentSequence") or ()):
         values = [float(value) for value in drawn.get("GraphicData") or ()]
         if drawn.get("GraphicType") != "POLYLINE":
             continue
@@ -328,10 +338,19 @@ def _lines(group) -> Iterator[_Line]:
             if len(images) != 1:
                 raise ValueError("a diameter is not drawn on one image")
             ends = tuple((x - 0.5, y - 0.5) for x, y in zip(values[::2], values[1::2], strict=True))
-            yield _Line(ends, str(images[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID))
+            yield _Line(ends, _millimetres(measured), str(images[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID))
         elif drawn.get("ValueType") == "SCOORD3D" and len(values) == 6 and abs(values[2] - values[5]) < SAME_Z:
             ends = (values[0], values[1]), (values[3], values[4])
-            yield _Line(ends, z_mm=values[2], frame=str(drawn.get("ReferencedFrameOfReferenceUID") or ""))
+            frame = str(drawn.get("ReferencedFrameOfReferenceUID") or "")
+            yield _Line(ends, _millimetres(measured), "", values[2], frame)
+
+
+def _millimetres(number) -> float:
+    """Return the value of a NUM item in mm; 0 where it has none, or in units of no length."""
+    for measured in number.get("MeasuredValueSequence") or ():
+        units = (measured.get("MeasurementUnitsCodeSequence") or [{}])[0].get("CodeValue")
+        return float(measured.NumericValue) * {"mm": 1, "cm": 10}.get(units, 0)
+    return 0
 
 
 def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
@@ -370,7 +389,7 @@ def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
             raise DataError(f"{path}: PNG and TIFF masks have no labels, so --label has no effect; leave it out")
         return {_checked_slice(item.slice or 0, n): checked_mask(stored, f"{path}")}
     if image.grid is None:
-        raise DataError(f"{path}: {image.path} has no place in mm, so its mask must be a PNG or TIFF file")
+        raise DataError(f"{path}: {image.path} has no place in mm, so its mask must be PNG or TIFF (JPEG alters it)")
     stack = lesion_mask(image.grid, path, item.label)
     return {int(z): stack[z] for z in np.flatnonzero(stack.any(axis=(1, 2)))}
 

@@ -88,7 +88,7 @@ def _label(task: Task, settings: Settings) -> Outcome:
     if item.mark is not None:
         z = item.mark.slice_of(image, item.slice)
         axes = item.mark.axes(image.shape, image.grid, item.mark.turn_of(image, z))
-        warn_of(axes, image.grid)
+        warn_of(axes, image.grid, item.mark.stated_mm)
         priors = {z: {"axes": axes}}
     else:
         priors = {z: {"readers": masks} for z, masks in read_masks(item, image).items()}

@@ -45,12 +45,13 @@ class Settings(NamedTuple):
 
 class Crop(NamedTuple):
     """What the network sees of a lesion: the ``part`` of slice ``z``, whose grey ``levels`` are (H, W), repeated at its
-    edge where the slice is smaller."""
+    edge where the slice is smaller; the lesion's ``middle`` is the row and column of a pixel of the slice."""
 
     task: Task
     z: int
     levels: np.ndarray
     part: tuple[slice, slice]
+    middle: tuple[int, int]
 
 
 def around_lesions(
@@ -100,14 +101,16 @@ def crop_of(task: Task, grey: Grey, size: int) -> Crop:
     if task.item.kind == "recist":
         axes = mark.axes(levels.shape, image.grid, turn)
         ends = axes.reshape(-1, 2)
-        warn_of(axes, image.grid)
+        warn_of(axes, image.grid, mark.stated_mm)
     elif (ends < -0.5).any() or (ends > np.array(levels.shape) - 0.5).any():
         point, shape = ", ".join(f"{value:g}" for value in ends[0]), " x ".join(map(str, levels.shape))
         raise DataError(f"row and column {point} lie outside the image of {shape} pixels; check their order and units")
-    corner = np.rint(ends.mean(axis=0)).astype(int) - size // 2
+    middle = np.rint(ends.mean(axis=0)).astype(int)
+    corner = middle - size // 2
     low = np.clip(corner, 0, np.maximum(np.array(levels.shape) - size, 0)).tolist()
     part = tuple(slice(first, min(first + size, length)) for first, length in zip(low, levels.shape, strict=True))
-    return Crop(task, z, levels, part)
+    middle = tuple(np.clip(middle, 0, np.array(levels.shape) - 1).tolist())
+    return Crop(task, z, levels, part, middle)
 
 
 def _lay_back(crop: Crop, found: Segmentation, settings: Settings) -> Outcome:
@@ -122,6 +125,9 @@ def _lay_back(crop: Crop, found: Segmentation, settings: Settings) -> Outcome:
     elif mask[[0, -1]].any() or mask[:, [0, -1]].any():
         seen = f"{mask.shape[0]} x {mask.shape[1]} pixels"
         warnings.warn(Doubt(f"the mask reaches the edge of the {seen} that the model saw"), stacklevel=2)
+    if mask.any() and not whole.mask[crop.middle]:
+        beside = "the mask does not contain the point that was given, or the middle of the mark"
+        warnings.warn(Doubt(f"{beside}: is it of another structure?"), stacklevel=2)
     write_pictures(crop.task, crop.z, crop.levels, whole, crop.part)
     return complete(crop.task, result_of(crop.task, settings, {crop.z: whole}))
 

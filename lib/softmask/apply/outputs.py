@@ -56,6 +56,11 @@ class Result:
         grid = self.image.grid
         return None if grid is None else size_of(self.alphas, self.masks, grid.spacing_mm)
 
+    @property
+    def has_volume(self) -> bool:
+        """Whether more than one slice was looked at: a mark on one says nothing of how deep the lesion is."""
+        return len(self.alphas) > 1
+
 
 def file_names(name: str, pictures: Iterable[str], formats: Sequence[str], command: str) -> list[str]:
     """Return the names of an item's files.

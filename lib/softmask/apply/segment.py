@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -37,10 +38,10 @@ from softmask.apply.models import (
 from softmask.apply.outputs import check_outputs, overlay, png
 from softmask.config import Config
 from softmask.data.ct import read_volume
-from softmask.data.image_files import window_hu
+from softmask.data.image_files import doubt_units, window_hu
 from softmask.data.sample import Problem
 from softmask.data.volume_files import image_of, name_of, packed
-from softmask.errors import ConfigError, SoftmaskError, brief
+from softmask.errors import ConfigError, Doubt, SoftmaskError, brief
 from softmask.files import sha256_of, whole_path, write_atomic
 from softmask.measure import segmentation
 from softmask.nets import morph
@@ -198,12 +199,15 @@ def run_lungs(arguments: argparse.Namespace) -> int:
         began = time.perf_counter()
         with reading(scan):
             volume = read_volume(scan)
+            doubt_units(volume.hu)
         if model is None:
             mask = morph.lungs(volume.hu, volume.spacing_mm)
         else:
             with tqdm(total=len(volume.hu), desc=name_of(scan), unit="slice", leave=False) as bar:
                 mask = find_lungs(model, volume.hu, volume.spacing_mm[1:], bar.update)
         mask = largest(mask) if arguments.largest else mask
+        if not mask.any():
+            warnings.warn(Doubt("no lung was found; check that the values are HU"), stacklevel=2)
         lungs, picture = paths(scan)
         write_atomic(picture, png(montage(volume.hu, mask)))
         write_atomic(lungs, packed(image_of(mask.astype(np.uint8), volume), folder))

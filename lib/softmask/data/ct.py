@@ -158,8 +158,7 @@ def read_header(path: Path) -> CtSlice | None:
     (DICOMDIR), a localizer, or a picture such as a dose report.
 
     Raises:
-        DataError: naming the file, when it is no readable DICOM, has no position, is not an axial slice, or holds many
-            slices (enhanced CT).
+        DataError: naming the file, when it is no readable DICOM, has no position, is not axial, or holds many slices.
     """
     header = dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
     try:
@@ -207,8 +206,8 @@ def read_header(path: Path) -> CtSlice | None:
         raise DataError(f"{path}: declares {shape[0]} x {shape[1]} pixels, no size of a CT slice; {AGAIN}")
     if ct is None:
         raise DataError(
-            f"{path}: not an axial slice ({named('ImageOrientationPatient')} = {orientation}: gantry tilt?); "
-            "remove it, or resample the series"
+            f"{path}: not an axial slice along the patient's axes ({named('ImageOrientationPatient')} = {orientation}: "
+            "gantry tilt, or turned in its plane?); remove it, or resample the series"
         )
     if photometric == "MONOCHROME1":
         raise DataError(f"{path}: {named('PhotometricInterpretation')} = MONOCHROME1; export it as MONOCHROME2")
@@ -219,8 +218,7 @@ def read_hu(ct: CtSlice) -> np.ndarray:
     """Return the (H, W) float32 Hounsfield units of one CT slice, at least :data:`AIR`, on the patient's axes.
 
     Raises:
-        DataError: naming the file, when it is truncated, compressed with no decoder here, no CT slice by its size, or
-            without the scale of Hounsfield units.
+        DataError: naming the file, when it is truncated, compressed with no decoder here, no CT slice, or not in HU.
     """
     path = ct.path
     dataset = dcmread(path)
@@ -236,9 +234,11 @@ def read_hu(ct: CtSlice) -> np.ndarray:
         raise DataError(f"{path}: the scale of the pixels cannot be read ({brief(error)}); {AGAIN}") from error
     stored = pixels_of(path, dataset)
     if stored.ndim != 2 or not np.isfinite([slope, intercept]).all() or slope == 0:
-        raise DataError(f"{path}: pixels of shape {stored.shape}, scale {slope}, {intercept}: not a CT slice; {AGAIN}")
-    stored = ct.turn.turn(stored)
-    return np.maximum(stored.astype(np.float32) * np.float32(slope) + np.float32(intercept), np.float32(AIR))
+        raise DataError(f"{path}: shape {stored.shape}, {named('RescaleSlope')} {slope}: no CT slice; {AGAIN}")
+    hu = np.maximum(ct.turn.turn(stored).astype(np.float32) * np.float32(slope) + np.float32(intercept), AIR)
+    if (hu > np.iinfo(np.int16).max).any():
+        raise DataError(f"{path}: has {hu.max():g} HU; is {named('PixelRepresentation')} wrong? Export it again")
+    return hu
 
 
 def sort_files(

@@ -26,7 +26,9 @@ MAX_BYTES = 64 * 1024 * 1024
 LUNG_WINDOW = (-1000.0, 400.0)
 """Hounsfield units that become 0 and 1."""
 
+_TISSUE, _ADDED, _MUCH = (-150, 150), 1024, 0.05  # HU; what is often added so that none is negative; share of values
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _SIGNED = 258, 262, 339, 2  # tags of TIFF; 2 is a value of the last
 _MAX_FILE = 3 * MAX_PIXELS  # 16 bits a pixel that nothing was saved of, and some more
 
@@ -35,6 +37,15 @@ def window_hu(hu: np.ndarray, window: tuple[float, float] = LUNG_WINDOW) -> np.n
     """Return grey levels in [0, 1] (float32): Hounsfield units of ``window`` stretched, others clipped."""
     low, high = window
     return np.clip((np.asarray(hu, np.float32) - low) / (high - low), 0, 1).astype(np.float32, copy=False)
+
+
+def doubt_units(hu: np.ndarray) -> None:
+    """Warn (:class:`~softmask.errors.Doubt`) of values that look like Hounsfield units with 1024 added: a twentieth of
+    them lie where soft tissue and blood would, and where a CT has dense bone alone."""
+    low, high = _TISSUE
+    if np.mean((hu >= low + _ADDED) & (hu <= high + _ADDED)) >= _MUCH:
+        doubt = f"many values lie between {low + _ADDED} and {high + _ADDED}, as if {_ADDED} were added to HU"
+        warnings.warn(Doubt(f"{doubt}: check the scale of the values"), stacklevel=2)
 
 
 def read_grey(source: str | Path | bytes, name: str | None = None, *, signed: bool = False) -> np.ndarray:
@@ -80,11 +91,12 @@ def read_grey_stack(source: str | Path | bytes, name: str | None = None, *, sign
         raise
     except UnidentifiedImageError as error:  # its text is a memory address: it would differ from run to run
         begin = f"begins with {data[:8]!r}" if data else "0 bytes"
-        raise DataError(f"{name}: not a readable PNG or TIFF image ({begin}); {AGAIN}") from error
+        remedy = f"{AGAIN}, or save it with 8 or 16 bit" if data.startswith(_TIFF) else AGAIN
+        raise DataError(f"{name}: not a readable PNG or TIFF image ({begin}); {remedy}") from error
     except Exception as error:  # decoders raise nearly anything on damaged bytes, and for a bomb
         raise DataError(f"{name}: not a readable PNG or TIFF image ({brief(error)}); {AGAIN}") from error
     if len({(page.shape, page.dtype) for page in pages}) != 1:
-        raise DataError(f"{name}: its pages differ in size or depth; {AGAIN}")
+        raise DataError(f"{name}: its pages differ in size or depth; save the one that is meant by itself")
     return np.stack(pages)
 
 
@@ -100,13 +112,14 @@ def _array_of(image, name: str, signed: bool) -> np.ndarray:
             return np.array(image).astype(np.int16)
     elif image.mode == "1":
         return np.asarray(image).astype(np.uint8) * np.uint8(255)
-    elif image.mode == "L":
+    elif image.mode == "L" and tags.get(_SAMPLE_FORMAT) != (_SIGNED,):  # which Pillow takes for unsigned
         return np.array(image, dtype=np.uint8)
     elif image.mode in ("I;16", "I;16B", "I;16L"):
         values = np.array(image).astype(np.uint16)
         return ~values if inverted else values
-    expected = "TIFF image of signed 16-bit numbers" if signed else "image of 8 or 16 bit"
-    raise DataError(f"{name}: expected a grey {expected}, found mode {image.mode!r}; convert the file")
+    expected = "TIFF image of signed 16-bit numbers" if signed else "image of unsigned 8 or 16 bit"
+    sign = ", signed" if tags.get(_SAMPLE_FORMAT) == (_SIGNED,) else ""
+    raise DataError(f"{name}: expected a grey {expected}, found mode {image.mode!r}{sign}; convert the file")
 
 
 def _check_png(data: bytes, name: str) -> None:

@@ -8,8 +8,10 @@ and compares no grid, and its errors name neither file nor tag; so pydicom's fra
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -27,7 +29,7 @@ from softmask.data.volume_files import (
     label_names,
     read_turned,
 )
-from softmask.errors import DataError, brief
+from softmask.errors import DataError, Doubt, brief
 from softmask.files import AGAIN, size_of
 
 MASKS_IN_DICOM = ("RTSTRUCT", "SEG")
@@ -78,13 +80,20 @@ def lesion_mask(grid: Grid, path: str | Path, label: str = "") -> np.ndarray:
         label: its number or name; not needed where there is only one.
 
     Returns:
-        (D, H, W) bool on the slices of ``grid``.
+        (D, H, W) bool on the slices of ``grid``. :class:`~softmask.errors.Doubt` warns of planes that lie on no slice,
+        and of slices without a mark between slices that mark the same pixel.
 
     Raises:
         DataError: naming the file, and the tag in DICOM, when it holds several and ``label`` names none of them, is
             empty, or as :func:`lung_mask`.
     """
-    return _mask(grid, Path(path), partial(_labelled, label=label), unbroken=False, read=True)
+    mask = _mask(grid, Path(path), partial(_labelled, label=label), unbroken=False, read=True)
+    pairs = pairwise(np.flatnonzero(mask.any(axis=(1, 2))).tolist())
+    gaps = [z for below, above in pairs if (mask[below] & mask[above]).any() for z in range(below + 1, above)]
+    if gaps:
+        where = ", ".join(map(str, gaps[:9]))
+        _doubt(path, f"no mark in slices {where}, between some that mark the same pixels: of another slice distance?")
+    return mask
 
 
 def _mask(grid: Grid, path: Path, choose: _Choice, *, unbroken: bool, read: bool) -> np.ndarray | None:
@@ -101,6 +110,16 @@ def _mask(grid: Grid, path: Path, choose: _Choice, *, unbroken: bool, read: bool
     return (_rtstruct_mask if modality == "RTSTRUCT" else _seg_mask)(path, grid, choose, unbroken, read)
 
 
+def _doubt(path: str | Path, doubt: str) -> None:
+    warnings.warn(Doubt(f"{path}: {doubt}"), stacklevel=2)
+
+
+def _doubt_left_out(path: Path, grid: Grid, planes: int) -> None:
+    """Warn of marked ``planes`` that lie on no slice, unless the scan is a single slice of what was marked."""
+    if planes and len(grid.z_mm) > 1:
+        _doubt(path, f"marks {planes} planes that lie on no slice of {grid.path}; they are left out")
+
+
 def _volume_mask(grid: Grid, path: Path, choose: _Choice, *, read: bool) -> np.ndarray | None:
     """Return the voxels of the chosen labels: (D, H, W) bool; None unless ``read``, where the header is checked. A
     file that covers a part of the scan's own voxels, as 3D Slicer saves segments, is padded."""
@@ -112,11 +131,11 @@ def _volume_mask(grid: Grid, path: Path, choose: _Choice, *, read: bool) -> np.n
     stop = start + own.shape
     beside = (np.abs([first - start, last - (stop - 1)]) > _SAME_VOXEL).any()
     if beside or (start < 0).any() or (stop > grid.shape).any():
-        begins, voxels = np.round(own.origin, 3), np.round(own.spacing_mm[::-1], 3)
-        raise DataError(
-            f"{path}: {own.shape} voxels of {voxels} mm that begin at {begins} mm are not among the {grid.shape} of "
-            f"{grid.path}; resample the mask to the scan"
+        ours, theirs = (
+            f"{g.shape} voxels of {np.round(g.spacing_mm[::-1], 3)} mm that begin at {np.round(g.origin, 3)} mm"
+            for g in (own, grid)
         )
+        raise DataError(f"{path}: {ours} are not among the {theirs} of {grid.path}; resample the mask to the scan")
     if not read:
         return None
     values = read_turned(path)
@@ -219,16 +238,18 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: _Choice, unbroken: bool, read
                     drawn.append((str(item.get("ContourGeometricType")), np.array(item.ContourData, float)))
     except Exception as error:  # as above
         raise DataError(f"{path}: the contours cannot be read ({brief(error)}); {AGAIN}") from error
-    mask = np.zeros(grid.shape, bool)
+    mask, beside = np.zeros(grid.shape, bool), 0
     for number in chosen:
         name = names[number]
         if not contours.get(number):
-            raise DataError(f"{path}: {named('ROIContourSequence')} has no contour of {name}; {AGAIN}")
+            raise DataError(f"{path}: {named('ROIContourSequence')} has no contour of {name}; choose one that has")
         filled: dict[int, list[np.ndarray]] = {}  # by slice
         for kind, values in contours[number]:
             z, points = _in_pixels(path, name, kind, values, grid)
             place = slice_at(grid, z)
-            if place is not None:
+            if place is None:
+                beside += 1
+            else:
                 filled.setdefault(place, []).append(fill(points, grid.shape[1:]))
         if unbroken:
             _need_unbroken(grid, filled, path, f"{named('ContourData')} of {name}")
@@ -236,7 +257,9 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: _Choice, unbroken: bool, read
             mask[place] |= _joined(planes)
     if not mask.any():
         listed = ", ".join(names[number] for number in chosen)
-        raise DataError(f"{path}: the contours of {listed} enclose no pixel of {grid.path}; {AGAIN}")
+        raise DataError(f"{path}: the contours of {listed} enclose no pixel of {grid.path}; get those drawn on it")
+    if not unbroken:
+        _doubt_left_out(path, grid, beside)
     return mask
 
 
@@ -286,10 +309,12 @@ def _seg_mask(path: Path, grid: Grid, choose: _Choice, unbroken: bool, read: boo
         raise DataError(f"{path}: declares {count} frames of {shape} pixels, none or more than is read; {AGAIN}")
     if count != len(frames):
         raise DataError(f"{path}: {named('NumberOfFrames')} = {count}, but {len(frames)} are placed; {AGAIN}")
+    if kind == "LABELMAP":
+        segments.pop(0, None)  # the background, where it is described
     chosen = choose(segments, path, named("SegmentLabel"))
     _need_frame(grid, frame_of_reference, path, named("FrameOfReferenceUID"))
     tolerance = _SAME_VOXEL * min(grid.spacing_mm[1:])
-    places: dict[int, tuple[int, Plane]] = {}  # of each frame that may show a chosen segment on a slice
+    places: dict[int, tuple[int | None, Plane]] = {}  # of each frame that may show a chosen segment
     for number, (segment, plane) in enumerate(frames):
         if segment not in (*chosen, None):
             continue
@@ -302,20 +327,29 @@ def _seg_mask(path: Path, grid: Grid, choose: _Choice, unbroken: bool, read: boo
         ):
             if not np.allclose(values, expected, rtol=0, atol=allowed):
                 raise DataError(f"{path}: {named(tag)} = {list(values)}, not {list(expected)}; resample the mask")
-        z = slice_at(grid, plane.z_mm)
-        if z is not None:
-            places[number] = z, plane
+        places[number] = slice_at(grid, plane.z_mm), plane
     if unbroken:
-        _need_unbroken(grid, {z for z, _ in places.values()}, path, f"{named('SegmentLabel')} of lungs")
+        on_slices = {z for z, _ in places.values() if z is not None}
+        _need_unbroken(grid, on_slices, path, f"{named('SegmentLabel')} of lungs")
     if not read:
         return None
     stored = pixels_of(path, dataset).reshape(-1, *shape)
-    mask = np.zeros(grid.shape, bool)
+    mask, beside = np.zeros(grid.shape, bool), 0
+    marks: dict[tuple[int, int | None], np.ndarray] = {}  # by slice and segment
     for number, (z, plane) in places.items():
         pixels = plane.turn.turn(stored[number])
-        mask[z] |= np.isin(pixels, chosen) if kind == "LABELMAP" else pixels >= half
+        mark = np.isin(pixels, chosen) if kind == "LABELMAP" else pixels >= half
+        if z is None:
+            beside += bool(mark.any())
+            continue
+        earlier = marks.setdefault((z, frames[number][0]), mark)
+        if not np.array_equal(earlier, mark):
+            _doubt(path, f"two frames of a segment lie on slice {z} and differ; they are joined")
+        mask[z] |= mark
     if not mask.any():
         raise DataError(f"{path}: nothing of it lies on a slice of {grid.path}; get the SEG that was drawn on it")
+    if not unbroken:
+        _doubt_left_out(path, grid, beside)
     return mask
 
 

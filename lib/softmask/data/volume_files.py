@@ -12,6 +12,7 @@ import os
 import re
 import struct
 import tempfile
+import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from softmask.errors import DataError, brief
+from softmask.errors import DataError, Doubt, brief
 from softmask.files import AGAIN, size_of
 
 if TYPE_CHECKING:
@@ -34,12 +35,13 @@ LARGEST_VOLUME = 1 << 29
 _LARGEST_FILE = 16 * LARGEST_VOLUME  # bytes; no type of voxel takes more than 16
 _CHUNK = 1 << 20
 _SAME_PLACE = 0.1  # of a voxel: further apart, two accounts of a voxel's place contradict one another
+_LEAST_MM, _MOST_MM = 0.02, 50  # of a voxel, from micro-CT to the coarsest slices
 _NIFTI = {
-    348: (("8h", 40), ("2h", 70), ("4f", 76), ("f", 108), ("2h", 252), ("6f", 256), ("12f", 280)),
-    540: (("8q", 16), ("2h", 12), ("4d", 104), ("q", 168), ("2i", 344), ("6d", 352), ("12d", 400)),
+    348: (("8h", 40), ("2h", 70), ("4f", 76), ("f", 108), ("2f", 112), ("2h", 252), ("6f", 256), ("12f", 280)),
+    540: (("8q", 16), ("2h", 12), ("4d", 104), ("q", 168), ("2d", 176), ("2i", 344), ("6d", 352), ("12d", 400)),
 }
 """By the size of the header: format and place of dimensions, type and bits of a voxel, handedness and spacing, start of
-the voxels, codes of qform and sform, quaternion and offset, and rows of the sform."""
+the voxels, slope and intercept of their scale, codes of qform and sform, quaternion and offset, rows of the sform."""
 _NIFTI_REAL = {16: "f4", 64: "f8"}  # types of real numbers
 _NRRD_HEADER = 1 << 20  # 3D Slicer keeps terminology and colours of all segments in it
 _SEGMENT = re.compile(r"segment\d+_")  # beginning of the keys with what 3D Slicer says of a segment
@@ -99,12 +101,16 @@ def grid_of_file(path: Path) -> Grid:
     reader = header(path)
     size = reader.GetSize()
     if len(size) != 3 or reader.GetNumberOfComponents() != 1:
-        raise DataError(f"{path}: {' x '.join(map(str, size))} with several numbers or images; save one grey volume")
+        text = f"{' x '.join(map(str, size))} voxels of {reader.GetNumberOfComponents()} numbers"
+        raise DataError(f"{path}: {text}; one grey volume of three dimensions is expected (of a slice, PNG)")
     _refuse_large(path, size)
     spacing, origin = np.array(reader.GetSpacing()), np.array(reader.GetOrigin())
     direction = np.array(reader.GetDirection()).reshape(3, 3)  # (world axis, image axis)
     if not (np.isfinite(spacing).all() and np.isfinite(origin).all() and (spacing > 0).all()):
         raise DataError(f"{path}: spacing {spacing.tolist()} or origin {origin.tolist()} cannot be right; {AGAIN}")
+    if not _LEAST_MM <= spacing.min() <= spacing.max() <= _MOST_MM:
+        sides = " x ".join(f"{side:g}" for side in spacing)
+        warnings.warn(Doubt(f"{path}: its voxels are {sides} mm; check the units of the header"), stacklevel=2)
     turned = np.rint(direction)
     if not np.allclose(direction, turned, atol=1e-3) or not (np.abs(turned).sum(axis=0) == 1).all():
         raise DataError(
@@ -125,14 +131,18 @@ def header(path: Path) -> SimpleITK.ImageFileReader:
     import SimpleITK
 
     _file_size(path)
-    (_nrrd_header if _is_nrrd(path) else _nifti_header)(path)
+    if not _is_nrrd(path):
+        _nifti_header(path)
+    elif not {"spacings", "space directions"} & set(_nrrd_header(path)[0]):
+        warnings.warn(Doubt(f"{path}: states no size of its voxels; 1 mm is taken"), stacklevel=2)
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO("NrrdImageIO" if _is_nrrd(path) else "NiftiImageIO")
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise DataError(f"{path}: not a readable volume ({brief(error)}); {AGAIN}") from error
+        remedy = "correct its sform" if "direction" in str(error) else AGAIN
+        raise DataError(f"{path}: not a readable volume ({brief(error)}); {remedy}") from error
     return reader
 
 
@@ -208,6 +218,8 @@ def _nifti_header(path: Path) -> tuple[float, float, str]:
             and qform) that contradict one another: programs follow one or the other.
     """
     head, _ = _unpacked(path, 0, _is_packed(path), 0)
+    if head.startswith(b"\x1f\x8b"):
+        raise DataError(f"{path}: is compressed, and its name does not say so; rename it to end with .nii.gz")
     order = "<" if int.from_bytes(head[:4], "little") in _NIFTI else ">"
     size = int.from_bytes(head[:4], "little" if order == "<" else "big")
     layout = _NIFTI.get(size, _NIFTI[540])
@@ -215,9 +227,18 @@ def _nifti_header(path: Path) -> tuple[float, float, str]:
         parts = [struct.unpack_from(order + kind, head, place) for kind, place in layout]
     except struct.error as error:
         raise DataError(f"{path}: damaged ({brief(error)}); {AGAIN}") from error
-    dims, (kind, bits), (hand, *spacing), (start,), codes, quaternion, rows = parts
+    dims, (kind, bits), (hand, *spacing), (start,), (slope, intercept), codes, quaternion, rows = parts
     if not np.isfinite(spacing).all():
         raise DataError(f"{path}: spacing {spacing} cannot be right; {AGAIN}")
+    if slope == 0 and intercept != 0 and size in _NIFTI:  # no scale, by the format; SimpleITK adds the intercept
+        raise DataError(f"{path}: scl_slope 0 means no scale, but scl_inter is {intercept:g}; correct one of them")
+    lengths = np.linalg.norm(np.reshape(rows, (3, 4))[:, :3], axis=0)
+    if codes[1] > 0 and size in _NIFTI and not np.allclose(lengths, spacing, rtol=_SAME_PLACE, atol=0):
+        sides, others = (" x ".join(f"{side:g}" for side in values) for values in (lengths, spacing))
+        raise DataError(f"{path}: voxels are {sides} by its sform, and {others} by pixdim; correct the wrong one")
+    if max(codes) <= 0 and size in _NIFTI:
+        text = "has neither sform nor qform, so which way its axes run is not known"
+        warnings.warn(Doubt(f"{path}: {text}; check that left is left"), stacklevel=2)
     if min(codes) > 0 and size in _NIFTI:
         scaled = _rotation(quaternion[:3]) * np.array([*spacing[:2], spacing[2] * (-1 if hand < 0 else 1)])
         apart = np.reshape(rows, (3, 4)) - np.column_stack([scaled, quaternion[3:]])
@@ -306,6 +327,8 @@ def _nrrd_header(path: Path) -> tuple[dict[str, str], int]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); {AGAIN}") from error
     ends = [start.find(blank) + len(blank) for blank in (b"\n\n", b"\n\r\n") if blank in start]
+    if start.startswith(b"NRRD000") and not ends and b"data file:" in start.lower():
+        raise DataError(f"{path}: keeps its voxels in another file; save it as one nrrd file")
     if not start.startswith(b"NRRD000") or not ends:
         raise DataError(f"{path}: not a readable nrrd file, its header does not begin or end as one; {AGAIN}")
     lines = start[: min(ends)].decode("latin-1").splitlines()[1:]
@@ -320,6 +343,9 @@ def _nrrd_header(path: Path) -> tuple[dict[str, str], int]:
         raise DataError(f"{path}: encoding {fields.get('encoding', 'missing')!r}; save it as raw or gzip")
     if {fields.get("byte skip", "0"), fields.get("line skip", "0")} != {"0"}:
         raise DataError(f"{path}: has something before its voxels; save it as a plain nrrd file")
+    units = set(re.findall(r"[^\s\"]+", fields.get("space units", "") + " " + fields.get("units", "")))
+    if units - {"mm", "millimeter", "millimeters", "millimetre", "millimetres"}:
+        raise DataError(f"{path}: is in units of {' and '.join(sorted(units))}; save it in mm")
     sizes = fields.get("sizes", "").split()
     if len(sizes) != 3 or not all(size.isascii() and size.isdigit() and len(size) < 20 for size in sizes):
         raise DataError(f"{path}: sizes {fields.get('sizes', 'missing')!r}; three are expected: save one grey volume")
@@ -328,6 +354,7 @@ def _nrrd_header(path: Path) -> tuple[dict[str, str], int]:
 
 
 def _is_packed(path: Path) -> bool:
+    """Return whether the name says that the file is compressed."""
     return path.name.lower().endswith(".gz")
 
 
