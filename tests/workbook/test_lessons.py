@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -18,7 +20,7 @@ import yaml
 from softmask.config import Config
 from softmask.workbook import lessons
 from softmask.workbook.exercises import _buttons, exercise, judged, or_given, questions, quiz, reveal, say_profile, seen
-from softmask.workbook.notebook import NotebookError
+from softmask.workbook.notebook import NotebookError, load
 
 LESSONS = sorted((lessons.TEACHING / "source").glob("*.ipynb"))
 SOURCE = """def twice(x):
@@ -133,6 +135,18 @@ def test_what_is_for_teachers_is_in_the_notes_and_not_handed_out(source, folder)
         assert ("solutions/01_one" in "".join(cells[0]["source"])) == (place.parent.name == "solutions")
         assert cells[1]["id"] == "colab"
         exec("".join(cells[1]["source"]), {})  # nothing, as this is not Colab
+
+
+def test_lessons_that_binder_offers_need_no_torch():
+    """Their imports, and those of the bench, in a Python without it."""
+    books = [lessons.TEACHING / path.name for path in LESSONS]
+    without = [path for path in books if "mybinder" in path.read_text(encoding="utf-8")]
+    assert {path.name[:2] for path in without} == {"01", "02", "05"}
+    code = "import sys\nsys.modules['torch'] = None\n"
+    for path in without:
+        code += next(cell for cell in load(path).code if cell.startswith("import matplotlib")) + "\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_answer_goes_before_what_is_given():
