@@ -1,7 +1,8 @@
 """Slides of the lessons, and assignments for teachers who grade with nbgrader.
 
 ``python -m softmask.workbook.course slides FOLDER`` runs each lesson's solution and writes ``<lesson>.slides.html``:
-the cells with the tag ``slide``, each with the figures of the cells with the tag ``figure`` that follow it.
+the cells with the tag ``slide``, each with the figures of the cells with the tag ``figure`` that follow it. A page
+fetches reveal.js and MathJax from the network when it is opened; ``?print-pdf`` behind its address makes it printable.
 
 ``python -m softmask.workbook.course assignments FOLDER`` writes ``source/<lesson>/<lesson>.ipynb`` for nbgrader: the
 student's answers, and the source's hidden tests, each of :data:`POINTS` points.
@@ -26,7 +27,6 @@ from softmask.workbook.notebook import PATTERN
 POINTS = 2
 """Points of an exercise, all or none."""
 
-REVEAL = "https://cdn.jsdelivr.net/npm/reveal.js@4"
 _CHECK = re.compile(r'^with exercise\("([\d.]+)"\)', re.MULTILINE)
 
 
@@ -70,12 +70,11 @@ def deck(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return nbformat.v4.new_notebook(cells=slides, metadata=book.metadata)
 
 
-def slides(book: nbformat.NotebookNode, reveal: str = REVEAL) -> str:
-    """Return the page of slides of a lesson's source that was run. ``reveal``: address of reveal.js, or its folder as
-    seen from the page, for a room without network; formulas need MathJax from the network all the same."""
+def slides(book: nbformat.NotebookNode) -> str:
+    """Return the page of slides of a lesson's source that was run."""
     from nbconvert import SlidesExporter
 
-    exporter = SlidesExporter(reveal_url_prefix=reveal, reveal_scroll=True, exclude_input=True)
+    exporter = SlidesExporter(reveal_scroll=True, exclude_input=True)
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     page, _ = exporter.from_notebook_node(deck(book))
     return page
@@ -96,7 +95,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("what", choices=("slides", "assignments"))
     parser.add_argument("folder", type=Path, help="where to write")
     parser.add_argument("--only", default="", help="lessons whose name begins so, such as 03")
-    parser.add_argument("--reveal", default=REVEAL, help="address or folder of reveal.js (default: from the network)")
     arguments = parser.parse_args(argv)
     try:
         paths = [path for path in sorted((TEACHING / "source").glob(PATTERN)) if path.name.startswith(arguments.only)]
@@ -105,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for path in paths:
             if arguments.what == "slides":
                 place = arguments.folder / f"{path.stem}.slides.html"
-                text = slides(run(read(path), TEACHING), arguments.reveal)
+                text = slides(run(read(path), TEACHING))
             else:
                 place = arguments.folder / "source" / path.stem / path.name
                 text = nbformat.writes(assignment(read(path))) + "\n"
