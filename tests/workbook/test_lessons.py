@@ -19,7 +19,18 @@ import yaml
 
 from softmask.config import Config
 from softmask.workbook import lessons
-from softmask.workbook.exercises import _buttons, exercise, judged, or_given, questions, quiz, reveal, say_profile, seen
+from softmask.workbook.exercises import (
+    _buttons,
+    exercise,
+    judged,
+    or_given,
+    own,
+    questions,
+    quiz,
+    reveal,
+    say_profile,
+    seen,
+)
 from softmask.workbook.notebook import NotebookError, load
 
 LESSONS = sorted((lessons.TEACHING / "source").glob("*.ipynb"))
@@ -155,6 +166,7 @@ def test_an_answer_goes_before_what_is_given():
 
     assert or_given(lambda x: x + 1, lambda x: 10 * x)(2) == 3
     assert or_given(unsolved, lambda x: 10 * x)(2) == 20
+    assert own(or_given(unsolved, len)) is own(unsolved) is unsolved
     with pytest.raises(ZeroDivisionError):
         or_given(lambda x: x / 0, lambda x: x)(1)
 
