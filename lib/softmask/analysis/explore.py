@@ -139,10 +139,10 @@ class Strip:
         from matplotlib.figure import Figure
 
         # not by pyplot: a notebook would show the figure, and keep it
-        figure = Figure(figsize=(6, 6.5), dpi=80, layout="none")  # 480 x 520 pixels: a small screen has room for it
+        figure = Figure(figsize=(5.8, 6.25), dpi=80, layout="none")  # 464 x 500 pixels: a small screen has room for it
         self._canvas = FigureCanvasAgg(figure)
         self._axes = figure.subplots(2, len(TITLES) // 2).ravel()
-        figure.subplots_adjust(left=0.002, right=0.998, bottom=0.005, top=1 - 0.3 / 6.5, wspace=0.02, hspace=0.1)
+        figure.subplots_adjust(left=0.002, right=0.998, bottom=0.005, top=1 - 0.3 / 6.25, wspace=0.02, hspace=0.1)
 
     def png(self, row: Sequence[Panel]) -> bytes:
         """Return the panels as a PNG file."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -53,6 +54,12 @@ def train_step(
     loss.backward()
     optimiser.step()
     return loss.item()
+
+
+@torch.no_grad()
+def predicted_masks(network: nn.Module, images: torch.Tensor) -> np.ndarray:
+    """Return masks (N, H, W) bool: where the probability is 0.5 at least, the logit 0."""
+    return network(images)[:, 0].numpy() >= 0
 
 
 def pair(images: torch.Tensor, signed: torch.Tensor) -> torch.Tensor:
