@@ -55,10 +55,11 @@ def test_slides_have_text_and_figures_and_no_code():
         code("secret = 1", outputs=[words]),
         code("draw()", outputs=[words, image], metadata={"tags": ["figure"]}),
         markdown("## Two", metadata={"tags": ["slide"]}),
+        markdown("## Three", metadata={"tags": ["slide"]}),
     ]
     page = course.slides(nbformat.v4.new_notebook(cells=cells))
     assert page.count("aGVsbG8=") == 1
-    assert page.index(">One") < page.index("aGVsbG8=") < page.index(">Two")
+    assert page.index(">One") < page.index(">Two") < page.index("aGVsbG8=") < page.index(">Three")
     assert not re.search("secret|draw\\(\\)|words that are printed|explained at length", page)
 
 

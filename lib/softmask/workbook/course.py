@@ -1,7 +1,7 @@
 """Slides of the lessons, and assignments for teachers who grade with nbgrader.
 
 ``python -m softmask.workbook.course slides FOLDER`` runs each lesson's solution and writes ``<lesson>.slides.html``:
-the cells with the tag ``slide``, each with the figures of the cells with the tag ``figure`` that follow it. A page
+the cells with the tag ``slide``, each with the figures of the cells with the tag ``figure`` since the one before. A page
 fetches reveal.js and MathJax from the network when it is opened; ``?print-pdf`` behind its address makes it printable.
 
 ``python -m softmask.workbook.course assignments FOLDER`` writes ``source/<lesson>/<lesson>.ipynb`` for nbgrader: the
@@ -57,17 +57,19 @@ def _mark(cell: nbformat.NotebookNode, grade_id: str, **values: object) -> None:
 
 
 def deck(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return the slides of a lesson's source that was run, as a notebook for nbconvert: below the text of each slide
-    the figures drawn since the slide before it, up to those of the next."""
+    """Return the slides of a lesson's source that was run, as a notebook for nbconvert: the text of each slide and, one
+    down from it, the figures drawn since the slide before. Figures behind the last slide follow it."""
     slides: list[nbformat.NotebookNode] = []
+    figures: list[nbformat.NotebookNode] = []
     for cell in book.cells:
         if "slide" in tags(cell):
-            slides.append(nbformat.v4.new_markdown_cell(cell.source, metadata={"slideshow": {"slide_type": "slide"}}))
-        elif "figure" in tags(cell) and slides:
+            text = nbformat.v4.new_markdown_cell(cell.source, metadata={"slideshow": {"slide_type": "slide"}})
+            slides += [text, *figures]
+            figures = []
+        elif "figure" in tags(cell):
             shown = [output for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
-            picture = nbformat.v4.new_code_cell(outputs=shown, metadata={"slideshow": {"slide_type": "subslide"}})
-            slides.append(picture)
-    return nbformat.v4.new_notebook(cells=slides, metadata=book.metadata)
+            figures.append(nbformat.v4.new_code_cell(outputs=shown, metadata={"slideshow": {"slide_type": "subslide"}}))
+    return nbformat.v4.new_notebook(cells=slides + figures, metadata=book.metadata)
 
 
 def slides(book: nbformat.NotebookNode) -> str:
