@@ -1,8 +1,9 @@
 """Slides of the lessons, and assignments for teachers who grade with nbgrader.
 
 ``python -m softmask.workbook.course slides FOLDER`` runs each lesson's solution and writes ``<lesson>.slides.html``:
-the cells with the tag ``slide``, each with the figures of the cells with the tag ``figure`` since the one before. A page
-fetches reveal.js and MathJax from the network when it is opened; ``?print-pdf`` behind its address makes it printable.
+the cells with the tag ``slide``, each with the figures of the cells with the tag ``figure`` since the one before. A
+page fetches reveal.js and MathJax from the network when it is opened; ``?print-pdf`` behind its address makes it
+printable.
 
 ``python -m softmask.workbook.course assignments FOLDER`` writes ``source/<lesson>/<lesson>.ipynb`` for nbgrader: the
 student's answers, and the source's hidden tests, each of :data:`POINTS` points.
