@@ -38,6 +38,6 @@ class Doubt(Remark):
 def brief(error: BaseException) -> str:
     """Return a library's message on one line of at most 200 characters, without memory addresses, which differ from run
     to run."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).rpartition("ITK ERROR: ")[2]  # SimpleITK says where in its source, first
     text = re.sub(r"<([\w.]+) object at 0x[0-9a-f]+>", r"\1", text)
     return re.sub(r"\s*\(?0x[0-9a-f]{6,}\)?", "", text)[:200]

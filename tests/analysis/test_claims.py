@@ -11,7 +11,7 @@ from softmask.errors import ConfigError, DataError
 from softmask.measure.differences import Scores
 from softmask.measure.verdicts import FAILS, HOLDS
 from softmask.papers import Claim, Pair
-from softmask.papers.audit import MUST_HOLD, Check, Finding
+from softmask.papers.audit import MUST_HOLD, Check, Finding, gains
 from softmask.report import verdicts
 
 N = 40
@@ -125,3 +125,16 @@ def test_the_tables_list_what_holds_and_what_does_not():
     cells = claims.finding_cells(checks, "real", 600)
     assert list(dict.fromkeys(cell.row for cell in cells)) == ["1. two of three", "2. two of three", "3. doctors"]
     assert [cell.note for cell in cells[:4]] == ["here · there", "2 > 1", "1 points", "none known"]
+
+
+def test_what_is_not_known_of_a_gain_is_left_out_of_its_row():
+    claim = Claim("softgan > unet on lidc", (Pair("softgan", "unet", "lidc", printed=2.0),))
+    known = gains.Gain("softgan", claim, claim.pairs[0], (82.0, 80.0), (6.0, 8.0), gains.PRINTED, 400)
+    cells = claims.gain_cells([known, replace(known, spreads=(np.nan, np.nan), source="")])
+    first, second = ({cell.metric: cell for cell in cells if cell.row[0] == number} for number in "12")
+    assert first["printed_better"].note == "82 ± 6"
+    assert first["half_width"].ours_mean == pytest.approx(0.983, abs=1e-3)
+    assert (first["images_behind"].ours_mean, first["could_be_seen"].note) == (400, "yes")
+    assert first["in_claim"].note == "SoftGAN > U-Net on LIDC"
+    assert set(first) - set(second) == {"half_width"}
+    assert (second["printed_better"].note, second["could_be_seen"].note) == ("82", "not known: spread")

@@ -1,6 +1,7 @@
 """From made-up records of lungs to cells, scans' Dice, verdicts and pictures; the losses' signs on fresh networks."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,7 +16,7 @@ from softmask.experiments.rows import LUNGS_COMPARED, rows_of
 from softmask.measure.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from softmask.nets import build
 from softmask.nets.critics import CRITICS
-from softmask.report import panels, tables
+from softmask.report import lung_panels, tables
 
 SCANS, EACH = 12, 2
 N = SCANS * EACH
@@ -169,10 +170,20 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
     assert all(item.min() >= 0 and item.max() <= 1 for item in maps.values())
     np.testing.assert_array_equal(result[1].seen, images[5, 0])
     lungs_shown.activation_figure(runs, "lgan_basic", "lidc-lung", config).canvas.draw()
-    panels.lungs(*zip(*((item.image, item.lungs, item.masks) for item in result), strict=True)).canvas.draw()
-    panels.nodules_in_lungs(
+    lung_panels.lungs(*zip(*((item.image, item.lungs, item.masks) for item in result), strict=True)).canvas.draw()
+    lung_panels.nodules_in_lungs(
         *zip(*((item.image, item.lungs, item.masks["lgan_basic"], item.nodules) for item in result), strict=True)
     ).canvas.draw()
+
+
+def test_the_hardest_slices_are_of_different_parts_and_scans():
+    iou = np.full(12, 0.9)
+    iou[[1, 2, 6, 10]] = (0.3, 0.2, 0.4, 0.1)  # of scan a, slices 0 to 5, and of scan b
+    record = SimpleNamespace(
+        measures={"iou": iou, "pixels_true": np.r_[1, np.full(11, 100)]}, groups=("a",) * 6 + ("b",) * 6
+    )
+    assert lungs_shown.hardest_places([SimpleNamespace(record=record)], 2) == [2, 10]
+    assert len(set(lungs_shown.hardest_places([SimpleNamespace(record=record)], 3))) == 3
 
 
 def test_the_surroundings_of_a_nodule_stay_inside_the_image():

@@ -15,7 +15,7 @@ from highdicom._standard_utils import get_iod_module_map, get_module_attribute_m
 from pydicom.sr.codedict import codes
 
 from softmask.apply import IN_DICOM, KINDS
-from softmask.apply.items import read_report
+from softmask.apply.reports import read_report
 from softmask.data.outlines import fill
 
 SHARED, EACH = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"

@@ -13,11 +13,12 @@ import pydicom
 import pytest
 import SimpleITK
 import tifffile
+from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from softmask.apply.images import open_image
-from softmask.apply.items import read_report
+from softmask.apply.reports import read_report
 from softmask.data.ct import read_volume
 from softmask.data.dicom import dcmread
 from softmask.data.image_files import read_grey
@@ -162,7 +163,11 @@ def test_what_is_no_part_of_the_scan_is_passed_over_and_counted(
     ("changes", "message"),
     [
         ({"RescaleSlope": None}, r"has no RescaleSlope (0028,1053)"),
+        ({"RescaleType": "Z_EFF"}, "RescaleType (0028,1054) = Z_EFF, no Hounsfield units"),
+        ({"HighBit": 15, "BitsStored": 12}, "HighBit (0028,0102) = 15 with 12 bits stored"),
         ({"RescaleIntercept": None}, r"has no RescaleIntercept (0028,1052)"),
+        ({"ImagePositionPatient": None}, "has no ImagePositionPatient (0020,0032), which a CT slice has"),
+        ({"PixelSpacing": None}, "has no PixelSpacing (0028,0030), which a CT slice has"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.1"}, "an enhanced CT image with many slices; convert it"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.2"}, "emf2sf"),
         ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, "not an axial slice"),
@@ -290,6 +295,70 @@ def test_values_that_are_no_hounsfield_units(made, folder, mask, label, tmp_path
     change(folder / MIDDLE, PixelRepresentation=0, PixelData=np.full((40, 48), -900, "<i2").tobytes())
     assert label(folder, "--mask", mask) == 1
     assert "HU; is PixelRepresentation (0028,0103) wrong?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_real_numbers_in_a_tiff_are_named(made, label, tmp_path, capsys, dtype):
+    tifffile.imwrite(tmp_path / "a.tif", made.grey().astype(dtype))
+    assert label(tmp_path / "a.tif", "--recist", *made.ends()) == 1
+    stderr = capsys.readouterr().err
+    assert f"its pixels are {dtype} numbers" in stderr
+    assert "save it with 8 or 16 bit" in stderr
+
+
+def test_a_mark_on_a_slice_that_is_stored_turned_is_a_doubt(made, folder, label, tmp_path):
+    """A mark in pixels may have been drawn on the pixels as they are stored."""
+    row, column = made.centres[2]
+    mark = made.ends((row, column))
+    arguments = (folder, "--recist", *mark, "--slice", 2, "--format", "png")
+    assert label(*arguments, "--name", "upright") == 0
+    for path in folder.iterdir():
+        turn(path, rows=True, columns=False)
+    assert label(*arguments, "--name", "turned") == 0
+    rows = made.read_manifest(tmp_path / "out")
+    assert "is the mark or mask turned likewise?" in rows["turned"]["message"]
+    assert not rows["upright"]["message"]
+
+
+def test_one_grey_level_a_filled_outline_and_padding_are_doubts(made, label, tmp_path):
+    flat = made.save(tmp_path / "flat.png", np.full(made.size, 90, np.uint8))
+    image = made.save(tmp_path / "a.png", made.grey())
+    ring = made.disc() & ~made.disc(radius=6)
+    outline = made.save(tmp_path / "ring.png", ring.astype(np.uint8) * 255)
+    padded = made.hu()
+    padded[:, 0] = -3024
+    scan = made.write_volume(tmp_path / "padded.nii.gz", padded)
+    mark = ("--recist", *made.ends())
+    for arguments, name, doubt in (
+        ((flat, *mark), "flat", "have one grey level in this window"),
+        ((image, "--mask", outline), "ring", "looks like an outline"),
+        ((scan, *mark, "--slice", 2, "--stretch"), "padded", "its least value, -3024, is padding"),
+        ((image, *mark), "plain", ""),
+    ):
+        assert label(*arguments, "--name", name, "--format", "png") == 0
+        message = made.read_manifest(tmp_path / "out")[name]["message"]
+        assert doubt in message if doubt else not message
+
+
+def test_the_orientation_of_a_png_is_heeded(made, tmp_path):
+    exif = Image.Exif()
+    exif[274] = 3  # turned by half
+    Image.fromarray(made.grey()).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_grey(tmp_path / "a.png"), made.grey()[::-1, ::-1])
+
+
+def test_instances_of_one_name_are_a_doubt(made, folder, mask, label, tmp_path):
+    for path in folder.iterdir():
+        change(path, SOPInstanceUID="1.2.3.4")
+    assert label(folder, "--mask", mask, "--format", "nifti") == 0
+    assert "is the same in several slices" in made.read_manifest(tmp_path / "out")["ct"]["message"]
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.png", "a.dcm", "a.tif"])
+def test_an_empty_file_is_called_empty(made, label, tmp_path, capsys, name):
+    (tmp_path / name).touch()
+    assert label(tmp_path / name, "--recist", *made.ends()) == 1
+    assert f"{tmp_path / name}: is empty; " in capsys.readouterr().err
 
 
 def test_a_signed_8_bit_picture_is_refused(made, label, tmp_path, capsys):
@@ -557,19 +626,15 @@ def deflate(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    "kind", ["JPEGLosslessProcess14_1", "JPEGLosslessProcess14", "JPEG2000Lossless", "JPEGLSLossless", "RLELossless"]
-)
-def test_a_series_whose_pixels_are_compressed_without_loss_gives_the_same_alpha(
-    folder, mask, alpha, label, tmp_path, kind
-):
+def encoded(folder: Path, syntax: str) -> None:
+    """Encode the pixels of all slices as gdcm does."""
     import gdcm
 
     for path in sorted(folder.iterdir()):
         reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
         reader.SetFileName(str(path))
         assert reader.Read()
-        change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, kind)))
+        change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
         change.SetInput(reader.GetImage())
         assert change.Change()
         writer.SetFileName(str(path))
@@ -577,8 +642,43 @@ def test_a_series_whose_pixels_are_compressed_without_loss_gives_the_same_alpha(
         writer.SetImage(change.GetOutput())
         assert writer.Write()
         assert pydicom.dcmread(path).file_meta.TransferSyntaxUID.is_compressed
+
+
+@pytest.mark.parametrize(
+    "kind", ["JPEGLosslessProcess14_1", "JPEGLosslessProcess14", "JPEG2000Lossless", "JPEGLSLossless", "RLELossless"]
+)
+def test_a_series_whose_pixels_are_compressed_without_loss_gives_the_same_alpha(
+    folder, mask, alpha, label, tmp_path, kind
+):
+    encoded(folder, kind)
     assert label(folder, "--mask", mask, *FORMATS) == 0
     np.testing.assert_array_equal(read_alpha(tmp_path / "out"), alpha)
+
+
+@pytest.mark.parametrize(
+    ("changes", "syntax"),
+    [({"LossyImageCompression": "01"}, None), ({"LossyImageCompression": "00"}, None), ({}, "JPEGLSNearLossless")],
+)
+def test_pixels_that_were_compressed_with_loss_are_a_doubt(folder, mask, label, made, tmp_path, changes, syntax):
+    if syntax is not None:
+        encoded(folder, syntax)
+    for path in folder.iterdir():
+        change(path, **changes)
+    assert label(folder, "--mask", mask, *FORMATS) == 0
+    message = made.read_manifest(tmp_path / "out")["ct"]["message"]
+    assert ("doubtful: " in message and "5 of 5 slices were compressed with loss" in message) == (
+        changes.get("LossyImageCompression") != "00"
+    )
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.113619.5.2", "1.2.3.4.5.6"])  # of GE, and of nobody
+def test_a_transfer_syntax_that_nobody_decodes_is_named(folder, mask, label, capsys, syntax):
+    dataset = pydicom.dcmread(folder / MIDDLE)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(folder / MIDDLE, implicit_vr=False, little_endian=True)
+    assert label(folder, "--mask", mask) == 1
+    why = f"TransferSyntaxUID (0002,0010) = {syntax}: there is no decoder for it here; convert"
+    assert why in capsys.readouterr().err
 
 
 def test_a_deflated_file_is_read_within_a_bound(folder, mask, alpha, label, tmp_path, monkeypatch):

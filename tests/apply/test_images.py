@@ -139,7 +139,7 @@ PAGE = Image.fromarray(np.zeros((4, 4), np.uint8))
         (lambda d: written(d / "a.png", b"\x89PNG\r\n\x1a\n"), "truncated"),
         (lambda d: dicom(d / "a.dcm", 0, 0, Modality="MR"), "no slice of a CT scan"),
         (lambda d: dicom(d / "a.dcm", 0, 0, PixelData=b"\0\0"), "pixels cannot be read"),
-        (lambda d: dicom(d / "a.dcm", 0, 0, ImagePositionPatient=None), "its place is missing"),
+        (lambda d: dicom(d / "a.dcm", 0, 0, ImagePositionPatient=None), "has no ImagePositionPatient"),
         (lambda d: written(d / "a.nii", b"\0" * 400), "damaged"),
         (lambda d: volume(d / "a.nii", np.zeros((2, 4, 4, 3), np.float32), vector=True), "several numbers"),
         (lambda d: volume(d / "a.nii", np.zeros((2, 2, 4, 4), np.float32)), "4 x 4 x 2 x 2 .* volumes; save one"),

@@ -1,16 +1,13 @@
-"""RECIST ends, of which nothing is guessed; lists, whose bad lines are named; DICOM measurement reports (TID 1500)."""
+"""RECIST ends, of which nothing is guessed; lists, whose bad lines are named."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import highdicom as hd
 import numpy as np
-import pydicom
 import pytest
-from pydicom.sr.codedict import codes
 
-from softmask.apply.items import Mark, doubts, read_list, read_report
+from softmask.apply.items import Mark, doubts, read_list
 from softmask.data.volume_files import Grid
 from softmask.errors import ConfigError, DataError, LabelError
 
@@ -98,6 +95,12 @@ def test_x_before_y_and_mm_are_said_by_the_columns(tmp_path):
     assert (item.mark.order, item.mark.units) == ("xy", "mm")
 
 
+def test_tables_as_spreadsheets_and_pandas_write_them(tmp_path):
+    [item], problems = read_list(written(tmp_path, "Image, Mask,SLICE\na.nii, m.nii,4.0\n"))
+    assert not problems
+    assert (item.image, item.masks, item.slice) == (tmp_path / "a.nii", (tmp_path / "m.nii",), 4)
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [
@@ -130,7 +133,9 @@ def test_an_invalid_line_is_named_and_the_others_are_read(tmp_path, line, why):
     [
         ("", ConfigError, "names the columns none"),
         ("mask\nm.png\n", ConfigError, "names the columns 'mask'"),
-        ("image;mask\na;b\n", ConfigError, "separated by commas"),
+        ("image;mask\na;b\n", ConfigError, "save it with commas between cells, not with ';'"),
+        ("image\tmask\na\tb\n", ConfigError, r"save it with commas between cells, not with '\\t'"),
+        ("sep=;\nimage;mask\na;b\n", ConfigError, "save it with commas between cells, not with ';'"),
         ("image,mask,msak\na,b,c\n", ConfigError, "'msak'"),
         ("image,mask,mask\na,b,c\n", ConfigError, "names the columns"),
         ("image,name\na,b\n", ConfigError, "names the columns 'image', 'name'"),
@@ -144,120 +149,3 @@ def test_invalid_lists(tmp_path, text, error, message):
     with pytest.raises(error, match=message) as caught:
         read_list(path)
     assert str(path) in str(caught.value)
-
-
-LONG, SHORT = ([(23.5, 12.5), (23.5, 26.5)], [(17.5, 19.5), (29.5, 19.5)])  # (column, row) as SCOORD counts
-
-
-@pytest.fixture
-def slice_2(ct):
-    """The header of a slice, with what a report repeats of it."""
-    dataset = pydicom.dcmread(ct / "0003.dcm")
-    for name in ("PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate"):
-        setattr(dataset, name, None)
-    dataset.StudyTime = None
-    return dataset
-
-
-@pytest.fixture
-def report(tmp_path, slice_2):
-    """``report(group, ...)`` writes a report; a group is its diameters."""
-
-    def diameter(ends, value=9.0, unit=codes.UCUM.Millimeter):
-        drawn = hd.sr.CoordinatesForMeasurement(
-            graphic_type=hd.sr.GraphicTypeValues.POLYLINE,
-            graphic_data=np.array(ends, float),
-            source_image=hd.sr.SourceImageForMeasurement.from_source_image(slice_2),
-        )
-        name = codes.SCT.LongAxis
-        return hd.sr.Measurement(name=name, value=value, unit=unit, referenced_coordinates=[drawn])
-
-    def write(*groups, **stated):
-        observer = hd.sr.ObserverContext(
-            observer_type=codes.DCM.Device,
-            observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(uid=hd.UID()),
-        )
-        measured = [
-            hd.sr.MeasurementsAndQualitativeEvaluations(
-                tracking_identifier=hd.sr.TrackingIdentifier(uid=hd.UID(), identifier=f"lesion {number}"),
-                measurements=[diameter(ends, **stated) for ends in group],
-            )
-            for number, group in enumerate(groups, 1)
-        ]
-        content = hd.sr.MeasurementReport(
-            observation_context=hd.sr.ObservationContext(observer_person_context=observer),
-            procedure_reported=codes.LN.CTUnspecifiedBodyRegion,
-            imaging_measurements=measured,
-            title=codes.DCM.ImagingMeasurementReport,
-        )
-        document = hd.sr.ComprehensiveSR(
-            evidence=[slice_2], content=content[0], series_number=1, series_instance_uid=hd.UID(),
-            sop_instance_uid=hd.UID(), instance_number=1, manufacturer="a reader",
-        )  # fmt: skip
-        document.save_as(tmp_path / "sr.dcm")
-        return tmp_path / "sr.dcm"
-
-    return write
-
-
-def test_two_diameters_of_a_group_are_a_mark(report, slice_2):
-    [mark], [problem] = read_report(report([SHORT, LONG], [LONG]))
-    assert mark.uid == slice_2.SOPInstanceUID == "1.2.3.2"
-    np.testing.assert_array_equal(mark.axes((40, 48), None), [[(12, 23), (26, 23)], [(19, 17), (19, 29)]])
-    assert problem.where.endswith("measurement group 2")
-    assert "1 diameters on 1 images" in problem.why
-
-
-def test_a_report_labels_the_slice_it_was_drawn_on(tmp_path, report, series, ct, label, made, capsys):
-    path = report([LONG, SHORT], [LONG, SHORT])
-    assert label(ct, "--report", path, "--format", "png") == 0
-    rows = made.read_manifest(tmp_path / "out")
-    assert {name: row["slices"] for name, row in rows.items()} == {"case-1-1": "2", "case-1-2": "2"}
-    reported = made.soft(tmp_path / "out" / "case-1-1" / "002-soft.png")
-    assert label(ct, "--recist", 12, 23, 26, 23, 19, 17, 19, 29, "--slice", 2, "--format", "png") == 0
-    np.testing.assert_array_equal(reported, made.soft(tmp_path / "out" / "case-1" / "002-soft.png"))
-    another = series(tmp_path / "two", made.hu()[:2], made.spacing, made.origin)
-    assert label(another, "--report", path) == 1
-    assert f"SOPInstanceUID 1.2.3.2, not in {another}" in capsys.readouterr().err
-
-
-def test_diameters_that_are_stated_and_not_drawn_are_doubted(report, tmp_path, ct, label, made):
-    for name, value, unit, doubted in (
-        ("mm", 7.5, codes.UCUM.Millimeter, False),  # 10 pixels of 0.7 or 0.8 mm
-        ("cm", 0.75, codes.UCUM.Centimeter, False),
-        ("wrong", 7.5, codes.UCUM.Centimeter, True),
-        ("none", 10, codes.UCUM.NoUnits, False),
-    ):
-        square = [(10.5, 20.5), (20.5, 20.5)], [(15.5, 15.5), (15.5, 25.5)]
-        path = report([*square], value=value, unit=unit)
-        assert label(ct, "--report", path, "--name", name, "--format", "png") == 0
-        message = made.read_manifest(tmp_path / "out")[f"{name}-1"]["message"]
-        assert ("the report states diameters of" in message) == doubted
-
-
-def test_an_option_without_effect_on_a_report_is_refused(report, ct, label, capsys):
-    assert label(ct, "--report", report([LONG, SHORT]), "--label", "lesion 1") == 2
-    assert "leave out --label" in capsys.readouterr().err
-
-
-def test_unusable_reports_are_named(tmp_path, report, ct, label, capsys):
-    empty = pydicom.dcmread(report([LONG]))
-    empty.ContentSequence = []
-    empty.save_as(tmp_path / "empty.dcm")
-    (tmp_path / "text.dcm").write_text("no DICOM")
-    for path, message in (
-        (tmp_path / "empty.dcm", "none of its 0 measurement groups holds a diameter"),
-        (tmp_path / "text.dcm", "not a readable DICOM file"),
-        (ct / "0001.dcm", "Modality (0008,0060) = CT; a measurement report (SR) was expected"),
-    ):
-        assert label(ct, "--report", path) == 2
-        stderr = capsys.readouterr().err
-        assert message in stderr
-        assert str(path) in stderr
-    assert not (tmp_path / "out").exists()
-    path = report([LONG, SHORT])
-    whole = path.read_bytes()
-    for length in (200, 1000, 2000, 2500):
-        path.write_bytes(whole[:length])
-        with pytest.raises(DataError, match=r"sr\.dcm"):
-            read_report(path)

@@ -334,3 +334,13 @@ def test_options_that_do_not_fit_exit_2_and_write_nothing(label, tmp_path, capsy
     assert label(*options) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_another_mark_of_the_same_name_replaces_the_first_and_says_so(label, made, tmp_path, capsys):
+    image = made.save(tmp_path / "a.png", made.grey())
+    assert label(image, "--recist", *made.ends()) == 0
+    assert label(image, "--recist", *made.ends()) == 0
+    assert "replaces" not in capsys.readouterr().err
+    assert label(image, "--recist", *made.ends(radius=5)) == 0
+    assert "made from 12 23 26 23 19 16 19 30 rc px; to keep both, give one another name" in capsys.readouterr().err
+    assert len(made.read_manifest(tmp_path / "out")) == 1

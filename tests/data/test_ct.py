@@ -84,7 +84,7 @@ def test_the_series_of_a_folder_are_listed_and_only_one_is_a_scan(chest, tmp_pat
         ({"Rows": 23}, r"Rows \(0028,0010\) is \(23, 32\)"),
         ({"Rows": 60000, "Columns": 60000}, "60000 x 60000 pixels, no size of a CT slice"),
         ({"RescaleSlope": None}, r"has no RescaleSlope \(0028,1053\)"),
-        ({"ImagePositionPatient": None}, "its place is missing"),
+        ({"ImagePositionPatient": None}, "has no ImagePositionPatient"),
     ],
 )
 def test_a_slice_that_does_not_fit_is_named_with_its_tag(chest, tmp_path, changes, message):

@@ -116,7 +116,7 @@ def test_a_second_xml_of_a_series_is_listed(folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ImagePositionPatient": None}, "its place is missing"),
+        ({"ImagePositionPatient": None}, "has no ImagePositionPatient"),
         ({"PixelSpacing": [0, 0.5]}, "pixel spacing .* cannot be right"),
         ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "not an axial slice"),
         ({"ImagePositionPatient": [0, 0, 0.01]}, "lies at z = 0.01 mm as .*c.dcm does"),

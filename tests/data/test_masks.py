@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pydicom
 import pytest
@@ -270,11 +272,31 @@ def test_several_segments_and_a_scan_that_is_another_are_named(chest, scan, nodu
         ({"masks": {"a": nodule}, "FrameOfReferenceUID": "1.2.3"}, "FrameOfReferenceUID"),
         ({"masks": {"a": nodule}, "origin": (0.0, 0.0, 100.0)}, "ImagePositionPatient"),
         ({"masks": {"a": nodule}, "origin": (*chest.origin[:2], 900.0)}, "nothing of it lies on a slice"),
+        ({"masks": {"a": nodule * 0.1}, "fractional": True}, "marks no pixel; get one that is not empty"),
     ):
         path = chest.write_seg(tmp_path / "seg.dcm", options.pop("masks"), **options)
         with pytest.raises(DataError, match=message) as caught:
             lesion_mask(scan, path)
         assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["SEG", "RTSTRUCT"])
+def test_a_mask_of_another_patient_on_the_same_frame_is_doubted(chest, scan, nodule, tmp_path, kind):
+    if kind == "SEG":
+        path = chest.write_seg(tmp_path / "mask.dcm", {"Nodule": nodule})
+    else:
+        square = np.array([(4.5, 5.5), (4.5, 11.5), (8.5, 11.5), (8.5, 5.5)])
+        path = chest.write_rtstruct(tmp_path / "mask.dcm", {"Nodule": square}, slices=[2])
+    expected = lesion_mask(scan, path)
+    dataset = pydicom.dcmread(path)
+    for patient, warned in ((scan.patient, 0), ("", 0), ("somebody else", 1)):
+        dataset.PatientID = patient
+        dataset.save_as(path)
+        with warnings.catch_warnings(record=True) as caught:
+            np.testing.assert_array_equal(lesion_mask(scan, path), expected)
+        texts = [str(warning.message) for warning in caught if isinstance(warning.message, Doubt)]
+        assert len(texts) == warned
+        assert all("PatientID (0010,0020) is somebody else, and" in text for text in texts)
 
 
 def test_what_is_left_out_is_said(chest, scan, nodule, tmp_path):

@@ -53,6 +53,12 @@ def test_parts_hold_what_labelling_gives_cropped_at_the_centre(opened, spec, con
     np.testing.assert_array_equal(data.test.soft["soft_mask"][0, 0], label_sample(sample, "readers").alpha[centre])
     np.testing.assert_array_equal(data.test.references["alpha"][0, 0], sample.alpha[centre])
     assert set(data.test.soft) == set(prepare.SOFT_LABELS)
+    mask = consensus.fifty_percent(sample.masks)
+    ramp = soft_labels.geodesic(mask, sample.image)
+    np.testing.assert_array_equal(data.test.soft["geodesic"][0, 0], ramp[centre])
+    np.testing.assert_array_equal(data.test.soft["readers_mean"][0, 0], sample.masks.mean(axis=0)[centre])
+    for name, soften in soft_labels.FROM_MASK.items():
+        np.testing.assert_array_equal(data.test.soft[name][0, 0], soften(mask)[centre])
     assert "consensus" not in data.test.references
     for array in (data.train.images, data.train.masks, *data.train.soft.values()):
         assert array.shape == (4, 1, 32, 32)
@@ -67,6 +73,15 @@ def test_truth_of_lnsm_is_the_binarised_soft_mask_of_its_mark(opened, spec, conf
     np.testing.assert_array_equal(
         data.test.references["consensus"][0, 0], consensus.fifty_percent(opened[8].masks)[16:48, 16:48]
     )
+
+
+def test_no_mean_of_readers_where_an_image_has_none(opened, spec, config) -> None:
+    axes = np.array([[[32, 23], [32, 41]], [[23, 32], [41, 32]]], float)
+    none = {"readers": np.zeros((4, 64, 64), bool), "present": np.zeros(4, bool)}
+    opened.given[8] = replace(opened[8], recist=axes, **none)
+    data = prepare.prepare(spec(dataset="lnsm"), config)
+    assert set(prepare.SOFT_LABELS) - set(data.test.soft) == {"readers_mean"}
+    assert "readers_mean" in data.train.soft
 
 
 def tiled(sample, dataset: str):

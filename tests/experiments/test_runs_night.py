@@ -186,6 +186,21 @@ def test_groups_come_in_order_and_each_run_once():
     assert epochs == {("lidc", 62), ("lidc", 124), ("lnsm", 24), ("lnsm", 48)}
 
 
+def test_soft_labels_beyond_the_papers_come_last_and_share_runs_with_their_tables():
+    result = night.groups(Config.from_parameters("night", "embedded"))
+    titles = list(result)[-4:]
+    assert all(title.startswith("soft labels beyond the papers, ") for title in titles)
+    trained = [[spec for spec in result[title] if spec.learns] for title in titles]
+    # by three seeds: nine rows and the readers' mean on LIDC, without those of the papers' tables; three more under the
+    # U-Net, one of which CasGAN's table has on LNSM; and a temperature, which trains nothing
+    assert [len(specs) for specs in trained] == [3 * 9, 3 * 8, 3 * 12, 3 * 10]
+    assert all(len(result[title]) == len(specs) + 3 for title, specs in zip(titles, trained, strict=True))
+    shared = {"0.5dice+100soft_l1+1gan", "1dice"}
+    names = [spec.name for specs in trained for spec in specs]
+    assert not any(f"improved_backbone-{label}-{losses}-" in name for name in names for label in ("soft_mask", "binary")
+                   for losses in shared)  # fmt: skip
+
+
 def test_progress_in_words(tiny, long, data_from):
     data_from()
     before = night.progress([tiny(seed=1), tiny(seed=2)], long)

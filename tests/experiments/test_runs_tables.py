@@ -84,6 +84,44 @@ def test_beside_doctors_a_network_is_tested_as_its_papers_table_trains_it(config
     assert kind_of(tested) is Test
 
 
+@pytest.mark.parametrize("prefix", ["", "unet_"])
+def test_soft_labels_are_compared_under_one_loss_and_network(config, prefix):
+    def only(row, **changes):
+        return replace(rows.spec(f"{prefix}{row}", "lidc", config), **changes)
+
+    soft_mask = only("soft_mask_cross_entropy")
+    for label in (*rows.RIVALS, "readers_mean"):
+        assert only(label) == replace(soft_mask, label=label)
+    for row in ("soft_mask_loss", "soft_mask_dice_semimetric"):
+        assert only(row, losses=soft_mask.losses) == soft_mask
+    assert only("binary_cross_entropy", losses=soft_mask.losses, label="soft_mask") == soft_mask
+    papers_own = ("softgan", "kats_dilation", "gros_interpolation") if not prefix else ("soft_mask_loss",)
+    for row in ("kats_dilation", "gros_interpolation"):
+        assert only(row, label="soft_mask") == only(papers_own[0])
+    softseg = only("softseg")
+    assert (softseg.label, softseg.losses) == ("gros_interpolation", (("adaptive_wing", 1.0),))
+    assert softseg.settings == soft_mask.settings
+
+
+@pytest.mark.parametrize(("network", "binary"), [("improved_backbone", "no_soft_label"), ("unet", "unet")])
+def test_a_temperature_is_an_evaluation_of_the_binary_row(config, network, binary):
+    row = "temperature_scaling" if network == "improved_backbone" else "unet_temperature_scaling"
+    scaled = rows.spec(row, "lnsm", config)
+    assert scaled.prior == rows.spec(binary, "lnsm", config, paper="softgan")
+    assert kind_of(scaled) is Test
+    assert not scaled.learns
+    assert row in rows.labels_compared(network, "lnsm")
+    assert scaled.name == f"lnsm-unchanged-temperature-after_{network}_binary-2020"
+
+
+def test_the_readers_mean_is_compared_on_lidc_alone(config):
+    for network, prefix in (("improved_backbone", ""), ("unet", "unet_")):
+        on_lidc, on_lnsm = (rows.labels_compared(network, dataset) for dataset in ("lidc", "lnsm"))
+        assert set(on_lidc) - set(on_lnsm) == {f"{prefix}readers_mean"}
+        assert len(rows.rows_of(on_lidc, "lidc", config)) == 15 - bool(prefix)
+    assert set(rows.ILLUSTRATED) < set(rows.labels_compared("improved_backbone", "lidc"))
+
+
 @pytest.mark.parametrize(
     ("rows_of_one_run", "dataset"),
     [

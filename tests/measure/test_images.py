@@ -5,6 +5,7 @@ from scipy.ndimage import gaussian_filter
 from softmask.errors import DataError
 from softmask.measure import segmentation, soft
 from softmask.measure.images import measure_images
+from softmask.measure.readers import MEASURES, against_readers
 
 NAMES = {
     "dice", "iou", "acc", "sen", "ppv", "auc", "hd95", "hausdorff", "surface_dice",
@@ -87,3 +88,13 @@ def test_readers_are_compared_with_the_prediction_and_with_the_truth():
     measured = measure_images(0.6 * masks, masks, masks, {"doctor3": reader})
     assert measured["dice_doctor3"].tolist() == measured["truth_doctor3"].tolist() == [0.75, 0.75]
     assert measure_images(0.6 * masks, masks, masks, {"doctor3": reader}, threshold=0.7)["dice_doctor3"].max() == 0
+
+
+def test_the_soft_mask_is_measured_against_all_readers_together(images):
+    probabilities, masks, alpha = images
+    readers = {f"doctor{i}": np.roll(masks, i, axis=1).astype(np.float32) for i in (1, 2, 4)}
+    measured = measure_images(probabilities, masks, alpha, readers, alphas=alpha)
+    assert set(measured) == NAMES | set(MEASURES) | {f"{kind}_{name}" for kind in ("dice", "truth") for name in readers}
+    for i, own in enumerate(zip(*readers.values(), strict=True)):
+        expected = against_readers(alpha[i], np.stack(own))
+        assert {name: measured[name][i] for name in MEASURES} == pytest.approx(expected)

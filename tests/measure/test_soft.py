@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.ndimage import convolve
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import brier_score_loss, roc_auc_score
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from softmask.errors import DataError
 from softmask.measure import segmentation, soft
@@ -158,3 +158,38 @@ def test_the_curve_is_that_of_scikit_learn(probabilities, masks, bins):
     assert np.isnan(result.observed[~filled]).all()
     assert result.error == pytest.approx((result.counts[filled] / 30 * abs(observed - mean_probability)).sum())
     assert 0 <= result.error <= 1
+
+
+@given(st.floats(0.25, 4))
+@settings(max_examples=20, deadline=None)
+def test_the_temperature_that_spoilt_probabilities_is_found_again(spoilt):
+    random = np.random.default_rng(4)
+    logits = random.normal(0, 2, (20, 50, 40))
+    masks = random.random(logits.shape) < 1 / (1 + np.exp(-logits))  # so that these logits are right
+    probabilities = 1 / (1 + np.exp(-spoilt * logits))
+    assert soft.best_temperature(probabilities, masks) == pytest.approx(spoilt, rel=0.03)
+
+
+def test_the_best_temperature_is_that_of_a_fine_grid():
+    random = np.random.default_rng(5)
+    probabilities, masks = random.random((2, 9, 9)), random.random((2, 9, 9)) < 0.4
+    grid = np.geomspace(0.01, 100, 4001)
+    losses = [log_loss(masks.ravel(), soft.tempered(probabilities, t).ravel()) for t in grid]
+    assert log_loss(
+        masks.ravel(), soft.tempered(probabilities, soft.best_temperature(probabilities, masks)).ravel()
+    ) <= (min(losses) + 1e-9)
+
+
+def test_a_temperature_keeps_the_cut_and_certain_probabilities_finite():
+    probabilities = np.array([[0, 1e-9, 0.3, 0.5], [0.50001, 0.9, 1 - 1e-9, 1]])
+    np.testing.assert_allclose(soft.tempered(probabilities, 1), probabilities, atol=2e-7)
+    for temperature in (0.01, 3, 100):
+        changed = soft.tempered(probabilities, temperature)
+        assert np.isfinite(changed).all()
+        np.testing.assert_array_equal(changed >= 0.5, probabilities >= 0.5)
+
+
+@pytest.mark.parametrize(("value", "missing"), [(0, "foreground"), (1, "background")])
+def test_no_temperature_without_both_classes(value, missing):
+    with pytest.raises(DataError, match=f"without {missing}"):
+        soft.best_temperature(np.full((2, 4, 4), 0.3), np.full((2, 4, 4), value))

@@ -261,3 +261,27 @@ def test_routing_is_the_publications(types, rounds):
         square = s.square().sum(1, keepdim=True)
         b = b + torch.einsum("sta,ta->st", votes, square / (1 + square) * s / square.sqrt())
     torch.testing.assert_close(layer(x)[1, :, :, 2, 3], s, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["softseg", "unet_softseg"])
+def test_softseg_predicts_the_rectified_output_over_its_largest_value(name):
+    torch.manual_seed(1)
+    network = build(name, NETWORKS[name].smoke).eval()
+    plain = type(network).__mro__[2](NETWORKS[name].smoke).eval()
+    plain.load_state_dict(network.state_dict())
+    images = torch.rand(3, 1, 32, 32)
+    with torch.no_grad():
+        values, probabilities = plain(images).clamp_min(0), network(images).sigmoid()
+        alone = torch.cat([network(image[None]).sigmoid() for image in images])
+    torch.testing.assert_close(probabilities, values / values.amax((1, 2, 3), keepdim=True), atol=2e-6, rtol=0)
+    torch.testing.assert_close(probabilities, alone)  # no image's prediction depends on the others
+
+
+def test_softseg_predicts_nothing_where_no_output_is_positive():
+    network = build("unet_softseg", 2)
+    torch.nn.init.zeros_(network.head.weight)
+    torch.nn.init.constant_(network.head.bias, -1)
+    logits = network(torch.rand(2, 1, 32, 32))
+    assert (logits.sigmoid() < 2e-6).all()
+    logits.sum().backward()
+    assert all((parameter.grad == 0).all() for parameter in network.parameters())

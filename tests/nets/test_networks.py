@@ -25,6 +25,8 @@ FULL_WIDTH_PARAMETERS = {
     "dsnet_v1_edrfm": 46588048,
     "softgan_2020": 29237889,
     "unet": 31036481,
+    "softseg": 46588020,
+    "unet_softseg": 31036481,
     "segnet": 29434497,
     "deeplabv3plus": 45792337,
     "unetplusplus": 9115108,

@@ -47,6 +47,7 @@ def test_a_pair_has_its_delta_and_what_is_printed():
         Pair("softgan", "medt", "lnsm", delta=0.23, printed=0.23),
     )
     assert (first.scale, first.lower, first.judged, str(first)) == (100, False, True, "softgan is best")
+    assert (first.quote, parsed(claim(quote="it is best"))[0].quote) == ("", "it is best")
 
 
 def test_a_small_distance_is_a_gain():
@@ -133,6 +134,7 @@ def test_every_claim_of_the_papers():
     for claims in loaded.values():
         for item in claims:
             assert item.judged == bool(item.pairs)
+            assert len(item.quote) > 20
             assert all(0 <= pair.delta <= 1 for pair in item.pairs)
 
 

@@ -1,10 +1,12 @@
 """Fixtures of the report's tests: a run of its own, and the workbook's style of figures."""
 
+import subprocess
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
 
-from softmask.config import Config
+from softmask.config import ROOT, Config
 from softmask.report import figures
 
 
@@ -25,3 +27,14 @@ def style():
         for number in plt.get_fignums():
             plt.figure(number).canvas.draw()
     plt.close("all")
+
+
+@pytest.fixture
+def committed_results(monkeypatch):
+    """Results and figures of the checkout; the test is skipped where they are not those of the commit."""
+    places = ("results/*/tables", "results/*/claims", "figures")
+    command = ["git", "status", "--porcelain", "--untracked-files=no", "--", *places]
+    there = (ROOT / ".git").exists()
+    if not there or subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout:
+        pytest.skip("results or figures are not the committed ones")
+    monkeypatch.delenv("SOFTMASK_OUTPUT", raising=False)

@@ -36,11 +36,11 @@ class Skipping(nn.Module):
 def test_layers_sizes_and_connections_are_the_modules_own():
     assert diagrams.trace(Skipping(), [IMAGE], ["image"]) == [
         Box("image", 1, 64, INPUT),
-        Box("conv 3×3", 4, 64, KEEPS, (0,)),
-        Box("pool 2×2, stride 2", 4, 32, SHRINKS, (1,)),
+        Box("conv 3×3", 4, 64, KEEPS, (0,), "encoder"),
+        Box("pool 2×2, stride 2", 4, 32, SHRINKS, (1,), "encoder"),
         Box("convs 3×3, 5×5", 8, 32, KEEPS, (2,)),
-        Box("transposed conv 2×2, stride 2", 4, 64, GROWS, (3,)),
-        Box("conv 1×1", 1, 64, KEEPS, (1, 4)),
+        Box("transposed conv 2×2, stride 2", 4, 64, GROWS, (3,), "decoder"),
+        Box("conv 1×1", 1, 64, KEEPS, (1, 4), "decoder"),
     ]
 
 
@@ -72,11 +72,31 @@ def test_other_networks_can_be_drawn(name):
     plt.close(diagrams.diagram(boxes))
 
 
+def test_few_boxes_have_their_words_below_them():
+    boxes = [Box("image, enlarged", 1, 64, INPUT), Box("conv 3×3, batch norm", 4, 64, KEEPS, (0,))]
+    fig = diagrams.diagram(boxes, [("tanh", "GAN loss", "discriminator")], size=(8, 4))
+    words = {text.get_text().replace("\n", " ") for text in fig.axes[0].texts}
+    assert {"image, enlarged", "conv 3×3, batch norm", "discriminator"} <= words
+    assert not fig.legends[0].get_texts()[2:]
+    plt.close(fig)
+
+
+def test_parts_that_are_named_have_a_bracket_each():
+    boxes = diagrams.trace(Skipping(), [IMAGE], ["image"], parts={"block": "middle", "last": "head"})
+    assert [box.part for box in boxes] == ["", "", "", "middle", "", "head"]
+    fig = diagrams.diagram(boxes)
+    assert {"middle", "head"} <= {text.get_text() for text in fig.axes[0].texts}
+    plt.close(fig)
+
+
 def test_every_connection_is_an_arrow_and_every_box_has_its_words():
     boxes = diagrams.trace(Skipping(), [IMAGE], ["image"])
-    fig = diagrams.diagram(boxes, [("sigmoid", "Dice loss")])
+    fig = diagrams.diagram(boxes, [("sigmoid", "Dice loss")], size=(8, 5))
     words = {text.get_text() for text in fig.axes[0].texts}
-    assert {box.label for box in boxes} | {"8", "sigmoid\nDice loss"} <= words
+    letters = "abcdef"
+    assert {*letters, "8", "sigmoid\nDice loss", "encoder", "decoder"} <= words
+    key = [text.get_text() for text in fig.legends[0].get_texts()]
+    assert key[-6:] == [f"{letter}   {box.label}" for letter, box in zip(letters, boxes, strict=True)]
     arrows = [text for text in fig.axes[0].texts if not text.get_text()]
     assert len(arrows) == sum(len(box.sources) for box in boxes) + 1
     heights = {patch.get_height() for patch in fig.axes[0].patches if patch.get_height() >= 32}

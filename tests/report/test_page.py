@@ -11,7 +11,10 @@ from PIL import Image
 
 from softmask import papers
 from softmask.config import ROOT, Config
+from softmask.measure.differences import Scores
+from softmask.papers import Pair
 from softmask.report import figures, page, tables, verdicts
+from softmask.report.evidence import WIDTH, Evidence, Pictures, Trained, embedded, sheet
 from softmask.report.tables import Cell, ResultTable
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -24,11 +27,11 @@ PROVENANCE = {
 
 
 class Checker(HTMLParser):
-    """Collects text, ids and addresses, and sees that elements are closed in order."""
+    """Collects text for people, ids and addresses, and sees that elements are closed in order."""
 
     def __init__(self):
         super().__init__()
-        self.open, self.ids, self.addresses, self.images, self.text = [], [], [], [], []
+        self.open, self.ids, self.addresses, self.images, self.text, self.buttons = [], [], [], [], [], []
 
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
@@ -37,13 +40,14 @@ class Checker(HTMLParser):
         self.ids += [attrs["id"]] if "id" in attrs else []
         self.addresses += [attrs[name] for name in ("href", "src") if name in attrs]
         self.images += [attrs] if tag == "img" else []
-        assert tag != "script"
+        self.buttons += [attrs] if tag == "button" else []
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.text.append(data)
+        if self.open[-1:] not in (["script"], ["style"]):
+            self.text.append(data)
 
 
 def look(path):
@@ -75,9 +79,13 @@ def test_an_empty_run_shows_all_that_is_printed(config):
         paper = papers.load(name)
         for item in (*paper.tables, *paper.figures):
             assert f"{name}-{item}" in parsed.ids
-    assert len(parsed.ids) == len(set(parsed.ids)) == 2 + 5 + 26 + 38  # 2: at a glance, claims
-    assert "0 of 26 printed tables filled" in parsed.words
-    assert "0 of 38 printed figures drawn" in parsed.words
+        assert {f"claim-{name}-{number}" for number, _ in enumerate(paper.claims, 1)} <= set(parsed.ids)
+        assert all(claim.quote in parsed.words for claim in paper.claims)
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert "0 of 26 printed tables filled, 0 of 38 figures drawn, 0 of 154 printed rows measured" in parsed.words
+    assert "None of the papers' own methods is measured" in parsed.words
+    assert "No claim is decided." in parsed.words
+    assert "no record of a training run is beside this report" in parsed.words
     assert "Not run yet: 64 tables and figures" in parsed.words
     for value in ("91.63 ± 3.2", "0.831", "3.367", "6.7", "89.0"):
         assert value in parsed.words
@@ -87,13 +95,36 @@ def test_an_empty_run_shows_all_that_is_printed(config):
 def test_the_state_stands_on_top(config):
     fill(config)
     parsed = look(page.build(config))
-    assert "1 of 26 printed tables filled, 1 partly" in parsed.words
-    assert "1 of 38 printed figures drawn" in parsed.words
+    assert "1 of 26 printed tables filled and 1 partly, 1 of 38 figures drawn" in parsed.words
     assert "7 of 154 printed rows measured" in parsed.words
-    assert "2 real, 21 simulated of 516 printed cells" in parsed.words
-    assert "0 of 40 claims holds" in parsed.words
-    assert "40 of 40 claims not run yet" in parsed.words
-    assert "Numbers are from real data and, where there is none, from embedded data" in parsed.words
+    assert "Of the papers' 40 claims, 0 hold, 0 fail and 0 are inconclusive; 40 not run yet." in parsed.words
+    assert "Real LIDC (9 test images)." in parsed.words
+    assert "Simulated LNSM (400 test images). Simulated images with readers' outlines" in parsed.words
+
+
+def test_main_numbers_data_and_training_stand_on_the_first_screen(config):
+    means = {"softgan": 0.8, "unet": 0.85, "medt": 0.7}
+    rows = [Cell(row, "lidc", "dice", mean, 0.1, 300, 3, "real") for row, mean in means.items()]
+    tables.write(ResultTable("softgan", "table-2", "", "", rows), config, {})
+    trained = Trained("softgan", 62, 2976, 8, (2020, 2021), 1, 5400, "cpu", "A CPU", "real", 100, 60)
+    parsed = look(page.build(config, Evidence(trained={("softgan", "softgan", "lidc"): trained}, seconds=7200))).words
+    assert (
+        "The proposed method has the highest Dice of its table in 1 of 1 comparisons in print and in 0 of 1 here; for "
+        "example SoftGAN (2022), LIDC (real): 80.00; U-Net 85.00 (printed 83.21; DB-ResNet 82.74)."
+    ) in parsed
+    said = "LIDC, real 62 (60) 2,976 x 8 3 (1 failed) 1.5 h Dice "
+    assert f"{said}83.21 DB-ResNet 82.74 80.00 U-Net 85.00" in parsed
+    assert "Real LIDC (100 test images of 60 patients)." in parsed
+    assert "2,976 steps each, 2.0 h of training in all, on cpu (A CPU)." in parsed
+
+
+def test_what_a_substitute_is_stands_beside_it(config):
+    cells = [Cell("unet", "lnsm", "dice", 0.8, 0.1, 1200, 3, "substitute"),
+             Cell("unet", "lidc-500", "dice", 0.8, 0.1, 10, 1, "real", extra=True)]  # fmt: skip
+    tables.write(ResultTable("softgan", "table-1", "", "", cells), config, {})
+    parsed = look(page.build(config)).words
+    assert "Real, substitute LNSM (400 test images): LIDC patients, with RECIST axes measured" in parsed
+    assert "in place of DeepLesion's. Training" in parsed  # extra cells of nothing trained are not listed
 
 
 def test_paper_stands_beside_ours_and_provenance_below(config):
@@ -134,7 +165,9 @@ def test_nothing_needs_a_network_and_text_is_escaped(config):
     path = page.build(config)
     parsed = look(path)
     text = path.read_text()
-    assert all(address.startswith(("#", "data:", "../../notebooks/", "../../figures/")) for address in parsed.addresses)
+    beside = tuple(f"../../{folder}/" for folder in ("notebooks", "figures", "lib", "docs"))
+    assert all(address.startswith(("#", "data:", *beside)) for address in parsed.addresses)
+    assert all((ROOT / path[6:].partition("#")[0]).exists() for path in parsed.addresses if path.startswith(beside[2:]))
     assert "url(" not in text
     assert "@import" not in text
     assert "<b>mine" not in text
@@ -151,7 +184,7 @@ def test_nothing_needs_a_network_and_text_is_escaped(config):
 def test_smoke_is_marked_everywhere(config):
     fill(config)
     parsed = look(page.build(config)).words
-    for heading in ("At a glance", "Claims", *(papers.display("papers", name) for name in papers.NAMES)):
+    for heading in ("What came out", "Claims", *(papers.display("papers", name) for name in papers.NAMES)):
         assert f"{heading} not a result" in parsed
     assert parsed.count("not a result") >= 26 + 26 + 38 + 40 + 1  # headings, the tables themselves, figures, claims
     assert "Six kinds <here>. not a result" in parsed
@@ -163,13 +196,16 @@ def test_notebooks_that_failed_are_named_but_not_the_one_that_builds_the_page(co
     config.results.mkdir(parents=True)
     state = [{"name": "01_data", "status": "ok"}, {"name": "02_soft", "status": "failed", "reason": "cell 3: <boom>"},
              {"name": "08_doctors", "status": "not run", "reason": "needs 02_soft"},
-             {"name": "10_report", "status": "running"}]  # fmt: skip
+             {"name": "11_report", "status": "running"}]  # fmt: skip
     (config.results / "state.json").write_text(json.dumps({"notebooks": state}))
-    monkeypatch.setenv("SOFTMASK_NOTEBOOK", "10_report")
+    monkeypatch.setenv("SOFTMASK_NOTEBOOK", "11_report")
     parsed = look(page.build(config)).words
     assert "02_soft: failed (cell 3: <boom>)" in parsed
     assert "08_doctors: not run (needs 02_soft)" in parsed
-    assert "10_report" not in parsed
+    assert "11_report" not in parsed
+    (config.results / "notebooks").mkdir()
+    (config.results / "notebooks" / "01_data.html").write_text("")
+    assert "notebooks/01_data.html" in look(page.build(config)).addresses
     (config.results / "state.json").write_text(json.dumps({"notebooks": state[:1]}))
     assert "Notebooks run before this report: 1; all completed without errors." in look(page.build(config)).words
 
@@ -203,8 +239,9 @@ def test_other_runs_and_their_verdicts_stand_on_the_page(config):
         verdicts.write("softgan", [verdicts.Verdict(claim, verdicts.HOLDS, "1 comparison")], other)
     parsed = look(page.build(config))
     assert "../cpu-real-3seeds/tables/" in parsed.addresses
-    line = "soft mask > every other label, on LNSM and LIDC (table 4) "
-    assert f"{line}fails cpu-embedded 1 comparison. holds cpu-real-3seeds 1 comparison." in parsed.words
+    line = "soft mask > every other label, on LNSM and LIDC (table 4) 1 comparison."
+    assert f"fails {papers.load('softgan').claims[3].quote} {line}" in parsed.words
+    assert "holds in the run cpu-real-3seeds : 1 comparison." in parsed.words
     assert "smoke" not in parsed.words  # no result stands behind it
     page.build(seeds)
     (seeds.results / "state.json").write_text("[]")
@@ -236,80 +273,108 @@ def opened(address):
 
 
 def test_a_wide_picture_becomes_as_wide_as_the_page_needs():
-    picture = png(np.random.default_rng(0).integers(0, 255, (300, 3 * page.WIDTH, 3), np.uint8))
-    address, *size = page.embedded(picture)
-    assert size == [page.WIDTH, 100]
-    assert opened(address).shape == (100, page.WIDTH, 3)
+    picture = png(np.random.default_rng(0).integers(0, 255, (300, 3 * WIDTH, 3), np.uint8))
+    address, *size = embedded(picture)
+    assert size == [WIDTH, 100]
+    assert opened(address).shape == (100, WIDTH, 3)
     assert len(address) < len(picture) / 2
-    assert page.embedded(picture)[0] == address
+    assert embedded(picture)[0] == address
 
 
 def test_a_small_picture_keeps_size_and_colours_and_what_is_see_through_becomes_white():
     array = np.zeros((40, 60, 3), np.uint8)
     array[:, 30:] = (230, 159, 0)
-    parsed = opened(page.embedded(png(array))[0])
+    parsed = opened(embedded(png(array))[0])
     assert parsed.shape == array.shape
     assert np.abs(parsed[:, 40:].astype(int) - array[:, 40:]).max() < 8
     assert parsed[:, :20].max() < 8
-    assert opened(page.embedded(png(np.zeros((20, 20, 4), np.uint8)))[0]).min() > 250
+    assert opened(embedded(png(np.zeros((20, 20, 4), np.uint8)))[0]).min() > 250
 
 
-CODE = """
-for paper, name in (("lgan", "fig-2"), ("softgan", "fig-3")):
-    results.figure(f"{paper}/{name}", fig)
-"""
+def evidence(shown=True):
+    """What stands behind two rows of a table: values of four images, predictions of two, images."""
+    ids = tuple(f"lnsm/p{i // 2}/n0/s{i}" for i in range(4))
+    scores = {
+        ("softgan", row, "lnsm", "dice"): Scores(ids, ("p0", "p0", "p1", "p1"), np.full((2, 4), value), "embedded")
+        for row, value in (("softgan", 0.9), ("unet", 0.8))
+    }
+    mask = np.zeros((64, 64), bool)
+    mask[20:40, 20:40] = True
+    images = np.full((4, 64, 64), 90, np.uint8) if shown else None
+    pictures = Pictures(ids, images, np.stack([mask] * 4) if shown else None, "Simulated", "" if shown else "secret")
+    masks = {("softgan", "softgan", "lnsm"): dict.fromkeys(ids[:2], mask)}
+    return Evidence(scores, {}, masks, {"lnsm": pictures}, 1.0)
 
 
-@pytest.fixture
-def notebook(tmp_path, monkeypatch):
-    monkeypatch.setattr(page, "ROOT", tmp_path)
-    page._drawing_cells.cache_clear()
-
-    def write(*cells, name="01_own"):
-        made = [
-            {"cell_type": "markdown" if c.startswith("#") else "code", "source": c.splitlines(keepends=True)}
-            for c in cells
-        ]
-        (tmp_path / "notebooks").mkdir(exist_ok=True)
-        (tmp_path / "notebooks" / f"{name}.ipynb").write_text(json.dumps({"cells": made}))
-
-    yield write
-    page._drawing_cells.cache_clear()
+def data_of(path):
+    return json.loads(path.read_text().partition('id="data">')[2].partition("</script>")[0])
 
 
-def cell_of(paper, name):
-    return page.drawn_by("01_own", paper, name)[0].partition("code cell ")[2]
+def test_a_number_opens_onto_values_images_and_outlines(config):
+    fill(config)
+    path = page.build(config, evidence())
+    keys = [button["data-key"] for button in look(path).buttons]
+    assert keys == ["softgan|unet|lnsm|dice", "softgan|softgan|lnsm|dice"]
+    data = data_of(path)
+    scores = data["scores"][data["methods"]["softgan|softgan|lnsm|dice"]]
+    assert scores["values"] == [[0.9] * 4] * 2
+    assert data["sets"][scores["set"]]["patients"] == ["p0", "p0", "p1", "p1"]
+    assert data["predicted"][data["masks"]["softgan|softgan|lnsm"]]["images"] == [0, 1]
+    assert data["pictures"]["lnsm"]["sheet"].startswith("data:image/webp")
+    assert (data["names"]["softgan|unet"], data["own"]["softgan"]) == ("U-Net", "softgan")
 
 
-def test_the_cell_its_section_and_its_link(notebook, tmp_path):
-    notebook(
-        "# 1 · Own",
-        "x = 1",
-        "",
-        "## 1.1 What's a figure?\n\nText.",
-        'results.figure("lgan/fig-1", fig)',
-        'results.figure(f"workbook/{paper}-curves", fig)',
-        CODE,
-    )
-    words, link = page.drawn_by("01_own", "lgan", "fig-1")
-    assert words == "01_own, 1.1 What's a figure?, code cell 2"
-    assert link == "../../notebooks/01_own.ipynb#1.1-What%27s-a-figure%3F"
-    assert cell_of("workbook", "dsnet-v1-curves") == "3"
-    assert cell_of("lgan", "fig-2") == "4"  # put together from variables
-    assert cell_of("softgan", "fig-1") == ""
-    (tmp_path / "notebooks" / "02_broken.ipynb").write_text("no notebook")
-    for where in ("02_broken", "99_none"):
-        assert page.drawn_by(where, "lgan", "fig-1") == (where, f"../../notebooks/{where}.ipynb")
+def test_images_that_must_not_be_shown_are_not_in_the_page(config):
+    data = data_of(page.build(config, evidence(shown=False)))
+    assert data["pictures"]["lnsm"].keys() == {"ids", "credit", "missing"}
+    assert (data["pictures"]["lnsm"]["missing"], data["masks"]) == ("secret", {})
 
 
-def test_a_name_is_not_part_of_another(notebook):
-    notebook('results.figure("lgan/fig-1", fig)', 'results.figure(f"lgan/fig-1{x}", fig)')
-    assert cell_of("lgan", "fig-10") == "2"
+def test_ids_cannot_end_the_script(config):
+    ids = ("</script><b>&", "<!--")
+    scores = {("softgan", "unet", "lnsm", "dice"): Scores(ids, ids, np.array([[0.5, np.nan]]), "real")}
+    path = page.build(config, Evidence(scores))
+    assert data_of(path)["sets"][0]["images"] == list(ids)
+    assert data_of(path)["scores"][0]["values"] == [[0.5, None]]
+    assert "<b>&" not in path.read_text()
 
 
-def test_every_committed_figure_is_found():
-    paths = sorted((ROOT / "figures").glob("*/*/*.json"))
-    committed = [json.loads(path.read_text()) for path in paths]
-    for figure in committed:
-        if figure["notebook"]:
-            assert "code cell" in page.drawn_by(figure["notebook"], figure["paper"], figure["figure"])[0], figure
+def test_sheets_have_every_image_in_its_place():
+    masks = np.random.default_rng(0).random((5, 8, 8)) > 0.5
+    columns, address = sheet(masks)
+    head, _, content = address.partition(",")
+    assert (columns, head) == (3, "data:image/png;base64")
+    whole = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
+    assert whole.shape == (16, 24)
+    for i, mask in enumerate(masks):
+        row, column = divmod(i, columns)
+        assert (whole[8 * row : 8 * row + 8, 8 * column : 8 * column + 8] == mask).all()
+
+
+def test_a_cell_of_means_or_medians_opens_onto_its_measure():
+    scores = Scores(("a",), ("p",), np.ones((1, 1)), "real")
+    found = Evidence({("lgan", "morph", "lungs-2d", name): scores for name in ("iou", "median_iou")})
+    assert found.key("lgan", "morph", "lungs-2d", "median_iou") == "lgan|morph|lungs-2d|iou"
+    assert found.key("lgan", "morph", "lungs-2d", "mean_iou") == "lgan|morph|lungs-2d|iou"
+    assert found.key("lgan", "morph", "lungs-2d", "dice") == ""
+
+
+def test_an_axis_shows_zero_and_every_difference():
+    pair = Pair("softgan", "unet", "lidc", printed=5)
+    axis = page.Axis.of((verdicts.Judged(pair, verdicts.Outcome("not run yet")),))
+    assert (axis.low, axis.high) == (0, 5)
+    assert (axis(0), axis(5)) == (8, axis.width - 8)
+    assert page.Axis.of(())(0) == 8
+
+
+def test_claims_link_to_tables_notebook_cell_and_code(config, monkeypatch):
+    monkeypatch.setenv("SOFTMASK_NOTEBOOK", "05_softgan")
+    fill(config)
+    claim = papers.load("softgan").claims[0]
+    verdicts.write("softgan", [verdicts.Verdict(claim.words, verdicts.NOT_FINISHED, "x", (
+        verdicts.Judged(claim.pairs[0], verdicts.Outcome("not run yet")),), 0)], config)  # fmt: skip
+    trained = Trained("unet", 1, 1, 8, (2020,), 0, 60, "cpu", "A CPU", "real", 9, 9)
+    parsed = look(page.build(config, Evidence(trained={("softgan", "unet", "lnsm"): trained})))
+    assert "Table 1 · Table 2 · notebook 05_softgan, 5.10 Do the claims hold?, code cell" in parsed.words
+    assert {"../../lib/softmask/nets/unet.py", "#softgan-table-1"} <= set(parsed.addresses)
+    assert "Trained: U-Net 1 epoch, 1 steps of 8, 1 seed, 1.0 min on cpu." in parsed.words

@@ -1,4 +1,6 @@
-"""The page in headless Chromium, where that is on the machine: nothing is wider than a phone, colours are legible."""
+"""The page in headless Chromium, where that is on the machine: nothing is wider than a phone, colours are legible, the
+page is short before anything is unfolded, numbers open onto images, values altered by hand are noticed, and no script
+fails."""
 
 import html
 import json
@@ -7,10 +9,15 @@ import shutil
 import subprocess
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
+from softmask import papers
+from softmask.analysis.claims import judge
 from softmask.config import ROOT, Config
-from softmask.report import figures, page
+from softmask.measure.differences import Scores
+from softmask.report import figures, page, verdicts
+from softmask.report.evidence import Evidence, Pictures
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -34,12 +41,25 @@ const contrast = node => {
   const [a, b] = [node.ownerDocument.defaultView.getComputedStyle(node).color, ground(node)].map(luminance);
   return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
 };
-window.onload = () => {
+window.onload = () => setTimeout(() => {
   const found = [...document.querySelectorAll("iframe")].map(frame => {
     const page = frame.contentDocument, root = page.documentElement;
-    const texts = [...page.body.querySelectorAll("*")].filter(node =>
+    const height = root.scrollHeight;
+    const dialog = page.querySelector("dialog"), button = page.querySelector("#softgan button.number");
+    button.click();
+    const opened = dialog.textContent, canvases = dialog.querySelectorAll("canvas").length;
+    const sort = () => [...dialog.querySelectorAll("tbody tr")].map(row => row.cells[2].textContent);
+    const ascending = sort();
+    dialog.querySelector("[data-sort='2']").click();
+    const descending = sort();
+    dialog.close();
+    page.querySelectorAll("details").forEach(fold => { fold.open = true; });
+    const texts = [...page.body.querySelectorAll("*")].filter(node => !node.closest("dialog, script, style") &&
       [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim()));
     return {
+      height, opened, canvases, ascending, descending, errors: frame.contentWindow.errors,
+      again: page.getElementById("recomputed").textContent,
+      claim: page.querySelector("[data-claim='claim-casgan-1']").textContent,
       asked: frame.clientWidth, scroll: root.scrollWidth,
       boxes: [...page.querySelectorAll(".scroll")].filter(box => box.scrollWidth > box.clientWidth).length,
       ids: page.querySelectorAll("[id]").length, names: new Set([...page.querySelectorAll("[id]")].map(n => n.id)).size,
@@ -48,13 +68,16 @@ window.onload = () => {
     };
   });
   document.getElementById("found").textContent = JSON.stringify(found);
-};
+}, 5000);
 </script>"""
+ALTERED = ("0.8123456789", "0.9123456789")
+"""A value behind a claim, and what it is changed to in a copy of the page."""
+TELL = "<head><script>var errors = []; onerror = message => { errors.push(message); };</script>"
 
 
 @pytest.fixture
 def report(tmp_path, monkeypatch):
-    """A page of the committed tables and claims, and one wide figure."""
+    """A page of the committed tables and claims, a claim judged on values that are made, and one wide figure."""
     monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
     config = Config.from_parameters("cpu", "embedded")
     for part in ("tables", "claims"):
@@ -62,22 +85,53 @@ def report(tmp_path, monkeypatch):
     fig = plt.figure(figsize=(20, 2))
     figures.save(fig, "workbook", "labels-against-alpha", config, "A figure of the same name as a table.")
     plt.close(fig)
-    return page.build(config).read_text()
+    ids = tuple(f"lnsm/p{i}/n0/s0" for i in range(4))
+    values = {"softgan": [[0.9, 0.7, 0.8, 0.6]], "unet": [[0.5, 0.6, 0.7, 0.8]]}
+    claim = papers.load("casgan").claims[0]
+    images, random = tuple(f"image {i}" for i in range(60)), np.random.default_rng(0)
+    compared = {}
+    for key in claim.pairs[0].keys:
+        made = random.normal(0.8 if key[0] == claim.pairs[0].better else 0.6, 0.05, (3, 60))
+        compared[key] = Scores(images, images, made, "real", ((0.5, 0.8, 0.8, 0.8, 0.8),) * 3)
+    next(iter(compared.values())).values[0, 0] = float(ALTERED[0])
+    verdicts.write("casgan", [judge(claim, compared)], config)
+    mask = np.zeros((64, 64), bool)
+    mask[20:40, 20:40] = True
+    behind = Evidence(
+        {("softgan", row, "lnsm", "dice"): Scores(ids, ids, np.array(own), "embedded") for row, own in values.items()}
+        | {("casgan", *key): scores for key, scores in compared.items()},
+        {},
+        {("softgan", "softgan", "lnsm"): dict.fromkeys(ids, mask)},
+        {"lnsm": Pictures(ids, np.full((4, 64, 64), 90, np.uint8), np.stack([mask] * 4), "Simulated")},
+    )
+    return page.build(config, behind).read_text().replace("<head>", TELL)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_the_page_fits_a_phone_and_a_desk_and_is_legible(report, tmp_path):
-    frames = [f'<iframe width="{w}" height="900" srcdoc="{html.escape(report)}"></iframe>' for w in (390, 1280)]
+    assert report.count(ALTERED[0]) == 1
+    shown = [(390, report), (1280, report), (1280, report.replace(*ALTERED))]
+    frames = [f'<iframe width="{w}" height="900" srcdoc="{html.escape(text)}"></iframe>' for w, text in shown]
     probe = tmp_path / "probe.html"
     probe.write_text(PROBE % "\n".join(frames))
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--timeout=60000", "--dump-dom"]
-    done = subprocess.run([*command, probe.as_uri()], capture_output=True, text=True, timeout=120, check=True)
-    phone, desk = json.loads(html.unescape(re.search(r'<pre id="found">(.+?)</pre>', done.stdout)[1]))
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=30000", "--dump-dom"]
+    done = subprocess.run([*command, probe.as_uri()], capture_output=True, text=True, timeout=300, check=True)
+    phone, desk, altered = json.loads(html.unescape(re.search(r'<pre id="found">(.+?)</pre>', done.stdout)[1]))
+    assert "NO LONGER AGREES: CasGAN, soft masks > CasGAN" in altered["again"]
+    assert "no longer agree with what is written: CasGAN, soft masks vs CasGAN, binary" in altered["claim"]
     for result in (phone, desk):
         assert result["texts"] > 2000
         assert result["scroll"] <= result["asked"]  # wide tables scroll in their own boxes
         assert result["contrast"] >= 4.5  # WCAG 2, level AA
         assert result["size"] >= 10
         assert result["ids"] == result["names"] > 26 + 38
+        assert result["errors"] == []
+        assert "1 of 1 claims agree" in result["again"]
+        assert "holds" in result["claim"]
+        assert result["claim"].endswith("Agrees.")
+        assert "Dice of U-Net on LNSM" in result["opened"]
+        assert result["canvases"] == 3
+        assert result["ascending"] == ["50.00", "60.00", "70.00", "80.00"] == result["descending"][::-1]
+    assert desk["height"] < 11 * 900  # some ten screens
     assert phone["boxes"] > 10
     assert desk["boxes"] < phone["boxes"]

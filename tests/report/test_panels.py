@@ -13,11 +13,11 @@ from softmask.data.outlines import recist_axes
 from softmask.data.sample import Sample
 from softmask.errors import DataError
 from softmask.measure import radiomics
-from softmask.report import panels
+from softmask.report import figures, panels
 from softmask.report.panels import Example, Panel
 
 pytestmark = pytest.mark.usefixtures("style")
-STEPS = ["image", "RECIST marks", "GrabCut", "trimap", "soft mask", "binary mask"]
+STEPS = ["image", "RECIST marks", "GrabCut", "trimap", "soft mask", "binary mask", "soft − binary"]
 READERS = [f"reader {i}" for i in range(1, 5)]
 
 
@@ -109,6 +109,19 @@ def test_the_window_is_round_the_lesion_and_inside_the_image(centre, start) -> N
     alone = replace(sample, readers=sample.readers[:0], present=sample.present[:0], recist=recist_axes(sample.masks[0]))
     assert panels.crop(alone) == window  # round the mark
     assert sample.image[panels.crop(sample, 512)].shape == sample.image.shape
+    for radius, size in ((2, 24), (4, 26), (9, 46), (40, 64)):  # twice the lesion, which a reader drew 2 pixels larger
+        assert sample.image[panels.crop(make(radius=radius), None)].shape == (size, size)
+
+
+def test_a_panel_says_what_its_colours_mean_and_points_at_places():
+    rows = [[Panel(np.eye(8) / 2, bar=panels.SOFT_MASK, note="Dice 0.50"), Panel(np.eye(8), arrow=(2, 6), spacing=0)]]
+    fig = panels.grid(rows)
+    soft, other, bar = fig.axes
+    assert (soft.images[0].get_cmap().name, bar.get_ylabel()) == ("magma", "soft mask")
+    assert "Dice 0.50" in [text.get_text() for text in soft.texts]
+    assert "10 pixels" in [text.get_text() for text in other.texts]
+    (arrow,) = [text for text in other.texts if text.get_text() == ""]
+    assert tuple(arrow.xy) == (6, 2)
 
 
 def test_readers_consensus_and_a_soft_mask_of_them() -> None:
@@ -119,21 +132,26 @@ def test_readers_consensus_and_a_soft_mask_of_them() -> None:
     assert [row[1] if isinstance(row[1], str) else "" for row in texts] == ["", "", "not marked", "", "", "", ""]
     window = panels.crop(WHOLE)
     soft = label.soft_mask(WHOLE.image, readers=WHOLE.readers).alpha
-    consensus = 2 * WHOLE.masks.sum(axis=0) >= len(WHOLE.masks)
-    for row, expected in zip(texts, [WHOLE.image, *WHOLE.readers, consensus, soft], strict=True):
+    for row, expected in zip(texts, [*[WHOLE.image] * 6, soft], strict=True):
         np.testing.assert_array_equal(row[0], expected[window])
+    consensus = 2 * WHOLE.masks.sum(axis=0) >= len(WHOLE.masks)
+    for ax, mask in zip(fig.axes[2:12:2], [*WHOLE.readers, consensus], strict=True):  # the outlines on them
+        (lines,) = ax.collections
+        assert sorted(map(str, lines.get_segments())) == sorted(map(str, [*figures.edge_segments(mask[window])]))
     three = replace(WHOLE, readers=WHOLE.readers[:3], present=WHOLE.present[:3])
     assert shown(panels.of_samples([three], READERS))[0][3] == "not marked"
 
 
 def test_outlines_have_a_legend_and_the_network_is_shown_as_far_as_it_is_run() -> None:
     views = ["image", "readers 1–4", "DSNet"]
-    fig = panels.of_samples([WHOLE, TINY], views, predictions={WHOLE.id: np.full(WHOLE.image.shape, 0.4)})
-    first, second = shown(fig)
-    assert np.unique(first[2]).tolist() == [0.4]
-    assert second[2] == "not finished"
+    fig = panels.of_samples([WHOLE, TINY], views, predictions={WHOLE.id: WHOLE.readers[2] * 0.6})
+    assert shown(fig)[1][2] == "not finished"
+    notes = [text.get_text() for text in fig.axes[2].texts]
+    assert notes == ["Dice 0.89"]  # of the third reader with the consensus of four
     colors = legend(fig)
-    assert list(colors) == READERS
+    assert list(colors) == [*READERS, "50 % consensus", "network"]
+    assert [to_hex(lines.get_color()[0]) for lines in fig.axes[2].collections] == list(colors.values())[4:]
+    colors = {name: colors[name] for name in READERS}
     drawn = [[to_hex(lines.get_color()[0]) for lines in ax.collections] for ax in (fig.axes[1], fig.axes[4])]
     assert drawn[0] == list(colors.values())
     assert drawn[1] == [colors[f"reader {i}"] for i in (1, 3, 4)]  # each keeps its colour where another is absent
@@ -143,13 +161,15 @@ def test_outlines_have_a_legend_and_the_network_is_shown_as_far_as_it_is_run() -
 def test_steps_of_labelling_start_from_the_mark(given) -> None:
     sample = make(3)
     axes = recist_axes(sample.masks[1 if given else 0])
-    fig = panels.of_samples([replace(sample, recist=axes) if given else sample], STEPS, labels="recist")
-    made, window = label.soft_mask(sample.image, recist=axes), panels.crop(sample)
+    fig = panels.of_samples([replace(sample, recist=axes) if given else sample], STEPS, labels="recist", window=None)
+    made, window = label.soft_mask(sample.image, recist=axes), panels.crop(sample, None)
     assert titles(fig) == STEPS
-    expected = (sample.image, sample.image, made.mask, made.trimap, made.alpha, made.binary)
+    difference = made.alpha - made.binary
+    expected = (sample.image, sample.image, made.mask, made.trimap, made.alpha, made.binary, difference)
     for texts, whole in zip(shown(fig)[0], expected, strict=True):
         np.testing.assert_array_equal(texts, whole[window])
-    assert [len(ax.lines) for ax in fig.axes] == [0, 2, 0, 0, 0, 0]
+    assert [len(ax.lines) for ax in fig.axes[:7]] == [0, 2, 0, 0, 0, 0, 0]
+    assert {ax.get_ylabel() for ax in fig.axes[7:]} == {"soft mask", "soft mask − binary mask"}
     drawn = np.stack([line.get_xydata()[:, ::-1] for line in fig.axes[1].lines])
     np.testing.assert_allclose(drawn, axes - [window[0].start, window[1].start])
 
@@ -161,7 +181,7 @@ def test_trimaps_and_the_alphas_they_lead_to() -> None:
     top, bottom = shown(fig)
     assert titles(fig) == ["image", "a", "b"]
     assert [np.unique(x).tolist() for x in (*top[1:], *bottom[1:])] == [[0.5], [0], [0.7], [0.2]]
-    np.testing.assert_array_equal(bottom[0], WHOLE.alpha[panels.crop(WHOLE)])
+    np.testing.assert_array_equal(bottom[0], WHOLE.alpha[panels.crop(WHOLE, None)])
     real = panels.trimaps_and_alphas(replace(WHOLE, alpha=None), trimaps, alphas)
     assert shown(real)[1][0] == "true alpha\nunknown"
 
@@ -197,11 +217,14 @@ def test_predictions_are_compared_row_by_row():
     truth[2:5, 2:5] = True
     own = {name: np.full((8, 8), 0.8) for name in "ab"}
     fig = panels.predicted({"a": (image, truth)}, ("softgan", own), {"dbresnet": own, "medt": {}})
-    assert titles(fig) == ["image", "SoftGAN,\nsoft mask", "ground truth", "DB-ResNet", "MedT"]
+    assert titles(fig) == ["image and\nground truth", "SoftGAN,\nsoft mask", "SoftGAN", "DB-ResNet", "MedT"]
     first, second = shown(fig)
-    assert len(fig.axes[2].collections) == 1  # the truth's outline
-    assert [float(first[i].max()) for i in (1, 3)] == pytest.approx([0.64 / 0.68, 0.8])  # soft head, probability
-    assert (first[4], second[0], second[2]) == ("not finished", "image not\nat hand", "image not\nat hand")
+    assert len(fig.axes[0].collections) == 1  # the truth's outline
+    assert len(fig.axes[3].collections) == 2
+    assert "Dice 0.25" in [text.get_text() for text in fig.axes[3].texts]  # 9 pixels, and all 64
+    assert first[1].max() == pytest.approx(0.64 / 0.68)  # by the soft head
+    assert (first[4], second[0]) == ("not finished", "image not\nat hand")
+    assert second[3].all()
     assert panels.predicted({}, ("unet", {}), {}) is None
 
 
@@ -240,17 +263,8 @@ def test_the_part_holds_the_lesion_and_stays_inside_the_image(rows, columns, par
     np.testing.assert_array_equal(shown(panels.enlarged([one]))[1][-1], one.truth[part])
 
 
-def test_lungs_nodules_and_activations():
-    image, truth = np.full((8, 8), 0.5), np.zeros((8, 8), bool)
-    truth[:4] = True
-    fig = panels.lungs([image], [truth], [{"lgan_basic": ~truth, "morph": truth}])
-    [[reference, wrong, right]] = shown(fig)
-    np.testing.assert_array_equal(reference, right)
-    colors = {tuple(color) for color in wrong.reshape(-1, 3).round(6)}
-    assert len(colors) == 2  # missed, and too much
-    assert [text.get_text() for text in fig.legends[0].texts] == ["found", "missed", "found, and is no lung"]
-    rows = shown(panels.nodules_in_lungs([image], [truth], [truth], [~truth]))
-    np.testing.assert_array_equal(rows[0][0], rows[1][0])
-    fig = panels.activations(image, {"encoder1": image, "bridge": image[:4, :4]}, truth)
-    assert titles(fig) == ["image", "encoder, level 1\n8 × 8", "bridge\n4 × 4", "mask"]
-    assert panels.lungs([], [], []) is panels.attention([], "DRTM") is panels.enlarged([]) is None
+def test_places_look_within_the_frame_where_no_padding_decides():
+    look = panels.Look(np.zeros((32, 32)), np.zeros((128, 128)), *np.random.default_rng(0).random((2, 32, 32)))
+    fig = panels.attention([look], "DRTM")
+    assert [image.shape for image in shown(fig)[0]] == [(24, 24), (96, 96), (24, 24), (24, 24)]
+    assert panels.attention([], "DRTM") is panels.enlarged([]) is None

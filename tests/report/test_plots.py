@@ -70,15 +70,28 @@ def rows_of(ax) -> list[str]:
 def test_every_seed_is_a_line_its_loss_begins_at_one_and_a_row_looks_the_same_everywhere():
     fig = plots.curves({"lnsm": {"gan_loss": CURVES["lnsm"]["gan_loss"]}, "lidc": CURVES["lidc"]})
     alone, top, _, bottom = fig.axes
-    assert len(top.lines) == len(bottom.lines) == 8
+    assert len(top.lines) == len([line for line in bottom.lines if line.get_marker() != "x"]) == 8
     assert {line.get_ydata()[0] for line in top.lines} == {1.0}
     assert bottom.lines[0].get_ydata() == pytest.approx(training()["validation_dice"])
-    assert texts(fig) == ["+ GAN loss", "U-Net", "improved backbone", "+ soft-mask loss"]
+    assert texts(fig)[:4] == ["+ GAN loss", "U-Net", "improved backbone", "+ soft-mask loss"]
     color = alone.lines[0].get_color()
     assert [line for line in top.lines if line.get_color() == color] == [top.lines[6], top.lines[7]]
     assert fig.legends[0].get_window_extent().width <= fig.bbox.width
     many = plots._styles({"lidc": map(str, range(14))})
     assert len({tuple(style.values()) for style in many.values()}) == 14
+
+
+def test_steps_are_on_the_axis_and_a_cross_ends_what_still_rises():
+    flat = {"train_loss": [1.0, 0.5] * 5, "validation_dice": [0.2] + [0.8] * 9, "steps": list(range(53, 531, 53))}
+    rising = flat | {"validation_dice": np.linspace(0.1, 0.9, 10).tolist()}
+    fig = plots.curves({"lidc": {"unet": [flat], "softgan": [rising]}})
+    loss, validation = fig.axes
+    assert validation.get_xlabel() == "step"
+    assert [len(validation.lines), len(loss.lines)] == [3, 2]
+    (cross,) = [line for line in validation.lines if line.get_marker() == "x"]
+    assert cross.get_xydata().tolist() == [[530, 0.9]]
+    assert cross.get_color() == validation.lines[1].get_color()
+    assert texts(fig)[-1] == "undertrained"
 
 
 def test_critics_gaps_are_shares_of_their_largest():

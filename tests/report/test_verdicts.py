@@ -9,6 +9,7 @@ import pytest
 
 from softmask import papers
 from softmask.analysis.claims import judge
+from softmask.errors import DataError
 from softmask.measure.differences import Scores
 from softmask.measure.verdicts import FAILS, HOLDS, NOT_FINISHED, UNDERTRAINED
 from softmask.papers import Claim, Pair
@@ -100,6 +101,34 @@ def test_verdicts_are_written_and_found_by_the_report(config):
     assert html.count('<section id="claims">') == 1
 
 
+def test_pairs_are_read_as_they_were_written(config):
+    given = scores(seeds=1, softgan=0.05, unet=0)
+    pair = replace(OVER_UNET, printed=math.nan)
+    [verdict] = [judge(asked(pair, OVER_MEDT, words=CLAIM), given)]
+    entry = verdicts.read(verdicts.write("softgan", [verdict], config))[CLAIM]
+    assert entry["deciding"] == verdict.deciding
+    for read, own in zip(entry["pairs"], verdict.pairs, strict=True):
+        assert repr(read) == repr(own)  # NaN is not equal to itself
+
+
+def test_values_that_no_record_holds_are_written_beside_the_verdict(config):
+    given = scores(softgan=0.05, unet=0, medt=0)
+    given["softgan", "lidc", "dice"].values[0, :2] = (math.nan, math.inf)
+    path = verdicts.write("softgan", [judge(asked(OVER_UNET, words=CLAIM), given)], config, scores=given)
+    read = verdicts.read_values(path)
+    assert list(read) == [("softgan", "lidc", "dice"), ("unet", "lidc", "dice")]
+    for key, own in read.items():
+        assert np.array_equal(own.values, given[key].values, equal_nan=True)
+        assert (own.ids, own.patients, own.curves[0]) == (IDS, PATIENTS, [0.8, 0.8])
+    verdicts.write("softgan", [judge(asked(words="another"), {})], config)  # another notebook's claim
+    assert list(verdicts.read_values(path)) == list(read)
+    assert verdicts.read_values(path.with_name("none.json")) == {}
+    for text in ('{"values": {"a": {}}}', '{"values": {"a|b|c": {"ids": 1}}}', "[]", '{"values": 3}'):
+        path.write_text(text)
+        with pytest.raises(DataError, match="holds no values"):
+            verdicts.read_values(path)
+
+
 def test_verdicts_by_the_readers_stand_beside_the_first_ones(config):
     [first] = judged()
     readers = [judge(asked(OVER_UNET, words=CLAIM), scores(softgan=-0.05, unet=0)), judge(asked(words="b"), {})]
@@ -129,6 +158,9 @@ def test_notebooks_that_judge_one_papers_claims_keep_each_others(config):
     assert list(verdicts.read(path)) == [second]
 
 
+HOLDING = {"claim": "a", "verdict": "holds", "why": "", "unit": "", "pairs": [], "deciding": None}
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -138,6 +170,8 @@ def test_notebooks_that_judge_one_papers_claims_keep_each_others(config):
         '{"claims": [{"claim": "a", "verdict": "maybe", "why": ""}], "by_readers": []}',
         '{"claims": [{"claim": "a"}], "by_readers": []}',
         '{"claims": []}',
+        json.dumps({"claims": [HOLDING | {"deciding": 0}], "by_readers": []}),
+        json.dumps({"claims": [HOLDING | {"pairs": [{"pair": {}}]}], "by_readers": []}),
     ],
 )
 def test_damaged_verdicts_are_named(config, text):
@@ -194,5 +228,8 @@ def test_what_is_reported_has_no_pairs_and_keeps_its_words(config):
         "verdict": "reported, not judged",
         "why": "5 ms",
         "by_readers": "",
+        "pairs": (),
+        "deciding": None,
+        "unit": "percentage points",
     }
     assert "reported, not judged" in page.build(config).read_text()

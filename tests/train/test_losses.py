@@ -9,7 +9,19 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from softmask.errors import ConfigError
-from softmask.train.losses import LOSSES, Batch, Loss, dice_loss, soft_l1_loss, soft_mse_loss, split, weighted
+from softmask.measure.soft import soft_dice
+from softmask.train.losses import (
+    LOSSES,
+    Batch,
+    Loss,
+    adaptive_wing_loss,
+    dice_loss,
+    dice_semimetric_loss,
+    soft_l1_loss,
+    soft_mse_loss,
+    split,
+    weighted,
+)
 
 
 def logits_and_target(dtype=torch.float32, shape=(3, 1, 5, 6)):
@@ -56,6 +68,69 @@ def test_dice_agrees_with_monai(squared):
     logits, target = logits_and_target()
     reference = DiceLoss(sigmoid=True, squared_pred=squared, smooth_nr=0, smooth_dr=1e-6)
     torch.testing.assert_close(dice_loss(logits, target, squared), reference(logits, target))
+
+
+def test_dice_semimetric_agrees_with_segmentation_models():
+    """Whose soft Dice score is that of the authors' code (JDTLoss), and with the soft Dice that is measured."""
+    from segmentation_models_pytorch.losses._functional import soft_dice_score
+
+    logits, alpha = logits_and_target()
+    losses = 1 - soft_dice_score(logits.sigmoid(), alpha, dims=(1, 2, 3))
+    torch.testing.assert_close(dice_semimetric_loss(logits, alpha), losses.mean())
+    assert dice_semimetric_loss(logits, alpha).item() == pytest.approx(1 - soft_dice(logits.sigmoid(), alpha).mean())
+
+
+def test_dice_semimetric_is_the_dice_loss_of_binary_labels():
+    logits, alpha = logits_and_target()
+    masks = (alpha > 0.5).float()
+    torch.testing.assert_close(dice_semimetric_loss(logits, masks), dice_loss(logits, masks))
+
+
+@given(st.lists(st.floats(0.05, 0.95), min_size=4, max_size=4), st.integers(0, 3), st.floats(-0.04, 0.04))
+def test_dice_semimetric_is_0_for_the_soft_label_alone(alpha, pixel, change):
+    alpha = torch.tensor(alpha, dtype=torch.float64).view(1, 1, 2, 2)
+    assert dice_semimetric_loss(alpha.logit(), alpha).item() == pytest.approx(0, abs=1e-9)
+    other = alpha.clone()
+    other.view(-1)[pixel] += change
+    expected = abs(change) / (alpha.sum() + other.sum()).item()
+    assert dice_semimetric_loss(other.logit(), alpha).item() == pytest.approx(expected, abs=1e-6)
+    if not (alpha > 0.99).all():  # the loss of the product is lower for another prediction
+        assert dice_loss(alpha.logit(), alpha).item() > 0.01
+
+
+def test_adaptive_wing_by_hand():
+    """y = 0, 1 and 0.5: powers 2.1, 1.1 and 1.6; below theta the logarithm, above it the line that touches there."""
+    p, y = [0.2, 0.7, 0.5, 0.9], [0.0, 1, 0.5, 0]
+    logits = torch.tensor([logit(value) for value in p], dtype=torch.float64).view(1, 1, 1, 4)
+    near = [14 * math.log(1 + 0.2**2.1), 14 * math.log(1 + 0.3**1.1), 0]
+    slope = 14 / (1 + 0.5**2.1) * 2.1 * 0.5**1.1
+    far = slope * 0.9 - (0.5 * slope - 14 * math.log(1 + 0.5**2.1))
+    target = torch.tensor(y, dtype=torch.float64).view(1, 1, 1, 4)
+    assert adaptive_wing_loss(logits, target).item() == pytest.approx((sum(near) + far) / 4)
+
+
+@given(st.floats(0, 0.4), st.floats(0.05, 0.5))
+def test_adaptive_wing_is_continuous_with_its_slope_where_the_line_begins(y, theta):
+    step = 1e-5
+    p = torch.tensor([y + theta + k * step for k in (-1, 0, 1)], dtype=torch.float64)
+    losses = [adaptive_wing_loss(value.logit(), torch.full_like(value, y), theta=theta).item() for value in p]
+    assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-3)
+
+
+def test_losses_of_soft_labels_look_at_them():
+    logits, alpha = logits_and_target()
+    batch = Batch(torch.zeros_like(alpha), 1 - alpha.round(), alpha)
+    for name in ("soft_cross_entropy", "dice_semimetric", "adaptive_wing"):
+        torch.testing.assert_close(weighted([logits], batch, [(name, 1)])[name], LOSSES[name].function(logits, alpha))
+        best = LOSSES[name].function(alpha.logit(), alpha)
+        for other in (alpha.logit() + 0.3, alpha.logit() - 0.3, 5 * alpha.logit()):
+            assert LOSSES[name].function(other, alpha) > best
+
+
+def test_an_empty_label_has_no_dice_semimetric_loss_without_a_prediction():
+    empty = torch.zeros(2, 1, 4, 4)
+    assert dice_semimetric_loss(empty - 1000, empty).item() == 0
+    assert dice_semimetric_loss(empty, empty).item() == pytest.approx(1)
 
 
 def test_an_empty_mask_costs_one_and_never_nan():

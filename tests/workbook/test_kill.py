@@ -172,7 +172,7 @@ def checkout(tmp_path: Path, write: Callable[..., Path], folder: Path):
     """A copy of the scripts whose environment stands: this interpreter, this package, and three small notebooks."""
     write("01_data", [DATA])
     write("04_train", [HEAD, TRAIN], needs=["01_data"])
-    write("10_report", [REPORT], after="*")
+    write("11_report", [REPORT], after="*")
     place = tmp_path / "checkout"
     (place / "tools").mkdir(parents=True)
     for name in ("run_all.sh", "tools/setup.sh", "pyproject.toml", "requirements.lock"):
@@ -217,6 +217,6 @@ def test_killed_at_random_moments_it_ends_with_the_same_tables(workbook):
     assert not [path for path in (*torn.output.rglob("*"), *torn.folder.glob("runs/*/*")) if path.name[0] == "."]
     state = json.loads((torn.results / "state.json").read_text())
     assert {entry["name"]: entry["status"] for entry in state["notebooks"]} == dict.fromkeys(
-        ("01_data", "04_train", "10_report"), "ok"
+        ("01_data", "04_train", "11_report"), "ok"
     )
     assert torn.finish().count("unchanged, skipped") == 3

@@ -34,12 +34,12 @@ def test_the_goal_is_the_first_cells(write, text, goal):
 
 
 def test_order_is_by_name_and_the_report_last(write, folder):
-    write("10_report", after="*")
-    write("11_more")
+    write("11_report", after="*")
+    write("12_more")
     write("02_masks", needs=["01_data"])
     write("01_data")
     write("notes")  # without a number: not one of the workbook's
-    assert [book.name for book in discover(folder)] == ["01_data", "02_masks", "11_more", "10_report"]
+    assert [book.name for book in discover(folder)] == ["01_data", "02_masks", "12_more", "11_report"]
 
 
 @pytest.mark.parametrize(
@@ -78,17 +78,17 @@ def test_needs_run_before_and_numbers_are_unique(write, folder, names, message):
 def test_choose(write, folder):
     for name in ("01_data", "02_masks", "05_gan"):
         write(name)
-    write("10_report", after="*")
+    write("11_report", after="*")
     books = discover(folder)
 
     def names(**options):
         return [book.number for book in choose(books, **options)]
 
-    assert names() == ["01", "02", "05", "10"]
+    assert names() == ["01", "02", "05", "11"]
     assert names(only="05, 02") == ["02", "05"]
     assert names(only="02_masks") == ["02"]
-    assert names(start="05") == ["05", "10"]
-    assert names(only="10,02", start="05") == ["10"]
+    assert names(start="05") == ["05", "11"]
+    assert names(only="11,02", start="05") == ["11"]
     with pytest.raises(NotebookError, match="no notebook '03'; there are 01_data"):
         names(only="02,03")
     with pytest.raises(NotebookError, match="leave no notebook"):

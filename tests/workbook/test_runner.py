@@ -50,10 +50,10 @@ def four(write):
     write("01_data", ["write(config.results / 'tables' / 'a.csv', '1')"])
     write("02_masks", ["pass"], needs=["01_data"])
     write("05_other", ["pass"])
-    write("10_report", ["pass"], after="*")
+    write("11_report", ["pass"], after="*")
 
 
-ALL_OK = dict.fromkeys(("01", "02", "05", "10"), "ok")
+ALL_OK = dict.fromkeys(("01", "02", "05", "11"), "ok")
 UNCHANGED = dict.fromkeys(ALL_OK, "unchanged")
 
 
@@ -63,14 +63,14 @@ class TestSkipping:
         assert run(config, folder) == ALL_OK
         before = state.state_path(config).read_bytes()
         assert run(config, folder) == UNCHANGED
-        assert ran == ["01_data", "02_masks", "05_other", "10_report"]
+        assert ran == ["01_data", "02_masks", "05_other", "11_report"]
         assert state.state_path(config).read_bytes() == before
         assert run(config, folder, force=True) == ALL_OK
 
     def test_a_changed_cell(self, config, folder, ran, write):
         run(config, folder)
         write("01_data", ["write(config.results / 'tables' / 'a.csv', '2')"])
-        assert run(config, folder) == UNCHANGED | {"01": "ok", "02": "ok", "10": "ok"}
+        assert run(config, folder) == UNCHANGED | {"01": "ok", "02": "ok", "11": "ok"}
 
     def test_other_parameters_or_package_and_a_lost_state(self, folder, ran, output, monkeypatch):
         config = Config.from_parameters("full", "embedded", 2)
@@ -91,7 +91,7 @@ class TestSkipping:
         run(config, folder)
         run(config, folder, force=True)  # it is still known whose it is
         (place / path).unlink()
-        assert run(config, folder) == UNCHANGED | {"05": "ok", "10": "ok"}
+        assert run(config, folder) == UNCHANGED | {"05": "ok", "11": "ok"}
         assert (place / path).exists()
         assert run(config, folder) == UNCHANGED
 
@@ -100,19 +100,19 @@ class TestSkipping:
             write(name, ["write(config.results / 'records' / 'shared.json', '1')"])
         run(config, folder)
         (config.results / "records" / "shared.json").unlink()
-        assert run(config, folder) == UNCHANGED | {"02": "ok", "10": "ok"}
+        assert run(config, folder) == UNCHANGED | {"02": "ok", "11": "ok"}
 
     def test_the_report_runs_again_after_any_change(self, config, folder, ran, write):
         for path in (config.results / "report.html", config.results / "claims" / "casgan.json"):  # as in a clone
             write_atomic(path, "committed")
-        write("10_report", ["write(config.results / 'report.html', 'report')"], after="*")
+        write("11_report", ["write(config.results / 'report.html', 'report')"], after="*")
         run(config, folder)
         assert run(config, folder) == UNCHANGED
         for path in ("claims/casgan.json", "tables/a.csv", "new.png"):
             (config.results / path).write_text("another commit's")
-            assert run(config, folder) == UNCHANGED | {"10": "ok"}
+            assert run(config, folder) == UNCHANGED | {"11": "ok"}
         run(config, folder, force=True, only="05")
-        assert run(config, folder) == UNCHANGED | {"10": "ok"}
+        assert run(config, folder) == UNCHANGED | {"11": "ok"}
         assert run(config, folder) == UNCHANGED
 
 
@@ -122,7 +122,7 @@ def failing(write):
     write("02_masks", ["pass"], needs=["01_data"])
     write("03_nets", ["pass"], needs=["02_masks"])
     write("05_other", ["pass"])
-    write("10_report", ["pass"], after="*")
+    write("11_report", ["pass"], after="*")
 
 
 @pytest.mark.usefixtures("failing")
@@ -136,16 +136,16 @@ class TestFailing:
             ("not run", "02_masks was not run"),
         ]
         assert [outcome.succeeded for outcome in outcomes] == [False, False, False, True, True]
-        assert ran == ["01_data", "05_other", "10_report"]
+        assert ran == ["01_data", "05_other", "11_report"]
         said = capsys.readouterr().out
         assert "01_data: FAILED after 0:00, In [2]: ZeroDivisionError" in said
         assert "    last lines" in said
 
     def test_a_failure_is_tried_again(self, config, folder, ran, write):
         run(config, folder)
-        assert run(config, folder) == {"01": "failed", "02": "not run", "03": "not run", "05": "unchanged", "10": "ok"}
+        assert run(config, folder) == {"01": "failed", "02": "not run", "03": "not run", "05": "unchanged", "11": "ok"}
         write("01_data", ["pass"])
-        assert run(config, folder) == {"01": "ok", "02": "ok", "03": "ok", "05": "unchanged", "10": "ok"}
+        assert run(config, folder) == {"01": "ok", "02": "ok", "03": "ok", "05": "unchanged", "11": "ok"}
 
     def test_a_need_counts_if_it_ever_ran(self, config, folder, ran):
         assert run(config, folder, only="02") == {"02": "ok"}
@@ -156,7 +156,7 @@ class TestFailing:
 
     def test_the_report_can_read_the_state(self, config, folder, ran, write):
         path = state.state_path(config)
-        write("10_report", [f"write(config.results / 'seen', open({str(path)!r}).read())"], after="*")
+        write("11_report", [f"write(config.results / 'seen', open({str(path)!r}).read())"], after="*")
         run(config, folder)
         seen = {item["name"]: item for item in json.loads((config.results / "seen").read_text())["notebooks"]}
         assert [seen[name]["status"] for name in ("01_data", "02_masks", "05_other")] == ["failed", "not run", "ok"]

@@ -34,7 +34,7 @@ from softmask.nets.softgan import CBAMBlock
 from softmask.nets.srgan import SCALE, Generator
 from softmask.papers import display
 from softmask.report import diagrams
-from softmask.report.panels import Look, Panel, grid
+from softmask.report.panels import SOFT_MASK, Look, Panel, grid
 from softmask.report.result import Key
 from softmask.train import seeded
 from softmask.train.losses import Batch
@@ -112,6 +112,10 @@ class _Interpolating(nn.Module):
         return self(image), self.generator.features(image)[1]
 
 
+PARTS = {"generator": "super-resolution network, frozen", "segmentor": "segmentor"}
+"""The parts of :class:`Cascade` as diagrams name them."""
+
+
 class Cascade(nn.Module):
     """Generator and segmentor as one module, for diagrams: (B, 1, H, W) to logits (B, 1, scale H, scale W)."""
 
@@ -167,14 +171,14 @@ def pictured(run: Run, config: Config) -> list[list[Panel]]:
     """Return rows of CasGAN figure 8; without data, the predictions alone."""
     data, rows = data_of(run.spec, config), []
     for name, prediction in list(run.record.shown().items())[:3]:
-        predicted, absent = Panel(prediction.astype(float) / 255), Panel(None, note="image not\nat hand")
+        predicted, absent = Panel(prediction / 255.0, bar=SOFT_MASK), Panel(None, note="image not\nat hand")
         if data is None:
             rows.append([absent, absent, absent, predicted, absent])
             continue
         i = data.test.ids.index(name)
         image, mask, soft = data.test.images[i, 0], data.test.masks[i, 0] > 0, data.test.soft["soft_mask"][i, 0]
         trimap = soft_mask(image, mask=mask).trimap
-        rows.append([Panel(image), Panel(trimap), Panel(soft), predicted, Panel(mask.astype(float))])
+        rows.append([Panel(image), Panel(trimap), Panel(soft, bar=SOFT_MASK), predicted, Panel(mask.astype(float))])
     return rows
 
 
@@ -302,8 +306,10 @@ def overview(network: str, module: str, heads: list[tuple[str, str]]) -> Figure:
     with torch.device("meta"):  # shapes are enough: at full width, numbers would take seconds
         built = build(network, inputs=PICTURES + Generator.FULL_WIDTH, reduction=SCALE)
         built.module.label = module
-        boxes = diagrams.trace(Transferring(build("srgan"), built), [torch.zeros(1, 1, SIZE, SIZE)], ["image"])
-    return diagrams.diagram(boxes, heads, size=(19, 8))
+        parts = {"generator": PARTS["generator"], "network": PARTS["segmentor"]}
+        drawn = Transferring(build("srgan"), built)
+        boxes = diagrams.trace(drawn, [torch.zeros(1, 1, SIZE, SIZE)], ["image"], parts=parts)
+    return diagrams.diagram(boxes, heads, size=(16, 6))
 
 
 def cbam() -> Figure:
@@ -312,7 +318,7 @@ def cbam() -> Figure:
         block = build("improved_backbone").down[0][-1]
         x = torch.zeros(1, block.convs[0].in_channels, SIZE // 2, SIZE // 2)
         boxes = diagrams.trace(drawn_cbam(block), [x], ["features"], layers=True)
-    return diagrams.diagram(boxes, size=(13, 7))
+    return diagrams.diagram(boxes)
 
 
 def transfer(module: Callable[[int], nn.Module]) -> Figure:
@@ -324,4 +330,4 @@ def transfer(module: Callable[[int], nn.Module]) -> Figure:
         steps = isinstance(built, Transfer)
         drawn = drawn_transfer(built) if steps else Drawn(built, lambda built, _, *x: built(torch.cat(x, dim=1)), {})
         boxes = diagrams.trace(drawn, inputs, names, layers=True)
-    return diagrams.diagram(boxes, size=(13, 7) if steps else (8, 6))
+    return diagrams.diagram(boxes, size=(13, 5) if steps else (8, 4.5))

@@ -19,8 +19,9 @@ from softmask.measure.statistics import bootstrap_interval
 from softmask.measure.verdicts import BETTER, REPORTED, Outcome, judge_claim, judge_pair
 from softmask.papers import Claim, Pair, audit, display
 from softmask.papers.audit import MUST_HOLD, TO_EXPLAIN, Check, Finding
+from softmask.papers.audit.gains import Gain
 from softmask.papers.claims import LARGEST_DELTA, UNITS
-from softmask.report import verdicts
+from softmask.report import contents, verdicts
 from softmask.report.result import PRINTED, Cell, Key
 from softmask.report.verdicts import POINTS, Judged, Verdict, sentence
 
@@ -206,6 +207,31 @@ def finding_cells(checks: Sequence[Check], source: str, nodules: int) -> list[Ce
             "explanation": finding.explanation or "none known",
         }
         cells += numbers(f"{number}. {check.name}", "", texts, *_over(check, source, nodules))
+    return cells
+
+
+def gain_cells(gains: Sequence[Gain]) -> list[Cell]:
+    """Return one row for each pair of printed means; what is not known is left out."""
+    cells: list[Cell] = []
+    for number, gain in enumerate(gains, start=1):
+        better, worse = (
+            f"{mean:.4g}" + ("" if np.isnan(spread) else f" ± {spread:.3g}")
+            for mean, spread in zip(gain.means, gain.spreads, strict=True)
+        )
+        values: dict[str, float | str] = {
+            "in_paper": display("papers", gain.paper),
+            "in_claim": contents.claim_words(gain.claim.words),
+            "on_data": display("datasets", gain.pair.dataset),
+            "printed_better": better,
+            "printed_worse": worse,
+            "spreads": gain.source or "not known",
+            "images_behind": gain.n if gain.n else np.nan,
+            "half_width": gain.half_width,
+            "printed_gain": gain.pair.printed,
+            "could_be_seen": gain.seen,
+        }
+        known = {name: value for name, value in values.items() if isinstance(value, str) or not np.isnan(value)}
+        cells += numbers(f"{number}. {gain.pair}", "", known, 0, 1, PRINTED)
     return cells
 
 

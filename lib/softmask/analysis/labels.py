@@ -69,6 +69,7 @@ def labels_of(sample: Sample) -> dict[str, np.ndarray]:
         "recist_soft": from_recist.alpha,
         "recist_soft_free": closed_form_alpha(image, trimap.from_mask(from_recist.mask)),
         **{name: soften(mask) for name, soften in soft_labels.FROM_MASK.items()},
+        soft_labels.GEODESIC: soft_labels.geodesic(mask, image),
         "softened": soft_labels.softened(mask, from_mask.alpha),
     }
     return {name: values.astype(float) if values.dtype == bool else values for name, values in labels.items()}

@@ -23,7 +23,7 @@ from softmask.measure.lungs import enlarge
 from softmask.nets import build
 from softmask.nets.critics import CRITICS, Critic
 from softmask.papers import display
-from softmask.report import diagrams, panels
+from softmask.report import diagrams, lung_panels
 from softmask.report.diagrams import GROWS, INPUT, KEEPS, SHRINKS, Box
 from softmask.report.result import Cell
 from softmask.train import seeded
@@ -159,11 +159,21 @@ def spread_places(runs: Sequence[Run], count: int) -> list[int]:
 
 
 def hardest_places(runs: Sequence[Run], count: int) -> list[int]:
-    """Return ``count`` slices of different scans with the least mean IoU."""
+    """Return ``count`` slices of different scans, from the lowest to the highest part of the lungs, each with the least
+    mean IoU of its part."""
     iou = np.mean([run.record.measures["iou"] for run in runs], axis=0)
-    true = np.array(runs[0].record.measures["pixels_true"])
-    order = np.argsort(np.where(true > 0.2 * true.max(), iou, np.inf)).tolist()
-    return _of_different_scans(order, runs)[:count]
+    true, scans = np.array(runs[0].record.measures["pixels_true"]), np.array(runs[0].record.groups)
+    holding = true > 0.05 * true.max()
+    part = np.full(len(true), -1)  # of the scan's slices with lung, in their order
+    for scan in dict.fromkeys(scans[holding]):
+        places = np.flatnonzero(holding & (scans == scan))
+        part[places] = np.arange(len(places)) * count // len(places)
+    chosen: list[int] = []
+    for number in range(count):
+        free = (part == number) & ~np.isin(scans, scans[chosen])
+        if (free := free if free.any() else part == number).any():
+            chosen.append(int(np.argmin(np.where(free, iou, np.inf))))
+    return chosen
 
 
 def wall_places(runs: Sequence[Run], count: int) -> list[int]:
@@ -203,7 +213,7 @@ def activation_figure(fitted: Fitted, row: str, dataset: str, config: Config) ->
     """Return LGAN figure 5: what a row's network responds to, or None."""
     for shown in slices(fitted, [row], dataset, spread_places, 1, config):
         maps = activations(firsts(fitted, [row], dataset)[row], shown.seen)
-        return panels.activations(shown.seen, maps, shown.masks[row])
+        return lung_panels.activations(shown.seen, maps, shown.masks[row])
     return None
 
 
@@ -240,14 +250,15 @@ def pipeline() -> Figure:
         Box("a number:\nthe distance", 1, 1, SHRINKS, (5,)),
     ]
     losses = [("critic lowers", "E[D(predicted)] − E[D(true)]"), ("generator lowers", "BCE − E[D(predicted)]")]
-    return diagrams.diagram(boxes, losses, size=(13, 6))
+    return diagrams.diagram(boxes, losses)
 
 
 def generator() -> Figure:
     """Draw figure 2: the generator's layers at full width."""
     with torch.device("meta"):  # shapes are enough
         boxes = diagrams.trace(build("lgan_generator"), [torch.zeros(1, 1, SIZE, SIZE)], ["CT slice"])
-    return diagrams.diagram(boxes, [("sigmoid → lung mask", "BCE"), ("to the critic", "− E[D(.)]")], size=(15, 7))
+    judged = ("sigmoid → lung mask", "− E[D(.)]", "critic:\nhow far from\ntrue masks?")
+    return diagrams.diagram(boxes, [("sigmoid → lung mask", "BCE"), judged])
 
 
 def critic(name: str) -> Figure:
@@ -256,4 +267,4 @@ def critic(name: str) -> Figure:
     with torch.device("meta"):
         scored = Scored(CRITICS[name](Critic.FULL_WIDTH), names)
         boxes = diagrams.trace(scored, [torch.zeros(1, 1, SIZE, SIZE) for _ in names], list(names))
-    return diagrams.diagram(boxes, size=(11, 9))
+    return diagrams.diagram(boxes, size=(11, 5))

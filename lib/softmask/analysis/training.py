@@ -20,12 +20,13 @@ from softmask.analysis.finished import Fitted, Wanted, kind_of, succeeded
 from softmask.analysis.table import Remarks, numbers, of_runs, seed_cells, summarise, values_of
 from softmask.config import BASE_SEED, Config
 from softmask.data.sample import SUBSTITUTE
+from softmask.data.splits import PAPER_SIZES
 from softmask.experiments.night import GROUPS, NODULES, doubled
 from softmask.experiments.prepare import Prepared
 from softmask.experiments.rows import rows_of
 from softmask.experiments.schedules import RATES, chosen, subject_of, trials
 from softmask.experiments.spec import RunSpec
-from softmask.experiments.store import Run
+from softmask.experiments.store import Record, Run
 from softmask.measure import statistics
 from softmask.measure.differences import Scores
 from softmask.measure.verdicts import RISING, last_gain
@@ -110,6 +111,13 @@ def extra_cells(places: Iterable[tuple[str, str]], metrics: Sequence[str], fitte
     """Return cells of rows that the paper does not print."""
     keys = [(*place, metric) for place in places if place in fitted for metric in metrics]
     return summarise(of_runs(fitted, keys), remarks=_remarks(fitted))
+
+
+def with_consensus(fitted: Fitted) -> pd.DataFrame:
+    """Return the long table of Dice with the readers' consensus, which is the truth on LIDC, as :data:`CONSENSUS`."""
+    measures = {place: "dice" if place[1] == "lidc" else CONSENSUS for place in fitted}
+    known = [(*place, name) for place, name in measures.items() if name in fitted[place][0].record.measures]
+    return of_runs(fitted, known).assign(metric=CONSENSUS)
 
 
 def beyond_cells(fitted: Fitted) -> list[Cell]:
@@ -209,8 +217,15 @@ def parameters_of(fitted: Fitted, rows: Iterable[str]) -> str:
 
 
 def curves_of(fitted: Fitted, rows: Sequence[str]) -> dict[str, dict[str, list[Mapping[str, Sequence[float]]]]]:
-    """Return the training curves of every seed, by data set and row."""
-    return by_dataset(fitted, rows, lambda runs: [run.record.curves for run in runs])
+    """Return the training curves of every seed, by data set and row, with :func:`with_steps`."""
+    return by_dataset(fitted, rows, lambda runs: [with_steps(run.record) for run in runs])
+
+
+def with_steps(record: Record) -> dict[str, Sequence[float]]:
+    """Return the curves of a training, and as ``steps`` how many had been taken after each epoch."""
+    settings, images = record.spec.settings, PAPER_SIZES[record.spec.dataset]["train"]
+    each = settings.steps(min(images, record.spec.n_train or images)) / settings.epochs
+    return {**record.curves, "steps": [each * epoch for epoch in range(1, settings.epochs + 1)]}
 
 
 def by_dataset(fitted: Fitted, rows: Sequence[str], use: Callable[[Sequence[Run]], Any]) -> dict[str, dict[str, Any]]:

@@ -28,10 +28,11 @@ from tqdm import tqdm
 from softmask.apply import IN_DICOM, KINDS, REFERRED
 from softmask.apply.dicom import dicom_files
 from softmask.apply.images import Image, open_image, reading, remarks, stem_of
-from softmask.apply.items import Item, Mark, read_list, read_report
+from softmask.apply.items import Item, Mark, read_list
 from softmask.apply.outputs import Result, check_outputs, file_names, write_volumes
+from softmask.apply.reports import read_report
 from softmask.data.sample import Problem
-from softmask.errors import ConfigError, DataError, Doubt, SoftmaskError, brief
+from softmask.errors import ConfigError, DataError, Doubt, Remark, SoftmaskError, brief
 from softmask.files import read_text, sha256_of, write_atomic
 
 MANIFEST = "manifest.csv"
@@ -323,6 +324,9 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
     before = [int(z) for z in earlier["slices"].split() if z.isdecimal() and int(z) < len(image.slices)]
     drawn = [*(plane.stem for plane in item.planes), *map(task.picture, before)]
     names = file_names(item.name, drawn, earlier["formats"].split(), settings.command)
+    if earlier["prior"] != row["prior"]:
+        text = f"replaces the {item.name} made from {earlier['prior']}; to keep both, give one another name (--name)"
+        warnings.warn(Remark(text), stacklevel=2)
     if earlier["digest"] == digest and all((folder / name).is_file() for name in names):
         return earlier, "skipped"
     older = file_names(item.name, [*drawn, item.name], tuple(KINDS), settings.command)

@@ -15,7 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from softmask.data.ct import CtSlice, Series, by_series, grid_of_series, one_series, pass_over, read_header, read_hu
+from softmask.data.ct import (
+    AIR,
+    CtSlice,
+    Series,
+    by_series,
+    grid_of_series,
+    one_series,
+    pass_over,
+    read_header,
+    read_hu,
+)
 from softmask.data.dicom import is_dicom
 from softmask.data.image_files import LUNG_WINDOW, doubt_units, read_grey, window_hu
 from softmask.data.volume_files import LARGEST_VOLUME, Grid, grid_of_file, header, is_volume_file, read_turned
@@ -82,6 +92,9 @@ class Grey:
                 warnings.warn(Doubt(f"{where}: {doubt}"), stacklevel=2)
         if self.stretch:  # a constant image becomes 0
             low, high = float(values.min()), float(values.max())
+            if hu and low < AIR:
+                doubt = f"its least value, {low:g}, is padding and no tissue, and --stretch makes the rest bright"
+                warnings.warn(Doubt(f"{where}: {doubt}; --window has no such effect"), stacklevel=2)
             return ((values.astype(np.float64) - low) / ((high - low) or 1.0)).astype(np.float32)
         if hu:
             return window_hu(values, self.window or LUNG_WINDOW)

@@ -1,4 +1,4 @@
-"""An image and its prior (mask, readers' masks or RECIST mark): from a list or a DICOM report, and read by slice."""
+"""An image and its prior (mask, readers' masks or RECIST mark): from a list, and read by slice."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ import csv
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from softmask.apply.images import Image, Slice, stem_of
-from softmask.data.ct import SAME_Z, Turn
-from softmask.data.dicom import dcmread, named
 from softmask.data.image_files import read_grey
 from softmask.data.masks import lesion_mask, slice_at
+from softmask.data.planes import Turn
 from softmask.data.sample import Problem
 from softmask.data.volume_files import Grid
-from softmask.errors import ConfigError, DataError, Doubt, LabelError, brief
+from softmask.errors import ConfigError, DataError, Doubt, LabelError
 from softmask.files import read_text
 
 ORDERS, UNITS = ("rc", "xy"), ("px", "mm")
@@ -41,7 +39,6 @@ _PRIORS = ("mask", "readers", *_ENDS["rc"], *_ENDS["xy"], *_POINTS["rc"], *_POIN
 _EXACTLY_ONE = "say what to start from, exactly one of mask, readers, point, RECIST ends and --report"
 _LARGEST_LIST = 1 << 28  # bytes
 _NAME = re.compile(r"[^\s./\\:*?\"<>|\x00-\x1f][^/\\:*?\"<>|\x00-\x1f]{0,150}")
-_GROUP = ("125007", "DCM")  # code of a Measurement Group
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,10 @@ class Mark:
             raise LabelError(f"{error}{hint if 'outside' in str(error) else ''}") from error
 
     def turn_of(self, image: Image, z: int) -> Turn | None:
-        """Return the turn of slice ``z`` where the mark counts stored pixels: that of a report does."""
+        """Return the turn of slice ``z`` where the mark counts stored pixels: that of a report does. Warn where another
+        mark in pixels is one on a slice that is stored turned."""
+        if self.units == "px" and not self.uid:
+            _doubt_turned(image, z)
         return image.series.slices[z].turn if self.uid and image.series is not None else None
 
     def slice_of(self, image: Image, z: int | None) -> int:
@@ -216,11 +216,14 @@ def read_list(path: Path) -> tuple[list[Item], list[Problem]]:
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     items, problems = [], []
     try:
-        header = [cell.strip() for cell in next(rows, [])]
+        header = [cell.strip().lower() for cell in next(rows, [])]
         unknown = set(header) - {"image", "name", "units", "slice", "label", *_PRIORS}
         if "image" not in header or unknown or len(set(header)) != len(header) or not set(_PRIORS) & set(header):
             names = ", ".join(repr(name[:40]) for name in header[:40]) or "none"
-            raise ConfigError(f"{path}: its first line names the columns {names} (separated by commas); {COLUMNS_HELP}")
+            found = [sign for sign in (";", "\t") if sign in names or repr(sign)[1:-1] in names]
+            extra = f"unknown are {', '.join(map(repr, sorted(unknown)))}; " if unknown and "image" in header else ""
+            remedy = f"save it with commas between cells, not with {found[0]!r}" if found else f"{extra}{COLUMNS_HELP}"
+            raise ConfigError(f"{path}: its first line names the columns {names} (separated by commas); {remedy}")
         for row in rows:
             if not any(cell.strip() for cell in row):
                 continue
@@ -245,12 +248,11 @@ def _item_of(folder: Path, where: str, header: list[str], row: list[str]) -> Ite
     if "image" not in cells:
         raise DataError("names no image")
 
-    def number(name: str, kind: type) -> float:
+    def number(name: str) -> float:
         try:
-            return kind(cells[name])
+            return float(cells[name])
         except ValueError as error:
-            expected = "a whole number" if kind is int else "a number, with a point"
-            raise DataError(f"{name} = {cells[name][:40]!r} is not {expected}") from error
+            raise DataError(f"{name} = {cells[name][:40]!r} is not a number, with a point") from error
 
     marks = [(order, names) for kinds in (_ENDS, _POINTS) for order, names in kinds.items() if {*names} & cells.keys()]
     if len(marks) + ("mask" in cells) + ("readers" in cells) != 1:
@@ -261,96 +263,16 @@ def _item_of(folder: Path, where: str, header: list[str], row: list[str]) -> Ite
     for order, names in marks:
         if missing := [name for name in names if name not in cells]:
             raise DataError(f"has a mark without {', '.join(missing)}")
-        values = [number(name, float) for name in names]
+        values = [number(name) for name in names]
         mark = Mark(tuple(zip(values[::2], values[1::2], strict=True)), order, cells.get("units", "px"))
     image = folder / cells["image"]
     paths = [cells["mask"]] if "mask" in cells else cells.get("readers", "").split(";")
     masks = tuple(folder / path.strip() for path in paths if path.strip())
-    z = number("slice", int) if "slice" in cells else None
+    z = number("slice") if "slice" in cells else None
+    if z is not None and not z.is_integer():  # tables with empty cells hold 4.0 for 4
+        raise DataError(f"slice = {cells['slice'][:40]!r} is not a whole number")
+    z = None if z is None else int(z)
     return Item(where, cells.get("name") or stem_of(image), image, masks, mark, z, cells.get("label", ""))
-
-
-def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
-    """Return the RECIST marks in a DICOM measurement report, and the groups whose diameters make none.
-
-    Each measurement group (TID 1501) with two diameters (SCOORD or SCOORD3D POLYLINE of two points) is a mark. SCOORD
-    counts from the outer corner of the first pixel (PS3.3 C.18.6.1.2), so half a pixel is taken off; SCOORD3D is in mm.
-
-    Raises:
-        DataError: naming the file, and the tag, when it is damaged, no structured report, or has no diameter.
-    """
-    dataset = dcmread(path, stop_before_pixels=True)
-    try:
-        modality = str(dataset.get("Modality"))
-        groups, drawn = [], []  # lines of each measurement group, and whether it holds any
-        for item in _content(dataset):
-            name = (item.get("ConceptNameCodeSequence") or [{}])[0]
-            if (name.get("CodeValue"), name.get("CodingSchemeDesignator")) == _GROUP:
-                groups.append([*_lines(item)])
-                drawn.append(any(part.get("GraphicType") == "POLYLINE" for part in _content(item)))
-    except Exception as error:  # values are decoded only now, and on damaged bytes that raises nearly anything
-        raise DataError(f"{path}: damaged ({brief(error)}); export the report again") from error
-    if modality != "SR":
-        raise DataError(f"{path}: {named('Modality')} = {modality}; a measurement report (SR) was expected")
-    marks, problems = [], []
-    for number, lines in enumerate(groups, 1):
-        planes = {(line.uid, line.z_mm, line.frame) for line in lines}
-        if len(lines) == 2 and len(planes) == 1:
-            ends = tuple(end for line in lines for end in line.ends)
-            stated = tuple(line.stated_mm for line in lines)
-            marks.append(Mark(ends, "xy", "px" if lines[0].uid else "mm", *planes.pop(), stated))
-        elif lines or drawn[number - 1]:
-            why = f"{len(lines)} diameters on {len(planes)} images, and a RECIST mark is two on one; redraw it"
-            problems.append(Problem(f"{path}, measurement group {number}", why))
-    if not any(groups):
-        remedy = "export the marks with their coordinates"
-        raise DataError(f"{path}: none of its {len(groups)} measurement groups holds a diameter (SCOORD); {remedy}")
-    return marks, problems
-
-
-def _content(parent) -> Iterator:
-    """Yield all content items below one, in the report's order."""
-    for item in parent.get("ContentSequence") or ():
-        yield item
-        yield from _content(item)
-
-
-class _Line(NamedTuple):
-    """A line of two points (column, row) in pixels of image ``uid``, or (x, y) in mm at ``z_mm`` in ``frame``; its
-    length as stated, 0 in units of no length."""
-
-    ends: tuple[tuple[float, float], ...]
-    stated_mm: float
-    uid: str = ""
-    z_mm: float | None = None
-    frame: str = ""
-
-
-def _lines(group) -> Iterator[_Line]:
-    """Yield the lines of two points below the numbers of a group."""
-    numbers = (item for item in _content(group) if item.get("ValueType") == "NUM")
-    for measured, drawn in ((number, child) for number in numbers for child in number.get("ContentSequence") or ()):
-        values = [float(value) for value in drawn.get("GraphicData") or ()]
-        if drawn.get("GraphicType") != "POLYLINE":
-            continue
-        if drawn.get("ValueType") == "SCOORD" and len(values) == 4:
-            images = [item for item in drawn.get("ContentSequence") or () if item.get("ValueType") == "IMAGE"]
-            if len(images) != 1:
-                raise ValueError("a diameter is not drawn on one image")
-            ends = tuple((x - 0.5, y - 0.5) for x, y in zip(values[::2], values[1::2], strict=True))
-            yield _Line(ends, _millimetres(measured), str(images[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID))
-        elif drawn.get("ValueType") == "SCOORD3D" and len(values) == 6 and abs(values[2] - values[5]) < SAME_Z:
-            ends = (values[0], values[1]), (values[3], values[4])
-            frame = str(drawn.get("ReferencedFrameOfReferenceUID") or "")
-            yield _Line(ends, _millimetres(measured), "", values[2], frame)
-
-
-def _millimetres(number) -> float:
-    """Return the value of a NUM item in mm; 0 where it has none, or in units of no length."""
-    for measured in number.get("MeasuredValueSequence") or ():
-        units = (measured.get("MeasurementUnitsCodeSequence") or [{}])[0].get("CodeValue")
-        return float(measured.NumericValue) * {"mm": 1, "cm": 10}.get(units, 0)
-    return 0
 
 
 def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
@@ -366,8 +288,17 @@ def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
             where = f" in slice {large[0]}" if image.is_volume else ""
             doubt = f"covers {masks[large[0]].mean():.0%} of the image{where}; should it be inverted, invert it"
             warnings.warn(Doubt(f"{path}: {doubt}"), stacklevel=2)
+        if drawn := [z for z in marked if z in masks and _is_outline(masks[z])]:
+            warnings.warn(Doubt(f"{path}: looks like an outline in slice {drawn[0]}; fill it, if so"), stacklevel=2)
     empty = np.zeros(image.shape, bool)
     return {z: np.stack([masks.get(z, empty) for masks in readers]) for z in marked}
+
+
+def _is_outline(mask: np.ndarray) -> bool:
+    """Return whether what a mask encloses is more than what it marks."""
+    from scipy.ndimage import binary_fill_holes  # takes its time
+
+    return np.count_nonzero(binary_fill_holes(mask)) > 2 * np.count_nonzero(mask)
 
 
 def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
@@ -387,11 +318,20 @@ def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
             )
         if item.label:
             raise DataError(f"{path}: PNG and TIFF masks have no labels, so --label has no effect; leave it out")
-        return {_checked_slice(item.slice or 0, n): checked_mask(stored, f"{path}")}
+        z = _checked_slice(item.slice or 0, n)
+        _doubt_turned(image, z)
+        return {z: checked_mask(stored, f"{path}")}
     if image.grid is None:
         raise DataError(f"{path}: {image.path} has no place in mm, so its mask must be PNG or TIFF (JPEG alters it)")
     stack = lesion_mask(image.grid, path, item.label)
     return {int(z): stack[z] for z in np.flatnonzero(stack.any(axis=(1, 2)))}
+
+
+def _doubt_turned(image: Image, z: int) -> None:
+    ct = None if image.series is None else image.series.slices[z]
+    if ct is not None and ct.turn != Turn():
+        how = "rows count from the patient's front and columns from the right, and its pixels are stored otherwise"
+        warnings.warn(Doubt(f"{ct.path}: {how}; is the mark or mask turned likewise?"), stacklevel=3)
 
 
 def _checked_slice(z: int, n: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from softmask.apply.images import Grey
 from softmask.apply.items import Item, read_masks, warn_of
 from softmask.apply.outputs import Result, pictures, png
 from softmask.cache import code_digest
-from softmask.errors import ConfigError
+from softmask.errors import ConfigError, Doubt
 from softmask.files import whole_path, write_atomic
 from softmask.label import SoftMask, soft_mask
 from softmask.label.common import bounding_box, checked_readers
@@ -95,6 +96,9 @@ def _label(task: Task, settings: Settings) -> Outcome:
     alphas: dict[int, np.ndarray] = {}
     for z, prior in priors.items():
         grey = image.slices[z].read(settings.grey)
+        if grey.min() == grey.max():
+            doubt = "all its pixels have one grey level in this window, so that only the mark decides"
+            warnings.warn(Doubt(f"{image.slices[z].where}: {doubt}"), stacklevel=2)
         mask, part = label_slice(grey, **prior, epsilon=settings.epsilon, radius=settings.radius)
         alphas[z] = mask.alpha
         if "png" in task.formats:

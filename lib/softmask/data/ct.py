@@ -15,17 +15,15 @@ import numpy as np
 from tqdm import tqdm
 
 from softmask.data.dicom import check_decoder, dcmread, is_dicom, named, pixels_of
+from softmask.data.planes import AXIAL, Plane, plane_of
 from softmask.data.volume_files import LARGEST_VOLUME, Grid, grid_of_file, read_turned
-from softmask.errors import DataError, Remark, brief
+from softmask.errors import DataError, Doubt, Remark, brief
 from softmask.files import AGAIN
 
 AIR = -1024.0
 """Hounsfield units of air. Scanners store less (-2000) outside the scanned circle, which is no tissue."""
 
 LARGEST = 2048 * 2048  # pixels of a CT slice
-
-AXIAL = (1, 0, 0, 0, 1, 0)
-"""ImageOrientationPatient of a slice whose columns go to the patient's left and whose rows go to the back."""
 
 SAME_Z = 0.05
 """mm: positions nearer to one another are one position, rounded differently."""
@@ -40,75 +38,15 @@ _TAGS = [
     *("SOPClassUID", "ImageType"),
     *("Modality", "SeriesInstanceUID", "SOPInstanceUID", "PatientID", "FrameOfReferenceUID", "GantryDetectorTilt"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
-    *("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation"),
+    *("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation", "LossyImageCompression"),
 ]
+_NEEDED = ("ImagePositionPatient", "PixelSpacing", "Rows", "Columns", "SeriesInstanceUID", "SOPInstanceUID")
+_LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
+"""Transfer syntaxes that always lose something: JPEG Baseline and Extended, JPEG-LS Near-Lossless."""
+
 _ONE_VALUE = {"Rows": "shape", "PixelSpacing": "spacing_mm", "PatientID": "patient"}
 _ONE_VALUE |= {"FrameOfReferenceUID": "frame_of_reference"}
 """Tags that all slices of a series share, and the attributes of :class:`CtSlice` that hold them."""
-
-
-@dataclass(frozen=True)
-class Turn:
-    """How the pixels of an axial image, as they are stored, become rows from front to back and columns to the left.
-
-    Attributes:
-        transposed: whether rows and columns change places, before anything else.
-        rows, columns: whether their order is reversed.
-    """
-
-    transposed: bool = False
-    rows: bool = False
-    columns: bool = False
-
-    def turn(self, pixels: np.ndarray) -> np.ndarray:
-        """Return ``pixels`` (..., rows, columns) as stored, turned to the patient's axes."""
-        pixels = pixels.swapaxes(-1, -2) if self.transposed else pixels
-        return pixels[..., :: -1 if self.rows else 1, :: -1 if self.columns else 1]
-
-    def back(self, pixels: np.ndarray) -> np.ndarray:
-        """Return ``pixels`` (..., H, W) on the patient's axes as they are stored."""
-        pixels = pixels[..., :: -1 if self.rows else 1, :: -1 if self.columns else 1]
-        return pixels.swapaxes(-1, -2) if self.transposed else pixels
-
-    def stored(self, points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """Return the inverse of :meth:`points`."""
-        points = np.where([self.rows, self.columns], np.array(shape) - 1 - points, points)
-        return points[:, :: -1 if self.transposed else 1]
-
-    def points(self, points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """Return points (N, 2), row and column in stored pixels, as in the turned image of ``shape`` (H, W)."""
-        points = np.array(points, float)[:, :: -1 if self.transposed else 1]
-        return np.where([self.rows, self.columns], np.array(shape) - 1 - points, points)
-
-
-@dataclass(frozen=True)
-class Plane:
-    """Where an axial image lies once it is turned: (x, y) in mm of its first pixel, its height, (row, column) size of a
-    pixel, and (rows, columns)."""
-
-    turn: Turn
-    corner_mm: tuple[float, float]
-    z_mm: float
-    spacing_mm: tuple[float, float]
-    shape: tuple[int, int]
-
-
-def plane_of(
-    position: Sequence[float], orientation: Sequence[float], spacing: Sequence[float], shape: tuple[int, int]
-) -> Plane | None:
-    """Return where an image lies that DICOM places by ImagePositionPatient, ImageOrientationPatient and PixelSpacing;
-    ``shape`` is (rows, columns) as stored. None for an image that is not axial.
-    """
-    axes = np.reshape(orientation, (2, 3))  # of a row (along columns), and of a column (along rows)
-    whole = np.rint(axes)
-    if not np.allclose(axes, whole, atol=1e-3) or whole[:, 2].any() or (np.abs(whole).sum(axis=0)[:2] != 1).any():
-        return None
-    transposed = bool(whole[0, 1])
-    (sizes, steps, axes) = (shape[::-1], spacing[::-1], whole) if transposed else (shape, spacing, whole[::-1])
-    backwards = [bool(axes[0, 1] < 0), bool(axes[1, 0] < 0)]  # of the image axes along y and x
-    far = [(size - 1) * step if back else 0 for size, step, back in zip(sizes, steps, backwards, strict=True)]
-    corner = (position[0] - far[1], position[1] - far[0])
-    return Plane(Turn(transposed, *backwards), corner, position[2], tuple(steps), tuple(sizes))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +57,8 @@ class CtSlice(Plane):
         uid: SOPInstanceUID.
         frame_of_reference: FrameOfReferenceUID; empty where the file names none.
         tilt: of the gantry, in degrees.
-        syntax: TransferSyntaxUID; ``pixel_bytes`` are those of the pixels, 0 where they are compressed.
+        pixel_bytes: those of the pixels; 0 where they are compressed.
+        lossy: whether they were ever compressed with loss.
     """
 
     path: Path
@@ -129,8 +68,8 @@ class CtSlice(Plane):
     uid: str
     frame_of_reference: str
     tilt: float
-    syntax: str
     pixel_bytes: int
+    lossy: bool
 
 
 @dataclass(frozen=True)
@@ -147,10 +86,6 @@ class Volume(Grid):
     """A scan: ``hu`` (D, H, W) int16 Hounsfield units, at least -1024, on its grid."""
 
     hu: np.ndarray = field(repr=False)
-
-
-class _Unsupported(Exception):
-    """A sound file of a kind that is not read."""
 
 
 def read_header(path: Path) -> CtSlice | None:
@@ -172,14 +107,18 @@ def read_header(path: Path) -> CtSlice | None:
         if kind != _CT and kind not in _ENHANCED and "ImagePositionPatient" not in header:
             return None
         if kind in _ENHANCED:
-            raise _Unsupported("an enhanced CT image with many slices; convert it to single slices (dcm4che: emf2sf)")
+            remedy = "convert it to single slices (dcm4che: emf2sf)"
+            raise DataError(f"{path}: an enhanced CT image with many slices; {remedy}")
+        if missing := [named(tag) for tag in _NEEDED if header.get(tag) in (None, "")]:
+            raise DataError(f"{path}: has no {', '.join(missing)}, which a CT slice has; export the series again")
+        syntax = header.file_meta.get("TransferSyntaxUID", "")
+        check_decoder(path, syntax)
         position = [float(value) for value in header.ImagePositionPatient]
         spacing = [float(value) for value in header.PixelSpacing]
         orientation = [float(value) for value in header.get("ImageOrientationPatient") or AXIAL]
         tilt = float(header.get("GantryDetectorTilt") or 0)
         photometric = header.get("PhotometricInterpretation")
-        syntax = header.file_meta.get("TransferSyntaxUID")
-        compressed = syntax is not None and (syntax.is_compressed or syntax.is_deflated)
+        compressed = syntax and (syntax.is_compressed or syntax.is_deflated)
         shape = (int(header.Rows), int(header.Columns))
         if len(position) != 3 or len(spacing) != 2 or len(orientation) != 6:
             raise ValueError("position, orientation or pixel spacing of another length")
@@ -193,21 +132,23 @@ def read_header(path: Path) -> CtSlice | None:
             uid=str(header.SOPInstanceUID),
             frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
             tilt=tilt if np.isfinite(tilt) else 0.0,
-            syntax=str(syntax or ""),
             pixel_bytes=0 if compressed else header.Rows * header.Columns * int(header.get("BitsAllocated") or 16) // 8,
+            lossy=syntax in _LOSSY or header.get("LossyImageCompression") == "01",
         )
-    except _Unsupported as error:
-        raise DataError(f"{path}: {error}") from error
+    except DataError:
+        raise
     except Exception as error:  # values are decoded only now, and on damaged bytes that raises nearly anything
-        raise DataError(f"{path}: damaged, or its place is missing ({brief(error)}); {AGAIN}") from error
+        raise DataError(f"{path}: damaged ({brief(error)}); {AGAIN}") from error
     if not np.isfinite([*position, *spacing]).all() or min(spacing) <= 0:
         raise DataError(f"{path}: position {position} or pixel spacing {spacing} cannot be right; {AGAIN}")
     if not 0 < shape[0] * shape[1] <= LARGEST:
         raise DataError(f"{path}: declares {shape[0]} x {shape[1]} pixels, no size of a CT slice; {AGAIN}")
     if ct is None:
+        along = np.allclose(orientation, np.rint(orientation), atol=1e-3)
+        why = "a coronal or sagittal slice" if along else "gantry tilt, or turned in its plane?"
         raise DataError(
             f"{path}: not an axial slice along the patient's axes ({named('ImageOrientationPatient')} = {orientation}: "
-            "gantry tilt, or turned in its plane?); remove it, or resample the series"
+            f"{why}); remove it, or resample the series"
         )
     if photometric == "MONOCHROME1":
         raise DataError(f"{path}: {named('PhotometricInterpretation')} = MONOCHROME1; export it as MONOCHROME2")
@@ -222,6 +163,13 @@ def read_hu(ct: CtSlice) -> np.ndarray:
     """
     path = ct.path
     dataset = dcmread(path)
+    if (kind := dataset.get("RescaleType")) not in (None, "", "HU", "US"):
+        raise DataError(f"{path}: {named('RescaleType')} = {kind}, no Hounsfield units; get the images in HU")
+    if "ModalityLUTSequence" in dataset:
+        raise DataError(f"{path}: {named('ModalityLUTSequence')} in place of a scale; export it with RescaleSlope")
+    if (bits := dataset.get("BitsStored")) and dataset.get("HighBit", bits - 1) != bits - 1:
+        high = f"{named('HighBit')} = {dataset.HighBit} with {bits} bits stored"
+        raise DataError(f"{path}: {high}: values that do not begin at bit 0 are not read; export it again")
     for tag in ("RescaleSlope", "RescaleIntercept"):
         if dataset.get(tag) is None and "PixelData" in dataset:
             raise DataError(f"{path}: has no {named(tag)}, the scale of Hounsfield units; export the series again")
@@ -319,7 +267,6 @@ def grid_of_series(folder: Path, series: Series) -> Grid:
     """
     slices, first = series.slices, series.slices[0]
     for ct in slices:
-        check_decoder(ct.path, ct.syntax)
         if (size := ct.path.stat().st_size) < ct.pixel_bytes:
             raise DataError(f"{ct.path}: truncated, {size} bytes of {ct.pixel_bytes} and a header; {AGAIN}")
         if abs(ct.tilt) > _SAME_TILT:
@@ -335,6 +282,12 @@ def grid_of_series(folder: Path, series: Series) -> Grid:
                 f"{ct.path}: {named('ImagePositionPatient')} begins with {ct.corner_mm}: it does not lie above "
                 f"{first.path} (gantry tilt?); resample the series"
             )
+    if len({ct.uid for ct in slices}) < len(slices):
+        text = f"{named('SOPInstanceUID')} is the same in several slices, so that DICOM outputs cannot name them"
+        warnings.warn(Doubt(f"{first.path.parent}: {text}"), stacklevel=2)
+    if lossy := [ct.path for ct in slices if ct.lossy]:
+        text = f"{lossy[0]}: {len(lossy)} of {len(slices)} slices were compressed with loss; edges may have changed"
+        warnings.warn(Doubt(text), stacklevel=2)
     shape = (len(slices), *first.shape)
     if np.prod(shape, dtype=float) > LARGEST_VOLUME:
         raise DataError(f"{first.path.parent}: {' x '.join(map(str, shape))} voxels are more than is read; crop it")

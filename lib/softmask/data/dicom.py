@@ -137,6 +137,6 @@ def check_decoder(path: Path, uid: str) -> None:
         readable = not syntax
     if not readable:
         raise DataError(
-            f"{path}: {named('TransferSyntaxUID')} = {syntax.name}: there is no decoder for it here; decompress the "
-            "file (dcmtk: dcmdjpeg, gdcm: gdcmconv --raw)"
+            f"{path}: {named('TransferSyntaxUID')} = {syntax.name}: there is no decoder for it here; convert the "
+            "file to Explicit VR Little Endian (dcmtk: dcmdjpeg, gdcm: gdcmconv --raw)"
         )

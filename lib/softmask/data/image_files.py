@@ -10,6 +10,7 @@ import os
 import warnings
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ LUNG_WINDOW = (-1000.0, 400.0)
 _TISSUE, _ADDED, _MUCH = (-150, 150), 1024, 0.05  # HU; what is often added so that none is negative; share of values
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _SIGNED = 258, 262, 339, 2  # tags of TIFF; 2 is a value of the last
+_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT, _SIGNED = 258, 262, 274, 339, 2  # tags; 2 is a value of the last
 _MAX_FILE = 3 * MAX_PIXELS  # 16 bits a pixel that nothing was saved of, and some more
 
 
@@ -91,7 +92,11 @@ def read_grey_stack(source: str | Path | bytes, name: str | None = None, *, sign
         raise
     except UnidentifiedImageError as error:  # its text is a memory address: it would differ from run to run
         begin = f"begins with {data[:8]!r}" if data else "0 bytes"
-        remedy = f"{AGAIN}, or save it with 8 or 16 bit" if data.startswith(_TIFF) else AGAIN
+        remedy = AGAIN
+        if data.startswith(_TIFF):
+            numbers = _numbers_of_tiff(data)
+            begin, remedy = numbers or begin, "save it as a plain TIFF or PNG of 8 or 16 bit"
+            remedy = remedy if numbers else f"{AGAIN}, or {remedy}"
         raise DataError(f"{name}: not a readable PNG or TIFF image ({begin}); {remedy}") from error
     except Exception as error:  # decoders raise nearly anything on damaged bytes, and for a bomb
         raise DataError(f"{name}: not a readable PNG or TIFF image ({brief(error)}); {AGAIN}") from error
@@ -106,6 +111,10 @@ def _array_of(image, name: str, signed: bool) -> np.ndarray:
     if inverted:
         text = f"{name}: stored with 0 as white (MinIsWhite, ImageJ's inverting LUT); 0 was made black"
         warnings.warn(Doubt(text), stacklevel=3)
+    if not tags and image.getexif().get(_ORIENTATION, 1) != 1:  # Pillow turns a TIFF as it loads it, a PNG not
+        from PIL import ImageOps
+
+        image = ImageOps.exif_transpose(image)
     if signed:
         # Pillow gives signed numbers of 16 and 32 bits, and unsigned ones of 32 bits, the same mode
         if image.mode == "I" and tags.get(_BITS) == (16,) and tags.get(_SAMPLE_FORMAT) == (_SIGNED,):
@@ -120,6 +129,15 @@ def _array_of(image, name: str, signed: bool) -> np.ndarray:
     expected = "TIFF image of signed 16-bit numbers" if signed else "image of unsigned 8 or 16 bit"
     sign = ", signed" if tags.get(_SAMPLE_FORMAT) == (_SIGNED,) else ""
     raise DataError(f"{name}: expected a grey {expected}, found mode {image.mode!r}{sign}; convert the file")
+
+
+def _numbers_of_tiff(data: bytes) -> str:
+    """Return what numbers a TIFF holds that Pillow cannot read; empty where it is damaged."""
+    import tifffile  # takes its time
+
+    with suppress(Exception), tifffile.TiffFile(io.BytesIO(data)) as file:
+        return f"its pixels are {file.pages[0].dtype} numbers"
+    return ""
 
 
 def _check_png(data: bytes, name: str) -> None:

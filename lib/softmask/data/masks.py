@@ -17,9 +17,10 @@ from typing import Protocol
 
 import numpy as np
 
-from softmask.data.ct import LARGEST, Plane, plane_of
+from softmask.data.ct import LARGEST
 from softmask.data.dicom import dcmread, is_dicom, modality_of, named, pixels_of
 from softmask.data.outlines import fill
+from softmask.data.planes import Plane, plane_of
 from softmask.data.volume_files import (
     ENDINGS,
     LARGEST_VOLUME,
@@ -140,8 +141,8 @@ def _volume_mask(grid: Grid, path: Path, choose: _Choice, *, read: bool) -> np.n
         return None
     values = read_turned(path)
     if values.min() < 0 or (values.dtype.kind == "f" and (values % 1).any()):
-        span = f"{values.min():g} to {values.max():g}"
-        raise DataError(f"{path}: its values, {span}, are no labels; whole numbers from 0 up are expected")
+        wrong = values[(values < 0) | (values % 1 != 0)][0]
+        raise DataError(f"{path}: has the value {wrong:.9g}, which is no label; whole numbers from 0 up are expected")
     labels = [int(value) for value in np.unique(values) if value]
     if not labels:
         raise DataError(f"{path}: every voxel has label 0; get the mask of this scan")
@@ -188,7 +189,11 @@ def _lungs(names: Mapping[int, str], path: Path, tag: str) -> list[int]:
 
 def _labelled(names: Mapping[int, str], path: Path, tag: str, label: str) -> list[int]:
     """Return the number of that with this number or name, or of the only one."""
-    chosen = [number for number, name in names.items() if label in (f"{number}", name)] if label else list(names)
+    chosen = (
+        [number for number, name in names.items() if label in (f"{number}", f"{number}.0", name)]
+        if label
+        else list(names)
+    )
     if len(chosen) != 1:
         why = f"{len(chosen)} of the {len(names)} structures of {tag} are meant"
         raise DataError(f"{path}: {why} ({_listed(names)}); name one with --label (column label): number or name")
@@ -208,6 +213,13 @@ def _need_unbroken(grid: Grid, marked: Iterable[int], path: Path, tag: str) -> N
         )
 
 
+def _doubt_patient(grid: Grid, dataset, path: Path) -> None:
+    """Warn where both mask and series name a patient, and not the same: of one of them alone may have been renamed."""
+    patient = str(dataset.get("PatientID") or "")
+    if grid.series_uid and patient and grid.patient not in (patient, "unnamed"):
+        _doubt(path, f"{named('PatientID')} is {patient}, and {grid.patient} in {grid.path}; is it of this patient?")
+
+
 def _need_frame(grid: Grid, frame: str, path: Path, tag: str) -> None:
     """Raise DataError where both mask and scan name a frame of reference, and not the same."""
     if frame and grid.frame_of_reference and frame != grid.frame_of_reference:
@@ -217,7 +229,7 @@ def _need_frame(grid: Grid, frame: str, path: Path, tag: str) -> None:
 
 
 def _rtstruct_mask(path: Path, grid: Grid, choose: _Choice, unbroken: bool, read: bool) -> np.ndarray | None:
-    dataset = dcmread(path, **({} if read else {"specific_tags": ["StructureSetROISequence"]}))
+    dataset = dcmread(path, **({} if read else {"specific_tags": ["StructureSetROISequence", "PatientID"]}))
     contours: dict[int, list[tuple[str, np.ndarray]]] = {}
     try:
         structures = dataset.get("StructureSetROISequence") or ()
@@ -226,6 +238,7 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: _Choice, unbroken: bool, read
     except Exception as error:  # values are decoded only now, and damaged bytes raise nearly anything
         raise DataError(f"{path}: the structures cannot be read ({brief(error)}); {AGAIN}") from error
     chosen = choose(names, path, named("ROIName"))
+    _doubt_patient(grid, dataset, path)
     for number in chosen:
         _need_frame(grid, frames[number], path, f"{named('ReferencedFrameOfReferenceUID')} of {names[number]}")
     if not read:
@@ -257,7 +270,8 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: _Choice, unbroken: bool, read
             mask[place] |= _joined(planes)
     if not mask.any():
         listed = ", ".join(names[number] for number in chosen)
-        raise DataError(f"{path}: the contours of {listed} enclose no pixel of {grid.path}; get those drawn on it")
+        why = "enclose no pixel" if not beside else "lie between the slices or beyond them, and enclose no pixel"
+        raise DataError(f"{path}: the contours of {listed} {why} of {grid.path}; get those drawn on it")
     if not unbroken:
         _doubt_left_out(path, grid, beside)
     return mask
@@ -312,6 +326,7 @@ def _seg_mask(path: Path, grid: Grid, choose: _Choice, unbroken: bool, read: boo
     if kind == "LABELMAP":
         segments.pop(0, None)  # the background, where it is described
     chosen = choose(segments, path, named("SegmentLabel"))
+    _doubt_patient(grid, dataset, path)
     _need_frame(grid, frame_of_reference, path, named("FrameOfReferenceUID"))
     tolerance = _SAME_VOXEL * min(grid.spacing_mm[1:])
     places: dict[int, tuple[int | None, Plane]] = {}  # of each frame that may show a chosen segment
@@ -347,6 +362,8 @@ def _seg_mask(path: Path, grid: Grid, choose: _Choice, unbroken: bool, read: boo
             _doubt(path, f"two frames of a segment lie on slice {z} and differ; they are joined")
         mask[z] |= mark
     if not mask.any():
+        if not beside and len(places) == len(frames):
+            raise DataError(f"{path}: marks no pixel; get one that is not empty")
         raise DataError(f"{path}: nothing of it lies on a slice of {grid.path}; get the SEG that was drawn on it")
     if not unbroken:
         _doubt_left_out(path, grid, beside)

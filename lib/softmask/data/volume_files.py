@@ -133,8 +133,10 @@ def header(path: Path) -> SimpleITK.ImageFileReader:
     _file_size(path)
     if not _is_nrrd(path):
         _nifti_header(path)
-    elif not {"spacings", "space directions"} & set(_nrrd_header(path)[0]):
+    elif not {"spacings", "space directions"} & (fields := set(_nrrd_header(path)[0])):
         warnings.warn(Doubt(f"{path}: states no size of its voxels; 1 mm is taken"), stacklevel=2)
+    elif not {"space", "space dimension"} & fields:
+        warnings.warn(Doubt(f"{path}: names no space, so which way its axes run is not known; check it"), stacklevel=2)
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO("NrrdImageIO" if _is_nrrd(path) else "NiftiImageIO")
     reader.SetFileName(str(path))
@@ -347,6 +349,8 @@ def _nrrd_header(path: Path) -> tuple[dict[str, str], int]:
     if units - {"mm", "millimeter", "millimeters", "millimetre", "millimetres"}:
         raise DataError(f"{path}: is in units of {' and '.join(sorted(units))}; save it in mm")
     sizes = fields.get("sizes", "").split()
+    if len(sizes) == 4 and any(key.endswith("_layer") for key in fields):
+        raise DataError(f"{path}: its segments overlap, in layers; export them from 3D Slicer as a binary labelmap")
     if len(sizes) != 3 or not all(size.isascii() and size.isdigit() and len(size) < 20 for size in sizes):
         raise DataError(f"{path}: sizes {fields.get('sizes', 'missing')!r}; three are expected: save one grey volume")
     _refuse_large(path, tuple(map(int, sizes)))
@@ -364,6 +368,8 @@ def _is_nrrd(path: Path) -> bool:
 
 def _file_size(path: Path) -> int:
     size = size_of(path, "check the name")
+    if not size:
+        raise DataError(f"{path}: is empty; {AGAIN}")
     twin = path.with_name(path.name[:-3])
     if path.name.lower().endswith(".nii.gz") and twin.is_file():  # SimpleITK would open the other one
         raise DataError(f"{path}: lies beside {twin.name}, and the two cannot be told apart; move one of them away")

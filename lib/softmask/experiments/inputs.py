@@ -14,8 +14,8 @@ from torch import nn
 
 from softmask.cache import cached_arrays
 from softmask.experiments.prepare import Part, Prepared
-from softmask.experiments.spec import SOFTENED, TEACHER, RunSpec
-from softmask.experiments.store import Run
+from softmask.experiments.spec import SOFTENED, TEACHER, TEMPERATURE, UNCHANGED, RunSpec
+from softmask.experiments.store import Record, Run
 from softmask.files import sha256_of
 from softmask.measure.soft import soft_head
 from softmask.nets.cascade import Transferring, interpolated
@@ -89,6 +89,20 @@ def read(spec: RunSpec, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     probabilities = answers if looking_at("masks", spec.losses) else alphas
     scale = spec.scale // spec.reduction
     return _averaged(probabilities, scale)[:, 0], _averaged(alphas, scale)[:, 0]
+
+
+def recorded_soft_masks(record: Record) -> dict[str, np.ndarray]:
+    """Return the soft masks (S, S) in [0, 1] behind the predictions that a record keeps, by image.
+
+    Records keep probabilities in 8 bits; where a loss read the logits by tanh beside them, see :func:`read`, the soft
+    mask follows within 1/255.
+    """
+    spec = record.spec
+    if spec.network == UNCHANGED and spec.label != TEMPERATURE:
+        spec = spec.prior
+    both = by_tanh(spec.losses) and looking_at("masks", spec.losses)
+    predictions = {name: image / 255 for name, image in record.predictions.items()}
+    return {name: soft_head(image) if both else image for name, image in predictions.items()}
 
 
 def super_resolved(run: Run, images: np.ndarray, scale: int = SCALE) -> np.ndarray:

@@ -15,12 +15,12 @@ from softmask.config import PROFILES
 from softmask.errors import TrainingError
 from softmask.experiments.inputs import channels, feed, predicted, read, seeing, soft_masks
 from softmask.experiments.prepare import Part, Prepared
-from softmask.experiments.spec import NUMERICS, SOFTENED, UNCHANGED, RunSpec
+from softmask.experiments.spec import NUMERICS, SOFTENED, TEMPERATURE, UNCHANGED, RunSpec
 from softmask.experiments.store import AGAIN, Provenance, Record, Run, save_weights, surroundings
 from softmask.measure.images import DOCTORS, THRESHOLD, measure_images
 from softmask.measure.resolution import measure_interpolated, measure_upscaled
 from softmask.measure.segmentation import dice
-from softmask.measure.soft import calibration
+from softmask.measure.soft import best_temperature, calibration, tempered
 from softmask.nets.classical import classical
 from softmask.nets.perceptual import LAYERS, Perceptual
 from softmask.nets.registry import build, n_parameters
@@ -145,18 +145,24 @@ class SuperResolve(Kind):
 
 
 class Test(Kind):
-    """Test of another run's network on other data, and beside readers where they marked it."""
+    """Test of another run's network on other data, and beside readers where they marked it; or after temperature
+    scaling, with the temperature as the curve of that name."""
 
     __test__ = False  # nothing that pytest collects
 
     def run(self, folder: Path, progress: Progress | None) -> Record:
-        [prior], test = self.needs, self.data.test
+        [prior], test, outcome = self.needs, self.data.test, _UNTRAINED
         probabilities, alphas = predicted(prior, test.images)
+        if self.spec.label == TEMPERATURE:
+            validation = self.data.validation
+            temperature = best_temperature(predicted(prior, validation.images)[0], validation.masks[:, 0])
+            probabilities = alphas = tempered(probabilities, temperature)
+            outcome = replace(outcome, curves={"temperature": [temperature]})
         fields = measured(test, probabilities, alphas, THRESHOLD, self.keeps) | {"failed": prior.failed}
         if set(DOCTORS) <= set(test.references):
             fields["measures"] |= beside_readers(probabilities >= THRESHOLD, test)
             fields["predictions"] = kept(test, probabilities, self.keeps and KEPT)
-        return self.record(folder, None, _UNTRAINED, **fields)
+        return self.record(folder, None, outcome, **fields)
 
 
 class Classical(Kind):

@@ -23,7 +23,7 @@ from softmask.experiments import prepare, store
 from softmask.experiments.inputs import feed
 from softmask.experiments.kinds import fresh
 from softmask.experiments.plan import distinct, likeness, plan, recorded, records_folder, seconds_known
-from softmask.experiments.rows import LUNGS_COMPARED, METHODS, TABLES, name_of, rows_of, specs
+from softmask.experiments.rows import LUNGS_COMPARED, METHODS, TABLES, labels_compared, name_of, rows_of, specs
 from softmask.experiments.run import default_jobs, fit, processes
 from softmask.experiments.schedules import RATES, Trial, add, subject_of, trials
 from softmask.experiments.spec import RunSpec
@@ -72,7 +72,18 @@ GROUPS = (
 )
 """In the order of training. All other rows of the papers' tables come after them, and at the end :data:`EXTRA`."""
 
-EXTRA = (Group("all losses on binary labels", {"dsnet-v2": ("all_losses_binary",)}),)
+EXTRA = (
+    Group("all losses on binary labels", {"dsnet-v2": ("all_losses_binary",)}),
+    *(
+        Group(
+            f"soft labels beyond the papers, {network} on {dataset}",
+            {"": labels_compared(network, dataset)},
+            (dataset,),
+        )
+        for network in ("improved_backbone", "unet")
+        for dataset in NODULES
+    ),
+)
 """Rows beside the papers'."""
 
 

@@ -20,14 +20,14 @@ from softmask.cache import cached_arrays, code_digest
 from softmask.config import Config
 from softmask.errors import DataError, LabelError
 from softmask.files import sha256_of
-from softmask.label.soft_labels import FROM_MASK
+from softmask.label.soft_labels import FROM_MASK, GEODESIC, READERS_MEAN
 from softmask.measure.images import DOCTORS
 
 if TYPE_CHECKING:
     from softmask.data.sample import Dataset, Sample
     from softmask.experiments.spec import RunSpec
 
-SOFT_LABELS = ("soft_mask", *FROM_MASK)
+SOFT_LABELS = ("soft_mask", *FROM_MASK, GEODESIC, READERS_MEAN)
 PARTS = ("train", "validation", "test")
 NOT_MASKS = {"alpha", "native_image"}
 """References that are images."""
@@ -46,7 +46,8 @@ class Part:
         images: (N, 1, S, S) float32 in [0, 1].
         masks: (N, 1, S, S) float32 of 0 and 1, the binary truth: the readers' 50 % consensus (one reader's mask in
             ISBI 2012 and PROMISE12); of ``lnsm`` the soft mask from the RECIST mark, cut at 0.5, as in the papers.
-        soft: for each of :data:`SOFT_LABELS` (N, 1, S, S) float32 in [0, 1]; none of lungs.
+        soft: for each of :data:`SOFT_LABELS` (N, 1, S, S) float32 in [0, 1], but the readers' mean only where all
+            images have readers; none of lungs.
         references: what a prediction can be compared with besides, (N, 1, S, S) float32: ``alpha``, the true lesion
             fraction (embedded data); ``consensus``, the readers' 50 % consensus where the truth is not made of it;
             ``doctor1`` to ``doctor4``, the readers' masks (``lidc-500``). Of lungs, at the size :data:`STORED`:
@@ -213,7 +214,7 @@ def _arrays(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
         if spec.dataset in LUNGS:
             work = Lungs(spec.dataset, spec.size, stored=part == "test")
         records = map_samples(work, dataset, rows, title=f"{spec.dataset} {part}")[:cap]
-        # what only some images have (no readers, say) is no reference for the part
+        # what only some images have (no readers, say) is no reference or label for the part
         names = records[0] if records else ("id", "group")
         names = [name for name in names if all(name in record for record in records)]
         arrays |= {f"{part}/{name}": np.array([record[name] for record in records]) for name in names}
@@ -233,7 +234,7 @@ class Labels:
         """Return one record for each crop. Raises LabelError where there is no soft mask, or no lesion in the crop."""
         from softmask import label
         from softmask.data.splits import crops
-        from softmask.label import consensus
+        from softmask.label import consensus, soft_labels
 
         places = crops(self.dataset, sample, self.size)
         if self.dataset == "lnsm":
@@ -247,7 +248,10 @@ class Labels:
             "mask": mask,
             "soft/soft_mask": alpha,
             **{f"soft/{name}": soften(mask) for name, soften in FROM_MASK.items()},
+            f"soft/{GEODESIC}": soft_labels.geodesic(mask, sample.image),
         }
+        if sample.present.any():
+            record[f"soft/{READERS_MEAN}"] = soft_labels.readers_mean(sample.masks)
         if sample.alpha is not None:
             record["reference/alpha"] = sample.alpha
         if self.dataset == "lnsm" and sample.present.any():

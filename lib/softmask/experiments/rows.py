@@ -10,7 +10,17 @@ from softmask.config import BASE_SEED, Config
 from softmask.data.splits import SECTION_FOLDS, dataset_name
 from softmask.errors import ConfigError
 from softmask.experiments.schedules import schedule, width
-from softmask.experiments.spec import BY_SR, ENLARGED, HIGH_RESOLUTION, SOFTENED, TEACHER, UNCHANGED, RunSpec
+from softmask.experiments.spec import (
+    BY_SR,
+    ENLARGED,
+    HIGH_RESOLUTION,
+    SOFTENED,
+    TEACHER,
+    TEMPERATURE,
+    UNCHANGED,
+    RunSpec,
+)
+from softmask.label.soft_labels import GEODESIC, READERS_MEAN
 from softmask.nets.cascade import TRANSFERRED
 from softmask.nets.classical import CLASSICAL
 from softmask.nets.critics import CRITICS
@@ -34,6 +44,10 @@ SOFTGAN_2020 = (*SOFTGAN_2020_PIXELS, ("gan_least_squares", 1.0))
 """CasGAN, equation 2 and the text after it."""
 STUDENT = (("hard_cross_entropy", 0.3), ("soft_cross_entropy", 0.7))
 """CasGAN, equation 5, where the soft target weighs more; how much more is not said."""
+SOFT_CROSS_ENTROPY = (("soft_cross_entropy", 1.0),)
+DICE_SEMIMETRIC = (("dice_semimetric", 1.0),)
+ADAPTIVE_WING = (("adaptive_wing", 1.0),)
+"""SoftSeg."""
 CONTENT = (("content", 1.0),)
 SRGAN = (*CONTENT, ("adversarial", 1e-3), ("vgg54", 8e-3), ("total_variation", 2e-8))
 """CasGAN, section "Training details"."""
@@ -80,6 +94,29 @@ _dsnet = partial(_transfer, "dsnet", losses=SOFTGAN)
 # width, the coarsest of CE-Net a 32nd.
 _twice = partial(Method, channels=("bilinear",), form=ENLARGED_TWICE)
 _cenet = partial(_twice, "cenet", losses=DICE_AND_CROSS_ENTROPY)
+
+RIVALS = ("label_smoothing", "svls", "signed_distance", GEODESIC)
+"""Soft labels that are trained under cross entropy, as label smoothing, SVLS and GeoLS were; beside them the same loss
+with binary masks and with the soft mask, so that rows differ in the label alone."""
+BEYOND = ("soft_mask_cross_entropy", "soft_mask_dice_semimetric", "binary_cross_entropy", *RIVALS)
+BEYOND += ("softseg", "temperature_scaling")
+"""Rows of "soft labels beyond the papers" that no table of theirs has; the U-Net's are called ``unet_<row>``."""
+ILLUSTRATED = (READERS_MEAN, "soft_mask_cross_entropy")
+"""The pair of them that is trained in the small profiles, too, on LIDC."""
+
+
+def _beyond(network: str, binary: str, rectified: str) -> dict[str, Method]:
+    """Return the methods of :data:`BEYOND` and of the readers' mean; ``binary`` is the row whose temperature is scaled,
+    and ``rectified`` the network with SoftSeg's last layer."""
+    return {
+        "temperature_scaling": Method(UNCHANGED, TEMPERATURE, losses=(), prior=binary),
+        "binary_cross_entropy": Method(network, losses=CROSS_ENTROPY),
+        **{label: Method(network, label, SOFT_CROSS_ENTROPY) for label in (*RIVALS, READERS_MEAN)},
+        "softseg": Method(rectified, "gros_interpolation", ADAPTIVE_WING),
+        "soft_mask_cross_entropy": Method(network, "soft_mask", SOFT_CROSS_ENTROPY),
+        "soft_mask_dice_semimetric": Method(network, "soft_mask", DICE_SEMIMETRIC),
+    }
+
 
 READINGS = (*(f"{critic}_amplified" for critic in CRITICS), "regression_reversed", "regression_reversed_amplified")
 """Readings of LGAN's critics that no printed table has: a weight at which the critic contributes a third of the
@@ -139,6 +176,12 @@ METHODS: Mapping[str, Method] = {name: Method(name) for name in NETWORKS} | {
     "tiramisu": Method("tiramisu", losses=CROSS_ENTROPY),
     "segcaps": Method("segcaps", losses=DICE_AND_CROSS_ENTROPY),
     "morph": Method("morph", losses=()),
+    # soft labels beyond the papers
+    **_beyond("improved_backbone", "no_soft_label", "softseg"),
+    **{f"unet_{row}": row_method for row, row_method in _beyond("unet", "unet", "unet_softseg").items()},
+    "unet_soft_mask_loss": Method("unet", "soft_mask", SOFT_MASK_LOSS),
+    "unet_kats_dilation": Method("unet", "kats_dilation", SOFT_MASK_LOSS),
+    "unet_gros_interpolation": Method("unet", "gros_interpolation", SOFT_MASK_LOSS),
     # super-resolution
     "content_only": Method("srgan", HIGH_RESOLUTION, CONTENT),
     "srgan": Method("srgan", HIGH_RESOLUTION, SRGAN),
@@ -203,6 +246,19 @@ def rows_of(rows: Iterable[str], dataset: str, config: Config, paper: str = "") 
     if dataset == "isbi2012":
         trained = [(fold, BASE_SEED) for fold in SECTION_FOLDS[: FOLDS_TRAINED.get(config.profile.name, 1)]]
     return {(row, dataset): [spec(row, name, config, seed, paper) for name, seed in trained] for row in rows}
+
+
+def labels_compared(network: str, dataset: str) -> tuple[str, ...]:
+    """Return the rows of "soft labels beyond the papers" with ``improved_backbone`` or ``unet``, those first that the
+    papers' tables train, too.
+
+    Kats' and Gros' labels and the soft mask are under one loss: SoftGAN's, or with the U-Net that without its GAN. The
+    readers' mean is compared on LIDC alone, all of whose images four readers marked.
+    """
+    rows = (*BEYOND, READERS_MEAN) if dataset == "lidc" else BEYOND
+    if network == "improved_backbone":
+        return ("no_soft_label", "soft_mask_loss", "softgan", "kats_dilation", "gros_interpolation", *rows)
+    return ("unet", *(f"unet_{row}" for row in ("soft_mask_loss", "kats_dilation", "gros_interpolation", *rows)))
 
 
 def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: str = "") -> RunSpec:

@@ -80,8 +80,8 @@ few hundred steps leave no time for one rate to suit all, and in ``night`` the o
 
 NIGHT_WIDTHS: Mapping[str, int] = {
     **dict.fromkeys(("unetplusplus", "unet3plus", "medt", "medt_sr"), 8),
-    **dict.fromkeys(("improved_backbone", "dbresnet"), 12),
-    **dict.fromkeys(("unet", "cfcnn", "infnet", "srgan"), 16),
+    **dict.fromkeys(("improved_backbone", "softseg", "dbresnet"), 12),
+    **dict.fromkeys(("unet", "unet_softseg", "cfcnn", "infnet", "srgan"), 16),
 }
 """Widths of ``night`` by network; others, and networks on enlarged images, have those of ``cpu``."""
 

@@ -20,7 +20,7 @@ from softmask.config import PROFILES
 from softmask.data.splits import LUNGS
 from softmask.errors import ConfigError, DataError
 from softmask.files import sha256_of
-from softmask.label.soft_labels import FROM_MASK
+from softmask.label.soft_labels import FROM_MASK, GEODESIC, READERS_MEAN
 from softmask.nets import perceptual
 from softmask.nets.cascade import TRANSFERRED
 from softmask.nets.classical import CLASSICAL
@@ -34,13 +34,15 @@ NUMERICS = 1
 """Raised when the code's results change: every run is then trained anew. ``tests/experiments/test_golden.py`` fails
 where the results of a dozen runs have changed and the number has not."""
 
-HIGH_RESOLUTION, TEACHER, SOFTENED = "high_resolution", "teacher", "softened"
-LABELS = ("binary", "soft_mask", *FROM_MASK, SOFTENED, TEACHER, HIGH_RESOLUTION)
+HIGH_RESOLUTION, TEACHER, SOFTENED, TEMPERATURE = "high_resolution", "teacher", "softened", "temperature"
+LABELS = ("binary", "soft_mask", *FROM_MASK, GEODESIC, READERS_MEAN, SOFTENED, TEACHER, HIGH_RESOLUTION, TEMPERATURE)
 """What a network is trained towards: the binary truth; one of the soft labels; the larger of mask and soft mask
-(CasGAN, equation 6); the soft mask that another network predicts (equation 5); in super-resolution the image."""
+(CasGAN, equation 6); the soft mask that another network predicts (equation 5); in super-resolution the image. And
+where a network is :data:`UNCHANGED`, what its temperature is fitted to: the binary truth of the validation images."""
 
 UNCHANGED = "unchanged"
-"""In place of a network: that of the prior, tested on other data and not trained any further."""
+"""In place of a network: that of the prior, not trained any further: tested on other data, or after temperature
+scaling."""
 
 BY_SR = ("super_resolved", "detail")
 """Channels that a super-resolution network gives: the image, and what its last convolution reads
@@ -124,6 +126,7 @@ class RunSpec:
         judged, first = self.adversarial and not self.upscales, "".join(channels[:1])
         for fits, parts in (
             (self.upscales == (self.label == HIGH_RESOLUTION), f"{self.network} and the label {self.label}"),
+            (self.label != TEMPERATURE or self.network == UNCHANGED, f"{self.network} and the label {self.label}"),
             (bool(set(BY_SR) & set(channels)) == (sr is not None), f"channels {channels}, sr {sr}"),
             (prior is not None or not needs_prior, f"{self.network}, channels {channels} and the prior {prior}"),
             (prior is None or needs_prior or not self.learns, f"channels {channels} and the prior {prior}"),

@@ -1,15 +1,20 @@
-"""Soft labels that the papers compare with: made from a binary mask alone.
+"""Soft labels besides the soft mask: those that the papers compare with, and what else is in use.
 
-Each takes a mask (H, W) and returns (H, W) float32 in [0, 1]; LabelError for an empty mask.
+Each takes a mask (H, W), one of them the image, too, or the readers' masks, and returns (H, W) float32 in [0, 1];
+LabelError for an empty mask. Cut at 0.5, the label of a mask is the mask, but for :func:`gros_interpolation`, and for
+single pixels in :func:`svls`, which become 0.5.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
 
 from softmask.distance import distance_inside
-from softmask.label.common import checked_mask
+from softmask.errors import LabelError
+from softmask.label.common import bounding_box, checked_image, checked_mask, checked_readers
+from softmask.label.trimap import default_radius
 
 
 def kats_dilation(mask: np.ndarray, radius: float = 1, probability: float = 0.3) -> np.ndarray:
@@ -44,13 +49,130 @@ def gros_interpolation(mask: np.ndarray, factor: float = 2) -> np.ndarray:
     return np.clip(cv2.resize(resampled, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)
 
 
+def label_smoothing(mask: np.ndarray, smoothing: float = 0.1) -> np.ndarray:
+    """Return 1 - ``smoothing`` / 2 in the mask and ``smoothing`` / 2 elsewhere.
+
+    Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016, section 7, with two classes
+    and their 0.1, which Mueller, Kornblith and Hinton, "When Does Label Smoothing Help?", NeurIPS 2019, take, too.
+
+    Args:
+        smoothing: in [0, 1], the share of the label that is spread evenly over both classes.
+    """
+    return np.where(checked_mask(mask), 1 - smoothing / 2, smoothing / 2).astype(np.float32)
+
+
+def svls(mask: np.ndarray, sigma: float = 1) -> np.ndarray:
+    """Return spatially varying label smoothing: the weighted mean of the mask over 3 x 3 pixels.
+
+    Islam and Glocker, "Spatially Varying Label Smoothing: Capturing Uncertainty from Expert Annotations", IPMI 2021:
+    the weights are a Gaussian's of ``sigma`` pixels, but that of the middle is the sum of its eight neighbours'. Pixels
+    of the edge are repeated beyond it. Theirs is 3 x 3 x 3 for volumes; this is their two-dimensional form.
+    """
+    from scipy.ndimage import correlate
+
+    profile = np.exp(-np.array([1.0, 0, 1]) / (2 * sigma**2))
+    weights = np.outer(profile, profile)
+    weights[1, 1] = weights.sum() - 1
+    return correlate(checked_mask(mask).astype(np.float32), weights / weights.sum(), mode="nearest").clip(0, 1)
+
+
+def signed_distance(mask: np.ndarray, width: float | None = None) -> np.ndarray:
+    """Return a ramp over the signed distance s to the mask's outline, 1/2 + s / (2 ``width``), cut to [0, 1].
+
+    The outline lies half a pixel from the pixels beside it. Soft labels by distance are common under many names; this
+    plain form is the geometry of a soft mask without the image.
+
+    Args:
+        width: of the ramp on each side, in pixels; default :func:`softmask.label.trimap.default_radius`, as wide as the
+            unknown band of a trimap of the mask.
+
+    Raises:
+        LabelError: for an empty mask, or one that covers the whole image.
+    """
+    mask = _with_outside(mask)
+    width = default_radius(mask) if width is None else width
+    return _ramp(distance_inside(mask) - 0.5, distance_inside(~mask) - 0.5, mask, width)
+
+
+def geodesic(mask: np.ndarray, image: np.ndarray, width: float | None = None, contrast: float = 10) -> np.ndarray:
+    """Return the ramp of :func:`signed_distance` over the geodesic distance to the outline, which the image decides.
+
+    A path costs its length times 1 + ``contrast`` |grad I|, in units of the mean beside the outline: the ramp is
+    steeper than that of :func:`signed_distance` across strong edges, and flatter where the image is flat. SimpleITK's
+    fast marching finds the distances. After Vasudeva, Dolz and Lombaert, "GeoLS: Geodesic Label Smoothing for Image
+    Segmentation", MIDL 2023, who mix the binary label with exp(-distance) from the mask's skeleton, in units of its
+    mean; here the distance is from the outline.
+
+    Args:
+        image: (H, W) in [0, 1].
+        width: see :func:`signed_distance`.
+        contrast: length in pixels that a change of the grey level by 1 is worth.
+
+    Raises:
+        LabelError: as :func:`signed_distance`, and for an image of another size.
+    """
+    mask, image = _with_outside(mask), checked_image(image)
+    if image.shape != mask.shape:
+        raise LabelError(f"an image of {image.shape} pixels does not fit a mask of {mask.shape}")
+    width = default_radius(mask) if width is None else width
+    costs = 1 + contrast * np.hypot(*np.gradient(image))
+    costs /= costs[_beside_outline(mask) | _beside_outline(~mask)].mean()
+    box = bounding_box(mask, math.ceil(width / costs.min()) + 1)  # beyond it the ramp is 0
+    label = np.zeros(mask.shape, np.float32)
+    distances = (_from_outline(region, costs[box], width) for region in (mask[box], ~mask[box]))
+    label[box] = _ramp(*distances, mask[box], width)
+    return label
+
+
+def readers_mean(masks: np.ndarray) -> np.ndarray:
+    """Return the share of the readers who marked each pixel, of the masks (P, H, W) bool of those who were present.
+
+    LabelError if there is none, or an empty mask.
+    """
+    return checked_readers(masks).mean(axis=0, dtype=np.float32)
+
+
+def _with_outside(mask: np.ndarray) -> np.ndarray:
+    mask = checked_mask(mask)
+    if mask.all():
+        raise LabelError("the mask covers the whole image: it has no outline; use a larger crop")
+    return mask
+
+
+def _ramp(inside: np.ndarray, outside: np.ndarray, mask: np.ndarray, width: float) -> np.ndarray:
+    """Return the ramp over the distances from a mask's outline, of its pixels ``inside``, of the others ``outside``."""
+    return (0.5 + np.where(mask, inside, -outside) / (2 * width)).clip(0, 1).astype(np.float32)
+
+
+def _beside_outline(region: np.ndarray) -> np.ndarray:
+    return region & (distance_inside(region) <= 1)
+
+
+def _from_outline(region: np.ndarray, costs: np.ndarray, most: float) -> np.ndarray:
+    """Return the geodesic distance of the pixels of ``region`` from its outline; at least ``most`` beyond that."""
+    import SimpleITK
+
+    beside = np.argwhere(_beside_outline(region))
+    march = SimpleITK.FastMarchingImageFilter()
+    march.SetTrialPoints(beside[:, ::-1].tolist())
+    march.SetInitialTrialValues((costs[tuple(beside.T)] / 2).tolist())  # half a pixel from the outline
+    march.SetStoppingValue(most)
+    return SimpleITK.GetArrayFromImage(march.Execute(SimpleITK.GetImageFromArray(1 / costs)))
+
+
 FROM_MASK: Mapping[str, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
     {
         "kats_dilation": kats_dilation,
         "gros_interpolation": gros_interpolation,
+        "label_smoothing": label_smoothing,
+        "svls": svls,
+        "signed_distance": signed_distance,
     }
 )
 """By name: rows of experiments can be trained on these labels, and notebook 2 compares them with the true alpha."""
+
+GEODESIC, READERS_MEAN = "geodesic", "readers_mean"
+"""Labels of the same use that need more than a mask."""
 
 
 def softened(mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:

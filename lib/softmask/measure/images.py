@@ -8,6 +8,7 @@ import numpy as np
 
 from softmask.errors import DataError
 from softmask.measure import segmentation
+from softmask.measure.readers import MEASURES, against_readers
 from softmask.measure.soft import auc, brier, edge_band, gradient_error, mae, mse, soft_dice
 
 DOCTORS = ("doctor1", "doctor2", "doctor3", "doctor4")
@@ -32,7 +33,7 @@ def measure_images(
         masks: (N, H, W) bool or {0, 1}, the binary truth.
         soft: (N, H, W) in [0, 1].
         references: (N, H, W) each: ``alpha`` in [0, 1], the true lesion fraction; bool or {0, 1} ``consensus`` and
-            the readers, ``doctor1`` to ``doctor4``. What is missing here is not measured.
+            the readers, ``doctor1`` to ``doctor4``, all of them present. What is missing here is not measured.
         alphas: (N, H, W) in [0, 1], the predicted soft masks; None where the probabilities stand for them.
         threshold: at and above which a probability means lesion.
 
@@ -64,7 +65,12 @@ def measure_images(
         measures["mae_alpha"] = mae(alphas, references["alpha"], edge_band(references["alpha"]))
     if "consensus" in references:
         measures["dice_consensus"] = segmentation.dice(predicted, references["consensus"])
-    for doctor in (name for name in DOCTORS if name in references):
+    doctors = [name for name in DOCTORS if name in references]
+    for doctor in doctors:
         measures[f"dice_{doctor}"] = segmentation.dice(predicted, references[doctor])
         measures[f"truth_{doctor}"] = segmentation.dice(masks, references[doctor])
+    if doctors:
+        readers = np.stack([references[doctor] for doctor in doctors], axis=1)  # (N, R, H, W)
+        lines = [against_readers(*pair) for pair in zip(alphas, readers, strict=True)]
+        measures |= {name: np.array([line[name] for line in lines]) for name in MEASURES}
     return measures

@@ -1,8 +1,8 @@
 """Errors of soft masks, alpha in [0, 1] against alpha in [0, 1], and of probabilities against binary masks.
 
-Every measure but :func:`calibration` takes two arrays (..., H, W) of one shape and returns shape (...), a scalar for
-(H, W). All but those of probabilities, whose truth is bool or {0, 1}, are symmetric. Errors are 0, and
-:func:`soft_dice` is 1, for equal masks.
+Every measure but :func:`calibration` and :func:`best_temperature` takes two arrays (..., H, W) of one shape and returns
+shape (...), a scalar for (H, W). All but those of probabilities, whose truth is bool or {0, 1}, are symmetric. Errors
+are 0, and :func:`soft_dice` is 1, for equal masks.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import binary_dilation, correlate1d, generate_binary_structure
+from scipy.special import expit, logit
 
 from softmask.errors import DataError
 
@@ -117,15 +118,21 @@ def calibration(probabilities: np.ndarray, masks: np.ndarray, bins: int = 10) ->
     al. (ICML 2017), of the probability of lesion: most pixels, surely background, keep it small. scikit-learn's
     ``calibration_curve`` has neither the counts nor the empty bins.
     """
-    probabilities, lesion = np.asarray(probabilities, float), _binary(masks).astype(float)
+    return frequencies(probabilities, _binary(masks), bins)
+
+
+def frequencies(probabilities: np.ndarray, observed: np.ndarray, bins: int = 10) -> Calibration:
+    """Return :func:`calibration` against a share ``observed`` of each pixel, (..., H, W) in [0, 1], such as that of the
+    readers who marked it."""
+    probabilities, observed = np.asarray(probabilities, float), np.asarray(observed, float)
     which = np.digitize(probabilities.ravel(), np.linspace(0, 1, bins + 1)[1:-1], right=True)
     counts = np.bincount(which, minlength=bins)
-    mean_probability, observed = (
+    mean_probability, mean_observed = (
         np.divide(np.bincount(which, values.ravel(), bins), counts, out=np.full(bins, np.nan), where=counts > 0)
-        for values in (probabilities, lesion)
+        for values in (probabilities, observed)
     )
-    error = np.nansum(counts * np.abs(mean_probability - observed)) / counts.sum()
-    return Calibration(counts, mean_probability, observed, float(error))
+    error = np.nansum(counts * np.abs(mean_probability - mean_observed)) / counts.sum()
+    return Calibration(counts, mean_probability, mean_observed, float(error))
 
 
 def soft_head(probabilities: np.ndarray) -> np.ndarray:
@@ -136,6 +143,40 @@ def soft_head(probabilities: np.ndarray) -> np.ndarray:
     """
     lesion, background = np.square(probabilities), np.square(1 - probabilities)
     return lesion / (lesion + background)
+
+
+def best_temperature(probabilities: np.ndarray, masks: np.ndarray) -> float:
+    """Return the T in [0.01, 100] for which :func:`tempered` probabilities (..., H, W) have the smallest cross entropy
+    with ``masks`` of bool or {0, 1} (Guo et al., ICML 2017).
+
+    Raises DataError for masks without foreground or without background: the best temperature would be 0 or infinite.
+    """
+    from scipy.optimize import minimize_scalar
+
+    lesion = _binary(masks)
+    if lesion.all() or not lesion.any():
+        raise DataError(
+            f"a temperature cannot be fitted to images without {'background' if lesion.any() else 'foreground'}: "
+            "take validation images that hold both"
+        )
+    logits = _logits(probabilities)
+    signed = np.where(lesion, logits, -logits)  # positive where right
+    entropy = minimize_scalar(
+        lambda log: np.logaddexp(0, -signed * np.exp(-log)).mean(), bounds=(np.log(0.01), np.log(100))
+    )
+    return float(np.exp(entropy.x))
+
+
+def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Return sigmoid(l / T) of the logits l of ``probabilities``, with T the ``temperature``: above 1 it brings them
+    nearer to 0.5, and none crosses it."""
+    return expit(_logits(probabilities) / temperature)
+
+
+def _logits(probabilities: np.ndarray) -> np.ndarray:
+    """Return the logits of probabilities, finite for 0 and 1: what single precision rounds to them, below 1e-37 and
+    above 1 - 6e-8."""
+    return logit(np.clip(np.asarray(probabilities, float), 1e-37, 1 - 6e-8))
 
 
 def edge_band(alpha: np.ndarray, pixels: int = BAND_PIXELS) -> np.ndarray:

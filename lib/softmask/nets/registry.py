@@ -54,6 +54,8 @@ NETWORKS: Mapping[str, Entry] = MappingProxyType(
         "dsnet_v1_edrfm": Entry("dsnet:EfficientDSNetV1", 4, 8),
         "softgan_2020": Entry("softgan_2020:SoftGAN2020", 4, 8, 2e-3),
         "unet": Entry("unet:UNet", 4, 16, 3e-3),
+        "softseg": Entry("softseg:SoftSeg", 4, 8),
+        "unet_softseg": Entry("softseg:SoftSegUNet", 4, 16, 3e-3),
         "segnet": Entry("segnet:SegNet", 4, 8, 1e-2),
         "deeplabv3plus": Entry("deeplabv3plus:DeepLabV3Plus", 4, 8, 1e-2),
         "unetplusplus": Entry("unetplusplus:UNetPlusPlus", 3, 4, 1e-2),

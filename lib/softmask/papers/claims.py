@@ -3,6 +3,7 @@
 A claim in a paper's file::
 
     - words: softgan > every other method in PPV, on lnsm (table-1)
+      quote: our method significantly exceeds these methods  # the paper's own sentence; an ellipsis where it is cut
       unit: points         # of differences: percentage points of a share; or pixels, or ms
       direction: higher    # which values are good ones; or lower
       pairs:
@@ -88,6 +89,11 @@ class Pair:
     at_least: float | None = None
     printed: float = math.nan
 
+    @property
+    def keys(self) -> list[tuple[str, str, str]]:
+        """Row, data set and metric of what is compared; of one where there is a bound."""
+        return [(row, self.dataset, self.metric) for row in (self.better, self.worse) if row]
+
     def __str__(self) -> str:
         better, measure = display("rows", self.better), display("metrics", self.metric)
         if self.at_least is not None:
@@ -108,6 +114,7 @@ class Claim:
         unit: of differences (:data:`UNITS`).
         lower: whether low values are good ones.
         judged: False where what was measured is reported alone.
+        quote: the paper's own sentence; empty for a question of the workbook's own.
     """
 
     words: str
@@ -115,6 +122,7 @@ class Claim:
     unit: str = "points"
     lower: bool = False
     judged: bool = True
+    quote: str = ""
 
     def __str__(self) -> str:
         return self.words
@@ -144,10 +152,19 @@ def parse(paper: str, content: Iterable[Mapping[str, Any]], cells: Cells) -> tup
     return tuple(claims.values())
 
 
-def _claim(*, cells: Cells, words: str, unit: str, direction: str, pairs: Iterable = (), judged: bool = True) -> Claim:
+def _claim(
+    *,
+    cells: Cells,
+    words: str,
+    unit: str,
+    direction: str,
+    pairs: Iterable = (),
+    judged: bool = True,
+    quote: str = "",
+) -> Claim:
     _check_known("unit", unit, UNITS)
     _check_known("direction", direction, ("higher", "lower"))
-    claim = Claim(str(words), (), unit, direction == "lower", judged)
+    claim = Claim(str(words), (), unit, direction == "lower", judged, str(quote))
     compared = tuple(pair for line in pairs for pair in _pairs(claim, cells, **line))
     if judged != bool(compared):
         raise ValueError("needs pairs, or judged: false and none")
@@ -197,14 +214,19 @@ def _pairs(
         yield pair
 
 
-def _printed(row: str, pair: Pair, unit: str, cells: Cells) -> float:
-    """The printed mean of a row in the claim's unit; NaN where it is missing."""
+def printed_place(row: str, pair: Pair) -> tuple[str, str, str]:
+    """Return (row, data set, metric) of the printed cell that a pair compares for one of its rows."""
     metric, dataset = _PRINTED_AS.get(pair.metric, pair.metric), pair.dataset
     if metric.startswith("dice_with_"):
         dataset = "lidc"  # where the matrices of doctors are
     if metric.startswith("acc_") and row.endswith("_roi"):  # radiomics prints a row for each classifier
         row, metric = metric.removeprefix("acc_"), f"acc_{row.removesuffix('_roi')}"
-    value, printed = cells.get((row, dataset, metric), (math.nan, ""))
+    return row, dataset, metric
+
+
+def _printed(row: str, pair: Pair, unit: str, cells: Cells) -> float:
+    """The printed mean of a row in the claim's unit; NaN where it is missing."""
+    value, printed = cells.get(printed_place(row, pair), (math.nan, ""))
     return value * (100 if unit == "points" and printed == "fraction" else 1)
 
 

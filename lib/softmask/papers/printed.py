@@ -90,6 +90,7 @@ class Paper:
     Attributes:
         citation: title, authors (none where the text does not name them), year, venue, and arxiv where there is one.
         figures: ``fig-1``: what it shows, in this project's words.
+        epochs: how long the paper trains its segmentation network; None where it does not say.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Paper:
     tables: Mapping[str, PrintedTable]
     figures: Mapping[str, str]
     claims: tuple[Claim, ...]
+    epochs: int | None = None
 
     def table(self, name: str) -> PrintedTable:
         """Return the table of that name. Raises ConfigError, with the known names, for any other."""
@@ -144,7 +146,8 @@ def parse(content: Mapping[str, Any]) -> Paper:
         cells = [cell for table in tables.values() for cell in table.cells()]
         printed = {(cell.row, cell.dataset, cell.metric): (cell.mean, cell.unit) for cell in cells}
         concluded = claims.parse(name, content["claims"], printed)
-        return Paper(name, content["citation"], tables, dict(content["figures"]), concluded)
+        epochs = content.get("settings", {}).get("epochs")
+        return Paper(name, content["citation"], tables, dict(content["figures"]), concluded, epochs)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{where}: does not have the layout of the other papers' files ({error!r})") from error
 

@@ -80,13 +80,19 @@ class FigureEntry(NamedTuple):
 
 
 class ClaimEntry(NamedTuple):
-    """A paper's claim, its verdict (one of :data:`VERDICTS`), why, and both by the readers' consensus on LNSM."""
+    """A paper's claim, its verdict (one of :data:`VERDICTS`), why, and both by the readers' consensus on LNSM.
+
+    ``pairs``, ``deciding`` and ``unit`` are as in :class:`softmask.report.verdicts.Verdict`.
+    """
 
     paper: str
     claim: str
     verdict: str
     why: str = ""
     by_readers: str = ""
+    pairs: tuple[verdicts.Judged, ...] = ()
+    deciding: int | None = None
+    unit: str = verdicts.POINTS
 
 
 class Contents(NamedTuple):
@@ -300,8 +306,10 @@ def claim_words(claim: str) -> str:
     def named(match: re.Match) -> str:
         for kind in ("rows", "datasets"):
             shown = papers.display(kind, match[0]).removeprefix("+ ")
-            # a word that is a row's name by chance, such as "all", stays as it is
-            if shown != match[0] and ("_" in match[0] or re.sub(r"\W", "", shown).lower() == match[0]):
+            # a word that is a row's name by chance, such as "all", stays as it is; a data set's name is no word
+            if shown != match[0] and (
+                kind == "datasets" or "_" in match[0] or re.sub(r"\W", "", shown).lower() == match[0]
+            ):
                 return shown
         return match[0]
 

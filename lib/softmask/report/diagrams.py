@@ -1,15 +1,19 @@
 """Networks drawn from the modules themselves: one forward pass tells which layers there are, how large, and what joins.
 
 A box is a layer, or the largest part that keeps the image's size all the way through. Its height is the height of its
-output; above it stand its channels, below it its kernel and stride. Arrows that bow over boxes are skip connections.
+output; above it stand its channels, below it its kernel and stride, or a letter that the key explains. Arrows that bow
+over boxes are skip connections; brackets name the parts of a network.
 """
 
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import groupby
+from textwrap import wrap
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -21,10 +25,15 @@ from matplotlib.patches import Patch, Rectangle
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from softmask.report.figures import COLORS
+from softmask.report.figures import COLORS, legend
 
 INPUT, KEEPS, SHRINKS, GROWS = "input", "keeps the size", "makes smaller", "makes larger"
 _COLORS = {INPUT: "0.8", KEEPS: COLORS[1], SHRINKS: COLORS[0], GROWS: COLORS[2]}
+_JUDGE = "#F3D9E8"
+DISCRIMINATOR = "discriminator:\nimage and mask,\nlabel or predicted?"
+"""What a discriminator sees and says, where it judges what is made in a diagram."""
+
+_USE, _CHARACTER = 2.8, 0.105  # widths of the words about a use, and of a character, in inches
 _WORDS = {
     "ConvTranspose": "transposed conv",
     "Conv": "conv",
@@ -43,6 +52,7 @@ class Box:
         channels, size: of its output; the size is the height in pixels.
         kind: ``input``, ``keeps the size``, ``makes smaller`` or ``makes larger``.
         sources: places, in the list of boxes, of those whose outputs it takes.
+        part: of which part of the network it is.
     """
 
     label: str
@@ -50,6 +60,7 @@ class Box:
     size: int
     kind: str
     sources: tuple[int, ...] = ()
+    part: str = ""
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:
@@ -65,9 +76,10 @@ class _Trace(TorchFunctionMode):
     While it is entered, results of functions outside boxes (cat, +, ...) come from the same boxes as their arguments.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parts: Mapping[nn.Module, str]) -> None:
         super().__init__()
         self.boxes: list[Box] = []
+        self.parts = parts
         self.origins: dict[int, tuple[torch.Tensor, set[int]]] = {}  # kept, so that no other tensor gets the address
         self.inside = False
 
@@ -96,17 +108,26 @@ class _Trace(TorchFunctionMode):
             return
         before, after = (t.shape[2] if t.ndim == 4 else 1 for t in (_tensors([given, named])[0], output))
         kind = KEEPS if before == after else SHRINKS if after < before else GROWS
-        self.boxes.append(Box(words, output.shape[1], after, kind, tuple(sorted(sources))))
+        self.boxes.append(Box(words, output.shape[1], after, kind, tuple(sorted(sources)), self.parts.get(module, "")))
         self.set(output, {last + 1})
 
 
-def trace(network: nn.Module, inputs: Sequence[torch.Tensor], names: Sequence[str], layers: bool = False) -> list[Box]:
+def trace(
+    network: nn.Module,
+    inputs: Sequence[torch.Tensor],
+    names: Sequence[str],
+    layers: bool = False,
+    parts: Mapping[str, str] | None = None,
+) -> list[Box]:
     """Return the boxes of ``network`` in the order in which it runs on ``inputs``, each (1, C, H, W), called ``names``.
 
     Args:
         layers: every layer its own box, for a network that never changes the size.
+        parts: what some of its submodules are called, by name. Where there are none, all up to the smallest output is
+            the encoder, and all from the first larger one behind it the decoder.
     """
-    traced = _Trace()
+    titles = {network.get_submodule(name): title for name, title in (parts or {}).items()}
+    traced = _Trace({module: title for part, title in titles.items() for module in part.modules()})
     for place, (name, value) in enumerate(zip(names, inputs, strict=True)):
         traced.boxes.append(Box(name, value.shape[1], value.shape[2], INPUT))
         traced.set(value, {place})
@@ -121,7 +142,17 @@ def trace(network: nn.Module, inputs: Sequence[torch.Tensor], names: Sequence[st
             network(*inputs)
     finally:
         network.train(training)
+    if not parts:
+        _encoder_and_decoder(traced.boxes)
     return traced.boxes
+
+
+def _encoder_and_decoder(boxes: Sequence[Box]) -> None:
+    smallest = min(range(len(boxes)), key=lambda place: boxes[place].size)
+    larger = [place for place, box in enumerate(boxes) if place > smallest and box.kind == GROWS]
+    for place, box in enumerate(boxes):
+        if larger and box.kind != INPUT and not smallest < place < larger[0]:
+            box.part = "encoder" if place <= smallest else "decoder"
 
 
 def _leaves(network: nn.Module) -> list[nn.Module]:
@@ -192,33 +223,63 @@ def _arrow(ax: Axes, points: Sequence[tuple[float, float]]) -> None:
 
 
 def diagram(
-    boxes: Sequence[Box], losses: Sequence[tuple[str, str]] = (), size: tuple[float, float] = (13, 6)
+    boxes: Sequence[Box], losses: Sequence[tuple[str, ...]] = (), size: tuple[float, float] = (13, 5)
 ) -> Figure:
-    """Return a figure of ``boxes`` from left to right, and at its right (result, its loss) for each use of the output.
-
-    x counts boxes, y pixels from the middle.
+    """Return a figure of ``boxes`` from left to right, and at its right what the output is used for: for each use the
+    result and its loss, and behind them who else judges it. x counts boxes, y pixels from the middle.
     """
     fig, ax = plt.subplots(figsize=size)
     tallest, widest = max(box.size for box in boxes), max(box.channels for box in boxes)
     half = [0.12 + 0.22 * math.log2(1 + box.channels) / math.log2(1 + widest) for box in boxes]  # of a box's width
-    for x, box in enumerate(boxes):
+    columns = max((len(use) - 1 for use in losses), default=0)
+    wide = (size[0] - _USE * columns) / (len(boxes) + 0.4)  # a box's place, in inches
+    use, room = _USE / wide, int(wide / _CHARACTER)  # boxes beside words about a use; characters below a box
+    words, key = _words([box.label for box in boxes], room)
+    for x, (box, word) in enumerate(zip(boxes, words, strict=True)):
         height = max(box.size, 0.02 * tallest)  # what is pooled to one pixel can still be seen
         place = (x - half[x], -height / 2)
         ax.add_patch(Rectangle(place, 2 * half[x], height, facecolor=_COLORS[box.kind], edgecolor="black"))
-        ax.text(x, box.size / 2 + 0.02 * tallest, str(box.channels), ha="center", va="bottom", fontsize=12)
-        ax.text(x, -0.56 * tallest, box.label, ha="center", va="top", rotation=90, fontsize=12)
+        ax.text(x, height / 2 + 0.02 * tallest, str(box.channels), ha="center", va="bottom", fontsize=12)
+        ax.text(x, -height / 2 - 0.03 * tallest, word, ha="center", va="top", fontsize=12)
     top = _connections(ax, boxes, half, gap=0.06 * tallest)
     frame = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": "black"}
-    for i, (made, loss) in enumerate(losses):
+    for i, (made, loss, *judge) in enumerate(losses):
         y = tallest * (0.5 - (i + 0.5) / len(losses))
         _arrow(ax, [(len(boxes) - 0.7, 0), (len(boxes) + 0.2, y)])
         ax.text(len(boxes) + 0.3, y, f"{made}\n{loss}", ha="left", va="center", fontsize=12, bbox=frame)
-    ax.set(xlim=(-0.7, len(boxes) + (4.8 if losses else -0.3)), ylim=(-0.56 * tallest, top))
+        for text in judge:
+            x = len(boxes) + use
+            _arrow(ax, [(x - 0.9, y), (x, y)])
+            ax.text(x + 0.1, y, text, ha="left", va="center", fontsize=12, bbox=frame | {"facecolor": _JUDGE})
+    _brackets(ax, [box.part for box in boxes], -0.66 * tallest, 0.03 * tallest)
+    named = any(box.part for box in boxes)
+    ax.set(xlim=(-0.7, size[0] / wide - 0.7), ylim=((-0.85 if named else -0.62) * tallest, top))
     ax.set_axis_off()
     kinds = [kind for kind in _COLORS if any(box.kind == kind for box in boxes)]
-    patches = [Patch(facecolor=_COLORS[kind], edgecolor="black", label=kind) for kind in kinds]
-    fig.legend(handles=patches, loc="outside lower center", ncols=len(patches))
+    entries = {kind: Patch(facecolor=_COLORS[kind], edgecolor="black") for kind in kinds}
+    entries |= {f"{letter}   {label}": Patch(visible=False) for label, letter in key.items()}
+    legend(fig, entries, columns=4)
     return fig
+
+
+def _words(labels: Sequence[str], room: int) -> tuple[list[str], dict[str, str]]:
+    """Return what stands below each box, and letters by label: labels in lines of ``room`` characters, or where their
+    words are longer, letters."""
+    if max(len(word) for label in labels for word in label.split()) <= room:
+        return ["\n".join(line for part in label.split("\n") for line in wrap(part, room)) for label in labels], {}
+    key = dict(zip(dict.fromkeys(labels), string.ascii_letters, strict=False))
+    return [key[label] for label in labels], {label.replace("\n", " "): letter for label, letter in key.items()}
+
+
+def _brackets(ax: Axes, parts: Sequence[str], y: float, height: float) -> None:
+    """Draw a bracket with its name below each run of boxes of one part."""
+    for name, run in groupby(range(len(parts)), key=parts.__getitem__):
+        places = list(run)
+        first, last = places[0], places[-1]
+        if name:
+            ends = [first - 0.4, first - 0.4, last + 0.4, last + 0.4]
+            ax.plot(ends, [y + height, y, y, y + height], color="0.25", linewidth=1.6)
+            ax.text((first + last) / 2, y - height, name, ha="center", va="top", fontsize=12)
 
 
 def _connections(ax: Axes, boxes: Sequence[Box], half: Sequence[float], gap: float) -> float:

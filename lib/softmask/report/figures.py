@@ -29,6 +29,10 @@ COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC
 """Colours that colour-blind people can tell apart (Okabe and Ito 2008)."""
 
 
+OUTLINED = [withStroke(linewidth=3, foreground="black")]
+"""Path effect of white words and bars on images."""
+
+
 def style() -> None:
     """Set matplotlib up for every figure of the workbook: legible at half size, colour-blind-safe, fonts embedded. What
     a user's own ``matplotlibrc`` sets has no effect."""
@@ -147,11 +151,11 @@ def edge_segments(mask: np.ndarray) -> np.ndarray:
     return np.concatenate([horizontal, vertical])
 
 
-def scalebar(ax: Axes, spacing_mm: float, length_mm: float) -> None:
-    """Draw a labelled bar of ``length_mm`` in the lower left of an image with square pixels of ``spacing_mm``."""
+def scalebar(ax: Axes, spacing: float, length: float, unit: str = "mm") -> None:
+    """Draw a labelled bar of ``length`` in the lower left of an image with square pixels of ``spacing``."""
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     width, height = right - left, top - bottom  # height is negative on an image
     x, y = left + 0.05 * width, bottom + 0.05 * height
-    look = {"color": "white", "zorder": 5, "path_effects": [withStroke(linewidth=3, foreground="black")]}
-    ax.add_patch(Rectangle((x, y), length_mm / spacing_mm, 0.02 * height, linewidth=0, **look))
-    ax.text(x, y + 0.04 * height, f"{length_mm:g} mm", ha="left", va="bottom", **look)
+    look = {"color": "white", "zorder": 5, "path_effects": OUTLINED}
+    ax.add_patch(Rectangle((x, y), length / spacing, 0.02 * height, linewidth=0, **look))
+    ax.text(x, y + 0.04 * height, f"{length:g} {unit}", ha="left", va="bottom", **look)

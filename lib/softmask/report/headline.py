@@ -1,32 +1,29 @@
-"""The README's headline: the state of each paper and its main number, drawn from the committed results.
+"""Headlines of README and docs/results.md: what came out, from the committed results.
 
-``python -m softmask.report.headline`` writes it between the README's two markers; a test compares them.
+``python -m softmask.report.headline`` writes them between the two markers of each file; a test compares them.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from softmask import papers
 from softmask.config import ROOT
 from softmask.errors import ConfigError, SoftmaskError
 from softmask.files import write_atomic
-from softmask.report import contents, verdicts
-from softmask.report.contents import TableEntry
+from softmask.report import contents, summary, verdicts
+from softmask.report.contents import Contents, TableEntry
+from softmask.report.evidence import Evidence
 from softmask.report.result import NOTHING_PRINTED, decimals_of, number
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RUNS = ("night-real", "cpu-embedded", "cpu-real-3seeds", "cpu-embedded-3seeds")
 """The runs whose results are committed."""
-PROPOSED: Mapping[str, tuple[str, tuple[str, ...], str]] = {
-    "casgan": ("casgan_soft", ("table-1",), "dice"),
-    "softgan": ("softgan", ("table-1", "table-2"), "dice"),
-    "dsnet-v1": ("dsnet_v1", ("table-1", "table-2"), "dice"),
-    "dsnet-v2": ("dsnet", ("table-1", "table-2"), "dice"),
-    "lgan": ("lgan_regression", ("table-4",), "mean_dice3d"),
-}
-"""Each paper's own method, the tables that compare it with other networks, and the measure."""
 _VERDICTS = {
     "hold": (verdicts.HOLDS,),
     "fail": (verdicts.FAILS,),
@@ -39,13 +36,30 @@ BEGIN = "<!-- headline, written by python -m softmask.report.headline -->"
 END = "<!-- end of the headline -->"
 
 
-def block() -> str:
-    """Return the headline in Markdown: a table of states by paper and run, and one of main numbers beside the printed.
-
-    A run stands beside a paper of which it has a table.
-    """
+def blocks() -> dict[str, str]:
+    """Return the headlines in Markdown by the file that holds them: in the README what came out on real data, and each
+    paper's main number; in docs/results.md every run, where it has a table of a paper, and all numbers."""
     runs = {run: contents.read(run) for run in RUNS}
-    links = {run: f"[{run}](results/{run})" for run in RUNS}
+    return {"README.md": _short(runs), "docs/results.md": _whole(runs)}
+
+
+def _short(runs: Mapping[str, Contents]) -> str:
+    real, simulated = RUNS[:2]
+    read = runs[real]
+    sentences = summary.sentences(read, contents.state(read), summary.comparisons(read, Evidence()))
+    table = [["paper, data", "printed", f"[{real}](results/{real})", f"[{simulated}](results/{simulated})"]]
+    table[0] += [f"claims on real data: {', '.join(_VERDICTS)}"]
+    frame, seen = contents.frame(read), set()
+    for paper, dataset, printed, *ours in _numbers({run: runs[run] for run in (real, simulated)}):
+        counts = ", ".join(_counts(frame.loc[papers.display("papers", paper)]))
+        words = f"{papers.display('papers', paper)}, {papers.display('datasets', dataset)}"
+        table.append([words, printed, *ours, "" if paper in seen else counts])
+        seen.add(paper)
+    return "\n".join([" ".join(sentences), "", *_table(table)])
+
+
+def _whole(runs: Mapping[str, Contents]) -> str:
+    links = {run: f"[{run}](../results/{run})" for run in runs}
     frames = {run: contents.frame(read) for run, read in runs.items()}
     names = {paper: papers.display("papers", paper) for paper in papers.NAMES}
     counted = list(_VERDICTS)
@@ -54,23 +68,32 @@ def block() -> str:
     for name in names.values():
         for run, frame in frames.items():
             line = frame.loc[name]
-            counts = [sum(line[f"claims: {verdict}"] for verdict in judged) for judged in _VERDICTS.values()]
-            counts = [str(count) if any(counts) else NOTHING_PRINTED for count in counts]  # of another rule: none
             if not line["rows measured"].startswith("0 "):
-                states.append([name, links[run], *line.iloc[:4], *counts])
+                states.append([name, links[run], *line.iloc[:4], *_counts(line)])
     numbers = [["paper", "measure", "printed", *links.values()]]
-    for paper, (own, tables, metric) in PROPOSED.items():
+    for paper, dataset, printed, *ours in _numbers(runs):
+        measure = papers.display("metrics", summary.PROPOSED[paper][2])
+        numbers.append([names[paper], f"{measure}, {papers.display('datasets', dataset)}", printed, *ours])
+    return "\n".join([*_table(states), "", *_table(numbers)])
+
+
+def _counts(line: pd.Series) -> list[str]:
+    """Return how many claims of a paper have each of :data:`_VERDICTS`."""
+    counts = [sum(line[f"claims: {verdict}"] for verdict in judged) for judged in _VERDICTS.values()]
+    return [str(count) if any(counts) else NOTHING_PRINTED for count in counts]  # none where judged by another rule
+
+
+def _numbers(runs: Mapping[str, Contents]) -> Iterator[list[str]]:
+    """Yield paper, data set, the printed comparison, and that of each run."""
+    for paper, (own, tables, metric) in summary.PROPOSED.items():
         for table in tables:
             entries = []
             for run in runs.values():
                 entries += [entry for entry in run.tables if (entry.paper, entry.name) == (paper, table)]
             cells = [cell for cell in entries[0].cells if cell.printed and cell.metric == metric]
             for dataset in dict.fromkeys(cell.dataset for cell in cells):
-                measure = f"{papers.display('metrics', metric)}, {papers.display('datasets', dataset)}"
                 printed = compared(entries[0], own, dataset, metric, "paper_mean")
-                ours = [compared(entry, own, dataset, metric, "ours_mean") for entry in entries]
-                numbers.append([names[paper], measure, printed, *ours])
-    return "\n".join([*_table(states), "", *_table(numbers)])
+                yield [paper, dataset, printed, *(compared(e, own, dataset, metric, "ours_mean") for e in entries)]
 
 
 def _table(rows: list[list[str]]) -> list[str]:
@@ -79,35 +102,31 @@ def _table(rows: list[list[str]]) -> list[str]:
 
 
 def compared(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) -> str:
-    """Return ``0.919, U-Net++ 0.893``: the paper's method and the best other network, the higher one in bold.
-
-    Variants of the method itself (``casgan_bin``) are no other network. ``mean``: ``paper_mean`` or ``ours_mean``.
-    """
-    cells = [cell for cell in entry.cells if cell.printed and (cell.dataset, cell.metric) == (dataset, metric)]
-    means = {cell.row: getattr(cell, mean) for cell in cells if not math.isnan(getattr(cell, mean))}
-    others = {row: value for row, value in means.items() if row.partition("_")[0] != own.partition("_")[0]}
-    if own not in means or not others:
+    """Return ``0.919, U-Net++ 0.893``: what :func:`softmask.report.summary.rivals` gives, the higher mean in bold."""
+    pair = summary.rivals(entry, own, dataset, metric, mean)
+    if pair is None:
         return NOTHING_PRINTED
-    best = max(others, key=others.get)
-    decimals = decimals_of(entry.paper, entry.name, cells[0])
-    ours, theirs = (number(means[row], math.nan, decimals) for row in (own, best))
-    if means[own] > means[best]:
-        return f"**{ours}**, {papers.display('rows', best)} {theirs}"
-    return f"{ours}, {papers.display('rows', best)} **{theirs}**"
+    decimals = decimals_of(entry.paper, entry.name, next(cell for cell in entry.cells if cell.metric == metric))
+    ours, theirs = (number(value, math.nan, decimals) for value in (pair.own, pair.best))
+    if pair.own > pair.best:
+        return f"**{ours}**, {papers.display('rows', pair.row)} {theirs}"
+    return f"{ours}, {papers.display('rows', pair.row)} **{theirs}**"
 
 
-def inserted(readme: str, headline: str) -> str:
-    """Return ``readme`` with ``headline`` between its markers. Raises ConfigError where these are not there."""
-    head, _, rest = readme.partition(BEGIN)
+def inserted(name: str, text: str, headline: str) -> str:
+    """Return the ``text`` of a file with ``headline`` between its markers. Raises ConfigError, naming the file,
+    where these are not there."""
+    head, _, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
-    if not end or readme.count(BEGIN) != 1 or readme.count(END) != 1:
-        raise ConfigError(f"README.md: the headline goes between two lines, {BEGIN} and {END}; put them back")
+    if not end or text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise ConfigError(f"{name}: the headline goes between two lines, {BEGIN} and {END}; put them back")
     return f"{head}{BEGIN}\n{headline}\n{END}{tail}"
 
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
     try:
-        write_atomic(path, inserted(path.read_text(encoding="utf-8"), block()))
+        for name, headline in blocks().items():
+            path = ROOT / name
+            write_atomic(path, inserted(name, path.read_text(encoding="utf-8"), headline))
     except (SoftmaskError, OSError) as error:
         sys.exit(f"headline: {error}")

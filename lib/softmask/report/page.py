@@ -1,38 +1,39 @@
-"""The report: one HTML file with every table and figure, published and ours, and where each number comes from.
+"""The report: one HTML file with every claim, table and figure, published and ours, and what stands behind each number.
 
-It needs no network and no other file to be viewed: figures are embedded, there is no script. It depends on the files
-of the run, on those of the runs beside it, and on the notebooks' sources (which cell drew a figure).
+It needs no network and no other file to be viewed: figures, images and scripts are embedded, and it can be read without
+scripts. It depends on the files of the run, on those of the runs beside it, and on the notebooks' sources.
 """
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 import math
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import Any, NamedTuple
 
-from jinja2 import Environment, StrictUndefined
-from PIL import Image
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from softmask import papers
-from softmask.config import ROOT, Config, output_root
+from softmask.config import Config, output_root
 from softmask.errors import DataError
 from softmask.files import write_atomic
+from softmask.measure import verdicts as rule
+from softmask.measure.statistics import LEVEL
+from softmask.papers.audit import gains
 from softmask.papers.printed import VALUES
-from softmask.report import contents, provenance, tables, verdicts
-from softmask.report.contents import Contents, FigureEntry, TableEntry
+from softmask.report import contents, notebooks, provenance, summary, tables, verdicts
+from softmask.report.contents import ClaimEntry, Contents, FigureEntry, TableEntry
+from softmask.report.evidence import Evidence, embedded, packed
 from softmask.report.result import (
     NOT_A_RESULT,
     NOTHING_PRINTED,
+    SCALES,
     WORKBOOK,
     Grid,
     JoinedCell,
@@ -41,67 +42,91 @@ from softmask.report.result import (
     notes_of,
     words_of,
 )
+from softmask.report.summary import signed, trained_words
 
-WIDTH = 1280
-"""Of an embedded figure, in pixels; the page shows one 1088 wide at most."""
 _WIDEST = 14  # numbers side by side in a printed table
 _CLASSES = {
     "filled": (contents.FILLED, contents.DRAWN, verdicts.HOLDS),
     "partly": (contents.PARTLY, contents.PARTLY_DRAWN, verdicts.INCONCLUSIVE),
-    "damaged": (contents.DAMAGED, verdicts.FAILS),
+    "damaged": (contents.DAMAGED, verdicts.FAILS, rule.CONTRADICTED, rule.NO_GAIN),
 }
 """Of a status or verdict on the page; any other is ``none``."""
+_SCRIPTS = ("verdicts.js", "page.js", "images.js")
 
 
-def build(config: Config) -> Path:
+def build(config: Config, evidence: Evidence | None = None) -> Path:
     """Write ``results/<run>/report.html`` from what the run has produced so far, and return its path.
 
-    All 26 printed tables and 38 printed figures are on it, ours or not; what cannot be read is named there.
+    All 26 printed tables and 38 printed figures are on it, ours or not; what cannot be read is named there. Without
+    ``evidence`` (:func:`softmask.analysis.evidence.collect`), no number opens onto its images.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((files("softmask.report") / "page.html.j2").read_text(encoding="utf-8"))
-    return write_atomic(config.results / "report.html", template.render(**_context(config)))
+    loader = PackageLoader("softmask.report", "page")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["capital"] = lambda words: words[:1].upper() + words[1:]
+    context = _context(config, evidence or Evidence())
+    return write_atomic(config.results / "report.html", environment.get_template("page.html.j2").render(**context))
 
 
-def _context(config: Config) -> dict[str, Any]:
+def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
     read = contents.read(config.run)
-    sections = [_section(read, name) for name in (*papers.NAMES, WORKBOOK)]
     own = os.environ.get(tables.NOTEBOOK_VARIABLE, "")
-    notebooks = [notebook for notebook in read.notebooks if notebook["name"] != own]  # the one that builds this page
-    entries = [*read.tables, *read.figures]
+    books = [notebook for notebook in read.notebooks if notebook["name"] != own]  # the one that builds this page
     beside = {}
     for run in contents.others(config.run):
         try:
             beside[run] = contents.read(run)
         except DataError:  # no reason for this page to fail
             beside[run] = None
-    runs = {config.run: read} | {run: other for run, other in beside.items() if other}
+    others = {run: other for run, other in beside.items() if other}
+    executed = notebooks.as_html(config)
+    sections = [_section(read, others, evidence, executed, name) for name in (*papers.NAMES, WORKBOOK)]
+    entries = [*read.tables, *read.figures]
     ways = [difference_of(entry, cell)[1] for entry in read.tables for cell in entry.cells if cell.printed]
+    total, compared = contents.state(read), summary.comparisons(read, evidence)
+    usual = ("holds", "fails", "inconclusive", "not run yet")
+    folder = files("softmask.report") / "page"
     return {
         "run": config.run,
         "profile": config.profile.name,
         "warning": "" if config.profile.is_result else NOT_A_RESULT,
+        "style": Markup((folder / "page.css").read_text(encoding="utf-8")),
+        "script": Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS)),
+        "evidence": Markup(packed(evidence, list(_claims_data(read, evidence)), _constants(evidence))),
+        "sentences": summary.sentences(read, total, compared),
+        "data": summary.data(read, evidence),
+        "training": summary.training(evidence, not config.profile.long),
+        "comparisons": compared,
         "sections": [section for section in sections if section["tables"] or section["figures"]],
         "overview": [(section, contents.state(read, [section["name"]])) for section in sections[:-1]],
-        "total": contents.state(read),
+        "counted": [verdict for verdict, count in total.claims.items() if count or verdict in usual],
+        "total": total,
         "differences": Counter(ways),
         "runs": [_beside(run, other) for run, other in beside.items()],
-        "claims": {papers.display("papers", name): _claims(runs, name) for name in papers.NAMES},
+        "gains": gains.sentence(gains.run()),
+        "seen": next((entry for entry in read.tables if entry.name == "could-be-seen"), None),
         "class_of": {status: name for name, statuses in _CLASSES.items() for status in statuses}.get,
         "not_run": [entry for entry in entries if entry.status == contents.NOT_RUN],
         "damaged": [entry for entry in entries if entry.status == contents.DAMAGED],
-        "notebooks": notebooks,
-        "unfinished": [notebook for notebook in notebooks if notebook["status"] != "ok"],
+        "notebooks": books,
+        "unfinished": [notebook for notebook in books if notebook["status"] != "ok"],
         "display": papers.display,
         "title": _title,
+        "short": _short,
         "anchor": _anchor,
+        "keys": evidence.key,
+        "signed": signed,
+        "hours": summary.hours,
         "grids": _grids,
         "words_of": words_of,
         "difference_of": difference_of,
         "notes_of": notes_of,
         "provenance_of": provenance.lines,
         "embedded": embedded,
-        "drawn_by": drawn_by,
+        "drawn_by": partial(notebooks.drawn_by, executed),
+        "notebook_address": partial(notebooks.address, executed),
+        "executed": executed,
         "nothing_printed": NOTHING_PRINTED,
     }
 
@@ -111,6 +136,11 @@ def _title(name: str) -> str:
     kind, _, number = name.partition("-")
     words = {"table": "Table", "fig": "Figure"}
     return f"{words[kind]} {number}" if kind in words else name
+
+
+def _short(title: str) -> str:
+    """A paper's title where there is little room: ``DSNet v1``."""
+    return title.replace(", first version", " v1").replace(", journal version (2023)", " v2")
 
 
 def _anchor(entry: TableEntry | FigureEntry) -> str:
@@ -125,24 +155,16 @@ def _beside(run: str, read: Contents | None) -> dict[str, Any]:
     return {"run": run, "state": contents.state(read) if read else None, "link": link, "page": page}
 
 
-def _claims(runs: Mapping[str, Contents], paper: str) -> list[dict[str, Any]]:
-    """A paper's claims, each with its verdict in the first run and in every other run that has one."""
-    first, nothing = next(iter(runs)), (contents.NOT_RUN, contents.DAMAGED)
-    claims = {claim.words: [] for claim in papers.load(paper).claims}
-    for run, read in runs.items():
-        for entry in read.claims:
-            if entry.paper == paper and (run == first or entry.verdict not in nothing):
-                claims[entry.claim].append((run, entry))
-    return [{"words": contents.claim_words(words), "verdicts": entries} for words, entries in claims.items()]
-
-
-def _section(read: Contents, name: str) -> dict[str, Any]:
+def _section(
+    read: Contents, others: Mapping[str, Contents], evidence: Evidence, executed: Collection[str], name: str
+) -> dict[str, Any]:
     return {
         "name": name,
         "title": papers.display("papers", name),
         "citation": "" if name == WORKBOOK else citation_line(papers.load(name).citation),
         "tables": [entry for entry in read.tables if entry.paper == name],
         "figures": [entry for entry in read.figures if entry.paper == name],
+        "claims": [] if name == WORKBOOK else list(_claims(read, others, evidence, executed, name)),
     }
 
 
@@ -152,6 +174,160 @@ def citation_line(citation: Mapping[str, Any]) -> str:
     arxiv = f"arXiv {citation['arxiv']}" if "arxiv" in citation else ""
     parts = (", ".join(citation["authors"]), citation["title"], venue, arxiv)
     return ". ".join(part for part in parts if part) + "."
+
+
+class Axis(NamedTuple):
+    """Horizontal axis of a plot of differences that shows ``low`` to ``high`` on ``width`` pixels."""
+
+    low: float
+    high: float
+    width: int = 240
+
+    def __call__(self, value: float) -> float:
+        return round(8 + (self.width - 16) * (value - self.low) / (self.high - self.low), 1)
+
+    @classmethod
+    def of(cls, pairs: tuple[verdicts.Judged, ...]) -> Axis:
+        """Return one that shows zero, every difference with its interval, and what is printed."""
+        differences = [judged.outcome.difference for judged in pairs if judged.outcome.difference]
+        ends = [end for difference in differences for end in (difference.mean, difference.low, difference.high)]
+        ends = [0.0, *(end for end in [*ends, *(judged.pair.printed for judged in pairs)] if math.isfinite(end))]
+        return cls(min(ends), max(ends) if max(ends) > min(ends) else min(ends) + 1)
+
+
+def _claim_id(paper: str, number: int) -> str:
+    return f"claim-{paper}-{number}"
+
+
+def _claims(
+    read: Contents, others: Mapping[str, Contents], evidence: Evidence, executed: Collection[str], paper: str
+) -> Iterator[dict[str, Any]]:
+    """A paper's claims, each with the comparison that decides it, its verdict in other runs, and links."""
+    nothing = (contents.NOT_RUN, contents.DAMAGED)
+    printed = {claim.words: claim for claim in papers.load(paper).claims}
+    for number, entry in enumerate((e for e in read.claims if e.paper == paper), start=1):
+        deciding = None if entry.deciding is None else entry.pairs[entry.deciding]
+        run = [
+            (name, other)
+            for name, contents_of in others.items()
+            for other in contents_of.claims
+            if (other.paper, other.claim) == (paper, entry.claim) and other.verdict not in nothing
+        ]
+        yield {
+            "id": _claim_id(paper, number),
+            "words": contents.claim_words(entry.claim),
+            "quote": printed[entry.claim].quote,
+            "entry": entry,
+            "deciding": deciding,
+            "axis": Axis.of((deciding,) if deciding else ()),
+            "wide": Axis.of(entry.pairs),
+            "others": run,
+            "trained": list(_trained(entry, evidence)),
+            "links": list(_links(entry, read, evidence, executed)),
+        }
+
+
+def _trained(entry: ClaimEntry, evidence: Evidence) -> Iterator[str]:
+    """How both methods of the deciding comparison were trained."""
+    if entry.deciding is not None:
+        for row, dataset, _ in entry.pairs[entry.deciding].pair.keys:
+            if trained := evidence.trained.get((entry.paper, row, dataset)):
+                yield f"{papers.display('rows', row)} {trained_words(trained)}"
+
+
+def _links(
+    entry: ClaimEntry, read: Contents, evidence: Evidence, executed: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """Links of a claim, in words: its tables and figures on the page, curves, the notebook's cell, and the code."""
+    entries = {(found.paper, found.name): found for found in [*read.figures, *read.tables]}
+    named = []
+    for kind, first, more in re.findall(r"\b(table|fig)s?[ -](\d+)((?:, \d+\b(?!\.))*)", entry.claim):
+        named += [entries.get((entry.paper, f"{kind}-{number}")) for number in [first, *more.split(", ")[1:]]]
+    for found in filter(None, named):
+        yield _title(found.name), f"#{_anchor(found)}"
+    family = entry.paper.partition("-")[0]
+    own = {figure.name: figure for figure in read.figures if figure.paper == WORKBOOK}
+    for words, name in (
+        ("plot of all differences", f"{entry.paper}-differences"),
+        ("training curves", f"{family}-curves"),
+    ):
+        if name in own:
+            yield words, f"#{_anchor(own[name])}"
+    books = [found.notebook for found in named if isinstance(found, TableEntry) and found.notebook]
+    if books:
+        words, link = notebooks.judged_in(executed, books[0])
+        yield f"notebook {words}", link
+    if entry.pairs:
+        rows = dict.fromkeys((row, dataset) for judged in entry.pairs for row, dataset, _ in judged.pair.keys)
+        used = [evidence.trained[entry.paper, *place] for place in rows if (entry.paper, *place) in evidence.trained]
+        for network in list(dict.fromkeys(trained.network for trained in used if trained.network))[:2]:
+            yield f"nets/{network}.py", f"../../lib/softmask/nets/{network}.py"
+        yield "experiments/rows.py", "../../lib/softmask/experiments/rows.py"
+
+
+def _claims_data(read: Contents, evidence: Evidence) -> Iterator[dict[str, Any]]:
+    """The claims as ``verdicts.js`` judges them."""
+    for paper in papers.NAMES:
+        printed = {claim.words: claim for claim in papers.load(paper).claims}
+        for number, entry in enumerate((e for e in read.claims if e.paper == paper), start=1):
+            claim = printed[entry.claim]
+            if not entry.pairs:
+                continue
+            yield {
+                "id": _claim_id(paper, number),
+                "words": contents.claim_words(entry.claim),
+                "scale": claim.scale,
+                "lower": claim.lower,
+                "verdict": entry.verdict,
+                "deciding": entry.deciding,
+                "pairs": [_pair_data(paper, judged) for judged in entry.pairs],
+            }
+
+
+def _pair_data(paper: str, judged: verdicts.Judged) -> dict[str, Any]:
+    pair, difference = judged.pair, judged.outcome.difference
+    ends = {}
+    if difference:
+        values = {"mean": difference.mean, "low": difference.low, "high": difference.high}
+        ends = {name: value if math.isfinite(value) else None for name, value in values.items()}
+    return {
+        "better": "|".join((paper, pair.better, pair.dataset, pair.metric)),
+        "worse": "|".join((paper, pair.worse, pair.dataset, pair.metric)),
+        "bound": pair.at_least,
+        "words": f"{pair} on {papers.display('datasets', pair.dataset)}",
+        "kind": pair.kind,
+        "delta": pair.delta,
+        "times": pair.times,
+        "verdict": judged.outcome.verdict,
+        "difference": ends or None,
+    }
+
+
+def _constants(evidence: Evidence) -> dict[str, Any]:
+    """Constants of the rule, and names, for the scripts."""
+    words = {
+        "holds": rule.HOLDS,
+        "fails": rule.FAILS,
+        "inconclusive": rule.INCONCLUSIVE,
+        "contradicted": rule.CONTRADICTED,
+        "noGain": rule.NO_GAIN,
+        "undertrained": rule.UNDERTRAINED,
+        "failed": rule.FAILED_TRAINING,
+        "notRun": rule.NOT_RUN,
+        "notFinished": rule.NOT_FINISHED,
+    }
+    keys = list(evidence.scores)
+    cells = [(name, cell) for name in papers.NAMES for t in papers.load(name).tables.values() for cell in t.cells()]
+    units = {f"{name}|{cell.metric.removeprefix('mean_')}": cell.unit for name, cell in cells}
+    return {
+        "rule": {"level": LEVEL, "leastPatients": rule.LEAST_PATIENTS, "rising": rule.RISING, "words": words},
+        "names": {f"{paper}|{row}": papers.display("rows", row) for paper, row, _, _ in keys},
+        "metrics": {metric: papers.display("metrics", metric) for *_, metric in keys},
+        "datasets": {dataset: papers.display("datasets", dataset) for _, _, dataset, _ in keys},
+        "kinds": {f"{paper}|{dataset}": trained.kind for (paper, _, dataset), trained in evidence.trained.items()},
+        "scales": {name: SCALES[unit] for name, unit in units.items() if unit in SCALES},
+        "own": {paper: row for paper, (row, *_) in summary.PROPOSED.items()},
+    }
 
 
 def _grids(entry: TableEntry) -> list[Grid]:
@@ -178,58 +354,3 @@ def difference_of(entry: TableEntry, cell: JoinedCell | None) -> tuple[str, str]
         return "the same", "same"
     way = "higher" if difference > 0 else "lower"
     return f"{size} {way}", way
-
-
-def embedded(png: bytes) -> tuple[str, int, int]:
-    """Return ``png`` as a ``data:`` address of WebP, at most :data:`WIDTH` pixels wide, on white, and its size.
-
-    The same bytes give the same address.
-    """
-    with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
-        image = opened.convert("RGBA")
-    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    if image.width > WIDTH:
-        image = image.resize((WIDTH, max(1, round(image.height * WIDTH / image.width))), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=80, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}", *image.size
-
-
-def drawn_by(notebook: str, paper: str, name: str) -> tuple[str, str]:
-    """Return the cell of ``notebook`` that draws a figure, in words, and its address relative to ``results/<run>/``.
-
-    That is the code cell (counted from 1) that has ``"<paper>/<name>"``, where an f-string's fields may be anything,
-    else one that joins paper and name from variables, else the notebook as a whole.
-    """
-    words, section = notebook, ""
-    for number, heading, texts in _drawing_cells(notebook):
-        named = any(text != _ANYTHING and re.fullmatch(text, f"{paper}/{name}") for text in texts)
-        if named or (words == notebook and {_ANYTHING, re.escape(paper), re.escape(name)} <= texts):
-            section, words = heading, ", ".join(part for part in (notebook, heading, f"code cell {number}") if part)
-        if named:
-            break
-    # the fragment is the heading's, as JupyterLab and GitHub spell it
-    return words, f"../../notebooks/{notebook}.ipynb{'#' + quote(section.replace(' ', '-')) if section else ''}"
-
-
-_ANYTHING = ".+/.+"
-
-
-@cache
-def _drawing_cells(notebook: str) -> list[tuple[int, str, set[str]]]:
-    """Number, heading and texts of the cells that draw figures; none where the notebook cannot be read."""
-    try:
-        content = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))
-        heading, number, drawing = "", 0, []
-        for cell in content["cells"]:
-            source = "".join(cell["source"])
-            if cell["cell_type"] == "markdown":
-                heading = (re.findall(r"^#{1,6} +(.+?)\s*$", source, re.MULTILINE) or [heading])[-1]
-            elif source.strip():
-                number += 1
-                if ".figure(" in source:
-                    texts = map(re.escape, re.findall(r'"([^"\n]*)"', source))
-                    drawing.append((number, heading, {re.sub(r"\\\{.*?\\\}", ".+", text) for text in texts}))
-        return drawing
-    except (OSError, ValueError, KeyError, TypeError):  # a link is not worth a failed report
-        return []

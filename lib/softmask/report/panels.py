@@ -9,7 +9,6 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -20,6 +19,7 @@ from softmask.data.selection import with_recist
 from softmask.errors import DataError
 from softmask.label import SoftMask, consensus
 from softmask.measure.resolution import SCALE
+from softmask.measure.segmentation import dice
 from softmask.measure.soft import soft_head
 from softmask.papers import display
 from softmask.report import figures
@@ -30,9 +30,11 @@ LONG, SHORT = COLORS[5], COLORS[1]
 BINARY, SOFT = COLORS[0], COLORS[1]
 DOCTORS = tuple(COLORS[i] for i in (0, 1, 2, 6))
 OUTLINES = "readers 1–4"
-FOUND, MISSED, TOO_MUCH = (COLORS[i] for i in (1, 5, 3))
-SHADE = 0.55
-"""How strongly an area is coloured by :func:`overlay`."""
+TRUTH, PREDICTED = COLORS[0], COLORS[1]
+SOFT_MASK, DIFFERENCE = "soft mask", "soft mask − binary mask"
+_BARS = {SOFT_MASK: ("magma", (0.0, 1.0)), DIFFERENCE: ("RdBu_r", (-0.5, 0.5))}
+"""What the colours of a panel mean, and the colour map with the values at its ends."""
+_BAR = 1.0  # inches for a bar
 
 
 @dataclass(frozen=True)
@@ -43,19 +45,23 @@ class Panel:
         image: (H, W), shown from black to white, or (H, W, 3) in colours in [0, 1]; None for a panel of words.
         outlines: (mask, colour) pairs drawn on top.
         axes: RECIST axes (2, 2, 2), drawn on top.
-        spacing: mm per pixel for a scale bar of 5 mm; None for none.
-        note: text in the middle of a panel without an image; where empty, nothing is drawn.
+        spacing: mm per pixel for a scale bar of 5 mm; None for none, and 0 for one of 10 pixels.
+        arrow: row and column of what an arrow points at.
+        note: text in the middle of a panel without an image, else in its upper right corner; where empty, none.
         limits: values shown as the darkest and the brightest colour of ``cmap``.
+        bar: what the colours mean, :data:`SOFT_MASK` or :data:`DIFFERENCE`, in place of ``cmap`` and ``limits``.
     """
 
     image: np.ndarray | None
     outlines: Sequence[tuple[np.ndarray, str]] = ()
     axes: np.ndarray | None = None
     spacing: float | None = None
+    arrow: tuple[float, float] | None = None
     note: str = ""
     title: str = ""
     cmap: str = "gray"
     limits: tuple[float, float] = (0, 1)
+    bar: str = ""
 
 
 def grid(
@@ -63,10 +69,18 @@ def grid(
 ) -> Figure:
     """Return panels in rows, each ``size`` inches wide, with titles over the columns and names beside the rows."""
     shape = len(rows), len(rows[0])
-    fig, axes = plt.subplots(*shape, figsize=(shape[1] * size, shape[0] * size + 0.4), squeeze=False)
+    colored: dict[str, Axes] = {panel.bar: None for row in rows for panel in row if panel.bar}
+    width = shape[1] * size + _BAR * len(colored)
+    fig, axes = plt.subplots(*shape, figsize=(width, shape[0] * size + 0.4), squeeze=False)
     for ax, panel in zip(axes.flat, (panel for row in rows for panel in row), strict=True):
         ax.set_axis_off()
         draw(ax, panel)
+        if panel.bar:
+            colored[panel.bar] = ax
+    for meaning, ax in colored.items():
+        height = min(1, 2.5 / shape[0])
+        bar = fig.colorbar(ax.images[0], ax=axes, label=meaning, shrink=height, aspect=20, fraction=0.7 / width)
+        bar.outline.set_visible(False)
     for ax, title in zip(axes[0], columns, strict=False):
         ax.set_title(title)
     beside = {"rotation": 90, "ha": "right", "va": "center", "fontsize": 13}
@@ -86,23 +100,33 @@ def draw(ax: Axes, panel: Panel) -> None:
             ax.spines[:].set(visible=True, color="0.7")
             ax.set(xticks=[], yticks=[], aspect="equal", xlim=(0, 1), ylim=(0, 1))
         return
-    ax.imshow(np.asarray(panel.image, float), vmin=panel.limits[0], vmax=panel.limits[1], cmap=panel.cmap)
+    cmap, (low, high) = _BARS.get(panel.bar, (panel.cmap, panel.limits))
+    ax.imshow(np.asarray(panel.image, float), vmin=low, vmax=high, cmap=cmap)
     ax.autoscale(False)  # a mark that leaves the window must not shrink the image
     figures.mask_contours(ax, [mask for mask, _ in panel.outlines], [color for _, color in panel.outlines])
     if panel.axes is not None:
         for line, color in zip(panel.axes, (LONG, SHORT), strict=True):
             ax.plot(line[:, 1], line[:, 0], color=color, linewidth=2.5, solid_capstyle="butt")
-    if panel.spacing:
-        figures.scalebar(ax, panel.spacing, 5)
+    if panel.spacing is not None:
+        figures.scalebar(ax, *((panel.spacing, 5) if panel.spacing else (1, 10, "pixels")))
+    if panel.arrow is not None:
+        place, middle = np.array(panel.arrow), np.array(panel.image.shape[:2]) / 2
+        tail = place + np.where(place < middle, 0.2, -0.2) * panel.image.shape[0]
+        look = {"arrowstyle": "-|>", "color": "white", "linewidth": 2.5, "path_effects": figures.OUTLINED}
+        ax.annotate("", xy=place[::-1], xytext=tail[::-1], arrowprops=look)
+    if panel.note:
+        where = {"ha": "right", "va": "top", "transform": ax.transAxes, "path_effects": figures.OUTLINED}
+        ax.text(0.97, 0.97, panel.note, color="white", fontsize=12, **where)
 
 
-def crop(sample: Sample, size: int = 64) -> tuple[slice, slice]:
-    """Return slices of a ``size`` x ``size`` window around the lesion, inside the image, or all of a smaller image."""
-    if sample.present.any():
-        where = np.argwhere(sample.masks.any(axis=0))
-        middle = (where.min(axis=0) + where.max(axis=0)) / 2
-    else:
-        middle = sample.recist.mean(axis=(0, 1))
+def crop(sample: Sample, size: int | None = 64) -> tuple[slice, slice]:
+    """Return slices of a ``size`` x ``size`` window around the lesion, inside the image, or all of a smaller image.
+    Where the size is None, the window has twice the lesion's height or width, and 24 to 64 pixels."""
+    where = np.argwhere(sample.masks.any(axis=0)) if sample.present.any() else sample.recist.reshape(-1, 2)
+    low, high = where.min(axis=0), where.max(axis=0)
+    middle = (low + high) / 2
+    if size is None:
+        size = int(np.clip(2 * (high - low).max() + 2, 24, 64))
     room = np.maximum(np.subtract(sample.image.shape, size), 0)
     row, column = np.clip(np.round(middle - size / 2), 0, room).astype(int).tolist()
     return slice(row, row + size), slice(column, column + size)
@@ -116,19 +140,19 @@ def of_samples(
     labels: str = "",
     predictions: Mapping[str, np.ndarray] | None = None,
     down: bool = False,
-    window: int = 64,
+    window: int | None = 64,
     size: float = 2.2,
 ) -> Figure:
     """Return a grid with a row for each sample, or with ``down`` a column, and in it the sample's ``views``.
 
     Args:
-        views: ``image``, ``RECIST marks``, ``reader 1`` (or ``doctor 1``) to 4, ``readers 1–4`` (their outlines),
-            ``50 % consensus``; of the label ``mask`` or ``GrabCut``, ``trimap``, ``soft mask``, ``binary mask``; any
-            other name is a network's, whose prediction is shown.
+        views: ``image``, ``RECIST marks``, outlines of ``reader 1`` (or ``doctor 1``) to 4, of ``readers 1–4`` and of
+            the ``50 % consensus``; of the label ``mask`` or ``GrabCut``, ``trimap``, ``soft mask``, ``binary mask``
+            and ``soft − binary``; any other name is a network's, whose prediction is outlined beside the consensus.
         titles: of the samples.
         labels: strategy of :func:`softmask.label.label_sample`, where views of the label are among them.
         predictions: soft masks (H, W) by sample.
-        window: height and width shown around the lesion, in pixels.
+        window: height and width shown around the lesion, in pixels; None for one that fits the lesion.
     """
     rows = []
     for sample in map(with_recist, samples) if labels == "recist" else samples:
@@ -138,8 +162,11 @@ def of_samples(
         rows.append([replace(row[0], spacing=sample.spacing[0] if sample.spacing else None), *row[1:]])
     titles = [title.replace("_", " ") for title in titles]
     fig = grid(list(zip(*rows, strict=True)), titles, views, size) if down else grid(rows, views, titles, size)
-    if OUTLINES in views:
-        legend(fig, {f"reader {i}": color for i, color in enumerate(DOCTORS, start=1)})
+    entries = {f"reader {i}": color for i, color in enumerate(DOCTORS, start=1)} if OUTLINES in views else {}
+    if predictions is not None:
+        entries |= {"50 % consensus": TRUTH, "network": PREDICTED}
+    if entries:
+        legend(fig, entries)
     return fig
 
 
@@ -154,7 +181,9 @@ def _view(
     kind, _, number = name.partition(" ")
     if kind in ("reader", "doctor"):
         there = int(number) <= len(sample.present) and sample.present[int(number) - 1]
-        return Panel(sample.readers[int(number) - 1][window]) if there else Panel(None, note="not marked")
+        if not there:
+            return Panel(None, note="not marked")
+        return Panel(image, [(sample.readers[int(number) - 1][window], DOCTORS[int(number) - 1])])
     if name == "image":
         return Panel(image)
     if name == "RECIST marks":
@@ -162,20 +191,36 @@ def _view(
     if name == OUTLINES:
         readers = zip(sample.readers, sample.present, DOCTORS, strict=False)
         return Panel(image, [(mask[window], color) for mask, present, color in readers if present])
-    if name == "50 % consensus":
-        return Panel(consensus.fifty_percent(sample.masks)[window])
-    parts = {"mask": "mask", "GrabCut": "mask", "trimap": "trimap", "soft mask": "alpha", "binary mask": "binary"}
+    if labelled and name == "soft mask":
+        return Panel(labelled.alpha[window], bar=SOFT_MASK)
+    if labelled and name == "soft − binary":
+        return Panel((labelled.alpha - labelled.binary)[window], bar=DIFFERENCE)
+    parts = {"mask": "mask", "GrabCut": "mask", "trimap": "trimap", "binary mask": "binary"}
     if labelled and name in parts:
         return Panel(getattr(labelled, parts[name])[window])
-    return Panel(predictions[sample.id][window]) if sample.id in predictions else Panel(None, note=NOT_FINISHED)
+    truth = consensus.fifty_percent(sample.masks)
+    if name == "50 % consensus":
+        return Panel(image, [(truth[window], TRUTH)])
+    if sample.id not in predictions:
+        return Panel(None, note=NOT_FINISHED)
+    return _beside_truth(image, truth[window], predictions[sample.id][window], truth, predictions[sample.id])
+
+
+def _beside_truth(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, *whole: np.ndarray) -> Panel:
+    """Return an image with the outlines of ``truth`` and of ``predicted``, cut at 0.5, and their Dice; ``whole`` are
+    both of the whole image, where a part is shown."""
+    all_true, all_predicted = whole or (truth, predicted)
+    value = float(dice(all_predicted >= 0.5, all_true))
+    return Panel(image, [(truth, TRUTH), (predicted >= 0.5, PREDICTED)], note=f"Dice {value:.2f}")
 
 
 def trimaps_and_alphas(sample: Sample, trimaps: Mapping[str, np.ndarray], alphas: Mapping[str, np.ndarray]) -> Figure:
     """Return a sample's trimaps over the alphas they lead to, the image first, and below it the true alpha if known."""
-    window = crop(sample)
-    true = Panel(sample.alpha[window]) if sample.alpha is not None else Panel(None, note="true alpha\nunknown")
+    window = crop(sample, None)
+    unknown = Panel(None, note="true alpha\nunknown")
+    true = unknown if sample.alpha is None else Panel(sample.alpha[window], bar=SOFT_MASK)
     top = [Panel(sample.image[window]), *(Panel(trimap[window]) for trimap in trimaps.values())]
-    bottom = [true, *(Panel(alphas[name][window]) for name in trimaps)]
+    bottom = [true, *(Panel(alphas[name][window], bar=SOFT_MASK) for name in trimaps)]
     return grid([top, bottom], ["image", *trimaps], ["trimap", "alpha"], size=2.8)
 
 
@@ -218,7 +263,7 @@ def predicted(
     own: tuple[str, Mapping[str, np.ndarray]],
     others: Mapping[str, Mapping[str, np.ndarray]],
 ) -> Figure | None:
-    """SoftGAN figure 5: five nodules, the soft mask of one method, the truth's outline, other methods' predictions.
+    """SoftGAN figure 5: five nodules, the soft mask of one method, and its outline and other methods' beside the truth.
 
     Args:
         pictures: by nodule, (S, S) image in [0, 1] and bool truth; a missing nodule is drawn without them.
@@ -226,24 +271,26 @@ def predicted(
         others: rows and their probabilities by nodule; empty where no run of a row is finished.
     """
     row, predictions = own
+    compared = {row: predictions} | others
     rows = []
     for name in list(predictions)[:5]:
-        seen = outlined = Panel(None, note="image not\nat hand")
-        if name in pictures:
-            image, truth = pictures[name]
-            seen, outlined = Panel(image), Panel(image, [(truth, COLORS[0])])
-        row_of_name = [seen, Panel(soft_head(predictions[name])), outlined]
-        for masks in others.values():
-            finished = name in masks
-            row_of_name.append(Panel(masks[name]) if finished else Panel(None, note=NOT_FINISHED))
+        image, truth = pictures.get(name, (None, None))
+        first = Panel(None, note="image not\nat hand") if image is None else Panel(image, [(truth, TRUTH)], spacing=0)
+        row_of_name = [first, Panel(soft_head(predictions[name]), bar=SOFT_MASK)]
+        for masks in compared.values():
+            if name not in masks:
+                row_of_name.append(Panel(None, note=NOT_FINISHED))
+            elif image is None:
+                row_of_name.append(Panel(masks[name] >= 0.5))
+            else:
+                row_of_name.append(_beside_truth(image, truth, masks[name]))
         rows.append(row_of_name)
-    titles = [
-        "image",
-        f"{display('rows', row)},\nsoft mask",
-        "ground truth",
-        *(display("rows", name) for name in others),
-    ]
-    return grid(rows, titles) if rows else None
+    if not rows:
+        return None
+    names = [display("rows", name) for name in compared]
+    fig = grid(rows, ["image and\nground truth", f"{names[0]},\nsoft mask", *names])
+    legend(fig, {"ground truth": TRUTH, "predicted": PREDICTED})
+    return fig
 
 
 def legend(fig: Figure, entries: Mapping[str, str], areas: bool = False) -> None:
@@ -253,64 +300,6 @@ def legend(fig: Figure, entries: Mapping[str, str], areas: bool = False) -> None
         line = Line2D([], [], color=color, linewidth=3)
         marks[name] = Patch(facecolor=color) if areas else line
     figures.legend(fig, marks, columns=len(entries))
-
-
-def overlay(image: np.ndarray, areas: Sequence[tuple[np.ndarray, str]]) -> np.ndarray:
-    """Return ``image`` (H, W) in [0, 1] as (H, W, 3) with each (H, W) bool area in its colour, later ones on top."""
-    shown = np.repeat(np.asarray(image, float)[..., None], 3, axis=2)
-    for area, color in areas:
-        shown[area] = (1 - SHADE) * shown[area] + SHADE * np.array(to_rgb(color))
-    return shown
-
-
-@figures.unless_empty
-def lungs(
-    images: Sequence[np.ndarray], truths: Sequence[np.ndarray], predicted: Sequence[Mapping[str, np.ndarray]]
-) -> Figure:
-    """LGAN figure 4: slices with the reference and the lungs that each method finds; where they differ is coloured.
-
-    ``images`` are (H, W) in [0, 1], ``truths`` and ``predicted`` (by row) (H, W) bool.
-    """
-    rows = []
-    for image, truth, masks in zip(images, truths, predicted, strict=True):
-        areas = [[(truth, FOUND)]]
-        areas += [[(m & truth, FOUND), (truth & ~m, MISSED), (m & ~truth, TOO_MUCH)] for m in masks.values()]
-        rows.append([Panel(overlay(image, shown)) for shown in areas])
-    fig = grid(rows, ["reference", *(display("rows", row).replace(" ", "\n", 1) for row in predicted[0])])
-    legend(fig, {"found": FOUND, "missed": MISSED, "found, and is no lung": TOO_MUCH}, areas=True)
-    return fig
-
-
-@figures.unless_empty
-def nodules_in_lungs(
-    images: Sequence[np.ndarray],
-    truths: Sequence[np.ndarray],
-    predicted: Sequence[np.ndarray],
-    marked: Sequence[np.ndarray],
-) -> Figure:
-    """LGAN figure 6: slices with the nodules ``marked`` by readers; above with the reference lung, below with the
-    predicted one. Arguments as in :func:`lungs`."""
-    rows = []
-    for lungs_of_row in (truths, predicted):
-        row = []
-        for image, lung, nodule in zip(images, lungs_of_row, marked, strict=True):
-            shown = overlay(image, [(lung, FOUND), (nodule, MISSED)])
-            row.append(Panel(shown))
-        rows.append(row)
-    fig = grid(rows, names=["reference", "predicted"], size=3.0)
-    legend(fig, {"lung": FOUND, "nodule": MISSED}, areas=True)
-    return fig
-
-
-def activations(image: np.ndarray, maps: Mapping[str, np.ndarray], mask: np.ndarray) -> Figure:
-    """LGAN figure 5: a slice, the most representative map of every block, and the mask, each (H, W) in [0, 1]."""
-    panels = [Panel(image, title="image")]
-    for name, values in maps.items():
-        block = name.replace("encoder", "encoder, level ").replace("decoder", "decoder, level ")
-        panels.append(Panel(values, title=f"{block}\n{values.shape[0]} × {values.shape[1]}", cmap="cividis"))
-    panels.append(Panel(mask, title="mask"))
-    panels += [Panel(None)] * (-len(panels) % 4)
-    return grid([panels[i : i + 4] for i in range(0, len(panels), 4)], size=2.6)
 
 
 class Look(NamedTuple):
@@ -325,9 +314,10 @@ class Look(NamedTuple):
 
 @figures.unless_empty
 def attention(looks: Sequence[Look], module: str) -> Figure:
-    """Return a row for each of ``looks``, the weights without and with ``module`` on one scale. It leaves out the
-    lowest and the highest hundredth: at the border, zeros beyond it decide.
+    """Return a row for each of ``looks``, the weights without and with ``module`` on one scale, which leaves out the
+    lowest and the highest hundredth. Not shown is a frame of an eighth of the image: there, padding decides.
     """
+    looks = [Look(*(array[_framed(array)] for array in look)) for look in looks]
     low, high = np.percentile([[look.without, look.having] for look in looks], (1, 99))
     weights = {"cmap": "cividis", "limits": (low, high)}
     rows = [[*map(Panel, look[:2]), *(Panel(heat, **weights) for heat in look[2:])] for look in looks]
@@ -336,6 +326,11 @@ def attention(looks: Sequence[Look], module: str) -> Figure:
     bar = {"shrink": 0.8, "extend": "both", "label": "weight of the place (shared scale)"}
     fig.colorbar(fig.axes[3].images[0], ax=fig.axes, **bar).outline.set_visible(False)
     return fig
+
+
+def _framed(array: np.ndarray) -> tuple[slice, slice]:
+    """The part of an (S, S) image without a frame of an eighth, within which a network sees the padding."""
+    return (slice(len(array) // 8, -(len(array) // 8)),) * 2
 
 
 class Example(NamedTuple):

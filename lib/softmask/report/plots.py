@@ -16,13 +16,14 @@ from matplotlib.ticker import MaxNLocator
 from softmask.data.sample import Dataset
 from softmask.measure.resolution import SCALE, edge_profile, spectrum
 from softmask.measure.soft import Calibration
+from softmask.measure.verdicts import RISING, last_gain
 from softmask.papers import display
 from softmask.report.figures import COLORS, legend, unless_empty
 from softmask.report.panels import BINARY, SOFT, Example
 from softmask.report.panels import legend as legend_of_colors
 
 Curves = Mapping[str, Sequence[float]]
-"""One training's numbers, one for each epoch, by name (:class:`softmask.train.loop.Outcome`)."""
+"""One training's numbers by name, for each epoch (:class:`softmask.train.loop.Outcome`), and its ``steps`` by then."""
 Styles = Mapping[str, Mapping[str, Any]]
 """Matplotlib's properties of lines, by row."""
 
@@ -79,13 +80,18 @@ def _styles(by_dataset: Mapping[str, Iterable[str]]) -> Styles:
     return {row: {"linestyle": line, "color": color, "marker": marker} for row, (line, color, marker) in named}
 
 
-def _epochs(ax: Axes, values: Sequence[float], last: int = 0, **style: Any) -> Any:
-    """Draw a value for each epoch, up to the ``last`` where it begins late, and return the line."""
-    last, every = last or len(values), max(1, len(values) // 8)
-    [line] = ax.plot(np.arange(last - len(values) + 1, last + 1), values, markevery=every, **style)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set(xlabel="epoch" if ax.get_subplotspec().is_last_row() else "")
+def _epochs(ax: Axes, curves: Curves, values: Sequence[float], **style: Any) -> Any:
+    """Draw a value for each of the last epochs of ``curves``, and return the line."""
+    [line] = ax.plot(_places(curves)[-len(values) :], values, markevery=max(1, len(values) // 8), **style)
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.set(xlabel="step" if "steps" in curves else "epoch")
+    ax.label_outer()
     return line
+
+
+def _places(curves: Curves) -> np.ndarray:
+    """Return each epoch's place on the horizontal axis."""
+    return np.array(curves.get("steps", range(1, 1 + max(map(len, curves.values())))))
 
 
 @unless_empty
@@ -93,12 +99,14 @@ def curves(
     by_dataset: Mapping[str, Mapping[str, Sequence[Curves]]], shown: Sequence[str] = ("train_loss", "validation_dice")
 ) -> Figure:
     """Plot the quantities ``shown`` (:data:`SHOWN`) for each training run: a column for each data set, a line for each
-    seed. The critic's gap between true and predicted masks is normalised by its largest absolute value.
+    seed. The critic's gap between true and predicted masks is normalised by its largest absolute value. Validation Dice
+    of undertrained rows (:data:`softmask.measure.verdicts.RISING`) ends with a cross.
     """
     fig, axes = _panels(by_dataset, len(shown), (6, 3.7), sharex="col", sharey="row")
-    styles, lines = _styles(by_dataset), {}
+    styles, lines, crosses = _styles(by_dataset), {}, {}
     for rows, column in zip(by_dataset.values(), axes.T, strict=True):
         for row, seeds in rows.items():
+            rising = [last_gain(seed["validation_dice"]) for seed in seeds if "validation_dice" in seed]
             for seed in seeds:
                 for ax, name in zip(column, shown, strict=True):
                     values = np.asarray(seed[name])
@@ -106,19 +114,23 @@ def curves(
                         values = values / values[0]
                     elif name == "critic_gap":
                         values = values / (np.abs(values).max() or 1)
-                    lines[display("rows", row)] = _epochs(ax, values, **styles[row])
+                    lines[display("rows", row)] = _epochs(ax, seed, values, **styles[row])
+                    if name == "validation_dice" and np.mean(rising) > RISING:
+                        cross = {"marker": "x", "markersize": 11, "markeredgewidth": 3, "linestyle": ""}
+                        ax.plot(_places(seed)[-1], values[-1], color=styles[row]["color"], **cross, clip_on=False)
+                        crosses = {"undertrained": Line2D([], [], color="0.3", **cross)}
     for row, name in zip(axes, shown, strict=True):
         row[0].set_ylabel(SHOWN[name])
         if name == "critic_gap":
             for ax in row:
                 ax.axhline(0, color="0.5", linestyle=":")
-    legend(fig, lines, columns=4)
+    legend(fig, lines | crosses, columns=4)
     return fig
 
 
 @unless_empty
 def gan_health(by_dataset: Mapping[str, Sequence[Curves]]) -> Figure:
-    """Return whether two players are in balance: the discriminator's accuracy over each loss's share, by epoch.
+    """Return whether two players are in balance: the discriminator's accuracy over each loss's share.
 
     Args:
         by_dataset: by data set, the curves of every seed, which may begin late; the shares are means over seeds.
@@ -127,21 +139,21 @@ def gan_health(by_dataset: Mapping[str, Sequence[Curves]]) -> Figure:
     looks = {"real": {"color": DARK[2], "marker": "o"}, "fake": {"color": DARK[1], "marker": "s"}}
     entries = {}
     for seeds, (top, bottom) in zip(by_dataset.values(), axes.T, strict=True):
-        last = len(seeds[0]["train_loss"])
+        places = _places(seeds[0])
         for kind, name in (("real", "real"), ("fake", "made by the network")):
             for seed in seeds:
-                entries[name] = _epochs(top, seed[f"discriminator_accuracy_{kind}"], last, **looks[kind])
+                entries[name] = _epochs(top, seed, seed[f"discriminator_accuracy_{kind}"], **looks[kind])
         entries["guessing"] = top.axhline(0.5, color="0.5", linestyle=":")
         top.set(ylim=(-0.03, 1.03))
         losses = [name for name in seeds[0] if name.startswith("loss_")]
-        terms = np.zeros((len(seeds), len(losses), last))
+        terms = np.zeros((len(seeds), len(losses), len(places)))
         for i, seed in enumerate(seeds):
             for j, loss in enumerate(losses):
-                terms[i, j, last - len(seed[loss]) :] = seed[loss]
+                terms[i, j, -len(seed[loss]) :] = seed[loss]
         shares = terms.mean(axis=0)  # (losses, epochs)
         colors = [COLORS[i] for i in (0, 1, 6, 2)]
-        areas = bottom.stackplot(range(1, last + 1), shares / shares.sum(axis=0), colors=colors, edgecolor="white")
-        bottom.set(xlabel="epoch", ylim=(0, 1))
+        areas = bottom.stackplot(places, shares / shares.sum(axis=0), colors=colors, edgecolor="white")
+        bottom.set(xlabel="step" if "steps" in seeds[0] else "epoch", ylim=(0, 1))
         names = (_LOSSES.get(loss, loss.removeprefix("loss_").replace("_", " ")) for loss in losses)
         entries |= dict(zip(names, areas, strict=True))
     axes[0, 0].set(ylabel="discriminator:\nshare classified correctly")
@@ -265,12 +277,13 @@ def intervals(
     xlabel: str,
     apart: float = 0.0,
     printed: Mapping[tuple[str, str, str], float] | None = None,
+    sharex: bool = True,
     **spread: Any,
 ) -> tuple[Figure, np.ndarray]:
     """Draw a panel for each group, a line for each row and in it, ``apart``, each series: its point and its spread."""
     titles, rows, series = (list(dict.fromkeys(point[i] for point in points)) for i in range(3))
     height = (0.75 if apart else 0.5) * len(rows) + 2.2
-    fig, [axes] = _panels(titles, 1, (4.6 + 4 / len(titles), height), sharex=True, sharey=True)
+    fig, [axes] = _panels(titles, 1, (4.6 + 4 / len(titles), height), sharex=sharex, sharey=True)
     for point in points:
         ax, style = axes[titles.index(point.panel)], styles[point.series]
         place = rows.index(point.row) + apart * (series.index(point.series) - (len(series) - 1) / 2)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from softmask import papers
@@ -19,7 +20,7 @@ from softmask.config import Config
 from softmask.data.sample import WORDS
 from softmask.errors import DataError
 from softmask.files import read_json, write_atomic
-from softmask.measure.differences import Difference, detectable
+from softmask.measure.differences import Difference, Scores, detectable
 from softmask.measure.verdicts import (
     CONTRADICTED,
     FAILED_TRAINING,
@@ -33,10 +34,11 @@ from softmask.measure.verdicts import (
     REPORTED,
     UNDERTRAINED,
     Outcome,
+    Training,
 )
 from softmask.papers import Pair, display
 from softmask.papers.claims import UNITS
-from softmask.report.result import NOTHING_PRINTED, WORKBOOK, Cell, ResultTable
+from softmask.report.result import NOTHING_PRINTED, WORKBOOK, Cell, Key, ResultTable
 from softmask.report.tables import about_run, to_json
 
 if TYPE_CHECKING:
@@ -245,11 +247,18 @@ def table(name: str, title: str, caption: str, verdicts: Sequence[Verdict]) -> R
     return ResultTable(WORKBOOK, name, title, caption, cells, units)
 
 
-def write(paper: str, verdicts: Sequence[Verdict], config: Config, by_readers: Sequence[Verdict] = ()) -> Path:
+def write(
+    paper: str,
+    verdicts: Sequence[Verdict],
+    config: Config,
+    by_readers: Sequence[Verdict] = (),
+    scores: Mapping[Key, Scores] | None = None,
+) -> Path:
     """Write the verdicts, with every pair's numbers, to ``results/<run>/claims/<paper>.json``, for the report.
 
     What the file has on other claims stays there: several notebooks may judge one paper's. A damaged file is written
-    anew. ``by_readers`` has the same claims, judged by the readers' consensus on LNSM.
+    anew. ``by_readers`` has the same claims, judged by the readers' consensus on LNSM. ``scores`` are the values of
+    each image behind these verdicts, where no record of a training run holds them.
     """
     path = config.results / "claims" / f"{paper}.json"
     order = {claim.words: place for place, claim in enumerate(papers.load(paper).claims)}
@@ -257,31 +266,32 @@ def write(paper: str, verdicts: Sequence[Verdict], config: Config, by_readers: S
     try:
         before = read_json(path)
         kept = {part: [c for c in before[part] if c["claim"] in order.keys() - new] for part in _PARTS}
+        values = {**before.get("values", {})}
     except (DataError, LookupError, TypeError):  # not there yet, or damaged and written anew
-        kept = dict.fromkeys(_PARTS, ())
+        kept, values = dict.fromkeys(_PARTS, ()), {}
     content = {"paper": paper, **about_run(config)}
     for part, judged in zip(_PARTS, (verdicts, by_readers), strict=True):
         claims = [*map(asdict, judged), *kept[part]]
         content[part] = sorted(claims, key=lambda claim: order.get(claim["claim"], len(order)))
-    return write_atomic(path, to_json(content))
+    compared = {key for verdict in verdicts for pair in verdict.pairs for key in pair.pair.keys}
+    values |= {"|".join(key): vars(score) for key, score in (scores or {}).items() if key in compared}
+    return write_atomic(path, to_json(content | ({"values": values} if values else {})))
 
 
 _PARTS = ("claims", "by_readers")
+_AGAIN = "run its notebook again"
 
 
-def read(path: Path) -> dict[str, dict[str, str]]:
-    """Return what :func:`write` wrote, by claim: ``verdict``, ``why``, and both ``by_readers`` in words (empty where
-    the readers do not judge it).
+def read(path: Path) -> dict[str, dict[str, Any]]:
+    """Return what :func:`write` wrote, by claim: ``verdict``, ``why``, ``pairs``, ``deciding`` and ``unit`` as in
+    :class:`Verdict`, and ``by_readers``, verdict and why in words (empty where the readers do not judge it).
 
     Raises:
         DataError: names the file that cannot be read or does not hold verdicts.
     """
-    content = read_json(path, "run its notebook again")
+    content = read_json(path, _AGAIN)
     try:
-        verdicts = {
-            str(claim["claim"]): {"verdict": str(claim["verdict"]), "why": str(claim["why"]), "by_readers": ""}
-            for claim in content["claims"]
-        }
+        verdicts = {str(claim["claim"]): _verdict(claim) for claim in content["claims"]}
         if unknown := {claim["verdict"] for claim in verdicts.values()}.difference(VERDICTS):
             raise LookupError(f"no verdict is called {min(unknown)!r}")
         for claim in content["by_readers"]:
@@ -289,5 +299,56 @@ def read(path: Path) -> dict[str, dict[str, str]]:
                 why = f" ({claim['why']})" if claim["why"] else ""
                 verdicts[str(claim["claim"])]["by_readers"] = f"{claim['verdict']}{why}"
         return verdicts
-    except (LookupError, TypeError) as error:
-        raise DataError(f"{path}: holds no verdicts ({error!r}); run its notebook again") from error
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path}: holds no verdicts ({error!r}); {_AGAIN}") from error
+
+
+def read_values(path: Path) -> dict[Key, Scores]:
+    """Return the ``scores`` that :func:`write` wrote; none where there is no such file, or it has none.
+
+    Raises:
+        DataError: names the file that cannot be read or does not hold what it should.
+    """
+    content, scores = read_json(path, _AGAIN) if path.exists() else {}, {}
+    try:
+        for name, fields in content.get("values", {}).items():
+            row, dataset, metric = name.split("|")
+            arrays = {part: tuple(fields[part]) for part in ("ids", "patients", "curves")}
+            numbers = {"values": np.array(_numbers(fields["values"]), float)}
+            scores[row, dataset, metric] = Scores(**{**fields, **arrays, **numbers})
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path}: holds no values ({error!r}); {_AGAIN}") from error
+    return scores
+
+
+def _verdict(claim: Mapping[str, Any]) -> dict[str, Any]:
+    pairs = tuple(Judged(_pair(pair["pair"]), _outcome(pair["outcome"])) for pair in claim["pairs"])
+    deciding = claim["deciding"]
+    if not (deciding is None or (type(deciding) is int and 0 <= deciding < len(pairs))):
+        raise ValueError(f"deciding: {deciding!r} is the place of no pair")
+    words = {name: str(claim[name]) for name in ("verdict", "why", "unit")}
+    return words | {"pairs": pairs, "deciding": deciding, "by_readers": ""}
+
+
+def _pair(fields: Mapping[str, Any]) -> Pair:
+    return Pair(**{**fields, "printed": _numbers(fields["printed"])})
+
+
+def _outcome(fields: Mapping[str, Any]) -> Outcome:
+    difference = fields["difference"]
+    if difference is not None:
+        difference = Difference(**{name: _numbers(value) for name, value in difference.items()})
+    trainings = tuple(Training(**{**each, "gain": _numbers(each["gain"])}) for each in fields["trainings"])
+    numbers = {name: _numbers(fields[name]) for name in ("p", "p_holm")}
+    return Outcome(**{**fields, **numbers, "difference": difference, "trainings": trainings})
+
+
+def _numbers(value: Any) -> Any:
+    """What :func:`to_json` made of numbers: null of NaN, and words of infinities."""
+    if isinstance(value, list):
+        return tuple(map(_numbers, value))
+    if value in (None, "inf", "-inf"):
+        return float(value or "nan")
+    if not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return value

@@ -2,7 +2,7 @@
 
 SoftGAN (ICME 2022), equations 2, 3 and 5; DSNet (TNNLS 2023), equation 15; CasGAN (2020), equations 2 and 5; LGAN
 (CMIG 2021), equations 6 to 11; least squares after Mao et al., "Least Squares Generative Adversarial Networks",
-ICCV 2017.
+ICCV 2017. Of soft labels beyond these papers, :func:`dice_semimetric_loss` and :func:`adaptive_wing_loss`.
 
 What differs from the papers: the Dice loss is taken for each image and then averaged, so that a large nodule does not
 outweigh a small one; the segmentor's part of the GAN loss is the non-saturating one, -log D(x, S(x)), whose gradient
@@ -61,6 +61,42 @@ def soft_l1_loss(logits: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
 def soft_mse_loss(logits: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
     """Return the mean (tanh(logits) - (2 alpha - 1))^2, in [0, 4] (CasGAN, equation 2), of the same arguments."""
     return (torch.tanh(logits) - (2 * alpha - 1)).square().mean()
+
+
+def dice_semimetric_loss(logits: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    """Return sum |p - y| / (sum p + sum y), in [0, 1], the mean over images, with p = sigmoid(logits).
+
+    Wang, Popordanoska, Bertels, Lemmens and Blaschko, "Dice Semimetric Losses: Optimizing the Dice Score with Soft
+    Labels", MICCAI 2023, their DML_1: the :func:`dice_loss` of binary labels, and 0 for p = y of soft ones, too, where
+    that of the product is smallest for binary p. 0 / 0 of an empty label and prediction is 0 here, not 1. ``logits``
+    and ``alpha`` in [0, 1] are (B, 1, H, W).
+    """
+    p, y = torch.sigmoid(logits).flatten(1), alpha.flatten(1)  # (B, HW)
+    return ((p - y).abs().sum(1) / ((p + y).sum(1) + EPSILON)).mean()
+
+
+def adaptive_wing_loss(
+    logits: torch.Tensor,
+    alpha: torch.Tensor,
+    omega: float = 14,
+    theta: float = 0.5,
+    epsilon: float = 1,
+    power: float = 2.1,
+) -> torch.Tensor:
+    """Return the mean of w(p - y) over pixels and images, at least 0, with p = sigmoid(logits).
+
+    With d = |p - y| and k = ``power`` - y, w is omega log(1 + (d / epsilon)^k) below ``theta``, and a line from there,
+    which continues value and slope. Wang, Bo and Li, "Adaptive Wing Loss for Robust Face Alignment via Heatmap
+    Regression", ICCV 2019, equation 3, with their numbers; SoftSeg (Gros et al. 2021) trains with it. Their weighted
+    map is left out, as in ivadomed, SoftSeg's code, where it is 1 everywhere; the sum there is a mean here. ``logits``
+    and ``alpha`` in [0, 1] are (B, 1, H, W).
+    """
+    d, k = (torch.sigmoid(logits) - alpha).abs(), power - alpha
+    joint = (theta / epsilon) ** k
+    slope = omega / (1 + joint) * k * (theta / epsilon) ** (k - 1) / epsilon
+    near = omega * torch.log1p((d / epsilon) ** k)
+    far = slope * (d - theta) + omega * torch.log1p(joint)
+    return torch.where(d < theta, near, far).mean()
 
 
 @dataclass(frozen=True)
@@ -136,6 +172,8 @@ LOSSES: Mapping[str, Loss | GanLoss | WassersteinLoss] = MappingProxyType(
         # a student follows alpha L(soft) + (1 - alpha) L(hard), CasGAN, equation 5
         "soft_cross_entropy": Loss(F.binary_cross_entropy_with_logits, "soft"),
         "hard_cross_entropy": Loss(F.binary_cross_entropy_with_logits, "masks"),
+        "dice_semimetric": Loss(dice_semimetric_loss, "soft"),
+        "adaptive_wing": Loss(adaptive_wing_loss, "soft"),
         "gan": GanLoss(_cross_entropy, boundary=0.0),
         "gan_least_squares": GanLoss(_half_square, boundary=0.5),
         **{f"wasserstein_{critic}": WassersteinLoss(critic) for critic in CRITICS},

@@ -299,10 +299,15 @@ def mean_and_median(row: Row) -> Finding:
     return _larger(below, _violation(f"(1 + {median.mean:g}) / 2 < {mean.mean:g}", high))
 
 
+def other_unit(every: Sequence[Row], paper: str, table: str) -> bool:
+    """Return whether a spread of a table cannot be in the unit of its mean; then none of its spreads is taken to be."""
+    parts = (part for row in every if row[:2] == (paper, table) for part in _one_by_one(row, every))
+    return any(spread_of_share(part).violation > 0 for part in parts)
+
+
 def _with_unit_of_spread(row: Row, every: Sequence[Row]) -> Iterator[Row]:
-    """As :func:`_means_and_medians`, with ``percent`` where a spread of the table cannot be in its mean's unit."""
-    table = [part for other in every if other[:2] == row[:2] for part in _one_by_one(other, every)]
-    percent = any(spread_of_share(part).violation > 0 for part in table)
+    """As :func:`_means_and_medians`, with ``percent`` where the table's spreads are in another unit."""
+    percent = other_unit(every, *row[:2])
     for part in _means_and_medians(row, every):
         if part.has("mean", spread=True):
             cells = part.cells | ({"percent": part.cells["mean"]} if percent else {})

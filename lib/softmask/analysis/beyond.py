@@ -1,0 +1,353 @@
+"""Soft labels beyond the papers: predictions against the readers themselves, not against one mask cut at 0.5; and the
+soft mask compared with every other label.
+
+Everything is computed from the predictions that records keep and the readers' masks of the data set, so that runs of
+any age are measured alike; nothing is trained, and no network is needed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from softmask.analysis.doctors import rows_named
+from softmask.analysis.finished import Fitted, Wanted, kind_of, note_of
+from softmask.analysis.table import numbers, of_runs, summarise, values_of
+from softmask.analysis.training import CONSENSUS, scores_of, with_consensus
+from softmask.cache import cached_arrays, code_digest
+from softmask.config import Config
+from softmask.data.splits import crops, dataset_name
+from softmask.errors import DataError
+from softmask.experiments.inputs import recorded_soft_masks
+from softmask.experiments.night import NODULES
+from softmask.experiments.rows import ILLUSTRATED, RIVALS, labels_compared, rows_of
+from softmask.experiments.spec import RunSpec
+from softmask.experiments.store import Run
+from softmask.files import sha256_of
+from softmask.label.soft_labels import READERS_MEAN
+from softmask.measure import readers as measures
+from softmask.measure.differences import Scores
+from softmask.measure.soft import Calibration
+from softmask.measure.statistics import LEVEL, holm
+from softmask.measure.verdicts import INCONCLUSIVE, LEAST_PATIENTS, judge_pair
+from softmask.papers import Pair, display
+from softmask.parallel import map_items
+from softmask.report.result import NOT_FINISHED, Cell, Key
+from softmask.report.verdicts import Judged
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NETWORKS = ("improved_backbone", "unet")
+
+IN_THE_PAPERS = ("no_soft_label", "soft_mask_loss", "softgan", "kats_dilation", "gros_interpolation", "unet")
+"""Rows that the papers' tables have, too."""
+
+LOW = {CONSENSUS: False, "ged": True, "ece_vote": True}
+"""Measures in which the soft mask is compared with other labels, and whether low values are good ones."""
+
+SOFT = (*RIVALS, "kats_dilation", "gros_interpolation", "softseg")
+BINARY = ("no_soft_label", "binary_cross_entropy")
+_PAIRS = {
+    "soft_mask_cross_entropy": ("binary_cross_entropy", *RIVALS, READERS_MEAN),
+    "softgan": ("kats_dilation", "gros_interpolation"),
+    "soft_mask_loss": ("no_soft_label", "temperature_scaling", "softseg"),
+}
+PAIRS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "improved_backbone": _PAIRS,
+    "unet": {
+        "unet_soft_mask_cross_entropy": [f"unet_{row}" for row in _PAIRS["soft_mask_cross_entropy"]],
+        "unet_soft_mask_loss": [
+            "unet",
+            *(f"unet_{row}" for row in ("kats_dilation", "gros_interpolation", "temperature_scaling", "softseg")),
+        ],
+    },
+}
+"""By network, a row of the soft mask and the rows compared with it: those under its loss; and the binary mask under the
+Dice loss, this one's temperature scaling, and SoftSeg, which has a loss of its own, with the soft-mask loss."""
+
+BETTER, WORSE, OPEN = "better", "worse", "not shown"
+
+
+def wanted(config: Config) -> Wanted:
+    """Return the runs that are compared. In the small profiles they are those that the papers' tables have anyway, and
+    the pair :data:`~softmask.experiments.rows.ILLUSTRATED` on LIDC."""
+    runs: dict[tuple[str, str], Sequence[RunSpec]] = {}
+    for network in NETWORKS:
+        for dataset in NODULES:
+            rows = list(labels_compared(network, dataset))
+            if not config.profile.long:
+                shown = ILLUSTRATED if dataset == "lidc" else ()
+                rows = [row for row in rows if row in (*shown, *IN_THE_PAPERS)]
+            runs |= rows_of(rows, dataset, config)
+    return runs
+
+
+class AgainstReaders:
+    """Measures of finished runs against the readers of their test images (:mod:`softmask.measure.readers`).
+
+    Called with runs and a metric it returns (seeds, N), as :func:`softmask.analysis.table.values_of` does: the
+    ``values`` of :func:`softmask.analysis.table.of_runs` and, with the metric bound, of
+    :func:`softmask.analysis.training.scores_of`. NaN for images whose prediction the record does not keep (in the small
+    profiles it keeps eight) and that no reader marked. Opens each data set once; measures are kept in the cache.
+
+    Raises:
+        MissingData: real data that is not there.
+        DataError: a metric that is none of these, seeds with different test images, images that the data set lacks, or
+            no image with a reader.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._readers: dict[tuple, dict[str, np.ndarray]] = {}
+        self._measures: dict[RunSpec, dict[str, np.ndarray]] = {}
+
+    def __call__(self, runs: Sequence[Run], metric: str) -> np.ndarray:
+        if metric not in measures.MEASURES:
+            raise DataError(f"{metric} is no measure against readers; choose one of {', '.join(measures.MEASURES)}")
+        for run in runs:
+            if run.record.ids != runs[0].record.ids:
+                raise DataError(f"{run.spec.name}: measured on other test images than {runs[0].spec.name}")
+        return np.array([self._measured(run)[metric] for run in runs])
+
+    def table(self, fitted: Fitted) -> pd.DataFrame:
+        """Return the long table (:data:`softmask.analysis.table.COLUMNS`) of all runs and measures of ``fitted``."""
+        return of_runs(fitted, [(*place, metric) for place in fitted for metric in measures.MEASURES], self)
+
+    def reliability(self, runs: Sequence[Run]) -> Calibration:
+        """Return the calibration against the votes of all kept images and ``runs`` together."""
+        _, predictions, readers = zip(*map(self._pairs, runs), strict=True)
+        return measures.reliability(chain(*predictions), chain(*readers))
+
+    def _measured(self, run: Run) -> dict[str, np.ndarray]:
+        """Return (N,) for each measure."""
+        if run.spec in self._measures:
+            return self._measures[run.spec]
+        names, *pairs = self._pairs(run)
+
+        def build() -> dict[str, np.ndarray]:
+            title = f"{run.spec.name} against readers"
+            lines = map_items(_measures, list(zip(*pairs, strict=True)), title=title, unit="image")
+            return {metric: np.array([line[metric] for line in lines]) for metric in measures.MEASURES}
+
+        content = [array.tobytes() for array in chain(*pairs)]
+        values = cached_arrays("against-readers", sha256_of(code_digest("measure"), *names, *content), build)
+        places = {name: place for place, name in enumerate(run.record.ids)}
+        measured = {metric: np.full(len(run.record.ids), np.nan) for metric in measures.MEASURES}
+        for metric, array in measured.items():
+            array[[places[name] for name in names]] = values[metric]
+        self._measures[run.spec] = measured
+        return measured
+
+    def _pairs(self, run: Run) -> tuple[list[str], list[np.ndarray], list[np.ndarray]]:
+        """Return the images that have a prediction and readers: names, soft masks (S, S), readers (R, S, S)."""
+        from softmask.data import open_dataset
+
+        spec, kept = run.spec, recorded_soft_masks(run.record)
+        known = self._readers.setdefault((spec.dataset, spec.source, spec.size), {})
+        if unknown := [name for name in kept if name not in known]:
+            dataset = open_dataset(dataset_name(spec.dataset), replace(self.config, data=spec.source))
+            for row in rows_named(dataset, unknown):
+                sample = dataset[row]
+                [place] = crops(spec.dataset, sample, spec.size)
+                known[sample.id] = np.array([place.of(mask, spec.size) for mask in sample.masks], bool)
+        names = [name for name in kept if len(known[name])]
+        if not names:
+            raise DataError(f"{spec.name}: no reader marked an image whose prediction its record keeps")
+        return names, [kept[name] for name in names], [known[name] for name in names]
+
+
+def _measures(pair: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
+    return measures.against_readers(*pair)
+
+
+def judged_by_readers(fitted: Fitted) -> Fitted:
+    """Return the finished runs whose test images have readers."""
+    known = {place: runs for place, runs in fitted.items() if _consensus(place[1]) in runs[0].record.measures}
+    return Fitted(known, fitted.wanted)
+
+
+def _consensus(dataset: str) -> str:
+    return "dice" if dataset == "lidc" else CONSENSUS
+
+
+def run_cells(fitted: Fitted) -> list[Cell]:
+    """Return how many runs of each label and network are finished, in words."""
+    found: list[Cell] = []
+    for (row, dataset), specs in fitted.wanted.items():
+        runs = fitted.get((row, dataset), [])
+        words = (note_of(fitted, row, dataset) or f"{len(runs)} of {len(specs)} finished") if runs else NOT_FINISHED
+        source = kind_of(runs[0]) if runs else specs[0].source
+        found += numbers(row, dataset, {"runs": words}, 0, len(runs), source)
+    return found
+
+
+def cells(fitted: Fitted, against: AgainstReaders) -> list[Cell]:
+    """Return the measures against readers, and in simulated images the error against the true alpha."""
+    alphas = [(*place, "mae_alpha") for place, runs in fitted.items() if "mae_alpha" in runs[0].record.measures]
+    readable = judged_by_readers(fitted)
+    parts = [with_consensus(readable), against.table(readable), of_runs(fitted, alphas)]
+    found = summarise(pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True))
+    return sorted(found, key=lambda cell: NODULES.index(cell.dataset))  # the columns of a data set side by side
+
+
+def scores(fitted: Fitted, against: AgainstReaders) -> dict[Key, Scores]:
+    """Return the values of :data:`LOW`, times 100."""
+    found = {}
+    for (row, dataset), runs in judged_by_readers(fitted).items():
+        for metric in LOW:
+            name, source = (_consensus(dataset), values_of) if metric == CONSENSUS else (metric, against)
+            one = scores_of(runs, partial(source, metric=name), [fitted])
+            found[row, dataset, metric] = replace(one, values=100 * one.values)
+    return found
+
+
+def compared(found: Mapping[Key, Scores]) -> list[Judged]:
+    """Return every pair of :data:`PAIRS` that is run, on each data set and in each measure.
+
+    Differences are in favour of the soft mask, with their intervals over patients and seeds. ``p_holm`` of an outcome
+    is two-sided and corrected for all of these pairs together; NaN for pairs that are not judged.
+    """
+    pairs = [
+        Pair(better, worse, dataset, metric)
+        for metric in LOW
+        for dataset in NODULES
+        for by_row in PAIRS.values()
+        for better, rivals in by_row.items()
+        for worse in rivals
+        if {(better, dataset, metric), (worse, dataset, metric)} <= found.keys()
+    ]
+    judged = []
+    for pair in pairs:
+        rows = (found[row, pair.dataset, pair.metric] for row in (pair.better, pair.worse))
+        judged.append(Judged(pair, judge_pair(*rows, lower=LOW[pair.metric])))
+    both_sided = [np.nan if np.isnan(each.outcome.p) else _both_sided(each) for each in judged]
+    corrected = holm(both_sided)
+    return [
+        replace(each, outcome=replace(each.outcome, p_holm=float(p)))
+        for each, p in zip(judged, corrected, strict=True)
+        if each.outcome.difference is not None
+    ]
+
+
+def _both_sided(judged: Judged) -> float:
+    difference = judged.outcome.difference
+    return min(1.0, 2 * min(difference.p_below(0), difference.p_above(0)))
+
+
+def shown(judged: Judged) -> str:
+    """Return what a pair shows at the corrected level of 5 %: that the soft mask is better, worse, or neither; or why
+    it is not judged."""
+    p, difference = judged.outcome.p_holm, judged.outcome.difference
+    if np.isnan(p):
+        few = judged.outcome.verdict == INCONCLUSIVE
+        return f"not judged: fewer than {LEAST_PATIENTS} patients" if few else judged.outcome.verdict
+    return OPEN if p > 1 - LEVEL else BETTER if difference.mean > 0 else WORSE
+
+
+def difference_cells(judged: Iterable[Judged], fitted: Fitted) -> list[Cell]:
+    """Return one row for each comparison and measure."""
+    found: list[Cell] = []
+    for each in judged:
+        pair, difference = each.pair, each.outcome.difference
+        values = {"difference": difference.mean, "low": difference.low, "high": difference.high}
+        values |= {"shown": shown(each)} | ({} if np.isnan(each.outcome.p_holm) else {"p_holm": each.outcome.p_holm})
+        counts = difference.images, min(difference.seeds), kind_of(fitted[pair.better, pair.dataset][0])
+        found += numbers(str(pair), pair.dataset, values, *counts)
+    return found
+
+
+def figure(judged: Sequence[Judged], dataset: str) -> Figure | None:
+    """Return a figure of the differences on a data set: a panel for each measure, a line for each comparison."""
+    from softmask.report.plots import Interval, intervals  # matplotlib takes its time
+
+    points = [
+        Interval(
+            display("metrics", each.pair.metric),
+            f"{display('rows', each.pair.better)} vs {display('rows', each.pair.worse)}",
+            shown(each),
+            each.outcome.difference.mean,
+            (each.outcome.difference.low, each.outcome.difference.high),
+        )
+        for each in judged
+        if each.pair.dataset == dataset
+    ]
+    if not points:
+        return None
+    looks = {BETTER: ("o", "#0072B2", "#0072B2"), WORSE: ("X", "#D55E00", "#D55E00"), OPEN: ("o", "white", "black")}
+    styles = {
+        name: dict(zip(("marker", "markerfacecolor", "color"), looks.get(name, ("s", "white", "0.6")), strict=True))
+        for name in dict.fromkeys([*looks, *(point.series for point in points)])
+    }
+    fig, axes = intervals(points, styles, "difference in favour\nof the soft mask, times 100", sharex=False)
+    for ax in axes:
+        ax.axvline(0, color="0.5", linestyle=":")
+    return fig
+
+
+QUESTIONS = {
+    "other soft labels": SOFT,
+    "the readers' mean": (READERS_MEAN,),
+    "binary masks": BINARY,
+    "temperature scaling of the binary mask's network": ("temperature_scaling",),
+}
+"""What the soft mask is compared with in :func:`conclusions`, and the rows of the improved backbone behind it."""
+
+
+def conclusions(judged: Sequence[Judged], fitted: Fitted) -> list[str]:
+    """Return in plain sentences how the soft mask compares with each of :data:`QUESTIONS`: how many comparisons go
+    which way; on each data set and with each network, in every measure, the row that does best against it; and what is
+    not finished."""
+    sentences, waiting = [], []
+    for question, rows in QUESTIONS.items():
+        places = []
+        counts: Counter[str] = Counter()
+        for network in NETWORKS:
+            names = {_row(row, network) for row in rows}
+            for dataset in NODULES:
+                where = f"{display('datasets', dataset)} with the {display('rows', network)}"
+                if own := [each for each in judged if each.pair.worse in names and each.pair.dataset == dataset]:
+                    hardest = [min(some, key=_mean) for some in _by_metric(own)]
+                    told = "; ".join(map(_words, hardest))
+                    places.append(f"On {where} ({own[0].outcome.data}), the soft mask against {question}: {told}.")
+                    counts.update(map(shown, own))
+                elif {(row, dataset) for row in names} & fitted.wanted.keys():
+                    waiting.append(f"{question} on {where}")
+        if places:
+            others = counts.total() - sum(counts[way] for way in (BETTER, WORSE, OPEN))
+            sentences.append(
+                f"Against {question}, in {counts.total()} comparisons: the soft mask is better in {counts[BETTER]} and "
+                f"worse in {counts[WORSE]}; {counts[OPEN]} show no difference; {others} are not judged."
+            )
+        sentences += places
+    return [*sentences, *([f"Not finished: {'; '.join(waiting)}."] if waiting else [])]
+
+
+def _row(row: str, network: str) -> str:
+    """The row of a network that corresponds to one of the improved backbone."""
+    if network != "unet":
+        return row
+    return "unet" if row == "no_soft_label" else f"unet_{row}"
+
+
+def _mean(judged: Judged) -> float:
+    return judged.outcome.difference.mean
+
+
+def _by_metric(judged: Sequence[Judged]) -> list[list[Judged]]:
+    return [some for metric in LOW if (some := [each for each in judged if each.pair.metric == metric])]
+
+
+def _words(judged: Judged) -> str:
+    pair, difference = judged.pair, judged.outcome.difference
+    return (
+        f"{display('metrics', pair.metric)} {difference.mean:+.2f} ({difference.low:+.2f} to {difference.high:+.2f}; "
+        f"{display('rows', pair.worse)}: {shown(judged)})"
+    )

@@ -1,0 +1,135 @@
+"""What stands behind the numbers of a run, collected from its records for the report. Nothing is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+
+from softmask import papers
+from softmask.analysis import cascade, claims, finished, lungs, training
+from softmask.analysis.finished import Fitted, Wanted
+from softmask.config import Config
+from softmask.data.sample import data_words
+from softmask.data.sources import located
+from softmask.data.splits import dataset_name
+from softmask.errors import DataError
+from softmask.experiments.rehearsal import steps
+from softmask.experiments.rows import TABLES, rows_of, specs
+from softmask.experiments.store import Run
+from softmask.measure.differences import Scores
+from softmask.nets.registry import NETWORKS
+from softmask.report import verdicts
+from softmask.report.evidence import Evidence, Pictures, Place, Trained
+from softmask.report.result import Key
+
+BESIDE_DOCTORS: Mapping[str, str] = {"casgan": "casgan", "dsnet-v1": "dsnet_v1", "dsnet-v2": "dsnet"}
+"""By paper, the row that is compared with four doctors."""
+
+SIMULATED = "Simulated by this package; the outlines of lesions are those of LIDC-IDRI's readers (CC BY 3.0, TCIA)"
+
+
+def collect(config: Config) -> Evidence:
+    """Return what stands behind the printed tables and the claims, as far as the run has records."""
+    recorded = replace(config, recorded=True)
+    fitted = finished.fit_tables({paper: _wanted(paper, recorded) for paper in papers.NAMES}, recorded)
+    scores: dict[tuple[str, str, str, str], Scores] = {}
+    places: dict[Place, list[Run]] = {}
+    for paper, rows in fitted.items():
+        scores |= {(paper, *key): value for key, value in _scores(paper, rows, config).items()}
+        places |= {(paper, *place): runs for place, runs in rows.items() if not runs[0].spec.upscales}
+    first = {place: runs[0] for place, runs in ((p, finished.succeeded(runs)) for p, runs in places.items()) if runs}
+    by_dataset: dict[str, Run] = {}
+    for (_, _, dataset), run in first.items():
+        by_dataset.setdefault(dataset, run)
+    runs = {run.spec: run for rows in fitted.values() for run in finished.distinct(rows)}
+    return Evidence(
+        scores,
+        {place: _trained(runs) for place, runs in places.items()},
+        {place: _masks(run) for place, run in first.items()},
+        {dataset: _pictures(run, config) for dataset, run in by_dataset.items()},
+        sum(run.record.provenance.seconds for run in runs.values()),
+    )
+
+
+def _wanted(paper: str, config: Config) -> Wanted:
+    """The runs behind a paper's tables, of its network beside four doctors, and of lungs on real slices."""
+    tables = [name for name in TABLES if name.startswith(f"{paper}/")]
+    wanted = {place: runs for name in tables for place, runs in specs(name, config).items()}
+    if paper in BESIDE_DOCTORS:
+        wanted |= rows_of([BESIDE_DOCTORS[paper]], "lidc-500", config, paper)
+    return wanted | lungs.real_rows(config) if paper == "lgan" else wanted
+
+
+def _scores(paper: str, fitted: Fitted, config: Config) -> dict[Key, Scores]:
+    """Values of every measure that a claim or a table of the paper is about."""
+    others: dict[Key, Scores] = {}
+    with suppress(DataError):  # the page names the file
+        others = verdicts.read_values(config.results / "claims" / f"{paper}.json")
+    if paper == "lgan":
+        return lungs.scores(fitted) | others
+    printed = [cell.metric for table in papers.load(paper).tables.values() for cell in table.cells()]
+    scores = training.scores(fitted, dict.fromkeys([*claims.metrics(paper), *printed]))
+    if paper in BESIDE_DOCTORS:
+        scores |= cascade.doctors(fitted, BESIDE_DOCTORS[paper])
+    return scores | others
+
+
+def _trained(runs: list[Run]) -> Trained:
+    record, spec = runs[0].record, runs[0].spec
+    good = finished.succeeded(runs)
+    return Trained(
+        network=NETWORKS[spec.network].where.partition(":")[0] if spec.learns else "",
+        epochs=spec.settings.epochs if spec.learns else 0,
+        steps=steps(spec) if spec.learns else 0,
+        batch=spec.settings.batch_size if spec.learns else 0,
+        seeds=tuple(run.spec.seed for run in good),
+        failed=len(runs) - len(good),
+        seconds=sum(run.record.provenance.seconds for run in runs),
+        device=record.provenance.device,
+        cpu=record.provenance.cpu,
+        kind=data_words(spec.dataset, spec.source, record.provenance.origin),
+        images=len(record.ids),
+        patients=len(set(record.groups)),
+    )
+
+
+def _folds(run: Run) -> Iterable[Run]:
+    """A run, or those on the folds of one specimen that it stands for."""
+    return getattr(run, "folds", ()) or (run,)
+
+
+def _masks(run: Run) -> dict[str, np.ndarray]:
+    """Predictions kept of a run's test images, binarised as in testing."""
+    threshold = 255 * run.record.threshold
+    return {name: image >= threshold for name, image in run.record.predictions.items()}
+
+
+def _pictures(run: Run, config: Config) -> Pictures:
+    """The images that a run was tested on, where they are at hand, the same, and free to be shown."""
+    spec, ids = run.spec, run.record.ids
+    credit = SIMULATED
+    if spec.source == "real":
+        place = located(dataset_name(spec.dataset), config.data_root, "real")
+        if place is None:
+            return Pictures(ids, missing="the real images are not on the machine that made this page")
+        credit = place[0].licence
+        if not credit.startswith("CC BY"):
+            return Pictures(ids, missing=f"its terms do not let a page show the images ({credit})")
+    parts = list(_tested(run, config))
+    if None in parts:
+        return Pictures(ids, missing="the images at hand are not those that the networks were tested on")
+    images = np.concatenate([images for images, _ in parts])
+    return Pictures(ids, images, np.concatenate([truths for _, truths in parts]), credit)
+
+
+def _tested(run: Run, config: Config) -> Iterator[tuple[np.ndarray, np.ndarray] | None]:
+    """Images (N, S, S) uint8 and truths bool of each fold; None where they are not those of the record."""
+    for fold in _folds(run):
+        data = finished.data_of(fold.spec, config)
+        if data is None or data.digest != fold.record.provenance.data:
+            yield None
+        else:
+            yield np.rint(255 * data.test.images[:, 0]).astype(np.uint8), data.test.masks[:, 0] > 0

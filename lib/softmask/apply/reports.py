@@ -1,0 +1,101 @@
+"""RECIST marks from DICOM measurement reports (TID 1500)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from softmask.apply.items import Mark
+from softmask.data.ct import SAME_Z
+from softmask.data.dicom import dcmread, named
+from softmask.data.sample import Problem
+from softmask.errors import DataError, brief
+
+_GROUP = ("125007", "DCM")  # code of a Measurement Group
+
+
+def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
+    """Return the RECIST marks in a DICOM measurement report, and the groups whose diameters make none.
+
+    Each measurement group (TID 1501) with two diameters (SCOORD or SCOORD3D POLYLINE of two points) is a mark. SCOORD
+    counts from the outer corner of the first pixel (PS3.3 C.18.6.1.2), so half a pixel is taken off; SCOORD3D is in mm.
+
+    Raises:
+        DataError: naming the file, and the tag, when it is damaged, no structured report, or has no diameter.
+    """
+    dataset = dcmread(path, stop_before_pixels=True)
+    try:
+        modality = str(dataset.get("Modality"))
+        groups, drawn = [], []  # lines of each measurement group, and what is drawn in it
+        for item in _content(dataset):
+            name = (item.get("ConceptNameCodeSequence") or [{}])[0]
+            if (name.get("CodeValue"), name.get("CodingSchemeDesignator")) == _GROUP:
+                groups.append([*_lines(item)])
+                drawn.append(sorted({str(part.GraphicType) for part in _content(item) if "GraphicType" in part}))
+    except Exception as error:  # values are decoded only now, and on damaged bytes that raises nearly anything
+        raise DataError(f"{path}: damaged ({brief(error)}); export the report again") from error
+    if modality != "SR":
+        raise DataError(f"{path}: {named('Modality')} = {modality}; a measurement report (SR) was expected")
+    marks, problems = [], []
+    for number, lines in enumerate(groups, 1):
+        planes = {(line.uid, line.z_mm, line.frame) for line in lines}
+        if len(lines) == 2 and len(planes) == 1:
+            ends = tuple(end for line in lines for end in line.ends)
+            stated = tuple(line.stated_mm for line in lines)
+            marks.append(Mark(ends, "xy", "px" if lines[0].uid else "mm", *planes.pop(), stated))
+        elif lines or "POLYLINE" in drawn[number - 1]:
+            why = f"{len(lines)} diameters on {len(planes)} images, and a RECIST mark is two on one; redraw it"
+            problems.append(Problem(f"{path}, measurement group {number}", why))
+    if not any(groups):
+        kinds = ", ".join(sorted(set(chain(*drawn)))) or "nothing"
+        why = f"a POLYLINE of two points on one slice; drawn is {kinds}"
+        remedy = "export the marks with their coordinates"
+        raise DataError(f"{path}: none of its {len(groups)} measurement groups holds a diameter ({why}); {remedy}")
+    return marks, problems
+
+
+def _content(parent) -> Iterator:
+    """Yield all content items below one, in the report's order."""
+    for item in parent.get("ContentSequence") or ():
+        yield item
+        yield from _content(item)
+
+
+class _Line(NamedTuple):
+    """A line of two points (column, row) in pixels of image ``uid``, or (x, y) in mm at ``z_mm`` in ``frame``; its
+    length as stated, 0 in units of no length."""
+
+    ends: tuple[tuple[float, float], ...]
+    stated_mm: float
+    uid: str = ""
+    z_mm: float | None = None
+    frame: str = ""
+
+
+def _lines(group) -> Iterator[_Line]:
+    """Yield the lines of two points below the numbers of a group."""
+    numbers = (item for item in _content(group) if item.get("ValueType") == "NUM")
+    for measured, drawn in ((number, child) for number in numbers for child in number.get("ContentSequence") or ()):
+        values = [float(value) for value in drawn.get("GraphicData") or ()]
+        if drawn.get("GraphicType") != "POLYLINE":
+            continue
+        if drawn.get("ValueType") == "SCOORD" and len(values) == 4:
+            images = [item for item in drawn.get("ContentSequence") or () if item.get("ValueType") == "IMAGE"]
+            if len(images) != 1:
+                raise ValueError("a diameter is not drawn on one image")
+            ends = tuple((x - 0.5, y - 0.5) for x, y in zip(values[::2], values[1::2], strict=True))
+            yield _Line(ends, _millimetres(measured), str(images[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID))
+        elif drawn.get("ValueType") == "SCOORD3D" and len(values) == 6 and abs(values[2] - values[5]) < SAME_Z:
+            ends = (values[0], values[1]), (values[3], values[4])
+            frame = str(drawn.get("ReferencedFrameOfReferenceUID") or "")
+            yield _Line(ends, _millimetres(measured), "", values[2], frame)
+
+
+def _millimetres(number) -> float:
+    """Return the value of a NUM item in mm; 0 where it has none, or in units of no length."""
+    for measured in number.get("MeasuredValueSequence") or ():
+        units = (measured.get("MeasurementUnitsCodeSequence") or [{}])[0].get("CodeValue")
+        return float(measured.NumericValue) * {"mm": 1, "cm": 10}.get(units, 0)
+    return 0

@@ -1,0 +1,217 @@
+"""Whether a printed gain is larger than what its own spread and number of test images leave open.
+
+A gain g is the difference of two printed means over the same n test images, with standard deviations s and t over the
+images. With the correlation r of the two methods' values on an image, the 95 % interval of the difference is
+
+    g +- h(r),    h(r) = q sqrt((s^2 + t^2 - 2 r s t) / n),    q: Student's t with n - 1 degrees of freedom.
+
+The gain could be seen where it exceeds h:
+
+- *unpaired*, r = 0: what the printed numbers allow by themselves. h(0) is the half width in the table;
+- *paired*, r > 0: papers print no correlation. Solved for r, the gain exceeds h where the correlation exceeds
+  (s^2 + t^2 - n g^2 / q^2) / (2 s t). Where that is 1 or more, no correlation is enough.
+
+Assumptions: +- is over test images; images are independent of one another, although several are of one patient, which
+widens the interval; both networks were trained once, so that another seed is not asked for; means and spreads are taken
+as they stand, without their rounding; for many images the mean is nearly normal.
+
+Spreads that are not printed:
+
+- of Dice, :data:`DICE_SPREAD` m (1 - m) with the mean m. Christodoulou et al., "Confidence intervals uncovered: are we
+  ready for real-world medical imaging AI?", MICCAI 2024 (arXiv 2409.17763), show that a second-order polynomial of the
+  mean Dice approximates the standard deviation. This is the one that is 0 at 0 and 1, where no image can differ. Its
+  coefficient is not theirs: it is fitted to this workbook's own test results;
+- of an accuracy, sqrt(m (1 - m)): each case is right or wrong;
+- of other metrics, and of medians: not known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from softmask import papers
+from softmask.measure.statistics import LEVEL
+from softmask.measure.verdicts import BETTER
+from softmask.papers.audit.check import SCALES, Papers, Row, other_unit, rows
+from softmask.papers.audit.tables import stated
+from softmask.papers.claims import Claim, Pair, printed_place
+from softmask.papers.printed import PrintedCell
+
+DICE_SPREAD = 1.24
+"""Least squares over 171 mean Dice of networks on real test images and their standard deviations, from the committed
+tables ``cpu-real-3seeds`` and ``night-real``; the root mean square error is 0.04."""
+
+PRINTED, DERIVED = "printed", "derived"
+YES, NO, UNKNOWN = "yes", "no", "not known"
+IF_PAIRED = "only if correlation > {:.2f}"
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A pair of printed means, in the claim's unit: percentage points of a share, or pixels.
+
+    Attributes:
+        means: of the row that is claimed to be better, and of the other, times :attr:`Pair.times`.
+        spreads: standard deviations over test images; NaN where not known.
+        source: of the spreads, :data:`PRINTED` where both are, else :data:`DERIVED`; empty where one is not known.
+        n: test images, or nodules or scans where means are over these; None where not stated.
+    """
+
+    paper: str
+    claim: Claim
+    pair: Pair
+    means: tuple[float, float]
+    spreads: tuple[float, float]
+    source: str
+    n: int | None
+
+    @property
+    def half_width(self) -> float:
+        """Of the 95 % interval of the difference, unpaired; NaN where not known."""
+        return self._quantile * math.hypot(*self.spreads) / math.sqrt(self.n) if self._known else math.nan
+
+    @property
+    def correlation(self) -> float:
+        """Above which the gain exceeds the half width; NaN where not known, infinite where nothing was gained."""
+        if not self._known:
+            return math.nan
+        if self.pair.printed <= 0:
+            return math.inf
+        s, t = self.spreads
+        open_variance = s**2 + t**2 - self.n * (self.pair.printed / self._quantile) ** 2
+        if s * t == 0:  # of a constant there is no correlation
+            return math.copysign(math.inf, open_variance)
+        return open_variance / (2 * s * t)
+
+    @property
+    def seen(self) -> str:
+        """Whether the gain could be seen, in words."""
+        if not self._known:
+            return f"{UNKNOWN}: number of test images" if self.source else f"{UNKNOWN}: spread"
+        if self.correlation < 0:
+            return YES
+        return NO if self.correlation >= 1 else IF_PAIRED.format(self.correlation)
+
+    @property
+    def _known(self) -> bool:
+        return bool(self.source) and self.n is not None and self.n > 1
+
+    @property
+    def _quantile(self) -> float:
+        return _quantile(self.n)
+
+
+@cache
+def _quantile(n: int) -> float:
+    from scipy.stats import t  # takes a second to import, as in spreads.py
+
+    return float(t.ppf((1 + LEVEL) / 2, n - 1))
+
+
+def run() -> list[Gain]:
+    """Return every pair of printed means behind the five papers' claims, in their order."""
+    return every({name: papers.load(name) for name in papers.NAMES})
+
+
+def every(loaded: Papers) -> list[Gain]:
+    """Return every pair of printed means behind the papers' claims; what several claims of a paper compare, once."""
+    printed_rows = rows(loaded)
+    gains: dict[tuple, Gain] = {}
+    for paper in loaded.values():
+        cells = {
+            (cell.row, cell.dataset, cell.metric): _without_other_unit(cell, paper.name, table.name, printed_rows)
+            for table in paper.tables.values()
+            for cell in table.cells()
+        }
+        for claim, pair in _compared(paper.claims):
+            places = [printed_place(row, pair) for row in (pair.better, pair.worse)]
+            key = (paper.name, *places, pair.times, pair.kind)
+            gains.setdefault(key, _gain(paper.name, claim, pair, [cells[place] for place in places]))
+    return list(gains.values())
+
+
+def _compared(claims: Iterable[Claim]) -> Iterator[tuple[Claim, Pair]]:
+    for claim in claims:
+        yield from ((claim, pair) for pair in claim.pairs if not math.isnan(pair.printed))
+
+
+def _without_other_unit(cell: PrintedCell, paper: str, table: str, every_row: Sequence[Row]) -> PrintedCell:
+    """The cell, without its spread where the table's spreads cannot be in the unit of the means."""
+    if math.isnan(cell.std) or not other_unit(every_row, paper, table):
+        return cell
+    return cell._replace(std=math.nan)
+
+
+def _gain(paper: str, claim: Claim, pair: Pair, cells: Sequence[PrintedCell]) -> Gain:
+    factors = [_to_claim(cell, claim) * times for cell, times in zip(cells, (1.0, pair.times), strict=True)]
+    known = [_spread(cell) for cell in cells]
+    source = "" if any(math.isnan(spread) for spread, _ in known) else PRINTED
+    if source and DERIVED in [where for _, where in known]:
+        source = DERIVED
+    means = tuple(cell.mean * factor for cell, factor in zip(cells, factors, strict=True))
+    spreads = tuple(spread * factor for (spread, _), factor in zip(known, factors, strict=True))
+    return Gain(paper, claim, pair, means, spreads, source, images_behind(paper, pair, cells[0].metric))
+
+
+def _to_claim(cell: PrintedCell, claim: Claim) -> float:
+    """From the cell's unit to the claim's."""
+    return claim.scale / SCALES[cell.unit] if cell.unit in SCALES else 1.0
+
+
+def _spread(cell: PrintedCell) -> tuple[float, str]:
+    """The standard deviation over test images, in the cell's unit, and whether it is printed or derived."""
+    if not math.isnan(cell.std):
+        return float(cell.std), PRINTED
+    scale = SCALES.get(cell.unit, 1.0)
+    mean = cell.mean / scale
+    if cell.metric.startswith(("dice", "mean_dice")):
+        return DICE_SPREAD * mean * (1 - mean) * scale, DERIVED
+    if cell.metric.startswith("acc_"):
+        return math.sqrt(mean * (1 - mean)) * scale, DERIVED
+    return math.nan, DERIVED
+
+
+def images_behind(paper: str, pair: Pair, metric: str) -> int | None:
+    """Return the number of test images behind a pair's means, as the paper states it; None where it does not."""
+    for item in stated()["counted"]:
+        if (item["paper"], item["dataset"]) == (paper, pair.dataset) and metric in item["metrics"]:
+            return item["of"]
+    return stated()["test_images"].get(paper, {}).get(pair.dataset)
+
+
+def counts(gains: Sequence[Gain]) -> dict[str, dict[str, int]]:
+    """Return how many gains are claimed, by source of their spreads (empty: spread or number of images not known), and
+    how many of them could be seen (``yes``), only with paired images (``paired``), or not at all (``no``)."""
+    counted = {source: dict.fromkeys(("gains", YES, "paired", NO), 0) for source in (PRINTED, DERIVED, "")}
+    for gain in gains:
+        if gain.pair.kind != BETTER:
+            continue
+        known = not gain.seen.startswith(UNKNOWN)
+        part = counted[gain.source if known else ""]
+        part["gains"] += 1
+        if known:
+            part[gain.seen if gain.seen in (YES, NO) else "paired"] += 1
+    return counted
+
+
+def sentence(gains: Sequence[Gain]) -> str:
+    """Return in words which share of the claimed gains their spreads could not show."""
+    counted = counts(gains)
+    total, unknown = sum(part["gains"] for part in counted.values()), counted[""]["gains"]
+    return (
+        f"Of {total} printed gains, {counted[PRINTED]['gains']} have printed spreads: {_hidden(counted[PRINTED])}. "
+        f"{counted[DERIVED]['gains']} have spreads derived from the means: {_hidden(counted[DERIVED])}. "
+        f"For {unknown} the spread or the number of images is not known."
+    )
+
+
+def _hidden(part: Mapping[str, int]) -> str:
+    hidden = part["paired"] + part[NO]
+    share = f" ({100 * hidden / part['gains']:.0f} %)" if part["gains"] else ""
+    return (
+        f"{hidden} of these{share} are within the 95 % interval of independent images, "
+        f"{part[NO] or 'none'} of them whatever the correlation between the two methods"
+    )

@@ -1,0 +1,220 @@
+"""Metadata for people who check, cite and archive the workbook, from CITATION.cff and the committed results.
+
+``python -m softmask.report.metadata`` writes, into the checkout, ``codecheck.yml`` (CODECHECK, configuration 1.0),
+``codemeta.json`` (CodeMeta 3.0), ``.zenodo.json``, and ``ro-crate-metadata.json`` (Workflow Run RO-Crate 0.5); a test
+compares them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from softmask.config import ROOT
+from softmask.errors import SoftmaskError
+from softmask.files import read_json, write_atomic
+from softmask.papers import display
+from softmask.report import contents
+from softmask.report.headline import RUNS
+
+_COMMAND = "run_all.sh"
+_DESCRIPTOR = "ro-crate-metadata.json"
+_PROFILES = (
+    "https://w3id.org/ro/wfrun/process/0.5",
+    "https://w3id.org/ro/wfrun/workflow/0.5",
+    "https://w3id.org/workflowhub/workflow-ro-crate/1.0",
+)
+_FORMATS = {".csv": "text/csv", ".png": "image/png", ".ipynb": "application/x-ipynb+json"}
+
+
+def written() -> dict[str, str]:
+    """Return the content of each file by its name."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    outputs = {run: dict(_outputs(run)) for run in RUNS}
+    files = {
+        "codemeta.json": _codemeta(citation),
+        ".zenodo.json": _zenodo(citation),
+        _DESCRIPTOR: _crate(citation, outputs),
+    }
+    texts = {name: json.dumps(content, indent=1, ensure_ascii=False) + "\n" for name, content in files.items()}
+    return texts | {"codecheck.yml": yaml.safe_dump(_codecheck(citation, outputs), sort_keys=False, width=120)}
+
+
+def _outputs(run: str) -> Iterator[tuple[str, str]]:
+    """Yield the committed tables and figures of a run, as paths in the checkout, and what each is."""
+    found = contents.read(run)
+    for table in found.tables:
+        path = ROOT / "results" / run / "tables" / table.paper / f"{table.name}.csv"
+        if path.exists():
+            yield (
+                path.relative_to(ROOT).as_posix(),
+                f"{_of(table.paper)}, {table.name.replace('-', ' ')}: {table.title}",
+            )
+    for figure in found.figures:
+        for picture in figure.pictures:
+            path = ROOT / "figures" / run / figure.paper / f"{picture.name}.png"
+            if path.exists():
+                yield path.relative_to(ROOT).as_posix(), f"{_of(figure.paper)}, {picture.name.replace('-', ' ')}"
+
+
+def _of(paper: str) -> str:
+    return "this workbook" if paper == "workbook" else display("papers", paper)
+
+
+def _codecheck(citation: Mapping, outputs: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    manifest = [
+        {"file": path, "comment": f"{what} (run {run})"}
+        for run, files in outputs.items()
+        for path, what in files.items()
+    ]
+    return {
+        "version": "https://codecheck.org.uk/spec/config/1.0/",
+        "paper": {"title": citation["title"], "authors": citation["authors"]},
+        "summary": f"{' '.join(citation['abstract'].split())} Command: ./{_COMMAND}",
+        "manifest": manifest,
+    }
+
+
+def _codemeta(citation: Mapping) -> dict[str, Any]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {
+        "@context": "https://w3id.org/codemeta/3.0",
+        "@type": "SoftwareSourceCode",
+        "name": citation["title"],
+        "identifier": project["name"],
+        "version": citation["version"],
+        "dateModified": str(citation["date-released"]),
+        "description": " ".join(citation["abstract"].split()),
+        "license": f"https://spdx.org/licenses/{citation['license']}",
+        "author": [{"@type": "Organization", "name": author["name"]} for author in citation["authors"]],
+        "keywords": citation["keywords"],
+        "programmingLanguage": "Python",
+        "runtimePlatform": f"Python {project['requires-python']}",
+        "operatingSystem": "Linux",
+        "softwareRequirements": project["dependencies"],
+        "referencePublication": [_article(reference) for reference in citation["references"]],
+    }
+
+
+def _article(reference: Mapping) -> dict[str, Any]:
+    article = {"@type": "ScholarlyArticle", "name": reference["title"], "datePublished": str(reference["year"])}
+    return article | ({"@id": address} if (address := _address(reference)) else {})
+
+
+def _address(reference: Mapping) -> str:
+    return f"https://doi.org/{reference['doi']}" if "doi" in reference else reference.get("url", "")
+
+
+def _zenodo(citation: Mapping) -> dict[str, Any]:
+    addresses = filter(None, map(_address, citation["references"]))
+    return {
+        "upload_type": "software",
+        "title": citation["title"],
+        "version": citation["version"],
+        "description": " ".join(citation["abstract"].split()),
+        "creators": [{"name": author["name"]} for author in citation["authors"]],
+        "license": citation["license"],
+        "keywords": citation["keywords"],
+        "related_identifiers": [{"identifier": address, "relation": "references"} for address in addresses],
+    }
+
+
+def _crate(citation: Mapping, outputs: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    licence = f"https://spdx.org/licenses/{citation['license']}"
+    files = {path: what for found in outputs.values() for path, what in found.items()}
+    notebooks = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    authors = citation["authors"]
+    agents = [{"@id": f"#{author['name'].replace(' ', '-')}"} for author in authors]
+    actions = [_action(run, found, agents[0]) for run, found in outputs.items() if found]
+    sources = {source["@id"]: source for run in outputs for source in _sources(run)}
+    root = {
+        "@id": "./",
+        "@type": "Dataset",
+        "name": citation["title"],
+        "description": " ".join(citation["abstract"].split()),
+        "datePublished": str(citation["date-released"]),
+        "license": {"@id": licence},
+        "author": agents,
+        "keywords": ", ".join(citation["keywords"]),
+        "conformsTo": [{"@id": profile} for profile in _PROFILES],
+        "mainEntity": {"@id": _COMMAND},
+        "hasPart": [{"@id": path} for path in (_COMMAND, *notebooks, *files)],
+        "mentions": [{"@id": action["@id"]} for action in actions],
+    }
+    workflow = {
+        "@id": _COMMAND,
+        "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow"],
+        "name": f"{citation['title']}: all notebooks in their order",
+        "description": "Sets up the environment, runs the notebooks by papermill, and compares the tables.",
+        "programmingLanguage": {"@id": "#bash"},
+        "license": {"@id": licence},
+        "author": agents,
+        "version": citation["version"],
+    }
+    organizations = [{"@type": "Organization"} | agent | author for agent, author in zip(agents, authors, strict=True)]
+    profiles = [{"@id": url, "@type": "CreativeWork", "name": url, "version": Path(url).name} for url in _PROFILES]
+    contextual = [
+        {"@id": "#bash", "@type": "ComputerLanguage", "name": "Bash", "url": "https://www.gnu.org/software/bash/"},
+        {"@id": licence, "@type": "CreativeWork", "name": f"{citation['license']} licence", "identifier": licence},
+        *organizations,
+        *profiles,
+    ]
+    about = {"@id": _DESCRIPTOR, "@type": "CreativeWork", "about": {"@id": "./"}}
+    about["conformsTo"] = {"@id": "https://w3id.org/ro/crate/1.1"}
+    parts = [
+        {"@id": path, "@type": "File", "name": what, "encodingFormat": _FORMATS[Path(path).suffix]}
+        for path, what in ({path: Path(path).stem for path in notebooks} | files).items()
+    ]
+    graph = [about, root, workflow, *actions, *sources.values(), *contextual, *parts]
+    return {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": graph}
+
+
+def _provenances(run: str) -> Iterator[Mapping[str, Any]]:
+    for path in sorted((ROOT / "results" / run / "tables").glob("*/*.json")):
+        yield read_json(path).get("provenance", {})
+
+
+def _sources(run: str) -> Iterator[dict[str, Any]]:
+    """Yield the data that the tables of a run were made from, once each."""
+    found = {}
+    for about in _provenances(run):
+        for data in about.get("datasets", ()):
+            text = {"name": f"{data['name']}, {data['source']}", "description": data["origin"]}
+            identity = f"#data-{data['fingerprint'][:16]}"
+            found[identity] = {"@id": identity, "@type": "Dataset", **text, "identifier": data["fingerprint"]}
+    yield from found.values()
+
+
+def _action(run: str, files: Mapping[str, str], agent: Mapping[str, str]) -> dict[str, Any]:
+    machines = sorted({about["cpu"] for about in _provenances(run) if about.get("cpu")})
+    return {
+        "@id": f"#{run}",
+        "@type": "CreateAction",
+        "name": f"run {run}",
+        "description": f"./{_COMMAND}, profile and data {run}, on {', '.join(machines)}",
+        "instrument": {"@id": _COMMAND},
+        "agent": dict(agent),
+        "object": [{"@id": source["@id"]} for source in _sources(run)],
+        "result": [{"@id": path} for path in files],
+    }
+
+
+def main() -> int:
+    """Write the files; return the exit status, 1 with a message where the results cannot be read."""
+    try:
+        for name, text in written().items():
+            write_atomic(ROOT / name, text)
+    except SoftmaskError as error:
+        print(f"softmask: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

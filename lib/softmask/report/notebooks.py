@@ -1,0 +1,142 @@
+"""Executed notebooks as HTML beside the report, and which cell drew a figure or judged a claim, for its links."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import re
+from collections.abc import Collection, Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from softmask.config import ROOT, Config
+from softmask.errors import DataError, brief
+from softmask.files import write_atomic
+from softmask.report.evidence import embedded
+
+LARGEST = 2_000_000
+"""Bytes of an executed notebook as HTML, where smaller pictures can make it so."""
+_LOG = logging.getLogger(__name__)
+_LOG.setLevel(logging.ERROR)  # pictures of notebooks have no alternative text
+_WIDTHS = (1280, 960, 640, 320)
+_ANYTHING = ".+/.+"
+
+
+def as_html(config: Config) -> list[str]:
+    """Write the run's executed notebooks as HTML beside them, and return the names of all that are there.
+
+    One is written again where the notebook is newer. Each is a single file that opens without a server and loads
+    nothing; its pictures are shrunk until it has at most :data:`LARGEST` bytes.
+
+    Raises:
+        DataError: names the notebook that cannot be read.
+    """
+    folder = config.results / "notebooks"
+    for source in sorted(folder.glob("*.ipynb")):
+        target = source.with_suffix(".html")
+        if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+            write_atomic(target, _html(source, config.run))
+    return sorted(path.stem for path in folder.glob("*.html"))
+
+
+def _html(source: Path, run: str) -> str:
+    from nbconvert import HTMLExporter  # slow to import
+
+    exporter = HTMLExporter(template_name="basic", log=_LOG)
+    try:
+        body, resources = exporter.from_filename(str(source))
+    except ValueError as error:
+        raise DataError(f"{source}: is no notebook ({brief(error)}); run it again") from error
+    environment = Environment(
+        loader=PackageLoader("softmask.report", "page"), autoescape=True, undefined=StrictUndefined
+    )
+    template = environment.get_template("notebook.html.j2")
+    colours = Markup("\n".join(resources["inlining"]["css"]))
+    for width in _WIDTHS:
+        page = template.render(name=source.stem, run=run, colours=colours, body=Markup(_shrunk(body, width)))
+        if len(page.encode()) <= LARGEST:
+            break
+    return page
+
+
+def _shrunk(body: str, width: int) -> str:
+    def smaller(found: re.Match) -> str:
+        return embedded(base64.b64decode(found[1]), width)[0]
+
+    return re.sub(r"data:image/png;base64,([\w+/=\s]+)", smaller, body)
+
+
+def address(executed: Collection[str], notebook: str) -> str:
+    """Return where a notebook is, relative to ``results/<run>/``: as it was ``executed``, else its source."""
+    return f"notebooks/{notebook}.html" if notebook in executed else f"../../notebooks/{notebook}.ipynb"
+
+
+class CodeCell(NamedTuple):
+    """A code cell: its number (from 1), the heading above it, and its source."""
+
+    number: int
+    heading: str
+    source: str
+
+
+def drawn_by(executed: Collection[str], notebook: str, paper: str, name: str) -> tuple[str, str]:
+    """Return the cell of ``notebook`` that draws a figure, in words, and its :func:`address`.
+
+    That is the cell that has ``"<paper>/<name>"``, where an f-string's fields may be anything, else one that joins
+    paper and name from variables, else the notebook as a whole.
+    """
+    joined = None
+    for cell in _cells(notebook):
+        if ".figure(" not in cell.source:
+            continue
+        texts = set(_texts(cell.source))
+        if any(text != _ANYTHING and re.fullmatch(text, f"{paper}/{name}") for text in texts):
+            return _link(executed, notebook, cell)
+        if {_ANYTHING, re.escape(paper), re.escape(name)} <= texts:
+            joined = joined or cell
+    return _link(executed, notebook, joined)
+
+
+def judged_in(executed: Collection[str], notebook: str) -> tuple[str, str]:
+    """Return the cell of ``notebook`` that judges claims, as :func:`drawn_by`."""
+    judging = (cell for cell in _cells(notebook) if re.search(r"\bjudge(_paper)?\(", cell.source))
+    best = sorted(judging, key=lambda cell: "judge_paper(" not in cell.source)  # stable: the first of either kind
+    return _link(executed, notebook, best[0] if best else None)
+
+
+def _link(executed: Collection[str], notebook: str, cell: CodeCell | None) -> tuple[str, str]:
+    place = address(executed, notebook)
+    if cell is None:
+        return notebook, place
+    words = ", ".join(part for part in (notebook, cell.heading, f"code cell {cell.number}") if part)
+    # the fragment is the heading's, as JupyterLab, GitHub and nbconvert spell it
+    return words, place + (f"#{quote(cell.heading.replace(' ', '-'))}" if cell.heading else "")
+
+
+def _texts(source: str) -> Iterator[str]:
+    """The strings of a cell as patterns; the fields of an f-string match anything."""
+    for text in re.findall(r'"([^"\n]*)"', source):
+        yield re.sub(r"\\\{.*?\\\}", ".+", re.escape(text))
+
+
+@cache
+def _cells(notebook: str) -> tuple[CodeCell, ...]:
+    """The code cells of a notebook; none where it cannot be read."""
+    try:
+        content = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))
+        heading, found = "", []
+        for cell in content["cells"]:
+            source = "".join(cell["source"])
+            if cell["cell_type"] == "markdown":
+                heading = (re.findall(r"^#{1,6} +(.+?)\s*$", source, re.MULTILINE) or [heading])[-1]
+            elif source.strip():
+                found.append(CodeCell(len(found) + 1, heading, source))
+        return tuple(found)
+    except (OSError, ValueError, KeyError, TypeError):  # a link is not worth a failed report
+        return ()

@@ -1,0 +1,101 @@
+/* The page itself: search, folds that open for a link, and the claims computed again. */
+"use strict";
+
+const byId = id => document.getElementById(id);
+
+const Page = (() => {
+  let parsed = null;
+  /* The page's data, read once: values of every test image by method, images, claims and the constants of the rule. */
+  function data() {
+    parsed = parsed || JSON.parse(byId("data").textContent);
+    return parsed;
+  }
+
+  const scores = key => Verdicts.scoresOf(data(), key);
+
+  function open(target) {
+    for (let node = target; node; node = node.parentElement) if (node.tagName === "DETAILS") node.open = true;
+  }
+
+  function openAddress() {
+    const target = location.hash.length > 1 && byId(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    open(target);
+    target.scrollIntoView();
+  }
+
+  function search() {
+    const input = byId("search"), said = byId("matches");
+    const parts = [...document.querySelectorAll("[data-find]")];
+    const texts = new Map();
+    const text = part => {
+      if (!texts.has(part)) texts.set(part, part.textContent.toLowerCase());
+      return texts.get(part);
+    };
+    input.addEventListener("input", () => {
+      const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const found = parts.filter(part => words.every(word => text(part).includes(word)));
+      parts.forEach(part => part.classList.toggle("hidden", !found.includes(part)));
+      document.querySelectorAll("details.own").forEach(own => { own.open = words.length > 0; });
+      said.textContent = words.length ? `${found.length} of ${parts.length}` : "";
+      if (words.length && found.length) found[0].scrollIntoView();
+    });
+    document.addEventListener("keydown", event => {
+      if (event.key === "/" && !/^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) {
+        event.preventDefault();
+        input.focus();
+      } else if (event.key === "Escape" && document.activeElement === input) {
+        input.value = "";
+        input.dispatchEvent(new Event("input"));
+      }
+    });
+  }
+
+  /* Compute every claim again; true where it agrees, false where not, null where values are missing. */
+  function check(claim) {
+    const missing = claim.pairs.some(pair => pair.difference &&
+      [pair.better, ...(pair.bound === null ? [pair.worse] : [])].some(key => !scores(key)));
+    const place = document.querySelector(`[data-claim="${claim.id}"]`);
+    if (missing || !claim.pairs.some(pair => pair.difference)) {
+      place.textContent = missing ? "Not computed again: this page does not hold all the values behind this claim." : "";
+      return null;
+    }
+    const again = Verdicts.judge(claim, data()), wrong = Verdicts.disagreements(claim, again);
+    place.classList.add(wrong.length ? "disagrees" : "agrees");
+    const decided = claim.deciding === null ? null : again.pairs[claim.deciding].difference;
+    const number = value => value.toFixed(2).replace("-", "−");
+    const interval = decided && Number.isFinite(decided.low)
+      ? `; deciding comparison ${number(decided.mean)} (${number(decided.low)} to ${number(decided.high)})` : "";
+    const few = wrong.slice(0, 5).join("; ") + (wrong.length > 5 ? ` and ${wrong.length - 5} more` : "");
+    place.textContent = wrong.length
+      ? `Computed again in this page, the values no longer agree with what is written: ${few}.`
+      : `Computed again in this page from the values of every image: ${again.verdict}${interval}. Agrees.`;
+    return !wrong.length;
+  }
+
+  function checkAll() {
+    const began = performance.now(), results = data().claims.map(claim => [claim, check(claim)]);
+    const having = value => results.filter(([, agrees]) => agrees === value).map(([claim]) => claim);
+    const [right, wrong] = [having(true), having(false)], said = byId("recomputed");
+    const seconds = ((performance.now() - began) / 1000).toFixed(1);
+    if (!right.length && !wrong.length) return;
+    said.classList.add(wrong.length ? "disagrees" : "agrees");
+    said.textContent = `Computed again in this page from the values of every test image, in ${seconds} s: `
+      + `${right.length} of ${right.length + wrong.length} claims agree with what is written`
+      + (wrong.length ? `. Verdict or interval NO LONGER AGREES: ${wrong.map(claim => claim.words).join("; ")}.` : ".");
+    wrong.forEach(claim => byId(claim.id).classList.add("changed"));
+  }
+
+  function start() {
+    search();
+    addEventListener("hashchange", openAddress);
+    openAddress();
+    document.addEventListener("click", event => {
+      const button = event.target.closest("button.number");
+      if (button) Images.show(button.dataset.key, button.dataset.with, button.dataset.printed);
+    });
+    setTimeout(checkAll, 50);
+  }
+
+  return { data, scores, start };
+})();

@@ -1,0 +1,242 @@
+"""The first screen of the report: on what data, trained how, and what came out, in sentences with numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from softmask import papers
+from softmask.data.sample import WORDS
+from softmask.papers import display
+from softmask.report.contents import DAMAGED, Contents, State, TableEntry
+from softmask.report.evidence import Evidence, Trained
+from softmask.report.result import NOTHING_PRINTED, WORKBOOK, decimals_of, number
+from softmask.report.verdicts import (
+    FAILED_TRAINING,
+    FAILS,
+    HOLDS,
+    INCONCLUSIVE,
+    NOT_FINISHED,
+    NOT_RUN,
+    REPORTED,
+    UNDERTRAINED,
+    Judged,
+)
+
+PROPOSED: Mapping[str, tuple[str, tuple[str, ...], str]] = {
+    "casgan": ("casgan_soft", ("table-1",), "dice"),
+    "softgan": ("softgan", ("table-1", "table-2"), "dice"),
+    "dsnet-v1": ("dsnet_v1", ("table-1", "table-2"), "dice"),
+    "dsnet-v2": ("dsnet", ("table-1", "table-2"), "dice"),
+    "lgan": ("lgan_regression", ("table-4",), "mean_dice3d"),
+}
+"""Each paper's own method, the tables that compare it with other networks, and the measure."""
+_OPEN = {
+    UNDERTRAINED: "not judged because a network was still improving when its training ended",
+    FAILED_TRAINING: "not judged because most training runs of a network failed",
+    NOT_FINISHED: "not finished",
+    REPORTED: "reported and not judged (times on another device)",
+    NOT_RUN: "not run yet",
+    DAMAGED: "damaged",
+}
+"""Why a claim has no verdict."""
+_IN_PLACE = {
+    "lnsm": "LIDC patients, with RECIST axes measured on one reader's outline, in place of DeepLesion's",
+    "lungs-2d": "slices, one of each scan, in place of the lungs of LIDC-IDRI and QIN",
+}
+"""What a substitute is, and what it stands for."""
+
+
+class Rivals(NamedTuple):
+    """Mean of a paper's own method, and the best other network of its table with its mean."""
+
+    own: float
+    row: str
+    best: float
+
+
+def rivals(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) -> Rivals | None:
+    """Return the method ``own`` and the best other network; None where one is missing.
+
+    Variants of the method itself (``casgan_bin``) are no other network. ``mean``: ``paper_mean`` or ``ours_mean``.
+    """
+    cells = [cell for cell in entry.cells if cell.printed and (cell.dataset, cell.metric) == (dataset, metric)]
+    means = {cell.row: getattr(cell, mean) for cell in cells if not math.isnan(getattr(cell, mean))}
+    others = {row: value for row, value in means.items() if row.partition("_")[0] != own.partition("_")[0]}
+    if own not in means or not others:
+        return None
+    best = max(others, key=others.get)
+    return Rivals(means[own], best, means[best])
+
+
+class Comparison(NamedTuple):
+    """A paper's own method beside the best other network of the same table, in print and here; both also in words.
+
+    ``kind`` is that of the data (empty where not run), ``epochs`` how long the paper trains.
+    """
+
+    entry: TableEntry
+    dataset: str
+    metric: str
+    kind: str
+    trained: Trained | None
+    epochs: int | None
+    printed: str
+    ours: str
+    in_print: Rivals | None
+    here: Rivals | None
+
+
+def comparisons(contents: Contents, evidence: Evidence) -> list[Comparison]:
+    """Return the main comparison of each paper, on each of its data sets."""
+    entries = {(entry.paper, entry.name): entry for entry in contents.tables}
+    found = []
+    for paper, (own, tables, metric) in PROPOSED.items():
+        for entry in (entries[paper, name] for name in tables):
+            cells = [cell for cell in entry.cells if cell.printed and cell.metric == metric]
+            for dataset in dict.fromkeys(cell.dataset for cell in cells):
+                both = [rivals(entry, own, dataset, metric, mean) for mean in ("paper_mean", "ours_mean")]
+                kinds = {WORDS.get(cell.source, cell.source) for cell in cells if cell.dataset == dataset and cell.run}
+                found.append(
+                    Comparison(
+                        entry,
+                        dataset,
+                        metric,
+                        " and ".join(sorted(kinds)),
+                        evidence.trained.get((paper, own, dataset)),
+                        papers.load(paper).epochs,
+                        *(_words(entry, metric, pair) for pair in both),
+                        *both,
+                    )
+                )
+    return found
+
+
+def _words(entry: TableEntry, metric: str, pair: Rivals | None) -> str:
+    """``69.30; Inf-Net 72.78``."""
+    if pair is None:
+        return NOTHING_PRINTED
+    decimals = decimals_of(entry.paper, entry.name, next(cell for cell in entry.cells if cell.metric == metric))
+    ours, theirs = (number(value, math.nan, decimals) for value in (pair.own, pair.best))
+    return f"{ours}; {display('rows', pair.row)} {theirs}"
+
+
+def trained_words(trained: Trained) -> str:
+    """Return ``24 epochs, 3,000 steps of 8, 3 seeds, 0.4 h on cpu``."""
+    seeds = len(trained.seeds) + trained.failed
+    counted = f"{seeds} seed{'' if seeds == 1 else 's'}" + (f" ({trained.failed} failed)" if trained.failed else "")
+    if not trained.epochs:
+        return counted
+    epochs = f"{trained.epochs} epoch{'' if trained.epochs == 1 else 's'}, {trained.steps:,} steps of {trained.batch}"
+    return f"{epochs}, {counted}, {hours(trained.seconds)} on {trained.device}"
+
+
+def hours(seconds: float) -> str:
+    """Return ``0.4 h`` or ``12 h``, and minutes of less than six."""
+    if seconds < 360:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 36000 else f"{seconds / 3600:.0f} h"
+
+
+def training(evidence: Evidence, short: bool) -> str:
+    """Return how much was trained, on what; ``short``: in a profile that trains for minutes."""
+    networks = [trained for trained in evidence.trained.values() if trained.epochs]
+    if not networks:
+        return "no record of a training run is beside this report"
+    devices = sorted({trained.device for trained in networks})
+    processors = sorted({trained.cpu for trained in networks})
+    on = f"on {', '.join(devices)} ({', '.join(processors)})"
+    steps = [trained.steps for trained in networks]
+    range_of = f"{min(steps):,} to {max(steps):,} steps each" if min(steps) < max(steps) else f"{steps[0]:,} steps each"
+    words = f"{range_of}, {hours(evidence.seconds)} of training in all, {on}."
+    if short:
+        words += " Narrow networks, trained for minutes: this cannot decide claims about networks as published."
+    return words
+
+
+def data(contents: Contents, evidence: Evidence) -> list[tuple[str, str]]:
+    """Return the kinds of data behind the papers' tables, such as ``Real, substitute``, and the data sets of each."""
+    patients = {dataset: trained.patients for (_, _, dataset), trained in evidence.trained.items()}
+    images: dict[str, dict[str, int]] = {}
+    for entry in (entry for entry in contents.tables if entry.paper != WORKBOOK):
+        for cell in entry.cells:
+            if cell.run and cell.dataset and cell.source in WORDS and (cell.printed or cell.dataset in patients):
+                sets = images.setdefault(cell.source, {})
+                # an undefined value leaves an image out
+                sets[cell.dataset] = max(sets.get(cell.dataset, 0), (cell.n_images or 0) // max(cell.n_seeds or 1, 1))
+    lines = []
+    for kind, words in WORDS.items():
+        if kind not in images:
+            continue
+        counted = []
+        for dataset, n in images[kind].items():
+            of = f" of {patients[dataset]} patients" if dataset in patients else ""
+            counted.append(f"{display('datasets', dataset)} ({n:,} test images{of})")
+            if kind == "substitute" and dataset in _IN_PLACE:
+                counted[-1] += f": {_IN_PLACE[dataset]}"
+        said = "; ".join(counted)
+        if kind == "embedded":
+            said += ". Simulated images with readers' outlines: not the papers' experiments repeated"
+        lines.append((words[0].upper() + words[1:], f"{said}."))
+    return lines
+
+
+def sentences(contents: Contents, state: State, compared: Sequence[Comparison]) -> list[str]:
+    """Return what came out in three sentences: the verdicts, the main numbers, and the clearest differences."""
+    return [_verdicts(state.claims), _numbers(compared), _clearest(contents)]
+
+
+def _verdicts(claims: Mapping[str, int]) -> str:
+    counts = [(claims[HOLDS], "hold"), (claims[FAILS], "fail")]
+    words = ", ".join(f"{n} {verb}{'s' if n == 1 else ''}" for n, verb in counts)
+    decided = f"{words} and {claims[INCONCLUSIVE]} {'is' if claims[INCONCLUSIVE] == 1 else 'are'} inconclusive"
+    undecided = [f"{claims[verdict]} {why}" for verdict, why in _OPEN.items() if claims[verdict]]
+    return f"Of the papers' {sum(claims.values())} claims, {'; '.join([decided, *undecided])}."
+
+
+def _numbers(compared: Sequence[Comparison]) -> str:
+    both = [one for one in compared if one.in_print and one.here]
+    if not both:
+        return "None of the papers' own methods is measured beside another network yet."
+    first = sum(one.in_print.own > one.in_print.best for one in both)
+    here = sum(one.here.own > one.here.best for one in both)
+    shown = next((one for one in reversed(both) if one.dataset == "lidc"), both[-1])
+    where = f"{display('papers', shown.entry.paper)}, {display('datasets', shown.dataset)} ({shown.kind})"
+    return (
+        f"The proposed method has the highest {display('metrics', 'dice')} of its table in {first} of {len(both)} "
+        f"comparisons in print and in {here} of {len(both)} here; for example {where}: {shown.ours} "
+        f"(printed {shown.printed})."
+    )
+
+
+def _clearest(contents: Contents) -> str:
+    parts = []
+    for verdict, words in ((FAILS, "Clearest against a claim"), (HOLDS, "clearest in favour of one")):
+        decided = [entry for entry in contents.claims if entry.verdict == verdict and entry.deciding is not None]
+        deciding = [(entry, entry.pairs[entry.deciding]) for entry in decided]
+        deciding = [pair for pair in deciding if _certainty(pair[1]) > 0]
+        if deciding:
+            entry, judged = max(deciding, key=lambda pair: _certainty(pair[1]))
+            parts.append(f"{words}: {_difference(judged, entry.unit)}")
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else "No claim is decided."
+
+
+def _certainty(judged: Judged) -> float:
+    """The difference in standard errors; 0 where methods predict the same and nothing varies."""
+    difference = judged.outcome.difference
+    return abs(difference.mean) / difference.error if difference and difference.error > 0 else 0.0
+
+
+def _difference(judged: Judged, unit: str) -> str:
+    pair, difference = judged.pair, judged.outcome.difference
+    where = f"{display('datasets', pair.dataset)} ({judged.outcome.data})"
+    words = f"{pair} on {where}, {signed(difference.mean)} {unit} "
+    words += f"({signed(difference.low)} to {signed(difference.high)}"
+    return words + (")" if math.isnan(pair.printed) else f"; printed {signed(pair.printed)})")
+
+
+def signed(value: float) -> str:
+    """Return a difference with its sign, two decimals and a minus: ``+1.20``, ``−0.31``."""
+    return f"{value:+.2f}".replace("-", "−").replace("+0.00", "0.00").replace("−0.00", "0.00")
