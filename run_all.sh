@@ -24,7 +24,8 @@ each beside the printed one, and the report. What has not changed since it last 
   --fetch                     first get the real data that is public without registration
   --list                      list the notebooks, what each regenerates, the time and memory it takes; sets nothing up
   --lab [options]             open JupyterLab instead, on a page that links the notebooks in order; goes first, and
-                              what follows goes to JupyterLab, such as --no-browser or --port 9000
+                              what follows goes to JupyterLab, such as --no-browser or --port 9000;
+                              as root in a container: --allow-root --ip=0.0.0.0 --no-browser
   --help                      this text
 
 Real data is looked for in the folder that SOFTMASK_DATA names (default ./data).

@@ -6,6 +6,7 @@ import html
 import re
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -75,6 +76,17 @@ def test_the_line_can_be_run(bench, nodules):
     names = {"nodules": nodules, "soft_mask": soft_mask}
     exec(first, names)
     assert np.array_equal(eval(call, names), explore.step(nodules["isolated"], bench.setting).binary)
+
+
+def test_sliders_and_picture_are_seen_at_once(bench):
+    """JupyterLab leaves about 1,100 x 680 pixels of a screen of 1,280 x 800; a control with its margin has 32."""
+    controls, picture = bench.children[1].children
+    height, width, _ = cv2.imdecode(np.frombuffer(picture.value, np.uint8), cv2.IMREAD_COLOR).shape
+    rows = sum(len(group.children) for group in controls.children)
+    sliders = [child for group in controls.children for child in group.children[1:]]
+    assert {slider.layout.width for slider in sliders} == {"23em"}  # an em has 13 pixels
+    assert width + 23 * 13 + 30 <= 1100
+    assert max(height, 32 * rows) + 3 * 32 + 60 <= 680  # with nodules, measures, and the line of code
 
 
 def test_choosing_a_nodule_draws_once(bench, monkeypatch):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -13,8 +18,20 @@ import numpy as np
 import pytest
 import yaml
 
+from softmask.config import Config
 from softmask.workbook import lessons
-from softmask.workbook.exercises import exercise, reveal
+from softmask.workbook.exercises import (
+    _buttons,
+    exercise,
+    judged,
+    or_given,
+    own,
+    questions,
+    quiz,
+    reveal,
+    say_profile,
+    seen,
+)
 from softmask.workbook.notebook import NotebookError, load
 
 LESSONS = sorted((lessons.TEACHING / "source").glob("*.ipynb"))
@@ -107,17 +124,109 @@ def test_committed_lessons_are_what_the_sources_give():
     texts = lessons.make()
     stale = [path.name for path, text in texts.items() if path.read_text(encoding="utf-8") != text]
     assert not stale, f"run python -m softmask.workbook.lessons: {stale}"
-    folders = (lessons.TEACHING, lessons.TEACHING / "solutions")
-    assert {path for folder in folders for path in folder.glob("*.ipynb")} == texts.keys()
+    teaching = lessons.TEACHING
+    there = [*teaching.glob("*.ipynb"), *teaching.glob("solutions/*"), *teaching.glob("notes/*")]
+    assert {path for path in there if path.is_file()} == texts.keys()
+
+
+def test_what_is_for_teachers_is_in_the_notes_and_not_handed_out(source, folder):
+    path = source(SOURCE)
+    book = nbformat.read(path, as_version=4)
+    book.cells.insert(0, nbformat.v4.new_markdown_cell("# Lesson 1\n\n**Goals.** Think."))
+    book.cells.append(nbformat.v4.new_markdown_cell("text\n\n## 1.2 More"))
+    for tag in ("notes", "slide"):
+        book.cells.append(nbformat.v4.new_markdown_cell(f"for {tag}", metadata={"tags": [tag]}))
+    book.cells.append(nbformat.v4.new_code_cell("for_hidden", metadata={"tags": ["hidden"]}))
+    nbformat.write(book, path)
+    texts = lessons.make(folder)
+    assert texts.pop(folder / "notes" / "01_one.md") == "# Notes for teachers · One\n\n## 1.2 More\n\nfor notes\n"
+    for place, text in texts.items():
+        cells = json.loads(text)["cells"]
+        assert not any(re.search("for.(notes|slide|hidden)", "".join(cell["source"])) for cell in cells)
+        assert f"{lessons.REPOSITORY}/blob/HEAD/notebooks/teaching/" in "".join(cells[0]["source"])
+        assert ("solutions/01_one" in "".join(cells[0]["source"])) == (place.parent.name == "solutions")
+        assert cells[1]["id"] == "colab"
+        exec("".join(cells[1]["source"]), {})  # nothing, as this is not Colab
+
+
+def test_lessons_that_binder_offers_need_no_torch():
+    """Their imports, and those of the bench, in a Python without it."""
+    books = [lessons.TEACHING / path.name for path in LESSONS]
+    without = [path for path in books if "mybinder" in path.read_text(encoding="utf-8")]
+    assert {path.name[:2] for path in without} == {"01", "02", "05"}
+    code = (
+        "import sys\n\nclass NoTorch:\n    def find_spec(self, name, *_):\n"
+        "        if name == 'torch': raise ImportError('no torch')\n\n"
+        "sys.meta_path.insert(0, NoTorch())\nprofile = 'smoke'\n"
+    )
+    for path in without:
+        code += next(cell for cell in load(path).code if cell.startswith("import matplotlib")) + "\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_answer_goes_before_what_is_given():
+    def unsolved(x):
+        raise NotImplementedError("hint")
+
+    assert or_given(lambda x: x + 1, lambda x: 10 * x)(2) == 3
+    assert or_given(unsolved, lambda x: 10 * x)(2) == 20
+    assert own(or_given(unsolved, len)) is own(unsolved) is unsolved
+    decorated = contextmanager(unsolved)
+    assert own(or_given(decorated, len)) is own(decorated) is decorated
+    with pytest.raises(ZeroDivisionError):
+        or_given(lambda x: x / 0, lambda x: x)(1)
+
+
+def test_a_statement_is_seen_or_not_and_smoke_is_said(capsys):
+    seen("it learns", True)
+    seen("it learns", False)
+    say_profile(Config.from_parameters("smoke", "embedded"))
+    say_profile(Config.from_parameters("cpu", "embedded"))
+    first, second, smoke, cpu = capsys.readouterr().out.splitlines()
+    assert (first, second) == ("Seen: it learns", "Not seen in this run: it learns")
+    assert "mean nothing" in smoke
+    assert "as it is taught" in cpu
+
+
+@pytest.mark.parametrize("lesson", range(1, len(LESSONS) + 1))
+def test_the_quiz_accepts_one_answer_and_explains_the_others(lesson, capsys):
+    asked = questions(lesson)
+    assert len(asked) == 5
+    for number, question in enumerate(asked):
+        said = [judged(question, i) for i in range(len(question["answers"]))]
+        assert len(said) >= 3
+        assert sum(text.startswith("Right: ") for text in said) == 1
+        assert sum(text.startswith("Wrong: ") for text in said) == len(said) - 1
+        assert len(set(said)) == len(said)
+        assert all(len(answer["why"]) > 15 for answer in question["answers"])
+        box = _buttons(number, question)
+        for i, text in enumerate(said):
+            box.children[1].value = i
+            assert html.unescape(box.children[2].value) == text
+    quiz(lesson, answers="abcab")
+    printed = capsys.readouterr().out
+    for question, letter in zip(asked, "abcab", strict=True):
+        assert f"{letter}: {judged(question, 'abc'.index(letter))}" in printed
+    assert len({[bool(a.get("right")) for a in q["answers"]].index(True) for q in asked}) > 1, "not always the same"
 
 
 @dataclass
 class Lesson:
-    """A lesson that ran: what it printed, its names, and the code of its checks by exercise."""
+    """A lesson that ran: what it printed, its names, the code of its checks and hidden tests by exercise, and what
+    became of the hidden tests, each run where it stands in the source: an exception, or None."""
 
     said: str
     names: dict
     checks: dict[str, str] = field(default_factory=dict)
+    hidden: dict[str, str] = field(default_factory=dict)
+    graded: dict[str, Exception | None] = field(default_factory=dict)
+
+
+def hidden_after(path: Path) -> dict[str, str]:
+    """The hidden tests of a lesson's source, by the id of the cell that they follow."""
+    cells = [cell for cell in lessons.read(path).cells if not lessons.tags(cell) & {"notes", "slide"}]
+    return {cell.id: after.source for cell, after in pairwise(cells) if "hidden" in lessons.tags(after)}
 
 
 @pytest.fixture(scope="module")
@@ -148,10 +257,19 @@ def ran() -> Iterator[Callable[[Path], Lesson]]:
             patch.setenv("SOFTMASK_PROFILE", "smoke")
             patch.setattr(plt, "show", lambda: plt.close("all"))
             with plt.rc_context(), np.printoptions():
-                for code in load(path).code:
-                    exec(compile(code, path.name, "exec"), names)
-                    for number in re.findall(r'^with exercise\("([\d.]+)"\)', code, re.MULTILINE):
-                        lesson.checks[number] = code
+                tests = hidden_after(lessons.TEACHING / "source" / path.name)
+                for cell in lessons.read(path).cells:
+                    if cell.cell_type != "code":
+                        continue
+                    exec(compile(cell.source, path.name, "exec"), names)
+                    for number in re.findall(r'^with exercise\("([\d.]+)"\)', cell.source, re.MULTILINE):
+                        lesson.checks[number] = cell.source
+                        lesson.hidden[number], lesson.graded[number] = tests.pop(cell.id), None
+                        try:
+                            exec(compile(lesson.hidden[number], path.name, "exec"), names)
+                        except Exception as error:
+                            lesson.graded[number] = error
+                assert not tests, "a hidden test follows no check"
         lesson.said = said.getvalue()
         known[key] = lesson
         return lesson
@@ -168,7 +286,10 @@ def test_a_lesson_runs_unsolved_and_solved(path, ran):
     for number in student.checks:
         assert f"Exercise {number} is not solved yet. Hint: " in student.said
         assert f"Exercise {number}: right." in solution.said
+        assert isinstance(student.graded[number], NotImplementedError)
+        assert solution.graded[number] is None
     assert student.said.count("you wrote no guess") == solution.said.count("you wrote no guess") >= 3
+    assert "SMOKE PROFILE" in student.said
 
 
 ANSWERS = yaml.safe_load(Path(__file__).with_name("answers.yaml").read_text(encoding="utf-8"))
@@ -189,6 +310,7 @@ def test_other_right_answers_pass(path, ran, capsys):
         exec(answer["code"], names)
         exec(student.checks[answer["exercise"]], names)
         assert f"Exercise {answer['exercise']}: right." in capsys.readouterr().out
+        exec(student.hidden[answer["exercise"]], names)
 
 
 @pytest.mark.parametrize("answer", ANSWERS["wrong"], ids=lambda answer: f"{answer['exercise']}: {answer['wrong']}")
@@ -199,3 +321,5 @@ def test_a_wrong_answer_is_found_out(answer, ran):
     with pytest.raises(AssertionError) as result:
         exec(solved.checks[answer["exercise"]], names)
     assert str(result.value), "a student must be told what is wrong"
+    with pytest.raises((AssertionError, TypeError, ValueError, AttributeError, RuntimeError)):
+        exec(solved.hidden[answer["exercise"]], names)

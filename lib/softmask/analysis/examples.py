@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from softmask import data as datasets
-from softmask.analysis.table import numbers
 from softmask.config import BASE_SEED, Config
 from softmask.data.sample import Dataset, Sample, data_kind
 from softmask.data.splits import PAPER_SIZES, SCANS, split_rows
@@ -69,6 +68,8 @@ def open_all(config: Config) -> tuple[dict[str, Dataset], dict[str, str]]:
 
 
 def _counts(row: str, dataset: Dataset, values: Mapping[str, float]) -> list[Cell]:
+    from softmask.analysis.table import numbers  # it needs PyTorch; the lessons that show examples do without
+
     return numbers(row, "", values, len(dataset), 1, data_kind(dataset.name, dataset.source, dataset.origin))
 
 

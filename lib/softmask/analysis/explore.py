@@ -132,17 +132,17 @@ def color_of(reader: int) -> str:
 
 
 class Strip:
-    """A row of panels whose layout is computed once, to be drawn again and again."""
+    """Panels in two rows, whose layout is computed once, to be drawn again and again."""
 
     def __init__(self) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         # not by pyplot: a notebook would show the figure, and keep it
-        figure = Figure(figsize=(3 * len(TITLES), 3.3), dpi=80, layout="none")
+        figure = Figure(figsize=(5.8, 6.25), dpi=80, layout="none")  # 464 x 500 pixels: a small screen has room for it
         self._canvas = FigureCanvasAgg(figure)
-        self._axes = figure.subplots(1, len(TITLES))
-        figure.subplots_adjust(left=0.002, right=0.998, bottom=0.01, top=1 - 0.3 / 3.3, wspace=0.02)
+        self._axes = figure.subplots(2, len(TITLES) // 2).ravel()
+        figure.subplots_adjust(left=0.002, right=0.998, bottom=0.005, top=1 - 0.3 / 6.25, wspace=0.02, hspace=0.1)
 
     def png(self, row: Sequence[Panel]) -> bytes:
         """Return the panels as a PNG file."""

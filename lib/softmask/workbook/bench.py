@@ -38,7 +38,7 @@ class Bench(widgets.VBox):
     """
 
     def __init__(self, nodules: Mapping[str, Sample]) -> None:
-        look = {"style": {"description_width": "7.5em"}, "layout": widgets.Layout(width="24em")}
+        look = {"style": {"description_width": "7.5em"}, "layout": widgets.Layout(width="23em")}
 
         def slider(name: str, low: float, high: float, step: float, readout: str) -> widgets.FloatSlider:
             more = {"step": step, "description": name, "readout_format": readout, **look}
@@ -55,7 +55,7 @@ class Bench(widgets.VBox):
         more = {"step": 0.5, "description": "epsilon", "readout_format": ".1e", **look}
         self.epsilon = widgets.FloatLogSlider(value=1e-7, min=-9, max=0, **more)
         self.threshold = slider("threshold", 0.05, 0.95, 0.05, ".2f")
-        self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", object_fit="contain"))
+        self.picture = widgets.Image(format="png", layout=widgets.Layout(min_width="0", object_fit="contain"))
         self.measured, self.line = widgets.HTML(), widgets.HTML()
         groups = {
             "long axis": (explore.AXES[0], self.ends[:4]),
@@ -70,9 +70,11 @@ class Bench(widgets.VBox):
             boxes.append(widgets.VBox([widgets.HTML(f'<span style="{bar}"><b>{name}</b></span>'), *controls]))
         self.nodule.observe(lambda change: self.reset(), "value")
         self.again.on_click(lambda button: self.reset())
-        columns = widgets.HBox(boxes, layout=widgets.Layout(flex_flow="row wrap"))
+        # beside the picture: all is seen at once on a screen of 1,280 x 800 pixels
+        controls = widgets.VBox(boxes, layout=widgets.Layout(flex="0 0 auto"))
+        body = widgets.HBox([controls, self.picture], layout=widgets.Layout(align_items="flex-start"))
         head = widgets.HBox([self.nodule, self.again])
-        super().__init__([head, self.picture, self.measured, columns, self.line])
+        super().__init__([head, body, self.measured, self.line])
         self.reset()
 
     @property

@@ -1,9 +1,23 @@
-"""Functions that the cells of a lesson call: checks of exercises, and guesses beside measured values."""
+"""Functions that the cells of a lesson call: checks of exercises, guesses beside measured values, and the quiz."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import html
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+
+import ipywidgets as widgets
+import yaml
+from IPython.display import display
+
+from softmask.config import ROOT, Config
+from softmask.files import read_text
+from softmask.workbook.bench import is_interactive
+
+QUIZ = ROOT / "notebooks" / "teaching" / "quiz.yaml"
+"""For each lesson's number its questions: ``question``, and ``answers``, each with ``text``, ``why`` (it is right or
+wrong) and, of one of them, ``right: true``."""
 
 
 @contextmanager
@@ -21,7 +35,83 @@ def exercise(number: str) -> Iterator[None]:
         print(f"Exercise {number}: right.")
 
 
+def or_given(yours: Callable, given: Callable) -> Callable:
+    """Return a function that does what ``yours`` does or, as long as that is not solved, what ``given`` does."""
+
+    @wraps(yours)
+    def call(*arguments: object, **more: object) -> object:
+        try:
+            return yours(*arguments, **more)
+        except NotImplementedError:
+            return given(*arguments, **more)
+
+    call.own = yours
+    return call
+
+
+def own(function: Callable) -> Callable:
+    """Return what a student wrote, of what :func:`or_given` returned; another function as it is. For checks."""
+    return getattr(function, "own", function)  # not __wrapped__: a student's decorator, too, sets that
+
+
 def reveal(name: str, guess: object, measured: float, digits: int = 2) -> None:
     """Print a guess (None where there is none) beside the measured value, to ``digits`` decimals."""
     text = "you wrote no guess" if guess is None else f"you guessed {guess}"
     print(f"{name}: {text}; measured {measured:.{digits}f}")
+
+
+def say_profile(config: Config) -> None:
+    """Print whether a lesson runs as it is taught or, in the smoke profile, as a test that measures nothing."""
+    if config.profile.name == "smoke":
+        print(
+            "SMOKE PROFILE: a test that every cell runs, on a few images and for a few steps. Its numbers and figures "
+            'mean nothing; what the text says of them is about profile "cpu".'
+        )
+    else:
+        print(f"Profile {config.profile.name}: the lesson as it is taught.")
+
+
+def seen(statement: str, holds: bool) -> None:
+    """Print a statement, and whether it holds in this run."""
+    print(f"{'Seen' if holds else 'Not seen in this run'}: {statement}")
+
+
+def questions(lesson: int) -> list[dict]:
+    """Return the questions of a lesson's quiz (:data:`QUIZ`)."""
+    return yaml.safe_load(read_text(QUIZ))[lesson]
+
+
+def judged(question: dict, number: int) -> str:
+    """Return what is said to answer ``number``, from 0, of a question."""
+    answer = question["answers"][number]
+    return f"{'Right' if answer.get('right') else 'Wrong'}: {answer['why']}"
+
+
+def quiz(lesson: int, answers: str = "") -> None:
+    """Show the quiz of a lesson, with buttons, or as text where no page shows them.
+
+    ``answers``: a letter for each question, such as ``"acbda"``; what is to be said to them is printed.
+    """
+    for number, question in enumerate(questions(lesson), start=1):
+        if is_interactive() and not answers:
+            display(_buttons(number, question))
+            continue
+        print(f"{number}. {question['question']}")
+        for letter, answer in zip("abcd", question["answers"], strict=False):
+            print(f"   {letter}) {answer['text']}")
+        chosen = "abcd".find(answers[number - 1]) if number <= len(answers) else -1
+        if 0 <= chosen < len(question["answers"]):
+            print(f"   {answers[number - 1]}: {judged(question, chosen)}")
+
+
+def _buttons(number: int, question: dict) -> widgets.VBox:
+    """Return a question whose answers are chosen by click or key, and commented at once."""
+    wide = widgets.Layout(width="max-content")
+    options = [(answer["text"], i) for i, answer in enumerate(question["answers"])]
+    choice, said = widgets.RadioButtons(options=options, value=None, layout=wide), widgets.HTML()
+
+    def say(change: dict) -> None:
+        said.value = html.escape(judged(question, change["new"]))
+
+    choice.observe(say, "value")
+    return widgets.VBox([widgets.HTML(f"<b>{number}. {html.escape(question['question'])}</b>"), choice, said])

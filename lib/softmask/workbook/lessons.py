@@ -1,7 +1,10 @@
-"""Lessons for students and with solutions, both made from one notebook.
+"""Lessons for students, with solutions, and for teachers, made from one notebook.
 
 ``python -m softmask.workbook.lessons`` writes, for each ``notebooks/teaching/source/<lesson>.ipynb``, the student's
-``notebooks/teaching/<lesson>.ipynb`` and ``notebooks/teaching/solutions/<lesson>.ipynb``.
+``notebooks/teaching/<lesson>.ipynb``, ``notebooks/teaching/solutions/<lesson>.ipynb``, and the teacher's
+``notebooks/teaching/notes/<lesson>.md``. :mod:`softmask.workbook.course` makes slides and nbgrader's assignments.
+
+Cells with a tag of :data:`FOR_TEACHERS` are in neither notebook.
 
 A solution stands in the source between nbgrader's markers (Journal of Open Source Education 2 (2019) 32), in whose
 place the student finds a NotImplementedError with the hint::
@@ -29,6 +32,29 @@ TEACHING = ROOT / "notebooks" / "teaching"
 LINE = 120
 """Longest line of the code, as the formatter is set."""
 
+FOR_TEACHERS = {"notes", "slide", "hidden"}
+"""Tags of cells that are for the teacher's notes, the slides, and, as hidden tests, for grading."""
+
+REPOSITORY = "OWNER/REPOSITORY"
+"""On GitHub. The links of the lessons to Binder and Colab are made of it: put the project's here once it has one."""
+_BINDER = "[Binder](https://mybinder.org/v2/gh/{repository}/HEAD?labpath={path}) or "
+"""Its environment, ``binder/``, has no PyTorch."""
+_LAUNCH = (
+    "Run it on {binder}[Colab](https://colab.research.google.com/github/{repository}/blob/HEAD/{path}). "
+    "Text and figures: CC BY 4.0."
+)
+_COLAB = """# on Colab, fetches the package and what it needs; elsewhere it does nothing
+import sys
+
+if "google.colab" in sys.modules:
+    import subprocess
+
+    address, folder = "https://github.com/{repository}", "/content/workbook"
+    subprocess.run(["git", "clone", "--quiet", "--depth=1", address, folder], check=True)
+    missing = ["pymatting==1.1.16", "pylidc==0.2.3"]  # Colab has the others
+    subprocess.run(["pip", "install", "--quiet", "--no-deps", *missing], check=True)
+    sys.path.insert(0, f"{{folder}}/lib")"""
+
 _SOLUTION = re.compile(
     r"^(?P<indent> *)### BEGIN SOLUTION: (?P<hint>\S.*)\n(?P<answer>(?:(?! *###).*\n)*) *### END SOLUTION$",
     re.MULTILINE,
@@ -38,10 +64,8 @@ _SOLUTION = re.compile(
 def versions(source: Path) -> tuple[str, str]:
     """Return the text of the student's notebook and of that with solutions, of the lesson at ``source``. Raises
     NotebookError for no notebook, outputs in it, a solution not closed or without hint, or a lesson without any."""
-    try:
-        student = nbformat.read(source, as_version=4)
-    except Exception as error:  # nbformat has an exception of its own for each way a file can be wrong
-        raise NotebookError(f"{source} cannot be read as a notebook ({type(error).__name__})") from error
+    student = read(source)
+    student.cells = [cell for cell in student.cells if not tags(cell) & FOR_TEACHERS]
     solution = deepcopy(student)
     exercises = 0
     for number, (cell, solved) in enumerate(zip(student.cells, solution.cells, strict=True), start=1):
@@ -60,7 +84,49 @@ def versions(source: Path) -> tuple[str, str]:
     if not exercises:
         raise NotebookError(f"{source.name}: there is no ### BEGIN SOLUTION in it: a lesson has exercises")
     solution.metadata["softmask"]["title"] += " (with solutions)"
+    for book, folder in ((student, ""), (solution, "solutions/")):
+        _add_launch(book, f"notebooks/teaching/{folder}{source.name}")
     return nbformat.writes(student) + "\n", nbformat.writes(solution) + "\n"
+
+
+def read(source: Path) -> nbformat.NotebookNode:
+    """Return the notebook at ``source``. Raises NotebookError where it is none."""
+    try:
+        return nbformat.read(source, as_version=4)
+    except Exception as error:  # nbformat has an exception of its own for each way a file can be wrong
+        raise NotebookError(f"{source} cannot be read as a notebook ({type(error).__name__})") from error
+
+
+def tags(cell: nbformat.NotebookNode) -> set[str]:
+    """Return the tags of a cell."""
+    return set(cell.metadata.get("tags", []))
+
+
+def notes(source: Path) -> str:
+    """Return the teacher's notes of the lesson at ``source``, as Markdown: its cells with the tag ``notes``, below the
+    headings of the lesson's parts."""
+    book = read(source)
+    lines, heading = [f"# Notes for teachers · {book.metadata['softmask']['title']}", ""], ""
+    for cell in book.cells:
+        if cell.cell_type == "markdown" and not tags(cell):
+            found = re.findall(r"^## .*", cell.source, re.MULTILINE)
+            heading = found[-1] if found else heading
+        elif "notes" in tags(cell):
+            if heading and heading not in lines:
+                lines += [heading, ""]
+            lines += [cell.source, ""]
+    return "\n".join(lines)
+
+
+def _add_launch(book: nbformat.NotebookNode, path: str) -> None:
+    """Add the links that open the notebook at ``path`` of the repository elsewhere, and the cell that Colab needs."""
+    if not book.cells or book.cells[0].cell_type != "markdown":
+        return
+    torch = any(re.search(r"^(import|from) torch\b", cell.source, re.MULTILINE) for cell in book.cells)
+    binder = "" if torch else _BINDER.format(repository=REPOSITORY, path=path)
+    book.cells[0].source += "\n\n" + _LAUNCH.format(binder=binder, repository=REPOSITORY, path=path)
+    cell = nbformat.v4.new_code_cell(_COLAB.format(repository=REPOSITORY), id="colab")
+    book.cells.insert(1, cell)
 
 
 def _stub(match: re.Match) -> str:
@@ -73,11 +139,12 @@ def _stub(match: re.Match) -> str:
 
 
 def make(folder: Path = TEACHING) -> dict[Path, str]:
-    """Return the text of every notebook that the sources in ``folder`` give, by path. Raises NotebookError where there
-    is no source, or one is not understood."""
+    """Return the text of each notebook, and of the notes, that the sources in ``folder`` give, by path. Raises
+    NotebookError where there is no source, or one is not understood."""
     texts = {}
     for source in sorted((folder / "source").glob(PATTERN)):
         texts[folder / source.name], texts[folder / "solutions" / source.name] = versions(source)
+        texts[folder / "notes" / f"{source.stem}.md"] = notes(source)
     if not texts:
         raise NotebookError(f"there are no lessons {PATTERN} in {folder / 'source'}")
     return texts
