@@ -64,7 +64,9 @@ def test_a_picture_and_its_mask(label, made, tmp_path, ending):
     assert (row["label"], row["rows"], row["columns"], row["status"]) == ("mask", "40", "48", "done")
     assert float(row["soft_area_px"]) == pytest.approx(expected.alpha.sum(), abs=1e-3)
     assert int(row["mask_area_px"]) == expected.binary.sum()
-    assert len(row["digest"]) == 64
+    digest, size = row["digest"].split("-")
+    assert len(digest) == 64
+    assert int(size) == sum((out / name).stat().st_size for name in files(out) if name.endswith(".png"))
 
 
 def test_readers_and_recist(label, made, tmp_path):
@@ -344,3 +346,15 @@ def test_another_mark_of_the_same_name_replaces_the_first_and_says_so(label, mad
     assert label(image, "--recist", *made.ends(radius=5)) == 0
     assert "made from 12 23 26 23 19 16 19 30 rc px; to keep both, give one another name" in capsys.readouterr().err
     assert len(made.read_manifest(tmp_path / "out")) == 1
+
+
+def test_a_result_that_was_cut_is_made_again(label, made, tmp_path, capsys):
+    image = made.save(tmp_path / "a.png", made.grey())
+    assert label(image, "--recist", *made.ends()) == 0
+    path = tmp_path / "out" / "a-soft.png"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    assert label(image, "--recist", *made.ends()) == 0
+    assert path.read_bytes() == whole
+    assert label(image, "--recist", *made.ends()) == 0
+    assert "0 labelled, 1 done before" in capsys.readouterr().out

@@ -44,7 +44,7 @@ COLUMNS = (
 """``slices``: those with a mask, from 0. ``soft_area_px`` is the sum of alpha over them, ``mask_area_px`` the pixels of
 their masks. From ``measured_slice`` on as in :class:`~softmask.measure.size.Size`, of images with positions in mm, the
 volumes of series and volumes. ``formats`` are those written; ``status`` is ``done`` or ``failed``; ``digest`` covers
-all that the result depends on."""
+all that the result depends on, and the size of its files."""
 
 EVERY = 2.0
 """Seconds between two writings of the manifest: what a kill takes from it is done again."""
@@ -327,7 +327,7 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
     if earlier["prior"] != row["prior"]:
         text = f"replaces the {item.name} made from {earlier['prior']}; to keep both, give one another name (--name)"
         warnings.warn(Remark(text), stacklevel=2)
-    if earlier["digest"] == digest and all((folder / name).is_file() for name in names):
+    if all((folder / name).is_file() for name in names) and earlier["digest"] == _covering(digest, folder, names):
         return earlier, "skipped"
     older = file_names(item.name, [*drawn, item.name], tuple(KINDS), settings.command)
     return replace(task, older=frozenset(folder / name for name in older))
@@ -364,8 +364,14 @@ def complete(task: Task, result: Result) -> Outcome:
         "mask_area_px": str(sum(int(np.count_nonzero(mask)) for mask in result.masks.values())),
         "formats": " ".join(formats),
         "status": "done",
+        "digest": _covering(task.row["digest"], folder, written),
     }  # fmt: skip
     return row, "done"
+
+
+def _covering(digest: str, folder: Path, names: Iterable[str]) -> str:
+    """Return the digest of what a result depends on with the bytes of its files: one that was cut is made again."""
+    return f"{digest}-{sum((folder / name).stat().st_size for name in names)}"
 
 
 def _sizes(result: Result) -> Row:
