@@ -303,7 +303,7 @@ def test_real_numbers_in_a_tiff_are_named(made, label, tmp_path, capsys, dtype):
     assert label(tmp_path / "a.tif", "--recist", *made.ends()) == 1
     stderr = capsys.readouterr().err
     assert f"its pixels are {dtype} numbers" in stderr
-    assert "save it with 8 or 16 bit" in stderr
+    assert "save it as a plain TIFF or PNG of 8 or 16 bit" in stderr
 
 
 def test_a_mark_on_a_slice_that_is_stored_turned_is_a_doubt(made, folder, label, tmp_path):
@@ -325,12 +325,13 @@ def test_one_grey_level_a_filled_outline_and_padding_are_doubts(made, label, tmp
     image = made.save(tmp_path / "a.png", made.grey())
     ring = made.disc() & ~made.disc(radius=6)
     outline = made.save(tmp_path / "ring.png", ring.astype(np.uint8) * 255)
+    disc = made.save(tmp_path / "disc.png", made.disc().astype(np.uint8) * 255)
     padded = made.hu()
     padded[:, 0] = -3024
     scan = made.write_volume(tmp_path / "padded.nii.gz", padded)
     mark = ("--recist", *made.ends())
     for arguments, name, doubt in (
-        ((flat, *mark), "flat", "have one grey level in this window"),
+        ((flat, "--mask", disc), "flat", "have one grey level in this window"),
         ((image, "--mask", outline), "ring", "looks like an outline"),
         ((scan, *mark, "--slice", 2, "--stretch"), "padded", "its least value, -3024, is padding"),
         ((image, *mark), "plain", ""),

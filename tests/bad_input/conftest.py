@@ -230,7 +230,7 @@ def book(folder: Path):
 
 
 ENTRY = {"name": "01_data", "status": "ok", "seconds": 1.0, "outputs": ["results/a.csv"]}
-CLAIM = {"claim": "better", "verdict": "holds", "why": "3 of 3"}
+CLAIM = {"claim": "better", "verdict": "holds", "why": "3 of 3", "unit": "points", "deciding": None, "pairs": []}
 FORMATS = {
     "png": Format(image("png"), read_grey),
     "tiff": Format(image("tif", stack=True), read_grey_stack),

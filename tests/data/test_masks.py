@@ -207,8 +207,8 @@ def test_a_file_of_another_geometry(chest, scan, truth, tmp_path, ending):
 def test_files_that_hold_no_labels(chest, scan, tmp_path):
     soft = np.full(chest.shape, 0.5, np.float32)
     for values, message in (
-        (chest.hu(), "no labels"),
-        (soft, "no labels"),
+        (chest.hu(), "has the value -900, which is no label"),
+        (soft, "which is no label"),
         (np.zeros(chest.shape, np.uint8), "every voxel has label 0"),
     ):
         refused(scan, chest.write_image(tmp_path / "lungs.nrrd", values), message, early=False)

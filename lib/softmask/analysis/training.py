@@ -225,7 +225,8 @@ def with_steps(record: Record) -> dict[str, Sequence[float]]:
     """Return the curves of a training, and as ``steps`` how many had been taken after each epoch."""
     settings, images = record.spec.settings, PAPER_SIZES[record.spec.dataset]["train"]
     each = settings.steps(min(images, record.spec.n_train or images)) / settings.epochs
-    return {**record.curves, "steps": [each * epoch for epoch in range(1, settings.epochs + 1)]}
+    epochs = max(map(len, record.curves.values()), default=0)
+    return {**record.curves, "steps": [each * epoch for epoch in range(1, epochs + 1)]}
 
 
 def by_dataset(fitted: Fitted, rows: Sequence[str], use: Callable[[Sequence[Run]], Any]) -> dict[str, dict[str, Any]]:
