@@ -371,7 +371,7 @@ def complete(task: Task, result: Result) -> Outcome:
 
 def _covering(digest: str, folder: Path, names: Iterable[str]) -> str:
     """Return the digest of what a result depends on with the bytes of its files: one that was cut is made again."""
-    return f"{digest}-{sum((folder / name).stat().st_size for name in names)}"
+    return f"{digest}-{sum((folder / name).stat().st_size for name in {*names})}"
 
 
 def _sizes(result: Result) -> Row:
