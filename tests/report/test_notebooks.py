@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import sys
 
 import nbformat
 import numpy as np
@@ -97,6 +98,7 @@ def executed(config, name="05_own", side=200):
     encoded = base64.b64encode(picture.getvalue()).decode()
     made.cells[1].outputs = [
         nbformat.v4.new_output("stream", text="a < b\n"),
+        nbformat.v4.new_output("stream", "stderr", text=f"{sys.prefix}/lib/a.py:3: UserWarning\n"),
         nbformat.v4.new_output("display_data", {"image/png": encoded, "text/plain": "noise"}),
     ]
     path = config.results / "notebooks" / f"{name}.ipynb"
@@ -111,6 +113,8 @@ def test_executed_notebooks_become_html_that_loads_nothing(config, notebook):
     text = source.with_suffix(".html").read_text()
     assert text.startswith("<!DOCTYPE html>")
     assert "a &lt; b" in text
+    assert "lib/a.py:3: UserWarning" in text
+    assert sys.prefix not in text
     assert 'id="5.1-What\'s-new?"' in text  # as the links from the report spell it
     assert text.count("data:image/webp;base64,") == 1
     assert not any(words in text for words in ("image/png", "<script", "http:", "https:", "@import"))

@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import re
+import sys
 from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
@@ -53,6 +54,8 @@ def _html(source: Path, run: str) -> str:
         body, resources = exporter.from_filename(str(source))
     except ValueError as error:
         raise DataError(f"{source}: is no notebook ({brief(error)}); run it again") from error
+    for folder in (sys.prefix, str(ROOT)):  # warnings name files; where the checkout lies is nobody's business
+        body = body.replace(f"{folder}/", "")
     environment = Environment(
         loader=PackageLoader("softmask.report", "page"), autoescape=True, undefined=StrictUndefined
     )
