@@ -98,7 +98,7 @@ def executed(config, name="05_own", side=200):
     encoded = base64.b64encode(picture.getvalue()).decode()
     made.cells[1].outputs = [
         nbformat.v4.new_output("stream", text="a < b\n"),
-        nbformat.v4.new_output("stream", "stderr", text=f"{sys.prefix}/lib/a.py:3: UserWarning\n"),
+        nbformat.v4.new_output("stream", name="stderr", text=f"{sys.prefix}/lib/a.py:3: UserWarning\n"),
         nbformat.v4.new_output("display_data", {"image/png": encoded, "text/plain": "noise"}),
     ]
     path = config.results / "notebooks" / f"{name}.ipynb"
