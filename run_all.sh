@@ -13,7 +13,7 @@ each beside the printed one, and the report. What has not changed since it last 
 
   --profile smoke|cpu|night|full
                               how much is computed: to see that all runs; on a CPU (the default); the results that
-                              count: some 60 core-hours on a CPU, hours on a GPU, resumable at any time; as in the papers
+                              count: some 140 core-hours on a CPU, hours on a GPU, resumable at any time; as in the papers
   --data auto|embedded|real   real or embedded data; auto takes the real data where it is found (the default)
   --seeds N                   how many seeds (default: the profile's own)
   --only 02,05                only these notebooks, by number or name
