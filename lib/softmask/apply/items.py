@@ -220,9 +220,11 @@ def read_list(path: Path) -> tuple[list[Item], list[Problem]]:
         unknown = set(header) - {"image", "name", "units", "slice", "label", *_PRIORS}
         if "image" not in header or unknown or len(set(header)) != len(header) or not set(_PRIORS) & set(header):
             names = ", ".join(repr(name[:40]) for name in header[:40]) or "none"
-            found = [sign for sign in (";", "\t") if sign in names or repr(sign)[1:-1] in names]
+            separators = [sign for sign in (";", "\t") if any(sign in name for name in header)]
             extra = f"unknown are {', '.join(map(repr, sorted(unknown)))}; " if unknown and "image" in header else ""
-            remedy = f"save it with commas between cells, not with {found[0]!r}" if found else f"{extra}{COLUMNS_HELP}"
+            remedy = f"{extra}{COLUMNS_HELP}"
+            if separators:
+                remedy = f"save it with commas between cells, not with {separators[0]!r}"
             raise ConfigError(f"{path}: its first line names the columns {names} (separated by commas); {remedy}")
         for row in rows:
             if not any(cell.strip() for cell in row):

@@ -189,11 +189,8 @@ def _lungs(names: Mapping[int, str], path: Path, tag: str) -> list[int]:
 
 def _labelled(names: Mapping[int, str], path: Path, tag: str, label: str) -> list[int]:
     """Return the number of that with this number or name, or of the only one."""
-    chosen = (
-        [number for number, name in names.items() if label in (f"{number}", f"{number}.0", name)]
-        if label
-        else list(names)
-    )
+    meant = [number for number, name in names.items() if label in (f"{number}", f"{number}.0", name)]
+    chosen = meant if label else list(names)
     if len(chosen) != 1:
         why = f"{len(chosen)} of the {len(names)} structures of {tag} are meant"
         raise DataError(f"{path}: {why} ({_listed(names)}); name one with --label (column label): number or name")

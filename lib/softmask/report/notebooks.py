@@ -29,8 +29,8 @@ _WIDTHS = (1280, 960, 640, 320)
 _ANYTHING = ".+/.+"
 
 
-def as_html(config: Config) -> list[str]:
-    """Write the run's executed notebooks as HTML beside them, and return the names of all that are there.
+def as_html(config: Config, running: str = "") -> list[str]:
+    """Write the run's executed notebooks, but for one that is ``running``, as HTML beside them; return all names there.
 
     One is written again where the notebook is newer. Each is a single file that opens without a server and loads
     nothing; its pictures are shrunk until it has at most :data:`LARGEST` bytes.
@@ -39,7 +39,7 @@ def as_html(config: Config) -> list[str]:
         DataError: names the notebook that cannot be read.
     """
     folder = config.results / "notebooks"
-    for source in sorted(folder.glob("*.ipynb")):
+    for source in sorted(path for path in folder.glob("*.ipynb") if path.stem != running):
         target = source.with_suffix(".html")
         if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
             write_atomic(target, _html(source, config.run))

@@ -80,7 +80,7 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         except DataError:  # no reason for this page to fail
             beside[run] = None
     others = {run: other for run, other in beside.items() if other}
-    executed = notebooks.as_html(config)
+    executed = notebooks.as_html(config, own)
     sections = [_section(read, others, evidence, executed, name) for name in (*papers.NAMES, WORKBOOK)]
     entries = [*read.tables, *read.figures]
     ways = [difference_of(entry, cell)[1] for entry in read.tables for cell in entry.cells if cell.printed]
