@@ -20,9 +20,9 @@ from softmask.analysis.finished import Fitted, Wanted, kind_of, succeeded
 from softmask.analysis.table import Remarks, numbers, of_runs, seed_cells, summarise, values_of
 from softmask.config import BASE_SEED, Config
 from softmask.data.sample import SUBSTITUTE
-from softmask.data.splits import PAPER_SIZES
 from softmask.experiments.night import GROUPS, NODULES, doubled
 from softmask.experiments.prepare import Prepared
+from softmask.experiments.rehearsal import steps
 from softmask.experiments.rows import rows_of
 from softmask.experiments.schedules import RATES, chosen, subject_of, trials
 from softmask.experiments.spec import RunSpec
@@ -223,8 +223,7 @@ def curves_of(fitted: Fitted, rows: Sequence[str]) -> dict[str, dict[str, list[M
 
 def with_steps(record: Record) -> dict[str, Sequence[float]]:
     """Return the curves of a training, and as ``steps`` how many had been taken after each epoch."""
-    settings, images = record.spec.settings, PAPER_SIZES[record.spec.dataset]["train"]
-    each = settings.steps(min(images, record.spec.n_train or images)) / settings.epochs
+    each = steps(record.spec) / record.spec.settings.epochs
     epochs = max(map(len, record.curves.values()), default=0)
     return {**record.curves, "steps": [each * epoch for epoch in range(1, epochs + 1)]}
 
