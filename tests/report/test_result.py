@@ -8,7 +8,7 @@ import pytest
 
 from softmask import papers
 from softmask.errors import ConfigError
-from softmask.report.result import Cell, ResultTable, join
+from softmask.report.result import Cell, ResultTable, join, outcome
 
 UNET = Cell("unet", "lnsm", "dice", 0.8, 0.1, 400, 1, "embedded")
 
@@ -85,3 +85,30 @@ def test_the_workbooks_own_tables_take_any_cell():
 def test_what_does_not_fit_is_refused_and_named(result, message):
     with pytest.raises(ConfigError, match=message):
         join(result)
+
+
+def said(*cells, **more):
+    result = table(*cells, **more)
+    return outcome(result.paper, result.table, join(result))
+
+
+def test_the_outcome_names_the_ends_and_the_published_ones_and_counts_what_waits():
+    other = replace(UNET, row="softgan", ours_mean=0.95)
+    assert said(UNET, other) == (
+        "Dice on LNSM: 80.00 % (U-Net) to 95.00 % (SoftGAN); published 87.88 % (U-Net) to 91.63 % (SoftGAN); "
+        "1 of 2 values lower than the published ones, median difference -2.25 points. "
+        "19 of 21 published values are not finished here."
+    )
+
+
+def test_the_outcome_of_a_matrix_names_each_pair_once_and_nobody_with_themselves():
+    alone = Cell("doctor1", "lidc", "dice_with_doctor1", 1, 0, 9, 1, "real")
+    words = said(*(replace(cell, ours_mean=0.5) for cell in ONE_PAIR), alone, paper="casgan", name="table-2")
+    assert words.startswith("Dice on LIDC: 0.500 (doctor 1 and doctor 2); published 0.")
+    assert "of 1 values lower" in words
+
+
+@pytest.mark.parametrize("cell", [replace(UNET, ours_mean=math.nan), replace(UNET, metric="difference")])
+def test_there_is_no_outcome_of_nothing_or_of_several_units(cell):
+    assert said(cell, paper="workbook", name="own") == ""
+    assert said() == ""

@@ -97,9 +97,18 @@ def test_every_printed_table_can_be_written_read_and_shown(config, paper):
         assert len(frame) == len(printed.cells())
         np.testing.assert_allclose(frame.paper_mean, [cell.mean for cell in printed.cells()])
         assert frame.ours_mean.isna().all()
-        assert "not finished" in tables.show(result).to_string()
+        assert "not finished" in tables.show(result).frame.to_string()
         text = (config.results / "tables" / paper / f"{name}.md").read_text()
         assert text.count("not finished") >= len(printed.cells())
+
+
+def test_the_outcome_stands_below_the_table_in_a_notebook_and_in_markdown(config):
+    result = ResultTable("softgan", "table-1", "", "", [Cell("unet", "lnsm", "dice", 0.8, 0.1, 400, 1, "embedded")])
+    shown = tables.show(result)
+    assert "80.00 % (U-Net)" in shown.outcome
+    assert shown._repr_html_().index("</table>") < shown._repr_html_().index(shown.outcome)
+    assert shown.outcome in tables.write(result, config, {}).with_suffix(".md").read_text()
+    assert str(shown).endswith(shown.outcome)
 
 
 def test_infinite_and_large_numbers_survive(config):
@@ -118,7 +127,7 @@ def test_a_matrix_is_written_and_shown_as_one(config):
     assert len(frame) == 36
     assert frame.ours_mean.notna().sum() == 25
     assert (frame[frame["row"] == "casgan"].ours_mean.isna()).all()
-    shown = tables.show(result)
+    shown = tables.show(result).frame
     assert shown.shape == (6, 6)
     assert shown.loc["doctor 1", "doctor 2"] == shown.loc["doctor 2", "doctor 1"]
     assert shown.loc["doctor 1", "doctor 2"].startswith("0.706 / 0.4")
@@ -130,7 +139,7 @@ def test_a_second_data_set_gives_a_second_matrix_without_paper_values(config):
     cells += matrix_cells(LABELS, doctors(), dataset="lidc-largest", n_seeds=1, source="real", extra=True)
     cells.append(Cell("doctor1", "lidc", "leave_one_out", 0.5, 0.1, 20, 1, "real", extra=True))
     result = ResultTable("dsnet-v2", "table-6", "", "", cells, units={"leave_one_out": "percent"})
-    shown = tables.show(result)
+    shown = tables.show(result).frame
     assert "/" in shown.loc[("LIDC", "doctor 1"), "doctor 2"].iloc[0]
     largest = "LIDC, largest slice per nodule"
     assert "/" not in shown.loc[(largest, "doctor 1"), "doctor 2"]

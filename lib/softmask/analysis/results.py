@@ -16,10 +16,10 @@ from softmask.data.sample import Dataset
 from softmask.errors import ConfigError
 from softmask.report import figures, provenance, tables, verdicts
 from softmask.report.result import Cell, ResultTable
+from softmask.report.tables import Shown
 from softmask.report.verdicts import Verdict
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 Behind = Mapping[tuple[str, str], Sequence[Any]] | Iterable[Dataset]
@@ -46,8 +46,8 @@ class Results:
         units: Mapping[str, str] | None = None,
         details: Mapping[str, Any] | None = None,
         **words: object,
-    ) -> pd.DataFrame:
-        """Write a table and return it as people read it; ``details`` go into the JSON beside it.
+    ) -> Shown:
+        """Write a table and return it as people read it, with what came out; ``details`` go into the JSON beside it.
 
         Raises:
             ConfigError: for a caption, or a word of it, that is missing.
@@ -70,7 +70,7 @@ class Results:
         figures.save(fig, *name.split("/"), self.config, text, alt, missing)
         plt.show()
 
-    def _write(self, result: ResultTable, behind: Behind) -> pd.DataFrame:
+    def _write(self, result: ResultTable, behind: Behind) -> Shown:
         """Write a table with its caption, and return it as people read it."""
         if isinstance(behind, Mapping):
             record = finished.provenance_of(behind, self.config, self.started)

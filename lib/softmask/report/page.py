@@ -40,6 +40,7 @@ from softmask.report.result import (
     decimals_of,
     grids,
     notes_of,
+    outcome,
     words_of,
 )
 from softmask.report.summary import signed, trained_words
@@ -122,6 +123,7 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         "words_of": words_of,
         "difference_of": difference_of,
         "notes_of": notes_of,
+        "outcome": outcome,
         "provenance_of": provenance.lines,
         "embedded": embedded,
         "drawn_by": partial(notebooks.drawn_by, executed),

@@ -22,6 +22,9 @@ PRINTED = "printed"
 SCALES = {"percent": 100.0, "fraction": 1.0}
 """Factor from a share in [0, 1] to the unit; a value in any other unit is kept as it is."""
 
+_PAIR = "dice_with_"
+"""What the metrics of a symmetric matrix begin with; the partner's row follows."""
+
 NOT_FINISHED = "not finished"
 """In place of our number, where none of its runs is finished."""
 NOTHING_PRINTED = "–"
@@ -155,8 +158,8 @@ def join(result: ResultTable) -> list[JoinedCell]:
             raise ConfigError(f"{where}: cell {' / '.join(cell.key)} is given twice")
         ours[cell.key] = cell
     matrix = table is not None and table.kind == MATRIX
-    for cell in [cell for cell in ours.values() if matrix and cell.metric.startswith("dice_with_")]:
-        twin = replace(cell, row=cell.metric.removeprefix("dice_with_"), metric=f"dice_with_{cell.row}")
+    for cell in [cell for cell in ours.values() if matrix and cell.metric.startswith(_PAIR)]:
+        twin = replace(cell, row=cell.metric.removeprefix(_PAIR), metric=f"{_PAIR}{cell.row}")
         means = [ours.setdefault(twin.key, twin).ours_mean, cell.ours_mean]
         if not np.isclose(*means, rtol=1e-9, atol=0, equal_nan=True):
             raise ConfigError(f"{where}: cell {' / '.join(cell.key)} is {means[1]}, the other way round {means[0]}")
@@ -169,7 +172,7 @@ def join(result: ResultTable) -> list[JoinedCell]:
     for key, cell in ours.items():
         if key in printed:
             continue
-        if table and not (cell.extra or (matrix and cell.metric == f"dice_with_{cell.row}")):
+        if table and not (cell.extra or (matrix and cell.metric == f"{_PAIR}{cell.row}")):
             raise ConfigError(f"{where}: cell {' / '.join(key)} is not printed there; if it is meant, use extra=True")
         if table and cell.metric not in units:
             raise ConfigError(f"{where}: the paper prints no {cell.metric!r} here; give its unit in ResultTable.units")
@@ -230,7 +233,7 @@ def grids(joined: Sequence[JoinedCell], kind: str) -> list[Grid]:
     matrices: dict[str, list[JoinedCell]] = {}
     rest = []
     for cell in joined:
-        pair = kind == MATRIX and cell.metric.startswith("dice_with_")
+        pair = kind == MATRIX and cell.metric.startswith(_PAIR)
         (matrices.setdefault(cell.dataset, []) if pair else rest).append(cell)
     return [_grid(cells, matrix=True) for cells in matrices.values()] + ([_grid(rest)] if rest else [])
 
@@ -244,7 +247,7 @@ def _grid(joined: Sequence[JoinedCell], *, matrix: bool = False) -> Grid:
         if place in columns:
             continue
         if matrix:
-            title = papers.display("rows", cell.metric.removeprefix("dice_with_"))
+            title = papers.display("rows", cell.metric.removeprefix(_PAIR))
         else:
             unit, dataset = _UNIT_WORDS.get(cell.unit, cell.unit), papers.display("datasets", cell.dataset)
             title = papers.display("metrics", cell.metric) + (f" ({unit})" if unit else "")
@@ -318,3 +321,68 @@ def notes_of(joined: Sequence[JoinedCell]) -> list[str]:
         if cell.note and cell.unit != "text":
             rows.setdefault(cell.note, []).append(papers.display("rows", cell.row))
     return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in rows.items()]
+
+
+_OF_SEVERAL_UNITS = ("difference", "chosen")
+"""First metrics of tables in which each row has another unit."""
+
+
+def outcome(paper: str, table: str, joined: Sequence[JoinedCell]) -> str:
+    """Return what came out in one sentence for each data set: lowest and highest value of the table's first metric that
+    was measured there, both beside the printed ones, and how many printed cells wait. Empty where nothing is measured,
+    of counts, and where each row has another unit.
+    """
+    measured = [cell for cell in joined if cell.run and cell.unit not in ("text", "count") and cell.source != PRINTED]
+    measured = [cell for cell in measured if math.isfinite(cell.ours_mean) and cell.metric != f"{_PAIR}{cell.row}"]
+    if not measured or (measured[0].unit == "number" and measured[0].metric in _OF_SEVERAL_UNITS):
+        return ""
+    sentences = []
+    for dataset in dict.fromkeys(cell.dataset for cell in measured):
+        own = [cell for cell in measured if cell.dataset == dataset]
+        first = own[0].metric
+        pairs = first.startswith(_PAIR)
+        cells = {
+            (frozenset((cell.row, cell.metric.removeprefix(_PAIR))) if pairs else cell.row): cell
+            for cell in reversed(own)  # so that a pair is named as it first stands there
+            if (cell.metric.startswith(_PAIR) if pairs else cell.metric == first)
+        }
+        sentences.append(_sentence(paper, table, list(cells.values())))
+    waiting = sum(cell.printed and not cell.run for cell in joined)
+    if waiting:
+        sentences.append(f"{waiting} of {sum(cell.printed for cell in joined)} published values are not finished here.")
+    return " ".join(sentences)
+
+
+def _sentence(paper: str, table: str, cells: Sequence[JoinedCell]) -> str:
+    """Return :func:`outcome` of the cells of one metric (in a matrix, of all pairs) on one data set."""
+    one = cells[0]
+    pairs = one.metric.startswith(_PAIR)
+    places = (decimals_of(paper, table, one) or (None,))[0]
+    unit = _UNIT_WORDS.get(one.unit, one.unit)
+
+    def words(value: float) -> str:
+        return f"{number(value, math.nan, None if places is None else (places, 0))} {unit}".rstrip()
+
+    def name(cell: JoinedCell) -> str:
+        rows = [cell.row, cell.metric.removeprefix(_PAIR)] if pairs else [cell.row]
+        return " and ".join(papers.display("rows", row) for row in rows)
+
+    def span(values: Mapping[str, float]) -> str:
+        low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
+        if len(values) == 1:
+            return f"{words(values[low])} ({low})"
+        return f"{words(values[low])} ({low}) to {words(values[high])} ({high})"
+
+    printed = [cell for cell in cells if math.isfinite(cell.paper_mean)]
+    dataset = papers.display("datasets", one.dataset)
+    text = papers.display("metrics", "dice" if pairs else one.metric)
+    text = f"{text[0].upper()}{text[1:]}{f' on {dataset}' if dataset else ''}: "
+    text += span({name(cell): cell.ours_mean for cell in cells})
+    if printed:
+        text += f"; published {span({name(cell): cell.paper_mean for cell in printed})}"
+        differences = [cell.ours_mean - cell.paper_mean for cell in printed]
+        lower = sum(difference < 0 for difference in differences)
+        median, points = float(np.median(differences)), " points" if one.unit == "percent" else f" {unit}".rstrip()
+        size = f"{median:+.4g}" if places is None else f"{median:+.{places}f}"
+        text += f"; {lower} of {len(printed)} values lower than the published ones, median difference {size}{points}"
+    return text + "."

@@ -8,8 +8,9 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -112,12 +113,27 @@ def to_frame(result: ResultTable) -> pd.DataFrame:
     return pd.DataFrame(records, columns=columns).astype(types)
 
 
-def show(result: ResultTable) -> pd.DataFrame:
+def show(result: ResultTable) -> Shown:
     """Return the table for the eye, in words: rows by (metric, paper | ours); a symmetric matrix as a matrix.
 
     A table with several grids (a matrix of two data sets) has them below one another, the data set in the index.
     """
-    return show_cells(result.paper, result.table, _kind(result), join(result))
+    joined = join(result)
+    frame = show_cells(result.paper, result.table, _kind(result), joined)
+    return Shown(frame, words.outcome(result.paper, result.table, joined))
+
+
+class Shown(NamedTuple):
+    """A table for the eye, and below it in a sentence what came out."""
+
+    frame: pd.DataFrame
+    outcome: str
+
+    def __repr__(self) -> str:
+        return f"{self.frame}\n\n{self.outcome}"
+
+    def _repr_html_(self) -> str:
+        return self.frame.to_html(max_rows=60, notebook=True) + f"<p>{escape(self.outcome)}</p>"
 
 
 def show_cells(paper: str, table: str, kind: str, joined: Sequence[JoinedCell]) -> pd.DataFrame:
@@ -187,6 +203,8 @@ def _markdown(result: ResultTable, title: str, joined: Sequence[JoinedCell], con
             lines += ["Each cell: paper / ours.", ""]
         header, body = _header_and_body(result.paper, result.table, grid)
         lines += [_pipe(header), "|" + "---|" * len(header), *map(_pipe, body), ""]
+    said = words.outcome(result.paper, result.table, joined)
+    lines += [said, ""] if said else []
     if any(cell.printed for cell in joined):
         lines += [f"{words.NOTHING_PRINTED}: no legible number is printed.", ""]
     notes = words.notes_of(joined)
