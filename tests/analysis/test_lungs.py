@@ -13,7 +13,7 @@ from softmask.config import Config
 from softmask.experiments import Run, specs
 from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.rows import LUNGS_COMPARED, rows_of
-from softmask.measure.verdicts import FAILS, HOLDS, INCONCLUSIVE
+from softmask.measure.verdicts import FAILS, HOLDS, INCONCLUSIVE, NOT_RUN
 from softmask.nets import build
 from softmask.nets.critics import CRITICS
 from softmask.report import lung_panels, tables
@@ -241,6 +241,18 @@ def test_claims_about_slices_are_judged_on_real_ones_each_pair_once(real):
     assert {pair.dataset for claim in questions for pair in claim.pairs} == {lungs.REAL}
     verdict = claims.judge(first, lungs.scores(real))
     assert all("substitute" in judged.outcome.data for judged in verdict.pairs)
+
+
+def test_a_claim_that_its_own_collections_do_not_decide_is_decided_on_real_slices(real):
+    asked = papers.load("lgan").claims
+    judged = [claims.judge(claim, {}) for claim in asked]
+    decided = lungs.decided_on_real(judged, lungs.scores(real))
+    assert [verdict.claim for verdict in decided] == [claim.words for claim in asked]
+    real_too = {verdict.claim for verdict in decided if verdict.verdict != NOT_RUN}
+    assert real_too == {claim.words for claim in asked if lungs.on_real(claim)}
+    assert lungs.decided_on_real(judged, {}) == judged
+    other = [replace(verdict, verdict=HOLDS) for verdict in judged]
+    assert lungs.decided_on_real(other, lungs.scores(real)) == other
 
 
 def test_networks_are_compared_with_morphology_in_the_right_direction(real):

@@ -14,7 +14,7 @@ from softmask.config import ROOT, Config
 from softmask.measure.differences import Scores
 from softmask.papers import Pair
 from softmask.report import figures, page, tables, verdicts
-from softmask.report.evidence import WIDTH, Evidence, Pictures, Trained, embedded, sheet
+from softmask.report.evidence import SHOWN, WIDTH, Evidence, Pictures, Trained, embedded, sheet
 from softmask.report.tables import Cell, ResultTable
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -184,7 +184,7 @@ def test_nothing_needs_a_network_and_text_is_escaped(config):
 def test_smoke_is_marked_everywhere(config):
     fill(config)
     parsed = look(page.build(config)).words
-    for heading in ("What came out", "Claims", *(papers.display("papers", name) for name in papers.NAMES)):
+    for heading in ("Main results", "Claims", *(papers.display("papers", name) for name in papers.NAMES)):
         assert f"{heading} not a result" in parsed
     assert parsed.count("not a result") >= 26 + 26 + 38 + 40 + 1  # headings, the tables themselves, figures, claims
     assert "Six kinds <here>. not a result" in parsed
@@ -272,10 +272,10 @@ def opened(address):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
 
 
-def test_a_wide_picture_becomes_as_wide_as_the_page_needs():
+def test_a_wide_picture_is_shrunk_and_shown_on_the_scale_of_all():
     picture = png(np.random.default_rng(0).integers(0, 255, (300, 3 * WIDTH, 3), np.uint8))
     address, *size = embedded(picture)
-    assert size == [WIDTH, 100]
+    assert size == [round(SHOWN * 3 * WIDTH), round(SHOWN * 300)]
     assert opened(address).shape == (100, WIDTH, 3)
     assert len(address) < len(picture) / 2
     assert embedded(picture)[0] == address

@@ -266,7 +266,7 @@ def difference_cells(judged: Iterable[Judged], fitted: Fitted) -> list[Cell]:
 
 def figure(judged: Sequence[Judged], dataset: str) -> Figure | None:
     """Return a figure of the differences on a data set: a panel for each measure, a line for each comparison."""
-    from softmask.report.plots import Interval, intervals  # matplotlib takes its time
+    from softmask.report.forest import Interval, intervals  # matplotlib takes its time
 
     points = [
         Interval(

@@ -309,7 +309,7 @@ def overview(network: str, module: str, heads: list[tuple[str, str]]) -> Figure:
         parts = {"generator": PARTS["generator"], "network": PARTS["segmentor"]}
         drawn = Transferring(build("srgan"), built)
         boxes = diagrams.trace(drawn, [torch.zeros(1, 1, SIZE, SIZE)], ["image"], parts=parts)
-    return diagrams.diagram(boxes, heads, size=(16, 6))
+    return diagrams.diagram(boxes, heads, size=(13.6, 6))
 
 
 def cbam() -> Figure:

@@ -27,8 +27,10 @@ from softmask.experiments.spec import RunSpec
 from softmask.experiments.store import Run
 from softmask.measure.differences import Scores, median_scores
 from softmask.measure.lungs import dice3d
+from softmask.measure.verdicts import NOT_RUN
 from softmask.papers import Claim, display
 from softmask.report.result import Cell, Key
+from softmask.report.verdicts import Verdict
 
 REAL = "lungs-2d"
 """Real slices, one of each scan, in the place of the paper's collections of whole scans."""
@@ -160,6 +162,18 @@ def on_real(claim: Claim) -> Claim | None:
             pairs.setdefault((pair.better, pair.worse, pair.metric), replace(pair, dataset=REAL))
     words = re.sub(r" (on lidc-lung )?\(tables?[- ].*\)$", ", on real slices", claim.words)
     return replace(claim, words=words, pairs=tuple(pairs.values())) if pairs else None
+
+
+def decided_on_real(judged: Sequence[Verdict], scores: Mapping[Key, Scores]) -> list[Verdict]:
+    """Return ``judged``, but claims about slices of which no comparison is run on the paper's own collections judged by
+    ``scores`` of :data:`REAL`, if there are any."""
+    asked = {claim.words: on_real(claim) for claim in papers.load("lgan").claims} if scores else {}
+    return [
+        replace(claims.judge(asked[verdict.claim], scores), claim=verdict.claim)
+        if verdict.verdict == NOT_RUN and asked.get(verdict.claim)
+        else verdict
+        for verdict in judged
+    ]
 
 
 def against_morphology(rows: Sequence[str]) -> list[Claim]:

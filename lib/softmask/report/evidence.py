@@ -17,7 +17,9 @@ from PIL import Image
 from softmask.measure.differences import Scores
 
 WIDTH = 1280
-"""Of an embedded figure, in pixels; the page shows one 1216 wide at most."""
+"""Of an embedded figure, in pixels."""
+SHOWN = 0.53
+"""Share of a figure's pixels (160 per inch) on the page: the widest figure fills it."""
 Place = tuple[str, str, str]
 """Paper, row and data set."""
 
@@ -196,15 +198,17 @@ def address(kind: str, buffer: io.BytesIO) -> str:
 
 
 def embedded(png: bytes, width: int = WIDTH) -> tuple[str, int, int]:
-    """Return ``png`` as a ``data:`` address of WebP, at most ``width`` pixels wide, on white, and its size.
+    """Return ``png`` as a ``data:`` address of WebP, at most ``width`` pixels wide, on white, and its size on a page:
+    :data:`SHOWN` of the PNG's, so that words are equally large in all figures.
 
     The same bytes give the same address.
     """
     with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
         image = opened.convert("RGBA")
+    shown = [max(1, round(SHOWN * length)) for length in image.size]
     image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     if image.width > width:
         image = image.resize((width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=80, method=4)
-    return address("webp", buffer), *image.size
+    return address("webp", buffer), *shown

@@ -27,7 +27,8 @@ from softmask.report.tables import NOTEBOOK_VARIABLE, about_run, to_json
 
 COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000")
 """Colours that colour-blind people can tell apart (Okabe and Ito 2008)."""
-
+WIDEST = 13.6
+"""Inches of a figure; a wider one, and its words, would be shown smaller than the others on a page."""
 
 OUTLINED = [withStroke(linewidth=3, foreground="black")]
 """Path effect of white words and bars on images."""

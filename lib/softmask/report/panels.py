@@ -23,7 +23,7 @@ from softmask.measure.segmentation import dice
 from softmask.measure.soft import soft_head
 from softmask.papers import display
 from softmask.report import figures
-from softmask.report.figures import COLORS
+from softmask.report.figures import COLORS, WIDEST
 from softmask.report.result import NOT_FINISHED
 
 LONG, SHORT = COLORS[5], COLORS[1]
@@ -67,9 +67,11 @@ class Panel:
 def grid(
     rows: Sequence[Sequence[Panel]], columns: Iterable[str] = (), names: Iterable[str] = (), size: float = 2.2
 ) -> Figure:
-    """Return panels in rows, each ``size`` inches wide, with titles over the columns and names beside the rows."""
+    """Return panels in rows, each ``size`` inches wide, or less where the figure would be wider than :data:`WIDEST`,
+    with titles over the columns and names beside the rows."""
     shape = len(rows), len(rows[0])
     colored: dict[str, Axes] = {panel.bar: None for row in rows for panel in row if panel.bar}
+    size = min(size, (WIDEST - _BAR * len(colored)) / shape[1])
     width = shape[1] * size + _BAR * len(colored)
     fig, axes = plt.subplots(*shape, figsize=(width, shape[0] * size + 0.4), squeeze=False)
     for ax, panel in zip(axes.flat, (panel for row in rows for panel in row), strict=True):

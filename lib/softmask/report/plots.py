@@ -1,9 +1,9 @@
-"""Plots: curves of training runs, lines by row, intervals by row, and a few of their own kind."""
+"""Plots: curves of training runs, lines by row, and a few of their own kind."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,7 +18,7 @@ from softmask.measure.resolution import SCALE, edge_profile, spectrum
 from softmask.measure.soft import Calibration
 from softmask.measure.verdicts import RISING, last_gain
 from softmask.papers import display
-from softmask.report.figures import COLORS, legend, unless_empty
+from softmask.report.figures import COLORS, WIDEST, legend, unless_empty
 from softmask.report.panels import BINARY, SOFT, Example
 from softmask.report.panels import legend as legend_of_colors
 
@@ -63,13 +63,27 @@ _LOSSES = {
 }
 
 
-def _panels(titles: Iterable[str], rows: int, size: tuple[float, float], **shared: Any) -> tuple[Figure, np.ndarray]:
+def grid_of(titles: Iterable[str], rows: int, size: tuple[float, float], **shared: Any) -> tuple[Figure, np.ndarray]:
+    """Return a figure and its axes (rows, panels), with ``rows`` axes for each panel, ``size`` inches each; where that
+    is wider than :data:`WIDEST`, the panels fill several lines."""
     titles = list(titles)
-    size = (max(size[0] * len(titles), 8), size[1] * rows)
-    fig, axes = plt.subplots(rows, len(titles), figsize=size, squeeze=False, **shared)
-    for ax, title in zip(axes[0], titles, strict=True):
+    columns = min(len(titles), max(1, int(WIDEST // size[0])))
+    lines = -(-len(titles) // columns)
+    size = (max(size[0] * columns, 8), size[1] * rows * lines)
+    fig, axes = plt.subplots(rows * lines, columns, figsize=size, squeeze=False, **shared)
+    by_panel = axes.reshape(lines, rows, columns).swapaxes(0, 1).reshape(rows, -1)
+    for ax in by_panel[:, len(titles) :].ravel():
+        ax.remove()
+    for ax, title in zip(by_panel[0], titles, strict=False):
         ax.set_title(display("datasets", title))
-    return fig, axes
+    return fig, by_panel[:, : len(titles)]
+
+
+def label_left(axes: Iterable[Axes], words: str) -> None:
+    """Label the vertical axis where a line of panels begins."""
+    for ax in axes:
+        if ax.get_subplotspec().is_first_col():
+            ax.set_ylabel(words)
 
 
 def _styles(by_dataset: Mapping[str, Iterable[str]]) -> Styles:
@@ -102,7 +116,7 @@ def curves(
     seed. The critic's gap between true and predicted masks is normalised by its largest absolute value. Validation Dice
     of undertrained rows (:data:`softmask.measure.verdicts.RISING`) ends with a cross.
     """
-    fig, axes = _panels(by_dataset, len(shown), (6, 3.7), sharex="col", sharey="row")
+    fig, axes = grid_of(by_dataset, len(shown), (6, 3.7), sharex="col", sharey="row")
     styles, lines, crosses = _styles(by_dataset), {}, {}
     for rows, column in zip(by_dataset.values(), axes.T, strict=True):
         for row, seeds in rows.items():
@@ -120,7 +134,7 @@ def curves(
                         ax.plot(_places(seed)[-1], values[-1], color=styles[row]["color"], **cross, clip_on=False)
                         crosses = {"undertrained": Line2D([], [], color="0.3", **cross)}
     for row, name in zip(axes, shown, strict=True):
-        row[0].set_ylabel(SHOWN[name])
+        label_left(row, SHOWN[name])
         if name == "critic_gap":
             for ax in row:
                 ax.axhline(0, color="0.5", linestyle=":")
@@ -135,7 +149,7 @@ def gan_health(by_dataset: Mapping[str, Sequence[Curves]]) -> Figure:
     Args:
         by_dataset: by data set, the curves of every seed, which may begin late; the shares are means over seeds.
     """
-    fig, axes = _panels(by_dataset, 2, (6, 3.8), sharex="col", sharey="row")
+    fig, axes = grid_of(by_dataset, 2, (6, 3.8), sharex="col", sharey="row")
     looks = {"real": {"color": DARK[2], "marker": "o"}, "fake": {"color": DARK[1], "marker": "s"}}
     entries = {}
     for seeds, (top, bottom) in zip(by_dataset.values(), axes.T, strict=True):
@@ -156,8 +170,8 @@ def gan_health(by_dataset: Mapping[str, Sequence[Curves]]) -> Figure:
         bottom.set(xlabel="step" if "steps" in seeds[0] else "epoch", ylim=(0, 1))
         names = (_LOSSES.get(loss, loss.removeprefix("loss_").replace("_", " ")) for loss in losses)
         entries |= dict(zip(names, areas, strict=True))
-    axes[0, 0].set(ylabel="discriminator:\nshare classified correctly")
-    axes[1, 0].set(ylabel="share of each\nweighted loss")
+    label_left(axes[0], "discriminator:\nshare classified correctly")
+    label_left(axes[1], "share of each\nweighted loss")
     legend(fig, entries, columns=3)
     return fig
 
@@ -165,7 +179,7 @@ def gan_health(by_dataset: Mapping[str, Sequence[Curves]]) -> Figure:
 def _lines(
     panels: Mapping[str, Mapping[str, Sequence[np.ndarray]]], styles: Styles, size: tuple[float, float], **style: Any
 ) -> tuple[Figure, np.ndarray]:
-    fig, [axes] = _panels(panels, 1, size, sharey=True)
+    fig, [axes] = grid_of(panels, 1, size, sharey=True)
     lines = {}
     for ax, rows in zip(axes, panels.values(), strict=True):
         for row, (x, y) in rows.items():
@@ -194,7 +208,7 @@ def spectra(by_dataset: Mapping[str, Sequence[Example]]) -> Figure:
         ax.set(xscale="log", yscale="log", xlabel="frequency (cycles per pixel)", ylim=(LEAST_POWER, None))
         ax.set_xticks([0.01, 0.03, 0.125, 0.5], ["0.01", "0.03", "0.125", "0.5"])
         ax.minorticks_off()
-    axes[0].set(ylabel="power (grey values²)")
+    label_left(axes, "power (grey values²)")
     return fig
 
 
@@ -212,7 +226,7 @@ def edges(by_dataset: Mapping[str, Sequence[Example]]) -> Figure:
     for ax in axes:
         ax.axvline(0, color="0.4", linestyle=":", linewidth=1.5)
         ax.set(xlabel="distance from the outline (pixels)\n← inside      outside →")
-    axes[0].set(ylabel="mean grey value")
+    label_left(axes, "mean grey value")
     return fig
 
 
@@ -230,11 +244,11 @@ def reliability(by_dataset: Mapping[str, Mapping[str, Calibration]]) -> Figure:
     fig, axes = _lines(lines, styles, (6, 6.4), markeredgecolor="white")
     for ax in axes:
         ax.set(xlabel="predicted probability of lesion", xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    axes[0].set(ylabel="share of pixels that are lesion")
+    label_left(axes, "share of pixels that are lesion")
     return fig
 
 
-def _everyone(names: Iterable[str], linestyles: bool) -> Styles:
+def everyone(names: Iterable[str], linestyles: bool) -> Styles:
     """Of doctors and networks, in colours that the two kinds of figure share."""
     looks = zip((7, 5, 1, 2, 6), ("-", "--", "-.", ":", "-") if linestyles else "osD^v", strict=True)
     kind = "linestyle" if linestyles else "marker"
@@ -253,105 +267,12 @@ def distributions(dice: Mapping[str, Mapping[str, np.ndarray]], references: Mapp
             values = np.sort(by[reference][~np.isnan(by[reference])])
             steps = np.append(values[:1], values), np.linspace(0, 1, len(values) + 1)
             lines[references[reference]][name] = steps
-    fig, axes = _lines(lines, _everyone(dice, linestyles=True), (4.2, 4), drawstyle="steps-post")
+    fig, axes = _lines(lines, everyone(dice, linestyles=True), (4.2, 4), drawstyle="steps-post")
     for ax in axes:
         ax.set(xlabel="Dice of a nodule", xlim=(0, 1))
         ax.grid(alpha=0.3)
-    axes[0].set(ylabel="share of nodules\nwith at most this Dice")
+    label_left(axes, "share of nodules\nwith at most this Dice")
     return fig
-
-
-class Interval(NamedTuple):
-    """A point of :func:`intervals`, and the ends of its line (or the values that are marked around it)."""
-
-    panel: str
-    row: str
-    series: str
-    middle: float
-    spread: Sequence[float]
-
-
-def intervals(
-    points: Sequence[Interval],
-    styles: Styles,
-    xlabel: str,
-    apart: float = 0.0,
-    printed: Mapping[tuple[str, str, str], float] | None = None,
-    sharex: bool = True,
-    **spread: Any,
-) -> tuple[Figure, np.ndarray]:
-    """Draw a panel for each group, a line for each row and in it, ``apart``, each series: its point and its spread."""
-    titles, rows, series = (list(dict.fromkeys(point[i] for point in points)) for i in range(3))
-    height = (0.75 if apart else 0.5) * len(rows) + 2.2
-    fig, [axes] = _panels(titles, 1, (4.6 + 4 / len(titles), height), sharex=sharex, sharey=True)
-    for point in points:
-        ax, style = axes[titles.index(point.panel)], styles[point.series]
-        place = rows.index(point.row) + apart * (series.index(point.series) - (len(series) - 1) / 2)
-        around = {"color": style["color"]} | spread
-        ax.plot(point.spread, np.full(len(point.spread), place), **around)
-        ax.plot(point.middle, place, **style)
-        if printed and point[:3] in printed:
-            ax.plot(printed[point[:3]], place, "D", color="white", markeredgecolor=style["color"])
-    for ax in axes:
-        ax.set(xlabel=xlabel, ylim=(len(rows) - 0.4, -0.6))
-        ax.set_yticks(range(len(rows)), [display("rows", row) for row in rows])
-        ax.grid(axis="x", alpha=0.3)
-    entries = {display("rows", name): Line2D([], [], **styles[name]) for name in styles if name in series}
-    if printed:
-        entries["printed"] = Line2D([], [], color="none", marker="D", markerfacecolor="white", markeredgecolor="black")
-    legend(fig, entries, columns=4)
-    return fig, axes
-
-
-@unless_empty
-def by_group(dice: Mapping[str, np.ndarray], members: Mapping[str, np.ndarray], label: str) -> Figure:
-    """Return for each group of nodules everyone's Dice: the median, and the middle half of the nodules.
-
-    ``dice`` is (N,) by name; ``members`` (N,) bool by group, and empty groups are left out.
-    """
-    points = []
-    for group, inside in members.items():
-        for name, values in dice.items() if inside.any() else ():
-            low, middle, high = np.nanquantile(values[inside], (0.25, 0.5, 0.75))
-            points.append(Interval("", f"{display('rows', group)} ({inside.sum()})", name, middle, (low, high)))
-    fig, [ax] = intervals(points, _everyone(dice, linestyles=False), label, apart=0.6 / max(len(dice) - 1, 1))
-    ax.set(xlim=(0, 1))
-    return fig
-
-
-def areas_under_curves(
-    areas: Mapping[tuple[str, str, str], Mapping[str, float]], printed: Mapping[tuple[str, str, str], float]
-) -> Figure:
-    """Return AUC with its interval: a panel for each data set, a line for each set of features, by classifier.
-
-    Both arguments are by (data set, features, classifier): ``auc``, ``auc_low`` and ``auc_high``; the paper's AUC.
-    """
-    points = [Interval(*key, auc["auc"], (auc["auc_low"], auc["auc_high"])) for key, auc in areas.items()]
-    fig, axes = intervals(points, _marked_series(points), "AUC", 0.26, printed)
-    for ax in axes:
-        ax.axvline(0.5, color="0.5", linestyle=":")
-    return fig
-
-
-def _marked_series(points: Iterable[Interval], **style: Any) -> Styles:
-    series = zip(dict.fromkeys(point.series for point in points), DARK, MARKERS, strict=False)
-    return {name: {"color": color, "marker": marker, **style} for name, color, marker in series}
-
-
-def stability(by_dataset: Mapping[str, Mapping[str, pd.DataFrame]], families: Sequence[str]) -> Figure:
-    """Return ICC of every feature between two regions: a panel for each data set, a row for each family of features.
-
-    A frame, by data set and second region, has the column ``icc`` over features, whose names begin with their family.
-    """
-    points = []
-    for dataset, tables in by_dataset.items():
-        for family in families:
-            for region, table in tables.items():
-                icc = table.loc[table.index.str.startswith(f"{family}_"), "icc"].dropna().to_numpy()
-                points.append(Interval(dataset, family, region, float(np.median(icc)), icc))
-    ticks = {"marker": "|", "linestyle": "none", "alpha": 0.6, "markersize": 11}
-    styles = _marked_series(points, markeredgecolor="white")
-    return intervals(points, styles, "ICC with the binary mask", apart=0.44, **ticks)[0]
 
 
 def sizes_and_readers(dataset: Dataset) -> Figure:
@@ -386,7 +307,7 @@ def label_errors(records: pd.DataFrame, labels: Sequence[str], metric: str, axis
 
 def matrices(tables: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
     """Return symmetric matrices side by side, numbers in the cells, one scale for all; NaN cells stay empty."""
-    fig, [axes] = _panels(tables, 1, (4.6, 4.8))
+    fig, [axes] = grid_of(tables, 1, (4.6, 4.8))
     low = np.nanmin(np.concatenate([np.append(values, 1) for values in tables.values()]))
     for ax, values in zip(axes, tables.values(), strict=True):
         shown = ax.imshow(values, vmin=low, vmax=1, cmap="cividis")
@@ -394,7 +315,7 @@ def matrices(tables: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
             color = "black" if shown.norm(values[i, j]) > 0.5 else "white"
             ax.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=color, fontsize=12)
         ax.set_xticks(range(len(names)), names, rotation=40, ha="right")
-        ax.set_yticks(range(len(names)), names if ax is axes[0] else [])
+        ax.set_yticks(range(len(names)), names if ax.get_subplotspec().is_first_col() else [])
         ax.spines[:].set_visible(False)
     fig.colorbar(shown, ax=axes, shrink=0.7, label="Dice")
     return fig

@@ -201,21 +201,28 @@ def _numbers(compared: Sequence[Comparison]) -> str:
         return "None of the papers' own methods is measured beside another network yet."
     first = sum(one.in_print.own > one.in_print.best for one in both)
     here = sum(one.here.own > one.here.best for one in both)
+    waiting = any(
+        cell.printed and not cell.run and (cell.dataset, cell.metric) == (one.dataset, one.metric)
+        for one in both
+        for cell in one.entry.cells
+    )
+    among = ", among the networks that are finished" if waiting else ""
     shown = next((one for one in reversed(both) if one.dataset == "lidc"), both[-1])
     where = f"{display('papers', shown.entry.paper)}, {display('datasets', shown.dataset)} ({shown.kind})"
     return (
         f"The proposed method has the highest {display('metrics', 'dice')} of its table in {first} of {len(both)} "
-        f"comparisons in print and in {here} of {len(both)} here; for example {where}: {shown.ours} "
+        f"comparisons in print and in {here} of {len(both)} here{among}; for example {where}: {shown.ours} "
         f"(printed {shown.printed})."
     )
 
 
 def _clearest(contents: Contents) -> str:
     parts = []
-    for verdict, words in ((FAILS, "Clearest against a claim"), (HOLDS, "clearest in favour of one")):
+    for verdict, words in ((FAILS, "strongest evidence against a claim"), (HOLDS, "in favour of one")):
         decided = [entry for entry in contents.claims if entry.verdict == verdict and entry.deciding is not None]
         deciding = [(entry, entry.pairs[entry.deciding]) for entry in decided]
-        deciding = [pair for pair in deciding if _certainty(pair[1]) > 0]
+        # of a multiple of the other's mean, nothing is said: it may be more than any method can reach
+        deciding = [pair for pair in deciding if _certainty(pair[1]) > 0 and pair[1].pair.times == 1]
         if deciding:
             entry, judged = max(deciding, key=lambda pair: _certainty(pair[1]))
             parts.append(f"{words}: {_difference(judged, entry.unit)}")

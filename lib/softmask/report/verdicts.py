@@ -208,7 +208,7 @@ def figure(verdicts: Iterable[Verdict], measure: str = "Dice") -> Figure | None:
 
     None where no pair is run. ``measure`` says of what the differences are.
     """
-    from softmask.report.plots import Interval, intervals  # matplotlib takes its time
+    from softmask.report.forest import Interval, intervals  # matplotlib takes its time
 
     points, units = [], {}
     for number, judged, difference, unit in _run(verdicts):

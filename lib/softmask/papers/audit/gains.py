@@ -46,7 +46,7 @@ tables ``cpu-real-3seeds`` and ``night-real``; the root mean square error is 0.0
 
 PRINTED, DERIVED = "printed", "derived"
 YES, NO, UNKNOWN = "yes", "no", "not known"
-IF_PAIRED = "only if correlation > {:.2f}"
+IF_PAIRED = "only if correlation > {}"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,9 @@ class Gain:
             return f"{UNKNOWN}: number of test images" if self.source else f"{UNKNOWN}: spread"
         if self.correlation < 0:
             return YES
-        return NO if self.correlation >= 1 else IF_PAIRED.format(self.correlation)
+        if self.correlation >= 1:
+            return NO
+        return IF_PAIRED.format(f"{self.correlation:.{2 if self.correlation < 0.995 else 5}f}")
 
     @property
     def _known(self) -> bool:

@@ -51,6 +51,17 @@ const Page = (() => {
     });
   }
 
+  function filter() {
+    const buttons = [...document.querySelectorAll("button[data-verdict]")];
+    buttons.forEach(button => button.addEventListener("click", () => {
+      const wanted = button.dataset.verdict;
+      buttons.forEach(other => other.setAttribute("aria-pressed", String(other === button)));
+      document.querySelectorAll(".claim").forEach(claim => {
+        claim.classList.toggle("filtered", Boolean(wanted) && claim.dataset.verdict !== wanted);
+      });
+    }));
+  }
+
   /* Compute every claim again; true where it agrees, false where not, null where values are missing. */
   function check(claim) {
     const missing = claim.pairs.some(pair => pair.difference &&
@@ -88,6 +99,7 @@ const Page = (() => {
 
   function start() {
     search();
+    filter();
     addEventListener("hashchange", openAddress);
     openAddress();
     document.addEventListener("click", event => {

@@ -1,0 +1,129 @@
+"""Points with their intervals, row by row: differences, medians of groups, areas under curves, features' stability."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from softmask.papers import display
+from softmask.report import plots
+from softmask.report.figures import WIDEST, legend, unless_empty
+from softmask.report.plots import DARK, MARKERS, Styles
+
+
+class Interval(NamedTuple):
+    """A point of :func:`intervals`, and the ends of its line (or the values that are marked around it)."""
+
+    panel: str
+    row: str
+    series: str
+    middle: float
+    spread: Sequence[float]
+
+
+def intervals(
+    points: Sequence[Interval],
+    styles: Styles,
+    xlabel: str,
+    apart: float = 0.0,
+    printed: Mapping[tuple[str, str, str], float] | None = None,
+    sharex: bool = True,
+    **spread: Any,
+) -> tuple[Figure, np.ndarray]:
+    """Draw a panel for each group, a line for each row and in it, ``apart``, each series: its point and its spread.
+
+    Panels of the same rows stand side by side; others below one another, each with its own rows.
+    """
+    titles, series = (list(dict.fromkeys(point[i] for point in points)) for i in (0, 2))
+    rows = {title: list(dict.fromkeys(point.row for point in points if point.panel == title)) for title in titles}
+    fig, axes = _panels(rows, 0.75 if apart else 0.5, sharex)
+    for point in points:
+        ax, style = axes[titles.index(point.panel)], styles[point.series]
+        place = rows[point.panel].index(point.row) + apart * (series.index(point.series) - (len(series) - 1) / 2)
+        around = {"color": style["color"]} | spread
+        ax.plot(point.spread, np.full(len(point.spread), place), **around)
+        ax.plot(point.middle, place, **style)
+        if printed and point[:3] in printed:
+            ax.plot(printed[point[:3]], place, "D", color="white", markeredgecolor=style["color"])
+    for ax, names in zip(axes, rows.values(), strict=True):
+        ax.set(xlabel=xlabel, ylim=(len(names) - 0.4, -0.6))
+        ax.set_yticks(range(len(names)), [display("rows", row) for row in names])
+        ax.grid(axis="x", alpha=0.3)
+        ax.label_outer(remove_inner_ticks=True)
+    entries = {display("rows", name): Line2D([], [], **styles[name]) for name in styles if name in series}
+    if printed:
+        entries["printed"] = Line2D([], [], color="none", marker="D", markerfacecolor="white", markeredgecolor="black")
+    legend(fig, entries, columns=4)
+    return fig, axes
+
+
+def _panels(rows: Mapping[str, Sequence[str]], each: float, sharex: bool) -> tuple[Figure, np.ndarray]:
+    """Return a figure and its axes (panels), ``each`` inches for a row."""
+    counts = [len(names) for names in rows.values()]
+    if len(set(map(frozenset, rows.values()))) == 1:
+        size = ((WIDEST if len(rows) > 2 else 4 + 4.6 * len(rows)) / len(rows), each * counts[0] + 2.2)
+        fig, [axes] = plots.grid_of(rows, 1, size, sharex=sharex, sharey=True)
+        return fig, axes
+    heights = [count + 1.4 for count in counts]
+    size = (11, 0.75 * each * sum(heights) + 1.4)
+    fig, axes = plt.subplots(len(rows), 1, figsize=size, sharex=sharex, height_ratios=heights)
+    for ax, title in zip(axes, rows, strict=True):
+        ax.set_title(display("datasets", title))
+    return fig, axes
+
+
+@unless_empty
+def by_group(dice: Mapping[str, np.ndarray], members: Mapping[str, np.ndarray], label: str) -> Figure:
+    """Return for each group of nodules everyone's Dice: the median, and the middle half of the nodules.
+
+    ``dice`` is (N,) by name; ``members`` (N,) bool by group, and empty groups are left out.
+    """
+    points = []
+    for group, inside in members.items():
+        for name, values in dice.items() if inside.any() else ():
+            low, middle, high = np.nanquantile(values[inside], (0.25, 0.5, 0.75))
+            points.append(Interval("", f"{display('rows', group)} ({inside.sum()})", name, middle, (low, high)))
+    fig, [ax] = intervals(points, plots.everyone(dice, linestyles=False), label, apart=0.6 / max(len(dice) - 1, 1))
+    ax.set(xlim=(0, 1))
+    return fig
+
+
+def areas_under_curves(
+    areas: Mapping[tuple[str, str, str], Mapping[str, float]], printed: Mapping[tuple[str, str, str], float]
+) -> Figure:
+    """Return AUC with its interval: a panel for each data set, a line for each set of features, by classifier.
+
+    Both arguments are by (data set, features, classifier): ``auc``, ``auc_low`` and ``auc_high``; the paper's AUC.
+    """
+    points = [Interval(*key, auc["auc"], (auc["auc_low"], auc["auc_high"])) for key, auc in areas.items()]
+    fig, axes = intervals(points, _marked_series(points), "AUC", 0.26, printed)
+    for ax in axes:
+        ax.axvline(0.5, color="0.5", linestyle=":")
+    return fig
+
+
+def _marked_series(points: Iterable[Interval], **style: Any) -> Styles:
+    series = zip(dict.fromkeys(point.series for point in points), DARK, MARKERS, strict=False)
+    return {name: {"color": color, "marker": marker, **style} for name, color, marker in series}
+
+
+def stability(by_dataset: Mapping[str, Mapping[str, pd.DataFrame]], families: Sequence[str]) -> Figure:
+    """Return ICC of every feature between two regions: a panel for each data set, a row for each family of features.
+
+    A frame, by data set and second region, has the column ``icc`` over features, whose names begin with their family.
+    """
+    points = []
+    for dataset, tables in by_dataset.items():
+        for family in families:
+            for region, table in tables.items():
+                icc = table.loc[table.index.str.startswith(f"{family}_"), "icc"].dropna().to_numpy()
+                points.append(Interval(dataset, family, region, float(np.median(icc)), icc))
+    ticks = {"marker": "|", "linestyle": "none", "alpha": 0.6, "markersize": 11}
+    styles = _marked_series(points, markeredgecolor="white")
+    return intervals(points, styles, "ICC with the binary mask", apart=0.44, **ticks)[0]
