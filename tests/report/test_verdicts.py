@@ -187,7 +187,7 @@ def test_damaged_verdicts_are_named(config, text):
 def test_the_table_shows_every_pair_that_is_run(config):
     result = verdicts.table("softgan-claims", "T", "caption", judged())
     tables.write(result, config, {})
-    shown = tables.show(result)
+    shown = tables.show(result).frame
     assert list(shown.index) == ["1. SoftGAN vs U-Net"]
     assert "holds" in shown.iloc[0].tolist()
     [entry] = [entry for entry in contents.read(config.run).tables if entry.name == "softgan-claims"]
