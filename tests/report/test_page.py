@@ -109,8 +109,9 @@ def test_main_numbers_data_and_training_stand_on_the_first_screen(config):
     trained = Trained("softgan", 62, 2976, 8, (2020, 2021), 1, 5400, "cpu", "A CPU", "real", 100, 60)
     parsed = look(page.build(config, Evidence(trained={("softgan", "softgan", "lidc"): trained}, seconds=7200))).words
     assert (
-        "The proposed method has the highest Dice of its table in 1 of 1 comparisons in print and in 0 of 1 here, among "
-        "the networks that are finished; for example SoftGAN (2022), LIDC (real): 80.00; U-Net 85.00 (printed 83.21; DB-ResNet 82.74)."
+        "The proposed method has the highest Dice of its table in 1 of 1 comparisons in print and in 0 of 1 here, "
+        "among the networks that are finished; for example SoftGAN (2022), LIDC (real): 80.00; U-Net 85.00 "
+        "(printed 83.21; DB-ResNet 82.74)."
     ) in parsed
     said = "LIDC, real 62 (60) 2,976 x 8 3 (1 failed) 1.5 h Dice "
     assert f"{said}83.21 DB-ResNet 82.74 80.00 U-Net 85.00" in parsed

@@ -37,7 +37,7 @@ def test_it_begins_with_the_nodules_own_mark(bench, nodules):
     first = explore.start(nodules["isolated"])
     assert np.array_equal(bench.setting.recist, first.recist)
     assert (bench.setting.radius, bench.setting.epsilon, bench.setting.threshold) == (None, 1e-7, 0.5)
-    assert bytes(bench.picture.value).startswith(b"\x89PNG")
+    assert bytes(bench.picture.png).startswith(b"\x89PNG")
     for reader in range(1, 5):
         assert f"reader {reader}" in said(bench)
 
@@ -55,7 +55,7 @@ def test_it_begins_with_the_nodules_own_mark(bench, nodules):
 )
 def test_each_control_moves_picture_measures_and_code_and_reset_goes_back(bench, move):
     def shown():
-        return bytes(bench.picture.value), bench.measured.value, bench.line.value
+        return bytes(bench.picture.png), bench.measured.value, bench.line.value
 
     before = shown()
     move(bench)
@@ -81,7 +81,7 @@ def test_the_line_can_be_run(bench, nodules):
 def test_sliders_and_picture_are_seen_at_once(bench):
     """JupyterLab leaves about 1,100 x 680 pixels of a screen of 1,280 x 800; a control with its margin has 32."""
     controls, picture = bench.children[1].children
-    height, width, _ = cv2.imdecode(np.frombuffer(picture.value, np.uint8), cv2.IMREAD_COLOR).shape
+    height, width, _ = cv2.imdecode(np.frombuffer(picture.png, np.uint8), cv2.IMREAD_COLOR).shape
     rows = sum(len(group.children) for group in controls.children)
     sliders = [child for group in controls.children for child in group.children[1:]]
     assert {slider.layout.width for slider in sliders} == {"23em"}  # an em has 13 pixels
@@ -129,3 +129,22 @@ def test_sliders_are_for_kernels_that_a_server_started(monkeypatch):
     monkeypatch.setenv("JPY_SESSION_NAME", "/somewhere/notebooks/explore.ipynb")
     assert is_interactive()
     assert not is_interactive(False)
+
+
+def test_an_end_is_dragged_on_the_picture_and_beside_every_end_nothing_moves(bench):
+    end = bench.setting.recist[1, 0]
+    moved, window = end + np.array([3.2, -2]), explore.view_of(bench.sample)
+
+    def share(place):
+        """Where a pixel is on the picture, from two other places of it."""
+        corner, far = bench._strip.at(0, 0), bench._strip.at(1, 1)
+        return ((place - [w.start for w in window] - corner) / (far - corner))[::-1].tolist()
+
+    bench.picture.drag = [1.0, *share(end)]
+    bench.picture.drag = [0.0, *share(moved)]
+    np.testing.assert_allclose(bench.setting.recist[1, 0], np.round(2 * moved) / 2)
+    before = bench.setting.recist
+    bench.picture.drag = [1.0, 0.9, 0.9]
+    bench.picture.drag = [0.0, *share(end)]
+    np.testing.assert_array_equal(bench.setting.recist, before)
+    assert bench.picture.answers == 4

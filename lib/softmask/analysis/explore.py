@@ -113,10 +113,15 @@ def fixed(sample: Sample) -> dict[str, Setting]:
     }
 
 
+def view_of(sample: Sample) -> tuple[slice, slice]:
+    """Return the rows and columns of a sample that are shown."""
+    extent = np.ptp(np.argwhere(sample.masks.any(axis=0)), axis=0).max()
+    return panels.crop(sample, max(VIEW, 2 * int(extent)))
+
+
 def pictures(sample: Sample, setting: Setting, step: Step | None) -> list[Panel]:
     """Return the panels of :data:`TITLES`; without a soft mask, words."""
-    extent = np.ptp(np.argwhere(sample.masks.any(axis=0)), axis=0).max()
-    view = panels.crop(sample, max(VIEW, 2 * int(extent)))
+    view = view_of(sample)
     spacing = sample.spacing[0] if sample.spacing else None
     image = Panel(sample.image[view], axes=setting.recist - [window.start for window in view], spacing=spacing)
     if step is None:
@@ -143,6 +148,12 @@ class Strip:
         self._canvas = FigureCanvasAgg(figure)
         self._axes = figure.subplots(2, len(TITLES) // 2).ravel()
         figure.subplots_adjust(left=0.002, right=0.998, bottom=0.005, top=1 - 0.3 / 6.25, wspace=0.02, hspace=0.1)
+
+    def at(self, x: float, y: float) -> np.ndarray:
+        """Return (row, column) of the first panel at a share ``x`` of the picture's width and ``y`` of its height, from
+        the top left corner; also beside the panel."""
+        width, height = self._canvas.get_width_height()
+        return self._axes[0].transData.inverted().transform((x * width, (1 - y) * height))[::-1]
 
     def png(self, row: Sequence[Panel]) -> bytes:
         """Return the panels as a PNG file."""

@@ -1,4 +1,4 @@
-"""The bench's widgets: sliders over :mod:`softmask.analysis.explore`, its pictures and a line of code."""
+"""The bench's widgets: a mark to drag, sliders over :mod:`softmask.analysis.explore`, pictures and a line of code."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import html
 import os
 from collections.abc import Mapping
 
+import anywidget
 import ipywidgets as widgets
 import numpy as np
+import traitlets
 
 from softmask.analysis import explore
 from softmask.analysis.explore import Setting, Step
@@ -17,6 +19,51 @@ from softmask.papers import display
 
 RADII = {"automatic": 0.0} | {f"{radius:g} px": radius for radius in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)}
 """Radii of the trimap to choose from; 0 stands for None, which a selection cannot hold."""
+
+
+NEAR = 4.0
+"""Pixels from an end of the mark within which it is taken hold of."""
+
+
+class Picture(anywidget.AnyWidget):
+    """A picture that says where a pointer drags over it.
+
+    ``png`` is the file; ``drag``, by the page: 1 where a drag begins, else 0, and the shares of width and height, from
+    the top left corner. ``answers`` counts those that were answered: the page waits before it tells of the next move.
+    """
+
+    _esm = """
+    export default { render({ model, el }) {
+      const image = document.createElement("img");
+      image.draggable = false;
+      image.style.cssText = "max-width: 100%; touch-action: none; cursor: crosshair";
+      let held = false, waiting = false;
+      const show = () => {
+        URL.revokeObjectURL(image.src);
+        image.src = URL.createObjectURL(new Blob([model.get("png")], { type: "image/png" }));
+      };
+      const tell = (event, first) => {
+        const box = image.getBoundingClientRect();
+        waiting = true;
+        model.set("drag", [first, (event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height]);
+        model.save_changes();
+      };
+      image.addEventListener("pointerdown", event => {
+        held = true;
+        image.setPointerCapture(event.pointerId);
+        tell(event, 1);
+      });
+      image.addEventListener("pointermove", event => { if (held && !waiting) tell(event, 0); });
+      image.addEventListener("pointerup", event => { if (held) tell(event, 0); held = false; });
+      model.on("change:png", show);
+      model.on("change:answers", () => { waiting = false; });
+      show();
+      el.appendChild(image);
+    } };
+    """
+    png = traitlets.Bytes().tag(sync=True)
+    drag = traitlets.List(traitlets.Float(), [0.0, 0.0, 0.0]).tag(sync=True)
+    answers = traitlets.Int().tag(sync=True)
 
 
 def is_interactive(asked: bool | None = None) -> bool:
@@ -29,7 +76,8 @@ def is_interactive(asked: bool | None = None) -> bool:
 
 
 class Bench(widgets.VBox):
-    """Sliders for RECIST ends, trimap radius, epsilon and threshold; the result is drawn and measured at once.
+    """A mark whose ends are dragged on the picture, and sliders for them, trimap radius, epsilon and threshold; the
+    result is drawn and measured at once.
 
     Every control can be reached with the Tab key, sliders moved with the left and right keys.
 
@@ -55,7 +103,7 @@ class Bench(widgets.VBox):
         more = {"step": 0.5, "description": "epsilon", "readout_format": ".1e", **look}
         self.epsilon = widgets.FloatLogSlider(value=1e-7, min=-9, max=0, **more)
         self.threshold = slider("threshold", 0.05, 0.95, 0.05, ".2f")
-        self.picture = widgets.Image(format="png", layout=widgets.Layout(min_width="0", object_fit="contain"))
+        self.picture, self._held = Picture(), None
         self.measured, self.line = widgets.HTML(), widgets.HTML()
         groups = {
             "long axis": (explore.AXES[0], self.ends[:4]),
@@ -70,6 +118,7 @@ class Bench(widgets.VBox):
             boxes.append(widgets.VBox([widgets.HTML(f'<span style="{bar}"><b>{name}</b></span>'), *controls]))
         self.nodule.observe(lambda change: self.reset(), "value")
         self.again.on_click(lambda button: self.reset())
+        self.picture.observe(lambda change: self._dragged(*change["new"]), "drag")
         # beside the picture: all is seen at once on a screen of 1,280 x 800 pixels
         controls = widgets.VBox(boxes, layout=widgets.Layout(flex="0 0 auto"))
         body = widgets.HBox([controls, self.picture], layout=widgets.Layout(align_items="flex-start"))
@@ -103,6 +152,21 @@ class Bench(widgets.VBox):
         self._quiet = False
         self._changed()
 
+    def _dragged(self, first: float, x: float, y: float) -> None:
+        """Move the end that was nearest where the drag began, in steps of half a pixel."""
+        self.picture.answers += 1
+        place = self._strip.at(x, y) + [window.start for window in explore.view_of(self.sample)]
+        if first:
+            distances = np.linalg.norm(self.setting.recist.reshape(4, 2) - place, axis=1)
+            self._held = int(distances.argmin()) if distances.min() <= NEAR else None
+        if self._held is None:
+            return
+        self._quiet = True  # one drawing for two sliders
+        for slider, value in zip(self.ends[2 * self._held : 2 * self._held + 2], np.round(2 * place) / 2, strict=True):
+            slider.value = min(max(value, slider.min), slider.max)
+        self._quiet = False
+        self._changed()
+
     def _changed(self, change: object = None) -> None:
         if self._quiet:
             return
@@ -112,7 +176,7 @@ class Bench(widgets.VBox):
             self.measured.value = _measures(self.sample, step)
         except SoftmaskError as error:
             self.measured.value = f"<b>No soft mask:</b> {html.escape(str(error))}"
-        self.picture.value = self._strip.png(explore.pictures(self.sample, setting, step))
+        self.picture.png = self._strip.png(explore.pictures(self.sample, setting, step))
         code = f"image = nodules[{self.nodule.value!r}].image\n{explore.code(setting)}"
         self.line.value = f"<pre>{html.escape(code)}</pre>"
 
