@@ -39,6 +39,10 @@ list=""
 if [ "${1:-}" = --lab ]; then
     lab=yes
     shift
+    if [ "$(id -u)" = 0 ] && [[ " $* " != *" --allow-root "* ]]; then # before the set-up
+        say "run_all.sh: as root, JupyterLab starts only with ./run_all.sh --lab --allow-root (in a container, add --ip=0.0.0.0 --no-browser)"
+        exit 2
+    fi
 fi
 for argument in "$@"; do # before the set-up, which may take minutes
     [ -z "$lab" ] || break

@@ -173,7 +173,7 @@ def test_lab_opens_jupyterlab_on_the_start_page(checkout):
     stub = checkout.root.parent / "jupyterlab"  # in the working folder, so that it is found before the real one
     executable(stub / "__main__.py", "import sys\nfor argument in sys.argv[1:]:\n    print('given', argument)\n")
     (stub / "__init__.py").touch()
-    status, said = checkout.run("run_all.sh", "--lab", "--no-browser", "--port=9000")
+    status, said = checkout.run("run_all.sh", "--lab", "--allow-root", "--no-browser", "--port=9000")
     assert status == 0, said
     given = [line.removeprefix("given ") for line in said.splitlines() if line.startswith("given ")]
     assert given == [
