@@ -244,6 +244,16 @@ def test_a_legal_header_that_highdicom_does_not_take_is_done_with_a_doubt(
     assert row["message"] in capsys.readouterr().err
 
 
+def test_a_damaged_date_is_left_empty_and_named(label, changed, made, tmp_path):
+    def without_a_month(dataset):
+        dataset.add(pydicom.DataElement("StudyDate", "DA", "20201340", validation_mode=0))
+
+    out = tmp_path / "out"
+    assert label(*changed(without_a_month), "--format", "seg", "report") == 0
+    assert "StudyDate (0008,0020) is '20201340'; it is empty" in made.read_manifest(out)["case"]["message"]
+    assert pydicom.dcmread(out / "case-soft.dcm").StudyDate == ""
+
+
 def test_an_output_that_cannot_be_made_does_not_fail_the_others(label, changed, made, tmp_path, capsys):
     def without_study(dataset):
         del dataset.StudyInstanceUID
@@ -252,7 +262,7 @@ def test_an_output_that_cannot_be_made_does_not_fail_the_others(label, changed, 
     assert label(*arguments) == 0
     row = made.read_manifest(out)["case"]
     assert row["formats"] == "png nifti"
-    assert "StudyInstanceUID (0020,000d), which a DICOM SEG must repeat; correct the header" in row["message"]
+    assert "StudyInstanceUID (0020,000d), which the DICOM outputs must repeat; correct the header" in row["message"]
     assert "doubtful" in capsys.readouterr().err
     assert not list(out.glob("*.dcm"))
     assert label(*arguments) == 0

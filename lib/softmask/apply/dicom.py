@@ -22,7 +22,7 @@ from softmask.measure.size import outlines
 if TYPE_CHECKING:
     from highdicom.base import SOPClass
     from highdicom.seg import Segmentation
-    from pydicom import Dataset
+    from pydicom import DataElement, Dataset
     from pydicom.sr.coding import Code
 
 _TYPE_2 = ("PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime")
@@ -102,9 +102,12 @@ def _headers(result: Result) -> tuple[list[Dataset], list[str]]:
         header = dcmread(path, stop_before_pixels=True)
         for name in _TYPE_1:
             if not header.get(name):
-                raise DataError(f"{path}: has no {named(name)}, which a DICOM SEG must repeat; {_REMEDY}")
+                raise DataError(f"{path}: has no {named(name)}, which the DICOM outputs must repeat; {_REMEDY}")
         for name in _TYPE_2:
             if name not in header:
+                setattr(header, name, None)
+            elif _damaged(header[name]):
+                doubts[name] = f"is {str(header[name].value)!r}; it is empty in the DICOM outputs"
                 setattr(header, name, None)
         if not header.get("SliceThickness"):
             header.SliceThickness = result.image.grid.spacing_mm[0]
@@ -120,6 +123,19 @@ def _headers(result: Result) -> tuple[list[Dataset], list[str]]:
             doubts["SpecificCharacterSet"] = f"is {chr(92).join(sets)}; the DICOM outputs are in ISO_IR 192"
         headers.append(header)
     return headers, [f"{named(name)} {text}" for name, text in doubts.items()]
+
+
+def _damaged(element: DataElement) -> bool:
+    """Return whether a date or time is none, which highdicom refuses without naming it."""
+    from pydicom.config import RAISE
+    from pydicom.valuerep import validate_value
+
+    try:
+        if element.VR in ("DA", "TM"):
+            validate_value(element.VR, str(element.value or ""), RAISE)
+    except ValueError:
+        return True
+    return False
 
 
 def _segmentation(result: Result, headers: list[Dataset], format: str, common: dict[str, Any]) -> Segmentation:
