@@ -305,7 +305,9 @@ def measured_on(joined: Sequence[JoinedCell]) -> str:
     over = f"over {images}, {seeds}."
     if any(math.isfinite(cell.ours_std) for cell in measured):
         pooled = any(cell.n_seeds > 1 for cell in measured)
-        over = f"mean ± standard deviation over {images}{' pooled over' if pooled else ','} {seeds}."
+        if pooled:
+            images = _range([cell.n_images for cell in measured], "prediction")
+        over = f"mean ± standard deviation over {images}{' of' if pooled else ','} {seeds}."
     return f"Ours: {sources}; {over}"
 
 
