@@ -28,6 +28,7 @@ from softmask.workbook.exercises import (
     own,
     questions,
     quiz,
+    returned,
     reveal,
     say_profile,
     seen,
@@ -178,13 +179,60 @@ def test_an_answer_goes_before_what_is_given():
         or_given(lambda x: x / 0, lambda x: x)(1)
 
 
+def test_an_answer_that_failed_its_check_is_replaced_and_that_is_said(capsys):
+    def twice(x):
+        return 3 * x
+
+    def check():
+        with exercise("1.1"):
+            assert own(twice)(1) == right
+
+    right = 2
+    with pytest.raises(AssertionError):
+        check()
+    wrapped = or_given(twice, lambda x: 2 * x)
+    said = "The lesson goes on with the given test_an_answer_that_failed_its_check_is_replaced_and_that_is_said"
+    assert capsys.readouterr().out.startswith(said)
+    assert wrapped(5) == 10
+    right = 3
+    check()
+    assert or_given(wrapped, lambda x: 2 * x)(5) == 15
+    assert capsys.readouterr().out == "Exercise 1.1: right.\n"
+
+
+def test_an_unsolved_answer_is_replaced_and_that_is_said_once(capsys):
+    asked = []
+
+    def half(x):
+        asked.append(x)
+        raise NotImplementedError("hint")
+
+    wrapped = or_given(half, lambda x: 2 * x)
+    assert (wrapped(1), wrapped(2), asked) == (2, 4, [1])
+    assert capsys.readouterr().out.count("The lesson goes on with the given") == 1
+    with exercise("1.1"):
+        own(half)(3)
+    assert or_given(wrapped, lambda x: 3 * x)(4) == 12
+    assert asked == [1, 3]
+    assert capsys.readouterr().out.count("The lesson goes on with the given") == 1
+
+
+def test_a_forgotten_return_is_said():
+    assert returned(0) == 0
+    with pytest.raises(AssertionError, match="returns nothing"):
+        returned(None)
+
+
 def test_a_statement_is_seen_or_not_and_smoke_is_said(capsys):
-    seen("it learns", True)
-    seen("it learns", False)
-    say_profile(Config.from_parameters("smoke", "embedded"))
-    say_profile(Config.from_parameters("cpu", "embedded"))
-    first, second, smoke, cpu = capsys.readouterr().out.splitlines()
+    smoke, cpu = (Config.from_parameters(name, "embedded") for name in ("smoke", "cpu"))
+    seen("it learns", True, cpu)
+    seen("it learns", False, cpu)
+    seen("it learns", True, smoke)
+    say_profile(smoke)
+    say_profile(cpu)
+    first, second, third, smoke, cpu = capsys.readouterr().out.splitlines()
     assert (first, second) == ("Seen: it learns", "Not seen in this run: it learns")
+    assert third == "Not judged in the smoke profile: it learns"
     assert "mean nothing" in smoke
     assert "as it is taught" in cpu
 
@@ -208,6 +256,8 @@ def test_the_quiz_accepts_one_answer_and_explains_the_others(lesson, capsys):
     printed = capsys.readouterr().out
     for question, letter in zip(asked, "abcab", strict=True):
         assert f"{letter}: {judged(question, 'abc'.index(letter))}" in printed
+    quiz(lesson)
+    assert f'quiz({lesson}, "aaaaa")' in capsys.readouterr().out
     assert len({[bool(a.get("right")) for a in q["answers"]].index(True) for q in asked}) > 1, "not always the same"
 
 
@@ -285,11 +335,13 @@ def test_a_lesson_runs_unsolved_and_solved(path, ran):
     assert 4 <= len(student.checks) <= 6
     for number in student.checks:
         assert f"Exercise {number} is not solved yet. Hint: " in student.said
+        assert "Seen: " not in student.said, "in the smoke profile no statement is judged"
         assert f"Exercise {number}: right." in solution.said
         assert isinstance(student.graded[number], NotImplementedError)
         assert solution.graded[number] is None
     assert student.said.count("you wrote no guess") == solution.said.count("you wrote no guess") >= 3
     assert "SMOKE PROFILE" in student.said
+    assert "The lesson goes on with the given" not in solution.said
 
 
 ANSWERS = yaml.safe_load(Path(__file__).with_name("answers.yaml").read_text(encoding="utf-8"))
@@ -321,5 +373,6 @@ def test_a_wrong_answer_is_found_out(answer, ran):
     with pytest.raises(AssertionError) as result:
         exec(solved.checks[answer["exercise"]], names)
     assert str(result.value), "a student must be told what is wrong"
-    with pytest.raises((AssertionError, TypeError, ValueError, AttributeError, RuntimeError)):
+    assert answer.get("says", "") in str(result.value)
+    with pytest.raises((AssertionError, TypeError, ValueError, AttributeError, RuntimeError, ZeroDivisionError)):
         exec(solved.hidden[answer["exercise"]], names)

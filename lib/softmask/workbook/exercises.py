@@ -19,6 +19,11 @@ QUIZ = ROOT / "notebooks" / "teaching" / "quiz.yaml"
 """For each lesson's number its questions: ``question``, and ``answers``, each with ``text``, ``why`` (it is right or
 wrong) and, of one of them, ``right: true``."""
 
+_checked: list[Callable] = []
+"""The answers that :func:`own` returned to the last check."""
+_failed: list[Callable] = []
+"""The answers that did not pass their last check, or are not solved."""
+
 
 @contextmanager
 def exercise(number: str) -> Iterator[None]:
@@ -27,31 +32,55 @@ def exercise(number: str) -> Iterator[None]:
     An unsolved exercise (NotImplementedError) is no error, so that a lesson runs as it is handed out. The
     AssertionError of a wrong answer goes on to the reader.
     """
+    _checked.clear()
+    passed = False
     try:
         yield
+        passed = True
+        print(f"Exercise {number}: right.")
     except NotImplementedError as error:
         print(f"Exercise {number} is not solved yet. Hint: {error}")
-    else:
-        print(f"Exercise {number}: right.")
+    finally:
+        _failed[:] = [answer for answer in _failed if answer not in _checked] + ([] if passed else _checked)
 
 
 def or_given(yours: Callable, given: Callable) -> Callable:
-    """Return a function that does what ``yours`` does or, as long as that is not solved, what ``given`` does."""
+    """Return a function that does what ``yours`` does or, where that is not solved or its last check failed, what
+    ``given`` does. Prints, once, that it is the given one."""
+    yours = getattr(yours, "own", yours)  # where the cell is run twice
+    replaced = False
+
+    def replace() -> None:
+        nonlocal replaced
+        replaced = True
+        print(f"The lesson goes on with the given {getattr(yours, '__qualname__', 'function')}.")
 
     @wraps(yours)
     def call(*arguments: object, **more: object) -> object:
-        try:
-            return yours(*arguments, **more)
-        except NotImplementedError:
-            return given(*arguments, **more)
+        if not replaced:
+            try:
+                return yours(*arguments, **more)
+            except NotImplementedError:
+                replace()
+        return given(*arguments, **more)
 
+    if yours in _failed:  # now, as half an answer may change a network before it raises NotImplementedError
+        replace()
     call.own = yours
     return call
 
 
 def own(function: Callable) -> Callable:
     """Return what a student wrote, of what :func:`or_given` returned; another function as it is. For checks."""
-    return getattr(function, "own", function)  # not __wrapped__: a student's decorator, too, sets that
+    answer = getattr(function, "own", function)  # not __wrapped__: a student's decorator, too, sets that
+    _checked.append(answer)
+    return answer
+
+
+def returned(answer: object) -> object:
+    """Return what a student's function returned. Raises AssertionError for None, as of a forgotten ``return``."""
+    assert answer is not None, "your function returns nothing: is there a return?"
+    return answer
 
 
 def reveal(name: str, guess: object, measured: float, digits: int = 2) -> None:
@@ -65,15 +94,18 @@ def say_profile(config: Config) -> None:
     if config.profile.name == "smoke":
         print(
             "SMOKE PROFILE: a test that every cell runs, on a few images and for a few steps. Its numbers and figures "
-            'mean nothing; what the text says of them is about profile "cpu".'
+            'mean nothing; what the text says of them is about profile "cpu". No statement is judged by them.'
         )
     else:
         print(f"Profile {config.profile.name}: the lesson as it is taught.")
 
 
-def seen(statement: str, holds: bool) -> None:
-    """Print a statement, and whether it holds in this run."""
-    print(f"{'Seen' if holds else 'Not seen in this run'}: {statement}")
+def seen(statement: str, holds: bool, config: Config) -> None:
+    """Print a statement, and whether it holds in this run: not in the smoke profile, whose numbers mean nothing."""
+    if config.profile.name == "smoke":
+        print(f"Not judged in the smoke profile: {statement}")
+    else:
+        print(f"{'Seen' if holds else 'Not seen in this run'}: {statement}")
 
 
 def questions(lesson: int) -> list[dict]:
@@ -92,6 +124,8 @@ def quiz(lesson: int, answers: str = "") -> None:
 
     ``answers``: a letter for each question, such as ``"acbda"``; what is to be said to them is printed.
     """
+    if not is_interactive() and not answers:
+        print(f'Answer with a letter for each question, in their order, such as: quiz({lesson}, "aaaaa")')
     for number, question in enumerate(questions(lesson), start=1):
         if is_interactive() and not answers:
             display(_buttons(number, question))

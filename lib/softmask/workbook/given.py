@@ -1,4 +1,4 @@
-"""What lessons 3 and 4 go on with where an exercise is not solved, and what their checks compare an answer with.
+"""What lessons 3 and 4 go on with where an exercise is not solved or is wrong, and what their checks compare with.
 
 Plain PyTorch, as the lessons write it; the workbook's own training is :mod:`softmask.train`.
 """
@@ -15,6 +15,31 @@ from torch.nn import functional as F
 from softmask.train.losses import LOSSES
 
 Loss = Callable[..., torch.Tensor]
+
+
+def same(answer: object, right: torch.Tensor, atol: float = 1e-5) -> bool:
+    """Return whether an answer is a tensor of the right shape and, nearly, the right values."""
+    alike = isinstance(answer, torch.Tensor) and answer.shape == right.shape
+    return alike and torch.allclose(answer, right, atol=atol)
+
+
+def dice_slip(answer: torch.Tensor, logits: torch.Tensor, masks: torch.Tensor) -> str:
+    """Return what is to be said to a wrong Dice loss: which slip gives its value, or nothing but the right one."""
+
+    def loss(p: torch.Tensor) -> torch.Tensor:
+        return 1 - (2 * (p * masks).sum((1, 2, 3)) / (p + masks).sum((1, 2, 3))).mean()
+
+    p = torch.sigmoid(logits)
+    right, as_one = loss(p), [part.reshape(1, 1, -1, 1) for part in (logits, masks)]
+    slips = {
+        "sum over each image, then take the mean of the images' losses": LOSSES["dice"].function(*as_one),
+        "this is the Dice itself: the loss is 1 - Dice": 1 - right,
+        "the factor 2 of (1) is missing": (1 + right) / 2,
+        "p is missing: take the sigmoid of the logits": loss(logits),
+        "the sigmoid is taken twice": loss(torch.sigmoid(p)),
+    }
+    otherwise = f"expected {right:.4f}, not {answer:.4f}; compare with (1)"
+    return next((said for said, value in slips.items() if same(answer, value, 1e-4)), otherwise)
 
 
 def block(inputs: int, outputs: int) -> nn.Sequential:
@@ -60,6 +85,19 @@ def train_step(
 def predicted_masks(network: nn.Module, images: torch.Tensor) -> np.ndarray:
     """Return masks (N, H, W) bool: where the probability is 0.5 at least, the logit 0."""
     return network(images)[:, 0].numpy() >= 0
+
+
+@torch.no_grad()
+def cut_parameters(module: nn.Module, c: float) -> None:
+    """Cut every parameter of ``module`` to [-c, c], in place."""
+    for parameter in module.parameters():
+        parameter.clamp_(-c, c)
+
+
+def softgan_loss(logits: torch.Tensor, masks: torch.Tensor, soft: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
+    """Return SoftGAN's loss of the segmentor, a scalar, with the paper's weights; all four are (N, 1, H, W)."""
+    pixels = 0.5 * LOSSES["dice"].function(logits, masks) + 100 * LOSSES["soft_l1"].function(logits, soft)
+    return pixels + LOSSES["gan"].generator(d)
 
 
 def pair(images: torch.Tensor, signed: torch.Tensor) -> torch.Tensor:
