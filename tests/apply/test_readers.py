@@ -51,3 +51,12 @@ def test_an_empty_mask_is_no_reader(label, ct, made, readers, tmp_path, capsys):
     empty = made.write_volume(tmp_path / "empty.nii.gz", made.volume_mask() & False)
     assert label(ct, "--readers", *readers([1, 2]), empty, "--format", "nifti") == 1
     assert f"{empty}: every voxel has label 0" in capsys.readouterr().err
+
+
+def test_of_an_empty_mask_there_is_no_report_and_no_outline(label, ct, made, readers, tmp_path):
+    assert label(ct, "--readers", *readers([1], [2], [3]), "--format", "seg", "report", "rtstruct") == 0
+    row = made.read_manifest(tmp_path / "out")["case-1"]
+    assert row["formats"] == "seg"
+    for format in ("report", "rtstruct"):
+        assert f"doubtful: {ct}: the mask is empty, so there is no DICOM {format} of it" in row["message"]
+    assert "header" not in row["message"]

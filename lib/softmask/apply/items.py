@@ -80,6 +80,11 @@ class Mark:
         """The ends, order and units in a line."""
         return " ".join(f"{value:g}" for end in self.ends for value in end) + f" {self.order} {self.units}"
 
+    @property
+    def place(self) -> str:
+        """The slice that it names itself, in a few words; empty where it names none."""
+        return "" if not self.uid and self.z_mm is None else f"{self.uid} {self.z_mm} {self.frame}"
+
     def pixels(self, shape: tuple[int, int], grid: Grid | None, turn: Turn | None = None) -> np.ndarray:
         """Return the ends, (N, 2) float64 (row, column) in pixels of an image (H, W); ``turn`` is that of the stored
         pixels that a mark in pixels counts. Raises DataError for mm on an image without positions in mm."""

@@ -15,6 +15,7 @@ from softmask.apply.batch import Outcome, Row, Task, attempt, begin, complete, i
 from softmask.apply.images import Grey
 from softmask.apply.items import Item, outvoted, read_masks, warn_of
 from softmask.apply.outputs import Result, pictures, png
+from softmask.apply.targets import WRITER
 from softmask.cache import code_digest
 from softmask.errors import ConfigError, Doubt
 from softmask.files import whole_path, write_atomic
@@ -115,7 +116,7 @@ def _label(task: Task, settings: Settings) -> Outcome:
         if item.mark is not None:
             _doubt_contrast(grey[part], axes - [side.start for side in part])
         if "png" in task.formats:
-            trimap = png(np.rint(mask.trimap * 255).astype(np.uint8))  # 0, 128, 255
+            trimap = png(np.rint(mask.trimap * 255).astype(np.uint8), WRITER)  # 0, 128, 255
             for kind, content in (pictures(grey, mask.alpha, mask.binary, part) | {"trimap": trimap}).items():
                 write_atomic(task.folder / f"{task.picture(z)}-{kind}.png", content)
     result = Result(
