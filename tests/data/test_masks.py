@@ -160,7 +160,7 @@ def test_planes_of_another_series(chest, scan, truth, tmp_path, slices, shift, m
 def test_contours_that_are_none(chest, scan, tmp_path):
     path = chest.write_rtstruct(tmp_path / "rt.dcm")
     for field, value, message in (
-        ("ContourGeometricType", "OPEN_PLANAR", r"ContourGeometricType \(3006,0042\) = OPEN_PLANAR"),
+        ("ContourGeometricType", "POINT", r"ContourGeometricType \(3006,0042\) = POINT"),
         ("ContourData", ["1", "2"], r"ContourData \(3006,0050\) .* has 2 numbers, not 3 a point"),
         ("ContourData", list("123456789"), "is not confined to one axial plane"),
     ):

@@ -212,7 +212,7 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
         filled: dict[int, list[np.ndarray]] = {}  # by slice
         closed = any(kind in _CLOSED for kind, _ in contours[number])
         for kind, values in contours[number]:
-            if kind == "POINT" and closed:  # planning systems keep a point of interest beside an outline
+            if kind == "POINT" and closed and len(values) == 3:  # a point of interest; more are an outline, misnamed
                 points_alone += 1
                 continue
             z, points = _in_pixels(path, name, kind, values, grid)
