@@ -269,6 +269,14 @@ def test_a_nifti_header_that_cannot_be_right(made, label, tmp_path, capsys, plac
             1,
         ),
         ("\n", "doubtful: {path}: states no size of its voxels; 1 mm is taken", 0),
+        *(
+            (
+                f"space: {space}\nspace directions: (0.8,0,0) (0,0.7,0) (0,0,2.5)\n\n",
+                f"doubtful: {{path}}: names the space '{space}', which is none of the patient's, so which way its axes",
+                0,
+            )
+            for space in ("3d-right-handed", "3d-left-handed", "scanner-xyz")
+        ),
         ("data file: scan.raw\n", "keeps its voxels in another file", 1),
     ],
 )
@@ -280,6 +288,22 @@ def test_the_size_of_voxels_in_nrrd(made, label, tmp_path, capsys, lines, messag
     assert label(path, "--recist", *made.ends(), "--slice", 2) == status
     err = capsys.readouterr().err
     assert message.format(path=path) in err if message else not err
+
+
+def test_nifti_2_is_to_be_saved_as_nifti_1(made, label, tmp_path, capsys):
+    path = tmp_path / "scan.nii"
+    path.write_bytes(struct.pack("<i", 540) + b"n+2\0\r\n\x1a\n" + bytes(9999))
+    assert label(path, "--recist", *made.ends(), "--slice", 2) == 1
+    assert "is NIfTI-2, which is not read; save as NIfTI-1" in (stderr := capsys.readouterr().err)
+    assert "again" not in stderr
+
+
+def test_unspecified_units_of_ct_are_a_doubt_said_once(folder, mask, label, made, tmp_path):
+    for path in folder.iterdir():
+        change(path, RescaleType="US")
+    assert label(folder, "--mask", mask, *FORMATS) == 0
+    message = made.read_manifest(tmp_path / "out")["ct"]["message"]
+    assert message.count("RescaleType (0028,1054) = US, unspecified units") == 1
 
 
 def test_values_that_are_no_hounsfield_units(made, folder, mask, label, tmp_path, capsys):

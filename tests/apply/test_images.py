@@ -130,7 +130,7 @@ PAGE = Image.fromarray(np.zeros((4, 4), np.uint8))
     ("make", "message"),
     [
         (lambda d: d / "none.png", "there is no such file; check the name"),
-        (lambda d: written(d / "a.jpg", b"\xff\xd8\xff" * 99), "unknown kind; save it as .*PNG"),
+        (lambda d: written(d / "a.jpg", b"\xff\xd8\xff" * 99), "is a JPEG; save it as .*PNG"),
         (lambda d: written(d / "a.png", b""), "is empty; save it as .*PNG"),
         (lambda d: d, "holds no DICOM file"),
         (lambda d: png(d / "a.png", np.zeros((4, 4, 3), np.uint8)), "8 or 16 bit, found mode 'RGB'; convert"),

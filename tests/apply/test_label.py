@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from PIL import Image
 
 from softmask.apply import label as labelling
 from softmask.apply.outputs import OUTLINE
-from softmask.label import soft_mask
+from softmask.label import SoftMask, soft_mask
 
 RECIST = [f"{letter}{end}" for end in range(4) for letter in "rc"]
 PICTURES = ("mask", "overlay", "soft", "trimap")
@@ -64,8 +65,8 @@ def test_a_picture_and_its_mask(label, made, tmp_path, ending):
     assert (row["label"], row["rows"], row["columns"], row["status"]) == ("mask", "40", "48", "done")
     assert float(row["soft_area_px"]) == pytest.approx(expected.alpha.sum(), abs=1e-3)
     assert int(row["mask_area_px"]) == expected.binary.sum()
-    digest, size = row["digest"].split("-")
-    assert len(digest) == 64
+    digest, of, size = row["digest"].split("-")
+    assert (len(digest), len(of)) == (64, 16)
     assert int(size) == sum((out / name).stat().st_size for name in files(out) if name.endswith(".png"))
 
 
@@ -309,11 +310,20 @@ def test_masks_and_marks_that_do_not_fit_are_named(label, made, ct, tmp_path, ca
     assert made.read_manifest(tmp_path / "out")["a"]["status"] == "done"
 
 
-def test_a_picture_as_nifti_has_voxels_of_one_millimetre(label, made, tmp_path):
-    image = made.save(tmp_path / "a.png", made.grey())
-    assert label(image, "--recist", *made.ends(), "--format", "nifti") == 0
-    assert SimpleITK.ReadImage(str(tmp_path / "out" / "a-soft.nii.gz")).GetSpacing() == (1, 1, 1)
-    assert files(tmp_path / "out") == ["a-mask.nii.gz", "a-soft.nii.gz", "manifest.csv"]
+def test_a_picture_as_a_volume_claims_no_place_and_no_size(label, made, tmp_path):
+    """Voxels of a picture have no mm; a reader takes 1."""
+    image, out = made.save(tmp_path / "a.png", made.grey()), tmp_path / "out"
+    assert label(image, "--recist", *made.ends(), "--format", "png", "nifti", "nrrd") == 0
+    assert made.read_manifest(out)["a"]["message"] == (
+        f"doubtful: {image}: no mm in this file: spacing 1 stands for a pixel"
+    )
+    header = gzip.decompress((out / "a-soft.nii.gz").read_bytes())[:348]
+    assert (header[123], *np.frombuffer(header, "<i2", 2, 252)) == (0, 0, 0)  # units; codes of qform and sform
+    assert b"space" not in (out / "a-soft.nrrd").read_bytes().partition(b"\n\n")[0]
+    for name in ("a-soft.nii.gz", "a-soft.nrrd"):
+        volume = SimpleITK.ReadImage(str(out / name))
+        assert volume.GetSpacing() == (1, 1, 1)
+        np.testing.assert_allclose(SimpleITK.GetArrayFromImage(volume)[0], made.soft(out / "a-soft.png"), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -358,3 +368,27 @@ def test_a_result_that_was_cut_is_made_again(label, made, tmp_path, capsys):
     assert path.read_bytes() == whole
     assert label(image, "--recist", *made.ends()) == 0
     assert "0 labelled, 1 done before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("centre", "doubted"), [((60, 66), False), ((15, 20), True)])
+def test_a_mark_on_mere_noise_is_doubted(label, made, tmp_path, centre, doubted):
+    image = made.save(tmp_path / "a.png", made.grey(centre=(60, 66), size=(80, 90)))
+    assert label(image, "--recist", *made.ends(centre)) == 0
+    doubt = (
+        "doubtful: the grey levels in the mark are those around it, so that noise decides: check its place and slice"
+    )
+    assert (doubt in made.read_manifest(tmp_path / "out")["a"]["message"]) == doubted
+
+
+@pytest.mark.parametrize(("radius", "doubted"), [(4, True), (6, False), (9, False), (12, True)])
+def test_a_mask_much_longer_or_shorter_than_the_mark_is_doubted(label, made, tmp_path, monkeypatch, radius, doubted):
+    found = made.disc(radius=radius)
+
+    def label_slice(*_, **__):
+        return SoftMask(found.astype(np.float32), found.astype(np.float32)), (slice(0, 40), slice(0, 48))
+
+    monkeypatch.setattr(labelling, "label_slice", label_slice)
+    image = made.save(tmp_path / "a.png", made.grey())
+    assert label(image, "--recist", *made.ends()) == 0
+    message = made.read_manifest(tmp_path / "out")["a"]["message"]
+    assert ("pixels, and that of the mark 14.0 pixels: check the mark" in message) == doubted

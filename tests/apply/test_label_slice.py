@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
@@ -49,8 +50,22 @@ def test_from_a_mask(drawn, radius):
 @given(slices())
 def test_from_readers(drawn):
     image, mask, rng = drawn
-    readers = np.stack([np.roll(mask, rng.integers(-2, 3, 2), (0, 1)), mask, np.zeros_like(mask)])
+    readers = np.stack([np.roll(mask, rng.integers(-2, 3, 2), (0, 1)), mask])
     same(label_slice(image, readers=readers), soft_mask(image, readers=readers))
+
+
+@pytest.mark.parametrize(("drew", "readers", "found"), [(1, 3, False), (2, 3, True), (1, 2, True), (2, 4, True)])
+def test_readers_who_drew_nothing_in_a_slice_count_as_background(made, drew, readers, found):
+    """A pixel is certain where at least half of all marked it, and alpha never exceeds what they marked."""
+    image, mask = made.grey() / 255, made.disc()
+    stack = np.stack([mask] * drew + [np.zeros_like(mask)] * (readers - drew))
+    labelled, _ = label_slice(image, readers=stack)
+    assert labelled.alpha.any() == found
+    assert not labelled.alpha[~mask].any()
+    assert (labelled.trimap[mask] == 1).any() == found
+    assert set(np.unique(labelled.trimap[~mask])) == {0}
+    with pytest.raises(LabelError, match="radius can be used only with"):
+        label_slice(image, readers=stack, radius=2.0)
 
 
 @settings(max_examples=40)

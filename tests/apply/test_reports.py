@@ -130,3 +130,14 @@ def test_unusable_reports_are_named(tmp_path, report, ct, label, capsys):
         path.write_bytes(whole[:length])
         with pytest.raises(DataError, match=r"sr\.dcm"):
             read_report(path)
+
+
+def test_a_report_of_another_patient_is_doubted(report, ct, label, made, tmp_path):
+    path = report([LONG, SHORT])
+    dataset = pydicom.dcmread(path)
+    for patient, doubted in (("P", False), ("", False), ("Q", True)):
+        dataset.PatientID = patient
+        dataset.save_as(path)
+        assert label(ct, "--report", path, "--name", f"of-{patient}", "--format", "png") == 0
+        message = made.read_manifest(tmp_path / "out")[f"of-{patient}-1"]["message"]
+        assert (f"{path}: PatientID (0010,0020) is Q, and P in {ct}" in message) == doubted

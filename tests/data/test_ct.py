@@ -76,6 +76,7 @@ def test_the_series_of_a_folder_are_listed_and_only_one_is_a_scan(chest, tmp_pat
         ({"ImageOrientationPatient": [1, 0, 0, 0, 0.966, -0.259]}, r"ImageOrientationPatient \(0020,0037\) .*tilt"),
         ({"GantryDetectorTilt": -12.5}, r"GantryDetectorTilt \(0018,1120\) = -12.5"),
         ({"PhotometricInterpretation": "MONOCHROME1"}, r"PhotometricInterpretation \(0028,0004\) = MONOCHROME1"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, r"PhotometricInterpretation \(0028,0004\) = PALETTE COLOR"),
         ({"syntax": HTJ2KLossless}, r"TransferSyntaxUID \(0002,0010\) = High-Throughput JPEG 2000.*no decoder"),
         ({"syntax": JPEG2000Lossless}, "the pixels cannot be read"),
         ({"PixelSpacing": [1.5, 1.3]}, r"PixelSpacing \(0028,0030\) is \(1.5, 1.3\)"),

@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -54,6 +55,31 @@ def test_big_endian_tiff_is_read_with_the_same_values():
     result = read_grey(data)
     assert result.dtype == np.uint16
     np.testing.assert_array_equal(result, values)
+
+
+def test_a_tiff_that_is_not_read_says_of_which_kind_it_is(recwarn):
+    file = io.BytesIO()
+    pixels = np.arange(128 * 128, dtype=">u2").reshape(128, 128)
+    tifffile.imwrite(file, pixels, bigtiff=True, tile=(64, 64), compression="zlib", predictor=True, byteorder=">")
+    message = "a BigTIFF, tiled, compressed with ADOBE_DEFLATE, its pixels are uint16 numbers.*save it as a plain TIFF"
+    with pytest.raises(DataError, match=message):
+        read_grey(file.getvalue(), "big.tif")
+    assert not recwarn.list  # Pillow's own, of damaged EXIF
+
+
+@pytest.mark.parametrize("shape", [(8193, 8193), (20000, 20000)])  # of the second, Pillow opens nothing
+def test_too_many_pixels_are_to_be_cropped_or_scaled(shape):
+    file = io.BytesIO()
+    Image.new("1", shape).save(file, format="PNG")
+    with pytest.raises(DataError, match="crop or scale it"):
+        read_grey(file.getvalue(), "large.png")
+
+
+def test_a_jpeg_of_another_name_is_called_one():
+    file = io.BytesIO()
+    Image.new("L", (9, 9)).save(file, format="JPEG")
+    with pytest.raises(DataError, match=r"mask\.png: is a JPEG.*save it as PNG or TIFF"):
+        read_grey(file.getvalue(), "mask.png")
 
 
 def test_one_bit_image_becomes_0_and_255():

@@ -13,7 +13,9 @@ from pydicom.uid import HTJ2KLossless
 from skimage.draw import polygon2mask
 
 from softmask.data.ct import read_volume
-from softmask.data.masks import NoLung, lesion_mask, lung_mask, side_of
+from softmask.data.masks import lesion_mask, lung_mask
+from softmask.data.structures import NoLung, side_of
+from softmask.data.volume_files import grid_of_file
 from softmask.errors import DataError, Doubt
 
 
@@ -272,7 +274,7 @@ def test_several_segments_and_a_scan_that_is_another_are_named(chest, scan, nodu
         ({"masks": {"a": nodule}, "FrameOfReferenceUID": "1.2.3"}, "FrameOfReferenceUID"),
         ({"masks": {"a": nodule}, "origin": (0.0, 0.0, 100.0)}, "ImagePositionPatient"),
         ({"masks": {"a": nodule}, "origin": (*chest.origin[:2], 900.0)}, "nothing of it lies on a slice"),
-        ({"masks": {"a": nodule * 0.1}, "fractional": True}, "marks no pixel; get one that is not empty"),
+        ({"masks": {"a": nodule * 0.1}, "fractional": True}, "no pixel reaches 0.5; the largest value is 0.10"),
     ):
         path = chest.write_seg(tmp_path / "seg.dcm", options.pop("masks"), **options)
         with pytest.raises(DataError, match=message) as caught:
@@ -343,3 +345,59 @@ def test_the_background_of_a_labelmap_is_no_structure(chest, scan, nodule, tmp_p
     dataset.PixelData = nodule[[1, 4]].astype(np.uint8).tobytes()
     dataset.save_as(tmp_path / "seg.dcm")
     np.testing.assert_array_equal(lesion_mask(scan, tmp_path / "seg.dcm"), nodule)
+
+
+SQUARE = np.array([(4.5, 5.5), (4.5, 11.5), (8.5, 11.5), (8.5, 5.5)])  # (row, column)
+
+
+def test_a_point_beside_closed_contours_is_passed_over(chest, scan, tmp_path):
+    path = chest.write_rtstruct(tmp_path / "rt.dcm", {"Nodule": SQUARE}, slices=[2, 3])
+    expected = lesion_mask(scan, path)
+    dataset = pydicom.dcmread(path)
+    drawn = dataset.ROIContourSequence[0].ContourSequence
+    point = pydicom.Dataset()
+    point.ContourGeometricType, point.ContourData = "POINT", drawn[0].ContourData[:3]
+    dataset.ROIContourSequence[0].ContourSequence = [point, *drawn]
+    dataset.save_as(path)
+    with pytest.warns(Doubt, match="1 POINTs beside the closed contours were passed over"):
+        np.testing.assert_array_equal(lesion_mask(scan, path), expected)
+    dataset.ROIContourSequence[0].ContourSequence = [point]
+    dataset.save_as(path)
+    with pytest.raises(DataError, match=r"ContourGeometricType \(3006,0042\) = POINT"):
+        lesion_mask(scan, path)
+
+
+@pytest.mark.parametrize(
+    ("shift", "share"),
+    [((0, 0), ""), ((0, -9), "50.0%"), ((0, 23), "50.0%"), ((-7, 0), "50.0%"), ((-7, 23), "75.0%"), ((0, 20), "")],
+)
+def test_a_contour_that_leaves_the_image_is_doubted(chest, scan, tmp_path, shift, share):
+    """The picture of (24, 32) pixels ends at half a pixel around them, where a whole body may be cut."""
+    path = chest.write_rtstruct(tmp_path / "rt.dcm", {"Nodule": SQUARE + shift}, slices=[2, 3])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        lesion_mask(scan, path)
+    doubts = [str(warning.message) for warning in caught if isinstance(warning.message, Doubt)]
+    assert doubts == (
+        [f"{path}: {share} of its area lies beside {scan.path} in x or y, and is cut off"] if share else []
+    )
+
+
+def test_probabilities_are_to_be_thresholded(chest, scan, tmp_path):
+    values = np.zeros(chest.shape, np.float32)
+    values[2, 5:9, 5:9] = 0.75
+    path = chest.write_image(tmp_path / "p.nrrd", values)
+    with pytest.raises(DataError, match=r"has the value 0\.75, .* of probabilities, threshold it at 0\.5"):
+        lesion_mask(scan, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("m.nhdr", "detached: save as one .nrrd"), ("m.mha", "convert to NIfTI or nrrd"), ("m.zip", "unpack it")],
+)
+def test_other_kinds_of_file_have_a_remedy(scan, tmp_path, name, remedy):
+    (tmp_path / name).write_bytes(b"anything" * 99)
+    with pytest.raises(DataError, match=f"was expected; {remedy}"):
+        lesion_mask(scan, tmp_path / name)
+    with pytest.raises(DataError, match=f"; {remedy}"):
+        grid_of_file(tmp_path / name)

@@ -7,9 +7,7 @@ and the work on each, which one failure does not end; finished images are skippe
 from __future__ import annotations
 
 import argparse
-import csv
 import errno
-import io
 import sys
 import time
 import warnings
@@ -29,22 +27,13 @@ from softmask.apply import IN_DICOM, KINDS, REFERRED
 from softmask.apply.dicom import dicom_files
 from softmask.apply.images import Image, open_image, reading, remarks, stem_of
 from softmask.apply.items import Item, Mark, read_list
+from softmask.apply.manifest import MANIFEST, Row, failed, read_manifest, write_manifest
 from softmask.apply.outputs import Result, check_outputs, file_names, write_volumes
 from softmask.apply.reports import read_report
+from softmask.apply.targets import is_ours, need_ours
 from softmask.data.sample import Problem
 from softmask.errors import ConfigError, DataError, Doubt, Remark, SoftmaskError, brief
-from softmask.files import read_text, sha256_of, write_atomic
-
-MANIFEST = "manifest.csv"
-COLUMNS = (
-    "name", "image", "label", "prior", "slices", "rows", "columns", "row_mm", "column_mm", "soft_area_px",
-    "mask_area_px", "measured_slice", "long_mm", "short_mm", "area_mm2", "soft_area_mm2", "volume_mm3",
-    "soft_volume_mm3", "settings", "formats", "status", "message", "digest",
-)  # fmt: skip
-"""``slices``: those with a mask, from 0. ``soft_area_px`` is the sum of alpha over them, ``mask_area_px`` the pixels of
-their masks. From ``measured_slice`` on as in :class:`~softmask.measure.size.Size`, of images with positions in mm, the
-volumes of series and volumes. ``formats`` are those written; ``status`` is ``done`` or ``failed``; ``digest`` covers
-all that the result depends on, and the size of its files."""
+from softmask.files import sha256_of, write_atomic
 
 EVERY = 2.0
 """Seconds between two writings of the manifest: what a kill takes from it is done again."""
@@ -52,9 +41,7 @@ EVERY = 2.0
 _DONE = {"label": "labelled", "segment": "segmented"}
 _NOTHING_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # the next image would fare no better
 _OF_ONE_IMAGE = ("mask", "readers", "recist", "at", "report", "order", "units", "label", "slice", "slices", "name")
-_LARGEST_MANIFEST = 1 << 28  # bytes
 
-Row = dict[str, str]
 Outcome = tuple[Row, str]
 """An item's row of the manifest, and ``done``, ``skipped`` or ``failed``."""
 
@@ -183,16 +170,16 @@ def work_through(
         writers.append((f"softmask {command}", [manifest]))
     check_outputs(writers, read, "Give each its own name in a list's column name, or its own --out")
     if manifest is not None:
-        done = _read_manifest(manifest)
+        done = read_manifest(manifest)
     names = [*(problem.where for problem in problems), *(item.name for item in items)]
     rows: dict[str, Row | None] = dict.fromkeys([*names, *done]) | done
     states: Counter[str] = Counter()
     results: Iterator[Outcome] = iter(())
     try:
-        _write_manifest(manifest, rows.values())
+        write_manifest(manifest, rows.values())
         saved = time.monotonic()
         results = outcomes(done)
-        unusable = ((_failed(problem.where, problem.why), "failed") for problem in problems)
+        unusable = ((failed(problem.where, problem.why), "failed") for problem in problems)
         bar = tqdm([*problems, *items], desc=command, unit="image", disable=len(items) < 2)
         for item, (row, state) in zip(bar, chain(unusable, results), strict=True):
             states[state] += 1
@@ -203,7 +190,7 @@ def work_through(
             if say is not None and state == "done":
                 tqdm.write(say(item, row))  # which leaves the progress bar whole
             if time.monotonic() - saved > EVERY:
-                _write_manifest(manifest, rows.values())
+                write_manifest(manifest, rows.values())
                 saved = time.monotonic()
     except OSError as error:  # of writing: those of reading are DataErrors by now
         why = f"cannot be written to ({error.strerror}); check its rights and the space left, or choose another folder "
@@ -217,40 +204,11 @@ def work_through(
         with warnings.catch_warnings(), suppress(OSError):  # both repeat the error above
             warnings.simplefilter("ignore")
             getattr(results, "close", bool)()
-            _write_manifest(manifest, rows.values())
+            write_manifest(manifest, rows.values())
     if manifest is not None:
         counts = f"{states['done']} {_DONE[command]}, {states['skipped']} done before, {states['failed']} failed"
         print(f"{counts}; {manifest}")
     return 1 if states["failed"] else 0
-
-
-def _read_manifest(path: Path) -> dict[str, Row]:
-    """Return the rows with status ``done`` by name. Raises DataError for another file of that name."""
-    if not path.exists():
-        return {}
-    remedy = "move it away, or choose another folder with --out"
-    try:
-        reader = csv.DictReader(io.StringIO(read_text(path, remedy, _LARGEST_MANIFEST), newline=""), strict=True)
-        rows = list(reader)
-        if tuple(reader.fieldnames or ()) != COLUMNS or any(None in row or None in row.values() for row in rows):
-            raise ValueError("its columns are others")
-    except (ValueError, csv.Error) as error:
-        raise DataError(f"{path}: is damaged, or no manifest of this softmask ({error}); {remedy}") from error
-    return {row["name"]: row for row in rows if row["status"] == "done"}
-
-
-def _write_manifest(path: Path | None, rows: Iterable[Row | None]) -> None:
-    if path is None:
-        return
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(row for row in rows if row is not None)
-    write_atomic(path, text.getvalue().encode(errors="backslashreplace"))  # a file's name need not be text
-
-
-def _failed(name: str, why: str) -> Row:
-    return dict.fromkeys(COLUMNS, "") | {"name": name, "status": "failed", "message": why}
 
 
 def attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Outcome:
@@ -268,7 +226,7 @@ def attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Out
 
 
 def _attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Outcome:
-    row = _failed(item.name, "") | {
+    row = failed(item.name, "") | {
         "image": str(item.image),
         "label": item.kind,
         "prior": "; ".join(map(str, item.masks)) if item.mark is None else item.mark.text,
@@ -318,19 +276,33 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
         planes = " ".join(plane.where for plane in item.planes)
         what = f"{item.slice}{item.label}{planes}"
         digest = sha256_of(settings.code, settings.text, item.kind, what, *mark, *item.masks, *files)
-    task = Task(item, image, folder, formats, row | {"digest": digest}, frozenset())
+        of = sha256_of(str(item.image.resolve()), *_series(image), what, "" if item.mark is None else item.mark.place)
+    task = Task(item, image, folder, formats, row | {"digest": f"{digest}-{of[:16]}"}, frozenset())
+    pictures = [plane.stem for plane in item.planes] or map(task.picture, range(len(image.slices)))
+    targets = [folder / name for name in file_names(item.name, pictures, formats, settings.command)]
+    options = "--out" if item.planes else "--out or --name"
     if earlier is None:
+        need_ours(targets, options)
         return task
     before = [int(z) for z in earlier["slices"].split() if z.isdecimal() and int(z) < len(image.slices)]
     drawn = [*(plane.stem for plane in item.planes), *map(task.picture, before)]
     names = file_names(item.name, drawn, earlier["formats"].split(), settings.command)
-    if earlier["prior"] != row["prior"]:
-        text = f"replaces the {item.name} made from {earlier['prior']}; to keep both, give one another name (--name)"
-        warnings.warn(Remark(text), stacklevel=2)
+    elsewhere = f"-{of[:16]}-" not in earlier["digest"]  # another image, series, slice or structure
+    if earlier["prior"] != row["prior"] or elsewhere:
+        on = f" on {earlier['image']}, slices {earlier['slices']}" if elsewhere else ""
+        text = f"replaces the {item.name} made from {earlier['prior'] or 'the whole'}{on}"
+        warnings.warn(Remark(f"{text}; to keep both, give one another name (--name)"), stacklevel=2)
+    digest = task.row["digest"]
     if all((folder / name).is_file() for name in names) and earlier["digest"] == _covering(digest, folder, names):
         return earlier, "skipped"
-    older = file_names(item.name, [*drawn, item.name], tuple(KINDS), settings.command)
-    return replace(task, older=frozenset(folder / name for name in older))
+    listed = {folder / name for name in names}
+    need_ours(set(targets) - listed, options)
+    others = [folder / name for name in file_names(item.name, [*drawn, item.name], tuple(KINDS), settings.command)]
+    return replace(task, older=frozenset(path for path in others if path in listed or is_ours(path)))
+
+
+def _series(image: Image) -> tuple[str, ...]:
+    return () if image.series is None else (image.series.uid, image.series.patient)
 
 
 def complete(task: Task, result: Result) -> Outcome:

@@ -15,6 +15,7 @@ import numpy as np
 from softmask import __version__
 from softmask.apply import IN_DICOM, REFERRED, SEGS
 from softmask.apply.outputs import OUTLINE, Result
+from softmask.apply.targets import WRITER
 from softmask.data.dicom import dcmread, named
 from softmask.errors import DataError, brief
 from softmask.measure.size import outlines
@@ -50,12 +51,15 @@ def dicom_files(result: Result, formats: Iterable[str]) -> tuple[dict[str, bytes
     except DataError as error:
         return {}, [str(error)]
     for format in formats:
+        if format in ("report", "rtstruct") and result.size.axes is None:
+            doubts.append(f"{result.image.path}: the mask is empty, so there is no DICOM {format} of it")
+            continue
         common: dict[str, Any] = {
             "series_instance_uid": hd.UID(),
             "series_number": 1000 + IN_DICOM.index(format),
             "sop_instance_uid": hd.UID(),
             "instance_number": 1,
-            "manufacturer": "softmask",
+            "manufacturer": WRITER,
             "manufacturer_model_name": f"softmask {result.command}",
             "software_versions": __version__,
             "device_serial_number": "0",
@@ -69,8 +73,6 @@ def dicom_files(result: Result, formats: Iterable[str]) -> tuple[dict[str, bytes
                     segmentation = segmentation or (dataset if format in REFERRED else None)
                 elif format == "map":
                     dataset = _map(result, headers, common)
-                elif result.size.axes is None:
-                    raise ValueError("the mask is empty")
                 elif format == "report":
                     if segmentation is None:
                         raise ValueError("there is no segmentation that it could refer to")

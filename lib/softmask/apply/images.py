@@ -28,7 +28,15 @@ from softmask.data.ct import (
 )
 from softmask.data.dicom import is_dicom
 from softmask.data.image_files import LUNG_WINDOW, doubt_units, read_grey, window_hu
-from softmask.data.volume_files import LARGEST_VOLUME, Grid, grid_of_file, header, is_volume_file, read_turned
+from softmask.data.volume_files import (
+    LARGEST_VOLUME,
+    Grid,
+    grid_of_file,
+    header,
+    is_volume_file,
+    read_turned,
+    remedy_of,
+)
 from softmask.errors import ConfigError, DataError, Doubt, Remark
 from softmask.files import size_of
 
@@ -281,7 +289,8 @@ def _slices_of_file(path: Path) -> list[Slice]:
     if is_dicom(path):
         return [_ct(path)]
     if not is_volume_file(path):
-        raise DataError(f"{path}: {'is of an unknown kind' if start else 'is empty'}; {KINDS}")
+        kind = "is a JPEG" if start.startswith(b"\xff\xd8\xff") else "is of an unknown kind" if start else "is empty"
+        raise DataError(f"{path}: {kind}{remedy_of(path) or f'; {KINDS}'}")
     n, stem = _count_axial_slices(path), stem_of(path)
     if n == 1:
         return [Slice(path, "volume", str(path), stem)]

@@ -8,13 +8,14 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from softmask.apply.images import Image, Slice, stem_of
 from softmask.data.image_files import read_grey
-from softmask.data.masks import lesion_mask, slice_at
+from softmask.data.masks import doubt_patient, lesion_mask, slice_at
 from softmask.data.planes import Turn
 from softmask.data.sample import Problem
 from softmask.data.volume_files import Grid
@@ -53,6 +54,7 @@ class Mark:
         uid: SOPInstanceUID of the slice it was drawn on; empty where that is not known.
         z_mm: height of that slice in the frame of reference ``frame``, of a mark in mm that was drawn in 3D.
         stated_mm: lengths of the axes that a report states beside their ends; 0 where it states none.
+        report, patient: the report and its PatientID, empty where it names none.
     """
 
     ends: tuple[tuple[float, float], ...]
@@ -62,6 +64,8 @@ class Mark:
     z_mm: float | None = None
     frame: str = ""
     stated_mm: tuple[float, ...] = ()
+    report: Path | None = None
+    patient: str = ""
 
     def __post_init__(self) -> None:
         if self.units not in UNITS:
@@ -75,6 +79,11 @@ class Mark:
     def text(self) -> str:
         """The ends, order and units in a line."""
         return " ".join(f"{value:g}" for end in self.ends for value in end) + f" {self.order} {self.units}"
+
+    @property
+    def place(self) -> str:
+        """The slice that it names itself, in a few words; empty where it names none."""
+        return "" if not self.uid and self.z_mm is None else f"{self.uid} {self.z_mm} {self.frame}"
 
     def pixels(self, shape: tuple[int, int], grid: Grid | None, turn: Turn | None = None) -> np.ndarray:
         """Return the ends, (N, 2) float64 (row, column) in pixels of an image (H, W); ``turn`` is that of the stored
@@ -150,9 +159,12 @@ def doubts(axes: np.ndarray, spacing: Sequence[float] = (1, 1)) -> str:
     return ""
 
 
-def warn_of(axes: np.ndarray, grid: Grid | None, stated_mm: Sequence[float] = ()) -> None:
-    """Warn of :func:`doubts` about a mark, and of stated lengths that are a tenth and a pixel off those of its axes."""
-    spacing = grid.spacing_mm[1:] if grid else (1, 1)
+def warn_of(mark: Mark, axes: np.ndarray, grid: Grid | None) -> None:
+    """Warn of :func:`doubts` about a mark, of stated lengths a tenth and a pixel off those of its ``axes``, and
+    of a report of another patient."""
+    spacing, stated_mm = grid.spacing_mm[1:] if grid else (1, 1), mark.stated_mm
+    if grid and mark.report is not None:
+        doubt_patient(grid, mark.patient, mark.report)
     if doubt := doubts(axes, spacing):
         warnings.warn(Doubt(doubt), stacklevel=2)
     if grid and len(stated_mm) == 2 and all(stated_mm):
@@ -278,8 +290,12 @@ def _item_of(folder: Path, where: str, header: list[str], row: list[str]) -> Ite
 
 
 def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
-    """Return masks (R, H, W) bool by slice, for the slices that any of R masks marks."""
+    """Return masks (R, H, W) bool by slice, for the slices that any of R masks marks; a reader who marked others alone
+    saw no lesion there. Warn of readers who share no pixel anywhere."""
     readers = [_read_mask(path, item, image) for path in item.masks]
+    for (first, masks), (second, others) in combinations(zip(item.masks, readers, strict=True), 2):
+        if not any((masks[z] & others[z]).any() for z in masks.keys() & others.keys()):
+            warnings.warn(Doubt(f"{first} and {second} share no pixel; are they of one lesion?"), stacklevel=2)
     marked = sorted(set().union(*readers))
     if item.slice is not None and image.is_volume:
         if item.slice not in marked:
@@ -293,7 +309,18 @@ def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
         if drawn := [z for z in marked if z in masks and _is_outline(masks[z])]:
             warnings.warn(Doubt(f"{path}: looks like an outline in slice {drawn[0]}; fill it, if so"), stacklevel=2)
     empty = np.zeros(image.shape, bool)
-    return {z: np.stack([masks.get(z, empty) for masks in readers]) for z in marked}
+    stacks = {z: np.stack([masks.get(z, empty) for masks in readers]) for z in marked}
+    if few := [z for z, stack in stacks.items() if not stack.any(axis=(1, 2)).all() and outvoted(stack, len(stack))]:
+        slices = f"slices {', '.join(map(str, few[:9]))}{', ...' if len(few) > 9 else ''}"
+        warnings.warn(
+            Doubt(f"no pixel of {slices} was marked by half of the readers: no lesion is there"), stacklevel=2
+        )
+    return stacks
+
+
+def outvoted(masks: np.ndarray, n: int) -> bool:
+    """Return whether no pixel of the masks (R, H, W) was marked by half of ``n`` readers."""
+    return bool(2 * masks.sum(axis=0).max() < n)
 
 
 def _is_outline(mask: np.ndarray) -> bool:

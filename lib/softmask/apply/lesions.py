@@ -101,7 +101,7 @@ def crop_of(task: Task, grey: Grey, size: int) -> Crop:
     if task.item.kind == "recist":
         axes = mark.axes(levels.shape, image.grid, turn)
         ends = axes.reshape(-1, 2)
-        warn_of(axes, image.grid, mark.stated_mm)
+        warn_of(mark, axes, image.grid)
     elif (ends < -0.5).any() or (ends > np.array(levels.shape) - 0.5).any():
         point, shape = ", ".join(f"{value:g}" for value in ends[0]), " x ".join(map(str, levels.shape))
         raise DataError(f"row and column {point} lie outside the image of {shape} pixels; check their order and units")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,17 +12,21 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image as Picture
+from PIL.PngImagePlugin import PngInfo
 from scipy.ndimage import binary_erosion
 
 from softmask.apply import KINDS
 from softmask.apply.images import Image
+from softmask.apply.targets import WRITER, signed
 from softmask.data.volume_files import Grid, image_of, packed
-from softmask.errors import ConfigError
+from softmask.errors import ConfigError, Doubt
 from softmask.files import write_atomic
 from softmask.measure.size import Size, size_of
 
 OUTLINE = (230, 159, 0)
 """Red, green, blue: the first of ``softmask.report.figures.COLORS``."""
+
+_UNITS, _CODES = 123, slice(252, 256)  # places in a NIfTI header
 
 SHOWN = 512
 """Overlays are enlarged, each pixel to a square, until the longer side has at least this many pixels."""
@@ -109,10 +115,13 @@ def overlay(image: np.ndarray, mask: np.ndarray, least: int = SHOWN) -> np.ndarr
     return picture
 
 
-def png(picture: np.ndarray) -> bytes:
-    """Return the content of a PNG file: (H, W) uint8 or uint16 in grey, (H, W, 3) uint8 in colour."""
-    content = io.BytesIO()
-    Picture.fromarray(picture).save(content, format="PNG")
+def png(picture: np.ndarray, writer: str = "") -> bytes:
+    """Return the content of a PNG file: (H, W) uint8 or uint16 in grey, (H, W, 3) uint8 in colour; it names the
+    ``writer`` (:mod:`softmask.apply.targets`)."""
+    content, notes = io.BytesIO(), PngInfo()
+    if writer:
+        notes.add_text("Software", writer)
+    Picture.fromarray(picture).save(content, format="PNG", pnginfo=notes)
     return content.getvalue()
 
 
@@ -120,31 +129,46 @@ def pictures(image: np.ndarray, alpha: np.ndarray, mask: np.ndarray, part=(slice
     """Return the content of PNG files by kind: ``soft`` (16 bit, 65535 is 1), ``mask`` (8 bit, 255 inside) and
     ``overlay`` (the mask's outline on ``part`` of the image, enlarged); arguments are (H, W)."""
     return {
-        "soft": png(np.rint(alpha.astype(np.float64) * 65535).astype(np.uint16)),
-        "mask": png(mask.astype(np.uint8) * np.uint8(255)),
-        "overlay": png(overlay(image[part], mask[part])),
+        "soft": png(np.rint(alpha.astype(np.float64) * 65535).astype(np.uint16), WRITER),
+        "mask": png(mask.astype(np.uint8) * np.uint8(255), WRITER),
+        "overlay": png(overlay(image[part], mask[part]), WRITER),
     }
 
 
 def write_volumes(folder: Path, result: Result, formats: Sequence[str]) -> None:
     """Write soft mask (float32) and mask (uint8) as NIfTI and nrrd, those of the ``formats``, on the voxels of the
-    image, of PNG and TIFF on one slice with voxels of 1 mm."""
+    image. Of PNG and TIFF they are one slice of voxels without a size or place in mm, which is doubted."""
     image = result.image
     grid = image.grid or Grid(
         shape=(1, *image.shape), spacing_mm=(1.0,) * 3, z_mm=np.zeros(1), origin=(0.0,) * 3, patient="", path=image.path
     )
     endings = [ending for format in ("nifti", "nrrd") if format in formats for ending in KINDS[format]]
+    if endings and image.grid is None:
+        warnings.warn(Doubt(f"{image.path}: no mm in this file: spacing 1 stands for a pixel"), stacklevel=2)
     for ending in endings:
         soft = ending.startswith("soft")
         values = np.zeros(grid.shape, np.float32 if soft else np.uint8)
         for z, found in (result.alphas if soft else result.masks).items():
             values[z] = found
-        volume = image_of(values, grid)
+        volume = signed(image_of(values, grid))
         if ending.endswith(".seg.nrrd"):
             for key, text in _segment_of_slicer(volume.GetSize()).items():
                 volume.SetMetaData(key, text)
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / f"{result.name}-{ending}", packed(volume, folder, ending[ending.index(".") :]))
+        content = packed(volume, folder, ending[ending.index(".") :])
+        write_atomic(folder / f"{result.name}-{ending}", content if image.grid else _without_place(content, ending))
+
+
+def _without_place(content: bytes, ending: str) -> bytes:
+    """Return a NIfTI file without units and with the codes 0 (unknown) of qform and sform, a nrrd file without space,
+    directions and origin: SimpleITK states them always."""
+    if ending.endswith(".nrrd"):
+        header, end, voxels = content.partition(b"\n\n")
+        return b"\n".join(line for line in header.split(b"\n") if not line.startswith(b"space")) + end + voxels
+    volume = bytearray(gzip.decompress(content))
+    volume[_UNITS] = 0
+    volume[_CODES] = bytes(4)
+    return gzip.compress(volume, mtime=0)
 
 
 def _segment_of_slicer(size: Sequence[int]) -> dict[str, str]:

@@ -27,7 +27,7 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
     """
     dataset = dcmread(path, stop_before_pixels=True)
     try:
-        modality = str(dataset.get("Modality"))
+        modality, patient = str(dataset.get("Modality")), str(dataset.get("PatientID") or "")
         groups, drawn = [], []  # lines of each measurement group, and what is drawn in it
         for item in _content(dataset):
             name = (item.get("ConceptNameCodeSequence") or [{}])[0]
@@ -44,7 +44,7 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
         if len(lines) == 2 and len(planes) == 1:
             ends = tuple(end for line in lines for end in line.ends)
             stated = tuple(line.stated_mm for line in lines)
-            marks.append(Mark(ends, "xy", "px" if lines[0].uid else "mm", *planes.pop(), stated))
+            marks.append(Mark(ends, "xy", "px" if lines[0].uid else "mm", *planes.pop(), stated, path, patient))
         elif lines or "POLYLINE" in drawn[number - 1]:
             why = f"{len(lines)} diameters on {len(planes)} images, and a RECIST mark is two on one; redraw it"
             problems.append(Problem(f"{path}, measurement group {number}", why))

@@ -36,6 +36,7 @@ from softmask.apply.models import (
     shown,
 )
 from softmask.apply.outputs import check_outputs, overlay, png
+from softmask.apply.targets import WRITER, need_ours, signed
 from softmask.config import Config
 from softmask.data.ct import read_volume
 from softmask.data.image_files import doubt_units, window_hu
@@ -197,6 +198,7 @@ def run_lungs(arguments: argparse.Namespace) -> int:
 
     def segment(scan: Path) -> str:
         began = time.perf_counter()
+        need_ours(paths(scan))
         with reading(scan):
             volume = read_volume(scan)
             doubt_units(volume.hu)
@@ -209,8 +211,8 @@ def run_lungs(arguments: argparse.Namespace) -> int:
         if not mask.any():
             warnings.warn(Doubt("no lung was found; check that the values are HU"), stacklevel=2)
         lungs, picture = paths(scan)
-        write_atomic(picture, png(montage(volume.hu, mask)))
-        write_atomic(lungs, packed(image_of(mask.astype(np.uint8), volume), folder))
+        write_atomic(picture, png(montage(volume.hu, mask), WRITER))
+        write_atomic(lungs, packed(signed(image_of(mask.astype(np.uint8), volume)), folder))
         ml = np.count_nonzero(mask) * float(np.prod(volume.spacing_mm)) / 1000
         seconds = time.perf_counter() - began
         return f"{scan}: {len(mask)} slices, {ml:.0f} ml of lung, {seconds:.1f} s; {lungs} and its overlay"

@@ -150,8 +150,8 @@ def read_header(path: Path) -> CtSlice | None:
             f"{path}: not an axial slice along the patient's axes ({named('ImageOrientationPatient')} = {orientation}: "
             f"{why}); remove it, or resample the series"
         )
-    if photometric == "MONOCHROME1":
-        raise DataError(f"{path}: {named('PhotometricInterpretation')} = MONOCHROME1; export it as MONOCHROME2")
+    if photometric in ("MONOCHROME1", "PALETTE COLOR"):  # values that are inverted, or numbers of colours
+        raise DataError(f"{path}: {named('PhotometricInterpretation')} = {photometric}; export it as MONOCHROME2")
     return ct
 
 
@@ -165,6 +165,9 @@ def read_hu(ct: CtSlice) -> np.ndarray:
     dataset = dcmread(path)
     if (kind := dataset.get("RescaleType")) not in (None, "", "HU", "US"):
         raise DataError(f"{path}: {named('RescaleType')} = {kind}, no Hounsfield units; get the images in HU")
+    if kind == "US":  # without the path, so that a series says it once
+        doubt = f"{named('RescaleType')} = US, unspecified units, which were taken for Hounsfield units"
+        warnings.warn(Doubt(doubt), stacklevel=2)
     if "ModalityLUTSequence" in dataset:
         raise DataError(f"{path}: {named('ModalityLUTSequence')} in place of a scale; export it with RescaleSlope")
     if (bits := dataset.get("BitsStored")) and dataset.get("HighBit", bits - 1) != bits - 1:

@@ -29,8 +29,10 @@ LUNG_WINDOW = (-1000.0, 400.0)
 
 _TISSUE, _ADDED, _MUCH = (-150, 150), 1024, 0.05  # HU; what is often added so that none is negative; share of values
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT, _SIGNED = 258, 262, 274, 339, 2  # tags; 2 is a value of the last
+_TOO_LARGE = f"has more pixels than the {MAX_PIXELS} that are read; crop or scale it"
 _MAX_FILE = 3 * MAX_PIXELS  # 16 bits a pixel that nothing was saved of, and some more
 
 
@@ -79,24 +81,31 @@ def read_grey_stack(source: str | Path | bytes, name: str | None = None, *, sign
     data = source if isinstance(source, bytes) else read_bytes(source, most=_MAX_FILE)
     if data.startswith(_PNG_SIGNATURE):
         _check_png(data, name)
+    if data.startswith(_JPEG):
+        raise DataError(f"{name}: is a JPEG, whatever its name says, and alters grey levels; save it as PNG or TIFF")
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "TIFF")) as image:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="PIL")  # of what is refused below, in words of our own
+            image = Image.open(io.BytesIO(data), formats=("PNG", "TIFF"))
+        with image:
             pages, pixels = [], 0
             for index in range(getattr(image, "n_frames", 1)):
                 image.seek(index)
                 pixels += image.width * image.height
                 if pixels > MAX_PIXELS:
-                    raise DataError(f"{name}: declares more than {MAX_PIXELS} pixels; refused. {AGAIN.capitalize()}")
+                    raise DataError(f"{name}: {_TOO_LARGE}")
                 pages.append(_array_of(image, name, signed))
     except DataError:
         raise
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{name}: {_TOO_LARGE}") from error
     except UnidentifiedImageError as error:  # its text is a memory address: it would differ from run to run
         begin = f"begins with {data[:8]!r}" if data else "0 bytes"
         remedy = AGAIN
         if data.startswith(_TIFF):
-            numbers = _numbers_of_tiff(data)
-            begin, remedy = numbers or begin, "save it as a plain TIFF or PNG of 8 or 16 bit"
-            remedy = remedy if numbers else f"{AGAIN}, or {remedy}"
+            found = _what_tiff(data)
+            begin, remedy = found or begin, "save it as a plain TIFF or PNG of 8 or 16 bit"
+            remedy = remedy if found else f"{AGAIN}, or {remedy}"
         raise DataError(f"{name}: not a readable PNG or TIFF image ({begin}); {remedy}") from error
     except Exception as error:  # decoders raise nearly anything on damaged bytes, and for a bomb
         raise DataError(f"{name}: not a readable PNG or TIFF image ({brief(error)}); {AGAIN}") from error
@@ -131,12 +140,16 @@ def _array_of(image, name: str, signed: bool) -> np.ndarray:
     raise DataError(f"{name}: expected a grey {expected}, found mode {image.mode!r}{sign}; convert the file")
 
 
-def _numbers_of_tiff(data: bytes) -> str:
-    """Return what numbers a TIFF holds that Pillow cannot read; empty where it is damaged."""
+def _what_tiff(data: bytes) -> str:
+    """Return what a TIFF is that Pillow cannot read; empty where it is damaged."""
     import tifffile  # takes its time
 
     with suppress(Exception), tifffile.TiffFile(io.BytesIO(data)) as file:
-        return f"its pixels are {file.pages[0].dtype} numbers"
+        page = file.pages[0]
+        kinds = ["a BigTIFF"] if file.is_bigtiff else []
+        kinds += ["tiled"] if page.is_tiled else []
+        kinds += [f"compressed with {page.compression.name}"] if page.compression != 1 else []
+        return ", ".join([*kinds, f"its pixels are {page.dtype} numbers"])
     return ""
 
 

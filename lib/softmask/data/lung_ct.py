@@ -15,8 +15,9 @@ from softmask.cache import cached_arrays
 from softmask.data.ct import Series, grid_of_series, one_series, read_volume, sort_files
 from softmask.data.dicom import modality_of
 from softmask.data.image_files import window_hu
-from softmask.data.masks import MASKS_IN_DICOM, NoLung, lung_mask, slice_at
+from softmask.data.masks import MASKS_IN_DICOM, lung_mask, slice_at
 from softmask.data.sample import Dataset, Problem, Sample
+from softmask.data.structures import NoLung
 from softmask.data.volume_files import Grid, grid_of_file, is_volume_file, read_turned
 from softmask.errors import DataError
 from softmask.files import sha256_of

@@ -7,20 +7,19 @@ and compares no grid, and its errors name neither file nor tag; so pydicom's fra
 
 from __future__ import annotations
 
-import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from softmask.data.ct import LARGEST
 from softmask.data.dicom import dcmread, is_dicom, modality_of, named, pixels_of
-from softmask.data.outlines import fill
+from softmask.data.outlines import area, fill, inside
 from softmask.data.planes import Plane, plane_of
+from softmask.data.structures import Choice, labelled, lungs
 from softmask.data.volume_files import (
     ENDINGS,
     LARGEST_VOLUME,
@@ -29,6 +28,7 @@ from softmask.data.volume_files import (
     is_volume_file,
     label_names,
     read_turned,
+    remedy_of,
 )
 from softmask.errors import DataError, Doubt, brief
 from softmask.files import AGAIN, size_of
@@ -38,20 +38,9 @@ MASKS_IN_DICOM = ("RTSTRUCT", "SEG")
 
 _SAME_PLANE = 0.1  # share of the slices' distance by which a plane may lie beside its slice
 _SAME_VOXEL = 0.1  # share of a voxel by which the mask's first and last voxels may lie beside the scan's
+_CUT = 0.001  # share of the contours' area that may lie beside the image, by rounded numbers
 _FLAT = 0.01  # mm by which the points of a contour may differ in z
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
-_LEFT, _RIGHT, _BOTH = "l|lt|left", "r|rt|right", "both|bilateral|total|tot|whole|all|combined|sum"
-_NAME = re.compile(rf"({_LEFT}|{_RIGHT}|{_BOTH})?lungs?({_LEFT}|{_RIGHT}|{_BOTH})?")
-
-
-class NoLung(DataError):
-    """The structures or segments of a file are others than lungs."""
-
-
-class _Choice(Protocol):
-    """Return the numbers of the structures that are meant, of their names by number."""
-
-    def __call__(self, names: Mapping[int, str], path: Path, tag: str) -> list[int]: ...
 
 
 def lung_mask(grid: Grid, path: str | Path, *, read: bool = True) -> np.ndarray | None:
@@ -59,8 +48,8 @@ def lung_mask(grid: Grid, path: str | Path, *, read: bool = True) -> np.ndarray 
 
     Args:
         grid: the scan, or its grid alone.
-        path: an RTSTRUCT or a SEG, whose structures are chosen by name (:func:`side_of`); or a ``.nrrd``, ``.nii`` or
-            ``.nii.gz`` file of labels, of which any but 0 is lung.
+        path: an RTSTRUCT or a SEG, whose structures are chosen by name (:func:`~softmask.data.structures.side_of`); or
+            a ``.nrrd``, ``.nii`` or ``.nii.gz`` file of labels, of which any but 0 is lung.
         read: whether contours and voxels are read, and not the header alone checked.
 
     Returns:
@@ -68,10 +57,11 @@ def lung_mask(grid: Grid, path: str | Path, *, read: bool = True) -> np.ndarray 
         fractional SEG is cut at one half.
 
     Raises:
-        DataError: naming the file, and the tag in DICOM: when it is damaged, holds no lung (:class:`NoLung`) or only
-            one, leaves slices out, or lies in another frame of reference or on another grid than the scan.
+        DataError: naming the file, and the tag in DICOM: when it is damaged, holds no lung
+            (:class:`~softmask.data.structures.NoLung`) or only one, leaves slices out, or lies in another frame of
+            reference or on another grid than the scan.
     """
-    return _mask(grid, Path(path), _lungs, unbroken=True, read=read)
+    return _mask(grid, Path(path), lungs, unbroken=True, read=read)
 
 
 def lesion_mask(grid: Grid, path: str | Path, label: str = "") -> np.ndarray:
@@ -82,13 +72,13 @@ def lesion_mask(grid: Grid, path: str | Path, label: str = "") -> np.ndarray:
 
     Returns:
         (D, H, W) bool on the slices of ``grid``. :class:`~softmask.errors.Doubt` warns of planes that lie on no slice,
-        and of slices without a mark between slices that mark the same pixel.
+        of contours that leave the image, and of slices without a mark between slices that mark the same pixel.
 
     Raises:
         DataError: naming the file, and the tag in DICOM, when it holds several and ``label`` names none of them, is
             empty, or as :func:`lung_mask`.
     """
-    mask = _mask(grid, Path(path), partial(_labelled, label=label), unbroken=False, read=True)
+    mask = _mask(grid, Path(path), partial(labelled, label=label), unbroken=False, read=True)
     pairs = pairwise(np.flatnonzero(mask.any(axis=(1, 2))).tolist())
     gaps = [z for below, above in pairs if (mask[below] & mask[above]).any() for z in range(below + 1, above)]
     if gaps:
@@ -97,13 +87,14 @@ def lesion_mask(grid: Grid, path: str | Path, label: str = "") -> np.ndarray:
     return mask
 
 
-def _mask(grid: Grid, path: Path, choose: _Choice, *, unbroken: bool, read: bool) -> np.ndarray | None:
+def _mask(grid: Grid, path: Path, choose: Choice, *, unbroken: bool, read: bool) -> np.ndarray | None:
     size_of(path, "check the name")
     if is_volume_file(path):
         return _volume_mask(grid, path, choose, read=read)
     if not is_dicom(path):
         raise DataError(
             f"{path}: is of an unknown kind; DICOM RTSTRUCT or SEG, or a file {', '.join(ENDINGS)} was expected"
+            f"{remedy_of(path)}"
         )
     modality = modality_of(path)
     if modality not in MASKS_IN_DICOM:
@@ -121,7 +112,7 @@ def _doubt_left_out(path: Path, grid: Grid, planes: int) -> None:
         _doubt(path, f"marks {planes} planes that lie on no slice of {grid.path}; they are left out")
 
 
-def _volume_mask(grid: Grid, path: Path, choose: _Choice, *, read: bool) -> np.ndarray | None:
+def _volume_mask(grid: Grid, path: Path, choose: Choice, *, read: bool) -> np.ndarray | None:
     """Return the voxels of the chosen labels: (D, H, W) bool; None unless ``read``, where the header is checked. A
     file that covers a part of the scan's own voxels, as 3D Slicer saves segments, is padded."""
     own = grid_of_file(path)
@@ -142,7 +133,9 @@ def _volume_mask(grid: Grid, path: Path, choose: _Choice, *, read: bool) -> np.n
     values = read_turned(path)
     if values.min() < 0 or (values.dtype.kind == "f" and (values % 1).any()):
         wrong = values[(values < 0) | (values % 1 != 0)][0]
-        raise DataError(f"{path}: has the value {wrong:.9g}, which is no label; whole numbers from 0 up are expected")
+        remedy = "; of probabilities, threshold it at 0.5" if values.min() >= 0 and values.max() <= 1 else ""
+        why = f"has the value {wrong:.9g}, which is no label; whole numbers from 0 up are expected{remedy}"
+        raise DataError(f"{path}: {why}")
     labels = [int(value) for value in np.unique(values) if value]
     if not labels:
         raise DataError(f"{path}: every voxel has label 0; get the mask of this scan")
@@ -159,44 +152,6 @@ def slice_at(grid: Grid, z: float) -> int | None:
     return nearest if abs(grid.z_mm[nearest] - z) <= _SAME_PLANE * grid.spacing_mm[0] else None
 
 
-def side_of(name: str) -> str | None:
-    """Return ``left``, ``right`` or ``both`` for a name that means a lung or both, such as ``Lung-Left``, ``RT LUNG``
-    or ``Lungs``; None for others, as ``Lungs-GTV`` and ``Lung nodule``.
-    """
-    match = _NAME.fullmatch(re.sub(r"[\W_]+", "", name.lower()))
-    if match is None:
-        return None
-    words = set(match.groups())
-    left, right = words & set(_LEFT.split("|")), words & set(_RIGHT.split("|"))
-    return "left" if left and not right else "right" if right and not left else "both"
-
-
-def _listed(names: Mapping[int, str]) -> str:
-    return ", ".join(f"{number} {name}".strip() for number, name in names.items()) or "it names nothing"
-
-
-def _lungs(names: Mapping[int, str], path: Path, tag: str) -> list[int]:
-    """Return the numbers of those that mean a lung; all where they have no names."""
-    if names and not any(names.values()):
-        return list(names)
-    sides = {number: side_of(name) for number, name in names.items() if side_of(name)}
-    if not sides:
-        raise NoLung(f"{path}: {tag} names no lung ({_listed(names)}); expected names such as Lung-Left and Lung-Right")
-    if set(sides.values()) in ({"left"}, {"right"}):
-        raise DataError(f"{path}: {tag} names one lung alone ({_listed(names)}); add the other")
-    return list(sides)
-
-
-def _labelled(names: Mapping[int, str], path: Path, tag: str, label: str) -> list[int]:
-    """Return the number of that with this number or name, or of the only one."""
-    meant = [number for number, name in names.items() if label in (f"{number}", f"{number}.0", name)]
-    chosen = meant if label else list(names)
-    if len(chosen) != 1:
-        why = f"{len(chosen)} of the {len(names)} structures of {tag} are meant"
-        raise DataError(f"{path}: {why} ({_listed(names)}); name one with --label (column label): number or name")
-    return chosen
-
-
 def _need_unbroken(grid: Grid, marked: Iterable[int], path: Path, tag: str) -> None:
     """Raise DataError unless all slices from the lowest to the highest marked one are marked: lungs have no gap."""
     slices = set(marked)
@@ -210,9 +165,9 @@ def _need_unbroken(grid: Grid, marked: Iterable[int], path: Path, tag: str) -> N
         )
 
 
-def _doubt_patient(grid: Grid, dataset, path: Path) -> None:
-    """Warn where both mask and series name a patient, and not the same: of one of them alone may have been renamed."""
-    patient = str(dataset.get("PatientID") or "")
+def doubt_patient(grid: Grid, patient: str, path: Path) -> None:
+    """Warn where both the file at ``path`` and the series name a patient, and not the same: one of them alone may have
+    been renamed."""
     if grid.series_uid and patient and grid.patient not in (patient, "unnamed"):
         _doubt(path, f"{named('PatientID')} is {patient}, and {grid.patient} in {grid.path}; is it of this patient?")
 
@@ -225,7 +180,7 @@ def _need_frame(grid: Grid, frame: str, path: Path, tag: str) -> None:
         )
 
 
-def _rtstruct_mask(path: Path, grid: Grid, choose: _Choice, unbroken: bool, read: bool) -> np.ndarray | None:
+def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool) -> np.ndarray | None:
     dataset = dcmread(path, **({} if read else {"specific_tags": ["StructureSetROISequence", "PatientID"]}))
     contours: dict[int, list[tuple[str, np.ndarray]]] = {}
     try:
@@ -235,7 +190,7 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: _Choice, unbroken: bool, read
     except Exception as error:  # values are decoded only now, and damaged bytes raise nearly anything
         raise DataError(f"{path}: the structures cannot be read ({brief(error)}); {AGAIN}") from error
     chosen = choose(names, path, named("ROIName"))
-    _doubt_patient(grid, dataset, path)
+    doubt_patient(grid, str(dataset.get("PatientID") or ""), path)
     for number in chosen:
         _need_frame(grid, frames[number], path, f"{named('ReferencedFrameOfReferenceUID')} of {names[number]}")
     if not read:
@@ -248,19 +203,25 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: _Choice, unbroken: bool, read
                     drawn.append((str(item.get("ContourGeometricType")), np.array(item.ContourData, float)))
     except Exception as error:  # as above
         raise DataError(f"{path}: the contours cannot be read ({brief(error)}); {AGAIN}") from error
-    mask, beside = np.zeros(grid.shape, bool), 0
+    mask, beside, points_alone = np.zeros(grid.shape, bool), 0, 0
+    drawn_px = kept_px = 0.0  # areas of the contours, and of what of them lies on the image
     for number in chosen:
         name = names[number]
         if not contours.get(number):
             raise DataError(f"{path}: {named('ROIContourSequence')} has no contour of {name}; choose one that has")
         filled: dict[int, list[np.ndarray]] = {}  # by slice
+        closed = any(kind in _CLOSED for kind, _ in contours[number])
         for kind, values in contours[number]:
+            if kind == "POINT" and closed and len(values) == 3:  # a point of interest; more are an outline, misnamed
+                points_alone += 1
+                continue
             z, points = _in_pixels(path, name, kind, values, grid)
             place = slice_at(grid, z)
             if place is None:
                 beside += 1
             else:
                 filled.setdefault(place, []).append(fill(points, grid.shape[1:]))
+                drawn_px, kept_px = drawn_px + area(points), kept_px + area(inside(points, grid.shape[1:]))
         if unbroken:
             _need_unbroken(grid, filled, path, f"{named('ContourData')} of {name}")
         for place, planes in filled.items():
@@ -271,6 +232,10 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: _Choice, unbroken: bool, read
         raise DataError(f"{path}: the contours of {listed} {why} of {grid.path}; get those drawn on it")
     if not unbroken:
         _doubt_left_out(path, grid, beside)
+    if points_alone:
+        _doubt(path, f"{points_alone} POINTs beside the closed contours were passed over")
+    if (cut := 1 - kept_px / drawn_px if drawn_px else 0) > _CUT:
+        _doubt(path, f"{cut:.1%} of its area lies beside {grid.path} in x or y, and is cut off")
     return mask
 
 
@@ -301,7 +266,7 @@ def _in_pixels(path: Path, name: str, kind: str, values: np.ndarray, grid: Grid)
     return float(points[0, 2]), (points[:, 1::-1] - grid.origin[1::-1]) / grid.spacing_mm[1:]
 
 
-def _seg_mask(path: Path, grid: Grid, choose: _Choice, unbroken: bool, read: bool) -> np.ndarray | None:
+def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool) -> np.ndarray | None:
     """Return (D, H, W) bool: the frames of the chosen segments on their slices."""
     dataset = dcmread(path, stop_before_pixels=not read)
     try:
@@ -323,7 +288,7 @@ def _seg_mask(path: Path, grid: Grid, choose: _Choice, unbroken: bool, read: boo
     if kind == "LABELMAP":
         segments.pop(0, None)  # the background, where it is described
     chosen = choose(segments, path, named("SegmentLabel"))
-    _doubt_patient(grid, dataset, path)
+    doubt_patient(grid, str(dataset.get("PatientID") or ""), path)
     _need_frame(grid, frame_of_reference, path, named("FrameOfReferenceUID"))
     tolerance = _SAME_VOXEL * min(grid.spacing_mm[1:])
     places: dict[int, tuple[int | None, Plane]] = {}  # of each frame that may show a chosen segment
@@ -359,6 +324,8 @@ def _seg_mask(path: Path, grid: Grid, choose: _Choice, unbroken: bool, read: boo
             _doubt(path, f"two frames of a segment lie on slice {z} and differ; they are joined")
         mask[z] |= mark
     if not mask.any():
+        if kind == "FRACTIONAL" and (faint := stored[list(places)].max(initial=0)):
+            raise DataError(f"{path}: no pixel reaches 0.5; the largest value is {faint / half / 2:.2f}")
         if not beside and len(places) == len(frames):
             raise DataError(f"{path}: marks no pixel; get one that is not empty")
         raise DataError(f"{path}: nothing of it lies on a slice of {grid.path}; get the SEG that was drawn on it")

@@ -36,12 +36,18 @@ _LARGEST_FILE = 16 * LARGEST_VOLUME  # bytes; no type of voxel takes more than 1
 _CHUNK = 1 << 20
 _SAME_PLACE = 0.1  # of a voxel: further apart, two accounts of a voxel's place contradict one another
 _LEAST_MM, _MOST_MM = 0.02, 50  # of a voxel, from micro-CT to the coarsest slices
-_NIFTI = {
-    348: (("8h", 40), ("2h", 70), ("4f", 76), ("f", 108), ("2f", 112), ("2h", 252), ("6f", 256), ("12f", 280)),
-    540: (("8q", 16), ("2h", 12), ("4d", 104), ("q", 168), ("2d", 176), ("2i", 344), ("6d", 352), ("12d", 400)),
-}
-"""By the size of the header: format and place of dimensions, type and bits of a voxel, handedness and spacing, start of
+_NIFTI = (("8h", 40), ("2h", 70), ("4f", 76), ("f", 108), ("2f", 112), ("2h", 252), ("6f", 256), ("12f", 280))
+"""Format and place in the header of dimensions, type and bits of a voxel, handedness and spacing, start of
 the voxels, slope and intercept of their scale, codes of qform and sform, quaternion and offset, rows of the sform."""
+_OTHERS = {
+    **dict.fromkeys((".nhdr", ".raw", ".raw.gz"), "detached: save as one .nrrd"),
+    **dict.fromkeys((".hdr", ".img", ".mha", ".mhd", ".mgz", ".mgh"), "convert to NIfTI or nrrd"),
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar"), "unpack it"),
+}
+"""By the ending of files that are not read, what to do about them."""
+_SPACES = ("left-posterior-superior", "left-anterior-superior", "right-anterior-superior", "lps", "las", "ras")
+"""Those spaces of nrrd that say where the patient's left, front and head are."""
+_NIFTI_1, _NIFTI_2 = 348, 540  # bytes of their headers, which begin with that number
 _NIFTI_REAL = {16: "f4", 64: "f8"}  # types of real numbers
 _NRRD_HEADER = 1 << 20  # 3D Slicer keeps terminology and colours of all segments in it
 _SEGMENT = re.compile(r"segment\d+_")  # beginning of the keys with what 3D Slicer says of a segment
@@ -75,6 +81,11 @@ class Grid:
     path: Path
 
 
+def remedy_of(path: Path) -> str:
+    """Return what to do about a file of a kind that is not read; empty where its name tells no kind."""
+    return next((f"; {remedy}" for ending, remedy in _OTHERS.items() if path.name.lower().endswith(ending)), "")
+
+
 def is_volume_file(path: Path) -> bool:
     """Return whether the name ends with one of :data:`ENDINGS`."""
     return path.name.lower().endswith(ENDINGS)
@@ -97,7 +108,8 @@ def grid_of_file(path: Path) -> Grid:
     if not path.exists():
         raise DataError(f"{path}: there is no such file or folder; check the name")
     if not is_volume_file(path):
-        raise DataError(f"{path}: a scan is a folder with one CT series in DICOM, or a file {', '.join(ENDINGS)}")
+        kinds = f"a folder with one CT series in DICOM, or a file {', '.join(ENDINGS)}"
+        raise DataError(f"{path}: a scan is {kinds}{remedy_of(path)}")
     reader = header(path)
     size = reader.GetSize()
     if len(size) != 3 or reader.GetNumberOfComponents() != 1:
@@ -133,10 +145,11 @@ def header(path: Path) -> SimpleITK.ImageFileReader:
     _file_size(path)
     if not _is_nrrd(path):
         _nifti_header(path)
-    elif not {"spacings", "space directions"} & (fields := set(_nrrd_header(path)[0])):
+    elif not {"spacings", "space directions"} & (fields := _nrrd_header(path)[0]).keys():
         warnings.warn(Doubt(f"{path}: states no size of its voxels; 1 mm is taken"), stacklevel=2)
-    elif not {"space", "space dimension"} & fields:
-        warnings.warn(Doubt(f"{path}: names no space, so which way its axes run is not known; check it"), stacklevel=2)
+    elif (space := fields.get("space", "")) not in _SPACES:
+        named = f"names the space {space!r}, which is none of the patient's" if space else "names no space"
+        warnings.warn(Doubt(f"{path}: {named}, so which way its axes run is not known; check it"), stacklevel=2)
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO("NrrdImageIO" if _is_nrrd(path) else "NiftiImageIO")
     reader.SetFileName(str(path))
@@ -222,26 +235,29 @@ def _nifti_header(path: Path) -> tuple[float, float, str]:
     head, _ = _unpacked(path, 0, _is_packed(path), 0)
     if head.startswith(b"\x1f\x8b"):
         raise DataError(f"{path}: is compressed, and its name does not say so; rename it to end with .nii.gz")
-    order = "<" if int.from_bytes(head[:4], "little") in _NIFTI else ">"
+    order = "<" if int.from_bytes(head[:4], "little") in (_NIFTI_1, _NIFTI_2) else ">"
     size = int.from_bytes(head[:4], "little" if order == "<" else "big")
-    layout = _NIFTI.get(size, _NIFTI[540])
+    if size == _NIFTI_2:
+        raise DataError(f"{path}: is NIfTI-2, which is not read; save as NIfTI-1")
+    if size != _NIFTI_1:
+        raise DataError(f"{path}: damaged, its header does not begin as one of NIfTI; {AGAIN}")
     try:
-        parts = [struct.unpack_from(order + kind, head, place) for kind, place in layout]
+        parts = [struct.unpack_from(order + kind, head, place) for kind, place in _NIFTI]
     except struct.error as error:
         raise DataError(f"{path}: damaged ({brief(error)}); {AGAIN}") from error
     dims, (kind, bits), (hand, *spacing), (start,), (slope, intercept), codes, quaternion, rows = parts
     if not np.isfinite(spacing).all():
         raise DataError(f"{path}: spacing {spacing} cannot be right; {AGAIN}")
-    if slope == 0 and intercept != 0 and size in _NIFTI:  # no scale, by the format; SimpleITK adds the intercept
+    if slope == 0 and intercept != 0:  # no scale, by the format; SimpleITK adds the intercept
         raise DataError(f"{path}: scl_slope 0 means no scale, but scl_inter is {intercept:g}; correct one of them")
     lengths = np.linalg.norm(np.reshape(rows, (3, 4))[:, :3], axis=0)
-    if codes[1] > 0 and size in _NIFTI and not np.allclose(lengths, spacing, rtol=_SAME_PLACE, atol=0):
+    if codes[1] > 0 and not np.allclose(lengths, spacing, rtol=_SAME_PLACE, atol=0):
         sides, others = (" x ".join(f"{side:g}" for side in values) for values in (lengths, spacing))
         raise DataError(f"{path}: voxels are {sides} by its sform, and {others} by pixdim; correct the wrong one")
-    if max(codes) <= 0 and size in _NIFTI:
+    if max(codes) <= 0:
         text = "has neither sform nor qform, so which way its axes run is not known"
         warnings.warn(Doubt(f"{path}: {text}; check that left is left"), stacklevel=2)
-    if min(codes) > 0 and size in _NIFTI:
+    if min(codes) > 0:
         scaled = _rotation(quaternion[:3]) * np.array([*spacing[:2], spacing[2] * (-1 if hand < 0 else 1)])
         apart = np.reshape(rows, (3, 4)) - np.column_stack([scaled, quaternion[3:]])
         corners = np.array([*np.ndindex(2, 2, 2)]) * (np.maximum(dims[1:4], 1) - 1)
@@ -311,7 +327,7 @@ def _unpacked(path: Path, start: int, packed: bool, most: int) -> tuple[bytes, i
         with path.open("rb") as file:
             file.seek(start)
             content = gzip.GzipFile(fileobj=file) if packed else file
-            head = content.read(max(_NIFTI))
+            head = content.read(_NIFTI_2)
             length = len(head) if packed else size - start
             while packed and length <= most and (piece := content.read(_CHUNK)):
                 length += len(piece)

@@ -1,0 +1,61 @@
+"""Which structures of a mask are meant: lungs by their names, one of several by its number or name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from softmask.errors import DataError
+
+_LEFT, _RIGHT, _BOTH = "l|lt|left", "r|rt|right", "both|bilateral|total|tot|whole|all|combined|sum"
+_NAME = re.compile(rf"({_LEFT}|{_RIGHT}|{_BOTH})?lungs?({_LEFT}|{_RIGHT}|{_BOTH})?")
+
+
+class NoLung(DataError):
+    """The structures or segments of a file are others than lungs."""
+
+
+class Choice(Protocol):
+    """Return the numbers of the structures that are meant, of their names by number."""
+
+    def __call__(self, names: Mapping[int, str], path: Path, tag: str) -> list[int]: ...
+
+
+def side_of(name: str) -> str | None:
+    """Return ``left``, ``right`` or ``both`` for a name that means a lung or both, such as ``Lung-Left``, ``RT LUNG``
+    or ``Lungs``; None for others, as ``Lungs-GTV`` and ``Lung nodule``.
+    """
+    match = _NAME.fullmatch(re.sub(r"[\W_]+", "", name.lower()))
+    if match is None:
+        return None
+    words = set(match.groups())
+    left, right = words & set(_LEFT.split("|")), words & set(_RIGHT.split("|"))
+    return "left" if left and not right else "right" if right and not left else "both"
+
+
+def _listed(names: Mapping[int, str]) -> str:
+    return ", ".join(f"{number} {name}".strip() for number, name in names.items()) or "it names nothing"
+
+
+def lungs(names: Mapping[int, str], path: Path, tag: str) -> list[int]:
+    """Return the numbers of those that mean a lung; all where they have no names."""
+    if names and not any(names.values()):
+        return list(names)
+    sides = {number: side_of(name) for number, name in names.items() if side_of(name)}
+    if not sides:
+        raise NoLung(f"{path}: {tag} names no lung ({_listed(names)}); expected names such as Lung-Left and Lung-Right")
+    if set(sides.values()) in ({"left"}, {"right"}):
+        raise DataError(f"{path}: {tag} names one lung alone ({_listed(names)}); add the other")
+    return list(sides)
+
+
+def labelled(names: Mapping[int, str], path: Path, tag: str, label: str) -> list[int]:
+    """Return the number of that with this number or name, or of the only one."""
+    meant = [number for number, name in names.items() if label in (f"{number}", f"{number}.0", name)]
+    chosen = meant if label else list(names)
+    if len(chosen) != 1:
+        why = f"{len(chosen)} of the {len(names)} structures of {tag} are meant"
+        raise DataError(f"{path}: {why} ({_listed(names)}); name one with --label (column label): number or name")
+    return chosen
