@@ -239,7 +239,8 @@ def diagram(
         height = max(box.size, 0.02 * tallest)  # what is pooled to one pixel can still be seen
         place = (x - half[x], -height / 2)
         ax.add_patch(Rectangle(place, 2 * half[x], height, facecolor=_COLORS[box.kind], edgecolor="black"))
-        ax.text(x, height / 2 + 0.02 * tallest, str(box.channels), ha="center", va="bottom", fontsize=12)
+        if x == 0 or boxes[x - 1].channels != box.channels:  # where it changes: there is little room
+            ax.text(x, height / 2 + 0.02 * tallest, str(box.channels), ha="center", va="bottom", fontsize=12)
         ax.text(x, -height / 2 - 0.03 * tallest, word, ha="center", va="top", fontsize=12)
     top = _connections(ax, boxes, half, gap=0.06 * tallest)
     frame = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": "black"}
