@@ -39,7 +39,7 @@ list=""
 if [ "${1:-}" = --lab ]; then
     lab=yes
     shift
-    if [ "$(id -u)" = 0 ] && [[ " $* " != *" --allow-root "* ]]; then # before the set-up
+    if [ "$EUID" = 0 ] && [[ " $* " != *" --allow-root "* ]]; then # before the set-up
         say "run_all.sh: as root, JupyterLab starts only with ./run_all.sh --lab --allow-root (in a container, add --ip=0.0.0.0 --no-browser)"
         exit 2
     fi

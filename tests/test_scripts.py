@@ -181,10 +181,19 @@ def test_lab_opens_jupyterlab_on_the_start_page(checkout):
         "--LabApp.default_url=/lab/tree/notebooks/START.md",
         f"--LabApp.app_settings_dir={checkout.root}/tools/jupyterlab",
         f"--LabApp.workspaces_dir={checkout.root}/.cache/jupyterlab",
+        "--allow-root",
         "--no-browser",
         "--port=9000",
     ]
     assert (checkout.root / "notebooks" / "START.md").read_text().startswith("# The soft-mask workbook")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused by JupyterLab")
+def test_lab_as_root_says_what_is_missing_before_the_set_up(checkout):
+    status, said = checkout.run("run_all.sh", "--lab")
+    assert status == 2
+    assert "--lab --allow-root" in said
+    assert checkout.asked() == []
 
 
 class TestList:

@@ -290,7 +290,7 @@ def test_the_table_is_made_from_the_records_alone(config):
     fitted = medsam.recorded(config)
     made = medsam.cells(medsam.read(config), fitted)
     shown = Results(config).table("workbook/litemedsam", made, fitted, machine=medsam.machine(config))
-    assert shown.loc["LiteMedSAM from the box of RECIST"].tolist() == ["85.00 ± 7.07", "1000"]
+    assert shown.frame.loc["LiteMedSAM from the box of RECIST"].tolist() == ["85.00 ± 7.07", "1000"]
     text = (config.results / "tables" / "workbook" / "litemedsam.md").read_text()
     assert "public CTs may be in its training data" in text
     assert "2 threads" in text

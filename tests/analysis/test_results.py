@@ -68,7 +68,7 @@ def test_printed_tables_and_figures_are_the_papers():
 def test_a_table_is_written_under_its_caption_and_shown(config):
     cells = [Cell("lidc", "", "images", 3, float("nan"), 3, 1, "embedded")]
     frame = Results(config).table("workbook/nodule-kinds", cells, [], units={"images": "count"}, source="a test")
-    assert frame.shape == (1, 1)
+    assert frame.frame.shape == (1, 1)
     beside = json.loads((config.results / "tables" / "workbook" / "nodule-kinds.json").read_text())
     assert beside["title"] == "Nodules of each kind"
     assert beside["caption"].startswith("lidc (a test): nodules by the rule")

@@ -179,9 +179,9 @@ def test_the_sentence_names_the_shares():
     }  # fmt: skip
     words = gains.sentence(gains.every(paper_of(rows, pairs=pairs)))
     assert words.startswith(
-        "Of 4 printed gains, 3 have printed spreads: 2 of these (67 %) are within the 95 % interval"
+        "Of 4 printed gains, 3 have printed spreads: 2 of these (67 %) would not be significant at the 5 % level"
     )
-    assert "1 of them whatever the correlation" in words
+    assert "1 of them at any correlation" in words
     assert words.endswith("For 1 the spread or the number of images is not known.")
 
 

@@ -96,7 +96,7 @@ class Task:
 
 
 def items_of(arguments: argparse.Namespace, kinds: Sequence[str]) -> tuple[list[Item], list[Problem], list[Path]]:
-    """Return what the command line names: the items, the lines or groups that are none, and files read besides.
+    """Return what the command line names: the items; lines or groups that are not items; other files read.
 
     Args:
         kinds: those of items (:attr:`Item.kind`) that the command takes.

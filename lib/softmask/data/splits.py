@@ -3,11 +3,11 @@
 Scans: LGAN (CMIG 2021), section 4.1, has 180 patients of LIDC-IDRI for training and 40 for testing, of QIN 35 and 12,
 "over 130 slices per scan". It names no validation part; here it is taken out of the training patients. Neighbouring
 slices are nearly the same image, so that of every scan evenly spaced ones are used, those without lung included. A
-small profile takes fewer slices of fewer scans, and rather more scans than slices.
+small profile takes fewer slices of fewer scans, and drops slices of a scan before it drops scans.
 
 Crops: of ``lidc`` and ``lnsm`` the S x S pixels at the centre of an image are taken as stored. Of ISBI 2012 and
 PROMISE12 the same piece of tissue is taken from every image, and S is only its resolution: each new pixel is the mean
-over the area it covers. Slices whose lungs are sought are shown whole.
+over the area it covers. Of lungs, whole slices are used.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ one slice of each scan."""
 
 
 class Taken(NamedTuple):
-    """Slices of a part: ``each`` of a scan; with at most n training images, ``share`` x n, but at most ``most``, and
-    ``few`` of a scan."""
+    """Slices of a part: ``each`` of every scan. Where training is limited to n images: ``few`` of a scan, and of all
+    scans ``share`` x n, or ``most`` if that is fewer."""
 
     each: int
     few: int

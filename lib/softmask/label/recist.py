@@ -5,8 +5,8 @@ pixel. Source: Eisenhauer et al., "RECIST guideline (version 1.1)", European Jou
 
 GrabCut (Rother, Kolmogorov, Blake, ACM Transactions on Graphics 23 (2004) 309-314) is started from the axes as in DSNet
 and CasGAN, after Cai et al., "Accurate weakly-supervised deep lesion segmentation using large-scale clinical
-annotations", MICCAI 2018. On one half of the LIDC patients, between 0.07 and 0.15 for the box
-and 0.6 and 1.5 for the crop, the mean Dice moved by 0.001.
+annotations", MICCAI 2018. On one half of the LIDC patients, margins of 0.07 to 0.15 of the long axis
+for the box and of 0.6 to 1.5 for the crop changed the mean Dice by 0.001.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """Soft labels besides the soft mask: those that the papers compare with, and what else is in use.
 
 Each takes a mask (H, W), one of them the image, too, or the readers' masks, and returns (H, W) float32 in [0, 1];
-LabelError for an empty mask. Cut at 0.5, the label of a mask is the mask, but for :func:`gros_interpolation`, and for
-single pixels in :func:`svls`, which become 0.5.
+LabelError for an empty mask. Binarised at 0.5, the label of a mask is the mask, but for :func:`gros_interpolation`, and
+for single pixels in :func:`svls`, which become 0.5.
 """
 
 import math
@@ -77,7 +77,7 @@ def svls(mask: np.ndarray, sigma: float = 1) -> np.ndarray:
 
 
 def signed_distance(mask: np.ndarray, width: float | None = None) -> np.ndarray:
-    """Return a ramp over the signed distance s to the mask's outline, 1/2 + s / (2 ``width``), cut to [0, 1].
+    """Return a ramp over the signed distance s to the mask's outline, 1/2 + s / (2 ``width``), clipped to [0, 1].
 
     The outline lies half a pixel from the pixels beside it. Soft labels by distance are common under many names; this
     plain form is the geometry of a soft mask without the image.

@@ -2,14 +2,14 @@
 
 A soft prediction p stands for a distribution of masks: {p >= t}, with the threshold t uniform between 0 and 1. Each
 pixel is in the mask with probability p; the masks are nested, and their mean area is the sum of p. Independent pixels
-would be another choice, with the same probabilities, but noise for masks and nearly one area. A binary prediction is
-one mask.
+would be another choice, with the same probabilities, but their masks would be speckle of nearly constant area. A binary
+prediction is one mask.
 
 Every function takes a ``prediction`` (H, W) in [0, 1], or several of equal weight, (K, H, W), and the masks of the
-``readers`` who were present, (R, H, W) of bool or {0, 1}, and returns a number. The readers have equal weight.
+``readers`` who looked at the image, (R, H, W) of bool or {0, 1}, and returns a number. The readers have equal weight.
 
 - One reader: the distribution of the readers is that mask. Identical readers give the same numbers as one.
-- An empty mask of a reader who was present is an answer. No reader at all is an error.
+- An empty mask is the answer of a reader who saw no lesion. No reader at all is an error.
 - A prediction of 0 everywhere is the empty mask, of 1 everywhere the whole image. Two empty masks have the IoU and
   Dice 1; an empty mask has 0 with any other.
 

@@ -15,8 +15,8 @@ with C_h a 1x1 and C_l a dilated 3x3 convolution, and F_c the context branch's f
 
 Chosen here: the context branch is one 3x3 convolution with ReLU, with as many channels as F_SR; the ablations without
 selection weigh both branches alike; down-sampling blocks as in the backbone bring the transfer's output to the image's
-size, since a backbone at the enlarged size would cost more than the third that the paper measures. With a reduction of
-1 the whole works at the enlarged size (:data:`softmask.experiments.rows.FORMS`).
+size, since a backbone at the enlarged size would add more than the third of inference time that the paper reports. With
+a reduction of 1 the whole works at the enlarged size (:data:`softmask.experiments.rows.FORMS`).
 """
 
 from math import log2

@@ -4,7 +4,7 @@
 The CBAM block is that of Woo, Park, Lee and Kweon, "CBAM: Convolutional Block Attention Module", ECCV 2018, drawn
 in figure 4 of the authors' later paper (DSNet, TNNLS 2023):
 
-    M_c(x) = sigmoid(MLP(mean over places) + MLP(maximum over places))         channel attention
+    M_c(x) = sigmoid(MLP(mean over positions) + MLP(maximum over positions))   channel attention
     M_s(x) = sigmoid(conv7x7([mean over channels, maximum over channels]))     spatial attention
     block(x) = M_s(y) y + shortcut(x)  with  y = M_c(z) z,  z = convolutions of x
 

@@ -29,7 +29,7 @@ _VERDICTS = {
     "fail": (verdicts.FAILS,),
     "inconclusive": (verdicts.INCONCLUSIVE,),
     "not judged": (verdicts.UNDERTRAINED, verdicts.FAILED_TRAINING, verdicts.REPORTED),
-    "not run or finished": (verdicts.NOT_FINISHED, verdicts.NOT_RUN),
+    "not run or not finished": (verdicts.NOT_FINISHED, verdicts.NOT_RUN),
 }
 """Columns, and the verdicts that each counts."""
 BEGIN = "<!-- headline, written by python -m softmask.report.headline -->"

@@ -59,7 +59,8 @@ class Rivals(NamedTuple):
 def rivals(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) -> Rivals | None:
     """Return the method ``own`` and the best other network; None where one is missing.
 
-    Variants of the method itself (``casgan_bin``) are no other network. ``mean``: ``paper_mean`` or ``ours_mean``.
+    Variants of the method itself (``casgan_bin``) do not count as another network. ``mean``: ``paper_mean`` or
+    ``ours_mean``.
     """
     cells = [cell for cell in entry.cells if cell.printed and (cell.dataset, cell.metric) == (dataset, metric)]
     means = {cell.row: getattr(cell, mean) for cell in cells if not math.isnan(getattr(cell, mean))}
@@ -146,7 +147,7 @@ def training(evidence: Evidence, short: bool) -> str:
         return "no record of a training run is beside this report"
     devices = sorted({trained.device for trained in networks})
     processors = sorted({trained.cpu for trained in networks})
-    on = f"on {', '.join(devices)} ({', '.join(processors)})"
+    on = f"on {' and '.join(devices)} ({', '.join(processors)})"
     steps = [trained.steps for trained in networks]
     range_of = f"{min(steps):,} to {max(steps):,} steps each" if min(steps) < max(steps) else f"{steps[0]:,} steps each"
     words = f"{range_of}, {hours(evidence.seconds)} of training in all, {on}."

@@ -1,4 +1,4 @@
-"""Whether two runs have the same tables, cell by cell, and what moved those that do not: ``softmask verify``.
+"""Whether two runs have the same tables, cell by cell, and what could explain the differences: ``softmask verify``.
 
 The rule. A cell is *identical* where all that its CSV says of it is: our number, its spread, what they are over, the
 printed number; for words, the words. What is not identical is
@@ -7,8 +7,8 @@ printed number; for words, the words. What is not identical is
   *different*; where versions or hardware differ, *within tolerance* up to :data:`ROUNDING` of its size.
 - in a table of trained networks *within tolerance* up to what two seeds of one run usually differ by
   (:func:`tolerance`), else *different*. On like hardware, with the same code, training gives identical numbers.
-- a *measured time*: told, never compared. Or *not judged*: p values, counts of failures and other numbers of trained
-  networks that have no spread to hold them against.
+- a *measured time*: reported, never compared. Or *not judged*: p values, counts of failures and other numbers of
+  trained networks that have no spread to hold them against.
 
 Verdicts on the papers' claims are compared as words, and are different where they are not identical.
 """

@@ -53,7 +53,7 @@ class Settings:
         learning_rate: at the first step.
         power: of the poly schedule.
         hold: epochs at the beginning with a constant rate (CasGAN: 35).
-        warmup: the most epochs at the beginning that follow the Dice loss alone (:class:`Start`); in super-resolution
+        warmup: maximum number of initial epochs trained with the Dice loss alone (:class:`Start`); in super-resolution
             the number of epochs of the content loss alone.
         ramp: steps after the warm-up in which the learning rate rises from a tenth to its full value.
         discriminator_width: channels of the discriminator, or of the critic's first block, where there is one.
@@ -173,12 +173,13 @@ class Task:
 
     Attributes:
         objective: has ``modules`` (the network that is kept is called ``network``) and ``optimisers`` by name, and
-            ``step(batch, followed)``, which updates each module once, down the losses ``followed``, and returns scalars
-            by name.
+            ``step(batch, followed)``, which takes one optimiser step of each module on the losses ``followed``, and
+            returns scalars by name.
         losses: names and weights that the curves report.
         images: (N, C, H, W), on the device of training: example i of an epoch is made of image i modulo N.
         n: number of examples in an epoch.
-        examples: draws the augmentation of an epoch, from 0; gives what makes a batch of the numbers of its examples.
+        examples: called with the number of an epoch, from 0: draws its augmentation, and returns a function that makes
+            a batch from numbers of examples.
         validate: gives numbers for the curves. Raises NotFinite.
         depends_on: what the training depends on besides losses, settings, seed and first weights, by name.
         keeps_best: whether the weights of the epoch with the best ``validation_dice`` are kept.

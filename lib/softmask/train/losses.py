@@ -67,9 +67,9 @@ def dice_semimetric_loss(logits: torch.Tensor, alpha: torch.Tensor) -> torch.Ten
     """Return sum |p - y| / (sum p + sum y), in [0, 1], the mean over images, with p = sigmoid(logits).
 
     Wang, Popordanoska, Bertels, Lemmens and Blaschko, "Dice Semimetric Losses: Optimizing the Dice Score with Soft
-    Labels", MICCAI 2023, their DML_1: the :func:`dice_loss` of binary labels, and 0 for p = y of soft ones, too, where
-    that of the product is smallest for binary p. 0 / 0 of an empty label and prediction is 0 here, not 1. ``logits``
-    and ``alpha`` in [0, 1] are (B, 1, H, W).
+    Labels", MICCAI 2023, their DML_1: equal to :func:`dice_loss` for binary labels; for soft ones it is 0 at p = y,
+    while the Dice loss, of a product, is smallest for a binary p. 0 / 0 of an empty label and prediction is 0 here, not
+    1. ``logits`` and ``alpha`` in [0, 1] are (B, 1, H, W).
     """
     p, y = torch.sigmoid(logits).flatten(1), alpha.flatten(1)  # (B, HW)
     return ((p - y).abs().sum(1) / ((p + y).sum(1) + EPSILON)).mean()

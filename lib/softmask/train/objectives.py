@@ -9,14 +9,14 @@ the paper leaves open: the discriminator moves first, on the masks of the segmen
 same learning rate. The discriminator's Adam has betas 0.5 and 0.999, as is customary.
 
 Against a critic. LGAN (CMIG 2021), equations 6 to 11; Arjovsky, Chintala and Bottou, "Wasserstein GAN", ICML 2017,
-algorithm 1: a critic has to be Lipschitz, so that all of its parameters, those of batch normalisation too, are clipped
-to [-c, c] after its step. The critic lowers the distance of fake from real masks, E[D(fake)] - E[D(real)]; the
-generator lowers BCE - E[D(fake)]. With the printed weight of 1 the clipped critic's gradient is about a hundredth of
+algorithm 1: a critic has to be Lipschitz, so all of its parameters, those of batch normalisation too, are clipped to
+[-c, c] after its step. The critic minimises E[D(fake)] - E[D(real)], the negative of its estimate of the distance; the
+generator minimises BCE - E[D(fake)]. With the printed weight of 1 the clipped critic's gradient is about a hundredth of
 the pixels', or less. An amplified loss has its weight set at the first step such that the critic has
-:attr:`softmask.train.losses.WassersteinLoss.share` of the gradient at the generator's output.
-What the paper leaves open: c is 0.01, as in the first WGAN; one critic step for each
-of the generator's, the critic's first; both have the same learning rate, the critic :data:`FASTEST` at most; the critic
-sees the generator's probabilities, not cut. Adam's beta1 is 0.9 for both ("momentum 0.9").
+:attr:`softmask.train.losses.WassersteinLoss.share` of the gradient at the generator's output. What the paper leaves
+open: c is 0.01, as in the first WGAN; one critic step for each of the generator's, the critic's first; both have the
+same learning rate, the critic :data:`FASTEST` at most; the critic sees the generator's probabilities, not binarised.
+Adam's beta1 is 0.9 for both ("momentum 0.9").
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class Discriminator(Adversary):
     NAME = "discriminator"
 
     def turn(self, real: Sequence[torch.Tensor], fake: Sequence[torch.Tensor]) -> Values:
-        """Take its turn on ``real`` and ``fake``, its inputs, without a gradient. Returns its loss and the shares of
-        its answers that are right."""
+        """Update the judge once on its inputs ``real`` and ``fake``, which have no gradient. Returns its loss and the
+        shares of its answers that are right."""
         with autocast(self.device):
             on_real, on_fake = self.module(*real), self.module(*fake)  # logits
         loss = self.loss.discriminator(on_real.float(), on_fake.float())
@@ -93,7 +93,7 @@ class Discriminator(Adversary):
         }
 
     def judgement(self, *fake: torch.Tensor) -> torch.Tensor:
-        """Return the generator's side of the loss of ``fake``: a scalar, whose gradient spares the judge's weights."""
+        """Return the generator's side of the loss of ``fake``: a scalar, whose gradient does not reach the judge."""
         self.module.requires_grad_(False)
         with autocast(self.device):
             on_fake = self.module(*fake)

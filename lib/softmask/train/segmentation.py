@@ -57,8 +57,8 @@ def train(
         data: whose parts ``train`` and ``validation`` have images (N, C, S, S), masks and soft labels (N, 1, S, S),
             float32, as :class:`softmask.experiments.prepare.Part` has.
         name: of the run, for messages.
-        upright: whether these are whole slices of a body, some of which hold nothing: augmentation leaves up where it
-            is, and validation takes one Dice over the pixels of all images together.
+        upright: whether these are whole slices of a body, some of which hold nothing: augmentation keeps
+            them upright, and validation takes one Dice over the pixels of all images together.
 
     Raises:
         ConfigError: for unknown losses or label, or no images.

@@ -214,6 +214,7 @@ def _hidden(part: Mapping[str, int]) -> str:
     hidden = part["paired"] + part[NO]
     share = f" ({100 * hidden / part['gains']:.0f} %)" if part["gains"] else ""
     return (
-        f"{hidden} of these{share} are within the 95 % interval of independent images, "
-        f"{part[NO] or 'none'} of them whatever the correlation between the two methods"
+        f"{hidden} of these{share} would not be significant at the 5 % level if the two methods were uncorrelated "
+        f"over images, "
+        f"{part[NO] or 'none'} of them at any correlation"
     )
