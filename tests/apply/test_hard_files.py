@@ -379,6 +379,12 @@ def segments(made, path: Path, names=("lung", "nodule"), padding: int = 0) -> Pa
     return path
 
 
+def test_a_structure_is_found_by_its_name_outside_ascii(made, ct, alpha, label, tmp_path):
+    path = segments(made, tmp_path / "labels.seg.nrrd", ("Lunge", "Rundherd, größer"))
+    assert label(ct, "--mask", path, "--label", "Rundherd, größer", *FORMATS) == 0
+    np.testing.assert_array_equal(read_alpha(tmp_path / "out"), alpha)
+
+
 @pytest.mark.parametrize("kind", ["nii.gz", "seg.nrrd"])
 def test_one_label_of_several_is_taken_and_it_must_be_named(made, ct, alpha, label, tmp_path, capsys, kind):
     path = tmp_path / f"labels.{kind}"

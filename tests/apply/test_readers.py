@@ -60,3 +60,11 @@ def test_of_an_empty_mask_there_is_no_report_and_no_outline(label, ct, made, rea
     for format in ("report", "rtstruct"):
         assert f"doubtful: {ct}: the mask is empty, so there is no DICOM {format} of it" in row["message"]
     assert "header" not in row["message"]
+
+
+def test_a_reader_who_is_given_twice_is_doubted(label, ct, made, readers, tmp_path):
+    first, second, third = readers([1, 2], [1, 2], [2, 3])
+    assert label(ct, "--readers", first, second, third, "--format", "nifti") == 0
+    message = made.read_manifest(tmp_path / "out")["case-1"]["message"]
+    assert message.count("counts as two readers") == 1
+    assert f"{first} and {second} are one mask" in message

@@ -95,3 +95,16 @@ def test_a_result_of_another_series_or_slice_is_replaced_with_a_remark(label, se
     shutil.rmtree(scans[1])
     series(scans[1], made.hu() + np.int16(1), made.spacing, made.origin)  # the same series, exported again
     assert not said(scans[1], *mark, "--slice", 3)
+
+
+def test_what_was_edited_or_is_not_asked_for_again_is_named_when_it_goes(label, ct, made, tmp_path, capsys):
+    mask, out = made.write_volume(tmp_path / "mask.nrrd", made.volume_mask()), tmp_path / "out"
+    arguments = (ct, "--mask", mask, "--name", "one", "--format")
+    assert label(*arguments, "nifti") == 0
+    assert "removed" not in capsys.readouterr().err
+    with (out / "one-soft.nii.gz").open("ab") as file:
+        file.write(b"edited")
+    assert label(*arguments, "nifti") == 0
+    assert "files of one were changed since, or are missing; made again" in capsys.readouterr().err
+    assert label(*arguments, "nrrd") == 0
+    assert "removed one-mask.nii.gz, one-soft.nii.gz of the result before" in capsys.readouterr().err

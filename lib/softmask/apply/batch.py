@@ -295,6 +295,8 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
     digest = task.row["digest"]
     if all((folder / name).is_file() for name in names) and earlier["digest"] == _covering(digest, folder, names):
         return earlier, "skipped"
+    if earlier["digest"].startswith(digest) and any((folder / name).is_file() for name in names):
+        warnings.warn(Remark(f"files of {item.name} were changed since, or are missing; made again"), stacklevel=2)
     listed = {folder / name for name in names}
     need_ours(set(targets) - listed, options)
     others = [folder / name for name in file_names(item.name, [*drawn, item.name], tuple(KINDS), settings.command)]
@@ -321,8 +323,14 @@ def complete(task: Task, result: Result) -> Outcome:
     if not formats:
         raise DataError("; ".join(doubts))
     written = file_names(item.name, map(task.picture, result.alphas), formats, result.command)
-    for path in task.older - {folder / name for name in written}:
-        path.unlink(missing_ok=True)  # of slices or formats that this result did not replace
+    gone = sorted(path for path in task.older - {folder / name for name in written} if path.exists())
+    for path in gone:  # of slices or formats that this result did not replace
+        path.unlink(missing_ok=True)
+    if gone:
+        names = ", ".join(path.relative_to(folder).as_posix() for path in gone[:5])
+        more = f" and {len(gone) - 5} more" if len(gone) > 5 else ""
+        text = f"removed {names}{more} of the result before, which was not asked for again"
+        warnings.warn(Remark(f"{text}; name all that is wanted in --format"), stacklevel=2)
     with suppress(OSError):
         (folder / item.name).rmdir()  # where nothing is left in it
     spacing = ("", "") if image.grid is None else tuple(f"{value:g}" for value in image.grid.spacing_mm[1:])

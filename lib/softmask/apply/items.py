@@ -291,11 +291,13 @@ def _item_of(folder: Path, where: str, header: list[str], row: list[str]) -> Ite
 
 def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
     """Return masks (R, H, W) bool by slice, for the slices that any of R masks marks; a reader who marked others alone
-    saw no lesion there. Warn of readers who share no pixel anywhere."""
+    saw no lesion there. Warn of readers who share no pixel anywhere, or every one."""
     readers = [_read_mask(path, item, image) for path in item.masks]
     for (first, masks), (second, others) in combinations(zip(item.masks, readers, strict=True), 2):
         if not any((masks[z] & others[z]).any() for z in masks.keys() & others.keys()):
             warnings.warn(Doubt(f"{first} and {second} share no pixel; are they of one lesion?"), stacklevel=2)
+        elif masks.keys() == others.keys() and all(np.array_equal(masks[z], others[z]) for z in masks):
+            warnings.warn(Doubt(f"{first} and {second} are one mask, which counts as two readers"), stacklevel=2)
     marked = sorted(set().union(*readers))
     if item.slice is not None and image.is_volume:
         if item.slice not in marked:

@@ -349,7 +349,8 @@ def _nrrd_header(path: Path) -> tuple[dict[str, str], int]:
         raise DataError(f"{path}: keeps its voxels in another file; save it as one nrrd file")
     if not start.startswith(b"NRRD000") or not ends:
         raise DataError(f"{path}: not a readable nrrd file, its header does not begin or end as one; {AGAIN}")
-    lines = start[: min(ends)].decode("latin-1").splitlines()[1:]
+    head = start[: min(ends)]  # in UTF-8, as 3D Slicer writes names, or in Latin-1, as others do
+    lines = head.decode("latin-1" if "\ufffd" in head.decode(errors="replace") else "utf-8").splitlines()[1:]
     pairs = [line.partition(":") for line in lines if not line.startswith("#")]
     # "key:=value" is no field of the format, but one of a program; "data file: a:=b" is one
     names = {key.strip().lower(): value[1:].strip() for key, _, value in pairs if _SEGMENT.match(key.lower())}
