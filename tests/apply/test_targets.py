@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from softmask import cli
-from softmask.apply import KINDS
+from softmask.apply import KINDS, batch
 from softmask.apply.targets import is_ours
 
 FORMATS = ("--format", *KINDS)
@@ -108,3 +108,21 @@ def test_what_was_edited_or_is_not_asked_for_again_is_named_when_it_goes(label, 
     assert "files of one were changed since, or are missing; made again" in capsys.readouterr().err
     assert label(*arguments, "nrrd") == 0
     assert "removed one-mask.nii.gz, one-soft.nii.gz of the result before" in capsys.readouterr().err
+
+
+def test_two_calls_into_one_folder_at_once_are_both_listed(label, ct, made, tmp_path, monkeypatch):
+    mask, manifest = made.write_volume(tmp_path / "mask.nrrd", made.volume_mask()), tmp_path / "out" / "manifest.csv"
+    assert label(ct, "--mask", mask, "--name", "other", "--format", "nifti") == 0
+    of_other = manifest.read_bytes()
+    manifest.unlink()
+    write, calls = batch.write_manifest, []
+
+    def while_the_other_writes(path, rows):
+        write(path, rows)
+        if not calls:
+            path.write_bytes(of_other)
+        calls.append(path)
+
+    monkeypatch.setattr(batch, "write_manifest", while_the_other_writes)
+    assert label(ct, "--mask", mask, "--name", "one", "--format", "nifti") == 0
+    assert {*made.read_manifest(tmp_path / "out")} == {"one", "other"}

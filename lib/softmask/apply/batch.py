@@ -175,8 +175,14 @@ def work_through(
     rows: dict[str, Row | None] = dict.fromkeys([*names, *done]) | done
     states: Counter[str] = Counter()
     results: Iterator[Outcome] = iter(())
+
+    def save() -> None:
+        """Write the manifest, with the rows of another call that writes into the folder at the same time."""
+        others = {} if manifest is None else read_manifest(manifest)
+        write_manifest(manifest, [*rows.values(), *(row for name, row in others.items() if name not in rows)])
+
     try:
-        write_manifest(manifest, rows.values())
+        save()
         saved = time.monotonic()
         results = outcomes(done)
         unusable = ((failed(problem.where, problem.why), "failed") for problem in problems)
@@ -190,7 +196,7 @@ def work_through(
             if say is not None and state == "done":
                 tqdm.write(say(item, row))  # which leaves the progress bar whole
             if time.monotonic() - saved > EVERY:
-                write_manifest(manifest, rows.values())
+                save()
                 saved = time.monotonic()
     except OSError as error:  # of writing: those of reading are DataErrors by now
         why = f"cannot be written to ({error.strerror}); check its rights and the space left, or choose another folder "
@@ -204,7 +210,7 @@ def work_through(
         with warnings.catch_warnings(), suppress(OSError):  # both repeat the error above
             warnings.simplefilter("ignore")
             getattr(results, "close", bool)()
-            write_manifest(manifest, rows.values())
+            save()
     if manifest is not None:
         counts = f"{states['done']} {_DONE[command]}, {states['skipped']} done before, {states['failed']} failed"
         print(f"{counts}; {manifest}")
