@@ -34,6 +34,7 @@ from softmask.nets.softgan import CBAMBlock
 from softmask.nets.srgan import SCALE, Generator
 from softmask.papers import display
 from softmask.report import diagrams
+from softmask.report.figures import WIDEST
 from softmask.report.panels import SOFT_MASK, Look, Panel, grid
 from softmask.report.result import Key
 from softmask.train import seeded
@@ -309,7 +310,7 @@ def overview(network: str, module: str, heads: list[tuple[str, str]]) -> Figure:
         parts = {"generator": PARTS["generator"], "network": PARTS["segmentor"]}
         drawn = Transferring(build("srgan"), built)
         boxes = diagrams.trace(drawn, [torch.zeros(1, 1, SIZE, SIZE)], ["image"], parts=parts)
-    return diagrams.diagram(boxes, heads, size=(13.6, 6))
+    return diagrams.diagram(boxes, heads, size=(WIDEST, 6))
 
 
 def cbam() -> Figure:

@@ -198,6 +198,7 @@ def work_through(
             if time.monotonic() - saved > EVERY:
                 save()
                 saved = time.monotonic()
+        save()
     except OSError as error:  # of writing: those of reading are DataErrors by now
         why = f"cannot be written to ({error.strerror}); check its rights and the space left, or choose another folder "
         why += "with --out"
@@ -207,7 +208,7 @@ def work_through(
     except TerminatedWorkerError as error:
         raise DataError(f"{folder}: a process was ended from outside, memory may be short; try --jobs 1") from error
     finally:
-        with warnings.catch_warnings(), suppress(OSError):  # both repeat the error above
+        with warnings.catch_warnings(), suppress(OSError, DataError):  # all repeat the error above
             warnings.simplefilter("ignore")
             getattr(results, "close", bool)()
             save()
@@ -282,8 +283,9 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
         planes = " ".join(plane.where for plane in item.planes)
         what = f"{item.slice}{item.label}{planes}"
         digest = sha256_of(settings.code, settings.text, item.kind, what, *mark, *item.masks, *files)
-        of = sha256_of(str(item.image.resolve()), *_series(image), what, "" if item.mark is None else item.mark.place)
-    task = Task(item, image, folder, formats, row | {"digest": f"{digest}-{of[:16]}"}, frozenset())
+        named = "" if item.mark is None else item.mark.place
+        place = sha256_of(str(item.image.resolve()), *_series(image), what, named)
+    task = Task(item, image, folder, formats, row | {"digest": f"{digest}-{place[:16]}"}, frozenset())
     pictures = [plane.stem for plane in item.planes] or map(task.picture, range(len(image.slices)))
     targets = [folder / name for name in file_names(item.name, pictures, formats, settings.command)]
     options = "--out" if item.planes else "--out or --name"
@@ -293,7 +295,7 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
     before = [int(z) for z in earlier["slices"].split() if z.isdecimal() and int(z) < len(image.slices)]
     drawn = [*(plane.stem for plane in item.planes), *map(task.picture, before)]
     names = file_names(item.name, drawn, earlier["formats"].split(), settings.command)
-    elsewhere = f"-{of[:16]}-" not in earlier["digest"]  # another image, series, slice or structure
+    elsewhere = f"-{place[:16]}-" not in earlier["digest"]  # another image, series, slice or structure
     if earlier["prior"] != row["prior"] or elsewhere:
         on = f" on {earlier['image']}, slices {earlier['slices']}" if elsewhere else ""
         text = f"replaces the {item.name} made from {earlier['prior'] or 'the whole'}{on}"

@@ -148,14 +148,14 @@ def _doubt_contrast(grey: np.ndarray, axes: np.ndarray) -> None:
 
 
 def _doubt_length(axes: np.ndarray, result: Result, z: int) -> None:
-    """Warn where the long axis of what was found is not about as long as that of the mark, as with a wide radius."""
+    """Warn where the long axis of the mask is not about as long as that of the mark, as with a wide radius."""
     spacing, unit = ((1.0, 1.0), "pixels") if result.image.grid is None else (result.image.grid.spacing_mm[1:], "mm")
     drawn = float(np.linalg.norm((axes[0, 1] - axes[0, 0]) * spacing))
     ends = recist_axes(result.masks[z], result.alphas[z], spacing)[0]
-    found = float(np.linalg.norm((ends[1] - ends[0]) * spacing))
+    measured = float(np.linalg.norm((ends[1] - ends[0]) * spacing))
     # a mark ends at centres of pixels, an outline up to half a pixel beyond them
-    if found > MUCH_LONGER * (drawn + max(spacing)) or MUCH_LONGER * found < drawn:
-        lengths = f"the long axis of the mask is {found:.1f} {unit}, and that of the mark {drawn:.1f} {unit}"
+    if measured > MUCH_LONGER * (drawn + max(spacing)) or MUCH_LONGER * measured < drawn:
+        lengths = f"the long axis of the mask is {measured:.1f} {unit}, and that of the mark {drawn:.1f} {unit}"
         warnings.warn(Doubt(f"{lengths}: check the mark, and --radius where it was given"), stacklevel=2)
 
 

@@ -103,9 +103,9 @@ def read_grey_stack(source: str | Path | bytes, name: str | None = None, *, sign
         begin = f"begins with {data[:8]!r}" if data else "0 bytes"
         remedy = AGAIN
         if data.startswith(_TIFF):
-            found = _what_tiff(data)
-            begin, remedy = found or begin, "save it as a plain TIFF or PNG of 8 or 16 bit"
-            remedy = remedy if found else f"{AGAIN}, or {remedy}"
+            kind = _what_tiff(data)
+            begin, remedy = kind or begin, "save it as a plain TIFF or PNG of 8 or 16 bit"
+            remedy = remedy if kind else f"{AGAIN}, or {remedy}"
         raise DataError(f"{name}: not a readable PNG or TIFF image ({begin}); {remedy}") from error
     except Exception as error:  # decoders raise nearly anything on damaged bytes, and for a bomb
         raise DataError(f"{name}: not a readable PNG or TIFF image ({brief(error)}); {AGAIN}") from error

@@ -357,10 +357,10 @@ def outcome(paper: str, table: str, joined: Sequence[JoinedCell]) -> str:
 
 def _sentence(paper: str, table: str, cells: Sequence[JoinedCell]) -> str:
     """Return :func:`outcome` of the cells of one metric (in a matrix, of all pairs) on one data set."""
-    one = cells[0]
-    pairs = one.metric.startswith(_PAIR)
-    places = (decimals_of(paper, table, one) or (None,))[0]
-    unit = _UNIT_WORDS.get(one.unit, one.unit)
+    first = cells[0]
+    pairs = first.metric.startswith(_PAIR)
+    places = (decimals_of(paper, table, first) or (None,))[0]
+    unit = _UNIT_WORDS.get(first.unit, first.unit)
 
     def words(value: float) -> str:
         return f"{number(value, math.nan, None if places is None else (places, 0))} {unit}".rstrip()
@@ -376,15 +376,15 @@ def _sentence(paper: str, table: str, cells: Sequence[JoinedCell]) -> str:
         return f"{words(values[low])} ({low}) to {words(values[high])} ({high})"
 
     printed = [cell for cell in cells if math.isfinite(cell.paper_mean)]
-    dataset = papers.display("datasets", one.dataset)
-    text = papers.display("metrics", "dice" if pairs else one.metric)
+    dataset = papers.display("datasets", first.dataset)
+    text = papers.display("metrics", "dice" if pairs else first.metric)
     text = f"{text[0].upper()}{text[1:]}{f' on {dataset}' if dataset else ''}: "
     text += span({name(cell): cell.ours_mean for cell in cells})
     if printed:
         text += f"; published {span({name(cell): cell.paper_mean for cell in printed})}"
         differences = [cell.ours_mean - cell.paper_mean for cell in printed]
         lower = sum(difference < 0 for difference in differences)
-        median, points = float(np.median(differences)), " points" if one.unit == "percent" else f" {unit}".rstrip()
+        median, points = float(np.median(differences)), " points" if first.unit == "percent" else f" {unit}".rstrip()
         size = f"{median:+.4g}" if places is None else f"{median:+.{places}f}"
         text += f"; {lower} of {len(printed)} values lower than the published ones, median difference {size}{points}"
     return text + "."
