@@ -10,7 +10,7 @@ Pelc and Chesler, Phys. Med. Biol. 23, 1978).
 
 import hashlib
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,6 +59,14 @@ class Embedded(Dataset):
     def __init__(self, name: str, *content: str) -> None:
         super().__init__(name)
         self.fingerprint = sha256_of(*content, name, simulation_digest())
+
+    def __reduce__(self) -> tuple:  # another process opens it by its name, once
+        return _opened, (type(self), self.name)
+
+
+@lru_cache(maxsize=4)
+def _opened(kind: type[Embedded], name: str) -> Embedded:
+    return kind(name)
 
 
 def subpixel_centres(window: Window, factor: int = SUPERSAMPLING) -> tuple[np.ndarray, np.ndarray]:

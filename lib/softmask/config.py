@@ -52,7 +52,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
     {
         # smoke shows that everything runs; its tables are marked "not a result"
         "smoke": _profile("smoke", 1, 12, 4, is_result=False, readers=24, doctors=60, radiomics=40),
-        "cpu": _profile("cpu", 1, 400, 40, readers=800),
+        "cpu": _profile("cpu", 1, 400, 24, readers=400),
         # the results that count: hours on a GPU, some 140 core-hours on a CPU
         "night": _profile("night", 3, 400, 40, long=True),
         "full": _profile("full", 3, None, 200, long=True),

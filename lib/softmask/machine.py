@@ -40,8 +40,8 @@ def keep_freed_memory() -> None:
     if mallopt := _glibc("mallopt"):
         trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # of malloc.h
         mallopt(mmap_threshold, 32 << 20)  # the highest it takes
-        mallopt(trim_threshold, 1 << 30)
-        mallopt(top_pad, 64 << 20)
+        mallopt(trim_threshold, 256 << 20)
+        mallopt(top_pad, 16 << 20)
 
 
 def release_freed_memory() -> None:

@@ -35,12 +35,16 @@ def map_samples(
 
     def tasks() -> Iterator[tuple]:
         for row in progress([int(row) for row in rows], title or dataset.name):
+            name = dataset.name_of(row)
+            if dataset.source == "embedded":  # simulated by the process that works on it
+                yield delayed(_work)(work, dataset, row, name)
+                continue
             try:
                 sample = dataset[row]
             except DataError as error:  # passed on like a result, so that problems are listed in order
-                yield delayed(_work)(str, str(error), dataset.name_of(row))
+                yield delayed(_work)(str, [str(error)], 0, name)
             else:
-                yield delayed(_work)(work, sample, sample.id)
+                yield delayed(_work)(work, [sample], 0, name)
 
     records: list[dict] = []
     for name, outcome in pool(jobs, batch=8)(tasks()):
@@ -51,10 +55,10 @@ def map_samples(
     return records
 
 
-def _work(work: Callable[[Any], Any], item: Any, name: str) -> tuple[str, Any]:
-    """Return the name and ``work(item)``, or in its place the message of why the item cannot be used."""
+def _work(work: Callable[[Any], Any], items: Sequence | Dataset, i: int, name: str) -> tuple[str, Any]:
+    """Return the name and ``work(items[i])``, or in its place the message of why the item cannot be used."""
     try:
-        return name, work(item)
+        return name, work(items[i])
     except (LabelError, DataError) as error:
         return name, str(error)
 
