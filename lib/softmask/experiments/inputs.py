@@ -25,6 +25,9 @@ from softmask.train.losses import by_tanh, looking_at
 from softmask.train.segmentation import BINARY, predict
 from softmask.train.super_resolution import details, upscale
 
+CHUNK = 32
+"""Images that are enlarged together: all at full size would take too much memory."""
+
 
 def feed(spec: RunSpec, data: Prepared, needs: Sequence[Run]) -> Prepared:
     """Return ``data`` as ``spec`` trains on it: images (N, C, s, s), masks and the wanted soft label (N, 1, s, s), with
@@ -76,7 +79,14 @@ def predicted(run: Run, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return probabilities and soft masks, each (N, S, S), that a finished run's network predicts for ``images``
     (N, 1, S, S)."""
     network = seeing(run.spec, run.network(), run.needs)
-    return read(run.spec, predict(network, channels(run.spec, images, run.needs)))
+    return read(run.spec, answers(run.spec, network, images, run.needs))
+
+
+def answers(spec: RunSpec, network: nn.Module, images: np.ndarray, needs: Sequence[Run]) -> np.ndarray:
+    """Return the sigmoid answers (N, 1, s, s) of the ``network`` of ``spec`` for ``images`` (N, 1, S, S). Channels are
+    made for a few images at a time: all together they take up to a gigabyte."""
+    parts = [images[first : first + CHUNK] for first in range(0, len(images), CHUNK)]
+    return np.concatenate([predict(network, channels(spec, part, needs)) for part in parts])
 
 
 def read(spec: RunSpec, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +134,7 @@ def _once(
 
     def build() -> dict[str, np.ndarray]:
         network = run.network()
-        parts = [images[first : first + 32] for first in range(0, len(images), 32)]  # all at full size take too much
+        parts = [images[first : first + CHUNK] for first in range(0, len(images), CHUNK)]
         averaged = [_averaged(make(network, part), SCALE // scale).astype(np.float16) for part in parts]
         return {"images": np.concatenate(averaged)}
 

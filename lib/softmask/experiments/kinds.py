@@ -13,7 +13,7 @@ from torch import nn
 
 from softmask.config import PROFILES
 from softmask.errors import TrainingError
-from softmask.experiments.inputs import channels, feed, predicted, read, seeing, soft_masks
+from softmask.experiments.inputs import answers, feed, predicted, read, seeing, soft_masks
 from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.spec import NUMERICS, SOFTENED, TEMPERATURE, UNCHANGED, RunSpec
 from softmask.experiments.store import AGAIN, Provenance, Record, Run, save_weights, surroundings
@@ -116,9 +116,9 @@ class Segment(Kind):
         if spec.label == SOFTENED and not outcome.failed:
             alphas = read(spec, predict(whole, fed.validation.images))[1]
             threshold = best_threshold(alphas, self.data.validation.masks[:, 0], spec.name)
-        del fed  # its channels and the test images' are not needed together
-        answers = predict(whole, channels(spec, test.images, self.needs))
-        fields = measured(test, *read(spec, answers), threshold, self.keeps)
+        del fed  # its channels are not needed any more
+        found = read(spec, answers(spec, whole, test.images, self.needs))
+        fields = measured(test, *found, threshold, self.keeps)
         failed = outcome.failed or any(need.failed for need in self.needs if need.spec == spec.prior)
         fields |= {"failed": failed, "failures": tuple(failures)}
         network = whole.network if spec.on_the_fly else whole  # the weights that are kept are the segmentor's alone

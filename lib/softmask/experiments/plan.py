@@ -85,7 +85,7 @@ def distinct(specs: Iterable[RunSpec]) -> list[RunSpec]:
 
 def data_of(spec: RunSpec) -> tuple:
     """Return what of ``spec`` decides its prepared data."""
-    return spec.dataset, spec.source, spec.size, spec.n_train
+    return spec.dataset, spec.source, spec.size, spec.n_train, spec.upscales
 
 
 def likeness(spec: RunSpec) -> tuple:

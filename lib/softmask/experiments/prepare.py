@@ -47,7 +47,7 @@ class Part:
         masks: (N, 1, S, S) float32 of 0 and 1, the binary truth: the readers' 50 % consensus (one reader's mask in
             ISBI 2012 and PROMISE12); of ``lnsm`` the soft mask from the RECIST mark, cut at 0.5, as in the papers.
         soft: for each of :data:`SOFT_LABELS` (N, 1, S, S) float32 in [0, 1], but the readers' mean only where all
-            images have readers; none of lungs.
+            images have readers; none of lungs, and the soft mask alone for super-resolution.
         references: what a prediction can be compared with besides, (N, 1, S, S) float32: ``alpha``, the true lesion
             fraction (embedded data); ``consensus``, the readers' 50 % consensus where the truth is not made of it;
             ``doctor1`` to ``doctor4``, the readers' masks (``lidc-500``). Of lungs, at the size :data:`STORED`:
@@ -146,7 +146,8 @@ def _open(spec: RunSpec, config: Config) -> Dataset:
 def _key(spec: RunSpec, dataset: Dataset) -> str:
     """Return the hex digest of what the arrays come from."""
     code = sha256_of(code_digest("data", "label"), Path(__file__))
-    return sha256_of(dataset.fingerprint, code, spec.dataset, dataset.source, repr((spec.size, spec.n_train)))
+    settings = spec.size, spec.n_train, spec.upscales
+    return sha256_of(dataset.fingerprint, code, spec.dataset, dataset.source, repr(settings))
 
 
 def _digest(spec: RunSpec, parts: Mapping[str, Part]) -> str:
@@ -210,7 +211,7 @@ def _arrays(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
         cap = None if whole else _cap(spec, part)
         if cap is not None:
             rows = rows[: math.ceil(cap / CROPS.get(spec.dataset, 1))]
-        work = Labels(spec.dataset, spec.size)
+        work = Labels(spec.dataset, spec.size, rivals=not spec.upscales)
         if spec.dataset in LUNGS:
             work = Lungs(spec.dataset, spec.size, stored=part == "test")
         records = map_samples(work, dataset, rows, title=f"{spec.dataset} {part}")[:cap]
@@ -225,10 +226,12 @@ def _arrays(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Labels:
-    """Turns one sample into the arrays of its places in a :class:`Part`; labelled whole, then cropped."""
+    """Turns one sample into the arrays of its places in a :class:`Part`; labelled whole, then cropped. ``rivals``:
+    with soft labels beside the soft mask."""
 
     dataset: str
     size: int
+    rivals: bool = True
 
     def __call__(self, sample: Sample) -> list[dict]:
         """Return one record for each crop. Raises LabelError where there is no soft mask, or no lesion in the crop."""
@@ -243,15 +246,12 @@ class Labels:
         else:
             alpha = sample.soft["readers"] if "readers" in sample.soft else label.label_sample(sample, "readers").alpha
             mask = consensus.fifty_percent(sample.masks)
-        record = {
-            "image": sample.image,
-            "mask": mask,
-            "soft/soft_mask": alpha,
-            **{f"soft/{name}": soften(mask) for name, soften in FROM_MASK.items()},
-            f"soft/{GEODESIC}": soft_labels.geodesic(mask, sample.image),
-        }
-        if sample.present.any():
-            record[f"soft/{READERS_MEAN}"] = soft_labels.readers_mean(sample.masks)
+        record = {"image": sample.image, "mask": mask, "soft/soft_mask": alpha}
+        if self.rivals:
+            record |= {f"soft/{name}": soften(mask) for name, soften in FROM_MASK.items()}
+            record[f"soft/{GEODESIC}"] = soft_labels.geodesic(mask, sample.image)
+            if sample.present.any():
+                record[f"soft/{READERS_MEAN}"] = soft_labels.readers_mean(sample.masks)
         if sample.alpha is not None:
             record["reference/alpha"] = sample.alpha
         if self.dataset == "lnsm" and sample.present.any():

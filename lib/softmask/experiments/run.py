@@ -218,14 +218,14 @@ def _on_cluster(runs: Sequence[Run], config: Config, address: str) -> Iterator[E
             client.cancel(list(futures))
 
 
-_held: dict[tuple[Work, str], Prepared] = {}
+_held: dict[tuple[Work, str, bool], Prepared] = {}
 """Data that this process trained on last: opening it takes seconds, and a run may take ten."""
 
 
 def perform(run: Run, config: Config, work: Work) -> tuple[str, str | None]:
     """Train one run on the data that ``work`` prepares, unless another process has finished it meanwhile. Returns its
     name, and why it failed, if it did. One thread, so that results do not depend on the number of cores."""
-    name, place = run.spec.name, (work, run.data)
+    name, place = run.spec.name, (work, run.data, run.spec.upscales)
     process_executor._MAX_MEMORY_LEAK_SIZE = MEMORY  # loky takes data that is held for the next run for a leak
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -34,7 +34,7 @@ PICTURES = 2
 
 def context_branch(channels: int, inputs: int = PICTURES) -> nn.Sequential:
     """(B, inputs, H, W) -> (B, channels, H, W)."""
-    return nn.Sequential(nn.Conv2d(inputs, channels, 3, padding=1), nn.ReLU())
+    return nn.Sequential(nn.Conv2d(inputs, channels, 3, padding=1), nn.ReLU(inplace=True))
 
 
 class DetailTextureEnhancement(nn.Module):
@@ -52,7 +52,7 @@ class DetailTextureEnhancement(nn.Module):
         """
         kernel = F.pad(self.fine.weight, (1, 1, 1, 1)) - self.coarse.weight  # (C, C, 3, 3)
         difference = F.conv2d(features, kernel, self.fine.bias - self.coarse.bias, padding=2, dilation=2)
-        return torch.sigmoid(difference)
+        return difference.sigmoid_()
 
     def forward(self, features: Tensor) -> Tensor:
         return features * self.gate(features)  # F_d (B, C, H, W)
@@ -126,12 +126,18 @@ class OnEnlarged(SegmentationNet):
         self.module = module
         self.reduce = nn.Sequential()
         for _ in range(int(log2(reduction))):
-            self.reduce.append(nn.Sequential(nn.Conv2d(channels, channels, 4, stride=2, padding=1), nn.ReLU()))
+            self.reduce.append(nn.Sequential(nn.Conv2d(channels, channels, 4, stride=2, padding=1), nn.ReLU(True)))
         self.backbone = ImprovedBackbone(width, channels)
 
+    def reduced(self, image: Tensor) -> Tensor:
+        """(B, inputs, reduction H, reduction W) -> (B, C, H, W)."""
+        # the maps of one image of 16 times the pixels just fit into caches
+        if len(self.reduce) > 1 and len(image) > 1 and not image.is_cuda:
+            return torch.cat([self.reduced(one) for one in image.split(1)])
+        return self.reduce(self.module(image))
+
     def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
-        x = self.module(image)  # (B, C, reduction H, reduction W)
-        return self.backbone.outputs(self.reduce(x))  # of (B, C, H, W)
+        return self.backbone.outputs(self.reduced(image))
 
 
 class SRInput(OnEnlarged):

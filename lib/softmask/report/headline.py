@@ -1,4 +1,4 @@
-"""Headlines of README and docs/results.md: what came out, from the committed results.
+"""Headlines of README, docs/results.md and docs/findings.md: what came out, from the committed results.
 
 ``python -m softmask.report.headline`` writes them between the two markers of each file; a test compares them.
 """
@@ -38,9 +38,10 @@ END = "<!-- end of the headline -->"
 
 def blocks() -> dict[str, str]:
     """Return the headlines in Markdown by the file that holds them: in the README what came out on real data, and each
-    paper's main number; in docs/results.md every run, where it has a table of a paper, and all numbers."""
+    paper's main number; in docs/results.md every run, where it has a table of a paper, and all numbers; in
+    docs/findings.md every claim on real data in the paper's words, with its verdict."""
     runs = {run: contents.read(run) for run in RUNS}
-    return {"README.md": _short(runs), "docs/results.md": _whole(runs)}
+    return {"README.md": _short(runs), "docs/results.md": _whole(runs), "docs/findings.md": _claims(runs[RUNS[0]])}
 
 
 def _short(runs: Mapping[str, Contents]) -> str:
@@ -75,6 +76,23 @@ def _whole(runs: Mapping[str, Contents]) -> str:
         measure = papers.display("metrics", summary.PROPOSED[paper][2])
         numbers.append([names[paper], f"{measure}, {papers.display('datasets', dataset)}", printed, *ours])
     return "\n".join([*_table(states), "", *_table(numbers)])
+
+
+def _claims(read: Contents) -> str:
+    """Return a section for each paper, with its claims that have a verdict, and how many wait for training."""
+    lines = []
+    for paper in papers.NAMES:
+        quotes = {claim.words: claim.quote for claim in papers.load(paper).claims}
+        entries = [entry for entry in read.claims if entry.paper == paper]
+        judged = [entry for entry in entries if entry.verdict not in _VERDICTS["not run or not finished"]]
+        lines += [f"### {papers.display('papers', paper)}", ""]
+        for entry in judged:
+            words = contents.claim_words(entry.claim)
+            lines += [f"> {quotes[entry.claim]}", ""]
+            lines += [f"{words[0].upper()}{words[1:]}: **{entry.verdict}**. {entry.why}.", ""]
+        if len(entries) > len(judged):
+            lines += [f"{len(entries) - len(judged)} of {len(entries)} claims wait for networks in training.", ""]
+    return "\n".join(lines).rstrip()
 
 
 def _counts(line: pd.Series) -> list[str]:
