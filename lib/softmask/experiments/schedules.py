@@ -35,7 +35,7 @@ SCHEDULES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "": NODULES | {"epochs": 2, "batch_size": 4, "discriminator_width": 8, "n_train": 400},
         "start": {"warmup": 2, "ramp": 50},
         "srgan": {"epochs": 4, "learning_rate": 2e-3, "warmup": 3, "n_train": 200, "size": 128},
-        "lungs": {"epochs": 6, "n_train": 120, "size": 112, "scale": SCALE},
+        "lungs": {"epochs": 7, "n_train": 120, "size": 112, "scale": SCALE},
         "lidc-119": {"epochs": 14},
         # within two epochs DSNet's first version finds nothing on LIDC
         **{name: {"epochs": 3} for name in ("lidc", *FOLDS, "isbi2012")},
