@@ -233,34 +233,47 @@ def diagram(
     half = [0.12 + 0.22 * math.log2(1 + box.channels) / math.log2(1 + widest) for box in boxes]  # of a box's width
     columns = max((len(use) - 1 for use in losses), default=0)
     wide = (size[0] - _USE * columns) / (len(boxes) + 0.4)  # a box's place, in inches
-    use, room = _USE / wide, int(wide / _CHARACTER)  # boxes beside words about a use; characters below a box
+    room = int(wide / _CHARACTER)  # characters below a box
     words, key = _words([box.label for box in boxes], room)
+    left, beside = -math.inf, 0.0  # where the last number of channels ends, and how high it stands
     for x, (box, word) in enumerate(zip(boxes, words, strict=True)):
         height = max(box.size, 0.02 * tallest)  # what is pooled to one pixel can still be seen
         place = (x - half[x], -height / 2)
         ax.add_patch(Rectangle(place, 2 * half[x], height, facecolor=_COLORS[box.kind], edgecolor="black"))
         if x == 0 or boxes[x - 1].channels != box.channels:  # where it changes: there is little room
-            ax.text(x, height / 2 + 0.02 * tallest, str(box.channels), ha="center", va="bottom", fontsize=12)
+            y, half_word = height / 2 + 0.02 * tallest, (len(str(box.channels)) + 0.5) * _CHARACTER / wide / 2
+            if x - half_word < left and abs(y - beside) < 0.055 * tallest:
+                y = beside + 0.055 * tallest
+            left, beside = x + half_word, y
+            ax.text(x, y, str(box.channels), ha="center", va="bottom", fontsize=12)
         ax.text(x, -height / 2 - 0.03 * tallest, word, ha="center", va="top", fontsize=12)
     top = _connections(ax, boxes, half, gap=0.06 * tallest)
-    frame = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": "black"}
-    for i, (made, loss, *judge) in enumerate(losses):
-        y = tallest * (0.5 - (i + 0.5) / len(losses))
-        _arrow(ax, [(len(boxes) - 0.7, 0), (len(boxes) + 0.2, y)])
-        ax.text(len(boxes) + 0.3, y, f"{made}\n{loss}", ha="left", va="center", fontsize=12, bbox=frame)
-        for text in judge:
-            x = len(boxes) + use
-            _arrow(ax, [(x - 0.9, y), (x, y)])
-            ax.text(x + 0.1, y, text, ha="left", va="center", fontsize=12, bbox=frame | {"facecolor": _JUDGE})
-    _brackets(ax, [box.part for box in boxes], -0.66 * tallest, 0.03 * tallest)
     named = any(box.part for box in boxes)
     ax.set(xlim=(-0.7, size[0] / wide - 0.7), ylim=((-0.85 if named else -0.62) * tallest, top))
+    for i, (made, loss, *judge) in enumerate(losses):
+        y = tallest * (0.5 - (i + 0.5) / len(losses))
+        first, last = _framed(ax, len(boxes) + 0.3, y, f"{made}\n{loss}", "white")
+        _arrow(ax, [(len(boxes) - 0.7, 0), (first, y)])
+        for text in judge:
+            first, further = _framed(ax, last + 0.9, y, text, _JUDGE)
+            _arrow(ax, [(last, y), (first, y)])
+            last = further
+    _brackets(ax, [box.part for box in boxes], -0.66 * tallest, 0.03 * tallest)
     ax.set_axis_off()
     kinds = [kind for kind in _COLORS if any(box.kind == kind for box in boxes)]
     entries = {kind: Patch(facecolor=_COLORS[kind], edgecolor="black") for kind in kinds}
     entries |= {f"{letter}   {label}": Patch(visible=False) for label, letter in key.items()}
     legend(fig, entries, columns=4)
     return fig
+
+
+def _framed(ax: Axes, x: float, y: float, words: str, color: str) -> tuple[float, float]:
+    """Write ``words`` in a frame that begins near x. Returns x of its left and right edge."""
+    frame = {"boxstyle": "round,pad=0.4", "facecolor": color, "edgecolor": "black"}
+    text = ax.text(x, y, words, ha="left", va="center", fontsize=12, bbox=frame)
+    edges = text.get_window_extent(ax.figure.canvas.get_renderer()).padded(0.4 * 12 * ax.figure.dpi / 72)
+    (first, _), (last, _) = ax.transData.inverted().transform(edges)
+    return first, last
 
 
 def _words(labels: Sequence[str], room: int) -> tuple[list[str], dict[str, str]]:
