@@ -26,10 +26,29 @@ const Page = (() => {
 
   function search() {
     const input = byId("search"), said = byId("matches");
+    if (target.closest(".hidden")) clearSearch();
+    if (target.closest(".filtered")) document.querySelector("button[data-verdict='']").click();
     const parts = [...document.querySelectorAll("[data-find]")];
     const texts = new Map();
     const text = part => {
       if (!texts.has(part)) texts.set(part, part.textContent.toLowerCase());
+  function clearSearch() {
+    byId("search").value = "";
+    byId("search").dispatchEvent(new Event("input"));
+  }
+
+  /* Hide the headings that have nothing left below them. */
+  function hideEmpty() {
+    document.querySelectorAll("#claims .paper").forEach(heading => {
+      let next = heading.nextElementSibling;
+      while (next && next.matches(".claim.hidden, .claim.filtered")) next = next.nextElementSibling;
+      heading.classList.toggle("hidden", !next || !next.matches(".claim"));
+    });
+    document.querySelectorAll(".entries").forEach(section => {
+      section.classList.toggle("hidden", !section.querySelector("[data-find]:not(.hidden)"));
+    });
+  }
+
       return texts.get(part);
     };
     input.addEventListener("input", () => {
@@ -44,9 +63,9 @@ const Page = (() => {
       if (event.key === "/" && !/^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) {
         event.preventDefault();
         input.focus();
+      hideEmpty();
       } else if (event.key === "Escape" && document.activeElement === input) {
-        input.value = "";
-        input.dispatchEvent(new Event("input"));
+        clearSearch();
       }
     });
   }
@@ -65,6 +84,7 @@ const Page = (() => {
   /* Compute every claim again; true where it agrees, false where not, null where values are missing. */
   function check(claim) {
     const missing = claim.pairs.some(pair => pair.difference &&
+      hideEmpty();
       [pair.better, ...(pair.bound === null ? [pair.worse] : [])].some(key => !scores(key)));
     const place = document.querySelector(`[data-claim="${claim.id}"]`);
     if (missing || !claim.pairs.some(pair => pair.difference)) {
