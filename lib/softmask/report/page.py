@@ -120,6 +120,7 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         "short": _short,
         "anchor": _anchor,
         "keys": evidence.key,
+        "points": verdicts.POINTS,
         "signed": signed,
         "hours": summary.hours,
         "grids": _grids,

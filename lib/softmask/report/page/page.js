@@ -3,6 +3,12 @@
 
 const byId = id => document.getElementById(id);
 
+/* As the tables round: what lies exactly between two numbers goes to the even one, and zero has no sign. */
+function rounded(value, digits) {
+  const down = Math.floor(value * 10 ** digits), between = Math.abs(value * 2 ** (digits + 1) % 2) === 1;
+  return (between ? (down + Math.abs(down % 2)) / 10 ** digits : value).toFixed(digits).replace(/^-(?=[0.]*$)/, "");
+}
+
 const Page = (() => {
   let parsed = null;
   /* The page's data, read once: values of every test image by method, images, claims and the constants of the rule. */
@@ -94,7 +100,7 @@ const Page = (() => {
     const again = Verdicts.judge(claim, data()), wrong = Verdicts.disagreements(claim, again);
     place.classList.add(wrong.length ? "disagrees" : "agrees");
     const decided = claim.deciding === null ? null : again.pairs[claim.deciding].difference;
-    const number = value => value.toFixed(2).replace("-", "−");
+    const number = value => ((rounded(value, 2) > 0 ? "+" : "") + rounded(value, 2)).replace("-", "−");
     const interval = decided && Number.isFinite(decided.low)
       ? `; deciding comparison ${number(decided.mean)} (${number(decided.low)} to ${number(decided.high)})` : "";
     const few = wrong.slice(0, 5).join("; ") + (wrong.length > 5 ? ` and ${wrong.length - 5} more` : "");
