@@ -53,11 +53,16 @@ window.onload = () => setTimeout(() => {
     dialog.querySelector("[data-sort='2']").click();
     const descending = sort();
     dialog.close();
+    const shown = selector => [...page.querySelectorAll(selector)].filter(node => node.offsetParent);
+    page.querySelector("button[data-verdict='holds']").click();
+    const papers = new Set(shown(".claim").map(claim => claim.id.replace(/-\\d+$/, "")));
+    const kept = [shown("#claims .paper").length, papers.size];
+    page.querySelector("button[data-verdict='']").click();
     page.querySelectorAll("details").forEach(fold => { fold.open = true; });
     const texts = [...page.body.querySelectorAll("*")].filter(node => !node.closest("dialog, script, style") &&
       [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim()));
     return {
-      height, opened, canvases, ascending, descending, errors: frame.contentWindow.errors,
+      height, opened, canvases, ascending, descending, kept, errors: frame.contentWindow.errors,
       again: page.getElementById("recomputed").textContent,
       claim: page.querySelector("[data-claim='claim-casgan-1']").textContent,
       asked: frame.clientWidth, scroll: root.scrollWidth,
@@ -130,6 +135,10 @@ def test_the_page_fits_a_phone_and_a_desk_and_is_legible(report, tmp_path):
         assert "holds" in result["claim"]
         assert result["claim"].endswith("Agrees.")
         assert "Dice of U-Net on LNSM" in result["opened"]
+        assert "U-Net mean 65.00 %" in result["opened"]
+        assert "0.00 %" in result["opened"]
+        assert "100.00 %" in result["opened"]
+        assert result["kept"][0] == result["kept"][1] > 0  # no heading without a claim
         assert result["canvases"] == 3
         assert result["ascending"] == ["50.00", "60.00", "70.00", "80.00"] == result["descending"][::-1]
     assert desk["height"] < 11 * 900  # some ten screens

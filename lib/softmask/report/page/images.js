@@ -5,15 +5,25 @@ const Images = (() => {
   const COLOURS = { truth: "#f0e442", first: "#1f9ad6", second: "#e8743b" };
   const SHOWN = 20; // rows of the list before it is unfolded
   const mean = values => values.reduce((total, value) => total + value, 0) / values.length;
+  function median(values) {
+    const sorted = [...values].sort((a, b) => a - b), half = sorted.length >> 1;
+    return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+  }
   const escaped = text => String(text).replace(/[&<>"]/g, sign => `&#${sign.charCodeAt(0)};`);
   const bounded = metric => !/hausdorff|hd95/.test(metric);
   const number = (value, digits = 3, signed = false) => !Number.isFinite(value) ? "–"
-    : ((signed && Number(value.toFixed(digits)) > 0 ? "+" : "") + value.toFixed(digits)).replace("-", "−");
+    : ((signed && rounded(value, digits) > 0 ? "+" : "") + rounded(value, digits)).replace("-", "−");
   /* A value in the unit in which the paper prints the measure. */
   function inUnit(key, value, signed) {
     const parts = key.split("|"), own = Page.data().scales;
     const scale = own[`${parts[0]}|${parts[3]}`] || own[`${parts[0]}|dice`] || 1;
     return number(bounded(parts[3]) ? scale * value : value, bounded(parts[3]) && scale === 1 ? 3 : 2, signed);
+  }
+  /* That unit behind a space; empty for shares from 0 to 1. */
+  function unitOf(key) {
+    const parts = key.split("|"), own = Page.data().scales;
+    if (!bounded(parts[3])) return " pixels";
+    return (own[`${parts[0]}|${parts[3]}`] || own[`${parts[0]}|dice`] || 1) === 100 ? " %" : "";
   }
 
   /* Per image the mean over seeds; NaN where one is undefined. */
@@ -46,12 +56,13 @@ const Images = (() => {
 
   /* Charts: plain SVG. */
 
-  function histogram(key, [first, second], names) {
+  function histogram(key, [first, second], names, centre) {
     const metric = key.split("|")[3];
     const all = [...first, ...(second || [])].filter(Number.isFinite);
+    if (!all.length) return "";
     const low = bounded(metric) ? Math.min(0, ...all) : 0;
     const high = bounded(metric) ? Math.max(1, ...all) : Math.max(...all);
-    const bins = 25, width = 520, height = 150, base = 120;
+    const bins = 25, width = 520, height = 150, base = 120, top = 22;
     const count = values => {
       const counts = new Array(bins).fill(0);
       values.filter(Number.isFinite).forEach(value => {
@@ -60,31 +71,32 @@ const Images = (() => {
       return counts;
     };
     const counts = [first, ...(second ? [second] : [])].map(count), most = Math.max(1, ...counts.flat());
-    const x = bin => 10 + bin / bins * (width - 20), y = n => base - n / most * (base - 15);
+    const x = bin => 10 + bin / bins * (width - 20), y = n => base - n / most * (base - top);
     const bars = counts[0].map((n, i) => n ? `<rect class="first-bars" x="${x(i)}" width="${x(i + 1) - x(i) - 1}" y="${y(n)}"
       height="${base - y(n)}"/>` : "").join("");
     const steps = second ? `<path class="second-mark" d="M${x(0)} ${base}${counts[1].map((n, i) =>
       `V${y(n)}H${x(i + 1)}`).join("")}V${base}"/>` : "";
     const at = value => x((value - low) / (high - low || 1) * bins);
     const marks = [first, second].filter(Boolean).map((values, i) => {
-      const value = mean(values.filter(Number.isFinite));
-      return `<line class="${i ? "second" : "first"}-mark" x1="${at(value)}" x2="${at(value)}" y1="5" y2="${base}"
+      const value = centre.of(values.filter(Number.isFinite));
+      return Number.isNaN(value) ? "" : `<line class="${i ? "second" : "first"}-mark" x1="${at(value)}" x2="${at(value)}" y1="${top}" y2="${base}"
         stroke-dasharray="4 3"/>`;
     }).join("");
     return `<figure><svg class="chart" viewBox="0 0 ${width} ${height}" role="img" aria-label="Distribution over images">
       ${bars}${steps}${marks}<line class="axis" x1="10" x2="${width - 10}" y1="${base}" y2="${base}"/>
-      <text x="10" y="${base + 14}">${inUnit(key, low)}</text>
-      <text x="${width - 10}" y="${base + 14}" text-anchor="end">${inUnit(key, high)}</text>
-      <text x="${width / 2}" y="${base + 14}" text-anchor="middle">${escaped(names.metric)}, mean over seeds</text>
-      </svg><figcaption>Images by ${escaped(names.metric)}; dashed: mean.</figcaption></figure>`;
+      <text x="10" y="13">highest bar: ${most} image${most > 1 ? "s" : ""}</text>
+      <text x="10" y="${base + 18}">${inUnit(key, low)}${unitOf(key)}</text>
+      <text x="${width - 10}" y="${base + 18}" text-anchor="end">${inUnit(key, high)}${unitOf(key)}</text>
+      <text x="${width / 2}" y="${base + 18}" text-anchor="middle">${escaped(names.metric)}, mean over seeds</text>
+      </svg><figcaption>Test images by ${escaped(names.metric)}; dashed: ${centre.name}.</figcaption></figure>`;
   }
 
   function curves(first, second) {
-    const lines = [first, second].filter(Boolean).map(scores => scores.curves);
-    const longest = Math.max(0, ...lines.flat().map(curve => curve.length));
-    if (longest < 2) return "";
-    const width = 520, height = 150, base = 120, high = Math.max(...lines.flat(2)), low = Math.min(...lines.flat(2));
-    const x = (i, n) => 40 + i / (n - 1) * (width - 50), y = value => base - (value - low) / (high - low || 1) * (base - 15);
+    const lines = [first, second].filter(Boolean).map(scores => scores.curves), dice = `${first.key.split("|").slice(0, 3).join("|")}|dice`;
+    const lengths = [...new Set(lines.flat().map(curve => curve.length))];
+    if (Math.max(0, ...lengths) < 2) return "";
+    const width = 520, height = 150, base = 120, left = 76, high = Math.max(...lines.flat(2)), low = Math.min(...lines.flat(2));
+    const x = (i, n) => left + i / (n - 1) * (width - left - 10), y = value => base - (value - low) / (high - low || 1) * (base - 15);
     const paths = lines.map((own, k) => own.filter(curve => curve.length > 1).map(curve =>
       `<polyline class="${k ? "second" : "first"}-mark" points="${curve.map((value, i) =>
         `${x(i, curve.length).toFixed(1)},${y(value).toFixed(1)}`).join(" ")}"/>`).join("")).join("");
@@ -93,10 +105,13 @@ const Images = (() => {
       return `${escaped(nameOf(scores.key))} ${Number.isFinite(gain) ? number(gain, 4, true) : "unknown"}${late ? " (undertrained)" : ""}`;
     });
     return `<figure><svg class="chart" viewBox="0 0 ${width} ${height}" role="img" aria-label="Validation Dice during training">
-      ${paths}<line class="axis" x1="40" x2="${width - 10}" y1="${base}" y2="${base}"/>
-      <text x="34" y="19" text-anchor="end">${high.toFixed(2)}</text><text x="34" y="${base}" text-anchor="end">${low.toFixed(2)}</text>
-      <text x="40" y="${base + 14}">start</text><text x="${width - 10}" y="${base + 14}" text-anchor="end">end of training</text>
-      </svg><figcaption>Validation Dice, one line for each seed. Rise of the best value in the last fifth: ${gains.join("; ")}.</figcaption></figure>`;
+      ${paths}<line class="axis" x1="${left}" x2="${width - 10}" y1="${base}" y2="${base}"/>
+      <text x="${left - 6}" y="19" text-anchor="end">${inUnit(dice, high)}${unitOf(dice)}</text>
+      <text x="${left - 6}" y="${base}" text-anchor="end">${inUnit(dice, low)}${unitOf(dice)}</text>
+      <text x="${left}" y="${base + 18}">epoch 1</text>
+      <text x="${width - 10}" y="${base + 18}" text-anchor="end">${lengths.length === 1 ? `epoch ${lengths[0]}` : "last epoch"}</text>
+      </svg><figcaption>Validation Dice by epoch, one line for each seed. Rise of the best value in the last fifth, as a share of 1
+      (undertrained above ${Page.data().rule.rising}): ${gains.join("; ")}.</figcaption></figure>`;
   }
 
   /* Pictures: sheets with many images each, read once. */
@@ -168,7 +183,7 @@ const Images = (() => {
     return at < 0 ? null : [kept.sheet, at, kept.columns, colour, shift];
   }
 
-  function card(title, image, view) {
+  function card(title, image, view, equal = 1) {
     const figure = document.createElement("figure");
     const values = [view.first, view.second].filter(Boolean).map((scores, k) =>
       `${escaped(nameOf(scores.key))} ${inUnit(scores.key, view.values[k][image])}`);
@@ -180,7 +195,8 @@ const Images = (() => {
     const note = kept && !layers.length ? "<br>This short run keeps no prediction of this image." : "";
     figure.innerHTML = `${kept ? `<canvas role="img" aria-label="${escaped(title)}: ${escaped(id)}"></canvas>`
       : `<div class="absent">Image not shown${pictures && pictures.missing ? `: ${escaped(pictures.missing)}` : ""}.</div>`}
-      <figcaption><strong>${escaped(title)}</strong><br>${values.join(", ")}<br><span class="quiet">${escaped(id)}${note}</span></figcaption>`;
+      <figcaption><strong>${escaped(title)}</strong><br>${values.join(", ")}<br><span class="quiet">${escaped(id)}${
+        equal > 1 ? `<br>One of ${equal} images with this value.` : ""}${note}</span></figcaption>`;
     if (kept) draw(figure.querySelector("canvas"), pictures, place, layers);
     return figure;
   }
@@ -193,10 +209,10 @@ const Images = (() => {
     let [by, down, whole] = [2, !bounded(first.key), false]; // the worst on top
     const box = document.createElement("div");
     const render = () => {
-      const of = columns[by][1], text = by < 2;
-      const order = [...first.images.keys()].sort((a, b) => text ? String(of(a)).localeCompare(of(b), "en", { numeric: true })
-        : (Number.isFinite(of(a)) ? of(a) : Infinity) - (Number.isFinite(of(b)) ? of(b) : Infinity));
-      if (down) order.reverse();
+      const of = columns[by][1], text = by < 2, sign = down ? -1 : 1;
+      const rank = i => Number.isFinite(of(i)) ? sign * of(i) : Infinity; // undefined ones last
+      const order = [...first.images.keys()].sort((a, b) => text ? sign * String(of(a)).localeCompare(of(b), "en", { numeric: true })
+        : rank(a) === rank(b) ? 0 : rank(a) - rank(b)); // equal ones as in the test set
       const rows = (whole ? order : order.slice(0, SHOWN)).map(i => `<tr>${columns.map(([, value], k) => k === 0
         ? `<th scope="row"><button type="button" class="number" data-image="${i}">${escaped(value(i))}</button></th>`
         : `<td>${k === 1 ? escaped(value(i)) : inUnit(first.key, value(i), k === 4)}</td>`).join("")}</tr>`).join("");
@@ -215,12 +231,13 @@ const Images = (() => {
       else whole = true;
       render();
       if (button.dataset.sort) box.querySelector(`[data-sort="${by}"]`).focus();
+      else box.querySelectorAll("tbody button")[SHOWN].focus(); // the first of those that are new
     });
     render();
     return box;
   }
 
-  function show(key, row, printed) {
+  function show(key, row, printed, ofMedian) {
     const dialog = byId("images"), own = Page.data();
     const first = Page.scores(key);
     if (!first) return;
@@ -228,25 +245,30 @@ const Images = (() => {
     const [paper, , dataset, metric] = first.key.split("|");
     const names = { metric: own.metrics[metric] || metric, dataset: own.datasets[dataset] || dataset };
     const values = [first, second].filter(Boolean).map(perImage), view = { first, second, values, pictures: own.pictures[dataset] };
-    const defined = [...first.images.keys()].filter(i => Number.isFinite(values[0][i])).sort((a, b) => values[0][a] - values[0][b]);
-    if (!bounded(metric)) defined.reverse(); // a large distance is bad
-    const average = scores => inUnit(scores.key, mean(perImage(scores).filter(Number.isFinite)));
+    const defined = [...first.images.keys()].filter(i => Number.isFinite(values[0][i]))
+      .sort((a, b) => (bounded(metric) ? 1 : -1) * (values[0][a] - values[0][b])); // a large distance is bad
+    const centre = ofMedian ? { name: "median", of: median } : { name: "mean", of: mean };
+    const average = scores => `${centre.name} ${inUnit(scores.key, centre.of(scores.values.flat().filter(Number.isFinite)))}${unitOf(scores.key)}`;
+    const undefinedOn = first.images.length - defined.length;
     const patients = new Set(first.patients).size, seeds = first.values.length;
     dialog.innerHTML = `<div class="dialog-top"><h2 id="images-title">${escaped(names.metric)} of ${escaped(nameOf(first.key))} on ${escaped(names.dataset)}</h2>
       <button type="button" data-close>Close</button></div><div class="dialog-body">
       <p>${[`${first.images.length} test images of ${patients} patients`, escaped(own.kinds[paper + "|" + dataset] || ""),
-        `${seeds} seed${seeds > 1 ? "s" : ""}`].filter(Boolean).join("; ")}.
+        `${seeds} seed${seeds > 1 ? "s" : ""}`, undefinedOn ? `undefined for ${undefinedOn} of the images` : ""].filter(Boolean).join("; ")}.
       <span class="key-line first-line"></span>${escaped(nameOf(first.key))} ${average(first)}${printed ? ` (printed ${escaped(printed)})` : ""}
       ${second ? `<span class="key-line second-line"></span>${escaped(nameOf(second.key))} ${average(second)}` : ""}</p>
       ${others(first.key).length ? `<p><label>Compare with <select>${others(first.key).map(other =>
         `<option value="${escaped(other)}"${second && other === second.key ? " selected" : ""}>${escaped(nameOf(other))}</option>`).join("")}</select></label></p>` : ""}
       <div class="pictures"></div>
-      <p class="quiet">Values are means over seeds.${view.pictures && view.pictures.sheet
+      <p class="quiet">Values are means over seeds${unitOf(first.key) && `, in${unitOf(first.key)}`}; equal ones keep the order of the test set.${view.pictures && view.pictures.sheet
         ? ` Outlines, of the first seed: <span class="key-line truth-line"></span>truth, and as above. Images: ${escaped(view.pictures.credit)}.` : ""}</p>
-      <div class="charts">${histogram(first.key, values, names)}${curves(first, second)}</div></div>`;
+      <div class="charts">${histogram(first.key, values, names, centre)}${curves(first, second)}</div></div>`;
     const pictures = dialog.querySelector(".pictures");
     const ends = (images, of = "") => [["Worst", 0], ["Median", (images.length - 1) >> 1], ["Best", images.length - 1]]
-      .forEach(([words, place]) => pictures.append(card(words + of, images[place], view)));
+      .forEach(([words, place]) => {
+        const equal = images.filter(i => values[0][i] === values[0][images[place]]).length;
+        pictures.append(card(words + of, images[place], view, equal));
+      });
     if (defined.length) ends(defined);
     const kept = defined.filter(i => layer(first.key, view.pictures ? view.pictures.ids.indexOf(first.images[i]) : -1, "", 0));
     if (kept.length && kept.length < defined.length) ends(kept, ` of the ${kept.length} images with a kept prediction`);
@@ -259,7 +281,7 @@ const Images = (() => {
     dialog.querySelector(".dialog-body").append(table(view, choose));
     dialog.querySelector("[data-close]").addEventListener("click", () => dialog.close());
     const select = dialog.querySelector("select");
-    if (select) select.addEventListener("change", () => { show(first.key, select.value.split("|")[1], printed); byId("images").querySelector("select").focus(); });
+    if (select) select.addEventListener("change", () => { show(first.key, select.value.split("|")[1], printed, ofMedian); byId("images").querySelector("select").focus(); });
     if (dialog.open) return;
     dialog.showModal();
     dialog.scrollTop = 0;

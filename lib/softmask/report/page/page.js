@@ -26,18 +26,12 @@ const Page = (() => {
   function openAddress() {
     const target = location.hash.length > 1 && byId(decodeURIComponent(location.hash.slice(1)));
     if (!target) return;
+    if (target.closest(".hidden")) clearSearch();
+    if (target.closest(".filtered")) document.querySelector("button[data-verdict='']").click();
     open(target);
     target.scrollIntoView();
   }
 
-  function search() {
-    const input = byId("search"), said = byId("matches");
-    if (target.closest(".hidden")) clearSearch();
-    if (target.closest(".filtered")) document.querySelector("button[data-verdict='']").click();
-    const parts = [...document.querySelectorAll("[data-find]")];
-    const texts = new Map();
-    const text = part => {
-      if (!texts.has(part)) texts.set(part, part.textContent.toLowerCase());
   function clearSearch() {
     byId("search").value = "";
     byId("search").dispatchEvent(new Event("input"));
@@ -55,6 +49,12 @@ const Page = (() => {
     });
   }
 
+  function search() {
+    const input = byId("search"), said = byId("matches");
+    const parts = [...document.querySelectorAll("[data-find]")];
+    const texts = new Map();
+    const text = part => {
+      if (!texts.has(part)) texts.set(part, part.textContent.toLowerCase());
       return texts.get(part);
     };
     input.addEventListener("input", () => {
@@ -63,13 +63,13 @@ const Page = (() => {
       parts.forEach(part => part.classList.toggle("hidden", !found.includes(part)));
       document.querySelectorAll("details.own").forEach(own => { own.open = words.length > 0; });
       said.textContent = words.length ? `${found.length} of ${parts.length}` : "";
+      hideEmpty();
       if (words.length && found.length) found[0].scrollIntoView();
     });
     document.addEventListener("keydown", event => {
       if (event.key === "/" && !/^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) {
         event.preventDefault();
         input.focus();
-      hideEmpty();
       } else if (event.key === "Escape" && document.activeElement === input) {
         clearSearch();
       }
@@ -84,13 +84,13 @@ const Page = (() => {
       document.querySelectorAll(".claim").forEach(claim => {
         claim.classList.toggle("filtered", Boolean(wanted) && claim.dataset.verdict !== wanted);
       });
+      hideEmpty();
     }));
   }
 
   /* Compute every claim again; true where it agrees, false where not, null where values are missing. */
   function check(claim) {
     const missing = claim.pairs.some(pair => pair.difference &&
-      hideEmpty();
       [pair.better, ...(pair.bound === null ? [pair.worse] : [])].some(key => !scores(key)));
     const place = document.querySelector(`[data-claim="${claim.id}"]`);
     if (missing || !claim.pairs.some(pair => pair.difference)) {
@@ -130,7 +130,7 @@ const Page = (() => {
     openAddress();
     document.addEventListener("click", event => {
       const button = event.target.closest("button.number");
-      if (button) Images.show(button.dataset.key, button.dataset.with, button.dataset.printed);
+      if (button) Images.show(button.dataset.key, button.dataset.with, button.dataset.printed, "median" in button.dataset);
     });
     setTimeout(checkAll, 50);
   }
