@@ -1,9 +1,12 @@
-"""The bench's widgets, moved from Python; no page is needed for that."""
+"""The bench's widgets, moved from Python; the script of the picture, in node."""
 
 from __future__ import annotations
 
 import html
+import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 
 import cv2
@@ -12,7 +15,7 @@ import pytest
 
 from softmask.analysis import explore
 from softmask.label import soft_mask
-from softmask.workbook.bench import Bench, is_interactive
+from softmask.workbook.bench import Bench, Picture, is_interactive
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +151,38 @@ def test_an_end_is_dragged_on_the_picture_and_beside_every_end_nothing_moves(ben
     bench.picture.drag = [0.0, *share(end)]
     np.testing.assert_array_equal(bench.setting.recist, before)
     assert bench.picture.answers == 4
+
+
+DRAGS = """
+const on = {}, image = { style: {}, addEventListener: (name, heard) => { on[name] = heard; }, setPointerCapture() {},
+  getBoundingClientRect: () => ({ left: 10, top: 20, width: 100, height: 50 }) };
+globalThis.document = { createElement: () => image };
+const state = { png: new Uint8Array(1), drag: [0, 0, 0] }, told = [], heard = {};
+const model = { get: name => state[name], set: (name, value) => { state[name] = value; },
+  save_changes: () => { told.push(state.drag); heard["change:answers"](); },
+  on: (name, of) => { heard[name] = of; }, off: name => { delete heard[name]; } };
+const address = "data:text/javascript;base64," + Buffer.from(require("fs").readFileSync(0)).toString("base64");
+import(address).then(({ default: widget }) => {
+  const end = widget.render({ model, el: { appendChild() {} } });
+  const send = (name, x, y, button = 0) => on[name]({ clientX: x, clientY: y, button, pointerId: 1 });
+  send("pointerdown", 60, 45, 2); // the right button opens a menu
+  send("pointerdown", 60, 45);
+  send("pointermove", 85, 45);
+  send("pointermove", 85, 45); // trembles: nothing new to tell
+  send("pointercancel", 85, 45); // a finger that begins to scroll
+  send("pointermove", 10, 20);
+  end();
+  console.log(JSON.stringify([told, Object.keys(heard)]));
+});
+"""
+
+
+def test_the_picture_tells_of_drags_and_of_nothing_else():
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node, which runs the picture's script here, is not installed")
+    script = str(Picture._esm)
+    done = subprocess.run([node, "-e", DRAGS], input=script, capture_output=True, text=True, timeout=60, check=True)
+    told, heard = json.loads(done.stdout)
+    assert told == [[1, 0.5, 0.5], [0, 0.75, 0.5]]
+    assert heard == []

@@ -36,6 +36,7 @@ class Picture(anywidget.AnyWidget):
     export default { render({ model, el }) {
       const image = document.createElement("img");
       image.draggable = false;
+      image.alt = "nodule with its mark, trimap, alpha and outlines";
       image.style.cssText = "max-width: 100%; touch-action: none; cursor: crosshair";
       let held = false, waiting = false;
       const show = () => {
@@ -44,21 +45,31 @@ class Picture(anywidget.AnyWidget):
       };
       const tell = (event, first) => {
         const box = image.getBoundingClientRect();
+        const drag = [first, (event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+        if (String(drag) === String(model.get("drag"))) return;  // nothing would be sent, and no answer would come
         waiting = true;
-        model.set("drag", [first, (event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height]);
+        model.set("drag", drag);
         model.save_changes();
       };
       image.addEventListener("pointerdown", event => {
+        if (event.button) return;
         held = true;
         image.setPointerCapture(event.pointerId);
         tell(event, 1);
       });
       image.addEventListener("pointermove", event => { if (held && !waiting) tell(event, 0); });
       image.addEventListener("pointerup", event => { if (held) tell(event, 0); held = false; });
+      image.addEventListener("pointercancel", () => { held = false; });
+      const answered = () => { waiting = false; };
       model.on("change:png", show);
-      model.on("change:answers", () => { waiting = false; });
+      model.on("change:answers", answered);
       show();
       el.appendChild(image);
+      return () => {
+        model.off("change:png", show);
+        model.off("change:answers", answered);
+        URL.revokeObjectURL(image.src);
+      };
     } };
     """
     png = traitlets.Bytes().tag(sync=True)
