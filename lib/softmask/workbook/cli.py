@@ -81,8 +81,9 @@ def main(argv: Sequence[str] | None = None, folder: Path = ROOT / "notebooks") -
 
 def _stop(number: int, frame: object) -> None:
     """End at a signal, at once: an exception could be lost in the event loop that talks to the kernel."""
-    if runner := sys.modules.get("softmask.workbook.runner"):
-        runner.end_kernels()
+    end_kernels = getattr(sys.modules.get("softmask.workbook.runner"), "end_kernels", None)
+    if end_kernels:  # None while the module is still being read: then no kernel runs
+        end_kernels()
     name = signal.Signals(number).name
     os.write(2, f"\nrun_all.sh: stopped by {name}; the next start goes on from here\n".encode())
     os._exit(128 + number)
