@@ -313,6 +313,9 @@ def test_values_that_are_no_hounsfield_units(made, folder, mask, label, tmp_path
         path = made.write_volume(tmp_path / f"{offset}.nii.gz", hu + np.int16(offset) * (hu > -2000))
         assert label(path, "--mask", mask) == 0
         assert ("as if 1024 were added to HU: check the scale" in capsys.readouterr().err) == doubted
+    path = made.write_volume(tmp_path / "thousandths.nii.gz", hu / np.float32(1000))
+    assert label(path, "--mask", mask) == 0
+    assert "which shows no air beside tissue: check that they are Hounsfield units" in capsys.readouterr().err
     change(folder / MIDDLE, PixelRepresentation=0, PixelData=np.full((40, 48), -900, "<i2").tobytes())
     assert label(folder, "--mask", mask) == 1
     assert "HU; is PixelRepresentation (0028,0103) wrong?" in capsys.readouterr().err

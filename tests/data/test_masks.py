@@ -95,6 +95,20 @@ def test_nested_contours_are_holes_and_structures_are_joined(chest, scan, truth,
     assert joined[2, 9:13, 9:13].all()
 
 
+def test_contours_to_be_combined_by_exclusive_or_are(chest, scan, tmp_path):
+    square, across = (np.array([(2.5, a), (2.5, b), (12.5, b), (12.5, a)]) for a, b in ((2.5, 12.5), (8.5, 20.5)))
+    path = chest.write_rtstruct(tmp_path / "rt.dcm", {"Nodule": [square, across]}, slices=[2])
+    expected = np.zeros(chest.shape, bool)
+    expected[2, 3:13, 3:21] = True
+    np.testing.assert_array_equal(lesion_mask(scan, path), expected)  # CLOSED_PLANAR: joined
+    dataset = pydicom.dcmread(path)
+    for contour in dataset.ROIContourSequence[0].ContourSequence:
+        contour.ContourGeometricType = "CLOSEDPLANAR_XOR"
+    dataset.save_as(path)
+    expected[2, 3:13, 9:13] = False
+    np.testing.assert_array_equal(lesion_mask(scan, path), expected)
+
+
 def test_planes_between_the_slices_of_a_thinned_scan_are_passed_over(chest, truth, sides, tmp_path):
     thin = read_volume(chest.write_series(tmp_path / "scan", (0, 2, 4)))
     for path in (chest.write_rtstruct(tmp_path / "rt.dcm"), chest.write_seg(tmp_path / "seg.dcm", sides)):
@@ -332,6 +346,49 @@ def test_two_frames_of_a_segment_on_a_slice_are_joined_and_doubted(chest, scan, 
     dataset.save_as(path)
     with pytest.warns(Doubt, match="two frames of a segment lie on slice [14] and differ"):
         np.testing.assert_array_equal(lesion_mask(scan, path), nodule | np.roll(nodule, 1, axis=2))
+
+
+def naming(uid: str) -> pydicom.Dataset:
+    image = pydicom.Dataset()
+    image.ReferencedSOPInstanceUID = uid
+    return image
+
+
+@pytest.mark.parametrize("kind", ["contours", "frames"])
+def test_a_place_beside_the_image_that_it_names_is_doubted(chest, scan, nodule, tmp_path, kind):
+    seg = chest.write_seg(tmp_path / "seg.dcm", {"Nodule": nodule})
+    path = seg if kind == "frames" else chest.write_rtstruct(tmp_path / "rt.dcm", {"Nodule": SQUARE}, slices=[1, 4])
+    dataset = pydicom.dcmread(path)
+    for named, doubted in ((1, 0), (0, 2), ("1.2.3", 0)):  # its own slices, others, and another series
+        for place, item in enumerate(
+            dataset.get("PerFrameFunctionalGroupsSequence") or dataset.ROIContourSequence[0].ContourSequence
+        ):
+            image = naming(scan.uids[(1, 4)[place] - (named == 0)] if isinstance(named, int) else named)
+            if kind == "frames":
+                item.DerivationImageSequence = [pydicom.Dataset()]
+                item.DerivationImageSequence[0].SourceImageSequence = [image]
+            else:
+                item.ContourImageSequence = [image]
+        dataset.save_as(path)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            np.testing.assert_array_equal(lesion_mask(scan, path).any(axis=(1, 2)), nodule.any(axis=(1, 2)))
+        texts = [str(each.message) for each in warned if "as their source" in str(each.message)]
+        assert len(texts) == bool(doubted)
+        assert all(f"{doubted} {kind} lie on other slices than those they name" in text for text in texts)
+
+
+def test_contours_that_an_offset_moves_are_refused(chest, scan, tmp_path):
+    path = chest.write_rtstruct(tmp_path / "rt.dcm", {"Nodule": SQUARE}, slices=[2])
+    dataset = pydicom.dcmread(path)
+    for offset, moved in (([0, 0, 0], False), ([8, 0, 0], True)):
+        dataset.ROIContourSequence[0].ContourSequence[0].ContourOffsetVector = offset
+        dataset.save_as(path)
+        if moved:
+            with pytest.raises(DataError, match=r"rt.dcm: .*ContourOffsetVector \(3006,0045\), which is retired"):
+                lesion_mask(scan, path)
+        else:
+            assert lesion_mask(scan, path)[2].any()
 
 
 def test_the_background_of_a_labelmap_is_no_structure(chest, scan, nodule, tmp_path):

@@ -185,7 +185,8 @@ def read_hu(ct: CtSlice) -> np.ndarray:
         raise DataError(f"{path}: the scale of the pixels cannot be read ({brief(error)}); {AGAIN}") from error
     stored = pixels_of(path, dataset)
     if stored.ndim != 2 or not np.isfinite([slope, intercept]).all() or slope == 0:
-        raise DataError(f"{path}: shape {stored.shape}, {named('RescaleSlope')} {slope}: no CT slice; {AGAIN}")
+        why = f"pixels of shape {stored.shape}, {named('RescaleSlope')} = {slope:g}, {named('RescaleIntercept')} = "
+        raise DataError(f"{path}: {why}{intercept:g}: no grey slice in Hounsfield units; export it again")
     hu = np.maximum(ct.turn.turn(stored).astype(np.float32) * np.float32(slope) + np.float32(intercept), AIR)
     if (hu > np.iinfo(np.int16).max).any():
         raise DataError(f"{path}: has {hu.max():g} HU; is {named('PixelRepresentation')} wrong? Export it again")
@@ -318,6 +319,7 @@ def grid_of_series(folder: Path, series: Series) -> Grid:
         origin=(*first.corner_mm, first.z_mm),
         frame_of_reference=first.frame_of_reference,
         series_uid=series.uid,
+        uids=tuple(ct.uid for ct in slices),
         patient=series.patient,
         path=folder,
     )

@@ -28,6 +28,7 @@ LUNG_WINDOW = (-1000.0, 400.0)
 """Hounsfield units that become 0 and 1."""
 
 _TISSUE, _ADDED, _MUCH = (-150, 150), 1024, 0.05  # HU; what is often added so that none is negative; share of values
+_NARROW = 20  # HU; noise alone spans more
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -43,9 +44,12 @@ def window_hu(hu: np.ndarray, window: tuple[float, float] = LUNG_WINDOW) -> np.n
 
 
 def doubt_units(hu: np.ndarray) -> None:
-    """Warn (:class:`~softmask.errors.Doubt`) of values that look like Hounsfield units with 1024 added: a twentieth of
-    them lie where soft tissue and blood would, and where a CT has dense bone alone."""
+    """Warn (:class:`~softmask.errors.Doubt`) of values that look like Hounsfield units with 1024 added (a twentieth of
+    them lie where soft tissue and blood would, and where a CT has dense bone alone), or divided by a thousand."""
     low, high = _TISSUE
+    if np.ptp(hu) < _NARROW:
+        doubt = f"all values lie between {hu.min():.4g} and {hu.max():.4g}, which shows no air beside tissue"
+        warnings.warn(Doubt(f"{doubt}: check that they are Hounsfield units"), stacklevel=2)
     if np.mean((hu >= low + _ADDED) & (hu <= high + _ADDED)) >= _MUCH:
         doubt = f"many values lie between {low + _ADDED} and {high + _ADDED}, as if {_ADDED} were added to HU"
         warnings.warn(Doubt(f"{doubt}: check the scale of the values"), stacklevel=2)

@@ -1,8 +1,8 @@
 """Masks on the slices of a scan: RTSTRUCT, DICOM SEG, and label volumes in NIfTI or nrrd.
 
-A pixel belongs to a contour when its centre lies inside. Contours of one structure in one slice cut holes where they
-lie inside others, and are joined where they overlap; structures are joined. highdicom bounds no declared size of a SEG
-and compares no grid, and its errors name neither file nor tag; so pydicom's frames are placed here.
+A pixel belongs to a contour when its centre lies inside; for several contours of one structure in one slice see
+:func:`_joined`. Structures are joined. highdicom bounds no declared size of a SEG and compares no grid, and its errors
+name neither file nor tag; so pydicom's frames are placed here.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def _need_frame(grid: Grid, frame: str, path: Path, tag: str) -> None:
 
 def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool) -> np.ndarray | None:
     dataset = dcmread(path, **({} if read else {"specific_tags": ["StructureSetROISequence", "PatientID"]}))
-    contours: dict[int, list[tuple[str, np.ndarray]]] = {}
+    contours: dict[int, list[tuple[str, np.ndarray, list[str]]]] = {}
     try:
         structures = dataset.get("StructureSetROISequence") or ()
         names = {int(item.ROINumber): str(item.ROIName) for item in structures}
@@ -200,18 +200,24 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
             if (number := int(roi.ReferencedROINumber)) in chosen:
                 drawn = contours.setdefault(number, [])
                 for item in roi.get("ContourSequence") or ():
-                    drawn.append((str(item.get("ContourGeometricType")), np.array(item.ContourData, float)))
+                    if any(item.get("ContourOffsetVector") or ()):
+                        moved = f"{named('ContourOffsetVector')}, which is retired, moves its contours"
+                        raise DataError(f"{path}: {moved}; save it with the contours where they belong")
+                    images = [str(image.ReferencedSOPInstanceUID) for image in item.get("ContourImageSequence") or ()]
+                    drawn.append((str(item.get("ContourGeometricType")), np.array(item.ContourData, float), images))
+    except DataError:
+        raise
     except Exception as error:  # as above
         raise DataError(f"{path}: the contours cannot be read ({brief(error)}); {AGAIN}") from error
-    mask, beside, points_alone = np.zeros(grid.shape, bool), 0, 0
+    mask, beside, points_alone, elsewhere = np.zeros(grid.shape, bool), 0, 0, 0
     drawn_px = kept_px = 0.0  # areas of the contours, and of what of them lies on the image
     for number in chosen:
         name = names[number]
         if not contours.get(number):
             raise DataError(f"{path}: {named('ROIContourSequence')} has no contour of {name}; choose one that has")
-        filled: dict[int, list[np.ndarray]] = {}  # by slice
-        closed = any(kind in _CLOSED for kind, _ in contours[number])
-        for kind, values in contours[number]:
+        filled: dict[int, list[tuple[str, np.ndarray]]] = {}  # by slice
+        closed = any(kind in _CLOSED for kind, *_ in contours[number])
+        for kind, values, images in contours[number]:
             if kind == "POINT" and closed and len(values) == 3:  # a point of interest; more are an outline, misnamed
                 points_alone += 1
                 continue
@@ -220,7 +226,8 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
             if place is None:
                 beside += 1
             else:
-                filled.setdefault(place, []).append(fill(points, grid.shape[1:]))
+                filled.setdefault(place, []).append((kind, fill(points, grid.shape[1:])))
+                elsewhere += _elsewhere(grid, place, images)
                 drawn_px, kept_px = drawn_px + area(points), kept_px + area(inside(points, grid.shape[1:]))
         if unbroken:
             _need_unbroken(grid, filled, path, f"{named('ContourData')} of {name}")
@@ -232,6 +239,7 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
         raise DataError(f"{path}: the contours of {listed} {why} of {grid.path}; get those drawn on it")
     if not unbroken:
         _doubt_left_out(path, grid, beside)
+    _doubt_elsewhere(path, elsewhere, "contours")
     if points_alone:
         _doubt(path, f"{points_alone} POINTs beside the closed contours were passed over")
     if (cut := 1 - kept_px / drawn_px if drawn_px else 0) > _CUT:
@@ -239,17 +247,19 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
     return mask
 
 
-def _joined(planes: list[np.ndarray]) -> np.ndarray:
-    """Return (H, W) bool of the contours of a structure in a slice: one that lies inside an odd number of others is a
-    hole in them (an island in a hole lies inside two); others are joined, whether they overlap or not."""
-    mask = np.zeros_like(planes[0])
-    planes = sorted(planes, key=np.count_nonzero, reverse=True)
-    for i, plane in enumerate(planes):
-        if any(np.array_equal(plane, larger) for larger in planes[:i]):  # drawn twice
+def _joined(planes: list[tuple[str, np.ndarray]]) -> np.ndarray:
+    """Return (H, W) bool of the contours of a structure in a slice, each with its type. Of CLOSED_PLANAR, one that lies
+    inside an odd number of others is a hole in them (an island in a hole lies inside two); others are joined, whether
+    they overlap or not. Of CLOSEDPLANAR_XOR, a pixel counts that lies inside an odd number."""
+    exclusive = [plane for kind, plane in planes if "XOR" in kind]
+    planar = sorted((plane for kind, plane in planes if "XOR" not in kind), key=np.count_nonzero, reverse=True)
+    mask = np.zeros_like(planes[0][1])
+    for i, plane in enumerate(planar):
+        if any(np.array_equal(plane, larger) for larger in planar[:i]):  # drawn twice
             continue
-        depth = sum(not (plane & ~larger).any() for larger in planes[:i])
+        depth = sum(not (plane & ~larger).any() for larger in planar[:i])
         mask = mask & ~plane if depth % 2 else mask | plane
-    return mask
+    return mask | np.logical_xor.reduce(exclusive) if exclusive else mask
 
 
 def _in_pixels(path: Path, name: str, kind: str, values: np.ndarray, grid: Grid) -> tuple[float, np.ndarray]:
@@ -292,7 +302,7 @@ def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool
     _need_frame(grid, frame_of_reference, path, named("FrameOfReferenceUID"))
     tolerance = _SAME_VOXEL * min(grid.spacing_mm[1:])
     places: dict[int, tuple[int | None, Plane]] = {}  # of each frame that may show a chosen segment
-    for number, (segment, plane) in enumerate(frames):
+    for number, (segment, plane, _) in enumerate(frames):
         if segment not in (*chosen, None):
             continue
         if plane is None:
@@ -311,7 +321,7 @@ def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool
     if not read:
         return None
     stored = pixels_of(path, dataset).reshape(-1, *shape)
-    mask, beside = np.zeros(grid.shape, bool), 0
+    mask, beside, elsewhere = np.zeros(grid.shape, bool), 0, 0
     marks: dict[tuple[int, int | None], np.ndarray] = {}  # by slice and segment
     for number, (z, plane) in places.items():
         pixels = plane.turn.turn(stored[number])
@@ -323,6 +333,7 @@ def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool
         if not np.array_equal(earlier, mark):
             _doubt(path, f"two frames of a segment lie on slice {z} and differ; they are joined")
         mask[z] |= mark
+        elsewhere += _elsewhere(grid, z, frames[number][2])
     if not mask.any():
         if kind == "FRACTIONAL" and (faint := stored[list(places)].max(initial=0)):
             raise DataError(f"{path}: no pixel reaches 0.5; the largest value is {faint / half / 2:.2f}")
@@ -331,15 +342,28 @@ def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool
         raise DataError(f"{path}: nothing of it lies on a slice of {grid.path}; get the SEG that was drawn on it")
     if not unbroken:
         _doubt_left_out(path, grid, beside)
+    _doubt_elsewhere(path, elsewhere, "frames")
     return mask
 
 
-def _frame(item, shared, shape: tuple[int, int]) -> tuple[int | None, Plane | None]:
-    """Return the segment's number of a frame, None in a label map, and where it lies, None if it is not axial;
-    ``shared`` has what all share."""
+def _elsewhere(grid: Grid, place: int, images: Iterable[str]) -> bool:
+    """Return whether ``images``, by SOPInstanceUID, are slices of the scan, and that at ``place`` is not among them."""
+    return bool(set(images) & set(grid.uids)) and grid.uids[place] not in images
+
+
+def _doubt_elsewhere(path: Path, count: int, kind: str) -> None:
+    if count:
+        _doubt(path, f"{count} {kind} lie on other slices than those they name as their source; the position counts")
+
+
+def _frame(item, shared, shape: tuple[int, int]) -> tuple[int | None, Plane | None, list[str]]:
+    """Return the segment's number of a frame, None in a label map, where it lies, None if it is not axial, and the
+    SOPInstanceUIDs of its source images; ``shared`` has what all share."""
 
     def group(name: str):
-        return (item.get(name) or shared.get(name))[0]
+        if not (values := item.get(name) or (shared or {}).get(name)):
+            raise ValueError(f"it has no {named(name)}")
+        return values[0]
 
     numbers = (
         group("PlanePositionSequence").ImagePositionPatient,
@@ -351,4 +375,7 @@ def _frame(item, shared, shape: tuple[int, int]) -> tuple[int | None, Plane | No
         raise ValueError("position, orientation or pixel spacing of another length")
     name = "SegmentIdentificationSequence"
     segment = int(group(name).ReferencedSegmentNumber) if name in item or name in shared else None
-    return segment, plane_of(position, orientation, spacing, shape)
+    derivations = item.get("DerivationImageSequence") or ()
+    sources = [image for derivation in derivations for image in derivation.get("SourceImageSequence") or ()]
+    images = [str(image.ReferencedSOPInstanceUID) for image in sources]
+    return segment, plane_of(position, orientation, spacing, shape), images

@@ -66,7 +66,7 @@ class Grid:
         spacing_mm: distance of slices, rows and columns.
         z_mm: (D,) position of each slice, ascending.
         origin: (x, y, z) in mm of the first voxel's centre.
-        frame_of_reference, series_uid: of DICOM; empty for a file.
+        frame_of_reference, series_uid, uids: of DICOM, the last of each slice; empty for a file.
         patient: PatientID, or the file's name without its ending.
         path: the folder or file.
     """
@@ -77,6 +77,7 @@ class Grid:
     origin: tuple[float, float, float]
     frame_of_reference: str = ""
     series_uid: str = ""
+    uids: tuple[str, ...] = ()
     patient: str
     path: Path
 
