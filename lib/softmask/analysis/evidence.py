@@ -28,7 +28,7 @@ from softmask.report.result import Key
 BESIDE_DOCTORS: Mapping[str, str] = {"casgan": "casgan", "dsnet-v1": "dsnet_v1", "dsnet-v2": "dsnet"}
 """By paper, the row that is compared with four doctors."""
 
-SIMULATED = "Simulated by this package; the outlines of lesions are those of LIDC-IDRI's readers (CC BY 3.0, TCIA)"
+SIMULATED = "Simulated by this package from the outlines of LIDC-IDRI's readers (CC BY 3.0, TCIA)"
 
 
 def collect(config: Config) -> Evidence:
