@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import process_executor
 from tqdm import tqdm
 
 from softmask.data.sample import Dataset, Sample
@@ -63,8 +65,21 @@ def _work(work: Callable[[Any], Any], items: Sequence | Dataset, i: int, name: s
         return name, str(error)
 
 
-def pool(jobs: int | None = None, batch: int | str = "auto") -> Parallel:
-    """Return processes (default: one a core) that yield the tasks' results in order. Each has one thread: threads that
-    wait for one another on a busy core made small matrix products thirty times as slow."""
-    with parallel_config("loky", inner_max_num_threads=1, initializer=end_with, initargs=(os.getpid(),)):
-        return Parallel(n_jobs=jobs or cores(), return_as="generator", batch_size=batch, pre_dispatch="4*n_jobs")
+MEMORY = 2**29
+"""Bytes by which a process may grow before a fresh one takes its place: data is held for what comes next."""
+
+
+def pool(jobs: int | None = None, batch: int | str = "auto", ordered: bool = True) -> Parallel:
+    """Return processes (default: one a core) that yield the tasks' results as they come or in order, and end with this
+    process. Each has one thread: threads that wait for one another on a busy core made small matrix products thirty
+    times as slow."""
+    # Told when a process that has held much memory is replaced by a fresh one between two tasks, which loses nothing.
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
+    with parallel_config("loky", inner_max_num_threads=1, initializer=_begin, initargs=(os.getpid(),)):
+        how = "generator" if ordered else "generator_unordered"
+        return Parallel(n_jobs=jobs or cores(), return_as=how, batch_size=batch, pre_dispatch="4*n_jobs")
+
+
+def _begin(parent: int) -> None:
+    process_executor._MAX_MEMORY_LEAK_SIZE = MEMORY  # loky takes data that is held for a leak
+    end_with(parent)

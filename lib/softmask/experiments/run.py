@@ -12,13 +12,12 @@ import os
 import sys
 import threading
 import traceback
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import torch
-from joblib import Parallel, delayed, parallel_config
-from joblib.externals.loky import get_reusable_executor, process_executor
+from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
@@ -31,12 +30,11 @@ from softmask.experiments.prepare import Prepared
 from softmask.experiments.spec import RunSpec
 from softmask.experiments.store import Record, Run
 from softmask.files import write_atomic
-from softmask.machine import cores, end_with, keep_freed_memory, release_freed_memory
+from softmask.machine import cores, keep_freed_memory, release_freed_memory
+from softmask.parallel import pool
 
 MEMORY_OF_A_RUN = 12e9
 """Bytes of GPU memory that one run may take: what the largest network takes at full width."""
-MEMORY = 2**29
-"""Bytes by which a process may grow before a fresh one takes its place."""
 LOOK_EVERY, DRAW_EVERY = 1.0, 5.0
 """Seconds. The bar is redrawn every few seconds only: an executed notebook keeps every line."""
 LAST_LINES = 8
@@ -163,10 +161,7 @@ def _recorded(specs: Sequence[RunSpec], config: Config) -> list[Run]:
 
 def processes(jobs: int) -> Parallel:
     """Return processes of one thread each, which give results as they come, and end with this process."""
-    # Told when a process that has held much memory is replaced by a fresh one between two runs, which loses nothing.
-    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
-    with parallel_config("loky", inner_max_num_threads=1, initializer=end_with, initargs=(os.getpid(),)):
-        return Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
+    return pool(jobs, batch=1, ordered=False)
 
 
 def perform_all(runs: Sequence[Run], config: Config, jobs: int, dask: str | None = None) -> Iterator[Ended]:
@@ -226,7 +221,6 @@ def perform(run: Run, config: Config, work: Work) -> tuple[str, str | None]:
     """Train one run on the data that ``work`` prepares, unless another process has finished it meanwhile. Returns its
     name, and why it failed, if it did. One thread, so that results do not depend on the number of cores."""
     name, place = run.spec.name, (work, run.data, run.spec.upscales)
-    process_executor._MAX_MEMORY_LEAK_SIZE = MEMORY  # loky takes data that is held for the next run for a leak
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     keep_freed_memory()
