@@ -250,6 +250,13 @@ def diagram(
     top = _connections(ax, boxes, half, gap=0.06 * tallest)
     named = any(box.part for box in boxes)
     ax.set(xlim=(-0.7, size[0] / wide - 0.7), ylim=((-0.85 if named else -0.62) * tallest, top))
+    _brackets(ax, [box.part for box in boxes], -0.66 * tallest, 0.03 * tallest)
+    ax.set_axis_off()
+    kinds = [kind for kind in _COLORS if any(box.kind == kind for box in boxes)]
+    entries = {kind: Patch(facecolor=_COLORS[kind], edgecolor="black") for kind in kinds}
+    entries |= {f"{letter}   {label}": Patch(visible=False) for label, letter in key.items()}
+    legend(fig, entries, columns=4)
+    fig.draw_without_rendering()  # places the axes: frames are as large as their words, whatever the axes' size
     for i, (made, loss, *judge) in enumerate(losses):
         y = tallest * (0.5 - (i + 0.5) / len(losses))
         first, last = _framed(ax, len(boxes) + 0.3, y, f"{made}\n{loss}", "white")
@@ -258,12 +265,6 @@ def diagram(
             first, further = _framed(ax, last + 0.9, y, text, _JUDGE)
             _arrow(ax, [(last, y), (first, y)])
             last = further
-    _brackets(ax, [box.part for box in boxes], -0.66 * tallest, 0.03 * tallest)
-    ax.set_axis_off()
-    kinds = [kind for kind in _COLORS if any(box.kind == kind for box in boxes)]
-    entries = {kind: Patch(facecolor=_COLORS[kind], edgecolor="black") for kind in kinds}
-    entries |= {f"{letter}   {label}": Patch(visible=False) for label, letter in key.items()}
-    legend(fig, entries, columns=4)
     return fig
 
 
