@@ -101,16 +101,14 @@ def test_slices_are_shown_whole_and_their_references_kept_as_stored(opened, smok
 
 
 def test_a_slice_of_another_size_is_left_out(opened, smoke, tiny, monkeypatch) -> None:
-    read = Chests.read
-
-    def odd(self, i):
-        sample = read(self, i)
+    def odd(i):
+        sample = Chests.read(opened, i)
         if sample.slice == "slice-0002":
             cut = {"image": sample.image[:500], "readers": sample.readers[:, :500], "nodules": None}
             sample = Sample(**vars(sample) | cut)
         return sample
 
-    monkeypatch.setattr(Chests, "read", odd)
+    monkeypatch.setattr(opened, "read", odd)  # of the object, which goes to other processes whole
     data = prepare.prepare(spec(tiny), smoke)
     assert data.left_out
     assert all("(500, 512), not of (512, 512)" in why for _, why in data.left_out)
