@@ -117,8 +117,8 @@ class Segment(Kind):
             alphas = read(spec, predict(whole, fed.validation.images))[1]
             threshold = best_threshold(alphas, self.data.validation.masks[:, 0], spec.name)
         del fed  # its channels are not needed any more
-        found = read(spec, answers(spec, whole, test.images, self.needs))
-        fields = measured(test, *found, threshold, self.keeps)
+        probabilities, alphas = read(spec, answers(spec, whole, test.images, self.needs))
+        fields = measured(test, probabilities, alphas, threshold, self.keeps)
         failed = outcome.failed or any(need.failed for need in self.needs if need.spec == spec.prior)
         fields |= {"failed": failed, "failures": tuple(failures)}
         network = whole.network if spec.on_the_fly else whole  # the weights that are kept are the segmentor's alone
