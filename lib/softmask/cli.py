@@ -108,7 +108,8 @@ def _add_run(commands) -> None:
     text = "write a model for `softmask segment` and `softmask lungs` to this folder: of the selected runs (one row on "
     text += "one data set), the one with the best validation Dice"
     run.add_argument("--export", metavar="FOLDER", help=text)
-    instead.add_argument("--dry-run", action="store_true", help="list missing runs and their time; train nothing")
+    text = "prepare the images, then list missing runs and their time (minutes:seconds); train nothing"
+    instead.add_argument("--dry-run", action="store_true", help=text)
     text = "two training steps of every kind of run, on noise, for its memory and time on this machine; nothing is "
     text += "stored (exit status 1 if any fails)"
     instead.add_argument("--rehearse", action="store_true", help=text)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from softmask.errors import ConfigError
+from softmask.errors import ConfigError, unknown
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: the folder that holds ``notebooks/``, ``lib/``, ``results/`` and ``figures/``."""
@@ -95,9 +95,9 @@ class Config:
         profile = profile or os.environ.get("SOFTMASK_PROFILE") or "cpu"
         data = data or os.environ.get("SOFTMASK_SOURCE") or "auto"
         if profile not in PROFILES:
-            raise ConfigError(f"unknown profile {profile!r}; choose one of {', '.join(PROFILES)}")
+            raise unknown("profile", profile, PROFILES)
         if data not in SOURCES:
-            raise ConfigError(f"unknown data source {data!r}; choose one of {', '.join(SOURCES)}")
+            raise unknown("data source", data, SOURCES)
         seeds = PROFILES[profile].seeds if seeds is None else seeds
         if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
             raise ConfigError(f"seeds must be a whole number of at least 1, not {seeds!r}")

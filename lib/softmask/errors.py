@@ -1,6 +1,8 @@
 """Errors for people: each message says which file or sample, which value, and what to do about it."""
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class SoftmaskError(Exception):
@@ -33,6 +35,14 @@ class Remark(UserWarning):
 
 class Doubt(Remark):
     """A sign that the result of a file that is used may not be what was wanted."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], error: type[SoftmaskError] = ConfigError) -> SoftmaskError:
+    """Return an error for a ``name`` that is not among the ``known`` ones of its ``kind``, with the nearest of them."""
+    names = list(map(str, known))
+    nearest = get_close_matches(str(name), names, n=1)
+    meant = f" (did you mean {nearest[0]}?)" if nearest else ""
+    return error(f"unknown {kind} {name!r}{meant}; choose one of {', '.join(names)}")
 
 
 def brief(error: BaseException) -> str:

@@ -28,7 +28,7 @@ def test_a_dry_run_lists_trains_nothing_and_then_finds_nothing_missing(small, co
 
     assert cli.main(arguments) == 0
     said = capsys.readouterr().out
-    assert "2 runs are finished" in said
+    assert "Finished runs: 2;" in said
     assert "gan-1x4-2021  Dice 0." in said
 
     assert cli.main([*arguments, "--dry-run"]) == 0
@@ -46,11 +46,12 @@ def test_rows_that_no_table_prints_are_trained_where_they_are_asked_for(small, c
     ("arguments", "message"),
     [
         (["--table", "softgan/table-9"], "choose one of softgan/table-1"),
-        (["--table", "softgan/table-1", "--only", "gan"], "no row 'gan' to train; choose from"),
+        (["--table", "softgan/table-1", "--only", "gan"], "unknown row 'gan' (did you mean softgan?); choose"),
+        (["--table", "softgan/table-1", "--only", "soft_mask"], "is in none of softgan/table-1; to train it, add --on"),
         (["--table", "softgan/table-1", "--jobs", "0"], "jobs must be at least 1"),
         (["--on", "lnsm"], "--on needs --only"),
-        (["--on", "lnsmm", "--only", "unet"], "unknown data set 'lnsmm'; choose one of lidc, "),
-        (["--on", "lnsm", "--only", "u-net"], "row 'u-net' has no method; choose one of "),
+        (["--on", "lnsmm", "--only", "unet"], "unknown data set 'lnsmm' (did you mean lnsm?); choose one of lidc, "),
+        (["--on", "lnsm", "--only", "u-net"], "unknown row 'u-net' (did you mean unet?); choose one of "),
         (["--seeds", "0"], "seeds must be"),
     ],
 )

@@ -80,7 +80,7 @@ def repeated(x):
         ({"channels": ("image", "prior")}, "prior None cannot be combined"),
         ({"label": "teacher"}, "prior None cannot be combined"),
         ({"label": "high_resolution"}, "improved_backbone and the label high_resolution"),
-        ({"network": "u-net"}, "unknown network 'u-net'; choose one of .*improved_backbone"),
+        ({"network": "u-net"}, "unknown network 'u-net' .*did you mean .*choose one of .*improved_backbone"),
         ({"label": "soft"}, "kats_dilation"),
         ({"losses": (("dise", 1.0),)}, "soft_l1"),
         ({"profile": "tiny"}, "smoke"),

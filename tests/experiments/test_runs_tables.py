@@ -43,7 +43,7 @@ def test_every_table_has_runs_in_every_profile(table, profile):
 def test_unknown_names_list_the_valid_ones(config):
     with pytest.raises(ConfigError, match=r"choose one of softgan/table-1, .*dsnet-v1/table-2"):
         rows.specs("softgan/table-9", config)
-    with pytest.raises(ConfigError, match=r"no method; choose one of .*gan_loss"):
+    with pytest.raises(ConfigError, match=r"unknown row .*choose one of .*gan_loss"):
         rows.spec("gan", "lidc", config)
     with pytest.raises(ConfigError, match="known: smoke, cpu, night, full"):
         schedule(SimpleNamespace(name="tiny"), "unet", "lidc")

@@ -178,7 +178,7 @@ def test_deep_supervision_takes_the_mean_and_each_loss_its_target():
 @pytest.mark.parametrize(
     ("losses", "message"),
     [
-        ([("dise", 1)], "unknown loss 'dise'; choose from "),
+        ([("dise", 1)], "unknown loss 'dise' .did you mean dice.*choose one of "),
         ([("dice", 0)], "'dice' must be positive, not 0"),
         ([("dice", float("nan"))], "must be positive, not nan"),
         ([("dice", 1), ("dice", 2)], "each loss once"),

@@ -154,7 +154,7 @@ def test_an_image_with_nan_is_named_with_run_and_epoch(run, data, part, says):
 @pytest.mark.parametrize(
     ("losses", "message"),
     [
-        ((*CONTENT, ("dice", 1.0)), "unknown loss 'dice'; choose from adversarial, content"),
+        ((*CONTENT, ("dice", 1.0)), "unknown loss 'dice'; choose one of adversarial, content"),
         ((("content", 0.0),), "weight of loss 'content' must be positive"),
         ((("adversarial", 1.0),), "must name content"),
         (CONTENT * 2, "each loss once"),

@@ -12,10 +12,10 @@ import numpy as np
 from softmask.config import Config
 from softmask.data import configure
 from softmask.data.splits import PAPER_SIZES
-from softmask.errors import ConfigError
+from softmask.errors import ConfigError, unknown
 from softmask.experiments import night, rehearsal
 from softmask.experiments.plan import likeness, missing, plan, records_folder, seconds_known, stages
-from softmask.experiments.rows import TABLES, rows_of, specs
+from softmask.experiments.rows import METHODS, TABLES, rows_of, specs
 from softmask.experiments.run import default_jobs, fit
 from softmask.experiments.spec import RunSpec
 from softmask.experiments.store import Run
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace, export: Callable[[Run, str], Any]) -> int
         return 0
     weights = bool(arguments.export)
     runs = fit(chosen, config, jobs=arguments.jobs, dask=arguments.dask, title=config.run, weights=weights)
-    print(f"{len(runs)} runs are finished; their records are in {records_folder(config)}")
+    print(f"Finished runs: {len(runs)}; their records are in {records_folder(config)}")
     for done in runs:
         dice = done.record.frame()["dice"].mean()
         print(f"{done.spec.name}  Dice {dice:.4f} over {len(done.record.ids)} test images")
@@ -68,7 +68,7 @@ def choose(
     places = []
     for dataset in datasets or ():
         if dataset not in PAPER_SIZES:
-            raise ConfigError(f"unknown data set {dataset!r}; choose one of {', '.join(PAPER_SIZES)}")
+            raise unknown("data set", dataset, PAPER_SIZES)
         places.append(rows_of(rows, dataset, config))
     if not datasets:
         places = [specs(table, config) for table in tables]
@@ -77,8 +77,10 @@ def choose(
         for (row, _), runs in place.items():
             by_row.setdefault(row, []).extend(runs)
     for row in rows or ():
+        if row in METHODS and row not in by_row:
+            raise ConfigError(f"row {row!r} is in none of {', '.join(tables)}; to train it, add --on and a data set")
         if row not in by_row:
-            raise ConfigError(f"{', '.join(tables)}: there is no row {row!r} to train; choose from {', '.join(by_row)}")
+            raise unknown("row", row, by_row)
     return list(dict.fromkeys(spec for row in rows or by_row for spec in by_row[row]))
 
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from softmask.config import BASE_SEED, Config
 from softmask.data.splits import SECTION_FOLDS, dataset_name
-from softmask.errors import ConfigError
+from softmask.errors import unknown
 from softmask.experiments.schedules import schedule, width
 from softmask.experiments.spec import (
     BY_SR,
@@ -233,7 +233,7 @@ def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
     from softmask import papers
 
     if table not in TABLES:
-        raise ConfigError(f"table {table!r} has no training runs; choose one of {', '.join(TABLES)}")
+        raise unknown("table with training runs", table, TABLES)
     paper, _, name = table.partition("/")
     places = dict.fromkeys((cell.row, cell.dataset) for cell in papers.load(paper).table(name).cells())
     known = [(row, dataset) for row, dataset in places if name_of(row, paper) in METHODS]
@@ -319,7 +319,7 @@ def method(row: str, dataset: str, paper: str = "") -> Method:
     """
     name = name_of(row, paper)
     if name not in METHODS:
-        raise ConfigError(f"row {row!r} has no method; choose one of {', '.join(METHODS)}")
+        raise unknown("row", row, METHODS)
     row_method = METHODS[name]
     if dataset in TESTED and row_method.network not in (UNCHANGED, *CLASSICAL):
         return Method(UNCHANGED, losses=(), prior=row, trained_on=TESTED[dataset])

@@ -18,7 +18,7 @@ import numpy as np
 
 from softmask.config import PROFILES
 from softmask.data.splits import LUNGS
-from softmask.errors import ConfigError, DataError
+from softmask.errors import ConfigError, DataError, unknown
 from softmask.files import sha256_of
 from softmask.label.soft_labels import FROM_MASK, GEODESIC, READERS_MEAN
 from softmask.nets import perceptual
@@ -224,7 +224,7 @@ def _features(layer: str) -> str:
 
 def _known(kind: str, name: str, names: Iterable[str]) -> None:
     if name not in names:
-        raise ConfigError(f"unknown {kind} {name!r}; choose one of {', '.join(names)}")
+        raise unknown(kind, name, names)
 
 
 def to_plain(value: Any, defaults: bool = True) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from softmask.data.sample import Sample
-from softmask.errors import LabelError, SoftmaskError
+from softmask.errors import LabelError, SoftmaskError, unknown
 from softmask.label import recist as marks
 from softmask.label import soft_labels
 from softmask.label import trimap as trimaps
@@ -103,7 +103,7 @@ def label_sample(sample: Sample, strategy: str) -> SoftMask:
         LabelError, DataError: naming the sample.
     """
     if strategy not in STRATEGIES:
-        raise LabelError(f"unknown labelling strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}")
+        raise unknown("labelling strategy", strategy, STRATEGIES, LabelError)
     try:
         if strategy == "mask":
             return soft_mask(sample.image, mask=fifty_percent(sample.masks))

@@ -22,7 +22,7 @@ from types import MappingProxyType
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from softmask.errors import ConfigError, DataError
+from softmask.errors import DataError, unknown
 from softmask.measure.segmentation import dice
 
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # half of the eight, so that each pair of pixels occurs once
@@ -207,5 +207,5 @@ CLASSICAL: Mapping[str, type[ClassicalSegmentor]] = MappingProxyType(
 def classical(name: str) -> ClassicalSegmentor:
     """Return a segmentor that has learned nothing yet. Raises ConfigError, listing the valid names, for others."""
     if name not in CLASSICAL:
-        raise ConfigError(f"unknown classical segmentor {name!r}; choose one of {', '.join(sorted(CLASSICAL))}")
+        raise unknown("classical segmentor", name, sorted(CLASSICAL))
     return CLASSICAL[name]()

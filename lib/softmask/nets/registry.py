@@ -6,7 +6,7 @@ from importlib import import_module
 from inspect import signature
 from types import MappingProxyType
 
-from softmask.errors import ConfigError
+from softmask.errors import ConfigError, unknown
 from softmask.nets.base import SegmentationNet
 
 
@@ -87,7 +87,7 @@ def entry(name: str) -> Entry:
     """Return the entry of a network. Raises ConfigError, listing the valid names, for an unknown one."""
     known = {**NETWORKS, **SR_NETWORKS}
     if name not in known:
-        raise ConfigError(f"unknown network {name!r}; choose one of {', '.join([*sorted(NETWORKS), *SR_NETWORKS])}")
+        raise unknown("network", name, [*sorted(NETWORKS), *SR_NETWORKS])
     return known[name]
 
 

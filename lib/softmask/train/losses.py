@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
-from softmask.errors import ConfigError
+from softmask.errors import ConfigError, unknown
 from softmask.nets.critics import CRITICS
 
 EPSILON = 1e-6
@@ -191,7 +191,7 @@ def check(losses: Weighted, known: Collection[str]) -> None:
     """Raise ConfigError for a loss that is not ``known``, is named twice, or has no positive weight."""
     for name, weight in losses:
         if name not in known:
-            raise ConfigError(f"unknown loss {name!r}; choose from {', '.join(sorted(known))}")
+            raise unknown("loss", name, sorted(known))
         if not weight > 0:
             raise ConfigError(f"the weight of loss {name!r} must be positive, not {weight!r}")
     names = [name for name, _ in losses]

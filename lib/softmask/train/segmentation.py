@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from softmask.errors import ConfigError
+from softmask.errors import ConfigError, unknown
 from softmask.measure.segmentation import dice
 from softmask.nets.base import SegmentationNet
 from softmask.train.device import generator, pick
@@ -68,7 +68,7 @@ def train(
         if not len(part.images):
             raise ConfigError(f"there are no {part_name} images")
     if label != BINARY and label not in data.train.soft:
-        raise ConfigError(f"unknown label {label!r}; choose one of {', '.join([BINARY, *data.train.soft])}")
+        raise unknown("label", label, [BINARY, *data.train.soft])
     device, n = pick(), len(data.train.images)
     soft = data.train.masks if label == BINARY else data.train.soft[label]
     arrays = (data.train.images, data.train.masks, soft)  # on the CPU the tensors share their memory
