@@ -97,8 +97,22 @@ def test_every_connection_is_an_arrow_and_every_box_has_its_words():
     assert {*letters, "8", "sigmoid\nDice loss", "encoder", "decoder"} <= words
     key = [text.get_text() for text in fig.legends[0].get_texts()]
     assert key[-6:] == [f"{letter}   {box.label}" for letter, box in zip(letters, boxes, strict=True)]
-    arrows = [text for text in fig.axes[0].texts if not text.get_text()]
+    arrows = [text for text in fig.axes[0].texts if getattr(text, "arrow_patch", None)]
     assert len(arrows) == sum(len(box.sources) for box in boxes) + 1
     heights = {patch.get_height() for patch in fig.axes[0].patches if patch.get_height() >= 32}
     assert heights == {32, 64}
+    plt.close(fig)
+
+
+@pytest.mark.parametrize("dpi", [80, 200])
+def test_an_arrow_begins_where_the_frame_before_it_ends_whatever_the_resolution(dpi):
+    boxes = diagrams.trace(Skipping(), [IMAGE], ["image"])
+    fig = diagrams.diagram(boxes, [("sigmoid of a long name", "Dice loss", "judge")], size=(9, 5))
+    fig.set_dpi(dpi)
+    fig.draw_without_rendering()
+    made, judge = (text for text in fig.axes[0].texts if text.get_bbox_patch())
+    end, begin = (text.get_bbox_patch().get_window_extent() for text in (made, judge))
+    arrow = judge.arrow_patch.get_window_extent()
+    assert (arrow.x0, arrow.x1) == pytest.approx((end.x1, begin.x0), abs=0.05 * dpi)
+    assert begin.x1 < fig.bbox.x1
     plt.close(fig)

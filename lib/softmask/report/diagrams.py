@@ -12,7 +12,7 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, zip_longest
 from textwrap import wrap
 from typing import Any
 
@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
+from matplotlib.text import OffsetFrom
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
@@ -33,7 +34,8 @@ _JUDGE = "#F3D9E8"
 DISCRIMINATOR = "discriminator:\nimage and mask,\nlabel or predicted?"
 """What a discriminator sees and says, where it judges what is made in a diagram."""
 
-_USE, _CHARACTER = 2.8, 0.105  # widths of the words about a use, and of a character, in inches
+_ARROW = {"color": "0.25", "linewidth": 1.6, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 13}
+_CHARACTER, _BESIDE = 0.105, 0.6  # inches: width of a character, and of a frame and its arrow beside their words
 _WORDS = {
     "ConvTranspose": "transposed conv",
     "Conv": "conv",
@@ -218,8 +220,7 @@ def _describe(module: nn.Module) -> str:
 def _arrow(ax: Axes, points: Sequence[tuple[float, float]]) -> None:
     if len(points) > 2:
         ax.plot(*zip(*points[:-1], strict=True), color="0.25", linewidth=1.6, solid_joinstyle="miter")
-    arrow = {"arrowstyle": "-|>", "color": "0.25", "linewidth": 1.6, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 13}
-    ax.annotate("", xy=points[-1], xytext=points[-2], arrowprops=arrow)
+    ax.annotate("", xy=points[-1], xytext=points[-2], arrowprops=_ARROW | {"arrowstyle": "-|>"})
 
 
 def diagram(
@@ -231,8 +232,10 @@ def diagram(
     fig, ax = plt.subplots(figsize=size)
     tallest, widest = max(box.size for box in boxes), max(box.channels for box in boxes)
     half = [0.12 + 0.22 * math.log2(1 + box.channels) / math.log2(1 + widest) for box in boxes]  # of a box's width
-    columns = max((len(use) - 1 for use in losses), default=0)
-    wide = (size[0] - _USE * columns) / (len(boxes) + 0.4)  # a box's place, in inches
+    uses = [[f"{made}\n{loss}", *judges] for made, loss, *judges in losses]  # the words of each frame, row by row
+    columns = zip_longest(*uses, fillvalue="")
+    lengths = [max(len(line) for words in column for line in words.split("\n")) for column in columns]
+    wide = (size[0] - sum(length * _CHARACTER + _BESIDE for length in lengths)) / (len(boxes) + 0.4)  # inches a box
     room = int(wide / _CHARACTER)  # characters below a box
     words, key = _words([box.label for box in boxes], room)
     left, beside = -math.inf, 0.0  # where the last number of channels ends, and how high it stands
@@ -256,25 +259,25 @@ def diagram(
     entries = {kind: Patch(facecolor=_COLORS[kind], edgecolor="black") for kind in kinds}
     entries |= {f"{letter}   {label}": Patch(visible=False) for label, letter in key.items()}
     legend(fig, entries, columns=4)
-    fig.draw_without_rendering()  # places the axes: frames are as large as their words, whatever the axes' size
-    for i, (made, loss, *judge) in enumerate(losses):
-        y = tallest * (0.5 - (i + 0.5) / len(losses))
-        first, last = _framed(ax, len(boxes) + 0.3, y, f"{made}\n{loss}", "white")
-        _arrow(ax, [(len(boxes) - 0.7, 0), (first, y)])
-        for text in judge:
-            first, further = _framed(ax, last + 0.9, y, text, _JUDGE)
-            _arrow(ax, [(last, y), (first, y)])
-            last = further
+    for i, (made, *judges) in enumerate(uses):
+        y = tallest * (0.5 - (i + 0.5) / len(uses))
+        frame = _framed(ax, made, "white", (len(boxes) - 0.7, 0), (len(boxes) + 0.3, y))
+        for words in judges:
+            middle = {"xycoords": frame, "textcoords": OffsetFrom(frame, (1, 0.5), "points")}
+            frame = _framed(ax, words, _JUDGE, (1, 0.5), (72 * _BESIDE, 0), **middle)
     return fig
 
 
-def _framed(ax: Axes, x: float, y: float, words: str, color: str) -> tuple[float, float]:
-    """Write ``words`` in a frame that begins near x. Returns x of its left and right edge."""
-    frame = {"boxstyle": "round,pad=0.4", "facecolor": color, "edgecolor": "black"}
-    text = ax.text(x, y, words, ha="left", va="center", fontsize=12, bbox=frame)
-    edges = text.get_window_extent(ax.figure.canvas.get_renderer()).padded(0.4 * 12 * ax.figure.dpi / 72)
-    (first, _), (last, _) = ax.transData.inverted().transform(edges)
-    return first, last
+def _framed(
+    ax: Axes, words: str, color: str, source: tuple[float, float], place: tuple[float, float], **coordinates: Any
+) -> FancyBboxPatch:
+    """Write ``words`` beside ``place`` in a frame with an arrow from ``source``, and return the frame."""
+    box = {"boxstyle": "round,pad=0.4", "facecolor": color, "edgecolor": "black"}
+    arrow = _ARROW | {"arrowstyle": "<|-", "relpos": (0, 0.5)}
+    about = {"ha": "left", "va": "center", "fontsize": 12, "bbox": box, "arrowprops": arrow}
+    text = ax.annotate(words, source, place, **about, **coordinates)
+    text.set_in_layout(False)  # the axes leave room for it
+    return text.get_bbox_patch()
 
 
 def _words(labels: Sequence[str], room: int) -> tuple[list[str], dict[str, str]]:
