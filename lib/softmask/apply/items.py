@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from softmask.apply.images import Image, Slice, stem_of
+from softmask.data.dicom import Turn
 from softmask.data.image_files import read_grey
 from softmask.data.masks import doubt_patient, lesion_mask, slice_at
-from softmask.data.planes import Turn
 from softmask.data.sample import Problem
 from softmask.data.volume_files import Grid
 from softmask.errors import ConfigError, DataError, Doubt, LabelError

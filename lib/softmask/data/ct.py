@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from softmask.data.dicom import check_decoder, dcmread, is_dicom, named, pixels_of
-from softmask.data.planes import AXIAL, Plane, plane_of
+from softmask.data.dicom import AXIAL, Plane, check_decoder, dcmread, is_dicom, named, pixels_of, plane_of
 from softmask.data.volume_files import LARGEST_VOLUME, Grid, grid_of_file, read_turned
 from softmask.errors import DataError, Doubt, Remark, brief
 from softmask.files import AGAIN

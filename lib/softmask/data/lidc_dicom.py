@@ -19,10 +19,10 @@ from defusedxml import DefusedXmlException, ElementTree
 import softmask.data.annotations as annotations
 from softmask.data.annotations import RATINGS, Contour, Nodule, Reading
 from softmask.data.ct import SAME_Z, CtSlice, read_hu, sort_files
+from softmask.data.dicom import Turn
 from softmask.data.image_files import window_hu
 from softmask.data.lidc import area_of, index_frame, ratings_of
 from softmask.data.outlines import long_axis
-from softmask.data.planes import Turn
 from softmask.data.sample import Dataset, Problem, Sample
 from softmask.errors import DataError
 from softmask.files import read_bytes, sha256_of

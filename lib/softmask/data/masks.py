@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from softmask.data.ct import LARGEST
-from softmask.data.dicom import dcmread, is_dicom, modality_of, named, pixels_of
+from softmask.data.dicom import Plane, dcmread, is_dicom, modality_of, named, pixels_of, plane_of
 from softmask.data.outlines import area, fill, inside
-from softmask.data.planes import Plane, plane_of
 from softmask.data.structures import Choice, labelled, lungs
 from softmask.data.volume_files import (
     ENDINGS,
