@@ -153,9 +153,9 @@ def test_a_list_in_batches_goes_on_where_it_was_interrupted(segment, many, made,
     monkeypatch.undo()
     capsys.readouterr()
 
-    def segment_all(model, images, threshold):
+    def segment_all(model, images):
         batches.append(len(images))
-        return together(model, images, threshold)
+        return together(model, images)
 
     together = lesions.Model.segment_all
     monkeypatch.setattr(lesions.Model, "segment_all", segment_all)

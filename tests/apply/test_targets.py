@@ -9,7 +9,7 @@ import pytest
 
 from softmask import cli
 from softmask.apply import KINDS, batch
-from softmask.apply.targets import is_ours
+from softmask.apply.outputs import is_ours
 
 FORMATS = ("--format", *KINDS)
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -25,12 +25,11 @@ from tqdm import tqdm
 
 from softmask.apply import IN_DICOM, KINDS, REFERRED
 from softmask.apply.dicom import dicom_files
-from softmask.apply.images import Image, open_image, reading, remarks, stem_of
+from softmask.apply.images import Grey, Image, open_image, reading, remarks, stem_of
 from softmask.apply.items import Item, Mark, read_list
 from softmask.apply.manifest import MANIFEST, Row, failed, read_manifest, write_manifest
-from softmask.apply.outputs import Result, check_outputs, file_names, write_volumes
+from softmask.apply.outputs import Result, check_outputs, file_names, is_ours, need_ours, write_volumes
 from softmask.apply.reports import read_report
-from softmask.apply.targets import is_ours, need_ours
 from softmask.data.sample import Problem
 from softmask.errors import ConfigError, DataError, Doubt, Remark, SoftmaskError, brief
 from softmask.files import sha256_of, write_atomic
@@ -48,25 +47,28 @@ Outcome = tuple[Row, str]
 T = TypeVar("T")
 
 
-class Settings(Protocol):
+@dataclass(frozen=True)
+class Settings:
     """Settings of all images of a call.
 
     Attributes:
         command: ``label`` or ``segment``.
+        own: the command's own settings, in words.
         formats: keys of :data:`~softmask.apply.KINDS`, or None for PNG, NIfTI where the file has positions in
             mm, and SEG for DICOM.
-        text: all settings in a line.
         code: digest of the code and the model that the results depend on.
     """
 
     command: str
+    grey: Grey
+    own: str
     formats: tuple[str, ...] | None
+    code: str
 
     @property
-    def text(self) -> str: ...
-
-    @property
-    def code(self) -> str: ...
+    def text(self) -> str:
+        """All settings in a line."""
+        return f"{self.grey.text}; {self.own}; {' '.join(self.formats or ('all formats',))}"
 
 
 @dataclass(frozen=True)
@@ -221,39 +223,34 @@ def work_through(
 def attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Outcome:
     """Return what ``work`` makes of the beginning of the item's row; where it fails, the outcome that says why.
     Remarks on files are added to the message of the row."""
-    with remarks() as texts:
-        made = _attempt(item, settings, work)
-    if hasattr(made, "task"):
-        texts = [*filter(None, [made.task.row["message"]]), *texts]
-        made.task.row["message"] = "; ".join(texts)
-    elif made[1] != "skipped":
-        row, state = made
-        made = row | {"message": "; ".join([*filter(None, [row["message"]]), *texts])}, state
-    return made
-
-
-def _attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Outcome:
     row = failed(item.name, "") | {
         "image": str(item.image),
         "label": item.kind,
         "prior": "; ".join(map(str, item.masks)) if item.mark is None else item.mark.text,
         "settings": settings.text,
     }
-    try:
-        return work(row)
-    except OSError as error:  # of writing: those of reading are DataErrors by now
-        if error.errno in _NOTHING_MORE:
-            raise
-        place = error.filename or "the results"
-        why = f"{item.image}: {place} cannot be written ({error.strerror}); give it another --name"
-    except SoftmaskError as error:
-        why = str(error)
-        if not why.startswith(tuple(map(str, (item.image, *item.masks)))):
-            why = f"{item.image}: {why}"
-    except Exception as error:  # one image, or a lack of memory for it, must not end the work on a thousand
-        cause = f"{type(error).__name__}: {brief(error)}"
-        why = f"{item.image}: could not be done ({cause}); memory may be short: crop it, or leave it out"
-    return row | {"message": why}, "failed"
+    why = ""
+    with remarks() as texts:
+        try:
+            made = work(row)
+        except OSError as error:  # of writing: those of reading are DataErrors by now
+            if error.errno in _NOTHING_MORE:
+                raise
+            place = error.filename or "the results"
+            why = f"{item.image}: {place} cannot be written ({error.strerror}); give it another --name"
+        except SoftmaskError as error:
+            why = str(error)
+            if not why.startswith(tuple(map(str, (item.image, *item.masks)))):
+                why = f"{item.image}: {why}"
+        except Exception as error:  # one image, or a lack of memory for it, must not end the work on a thousand
+            cause = f"{type(error).__name__}: {brief(error)}"
+            why = f"{item.image}: could not be done ({cause}); memory may be short: crop it, or leave it out"
+    if why:
+        made = row | {"message": why}, "failed"
+    row, state = (made.task.row, "begun") if hasattr(made, "task") else made
+    if state != "skipped":
+        row["message"] = "; ".join(filter(None, [row["message"], *texts]))
+    return made
 
 
 def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row: Row) -> Task | Outcome:

@@ -14,8 +14,7 @@ import numpy as np
 
 from softmask import __version__
 from softmask.apply import IN_DICOM, REFERRED, SEGS
-from softmask.apply.outputs import OUTLINE, Result
-from softmask.apply.targets import WRITER
+from softmask.apply.outputs import OUTLINE, WRITER, Result
 from softmask.data.dicom import dcmread, named
 from softmask.errors import DataError, brief
 from softmask.measure.size import outlines

@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import math
 import warnings
-from typing import NamedTuple
 
 import numpy as np
 from joblib import delayed
 from scipy import ndimage
 
-from softmask.apply.batch import Outcome, Row, Task, attempt, begin, complete, items_of, work_through
+from softmask.apply.batch import Outcome, Row, Settings, Task, attempt, begin, complete, items_of, work_through
 from softmask.apply.images import Grey
 from softmask.apply.items import Item, outvoted, read_masks, warn_of
-from softmask.apply.outputs import Result, pictures, png
-from softmask.apply.targets import WRITER
+from softmask.apply.outputs import WRITER, Result, pictures, png
 from softmask.cache import code_digest
 from softmask.errors import ConfigError, Doubt
 from softmask.files import whole_path, write_atomic
@@ -40,27 +38,6 @@ MUCH_LONGER = 1.5
 _PRIORS = {"mask": "a binary mask", "readers": "the masks of several readers", "recist": "RECIST axes"}
 
 
-class Settings(NamedTuple):
-    """Settings of all images of a call, :class:`softmask.apply.batch.Settings`."""
-
-    grey: Grey
-    epsilon: float
-    radius: float | None
-    formats: tuple[str, ...] | None
-    command: str = "label"
-
-    @property
-    def text(self) -> str:
-        """All of them in a line."""
-        radius = "auto" if self.radius is None else f"{self.radius:g}"
-        formats = " ".join(self.formats or ("all formats",))
-        return f"{self.grey.text}; epsilon {self.epsilon:g}; radius {radius}; {formats}"
-
-    @property
-    def code(self) -> str:
-        return code_digest("data", "label", "measure", "apply")
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Label every image that can be labelled; return exit status 1 if any image failed, otherwise 0.
 
@@ -69,33 +46,37 @@ def run(arguments: argparse.Namespace) -> int:
         DataError: a list or report that cannot be read, a folder that cannot be written to.
     """
     grey = Grey(arguments.window and tuple(arguments.window), arguments.stretch)
-    settings = Settings(grey, arguments.epsilon, arguments.radius, arguments.formats and tuple(arguments.formats))
+    formats = arguments.formats and tuple(arguments.formats)
+    epsilon, radius = arguments.epsilon, arguments.radius
     jobs = cores() if arguments.jobs is None else arguments.jobs
-    if not 0 < settings.epsilon < math.inf:
-        raise ConfigError(f"--epsilon must be a number above 0, not {settings.epsilon!r}")
-    if settings.radius is not None and not 1 <= settings.radius < math.inf:
-        raise ConfigError(f"--radius must be at least 1 pixel, not {settings.radius!r}")
+    if not 0 < epsilon < math.inf:
+        raise ConfigError(f"--epsilon must be a number above 0, not {epsilon!r}")
+    if radius is not None and not 1 <= radius < math.inf:
+        raise ConfigError(f"--radius must be at least 1 pixel, not {radius!r}")
     if jobs < 1:
         raise ConfigError(f"--jobs must be at least 1, not {jobs}")
     folder = whole_path(arguments.out, "--out")
     items, problems, inputs = items_of(arguments, tuple(_PRIORS))
 
+    own = f"epsilon {epsilon:g}; radius {'auto' if radius is None else f'{radius:g}'}"
+    settings = Settings("label", grey, own, formats, code_digest("data", "label", "measure", "apply"))
+
     def outcomes(done):
-        tasks = (delayed(_outcome)(item, settings, folder, done.get(item.name)) for item in items)
+        tasks = (delayed(_outcome)(item, settings, epsilon, radius, folder, done.get(item.name)) for item in items)
         return pool(min(jobs, max(len(items), 1)))(tasks)
 
     return work_through("label", items, outcomes, folder=folder, problems=problems, inputs=inputs)
 
 
-def _outcome(item: Item, settings: Settings, folder, earlier: Row | None) -> Outcome:
+def _outcome(item: Item, settings: Settings, epsilon: float, radius: float | None, folder, earlier) -> Outcome:
     def work(row: Row) -> Outcome:
         task = begin(item, settings, folder, earlier, row)
-        return _label(task, settings) if isinstance(task, Task) else task
+        return _label(task, settings.grey, epsilon, radius) if isinstance(task, Task) else task
 
     return attempt(item, settings, work)
 
 
-def _label(task: Task, settings: Settings) -> Outcome:
+def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Outcome:
     """Write the files of an item; return its outcome."""
     item, image = task.item, task.image
     if item.mark is not None:
@@ -107,11 +88,11 @@ def _label(task: Task, settings: Settings) -> Outcome:
         priors = {z: {"readers": masks} for z, masks in read_masks(item, image).items()}
     alphas: dict[int, np.ndarray] = {}
     for z, prior in priors.items():
-        grey = image.slices[z].read(settings.grey)
+        grey = image.slices[z].read(levels)
         if grey.min() == grey.max():
             doubt = "all its pixels have one grey level in this window, so that only the mark decides"
             warnings.warn(Doubt(f"{image.slices[z].where}: {doubt}"), stacklevel=2)
-        mask, part = label_slice(grey, **prior, epsilon=settings.epsilon, radius=settings.radius)
+        mask, part = label_slice(grey, **prior, epsilon=epsilon, radius=radius)
         alphas[z] = mask.alpha
         if item.mark is not None:
             _doubt_contrast(grey[part], axes - [side.start for side in part])
@@ -127,7 +108,7 @@ def _label(task: Task, settings: Settings) -> Outcome:
         command="label",
         method="closed-form matting",
         origin=f"from {_PRIORS[item.kind]}",
-        parameters={"epsilon": f"{settings.epsilon:g}", "prior": item.kind},
+        parameters={"epsilon": f"{epsilon:g}", "prior": item.kind},
     )
     if item.mark is not None:
         _doubt_length(axes, result, z)

@@ -10,37 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softmask.apply.batch import Outcome, Row, Task, attempt, complete
+from softmask.apply.batch import Outcome, Row, Settings, Task, attempt, complete
 from softmask.apply.images import Grey
 from softmask.apply.items import Item, warn_of
 from softmask.apply.models import Model, Segmentation
 from softmask.apply.outputs import Result, pictures
-from softmask.cache import code_digest
 from softmask.errors import DataError, Doubt
-from softmask.files import sha256_of, write_atomic
-
-
-class Settings(NamedTuple):
-    """Settings of all images of a call, :class:`softmask.apply.batch.Settings`; ``model_digest`` is that of the weights
-    and of the model's description."""
-
-    grey: Grey
-    model: str
-    model_digest: str
-    threshold: float
-    formats: tuple[str, ...] | None
-    command: str = "segment"
-
-    @property
-    def text(self) -> str:
-        """All of them in a line."""
-        formats = " ".join(self.formats or ("all formats",))
-        return f"{self.grey.text}; model {self.model}; threshold {self.threshold:g}; {formats}"
-
-    @property
-    def code(self) -> str:
-        code = code_digest("data", "measure", "nets", "train", "experiments", "apply")
-        return sha256_of(code, self.model_digest)
+from softmask.files import write_atomic
 
 
 class Crop(NamedTuple):
@@ -74,7 +50,7 @@ def around_lesions(
     crops = [attempt(item, settings, partial(cut, item)) for item in items]
     begun = [crop for crop in crops if isinstance(crop, Crop)]
     try:
-        found = iter(model.segment_all([seen(crop) for crop in begun], settings.threshold) if begun else ())
+        found = iter(model.segment_all([seen(crop) for crop in begun]) if begun else ())
     except (MemoryError, RuntimeError) as error:  # torch has no error of its own for a lack of memory
         found = repeat(error)
 
@@ -82,7 +58,7 @@ def around_lesions(
         answer = next(found)
         if isinstance(answer, Exception):
             raise answer
-        return _lay_back(crop, answer, settings)
+        return _lay_back(crop, answer, model)
 
     return [
         attempt(item, settings, partial(finish, crop)) if isinstance(crop, Crop) else crop
@@ -113,7 +89,7 @@ def crop_of(task: Task, grey: Grey, size: int) -> Crop:
     return Crop(task, z, levels, part, middle)
 
 
-def _lay_back(crop: Crop, found: Segmentation, settings: Settings) -> Outcome:
+def _lay_back(crop: Crop, found: Segmentation, model: Model) -> Outcome:
     """Write what was found in a crop, on the whole image; return the item's outcome."""
     inside = tuple(slice(0, side.stop - side.start) for side in crop.part)
     whole = Segmentation(*(np.zeros(crop.levels.shape, values.dtype) for values in found))
@@ -129,7 +105,7 @@ def _lay_back(crop: Crop, found: Segmentation, settings: Settings) -> Outcome:
         beside = "the mask does not contain the point that was given, or the middle of the mark"
         warnings.warn(Doubt(f"{beside}: is it of another structure?"), stacklevel=2)
     write_pictures(crop.task, crop.z, crop.levels, whole, crop.part)
-    return complete(crop.task, result_of(crop.task, settings, {crop.z: whole}))
+    return complete(crop.task, result_of(crop.task, model, {crop.z: whole}))
 
 
 def write_pictures(
@@ -140,8 +116,7 @@ def write_pictures(
             write_atomic(task.folder / f"{task.picture(z)}-{kind}.png", content)
 
 
-def result_of(task: Task, settings: Settings, found: Mapping[int, Segmentation]) -> Result:
-    whole = task.item.kind == "whole"
+def result_of(task: Task, model: Model, found: Mapping[int, Segmentation]) -> Result:
     return Result(
         task.image,
         task.item.name,
@@ -149,8 +124,8 @@ def result_of(task: Task, settings: Settings, found: Mapping[int, Segmentation])
         masks={z: each.mask for z, each in found.items()},
         command="segment",
         method="convolutional network",
-        origin=f"by the network {settings.model}",
-        parameters={"threshold": f"{settings.threshold:g}", "prior": task.item.kind},
+        origin=f"by the network {model.name}",
+        parameters={"threshold": f"{model.description.threshold:g}", "prior": task.item.kind},
         by_network=True,
-        automatic=whole,
+        automatic=task.item.kind == "whole",
     )

@@ -1,14 +1,22 @@
-"""Pictures and volumes that are written for people's images, and the names of all files that are."""
+"""Pictures and volumes that are written for people's images, the names of all files that are, and what they replace:
+files that softmask wrote, and no others.
+
+A kill may end a call before its manifest lists what was written, and ``softmask segment`` beside an image and
+``softmask lungs`` keep none. So all results say that softmask wrote them: PNG as Software, NIfTI in its description,
+nrrd in a key, DICOM as Manufacturer.
+"""
 
 from __future__ import annotations
 
 import gzip
 import io
 import warnings
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image as Picture
@@ -17,16 +25,23 @@ from scipy.ndimage import binary_erosion
 
 from softmask.apply import KINDS
 from softmask.apply.images import Image
-from softmask.apply.targets import WRITER, signed
+from softmask.data.dicom import dcmread
 from softmask.data.volume_files import Grid, image_of, packed
-from softmask.errors import ConfigError, Doubt
+from softmask.errors import ConfigError, DataError, Doubt
 from softmask.files import write_atomic
 from softmask.measure.size import Size, size_of
+
+if TYPE_CHECKING:
+    import SimpleITK
 
 OUTLINE = (230, 159, 0)
 """Red, green, blue: the first of ``softmask.report.figures.COLORS``."""
 
-_UNITS, _CODES = 123, slice(252, 256)  # places in a NIfTI header
+WRITER = "softmask"
+
+_UNITS, _DESCRIPTION, _CODES = 123, slice(148, 228), slice(252, 256)  # places in a NIfTI header
+_START = 1 << 16  # bytes of a file in which its writer is looked for
+_NOTES = "ITK_FileNotes"  # which ITK writes as NIfTI's description
 
 SHOWN = 512
 """Overlays are enlarged, each pixel to a square, until the longer side has at least this many pixels."""
@@ -117,7 +132,7 @@ def overlay(image: np.ndarray, mask: np.ndarray, least: int = SHOWN) -> np.ndarr
 
 def png(picture: np.ndarray, writer: str = "") -> bytes:
     """Return the content of a PNG file: (H, W) uint8 or uint16 in grey, (H, W, 3) uint8 in colour; it names the
-    ``writer`` (:mod:`softmask.apply.targets`)."""
+    ``writer`` (:data:`WRITER`)."""
     content, notes = io.BytesIO(), PngInfo()
     if writer:
         notes.add_text("Software", writer)
@@ -182,3 +197,31 @@ def _segment_of_slicer(size: Sequence[int]) -> dict[str, str]:
     whole["ReferenceImageExtentOffset"] = "0 0 0"
     named = {f"Segment0_{key}": text for key, text in segment.items()}
     return named | {f"Segmentation_{key}": text for key, text in whole.items()}
+
+
+def signed(volume: SimpleITK.Image) -> SimpleITK.Image:
+    """Return the volume, which then says in NIfTI and nrrd that softmask wrote it."""
+    volume.SetMetaData(_NOTES, WRITER)
+    return volume
+
+
+def is_ours(path: Path) -> bool:
+    """Return whether a file says that softmask wrote it."""
+    name, writer = path.name.lower(), WRITER.encode()
+    try:
+        if name.endswith(".dcm"):
+            return str(dcmread(path, stop_before_pixels=True, specific_tags=["Manufacturer"]).Manufacturer) == WRITER
+        with path.open("rb") as file:
+            if name.endswith(".nii.gz"):
+                return gzip.GzipFile(fileobj=file).read(_DESCRIPTION.stop)[_DESCRIPTION].rstrip(b"\0") == writer
+            start = file.read(_START)
+    except (OSError, EOFError, zlib.error, DataError, AttributeError):
+        return False
+    return b"tEXtSoftware\0" + writer in start or b"\n%s:=%s\n" % (_NOTES.encode(), writer) in start
+
+
+def need_ours(paths: Iterable[Path], options: str = "--out") -> None:
+    """Raise DataError where one of the files is there and is not of softmask; ``options`` lead elsewhere."""
+    if theirs := sorted(path for path in paths if path.is_file() and not is_ours(path)):
+        why = f"would be overwritten, and softmask did not write it; move it away, or choose another {options}"
+        raise DataError(f"{theirs[0]}: {why}")

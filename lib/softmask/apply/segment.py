@@ -9,20 +9,20 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 from tqdm import tqdm
 
-from softmask.apply.batch import Outcome, Row, Task, attempt, begin, complete, items_of, work_through
+from softmask.apply.batch import Outcome, Row, Settings, Task, attempt, begin, complete, items_of, work_through
 from softmask.apply.images import Grey, list_slices, reading, remarks, stem_of
 from softmask.apply.items import Item
-from softmask.apply.lesions import Settings, around_lesions, result_of, write_pictures
+from softmask.apply.lesions import around_lesions, result_of, write_pictures
 from softmask.apply.models import (
     LIST,
     Model,
@@ -35,8 +35,8 @@ from softmask.apply.models import (
     names,
     shown,
 )
-from softmask.apply.outputs import check_outputs, overlay, png
-from softmask.apply.targets import WRITER, need_ours, signed
+from softmask.apply.outputs import WRITER, check_outputs, need_ours, overlay, png, signed
+from softmask.cache import code_digest
 from softmask.config import Config
 from softmask.data.ct import read_volume
 from softmask.data.image_files import doubt_units, window_hu
@@ -64,8 +64,6 @@ IOU: Mapping[str, float] = MappingProxyType({MORPH: 0.974, "lungs": 0.959})
 
 _REMEDY = "Rename one, or segment them apart with another --out each"
 
-T = TypeVar("T")
-
 
 def run_segment(arguments: argparse.Namespace) -> int:
     """Segment every image that can be segmented, whole or around lesions; return the exit status: 1 where one could
@@ -91,9 +89,12 @@ def run_segment(arguments: argparse.Namespace) -> int:
     if not around and not arguments.images:
         raise ConfigError("name the images to segment, or lesions with --list")
     model = load(arguments.model)
-    threshold = model.description.threshold if arguments.threshold is None else arguments.threshold
-    digest = sha256_of(model.description.sha256, repr(model.spec))
-    settings = Settings(grey, model.name, digest, threshold, formats if around else formats or ("png",))
+    if arguments.threshold is not None:
+        model = replace(model, description=replace(model.description, threshold=arguments.threshold))
+    own = f"model {model.name}; threshold {model.description.threshold:g}"
+    code = code_digest("data", "measure", "nets", "train", "experiments", "apply")
+    code = sha256_of(code, sha256_of(model.description.sha256, repr(model.spec)))
+    settings = Settings("segment", grey, own, formats if around else formats or ("png",), code)
     if around:
         items, problems, inputs = _lesions(arguments, model)
     else:
@@ -164,9 +165,9 @@ def _segment_whole(task: Task, settings: Settings, model: Model) -> Outcome:
     for plane in task.item.planes:
         z = task.image.slices.index(plane)
         levels = plane.read(settings.grey)
-        found[z] = model.segment(levels, settings.threshold)
+        found[z] = model.segment(levels)
         write_pictures(task, z, levels, found[z])
-    return complete(task, result_of(task, settings, found))
+    return complete(task, result_of(task, model, found))
 
 
 def run_lungs(arguments: argparse.Namespace) -> int:
@@ -218,7 +219,27 @@ def run_lungs(arguments: argparse.Namespace) -> int:
         return f"{scan}: {len(mask)} slices, {ml:.0f} ml of lung, {seconds:.1f} s; {lungs} and its overlay"
 
     check_outputs(((str(scan), paths(scan)) for scan in scans), scans, _REMEDY)
-    return 1 if _for_each(scans, str, segment) else 0
+    status = 0
+    for scan in scans:
+        said, why = "", ""
+        with remarks() as texts:
+            try:
+                said = segment(scan)
+            except SoftmaskError as error:
+                why = str(error)
+            except (MemoryError, RuntimeError) as error:  # torch has no error of its own for a lack of memory
+                why = f"memory may be short ({brief(error)}); crop it, or close other programs"
+            except OSError as error:  # of writing: those of reading are DataErrors
+                place = error.filename or "the results"
+                why = f"{place} cannot be written ({error.strerror}); choose another folder with --out"
+        if said:
+            tqdm.write(said)  # which leaves a progress bar whole
+            sys.stdout.flush()
+        else:
+            texts, status = [*texts, why], 1
+        for text in texts:
+            tqdm.write(f"softmask: {scan}: {text.replace(f'{scan}: ', '')}", file=sys.stderr)
+    return status
 
 
 def _each_once(paths: Iterable[str]) -> list[Path]:
@@ -227,30 +248,6 @@ def _each_once(paths: Iterable[str]) -> list[Path]:
     for path in paths:
         by_place.setdefault(os.path.realpath(path), Path(path))
     return list(by_place.values())
-
-
-def _for_each(inputs: Iterable[T], where: Callable[[T], str], work: Callable[[T], str | None]) -> int:
-    """Print what ``work`` returns of each input, named ``where(input)``, or why it failed; return how many failed."""
-    failed = 0
-    for value in inputs:
-        text, why = None, ""
-        with remarks() as texts:
-            try:
-                text = work(value)
-            except SoftmaskError as error:
-                why = str(error).removeprefix(f"{where(value)}: ")
-            except (MemoryError, RuntimeError) as error:  # torch has no error of its own for a lack of memory
-                why = f"memory may be short ({brief(error)}); crop it, or close other programs"
-            except OSError as error:  # of writing: those of reading are DataErrors
-                place = error.filename or "the results"
-                why = f"{place} cannot be written ({error.strerror}); choose another folder with --out"
-        if text:
-            tqdm.write(text)  # which leaves a progress bar whole
-            sys.stdout.flush()
-        failed += bool(why)
-        for remark in (*texts, *([why] if why else [])):
-            tqdm.write(f"softmask: {where(value)}: {remark.replace(f'{where(value)}: ', '')}", file=sys.stderr)
-    return failed
 
 
 def best() -> str:
@@ -308,11 +305,11 @@ def find_lungs(
     return mask
 
 
-def largest(mask: np.ndarray, n: int = 2) -> np.ndarray:
-    """Return (D, H, W) bool: the ``n`` largest components of ``mask`` (D, H, W), connected through faces."""
-    labels, count = ndimage.label(mask)
+def largest(mask: np.ndarray) -> np.ndarray:
+    """Return (D, H, W) bool: the two largest components of ``mask`` (D, H, W), connected through faces."""
+    labels, _ = ndimage.label(mask)
     sizes = np.bincount(labels.ravel())[1:]
-    return mask if count <= n else np.isin(labels, 1 + np.argsort(-sizes, kind="stable")[:n])
+    return np.isin(labels, 1 + np.argsort(-sizes, kind="stable")[:2])
 
 
 def montage(hu: np.ndarray, mask: np.ndarray) -> np.ndarray:
