@@ -61,7 +61,7 @@ def test_the_series_of_a_folder_are_listed_and_only_one_is_a_scan(chest, tmp_pat
     dose = chest.write_slice(tmp_path / "dose.dcm", 1, Modality="RTDOSE")
     (tmp_path / "LICENSE").write_text("free")
     listed, others = sort_files(tmp_path)
-    assert [(series.uid, len(series.slices)) for series in listed] == [("1.2.3", 1), (chest.series, 6)]
+    assert [(series[0].series_uid, len(series)) for series in listed] == [("1.2.3", 1), (chest.series, 6)]
     assert others == (dose,)
     with pytest.raises(DataError, match=r"2 CT series by SeriesInstanceUID \(0020,000e\).*1\.2\.3: 1 slices"):
         read_volume(tmp_path)

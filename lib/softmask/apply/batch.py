@@ -281,7 +281,8 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
         what = f"{item.slice}{item.label}{planes}"
         digest = sha256_of(settings.code, settings.text, item.kind, what, *mark, *item.masks, *files)
         named = "" if item.mark is None else item.mark.place
-        place = sha256_of(str(item.image.resolve()), *_series(image), what, named)
+        series = () if image.series is None else (image.grid.series_uid, image.grid.patient)
+        place = sha256_of(str(item.image.resolve()), *series, what, named)
     task = Task(item, image, folder, formats, row | {"digest": f"{digest}-{place[:16]}"}, frozenset())
     pictures = [plane.stem for plane in item.planes] or map(task.picture, range(len(image.slices)))
     targets = [folder / name for name in file_names(item.name, pictures, formats, settings.command)]
@@ -306,10 +307,6 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
     need_ours(set(targets) - listed, options)
     others = [folder / name for name in file_names(item.name, [*drawn, item.name], tuple(KINDS), settings.command)]
     return replace(task, older=frozenset(path for path in others if path in listed or is_ours(path)))
-
-
-def _series(image: Image) -> tuple[str, ...]:
-    return () if image.series is None else (image.series.uid, image.series.patient)
 
 
 def complete(task: Task, result: Result) -> Outcome:

@@ -226,7 +226,7 @@ def _report(result: Result, headers: list[Dataset], segmentation: Segmentation, 
     frames = [item.DerivationImageSequence[0] for item in segmentation.PerFrameFunctionalGroupsSequence]
     drawn_from = [item.SourceImageSequence[0].ReferencedSOPInstanceUID for item in frames]  # in an order of their own
     segment = (segmentation.SOPClassUID, segmentation.SOPInstanceUID)
-    turn = result.image.series.slices[size.slice].turn
+    turn = result.image.series[size.slice].turn
     sources = list(map(hd.sr.SourceImageForSegmentation.from_source_image, [source, *headers]))
     frame = hd.sr.ReferencedSegmentationFrame(*segment, drawn_from.index(source.SOPInstanceUID) + 1, 1, sources[0])
     del frame[0].ReferencedSOPSequence[0].ReferencedSegmentNumber  # not beside that of a frame, says PS3.3 10.3.1.1
@@ -358,5 +358,5 @@ def _is_hole(outline: np.ndarray) -> bool:
 
 def _stack(result: Result, slices: Mapping[int, np.ndarray], dtype: type) -> np.ndarray:
     """Return (N, H, W): the slices in order, in the directions of their images' stored pixels."""
-    turns = {z: result.image.series.slices[z].turn for z in slices}
+    turns = {z: result.image.series[z].turn for z in slices}
     return np.stack([turns[z].back(slices[z]) for z in sorted(slices)]).astype(dtype)

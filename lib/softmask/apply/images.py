@@ -181,7 +181,7 @@ class Image:
     @property
     def uids(self) -> tuple[str, ...]:
         """SOPInstanceUID of each slice of DICOM, else empty."""
-        return () if self.series is None else tuple(ct.uid for ct in self.series.slices)
+        return tuple(ct.uid for ct in self.series or ())
 
 
 @contextmanager
@@ -222,14 +222,13 @@ def open_image(path: Path) -> Image:
     """Return the image at ``path``: a file, or a folder with one CT series."""
     if path.is_dir():
         series = one_series(path)
-        return Image(path, tuple(_ct(ct.path) for ct in series.slices), grid_of_series(path, series), series)
+        return Image(path, tuple(_ct(ct.path) for ct in series), grid_of_series(path, series), series)
     slices = tuple(list_slices(path))
     if slices[0].kind == "volume":
         return Image(path, slices, grid_of_file(path))
     if slices[0].kind == "picture":
         return Image(path, slices)
-    header = _ct_header(path)
-    series = Series(header.series_uid, header.patient, (header,))
+    series = (_ct_header(path),)
     return Image(path, slices, grid_of_series(path, series), series)
 
 
@@ -264,7 +263,7 @@ def _slices_of_folder(folder: Path) -> list[Slice]:
         raise DataError(f"{folder}: holds no DICOM file; name other files one by one")
     bad: list[tuple[Path, str]] = []
     listed, others = by_series(files, bad)
-    slices = [ct.path for ct in one_series(folder, listed).slices] if listed or not bad else []
+    slices = [ct.path for ct in one_series(folder, listed)] if listed or not bad else []
     pass_over(others)
     return [_ct(path) for path in (*slices, *(path for path, _ in bad))]
 

@@ -119,7 +119,7 @@ class Mark:
         mark in pixels is one on a slice that is stored turned."""
         if self.units == "px" and not self.uid:
             _doubt_turned(image, z)
-        return image.series.slices[z].turn if self.uid and image.series is not None else None
+        return image.series[z].turn if self.uid and image.series is not None else None
 
     def slice_of(self, image: Image, z: int | None) -> int:
         """Return the slice that it lies on, of several ``z``. Raises DataError where it is not known."""
@@ -359,7 +359,7 @@ def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
 
 
 def _doubt_turned(image: Image, z: int) -> None:
-    ct = None if image.series is None else image.series.slices[z]
+    ct = None if image.series is None else image.series[z]
     if ct is not None and ct.turn != Turn():
         how = "rows count from the patient's front and columns from the right, and its pixels are stored otherwise"
         warnings.warn(Doubt(f"{ct.path}: {how}; is the mark or mask turned likewise?"), stacklevel=3)

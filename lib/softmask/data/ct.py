@@ -71,13 +71,8 @@ class CtSlice(Plane):
     lossy: bool
 
 
-@dataclass(frozen=True)
-class Series:
-    """One CT series: its SeriesInstanceUID, its patient, and its slices by position, from the feet up."""
-
-    uid: str
-    patient: str
-    slices: tuple[CtSlice, ...]
+Series = tuple[CtSlice, ...]
+"""The slices of one CT series by position, from the feet up; at least one."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -231,10 +226,7 @@ def by_series(
             others.append(path)
         else:
             stacks.setdefault(ct.series_uid, []).append(ct)
-    series = []
-    for uid in sorted(stacks):
-        slices = sorted(stacks[uid], key=lambda ct: (ct.z_mm, str(ct.path)))
-        series.append(Series(uid, slices[0].patient, tuple(slices)))
+    series = (tuple(sorted(stacks[uid], key=lambda ct: (ct.z_mm, str(ct.path)))) for uid in sorted(stacks))
     return tuple(series), tuple(others)
 
 
@@ -246,7 +238,7 @@ def one_series(folder: Path, listed: tuple[Series, ...] | None = None) -> Series
     if not listed:
         raise DataError(f"{folder}: holds no CT slice in DICOM; check that the series was unpacked into it")
     if len(listed) > 1:
-        several = ", ".join(f"{s.uid}: {len(s.slices)} slices, such as {s.slices[0].path}" for s in listed)
+        several = ", ".join(f"{s[0].series_uid}: {len(s)} slices, such as {s[0].path}" for s in listed)
         raise DataError(
             f"{folder}: holds {len(listed)} CT series by {named('SeriesInstanceUID')} ({several}); put each into a "
             "folder of its own"
@@ -261,14 +253,14 @@ def pass_over(files: Sequence[Path]) -> None:
         warnings.warn(Remark(f"passed over {len(files)} DICOM files that are no CT slices ({names})"), stacklevel=2)
 
 
-def grid_of_series(folder: Path, series: Series) -> Grid:
+def grid_of_series(folder: Path, slices: Series) -> Grid:
     """Return the grid of a series, once its slices have been found to make a volume.
 
     Raises:
         DataError: naming file and tag: gantry tilt, slices of several sizes or frames of reference or that lie beside
             one another, two slices at one position, a missing slice, uneven distances, more voxels than are read.
     """
-    slices, first = series.slices, series.slices[0]
+    first = slices[0]
     for ct in slices:
         if (size := ct.path.stat().st_size) < ct.pixel_bytes:
             raise DataError(f"{ct.path}: truncated, {size} bytes of {ct.pixel_bytes} and a header; {AGAIN}")
@@ -317,9 +309,9 @@ def grid_of_series(folder: Path, series: Series) -> Grid:
         z_mm=np.array([ct.z_mm for ct in slices]),
         origin=(*first.corner_mm, first.z_mm),
         frame_of_reference=first.frame_of_reference,
-        series_uid=series.uid,
+        series_uid=first.series_uid,
         uids=tuple(ct.uid for ct in slices),
-        patient=series.patient,
+        patient=first.patient,
         path=folder,
     )
 
@@ -341,7 +333,7 @@ def read_volume(path: str | Path, series: Series | None = None) -> Volume:
         series = series or one_series(path)
         grid = grid_of_series(path, series)
         hu = np.empty(grid.shape, np.int16)
-        for z, ct in enumerate(series.slices):
+        for z, ct in enumerate(series):
             hu[z] = _as_int16(read_hu(ct))
         return Volume(**vars(grid), hu=hu)
     grid = grid_of_file(path)

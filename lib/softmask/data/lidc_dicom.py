@@ -118,8 +118,8 @@ class LidcDicom(Dataset):
             self.add_problem(path, why)
         stacks: dict[str, list[CtSlice]] = {}
         for series in listed:
-            kept = stacks.setdefault(series.uid, [])
-            for ct in series.slices:
+            kept = stacks.setdefault(series[0].series_uid, [])
+            for ct in series:
                 if ct.turn != Turn():  # the readers' pixels are those of LIDC's own files, none of which is turned
                     self.add_problem(ct.path, f"{ct.path}: its rows and columns are turned; get the file of LIDC-IDRI")
                 elif kept and ct.z_mm - kept[-1].z_mm < SAME_Z:

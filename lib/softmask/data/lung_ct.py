@@ -40,7 +40,7 @@ class Scan:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the slices' SOPInstanceUIDs, each of which names one image for good, or the file's content."""
-        return sha256_of(*(ct.uid for ct in self.series.slices)) if self.series else sha256_of(self.grid.path)
+        return sha256_of(*(ct.uid for ct in self.series)) if self.series else sha256_of(self.grid.path)
 
     def lungs(self, hu: np.ndarray) -> np.ndarray:
         """Return both lungs (D, H, W) bool: the mask's, or those of the classical pipeline, which the cache keeps."""
@@ -142,7 +142,7 @@ class LungCt(Dataset):
         if listed:
             series = one_series(folder, listed)
             grid = grid_of_series(folder, series)
-            patient = series.patient if series.patient != "unnamed" else folder.name
+            patient = grid.patient if grid.patient != "unnamed" else folder.name
         else:
             images = [path for path in files if read_turned(path).min() < 0]
             if len(images) != 1:
