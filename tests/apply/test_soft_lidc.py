@@ -21,7 +21,7 @@ from PIL import Image
 
 from softmask import cli, label
 from softmask.apply import soft_lidc
-from softmask.apply.soft_lidc import Writer, export
+from softmask.apply.soft_lidc import export
 from softmask.config import Config
 from softmask.data import open_dataset, real_paths, status
 from softmask.data.sample import Problem
@@ -199,15 +199,15 @@ def test_real_slices_are_not_taken_for_simulated_ones(folder):
 
 def test_a_killed_export_leaves_nothing_that_looks_finished_and_goes_on(folder, lidc, tmp_path, monkeypatch):
     out, staging, written = tmp_path / NAME, tmp_path / f".{NAME}.exporting", []
-    write = Writer.__call__
+    write = soft_lidc.write_slice
 
-    def killed(self, sample):
+    def killed(staging, sample):
         if len(written) == 5:
             raise KeyboardInterrupt
         written.append(sample.patient)
-        return write(self, sample)
+        return write(staging, sample)
 
-    monkeypatch.setattr(Writer, "__call__", killed)
+    monkeypatch.setattr(soft_lidc, "write_slice", killed)
     with pytest.raises(KeyboardInterrupt):
         export(lidc(), out, 1)
     assert [path.name for path in tmp_path.iterdir()] == [staging.name]
@@ -217,7 +217,7 @@ def test_a_killed_export_leaves_nothing_that_looks_finished_and_goes_on(folder, 
     (staging / "tree/soft-mask/p1_n0_s1.png").write_bytes(b"half")
     (staging / "records/p3_n0_s3.json").write_text('{"row": {')
     written.clear()
-    monkeypatch.setattr(Writer, "__call__", lambda self, sample: written.append(sample.patient) or write(self, sample))
+    monkeypatch.setattr(soft_lidc, "write_slice", lambda *args: written.append(args[1].patient) or write(*args))
     export(lidc(), out, 1)
     assert written == ["p1", "p3", "p5", "p6", "p7"]
     assert contents(out) == contents(folder), "the same bytes as in one go"
@@ -257,9 +257,8 @@ def test_too_little_space_is_said_before_and_when_it_ends(lidc, tmp_path, monkey
         with pytest.raises(DataError, match=r"8 slices need 1 MB and 0 MB are free; make room"):
             export(lidc(), tmp_path / NAME, 1)
         patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=650_000))
-        patch.setattr(
-            Writer, "__call__", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))
-        )
+        full = OSError(errno.ENOSPC, "No space left on device")
+        patch.setattr(soft_lidc, "write_slice", lambda *_: (_ for _ in ()).throw(full))
         with pytest.raises(DataError, match=r"soft-lidc: cannot be written \(No space left on device\).* goes on"):
             export(lidc(), tmp_path / NAME, 1)
     assert not (tmp_path / NAME).exists()

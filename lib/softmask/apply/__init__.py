@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -37,6 +38,15 @@ IN_DICOM = tuple(KINDS)[3:]
 SEGS = tuple(KINDS)[3:6]
 REFERRED = SEGS[:2]
 """Formats in DICOM; the segmentations among them; those that a report refers to, as any reader knows them."""
+
+
+def render(template: str, **values: Any) -> str:
+    """Return the text that a template beside this file makes of the ``values``."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    options = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    templates = Environment(undefined=StrictUndefined, loader=FileSystemLoader(Path(__file__).parent), **options)
+    return templates.get_template(template).render(values)
 
 
 def __getattr__(name: str) -> Any:

@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from safetensors.torch import save as pack
 from torch import nn
 
-from softmask.apply import models
+from softmask.apply import models, render
 from softmask.apply.models import CARD, LARGEST_FILE, MODEL, WEIGHTS, Description, Model, channels
 from softmask.config import Config
 from softmask.errors import ConfigError, DataError
@@ -79,11 +78,8 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
     }
     model = replace(model, description=replace(description, measures=means))
     text = json.dumps(to_plain(model.description), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    options = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
-    templates = Environment(undefined=StrictUndefined, loader=FileSystemLoader(Path(__file__).parent), **options)
-    card = templates.get_template("card.md.j2").render(
-        name=model.name, about=model.description, spec=spec, record=record, n_bytes=len(weights)
-    )
+    about = {"name": model.name, "about": model.description, "spec": spec, "record": record, "n_bytes": len(weights)}
+    card = render("card.md.j2", **about)
     contents = {WEIGHTS: weights, MODEL: text, CARD: card}
     try:
         folder.mkdir(parents=True, exist_ok=True)

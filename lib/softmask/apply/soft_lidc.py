@@ -12,17 +12,18 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from softmask import __version__, label
+from softmask.apply import render
 from softmask.apply.outputs import png
 from softmask.cache import code_digest
 from softmask.data import configure, open_dataset
@@ -96,71 +97,67 @@ def export(dataset: Dataset, folder: Path, jobs: int | None = None) -> str:
     return f"{folder}: {result}"
 
 
-@dataclass(frozen=True)
-class Writer:
-    """Writes the files of one slice below ``staging``; its record last."""
-
-    staging: Path
-
-    def __call__(self, sample: Sample) -> list[dict]:
-        """Return the record: ``row`` of the table, ``sha256`` of each file, ``gaps``, which soft masks there are not.
-        Raises LabelError where there is none."""
-        levels = np.rint(255 * sample.image).astype(np.uint8)
-        # labelled as it is stored, so that others can make the same soft masks from the files
-        sample = with_recist(replace(sample, image=levels.astype(np.float32) / np.float32(255)))
-        consensus = fifty_percent(sample.masks)
-        images = {"image": levels, "consensus": consensus}
-        images |= {f"reader-{k}": mask for k, mask in zip(READERS, sample.readers, strict=True)}
-        alphas, gaps = {} if sample.alpha is None else {"true": sample.alpha}, {}
-        for prior in PRIORS:
-            try:
-                labelled = label.label_sample(sample, prior)
-            except LabelError as error:
-                gaps[prior] = str(error).removeprefix(f"{sample.id}: ")
-                continue
-            images[f"trimap-{prior}"] = np.rint(255 * labelled.trimap).astype(np.uint8)
-            alphas[prior] = labelled.alpha
-        if len(gaps) == len(PRIORS):
-            raise LabelError(f"{sample.id}: {'; '.join(gaps.values())}")
-        soft = {prior: np.rint(65535 * alpha.astype(float)).astype(np.uint16) for prior, alpha in alphas.items()}
-        images |= {f"soft-{prior}": alpha for prior, alpha in soft.items()}
-        agreement = [dice(*pair) for pair in combinations(sample.masks, 2)]
-        row = {
-            "name": file_name(sample.patient, sample.nodule, sample.slice),
-            **{column: getattr(sample, column) for column in ("patient", "nodule", "slice")},
-            "split": split_of(sample.patient),
-            "source": "real" if sample.source == "real" else "simulated",
-            **dict(zip(("rows", "columns"), levels.shape, strict=True)),
-            **dict(zip(("row_mm", "column_mm"), sample.spacing or (None, None), strict=True)),
-            "n_readers": int(sample.present.sum()),
-            **{f"reader_{k}": int(there) for k, there in zip(READERS, sample.present, strict=True)},
-            **dict(zip(AXES, sample.recist.ravel().tolist(), strict=True)),
-            "dice_readers": round(float(np.mean(agreement)), 4) if agreement else None,
-            "area_consensus": int(consensus.sum()),
-            **{f"area_{prior}": round(float(alpha.sum() / 65535), 3) for prior, alpha in soft.items()},
-        }
-        digests = {}
-        for kind, image in images.items():
-            content = png(image.astype(np.uint8) * np.uint8(255) if image.dtype == bool else image)
-            digests[f"{kind}/{row['name']}.png"] = hashlib.sha256(content).hexdigest()
-            (self.staging / "tree" / kind / f"{row['name']}.png").write_bytes(content)
-        record = {"row": row, "sha256": digests, "gaps": gaps}
-        self.path(row["name"]).write_text(json.dumps(record))
-        return [record]
-
-    def path(self, name: str) -> Path:
-        """Return the path of a slice's record."""
-        return self.staging / "records" / f"{name}.json"
-
-    def done(self, name: str) -> dict | None:
-        """Return the record of a slice if it is there and its files are as it says, else None."""
+def write_slice(staging: Path, sample: Sample) -> list[dict]:
+    """Write the files of one slice below ``staging``, and its record, last: ``row`` of the table, ``sha256`` of each
+    file, ``gaps``, which soft masks there are not. Returns the record. Raises LabelError where there is no soft mask.
+    """
+    levels = np.rint(255 * sample.image).astype(np.uint8)
+    # labelled as it is stored, so that others can make the same soft masks from the files
+    sample = with_recist(replace(sample, image=levels.astype(np.float32) / np.float32(255)))
+    consensus = fifty_percent(sample.masks)
+    images = {"image": levels, "consensus": consensus}
+    images |= {f"reader-{k}": mask for k, mask in zip(READERS, sample.readers, strict=True)}
+    alphas, gaps = {} if sample.alpha is None else {"true": sample.alpha}, {}
+    for prior in PRIORS:
         try:
-            record = json.loads(self.path(name).read_bytes())
-            contents = {file: (self.staging / "tree" / file).read_bytes() for file in record["sha256"]}
-        except (OSError, ValueError):  # not written, or not to the end
-            return None
-        whole = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
-        return record if whole == record["sha256"] else None
+            labelled = label.label_sample(sample, prior)
+        except LabelError as error:
+            gaps[prior] = str(error).removeprefix(f"{sample.id}: ")
+            continue
+        images[f"trimap-{prior}"] = np.rint(255 * labelled.trimap).astype(np.uint8)
+        alphas[prior] = labelled.alpha
+    if len(gaps) == len(PRIORS):
+        raise LabelError(f"{sample.id}: {'; '.join(gaps.values())}")
+    soft = {prior: np.rint(65535 * alpha.astype(float)).astype(np.uint16) for prior, alpha in alphas.items()}
+    images |= {f"soft-{prior}": alpha for prior, alpha in soft.items()}
+    agreement = [dice(*pair) for pair in combinations(sample.masks, 2)]
+    row = {
+        "name": file_name(sample.patient, sample.nodule, sample.slice),
+        **{column: getattr(sample, column) for column in ("patient", "nodule", "slice")},
+        "split": split_of(sample.patient),
+        "source": "real" if sample.source == "real" else "simulated",
+        **dict(zip(("rows", "columns"), levels.shape, strict=True)),
+        **dict(zip(("row_mm", "column_mm"), sample.spacing or (None, None), strict=True)),
+        "n_readers": int(sample.present.sum()),
+        **{f"reader_{k}": int(there) for k, there in zip(READERS, sample.present, strict=True)},
+        **dict(zip(AXES, sample.recist.ravel().tolist(), strict=True)),
+        "dice_readers": round(float(np.mean(agreement)), 4) if agreement else None,
+        "area_consensus": int(consensus.sum()),
+        **{f"area_{prior}": round(float(alpha.sum() / 65535), 3) for prior, alpha in soft.items()},
+    }
+    digests = {}
+    for kind, image in images.items():
+        content = png(image.astype(np.uint8) * np.uint8(255) if image.dtype == bool else image)
+        digests[f"{kind}/{row['name']}.png"] = hashlib.sha256(content).hexdigest()
+        (staging / "tree" / kind / f"{row['name']}.png").write_bytes(content)
+    record = {"row": row, "sha256": digests, "gaps": gaps}
+    _record(staging, row["name"]).write_text(json.dumps(record))
+    return [record]
+
+
+def _record(staging: Path, name: str) -> Path:
+    return staging / "records" / f"{name}.json"
+
+
+def _done(staging: Path, name: str) -> dict | None:
+    """Return the record of a slice if it is there and its files are as it says, else None."""
+    try:
+        record = json.loads(_record(staging, name).read_bytes())
+        contents = {file: (staging / "tree" / file).read_bytes() for file in record["sha256"]}
+    except (OSError, ValueError):  # not written, or not to the end
+        return None
+    whole = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
+    return record if whole == record["sha256"] else None
 
 
 def file_name(patient: str, nodule: str, slice_name: str) -> str:
@@ -173,19 +170,19 @@ def _export(dataset: Dataset, staging: Path, key: str, jobs: int | None) -> str:
     if not (staging / "key").is_file() or (staging / "key").read_text() != key:
         for old in ("tree", "records"):  # of other data or code
             shutil.rmtree(staging / old, ignore_errors=True)
-    tree, writer = staging / "tree", Writer(staging)
+    tree = staging / "tree"
     folders = {kind: text for kind, text in FOLDERS.items() if dataset.source == "embedded" or kind != TRUE}
     for made in (staging / "records", *(tree / kind for kind in folders)):
         made.mkdir(parents=True, exist_ok=True)
     (staging / "key").write_text(key)
 
     names = [file_name(row.patient, row.nodule, row.slice) for row in dataset.index.itertuples()]
-    records = {name: record for name in names if (record := writer.done(name))}
+    records = {name: record for name in names if (record := _done(staging, name))}
     missing = [i for i, name in enumerate(names) if name not in records]
     need, free = DISK_PER_SLICE * len(missing) / 1e6, shutil.disk_usage(staging).free / 1e6
     if free < need:
         raise DataError(f"{staging}: {len(missing)} slices need {need:.0f} MB and {free:.0f} MB are free; make room")
-    for record in map_samples(writer, dataset, missing, title=NAME, jobs=jobs):
+    for record in map_samples(partial(write_slice, staging), dataset, missing, title=NAME, jobs=jobs):
         records[record["row"]["name"]] = record
     if not records:
         raise dataset.none_usable(dataset.name, "no slice of it has a soft mask")
@@ -212,14 +209,12 @@ def _describe(tree: Path, dataset: Dataset, records: list[dict], folders: dict[s
 
     add(TABLE, table.to_csv(index=False, lineterminator="\n"))
     add(LEFT_OUT, pd.DataFrame(left_out + gaps, columns=["where", "why"]).to_csv(index=False, lineterminator="\n"))
-    options = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
-    templates = Environment(undefined=StrictUndefined, loader=FileSystemLoader(Path(__file__).parent), **options)
     parts = table.groupby("split")["patient"].agg(["size", "nunique"]).to_dict("index")
     about = {"folders": folders, "columns": columns, "table": table, "parts": parts, "gaps": gaps, "left_out": left_out}
     about |= {"simulated": simulated, "origin": dataset.origin, "key": key, "digests": digests}
     about |= {"version": __version__, "settings": label.SETTINGS}
     for name, template in TEXTS.items():
-        add(name, templates.get_template(template).render(about))
+        add(name, render(template, **about))
     add(SUMS, "".join(f"{digest}  {file}\n" for file, digest in sorted(digests.items())))
     patients = table["patient"].nunique()
     return f"{len(table)} slices of {patients} patients; {len(gaps)} soft masks are missing ({LEFT_OUT})"
