@@ -167,12 +167,10 @@ def work_through(
     read += [path.resolve().parent for path in read]  # a volume's pictures lie in a folder of their own
     writers = [(item.where, _all_paths(item, folder)) for item in items]
     manifest = None if folder is None else folder / MANIFEST
-    done: dict[str, Row] = {}
     if manifest is not None:
         writers.append((f"softmask {command}", [manifest]))
     check_outputs(writers, read, "Give each its own name in a list's column name, or its own --out")
-    if manifest is not None:
-        done = read_manifest(manifest)
+    done = read_manifest(manifest)
     names = [*(problem.where for problem in problems), *(item.name for item in items)]
     rows: dict[str, Row | None] = dict.fromkeys([*names, *done]) | done
     states: Counter[str] = Counter()
@@ -180,8 +178,8 @@ def work_through(
 
     def save() -> None:
         """Write the manifest, with the rows of another call that writes into the folder at the same time."""
-        others = {} if manifest is None else read_manifest(manifest)
-        write_manifest(manifest, [*rows.values(), *(row for name, row in others.items() if name not in rows)])
+        others = (row for name, row in read_manifest(manifest).items() if name not in rows)
+        write_manifest(manifest, [*rows.values(), *others])
 
     try:
         save()

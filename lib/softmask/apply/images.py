@@ -141,12 +141,12 @@ class Slice:
                 return grey.levels(hu, hu=True)
             stat = self.path.stat()
             volume, lowest = _read_volume(self.path, stat.st_mtime_ns, stat.st_size)
-            if not grey.stretch and grey.window is None and lowest >= 0:
-                raise DataError(
-                    f"{self.path}: no value lies below 0, so these are not the Hounsfield units of a CT; choose "
-                    "--stretch, or name the values that become black and white with --window"
-                )
             if not grey.stretch and grey.window is None:
+                if lowest >= 0:
+                    raise DataError(
+                        f"{self.path}: no value lies below 0, so these are not the Hounsfield units of a CT; choose "
+                        "--stretch, or name the values that become black and white with --window"
+                    )
                 doubt_units(volume[self.z])
             return grey.levels(volume[self.z], hu=True)
 

@@ -26,9 +26,10 @@ _LARGEST_MANIFEST = 1 << 28  # bytes
 Row = dict[str, str]
 
 
-def read_manifest(path: Path) -> dict[str, Row]:
-    """Return the rows with status ``done`` by name. Raises DataError for another file of that name."""
-    if not path.exists():
+def read_manifest(path: Path | None) -> dict[str, Row]:
+    """Return the rows with status ``done`` by name; none without a manifest. Raises DataError for another file of that
+    name."""
+    if path is None or not path.exists():
         return {}
     remedy = "move it away, or choose another folder with --out"
     try:
