@@ -251,6 +251,22 @@ def attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Out
     return made
 
 
+def work_on(
+    item: Item, settings: Settings, folder: Path | None, earlier: Row | None, work: Callable[[Task], T]
+) -> T | Outcome:
+    """Return what ``work`` makes of the item, begun (:func:`begin`), or its outcome where it was done before or failed.
+
+    Args:
+        folder: of its files; None for beside the image.
+    """
+
+    def begun(row: Row) -> T | Outcome:
+        task = begin(item, settings, folder or item.image.parent, earlier, row)
+        return work(task) if isinstance(task, Task) else task
+
+    return attempt(item, settings, begun)
+
+
 def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row: Row) -> Task | Outcome:
     """Return the item with its image opened, or its outcome where it was done before.
 

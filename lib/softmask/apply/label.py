@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import math
 import warnings
+from functools import partial
 
 import numpy as np
 from joblib import delayed
 from scipy import ndimage
 
-from softmask.apply.batch import Outcome, Row, Settings, Task, attempt, begin, complete, items_of, work_through
+from softmask.apply.batch import Outcome, Settings, Task, complete, items_of, work_on, work_through
 from softmask.apply.images import Grey
-from softmask.apply.items import Item, outvoted, read_masks, warn_of
+from softmask.apply.items import outvoted, read_masks, warn_of
 from softmask.apply.outputs import WRITER, Result, pictures, png
 from softmask.cache import code_digest
 from softmask.errors import ConfigError, Doubt
@@ -61,19 +62,13 @@ def run(arguments: argparse.Namespace) -> int:
     own = f"epsilon {epsilon:g}; radius {'auto' if radius is None else f'{radius:g}'}"
     settings = Settings("label", grey, own, formats, code_digest("data", "label", "measure", "apply"))
 
+    work = partial(_label, levels=grey, epsilon=epsilon, radius=radius)
+
     def outcomes(done):
-        tasks = (delayed(_outcome)(item, settings, epsilon, radius, folder, done.get(item.name)) for item in items)
+        tasks = (delayed(work_on)(item, settings, folder, done.get(item.name), work) for item in items)
         return pool(min(jobs, max(len(items), 1)))(tasks)
 
     return work_through("label", items, outcomes, folder=folder, problems=problems, inputs=inputs)
-
-
-def _outcome(item: Item, settings: Settings, epsilon: float, radius: float | None, folder, earlier) -> Outcome:
-    def work(row: Row) -> Outcome:
-        task = begin(item, settings, folder, earlier, row)
-        return _label(task, settings.grey, epsilon, radius) if isinstance(task, Task) else task
-
-    return attempt(item, settings, work)
 
 
 def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Outcome:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import repeat
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from softmask.apply.batch import Outcome, Row, Settings, Task, attempt, complete
+from softmask.apply.batch import Outcome, Row, Settings, Task, attempt, complete, work_on
 from softmask.apply.images import Grey
 from softmask.apply.items import Item, warn_of
 from softmask.apply.models import Model, Segmentation
@@ -31,23 +32,18 @@ class Crop(NamedTuple):
 
 
 def around_lesions(
-    items: Sequence[Item],
-    settings: Settings,
-    model: Model,
-    beginning: Callable[[Item], Callable[[Row], Task | Outcome]],
+    items: Sequence[Item], settings: Settings, model: Model, folder: Path | None, done: Mapping[str, Row]
 ) -> list[Outcome]:
-    """Return the outcomes of some lesions, whose crops the network sees together."""
+    """Return the outcomes of some lesions, whose crops the network sees together; ``folder`` and the rows of what is
+    ``done`` as for :func:`softmask.apply.batch.work_on`."""
     size = model.spec.size
-
-    def cut(item: Item, row: Row) -> Crop | Outcome:
-        task = beginning(item)(row)
-        return crop_of(task, settings.grey, size) if isinstance(task, Task) else task
 
     def seen(crop: Crop) -> np.ndarray:
         levels = crop.levels[crop.part]
         return np.pad(levels, [(0, size - length) for length in levels.shape], mode="edge")
 
-    crops = [attempt(item, settings, partial(cut, item)) for item in items]
+    cut = partial(crop_of, grey=settings.grey, size=size)
+    crops = [work_on(item, settings, folder, done.get(item.name), cut) for item in items]
     begun = [crop for crop in crops if isinstance(crop, Crop)]
     try:
         found = iter(model.segment_all([seen(crop) for crop in begun]) if begun else ())

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from tqdm import tqdm
 
-from softmask.apply.batch import Outcome, Row, Settings, Task, attempt, begin, complete, items_of, work_through
+from softmask.apply.batch import Outcome, Row, Settings, Task, complete, items_of, work_on, work_through
 from softmask.apply.images import Grey, list_slices, reading, remarks, stem_of
 from softmask.apply.items import Item
 from softmask.apply.lesions import around_lesions, result_of, write_pictures
@@ -108,20 +108,12 @@ def run_segment(arguments: argparse.Namespace) -> int:
         return f"{item.where}: {found}; written to {folder or item.image.parent} as {item.name}"
 
     def outcomes(done: Mapping[str, Row]) -> Iterator[Outcome]:
-        def beginning(item: Item) -> Callable[[Row], Task | Outcome]:
-            return partial(begin, item, settings, folder or item.image.parent, done.get(item.name))
-
         if around:
             for first in range(0, len(items), SLICES):
-                yield from around_lesions(items[first : first + SLICES], settings, model, beginning)
+                yield from around_lesions(items[first : first + SLICES], settings, model, folder, done)
             return
         for item in items:
-
-            def work(row: Row, item: Item = item) -> Outcome:
-                task = beginning(item)(row)
-                return _segment_whole(task, settings, model) if isinstance(task, Task) else task
-
-            yield attempt(item, settings, work)
+            yield work_on(item, settings, folder, done.get(item.name), partial(_segment_whole, grey=grey, model=model))
 
     return work_through("segment", items, outcomes, folder=folder, problems=problems, inputs=inputs, say=say)
 
@@ -160,11 +152,11 @@ def _whole_images(arguments: argparse.Namespace, settings: Settings) -> tuple[li
     return items, problems
 
 
-def _segment_whole(task: Task, settings: Settings, model: Model) -> Outcome:
+def _segment_whole(task: Task, grey: Grey, model: Model) -> Outcome:
     found: dict[int, Segmentation] = {}
     for plane in task.item.planes:
         z = task.image.slices.index(plane)
-        levels = plane.read(settings.grey)
+        levels = plane.read(grey)
         found[z] = model.segment(levels)
         write_pictures(task, z, levels, found[z])
     return complete(task, result_of(task, model, found))
