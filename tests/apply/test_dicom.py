@@ -16,9 +16,13 @@ from pydicom.sr.codedict import codes
 
 from softmask.apply import IN_DICOM, KINDS
 from softmask.apply.reports import read_report
+from softmask.data.annotations import load as load_annotations
+from softmask.data.ct import read_volume
+from softmask.data.masks import lesion_mask, slice_at
 from softmask.data.outlines import fill
 
 SHARED, EACH = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+STEP = 0.5 / 255 + 1e-6  # values are rounded to 255ths
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +82,61 @@ def test_the_masks_are_the_same_in_all_files_and_libraries(results, made):
         assert contour.ContourImageSequence[0].ReferencedSOPInstanceUID == f"1.2.3.{place}"
         drawn[place] ^= fill(points, mask.shape[1:])
     np.testing.assert_array_equal(drawn, mask)
+
+
+def read_back(seg, nifti, atol_mm: float = 1e-3) -> np.ndarray:
+    """(D, H, W) alpha of the NIfTI file, after the SEG was seen to say the same in all three libraries."""
+    volume = SimpleITK.ReadImage(str(nifti))
+    alpha, (_, _, z_0), (_, _, step) = SimpleITK.GetArrayFromImage(volume), volume.GetOrigin(), volume.GetSpacing()
+
+    dataset = pydicom.dcmread(seg)
+    stored = dataset.pixel_array.reshape(-1, *alpha.shape[1:]) / dataset.MaximumFractionalValue
+    places = []
+    for frame, item in zip(stored, dataset.PerFrameFunctionalGroupsSequence, strict=True):
+        x, y, z = item.PlanePositionSequence[0].ImagePositionPatient
+        np.testing.assert_allclose((x, y), volume.GetOrigin()[:2], atol=atol_mm)
+        places.append(round((z - z_0) / step))
+        np.testing.assert_allclose(z, z_0 + step * places[-1], atol=atol_mm)
+        np.testing.assert_allclose(frame, alpha[places[-1]], atol=STEP)
+    assert not np.delete(alpha, places, axis=0).any()
+
+    by_highdicom = hd.seg.segread(seg).get_volume(rescale_fractional=True, combine_segments=False)
+    by_sitk = SimpleITK.ReadImage(str(seg))
+    for z in places:
+        for row, column in [(0, 0), *np.argwhere(alpha[z] > 0)[::7]]:
+            point = volume.TransformIndexToPhysicalPoint((int(column), int(row), int(z)))
+            index = by_sitk.TransformPhysicalPointToIndex(point)
+            assert abs(by_sitk[index] / 255 - alpha[z, row, column]) <= STEP
+            index = np.rint(by_highdicom.map_reference_to_indices(np.array([point]))[0]).astype(int)
+            assert abs(float(np.squeeze(by_highdicom.array[tuple(index)])) - alpha[z, row, column]) <= STEP
+    np.testing.assert_allclose(by_sitk.GetSpacing(), volume.GetSpacing(), rtol=1e-6)
+    return alpha
+
+
+def test_three_libraries_read_the_same_soft_mask_at_the_same_place(results, ct, made):
+    alpha = read_back(results / "case-1-soft.dcm", results / "case-1-soft.nii.gz")
+    for z in made.centres:
+        np.testing.assert_allclose(made.soft(results / "case-1" / f"{z:03d}-soft.png"), alpha[z], atol=1e-5)
+    assert ((alpha > 0.1) & (alpha < 0.9)).sum() > 20
+    # the package's own reader cuts it at one half
+    own = lesion_mask(read_volume(ct), results / "case-1-soft.dcm")
+    np.testing.assert_array_equal(own, np.rint(alpha * 255) >= 127.5)
+
+
+def test_it_belongs_to_its_images_and_says_what_it_is(results, ct):
+    dataset = pydicom.dcmread(results / "case-1-soft.dcm")
+    assert (dataset.SegmentationType, dataset.SegmentationFractionalType) == ("FRACTIONAL", "OCCUPANCY")
+    images = {element.SOPInstanceUID: element for element in map(pydicom.dcmread, ct.iterdir())}
+    instances = dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    referred = {item.ReferencedSOPInstanceUID for item in instances}
+    assert referred == {"1.2.3.1", "1.2.3.2", "1.2.3.3"}
+    for item in dataset.PerFrameFunctionalGroupsSequence:
+        source = item.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        assert item.PlanePositionSequence[0].ImagePositionPatient == images[source].ImagePositionPatient
+    one = images["1.2.3.1"]
+    for name in ("StudyInstanceUID", "FrameOfReferenceUID", "PatientID"):
+        assert dataset[name].value == one[name].value
+    assert dataset.SeriesInstanceUID != one.SeriesInstanceUID
 
 
 def test_the_parametric_map_holds_alpha_itself(results, made):
@@ -170,8 +229,13 @@ def test_nothing_is_missing_that_the_standard_asks_for(results, name):
     """
     dataset = pydicom.dcmread(results / f"case-1-{KINDS[name][0]}")
     checked = 0
-    mandatory = {item["key"] for item in get_iod_module_map()[MODULES[name]] if item["usage"] == "M"}
-    for module in mandatory - {"sr-document-content"}:  # whose rules are those of a tree
+    modules = {item["key"] for item in get_iod_module_map()[MODULES[name]] if item["usage"] == "M"}
+    if name == "seg":
+        modules |= {"frame-of-reference", "common-instance-reference"}  # which apply here
+        for macro in ("PixelMeasures", "PlanePosition", "PlaneOrientation", "SegmentIdentification", "DerivationImage"):
+            shared = f"{macro}Sequence" in dataset[SHARED][0]
+            assert [f"{macro}Sequence" in item for item in dataset[EACH]] == [not shared] * 3, macro
+    for module in modules - {"sr-document-content"}:  # whose rules are those of a tree
         for attribute in get_module_attribute_map()[module]:
             path = attribute["path"]
             if path[:1] in ([SHARED], [EACH]):
@@ -286,3 +350,30 @@ def test_a_name_outside_ascii(label, ct, made, tmp_path):
     mask = made.write_volume(tmp_path / "mask.nrrd", made.volume_mask())
     assert label(ct, "--mask", mask, "--name", "Knoten-ä", "--format", "seg") == 0
     assert pydicom.dcmread(tmp_path / "out" / "Knoten-ä-soft.dcm").SeriesDescription == "Soft mask: Knoten-ä"
+
+
+def test_the_real_scans_four_readers(real_data, label, tmp_path):
+    """LIDC-IDRI-0314, whose readers' outlines stand in the annotation database."""
+    folder = real_data / "lidc-idri-0314"
+    if not folder.is_dir():
+        pytest.skip("lidc-idri-0314 is not there")
+    grid = read_volume(folder)
+    [nodule] = load_annotations().of_series(grid.series_uid)
+    masks = np.zeros((4, *grid.shape), np.uint8)
+    for z in nodule.slices():
+        place = slice_at(grid, z)
+        if place is not None:
+            masks[:, place] = nodule.masks(z, (0, 0, *grid.shape[1:]))[0]
+    paths = []
+    for number, mask in enumerate(masks):
+        image = SimpleITK.GetImageFromArray(mask)
+        image.SetOrigin(grid.origin)
+        image.SetSpacing(grid.spacing_mm[::-1])
+        paths.append(tmp_path / f"reader-{number}.nrrd")
+        SimpleITK.WriteImage(image, str(paths[-1]))
+    assert label(folder, "--readers", *paths, "--format", "nifti", "seg") == 0
+    out = tmp_path / "out"
+    alpha = read_back(out / "lidc-idri-0314-soft.dcm", out / "lidc-idri-0314-soft.nii.gz")
+    votes = masks.sum(axis=0)
+    np.testing.assert_array_equal(np.flatnonzero(alpha.any(axis=(1, 2))), np.flatnonzero(votes.any(axis=(1, 2))))
+    assert (alpha[votes == 4] == 1).all()
