@@ -53,7 +53,9 @@ def ends(centre=(19, 23), radius: int = RADIUS) -> tuple[float, ...]:
 
 
 def save(path: Path, picture: np.ndarray):
+    """A mask (bool) becomes 0 and 255."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    picture = picture * np.uint8(255) if picture.dtype == bool else picture
     Image.fromarray(picture).save(path)
     return path
 

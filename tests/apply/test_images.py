@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK
+import tifffile
 from PIL import Image
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from softmask.apply.images import Grey, list_slices, stem_of
 from softmask.errors import ConfigError, DataError
@@ -25,21 +25,8 @@ def png(path: Path, array: np.ndarray, **options) -> Path:
     return path
 
 
-def dicom(path: Path, z: float, value: int, **changes) -> Path:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, f"1.2.{int(z) + 100}"
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
-    ds.Modality, ds.SeriesInstanceUID = "CT", "1.2.3"
-    ds.ImagePositionPatient, ds.PixelSpacing = [0, 0, z], [0.5, 0.5]
-    ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PhotometricInterpretation = 20, 30, 1, "MONOCHROME2"
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1
-    ds.RescaleSlope, ds.RescaleIntercept = 1, 0
-    ds.PixelData = np.full((20, 30), value, "<i2").tobytes()
-    for name, changed in changes.items():
-        setattr(ds, name, changed) if changed is not None else delattr(ds, name)
-    ds.save_as(path)
+def tiff(path: Path, array: np.ndarray, **options) -> Path:
+    tifffile.imwrite(path, array, **options)
     return path
 
 
@@ -64,19 +51,19 @@ def test_pictures_are_taken_as_they_are_stored_or_stretched(tmp_path, name, dtyp
     assert not image.read(STRETCH).any(), "a constant image becomes black"
 
 
-def test_ct_goes_through_the_lung_window_or_the_one_named(tmp_path):
-    [image] = list_slices(dicom(tmp_path / "1.2.840", 0, -300))
+def test_ct_goes_through_the_lung_window_or_the_one_named(series, tmp_path):
+    [path] = series(tmp_path, np.full((1, 4, 4), -300)).iterdir()
+    [image] = list_slices(path.rename(tmp_path / "1.2.840"))
     assert image.stem == "1.2.840"
     np.testing.assert_allclose(image.read(), 0.5)
     np.testing.assert_allclose(image.read(Grey((-400.0, 0.0))), 0.25)
 
 
-def test_a_folder_is_a_series_from_the_feet_up(tmp_path):
-    for name, z in (("a.dcm", 5), ("b", -5), ("c.dcm", 0)):
-        dicom(tmp_path / name, z, int(z))
+def test_a_folder_is_a_series_from_the_feet_up(series, tmp_path):
+    (series(tmp_path, STACK) / "0003.dcm").rename(tmp_path / "b")
     png(tmp_path / "other.png", np.zeros((4, 4), np.uint8))
-    assert [image.path.name for image in list_slices(tmp_path)] == ["b", "c.dcm", "a.dcm"]
-    assert [image.path.name for image in list_slices(tmp_path, (2, 0))] == ["b", "a.dcm"]
+    assert [image.path.name for image in list_slices(tmp_path)] == ["b", "0002.dcm", "0001.dcm"]
+    assert [image.path.name for image in list_slices(tmp_path, (2, 0))] == ["b", "0001.dcm"]
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd"])
@@ -123,6 +110,9 @@ def written(path: Path, content: bytes) -> Path:
 
 
 NRRD = b"NRRD0004\ntype: short\ndimension: 3\nsizes: 2 2 2\nencoding: raw\ndata file: ../b.raw\n\n"
+NIFTI_2 = struct.pack("<i", 540) + b"n+2\0\r\n\x1a\n" + bytes(9999)
+EMPTY = ("a.nii", "a.nii.gz", "a.nrrd", "a.png", "a.dcm", "a.tif")
+PLAIN = "save it as a plain TIFF or PNG of 8 or 16 bit"
 PAGE = Image.fromarray(np.zeros((4, 4), np.uint8))
 
 
@@ -131,15 +121,12 @@ PAGE = Image.fromarray(np.zeros((4, 4), np.uint8))
     [
         (lambda d: d / "none.png", "there is no such file; check the name"),
         (lambda d: written(d / "a.jpg", b"\xff\xd8\xff" * 99), "is a JPEG; save it as .*PNG"),
-        (lambda d: written(d / "a.png", b""), "is empty; save it as .*PNG"),
+        *((lambda d, name=name: written(d / name, b""), "is empty; ") for name in EMPTY),
         (lambda d: d, "holds no DICOM file"),
         (lambda d: png(d / "a.png", np.zeros((4, 4, 3), np.uint8)), "8 or 16 bit, found mode 'RGB'; convert"),
         (lambda d: png(d / "a.png", np.zeros((4, 4, 2), np.uint8), mode="LA"), "grey image .*'LA'; convert the file"),
         (lambda d: PAGE.save(d / "a.tif", save_all=True, append_images=[PAGE]) or d / "a.tif", "holds 2 images"),
         (lambda d: written(d / "a.png", b"\x89PNG\r\n\x1a\n"), "truncated"),
-        (lambda d: dicom(d / "a.dcm", 0, 0, Modality="MR"), "no slice of a CT scan"),
-        (lambda d: dicom(d / "a.dcm", 0, 0, PixelData=b"\0\0"), "pixels cannot be read"),
-        (lambda d: dicom(d / "a.dcm", 0, 0, ImagePositionPatient=None), "has no ImagePositionPatient"),
         (lambda d: written(d / "a.nii", b"\0" * 400), "damaged"),
         (lambda d: volume(d / "a.nii", np.zeros((2, 4, 4, 3), np.float32), vector=True), "several numbers"),
         (lambda d: volume(d / "a.nii", np.zeros((2, 2, 4, 4), np.float32)), "4 x 4 x 2 x 2 .* volumes; save one"),
@@ -148,6 +135,10 @@ PAGE = Image.fromarray(np.zeros((4, 4), np.uint8))
         (lambda d: cut(d / "a.nii.gz", lambda b: b[:-20]), "damaged"),
         (lambda d: cut(d / "a.nii.gz", lambda b: b[:-8] + bytes(4) + b[-4:]), "damaged|not a readable"),
         (lambda d: written(d / "a.nrrd", NRRD), "keeps its voxels in another file"),
+        (lambda d: written(d / "a.nii", NIFTI_2), "is NIfTI-2, which is not read; save as NIfTI-1$"),
+        (lambda d: tiff(d / "a.tif", RAMP.astype(np.float16)), f"its pixels are float16 numbers.*{PLAIN}"),
+        (lambda d: tiff(d / "a.tif", RAMP.astype(np.float64)), f"its pixels are float64 numbers.*{PLAIN}"),
+        (lambda d: tiff(d / "a.tif", RAMP.astype(np.int8)), "found mode 'L', signed"),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path, make, message):

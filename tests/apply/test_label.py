@@ -50,7 +50,7 @@ def many(made, tmp_path):
 def test_a_picture_and_its_mask(label, made, tmp_path, ending):
     stored, mask = made.grey(), made.disc()
     image = made.save(tmp_path / f"a.{ending}", stored)
-    assert label(image, "--mask", made.save(tmp_path / f"m.{ending}", mask.astype(np.uint8) * 255)) == 0
+    assert label(image, "--mask", made.save(tmp_path / f"m.{ending}", mask)) == 0
     out = tmp_path / "out"
     assert files(out) == [*(f"a-{kind}.png" for kind in PICTURES), "manifest.csv"]
     expected = soft_mask(stored.astype(np.float32) / 255, mask=mask)

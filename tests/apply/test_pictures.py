@@ -11,21 +11,12 @@ from softmask.data.image_files import read_grey
 from softmask.errors import Doubt
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float64"])
-def test_real_numbers_in_a_tiff_are_named(made, label, tmp_path, capsys, dtype):
-    tifffile.imwrite(tmp_path / "a.tif", made.grey().astype(dtype))
-    assert label(tmp_path / "a.tif", "--recist", *made.ends()) == 1
-    stderr = capsys.readouterr().err
-    assert f"its pixels are {dtype} numbers" in stderr
-    assert "save it as a plain TIFF or PNG of 8 or 16 bit" in stderr
-
-
 def test_one_grey_level_a_filled_outline_and_padding_are_doubts(made, label, tmp_path):
     flat = made.save(tmp_path / "flat.png", np.full(made.size, 90, np.uint8))
     image = made.save(tmp_path / "a.png", made.grey())
     ring = made.disc() & ~made.disc(radius=6)
-    outline = made.save(tmp_path / "ring.png", ring.astype(np.uint8) * 255)
-    disc = made.save(tmp_path / "disc.png", made.disc().astype(np.uint8) * 255)
+    outline = made.save(tmp_path / "ring.png", ring)
+    disc = made.save(tmp_path / "disc.png", made.disc())
     padded = made.hu()
     padded[:, 0] = -3024
     scan = made.write_volume(tmp_path / "padded.nii.gz", padded)
@@ -48,21 +39,8 @@ def test_the_orientation_of_a_png_is_heeded(made, tmp_path):
     np.testing.assert_array_equal(read_grey(tmp_path / "a.png"), made.grey()[::-1, ::-1])
 
 
-@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.png", "a.dcm", "a.tif"])
-def test_an_empty_file_is_called_empty(made, label, tmp_path, capsys, name):
-    (tmp_path / name).touch()
-    assert label(tmp_path / name, "--recist", *made.ends()) == 1
-    assert f"{tmp_path / name}: is empty; " in capsys.readouterr().err
-
-
-def test_a_signed_8_bit_picture_is_refused(made, label, tmp_path, capsys):
-    tifffile.imwrite(tmp_path / "a.tif", (made.grey().astype(int) - 128).astype(np.int8))
-    assert label(tmp_path / "a.tif", "--recist", *made.ends()) == 1
-    assert "found mode 'L', signed" in capsys.readouterr().err
-
-
 def test_a_16_bit_picture_that_uses_few_grey_levels_is_a_doubt(made, label, tmp_path):
-    drawn = made.save(tmp_path / "m.png", made.disc().astype(np.uint8) * 255)
+    drawn = made.save(tmp_path / "m.png", made.disc())
     values = {
         "twelve": made.grey().astype(np.uint16) << 4,
         "sixteen": made.grey().astype(np.uint16) << 8,
@@ -80,7 +58,7 @@ def test_a_16_bit_picture_that_uses_few_grey_levels_is_a_doubt(made, label, tmp_
 
 def test_the_offset_of_deeplesion_is_known(made, label, tmp_path):
     hu = made.grey().astype(np.int32) * 5 - 1000
-    drawn = made.save(tmp_path / "m.png", made.disc().astype(np.uint8) * 255)
+    drawn = made.save(tmp_path / "m.png", made.disc())
     picture = made.save(tmp_path / "a.png", (hu + 32768).astype(np.uint16))
     assert label(picture, "--mask", drawn, "--window", -1000, 275) == 0
     windowed = made.save(tmp_path / "b.png", np.rint((hu + 1000) / 1275 * 65535).astype(np.uint16))
@@ -94,7 +72,7 @@ def test_the_offset_of_deeplesion_is_known(made, label, tmp_path):
 def test_a_mask_of_most_of_the_image_is_a_doubt(made, ct, label, tmp_path, kind):
     if kind == "png":
         image = made.save(tmp_path / "ct.png", made.grey())
-        drawn = made.save(tmp_path / "m.png", (~made.disc()).astype(np.uint8) * 255)
+        drawn = made.save(tmp_path / "m.png", ~made.disc())
     else:
         mask = made.volume_mask()
         image, drawn = ct, made.write_volume(tmp_path / "m.nii.gz", ~mask & mask.any(axis=(1, 2), keepdims=True))
@@ -121,12 +99,8 @@ def test_a_mask_with_the_inverting_table_of_imagej_is_a_doubt(made, label, tmp_p
     assert "of the image; should it be inverted" in message
 
 
-def test_a_bigtiff_image_is_read_as_a_tiff_image(made, label, tmp_path):
-    drawn = made.save(tmp_path / "m.png", made.disc().astype(np.uint8) * 255)
-    for big in (False, True):
-        path = tmp_path / f"{big}.tif"
-        tifffile.imwrite(path, made.grey(), bigtiff=big)
-        assert path.read_bytes()[2] == (43 if big else 42)
-        assert label(path, "--mask", drawn) == 0
-    one, other = (made.soft(tmp_path / "out" / f"{big}-soft.png") for big in (False, True))
-    np.testing.assert_array_equal(one, other)
+@pytest.mark.parametrize("big", [False, True])
+def test_a_bigtiff_image_is_read_as_a_tiff_image(made, tmp_path, big):
+    tifffile.imwrite(tmp_path / "a.tif", made.grey(), bigtiff=big)
+    assert (tmp_path / "a.tif").read_bytes()[2] == (43 if big else 42)
+    np.testing.assert_array_equal(read_grey(tmp_path / "a.tif"), made.grey())
