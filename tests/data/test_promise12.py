@@ -165,12 +165,11 @@ def test_any_header_is_read_or_refused_and_never_declares_too_much(tmp_path_fact
     write_volume(folder, "Case00", array)
     (folder / "Case00.mhd").write_bytes(header(array, "Case00.raw", **{key: value}).encode(errors="replace"))
     try:
-        result = read_header(folder / "Case00.mhd")
+        shape = read_header(folder / "Case00.mhd")
     except DataError as error:
         assert str(folder) in str(error)  # noqa: PT017
     else:
-        assert 0 < np.prod(result.shape) <= MAX_VOXELS
-        assert result.data_file.parent == folder
+        assert 0 < np.prod(shape) <= MAX_VOXELS
 
 
 def test_a_file_that_became_damaged_after_opening_is_listed(tmp_path):

@@ -12,7 +12,6 @@ import math
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -40,14 +39,6 @@ _FIXED = {"NDims": "3", "CompressedData": "False", "HeaderSize": "0", "ElementNu
 """Fields with one value in the original files; they may be missing, but for the first."""
 
 
-class MetaHeader(NamedTuple):
-    """Checked MetaImage header: ``shape`` (slices, rows, columns), and the file of the voxels."""
-
-    path: Path
-    shape: tuple[int, int, int]
-    data_file: Path
-
-
 class Promise12(Dataset):
     """Slices that show prostate, of every case ``CaseNN.mhd`` with a segmentation in ``folder`` or below.
 
@@ -62,7 +53,7 @@ class Promise12(Dataset):
 
     def __init__(self, folder: str | Path, name: str = "promise12") -> None:
         super().__init__(name, folder)
-        self._cases: dict[str, tuple[MetaHeader, MetaHeader]] = {}
+        self._cases: dict[str, Path] = {}
         self._last: tuple[str, np.ndarray, np.ndarray, tuple[float, float]] | None = None
         rows = []
         for case, paths in self._case_files().items():
@@ -84,10 +75,10 @@ class Promise12(Dataset):
     def read(self, i: int) -> Sample:
         case, z = self.index.patient.iloc[i], int(self.index.slice.iloc[i])
         if self._last is None or self._last[0] != case:  # kept, for slices are read in order
-            image_header, mask_header = self._cases[case]
-            volume, spacing = _voxels(image_header)
-            mask = _voxels(mask_header)[0] != 0
-            self._last = case, normalise(volume, str(image_header.path)), mask, spacing
+            path = self._cases[case]
+            volume, spacing = _voxels(path)
+            mask = _voxels(_segmentation_of(path))[0] != 0
+            self._last = case, normalise(volume, str(path)), mask, spacing
         _, image, mask, spacing = self._last
         return self.sample(i, image=image[z], readers=mask[z][None], present=np.ones(1, bool), spacing=spacing)
 
@@ -95,8 +86,9 @@ class Promise12(Dataset):
     def fingerprint(self) -> str:
         """SHA-256 over the headers and voxels of all cases, by case name and content."""
         parts: list[str | Path] = []
-        for case, headers in self._cases.items():
-            parts += [case, *(path for header in headers for path in (header.path, header.data_file))]
+        for case, path in self._cases.items():
+            mask = _segmentation_of(path)
+            parts += [case, path, path.with_suffix(".raw"), mask, mask.with_suffix(".raw")]
         return sha256_of(*parts)
 
     def _case_files(self) -> dict[str, list[Path]]:
@@ -124,12 +116,12 @@ class Promise12(Dataset):
                 f"{path}: {segmentation.name} is missing from the same folder; test cases without a mask are not used"
             )
         image, mask = read_header(path), read_header(segmentation)
-        if image.shape != mask.shape:
-            raise DataError(f"{segmentation}: a mask of size {mask.shape} on an image of size {image.shape}; {_REMEDY}")
-        areas = np.count_nonzero(_voxels(mask)[0], axis=(1, 2))
+        if image != mask:
+            raise DataError(f"{segmentation}: a mask of size {mask} on an image of size {image}; {_REMEDY}")
+        areas = np.count_nonzero(_voxels(segmentation)[0], axis=(1, 2))
         if not areas.any():
             raise DataError(f"{segmentation}: the segmentation is empty; {_REMEDY}")
-        self._cases[case] = image, mask
+        self._cases[case] = path
         return areas
 
 
@@ -147,8 +139,8 @@ def normalise(volume: np.ndarray, name: str) -> np.ndarray:
     return np.clip((volume.astype(np.float32) - low) / (high - low), 0, 1).astype(np.float32)
 
 
-def read_header(path: Path) -> MetaHeader:
-    """Read and check a MetaImage header before any library follows it.
+def read_header(path: Path) -> tuple[int, int, int]:
+    """Return (slices, rows, columns) of a MetaImage header, checked before any library follows it.
 
     Raises:
         DataError: when it is no 3D single-channel header as the challenge's, declares too much, or its voxels, in the
@@ -178,22 +170,22 @@ def read_header(path: Path) -> MetaHeader:
     expected_size, size = math.prod(shape) * _TYPE_BYTES[kind], data_file.stat().st_size
     if not expected_size <= size <= expected_size + _HEADER_BYTES:
         raise DataError(f"{data_file}: {size} bytes where {path.name} declares {expected_size}; {_REMEDY}")
-    return MetaHeader(path, shape, data_file)
+    return shape
 
 
-def _voxels(header: MetaHeader) -> tuple[np.ndarray, tuple[float, float]]:
+def _voxels(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
     """Return a (slices, rows, columns) array and (row, column) spacing in mm."""
     import SimpleITK
 
+    shape = read_header(path)
     try:
-        image = SimpleITK.ReadImage(str(header.path), imageIO="MetaImageIO")
+        image = SimpleITK.ReadImage(str(path), imageIO="MetaImageIO")
     except RuntimeError as error:
-        raise DataError(f"{header.path}: cannot be read as a MetaImage ({brief(error)}); {_REMEDY}") from error
+        raise DataError(f"{path}: cannot be read as a MetaImage ({brief(error)}); {_REMEDY}") from error
     array = SimpleITK.GetArrayFromImage(image)
     spacing = float(image.GetSpacing()[1]), float(image.GetSpacing()[0])
-    if array.shape != header.shape or not (np.isfinite(spacing).all() and min(spacing) > 0):
+    if array.shape != shape or not (np.isfinite(spacing).all() and min(spacing) > 0):
         raise DataError(
-            f"{header.path}: was read with size {array.shape} and ElementSpacing {spacing}, which cannot be right; "
-            f"{_REMEDY}"
+            f"{path}: was read with size {array.shape} and ElementSpacing {spacing}, which cannot be right; {_REMEDY}"
         )
     return array, spacing
