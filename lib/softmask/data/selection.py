@@ -68,22 +68,22 @@ def lidc_rows(index: pd.DataFrame, count: int | None = LIDC_SLICES, seed: int = 
     """
     rows = four_reader_rows(index)
     own = index["patient"].iloc[rows].map(lambda patient: role(patient, seed) == "lidc").to_numpy(bool)
-    return _rounds(index, rows[own], count, seed, "lidc slices that four readers marked")
+    return _rounds(index, rows[own], seed, "lidc slices that four readers marked")[:count]
 
 
-def all_rows(index: pd.DataFrame, seed: int = BASE_SEED) -> np.ndarray:
+def all_rows(index: pd.DataFrame) -> np.ndarray:
     """Return all rows of an index with ``area``, in the order of :func:`lidc_rows`."""
-    return _rounds(index, np.arange(len(index)), None, seed, "slices")
+    return _rounds(index, np.arange(len(index)), BASE_SEED, "slices")
 
 
-def lnsm_rows(index: pd.DataFrame, count: int | None = None, seed: int = BASE_SEED) -> np.ndarray:
+def lnsm_rows(index: pd.DataFrame, seed: int = BASE_SEED) -> np.ndarray:
     """Return the rows of LNSM's patients, as :func:`lidc_rows`, with any number of readers: of the patients with the
     role ``lnsm``, and of all without a slice that four readers marked (in DeepLesion, that is everyone).
     """
     patients = index["patient"]
     own = patients.map(lambda patient: role(patient, seed) == "lnsm")
     own |= ~patients.isin(patients.iloc[four_reader_rows(index)])
-    return _rounds(index, np.flatnonzero(own), count, seed, "slices of lnsm patients")
+    return _rounds(index, np.flatnonzero(own), seed, "slices of lnsm patients")
 
 
 def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int], seed: int = BASE_SEED) -> dict[str, np.ndarray]:
@@ -96,7 +96,7 @@ def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int], seed: int = BASE_S
     Raises:
         DataError: when there are fewer patients than parts.
     """
-    pool = lnsm_rows(index, None, seed)
+    pool = lnsm_rows(index, seed)
     patients = index["patient"].to_numpy()[pool].astype(str)
     largest = pd.Series(_bins(index, pool)).groupby(patients).max()
     need_patients(len(largest), sizes)
@@ -125,7 +125,7 @@ def drawn(index: pd.DataFrame, rows: np.ndarray, count: int, seed: int = BASE_SE
     What is missing there is taken from the next shorter lesions, then from the longest that are left. The first of the
     rows, however many, have these long axes as nearly.
     """
-    ordered = _rounds(index, rows, None, seed, "slices to draw from")
+    ordered = _rounds(index, rows, seed, "slices to draw from")
     bins = _bins(index, ordered)
     available = np.bincount(bins, minlength=len(LONG_AXES) + 1).tolist()
     wanted = np.diff(np.rint(count * np.array([*LONG_AXES, 1])).astype(int), prepend=0)
@@ -170,13 +170,13 @@ def _bins(index: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
     return np.searchsorted(list(LONG_AXES.values()), index["long_axis"].to_numpy()[rows])
 
 
-def _rounds(index: pd.DataFrame, rows: np.ndarray, count: int | None, seed: int, description: str) -> np.ndarray:
+def _rounds(index: pd.DataFrame, rows: np.ndarray, seed: int, description: str) -> np.ndarray:
     if not len(rows):
         raise DataError(f"there are no {description} in this data set; it is too small for the experiments")
     names = _nodule_names(index, rows)
     places = {name: _hash(seed, "order", name) for name in set(names)}
     order = np.array([places[name] for name in names], np.uint64)
-    return rows[np.lexsort((order, _rank_in_nodule(index, rows)))][:count]
+    return rows[np.lexsort((order, _rank_in_nodule(index, rows)))]
 
 
 def _rank_in_nodule(index: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
