@@ -195,14 +195,12 @@ SMALL = f"<unblindedReadNodule><noduleID>tiny</noduleID>{roi(points=((1, 1),))}<
 def test_readings(tmp_path):
     hole = roi(inclusion="FALSE", points=((6, 4), (6, 5)))
     (tmp_path / "scan.xml").write_text(message(mark(roi() + hole, "2"), SMALL, SMALL + mark(roi(z="8"))))
-    scan = read_xml(tmp_path / "scan.xml")
-    assert scan.series_uid == "1.2.3"
-    assert [reading.annotation_id for reading in scan.readings] == [1, 2]
-    first = scan.readings[0]
+    series, (first, second) = read_xml(tmp_path / "scan.xml")
+    assert (series, first.annotation_id, second.annotation_id) == ("1.2.3", 1, 2)
     assert first.ratings == dict.fromkeys(RATINGS, 2)
     assert [(c.z_mm, c.inclusion) for c in first.contours] == [(-10.5, True), (-10.5, False)]
     assert first.contours[0].points.tolist() == [[3, 5], [3, 7], [6, 7], [6, 5]], "y is the row, x the column"
-    assert scan.readings[1].contours[0].z_mm == 8
+    assert second.contours[0].z_mm == 8
 
 
 @pytest.mark.parametrize(
@@ -243,9 +241,9 @@ def test_real_files_hold_what_the_database_holds(real_data):
             with pytest.raises(DataError, match="IdriReadMessage"):
                 read_xml(path)
             continue
-        scan = read_xml(path)
-        stored = [reading for nodule in database.of_series(scan.series_uid) for reading in nodule.readers]
+        series, readings = read_xml(path)
+        stored = [reading for nodule in database.of_series(series) for reading in nodule.readers]
         stored.sort(key=lambda reading: reading.annotation_id)
-        assert list(map(content, scan.readings)) == list(map(content, stored)), path.name
+        assert list(map(content, readings)) == list(map(content, stored)), path.name
         compared += len(stored)
     assert compared == 21

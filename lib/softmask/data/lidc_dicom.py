@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -167,15 +166,9 @@ def _window(nodule: Nodule, shape: tuple[int, int]) -> tuple[int, int, int, int]
     return min(max(top, 0), shape[0] - height), min(max(left, 0), shape[1] - width), height, width
 
 
-class ScanReadings(NamedTuple):
-    """SeriesInstanceUID of the scan of an XML file, and every reader's nodules of 3 mm and more, session by session."""
-
-    series_uid: str
-    readings: list[Reading]
-
-
-def read_xml(path: Path) -> ScanReadings:
-    """Read one LIDC XML file.
+def read_xml(path: Path) -> tuple[str, list[Reading]]:
+    """Return the SeriesInstanceUID of the scan of a LIDC XML file, and every reader's nodules of 3 mm and more, session
+    by session.
 
     Raises:
         DataError: naming the file, when it is damaged, too large, declares a document type or entities (the place of
@@ -208,7 +201,7 @@ def read_xml(path: Path) -> ScanReadings:
             readings.append(Reading(len(readings) + 1, ratings, contours))
     except ValueError as error:
         raise DataError(f"{path}: {number}{error}; {_REMEDY}") from error
-    return ScanReadings(series, readings)
+    return series, readings
 
 
 def _contour(roi: Element) -> Contour:

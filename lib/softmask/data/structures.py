@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 from softmask.errors import DataError
 
@@ -17,10 +16,8 @@ class NoLung(DataError):
     """The structures or segments of a file are others than lungs."""
 
 
-class Choice(Protocol):
-    """Return the numbers of the structures that are meant, of their names by number."""
-
-    def __call__(self, names: Mapping[int, str], path: Path, tag: str) -> list[int]: ...
+Choice = Callable[[Mapping[int, str], Path, str], list[int]]
+"""Returns the numbers of the structures that are meant, from their names by number, the file, and the names' tag."""
 
 
 def side_of(name: str) -> str | None:
