@@ -350,9 +350,15 @@ def complete(task: Task, result: Result) -> Outcome:
     with suppress(OSError):
         (folder / item.name).rmdir()  # where nothing is left in it
     spacing = ("", "") if image.grid is None else tuple(f"{value:g}" for value in image.grid.spacing_mm[1:])
+    sizes = {}
+    if size := result.size:
+        measured = ["area_mm2", "soft_area_mm2"]
+        measured += ["long_mm", "short_mm"] if size.axes is not None else []
+        measured += ["volume_mm3", "soft_volume_mm3"] if result.has_volume else []
+        sizes = {"measured_slice": str(size.slice)} | {name: f"{getattr(size, name):.3f}" for name in measured}
     for doubt in doubts:
         warnings.warn(Doubt(doubt), stacklevel=2)
-    row = task.row | _sizes(result) | {
+    row = task.row | sizes | {
         "slices": " ".join(f"{image.slices[z].z or z}" for z in result.alphas),
         **dict(zip(("rows", "columns"), map(str, image.shape), strict=True)),
         **dict(zip(("row_mm", "column_mm"), spacing, strict=True)),
@@ -368,17 +374,6 @@ def complete(task: Task, result: Result) -> Outcome:
 def _covering(digest: str, folder: Path, names: Iterable[str]) -> str:
     """Return the digest of what a result depends on with the bytes of its files: one that was cut is made again."""
     return f"{digest}-{sum((folder / name).stat().st_size for name in {*names})}"
-
-
-def _sizes(result: Result) -> Row:
-    """Return the cells of a row that hold lengths, areas and volumes."""
-    size = result.size
-    if size is None:
-        return {}
-    names = ["area_mm2", "soft_area_mm2"]
-    names += ["long_mm", "short_mm"] if size.axes is not None else []
-    names += ["volume_mm3", "soft_volume_mm3"] if result.has_volume else []
-    return {"measured_slice": str(size.slice)} | {name: f"{getattr(size, name):.3f}" for name in names}
 
 
 def _all_paths(item: Item, folder: Path | None) -> list[Path]:

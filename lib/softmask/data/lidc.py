@@ -216,7 +216,8 @@ def _look_through(files: FileStore, database: annotations.Annotations) -> dict[s
     rows: list[tuple[tuple[str, str, str], int, float, float]] = []
     faults: list[tuple[str, str, str]] = []
     missing: dict[str, list[str]] = {}
-    for nodule, slices in groupby(sorted(parts, key=_natural), key=lambda key: key[:2]):
+    in_order = sorted(parts, key=lambda key: (key[0], *(int(name.rpartition("-")[2]) for name in key[1:])))
+    for nodule, slices in groupby(in_order, key=lambda key: key[:2]):
         published = []
         for key in slices:
             if absent := [_member(top, key, part) for part in _PARTS if part not in parts[key]]:
@@ -251,10 +252,6 @@ def _look_through(files: FileStore, database: annotations.Annotations) -> dict[s
 def _member(top: str, key: tuple[str, str, str], part: str) -> str:
     patient, nodule, place = key
     return f"{top}{patient}/{nodule}/{part}/{place}.png"
-
-
-def _natural(key: tuple[str, str, str]) -> tuple[str, int, int]:
-    return key[0], int(key[1].rpartition("-")[2]), int(key[2].rpartition("-")[2])
 
 
 def _read_8bit(files: FileStore, name: str) -> np.ndarray:
