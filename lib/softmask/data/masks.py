@@ -17,7 +17,7 @@ import numpy as np
 
 from softmask.data.ct import LARGEST
 from softmask.data.dicom import Plane, dcmread, is_dicom, modality_of, named, pixels_of, plane_of
-from softmask.data.outlines import area, fill, inside
+from softmask.data.outlines import area, area_inside, fill
 from softmask.data.structures import Choice, labelled, lungs
 from softmask.data.volume_files import (
     ENDINGS,
@@ -227,7 +227,7 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
             else:
                 filled.setdefault(place, []).append((kind, fill(points, grid.shape[1:])))
                 elsewhere += _elsewhere(grid, place, images)
-                drawn_px, kept_px = drawn_px + area(points), kept_px + area(inside(points, grid.shape[1:]))
+                drawn_px, kept_px = drawn_px + area(points), kept_px + area_inside(points, grid.shape[1:])
         if unbroken:
             _need_unbroken(grid, filled, path, f"{named('ContourData')} of {name}")
         for place, planes in filled.items():

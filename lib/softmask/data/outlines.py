@@ -65,21 +65,14 @@ def area(points: np.ndarray) -> float:
     return abs(float((row * next_column - next_row * column).sum())) / 2
 
 
-def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return the part (M, 2) of a closed polygon (N, 2) that lies on the pixels of an image (H, W), whose outer edges
-    lie at -0.5, H - 0.5 and W - 0.5 (Sutherland and Hodgman, 1974)."""
-    for axis, sign, bound in ((0, -1, 0.5), (0, 1, shape[0] - 0.5), (1, -1, 0.5), (1, 1, shape[1] - 0.5)):
-        beyond = sign * points[:, axis] - bound
-        if not (beyond > 0).any():
-            continue
-        kept = []
-        for here, after, depth, next_depth in zip(
-            points, np.roll(points, -1, axis=0), beyond, np.roll(beyond, -1), strict=True
-        ):
-            kept += [here] if depth <= 0 else []
-            kept += [here + (after - here) * depth / (depth - next_depth)] if (depth > 0) != (next_depth > 0) else []
-        points = np.reshape(kept, (-1, 2))
-    return points
+def area_inside(points: np.ndarray, shape: tuple[int, int]) -> float:
+    """Return the area of that part of a closed polygon (N, 2) that lies on the pixels of an image (H, W), whose outer
+    edges lie at -0.5, H - 0.5 and W - 0.5."""
+    from matplotlib.path import Path  # takes its time
+    from matplotlib.transforms import Bbox
+
+    edges = Bbox([[-0.5, -0.5], np.array(shape) - 0.5])
+    return area(Path(points).clip_to_bbox(edges).vertices)
 
 
 def contour_mask(
