@@ -71,13 +71,17 @@ def volume_mask() -> np.ndarray:
     return np.stack([disc(CENTRES[z]) if z in CENTRES else np.zeros(SIZE, bool) for z in range(5)])
 
 
-def write_volume(path: Path, values: np.ndarray, letters: str = "LPS"):
+def write_volume(path: Path, values: np.ndarray, letters: str = "LPS", spacing=SPACING):
     image = SimpleITK.GetImageFromArray(values.astype(np.uint8) if values.dtype == bool else values)
-    image.SetSpacing(SPACING[::-1])
+    image.SetSpacing(spacing[::-1])
     image.SetOrigin(ORIGIN)
     path.parent.mkdir(parents=True, exist_ok=True)
     SimpleITK.WriteImage(SimpleITK.DICOMOrient(image, letters), str(path))
     return path
+
+
+def voxels(path: Path) -> np.ndarray:
+    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
 
 
 def write_list(path: Path, header: Sequence[str], rows: Sequence[Sequence]):
@@ -99,7 +103,7 @@ def soft(path: Path) -> np.ndarray:
 @pytest.fixture(scope="session")
 def made() -> SimpleNamespace:
     """The constants and functions above, for the tests."""
-    functions = (disc, grey, ends, save, hu, volume_mask, write_volume, write_list, read_manifest, soft)
+    functions = (disc, grey, ends, save, hu, volume_mask, write_volume, voxels, write_list, read_manifest, soft)
     by_name = {function.__name__: function for function in functions}
     return SimpleNamespace(size=SIZE, spacing=SPACING, origin=ORIGIN, centres=CENTRES, **by_name)
 
@@ -107,7 +111,19 @@ def made() -> SimpleNamespace:
 @pytest.fixture(scope="session")
 def ct(series, tmp_path_factory):
     """A CT series of five slices, in DICOM."""
-    return series(tmp_path_factory.mktemp("ct") / "case-1", hu(), SPACING, ORIGIN)
+    return series(tmp_path_factory.mktemp("ct") / "case-1", hu())
+
+
+@pytest.fixture
+def image(tmp_path) -> Path:
+    """A picture of the disc."""
+    return save(tmp_path / "a.png", grey())
+
+
+@pytest.fixture
+def drawn(tmp_path) -> Path:
+    """The picture's mask."""
+    return save(tmp_path / "m.png", disc())
 
 
 @pytest.fixture

@@ -42,10 +42,6 @@ def row(results, made):
     return made.read_manifest(results)["case-1"]
 
 
-def voxels(path) -> np.ndarray:
-    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
-
-
 def by_slice(dataset, frames, made) -> dict[int, np.ndarray]:
     """Frames by the number of the slice that they lie on."""
     places = [item.PlanePositionSequence[0].ImagePositionPatient for item in dataset[EACH]]
@@ -62,9 +58,9 @@ def test_every_format_is_there_and_done_without_a_doubt(results, row):
 
 
 def test_the_masks_are_the_same_in_all_files_and_libraries(results, made):
-    mask = voxels(results / "case-1-mask.nii.gz") > 0
+    mask = made.voxels(results / "case-1-mask.nii.gz") > 0
     assert [mask[z].any() for z in range(5)] == [False, True, True, True, False]
-    np.testing.assert_array_equal(voxels(results / "case-1-mask.seg.nrrd") > 0, mask)
+    np.testing.assert_array_equal(made.voxels(results / "case-1-mask.seg.nrrd") > 0, mask)
     for name in ("mask", "labelmap"):
         path = results / f"case-1-{name}.dcm"
         dataset = pydicom.dcmread(path)
@@ -72,7 +68,7 @@ def test_the_masks_are_the_same_in_all_files_and_libraries(results, made):
             np.testing.assert_array_equal(frame > 0, mask[z])
         volume = hd.seg.segread(path).get_volume(combine_segments=True).to_patient_orientation("HPL")
         np.testing.assert_array_equal(volume.array > 0, mask[1:4])
-    np.testing.assert_array_equal(voxels(results / "case-1-mask.dcm")[::-1] > 0, mask[1:4])  # from the head down
+    np.testing.assert_array_equal(made.voxels(results / "case-1-mask.dcm")[::-1] > 0, mask[1:4])  # from the head down
     drawn = np.zeros(mask.shape, bool)
     structures = pydicom.dcmread(results / "case-1-rtstruct.dcm")
     for contour in structures.ROIContourSequence[0].ContourSequence:
@@ -140,8 +136,8 @@ def test_it_belongs_to_its_images_and_says_what_it_is(results, ct):
 
 
 def test_the_parametric_map_holds_alpha_itself(results, made):
-    alpha = voxels(results / "case-1-soft.nii.gz")
-    np.testing.assert_array_equal(voxels(results / "case-1-soft.nrrd"), alpha)
+    alpha = made.voxels(results / "case-1-soft.nii.gz")
+    np.testing.assert_array_equal(made.voxels(results / "case-1-soft.nrrd"), alpha)
     path = results / "case-1-map.dcm"
     dataset = pydicom.dcmread(path)
     for z, frame in by_slice(dataset, dataset.pixel_array, made).items():
@@ -171,7 +167,7 @@ def number(group, name) -> float:
 
 def test_the_report_says_what_the_manifest_and_the_files_say(results, row, made):
     report = hd.sr.srread(results / "case-1-report.dcm")
-    alpha, mask = (voxels(results / f"case-1-{kind}.nii.gz") for kind in ("soft", "mask"))
+    alpha, mask = (made.voxels(results / f"case-1-{kind}.nii.gz") for kind in ("soft", "mask"))
     z, pixel = int(row["measured_slice"]), made.spacing[1] * made.spacing[2]
     [linear] = report.content.get_image_measurement_groups()
     planar, volumetric = groups(report, "planar_roi"), groups(report, "volumetric_roi")
@@ -268,7 +264,7 @@ def changed(series, made, tmp_path):
     made.write_volume(tmp_path / "mask.nrrd", made.volume_mask())
 
     def write(change):
-        folder = series(tmp_path / "case", made.hu(), made.spacing, made.origin)
+        folder = series(tmp_path / "case", made.hu())
         for path in folder.iterdir():
             dataset = pydicom.dcmread(path)
             change(dataset)
@@ -338,7 +334,7 @@ def test_an_output_that_cannot_be_made_does_not_fail_the_others(label, changed, 
 def test_a_hole_is_a_hole_in_the_structure_set(label, series, made, tmp_path):
     ring = made.disc(radius=9) & ~made.disc(radius=4)
     hu = np.where(ring, 0, -900).astype(np.int16)[None].repeat(2, axis=0)
-    folder = series(tmp_path / "ring", hu, made.spacing, made.origin)
+    folder = series(tmp_path / "ring", hu)
     mask = made.write_volume(tmp_path / "ring.nrrd", np.stack([ring, ring]))
     assert label(folder, "--mask", mask, "--format", "rtstruct", "nifti") == 0
     structures = pydicom.dcmread(tmp_path / "out" / "ring-rtstruct.dcm")

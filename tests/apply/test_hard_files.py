@@ -320,13 +320,13 @@ def test_instances_of_one_name_are_a_doubt(made, folder, mask, label, tmp_path):
     assert "is the same in several slices" in made.read_manifest(tmp_path / "out")["ct"]["message"]
 
 
-def test_files_of_another_purpose_are_named(made, ct, mask, label, tmp_path, capsys):
+def test_files_of_another_purpose_are_named(image, made, ct, mask, label, tmp_path, capsys):
     assert label(ct, "--mask", mask, "--format", "seg") == 0
     (segmentation,) = (tmp_path / "out").glob("*-soft.dcm")
     assert label(segmentation, "--mask", mask) == 1
     assert "is DICOM, but no slice of a CT scan" in capsys.readouterr().err
     picture = made.save(tmp_path / "mask.jpg", made.volume_mask()[2])
-    assert label(made.save(tmp_path / "a.png", made.grey()), "--mask", picture) == 1
+    assert label(image, "--mask", picture) == 1
     assert "its mask must be PNG or TIFF (JPEG alters it)" in capsys.readouterr().err
 
 
@@ -405,9 +405,7 @@ def test_a_mask_that_was_cropped_on_the_voxels_of_the_scan_is_padded(made, ct, a
         np.testing.assert_array_equal(read_alpha(tmp_path / "out"), alpha)
 
 
-def test_an_option_without_effect_is_refused(made, ct, mask, label, tmp_path, capsys):
-    picture = made.save(tmp_path / "a.png", made.grey())
-    drawn = made.save(tmp_path / "m.png", made.disc())
+def test_an_option_without_effect_is_refused(image, drawn, made, label, capsys):
     for options, message in (
         (("--mask", drawn, "--window", -1000, 400), "--window has no effect"),
         (("--mask", drawn, "--label", 1), "--label has no effect"),
@@ -415,7 +413,7 @@ def test_an_option_without_effect_is_refused(made, ct, mask, label, tmp_path, ca
         (("--mask", drawn, "--slice", 3), "there is no slice 3"),
         (("--recist", *made.ends(), "--slice", 3), "there is no slice 3"),
     ):
-        assert label(picture, *options) != 0
+        assert label(image, *options) != 0
         assert message in capsys.readouterr().err
 
 

@@ -26,10 +26,6 @@ def files(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def stored_voxels(path) -> np.ndarray:
-    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
-
-
 @pytest.fixture
 def many(made, tmp_path):
     """A list of ``n`` images with their RECIST ends; the images at the places of ``bad`` are cut short."""
@@ -70,8 +66,7 @@ def test_a_picture_and_its_mask(label, made, tmp_path, ending):
     assert int(size) == sum((out / name).stat().st_size for name in files(out) if name.endswith(".png"))
 
 
-def test_readers_and_recist(label, made, tmp_path):
-    image = made.save(tmp_path / "a.png", made.grey())
+def test_readers_and_recist(label, image, made, tmp_path):
     discs = np.stack([made.disc(radius=radius) for radius in (6, 7, 8)])
     readers = [made.save(tmp_path / f"{i}.png", mask.astype(np.uint8)) for i, mask in enumerate(discs)]  # 0 and 1
     grey = made.grey().astype(np.float32) / 255
@@ -93,13 +88,13 @@ def test_a_series_and_its_mask_of_any_kind(label, made, ct, tmp_path, kind):
     if kind == "seg":
         assert label(ct, "--mask", made.write_volume(tmp_path / "m.nrrd", mask), "--name", "first") == 0
         path = tmp_path / "out" / "first-soft.dcm"
-        mask = stored_voxels(path)[::-1] >= 127.5
+        mask = made.voxels(path)[::-1] >= 127.5
         mask = np.pad(mask, ((1, 1), (0, 0), (0, 0)))  # frames are of slices 1 to 3
     else:
         name, letters = ("m.nii.gz", "RSA") if kind == "turned" else (f"m.{kind}", "LPS")
         path = made.write_volume(tmp_path / name, mask, letters)
     assert label(ct, "--mask", path, "--format", "png", "nifti") == 0
-    alpha = stored_voxels(tmp_path / "out" / "case-1-soft.nii.gz")
+    alpha = made.voxels(tmp_path / "out" / "case-1-soft.nii.gz")
     for z in range(5):
         grey = np.clip((made.hu()[z].astype(np.float32) + 1000) / 1400, 0, 1)
         expected = soft_mask(grey, mask=mask[z]).alpha if mask[z].any() else np.zeros(made.size)
@@ -277,8 +272,7 @@ def test_results_over_each_other_or_over_inputs_are_refused(label, made, tmp_pat
     assert files(tmp_path / "out") == ["a-mask.png"]
 
 
-def test_masks_and_marks_that_do_not_fit_are_named(label, made, ct, tmp_path, capsys):
-    image = made.save(tmp_path / "a.png", made.grey())
+def test_masks_and_marks_that_do_not_fit_are_named(label, image, made, ct, tmp_path, capsys):
     empty = made.save(tmp_path / "empty.png", np.zeros(made.size, np.uint8))
     soft = made.save(tmp_path / "grey.png", made.grey())
     small = made.save(tmp_path / "small.png", made.disc(size=(40, 40)).astype(np.uint8))
@@ -310,9 +304,9 @@ def test_masks_and_marks_that_do_not_fit_are_named(label, made, ct, tmp_path, ca
     assert made.read_manifest(tmp_path / "out")["a"]["status"] == "done"
 
 
-def test_a_picture_as_a_volume_claims_no_place_and_no_size(label, made, tmp_path):
+def test_a_picture_as_a_volume_claims_no_place_and_no_size(label, image, made, tmp_path):
     """Voxels of a picture have no mm; a reader takes 1."""
-    image, out = made.save(tmp_path / "a.png", made.grey()), tmp_path / "out"
+    out = tmp_path / "out"
     assert label(image, "--recist", *made.ends(), "--format", "png", "nifti", "nrrd") == 0
     assert made.read_manifest(out)["a"]["message"] == (
         f"doubtful: {image}: no mm in this file: spacing 1 stands for a pixel"
@@ -348,8 +342,7 @@ def test_options_that_do_not_fit_exit_2_and_write_nothing(label, tmp_path, capsy
     assert not (tmp_path / "out").exists()
 
 
-def test_another_mark_of_the_same_name_replaces_the_first_and_says_so(label, made, tmp_path, capsys):
-    image = made.save(tmp_path / "a.png", made.grey())
+def test_another_mark_of_the_same_name_replaces_the_first_and_says_so(label, image, made, tmp_path, capsys):
     assert label(image, "--recist", *made.ends()) == 0
     assert label(image, "--recist", *made.ends()) == 0
     assert "replaces" not in capsys.readouterr().err
@@ -358,8 +351,7 @@ def test_another_mark_of_the_same_name_replaces_the_first_and_says_so(label, mad
     assert len(made.read_manifest(tmp_path / "out")) == 1
 
 
-def test_a_result_that_was_cut_is_made_again(label, made, tmp_path, capsys):
-    image = made.save(tmp_path / "a.png", made.grey())
+def test_a_result_that_was_cut_is_made_again(label, image, made, tmp_path, capsys):
     assert label(image, "--recist", *made.ends()) == 0
     path = tmp_path / "out" / "a-soft.png"
     whole = path.read_bytes()
@@ -381,14 +373,15 @@ def test_a_mark_on_mere_noise_is_doubted(label, made, tmp_path, centre, doubted)
 
 
 @pytest.mark.parametrize(("radius", "doubted"), [(4, True), (6, False), (9, False), (12, True)])
-def test_a_mask_much_longer_or_shorter_than_the_mark_is_doubted(label, made, tmp_path, monkeypatch, radius, doubted):
+def test_a_mask_much_longer_or_shorter_than_the_mark_is_doubted(
+    label, image, made, tmp_path, monkeypatch, radius, doubted
+):
     found = made.disc(radius=radius)
 
     def label_slice(*_, **__):
         return SoftMask(found.astype(np.float32), found.astype(np.float32)), (slice(0, 40), slice(0, 48))
 
     monkeypatch.setattr(labelling, "label_slice", label_slice)
-    image = made.save(tmp_path / "a.png", made.grey())
     assert label(image, "--recist", *made.ends()) == 0
     message = made.read_manifest(tmp_path / "out")["a"]["message"]
     assert ("pixels, and that of the mark 14.0 pixels: check the mark" in message) == doubted

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import SimpleITK
 from PIL import Image
 
 from softmask import cli
@@ -19,11 +18,6 @@ def segment(shipped, tmp_path):
     """``softmask segment ... --model <16 x 16 pixels> --out <tmp_path>/out``."""
     options = ["--model", str(shipped), "--out", str(tmp_path / "out")]
     return lambda *arguments: cli.main(["segment", *map(str, arguments), *options])
-
-
-@pytest.fixture
-def image(made, tmp_path):
-    return made.save(tmp_path / "a.png", made.grey())
 
 
 def laid_back(model, levels: np.ndarray, top: int, left: int):
@@ -62,7 +56,7 @@ def test_a_slice_of_a_series_with_millimetres(segment, ct, made, shipped, tmp_pa
     out = tmp_path / "out"
     levels = np.clip((made.hu()[2].astype(np.float32) + 1000) / 1400, 0, 1)
     alpha, mask = laid_back(load(shipped), levels, 11, 15)
-    stored = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(out / "case-1-soft.nii.gz")))
+    stored = made.voxels(out / "case-1-soft.nii.gz")
     np.testing.assert_allclose(stored[2], alpha, atol=1e-5)
     assert np.flatnonzero(stored.any(axis=(1, 2))).tolist() == [2]
     np.testing.assert_allclose(made.soft(out / "case-1" / "002-soft.png"), alpha, atol=2e-5)

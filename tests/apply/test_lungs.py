@@ -148,7 +148,6 @@ def test_single_slices_go_through_segment(lgan, tmp_path, capsys):
 
 HU = np.random.default_rng(6).integers(-1024, 500, (5, 40, 48)).astype(np.int16)
 HU[:, :9] = HU[:, -9:] = HU[:, :, :9] = HU[:, :, -9:] = 40  # a body around it, thick enough to be taken for one
-SPACING, ORIGIN = (2.5, 0.7, 0.8), (-20.5, -31.25, 100.0)
 
 
 @pytest.fixture
@@ -160,19 +159,9 @@ def lungs(lgan, tmp_path):
 
 
 @pytest.fixture
-def found(lgan) -> np.ndarray:
+def found(lgan, made) -> np.ndarray:
     """(D, H, W) bool: what the model finds in HU."""
-    return scans.find_lungs(models.load(lgan), HU, SPACING[1:])
-
-
-def volume(path: Path, hu: np.ndarray = HU, letters: str = "LPS", spacing=SPACING):
-    """A file of ``hu``, with its axes turned to ``letters``."""
-    image = SimpleITK.GetImageFromArray(hu)
-    image.SetSpacing(spacing[::-1])
-    image.SetOrigin(ORIGIN)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    SimpleITK.WriteImage(SimpleITK.DICOMOrient(image, letters), str(path))
-    return path
+    return scans.find_lungs(models.load(lgan), HU, made.spacing[1:])
 
 
 def same_geometry(written: SimpleITK.Image, scan: SimpleITK.Image):
@@ -187,7 +176,7 @@ def names(folder: Path):
 
 
 def test_a_series_gets_a_mask_on_its_own_voxels_and_a_picture(lungs, series, tmp_path, found, capsys):
-    folder = series(tmp_path / "in" / "case-1", HU, SPACING, ORIGIN)
+    folder = series(tmp_path / "in" / "case-1", HU)
     assert lungs(folder) == 0
     out = tmp_path / "out"
     assert names(out) == ["case-1-lungs.nii.gz", "case-1-overlay.png"]
@@ -204,22 +193,22 @@ def test_a_series_gets_a_mask_on_its_own_voxels_and_a_picture(lungs, series, tmp
 
 
 @pytest.mark.parametrize(("ending", "letters"), [(".nrrd", "LPS"), (".nii", "RAS"), (".nii.gz", "SAR")])
-def test_the_mask_lies_as_the_file_does(lungs, tmp_path, found, ending, letters):
-    path = volume(tmp_path / "in" / f"ct{ending}", letters=letters, spacing=(3.3, 0.61, 0.977))
+def test_the_mask_lies_as_the_file_does(lungs, tmp_path, found, ending, letters, made):
+    path = made.write_volume(tmp_path / "in" / f"ct{ending}", HU, letters, (3.3, 0.61, 0.977))
     assert lungs(path) == 0
     written = SimpleITK.ReadImage(str(tmp_path / "out" / "ct-lungs.nii.gz"))
     same_geometry(written, SimpleITK.ReadImage(str(path)))
     np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.DICOMOrient(written, "LPS")), found)
 
 
-def test_the_others_are_done_and_every_failure_is_a_line(lungs, series, tmp_path, capsys):
-    good = [volume(tmp_path / "a" / "one.nii.gz"), series(tmp_path / "two", HU)]
-    cut = volume(tmp_path / "a" / "cut.nii")
+def test_the_others_are_done_and_every_failure_is_a_line(lungs, series, tmp_path, capsys, made):
+    good = [made.write_volume(tmp_path / "a" / "one.nii.gz", HU), series(tmp_path / "two", HU)]
+    cut = made.write_volume(tmp_path / "a" / "cut.nii", HU)
     cut.write_bytes(cut.read_bytes()[:-5000])
     gap = series(tmp_path / "gap", HU)
     (gap / "0003.dcm").unlink()
-    small = volume(tmp_path / "a" / "small.nrrd", HU[:, :20, :20])
-    bad = [cut, gap, small, tmp_path / "none", volume(tmp_path / "a" / "positive.nrrd", HU + 2000)]
+    small = made.write_volume(tmp_path / "a" / "small.nrrd", HU[:, :20, :20])
+    bad = [cut, gap, small, tmp_path / "none", made.write_volume(tmp_path / "a" / "positive.nrrd", HU + 2000)]
     assert lungs(good[0], *bad, good[1]) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("softmask: ")]
     assert len(lines) == len(bad)
@@ -230,8 +219,8 @@ def test_the_others_are_done_and_every_failure_is_a_line(lungs, series, tmp_path
 
 
 @pytest.mark.parametrize("broken", ["png", "nifti"])
-def test_a_full_disk_is_told_and_leaves_what_was_there(lungs, tmp_path, capsys, monkeypatch, broken):
-    path, out = volume(tmp_path / "ct.nrrd"), tmp_path / "out"
+def test_a_full_disk_is_told_and_leaves_what_was_there(lungs, tmp_path, capsys, monkeypatch, broken, made):
+    path, out = made.write_volume(tmp_path / "ct.nrrd", HU), tmp_path / "out"
     assert lungs(path) == 0
     before = (out / "ct-lungs.nii.gz").read_bytes()
     capsys.readouterr()
@@ -248,30 +237,30 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(lungs, tmp_path, capsys, 
     assert not [name for name in names(out) if "part" in name]
 
 
-def test_morph_needs_no_model(series, tmp_path):
+def test_morph_needs_no_model(series, tmp_path, made):
     row, column = np.mgrid[-48:48, -48:48] / 48
     body, chest = np.hypot(row, column) < 0.85, np.hypot((np.abs(column) - 0.4) / 0.25, row / 0.45) < 1
     hu = np.repeat(np.where(chest, -850, np.where(body, 40, -1000))[None], 6, axis=0).astype(np.int16)
     folder = series(tmp_path / "ct", hu, (5.0, 4.0, 4.0))
     assert cli.main(["lungs", str(folder), "--model", "morph", "--out", str(tmp_path / "out")]) == 0
-    mask = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "out" / "ct-lungs.nii.gz"))) > 0
+    mask = made.voxels(tmp_path / "out" / "ct-lungs.nii.gz") > 0
     np.testing.assert_array_equal(mask, morph.lungs(hu, (5.0, 4.0, 4.0)))
     assert mask.any()
 
 
-def test_largest_is_an_option(lungs, tmp_path, found):
-    assert lungs(volume(tmp_path / "ct.nrrd"), "--largest") == 0
-    mask = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "out" / "ct-lungs.nii.gz"))) > 0
+def test_largest_is_an_option(lungs, tmp_path, found, made):
+    assert lungs(made.write_volume(tmp_path / "ct.nrrd", HU), "--largest") == 0
+    mask = made.voxels(tmp_path / "out" / "ct-lungs.nii.gz") > 0
     assert mask.sum() < found.sum()
     np.testing.assert_array_equal(mask, scans.largest(found))
 
 
-def test_scans_that_would_write_the_same_file_are_refused(lungs, tmp_path, capsys):
-    one, two = volume(tmp_path / "a" / "ct.nrrd"), volume(tmp_path / "b" / "ct.nii.gz")
+def test_scans_that_would_write_the_same_file_are_refused(lungs, tmp_path, capsys, made):
+    one, two = made.write_volume(tmp_path / "a" / "ct.nrrd", HU), made.write_volume(tmp_path / "b" / "ct.nii.gz", HU)
     assert lungs(one, two) == 2
     assert f"{one} and {two} would both write" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    inside = volume(tmp_path / "out" / "ct-lungs.nii.gz")
+    inside = made.write_volume(tmp_path / "out" / "ct-lungs.nii.gz", HU)
     before = inside.read_bytes()
     assert lungs(inside, one) == 2
     assert f"{one} would write {inside}, which is to be read" in capsys.readouterr().err
@@ -297,8 +286,8 @@ def test_the_picture_shows_twelve_slices_from_the_first_to_the_last():
         (["--model", "{lgan}", "--out", "{scan}"], "is a file; name a folder"),
     ],
 )
-def test_wrong_options_exit_2(lgan, shipped, tmp_path, capsys, arguments, message):
-    scan = volume(tmp_path / "ct.nrrd")
+def test_wrong_options_exit_2(lgan, shipped, tmp_path, capsys, arguments, message, made):
+    scan = made.write_volume(tmp_path / "ct.nrrd", HU)
     given = [argument.format(lesions=shipped, lgan=lgan, scan=scan) for argument in arguments]
     assert cli.main(["lungs", str(scan), "--out", str(tmp_path / "out"), *given]) == 2
     said = capsys.readouterr().err

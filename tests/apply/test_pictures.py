@@ -11,18 +11,16 @@ from softmask.data.image_files import read_grey
 from softmask.errors import Doubt
 
 
-def test_one_grey_level_a_filled_outline_and_padding_are_doubts(made, label, tmp_path):
+def test_one_grey_level_a_filled_outline_and_padding_are_doubts(image, drawn, made, label, tmp_path):
     flat = made.save(tmp_path / "flat.png", np.full(made.size, 90, np.uint8))
-    image = made.save(tmp_path / "a.png", made.grey())
     ring = made.disc() & ~made.disc(radius=6)
     outline = made.save(tmp_path / "ring.png", ring)
-    disc = made.save(tmp_path / "disc.png", made.disc())
     padded = made.hu()
     padded[:, 0] = -3024
     scan = made.write_volume(tmp_path / "padded.nii.gz", padded)
     mark = ("--recist", *made.ends())
     for arguments, name, doubt in (
-        ((flat, "--mask", disc), "flat", "have one grey level in this window"),
+        ((flat, "--mask", drawn), "flat", "have one grey level in this window"),
         ((image, "--mask", outline), "ring", "looks like an outline"),
         ((scan, *mark, "--slice", 2, "--stretch"), "padded", "its least value, -3024, is padding"),
         ((image, *mark), "plain", ""),
@@ -39,8 +37,7 @@ def test_the_orientation_of_a_png_is_heeded(made, tmp_path):
     np.testing.assert_array_equal(read_grey(tmp_path / "a.png"), made.grey()[::-1, ::-1])
 
 
-def test_a_16_bit_picture_that_uses_few_grey_levels_is_a_doubt(made, label, tmp_path):
-    drawn = made.save(tmp_path / "m.png", made.disc())
+def test_a_16_bit_picture_that_uses_few_grey_levels_is_a_doubt(drawn, made, label, tmp_path):
     values = {
         "twelve": made.grey().astype(np.uint16) << 4,
         "sixteen": made.grey().astype(np.uint16) << 8,
@@ -56,9 +53,8 @@ def test_a_16_bit_picture_that_uses_few_grey_levels_is_a_doubt(made, label, tmp_
     assert "looks like Hounsfield units + 32768 (DeepLesion); choose --window" in messages["hounsfield"]
 
 
-def test_the_offset_of_deeplesion_is_known(made, label, tmp_path):
+def test_the_offset_of_deeplesion_is_known(drawn, made, label, tmp_path):
     hu = made.grey().astype(np.int32) * 5 - 1000
-    drawn = made.save(tmp_path / "m.png", made.disc())
     picture = made.save(tmp_path / "a.png", (hu + 32768).astype(np.uint16))
     assert label(picture, "--mask", drawn, "--window", -1000, 275) == 0
     windowed = made.save(tmp_path / "b.png", np.rint((hu + 1000) / 1275 * 65535).astype(np.uint16))
@@ -90,8 +86,7 @@ def test_white_as_zero_is_turned_alike_in_8_and_16_bits(made, tmp_path, dtype):
         np.testing.assert_array_equal(read_grey(tmp_path / "white.tif"), values)
 
 
-def test_a_mask_with_the_inverting_table_of_imagej_is_a_doubt(made, label, tmp_path):
-    image = made.save(tmp_path / "a.png", made.grey())
+def test_a_mask_with_the_inverting_table_of_imagej_is_a_doubt(image, made, label, tmp_path):
     tifffile.imwrite(tmp_path / "m.tif", made.disc().astype(np.uint8) * 255, photometric="miniswhite")
     assert label(image, "--mask", tmp_path / "m.tif") == 0
     message = made.read_manifest(tmp_path / "out")["a"]["message"]

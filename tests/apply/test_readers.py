@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import SimpleITK
-
-
-def alpha_of(path) -> np.ndarray:
-    """(5, H, W)."""
-    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
 
 
 @pytest.fixture
@@ -29,7 +23,7 @@ def readers(made, tmp_path):
 
 def test_a_slice_that_one_of_three_readers_drew_has_no_lesion(label, ct, made, readers, tmp_path):
     assert label(ct, "--readers", *readers([1, 2, 3], [1, 2], [2]), "--format", "nifti") == 0
-    alpha, row = alpha_of(tmp_path / "out" / "case-1-soft.nii.gz"), made.read_manifest(tmp_path / "out")["case-1"]
+    alpha, row = made.voxels(tmp_path / "out" / "case-1-soft.nii.gz"), made.read_manifest(tmp_path / "out")["case-1"]
     centre = np.array([alpha[z][made.centres[z]] for z in (1, 2, 3)])
     np.testing.assert_array_equal(centre, [1, 1, 0])  # marked by two, by three, by one of them
     assert not alpha[3].any()

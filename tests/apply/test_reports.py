@@ -81,7 +81,7 @@ def test_a_report_labels_the_slice_it_was_drawn_on(tmp_path, report, series, ct,
     reported = made.soft(tmp_path / "out" / "case-1-1" / "002-soft.png")
     assert label(ct, "--recist", 12, 23, 26, 23, 19, 17, 19, 29, "--slice", 2, "--format", "png") == 0
     np.testing.assert_array_equal(reported, made.soft(tmp_path / "out" / "case-1" / "002-soft.png"))
-    another = series(tmp_path / "two", made.hu()[:2], made.spacing, made.origin)
+    another = series(tmp_path / "two", made.hu()[:2])
     assert label(another, "--report", path) == 1
     assert f"SOPInstanceUID 1.2.3.2, not in {another}" in capsys.readouterr().err
 

@@ -79,7 +79,7 @@ def test_lungs(ct, tmp_path, capsys):
 def test_a_result_of_another_series_or_slice_is_replaced_with_a_remark(label, series, made, tmp_path, capsys):
     """Marks of the same numbers, on images of the same name."""
     mark = ("--recist", *made.ends((19, 23)), "--format", "png")
-    scans = [series(tmp_path / patient / "ct", made.hu(), made.spacing, made.origin) for patient in "ab"]
+    scans = [series(tmp_path / patient / "ct", made.hu()) for patient in "ab"]
 
     def said(*arguments) -> bool:
         assert label(*arguments) == 0
@@ -93,7 +93,7 @@ def test_a_result_of_another_series_or_slice_is_replaced_with_a_remark(label, se
     message = made.read_manifest(tmp_path / "out")["ct"]["message"]
     assert f"on {scans[1]}, slices 2; to keep both, give one another name (--name)" in message
     shutil.rmtree(scans[1])
-    series(scans[1], made.hu() + np.int16(1), made.spacing, made.origin)  # the same series, exported again
+    series(scans[1], made.hu() + np.int16(1))  # the same series, exported again
     assert not said(scans[1], *mark, "--slice", 3)
 
 
