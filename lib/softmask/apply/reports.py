@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from softmask.apply.items import Mark
 from softmask.data.ct import SAME_Z
-from softmask.data.dicom import dcmread, named
+from softmask.data.dicom import dcmread, decoding, named
 from softmask.data.sample import Problem
-from softmask.errors import DataError, brief
+from softmask.errors import DataError
 
 _GROUP = ("125007", "DCM")  # code of a Measurement Group
 
@@ -26,7 +26,7 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
         DataError: naming the file, and the tag, when it is damaged, no structured report, or has no diameter.
     """
     dataset = dcmread(path, stop_before_pixels=True)
-    try:
+    with decoding(path, "damaged", "export the report again"):
         modality, patient = str(dataset.get("Modality")), str(dataset.get("PatientID") or "")
         groups, drawn = [], []  # lines of each measurement group, and what is drawn in it
         for item in _content(dataset):
@@ -34,8 +34,6 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
             if (name.get("CodeValue"), name.get("CodingSchemeDesignator")) == _GROUP:
                 groups.append([*_lines(item)])
                 drawn.append(sorted({str(part.GraphicType) for part in _content(item) if "GraphicType" in part}))
-    except Exception as error:  # values are decoded only now, and on damaged bytes that raises nearly anything
-        raise DataError(f"{path}: damaged ({brief(error)}); export the report again") from error
     if modality != "SR":
         raise DataError(f"{path}: {named('Modality')} = {modality}; a measurement report (SR) was expected")
     marks, problems = [], []

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from softmask.data.dicom import AXIAL, Plane, check_decoder, dcmread, is_dicom, named, pixels_of, plane_of
+from softmask.data.dicom import AXIAL, Plane, check_decoder, dcmread, decoding, is_dicom, named, pixels_of, plane_of
 from softmask.data.volume_files import LARGEST_VOLUME, Grid, grid_of_file, read_turned
-from softmask.errors import DataError, Doubt, Remark, brief
+from softmask.errors import DataError, Doubt, Remark
 from softmask.files import AGAIN
 
 AIR = -1024.0
@@ -90,7 +90,7 @@ def read_header(path: Path) -> CtSlice | None:
         DataError: naming the file, when it is no readable DICOM, has no position, is not axial, or holds many slices.
     """
     header = dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-    try:
+    with decoding(path, "damaged"):
         modality, kind = header.get("Modality"), header.get("SOPClassUID", _CT)
         if header.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
             return None
@@ -129,10 +129,6 @@ def read_header(path: Path) -> CtSlice | None:
             pixel_bytes=0 if compressed else header.Rows * header.Columns * int(header.get("BitsAllocated") or 16) // 8,
             lossy=syntax in _LOSSY or header.get("LossyImageCompression") == "01",
         )
-    except DataError:
-        raise
-    except Exception as error:  # values are decoded only now, and on damaged bytes that raises nearly anything
-        raise DataError(f"{path}: damaged ({brief(error)}); {AGAIN}") from error
     if not np.isfinite([*position, *spacing]).all() or min(spacing) <= 0:
         raise DataError(f"{path}: position {position} or pixel spacing {spacing} cannot be right; {AGAIN}")
     if not 0 < shape[0] * shape[1] <= LARGEST:
@@ -170,13 +166,11 @@ def read_hu(ct: CtSlice) -> np.ndarray:
     for tag in ("RescaleSlope", "RescaleIntercept"):
         if dataset.get(tag) is None and "PixelData" in dataset:
             raise DataError(f"{path}: has no {named(tag)}, the scale of Hounsfield units; export the series again")
-    try:
+    with decoding(path, "the scale of the pixels cannot be read"):
         pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
         if not 0 < pixels <= LARGEST:  # before anything is decompressed
             raise ValueError(f"it declares {pixels} pixels")
         slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
-    except Exception as error:  # as above
-        raise DataError(f"{path}: the scale of the pixels cannot be read ({brief(error)}); {AGAIN}") from error
     stored = pixels_of(path, dataset)
     if stored.ndim != 2 or not np.isfinite([slope, intercept]).all() or slope == 0:
         why = f"pixels of shape {stored.shape}, {named('RescaleSlope')} = {slope:g}, {named('RescaleIntercept')} = "

@@ -6,7 +6,8 @@ from __future__ import annotations
 import io
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,18 @@ class _Bounded(io.BufferedReader):
         return super().read(self._size if size is None or size < 0 else min(size, self._size))
 
 
+@contextmanager
+def decoding(path: Path, failure: str, remedy: str = AGAIN) -> Iterator[None]:
+    """Raise DataError, naming the file and the ``failure``, for any error inside. pydicom decodes values when they are
+    asked for, and damaged bytes raise nearly anything."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{path}: {failure} ({brief(error)}); {remedy}") from error
+
+
 def dcmread(path: Path, **options) -> FileDataset:
     """Return what ``pydicom.dcmread`` reads, also of a file without preamble and file meta information.
 
@@ -54,23 +67,20 @@ def dcmread(path: Path, **options) -> FileDataset:
 
     if (size := size_of(path)) > LARGEST_FILE:
         raise DataError(f"{path}: has {size} bytes, larger than {LARGEST_FILE}, and is refused; {AGAIN}")
-    try:
-        with _Bounded(path) as file:
-            bare = _is_bare(file.read(_PREAMBLE))
-            file.seek(0)
-            read_preamble(file, force=bare)
-            meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
-            if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
-                _check_deflated(file)
-            file.seek(0)
-            dataset = pydicom.dcmread(file, force=bare, **options)
-            if "TransferSyntaxUID" not in dataset.file_meta and bare:
-                implicit, _ = dataset.original_encoding
-                syntax = pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
-                dataset.file_meta.TransferSyntaxUID = syntax
-            return dataset
-    except Exception as error:  # pydicom raises nearly anything on damaged bytes
-        raise DataError(f"{path}: not a readable DICOM file ({brief(error)}); {AGAIN}") from error
+    with decoding(path, "not a readable DICOM file"), _Bounded(path) as file:
+        bare = _is_bare(file.read(_PREAMBLE))
+        file.seek(0)
+        read_preamble(file, force=bare)
+        meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
+        if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
+            _check_deflated(file)
+        file.seek(0)
+        dataset = pydicom.dcmread(file, force=bare, **options)
+        if "TransferSyntaxUID" not in dataset.file_meta and bare:
+            implicit, _ = dataset.original_encoding
+            syntax = pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
+            dataset.file_meta.TransferSyntaxUID = syntax
+        return dataset
 
 
 def _check_deflated(file: io.BufferedReader) -> None:
@@ -114,21 +124,15 @@ def named(keyword: str) -> str:
 def modality_of(path: Path) -> str:
     """Return the Modality that a DICOM file names, such as ``SEG``. Raises DataError for a damaged file."""
     header = dcmread(path, stop_before_pixels=True, specific_tags=["Modality"])
-    try:
+    with decoding(path, f"{named('Modality')} cannot be read"):
         return str(header.get("Modality"))
-    except Exception as error:  # values are decoded only now, and damaged bytes raise nearly anything
-        raise DataError(f"{path}: {named('Modality')} cannot be read ({brief(error)}); {AGAIN}") from error
 
 
 def pixels_of(path: Path, dataset: FileDataset) -> np.ndarray:
     """Return the stored pixels. Raises DataError, naming file and tag, for no decoder, and for damaged pixels."""
     check_decoder(path, str(dataset.file_meta.get("TransferSyntaxUID", "")))
-    try:
+    with decoding(path, "the pixels cannot be read, the file may be truncated"):
         return dataset.pixel_array
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise DataError(
-            f"{path}: the pixels cannot be read, the file may be truncated ({brief(error)}); {AGAIN}"
-        ) from error
 
 
 def check_decoder(path: Path, uid: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from softmask.data.ct import LARGEST
-from softmask.data.dicom import Plane, dcmread, is_dicom, modality_of, named, pixels_of, plane_of
+from softmask.data.dicom import Plane, dcmread, decoding, is_dicom, modality_of, named, pixels_of, plane_of
 from softmask.data.outlines import area, area_inside, fill
 from softmask.data.structures import Choice, labelled, lungs
 from softmask.data.volume_files import (
@@ -29,7 +29,7 @@ from softmask.data.volume_files import (
     read_turned,
     remedy_of,
 )
-from softmask.errors import DataError, Doubt, brief
+from softmask.errors import DataError, Doubt
 from softmask.files import AGAIN, size_of
 
 MASKS_IN_DICOM = ("RTSTRUCT", "SEG")
@@ -182,19 +182,17 @@ def _need_frame(grid: Grid, frame: str, path: Path, tag: str) -> None:
 def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool) -> np.ndarray | None:
     dataset = dcmread(path, **({} if read else {"specific_tags": ["StructureSetROISequence", "PatientID"]}))
     contours: dict[int, list[tuple[str, np.ndarray, list[str]]]] = {}
-    try:
+    with decoding(path, "the structures cannot be read"):
         structures = dataset.get("StructureSetROISequence") or ()
         names = {int(item.ROINumber): str(item.ROIName) for item in structures}
         frames = {int(item.ROINumber): str(item.get("ReferencedFrameOfReferenceUID") or "") for item in structures}
-    except Exception as error:  # values are decoded only now, and damaged bytes raise nearly anything
-        raise DataError(f"{path}: the structures cannot be read ({brief(error)}); {AGAIN}") from error
     chosen = choose(names, path, named("ROIName"))
     doubt_patient(grid, str(dataset.get("PatientID") or ""), path)
     for number in chosen:
         _need_frame(grid, frames[number], path, f"{named('ReferencedFrameOfReferenceUID')} of {names[number]}")
     if not read:
         return None
-    try:
+    with decoding(path, "the contours cannot be read"):
         for roi in dataset.get("ROIContourSequence") or ():
             if (number := int(roi.ReferencedROINumber)) in chosen:
                 drawn = contours.setdefault(number, [])
@@ -204,10 +202,6 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
                         raise DataError(f"{path}: {moved}; save it with the contours where they belong")
                     images = [str(image.ReferencedSOPInstanceUID) for image in item.get("ContourImageSequence") or ()]
                     drawn.append((str(item.get("ContourGeometricType")), np.array(item.ContourData, float), images))
-    except DataError:
-        raise
-    except Exception as error:  # as above
-        raise DataError(f"{path}: the contours cannot be read ({brief(error)}); {AGAIN}") from error
     mask, beside, points_alone, elsewhere = np.zeros(grid.shape, bool), 0, 0, 0
     drawn_px = kept_px = 0.0  # areas of the contours, and of what of them lies on the image
     for number in chosen:
@@ -278,7 +272,7 @@ def _in_pixels(path: Path, name: str, kind: str, values: np.ndarray, grid: Grid)
 def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool) -> np.ndarray | None:
     """Return (D, H, W) bool: the frames of the chosen segments on their slices."""
     dataset = dcmread(path, stop_before_pixels=not read)
-    try:
+    with decoding(path, "damaged, or a frame's place is missing"):
         kind = str(dataset.get("SegmentationType"))
         segments = {int(item.SegmentNumber): str(item.SegmentLabel) for item in dataset.get("SegmentSequence") or ()}
         shape, count = (int(dataset.Rows), int(dataset.Columns)), int(dataset.get("NumberOfFrames") or 1)
@@ -286,8 +280,6 @@ def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool
         half = int(dataset.get("MaximumFractionalValue") or 255) / 2 if kind == "FRACTIONAL" else 1
         shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
         frames = [_frame(item, shared, shape) for item in dataset.PerFrameFunctionalGroupsSequence]
-    except Exception as error:  # values are decoded only now, and damaged bytes raise nearly anything
-        raise DataError(f"{path}: damaged, or a frame's place is missing ({brief(error)}); {AGAIN}") from error
     if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
         raise DataError(f"{path}: {named('SegmentationType')} = {kind}; BINARY, FRACTIONAL or LABELMAP was expected")
     if not 0 < shape[0] * shape[1] <= LARGEST or not 0 < count * shape[0] * shape[1] <= LARGEST_VOLUME:
