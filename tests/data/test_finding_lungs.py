@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import zipfile
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from softmask.data.finding_lungs import WRONG_MASKS, FindingLungs, nominal_hu
+from softmask.data.finding_lungs import FindingLungs, nominal_hu
 from softmask.data.image_files import window_hu
-from softmask.data.sample import Dataset
-from softmask.data.splits import PAPER_SIZES, split_rows
+from softmask.data.splits import split_rows
 from softmask.errors import DataError, MissingData
 
 SIDE = 96
@@ -200,30 +197,6 @@ def test_nothing_usable_is_an_error_that_says_how_to_get_it(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"PK\x03\x04")
     with pytest.raises(DataError, match="not a whole zip archive"):
         FindingLungs(tmp_path / "a.zip")
-
-
-class Listed(Dataset):
-    """An index and nothing behind it."""
-
-    def __init__(self, patients: list[str]) -> None:
-        super().__init__()
-        self.index = pd.DataFrame({"patient": patients})
-
-
-def test_parts_follow_the_scan_s_number_alone(caplog):
-    patients = [f"ID_{number:04}" for number in range(267) if f"ID_{number:04}" not in WRONG_MASKS]
-    with caplog.at_level(logging.WARNING):
-        parts = split_rows("lungs-2d", Listed(patients))
-    assert not caplog.text
-    assert {part: len(rows) for part, rows in parts.items()} == PAPER_SIZES["lungs-2d"]
-    numbers = {part: [int(patients[row][3:]) for row in rows] for part, rows in parts.items()}
-    assert sorted(np.concatenate(list(numbers.values()))) == [int(patient[3:]) for patient in patients]
-    assert {number % 5 for number in numbers["test"]} == {0, 1}
-    assert not {0, 1} & {number % 5 for number in numbers["train"] + numbers["validation"]}
-    some = patients[::3]
-    fewer = split_rows("lungs-2d", Listed(some), seed=9)
-    for part, rows in fewer.items():
-        assert {some[row] for row in rows} <= {patients[row] for row in parts[part]}
 
 
 def test_all_real_slices_are_read_with_air_and_tissue_where_they_belong(real_data):

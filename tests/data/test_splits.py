@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softmask.data import NAMES, REAL_ONLY
+from softmask.data.finding_lungs import WRONG_MASKS
 from softmask.data.sample import Dataset
 from softmask.data.splits import (
     CROPS,
@@ -176,6 +177,22 @@ def test_prostates_are_tested_on_the_challenge_s_test_cases_which_never_train(te
     assert not any(patient.startswith("test-") for part in ("train", "validation") for patient in patients[parts[part]])
     owners = [set(patients[rows]) for rows in parts.values()]
     assert sum(map(len, owners)) == len(set.union(*owners))
+
+
+def test_parts_of_finding_lungs_follow_the_scan_s_number_alone(caplog):
+    patients = [f"ID_{number:04}" for number in range(267) if f"ID_{number:04}" not in WRONG_MASKS]
+    with caplog.at_level(logging.WARNING):
+        parts = split_rows("lungs-2d", Listed(pd.DataFrame({"patient": patients})))
+    assert not caplog.text
+    assert {part: len(rows) for part, rows in parts.items()} == PAPER_SIZES["lungs-2d"]
+    numbers = {part: [int(patients[row][3:]) for row in rows] for part, rows in parts.items()}
+    assert sorted(np.concatenate(list(numbers.values()))) == [int(patient[3:]) for patient in patients]
+    assert {number % 5 for number in numbers["test"]} == {0, 1}
+    assert not {0, 1} & {number % 5 for number in numbers["train"] + numbers["validation"]}
+    some = patients[::3]
+    fewer = split_rows("lungs-2d", Listed(pd.DataFrame({"patient": some})), seed=9)
+    for part, rows in fewer.items():
+        assert {some[row] for row in rows} <= {patients[row] for row in parts[part]}
 
 
 def scans(count: int, slices: int = SLICES) -> Dataset:
