@@ -148,9 +148,12 @@ def _segmentation(result: Result, headers: list[Dataset], format: str, common: d
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
-    family = codes.cid7162.ArtificialIntelligence if result.by_network else codes.cid7162.NeighborhoodAnalysis
+    if result.command == "segment":
+        method, family = "convolutional network", codes.cid7162.ArtificialIntelligence
+    else:
+        method, family = "closed-form matting", codes.cid7162.NeighborhoodAnalysis
     algorithm = hd.AlgorithmIdentificationSequence(
-        name=f"{result.method} {result.origin}"[:_LONGEST],
+        name=f"{method} {result.origin}"[:_LONGEST],
         family=family,
         version=__version__,
         source="softmask",

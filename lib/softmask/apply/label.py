@@ -101,7 +101,6 @@ def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Ou
         alphas,
         masks={z: alpha >= 0.5 for z, alpha in alphas.items()},
         command="label",
-        method="closed-form matting",
         origin=f"from {_PRIORS[item.kind]}",
         parameters={"epsilon": f"{epsilon:g}", "prior": item.kind},
     )

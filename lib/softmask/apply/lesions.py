@@ -119,9 +119,7 @@ def result_of(task: Task, model: Model, found: Mapping[int, Segmentation]) -> Re
         alphas={z: each.alpha for z, each in found.items()},
         masks={z: each.mask for z, each in found.items()},
         command="segment",
-        method="convolutional network",
         origin=f"by the network {model.name}",
         parameters={"threshold": f"{model.description.threshold:g}", "prior": task.item.kind},
-        by_network=True,
         automatic=task.item.kind == "whole",
     )

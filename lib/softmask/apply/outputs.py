@@ -55,9 +55,9 @@ class Result:
         name: beginning of the files' names.
         alphas: (H, W) float32 in [0, 1] by slice, one at least; ``masks``: (H, W) bool of the same slices.
         command: ``label`` or ``segment``.
-        method, origin: in words: ``closed-form matting``, ``from RECIST axes``.
+        origin: in words, such as ``from RECIST axes``.
         parameters: of the method, by name.
-        by_network: whether a network made it, or matting; ``automatic``: whether nobody said where the lesion is.
+        automatic: whether nobody said where the lesion is.
     """
 
     image: Image
@@ -65,10 +65,8 @@ class Result:
     alphas: Mapping[int, np.ndarray]
     masks: Mapping[int, np.ndarray]
     command: str
-    method: str
     origin: str
     parameters: Mapping[str, str]
-    by_network: bool = False
     automatic: bool = False
 
     @cached_property
