@@ -222,7 +222,7 @@ def open_image(path: Path) -> Image:
     """Return the image at ``path``: a file, or a folder with one CT series."""
     if path.is_dir():
         series = one_series(path)
-        return Image(path, tuple(_ct(ct.path) for ct in series), grid_of_series(path, series), series)
+        return Image(path, tuple(_single(ct.path, "ct") for ct in series), grid_of_series(path, series), series)
     slices = tuple(list_slices(path))
     if slices[0].kind == "volume":
         return Image(path, slices, grid_of_file(path))
@@ -265,7 +265,7 @@ def _slices_of_folder(folder: Path) -> list[Slice]:
     listed, others = by_series(files, bad)
     slices = [ct.path for ct in one_series(folder, listed)] if listed or not bad else []
     pass_over(others)
-    return [_ct(path) for path in (*slices, *(path for path, _ in bad))]
+    return [_single(path, "ct") for path in (*slices, *(path for path, _ in bad))]
 
 
 def _ct_header(path: Path) -> CtSlice:
@@ -275,8 +275,8 @@ def _ct_header(path: Path) -> CtSlice:
     return header
 
 
-def _ct(path: Path) -> Slice:
-    return Slice(path, "ct", str(path), stem_of(path))
+def _single(path: Path, kind: str) -> Slice:
+    return Slice(path, kind, str(path), stem_of(path))
 
 
 def _slices_of_file(path: Path) -> list[Slice]:
@@ -284,17 +284,17 @@ def _slices_of_file(path: Path) -> list[Slice]:
     with path.open("rb") as file:
         start = file.read(8)
     if start.startswith(_PICTURES):
-        return [Slice(path, "picture", str(path), stem_of(path))]
+        return [_single(path, "picture")]
     if is_dicom(path):
-        return [_ct(path)]
+        return [_single(path, "ct")]
     if not is_volume_file(path):
         kind = "is a JPEG" if start.startswith(b"\xff\xd8\xff") else "is of an unknown kind" if start else "is empty"
         raise DataError(f"{path}: {kind}{remedy_of(path) or f'; {KINDS}'}")
-    n, stem = _count_axial_slices(path), stem_of(path)
+    n = _count_axial_slices(path)
     if n == 1:
-        return [Slice(path, "volume", str(path), stem)]
+        return [_single(path, "volume")]
     digits = len(str(n - 1))
-    return [Slice(path, "volume", f"{path}, slice {z}", f"{stem}-{z:0{digits}d}", z) for z in range(n)]
+    return [Slice(path, "volume", f"{path}, slice {z}", f"{stem_of(path)}-{z:0{digits}d}", z) for z in range(n)]
 
 
 def _count_axial_slices(path: Path) -> int:
@@ -316,7 +316,6 @@ def _count_axial_slices(path: Path) -> int:
 
 @lru_cache(maxsize=1)  # the slices of a volume are read one after the other
 def _read_volume(path: Path, mtime_ns: int, size: int) -> tuple[np.ndarray, float]:
-    """Return (slices, H, W), as stored but turned (slices from the feet up, rows from front to back, columns to the
-    left), and its least value."""
+    """Return the voxels as :func:`~softmask.data.volume_files.read_turned`, and the least of them."""
     volume = read_turned(path)
     return volume, float(volume.min())

@@ -105,10 +105,14 @@ def _doubt(path: str | Path, doubt: str) -> None:
     warnings.warn(Doubt(f"{path}: {doubt}"), stacklevel=2)
 
 
-def _doubt_left_out(path: Path, grid: Grid, planes: int) -> None:
-    """Warn of marked ``planes`` that lie on no slice, unless the scan is a single slice of what was marked."""
-    if planes and len(grid.z_mm) > 1:
-        _doubt(path, f"marks {planes} planes that lie on no slice of {grid.path}; they are left out")
+def _doubt_places(path: Path, grid: Grid, beside: int, elsewhere: int, kind: str, unbroken: bool) -> None:
+    """Warn of marked planes that lie ``beside`` the slices, unless the scan is a single slice of what was marked, and
+    of contours or frames (``kind``) on other slices than those that they name."""
+    if beside and not unbroken and len(grid.z_mm) > 1:
+        _doubt(path, f"marks {beside} planes that lie on no slice of {grid.path}; they are left out")
+    if elsewhere:
+        text = f"{elsewhere} {kind} lie on other slices than those they name as their source; the position counts"
+        _doubt(path, text)
 
 
 def _volume_mask(grid: Grid, path: Path, choose: Choice, *, read: bool) -> np.ndarray | None:
@@ -230,9 +234,7 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
         listed = ", ".join(names[number] for number in chosen)
         why = "enclose no pixel" if not beside else "lie between the slices or beyond them, and enclose no pixel"
         raise DataError(f"{path}: the contours of {listed} {why} of {grid.path}; get those drawn on it")
-    if not unbroken:
-        _doubt_left_out(path, grid, beside)
-    _doubt_elsewhere(path, elsewhere, "contours")
+    _doubt_places(path, grid, beside, elsewhere, "contours", unbroken)
     if points_alone:
         _doubt(path, f"{points_alone} POINTs beside the closed contours were passed over")
     if (cut := 1 - kept_px / drawn_px if drawn_px else 0) > _CUT:
@@ -331,20 +333,13 @@ def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool
         if not beside and len(places) == len(frames):
             raise DataError(f"{path}: marks no pixel; get one that is not empty")
         raise DataError(f"{path}: nothing of it lies on a slice of {grid.path}; get the SEG that was drawn on it")
-    if not unbroken:
-        _doubt_left_out(path, grid, beside)
-    _doubt_elsewhere(path, elsewhere, "frames")
+    _doubt_places(path, grid, beside, elsewhere, "frames", unbroken)
     return mask
 
 
 def _elsewhere(grid: Grid, place: int, images: Iterable[str]) -> bool:
     """Return whether ``images``, by SOPInstanceUID, are slices of the scan, and that at ``place`` is not among them."""
     return bool(set(images) & set(grid.uids)) and grid.uids[place] not in images
-
-
-def _doubt_elsewhere(path: Path, count: int, kind: str) -> None:
-    if count:
-        _doubt(path, f"{count} {kind} lie on other slices than those they name as their source; the position counts")
 
 
 def _frame(item, shared, shape: tuple[int, int]) -> tuple[int | None, Plane | None, list[str]]:
