@@ -379,13 +379,6 @@ def test_one_label_of_several_is_taken_and_it_must_be_named(made, ct, alpha, lab
         np.testing.assert_array_equal(read_alpha(tmp_path / "out"), alpha)
 
 
-def test_the_label_of_a_list_is_a_column(made, ct, alpha, label, tmp_path):
-    path = made.write_volume(tmp_path / "labels.nii.gz", labels(made))
-    rows = [[str(ct), str(path), "2"]]
-    assert label("--list", made.write_list(tmp_path / "list.csv", ["image", "mask", "label"], rows), *FORMATS) == 0
-    np.testing.assert_array_equal(read_alpha(tmp_path / "out"), alpha)
-
-
 @pytest.mark.parametrize("size", [70_000, 900_000])
 def test_a_long_header_of_3d_slicer_is_read(made, ct, alpha, label, tmp_path, size):
     assert label(ct, "--mask", segments(made, tmp_path / "a.seg.nrrd", padding=size), "--label", "2", *FORMATS) == 0
@@ -493,15 +486,6 @@ def test_a_mark_on_a_turned_slice_is_one_on_its_stored_pixels(made, folder, labe
     report(path, [[line("SCOORD", values, "1.2.3.2") for values in turned]])
     assert label(folder, "--report", path, "--format", "png") == 0
     np.testing.assert_array_equal(made.soft(tmp_path / "out" / "ct-1" / "002-soft.png"), expected)
-
-
-def test_the_angle_of_a_mark_is_that_in_the_patient():
-    from softmask.apply.items import doubts
-
-    # perpendicular on pixels three times as high as wide, and the other way round
-    axes = np.array([[[10.0, 0], [20, 30]], [[10, 30], [20, 0]]])
-    assert "the axes meet at 37 degrees" in doubts(axes)
-    assert doubts(axes, (3, 1)) == ""
 
 
 def deflate(path: Path) -> Path:

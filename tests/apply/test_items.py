@@ -48,19 +48,24 @@ def test_ends_outside_the_image_are_refused():
         Mark(((-9.5, 1), *ENDS[1:])).axes(SHAPE, None)
 
 
+SKEWED = [[(10, 0), (20, 30)], [(10, 30), (20, 0)]]  # square on pixels three times as high as wide
+
+
 @pytest.mark.parametrize(
-    ("axes", "doubt"),
+    ("axes", "spacing", "doubt"),
     [
-        (AXES, ""),
-        ([[(10, 10), (30, 10)], [(15, 5), (24, 15)]], ""),  # 48 degrees from the long axis is not square, 65 is
-        ([[(10, 10), (30, 10)], [(20, 10), (20, 10)]], "short axis are the same point"),
-        ([[(10, 10), (30, 10)], [(12, 8), (28, 12)]], "meet at 14 degrees"),
-        ([[(10, 10), (30, 10)], [(20, 14), (20, 24)]], "do not cross"),
-        ([[(10, 10), (30, 10)], [(20, 10.5), (20, 24)]], ""),  # half a pixel beside
+        (AXES, (1, 1), ""),
+        ([[(10, 10), (30, 10)], [(15, 5), (24, 15)]], (1, 1), ""),  # 48 degrees from the long axis is not square, 65 is
+        ([[(10, 10), (30, 10)], [(20, 10), (20, 10)]], (1, 1), "short axis are the same point"),
+        ([[(10, 10), (30, 10)], [(12, 8), (28, 12)]], (1, 1), "meet at 14 degrees"),
+        ([[(10, 10), (30, 10)], [(20, 14), (20, 24)]], (1, 1), "do not cross"),
+        ([[(10, 10), (30, 10)], [(20, 10.5), (20, 24)]], (1, 1), ""),  # half a pixel beside
+        (SKEWED, (1, 1), "the axes meet at 37 degrees"),
+        (SKEWED, (3, 1), ""),
     ],
 )
-def test_doubtful_marks(axes, doubt):
-    message = doubts(np.array(axes, float))
+def test_doubtful_marks(axes, spacing, doubt):
+    message = doubts(np.array(axes, float), spacing)
     assert (doubt in message) if doubt else not message or "48" in message
 
 
@@ -96,9 +101,9 @@ def test_x_before_y_and_mm_are_said_by_the_columns(tmp_path):
 
 
 def test_tables_as_spreadsheets_and_pandas_write_them(tmp_path):
-    [item], problems = read_list(written(tmp_path, "Image, Mask,SLICE\na.nii, m.nii,4.0\n"))
+    [item], problems = read_list(written(tmp_path, "Image, Mask,SLICE,label\na.nii, m.nii,4.0,2\n"))
     assert not problems
-    assert (item.image, item.masks, item.slice) == (tmp_path / "a.nii", (tmp_path / "m.nii",), 4)
+    assert (item.image, item.masks, item.slice, item.label) == (tmp_path / "a.nii", (tmp_path / "m.nii",), 4, "2")
 
 
 @pytest.mark.parametrize(
