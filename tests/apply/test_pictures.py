@@ -31,20 +31,10 @@ def test_doubtful_pictures_and_masks(image, drawn, made, ct, label, tmp_path):
         ("padded", (scan, *mark, "--slice", 2, "--stretch"), "its least value, -3024, is padding"),
         ("twelve", (saved("12", grey.astype(np.uint16) << 4), *mark), "uses 592 to 3120 of 0 to 65535 ", "--stretch"),
         ("sixteen", (saved("16", grey.astype(np.uint16) << 8), *mark)),
-        (
-            "hounsfield",
-            (saved("hu", hounsfield), *mark),
-            "looks like Hounsfield units + 32768 (DeepLesion)",
-            "--window",
-        ),
+        ("hounsfield", (saved("hu", hounsfield), *mark), "Hounsfield units + 32768 (DeepLesion)", "--window"),
         ("most", (image, "--mask", saved("most", ~disc)), "of the image"),
         ("most-of-a-slice", (ct, "--mask", around), "of the image"),
-        (
-            "imagej",
-            (image, "--mask", inverted),
-            "stored with 0 as white (MinIsWhite, ImageJ's inverting LUT)",
-            "inverted",
-        ),
+        ("imagej", (image, "--mask", inverted), "0 as white (MinIsWhite, ImageJ's inverting LUT)", "inverted"),
     ):
         assert label(*arguments, "--name", name, "--format", "png") == 0
         message = made.read_manifest(tmp_path / "out")[name]["message"]
