@@ -342,26 +342,6 @@ def test_options_that_do_not_fit_exit_2_and_write_nothing(label, tmp_path, capsy
     assert not (tmp_path / "out").exists()
 
 
-def test_another_mark_of_the_same_name_replaces_the_first_and_says_so(label, image, made, tmp_path, capsys):
-    assert label(image, "--recist", *made.ends()) == 0
-    assert label(image, "--recist", *made.ends()) == 0
-    assert "replaces" not in capsys.readouterr().err
-    assert label(image, "--recist", *made.ends(radius=5)) == 0
-    assert "made from 12 23 26 23 19 16 19 30 rc px; to keep both, give one another name" in capsys.readouterr().err
-    assert len(made.read_manifest(tmp_path / "out")) == 1
-
-
-def test_a_result_that_was_cut_is_made_again(label, image, made, tmp_path, capsys):
-    assert label(image, "--recist", *made.ends()) == 0
-    path = tmp_path / "out" / "a-soft.png"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:100])
-    assert label(image, "--recist", *made.ends()) == 0
-    assert path.read_bytes() == whole
-    assert label(image, "--recist", *made.ends()) == 0
-    assert "0 labelled, 1 done before" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(("centre", "doubted"), [((60, 66), False), ((15, 20), True)])
 def test_a_mark_on_mere_noise_is_doubted(label, made, tmp_path, centre, doubted):
     image = made.save(tmp_path / "a.png", made.grey(centre=(60, 66), size=(80, 90)))

@@ -92,6 +92,10 @@ def test_a_result_of_another_series_or_slice_is_replaced_with_a_remark(label, se
     assert said(scans[1], *mark, "--slice", 3)
     message = made.read_manifest(tmp_path / "out")["ct"]["message"]
     assert f"on {scans[1]}, slices 2; to keep both, give one another name (--name)" in message
+    assert said(scans[1], "--recist", *made.ends((19, 23), radius=5), "--format", "png", "--slice", 3)
+    assert said(scans[1], *mark, "--slice", 3)
+    message = made.read_manifest(tmp_path / "out")["ct"]["message"]
+    assert "made from 14 23 24 23 19 18 19 28 rc px; to keep both, give one another name" in message
     shutil.rmtree(scans[1])
     series(scans[1], made.hu() + np.int16(1))  # the same series, exported again
     assert not said(scans[1], *mark, "--slice", 3)
@@ -102,10 +106,13 @@ def test_what_was_edited_or_is_not_asked_for_again_is_named_when_it_goes(label, 
     arguments = (ct, "--mask", mask, "--name", "one", "--format")
     assert label(*arguments, "nifti") == 0
     assert "removed" not in capsys.readouterr().err
-    with (out / "one-soft.nii.gz").open("ab") as file:
-        file.write(b"edited")
-    assert label(*arguments, "nifti") == 0
-    assert "files of one were changed since, or are missing; made again" in capsys.readouterr().err
+    soft = out / "one-soft.nii.gz"
+    whole = soft.read_bytes()
+    for other in (whole + b"edited", whole[:100]):
+        soft.write_bytes(other)
+        assert label(*arguments, "nifti") == 0
+        assert "files of one were changed since, or are missing; made again" in capsys.readouterr().err
+        assert soft.read_bytes() == whole
     assert label(*arguments, "nrrd") == 0
     assert "removed one-mask.nii.gz, one-soft.nii.gz of the result before" in capsys.readouterr().err
 
