@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from softmask import data as datasets
-from softmask.config import BASE_SEED, Config
+from softmask.config import Config
 from softmask.data.sample import Dataset, Sample, data_kind
 from softmask.data.splits import PAPER_SIZES, SCANS, split_rows
 from softmask.errors import DataError, MissingData
@@ -97,9 +97,9 @@ def kind_cells(dataset: Dataset, kinds: Sequence[str]) -> list[Cell]:
     return cells
 
 
-def splits(opened: Mapping[str, Dataset], seed: int = BASE_SEED) -> dict[str, dict[str, np.ndarray]]:
+def splits(opened: Mapping[str, Dataset]) -> dict[str, dict[str, np.ndarray]]:
     """Return, for each data set, the rows of its training, validation and test part."""
-    return {name: split_rows(name, dataset, seed) for name, dataset in opened.items()}
+    return {name: split_rows(name, dataset) for name, dataset in opened.items()}
 
 
 def split_cells(parts: Mapping[str, Mapping[str, Iterable[int]]], opened: Mapping[str, Dataset]) -> list[Cell]:

@@ -8,7 +8,7 @@ nodules come in a seeded random order: fewer slices are an unbiased part of more
 LNSM's lesions are DeepLesion's, which are larger than LIDC's nodules: its parts are drawn, each from patients of its
 own, such that their long axes are distributed as DeepLesion's (:data:`LONG_AXES`), as far as the patients allow.
 
-Roles and order come from a hash of seed and name: they do not depend on what other patients the data at hand has.
+Roles and order come from a hash of the seed and a name: they do not depend on what other patients the data at hand has.
 """
 
 from __future__ import annotations
@@ -52,41 +52,41 @@ _SHARES = {"train": 0.62, "validation": 0.12, "test": 0.26}
 100 images come from 30 patients or more."""
 
 
-def role(patient: str, seed: int = BASE_SEED) -> str:
+def role(patient: str) -> str:
     """Return ``lidc`` (three patients of four) or ``lnsm``: which experiments may use the patient.
 
     Any nodule can be in LNSM, but only one with four readers in ``lidc``, of which the papers need 500.
     """
-    return "lnsm" if _hash(seed, "role", patient) % 4 == 0 else "lidc"
+    return "lnsm" if _hash("role", patient) % 4 == 0 else "lidc"
 
 
-def lidc_rows(index: pd.DataFrame, count: int | None = LIDC_SLICES, seed: int = BASE_SEED) -> np.ndarray:
+def lidc_rows(index: pd.DataFrame, count: int | None = LIDC_SLICES) -> np.ndarray:
     """Return the rows of the LIDC experiments: :func:`four_reader_rows` of patients with the role ``lidc``.
 
     ``index`` is that of a LIDC data set (:data:`softmask.data.lidc.COLUMNS`). At most ``count`` rows are returned, the
     largest consensus area of each nodule first, then the next. Raises DataError when no row fits.
     """
     rows = four_reader_rows(index)
-    own = index["patient"].iloc[rows].map(lambda patient: role(patient, seed) == "lidc").to_numpy(bool)
-    return _rounds(index, rows[own], seed, "lidc slices that four readers marked")[:count]
+    own = (index["patient"].iloc[rows].map(role) == "lidc").to_numpy(bool)
+    return _rounds(index, rows[own], "lidc slices that four readers marked")[:count]
 
 
 def all_rows(index: pd.DataFrame) -> np.ndarray:
     """Return all rows of an index with ``area``, in the order of :func:`lidc_rows`."""
-    return _rounds(index, np.arange(len(index)), BASE_SEED, "slices")
+    return _rounds(index, np.arange(len(index)), "slices")
 
 
-def lnsm_rows(index: pd.DataFrame, seed: int = BASE_SEED) -> np.ndarray:
+def lnsm_rows(index: pd.DataFrame) -> np.ndarray:
     """Return the rows of LNSM's patients, as :func:`lidc_rows`, with any number of readers: of the patients with the
     role ``lnsm``, and of all without a slice that four readers marked (in DeepLesion, that is everyone).
     """
     patients = index["patient"]
-    own = patients.map(lambda patient: role(patient, seed) == "lnsm")
+    own = patients.map(role) == "lnsm"
     own |= ~patients.isin(patients.iloc[four_reader_rows(index)])
-    return _rounds(index, np.flatnonzero(own), seed, "slices of lnsm patients")
+    return _rounds(index, np.flatnonzero(own), "slices of lnsm patients")
 
 
-def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int], seed: int = BASE_SEED) -> dict[str, np.ndarray]:
+def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
     """Return the rows of LNSM's parts: each has its own patients and DeepLesion's long axes.
 
     The patients, sorted by their largest lesion (among those between the same two :data:`LONG_AXES`, in a seeded
@@ -96,17 +96,17 @@ def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int], seed: int = BASE_S
     Raises:
         DataError: when there are fewer patients than parts.
     """
-    pool = lnsm_rows(index, seed)
+    pool = lnsm_rows(index)
     patients = index["patient"].to_numpy()[pool].astype(str)
     largest = pd.Series(_bins(index, pool)).groupby(patients).max()
     need_patients(len(largest), sizes)
-    order = sorted(largest.index, key=lambda patient: (largest[patient], _hash(seed, "part", patient)))
+    order = sorted(largest.index, key=lambda patient: (largest[patient], _hash("part", patient)))
     owned: dict[str, list[str]] = {part: [] for part in sizes}
     for number, patient in enumerate(order, 1):
         empty = [part for part in owned if not owned[part]]
         open_to = empty if len(order) - number < len(empty) else list(owned)
         owned[max(open_to, key=lambda part: _SHARES[part] * number - len(owned[part]))].append(patient)
-    return {part: drawn(index, pool[np.isin(patients, owned[part])], size, seed) for part, size in sizes.items()}
+    return {part: drawn(index, pool[np.isin(patients, owned[part])], size) for part, size in sizes.items()}
 
 
 def need_patients(count: int, sizes: Mapping[str, int]) -> None:
@@ -118,14 +118,14 @@ def need_patients(count: int, sizes: Mapping[str, int]) -> None:
         )
 
 
-def drawn(index: pd.DataFrame, rows: np.ndarray, count: int, seed: int = BASE_SEED) -> np.ndarray:
+def drawn(index: pd.DataFrame, rows: np.ndarray, count: int) -> np.ndarray:
     """Return ``count`` of ``rows`` with :data:`LONG_AXES`, as far as they allow, or all where they are fewer.
 
     Between each two quantiles as many rows are taken as lie there in DeepLesion, in the order of :func:`lidc_rows`.
     What is missing there is taken from the next shorter lesions, then from the longest that are left. The first of the
     rows, however many, have these long axes as nearly.
     """
-    ordered = _rounds(index, rows, seed, "slices to draw from")
+    ordered = _rounds(index, rows, "slices to draw from")
     bins = _bins(index, ordered)
     available = np.bincount(bins, minlength=len(LONG_AXES) + 1).tolist()
     wanted = np.diff(np.rint(count * np.array([*LONG_AXES, 1])).astype(int), prepend=0)
@@ -170,11 +170,11 @@ def _bins(index: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
     return np.searchsorted(list(LONG_AXES.values()), index["long_axis"].to_numpy()[rows])
 
 
-def _rounds(index: pd.DataFrame, rows: np.ndarray, seed: int, description: str) -> np.ndarray:
+def _rounds(index: pd.DataFrame, rows: np.ndarray, description: str) -> np.ndarray:
     if not len(rows):
         raise DataError(f"there are no {description} in this data set; it is too small for the experiments")
     names = _nodule_names(index, rows)
-    places = {name: _hash(seed, "order", name) for name in set(names)}
+    places = {name: _hash("order", name) for name in set(names)}
     order = np.array([places[name] for name in names], np.uint64)
     return rows[np.lexsort((order, _rank_in_nodule(index, rows)))]
 
@@ -189,5 +189,5 @@ def _nodule_names(index: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
     return (index["patient"].astype(str) + "/" + index["nodule"].astype(str)).to_numpy()[rows]
 
 
-def _hash(*parts: object) -> int:
-    return int.from_bytes(hashlib.sha256("\0".join(map(str, parts)).encode()).digest()[:8], "little")
+def _hash(*parts: str) -> int:
+    return int.from_bytes(hashlib.sha256("\0".join((str(BASE_SEED), *parts)).encode()).digest()[:8], "little")

@@ -126,19 +126,19 @@ def experiment_rows(name: str, dataset: Dataset) -> np.ndarray:
     return np.arange(len(dataset))
 
 
-def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, np.ndarray]:
+def split_rows(name: str, dataset: Dataset) -> dict[str, np.ndarray]:
     """Return the rows of the training, validation and test part; no patient is in two of them.
 
     Within a part the rows keep the order of :func:`experiment_rows`. ISBI 2012 is one specimen, whose neighbouring
     sections show the same cells: it is divided into blocks of neighbours (:data:`SECTION_FOLDS`). A row of several
-    crops (:data:`CROPS`) counts as that many images. ``lungs-2d`` is divided by the number of the scan, whatever the
-    seed; ``soft-lidc`` has parts of its own. ``promise12`` is tested on the challenge's test cases where they have
+    crops (:data:`CROPS`) counts as that many images. ``lungs-2d`` is divided by the number of the scan;
+    ``soft-lidc`` has parts of its own. ``promise12`` is tested on the challenge's test cases where they have
     segmentations; they never train.
     """
     if name in SCANS:
-        return scan_rows(name, dataset, None, seed)
+        return scan_rows(name, dataset, None)
     if name == "lnsm":
-        parts = selection.lnsm_parts(dataset.index, PAPER_SIZES[name], seed)
+        parts = selection.lnsm_parts(dataset.index, PAPER_SIZES[name])
         _warn_if_short("the slices of LNSM's patients do not fill the parts", parts, PAPER_SIZES[name])
         return parts
     if name == soft_lidc.NAME:
@@ -157,29 +157,29 @@ def split_rows(name: str, dataset: Dataset, seed: int = BASE_SEED) -> dict[str, 
         train = [block for place, block in enumerate(blocks) if place not in (number, following)]
         return {"train": np.concatenate(train), "validation": blocks[following], "test": blocks[number]}
     if name in FOLDS:  # the training and validation rows of ``lidc`` divided by patient anew
-        parts, rows = split_rows("lidc", dataset, seed), experiment_rows("lidc", dataset)
+        parts, rows = split_rows("lidc", dataset), experiment_rows("lidc", dataset)
         pool = rows[~np.isin(rows, parts["test"]) & np.isin(rows, np.concatenate(list(parts.values())))]
-        folds = _divide(dataset, pool, dict.fromkeys(FOLDS, len(pool) // len(FOLDS)), seed)
+        folds = _divide(dataset, pool, dict.fromkeys(FOLDS, len(pool) // len(FOLDS)))
         train = pool[np.isin(pool, np.concatenate([fold for other, fold in folds.items() if other != name]))]
         return {"train": train, "validation": folds[name], "test": parts["test"]}
     rows = experiment_rows(name, dataset)
     sizes = {part: size // CROPS.get(name, 1) for part, size in PAPER_SIZES[name].items()}
     tested = dataset.index["patient"].iloc[rows].str.startswith(TEST).to_numpy(bool)
     if name != "promise12" or not tested.any():
-        return _divide(dataset, rows, sizes, seed)
+        return _divide(dataset, rows, sizes)
     # the test part from test cases, filled up from the others, which train and validate
-    first = _divide(dataset, rows[tested], {"test": sizes["test"]}, seed)["test"]
+    first = _divide(dataset, rows[tested], {"test": sizes["test"]})["test"]
     sizes["test"] -= len(first)
-    parts = _divide(dataset, rows[~tested], {part: size for part, size in sizes.items() if size}, seed)
+    parts = _divide(dataset, rows[~tested], {part: size for part, size in sizes.items() if size})
     return {**parts, "test": np.concatenate([first, parts.get("test", first[:0])])}
 
 
-def _divide(dataset: Dataset, rows: np.ndarray, sizes: Mapping[str, int], seed: int) -> dict[str, np.ndarray]:
-    parts = split_by_patient(dataset.index["patient"].to_numpy()[rows], sizes, seed)
+def _divide(dataset: Dataset, rows: np.ndarray, sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
+    parts = split_by_patient(dataset.index["patient"].to_numpy()[rows], sizes, BASE_SEED)
     return {part: rows[chosen] for part, chosen in parts.items()}
 
 
-def scan_rows(name: str, dataset: Dataset, cap: int | None, seed: int = BASE_SEED) -> dict[str, np.ndarray]:
+def scan_rows(name: str, dataset: Dataset, cap: int | None) -> dict[str, np.ndarray]:
     """Return the rows of the parts of one of :data:`SCANS`, scan by scan, from the feet up; a patient is in one part.
 
     The slices of training scans begin at different heights, so that together they lie at all of them. ``cap`` is the
@@ -191,8 +191,8 @@ def scan_rows(name: str, dataset: Dataset, cap: int | None, seed: int = BASE_SEE
     rows_of = dataset.index["patient"].astype(str).groupby(dataset.index["patient"].to_numpy().astype(str)).indices
     scans = np.array(sorted(rows_of))
     parts = {}
-    for part, chosen in split_by_patient(scans, SCANS[name], seed).items():
-        order = np.random.default_rng(seed).permutation(scans[chosen])
+    for part, chosen in split_by_patient(scans, SCANS[name], BASE_SEED).items():
+        order = np.random.default_rng(BASE_SEED).permutation(scans[chosen])
         taken = TAKEN[part]
         total, each = None, taken.each
         if cap is not None:
