@@ -566,6 +566,6 @@ def test_dicom_outputs_lie_on_the_stored_pixels(folder, mask, alpha, label, tmp_
     [mark], problems = read_report(tmp_path / "out" / "ct-report.dcm")
     assert not problems
     z = mark.slice_of(image, None)
-    axes = mark.axes(image.shape, image.grid, mark.turn_of(image, z))
+    axes = mark.axes(image, z)
     expected = size_of({z: alpha[z]}, {z: alpha[z] >= 0.5}, image.grid.spacing_mm).axes
     np.testing.assert_allclose(axes, expected, atol=1e-3)

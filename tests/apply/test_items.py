@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,16 +19,17 @@ GRID = Grid(
     shape=(5, *SHAPE), spacing_mm=(2.5, 0.7, 0.8), z_mm=np.arange(5) * 2.5, origin=(-20.0, -30.0, 100.0), patient="P",
     path=Path("ct"),
 )  # fmt: skip
+PICTURE, SCAN = (SimpleNamespace(shape=SHAPE, grid=grid, series=None) for grid in (None, GRID))
 
 
 def test_pixels_are_rows_and_columns_unless_it_is_said_otherwise_and_the_long_axis_comes_first():
     turned = tuple((column, row) for row, column in ENDS)
     for mark in (Mark(ENDS), Mark(turned, "xy"), Mark(ENDS[2:] + ENDS[:2])):
-        np.testing.assert_array_equal(mark.axes(SHAPE, None), AXES)
+        np.testing.assert_array_equal(mark.axes(PICTURE, 0), AXES)
     mm = tuple((-20 + 0.8 * column, -30 + 0.7 * row) for row, column in ENDS)  # of the patient's axes
-    np.testing.assert_allclose(Mark(mm, "xy", "mm").axes(SHAPE, GRID), AXES, atol=1e-12)
+    np.testing.assert_allclose(Mark(mm, "xy", "mm").axes(SCAN, 0), AXES, atol=1e-12)
     with pytest.raises(DataError, match="says nothing of mm; give them in pixels"):
-        Mark(mm, "xy", "mm").axes(SHAPE, None)
+        Mark(mm, "xy", "mm").axes(PICTURE, 0)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,7 @@ def test_invalid_marks(arguments, message):
 
 def test_ends_outside_the_image_are_refused():
     with pytest.raises(LabelError, match=r"outside the image of 40 x 48.*--order xy"):
-        Mark(((-9.5, 1), *ENDS[1:])).axes(SHAPE, None)
+        Mark(((-9.5, 1), *ENDS[1:])).axes(PICTURE, 0)
 
 
 SKEWED = [[(10, 0), (20, 30)], [(10, 30), (20, 0)]]  # square on pixels three times as high as wide

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import highdicom as hd
 import numpy as np
 import pydicom
@@ -68,7 +70,8 @@ def report(tmp_path, slice_2):
 def test_two_diameters_of_a_group_are_a_mark(report, slice_2):
     [mark], [problem] = read_report(report([SHORT, LONG], [LONG]))
     assert mark.uid == slice_2.SOPInstanceUID == "1.2.3.2"
-    np.testing.assert_array_equal(mark.axes((40, 48), None), [[(12, 23), (26, 23)], [(19, 17), (19, 29)]])
+    image = SimpleNamespace(shape=(40, 48), grid=None, series=None)
+    np.testing.assert_array_equal(mark.axes(image, 0), [[(12, 23), (26, 23)], [(19, 17), (19, 29)]])
     assert problem.where.endswith("measurement group 2")
     assert "1 diameters on 1 images" in problem.why
 

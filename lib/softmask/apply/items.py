@@ -85,22 +85,29 @@ class Mark:
         """The slice that it names itself, in a few words; empty where it names none."""
         return "" if not self.uid and self.z_mm is None else f"{self.uid} {self.z_mm} {self.frame}"
 
-    def pixels(self, shape: tuple[int, int], grid: Grid | None, turn: Turn | None = None) -> np.ndarray:
-        """Return the ends, (N, 2) float64 (row, column) in pixels of an image (H, W); ``turn`` is that of the stored
-        pixels that a mark in pixels counts. Raises DataError for mm on an image without positions in mm."""
+    def pixels(self, image: Image, z: int) -> np.ndarray:
+        """Return the ends, (N, 2) float64 (row, column), in pixels of slice ``z``; a report's count its stored pixels.
+        Warn of another mark in pixels on a slice that is stored turned.
+
+        Raises:
+            DataError: for mm on an image without positions in mm.
+        """
         ends = np.array(self.ends, float)
         if self.order == "xy":
             ends = ends[:, ::-1]
         if self.units == "mm":
-            if grid is None:
+            if image.grid is None:
                 raise DataError("RECIST ends in mm, but the image's file says nothing of mm; give them in pixels")
-            ends = (ends - grid.origin[1::-1]) / grid.spacing_mm[1:]
-        elif turn is not None:
-            ends = turn.points(ends, shape)
+            ends = (ends - image.grid.origin[1::-1]) / image.grid.spacing_mm[1:]
+        elif not self.uid:
+            _doubt_turned(image, z)
+        elif image.series is not None:
+            ends = image.series[z].turn.points(ends, image.shape)
         return ends
 
-    def axes(self, shape: tuple[int, int], grid: Grid | None, turn: Turn | None = None) -> np.ndarray:
-        """Return (2, 2, 2) float64 (axis, end, (row, column)), the long axis first; arguments as :meth:`pixels`.
+    def axes(self, image: Image, z: int) -> np.ndarray:
+        """Return (2, 2, 2) float64 (axis, end, (row, column)) in pixels of slice ``z``, the long axis first. Warn of
+        what is doubtful about them.
 
         Raises:
             DataError: as :meth:`pixels`.
@@ -109,17 +116,12 @@ class Mark:
         from softmask.label.recist import validate  # image libraries take their time
 
         try:
-            return validate(self.pixels(shape, grid, turn).reshape(2, 2, 2), shape)
+            axes = validate(self.pixels(image, z).reshape(2, 2, 2), image.shape)
         except LabelError as error:
             hint = "; columns before rows must be said (--order xy; x0, y0, ... in lists), and so must mm (--units mm)"
             raise LabelError(f"{error}{hint if 'outside' in str(error) else ''}") from error
-
-    def turn_of(self, image: Image, z: int) -> Turn | None:
-        """Return the turn of slice ``z`` where the mark counts stored pixels: that of a report does. Warn where another
-        mark in pixels is one on a slice that is stored turned."""
-        if self.units == "px" and not self.uid:
-            _doubt_turned(image, z)
-        return image.series[z].turn if self.uid and image.series is not None else None
+        _doubt_mark(self, axes, image.grid)
+        return axes
 
     def slice_of(self, image: Image, z: int | None) -> int:
         """Return the slice that it lies on, of several ``z``. Raises DataError where it is not known."""
@@ -140,7 +142,7 @@ class Mark:
         return _checked_slice(z or 0, n)
 
 
-def doubts(axes: np.ndarray, spacing: Sequence[float] = (1, 1)) -> str:
+def doubts(axes: np.ndarray, spacing: Sequence[float]) -> str:
     """Return that two axes (2, 2, 2) are not perpendicular (30 degrees off), do not cross, or that one has no length;
     else nothing. Readers who draw by hand make such marks, so they are labelled; but ends in a wrong order look like
     that, too. ``spacing`` is (row, column) size of a pixel: angles are those in the patient.
@@ -159,7 +161,7 @@ def doubts(axes: np.ndarray, spacing: Sequence[float] = (1, 1)) -> str:
     return ""
 
 
-def warn_of(mark: Mark, axes: np.ndarray, grid: Grid | None) -> None:
+def _doubt_mark(mark: Mark, axes: np.ndarray, grid: Grid | None) -> None:
     """Warn of :func:`doubts` about a mark, of stated lengths a tenth and a pixel off those of its ``axes``, and
     of a report of another patient."""
     spacing, stated_mm = grid.spacing_mm[1:] if grid else (1, 1), mark.stated_mm

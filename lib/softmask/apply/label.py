@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from softmask.apply.batch import Outcome, Settings, Task, complete, items_of, work_on, work_through
 from softmask.apply.images import Grey
-from softmask.apply.items import outvoted, read_masks, warn_of
+from softmask.apply.items import outvoted, read_masks
 from softmask.apply.outputs import WRITER, Result, pictures, png
 from softmask.cache import code_digest
 from softmask.errors import ConfigError, Doubt
@@ -76,8 +76,7 @@ def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Ou
     item, image = task.item, task.image
     if item.mark is not None:
         z = item.mark.slice_of(image, item.slice)
-        axes = item.mark.axes(image.shape, image.grid, item.mark.turn_of(image, z))
-        warn_of(item.mark, axes, image.grid)
+        axes = item.mark.axes(image, z)
         priors = {z: {"axes": axes}}
     else:
         priors = {z: {"readers": masks} for z, masks in read_masks(item, image).items()}

@@ -13,7 +13,7 @@ import numpy as np
 
 from softmask.apply.batch import Outcome, Row, Settings, Task, attempt, complete, work_on
 from softmask.apply.images import Grey
-from softmask.apply.items import Item, warn_of
+from softmask.apply.items import Item
 from softmask.apply.models import Model, Segmentation
 from softmask.apply.outputs import Result, pictures
 from softmask.errors import DataError, Doubt
@@ -68,13 +68,9 @@ def crop_of(task: Task, grey: Grey, size: int) -> Crop:
     mark, image = task.item.mark, task.image
     z = mark.slice_of(image, task.item.slice)
     levels = image.slices[z].read(grey)
-    turn = mark.turn_of(image, z)
-    ends = mark.pixels(levels.shape, image.grid, turn)
-    if task.item.kind == "recist":
-        axes = mark.axes(levels.shape, image.grid, turn)
-        ends = axes.reshape(-1, 2)
-        warn_of(mark, axes, image.grid)
-    elif (ends < -0.5).any() or (ends > np.array(levels.shape) - 0.5).any():
+    recist = task.item.kind == "recist"
+    ends = mark.axes(image, z).reshape(-1, 2) if recist else mark.pixels(image, z)
+    if not recist and ((ends < -0.5).any() or (ends > np.array(levels.shape) - 0.5).any()):
         point, shape = ", ".join(f"{value:g}" for value in ends[0]), " x ".join(map(str, levels.shape))
         raise DataError(f"row and column {point} lie outside the image of {shape} pixels; check their order and units")
     middle = np.rint(ends.mean(axis=0)).astype(int)
