@@ -45,9 +45,6 @@ class DeepLesion(Dataset):
 
     ``folder`` holds ``Images_png/<patient>_<study>_<series>/<slice>.png`` and ``DL_info.csv``. A row that cannot be
     used, or whose image is not there, goes to ``problems``.
-
-    Raises:
-        DataError: when the table cannot be read or a column is missing, or no lesion can be used.
     """
 
     def __init__(self, folder: str | Path, name: str = "deeplesion") -> None:

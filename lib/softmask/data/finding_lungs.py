@@ -60,9 +60,6 @@ class FindingLungs(Dataset):
     ``hu`` is :func:`nominal_hu`, and ``image`` its lung window; the size of a pixel is not known. ``path`` is a folder
     with ``2d_images`` and ``2d_masks`` in it, or a zip archive of it, of which nothing is unpacked. Scans of
     :data:`WRONG_MASKS` go to ``left_out``; files that cannot be used, or have no counterpart, to ``problems``.
-
-    Raises:
-        MissingData, DataError: when there is nothing at ``path``, or nothing of it can be used.
     """
 
     def __init__(self, path: str | Path, name: str = "lungs-2d") -> None:

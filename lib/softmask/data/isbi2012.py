@@ -35,9 +35,6 @@ class Isbi2012(Dataset):
     All sections come from one larva, so a split by patient is not possible here: each section counts as a patient.
     ``image`` is the stored grey level / 255; one reader, always present. A section with one half missing goes to
     ``problems``.
-
-    Raises:
-        DataError: when no section has both an image and a label, or a TIFF volume cannot be read.
     """
 
     def __init__(self, folder: str | Path, name: str = "isbi2012") -> None:

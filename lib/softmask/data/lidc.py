@@ -51,10 +51,6 @@ class LidcSlices(Dataset):
     whose masks are not the annotation database's contours (:func:`describe_mask_errors`), or that a file
     ``LIDC-IDRI-slices.flags.csv`` beside the folder names, and slices that no reader marked. A nodule unknown to the
     database is kept, without spacing and ratings. The first opening compares all masks; the cache keeps the result.
-
-    Raises:
-        MissingData, DataError: when there is nothing at ``path``, no slice can be used, the archive is damaged, or the
-            flags file is not a table.
     """
 
     def __init__(self, path: str | Path, name: str = "lidc") -> None:

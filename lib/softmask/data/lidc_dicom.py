@@ -39,9 +39,6 @@ class LidcDicom(Dataset):
     least one reader marked and that are there. A file that is damaged, has no position or is not axial, and a second
     XML file of a series, go to ``problems``; a marked slice that is not there, and one whose contours enclose no pixel,
     go to ``left_out``, and ``origin`` says how many.
-
-    Raises:
-        MissingData, DataError: when the folder is not there, or no marked slice is found below it.
     """
 
     def __init__(self, folder: str | Path, name: str = "lidc") -> None:

@@ -67,9 +67,6 @@ class LungCt(Dataset):
     annotation database knows the series. ``index`` also has ``z_mm``, ``spacing`` (mm, of rows) and ``reference``:
     ``contour``, or ``morph`` (:func:`softmask.nets.morph.lungs`) where the scan came without a mask. A scan that cannot
     be used goes to ``problems``; a file in DICOM that outlines other things than lungs to ``left_out``.
-
-    Raises:
-        MissingData, DataError: when the folder is missing, or no scan below it can be used.
     """
 
     def __init__(self, folder: str | Path, name: str = "lung-ct") -> None:

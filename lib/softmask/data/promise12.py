@@ -46,9 +46,6 @@ class Promise12(Dataset):
     clipped; one reader, always present. Any label other than 0 counts as prostate. ``index`` also has ``area`` (px).
     Cases with a segmentation in a folder with "test" in its name are other patients than the training cases of the
     same names: their ``patient`` begins with :data:`TEST`. A case that cannot be used goes to ``problems``.
-
-    Raises:
-        DataError: when no case can be used.
     """
 
     def __init__(self, folder: str | Path, name: str = "promise12") -> None:

@@ -129,7 +129,9 @@ class Problem:
 class Dataset:
     """Data set with an index that is cheap to look at, and samples that are read when asked for.
 
-    Subclasses set the attributes and implement :meth:`read`.
+    Subclasses set the attributes and implement :meth:`read`. Opening one raises MissingData where there is nothing at
+    its path, and DataError where that is damaged as a whole or nothing of it can be used; the message says what was
+    expected, and the first problem.
 
     Attributes:
         name, source: such as ``lidc``; ``real`` or ``embedded``.

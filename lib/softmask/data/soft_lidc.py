@@ -79,9 +79,6 @@ class SoftLidc(Dataset):
 
     Samples have ``soft``, and of simulated images ``alpha``, in steps of 1/65535; ``index`` has the columns of the
     table, with ``area`` for ``area_consensus``.
-
-    Raises:
-        MissingData, DataError: when the folder is not there, or its table or checksums cannot be used.
     """
 
     def __init__(self, folder: str | Path, name: str = NAME) -> None:
