@@ -261,11 +261,11 @@ def _slices_of_folder(folder: Path) -> list[Slice]:
     files = [path for path in files if is_dicom(path)]
     if not files:
         raise DataError(f"{folder}: holds no DICOM file; name other files one by one")
-    bad: list[tuple[Path, str]] = []
-    listed, others = by_series(files, bad)
+    bad: list[Path] = []
+    listed, others = by_series(files, lambda path, _: bad.append(path))
     slices = [ct.path for ct in one_series(folder, listed)] if listed or not bad else []
     pass_over(others)
-    return [_single(path, "ct") for path in (*slices, *(path for path, _ in bad))]
+    return [_single(path, "ct") for path in (*slices, *bad)]
 
 
 def _ct_header(path: Path) -> CtSlice:

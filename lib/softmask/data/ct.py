@@ -7,7 +7,7 @@ reads a series with a missing slice; so slices are compared here.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -181,16 +181,18 @@ def read_hu(ct: CtSlice) -> np.ndarray:
     return hu
 
 
-def sort_files(
-    folder: Path, *, bad: list[tuple[Path, str]] | None = None
-) -> tuple[tuple[Series, ...], tuple[Path, ...]]:
+Bad = Callable[[Path, str], object]
+"""Takes the path and the error of a file that cannot be used."""
+
+
+def sort_files(folder: Path, *, bad: Bad | None = None) -> tuple[tuple[Series, ...], tuple[Path, ...]]:
     """Return the CT series of the DICOM files in ``folder`` and below, by SeriesInstanceUID, and by path the DICOM
     files that are no slices of a scan (:func:`read_header`). Headers alone are read. Files that begin with ``._``,
     which macOS puts beside others on foreign disks, are passed over.
 
     Args:
-        bad: takes path and error of each unusable file in place of an exception; files not named ``*.dcm`` are then
-            passed over unopened.
+        bad: called for each unusable file in place of an exception; files not named ``*.dcm`` are then passed over
+            unopened.
 
     Raises:
         DataError: naming a file that is damaged, has no position or is not axial: any series could miss it.
@@ -202,9 +204,7 @@ def sort_files(
     return by_series(tqdm(files, desc=f"{folder.name}: DICOM headers", unit=" files"), bad)
 
 
-def by_series(
-    files: Iterable[Path], bad: list[tuple[Path, str]] | None = None
-) -> tuple[tuple[Series, ...], tuple[Path, ...]]:
+def by_series(files: Iterable[Path], bad: Bad | None = None) -> tuple[tuple[Series, ...], tuple[Path, ...]]:
     """Return what :func:`sort_files` returns, of DICOM files."""
     stacks: dict[str, list[CtSlice]] = {}
     others = []
@@ -214,7 +214,7 @@ def by_series(
         except DataError as error:
             if bad is None:
                 raise
-            bad.append((path, str(error)))
+            bad(path, str(error))
             continue
         if ct is None:
             others.append(path)

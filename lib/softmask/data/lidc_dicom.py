@@ -108,10 +108,7 @@ class LidcDicom(Dataset):
 
     def _stacks(self) -> dict[str, list[CtSlice]]:
         """Return the CT slices of each series, one for each position, by position; series by name."""
-        bad: list[tuple[Path, str]] = []
-        listed, _ = sort_files(self.path, bad=bad)
-        for path, why in bad:
-            self.add_problem(path, why)
+        listed, _ = sort_files(self.path, bad=self.add_problem)
         stacks: dict[str, list[CtSlice]] = {}
         for series in listed:
             kept = stacks.setdefault(series[0].series_uid, [])
