@@ -17,6 +17,7 @@ from types import MappingProxyType
 import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
+from skimage.util import montage as tiled
 from tqdm import tqdm
 
 from softmask.apply.batch import Outcome, Row, Settings, Task, complete, items_of, work_on, work_through
@@ -314,5 +315,4 @@ def montage(hu: np.ndarray, mask: np.ndarray) -> np.ndarray:
         ImageDraw.Draw(tile).text((4, 2), str(z), fill=(255, 255, 255))
         tiles.append(np.asarray(tile))
     columns = min(COLUMNS, len(tiles))
-    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    return np.concatenate([np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)])
+    return tiled(tiles, fill=(0, 0, 0), grid_shape=(-(-len(tiles) // columns), columns), channel_axis=-1)
