@@ -58,10 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--jobs must be at least 1, not {jobs}")
     folder = whole_path(arguments.out, "--out")
     items, problems, inputs = items_of(arguments, tuple(_PRIORS))
-
     own = f"epsilon {epsilon:g}; radius {'auto' if radius is None else f'{radius:g}'}"
     settings = Settings("label", grey, own, formats, code_digest("data", "label", "measure", "apply"))
-
     work = partial(_label, levels=grey, epsilon=epsilon, radius=radius)
 
     def outcomes(done):

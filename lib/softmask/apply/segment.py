@@ -29,7 +29,6 @@ from softmask.apply.models import (
     Model,
     Segmentation,
     answer,
-    check_threshold,
     enlarged,
     listed,
     load,
@@ -81,8 +80,6 @@ def run_segment(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.model is None:
         raise ConfigError(f"say by which model, with --model: one of {', '.join(names())}, or the folder of another")
-    if arguments.threshold is not None:
-        check_threshold(arguments.threshold)
     grey = Grey(arguments.window and tuple(arguments.window), arguments.stretch)
     folder = None if arguments.out is None else whole_path(arguments.out, "--out")
     formats = arguments.formats and tuple(arguments.formats)
