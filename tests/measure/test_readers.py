@@ -1,7 +1,5 @@
 """Measures against readers: brute force over explicit masks, scipy's matching, and integration of the CRPS."""
 
-from itertools import permutations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,7 +14,6 @@ from softmask.measure.soft import calibration
 STEPS = 8
 SHAPE = (4, 5)
 SOFT = hnp.arrays(int, SHAPE, elements=st.integers(0, STEPS)).map(lambda steps: steps / STEPS)
-SOFTS = hnp.arrays(int, (2, *SHAPE), elements=st.integers(0, STEPS)).map(lambda steps: steps / STEPS)
 MASK = hnp.arrays(bool, SHAPE)
 READERS = st.integers(1, 4).flatmap(lambda number: hnp.arrays(bool, (number, *SHAPE)))
 
@@ -28,16 +25,15 @@ def iou(a, b):
 
 
 def masks_of(prediction):
-    """All masks of soft predictions whose values are whole eighths, one for each threshold 1/8, 2/8 ... 1."""
-    predictions = prediction if prediction.ndim == 3 else prediction[None]
-    return [p >= step / STEPS for p in predictions for step in range(1, STEPS + 1)]
+    """All masks of a soft prediction whose values are whole eighths, one for each threshold 1/8, 2/8 ... 1."""
+    return [prediction >= step / STEPS for step in range(1, STEPS + 1)]
 
 
 def mean_distance(some, others):
     return np.mean([[1 - iou(a, b) for b in others] for a in some])
 
 
-@given(st.one_of(SOFT, SOFTS), READERS)
+@given(SOFT, READERS)
 @settings(max_examples=60)
 def test_ged_is_that_of_all_masks(prediction, readers):
     masks = masks_of(prediction)
@@ -46,25 +42,19 @@ def test_ged_is_that_of_all_masks(prediction, readers):
     assert 0 <= ged(prediction, readers) <= 2
 
 
-@given(READERS)
-def test_ged_of_readers_with_themselves_is_0(readers):
-    assert ged(readers.astype(float), readers) == pytest.approx(0, abs=1e-12)
-    assert ged(readers[0], readers[:1]) == 0
-
-
 @given(MASK, MASK)
 def test_ged_of_two_masks_is_twice_their_distance(mask, reader):
     assert ged(mask, reader[None]) == pytest.approx(2 * (1 - iou(mask, reader)))
+    assert ged(reader, reader[None]) == 0
 
 
-@given(st.one_of(SOFT, MASK, SOFTS), READERS)
-@settings(max_examples=60, deadline=None)
+@given(st.one_of(SOFT, MASK), READERS)
+@settings(max_examples=60)
 def test_matched_iou_is_the_best_of_all_matchings(prediction, readers):
-    """Against every assignment of groups: 12 masks a prediction, of which as many go to each reader."""
+    """Against every assignment of groups: 12 masks, of which as many go to each reader."""
     from scipy.optimize import linprog
 
-    predictions = prediction if prediction.ndim == 3 else prediction[None]
-    masks = [p >= (i + 0.5) / 12 for p in predictions for i in range(12)]
+    masks = [prediction >= (i + 0.5) / 12 for i in range(12)]
     pairs = np.array([[iou(mask, reader) for reader in readers] for mask in masks])
     # as a transport of equal weights, a linear programme instead of the Hungarian algorithm
     n, m = pairs.shape
@@ -75,17 +65,9 @@ def test_matched_iou_is_the_best_of_all_matchings(prediction, readers):
     assert matched_iou(prediction, readers) == pytest.approx(-best.fun, abs=1e-9)
 
 
-@given(hnp.arrays(bool, (3, *SHAPE)), hnp.arrays(bool, (3, *SHAPE)))
-def test_as_many_masks_as_readers_are_matched_in_the_best_order(masks, readers):
-    pairs = np.array([[iou(mask, reader) for reader in readers] for mask in masks])
-    best = max(np.mean([pairs[i, j] for i, j in enumerate(order)]) for order in permutations(range(3)))
-    assert matched_iou(masks, readers) == pytest.approx(best)
-
-
 def test_five_readers_do_not_divide_twelve_masks():
     readers = np.random.default_rng(0).random((5, 6, 6)) < 0.5
     assert matched_iou(readers[0], readers) == pytest.approx(np.mean([iou(readers[0], reader) for reader in readers]))
-    assert matched_iou(readers, readers) == 1
 
 
 @given(st.one_of(SOFT, MASK), READERS)
@@ -102,7 +84,7 @@ def test_the_vote_itself_has_a_vote_dice_of_1(readers):
     assert vote_dice(readers.mean(axis=0), readers) == 1
 
 
-@given(st.one_of(SOFT, SOFTS), READERS)
+@given(SOFT, READERS)
 @settings(max_examples=60)
 def test_crps_is_the_integral_of_the_squared_difference_of_distributions(prediction, readers):
     """Integrated over areas: the distribution function is constant between two whole numbers of pixels."""
@@ -211,7 +193,7 @@ def test_all_measures_by_name_of_the_prediction_in_8_bits():
         (np.zeros((4, 4)), np.zeros((0, 4, 4), bool), "no reader is present"),
         (np.zeros((4, 4)), np.zeros((4, 5), bool), r"not \(4, 4\) with \(4, 5\)"),
         (np.zeros((4, 4)), np.zeros((2, 4, 5), bool), r"\(H, W\)"),
-        (np.zeros((0, 4, 4)), np.zeros((2, 4, 4), bool), r"\(H, W\)"),
+        (np.zeros((3, 4, 4)), np.zeros((2, 4, 4), bool), r"\(H, W\)"),
         (np.full((4, 4), np.nan), np.zeros((2, 4, 4), bool), "finite"),
         (np.full((4, 4), 1.5), np.zeros((2, 4, 4), bool), r"\[0, 1\]"),
         (np.zeros((4, 4)), np.full((2, 4, 4), 0.5), "binarise"),

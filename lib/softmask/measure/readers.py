@@ -5,8 +5,8 @@ pixel is in the mask with probability p; the masks are nested, and their mean ar
 would be another choice, with the same probabilities, but their masks would be speckle of nearly constant area. A binary
 prediction is one mask.
 
-Every function takes a ``prediction`` (H, W) in [0, 1], or several of equal weight, (K, H, W), and the masks of the
-``readers`` who looked at the image, (R, H, W) of bool or {0, 1}, and returns a number. The readers have equal weight.
+Every function takes a ``prediction`` (H, W) in [0, 1] and the masks of the ``readers`` who looked at the image,
+(R, H, W) of bool or {0, 1}, and returns a number. The readers have equal weight.
 
 - One reader: the distribution of the readers is that mask. Identical readers give the same numbers as one.
 - An empty mask is the answer of a reader who saw no lesion. No reader at all is an error.
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from itertools import combinations, product
+from itertools import combinations
 
 import numpy as np
 
@@ -50,28 +50,29 @@ def ged(prediction: np.ndarray, readers: np.ndarray) -> float:
     The expectations are exact, over all thresholds. 0 where both distributions are the same; 2 (1 - IoU) of a binary
     prediction and one reader. Time and memory grow with the square of the number of distinct values of a prediction.
     """
-    predictions, readers = _checked(prediction, readers)
-    ours, theirs = [_family(p) for p in predictions], [_family(reader) for reader in readers]
-    across = np.mean([_distance(s, y) for s, y in product(ours, theirs)])
-    return max(0.0, float(2 * across - _diversity(ours) - _diversity(theirs)))  # but for rounding never below 0
+    prediction, readers = _checked(prediction, readers)
+    ours, theirs = _family(prediction), [_family(reader) for reader in readers]
+    across = np.mean([_distance(ours, y) for y in theirs])
+    among = 2 * sum(_distance(*pair) for pair in combinations(theirs, 2))
+    diversity = (sum(map(_spread, theirs)) + among) / len(theirs) ** 2
+    return max(0.0, float(2 * across - _spread(ours) - diversity))  # but for rounding never below 0
 
 
 def matched_iou(prediction: np.ndarray, readers: np.ndarray) -> float:
     """Return the mean IoU of masks of the prediction with the readers, matched one to one for the largest sum; [0, 1].
 
     The Hungarian-matched IoU of Kohl et al., "A Hierarchical Probabilistic U-Net for Modeling Multi-Scale Ambiguities"
-    (arXiv 1905.13077), where the readers are repeated as often as there are more samples. Here each prediction gives
+    (arXiv 1905.13077), where the readers are repeated as often as there are more samples. Here the prediction gives
     :data:`MATCHED` masks, at the thresholds (i - 1/2) / 12, and masks and readers are repeated to the least common
     multiple of their numbers. All masks of a binary prediction are the same: its mean IoU with the readers.
     """
     from scipy.optimize import linear_sum_assignment  # half a second to import, which every training would pay
 
-    predictions, readers = _checked(prediction, readers)
-    thresholds = (np.arange(MATCHED)[:, None, None] + 0.5) / MATCHED
-    masks = (predictions[:, None] >= thresholds).reshape(-1, *readers.shape[1:])
-    number = math.lcm(len(masks), len(readers))
-    pairs = iou(masks[:, None], readers)  # (12 K, R)
-    pairs = pairs.repeat(number // len(masks), axis=0).repeat(number // len(readers), axis=1)
+    prediction, readers = _checked(prediction, readers)
+    masks = prediction >= (np.arange(MATCHED)[:, None, None] + 0.5) / MATCHED  # (12, H, W)
+    number = math.lcm(MATCHED, len(readers))
+    pairs = iou(masks[:, None], readers)  # (12, R)
+    pairs = pairs.repeat(number // MATCHED, axis=0).repeat(number // len(readers), axis=1)
     return float(pairs[linear_sum_assignment(pairs, maximize=True)].mean())
 
 
@@ -79,11 +80,11 @@ def vote_dice(prediction: np.ndarray, readers: np.ndarray) -> float:
     """Return the mean Dice of {prediction >= t} and {vote >= t} over t = 0.1, 0.2 ... 0.9, in [0, 1].
 
     The score of the challenge QUBIQ (Li et al., arXiv 2405.18435). The vote is the share of the readers who marked a
-    pixel; of several predictions the mean is taken.
+    pixel.
     """
-    predictions, readers = _checked(prediction, readers)
+    prediction, readers = _checked(prediction, readers)
     cut = LEVELS[:, None, None]
-    return float(dice(predictions.mean(axis=0) >= cut, readers.mean(axis=0) >= cut).mean())
+    return float(dice(prediction >= cut, readers.mean(axis=0) >= cut).mean())
 
 
 def crps_area(prediction: np.ndarray, readers: np.ndarray) -> float:
@@ -93,15 +94,14 @@ def crps_area(prediction: np.ndarray, readers: np.ndarray) -> float:
     (Gneiting and Raftery, Journal of the American Statistical Association 102, 2007, equation 21). Exact, over all
     thresholds. Of a binary prediction it is the mean absolute difference from the readers' areas.
     """
-    predictions, readers = _checked(prediction, readers)
-    families = [_family(p) for p in predictions]
-    areas = np.concatenate([areas for _, _, areas in families])
-    weights = np.concatenate([shares for _, shares, _ in families]) / len(families)
+    prediction, readers = _checked(prediction, readers)
+    _, weights, areas = _family(prediction)
     order = np.argsort(areas)
-    areas, below = areas[order], weights[order].cumsum()  # below: of each area, the probability of it or less
+    areas, weights = areas[order], weights[order]
+    below = weights.cumsum()  # of each area, the probability of it or less
     spread = (np.diff(areas) * (below * (1 - below))[:-1]).sum()  # E|A - A'| / 2, the integral of F (1 - F)
     observed = readers.sum(axis=(1, 2))
-    return float((np.abs(areas - observed[:, None]) @ weights[order]).mean() - spread)
+    return float((np.abs(areas - observed[:, None]) @ weights).mean() - spread)
 
 
 def reliability(predictions: Iterable[np.ndarray], readers: Iterable[np.ndarray], bins: int = 10) -> Calibration:
@@ -112,14 +112,13 @@ def reliability(predictions: Iterable[np.ndarray], readers: Iterable[np.ndarray]
     whatever the number of its readers.
 
     Args:
-        predictions: N of (H, W) or (K, H, W), in [0, 1]; of several the mean is taken.
+        predictions: N of (H, W) in [0, 1].
         readers: N of (R, H, W) bool or {0, 1}.
     """
     checked = [_checked(*pair) for pair in zip(predictions, readers, strict=True)]
-    means, votes = zip(
-        *((several.mean(axis=0).ravel(), masks.mean(axis=0).ravel()) for several, masks in checked), strict=True
-    )
-    return frequencies(np.concatenate(means), np.concatenate(votes), bins)
+    probabilities = np.concatenate([prediction.ravel() for prediction, _ in checked])
+    votes = np.concatenate([masks.mean(axis=0).ravel() for _, masks in checked])
+    return frequencies(probabilities, votes, bins)
 
 
 def against_readers(prediction: np.ndarray, readers: np.ndarray) -> dict[str, float]:
@@ -133,21 +132,19 @@ def against_readers(prediction: np.ndarray, readers: np.ndarray) -> dict[str, fl
 
 
 def _checked(prediction: np.ndarray, readers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the predictions (K, H, W) and the readers (R, H, W) bool."""
+    """Return the prediction (H, W) float and the readers (R, H, W) bool."""
     prediction, readers = np.asarray(prediction, float), np.asarray(readers)
-    predictions = prediction[None] if prediction.ndim == 2 else prediction
     if not len(readers):
         raise DataError("no reader is present: there is nothing to compare the prediction with; leave the image out")
-    if predictions.ndim != 3 or not len(predictions) or readers.ndim != 3 or predictions.shape[1:] != readers.shape[1:]:
+    if prediction.ndim != 2 or readers.ndim != 3 or prediction.shape != readers.shape[1:]:
         raise DataError(
-            f"a prediction (H, W) or (K, H, W) is compared with readers (R, H, W), not {prediction.shape} with "
-            f"{readers.shape}"
+            f"a prediction (H, W) is compared with readers (R, H, W), not {prediction.shape} with {readers.shape}"
         )
-    if not (predictions.min() >= 0 and predictions.max() <= 1):  # NaN fails both
+    if not (prediction.min() >= 0 and prediction.max() <= 1):  # NaN fails both
         raise DataError("the prediction must be finite and lie in [0, 1]")
     if readers.dtype != bool and not np.isin(readers, (0, 1)).all():
         raise DataError("the readers' masks must hold 0 and 1 only; binarise them first (soft masks at 0.5)")
-    return predictions, readers.astype(bool)
+    return prediction, readers.astype(bool)
 
 
 def _family(prediction: np.ndarray) -> Family:
@@ -174,9 +171,3 @@ def _spread(family: Family) -> float:
     _, shares, areas = family  # areas fall from the first to the last, which is 0
     smaller = (shares * areas)[::-1].cumsum()[-2::-1]  # of each mask but the empty one, over those inside it
     return float(1 - (shares**2).sum() - 2 * (shares[:-1] / np.maximum(areas[:-1], 1) * smaller).sum())
-
-
-def _diversity(families: list[Family]) -> float:
-    """Return the mean distance of two independent masks."""
-    across = sum(_distance(*pair) for pair in combinations(families, 2))
-    return (sum(map(_spread, families)) + 2 * across) / len(families) ** 2
