@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from softmask import papers
 from softmask.analysis.doctors import matrix_cells
 from softmask.errors import DataError
-from softmask.measure.segmentation import dice_matrix
+from softmask.measure.segmentation import dice_of_pairs, summary
 from softmask.report import tables
 from softmask.report.tables import Cell, ResultTable
 
@@ -26,7 +26,8 @@ LABELS = ("doctor1", "doctor2", "doctor3", "doctor4", "consensus50")
 
 def doctors(n=20):
     masks = np.random.default_rng(0).random((n, 4, 8, 8)) > 0.5
-    return dice_matrix(masks, extra=masks.sum(axis=1, keepdims=True) >= 2)
+    consensus = masks.sum(axis=1, keepdims=True) >= 2
+    return summary(np.stack([dice_of_pairs(image) for image in np.concatenate([masks, consensus], axis=1)]))
 
 
 def test_csv_has_exactly_the_columns_and_every_printed_cell(config):

@@ -29,7 +29,7 @@ from softmask.experiments.plan import records_folder
 from softmask.experiments.store import Record
 from softmask.label import closed_form_alpha, consensus, recist, soft_labels, soft_mask, trimap
 from softmask.measure import segmentation, soft
-from softmask.measure.segmentation import dice_matrix
+from softmask.measure.segmentation import dice_of_pairs
 from softmask.measure.statistics import mean_difference
 from softmask.parallel import map_samples, progress
 from softmask.report.result import Cell
@@ -92,10 +92,10 @@ def _slice(masks: np.ndarray) -> dict[str, float]:
     """Measures of one slice's masks (4, H, W)."""
 
     def mean_of_pairs(masks: np.ndarray) -> float:
-        return float(dice_matrix([masks]).values[0][PAIRS].mean())
+        return float(dice_of_pairs(masks)[PAIRS].mean())
 
     votes, sizes = masks.sum(axis=0), masks.sum(axis=(1, 2))
-    matrix = dice_matrix([masks], extra=[np.stack([votes >= 2, votes >= 3])]).values[0]  # (6, 6)
+    matrix = dice_of_pairs(np.stack([*masks, votes >= 2, votes >= 3]))  # (6, 6)
     box = tuple(slice(max(0, (side - CROP) // 2), (side - CROP) // 2 + CROP) for side in masks.shape[1:])
     wider = np.stack([binary_dilation(mask) for mask in masks])  # LIDC's contour is the first pixel outside
     of_both = sizes[PAIRS[0]] + sizes[PAIRS[1]]

@@ -23,7 +23,7 @@ from softmask.experiments.store import Run
 from softmask.label import consensus
 from softmask.measure import segmentation
 from softmask.measure.images import DOCTORS
-from softmask.measure.segmentation import DiceMatrix, dice_matrix, summary
+from softmask.measure.segmentation import DiceMatrix, dice_of_pairs, summary
 from softmask.papers import display
 from softmask.parallel import progress
 from softmask.report.result import SCALES, Cell
@@ -81,7 +81,7 @@ def agreement(dataset: Dataset, rows: Iterable[int], title: str = "") -> Agreeme
         try:
             masks = masks_of_four(dataset, row, "the comparison of doctors needs")
             images[where] = (
-                dice_matrix([masks], extra=[consensus.fifty_percent(masks)[None]]).values[0],  # (5, 5)
+                dice_of_pairs(np.stack([*masks, consensus.fifty_percent(masks)])),  # (5, 5)
                 segmentation.dice(masks, consensus.leave_one_out(masks)),  # (4,)
                 segmentation.dice(masks, consensus.staple(masks) >= 0.5),  # (4,)
             )

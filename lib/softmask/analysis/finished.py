@@ -19,6 +19,7 @@ from softmask.experiments.spec import RunSpec
 from softmask.experiments.store import Run
 from softmask.files import sha256_of
 from softmask.measure.soft import Calibration
+from softmask.measure.statistics import ratio
 from softmask.papers import display
 from softmask.report import provenance
 
@@ -136,8 +137,7 @@ def calibration(runs: Sequence[Run]) -> Calibration:
     counts = np.sum([part.counts for part in parts], axis=0)
 
     def pooled(name: str) -> np.ndarray:
-        totals = np.sum([part.counts * np.nan_to_num(getattr(part, name)) for part in parts], axis=0)
-        return np.divide(totals, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+        return ratio(np.sum([part.counts * np.nan_to_num(getattr(part, name)) for part in parts], axis=0), counts)
 
     mean_probability, observed = pooled("mean_probability"), pooled("observed")
     error = np.nansum(counts * np.abs(mean_probability - observed)) / counts.sum()

@@ -19,7 +19,7 @@ from softmask.analysis.table import NAN, numbers
 from softmask.config import BASE_SEED, Config
 from softmask.errors import DataError
 from softmask.measure import classification
-from softmask.measure.classification import CLASSIFIERS, Chance, Predictions
+from softmask.measure.classification import CLASSIFIERS, Predictions
 from softmask.measure.differences import Scores
 from softmask.measure.statistics import bootstrap_interval, icc
 from softmask.papers import Claim, display
@@ -89,7 +89,7 @@ def held_out(nodules: Nodules, config: Config, sets: Sequence[str] = FEATURE_SET
     return HeldOut(nodules, _by_place(predict, nodules, sets, "classifiers on"), config.seeds)
 
 
-def against_chance(nodules: Nodules, config: Config, sets: Sequence[str]) -> dict[tuple[str, str], Chance]:
+def against_chance(nodules: Nodules, config: Config, sets: Sequence[str]) -> dict[tuple[str, str], dict[str, float]]:
     """Return the permutation test of every classifier, by (features, classifier)."""
     permute = partial(_chance, nodules=nodules, n=PERMUTATIONS[config.profile.name])
     return _by_place(permute, nodules, sets, "permuted labels of")
@@ -117,7 +117,7 @@ def _predicted(place: tuple[str, str], nodules: Nodules, seeds: Sequence[int]) -
     return classification.cross_validate(values, used.burr, used.patients, classifier, seeds)
 
 
-def _chance(place: tuple[str, str], nodules: Nodules, n: int) -> Chance:
+def _chance(place: tuple[str, str], nodules: Nodules, n: int) -> dict[str, float]:
     features, classifier = place
     values = nodules.features[features].to_numpy()  # (N, F)
     return classification.against_chance(values, nodules.burr, nodules.patients, classifier, n, BASE_SEED)
@@ -197,11 +197,10 @@ def auc_cells(tests: Iterable[HeldOut], pairs: Sequence[tuple[str, str]]) -> lis
     return cells
 
 
-def chance_cells(nodules: Nodules, tests: Mapping[tuple[str, str], Chance]) -> list[Cell]:
+def chance_cells(nodules: Nodules, tests: Mapping[tuple[str, str], Mapping[str, float]]) -> list[Cell]:
     """Return AUC, the mean AUC over permuted labels, and p."""
     cells = []
-    for place, test in tests.items():
-        values = {"auc": test.auc, "auc_permuted": test.chance, "p": test.p}
+    for place, values in tests.items():
         cells += numbers(row_of(*place), nodules.name, values, len(nodules), 1, nodules.source)
     return cells
 

@@ -29,7 +29,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from softmask.errors import DataError
-from softmask.measure.statistics import bootstrap_weights, group_numbers, percentile_interval
+from softmask.measure.statistics import bootstrap_weights, group_numbers, percentile_interval, ratio
 
 FOLDS, INNER_FOLDS = 5, 3
 
@@ -92,7 +92,7 @@ class Predictions:
         weights = np.ones(len(self.labels)) if weights is None else np.asarray(weights, float)
         total = ((weights[..., positive] @ pairs) * weights[..., negative]).sum(axis=-1)
         won = ((weights[..., positive] @ wins) * weights[..., negative]).sum(axis=-1)
-        return np.divide(won, total, out=np.full(np.shape(total), np.nan), where=total > 0)
+        return ratio(won, total)
 
 
 def cross_validate(
@@ -129,19 +129,11 @@ def auc_difference(a: Predictions, b: Predictions, seed: int) -> tuple[float, fl
     return float(a.auc() - b.auc()), low, high
 
 
-@dataclass(frozen=True)
-class Chance:
-    """AUC with the labels as they are, the mean AUC over permuted labels, and the p value."""
-
-    auc: float
-    chance: float
-    p: float
-
-
 def against_chance(
     features: np.ndarray, labels: np.ndarray, groups: Sequence[Hashable], classifier: str, n: int, seed: int
-) -> Chance:
-    """Return the permutation test of the AUC of one repetition with the default setting.
+) -> dict[str, float]:
+    """Return the permutation test of the AUC of one repetition with the default setting: ``auc``, its mean over
+    permuted labels (``auc_permuted``), and ``p``.
 
     p = (1 + number of permutations with at least this AUC) / (1 + n), which is never 0 (Phipson and Smyth 2010).
     The mean over permutations is 1/2 unless something leaks.
@@ -153,7 +145,8 @@ def against_chance(
     generator = np.random.default_rng(seed)
     null = np.array([auc(permuted(labels, groups, generator)) for _ in range(n)])
     observed = auc(labels)
-    return Chance(observed, float(null.mean()), float((1 + (null >= observed).sum()) / (1 + n)))
+    p = float((1 + (null >= observed).sum()) / (1 + n))
+    return {"auc": observed, "auc_permuted": float(null.mean()), "p": p}
 
 
 def permuted(labels: np.ndarray, groups: Sequence[Hashable], generator: np.random.Generator) -> np.ndarray:

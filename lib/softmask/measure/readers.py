@@ -27,6 +27,7 @@ import numpy as np
 from softmask.errors import DataError
 from softmask.measure.segmentation import dice, iou
 from softmask.measure.soft import Calibration, frequencies
+from softmask.measure.statistics import ratio
 
 MEASURES = ("ged", "matched_iou", "vote_dice", "crps_area", "ece_vote")
 """Names of what :func:`against_readers` gives."""
@@ -162,7 +163,7 @@ def _distance(first: Family, second: Family) -> float:
     counts = np.bincount(i * shape[1] + j, minlength=shape[0] * shape[1]).reshape(shape)  # pixels of each two values
     both = counts[::-1, ::-1].cumsum(axis=0).cumsum(axis=1)[::-1, ::-1]  # ... and of larger ones
     union = areas[:, None] + other_areas - both
-    return float(1 - shares @ np.divide(both, union, out=np.ones(shape), where=union > 0) @ other_shares)
+    return float(1 - shares @ ratio(both, union, empty=1.0) @ other_shares)
 
 
 def _spread(family: Family) -> float:

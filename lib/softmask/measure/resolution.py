@@ -12,6 +12,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from softmask.measure.soft import edge_band
+from softmask.measure.statistics import ratio
 
 SCALE = 4
 """Between the low resolution and that of the images, along each axis."""
@@ -49,9 +50,8 @@ def sharpness(images: np.ndarray, region: np.ndarray) -> np.ndarray:
         region: (..., H, W) bool, the pixels that count; NaN where there are none.
     """
     rows, columns = np.gradient(np.asarray(images, float), axis=(-2, -1))
-    count = np.asarray(region.sum(axis=(-2, -1)))
     total = np.where(region, rows**2 + columns**2, 0).sum(axis=(-2, -1))
-    return np.sqrt(np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0))[()]
+    return np.sqrt(ratio(total, region.sum(axis=(-2, -1))))
 
 
 def spectrum(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -96,12 +96,10 @@ def measure_upscaled(upscaled: np.ndarray, reference: np.ndarray, masks: np.ndar
         masks: (N, H, W) bool or in [0, 1], the lesion.
     """
     band = edge_band(masks)
-    sharpest = sharpness(reference, band)
-    relative = np.divide(sharpness(upscaled, band), sharpest, out=np.full(len(sharpest), np.nan), where=sharpest > 0)
     return {
         "psnr": psnr(upscaled, reference),
         "ssim": ssim(upscaled, reference),
-        "sharpness": relative,
+        "sharpness": ratio(sharpness(upscaled, band), sharpness(reference, band)),
         "texture": texture_distance(upscaled, reference),
     }
 
@@ -147,7 +145,7 @@ def edge_profile(images: np.ndarray, masks: np.ndarray, reach: int) -> tuple[np.
         near = (place >= 0) & (place < 2 * reach) & mask.any()
         count = np.bincount(place[near], None, 2 * reach)
         total = np.bincount(place[near], image[near], 2 * reach)
-        return np.divide(total, count, out=np.full(2 * reach, np.nan), where=count > 0)
+        return ratio(total, count)
 
     return np.arange(-reach, reach) + 0.5, _each(profile, images, masks)
 

@@ -10,27 +10,27 @@ shares nothing with the other (Dice 0, IoU 0). Masks of other values raise DataE
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import repeat
 
 import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt
 from scipy.spatial import cKDTree
 
 from softmask.errors import DataError
+from softmask.measure.statistics import ratio
 
 
 def dice(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the Dice coefficient 2 TP / (2 TP + FP + FN), in [0, 1] (Dice 1945); 1 where both masks are empty."""
     both, first, second = _counts(predicted, truth)
-    return _ratio(2 * both, first + second, empty=1.0)
+    return ratio(2 * both, first + second, empty=1.0)
 
 
 def iou(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return TP / (TP + FP + FN), the intersection over union (Jaccard 1912); 1 where both masks are empty."""
     both, first, second = _counts(predicted, truth)
-    return _ratio(both, first + second - both, empty=1.0)
+    return ratio(both, first + second - both, empty=1.0)
 
 
 def accuracy(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -42,13 +42,13 @@ def accuracy(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def sensitivity(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return TP / (TP + FN), the share of the foreground that was predicted; NaN where ``truth`` is empty."""
     both, _, true = _counts(predicted, truth)
-    return _ratio(both, true, empty=np.nan)
+    return ratio(both, true)
 
 
 def ppv(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return TP / (TP + FP), the share of the prediction that is foreground; NaN where ``predicted`` is empty."""
     both, positive, _ = _counts(predicted, truth)
-    return _ratio(both, positive, empty=np.nan)
+    return ratio(both, positive)
 
 
 def hausdorff(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -114,24 +114,17 @@ class DiceMatrix:
     values: np.ndarray
 
 
-def dice_matrix(masks: Iterable[np.ndarray], extra: Iterable[np.ndarray] | None = None) -> DiceMatrix:
-    """Pairwise Dice between the readers of N images, averaged over the images.
-
-    Args:
-        masks: N of (R, H, W) bool, of any sizes.
-        extra: N of (E, H, W) bool: further masks to compare with, such as a consensus; K = R + E.
-    """
-    pairs = zip(masks, repeat(()) if extra is None else extra, strict=False)
-    images = [np.stack([*readers, *others]) for readers, others in pairs]
-    return summary(np.stack([dice(image[:, None], image[None]) for image in images]))
+def dice_of_pairs(masks: np.ndarray) -> np.ndarray:
+    """Return (K, K), the Dice of every two of the ``masks`` (K, H, W) of an image."""
+    return dice(masks[:, None], masks)
 
 
 def summary(values: np.ndarray) -> DiceMatrix:
     """Return mean, spread and counts over the images of ``values`` (N, K, K)."""
     known = ~np.isnan(values)
     counts = known.sum(axis=0)
-    mean = _ratio(np.where(known, values, 0).sum(axis=0), counts, empty=np.nan)
-    variance = _ratio(np.where(known, (values - mean) ** 2, 0).sum(axis=0), counts - 1, empty=np.nan)
+    mean = ratio(np.where(known, values, 0).sum(axis=0), counts)
+    variance = ratio(np.where(known, (values - mean) ** 2, 0).sum(axis=0), counts - 1)
     return DiceMatrix(mean, np.sqrt(variance), counts, values)
 
 
@@ -177,8 +170,3 @@ def _counts(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.nd
     """Return the pixels in both, in ``predicted`` and in ``truth``."""
     predicted, truth = _masks(predicted, truth)
     return tuple(np.count_nonzero(mask, axis=(-2, -1)) for mask in (predicted & truth, predicted, truth))
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray, *, empty: float) -> np.ndarray:
-    numerator, denominator = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
-    return np.divide(numerator, denominator, out=np.full(numerator.shape, empty), where=denominator > 0)[()]

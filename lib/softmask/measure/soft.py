@@ -14,6 +14,7 @@ from scipy.ndimage import binary_dilation, correlate1d, generate_binary_structur
 from scipy.special import expit, logit
 
 from softmask.errors import DataError
+from softmask.measure.statistics import ratio
 
 GRADIENT_SIGMA = 1.4
 """Width of the Gaussian derivative of :func:`gradient_error`, in pixels: that of Rhemann et al. 2009."""
@@ -40,7 +41,7 @@ def soft_dice(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
     alpha, truth = np.asarray(alpha, float), np.asarray(truth, float)
     total = (alpha + truth).sum(axis=(-2, -1))
     shared = 2 * np.minimum(alpha, truth).sum(axis=(-2, -1))
-    return np.divide(shared, total, out=np.ones_like(total), where=total > 0)[()]
+    return ratio(shared, total, empty=1.0)
 
 
 def gradient_error(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -91,7 +92,7 @@ def auc(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
     n_inside = np.count_nonzero(inside, axis=-1)
     n_pairs = n_inside * (inside.shape[-1] - n_inside)
     wins = np.where(inside, ranks, 0).sum(axis=-1) - n_inside * (n_inside + 1) / 2
-    return np.divide(wins, n_pairs, out=np.full(wins.shape, np.nan), where=n_pairs > 0)[()]
+    return ratio(wins, n_pairs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +129,7 @@ def frequencies(probabilities: np.ndarray, observed: np.ndarray, bins: int = 10)
     which = np.digitize(probabilities.ravel(), np.linspace(0, 1, bins + 1)[1:-1], right=True)
     counts = np.bincount(which, minlength=bins)
     mean_probability, mean_observed = (
-        np.divide(np.bincount(which, values.ravel(), bins), counts, out=np.full(bins, np.nan), where=counts > 0)
-        for values in (probabilities, observed)
+        ratio(np.bincount(which, values.ravel(), bins), counts) for values in (probabilities, observed)
     )
     error = np.nansum(counts * np.abs(mean_probability - mean_observed)) / counts.sum()
     return Calibration(counts, mean_probability, mean_observed, float(error))
@@ -197,5 +197,4 @@ def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _mean(values: np.ndarray, band: np.ndarray | None) -> np.ndarray:
     band = np.broadcast_to(True if band is None else np.asarray(band, bool), values.shape)
-    total, count = np.where(band, values, 0.0).sum(axis=(-2, -1)), np.asarray(np.count_nonzero(band, axis=(-2, -1)))
-    return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)[()]
+    return ratio(np.where(band, values, 0.0).sum(axis=(-2, -1)), np.count_nonzero(band, axis=(-2, -1)))

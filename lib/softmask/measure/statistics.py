@@ -23,8 +23,7 @@ class PairedTest:
         mean_difference: mean of a - b over the pairs.
         low, high: 95 % percentile bootstrap interval of it.
         p: two-sided Wilcoxon signed-rank p value; 1 where no pair differs.
-        n, n_groups: pairs compared, and the groups they belong to.
-        n_left_out: pairs of which a value is NaN (an undefined SEN or PPV).
+        n, n_groups: pairs compared (none with NaN, an undefined SEN or PPV), and the groups they belong to.
     """
 
     mean_difference: float
@@ -33,7 +32,6 @@ class PairedTest:
     p: float
     n: int
     n_groups: int
-    n_left_out: int
 
 
 def bootstrap_interval(
@@ -94,8 +92,7 @@ def paired_test(a: np.ndarray, b: np.ndarray, seed: int, groups: Sequence[Hashab
     low, high = bootstrap_interval(differences, seed, groups=numbers)
     means = np.bincount(numbers, weights=differences) / np.bincount(numbers)  # of each group
     p = float(wilcoxon(means).pvalue) if np.any(means) else 1.0
-    left_out = len(a) - len(differences)
-    return PairedTest(float(differences.mean()), low, high, p, len(differences), len(means), left_out)
+    return PairedTest(float(differences.mean()), low, high, p, len(differences), len(means))
 
 
 def mean_difference(
@@ -117,8 +114,7 @@ def mean_difference(
     def means(values: np.ndarray, weights: np.ndarray | None, drawn: np.ndarray) -> np.ndarray:
         weights = np.where(np.isnan(values), 0, np.ones(len(a)) if weights is None else weights)
         total = drawn @ weights  # 0 where a draw holds only groups without a defined value
-        weighted = drawn @ (weights * np.nan_to_num(values))
-        return np.divide(weighted, total, out=np.full(len(drawn), np.nan), where=total > 0)
+        return ratio(drawn @ (weights * np.nan_to_num(values)), total)
 
     low, high = percentile_interval(means(b, weights, drawn) - means(a, None, drawn))
     once = np.ones((1, len(a)))
@@ -164,8 +160,13 @@ def icc(values: np.ndarray) -> np.ndarray:
     between = k * ((subjects - mean) ** 2).sum(axis=(-2, -1)) / (n - 1)
     judges = n * ((raters - mean) ** 2).sum(axis=(-2, -1)) / (k - 1)
     rest = ((values - subjects - raters + mean) ** 2).sum(axis=(-2, -1)) / ((n - 1) * (k - 1))
-    total = between + (k - 1) * rest + k * (judges - rest) / n
-    return np.divide(between - rest, total, out=np.full(np.shape(total), np.nan), where=total > 0)
+    return ratio(between - rest, between + (k - 1) * rest + k * (judges - rest) / n)
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray, empty: float = np.nan) -> np.ndarray:
+    """Return numerator / denominator of arrays that broadcast; ``empty`` where the denominator is not above 0."""
+    numerator, denominator = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
+    return np.divide(numerator, denominator, out=np.full(numerator.shape, empty), where=denominator > 0)[()]
 
 
 def group_numbers(groups: Sequence[Hashable]) -> np.ndarray:

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from softmask.measure.statistics import ratio
 from softmask.papers.audit.check import POINTS, TO_EXPLAIN, Finding, Range, Row, as_printed, dice_sen_ppv, row_check
 
 IMAGES = 30
@@ -122,7 +123,7 @@ def _grid() -> _Grid:
 
 
 def _harmonic(s: np.ndarray, p: np.ndarray) -> np.ndarray:
-    return np.divide(2 * s * p, s + p, out=np.zeros_like(s), where=s + p > 0)
+    return ratio(2 * s * p, s + p, empty=0.0)
 
 
 @cache
