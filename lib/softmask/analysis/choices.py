@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import binary_dilation
 
-from softmask.analysis.doctors import PAIRS, masks_of_four, rows_named
+from softmask.analysis.doctors import PAIRS, of_four_readers, rows_named
 from softmask.analysis.examples import spread
 from softmask.analysis.labels import first_mask
 from softmask.analysis.table import numbers
@@ -24,14 +24,14 @@ from softmask.config import BASE_SEED, Config
 from softmask.data import open_dataset, selection
 from softmask.data.sample import Dataset, Sample, data_kind
 from softmask.data.splits import crops
-from softmask.errors import DataError, LabelError, MissingData
+from softmask.errors import LabelError, MissingData
 from softmask.experiments.plan import records_folder
 from softmask.experiments.store import Record
 from softmask.label import closed_form_alpha, consensus, recist, soft_labels, soft_mask, trimap
 from softmask.measure import segmentation, soft
 from softmask.measure.segmentation import dice_of_pairs
 from softmask.measure.statistics import mean_difference
-from softmask.parallel import map_samples, progress
+from softmask.parallel import map_samples
 from softmask.report.result import Cell
 from softmask.train.losses import by_tanh
 
@@ -69,23 +69,12 @@ def compared(
 
 
 def read_slices(dataset: Dataset, rows: Iterable[int]) -> pd.DataFrame:
-    """Return the measures of :func:`reader_choices` for each slice that four readers marked; DataError without any.
-
-    A row that cannot be read, or that not all four marked, is left out and listed in ``dataset.problems``.
-    """
-    lines = []
-    for row in progress([int(row) for row in rows], "readers' masks"):
-        where, about = dataset.name_of(row), dataset.index.iloc[row]
-        try:
-            masks = masks_of_four(dataset, row, "choices about a consensus need")
-        except DataError as error:
-            dataset.add_problem(where, str(error))
-            continue
-        nodule = f"{about['patient']}/{about['nodule']}"
-        lines.append({"patient": about["patient"], "nodule": nodule, "area": about["area"], **_slice(masks)})
-    if not lines:
-        raise DataError(f"{dataset.name}: no image that all four readers marked could be read from {dataset.origin}")
-    return pd.DataFrame(lines)
+    """Return the measures of :func:`reader_choices`, slice by slice, as :func:`of_four_readers` reads them."""
+    measured = of_four_readers(_slice, dataset, rows, "choices about a consensus need", "readers' masks")
+    about = dataset.index.iloc[list(measured)].reset_index(drop=True)
+    nodules = about["patient"] + "/" + about["nodule"]
+    slices = pd.DataFrame({"patient": about["patient"], "nodule": nodules, "area": about["area"]})
+    return slices.join(pd.DataFrame(list(measured.values())))
 
 
 def _slice(masks: np.ndarray) -> dict[str, float]:

@@ -6,8 +6,9 @@ LIDC does not say who is "doctor 1": neither does ``any_doctor``, the mean over 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,35 +63,41 @@ class Agreement:
         return dict(zip(REFERENCES, values, strict=True))
 
 
-def masks_of_four(dataset: Dataset, row: int, purpose: str) -> np.ndarray:
-    """Return the masks (4, H, W) of a slice; DataError unless four readers marked it."""
-    readers, present = dataset.read_masks(row)
-    if present.sum() != 4:
-        raise DataError(f"marked by {present.sum()} readers; {purpose} four")
-    return readers[present]
+def of_four_readers(
+    measure: Callable[[np.ndarray], Any], dataset: Dataset, rows: Iterable[int], purpose: str, title: str
+) -> dict[int, Any]:
+    """Return ``measure`` of the masks (4, H, W) of each of ``rows``, by row; DataError when no row is left.
+
+    A row that cannot be read or measured, or that not all four readers marked, is left out and listed in
+    ``dataset.problems``.
+    """
+    measured = {}
+    for row in progress([int(row) for row in rows], title):
+        try:
+            readers, present = dataset.read_masks(row)
+            if present.sum() != 4:
+                raise DataError(f"marked by {present.sum()} readers; {purpose} four")
+            measured[row] = measure(readers[present])
+        except (DataError, LabelError) as error:
+            dataset.add_problem(dataset.name_of(row), str(error))
+    if not measured:
+        raise DataError(f"{dataset.name}: no image that all four readers marked could be read from {dataset.origin}")
+    return measured
 
 
 def agreement(dataset: Dataset, rows: Iterable[int], title: str = "") -> Agreement:
-    """Return the agreement of the four readers over ``rows`` of a data set; DataError when no row is left.
+    """Return the agreement over ``rows`` of a data set (:func:`of_four_readers`)."""
 
-    A row that cannot be read, or that not all four readers marked, is left out and listed in ``dataset.problems``.
-    """
-    images: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-    for row in progress([int(row) for row in rows], title or dataset.name):
-        where = dataset.name_of(row)
-        try:
-            masks = masks_of_four(dataset, row, "the comparison of doctors needs")
-            images[where] = (
-                dice_of_pairs(np.stack([*masks, consensus.fifty_percent(masks)])),  # (5, 5)
-                segmentation.dice(masks, consensus.leave_one_out(masks)),  # (4,)
-                segmentation.dice(masks, consensus.staple(masks) >= 0.5),  # (4,)
-            )
-        except (DataError, LabelError) as error:
-            dataset.add_problem(where, str(error))
-    if not images:
-        raise DataError(f"{dataset.name}: no image that all four readers marked could be read from {dataset.origin}")
+    def measure(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return (
+            dice_of_pairs(np.stack([*masks, consensus.fifty_percent(masks)])),  # (5, 5)
+            segmentation.dice(masks, consensus.leave_one_out(masks)),  # (4,)
+            segmentation.dice(masks, consensus.staple(masks) >= 0.5),  # (4,)
+        )
+
+    images = of_four_readers(measure, dataset, rows, "the comparison of doctors needs", title or dataset.name)
     values, others, staple = (np.stack(arrays) for arrays in zip(*images.values(), strict=True))
-    return Agreement(list(images), summary(values), others, staple)
+    return Agreement([dataset.name_of(row) for row in images], summary(values), others, staple)
 
 
 def rows_named(dataset: Dataset, ids: Iterable[str]) -> list[int]:
