@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -96,11 +96,6 @@ def _trained(runs: list[Run]) -> Trained:
     )
 
 
-def _folds(run: Run) -> Iterable[Run]:
-    """A run, or those on the folds of one specimen that it stands for."""
-    return getattr(run, "folds", ()) or (run,)
-
-
 def _masks(run: Run) -> dict[str, np.ndarray]:
     """Predictions kept of a run's test images, binarised as in testing."""
     threshold = 255 * run.record.threshold
@@ -118,18 +113,11 @@ def _pictures(run: Run, config: Config) -> Pictures:
         credit = place[0].licence
         if not credit.startswith("CC BY"):
             return Pictures(ids, missing=f"its terms do not let a page show the images ({credit})")
-    parts = list(_tested(run, config))
-    if None in parts:
-        return Pictures(ids, missing="the images at hand are not those that the networks were tested on")
-    images = np.concatenate([images for images, _ in parts])
-    return Pictures(ids, images, np.concatenate([truths for _, truths in parts]), credit)
-
-
-def _tested(run: Run, config: Config) -> Iterator[tuple[np.ndarray, np.ndarray] | None]:
-    """Images (N, S, S) uint8 and truths bool of each fold; None where they are not those of the record."""
-    for fold in _folds(run):
+    tested = []
+    for fold in finished.folds_of(run):
         data = finished.data_of(fold.spec, config)
         if data is None or data.digest != fold.record.provenance.data:
-            yield None
-        else:
-            yield np.rint(255 * data.test.images[:, 0]).astype(np.uint8), data.test.masks[:, 0] > 0
+            return Pictures(ids, missing="the images at hand are not those that the networks were tested on")
+        tested.append(data.test)
+    images = np.concatenate([np.rint(255 * test.images[:, 0]).astype(np.uint8) for test in tested])
+    return Pictures(ids, images, np.concatenate([test.masks[:, 0] > 0 for test in tested]), credit)

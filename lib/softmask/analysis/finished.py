@@ -149,10 +149,14 @@ def needs_of(spec: RunSpec, fitted: Fitted) -> Sequence[Run]:
     return next((run.needs for run in distinct(fitted) if run.spec == spec), ())
 
 
+def folds_of(run: Run) -> Sequence[Run]:
+    """Return the folds of a :class:`Joined`, or the run itself."""
+    return getattr(run, "folds", ()) or (run,)
+
+
 def distinct(fitted: Fitted) -> list[Run]:
     """Return all runs, each once, and every fold of a :class:`Joined`."""
-    each = (fold for runs in fitted.values() for run in runs for fold in getattr(run, "folds", None) or (run,))
-    return list({run.spec: run for run in each}.values())
+    return list({fold.spec: fold for runs in fitted.values() for run in runs for fold in folds_of(run)}.values())
 
 
 def provenance_of(fitted: Fitted, config: Config, started: float) -> dict[str, Any]:

@@ -259,15 +259,8 @@ def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5)
     return medians | {"total": medians["trimap"] + medians["matting"]}
 
 
-def ceiling(soft_label: np.ndarray, masks: np.ndarray, cut: float = 0.5) -> np.ndarray:
-    """Return (N,) Dice of soft labels, cut at ``cut``, with the truth, both (N, S, S)."""
-    lesion, truth = soft_label >= cut, masks > 0
-    shared = (lesion & truth).sum(axis=(1, 2))
-    return 2 * shared / (lesion.sum(axis=(1, 2)) + truth.sum(axis=(1, 2)))
-
-
 def ceiling_cells(places: Iterable[tuple[str, str]], fitted: Fitted, config: Config) -> list[Cell]:
-    """Return the mean :func:`ceiling` of each row's soft label at 0.5 and its best threshold."""
+    """Return the mean Dice of each row's soft label with the truth, cut at 0.5 and at its best threshold."""
     rows = []
     opened: dict[str, Prepared | None] = {}
     for row, dataset in places:
@@ -278,9 +271,9 @@ def ceiling_cells(places: Iterable[tuple[str, str]], fitted: Fitted, config: Con
             opened[dataset] = data_of(run.spec, config)
         if (data := opened[dataset]) is None:
             continue
-        soft_label, masks = data.test.soft[run.spec.label][:, 0], data.test.masks[:, 0]
+        soft_label, truth = data.test.soft[run.spec.label][:, 0], data.test.masks[:, 0] > 0
         cuts = (0.5, *(round(0.05 * i, 2) for i in range(1, 20)))
-        by_cut = {cut: ceiling(soft_label, masks, cut) for cut in cuts}
+        by_cut = {cut: segmentation.dice(soft_label >= cut, truth) for cut in cuts}
         best = max(by_cut, key=lambda cut: by_cut[cut].mean())
         records = pd.DataFrame({"row": row, "ceiling": by_cut[0.5], "ceiling_best": by_cut[best]})
         cells = summarise(of_records(records, "row", list(CEILINGS), dataset=dataset, source=kind_of(run)))

@@ -16,7 +16,7 @@ import pandas as pd
 from softmask import papers
 from softmask.analysis import claims, training
 from softmask.analysis.finished import Fitted, kind_of, note_of, succeeded
-from softmask.analysis.table import of_runs, seed_cells, summarise, values_of
+from softmask.analysis.table import of_records, of_runs, seed_cells, summarise, values_of
 from softmask.analysis.training import scores_of
 from softmask.config import Config
 from softmask.data import real_paths
@@ -100,15 +100,13 @@ def table_cells(table: str, fitted: Fitted) -> list[Cell]:
 
 def method_cells(measures: Mapping[str, Mapping[str, np.ndarray]]) -> list[Cell]:
     """Return cells of methods that come with the package; infinite distances are left out."""
-    parts = []
+    cells = []
     for method, by_measure in measures.items():
-        for measure, values in by_measure.items():
-            for statistic in ("mean", "median"):
-                about = {"row": f"shipped_{method}", "metric": f"{statistic}_{measure}"}
-                parts.append(pd.DataFrame({"value": values}).assign(**about))
-    table = pd.concat(parts, ignore_index=True)
-    table = table.assign(dataset=REAL, source=data_kind(REAL, "real"), run="", failed=False)
-    return summarise(table, np.isfinite)
+        named = {f"{kind}_{name}": values for name, values in by_measure.items() for kind in ("mean", "median")}
+        records = pd.DataFrame(named).assign(row=f"shipped_{method}")
+        table = of_records(records, "row", list(named), dataset=REAL, source=data_kind(REAL, "real"))
+        cells += summarise(table, np.isfinite)
+    return cells
 
 
 def all_cells(fitted: Fitted) -> list[Cell]:

@@ -178,17 +178,10 @@ def hardest_places(runs: Sequence[Run], count: int) -> list[int]:
 
 def wall_places(runs: Sequence[Run], count: int) -> list[int]:
     """Return slices with a nodule on the lung's boundary, of different scans first."""
-    values = np.array(runs[0].record.measures["nodules_at_wall_inside"], float)
+    values, scans = np.array(runs[0].record.measures["nodules_at_wall_inside"], float), runs[0].record.groups
     places = np.flatnonzero(~np.isnan(values)).tolist()
-    return sorted([*dict.fromkeys([*_of_different_scans(places, runs), *places])][:count])
-
-
-def _of_different_scans(places: Sequence[int], runs: Sequence[Run]) -> list[int]:
-    """The first of ``places`` of each scan."""
-    first: dict[str, int] = {}
-    for place in places:
-        first.setdefault(runs[0].record.groups[place], place)
-    return list(first.values())
+    first = {scans[place]: place for place in reversed(places)}
+    return sorted([*dict.fromkeys([*sorted(first.values()), *places])][:count])
 
 
 def activations(run: Run, image: np.ndarray) -> dict[str, np.ndarray]:

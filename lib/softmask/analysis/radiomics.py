@@ -177,9 +177,8 @@ def nodules_of(name: str, dataset: Dataset, cap: int | None = None) -> Nodules:
     if cap is not None:
         table = table.groupby("class").head(cap // 2)
     before = len(dataset.problems)
-    work = partial(_records, strategy=STRATEGIES[name])
-    records = map_samples(work, dataset, table["row"], title=f"soft masks of {name}")
-    lesions = [record["lesion"] for record in records]
+    work = partial(_lesions, strategy=STRATEGIES[name])
+    lesions = map_samples(work, dataset, table["row"], title=f"soft masks of {name}")
     if not lesions:
         raise DataError(f"{name}: no soft mask could be made of any of {len(table)} nodules")
     features, missing = features_of(lesions, bins_of(dataset, int(table["row"].iloc[0])))
@@ -200,8 +199,8 @@ def nodules_of(name: str, dataset: Dataset, cap: int | None = None) -> Nodules:
     )
 
 
-def _records(sample: Sample, strategy: str) -> list[dict]:
-    return [{"lesion": lesion_of(sample, strategy)}]
+def _lesions(sample: Sample, strategy: str) -> list[Lesion]:
+    return [lesion_of(sample, strategy)]
 
 
 def features_of(lesions: Sequence[Lesion], bins: BinCount | BinWidth) -> tuple[dict[str, pd.DataFrame], dict[int, str]]:
