@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -107,7 +107,7 @@ class AgainstReaders:
     def __init__(self, config: Config) -> None:
         self.config = config
         self._readers: dict[tuple, dict[str, np.ndarray]] = {}
-        self._measures: dict[RunSpec, dict[str, np.ndarray]] = {}
+        self._measures: dict[RunSpec, pd.DataFrame] = {}
 
     def __call__(self, runs: Sequence[Run], metric: str) -> np.ndarray:
         if metric not in measures.MEASURES:
@@ -126,25 +126,21 @@ class AgainstReaders:
         _, predictions, readers = zip(*map(self._pairs, runs), strict=True)
         return measures.reliability(chain(*predictions), chain(*readers))
 
-    def _measured(self, run: Run) -> dict[str, np.ndarray]:
-        """Return (N,) for each measure."""
+    def _measured(self, run: Run) -> pd.DataFrame:
+        """Return a line for each test image, a column for each measure."""
         if run.spec in self._measures:
             return self._measures[run.spec]
         names, *pairs = self._pairs(run)
 
-        def build() -> dict[str, np.ndarray]:
+        def build() -> dict[str, list[float]]:
             title = f"{run.spec.name} against readers"
             lines = map_items(_measures, list(zip(*pairs, strict=True)), title=title, unit="image")
-            return {metric: np.array([line[metric] for line in lines]) for metric in measures.MEASURES}
+            return pd.DataFrame(lines).to_dict("list")
 
         content = [array.tobytes() for array in chain(*pairs)]
         values = cached_arrays("against-readers", sha256_of(code_digest("measure"), *names, *content), build)
-        places = {name: place for place, name in enumerate(run.record.ids)}
-        measured = {metric: np.full(len(run.record.ids), np.nan) for metric in measures.MEASURES}
-        for metric, array in measured.items():
-            array[[places[name] for name in names]] = values[metric]
-        self._measures[run.spec] = measured
-        return measured
+        self._measures[run.spec] = pd.DataFrame(values, index=names).reindex(list(run.record.ids))
+        return self._measures[run.spec]
 
     def _pairs(self, run: Run) -> tuple[list[str], list[np.ndarray], list[np.ndarray]]:
         """Return the images that have a prediction and readers: names, soft masks (S, S), readers (R, S, S)."""
@@ -215,31 +211,21 @@ def compared(found: Mapping[Key, Scores]) -> list[Judged]:
     Differences are in favour of the soft mask, with their intervals over patients and seeds. ``p_holm`` of an outcome
     is two-sided and corrected for all of these pairs together; NaN for pairs that are not judged.
     """
-    pairs = [
-        Pair(better, worse, dataset, metric)
-        for metric in LOW
-        for dataset in NODULES
-        for by_row in PAIRS.values()
-        for better, rivals in by_row.items()
-        for worse in rivals
-        if {(better, dataset, metric), (worse, dataset, metric)} <= found.keys()
-    ]
-    judged = []
-    for pair in pairs:
-        rows = (found[row, pair.dataset, pair.metric] for row in (pair.better, pair.worse))
-        judged.append(Judged(pair, judge_pair(*rows, lower=LOW[pair.metric])))
-    both_sided = [np.nan if np.isnan(each.outcome.p) else _both_sided(each) for each in judged]
-    corrected = holm(both_sided)
+    rows = [(better, worse) for by_row in PAIRS.values() for better, rivals in by_row.items() for worse in rivals]
+    judged, p = [], []
+    for metric, dataset, (better, worse) in product(LOW, NODULES, rows):
+        pair = Pair(better, worse, dataset, metric)
+        if not found.keys() >= set(pair.keys):
+            continue
+        outcome = judge_pair(*(found[key] for key in pair.keys), lower=LOW[metric])
+        difference = outcome.difference
+        judged.append(Judged(pair, outcome))
+        p.append(np.nan if np.isnan(outcome.p) else min(1.0, 2 * min(difference.p_below(0), difference.p_above(0))))
     return [
-        replace(each, outcome=replace(each.outcome, p_holm=float(p)))
-        for each, p in zip(judged, corrected, strict=True)
+        replace(each, outcome=replace(each.outcome, p_holm=float(adjusted)))
+        for each, adjusted in zip(judged, holm(p), strict=True)
         if each.outcome.difference is not None
     ]
-
-
-def _both_sided(judged: Judged) -> float:
-    difference = judged.outcome.difference
-    return min(1.0, 2 * min(difference.p_below(0), difference.p_above(0)))
 
 
 def shown(judged: Judged) -> str:
@@ -314,7 +300,8 @@ def conclusions(judged: Sequence[Judged], fitted: Fitted) -> list[str]:
             for dataset in NODULES:
                 where = f"{display('datasets', dataset)} with the {display('rows', network)}"
                 if own := [each for each in judged if each.pair.worse in names and each.pair.dataset == dataset]:
-                    hardest = [min(some, key=_mean) for some in _by_metric(own)]
+                    by_metric = ([each for each in own if each.pair.metric == metric] for metric in LOW)
+                    hardest = [min(some, key=lambda each: each.outcome.difference.mean) for some in by_metric if some]
                     told = "; ".join(map(_words, hardest))
                     places.append(f"On {where} ({own[0].outcome.data}), the soft mask against {question}: {told}.")
                     counts.update(map(shown, own))
@@ -335,14 +322,6 @@ def _row(row: str, network: str) -> str:
     if network != "unet":
         return row
     return "unet" if row == "no_soft_label" else f"unet_{row}"
-
-
-def _mean(judged: Judged) -> float:
-    return judged.outcome.difference.mean
-
-
-def _by_metric(judged: Sequence[Judged]) -> list[list[Judged]]:
-    return [some for metric in LOW if (some := [each for each in judged if each.pair.metric == metric])]
 
 
 def _words(judged: Judged) -> str:
