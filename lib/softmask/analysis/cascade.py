@@ -20,7 +20,7 @@ from softmask.analysis.table import values_of
 from softmask.analysis.training import scores_of
 from softmask.config import BASE_SEED, Config
 from softmask.experiments.inputs import channels, feed, seeing, super_resolved
-from softmask.experiments.prepare import Prepared
+from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.spec import SOFTENED, RunSpec
 from softmask.experiments.store import Run
 from softmask.label import soft_mask
@@ -68,15 +68,8 @@ def example(spec: RunSpec, fitted: Fitted, config: Config) -> Fed:
     """Return the first training image of a run, interpolated without a super-resolution network."""
     data = example_of(spec, config)
     whole = data.train
-    four = replace(
-        whole,
-        ids=whole.ids[:4],
-        groups=whole.groups[:4],
-        images=whole.images[:4],
-        masks=whole.masks[:4],
-        soft={name: labels[:4] for name, labels in whole.soft.items()},
-        references={},
-    )
+    labels = {name: label[:4] for name, label in whole.soft.items()}
+    four = Part(whole.ids[:4], whole.groups[:4], whole.images[:4], whole.masks[:4], labels)
     trained = needs_of(spec, fitted)
     needs = trained or [_Interpolating(need) for need in spec.needs]
     fed = feed(spec, replace(data, train=four, validation=four), needs).train

@@ -79,10 +79,6 @@ def read_slices(dataset: Dataset, rows: Iterable[int]) -> pd.DataFrame:
 
 def _slice(masks: np.ndarray) -> dict[str, float]:
     """Measures of one slice's masks (4, H, W)."""
-
-    def mean_of_pairs(masks: np.ndarray) -> float:
-        return float(dice_of_pairs(masks)[PAIRS].mean())
-
     votes, sizes = masks.sum(axis=0), masks.sum(axis=(1, 2))
     matrix = dice_of_pairs(np.stack([*masks, votes >= 2, votes >= 3]))  # (6, 6)
     box = tuple(slice(max(0, (side - CROP) // 2), (side - CROP) // 2 + CROP) for side in masks.shape[1:])
@@ -92,8 +88,8 @@ def _slice(masks: np.ndarray) -> dict[str, float]:
         "pairs": float(matrix[PAIRS].mean()),
         "pairs_size": float(np.mean(of_both)),
         "pairs_pooled": float(np.mean(matrix[PAIRS] * of_both)) / np.mean(of_both),  # 2 |A and B| over the pairs
-        "pairs_seen": mean_of_pairs(masks[:, *box]),
-        "pairs_with_contour": mean_of_pairs(wider),
+        "pairs_seen": float(dice_of_pairs(masks[:, *box])[PAIRS].mean()),
+        "pairs_with_contour": float(dice_of_pairs(wider)[PAIRS].mean()),
         "two_votes": float(matrix[:4, 4].mean()),
         "three_votes": float(matrix[:4, 5].mean()),
         "doctor1": float(matrix[0, 4]),
@@ -213,17 +209,8 @@ def shrunk_lines(sample: Sample, dataset: str, size: int) -> list[dict]:
         rows = np.clip((crop.top + places * crop.height).astype(int), 0, mask.shape[0] - 1)
         columns = np.clip((crop.left + places * crop.width).astype(int), 0, mask.shape[1] - 1)
         dice = segmentation.dice(mask[np.ix_(rows, columns)], crop.of(mask, size))
-        lines.append({"patient": sample.patient, "b": float(dice)})
+        lines.append({"patient": sample.patient, "dice": float(dice)})
     return lines
-
-
-def shrunk_choice(lines: Sequence[dict], dataset: str, source: str) -> Choice:
-    """Return what the records of :func:`shrunk_lines` say of a data set."""
-    where = f"images shown with fewer pixels, {dataset}"
-    instead, measure = "the value at the pixel's centre", "Dice with the choice's mask"
-    words = (where, "lesion where half of a pixel is", instead, measure)
-    other = [line["b"] for line in lines]
-    return compared(words, np.ones(len(other)), other, [line["patient"] for line in lines], source)
 
 
 def cells(choices: Iterable[Choice]) -> list[Cell]:
@@ -248,8 +235,10 @@ def measured(config: Config, lidc: Dataset, slices: pd.DataFrame) -> list[Choice
         except MissingData:
             continue
         rows = spread(range(len(dataset)), 20)
-        shrunk = map_samples(partial(shrunk_lines, dataset=name, size=CROP), dataset, rows, title=name)
-        choices.append(shrunk_choice(shrunk, name, dataset.source))
+        shrunk = pd.DataFrame(map_samples(partial(shrunk_lines, dataset=name, size=CROP), dataset, rows, title=name))
+        where, instead = f"images shown with fewer pixels, {name}", "the value at the pixel's centre"
+        words = (where, "lesion where half of a pixel is", instead, "Dice with the choice's mask")
+        choices.append(compared(words, np.ones(len(shrunk)), shrunk["dice"], shrunk["patient"], dataset.source))
     records = read_records(config, ("lidc", "lnsm", "lidc-lung"))
     choices += [choice for name in ("lidc", "lnsm") for choice in lesion_choices(records[name], name)]
     kept = [record for record in records["lidc"] if set(record.predictions) == set(records["lidc"][0].predictions)]
@@ -264,9 +253,9 @@ def read_records(config: Config, datasets: Sequence[str]) -> dict[str, list[Reco
     """Return the run's records by data set, without failed training runs."""
     kept: dict[str, list[Record]] = {}
     for name in datasets:
-        records = [Record.read(path) for path in sorted(records_folder(config).glob(f"{name}-*.json"))]
-        good = [record for record in records if "dice" in record.measures and not record.failed]
-        kept[name] = [record for record in good if record.spec.dataset == name]
+        records = map(Record.read, sorted(records_folder(config).glob(f"{name}-*.json")))
+        own = (record for record in records if record.spec.dataset == name and not record.failed)
+        kept[name] = [record for record in own if "dice" in record.measures]
     return kept
 
 

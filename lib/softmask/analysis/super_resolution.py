@@ -13,6 +13,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from softmask.analysis.doctors import rows_named
 from softmask.analysis.examples import spread
 from softmask.analysis.finished import Fitted, data_of, kind_of
 from softmask.analysis.table import summarise, values_of
@@ -87,8 +88,7 @@ def truth(fitted: Fitted, n: int) -> Truth | None:
     rows = spread(range(len(record.ids)), MOST)
     ids, groups = (tuple(names[i] for i in rows) for names in (record.ids, record.groups))
     dataset = open_simulated(runs[0].spec.dataset)
-    places = {dataset.name_of(i): i for i in range(len(dataset))}
-    drawn = [dataset.high_resolution(places[name], SIZE) for name in ids]
+    drawn = [dataset.high_resolution(row, SIZE) for row in rows_named(dataset, ids)]
     low, high, alpha = (np.stack([getattr(image, kind) for image in drawn]) for kind in ("low", "high", "alpha"))
 
     upscaled = {method: [interpolate(low, method)] for method in INTERPOLATIONS}  # (n, 4 SIZE, 4 SIZE) of every seed

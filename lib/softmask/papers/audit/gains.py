@@ -28,9 +28,10 @@ Spreads that are not printed:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+
+from scipy.special import stdtrit
 
 from softmask import papers
 from softmask.measure.statistics import LEVEL
@@ -103,14 +104,7 @@ class Gain:
 
     @property
     def _quantile(self) -> float:
-        return _quantile(self.n)
-
-
-@cache
-def _quantile(n: int) -> float:
-    from scipy.stats import t  # takes a second to import, as in spreads.py
-
-    return float(t.ppf((1 + LEVEL) / 2, n - 1))
+        return float(stdtrit(self.n - 1, (1 + LEVEL) / 2))
 
 
 def run() -> list[Gain]:
@@ -128,16 +122,12 @@ def every(loaded: Papers) -> list[Gain]:
             for table in paper.tables.values()
             for cell in table.cells()
         }
-        for claim, pair in _compared(paper.claims):
+        compared = [(claim, pair) for claim in paper.claims for pair in claim.pairs if not math.isnan(pair.printed)]
+        for claim, pair in compared:
             places = [printed_place(row, pair) for row in (pair.better, pair.worse)]
             key = (paper.name, *places, pair.times, pair.kind)
             gains.setdefault(key, _gain(paper.name, claim, pair, [cells[place] for place in places]))
     return list(gains.values())
-
-
-def _compared(claims: Iterable[Claim]) -> Iterator[tuple[Claim, Pair]]:
-    for claim in claims:
-        yield from ((claim, pair) for pair in claim.pairs if not math.isnan(pair.printed))
 
 
 def _without_other_unit(cell: PrintedCell, paper: str, table: str, every_row: Sequence[Row]) -> PrintedCell:
@@ -148,7 +138,8 @@ def _without_other_unit(cell: PrintedCell, paper: str, table: str, every_row: Se
 
 
 def _gain(paper: str, claim: Claim, pair: Pair, cells: Sequence[PrintedCell]) -> Gain:
-    factors = [_to_claim(cell, claim) * times for cell, times in zip(cells, (1.0, pair.times), strict=True)]
+    to_claim = [claim.scale / SCALES[cell.unit] if cell.unit in SCALES else 1.0 for cell in cells]  # units
+    factors = (to_claim[0], to_claim[1] * pair.times)
     known = [_spread(cell) for cell in cells]
     source = "" if any(math.isnan(spread) for spread, _ in known) else PRINTED
     if source and DERIVED in [where for _, where in known]:
@@ -156,11 +147,6 @@ def _gain(paper: str, claim: Claim, pair: Pair, cells: Sequence[PrintedCell]) ->
     means = tuple(cell.mean * factor for cell, factor in zip(cells, factors, strict=True))
     spreads = tuple(spread * factor for (spread, _), factor in zip(known, factors, strict=True))
     return Gain(paper, claim, pair, means, spreads, source, images_behind(paper, pair, cells[0].metric))
-
-
-def _to_claim(cell: PrintedCell, claim: Claim) -> float:
-    """From the cell's unit to the claim's."""
-    return claim.scale / SCALES[cell.unit] if cell.unit in SCALES else 1.0
 
 
 def _spread(cell: PrintedCell) -> tuple[float, str]:
