@@ -1,7 +1,5 @@
 """Records of runs made by hand."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """Recorded predictions against the readers of the data set."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a choice changes, on masks and records whose numbers are worked out by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,7 +1,5 @@
 """Agreement of four readers, against Dice worked out by hand on strips of pixels."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Which images are used and shown; counts and splits of small data sets whose contents are known."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,7 +1,5 @@
 """The bench's computation and pictures."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Labels against the truth and the readers: what enters a label, and numbers worked out by hand."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

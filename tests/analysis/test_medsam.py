@@ -1,7 +1,5 @@
 """LiteMedSAM as an optional extra: what is said without it, its box, its mask on the image's grid, its records."""
 
-from __future__ import annotations
-
 import sys
 import warnings
 from dataclasses import replace

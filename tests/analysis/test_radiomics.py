@@ -1,7 +1,5 @@
 """Smooth and burr by hand-made ratings, regions and features of small discs."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from types import SimpleNamespace
 

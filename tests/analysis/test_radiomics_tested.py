@@ -1,7 +1,5 @@
 """Table 5, its controls, chance and stability, on features made by hand."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Tables and figures of a notebook under their captions."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re

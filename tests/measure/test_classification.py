@@ -1,7 +1,5 @@
 """Cross-validation by patient: what it must not see, and its numbers against scikit-learn's and printed ones."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """Measures of lung masks, by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Radiomics: values against pyradiomics' baseline and extractor, regions, weights, and many regions at once."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,7 +1,5 @@
 """Sizes in millimetres against analytic shapes, SimpleITK, and the pixels that an outline encloses."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import SimpleITK

@@ -1,7 +1,5 @@
 """The audit finds what was planted, and nothing in numbers that were measured."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

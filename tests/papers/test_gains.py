@@ -1,7 +1,5 @@
 """Whether a printed gain exceeds its interval: against hand calculations and simulated images."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

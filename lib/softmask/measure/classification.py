@@ -17,7 +17,7 @@ All raise DataError where a class has too few patients, or there are too few ima
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -110,11 +110,10 @@ def cross_validate(
             its AUC, then the earlier setting; None: the default setting, nothing is chosen.
     """
     repetitions = [_repeat(features, labels, groups, CLASSIFIERS[classifier], seed, inner)[0] for seed in seeds]
-    scores, called, folds = (
-        np.concatenate([getattr(predictions, name) for predictions in repetitions])
-        for name in ("scores", "called", "folds")
-    )
-    return Predictions(scores, called, folds, repetitions[0].labels, repetitions[0].groups)
+    together = {
+        name: np.concatenate([getattr(one, name) for one in repetitions]) for name in ("scores", "called", "folds")
+    }
+    return replace(repetitions[0], **together)
 
 
 def auc_interval(predictions: Predictions, seed: int) -> tuple[float, float]:
@@ -215,7 +214,7 @@ def _repeat(
     fitted = []
     for fold, (train, held_out) in enumerate(splits or _split(labels, numbers, FOLDS, seed)):
         inside = features[train], labels[train], numbers[train]
-        parts = None if inner is None else _split(labels[train], group_numbers(numbers[train]), inner, seed)
+        parts = None if inner is None else _split(labels[train], numbers[train], inner, seed)
 
         def merit(setting: BaseEstimator, inside: tuple = inside, parts: list | None = parts) -> tuple[float, float]:
             tried, _ = _repeat(*inside, [setting], seed, None, splits=parts)
