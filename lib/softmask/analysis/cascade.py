@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 from torch.nn import functional as F
 
@@ -40,10 +41,6 @@ from softmask.report.result import Key
 from softmask.train import seeded
 from softmask.train.losses import Batch
 from softmask.train.segmentation import evaluate
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 BEYOND_NODULES = ("isbi2012", "promise12")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from softmask.analysis import examples
 from softmask.data import selection
@@ -17,9 +18,6 @@ from softmask.label import SoftMask, consensus, soft_mask
 from softmask.measure import segmentation, soft
 from softmask.report import figures, panels
 from softmask.report.panels import Panel
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SIZE = 64  # rows and columns of the window round a nodule, as in DSNet's crops
 VIEW = 40  # least height and width of what is shown: the edge of a small nodule is a few pixels wide
@@ -140,9 +138,6 @@ class Strip:
     """Panels in two rows, whose layout is computed once, to be drawn again and again."""
 
     def __init__(self) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
         # not by pyplot: a notebook would show the figure, and keep it
         figure = Figure(figsize=(5.8, 6.25), dpi=80, layout="none")  # 464 x 500 pixels: a small screen has room for it
         self._canvas = FigureCanvasAgg(figure)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 from softmask import papers
@@ -30,9 +30,6 @@ from softmask.train import seeded
 from softmask.train.device import pick
 from softmask.train.losses import Batch, weighted
 from softmask.train.objectives import FASTEST, Segmentation
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SIZE = 224
 """Height and width of a slice as the paper's networks see it."""
