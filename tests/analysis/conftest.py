@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import matplotlib.pyplot as plt
 import pytest
 
 from softmask.config import Config
@@ -28,6 +29,12 @@ def make_record(spec, measures=None, n=6, **fields) -> Record:
         "provenance": PROVENANCE,
     }
     return Record(spec, **made | fields)
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
 
 
 @pytest.fixture(scope="session")

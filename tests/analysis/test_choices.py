@@ -48,8 +48,8 @@ def test_choices_about_readers(slices):
 
 
 def test_slices_of_a_nodule():
-    result = pd.DataFrame({"nodule": "abbb", "patient": "pqqq", "pairs": [0.9, 0.5, 0.7, 0.6], "area": [4, 9, 9, 2]})
-    result["nodule"], result["patient"] = list("abbb"), list("pqqq")
+    names = {"nodule": list("abbb"), "patient": list("pqqq")}
+    result = pd.DataFrame(names | {"pairs": [0.9, 0.5, 0.7, 0.6], "area": [4, 9, 9, 2]})
     nodules = choices.by_nodule(result).set_index("nodule")
     assert list(nodules.loc["b", ["largest", "middle", "least"]]) == [0.5, 0.7, 0.5]
     assert nodules.loc["b", "every"] == pytest.approx(0.6)

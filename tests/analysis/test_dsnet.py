@@ -2,7 +2,6 @@
 
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -96,7 +95,6 @@ def test_looks_of_two_runs_and_of_none(config, data):
     shown = [image for ax in fig.axes for image in ax.get_images() if image.get_cmap().name == "cividis"]
     assert len({image.get_clim() for image in shown}) == 1
     fig.canvas.draw()
-    plt.close(fig)
     recorded = {("neither", "lnsm"): [Finished(neither.spec, names, folder=None)]}
     assert cascade.looks(fitted | recorded, rows, "lnsm", config) == []
     assert cascade.looks(recorded, rows, "lnsm", config) == cascade.looks({}, rows, "lnsm", config) == []
@@ -133,4 +131,3 @@ def test_a_transfer_in_steps_gives_what_the_transfer_gives(module):
 def test_figures_can_be_drawn():
     for fig in (cascade.cbam(), cascade.transfer(drtm), cascade.transfer(edrfm), cascade.overview("dsnet", "DRTM", [])):
         fig.canvas.draw()
-        plt.close(fig)

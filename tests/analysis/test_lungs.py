@@ -3,7 +3,6 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -23,12 +22,6 @@ N = SCANS * EACH
 GROUPS = tuple(f"scan{i // EACH:02d}" for i in range(N))
 IDS = tuple(f"lidc-lung/{group}/lungs/slice-{i % EACH}" for i, group in enumerate(GROUPS))
 SIZE, STORED = 16, (32, 32)
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

@@ -222,8 +222,9 @@ class Three(Dataset):
 
 
 @pytest.fixture
-def done(config, record) -> Run:
-    """A U-Net whose record stands beside the tables."""
+def done(config, record, monkeypatch) -> Run:
+    """A U-Net whose record stands beside the tables, and the data that it was tested on."""
+    monkeypatch.setattr(medsam, "open_dataset", lambda name, config: Three())
     spec = rows.spec("unet", "lidc", config)
     ids, groups = ("lidc/LIDC-1/1/4", "lidc/LIDC-2/1/3"), ("LIDC-1", "LIDC-2")
     run = Run(spec, record(spec, {"dice": (0.7, 0.9)}, ids=ids, groups=groups))
@@ -231,9 +232,8 @@ def done(config, record) -> Run:
     return run
 
 
-def test_the_study_from_records_to_the_table(wheel, config, done, monkeypatch, capsys):
+def test_the_study_from_records_to_the_table(wheel, config, done, capsys):
     """The command, end to end: record and data are made here; the second data set has no record and is left out."""
-    monkeypatch.setattr(medsam, "open_dataset", lambda name, config: Three())
     command = ["--profile", "smoke", "--data", "embedded"]
     assert medsam.main([*command, "--images", "1"]) == 0
     assert not medsam.records_file(config).exists()
@@ -252,8 +252,7 @@ def test_the_study_from_records_to_the_table(wheel, config, done, monkeypatch, c
     assert {cell.row for cell in made if cell.metric == "median_milliseconds"} == set(dice)
 
 
-def test_networks_are_compared_on_the_images_of_the_study_alone(wheel, config, done, monkeypatch):
-    monkeypatch.setattr(medsam, "open_dataset", lambda name, config: Three())
+def test_networks_are_compared_on_the_images_of_the_study_alone(wheel, config, done):
     [unet] = [
         cell
         for cell in medsam.cells(medsam.study(config, most=1), medsam.recorded(config))
@@ -262,8 +261,7 @@ def test_networks_are_compared_on_the_images_of_the_study_alone(wheel, config, d
     assert (unet.ours_mean, unet.n_images) == (0.7, 1)
 
 
-def test_a_test_image_that_the_data_lacks_is_named(wheel, config, done, monkeypatch):
-    monkeypatch.setattr(medsam, "open_dataset", lambda name, config: Three())
+def test_a_test_image_that_the_data_lacks_is_named(wheel, config, done):
     other = replace(done.record, ids=("lidc/none/1/1", done.record.ids[1]))
     write_atomic(config.results / "records" / f"{done.spec.name}.json", other.to_json())
     with pytest.raises(DataError, match=r"lidc: test image lidc/none/1/1 of lidc-unet-.* is not in made by a test"):
@@ -282,9 +280,7 @@ def records() -> pd.DataFrame:
 
 
 def test_the_table_is_made_from_the_records_alone(config):
-    path = medsam.records_file(config)
-    path.parent.mkdir(parents=True)
-    records().to_csv(path, index=False)
+    write_atomic(medsam.records_file(config), records().to_csv(index=False))
     fitted = medsam.recorded(config)
     made = medsam.cells(medsam.read(config), fitted)
     shown = Results(config).table("workbook/litemedsam", made, fitted, machine=medsam.machine(config))
@@ -301,10 +297,8 @@ def test_the_table_is_made_from_the_records_alone(config):
 def test_missing_and_damaged_records_name_the_command(config):
     with pytest.raises(DataError, match=r"no such file; write it: python -m softmask.analysis.medsam --profile smoke"):
         medsam.read(config)
-    path = medsam.records_file(config)
-    path.parent.mkdir(parents=True)
     for text in ("", "dataset,row\nlidc,unet\n", records().to_csv(index=False).replace("0.8", "much")):
-        path.write_text(text)
+        write_atomic(medsam.records_file(config), text)
         with pytest.raises(DataError, match=r"litemedsam.csv: .*; write it: python -m softmask.analysis.medsam"):
             medsam.read(config)
 

@@ -9,15 +9,9 @@ import pytest
 from softmask import papers
 from softmask.analysis import results
 from softmask.analysis.results import Results
-from softmask.config import PROFILES, ROOT, Config
+from softmask.config import PROFILES, ROOT
 from softmask.errors import ConfigError
 from softmask.report.result import Cell
-
-
-@pytest.fixture
-def config(tmp_path, monkeypatch) -> Config:
-    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
-    return Config.from_parameters("smoke", "embedded")
 
 
 def calls() -> list[tuple[str, str]]:

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from softmask.analysis import super_resolution as study
-from softmask.config import Config
 from softmask.experiments.prepare import Part
 from softmask.measure.resolution import interpolate, measure_upscaled
 from softmask.report import tables
@@ -68,12 +67,6 @@ def fitted():
         ("content_only", "lnsm"): [finished("content_only", seed, 2) for seed in (0, 1)],
         ("srgan", "lnsm"): [finished("srgan", seed, 1) for seed in (0, 1)],
     }
-
-
-@pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
-    return Config.from_parameters("cpu", "embedded", seeds=2)
 
 
 @pytest.fixture

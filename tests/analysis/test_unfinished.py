@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -119,7 +118,6 @@ def everything(fitted, config):
     ]
     for fig in drawn:
         figures.save(fig, "workbook", "a-figure", config, caption="c")
-        plt.close(fig)
     rows = training.beyond_cells(fitted)
     tables.write(tables.ResultTable("workbook", "m", "t", "c", rows, training.BEYOND), config, {})
     choices.read_records(config, ["lidc"])
@@ -202,7 +200,6 @@ def test_lungs(config, there, keep):
     judge("lgan", lungs.scores(fitted))
     critics = plots.curves(training.curves_of(fitted, ["lgan_basic"]), ["critic_gap", "adversarial_share"])
     assert (critics is None) == (there == ())
-    plt.close("all")
 
 
 def test_failed_trainings_of_lungs_are_told(config, keep):
@@ -235,7 +232,6 @@ def test_super_resolution(config, there, keep, record_of):
     assert (plots.curves({CT: seeds} if seeds else {}, ["validation_psnr"]) is None) == (not there)
     drawn = plots.gan_health({CT: seeds["srgan"]} if "srgan" in seeds else {})
     assert (drawn is None) == ("srgan" not in there)
-    plt.close("all")
     assert panels.enlarged([]) is plots.spectra({}) is plots.edges({}) is None
 
 
