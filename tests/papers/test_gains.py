@@ -29,16 +29,19 @@ def stated(monkeypatch):
     return given
 
 
-def paper_of(rows, *, columns=COLUMNS, units="percent", pairs=None, dataset="lidc", unit="points", **more):
-    pairs = pairs or [{"better": "medt", "over": {"unet": 1}, "dataset": dataset, "metric": "dice"}]
-    claim = {"words": "medt is best", "unit": unit, "direction": "higher", "pairs": pairs}
-    table = {"title": "", "dataset": dataset, "columns": columns, "rows": rows, **more}
+def pair(**more):
+    return {"better": "medt", "over": {"unet": 1}, "dataset": "lidc", "metric": "dice"} | more
+
+
+def paper_of(rows, *pairs, columns=COLUMNS, units="percent", unit="points"):
+    claim = {"words": "medt is best", "unit": unit, "direction": "higher", "pairs": list(pairs) or [pair()]}
+    table = {"title": "", "dataset": "lidc", "columns": columns, "rows": rows}
     content = {"paper": "softgan", "citation": {}, "units": {"default": units}, "figures": {}, "claims": [claim]}
     return {"softgan": papers.parse(content | {"tables": {"table-1": table}})}
 
 
-def one(better, worse, **more):
-    [gain] = gains.every(paper_of({"medt": [better, None], "unet": [worse, None]}, **more))
+def one(better, worse, *pairs, **more):
+    [gain] = gains.every(paper_of({"medt": [better, None], "unet": [worse, None]}, *pairs, **more))
     return gain
 
 
@@ -51,23 +54,20 @@ def test_the_interval_by_hand():
 
 
 def test_the_correlation_by_hand():
-    pair = [{"better": "medt", "over": {"unet": 0.5}, "dataset": "lidc", "metric": "dice"}]
-    gain = one([80.5, 6.0], [80.0, 8.0], pairs=pair)
+    gain = one([80.5, 6.0], [80.0, 8.0], pair(over={"unet": 0.5}))
     # (36 + 64 - 400 x 0.5^2 / 1.96593^2) / (2 x 6 x 8) = (100 - 25.874) / 96
     assert gain.correlation == pytest.approx((100 - 25.874) / 96, abs=1e-4)
     assert gain.seen == "only if correlation > 0.77"
 
 
 def test_spreads_that_differ_too_much_for_any_correlation():
-    pair = [{"better": "medt", "over": {"unet": 0.5}, "dataset": "lidc", "metric": "dice"}]
-    gain = one([80.5, 2.0], [80.0, 20.0], pairs=pair)  # at r = 1: 1.966 x 18 / 20 = 1.77 > 0.5
+    gain = one([80.5, 2.0], [80.0, 20.0], pair(over={"unet": 0.5}))  # at r = 1: 1.966 x 18 / 20 = 1.77 > 0.5
     assert gain.correlation > 1
     assert gain.seen == "no"
 
 
 def test_nothing_gained_and_nothing_varying():
-    equal = [{"better": "medt", "over": {"unet": 0}, "dataset": "lidc", "metric": "dice"}]
-    assert one([80.0, 6.0], [80.0, 6.0], pairs=equal).seen == "no"
+    assert one([80.0, 6.0], [80.0, 6.0], pair(over={"unet": 0})).seen == "no"
     assert one([82.0, 0.0], [80.0, 0.0]).seen == "yes"
     assert one([82.0, 0.0], [80.0, 40.0]).seen == "no"
 
@@ -81,10 +81,9 @@ def test_paired_images_are_seen_at_the_stated_correlation_and_not_below(seed, r,
         n - 1
     )
     better, worse = 50 + shift + 8 * x, 50 + 8 * ratio * (r * x + math.sqrt(1 - r * r) * y)
-    pair = papers.Pair("medt", "unet", "lidc", printed=shift)
-    claim = papers.Claim("", (pair,))
+    compared = papers.Pair("medt", "unet", "lidc", printed=shift)
     spreads = tuple(np.std(values, ddof=1) for values in (better, worse))
-    gain = gains.Gain("softgan", claim, pair, (50 + shift, 50), spreads, PRINTED, n)
+    gain = gains.Gain("softgan", papers.Claim("", (compared,)), compared, (50 + shift, 50), spreads, PRINTED, n)
     assert (ttest_rel(better, worse).pvalue < 0.05) == (gain.correlation < r)
 
 
@@ -98,8 +97,8 @@ def test_the_spread_of_dice_where_none_is_printed():
 
 def test_the_spread_of_an_accuracy_is_that_of_right_and_wrong():
     rows = {"lidc": {"svm": {"binary": [0.8, 0.5], "soft": [0.9, 0.5]}}}
-    pairs = [{"better": "soft_roi", "over": {"binary_roi": 1}, "dataset": "lidc", "metric": "acc_svm"}]
-    [gain] = gains.every(paper_of(rows, columns=["acc", "auc"], units="fraction", pairs=pairs))
+    asked = pair(better="soft_roi", over={"binary_roi": 1}, metric="acc_svm")
+    [gain] = gains.every(paper_of(rows, asked, columns=["acc", "auc"], units="fraction"))
     assert gain.spreads == pytest.approx((30, 40))
     assert (gain.n, gain.source) == (60, DERIVED)
     assert gain.half_width == pytest.approx(t.ppf(0.975, 59) * 50 / math.sqrt(60))
@@ -109,19 +108,17 @@ def test_the_spread_of_an_accuracy_is_that_of_right_and_wrong():
     ("metric", "column"), [("sen", "sen"), ("iou", "mean_iou"), ("median_dice3d", "median_dice3d")]
 )
 def test_other_measures_have_no_spread_to_derive(metric, column):
-    pairs = [{"better": "medt", "over": {"unet": 1}, "dataset": "lidc", "metric": metric}]
     rows = {"medt": [82.0, 82.0], "unet": [80.0, 80.0]}
-    [gain] = gains.every(paper_of(rows, columns=["dice", column], pairs=pairs))
+    [gain] = gains.every(paper_of(rows, pair(metric=metric), columns=["dice", column]))
     assert (gain.source, gain.seen) == ("", "not known: spread")
     assert math.isnan(gain.half_width)
     assert math.isnan(gain.correlation)
 
 
 def test_distances_are_compared_in_their_unit_where_their_spread_is_printed():
-    pairs = [{"better": "medt", "over": {"unet": 0.5}, "dataset": "lidc", "metric": "hausdorff"}]
+    asked = pair(over={"unet": 0.5}, metric="hausdorff")
     rows = {"medt": [[5.0, 3.0]], "unet": [[4.5, 4.0]]}
-    more = {"columns": ["mean_hausdorff"], "units": "pixels", "pairs": pairs, "unit": "pixels"}
-    [gain] = gains.every(paper_of(rows, **more))
+    [gain] = gains.every(paper_of(rows, asked, columns=["mean_hausdorff"], units="pixels", unit="pixels"))
     assert (gain.spreads, gain.source) == ((3, 4), PRINTED)
     assert gain.half_width == pytest.approx(t.ppf(0.975, 399) * 5 / 20)
 
@@ -134,28 +131,26 @@ def test_a_number_of_images_that_is_not_stated(stated):
 
 
 def test_a_multiple_of_the_other_row_spreads_as_much():
-    pairs = [{"better": "medt", "over": {"unet": 1}, "dataset": "lidc", "metric": "dice", "times": 1.2}]
-    gain = one([82.0, 6.0], [60.0, 5.0], pairs=pairs)
+    gain = one([82.0, 6.0], [60.0, 5.0], pair(times=1.2))
     assert gain.means == pytest.approx((82, 72))
     assert gain.spreads == pytest.approx((6, 6))
 
 
 def test_a_spread_in_another_unit_than_the_mean_is_not_used():
     more = {"columns": ["mean_dice3d"], "units": "fraction"}
-    pairs = [{"better": "medt", "over": {"unet": 1}, "dataset": "lidc", "metric": "dice3d"}]
+    asked = pair(metric="dice3d")
     rows = {"medt": [[0.985, 0.03]], "unet": [[0.970, 0.05]]}
-    [usual] = gains.every(paper_of(rows, pairs=pairs, **more))
+    [usual] = gains.every(paper_of(rows, asked, **more))
     assert (usual.spreads, usual.source) == (pytest.approx((3, 5)), PRINTED)
-    [other] = gains.every(paper_of(rows | {"morph": [[0.862, 2.93]]}, pairs=pairs, **more))
+    [other] = gains.every(paper_of(rows | {"morph": [[0.862, 2.93]]}, asked, **more))
     assert other.spreads == pytest.approx((124 * 0.985 * 0.015, 124 * 0.97 * 0.03))
     assert other.source == DERIVED
 
 
 def test_pairs_without_two_printed_means_are_left_out_and_repeated_ones_count_once():
-    pair = {"better": "medt", "over": {"unet": 1}, "dataset": "lidc", "metric": "dice"}
     bound = {"row": "medt", "at_least": 95, "dataset": "lidc", "metric": "dice"}
     rows = {"medt": [[82.0, 6.0], None], "unet": [[80.0, 8.0], None], "cenet": [None, None]}
-    [paper] = paper_of(rows, pairs=[pair, bound, {**pair, "over": {"cenet": 1}}]).values()
+    [paper] = paper_of(rows, pair(), bound, pair(over={"cenet": 1})).values()
     [claim] = paper.claims
     little = replace(claim, pairs=(replace(claim.pairs[0], kind="adds_little"),))
     found = gains.every({"softgan": replace(paper, claims=(claim, claim, little))})
@@ -166,16 +161,12 @@ def test_pairs_without_two_printed_means_are_left_out_and_repeated_ones_count_on
 
 
 def test_the_sentence_names_the_shares():
-    pairs = [
-        {"better": "medt", "over": {"unet": 1}, "dataset": "lidc", "metric": "dice"},
-        {"better": "medt", "over": {"infnet": 0.5, "segnet": 0.5}, "dataset": "lidc", "metric": "dice"},
-        {"better": "medt", "over": {"cenet": 1}, "dataset": "lidc", "metric": "sen"},
-    ]
+    pairs = (pair(), pair(over={"infnet": 0.5, "segnet": 0.5}), pair(over={"cenet": 1}, metric="sen"))
     rows = {
         "medt": [[82.0, 6.0], 90.0], "unet": [[80.0, 6.0], 80.0], "infnet": [[81.5, 6.0], 80.0],
         "segnet": [[81.5, 26.0], 80.0], "cenet": [None, 80.0],
     }  # fmt: skip
-    words = gains.sentence(gains.every(paper_of(rows, pairs=pairs)))
+    words = gains.sentence(gains.every(paper_of(rows, *pairs)))
     assert words.startswith(
         "Of 4 printed gains, 3 have printed spreads: 2 of these (67 %) would not be significant at the 5 % level"
     )
