@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from softmask.errors import DataError
 from softmask.measure import classification
-from softmask.measure.classification import CLASSIFIERS, Predictions, cross_validate
+from softmask.measure.classification import CLASSIFIERS, Examples, Predictions, cross_validate
 
 
 def images(n: int = 60, each: int = 2, shift: float = 0.0, seed: int = 0):
@@ -19,7 +19,7 @@ def images(n: int = 60, each: int = 2, shift: float = 0.0, seed: int = 0):
     labels = np.arange(n) // each % 2 == 1
     features = generator.normal(size=(n, 12))
     features[labels, :4] += shift
-    return features, labels, groups
+    return Examples(features, labels, groups)
 
 
 def predictions(scores, folds, labels, groups=None) -> Predictions:
@@ -30,9 +30,9 @@ def predictions(scores, folds, labels, groups=None) -> Predictions:
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
 def test_different_classes_are_told_apart_by_whole_patients(classifier):
-    features, labels, groups = images(each=3, shift=2.0)
-    inner = 3 if classifier == "knn" else None
-    predicted = cross_validate(features, labels, groups, classifier, [0, 1], inner)
+    examples = images(each=3, shift=2.0)
+    inner, groups = 3 if classifier == "knn" else None, examples.groups
+    predicted = cross_validate(examples, classifier, [0, 1], inner)
     assert predicted.auc() > 0.9
     assert predicted.correct.mean() > 0.8
     for folds in predicted.folds:
@@ -44,12 +44,12 @@ def test_different_classes_are_told_apart_by_whole_patients(classifier):
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
 def test_scaling_and_choice_see_no_image_that_is_held_out(classifier):
     """An image a million times as large as all others changes no score of those held out with it."""
-    features, labels, groups = images(each=1, shift=0.7)
-    before = cross_validate(features, labels, groups, classifier, [0])
-    other = features.copy()
+    examples = images(each=1, shift=0.7)
+    before = cross_validate(examples, classifier, [0])
+    other = examples.features.copy()
     other[7] *= 1e6
-    after = cross_validate(other, labels, groups, classifier, [0])
-    same_fold = (before.folds[0] == before.folds[0, 7]) & (np.arange(len(labels)) != 7)
+    after = cross_validate(examples._replace(features=other), classifier, [0])
+    same_fold = (before.folds[0] == before.folds[0, 7]) & (np.arange(len(other)) != 7)
     np.testing.assert_array_equal(after.scores[0, same_fold], before.scores[0, same_fold])
     assert not np.array_equal(after.scores[0, ~same_fold], before.scores[0, ~same_fold])
 
@@ -73,7 +73,7 @@ def test_only_scores_of_one_fold_are_compared():
 
 
 def test_intervals_hold_the_auc():
-    result = cross_validate(*images(shift=0.8), "svm", [0], inner=None)
+    result = cross_validate(images(shift=0.8), "svm", [0], inner=None)
     low, high = classification.auc_interval(result, 0)
     assert low < result.auc() < high
     assert classification.auc_difference(result, result, 0) == (0, 0, 0)
@@ -86,16 +86,16 @@ def test_the_inner_choice_takes_the_better_setting(monkeypatch):
     labels = (features[:, 0] > 0) != (features[:, 1] > 0)
     trees = [clone(CLASSIFIERS["decision_tree"][0]).set_params(max_depth=depth) for depth in (1, 5)]
     monkeypatch.setattr(classification, "CLASSIFIERS", {"tree": trees})
-    groups = list(range(120))
-    assert cross_validate(features, labels, groups, "tree", [0]).correct.mean() > 0.9
-    assert cross_validate(features, labels, groups, "tree", [0], inner=None).correct.mean() < 0.75
+    examples = Examples(features, labels, range(120))
+    assert cross_validate(examples, "tree", [0]).correct.mean() > 0.9
+    assert cross_validate(examples, "tree", [0], inner=None).correct.mean() < 0.75
 
 
 def test_permuted_labels_are_at_chance_and_true_ones_are_not():
-    result = classification.against_chance(*images(shift=1.5), "knn", 19, 0)
+    result = classification.against_chance(images(shift=1.5), "knn", 19, 0)
     assert result["p"] == 0.05
     assert 0.4 < result["auc_permuted"] < 0.6 < result["auc"]
-    noise = classification.against_chance(*images(seed=5), "knn", 19, 0)
+    noise = classification.against_chance(images(seed=5), "knn", 19, 0)
     assert noise["p"] > 0.05
 
 
@@ -113,18 +113,17 @@ def test_labels_move_between_patients_with_as_many_images(groups, seed):
 
 
 def test_only_the_features_that_differ_are_important():
-    features, labels, groups = images(shift=1.5)
     columns = {"moved": range(4), "noise": range(4, 12), "one": [0]}
-    falls = classification.importance(features, labels, groups, "svm", columns, 0)
+    falls = classification.importance(images(shift=1.5), "svm", columns, 0)
     assert falls["moved"] > 0.2
     assert abs(falls["noise"]) < 0.05
     assert falls["one"] < falls["moved"]
 
 
 def test_a_class_with_too_few_patients_is_told():
-    features, _, groups = images()
-    few = np.array([name in ("p0", "p1", "p2") for name in groups])
+    examples = images()
+    few = np.array([name in ("p0", "p1", "p2") for name in examples.groups])
     with pytest.raises(DataError, match="class 1 has 3 patients, too few for 5 folds"):
-        cross_validate(features, few, groups, "svm", [0])
+        cross_validate(examples._replace(labels=few), "svm", [0])
     with pytest.raises(DataError, match="fewer than 11 to train on"):
-        cross_validate(features[:12], np.arange(12) % 2 == 0, list(range(12)), "svm", [0])
+        cross_validate(Examples(examples.features[:12], np.arange(12) % 2 == 0, range(12)), "svm", [0])

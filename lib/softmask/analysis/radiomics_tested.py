@@ -19,7 +19,7 @@ from softmask.analysis.table import NAN, numbers
 from softmask.config import BASE_SEED, Config
 from softmask.errors import DataError
 from softmask.measure import classification
-from softmask.measure.classification import CLASSIFIERS, Predictions
+from softmask.measure.classification import CLASSIFIERS, Examples, Predictions
 from softmask.measure.differences import Scores
 from softmask.measure.statistics import bootstrap_interval, icc
 from softmask.papers import Claim, display
@@ -112,15 +112,16 @@ def _by_place(work: Callable, nodules: Nodules, sets: Sequence[str], title: str)
 
 def _predicted(place: tuple[str, str], nodules: Nodules, seeds: Sequence[int]) -> Predictions:
     features, classifier = place
-    used = nodules.having(features)
-    values = used.features[features].to_numpy()  # (N, F)
-    return classification.cross_validate(values, used.burr, used.patients, classifier, seeds)
+    return classification.cross_validate(_examples(nodules.having(features), features), classifier, seeds)
 
 
 def _chance(place: tuple[str, str], nodules: Nodules, n: int) -> dict[str, float]:
     features, classifier = place
-    values = nodules.features[features].to_numpy()  # (N, F)
-    return classification.against_chance(values, nodules.burr, nodules.patients, classifier, n, BASE_SEED)
+    return classification.against_chance(_examples(nodules, features), classifier, n, BASE_SEED)
+
+
+def _examples(nodules: Nodules, features: str) -> Examples:
+    return Examples(nodules.features[features].to_numpy(), nodules.burr, nodules.patients)
 
 
 def scores(tests: Iterable[HeldOut]) -> dict[Key, Scores]:
@@ -210,9 +211,8 @@ def importance(nodules: Nodules, classifier: str, features: str) -> dict[str, fl
     table = nodules.features[features]
     columns = {family: [i for i, name in enumerate(table) if name.startswith(f"{family}_")] for family in FAMILIES}
     columns |= {name: [i] for i, name in enumerate(table)}
-    data = (table.to_numpy(), nodules.burr, nodules.patients)
     with _named(nodules):
-        return classification.importance(*data, classifier, columns, BASE_SEED)
+        return classification.importance(_examples(nodules, features), classifier, columns, BASE_SEED)
 
 
 def stability(nodules: Nodules, a: str = "binary_roi", b: str = "soft_roi") -> pd.DataFrame:

@@ -4,20 +4,15 @@ The outer folds hold whole patients out. Scaling and the choice of hyper-paramet
 the choice in an inner cross-validation of the same kind (Varma and Simon, BMC Bioinformatics 7, 2006). The whole is
 repeated with other folds. A score is always of an image whose patient the classifier has not seen.
 
-Arguments that all functions share:
-
-- ``features``: (N, F), finite;
-- ``labels``: (N,) bool, class 1 or class 0;
-- ``groups``: (N,) the patient of each image;
-- ``classifier``: one of :data:`CLASSIFIERS`.
-
-All raise DataError where a class has too few patients, or there are too few images.
+A ``classifier`` is one of :data:`CLASSIFIERS`. All functions raise DataError where a class has too few patients, or
+there are too few images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -44,6 +39,14 @@ CLASSIFIERS: Mapping[str, Sequence[BaseEstimator]] = {
 
 LEAST_TRAINING = 11
 """Images that a training part must have: as many as the most neighbours."""
+
+
+class Examples(NamedTuple):
+    """What is classified: features (N, F), finite; labels (N,) bool, class 1 or class 0; the patient of each image."""
+
+    features: np.ndarray
+    labels: np.ndarray
+    groups: Sequence[Hashable]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +99,7 @@ class Predictions:
 
 
 def cross_validate(
-    features: np.ndarray,
-    labels: np.ndarray,
-    groups: Sequence[Hashable],
-    classifier: str,
-    seeds: Sequence[int],
-    inner: int | None = INNER_FOLDS,
+    examples: Examples, classifier: str, seeds: Sequence[int], inner: int | None = INNER_FOLDS
 ) -> Predictions:
     """Return the predictions of held-out images, in one repetition for each of ``seeds``.
 
@@ -109,7 +107,7 @@ def cross_validate(
         inner: folds of the inner cross-validation that chooses the hyper-parameters by its accuracy, among equals by
             its AUC, then the earlier setting; None: the default setting, nothing is chosen.
     """
-    repetitions = [_repeat(features, labels, groups, CLASSIFIERS[classifier], seed, inner)[0] for seed in seeds]
+    repetitions = [_repeat(examples, CLASSIFIERS[classifier], seed, inner)[0] for seed in seeds]
     together = {
         name: np.concatenate([getattr(one, name) for one in repetitions]) for name in ("scores", "called", "folds")
     }
@@ -128,9 +126,7 @@ def auc_difference(a: Predictions, b: Predictions, seed: int) -> tuple[float, fl
     return float(a.auc() - b.auc()), low, high
 
 
-def against_chance(
-    features: np.ndarray, labels: np.ndarray, groups: Sequence[Hashable], classifier: str, n: int, seed: int
-) -> dict[str, float]:
+def against_chance(examples: Examples, classifier: str, n: int, seed: int) -> dict[str, float]:
     """Return the permutation test of the AUC of one repetition with the default setting: ``auc``, its mean over
     permuted labels (``auc_permuted``), and ``p``.
 
@@ -139,11 +135,11 @@ def against_chance(
     """
 
     def auc(labels: np.ndarray) -> float:
-        return float(cross_validate(features, labels, groups, classifier, [seed], inner=None).auc())
+        return float(cross_validate(examples._replace(labels=labels), classifier, [seed], inner=None).auc())
 
     generator = np.random.default_rng(seed)
-    null = np.array([auc(permuted(labels, groups, generator)) for _ in range(n)])
-    observed = auc(labels)
+    null = np.array([auc(permuted(examples.labels, examples.groups, generator)) for _ in range(n)])
+    observed = auc(examples.labels)
     p = float((1 + (null >= observed).sum()) / (1 + n))
     return {"auc": observed, "auc_permuted": float(null.mean()), "p": p}
 
@@ -164,13 +160,7 @@ def permuted(labels: np.ndarray, groups: Sequence[Hashable], generator: np.rando
 
 
 def importance(
-    features: np.ndarray,
-    labels: np.ndarray,
-    groups: Sequence[Hashable],
-    classifier: str,
-    columns: Mapping[str, Sequence[int]],
-    seed: int,
-    n: int = 5,
+    examples: Examples, classifier: str, columns: Mapping[str, Sequence[int]], seed: int, n: int = 5
 ) -> dict[str, float]:
     """Return the mean fall of the AUC when columns are shuffled among held-out images, by name.
 
@@ -180,11 +170,11 @@ def importance(
         n: number of shuffles.
     """
     generator = np.random.default_rng(seed)
-    whole, fitted = _repeat(features, labels, groups, CLASSIFIERS[classifier], seed, INNER_FOLDS)
-    shuffled = {name: np.empty((n, len(labels))) for name in columns}
+    whole, fitted = _repeat(examples, CLASSIFIERS[classifier], seed, INNER_FOLDS)
+    shuffled = {name: np.empty((n, len(examples.labels))) for name in columns}
     for held_out, pipeline in fitted:
         for name, chosen in columns.items():
-            copies = np.repeat(features[held_out][None], n, axis=0)  # (n, held out, F)
+            copies = np.repeat(examples.features[held_out][None], n, axis=0)  # (n, held out, F)
             for copy in copies:
                 copy[:, chosen] = copy[generator.permutation(len(held_out))][:, chosen]
             shuffled[name][:, held_out] = _scores(pipeline, np.concatenate(copies)).reshape(n, -1)
@@ -196,9 +186,7 @@ def importance(
 
 
 def _repeat(
-    features: np.ndarray,
-    labels: np.ndarray,
-    groups: Sequence[Hashable],
+    examples: Examples,
     settings: Sequence[BaseEstimator],
     seed: int,
     inner: int | None,
@@ -209,24 +197,30 @@ def _repeat(
 
     The first of ``settings`` is fitted, or the best in ``inner`` folds of each training part.
     """
+    features, labels, groups = examples
     numbers = group_numbers(groups)
     scores, called, fold_of = np.empty((3, 1, len(labels)))
     fitted = []
     for fold, (train, held_out) in enumerate(splits or _split(labels, numbers, FOLDS, seed)):
-        inside = features[train], labels[train], numbers[train]
-        parts = None if inner is None else _split(labels[train], numbers[train], inner, seed)
-
-        def merit(setting: BaseEstimator, inside: tuple = inside, parts: list | None = parts) -> tuple[float, float]:
-            tried, _ = _repeat(*inside, [setting], seed, None, splits=parts)
-            return tried.correct.mean(), float(tried.auc())
-
-        setting = settings[0] if inner is None else max(settings, key=merit)  # the first of equals
-        pipeline = make_pipeline(StandardScaler(), clone(setting)).fit(*inside[:2])
+        inside = Examples(features[train], labels[train], numbers[train])
+        setting = settings[0] if inner is None else _best(settings, inside, seed, inner)
+        pipeline = make_pipeline(StandardScaler(), clone(setting)).fit(inside.features, inside.labels)
         scores[0, held_out] = _scores(pipeline, features[held_out])
         called[0, held_out] = pipeline.predict(features[held_out])
         fold_of[0, held_out] = fold
         fitted.append((held_out, pipeline))
     return Predictions(scores, called.astype(bool), fold_of.astype(int), labels, tuple(groups)), fitted
+
+
+def _best(settings: Sequence[BaseEstimator], examples: Examples, seed: int, inner: int) -> BaseEstimator:
+    """Return the setting of the best accuracy in ``inner`` folds, among equals that of the best AUC, then the first."""
+    splits = _split(examples.labels, examples.groups, inner, seed)
+
+    def merit(setting: BaseEstimator) -> tuple[float, float]:
+        tried, _ = _repeat(examples, [setting], seed, None, splits)
+        return tried.correct.mean(), float(tried.auc())
+
+    return max(settings, key=merit)
 
 
 def _split(labels: np.ndarray, numbers: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
