@@ -7,7 +7,7 @@ alone: other algorithms, other settings, and time; and how well soft labels can 
 from __future__ import annotations
 
 import statistics
-import time
+import timeit
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -229,14 +229,6 @@ def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5)
     import cv2
     from threadpoolctl import threadpool_limits
 
-    def best(call: Callable[[], object]) -> float:
-        seconds = []
-        for _ in range(repeats):
-            begin = time.perf_counter()
-            call()
-            seconds.append(time.perf_counter() - begin)
-        return 1000 * min(seconds)
-
     peer = algorithms()["pymatting_closed_form"]
     times: list[dict[str, float]] = []
     threads = cv2.getNumThreads()
@@ -253,7 +245,8 @@ def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5)
                 "pymatting": partial(peer, image, known),
             }
             band = np.count_nonzero(known == 0.5)
-            times.append({name: best(call) for name, call in calls.items()} | {"unknown_pixels": band})
+            best = {name: 1000 * min(timeit.repeat(call, number=1, repeat=repeats)) for name, call in calls.items()}
+            times.append(best | {"unknown_pixels": band})
         cv2.setNumThreads(threads)
     medians = {name: statistics.median(line[name] for line in times) for name in times[0]}
     return medians | {"total": medians["trimap"] + medians["matting"]}

@@ -16,6 +16,7 @@ import argparse
 import io
 import pickle
 import sys
+import timeit
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -210,14 +211,11 @@ def measure(network: nn.Module, sample: Sample, size: int) -> list[dict]:
 def milliseconds(spec: RunSpec, repeats: int = 20) -> float:
     """Return the median time of a run's network for one image, with fresh weights."""
     network = build(spec.network, spec.width, spec.inputs, spec.reduction).eval()
-    image, times = torch.rand(1, spec.inputs, spec.size, spec.size), []
+    image = torch.rand(1, spec.inputs, spec.size, spec.size)
     with torch.inference_mode():
         network(image)
-        for _ in range(repeats):
-            begin = process_time()
-            network(image)
-            times.append(1000 * (process_time() - begin))
-    return significant(float(np.median(times)))
+        seconds = timeit.repeat(lambda: network(image), number=1, repeat=repeats, timer=process_time)
+    return significant(1000 * float(np.median(seconds)))
 
 
 def recorded(config: Config) -> Fitted:
