@@ -56,7 +56,7 @@ def test_hausdorff_agrees_with_scikit_image():
 
 
 @given(FILLED, FILLED)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_two_masks_measure_as_in_scipy_and_monai(a, b):
     pairs = [[np.argwhere(mask) for mask in pair] for pair in ((a, b), (b, a))]
     assert seg.hausdorff(a, b) == pytest.approx(max(directed_hausdorff(*pair)[0] for pair in pairs))
@@ -87,7 +87,7 @@ def test_empty_and_full_masks(predicted, truth, overlap, sensitivity, ppv, dista
 
 
 @given(MASKS, MASKS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_symmetry_bounds_and_order(a, b):
     for measure in SYMMETRIC:
         assert measure(a, b) == measure(b, a)
@@ -102,7 +102,7 @@ def test_symmetry_bounds_and_order(a, b):
 
 
 @given(MASKS, MASKS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_flipping_and_turning_both_changes_nothing(a, b):
     for measure in (*SYMMETRIC, seg.sensitivity, seg.ppv):
         for turn in (np.flipud, np.fliplr, np.transpose):

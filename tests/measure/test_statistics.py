@@ -49,7 +49,7 @@ def test_intervals_cover_the_true_mean(each):
 
 
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=20), st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_an_interval_lies_within_the_values(values, seed):
     low, high = bootstrap_interval(np.array(values), seed, n=50)
     assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
@@ -144,7 +144,7 @@ def test_holm_by_hand(p, adjusted):
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_holm_lies_between_the_value_and_bonferroni(p):
     adjusted = holm(p)
     assert (adjusted >= np.array(p)).all()

@@ -220,7 +220,7 @@ def test_the_deciding_pair():
 
 
 @given(st.floats(-3, 3), st.sampled_from([0.0, 0.2, 1.0]), st.sampled_from(["better", ADDS_LITTLE, SUFFICES]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_p_value_fails_a_pair_where_the_interval_does(mean, delta, kind):
     judged = judge_pair(scores(mean, noise=1.5, spread=0.3), scores(noise=1.5, spread=0.3, number=5), kind, delta)
     difference = judged.difference
@@ -233,7 +233,7 @@ def test_the_p_value_fails_a_pair_where_the_interval_does(mean, delta, kind):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 4), st.integers(2, 4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_other_way_round_is_the_same_with_a_minus(seed, first, second):
     random = np.random.default_rng(seed)
     a, b = (replace(scores(), values=random.normal(size=(n, N)), curves=()) for n in (first, second))

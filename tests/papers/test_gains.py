@@ -72,7 +72,7 @@ def test_nothing_gained_and_nothing_varying():
     assert one([82.0, 0.0], [80.0, 40.0]).seen == "no"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(-0.9, 0.95), st.floats(0.2, 3), st.floats(0.05, 3))
 def test_paired_images_are_seen_at_the_stated_correlation_and_not_below(seed, r, ratio, shift):
     """A paired t test on images with the sample correlation r is significant exactly where the gain needs less."""

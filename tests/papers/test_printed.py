@@ -7,7 +7,7 @@ from importlib.resources import files
 import pandas as pd
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softmask import papers
@@ -146,7 +146,6 @@ ANYTHING = st.recursive(
 
 
 @given(ANYTHING, st.sampled_from(["rows", "columns", "kind", "datasets", "dataset"]))
-@settings(deadline=None)
 def test_nothing_but_our_own_errors_escapes(value, key):
     with contextlib.suppress(SoftmaskError):
         papers.parse(change("softgan", "table-3", **{key: value}))
