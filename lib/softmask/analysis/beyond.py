@@ -53,8 +53,6 @@ IN_THE_PAPERS = ("no_soft_label", "soft_mask_loss", "softgan", "kats_dilation", 
 LOW = {CONSENSUS: False, "ged": True, "ece_vote": True}
 """Measures in which the soft mask is compared with other labels, and whether low values are good ones."""
 
-SOFT = (*RIVALS, "kats_dilation", "gros_interpolation", "softseg")
-BINARY = ("no_soft_label", "binary_cross_entropy")
 _PAIRS = {
     "soft_mask_cross_entropy": ("binary_cross_entropy", *RIVALS, READERS_MEAN),
     "softgan": ("kats_dilation", "gros_interpolation"),
@@ -279,9 +277,9 @@ def figure(judged: Sequence[Judged], dataset: str) -> Figure | None:
 
 
 QUESTIONS = {
-    "other soft labels": SOFT,
+    "other soft labels": (*RIVALS, "kats_dilation", "gros_interpolation", "softseg"),
     "the readers' mean": (READERS_MEAN,),
-    "binary masks": BINARY,
+    "binary masks": ("no_soft_label", "binary_cross_entropy"),
     "temperature scaling of the binary mask's network": ("temperature_scaling",),
 }
 """What the soft mask is compared with in :func:`conclusions`, and the rows of the improved backbone behind it."""

@@ -120,11 +120,7 @@ def by_dice(verdict: Verdict) -> Verdict:
 
 def of_unit(judged: Sequence[Verdict], unit: str) -> list[Verdict]:
     """Return the verdicts, without the pairs of those in another unit."""
-    kept = []
-    for verdict in judged:
-        other = verdict.unit != UNITS[unit]
-        kept.append(replace(verdict, pairs=(), deciding=None) if other else verdict)
-    return kept
+    return [one if one.unit == UNITS[unit] else replace(one, pairs=(), deciding=None) for one in judged]
 
 
 NODULES = 500

@@ -16,6 +16,7 @@ import pandas as pd
 
 from softmask import papers
 from softmask.analysis import finished
+from softmask.analysis.doctors import LARGEST_SLICE
 from softmask.analysis.finished import Fitted, Wanted, kind_of, succeeded
 from softmask.analysis.table import Remarks, numbers, of_runs, seed_cells, summarise, values_of
 from softmask.config import BASE_SEED, Config
@@ -40,9 +41,6 @@ BEYOND = dict.fromkeys(
 """Measures that the papers do not print, with their units."""
 
 CONSENSUS = "dice_consensus"
-
-LARGEST = "lidc-largest"
-"""The test images of LIDC, of each nodule the largest slice alone."""
 
 OTHER = ("dsnet_averaged", "dsnet_full_features", "dsnet_enlarged_twice", "dsnet_squared", "all_losses_binary")
 """Rows of the journal version beside the printed ones: the forms of its input, and other readings of two rows."""
@@ -104,7 +102,7 @@ def table_cells(paper: str, table: str, fitted: Fitted, besides: Sequence[str] =
     lidc = of_runs(fitted, [key for key in [*keys, *readers] if key[1] == "lidc"])
     nodule = lidc["image"].str.rpartition("/")[0] if len(lidc) else lidc["image"]
     largest = lidc[~lidc.assign(nodule=nodule).duplicated(["row", "run", "metric", "nodule"])]
-    return cells + [replace(cell, dataset=LARGEST) for cell in summarise(largest, remarks=_remarks(dict(fitted)))]
+    return cells + [replace(cell, dataset=LARGEST_SLICE) for cell in summarise(largest, remarks=_remarks(dict(fitted)))]
 
 
 def extra_cells(places: Iterable[tuple[str, str]], metrics: Sequence[str], fitted: Fitted) -> list[Cell]:

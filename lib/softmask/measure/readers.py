@@ -35,9 +35,6 @@ MEASURES = ("ged", "matched_iou", "vote_dice", "crps_area", "ece_vote")
 MATCHED = 12
 """Masks of a soft prediction that are matched with readers: a multiple of one, two, three and four readers."""
 
-LEVELS = np.arange(1, 10) / 10
-"""Thresholds of :func:`vote_dice`."""
-
 Family = tuple[np.ndarray, np.ndarray, np.ndarray]
 """The masks {p >= t} of one prediction p: the number of the value of each pixel, (H W,); the share of the thresholds
 that give the mask of each value and, last, the empty mask, (L + 1,); the areas of these masks in pixels, (L + 1,)."""
@@ -84,7 +81,7 @@ def vote_dice(prediction: np.ndarray, readers: np.ndarray) -> float:
     pixel.
     """
     prediction, readers = _checked(prediction, readers)
-    cut = LEVELS[:, None, None]
+    cut = np.arange(1, 10)[:, None, None] / 10
     return float(dice(prediction >= cut, readers.mean(axis=0) >= cut).mean())
 
 

@@ -164,18 +164,19 @@ def _claim(
 ) -> Claim:
     _check_known("unit", unit, UNITS)
     _check_known("direction", direction, ("higher", "lower"))
-    claim = Claim(str(words), (), unit, direction == "lower", judged, str(quote))
-    compared = tuple(pair for line in pairs for pair in _pairs(claim, cells, **line))
+    lower = direction == "lower"
+    compared = tuple(pair for line in pairs for pair in _pairs(cells, unit, lower, **line))
     if judged != bool(compared):
         raise ValueError("needs pairs, or judged: false and none")
     if len({(pair.better, pair.worse, pair.dataset, pair.metric, pair.times) for pair in compared}) < len(compared):
         raise ValueError("gives a pair twice")
-    return replace(claim, pairs=compared)
+    return Claim(str(words), compared, unit, lower, judged, str(quote))
 
 
 def _pairs(
-    claim: Claim,
     cells: Cells,
+    unit: str,
+    lower: bool,
     *,
     dataset: str,
     metric: str,
@@ -205,8 +206,8 @@ def _pairs(
         return
     for worse, delta in over.items():
         pair = Pair(better, worse, dataset, metric, kind, float(delta), float(times))
-        printed = [_printed(name, pair, claim.unit, cells) for name in (better, worse)]
-        gain = round((printed[0] - pair.times * printed[1]) * (-1 if claim.lower else 1), 6)
+        printed = [_printed(name, pair, unit, cells) for name in (better, worse)]
+        gain = round((printed[0] - pair.times * printed[1]) * (-1 if lower else 1), 6)
         pair = replace(pair, printed=gain + 0.0)  # no -0
         expected = round(min(max(0.0, gain), LARGEST_DELTA), 3)
         if kind == BETTER and not math.isnan(gain) and delta != expected:

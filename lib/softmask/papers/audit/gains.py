@@ -47,7 +47,6 @@ tables ``cpu-real-3seeds`` and ``night-real``; the root mean square error is 0.0
 
 PRINTED, DERIVED = "printed", "derived"
 YES, NO, UNKNOWN = "yes", "no", "not known"
-IF_PAIRED = "only if correlation > {}"
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class Gain:
             return YES
         if self.correlation >= 1:
             return NO
-        return IF_PAIRED.format(f"{self.correlation:.{2 if self.correlation < 0.995 else 5}f}")
+        return f"only if correlation > {self.correlation:.{2 if self.correlation < 0.995 else 5}f}"
 
     @property
     def _known(self) -> bool:
