@@ -146,8 +146,6 @@ def _checked(prediction: np.ndarray, readers: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _family(prediction: np.ndarray) -> Family:
-    if prediction.dtype == bool:
-        return prediction.ravel().astype(int), np.array([0, 1, 0]), np.array([prediction.size, prediction.sum(), 0])
     values, numbers = np.unique(prediction, return_inverse=True)
     areas = np.bincount(numbers.ravel())[::-1].cumsum()[::-1]
     return numbers.ravel(), np.diff(values, prepend=0, append=1), np.append(areas, 0)
