@@ -33,19 +33,14 @@ def images():
     return np.random.default_rng(0).random((N, 1, SIZE, SIZE), np.float32)
 
 
-class Finished:
+def finished(spec, names=(), folder="somewhere"):
     """A run with an untrained network; ``folder`` None makes it a recorded one."""
-
-    def __init__(self, spec, names=(), folder="somewhere"):
-        torch.manual_seed(len(spec.network))
-        self.spec, self.folder, self.key = spec, folder, f"key of {spec.name}"
-        self.record = SimpleNamespace(shown=lambda: dict.fromkeys(names), failed=False)
-        self.needs = [Finished(need) for need in spec.needs] if folder else ()
-        one = spec.width, spec.inputs, spec.reduction
-        self.made = (build(spec.network, spec.width) if spec.upscales else build(spec.network, *one)).eval()
-
-    def network(self):
-        return self.made
+    torch.manual_seed(len(spec.network))
+    needs = [finished(need) for need in spec.needs] if folder else ()
+    network = build(spec.network, spec.width, *(() if spec.upscales else (spec.inputs, spec.reduction))).eval()
+    record = SimpleNamespace(shown=lambda: dict.fromkeys(names), failed=False)
+    own = {"spec": spec, "folder": folder, "key": f"key of {spec.name}", "needs": needs, "record": record}
+    return SimpleNamespace(**own, network=lambda: network)
 
 
 @pytest.fixture
@@ -61,7 +56,7 @@ def data(monkeypatch, images):
 
 @pytest.mark.parametrize(("folder", "note"), [("somewhere", "by the trained"), (None, "has learnt nothing")])
 def test_an_example_is_what_the_network_trains_on(config, data, folder, note):
-    run = Finished(spec("dsnet", "lnsm", config), folder=folder)
+    run = finished(spec("dsnet", "lnsm", config), folder=folder)
     fed = cascade.example(run.spec, {("dsnet", "lnsm"): [run]}, config)
     assert note in fed.note
     assert fed.batch.images.shape == (4, 6, 2 * SIZE, 2 * SIZE)
@@ -70,7 +65,7 @@ def test_an_example_is_what_the_network_trains_on(config, data, folder, note):
 
 
 def test_attention_behind_a_generator_is_that_of_the_segmentor(config, images):
-    run = Finished(spec("dsnet_full_features", "lnsm", config))
+    run = finished(spec("dsnet_full_features", "lnsm", config))
     result = cascade.attention(run, images)
     with torch.inference_mode():
         seen = transferred(run.needs[0].network(), torch.tensor(images))
@@ -83,7 +78,7 @@ def test_attention_behind_a_generator_is_that_of_the_segmentor(config, images):
 def test_looks_of_two_runs_and_of_none(config, data):
     names = [data.test.ids[i] for i in (0, 3)]
     neither, dsnet_run = (
-        Finished(spec(row, "lnsm", config, paper="dsnet-v2"), names) for row in ("neither", "dtm_csf")
+        finished(spec(row, "lnsm", config, paper="dsnet-v2"), names) for row in ("neither", "dtm_csf")
     )
     fitted, rows = {("neither", "lnsm"): [neither], ("dtm_csf", "lnsm"): [dsnet_run]}, ("neither", "dtm_csf")
     [first, second] = cascade.looks(fitted, rows, "lnsm", config)
@@ -95,7 +90,7 @@ def test_looks_of_two_runs_and_of_none(config, data):
     shown = [image for ax in fig.axes for image in ax.get_images() if image.get_cmap().name == "cividis"]
     assert len({image.get_clim() for image in shown}) == 1
     fig.canvas.draw()
-    recorded = {("neither", "lnsm"): [Finished(neither.spec, names, folder=None)]}
+    recorded = {("neither", "lnsm"): [finished(neither.spec, names, folder=None)]}
     assert cascade.looks(fitted | recorded, rows, "lnsm", config) == []
     assert cascade.looks(recorded, rows, "lnsm", config) == cascade.looks({}, rows, "lnsm", config) == []
     assert panels.attention([], "DRTM") is None

@@ -110,17 +110,13 @@ def test_claims_compare_slices_and_scans(fitted):
     assert {verdict.unit for verdict in judged.values()} == {"percentage points", "pixels"}
 
 
-def nodules(fitted, values):
-    place = ("lgan_regression", "lidc-lung")
-    runs = again(fitted[place], nodules_at_wall_inside=values)
-    return claims.judge(claims.find("lgan", "contains the nodules"), lungs.scores({place: runs}))
-
-
 @pytest.mark.parametrize(
     ("inside", "verdict"), [([1.0, 0.99], HOLDS), ([0.5, 0.55], FAILS), ([0.85, 1.0], INCONCLUSIVE)]
 )
 def test_nodules_on_the_boundary_are_judged_over_scans(fitted, inside, verdict):
-    result = nodules(fitted, np.repeat(np.resize(inside, SCANS), EACH))
+    place = ("lgan_regression", "lidc-lung")
+    runs = again(fitted[place], nodules_at_wall_inside=np.repeat(np.resize(inside, SCANS), EACH))
+    result = claims.judge(claims.find("lgan", "contains the nodules"), lungs.scores({place: runs}))
     assert result.verdict == verdict
     assert result.pairs[0].outcome.difference.patients == SCANS
 
@@ -129,18 +125,6 @@ def test_places_with_nodules_are_of_different_scans_first(fitted):
     runs = again(fitted["lgan_basic", "lidc-lung"], nodules_at_wall_inside=[1.0] * 6 + [float("nan")] * (N - 6))
     assert lungs_shown.wall_places(runs, 3) == [0, 2, 4]
     assert lungs_shown.wall_places(runs, 5) == [0, 1, 2, 3, 4]
-
-
-class Trained:
-    """A run with a network that is not trained, and its place in the store."""
-
-    folder, needs = "somewhere", ()
-
-    def __init__(self, run):
-        self.spec, self.record, self.key = run.spec, run.record, "k"
-
-    def network(self):
-        return build("lgan_generator", 2).eval()
 
 
 def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
@@ -152,12 +136,15 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
     monkeypatch.setattr(
         lungs_shown, "data_of", lambda run, config: Prepared("lidc-lung", "embedded", "", "", test, test, test)
     )
-    runs = {("lgan_basic", "lidc-lung"): [Trained(fitted["lgan_basic", "lidc-lung"][0])]}
+    [recorded, _] = fitted["lgan_basic", "lidc-lung"]
+    own = {"spec": recorded.spec, "record": recorded.record, "key": "k", "folder": "somewhere", "needs": ()}
+    untrained = SimpleNamespace(**own, network=lambda: build("lgan_generator", 2).eval())
+    runs = {("lgan_basic", "lidc-lung"): [untrained]}
     result = lungs_shown.slices(runs, ["lgan_basic"], "lidc-lung", lambda runs, count: [3, 5], 2, config)
     assert [item.name for item in result] == [IDS[3], IDS[5]]
     assert result[0].lungs.shape == result[0].masks["lgan_basic"].shape == STORED
     assert (result[1].nodules == ~stored[5, 0]).all()
-    maps = lungs_shown.activations(runs["lgan_basic", "lidc-lung"][0], images[0, 0])
+    maps = lungs_shown.activations(untrained, images[0, 0])
     assert maps["encoder1"].shape == (SIZE, SIZE)
     assert maps["encoder5"].shape == (SIZE // 16, SIZE // 16)
     assert all(item.min() >= 0 and item.max() <= 1 for item in maps.values())

@@ -1,16 +1,15 @@
 """From made-up records and networks to the tables and examples of super-resolution."""
 
-from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from softmask.analysis import super_resolution as study
 from softmask.experiments.prepare import Part
-from softmask.measure.resolution import interpolate, measure_upscaled
+from softmask.measure.resolution import INTERPOLATIONS, interpolate, measure_upscaled
 from softmask.report import tables
 
 N, SIZE = 24, 32
@@ -19,21 +18,15 @@ GROUPS = tuple(f"p{i // 2}" for i in range(N))
 BETTER = {"psnr": 2.0, "ssim": 0.1, "sharpness": 0.2, "texture": -0.3}
 
 
-@dataclass
-class Finished:
-    """A run whose network enlarges by interpolation and adds ``brighter``."""
+class Brighter(nn.Module):
+    """Enlarges by interpolation and adds ``more``."""
 
-    spec: SimpleNamespace
-    record: SimpleNamespace
-    brighter: float = 0.0
-    folder: Path | None = Path("somewhere")
+    def __init__(self, more):
+        super().__init__()
+        self.more = nn.Parameter(torch.tensor(more))
 
-    def network(self):
-        enlarge = torch.nn.Upsample(scale_factor=4, mode="bicubic")
-        network = torch.nn.Sequential(enlarge)
-        network.register_parameter("p", torch.nn.Parameter(torch.tensor(self.brighter)))
-        network.forward = lambda images: enlarge(images) + network.p
-        return network
+    def forward(self, images):
+        return nn.functional.interpolate(images, scale_factor=4, mode="bicubic") + self.more
 
 
 def images(n=N, size=SIZE):
@@ -43,30 +36,22 @@ def images(n=N, size=SIZE):
     return np.clip(0.2 + 0.5 * masks + random.normal(0, 0.05, masks.shape), 0, 1).astype(np.float32), masks
 
 
-def finished(row, seed, better, source="embedded"):
-    random = np.random.default_rng([seed, len(row)])
-    measures = {name: tuple(random.normal(better * step, 0.01, N)) for name, step in BETTER.items()}
-    same = np.random.default_rng(7)
-    measures |= {
-        f"{name}_{method}": tuple(same.normal(0, 0.01, N)) for method in ("bilinear", "bicubic") for name in BETTER
-    }
-    pictures = (255 * images()[0]).astype(np.uint8)
-    record = SimpleNamespace(
-        ids=IDS,
-        groups=GROUPS,
-        measures=measures,
-        predictions={IDS[i]: pictures[i] for i in range(0, N, 3)},
-        provenance=SimpleNamespace(origin="made by a test"),
-    )
-    return Finished(SimpleNamespace(name=row, source=source, dataset="lnsm", seed=seed), record, brighter=0.05 * better)
-
-
 @pytest.fixture
-def fitted():
-    return {
-        ("content_only", "lnsm"): [finished("content_only", seed, 2) for seed in (0, 1)],
-        ("srgan", "lnsm"): [finished("srgan", seed, 1) for seed in (0, 1)],
-    }
+def fitted(record):
+    """Two seeds of each row, all better than the interpolations; the more, the brighter the images."""
+    pictures, same = (255 * images()[0]).astype(np.uint8), np.random.default_rng(7)
+    interpolated = {f"{name}_{method}": same.normal(0, 0.01, N) for method in INTERPOLATIONS for name in BETTER}
+
+    def run(row, seed, better):
+        random = np.random.default_rng([seed, len(row)])
+        measures = {name: random.normal(better * step, 0.01, N) for name, step in BETTER.items()} | interpolated
+        spec = SimpleNamespace(name=row, source="embedded", dataset="lnsm", seed=seed)
+        kept = {IDS[i]: pictures[i] for i in range(0, N, 3)}
+        made = record(spec, measures, ids=IDS, groups=GROUPS, predictions=kept)
+        return SimpleNamespace(spec=spec, record=made, folder="somewhere", network=lambda: Brighter(0.05 * better))
+
+    better = {"content_only": 2, "srgan": 1}
+    return {(row, "lnsm"): [run(row, seed, by) for seed in (0, 1)] for row, by in better.items()}
 
 
 @pytest.fixture
