@@ -133,14 +133,5 @@ def test_a_matrix_of_readers_is_dice_pair_by_pair():
     for i in range(4):
         values = seg.dice(masks[:, i], masks[:, 4])
         np.testing.assert_array_equal(matrix.values[:, i, 4], values)
-        assert (matrix.counts[i, 4], matrix.mean[i, 4]) == (12, pytest.approx(values.mean()))
-        assert matrix.std[i, 4] == pytest.approx(values.std(ddof=1))
-
-
-def test_pairs_that_are_not_both_present_do_not_count():
-    values = np.ones((2, 3, 3))
-    values[0, 2] = values[0, :, 2] = values[1, 1] = values[1, :, 1] = np.nan
-    matrix = seg.summary(values)
-    assert matrix.counts.tolist() == [[2, 1, 1], [1, 1, 0], [1, 0, 1]]
-    assert np.isnan([matrix.mean[1, 2], matrix.std[0, 1]]).all()
-    assert (matrix.mean[0, 1], matrix.std[0, 0]) == (1, 0)
+        assert (matrix.mean[i, 4], matrix.std[i, 4]) == pytest.approx((values.mean(), values.std(ddof=1)))
+    assert np.isnan(seg.summary(matrix.values[:1]).std).all()

@@ -135,7 +135,7 @@ def matrix_cells(
     cells = []
     for i, row in enumerate(labels):
         for j, column in enumerate(labels):
-            values = float(matrix.mean[i, j]), float(matrix.std[i, j]), int(matrix.counts[i, j])
+            values = float(matrix.mean[i, j]), float(matrix.std[i, j]), len(matrix.values)
             cells.append(Cell(row, dataset, f"dice_with_{column}", *values, n_seeds, source, extra=extra))
     return cells
 

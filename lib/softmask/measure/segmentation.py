@@ -102,15 +102,12 @@ class DiceMatrix:
     """Dice of every pair among K masks of each image.
 
     Attributes:
-        mean, std: (K, K) over the images on which both are present (std with N - 1); NaN where there is none
-            (std: fewer than two). Symmetric, diagonal 1.
-        counts: (K, K) int, the number of those images.
-        values: (N, K, K), image by image; NaN where one of the two is absent.
+        mean, std: (K, K) over the images (std with N - 1, NaN for a single image). Symmetric, diagonal 1.
+        values: (N, K, K), image by image.
     """
 
     mean: np.ndarray
     std: np.ndarray
-    counts: np.ndarray
     values: np.ndarray
 
 
@@ -120,12 +117,9 @@ def dice_of_pairs(masks: np.ndarray) -> np.ndarray:
 
 
 def summary(values: np.ndarray) -> DiceMatrix:
-    """Return mean, spread and counts over the images of ``values`` (N, K, K)."""
-    known = ~np.isnan(values)
-    counts = known.sum(axis=0)
-    mean = ratio(np.where(known, values, 0).sum(axis=0), counts)
-    variance = ratio(np.where(known, (values - mean) ** 2, 0).sum(axis=0), counts - 1)
-    return DiceMatrix(mean, np.sqrt(variance), counts, values)
+    """Return mean and spread over the images of ``values`` (N, K, K)."""
+    std = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1:], np.nan)
+    return DiceMatrix(values.mean(axis=0), std, values)
 
 
 def _surface_distances(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
