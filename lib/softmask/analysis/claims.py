@@ -16,7 +16,7 @@ from softmask.config import BASE_SEED, Config
 from softmask.errors import ConfigError, DataError
 from softmask.measure.differences import Scores
 from softmask.measure.statistics import bootstrap_interval
-from softmask.measure.verdicts import BETTER, REPORTED, Outcome, judge_claim, judge_pair
+from softmask.measure.verdicts import REPORTED, Outcome, judge_claim, judge_pair
 from softmask.papers import Claim, Pair, audit, display
 from softmask.papers.audit import MUST_HOLD, TO_EXPLAIN, Check, Finding
 from softmask.papers.audit.gains import Gain
@@ -131,7 +131,7 @@ DOCTORS = "doctors"
 
 def every_check(nodules: pd.DataFrame) -> list[Check]:
     """Return all checks of the printed numbers; ``nodules`` tell how far doctors agree."""
-    return [*audit.run(), check_claims(), check_doctors(nodules)]
+    return [*audit.run(), check_doctors(nodules)]
 
 
 def check_doctors(nodules: pd.DataFrame) -> Check:
@@ -154,24 +154,6 @@ def check_doctors(nodules: pd.DataFrame) -> Check:
         findings = (Finding(tuple(apart), words, 100 * max(low - value, value - high), POINTS, explanation),)
     rule = "the printed agreement of doctors is inside the 95 % interval (patients drawn) of what the annotations give"
     return Check(DOCTORS, rule, TO_EXPLAIN, len({round(value, 2) for value in printed.values()}), findings)
-
-
-def check_claims() -> Check:
-    """Check whether the printed means are in their claims' order."""
-    checked, findings = 0, []
-    for paper in papers.NAMES:
-        for claim in papers.load(paper).claims:
-            printed = [pair for pair in claim.pairs if pair.kind == BETTER and not np.isnan(pair.printed)]
-            wrong = [
-                f"{pair} on {display('datasets', pair.dataset)}: {pair.printed:g}"
-                for pair in printed
-                if pair.printed <= 0
-            ]
-            checked += len(printed)
-            if wrong:
-                findings.append(Finding((f"{paper}: {claim}",), "; ".join(wrong), float(len(wrong)), "pairs"))
-    rule = "the printed means are in the order that the claim says, pair by pair"
-    return Check("claims and their own tables", rule, MUST_HOLD, checked, tuple(findings))
 
 
 def counts(checks: Sequence[Check]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from softmask.measure.verdicts import BETTER
 from softmask.papers.audit.check import (
     MUST_HOLD,
     POINTS,
@@ -271,3 +272,14 @@ def counted_nodules(papers: Papers) -> Iterator[Finding]:
             violation = 0.0 if possible else 100 * min(abs(i / n - x) for i in (k, k + 1) for x in (low, high))
             words = f"{cell.mean:g} lies between {near}"
             yield Finding((place,), words, violation, POINTS, "a mean over repeated divisions")
+
+
+@check("claims and their own tables", MUST_HOLD)
+def claims_and_their_own_tables(papers: Papers) -> Iterator[Finding]:
+    """the printed means are in the order that the claim says, pair by pair"""
+    for paper in papers.values():
+        for claim in paper.claims:
+            for pair in claim.pairs:
+                if pair.kind == BETTER and not math.isnan(pair.printed):
+                    words = f"{pair} on {display('datasets', pair.dataset)}: {pair.printed:g}"
+                    yield Finding((f"{paper.name}: {claim}",), words, float(pair.printed <= 0), "pairs")
