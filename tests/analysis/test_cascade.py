@@ -1,6 +1,7 @@
-"""What notebook 4 shows besides its tables, from made-up records."""
+"""What notebooks 4 and 6 show besides their tables, from made-up records and tiny networks."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,15 +9,26 @@ import torch
 
 from softmask import papers
 from softmask.analysis import cascade, claims, finished
+from softmask.config import Config
 from softmask.experiments import Run
 from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.rows import rows_of, spec
 from softmask.measure import verdicts
 from softmask.measure.images import DOCTORS
 from softmask.nets import build
+from softmask.nets.cascade import transferred
+from softmask.nets.dsnet import drtm, edrfm, sdrfm
+from softmask.nets.softgan import CBAMBlock
+from softmask.report import panels
 
 N, SIZE = 12, 64
 IDS = tuple(f"image{i}" for i in range(N))
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOFTMASK_CACHE", str(tmp_path / "cache"))
+    return Config.from_parameters("smoke", "embedded", seeds=2)
 
 
 @pytest.fixture
@@ -33,9 +45,9 @@ def run_of(record):
 def data(monkeypatch):
     """Discs in place of any data; without it where ``data.clear()`` was called."""
     rows, columns = np.indices((SIZE, SIZE))
-    mask = (np.hypot(rows - 31, columns - 31) < 9).astype(np.float32)
-    images = np.stack([0.2 + 0.6 * mask] * N)[:, None].astype(np.float32)
-    masks = np.stack([mask] * N)[:, None]
+    masks = np.stack([np.hypot(rows - 31, columns - 31) < 9] * N)[:, None].astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.03, masks.shape)
+    images = np.clip(0.2 + 0.6 * masks + noise, 0, 1).astype(np.float32)
     part = Part(IDS, IDS, images, masks, {"soft_mask": 0.9 * masks})
     result = [Prepared("lnsm", "embedded", "discs", "d", part, part, part)]
     monkeypatch.setattr(finished, "data_of", lambda run, config: result[0] if result else None)
@@ -92,3 +104,73 @@ def test_figures_with_and_without_data(config, data, run_of):
     assert [panel.image is not None for panel in bare[0]] == [False, False, False, True, False]
     cascade.side_by_side(fitted, "casgan_soft", config).canvas.draw()
     assert cascade.side_by_side(fitted, "casgan", config) is None
+
+
+def untrained(spec, names=(), folder="somewhere"):
+    """A run with an untrained network; ``folder`` None makes it a recorded one."""
+    torch.manual_seed(len(spec.network))
+    needs = [untrained(need) for need in spec.needs] if folder else ()
+    network = build(spec.network, spec.width, *(() if spec.upscales else (spec.inputs, spec.reduction))).eval()
+    record = SimpleNamespace(shown=lambda: dict.fromkeys(names), failed=False)
+    own = {"spec": spec, "folder": folder, "key": f"key of {spec.name}", "needs": needs, "record": record}
+    return SimpleNamespace(**own, network=lambda: network)
+
+
+@pytest.mark.parametrize(("folder", "note"), [("somewhere", "by the trained"), (None, "has learnt nothing")])
+def test_an_example_is_what_the_network_trains_on(config, data, folder, note):
+    run = untrained(spec("dsnet", "lnsm", config), folder=folder)
+    fed = cascade.example(run.spec, {("dsnet", "lnsm"): [run]}, config)
+    assert note in fed.note
+    assert fed.batch.images.shape == (4, 6, 2 * SIZE, 2 * SIZE)
+    assert fed.batch.masks.shape == fed.batch.soft.shape == (4, 1, SIZE, SIZE)
+    assert fed.channels.shape == (6, 2 * SIZE, 2 * SIZE)
+
+
+def test_attention_behind_a_generator_is_that_of_the_segmentor(config, data):
+    run = untrained(spec("dsnet_full_features", "lnsm", config))
+    images = data[0].test.images[:5]
+    result = cascade.attention(run, images)
+    with torch.inference_mode():
+        seen = transferred(run.needs[0].network(), torch.tensor(images))
+        backbone = run.network().backbone
+        block, x = backbone.first, run.network().reduce(run.network().module(seen))
+        expected = block.spatial_attention.weights(block.channel_attention(block.convs(x)))[:, 0]
+    np.testing.assert_allclose(result, expected.numpy(), atol=1e-5)
+
+
+def test_looks_of_two_runs_and_of_none(config, data):
+    names = [IDS[0], IDS[3]]
+    neither, dsnet_run = (
+        untrained(spec(row, "lnsm", config, paper="dsnet-v2"), names) for row in ("neither", "dtm_csf")
+    )
+    fitted, rows = {("neither", "lnsm"): [neither], ("dtm_csf", "lnsm"): [dsnet_run]}, ("neither", "dtm_csf")
+    [first, second] = cascade.looks(fitted, rows, "lnsm", config)
+    np.testing.assert_array_equal(second.image, data[0].test.images[3, 0])
+    assert first.super_resolved.shape == (2 * SIZE, 2 * SIZE)
+    assert first.without.shape == first.having.shape == (SIZE, SIZE)
+    assert not np.allclose(first.without, first.having)
+    fig = panels.attention([first, second], "DRTM")
+    shown = [image for ax in fig.axes for image in ax.get_images() if image.get_cmap().name == "cividis"]
+    assert len({image.get_clim() for image in shown}) == 1
+    fig.canvas.draw()
+    recorded = {("neither", "lnsm"): [untrained(neither.spec, names, folder=None)]}
+    assert cascade.looks(fitted | recorded, rows, "lnsm", config) == []
+    assert cascade.looks(recorded, rows, "lnsm", config) == cascade.looks({}, rows, "lnsm", config) == []
+    assert panels.attention([], "DRTM") is None
+
+
+@pytest.mark.parametrize("inputs", [6, 8])
+def test_a_block_in_steps_gives_what_the_block_gives(inputs):
+    block, x = CBAMBlock(inputs, 8).eval(), torch.randn(2, inputs, 12, 10)
+    torch.testing.assert_close(cascade.drawn_cbam(block)(x), block(x))
+
+
+@pytest.mark.parametrize("module", [drtm, sdrfm])
+def test_a_transfer_in_steps_gives_what_the_transfer_gives(module):
+    transfer, x = module(6), torch.randn(2, 8, 12, 10)
+    torch.testing.assert_close(cascade.drawn_transfer(transfer)(x[:, :1], x[:, 1:2], x[:, 2:]), transfer(x))
+
+
+def test_figures_can_be_drawn():
+    for fig in (cascade.cbam(), cascade.transfer(drtm), cascade.transfer(edrfm), cascade.overview("dsnet", "DRTM", [])):
+        fig.canvas.draw()

@@ -302,6 +302,21 @@ def test_trainings_twice_as_long_are_compared_on_the_same_images(record, monkeyp
     assert cells["softgan", "lnsm", "dice_doubled"] > cells["softgan", "lnsm", "dice"]
 
 
+def test_other_forms_have_their_validation_dice(record):
+    wanted = training.other_rows(Config.from_parameters("night", "embedded"))
+    place = ("dsnet_averaged", "lnsm")
+    runs = []
+    for one, best in zip(wanted[place], (0.7, 0.8, 0.9), strict=True):
+        measures = dict.fromkeys(("dice", "sen", "ppv"), (0.5, 0.6))
+        curves = {"validation_dice": (0.1, best, 0.2)}
+        runs.append(Run(one, record(one, measures, 2, curves=curves)))
+    cells = training.other_forms(finished.Fitted({place: runs}, wanted))
+    [cell] = [cell for cell in cells if cell.metric == "validation_dice"]
+    assert (cell.ours_mean, cell.n_seeds) == (pytest.approx(0.8), 3)
+    assert cell.ours_std == pytest.approx(0.1)
+    assert training.other_forms(finished.Fitted({}, wanted)) == []
+
+
 def test_every_rate_that_was_tried_has_a_column(monkeypatch, tmp_path):
     monkeypatch.setattr(schedules, "TABLE", tmp_path / "rates.csv")
     for rate, dice in zip(schedules.RATES, (0.1, 0.9, 0.8, 0.0), strict=True):
