@@ -215,9 +215,7 @@ def _larger(*bounds: Finding) -> Finding:
 def dice_and_iou(row: Row) -> Finding:
     """mean J <= mean D <= 2 mean J / (1 + mean J): D = 2J / (1 + J) is concave in J"""
     dice, iou, scale = row.mean("dice"), row.mean("iou"), row.scale("dice")
-    j = row.cells["iou"].mean
-    of_iou = row.words("iou")
-    d = row.words("dice")
+    j, d, of_iou = row.cells["iou"].mean, row.words("dice"), row.words("iou")
     words = f"2 x {of_iou} / ({scale:g} + {of_iou}) = {_bound(2 * j / (scale + j) * scale, scale)} < {d}"
     above = _violation(words, dice.low - 2 * iou.high / (1 + iou.high))
     return _larger(above, _violation(f"{d} < {of_iou}", iou.low - dice.high))
@@ -229,8 +227,7 @@ def dice_sen_ppv(row: Row) -> Finding:
     holds, too, where images with nothing found count for Dice and SEN and not for PPV"""
     dice, sen, ppv, scale = row.mean("dice"), row.mean("sen"), row.mean("ppv"), row.scale("dice")
     s, p = row.cells["sen"].mean, row.cells["ppv"].mean
-    of_sen, of_ppv = row.words("sen"), row.words("ppv")
-    d = row.words("dice")
+    d, of_sen, of_ppv = (row.words(name) for name in ("dice", "sen", "ppv"))
     words = f"2 x {of_sen} x {of_ppv} / ({of_sen} + {of_ppv}) = {_bound(2 * s * p / (s + p), scale)} < {d}"
     above = _violation(words, dice.low - 2 * sen.high * ppv.high / (sen.high + ppv.high))
     words = f"{of_sen} + {of_ppv} - {scale:g} = {_bound(s + p - scale, scale)} > {d}"
@@ -253,8 +250,7 @@ def _by_mask(row: Row, _: Sequence[Row]) -> Iterator[Row]:
 @row_check("AUC and accuracy", MUST_HOLD, "acc", "auc", each=_by_mask)
 def auc_and_accuracy(row: Row) -> Finding:
     """AUC >= 2 ACC - 1 for two classes of one size: one point of the ROC curve with the accuracy ACC"""
-    a = row.cells["acc"].mean
-    scale = row.scale("auc")
+    a, scale = row.cells["acc"].mean, row.scale("auc")
     words = f"2 x {a:g} - {scale:g} = {_bound(2 * a - scale, scale)} > {row.words('auc')}"
     explanation = "the AUC is of other scores than the decisions"
     return _violation(words, 2 * row.mean("acc").low - 1 - row.mean("auc").high, explanation)
@@ -270,8 +266,7 @@ def _one_by_one(row: Row, _: Sequence[Row]) -> Iterator[Row]:
 def spread_of_share(row: Row) -> Finding:
     """standard deviation <= sqrt(2 m (1 - m)) for values in [0, 1] with mean m, whatever their number"""
     [metric] = row.cells
-    mean, spread = row.mean(metric), row.spread(metric)
-    scale = row.scale(metric)
+    mean, spread, scale = row.mean(metric), row.spread(metric), row.scale(metric)
     largest = min(max(0.5, mean.low), mean.high)  # of the means that the print can stand for, that of most spread
     m = row.cells[metric].mean / scale
     bound = _bound(math.sqrt(2 * m * (1 - m)) * scale, scale)
@@ -318,8 +313,7 @@ def _with_unit_of_spread(row: Row, every: Sequence[Row]) -> Iterator[Row]:
 def mean_median_spread(row: Row) -> Finding:
     """|mean - median| <= standard deviation (Hotelling and Solomons 1932); a spread that cannot be in the unit of its
     mean, like the others of its table, is read as percent"""
-    m, s = row.cells["mean"].mean, row.cells["mean"].std
-    half = row.cells["median"].mean
+    m, s, half = row.cells["mean"].mean, row.cells["mean"].std, row.cells["median"].mean
     unit = 100.0 if "percent" in row.cells and row.cells["mean"].unit == "fraction" else 1.0
     mean, median = printed_range(m), printed_range(half)
     spread = printed_range(s, unit)
