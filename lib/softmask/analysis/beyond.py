@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import chain, product
 from typing import TYPE_CHECKING
 
@@ -91,10 +90,8 @@ def wanted(config: Config) -> Wanted:
 class AgainstReaders:
     """Measures of finished runs against the readers of their test images (:mod:`softmask.measure.readers`).
 
-    Called with runs and a metric it returns (seeds, N), as :func:`softmask.analysis.table.values_of` does: the
-    ``values`` of :func:`softmask.analysis.table.of_runs` and, with the metric bound, of
-    :func:`softmask.analysis.training.scores_of`. NaN for images whose prediction the record does not keep (in the small
-    profiles it keeps eight) and that no reader marked. Opens each data set once; measures are kept in the cache.
+    One of :data:`softmask.analysis.table.Values`. NaN for images whose prediction the record does not keep (in the
+    small profiles it keeps eight) and that no reader marked. Opens each data set once; measures are kept in the cache.
 
     Raises:
         MissingData: real data that is not there.
@@ -198,7 +195,7 @@ def scores(fitted: Fitted, against: AgainstReaders) -> dict[Key, Scores]:
     for (row, dataset), runs in judged_by_readers(fitted).items():
         for metric in LOW:
             name, source = (_consensus(dataset), values_of) if metric == CONSENSUS else (metric, against)
-            one = scores_of(runs, partial(source, metric=name), [fitted])
+            one = scores_of(runs, name, [fitted], source)
             found[row, dataset, metric] = replace(one, values=100 * one.values)
     return found
 

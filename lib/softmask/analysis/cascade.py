@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from softmask.analysis.finished import Fitted, data_of, distinct, example_of, firsts, needs_of
-from softmask.analysis.table import values_of
 from softmask.analysis.training import scores_of
 from softmask.config import BASE_SEED, Config
 from softmask.experiments.inputs import channels, feed, seeing, super_resolved
@@ -151,9 +149,9 @@ def doctors(fitted: Fitted, network: str = "casgan", known: Fitted | None = None
     runs = fitted.get((network, "lidc-500"))
     if not runs:
         return {}
-    by_row = {network: scores_of(runs, partial(values_of, metric="dice"), [fitted, known or {}])}
+    by_row = {network: scores_of(runs, "dice", [fitted, known or {}])}
     for doctor in DOCTORS:
-        same = scores_of(runs[:1], partial(values_of, metric=f"truth_{doctor}"))  # for every seed
+        same = scores_of(runs[:1], f"truth_{doctor}")  # for every seed
         by_row[doctor] = replace(same, curves=(), fixed=True)
     return {(row, "lidc-500", "dice_consensus50"): scores for row, scores in by_row.items()}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -142,7 +141,7 @@ def scores(fitted: Fitted) -> dict[Key, Scores]:
         for metric in claims.metrics("lgan"):
             if metric.removeprefix("median_") not in known:
                 continue
-            score = scores_of(runs, partial(measured, metric=metric), [fitted])
+            score = scores_of(runs, metric, [fitted], measured)
             if metric.endswith(DICE3D):
                 scans = tuple(scans_of(runs[0]))
                 score = replace(score, ids=scans, patients=scans)

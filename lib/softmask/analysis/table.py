@@ -17,6 +17,9 @@ NAN = float("nan")
 COLUMNS = ("row", "dataset", "run", "seed", "image", "patient", "metric", "value", "source", "failed")
 """Of the long table. A failed training run has one line for each metric, without a value."""
 
+Values = Callable[[Sequence[Run], str], np.ndarray]
+"""Gives the values (seeds, N) of runs and a metric."""
+
 Remarks = Callable[[str, str, str, np.ndarray], Iterable[str]]
 """Notes on a cell, from its row, data set, metric and all its values."""
 
@@ -35,15 +38,12 @@ def values_of(runs: Sequence[Run], metric: str) -> np.ndarray:
     return np.array([run.record.measures[metric] for run in runs], dtype=float)
 
 
-def of_runs(
-    fitted: Fitted, keys: Iterable[Key], values: Callable[[Sequence[Run], str], np.ndarray] = values_of
-) -> pd.DataFrame:
+def of_runs(fitted: Fitted, keys: Iterable[Key], values: Values = values_of) -> pd.DataFrame:
     """Return the long table of finished runs, in the order of ``keys``.
 
     Args:
         keys: (row, data set, metric), each with a run in ``fitted``.
-        values: (seeds, N) of runs and a metric. Where N is not the number of test images, as for scans, the images
-            are numbered.
+        values: where their N is not the number of test images, as for scans, the images are numbered.
     """
     parts = []
     for row, dataset, metric in keys:

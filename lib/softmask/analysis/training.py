@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from softmask import papers
 from softmask.analysis import finished
 from softmask.analysis.doctors import LARGEST_SLICE
 from softmask.analysis.finished import Fitted, Wanted, kind_of, succeeded
-from softmask.analysis.table import Remarks, numbers, of_runs, seed_cells, summarise, values_of
+from softmask.analysis.table import Remarks, Values, numbers, of_runs, seed_cells, summarise, values_of
 from softmask.config import BASE_SEED, Config
 from softmask.data.sample import SUBSTITUTE
 from softmask.experiments.night import GROUPS, NODULES, doubled
@@ -52,16 +51,14 @@ def scores(fitted: Fitted, metrics: Iterable[str], known: Fitted | None = None) 
     ``known`` are further runs, whose networks some of ``fitted`` only test.
     """
     return {
-        (row, dataset, metric): scores_of(runs, partial(values_of, metric=metric), [fitted, known or {}])
+        (row, dataset, metric): scores_of(runs, metric, [fitted, known or {}])
         for (row, dataset), runs in fitted.items()
         for metric in metrics
         if metric in runs[0].record.measures
     }
 
 
-def scores_of(
-    runs: Sequence[Run], values: Callable[[Sequence[Run]], np.ndarray], known: Sequence[Fitted] = ()
-) -> Scores:
+def scores_of(runs: Sequence[Run], metric: str, known: Sequence[Fitted] = (), values: Values = values_of) -> Scores:
     """Return the scores of a row's runs; a tested network's training is in ``known``."""
     trained = {run.spec: run.record for fitted in known for some in fitted.values() for run in some}
     specs = [run.spec if run.spec.learns else run.spec.prior for run in runs]
@@ -73,7 +70,7 @@ def scores_of(
     return Scores(
         first.ids,
         first.groups,
-        values(good) if good else np.empty((0, len(first.ids))),
+        values(good, metric) if good else np.empty((0, len(first.ids))),
         runs[0].spec.source,
         curves=tuple(record.curves["validation_dice"] for record in kept if "validation_dice" in record.curves),
         failed=sum(failed),
@@ -153,9 +150,7 @@ def _remarks(fitted: Fitted) -> Remarks:
     return remarks
 
 
-def seed_spread(
-    keys: Iterable[Cell | Key], fitted: Fitted, values: Callable[[Sequence[Run], str], np.ndarray] = values_of
-) -> dict[str, Any]:
+def seed_spread(keys: Iterable[Cell | Key], fitted: Fitted, values: Values = values_of) -> dict[str, Any]:
     """Return mean of every seed of each cell, and their deviation (N - 1)."""
     seeds = {}
     for row, dataset, metric in (key.key if isinstance(key, Cell) else key for key in keys):
