@@ -85,13 +85,13 @@ def seeds_of(config: Config) -> list[int]:
 
 def held_out(nodules: Nodules, config: Config, sets: Sequence[str] = FEATURE_SETS) -> HeldOut:
     """Return cross-validated predictions, for the nodules that have each set of features."""
-    predict = partial(_predicted, nodules=nodules, seeds=seeds_of(config))
+    predict = partial(classification.cross_validate, seeds=seeds_of(config))
     return HeldOut(nodules, _by_place(predict, nodules, sets, "classifiers on"), config.seeds)
 
 
 def against_chance(nodules: Nodules, config: Config, sets: Sequence[str]) -> dict[tuple[str, str], dict[str, float]]:
     """Return the permutation test of every classifier, by (features, classifier)."""
-    permute = partial(_chance, nodules=nodules, n=PERMUTATIONS[config.profile.name])
+    permute = partial(classification.against_chance, n=PERMUTATIONS[config.profile.name], seed=BASE_SEED)
     return _by_place(permute, nodules, sets, "permuted labels of")
 
 
@@ -104,24 +104,22 @@ def _named(nodules: Nodules) -> Iterator[None]:
 
 
 def _by_place(work: Callable, nodules: Nodules, sets: Sequence[str], title: str) -> dict[tuple[str, str], Any]:
+    """Return ``work(examples, classifier)`` by (features, classifier)."""
     places = [(features, classifier) for features in sets for classifier in CLASSIFIERS]
     with _named(nodules):
-        tables = map_items(work, places, title=f"{title} {nodules.name}", unit="table")
+        tables = map_items(partial(_at, work, nodules), places, title=f"{title} {nodules.name}", unit="table")
     return dict(zip(places, tables, strict=True))
 
 
-def _predicted(place: tuple[str, str], nodules: Nodules, seeds: Sequence[int]) -> Predictions:
+def _at(work: Callable, nodules: Nodules, place: tuple[str, str]) -> Any:
     features, classifier = place
-    return classification.cross_validate(_examples(nodules.having(features), features), classifier, seeds)
-
-
-def _chance(place: tuple[str, str], nodules: Nodules, n: int) -> dict[str, float]:
-    features, classifier = place
-    return classification.against_chance(_examples(nodules, features), classifier, n, BASE_SEED)
+    return work(_examples(nodules, features), classifier)
 
 
 def _examples(nodules: Nodules, features: str) -> Examples:
-    return Examples(nodules.features[features].to_numpy(), nodules.burr, nodules.patients)
+    """The nodules that have these features."""
+    used = nodules.having(features)
+    return Examples(used.features[features].to_numpy(), used.burr, used.patients)
 
 
 def scores(tests: Iterable[HeldOut]) -> dict[Key, Scores]:
