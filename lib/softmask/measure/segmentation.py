@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt
-from scipy.spatial import cKDTree
 
 from softmask.errors import DataError
 from softmask.measure.statistics import ratio
@@ -58,12 +57,10 @@ def hausdorff(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     LGAN paper. 0 where both masks are empty, infinite where one is.
     """
 
-    def farthest(pixels: np.ndarray, mask: np.ndarray) -> float:
-        # the nearest pixel of the mask is on its outline
-        outside = np.argwhere(pixels & ~mask)
-        return cKDTree(np.argwhere(outline(mask))).query(outside)[0].max(initial=0)
+    def distance(a: np.ndarray, b: np.ndarray) -> float:
+        return max(distance_transform_edt(~b)[a].max(), distance_transform_edt(~a)[b].max())
 
-    return _pairwise(predicted, truth, lambda a, b: max(farthest(a, b), farthest(b, a)), both_empty=0, one_empty=np.inf)
+    return _pairwise(predicted, truth, distance, both_empty=0, one_empty=np.inf)
 
 
 def hd95(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
