@@ -29,7 +29,7 @@ CELLS = {
 
 def claim(*pairs, **more):
     own = {"better": "softgan", "over": {"unet": 1, "medt": 0.23}, "dataset": "lnsm", "metric": "dice"}
-    return {"words": "softgan is best", "unit": "points", "direction": "higher", "pairs": list(pairs) or [own]} | more
+    return {"words": "softgan is best", "pairs": list(pairs) or [own]} | more
 
 
 def pair(**more):
@@ -47,6 +47,7 @@ def test_a_pair_has_its_delta_and_what_is_printed():
         Pair("softgan", "medt", "lnsm", delta=0.23, printed=0.23),
     )
     assert (first.scale, first.lower, first.judged, str(first)) == (100, False, True, "softgan is best")
+    assert parsed(claim(unit="points", direction="higher")) == (first,)
     assert (first.quote, parsed(claim(quote="it is best"))[0].quote) == ("", "it is best")
 
 
@@ -102,7 +103,7 @@ def test_adding_little_has_its_own_margin_and_a_bound_has_no_other_row():
         (claim(judged=False), "judged: false and none"),
         (claim(pairs=[]), "needs pairs"),
         (claim(why="because"), "unexpected keyword argument 'why'"),
-        ({"words": "softgan is best", "unit": "points"}, "missing 1 required keyword-only argument: 'direction'"),
+        (claim(unit="pixels"), "needs a direction: higher or lower, which pixels are good ones"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_claims_name(content, message):

@@ -4,8 +4,8 @@ A claim in a paper's file::
 
     - words: softgan > every other method in PPV, on lnsm (table-1)
       quote: our method significantly exceeds these methods  # the paper's own sentence; an ellipsis where it is cut
-      unit: points         # of differences: percentage points of a share; or pixels, or ms
-      direction: higher    # which values are good ones; or lower
+      unit: points         # of differences: percentage points of a share (the default); or pixels, or ms
+      direction: higher    # which values are good ones (the default for points); or lower
       pairs:
         - {better: softgan, over: {unet: 1, cfcnn: 1}, dataset: lnsm, metric: ppv}
 
@@ -156,14 +156,16 @@ def _claim(
     *,
     cells: Cells,
     words: str,
-    unit: str,
-    direction: str,
+    unit: str = "points",
+    direction: str = "",
     pairs: Iterable = (),
     judged: bool = True,
     quote: str = "",
 ) -> Claim:
     _check_known("unit", unit, UNITS)
-    _check_known("direction", direction, ("higher", "lower"))
+    if not direction and unit != "points":
+        raise ValueError(f"needs a direction: higher or lower, which {unit} are good ones")
+    _check_known("direction", direction or "higher", ("higher", "lower"))
     lower = direction == "lower"
     compared = tuple(pair for line in pairs for pair in _pairs(cells, unit, lower, **line))
     if judged != bool(compared):
