@@ -36,7 +36,7 @@ from scipy.special import stdtrit
 from softmask import papers
 from softmask.measure.statistics import LEVEL
 from softmask.measure.verdicts import BETTER
-from softmask.papers.audit.check import SCALES, Papers, Row, other_unit, rows
+from softmask.papers.audit.check import SCALES, Papers, other_unit, rows
 from softmask.papers.audit.tables import stated
 from softmask.papers.claims import Claim, Pair, printed_place
 from softmask.papers.printed import PrintedCell
@@ -116,24 +116,17 @@ def every(loaded: Papers) -> list[Gain]:
     printed_rows = rows(loaded)
     gains: dict[tuple, Gain] = {}
     for paper in loaded.values():
-        cells = {
-            (cell.row, cell.dataset, cell.metric): _without_other_unit(cell, paper.name, table.name, printed_rows)
-            for table in paper.tables.values()
-            for cell in table.cells()
-        }
+        cells = {}
+        for table in paper.tables.values():
+            lost = other_unit(printed_rows, paper.name, table.name)  # spreads that are not in the unit of the means
+            for cell in table.cells():
+                cells[cell.row, cell.dataset, cell.metric] = cell._replace(std=math.nan) if lost else cell
         compared = [(claim, pair) for claim in paper.claims for pair in claim.pairs if not math.isnan(pair.printed)]
         for claim, pair in compared:
             places = [printed_place(row, pair) for row in (pair.better, pair.worse)]
             key = (paper.name, *places, pair.times, pair.kind)
             gains.setdefault(key, _gain(paper.name, claim, pair, [cells[place] for place in places]))
     return list(gains.values())
-
-
-def _without_other_unit(cell: PrintedCell, paper: str, table: str, every_row: Sequence[Row]) -> PrintedCell:
-    """The cell, without its spread where the table's spreads cannot be in the unit of the means."""
-    if math.isnan(cell.std) or not other_unit(every_row, paper, table):
-        return cell
-    return cell._replace(std=math.nan)
 
 
 def _gain(paper: str, claim: Claim, pair: Pair, cells: Sequence[PrintedCell]) -> Gain:
