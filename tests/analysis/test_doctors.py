@@ -40,15 +40,8 @@ def test_each_doctor_against_the_other_references(three) -> None:
 
 
 def test_rows_that_not_four_readers_marked_or_that_cannot_be_read_are_left_out_and_listed(dataset_of, strips) -> None:
-    dataset = dataset_of(
-        [
-            strips(0, [0], [0, 1], [], [0]),
-            DataError("truncated"),
-            strips(2, *SAME),
-            strips(3, [0], [1]),
-            strips(4, *SAME),
-        ]
-    )
+    few = strips(0, [0], [0, 1], [], [0]), strips(3, [0], [1])
+    dataset = dataset_of([few[0], DataError("truncated"), strips(2, *SAME), few[1], strips(4, *SAME)])
     result = doctors.agreement(dataset, [4, 0, 1, 2, 3])
     assert result.ids == ["lidc/p4/n0/s4", "lidc/p2/n0/s2"]
     assert [(problem.where, problem.why) for problem in dataset.problems] == [
@@ -95,11 +88,8 @@ def test_the_network_has_a_row_and_a_column_of_the_matrix(three) -> None:
     np.testing.assert_allclose(doctors.printed_matrix("dsnet-v1", "table-4")[0, [0, 3]], [np.nan, 0.625], atol=0.001)
     cells = {(cell.row, cell.metric): cell for cell in doctors.network_cells(outcome, runs, "casgan", "real")}
     assert cells["casgan", "dice_with_consensus50"].ours_mean == pytest.approx(0.6)
-    assert [cells[place].n_seeds for place in (("casgan", "dice_with_doctor1"), ("doctor1", "dice_with_casgan"))] == [
-        2,
-        2,
-    ]
-    assert cells["doctor1", "dice_with_doctor2"].n_seeds == 1
+    places = (("casgan", "dice_with_doctor1"), ("doctor1", "dice_with_casgan"), ("doctor1", "dice_with_doctor2"))
+    assert [cells[place].n_seeds for place in places] == [2, 2, 1]
     assert {cell.dataset for cell in cells.values()} == {"lidc"}
     assert not any(cell.extra for cell in cells.values())
     result = ResultTable("casgan", "table-2", title="", caption="", rows=list(cells.values()))
@@ -188,14 +178,9 @@ def test_groups_by_texture_place_kind_and_diameter(monkeypatch):
     database = SimpleNamespace(find=lambda patient, name: nodule(name))
     monkeypatch.setattr(doctors, "load_annotations", lambda: database)
     monkeypatch.setattr(doctors, "place_of_nodule", lambda one: SimpleNamespace(radius=places[one.name]))
-    index = pd.DataFrame(
-        {
-            "patient": ["p"] * 5,
-            "nodule": ["n9", "n0", "n1", "n2", "n3"],
-            "kind": ["", "calcific", "juxtapleural", "ground_glass", ""],
-            "diameter_mm": [1.0, 5.0, 5.1, 10.1, np.nan],
-        }
-    )
+    kind = ["", "calcific", "juxtapleural", "ground_glass", ""]
+    about = {"nodule": ["n9", "n0", "n1", "n2", "n3"], "kind": kind, "diameter_mm": [1.0, 5.0, 5.1, 10.1, np.nan]}
+    index = pd.DataFrame(about).assign(patient="p")
     result = doctors.groups(SimpleNamespace(index=index), [1, 2, 3, 4])
     assert {name: np.flatnonzero(inside).tolist() for name, inside in result.items()} == {
         "all": [0, 1, 2, 3],

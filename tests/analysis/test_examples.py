@@ -71,19 +71,16 @@ class Listed(Dataset):
         self.name, self.index, self.source = name, index, source
 
 
-def table(*rows: tuple) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=["patient", "nodule", "slice", "n_readers", "area", "kind"]).assign(
-        long_axis=10.0
-    )
-
-
-SMALL = table(
-    ("p1", "n0", "1", 4, 90.0, "isolated"),
-    ("p1", "n0", "2", 3, 50.0, "isolated"),
-    ("p1", "n1", "1", 4, 20.0, "tiny"),
-    ("p2", "n0", "1", 4, 70.0, "isolated"),
-    ("p2", "n0", "2", 4, 80.0, "isolated"),
-    ("p3", "n0", "1", 1, 30.0, "tiny"),
+SMALL = pd.DataFrame(
+    [
+        ("p1", "n0", "1", 4, 90.0, "isolated"),
+        ("p1", "n0", "2", 3, 50.0, "isolated"),
+        ("p1", "n1", "1", 4, 20.0, "tiny"),
+        ("p2", "n0", "1", 4, 70.0, "isolated"),
+        ("p2", "n0", "2", 4, 80.0, "isolated"),
+        ("p3", "n0", "1", 1, 30.0, "tiny"),
+    ],
+    columns=["patient", "nodule", "slice", "n_readers", "area", "kind"],
 )
 
 

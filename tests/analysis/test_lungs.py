@@ -25,8 +25,7 @@ SIZE, STORED = 16, (32, 32)
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
+def config(config):
     return Config.from_parameters("smoke", "embedded", seeds=2)
 
 

@@ -202,8 +202,7 @@ def test_what_has_no_reader_or_no_contrast_has_no_dice(wheel):
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch) -> Config:
-    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path / "out"))
+def config(config) -> Config:
     return Config.from_parameters("smoke", "embedded")
 
 

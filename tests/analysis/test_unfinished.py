@@ -7,7 +7,6 @@ import pytest
 
 from softmask import papers
 from softmask.analysis import cascade, choices, claims, doctors, finished, lungs, super_resolution, training
-from softmask.config import Config
 from softmask.experiments import specs
 from softmask.experiments.rows import CT, rows_of, spec
 from softmask.measure.resolution import INTERPOLATIONS
@@ -27,9 +26,8 @@ MEASURES = (
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
-    return replace(Config.from_parameters("cpu", "embedded", seeds=3), recorded=True)
+def config(config):
+    return replace(config, seeds=3, recorded=True)
 
 
 @pytest.fixture
