@@ -68,9 +68,8 @@ def test_choices_about_labels(discs):
     lines = pd.DataFrame([line for i in range(3) for line in choices.label_lines(discs(i, radius=10 + i))])
     made = by_name(choices.label_choices(lines, "embedded"))
     assert len(made) == len(lines) / 3 == 12
-    assert (
-        made["Kats, radius of the band", "2 pixels"].other > made["Kats, radius of the band", "2 pixels"].chosen
-    )  # a wider band errs more
+    wider = made["Kats, radius of the band", "2 pixels"]
+    assert wider.other > wider.chosen
     grey = made["grey levels", "stretched from minimum to maximum"]
     assert grey.other == pytest.approx(grey.chosen, abs=1e-3)
     assert all(0 <= item.chosen <= 1 and item.low <= item.other - item.chosen <= item.high for item in made.values())
@@ -99,9 +98,8 @@ def test_choices_about_testing(record_of):
     assert (empty.chosen, empty.other) == pytest.approx((1.4 / 3, 0.7))
     assert made["PPV where nothing was found", "0"].other == pytest.approx(1.6 / 3)
     assert made["Hausdorff distance", "its 95th percentile"].other == 2
-    assert made["Hausdorff distance where nothing was found", "the image's diagonal"].other == pytest.approx(
-        (6 + np.hypot(64, 64)) / 3
-    )
+    diagonal = made["Hausdorff distance where nothing was found", "the image's diagonal"]
+    assert diagonal.other == pytest.approx((6 + np.hypot(64, 64)) / 3)
     assert made["mean of Dice", "over patients, of each the mean of its images"].other == pytest.approx((0.4 + 0.6) / 2)
     epoch = made["which epoch is tested", "last"]
     assert (epoch.chosen, epoch.other) == (0.7, 0.6)

@@ -121,10 +121,8 @@ def long(**columns: list[float]) -> pd.DataFrame:
 
 def test_paired_differences_by_hand() -> None:
     records = long(mask_binary=[0.1, 0.2, 0.3], mask_soft=[0.2, 0.4, 0.6], x=[0.3, 0.2, 0.1])
-    table = study.compare(
-        records, "m", [("mask_binary", "mask_soft"), ("mask_soft", "mask_binary"), ("mask_binary", "x")]
-    )
-    up, down, none = table.to_dict("records")
+    pairs = [("mask_binary", "mask_soft"), ("mask_soft", "mask_binary"), ("mask_binary", "x")]
+    up, down, none = study.compare(records, "m", pairs).to_dict("records")
     assert (up["a"], up["b"], none["b"]) == ("one reader's mask", "soft mask from one reader's mask", "x")
     assert (up["mean of a"], up["mean of b"], up["difference"]) == pytest.approx((0.2, 0.4, 0.2))
     assert 0.1 <= up["low"] < 0.2 < up["high"] <= 0.3  # resamples of 0.1, 0.2, 0.3
@@ -143,11 +141,10 @@ def compared(sample):
 
 
 def test_matting_comes_nearer_than_the_mask_and_both_closed_forms_agree(compared) -> None:
+    error = {name: record.get("mae_band") for name, record in compared.items()}
     for name in ("closed_form", "pymatting_closed_form", "pymatting_learning_based"):
-        assert compared[name]["mae_band"] < compared["binary_mask"]["mae_band"], name
-    assert compared["closed_form"]["mae_band"] == pytest.approx(
-        compared["pymatting_closed_form"]["mae_band"], abs=0.002
-    )
+        assert error[name] < error["binary_mask"], name
+    assert error["closed_form"] == pytest.approx(error["pymatting_closed_form"], abs=0.002)
 
 
 def test_a_solver_that_gives_up_is_recorded_and_other_errors_are_raised(sample, monkeypatch) -> None:
@@ -157,13 +154,10 @@ def test_a_solver_that_gives_up_is_recorded_and_other_errors_are_raised(sample, 
 
         return estimate
 
-    monkeypatch.setattr(
-        study, "algorithms", lambda: {"closed_form": closed_form_alpha, "x": fails("CG did not converge.")}
-    )
+    methods = {"closed_form": closed_form_alpha, "x": fails("CG did not converge.")}
+    monkeypatch.setattr(study, "algorithms", lambda: methods)
     records = study.compare_algorithms(sample)
-    assert [(record["algorithm"], record["converged"]) for record in records] == [
-        ("binary_mask", 1), ("closed_form", 1), ("x", 0)
-    ]  # fmt: skip
+    assert {line["algorithm"]: line["converged"] for line in records} == {"binary_mask": 1, "closed_form": 1, "x": 0}
     assert "mae_band" in records[1]
     assert not {"mae_band", "dice_consensus"} & set(records[2])
     monkeypatch.setattr(study, "algorithms", lambda: {"x": fails("not an image")})
@@ -212,19 +206,15 @@ def masks() -> np.ndarray:
 def test_rows_with_a_soft_label_have_its_own_dice(masks, record, monkeypatch) -> None:
     config = Config.from_parameters("cpu", "embedded", seeds=1)
     labels = {
-        "soft_mask": np.where(masks, 0.4, 0.0),
-        "kats_dilation": np.stack([kats_dilation(mask) for mask in masks]),
-        "gros_interpolation": np.stack([gros_interpolation(mask) for mask in masks]),
+        "soft_mask": np.where(masks, 0.4, 0.0)[:, None],
+        "kats_dilation": np.stack([kats_dilation(mask) for mask in masks])[:, None],
+        "gros_interpolation": np.stack([gros_interpolation(mask) for mask in masks])[:, None],
     }
-    part = Part(
-        ("a", "b", "c"), ("p", "p", "q"), masks[:, None], masks[:, None], {k: v[:, None] for k, v in labels.items()}
-    )
+    part = Part(("a", "b", "c"), ("p", "p", "q"), masks[:, None], masks[:, None], labels)
     data = [Prepared("lidc", "embedded", "discs", "d", part, part, part)]
     monkeypatch.setattr(study, "data_of", lambda run, config: data[0])
-    fitted = {
-        place: [Run(spec, record(spec, n=3)) for spec in specs]
-        for place, specs in rows_of(ROWS, "lidc", config).items()
-    }
+    wanted = rows_of(ROWS, "lidc", config)
+    fitted = {place: [Run(spec, record(spec, n=3)) for spec in specs] for place, specs in wanted.items()}
     result = {(cell.row, cell.metric): cell for cell in study.ceiling_cells(fitted, fitted, config)}
     assert {row for row, _ in result} == set(ROWS[1:])
     assert result["kats_dilation", "ceiling"].ours_mean == 1

@@ -132,9 +132,8 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
     stored = random.integers(0, 2, (N, 1, *STORED)).astype(bool)
     references = {"native": stored, "nodules": ~stored, "native_image": (255 * stored).astype(np.uint8)}
     test = Part(IDS, GROUPS, images, images > 0.5, references=references)
-    monkeypatch.setattr(
-        lungs_shown, "data_of", lambda run, config: Prepared("lidc-lung", "embedded", "", "", test, test, test)
-    )
+    data = Prepared("lidc-lung", "embedded", "", "", test, test, test)
+    monkeypatch.setattr(lungs_shown, "data_of", lambda run, config: data)
     [recorded, _] = fitted["lgan_basic", "lidc-lung"]
     own = {"spec": recorded.spec, "record": recorded.record, "key": "k", "folder": "somewhere", "needs": ()}
     untrained = SimpleNamespace(**own, network=lambda: build("lgan_generator", 2).eval())
@@ -150,19 +149,17 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
     np.testing.assert_array_equal(result[1].seen, images[5, 0])
     lungs_shown.activation_figure(runs, "lgan_basic", "lidc-lung", config).canvas.draw()
     lung_panels.lungs(*zip(*((item.image, item.lungs, item.masks) for item in result), strict=True)).canvas.draw()
-    lung_panels.nodules_in_lungs(
-        *zip(*((item.image, item.lungs, item.masks["lgan_basic"], item.nodules) for item in result), strict=True)
-    ).canvas.draw()
+    arrays = ((item.image, item.lungs, item.masks["lgan_basic"], item.nodules) for item in result)
+    lung_panels.nodules_in_lungs(*zip(*arrays, strict=True)).canvas.draw()
 
 
 def test_the_hardest_slices_are_of_different_parts_and_scans():
     iou = np.full(12, 0.9)
     iou[[1, 2, 6, 10]] = (0.3, 0.2, 0.4, 0.1)  # of scan a, slices 0 to 5, and of scan b
-    record = SimpleNamespace(
-        measures={"iou": iou, "pixels_true": np.r_[1, np.full(11, 100)]}, groups=("a",) * 6 + ("b",) * 6
-    )
-    assert lungs_shown.hardest_places([SimpleNamespace(record=record)], 2) == [2, 10]
-    assert len(set(lungs_shown.hardest_places([SimpleNamespace(record=record)], 3))) == 3
+    measures = {"iou": iou, "pixels_true": np.r_[1, np.full(11, 100)]}
+    runs = [SimpleNamespace(record=SimpleNamespace(measures=measures, groups=("a",) * 6 + ("b",) * 6))]
+    assert lungs_shown.hardest_places(runs, 2) == [2, 10]
+    assert len(set(lungs_shown.hardest_places(runs, 3))) == 3
 
 
 def test_the_surroundings_of_a_nodule_stay_inside_the_image():

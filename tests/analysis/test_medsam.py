@@ -190,9 +190,7 @@ def test_three_methods_are_measured_against_the_consensus(wheel):
 
 def test_what_has_no_reader_or_no_contrast_has_no_dice(wheel):
     mark = axes((34, 48), (62, 48), (48, 39), (48, 57))
-    none = Sample(
-        "lnsm", "real", "1", "1", "1", lesion().image, np.zeros((0, 96, 96), bool), np.zeros(0, bool), recist=mark
-    )
+    none = replace(lesion(recist=mark), readers=np.zeros((0, 96, 96), bool), present=np.zeros(0, bool))
     assert all(np.isnan(line["dice_consensus"]) for line in medsam.measure(medsam.load(), none, 64))
     flat = lesion(recist=mark)
     flat.image[:] = 0.5

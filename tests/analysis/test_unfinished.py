@@ -125,10 +125,10 @@ def everything(fitted, config):
 def test_rows_that_are_finished_stand_among_those_that_are_not(config, wanted, capsys, keep):
     keep(wanted["unet", "lidc"] + wanted["softgan", "lidc"][:2])
     other = wanted["infnet", "lidc"][0]
-    keep([replace(other, width=other.width + 1)])  # of other settings
-    (config.results / "records" / f"{replace(other, width=other.width + 1).name}.json").rename(
-        config.results / "records" / f"{other.name}.json"
-    )
+    changed = replace(other, width=other.width + 1)  # under its name a record of other settings
+    keep([changed])
+    folder = config.results / "records"
+    (folder / f"{changed.name}.json").rename(folder / f"{other.name}.json")
     fitted = finished.fit_rows(wanted, config)
     places = {place for place, of in wanted.items() if of in (wanted["unet", "lidc"], wanted["softgan", "lidc"])}
     assert set(fitted) == places

@@ -77,9 +77,8 @@ def test_nothing_gained_and_nothing_varying():
 def test_paired_images_are_seen_at_the_stated_correlation_and_not_below(seed, r, ratio, shift):
     """A paired t test on images with the sample correlation r is significant exactly where the gain needs less."""
     n = 400
-    x, y = np.linalg.qr(np.c_[np.ones(n), np.random.default_rng(seed).normal(size=(n, 2))])[0][:, 1:].T * math.sqrt(
-        n - 1
-    )
+    noise = np.random.default_rng(seed).normal(size=(n, 2))
+    x, y = np.linalg.qr(np.c_[np.ones(n), noise])[0][:, 1:].T * math.sqrt(n - 1)
     better, worse = 50 + shift + 8 * x, 50 + 8 * ratio * (r * x + math.sqrt(1 - r * r) * y)
     compared = papers.Pair("medt", "unet", "lidc", printed=shift)
     spreads = tuple(np.std(values, ddof=1) for values in (better, worse))

@@ -199,9 +199,8 @@ def _cells(rows: Mapping[str, Mapping[str, np.ndarray]], dataset: str, source: s
 
 def printed_matrix(paper: str, table: str) -> np.ndarray:
     """Return the printed Dice in [0, 1] between :data:`RATERS` (5, 5), or NaN."""
-    printed = {
-        (cell.row, cell.metric): cell.mean / SCALES[cell.unit] for cell in papers.load(paper).table(table).cells()
-    }
+    cells = papers.load(paper).table(table).cells()
+    printed = {(cell.row, cell.metric): cell.mean / SCALES[cell.unit] for cell in cells}
     return np.array([[printed.get((row, f"dice_with_{column}"), np.nan) for column in RATERS] for row in RATERS])
 
 
