@@ -33,6 +33,13 @@ class Printed(float):
         return number
 
 
+def decimals(value: float) -> int:
+    """Return the decimals that were printed; of a plain number those that it needs, so that 87.20 counts one."""
+    if isinstance(value, Printed):
+        return value.decimals
+    return len(f"{value!r}".partition(".")[2]) if value % 1 else 0
+
+
 class PrintedCell(NamedTuple):
     """One printed number.
 
@@ -76,10 +83,8 @@ class PrintedTable:
         """The most decimals of the means and of the spreads printed for ``metric``, in a matrix for all; the means'
         where no spread is printed, None where nothing is."""
         cells = [cell for cell in self._cells if self.kind == MATRIX or cell.metric == metric]
-        means, spreads = (
-            [len(f"{value}".partition(".")[2]) for value in values if not math.isnan(value)]
-            for values in ([cell.mean for cell in cells], [cell.std for cell in cells])
-        )
+        means = [decimals(cell.mean) for cell in cells if not math.isnan(cell.mean)]
+        spreads = [decimals(cell.std) for cell in cells if not math.isnan(cell.std)]
         return (max(means), max(spreads or means)) if means else None
 
 

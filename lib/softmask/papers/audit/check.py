@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from softmask.papers.claims import display
-from softmask.papers.printed import VALUES, Paper, Printed, PrintedCell
+from softmask.papers.printed import VALUES, Paper, PrintedCell, decimals
 
 MUST_HOLD, TO_EXPLAIN = "must hold", "to explain"
 """``must hold``: true of any numbers that were measured as the papers define them; ``to explain``: numbers may break it
@@ -88,13 +88,6 @@ class Range(NamedTuple):
 
     low: float
     high: float
-
-
-def decimals(value: float) -> int:
-    """Decimals that were printed; of a plain number those that it needs, so that 87.20 counts one."""
-    if isinstance(value, Printed):
-        return value.decimals
-    return len(f"{value!r}".partition(".")[2]) if value % 1 else 0
 
 
 def printed_range(value: float, scale: float = 1.0) -> Range:

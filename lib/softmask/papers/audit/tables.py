@@ -22,13 +22,12 @@ from softmask.papers.audit.check import (
     Row,
     as_printed,
     check,
-    decimals,
     printed_range,
     rows,
     share,
 )
 from softmask.papers.claims import display
-from softmask.papers.printed import MATRIX, PrintedCell, PrintedTable
+from softmask.papers.printed import MATRIX, PrintedCell, PrintedTable, decimals
 
 SAME: Mapping[tuple[str, str], str] = {
     ("softgan", "gan_loss"): "softgan",
