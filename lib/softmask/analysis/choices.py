@@ -24,7 +24,7 @@ from softmask.config import BASE_SEED, Config
 from softmask.data import open_dataset, selection
 from softmask.data.sample import Dataset, Sample, data_kind
 from softmask.data.splits import crops
-from softmask.errors import LabelError, MissingData
+from softmask.errors import MissingData
 from softmask.experiments.plan import records_folder
 from softmask.experiments.store import Record
 from softmask.label import closed_form_alpha, consensus, recist, soft_labels, soft_mask, trimap
@@ -313,8 +313,6 @@ def lung_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
 
 def kept_lines(sample: Sample, records: Sequence[Record]) -> list[dict]:
     """Return, for each network, Dice at each cut and the error of either head; LabelError without readers."""
-    if sample.present.sum() < 1:
-        raise LabelError(f"{sample.id}: no reader marked it")
     truth = consensus.fifty_percent(sample.masks)
     alpha = soft_mask(sample.image, readers=sample.masks).alpha
     lines = []

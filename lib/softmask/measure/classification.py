@@ -108,9 +108,8 @@ def cross_validate(
             its AUC, then the earlier setting; None: the default setting, nothing is chosen.
     """
     repetitions = [_repeat(examples, CLASSIFIERS[classifier], seed, inner)[0] for seed in seeds]
-    together = {
-        name: np.concatenate([getattr(one, name) for one in repetitions]) for name in ("scores", "called", "folds")
-    }
+    names = ("scores", "called", "folds")
+    together = {name: np.concatenate([getattr(one, name) for one in repetitions]) for name in names}
     return replace(repetitions[0], **together)
 
 
