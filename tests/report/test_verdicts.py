@@ -19,8 +19,8 @@ N = 60
 IDS = tuple(f"image {i}" for i in range(N))
 PATIENTS = tuple(f"p{i // 2}" for i in range(N))
 CLAIM = "softgan > every other method in Dice, on lnsm and lidc (tables 1, 2)"
-OVER_UNET = Pair("softgan", "unet", "lidc", delta=1, printed=5.37)
-OVER_MEDT = Pair("softgan", "medt", "lidc", delta=1)
+OVER_UNET = Pair("softgan", "unet", "lidc", delta=1.0, printed=5.37)
+OVER_MEDT = Pair("softgan", "medt", "lidc", delta=1.0)
 
 
 def scores(groups=PATIENTS, seeds=2, **shifts):
@@ -223,13 +223,7 @@ def test_the_detectable_difference_is_that_of_the_hardest_pair():
 def test_what_is_reported_has_no_pairs_and_keeps_its_words(config):
     claim = papers.load("softgan").claims[-1]
     assert not claim.judged
-    path = verdicts.write("softgan", [verdicts.Verdict(claim.words, verdicts.REPORTED, "5 ms")], config)
-    assert verdicts.read(path)[claim.words] == {
-        "verdict": "reported, not judged",
-        "why": "5 ms",
-        "by_readers": "",
-        "pairs": (),
-        "deciding": None,
-        "unit": "percentage points",
-    }
+    reported = verdicts.Verdict(claim.words, verdicts.REPORTED, "5 ms")
+    path = verdicts.write("softgan", [reported], config)
+    assert verdicts.read(path) == {claim.words: vars(reported) | {"by_readers": ""}}
     assert "reported, not judged" in page.build(config).read_text()

@@ -23,11 +23,11 @@ from softmask.measure.verdicts import NOT_RUN
 from softmask.papers.printed import NAMES, VALUES
 from softmask.report import provenance, tables, verdicts
 from softmask.report.result import WORKBOOK, JoinedCell, ResultTable, join, printed_table
+from softmask.report.tables import AGAIN
 
 FILLED, PARTLY, DRAWN, PARTLY_DRAWN = "filled", "partly filled", "drawn", "partly drawn"
 DAMAGED = "damaged"
 VERDICTS = (*verdicts.VERDICTS, DAMAGED)
-AGAIN = "run its notebook again"
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def _claims(results: Path, paper: str) -> list[ClaimEntry]:
     except DataError as error:
         why = str(error).replace(f"{results}/", "")
         return [ClaimEntry(paper, claim.words, DAMAGED, why) for claim in claims]
-    return [ClaimEntry(paper, claim.words, **known.get(claim.words, {"verdict": NOT_RUN})) for claim in claims]
+    return [ClaimEntry(paper, **known.get(c.words, {"claim": c.words, "verdict": NOT_RUN})) for c in claims]
 
 
 def _notebooks(path: Path) -> Sequence[Mapping[str, str]]:

@@ -30,6 +30,8 @@ _COUNTS = ("n_images", "n_seeds")
 COLUMNS = ("paper", "table", "row", "dataset", "metric", *_NUMBERS, *_COUNTS, "data", "profile")
 NOTEBOOK_VARIABLE = "SOFTMASK_NOTEBOOK"
 """Environment variable with the name of the notebook that is running, so that the report can link it."""
+AGAIN = "run its notebook again"
+"""What to do about a damaged file of a run."""
 
 
 def write(result: ResultTable, config: Config, provenance: Mapping[str, Any]) -> Path:
@@ -66,12 +68,7 @@ def write(result: ResultTable, config: Config, provenance: Mapping[str, Any]) ->
 def about_run(config: Config) -> dict[str, Any]:
     """Return what the JSON beside every table and figure says of its run."""
     warning = {} if config.profile.is_result else {"warning": NOT_A_RESULT}
-    return {
-        "profile": config.profile.name,
-        "run": config.run,
-        "result": config.profile.is_result,
-        **warning,
-    }
+    return {"profile": config.profile.name, "run": config.run, "result": config.profile.is_result, **warning}
 
 
 def read(path: str | Path) -> pd.DataFrame:
@@ -80,27 +77,26 @@ def read(path: str | Path) -> pd.DataFrame:
     Raises:
         DataError: names the file, and the line, that is missing, damaged, or not such a table.
     """
-    again = "run its notebook again"
     try:
         content = read_bytes(path, "run the notebook that writes it").decode()
         lines = list(csv.reader(io.StringIO(content), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a table ({error}); {again}") from error
+        raise DataError(f"{path}: cannot be read as a table ({error}); {AGAIN}") from error
     if not lines or tuple(lines[0]) != COLUMNS:
-        raise DataError(f"{path}: not a table of results: its first line must be {','.join(COLUMNS)}; {again}")
+        raise DataError(f"{path}: not a table of results: its first line must be {','.join(COLUMNS)}; {AGAIN}")
     records: dict[tuple, dict[str, Any]] = {}
     for i, line in enumerate(lines[1:], start=2):
         if len(line) != len(COLUMNS):
-            raise DataError(f"{path}, line {i}: {len(line)} fields instead of {len(COLUMNS)}; {again}")
+            raise DataError(f"{path}, line {i}: {len(line)} fields instead of {len(COLUMNS)}; {AGAIN}")
         record: dict[str, Any] = dict(zip(COLUMNS, line, strict=True))
         try:
             record |= {name: float(record[name] or "nan") for name in _NUMBERS}
             record |= {name: int(record[name]) if record[name] else None for name in _COUNTS}
         except ValueError as error:
-            raise DataError(f"{path}, line {i}: {error}; {again}") from error
+            raise DataError(f"{path}, line {i}: {error}; {AGAIN}") from error
         key = (record["row"], record["dataset"], record["metric"])
         if key in records:
-            raise DataError(f"{path}, line {i}: {' / '.join(key)} stands there twice; {again}")
+            raise DataError(f"{path}, line {i}: {' / '.join(key)} stands there twice; {AGAIN}")
         records[key] = record
     return pd.DataFrame(list(records.values()), columns=list(COLUMNS)).astype(dict.fromkeys(_COUNTS, "Int64"))
 

@@ -34,12 +34,11 @@ from softmask.measure.verdicts import (
     REPORTED,
     UNDERTRAINED,
     Outcome,
-    Training,
 )
 from softmask.papers import Pair, display
 from softmask.papers.claims import UNITS
 from softmask.report.result import NOTHING_PRINTED, WORKBOOK, Cell, Key, ResultTable
-from softmask.report.tables import about_run, to_json
+from softmask.report.tables import AGAIN, about_run, to_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,15 +59,15 @@ _COUNTED = {
     NOT_RUN: "not run yet",
 }
 
-_MARKS = {
-    HOLDS: ("o", "#0072B2", "#0072B2"),
-    CONTRADICTED: ("X", "#D55E00", "#D55E00"),
-    NO_GAIN: ("v", "#D55E00", "#D55E00"),
-    INCONCLUSIVE: ("o", "white", "black"),
-    UNDERTRAINED: ("s", "white", "0.6"),
-    FAILED_TRAINING: ("s", "0.6", "0.6"),
+_STYLES = {
+    HOLDS: {"marker": "o", "markerfacecolor": "#0072B2", "color": "#0072B2"},
+    CONTRADICTED: {"marker": "X", "markerfacecolor": "#D55E00", "color": "#D55E00"},
+    NO_GAIN: {"marker": "v", "markerfacecolor": "#D55E00", "color": "#D55E00"},
+    INCONCLUSIVE: {"marker": "o", "markerfacecolor": "white", "color": "black"},
+    UNDERTRAINED: {"marker": "s", "markerfacecolor": "white", "color": "0.6"},
+    FAILED_TRAINING: {"marker": "s", "markerfacecolor": "0.6", "color": "0.6"},
 }
-"""Marker, face and edge of a pair in a figure."""
+"""Look of a pair in a figure."""
 
 
 @dataclass(frozen=True)
@@ -217,14 +216,7 @@ def figure(verdicts: Iterable[Verdict], measure: str = "Dice") -> Figure | None:
         units[unit] = None
     if not points:
         return None
-    styles = {}
-    for verdict, (marker, face, edge) in _MARKS.items():
-        styles[verdict] = {
-            "marker": marker,
-            "markerfacecolor": face,
-            "color": edge,
-            "markersize": 10,
-        }
+    styles = {verdict: style | {"markersize": 10} for verdict, style in _STYLES.items()}
     fig, axes = intervals(points, styles, f"difference in {measure}\n({' or '.join(units)})")
     for ax in axes:
         ax.axvline(0, color="0.5", linestyle=":")
@@ -279,28 +271,43 @@ def write(
 
 
 _PARTS = ("claims", "by_readers")
-_AGAIN = "run its notebook again"
+_MAY_BE_NONE = ("difference", "at_least", "deciding")
+"""Fields whose null is None; every other null is NaN (:func:`to_json`)."""
 
 
 def read(path: Path) -> dict[str, dict[str, Any]]:
-    """Return what :func:`write` wrote, by claim: ``verdict``, ``why``, ``pairs``, ``deciding`` and ``unit`` as in
-    :class:`Verdict`, and ``by_readers``, verdict and why in words (empty where the readers do not judge it).
+    """Return what :func:`write` wrote, by claim: the fields of :class:`Verdict`, and ``by_readers``, verdict and why in
+    words (empty where the readers do not judge it).
 
     Raises:
         DataError: names the file that cannot be read or does not hold verdicts.
     """
-    content = read_json(path, _AGAIN)
+    from softmask.experiments.spec import from_plain  # torch takes its time
+
+    content = read_json(path, AGAIN)
     try:
-        verdicts = {str(claim["claim"]): _verdict(claim) for claim in content["claims"]}
-        if unknown := {claim["verdict"] for claim in verdicts.values()}.difference(VERDICTS):
-            raise LookupError(f"no verdict is called {min(unknown)!r}")
-        for claim in content["by_readers"]:
-            if claim["verdict"] != NOT_RUN and str(claim["claim"]) in verdicts:
-                why = f" ({claim['why']})" if claim["why"] else ""
-                verdicts[str(claim["claim"])]["by_readers"] = f"{claim['verdict']}{why}"
+        judged = {part: [from_plain(Verdict, _with_nan(claim), part) for claim in content[part]] for part in _PARTS}
+        verdicts = {verdict.claim: {**vars(verdict), "by_readers": ""} for verdict in judged["claims"]}
+        for claim in judged["claims"]:
+            if claim.verdict not in VERDICTS:
+                raise LookupError(f"no verdict is called {claim.verdict!r}")
+            if claim.deciding is not None and not 0 <= claim.deciding < len(claim.pairs):
+                raise LookupError(f"deciding: {claim.deciding} is the place of no pair")
+        for claim in judged["by_readers"]:
+            if claim.verdict != NOT_RUN and claim.claim in verdicts:
+                verdicts[claim.claim]["by_readers"] = claim.verdict + (f" ({claim.why})" if claim.why else "")
         return verdicts
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path}: holds no verdicts ({error!r}); {_AGAIN}") from error
+    except (LookupError, TypeError, RecursionError, DataError) as error:
+        raise DataError(f"{path}: holds no verdicts ({error!r}); {AGAIN}") from error
+
+
+def _with_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        undefined = {name: "nan" for name, item in value.items() if item is None and name not in _MAY_BE_NONE}
+        return {name: _with_nan(item) for name, item in value.items()} | undefined
+    if isinstance(value, list):
+        return ["nan" if item is None else _with_nan(item) for item in value]
+    return value
 
 
 def read_values(path: Path) -> dict[Key, Scores]:
@@ -309,46 +316,13 @@ def read_values(path: Path) -> dict[Key, Scores]:
     Raises:
         DataError: names the file that cannot be read or does not hold what it should.
     """
-    content, scores = read_json(path, _AGAIN) if path.exists() else {}, {}
+    content, scores = read_json(path, AGAIN) if path.exists() else {}, {}
     try:
         for name, fields in content.get("values", {}).items():
             row, dataset, metric = name.split("|")
             arrays = {part: tuple(fields[part]) for part in ("ids", "patients", "curves")}
-            numbers = {"values": np.array(_numbers(fields["values"]), float)}
+            numbers = {"values": np.array(fields["values"], float)}  # null is NaN
             scores[row, dataset, metric] = Scores(**{**fields, **arrays, **numbers})
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path}: holds no values ({error!r}); {_AGAIN}") from error
+        raise DataError(f"{path}: holds no values ({error!r}); {AGAIN}") from error
     return scores
-
-
-def _verdict(claim: Mapping[str, Any]) -> dict[str, Any]:
-    pairs = tuple(Judged(_pair(pair["pair"]), _outcome(pair["outcome"])) for pair in claim["pairs"])
-    deciding = claim["deciding"]
-    if not (deciding is None or (type(deciding) is int and 0 <= deciding < len(pairs))):
-        raise ValueError(f"deciding: {deciding!r} is the place of no pair")
-    words = {name: str(claim[name]) for name in ("verdict", "why", "unit")}
-    return words | {"pairs": pairs, "deciding": deciding, "by_readers": ""}
-
-
-def _pair(fields: Mapping[str, Any]) -> Pair:
-    return Pair(**{**fields, "printed": _numbers(fields["printed"])})
-
-
-def _outcome(fields: Mapping[str, Any]) -> Outcome:
-    difference = fields["difference"]
-    if difference is not None:
-        difference = Difference(**{name: _numbers(value) for name, value in difference.items()})
-    trainings = tuple(Training(**{**each, "gain": _numbers(each["gain"])}) for each in fields["trainings"])
-    numbers = {name: _numbers(fields[name]) for name in ("p", "p_holm")}
-    return Outcome(**{**fields, **numbers, "difference": difference, "trainings": trainings})
-
-
-def _numbers(value: Any) -> Any:
-    """What :func:`to_json` made of numbers: null of NaN, and words of infinities."""
-    if isinstance(value, list):
-        return tuple(map(_numbers, value))
-    if value in (None, "inf", "-inf"):
-        return float(value or "nan")
-    if not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is no number")
-    return value

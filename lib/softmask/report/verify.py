@@ -35,9 +35,10 @@ from softmask.data import configure
 from softmask.errors import ConfigError, DataError
 from softmask.files import read_json, write_atomic
 from softmask.machine import git_state
-from softmask.report.contents import AGAIN, read_table
+from softmask.report.contents import read_table
 from softmask.report.provenance import what_moved
 from softmask.report.result import NOT_FINISHED
+from softmask.report.tables import AGAIN
 
 IDENTICAL, WITHIN, DIFFERENT = "identical", "within tolerance", "different"
 TIMED, UNJUDGED, MISSING, ADDED = "measured time", "not judged", "missing", "added"
