@@ -2,7 +2,7 @@ import pytest
 
 from softmask.config import ROOT
 from softmask.errors import ConfigError
-from softmask.report import headline
+from softmask.report import headline, summary
 from softmask.report.contents import TableEntry
 from softmask.report.result import Cell, ResultTable, join
 
@@ -27,8 +27,8 @@ def test_the_method_stands_beside_the_best_other_network(numbers, words):
     cells = [Cell(row, "lnsm", "dice", value, 0.1, 9, 1, "real") for row, value in numbers.items()]
     joined = tuple(join(ResultTable("casgan", "table-1", "", "", cells)))
     entry = TableEntry("casgan", "table-1", "", "values", "", "filled", joined)
-    assert headline.compared(entry, "casgan_soft", "lnsm", "dice", "ours_mean") == words
-    assert headline.compared(entry, "casgan_soft", "lnsm", "dice", "paper_mean") == "**0.919**, CE-Net 0.913"
+    printed, ours = (summary.rivals(entry, "casgan_soft", "lnsm", "dice", mean) for mean in ("paper_mean", "ours_mean"))
+    assert (headline.in_bold(printed), headline.in_bold(ours)) == ("**0.919**, CE-Net 0.913", words)
 
 
 def test_only_what_is_between_the_markers_changes():

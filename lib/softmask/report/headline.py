@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -15,9 +14,9 @@ from softmask.config import ROOT
 from softmask.errors import ConfigError, SoftmaskError
 from softmask.files import write_atomic
 from softmask.report import contents, summary, verdicts
-from softmask.report.contents import Contents, TableEntry
+from softmask.report.contents import Contents
 from softmask.report.evidence import Evidence
-from softmask.report.result import NOTHING_PRINTED, decimals_of, number
+from softmask.report.result import NOTHING_PRINTED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,15 +102,13 @@ def _counts(line: pd.Series) -> list[str]:
 
 def _numbers(runs: Mapping[str, Contents]) -> Iterator[list[str]]:
     """Yield paper, data set, the printed comparison, and that of each run."""
-    for paper, (own, tables, metric) in summary.PROPOSED.items():
-        for table in tables:
-            entries = []
-            for run in runs.values():
-                entries += [entry for entry in run.tables if (entry.paper, entry.name) == (paper, table)]
-            cells = [cell for cell in entries[0].cells if cell.printed and cell.metric == metric]
-            for dataset in dict.fromkeys(cell.dataset for cell in cells):
-                printed = compared(entries[0], own, dataset, metric, "paper_mean")
-                yield [paper, dataset, printed, *(compared(e, own, dataset, metric, "ours_mean") for e in entries)]
+    for found in zip(*(summary.comparisons(run, Evidence()) for run in runs.values()), strict=True):
+        yield [
+            found[0].entry.paper,
+            found[0].dataset,
+            in_bold(found[0].in_print),
+            *(in_bold(one.here) for one in found),
+        ]
 
 
 def _table(rows: list[list[str]]) -> list[str]:
@@ -119,13 +116,11 @@ def _table(rows: list[list[str]]) -> list[str]:
     return [lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]
 
 
-def compared(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) -> str:
-    """Return ``0.919, U-Net++ 0.893``: what :func:`softmask.report.summary.rivals` gives, the higher mean in bold."""
-    pair = summary.rivals(entry, own, dataset, metric, mean)
+def in_bold(pair: summary.Rivals | None) -> str:
+    """Return ``**0.919**, U-Net++ 0.893``, with the higher mean in bold."""
     if pair is None:
         return NOTHING_PRINTED
-    decimals = decimals_of(entry.paper, entry.name, next(cell for cell in entry.cells if cell.metric == metric))
-    ours, theirs = (number(value, math.nan, decimals) for value in (pair.own, pair.best))
+    ours, theirs = pair.words
     if pair.own > pair.best:
         return f"**{ours}**, {papers.display('rows', pair.row)} {theirs}"
     return f"{ours}, {papers.display('rows', pair.row)} **{theirs}**"

@@ -9,20 +9,10 @@ from typing import NamedTuple
 from softmask import papers
 from softmask.data.sample import WORDS
 from softmask.papers import display
+from softmask.report import verdicts
 from softmask.report.contents import DAMAGED, Contents, State, TableEntry
 from softmask.report.evidence import Evidence, Trained
-from softmask.report.result import NOTHING_PRINTED, WORKBOOK, decimals_of, number
-from softmask.report.verdicts import (
-    FAILED_TRAINING,
-    FAILS,
-    HOLDS,
-    INCONCLUSIVE,
-    NOT_FINISHED,
-    NOT_RUN,
-    REPORTED,
-    UNDERTRAINED,
-    Judged,
-)
+from softmask.report.result import WORKBOOK, decimals_of, number
 
 PROPOSED: Mapping[str, tuple[str, tuple[str, ...], str]] = {
     "casgan": ("casgan_soft", ("table-1",), "dice"),
@@ -33,11 +23,11 @@ PROPOSED: Mapping[str, tuple[str, tuple[str, ...], str]] = {
 }
 """Each paper's own method, the tables that compare it with other networks, and the measure."""
 _OPEN = {
-    UNDERTRAINED: "not judged because a network was still improving when its training ended",
-    FAILED_TRAINING: "not judged because most training runs of a network failed",
-    NOT_FINISHED: "not finished",
-    REPORTED: "reported and not judged (times on another device)",
-    NOT_RUN: "not run yet",
+    verdicts.UNDERTRAINED: "not judged because a network was still improving when its training ended",
+    verdicts.FAILED_TRAINING: "not judged because most training runs of a network failed",
+    verdicts.NOT_FINISHED: "not finished",
+    verdicts.REPORTED: "reported and not judged (times on another device)",
+    verdicts.NOT_RUN: "not run yet",
     DAMAGED: "damaged",
 }
 """Why a claim has no verdict."""
@@ -49,11 +39,12 @@ _IN_PLACE = {
 
 
 class Rivals(NamedTuple):
-    """Mean of a paper's own method, and the best other network of its table with its mean."""
+    """Mean of a paper's own method, and the best other network of its table with its mean; both means also in words."""
 
     own: float
     row: str
     best: float
+    words: tuple[str, str]
 
 
 def rivals(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) -> Rivals | None:
@@ -68,11 +59,13 @@ def rivals(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) ->
     if own not in means or not others:
         return None
     best = max(others, key=others.get)
-    return Rivals(means[own], best, means[best])
+    decimals = decimals_of(entry.paper, entry.name, cells[0])
+    words = tuple(number(value, math.nan, decimals) for value in (means[own], means[best]))
+    return Rivals(means[own], best, means[best], words)
 
 
 class Comparison(NamedTuple):
-    """A paper's own method beside the best other network of the same table, in print and here; both also in words.
+    """A paper's own method beside the best other network of the same table, in print and here.
 
     ``kind`` is that of the data (empty where not run), ``epochs`` how long the paper trains.
     """
@@ -83,8 +76,6 @@ class Comparison(NamedTuple):
     kind: str
     trained: Trained | None
     epochs: int | None
-    printed: str
-    ours: str
     in_print: Rivals | None
     here: Rivals | None
 
@@ -99,28 +90,9 @@ def comparisons(contents: Contents, evidence: Evidence) -> list[Comparison]:
             for dataset in dict.fromkeys(cell.dataset for cell in cells):
                 both = [rivals(entry, own, dataset, metric, mean) for mean in ("paper_mean", "ours_mean")]
                 kinds = {WORDS.get(cell.source, cell.source) for cell in cells if cell.dataset == dataset and cell.run}
-                found.append(
-                    Comparison(
-                        entry,
-                        dataset,
-                        metric,
-                        " and ".join(sorted(kinds)),
-                        evidence.trained.get((paper, own, dataset)),
-                        papers.load(paper).epochs,
-                        *(_words(entry, metric, pair) for pair in both),
-                        *both,
-                    )
-                )
+                kind, trained = " and ".join(sorted(kinds)), evidence.trained.get((paper, own, dataset))
+                found.append(Comparison(entry, dataset, metric, kind, trained, papers.load(paper).epochs, *both))
     return found
-
-
-def _words(entry: TableEntry, metric: str, pair: Rivals | None) -> str:
-    """``69.30; Inf-Net 72.78``."""
-    if pair is None:
-        return NOTHING_PRINTED
-    decimals = decimals_of(entry.paper, entry.name, next(cell for cell in entry.cells if cell.metric == metric))
-    ours, theirs = (number(value, math.nan, decimals) for value in (pair.own, pair.best))
-    return f"{ours}; {display('rows', pair.row)} {theirs}"
 
 
 def trained_words(trained: Trained) -> str:
@@ -189,9 +161,10 @@ def sentences(contents: Contents, state: State, compared: Sequence[Comparison]) 
 
 
 def _verdicts(claims: Mapping[str, int]) -> str:
-    counts = [(claims[HOLDS], "hold"), (claims[FAILS], "fail")]
+    counts = [(claims[verdicts.HOLDS], "hold"), (claims[verdicts.FAILS], "fail")]
     words = ", ".join(f"{n} {verb}{'s' if n == 1 else ''}" for n, verb in counts)
-    decided = f"{words} and {claims[INCONCLUSIVE]} {'is' if claims[INCONCLUSIVE] == 1 else 'are'} inconclusive"
+    unclear = claims[verdicts.INCONCLUSIVE]
+    decided = f"{words} and {unclear} {'is' if unclear == 1 else 'are'} inconclusive"
     undecided = [f"{claims[verdict]} {why}" for verdict, why in _OPEN.items() if claims[verdict]]
     return f"Of the papers' {sum(claims.values())} claims, {'; '.join([decided, *undecided])}."
 
@@ -210,16 +183,20 @@ def _numbers(compared: Sequence[Comparison]) -> str:
     among = ", among the networks that are finished" if waiting else ""
     shown = next((one for one in reversed(both) if one.dataset == "lidc"), both[-1])
     where = f"{display('papers', shown.entry.paper)}, {display('datasets', shown.dataset)} ({shown.kind})"
+    ours, printed = (
+        f"{pair.words[0]}; {display('rows', pair.row)} {pair.words[1]}" for pair in (shown.here, shown.in_print)
+    )
     return (
         f"The proposed method has the highest {display('metrics', 'dice')} of its table in {first} of {len(both)} "
-        f"comparisons in print and in {here} of {len(both)} here{among}; for example {where}: {shown.ours} "
-        f"(printed {shown.printed})."
+        f"comparisons in print and in {here} of {len(both)} here{among}; for example {where}: {ours} "
+        f"(printed {printed})."
     )
 
 
 def _clearest(contents: Contents) -> str:
     parts = []
-    for verdict, words in ((FAILS, "strongest evidence against a claim"), (HOLDS, "in favour of one")):
+    sides = {verdicts.FAILS: "strongest evidence against a claim", verdicts.HOLDS: "in favour of one"}
+    for verdict, words in sides.items():
         decided = [entry for entry in contents.claims if entry.verdict == verdict and entry.deciding is not None]
         deciding = [(entry, entry.pairs[entry.deciding]) for entry in decided]
         # of a multiple of the other's mean, nothing is said: it may be more than any method can reach
@@ -231,13 +208,13 @@ def _clearest(contents: Contents) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else "No claim is decided."
 
 
-def _certainty(judged: Judged) -> float:
+def _certainty(judged: verdicts.Judged) -> float:
     """The difference in standard errors; 0 where methods predict the same and nothing varies."""
     difference = judged.outcome.difference
     return abs(difference.mean) / difference.error if difference and difference.error > 0 else 0.0
 
 
-def _difference(judged: Judged, unit: str) -> str:
+def _difference(judged: verdicts.Judged, unit: str) -> str:
     pair, difference = judged.pair, judged.outcome.difference
     where = f"{display('datasets', pair.dataset)} ({judged.outcome.data})"
     words = f"{pair} on {where}, {signed(difference.mean)} {unit} "
