@@ -8,9 +8,8 @@ from softmask.report.result import Cell, ResultTable, join
 
 
 def test_the_headlines_are_those_of_the_committed_results(committed_results):
-    for name, block in headline.blocks().items():
-        text = (ROOT / name).read_text()
-        assert text == headline.inserted(name, text, block), "run python -m softmask.report.headline"
+    for name, text in headline.written().items():
+        assert (ROOT / name).read_text() == text, "run python -m softmask.report.headline"
 
 
 @pytest.mark.parametrize(
@@ -31,15 +30,20 @@ def test_the_method_stands_beside_the_best_other_network(numbers, words):
     assert (headline.in_bold(printed), headline.in_bold(ours)) == ("**0.919**, CE-Net 0.913", words)
 
 
-def test_only_what_is_between_the_markers_changes():
-    new = headline.inserted("README.md", f"before\n{headline.BEGIN}\nold\n{headline.END}\nafter\n", "| new |")
-    assert new == f"before\n{headline.BEGIN}\n| new |\n{headline.END}\nafter\n"
-    for readme in (
-        "",
-        headline.BEGIN,
-        headline.END,
-        f"{headline.END}{headline.BEGIN}",
-        f"{headline.BEGIN}{headline.END}" * 2,
-    ):
-        with pytest.raises(ConfigError, match="put them back"):
-            headline.inserted("README.md", readme, "x")
+def test_only_what_is_between_the_markers_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(headline, "ROOT", tmp_path)
+    (tmp_path / "README.md").write_text("before\n<\nold\n>\nafter\n")
+    assert headline.inserted("README.md", "| new |", "<", ">") == "before\n<\n| new |\n>\nafter\n"
+    for readme in ("", "<", ">", "><", "<><>"):
+        (tmp_path / "README.md").write_text(readme)
+        with pytest.raises(ConfigError, match=r"README\.md: .* put them back"):
+            headline.inserted("README.md", "x", "<", ">")
+
+
+def test_files_are_written_and_what_cannot_be_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(headline, "ROOT", tmp_path)
+    headline.regenerate(lambda: {"a.md": "text"})
+    assert (tmp_path / "a.md").read_text() == "text"
+    assert "a.md" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"a\.md"):
+        headline.regenerate(lambda: {"a.md/b": "text"})

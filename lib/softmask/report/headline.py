@@ -1,18 +1,19 @@
 """Headlines of README, docs/results.md and docs/findings.md: what came out, from the committed results.
 
-``python -m softmask.report.headline`` writes them between the two markers of each file; a test compares them.
+``python -m softmask.report.headline`` writes them between the two markers of each file; a test compares them. Other
+parts of the checkout that are made from its results or data are written in the same way (:func:`regenerate`).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from softmask import papers
 from softmask.config import ROOT
 from softmask.errors import ConfigError, SoftmaskError
-from softmask.files import write_atomic
+from softmask.files import read_text, write_atomic
 from softmask.report import contents, summary, verdicts
 from softmask.report.contents import Contents
 from softmask.report.evidence import Evidence
@@ -35,12 +36,13 @@ BEGIN = "<!-- headline, written by python -m softmask.report.headline -->"
 END = "<!-- end of the headline -->"
 
 
-def blocks() -> dict[str, str]:
-    """Return the headlines in Markdown by the file that holds them: in the README what came out on real data, and each
-    paper's main number; in docs/results.md every run, where it has a table of a paper, and all numbers; in
-    docs/findings.md every claim on real data in the paper's words, with its verdict."""
+def written() -> dict[str, str]:
+    """Return each file with its headline: in the README what came out on real data, and each paper's main number; in
+    docs/results.md every run, where it has a table of a paper, and all numbers; in docs/findings.md every claim on real
+    data in the paper's words, with its verdict."""
     runs = {run: contents.read(run) for run in RUNS}
-    return {"README.md": _short(runs), "docs/results.md": _whole(runs), "docs/findings.md": _claims(runs[RUNS[0]])}
+    headlines = {"README.md": _short(runs), "docs/results.md": _whole(runs), "docs/findings.md": _claims(runs[RUNS[0]])}
+    return {name: inserted(name, headline, BEGIN, END) for name, headline in headlines.items()}
 
 
 def _short(runs: Mapping[str, Contents]) -> str:
@@ -126,20 +128,25 @@ def in_bold(pair: summary.Rivals | None) -> str:
     return f"{ours}, {papers.display('rows', pair.row)} **{theirs}**"
 
 
-def inserted(name: str, text: str, headline: str) -> str:
-    """Return the ``text`` of a file with ``headline`` between its markers. Raises ConfigError, naming the file,
-    where these are not there."""
-    head, _, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not end or text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ConfigError(f"{name}: the headline goes between two lines, {BEGIN} and {END}; put them back")
-    return f"{head}{BEGIN}\n{headline}\n{END}{tail}"
+def inserted(name: str, content: str, begin: str, end: str) -> str:
+    """Return the text of the checkout's file ``name`` with ``content`` on lines between two markers. Raises
+    ConfigError, naming the file, where these are not there once each and in this order."""
+    text = read_text(ROOT / name)
+    head, _, rest = text.partition(begin)
+    if text.count(begin) != 1 or text.count(end) != 1 or end not in rest:
+        raise ConfigError(f"{name}: what is written goes between two lines, {begin} and {end}; put them back")
+    return f"{head}{begin}\n{content}\n{end}{rest.partition(end)[2]}"
+
+
+def regenerate(make: Callable[[], Mapping[str, str]]) -> None:
+    """Write the texts that ``make`` returns, by the name of the file in the checkout; exit with a message where it
+    cannot make or write them."""
+    try:
+        for name, text in make().items():
+            print(write_atomic(ROOT / name, text))
+    except (SoftmaskError, OSError) as error:
+        sys.exit(f"softmask: {error}")
 
 
 if __name__ == "__main__":
-    try:
-        for name, headline in blocks().items():
-            path = ROOT / name
-            write_atomic(path, inserted(name, path.read_text(encoding="utf-8"), headline))
-    except (SoftmaskError, OSError) as error:
-        sys.exit(f"headline: {error}")
+    regenerate(written)

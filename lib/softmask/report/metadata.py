@@ -8,7 +8,6 @@ compares them.
 from __future__ import annotations
 
 import json
-import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,11 +16,10 @@ from typing import Any
 import yaml
 
 from softmask.config import ROOT
-from softmask.errors import SoftmaskError
-from softmask.files import read_json, write_atomic
+from softmask.files import read_json
 from softmask.papers import display
 from softmask.report import contents
-from softmask.report.headline import RUNS
+from softmask.report.headline import RUNS, regenerate
 
 _COMMAND = "run_all.sh"
 _DESCRIPTOR = "ro-crate-metadata.json"
@@ -205,16 +203,5 @@ def _action(run: str, files: Mapping[str, str], agent: Mapping[str, str]) -> dic
     }
 
 
-def main() -> int:
-    """Write the files; return the exit status, 1 with a message where the results cannot be read."""
-    try:
-        for name, text in written().items():
-            write_atomic(ROOT / name, text)
-    except SoftmaskError as error:
-        print(f"softmask: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    regenerate(written)

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from softmask import data as datasets
 from softmask.analysis import explore
-from softmask.config import ROOT, Config
+from softmask.config import Config
 from softmask.data.sample import Sample
-from softmask.errors import ConfigError, SoftmaskError
-from softmask.files import read_text, write_atomic
 from softmask.papers import display
 from softmask.report import panels
+from softmask.report.headline import inserted, regenerate
 
-PAGE = ROOT / "docs" / "bench.html"
+PAGE = "docs/bench.html"
 SIZE = 48
 """Rows and columns of an image: less of the surroundings than in DSNet's crops, so that pixels can be hit."""
 
-BEGIN, END = '<script type="application/json" id="nodules">\n', "</script>\n"
+BEGIN, END = '<script type="application/json" id="nodules">\n[', "]\n</script>\n"
 
 
 def nodules() -> dict[str, Sample]:
@@ -60,20 +59,11 @@ def _base64(values: np.ndarray) -> str:
     return base64.b64encode(values.astype(np.uint8).tobytes()).decode()
 
 
-def inserted(page: str, entries: list[dict[str, object]]) -> str:
-    """Return ``page`` with ``entries``, one a line, in place of those in it. Raises ConfigError where it has no room
-    for them."""
-    head, begin, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ConfigError(f"docs/bench.html: the nodules go between {BEGIN.strip()} and {END.strip()}; put these back")
-    lines = ",\n".join(json.dumps(one) for one in entries)
-    return f"{head}{begin}[\n{lines}\n]\n{end}{tail}"
+def written(entries: Iterable[Mapping[str, object]]) -> dict[str, str]:
+    """Return the page, by its name, with ``entries``, one a line, in place of those in it. Raises ConfigError where it
+    has no room for them."""
+    return {PAGE: inserted(PAGE, ",\n".join(map(json.dumps, entries)), BEGIN, END)}
 
 
 if __name__ == "__main__":
-    try:
-        entries = [entry(name, sample) for name, sample in nodules().items()]
-        print(write_atomic(PAGE, inserted(read_text(PAGE), entries)))
-    except (SoftmaskError, OSError) as error:
-        sys.exit(f"the bench's nodules cannot be written: {error}")
+    regenerate(lambda: written(entry(name, sample) for name, sample in nodules().items()))
