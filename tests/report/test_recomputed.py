@@ -92,7 +92,7 @@ def written(config):
         verdicts.write(paper, own, config)
         judged += own
     read, found = contents.read(config.run), Evidence(evidence)
-    text = packed(found, list(page._claims_data(read, found)), page._constants(found))
+    text = packed(found, list(page._claims_data(read)), page._constants(found))
     return json.loads(text), judged
 
 

@@ -27,6 +27,15 @@ _LOG = logging.getLogger(__name__)
 _LOG.setLevel(logging.ERROR)  # pictures of notebooks have no alternative text
 _WIDTHS = (1280, 960, 640, 320)
 _ANYTHING = ".+/.+"
+TEMPLATES = Environment(
+    loader=PackageLoader("softmask.report", "page"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+"""Templates of the report and of notebooks."""
+TEMPLATES.filters["capital"] = lambda words: words[:1].upper() + words[1:]
 
 
 def as_html(config: Config, running: str = "") -> list[str]:
@@ -56,10 +65,7 @@ def _html(source: Path, run: str) -> str:
         raise DataError(f"{source}: is no notebook ({brief(error)}); run it again") from error
     for folder in (sys.prefix, str(ROOT)):  # warnings name files; where the checkout lies is nobody's business
         body = body.replace(f"{folder}/", "")
-    environment = Environment(
-        loader=PackageLoader("softmask.report", "page"), autoescape=True, undefined=StrictUndefined
-    )
-    template = environment.get_template("notebook.html.j2")
+    template = TEMPLATES.get_template("notebook.html.j2")
     colours = Markup("\n".join(resources["inlining"]["css"]))
     for width in _WIDTHS:
         page = template.render(name=source.stem, run=run, colours=colours, body=Markup(_shrunk(body, width)))

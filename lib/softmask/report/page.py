@@ -16,7 +16,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from softmask import papers
@@ -27,22 +26,10 @@ from softmask.measure import verdicts as rule
 from softmask.measure.statistics import LEVEL
 from softmask.papers.audit import gains
 from softmask.papers.printed import VALUES
-from softmask.report import contents, notebooks, provenance, summary, tables, verdicts
+from softmask.report import contents, notebooks, provenance, result, summary, tables, verdicts
 from softmask.report.contents import ClaimEntry, Contents, FigureEntry, TableEntry
 from softmask.report.evidence import Evidence, embedded, packed
-from softmask.report.result import (
-    NOT_A_RESULT,
-    NOTHING_PRINTED,
-    SCALES,
-    WORKBOOK,
-    Grid,
-    JoinedCell,
-    decimals_of,
-    grids,
-    notes_of,
-    outcome,
-    words_of,
-)
+from softmask.report.result import NOT_A_RESULT, NOTHING_PRINTED, SCALES, WORKBOOK, Grid, JoinedCell, decimals_of, grids
 from softmask.report.summary import signed, trained_words
 
 _WIDEST = 14  # numbers side by side in a printed table
@@ -61,13 +48,8 @@ def build(config: Config, evidence: Evidence | None = None) -> Path:
     All 26 printed tables and 38 printed figures are on it, ours or not; what cannot be read is named there. Without
     ``evidence`` (:func:`softmask.analysis.evidence.collect`), no number opens onto its images.
     """
-    loader = PackageLoader("softmask.report", "page")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["capital"] = lambda words: words[:1].upper() + words[1:]
-    context = _context(config, evidence or Evidence())
-    return write_atomic(config.results / "report.html", environment.get_template("page.html.j2").render(**context))
+    template = notebooks.TEMPLATES.get_template("page.html.j2")
+    return write_atomic(config.results / "report.html", template.render(_context(config, evidence or Evidence())))
 
 
 def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
@@ -94,7 +76,7 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         "warning": "" if config.profile.is_result else NOT_A_RESULT,
         "style": Markup((folder / "page.css").read_text(encoding="utf-8")),
         "script": Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS)),
-        "evidence": Markup(packed(evidence, list(_claims_data(read, evidence)), _constants(evidence))),
+        "evidence": Markup(packed(evidence, list(_claims_data(read)), _constants(evidence))),
         "sentences": summary.sentences(read, total, compared),
         "data": summary.data(read, evidence),
         "training": summary.training(evidence, not config.profile.long),
@@ -124,10 +106,10 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         "signed": signed,
         "hours": summary.hours,
         "grids": _grids,
-        "words_of": words_of,
+        "words_of": result.words_of,
         "difference_of": difference_of,
-        "notes_of": notes_of,
-        "outcome": outcome,
+        "notes_of": result.notes_of,
+        "outcome": result.outcome,
         "provenance_of": provenance.lines,
         "embedded": embedded,
         "drawn_by": partial(notebooks.drawn_by, executed),
@@ -271,7 +253,7 @@ def _links(
         yield "experiments/rows.py", "../../lib/softmask/experiments/rows.py"
 
 
-def _claims_data(read: Contents, evidence: Evidence) -> Iterator[dict[str, Any]]:
+def _claims_data(read: Contents) -> Iterator[dict[str, Any]]:
     """The claims as ``verdicts.js`` judges them."""
     for paper in papers.NAMES:
         printed = {claim.words: claim for claim in papers.load(paper).claims}
