@@ -33,7 +33,7 @@ import pandas as pd
 from softmask.config import ROOT, output_root
 from softmask.data import configure
 from softmask.errors import ConfigError, DataError
-from softmask.files import read_json, write_atomic
+from softmask.files import read_json
 from softmask.machine import git_state
 from softmask.report.contents import read_table
 from softmask.report.provenance import what_moved
@@ -113,8 +113,9 @@ def compare(name: str, against: str | None = None) -> Comparison:
     if there := _folder(against or ""):
         return _compare(name, against, read(here), read(there))
     with TemporaryDirectory() as unpacked:
-        label = _unpack(Path(name).name, against, Path(unpacked))
-        return _compare(name, label, read(here), read(Path(unpacked)))
+        run = Path(name).name
+        label = _unpack(run, against, Path(unpacked))
+        return _compare(name, label, read(here), read(Path(unpacked) / "results" / run))
 
 
 def _folder(name: str) -> Path | None:
@@ -135,7 +136,7 @@ def has_committed(run: str) -> bool:
 
 
 def _unpack(run: str, commit: str | None, folder: Path) -> str:
-    """Unpack the tables and claims of ``run`` as a commit (None: the last) has them; return its name."""
+    """Unpack ``results/<run>``, its tables and claims, as a commit (None: the last) has them; return its name."""
     if (ROOT / ".git").exists():
         _git("rev-parse", "--git-dir")  # git says so itself where the checkout belongs to another user
     if git_state(ROOT)[0] is None and commit is None:
@@ -154,10 +155,7 @@ def _unpack(run: str, commit: str | None, folder: Path) -> str:
         known = ", ".join(run.removeprefix("results/") for run in runs)
         raise ConfigError(f"commit {name} holds no tables of {run}; it holds {known or 'no results'}")
     with tarfile.open(fileobj=io.BytesIO(_git("archive", name, "--", *map(bytes.decode, there)))) as packed:
-        for member in packed:
-            if member.isfile():  # git's own archive: names are those of the tree
-                path = Path(member.name).relative_to(f"results/{run}")
-                write_atomic(folder / path, packed.extractfile(member).read())
+        packed.extractall(folder)  # git's own archive: names are those of the tree
     return f"{run} of commit {name}"
 
 
