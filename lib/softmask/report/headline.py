@@ -18,6 +18,7 @@ from softmask.report import contents, summary, verdicts
 from softmask.report.contents import Contents
 from softmask.report.evidence import Evidence
 from softmask.report.result import NOTHING_PRINTED
+from softmask.report.tables import markdown_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +58,7 @@ def _short(runs: Mapping[str, Contents]) -> str:
         words = f"{papers.display('papers', paper)}, {papers.display('datasets', dataset)}"
         table.append([words, printed, *ours, "" if paper in seen else counts])
         seen.add(paper)
-    return "\n".join([" ".join(sentences), "", *_table(table)])
+    return "\n".join([" ".join(sentences), "", *markdown_table(table)])
 
 
 def _whole(runs: Mapping[str, Contents]) -> str:
@@ -76,7 +77,7 @@ def _whole(runs: Mapping[str, Contents]) -> str:
     for paper, dataset, printed, *ours in _numbers(runs):
         measure = papers.display("metrics", summary.PROPOSED[paper][2])
         numbers.append([names[paper], f"{measure}, {papers.display('datasets', dataset)}", printed, *ours])
-    return "\n".join([*_table(states), "", *_table(numbers)])
+    return "\n".join([*markdown_table(states), "", *markdown_table(numbers)])
 
 
 def _claims(read: Contents) -> str:
@@ -111,11 +112,6 @@ def _numbers(runs: Mapping[str, Contents]) -> Iterator[list[str]]:
             in_bold(found[0].in_print),
             *(in_bold(one.here) for one in found),
         ]
-
-
-def _table(rows: list[list[str]]) -> list[str]:
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return [lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]
 
 
 def in_bold(pair: summary.Rivals | None) -> str:

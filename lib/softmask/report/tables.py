@@ -23,7 +23,7 @@ from softmask.papers.printed import VALUES
 from softmask.report import result as words
 from softmask.report.result import NOT_A_RESULT, Cell, Grid, JoinedCell, ResultTable, join
 
-__all__ = ["COLUMNS", "Cell", "ResultTable", "read", "show", "show_cells", "to_frame", "write"]
+__all__ = ["COLUMNS", "Cell", "ResultTable", "read", "show", "show_cells", "write"]
 
 _NUMBERS = ("paper_mean", "paper_std", "ours_mean", "ours_std")
 _COUNTS = ("n_images", "n_seeds")
@@ -58,7 +58,10 @@ def write(result: ResultTable, config: Config, provenance: Mapping[str, Any]) ->
         "details": result.details,
         "provenance": provenance,
     }
-    numbers = to_frame(result).assign(profile=config.profile.name)[list(COLUMNS)]
+    place = {"paper": result.paper, "table": result.table, "profile": config.profile.name}
+    records = [{**vars(cell), **place, "data": cell.source} for cell in joined]
+    types = dict.fromkeys(_COUNTS, "Int64") | dict.fromkeys(_NUMBERS, float)
+    numbers = pd.DataFrame(records, columns=list(COLUMNS)).astype(types)
     numbers[list(_NUMBERS)] += 0.0  # turns -0 into 0
     write_atomic(path.with_suffix(".json"), to_json(content | about_run(config)))
     write_atomic(path.with_suffix(".md"), _markdown(result, title, joined, config))
@@ -99,14 +102,6 @@ def read(path: str | Path) -> pd.DataFrame:
             raise DataError(f"{path}, line {i}: {' / '.join(key)} stands there twice; {AGAIN}")
         records[key] = record
     return pd.DataFrame(list(records.values()), columns=list(COLUMNS)).astype(dict.fromkeys(_COUNTS, "Int64"))
-
-
-def to_frame(result: ResultTable) -> pd.DataFrame:
-    """Return the long table as a DataFrame: the CSV's columns but ``profile``, and ``unit`` and ``note``."""
-    columns, about = [*COLUMNS[:-1], "unit", "note"], {"paper": result.paper, "table": result.table}
-    records = [{**vars(cell), **about, "data": cell.source} for cell in join(result)]
-    types = dict.fromkeys(_COUNTS, "Int64") | dict.fromkeys(_NUMBERS, float)
-    return pd.DataFrame(records, columns=columns).astype(types)
 
 
 def show(result: ResultTable) -> Shown:
@@ -198,7 +193,7 @@ def _markdown(result: ResultTable, title: str, joined: Sequence[JoinedCell], con
         if grid.matrix and grid.printed:
             lines += ["Each cell: paper / ours.", ""]
         header, body = _header_and_body(result.paper, result.table, grid)
-        lines += [_pipe(header), "|" + "---|" * len(header), *map(_pipe, body), ""]
+        lines += [*markdown_table([header, *body]), ""]
     said = words.outcome(result.paper, result.table, joined)
     lines += [said, ""] if said else []
     if any(cell.printed for cell in joined):
@@ -207,5 +202,8 @@ def _markdown(result: ResultTable, title: str, joined: Sequence[JoinedCell], con
     return "\n".join([*lines, *(f"- {note}" for note in notes), *([""] if notes else [])])
 
 
-def _pipe(fields: Sequence[str]) -> str:
-    return "| " + " | ".join(field.replace("|", "\\|").replace("\n", " ") for field in fields) + " |"
+def markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table in Markdown, whose header is the first of ``rows``."""
+    cells = [[field.replace("|", "\\|").replace("\n", " ") for field in row] for row in rows]
+    lines = [f"| {' | '.join(row)} |" for row in cells]
+    return [lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]
