@@ -20,6 +20,7 @@ from softmask.files import read_json
 from softmask.papers import display
 from softmask.report import contents
 from softmask.report.headline import RUNS, regenerate
+from softmask.report.result import WORKBOOK
 
 _COMMAND = "run_all.sh"
 _DESCRIPTOR = "ro-crate-metadata.json"
@@ -34,6 +35,7 @@ _FORMATS = {".csv": "text/csv", ".png": "image/png", ".ipynb": "application/x-ip
 def written() -> dict[str, str]:
     """Return the content of each file by its name."""
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    citation["abstract"] = " ".join(citation["abstract"].split())
     outputs = {run: dict(_outputs(run)) for run in RUNS}
     files = {
         "codemeta.json": _codemeta(citation),
@@ -48,33 +50,26 @@ def _outputs(run: str) -> Iterator[tuple[str, str]]:
     """Yield the committed tables and figures of a run, as paths in the checkout, and what each is."""
     found = contents.read(run)
     for table in found.tables:
-        path = ROOT / "results" / run / "tables" / table.paper / f"{table.name}.csv"
-        if path.exists():
-            yield (
-                path.relative_to(ROOT).as_posix(),
-                f"{_of(table.paper)}, {table.name.replace('-', ' ')}: {table.title}",
-            )
+        path = f"results/{run}/tables/{table.paper}/{table.name}.csv"
+        if (ROOT / path).exists():
+            yield path, f"{_called(table.paper, table.name)}: {table.title}"
     for figure in found.figures:
         for picture in figure.pictures:
-            path = ROOT / "figures" / run / figure.paper / f"{picture.name}.png"
-            if path.exists():
-                yield path.relative_to(ROOT).as_posix(), f"{_of(figure.paper)}, {picture.name.replace('-', ' ')}"
+            yield f"figures/{run}/{figure.paper}/{picture.name}.png", _called(figure.paper, picture.name)
 
 
-def _of(paper: str) -> str:
-    return "this workbook" if paper == "workbook" else display("papers", paper)
+def _called(paper: str, name: str) -> str:
+    return f"{'this workbook' if paper == WORKBOOK else display('papers', paper)}, {name.replace('-', ' ')}"
 
 
 def _codecheck(citation: Mapping, outputs: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    manifest = [
-        {"file": path, "comment": f"{what} (run {run})"}
-        for run, files in outputs.items()
-        for path, what in files.items()
-    ]
+    manifest = []
+    for run, files in outputs.items():
+        manifest += [{"file": path, "comment": f"{what} (run {run})"} for path, what in files.items()]
     return {
         "version": "https://codecheck.org.uk/spec/config/1.0/",
         "paper": {"title": citation["title"], "authors": citation["authors"]},
-        "summary": f"{' '.join(citation['abstract'].split())} Command: ./{_COMMAND}",
+        "summary": f"{citation['abstract']} Command: ./{_COMMAND}",
         "manifest": manifest,
     }
 
@@ -88,7 +83,7 @@ def _codemeta(citation: Mapping) -> dict[str, Any]:
         "identifier": project["name"],
         "version": citation["version"],
         "dateModified": str(citation["date-released"]),
-        "description": " ".join(citation["abstract"].split()),
+        "description": citation["abstract"],
         "license": f"https://spdx.org/licenses/{citation['license']}",
         "author": [{"@type": "Organization", "name": author["name"]} for author in citation["authors"]],
         "keywords": citation["keywords"],
@@ -115,7 +110,7 @@ def _zenodo(citation: Mapping) -> dict[str, Any]:
         "upload_type": "software",
         "title": citation["title"],
         "version": citation["version"],
-        "description": " ".join(citation["abstract"].split()),
+        "description": citation["abstract"],
         "creators": [{"name": author["name"]} for author in citation["authors"]],
         "license": citation["license"],
         "keywords": citation["keywords"],
@@ -130,12 +125,12 @@ def _crate(citation: Mapping, outputs: Mapping[str, Mapping[str, str]]) -> dict[
     authors = citation["authors"]
     agents = [{"@id": f"#{author['name'].replace(' ', '-')}"} for author in authors]
     actions = [_action(run, found, agents[0]) for run, found in outputs.items() if found]
-    sources = {source["@id"]: source for run in outputs for source in _sources(run)}
+    sources = {identity: source for run in outputs for identity, source in _sources(run).items()}
     root = {
         "@id": "./",
         "@type": "Dataset",
         "name": citation["title"],
-        "description": " ".join(citation["abstract"].split()),
+        "description": citation["abstract"],
         "datePublished": str(citation["date-released"]),
         "license": {"@id": licence},
         "author": agents,
@@ -178,15 +173,15 @@ def _provenances(run: str) -> Iterator[Mapping[str, Any]]:
         yield read_json(path).get("provenance", {})
 
 
-def _sources(run: str) -> Iterator[dict[str, Any]]:
-    """Yield the data that the tables of a run were made from, once each."""
+def _sources(run: str) -> dict[str, dict[str, Any]]:
+    """Return the data that the tables of a run were made from, by identity."""
     found = {}
     for about in _provenances(run):
         for data in about.get("datasets", ()):
             text = {"name": f"{data['name']}, {data['source']}", "description": data["origin"]}
             identity = f"#data-{data['fingerprint'][:16]}"
             found[identity] = {"@id": identity, "@type": "Dataset", **text, "identifier": data["fingerprint"]}
-    yield from found.values()
+    return found
 
 
 def _action(run: str, files: Mapping[str, str], agent: Mapping[str, str]) -> dict[str, Any]:
@@ -198,7 +193,7 @@ def _action(run: str, files: Mapping[str, str], agent: Mapping[str, str]) -> dic
         "description": f"./{_COMMAND}, profile and data {run}, on {', '.join(machines)}",
         "instrument": {"@id": _COMMAND},
         "agent": dict(agent),
-        "object": [{"@id": source["@id"]} for source in _sources(run)],
+        "object": [{"@id": identity} for identity in _sources(run)],
         "result": [{"@id": path} for path in files],
     }
 

@@ -52,9 +52,9 @@ def collect(
                 "origin": data.origin,
                 "fingerprint": data.fingerprint,
                 "n": len(data),
-                "problems": [{"where": problem.where, "why": problem.why} for problem in data.problems],
+                "problems": [vars(problem) for problem in data.problems],
                 "n_left_out": len(data.left_out),
-                "left_out": [{"where": problem.where, "why": problem.why} for problem in data.left_out],
+                "left_out": [vars(problem) for problem in data.left_out],
             }
             for data in datasets
         ],
