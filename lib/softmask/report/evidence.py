@@ -7,7 +7,7 @@ import base64
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,13 +116,13 @@ def packed(evidence: Evidence, claims: Sequence[Mapping[str, Any]], constants: M
 
     ``claims`` are those that ``verdicts.js`` judges; ``constants`` are further parts. What rows share is there once.
     """
-    sets, methods, curves, masks = _Once(), _Once(), _Once(), _Once()
+    sets, methods, curves, masks = (_Once() for _ in range(4))
     keys: dict[str, int] = {}
     for (paper, row, dataset, metric), scores in evidence.scores.items():
         trained = evidence.trained.get((paper, row, dataset))
         method = {
             "set": sets.place({"images": scores.ids, "patients": scores.patients}),
-            "values": _finite(scores.values),
+            "values": [[float(value) if math.isfinite(value) else None for value in seed] for seed in scores.values],
             "curves": curves.place([list(curve) for curve in scores.curves]),
             "seeds": trained.seeds if trained and not scores.fixed else (),
             "begun": scores.begun,
@@ -160,10 +160,6 @@ def _json(value: Any) -> str:
     return text.replace("<", "\\u003c")  # nothing ends the script element or begins a comment
 
 
-def _finite(values: Iterable[Sequence[float]]) -> list[list[float | None]]:
-    return [[float(value) if math.isfinite(value) else None for value in row] for row in values]
-
-
 def _pictures(pictures: Pictures) -> dict[str, Any]:
     content: dict[str, Any] = {"ids": pictures.ids, "credit": pictures.credit, "missing": pictures.missing}
     if pictures.images is not None and pictures.truths is not None:
@@ -184,16 +180,14 @@ def sheet(images: np.ndarray) -> tuple[int, str]:
     whole = np.zeros((rows * columns, size, size), images.dtype)
     whole[:n] = images
     whole = whole.reshape(rows, columns, size, size).swapaxes(1, 2).reshape(rows * size, columns * size)
-    buffer = io.BytesIO()
     if images.dtype == bool:
-        Image.fromarray(whole).save(buffer, "PNG", optimize=True)
-        return columns, address("png", buffer)
-    Image.fromarray(whole).save(buffer, "WEBP", quality=70, method=4)
-    return columns, address("webp", buffer)
+        return columns, _address(Image.fromarray(whole), "png", optimize=True)
+    return columns, _address(Image.fromarray(whole), "webp", quality=70, method=4)
 
 
-def address(kind: str, buffer: io.BytesIO) -> str:
-    """Return a picture's bytes as a ``data:`` address."""
+def _address(image: Image.Image, kind: str, **options: Any) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
@@ -209,6 +203,4 @@ def embedded(png: bytes, width: int = WIDTH) -> tuple[str, int, int]:
     image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     if image.width > width:
         image = image.resize((width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=80, method=4)
-    return address("webp", buffer), *shown
+    return _address(image, "webp", quality=80, method=4), *shown
