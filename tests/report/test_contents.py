@@ -80,6 +80,8 @@ def test_parts_of_a_figure_belong_to_it_and_fig_1_is_not_fig_10(config):
         (".json", lambda text: "[]", "table-1.json"),
         (".json", lambda text: "{}", "does not hold what it should"),
         (".json", lambda text: text.replace('"units"', '"unit"'), "does not hold what it should"),
+        (".json", lambda text: text.replace('"provenance": {}', '"provenance": [3]'), "does not hold what it should"),
+        (".json", lambda text: text.replace('"provenance": {}', '"provenance": {"runs": [{}]}'), "does not hold what"),
         (".json", None, "table-1.json: there is no such file"),
     ],
 )
@@ -99,13 +101,27 @@ def test_a_damaged_table_is_named_and_the_others_stand(config, suffix, damage, m
     assert sum(e.status == "damaged" for e in contents.read(config.run).tables) == 1
 
 
-@pytest.mark.parametrize("damage", [None, "{}", "no json"])
-def test_a_figure_without_its_caption_is_damaged(config, damage):
-    path = draw(config, "lgan", "fig-1").with_suffix(".json")
-    path.unlink() if damage is None else path.write_text(damage)
+@pytest.mark.parametrize(
+    ("suffix", "damage", "message"),
+    [
+        (".json", None, "JSON cannot be used"),
+        (".json", lambda data: b"{}", "JSON cannot be used"),
+        (".json", lambda data: b"no json", "JSON cannot be used"),
+        (".png", lambda data: b"", "not a whole PNG file"),
+        (".png", lambda data: b"no picture", "not a whole PNG file"),
+        (".png", lambda data: data[:-20], "not a whole PNG file"),
+        (".png", lambda data: data[: len(data) // 2], "not a whole PNG file"),
+        (".png", lambda data: data[:60] + bytes([data[60] ^ 255]) + data[61:], "not a whole PNG file"),
+        (".png", lambda data: data[:16] + b"\xff" * 8 + data[24:], "not a whole PNG file"),  # 2^32 pixels to a side
+    ],
+)
+def test_a_damaged_figure_is_named(config, suffix, damage, message):
+    path = draw(config, "lgan", "fig-1").with_suffix(suffix)
+    path.write_bytes(damage(path.read_bytes())) if damage else path.unlink()
     entry = figure_of(config, "lgan", "fig-1")
     assert entry.status == "damaged"
-    assert "fig-1" in entry.why
+    assert entry.why.startswith("fig-1: ")
+    assert message in entry.why
     assert str(config.figures) not in entry.why
 
 
@@ -167,23 +183,3 @@ def test_claims_are_written_for_people():
     assert "CasGAN, soft masks > CasGAN, binary masks on LNSM (table 1)" in shown
     assert "SDRFM > EDRFM (table 3)" in shown
     assert contents.claim_words("all doctors, soft-mask ROI") == "all doctors, soft-mask ROI"
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda data: b"",
-        lambda data: b"no picture",
-        lambda data: data[:-20],
-        lambda data: data[: len(data) // 2],
-        lambda data: data[:60] + bytes([data[60] ^ 255]) + data[61:],
-        lambda data: data[:16] + b"\xff" * 8 + data[24:],  # a width and height of four thousand million
-    ],
-    ids=["empty", "text", "end cut off", "half", "a flipped byte", "huge"],
-)
-def test_a_damaged_png_is_told(config, damage):
-    path = draw(config, "lgan", "fig-1")
-    path.write_bytes(damage(path.read_bytes()))
-    entry = figure_of(config, "lgan", "fig-1")
-    assert entry.status == "damaged"
-    assert "not a whole PNG file" in entry.why

@@ -3,10 +3,7 @@ import json
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from softmask import papers
 from softmask.analysis.doctors import matrix_cells
@@ -173,25 +170,3 @@ def test_a_damaged_csv_is_named(config, damage, message):
     with pytest.raises(DataError, match=message) as caught:
         tables.read(path)
     assert "table-1.csv" in str(caught.value)
-
-
-def test_a_missing_or_binary_csv_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"gone\.csv: there is no such file"):
-        tables.read(tmp_path / "gone.csv")
-    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match=r"binary\.csv: cannot be read"):
-        tables.read(tmp_path / "binary.csv")
-    with pytest.raises(DataError, match=r"there is no such file|cannot be read"):
-        tables.read(tmp_path)
-
-
-@given(text=st.text(max_size=200), keep=st.booleans())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_reading_anything_gives_a_table_or_a_named_error(tmp_path, text, keep):
-    path = tmp_path / "any.csv"
-    path.write_text((",".join(tables.COLUMNS) + "\n" if keep else "") + text, encoding="utf-8", errors="replace")
-    try:
-        result = tables.read(path)
-    except DataError as error:
-        result = error
-    assert isinstance(result, pd.DataFrame) or "any.csv" in str(result)

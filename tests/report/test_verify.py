@@ -1,6 +1,5 @@
 """Runs made up cell by cell, and compared: with one another, and with the commits of a small repository."""
 
-import json
 import math
 import subprocess
 from dataclasses import replace
@@ -11,6 +10,7 @@ import pytest
 from softmask import cli
 from softmask.config import Config
 from softmask.errors import ConfigError
+from softmask.files import write_atomic
 from softmask.report import tables, verdicts, verify
 from softmask.report.provenance import what_moved
 from softmask.report.result import Cell, ResultTable
@@ -155,30 +155,25 @@ def test_what_differs_comes_first_the_biggest_on_top():
     assert compared(here, there, TRAINED).cells["row"].tolist() == ["b", "c", "d", "a"]
 
 
-@pytest.mark.parametrize("damage", ["csv", "json", "gone", "columns", "units", "runs", "provenance", "claims"])
-def test_damaged_files_are_named_and_the_others_compared(results, damage):
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        ("tables/workbook/made.csv", "a,b"),
+        ("tables/workbook/made.json", "{"),
+        ("tables/workbook/made.json", "{}"),
+        ("claims/casgan.json", "{"),
+        ("claims/casgan.json", '{"claims": [{}]}'),
+    ],
+)
+def test_damaged_files_are_named_and_the_others_compared(results, place, text):
     for run in ("real", "embedded"):
         table(run, cell())
         table(run, cell(), name="whole")
-    csv = results / "cpu-real" / "tables" / "workbook" / "made.csv"
-    about, claims = csv.with_suffix(".json"), results / "cpu-real" / "claims" / "casgan.json"
-    content = json.loads(about.read_text())
-    if damage == "csv":
-        csv.write_bytes(csv.read_bytes()[:-9])
-    elif damage == "columns":
-        csv.write_text(csv.read_text().replace("ours_std", "std", 1))
-    elif damage == "gone":
-        about.unlink()
-    elif damage == "claims":
-        claims.parent.mkdir()
-        claims.write_text('{"claims": [{}]}')
-    else:
-        changes = {"units": {"units": {}}, "runs": {"provenance": {"runs": [{}]}}, "provenance": {"provenance": [3]}}
-        about.write_text("{" if damage == "json" else json.dumps(content | changes[damage]))
+    write_atomic(results / "cpu-real" / place, text)
     comparison = verify.compare("cpu-real", "cpu-embedded")
     [(name, why)] = comparison.damaged.items()
-    assert why.startswith(("tables/workbook/made.", "claims/casgan.json"))
-    assert "run its notebook again" in why or "its first line must be" in why
+    assert why.startswith(place)
+    assert "run its notebook again" in why
     assert comparison.differs
     assert "workbook/whole" in set(comparison.cells["table"])
     assert verify.compare("cpu-embedded", "cpu-real").damaged[name].startswith("cpu-real: ")
