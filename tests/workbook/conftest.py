@@ -8,6 +8,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from softmask.config import Config
+
 PARAMETERS = "profile = None\ndata = None\nseeds = None"
 
 
@@ -27,6 +29,21 @@ def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SOFTMASK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("SOFTMASK_DATA", str(tmp_path / "data"))
     return path
+
+
+@pytest.fixture
+def config(output: Path) -> Config:
+    """A run in the smoke profile, which writes there."""
+    return Config.from_parameters("smoke", "embedded")
+
+
+@pytest.fixture(scope="session")
+def program() -> str:
+    """Python code that runs the notebooks of the folder which is its first argument."""
+    return (
+        "import sys; from pathlib import Path; from softmask.workbook.cli import main; "
+        "sys.exit(main(sys.argv[2:], Path(sys.argv[1])))"
+    )
 
 
 @pytest.fixture

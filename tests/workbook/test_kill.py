@@ -22,12 +22,6 @@ from softmask.config import ROOT
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked up in /proc")
 
-START = """
-import sys
-from pathlib import Path
-from softmask.workbook.cli import main
-sys.exit(main(sys.argv[2:], Path(sys.argv[1])))
-"""
 HEAD = """
 from softmask.config import Config
 from softmask.report import tables
@@ -168,7 +162,7 @@ def workbook(tmp_path: Path, checkout: Path) -> Iterator[Callable[[str], Workboo
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, write: Callable[..., Path], folder: Path):
+def checkout(tmp_path: Path, write: Callable[..., Path], folder: Path, program: str):
     """A copy of the scripts whose environment stands: this interpreter, this package, and three small notebooks."""
     write("01_data", [DATA])
     write("04_train", [HEAD, TRAIN], needs=["01_data"])
@@ -179,10 +173,9 @@ def checkout(tmp_path: Path, write: Callable[..., Path], folder: Path):
         shutil.copy(ROOT / name, place / name)
     python = place / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    (place / "start.py").write_text(START)
     python.write_text(
         f'#!/bin/sh\n[ "$2" = softmask.workbook.cli ] && shift 2\n'
-        f'PYTHONPATH="{ROOT / "lib"}" exec "{sys.executable}" "{place / "start.py"}" "{folder}" "$@"\n'
+        f'PYTHONPATH="{ROOT / "lib"}" exec "{sys.executable}" -c "{program}" "{folder}" "$@"\n'
     )
     python.chmod(0o755)
     stamp = f'ROOT="{place}"; . "$ROOT/tools/setup.sh"; setup_stamp >"$ROOT/.venv/.softmask-made-from"'

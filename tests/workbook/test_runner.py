@@ -17,11 +17,6 @@ from softmask.workbook.state import Cost, Entry
 
 
 @pytest.fixture
-def config(output: Path) -> Config:
-    return Config.from_parameters("smoke", "embedded")
-
-
-@pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch, config: Config):
     """Names of the notebooks executed. In place of a kernel: the last cell is run here, an error is a failure."""
     names: list[str] = []

@@ -10,11 +10,6 @@ from softmask.workbook import state
 from softmask.workbook.state import Cost, Entry
 
 
-@pytest.fixture
-def config(output: Path) -> Config:
-    return Config.from_parameters("smoke", "embedded")
-
-
 def test_what_is_saved_is_loaded(config):
     assert state.load(config) == {}
     entries = [Entry("01_data", "ok", 1.5, "", "d", "now", ("results/a",)), Entry("02_masks", "failed", reason="why")]

@@ -15,20 +15,10 @@ from softmask.errors import DataError
 from softmask.workbook import cli, state
 from softmask.workbook.state import Cost
 
-START = """
-import sys
-from pathlib import Path
-from softmask.workbook.cli import main
-sys.exit(main(sys.argv[2:], Path(sys.argv[1])))
-"""
 
-
-def start(folder: Path, *options: str) -> subprocess.Popen:
-    command = [sys.executable, "-c", START, str(folder), "--profile", "smoke", "--data", "embedded", *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def test_runs_fails_and_stops_cleanly(write, folder, output, tmp_path):
+def test_runs_fails_and_stops_cleanly(write, folder, output, tmp_path, program):
+    command = [sys.executable, "-c", program, str(folder), "--profile", "smoke", "--data", "embedded"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     pid, table = tmp_path / "pid", output / "results" / "smoke-embedded" / "tables" / "a.csv"
     make = (
         "from softmask.config import Config\nfrom softmask.files import write_atomic\n"
@@ -41,7 +31,7 @@ def test_runs_fails_and_stops_cleanly(write, folder, output, tmp_path):
     )
     write("01_data", [make])
     write("02_masks", [wait])
-    process = start(folder)
+    process = subprocess.Popen(command, **pipes)
     deadline = time.monotonic() + 300
     while not (pid.exists() and pid.read_text().count(" ")):
         assert process.poll() is None, process.communicate()[0]
@@ -64,9 +54,9 @@ def test_runs_fails_and_stops_cleanly(write, folder, output, tmp_path):
     # the next start goes on: the first is skipped, the second runs, and its failure is told
     table_time = table.stat().st_mtime_ns
     write("02_masks", ["raise ValueError('no such mask')"])
-    process = start(folder)
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 1, said
+    done = subprocess.run(command, **pipes, timeout=300)
+    said = done.stdout
+    assert done.returncode == 1, said
     assert "01_data: unchanged, skipped" in said
     assert said.count("In [3]: ValueError: no such mask") == 2  # where it happened, and in the table at the end
     assert table.stat().st_mtime_ns == table_time
