@@ -69,11 +69,11 @@ def _opened(kind: type[Embedded], name: str) -> Embedded:
     return kind(name)
 
 
-def subpixel_centres(window: Window, factor: int = SUPERSAMPLING) -> tuple[np.ndarray, np.ndarray]:
-    """Return (factor*H, 1) rows and (1, factor*W) columns of the sub-pixel centres, float32."""
+def subpixel_centres(window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """Return (S*H, 1) rows and (1, S*W) columns of the sub-pixel centres, float32."""
     row, column, height, width = window
-    rows = row - 0.5 + (np.arange(factor * height, dtype=np.float32) + 0.5) / factor
-    columns = column - 0.5 + (np.arange(factor * width, dtype=np.float32) + 0.5) / factor
+    rows = row - 0.5 + (np.arange(SUPERSAMPLING * height, dtype=np.float32) + 0.5) / SUPERSAMPLING
+    columns = column - 0.5 + (np.arange(SUPERSAMPLING * width, dtype=np.float32) + 0.5) / SUPERSAMPLING
     return rows[:, None], columns[None, :]
 
 

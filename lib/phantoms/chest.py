@@ -13,21 +13,11 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from phantoms import chest_tissues as tissues
 from phantoms.base import LARGEST_HU, LEAST_HU, Embedded, Scanner, blur, generator, noise, signed_distance, smooth_field
 from phantoms.chest_canvas import HABITS, Canvas, Field, Person, enlarge, smooth
 from phantoms.chest_lung import density, fill
 from phantoms.chest_shape import LEFT, RIGHT, bulge, diaphragm, fit, hemithorax, mediastinum
-from phantoms.chest_tissues import (
-    paint_airways,
-    paint_belly,
-    paint_body,
-    paint_bones,
-    paint_heart_tip,
-    paint_middle,
-    paint_spine,
-    paint_table,
-    skin_distance,
-)
 from phantoms.nodule import BED_HU, CAVITY_HU, MARGIN_MM, TEXTURE_HU, mean_rating
 from softmask.data.annotations import Nodule, database_path, load, opened, positions_of
 from softmask.data.image_files import window_hu
@@ -192,19 +182,19 @@ def draw_slice(chest: Chest, z_mm: float) -> ChestSlice:
     """Return the slice at ``z_mm``, which depends on the patient and ``z_mm`` alone."""
     canvas, person = Canvas(chest, z_mm), chest.person
     _set_surfaces(chest, canvas)
-    paint_table(canvas)
-    paint_body(canvas)
-    paint_bones(canvas)
-    paint_middle(canvas, generator(*chest.names, "middle"))
+    tissues.paint_table(canvas)
+    tissues.paint_body(canvas)
+    tissues.paint_bones(canvas)
+    tissues.paint_middle(canvas, generator(*chest.names, "middle"))
     if canvas.t > 0.5:
-        paint_belly(canvas, generator(*chest.names, "belly"))
+        tissues.paint_belly(canvas, generator(*chest.names, "belly"))
         if canvas.t < 0.9:
-            paint_heart_tip(canvas)
-    paint_spine(canvas)
+            tissues.paint_heart_tip(canvas)
+    tissues.paint_spine(canvas)
     if max(person.effusion):
         above = canvas.above * canvas.share(canvas.wall)
         canvas.cover(canvas.share(canvas.fluid) * above, 10 + 5 * canvas.grain)
-    paint_airways(canvas)
+    tissues.paint_airways(canvas)
 
     share = canvas.share(canvas.outline, canvas.spacing + 0.25 * chest.thickness) * canvas.above
     if not 0 < canvas.t < 1:  # waves do not carry the lungs beyond their ends
@@ -236,7 +226,7 @@ def _set_surfaces(chest: Chest, canvas: Canvas) -> None:
     # where the layer thins out, its distance grows, so that it ends gradually
     fluid = np.maximum(-canvas.wall - fluid_depth + 40 * np.clip(1 - fluid_depth / 8, 0, 1), canvas.wall)
     canvas.fluid = np.asarray(fluid, np.float32)
-    canvas.skin = skin_distance(canvas)
+    canvas.skin = tissues.skin_distance(canvas)
 
     heights = [diaphragm(build, side, x, y, t, walls[side]) for side in (RIGHT, LEFT)]
     mix = np.clip((x - build.shift) / 50 + 0.5, 0, 1)

@@ -36,9 +36,9 @@ class EmbeddedIsbi2012(Embedded):
         return self.sample(i, image=image, readers=mask[None], present=present, spacing=SPACING_MM, alpha=alpha)
 
 
-def draw_section(rng: Generator, size: int = SIZE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return ``(image, alpha, mask)`` of a section, (size, size) float32, float32 and bool."""
-    shape, fine = (size, size), (SUPERSAMPLING * size, SUPERSAMPLING * size)
+def draw_section(rng: Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return ``(image, alpha, mask)`` of a section, (256, 256) float32, float32 and bool."""
+    shape, fine = (SIZE, SIZE), (SUPERSAMPLING * SIZE, SUPERSAMPLING * SIZE)
     cells = _cells(fine, rng)
     inside = np.ones(fine, np.uint8)  # not at the border of two cells
     inside[:, 1:] &= cells[:, 1:] == cells[:, :-1]
