@@ -152,15 +152,8 @@ def read_table(path: Path) -> tuple[pd.DataFrame, Mapping[str, Any]]:
 
 def _table(results: Path, paper: str, name: str) -> TableEntry:
     printed = printed_table(paper, name)
-    entry = TableEntry(
-        paper,
-        name,
-        printed.title if printed else name,
-        printed.kind if printed else VALUES,
-        printed.note if printed else "",
-        NOT_RUN,
-        tuple(join(ResultTable(paper, name, "", "", []))),
-    )
+    about = (printed.title, printed.kind, printed.note) if printed else (name, VALUES, "")
+    entry = TableEntry(paper, name, *about, NOT_RUN, tuple(join(ResultTable(paper, name, "", "", []))))
     path = results / "tables" / paper / f"{name}.csv"
     if not path.exists():
         return entry
