@@ -74,11 +74,15 @@ def train_step(
     network: nn.Module, optimiser: torch.optim.Optimizer, images: torch.Tensor, masks: torch.Tensor, loss_of: Loss
 ) -> float:
     """Update ``network`` once on a batch; return ``loss_of(logits, masks)`` before the update."""
-    optimiser.zero_grad()
     loss = loss_of(network(images), masks)
+    _update(optimiser, loss)
+    return loss.item()
+
+
+def _update(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    optimiser.zero_grad()
     loss.backward()
     optimiser.step()
-    return loss.item()
 
 
 @torch.no_grad()
@@ -111,10 +115,7 @@ def discriminator_turn(
     """Update ``D`` once on soft labels in [0, 1] and on a segmentor's ``logits``, all (N, 1, H, W); return its logits
     for the real and for the predicted masks, before the update and without gradient."""
     real, fake = D(pair(images, 2 * soft - 1)), D(pair(images, torch.tanh(logits.detach())))
-    loss = LOSSES["gan"].discriminator(real, fake)
-    optimiser.zero_grad()
-    loss.backward()
-    optimiser.step()
+    _update(optimiser, LOSSES["gan"].discriminator(real, fake))
     return real.detach(), fake.detach()
 
 
@@ -131,7 +132,5 @@ def segmentor_turn(
     return that loss before the update. D's parameters stay as they are."""
     logits = network(images)
     loss = loss_of(logits, masks, soft, D(pair(images, torch.tanh(logits))))
-    optimiser.zero_grad()
-    loss.backward()
-    optimiser.step()
+    _update(optimiser, loss)
     return loss.item()
