@@ -92,7 +92,8 @@ def written(config):
         verdicts.write(paper, own, config)
         judged += own
     read, found = contents.read(config.run), Evidence(evidence)
-    text = packed(found, list(page._claims_data(read)), page._constants(found))
+    claims = [claim for name in papers.NAMES for claim in page._claims(read, {}, found, (), name)]
+    text = packed(found, page._claims_data(claims), page._constants(found))
     return json.loads(text), judged
 
 

@@ -10,7 +10,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -65,6 +65,7 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
     others = {run: other for run, other in beside.items() if other}
     executed = notebooks.as_html(config, own)
     sections = [_section(read, others, evidence, executed, name) for name in (*papers.NAMES, WORKBOOK)]
+    claims = [claim for section in sections for claim in section["claims"]]
     entries = [*read.tables, *read.figures]
     ways = [difference_of(entry, cell)[1] for entry in read.tables for cell in entry.cells if cell.printed]
     total, compared = contents.state(read), summary.comparisons(read, evidence)
@@ -76,7 +77,7 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         "warning": "" if config.profile.is_result else NOT_A_RESULT,
         "style": Markup((folder / "page.css").read_text(encoding="utf-8")),
         "script": Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS)),
-        "evidence": Markup(packed(evidence, list(_claims_data(read)), _constants(evidence))),
+        "evidence": Markup(packed(evidence, _claims_data(claims), _constants(evidence))),
         "sentences": summary.sentences(read, total, compared),
         "data": summary.data(read, evidence),
         "training": summary.training(evidence, not config.profile.long),
@@ -183,10 +184,6 @@ class Axis(NamedTuple):
         return cls(min(ends), max(ends) if max(ends) > min(ends) else min(ends) + 1)
 
 
-def _claim_id(paper: str, number: int) -> str:
-    return f"claim-{paper}-{number}"
-
-
 def _claims(
     read: Contents, others: Mapping[str, Contents], evidence: Evidence, executed: Collection[str], paper: str
 ) -> Iterator[dict[str, Any]]:
@@ -202,9 +199,9 @@ def _claims(
             if (other.paper, other.claim) == (paper, entry.claim) and other.verdict not in nothing
         ]
         yield {
-            "id": _claim_id(paper, number),
+            "id": f"claim-{paper}-{number}",
             "words": contents.claim_words(entry.claim),
-            "quote": printed[entry.claim].quote,
+            "printed": printed[entry.claim],
             "entry": entry,
             "deciding": deciding,
             "axis": Axis.of((deciding,) if deciding else ()),
@@ -253,31 +250,26 @@ def _links(
         yield "experiments/rows.py", "../../lib/softmask/experiments/rows.py"
 
 
-def _claims_data(read: Contents) -> Iterator[dict[str, Any]]:
-    """The claims as ``verdicts.js`` judges them."""
-    for paper in papers.NAMES:
-        printed = {claim.words: claim for claim in papers.load(paper).claims}
-        for number, entry in enumerate((e for e in read.claims if e.paper == paper), start=1):
-            claim = printed[entry.claim]
-            if not entry.pairs:
-                continue
-            yield {
-                "id": _claim_id(paper, number),
-                "words": contents.claim_words(entry.claim),
-                "scale": claim.scale,
-                "lower": claim.lower,
-                "verdict": entry.verdict,
-                "deciding": entry.deciding,
-                "pairs": [_pair_data(paper, judged) for judged in entry.pairs],
-            }
+def _claims_data(claims: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The claims with comparisons, as ``verdicts.js`` judges them."""
+    return [
+        {
+            "id": claim["id"],
+            "words": claim["words"],
+            "scale": claim["printed"].scale,
+            "lower": claim["printed"].lower,
+            "verdict": claim["entry"].verdict,
+            "deciding": claim["entry"].deciding,
+            "pairs": [_pair_data(claim["entry"].paper, judged) for judged in claim["entry"].pairs],
+        }
+        for claim in claims
+        if claim["entry"].pairs
+    ]
 
 
 def _pair_data(paper: str, judged: verdicts.Judged) -> dict[str, Any]:
     pair, difference = judged.pair, judged.outcome.difference
-    ends = {}
-    if difference:
-        values = {"mean": difference.mean, "low": difference.low, "high": difference.high}
-        ends = {name: value if math.isfinite(value) else None for name, value in values.items()}
+    values = {name: getattr(difference, name) for name in ("mean", "low", "high")} if difference else {}
     return {
         "better": "|".join((paper, pair.better, pair.dataset, pair.metric)),
         "worse": "|".join((paper, pair.worse, pair.dataset, pair.metric)),
@@ -287,7 +279,7 @@ def _pair_data(paper: str, judged: verdicts.Judged) -> dict[str, Any]:
         "delta": pair.delta,
         "times": pair.times,
         "verdict": judged.outcome.verdict,
-        "difference": ends or None,
+        "difference": {name: value if math.isfinite(value) else None for name, value in values.items()} or None,
     }
 
 
