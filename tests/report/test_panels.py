@@ -13,7 +13,7 @@ from softmask.data.outlines import recist_axes
 from softmask.data.sample import Sample
 from softmask.errors import DataError
 from softmask.measure import radiomics
-from softmask.report import figures, panels
+from softmask.report import figures, lung_panels, panels
 from softmask.report.panels import Example, Panel
 
 pytestmark = pytest.mark.usefixtures("style")
@@ -268,3 +268,21 @@ def test_places_look_within_the_frame_where_no_padding_decides():
     fig = panels.attention([look], "DRTM")
     assert [image.shape for image in shown(fig)[0]] == [(24, 24), (96, 96), (24, 24), (24, 24)]
     assert panels.attention([], "DRTM") is panels.enlarged([]) is None
+
+
+def test_lungs_nodules_and_activations():
+    image, truth = np.full((16, 16), 0.5), np.zeros((16, 16), bool)
+    truth[:8] = True
+    fig = lung_panels.lungs([image], [truth], [{"lgan_basic": ~truth, "morph": truth}])
+    [[whole, reference, wrong, right]] = shown(fig)
+    np.testing.assert_array_equal(reference, right)
+    assert (whole.shape, reference.shape) == ((16, 16, 3), (6, 6, 3))
+    assert [sum(text.get_text() == "" for text in ax.texts) for ax in fig.axes] == [0, 0, 1, 0]  # an arrow at the error
+    colors = {tuple(color) for color in wrong.reshape(-1, 3).round(6)}
+    assert len(colors) == 2  # missed, and too much
+    assert [text.get_text() for text in fig.legends[0].texts] == ["found", "missed", "found, and is no lung"]
+    [above], [below] = shown(lung_panels.nodules_in_lungs([image], [truth], [truth], [~truth]))
+    np.testing.assert_array_equal(above, below)
+    fig = lung_panels.activations(image, {"encoder1": image, "bridge": image[:4, :4]}, truth)
+    assert titles(fig) == ["image", "encoder, level 1\n16 × 16", "bridge\n4 × 4", "mask"]
+    assert lung_panels.lungs([], [], []) is None
