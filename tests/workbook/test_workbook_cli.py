@@ -1,19 +1,25 @@
-"""The command line with real kernels, in processes of their own."""
+"""The command line: with real kernels, in processes of their own; the list of notebooks; the page of JupyterLab."""
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import nbformat
 import pytest
 
-from softmask.config import Config
+from softmask.config import ROOT, Config
 from softmask.errors import DataError
-from softmask.workbook import cli, state
+from softmask.workbook import state
+from softmask.workbook.cli import START, main, start_page
 from softmask.workbook.state import Cost
+
+CPU = Config.from_parameters("cpu", "embedded")
+GOAL = "# 1 · Data\n\n**Goal.** See what\nthe papers | learn from.\n\n**Time:** long"
 
 
 def test_runs_fails_and_stops_cleanly(write, folder, output, tmp_path, program):
@@ -79,7 +85,7 @@ def gone(number: int):
 def test_list(write, folder, output, capsys):
     write("01_data", title="The data", regenerates=["casgan/fig-1", "softgan/fig-1"], seconds={"smoke": 65})
     write("02_masks")
-    assert cli.main(["--list", "--profile", "smoke", "--data", "embedded"], folder) == 0
+    assert main(["--list", "--profile", "smoke", "--data", "embedded"], folder) == 0
     said = capsys.readouterr().out
     assert "Notebooks of smoke-embedded" in said
     assert any(line.split() == ["01_data", "about", "1:05", "The", "data"] for line in said.splitlines())
@@ -96,7 +102,7 @@ def test_list_has_time_and_memory_of_earlier_runs(write, folder, output, capsys,
     state.save(config, [state.Entry("01_data", "ok", 7.0)])
 
     def said():
-        assert cli.main(["--list", "--data", "embedded"], folder) == 0
+        assert main(["--list", "--data", "embedded"], folder) == 0
         return " ".join(capsys.readouterr().out.split())
 
     assert "01_data about 2:10 1.2 GB last 0:07 The data 02_masks about 0:10 Masks together about 2:20 1.2 GB" in said()
@@ -125,7 +131,7 @@ def test_the_comparison_ends_the_run(write, folder: Path, output: Path, monkeypa
     monkeypatch.setattr("softmask.report.verify.has_committed", ["cpu-embedded", "full-embedded"].__contains__)
     monkeypatch.setattr("softmask.report.verify.compare", lambda run: run)
     monkeypatch.setattr("softmask.report.verify.summary", summary)
-    assert cli.main(["--data", "embedded", *options], folder) == 0
+    assert main(["--data", "embedded", *options], folder) == 0
     assert capsys.readouterr().out.endswith(end)
 
 
@@ -144,15 +150,15 @@ def test_the_comparison_ends_the_run(write, folder: Path, output: Path, monkeypa
 )
 def test_wrong_options(write, folder, output, capsys, options, message):
     write("01_data")
-    assert cli.main(["--data", "embedded", *options], folder) == 2
+    assert main(["--data", "embedded", *options], folder) == 2
     assert message in capsys.readouterr().err
 
 
 def test_missing_notebooks_and_real_data_end_at_once(write, folder, output, capsys):
-    assert cli.main(["--data", "embedded"], folder) == 2
+    assert main(["--data", "embedded"], folder) == 2
     assert "there are no notebooks" in capsys.readouterr().err
     write("01_data")
-    assert cli.main(["--data", "real"], folder) == 2
+    assert main(["--data", "real"], folder) == 2
     stderr = capsys.readouterr().err
     assert "LIDC-IDRI-slices" in stderr
     assert os.environ["SOFTMASK_DATA"] in stderr
@@ -162,7 +168,7 @@ def test_fetch_comes_first_and_its_failure_ends_the_run(write, folder, output, m
     write("01_data")
     asked = []
     monkeypatch.setattr("softmask.cli.main", lambda argv: asked.append(argv) or 2)
-    assert cli.main(["--data", "embedded", "--fetch"], folder) == 2
+    assert main(["--data", "embedded", "--fetch"], folder) == 2
     assert asked == [["data", "fetch"]]
 
 
@@ -170,7 +176,7 @@ def test_an_output_folder_that_cannot_be_written_is_named(write, folder, tmp_pat
     write("01_data")
     (tmp_path / "file").write_text("x")
     monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path / "file" / "out"))
-    assert cli.main(["--data", "embedded", "--profile", "smoke"], folder) in (1, 2)
+    assert main(["--data", "embedded", "--profile", "smoke"], folder) in (1, 2)
     said = capsys.readouterr().err
     assert str(tmp_path / "file") in said
     assert "Traceback" not in said
@@ -181,7 +187,76 @@ def test_recorded_reaches_the_run_and_its_kernels(write, folder, output, monkeyp
     monkeypatch.setenv("SOFTMASK_RECORDED", "0")
     asked = []
     monkeypatch.setattr("softmask.workbook.runner.run", lambda config, *_: asked.append(config.recorded) or [])
-    assert cli.main(["--data", "embedded", "--profile", "smoke"], folder) == 0
-    assert cli.main(["--data", "embedded", "--profile", "smoke", "--recorded"], folder) == 0
+    assert main(["--data", "embedded", "--profile", "smoke"], folder) == 0
+    assert main(["--data", "embedded", "--profile", "smoke", "--recorded"], folder) == 0
     assert asked == [False, True]
     assert os.environ["SOFTMASK_RECORDED"] == "1"
+
+
+def links(text: str) -> list[tuple[str, str]]:
+    return re.findall(r"\[([^]]*)\]\(([^)]*)\)", text)
+
+
+def test_every_notebook_of_the_checkout_is_linked_once():
+    folder = ROOT / "notebooks"
+    result = [place for _, place in links(start_page(folder, CPU)) if place.endswith(".ipynb")]
+    there = [*sorted(folder.glob("[0-9]*.ipynb")), folder / "explore.ipynb", *sorted(folder.glob("teaching/*.ipynb"))]
+    assert result == [path.relative_to(folder).as_posix() for path in there]
+
+
+def test_numbered_notebooks_of_the_checkout_say_their_goal_and_time():
+    rows = [line for line in start_page(ROOT / "notebooks", CPU).splitlines() if re.match(r"\| \[\d+ · ", line)]
+    assert len(rows) >= 9
+    for row in rows:
+        _, title, goal, time, _ = re.split(r"(?<!\\)\|", row)
+        assert title.strip()
+        assert len(goal) > 40, row
+        assert re.fullmatch(r"\d+:\d\d", time.strip()), row
+
+
+def test_rows_of_notebooks_lessons_bench_and_reports(write, folder):
+    path = write("01_data", title="Data: where from", seconds={"cpu": 90, "smoke": 5})
+    book = nbformat.read(path, as_version=4)
+    book.cells.insert(0, nbformat.v4.new_markdown_cell(GOAL))
+    nbformat.write(book, path)
+    (folder / "02_masks.ipynb").write_text("{")
+    text = start_page(folder, CPU)
+    assert "| [1 · Data: where from](01_data.ipynb) | See what the papers \\| learn from. | 1:30 |" in text
+    assert "02_masks.ipynb: is no JSON" in text
+    assert not re.search("Interactive labelling|Lessons|Reports", text)
+    for name in ("explore", "notes"):
+        write(name)
+    (folder / "teaching").mkdir()
+    for lesson in ("02_matting", "01_masks"):
+        write("lesson").rename(folder / "teaching" / f"{lesson}.ipynb")
+    report = folder.parent / "results" / "cpu-embedded" / "report.html"
+    report.parent.mkdir(parents=True)
+    report.touch()
+    lessons = ["teaching/01_masks.ipynb", "teaching/02_matting.ipynb"]
+    assert [place for _, place in links(start_page(folder, CPU))] == [
+        "01_data.ipynb", "02_masks.ipynb", "explore.ipynb", *lessons, "../results/cpu-embedded/report.html",
+    ]  # fmt: skip
+
+
+def test_it_is_written_beside_the_notebooks(write, folder, capsys, monkeypatch):
+    write("01_data")
+    assert main(["--start-page", str(folder)]) == 0
+    assert (folder / START).read_text() == start_page(folder, Config.from_parameters())
+    monkeypatch.setenv("SOFTMASK_PROFILE", "tiny")
+    assert main(["--start-page", str(folder)]) == 2
+    assert "unknown profile 'tiny'" in capsys.readouterr().err
+
+
+def test_the_settings_are_ones_that_jupyterlab_has():
+    """Each overridden setting is in the schema of its plugin, with a value of the type it has there."""
+    import jupyterlab.commands
+
+    schemas = Path(jupyterlab.commands.get_app_dir()) / "schemas"
+    types = {"object": dict, "boolean": bool, "string": str}
+    for plugin, settings in json.loads((ROOT / "tools/jupyterlab/overrides.json").read_text()).items():
+        package, _, name = plugin.partition(":")
+        schema = json.loads((schemas / package / f"{name}.json").read_text())
+        for setting, value in settings.items():
+            declared = schema["properties"][setting]
+            assert isinstance(value, types[declared["type"]])
+            assert value in declared.get("enum", [value])
