@@ -95,19 +95,11 @@ def save(
     known = {} if paper == WORKBOOK else papers.load(paper).figures
     if paper != WORKBOOK and "-".join(name.split("-")[:2]) not in known:
         raise ConfigError(f"{paper} has no figure {name!r}; its figures are {', '.join(known)}")
-    if not caption.strip():
-        raise ConfigError(f"{paper}/{name}: a figure needs a caption; see report/captions.yaml")
     if fig is None:
         print(f"{paper}/{name} is not drawn: its runs are not finished, or their weights or data are not here")
         return None
-    content = {
-        "paper": paper,
-        "figure": name,
-        "caption": caption,
-        "alt": alt or caption,
-        "missing": missing,
-        "notebook": os.environ.get(NOTEBOOK_VARIABLE, ""),
-    }
+    content = {"paper": paper, "figure": name, "caption": caption, "alt": alt or caption, "missing": missing}
+    content["notebook"] = os.environ.get(NOTEBOOK_VARIABLE, "")
     mark = fig.text(0.5, 0.5, "" if config.profile.is_result else NOT_A_RESULT.partition(":")[0])
     mark.set(color="#D55E00", alpha=0.6, size=40, rotation=20, ha="center", va="center", in_layout=False)
     path, pdf, png = config.figures / paper / f"{name}.png", io.BytesIO(), io.BytesIO()

@@ -75,12 +75,9 @@ def nodules_in_lungs(
     """LGAN figure 6: slices with the nodules ``marked`` by readers; above with the reference lung, below with the
     predicted one. Arguments as in :func:`lungs`."""
     rows = []
-    for lungs_of_row in (truths, predicted):
-        row = []
-        for image, lung, nodule in zip(images, lungs_of_row, marked, strict=True):
-            shown = overlay(image, [(lung, FOUND), (nodule, MISSED)])
-            row.append(Panel(shown))
-        rows.append(row)
+    for found in (truths, predicted):
+        slices = zip(images, found, marked, strict=True)
+        rows.append([Panel(overlay(image, [(lung, FOUND), (nodule, MISSED)])) for image, lung, nodule in slices])
     fig = grid(rows, names=["reference", "predicted"], size=3.0)
     legend(fig, {"lung": FOUND, "nodule": MISSED}, areas=True)
     return fig

@@ -182,10 +182,10 @@ def _view(
     image = sample.image[window]
     kind, _, number = name.partition(" ")
     if kind in ("reader", "doctor"):
-        there = int(number) <= len(sample.present) and sample.present[int(number) - 1]
-        if not there:
+        reader = int(number) - 1
+        if reader >= len(sample.present) or not sample.present[reader]:
             return Panel(None, note="not marked")
-        return Panel(image, [(sample.readers[int(number) - 1][window], DOCTORS[int(number) - 1])])
+        return Panel(image, [(sample.readers[reader][window], DOCTORS[reader])])
     if name == "image":
         return Panel(image)
     if name == "RECIST marks":

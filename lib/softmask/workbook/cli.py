@@ -148,7 +148,7 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
             print(f"\n{verify.summary(verify.compare(config.run))}")
         except SoftmaskError as error:
             print(f"\nThe tables were not compared with the committed ones: {error}")
-    return 0 if all(outcome.succeeded for outcome in outcomes) else FAILURE
+    return 0 if all(outcome.status in (state.OK, state.UNCHANGED) for outcome in outcomes) else FAILURE
 
 
 def listing(config: Config, books: Sequence[Notebook], entries: Mapping[str, state.Entry]) -> str:

@@ -43,11 +43,6 @@ class Entry:
     finished: str = ""
     outputs: tuple[str, ...] = ()
 
-    @property
-    def succeeded(self) -> bool:
-        """Whether it succeeded in this or an earlier run."""
-        return self.status in (OK, UNCHANGED)
-
     def unchanged(self, digest: str) -> bool:
         """Return whether it succeeded with this digest and everything it wrote is still there."""
         root = output_root()
