@@ -72,7 +72,7 @@ def test_every_seed_is_a_line_its_loss_begins_at_one_and_a_row_looks_the_same_ev
     color = alone.lines[0].get_color()
     assert [line for line in top.lines if line.get_color() == color] == [top.lines[6], top.lines[7]]
     assert fig.legends[0].get_window_extent().width <= fig.bbox.width
-    many = plots._styles({"lidc": map(str, range(14))})
+    many = plots.styles_of(map(str, range(14)))
     assert len({tuple(style.values()) for style in many.values()}) == 14
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from softmask.papers import display
 from softmask.report import plots
 from softmask.report.figures import WIDEST, legend, unless_empty
-from softmask.report.plots import DARK, MARKERS, Styles
+from softmask.report.plots import Styles
 
 
 class Interval(NamedTuple):
@@ -102,15 +102,10 @@ def areas_under_curves(
     Both arguments are by (data set, features, classifier): ``auc``, ``auc_low`` and ``auc_high``; the paper's AUC.
     """
     points = [Interval(*key, auc["auc"], (auc["auc_low"], auc["auc_high"])) for key, auc in areas.items()]
-    fig, axes = intervals(points, _marked_series(points), "AUC", 0.26, printed)
+    fig, axes = intervals(points, plots.styles_of(point.series for point in points), "AUC", 0.26, printed)
     for ax in axes:
         ax.axvline(0.5, color="0.5", linestyle=":")
     return fig
-
-
-def _marked_series(points: Iterable[Interval], **style: Any) -> Styles:
-    series = zip(dict.fromkeys(point.series for point in points), DARK, MARKERS, strict=False)
-    return {name: {"color": color, "marker": marker, **style} for name, color, marker in series}
 
 
 def stability(by_dataset: Mapping[str, Mapping[str, pd.DataFrame]], families: Sequence[str]) -> Figure:
@@ -125,5 +120,6 @@ def stability(by_dataset: Mapping[str, Mapping[str, pd.DataFrame]], families: Se
                 icc = table.loc[table.index.str.startswith(f"{family}_"), "icc"].dropna().to_numpy()
                 points.append(Interval(dataset, family, region, float(np.median(icc)), icc))
     ticks = {"marker": "|", "linestyle": "none", "alpha": 0.6, "markersize": 11}
-    styles = _marked_series(points, markeredgecolor="white")
+    styles = plots.styles_of(point.series for point in points)
+    styles = {region: style | {"markeredgecolor": "white"} for region, style in styles.items()}
     return intervals(points, styles, "ICC with the binary mask", apart=0.44, **ticks)[0]

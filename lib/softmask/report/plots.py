@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -86,11 +87,10 @@ def label_left(axes: Iterable[Axes], words: str) -> None:
             ax.set_ylabel(words)
 
 
-def _styles(by_dataset: Mapping[str, Iterable[str]]) -> Styles:
-    """Colour, marker and line of each row, the same in all panels; dashed ones after the last colour."""
+def styles_of(rows: Iterable[str]) -> Styles:
+    """Return colour, marker and line of each of ``rows``, which may come again; dashed ones after the last colour."""
     looks = [(line, *look) for line in ("-", "--") for look in zip(DARK, MARKERS, strict=True)]
-    rows = dict.fromkeys(row for names in by_dataset.values() for row in names)
-    named = zip(rows, looks * (1 + len(rows) // len(looks)), strict=False)
+    named = zip(dict.fromkeys(rows), cycle(looks), strict=False)
     return {row: {"linestyle": line, "color": color, "marker": marker} for row, (line, color, marker) in named}
 
 
@@ -117,7 +117,7 @@ def curves(
     of undertrained rows (:data:`softmask.measure.verdicts.RISING`) ends with a cross.
     """
     fig, axes = grid_of(by_dataset, len(shown), (6, 3.7), sharex="col", sharey="row")
-    styles, lines, crosses = _styles(by_dataset), {}, {}
+    styles, lines, crosses = styles_of(chain.from_iterable(by_dataset.values())), {}, {}
     for rows, column in zip(by_dataset.values(), axes.T, strict=True):
         for row, seeds in rows.items():
             rising = [last_gain(seed["validation_dice"]) for seed in seeds if "validation_dice" in seed]
@@ -240,7 +240,7 @@ def reliability(by_dataset: Mapping[str, Mapping[str, Calibration]]) -> Figure:
         for row, bins in rows.items():
             enough = bins.counts >= FEW_PIXELS
             lines[dataset][row] = bins.mean_probability[enough], bins.observed[enough]
-    styles = {diagonal: {"color": "0.6", "linestyle": ":"}, **_styles(by_dataset)}
+    styles = {diagonal: {"color": "0.6", "linestyle": ":"}, **styles_of(chain.from_iterable(by_dataset.values()))}
     fig, axes = _lines(lines, styles, (6, 6.4), markeredgecolor="white")
     for ax in axes:
         ax.set(xlabel="predicted probability of lesion", xlim=(0, 1), ylim=(0, 1), aspect="equal")
