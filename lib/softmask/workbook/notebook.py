@@ -22,6 +22,7 @@ from softmask.files import read_json
 PATTERN = "[0-9][0-9]_*.ipynb"
 _GOAL = re.compile(r"^\*\*Goals?\.?\*\*\.?\s*(.+?)\s*(?:\n\s*\n|\Z)", re.DOTALL | re.MULTILINE)
 _REMEDY = "get the notebook again"
+_KINDS = {"title": str, "regenerates": list, "needs": list, "seconds": dict, "after": str}
 
 
 class NotebookError(SoftmaskError):
@@ -75,13 +76,10 @@ def load(path: Path) -> Notebook:
     regenerates, needs = declared.get("regenerates", []), declared.get("needs", [])
     seconds = declared.get("seconds", {})
     valid = (
-        set(declared) <= {"title", "regenerates", "needs", "seconds", "after"}
-        and isinstance(regenerates, list)
-        and isinstance(needs, list)
+        all(isinstance(value, _KINDS.get(name, ())) for name, value in declared.items())
         and all(isinstance(name, str) for name in regenerates + needs)
-        and isinstance(seconds, dict)
         and all(isinstance(value, (int, float)) for value in seconds.values())
-        and declared.get("after") in (None, "*")
+        and declared.get("after", "*") == "*"
     )
     if not valid:
         raise NotebookError(
@@ -91,7 +89,7 @@ def load(path: Path) -> Notebook:
     goal = _GOAL.search(cells[0][1]) if cells and cells[0][0] == "markdown" else None
     return Notebook(
         path=path,
-        title=str(declared.get("title", path.stem)),
+        title=declared.get("title", path.stem),
         goal=goal[1] if goal else "",
         regenerates=tuple(regenerates),
         needs=tuple(needs),
